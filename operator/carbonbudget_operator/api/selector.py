@@ -1,0 +1,54 @@
+"""The Kubernetes label selector as a model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class LabelSelectorRequirement(BaseModel):
+    """One expression: the label `key` is in `values`, not in them, exists, or does not."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    key: str = Field(min_length=1, max_length=317, description="The label's key.")
+    operator: Literal["In", "NotIn", "Exists", "DoesNotExist"] = Field(
+        description="In and NotIn need values; Exists and DoesNotExist take none."
+    )
+    values: list[str] = Field(
+        default=[], max_length=64, description="The label's values for In and NotIn; otherwise left out."
+    )
+
+
+class LabelSelector(BaseModel):
+    """Which pods: every entry of both lists must hold; an empty selector is every pod."""
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+
+    match_labels: dict[str, str] = Field(
+        default={}, alias="matchLabels", description="Labels that a pod must carry with just these values."
+    )
+    match_expressions: list[LabelSelectorRequirement] = Field(
+        default=[], alias="matchExpressions", max_length=32, description="Expressions that must all hold."
+    )
+
+    def matches(self, labels: Mapping[str, str]) -> bool:
+        """Whether an object with `labels` is selected, by the rules of Kubernetes' own selectors."""
+        if any(labels.get(key) != value for key, value in self.match_labels.items()):
+            return False
+        return all(_holds(requirement, labels) for requirement in self.match_expressions)
+
+
+def _holds(requirement: LabelSelectorRequirement, labels: Mapping[str, str]) -> bool:
+    value = labels.get(requirement.key)
+    match requirement.operator:
+        case "In":
+            return value is not None and value in requirement.values
+        case "NotIn":  # as in Kubernetes: an object without the label is "not in" too
+            return value is None or value not in requirement.values
+        case "Exists":
+            return value is not None
+        case "DoesNotExist":
+            return value is None

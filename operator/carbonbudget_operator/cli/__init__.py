@@ -1,0 +1,1 @@
+"""The `carbonbudget` command line: each command is a module, wired together in `main`."""

@@ -1,0 +1,222 @@
+"""One thin asynchronous client for the Kubernetes API, on aiohttp (which kopf brings anyway).
+
+Why not the official client here: its models cost each process about 40 MB and block the event loop;
+these processes send a handful of request kinds as plain JSON. The official client still reads
+kubeconfigs (exec plugins, client certificates) when a process runs outside the cluster.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import ssl
+from collections.abc import AsyncIterator, Mapping
+from typing import Self
+
+import aiohttp
+
+from carbonbudget_operator.kube.credentials import Credentials, find_credentials
+
+MERGE_PATCH = "application/merge-patch+json"
+JSON = "application/json"
+_WATCH_SECONDS = 300
+_SILENCE_SECONDS = 70  # bookmarks come every minute: longer silence is a half-open connection
+_MAX_BACKOFF_SECONDS = 30.0
+
+JsonObject = dict[str, object]
+
+
+class KubeError(Exception):
+    """The API server refused or could not be reached. `status` is the HTTP code, 0 if unreachable."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.reason = reason
+
+
+class KubeClient:
+    """Requests, paged lists and endless watches, in JSON objects."""
+
+    def __init__(self, credentials: Credentials, session: aiohttp.ClientSession) -> None:
+        self._credentials = credentials
+        self._session = session
+
+    @classmethod
+    def from_environment(cls) -> Self:
+        """The pod's service account, else the current kubeconfig. Call it inside a running loop.
+
+        Raises:
+            KubeError: neither is there.
+        """
+        try:
+            credentials = find_credentials()
+        except ValueError as error:
+            raise KubeError(0, str(error)) from None
+        return cls.connect(credentials)
+
+    @classmethod
+    def connect(cls, credentials: Credentials) -> Self:
+        """A client for explicit credentials."""
+        tls: ssl.SSLContext | bool = (
+            credentials.ssl_context() if credentials.url.startswith("https") else False
+        )
+        session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(ssl=tls, limit=32),
+            timeout=aiohttp.ClientTimeout(total=30, sock_connect=10),
+            headers={"User-Agent": "carbonbudget"},
+        )
+        return cls(credentials, session)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._session.close()
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, object] | None = None,
+        params: Mapping[str, str] | None = None,
+        content_type: str = JSON,
+    ) -> JsonObject:
+        """One request; the answer's JSON object.
+
+        Raises:
+            KubeError: any status of 400 and above (with the API server's message), or no answer.
+        """
+        data = None if body is None else json.dumps(body)
+        headers = self._headers() | {"Content-Type": content_type}
+        try:
+            async with self._session.request(
+                method, self._credentials.url + path, data=data, params=params, headers=headers
+            ) as response:
+                text = await response.text()
+                if response.status >= 400:
+                    raise KubeError(response.status, _message(text, response.reason or ""))
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise KubeError(0, f"no answer from the API server: {_name(error)}") from error
+        try:
+            value = json.loads(text)
+        except ValueError:
+            value = None
+        if not isinstance(value, dict):
+            raise KubeError(
+                0, f"the API server answered {method} {path} with something else than a JSON object"
+            )
+        return value
+
+    async def list(
+        self, path: str, params: Mapping[str, str] | None = None, page: int = 500
+    ) -> AsyncIterator[JsonObject]:
+        """All items of a collection, read in pages so that no answer is huge."""
+        async for answer in self._pages(path, params or {}, page):
+            for item in _items(answer):
+                yield item
+
+    async def watch(
+        self, path: str, params: Mapping[str, str] | None = None
+    ) -> AsyncIterator[tuple[str, JsonObject | None]]:
+        """List, then watch, for ever: `("ADDED", object)` each, `("LISTED", None)`, then the changes.
+
+        After each lost connection, 410 Gone or error it lists again with backoff, so a reader keeps
+        what it saw between two LISTED marks and forgets the rest. It ends only when it is closed.
+        """
+        backoff = 0.5
+        while True:
+            try:
+                version = ""
+                async for answer in self._pages(path, params or {}, 500):
+                    version = _metadata(answer, "resourceVersion")
+                    for item in _items(answer):
+                        yield "ADDED", item
+                backoff = 0.5
+                yield "LISTED", None
+                while True:  # a watch that ends normally goes on from where it was
+                    async for event, changed in self._stream(path, params or {}, version):
+                        version = _metadata(changed, "resourceVersion") or version
+                        if event != "BOOKMARK":
+                            yield event, changed
+                    await asyncio.sleep(0.1)  # a server that ends each watch at once must not spin us
+            except KubeError:
+                await asyncio.sleep(backoff * (0.5 + random.random()))  # noqa: S311 - jitter, not secrecy
+                backoff = min(backoff * 2, _MAX_BACKOFF_SECONDS)
+
+    async def _pages(self, path: str, params: Mapping[str, str], page: int) -> AsyncIterator[JsonObject]:
+        token = ""
+        while True:
+            query = {**params, "limit": str(page)} | ({"continue": token} if token else {})
+            answer = await self.request("GET", path, params=query)
+            yield answer
+            token = _metadata(answer, "continue")
+            if not token:
+                return
+
+    async def _stream(
+        self, path: str, params: Mapping[str, str], version: str
+    ) -> AsyncIterator[tuple[str, JsonObject]]:
+        query = {
+            **params,
+            "watch": "1",
+            "resourceVersion": version,
+            "allowWatchBookmarks": "true",
+            "timeoutSeconds": str(_WATCH_SECONDS),
+        }
+        timeout = aiohttp.ClientTimeout(
+            total=_WATCH_SECONDS + 10, sock_connect=10, sock_read=_SILENCE_SECONDS
+        )
+        try:
+            async with self._session.get(
+                self._credentials.url + path, params=query, headers=self._headers(), timeout=timeout
+            ) as response:
+                if response.status >= 400:
+                    raise KubeError(response.status, _message(await response.text(), response.reason or ""))
+                async for line in _lines(response.content):
+                    event = json.loads(line)
+                    if event["type"] == "ERROR":
+                        raise KubeError(
+                            int(event["object"].get("code", 0)), str(event["object"].get("message"))
+                        )
+                    yield event["type"], event["object"]
+        except (aiohttp.ClientError, TimeoutError, ValueError, KeyError) as error:
+            raise KubeError(0, f"the watch of {path} broke: {_name(error)}") from error
+
+    def _headers(self) -> dict[str, str]:
+        token = self._credentials.token()
+        return {"Authorization": f"Bearer {token}"} if token else {}
+
+
+async def _lines(stream: aiohttp.StreamReader) -> AsyncIterator[bytes]:
+    """Whole lines of any length: the stream's own readline refuses those above its buffer."""
+    rest = b""
+    async for chunk in stream.iter_any():
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in lines:
+            if line:
+                yield line
+
+
+def _items(answer: JsonObject) -> list[JsonObject]:
+    items = answer.get("items")
+    return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
+
+
+def _metadata(value: JsonObject, key: str) -> str:
+    metadata = value.get("metadata")
+    found = metadata.get(key) if isinstance(metadata, dict) else None
+    return found if isinstance(found, str) else ""
+
+
+def _name(error: Exception) -> str:
+    return str(error) or type(error).__name__  # some of aiohttp's errors have no text
+
+
+def _message(text: str, reason: str) -> str:
+    """The API server's own sentence from a Status object, else the HTTP reason."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return reason
+    message = value.get("message") if isinstance(value, dict) else None
+    return message if isinstance(message, str) and message else reason

@@ -1,0 +1,77 @@
+"""Who we are to the API server: the pod's service account, or a kubeconfig outside a cluster."""
+
+from __future__ import annotations
+
+import os
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """Where the API server is and how to prove who we are; `token()` is asked before each request."""
+
+    url: str
+    token: Callable[[], str]
+    ca_file: str = ""
+    client_cert_file: str = ""
+    client_key_file: str = ""
+
+    def ssl_context(self) -> ssl.SSLContext:
+        """TLS that trusts the cluster's CA and shows the client certificate, if there is one."""
+        context = ssl.create_default_context(cafile=self.ca_file or None)
+        # Python 3.13 sets VERIFY_X509_STRICT, which refuses the CAs of older clusters (no key usage);
+        # kubectl accepts those, and so do we.
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+        if self.client_cert_file:
+            context.load_cert_chain(self.client_cert_file, self.client_key_file or None)
+        return context
+
+
+def find_credentials() -> Credentials:
+    """The service account inside a pod; elsewhere the current kubeconfig.
+
+    Raises:
+        ValueError: neither is there; the message says what to do.
+    """
+    host = os.environ.get("KUBERNETES_SERVICE_HOST")
+    token_file = SERVICE_ACCOUNT / "token"
+    if host and token_file.exists() and "KUBECONFIG" not in os.environ:
+        port = os.environ.get("KUBERNETES_SERVICE_PORT", "443")
+        address = f"[{host}]" if ":" in host else host
+        return Credentials(
+            url=f"https://{address}:{port}",
+            # Read each time: the kubelet replaces a projected token well before it expires.
+            token=lambda: token_file.read_text(encoding="ascii").strip(),
+            ca_file=str(SERVICE_ACCOUNT / "ca.crt"),
+        )
+    return _from_kubeconfig()
+
+
+def _from_kubeconfig() -> Credentials:
+    # Imported here: it costs 40 MB, and a process inside the cluster never needs it.
+    from kubernetes import client, config
+
+    try:
+        configuration = client.Configuration()
+        config.load_kube_config(client_configuration=configuration)  # type: ignore[no-untyped-call] # has no types
+    except config.ConfigException as error:
+        raise ValueError(
+            f"no Kubernetes credentials: {error}; set KUBECONFIG or run inside a cluster"
+        ) from None
+
+    def token() -> str:
+        header = configuration.get_api_key_with_prefix("authorization") or ""
+        return str(header).removeprefix("Bearer ")
+
+    return Credentials(
+        url=str(configuration.host).rstrip("/"),
+        token=token,
+        ca_file=str(configuration.ssl_ca_cert or ""),
+        client_cert_file=str(configuration.cert_file or ""),
+        client_key_file=str(configuration.key_file or ""),
+    )

@@ -1,0 +1,116 @@
+"""Settings of the operator's processes: one YAML file, checked whole at the start.
+
+Precedence: command line, then environment (`CARBONBUDGET_` + the option in capitals; typer reads both),
+then the file, then the defaults here. An unknown key or a bad value stops the start with file, key
+and reason: a typo must never become a silent default.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+AUDIENCE = "carbonbudget-server"
+
+
+class SettingsError(ValueError):
+    """The settings cannot be used; the message names file, key and reason."""
+
+
+class Section(BaseModel):
+    """One section of the file; a key that it does not know is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Server(Section):
+    """`carbonbudget server`: ingest, ledger, REST, metrics."""
+
+    ledger: str = Field(
+        "sqlite:////var/lib/carbonbudget/ledger.db", description="SQLAlchemy URL of the ledger."
+    )
+    listen: str = Field("0.0.0.0:8443", description="Address and port of the TLS listener.")
+    tls_cert: Path | None = Field(None, description="PEM certificate chain; reloaded when it changes.")
+    tls_key: Path | None = Field(None, description="PEM private key of tls_cert.")
+    audience: str = Field(AUDIENCE, description="Audience that a caller's token must have.")
+    agent_account: str = Field(
+        "system:serviceaccount:carbonbudget-agent:carbonbudget-agent",
+        description="User name that a reporting agent's token must have.",
+    )
+    max_report_bytes: int = Field(8 * 2**20, gt=0, description="Largest report body, after decompression.")
+    max_node_watts: int = Field(20_000, gt=0, description="A report above this mean power is refused.")
+
+
+class Carbon(Section):
+    """Where the cluster stands and what its data centre adds."""
+
+    zone: str = Field("", description="Grid zone of the whole cluster; empty: from each node's region.")
+    pue: float | None = Field(None, ge=1.0, le=5.0, description="PUE; empty: from the bundled table.")
+    basis: Literal["lifecycle", "direct"] = Field("lifecycle", description="What a grid factor includes.")
+
+
+class Controller(Section):
+    """`carbonbudget controller`: the kopf controller and its evaluation loop."""
+
+    server_url: str = Field("https://carbonbudget-server:8443", description="The server's REST face.")
+    server_ca: Path | None = Field(None, description="PEM CA of the server's certificate.")
+    server_token_file: Path | None = Field(None, description="Projected token with the server's audience.")
+    window_seconds: int = Field(60, ge=10, le=60, description="The agents' window: one evaluation each.")
+    fresh_for_seconds: int = Field(6 * 3600, ge=60, description="How long a block outlives its renewal.")
+    listen: str = Field("0.0.0.0:8080", description="Address of /healthz and /metrics.")
+
+
+class Admission(Section):
+    """`carbonbudget admission`: the webhook."""
+
+    listen: str = Field("0.0.0.0:9443", description="Address and port of the TLS listener.")
+    tls_cert: Path | None = Field(None, description="PEM certificate chain; reloaded when it changes.")
+    tls_key: Path | None = Field(None, description="PEM private key of tls_cert.")
+
+
+class Settings(Section):
+    """The whole file."""
+
+    cluster: str = Field("default", min_length=1, max_length=63, description="Its name in the ledger.")
+    server: Server = Server()
+    carbon: Carbon = Carbon()
+    controller: Controller = Controller()
+    admission: Admission = Admission()
+
+
+def load_settings(path: Path | None, overrides: Mapping[str, Mapping[str, object] | object]) -> Settings:
+    """Read the file (none: defaults), lay `overrides` over it (None values do not count), check all.
+
+    Raises:
+        SettingsError: one line for each defect: file, key, reason.
+    """
+    values: dict[str, object] = {}
+    source = str(path) if path else "settings"
+    if path is not None:
+        try:
+            loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise SettingsError(f"{path}: cannot be read: {error.strerror}") from None
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise SettingsError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+        if loaded is not None and not isinstance(loaded, dict):
+            raise SettingsError(f"{path}: the file must be a mapping of sections")
+        values = dict(loaded or {})
+    for key, override in overrides.items():
+        if isinstance(override, Mapping):
+            given = {name: value for name, value in override.items() if value is not None}
+            section = values.get(key)
+            values[key] = (section if isinstance(section, dict) else {}) | given
+        elif override is not None:
+            values[key] = override
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        lines = (
+            f"{source}: {'.'.join(map(str, item['loc'])) or 'file'}: {item['msg']}" for item in error.errors()
+        )
+        raise SettingsError("\n".join(lines)) from None

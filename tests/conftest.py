@@ -1,0 +1,112 @@
+"""What all tests share: the real cluster, if there is one, and kubectl against it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A running Kubernetes and the tools that belong to it."""
+
+    kubeconfig: Path
+    tools: Path
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Environment in which kubectl and helm speak to this cluster."""
+        path = f"{self.tools}{os.pathsep}{os.environ['PATH']}"
+        return os.environ | {"KUBECONFIG": str(self.kubeconfig), "PATH": path}
+
+    def run(
+        self, *command: str, stdin: str | None = None, check: bool = True
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a tool; a failure shows what it wrote."""
+        done = subprocess.run(
+            command,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            env=self.environment,
+            timeout=300,
+            check=False,
+        )
+        if check and done.returncode:
+            raise AssertionError(f"{' '.join(command)}: exit {done.returncode}\n{done.stdout}\n{done.stderr}")
+        return done
+
+    def kubectl(
+        self, *args: str, stdin: str | None = None, check: bool = True
+    ) -> subprocess.CompletedProcess[str]:
+        """Run kubectl with `args`."""
+        return self.run("kubectl", *args, stdin=stdin, check=check)
+
+    def get(self, *args: str) -> dict[str, object]:
+        """`kubectl get ... -o json` as an object."""
+        value = json.loads(self.kubectl("get", *args, "-o", "json").stdout)
+        assert isinstance(value, dict)
+        return value
+
+
+def _missing_cluster() -> str:
+    """Why there is no cluster to test on; empty if there is one."""
+    if os.environ.get("CARBONBUDGET_TEST_CLUSTER") == "skip":
+        return "CARBONBUDGET_TEST_CLUSTER=skip"
+    status = subprocess.run(
+        [ROOT / "hack" / "cluster", "status"], capture_output=True, text=True, check=False
+    )
+    if status.returncode:
+        return "no cluster is running here: `make cluster-up` as root makes one"
+    return ""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Without a cluster its tests are skipped with one line, or fail where CI must have one."""
+    wanted = [item for item in items if item.get_closest_marker("cluster")]
+    if not wanted or config.option.collectonly:
+        return
+    reason = _missing_cluster()
+    if not reason:
+        return
+    if os.environ.get("CI") == "true":
+        pytest.exit(
+            f"{len(wanted)} cluster tests cannot run and CI=true allows no skip: {reason}", returncode=1
+        )
+    for item in wanted:
+        item.add_marker(pytest.mark.skip(reason=f"cluster tests skipped: {reason}"))
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Cluster:
+    """The running cluster that `hack/cluster` knows of."""
+
+    def ask(word: str) -> Path:
+        answer = subprocess.run([ROOT / "hack" / "cluster", word], capture_output=True, text=True, check=True)
+        return Path(answer.stdout.strip())
+
+    return Cluster(kubeconfig=ask("kubeconfig"), tools=ask("bin"))
+
+
+@pytest.fixture(scope="session")
+def kubectl(cluster: Cluster) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """kubectl against the cluster: `kubectl("get", "pods", stdin=None, check=True)`."""
+    return cluster.kubectl
+
+
+@pytest.fixture
+def namespace(cluster: Cluster) -> Iterator[str]:
+    """A namespace of this test's own, gone after it."""
+    name = f"test-{uuid.uuid4().hex[:8]}"
+    cluster.kubectl("create", "namespace", name)
+    yield name
+    cluster.kubectl("delete", "namespace", name, "--wait=false")

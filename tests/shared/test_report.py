@@ -1,0 +1,131 @@
+"""The node report's wire form: what is written is read back, what is wrong is said in one line."""
+
+import json
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from carbonbudget_agent.report import (
+    Allocatable,
+    Controller,
+    Domain,
+    NodeInfo,
+    NodeReport,
+    PodUsage,
+    ReportError,
+    Requests,
+    decode_report,
+    encode_report,
+)
+
+
+def a_report() -> NodeReport:
+    """A window of one node with one pod: 100 uJ of CPU, of which the pod has 60."""
+    pod = PodUsage(
+        uid="5b0c1f7e-0000-4000-8000-000000000001",
+        namespace="team-a",
+        name="train-x7k2p",
+        controller=Controller("Job", "train", "5b0c1f7e-0000-4000-8000-000000000002"),
+        labels={"project": "chatbot-v2"},
+        energy_uj={"cpu": 60},
+        cpu_us=1_000,
+        memory_byte_seconds=10,
+        requests=Requests(100, 16_777_216, 0),
+        duration_ms=60_000,
+    )
+    return NodeReport(
+        cluster="default",
+        node="node-1",
+        boot_id="6f0c",
+        window_start=1_764_000_000,
+        window_end=1_764_000_060,
+        domains=(Domain("cpu", "model", "wall", 60_000, 100, 20, 15, 5, low_uj=80, high_uj=120),),
+        pods=(pod,),
+        node_info=NodeInfo(threads=2, allocatable=Allocatable(2_000, 2**34, 0)),
+    )
+
+
+def test_a_report_survives_the_wire() -> None:
+    assert decode_report(encode_report(a_report())) == a_report()
+
+
+def test_a_report_is_one_line() -> None:
+    assert "\n" not in encode_report(a_report())
+
+
+def test_fields_of_a_later_agent_are_ignored() -> None:
+    value = json.loads(encode_report(a_report())) | {"colour": "green"}
+    assert decode_report(json.dumps(value)) == a_report()
+
+
+def test_since_left_out_means_no_gap() -> None:
+    value = json.loads(encode_report(a_report()))
+    del value["since"]
+    assert decode_report(json.dumps(value)).since == 1_764_000_000
+
+
+DEFECTS: list[tuple[Callable[[dict], object], str]] = [  # type: ignore[type-arg] # raw JSON on purpose
+    (lambda v: v.update(version=2), "version 2 is not supported"),
+    (lambda v: v.update(window_end=1_764_000_055), "not one of 10, 15, 20, 30, 60 seconds"),
+    (lambda v: v.update(window_start=1_764_000_010, window_end=1_764_000_070), "aligned to UTC"),
+    (lambda v: v.update(since=1_764_000_001), "lies after window_start"),
+    (lambda v: v.pop("node"), "node is missing or not a text"),
+    (lambda v: v.update(node="a\nb"), "unprintable"),
+    (lambda v: v.update(node="\ud800"), "unprintable"),
+    (lambda v: v.update(node="n" * 513), "longer than 512"),
+    (lambda v: v.update(domains={}), "domains is missing or not a list"),
+    (lambda v: v["domains"].append(v["domains"][0]), "'cpu' appears twice"),
+    (lambda v: v["domains"][0].update(method="guess"), "method 'guess' is none of"),
+    (lambda v: v["domains"][0].update(boundary="rack"), "boundary 'rack' is none of"),
+    (lambda v: v["domains"][0].update(measured_uj=101), "does not conserve"),
+    (lambda v: v["domains"][0].update(measured_uj=-1), "outside 0 to"),
+    (lambda v: v["domains"][0].update(measured_uj=1.5), "not an integer"),
+    (lambda v: v["domains"][0].update(measured_uj=True), "not an integer"),
+    (lambda v: v["domains"][0].update(low_uj=101), "low_uj is above"),
+    (lambda v: v["domains"][0].update(high_uj=99), "high_uj is below"),
+    (lambda v: v["pods"].append(v["pods"][0]), "appears twice"),
+    (lambda v: v["pods"][0].update(energy_uj={"gpu:x": 1}), "unknown domain 'gpu:x'"),
+    (lambda v: v["pods"][0].update(labels={str(i): "" for i in range(65)}), "64 are allowed"),
+    (lambda v: v["pods"][0].update(labels=[]), "labels is not a JSON object"),
+    (lambda v: v["pods"][0].update(controller={"kind": "Job"}), "controller.name is missing"),
+]
+
+
+@pytest.mark.parametrize(("spoil", "sentence"), DEFECTS, ids=[sentence for _, sentence in DEFECTS])
+def test_a_defect_is_named_in_one_line(
+    spoil: Callable[[dict], object],  # type: ignore[type-arg] # raw JSON on purpose
+    sentence: str,
+) -> None:
+    value = json.loads(encode_report(a_report()))
+    spoil(value)
+    with pytest.raises(ReportError, match=sentence) as error:
+        decode_report(json.dumps(value))
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("text", [b"", b"{", b"[]", b"null", b"\xff\xfe", b"[" * 100_000, b'{"version": 1}'])
+def test_what_is_no_report_is_refused(text: bytes) -> None:
+    with pytest.raises(ReportError):
+        decode_report(text)
+
+
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(
+    st.sampled_from(["cluster", "window_start", "domains", "pods", "node_info", "part", "since"]), JSON_VALUES
+)
+def test_any_field_of_any_kind_is_accepted_whole_or_refused_with_a_sentence(field: str, junk: object) -> None:
+    value = json.loads(encode_report(a_report())) | {field: junk}
+    text = json.dumps(value)
+    try:
+        report = decode_report(text)
+    except ReportError:
+        return  # any other exception would be a stack trace in the server
+    assert decode_report(encode_report(report)) == report

@@ -86,7 +86,7 @@ DEFECTS: list[tuple[Callable[[dict], object], str]] = [  # type: ignore[type-arg
     (lambda v: v["domains"][0].update(low_uj=101), "low_uj is above"),
     (lambda v: v["domains"][0].update(high_uj=99), "high_uj is below"),
     (lambda v: v["pods"].append(v["pods"][0]), "appears twice"),
-    (lambda v: v["pods"][0].update(energy_uj={"gpu:x": 1}), "unknown domain 'gpu:x'"),
+    (lambda v: v["pods"][0].update(energy_uj={"gpu:x": 1}), "'gpu:x', which the report lacks"),
     (lambda v: v["pods"][0].update(labels={str(i): "" for i in range(65)}), "64 are allowed"),
     (lambda v: v["pods"][0].update(labels=[]), "labels is not a JSON object"),
     (lambda v: v["pods"][0].update(controller={"kind": "Job"}), "controller.name is missing"),

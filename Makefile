@@ -1,0 +1,50 @@
+# One verb, one target; CI calls the same ones. `make help` lists them.
+SHELL := /bin/bash
+VENV := .venv
+BIN := $(VENV)/bin
+.DEFAULT_GOAL := help
+.PHONY: help venv lock demo demo-down test test-unit lint format bench crds images cluster-up cluster-down
+
+help: ## list the targets
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+venv: $(VENV)/.ready ## make the virtual environment from the lock file
+
+$(VENV)/.ready: requirements/dev.txt pyproject.toml
+	@hack/venv
+
+lock: venv ## write requirements/*.txt from pyproject.toml
+	@hack/lock
+
+demo: ## set everything up and show budgets acting on a real cluster
+	@hack/demo up
+
+demo-down: ## remove the demo, the chart and the cluster
+	@hack/demo down
+
+test: venv ## unit, property and cluster tests (root: starts a cluster of its own)
+	@hack/test
+
+test-unit: venv ## the tests that need no cluster
+	@$(BIN)/pytest -m "not cluster"
+
+lint: venv ## ruff, mypy --strict, import-linter, generated files, the chart
+	@hack/lint
+
+format: venv ## let ruff format and mend what it can
+	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format --quiet .
+
+bench: venv ## figures of cost: agent, ingest, allocation
+	@hack/bench
+
+crds: venv ## write the CRDs and their reference page from the models
+	@$(BIN)/python hack/crds
+
+images: ## build the container images (and load them into the cluster: hack/images --load)
+	@hack/images
+
+cluster-up: ## start a real Kubernetes on this machine (as root)
+	@hack/cluster up
+
+cluster-down: ## stop it and leave nothing behind
+	@hack/cluster down

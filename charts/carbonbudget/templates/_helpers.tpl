@@ -1,0 +1,81 @@
+{{- define "carbonbudget.labels" -}}
+app.kubernetes.io/name: carbonbudget
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
+{{- end }}
+
+{{/* What a workload selects its pods by; it must never change between versions. */}}
+{{- define "carbonbudget.selector" -}}
+app.kubernetes.io/name: carbonbudget
+app.kubernetes.io/component: {{ . }}
+{{- end }}
+
+{{- define "carbonbudget.image" -}}
+{{ .image.repository }}:{{ .image.tag | default .root.Chart.AppVersion }}
+{{- end }}
+
+{{- define "carbonbudget.pullSecrets" -}}
+{{- with .Values.images.pullSecrets }}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{/* The restricted Pod Security level, for all but the agent. */}}
+{{- define "carbonbudget.podSecurity" -}}
+runAsNonRoot: true
+runAsUser: 65532
+runAsGroup: 65532
+fsGroup: 65532
+seccompProfile: {type: RuntimeDefault}
+{{- end }}
+
+{{- define "carbonbudget.containerSecurity" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities: {drop: [ALL]}
+{{- end }}
+
+{{/* A token that only our server accepts: another audience than the API server's. */}}
+{{- define "carbonbudget.serverToken" -}}
+- name: server-token
+  projected:
+    sources:
+      - serviceAccountToken: {audience: carbonbudget-server, expirationSeconds: 3600, path: token}
+{{- end }}
+
+{{- define "carbonbudget.serverURL" -}}
+https://carbonbudget-server.{{ .Release.Namespace }}.svc:8443
+{{- end }}
+
+{{/* The one settings file of server, controller and webhook. */}}
+{{- define "carbonbudget.config" -}}
+cluster: {{ .Values.cluster }}
+server:
+  ledger: sqlite:////var/lib/carbonbudget/ledger.db
+  listen: 0.0.0.0:8443
+  tls_cert: /etc/carbonbudget/tls/tls.crt
+  tls_key: /etc/carbonbudget/tls/tls.key
+  agent_account: system:serviceaccount:{{ .Values.agent.namespace }}:carbonbudget-agent
+  max_node_watts: {{ int .Values.server.maxNodeWatts }}
+carbon:
+  zone: {{ .Values.carbon.zone | quote }}
+  pue: {{ .Values.carbon.pue | default "null" }}
+  basis: {{ .Values.carbon.basis }}
+controller:
+  server_url: {{ include "carbonbudget.serverURL" . }}
+  server_ca: /etc/carbonbudget/ca/ca.crt
+  server_token_file: /var/run/carbonbudget/token
+  window_seconds: {{ int .Values.windowSeconds }}
+  fresh_for_seconds: {{ int .Values.controller.freshForSeconds }}
+  listen: 0.0.0.0:8080
+  namespace: {{ .Release.Namespace }}
+  agent_namespace: {{ .Values.agent.namespace }}
+  certificates: {{ eq .Values.certificates.mode "Runtime" }}
+admission:
+  listen: 0.0.0.0:9443
+  tls_cert: /etc/carbonbudget/tls/tls.crt
+  tls_key: /etc/carbonbudget/tls/tls.key
+{{- end }}

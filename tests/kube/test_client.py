@@ -1,0 +1,161 @@
+"""The Kubernetes client against a small HTTP server that answers as an API server does."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from carbonbudget_operator.kube.client import KubeClient, KubeError
+from carbonbudget_operator.kube.credentials import Credentials
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@asynccontextmanager
+async def client_of(handler: Handler, token: Callable[[], str] = lambda: "t") -> AsyncIterator[KubeClient]:
+    """A client whose API server is `handler`."""
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", handler)
+    async with TestServer(app) as server:
+        client = KubeClient.connect(Credentials(url=str(server.make_url("")).rstrip("/"), token=token))
+        try:
+            yield client
+        finally:
+            await client.close()
+
+
+def an_object(name: str, version: str = "1") -> dict[str, object]:
+    return {"metadata": {"name": name, "resourceVersion": version}}
+
+
+async def stream(request: web.Request, *events: dict[str, object]) -> web.StreamResponse:
+    """A watch that says `events` and ends normally."""
+    response = web.StreamResponse()
+    await response.prepare(request)
+    for event in events:
+        await response.write(json.dumps(event).encode() + b"\n")
+    return response
+
+
+async def test_the_token_is_read_for_each_request() -> None:
+    seen: list[str] = []
+    tokens = iter(["old", "new"])
+
+    async def answer(request: web.Request) -> web.Response:
+        seen.append(request.headers["Authorization"])
+        return web.json_response({})
+
+    async with client_of(answer, token=lambda: next(tokens)) as client:
+        await client.request("GET", "/x")
+        await client.request("GET", "/x")
+    assert seen == ["Bearer old", "Bearer new"]
+
+
+async def test_a_refusal_carries_the_api_servers_own_sentence() -> None:
+    async def answer(_: web.Request) -> web.Response:
+        return web.json_response({"kind": "Status", "message": "pods is forbidden"}, status=403)
+
+    async with client_of(answer) as client:
+        with pytest.raises(KubeError, match="pods is forbidden") as error:
+            await client.request("GET", "/x")
+    assert error.value.status == 403
+
+
+async def test_an_api_server_that_is_not_there_is_status_0() -> None:
+    client = KubeClient.connect(Credentials(url="http://127.0.0.1:1", token=lambda: ""))
+    with pytest.raises(KubeError, match="no answer from the API server") as error:
+        await client.request("GET", "/x")
+    await client.close()
+    assert error.value.status == 0
+
+
+async def test_an_answer_that_is_no_json_object_is_an_error_not_a_crash() -> None:
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(text="<html>")
+
+    async with client_of(answer) as client:
+        with pytest.raises(KubeError, match="something else than a JSON object"):
+            await client.request("GET", "/x")
+
+
+async def test_a_list_is_read_page_by_page() -> None:
+    pages = {"": (["a", "b"], "next"), "next": (["c"], "")}
+
+    async def answer(request: web.Request) -> web.Response:
+        assert request.query["limit"] == "2"
+        names, token = pages[request.query.get("continue", "")]
+        return web.json_response(
+            {"items": [an_object(n) for n in names], "metadata": {"continue": token, "resourceVersion": "5"}}
+        )
+
+    async with client_of(answer) as client:
+        names = [item["metadata"]["name"] async for item in client.list("/x", page=2)]  # type: ignore[index] # JSON
+    assert names == ["a", "b", "c"]
+
+
+async def test_a_watch_goes_on_where_it_ended_and_lists_again_when_that_is_gone() -> None:
+    watched: list[str] = []
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        if "watch" not in request.query:
+            return web.json_response({"items": [an_object("a", "5")], "metadata": {"resourceVersion": "10"}})
+        watched.append(request.query["resourceVersion"])
+        if len(watched) == 1:
+            return await stream(
+                request,
+                {"type": "MODIFIED", "object": an_object("a", "11")},
+                {"type": "BOOKMARK", "object": an_object("", "20")},
+            )
+        return await stream(request, {"type": "ERROR", "object": {"code": 410, "message": "too old"}})
+
+    seen: list[str] = []
+    async with client_of(answer) as client:
+        events = client.watch("/x")
+        async for kind, _ in events:
+            seen.append(kind)
+            if seen.count("LISTED") == 2:
+                break
+        await events.aclose()  # type: ignore[attr-defined] # an async generator
+    assert seen == ["ADDED", "LISTED", "MODIFIED", "ADDED", "LISTED"]
+    assert watched[:2] == ["10", "20"]  # the bookmark moved it on
+
+
+async def test_a_watch_survives_an_api_server_that_answers_5xx_or_garbage() -> None:
+    answers = iter(["500", "garbage", "list"])
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        if "watch" in request.query:
+            return await stream(request, {"type": "ADDED", "object": an_object("b", "12")})
+        match next(answers, "list"):
+            case "500":
+                return web.Response(status=500)
+            case "garbage":
+                return web.Response(text="[")
+            case _:
+                return web.json_response({"items": [], "metadata": {"resourceVersion": "10"}})
+
+    async with client_of(answer) as client:
+        events = client.watch("/x")
+        assert (await anext(events))[0] == "LISTED"
+        assert (await anext(events))[0] == "ADDED"
+        await events.aclose()  # type: ignore[attr-defined] # an async generator
+
+
+async def test_a_line_longer_than_any_buffer_is_read_whole() -> None:
+    large = {"metadata": {"name": "a", "resourceVersion": "11"}, "spec": "x" * 3_000_000}
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        if "watch" in request.query:
+            return await stream(request, {"type": "ADDED", "object": large})
+        return web.json_response({"items": [], "metadata": {"resourceVersion": "10"}})
+
+    async with client_of(answer) as client:
+        events = client.watch("/x")
+        await anext(events)
+        assert (await anext(events))[1] == large
+        await events.aclose()  # type: ignore[attr-defined] # an async generator

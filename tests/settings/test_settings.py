@@ -1,0 +1,51 @@
+"""The settings file: what is wrong in it stops the start with file, key and reason."""
+
+from pathlib import Path
+
+import pytest
+
+from carbonbudget_operator.settings import SettingsError, load_settings
+
+
+def write(path: Path, text: str) -> Path:
+    file = path / "config.yaml"
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+def test_without_a_file_the_defaults_hold() -> None:
+    assert load_settings(None, {}).server.max_node_watts == 20_000
+
+
+def test_an_option_wins_over_the_file_and_an_absent_one_does_not(tmp_path: Path) -> None:
+    file = write(tmp_path, "server: {listen: '0.0.0.0:1', max_node_watts: 5}\n")
+    settings = load_settings(file, {"server": {"listen": "0.0.0.0:2", "max_node_watts": None}})
+    assert settings.server.listen == "0.0.0.0:2"
+    assert settings.server.max_node_watts == 5
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("sever: {}", "config.yaml: sever: Extra inputs are not permitted"),
+        ("server: {lissten: x}", "config.yaml: server.lissten: Extra inputs are not permitted"),
+        ("carbon: {pue: 0.5}", "config.yaml: carbon.pue: Input should be greater than or equal to 1"),
+        ("carbon: {basis: guess}", "config.yaml: carbon.basis: Input should be 'lifecycle' or 'direct'"),
+        ("- a", "must be a mapping"),
+        ("a: [", "not YAML"),
+    ],
+)
+def test_a_bad_file_is_named_with_key_and_reason(tmp_path: Path, text: str, sentence: str) -> None:
+    with pytest.raises(SettingsError, match=sentence.replace(".", r"\.")):
+        load_settings(write(tmp_path, text), {})
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"none\.yaml: cannot be read: No such file"):
+        load_settings(tmp_path / "none.yaml", {})
+
+
+def test_every_defect_is_told_at_once(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError) as error:
+        load_settings(write(tmp_path, "carbon: {pue: 9, basis: x}"), {})
+    assert str(error.value).count("\n") == 1

@@ -1,0 +1,119 @@
+"""Attribution: what a node drew between two samples goes to those who used it, exactly.
+
+Law of this module: integers in, integers out, no I/O, no clock, no log. For each domain the parts add up
+to what was measured, to the microjoule:
+
+    measured_uj == idle_uj + system_uj + unseen_uj + sum of the pods' energy_uj
+
+Energy above idle is dynamic and follows use: CPU time in the domain `cpu`, resident memory in `dram`.
+Who is not a pod (kernel, kubelet, runtime) is `system`; the time of pods that came and went between two
+samples is `unseen` unless exactly they are still known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from carbonbudget_agent.exact import share_out
+from carbonbudget_agent.meters import DomainEnergy
+from carbonbudget_agent.sample import Sample
+
+# Keys of no pod: a uid never holds a space.
+_SYSTEM: Final = " system"
+_UNSEEN: Final = " unseen"
+# Parents are read some microseconds apart and may seem to go back by that much, never by this much.
+_SKEW_US: Final = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What pods and others used between two samples: microseconds of CPU, bytes held at the end."""
+
+    elapsed_ms: int
+    pods_cpu_us: Mapping[str, int]
+    pods_memory_bytes: Mapping[str, int]
+    system_cpu_us: int
+    system_memory_bytes: int
+    unseen_cpu_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class Shares:
+    """One domain's energy, shared out."""
+
+    domain: DomainEnergy
+    idle_uj: int
+    system_uj: int
+    unseen_uj: int
+    pods_uj: Mapping[str, int]
+
+
+def usage_between(before: Sample, after: Sample, carry_us: Mapping[str, int]) -> tuple[Usage, dict[str, int]]:
+    """Use between two samples of one boot, and the carry for the next call.
+
+    A parent cgroup keeps the time of children that are gone, so `parent - sum(live children)` is the
+    time that was missed. It goes to the pods of that parent that were in `before` and are not in
+    `after`, in equal parts; without such a pod it is unseen. Parent and children are read some
+    microseconds apart: the difference is carried over, so that it never adds up.
+    """
+    pods_us: dict[str, int] = {}
+    missed_us = dict(carry_us)
+    total_us = 0
+    for parent, now_us in after.parents_us.items():
+        delta_us = now_us - before.parents_us.get(parent, 0)
+        if delta_us < -_SKEW_US:  # made anew: it counts from 0
+            delta_us = max(0, now_us)
+        missed_us[parent] = missed_us.get(parent, 0) + delta_us
+        total_us += delta_us
+    for uid, pod in after.pods.items():
+        former = before.pods.get(uid)
+        delta_us = max(0, pod.cpu_us - (former.cpu_us if former else 0))
+        pods_us[uid] = delta_us
+        missed_us[pod.parent] = missed_us.get(pod.parent, 0) - delta_us
+    unseen_us = 0
+    for parent, lost_us in list(missed_us.items()):
+        if lost_us <= 0:
+            continue
+        gone = [uid for uid, pod in before.pods.items() if pod.parent == parent and uid not in after.pods]
+        for uid, part_us in share_out(lost_us, dict.fromkeys(gone, 1)).items() if gone else ():
+            pods_us[uid] = pods_us.get(uid, 0) + part_us
+        if not gone:
+            unseen_us += lost_us
+        missed_us[parent] = 0
+    memory = {uid: pod.memory_bytes for uid, pod in after.pods.items()}
+    usage = Usage(
+        elapsed_ms=max(0, after.steady_ms - before.steady_ms),
+        pods_cpu_us=pods_us,
+        pods_memory_bytes=memory,
+        system_cpu_us=max(0, after.busy_us - before.busy_us - total_us),
+        system_memory_bytes=max(0, after.memory_used_bytes - sum(memory.values())),
+        unseen_cpu_us=unseen_us,
+    )
+    return usage, {parent: us for parent, us in missed_us.items() if us}
+
+
+def share_domain(domain: DomainEnergy, baseline_uj: int, usage: Usage) -> Shares:
+    """Share one domain's energy. `baseline_uj` is the learned idle, taken where the meter has none.
+
+    Idle is never more than was measured. Dynamic energy that nobody's use explains is the system's.
+    """
+    idle_uj = min(domain.energy_uj, baseline_uj if domain.idle_uj is None else domain.idle_uj)
+    weights = _weights(domain.name, usage)
+    if not any(weights.values()):
+        weights = {_SYSTEM: 1}
+    parts = share_out(domain.energy_uj - idle_uj, weights)
+    return Shares(
+        domain=domain,
+        idle_uj=idle_uj,
+        system_uj=parts.pop(_SYSTEM, 0),
+        unseen_uj=parts.pop(_UNSEEN, 0),
+        pods_uj=parts,
+    )
+
+
+def _weights(domain: str, usage: Usage) -> dict[str, int]:
+    if domain == "dram":
+        return {**usage.pods_memory_bytes, _SYSTEM: usage.system_memory_bytes}
+    return {**usage.pods_cpu_us, _SYSTEM: usage.system_cpu_us, _UNSEEN: usage.unseen_cpu_us}

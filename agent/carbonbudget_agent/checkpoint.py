@@ -1,0 +1,95 @@
+"""The checkpoint: the last sample that was reported, and the reports that are not in the outbox yet.
+
+Both stand in one file, so that a kill at any moment leaves either the old pair or the new one: a window
+is never attributed twice, and a report that was made is never lost. A report that is put into the
+outbox a second time after a kill carries the same key and content, and the ledger counts it once.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from carbonbudget_agent.baseline import Baseline
+from carbonbudget_agent.outbox import write_durably
+from carbonbudget_agent.report import NodeReport, ReportError, decode_report, encode_report
+from carbonbudget_agent.sample import Sample, sample_from_json, sample_to_json
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Progress:
+    """Where attribution stands.
+
+    `newest_start` is the latest window ever opened on this boot; a window at or before it (the clock was
+    set back, or a part was sent before) gets the next number of `parts_used`, so that no key recurs.
+    """
+
+    sample: Sample | None = None
+    carry_us: dict[str, int] = field(default_factory=dict)
+    newest_start: int = -1
+    parts_used: int = 0
+    pending: list[NodeReport] = field(default_factory=list)
+
+    def next_part(self, start: int) -> int:
+        """The part number of a window that is opened at `start`."""
+        if start > self.newest_start:
+            self.newest_start = start
+            return 0
+        self.parts_used += 1
+        return self.parts_used
+
+
+@dataclass(slots=True)
+class Checkpoint:
+    """What survives a restart: the progress of one boot, and the baselines of all."""
+
+    boot_id: str
+    progress: Progress
+    baselines: dict[str, Baseline]
+
+
+def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Write it durably. Raises OSError; then the former one stands."""
+    progress = checkpoint.progress
+    value = {
+        "boot_id": checkpoint.boot_id,
+        "sample": sample_to_json(progress.sample) if progress.sample else None,
+        "carry_us": progress.carry_us,
+        "newest_start": progress.newest_start,
+        "parts_used": progress.parts_used,
+        "pending": [encode_report(report) for report in progress.pending],
+        "baselines": {name: dict(b.lowest_mw) for name, b in checkpoint.baselines.items()},
+    }
+    write_durably(path, json.dumps(value, separators=(",", ":")).encode())
+
+
+def load_checkpoint(path: Path, boot_id: str) -> Checkpoint:
+    """The stored checkpoint. After another boot its counters mean nothing: reports and baselines stay."""
+    try:
+        value = json.loads(path.read_bytes())
+        baselines = {name: _baseline(days) for name, days in value["baselines"].items()}
+        pending = [decode_report(line) for line in value["pending"]]
+        if value["boot_id"] != boot_id:
+            return Checkpoint(boot_id, Progress(pending=pending), baselines)
+        progress = Progress(
+            sample=sample_from_json(value["sample"]) if value["sample"] else None,
+            carry_us=value["carry_us"],
+            newest_start=value["newest_start"],
+            parts_used=value["parts_used"],
+            pending=pending,
+        )
+        return Checkpoint(boot_id, progress, baselines)
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, ReportError) as error:
+        _log.error("checkpoint %s cannot be used, starting without it: %s", path, error)
+    return Checkpoint(boot_id, Progress(), {})
+
+
+def _baseline(days: Mapping[str, int]) -> Baseline:
+    return Baseline({int(day): power_mw for day, power_mw in days.items()})

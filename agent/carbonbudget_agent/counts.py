@@ -1,0 +1,22 @@
+"""What the agent counts of itself: the exporter shows these, the log tells each thing once."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class Counts:
+    """Plain numbers; each is written by one thread and read by the exporter."""
+
+    windows: int = 0
+    meter_errors: int = 0
+    sample_ms: int = 0
+    checkpoint_errors: int = 0
+    outbox_errors: int = 0
+    dropped: int = 0
+    corrupt: int = 0
+    sent: int = 0
+    send_errors: int = 0
+    refused: Counter[int] = field(default_factory=Counter)

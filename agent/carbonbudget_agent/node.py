@@ -1,0 +1,82 @@
+"""What is known of the node: from the API where there is one, else from /proc."""
+
+from __future__ import annotations
+
+import json
+import os
+from http.client import HTTPException
+from pathlib import Path
+
+from carbonbudget_agent.http import Endpoint
+from carbonbudget_agent.pods.info import parse_quantity
+from carbonbudget_agent.report import Allocatable, NodeInfo
+
+
+def boot_id(procfs: Path) -> str:
+    """The kernel's random id of this boot. Raises OSError."""
+    return (procfs / "sys" / "kernel" / "random" / "boot_id").read_text(encoding="ascii").strip()
+
+
+def memory_bytes(procfs: Path) -> tuple[int, int]:
+    """Total and used memory of the node (MemTotal, MemTotal - MemAvailable); zeros if unreadable."""
+    values: dict[str, int] = {}
+    try:
+        for line in (procfs / "meminfo").read_text(encoding="ascii").splitlines():
+            key, _, rest = line.partition(":")
+            if key in ("MemTotal", "MemAvailable"):
+                values[key] = int(rest.split()[0]) * 1024
+    except (OSError, ValueError, IndexError):
+        return 0, 0
+    total = values.get("MemTotal", 0)
+    return total, max(0, total - values.get("MemAvailable", total))
+
+
+def busy_us(procfs: Path) -> int:
+    """CPU time of the whole node that was neither idle nor waiting nor stolen, from /proc/stat.
+
+    user, nice, system, irq and softirq; guest time is inside user. Stolen time is another machine's use.
+    """
+    with open(procfs / "stat", encoding="ascii") as file:
+        fields = [int(field) for field in file.readline().split()[1:]]
+    user, nice, system, _idle, _iowait, irq, softirq = fields[:7]
+    return (user + nice + system + irq + softirq) * 1_000_000 // os.sysconf("SC_CLK_TCK")
+
+
+def local_info(procfs: Path) -> NodeInfo:
+    """What the machine says of itself; allocatable is all of it."""
+    threads, model = 0, ""
+    try:
+        for line in (procfs / "cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
+            key, _, value = line.partition(":")
+            threads += key.strip() == "processor"
+            if key.strip() == "model name" and not model:
+                model = value.strip()
+    except OSError:
+        pass  # the model meter says so; the report goes on with what is known
+    total, _ = memory_bytes(procfs)
+    allocatable = Allocatable(cpu_millicores=threads * 1000, memory_bytes=total)
+    return NodeInfo(cpu_model=model, threads=threads, memory_bytes=total, allocatable=allocatable)
+
+
+def cluster_info(api: Endpoint, node: str, local: NodeInfo) -> NodeInfo:
+    """`local` completed by the Node object. Raises OSError or ValueError if it cannot be had."""
+    try:
+        value = json.loads(api.get(f"/api/v1/nodes/{node}"))
+        labels = value["metadata"].get("labels") or {}
+        offered = value.get("status", {}).get("allocatable") or {}
+        return NodeInfo(
+            provider_id=str(value.get("spec", {}).get("providerID") or ""),
+            region=str(labels.get("topology.kubernetes.io/region") or ""),
+            zone=str(labels.get("topology.kubernetes.io/zone") or ""),
+            instance_type=str(labels.get("node.kubernetes.io/instance-type") or ""),
+            cpu_model=local.cpu_model,
+            threads=local.threads,
+            memory_bytes=local.memory_bytes,
+            allocatable=Allocatable(
+                cpu_millicores=int(parse_quantity(str(offered.get("cpu", "0"))) * 1000),
+                memory_bytes=int(parse_quantity(str(offered.get("memory", "0")))),
+                gpus=int(parse_quantity(str(offered.get("nvidia.com/gpu", "0")))),
+            ),
+        )
+    except (HTTPException, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"the node object of {node} cannot be used: {error}") from None

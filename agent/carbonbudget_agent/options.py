@@ -1,0 +1,98 @@
+"""The agent's options: command line, then environment (CARBONBUDGET_<OPTION>), then default."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from carbonbudget_agent.report import WINDOW_SECONDS
+
+_SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
+
+
+def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line. Ends the process with exit code 2 and a sentence for a bad option."""
+    parser = argparse.ArgumentParser(
+        prog="carbonbudget-agent",
+        description="Measures this node's energy, attributes it to pods exactly, sends node reports.",
+        epilog="Each option can be set as CARBONBUDGET_<OPTION> too, e.g. CARBONBUDGET_SERVER_URL.",
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    run = commands.add_parser("run", help="measure and send", description="Measure and send node reports.")
+    meters = commands.add_parser(
+        "meters", help="list what was detected, what was not, and why", description="List power sources."
+    )
+    for command in (run, meters):
+        _add(command, "--sysfs", Path("/sys"), "root of sysfs", type=Path)
+        _add(command, "--procfs", Path("/proc"), "root of procfs", type=Path)
+    _add_run(run)
+    options = parser.parse_args(arguments)
+    if options.command == "run":
+        _check(parser, options)
+    return options
+
+
+def _add_run(run: argparse.ArgumentParser) -> None:
+    run.add_argument(
+        "--dry-run", action="store_true", default=os.environ.get("CARBONBUDGET_DRY_RUN", "") in ("1", "true"),
+        help="print each node report as one JSON line; keep and send nothing",
+    )  # fmt: skip
+    _add(run, "--windows", 0, "stop after this many windows; 0: never", type=int)
+    _add(run, "--interval", 5, "seconds between samples, 1 to 30", type=int)
+    _add(run, "--window", 60, f"seconds a report covers: {', '.join(map(str, WINDOW_SECONDS))}", type=int)
+    _add(run, "--cluster", "default", "name of the cluster")
+    _add(run, "--node-name", socket.gethostname(), "name of this node")
+    _add(run, "--cgroup-root", Path("/sys/fs/cgroup"), "root of the cgroup file systems", type=Path)
+    _add(run, "--pods-file", None, "a PodList in JSON, instead of asking for pods", type=Path)
+    _add(run, "--kubelet-url", "", "ask the kubelet for pods instead of the API server")
+    _add(run, "--kubelet-ca", None, "CA of the kubelet's certificate", type=Path)
+    _add(run, "--kubelet-token-file", Path(_SERVICE_ACCOUNT, "token"), "token for the kubelet", type=Path)
+    _add(run, "--api-url", _api_url(), "API server to watch this node's pods at")
+    _add(run, "--api-ca", _existing(Path(_SERVICE_ACCOUNT, "ca.crt")), "CA of the API server", type=Path)
+    _add(run, "--api-token-file", _existing(Path(_SERVICE_ACCOUNT, "token")), "token for it", type=Path)
+    _add(run, "--outbox", None, "directory of the durable queue and the checkpoint", type=Path)
+    _add(run, "--server-url", "", "the carbonbudget server")
+    _add(run, "--server-ca", None, "CA of its certificate", type=Path)
+    _add(run, "--server-token-file", None, "token with the server's audience", type=Path)
+    _add(run, "--metrics-listen", "", "ADDRESS:PORT of /metrics; empty: none")
+    _add(run, "--log-level", "info", "debug, info, warning or error")
+
+
+def _add(parser: argparse.ArgumentParser, flag: str, default: object, text: str, **more: Any) -> None:
+    variable = "CARBONBUDGET_" + flag[2:].replace("-", "_").upper()
+    shown = f"; default: {default}" if default not in (None, "") else ""
+    # A string default passes through `type` like a given value, so that a bad variable is a usage error.
+    parser.add_argument(flag, default=os.environ.get(variable, default), help=text + shown, **more)
+
+
+def _check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    if options.window not in WINDOW_SECONDS:
+        parser.error(f"--window must be one of {', '.join(map(str, WINDOW_SECONDS))}, not {options.window}")
+    if not 1 <= options.interval <= 30:
+        parser.error(f"--interval must be 1 to 30 seconds, not {options.interval}")
+    if options.windows < 0:
+        parser.error("--windows must be 0 or more")
+    if options.log_level not in ("debug", "info", "warning", "error"):
+        parser.error(f"--log-level must be debug, info, warning or error, not {options.log_level!r}")
+    if not options.dry_run and not (options.server_url and options.outbox):
+        parser.error("--server-url and --outbox are needed, or --dry-run to print the reports")
+    if not (options.pods_file or options.kubelet_url or options.api_url):
+        parser.error("no source of pods: give --pods-file, --kubelet-url or --api-url")
+    if options.metrics_listen:
+        address, _, port = options.metrics_listen.rpartition(":")
+        if not address or not port.isdigit() or not 0 < int(port) < 65536:
+            parser.error(f"--metrics-listen must be ADDRESS:PORT, not {options.metrics_listen!r}")
+
+
+def _api_url() -> str:
+    host = os.environ.get("KUBERNETES_SERVICE_HOST", "")
+    port = os.environ.get("KUBERNETES_SERVICE_PORT", "443")
+    return f"https://{f'[{host}]' if ':' in host else host}:{port}" if host else ""
+
+
+def _existing(path: Path) -> Path | None:
+    return path if path.exists() else None

@@ -1,0 +1,115 @@
+"""The durable queue on the node: a closed window stays here until the ledger has committed it.
+
+One compressed file a report, written beside its name, synced, then renamed: a file that has its name is
+whole. The oldest are dropped, and counted, when the queue outgrows its limits.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+import zlib
+from pathlib import Path
+
+from carbonbudget_agent.counts import Counts
+from carbonbudget_agent.report import NodeReport, encode_report
+
+_log = logging.getLogger(__name__)
+_SUFFIX = ".json.z"
+_MAX_AGE_SECONDS = 7 * 86_400
+_MAX_BYTES = 200 * 2**20
+_MAX_ASIDE = 1_000
+
+
+class Outbox:
+    """A directory of reports; names sort by window."""
+
+    def __init__(self, directory: Path, counts: Counts, max_bytes: int = _MAX_BYTES) -> None:
+        """Raises OSError if the directory cannot be made."""
+        self.directory = directory
+        self._counts, self._max_bytes = counts, max_bytes
+        directory.mkdir(parents=True, exist_ok=True)
+        for left in directory.glob("*.tmp"):  # of a write that was cut off
+            left.unlink(missing_ok=True)
+
+    @staticmethod
+    def name(report: NodeReport) -> str:
+        """The file name of a report: unique by its key, sorted by its window."""
+        return f"{report.window_start:012d}-{report.part:06d}-{report.boot_id[:8]}{_SUFFIX}"
+
+    def put(self, report: NodeReport) -> None:
+        """Store a report durably. Raises OSError; then nothing is stored."""
+        write_durably(self.directory / self.name(report), zlib.compress(encode_report(report).encode(), 6))
+
+    def names(self) -> list[str]:
+        """What waits, oldest first."""
+        return sorted(path.name for path in self.directory.glob(f"*{_SUFFIX}"))
+
+    def read(self, name: str) -> bytes | None:
+        """A report's JSON; None if the file is corrupt, which is then set aside and counted."""
+        try:
+            return zlib.decompress((self.directory / name).read_bytes())
+        except (OSError, zlib.error) as error:
+            _log.error("outbox: %s cannot be read and is set aside: %s", name, error)
+            self._counts.corrupt += 1
+            self.set_aside(name, "corrupt")
+            return None
+
+    def remove(self, name: str) -> None:
+        """The ledger has it."""
+        (self.directory / name).unlink(missing_ok=True)
+
+    def set_aside(self, name: str, why: str) -> None:
+        """Keep a report that can never be sent, for whoever looks; only the latest of them."""
+        folder = self.directory / why
+        try:
+            folder.mkdir(exist_ok=True)
+            os.replace(self.directory / name, folder / name)
+            for old in sorted(folder.iterdir())[:-_MAX_ASIDE]:
+                old.unlink(missing_ok=True)
+        except OSError:
+            self.remove(name)
+
+    def trim(self) -> None:
+        """Drop the oldest beyond seven days or the byte limit, and count them."""
+        sizes = {name: self._size(name) for name in self.names()}
+        total = sum(sizes.values())
+        oldest = time.time() - _MAX_AGE_SECONDS
+        for name, size in sizes.items():
+            if total <= self._max_bytes and int(name.split("-")[0]) >= oldest:
+                break
+            self.remove(name)
+            total -= size
+            self._counts.dropped += 1
+            _log.error("outbox: %s dropped, the queue is over its limit", name)
+
+    def size(self) -> tuple[int, int]:
+        """How many reports wait, and their bytes."""
+        names = self.names()
+        return len(names), sum(map(self._size, names))
+
+    def _size(self, name: str) -> int:
+        try:
+            return (self.directory / name).stat().st_size
+        except OSError:
+            return 0
+
+
+def write_durably(path: Path, content: bytes) -> None:
+    """Replace a file so that after a crash it is the old one or the new one, whole. Raises OSError."""
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+    descriptor = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)  # the rename itself
+    finally:
+        os.close(descriptor)

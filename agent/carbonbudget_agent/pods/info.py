@@ -1,0 +1,148 @@
+"""What the agent keeps of a pod: name, owner, labels, requests. Parsed from the API's JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Protocol
+
+from carbonbudget_agent.report import MAX_LABELS, MAX_TEXT, Controller, Requests
+
+# Labels that a controller makes for each pod or revision: no person groups by them, and each value would
+# be a label set of its own in the ledger.
+_GENERATED = frozenset({
+    "pod-template-hash",
+    "pod-template-generation",
+    "controller-uid",
+    "controller-revision-hash",
+    "job-name",
+    "batch.kubernetes.io/controller-uid",
+    "batch.kubernetes.io/job-name",
+    "batch.kubernetes.io/job-completion-index",
+    "apps.kubernetes.io/pod-index",
+    "statefulset.kubernetes.io/pod-name",
+})  # fmt: skip
+_CONFIG_HASH = "kubernetes.io/config.hash"
+_SUFFIXES = {
+    "": Fraction(1), "n": Fraction(1, 10**9), "u": Fraction(1, 10**6), "m": Fraction(1, 1000),
+    "k": Fraction(10**3), "M": Fraction(10**6), "G": Fraction(10**9), "T": Fraction(10**12),
+    "P": Fraction(10**15), "E": Fraction(10**18), "Ki": Fraction(2**10), "Mi": Fraction(2**20),
+    "Gi": Fraction(2**30), "Ti": Fraction(2**40), "Pi": Fraction(2**50), "Ei": Fraction(2**60),
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class PodInfo:
+    """One pod. `cgroup_uid` is the uid its cgroup carries: the config hash for a static pod."""
+
+    uid: str
+    cgroup_uid: str
+    namespace: str
+    name: str
+    controller: Controller | None
+    labels: Mapping[str, str]
+    requests: Requests
+
+
+class PodSource(Protocol):
+    """Who knows the node's pods."""
+
+    def pods(self) -> Mapping[str, PodInfo]:
+        """Pods by the uid of their cgroup, those that ended a short while ago included."""
+
+    def close(self) -> None:
+        """End whatever runs in the background."""
+
+
+def parse_pod(value: Mapping[str, object]) -> PodInfo:
+    """One pod of the API's JSON. ValueError for what is no pod; odd quantities count as 0."""
+    metadata = _mapping(value.get("metadata"))
+    spec = _mapping(value.get("spec"))
+    uid, name, namespace = (_text(metadata.get(key)) for key in ("uid", "name", "namespace"))
+    if not (uid and name and namespace):
+        raise ValueError("a pod has a uid, a name and a namespace")
+    annotations = _mapping(metadata.get("annotations"))
+    labels = {
+        key: _text(text)
+        for key, text in sorted(_mapping(metadata.get("labels")).items())
+        if key not in _GENERATED and len(_text(text)) <= MAX_TEXT
+    }
+    return PodInfo(
+        uid=uid,
+        cgroup_uid=_text(annotations.get(_CONFIG_HASH)) or uid,
+        namespace=namespace,
+        name=name,
+        controller=_controller(metadata.get("ownerReferences")),
+        labels=dict(list(labels.items())[:MAX_LABELS]),
+        requests=_requests(spec),
+    )
+
+
+def parse_quantity(text: str) -> Fraction:
+    """A Kubernetes quantity ("100m", "1.5Gi", "2e3") as an exact number. ValueError if it is none."""
+    number = text.rstrip("numkMGTPEi")
+    suffix = text[len(number) :]
+    if suffix not in _SUFFIXES or not number:
+        raise ValueError(f"{text!r} is not a quantity")
+    return Fraction(number) * _SUFFIXES[suffix]
+
+
+def _controller(owners: object) -> Controller | None:
+    for owner in owners if isinstance(owners, list) else []:
+        fields = _mapping(owner)
+        if fields.get("controller") is True:
+            kind, name, uid = (_text(fields.get(key)) for key in ("kind", "name", "uid"))
+            return Controller(kind, name, uid) if kind and name and uid else None
+    return None
+
+
+def _requests(spec: Mapping[str, object]) -> Requests:
+    """As the scheduler counts: containers and sidecars together, or the largest init container."""
+    return Requests(
+        cpu_millicores=int(_effective(spec, "cpu") * 1000),
+        memory_bytes=int(_effective(spec, "memory")),
+        gpus=int(_effective(spec, "nvidia.com/gpu")),
+    )
+
+
+def _effective(spec: Mapping[str, object], resource: str) -> Fraction:
+    running = sum((_request(c, resource) for c in _list(spec.get("containers"))), Fraction(0))
+    sidecars, starting = Fraction(0), Fraction(0)
+    for container in _list(spec.get("initContainers")):
+        amount = _request(container, resource)
+        if container.get("restartPolicy") == "Always":
+            sidecars += amount
+            starting = max(starting, sidecars)
+        else:
+            starting = max(starting, sidecars + amount)
+    overhead = _quantity(_mapping(spec.get("overhead")).get(resource))
+    return max(running + sidecars, starting) + overhead
+
+
+def _request(container: Mapping[str, object], resource: str) -> Fraction:
+    resources = _mapping(container.get("resources"))
+    for kind in ("requests", "limits"):  # without a request the limit stands for it
+        amount = _mapping(resources.get(kind)).get(resource)
+        if amount is not None:
+            return _quantity(amount)
+    return Fraction(0)
+
+
+def _quantity(value: object) -> Fraction:
+    try:
+        return max(Fraction(0), parse_quantity(str(value))) if value is not None else Fraction(0)
+    except (ValueError, ZeroDivisionError):
+        return Fraction(0)
+
+
+def _mapping(value: object) -> Mapping[str, object]:
+    return value if isinstance(value, dict) else {}
+
+
+def _list(value: object) -> list[Mapping[str, object]]:
+    return [_mapping(item) for item in value] if isinstance(value, list) else []
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""

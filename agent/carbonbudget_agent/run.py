@@ -1,0 +1,171 @@
+"""`carbonbudget-agent run`: wires meters, pods, collector, outbox and sender together, and loops."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from carbonbudget_agent import node
+from carbonbudget_agent.checkpoint import Checkpoint, Progress, load_checkpoint
+from carbonbudget_agent.clock import Clock, SystemClock
+from carbonbudget_agent.collector import Collector
+from carbonbudget_agent.counts import Counts
+from carbonbudget_agent.http import Endpoint
+from carbonbudget_agent.keeper import Keeper
+from carbonbudget_agent.meters.detect import choose_meter, detect_meters
+from carbonbudget_agent.outbox import Outbox
+from carbonbudget_agent.pods.cgroups import CgroupError, CgroupReader
+from carbonbudget_agent.pods.file import FilePods
+from carbonbudget_agent.pods.info import PodSource
+from carbonbudget_agent.pods.kubelet import KubeletPods
+from carbonbudget_agent.pods.watch import WatchedPods
+from carbonbudget_agent.report import NodeInfo, NodeReport, encode_report
+from carbonbudget_agent.sender import Sender
+from carbonbudget_agent.window import Identity
+
+_log = logging.getLogger(__name__)
+_FIRST_LIST_SECONDS = 10.0
+_NODE_REFRESH_MS = 3_600_000
+_LAST_SEND_SECONDS = 5.0
+
+
+def run(options: argparse.Namespace, on_stop: Callable[[Callable[[], None]], None]) -> int:
+    """Measure until told to stop or `--windows` are done.
+
+    Raises:
+        OSError, ValueError, RuntimeError: the agent cannot start; the message says what to do.
+    """
+    clock, counts = SystemClock(), Counts()
+    on_stop(clock.stop)
+    boot_id = node.boot_id(options.procfs)
+    detections = detect_meters(options.sysfs, options.procfs)
+    meter = choose_meter(detections)
+    for detection in detections:
+        _log.info("meter %s: %s", detection.name, detection.reason)
+    try:
+        cgroups = CgroupReader(options.cgroup_root)
+    except CgroupError as error:
+        raise RuntimeError(str(error)) from None
+    outbox = None if options.dry_run else Outbox(options.outbox, counts)
+    path = Path() if outbox is None else outbox.directory / "checkpoint.json"
+    checkpoint = Checkpoint(boot_id, Progress(), {}) if outbox is None else load_checkpoint(path, boot_id)
+    source = _pod_source(options)
+    collector = Collector(
+        identity=Identity(options.cluster, options.node_name, boot_id),
+        meter=meter,
+        cgroups=cgroups,
+        source=source,
+        procfs=options.procfs,
+        window_seconds=options.window,
+        clock=clock,
+        checkpoint=checkpoint,
+        info=_node_info(options, clock),
+        counts=counts,
+    )
+    keeper = None if outbox is None else Keeper(checkpoint, path, outbox, counts)
+    sender = None if outbox is None else _sender(options, outbox, counts)
+    handlers = _handlers(options, counts, outbox, keeper, sender)
+    try:
+        _loop(options, clock, counts, collector, keeper, handlers)
+    finally:
+        if sender is not None:
+            sender.finish(_LAST_SEND_SECONDS)
+        source.close()
+    return 0
+
+
+def _loop(
+    options: argparse.Namespace,
+    clock: SystemClock,
+    counts: Counts,
+    collector: Collector,
+    keeper: Keeper | None,
+    handle: Callable[[NodeReport], None],
+) -> None:
+    collector.tick()
+    if keeper is not None:
+        keeper.keep(None)  # from now on a kill loses nothing
+    while not (options.windows and counts.windows >= options.windows):
+        stopping = clock.wait(collector.next_tick_ms(options.interval * 1000) - clock.wall_ms())
+        report = collector.tick(final=stopping)
+        if report is not None:
+            handle(report)
+        if stopping:
+            return
+
+
+def _handlers(
+    options: argparse.Namespace,
+    counts: Counts,
+    outbox: Outbox | None,
+    keeper: Keeper | None,
+    sender: Sender | None,
+) -> Callable[[NodeReport], None]:
+    """What happens with a closed window: printed, or kept, sent and exported."""
+    add: Callable[[NodeReport], None] | None = None
+    if options.metrics_listen:
+        # Imported here: without metrics its memory is not spent.
+        from carbonbudget_agent.exporter import Exporter
+
+        exporter = Exporter(counts, outbox)
+        address, _, port = options.metrics_listen.rpartition(":")
+        exporter.serve(address, int(port))
+        add = exporter.add
+
+    def handle(report: NodeReport) -> None:
+        if keeper is None:
+            sys.stdout.write(encode_report(report) + "\n")
+            sys.stdout.flush()
+        else:
+            keeper.keep(report)
+        if sender is not None:
+            sender.wake()
+        if add is not None:
+            add(report)
+
+    return handle
+
+
+def _sender(options: argparse.Namespace, outbox: Outbox, counts: Counts) -> Sender:
+    server = Endpoint(options.server_url, options.server_token_file, options.server_ca)
+    return Sender(server, outbox, counts, options.node_name, spread_seconds=min(8.0, options.window / 8))
+
+
+def _api(options: argparse.Namespace) -> Endpoint | None:
+    if not options.api_url:
+        return None
+    return Endpoint(options.api_url, options.api_token_file, options.api_ca)
+
+
+def _pod_source(options: argparse.Namespace) -> PodSource:
+    if options.pods_file:
+        return FilePods(options.pods_file)
+    if options.kubelet_url:
+        return KubeletPods(Endpoint(options.kubelet_url, options.kubelet_token_file, options.kubelet_ca))
+    api = _api(options)
+    assert api is not None
+    watched = WatchedPods(api, options.node_name)
+    if not watched.wait_listed(_FIRST_LIST_SECONDS):
+        _log.warning("no list of pods yet; energy of pods without a name is booked as unseen")
+    return watched
+
+
+def _node_info(options: argparse.Namespace, clock: Clock) -> Callable[[], NodeInfo]:
+    """The node's facts, asked for at most hourly; what the machine itself says until the API answers."""
+    api = None if options.pods_file else _api(options)
+    known, due_ms = node.local_info(options.procfs), 0
+
+    def info() -> NodeInfo:
+        nonlocal known, due_ms
+        if api is not None and clock.steady_ms() >= due_ms:
+            try:
+                known = node.cluster_info(api, options.node_name, known)
+                due_ms = clock.steady_ms() + _NODE_REFRESH_MS
+            except (OSError, ValueError) as error:
+                _log.warning("node %s: %s; asking again with the next window", options.node_name, error)
+        return known
+
+    return info

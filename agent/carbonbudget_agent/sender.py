@@ -1,0 +1,143 @@
+"""Sends the outbox to the server, oldest first, in a thread of its own; removes what the ledger has.
+
+Each answer has one treatment: 2xx, the ledger has it; 400, 409, 413 and 422, it will never be taken, so
+it is set aside and counted; anything else, or no answer, it is kept and tried again with backoff.
+"""
+
+from __future__ import annotations
+
+import gzip
+import http.client
+import json
+import logging
+import random
+import ssl
+import threading
+import time
+import zlib
+
+from carbonbudget_agent.counts import Counts
+from carbonbudget_agent.http import Endpoint
+from carbonbudget_agent.outbox import Outbox
+
+_log = logging.getLogger(__name__)
+_FINAL = frozenset({400, 409, 413, 422})
+_MAX_BACKOFF_SECONDS = 60.0
+_CATCH_UP_PAUSE_SECONDS = 0.05  # a day of windows in about a minute and a half, and no flood
+
+
+class Sender:
+    """`spread_seconds`: how far apart the nodes of a cluster send after a window's end, by their name."""
+
+    def __init__(
+        self, server: Endpoint, outbox: Outbox, counts: Counts, node: str, spread_seconds: float
+    ) -> None:
+        self._server, self._outbox, self._counts = server, outbox, counts
+        self._delay = spread_seconds * (zlib.crc32(node.encode()) % 1000) / 1000
+        self._wake, self._stop = threading.Event(), threading.Event()
+        self._connection: http.client.HTTPConnection | None = None
+        self._told: set[int] = set()
+        self._thread = threading.Thread(target=self._run, name="sender", daemon=True)
+        self._thread.start()
+
+    def wake(self) -> None:
+        """A window was closed."""
+        self._wake.set()
+
+    def finish(self, seconds: float) -> None:
+        """Send what is left at once, for at most `seconds`; the rest stays in the outbox."""
+        self._stop.set()
+        self._wake.set()
+        self._thread.join(seconds)
+
+    def _run(self) -> None:
+        backoff = 1.0
+        while True:
+            retry_after = self._send_all()
+            if self._stop.is_set():
+                return
+            if retry_after is None:
+                backoff = 1.0
+                self._wake.wait()
+                self._wake.clear()
+                self._stop.wait(self._delay)
+            else:
+                # Halved at random, so that a thousand nodes do not come back together.
+                pause = max(retry_after, backoff * (0.5 + random.random() / 2))  # noqa: S311 - jitter
+                self._stop.wait(pause)
+                backoff = min(backoff * 2, _MAX_BACKOFF_SECONDS)
+
+    def _send_all(self) -> float | None:
+        """Send until the outbox is empty (None) or something is in the way (seconds asked to wait)."""
+        for name in self._outbox.names():
+            body = self._outbox.read(name)
+            if body is None:
+                continue
+            try:
+                status, reason, retry_after = self._post(body)
+            except (OSError, http.client.HTTPException, ssl.SSLError) as error:
+                self._close()
+                self._counts.send_errors += 1
+                self._tell(0, f"the server at {self._server.url} cannot be reached: {error}")
+                return 0.0
+            if 200 <= status < 300:
+                self._outbox.remove(name)
+                self._counts.sent += 1
+                self._told.clear()
+            else:
+                self._counts.refused[status] += 1
+                self._tell(status, f"the server answered {status}: {reason}")
+                if status not in _FINAL:
+                    return retry_after
+                self._outbox.set_aside(name, "rejected")
+            self._stop.wait(_CATCH_UP_PAUSE_SECONDS)
+        return None
+
+    def _post(self, body: bytes) -> tuple[int, str, float]:
+        headers = self._server.headers() | {
+            "Content-Type": "application/json",
+            "Content-Encoding": "gzip",
+        }
+        reused = self._connection is not None
+        if self._connection is None:
+            self._connection = self._server.connect()
+        try:
+            return self._exchange(gzip.compress(body, 5), headers)
+        except (OSError, http.client.HTTPException):
+            self._close()
+            if not reused:
+                raise
+        # A kept connection may have been closed by the server meanwhile: once more on a new one.
+        self._connection = self._server.connect()
+        return self._exchange(gzip.compress(body, 5), headers)
+
+    def _exchange(self, body: bytes, headers: dict[str, str]) -> tuple[int, str, float]:
+        connection = self._connection
+        assert connection is not None
+        connection.request("POST", self._server.path("/v1/reports"), body=body, headers=headers)
+        response = connection.getresponse()
+        text = response.read(65_536)
+        try:
+            retry_after = min(float(response.headers.get("Retry-After", "0")), 600.0)
+        except ValueError:
+            retry_after = 0.0
+        return response.status, _reason(text), retry_after
+
+    def _close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _tell(self, status: int, what: str) -> None:
+        if status not in self._told:  # once, until something is sent again
+            _log.warning("%s (%s)", what, time.strftime("%H:%M:%S", time.gmtime()))
+        self._told.add(status)
+
+
+def _reason(text: bytes) -> str:
+    """The server's one-line reason."""
+    try:
+        value = json.loads(text)
+        return str(value["reason"])[:300]
+    except (ValueError, KeyError, TypeError):
+        return text[:120].decode("utf-8", "replace")

@@ -1,0 +1,137 @@
+"""Windows: attributed ticks summed up until a node report is due. Pure: samples and names come in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from carbonbudget_agent.attribution import Shares, Usage
+from carbonbudget_agent.pods.info import PodInfo
+from carbonbudget_agent.report import Domain, NodeInfo, NodeReport, PodUsage
+
+
+@dataclass(slots=True)
+class _DomainSum:
+    method: str
+    boundary: str
+    measured_uj: int = 0
+    idle_uj: int = 0
+    system_uj: int = 0
+    unseen_uj: int = 0
+    low_uj: int | None = None
+    high_uj: int | None = None
+    duration_ms: int = 0
+
+
+@dataclass(slots=True)
+class _PodSum:
+    energy_uj: dict[str, int] = field(default_factory=dict)
+    cpu_us: int = 0
+    memory_byte_ms: int = 0
+    duration_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who reports."""
+
+    cluster: str
+    node: str
+    boot_id: str
+
+
+class Window:
+    """One open window [start, end) in UTC seconds; `since` is earlier only after a gap."""
+
+    def __init__(self, start: int, end: int, since: int, part: int) -> None:
+        self.start, self.end, self.since, self.part = start, end, since, part
+        self._domains: dict[str, _DomainSum] = {}
+        self._pods: dict[str, _PodSum] = {}
+        self._infos: dict[str, PodInfo] = {}
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing was added."""
+        return not self._pods and not self._domains
+
+    def add(self, usage: Usage, domains: Iterable[Shares], infos: Mapping[str, PodInfo]) -> None:
+        """One tick. A pod's name is kept from the first tick that knows it."""
+        for uid, cpu_us in usage.pods_cpu_us.items():
+            pod = self._pods.setdefault(uid, _PodSum())
+            pod.cpu_us += cpu_us
+            pod.memory_byte_ms += usage.pods_memory_bytes.get(uid, 0) * usage.elapsed_ms
+            pod.duration_ms += usage.elapsed_ms
+        for shares in domains:
+            self._add_domain(shares, usage.elapsed_ms)
+        for uid in self._pods:
+            if uid in infos:
+                self._infos[uid] = infos[uid]
+
+    def _add_domain(self, shares: Shares, elapsed_ms: int) -> None:
+        domain = shares.domain
+        total = self._domains.setdefault(domain.name, _DomainSum(domain.method, domain.boundary))
+        total.measured_uj += domain.energy_uj
+        total.idle_uj += shares.idle_uj
+        total.system_uj += shares.system_uj
+        total.unseen_uj += shares.unseen_uj
+        total.duration_ms += elapsed_ms
+        if domain.low_uj is not None:
+            total.low_uj = (total.low_uj or 0) + domain.low_uj
+        if domain.high_uj is not None:
+            total.high_uj = (total.high_uj or 0) + domain.high_uj
+        for uid, energy_uj in shares.pods_uj.items():
+            energies = self._pods.setdefault(uid, _PodSum()).energy_uj
+            energies[domain.name] = energies.get(domain.name, 0) + energy_uj
+
+    def close(self, identity: Identity, info: NodeInfo, infos: Mapping[str, PodInfo]) -> NodeReport:
+        """The report. The energy of a pod whose name never became known is unseen."""
+        pods: list[PodUsage] = []
+        for uid, total in sorted(self._pods.items()):
+            known = self._infos.get(uid) or infos.get(uid)
+            if known is None:
+                for name, energy_uj in total.energy_uj.items():
+                    self._domains[name].unseen_uj += energy_uj
+                continue
+            pods.append(_pod_usage(known, total))
+        domains = tuple(
+            Domain(
+                name=name,
+                method=total.method,
+                boundary=total.boundary,
+                duration_ms=total.duration_ms,
+                measured_uj=total.measured_uj,
+                idle_uj=total.idle_uj,
+                system_uj=total.system_uj,
+                unseen_uj=total.unseen_uj,
+                low_uj=total.low_uj,
+                high_uj=total.high_uj,
+            )
+            for name, total in self._domains.items()
+        )
+        return NodeReport(
+            cluster=identity.cluster,
+            node=identity.node,
+            boot_id=identity.boot_id,
+            window_start=self.start,
+            window_end=self.end,
+            since=self.since,
+            part=self.part,
+            node_info=info,
+            domains=domains,
+            pods=tuple(pods),
+        )
+
+
+def _pod_usage(known: PodInfo, total: _PodSum) -> PodUsage:
+    return PodUsage(
+        uid=known.uid,
+        namespace=known.namespace,
+        name=known.name,
+        controller=known.controller,
+        labels=known.labels,
+        energy_uj={name: energy_uj for name, energy_uj in total.energy_uj.items() if energy_uj},
+        cpu_us=total.cpu_us,
+        memory_byte_seconds=total.memory_byte_ms // 1000,
+        requests=known.requests,
+        duration_ms=total.duration_ms,
+    )

@@ -1,55 +1,29 @@
-"""The `carbonbudget` command: one module a subcommand, loaded only when it is the one asked for.
+"""The `carbonbudget` command, put together from its subcommands.
 
-Loading all of them would cost the webhook the ledger's and kopf's memory, so that each subcommand is
-named here with its help line and imported on use.
+The modules imported here import what is heavy (SQLAlchemy, FastAPI, kopf) when they run: the webhook must
+not pay for the ledger.
 """
 
 from __future__ import annotations
 
 import sys
-from importlib import import_module, metadata
+from importlib import metadata
 
-import click
 import typer
-from typer.core import TyperGroup
-from typer.main import get_command
 
+from carbonbudget_operator.cli import ledger
+from carbonbudget_operator.cli.allocate import allocate
+from carbonbudget_operator.cli.server import serve
 from carbonbudget_operator.settings import SettingsError
 
-# name: module and attribute (a function, or a typer app of subcommands).
-_COMMANDS = {
-    "server": ("carbonbudget_operator.cli.server", "serve"),
-    "controller": ("carbonbudget_operator.cli.controller", "controller"),
-    "admission": ("carbonbudget_operator.cli.admission", "admission"),
-    "allocate": ("carbonbudget_operator.cli.allocate", "allocate"),
-    "ledger": ("carbonbudget_operator.cli.ledger", "app"),
-}
-
-
-class _Commands(TyperGroup):
-    """Resolves a subcommand to its module."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(_COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in _COMMANDS:
-            return None
-        module, attribute = _COMMANDS[cmd_name]
-        target = getattr(import_module(module), attribute)
-        if isinstance(target, typer.Typer):
-            return get_command(target)
-        single = typer.Typer(add_completion=False)
-        single.command(cmd_name)(target)
-        return get_command(single)
-
-
 app = typer.Typer(
-    cls=_Commands,
     no_args_is_help=True,
     add_completion=False,
     help="Carbon budgets for Kubernetes: record, allocate, value and judge what pods emit.",
 )
+app.command("server")(serve)
+app.command("allocate")(allocate)
+app.add_typer(ledger.app, name="ledger")
 
 
 def _show_version(wanted: bool) -> None:

@@ -1,0 +1,1 @@
+"""Carbon: pure valuation (value.py), and which bundled figure applies to a node (factors.py)."""

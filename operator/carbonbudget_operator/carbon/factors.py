@@ -1,0 +1,141 @@
+"""Which grid factor and which PUE apply to a node, and why. Every factor says where it is from.
+
+Ladder of the location-based factor: the configured zone; the node's cloud region; that region's country;
+the world. A step counts only with the basis asked for (lifecycle or direct). Where no step has it, the
+world's lifecycle mean stands in, and the sentence says so: the basis never changes silently.
+"""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Final
+
+WORLD: Final = "WORLD"
+# Uptime Institute's global survey of 2023: mean PUE 1.58, for a data centre that publishes none.
+DEFAULT_PUE_PERMILLE: Final = 1580
+_DEFAULT_PUE_SOURCE: Final = "Uptime Institute survey average, 2023"
+# Yearly figures of small grids are rounded, some to 0. No source of power is below wind's lifecycle median
+# (IPCC AR5, Annex III: 11 g/kWh), so a lifecycle figure below it is raised to it.
+_LIFECYCLE_FLOOR_MG: Final = 11_000
+_PREFIXES: Final = {"aws": "aws", "gce": "gcp", "azure": "azure", "oci": "oci", "ibm": "ibm"}
+
+
+@dataclass(frozen=True, slots=True)
+class Factor:
+    """Intensity in mgCO2e/kWh and PUE in thousandths, with the sentence that explains both."""
+
+    zone: str
+    intensity_mg_per_kwh: int
+    pue_permille: int
+    basis: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Figure:
+    zone: str
+    mg_per_kwh: int
+    basis: str
+    year: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Region:
+    provider: str
+    country: str
+    figure: _Figure
+    pue_permille: int
+    pue_source: str
+
+
+class UnknownZone(ValueError):
+    """The configured zone is in no table."""
+
+
+def check_zone(zone: str, basis: str) -> None:
+    """Raise UnknownZone unless `zone` is empty or has a figure of that basis."""
+    if zone and not any(figure.basis == basis for figure in _zones().get(zone.upper(), ())):
+        raise UnknownZone(f"carbon.zone {zone!r} has no {basis} figure in the bundled table")
+
+
+def find_factor(region: str, provider_id: str, zone: str, pue_permille: int | None, basis: str) -> Factor:
+    """The factor of a node.
+
+    `region` and `provider_id` are the node's own words, `zone` and `pue_permille` the configuration (empty
+    and None where it says nothing), `basis` is lifecycle or direct.
+    """
+    place = _find_region(region, provider_id)
+    figure, how = _find_figure(place, region, zone, basis)
+    intensity, basis_note = figure.mg_per_kwh, ""
+    if figure.basis == "lifecycle":
+        intensity = max(intensity, _LIFECYCLE_FLOOR_MG)
+    if figure.basis != basis:
+        basis_note = f", no {basis} figure is bundled"
+    if pue_permille is not None:
+        pue, pue_why = pue_permille, "configured"
+    elif place is not None and place.pue_permille:
+        pue, pue_why = place.pue_permille, place.pue_source
+    else:
+        pue, pue_why = DEFAULT_PUE_PERMILLE, _DEFAULT_PUE_SOURCE
+    why = (
+        f"{figure.zone} {intensity / 1000:g} g/kWh ({figure.basis}{basis_note}, {figure.source}, "
+        f"{figure.year}; {how}), PUE {pue / 1000:g} ({pue_why})"
+    )
+    return Factor(figure.zone, intensity, pue, figure.basis, why)
+
+
+def _find_figure(place: _Region | None, region: str, zone: str, basis: str) -> tuple[_Figure, str]:
+    zones = _zones()
+
+    def of(name: str) -> _Figure | None:
+        return next((figure for figure in zones.get(name, ()) if figure.basis == basis), None)
+
+    if zone and (configured := of(zone.upper())):
+        return configured, "configured zone"
+    if place is not None:
+        if place.figure.basis == basis:
+            return place.figure, f"cloud region {region}"
+        for name, how in ((place.figure.zone, "zone"), (place.country, "country")):
+            if found := of(name):
+                return found, f"{how} of cloud region {region}"
+    why = f"region {region!r} is in no table" if region else "the node has no region label"
+    return of(WORLD) or zones[WORLD][0], f"world mean: {why}"
+
+
+def _find_region(region: str, provider_id: str) -> _Region | None:
+    """By provider and region; by the region's name alone where only one provider has it."""
+    rows = _regions().get(region, [])
+    provider = _PREFIXES.get(provider_id.partition("://")[0], "")
+    if provider:
+        return next((row for row in rows if row.provider == provider), None)
+    return rows[0] if len(rows) == 1 else None
+
+
+@cache
+def _zones() -> dict[str, list[_Figure]]:
+    found: dict[str, list[_Figure]] = {}
+    for row in _read("grid_intensity.csv"):
+        figure = _Figure(row["zone"], int(row["mg_per_kwh"]), row["basis"], row["year"], row["source"])
+        found.setdefault(row["zone"], []).append(figure)
+    return found
+
+
+@cache
+def _regions() -> dict[str, list[_Region]]:
+    found: dict[str, list[_Region]] = {}
+    for row in _read("cloud_regions.csv"):
+        figure = _Figure(row["zone"], int(row["mg_per_kwh"]), row["basis"], row["year"], row["source"])
+        pue_source = f"{row['pue_scope']}, {row['pue_source']}"
+        found.setdefault(row["region"], []).append(
+            _Region(row["provider"], row["country"], figure, int(row["pue_permille"] or 0), pue_source)
+        )
+    return found
+
+
+def _read(name: str) -> list[dict[str, str]]:
+    path = resources.files("carbonbudget_operator") / "carbon" / "data" / name
+    return list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))

@@ -1,0 +1,144 @@
+"""`carbonbudget allocate`: who used what, from the ledger itself or from the server."""
+
+from __future__ import annotations
+
+import csv
+import datetime as dt
+import json
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from carbonbudget_operator.allocation.policy import Idle, Overhead, Policy
+from carbonbudget_operator.cli.options import Config, fail
+from carbonbudget_operator.settings import Settings, load_settings
+
+
+class Output(StrEnum):
+    """How the rows are written."""
+
+    TABLE = "table"
+    JSON = "json"
+    CSV = "csv"
+
+
+def allocate(
+    start: Annotated[str, typer.Option("--from", help="Start: 2026-11-23 or 2026-11-23T18:00:00Z.")],
+    end: Annotated[str, typer.Option("--to", help="End, not included.")],
+    config: Config = None,
+    ledger: Annotated[
+        str | None,
+        typer.Option(envvar="CARBONBUDGET_LEDGER", help="SQLAlchemy URL: read the ledger directly."),
+    ] = None,
+    server_url: Annotated[
+        str | None, typer.Option(envvar="CARBONBUDGET_SERVER_URL", help="Ask the server instead.")
+    ] = None,
+    server_ca: Annotated[
+        Path | None, typer.Option(envvar="CARBONBUDGET_SERVER_CA", help="CA of the server's certificate.")
+    ] = None,
+    server_token_file: Annotated[
+        Path | None, typer.Option(envvar="CARBONBUDGET_SERVER_TOKEN_FILE", help="Token for the server.")
+    ] = None,
+    group_by: Annotated[
+        str, typer.Option(help="Comma-separated: namespace, workload, node, label:KEY.")
+    ] = "namespace",
+    filter_by: Annotated[str, typer.Option("--filter", help="Comma-separated FIELD=VALUE.")] = "",
+    idle: Annotated[Idle, typer.Option(help="Who bears idle energy.")] = Idle.BY_REQUEST,
+    overhead: Annotated[Overhead, typer.Option(help="Who bears overhead.")] = Overhead.PROPORTIONAL,
+    output: Annotated[Output, typer.Option("--output", "-o", help="table, json or csv.")] = Output.TABLE,
+) -> None:
+    """Share out the energy and emissions of a span of time. The rows add up to the cluster's total."""
+    from carbonbudget_operator.reporting.grouping import GroupingError
+
+    settings = load_settings(config, {"server": {"ledger": ledger}})
+    span = _instant(start, "--from"), _instant(end, "--to")
+    if span[0] >= span[1]:
+        fail("--from must be before --to", code=2)
+    try:
+        if server_url:
+            if (idle, overhead) != (Idle.BY_REQUEST, Overhead.PROPORTIONAL):
+                fail("--idle and --overhead need --ledger: the server answers by its own policy", code=2)
+            result = _from_server(server_url, server_ca, server_token_file, span, group_by, filter_by)
+        else:
+            result = _from_ledger(settings, span, group_by, filter_by, Policy(idle, overhead))
+    except GroupingError as error:
+        fail(str(error), code=2)
+    _print(result, output)
+
+
+def _from_ledger(
+    settings: Settings, span: tuple[int, int], group_by: str, filter_by: str, policy: Policy
+) -> dict[str, object]:
+    from carbonbudget_operator.ledger.store import LedgerError, open_ledger, require_schema
+    from carbonbudget_operator.reporting.grouping import answer, group, parse_filter, parse_group_by
+    from carbonbudget_operator.reporting.query import Queries
+
+    fields, filters = parse_group_by(group_by), parse_filter(filter_by)
+    try:
+        engine = open_ledger(settings.server.ledger)
+        require_schema(engine)
+    except LedgerError as error:
+        fail(str(error))
+    rows = Queries(engine, settings.cluster, settings.carbon, policy).rows(*span)
+    return answer(group(rows, fields, filters))
+
+
+def _from_server(
+    url: str, ca: Path | None, token_file: Path | None, span: tuple[int, int], group_by: str, filter_by: str
+) -> dict[str, object]:
+    import ssl
+
+    import httpx
+
+    try:
+        token = token_file.read_text(encoding="ascii").strip() if token_file else ""
+        answer = httpx.get(
+            f"{url.rstrip('/')}/v1/allocation",
+            params={"from": span[0], "to": span[1], "group_by": group_by, "filter": filter_by},
+            headers={"Authorization": f"Bearer {token}"},
+            verify=ssl.create_default_context(cafile=str(ca) if ca else None),
+            timeout=60,
+        )
+        value = answer.json()
+    except (OSError, ValueError, httpx.HTTPError) as error:
+        fail(f"{url} cannot be asked: {error}")
+    if answer.status_code != 200 or not isinstance(value, dict):
+        fail(f"{url} answered {answer.status_code}: {value.get('reason', value)}")
+    return value
+
+
+def _print(result: dict[str, object], output: Output) -> None:
+    rows, total = result["rows"], result["total"]
+    assert isinstance(rows, list)
+    assert isinstance(total, dict)
+    if output is Output.JSON:
+        print(json.dumps(result, indent=2))
+        return
+    keys = list(rows[0]["key"]) if rows else ["namespace"]
+    figures = ["energy_kwh", "location_g"]
+    table = [[*row["key"].values(), *(row[figure] for figure in figures)] for row in rows]
+    if output is Output.CSV:
+        writer = csv.writer(sys.stdout)
+        writer.writerows([[*keys, *figures], *table])
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    shown = Table(*keys, box=None)
+    for heading in ("kWh", "g CO2e (location-based)"):
+        shown.add_column(heading, justify="right")
+    for line in [*table, ["total", *[""] * (len(keys) - 1), *(total[figure] for figure in figures)]]:
+        shown.add_row(*map(str, line))
+    Console().print(shown)
+
+
+def _instant(text: str, option: str) -> int:
+    """UTC seconds of a date or an instant; without a zone it is UTC."""
+    try:
+        value = dt.datetime.fromisoformat(text)
+    except ValueError:
+        fail(f"{option} must be a date or an instant such as 2026-11-23T18:00:00Z, not {text!r}", code=2)
+    return int((value if value.tzinfo else value.replace(tzinfo=dt.UTC)).timestamp())

@@ -1,0 +1,108 @@
+"""`carbonbudget ledger`: migrate, check, import."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from carbonbudget_operator.cli.options import Config, fail
+from carbonbudget_operator.settings import Settings, load_settings
+
+app = typer.Typer(no_args_is_help=True, help="Look after the ledger.", add_completion=False)
+Url = Annotated[
+    str | None, typer.Option("--ledger", envvar="CARBONBUDGET_LEDGER", help="SQLAlchemy URL of the ledger.")
+]
+
+
+def _settings(config: Path | None, ledger: str | None) -> Settings:
+    return load_settings(config, {"server": {"ledger": ledger}})
+
+
+@app.command()
+def migrate(config: Config = None, ledger: Url = None) -> None:
+    """Make the ledger's tables, or bring them up to date."""
+    from carbonbudget_operator.ledger.store import LedgerError, open_ledger
+    from carbonbudget_operator.ledger.store import migrate as run
+
+    try:
+        engine = open_ledger(_settings(config, ledger).server.ledger)
+        print(f"the ledger has schema {run(engine)}")
+    except LedgerError as error:
+        fail(str(error))
+
+
+@app.command()
+def check(config: Config = None, ledger: Url = None) -> None:
+    """Check that everything stored adds up, to the microjoule. Exit code 1 if not."""
+    from rich.console import Console
+
+    from carbonbudget_operator.ledger.check import CheckResult, check_ledger
+    from carbonbudget_operator.ledger.store import LedgerError, open_ledger, require_schema
+
+    result = CheckResult()
+    try:
+        engine = open_ledger(_settings(config, ledger).server.ledger)
+        require_schema(engine)
+        with Console(stderr=True).status("checking") as status:
+            for result in check_ledger(engine):
+                status.update(f"checking: {result.slices} node slices")
+    except LedgerError as error:
+        fail(str(error))
+    for defect in result.defects:
+        print(defect)
+    print(
+        f"{result.nodes} nodes, {result.windows} windows, {result.slices} node slices, {result.pods} pods, "
+        f"{result.measured_uj} uJ: "
+        + ("conserves to the microjoule" if not result.defects else f"{len(result.defects)} do not add up")
+    )
+    if result.defects:
+        raise typer.Exit(1)
+
+
+@app.command(name="import")
+def import_reports(
+    file: Annotated[Path, typer.Argument(help="Node reports, one JSON a line.")],
+    config: Config = None,
+    ledger: Url = None,
+) -> None:
+    """Book node reports from a file, checked like those from the network. Exit code 1 if any was refused."""
+    from rich.console import Console
+
+    from carbonbudget_operator.ingest.checks import check as check_report
+    from carbonbudget_operator.ingest.checks import parse
+    from carbonbudget_operator.ingest.refusal import Refusal
+    from carbonbudget_operator.ledger.book import Booked, Booker
+    from carbonbudget_operator.ledger.store import LedgerError, open_ledger
+    from carbonbudget_operator.ledger.store import migrate as run
+
+    settings = _settings(config, ledger)
+    counts = dict.fromkeys(("stored", "duplicate", "refused"), 0)
+    try:
+        engine = open_ledger(settings.server.ledger)
+        run(engine)
+        booker = Booker(engine)
+        with file.open("rb") as lines, Console(stderr=True).status("importing") as status:
+            for number, line in enumerate(lines, 1):
+                if not line.strip():
+                    continue
+                try:
+                    report = parse(line)
+                    check_report(report, settings.cluster, settings.server.max_node_watts, int(time.time()))
+                    (fate,), _ = booker.book([report])
+                    if fate is Booked.CONFLICT:
+                        raise Refusal(409, "conflict", "the window is stored with other content")
+                    counts[fate.value] += 1
+                except Refusal as refusal:
+                    counts["refused"] += 1
+                    print(f"{file}:{number}: {refusal.reason}")
+                status.update(f"importing: line {number}")
+    except OSError as error:
+        fail(f"{file}: {error.strerror}", code=2)
+    except LedgerError as error:
+        fail(str(error))
+    print(", ".join(f"{count} {fate}" for fate, count in counts.items()))
+    if counts["refused"]:
+        raise typer.Exit(1)

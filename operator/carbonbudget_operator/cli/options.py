@@ -1,0 +1,40 @@
+"""Options that several commands share, and how an error of any of them ends."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+Config = Annotated[
+    Path | None, typer.Option("--config", envvar="CARBONBUDGET_CONFIG", help="YAML file of settings.")
+]
+LogLevel = Annotated[
+    str, typer.Option("--log-level", envvar="CARBONBUDGET_LOG_LEVEL", help="debug, info, warning or error.")
+]
+
+
+def set_up_logging(level: str) -> None:
+    """One line an event on stderr. Ends the process with exit code 2 for an unknown level."""
+    if level.lower() not in ("debug", "info", "warning", "error"):
+        fail(f"--log-level must be debug, info, warning or error, not {level!r}", code=2)
+    logging.basicConfig(
+        stream=sys.stderr, level=level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+
+
+def fail(sentence: str, code: int = 1) -> NoReturn:
+    """Say what is wrong and leave."""
+    print(sentence, file=sys.stderr)
+    raise typer.Exit(code)
+
+
+def address(listen: str) -> tuple[str, int]:
+    """ "0.0.0.0:8443" as host and port; ends the process with exit code 2 for anything else."""
+    host, _, port = listen.rpartition(":")
+    if not host or not port.isdigit() or not 0 < int(port) < 65536:
+        fail(f"listen must be ADDRESS:PORT, not {listen!r}", code=2)
+    return host.strip("[]"), int(port)

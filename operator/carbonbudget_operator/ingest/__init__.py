@@ -1,0 +1,1 @@
+"""Ingest: receives node reports; authenticates, checks, commits, acknowledges."""

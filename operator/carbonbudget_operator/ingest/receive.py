@@ -1,0 +1,109 @@
+"""One report's way in: who sends it, is it whole, may they, is it stored."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+
+from prometheus_client import CollectorRegistry, Counter
+
+from carbonbudget_agent.report import NodeReport
+from carbonbudget_operator.ingest import checks
+from carbonbudget_operator.ingest.body import unpack
+from carbonbudget_operator.ingest.refusal import Refusal
+from carbonbudget_operator.kube.access import Access, Caller, Unauthenticated, Unavailable
+from carbonbudget_operator.ledger.book import Booked
+from carbonbudget_operator.ledger.store import LedgerError
+from carbonbudget_operator.ledger.writer import LedgerBusy, Writer
+
+_log = logging.getLogger(__name__)
+_TELL_AGAIN_SECONDS = 3600.0
+
+
+class Receiver:
+    """Takes reports. `now` gives UTC seconds."""
+
+    def __init__(
+        self,
+        access: Access,
+        writer: Writer,
+        cluster: str,
+        agent_account: str,
+        max_report_bytes: int,
+        max_node_watts: int,
+        registry: CollectorRegistry,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._access, self._writer, self._now = access, writer, now
+        self._cluster, self._agent_account = cluster, agent_account
+        self._max_report_bytes, self._max_node_watts = max_report_bytes, max_node_watts
+        self._accepted = Counter(
+            "carbonbudget_ingest_reports", "Reports taken, by fate.", ("fate",), registry=registry
+        )
+        self._refused = Counter(
+            "carbonbudget_ingest_refused", "Reports refused, by reason.", ("reason",), registry=registry
+        )
+        self._told: dict[tuple[str, str], float] = {}
+
+    async def receive(self, token: str, encoding: str, body: bytes) -> str:
+        """Take one report: "stored" or "duplicate", after the commit.
+
+        Raises:
+            Refusal: with status, class and one line; nothing was stored.
+        """
+        sender = "unknown"
+        try:
+            caller = await self._caller(token)
+            sender = caller.node or caller.user
+            report = checks.parse(unpack(body, encoding, self._max_report_bytes))
+            self._check_sender(caller, report)
+            checks.check(report, self._cluster, self._max_node_watts, int(self._now()))
+            fate = await self._book(report)
+        except Refusal as refusal:
+            self._refused.labels(refusal.kind).inc()
+            self._tell(sender, refusal)
+            raise
+        self._accepted.labels(fate).inc()
+        return fate
+
+    async def _caller(self, token: str) -> Caller:
+        try:
+            if not token:
+                raise Unauthenticated("a bearer token is needed")
+            return await self._access.authenticate(token)
+        except Unauthenticated as error:
+            raise Refusal(401, "unauthenticated", str(error)) from None
+        except Unavailable as error:
+            raise Refusal(503, "api_server", str(error), 5) from None
+
+    def _check_sender(self, caller: Caller, report: NodeReport) -> None:
+        if caller.user != self._agent_account:
+            raise Refusal(403, "account", f"{caller.user} is not the agents' account {self._agent_account}")
+        if caller.node != report.node:
+            bound = f"bound to node {caller.node!r}" if caller.node else "bound to no node"
+            raise Refusal(403, "node", f"the token is {bound}, the report is of node {report.node!r}")
+
+    async def _book(self, report: NodeReport) -> str:
+        try:
+            fate = await self._writer.book(report)
+        except LedgerBusy as error:
+            raise Refusal(503, "busy", str(error), 2) from None
+        except LedgerError as error:
+            raise Refusal(503, "ledger", str(error), 10) from None
+        if fate is Booked.CONFLICT:
+            raise Refusal(
+                409,
+                "conflict",
+                f"window {report.window_start} part {report.part} is stored with other content",
+            )
+        return str(fate.value)
+
+    def _tell(self, sender: str, refusal: Refusal) -> None:
+        """Once an hour for each sender and reason: a broken agent must not fill the log."""
+        key, now = (sender, refusal.kind), time.monotonic()
+        if now >= self._told.get(key, 0.0):
+            if len(self._told) > 10_000:
+                self._told.clear()
+            self._told[key] = now + _TELL_AGAIN_SECONDS
+            _log.warning("report of %s refused (%d): %s", sender, refusal.status, refusal.reason)

@@ -1,0 +1,144 @@
+"""Who calls, and what they may: TokenReview and SubjectAccessReview, with short caches."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+from carbonbudget_operator.kube.client import KubeClient, KubeError
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+_NODE_NAME = "authentication.kubernetes.io/node-name"
+_TOKEN_SECONDS = 300.0
+_REFUSED_SECONDS = 10.0
+_RIGHT_SECONDS = 60.0
+_MAX_ENTRIES = 20_000
+
+
+class Unauthenticated(Exception):
+    """The token is missing, expired, foreign or for another audience; one line says so."""
+
+
+class Unavailable(Exception):
+    """The API server did not answer: nobody can be let in or turned away just now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """An authenticated caller; `node` is the node its token is bound to, or empty."""
+
+    user: str
+    uid: str
+    groups: tuple[str, ...]
+    extra: Mapping[str, tuple[str, ...]]
+    node: str
+
+
+class Access:
+    """Asks the API server, and remembers its answers for a while."""
+
+    def __init__(self, client: KubeClient, audience: str) -> None:
+        self._client, self._audience = client, audience
+        self._callers: dict[bytes, tuple[Caller | None, float]] = {}
+        self._rights: dict[tuple[str, str], tuple[bool, float]] = {}
+
+    async def authenticate(self, token: str) -> Caller:
+        """Who holds this token.
+
+        Raises:
+            Unauthenticated: nobody that this audience knows.
+            Unavailable: the API server could not be asked.
+        """
+        key = hashlib.sha256(token.encode("utf-8", "replace")).digest()
+        caller, until = self._callers.get(key, (None, 0.0))
+        if time.monotonic() >= until:
+            caller = await self._review(token)
+            lifetime = _REFUSED_SECONDS if caller is None else min(_TOKEN_SECONDS, _seconds_left(token))
+            _remember(self._callers, key, (caller, time.monotonic() + lifetime))
+        if caller is None:
+            raise Unauthenticated(f"the token is expired, foreign or not for the audience {self._audience}")
+        return caller
+
+    async def may_read_budgets(self, caller: Caller, namespace: str) -> bool:
+        """Whether the caller may get carbonbudgets in a namespace; "" asks for all of them."""
+        resource = {"group": "carbonbudget.dev", "resource": "carbonbudgets", "verb": "get"}
+        attributes = resource | ({"namespace": namespace} if namespace else {})
+        return await self._may(caller, {"resourceAttributes": attributes})
+
+    async def may_read_metrics(self, caller: Caller) -> bool:
+        """Whether the caller may get the non-resource URL /metrics."""
+        return await self._may(caller, {"nonResourceAttributes": {"path": "/metrics", "verb": "get"}})
+
+    async def _review(self, token: str) -> Caller | None:
+        body = {
+            "apiVersion": "authentication.k8s.io/v1",
+            "kind": "TokenReview",
+            "spec": {"token": token, "audiences": [self._audience]},
+        }
+        status = await self._ask("/apis/authentication.k8s.io/v1/tokenreviews", body)
+        user = status.get("user")
+        audiences = status.get("audiences")
+        if status.get("authenticated") is not True or not isinstance(user, dict):
+            return None
+        # An authenticator that knows no audiences answers without them: then the token proves nothing.
+        if not isinstance(audiences, list) or self._audience not in audiences:
+            return None
+        extra = {key: tuple(map(str, values)) for key, values in (user.get("extra") or {}).items()}
+        return Caller(
+            user=str(user.get("username", "")),
+            uid=str(user.get("uid", "")),
+            groups=tuple(map(str, user.get("groups") or ())),
+            extra=extra,
+            node=next(iter(extra.get(_NODE_NAME, ())), ""),
+        )
+
+    async def _may(self, caller: Caller, question: dict[str, object]) -> bool:
+        key = (json.dumps([caller.user, caller.groups]), json.dumps(question, sort_keys=True))
+        allowed, until = self._rights.get(key, (False, 0.0))
+        if time.monotonic() >= until:
+            body = {
+                "apiVersion": "authorization.k8s.io/v1",
+                "kind": "SubjectAccessReview",
+                "spec": question
+                | {
+                    "user": caller.user,
+                    "uid": caller.uid,
+                    "groups": list(caller.groups),
+                    "extra": {name: list(values) for name, values in caller.extra.items()},
+                },
+            }
+            status = await self._ask("/apis/authorization.k8s.io/v1/subjectaccessreviews", body)
+            allowed = status.get("allowed") is True
+            _remember(self._rights, key, (allowed, time.monotonic() + _RIGHT_SECONDS))
+        return allowed
+
+    async def _ask(self, path: str, body: Mapping[str, object]) -> Mapping[str, object]:
+        try:
+            status = (await self._client.request("POST", path, body=body)).get("status")
+        except KubeError as error:
+            raise Unavailable(f"the API server cannot be asked who calls: {error.reason}") from error
+        return status if isinstance(status, dict) else {}
+
+
+def _remember(cache: dict[K, V], key: K, value: V) -> None:
+    if len(cache) >= _MAX_ENTRIES:  # hostile tokens must not fill the memory: forget the oldest half
+        for old in list(cache)[: _MAX_ENTRIES // 2]:
+            del cache[old]
+    cache[key] = value
+
+
+def _seconds_left(token: str) -> float:
+    """Until the token's own expiry (it was verified before); a token without one gets the full time."""
+    try:
+        payload = token.split(".")[1]
+        claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+        return max(0.0, float(claims["exp"]) - time.time())
+    except (IndexError, ValueError, KeyError, TypeError):
+        return _TOKEN_SECONDS

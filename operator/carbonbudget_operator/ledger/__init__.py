@@ -1,0 +1,1 @@
+"""The durable record of facts: energy and usage by node and pod, never carbon. Only the server opens it."""

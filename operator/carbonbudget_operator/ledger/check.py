@@ -1,0 +1,79 @@
+"""`ledger check`: does everything that is stored add up?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import sqlalchemy as sa
+
+from carbonbudget_operator.ledger import schema
+from carbonbudget_operator.ledger.slices import HOUR
+
+_ENTRY_BYTES = 16
+
+
+@dataclass(slots=True)
+class CheckResult:
+    """What was looked at, and one line for each node, slice and domain that does not add up."""
+
+    nodes: int = 0
+    windows: int = 0
+    slices: int = 0
+    pods: int = 0
+    measured_uj: int = 0
+    defects: list[str] = field(default_factory=list)
+
+
+def check_ledger(engine: sa.Engine) -> Iterator[CheckResult]:
+    """Check hour by hour, yielding the result so far after each: progress on long ledgers.
+
+    Each hour is read in one transaction, so that a running server does not disturb it.
+    """
+    result = CheckResult()
+    with engine.connect() as connection:
+        node = schema.node
+        result.nodes = connection.scalar(sa.select(sa.func.count()).select_from(node)) or 0
+        result.pods = connection.scalar(sa.select(sa.func.count()).select_from(schema.pod)) or 0
+        for (size,) in connection.execute(sa.select(sa.func.length(schema.node_windows.c.windows))):
+            result.windows += size // _ENTRY_BYTES
+        starts = connection.scalars(sa.select(schema.node_fact.c.start).distinct())
+        energies = connection.scalars(sa.select(schema.pod_energy.c.start).distinct())
+        hours = sorted({at - at % HOUR for at in (*starts, *energies)})
+    yield result
+    for hour in hours:
+        with engine.connect() as connection:
+            _check_hour(connection, hour, result)
+        yield result
+
+
+def _check_hour(connection: sa.Connection, hour: int, result: CheckResult) -> None:
+    fact, energy, pod, node = schema.node_fact, schema.pod_energy, schema.pod, schema.node
+    names = dict(connection.execute(sa.select(node.c.id, node.c.name)).tuples().all())
+    measured: dict[tuple[int, int, str], int] = {}
+    borne: dict[tuple[int, int, str], int] = {}
+    for node_id, start, domain, total, idle, system, unseen in connection.execute(
+        sa.select(
+            fact.c.node_id, fact.c.start, fact.c.domain, fact.c.measured_uj, fact.c.idle_uj,
+            fact.c.system_uj, fact.c.unseen_uj,
+        ).where(fact.c.start >= hour, fact.c.start < hour + HOUR)
+    ):  # fmt: skip
+        key = (node_id, start, domain)
+        measured[key] = measured.get(key, 0) + total
+        borne[key] = borne.get(key, 0) + idle + system + unseen
+    for node_id, start, domain, own, held in connection.execute(
+        sa.select(pod.c.node_id, energy.c.start, energy.c.domain, energy.c.energy_uj, energy.c.idle_uj)
+        .join(pod, pod.c.id == energy.c.pod_id)
+        .where(energy.c.start >= hour, energy.c.start < hour + HOUR)
+    ):
+        key = (node_id, start, domain)
+        borne[key] = borne.get(key, 0) + own + held
+    result.slices += len({key[:2] for key in measured})
+    result.measured_uj += sum(measured.values())
+    for key in sorted(measured.keys() | borne.keys()):
+        node_id, start, domain = key
+        if measured.get(key, 0) != borne.get(key, 0):
+            result.defects.append(
+                f"node {names.get(node_id, node_id)}, slice {start}, domain {domain}: measured "
+                f"{measured.get(key, 0)} uJ, but its parts add up to {borne.get(key, 0)} uJ"
+            )

@@ -1,0 +1,83 @@
+"""Opens the ledger: engine, SQLite's settings, migrations."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from sqlite3 import Connection as SQLiteConnection
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+
+class LedgerError(Exception):
+    """The ledger cannot be used; one line says why and what to do."""
+
+
+def open_ledger(url: str) -> sa.Engine:
+    """An engine for the ledger at a SQLAlchemy URL. Nothing is read or made yet.
+
+    Raises:
+        LedgerError: the URL is none, or names a database that is not supported.
+    """
+    try:
+        engine = sa.create_engine(url, pool_pre_ping=True)
+    except (sa.exc.ArgumentError, sa.exc.NoSuchModuleError, ImportError) as error:
+        raise LedgerError(f"ledger URL {url!r} cannot be used: {error}") from None
+    if engine.dialect.name == "sqlite":
+        sa.event.listen(engine, "connect", _set_up_sqlite)
+    elif engine.dialect.name != "postgresql":
+        raise LedgerError(f"ledger on {engine.dialect.name} is not supported: use sqlite or postgresql")
+    return engine
+
+
+def _set_up_sqlite(connection: SQLiteConnection, _record: object) -> None:
+    # WAL lets readers go on while the one writer commits; FULL makes a commit survive a power cut.
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=10000"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def migrate(engine: sa.Engine) -> str:
+    """Bring the schema up to date; the revision it now has.
+
+    Raises:
+        LedgerError: the database cannot be opened, or was made by a later version.
+    """
+    config = _config()
+    try:
+        with engine.begin() as connection:
+            config.attributes["connection"] = connection
+            current = MigrationContext.configure(connection).get_current_revision()
+            known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+            if current is not None and current not in known:
+                raise LedgerError(f"the ledger has schema {current} of a later version: upgrade carbonbudget")
+            command.upgrade(config, "head")
+            return str(MigrationContext.configure(connection).get_current_revision())
+    except sa.exc.SQLAlchemyError as error:
+        raise LedgerError(f"ledger {engine.url!r} cannot be opened: {_first_line(error)}") from None
+
+
+def require_schema(engine: sa.Engine) -> None:
+    """Raise LedgerError unless the ledger exists with the schema of this version. Makes nothing."""
+    if engine.url.database and engine.dialect.name == "sqlite" and not Path(engine.url.database).exists():
+        raise LedgerError(f"there is no ledger at {engine.url.database}")
+    head = ScriptDirectory.from_config(_config()).get_current_head()
+    try:
+        with engine.connect() as connection:
+            current = MigrationContext.configure(connection).get_current_revision()
+    except sa.exc.SQLAlchemyError as error:
+        raise LedgerError(f"ledger {engine.url!r} cannot be opened: {_first_line(error)}") from None
+    if current != head:
+        raise LedgerError(f"the ledger has schema {current}, not {head}: run `carbonbudget ledger migrate`")
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    return config
+
+
+def _first_line(error: Exception) -> str:
+    return str(getattr(error, "orig", None) or error).splitlines()[0]

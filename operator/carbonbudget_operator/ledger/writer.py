@@ -1,0 +1,145 @@
+"""The one writer's thread: reports queue up, a batch is one commit, each is answered after its commit."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import queue
+import threading
+import time
+from collections import Counter
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+
+from carbonbudget_agent.report import NodeReport
+from carbonbudget_operator.ledger import schema
+from carbonbudget_operator.ledger.book import Booked, Booker, load_cuts
+from carbonbudget_operator.ledger.slices import HOUR
+from carbonbudget_operator.ledger.store import LedgerError
+
+_log = logging.getLogger(__name__)
+_MAX_BATCH = 200
+_MAX_QUEUE = 2_000
+_MAX_CUTS_A_DAY = 1_000
+
+_Item = tuple[NodeReport, "asyncio.Future[Booked]"]
+
+
+class LedgerBusy(Exception):
+    """The queue is full: the agent keeps its report and tries again."""
+
+
+class Writer:
+    """Commits reports in batches. `hour_revisions` tells readers which hours have changed."""
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self._engine = engine
+        self._booker = Booker(engine)
+        self._queue: queue.Queue[_Item | None] = queue.Queue(_MAX_QUEUE)
+        self._lock = threading.Lock()  # one transaction at a time: SQLite has one writer
+        self._failing = False
+        self.hour_revisions: Counter[int] = Counter()
+        self.cut_revision = 0
+        self.commit_seconds = 0.0
+        self.batches = 0
+        self._thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
+        self._thread.start()
+
+    async def book(self, report: NodeReport) -> Booked:
+        """Book one report; returns after the commit that holds it.
+
+        Raises:
+            LedgerBusy: too many wait.
+            LedgerError: the database refused; nothing was stored.
+        """
+        future: asyncio.Future[Booked] = asyncio.get_running_loop().create_future()
+        try:
+            self._queue.put_nowait((report, future))
+        except queue.Full:
+            raise LedgerBusy("too many reports wait for the ledger") from None
+        return await future
+
+    def close(self) -> None:
+        """Commit what waits, then end."""
+        self._queue.put(None)
+        self._thread.join()
+
+    def add_cuts(self, instants: Sequence[int], now: int) -> None:
+        """Split facts at these instants from here on; those on the hour or long past need nothing.
+
+        Raises:
+            LedgerError: more cuts in a day than the ledger takes.
+        """
+        hour = now - now % HOUR
+        wanted = {at for at in instants if at % HOUR and at >= hour}
+        if not wanted:
+            return
+        with self._lock, self._engine.begin() as connection:
+            known = set(load_cuts(connection))
+            day = {at for at in known | wanted if hour <= at < hour + 86_400}
+            fresh = wanted - known
+            if not fresh:
+                return
+            if len(day) > _MAX_CUTS_A_DAY:
+                raise LedgerError(f"more than {_MAX_CUTS_A_DAY} starts and ends inside an hour in one day")
+            connection.execute(sa.insert(schema.cut), [{"at": at} for at in sorted(fresh)])
+            self.cut_revision += 1
+
+    def _run(self) -> None:
+        while True:
+            batch, ended = self._next_batch()
+            if batch:
+                self._commit(batch)
+            if ended:
+                return
+
+    def _next_batch(self) -> tuple[list[_Item], bool]:
+        item = self._queue.get()
+        batch: list[_Item] = []
+        while item is not None:
+            batch.append(item)
+            if len(batch) == _MAX_BATCH:
+                return batch, False
+            try:
+                item = self._queue.get_nowait()
+            except queue.Empty:
+                return batch, False
+        return batch, True
+
+    def _commit(self, batch: list[_Item]) -> None:
+        began = time.monotonic()
+        try:
+            with self._lock:
+                fates, hours = self._booker.book([report for report, _ in batch])
+        except sa.exc.SQLAlchemyError as error:
+            reason = str(getattr(error, "orig", None) or error).splitlines()[0]
+            if not self._failing:  # once, until it works again
+                _log.error("ledger: %s: reports are refused with 503 and stay with the agents", reason)
+            self._failing = True
+            for _, future in batch:
+                _resolve(future, LedgerError(f"the ledger cannot store: {reason}"))
+            return
+        self._failing = False
+        self.hour_revisions.update(dict.fromkeys(hours, 1))
+        self.commit_seconds += time.monotonic() - began
+        self.batches += 1
+        for (_, future), fate in zip(batch, fates, strict=True):
+            _resolve(future, fate)
+
+
+def _resolve(future: asyncio.Future[Booked], result: Booked | Exception) -> None:
+    """Answer from this thread; the asker may have gone away."""
+
+    def answer() -> None:
+        if future.done():
+            return
+        if isinstance(result, Exception):
+            future.set_exception(result)
+        else:
+            future.set_result(result)
+
+    try:
+        future.get_loop().call_soon_threadsafe(answer)
+    except RuntimeError:
+        pass  # the loop has ended; what was committed stays committed

@@ -1,0 +1,1 @@
+"""Reporting: facts to rows to grams, over REST, as metrics and for the command line."""

@@ -1,0 +1,36 @@
+"""The server's own gauges, read when Prometheus asks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from carbonbudget_operator.ledger.writer import Writer
+from carbonbudget_operator.reporting.query import Queries
+
+
+class ServerMetrics(Collector):
+    """How far the record reaches, and what committing costs."""
+
+    def __init__(self, writer: Writer, queries: Queries) -> None:
+        self._writer, self._queries = writer, queries
+
+    def collect(self) -> Iterator[Metric]:
+        """Called with each scrape."""
+        yield GaugeMetricFamily(
+            "carbonbudget_ledger_data_through_timestamp_seconds",
+            "UTC second up to which every node that reports has reported; 0 without a report.",
+            self._queries.data_through(),
+        )
+        yield CounterMetricFamily(
+            "carbonbudget_ledger_commits", "Transactions committed.", value=self._writer.batches
+        )
+        yield CounterMetricFamily(
+            "carbonbudget_ledger_commit_seconds", "Time spent committing.", value=self._writer.commit_seconds
+        )
+
+    def describe(self) -> Iterator[Metric]:
+        """Nothing to ask at registration: the ledger is read at a scrape only."""
+        return iter(())

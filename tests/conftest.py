@@ -28,9 +28,7 @@ class Cluster:
         path = f"{self.tools}{os.pathsep}{os.environ['PATH']}"
         return os.environ | {"KUBECONFIG": str(self.kubeconfig), "PATH": path}
 
-    def run(
-        self, *command: str, stdin: str | None = None, check: bool = True
-    ) -> subprocess.CompletedProcess[str]:
+    def run(self, *command: str, stdin: str | None = None, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run a tool; a failure shows what it wrote."""
         done = subprocess.run(
             command,
@@ -45,9 +43,7 @@ class Cluster:
             raise AssertionError(f"{' '.join(command)}: exit {done.returncode}\n{done.stdout}\n{done.stderr}")
         return done
 
-    def kubectl(
-        self, *args: str, stdin: str | None = None, check: bool = True
-    ) -> subprocess.CompletedProcess[str]:
+    def kubectl(self, *args: str, stdin: str | None = None, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run kubectl with `args`."""
         return self.run("kubectl", *args, stdin=stdin, check=check)
 
@@ -62,9 +58,7 @@ def _missing_cluster() -> str:
     """Why there is no cluster to test on; empty if there is one."""
     if os.environ.get("CARBONBUDGET_TEST_CLUSTER") == "skip":
         return "CARBONBUDGET_TEST_CLUSTER=skip"
-    status = subprocess.run(
-        [ROOT / "hack" / "cluster", "status"], capture_output=True, text=True, check=False
-    )
+    status = subprocess.run([ROOT / "hack" / "cluster", "status"], capture_output=True, text=True, check=False)
     if status.returncode:
         return "no cluster is running here: `make cluster-up` as root makes one"
     return ""
@@ -79,9 +73,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if not reason:
         return
     if os.environ.get("CI") == "true":
-        pytest.exit(
-            f"{len(wanted)} cluster tests cannot run and CI=true allows no skip: {reason}", returncode=1
-        )
+        pytest.exit(f"{len(wanted)} cluster tests cannot run and CI=true allows no skip: {reason}", returncode=1)
     for item in wanted:
         item.add_marker(pytest.mark.skip(reason=f"cluster tests skipped: {reason}"))
 

@@ -11,9 +11,7 @@ from urllib.parse import urlsplit
 class Endpoint:
     """One base URL, who we are there, and whom we trust. Connections are made on demand."""
 
-    def __init__(
-        self, url: str, token_file: Path | None, ca_file: Path | None, timeout_s: float = 30
-    ) -> None:
+    def __init__(self, url: str, token_file: Path | None, ca_file: Path | None, timeout_s: float = 30) -> None:
         """Raises ValueError for a URL that is none."""
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:

@@ -171,9 +171,7 @@ def check_report(report: NodeReport) -> None:
         for part in (pod.energy_uj, pod.idle_uj):
             for name, energy_uj in part.items():
                 if name not in shares:
-                    raise ReportError(
-                        f"pod {pod.uid!r} has energy in domain {name!r}, which the report lacks"
-                    )
+                    raise ReportError(f"pod {pod.uid!r} has energy in domain {name!r}, which the report lacks")
                 shares[name] += energy_uj
     for domain in report.domains:
         if shares[domain.name] != domain.measured_uj:
@@ -294,8 +292,7 @@ def _parse(value: object) -> NodeReport:
             for i, item in enumerate(_array(top, "domains"))
         ),
         pods=tuple(
-            _parse_pod(_object(item, f"pods[{i}]"), f"pods[{i}].")
-            for i, item in enumerate(_array(top, "pods"))
+            _parse_pod(_object(item, f"pods[{i}]"), f"pods[{i}].") for i, item in enumerate(_array(top, "pods"))
         ),
     )
 
@@ -341,9 +338,7 @@ def _parse_pod(value: Mapping[str, object], where: str) -> PodUsage:
     if owner is not None:
         fields = _object(owner, where + "controller")
         at = where + "controller."
-        controller = Controller(
-            _text(fields, "kind", at), _text(fields, "name", at), _text(fields, "uid", at)
-        )
+        controller = Controller(_text(fields, "kind", at), _text(fields, "name", at), _text(fields, "uid", at))
     labels = _object(value.get("labels", {}), where + "labels")
     requests = _object(value.get("requests", {}), where + "requests")
     if len(labels) > MAX_LABELS:

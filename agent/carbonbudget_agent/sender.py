@@ -29,9 +29,7 @@ _CATCH_UP_PAUSE_SECONDS = 0.05  # a day of windows in about a minute and a half,
 class Sender:
     """`spread_seconds`: how far apart the nodes of a cluster send after a window's end, by their name."""
 
-    def __init__(
-        self, server: Endpoint, outbox: Outbox, counts: Counts, node: str, spread_seconds: float
-    ) -> None:
+    def __init__(self, server: Endpoint, outbox: Outbox, counts: Counts, node: str, spread_seconds: float) -> None:
         self._server, self._outbox, self._counts = server, outbox, counts
         self._delay = spread_seconds * (zlib.crc32(node.encode()) % 1000) / 1000
         self._wake, self._stop = threading.Event(), threading.Event()

@@ -74,9 +74,7 @@ def write(
     content = layer(entries)
     digest = hashlib.sha256(content).hexdigest()
     run: dict[str, object] = {"Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]}
-    run |= {
-        k: v for k, v in {"Entrypoint": list(entrypoint), "Cmd": list(command), "User": user}.items() if v
-    }
+    run |= {k: v for k, v in {"Entrypoint": list(entrypoint), "Cmd": list(command), "User": user}.items() if v}
     config = json.dumps(
         {
             "architecture": architecture(),

@@ -180,8 +180,6 @@ def all_of(s: Settings, node_ip: str, tools: Mapping[str, Path]) -> dict[str, Co
         "kube-proxy": lambda: health.get_ok("http://127.0.0.1:10256/livez"),
     }
     return {
-        name: Component(
-            name, (str(tools[name]), *flags[name]), probes[name], 90.0 if name != "kubelet" else 60.0
-        )
+        name: Component(name, (str(tools[name]), *flags[name]), probes[name], 90.0 if name != "kubelet" else 60.0)
         for name in ORDER
     }

@@ -32,9 +32,7 @@ def _open(url: str, ca: Path | None, client: Path | None = None) -> http.client.
     if client is not None:
         context.load_cert_chain(f"{client}.crt", f"{client}.key")
     # No proxy of the environment may stand between us and our own machine.
-    opener = urllib.request.build_opener(
-        urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context)
-    )
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context))
     response: http.client.HTTPResponse = opener.open(url, timeout=5)
     return response
 

@@ -160,9 +160,7 @@ def prepare(settings: Settings, node_ip: str, mtu: int) -> None:
         raise ClusterError("the CNI plugins are missing: install containernetworking-plugins")
     pki.create(settings, node_ip)
     for client in pki.clients(settings):
-        pki.write_kubeconfig(
-            settings, client, "https://127.0.0.1:6443", settings.config / f"{client}.kubeconfig"
-        )
+        pki.write_kubeconfig(settings, client, "https://127.0.0.1:6443", settings.config / f"{client}.kubeconfig")
     # Reachable from the machine's own network too, and from pods on the host's network.
     pki.write_kubeconfig(settings, "admin", f"https://{node_ip}:6443", settings.kubeconfig)
     protect = machine.may_lower_oom_score(Path("/proc/self/status").read_text())
@@ -223,6 +221,4 @@ def _fresh(cluster: Cluster, paths: Mapping[str, Path], images: list[Path]) -> N
     with step(f"cluster DNS, node {settings.node_name} Ready"):
         addons.apply_dns(settings, paths["kubectl"])
         if not _usable(settings):
-            raise ClusterError(
-                f"node or DNS not ready after 3 minutes: see `hack/cluster status` and {settings.logs}"
-            )
+            raise ClusterError(f"node or DNS not ready after 3 minutes: see `hack/cluster status` and {settings.logs}")

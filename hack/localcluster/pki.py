@@ -159,9 +159,7 @@ def write_kubeconfig(settings: Settings, client: str, server: str, path: Path) -
     content = {
         "apiVersion": "v1",
         "kind": "Config",
-        "clusters": [
-            {"name": name, "cluster": {"server": server, "certificate-authority-data": data("ca.crt")}}
-        ],
+        "clusters": [{"name": name, "cluster": {"server": server, "certificate-authority-data": data("ca.crt")}}],
         "users": [
             {
                 "name": client,

@@ -61,9 +61,7 @@ def busybox(output: Path = OUTPUT) -> Path:
     if _fresh(target, program):
         return target
     listed = subprocess.run([BUSYBOX, "--list-full"], capture_output=True, text=True).stdout.split()
-    entries = {
-        path: Entry(link="/bin/busybox") for path in listed if path.startswith(("bin/", "sbin/", "usr/"))
-    }
+    entries = {path: Entry(link="/bin/busybox") for path in listed if path.startswith(("bin/", "sbin/", "usr/"))}
     entries |= {
         "bin/busybox": Entry(program),
         "etc/passwd": Entry(PASSWD, mode=0o644),

@@ -162,9 +162,7 @@ def ensure(names: Iterable[str]) -> dict[str, Path]:
             missing.append(name)
     if missing:
         _check_go()
-        say.line(
-            f"building {len(missing)} programs with Go: the first build takes about 12 minutes on 2 cores"
-        )
+        say.line(f"building {len(missing)} programs with Go: the first build takes about 12 minutes on 2 cores")
         for name in missing:
             with say.step(f"go build {name}", heartbeat=True):
                 _build(name)

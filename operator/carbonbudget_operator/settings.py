@@ -30,9 +30,7 @@ class Section(BaseModel):
 class Server(Section):
     """`carbonbudget server`: ingest, ledger, REST, metrics."""
 
-    ledger: str = Field(
-        "sqlite:////var/lib/carbonbudget/ledger.db", description="SQLAlchemy URL of the ledger."
-    )
+    ledger: str = Field("sqlite:////var/lib/carbonbudget/ledger.db", description="SQLAlchemy URL of the ledger.")
     listen: str = Field("0.0.0.0:8443", description="Address and port of the TLS listener.")
     tls_cert: Path | None = Field(None, description="PEM certificate chain; reloaded when it changes.")
     tls_key: Path | None = Field(None, description="PEM private key of tls_cert.")
@@ -61,6 +59,9 @@ class Controller(Section):
     server_token_file: Path | None = Field(None, description="Projected token with the server's audience.")
     window_seconds: int = Field(60, ge=10, le=60, description="The agents' window: one evaluation each.")
     fresh_for_seconds: int = Field(6 * 3600, ge=60, description="How long a block outlives its renewal.")
+    namespace: str = Field("", description="Our own namespace; empty: the service account's.")
+    agent_namespace: str = Field("carbonbudget-agent", description="Where the agents run.")
+    certificates: bool = Field(True, description="Make and renew certificates; false: somebody else does.")
     listen: str = Field("0.0.0.0:8080", description="Address of /healthz and /metrics.")
 
 
@@ -110,7 +111,5 @@ def load_settings(path: Path | None, overrides: Mapping[str, Mapping[str, object
     try:
         return Settings.model_validate(values)
     except ValidationError as error:
-        lines = (
-            f"{source}: {'.'.join(map(str, item['loc'])) or 'file'}: {item['msg']}" for item in error.errors()
-        )
+        lines = (f"{source}: {'.'.join(map(str, item['loc'])) or 'file'}: {item['msg']}" for item in error.errors())
         raise SettingsError("\n".join(lines)) from None

@@ -37,9 +37,7 @@ def test_without_root_up_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
         cli.main(["up"])
 
 
-def test_too_little_disk_is_said_before_anything_is_made(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_too_little_disk_is_said_before_anything_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "MIN_FREE_GB", 10**9)
     with pytest.raises(ClusterError, match="GB are free"):
         machine.check_disk(tmp_path / "deep" / "state")

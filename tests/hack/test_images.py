@@ -90,9 +90,7 @@ def test_a_note_without_its_archive_counts_as_not_built(tmp_path: Path) -> None:
 
 
 def test_the_base_is_what_the_first_stage_names() -> None:
-    assert (
-        builder.base_of("# x\nFROM debian:bookworm-slim AS python\nFROM python\n") == "debian:bookworm-slim"
-    )
+    assert builder.base_of("# x\nFROM debian:bookworm-slim AS python\nFROM python\n") == "debian:bookworm-slim"
 
 
 def test_a_mirror_is_read_from_either_format_of_apt_sources() -> None:
@@ -111,9 +109,7 @@ def test_pips_settings_are_merged_and_the_environment_wins() -> None:
 
 
 def test_pods_are_not_sent_to_a_resolver_on_the_machines_loopback() -> None:
-    assert addons.reachable_resolvers("nameserver 127.0.0.53\nsearch x\nnameserver 192.0.2.53\n") == [
-        "192.0.2.53"
-    ]
+    assert addons.reachable_resolvers("nameserver 127.0.0.53\nsearch x\nnameserver 192.0.2.53\n") == ["192.0.2.53"]
     settings = Settings(state=Path("/s"), run=Path("/r"))
     assert "forward" not in addons.dns_manifest(settings, "nameserver 127.0.0.53\n")
     assert "forward . /etc/resolv.conf" in addons.dns_manifest(settings, "nameserver 192.0.2.53\n")

@@ -13,14 +13,10 @@ import pytest
 from localcluster import processes
 from localcluster.processes import Identity, PidFiles
 
-STAT = (
-    "{pid} ({name}) S {parent} 1 1 0 -1 4194560 0 0 0 0 0 0 0 0 20 0 1 0 {start} 1 1 18446744073709551615\n"
-)
+STAT = "{pid} ({name}) S {parent} 1 1 0 -1 4194560 0 0 0 0 0 0 0 0 20 0 1 0 {start} 1 1 18446744073709551615\n"
 
 
-def fake_process(
-    proc: Path, pid: int, parent: int = 1, start: int = 1000, name: str = "sleep", argv: str = ""
-) -> None:
+def fake_process(proc: Path, pid: int, parent: int = 1, start: int = 1000, name: str = "sleep", argv: str = "") -> None:
     (proc / str(pid)).mkdir(parents=True)
     (proc / str(pid) / "stat").write_text(STAT.format(pid=pid, name=name, parent=parent, start=start))
     (proc / str(pid) / "cmdline").write_bytes(argv.replace(" ", "\0").encode() + b"\0")

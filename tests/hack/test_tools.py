@@ -81,7 +81,5 @@ def test_without_root_the_missing_packages_are_named(monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize(("capabilities", "may"), [("000001ffffffffff", True), ("000001fffeffffff", False)])
-def test_sandboxes_are_protected_from_the_oom_killer_only_where_root_may(
-    capabilities: str, may: bool
-) -> None:
+def test_sandboxes_are_protected_from_the_oom_killer_only_where_root_may(capabilities: str, may: bool) -> None:
     assert machine.may_lower_oom_score(f"Name:\tx\nCapEff:\t{capabilities}\n") is may

@@ -17,9 +17,7 @@ def test_the_parts_add_up_to_the_total(total: int, weights: dict[str, int]) -> N
 
 
 @given(st.integers(0, 2**70), WEIGHTS.filter(lambda weights: any(weights.values())))
-def test_each_part_is_within_one_unit_of_its_true_share_and_never_negative(
-    total: int, weights: dict[str, int]
-) -> None:
+def test_each_part_is_within_one_unit_of_its_true_share_and_never_negative(total: int, weights: dict[str, int]) -> None:
     weight_sum = sum(weights.values())
     for key, part in share_out(total, weights).items():
         assert part in (total * weights[key] // weight_sum, -(-total * weights[key] // weight_sum))

@@ -118,9 +118,7 @@ JSON_VALUES = st.recursive(
 )
 
 
-@given(
-    st.sampled_from(["cluster", "window_start", "domains", "pods", "node_info", "part", "since"]), JSON_VALUES
-)
+@given(st.sampled_from(["cluster", "window_start", "domains", "pods", "node_info", "part", "since"]), JSON_VALUES)
 def test_any_field_of_any_kind_is_accepted_whole_or_refused_with_a_sentence(field: str, junk: object) -> None:
     value = json.loads(encode_report(a_report())) | {field: junk}
     text = json.dumps(value)

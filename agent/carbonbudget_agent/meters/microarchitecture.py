@@ -57,11 +57,7 @@ def find_microarchitecture(cpuinfo: str) -> str | None:
     family, model = _number(fields, "cpu family"), _number(fields, "model")
     if fields.get("vendor_id") == "AuthenticAMD":
         return next(
-            (
-                name
-                for (wanted, first, last), name in _AMD.items()
-                if wanted == family and first <= model <= last
-            ),
+            (name for (wanted, first, last), name in _AMD.items() if wanted == family and first <= model <= last),
             None,
         )
     if fields.get("vendor_id") == "GenuineIntel" and family == 6:

@@ -46,9 +46,7 @@ class CgroupReader:
         unified = (root / "cgroup.controllers").exists()
         self._cpu = root if unified else next((p for p in _v1(root, "cpuacct") if p.is_dir()), None)
         if self._cpu is None:
-            raise CgroupError(
-                f"{root} holds neither cgroup v2 nor the v1 controller cpuacct: set --cgroup-root"
-            )
+            raise CgroupError(f"{root} holds neither cgroup v2 nor the v1 controller cpuacct: set --cgroup-root")
         self._memory = root if unified else next((p for p in _v1(root, "memory") if p.is_dir()), None)
         self._unified = unified
         self._files: dict[Path, int] = {}

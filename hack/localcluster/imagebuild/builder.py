@@ -84,9 +84,7 @@ class Builder:
         name, _, tag = image.partition(":")
         codename = tag.split("-")[0]
         if name.rsplit("/", 1)[-1] != "debian" or not codename.isalpha():
-            raise ClusterError(
-                f"no registry that has {image} can be reached, and only Debian can be made here"
-            )
+            raise ClusterError(f"no registry that has {image} can be reached, and only Debian can be made here")
         line("    none can be reached: the base is made with debootstrap instead")
         with step(f"debootstrap {codename} (once; about a minute)", heartbeat=True):
             self._bootstrap(image, codename)

@@ -26,9 +26,7 @@ def build(tag: str, output: Path, force: bool) -> list[Path]:
     """Builds both images where their inputs changed; returns their archives."""
     for needed in ("Dockerfile", "pyproject.toml", "requirements/agent.txt", "requirements/operator.txt"):
         if not (REPO / needed).is_file():
-            raise ClusterError(
-                f"{needed} is missing in {REPO}: the images are built from it (see `make lock`)"
-            )
+            raise ClusterError(f"{needed} is missing in {REPO}: the images are built from it (see `make lock`)")
     archives = [output / f"{name}.tar" for name in IMAGES]
     wanted = inputs.digest(REPO, inputs.sources(REPO), _version())
     notes = [inputs.built(archive) for archive in archives]

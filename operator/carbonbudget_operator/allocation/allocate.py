@@ -45,8 +45,7 @@ class Row:
 def allocate(slice_: NodeSlice, policy: Policy) -> Iterator[Row]:
     """All rows of one node slice; per domain they add up to its `measured_uj`."""
     own_total = {
-        index: sum(pod.energy_uj.values()) + sum(pod.idle_uj.values())
-        for index, pod in enumerate(slice_.pods)
+        index: sum(pod.energy_uj.values()) + sum(pod.idle_uj.values()) for index, pod in enumerate(slice_.pods)
     }
     for name, domain in slice_.domains.items():
         yield from _own(name, slice_.pods)
@@ -71,9 +70,7 @@ def _idle(
     match policy.idle:
         case Idle.BY_REQUEST if not name.startswith("gpu:"):
             # Integrals of both kinds: a core used or reserved for a microsecond counts one.
-            weights = {
-                index: max(pod.cpu_request_millicore_ms, pod.cpu_us) for index, pod in enumerate(slice_.pods)
-            }
+            weights = {index: max(pod.cpu_request_millicore_ms, pod.cpu_us) for index, pod in enumerate(slice_.pods)}
             capacity = slice_.node.cpu_millicores * domain.duration_ms
             weights[_NOBODY] = max(0, capacity - sum(weights.values()))
         case Idle.BY_USAGE:

@@ -42,9 +42,7 @@ def allocate(
     server_token_file: Annotated[
         Path | None, typer.Option(envvar="CARBONBUDGET_SERVER_TOKEN_FILE", help="Token for the server.")
     ] = None,
-    group_by: Annotated[
-        str, typer.Option(help="Comma-separated: namespace, workload, node, label:KEY.")
-    ] = "namespace",
+    group_by: Annotated[str, typer.Option(help="Comma-separated: namespace, workload, node, label:KEY.")] = "namespace",
     filter_by: Annotated[str, typer.Option("--filter", help="Comma-separated FIELD=VALUE.")] = "",
     idle: Annotated[Idle, typer.Option(help="Who bears idle energy.")] = Idle.BY_REQUEST,
     overhead: Annotated[Overhead, typer.Option(help="Who bears overhead.")] = Overhead.PROPORTIONAL,

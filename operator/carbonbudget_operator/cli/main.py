@@ -12,7 +12,9 @@ from importlib import metadata
 import typer
 
 from carbonbudget_operator.cli import ledger
+from carbonbudget_operator.cli.admission import admission
 from carbonbudget_operator.cli.allocate import allocate
+from carbonbudget_operator.cli.controller import controller
 from carbonbudget_operator.cli.server import serve
 from carbonbudget_operator.settings import SettingsError
 
@@ -22,6 +24,8 @@ app = typer.Typer(
     help="Carbon budgets for Kubernetes: record, allocate, value and judge what pods emit.",
 )
 app.command("server")(serve)
+app.command("controller")(controller)
+app.command("admission")(admission)
 app.command("allocate")(allocate)
 app.add_typer(ledger.app, name="ledger")
 

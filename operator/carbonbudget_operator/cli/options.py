@@ -9,9 +9,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-Config = Annotated[
-    Path | None, typer.Option("--config", envvar="CARBONBUDGET_CONFIG", help="YAML file of settings.")
-]
+Config = Annotated[Path | None, typer.Option("--config", envvar="CARBONBUDGET_CONFIG", help="YAML file of settings.")]
 LogLevel = Annotated[
     str, typer.Option("--log-level", envvar="CARBONBUDGET_LOG_LEVEL", help="debug, info, warning or error.")
 ]

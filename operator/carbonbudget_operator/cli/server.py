@@ -27,12 +27,8 @@ def serve(
     tls_cert: Annotated[
         Path | None, typer.Option(envvar="CARBONBUDGET_TLS_CERT", help="PEM certificate chain.")
     ] = None,
-    tls_key: Annotated[
-        Path | None, typer.Option(envvar="CARBONBUDGET_TLS_KEY", help="PEM private key.")
-    ] = None,
-    cluster: Annotated[
-        str | None, typer.Option(envvar="CARBONBUDGET_CLUSTER", help="This cluster's name.")
-    ] = None,
+    tls_key: Annotated[Path | None, typer.Option(envvar="CARBONBUDGET_TLS_KEY", help="PEM private key.")] = None,
+    cluster: Annotated[str | None, typer.Option(envvar="CARBONBUDGET_CLUSTER", help="This cluster's name.")] = None,
     log_level: LogLevel = "info",
 ) -> None:
     """Receive node reports, keep the ledger, answer queries."""

@@ -22,9 +22,7 @@ def check(report: NodeReport, cluster: str, max_node_watts: int, now: int) -> No
     if report.cluster != cluster:
         raise Refusal(422, "cluster", f"the report is of cluster {report.cluster!r}, this is {cluster!r}")
     if report.window_end > now + _FUTURE_SECONDS:
-        raise Refusal(
-            425, "future", f"the window ends {report.window_end - now} s in the future: check the clocks", 5
-        )
+        raise Refusal(425, "future", f"the window ends {report.window_end - now} s in the future: check the clocks", 5)
     if report.since < now - _OLDEST_SECONDS:
         raise Refusal(422, "too_old", f"the window is older than {_OLDEST_SECONDS // 86_400} days")
     check_power(report, max_node_watts)
@@ -37,9 +35,7 @@ def check_power(report: NodeReport, max_node_watts: int) -> None:
     for domain in report.domains:
         # A tick that ends a window may come a little late, never by a whole window.
         if domain.duration_ms > 2 * span_ms:
-            raise Refusal(
-                422, "impossible", f"domain {domain.name!r} covers {domain.duration_ms} ms of {span_ms} ms"
-            )
+            raise Refusal(422, "impossible", f"domain {domain.name!r} covers {domain.duration_ms} ms of {span_ms} ms")
         total_uj += domain.measured_uj
     longest_ms = max((domain.duration_ms for domain in report.domains), default=0)
     if total_uj > max_node_watts * 1000 * longest_ms:  # W x ms x 1000 = uJ

@@ -38,9 +38,7 @@ class Receiver:
         self._access, self._writer, self._now = access, writer, now
         self._cluster, self._agent_account = cluster, agent_account
         self._max_report_bytes, self._max_node_watts = max_report_bytes, max_node_watts
-        self._accepted = Counter(
-            "carbonbudget_ingest_reports", "Reports taken, by fate.", ("fate",), registry=registry
-        )
+        self._accepted = Counter("carbonbudget_ingest_reports", "Reports taken, by fate.", ("fate",), registry=registry)
         self._refused = Counter(
             "carbonbudget_ingest_refused", "Reports refused, by reason.", ("reason",), registry=registry
         )

@@ -59,9 +59,7 @@ class KubeClient:
     @classmethod
     def connect(cls, credentials: Credentials) -> Self:
         """A client for explicit credentials."""
-        tls: ssl.SSLContext | bool = (
-            credentials.ssl_context() if credentials.url.startswith("https") else False
-        )
+        tls: ssl.SSLContext | bool = credentials.ssl_context() if credentials.url.startswith("https") else False
         session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(ssl=tls, limit=32),
             timeout=aiohttp.ClientTimeout(total=30, sock_connect=10),
@@ -102,9 +100,7 @@ class KubeClient:
         except ValueError:
             value = None
         if not isinstance(value, dict):
-            raise KubeError(
-                0, f"the API server answered {method} {path} with something else than a JSON object"
-            )
+            raise KubeError(0, f"the API server answered {method} {path} with something else than a JSON object")
         return value
 
     async def list(
@@ -163,9 +159,7 @@ class KubeClient:
             "allowWatchBookmarks": "true",
             "timeoutSeconds": str(_WATCH_SECONDS),
         }
-        timeout = aiohttp.ClientTimeout(
-            total=_WATCH_SECONDS + 10, sock_connect=10, sock_read=_SILENCE_SECONDS
-        )
+        timeout = aiohttp.ClientTimeout(total=_WATCH_SECONDS + 10, sock_connect=10, sock_read=_SILENCE_SECONDS)
         try:
             async with self._session.get(
                 self._credentials.url + path, params=query, headers=self._headers(), timeout=timeout
@@ -175,9 +169,7 @@ class KubeClient:
                 async for line in _lines(response.content):
                     event = json.loads(line)
                     if event["type"] == "ERROR":
-                        raise KubeError(
-                            int(event["object"].get("code", 0)), str(event["object"].get("message"))
-                        )
+                        raise KubeError(int(event["object"].get("code", 0)), str(event["object"].get("message")))
                     yield event["type"], event["object"]
         except (aiohttp.ClientError, TimeoutError, ValueError, KeyError) as error:
             raise KubeError(0, f"the watch of {path} broke: {_name(error)}") from error

@@ -60,9 +60,7 @@ def _from_kubeconfig() -> Credentials:
         configuration = client.Configuration()
         config.load_kube_config(client_configuration=configuration)  # type: ignore[no-untyped-call] # has no types
     except config.ConfigException as error:
-        raise ValueError(
-            f"no Kubernetes credentials: {error}; set KUBECONFIG or run inside a cluster"
-        ) from None
+        raise ValueError(f"no Kubernetes credentials: {error}; set KUBECONFIG or run inside a cluster") from None
 
     def token() -> str:
         header = configuration.get_api_key_with_prefix("authorization") or ""

@@ -69,9 +69,7 @@ class Booker:
             self._label_ids.clear()
             raise
 
-    def _take(
-        self, connection: sa.Connection, report: NodeReport, batch: _Batch, cuts: Sequence[int]
-    ) -> Booked:
+    def _take(self, connection: sa.Connection, report: NodeReport, batch: _Batch, cuts: Sequence[int]) -> Booked:
         node_id = self._node_id(connection, report)
         hour = report.window_start - report.window_start % HOUR
         key, content = _digests(report)
@@ -139,9 +137,7 @@ class Booker:
                 .values(first_start=since)
             )
 
-    def _add_up(
-        self, connection: sa.Connection, table: sa.Table, rows: Mapping[tuple[object, ...], list[int]]
-    ) -> None:
+    def _add_up(self, connection: sa.Connection, table: sa.Table, rows: Mapping[tuple[object, ...], list[int]]) -> None:
         if not rows:
             return
         keys = [column.name for column in table.primary_key]
@@ -244,9 +240,7 @@ def _add_domain(
     batch: _Batch, node_id: int, domain: Domain, pods: Sequence[PodUsage], parts: Mapping[int, int]
 ) -> None:
     """Each component is spread on its own and `measured` is their sum, so that every slice conserves."""
-    idle, system, unseen = (
-        _spread(value, parts) for value in (domain.idle_uj, domain.system_uj, domain.unseen_uj)
-    )
+    idle, system, unseen = (_spread(value, parts) for value in (domain.idle_uj, domain.system_uj, domain.unseen_uj))
     low, high = (_spread(value or 0, parts) for value in (domain.low_uj, domain.high_uj))
     duration = _spread(domain.duration_ms, parts)
     measured = {start: idle[start] + system[start] + unseen[start] for start in parts}

@@ -48,9 +48,7 @@ def read_hour(connection: sa.Connection, cluster: str, hour: int) -> list[NodeSl
 def hours_with_facts(connection: sa.Connection, start: int, end: int) -> list[int]:
     """The hours that touch [start, end) and hold anything."""
     at = schema.node_fact.c.start
-    found = connection.scalars(
-        sa.select(at).distinct().where(at >= start - start % HOUR, at < end).order_by(at)
-    )
+    found = connection.scalars(sa.select(at).distinct().where(at >= start - start % HOUR, at < end).order_by(at))
     return sorted({value - value % HOUR for value in found})
 
 

@@ -56,9 +56,7 @@ def parse_filter(text: str) -> tuple[tuple[str, str], ...]:
     return tuple(parts)
 
 
-def group(
-    rows: Iterable[ValuedRow], group_by: Sequence[str], filters: Sequence[tuple[str, str]]
-) -> list[Group]:
+def group(rows: Iterable[ValuedRow], group_by: Sequence[str], filters: Sequence[tuple[str, str]]) -> list[Group]:
     """Sums by key, largest first. What a filter leaves out is one row, so that the total stays the total."""
     sums: dict[tuple[str, ...], list[int]] = {}
     for row in rows:

@@ -24,9 +24,7 @@ class ServerMetrics(Collector):
             "UTC second up to which every node that reports has reported; 0 without a report.",
             self._queries.data_through(),
         )
-        yield CounterMetricFamily(
-            "carbonbudget_ledger_commits", "Transactions committed.", value=self._writer.batches
-        )
+        yield CounterMetricFamily("carbonbudget_ledger_commits", "Transactions committed.", value=self._writer.batches)
         yield CounterMetricFamily(
             "carbonbudget_ledger_commit_seconds", "Time spent committing.", value=self._writer.commit_seconds
         )

@@ -72,15 +72,12 @@ class Queries:
             through = data_through(spans)
             start, end = min(q.start for q in queries), max(q.end for q in queries)
             hours = [
-                self._hour(connection, hour)
-                for hour in hours_with_facts(connection, start, min(end, through + 3600))
+                self._hour(connection, hour) for hour in hours_with_facts(connection, start, min(end, through + 3600))
             ]
         first = {span.node_id: span.first_start for span in spans}
         return [self._answer(query, hours, first, through) for query in queries]
 
-    def _answer(
-        self, query: BudgetQuery, hours: Iterable[_Hour], first: dict[int, int], through: int
-    ) -> BudgetAnswer:
+    def _answer(self, query: BudgetQuery, hours: Iterable[_Hour], first: dict[int, int], through: int) -> BudgetAnswer:
         wanted = {component.upper() for component in query.include}
         namespaces = set(query.namespaces)
         used_ug = energy_uj = metered_uj = 0
@@ -102,9 +99,7 @@ class Queries:
             for (_, slice_start, slice_end), ms in hour.reported_ms.items():
                 overlap = min(slice_end, end) - max(slice_start, query.start)
                 if overlap > 0:
-                    reported_ms += (
-                        min(ms, (slice_end - slice_start) * 1000) * overlap // (slice_end - slice_start)
-                    )
+                    reported_ms += min(ms, (slice_end - slice_start) * 1000) * overlap // (slice_end - slice_start)
         expected_ms = sum(max(0, end - max(query.start, since)) * 1000 for since in first.values())
         return BudgetAnswer(
             id=query.id,
@@ -134,10 +129,7 @@ class Queries:
 
 
 def _reported(slices: Iterable[NodeSlice]) -> dict[tuple[int, int, int], int]:
-    return {
-        (s.node.id, s.start, s.end): max((d.duration_ms for d in s.domains.values()), default=0)
-        for s in slices
-    }
+    return {(s.node.id, s.start, s.end): max((d.duration_ms for d in s.domains.values()), default=0) for s in slices}
 
 
 def _within(row: ValuedRow, start: int, end: int) -> ValuedRow | None:

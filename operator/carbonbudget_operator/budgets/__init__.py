@@ -1,0 +1,1 @@
+"""Budgets: quantities, periods, evaluation, message. Pure integer arithmetic; time is an argument."""

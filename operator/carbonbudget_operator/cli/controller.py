@@ -1,0 +1,45 @@
+"""`carbonbudget controller`."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from carbonbudget_operator.cli.options import Config, LogLevel, address, fail, set_up_logging
+from carbonbudget_operator.settings import load_settings
+
+
+def controller(
+    config: Config = None,
+    server_url: Annotated[str | None, typer.Option(envvar="CARBONBUDGET_SERVER_URL", help="The server's URL.")] = None,
+    server_ca: Annotated[
+        Path | None, typer.Option(envvar="CARBONBUDGET_SERVER_CA", help="CA of its certificate.")
+    ] = None,
+    server_token_file: Annotated[
+        Path | None, typer.Option(envvar="CARBONBUDGET_SERVER_TOKEN_FILE", help="Token for it.")
+    ] = None,
+    listen: Annotated[
+        str | None, typer.Option(envvar="CARBONBUDGET_LISTEN", help="ADDRESS:PORT of /healthz and /metrics.")
+    ] = None,
+    log_level: LogLevel = "info",
+) -> None:
+    """Judge budgets each window and write what changed."""
+    set_up_logging(log_level)
+    options = {
+        "server_url": server_url,
+        "server_ca": server_ca,
+        "server_token_file": server_token_file,
+        "listen": listen,
+    }
+    settings = load_settings(config, {"controller": options}).controller
+    # Imported here: `--help` should not wait for kopf.
+    from carbonbudget_operator.controller.run import run
+    from carbonbudget_operator.kube.client import KubeError
+
+    try:
+        asyncio.run(run(settings, *address(settings.listen)))
+    except (KubeError, RuntimeError, OSError) as error:
+        fail(str(error))

@@ -1,0 +1,116 @@
+"""`carbonbudget controller`: kopf's watch, the evaluation loop, certificates and the probe in one event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import kopf
+from aiohttp import web
+from prometheus_client import CollectorRegistry, generate_latest
+
+from carbonbudget_operator.controller.inventory import Inventory
+from carbonbudget_operator.controller.keys import Keys
+from carbonbudget_operator.controller.loop import EvaluationLoop
+from carbonbudget_operator.controller.metrics import ControllerMetrics
+from carbonbudget_operator.controller.server import Server
+from carbonbudget_operator.controller.watching import configure, registry_of, watching
+from carbonbudget_operator.kube.client import KubeClient
+from carbonbudget_operator.kube.credentials import SERVICE_ACCOUNT
+from carbonbudget_operator.settings import Controller, SettingsError
+
+_log = logging.getLogger(__name__)
+_START_SECONDS = 60.0  # kopf's watcher appears within seconds; until then the probe is patient
+
+
+async def run(settings: Controller, host: str, port: int) -> None:
+    """Until SIGTERM. Raises KubeError without credentials, SettingsError without a namespace."""
+    client = KubeClient.from_environment()
+    registry = CollectorRegistry()
+    inventory, metrics = Inventory(), ControllerMetrics(registry)
+    keys = Keys(client, _namespace(settings), settings.agent_namespace) if settings.certificates else None
+    server = Server(settings.server_url, settings.server_token_file, _trust(settings.server_ca, keys))
+    loop = EvaluationLoop(client, server, inventory, metrics, settings.window_seconds, settings.fresh_for_seconds)
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    kopf_settings = kopf.OperatorSettings()
+    configure(kopf_settings)
+    operator = kopf.operator(
+        registry=registry_of(inventory),
+        settings=kopf_settings,
+        clusterwide=True,
+        standalone=True,
+        stop_flag=stop,
+    )
+    tasks = [
+        asyncio.create_task(operator, name="kopf"),
+        asyncio.create_task(loop.run(), name="evaluation"),
+        *([asyncio.create_task(keys.run(), name="certificates")] if keys else []),
+    ]
+    runner = await _serve_probe(host, port, registry, tasks)
+    try:
+        # Whichever ends first ends the process: the kubelet starts a whole one again.
+        done, _ = await asyncio.wait([*tasks, asyncio.create_task(stop.wait())], return_when="FIRST_COMPLETED")
+        for task in done:
+            if not stop.is_set() and task.exception() is not None:
+                raise RuntimeError(f"{task.get_name()} ended: {task.exception()}")
+    finally:
+        stop.set()
+        for task in tasks[1:]:
+            task.cancel()
+        with contextlib.suppress(asyncio.CancelledError, TimeoutError):
+            await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 8)
+        await runner.cleanup()
+        await client.close()
+
+
+async def _serve_probe(
+    host: str, port: int, registry: CollectorRegistry, tasks: list[asyncio.Task[None]]
+) -> web.AppRunner:
+    began = asyncio.get_running_loop().time()
+
+    async def healthz(_: web.Request) -> web.Response:
+        ended = [task.get_name() for task in tasks if task.done()]
+        young = asyncio.get_running_loop().time() - began < _START_SECONDS
+        if ended or not (watching() or young):
+            return web.Response(status=500, text=f"ended: {', '.join(ended) or 'the watch of budgets'}")
+        return web.Response(text="ok")
+
+    async def metrics(_: web.Request) -> web.Response:
+        return web.Response(body=generate_latest(registry), content_type="text/plain")
+
+    app = web.Application()
+    app.router.add_get("/healthz", healthz)
+    app.router.add_get("/metrics", metrics)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, host, port).start()
+    return runner
+
+
+def _trust(ca_file: Path | None, keys: Keys | None) -> Callable[[], str | None]:
+    """The CA bundle: our own while we make it, else the file's."""
+
+    def trust() -> str | None:
+        if keys is not None:
+            return keys.bundle
+        try:
+            return ca_file.read_text(encoding="ascii") if ca_file is not None else None
+        except OSError:
+            return None
+
+    return trust
+
+
+def _namespace(settings: Controller) -> str:
+    if settings.namespace:
+        return settings.namespace
+    try:
+        return (SERVICE_ACCOUNT / "namespace").read_text(encoding="ascii").strip()
+    except OSError:
+        raise SettingsError("controller.namespace is needed outside a cluster") from None

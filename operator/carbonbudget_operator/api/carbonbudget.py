@@ -208,7 +208,8 @@ SPEC_RULES = _rules(
     ),
     (
         "!has(self.selector) || !has(self.selector.matchExpressions) || "
-        "self.selector.matchExpressions.all(e, (e.operator in ['In', 'NotIn']) == (has(e.values) && size(e.values) > 0))",
+        "self.selector.matchExpressions.all(e, "
+        "(e.operator in ['In', 'NotIn']) == (has(e.values) && size(e.values) > 0))",
         "selector.matchExpressions: In and NotIn need values, Exists and DoesNotExist take none",
     ),
 )

@@ -91,10 +91,9 @@ def evaluate(budget: Budget, used_ug: int, now: int, fresh_for_s: int, former: V
         for threshold in budget.thresholds:
             if _reached(used_ug, budget.limit_ug, threshold.at):
                 action = max(action, threshold.action)
+    state = State.WARNING if action else State.WITHIN
     if _reached(used_ug, budget.limit_ug, 100):
         state = State.EXCEEDED
-    else:
-        state = State.WARNING if action else State.WITHIN
     until = 0
     if action >= Action.BLOCK:
         until = min(period.end, now + fresh_for_s)

@@ -45,6 +45,8 @@ async def run(settings: Controller, host: str, port: int) -> None:
         settings=kopf_settings,
         clusterwide=True,
         standalone=True,
+        # Or kopf looks up our user, and an image has none. Its alias of str is private.
+        identity="carbonbudget-controller",  # type: ignore[arg-type]
         stop_flag=stop,
     )
     tasks = [

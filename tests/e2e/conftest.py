@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import sqlite3
 import subprocess
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +21,14 @@ SYSTEM = "carbonbudget-system"
 AGENTS = "carbonbudget-agent"
 DEPLOYMENTS = {"carbonbudget-controller": 1, "carbonbudget-server": 1, "carbonbudget-admission": 2}
 WINDOW_SECONDS = 10
-T = TypeVar("T")
 CHART = str(ROOT / "charts" / "carbonbudget")
+CGROUPS = Path("/sys/fs/cgroup")
+T = TypeVar("T")
+Manifest = dict[str, object]
 
 
 def wait_for(what: str, ask: Callable[[], T | None], seconds: float = 120) -> T:
-    """Ask until there is an answer (neither None nor False); fail with what was last seen."""
+    """Ask until there is an answer (neither None nor False)."""
     end = time.monotonic() + seconds
     while True:
         answer = ask()
@@ -50,17 +56,19 @@ class Release:
             f"server.persistence.hostPath={self.volumes}/ledger",
             f"agent.outboxHostPath={self.volumes}/outbox",
         ]
-        if not Path("/sys/fs/cgroup/cgroup.controllers").exists():
+        if not (CGROUPS / "cgroup.controllers").exists():
             values.append("agent.cgroupMounts={/sys/fs/cgroup/cpuacct,/sys/fs/cgroup/memory}")
         return [argument for value in values for argument in ("--set", value)]
 
     def helm(self, *more: str) -> None:
         """Install or upgrade, then wait until everything runs."""
-        self.cluster.run(
-            "helm", "upgrade", "--install", "carbonbudget", CHART, "-n", SYSTEM, "--create-namespace",
-            *self.values(), *more,
-        )  # fmt: skip
+        chart = ("carbonbudget", CHART, "-n", SYSTEM, "--create-namespace")
+        self.cluster.run("helm", "upgrade", "--install", *chart, *self.values(), *more)
         self.wait_ready()
+
+    def uninstall(self) -> None:
+        """What a user does."""
+        self.cluster.run("helm", "uninstall", "carbonbudget", "-n", SYSTEM, "--ignore-not-found", "--wait")
 
     def wait_ready(self) -> None:
         """Until every workload has the pods it wants, ready."""
@@ -68,67 +76,157 @@ class Release:
             self.cluster.kubectl("-n", SYSTEM, "rollout", "status", f"deploy/{name}", "--timeout=180s")
         self.cluster.kubectl("-n", AGENTS, "rollout", "status", "ds/carbonbudget-agent", "--timeout=180s")
 
-    def scale(self, replicas: int | None) -> None:
-        """Scale controller, server and webhook to `replicas` and wait; None restores them."""
-        for name, normal in DEPLOYMENTS.items():
+    def scale(self, replicas: int | None, *names: str) -> None:
+        """Scale our deployments (or some) to `replicas` and wait; None restores them."""
+        chosen = {name: DEPLOYMENTS[name] for name in names or DEPLOYMENTS}
+        for name, normal in chosen.items():
             wanted = normal if replicas is None else replicas
             self.cluster.kubectl("-n", SYSTEM, "scale", f"--replicas={wanted}", f"deploy/{name}")
-        if replicas == 0:
-            wait_for("our pods to end", lambda: not self.cluster.get("-n", SYSTEM, "pods")["items"])
-        else:
+        if replicas != 0:
             self.wait_ready()
+            return
+        for name in chosen:
+            component = f"app.kubernetes.io/component={name.removeprefix('carbonbudget-')}"
+            query = ("-n", SYSTEM, "get", "pods", "-l", component, "-o", "name")
+            wait_for(f"{name} to end", lambda query=query: not self.cluster.kubectl(*query).stdout.strip())
 
     def carbonbudget(self, *args: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run the command inside the server's pod."""
-        return self.cluster.kubectl(
-            "-n", SYSTEM, "exec", "deploy/carbonbudget-server", "-c", "server", "--", "carbonbudget", *args,
-            check=check,
-        )  # fmt: skip
+        inside = ("-n", SYSTEM, "exec", "deploy/carbonbudget-server", "-c", "server", "--", "carbonbudget")
+        return self.cluster.kubectl(*inside, *args, check=check)
 
-    def budget(self, namespace: str, name: str) -> dict[str, object]:
+    def budget(self, namespace: str, name: str) -> Manifest:
         """A budget's status; empty before the first verdict."""
         status = self.cluster.get("-n", namespace, "carbonbudget", name).get("status", {})
         assert isinstance(status, dict)
         return status
 
-    def apply(self, *manifests: dict[str, object]) -> None:
+    def apply(self, *manifests: Manifest) -> None:
         """Apply objects."""
         self.cluster.kubectl("apply", "-f", "-", stdin="\n---\n".join(map(json.dumps, manifests)))
+
+    def create(self, manifest: Manifest, *more: str) -> tuple[int, str]:
+        """Create an object as a person would: the exit code, and what kubectl said on stderr."""
+        done = self.cluster.kubectl("create", "-f", "-", *more, stdin=json.dumps(manifest), check=False)
+        return done.returncode, done.stderr
+
+    def refusal(self, manifest: Manifest) -> str:
+        """What creating it is refused with; waits for the API server to follow the budget's status."""
+
+        def refused() -> str | None:
+            code, said = self.create(manifest, "--dry-run=server")
+            return said if code else None
+
+        return wait_for("a refusal", refused, seconds=15)
+
+    def uid(self, namespace: str, kind: str, *selector: str) -> str:
+        """The uid of the one object that is asked for."""
+        path = "jsonpath={.items[0].metadata.uid}" if "-l" in selector else "jsonpath={.metadata.uid}"
+        return self.cluster.kubectl("-n", namespace, "get", kind, *selector, "-o", path).stdout
+
+    def pod_cpu_us(self, uid: str) -> int:
+        """The kernel's own count of a pod's CPU time."""
+        directory = next(_cgroup_directories(uid))
+        usage = directory / "cpuacct.usage"
+        if usage.exists():
+            return int(usage.read_text()) // 1000
+        return int((directory / "cpu.stat").read_text().split()[1])
+
+    def booked_cpu_us(self, uid: str) -> int:
+        """What the ledger holds of a pod's CPU time."""
+        with sqlite3.connect(f"file:{self.volumes}/ledger/ledger.db?mode=ro", uri=True) as ledger:
+            query = "SELECT cpu_us FROM pod_hour JOIN pod ON pod.id = pod_id WHERE uid = ?"
+            total = sum(row[0] for row in ledger.execute(query, (uid,)))
+        ledger.close()
+        return total
+
+    def kill_agent(self) -> None:
+        """SIGKILL the agent's process on its node, and wait until the kubelet has started another."""
+        uid = self.uid(AGENTS, "pods", "-l", "app.kubernetes.io/component=agent")
+        directory = next(_cgroup_directories(uid))
+        processes = [int(line) for path in directory.glob("*/cgroup.procs") for line in path.read_text().split()]
+        agents = [pid for pid in processes if b"carbonbudget-agent" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        assert len(agents) == 1
+        os.kill(agents[0], signal.SIGKILL)
+        wait_for("the agent's process to end", lambda: not Path(f"/proc/{agents[0]}").exists())
+        self.wait_ready()
+
+
+def _cgroup_directories(uid: str) -> Iterator[Path]:
+    """The pod's directory in the hierarchy that holds CPU time."""
+    root = CGROUPS if (CGROUPS / "cgroup.controllers").exists() else CGROUPS / "cpuacct"
+    names = {f"pod{uid}", f"pod{uid.replace('-', '_')}.slice"}
+    return (
+        path for path in root.rglob("*pod*") if path.name in names or path.name.endswith(tuple(f"-{n}" for n in names))
+    )
 
 
 @pytest.fixture(scope="session")
 def release(cluster: Cluster) -> Iterator[Release]:
-    """The chart, installed; uninstalled at the end with all that an uninstall keeps."""
+    """The chart, installed; at the end it goes with all that an uninstall keeps."""
     made = Release(cluster, volumes=cluster.kubeconfig.parent / "volumes")
     made.helm()
     yield made
-    cluster.run("helm", "uninstall", "carbonbudget", "-n", SYSTEM, "--ignore-not-found", "--wait")
+    made.uninstall()
     cluster.kubectl("delete", "namespace", SYSTEM, "--ignore-not-found")
     cluster.kubectl("delete", "crd", "carbonbudgets.carbonbudget.dev", "--ignore-not-found")
 
 
-def busy_pod(name: str, namespace: str, labels: dict[str, str], script: str, cpu: str = "400m") -> dict[str, object]:
+@pytest.fixture(scope="module")
+def space(cluster: Cluster) -> Iterator[str]:
+    """A namespace for one module's tests, gone after it."""
+    name = f"e2e-{uuid.uuid4().hex[:8]}"
+    cluster.kubectl("create", "namespace", name)
+    yield name
+    cluster.kubectl("delete", "namespace", name, "--wait=false")
+
+
+def budget(namespace: str, name: str, **spec: object) -> Manifest:
+    """A CarbonBudget."""
+    return {
+        "apiVersion": "carbonbudget.dev/v1alpha1",
+        "kind": "CarbonBudget",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": spec,
+    }
+
+
+def pod(name: str, namespace: str, labels: dict[str, str], script: str = "true", **metadata: object) -> Manifest:
     """A bare pod that runs a shell script."""
     return {
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": {"name": name, "namespace": namespace, "labels": labels},
-        "spec": pod_spec(script, cpu),
+        "metadata": {"name": name, "namespace": namespace, "labels": labels} | metadata,
+        "spec": _pod_spec(script),
     }
 
 
-def job(name: str, namespace: str, labels: dict[str, str], script: str = "true") -> dict[str, object]:
+def job(name: str, namespace: str, labels: dict[str, str], script: str = "true") -> Manifest:
     """A Job that runs a shell script once."""
+    template = {"metadata": {"labels": labels}, "spec": _pod_spec(script)}
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
         "metadata": {"name": name, "namespace": namespace},
-        "spec": {"backoffLimit": 0, "template": {"metadata": {"labels": labels}, "spec": pod_spec(script, "100m")}},
+        "spec": {"backoffLimit": 0, "template": template},
     }
 
 
-def pod_spec(script: str, cpu: str) -> dict[str, object]:
-    """One busybox container with a CPU limit."""
+def deployment(name: str, namespace: str, labels: dict[str, str]) -> Manifest:
+    """A Deployment of one pod that sleeps."""
+    spec = _pod_spec("sleep 3600") | {"restartPolicy": "Always"}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {
+            "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": spec},
+        },
+    }
+
+
+def _pod_spec(script: str) -> Manifest:
     return {
         "restartPolicy": "Never",
         "terminationGracePeriodSeconds": 1,
@@ -137,7 +235,7 @@ def pod_spec(script: str, cpu: str) -> dict[str, object]:
                 "name": "main",
                 "image": "busybox:dev",
                 "command": ["sh", "-c", script],
-                "resources": {"requests": {"cpu": "50m", "memory": "8Mi"}, "limits": {"cpu": cpu}},
+                "resources": {"requests": {"cpu": "50m", "memory": "8Mi"}, "limits": {"cpu": "400m"}},
             }
         ],
     }

@@ -121,7 +121,7 @@ async def test_a_watch_goes_on_where_it_ended_and_lists_again_when_that_is_gone(
             if seen.count("LISTED") == 2:
                 break
         await events.aclose()  # type: ignore[attr-defined] # an async generator
-    assert seen == ["ADDED", "LISTED", "MODIFIED", "ADDED", "LISTED"]
+    assert seen == ["LISTING", "ADDED", "LISTED", "MODIFIED", "LISTING", "ADDED", "LISTED"]
     assert watched[:2] == ["10", "20"]  # the bookmark moved it on
 
 
@@ -141,8 +141,9 @@ async def test_a_watch_survives_an_api_server_that_answers_5xx_or_garbage() -> N
 
     async with client_of(answer) as client:
         events = client.watch("/x")
-        assert (await anext(events))[0] == "LISTED"
-        assert (await anext(events))[0] == "ADDED"
+        # Two lists that fail, one that does not, then the watch.
+        kinds = [(await anext(events))[0] for _ in range(5)]
+        assert kinds == ["LISTING", "LISTING", "LISTING", "LISTED", "ADDED"]
         await events.aclose()  # type: ignore[attr-defined] # an async generator
 
 
@@ -156,6 +157,6 @@ async def test_a_line_longer_than_any_buffer_is_read_whole() -> None:
 
     async with client_of(answer) as client:
         events = client.watch("/x")
-        await anext(events)
+        assert [(await anext(events))[0] for _ in range(2)] == ["LISTING", "LISTED"]
         assert (await anext(events))[1] == large
         await events.aclose()  # type: ignore[attr-defined] # an async generator

@@ -38,7 +38,9 @@ class Budgets:
         """For ever. After each list, what was not in it is gone: its end was missed."""
         seen: set[tuple[str, str]] = set()
         async for kind, body in client.watch(_PATH):
-            if body is None:
+            if kind == "LISTING":
+                seen.clear()
+            elif body is None:
                 self._keep_only(seen)
                 self.listed.set()
             elif (key := self._put(kind, body)) is not None:

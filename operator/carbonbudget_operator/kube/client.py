@@ -114,15 +114,17 @@ class KubeClient:
     async def watch(
         self, path: str, params: Mapping[str, str] | None = None
     ) -> AsyncIterator[tuple[str, JsonObject | None]]:
-        """List, then watch, for ever: `("ADDED", object)` each, `("LISTED", None)`, then the changes.
+        """List, then watch, for ever.
 
-        After each lost connection, 410 Gone or error it lists again with backoff, so a reader keeps
-        what it saw between two LISTED marks and forgets the rest. It ends only when it is closed.
+        `("LISTING", None)`, `("ADDED", object)` for each, `("LISTED", None)`, then the changes. After each
+        lost connection, 410 Gone or error it lists again with backoff: what was not seen between the two
+        marks is gone, its end was missed. It ends only when it is closed.
         """
         backoff = 0.5
         while True:
             try:
                 version = ""
+                yield "LISTING", None
                 async for answer in self._pages(path, params or {}, 500):
                     version = _metadata(answer, "resourceVersion")
                     for item in _items(answer):

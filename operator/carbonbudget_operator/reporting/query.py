@@ -17,6 +17,7 @@ from carbonbudget_operator.reporting.valued import ValuedRow, Valuer
 from carbonbudget_operator.settings import Carbon
 
 _CACHED_HOURS = 24 * 100
+_LONGEST_WINDOW_SECONDS = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +98,14 @@ class Queries:
                     metered_uj += part.metered_uj
                     factors.add(row.factor)
             for (_, slice_start, slice_end), ms in hour.reported_ms.items():
-                overlap = min(slice_end, end) - max(slice_start, query.start)
+                # Of a slice that is still open all that was reported lies before `through`.
+                overlap = min(slice_end, query.end) - max(slice_start, query.start)
                 if overlap > 0:
                     reported_ms += min(ms, (slice_end - slice_start) * 1000) * overlap // (slice_end - slice_start)
-        expected_ms = sum(max(0, end - max(query.start, since)) * 1000 for since in first.values())
+        # A window counts where it starts, and none starts between a period's odd start and the next full
+        # minute for certain: that stretch is nobody's gap.
+        start = -(-query.start // _LONGEST_WINDOW_SECONDS) * _LONGEST_WINDOW_SECONDS
+        expected_ms = sum(max(0, end - max(start, since)) * 1000 for since in first.values())
         return BudgetAnswer(
             id=query.id,
             used_ug=used_ug,

@@ -75,6 +75,8 @@ class Collector:
         over = self._window is not None and sample.wall_ms >= self._window.end * 1000
         if closed is None and (over or final):
             closed = self._close()
+            if not final:
+                self._open(sample)  # at once, so that its end is a time to look
         self._counts.sample_ms = self._clock.steady_ms() - began_ms
         return closed
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import time
 import zlib
 from pathlib import Path
 
@@ -72,12 +71,15 @@ class Outbox:
             self.remove(name)
 
     def trim(self) -> None:
-        """Drop the oldest beyond seven days or the byte limit, and count them."""
+        """Drop the oldest beyond the byte limit or seven days before the newest, and count them.
+
+        Against the newest, not the clock: a node whose clock is wrong must not throw its windows away.
+        """
         sizes = {name: self._size(name) for name in self.names()}
         total = sum(sizes.values())
-        oldest = time.time() - _MAX_AGE_SECONDS
+        oldest = max(map(_window_start, sizes), default=0) - _MAX_AGE_SECONDS
         for name, size in sizes.items():
-            if total <= self._max_bytes and int(name.split("-")[0]) >= oldest:
+            if total <= self._max_bytes and _window_start(name) >= oldest:
                 break
             self.remove(name)
             total -= size
@@ -94,6 +96,10 @@ class Outbox:
             return (self.directory / name).stat().st_size
         except OSError:
             return 0
+
+
+def _window_start(name: str) -> int:
+    return int(name.split("-")[0])
 
 
 def write_durably(path: Path, content: bytes) -> None:

@@ -53,6 +53,7 @@ class Sender:
         while True:
             retry_after = self._send_all()
             if self._stop.is_set():
+                self._close()
                 return
             if retry_after is None:
                 backoff = 1.0

@@ -1,0 +1,128 @@
+"""Attribution: every microjoule goes to somebody, and only once."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from carbonbudget_agent.attribution import Usage, share_domain, usage_between
+from carbonbudget_agent.meters import DomainEnergy
+from carbonbudget_agent.sample import PodCounters, Sample, sample_from_json, sample_to_json
+
+AMOUNTS = st.integers(0, 10**12)
+USES = st.dictionaries(st.text("abcdef", min_size=1, max_size=3), AMOUNTS, max_size=12)
+DOMAINS = st.sampled_from(["cpu", "dram"])
+
+
+@st.composite
+def usages(draw: st.DrawFn) -> Usage:
+    cpu = draw(USES)
+    return Usage(
+        elapsed_ms=draw(st.integers(1, 10**7)),
+        pods_cpu_us=cpu,
+        pods_memory_bytes={uid: draw(AMOUNTS) for uid in cpu},
+        system_cpu_us=draw(AMOUNTS),
+        system_memory_bytes=draw(AMOUNTS),
+        unseen_cpu_us=draw(AMOUNTS),
+    )
+
+
+def energy(name: str, measured_uj: int, idle_uj: int | None = None) -> DomainEnergy:
+    return DomainEnergy(name, "rapl", "package", measured_uj, idle_uj)
+
+
+@given(DOMAINS, AMOUNTS, AMOUNTS, usages())
+def test_the_parts_add_up_to_what_was_measured(name: str, measured_uj: int, baseline_uj: int, usage: Usage) -> None:
+    shares = share_domain(energy(name, measured_uj), baseline_uj, usage)
+    parts = [shares.idle_uj, shares.system_uj, shares.unseen_uj, *shares.pods_uj.values()]
+    assert sum(parts) == measured_uj
+    assert min(parts) >= 0
+    assert shares.idle_uj <= min(measured_uj, baseline_uj)
+
+
+@given(AMOUNTS, usages())
+def test_who_uses_more_never_gets_less(measured_uj: int, usage: Usage) -> None:
+    pods = share_domain(energy("cpu", measured_uj), 0, usage).pods_uj
+    by_use = sorted(usage.pods_cpu_us, key=lambda uid: usage.pods_cpu_us[uid])
+    for less, more in pairwise(by_use):
+        if usage.pods_cpu_us[less] < usage.pods_cpu_us[more]:
+            assert pods[less] <= pods[more]
+
+
+def test_dynamic_energy_that_nobodys_use_explains_is_the_systems() -> None:
+    shares = share_domain(energy("cpu", 100), 30, Usage(1000, {"a": 0}, {"a": 5}, 0, 0, 0))
+    assert (shares.idle_uj, shares.system_uj, shares.pods_uj.get("a", 0)) == (30, 70, 0)
+
+
+def test_a_meter_that_knows_its_idle_is_believed() -> None:
+    shares = share_domain(energy("cpu", 100, idle_uj=40), 90, Usage(1000, {"a": 1}, {}, 1, 0, 1))
+    assert (shares.idle_uj, shares.system_uj, shares.unseen_uj, shares.pods_uj) == (40, 20, 20, {"a": 20})
+
+
+def test_memory_carries_the_dram_domain() -> None:
+    shares = share_domain(energy("dram", 100), 0, Usage(1000, {"a": 9, "b": 1}, {"a": 10, "b": 30}, 5, 60, 7))
+    assert (shares.pods_uj, shares.system_uj, shares.unseen_uj) == ({"a": 10, "b": 30}, 60, 0)
+
+
+def sample(pods: dict[str, tuple[int, str]], parents: dict[str, int], busy_us: int = 0, steady_ms: int = 0) -> Sample:
+    counters = {uid: PodCounters(cpu_us, 100, parent) for uid, (cpu_us, parent) in pods.items()}
+    return Sample(0, steady_ms, {}, busy_us, 0, parents, counters)
+
+
+def test_the_time_of_a_pod_that_vanished_is_what_its_parent_kept() -> None:
+    before = sample({"a": (100, "q"), "b": (50, "q")}, {"q": 150})
+    after = sample({"a": (130, "q")}, {"q": 250}, busy_us=120, steady_ms=5)
+    usage, carry = usage_between(before, after, {})
+    assert usage.pods_cpu_us == {"a": 30, "b": 70}
+    assert (usage.unseen_cpu_us, usage.system_cpu_us, carry) == (0, 20, {})
+
+
+def test_the_time_of_a_pod_that_came_and_went_is_unseen() -> None:
+    usage, _ = usage_between(sample({}, {"q": 0}), sample({}, {"q": 40}, 40, 5), {})
+    assert (usage.unseen_cpu_us, usage.pods_cpu_us, usage.system_cpu_us) == (40, {}, 0)
+
+
+def test_another_parents_loss_is_not_given_to_a_pod_that_vanished() -> None:
+    before = sample({"a": (100, "q")}, {"q": 100, "r": 0})
+    usage, _ = usage_between(before, sample({}, {"q": 110, "r": 7}, 17, 5), {})
+    assert (usage.pods_cpu_us, usage.unseen_cpu_us) == ({"a": 10}, 7)
+
+
+def test_a_pod_that_is_new_counts_from_zero_and_a_parent_made_anew_too() -> None:
+    before = sample({}, {"q": 9_000_000_000})
+    usage, _ = usage_between(before, sample({"n": (12, "q")}, {"q": 12}, 12, 5), {})
+    assert (usage.pods_cpu_us, usage.unseen_cpu_us) == ({"n": 12}, 0)
+
+
+@given(st.lists(st.tuples(st.integers(0, 10**6), st.integers(-500, 500)), min_size=1, max_size=40))
+def test_a_skew_between_parent_and_child_never_adds_up(steps: list[tuple[int, int]]) -> None:
+    """A pod that lives all along, and a parent read up to half a millisecond early or late each time."""
+    before, carry, used, lost = sample({"a": (0, "q")}, {"q": 0}), {}, 0, 0
+    for delta_us, skew_us in steps:
+        used += delta_us
+        after = sample({"a": (used, "q")}, {"q": used + skew_us})
+        usage, carry = usage_between(before, after, carry)
+        lost += usage.unseen_cpu_us
+        before = after
+    assert 0 <= lost <= 500
+
+
+@given(st.lists(st.dictionaries(st.sampled_from("abcd"), st.integers(0, 10**6), max_size=4), min_size=1, max_size=20))
+def test_over_any_coming_and_going_the_booked_time_is_the_parents(life: list[dict[str, int]]) -> None:
+    before, carry, booked, parent = sample({}, {"q": 0}), {}, 0, 0
+    counters: dict[str, int] = {}
+    for tick in life:
+        counters = {uid: counters.get(uid, 0) + delta for uid, delta in tick.items()}
+        parent += sum(tick.values())
+        after = sample({uid: (us, "q") for uid, us in counters.items()}, {"q": parent})
+        usage, carry = usage_between(before, after, carry)
+        booked += sum(usage.pods_cpu_us.values()) + usage.unseen_cpu_us
+        before = after
+    assert booked + sum(carry.values()) == parent
+
+
+def test_a_sample_survives_the_checkpoint() -> None:
+    one = sample({"a": (130, "q")}, {"q": 250}, busy_us=120, steady_ms=5)
+    assert sample_from_json(sample_to_json(one)) == one

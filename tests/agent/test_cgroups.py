@@ -1,0 +1,98 @@
+"""Pods' counters from true small trees: cgroup v1 and v2, both drivers, nested, vanishing, broken."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.agent.node import BURSTABLE, UID_A, UID_B, FakeNode
+
+from carbonbudget_agent.pods.cgroups import CgroupError, CgroupReader
+
+HASH = "0123456789abcdef0123456789abcdef"
+
+
+def v2(root: Path, files: dict[str, str]) -> CgroupReader:
+    """A v2 tree; values are CPU microseconds by directory."""
+    for name in ("cgroup.controllers", *files):
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(files.get(name, "cpu memory\n"))
+    return CgroupReader(root)
+
+
+def stat(usage_us: int) -> str:
+    return f"usage_usec {usage_us}\nuser_usec 1\nsystem_usec 1\n"
+
+
+def test_v1_with_the_cgroupfs_driver(tmp_path: Path) -> None:
+    node = FakeNode(tmp_path)
+    node.burn(5_000, UID_A)
+    node.burn(1_000)
+    reading = CgroupReader(node.cgroups).read()
+    assert reading.busy_us == 6_000
+    assert reading.parents_us == {"kubepods": 0, "burstable": 5_000, "besteffort": 0}
+    pod = reading.pods[UID_A]
+    assert (pod.cpu_us, pod.memory_bytes, pod.parent) == (5_000, 2_000, "burstable")
+
+
+def test_v2_with_the_systemd_driver(tmp_path: Path) -> None:
+    slices = "kubepods.slice/kubepods-burstable.slice"
+    escaped = UID_A.replace("-", "_")
+    reader = v2(
+        tmp_path,
+        {
+            "cpu.stat": stat(100),
+            "kubepods.slice/cpu.stat": stat(60),
+            f"{slices}/cpu.stat": stat(40),
+            f"{slices}/kubepods-burstable-pod{escaped}.slice/cpu.stat": stat(40),
+            f"{slices}/kubepods-burstable-pod{escaped}.slice/memory.current": "5000\n",
+            f"{slices}/kubepods-burstable-pod{escaped}.slice/memory.stat": "anon 1\ninactive_file 2000\n",
+            f"kubepods.slice/kubepods-pod{UID_B.replace('-', '_')}.slice/cpu.stat": stat(15),
+        },
+    )
+    reading = reader.read()
+    assert reading.busy_us == 100
+    assert reading.parents_us == {"kubepods.slice": 20, "kubepods-burstable.slice": 40}
+    assert {uid: (p.cpu_us, p.memory_bytes) for uid, p in reading.pods.items()} == {UID_A: (40, 3000), UID_B: (15, 0)}
+
+
+@pytest.mark.parametrize("root", ["kubelet.slice/kubelet-kubepods.slice", "docker/abc/kubelet/kubepods"])
+def test_a_nested_root_is_found(tmp_path: Path, root: str) -> None:
+    reader = v2(tmp_path, {"cpu.stat": stat(9), f"{root}/cpu.stat": stat(7), f"{root}/pod{UID_A}/cpu.stat": stat(7)})
+    assert reader.read().pods[UID_A].cpu_us == 7
+
+
+def test_a_static_pod_carries_its_config_hash(tmp_path: Path) -> None:
+    reader = v2(tmp_path, {"kubepods/cpu.stat": stat(3), f"kubepods/pod{HASH}/cpu.stat": stat(3)})
+    assert list(reader.read().pods) == [HASH]
+
+
+def test_pods_that_come_after_the_start_are_found_and_those_that_go_are_gone(tmp_path: Path) -> None:
+    node = FakeNode(tmp_path)
+    reader = CgroupReader(node.cgroups)
+    assert reader.read().pods == {}
+    node.burn(1_000, UID_A)
+    assert reader.read().pods[UID_A].cpu_us == 1_000
+    node.remove(UID_A)
+    reading = reader.read()
+    assert reading.pods == {}
+    assert reading.parents_us["burstable"] == 1_000  # what the parent kept
+    reader.close()
+
+
+@pytest.mark.parametrize("junk", ["", "garbage\n", "-5\n", "\xff"])
+def test_a_counter_that_is_no_number_is_no_pod(tmp_path: Path, junk: str) -> None:
+    node = FakeNode(tmp_path)
+    node.burn(1_000, UID_A)
+    node.write(f"cgroup/cpuacct/{BURSTABLE}/pod{UID_A}/cpuacct.usage", junk)
+    assert CgroupReader(node.cgroups).read().pods == {}
+
+
+def test_a_node_on_which_no_pod_ever_ran_has_none(tmp_path: Path) -> None:
+    assert v2(tmp_path, {"cpu.stat": stat(9)}).read().pods == {}
+
+
+def test_what_is_no_cgroup_root_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CgroupError, match="set --cgroup-root"):
+        CgroupReader(tmp_path)

@@ -1,0 +1,265 @@
+"""Windows on a small true node, with a clock that the test turns: nothing lost, nothing twice, over any restart."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.agent.node import UID_A, UID_B, FakeClock, FakeNode
+
+from carbonbudget_agent.checkpoint import load_checkpoint
+from carbonbudget_agent.collector import Collector
+from carbonbudget_agent.counts import Counts
+from carbonbudget_agent.keeper import Keeper
+from carbonbudget_agent.meters.model import detect_model
+from carbonbudget_agent.node import boot_id
+from carbonbudget_agent.outbox import Outbox
+from carbonbudget_agent.pods.cgroups import CgroupReader
+from carbonbudget_agent.pods.file import FilePods
+from carbonbudget_agent.report import NodeInfo, NodeReport, decode_report
+from carbonbudget_agent.window import Identity
+
+START = 1_764_000_000  # a full hour
+
+
+class Agent:
+    """One life of an agent on a node: `run` goes on until a window's end and beyond."""
+
+    def __init__(self, node: FakeNode, clock: FakeClock) -> None:
+        self.node, self.clock, self.counts = node, clock, Counts()
+        self.outbox = Outbox(node.root / "outbox", self.counts)
+        path = node.root / "outbox" / "checkpoint.json"
+        checkpoint = load_checkpoint(path, boot_id(node.procfs))
+        meter = detect_model(node.procfs).meter
+        assert meter is not None
+        self.collector = Collector(
+            Identity("default", "node-1", boot_id(node.procfs)), meter, CgroupReader(node.cgroups / ""),
+            FilePods(node.pod_list(UID_A, UID_B)), node.procfs, 60, clock, checkpoint, NodeInfo, self.counts,
+        )  # fmt: skip
+        self.keeper = Keeper(checkpoint, path, self.outbox, self.counts)
+        self.collector.tick()
+        self.keeper.keep(None)
+
+    def tick(self, seconds: float, final: bool = False) -> NodeReport | None:
+        """Time passes, then the agent looks, and keeps what it closed."""
+        self.clock.go(seconds)
+        report = self.collector.tick(final)
+        if report is not None:
+            self.keeper.keep(report)
+        return report
+
+
+def reports(node: FakeNode) -> list[NodeReport]:
+    """All that is in the outbox."""
+    box = Outbox(node.root / "outbox", Counts())
+    return [decode_report(box.read(name) or b"") for name in box.names()]
+
+
+def cpu_us(found: list[NodeReport], uid: str) -> int:
+    return sum(pod.cpu_us for report in found for pod in report.pods if pod.uid == uid)
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> FakeNode:
+    made = FakeNode(tmp_path)
+    made.burn(500_000, UID_A)
+    made.burn(300_000, UID_B)
+    return made
+
+
+def test_a_window_sums_up_its_ticks_and_conserves(node: FakeNode) -> None:
+    agent = Agent(node, FakeClock(START))
+    for _ in range(12):
+        node.burn(1_000_000, UID_A)
+        node.burn(250_000, UID_B)
+        node.burn(500_000)
+        closed = agent.tick(5)
+    assert closed is not None
+    assert (closed.window_start, closed.window_end, closed.part, closed.since) == (START, START + 60, 0, START)
+    (domain,) = closed.domains
+    assert (domain.name, domain.method, domain.boundary, domain.duration_ms) == ("cpu", "model", "wall", 60_000)
+    # Idle: 420 mW x 2 threads x 60 s. Decoding checks that the rest adds up.
+    assert domain.idle_uj == 420 * 2 * 60_000
+    assert {pod.name: pod.cpu_us for pod in closed.pods} == {"pod-a": 12_000_000, "pod-b": 3_000_000}
+    assert {pod.name: pod.memory_byte_seconds for pod in closed.pods} == {"pod-a": 120_000, "pod-b": 120_000}
+    assert closed.pods[0].energy_uj["cpu"] == pytest.approx(4 * closed.pods[1].energy_uj["cpu"], abs=20)
+    assert [report.key for report in reports(node)] == [closed.key]
+
+
+def test_two_windows_hold_the_same_as_one_of_twice_the_length_would(node: FakeNode) -> None:
+    agent = Agent(node, FakeClock(START))
+    for _ in range(24):
+        node.burn(700_001, UID_A)
+        agent.tick(5)
+    found = reports(node)
+    assert [report.window_start for report in found] == [START, START + 60]
+    assert cpu_us(found, UID_A) == 24 * 700_001
+
+
+def test_a_pod_whose_name_never_became_known_is_unseen(node: FakeNode) -> None:
+    agent = Agent(node, FakeClock(START))
+    stranger = "5b0c1f7e-0000-4000-8000-0000000000ff"
+    node.burn(5_000_000, stranger)
+    closed = agent.tick(60)
+    assert closed is not None
+    assert stranger not in {pod.uid for pod in closed.pods}
+    assert closed.domains[0].unseen_uj > 0
+
+
+def test_a_pod_that_ended_between_two_looks_keeps_its_last_time(node: FakeNode) -> None:
+    agent = Agent(node, FakeClock(START))
+    node.burn(4_000_000, UID_B)
+    node.remove(UID_B)
+    closed = agent.tick(60)
+    assert closed is not None
+    assert cpu_us([closed], UID_B) == 4_000_000
+
+
+@pytest.mark.parametrize("killed_after", [5, 30, 55, 60, 65, 115])
+@pytest.mark.parametrize("away", [1, 20, 200])
+def test_a_kill_at_any_moment_loses_and_doubles_nothing(node: FakeNode, killed_after: int, away: int) -> None:
+    clock = FakeClock(START)
+    agent, burnt = Agent(node, clock), 0
+    for _ in range(killed_after // 5):
+        node.burn(600_000, UID_A)
+        burnt += 600_000
+        agent.tick(5)
+    node.burn(away * 1000, UID_A)  # it goes on while nobody looks
+    burnt += away * 1000
+    clock.go(away)
+    agent = Agent(node, clock)
+    for _ in range(24):
+        node.burn(600_000, UID_A)
+        burnt += 600_000
+        agent.tick(5)
+    found = reports(node)
+    agent.tick(0, final=True)
+    assert cpu_us(reports(node), UID_A) == burnt
+    assert len({report.key for report in found}) == len(found)
+    # The domains cover the whole time too, without a hole.
+    assert sum(report.domains[0].duration_ms for report in reports(node)) == clock.wall_ms() - START * 1000
+
+
+def test_a_gap_says_since_when(node: FakeNode) -> None:
+    clock = FakeClock(START)
+    agent = Agent(node, clock)
+    agent.tick(60)
+    clock.go(600)
+    agent = Agent(node, clock)
+    closed = agent.tick(60)
+    assert closed is not None
+    assert (closed.since, closed.window_start) == (START + 60, START + 660)
+
+
+def test_sigterm_sends_the_open_window_as_a_part_and_the_next_agent_goes_on_from_there(node: FakeNode) -> None:
+    clock = FakeClock(START)
+    node.burn(0, UID_A)
+    agent = Agent(node, clock)
+    node.burn(1_000_000, UID_A)
+    first = agent.tick(20, final=True)
+    agent = Agent(node, clock)
+    node.burn(2_000_000, UID_A)
+    second = agent.tick(40)
+    assert first is not None
+    assert second is not None
+    assert (first.window_start, first.part) == (second.window_start, 0) == (START, 0)
+    assert second.part == 1
+    assert (cpu_us([first], UID_A), cpu_us([second], UID_A)) == (1_000_000, 2_000_000)
+
+
+def test_a_clock_that_is_set_back_never_gives_a_key_twice(node: FakeNode) -> None:
+    clock = FakeClock(START)
+    agent = Agent(node, clock)
+    for step in (60, 60, -7200, 60, 60, 7200, 60, -3600, 60):
+        if abs(step) > 60:
+            clock.wall += step * 1000
+            continue
+        node.burn(1000, UID_A)
+        agent.tick(step)
+    agent.tick(60, final=True)
+    keys = [report.key for report in reports(node)]
+    assert len(set(keys)) == len(keys)
+    assert cpu_us(reports(node), UID_A) == 6000
+
+
+def test_a_clock_that_is_set_forward_is_no_gap(node: FakeNode) -> None:
+    clock = FakeClock(START)
+    agent = Agent(node, clock)
+    agent.tick(30)
+    clock.wall += 3_600_000
+    agent.tick(5)
+    agent.tick(5, final=True)
+    assert max(report.window_start - report.since for report in reports(node)) <= 5
+
+
+def test_after_a_reboot_the_old_counters_mean_nothing_and_unsent_reports_stay(node: FakeNode) -> None:
+    clock = FakeClock(START)
+    agent = Agent(node, clock)
+    agent.tick(60)
+    node.write("proc/sys/kernel/random/boot_id", "6f0c0000-0000-4000-8000-000000000002\n")
+    clock.go(60)
+    agent = Agent(node, clock)
+    node.burn(1_000_000, UID_A)
+    closed = agent.tick(60)
+    assert closed is not None
+    assert cpu_us([closed], UID_A) == 1_000_000
+    assert len(reports(node)) == 2
+
+
+def test_a_full_disk_keeps_windows_in_memory_and_goes_on(node: FakeNode, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = FakeClock(START)
+    agent = Agent(node, clock)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("carbonbudget_agent.outbox.os.replace", full)
+        for _ in range(3):
+            node.burn(1_000_000, UID_A)
+            agent.tick(60)
+    assert reports(node) == []
+    assert agent.counts.checkpoint_errors == 3
+    node.burn(1_000_000, UID_A)
+    agent.tick(60)
+    assert cpu_us(reports(node), UID_A) == 4_000_000
+    assert len(reports(node)) == 4
+
+
+def test_a_kill_while_the_disk_is_full_loses_and_doubles_nothing(
+    node: FakeNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = FakeClock(START)
+    agent = Agent(node, clock)
+    with monkeypatch.context() as patch:
+        patch.setattr("carbonbudget_agent.outbox.os.replace", lambda *_: (_ for _ in ()).throw(OSError(28, "full")))
+        node.burn(1_000_000, UID_A)
+        agent.tick(60)
+    node.burn(1_000_000, UID_A)
+    clock.go(60)
+    agent = Agent(node, clock)
+    agent.tick(60)
+    assert cpu_us(reports(node), UID_A) == 2_000_000
+
+
+def test_a_kill_between_checkpoint_and_outbox_puts_the_report_in_once_more(
+    node: FakeNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = FakeClock(START)
+    agent = Agent(node, clock)
+    node.burn(1_000_000, UID_A)
+    with monkeypatch.context() as patch:
+        patch.setattr(Outbox, "put", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            agent.tick(60)
+    assert reports(node) == []
+    Agent(node, clock)
+    assert cpu_us(reports(node), UID_A) == 1_000_000
+
+
+@pytest.mark.parametrize("junk", [b"", b"{", b"[]", b'{"boot_id": 5}'])
+def test_a_broken_checkpoint_is_a_fresh_start(node: FakeNode, junk: bytes) -> None:
+    (node.root / "outbox").mkdir()
+    (node.root / "outbox" / "checkpoint.json").write_bytes(junk)
+    agent = Agent(node, FakeClock(START))
+    assert agent.tick(60) is not None

@@ -1,0 +1,73 @@
+"""The command as a process: a dry run on a small true node, and bad options."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.agent.node import UID_A, FakeNode
+
+from carbonbudget_agent.report import decode_report
+
+AGENT = str(Path(sys.executable).parent / "carbonbudget-agent")
+
+
+def run(*args: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    clean = {key: value for key, value in os.environ.items() if not key.startswith(("CARBONBUDGET_", "KUBERNETES_"))}
+    return subprocess.run(
+        [AGENT, *args], capture_output=True, text=True, env=clean | environment, timeout=60, check=False
+    )
+
+
+def test_a_dry_run_prints_reports_that_conserve(tmp_path: Path) -> None:
+    node = FakeNode(tmp_path)
+    node.burn(1_000_000, UID_A)
+    done = run(
+        "run", "--dry-run", "--windows", "1", "--window", "10", "--interval", "1", "--node-name", "node-1",
+        "--sysfs", str(tmp_path / "sys"), "--procfs", str(node.procfs), "--cgroup-root", str(node.cgroups),
+        "--pods-file", str(node.pod_list(UID_A)),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    (line,) = done.stdout.splitlines()
+    report = decode_report(line)  # which checks that it adds up
+    assert (report.node, report.domains[0].method, [pod.name for pod in report.pods]) == ("node-1", "model", ["pod-a"])
+
+
+@pytest.mark.parametrize(
+    ("args", "sentence"),
+    [
+        (("run",), "--server-url and --outbox are needed, or --dry-run"),
+        (("run", "--dry-run"), "no source of pods"),
+        (("run", "--dry-run", "--pods-file", "x", "--window", "11"), "--window must be one of 10, 15, 20, 30, 60"),
+        (("run", "--dry-run", "--pods-file", "x", "--interval", "0"), "--interval must be 1 to 30 seconds"),
+        (("run", "--dry-run", "--pods-file", "x", "--interval", "x"), "invalid int value"),
+        (("run", "--dry-run", "--pods-file", "x", "--metrics-listen", "9109"), "must be ADDRESS:PORT"),
+        (("fly",), "invalid choice"),
+    ],
+)
+def test_a_bad_option_is_a_usage_error_in_a_sentence(args: tuple[str, ...], sentence: str) -> None:
+    done = run(*args)
+    assert done.returncode == 2
+    assert sentence in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_option_can_come_from_the_environment() -> None:
+    done = run("run", "--dry-run", "--pods-file", "x", CARBONBUDGET_WINDOW="11")
+    assert (done.returncode, "--window must be one of" in done.stderr) == (2, True)
+
+
+def test_a_cgroup_root_that_is_none_is_said_in_a_line(tmp_path: Path) -> None:
+    node = FakeNode(tmp_path)
+    done = run("run", "--dry-run", "--pods-file", "x", "--cgroup-root", str(tmp_path), "--procfs", str(node.procfs))
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith(f"carbonbudget-agent: {tmp_path} holds neither cgroup v2")
+
+
+def test_meters_lists_what_is_there_and_why_not(tmp_path: Path) -> None:
+    done = run("meters", "--sysfs", str(tmp_path / "sys"), "--procfs", str(FakeNode(tmp_path).procfs))
+    assert done.returncode == 0
+    assert [line.split()[:2] for line in done.stdout.splitlines()] == [["rapl", "absent"], ["model", "used"]]

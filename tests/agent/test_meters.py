@@ -1,0 +1,140 @@
+"""Power sources: RAPL from a true small tree, the model by its formula."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.agent.node import FakeNode
+
+from carbonbudget_agent.baseline import Baseline
+from carbonbudget_agent.meters import Meter, MeterError
+from carbonbudget_agent.meters.detect import choose_meter, detect_meters
+from carbonbudget_agent.meters.microarchitecture import find_microarchitecture
+from carbonbudget_agent.meters.model import ModelMeter, PowerCurve, detect_model, load_curves
+from carbonbudget_agent.meters.rapl import detect_rapl
+
+RANGE = 262_143_328_850  # a Skylake package: 61 uJ x 2**32
+
+
+def powercap(root: Path, zones: dict[str, tuple[str, int]]) -> None:
+    """The kernel's tree: `intel-rapl:0` with `name`, `energy_uj`, `max_energy_range_uj`."""
+    for path, (name, energy_uj) in zones.items():
+        zone = root / "class" / "powercap" / path
+        zone.mkdir(parents=True, exist_ok=True)
+        (zone / "name").write_text(f"{name}\n")
+        (zone / "energy_uj").write_text(f"{energy_uj}\n")
+        (zone / "max_energy_range_uj").write_text(f"{RANGE}\n")
+
+
+def found(meter: Meter | None) -> Meter:
+    assert meter is not None
+    return meter
+
+
+def test_package_and_dram_of_both_sockets_count_and_nothing_else(tmp_path: Path) -> None:
+    zones = {
+        "intel-rapl:0": ("package-0", 100), "intel-rapl:0/intel-rapl:0:0": ("core", 7),
+        "intel-rapl:0/intel-rapl:0:1": ("dram", 30), "intel-rapl:1": ("package-1", 200),
+        "intel-rapl:1/intel-rapl:1:0": ("dram", 40), "intel-rapl:2": ("psys", 999),
+        "intel-rapl-mmio:0": ("package-0", 100),
+    }  # fmt: skip
+    powercap(tmp_path, zones)
+    meter = found(detect_rapl(tmp_path).meter)
+    before = meter.read()
+    powercap(tmp_path, {path: (name, value + 10) for path, (name, value) in zones.items()})
+    energies = meter.energy(before, meter.read(), 5_000)
+    assert {(e.name, e.energy_uj, e.method, e.boundary) for e in energies} == {
+        ("cpu", 20, "rapl", "package"), ("dram", 20, "rapl", "package"),
+    }  # fmt: skip
+
+
+def test_a_wrapped_counter_goes_on_and_one_that_may_have_wrapped_twice_is_unknown(tmp_path: Path) -> None:
+    powercap(tmp_path, {"intel-rapl:0": ("package-0", RANGE - 50)})
+    meter = found(detect_rapl(tmp_path).meter)
+    before = meter.read()
+    powercap(tmp_path, {"intel-rapl:0": ("package-0", 70)})
+    assert meter.energy(before, meter.read(), 5_000)[0].energy_uj == 120
+    with pytest.raises(MeterError, match="may have wrapped unseen"):
+        meter.energy(before, meter.read(), 500_000)
+
+
+@pytest.mark.parametrize("junk", ["", "x\n"])
+def test_an_unreadable_zone_fails_the_reading_rather_than_undercount(tmp_path: Path, junk: str) -> None:
+    powercap(tmp_path, {"intel-rapl:0": ("package-0", 1), "intel-rapl:1": ("package-1", 1)})
+    meter = found(detect_rapl(tmp_path).meter)
+    (tmp_path / "class/powercap/intel-rapl:1/energy_uj").write_text(junk)
+    with pytest.raises(MeterError, match="not a number"):
+        meter.read()
+
+
+def test_without_rapl_the_model_is_taken_and_both_say_why(tmp_path: Path) -> None:
+    node = FakeNode(tmp_path)
+    detections = detect_meters(tmp_path / "sys", node.procfs)
+    assert "no RAPL (usual in a virtual machine)" in detections[0].reason
+    assert choose_meter(detections).name == "model"
+    assert detections[1].reason.startswith("AMD EPYC Milan (Zen 3) (by CPU family and model), 2 threads")
+
+
+@pytest.mark.parametrize(
+    ("busy_us", "total_uj"),
+    [
+        (0, 840 * 1000),  # idle: 420 mW x 2 threads x 1 s
+        (2_000_000, 3840 * 1000),  # full: 1920 mW x 2
+        (1_000_000, 840_000 + 3000 * 506_500 // 1000),  # half: 0.5 + 0.026 x 0.5 x 0.5 = 0.5065
+    ],
+)
+def test_the_curve_is_the_published_one(busy_us: int, total_uj: int) -> None:
+    meter = ModelMeter(PowerCurve("Milan", 420, 1920, 26, 159), threads=2)
+    (domain,) = meter.energy({"busy_us": 5}, {"busy_us": 5 + busy_us}, 1000)
+    assert (domain.energy_uj, domain.idle_uj) == (total_uj, 840_000)
+    assert (domain.low_uj, domain.high_uj) == (total_uj * 841 // 1000, total_uj * 1159 // 1000)
+
+
+@given(st.sampled_from(sorted(load_curves())), st.integers(1, 512), st.integers(1, 10**8), st.integers(0, 10**6))
+def test_every_familys_model_lies_between_idle_and_full(
+    name: str, threads: int, elapsed_ms: int, permille: int
+) -> None:
+    curve = load_curves()[name]
+    meter = ModelMeter(curve, threads)
+    busy_us = elapsed_ms * threads * permille // 1000
+    (domain,) = meter.energy({"busy_us": 0}, {"busy_us": busy_us}, elapsed_ms)
+    assert domain.idle_uj is not None
+    assert domain.idle_uj <= domain.energy_uj <= curve.max_mw_per_thread * threads * elapsed_ms
+    assert domain.low_uj is not None
+    assert domain.high_uj is not None
+    assert domain.low_uj <= domain.energy_uj <= domain.high_uj
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("vendor_id : AuthenticAMD\ncpu family : 25\nmodel : 1\n", "AMD EPYC Milan (Zen 3)"),
+        ("vendor_id : AuthenticAMD\ncpu family : 23\nmodel : 49\n", "AMD EPYC Rome (Zen 2)"),
+        ("vendor_id : GenuineIntel\ncpu family : 6\nmodel : 85\nstepping : 4\n", "Intel Skylake-SP"),
+        ("vendor_id : GenuineIntel\ncpu family : 6\nmodel : 85\nstepping : 7\n", "Intel Cascade Lake-SP"),
+        ("vendor_id : GenuineIntel\ncpu family : 6\nmodel : 143\n", "Intel Sapphire Rapids"),
+        ("CPU implementer : 0x41\nCPU part : 0xd40\n", "AWS Graviton3 (Neoverse V1)"),
+        ("vendor_id : AuthenticAMD\ncpu family : 99\nmodel : 1\n", None),
+        ("", None),
+    ],
+)
+def test_a_microarchitecture_is_told_by_numbers(text: str, name: str | None) -> None:
+    assert find_microarchitecture(text) == name
+    assert name is None or name in load_curves()
+
+
+def test_an_unknown_cpu_takes_the_stated_default(tmp_path: Path) -> None:
+    (tmp_path / "cpuinfo").write_text("processor : 0\nvendor_id : NewVendor\n")
+    assert "default (no known CPU family and model: stated default), 1 threads" in detect_model(tmp_path).reason
+
+
+def test_the_baseline_is_the_lowest_power_of_a_week() -> None:
+    day_ms = 86_400_000
+    baseline = Baseline().seen(50_000, 1000, 0).seen(30_000, 1000, day_ms).seen(90_000, 1000, 2 * day_ms)
+    assert baseline.energy_uj(2000) == 60_000
+    assert baseline.seen(70_000, 1000, 9 * day_ms).energy_uj(1000) == 70_000  # what is older is forgotten
+    assert baseline.seen(1, 100, 0) == baseline  # too short a tick tells nothing
+    assert Baseline().energy_uj(1000) == 0

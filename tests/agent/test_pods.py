@@ -1,0 +1,180 @@
+"""Pods as the API tells of them, and the watch that tells."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from carbonbudget_agent.http import Endpoint
+from carbonbudget_agent.pods.info import parse_pod, parse_quantity
+from carbonbudget_agent.pods.known import KnownPods
+from carbonbudget_agent.pods.watch import WatchedPods
+from carbonbudget_agent.report import Controller
+
+
+def a_pod(uid: str = "u1", **spec: object) -> dict[str, Any]:
+    return {"metadata": {"uid": uid, "name": f"pod-{uid}", "namespace": "team-a"}, "spec": spec}
+
+
+def container(cpu: str, **more: object) -> dict[str, object]:
+    return {"resources": {"requests": {"cpu": cpu}}} | more
+
+
+@pytest.mark.parametrize(
+    ("spec", "millicores"),
+    [
+        ({"containers": [container("100m"), container("0.25")]}, 350),
+        ({"containers": [container("100m")], "initContainers": [container("1")]}, 1000),
+        ({"containers": [container("1")], "initContainers": [container("200m", restartPolicy="Always")]}, 1200),
+        (
+            {
+                "containers": [container("1")],
+                "initContainers": [container("500m", restartPolicy="Always"), container("2")],
+            },
+            2500,
+        ),
+        ({"containers": [container("100m")], "overhead": {"cpu": "50m"}}, 150),
+        ({"containers": [{"resources": {"limits": {"cpu": "2"}}}]}, 2000),
+        ({"containers": [{}]}, 0),
+        ({"containers": [container("garbage")]}, 0),
+    ],
+)
+def test_requests_are_what_the_scheduler_counts(spec: dict[str, object], millicores: int) -> None:
+    assert parse_pod(a_pod(**spec)).requests.cpu_millicores == millicores
+
+
+def test_labels_that_a_controller_makes_are_left_out() -> None:
+    pod = a_pod()
+    pod["metadata"]["labels"] = {"app": "x", "pod-template-hash": "5f", "batch.kubernetes.io/job-name": "j"}
+    assert parse_pod(pod).labels == {"app": "x"}
+
+
+def test_the_controller_is_the_owner_that_says_so() -> None:
+    pod = a_pod()
+    owner = {"kind": "Job", "name": "train", "uid": "o"}
+    pod["metadata"]["ownerReferences"] = [{"kind": "X", "name": "x", "uid": "x"}, owner | {"controller": True}]
+    assert parse_pod(pod).controller == Controller("Job", "train", "o")
+
+
+def test_a_static_pod_is_found_by_its_config_hash() -> None:
+    pod = a_pod()
+    pod["metadata"]["annotations"] = {"kubernetes.io/config.hash": "h"}
+    assert (parse_pod(pod).uid, parse_pod(pod).cgroup_uid) == ("u1", "h")
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("100m", "1/10"), ("1.5Gi", "1610612736"), ("2e3", "2000"), ("1k", "1000")]
+)
+def test_quantities_are_exact(text: str, value: str) -> None:
+    assert str(parse_quantity(text)) == value
+
+
+@given(st.text(max_size=8))
+def test_any_text_is_a_quantity_or_refused(text: str) -> None:
+    try:
+        parse_quantity(text)
+    except (ValueError, ZeroDivisionError):
+        return
+
+
+@pytest.mark.parametrize("value", [{}, {"metadata": None}, {"metadata": {"uid": 5, "name": "x", "namespace": "y"}}])
+def test_what_is_no_pod_is_refused(value: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="a pod has a uid"):
+        parse_pod(value)
+
+
+def test_a_pod_that_is_gone_keeps_its_name_for_a_while() -> None:
+    known = KnownPods()
+    known.put(parse_pod(a_pod("u1")))
+    known.remove("u1", now=0.0)
+    assert "u1" in known.snapshot()
+    known.replace([parse_pod(a_pod("u2"))], now=301.0)
+    known.remove("u2", now=302.0)
+    assert set(known.snapshot()) == {"u2"}
+
+
+class Api(http.server.ThreadingHTTPServer):
+    """A list, and watches that say what they are told, one after another."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.items = [a_pod("u1")]
+        self.watches: list[list[dict[str, Any]]] = []
+        self.lists = 0
+        self.paths: list[str] = []
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    server: Api
+
+    def do_GET(self) -> None:
+        self.server.paths.append(self.path)
+        self.send_response(200)
+        self.end_headers()
+        if "watch=1" not in self.path:
+            self.server.lists += 1
+            items = {"items": self.server.items, "metadata": {"resourceVersion": "5"}}
+            self.wfile.write(json.dumps(items).encode())
+            return
+        while not self.server.watches:
+            time.sleep(0.01)
+        for event in self.server.watches.pop(0):
+            self.wfile.write(json.dumps(event).encode() + b"\n")
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def api() -> Iterator[Api]:
+    made = Api()
+    thread = threading.Thread(target=made.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield made
+    made.watches.extend([[]] * 50)  # let a watch that waits end
+    made.shutdown()
+    thread.join()
+    made.server_close()
+
+
+def until(what: Callable[[], bool]) -> None:
+    end = time.monotonic() + 20
+    while not what():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def event(kind: str, pod: dict[str, Any], version: str) -> dict[str, Any]:
+    return {"type": kind, "object": pod | {"metadata": pod["metadata"] | {"resourceVersion": version}}}
+
+
+def test_the_watch_follows_adds_and_deletes_of_this_node_only(api: Api) -> None:
+    watched = WatchedPods(Endpoint(f"http://127.0.0.1:{api.server_port}", None, None), "node-1")
+    assert watched.wait_listed(10)
+    assert set(watched.pods()) == {"u1"}
+    api.watches.append([event("ADDED", a_pod("u2"), "6"), event("DELETED", a_pod("u1"), "7")])
+    until(lambda: "u2" in watched.pods())
+    until(lambda: any("resourceVersion=7" in path for path in api.paths))  # it goes on from where it was
+    assert set(watched.pods()) == {"u1", "u2"}  # u1's last energy still has a name
+    assert all("fieldSelector=spec.nodeName%3Dnode-1" in path for path in api.paths)
+    watched.close()
+
+
+def test_after_410_gone_it_lists_again(api: Api) -> None:
+    watched = WatchedPods(Endpoint(f"http://127.0.0.1:{api.server_port}", None, None), "node-1")
+    assert watched.wait_listed(10)
+    api.items = [a_pod("u3")]
+    api.watches.append([{"type": "ERROR", "object": {"code": 410, "message": "too old"}}])
+    until(lambda: "u3" in watched.pods())
+    assert api.lists == 2
+    watched.close()

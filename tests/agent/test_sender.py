@@ -1,0 +1,157 @@
+"""Sending: a report leaves the outbox only when the ledger has it, or never will."""
+
+from __future__ import annotations
+
+import gzip
+import http.server
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from carbonbudget_agent.counts import Counts
+from carbonbudget_agent.http import Endpoint
+from carbonbudget_agent.outbox import Outbox
+from carbonbudget_agent.report import NodeReport, decode_report
+from carbonbudget_agent.sender import Sender
+
+
+class Server(http.server.ThreadingHTTPServer):
+    """Answers with the statuses it is told to, the last for ever."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.statuses: list[int] = [200]
+        self.got: list[NodeReport] = []
+        self.tokens: list[str] = []
+
+    def await_requests(self, count: int) -> None:
+        end = time.monotonic() + 20
+        while len(self.tokens) < count:
+            assert time.monotonic() < end, f"{len(self.tokens)} of {count} requests came"
+            time.sleep(0.01)
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: Server
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        status = self.server.statuses.pop(0) if len(self.server.statuses) > 1 else self.server.statuses[0]
+        if status == 200:
+            self.server.got.append(decode_report(gzip.decompress(body)))
+        self.server.tokens.append(self.headers["Authorization"])
+        answer = b'{"reason": "because"}'
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    made = Server()
+    thread = threading.Thread(target=made.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield made
+    made.shutdown()
+    thread.join()
+    made.server_close()
+
+
+def a_report(start: int) -> NodeReport:
+    return NodeReport("default", "node-1", "boot", start, start + 60, (), ())
+
+
+def start(outbox: Outbox, counts: Counts, url: str, token: Path) -> Sender:
+    return Sender(Endpoint(url, token, None), outbox, counts, "node-1", spread_seconds=0)
+
+
+@pytest.fixture
+def outbox(tmp_path: Path) -> tuple[Outbox, Counts, Path]:
+    (tmp_path / "token").write_text("t1\n")
+    counts = Counts()
+    box = Outbox(tmp_path / "outbox", counts)
+    now = int(time.time()) // 60 * 60
+    for index in range(3):
+        box.put(a_report(now + 60 * index))
+    return box, counts, tmp_path / "token"
+
+
+def test_reports_are_sent_oldest_first_and_leave_on_2xx(server: Server, outbox: tuple[Outbox, Counts, Path]) -> None:
+    box, counts, token = outbox
+    sender = start(box, counts, f"http://127.0.0.1:{server.server_port}", token)
+    server.await_requests(3)
+    sender.finish(5)
+    starts = [report.window_start for report in server.got]
+    assert starts == sorted(starts)
+    assert (box.names(), counts.sent, set(server.tokens)) == ([], 3, {"Bearer t1"})
+
+
+@pytest.mark.parametrize("status", [400, 409, 413, 422])
+def test_what_will_never_be_taken_is_set_aside_and_counted(
+    server: Server, outbox: tuple[Outbox, Counts, Path], status: int
+) -> None:
+    box, counts, token = outbox
+    server.statuses = [status, 200]
+    sender = start(box, counts, f"http://127.0.0.1:{server.server_port}", token)
+    server.await_requests(3)
+    sender.finish(5)
+    assert (box.names(), counts.refused[status], counts.sent) == ([], 1, 2)
+    assert len(list((box.directory / "rejected").iterdir())) == 1
+
+
+@pytest.mark.parametrize("status", [401, 403, 408, 425, 429, 500, 503])
+def test_anything_else_is_kept_and_tried_again(
+    server: Server, outbox: tuple[Outbox, Counts, Path], status: int
+) -> None:
+    box, counts, token = outbox
+    server.statuses = [status, 200]
+    sender = start(box, counts, f"http://127.0.0.1:{server.server_port}", token)
+    server.await_requests(4)
+    sender.finish(5)
+    assert (box.names(), counts.refused[status], counts.sent) == ([], 1, 3)
+
+
+def test_without_a_server_everything_stays(outbox: tuple[Outbox, Counts, Path]) -> None:
+    box, counts, token = outbox
+    sender = start(box, counts, "http://127.0.0.1:1", token)
+    sender.finish(5)
+    assert len(box.names()) == 3
+    assert counts.send_errors >= 1
+
+
+def test_a_token_that_was_replaced_is_read_anew(server: Server, outbox: tuple[Outbox, Counts, Path]) -> None:
+    box, counts, token = outbox
+    sender = start(box, counts, f"http://127.0.0.1:{server.server_port}", token)
+    server.await_requests(3)
+    token.write_text("t2\n")
+    box.put(a_report(int(time.time()) // 60 * 60 + 600))
+    sender.wake()
+    server.await_requests(4)
+    sender.finish(5)
+    assert server.tokens[3] == "Bearer t2"
+
+
+def test_a_corrupt_file_is_set_aside_and_holds_up_nobody(server: Server, outbox: tuple[Outbox, Counts, Path]) -> None:
+    box, counts, token = outbox
+    (box.directory / box.names()[0]).write_bytes(b"junk")
+    sender = start(box, counts, f"http://127.0.0.1:{server.server_port}", token)
+    server.await_requests(2)
+    sender.finish(5)
+    assert (box.names(), counts.corrupt, counts.sent) == ([], 1, 2)
+
+
+def test_an_outbox_over_its_limit_drops_the_oldest_and_counts(outbox: tuple[Outbox, Counts, Path]) -> None:
+    box, counts, _ = outbox
+    newest = box.names()[-1]
+    size = (box.directory / newest).stat().st_size
+    small = Outbox(box.directory, counts, max_bytes=size)
+    small.trim()
+    assert (small.names(), counts.dropped) == ([newest], 2)

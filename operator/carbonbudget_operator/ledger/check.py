@@ -49,7 +49,7 @@ def check_ledger(engine: sa.Engine) -> Iterator[CheckResult]:
 
 def _check_hour(connection: sa.Connection, hour: int, result: CheckResult) -> None:
     fact, energy, pod, node = schema.node_fact, schema.pod_energy, schema.pod, schema.node
-    names = dict(connection.execute(sa.select(node.c.id, node.c.name)).tuples().all())
+    names = dict(connection.execute(sa.select(node.c.id, node.c.name)).all())
     measured: dict[tuple[int, int, str], int] = {}
     borne: dict[tuple[int, int, str], int] = {}
     for node_id, start, domain, total, idle, system, unseen in connection.execute(

@@ -30,13 +30,15 @@ def read_hour(connection: sa.Connection, cluster: str, hour: int) -> list[NodeSl
     """All node slices of one hour."""
     cuts = [at for at in load_cuts(connection) if hour < at < hour + HOUR]
     nodes = _nodes(connection, cluster)
+    last_ends = {span.node_id: span.last_end for span in node_spans(connection, cluster)}
     domains = _domains(connection, hour)
     pods = _pods(connection, hour)
     return [
         NodeSlice(
             node=nodes[node_id],
             start=start,
-            end=slice_end(start, cuts),
+            # A slice that is still open reaches as far as its node has reported.
+            end=max(start + 1, min(slice_end(start, cuts), last_ends[node_id])),
             domains=facts,
             pods=tuple(sorted(pods.get((node_id, start), ()), key=lambda pod: pod.uid)),
         )

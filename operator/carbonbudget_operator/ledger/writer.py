@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import sqlalchemy as sa
 
-from carbonbudget_agent.report import NodeReport
+from carbonbudget_agent.report import WINDOW_SECONDS, NodeReport
 from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.book import Booked, Booker, load_cuts
 from carbonbudget_operator.ledger.slices import HOUR
@@ -66,21 +66,25 @@ class Writer:
         self._thread.join()
 
     def add_cuts(self, instants: Sequence[int], now: int) -> None:
-        """Split facts at these instants from here on; those on the hour or long past need nothing.
+        """Split facts at these instants from here on; those on the hour need nothing.
+
+        An instant that a booked window may already lie beyond cannot split any more: a query that starts
+        there counts the slice pro rata in time. `now` bounds how many a day may hold.
 
         Raises:
             LedgerError: more cuts in a day than the ledger takes.
         """
-        hour = now - now % HOUR
-        wanted = {at for at in instants if at % HOUR and at >= hour}
+        wanted = {at for at in instants if at % HOUR}
         if not wanted:
             return
         with self._lock, self._engine.begin() as connection:
+            latest_end = connection.scalar(sa.select(sa.func.max(schema.node.c.last_end))) or 0
             known = set(load_cuts(connection))
-            day = {at for at in known | wanted if hour <= at < hour + 86_400}
-            fresh = wanted - known
+            # A window that starts at the instant or later ends at least a shortest window after it.
+            fresh = {at for at in wanted - known if at > latest_end - WINDOW_SECONDS[0]}
             if not fresh:
                 return
+            day = {at for at in known | fresh if now - HOUR <= at < now + 86_400}
             if len(day) > _MAX_CUTS_A_DAY:
                 raise LedgerError(f"more than {_MAX_CUTS_A_DAY} starts and ends inside an hour in one day")
             connection.execute(sa.insert(schema.cut), [{"at": at} for at in sorted(fresh)])

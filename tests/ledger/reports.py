@@ -1,0 +1,27 @@
+"""Node reports for the tests of the server: they conserve by construction."""
+
+from __future__ import annotations
+
+from carbonbudget_agent.report import Allocatable, Domain, NodeInfo, NodeReport, PodUsage, Requests
+
+HOUR = 1_764_000_000
+
+
+def a_report(
+    start: int = HOUR, node: str = "node-1", pods: dict[str, int] | None = None, since: int = -1, part: int = 0,
+    idle_uj: int = 600, system_uj: int = 90, labels: dict[str, str] | None = None, namespace: str = "team-a",
+) -> NodeReport:  # fmt: skip
+    """One window of 60 s: `pods` are microjoules by uid."""
+    energies = {"pod-1": 300} if pods is None else pods
+    span_ms = 60_000 + (0 if since < 0 else (start - since) * 1000)
+    measured = idle_uj + system_uj + 10 + sum(energies.values())
+    domain = Domain("cpu", "model", "wall", span_ms, measured, idle_uj, system_uj, 10, measured // 2, measured * 2)
+    usages = tuple(
+        PodUsage(
+            uid=uid, namespace=namespace, name=uid, labels={"app": uid} if labels is None else labels,
+            energy_uj={"cpu": uj}, cpu_us=uj // 100, requests=Requests(100, 1000, 0), duration_ms=span_ms,
+        )
+        for uid, uj in energies.items()
+    )  # fmt: skip
+    info = NodeInfo(threads=2, allocatable=Allocatable(2000, 10**9, 0))
+    return NodeReport("default", node, "boot", start, start + 60, (domain,), usages, info, part, since)

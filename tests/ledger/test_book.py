@@ -1,0 +1,255 @@
+"""Booking: each report once, exactly, in whatever order they come."""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.ledger.reports import HOUR, a_report
+
+from carbonbudget_agent.report import NodeReport, encode_report
+from carbonbudget_operator.ledger import schema
+from carbonbudget_operator.ledger.book import Booked, Booker
+from carbonbudget_operator.ledger.check import CheckResult, check_ledger
+from carbonbudget_operator.ledger.facts import NodeSlice
+from carbonbudget_operator.ledger.read import data_through, hours_with_facts, node_spans, read_hour
+from carbonbudget_operator.ledger.slices import slice_end, slice_start, spread
+from carbonbudget_operator.ledger.store import LedgerError, migrate, open_ledger, require_schema
+from carbonbudget_operator.ledger.writer import Writer
+
+
+def a_ledger(path: Path) -> sa.Engine:
+    engine = open_ledger(f"sqlite:///{path}/ledger.db")
+    migrate(engine)
+    return engine
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> sa.Engine:
+    return a_ledger(tmp_path)
+
+
+def slices(engine: sa.Engine) -> list[NodeSlice]:
+    with engine.connect() as connection:
+        hours = hours_with_facts(connection, 0, 2**40)
+        return [item for hour in hours for item in read_hour(connection, "default", hour)]
+
+
+def total_uj(engine: sa.Engine) -> int:
+    return sum(domain.measured_uj for item in slices(engine) for domain in item.domains.values())
+
+
+def checked(engine: sa.Engine) -> CheckResult:
+    *_, last = check_ledger(engine)
+    return last
+
+
+def test_a_window_becomes_facts(engine: sa.Engine) -> None:
+    fates, hours = Booker(engine).book([a_report()])
+    assert (fates, hours) == ([Booked.STORED], {HOUR})
+    (item,) = slices(engine)
+    assert (item.node.name, item.start, item.end, item.node.cpu_millicores) == ("node-1", HOUR, HOUR + 60, 2000)
+    domain = item.domains["cpu"]
+    assert (domain.measured_uj, domain.idle_uj, domain.system_uj, domain.unseen_uj, domain.metered_uj) == (
+        1000,
+        600,
+        90,
+        10,
+        0,
+    )
+    (pod,) = item.pods
+    assert (pod.energy_uj, pod.cpu_us, pod.cpu_request_millicore_ms, pod.labels) == (
+        {"cpu": 300},
+        3,
+        6_000_000,
+        {"app": "pod-1"},
+    )
+
+
+def test_what_comes_twice_counts_once_and_with_other_content_it_is_a_conflict(engine: sa.Engine) -> None:
+    booker = Booker(engine)
+    other = a_report(pods={"pod-1": 301})
+    assert booker.book([a_report(), a_report(), other])[0] == [Booked.STORED, Booked.DUPLICATE, Booked.CONFLICT]
+    assert Booker(engine).book([a_report(), other])[0] == [Booked.DUPLICATE, Booked.CONFLICT]
+    assert total_uj(engine) == 1000
+
+
+def test_parts_of_a_window_are_both_booked(engine: sa.Engine) -> None:
+    Booker(engine).book([a_report(part=0), a_report(part=1)])
+    assert total_uj(engine) == 2000
+
+
+def test_the_order_of_arrival_does_not_matter(tmp_path: Path) -> None:
+    reports = [a_report(HOUR + 60 * i, node, {"p": 7 * i, f"q{i}": 5}) for i in range(120) for node in ("n1", "n2")]
+    ledgers = []
+    for name in ("in-order", "shuffled"):
+        (tmp_path / name).mkdir()
+        engine = a_ledger(tmp_path / name)
+        if name == "shuffled":
+            random.Random(7).shuffle(reports)
+        for start in range(0, len(reports), 17):
+            Booker(engine).book(reports[start : start + 17])
+        ledgers.append(
+            {(s.node.name, s.start): (s.domains, sorted(s.pods, key=lambda p: p.uid)) for s in slices(engine)}
+        )
+        with engine.connect() as connection:
+            assert data_through(node_spans(connection, "default")) == HOUR + 7200
+    assert ledgers[0] == ledgers[1]
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 5 * 3600), st.integers(0, 10**15), st.integers(0, 10**15)), min_size=1, max_size=6
+    )
+)
+def test_a_report_after_a_gap_is_spread_over_its_hours_exactly(gaps: list[tuple[int, int, int]]) -> None:
+    engine = open_ledger("sqlite://")  # in memory: forty times
+    migrate(engine)
+    start = HOUR + 2 * 3600
+    reports = [
+        a_report(start, f"node-{i}", {"p": energy}, since=start - gap_s, idle_uj=idle)
+        for i, (gap_s, energy, idle) in enumerate(gaps)
+    ]
+    Booker(engine).book(reports)
+    assert checked(engine).defects == []
+    found = slices(engine)
+    for report, (gap_s, energy, _) in zip(reports, gaps, strict=True):
+        mine = [item for item in found if item.node.name == report.node]
+        assert sum(item.domains["cpu"].measured_uj for item in mine) == report.domains[0].measured_uj
+        assert sum(pod.energy_uj.get("cpu", 0) for item in mine for pod in item.pods) == energy
+        assert all(item.start >= start - gap_s - 3600 for item in mine)
+    engine.dispose()
+
+
+def test_labels_that_change_leave_former_facts_as_they_were(engine: sa.Engine) -> None:
+    booker = Booker(engine)
+    booker.book([a_report(labels={"team": "a"}), a_report(HOUR + 60, labels={"team": "b"})])
+    (item,) = slices(engine)
+    assert sorted(pod.labels["team"] for pod in item.pods) == ["a", "b"]
+
+
+def test_a_cut_splits_what_comes_after_it(engine: sa.Engine) -> None:
+    writer = Writer(engine)
+    writer.add_cuts([HOUR + 90, HOUR + 3600, HOUR - 5], now=HOUR + 80)
+    writer.close()
+    Booker(engine).book([a_report(HOUR + 60 * i) for i in range(4)])
+    assert [(item.start, item.end, item.domains["cpu"].measured_uj) for item in slices(engine)] == [
+        (HOUR, HOUR + 90, 2000),  # the windows that start before the cut
+        (HOUR + 90, HOUR + 240, 2000),  # open still: as far as the node has reported
+    ]
+
+
+def test_more_cuts_in_a_day_than_are_sane_are_refused(engine: sa.Engine) -> None:
+    writer = Writer(engine)
+    with pytest.raises(LedgerError, match="more than 1000 starts and ends"):
+        writer.add_cuts([HOUR + 3 * i for i in range(1, 1500)], now=HOUR)
+    writer.close()
+
+
+@given(st.lists(st.integers(0, 4 * 3600), max_size=8), st.integers(0, 4 * 3600), st.integers(0, 7200))
+def test_slices_tile_time(cuts: list[int], start: int, length: int) -> None:
+    cuts = sorted(set(cuts))
+    parts = spread(start, start + length, cuts)
+    assert sum(parts.values()) == length
+    for at in (start, start + length):
+        begin = slice_start(at, cuts)
+        assert begin <= at < slice_end(begin, cuts)
+        assert slice_start(slice_end(begin, cuts), cuts) == slice_end(begin, cuts)
+        assert begin // 3600 == (slice_end(begin, cuts) - 1) // 3600
+
+
+def test_check_finds_what_does_not_add_up(engine: sa.Engine, tmp_path: Path) -> None:
+    Booker(engine).book([a_report()])
+    assert (checked(engine).windows, checked(engine).defects) == (1, [])
+    ledger = sqlite3.connect(tmp_path / "ledger.db")
+    ledger.execute("UPDATE pod_energy SET energy_uj = energy_uj + 1")
+    ledger.commit()
+    ledger.close()
+    assert checked(engine).defects == [
+        f"node node-1, slice {HOUR}, domain cpu: measured 1000 uJ, but its parts add up to 1001 uJ"
+    ]
+
+
+def test_the_migrations_make_the_schema_and_can_run_again(engine: sa.Engine) -> None:
+    assert migrate(engine) == "0001"
+    with engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), schema.metadata) == []
+    require_schema(engine)
+
+
+def test_a_ledger_of_a_later_version_is_left_alone(engine: sa.Engine) -> None:
+    with engine.begin() as connection:
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(LedgerError, match="of a later version: upgrade carbonbudget"):
+        migrate(engine)
+
+
+@pytest.mark.parametrize("url", ["", "nonsense", "mysql://x/y", "sqlite:////no/such/dir/x.db"])
+def test_a_ledger_that_cannot_be_opened_is_said_in_a_line(url: str) -> None:
+    with pytest.raises(LedgerError) as error:
+        migrate(open_ledger(url))
+    assert "\n" not in str(error.value)
+
+
+async def test_a_database_that_refuses_stores_nothing_and_is_tried_again(engine: sa.Engine) -> None:
+    writer = Writer(engine)
+    with engine.begin() as connection:
+        connection.execute(
+            sa.text("CREATE TRIGGER full BEFORE INSERT ON pod_energy BEGIN SELECT RAISE(ABORT, 'disk full'); END")
+        )
+    with pytest.raises(LedgerError, match="the ledger cannot store: disk full"):
+        await writer.book(a_report())
+    assert slices(engine) == []
+    with engine.begin() as connection:
+        connection.execute(sa.text("DROP TRIGGER full"))
+    assert await writer.book(a_report()) is Booked.STORED
+    writer.close()
+
+
+KILLED = """
+import sys
+from carbonbudget_agent.report import decode_report
+from carbonbudget_operator.ledger.book import Booker
+from carbonbudget_operator.ledger.store import open_ledger
+booker = Booker(open_ledger(sys.argv[1]))
+print("ready", flush=True)
+for line in sys.stdin:
+    booker.book([decode_report(line)])
+    print("stored", flush=True)
+"""
+
+
+@pytest.mark.parametrize("kill_after", [1, 3, 8])
+def test_a_writer_killed_at_any_moment_leaves_whole_commits_and_a_resend_counts_once(
+    engine: sa.Engine, tmp_path: Path, kill_after: int
+) -> None:
+    reports: list[NodeReport] = [a_report(HOUR + 60 * i) for i in range(20)]
+    url = f"sqlite:///{tmp_path}/ledger.db"
+    process = subprocess.Popen(
+        [sys.executable, "-c", KILLED, url], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    with process:
+        assert process.stdout.readline() == "ready\n"
+        process.stdin.write("".join(encode_report(report) + "\n" for report in reports))
+        process.stdin.flush()
+        for _ in range(kill_after):
+            assert process.stdout.readline() == "stored\n"
+        process.kill()
+    assert checked(engine).defects == []
+    stored = total_uj(engine)
+    assert stored >= 1000 * kill_after
+    assert stored % 1000 == 0
+    Booker(engine).book(reports)
+    assert total_uj(engine) == 20_000

@@ -1,0 +1,54 @@
+"""What allocating and valuing one hour costs, by number of pods (30 a node)."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks.figures import Figures, arguments, show
+
+from carbonbudget_operator.allocation.policy import Policy
+from carbonbudget_operator.ledger.facts import DomainFacts, NodeFacts, NodeSlice, PodFacts
+from carbonbudget_operator.reporting.valued import Valuer
+from carbonbudget_operator.settings import Carbon
+
+PODS_A_NODE = 30
+
+
+def hour_of(pods: int) -> list[NodeSlice]:
+    """One hour's facts."""
+    slices = []
+    for index in range(pods // PODS_A_NODE):
+        facts = tuple(
+            PodFacts(
+                f"{index}-{i}", f"team-{i % 7}", f"p{i}", f"Job/train-{i % 11}", {"project": f"x{i % 13}"},
+                {"cpu": 1_000_003 * i, "dram": 70_001 * i}, {}, 1_000_000 * i, 360_000_000, 3_600_000,
+            )
+            for i in range(PODS_A_NODE)
+        )  # fmt: skip
+        domains = {
+            name: DomainFacts(
+                sum(pod.energy_uj[name] for pod in facts) + 3_000_000 + 7_000 + 11, 3_000_000, 7_000, 11, 0, 3_600_000
+            )
+            for name in ("cpu", "dram")
+        }
+        node = NodeFacts(index, f"node-{index}", "", "", "", "", 64_000)
+        slices.append(NodeSlice(node, 0, 3600, domains, facts))
+    return slices
+
+
+def measure(pods: int) -> Figures:
+    """Allocate and value."""
+    slices = hour_of(pods)
+    valuer = Valuer(Carbon(), Policy())
+    began = time.process_time()
+    rows = valuer.value(slices)
+    return {"pods": pods, "rows": len(rows), "cpu_seconds": round(time.process_time() - began, 2)}
+
+
+if __name__ == "__main__":
+    given = arguments(__doc__ or "")
+    show([measure(pods) for pods in ([1_500, 15_000] if given.quick else [1_500, 15_000, 150_000])], given.json)

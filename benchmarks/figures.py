@@ -1,0 +1,40 @@
+"""How a benchmark's figures are shown and kept: a table for people, JSON for whoever compares."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from pathlib import Path
+
+Figures = dict[str, float | int | str]
+
+
+def arguments(text: str) -> argparse.Namespace:
+    """`--quick` and `--json FILE`."""
+    parser = argparse.ArgumentParser(description=text)
+    parser.add_argument("--quick", action="store_true", help="smaller and shorter")
+    parser.add_argument("--json", type=Path, help="write the figures here too")
+    return parser.parse_args()
+
+
+def show(rows: list[Figures], file: Path | None) -> None:
+    """Print the rows under their names, right-aligned."""
+    names = list(rows[0])
+    widths = [max(len(name), *(len(str(row[name])) for row in rows)) for name in names]
+    for line in [names, *([str(row[name]) for name in names] for row in rows)]:
+        print("  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)))
+    if file is not None:
+        file.write_text(json.dumps(rows, indent=2) + "\n")
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time of a process so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def rss_mib(pid: int) -> float:
+    """Resident memory of a process now."""
+    line = next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmRSS"))
+    return round(int(line.split()[1]) / 1024, 1)

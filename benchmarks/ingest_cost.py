@@ -1,0 +1,147 @@
+"""What ingest costs the server: simulated nodes with 30 pods post a minute's reports to a real server over TLS.
+
+TokenReview is answered by a small local API server; everything else is the real process with a SQLite ledger.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import os
+import ssl
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import aiohttp
+import yaml
+from aiohttp import web
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks.figures import Figures, arguments, cpu_seconds, rss_mib, show
+
+from carbonbudget_agent.report import Allocatable, Domain, NodeInfo, NodeReport, PodUsage, Requests, encode_report
+from carbonbudget_operator.controller.certificates import make_ca, make_leaf
+
+PODS = 30
+AT_ONCE = 50
+ACCOUNT = "system:serviceaccount:carbonbudget-agent:carbonbudget-agent"
+
+
+def a_report(node: int, start: int) -> str:
+    """One node's minute."""
+    pods = tuple(
+        PodUsage(
+            f"uid-{node}-{i}", f"team-{i % 5}", f"pod-{i}", labels={"app": f"a{i % 9}"}, energy_uj={"cpu": 1000 + i},
+            cpu_us=10_000, memory_byte_seconds=10**9, requests=Requests(100, 2**27, 0), duration_ms=60_000,
+        )
+        for i in range(PODS)
+    )  # fmt: skip
+    total = 9_000 + sum(pod.energy_uj["cpu"] for pod in pods)
+    domain = Domain("cpu", "model", "wall", 60_000, total, 8_000, 900, 100)
+    info = NodeInfo(threads=64, allocatable=Allocatable(64_000, 2**38, 0))
+    return encode_report(NodeReport("default", f"node-{node}", "boot", start, start + 60, (domain,), pods, info))
+
+
+async def review(request: web.Request) -> web.Response:
+    """TokenReview: the token is the node's name."""
+    spec = (await request.json())["spec"]
+    extra = {"authentication.kubernetes.io/node-name": [spec["token"]]}
+    status = {"authenticated": True, "audiences": spec["audiences"], "user": {"username": ACCOUNT, "extra": extra}}
+    return web.json_response({"status": status})
+
+
+async def post_minute(session: aiohttp.ClientSession, url: str, nodes: int, start: int) -> list[float]:
+    """All nodes' reports of one minute; the answers' times in seconds."""
+    gate, times = asyncio.Semaphore(AT_ONCE), []
+
+    async def post(node: int) -> None:
+        async with gate:
+            began = time.perf_counter()
+            headers = {"Authorization": f"Bearer node-{node}"}
+            async with session.post(url, data=a_report(node, start), headers=headers) as answer:
+                if answer.status != 200:
+                    raise SystemExit(f"report refused: {answer.status} {await answer.text()}")
+            times.append(time.perf_counter() - began)
+
+    await asyncio.gather(*(post(node) for node in range(nodes)))
+    return times
+
+
+async def measure(nodes: int, minutes: int) -> Figures:
+    """One server, `minutes` simulated minutes of `nodes` nodes."""
+    with tempfile.TemporaryDirectory() as directory:
+        base = Path(directory)
+        ca = make_ca(dt.datetime.now(dt.UTC))
+        leaf = make_leaf(ca, ["localhost"], dt.datetime.now(dt.UTC))
+        (base / "tls.crt").write_text(leaf.certificate)
+        (base / "tls.key").write_text(leaf.key)
+        app = web.Application()
+        app.router.add_post("/{path:.*}", review)
+        runner = web.AppRunner(app, access_log=None)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        api_port = runner.addresses[0][1]
+        named = {"name": "bench", "cluster": {"server": f"http://127.0.0.1:{api_port}"}}
+        context = {"name": "bench", "context": {"cluster": "bench", "user": "bench"}}
+        kubeconfig = {
+            "apiVersion": "v1", "kind": "Config", "current-context": "bench", "clusters": [named],
+            "contexts": [context], "users": [{"name": "bench", "user": {"token": "bench"}}],
+        }  # fmt: skip
+        (base / "kubeconfig").write_text(yaml.safe_dump(kubeconfig))
+        command = [
+            str(Path(sys.executable).parent / "carbonbudget"), "server", "--listen", "127.0.0.1:18443",
+            "--ledger", f"sqlite:///{base}/ledger.db", "--tls-cert", str(base / "tls.crt"),
+            "--tls-key", str(base / "tls.key"), "--log-level", "error",
+        ]  # fmt: skip
+        server = subprocess.Popen(command, env=os.environ | {"KUBECONFIG": str(base / "kubeconfig")})
+        try:
+            trust = ssl.create_default_context(cadata=ca.certificate)
+            connector = aiohttp.TCPConnector(ssl=trust, limit=AT_ONCE)
+            async with aiohttp.ClientSession(connector=connector) as session:
+                return await _drive(session, server.pid, base, nodes, minutes)
+        finally:
+            server.terminate()
+            server.wait()
+            await runner.cleanup()
+
+
+async def _drive(session: aiohttp.ClientSession, pid: int, base: Path, nodes: int, minutes: int) -> Figures:
+    url = "https://localhost:18443"
+    for _ in range(200):
+        try:
+            await (await session.get(f"{url}/readyz")).read()
+            break
+        except aiohttp.ClientError:
+            await asyncio.sleep(0.1)
+    start = (int(time.time()) // 3600 - 1) * 3600
+    await post_minute(session, f"{url}/v1/reports", nodes, start)  # tokens and pods become known
+    used, times = cpu_seconds(pid), []
+    for minute in range(1, minutes + 1):
+        times += await post_minute(session, f"{url}/v1/reports", nodes, start + 60 * minute)
+        print(f".. {nodes} nodes, minute {minute} of {minutes}", file=sys.stderr, flush=True)
+    times.sort()
+    size = sum(file.stat().st_size for file in base.glob("ledger.db*"))
+    return {
+        "nodes": nodes,
+        "cpu_seconds_per_minute": round((cpu_seconds(pid) - used) / minutes, 2),
+        "rss_mib": rss_mib(pid),
+        "p50_ms": round(times[len(times) // 2] * 1000, 1),
+        "p99_ms": round(times[len(times) * 99 // 100] * 1000, 1),
+        "ledger_bytes_per_pod_hour": size // (nodes * PODS),
+    }
+
+
+async def main() -> None:
+    """All sizes in one run."""
+    given = arguments(__doc__ or "")
+    sizes, minutes = ([50, 500], 1) if given.quick else ([50, 500, 5000], 3)
+    show([await measure(nodes, minutes) for nodes in sizes], given.json)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -28,7 +28,7 @@ test: venv ## unit, property and cluster tests (root: starts a cluster of its ow
 test-unit: venv ## the tests that need no cluster
 	@$(BIN)/pytest -m "not cluster"
 
-lint: venv ## ruff, mypy --strict, import-linter, generated files, the chart
+lint: venv ## ruff, mypy --strict, import-linter, generated files, no registry addresses
 	@hack/lint
 
 format: venv ## let ruff format and mend what it can

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from carbonbudget_agent.http import Endpoint
 from carbonbudget_agent.pods.info import parse_pod, parse_quantity
 from carbonbudget_agent.pods.known import KnownPods
+from carbonbudget_agent.pods.kubelet import KubeletPods
 from carbonbudget_agent.pods.watch import WatchedPods
 from carbonbudget_agent.report import Controller
 
@@ -178,3 +179,12 @@ def test_after_410_gone_it_lists_again(api: Api) -> None:
     until(lambda: "u3" in watched.pods())
     assert api.lists == 2
     watched.close()
+
+
+def test_the_kubelets_list_stands_while_it_does_not_answer(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    kubelet = KubeletPods(Endpoint(f"http://127.0.0.1:{api.server_port}", None, None))
+    assert set(kubelet.pods()) == {"u1"}
+    assert api.paths == ["/pods"]
+    monkeypatch.setattr(kubelet, "_next", 0.0)
+    monkeypatch.setattr(kubelet, "_kubelet", Endpoint("http://127.0.0.1:1", None, None))
+    assert set(kubelet.pods()) == {"u1"}

@@ -1,0 +1,66 @@
+"""The documentation is whole: every command, metric and setting stands in it, and its links lead somewhere."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from carbonbudget_operator.cli.main import app
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+CODE = [*(ROOT / "agent").rglob("*.py"), *(ROOT / "operator").rglob("*.py")]
+PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+
+
+def metric_names() -> set[str]:
+    """Names as the code gives them; the agent's health counters are put together from a table."""
+    names: set[str] = set()
+    for path in CODE:
+        text = path.read_text(encoding="utf-8")
+        names |= set(
+            re.findall(r'"(carbonbudget_(?:pod|node|agent|ingest|ledger|evaluation|budget|patches)[a-z_]*)"', text)
+        )
+    exporter = (ROOT / "agent/carbonbudget_agent/exporter.py").read_text(encoding="utf-8")
+    return names | {f"carbonbudget_agent_{name}" for name in re.findall(r'\("([a-z_]+)", "[A-Z]', exporter)}
+
+
+def test_every_metric_is_in_the_reference() -> None:
+    page = (ROOT / "docs/reference/metrics.md").read_text(encoding="utf-8")
+    names = metric_names()
+    assert len(names) > 20
+    assert {name for name in names if f"`{name}`" not in page} == set()
+
+
+def test_every_command_is_in_the_reference() -> None:
+    page = (ROOT / "docs/reference/commands.md").read_text(encoding="utf-8")
+    commands = [str(command.name) for command in app.registered_commands]
+    assert set(commands) >= {"server", "controller", "admission", "allocate"}
+    assert [name for name in commands if f"carbonbudget {name}" not in page] == []
+
+
+def test_every_value_of_the_chart_is_in_its_schema_and_explained() -> None:
+    text = (ROOT / "charts/carbonbudget/values.yaml").read_text(encoding="utf-8")
+    values = yaml.safe_load(text)
+    assert set(values) == {
+        "cluster", "windowSeconds", "carbon", "enforcement", "images", "agent", "server", "controller",
+        "admission", "certificates",
+    }  # fmt: skip
+    for section in ("carbon", "enforcement", "certificates"):
+        for key in values[section]:
+            assert re.search(rf"  # .*\n(  #.*\n)*  {key}:", text), f"{section}.{key} has no comment above it"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
+        assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_every_make_target_that_the_readme_names_is_there() -> None:
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    named = re.findall(r"make ([a-z-]+)`", (ROOT / "README.md").read_text(encoding="utf-8"))
+    assert named
+    assert set(named) <= set(targets)

@@ -64,8 +64,11 @@ def _missing_cluster() -> str:
     return ""
 
 
+_SKIPPED = pytest.StashKey[str]()
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Without a cluster its tests are skipped with one line, or fail where CI must have one."""
+    """Without a cluster its tests are left out with one line, or fail where CI must have one."""
     wanted = [item for item in items if item.get_closest_marker("cluster")]
     if not wanted or config.option.collectonly:
         return
@@ -74,8 +77,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         return
     if os.environ.get("CI") == "true":
         pytest.exit(f"{len(wanted)} cluster tests cannot run and CI=true allows no skip: {reason}", returncode=1)
-    for item in wanted:
-        item.add_marker(pytest.mark.skip(reason=f"cluster tests skipped: {reason}"))
+    items[:] = [item for item in items if item not in wanted]
+    config.hook.pytest_deselected(items=wanted)
+    config.stash[_SKIPPED] = f"{len(wanted)} cluster tests skipped: {reason}"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """The one line, where it is seen."""
+    if line := config.stash.get(_SKIPPED, ""):
+        terminalreporter.write_line(line, yellow=True)
 
 
 @pytest.fixture(scope="session")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import sqlite3
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,9 +18,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.ledger.reports import HOUR, a_report
 
-from carbonbudget_agent.report import NodeReport, encode_report
+from carbonbudget_agent.report import NodeReport, Requests, encode_report
 from carbonbudget_operator.ledger import schema
-from carbonbudget_operator.ledger.book import Booked, Booker
+from carbonbudget_operator.ledger.book import Booked, Booker, load_cuts
 from carbonbudget_operator.ledger.check import CheckResult, check_ledger
 from carbonbudget_operator.ledger.facts import NodeSlice
 from carbonbudget_operator.ledger.read import data_through, hours_with_facts, node_spans, read_hour
@@ -149,10 +151,30 @@ def test_a_cut_splits_what_comes_after_it(engine: sa.Engine) -> None:
     ]
 
 
-def test_more_cuts_in_a_day_than_are_sane_are_refused(engine: sa.Engine) -> None:
+def test_more_cuts_in_a_day_than_are_sane_are_left_out_and_hold_up_nobody(engine: sa.Engine) -> None:
     writer = Writer(engine)
-    with pytest.raises(LedgerError, match="more than 1000 starts and ends"):
-        writer.add_cuts([HOUR + 3 * i for i in range(1, 1500)], now=HOUR)
+    for _ in range(2):
+        writer.add_cuts([HOUR + 7 * i for i in range(1, 1500)], now=HOUR)
+    writer.close()
+    with engine.connect() as connection:
+        cuts = load_cuts(connection)
+    assert (len(cuts), cuts[0]) == (1000, HOUR + 7)
+
+
+async def test_a_report_that_the_database_cannot_take_harms_no_other(engine: sa.Engine) -> None:
+    poison = a_report(node="node-2")
+    pods = (replace(poison.pods[0], requests=Requests(2**59, 0, 0)),)
+    writer = Writer(engine)
+    with writer._lock:  # so that all three wait and make one batch
+        answers = [
+            asyncio.ensure_future(writer.book(report))
+            for report in (a_report(), replace(poison, pods=pods), a_report(node="node-3"))
+        ]
+        await asyncio.sleep(0)
+    done = await asyncio.gather(*answers, return_exceptions=True)
+    assert [done[0], done[2]] == [Booked.STORED, Booked.STORED]
+    assert isinstance(done[1], LedgerError)
+    assert await writer.book(a_report(HOUR + 60)) is Booked.STORED
     writer.close()
 
 

@@ -181,6 +181,23 @@ async def test_more_power_than_a_node_can_draw_is_refused(face: Face) -> None:
     assert (answer.status_code, "is above the limit of 20000 W" in answer.json()["reason"]) == (422, True)
 
 
+async def test_requests_that_no_database_integer_can_hold_are_refused(face: Face) -> None:
+    value = json.loads(encode_report(a_report()))
+    value["pods"][0]["requests"] = {"cpu_millicores": 2**59}
+    answer = await face.report(json.dumps(value).encode())
+    assert (answer.status_code, "that cannot be" in answer.json()["reason"]) == (422, True)
+    assert (await face.report(a_report())).status_code == 200
+
+
+async def test_a_tenants_question_makes_no_cut(face: Face) -> None:
+    await face.ask("user:dev@team-a", start=HOUR + 1001)
+    with face.engine.connect() as connection:
+        assert connection.scalars(sa.text("SELECT at FROM cut")).all() == []
+        await face.ask("user:controller@*", start=HOUR + 1001)
+    with face.engine.connect() as connection:
+        assert connection.scalars(sa.text("SELECT at FROM cut")).all() == [HOUR + 1001]
+
+
 async def test_one_key_with_two_contents_is_a_conflict(face: Face) -> None:
     await face.report(a_report())
     answer = await face.report(a_report(pods={"pod-1": 301}))

@@ -7,6 +7,7 @@ from carbonbudget_operator.ingest.refusal import Refusal
 
 _FUTURE_SECONDS = 30
 _OLDEST_SECONDS = 35 * 86_400
+_MAX_STORED = 2**62  # a database's integer, with room to add
 
 
 def parse(text: bytes) -> NodeReport:
@@ -29,7 +30,7 @@ def check(report: NodeReport, cluster: str, max_node_watts: int, now: int) -> No
 
 
 def check_power(report: NodeReport, max_node_watts: int) -> None:
-    """Raise Refusal 422 for more power than a node can draw; the time is the meters' own, by domain."""
+    """Raise Refusal 422 for more than a node can be or draw; the time is the meters' own, by domain."""
     span_ms = (report.window_end - report.since) * 1000
     total_uj = 0
     for domain in report.domains:
@@ -37,6 +38,10 @@ def check_power(report: NodeReport, max_node_watts: int) -> None:
         if domain.duration_ms > 2 * span_ms:
             raise Refusal(422, "impossible", f"domain {domain.name!r} covers {domain.duration_ms} ms of {span_ms} ms")
         total_uj += domain.measured_uj
+    for pod in report.pods:
+        integrals = (pod.requests.cpu_millicores, pod.requests.memory_bytes // 1000, pod.requests.gpus)
+        if pod.duration_ms > 2 * span_ms or any(value * pod.duration_ms > _MAX_STORED for value in integrals):
+            raise Refusal(422, "impossible", f"pod {pod.uid!r} has a duration or requests that cannot be")
     longest_ms = max((domain.duration_ms for domain in report.domains), default=0)
     if total_uj > max_node_watts * 1000 * longest_ms:  # W x ms x 1000 = uJ
         watts = total_uj // (1000 * longest_ms) if longest_ms else "infinitely many"

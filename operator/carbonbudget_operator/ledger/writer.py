@@ -70,9 +70,7 @@ class Writer:
 
         An instant that a booked window may already lie beyond cannot split any more: a query that starts
         there counts the slice pro rata in time. `now` bounds how many a day may hold.
-
-        Raises:
-            LedgerError: more cuts in a day than the ledger takes.
+        Those beyond the bound are left to be counted pro rata too: no budget may hold up the others.
         """
         wanted = {at for at in instants if at % HOUR}
         if not wanted:
@@ -85,8 +83,12 @@ class Writer:
             if not fresh:
                 return
             day = {at for at in known | fresh if now - HOUR <= at < now + 86_400}
-            if len(day) > _MAX_CUTS_A_DAY:
-                raise LedgerError(f"more than {_MAX_CUTS_A_DAY} starts and ends inside an hour in one day")
+            room = _MAX_CUTS_A_DAY - len(day - fresh)
+            if len(fresh) > room:
+                _log.warning("%d starts and ends inside an hour are counted pro rata", len(fresh) - room)
+            fresh = set(sorted(fresh)[: max(0, room)])
+            if not fresh:
+                return
             connection.execute(sa.insert(schema.cut), [{"at": at} for at in sorted(fresh)])
             self.cut_revision += 1
 
@@ -116,13 +118,22 @@ class Writer:
         try:
             with self._lock:
                 fates, hours = self._booker.book([report for report, _ in batch])
-        except sa.exc.SQLAlchemyError as error:
-            reason = str(getattr(error, "orig", None) or error).splitlines()[0]
+        except sa.exc.OperationalError as error:  # the database itself: full, locked, away
+            reason = str(error.orig or error).splitlines()[0]
             if not self._failing:  # once, until it works again
                 _log.error("ledger: %s: reports are refused with 503 and stay with the agents", reason)
             self._failing = True
-            for _, future in batch:
-                _resolve(future, LedgerError(f"the ledger cannot store: {reason}"))
+            self._refuse(batch, reason)
+            return
+        except Exception as error:
+            # One report that the database cannot take must neither end this thread nor take others with it.
+            if len(batch) > 1:
+                for item in batch:
+                    self._commit([item])
+                return
+            reason = (str(getattr(error, "orig", None) or error).splitlines() or [type(error).__name__])[0]
+            _log.error("ledger: report of %s not stored: %s", batch[0][0].node, reason)
+            self._refuse(batch, reason)
             return
         self._failing = False
         self.hour_revisions.update(dict.fromkeys(hours, 1))
@@ -130,6 +141,11 @@ class Writer:
         self.batches += 1
         for (_, future), fate in zip(batch, fates, strict=True):
             _resolve(future, fate)
+
+    @staticmethod
+    def _refuse(batch: list[_Item], reason: str) -> None:
+        for _, future in batch:
+            _resolve(future, LedgerError(f"the ledger cannot store: {reason}"))
 
 
 def _resolve(future: asyncio.Future[Booked], result: Booked | Exception) -> None:

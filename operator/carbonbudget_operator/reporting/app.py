@@ -16,7 +16,6 @@ from carbonbudget_operator.api.query import BudgetAnswers, BudgetQueries
 from carbonbudget_operator.ingest.receive import Receiver
 from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.kube.access import Access, Caller, Unauthenticated, Unavailable
-from carbonbudget_operator.ledger.store import LedgerError
 from carbonbudget_operator.ledger.writer import Writer
 from carbonbudget_operator.reporting.grouping import (
     GroupingError,
@@ -68,12 +67,10 @@ def make_app(
             asked = BudgetQueries.model_validate_json(body)
         except ValueError as error:
             raise Refusal(400, "malformed", " ".join(str(error).split())[:300]) from None
-        await _authorize(access, caller, {name for query in asked.queries for name in query.namespaces})
-        instants = [at for query in asked.queries for at in (query.start, query.end)]
-        try:
+        wide = await _authorize(access, caller, {name for query in asked.queries for name in query.namespaces})
+        if wide:  # the controller: a tenant's question must not use up the cuts of all
+            instants = [at for query in asked.queries for at in (query.start, query.end)]
             await asyncio.to_thread(writer.add_cuts, instants, int(now()))
-        except LedgerError as error:
-            raise Refusal(429, "cuts", str(error), 60) from None
         answers = BudgetAnswers(
             data_through=await asyncio.to_thread(queries.data_through),
             answers=await asyncio.to_thread(queries.budgets, asked.queries),
@@ -147,14 +144,15 @@ async def _caller(access: Access, request: Request) -> Caller:
         raise Refusal(503, "api_server", str(error), 5) from None
 
 
-async def _authorize(access: Access, caller: Caller, namespaces: Iterable[str]) -> None:
-    """Refuse unless the caller may get carbonbudgets in every namespace asked for."""
+async def _authorize(access: Access, caller: Caller, namespaces: Iterable[str]) -> bool:
+    """Refuse unless the caller may get carbonbudgets in every namespace asked for; whether it may in all."""
     if await _ask(access.may_read_budgets(caller, "")):
-        return
+        return True
     for namespace in sorted(namespaces):
         if not namespace or not await _ask(access.may_read_budgets(caller, namespace)):
             where = f"namespace {namespace}" if namespace else "all namespaces"
             raise Refusal(403, "forbidden", f"{caller.user} may not get carbonbudgets in {where}")
+    return False
 
 
 async def _ask(question: Awaitable[bool]) -> bool:

@@ -1,4 +1,4 @@
-"""Integers as people and JavaScript read them: exact decimal strings in g, kWh and J."""
+"""Integers as people and JavaScript read them: exact decimal strings in g and kWh."""
 
 from __future__ import annotations
 
@@ -6,11 +6,6 @@ from __future__ import annotations
 def grams(micrograms: int) -> str:
     """Grams with all their decimals: 1_500_000 is "1.5"."""
     return _decimal(micrograms, 6)
-
-
-def joules(microjoules: int) -> str:
-    """Joules with all their decimals."""
-    return _decimal(microjoules, 6)
 
 
 def kilowatt_hours(microjoules: int) -> str:

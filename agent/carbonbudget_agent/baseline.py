@@ -1,9 +1,12 @@
 """The idle baseline of a domain whose meter counts but cannot tell idle: learned, and kept over restarts.
 
-Pure, like attribution. The baseline is the lowest mean power of any tick in the last week, in day-long
-buckets so that an old minimum is forgotten (a kernel or firmware may change it). A node that is never
-idle gives too high a baseline at first; it can only fall when the node rests, and never exceeds what was
-measured, because attribution caps it.
+Pure, like attribution. Power is looked at against use (the share of the node's CPU time, or of a GPU's, that
+was busy): in each of twenty steps of use the lowest power of the last week is kept, in day-long buckets so
+that an old minimum is forgotten (a kernel or firmware may change it). Idle is where the flattest line below
+these points meets use 0. So a node that is never idle has a baseline too, as soon as its use has varied; until
+then idle is taken as 12 % of full power, which CPU packages (Teads' EC2 measurements, 0.11 to 0.15) and GPUs
+(data/accelerators.csv, median) have in common. What is found is approached slowly, so that it never jumps.
+Attribution caps it at what was measured.
 """
 
 from __future__ import annotations
@@ -14,23 +17,58 @@ from dataclasses import dataclass, field
 _DAY_MS = 86_400_000
 _DAYS = 7
 _SHORTEST_TICK_MS = 900  # below it a counter's own update interval would show as a low power
+_STEP_PERMILLE = 50
+_SPREAD_PERMILLE = 100  # use must have varied this much before two points make a line
+_IDLE_PERMILLE_OF_FULL = 120
+_APPROACH_MS = 600_000  # how long the baseline takes to come 63 % nearer to what is found
 
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """Lowest power in milliwatts by day (UTC day number) of one domain."""
+    """Lowest power in milliwatts by day (UTC day number) and step of use; `idle_mw` is what holds now."""
 
-    lowest_mw: Mapping[int, int] = field(default_factory=dict)
+    lowest_mw: Mapping[int, Mapping[int, int]] = field(default_factory=dict)
+    idle_mw: int = -1
 
-    def seen(self, energy_uj: int, elapsed_ms: int, wall_ms: int) -> Baseline:
-        """The baseline after one more tick."""
+    def seen(self, energy_uj: int, elapsed_ms: int, wall_ms: int, use_permille: int) -> Baseline:
+        """The baseline after one more tick of `elapsed_ms` at a use of 0 to 1000."""
         if elapsed_ms < _SHORTEST_TICK_MS:
             return self
         day, power_mw = wall_ms // _DAY_MS, energy_uj // elapsed_ms  # uJ / ms = mW
-        kept = {d: mw for d, mw in self.lowest_mw.items() if day - _DAYS < d <= day}
-        kept[day] = min(power_mw, kept.get(day, power_mw))
-        return Baseline(kept)
+        step = min(1000, max(0, use_permille)) // _STEP_PERMILLE
+        kept = {d: steps for d, steps in self.lowest_mw.items() if day - _DAYS < d <= day}
+        today = kept.get(day, {})
+        if power_mw < today.get(step, power_mw + 1):
+            kept[day] = {**today, step: power_mw}
+        found_mw = _idle_mw(kept)
+        if self.idle_mw >= 0:
+            found_mw = self.idle_mw + (found_mw - self.idle_mw) * elapsed_ms // (_APPROACH_MS + elapsed_ms)
+        return Baseline(kept, found_mw)
 
     def energy_uj(self, elapsed_ms: int) -> int:
         """What idling for `elapsed_ms` draws; 0 while nothing was seen."""
-        return min(self.lowest_mw.values()) * elapsed_ms if self.lowest_mw else 0
+        return max(0, self.idle_mw) * elapsed_ms
+
+
+def _idle_mw(days: Mapping[int, Mapping[int, int]]) -> int:
+    """Where the flattest line from the least used step through another one meets use 0."""
+    lowest: dict[int, int] = {}
+    for steps in days.values():
+        for step, power_mw in steps.items():
+            lowest[step] = min(power_mw, lowest.get(step, power_mw))
+    first = min(lowest)
+    floor_mw = min(lowest.values())
+    if first == 0:
+        return min(lowest[0], floor_mw)
+    at = first * _STEP_PERMILLE
+    slopes = [
+        ((power_mw - lowest[first]) * 1000, (step - first) * _STEP_PERMILLE)
+        for step, power_mw in lowest.items()
+        if (step - first) * _STEP_PERMILLE >= _SPREAD_PERMILLE
+    ]
+    if slopes:
+        rise, run = min(slopes, key=lambda slope: slope[0] / slope[1])
+        return max(0, min(floor_mw, lowest[first] - rise * at // (run * 1000)))
+    # P(u) = idle + (full - idle) u, with idle = 0.12 full
+    idle, span = _IDLE_PERMILLE_OF_FULL, 1000 - _IDLE_PERMILLE_OF_FULL
+    return floor_mw * idle * 1000 // (idle * 1000 + span * at)

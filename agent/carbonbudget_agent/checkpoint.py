@@ -10,8 +10,9 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from carbonbudget_agent.baseline import Baseline
 from carbonbudget_agent.outbox import write_durably
@@ -63,7 +64,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "newest_start": progress.newest_start,
         "parts_used": progress.parts_used,
         "pending": [encode_report(report) for report in progress.pending],
-        "baselines": {name: dict(b.lowest_mw) for name, b in checkpoint.baselines.items()},
+        "baselines": {name: asdict(baseline) for name, baseline in checkpoint.baselines.items()},
     }
     write_durably(path, json.dumps(value, separators=(",", ":")).encode())
 
@@ -72,7 +73,7 @@ def load_checkpoint(path: Path, boot_id: str) -> Checkpoint:
     """The stored checkpoint. After another boot its counters mean nothing: reports and baselines stay."""
     try:
         value = json.loads(path.read_bytes())
-        baselines = {name: _baseline(days) for name, days in value["baselines"].items()}
+        baselines = {name: _baseline(fields) for name, fields in value["baselines"].items()}
         pending = [decode_report(line) for line in value["pending"]]
         if value["boot_id"] != boot_id:
             return Checkpoint(boot_id, Progress(pending=pending), baselines)
@@ -91,5 +92,9 @@ def load_checkpoint(path: Path, boot_id: str) -> Checkpoint:
     return Checkpoint(boot_id, Progress(), {})
 
 
-def _baseline(days: Mapping[str, int]) -> Baseline:
-    return Baseline({int(day): power_mw for day, power_mw in days.items()})
+def _baseline(fields: Mapping[str, Any]) -> Baseline:
+    days = {
+        int(day): {int(step): int(power_mw) for step, power_mw in steps.items()}
+        for day, steps in fields["lowest_mw"].items()
+    }
+    return Baseline(days, int(fields["idle_mw"]))

@@ -9,7 +9,7 @@ import signal
 import sys
 from types import FrameType
 
-from carbonbudget_agent.meters.detect import choose_meter, detect_meters
+from carbonbudget_agent.meters.detect import PREFERENCE, choose_meters, detect_meters, winners
 from carbonbudget_agent.options import parse_options
 from carbonbudget_agent.run import run
 
@@ -35,13 +35,17 @@ def _meters(options: argparse.Namespace) -> int:
     """Print every source and why it is taken or not; exit code 1 if none is there."""
     detections = detect_meters(options.sysfs, options.procfs)
     try:
-        chosen = choose_meter(detections)
+        choose_meters(detections)
     except RuntimeError as error:
         print(f"carbonbudget-agent: {error}", file=sys.stderr)
         return 1
+    chosen = winners(detections)
     for detection in detections:
-        state = "used" if detection.meter is chosen else "found" if detection.meter else "absent"
-        print(f"{detection.name:8} {state:7} {json.dumps(detection.reason, ensure_ascii=False)[1:-1]}")
+        kinds = [kind for kind, name in chosen.items() if name == detection.name]
+        state = f"measures {', '.join(kinds)}" if kinds else "not used" if detection.meter else "absent"
+        print(f"{detection.name:6} {state:18} {json.dumps(detection.reason, ensure_ascii=False)[1:-1]}")
+    for kind in (kind for kind in PREFERENCE if kind not in chosen):
+        print(f"{'-':6} {'nobody measures ' + kind:18}")
     return 0
 
 

@@ -17,7 +17,9 @@ from carbonbudget_agent.baseline import Baseline
 from carbonbudget_agent.checkpoint import Checkpoint
 from carbonbudget_agent.clock import Clock
 from carbonbudget_agent.counts import Counts
-from carbonbudget_agent.meters import Meter, MeterError
+from carbonbudget_agent.holders import Holders
+from carbonbudget_agent.metering import Metering
+from carbonbudget_agent.meters import DomainEnergy
 from carbonbudget_agent.pods.cgroups import CgroupReader
 from carbonbudget_agent.pods.info import PodSource
 from carbonbudget_agent.report import NodeInfo, NodeReport, check_report
@@ -34,7 +36,7 @@ class Collector:
     def __init__(
         self,
         identity: Identity,
-        meter: Meter,
+        metering: Metering,
         cgroups: CgroupReader,
         source: PodSource,
         procfs: Path,
@@ -43,15 +45,16 @@ class Collector:
         checkpoint: Checkpoint,
         info: Callable[[], NodeInfo],
         counts: Counts,
+        holders: Holders | None = None,
     ) -> None:
-        self._identity, self._meter, self._cgroups, self._source = identity, meter, cgroups, source
+        self._identity, self._metering, self._cgroups, self._source = identity, metering, cgroups, source
+        self._holders = holders
         self._procfs, self._window_s, self._clock = procfs, window_seconds, clock
         self._baselines, self.progress, self._info, self._counts = (
             checkpoint.baselines, checkpoint.progress, info, counts,
         )  # fmt: skip
         self._last, self._carry_us = checkpoint.progress.sample, dict(checkpoint.progress.carry_us)
         self._window: Window | None = None
-        self._meter_failed = False
 
     def next_tick_ms(self, interval_ms: int) -> int:
         """When to look next: at the next multiple of the interval, or when the window ends."""
@@ -80,22 +83,24 @@ class Collector:
         self._counts.sample_ms = self._clock.steady_ms() - began_ms
         return closed
 
+    def peek(self) -> None:
+        """Between two ticks: a glance at young pods, which may be gone at the next."""
+        self._cgroups.peek()
+
     def _look(self) -> Sample:
         reading = self._cgroups.read()
         busy_us = reading.busy_us if reading.busy_us is not None else node.busy_us(self._procfs)
-        try:
-            meter = {**self._meter.read(), "busy_us": busy_us}
-        except MeterError as error:
-            self._failed(error)
-            meter = {"busy_us": busy_us}
+        steady_ms = self._clock.steady_ms()
         return Sample(
             wall_ms=self._clock.wall_ms(),
-            steady_ms=self._clock.steady_ms(),
-            meter=meter,
+            steady_ms=steady_ms,
+            meters=self._metering.read(steady_ms, busy_us, self._last.meters if self._last else {}),
             busy_us=busy_us,
             memory_used_bytes=node.memory_bytes(self._procfs)[1],
             parents_us=reading.parents_us,
             pods=reading.pods,
+            ended=reading.ended,
+            devices={} if self._holders is None else self._holders.devices(self._source.pods()),
         )
 
     def _belongs(self, sample: Sample) -> bool:
@@ -123,20 +128,23 @@ class Collector:
         self._window.add(usage, self._share(before, sample, usage), self._source.pods())
 
     def _share(self, before: Sample, sample: Sample, usage: Usage) -> list[Shares]:
-        try:
-            domains = self._meter.energy(before.meter, sample.meter, usage.elapsed_ms)
-        except (MeterError, KeyError) as error:
-            self._failed(error)
-            return []
-        self._meter_failed = False
         shares: list[Shares] = []
-        for domain in domains:
+        for domain in self._metering.energies(before.meters, sample.meters):
             baseline = self._baselines.get(domain.name, Baseline())
             if domain.idle_uj is None:
-                baseline = baseline.seen(domain.energy_uj, usage.elapsed_ms, sample.wall_ms)
+                use = self._use_permille(domain, before, sample, usage)
+                baseline = baseline.seen(domain.energy_uj, domain.elapsed_ms, sample.wall_ms, use)
                 self._baselines[domain.name] = baseline
-            shares.append(share_domain(domain, baseline.energy_uj(usage.elapsed_ms), usage))
+            shares.append(share_domain(domain, baseline.energy_uj(domain.elapsed_ms), usage))
         return shares
+
+    def _use_permille(self, domain: DomainEnergy, before: Sample, sample: Sample, usage: Usage) -> int:
+        """How busy a domain was: a device as it tells itself, all else as the node's CPUs."""
+        device = usage.devices.get(domain.name)
+        if device is not None:
+            return device.busy_permille or 0
+        capacity_ms = max(1, usage.elapsed_ms) * max(1, self._info().threads)
+        return (sample.busy_us - before.busy_us) // capacity_ms  # us / ms is thousandths
 
     def _close(self) -> NodeReport | None:
         window, self._window = self._window, None
@@ -147,10 +155,3 @@ class Collector:
         self.progress.sample, self.progress.carry_us = self._last, dict(self._carry_us)
         self._counts.windows += 1
         return report
-
-    def _failed(self, error: Exception) -> None:
-        """Log once until it works again, count always: the stretch has no energy and says so."""
-        self._counts.meter_errors += 1
-        if not self._meter_failed:
-            _log.error("meter %s: %s; this stretch has no figure", self._meter.name, error)
-        self._meter_failed = True

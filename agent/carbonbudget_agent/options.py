@@ -54,6 +54,8 @@ def _add_run(run: argparse.ArgumentParser) -> None:
     _add(run, "--api-url", _api_url(), "API server to watch this node's pods at")
     _add(run, "--api-ca", _existing(Path(_SERVICE_ACCOUNT, "ca.crt")), "CA of the API server", type=Path)
     _add(run, "--api-token-file", _existing(Path(_SERVICE_ACCOUNT, "token")), "token for it", type=Path)
+    _add(run, "--pod-resources-socket", Path("/var/lib/kubelet/pod-resources/kubelet.sock"),
+         "the kubelet's socket that tells who holds which GPU", type=Path)  # fmt: skip
     _add(run, "--outbox", None, "directory of the durable queue and the checkpoint", type=Path)
     _add(run, "--server-url", "", "the carbonbudget server")
     _add(run, "--server-ca", None, "CA of its certificate", type=Path)

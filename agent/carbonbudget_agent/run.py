@@ -13,9 +13,13 @@ from carbonbudget_agent.checkpoint import Checkpoint, Progress, load_checkpoint
 from carbonbudget_agent.clock import Clock, SystemClock
 from carbonbudget_agent.collector import Collector
 from carbonbudget_agent.counts import Counts
+from carbonbudget_agent.holders import Holders
 from carbonbudget_agent.http import Endpoint
 from carbonbudget_agent.keeper import Keeper
-from carbonbudget_agent.meters.detect import choose_meter, detect_meters
+from carbonbudget_agent.metering import Metering
+from carbonbudget_agent.meters import Meter
+from carbonbudget_agent.meters.detect import choose_meters, detect_meters
+from carbonbudget_agent.meters.nvml import NvmlMeter
 from carbonbudget_agent.outbox import Outbox
 from carbonbudget_agent.pods.cgroups import CgroupError, CgroupReader
 from carbonbudget_agent.pods.file import FilePods
@@ -30,6 +34,7 @@ _log = logging.getLogger(__name__)
 _FIRST_LIST_SECONDS = 10.0
 _NODE_REFRESH_MS = 3_600_000
 _LAST_SEND_SECONDS = 5.0
+_PEEK_MS = 1_000  # a pod lives longer than this, sandbox and clean-up included
 
 
 def run(options: argparse.Namespace, on_stop: Callable[[Callable[[], None]], None]) -> int:
@@ -42,7 +47,7 @@ def run(options: argparse.Namespace, on_stop: Callable[[Callable[[], None]], Non
     on_stop(clock.stop)
     boot_id = node.boot_id(options.procfs)
     detections = detect_meters(options.sysfs, options.procfs)
-    meter = choose_meter(detections)
+    meters = choose_meters(detections)
     for detection in detections:
         _log.info("meter %s: %s", detection.name, detection.reason)
     try:
@@ -55,7 +60,7 @@ def run(options: argparse.Namespace, on_stop: Callable[[Callable[[], None]], Non
     source = _pod_source(options)
     collector = Collector(
         identity=Identity(options.cluster, options.node_name, boot_id),
-        meter=meter,
+        metering=Metering(meters, counts),
         cgroups=cgroups,
         source=source,
         procfs=options.procfs,
@@ -64,6 +69,7 @@ def run(options: argparse.Namespace, on_stop: Callable[[Callable[[], None]], Non
         checkpoint=checkpoint,
         info=_node_info(options, clock),
         counts=counts,
+        holders=_holders(options, meters),
     )
     keeper = None if outbox is None else Keeper(checkpoint, path, outbox, counts)
     sender = None if outbox is None else _sender(options, outbox, counts)
@@ -89,12 +95,35 @@ def _loop(
     if keeper is not None:
         keeper.keep(None)  # from now on a kill loses nothing
     while not (options.windows and counts.windows >= options.windows):
-        stopping = clock.wait(collector.next_tick_ms(options.interval * 1000) - clock.wall_ms())
+        stopping = _wait(clock, collector, options.interval * 1000)
         report = collector.tick(final=stopping)
         if report is not None:
             handle(report)
         if stopping:
             return
+
+
+def _wait(clock: SystemClock, collector: Collector, interval_ms: int) -> bool:
+    """Until the next tick is due, with a glance each second; True if the agent was asked to stop."""
+    due_ms = collector.next_tick_ms(interval_ms)
+    while True:
+        left_ms = due_ms - clock.wall_ms()
+        if clock.wait(min(left_ms, _PEEK_MS)):
+            return True
+        if left_ms <= _PEEK_MS:
+            return False
+        collector.peek()
+
+
+def _holders(options: argparse.Namespace, meters: list[Meter]) -> Holders | None:
+    """Who holds the GPUs; None on a node without any."""
+    meter = next((meter for meter in meters if isinstance(meter, NvmlMeter)), None)
+    if meter is None:
+        return None
+    # Imported here: only a node with GPUs pays for HTTP/2.
+    from carbonbudget_agent.pods.resources import PodResources
+
+    return Holders(meter.gpus, PodResources(options.pod_resources_socket), options.procfs)
 
 
 def _handlers(

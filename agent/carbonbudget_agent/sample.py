@@ -1,4 +1,4 @@
-"""One look at the node: raw cumulative counters of meter, CPU and pods at one instant.
+"""One look at the node: raw cumulative counters of meters, CPU and pods at one instant, and who holds what.
 
 A sample is what a checkpoint keeps: two samples of one boot, five seconds or an hour apart, are all
 that attribution needs.
@@ -7,7 +7,10 @@ that attribution needs.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+
+from carbonbudget_agent.devices import DeviceUse
+from carbonbudget_agent.meters import Stamp
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,15 +24,21 @@ class PodCounters:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """`wall_ms` is UTC; `steady_ms` is the boot's clock that is never set."""
+    """`wall_ms` is UTC; `steady_ms` is the boot's clock that is never set.
+
+    `meters` by unit; `devices` by domain; `ended` are pods that came after the former sample and went
+    before this one, as they were last seen.
+    """
 
     wall_ms: int
     steady_ms: int
-    meter: Mapping[str, int]
+    meters: Mapping[str, Stamp]
     busy_us: int
     memory_used_bytes: int
     parents_us: Mapping[str, int]
     pods: Mapping[str, PodCounters]
+    ended: Mapping[str, PodCounters] = field(default_factory=dict)
+    devices: Mapping[str, DeviceUse] = field(default_factory=dict)
 
 
 def sample_to_json(sample: Sample) -> dict[str, object]:
@@ -42,5 +51,8 @@ def sample_from_json(value: object) -> Sample:
     if not isinstance(value, dict):
         raise ValueError("a sample is a JSON object")
     fields = dict(value)
-    fields["pods"] = {uid: PodCounters(**counters) for uid, counters in fields["pods"].items()}
+    for pods in ("pods", "ended"):
+        fields[pods] = {uid: PodCounters(**counters) for uid, counters in fields[pods].items()}
+    fields["meters"] = {unit: Stamp(**stamp) for unit, stamp in fields["meters"].items()}
+    fields["devices"] = {domain: DeviceUse(**use) for domain, use in fields["devices"].items()}
     return Sample(**fields)

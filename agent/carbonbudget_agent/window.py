@@ -26,7 +26,9 @@ class _DomainSum:
 @dataclass(slots=True)
 class _PodSum:
     energy_uj: dict[str, int] = field(default_factory=dict)
+    idle_uj: dict[str, int] = field(default_factory=dict)
     cpu_us: int = 0
+    gpu_ms: int = 0
     memory_byte_ms: int = 0
     duration_ms: int = 0
 
@@ -62,19 +64,19 @@ class Window:
             pod.memory_byte_ms += usage.pods_memory_bytes.get(uid, 0) * usage.elapsed_ms
             pod.duration_ms += usage.elapsed_ms
         for shares in domains:
-            self._add_domain(shares, usage.elapsed_ms)
+            self._add_domain(shares)
         for uid in self._pods:
             if uid in infos:
                 self._infos[uid] = infos[uid]
 
-    def _add_domain(self, shares: Shares, elapsed_ms: int) -> None:
+    def _add_domain(self, shares: Shares) -> None:
         domain = shares.domain
         total = self._domains.setdefault(domain.name, _DomainSum(domain.method, domain.boundary))
         total.measured_uj += domain.energy_uj
         total.idle_uj += shares.idle_uj
         total.system_uj += shares.system_uj
         total.unseen_uj += shares.unseen_uj
-        total.duration_ms += elapsed_ms
+        total.duration_ms += domain.elapsed_ms
         if domain.low_uj is not None:
             total.low_uj = (total.low_uj or 0) + domain.low_uj
         if domain.high_uj is not None:
@@ -82,6 +84,11 @@ class Window:
         for uid, energy_uj in shares.pods_uj.items():
             energies = self._pods.setdefault(uid, _PodSum()).energy_uj
             energies[domain.name] = energies.get(domain.name, 0) + energy_uj
+        for uid, idle_uj in shares.pods_idle_uj.items():
+            idles = self._pods.setdefault(uid, _PodSum()).idle_uj
+            idles[domain.name] = idles.get(domain.name, 0) + idle_uj
+        for uid, gpu_ms in shares.pods_gpu_ms.items():
+            self._pods.setdefault(uid, _PodSum()).gpu_ms += gpu_ms
 
     def close(self, identity: Identity, info: NodeInfo, infos: Mapping[str, PodInfo]) -> NodeReport:
         """The report. The energy of a pod whose name never became known is unseen."""
@@ -89,8 +96,9 @@ class Window:
         for uid, total in sorted(self._pods.items()):
             known = self._infos.get(uid) or infos.get(uid)
             if known is None:
-                for name, energy_uj in total.energy_uj.items():
-                    self._domains[name].unseen_uj += energy_uj
+                for part in (total.energy_uj, total.idle_uj):
+                    for name, energy_uj in part.items():
+                        self._domains[name].unseen_uj += energy_uj
                 continue
             pods.append(_pod_usage(known, total))
         domains = tuple(
@@ -130,7 +138,9 @@ def _pod_usage(known: PodInfo, total: _PodSum) -> PodUsage:
         controller=known.controller,
         labels=known.labels,
         energy_uj={name: energy_uj for name, energy_uj in total.energy_uj.items() if energy_uj},
+        idle_uj={name: idle_uj for name, idle_uj in total.idle_uj.items() if idle_uj},
         cpu_us=total.cpu_us,
+        gpu_ms=total.gpu_ms,
         memory_byte_seconds=total.memory_byte_ms // 1000,
         requests=known.requests,
         duration_ms=total.duration_ms,

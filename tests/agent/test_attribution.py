@@ -30,7 +30,7 @@ def usages(draw: st.DrawFn) -> Usage:
 
 
 def energy(name: str, measured_uj: int, idle_uj: int | None = None) -> DomainEnergy:
-    return DomainEnergy(name, "rapl", "package", measured_uj, idle_uj)
+    return DomainEnergy(name, "rapl", "package", 1000, measured_uj, idle_uj)
 
 
 @given(DOMAINS, AMOUNTS, AMOUNTS, usages())

@@ -11,6 +11,7 @@ from carbonbudget_agent.checkpoint import load_checkpoint
 from carbonbudget_agent.collector import Collector
 from carbonbudget_agent.counts import Counts
 from carbonbudget_agent.keeper import Keeper
+from carbonbudget_agent.metering import Metering
 from carbonbudget_agent.meters.model import detect_model
 from carbonbudget_agent.node import boot_id
 from carbonbudget_agent.outbox import Outbox
@@ -33,7 +34,7 @@ class Agent:
         meter = detect_model(node.procfs).meter
         assert meter is not None
         self.collector = Collector(
-            Identity("default", "node-1", boot_id(node.procfs)), meter, CgroupReader(node.cgroups / ""),
+            Identity("default", "node-1", boot_id(node.procfs)), Metering([meter], self.counts), CgroupReader(node.cgroups),
             FilePods(node.pod_list(UID_A, UID_B)), node.procfs, 60, clock, checkpoint, NodeInfo, self.counts,
         )  # fmt: skip
         self.keeper = Keeper(checkpoint, path, self.outbox, self.counts)

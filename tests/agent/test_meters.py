@@ -9,9 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.agent.node import FakeNode
 
-from carbonbudget_agent.baseline import Baseline
-from carbonbudget_agent.meters import Meter, MeterError
-from carbonbudget_agent.meters.detect import choose_meter, detect_meters
+from carbonbudget_agent.meters import Counters, Meter, MeterError
+from carbonbudget_agent.meters.detect import choose_meters, detect_meters, winners
 from carbonbudget_agent.meters.microarchitecture import find_microarchitecture
 from carbonbudget_agent.meters.model import ModelMeter, PowerCurve, detect_model, load_curves
 from carbonbudget_agent.meters.rapl import detect_rapl
@@ -29,6 +28,10 @@ def powercap(root: Path, zones: dict[str, tuple[str, int]]) -> None:
         (zone / "max_energy_range_uj").write_text(f"{RANGE}\n")
 
 
+def rapl(meter: Meter) -> Counters:
+    return meter.read(0).counters["rapl"]
+
+
 def found(meter: Meter | None) -> Meter:
     assert meter is not None
     return meter
@@ -43,9 +46,9 @@ def test_package_and_dram_of_both_sockets_count_and_nothing_else(tmp_path: Path)
     }  # fmt: skip
     powercap(tmp_path, zones)
     meter = found(detect_rapl(tmp_path).meter)
-    before = meter.read()
+    before = rapl(meter)
     powercap(tmp_path, {path: (name, value + 10) for path, (name, value) in zones.items()})
-    energies = meter.energy(before, meter.read(), 5_000)
+    energies = meter.energy("rapl", before, rapl(meter), 5_000)
     assert {(e.name, e.energy_uj, e.method, e.boundary) for e in energies} == {
         ("cpu", 20, "rapl", "package"), ("dram", 20, "rapl", "package"),
     }  # fmt: skip
@@ -54,11 +57,11 @@ def test_package_and_dram_of_both_sockets_count_and_nothing_else(tmp_path: Path)
 def test_a_wrapped_counter_goes_on_and_one_that_may_have_wrapped_twice_is_unknown(tmp_path: Path) -> None:
     powercap(tmp_path, {"intel-rapl:0": ("package-0", RANGE - 50)})
     meter = found(detect_rapl(tmp_path).meter)
-    before = meter.read()
+    before = rapl(meter)
     powercap(tmp_path, {"intel-rapl:0": ("package-0", 70)})
-    assert meter.energy(before, meter.read(), 5_000)[0].energy_uj == 120
+    assert meter.energy("rapl", before, rapl(meter), 5_000)[0].energy_uj == 120
     with pytest.raises(MeterError, match="may have wrapped unseen"):
-        meter.energy(before, meter.read(), 500_000)
+        meter.energy("rapl", before, rapl(meter), 500_000)
 
 
 @pytest.mark.parametrize("junk", ["", "x\n"])
@@ -66,16 +69,17 @@ def test_an_unreadable_zone_fails_the_reading_rather_than_undercount(tmp_path: P
     powercap(tmp_path, {"intel-rapl:0": ("package-0", 1), "intel-rapl:1": ("package-1", 1)})
     meter = found(detect_rapl(tmp_path).meter)
     (tmp_path / "class/powercap/intel-rapl:1/energy_uj").write_text(junk)
-    with pytest.raises(MeterError, match="not a number"):
-        meter.read()
+    reading = meter.read(0)
+    assert (reading.counters, "not a number" in reading.failed["rapl"]) == ({}, True)
 
 
 def test_without_rapl_the_model_is_taken_and_both_say_why(tmp_path: Path) -> None:
     node = FakeNode(tmp_path)
     detections = detect_meters(tmp_path / "sys", node.procfs)
     assert "no RAPL (usual in a virtual machine)" in detections[0].reason
-    assert choose_meter(detections).name == "model"
-    assert detections[1].reason.startswith("AMD EPYC Milan (Zen 3) (by CPU family and model), 2 threads")
+    assert [meter.name for meter in choose_meters(detections)] == ["model"]
+    assert winners(detections) == {"cpu": "model"}
+    assert detections[-1].reason.startswith("AMD EPYC Milan (Zen 3) (by CPU family and model), 2 threads")
 
 
 @pytest.mark.parametrize(
@@ -88,7 +92,7 @@ def test_without_rapl_the_model_is_taken_and_both_say_why(tmp_path: Path) -> Non
 )
 def test_the_curve_is_the_published_one(busy_us: int, total_uj: int) -> None:
     meter = ModelMeter(PowerCurve("Milan", 420, 1920, 26, 159), threads=2)
-    (domain,) = meter.energy({"busy_us": 5}, {"busy_us": 5 + busy_us}, 1000)
+    (domain,) = meter.energy("model", {"busy_us": 5}, {"busy_us": 5 + busy_us}, 1000)
     assert (domain.energy_uj, domain.idle_uj) == (total_uj, 840_000)
     assert (domain.low_uj, domain.high_uj) == (total_uj * 841 // 1000, total_uj * 1159 // 1000)
 
@@ -100,7 +104,7 @@ def test_every_familys_model_lies_between_idle_and_full(
     curve = load_curves()[name]
     meter = ModelMeter(curve, threads)
     busy_us = elapsed_ms * threads * permille // 1000
-    (domain,) = meter.energy({"busy_us": 0}, {"busy_us": busy_us}, elapsed_ms)
+    (domain,) = meter.energy("model", {"busy_us": 0}, {"busy_us": busy_us}, elapsed_ms)
     assert domain.idle_uj is not None
     assert domain.idle_uj <= domain.energy_uj <= curve.max_mw_per_thread * threads * elapsed_ms
     assert domain.low_uj is not None
@@ -129,12 +133,3 @@ def test_a_microarchitecture_is_told_by_numbers(text: str, name: str | None) -> 
 def test_an_unknown_cpu_takes_the_stated_default(tmp_path: Path) -> None:
     (tmp_path / "cpuinfo").write_text("processor : 0\nvendor_id : NewVendor\n")
     assert "default (no known CPU family and model: stated default), 1 threads" in detect_model(tmp_path).reason
-
-
-def test_the_baseline_is_the_lowest_power_of_a_week() -> None:
-    day_ms = 86_400_000
-    baseline = Baseline().seen(50_000, 1000, 0).seen(30_000, 1000, day_ms).seen(90_000, 1000, 2 * day_ms)
-    assert baseline.energy_uj(2000) == 60_000
-    assert baseline.seen(70_000, 1000, 9 * day_ms).energy_uj(1000) == 70_000  # what is older is forgotten
-    assert baseline.seen(1, 100, 0) == baseline  # too short a tick tells nothing
-    assert Baseline().energy_uj(1000) == 0

@@ -2,25 +2,41 @@
 
 A meter keeps no state between readings: `read` gives raw counters, `energy` compares two of them. The
 same comparison then serves a tick of five seconds and the gap after a restart, whose first half comes
-from the checkpoint.
+from the checkpoint. What fails together is a unit: all of RAPL, or one GPU.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 Counters = Mapping[str, int]
 
 
 class MeterError(Exception):
-    """A meter cannot be read or its readings cannot be compared; one line says why."""
+    """A unit cannot be read or its readings cannot be compared; one line says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """A unit's raw counters and the moment they were read, in milliseconds of the boot's own clock."""
+
+    steady_ms: int
+    counters: Counters
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The counters of each unit that could be read, and for the others why not."""
+
+    counters: Mapping[str, Counters]
+    failed: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class DomainEnergy:
-    """What one domain drew between two readings, in microjoules.
+    """What one domain drew between two readings `elapsed_ms` apart, in microjoules.
 
     `idle_uj` is None where the meter cannot tell it (a counter): then a baseline is learned. A model
     gives its range in `low_uj` and `high_uj`; a counter has none.
@@ -29,6 +45,7 @@ class DomainEnergy:
     name: str
     method: str
     boundary: str
+    elapsed_ms: int
     energy_uj: int
     idle_uj: int | None = None
     low_uj: int | None = None
@@ -36,21 +53,22 @@ class DomainEnergy:
 
 
 class Meter(Protocol):
-    """One power source."""
+    """One kind of power source, with one or more units."""
 
     name: str
 
-    def read(self) -> Counters:
-        """Raw cumulative counters by the meter's own keys. Raises MeterError."""
+    def read(self, busy_us: int) -> Reading:
+        """Raw counters by unit. `busy_us`: the node's busy CPU time, which a model works on."""
 
-    def energy(self, before: Counters, after: Counters, elapsed_ms: int) -> tuple[DomainEnergy, ...]:
-        """Energy per domain between two readings; raises MeterError rather than guess."""
+    def energy(self, unit: str, before: Counters, after: Counters, elapsed_ms: int) -> tuple[DomainEnergy, ...]:
+        """Energy per domain between two readings of a unit; raises MeterError rather than guess."""
 
 
 @dataclass(frozen=True, slots=True)
 class Detection:
-    """What was looked for, whether it is here, and the sentence that says why or why not."""
+    """What was looked for, which kinds of domain it measures, and the sentence that says why or why not."""
 
     name: str
     meter: Meter | None
     reason: str
+    kinds: tuple[str, ...] = ()

@@ -1,26 +1,46 @@
-"""Which meter wins: the one table of that, in order. The first that is there measures the CPU."""
+"""Which meter wins: the one table of that. A kind of domain is measured by one meter, never by two."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from carbonbudget_agent.meters import Detection, Meter
+from carbonbudget_agent.meters.hwmon import detect_hwmon
 from carbonbudget_agent.meters.model import detect_model
+from carbonbudget_agent.meters.nvml import detect_nvml
 from carbonbudget_agent.meters.rapl import detect_rapl
+
+# For each kind of domain, who is asked for it, in order: measured before modelled. The model of the CPU is
+# that of a whole server at the wall, memory included, so it never stands beside a measured `dram`.
+PREFERENCE = {
+    "cpu": ("rapl", "hwmon", "model"),
+    "dram": ("rapl",),
+    "gpu": ("nvml",),
+}
 
 
 def detect_meters(sysfs: Path, procfs: Path) -> list[Detection]:
-    """All sources in order of preference: measured before modelled."""
-    return [detect_rapl(sysfs), detect_model(procfs)]
+    """All sources, whether they are here or not."""
+    return [detect_rapl(sysfs), detect_hwmon(sysfs), detect_nvml(), detect_model(procfs)]
 
 
-def choose_meter(detections: list[Detection]) -> Meter:
-    """The first source that is there.
+def winners(detections: Sequence[Detection]) -> dict[str, str]:
+    """The meter that measures each kind of domain, by name; kinds that nobody measures are left out."""
+    able = {detection.name: detection.kinds for detection in detections if detection.meter is not None}
+    found = {
+        kind: next((name for name in names if kind in able.get(name, ())), None) for kind, names in PREFERENCE.items()
+    }
+    return {kind: name for kind, name in found.items() if name is not None}
+
+
+def choose_meters(detections: Sequence[Detection]) -> list[Meter]:
+    """The meters that win at least one kind.
 
     Raises:
-        RuntimeError: not even the model can work; the message says why each is missing.
+        RuntimeError: nobody measures the CPU, not even the model; the message says why.
     """
-    for detection in detections:
-        if detection.meter is not None:
-            return detection.meter
-    raise RuntimeError("no meter: " + "; ".join(f"{d.name}: {d.reason}" for d in detections))
+    chosen = winners(detections)
+    if "cpu" not in chosen:
+        raise RuntimeError("no meter for the CPU: " + "; ".join(f"{d.name}: {d.reason}" for d in detections))
+    return [d.meter for d in detections if d.meter is not None and d.name in chosen.values()]

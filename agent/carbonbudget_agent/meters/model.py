@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
-from carbonbudget_agent.meters import Counters, Detection, DomainEnergy, MeterError
+from carbonbudget_agent.meters import Counters, Detection, DomainEnergy, MeterError, Reading
 from carbonbudget_agent.meters.microarchitecture import find_microarchitecture
 
 _DEFAULT = "default"
@@ -45,17 +45,17 @@ class ModelMeter:
         self.curve = curve
         self.threads = threads
 
-    def read(self) -> Counters:
-        """Nothing of its own: the sample's busy time is what it works on."""
-        return {}
+    def read(self, busy_us: int) -> Reading:
+        """Nothing of its own: the node's busy time is what it works on."""
+        return Reading({self.name: {"busy_us": busy_us}})
 
-    def energy(self, before: Counters, after: Counters, elapsed_ms: int) -> tuple[DomainEnergy, ...]:
+    def energy(self, unit: str, before: Counters, after: Counters, elapsed_ms: int) -> tuple[DomainEnergy, ...]:
         """The modelled energy of the domain `cpu`, idle and range included."""
         busy_us = after["busy_us"] - before["busy_us"]
         if busy_us < 0:
             raise MeterError("the node's busy time went back")
         if elapsed_ms <= 0:
-            return (DomainEnergy("cpu", "model", "wall", 0, 0, 0, 0),)
+            return (DomainEnergy("cpu", "model", "wall", 0, 0, 0, 0, 0),)
         curve = self.curve
         use_ppm = min(_PPM, busy_us * 1000 // (elapsed_ms * self.threads))  # us / ms is thousandths
         shape_ppm = use_ppm + curve.curve_permille * use_ppm * (_PPM - use_ppm) // (1000 * _PPM)
@@ -64,7 +64,7 @@ class ModelMeter:
         total_uj = idle_uj + span_mw * self.threads * elapsed_ms * shape_ppm // _PPM
         low_uj = total_uj * (1000 - curve.error_permille) // 1000
         high_uj = total_uj * (1000 + curve.error_permille) // 1000
-        return (DomainEnergy("cpu", "model", "wall", total_uj, idle_uj, low_uj, high_uj),)
+        return (DomainEnergy("cpu", "model", "wall", elapsed_ms, total_uj, idle_uj, low_uj, high_uj),)
 
 
 def detect_model(procfs: Path) -> Detection:
@@ -82,7 +82,7 @@ def detect_model(procfs: Path) -> Detection:
         f"{curve.microarchitecture} ({source}), {threads} threads, idle {curve.idle_mw_per_thread} mW and "
         f"full {curve.max_mw_per_thread} mW each, range +/- {curve.error_permille / 10:.0f} %"
     )
-    return Detection("model", ModelMeter(curve, max(1, threads)), reason)
+    return Detection("model", ModelMeter(curve, max(1, threads)), reason, ("cpu",))
 
 
 def load_curves() -> dict[str, PowerCurve]:

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from carbonbudget_agent.meters import Counters, Detection, DomainEnergy, MeterError
+from carbonbudget_agent.meters import Counters, Detection, DomainEnergy, MeterError, Reading
 
 _PACKAGE = re.compile(r"package-\d+(-die-\d+)?")
 # No socket draws more than this for long (data sheets: 500 W for the largest of 2025); it bounds how
@@ -34,11 +34,14 @@ class RaplMeter:
     def __init__(self, zones: dict[str, _Zone]) -> None:
         self._zones = zones
 
-    def read(self) -> Counters:
-        """All zones' counters; an unreadable one fails the reading, because a part would undercount."""
-        return {key: _number(zone.path / "energy_uj") for key, zone in self._zones.items()}
+    def read(self, busy_us: int) -> Reading:
+        """All zones' counters; an unreadable one fails them all, because a part would undercount."""
+        try:
+            return Reading({self.name: {key: _number(zone.path / "energy_uj") for key, zone in self._zones.items()}})
+        except MeterError as error:
+            return Reading({}, {self.name: str(error)})
 
-    def energy(self, before: Counters, after: Counters, elapsed_ms: int) -> tuple[DomainEnergy, ...]:
+    def energy(self, unit: str, before: Counters, after: Counters, elapsed_ms: int) -> tuple[DomainEnergy, ...]:
         """Package as `cpu` and dram as `dram`, summed over sockets; a wrap adds the counter's range."""
         totals: dict[str, int] = {}
         for key, zone in self._zones.items():
@@ -52,32 +55,36 @@ class RaplMeter:
             if delta < 0:
                 raise MeterError(f"zone {key} went back by more than its range")
             totals[zone.domain] = totals.get(zone.domain, 0) + delta
-        return tuple(DomainEnergy(name, "rapl", "package", total) for name, total in totals.items())
+        return tuple(DomainEnergy(name, "rapl", "package", elapsed_ms, total) for name, total in totals.items())
 
 
 def detect_rapl(sysfs: Path) -> Detection:
-    """Look for readable package zones below the sysfs root."""
+    """Look for readable package zones below the sysfs root; psys is named, as a check for people only."""
     roots = (sysfs / "class" / "powercap", sysfs / "devices" / "virtual" / "powercap" / "intel-rapl")
     root = next((path for path in roots if path.is_dir()), None)
     if root is None:
         return Detection("rapl", None, f"{roots[0]} is not there: no RAPL (usual in a virtual machine)")
     zones: dict[str, _Zone] = {}
+    psys = ""
     try:
         for zone in sorted(root.glob("intel-rapl:*")):
             name = (zone / "name").read_text(encoding="ascii").strip()
+            if name == "psys":
+                psys = "; psys covers these and is never added"
             if not _PACKAGE.fullmatch(name):
                 continue
             zones[f"cpu/{name}"] = _zone("cpu", zone)
             for child in sorted(zone.glob("intel-rapl:*")):
                 if (child / "name").read_text(encoding="ascii").strip() == "dram":
                     zones[f"dram/{name}"] = _zone("dram", child)
-        meter = RaplMeter(zones)
-        meter.read()
+        for path in zones.values():
+            _number(path.path / "energy_uj")
     except (OSError, MeterError, ValueError) as error:
         return Detection("rapl", None, f"found in {root} but not readable: {error}")
     if not zones:
         return Detection("rapl", None, f"{root} has no package zone")
-    return Detection("rapl", meter, f"{len(zones)} zones: {', '.join(zones)}")
+    kinds = tuple(sorted({zone.domain for zone in zones.values()}))
+    return Detection("rapl", RaplMeter(zones), f"{len(zones)} zones: {', '.join(zones)}{psys}", kinds)
 
 
 def _zone(domain: str, path: Path) -> _Zone:

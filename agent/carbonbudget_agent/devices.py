@@ -1,0 +1,158 @@
+"""Who holds which device, and who works on it: a pure join of GPUs, the kubelet's claims and pod names.
+
+A device id is one of: `GPU-<uuid>`, `MIG-<uuid>`, the older `MIG-GPU-<uuid>/<gi>/<ci>`, any of them with
+`::<n>` for a share (time slicing, MPS), and GKE's `nvidia<minor>`, with `/gi<n>` for an instance and
+`/vgpu<n>` for a share. Ids are compared without regard to case.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+# Whoever holds a device and is in no list of pods: booked as unseen, never as somebody else's.
+UNKNOWN_POD: Final = " unseen"
+# A process on a device that belongs to no pod: the node's own.
+NO_POD: Final = " system"
+_GKE = re.compile(r"nvidia(\d+)(?:/gi(\d+))?(?:/vgpu\d+)?")
+_OLD_MIG = re.compile(r"mig-(gpu-[0-9a-f-]+)/(\d+)/(\d+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """A MIG device: `parts` of its GPU's parts, inside GPU instance `gpu_instance`."""
+
+    uuid: str
+    gpu_instance: int
+    compute_instance: int
+    parts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """One GPU; `parts` is how many slices it can be cut into, 1 without MIG. `minor` is -1 if unknown."""
+
+    uuid: str
+    name: str
+    minor: int
+    parts: int = 1
+    instances: tuple[Instance, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A container's hold on one device id, as the kubelet tells it: it knows no uid of the pod."""
+
+    namespace: str
+    pod: str
+    device_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Activity:
+    """What a device tells of its work: by pod where it tells processes, by GPU instance where it has GPM."""
+
+    busy_permille: int | None = None
+    pods: Mapping[str, int] = field(default_factory=dict)
+    instances: Mapping[int, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceUse:
+    """Who shares a device's energy: pods by the uid of their cgroup.
+
+    `held` in parts of the `parts` that the device has; what nobody holds idles for the node. `active`
+    weighs the dynamic energy, and is empty where it goes by what is held.
+    """
+
+    parts: int
+    held: Mapping[str, int] = field(default_factory=dict)
+    active: Mapping[str, int] = field(default_factory=dict)
+    busy_permille: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where an id points: a GPU as a whole, or one of its instances."""
+
+    gpu: str
+    instance: Instance | None = None
+
+
+def join_claims(
+    gpus: Iterable[Gpu], claims: Iterable[Claim], uids: Mapping[tuple[str, str], str]
+) -> tuple[dict[str, list[tuple[str, Instance | None]]], list[str]]:
+    """Holders of each GPU: (pod, instance or None for the whole), and the NVIDIA ids that fit no GPU.
+
+    A share of a GPU that is held twice by one pod counts twice. `uids` gives a pod by namespace and name.
+    """
+    places = _places(gpus)
+    holders: dict[str, list[tuple[str, Instance | None]]] = {}
+    unmapped: list[str] = []
+    for claim in claims:
+        place = _find(claim.device_id, places)
+        if place is None:
+            if re.match(r"(gpu|mig)-|nvidia\d", claim.device_id.lower()):
+                unmapped.append(claim.device_id)
+            continue
+        uid = uids.get((claim.namespace, claim.pod), UNKNOWN_POD)
+        holders.setdefault(place.gpu, []).append((uid, place.instance))
+    return holders, unmapped
+
+
+def device_use(gpu: Gpu, holders: Iterable[tuple[str, Instance | None]], activity: Activity) -> DeviceUse:
+    """One GPU's use.
+
+    Without MIG the holders have all of it, whatever number of shares is offered: each claim is one equal
+    part. With MIG an instance is held by its compute slices, shared out among those that share it.
+    """
+    holders = list(holders)
+    if not gpu.instances:
+        held: dict[str, int] = {}
+        for uid, _ in holders:
+            held[uid] = held.get(uid, 0) + 1
+        active = {uid: weight for uid, weight in activity.pods.items() if uid in held or uid == NO_POD}
+        return DeviceUse(max(1, sum(held.values())), held, active, activity.busy_permille)
+    sharers: dict[str, list[str]] = {}
+    for uid, instance in holders:
+        if instance is not None:
+            sharers.setdefault(instance.uuid, []).append(uid)
+    unit = math.lcm(*map(len, sharers.values()))  # each part is cut so that any number of sharers divides it
+    held, active = {}, {}
+    for instance in gpu.instances:
+        pods = sharers.get(instance.uuid, [])
+        for uid in pods:
+            part = instance.parts * unit // len(pods)
+            held[uid] = held.get(uid, 0) + part
+            if instance.gpu_instance in activity.instances:
+                active[uid] = active.get(uid, 0) + part * activity.instances[instance.gpu_instance]
+    return DeviceUse(gpu.parts * unit, held, active, activity.busy_permille)
+
+
+def _places(gpus: Iterable[Gpu]) -> dict[str, _Place]:
+    """Every spelling of every device, in lower case."""
+    places: dict[str, _Place] = {}
+    for gpu in gpus:
+        places[gpu.uuid.lower()] = _Place(gpu.uuid)
+        if gpu.minor >= 0:
+            places[f"nvidia{gpu.minor}"] = _Place(gpu.uuid)
+        for instance in gpu.instances:
+            place = _Place(gpu.uuid, instance)
+            places[instance.uuid.lower()] = place
+            places[f"{gpu.uuid}/{instance.gpu_instance}/{instance.compute_instance}".lower()] = place
+            if gpu.minor >= 0:
+                places.setdefault(f"nvidia{gpu.minor}/gi{instance.gpu_instance}", place)
+    return places
+
+
+def _find(device_id: str, places: Mapping[str, _Place]) -> _Place | None:
+    plain = device_id.lower().split("::")[0]
+    gke, old = _GKE.fullmatch(plain), _OLD_MIG.fullmatch(plain)
+    if gke is not None:
+        plain = f"nvidia{gke[1]}" + (f"/gi{gke[2]}" if gke[2] else "")
+    elif old is not None:
+        plain = f"{old[1]}/{old[2]}/{old[3]}"
+    return places.get(plain)

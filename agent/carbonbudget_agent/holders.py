@@ -1,0 +1,74 @@
+"""Puts together who holds and who works on each GPU: the driver, the kubelet's socket and the pods' names."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+
+from carbonbudget_agent.devices import NO_POD, Activity, Claim, DeviceUse, Gpu, Instance, device_use, join_claims
+from carbonbudget_agent.meters.gpus import GpuError, Gpus
+from carbonbudget_agent.meters.nvml import domain_of
+from carbonbudget_agent.pods.info import PodInfo
+from carbonbudget_agent.pods.processes import pod_of_process
+from carbonbudget_agent.pods.resources import PodResources, ResourcesError
+
+_log = logging.getLogger(__name__)
+
+
+class Holders:
+    """The GPUs' use, at each tick. What cannot be asked now stands as it was; each thing is told once."""
+
+    def __init__(self, gpus: Gpus, resources: PodResources, procfs: Path) -> None:
+        self._gpus, self._resources, self._procfs = gpus, resources, procfs
+        self._claims: list[Claim] = []
+        self._told: set[str] = set()
+
+    def devices(self, pods: Mapping[str, PodInfo]) -> dict[str, DeviceUse]:
+        """Use of each GPU by the name of its domain; `pods` by the uid of their cgroup."""
+        try:
+            gpus = self._gpus.all()
+        except GpuError:
+            return {}  # its meter says so
+        try:
+            self._claims = self._resources.claims()
+            self._told.discard("socket")
+        except ResourcesError as error:
+            self._tell("socket", f"{error}; who holds which GPU stands as it was")
+        uids = {(pod.namespace, pod.name): uid for uid, pod in pods.items()}
+        holders, unmapped = join_claims(gpus, self._claims, uids)
+        for device_id in unmapped:
+            self._tell(device_id, f"device {device_id} is held by a pod and is no GPU that the driver lists")
+        found: dict[str, DeviceUse] = {}
+        for gpu in gpus:
+            holding = holders.get(gpu.uuid, [])
+            found[domain_of(gpu.uuid)] = device_use(gpu, holding, self._activity(gpu, holding))
+        return found
+
+    def _activity(self, gpu: Gpu, holding: list[tuple[str, Instance | None]]) -> Activity:
+        """What the driver tells; nothing where it fails: then energy goes by what is held."""
+        try:
+            busy_permille = self._gpus.busy_permille(gpu)
+            if gpu.instances:
+                return Activity(busy_permille, instances=self._gpus.instance_activity(gpu))
+            if len({uid for uid, _ in holding}) > 1:
+                return Activity(busy_permille, pods=self._by_pod(gpu))
+            return Activity(busy_permille)
+        except GpuError:
+            return Activity()
+
+    def _by_pod(self, gpu: Gpu) -> dict[str, int]:
+        """Activity of the pods that share a GPU. Empty where a process cannot be told: then by shares."""
+        used: dict[str, int] = {}
+        for pid, weight in (self._gpus.processes(gpu) or {}).items():
+            uid = pod_of_process(self._procfs, pid)
+            if uid is None:
+                self._tell("pids", "processes on a shared GPU cannot be seen (hostPID): it is shared by claims")
+                return {}
+            used[uid or NO_POD] = used.get(uid or NO_POD, 0) + weight
+        return used
+
+    def _tell(self, what: str, sentence: str) -> None:
+        if what not in self._told:
+            _log.warning("%s", sentence)
+        self._told.add(what)

@@ -1,0 +1,58 @@
+"""Reads all meters of the node and compares their readings; a unit that fails hinders no other.
+
+A unit that cannot be read keeps its former stamp: when it comes back, its counter knows what it drew
+meanwhile, and that is booked then. Nothing is guessed: what cannot be compared has no energy.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+
+from carbonbudget_agent.counts import Counts
+from carbonbudget_agent.meters import DomainEnergy, Meter, MeterError, Stamp
+
+_log = logging.getLogger(__name__)
+
+
+class Metering:
+    """The node's meters as one. Each failure is counted, and told once until the unit works again."""
+
+    def __init__(self, meters: Sequence[Meter], counts: Counts) -> None:
+        self._meters, self._counts = meters, counts
+        self._owner: dict[str, Meter] = {}
+        self._failing: dict[str, str] = {}
+
+    def read(self, steady_ms: int, busy_us: int, last: Mapping[str, Stamp]) -> dict[str, Stamp]:
+        """A stamp of each unit that was ever read; of one that fails now, the `last` it had."""
+        stamps = dict(last)
+        for meter in self._meters:
+            reading = meter.read(busy_us)
+            for unit, counters in reading.counters.items():
+                self._owner[unit] = meter
+                stamps[unit] = Stamp(steady_ms, counters)
+                if self._failing.pop(f"read {unit}", None):
+                    _log.info("meter %s works again", unit)
+            for unit, reason in reading.failed.items():
+                self._tell(f"read {unit}", f"meter {unit}: {reason}; its energy is booked when it answers again")
+        return stamps
+
+    def energies(self, before: Mapping[str, Stamp], after: Mapping[str, Stamp]) -> list[DomainEnergy]:
+        """What each domain drew between two sets of stamps."""
+        found: list[DomainEnergy] = []
+        for unit, stamp in after.items():
+            former, meter = before.get(unit), self._owner.get(unit)
+            if former is None or meter is None or stamp.steady_ms <= former.steady_ms:
+                continue
+            try:
+                found += meter.energy(unit, former.counters, stamp.counters, stamp.steady_ms - former.steady_ms)
+                self._failing.pop(f"compare {unit}", None)
+            except (MeterError, KeyError) as error:
+                self._tell(f"compare {unit}", f"meter {unit}: {error}; this stretch has no figure")
+        return found
+
+    def _tell(self, what: str, sentence: str) -> None:
+        self._counts.meter_errors += 1
+        if what not in self._failing:
+            _log.error("%s", sentence)
+        self._failing[what] = sentence

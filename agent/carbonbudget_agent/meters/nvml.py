@@ -1,0 +1,120 @@
+"""NVIDIA GPUs through NVML: one unit a GPU, so that one that is lost hinders no other.
+
+Energy comes from the first of these that a GPU has:
+    1. its energy counter (millijoules since the driver was loaded; Volta and later), preferred because the
+       power sensor of A100 and H100 looks only a quarter of the time (arXiv 2312.02741);
+    2. its power, integrated between looks;
+    3. the model: idle and full power of its kind (data/accelerators.csv) by utilization, with a range.
+A MIG GPU is measured as a whole; `devices.py` splits it. Source: NVML's API reference (nvml.h).
+"""
+
+from __future__ import annotations
+
+import ctypes
+
+from carbonbudget_agent.devices import Gpu
+from carbonbudget_agent.meters import Counters, Detection, DomainEnergy, MeterError, Reading
+from carbonbudget_agent.meters.accelerators import Accelerator, find_accelerator
+from carbonbudget_agent.meters.gpus import GpuError, Gpus
+from carbonbudget_agent.meters.hwmon import integrate_uw
+
+_LIBRARY = "libnvidia-ml.so.1"
+
+
+def domain_of(uuid: str) -> str:
+    """The domain's name of a GPU."""
+    return f"gpu:{uuid}"
+
+
+class NvmlMeter:
+    """All GPUs that the driver knows now, those that come later included."""
+
+    name = "nvml"
+
+    def __init__(self, gpus: Gpus) -> None:
+        self.gpus = gpus
+        self._kinds: dict[str, Accelerator | None] = {}
+
+    def read(self, busy_us: int) -> Reading:
+        """Each GPU's counters; a lost GPU is the only one that fails."""
+        counters: dict[str, Counters] = {}
+        failed: dict[str, str] = {}
+        try:
+            found = self.gpus.all()
+        except GpuError as error:
+            return Reading({}, {self.name: str(error)})
+        for gpu in found:
+            self._kinds.setdefault(gpu.uuid, find_accelerator(gpu.name))
+            try:
+                counters[gpu.uuid] = self._counters(gpu)
+            except GpuError as error:
+                failed[gpu.uuid] = str(error)
+        failed |= {uuid: "the driver no longer lists it" for uuid in self._kinds if uuid not in counters | failed}
+        return Reading(counters, failed)
+
+    def _counters(self, gpu: Gpu) -> Counters:
+        energy_mj = self.gpus.energy_mj(gpu)
+        if energy_mj is not None:
+            return {"energy_mj": energy_mj}
+        power_mw = self.gpus.power_mw(gpu)
+        if power_mw is not None:
+            return {"power_mw": power_mw}
+        if self._kinds[gpu.uuid] is None:
+            raise GpuError(f"it has no energy counter and no power sensor, and no model is known for {gpu.name!r}")
+        return {"busy_permille": self.gpus.busy_permille(gpu) or 0}
+
+    def energy(self, unit: str, before: Counters, after: Counters, elapsed_ms: int) -> tuple[DomainEnergy, ...]:
+        """One GPU's energy. A counter that went back was reset, and counts from 0 since."""
+        if "energy_mj" in before and "energy_mj" in after:
+            delta_mj = after["energy_mj"] - before["energy_mj"]
+            energy_uj = (delta_mj if delta_mj >= 0 else after["energy_mj"]) * 1000
+        elif "power_mw" in before and "power_mw" in after:
+            energy_uj = integrate_uw(before["power_mw"] * 1000, after["power_mw"] * 1000, elapsed_ms)
+        elif "busy_permille" in after:
+            return (self._modelled(unit, after["busy_permille"], elapsed_ms),)
+        else:
+            raise MeterError("its two readings are of different kinds")
+        return (DomainEnergy(domain_of(unit), self.name, "board", elapsed_ms, energy_uj),)
+
+    def _modelled(self, uuid: str, busy_permille: int, elapsed_ms: int) -> DomainEnergy:
+        kind = self._kinds.get(uuid)
+        if kind is None:
+            raise MeterError("no model is known for it")
+        idle_uj = kind.idle_mw * elapsed_ms
+        total_uj = idle_uj + (kind.max_mw - kind.idle_mw) * elapsed_ms * min(busy_permille, 1000) // 1000
+        low_uj, high_uj = (total_uj * (1000 + sign * kind.error_permille) // 1000 for sign in (-1, 1))
+        return DomainEnergy(
+            domain_of(uuid), "model", "board", elapsed_ms, total_uj, idle_uj, low_uj=low_uj, high_uj=high_uj
+        )
+
+
+def detect_nvml() -> Detection:
+    """Look for the driver's library; the binding is imported only where it is."""
+    try:
+        ctypes.CDLL(_LIBRARY)
+    except OSError:
+        return Detection("nvml", None, f"{_LIBRARY} is not here: no NVIDIA driver, or not given to this container")
+    gpus = Gpus()
+    meter = NvmlMeter(gpus)
+    try:
+        found = gpus.all()
+    except GpuError as error:
+        return Detection("nvml", meter, f"{error}; asked again each minute", ("gpu",))
+    sentence = ", ".join(f"{gpu.name} {gpu.uuid}{_mig(gpu)}: {_kind(meter, gpu)}" for gpu in found)
+    return Detection("nvml", meter, sentence or "the driver lists no GPU; asked again each minute", ("gpu",))
+
+
+def _mig(gpu: Gpu) -> str:
+    return f" ({len(gpu.instances)} MIG instances)" if gpu.instances else ""
+
+
+def _kind(meter: NvmlMeter, gpu: Gpu) -> str:
+    try:
+        if meter.gpus.energy_mj(gpu) is not None:
+            return "energy counter"
+        if meter.gpus.power_mw(gpu) is not None:
+            return "power, integrated"
+    except GpuError as error:
+        return str(error)
+    kind = find_accelerator(gpu.name)
+    return f"modelled as {kind.name}" if kind else "no power and no model known"

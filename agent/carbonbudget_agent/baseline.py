@@ -25,10 +25,13 @@ _APPROACH_MS = 600_000  # how long the baseline takes to come 63 % nearer to wha
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """Lowest power in milliwatts by day (UTC day number) and step of use; `idle_mw` is what holds now."""
+    """Lowest power in milliwatts by day (UTC day number) and step of use; `idle_uw` is what holds now.
+
+    In microwatts, because in five seconds it moves by less than a hundredth of what is missing.
+    """
 
     lowest_mw: Mapping[int, Mapping[int, int]] = field(default_factory=dict)
-    idle_mw: int = -1
+    idle_uw: int = -1
 
     def seen(self, energy_uj: int, elapsed_ms: int, wall_ms: int, use_permille: int) -> Baseline:
         """The baseline after one more tick of `elapsed_ms` at a use of 0 to 1000."""
@@ -40,14 +43,14 @@ class Baseline:
         today = kept.get(day, {})
         if power_mw < today.get(step, power_mw + 1):
             kept[day] = {**today, step: power_mw}
-        found_mw = _idle_mw(kept)
-        if self.idle_mw >= 0:
-            found_mw = self.idle_mw + (found_mw - self.idle_mw) * elapsed_ms // (_APPROACH_MS + elapsed_ms)
-        return Baseline(kept, found_mw)
+        found_uw = _idle_mw(kept) * 1000
+        if self.idle_uw >= 0:
+            found_uw = self.idle_uw + (found_uw - self.idle_uw) * elapsed_ms // (_APPROACH_MS + elapsed_ms)
+        return Baseline(kept, found_uw)
 
     def energy_uj(self, elapsed_ms: int) -> int:
         """What idling for `elapsed_ms` draws; 0 while nothing was seen."""
-        return max(0, self.idle_mw) * elapsed_ms
+        return max(0, self.idle_uw) * elapsed_ms // 1000
 
 
 def _idle_mw(days: Mapping[int, Mapping[int, int]]) -> int:

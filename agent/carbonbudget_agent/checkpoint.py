@@ -97,4 +97,4 @@ def _baseline(fields: Mapping[str, Any]) -> Baseline:
         int(day): {int(step): int(power_mw) for step, power_mw in steps.items()}
         for day, steps in fields["lowest_mw"].items()
     }
-    return Baseline(days, int(fields["idle_mw"]))
+    return Baseline(days, int(fields["idle_uw"]))

@@ -45,7 +45,7 @@ def _meters(options: argparse.Namespace) -> int:
         state = f"measures {', '.join(kinds)}" if kinds else "not used" if detection.meter else "absent"
         print(f"{detection.name:6} {state:18} {json.dumps(detection.reason, ensure_ascii=False)[1:-1]}")
     for kind in (kind for kind in PREFERENCE if kind not in chosen):
-        print(f"{'-':6} {'nobody measures ' + kind:18}")
+        print(f"{kind:6} measured by nobody")
     return 0
 
 

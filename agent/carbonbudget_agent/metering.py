@@ -13,6 +13,9 @@ from carbonbudget_agent.counts import Counts
 from carbonbudget_agent.meters import DomainEnergy, Meter, MeterError, Stamp
 
 _log = logging.getLogger(__name__)
+# No part of one node draws more: a reading above it is a defect of the counter (and the server would
+# refuse the whole report, whose limit is the same).
+_MAX_WATTS = 20_000
 
 
 class Metering:
@@ -45,7 +48,11 @@ class Metering:
             if former is None or meter is None or stamp.steady_ms <= former.steady_ms:
                 continue
             try:
-                found += meter.energy(unit, former.counters, stamp.counters, stamp.steady_ms - former.steady_ms)
+                domains = meter.energy(unit, former.counters, stamp.counters, stamp.steady_ms - former.steady_ms)
+                for domain in domains:
+                    if domain.energy_uj > _MAX_WATTS * 1000 * domain.elapsed_ms:
+                        raise MeterError(f"{domain.name} seems to draw more than {_MAX_WATTS // 1000} kW")
+                found += domains
                 self._failing.pop(f"compare {unit}", None)
             except (MeterError, KeyError) as error:
                 self._tell(f"compare {unit}", f"meter {unit}: {error}; this stretch has no figure")

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from tests.agent.node import BURSTABLE, UID_A, UID_B, FakeNode
 
-from carbonbudget_agent.pods.cgroups import CgroupError, CgroupReader
+from carbonbudget_agent.pods.cgroups import CgroupError, CgroupReader, pod_of_path
+from carbonbudget_agent.sample import PodCounters
 
 HASH = "0123456789abcdef0123456789abcdef"
 
@@ -96,3 +97,46 @@ def test_a_node_on_which_no_pod_ever_ran_has_none(tmp_path: Path) -> None:
 def test_what_is_no_cgroup_root_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CgroupError, match="set --cgroup-root"):
         CgroupReader(tmp_path)
+
+
+def test_a_pod_that_came_and_went_between_two_readings_was_peeked_at(tmp_path: Path) -> None:
+    node = FakeNode(tmp_path)
+    reader = CgroupReader(node.cgroups)
+    reader.read()
+    node.burn(5_000, UID_A)
+    reader.peek()
+    node.burn(2_000, UID_A)
+    reader.peek()
+    node.burn(1_000, UID_A)
+    node.remove(UID_A)
+    reading = reader.read()
+    assert reading.ended == {UID_A: PodCounters(7_000, 0, "burstable")}
+    assert (reading.pods, reading.parents_us["burstable"]) == ({}, 8_000)
+    assert reader.read().ended == {}
+
+
+def test_a_pod_that_lives_on_is_no_ended_one_and_an_old_one_is_not_peeked_at(tmp_path: Path) -> None:
+    node = FakeNode(tmp_path)
+    node.burn(5_000, UID_A)
+    reader = CgroupReader(node.cgroups)
+    for _ in range(3):
+        reader.peek()
+        assert reader.read().ended == {}
+    reader.peek()
+    node.remove(UID_A)
+    assert reader.read().ended == {}
+
+
+@pytest.mark.parametrize(
+    ("path", "uid"),
+    [
+        (f"/kubepods/burstable/pod{UID_A}/0123", UID_A),
+        (f"/kubepods.slice/kubepods-pod{UID_A.replace('-', '_')}.slice/cri-containerd-0123.scope", UID_A),
+        (f"/kubepods/pod{HASH}/x", HASH),
+        ("/system.slice/containerd.service", None),
+        ("/kubepods/burstable", None),
+        ("", None),
+    ],
+)
+def test_a_processes_cgroup_tells_its_pod(path: str, uid: str | None) -> None:
+    assert pod_of_path(path) == uid

@@ -33,9 +33,11 @@ class Agent:
         checkpoint = load_checkpoint(path, boot_id(node.procfs))
         meter = detect_model(node.procfs).meter
         assert meter is not None
+        identity = Identity("default", "node-1", boot_id(node.procfs))
+        pods = FilePods(node.pod_list(UID_A, UID_B))
         self.collector = Collector(
-            Identity("default", "node-1", boot_id(node.procfs)), Metering([meter], self.counts), CgroupReader(node.cgroups),
-            FilePods(node.pod_list(UID_A, UID_B)), node.procfs, 60, clock, checkpoint, NodeInfo, self.counts,
+            identity, Metering([meter], self.counts), CgroupReader(node.cgroups), pods, node.procfs, 60, clock,
+            checkpoint, NodeInfo, self.counts,
         )  # fmt: skip
         self.keeper = Keeper(checkpoint, path, self.outbox, self.counts)
         self.collector.tick()

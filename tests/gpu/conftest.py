@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pynvml
@@ -18,11 +17,11 @@ def _stub(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
 
 
 @pytest.fixture
-def driver(_stub: ctypes.CDLL, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Driver]:
+def driver(_stub: ctypes.CDLL, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Driver:
     """A driver without GPUs. pynvml finds the stub as if it were loaded from the system."""
     monkeypatch.setattr(pynvml, "nvmlLib", _stub)
     monkeypatch.setattr(pynvml, "_nvmlGetFunctionPointer_cache", {})
     made = Driver(tmp_path / "scenario")
     # The C library's own environment: os.environ reaches it by putenv.
     monkeypatch.setitem(os.environ, "NVML_SCENARIO", str(made.path))
-    yield made
+    return made

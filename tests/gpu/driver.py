@@ -41,7 +41,9 @@ class Driver:
 
     def mig(self, gpu: int, index: int, uuid: str, gi: int, parts: int) -> None:
         """One more MIG instance of a GPU, with one compute instance."""
-        self.set(gpu, **{f"mig{index}.{key}": v for key, v in {"uuid": uuid, "gi": gi, "ci": 0, "parts": parts}.items()})
+        self.set(
+            gpu, **{f"mig{index}.{key}": v for key, v in {"uuid": uuid, "gi": gi, "ci": 0, "parts": parts}.items()}
+        )
 
     def set(self, gpu: int, **says: object) -> None:
         """Change a GPU; None takes a key away."""

@@ -1,0 +1,145 @@
+"""Who pays for which part of a GPU: exclusive, shared, cut up, idle."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.gpu.driver import GPU_A, GPU_B, MIG_1, MIG_2, MIG_4
+
+from carbonbudget_agent.attribution import Shares, Usage, share_domain
+from carbonbudget_agent.devices import NO_POD, UNKNOWN_POD, Activity, Claim, Gpu, Instance, device_use, join_claims
+from carbonbudget_agent.meters import DomainEnergy
+
+PLAIN = Gpu(GPU_A, "A100", 0)
+CUT = Gpu(GPU_B, "A100", 1, 7, (Instance(MIG_1, 1, 0, 1), Instance(MIG_2, 2, 0, 2), Instance(MIG_4, 3, 0, 4)))
+UIDS = {("team", "a"): "uid-a", ("team", "b"): "uid-b", ("other", "a"): "uid-c"}
+
+
+def shares(
+    gpu: Gpu, claims: list[Claim], activity: Activity | None = None, energy_uj: int = 1000, idle_uj: int = 300
+) -> Shares:
+    holders, _ = join_claims([gpu], claims, UIDS)
+    use = device_use(gpu, holders.get(gpu.uuid, []), activity or Activity())
+    domain = DomainEnergy(f"gpu:{gpu.uuid}", "nvml", "board", 1000, energy_uj)
+    return share_domain(domain, idle_uj, Usage(1000, {}, {}, 0, 0, 0, {domain.name: use}))
+
+
+def hold(*ids: str, pod: str = "a", namespace: str = "team") -> list[Claim]:
+    return [Claim(namespace, pod, device_id) for device_id in ids]
+
+
+def test_an_exclusive_gpu_is_its_holders_idle_included() -> None:
+    found = shares(PLAIN, hold(GPU_A))
+    assert (found.pods_uj, found.pods_idle_uj, found.idle_uj, found.system_uj) == (
+        {"uid-a": 700}, {"uid-a": 300}, 0, 0,
+    )  # fmt: skip
+
+
+def test_an_unallocated_gpu_idles_for_the_node() -> None:
+    found = shares(PLAIN, [], energy_uj=310)
+    assert (found.idle_uj, found.system_uj, found.pods_uj, found.pods_idle_uj) == (300, 10, {}, {})
+
+
+def test_an_idle_holder_holds_the_idle() -> None:
+    found = shares(PLAIN, hold(GPU_A), energy_uj=290)
+    assert (found.pods_idle_uj, found.idle_uj, sum(found.pods_uj.values())) == ({"uid-a": 290}, 0, 0)
+
+
+def test_time_slicing_shares_by_what_each_ran_and_idle_by_what_each_holds() -> None:
+    claims = [*hold(f"{GPU_A}::1", f"{GPU_A}::2"), *hold(f"{GPU_A}::3", pod="b")]
+    found = shares(PLAIN, claims, Activity(500, pods={"uid-a": 30, "uid-b": 10}))
+    assert found.pods_uj == {"uid-a": 525, "uid-b": 175}
+    assert found.pods_idle_uj == {"uid-a": 200, "uid-b": 100}
+    assert found.pods_gpu_ms == {"uid-a": 375, "uid-b": 125}
+
+
+def test_where_processes_cannot_be_told_sharers_share_by_claims() -> None:
+    found = shares(PLAIN, [*hold(f"{GPU_A}::0", f"{GPU_A}::1"), *hold(f"{GPU_A}::2", pod="b")], Activity(500))
+    assert sum(found.pods_uj.values()) == 700
+    assert found.pods_uj == {"uid-a": 467, "uid-b": 233}
+
+
+def test_a_process_of_no_pod_on_a_shared_gpu_is_the_systems() -> None:
+    claims = [*hold(f"{GPU_A}::1"), *hold(f"{GPU_A}::3", pod="b")]
+    found = shares(PLAIN, claims, Activity(500, pods={"uid-a": 10, NO_POD: 60}))
+    assert (found.pods_uj, found.system_uj) == ({"uid-a": 100}, 600)
+
+
+def test_mig_instances_are_held_by_their_slices_and_the_rest_idles_for_the_node() -> None:
+    found = shares(CUT, [*hold(MIG_4), *hold(MIG_1, pod="b")], energy_uj=1400, idle_uj=700)
+    assert (found.pods_idle_uj, found.idle_uj) == ({"uid-a": 400, "uid-b": 100}, 200)
+    assert found.pods_uj == {"uid-a": 560, "uid-b": 140}
+
+
+def test_with_gpm_a_mig_instance_counts_by_slices_times_activity() -> None:
+    claims = [*hold(MIG_4), *hold(MIG_1, pod="b")]
+    found = shares(CUT, claims, Activity(instances={1: 1000, 3: 250}), energy_uj=1700, idle_uj=700)
+    assert found.pods_uj == {"uid-a": 500, "uid-b": 500}
+
+
+def test_a_shared_mig_instance_is_cut_to_the_last_microjoule() -> None:
+    claims = [*hold(f"{MIG_2}::1"), *hold(f"{MIG_2}::2", pod="b"), *hold(f"{MIG_2}::3", namespace="other")]
+    found = shares(CUT, claims, energy_uj=700, idle_uj=700)
+    assert sum(found.pods_idle_uj.values()) + found.idle_uj == 700
+    assert sorted(found.pods_idle_uj.values()) == [66, 67, 67]
+
+
+def test_a_holder_that_is_in_no_list_of_pods_is_unseen() -> None:
+    found = shares(PLAIN, hold(GPU_A, pod="nobody-knows"))
+    assert (found.unseen_uj, found.pods_uj, found.pods_idle_uj) == (1000, {}, {})
+
+
+@pytest.mark.parametrize(
+    ("device_id", "parts"),
+    [
+        (GPU_A, None), (GPU_A.upper(), None), (f"{GPU_A}::7", None), ("nvidia0", None), ("nvidia0/vgpu3", None),
+        (MIG_2, 2), (f"{MIG_2}::0", 2), (f"MIG-{GPU_B}/2/0", 2), ("nvidia1/gi2", 2), ("nvidia1/gi2/vgpu1", 2),
+        (f"MIG-{GPU_B}/3/0", 4),
+    ],
+)  # fmt: skip
+def test_every_spelling_of_a_device_is_understood(device_id: str, parts: int | None) -> None:
+    holders, unmapped = join_claims([PLAIN, CUT], [Claim("team", "a", device_id)], UIDS)
+    (((uid, instance),),) = holders.values()
+    assert (uid, instance.parts if instance else None, unmapped) == ("uid-a", parts, [])
+
+
+@pytest.mark.parametrize("device_id", ["GPU-ffff", "MIG-ffff::1", "nvidia9", "nvidia1/gi9", "MIG-GPU-x/1/1"])
+def test_an_nvidia_device_that_fits_no_gpu_is_told_and_any_other_device_is_no_gpu(device_id: str) -> None:
+    assert join_claims([PLAIN, CUT], hold(device_id), UIDS) == ({}, [device_id])
+    assert join_claims([PLAIN, CUT], hold("eth0", "0000:3b:00.0", ""), UIDS) == ({}, [])
+
+
+IDS = [GPU_A, f"{GPU_A}::1", f"{GPU_A}::2", MIG_1, MIG_2, f"{MIG_4}::1", f"{MIG_4}::2", "junk"]
+CLAIMS = st.lists(
+    st.builds(Claim, st.sampled_from(["team", "other"]), st.sampled_from("abx"), st.sampled_from(IDS)), max_size=12
+)
+ACTIVITY = st.builds(
+    Activity,
+    st.one_of(st.none(), st.integers(0, 1000)),
+    st.dictionaries(st.sampled_from(["uid-a", "uid-b", "stranger", NO_POD]), st.integers(0, 10**4)),
+    st.dictionaries(st.integers(0, 4), st.integers(0, 1000)),
+)
+AMOUNT = st.integers(0, 10**13)
+
+
+@given(st.sampled_from([PLAIN, CUT]), CLAIMS, ACTIVITY, AMOUNT, AMOUNT)
+def test_however_a_gpu_is_shared_the_parts_add_up_to_what_was_measured(
+    gpu: Gpu, claims: list[Claim], activity: Activity, energy_uj: int, idle_uj: int
+) -> None:
+    found = shares(gpu, claims, activity, energy_uj, idle_uj)
+    parts = [found.idle_uj, found.system_uj, found.unseen_uj, *found.pods_uj.values(), *found.pods_idle_uj.values()]
+    assert sum(parts) == energy_uj
+    assert min(parts) >= 0
+    assert sum(found.pods_gpu_ms.values()) <= 1000
+    assert not {NO_POD, UNKNOWN_POD, "stranger"} & (found.pods_uj.keys() | found.pods_idle_uj.keys())
+
+
+@given(st.sampled_from([PLAIN, CUT]), CLAIMS, ACTIVITY, AMOUNT, AMOUNT, st.randoms(use_true_random=False))
+def test_the_order_of_claims_does_not_matter(
+    gpu: Gpu, claims: list[Claim], activity: Activity, energy_uj: int, idle_uj: int, random: object
+) -> None:
+    mixed = list(claims)
+    random.shuffle(mixed)
+    one, other = (shares(gpu, order, activity, energy_uj, idle_uj) for order in (claims, mixed))
+    assert (one.pods_uj, one.pods_idle_uj, one.idle_uj) == (other.pods_uj, other.pods_idle_uj, other.idle_uj)

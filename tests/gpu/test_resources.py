@@ -1,0 +1,154 @@
+"""The kubelet's pod-resources socket, spoken to over a real gRPC server."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from concurrent import futures
+from pathlib import Path
+
+import grpc
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.gpu.driver import GPU_A
+from tests.gpu.wire import field, pod_resources
+
+from carbonbudget_agent.devices import Claim
+from carbonbudget_agent.pods.resources import PodResources, ResourcesError, parse_list
+
+
+class Kubelet:
+    """Answers List with `answer`, or with the error that it raises."""
+
+    def __init__(self, path: Path) -> None:
+        self.answer: Callable[[grpc.ServicerContext], bytes] = lambda _: pod_resources(("team", "a", [GPU_A]))
+        self.path, self.calls = path, 0
+        self._server = self._start()
+
+    def _start(self) -> grpc.Server:
+        def answer(_request: bytes, context: grpc.ServicerContext) -> bytes:
+            self.calls += 1
+            return self.answer(context)
+
+        handler = grpc.method_handlers_generic_handler(
+            "v1.PodResourcesLister", {"List": grpc.unary_unary_rpc_method_handler(answer)}
+        )
+        server = grpc.server(futures.ThreadPoolExecutor(2), handlers=[handler])
+        server.add_insecure_port(f"unix://{self.path}")
+        server.start()
+        return server
+
+    def stop(self) -> None:
+        self._server.stop(0).wait()
+        self.path.unlink(missing_ok=True)
+
+    def restart(self) -> None:
+        self.stop()
+        self._server = self._start()
+
+
+@pytest.fixture
+def kubelet(tmp_path: Path) -> Iterator[Kubelet]:
+    made = Kubelet(tmp_path / "kubelet.sock")
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def resources(kubelet: Kubelet) -> Iterator[PodResources]:
+    made = PodResources(kubelet.path)
+    yield made
+    made.close()
+
+
+def test_every_claim_of_every_container_is_listed(kubelet: Kubelet, resources: PodResources) -> None:
+    kubelet.answer = lambda _: pod_resources(("team", "a", [GPU_A, "nvidia1"]), ("other", "b", []))
+    assert resources.claims() == [Claim("team", "a", GPU_A), Claim("team", "a", "nvidia1")]
+    kubelet.answer = lambda _: b""
+    assert resources.claims() == []
+
+
+def test_an_answer_of_many_frames_is_put_together(kubelet: Kubelet, resources: PodResources) -> None:
+    pods = [("team", f"pod-{n}", [f"GPU-{n:036d}"]) for n in range(3000)]
+    kubelet.answer = lambda _: pod_resources(*pods)
+    for _ in range(20):  # more than one window of flow control
+        assert len(resources.claims()) == 3000
+
+
+def test_a_kubelet_that_restarted_is_found_again(kubelet: Kubelet, resources: PodResources) -> None:
+    resources.claims()
+    kubelet.restart()
+    assert resources.claims() == [Claim("team", "a", GPU_A)]
+
+
+def test_a_socket_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(ResourcesError, match=r"kubelet.sock: .*No such file"):
+        PodResources(tmp_path / "kubelet.sock").claims()
+
+
+def test_an_error_of_the_kubelet_is_one_sentence_and_the_next_call_works(
+    kubelet: Kubelet, resources: PodResources
+) -> None:
+    good = kubelet.answer
+
+    def refuse(context: grpc.ServicerContext) -> bytes:
+        context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "rejected by rate limit")
+        raise AssertionError
+
+    kubelet.answer = refuse
+    with pytest.raises(ResourcesError, match="status 8 rejected by rate limit"):
+        resources.claims()
+    kubelet.answer = good
+    assert resources.claims()
+
+
+def test_dynamic_resource_allocation_is_told_by_the_cdi_name() -> None:
+    dynamic = field(5, field(2, "claim") + field(4, field(1, field(1, f"nvidia.com/gpu={GPU_A}")) + field(2, "drv")))
+    message = field(1, field(1, "a") + field(2, "team") + field(3, field(1, "main") + dynamic))
+    assert list(parse_list(message)) == [Claim("team", "a", GPU_A)]
+
+
+@pytest.mark.parametrize("garbage", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\x00" * 64, b"\xff" * 64])
+def test_what_does_not_speak_http2_is_one_sentence(tmp_path: Path, garbage: bytes) -> None:
+    path = tmp_path / "kubelet.sock"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+
+        def answer() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(4096)
+                connection.sendall(garbage)
+
+        server = threading.Thread(target=answer)
+        server.start()
+        with pytest.raises(ResourcesError, match="kubelet"):
+            PodResources(path).claims()
+        server.join()
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_are_a_list_or_refused(message: bytes) -> None:
+    try:
+        assert all(isinstance(claim, Claim) for claim in parse_list(message))
+    except ResourcesError:
+        pass
+
+
+@given(
+    st.lists(st.tuples(st.text(min_size=1), st.text(min_size=1), st.lists(st.text(max_size=60), max_size=4))),
+    st.integers(0, 400),
+)
+def test_what_is_written_is_read_and_what_is_cut_off_is_refused_or_shorter(
+    pods: list[tuple[str, str, list[str]]], cut: int
+) -> None:
+    message = pod_resources(*pods)
+    whole = [Claim(namespace, name, device) for namespace, name, ids in pods for device in ids]
+    assert list(parse_list(message)) == whole
+    try:
+        assert len(list(parse_list(message[:cut]))) <= len(whole)
+    except ResourcesError:
+        pass

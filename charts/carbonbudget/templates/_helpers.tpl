@@ -79,3 +79,21 @@ admission:
   tls_cert: /etc/carbonbudget/tls/tls.crt
   tls_key: /etc/carbonbudget/tls/tls.key
 {{- end }}
+
+{{- /* The agent's affinity; with GPU nodes the two DaemonSets exclude each other, so no node reports twice. */}}
+{{- define "carbonbudget.agentAffinity" -}}
+{{- $affinity := deepCopy .root.Values.agent.affinity -}}
+{{- if .root.Values.agent.gpu.enabled -}}
+{{- $wanted := dict "key" .root.Values.agent.gpu.nodeLabel "operator" (ternary "In" "NotIn" .gpu) "values" (list "true") -}}
+{{- $node := dig "nodeAffinity" dict $affinity -}}
+{{- $required := dig "requiredDuringSchedulingIgnoredDuringExecution" dict $node -}}
+{{- $terms := list -}}
+{{- range (dig "nodeSelectorTerms" (list dict) $required) -}}
+{{- $terms = append $terms (set . "matchExpressions" (append (dig "matchExpressions" list .) $wanted)) -}}
+{{- end -}}
+{{- $_ := set $required "nodeSelectorTerms" $terms -}}
+{{- $_ := set $node "requiredDuringSchedulingIgnoredDuringExecution" $required -}}
+{{- $_ := set $affinity "nodeAffinity" $node -}}
+{{- end -}}
+{{- toYaml $affinity -}}
+{{- end }}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
+import time
 from pathlib import Path
 
 Figures = dict[str, float | int | str]
@@ -29,9 +29,11 @@ def show(rows: list[Figures], file: Path | None) -> None:
 
 
 def cpu_seconds(pid: int) -> float:
-    """User and system time of a process so far."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    """CPU time of a process so far, ended threads included, in nanoseconds' resolution.
+
+    Its CPU clock's id is made as clock_getcpuclockid(3) makes it; /proc/<pid>/stat has 10 ms ticks only.
+    """
+    return time.clock_gettime_ns(~pid << 3 | 2) / 1e9
 
 
 def rss_mib(pid: int) -> float:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Callable, Iterator
-from concurrent import futures
+from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
@@ -13,40 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.gpu.driver import GPU_A
+from tests.gpu.kubelet import Kubelet
 from tests.gpu.wire import field, pod_resources
 
 from carbonbudget_agent.devices import Claim
 from carbonbudget_agent.pods.resources import PodResources, ResourcesError, parse_list
-
-
-class Kubelet:
-    """Answers List with `answer`, or with the error that it raises."""
-
-    def __init__(self, path: Path) -> None:
-        self.answer: Callable[[grpc.ServicerContext], bytes] = lambda _: pod_resources(("team", "a", [GPU_A]))
-        self.path, self.calls = path, 0
-        self._server = self._start()
-
-    def _start(self) -> grpc.Server:
-        def answer(_request: bytes, context: grpc.ServicerContext) -> bytes:
-            self.calls += 1
-            return self.answer(context)
-
-        handler = grpc.method_handlers_generic_handler(
-            "v1.PodResourcesLister", {"List": grpc.unary_unary_rpc_method_handler(answer)}
-        )
-        server = grpc.server(futures.ThreadPoolExecutor(2), handlers=[handler])
-        server.add_insecure_port(f"unix://{self.path}")
-        server.start()
-        return server
-
-    def stop(self) -> None:
-        self._server.stop(0).wait()
-        self.path.unlink(missing_ok=True)
-
-    def restart(self) -> None:
-        self.stop()
-        self._server = self._start()
 
 
 @pytest.fixture

@@ -79,7 +79,9 @@ def usage_between(before: Sample, after: Sample, carry_us: Mapping[str, int]) ->
         gone.setdefault(pod.parent, {})[uid] = 1
     for uid, pod in (*after.ended.items(), *after.pods.items()):
         former = before.pods.get(uid)
-        delta_us = max(0, pod.cpu_us - (former.cpu_us if former else 0))
+        delta_us = pod.cpu_us - (former.cpu_us if former else 0)
+        if delta_us < 0:  # its cgroup was made anew: it counts from 0
+            delta_us = pod.cpu_us
         pods_us[uid] = delta_us
         missed_us[pod.parent] = missed_us.get(pod.parent, 0) - delta_us
     unseen_us = 0

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import zlib
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from carbonbudget_agent.report import NodeReport, encode_report
 
 _log = logging.getLogger(__name__)
 _SUFFIX = ".json.z"
+_NAME = re.compile(r"\d{12,}-\d{6,}-[0-9a-f]{1,8}\.json\.z")  # anything else in the directory is not ours
 _MAX_AGE_SECONDS = 7 * 86_400
 _MAX_BYTES = 200 * 2**20
 _MAX_ASIDE = 1_000
@@ -35,7 +37,8 @@ class Outbox:
     @staticmethod
     def name(report: NodeReport) -> str:
         """The file name of a report: unique by its key, sorted by its window."""
-        return f"{report.window_start:012d}-{report.part:06d}-{report.boot_id[:8]}{_SUFFIX}"
+        boot = f"{zlib.crc32(report.boot_id.encode()):08x}"
+        return f"{report.window_start:012d}-{report.part:06d}-{boot}{_SUFFIX}"
 
     def put(self, report: NodeReport) -> None:
         """Store a report durably. Raises OSError; then nothing is stored."""
@@ -43,7 +46,11 @@ class Outbox:
 
     def names(self) -> list[str]:
         """What waits, oldest first."""
-        return sorted(path.name for path in self.directory.glob(f"*{_SUFFIX}"))
+        try:
+            return sorted(name for name in os.listdir(self.directory) if _NAME.fullmatch(name))
+        except OSError as error:
+            _log.error("outbox: %s cannot be listed: %s", self.directory, error.strerror)
+            return []
 
     def read(self, name: str) -> bytes | None:
         """A report's JSON; None if the file is corrupt, which is then set aside and counted."""

@@ -27,12 +27,23 @@ _CATCH_UP_PAUSE_SECONDS = 0.05  # a day of windows in about a minute and a half,
 
 
 class Sender:
-    """`spread_seconds`: how far apart the nodes of a cluster send after a window's end, by their name."""
+    """`spread_seconds`: how far apart the nodes of a cluster send after a window's end, by their name.
 
-    def __init__(self, server: Endpoint, outbox: Outbox, counts: Counts, node: str, spread_seconds: float) -> None:
+    `stop` ends it, and is what it waits on: a test gives one that counts the pauses instead of taking them.
+    """
+
+    def __init__(
+        self,
+        server: Endpoint,
+        outbox: Outbox,
+        counts: Counts,
+        node: str,
+        spread_seconds: float,
+        stop: threading.Event | None = None,
+    ) -> None:
         self._server, self._outbox, self._counts = server, outbox, counts
         self._delay = spread_seconds * (zlib.crc32(node.encode()) % 1000) / 1000
-        self._wake, self._stop = threading.Event(), threading.Event()
+        self._wake, self._stop = threading.Event(), stop or threading.Event()
         self._connection: http.client.HTTPConnection | None = None
         self._told: set[int] = set()
         self._thread = threading.Thread(target=self._run, name="sender", daemon=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 from hypothesis import given
@@ -94,6 +95,19 @@ def test_a_pod_that_is_new_counts_from_zero_and_a_parent_made_anew_too() -> None
     before = sample({}, {"q": 9_000_000_000})
     usage, _ = usage_between(before, sample({"n": (12, "q")}, {"q": 12}, 12, 5), {})
     assert (usage.pods_cpu_us, usage.unseen_cpu_us) == ({"n": 12}, 0)
+
+
+def test_a_pod_whose_cgroup_was_made_anew_counts_from_zero() -> None:
+    usage, _ = usage_between(sample({"a": (900, "q")}, {"q": 900}), sample({"a": (40, "q")}, {"q": 940}, 40, 5), {})
+    assert (usage.pods_cpu_us, usage.unseen_cpu_us) == ({"a": 40}, 0)
+
+
+def test_a_pod_that_was_peeked_at_keeps_what_it_used_and_shares_only_the_rest() -> None:
+    before = sample({"old": (100, "q")}, {"q": 100})
+    after = replace(sample({}, {"q": 400}, 300, 5), ended={"a": PodCounters(200, 0, "q"), "b": PodCounters(0, 0, "q")})
+    usage, _ = usage_between(before, after, {})
+    assert usage.pods_cpu_us == {"a": 234, "b": 33, "old": 33}
+    assert usage.unseen_cpu_us == 0
 
 
 @given(st.lists(st.tuples(st.integers(0, 10**6), st.integers(-500, 500)), min_size=1, max_size=40))

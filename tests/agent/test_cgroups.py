@@ -140,3 +140,15 @@ def test_a_pod_that_lives_on_is_no_ended_one_and_an_old_one_is_not_peeked_at(tmp
 )
 def test_a_processes_cgroup_tells_its_pod(path: str, uid: str | None) -> None:
     assert pod_of_path(path) == uid
+
+
+@pytest.mark.parametrize("junk", ["", "x\n", "-5\n", "1e9\n"])
+def test_a_counter_that_cannot_be_read_once_keeps_its_last_figure(tmp_path: Path, junk: str) -> None:
+    node = FakeNode(tmp_path)
+    node.burn(5_000, UID_A)
+    reader = CgroupReader(node.cgroups)
+    reader.read()
+    for path in (f"{BURSTABLE}/pod{UID_A}", BURSTABLE, ""):
+        node.write(f"cgroup/cpuacct/{path}/cpuacct.usage", junk)
+    reading = reader.read()
+    assert (reading.pods[UID_A].cpu_us, reading.parents_us["burstable"], reading.busy_us) == (5_000, 5_000, 5_000)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import http.server
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -26,6 +27,7 @@ class Server(http.server.ThreadingHTTPServer):
         self.statuses: list[int] = [200]
         self.got: list[NodeReport] = []
         self.tokens: list[str] = []
+        self.connections, self.retry_after = 0, ""
 
     def await_requests(self, count: int) -> None:
         end = time.monotonic() + 20
@@ -36,7 +38,12 @@ class Server(http.server.ThreadingHTTPServer):
 
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    wbufsize = -1  # an answer is one packet: no waiting for an acknowledgement
     server: Server
+
+    def setup(self) -> None:
+        self.server.connections += 1
+        super().setup()
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
@@ -47,6 +54,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         answer = b'{"reason": "because"}'
         self.send_response(status)
         self.send_header("Content-Length", str(len(answer)))
+        if self.server.retry_after:
+            self.send_header("Retry-After", self.server.retry_after)
         self.end_headers()
         self.wfile.write(answer)
 
@@ -155,3 +164,99 @@ def test_an_outbox_over_its_limit_drops_the_oldest_and_counts(outbox: tuple[Outb
     small = Outbox(box.directory, counts, max_bytes=size)
     small.trim()
     assert (small.names(), counts.dropped) == ([newest], 2)
+
+
+class Pauses(threading.Event):
+    """Counts the pauses that the sender wants instead of taking them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[float] = []
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.asked.append(timeout or 0)
+        return self.is_set()
+
+
+def test_a_day_of_windows_is_sent_in_order_over_one_connection_with_a_pause_after_each(
+    server: Server, tmp_path: Path
+) -> None:
+    counts = Counts()
+    box = Outbox(tmp_path / "outbox", counts)
+    (tmp_path / "token").write_text("t\n")
+    for index in range(1_440):
+        box.put(a_report(1_764_000_000 + 60 * index))
+    server.statuses = [503] * 5 + [200]
+    pauses = Pauses()
+    url = Endpoint(f"http://127.0.0.1:{server.server_port}", tmp_path / "token", None)
+    sender = Sender(url, box, counts, "node-1", spread_seconds=0, stop=pauses)
+    server.await_requests(1_445)
+    sender.finish(30)
+    assert [report.window_start for report in server.got] == [1_764_000_000 + 60 * n for n in range(1_440)]
+    assert (box.names(), counts.sent, server.connections) == ([], 1_440, 1)
+    assert pauses.asked.count(0.05) == 1_440  # a day takes over a minute
+    backoffs = [pause for pause in pauses.asked if pause not in (0.05, 0)]
+    assert all(2**n / 2 <= pause <= 2**n for n, pause in enumerate(backoffs))  # 1 s, doubled, halved at random
+    assert len(backoffs) == 5
+
+
+def test_the_wait_that_a_server_asks_for_is_kept(server: Server, outbox: tuple[Outbox, Counts, Path]) -> None:
+    box, counts, token = outbox
+    server.statuses, server.retry_after = [429, 200], "77"
+    pauses = Pauses()
+    url = Endpoint(f"http://127.0.0.1:{server.server_port}", token, None)
+    sender = Sender(url, box, counts, "node-1", spread_seconds=0, stop=pauses)
+    server.await_requests(4)
+    sender.finish(5)
+    assert pauses.asked[0] == 77
+
+
+@pytest.mark.parametrize(
+    ("reply", "error"),
+    [
+        (b"", True),
+        (b"garbage\r\n\r\n", True),
+        (b"HTTP/1.1 200 O", True),
+        (b"HTTP/1.1 999 What\r\nContent-Length: 2\r\n\r\n[]", False),
+        (b"HTTP/1.1 500 Oops\r\nRetry-After: soon\r\nContent-Length: 3\r\n\r\n\xff\xfe\x00", False),
+    ],
+)
+def test_whatever_a_server_says_the_reports_stay_and_the_sender_lives(
+    outbox: tuple[Outbox, Counts, Path], reply: bytes, error: bool
+) -> None:
+    box, counts, token = outbox
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = Endpoint(f"http://127.0.0.1:{listener.getsockname()[1]}", token, None, timeout_s=5)
+        sender = Sender(url, box, counts, "node-1", spread_seconds=0)
+        for _ in range(2):  # it comes back after the first answer
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(65_536)
+                connection.sendall(reply)
+        sender.finish(0)
+    assert len(box.names()) == 3
+    assert (counts.send_errors > 0) == error
+
+
+def test_what_is_not_ours_in_the_outbox_is_left_alone(outbox: tuple[Outbox, Counts, Path]) -> None:
+    box, counts, _ = outbox
+    names = box.names()
+    for foreign in ("lost+found", "x.json.z", "-.json.z", "000000000001-000000.json.z", "checkpoint.json"):
+        (box.directory / foreign).write_text("not ours")
+    box.trim()
+    assert (box.names(), counts.dropped) == (names, 0)
+    assert (box.directory / "x.json.z").read_text() == "not ours"
+
+
+@pytest.mark.parametrize("cut", [0, 1, 10, -1])
+def test_a_file_that_was_cut_off_is_set_aside_and_the_rest_is_sent(
+    server: Server, outbox: tuple[Outbox, Counts, Path], cut: int
+) -> None:
+    box, counts, token = outbox
+    last = box.directory / box.names()[-1]
+    last.write_bytes(last.read_bytes()[:cut])
+    sender = start(box, counts, f"http://127.0.0.1:{server.server_port}", token)
+    server.await_requests(2)
+    sender.finish(5)
+    assert (box.names(), counts.corrupt, counts.sent) == ([], 1, 2)
+    assert [path.name for path in (box.directory / "corrupt").iterdir()] == [last.name]

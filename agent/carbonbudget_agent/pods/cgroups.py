@@ -44,22 +44,27 @@ class Reading:
 
 
 class _Files:
-    """One cgroup's open files; a descriptor of a cgroup that is gone answers ENODEV."""
+    """One cgroup's open files, and the last figures that could be read."""
 
-    __slots__ = ("_descriptors", "_paths", "reads", "uid")
+    __slots__ = ("_descriptors", "_paths", "cpu_us", "memory_bytes", "reads", "uid")
 
     def __init__(self, uid: str, *paths: str) -> None:
-        self.uid, self.reads = uid, 0
+        self.uid, self.reads, self.memory_bytes = uid, 0, 0
+        self.cpu_us: int | None = None
         self._paths = paths
         self._descriptors: list[int | None] = [None] * len(paths)
 
     def text(self, which: int) -> str | None:
         """A file's content; None when its cgroup is gone or it cannot be read."""
+        descriptor = self._descriptors[which]
+        if descriptor is not None:
+            try:
+                return os.pread(descriptor, 16_384, 0).decode("ascii", "replace")
+            except OSError:  # ENODEV: this cgroup is gone, though another may stand in its place
+                self._descriptors[which] = None
+                os.close(descriptor)
         try:
-            descriptor = self._descriptors[which]
-            if descriptor is None:
-                descriptor = os.open(self._paths[which], os.O_RDONLY | os.O_CLOEXEC)
-                self._descriptors[which] = descriptor
+            self._descriptors[which] = descriptor = os.open(self._paths[which], os.O_RDONLY | os.O_CLOEXEC)
             return os.pread(descriptor, 16_384, 0).decode("ascii", "replace")
         except OSError:
             return None
@@ -170,23 +175,27 @@ class CgroupReader:
         return PodCounters(cpu_us, self._memory_bytes(files), os.path.basename(os.path.dirname(path)))
 
     def _cpu_us(self, files: _Files) -> int | None:
+        """CPU time so far. While the directory stands and its file cannot be read, the last figure: a pod
+        that was left out once would count from 0 again."""
         text = files.text(0)
-        if text is None:
-            return None
-        if self._unified:
-            return _field(text, "usage_usec")
-        nanoseconds = text.strip()
-        return int(nanoseconds) // 1000 if nanoseconds.isdecimal() else None
+        if text is not None:
+            if self._unified:
+                found = _field(text, "usage_usec")
+            else:
+                nanoseconds = text.strip()
+                found = int(nanoseconds) // 1000 if nanoseconds.isdecimal() else None
+            files.cpu_us = files.cpu_us if found is None else found
+        return files.cpu_us
 
     def _memory_bytes(self, files: _Files) -> int:
         """The working set: what is charged less the page cache the kernel would drop first."""
         if not self._memory:
             return 0
         current = (files.text(1) or "").strip()
-        if not current.isdecimal():
-            return 0
-        cache = _field(files.text(2) or "", "inactive_file" if self._unified else "total_inactive_file") or 0
-        return max(0, int(current) - cache)
+        if current.isdecimal():
+            cache = _field(files.text(2) or "", "inactive_file" if self._unified else "total_inactive_file") or 0
+            files.memory_bytes = max(0, int(current) - cache)
+        return files.memory_bytes
 
 
 def pod_of_path(path: str) -> str | None:

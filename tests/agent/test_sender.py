@@ -216,7 +216,7 @@ def test_the_wait_that_a_server_asks_for_is_kept(server: Server, outbox: tuple[O
     [
         (b"", True),
         (b"garbage\r\n\r\n", True),
-        (b"HTTP/1.1 200 O", True),
+        (b"HTTP/1.1 20", True),
         (b"HTTP/1.1 999 What\r\nContent-Length: 2\r\n\r\n[]", False),
         (b"HTTP/1.1 500 Oops\r\nRetry-After: soon\r\nContent-Length: 3\r\n\r\n\xff\xfe\x00", False),
     ],

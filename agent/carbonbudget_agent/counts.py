@@ -12,6 +12,8 @@ class Counts:
 
     windows: int = 0
     meter_errors: int = 0
+    pod_errors: int = 0
+    device_errors: int = 0
     sample_ms: int = 0
     checkpoint_errors: int = 0
     outbox_errors: int = 0

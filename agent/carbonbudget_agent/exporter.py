@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TypeVar
 
 from prometheus_client import start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -14,71 +16,123 @@ from carbonbudget_agent.counts import Counts
 from carbonbudget_agent.outbox import Outbox
 from carbonbudget_agent.report import NodeReport
 
-_KEEP_SECONDS = 600  # ended pods stay long enough to be scraped twice
+_KEEP_SECONDS = 600.0  # ended pods stay long enough to be scraped twice
+# A counter whose first sample is not 0 loses that sample in increase(); so a new series stands at 0 for a
+# minute, in which every Prometheus with a usual interval sees it.
+_ZERO_SECONDS = 60.0
+_MAX_PODS = 4_000  # series of pods; a node has at most some hundred pods, the rest have ended
 _JOULE = 1_000_000
+_L = TypeVar("_L", bound=tuple[str, ...])
+
+
+@dataclass(slots=True)
+class _Series:
+    """One counter: its sum, and when it began and was last in a report."""
+
+    began: float
+    last: float
+    energy_uj: int = 0
 
 
 class Exporter(Collector):
-    """Sums closed windows into counters; a pod's series goes some minutes after its last window."""
+    """Sums closed windows into counters; a pod's series goes some minutes after its last window.
 
-    def __init__(self, counts: Counts, outbox: Outbox | None) -> None:
-        self._counts, self._outbox = counts, outbox
+    `now` is a seam for tests: seconds of a steady clock.
+    """
+
+    def __init__(
+        self,
+        counts: Counts,
+        outbox: Outbox | None,
+        now: Callable[[], float] = time.monotonic,
+        max_pods: int = _MAX_PODS,
+    ) -> None:
+        self._counts, self._outbox, self._now, self._max_pods = counts, outbox, now, max_pods
         self._lock = threading.Lock()
-        self._pods: dict[tuple[str, str, str, str], tuple[int, float]] = {}
-        self._node: dict[tuple[str, str, str], int] = {}
+        self._pods: dict[tuple[str, str, str, str], _Series] = {}
+        self._node: dict[tuple[str, str, str], _Series] = {}
+        self._left_out = 0
 
-    def serve(self, address: str, port: int) -> None:
-        """Answer /metrics in a thread. Raises OSError if the port is taken."""
+    def serve(self, address: str, port: int) -> Callable[[], None]:
+        """Answer /metrics in a thread, until what is returned is called. Raises OSError if the port is taken."""
         registry = CollectorRegistry()
         registry.register(self)
-        start_http_server(port, address, registry)
+        server, thread = start_http_server(port, address, registry)
+
+        def stop() -> None:
+            server.shutdown()
+            server.server_close()
+            thread.join()
+
+        return stop
 
     def add(self, report: NodeReport) -> None:
         """One closed window."""
         methods = {domain.name: domain.method for domain in report.domains}
-        now = time.monotonic()
+        now = self._now()
         with self._lock:
             for domain in report.domains:
                 for part in ("idle", "system", "unseen"):
-                    self._count(domain.name, domain.method, part, int(getattr(domain, f"{part}_uj")))
+                    self._count(self._node, (domain.name, domain.method, part), getattr(domain, f"{part}_uj"), now)
             for pod in report.pods:
-                for name in pod.energy_uj.keys() | pod.idle_uj.keys():
+                for name, method in methods.items():
                     energy_uj = pod.energy_uj.get(name, 0) + pod.idle_uj.get(name, 0)
-                    key = (pod.namespace, pod.name, name, methods[name])
-                    self._pods[key] = (self._pods.get(key, (0, now))[0] + energy_uj, now)
-                    self._count(name, methods[name], "pods", energy_uj)
-            self._pods = {k: entry for k, entry in self._pods.items() if now - entry[1] < _KEEP_SECONDS}
+                    key = (pod.namespace, pod.name, name, method)
+                    if energy_uj or key in self._pods:
+                        self._count(self._pods, key, energy_uj, now)
+                        self._count(self._node, (name, method, "pods"), energy_uj, now)
+            self._forget(now)
 
-    def _count(self, domain: str, method: str, part: str, energy_uj: int) -> None:
-        key = (domain, method, part)
-        self._node[key] = self._node.get(key, 0) + energy_uj
+    @staticmethod
+    def _count(table: dict[_L, _Series], key: _L, energy_uj: int, now: float) -> None:
+        series = table.setdefault(key, _Series(now, now))
+        series.energy_uj += energy_uj
+        series.last = now
+
+    def _forget(self, now: float) -> None:
+        """Pods that ended a while ago; and beyond the limit those that ended first."""
+        self._pods = {key: series for key, series in self._pods.items() if now - series.last < _KEEP_SECONDS}
+        too_many = len(self._pods) - self._max_pods
+        if too_many > 0:
+            for key in sorted(self._pods, key=lambda key: self._pods[key].last)[:too_many]:
+                del self._pods[key]
+            self._left_out += too_many
 
     def collect(self) -> Iterator[Metric]:
         """What a scrape reads."""
         pods = CounterMetricFamily(
             "carbonbudget_pod_energy_joules",
-            "Energy of a pod on this node by domain, held idle included.",
+            "Energy of a pod on this node by domain, held idle included; 0 for its first minute.",
             labels=("namespace", "pod", "domain", "method"),
         )
         node = CounterMetricFamily(
             "carbonbudget_node_energy_joules",
-            "Energy of this node by domain and by who bears it: idle, system, unseen, pods.",
+            "Energy of this node by domain and by who bears it: idle, system, unseen, pods; 0 for the first minute.",
             labels=("domain", "method", "part"),
         )
+        now = self._now()
         with self._lock:
-            for labels, (energy_uj, _) in self._pods.items():
-                pods.add_metric(labels, energy_uj / _JOULE)
-            for labels3, energy_uj in self._node.items():
-                node.add_metric(labels3, energy_uj / _JOULE)
+            for family, table in ((pods, self._pods), (node, self._node)):
+                for labels, series in table.items():
+                    new = now - series.began < _ZERO_SECONDS
+                    family.add_metric(labels, 0 if new else series.energy_uj / _JOULE)
+            left_out = self._left_out
         yield pods
         yield node
+        yield CounterMetricFamily(
+            "carbonbudget_agent_pod_series_left_out",
+            "Series of ended pods that were given up early, because there were too many.",
+            value=left_out,
+        )
         yield from self._health()
 
     def _health(self) -> Iterator[Metric]:
         counts = self._counts
         for name, help_text, value in (
             ("windows", "Windows closed.", counts.windows),
-            ("meter_errors", "Readings that failed; their stretch has no energy.", counts.meter_errors),
+            ("meter_errors", "Meter readings that failed or could not be true.", counts.meter_errors),
+            ("pod_errors", "Failures to learn this node's pods; the last list stands.", counts.pod_errors),
+            ("device_errors", "Looks at which it was unclear who holds or uses a GPU.", counts.device_errors),
             ("checkpoint_errors", "Checkpoints that could not be written.", counts.checkpoint_errors),
             ("outbox_errors", "Reports that could not be stored at once.", counts.outbox_errors),
             ("reports_dropped", "Reports dropped because the outbox was full.", counts.dropped),

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 
+from carbonbudget_agent.counts import Counts
 from carbonbudget_agent.devices import NO_POD, Activity, Claim, DeviceUse, Gpu, Instance, device_use, join_claims
 from carbonbudget_agent.meters.gpus import GpuError, Gpus
 from carbonbudget_agent.meters.nvml import domain_of
@@ -19,8 +20,8 @@ _log = logging.getLogger(__name__)
 class Holders:
     """The GPUs' use, at each tick. What cannot be asked now stands as it was; each thing is told once."""
 
-    def __init__(self, gpus: Gpus, resources: PodResources, procfs: Path) -> None:
-        self._gpus, self._resources, self._procfs = gpus, resources, procfs
+    def __init__(self, gpus: Gpus, resources: PodResources, procfs: Path, counts: Counts) -> None:
+        self._gpus, self._resources, self._procfs, self._counts = gpus, resources, procfs, counts
         self._claims: list[Claim] = []
         self._told: set[str] = set()
 
@@ -69,6 +70,7 @@ class Holders:
         return used
 
     def _tell(self, what: str, sentence: str) -> None:
+        self._counts.device_errors += 1
         if what not in self._told:
             _log.warning("%s", sentence)
         self._told.add(what)

@@ -57,7 +57,7 @@ def run(options: argparse.Namespace, on_stop: Callable[[Callable[[], None]], Non
     outbox = None if options.dry_run else Outbox(options.outbox, counts)
     path = Path() if outbox is None else outbox.directory / "checkpoint.json"
     checkpoint = Checkpoint(boot_id, Progress(), {}) if outbox is None else load_checkpoint(path, boot_id)
-    source = _pod_source(options)
+    source = _pod_source(options, counts)
     collector = Collector(
         identity=Identity(options.cluster, options.node_name, boot_id),
         metering=Metering(meters, counts),
@@ -69,7 +69,7 @@ def run(options: argparse.Namespace, on_stop: Callable[[Callable[[], None]], Non
         checkpoint=checkpoint,
         info=_node_info(options, clock),
         counts=counts,
-        holders=_holders(options, meters),
+        holders=_holders(options, meters, counts),
     )
     keeper = None if outbox is None else Keeper(checkpoint, path, outbox, counts)
     sender = None if outbox is None else _sender(options, outbox, counts)
@@ -115,7 +115,7 @@ def _wait(clock: SystemClock, collector: Collector, interval_ms: int) -> bool:
         collector.peek()
 
 
-def _holders(options: argparse.Namespace, meters: list[Meter]) -> Holders | None:
+def _holders(options: argparse.Namespace, meters: list[Meter], counts: Counts) -> Holders | None:
     """Who holds the GPUs; None on a node without any."""
     meter = next((meter for meter in meters if isinstance(meter, NvmlMeter)), None)
     if meter is None:
@@ -123,7 +123,7 @@ def _holders(options: argparse.Namespace, meters: list[Meter]) -> Holders | None
     # Imported here: only a node with GPUs pays for HTTP/2.
     from carbonbudget_agent.pods.resources import PodResources
 
-    return Holders(meter.gpus, PodResources(options.pod_resources_socket), options.procfs)
+    return Holders(meter.gpus, PodResources(options.pod_resources_socket), options.procfs, counts)
 
 
 def _handlers(
@@ -169,14 +169,14 @@ def _api(options: argparse.Namespace) -> Endpoint | None:
     return Endpoint(options.api_url, options.api_token_file, options.api_ca)
 
 
-def _pod_source(options: argparse.Namespace) -> PodSource:
+def _pod_source(options: argparse.Namespace, counts: Counts) -> PodSource:
     if options.pods_file:
-        return FilePods(options.pods_file)
+        return FilePods(options.pods_file, counts)
     if options.kubelet_url:
-        return KubeletPods(Endpoint(options.kubelet_url, options.kubelet_token_file, options.kubelet_ca))
+        return KubeletPods(Endpoint(options.kubelet_url, options.kubelet_token_file, options.kubelet_ca), counts)
     api = _api(options)
     assert api is not None
-    watched = WatchedPods(api, options.node_name)
+    watched = WatchedPods(api, options.node_name, counts)
     if not watched.wait_listed(_FIRST_LIST_SECONDS):
         _log.warning("no list of pods yet; energy of pods without a name is booked as unseen")
     return watched

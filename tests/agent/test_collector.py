@@ -34,7 +34,7 @@ class Agent:
         meter = detect_model(node.procfs).meter
         assert meter is not None
         identity = Identity("default", "node-1", boot_id(node.procfs))
-        pods = FilePods(node.pod_list(UID_A, UID_B))
+        pods = FilePods(node.pod_list(UID_A, UID_B), self.counts)
         self.collector = Collector(
             identity, Metering([meter], self.counts), CgroupReader(node.cgroups), pods, node.procfs, 60, clock,
             checkpoint, NodeInfo, self.counts,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.server
 import json
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from carbonbudget_agent.counts import Counts
 from carbonbudget_agent.http import Endpoint
 from carbonbudget_agent.pods.info import parse_pod, parse_quantity
 from carbonbudget_agent.pods.known import KnownPods
@@ -113,6 +115,7 @@ class Api(http.server.ThreadingHTTPServer):
         self.watches: list[list[dict[str, Any]]] = []
         self.lists = 0
         self.paths: list[str] = []
+        self.answer: tuple[int, bytes] | None = None  # instead of a list
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -120,6 +123,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.server.paths.append(self.path)
+        if self.server.answer is not None and "watch=1" not in self.path:
+            self.send_response(self.server.answer[0])
+            self.end_headers()
+            self.wfile.write(self.server.answer[1])
+            return
         self.send_response(200)
         self.end_headers()
         if "watch=1" not in self.path:
@@ -160,7 +168,7 @@ def event(kind: str, pod: dict[str, Any], version: str) -> dict[str, Any]:
 
 
 def test_the_watch_follows_adds_and_deletes_of_this_node_only(api: Api) -> None:
-    watched = WatchedPods(Endpoint(f"http://127.0.0.1:{api.server_port}", None, None), "node-1")
+    watched = WatchedPods(Endpoint(f"http://127.0.0.1:{api.server_port}", None, None), "node-1", Counts())
     assert watched.wait_listed(10)
     assert set(watched.pods()) == {"u1"}
     api.watches.append([event("ADDED", a_pod("u2"), "6"), event("DELETED", a_pod("u1"), "7")])
@@ -172,7 +180,7 @@ def test_the_watch_follows_adds_and_deletes_of_this_node_only(api: Api) -> None:
 
 
 def test_after_410_gone_it_lists_again(api: Api) -> None:
-    watched = WatchedPods(Endpoint(f"http://127.0.0.1:{api.server_port}", None, None), "node-1")
+    watched = WatchedPods(Endpoint(f"http://127.0.0.1:{api.server_port}", None, None), "node-1", Counts())
     assert watched.wait_listed(10)
     api.items = [a_pod("u3")]
     api.watches.append([{"type": "ERROR", "object": {"code": 410, "message": "too old"}}])
@@ -182,9 +190,73 @@ def test_after_410_gone_it_lists_again(api: Api) -> None:
 
 
 def test_the_kubelets_list_stands_while_it_does_not_answer(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    kubelet = KubeletPods(Endpoint(f"http://127.0.0.1:{api.server_port}", None, None))
+    counts = Counts()
+    kubelet = KubeletPods(Endpoint(f"http://127.0.0.1:{api.server_port}", None, None), counts)
     assert set(kubelet.pods()) == {"u1"}
     assert api.paths == ["/pods"]
     monkeypatch.setattr(kubelet, "_next", 0.0)
     monkeypatch.setattr(kubelet, "_kubelet", Endpoint("http://127.0.0.1:1", None, None))
     assert set(kubelet.pods()) == {"u1"}
+    assert counts.pod_errors == 1
+
+
+BAD_ANSWERS = [
+    (401, b"{}"), (403, b"{}"), (404, b""), (500, b"oops"), (200, b""), (200, b"{"), (200, b"[]"), (200, b"null"),
+    (200, b'{"items": 5}'), (200, b'{"items": [5]}'), (200, b'{"items": [{"metadata": {"uid": 1}}]}'),
+    (200, b'{"items": [], "metadata": null}' + b" " * 70_000), (200, b"\xff\xfe"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("status", "body"), BAD_ANSWERS)
+def test_whatever_a_kubelet_answers_the_last_list_stands_and_it_is_counted_each_time_and_told_once(
+    api: Api, status: int, body: bytes, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    counts = Counts()
+    endpoint = Endpoint(f"http://127.0.0.1:{api.server_port}", None, None)
+    kubelet = KubeletPods(endpoint, counts)
+    kubelet.pods()
+    api.answer = (status, body)
+    for _ in range(3):
+        monkeypatch.setattr(kubelet, "_next", 0.0)
+        assert set(kubelet.pods()) == {"u1"}
+    good = body.startswith(b'{"items": [], "metadata": null}')
+    assert (counts.pod_errors, len(caplog.records)) == ((0, 0) if good else (3, 1))
+
+
+@pytest.mark.parametrize(("status", "body"), BAD_ANSWERS)
+def test_whatever_the_api_server_answers_the_watch_comes_back_when_it_is_well(
+    api: Api, status: int, body: bytes
+) -> None:
+    api.answer = (status, body)
+    counts = Counts()
+    watched = WatchedPods(Endpoint(f"http://127.0.0.1:{api.server_port}", None, None), "node-1", counts)
+    until(lambda: counts.pod_errors > 0)
+    assert watched.pods() == {}
+    api.answer = None
+    until(lambda: "u1" in watched.pods())
+    watched.close()
+
+
+def test_an_answer_without_end_is_cut_off(api: Api) -> None:
+    api.answer = (200, b"x" * 5_000_000)
+    with pytest.raises(OSError, match="larger than 1000 bytes"):
+        Endpoint(f"http://127.0.0.1:{api.server_port}", None, None).get("/pods", max_bytes=1000)
+
+
+def test_a_kubelet_that_is_silent_is_given_up_after_the_timeout() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        endpoint = Endpoint(f"http://127.0.0.1:{listener.getsockname()[1]}", None, None, timeout_s=0.2)
+        counts = Counts()
+        assert KubeletPods(endpoint, counts).pods() == {}
+        assert counts.pod_errors == 1
+
+
+@given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda s: st.lists(s) | st.dictionaries(
+    st.sampled_from(["metadata", "spec", "uid", "name", "namespace", "labels", "containers", "ownerReferences",
+                     "resources", "requests", "cpu", "annotations", "initContainers", "overhead"]), s), max_leaves=30,
+))  # fmt: skip
+def test_any_json_is_a_pod_or_refused(value: object) -> None:
+    try:
+        assert parse_pod(value).uid  # type: ignore[arg-type]
+    except (ValueError, AttributeError):
+        pass

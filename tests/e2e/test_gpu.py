@@ -4,7 +4,7 @@ that a scenario file scripts. Six pods hold devices in five ways; each one's jou
 
 from __future__ import annotations
 
-import json
+import sqlite3
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -90,26 +90,16 @@ def holders(gpu_node: Release, space: str) -> str:
     return space
 
 
-def _exclusive_gpu(release: Release, space: str) -> str:
-    """Which of the two whole GPUs the kubelet gave; it may choose."""
-    claims = _metrics(release, space)["exclusive"]
-    return max(claims, key=lambda uuid: claims[uuid])
-
-
-def _metrics(release: Release, space: str) -> dict[str, dict[str, float]]:
-    """Joules of each pod by GPU, as the GPU agent exports them."""
-    name = release.cluster.kubectl(
-        "-n", AGENTS, "get", "pods", "-l", "app.kubernetes.io/component=agent-gpu", "-o", "name"
-    ).stdout.strip()
-    code = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:9109/metrics').read().decode())"
-    text = release.cluster.kubectl("-n", AGENTS, "exec", name, "--", "python3", "-c", code).stdout
+def _joules(release: Release, space: str) -> dict[str, dict[str, float]]:
+    """What the ledger holds of each pod by GPU, held idle included."""
+    with sqlite3.connect(f"file:{release.volumes}/ledger/ledger.db?mode=ro", uri=True) as ledger:
+        query = """SELECT name, domain, sum(energy_uj + idle_uj) FROM pod_energy JOIN pod ON pod.id = pod_id
+                   WHERE namespace = ? AND domain LIKE 'gpu:%' GROUP BY name, domain"""
+        rows = ledger.execute(query, (space,)).fetchall()
+    ledger.close()
     found: dict[str, dict[str, float]] = {}
-    for line in text.splitlines():
-        if line.startswith("carbonbudget_pod_energy_joules_total{") and f'namespace="{space}"' in line:
-            labels = dict(part.split("=", 1) for part in line[line.index("{") + 1 : line.index("}")].split(","))
-            domain = json.loads(labels["domain"])
-            if domain.startswith("gpu:"):
-                found.setdefault(json.loads(labels["pod"]), {})[domain[4:]] = float(line.split()[-1])
+    for name, domain, energy_uj in rows:
+        found.setdefault(name, {})[domain.removeprefix("gpu:")] = energy_uj / 1e6
     return found
 
 
@@ -117,14 +107,14 @@ def test_each_holder_has_the_energy_of_what_it_holds(gpu_node: Release, holders:
     """Over some windows: the growth of each pod's joules is its watts times the time between."""
 
     def all_seen() -> dict[str, dict[str, float]] | None:
-        found = _metrics(gpu_node, holders)
+        found = _joules(gpu_node, holders)
         return found if found.keys() >= HOLDERS.keys() else None
 
     first = wait_for("every holder to have energy", all_seen, seconds=60)
-    exclusive = _exclusive_gpu(gpu_node, holders)
+    (exclusive,) = first["exclusive"]  # one of two whole GPUs: the kubelet chose
 
     def grown() -> dict[str, dict[str, float]] | None:
-        found = _metrics(gpu_node, holders)
+        found = _joules(gpu_node, holders)
         gained = found["exclusive"][exclusive] - first["exclusive"][exclusive]
         return found if gained > 25 * WATTS[exclusive] else None  # three windows
 

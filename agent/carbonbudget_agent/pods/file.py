@@ -7,6 +7,7 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 
+from carbonbudget_agent.counts import Counts
 from carbonbudget_agent.pods.info import PodInfo, parse_pod
 
 _log = logging.getLogger(__name__)
@@ -15,8 +16,8 @@ _log = logging.getLogger(__name__)
 class FilePods:
     """`--pods-file`."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, counts: Counts) -> None:
+        self._path, self._counts, self._failing = path, counts, False
         self._changed = -1.0
         self._pods: dict[str, PodInfo] = {}
 
@@ -27,9 +28,12 @@ class FilePods:
             if changed != self._changed:
                 items = json.loads(self._path.read_text(encoding="utf-8"))["items"]
                 self._pods = {pod.cgroup_uid: pod for pod in map(parse_pod, items)}
-                self._changed = changed
+                self._changed, self._failing = changed, False
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            _log.warning("pods file %s cannot be used, the last list stands: %s", self._path, error)
+            self._counts.pod_errors += 1
+            if not self._failing:  # once, until it works again
+                _log.warning("pods file %s cannot be used, the last list stands: %s", self._path, error)
+            self._failing = True
         return self._pods
 
     def close(self) -> None:

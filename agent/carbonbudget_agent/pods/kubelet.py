@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping
 from http.client import HTTPException
 
+from carbonbudget_agent.counts import Counts
 from carbonbudget_agent.http import Endpoint
 from carbonbudget_agent.pods.info import PodInfo, parse_pod
 from carbonbudget_agent.pods.known import KnownPods
@@ -19,8 +20,8 @@ _REFRESH_SECONDS = 10.0
 class KubeletPods:
     """`--kubelet-url`: GET /pods with the right nodes/pods, at most every ten seconds."""
 
-    def __init__(self, kubelet: Endpoint) -> None:
-        self._kubelet = kubelet
+    def __init__(self, kubelet: Endpoint, counts: Counts) -> None:
+        self._kubelet, self._counts = kubelet, counts
         self._known = KnownPods()
         self._next = 0.0
         self._failing = False
@@ -35,6 +36,7 @@ class KubeletPods:
                 self._known.replace([parse_pod(item) for item in items or []], now)
                 self._failing = False
             except (OSError, HTTPException, ValueError, KeyError, TypeError, AttributeError) as error:
+                self._counts.pod_errors += 1
                 if not self._failing:  # once, until it works again
                     _log.warning("the kubelet's pods cannot be read, the last list stands: %s", error)
                 self._failing = True

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from http.client import HTTPException
 from urllib.parse import urlencode
 
+from carbonbudget_agent.counts import Counts
 from carbonbudget_agent.http import Endpoint
 from carbonbudget_agent.pods.info import PodInfo, parse_pod
 from carbonbudget_agent.pods.known import KnownPods
@@ -27,8 +28,8 @@ _MAX_BACKOFF_SECONDS = 30.0
 class WatchedPods:
     """The default source inside a cluster."""
 
-    def __init__(self, api: Endpoint, node: str) -> None:
-        self._api, self._node = api, node
+    def __init__(self, api: Endpoint, node: str, counts: Counts) -> None:
+        self._api, self._node, self._counts = api, node, counts
         self._known = KnownPods()
         self._stop = threading.Event()
         self._listed = threading.Event()
@@ -48,16 +49,19 @@ class WatchedPods:
         self._stop.set()
 
     def _run(self) -> None:
-        backoff = 0.5
+        backoff, failing = 0.5, False
         while not self._stop.is_set():
             try:
                 version = self._list()
                 self._listed.set()
-                backoff = 0.5
+                backoff, failing = 0.5, False
                 while not self._stop.is_set():
                     version = self._watch(version)
             except (OSError, HTTPException, ValueError, KeyError, TypeError, AttributeError) as error:
-                _log.warning("watch of this node's pods broke, listing again: %s", error)
+                self._counts.pod_errors += 1
+                if not failing:  # once, until it works again
+                    _log.warning("watch of this node's pods broke, listing again: %s", error)
+                failing = True
                 self._stop.wait(backoff * (0.5 + random.random()))  # noqa: S311 - jitter, not secrecy
                 backoff = min(backoff * 2, _MAX_BACKOFF_SECONDS)
 

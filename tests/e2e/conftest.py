@@ -126,7 +126,7 @@ class Release:
 
     def pod_cpu_us(self, uid: str) -> int:
         """The kernel's own count of a pod's CPU time."""
-        directory = next(_cgroup_directories(uid))
+        directory = next(cgroup_directories(uid))
         usage = directory / "cpuacct.usage"
         if usage.exists():
             return int(usage.read_text()) // 1000
@@ -143,7 +143,7 @@ class Release:
     def kill_agent(self) -> None:
         """SIGKILL the agent's process on its node, and wait until the kubelet has started another."""
         uid = self.uid(AGENTS, "pods", "-l", "app.kubernetes.io/component=agent")
-        directory = next(_cgroup_directories(uid))
+        directory = next(cgroup_directories(uid))
         processes = [int(line) for path in directory.glob("*/cgroup.procs") for line in path.read_text().split()]
         agents = [pid for pid in processes if b"carbonbudget-agent" in Path(f"/proc/{pid}/cmdline").read_bytes()]
         assert len(agents) == 1
@@ -152,7 +152,7 @@ class Release:
         self.wait_ready()
 
 
-def _cgroup_directories(uid: str) -> Iterator[Path]:
+def cgroup_directories(uid: str) -> Iterator[Path]:
     """The pod's directory in the hierarchy that holds CPU time."""
     root = CGROUPS if (CGROUPS / "cgroup.controllers").exists() else CGROUPS / "cpuacct"
     names = {f"pod{uid}", f"pod{uid.replace('-', '_')}.slice"}

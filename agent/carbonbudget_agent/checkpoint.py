@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from carbonbudget_agent.baseline import Baseline
+from carbonbudget_agent.jsons import parse_json
 from carbonbudget_agent.outbox import write_durably
 from carbonbudget_agent.report import NodeReport, ReportError, decode_report, encode_report
 from carbonbudget_agent.sample import Sample, sample_from_json, sample_to_json
@@ -72,7 +73,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
 def load_checkpoint(path: Path, boot_id: str) -> Checkpoint:
     """The stored checkpoint. After another boot its counters mean nothing: reports and baselines stay."""
     try:
-        value = json.loads(path.read_bytes())
+        value = parse_json(path.read_bytes())
         baselines = {name: _baseline(fields) for name, fields in value["baselines"].items()}
         pending = [decode_report(line) for line in value["pending"]]
         if value["boot_id"] != boot_id:

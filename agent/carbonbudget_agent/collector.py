@@ -55,6 +55,7 @@ class Collector:
         )  # fmt: skip
         self._last, self._carry_us = checkpoint.progress.sample, dict(checkpoint.progress.carry_us)
         self._window: Window | None = None
+        self._blind = False
 
     def next_tick_ms(self, interval_ms: int) -> int:
         """When to look next: at the next multiple of the interval, or when the window ends."""
@@ -85,11 +86,12 @@ class Collector:
 
     def peek(self) -> None:
         """Between two ticks: a glance at young pods, which may be gone at the next."""
-        self._cgroups.peek()
+        self._source.expect(self._cgroups.peek())
 
     def _look(self) -> Sample:
         reading = self._cgroups.read()
-        busy_us = reading.busy_us if reading.busy_us is not None else node.busy_us(self._procfs)
+        self._source.expect(reading.pods)
+        busy_us = reading.busy_us if reading.busy_us is not None else self._busy_us()
         steady_ms = self._clock.steady_ms()
         return Sample(
             wall_ms=self._clock.wall_ms(),
@@ -102,6 +104,21 @@ class Collector:
             ended=reading.ended,
             devices={} if self._holders is None else self._holders.devices(self._source.pods()),
         )
+
+    def _busy_us(self) -> int:
+        """The node's busy time, or the last one while it cannot be read. Raises at the first look only."""
+        try:
+            busy_us = node.busy_us(self._procfs)
+        except (OSError, ValueError) as error:
+            if self._last is None:
+                raise
+            self._counts.node_errors += 1
+            if not self._blind:  # once, until it works again
+                _log.error("%s; the node's busy time is booked when it can be read again", error)
+            self._blind = True
+            return self._last.busy_us
+        self._blind = False
+        return busy_us
 
     def _belongs(self, sample: Sample) -> bool:
         window = self._window

@@ -14,6 +14,7 @@ class Counts:
     meter_errors: int = 0
     pod_errors: int = 0
     device_errors: int = 0
+    node_errors: int = 0
     sample_ms: int = 0
     checkpoint_errors: int = 0
     outbox_errors: int = 0

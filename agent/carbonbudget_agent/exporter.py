@@ -132,6 +132,11 @@ class Exporter(Collector):
             ("windows", "Windows closed.", counts.windows),
             ("meter_errors", "Meter readings that failed or could not be true.", counts.meter_errors),
             ("pod_errors", "Failures to learn this node's pods; the last list stands.", counts.pod_errors),
+            (
+                "node_errors",
+                "Looks at which the node's busy time could not be read; the last stands.",
+                counts.node_errors,
+            ),
             ("device_errors", "Looks at which it was unclear who holds or uses a GPU.", counts.device_errors),
             ("checkpoint_errors", "Checkpoints that could not be written.", counts.checkpoint_errors),
             ("outbox_errors", "Reports that could not be stored at once.", counts.outbox_errors),

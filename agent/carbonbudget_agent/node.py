@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 from http.client import HTTPException
 from pathlib import Path
 
 from carbonbudget_agent.http import Endpoint
+from carbonbudget_agent.jsons import parse_json
 from carbonbudget_agent.pods.info import parse_quantity
 from carbonbudget_agent.report import Allocatable, NodeInfo
 
@@ -24,7 +24,7 @@ def memory_bytes(procfs: Path) -> tuple[int, int]:
         for line in (procfs / "meminfo").read_text(encoding="ascii").splitlines():
             key, _, rest = line.partition(":")
             if key in ("MemTotal", "MemAvailable"):
-                values[key] = int(rest.split()[0]) * 1024
+                values[key] = _ticks(rest.split()[0]) * 1024
     except (OSError, ValueError, IndexError):
         return 0, 0
     total = values.get("MemTotal", 0)
@@ -35,11 +35,24 @@ def busy_us(procfs: Path) -> int:
     """CPU time of the whole node that was neither idle nor waiting nor stolen, from /proc/stat.
 
     user, nice, system, irq and softirq; guest time is inside user. Stolen time is another machine's use.
+    Raises OSError, or ValueError for a first line that is not what a kernel writes.
     """
-    with open(procfs / "stat", encoding="ascii") as file:
-        fields = [int(field) for field in file.readline().split()[1:]]
-    user, nice, system, _idle, _iowait, irq, softirq = fields[:7]
+    path = procfs / "stat"
+    try:
+        with open(path, encoding="ascii") as file:
+            name, *fields = file.readline(1024).split()
+        user, nice, system, _idle, _iowait, irq, softirq = map(_ticks, fields[:7])
+    except ValueError:
+        raise ValueError(f"{path}: its first line is not the CPU time of a kernel") from None
+    if name != "cpu":
+        raise ValueError(f"{path}: its first line is not the CPU time of a kernel")
     return (user + nice + system + irq + softirq) * 1_000_000 // os.sysconf("SC_CLK_TCK")
+
+
+def _ticks(field: str) -> int:
+    if not field.isdecimal() or len(field) > 20:  # what 64 bits can hold
+        raise ValueError(field)
+    return int(field)
 
 
 def local_info(procfs: Path) -> NodeInfo:
@@ -61,7 +74,7 @@ def local_info(procfs: Path) -> NodeInfo:
 def cluster_info(api: Endpoint, node: str, local: NodeInfo) -> NodeInfo:
     """`local` completed by the Node object. Raises OSError or ValueError if it cannot be had."""
     try:
-        value = json.loads(api.get(f"/api/v1/nodes/{node}"))
+        value = parse_json(api.get(f"/api/v1/nodes/{node}"))
         labels = value["metadata"].get("labels") or {}
         offered = value.get("status", {}).get("allocatable") or {}
         return NodeInfo(

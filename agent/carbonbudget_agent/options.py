@@ -37,10 +37,7 @@ def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def _add_run(run: argparse.ArgumentParser) -> None:
-    run.add_argument(
-        "--dry-run", action="store_true", default=os.environ.get("CARBONBUDGET_DRY_RUN", "") in ("1", "true"),
-        help="print each node report as one JSON line; keep and send nothing",
-    )  # fmt: skip
+    _switch(run, "--dry-run", "print each node report as one JSON line; keep and send nothing")
     _add(run, "--windows", 0, "stop after this many windows; 0: never", type=int)
     _add(run, "--interval", 5, "seconds between samples, 1 to 30", type=int)
     _add(run, "--window", 60, f"seconds a report covers: {', '.join(map(str, WINDOW_SECONDS))}", type=int)
@@ -49,8 +46,9 @@ def _add_run(run: argparse.ArgumentParser) -> None:
     _add(run, "--cgroup-root", Path("/sys/fs/cgroup"), "root of the cgroup file systems", type=Path)
     _add(run, "--pods-file", None, "a PodList in JSON, instead of asking for pods", type=Path)
     _add(run, "--kubelet-url", "", "ask the kubelet for pods instead of the API server")
-    _add(run, "--kubelet-ca", None, "CA of the kubelet's certificate", type=Path)
+    _add(run, "--kubelet-ca", _existing(Path(_SERVICE_ACCOUNT, "ca.crt")), "CA of the kubelet's certificate", type=Path)
     _add(run, "--kubelet-token-file", Path(_SERVICE_ACCOUNT, "token"), "token for the kubelet", type=Path)
+    _switch(run, "--kubelet-insecure-skip-verify", "send the token to whoever answers there; only for a trial")
     _add(run, "--api-url", _api_url(), "API server to watch this node's pods at")
     _add(run, "--api-ca", _existing(Path(_SERVICE_ACCOUNT, "ca.crt")), "CA of the API server", type=Path)
     _add(run, "--api-token-file", _existing(Path(_SERVICE_ACCOUNT, "token")), "token for it", type=Path)
@@ -69,6 +67,11 @@ def _add(parser: argparse.ArgumentParser, flag: str, default: object, text: str,
     shown = f"; default: {default}" if default not in (None, "") else ""
     # A string default passes through `type` like a given value, so that a bad variable is a usage error.
     parser.add_argument(flag, default=os.environ.get(variable, default), help=text + shown, **more)
+
+
+def _switch(parser: argparse.ArgumentParser, flag: str, text: str) -> None:
+    given = os.environ.get("CARBONBUDGET_" + flag[2:].replace("-", "_").upper(), "") in ("1", "true")
+    parser.add_argument(flag, action="store_true", default=given, help=text)
 
 
 def _check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:

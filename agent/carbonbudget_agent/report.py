@@ -20,6 +20,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from carbonbudget_agent.jsons import parse_json
+
 REPORT_VERSION: Final = 1
 METHODS: Final = ("rapl", "hwmon", "nvml", "model")
 BOUNDARIES: Final = ("package", "board", "wall")
@@ -189,9 +191,7 @@ def encode_report(report: NodeReport) -> str:
 def decode_report(text: str | bytes) -> NodeReport:
     """Parse and check one report; every defect is a `ReportError` of one line."""
     try:
-        value = json.loads(text)
-    except RecursionError:
-        raise ReportError("not JSON: nested too deeply") from None
+        value = parse_json(text)
     except ValueError as error:
         raise ReportError(f"not JSON: {error}") from None
     report = _parse(value)

@@ -24,7 +24,7 @@ from carbonbudget_agent.outbox import Outbox
 from carbonbudget_agent.pods.cgroups import CgroupError, CgroupReader
 from carbonbudget_agent.pods.file import FilePods
 from carbonbudget_agent.pods.info import PodSource
-from carbonbudget_agent.pods.kubelet import KubeletPods
+from carbonbudget_agent.pods.kubelet import TIMEOUT_SECONDS, KubeletPods
 from carbonbudget_agent.pods.watch import WatchedPods
 from carbonbudget_agent.report import NodeInfo, NodeReport, encode_report
 from carbonbudget_agent.sender import Sender
@@ -173,7 +173,11 @@ def _pod_source(options: argparse.Namespace, counts: Counts) -> PodSource:
     if options.pods_file:
         return FilePods(options.pods_file, counts)
     if options.kubelet_url:
-        return KubeletPods(Endpoint(options.kubelet_url, options.kubelet_token_file, options.kubelet_ca), counts)
+        kubelet = Endpoint(
+            options.kubelet_url, options.kubelet_token_file, options.kubelet_ca, TIMEOUT_SECONDS,
+            verify=not options.kubelet_insecure_skip_verify,
+        )  # fmt: skip
+        return KubeletPods(kubelet, counts)
     api = _api(options)
     assert api is not None
     watched = WatchedPods(api, options.node_name, counts)

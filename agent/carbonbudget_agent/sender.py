@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import gzip
 import http.client
-import json
 import logging
 import random
 import ssl
@@ -18,6 +17,7 @@ import zlib
 
 from carbonbudget_agent.counts import Counts
 from carbonbudget_agent.http import Endpoint
+from carbonbudget_agent.jsons import parse_json
 from carbonbudget_agent.outbox import Outbox
 
 _log = logging.getLogger(__name__)
@@ -147,7 +147,7 @@ class Sender:
 def _reason(text: bytes) -> str:
     """The server's one-line reason."""
     try:
-        value = json.loads(text)
+        value = parse_json(text)
         return str(value["reason"])[:300]
     except (ValueError, KeyError, TypeError):
         return text[:120].decode("utf-8", "replace")

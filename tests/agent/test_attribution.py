@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from itertools import pairwise
+from random import Random
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from carbonbudget_agent.attribution import Usage, share_domain, usage_between
 from carbonbudget_agent.meters import DomainEnergy
+from carbonbudget_agent.pods.info import PodInfo
+from carbonbudget_agent.report import NodeInfo, Requests
 from carbonbudget_agent.sample import PodCounters, Sample, sample_from_json, sample_to_json
+from carbonbudget_agent.window import Identity, Window
 
 AMOUNTS = st.integers(0, 10**12)
 USES = st.dictionaries(st.text("abcdef", min_size=1, max_size=3), AMOUNTS, max_size=12)
+# Names are known of some pods only: the others' energy is unseen.
+INFOS = {
+    uid: PodInfo(uid, uid, "team", uid, None, {}, Requests(0, 0, 0)) for uid in ("a", "b", "c", "ab", "abc", "fed")
+}
 DOMAINS = st.sampled_from(["cpu", "dram"])
 
 
@@ -50,6 +59,49 @@ def test_who_uses_more_never_gets_less(measured_uj: int, usage: Usage) -> None:
     for less, more in pairwise(by_use):
         if usage.pods_cpu_us[less] < usage.pods_cpu_us[more]:
             assert pods[less] <= pods[more]
+
+
+@given(DOMAINS, AMOUNTS, AMOUNTS, usages(), st.randoms(use_true_random=False))
+def test_the_order_of_pods_does_not_matter(
+    name: str, measured_uj: int, baseline_uj: int, usage: Usage, random: Random
+) -> None:
+    order = list(usage.pods_cpu_us)
+    random.shuffle(order)
+    mixed = replace(
+        usage,
+        pods_cpu_us={uid: usage.pods_cpu_us[uid] for uid in order},
+        pods_memory_bytes={uid: usage.pods_memory_bytes[uid] for uid in reversed(order)},
+    )
+    assert share_domain(energy(name, measured_uj), baseline_uj, mixed) == share_domain(
+        energy(name, measured_uj), baseline_uj, usage
+    )
+
+
+TICKS = st.lists(st.tuples(DOMAINS, AMOUNTS, AMOUNTS, usages()), min_size=1, max_size=8)
+
+
+def totals(ticks: list[tuple[str, int, int, Usage]], *ends: int) -> Counter[tuple[str, ...]]:
+    """All that is in the reports of windows which end before the ticks `ends`, and of the last one."""
+    found: Counter[tuple[str, ...]] = Counter()
+    for first, end in pairwise((0, *ends, len(ticks))):
+        window = Window(0, 60, 0, 0)
+        for name, measured_uj, baseline_uj, usage in ticks[first:end]:
+            window.add(usage, [share_domain(energy(name, measured_uj), baseline_uj, usage)], INFOS)
+        report = window.close(Identity("default", "node-1", "boot"), NodeInfo(), INFOS)
+        for domain in report.domains:
+            for part in ("measured_uj", "idle_uj", "system_uj", "unseen_uj", "duration_ms"):
+                found[domain.name, part] += getattr(domain, part)
+        for pod in report.pods:
+            found.update({(pod.uid, "cpu_us"): pod.cpu_us, (pod.uid, "duration_ms"): pod.duration_ms})
+            found.update({(pod.uid, name): energy_uj for name, energy_uj in pod.energy_uj.items()})
+    return found
+
+
+@given(TICKS, st.data())
+def test_splitting_a_window_in_two_changes_no_total(
+    ticks: list[tuple[str, int, int, Usage]], data: st.DataObject
+) -> None:
+    assert totals(ticks) == totals(ticks, data.draw(st.integers(0, len(ticks))))
 
 
 def test_dynamic_energy_that_nobodys_use_explains_is_the_systems() -> None:

@@ -17,7 +17,7 @@ from carbonbudget_agent.node import boot_id
 from carbonbudget_agent.outbox import Outbox
 from carbonbudget_agent.pods.cgroups import CgroupReader
 from carbonbudget_agent.pods.file import FilePods
-from carbonbudget_agent.report import NodeInfo, NodeReport, decode_report
+from carbonbudget_agent.report import NodeInfo, NodeReport, check_report, decode_report
 from carbonbudget_agent.window import Identity
 
 START = 1_764_000_000  # a full hour
@@ -266,3 +266,34 @@ def test_a_broken_checkpoint_is_a_fresh_start(node: FakeNode, junk: bytes) -> No
     (node.root / "outbox" / "checkpoint.json").write_bytes(junk)
     agent = Agent(node, FakeClock(START))
     assert agent.tick(60) is not None
+
+
+STAT = "cpu  100 0 100 1000 0 0 0 0 0 0\n"
+
+
+@pytest.mark.parametrize(
+    "junk", ["", "cpu\n", "cpu 1 2\n", "cpu  x 0 100 1000 0 0 0 0 0 0\n", "intr 1 2 3 4 5 6 7 8\n"]
+)
+def test_the_nodes_busy_time_that_cannot_be_read_for_a_while_is_booked_afterwards(
+    node: FakeNode, junk: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    (node.cgroups / "cpuacct" / "cpuacct.usage").unlink()  # as in a nested root: /proc/stat is what is left
+    node.write("proc/stat", STAT)
+    agent = Agent(node, FakeClock(START))
+    node.write("proc/stat", junk)
+    for _ in range(3):
+        agent.tick(5)
+    assert (agent.counts.node_errors, len(caplog.records)) == (3, 1)
+    node.write("proc/stat", "cpu  700 0 100 1000 0 0 0 0 0 0\n")  # six seconds of two threads' time
+    report = agent.tick(45)
+    assert report is not None
+    (domain,) = report.domains
+    assert domain.measured_uj > domain.idle_uj
+    check_report(report)
+
+
+def test_a_node_whose_busy_time_cannot_be_read_at_the_start_is_told_in_a_sentence(node: FakeNode) -> None:
+    (node.cgroups / "cpuacct" / "cpuacct.usage").unlink()
+    node.write("proc/stat", "garbage\n")
+    with pytest.raises(ValueError, match="stat: its first line is not the CPU time of a kernel"):
+        Agent(node, FakeClock(START))

@@ -191,33 +191,63 @@ def test_after_410_gone_it_lists_again(api: Api) -> None:
 
 def test_the_kubelets_list_stands_while_it_does_not_answer(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     counts = Counts()
-    kubelet = KubeletPods(Endpoint(f"http://127.0.0.1:{api.server_port}", None, None), counts)
+    clock = Clock()
+    kubelet = KubeletPods(Endpoint(f"http://127.0.0.1:{api.server_port}", None, None), counts, clock)
     assert set(kubelet.pods()) == {"u1"}
     assert api.paths == ["/pods"]
-    monkeypatch.setattr(kubelet, "_next", 0.0)
+    clock.seconds += 10
     monkeypatch.setattr(kubelet, "_kubelet", Endpoint("http://127.0.0.1:1", None, None))
     assert set(kubelet.pods()) == {"u1"}
     assert counts.pod_errors == 1
+
+
+def test_a_pod_that_the_kubelet_has_not_told_yet_is_asked_for_at_once_and_only_once(api: Api) -> None:
+    clock = Clock()
+    kubelet = KubeletPods(Endpoint(f"http://127.0.0.1:{api.server_port}", None, None), Counts(), clock)
+    kubelet.pods()
+    api.items.append(a_pod("u2"))
+    clock.seconds += 1
+    kubelet.expect(["u1"])
+    assert len(api.paths) == 1
+    kubelet.expect(["u1", "u2"])
+    assert set(kubelet.pods()) == {"u1", "u2"}
+    kubelet.expect(["stranger"])  # within the second: it waits for the next look
+    assert len(api.paths) == 2
+    for _ in range(5):  # a cgroup that belongs to no pod the kubelet knows
+        clock.seconds += 1
+        kubelet.expect(["u1", "u2", "stranger"])
+    assert len(api.paths) == 3
+
+
+class Clock:
+    """Seconds that the test turns."""
+
+    seconds = 1000.0
+
+    def __call__(self) -> float:
+        return self.seconds
 
 
 BAD_ANSWERS = [
     (401, b"{}"), (403, b"{}"), (404, b""), (500, b"oops"), (200, b""), (200, b"{"), (200, b"[]"), (200, b"null"),
     (200, b'{"items": 5}'), (200, b'{"items": [5]}'), (200, b'{"items": [{"metadata": {"uid": 1}}]}'),
     (200, b'{"items": [], "metadata": null}' + b" " * 70_000), (200, b"\xff\xfe"),
+    (200, b"[" * 100_000),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("status", "body"), BAD_ANSWERS)
 def test_whatever_a_kubelet_answers_the_last_list_stands_and_it_is_counted_each_time_and_told_once(
-    api: Api, status: int, body: bytes, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    api: Api, status: int, body: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     counts = Counts()
     endpoint = Endpoint(f"http://127.0.0.1:{api.server_port}", None, None)
-    kubelet = KubeletPods(endpoint, counts)
+    clock = Clock()
+    kubelet = KubeletPods(endpoint, counts, clock)
     kubelet.pods()
     api.answer = (status, body)
     for _ in range(3):
-        monkeypatch.setattr(kubelet, "_next", 0.0)
+        clock.seconds += 10
         assert set(kubelet.pods()) == {"u1"}
     good = body.startswith(b'{"items": [], "metadata": null}')
     assert (counts.pod_errors, len(caplog.records)) == ((0, 0) if good else (3, 1))

@@ -143,3 +143,13 @@ def test_the_order_of_claims_does_not_matter(
     random.shuffle(mixed)
     one, other = (shares(gpu, order, activity, energy_uj, idle_uj) for order in (claims, mixed))
     assert (one.pods_uj, one.pods_idle_uj, one.idle_uj) == (other.pods_uj, other.pods_idle_uj, other.idle_uj)
+
+
+@given(st.dictionaries(st.sampled_from(["uid-a", "uid-b"]), st.integers(1, 10**6), min_size=2), AMOUNT, AMOUNT)
+def test_who_works_more_on_a_shared_gpu_never_gets_less_of_its_dynamic_energy(
+    work: dict[str, int], energy_uj: int, idle_uj: int
+) -> None:
+    claims = [Claim("team", name, f"{GPU_A}::{n}") for n, name in enumerate("ab")]
+    found = shares(PLAIN, claims, Activity(500, pods=work), energy_uj, idle_uj).pods_uj
+    less, more = sorted(work, key=lambda uid: work[uid])
+    assert work[less] == work[more] or found[less] <= found[more]

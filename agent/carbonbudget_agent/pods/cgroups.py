@@ -117,13 +117,19 @@ class CgroupReader:
         self._peeked = {}
         return Reading(self._cpu_us(self._top), parents, pods, ended)
 
-    def peek(self) -> None:
-        """Between two readings: remember what young pods have used, because they may be gone at the next."""
+    def peek(self) -> list[str]:
+        """Between two readings: remember what young pods have used, because they may be gone at the next.
+
+        Their uids.
+        """
+        young: list[str] = []
         for path, files in self._pods_below(self._slices):
             if files.reads < _YOUNG_READS:
                 cpu_us = self._cpu_us(files)
                 if cpu_us is not None:
+                    young.append(files.uid)
                     self._peeked[files.uid] = PodCounters(cpu_us, 0, os.path.basename(os.path.dirname(path)))
+        return young
 
     def close(self) -> None:
         """Close all held files."""
@@ -182,8 +188,8 @@ class CgroupReader:
             if self._unified:
                 found = _field(text, "usage_usec")
             else:
-                nanoseconds = text.strip()
-                found = int(nanoseconds) // 1000 if nanoseconds.isdecimal() else None
+                nanoseconds = _number(text)
+                found = None if nanoseconds is None else nanoseconds // 1000
             files.cpu_us = files.cpu_us if found is None else found
         return files.cpu_us
 
@@ -191,10 +197,10 @@ class CgroupReader:
         """The working set: what is charged less the page cache the kernel would drop first."""
         if not self._memory:
             return 0
-        current = (files.text(1) or "").strip()
-        if current.isdecimal():
+        current = _number(files.text(1) or "")
+        if current is not None:
             cache = _field(files.text(2) or "", "inactive_file" if self._unified else "total_inactive_file") or 0
-            files.memory_bytes = max(0, int(current) - cache)
+            files.memory_bytes = max(0, current - cache)
         return files.memory_bytes
 
 
@@ -230,5 +236,10 @@ def _field(text: str, name: str) -> int | None:
     at = 0 if text.startswith(name + " ") else text.find(f"\n{name} ") + 1
     if at == 0 and not text.startswith(name + " "):
         return None
-    value = text[at + len(name) + 1 :].partition("\n")[0].strip()
-    return int(value) if value.isdecimal() else None
+    return _number(text[at + len(name) + 1 :].partition("\n")[0])
+
+
+def _number(text: str) -> int | None:
+    """A counter of at most 64 bits; None for anything else."""
+    digits = text.strip()
+    return int(digits) if digits.isdecimal() and len(digits) <= 20 else None

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from carbonbudget_agent.counts import Counts
+from carbonbudget_agent.jsons import parse_json
 from carbonbudget_agent.pods.info import PodInfo, parse_pod
 
 _log = logging.getLogger(__name__)
@@ -26,7 +26,7 @@ class FilePods:
         try:
             changed = self._path.stat().st_mtime
             if changed != self._changed:
-                items = json.loads(self._path.read_text(encoding="utf-8"))["items"]
+                items = parse_json(self._path.read_text(encoding="utf-8"))["items"]
                 self._pods = {pod.cgroup_uid: pod for pod in map(parse_pod, items)}
                 self._changed, self._failing = changed, False
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -35,6 +35,9 @@ class FilePods:
                 _log.warning("pods file %s cannot be used, the last list stands: %s", self._path, error)
             self._failing = True
         return self._pods
+
+    def expect(self, uids: Collection[str]) -> None:
+        """The file is looked at each time anyway."""
 
     def close(self) -> None:
         """Nothing runs in the background."""

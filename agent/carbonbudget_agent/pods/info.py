@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Protocol
@@ -50,6 +50,9 @@ class PodSource(Protocol):
 
     def pods(self) -> Mapping[str, PodInfo]:
         """Pods by the uid of their cgroup, those that ended a short while ago included."""
+
+    def expect(self, uids: Collection[str]) -> None:
+        """These pods were just seen in the cgroups: a source that asks now and then asks for unknown ones sooner."""
 
     def close(self) -> None:
         """End whatever runs in the background."""

@@ -6,17 +6,17 @@ lost watch is taken up with backoff and jitter. It recovers from an API server t
 
 from __future__ import annotations
 
-import json
 import logging
 import random
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from http.client import HTTPException
 from urllib.parse import urlencode
 
 from carbonbudget_agent.counts import Counts
 from carbonbudget_agent.http import Endpoint
+from carbonbudget_agent.jsons import parse_json
 from carbonbudget_agent.pods.info import PodInfo, parse_pod
 from carbonbudget_agent.pods.known import KnownPods
 
@@ -44,6 +44,9 @@ class WatchedPods:
         """Whether the first list is complete, waiting at most `seconds` for it."""
         return self._listed.wait(seconds)
 
+    def expect(self, uids: Collection[str]) -> None:
+        """The watch tells of a pod before its cgroup is made."""
+
     def close(self) -> None:
         """Tell the thread to end; it is a daemon and holds nothing that must be saved."""
         self._stop.set()
@@ -69,7 +72,7 @@ class WatchedPods:
         return "/api/v1/pods?" + urlencode({"fieldSelector": f"spec.nodeName={self._node}"} | query)
 
     def _list(self) -> str:
-        answer = json.loads(self._api.get(self._path(resourceVersion="0")))
+        answer = parse_json(self._api.get(self._path(resourceVersion="0")))
         self._known.replace((parse_pod(item) for item in answer["items"]), time.monotonic())
         return str(answer["metadata"]["resourceVersion"])
 
@@ -86,7 +89,7 @@ class WatchedPods:
             if response.status != 200:
                 raise OSError(f"the API server answered {response.status} {response.reason}")
             for line in _lines(response):
-                event = json.loads(line)
+                event = parse_json(line)
                 self._apply(event["type"], event["object"])
                 version = str(event["object"]["metadata"]["resourceVersion"])
                 if self._stop.is_set():

@@ -1,0 +1,102 @@
+"""Who works on a shared GPU: the real pynvml on the stub, a gRPC kubelet, and /proc of the host or without it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+import pytest
+from tests.agent.node import UID_A, UID_B
+from tests.gpu.driver import GPU_A, GPU_B, Driver
+from tests.gpu.kubelet import Kubelet
+from tests.gpu.wire import pod_resources
+
+from carbonbudget_agent.counts import Counts
+from carbonbudget_agent.devices import NO_POD, UNKNOWN_POD, DeviceUse
+from carbonbudget_agent.holders import Holders
+from carbonbudget_agent.meters.gpus import Gpus
+from carbonbudget_agent.pods.info import PodInfo
+from carbonbudget_agent.pods.resources import PodResources
+from carbonbudget_agent.report import Requests
+
+PODS = {uid: PodInfo(uid, uid, "team", name, None, {}, Requests(0, 0, 0)) for uid, name in ((UID_A, "a"), (UID_B, "b"))}
+
+
+@pytest.fixture
+def kubelet(tmp_path: Path) -> Iterator[Kubelet]:
+    made = Kubelet(tmp_path / "kubelet.sock")
+    made.answer = lambda _: pod_resources(("team", "a", [f"{GPU_A}::0"]), ("team", "b", [f"{GPU_A}::1"]))
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def look(driver: Driver, kubelet: Kubelet, tmp_path: Path) -> Iterator[tuple[Holders, Counts]]:
+    driver.gpu(0, GPU_A, energy_mj=1_000, busy=60, processes="101:30:100,102:10:100")
+    counts, resources = Counts(), PodResources(kubelet.path)
+    yield Holders(Gpus(lambda: 1000.0), resources, tmp_path / "proc", counts), counts
+    resources.close()
+
+
+def process(tmp_path: Path, pid: int, cgroup: str) -> None:
+    path = tmp_path / "proc" / str(pid) / "cgroup"
+    path.parent.mkdir(parents=True)
+    path.write_text(f"0::{cgroup}\n")
+
+
+def test_with_the_hosts_pids_each_pod_counts_what_its_processes_ran(
+    look: tuple[Holders, Counts], tmp_path: Path
+) -> None:
+    holders, counts = look
+    process(tmp_path, 101, f"/kubepods/besteffort/pod{UID_A}/0123")
+    process(tmp_path, 102, f"/kubepods.slice/kubepods-pod{UID_B.replace('-', '_')}.slice/cri-containerd-0123.scope")
+    assert holders.devices(PODS) == {f"gpu:{GPU_A}": DeviceUse(2, {UID_A: 1, UID_B: 1}, {UID_A: 30, UID_B: 10}, 600)}
+    assert counts.device_errors == 0
+
+
+def test_a_process_of_the_host_on_a_shared_gpu_is_the_systems(look: tuple[Holders, Counts], tmp_path: Path) -> None:
+    process(tmp_path, 101, f"/kubepods/besteffort/pod{UID_A}/0123")
+    process(tmp_path, 102, "/system.slice/display-manager.service")
+    (use,) = look[0].devices(PODS).values()
+    assert use.active == {UID_A: 30, NO_POD: 10}
+
+
+def test_without_the_hosts_pids_a_shared_gpu_goes_by_claims_and_that_is_told_once(
+    look: tuple[Holders, Counts], driver: Driver, caplog: pytest.LogCaptureFixture
+) -> None:
+    holders, counts = look
+    for stamp in (200, 300, 400):
+        driver.set(0, processes=f"101:30:{stamp},102:10:{stamp}")
+        (use,) = holders.devices(PODS).values()
+        assert (use.held, use.active) == ({UID_A: 1, UID_B: 1}, {})
+    assert counts.device_errors == 3
+    assert ["hostPID" in record.message for record in caplog.records] == [True]
+
+
+def test_while_the_kubelet_does_not_answer_the_last_holders_stand(
+    look: tuple[Holders, Counts], kubelet: Kubelet, caplog: pytest.LogCaptureFixture
+) -> None:
+    holders, counts = look
+    (before,) = holders.devices(PODS).values()
+
+    def refuse(context: grpc.ServicerContext) -> bytes:
+        context.abort(grpc.StatusCode.UNAVAILABLE, "restarting")
+        raise AssertionError
+
+    kubelet.answer = refuse
+    told = len(caplog.records)
+    for _ in range(2):
+        (use,) = holders.devices(PODS).values()
+        assert use.held == before.held
+    assert len([record for record in caplog.records[told:] if "stands as it was" in record.message]) == 1
+    assert counts.device_errors >= 2
+
+
+def test_a_holder_without_a_name_and_a_device_without_a_gpu_are_told(
+    look: tuple[Holders, Counts], kubelet: Kubelet, caplog: pytest.LogCaptureFixture
+) -> None:
+    kubelet.answer = lambda _: pod_resources(("team", "gone", [GPU_A]), ("team", "a", [GPU_B]))
+    (use,) = look[0].devices(PODS).values()
+    assert use.held == {UNKNOWN_POD: 1}
+    assert f"device {GPU_B} is held by a pod and is no GPU that the driver lists" in caplog.text

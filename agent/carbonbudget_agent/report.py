@@ -194,6 +194,11 @@ def decode_report(text: str | bytes) -> NodeReport:
         value = parse_json(text)
     except ValueError as error:
         raise ReportError(f"not JSON: {error}") from None
+    return report_of_json(value)
+
+
+def report_of_json(value: object) -> NodeReport:
+    """The report that a JSON value is; every defect is a `ReportError` of one line."""
     report = _parse(value)
     check_report(report)
     return report

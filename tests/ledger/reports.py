@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from carbonbudget_agent.report import Allocatable, Domain, NodeInfo, NodeReport, PodUsage, Requests
+from carbonbudget_agent.report import Allocatable, Domain, NodeInfo, NodeReport, PodUsage, Requests, encode_report
+from carbonbudget_operator.ingest.checks import parse
+from carbonbudget_operator.ledger.book import Arrival, Booked, Booker
 
 HOUR = 1_764_000_000
 
@@ -25,3 +27,13 @@ def a_report(
     )  # fmt: skip
     info = NodeInfo(threads=2, allocatable=Allocatable(2000, 10**9, 0))
     return NodeReport("default", node, "boot", start, start + 60, (domain,), usages, info, part, since)
+
+
+def arrival(report: NodeReport) -> Arrival:
+    """A report as it comes in by the network."""
+    return parse(encode_report(report).encode())
+
+
+def book(booker: Booker, *reports: NodeReport) -> list[Booked]:
+    """Book a batch."""
+    return booker.book([arrival(report) for report in reports])

@@ -16,7 +16,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.ledger.reports import HOUR, a_report
+from tests.ledger.reports import HOUR, a_report, arrival, book
 
 from carbonbudget_agent.report import NodeReport, Requests, encode_report
 from carbonbudget_operator.ledger import schema
@@ -56,8 +56,9 @@ def checked(engine: sa.Engine) -> CheckResult:
 
 
 def test_a_window_becomes_facts(engine: sa.Engine) -> None:
-    fates, hours = Booker(engine).book([a_report()])
-    assert (fates, hours) == ([Booked.STORED], {HOUR})
+    assert book(Booker(engine), a_report()) == [Booked.STORED]
+    with engine.connect() as connection:
+        assert hours_with_facts(connection, 0, 2**40) == {HOUR: 1}
     (item,) = slices(engine)
     assert (item.node.name, item.start, item.end, item.node.cpu_millicores) == ("node-1", HOUR, HOUR + 60, 2000)
     domain = item.domains["cpu"]
@@ -80,13 +81,13 @@ def test_a_window_becomes_facts(engine: sa.Engine) -> None:
 def test_what_comes_twice_counts_once_and_with_other_content_it_is_a_conflict(engine: sa.Engine) -> None:
     booker = Booker(engine)
     other = a_report(pods={"pod-1": 301})
-    assert booker.book([a_report(), a_report(), other])[0] == [Booked.STORED, Booked.DUPLICATE, Booked.CONFLICT]
-    assert Booker(engine).book([a_report(), other])[0] == [Booked.DUPLICATE, Booked.CONFLICT]
+    assert book(booker, a_report(), a_report(), other) == [Booked.STORED, Booked.DUPLICATE, Booked.CONFLICT]
+    assert book(Booker(engine), a_report(), other) == [Booked.DUPLICATE, Booked.CONFLICT]
     assert total_uj(engine) == 1000
 
 
 def test_parts_of_a_window_are_both_booked(engine: sa.Engine) -> None:
-    Booker(engine).book([a_report(part=0), a_report(part=1)])
+    book(Booker(engine), a_report(part=0), a_report(part=1))
     assert total_uj(engine) == 2000
 
 
@@ -99,7 +100,7 @@ def test_the_order_of_arrival_does_not_matter(tmp_path: Path) -> None:
         if name == "shuffled":
             random.Random(7).shuffle(reports)
         for start in range(0, len(reports), 17):
-            Booker(engine).book(reports[start : start + 17])
+            book(Booker(engine), *reports[start : start + 17])
         ledgers.append(
             {(s.node.name, s.start): (s.domains, sorted(s.pods, key=lambda p: p.uid)) for s in slices(engine)}
         )
@@ -122,7 +123,7 @@ def test_a_report_after_a_gap_is_spread_over_its_hours_exactly(gaps: list[tuple[
         a_report(start, f"node-{i}", {"p": energy}, since=start - gap_s, idle_uj=idle)
         for i, (gap_s, energy, idle) in enumerate(gaps)
     ]
-    Booker(engine).book(reports)
+    book(Booker(engine), *reports)
     assert checked(engine).defects == []
     found = slices(engine)
     for report, (gap_s, energy, _) in zip(reports, gaps, strict=True):
@@ -135,7 +136,7 @@ def test_a_report_after_a_gap_is_spread_over_its_hours_exactly(gaps: list[tuple[
 
 def test_labels_that_change_leave_former_facts_as_they_were(engine: sa.Engine) -> None:
     booker = Booker(engine)
-    booker.book([a_report(labels={"team": "a"}), a_report(HOUR + 60, labels={"team": "b"})])
+    book(booker, a_report(labels={"team": "a"}), a_report(HOUR + 60, labels={"team": "b"}))
     (item,) = slices(engine)
     assert sorted(pod.labels["team"] for pod in item.pods) == ["a", "b"]
 
@@ -144,7 +145,7 @@ def test_a_cut_splits_what_comes_after_it(engine: sa.Engine) -> None:
     writer = Writer(engine)
     writer.add_cuts([HOUR + 90, HOUR + 3600, HOUR - 5], now=HOUR + 80)
     writer.close()
-    Booker(engine).book([a_report(HOUR + 60 * i) for i in range(4)])
+    book(Booker(engine), *(a_report(HOUR + 60 * i) for i in range(4)))
     assert [(item.start, item.end, item.domains["cpu"].measured_uj) for item in slices(engine)] == [
         (HOUR, HOUR + 90, 2000),  # the windows that start before the cut
         (HOUR + 90, HOUR + 240, 2000),  # open still: as far as the node has reported
@@ -167,14 +168,14 @@ async def test_a_report_that_the_database_cannot_take_harms_no_other(engine: sa.
     writer = Writer(engine)
     with writer._lock:  # so that all three wait and make one batch
         answers = [
-            asyncio.ensure_future(writer.book(report))
+            asyncio.ensure_future(writer.book(arrival(report)))
             for report in (a_report(), replace(poison, pods=pods), a_report(node="node-3"))
         ]
         await asyncio.sleep(0)
     done = await asyncio.gather(*answers, return_exceptions=True)
     assert [done[0], done[2]] == [Booked.STORED, Booked.STORED]
     assert isinstance(done[1], LedgerError)
-    assert await writer.book(a_report(HOUR + 60)) is Booked.STORED
+    assert await writer.book(arrival(a_report(HOUR + 60))) is Booked.STORED
     writer.close()
 
 
@@ -191,7 +192,7 @@ def test_slices_tile_time(cuts: list[int], start: int, length: int) -> None:
 
 
 def test_check_finds_what_does_not_add_up(engine: sa.Engine, tmp_path: Path) -> None:
-    Booker(engine).book([a_report()])
+    book(Booker(engine), a_report())
     assert (checked(engine).windows, checked(engine).defects) == (1, [])
     ledger = sqlite3.connect(tmp_path / "ledger.db")
     ledger.execute("UPDATE pod_energy SET energy_uj = energy_uj + 1")
@@ -230,23 +231,23 @@ async def test_a_database_that_refuses_stores_nothing_and_is_tried_again(engine:
             sa.text("CREATE TRIGGER full BEFORE INSERT ON pod_energy BEGIN SELECT RAISE(ABORT, 'disk full'); END")
         )
     with pytest.raises(LedgerError, match="the ledger cannot store: disk full"):
-        await writer.book(a_report())
+        await writer.book(arrival(a_report()))
     assert slices(engine) == []
     with engine.begin() as connection:
         connection.execute(sa.text("DROP TRIGGER full"))
-    assert await writer.book(a_report()) is Booked.STORED
+    assert await writer.book(arrival(a_report())) is Booked.STORED
     writer.close()
 
 
 KILLED = """
 import sys
-from carbonbudget_agent.report import decode_report
+from carbonbudget_operator.ingest.checks import parse
 from carbonbudget_operator.ledger.book import Booker
 from carbonbudget_operator.ledger.store import open_ledger
 booker = Booker(open_ledger(sys.argv[1]))
 print("ready", flush=True)
 for line in sys.stdin:
-    booker.book([decode_report(line)])
+    booker.book([parse(line)])
     print("stored", flush=True)
 """
 
@@ -273,5 +274,5 @@ def test_a_writer_killed_at_any_moment_leaves_whole_commits_and_a_resend_counts_
     stored = total_uj(engine)
     assert stored >= 1000 * kill_after
     assert stored % 1000 == 0
-    Booker(engine).book(reports)
+    book(Booker(engine), *reports)
     assert total_uj(engine) == 20_000

@@ -110,7 +110,7 @@ async def a_face(path: Path) -> AsyncIterator[Face]:
         kube = KubeClient.connect(Credentials(str(server.make_url("")).rstrip("/"), lambda: ""))
         access, writer, registry = Access(kube, "carbonbudget-server"), Writer(engine), CollectorRegistry()
         carbon = Carbon(zone="WORLD", pue=1.0)
-        queries = Queries(engine, "default", carbon, revision=lambda h: (writer.hour_revisions[h], writer.cut_revision))
+        queries = Queries(engine, "default", carbon)
         registry.register(ServerMetrics(writer, queries))
         receiver = Receiver(access, writer, "default", AGENT, MAX, 20_000, registry, now=lambda: clock[0])
         rest = make_app(receiver, access, writer, queries, registry, MAX, now=lambda: clock[0])

@@ -89,9 +89,9 @@ def import_reports(
                 if not line.strip():
                     continue
                 try:
-                    report = parse(line)
-                    check_report(report, settings.cluster, settings.server.max_node_watts, int(time.time()))
-                    (fate,), _ = booker.book([report])
+                    arrival = parse(line)
+                    check_report(arrival.report, settings.cluster, settings.server.max_node_watts, int(time.time()))
+                    (fate,) = booker.book([arrival])
                     if fate is Booked.CONFLICT:
                         raise Refusal(409, "conflict", "the window is stored with other content")
                     counts[fate.value] += 1

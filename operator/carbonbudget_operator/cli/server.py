@@ -69,12 +69,7 @@ async def _run(settings: Settings) -> None:
     registry = CollectorRegistry()
     writer = Writer(engine)
     access = Access(client, server.audience)
-    queries = Queries(
-        engine,
-        settings.cluster,
-        settings.carbon,
-        revision=lambda hour: (writer.hour_revisions[hour], writer.cut_revision),
-    )
+    queries = Queries(engine, settings.cluster, settings.carbon)
     registry.register(ServerMetrics(writer, queries))
     receiver = Receiver(
         access,

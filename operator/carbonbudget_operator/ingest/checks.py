@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
-from carbonbudget_agent.report import NodeReport, ReportError, decode_report
+from hashlib import blake2b
+
+import orjson
+
+from carbonbudget_agent.report import NodeReport, ReportError, report_of_json
 from carbonbudget_operator.ingest.refusal import Refusal
+from carbonbudget_operator.ledger.book import Arrival
 
 _FUTURE_SECONDS = 30
 _OLDEST_SECONDS = 35 * 86_400
 _MAX_STORED = 2**62  # a database's integer, with room to add
 
 
-def parse(text: bytes) -> NodeReport:
+def parse(text: bytes) -> Arrival:
     """The report, whole and conserving. Raises Refusal 400 with the sentence that says what is wrong."""
     try:
-        return decode_report(text)
+        value = orjson.loads(text)
+        report = report_of_json(value)
+    except orjson.JSONDecodeError as error:
+        raise Refusal(400, "malformed", f"not JSON: {error}") from None
     except ReportError as error:
         raise Refusal(400, "malformed", str(error)) from None
+    # Of what it says, not of how it is written: order of keys and white space are no other content.
+    content = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    return Arrival(report, blake2b(content, digest_size=8).digest())
 
 
 def check(report: NodeReport, cluster: str, max_node_watts: int, now: int) -> None:

@@ -13,7 +13,7 @@ from carbonbudget_operator.ingest import checks
 from carbonbudget_operator.ingest.body import unpack
 from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.kube.access import Access, Caller, Unauthenticated, Unavailable
-from carbonbudget_operator.ledger.book import Booked
+from carbonbudget_operator.ledger.book import Arrival, Booked
 from carbonbudget_operator.ledger.store import LedgerError
 from carbonbudget_operator.ledger.writer import LedgerBusy, Writer
 
@@ -54,10 +54,11 @@ class Receiver:
         try:
             caller = await self._caller(token)
             sender = caller.node or caller.user
-            report = checks.parse(unpack(body, encoding, self._max_report_bytes))
+            arrival = checks.parse(unpack(body, encoding, self._max_report_bytes))
+            report = arrival.report
             self._check_sender(caller, report)
             checks.check(report, self._cluster, self._max_node_watts, int(self._now()))
-            fate = await self._book(report)
+            fate = await self._book(arrival)
         except Refusal as refusal:
             self._refused.labels(refusal.kind).inc()
             self._tell(sender, refusal)
@@ -82,9 +83,10 @@ class Receiver:
             bound = f"bound to node {caller.node!r}" if caller.node else "bound to no node"
             raise Refusal(403, "node", f"the token is {bound}, the report is of node {report.node!r}")
 
-    async def _book(self, report: NodeReport) -> str:
+    async def _book(self, arrival: Arrival) -> str:
+        report = arrival.report
         try:
-            fate = await self._writer.book(report)
+            fate = await self._writer.book(arrival)
         except LedgerBusy as error:
             raise Refusal(503, "busy", str(error), 2) from None
         except LedgerError as error:

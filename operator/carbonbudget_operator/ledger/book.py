@@ -1,23 +1,29 @@
-"""Booking: node reports become facts, once each, in one transaction for a batch."""
+"""Booking: node reports become facts, once each, in one transaction for a batch.
+
+Several servers may book at once on PostgreSQL: a node's hour is locked while a batch holds it, so that no
+window is taken by two of them, and rows are always touched in one order, so that none waits for the other.
+"""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from hashlib import blake2b
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
-from carbonbudget_agent.exact import share_out
-from carbonbudget_agent.report import Domain, NodeReport, PodUsage, encode_report
+from carbonbudget_agent.report import NodeReport
 from carbonbudget_operator.ledger import schema
+from carbonbudget_operator.ledger.ids import Ids
+from carbonbudget_operator.ledger.rows import Rows, chunks
 from carbonbudget_operator.ledger.slices import HOUR, slice_start, spread
+from carbonbudget_operator.ledger.sums import Batch, Sums
 
 _DIGEST = 8
 _ENTRY = 2 * _DIGEST
+# One number for all servers: those that book hold it together, one that cuts slices holds it alone.
+_CUTS_LOCK = 0x6362_0001
 
 
 class Booked(Enum):
@@ -28,261 +34,176 @@ class Booked(Enum):
     CONFLICT = "conflict"
 
 
-@dataclass(slots=True)
-class _Batch:
-    """Sums of one transaction, by primary key."""
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A report that was checked, and the digest that tells whether another one says the same."""
 
-    node_facts: dict[tuple[object, ...], list[int]] = field(default_factory=dict)
-    pod_facts: dict[tuple[object, ...], list[int]] = field(default_factory=dict)
-    pod_energy: dict[tuple[object, ...], list[int]] = field(default_factory=dict)
-    windows: dict[tuple[int, int], bytes] = field(default_factory=dict)
-    latest: dict[int, NodeReport] = field(default_factory=dict)
-    first_since: dict[int, int] = field(default_factory=dict)
-    touched_hours: set[int] = field(default_factory=set)
+    report: NodeReport
+    digest: bytes
+
+
+@dataclass(slots=True)
+class _Windows:
+    """Which windows of a node's hour are in: key and content digest of each, and whether some are new."""
+
+    entries: bytes
+    changed: bool = False
+
+    def take(self, key: bytes, content: bytes) -> Booked:
+        for at in range(0, len(self.entries), _ENTRY):
+            if self.entries[at : at + _DIGEST] == key:
+                same = self.entries[at + _DIGEST : at + _ENTRY] == content
+                return Booked.DUPLICATE if same else Booked.CONFLICT
+        self.entries += key + content
+        self.changed = True
+        return Booked.STORED
+
+
+@dataclass(slots=True)
+class _Span:
+    first_start: int
+    last_end: int
+
+
+@dataclass(slots=True)
+class _Changes:
+    """What a batch changes beside the facts."""
+
+    spans: dict[int, _Span] = field(default_factory=dict)
+    latest: dict[tuple[str, str], NodeReport] = field(default_factory=dict)
+    hours: set[int] = field(default_factory=set)
+
+    def see(self, node_id: int, report: NodeReport, slices: Iterable[int]) -> None:
+        span = self.spans.setdefault(node_id, _Span(report.since, report.window_end))
+        span.first_start = min(span.first_start, report.since)
+        if report.window_end >= span.last_end:
+            span.last_end = report.window_end
+            self.latest[(report.cluster, report.node)] = report
+        self.hours.update(start - start % HOUR for start in slices)
 
 
 class Booker:
-    """The one writer. It remembers ids it has given; forget them after a failed transaction."""
+    """Books batches. It remembers ids it has given."""
 
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
-        self._insert = postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
-        self._node_ids: dict[tuple[str, str], int] = {}
-        self._pod_ids: dict[tuple[int, str, str], int] = {}
-        self._label_ids: dict[str, int] = {}
+        dialect = engine.dialect
+        self._postgresql = dialect.name == "postgresql"
+        self._ids = Ids(dialect)
+        windows = ("hour", "node_id", "windows")
+        self._make_windows = Rows(dialect, schema.node_windows, windows, windows[:2])
+        self._put_windows = Rows(dialect, schema.node_windows, windows, windows[:2], {"windows": "set"})
+        self._put_spans = Rows(
+            dialect, schema.node_span, ("node_id", "first_start", "last_end"), ("node_id",),
+            {"first_start": "min", "last_end": "max"},
+        )  # fmt: skip
+        self._put_revisions = Rows(dialect, schema.hour_revision, ("hour", "revision"), ("hour",), {"revision": "add"})
+        self._sums = {table: _adder(dialect, table) for table in (schema.node_fact, schema.pod_fact, schema.pod_energy)}
 
-    def book(self, reports: Sequence[NodeReport]) -> tuple[list[Booked], set[int]]:
-        """Book a batch; the fate of each report, and the hours whose facts changed.
-
-        Either all of the batch is committed or nothing (SQLAlchemyError).
-        """
+    def book(self, arrivals: Sequence[Arrival]) -> list[Booked]:
+        """Book a batch; the fate of each report. All of it is committed or nothing (SQLAlchemyError)."""
         try:
             with self._engine.begin() as connection:
-                cuts = load_cuts(connection)
-                batch = _Batch()
-                fates = [self._take(connection, report, batch, cuts) for report in reports]
-                self._write(connection, batch)
-            return fates, batch.touched_hours
+                return self._book(connection, arrivals)
         except BaseException:
-            self._node_ids.clear()
-            self._pod_ids.clear()
-            self._label_ids.clear()
+            self._ids.forget()
             raise
 
-    def _take(self, connection: sa.Connection, report: NodeReport, batch: _Batch, cuts: Sequence[int]) -> Booked:
-        node_id = self._node_id(connection, report)
-        hour = report.window_start - report.window_start % HOUR
-        key, content = _digests(report)
-        windows = batch.windows.get((node_id, hour))
-        if windows is None:
-            windows = (
-                connection.scalar(
-                    sa.select(schema.node_windows.c.windows).where(
-                        schema.node_windows.c.node_id == node_id, schema.node_windows.c.hour == hour
-                    )
-                )
-                or b""
-            )
-        for at in range(0, len(windows), _ENTRY):
-            if windows[at : at + _DIGEST] == key:
-                same = windows[at + _DIGEST : at + _ENTRY] == content
-                return Booked.DUPLICATE if same else Booked.CONFLICT
-        batch.windows[(node_id, hour)] = windows + key + content
-        latest = batch.latest.get(node_id)
-        if latest is None or latest.window_end < report.window_end:
-            batch.latest[node_id] = report
-        batch.first_since[node_id] = min(report.since, batch.first_since.get(node_id, report.since))
-        # An ordinary window lies in one slice; after a gap a report spans several, pro rata in time.
-        parts = (
-            spread(report.since, report.window_end, cuts)
-            if report.since < report.window_start
-            else {slice_start(report.window_start, cuts): 1}
-        )
-        batch.touched_hours.update(start - start % HOUR for start in parts)
-        for domain in report.domains:
-            _add_domain(batch, node_id, domain, report.pods, parts)
-        for pod in report.pods:
-            _add_pod(batch, self._pod_id(connection, node_id, pod), pod, parts)
-        return Booked.STORED
+    def _book(self, connection: sa.Connection, arrivals: Sequence[Arrival]) -> list[Booked]:
+        if self._postgresql:
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock_shared(_CUTS_LOCK)))
+        nodes = self._ids.nodes(connection, (arrival.report for arrival in arrivals))
+        node_of = [nodes[(arrival.report.cluster, arrival.report.node)] for arrival in arrivals]
+        keys = [(_hour(arrival.report), node.id) for arrival, node in zip(arrivals, node_of, strict=True)]
+        windows = self._windows(connection, set(keys))
+        fates = [
+            windows[key].take(_key(arrival.report), arrival.digest) for key, arrival in zip(keys, arrivals, strict=True)
+        ]
+        stored = [
+            (node, arrival.report)
+            for node, arrival, fate in zip(node_of, arrivals, fates, strict=True)
+            if fate is Booked.STORED
+        ]
+        if not stored:
+            return fates
+        cuts = load_cuts(connection, min(report.since for _, report in stored) - HOUR)
+        batch, changes = Batch(), _Changes()
+        for (node, report), pod_ids in zip(stored, self._ids.pods(connection, stored), strict=True):
+            # An ordinary window lies in one slice; after a gap a report spans several, pro rata in time.
+            if report.since < report.window_start:
+                parts = spread(report.since, report.window_end, cuts)
+            else:
+                parts = {slice_start(report.window_start, cuts): 1}
+            batch.add(node.id, pod_ids, report, parts)
+            changes.see(node.id, report, parts)
+        self._write(connection, batch, changes, windows)
+        return fates
 
-    def _write(self, connection: sa.Connection, batch: _Batch) -> None:
+    def _windows(self, connection: sa.Connection, keys: set[tuple[int, int]]) -> dict[tuple[int, int], _Windows]:
+        """Lock and read the node hours."""
+        if self._postgresql:  # only a row that is there can be locked
+            self._make_windows.put(connection, ((*key, b"") for key in sorted(keys)))
+        found = {key: _Windows(b"") for key in sorted(keys)}
+        table = schema.node_windows
+        for hour in sorted({hour for hour, _ in keys}):
+            for node_ids in chunks(sorted(node_id for at, node_id in keys if at == hour)):
+                query = (
+                    sa.select(table.c.node_id, table.c.windows)
+                    .where(table.c.hour == hour, table.c.node_id.in_(node_ids))
+                    .order_by(table.c.node_id)
+                    .with_for_update()
+                )
+                for node_id, entries in connection.execute(query):
+                    found[(hour, node_id)] = _Windows(entries)
+        return found
+
+    def _write(
+        self, connection: sa.Connection, batch: Batch, changes: _Changes, windows: dict[tuple[int, int], _Windows]
+    ) -> None:
         for table, rows in (
             (schema.node_fact, batch.node_facts),
             (schema.pod_fact, batch.pod_facts),
             (schema.pod_energy, batch.pod_energy),
         ):
-            self._add_up(connection, table, rows)
-        if batch.windows:
-            statement = self._insert(schema.node_windows)
-            connection.execute(
-                statement.on_conflict_do_update(
-                    index_elements=["node_id", "hour"], set_={"windows": statement.excluded.windows}
-                ),
-                [
-                    {"node_id": node_id, "hour": hour, "windows": windows}
-                    for (node_id, hour), windows in batch.windows.items()
-                ],
-            )
-        table = schema.node
-        for node_id, report in batch.latest.items():
-            connection.execute(
-                sa.update(table)
-                .where(table.c.id == node_id, table.c.last_end < report.window_end)
-                .values(**_node_values(report), last_end=report.window_end)
-            )
-        for node_id, since in batch.first_since.items():
-            connection.execute(
-                sa.update(table)
-                .where(table.c.id == node_id, sa.or_(table.c.first_start == 0, table.c.first_start > since))
-                .values(first_start=since)
-            )
-
-    def _add_up(self, connection: sa.Connection, table: sa.Table, rows: Mapping[tuple[object, ...], list[int]]) -> None:
-        if not rows:
-            return
-        keys = [column.name for column in table.primary_key]
-        counts = [column.name for column in table.columns if column.name not in keys]
-        statement = self._insert(table)
-        connection.execute(
-            statement.on_conflict_do_update(
-                index_elements=keys,
-                set_={name: table.c[name] + statement.excluded[name] for name in counts},
-            ),
-            [
-                dict(zip(keys, key, strict=True)) | dict(zip(counts, values, strict=True))
-                for key, values in rows.items()
-            ],
+            self._sums[table].put(connection, _flat(rows))
+        self._put_windows.put(connection, ((*key, found.entries) for key, found in windows.items() if found.changed))
+        self._ids.describe(connection, changes.latest)
+        self._put_spans.put(
+            connection, ((node_id, s.first_start, s.last_end) for node_id, s in sorted(changes.spans.items()))
         )
+        self.touch(connection, changes.hours)  # last, since all servers meet here
 
-    def _node_id(self, connection: sa.Connection, report: NodeReport) -> int:
-        key = (report.cluster, report.node)
-        if key not in self._node_ids:
-            table = schema.node
-            found = connection.scalar(
-                sa.select(table.c.id).where(table.c.cluster == report.cluster, table.c.name == report.node)
-            )
-            self._node_ids[key] = found or _inserted(
-                connection, table, cluster=report.cluster, name=report.node, **_node_values(report)
-            )
-        return self._node_ids[key]
-
-    def _pod_id(self, connection: sa.Connection, node_id: int, pod: PodUsage) -> int:
-        labels = json.dumps(dict(pod.labels), sort_keys=True, separators=(",", ":"))
-        key = (node_id, pod.uid, labels)
-        if key not in self._pod_ids:
-            table, label_id = schema.pod, self._label_id(connection, labels)
-            found = connection.scalar(
-                sa.select(table.c.id).where(
-                    table.c.node_id == node_id, table.c.uid == pod.uid, table.c.label_set_id == label_id
-                )
-            )
-            owner = pod.controller
-            self._pod_ids[key] = found or _inserted(
-                connection,
-                table,
-                node_id=node_id,
-                uid=pod.uid,
-                label_set_id=label_id,
-                namespace=pod.namespace,
-                name=pod.name,
-                controller_kind=owner.kind if owner else "",
-                controller_name=owner.name if owner else "",
-                controller_uid=owner.uid if owner else "",
-            )
-        return self._pod_ids[key]
-
-    def _label_id(self, connection: sa.Connection, labels: str) -> int:
-        if labels not in self._label_ids:
-            table = schema.label_set
-            found = connection.scalar(sa.select(table.c.id).where(table.c.labels == labels))
-            self._label_ids[labels] = found or _inserted(connection, table, labels=labels)
-        return self._label_ids[labels]
+    def touch(self, connection: sa.Connection, hours: Iterable[int]) -> None:
+        """Tell readers that what they made of these hours is out of date."""
+        self._put_revisions.put(connection, ((hour, 1) for hour in sorted(hours)))
 
 
-def load_cuts(connection: sa.Connection) -> list[int]:
-    """All cuts, sorted."""
-    return list(connection.scalars(sa.select(schema.cut.c.at).order_by(schema.cut.c.at)))
+def load_cuts(connection: sa.Connection, since: int = 0) -> list[int]:
+    """All cuts from `since` on, sorted."""
+    at = schema.cut.c.at
+    return list(connection.scalars(sa.select(at).where(at >= since).order_by(at)))
 
 
-def _inserted(connection: sa.Connection, table: sa.Table, **values: object) -> int:
-    key = connection.execute(sa.insert(table).values(**values)).inserted_primary_key
-    assert key is not None
-    return int(key[0])
+def lock_cuts(connection: sa.Connection) -> None:
+    """Until the transaction ends, nothing is booked by any server."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_CUTS_LOCK)))
 
 
-def _node_values(report: NodeReport) -> dict[str, object]:
-    info = report.node_info
-    return {
-        "provider_id": info.provider_id,
-        "region": info.region,
-        "zone": info.zone,
-        "instance_type": info.instance_type,
-        "cpu_model": info.cpu_model,
-        "threads": info.threads,
-        "memory_bytes": info.memory_bytes,
-        "cpu_millicores": info.allocatable.cpu_millicores,
-        "allocatable_memory_bytes": info.allocatable.memory_bytes,
-        "gpus": info.allocatable.gpus,
-    }
+def _adder(dialect: sa.Dialect, table: sa.Table) -> Rows:
+    keys = [column.name for column in table.primary_key]
+    counts = [column.name for column in table.columns if column.name not in keys]
+    return Rows(dialect, table, (*keys, *counts), keys, dict.fromkeys(counts, "add"))
 
 
-def _digests(report: NodeReport) -> tuple[bytes, bytes]:
-    key = f"{report.boot_id}\n{report.window_start}\n{report.part}".encode()
-    content = encode_report(report).encode()
-    return blake2b(key, digest_size=_DIGEST).digest(), blake2b(content, digest_size=_DIGEST).digest()
+def _flat(rows: Sums) -> Iterable[tuple[object, ...]]:
+    return ((*key, *values) for key, values in rows.items())
 
 
-def _spread(total: int, parts: Mapping[int, int]) -> Mapping[int, int]:
-    return share_out(total, parts) if len(parts) > 1 else dict.fromkeys(parts, total)
+def _hour(report: NodeReport) -> int:
+    return report.window_start - report.window_start % HOUR
 
 
-def _add_domain(
-    batch: _Batch, node_id: int, domain: Domain, pods: Sequence[PodUsage], parts: Mapping[int, int]
-) -> None:
-    """Each component is spread on its own and `measured` is their sum, so that every slice conserves."""
-    idle, system, unseen = (_spread(value, parts) for value in (domain.idle_uj, domain.system_uj, domain.unseen_uj))
-    low, high = (_spread(value or 0, parts) for value in (domain.low_uj, domain.high_uj))
-    duration = _spread(domain.duration_ms, parts)
-    measured = {start: idle[start] + system[start] + unseen[start] for start in parts}
-    for pod in pods:
-        for energies in (pod.energy_uj, pod.idle_uj):
-            for start, energy_uj in _spread(energies.get(domain.name, 0), parts).items():
-                measured[start] += energy_uj
-    for start in parts:
-        key = (node_id, start, domain.name, domain.method, domain.boundary)
-        _sum(
-            batch.node_facts,
-            key,
-            [
-                duration[start], measured[start], idle[start], system[start], unseen[start],
-                low[start], high[start],
-            ],
-        )  # fmt: skip
-
-
-def _add_pod(batch: _Batch, pod_id: int, pod: PodUsage, parts: Mapping[int, int]) -> None:
-    requests = pod.requests
-    usage = [
-        _spread(value, parts)
-        for value in (
-            pod.cpu_us,
-            pod.memory_byte_seconds,
-            pod.gpu_ms,
-            requests.cpu_millicores * pod.duration_ms,
-            requests.memory_bytes * pod.duration_ms // 1000,
-            requests.gpus * pod.duration_ms,
-            pod.duration_ms,
-        )
-    ]
-    for start in parts:
-        _sum(batch.pod_facts, (pod_id, start), [values[start] for values in usage])
-    for name in pod.energy_uj.keys() | pod.idle_uj.keys():
-        energy = _spread(pod.energy_uj.get(name, 0), parts)
-        idle = _spread(pod.idle_uj.get(name, 0), parts)
-        for start in parts:
-            _sum(batch.pod_energy, (pod_id, start, name), [energy[start], idle[start]])
-
-
-def _sum(sums: dict[tuple[object, ...], list[int]], key: tuple[object, ...], values: list[int]) -> None:
-    former = sums.get(key)
-    sums[key] = values if former is None else [a + b for a, b in zip(former, values, strict=True)]
+def _key(report: NodeReport) -> bytes:
+    text = f"{report.boot_id}\n{report.window_start}\n{report.part}"
+    return blake2b(text.encode(), digest_size=_DIGEST).digest()

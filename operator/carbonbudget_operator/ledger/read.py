@@ -47,20 +47,23 @@ def read_hour(connection: sa.Connection, cluster: str, hour: int) -> list[NodeSl
     ]
 
 
-def hours_with_facts(connection: sa.Connection, start: int, end: int) -> list[int]:
-    """The hours that touch [start, end) and hold anything."""
-    at = schema.node_fact.c.start
-    found = connection.scalars(sa.select(at).distinct().where(at >= start - start % HOUR, at < end).order_by(at))
-    return sorted({value - value % HOUR for value in found})
+def hours_with_facts(connection: sa.Connection, start: int, end: int) -> dict[int, int]:
+    """The hours that touch [start, end) and may hold anything: each one's revision, in order of time.
+
+    A revision that was read before the facts is never newer than they are.
+    """
+    hour, revision = schema.hour_revision.c.hour, schema.hour_revision.c.revision
+    rows = connection.execute(sa.select(hour, revision).where(hour >= start - start % HOUR, hour < end).order_by(hour))
+    return {row.hour: row.revision for row in rows}
 
 
 def node_spans(connection: sa.Connection, cluster: str) -> list[NodeSpan]:
     """Every node that ever reported."""
-    table = schema.node
+    node, span = schema.node, schema.node_span
     rows = connection.execute(
-        sa.select(table.c.id, table.c.first_start, table.c.last_end).where(
-            table.c.cluster == cluster, table.c.last_end > 0
-        )
+        sa.select(span.c.node_id, span.c.first_start, span.c.last_end)
+        .join(node, node.c.id == span.c.node_id)
+        .where(node.c.cluster == cluster)
     )
     return [NodeSpan(*row) for row in rows]
 

@@ -5,6 +5,8 @@ Time is UTC seconds. `start` of a fact is the start of its slice: the hour, or a
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import (
     BigInteger,
     Column,
@@ -28,6 +30,18 @@ def _count(name: str) -> Column[int]:
     return Column(name, BigInteger, nullable=False, server_default="0")
 
 
+def _key(name: str) -> Column[int]:
+    return Column(name, BigInteger, primary_key=True, autoincrement=False)
+
+
+def _facts(name: str, *columns: Column[Any]) -> Table:
+    """A table that is read by time and written by key: it is stored in the order of its key.
+
+    No foreign keys: each would cost a look-up for each row of each report; `ledger check` looks for orphans.
+    """
+    return Table(name, metadata, *columns, sqlite_with_rowid=False)
+
+
 node = Table(
     "node",
     metadata,
@@ -44,28 +58,36 @@ node = Table(
     _count("cpu_millicores"),
     _count("allocatable_memory_bytes"),
     _count("gpus"),
-    _count("first_start"),
-    _count("last_end"),
     UniqueConstraint("cluster", "name"),
 )
 
-# Which windows are in: 16 bytes each (key and content digest), one row a node and hour.
-node_windows = Table(
-    "node_windows",
+# From when to when a node has reported: apart from `node`, because it changes with each report.
+node_span = Table(
+    "node_span",
     metadata,
-    Column("node_id", _ID, ForeignKey("node.id"), primary_key=True),
-    Column("hour", BigInteger, primary_key=True),
+    _key("node_id"),
+    _count("first_start"),
+    _count("last_end"),
+)
+
+# Which windows are in: 16 bytes each (key and content digest), one row a node and hour.
+node_windows = _facts(
+    "node_windows",
+    _key("hour"),
+    _key("node_id"),
     Column("windows", LargeBinary, nullable=False),
 )
 
-# Instants inside an hour at which facts are split, because a budget starts or ends there.
-cut = Table("cut", metadata, Column("at", BigInteger, primary_key=True, autoincrement=False))
+# Grows with each commit that changes an hour's facts: what was made of them can be kept until then.
+hour_revision = Table("hour_revision", metadata, _key("hour"), _count("revision"))
 
-node_fact = Table(
+# Instants inside an hour at which facts are split, because a budget starts or ends there.
+cut = Table("cut", metadata, _key("at"))
+
+node_fact = _facts(
     "node_hour",
-    metadata,
-    Column("node_id", _ID, ForeignKey("node.id"), primary_key=True),
-    Column("start", BigInteger, primary_key=True),
+    _key("start"),
+    _key("node_id"),
     Column("domain", String(512), primary_key=True),
     Column("method", String(16), primary_key=True),
     Column("boundary", String(16), primary_key=True),
@@ -82,7 +104,9 @@ label_set = Table(
     "label_set",
     metadata,
     Column("id", _ID, primary_key=True),
-    Column("labels", Text, nullable=False, unique=True),  # JSON with sorted keys
+    # Of the text, because a database bounds how long an index entry may be.
+    Column("digest", LargeBinary(16), nullable=False, unique=True),
+    Column("labels", Text, nullable=False),  # JSON with sorted keys
 )
 
 # A pod under one set of labels: facts keep the labels of their time.
@@ -98,14 +122,13 @@ pod = Table(
     Column("controller_kind", String(512), nullable=False, server_default=""),
     Column("controller_name", String(512), nullable=False, server_default=""),
     Column("controller_uid", String(512), nullable=False, server_default=""),
-    UniqueConstraint("node_id", "uid", "label_set_id"),
+    UniqueConstraint("uid", "node_id", "label_set_id"),  # the uid first: a batch looks pods up by it
 )
 
-pod_fact = Table(
+pod_fact = _facts(
     "pod_hour",
-    metadata,
-    Column("pod_id", _ID, ForeignKey("pod.id"), primary_key=True),
-    Column("start", BigInteger, primary_key=True, index=True),
+    _key("start"),
+    _key("pod_id"),
     _count("cpu_us"),
     _count("memory_byte_seconds"),
     _count("gpu_ms"),
@@ -115,11 +138,10 @@ pod_fact = Table(
     _count("duration_ms"),
 )
 
-pod_energy = Table(
+pod_energy = _facts(
     "pod_energy",
-    metadata,
-    Column("pod_id", _ID, ForeignKey("pod.id"), primary_key=True),
-    Column("start", BigInteger, primary_key=True, index=True),
+    _key("start"),
+    _key("pod_id"),
     Column("domain", String(512), primary_key=True),
     _count("energy_uj"),
     _count("idle_uj"),

@@ -7,14 +7,13 @@ import logging
 import queue
 import threading
 import time
-from collections import Counter
 from collections.abc import Sequence
 
 import sqlalchemy as sa
 
-from carbonbudget_agent.report import WINDOW_SECONDS, NodeReport
+from carbonbudget_agent.report import WINDOW_SECONDS
 from carbonbudget_operator.ledger import schema
-from carbonbudget_operator.ledger.book import Booked, Booker, load_cuts
+from carbonbudget_operator.ledger.book import Arrival, Booked, Booker, load_cuts, lock_cuts
 from carbonbudget_operator.ledger.slices import HOUR
 from carbonbudget_operator.ledger.store import LedgerError
 
@@ -23,7 +22,7 @@ _MAX_BATCH = 200
 _MAX_QUEUE = 2_000
 _MAX_CUTS_A_DAY = 1_000
 
-_Item = tuple[NodeReport, "asyncio.Future[Booked]"]
+_Item = tuple[Arrival, "asyncio.Future[Booked]"]
 
 
 class LedgerBusy(Exception):
@@ -31,7 +30,7 @@ class LedgerBusy(Exception):
 
 
 class Writer:
-    """Commits reports in batches. `hour_revisions` tells readers which hours have changed."""
+    """Commits reports in batches."""
 
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
@@ -39,14 +38,12 @@ class Writer:
         self._queue: queue.Queue[_Item | None] = queue.Queue(_MAX_QUEUE)
         self._lock = threading.Lock()  # one transaction at a time: SQLite has one writer
         self._failing = False
-        self.hour_revisions: Counter[int] = Counter()
-        self.cut_revision = 0
         self.commit_seconds = 0.0
         self.batches = 0
         self._thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
         self._thread.start()
 
-    async def book(self, report: NodeReport) -> Booked:
+    async def book(self, arrival: Arrival) -> Booked:
         """Book one report; returns after the commit that holds it.
 
         Raises:
@@ -55,7 +52,7 @@ class Writer:
         """
         future: asyncio.Future[Booked] = asyncio.get_running_loop().create_future()
         try:
-            self._queue.put_nowait((report, future))
+            self._queue.put_nowait((arrival, future))
         except queue.Full:
             raise LedgerBusy("too many reports wait for the ledger") from None
         return await future
@@ -76,7 +73,8 @@ class Writer:
         if not wanted:
             return
         with self._lock, self._engine.begin() as connection:
-            latest_end = connection.scalar(sa.select(sa.func.max(schema.node.c.last_end))) or 0
+            lock_cuts(connection)
+            latest_end = connection.scalar(sa.select(sa.func.max(schema.node_span.c.last_end))) or 0
             known = set(load_cuts(connection))
             # A window that starts at the instant or later ends at least a shortest window after it.
             fresh = {at for at in wanted - known if at > latest_end - WINDOW_SECONDS[0]}
@@ -90,7 +88,7 @@ class Writer:
             if not fresh:
                 return
             connection.execute(sa.insert(schema.cut), [{"at": at} for at in sorted(fresh)])
-            self.cut_revision += 1
+            self._booker.touch(connection, {at - at % HOUR for at in fresh})  # their slices end elsewhere now
 
     def _run(self) -> None:
         while True:
@@ -117,7 +115,7 @@ class Writer:
         began = time.monotonic()
         try:
             with self._lock:
-                fates, hours = self._booker.book([report for report, _ in batch])
+                fates = self._booker.book([arrival for arrival, _ in batch])
         except sa.exc.OperationalError as error:  # the database itself: full, locked, away
             reason = str(error.orig or error).splitlines()[0]
             if not self._failing:  # once, until it works again
@@ -132,11 +130,10 @@ class Writer:
                     self._commit([item])
                 return
             reason = (str(getattr(error, "orig", None) or error).splitlines() or [type(error).__name__])[0]
-            _log.error("ledger: report of %s not stored: %s", batch[0][0].node, reason)
+            _log.error("ledger: report of %s not stored: %s", batch[0][0].report.node, reason)
             self._refuse(batch, reason)
             return
         self._failing = False
-        self.hour_revisions.update(dict.fromkeys(hours, 1))
         self.commit_seconds += time.monotonic() - began
         self.batches += 1
         for (_, future), fate in zip(batch, fates, strict=True):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -29,11 +29,7 @@ class _Hour:
 
 
 class Queries:
-    """Reads hours, values them, remembers the result until the hour's facts change.
-
-    `revision(hour)` is any value that changes with the hour's facts; the writer of this process gives it.
-    Without it (the offline command) every query reads anew.
-    """
+    """Reads hours, values them, remembers the result until the hour's facts change."""
 
     def __init__(
         self,
@@ -41,21 +37,19 @@ class Queries:
         cluster: str,
         carbon: Carbon,
         policy: Policy | None = None,
-        revision: Callable[[int], object] | None = None,
     ) -> None:
-        self._engine, self._cluster, self._revision = engine, cluster, revision
+        self._engine, self._cluster = engine, cluster
         self._valuer = Valuer(carbon, policy or Policy())
-        self._cache: dict[int, tuple[object, _Hour]] = {}
+        self._cache: dict[int, tuple[int, _Hour]] = {}
         self._lock = threading.Lock()
 
     def rows(self, start: int, end: int) -> list[ValuedRow]:
         """All valued rows of [start, end); a slice that straddles a boundary counts pro rata in time."""
         with self._engine.connect() as connection:
-            hours = hours_with_facts(connection, start, end)
             return [
                 part
-                for hour in hours
-                for row in self._hour(connection, hour).rows
+                for hour, revision in hours_with_facts(connection, start, end).items()
+                for row in self._hour(connection, hour, revision).rows
                 if (part := _within(row, start, end)) is not None
             ]
 
@@ -73,7 +67,8 @@ class Queries:
             through = data_through(spans)
             start, end = min(q.start for q in queries), max(q.end for q in queries)
             hours = [
-                self._hour(connection, hour) for hour in hours_with_facts(connection, start, min(end, through + 3600))
+                self._hour(connection, hour, revision)
+                for hour, revision in hours_with_facts(connection, start, min(end, through + 3600)).items()
             ]
         first = {span.node_id: span.first_start for span in spans}
         return [self._answer(query, hours, first, through) for query in queries]
@@ -117,12 +112,10 @@ class Queries:
             factors=sorted(factors),
         )
 
-    def _hour(self, connection: sa.Connection, hour: int) -> _Hour:
-        # Asked before reading: a commit in between makes the entry stale at once, never fresh by mistake.
-        revision = self._revision(hour) if self._revision else None
+    def _hour(self, connection: sa.Connection, hour: int, revision: int) -> _Hour:
         with self._lock:
             cached = self._cache.get(hour)
-        if cached is not None and self._revision is not None and cached[0] == revision:
+        if cached is not None and cached[0] == revision:
             return cached[1]
         slices = read_hour(connection, self._cluster, hour)
         value = _Hour(self._valuer.value(slices), _reported(slices))

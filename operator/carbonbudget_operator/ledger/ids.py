@@ -1,0 +1,144 @@
+"""Ids of nodes, pods and label sets: remembered, looked up in batches, made where they are not there.
+
+Several servers may make the same one at once: whoever comes second finds the first's.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
+
+import sqlalchemy as sa
+
+from carbonbudget_agent.report import NodeInfo, NodeReport, PodUsage
+from carbonbudget_operator.ledger import schema
+from carbonbudget_operator.ledger.rows import Rows, chunks
+
+_MAX_LABEL_SETS = 50_000
+_INFO = (
+    "provider_id", "region", "zone", "instance_type", "cpu_model", "threads", "memory_bytes", "cpu_millicores",
+    "allocatable_memory_bytes", "gpus",
+)  # fmt: skip
+_POD = (
+    "node_id", "uid", "label_set_id", "namespace", "name", "controller_kind", "controller_name", "controller_uid",
+)  # fmt: skip
+Labels = Mapping[str, str]
+
+
+@dataclass(slots=True)
+class KnownNode:
+    """A node's id, what is stored of it, and the pods of its latest reports: (labels, id) by uid."""
+
+    id: int
+    info: NodeInfo | None = None
+    pods: dict[str, tuple[Labels, int]] = field(default_factory=dict)
+
+
+class Ids:
+    """What one writer knows of ids. `forget` after a transaction that failed."""
+
+    def __init__(self, dialect: sa.Dialect) -> None:
+        self._nodes: dict[tuple[str, str], KnownNode] = {}
+        self._label_sets: dict[str, tuple[Labels, int]] = {}
+        self._put_nodes = Rows(dialect, schema.node, ("cluster", "name"), ("cluster", "name"))
+        self._put_info = Rows(
+            dialect, schema.node, ("cluster", "name", *_INFO), ("cluster", "name"), dict.fromkeys(_INFO, "set")
+        )
+        self._put_labels = Rows(dialect, schema.label_set, ("digest", "labels"), ("digest",))
+        self._put_pods = Rows(dialect, schema.pod, _POD, ("node_id", "uid", "label_set_id"))
+
+    def forget(self) -> None:
+        """Ids that were given in a transaction that was rolled back mean nothing."""
+        self._nodes.clear()
+        self._label_sets.clear()
+
+    def nodes(self, connection: sa.Connection, reports: Iterable[NodeReport]) -> dict[tuple[str, str], KnownNode]:
+        """Each report's node, by cluster and name."""
+        wanted = {(report.cluster, report.node) for report in reports}
+        missing = sorted(key for key in wanted if key not in self._nodes)
+        table = schema.node
+        self._put_nodes.put(connection, missing)
+        for cluster in {cluster for cluster, _ in missing}:
+            for names in chunks(name for where, name in missing if where == cluster):
+                query = sa.select(table.c.id, table.c.name).where(table.c.cluster == cluster, table.c.name.in_(names))
+                for node_id, name in connection.execute(query):
+                    self._nodes[(cluster, name)] = KnownNode(node_id)
+        return {key: self._nodes[key] for key in wanted}
+
+    def describe(self, connection: sa.Connection, latest: Mapping[tuple[str, str], NodeReport]) -> None:
+        """Store what the latest reports say of their nodes, where it is new."""
+        changed = {key: report for key, report in latest.items() if self._nodes[key].info != report.node_info}
+        self._put_info.put(connection, ((*key, *_info(report.node_info)) for key, report in sorted(changed.items())))
+        for key, report in changed.items():
+            self._nodes[key].info = report.node_info
+
+    def pods(self, connection: sa.Connection, reports: Sequence[tuple[KnownNode, NodeReport]]) -> list[list[int]]:
+        """The ids of each report's pods, in their order."""
+        missing: list[tuple[KnownNode, PodUsage]] = []
+        for node, report in reports:
+            known = node.pods
+            for pod in report.pods:
+                found = known.get(pod.uid)
+                if found is None or found[0] != pod.labels:
+                    missing.append((node, pod))
+        made = self._make_pods(connection, missing) if missing else {}
+        ids: list[list[int]] = []
+        for node, report in reports:
+            latest: dict[str, tuple[Labels, int]] = {}
+            for pod in report.pods:
+                entry = node.pods.get(pod.uid)
+                if entry is None or entry[0] != pod.labels:
+                    entry = made[(node.id, pod.uid, _text(pod.labels))]
+                latest[pod.uid] = entry
+            node.pods = latest  # those that are gone are forgotten
+            ids.append([pod_id for _, pod_id in latest.values()])
+        return ids
+
+    def _make_pods(
+        self, connection: sa.Connection, missing: Sequence[tuple[KnownNode, PodUsage]]
+    ) -> dict[tuple[int, str, str], tuple[Labels, int]]:
+        texts = [_text(pod.labels) for _, pod in missing]
+        sets = self._labels(connection, set(texts))
+        rows = {}
+        for (node, pod), text in zip(missing, texts, strict=True):
+            owner = pod.controller
+            controller = (owner.kind, owner.name, owner.uid) if owner else ("", "", "")
+            rows[(node.id, pod.uid, sets[text][1])] = (pod.namespace, pod.name, *controller)
+        self._put_pods.put(connection, ((*key, *rows[key]) for key in sorted(rows)))
+        table, by_id = schema.pod, {set_id: (text, labels) for text, (labels, set_id) in sets.items()}
+        found: dict[tuple[int, str, str], tuple[Labels, int]] = {}
+        for uids in chunks({uid for _, uid, _ in rows}):
+            query = sa.select(table.c.id, table.c.node_id, table.c.uid, table.c.label_set_id)
+            for pod_id, node_id, uid, set_id in connection.execute(query.where(table.c.uid.in_(uids))):
+                if (node_id, uid, set_id) in rows:
+                    text, labels = by_id[set_id]
+                    found[(node_id, uid, text)] = (labels, pod_id)
+        return found
+
+    def _labels(self, connection: sa.Connection, texts: set[str]) -> dict[str, tuple[Labels, int]]:
+        missing = sorted(text for text in texts if text not in self._label_sets)
+        if len(self._label_sets) + len(missing) > _MAX_LABEL_SETS:  # memory stays bounded; they are in the table
+            self._label_sets.clear()
+            missing = sorted(texts)
+        digests = sorted((blake2b(text.encode(), digest_size=16).digest(), text) for text in missing)
+        self._put_labels.put(connection, digests)
+        table = schema.label_set
+        for part in chunks(digest for digest, _ in digests):
+            query = sa.select(table.c.id, table.c.labels).where(table.c.digest.in_(part))
+            for set_id, text in connection.execute(query):
+                self._label_sets[text] = (json.loads(text), set_id)
+        return {text: self._label_sets[text] for text in texts}
+
+
+def _text(labels: Labels) -> str:
+    return json.dumps(dict(labels), sort_keys=True, separators=(",", ":"))
+
+
+def _info(info: NodeInfo) -> tuple[str | int, ...]:
+    offered = info.allocatable
+    return (
+        info.provider_id, info.region, info.zone, info.instance_type, info.cpu_model, info.threads,
+        info.memory_bytes, offered.cpu_millicores, offered.memory_bytes, offered.gpus,
+    )  # fmt: skip

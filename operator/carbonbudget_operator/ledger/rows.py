@@ -1,0 +1,81 @@
+"""Many rows in one statement, on both databases: added up, or put in where they are not there yet.
+
+SQLite takes tuples one by one, in C; PostgreSQL takes each column as one array, because a message for each
+row costs it more than all else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+Row = tuple[Any, ...]
+
+
+class Rows:
+    """An insert into one table's `columns`, prepared once.
+
+    `merge` says what becomes of a row whose key is there: "add" its counts, take the "min" or "max", "set"
+    it anew; a column that is not named keeps what it has. Without `merge` the row that is there stands.
+    """
+
+    def __init__(
+        self,
+        dialect: sa.Dialect,
+        table: sa.Table,
+        columns: Sequence[str],
+        keys: Sequence[str],
+        merge: Mapping[str, str] | None = None,
+    ) -> None:
+        self._columns = columns
+        self._arrays = dialect.name == "postgresql"
+        insert: Any = postgresql.insert(table) if self._arrays else sqlite.insert(table)
+        if self._arrays:
+            arrays = [
+                sa.func.unnest(sa.bindparam(name, type_=postgresql.ARRAY(table.c[name].type))) for name in columns
+            ]
+            insert = insert.from_select(list(columns), sa.select(*arrays))
+        else:
+            insert = insert.values({name: sa.bindparam(name) for name in columns})
+        if merge:
+            changed = {
+                name: _merged(how, table.c[name], insert.excluded[name], self._arrays) for name, how in merge.items()
+            }
+            insert = insert.on_conflict_do_update(index_elements=list(keys), set_=changed)
+        else:
+            insert = insert.on_conflict_do_nothing(index_elements=list(keys))
+        self._statement = insert
+        compiled = insert.compile(dialect=dialect)
+        self._sql = str(compiled)
+        if not self._arrays:
+            assert tuple(compiled.positiontup or ()) == tuple(columns)
+
+    def put(self, connection: sa.Connection, rows: Iterable[Row]) -> None:
+        """Put the rows in, in the order of `columns`. No key may come twice."""
+        listed = list(rows)
+        if not listed:
+            return
+        if self._arrays:
+            values = dict(zip(self._columns, map(list, zip(*listed, strict=True)), strict=True))
+            connection.execute(self._statement, values)
+        else:
+            connection.exec_driver_sql(self._sql, listed)
+
+
+def _merged(how: str, old: sa.ColumnElement[Any], new: sa.ColumnElement[Any], arrays: bool) -> sa.ColumnElement[Any]:
+    if how == "add":
+        return old + new
+    if how == "set":
+        return new
+    names = {"min": "least", "max": "greatest"} if arrays else {"min": "min", "max": "max"}
+    function: sa.ColumnElement[Any] = getattr(sa.func, names[how])(old, new)
+    return function
+
+
+def chunks(values: Iterable[Any], size: int = 500) -> Iterable[list[Any]]:
+    """Lists of at most `size`: a database bounds how many values one statement may name."""
+    listed = list(values)
+    return (listed[at : at + size] for at in range(0, len(listed), size))

@@ -41,7 +41,7 @@ def _present(what: str) -> bool:
     if what == "cni:ptp":
         return cni_dir() is not None
     if what.startswith("/"):
-        return Path(what).exists()
+        return any(Path("/").glob(what[1:]))
     return shutil.which(what, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin") is not None
 
 

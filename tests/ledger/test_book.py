@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import random
-import sqlite3
+import signal
 import subprocess
 import sys
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -17,6 +18,7 @@ from alembic.runtime.migration import MigrationContext
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.ledger.reports import HOUR, a_report, arrival, book
+from tests.postgres import PostgresServer
 
 from carbonbudget_agent.report import NodeReport, Requests, encode_report
 from carbonbudget_operator.ledger import schema
@@ -27,17 +29,6 @@ from carbonbudget_operator.ledger.read import data_through, hours_with_facts, no
 from carbonbudget_operator.ledger.slices import slice_end, slice_start, spread
 from carbonbudget_operator.ledger.store import LedgerError, migrate, open_ledger, require_schema
 from carbonbudget_operator.ledger.writer import Writer
-
-
-def a_ledger(path: Path) -> sa.Engine:
-    engine = open_ledger(f"sqlite:///{path}/ledger.db")
-    migrate(engine)
-    return engine
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> sa.Engine:
-    return a_ledger(tmp_path)
 
 
 def slices(engine: sa.Engine) -> list[NodeSlice]:
@@ -91,12 +82,13 @@ def test_parts_of_a_window_are_both_booked(engine: sa.Engine) -> None:
     assert total_uj(engine) == 2000
 
 
-def test_the_order_of_arrival_does_not_matter(tmp_path: Path) -> None:
+def test_the_order_of_arrival_does_not_matter(
+    new_url: Callable[[], str], open_engine: Callable[[str], sa.Engine]
+) -> None:
     reports = [a_report(HOUR + 60 * i, node, {"p": 7 * i, f"q{i}": 5}) for i in range(120) for node in ("n1", "n2")]
     ledgers = []
     for name in ("in-order", "shuffled"):
-        (tmp_path / name).mkdir()
-        engine = a_ledger(tmp_path / name)
+        engine = open_engine(new_url())
         if name == "shuffled":
             random.Random(7).shuffle(reports)
         for start in range(0, len(reports), 17):
@@ -191,13 +183,11 @@ def test_slices_tile_time(cuts: list[int], start: int, length: int) -> None:
         assert begin // 3600 == (slice_end(begin, cuts) - 1) // 3600
 
 
-def test_check_finds_what_does_not_add_up(engine: sa.Engine, tmp_path: Path) -> None:
+def test_check_finds_what_does_not_add_up(engine: sa.Engine) -> None:
     book(Booker(engine), a_report())
     assert (checked(engine).windows, checked(engine).defects) == (1, [])
-    ledger = sqlite3.connect(tmp_path / "ledger.db")
-    ledger.execute("UPDATE pod_energy SET energy_uj = energy_uj + 1")
-    ledger.commit()
-    ledger.close()
+    with engine.begin() as connection:
+        connection.execute(sa.text("UPDATE pod_energy SET energy_uj = energy_uj + 1"))
     assert checked(engine).defects == [
         f"node node-1, slice {HOUR}, domain cpu: measured 1000 uJ, but its parts add up to 1001 uJ"
     ]
@@ -224,17 +214,27 @@ def test_a_ledger_that_cannot_be_opened_is_said_in_a_line(url: str) -> None:
     assert "\n" not in str(error.value)
 
 
+FULL = {
+    "sqlite": ["CREATE TRIGGER too_full BEFORE INSERT ON pod_energy BEGIN SELECT RAISE(ABORT, 'disk full'); END"],
+    "postgresql": [
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$BEGIN RAISE EXCEPTION 'disk full' USING ERRCODE = 'disk_full'; END$$",
+        "CREATE TRIGGER too_full BEFORE INSERT ON pod_energy FOR EACH ROW EXECUTE FUNCTION refuse()",
+    ],
+}
+EMPTY = {"sqlite": "DROP TRIGGER too_full", "postgresql": "DROP TRIGGER too_full ON pod_energy"}
+
+
 async def test_a_database_that_refuses_stores_nothing_and_is_tried_again(engine: sa.Engine) -> None:
     writer = Writer(engine)
     with engine.begin() as connection:
-        connection.execute(
-            sa.text("CREATE TRIGGER full BEFORE INSERT ON pod_energy BEGIN SELECT RAISE(ABORT, 'disk full'); END")
-        )
+        for statement in FULL[engine.dialect.name]:
+            connection.exec_driver_sql(statement)
     with pytest.raises(LedgerError, match="the ledger cannot store: disk full"):
         await writer.book(arrival(a_report()))
     assert slices(engine) == []
     with engine.begin() as connection:
-        connection.execute(sa.text("DROP TRIGGER full"))
+        connection.exec_driver_sql(EMPTY[engine.dialect.name])
     assert await writer.book(arrival(a_report())) is Booked.STORED
     writer.close()
 
@@ -254,10 +254,9 @@ for line in sys.stdin:
 
 @pytest.mark.parametrize("kill_after", [1, 3, 8])
 def test_a_writer_killed_at_any_moment_leaves_whole_commits_and_a_resend_counts_once(
-    engine: sa.Engine, tmp_path: Path, kill_after: int
+    engine: sa.Engine, url: str, kill_after: int
 ) -> None:
     reports: list[NodeReport] = [a_report(HOUR + 60 * i) for i in range(20)]
-    url = f"sqlite:///{tmp_path}/ledger.db"
     process = subprocess.Popen(
         [sys.executable, "-c", KILLED, url], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
@@ -276,3 +275,49 @@ def test_a_writer_killed_at_any_moment_leaves_whole_commits_and_a_resend_counts_
     assert stored % 1000 == 0
     book(Booker(engine), *reports)
     assert total_uj(engine) == 20_000
+
+
+async def test_several_servers_on_one_ledger_book_each_window_once(
+    postgres: PostgresServer, open_engine: Callable[[str], sa.Engine]
+) -> None:
+    """Three servers, and agents that send each report to two of them at once, as after a time-out."""
+    url = postgres.database()
+    engines = [open_engine(url) for _ in range(3)]
+    writers = [Writer(engine) for engine in engines]
+    reports = [
+        a_report(HOUR + 60 * minute, f"n{node}", {f"p{node}": 7, "same": 5})
+        for minute in range(30)
+        for node in range(8)
+    ]
+    ask = [
+        writer.book(arrival(report))
+        for i, report in enumerate(reports)
+        for writer in (writers[i % 3], writers[i // 3 % 3 - 1])
+    ]
+    fates = Counter(await asyncio.gather(*ask))
+    assert (fates[Booked.STORED], fates[Booked.STORED] + fates[Booked.DUPLICATE]) == (len(reports), 2 * len(reports))
+    writers[0].add_cuts([HOUR + 1_801], now=HOUR)
+    assert (checked(engines[0]).windows, checked(engines[0]).defects) == (len(reports), [])
+    assert total_uj(engines[1]) == 712 * len(reports)
+    for writer in writers:
+        writer.close()
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGQUIT], ids=["restarted", "crashed"])
+async def test_while_postgresql_is_away_nothing_is_acknowledged_and_afterwards_all_is_there(
+    how: signal.Signals, postgres: PostgresServer, open_engine: Callable[[str], sa.Engine]
+) -> None:
+    engine = open_engine(postgres.database())
+    writer = Writer(engine)
+    first, second = arrival(a_report()), arrival(a_report(HOUR + 60))
+    assert await writer.book(first) is Booked.STORED
+    postgres.stop(how)
+    try:
+        with pytest.raises(LedgerError, match="the ledger cannot store"):
+            await writer.book(second)
+    finally:
+        postgres.start()
+    assert await writer.book(first) is Booked.DUPLICATE
+    assert await writer.book(second) is Booked.STORED
+    assert (total_uj(engine), checked(engine).defects) == (2000, [])
+    writer.close()

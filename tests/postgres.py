@@ -1,0 +1,101 @@
+"""A real PostgreSQL of Debian's for the tests: its own cluster in a directory, on a Unix socket alone."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import psycopg
+
+_USER = "postgres"
+
+
+class PostgresServer:
+    """One server. It runs as the user postgres, since it refuses to run as root."""
+
+    def __init__(self, directory: Path) -> None:
+        """Make the cluster and start it. `directory` must be short: a socket's path has 107 characters."""
+        self.directory, self._data = directory, directory / "data"
+        self._process: subprocess.Popen[bytes] | None = None
+        self._databases = 0
+        if os.geteuid() == 0:
+            user = pwd.getpwnam(_USER)
+            os.chown(directory, user.pw_uid, user.pw_gid)
+        self._run("initdb", "-D", str(self._data), "-U", _USER, "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "-N")
+        self.start()
+
+    @staticmethod
+    def bin() -> Path | None:
+        """Where the newest installed server's commands are; None without one."""
+        found = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"), key=lambda path: int(path.parts[4]))
+        if found:
+            return found[-1].parent
+        on_path = shutil.which("postgres")
+        return Path(on_path).parent if on_path else None
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        command = self._command(
+            "postgres", "-D", str(self._data), "-k", str(self.directory), "-c", "listen_addresses=",
+            "-c", "max_connections=50",
+        )  # fmt: skip
+        with (self.directory / "log").open("ab") as log:
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+        end = time.monotonic() + 60
+        while True:
+            try:
+                psycopg.connect(self._conninfo("postgres"), connect_timeout=2).close()
+                return
+            except psycopg.OperationalError:
+                if self._process.poll() is not None or time.monotonic() > end:
+                    raise RuntimeError((self.directory / "log").read_text()[-2000:]) from None
+                time.sleep(0.05)
+
+    def stop(self, how: signal.Signals = signal.SIGINT) -> None:
+        """SIGINT ends sessions and shuts down cleanly, SIGQUIT is a crash."""
+        assert self._process is not None
+        pid = int((self._data / "postmaster.pid").read_text().split()[0])
+        os.kill(pid, how)
+        self._process.wait(60)
+
+    def cpu_seconds(self) -> float:
+        """CPU time of the server so far, with all its processes that live or have ended."""
+        pid = int((self._data / "postmaster.pid").read_text().split()[0])
+        ticks = 0
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            try:
+                fields = stat.read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            if int(fields[1]) == pid or stat.parent.name == str(pid):
+                ticks += int(fields[11]) + int(fields[12])
+                if stat.parent.name == str(pid):
+                    ticks += int(fields[13]) + int(fields[14])  # children that were waited for
+        return ticks / os.sysconf("SC_CLK_TCK")
+
+    def database(self) -> str:
+        """A new, empty database's SQLAlchemy URL."""
+        self._databases += 1
+        name = f"ledger_{self._databases}"
+        with psycopg.connect(self._conninfo("postgres"), autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name}")  # type: ignore[call-overload] # a name of ours
+        return f"postgresql+psycopg://{_USER}@/{name}?host={self.directory}"
+
+    def _conninfo(self, database: str) -> str:
+        return f"host={self.directory} user={_USER} dbname={database}"
+
+    def _command(self, name: str, *args: str) -> list[str]:
+        directory = self.bin()
+        assert directory is not None
+        switch = ["runuser", "-u", _USER, "--"] if os.geteuid() == 0 else []
+        return [*switch, str(directory / name), *args]
+
+    def _run(self, name: str, *args: str) -> None:
+        done = subprocess.run(self._command(name, *args), capture_output=True, text=True, cwd=self.directory)
+        if done.returncode:
+            raise RuntimeError(f"{name}: {done.stderr}")

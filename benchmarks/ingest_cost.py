@@ -1,6 +1,7 @@
 """What ingest costs the server: simulated nodes with 30 pods post a minute's reports to a real server over TLS.
 
-TokenReview is answered by a small local API server; everything else is the real process with a SQLite ledger.
+TokenReview is answered by a small local API server; everything else is the real process, on a SQLite ledger and
+on a PostgreSQL of Debian's, whose own CPU time stands beside the server's.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from aiohttp import web
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.figures import Figures, arguments, cpu_seconds, rss_mib, show
+from tests.postgres import PostgresServer
 
 from carbonbudget_agent.report import Allocatable, Domain, NodeInfo, NodeReport, PodUsage, Requests, encode_report
 from carbonbudget_operator.controller.certificates import make_ca, make_leaf
@@ -71,10 +73,16 @@ async def post_minute(session: aiohttp.ClientSession, url: str, nodes: int, star
     return times
 
 
-async def measure(nodes: int, minutes: int) -> Figures:
+async def measure(nodes: int, minutes: int, database: str) -> Figures:
     """One server, `minutes` simulated minutes of `nodes` nodes."""
     with tempfile.TemporaryDirectory() as directory:
         base = Path(directory)
+        base.chmod(0o711)
+        postgres = None
+        if database == "postgresql":
+            (base / "pg").mkdir()
+            postgres = PostgresServer(base / "pg")
+        url = postgres.database() if postgres else f"sqlite:///{base}/ledger.db"
         ca = make_ca(dt.datetime.now(dt.UTC))
         leaf = make_leaf(ca, ["localhost"], dt.datetime.now(dt.UTC))
         (base / "tls.crt").write_text(leaf.certificate)
@@ -95,7 +103,7 @@ async def measure(nodes: int, minutes: int) -> Figures:
         (base / "kubeconfig").write_text(yaml.safe_dump(kubeconfig))
         command = [
             str(Path(sys.executable).parent / "carbonbudget"), "server", "--listen", "127.0.0.1:18443",
-            "--ledger", f"sqlite:///{base}/ledger.db", "--tls-cert", str(base / "tls.crt"),
+            "--ledger", url, "--tls-cert", str(base / "tls.crt"),
             "--tls-key", str(base / "tls.key"), "--log-level", "error",
         ]  # fmt: skip
         server = subprocess.Popen(command, env=os.environ | {"KUBECONFIG": str(base / "kubeconfig")})
@@ -103,14 +111,21 @@ async def measure(nodes: int, minutes: int) -> Figures:
             trust = ssl.create_default_context(cadata=ca.certificate)
             connector = aiohttp.TCPConnector(ssl=trust, limit=AT_ONCE)
             async with aiohttp.ClientSession(connector=connector) as session:
-                return await _drive(session, server.pid, base, nodes, minutes)
+                figures = await _drive(session, server.pid, postgres, nodes, minutes)
+            sizes = [file.stat().st_size for file in base.glob("ledger.db*")]
+            size = postgres.size_bytes() if postgres else sum(sizes)
+            return {"database": database, **figures, "ledger_bytes_per_pod_hour": size // (nodes * PODS)}
         finally:
             server.terminate()
             server.wait()
+            if postgres is not None:
+                postgres.stop()
             await runner.cleanup()
 
 
-async def _drive(session: aiohttp.ClientSession, pid: int, base: Path, nodes: int, minutes: int) -> Figures:
+async def _drive(
+    session: aiohttp.ClientSession, pid: int, postgres: PostgresServer | None, nodes: int, minutes: int
+) -> Figures:
     url = "https://localhost:18443"
     for _ in range(200):
         try:
@@ -121,26 +136,29 @@ async def _drive(session: aiohttp.ClientSession, pid: int, base: Path, nodes: in
     start = (int(time.time()) // 3600 - 1) * 3600
     await post_minute(session, f"{url}/v1/reports", nodes, start)  # tokens and pods become known
     used, times = cpu_seconds(pid), []
+    used_by_database = postgres.cpu_seconds() if postgres else 0.0
     for minute in range(1, minutes + 1):
         times += await post_minute(session, f"{url}/v1/reports", nodes, start + 60 * minute)
         print(f".. {nodes} nodes, minute {minute} of {minutes}", file=sys.stderr, flush=True)
     times.sort()
-    size = sum(file.stat().st_size for file in base.glob("ledger.db*"))
+    by_database = postgres.cpu_seconds() - used_by_database if postgres else 0.0
     return {
         "nodes": nodes,
+        "minutes": minutes,
         "cpu_seconds_per_minute": round((cpu_seconds(pid) - used) / minutes, 2),
+        "database_cpu_seconds_per_minute": round(by_database / minutes, 2),
         "rss_mib": rss_mib(pid),
         "p50_ms": round(times[len(times) // 2] * 1000, 1),
         "p99_ms": round(times[len(times) * 99 // 100] * 1000, 1),
-        "ledger_bytes_per_pod_hour": size // (nodes * PODS),
     }
 
 
 async def main() -> None:
     """All sizes in one run."""
     given = arguments(__doc__ or "")
-    sizes, minutes = ([50, 500], 1) if given.quick else ([50, 500, 5000], 3)
-    show([await measure(nodes, minutes) for nodes in sizes], given.json)
+    sizes = [(50, 1), (500, 1)] if given.quick else [(50, 10), (500, 10), (5000, 10)]
+    databases = ["sqlite"] + ["postgresql"] * (PostgresServer.bin() is not None)
+    show([await measure(*size, database) for database in databases for size in sizes], given.json)
 
 
 if __name__ == "__main__":

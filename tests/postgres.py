@@ -78,6 +78,13 @@ class PostgresServer:
                     ticks += int(fields[13]) + int(fields[14])  # children that were waited for
         return ticks / os.sysconf("SC_CLK_TCK")
 
+    def size_bytes(self) -> int:
+        """What the latest database takes on disk, indexes included."""
+        with psycopg.connect(self._conninfo(f"ledger_{self._databases}")) as connection:
+            row = connection.execute("SELECT pg_database_size(current_database())").fetchone()
+            assert row is not None
+            return int(row[0])
+
     def database(self) -> str:
         """A new, empty database's SQLAlchemy URL."""
         self._databases += 1

@@ -7,12 +7,16 @@ and reason: a typo must never become a silent default.
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Mapping
+from decimal import Decimal
 from pathlib import Path
 from typing import Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
+
+from carbonbudget_operator.allocation.policy import Idle, Overhead, Policy
 
 AUDIENCE = "carbonbudget-server"
 
@@ -43,12 +47,81 @@ class Server(Section):
     max_node_watts: int = Field(20_000, gt=0, description="A report above this mean power is refused.")
 
 
+class Rate(Section):
+    """A market factor somebody states: a supplier's, or a zone's residual mix."""
+
+    g_per_kwh: Decimal = Field(ge=0, le=3000, description="gCO2e per kWh.")
+    source: str = Field(min_length=1, description="Who says so, and where.")
+    year: int = Field(ge=2000, le=2100, description="The year that it is of.")
+
+
+class ResidualMix(Rate):
+    """What is left of a zone's grid when everybody's contracts are taken out."""
+
+    zone: str = Field(min_length=2, description="Grid zone, for example DE.")
+
+
+class Contract(Section):
+    """Energy attribute certificates or a power purchase agreement, delivered evenly over its hours."""
+
+    name: str = Field(min_length=1, description="How the report names it.")
+    certificate: str = Field(min_length=1, description="Its id in the registry: what an auditor asks for.")
+    zone: str = Field(min_length=2, description="Grid zone that it delivers to.")
+    start: dt.date = Field(description="First day, UTC.")
+    end: dt.date = Field(description="The day after the last.")
+    kwh: int = Field(gt=0, description="Energy of the whole contract.")
+    g_per_kwh: Decimal = Field(Decimal(0), ge=0, le=3000, description="Its own factor in gCO2e per kWh.")
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Contract:
+        if self.end <= self.start:
+            raise ValueError("end must be after start")
+        return self
+
+
+class Market(Section):
+    """What the market-based figure (GHG Protocol, Scope 2) may use; nothing: the location's factor stands in."""
+
+    contracts: list[Contract] = Field([], description="Instruments held; the lowest factor is drawn first.")
+    supplier: Rate | None = Field(None, description="The supplier's own factor, for what no contract covers.")
+    residual_mixes: list[ResidualMix] = Field([], description="By zone, where there is no supplier's factor.")
+    attested_providers: list[str] = Field(
+        [], description="Clouds (aws, azure, gcp) whose annual claims you hold an attestation for."
+    )
+
+
+class Embodied(Section):
+    """What making the hardware emitted (SCI, ISO/IEC 21031): a KPI beside the inventory, never in it."""
+
+    server_kg: float | None = Field(None, ge=0, description="kg CO2e of a server without GPUs; empty: bundled.")
+    gpu_kg: float | None = Field(None, ge=0, description="kg CO2e of a GPU; empty: bundled.")
+    host_threads: int = Field(96, gt=0, description="Threads that a cloud's host is taken to have.")
+    life_years: int = Field(4, gt=0, le=30, description="Expected life, over which it is written off.")
+    in_service: dt.date | None = Field(None, description="Since when it runs; past its life nothing is left.")
+
+
+class Allocation(Section):
+    """Who bears what no pod used itself."""
+
+    idle: Idle = Field(Idle.BY_REQUEST, description="The node's idle energy.")
+    overhead: Overhead = Field(Overhead.PROPORTIONAL, description="System and platform energy.")
+    shared: dict[str, Literal["proportional", "even", "separate"] | dict[str, PositiveInt]] = Field(
+        {}, description="Namespaces that the others bear: a rule, or weights by namespace."
+    )
+
+    def policy(self) -> Policy:
+        """As the pure room takes it."""
+        return Policy(self.idle, self.overhead, dict(self.shared))
+
+
 class Carbon(Section):
     """Where the cluster stands and what its data centre adds."""
 
     zone: str = Field("", description="Grid zone of the whole cluster; empty: from each node's region.")
     pue: float | None = Field(None, ge=1.0, le=5.0, description="PUE; empty: from the bundled table.")
     basis: Literal["lifecycle", "direct"] = Field("lifecycle", description="What a grid factor includes.")
+    market: Market = Market()
+    embodied: Embodied = Embodied()
 
 
 class Controller(Section):
@@ -79,6 +152,7 @@ class Settings(Section):
     cluster: str = Field("default", min_length=1, max_length=63, description="Its name in the ledger.")
     server: Server = Server()
     carbon: Carbon = Carbon()
+    allocation: Allocation = Allocation()
     controller: Controller = Controller()
     admission: Admission = Admission()
 

@@ -24,17 +24,25 @@ from carbonbudget_agent.report import NodeReport, Requests, encode_report
 from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.book import Booked, Booker, load_cuts
 from carbonbudget_operator.ledger.check import CheckResult, check_ledger
-from carbonbudget_operator.ledger.facts import NodeSlice
+from carbonbudget_operator.ledger.facts import GroupFacts, NodeSlice
 from carbonbudget_operator.ledger.read import data_through, hours_with_facts, node_spans, read_hour
 from carbonbudget_operator.ledger.slices import slice_end, slice_start, spread
 from carbonbudget_operator.ledger.store import LedgerError, migrate, open_ledger, require_schema
 from carbonbudget_operator.ledger.writer import Writer
+
+FIGURES = ("pods", "energy_uj", "idle_uj", "cpu_us", "reserved", "gpu_reserved_ms")
 
 
 def slices(engine: sa.Engine) -> list[NodeSlice]:
     with engine.connect() as connection:
         hours = hours_with_facts(connection, 0, 2**40)
         return [item for hour in hours for item in read_hour(connection, "default", hour)]
+
+
+def plain(facts: GroupFacts) -> tuple[object, ...]:
+    """To compare between two readings."""
+    group = facts.group
+    return (group.namespace, group.workload, dict(group.labels), *(getattr(facts, name) for name in FIGURES))
 
 
 def total_uj(engine: sa.Engine) -> int:
@@ -60,13 +68,8 @@ def test_a_window_becomes_facts(engine: sa.Engine) -> None:
         10,
         0,
     )
-    (pod,) = item.pods
-    assert (pod.energy_uj, pod.cpu_us, pod.cpu_request_millicore_ms, pod.labels) == (
-        {"cpu": 300},
-        3,
-        6_000_000,
-        {"app": "pod-1"},
-    )
+    (facts,) = item.groups
+    assert plain(facts) == ("team-a", "Pod/pod-1", {"app": "pod-1"}, 1, {"cpu": 300}, {}, 3, 6_000_000, 0)
 
 
 def test_what_comes_twice_counts_once_and_with_other_content_it_is_a_conflict(engine: sa.Engine) -> None:
@@ -94,7 +97,7 @@ def test_the_order_of_arrival_does_not_matter(
         for start in range(0, len(reports), 17):
             book(Booker(engine), *reports[start : start + 17])
         ledgers.append(
-            {(s.node.name, s.start): (s.domains, sorted(s.pods, key=lambda p: p.uid)) for s in slices(engine)}
+            {(s.node.name, s.start): (s.domains, [plain(facts) for facts in s.groups]) for s in slices(engine)}
         )
         with engine.connect() as connection:
             assert data_through(node_spans(connection, "default")) == HOUR + 7200
@@ -121,7 +124,7 @@ def test_a_report_after_a_gap_is_spread_over_its_hours_exactly(gaps: list[tuple[
     for report, (gap_s, energy, _) in zip(reports, gaps, strict=True):
         mine = [item for item in found if item.node.name == report.node]
         assert sum(item.domains["cpu"].measured_uj for item in mine) == report.domains[0].measured_uj
-        assert sum(pod.energy_uj.get("cpu", 0) for item in mine for pod in item.pods) == energy
+        assert sum(pod.energy_uj.get("cpu", 0) for item in mine for pod in item.groups) == energy
         assert all(item.start >= start - gap_s - 3600 for item in mine)
     engine.dispose()
 
@@ -130,7 +133,7 @@ def test_labels_that_change_leave_former_facts_as_they_were(engine: sa.Engine) -
     booker = Booker(engine)
     book(booker, a_report(labels={"team": "a"}), a_report(HOUR + 60, labels={"team": "b"}))
     (item,) = slices(engine)
-    assert sorted(pod.labels["team"] for pod in item.pods) == ["a", "b"]
+    assert sorted(facts.group.labels["team"] for facts in item.groups) == ["a", "b"]
 
 
 def test_a_cut_splits_what_comes_after_it(engine: sa.Engine) -> None:

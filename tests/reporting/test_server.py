@@ -28,7 +28,7 @@ from carbonbudget_operator.ledger.writer import Writer
 from carbonbudget_operator.reporting.app import make_app
 from carbonbudget_operator.reporting.metrics import ServerMetrics
 from carbonbudget_operator.reporting.query import Queries
-from carbonbudget_operator.settings import Carbon
+from carbonbudget_operator.settings import Carbon, Settings
 
 AGENT = "system:serviceaccount:carbonbudget-agent:carbonbudget-agent"
 NOW = HOUR + 600
@@ -109,8 +109,7 @@ async def a_face(path: Path) -> AsyncIterator[Face]:
     async with TestServer(app) as server:
         kube = KubeClient.connect(Credentials(str(server.make_url("")).rstrip("/"), lambda: ""))
         access, writer, registry = Access(kube, "carbonbudget-server"), Writer(engine), CollectorRegistry()
-        carbon = Carbon(zone="WORLD", pue=1.0)
-        queries = Queries(engine, "default", carbon)
+        queries = Queries(engine, Settings(carbon=Carbon(zone="WORLD", pue=1.0)))
         registry.register(ServerMetrics(writer, queries))
         receiver = Receiver(access, writer, "default", AGENT, MAX, 20_000, registry, now=lambda: clock[0])
         rest = make_app(receiver, access, writer, queries, registry, MAX, now=lambda: clock[0])

@@ -1,133 +1,101 @@
-"""One node slice to rows, domain by domain.
+"""One node slice shared out among its groups of pods, domain by domain.
 
 Order: own energy (dynamic and held idle), then the node's idle, then system and platform by own energy on
-that node. Whatever the policy, the rows of a domain add up to what was measured in it, to the microjoule:
-each step shares out an integer total with `share_out`, or leaves it in a special row.
+that node. Whatever the policy, the parts of a domain add up to what was measured in it, to the microjoule:
+each step shares out an integer total with `share_list`, or leaves it to nobody.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Final
 
-from carbonbudget_agent.exact import share_out
+from carbonbudget_agent.exact import share_list
 from carbonbudget_operator.allocation.policy import Idle, Overhead, Policy
-from carbonbudget_operator.ledger.facts import DomainFacts, NodeSlice, PodFacts
+from carbonbudget_operator.ledger.facts import DomainFacts, GroupFacts, NodeSlice
 
 IDLE_ROW: Final = "__idle__"
 SYSTEM_ROW: Final = "__system__"
 UNSEEN_ROW: Final = "__unseen__"
-# Nobody's pod: the index of special rows, and the key of an unreserved share.
-_NOBODY: Final = -1
-
-
-class Component(StrEnum):
-    """What kind of share a row is."""
-
-    DYNAMIC = "Dynamic"  # own energy
-    IDLE = "Idle"  # held idle and the allocated share of the node's idle
-    OVERHEAD = "Overhead"  # system and platform
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """Microjoules of one domain that a pod bears, or a special row where `pod` is None."""
+class Shares:
+    """Microjoules of one domain, by the index of the group; what nobody bears has rows of its own.
+
+    `idle_uj` is held idle and the allocated share of the node's idle, `overhead_uj` system and platform.
+    """
 
     domain: str
-    pod: PodFacts | None
-    special: str
-    component: Component
-    energy_uj: int
+    dynamic_uj: list[int]
+    idle_uj: list[int]
+    overhead_uj: list[int]
+    nobody_idle_uj: int
+    nobody_overhead_uj: int
+    unseen_uj: int
 
 
-def allocate(slice_: NodeSlice, policy: Policy) -> Iterator[Row]:
-    """All rows of one node slice; per domain they add up to its `measured_uj`."""
-    own_total = {
-        index: sum(pod.energy_uj.values()) + sum(pod.idle_uj.values()) for index, pod in enumerate(slice_.pods)
-    }
+def allocate(slice_: NodeSlice, policy: Policy) -> Iterator[Shares]:
+    """The shares of each domain; they add up to its `measured_uj`."""
+    groups = slice_.groups
+    own_uj = [sum(group.energy_uj.values()) + sum(group.idle_uj.values()) for group in groups]
+    even = _even(groups) if Idle.EVEN is policy.idle or Overhead.EVEN is policy.overhead else []
     for name, domain in slice_.domains.items():
-        yield from _own(name, slice_.pods)
-        if domain.unseen_uj:
-            yield Row(name, None, UNSEEN_ROW, Component.DYNAMIC, domain.unseen_uj)
-        yield from _idle(name, domain, slice_, policy, own_total)
-        yield from _overhead(name, domain, slice_.pods, policy, own_total)
+        idle, nobody_idle = _idle(name, domain, slice_, policy, own_uj, even)
+        for index, group in enumerate(groups):
+            if group.idle_uj:
+                idle[index] += group.idle_uj.get(name, 0)
+        by = {Overhead.PROPORTIONAL: own_uj, Overhead.EVEN: even, Overhead.SEPARATE: []}[policy.overhead]
+        overhead, nobody_overhead = _shared(domain.system_uj, by, len(groups))
+        yield Shares(
+            domain=name,
+            dynamic_uj=[group.energy_uj.get(name, 0) for group in groups],
+            idle_uj=idle,
+            overhead_uj=overhead,
+            nobody_idle_uj=nobody_idle,
+            nobody_overhead_uj=nobody_overhead,
+            unseen_uj=domain.unseen_uj,
+        )
 
 
-def _own(name: str, pods: Sequence[PodFacts]) -> Iterator[Row]:
-    for pod in pods:
-        if pod.energy_uj.get(name):
-            yield Row(name, pod, "", Component.DYNAMIC, pod.energy_uj[name])
-        if pod.idle_uj.get(name):
-            yield Row(name, pod, "", Component.IDLE, pod.idle_uj[name])
+def reserve(total: int, reserved: Sequence[int], capacity: int) -> tuple[list[int], int]:
+    """Share `total` by what each reserves of `capacity`; the rest is nobody's. Above capacity all is normalised."""
+    free = max(0, capacity - sum(reserved))
+    return _shared(total, [*reserved, free], len(reserved))
 
 
 def _idle(
-    name: str, domain: DomainFacts, slice_: NodeSlice, policy: Policy, own_total: Mapping[int, int]
-) -> Iterator[Row]:
-    weights: dict[int, int]
-    match policy.idle:
-        case Idle.BY_REQUEST if not name.startswith("gpu:"):
-            # Integrals of both kinds: a core used or reserved for a microsecond counts one.
-            weights = {index: max(pod.cpu_request_millicore_ms, pod.cpu_us) for index, pod in enumerate(slice_.pods)}
-            capacity = slice_.node.cpu_millicores * domain.duration_ms
-            weights[_NOBODY] = max(0, capacity - sum(weights.values()))
-        case Idle.BY_USAGE:
-            weights = dict(own_total)
-        case Idle.EVEN:
-            weights = _even(slice_.pods)
-        case _:  # an unallocated GPU's idle is the node's; a held one's is in the pod already
-            weights = {}
-    yield from _shared(name, domain.idle_uj, weights, slice_.pods, Component.IDLE, IDLE_ROW)
+    name: str, domain: DomainFacts, slice_: NodeSlice, policy: Policy, own_uj: list[int], even: list[int]
+) -> tuple[list[int], int]:
+    groups = slice_.groups
+    if policy.idle is Idle.BY_USAGE:
+        return _shared(domain.idle_uj, own_uj, len(groups))
+    if policy.idle is Idle.EVEN:
+        return _shared(domain.idle_uj, even, len(groups))
+    # An unallocated GPU's idle is the node's; a held one's is in the pod already.
+    if policy.idle is Idle.SEPARATE or name.startswith("gpu:"):
+        return [0] * len(groups), domain.idle_uj
+    # Integrals of both kinds: a core used or reserved for a microsecond counts one.
+    capacity = slice_.node.cpu_millicores * domain.duration_ms
+    return reserve(domain.idle_uj, [group.reserved for group in groups], capacity)
 
 
-def _overhead(
-    name: str,
-    domain: DomainFacts,
-    pods: Sequence[PodFacts],
-    policy: Policy,
-    own_total: Mapping[int, int],
-) -> Iterator[Row]:
-    match policy.overhead:
-        case Overhead.PROPORTIONAL:
-            weights = dict(own_total)
-        case Overhead.EVEN:
-            weights = _even(pods)
-        case Overhead.SEPARATE:
-            weights = {}
-    yield from _shared(name, domain.system_uj, weights, pods, Component.OVERHEAD, SYSTEM_ROW)
-
-
-def _even(pods: Sequence[PodFacts]) -> dict[int, int]:
-    """Equal weight to each namespace, divided equally among its pods."""
-    count: dict[str, int] = {}
-    for pod in pods:
-        count[pod.namespace] = count.get(pod.namespace, 0) + 1
-    parts = {namespace: share_out(2**40, dict.fromkeys(range(n), 1)) for namespace, n in count.items()}
-    weights: dict[int, int] = {}
-    for index, pod in enumerate(pods):
-        count[pod.namespace] -= 1
-        weights[index] = parts[pod.namespace][count[pod.namespace]]
+def _even(groups: Sequence[GroupFacts]) -> list[int]:
+    """Equal weight to each namespace, divided by the number of pods of its groups."""
+    members: dict[str, list[int]] = {}
+    for index, group in enumerate(groups):
+        members.setdefault(group.group.namespace, []).append(index)
+    weights = [0] * len(groups)
+    for indexes in members.values():
+        for index, weight in zip(indexes, share_list(2**40, [groups[i].pods for i in indexes]), strict=True):
+            weights[index] = weight
     return weights
 
 
-def _shared(
-    name: str,
-    total_uj: int,
-    weights: Mapping[int, int],
-    pods: Sequence[PodFacts],
-    component: Component,
-    leftover: str,
-) -> Iterator[Row]:
-    """Rows of `total_uj` by weight; all of it the special row `leftover` where nobody has any."""
-    if not total_uj:
-        return
-    if not any(weights.values()):
-        yield Row(name, None, leftover, component, total_uj)
-        return
-    for index, energy_uj in share_out(total_uj, weights).items():
-        if energy_uj and index == _NOBODY:
-            yield Row(name, None, leftover, component, energy_uj)
-        elif energy_uj:
-            yield Row(name, pods[index], "", component, energy_uj)
+def _shared(total_uj: int, weights: Sequence[int], count: int) -> tuple[list[int], int]:
+    """Shares of `total_uj` for `count` groups, and what is nobody's: that of a last weight beyond them, or all."""
+    if not total_uj or not any(weights):
+        return [0] * count, total_uj
+    parts = share_list(total_uj, weights)
+    return parts[:count], sum(parts[count:])

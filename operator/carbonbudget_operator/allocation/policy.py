@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
+from types import MappingProxyType
+from typing import Final, Literal
+
+Rule = Literal["proportional", "even", "separate"]
+RULES: Final[tuple[Rule, ...]] = ("proportional", "even", "separate")
+# How a shared namespace is borne: by a rule, or by the weights of the namespaces that bear it.
+Shared = Rule | Mapping[str, int]
+
+
+class PolicyError(ValueError):
+    """A policy that is none; one line says what to write."""
 
 
 class Idle(StrEnum):
@@ -29,3 +41,27 @@ class Policy:
 
     idle: Idle = Idle.BY_REQUEST
     overhead: Overhead = Overhead.PROPORTIONAL
+    shared: Mapping[str, Shared] = field(default_factory=lambda: MappingProxyType({}))
+
+
+def parse_shared(text: str) -> tuple[str, Shared]:
+    """One shared namespace and who bears it: `kube-system=proportional`, or `=team-a:2,team-b:1`.
+
+    Raises PolicyError.
+    """
+    namespace, _, rule = text.partition("=")
+    if not namespace or not rule:
+        raise PolicyError(f"{text!r}: write NAMESPACE=proportional, even, separate or TEAM:WEIGHT,TEAM:WEIGHT")
+    for known in RULES:
+        if rule == known:
+            return namespace, known
+    weights: dict[str, int] = {}
+    for item in rule.split(","):
+        name, _, weight = item.partition(":")
+        if not name or not weight.isdecimal() or not 0 < int(weight) <= 10**6 or name == namespace:
+            raise PolicyError(
+                f"{text!r}: {item!r} is no other NAMESPACE:WEIGHT with a whole weight, nor a rule "
+                "(proportional, even, separate)"
+            )
+        weights[name] = int(weight)
+    return namespace, weights

@@ -12,8 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from carbonbudget_operator.api.selector import LabelSelector
 
-Component = Literal["Dynamic", "Idle", "Overhead"]
-Accounting = Literal["LocationBased"]
+Component = Literal["Dynamic", "Idle", "Overhead", "Embodied"]
+Accounting = Literal["LocationBased", "MarketBased"]
 
 
 class BudgetQuery(BaseModel):

@@ -50,6 +50,16 @@ class _Region:
     figure: _Figure
     pue_permille: int
     pue_source: str
+    claim: Claim | None
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What a provider says of its purchases for a region: usable only where the configuration attests it."""
+
+    provider: str
+    mg_per_kwh: int
+    why: str
 
 
 class UnknownZone(ValueError):
@@ -86,6 +96,12 @@ def find_factor(region: str, provider_id: str, zone: str, pue_permille: int | No
         f"{figure.year}; {how}), PUE {pue / 1000:g} ({pue_why})"
     )
     return Factor(figure.zone, intensity, pue, figure.basis, why)
+
+
+def find_claim(region: str, provider_id: str) -> Claim | None:
+    """The provider's own market-based figure of the node's region, if it publishes one."""
+    place = _find_region(region, provider_id)
+    return None if place is None else place.claim
 
 
 def _find_figure(place: _Region | None, region: str, zone: str, basis: str) -> tuple[_Figure, str]:
@@ -130,8 +146,13 @@ def _regions() -> dict[str, list[_Region]]:
     for row in _read("cloud_regions.csv"):
         figure = _Figure(row["zone"], int(row["mg_per_kwh"]), row["basis"], row["year"], row["source"])
         pue_source = f"{row['pue_scope']}, {row['pue_source']}"
+        claim = None
+        if row["market_mg_per_kwh"]:
+            mg = int(row["market_mg_per_kwh"])
+            why = f"claim of {row['provider']} for {row['region']} {mg / 1000:g} g/kWh ({row['market_source']}, "
+            claim = Claim(row["provider"], mg, f"{why}{row['market_year']})")
         found.setdefault(row["region"], []).append(
-            _Region(row["provider"], row["country"], figure, int(row["pue_permille"] or 0), pue_source)
+            _Region(row["provider"], row["country"], figure, int(row["pue_permille"] or 0), pue_source, claim)
         )
     return found
 

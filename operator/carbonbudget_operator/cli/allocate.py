@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from carbonbudget_operator.allocation.policy import Idle, Overhead, Policy
+from carbonbudget_operator.allocation.policy import Idle, Overhead, PolicyError, parse_shared
 from carbonbudget_operator.cli.options import Config, fail
 from carbonbudget_operator.settings import Settings, load_settings
 
@@ -44,34 +44,45 @@ def allocate(
     ] = None,
     group_by: Annotated[str, typer.Option(help="Comma-separated: namespace, workload, node, label:KEY.")] = "namespace",
     filter_by: Annotated[str, typer.Option("--filter", help="Comma-separated FIELD=VALUE.")] = "",
-    idle: Annotated[Idle, typer.Option(help="Who bears idle energy.")] = Idle.BY_REQUEST,
-    overhead: Annotated[Overhead, typer.Option(help="Who bears overhead.")] = Overhead.PROPORTIONAL,
+    idle: Annotated[
+        Idle | None, typer.Option(help="Who bears idle energy.  [default: as configured, byRequest]")
+    ] = None,
+    overhead: Annotated[
+        Overhead | None, typer.Option(help="Who bears overhead.  [default: as configured, proportional]")
+    ] = None,
+    shared: Annotated[
+        list[str] | None,
+        typer.Option(help="NAMESPACE=proportional, even, separate or TEAM:WEIGHT,...; can be repeated."),
+    ] = None,
     output: Annotated[Output, typer.Option("--output", "-o", help="table, json or csv.")] = Output.TABLE,
 ) -> None:
     """Share out the energy and emissions of a span of time. The rows add up to the cluster's total."""
     from carbonbudget_operator.reporting.grouping import GroupingError
 
-    settings = load_settings(config, {"server": {"ledger": ledger}})
+    try:
+        borne = dict(map(parse_shared, shared or []))
+    except PolicyError as error:
+        fail(str(error), code=2)
+    policy = {"idle": idle, "overhead": overhead, "shared": borne or None}
+    settings = load_settings(config, {"server": {"ledger": ledger}, "allocation": policy})
     span = _instant(start, "--from"), _instant(end, "--to")
     if span[0] >= span[1]:
         fail("--from must be before --to", code=2)
     try:
         if server_url:
-            if (idle, overhead) != (Idle.BY_REQUEST, Overhead.PROPORTIONAL):
-                fail("--idle and --overhead need --ledger: the server answers by its own policy", code=2)
+            if any(policy.values()):
+                fail("--idle, --overhead and --shared need --ledger: the server answers by its own policy", code=2)
             result = _from_server(server_url, server_ca, server_token_file, span, group_by, filter_by)
         else:
-            result = _from_ledger(settings, span, group_by, filter_by, Policy(idle, overhead))
+            result = _from_ledger(settings, span, group_by, filter_by)
     except GroupingError as error:
         fail(str(error), code=2)
     _print(result, output)
 
 
-def _from_ledger(
-    settings: Settings, span: tuple[int, int], group_by: str, filter_by: str, policy: Policy
-) -> dict[str, object]:
+def _from_ledger(settings: Settings, span: tuple[int, int], group_by: str, filter_by: str) -> dict[str, object]:
     from carbonbudget_operator.ledger.store import LedgerError, open_ledger, require_schema
-    from carbonbudget_operator.reporting.grouping import answer, group, parse_filter, parse_group_by
+    from carbonbudget_operator.reporting.grouping import answer, group, needs_nodes, parse_filter, parse_group_by
     from carbonbudget_operator.reporting.query import Queries
 
     fields, filters = parse_group_by(group_by), parse_filter(filter_by)
@@ -80,7 +91,7 @@ def _from_ledger(
         require_schema(engine)
     except LedgerError as error:
         fail(str(error))
-    rows = Queries(engine, settings.cluster, settings.carbon, policy).rows(*span)
+    rows = Queries(engine, settings).rows(*span, needs_nodes(fields, filters))
     return answer(group(rows, fields, filters))
 
 
@@ -116,7 +127,7 @@ def _print(result: dict[str, object], output: Output) -> None:
         print(json.dumps(result, indent=2))
         return
     keys = list(rows[0]["key"]) if rows else ["namespace"]
-    figures = ["energy_kwh", "location_g"]
+    figures = ["energy_kwh", "location_g", "market_g", "embodied_g"]
     table = [[*row["key"].values(), *(row[figure] for figure in figures)] for row in rows]
     if output is Output.CSV:
         writer = csv.writer(sys.stdout)
@@ -126,7 +137,7 @@ def _print(result: dict[str, object], output: Output) -> None:
     from rich.table import Table
 
     shown = Table(*keys, box=None)
-    for heading in ("kWh", "g CO2e (location-based)"):
+    for heading in ("kWh", "g CO2e location-based", "market-based", "embodied"):
         shown.add_column(heading, justify="right")
     for line in [*table, ["total", *[""] * (len(keys) - 1), *(total[figure] for figure in figures)]]:
         shown.add_row(*map(str, line))

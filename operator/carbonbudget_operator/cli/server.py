@@ -69,7 +69,7 @@ async def _run(settings: Settings) -> None:
     registry = CollectorRegistry()
     writer = Writer(engine)
     access = Access(client, server.audience)
-    queries = Queries(engine, settings.cluster, settings.carbon)
+    queries = Queries(engine, settings)
     registry.register(ServerMetrics(writer, queries))
     receiver = Receiver(
         access,

@@ -11,6 +11,7 @@ from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.slices import HOUR
 
 _ENTRY_BYTES = 16
+_NO_NODE = -1  # of facts whose pod is not there
 
 
 @dataclass(slots=True)
@@ -63,10 +64,10 @@ def _check_hour(connection: sa.Connection, hour: int, result: CheckResult) -> No
         borne[key] = borne.get(key, 0) + idle + system + unseen
     for node_id, start, domain, own, held in connection.execute(
         sa.select(pod.c.node_id, energy.c.start, energy.c.domain, energy.c.energy_uj, energy.c.idle_uj)
-        .join(pod, pod.c.id == energy.c.pod_id)
+        .outerjoin(pod, pod.c.id == energy.c.pod_id)
         .where(energy.c.start >= hour, energy.c.start < hour + HOUR)
     ):
-        key = (node_id, start, domain)
+        key = (node_id if node_id is not None else _NO_NODE, start, domain)
         borne[key] = borne.get(key, 0) + own + held
     result.slices += len({key[:2] for key in measured})
     result.measured_uj += sum(measured.values())
@@ -74,6 +75,6 @@ def _check_hour(connection: sa.Connection, hour: int, result: CheckResult) -> No
         node_id, start, domain = key
         if measured.get(key, 0) != borne.get(key, 0):
             result.defects.append(
-                f"node {names.get(node_id, node_id)}, slice {start}, domain {domain}: measured "
+                f"node {names.get(node_id, 'that is not there')}, slice {start}, domain {domain}: measured "
                 f"{measured.get(key, 0)} uJ, but its parts add up to {borne.get(key, 0)} uJ"
             )

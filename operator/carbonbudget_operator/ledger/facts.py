@@ -2,13 +2,13 @@
 
 A slice is an hour, or a part of one where a budget's period starts or ends inside it: [start, end) in
 UTC seconds. Energy in microjoules, request integrals in millicore-milliseconds: one core used for one
-microsecond is one of those, so that they compare with `cpu_us` as they are.
+microsecond is one of those, so that they compare with CPU time as they are.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +22,8 @@ class NodeFacts:
     zone: str
     instance_type: str
     cpu_millicores: int
+    threads: int = 0
+    gpus: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,20 +38,30 @@ class DomainFacts:
     duration_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class PodFacts:
-    """One pod's energy, held idle and use in the slice."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Group:
+    """What can be asked for: pods that agree in these are one row. The same ones are the same object."""
 
-    uid: str
     namespace: str
-    name: str
     workload: str
     labels: Mapping[str, str]
-    energy_uj: Mapping[str, int]
-    idle_uj: Mapping[str, int]
-    cpu_us: int
-    cpu_request_millicore_ms: int
-    duration_ms: int
+
+
+@dataclass(slots=True)
+class GroupFacts:
+    """The pods of one group on the node in the slice, summed up.
+
+    `reserved` adds up max(request, use) of each pod in millicore-milliseconds, `gpu_reserved_ms` the GPUs they
+    requested.
+    """
+
+    group: Group
+    pods: int = 0
+    energy_uj: dict[str, int] = field(default_factory=dict)
+    idle_uj: dict[str, int] = field(default_factory=dict)
+    cpu_us: int = 0
+    reserved: int = 0
+    gpu_reserved_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,4 +72,9 @@ class NodeSlice:
     start: int
     end: int
     domains: Mapping[str, DomainFacts]
-    pods: tuple[PodFacts, ...]
+    groups: tuple[GroupFacts, ...]
+
+    @property
+    def duration_ms(self) -> int:
+        """The time that the node reported."""
+        return max((domain.duration_ms for domain in self.domains.values()), default=0)

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.book import load_cuts
-from carbonbudget_operator.ledger.facts import DomainFacts, NodeFacts, NodeSlice, PodFacts
+from carbonbudget_operator.ledger.facts import DomainFacts, Group, GroupFacts, NodeFacts, NodeSlice
 from carbonbudget_operator.ledger.slices import HOUR, slice_end
 
 # A node silent for this long no longer holds back `data_through`; its missing time shows as coverage.
@@ -32,7 +32,7 @@ def read_hour(connection: sa.Connection, cluster: str, hour: int) -> list[NodeSl
     nodes = _nodes(connection, cluster)
     last_ends = {span.node_id: span.last_end for span in node_spans(connection, cluster)}
     domains = _domains(connection, hour)
-    pods = _pods(connection, hour)
+    groups = _groups(connection, hour)
     return [
         NodeSlice(
             node=nodes[node_id],
@@ -40,7 +40,7 @@ def read_hour(connection: sa.Connection, cluster: str, hour: int) -> list[NodeSl
             # A slice that is still open reaches as far as its node has reported.
             end=max(start + 1, min(slice_end(start, cuts), last_ends[node_id])),
             domains=facts,
-            pods=tuple(sorted(pods.get((node_id, start), ()), key=lambda pod: pod.uid)),
+            groups=tuple(sorted(groups.get((node_id, start), {}).values(), key=_order)),
         )
         for (node_id, start), facts in sorted(domains.items())
         if node_id in nodes
@@ -77,9 +77,9 @@ def data_through(spans: list[NodeSpan]) -> int:
 def _nodes(connection: sa.Connection, cluster: str) -> dict[int, NodeFacts]:
     c = schema.node.c
     rows = connection.execute(
-        sa.select(c.id, c.name, c.provider_id, c.region, c.zone, c.instance_type, c.cpu_millicores).where(
-            c.cluster == cluster
-        )
+        sa.select(
+            c.id, c.name, c.provider_id, c.region, c.zone, c.instance_type, c.cpu_millicores, c.threads, c.gpus
+        ).where(c.cluster == cluster)
     )
     return {row[0]: NodeFacts(*row) for row in rows}
 
@@ -107,44 +107,50 @@ def _domains(connection: sa.Connection, hour: int) -> dict[tuple[int, int], dict
     return slices
 
 
-def _pods(connection: sa.Connection, hour: int) -> dict[tuple[int, int], list[PodFacts]]:
+def _groups(connection: sa.Connection, hour: int) -> dict[tuple[int, int], dict[Group, GroupFacts]]:
+    """By node and slice. One object for each group of the hour: rows of it are found by identity."""
     pod, fact, energy = schema.pod, schema.pod_fact, schema.pod_energy
-    own: dict[tuple[int, int], dict[str, int]] = defaultdict(dict)
-    held: dict[tuple[int, int], dict[str, int]] = defaultdict(dict)
-    for pod_id, start, domain, energy_uj, idle_uj in connection.execute(
-        sa.select(energy.c.pod_id, energy.c.start, energy.c.domain, energy.c.energy_uj, energy.c.idle_uj)
-        .where(energy.c.start >= hour, energy.c.start < hour + HOUR)
-    ):  # fmt: skip
-        own[(pod_id, start)][domain] = energy_uj
-        if idle_uj:
-            held[(pod_id, start)][domain] = idle_uj
     labels = _label_sets(connection, hour)
-    found: dict[tuple[int, int], list[PodFacts]] = defaultdict(list)
+    known: dict[tuple[str, str, int], Group] = {}
+    of_pod: dict[int, tuple[int, Group]] = {}
+    found: dict[tuple[int, int], dict[Group, GroupFacts]] = defaultdict(dict)
     rows = connection.execute(
         sa.select(
-            fact.c.pod_id, fact.c.start, pod.c.node_id, pod.c.uid, pod.c.namespace, pod.c.name,
-            pod.c.controller_kind, pod.c.controller_name, pod.c.label_set_id, fact.c.cpu_us,
-            fact.c.cpu_request_millicore_ms, fact.c.duration_ms,
+            fact.c.pod_id, fact.c.start, pod.c.node_id, pod.c.namespace, pod.c.name, pod.c.controller_kind,
+            pod.c.controller_name, pod.c.label_set_id, fact.c.cpu_us, fact.c.cpu_request_millicore_ms,
+            fact.c.gpu_request_ms,
         )
         .join(pod, pod.c.id == fact.c.pod_id)
         .where(fact.c.start >= hour, fact.c.start < hour + HOUR)
     )  # fmt: skip
-    for pod_id, start, node_id, uid, namespace, name, kind, owner, label_id, cpu_us, request, ms in rows:
-        found[(node_id, start)].append(
-            PodFacts(
-                uid=uid,
-                namespace=namespace,
-                name=name,
-                workload=f"{kind}/{owner}" if kind else f"Pod/{name}",
-                labels=labels[label_id],
-                energy_uj=own.get((pod_id, start), {}),
-                idle_uj=held.get((pod_id, start), {}),
-                cpu_us=cpu_us,
-                cpu_request_millicore_ms=request,
-                duration_ms=ms,
-            )
-        )
+    for pod_id, start, node_id, namespace, name, kind, owner, label_id, cpu_us, request, gpu_ms in rows:
+        workload = f"{kind}/{owner}" if kind else f"Pod/{name}"
+        key = (namespace, workload, label_id)
+        group = known.get(key)
+        if group is None:
+            group = known[key] = Group(namespace, workload, labels[label_id])
+        of_pod[pod_id] = (node_id, group)
+        facts = found[(node_id, start)].setdefault(group, GroupFacts(group))
+        facts.pods += 1
+        facts.cpu_us += cpu_us
+        facts.reserved += max(request, cpu_us)
+        facts.gpu_reserved_ms += gpu_ms
+    for pod_id, start, domain, energy_uj, idle_uj in connection.execute(
+        sa.select(energy.c.pod_id, energy.c.start, energy.c.domain, energy.c.energy_uj, energy.c.idle_uj)
+        .where(energy.c.start >= hour, energy.c.start < hour + HOUR)
+    ):  # fmt: skip
+        node_id, group = of_pod[pod_id]
+        facts = found[(node_id, start)][group]
+        facts.energy_uj[domain] = facts.energy_uj.get(domain, 0) + energy_uj
+        if idle_uj:
+            facts.idle_uj[domain] = facts.idle_uj.get(domain, 0) + idle_uj
     return found
+
+
+def _order(facts: GroupFacts) -> tuple[str, str, list[tuple[str, str]]]:
+    """The same for the same facts, so that the last microjoule always goes the same way."""
+    group = facts.group
+    return group.namespace, group.workload, sorted(group.labels.items())
 
 
 def _label_sets(connection: sa.Connection, hour: int) -> dict[int, dict[str, str]]:

@@ -6,9 +6,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from carbonbudget_operator.reporting.numbers import grams, kilowatt_hours
-from carbonbudget_operator.reporting.valued import ValuedRow
+from carbonbudget_operator.reporting.valued import (
+    EMBODIED_UG,
+    ENERGY_UJ,
+    LOCATION_UG,
+    MARKET_UG,
+    METERED_UJ,
+    ValuedRow,
+)
 
 _FIELDS = ("namespace", "workload", "node")
+_SUMS = ("energy_uj", "location_ug", "market_ug", "embodied_ug", "metered_uj")
 UNLABELLED = "__unlabelled__"
 FILTERED = "__filtered__"
 
@@ -19,11 +27,14 @@ class GroupingError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """One row of the answer."""
+    """One row of the answer. Location-based and market-based stand side by side, never netted; embodied apart."""
 
     key: dict[str, str]
     energy_uj: int
     location_ug: int
+    market_ug: int
+    embodied_ug: int
+    metered_uj: int
 
     def to_json(self) -> dict[str, object]:
         """Integers, with decimal strings beside them."""
@@ -33,6 +44,11 @@ class Group:
             "energy_kwh": kilowatt_hours(self.energy_uj),
             "location_ug": self.location_ug,
             "location_g": grams(self.location_ug),
+            "market_ug": self.market_ug,
+            "market_g": grams(self.market_ug),
+            "embodied_ug": self.embodied_ug,
+            "embodied_g": grams(self.embodied_ug),
+            "measured_percent": self.metered_uj * 100 // self.energy_uj if self.energy_uj else 0,
         }
 
 
@@ -56,25 +72,31 @@ def parse_filter(text: str) -> tuple[tuple[str, str], ...]:
     return tuple(parts)
 
 
+def needs_nodes(group_by: Sequence[str], filters: Sequence[tuple[str, str]]) -> bool:
+    """Whether the rows must be kept apart by node."""
+    return "node" in group_by or any(field == "node" for field, _ in filters)
+
+
 def group(rows: Iterable[ValuedRow], group_by: Sequence[str], filters: Sequence[tuple[str, str]]) -> list[Group]:
     """Sums by key, largest first. What a filter leaves out is one row, so that the total stays the total."""
     sums: dict[tuple[str, ...], list[int]] = {}
     for row in rows:
         kept = all(_field(row, field) == value for field, value in filters)
         key = tuple(_field(row, field) for field in group_by) if kept else (FILTERED,) * len(group_by)
-        total = sums.setdefault(key, [0, 0])
-        total[0] += row.energy_uj
-        total[1] += row.location_ug
-    groups = [
-        Group(dict(zip(group_by, key, strict=True)), energy_uj, location_ug)
-        for key, (energy_uj, location_ug) in sums.items()
-    ]
+        total, figures = sums.setdefault(key, [0] * 5), row.figures
+        total[0] += sum(figures[ENERGY_UJ])
+        total[1] += sum(figures[LOCATION_UG])
+        total[2] += sum(figures[MARKET_UG])
+        total[3] += figures[EMBODIED_UG]
+        total[4] += figures[METERED_UJ]
+    groups = [Group(dict(zip(group_by, key, strict=True)), *total) for key, total in sums.items()]
     return sorted(groups, key=lambda g: (-g.location_ug, -g.energy_uj, *g.key.values()))
 
 
 def answer(groups: Sequence[Group]) -> dict[str, object]:
     """The JSON of an allocation: the total and its rows."""
-    total = Group({}, sum(g.energy_uj for g in groups), sum(g.location_ug for g in groups)).to_json()
+    sums = (sum(getattr(g, field) for g in groups) for field in _SUMS)
+    total = Group({}, *sums).to_json()
     del total["key"]
     return {"total": total, "rows": [g.to_json() for g in groups]}
 

@@ -1,0 +1,134 @@
+"""Where nodes stand and what they are made of: each node's factors, found once and kept."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import cached_property
+
+from carbonbudget_operator.carbon.embodied import Device
+from carbonbudget_operator.carbon.factors import find_claim, find_factor
+from carbonbudget_operator.carbon.hardware import find_hardware
+from carbonbudget_operator.carbon.market import Contract, Drawn, draw
+from carbonbudget_operator.ledger.facts import NodeFacts
+from carbonbudget_operator.settings import Carbon
+
+
+@dataclass(frozen=True, slots=True)
+class Market:
+    """What no contract covers: its factor; `stands_in` if there is none and the location's takes its place."""
+
+    mg_per_kwh: int
+    factors: frozenset[str]
+    stands_in: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A node's zone, grid intensity and PUE, with the sentences that explain them."""
+
+    zone: str
+    mg_per_kwh: int
+    pue_permille: int
+    basis: str
+    factors: frozenset[str]
+    market: Market
+
+
+@dataclass(frozen=True, slots=True)
+class Hardware:
+    """What making the node emitted."""
+
+    server: Device | None
+    gpus: Device | None
+    why: str
+
+
+class Places:
+    """By the configuration and the bundled tables."""
+
+    def __init__(self, carbon: Carbon) -> None:
+        self._carbon = carbon
+        self._places: dict[tuple[str, str], Place] = {}
+        self._hardware: dict[int, Hardware] = {}
+
+    def of(self, node: NodeFacts, at: int) -> Place:
+        """The node's place at the UTC second `at`."""
+        key = (node.region, node.provider_id.partition("://")[0])
+        if key not in self._places:
+            self._places[key] = self._find(node)
+        return self._places[key]
+
+    def draw(self, zone: str, facility_uj: int, start: int, end: int) -> Drawn:
+        """What the contracts cover of a zone's energy."""
+        return draw(self._contracts, zone, facility_uj, start, end) if self._contracts else Drawn()
+
+    def hardware(self, node: NodeFacts) -> Hardware:
+        """The node's devices."""
+        if node.id not in self._hardware:
+            embodied = self._carbon.embodied
+            found = find_hardware(
+                cloud=bool(node.provider_id.partition("://")[1]),
+                threads=node.threads,
+                gpus=node.gpus,
+                server_kg=embodied.server_kg,
+                gpu_kg=embodied.gpu_kg,
+                host_threads=embodied.host_threads,
+            )
+            since = 0 if embodied.in_service is None else _midnight(embodied.in_service)
+            server = Device(found.server_grams, embodied.life_years, since)
+            gpus = Device(found.gpu_grams, embodied.life_years, since) if node.gpus else None
+            self._hardware[node.id] = Hardware(server, gpus, f"{found.why}, over {embodied.life_years} years")
+        return self._hardware[node.id]
+
+    @cached_property
+    def _contracts(self) -> list[Contract]:
+        return [
+            Contract(
+                contract.name,
+                contract.certificate,
+                contract.zone.upper(),
+                _midnight(contract.start),
+                _midnight(contract.end),
+                contract.kwh,
+                _mg(contract.g_per_kwh),
+            )
+            for contract in self._carbon.market.contracts
+        ]
+
+    def _find(self, node: NodeFacts) -> Place:
+        pue = self._carbon.pue
+        factor = find_factor(
+            region=node.region,
+            provider_id=node.provider_id,
+            zone=self._carbon.zone,
+            pue_permille=None if pue is None else round(pue * 1000),
+            basis=self._carbon.basis,
+        )
+        market = self._market(node, factor.zone, factor.intensity_mg_per_kwh)
+        return Place(
+            factor.zone, factor.intensity_mg_per_kwh, factor.pue_permille, factor.basis, frozenset({factor.why}), market
+        )
+
+    def _market(self, node: NodeFacts, zone: str, location_mg: int) -> Market:
+        """Hierarchy below contracts: supplier, then residual mix, then an attested claim, then none."""
+        given = self._carbon.market
+        residual = next((mix for mix in given.residual_mixes if mix.zone.upper() == zone), None)
+        for name, rate in (("supplier", given.supplier), ("residual mix", residual)):
+            if rate is not None:
+                why = f"market: {name} {rate.g_per_kwh:f} g/kWh ({rate.source}, {rate.year})"
+                return Market(_mg(rate.g_per_kwh), frozenset({why}), stands_in=False)
+        claim = find_claim(node.region, node.provider_id)
+        if claim is not None and claim.provider in given.attested_providers:
+            return Market(claim.mg_per_kwh, frozenset({f"market: {claim.why}, attested"}), stands_in=False)
+        why = "noMarketFactor: no contract, supplier or residual mix is configured; the location's factor stands in"
+        return Market(location_mg, frozenset({why}), stands_in=True)
+
+
+def _midnight(day: dt.date) -> int:
+    return int(dt.datetime(day.year, day.month, day.day, tzinfo=dt.UTC).timestamp())
+
+
+def _mg(g_per_kwh: Decimal) -> int:
+    return int(g_per_kwh * 1000)

@@ -1,0 +1,201 @@
+"""Valued rows: whatever is asked, in whatever way, the answers add up to the cluster's total, unit by unit."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections import Counter
+from decimal import Decimal
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from carbonbudget_operator.allocation.policy import Idle, Overhead, Policy
+from carbonbudget_operator.carbon.value import UJ_PER_KWH
+from carbonbudget_operator.ledger.facts import DomainFacts, Group, GroupFacts, NodeFacts, NodeSlice
+from carbonbudget_operator.reporting.grouping import FILTERED, answer, group
+from carbonbudget_operator.reporting.places import Places
+from carbonbudget_operator.reporting.valued import (
+    COLUMNS,
+    EMBODIED_UG,
+    ENERGY_UJ,
+    LOCATION_UG,
+    MARKET_UG,
+    ValuedRow,
+    Valuer,
+)
+from carbonbudget_operator.settings import Carbon, Contract, Market, Rate
+
+HOUR = 1_764_000_000
+HOUR_MS = 3_600_000
+AMOUNT = st.integers(0, 10**13)
+GROUPS = [
+    Group(namespace, workload, {"team": team} if team else {})
+    for namespace in ("a", "b", "kube-system")
+    for workload in ("Job/x", "Job/y")
+    for team in ("", "red", "blue")
+]
+REGIONS = [("europe-west4", "gce://p/z/i"), ("us-east-1", "aws:///z/i"), ("", ""), ("nowhere", "")]
+SHARED = st.dictionaries(
+    st.sampled_from(["kube-system", "b"]),
+    st.one_of(st.sampled_from(["proportional", "even", "separate"]), st.just({"a": 3, "b": 1})),
+)
+POLICIES = st.builds(Policy, st.sampled_from(Idle), st.sampled_from(Overhead), SHARED)
+CONTRACT = Contract(
+    name="wind", certificate="GO-1", zone="NL", start=dt.date(2025, 11, 1), end=dt.date(2025, 12, 1), kwh=7200
+)
+CARBONS = st.sampled_from([
+    Carbon(),
+    Carbon(market=Market(contracts=[CONTRACT], supplier=Rate(g_per_kwh=Decimal("123.4"), source="bill", year=2025))),
+    Carbon(zone="NL", pue=1.2, market=Market(contracts=[CONTRACT])),
+    Carbon(market=Market(attested_providers=["aws", "gcp"])),
+])  # fmt: skip
+
+
+@st.composite
+def clusters(draw: st.DrawFn) -> list[NodeSlice]:
+    """Some nodes in an hour, one or two slices each."""
+    found = []
+    for index in range(draw(st.integers(1, 4))):
+        region, provider = draw(st.sampled_from(REGIONS))
+        node = NodeFacts(index, f"n{index}", provider, region, "", "", 64_000, 64, draw(st.integers(0, 4)))
+        for start in draw(st.sampled_from([(HOUR,), (HOUR, HOUR + 900)])):
+            names = draw(st.sampled_from([["cpu"], ["cpu", "gpu:x"]]))
+            energies = st.dictionaries(st.sampled_from(names), AMOUNT)
+            groups = tuple(
+                GroupFacts(
+                    GROUPS[at], draw(st.integers(1, 3)), draw(energies), draw(energies), draw(AMOUNT), draw(AMOUNT),
+                    draw(st.integers(0, 2 * HOUR_MS)),
+                )
+                for at in draw(st.lists(st.integers(0, len(GROUPS) - 1), max_size=5, unique=True))
+            )  # fmt: skip
+            domains = {}
+            for name in names:
+                idle, system, unseen = draw(AMOUNT), draw(AMOUNT), draw(AMOUNT)
+                total = sum(g.energy_uj.get(name, 0) + g.idle_uj.get(name, 0) for g in groups) + idle + system + unseen
+                metered = draw(st.sampled_from([0, total, total // 3]))
+                domains[name] = DomainFacts(total, idle, system, unseen, metered, draw(st.integers(0, HOUR_MS)))
+            found.append(NodeSlice(node, start, start + 900, domains, groups))
+    return found
+
+
+def totals(rows: list[ValuedRow]) -> list[int]:
+    return [sum(row.figures[column] for row in rows) for column in range(COLUMNS)]
+
+
+GROUPINGS = st.lists(
+    st.sampled_from(["namespace", "workload", "node", "label:team", "label:none"]), min_size=1, max_size=3, unique=True
+)
+FILTERS = st.lists(
+    st.sampled_from(
+        [("namespace", "a"), ("workload", "Job/x"), ("label:team", "red"), ("node", "n0"), ("namespace", "-")]
+    ),
+    max_size=2,
+)
+
+
+@settings(max_examples=300)
+@given(clusters(), POLICIES, CARBONS, GROUPINGS, FILTERS)
+def test_under_every_policy_grouping_and_filter_the_rows_add_up_to_the_clusters_total(
+    slices: list[NodeSlice], policy: Policy, carbon: Carbon, group_by: list[str], filters: list[tuple[str, str]]
+) -> None:
+    measured_uj = sum(domain.measured_uj for item in slices for domain in item.domains.values())
+    rows = Valuer(Places(carbon), policy).value(slices, by_node=True)
+    assert sum(sum(row.figures[ENERGY_UJ]) for row in rows) == measured_uj
+    plain = Valuer(Places(carbon), Policy()).value(slices)
+    # The grams of the cluster are those of its energy: no policy makes or loses any, nor does any question.
+    for part in (LOCATION_UG, MARKET_UG):
+        assert sum(sum(row.figures[part]) for row in rows) == sum(sum(row.figures[part]) for row in plain)
+    assert sum(row.figures[EMBODIED_UG] for row in rows) == sum(row.figures[EMBODIED_UG] for row in plain)
+    assert min((min(row.figures) for row in rows), default=0) >= 0
+    found = answer(group(rows, group_by, filters))
+    for figure in ("energy_uj", "location_ug", "market_ug", "embodied_ug"):
+        assert sum(row[figure] for row in found["rows"]) == found["total"][figure]
+    assert found["total"]["energy_uj"] == measured_uj
+
+
+@settings(max_examples=200)
+@given(clusters(), POLICIES, CARBONS, GROUPINGS)
+def test_a_groups_figure_depends_neither_on_the_grouping_nor_on_the_filter(
+    slices: list[NodeSlice], policy: Policy, carbon: Carbon, group_by: list[str]
+) -> None:
+    rows = Valuer(Places(carbon), policy).value(slices, by_node=True)
+    by_namespace = {g.key["namespace"]: g.energy_uj for g in group(rows, ["namespace"], [])}
+    finer: Counter[str] = Counter()
+    for part in group(rows, ["namespace", *(field for field in group_by if field != "namespace")], []):
+        finer[part.key["namespace"]] += part.energy_uj
+    assert finer == Counter(by_namespace)
+    for part in group(rows, ["namespace"], [("namespace", "a")]):
+        assert part.key["namespace"] in ("a", FILTERED)
+        if part.key["namespace"] == "a":
+            assert part.energy_uj == by_namespace["a"]
+
+
+@settings(max_examples=100)
+@given(clusters(), POLICIES, CARBONS)
+def test_summing_up_the_nodes_changes_no_figure(slices: list[NodeSlice], policy: Policy, carbon: Carbon) -> None:
+    apart, summed = (Valuer(Places(carbon), policy).value(slices, by_node) for by_node in (True, False))
+    assert totals(apart)[3] == totals(summed)[3]
+    assert sum(totals(apart)[ENERGY_UJ]) == sum(totals(summed)[ENERGY_UJ])
+    assert sum(totals(apart)[MARKET_UG]) == sum(totals(summed)[MARKET_UG])
+    if not policy.shared:
+        assert totals(apart) == totals(summed)
+
+
+def a_node(
+    energy_kwh: int, region: str, provider: str, gpus: int = 0, groups: tuple[GroupFacts, ...] = ()
+) -> NodeSlice:
+    """One node in one hour, all of it idle."""
+    energy_uj = energy_kwh * UJ_PER_KWH
+    node = NodeFacts(1, "n", provider, region, "", "", 64_000, 64, gpus)
+    return NodeSlice(node, HOUR, HOUR + 3600, {"cpu": DomainFacts(energy_uj, energy_uj, 0, 0, 0, HOUR_MS)}, groups)
+
+
+def grams(rows: list[ValuedRow], part: slice) -> float:
+    return sum(sum(row.figures[part]) for row in rows) / 1e6
+
+
+def test_a_contract_covers_its_hour_at_its_factor_and_the_supplier_the_rest() -> None:
+    # 7,200 kWh over November's 720 hours are 10 kWh an hour; 20 kWh x PUE 1.2 are 24 kWh, so 14 are the supplier's.
+    rate = Rate(g_per_kwh=Decimal(100), source="bill", year=2025)
+    carbon = Carbon(zone="NL", pue=1.2, market=Market(contracts=[CONTRACT], supplier=rate))
+    rows = Valuer(Places(carbon), Policy()).value([a_node(20, "", "")])
+    assert grams(rows, MARKET_UG) == 14 * 100
+    (factors,) = {row.factors for row in rows}
+    assert "wind (GO-1), 0 g/kWh" in factors
+    assert "market: supplier 100 g/kWh (bill, 2025)" in factors
+
+
+def test_without_any_market_factor_the_locations_stands_in_and_says_so() -> None:
+    rows = Valuer(Places(Carbon(zone="DE", pue=1.0)), Policy()).value([a_node(2, "", "")])
+    assert grams(rows, MARKET_UG) == grams(rows, LOCATION_UG) > 0
+    assert any("noMarketFactor" in factor for factor in rows[0].factors)
+
+
+def test_a_providers_claim_counts_only_where_it_is_attested() -> None:
+    node = a_node(2, "us-east-1", "aws:///us-east-1a/i-1")
+    claimed = Valuer(Places(Carbon(market=Market(attested_providers=["aws"]))), Policy()).value([node])
+    unclaimed = Valuer(Places(Carbon()), Policy()).value([node])
+    assert grams(claimed, MARKET_UG) == 0
+    assert grams(unclaimed, MARKET_UG) == grams(claimed, LOCATION_UG) > 0
+    assert any("claim of aws for us-east-1 0 g/kWh" in f and f.endswith("attested") for f in claimed[0].factors)
+
+
+def test_embodied_goes_by_what_is_reserved_and_the_rest_is_nobodys() -> None:
+    """A server of 8766 kg over one year of 8766 hours: a kilogram an hour; two GPUs of as much each."""
+    carbon = Carbon.model_validate({"embodied": {"server_kg": 8766, "gpu_kg": 8766, "life_years": 1}})
+    groups = (
+        GroupFacts(GROUPS[0], 1, {}, {}, 0, 16_000 * HOUR_MS, 1 * HOUR_MS),
+        GroupFacts(GROUPS[9], 1, {}, {}, 0, 32_000 * HOUR_MS, 0),
+    )
+    rows = Valuer(Places(carbon), Policy()).value([a_node(1, "", "", gpus=2, groups=groups)])
+    assert {row.namespace: row.figures[EMBODIED_UG] / 1e9 for row in rows} == {
+        "a": 0.25 + 1,
+        "b": 0.5,
+        "__idle__": 0.25 + 1,
+    }
+
+
+def test_past_its_life_hardware_has_no_embodied_emissions_left() -> None:
+    carbon = Carbon.model_validate({"embodied": {"life_years": 3, "in_service": "2020-01-01"}})
+    rows = Valuer(Places(carbon), Policy()).value([a_node(1, "", "")])
+    assert sum(row.figures[EMBODIED_UG] for row in rows) == 0

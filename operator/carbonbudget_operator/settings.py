@@ -120,6 +120,9 @@ class Carbon(Section):
     zone: str = Field("", description="Grid zone of the whole cluster; empty: from each node's region.")
     pue: float | None = Field(None, ge=1.0, le=5.0, description="PUE; empty: from the bundled table.")
     basis: Literal["lifecycle", "direct"] = Field("lifecycle", description="What a grid factor includes.")
+    ownership: Literal["auto", "owned", "cloud"] = Field(
+        "auto", description="Whose nodes they are: Scope 2 if owned, else Scope 3; auto: a cloud's id tells."
+    )
     market: Market = Market()
     embodied: Embodied = Embodied()
 

@@ -25,13 +25,23 @@ _PREFIXES: Final = {"aws": "aws", "gce": "gcp", "azure": "azure", "oci": "oci", 
 
 @dataclass(frozen=True, slots=True)
 class Factor:
-    """Intensity in mgCO2e/kWh and PUE in thousandths, with the sentence that explains both."""
+    """Intensity in mgCO2e/kWh and PUE in thousandths, each with the words that explain it.
+
+    `pue_known` is False where the survey's average stands in for a PUE that nobody told.
+    """
 
     zone: str
     intensity_mg_per_kwh: int
     pue_permille: int
     basis: str
-    why: str
+    grid_why: str
+    pue_why: str
+    pue_known: bool
+
+    @property
+    def why(self) -> str:
+        """Both in one sentence."""
+        return f"{self.grid_why}, {self.pue_why}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,11 +101,11 @@ def find_factor(region: str, provider_id: str, zone: str, pue_permille: int | No
         pue, pue_why = place.pue_permille, place.pue_source
     else:
         pue, pue_why = DEFAULT_PUE_PERMILLE, _DEFAULT_PUE_SOURCE
-    why = (
-        f"{figure.zone} {intensity / 1000:g} g/kWh ({figure.basis}{basis_note}, {figure.source}, "
-        f"{figure.year}; {how}), PUE {pue / 1000:g} ({pue_why})"
+    grid_why = (
+        f"{figure.zone} {intensity / 1000:g} g/kWh ({figure.basis}{basis_note}, {figure.source}, {figure.year}; {how})"
     )
-    return Factor(figure.zone, intensity, pue, figure.basis, why)
+    known = pue_why != _DEFAULT_PUE_SOURCE
+    return Factor(figure.zone, intensity, pue, figure.basis, grid_why, f"PUE {pue / 1000:g} ({pue_why})", known)
 
 
 def find_claim(region: str, provider_id: str) -> Claim | None:

@@ -3,26 +3,16 @@
 from __future__ import annotations
 
 import csv
-import datetime as dt
 import json
 import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from carbonbudget_operator.allocation.policy import Idle, Overhead, PolicyError, parse_shared
-from carbonbudget_operator.cli.options import Config, fail
+from carbonbudget_operator.cli.options import Config, Output, fail, instant
 from carbonbudget_operator.settings import Settings, load_settings
-
-
-class Output(StrEnum):
-    """How the rows are written."""
-
-    TABLE = "table"
-    JSON = "json"
-    CSV = "csv"
 
 
 def allocate(
@@ -65,7 +55,7 @@ def allocate(
         fail(str(error), code=2)
     policy = {"idle": idle, "overhead": overhead, "shared": borne or None}
     settings = load_settings(config, {"server": {"ledger": ledger}, "allocation": policy})
-    span = _instant(start, "--from"), _instant(end, "--to")
+    span = instant(start, "--from"), instant(end, "--to")
     if span[0] >= span[1]:
         fail("--from must be before --to", code=2)
     try:
@@ -142,12 +132,3 @@ def _print(result: dict[str, object], output: Output) -> None:
     for line in [*table, ["total", *[""] * (len(keys) - 1), *(total[figure] for figure in figures)]]:
         shown.add_row(*map(str, line))
     Console().print(shown)
-
-
-def _instant(text: str, option: str) -> int:
-    """UTC seconds of a date or an instant; without a zone it is UTC."""
-    try:
-        value = dt.datetime.fromisoformat(text)
-    except ValueError:
-        fail(f"{option} must be a date or an instant such as 2026-11-23T18:00:00Z, not {text!r}", code=2)
-    return int((value if value.tzinfo else value.replace(tzinfo=dt.UTC)).timestamp())

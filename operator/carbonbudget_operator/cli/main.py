@@ -11,10 +11,12 @@ from importlib import metadata
 
 import typer
 
-from carbonbudget_operator.cli import ledger
+from carbonbudget_operator.cli import ledger, report
 from carbonbudget_operator.cli.admission import admission
 from carbonbudget_operator.cli.allocate import allocate
 from carbonbudget_operator.cli.controller import controller
+from carbonbudget_operator.cli.estimate import estimate
+from carbonbudget_operator.cli.factors import factors
 from carbonbudget_operator.cli.server import serve
 from carbonbudget_operator.settings import SettingsError
 
@@ -27,6 +29,9 @@ app.command("server")(serve)
 app.command("controller")(controller)
 app.command("admission")(admission)
 app.command("allocate")(allocate)
+app.command("factors")(factors)
+app.command("estimate")(estimate)
+app.add_typer(report.app, name="report")
 app.add_typer(ledger.app, name="ledger")
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import logging
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -13,6 +15,14 @@ Config = Annotated[Path | None, typer.Option("--config", envvar="CARBONBUDGET_CO
 LogLevel = Annotated[
     str, typer.Option("--log-level", envvar="CARBONBUDGET_LOG_LEVEL", help="debug, info, warning or error.")
 ]
+
+
+class Output(StrEnum):
+    """How a command's answer is written."""
+
+    TABLE = "table"
+    JSON = "json"
+    CSV = "csv"
 
 
 def set_up_logging(level: str) -> None:
@@ -36,3 +46,12 @@ def address(listen: str) -> tuple[str, int]:
     if not host or not port.isdigit() or not 0 < int(port) < 65536:
         fail(f"listen must be ADDRESS:PORT, not {listen!r}", code=2)
     return host.strip("[]"), int(port)
+
+
+def instant(text: str, option: str) -> int:
+    """UTC seconds of a date or an instant; without a zone it is UTC. Ends with exit code 2 for anything else."""
+    try:
+        value = dt.datetime.fromisoformat(text)
+    except ValueError:
+        fail(f"{option} must be a date or an instant such as 2026-11-23T18:00:00Z, not {text!r}", code=2)
+    return int((value if value.tzinfo else value.replace(tzinfo=dt.UTC)).timestamp())

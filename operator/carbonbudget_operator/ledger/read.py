@@ -29,7 +29,7 @@ class NodeSpan:
 def read_hour(connection: sa.Connection, cluster: str, hour: int) -> list[NodeSlice]:
     """All node slices of one hour."""
     cuts = [at for at in load_cuts(connection) if hour < at < hour + HOUR]
-    nodes = _nodes(connection, cluster)
+    nodes = read_nodes(connection, cluster)
     last_ends = {span.node_id: span.last_end for span in node_spans(connection, cluster)}
     domains = _domains(connection, hour)
     groups = _groups(connection, hour)
@@ -74,7 +74,8 @@ def data_through(spans: list[NodeSpan]) -> int:
     return min((s.last_end for s in spans if s.last_end > latest - _SILENT_SECONDS), default=0)
 
 
-def _nodes(connection: sa.Connection, cluster: str) -> dict[int, NodeFacts]:
+def read_nodes(connection: sa.Connection, cluster: str) -> dict[int, NodeFacts]:
+    """Every node of the cluster, by its id."""
     c = schema.node.c
     rows = connection.execute(
         sa.select(

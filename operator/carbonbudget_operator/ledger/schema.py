@@ -147,3 +147,14 @@ pod_energy = _facts(
     _count("energy_uj"),
     _count("idle_uj"),
 )
+
+# Reports as they were when their period was closed.
+closed_report = Table(
+    "closed_report",
+    metadata,
+    Column("cluster", String(512), primary_key=True),
+    Column("period", String(32), primary_key=True),
+    Column("closed_at", BigInteger, nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("report", Text, nullable=False),
+)

@@ -99,3 +99,11 @@ def upgrade() -> None:
         *(_count(name) for name in ("energy_uj", "idle_uj")),
         **_FACTS,
     )
+    op.create_table(
+        "closed_report",
+        sa.Column("cluster", sa.String(512), primary_key=True),
+        sa.Column("period", sa.String(32), primary_key=True),
+        sa.Column("closed_at", sa.BigInteger, nullable=False),
+        sa.Column("digest", sa.String(64), nullable=False),
+        sa.Column("report", sa.Text, nullable=False),
+    )

@@ -1,0 +1,56 @@
+"""Full power of accelerators by a name that a person types. The figures are the agent's own table."""
+
+from __future__ import annotations
+
+import csv
+import re
+from dataclasses import dataclass
+from importlib import resources
+
+
+class UnknownAccelerator(ValueError):
+    """No accelerator has that name; one line says which there are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Accelerator:
+    """One kind: full power in milliwatts, with its source."""
+
+    name: str
+    max_mw: int
+    source: str
+
+
+def find_accelerators(name: str) -> list[Accelerator]:
+    """Those whose words hold all words of `name`, the most powerful first. Raises UnknownAccelerator."""
+    wanted = _words(name)
+    rows = _table()
+    found = [accelerator for accelerator in rows if wanted and wanted <= _words(accelerator.name)]
+    if not found:
+        close = sorted({row.name for row in rows if any(w in row.name.lower() for w in wanted)})
+        known = ", ".join(close[:10] or sorted(row.name for row in rows))
+        raise UnknownAccelerator(f"no accelerator is named {name!r}; there are: {known}")
+    return sorted(found, key=lambda accelerator: (-accelerator.max_mw, accelerator.name))
+
+
+def _table() -> list[Accelerator]:
+    path = resources.files("carbonbudget_agent") / "data" / "accelerators.csv"
+    return [
+        Accelerator(
+            _name(row),
+            int(row["max_mw"]),
+            f"{row['source']}, {row['year']}",
+        )
+        for row in csv.DictReader(path.read_text(encoding="utf-8").splitlines())
+        if row["max_mw"]
+    ]
+
+
+def _name(row: dict[str, str]) -> str:
+    memory = f"{row['memory_gb']}GB"
+    parts = [row["model"], row["form_factor"], memory]
+    return " ".join(part for part in parts if part and (part is row["model"] or part not in row["model"].split()))
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(re.findall(r"[a-z0-9.]+", text.lower()))

@@ -1,0 +1,85 @@
+"""`carbonbudget estimate`: what a run would emit, by well-known formulas, before anything runs."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal, InvalidOperation
+from typing import Annotated
+
+import typer
+
+from carbonbudget_operator.cli.options import Output, fail
+
+
+def estimate(
+    hours: Annotated[str, typer.Option(help="How long it runs.")],
+    gpu: Annotated[str, typer.Option(help="Accelerator, for example A100 or 'H100 PCIe'.")] = "",
+    count: Annotated[int, typer.Option(min=1, max=100_000, help="How many accelerators.")] = 1,
+    cpu_cores: Annotated[int, typer.Option(min=0, max=10_000_000, help="CPU cores.")] = 0,
+    cpu_watts: Annotated[int, typer.Option(min=1, max=1000, help="Watts of one core at full use.")] = 12,
+    memory_gb: Annotated[int, typer.Option(min=0, max=10_000_000, help="Memory that is reserved.")] = 0,
+    usage: Annotated[int, typer.Option(min=1, max=100, help="Per cent of full use.")] = 100,
+    runs: Annotated[int, typer.Option(min=1, max=1_000_000, help="How often the whole is run.")] = 1,
+    region: Annotated[str, typer.Option(help="Cloud region, for example europe-west4.")] = "",
+    zone: Annotated[str, typer.Option(help="Grid zone instead, for example DE or US-VA.")] = "",
+    pue: Annotated[float | None, typer.Option(min=1, max=5, help="PUE; else the region's, else 1.67.")] = None,
+    basis: Annotated[str, typer.Option(help="lifecycle or direct.")] = "lifecycle",
+    output: Annotated[Output, typer.Option("--output", "-o", help="table or json.")] = Output.TABLE,
+) -> None:
+    """Estimate a run for planning. It is no measurement, and is never added to what was measured."""
+    from carbonbudget_operator.carbon.accelerators import Accelerator, UnknownAccelerator, find_accelerators
+    from carbonbudget_operator.carbon.estimate import UNKNOWN_PUE_PERMILLE, Plan, green_algorithms, ml_co2
+    from carbonbudget_operator.carbon.factors import UnknownZone, check_zone, find_factor
+    from carbonbudget_operator.reporting.numbers import grams, kilowatt_hours
+
+    if basis not in ("lifecycle", "direct"):
+        fail(f"--basis must be lifecycle or direct, not {basis!r}", code=2)
+    if not gpu and not cpu_cores:
+        fail("give --gpu or --cpu-cores: there is nothing to estimate", code=2)
+    try:
+        check_zone(zone, basis)
+        found = find_accelerators(gpu) if gpu else [Accelerator("", 0, "")]
+    except (UnknownZone, UnknownAccelerator) as error:
+        fail(str(error), code=2)
+    chosen, others = found[0], [other for other in found[1:] if other.max_mw != found[0].max_mw]
+    factor = find_factor(region, "", zone, None if pue is None else round(pue * 1000), basis)
+    pue_permille = factor.pue_permille if factor.pue_known else UNKNOWN_PUE_PERMILLE
+    plan = Plan(
+        duration_ms=_milliseconds(hours), gpus=count if gpu else 0, gpu_mw=chosen.max_mw, cores=cpu_cores,
+        core_mw=cpu_watts * 1000, memory_mb=memory_gb * 1000, usage_permille=usage * 10, runs=runs,
+    )  # fmt: skip
+    results = [green_algorithms(plan, pue_permille, factor.intensity_mg_per_kwh)]
+    if gpu:
+        results.append(ml_co2(plan, factor.intensity_mg_per_kwh))
+    pue_why = factor.pue_why if factor.pue_known else f"PUE {pue_permille / 1000:g} (Green Algorithms' default)"
+    notes = [f"grid: {factor.grid_why}", f"{pue_why}, not in ML CO2 Impact"]
+    if gpu:
+        notes.append(f"GPU: {chosen.name}, {chosen.max_mw / 1000:g} W ({chosen.source})")
+    if others:
+        notes.append("also named so: " + ", ".join(f"{o.name} {o.max_mw / 1000:g} W" for o in others))
+    rows = [
+        {
+            "method": result.method, "estimate": True, "energy_uj": result.energy_uj,
+            "energy_kwh": kilowatt_hours(result.energy_uj), "location_ug": result.emissions_ug,
+            "location_g": grams(result.emissions_ug),
+        }
+        for result in results
+    ]  # fmt: skip
+    if output is Output.JSON:
+        print(json.dumps({"estimates": rows, "notes": notes}, indent=2))
+        return
+    print("Estimates for planning, not measurements:")
+    for result in results:
+        print(f"  {result.method:18} {result.energy_uj / 3.6e12:12.3f} kWh {result.emissions_ug / 1e9:14.3f} kg CO2e")
+    for note in notes:
+        print(f"  {note}")
+
+
+def _milliseconds(hours: str) -> int:
+    try:
+        value = Decimal(hours)
+    except InvalidOperation:
+        value = Decimal(0)
+    if not value.is_finite() or not 0 < value <= 10_000_000:
+        fail(f"--hours must be a number above 0, not {hours!r}", code=2)
+    return int(value * 3_600_000)

@@ -1,0 +1,68 @@
+"""`carbonbudget factors`: which figures apply to which node, and why."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+import time
+from typing import Annotated
+
+import typer
+
+from carbonbudget_operator.cli.options import Config, Output, fail
+from carbonbudget_operator.settings import load_settings
+
+
+def factors(
+    config: Config = None,
+    ledger: Annotated[
+        str | None, typer.Option(envvar="CARBONBUDGET_LEDGER", help="SQLAlchemy URL of the ledger.")
+    ] = None,
+    output: Annotated[Output, typer.Option("--output", "-o", help="table, json or csv.")] = Output.TABLE,
+) -> None:
+    """List each node's grid zone, intensity, PUE, market factor and embodied figures, with their sources."""
+    from carbonbudget_operator.carbon.factors import WORLD
+    from carbonbudget_operator.ledger.read import read_nodes
+    from carbonbudget_operator.ledger.store import LedgerError, open_ledger, require_schema
+    from carbonbudget_operator.reporting.places import Places
+
+    settings = load_settings(config, {"server": {"ledger": ledger}})
+    try:
+        engine = open_ledger(settings.server.ledger)
+        require_schema(engine)
+        with engine.connect() as connection:
+            nodes = sorted(read_nodes(connection, settings.cluster).values(), key=lambda node: node.name)
+    except LedgerError as error:
+        fail(str(error))
+    places, now = Places(settings.carbon), int(time.time())
+    rows = []
+    for node in nodes:
+        place = places.of(node, now)
+        rows.append({
+            "node": node.name,
+            "region": node.region,
+            "zone": place.zone,
+            "placed": place.zone != WORLD,
+            "location_g_per_kwh": f"{place.mg_per_kwh / 1000:g}",
+            "market_g_per_kwh": f"{place.market.mg_per_kwh / 1000:g}",
+            "pue": f"{place.pue_permille / 1000:g}",
+            "basis": place.basis,
+            "why": "; ".join([*sorted(place.factors), *sorted(place.market.factors)]),
+            "embodied": places.hardware(node).why,
+        })  # fmt: skip
+    if output is Output.JSON:
+        print(json.dumps({"cluster": settings.cluster, "nodes": rows}, indent=2))
+    elif output is Output.CSV:
+        writer = csv.DictWriter(sys.stdout, list(rows[0]) if rows else ["node"])
+        writer.writeheader()
+        writer.writerows(rows)
+    elif not rows:
+        print(f"no node of cluster {settings.cluster} has reported yet")
+    else:
+        for row in rows:
+            print(f"{row['node']}: zone {row['zone']}, {row['location_g_per_kwh']} g/kWh, PUE {row['pue']}")
+            print(f"  {row['why']}\n  embodied: {row['embodied']}")
+        unplaced = sum(not row["placed"] for row in rows)
+        if unplaced:
+            print(f"{unplaced} of {len(rows)} nodes cannot be placed: set carbon.zone, or label them with their region")

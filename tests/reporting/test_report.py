@@ -1,0 +1,148 @@
+"""The report: by ownership, with coverage and quality; closed once, and later differences are told."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tests.ledger.reports import a_report, book
+from typer.testing import CliRunner
+
+from carbonbudget_agent.report import NodeInfo, NodeReport
+from carbonbudget_operator.cli.main import app
+from carbonbudget_operator.ledger.book import Booker
+from carbonbudget_operator.ledger.store import migrate, open_ledger
+from carbonbudget_operator.reporting.spans import SpanError, parse_span
+
+DAY = 1_751_328_000  # 2025-07-01
+
+
+@pytest.mark.parametrize(
+    ("text", "start", "end"),
+    [
+        ("2024", "2024-01-01", "2025-01-01"),
+        ("2026-Q1", "2026-01-01", "2026-04-01"),
+        ("2025-Q4", "2025-10-01", "2026-01-01"),
+        ("2024-02", "2024-02-01", "2024-03-01"),
+        ("2025-12", "2025-12-01", "2026-01-01"),
+        ("2026-W01", "2025-12-29", "2026-01-05"),
+        ("2020-W53", "2020-12-28", "2021-01-04"),
+        ("2024-02-29", "2024-02-29", "2024-03-01"),
+    ],
+)
+def test_periods_are_named_as_people_name_them(text: str, start: str, end: str) -> None:
+    days = [dt.datetime.fromtimestamp(at, dt.UTC).strftime("%Y-%m-%d") for at in parse_span(text)]
+    assert days == [start, end]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "26", "2026-Q5", "2026-13", "2026-W54", "2025-02-29", "Q1-2026", "2026-1", "0000"]
+)
+def test_a_period_that_is_none_is_told(text: str) -> None:
+    with pytest.raises(SpanError, match="write 2026, 2026-Q1"):
+        parse_span(text)
+
+
+class Ledger:
+    """A ledger on disk, and the command over it."""
+
+    def __init__(self, path: Path) -> None:
+        self.url = f"sqlite:///{path}/ledger.db"
+        self.engine = open_ledger(self.url)
+        migrate(self.engine)
+
+    def book(self, *reports: NodeReport) -> None:
+        book(Booker(self.engine), *reports)
+
+    def run(self, *args: str, code: int = 0) -> str:
+        done = CliRunner().invoke(app, [*args, "--ledger", self.url])
+        assert done.exit_code == code, done.output
+        assert "Traceback" not in done.output
+        return done.output
+
+    def report(self, *args: str) -> dict[str, object]:
+        return json.loads(self.run("report", *args, "-o", "json"))
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Ledger:
+    made = Ledger(tmp_path)
+    cloud = NodeInfo(provider_id="gce://p/europe-west4-a/i", region="europe-west4", threads=2)
+    for minute in range(60):
+        made.book(
+            a_report(DAY + 60 * minute, "own", {"p1": 3_000_000}, idle_uj=1_000_000),
+            replace(a_report(DAY + 60 * minute, "rented", {"p2": 5_000_000}, idle_uj=2_000_000), node_info=cloud),
+        )
+    yield made
+    made.engine.dispose()
+
+
+def test_owned_nodes_are_scope_2_and_a_clouds_are_scope_3(ledger: Ledger) -> None:
+    found = ledger.report("--period", "2025-07")
+    scopes = found["scopes"]
+    assert set(scopes) == {"Scope 2", "Scope 3, category 1"}
+    assert scopes["Scope 2"]["it_energy_uj"] == 60 * 4_000_100
+    assert scopes["Scope 3, category 1"]["it_energy_uj"] == 60 * 7_000_100
+    for figure in ("it_energy_uj", "location_ug", "market_ug", "embodied_ug"):
+        assert sum(part[figure] for part in scopes.values()) == found["total"][figure] > 0
+        assert sum(part[figure] for part in found["namespaces"].values()) == found["total"][figure]
+    assert found["coverage_percent"] == 100
+    assert found["total"]["measured_percent"] == 0
+    (energy,) = found["energy"]
+    assert (energy["domain"], energy["method"]) == ("cpu", "model")
+    assert float(energy["low_kwh"]) < float(energy["kwh"]) < float(energy["high_kwh"])
+    assert any("europe-west4" in factor for factor in found["factors"])
+    assert any("noMarketFactor" in factor for factor in found["factors"])
+    assert any(factor.startswith("embodied: server ") for factor in found["factors"])
+
+
+def test_a_hole_in_the_record_shows_as_coverage(ledger: Ledger) -> None:
+    ledger.book(a_report(DAY + 7200 - 60, "own", {"p1": 1}))
+    assert ledger.report("--period", "2025-07")["coverage_percent"] == 67  # 121 of 180 minutes
+
+
+def test_a_period_is_closed_once_and_what_differs_later_is_a_restatement(ledger: Ledger) -> None:
+    said = ledger.run("report", "close", "2025-Q3")
+    assert said.startswith("2025-Q3 is closed: sha256 ")
+    assert "a period is closed once" in ledger.run("report", "close", "2025-Q3", code=1)
+    assert ledger.report("--period", "2025-Q3")["closed"]["restatement"] == []
+    before = ledger.report("--period", "2025-Q3")["total"]["it_energy_uj"]
+    ledger.book(a_report(DAY + 3600, "own", {"p1": 3_000_000}, idle_uj=1_000_000))  # it came late
+    closed = ledger.report("--period", "2025-Q3")["closed"]
+    assert said.split()[-1] == closed["sha256"]
+    assert f"total.it_energy_uj: closed as {before}, now {before + 4_000_100}" in closed["restatement"]
+    assert "restatement: total.it_energy_uj" in ledger.run("report", "--period", "2025-Q3").replace("\n", " ")
+
+
+def test_a_period_that_has_not_ended_cannot_be_closed(ledger: Ledger) -> None:
+    assert "has not ended yet" in ledger.run("report", "close", "2099", code=1)
+
+
+@pytest.mark.parametrize(
+    "args",
+    [[], ["--period", "soon"], ["--period", "2025", "--from", "2025-01-01", "--to", "2025-01-02"],
+     ["--from", "2025-01-02", "--to", "2025-01-01"], ["--from", "x", "--to", "2025-01-01"]],
+)  # fmt: skip
+def test_a_report_that_is_asked_wrongly_is_a_usage_error(ledger: Ledger, args: list[str]) -> None:
+    ledger.run("report", *args, code=2)
+
+
+def test_the_tables_and_the_csv_hold_the_same_figures(ledger: Ledger) -> None:
+    total = ledger.report("--period", "2025-07")["total"]
+    lines = ledger.run("report", "--period", "2025-07", "-o", "csv").splitlines()
+    assert lines[0].startswith("kind,name,it_energy_kwh")
+    assert lines[1].split(",")[2:5] == [total["it_energy_kwh"], total["facility_energy_kwh"], total["location_g"]]
+    assert total["it_energy_kwh"] in ledger.run("report", "--period", "2025-07")
+
+
+def test_factors_lists_every_node_and_says_which_cannot_be_placed(ledger: Ledger) -> None:
+    said = ledger.run("factors")
+    assert "own: zone WORLD" in said
+    assert "rented: zone NL" in said
+    assert "1 of 2 nodes cannot be placed" in said
+    found = json.loads(ledger.run("factors", "-o", "json"))
+    assert [(node["node"], node["placed"]) for node in found["nodes"]] == [("own", False), ("rented", True)]
+    assert ledger.run("factors", "-o", "csv").startswith("node,region,zone")

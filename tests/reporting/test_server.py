@@ -26,6 +26,7 @@ from carbonbudget_operator.kube.credentials import Credentials
 from carbonbudget_operator.ledger.store import migrate, open_ledger
 from carbonbudget_operator.ledger.writer import Writer
 from carbonbudget_operator.reporting.app import make_app
+from carbonbudget_operator.reporting.book import Book
 from carbonbudget_operator.reporting.metrics import ServerMetrics
 from carbonbudget_operator.reporting.query import Queries
 from carbonbudget_operator.settings import Carbon, Settings
@@ -109,7 +110,7 @@ async def a_face(path: Path) -> AsyncIterator[Face]:
     async with TestServer(app) as server:
         kube = KubeClient.connect(Credentials(str(server.make_url("")).rstrip("/"), lambda: ""))
         access, writer, registry = Access(kube, "carbonbudget-server"), Writer(engine), CollectorRegistry()
-        queries = Queries(engine, Settings(carbon=Carbon(zone="WORLD", pue=1.0)))
+        queries = Queries(Book(engine, Settings(carbon=Carbon(zone="WORLD", pue=1.0))))
         registry.register(ServerMetrics(writer, queries))
         receiver = Receiver(access, writer, "default", AGENT, MAX, 20_000, registry, now=lambda: clock[0])
         rest = make_app(receiver, access, writer, queries, registry, MAX, now=lambda: clock[0])

@@ -12,17 +12,10 @@ from hypothesis import strategies as st
 from carbonbudget_operator.allocation.policy import Idle, Overhead, Policy
 from carbonbudget_operator.carbon.value import UJ_PER_KWH
 from carbonbudget_operator.ledger.facts import DomainFacts, Group, GroupFacts, NodeFacts, NodeSlice
+from carbonbudget_operator.ledger.valued import COLUMNS, EMBODIED_UG, ENERGY_UJ, LOCATION_UG, MARKET_UG, ValuedRow
 from carbonbudget_operator.reporting.grouping import FILTERED, answer, group
 from carbonbudget_operator.reporting.places import Places
-from carbonbudget_operator.reporting.valued import (
-    COLUMNS,
-    EMBODIED_UG,
-    ENERGY_UJ,
-    LOCATION_UG,
-    MARKET_UG,
-    ValuedRow,
-    Valuer,
-)
+from carbonbudget_operator.reporting.valued import Valuer
 from carbonbudget_operator.settings import Carbon, Contract, Market, Rate
 
 HOUR = 1_764_000_000

@@ -72,8 +72,8 @@ def allocate(
 
 def _from_ledger(settings: Settings, span: tuple[int, int], group_by: str, filter_by: str) -> dict[str, object]:
     from carbonbudget_operator.ledger.store import LedgerError, open_ledger, require_schema
+    from carbonbudget_operator.reporting.book import Book
     from carbonbudget_operator.reporting.grouping import answer, group, needs_nodes, parse_filter, parse_group_by
-    from carbonbudget_operator.reporting.query import Queries
 
     fields, filters = parse_group_by(group_by), parse_filter(filter_by)
     try:
@@ -81,7 +81,7 @@ def _from_ledger(settings: Settings, span: tuple[int, int], group_by: str, filte
         require_schema(engine)
     except LedgerError as error:
         fail(str(error))
-    rows = Queries(engine, settings).rows(*span, needs_nodes(fields, filters))
+    rows = Book(engine, settings).rows(*span, needs_nodes(fields, filters))
     return answer(group(rows, fields, filters))
 
 

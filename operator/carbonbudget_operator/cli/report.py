@@ -98,7 +98,7 @@ def _make(settings: Settings, start: int, end: int) -> tuple[Any, dict[str, obje
         reporter = Reporter(engine, settings)
         with Console(stderr=True).status("reading") as status:
             for done, hours in reporter.run(start, end):
-                status.update(f"hour {done} of {hours}")
+                status.update(f"part {done} of {hours}")
         return engine, reporter.result()
     except (LedgerError, UnknownZone) as error:
         fail(str(error))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,7 +14,11 @@ from carbonbudget_operator.cli.options import Config, LogLevel, address, fail, s
 from carbonbudget_operator.settings import Settings, load_settings
 from carbonbudget_operator.tls import follow_certificate, server_context
 
+if TYPE_CHECKING:
+    from carbonbudget_operator.reporting.derive import Deriver
+
 _log = logging.getLogger(__name__)
+_KEEP_SECONDS = 30.0
 
 
 def serve(
@@ -57,6 +62,8 @@ async def _run(settings: Settings) -> None:
     from carbonbudget_operator.ledger.store import migrate, open_ledger
     from carbonbudget_operator.ledger.writer import Writer
     from carbonbudget_operator.reporting.app import make_app
+    from carbonbudget_operator.reporting.book import Book
+    from carbonbudget_operator.reporting.derive import Deriver
     from carbonbudget_operator.reporting.metrics import ServerMetrics
     from carbonbudget_operator.reporting.query import Queries
 
@@ -69,7 +76,8 @@ async def _run(settings: Settings) -> None:
     registry = CollectorRegistry()
     writer = Writer(engine)
     access = Access(client, server.audience)
-    queries = Queries(engine, settings)
+    book = Book(engine, settings)
+    queries = Queries(book)
     registry.register(ServerMetrics(writer, queries))
     receiver = Receiver(
         access,
@@ -98,11 +106,27 @@ async def _run(settings: Settings) -> None:
     )
     assert server.tls_cert is not None
     assert server.tls_key is not None
+    keeper = asyncio.create_task(_keep(Deriver(book)))
     follower = asyncio.create_task(follow_certificate(context, server.tls_cert, server.tls_key))
     try:
         await uvicorn.Server(options).serve()
     finally:
         follower.cancel()
+        keeper.cancel()
         writer.close()
         await client.close()
         engine.dispose()
+
+
+async def _keep(deriver: Deriver) -> None:
+    """Value hours that are over, their days and months, for ever; questions are answered without it too."""
+    failing = False
+    while True:
+        try:
+            while await asyncio.to_thread(deriver.step, int(time.time())) is not None:
+                failing = False
+        except Exception as error:
+            if not failing:  # once, until it works again
+                _log.error("valued hours cannot be kept, questions are answered from facts: %s", error)
+            failing = True
+        await asyncio.sleep(_KEEP_SECONDS)

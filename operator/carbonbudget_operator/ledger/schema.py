@@ -20,6 +20,8 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
+from carbonbudget_operator.ledger.valued import NAMES
+
 metadata = MetaData()
 
 # SQLite numbers rows itself only for a column of type INTEGER.
@@ -157,4 +159,57 @@ closed_report = Table(
     Column("closed_at", BigInteger, nullable=False),
     Column("digest", String(64), nullable=False),
     Column("report", Text, nullable=False),
+)
+
+# What valued rows were made with: settings and bundled figures, as text.
+derivation = Table(
+    "derivation",
+    metadata,
+    Column("id", _ID, primary_key=True),
+    Column("digest", LargeBinary(16), nullable=False, unique=True),
+    Column("description", Text, nullable=False),
+)
+
+row_group = Table(
+    "row_group",
+    metadata,
+    Column("id", _ID, primary_key=True),
+    Column("digest", LargeBinary(16), nullable=False, unique=True),
+    Column("scope", String(64), nullable=False),
+    Column("namespace", String(512), nullable=False),
+    Column("workload", String(1100), nullable=False),
+    Column("labels", Text, nullable=False),
+)
+
+factor_set = Table(
+    "factor_set",
+    metadata,
+    Column("id", _ID, primary_key=True),
+    Column("digest", LargeBinary(16), nullable=False, unique=True),
+    Column("factors", Text, nullable=False),  # a JSON list
+)
+
+# Hours, days and months that are over; `signature` holds the revisions of their hours.
+valued_unit = Table(
+    "valued_unit",
+    metadata,
+    _key("derivation_id"),
+    _key("level"),
+    _key("start"),
+    Column("end", BigInteger, nullable=False),
+    Column("signature", String(64), nullable=False),
+    Column("reported", Text, nullable=False),
+)
+
+valued_row = Table(
+    "valued_row",
+    metadata,
+    _key("derivation_id"),
+    _key("level"),
+    _key("start"),
+    _key("group_id"),
+    Column("end", BigInteger, nullable=False),
+    Column("factor_set_id", BigInteger, nullable=False),
+    *(_count(name) for name in NAMES),
+    sqlite_with_rowid=False,
 )

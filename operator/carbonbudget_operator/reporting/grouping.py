@@ -5,15 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from carbonbudget_operator.ledger.valued import EMBODIED_UG, ENERGY_UJ, LOCATION_UG, MARKET_UG, METERED_UJ, ValuedRow
 from carbonbudget_operator.reporting.numbers import grams, kilowatt_hours
-from carbonbudget_operator.reporting.valued import (
-    EMBODIED_UG,
-    ENERGY_UJ,
-    LOCATION_UG,
-    MARKET_UG,
-    METERED_UJ,
-    ValuedRow,
-)
 
 _FIELDS = ("namespace", "workload", "node")
 _SUMS = ("energy_uj", "location_ug", "market_ug", "embodied_ug", "metered_uj")

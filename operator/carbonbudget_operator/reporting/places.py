@@ -14,6 +14,10 @@ from carbonbudget_operator.carbon.market import Contract, Drawn, draw
 from carbonbudget_operator.ledger.facts import NodeFacts
 from carbonbudget_operator.settings import Carbon
 
+# GHG Protocol: energy of owned nodes; a cloud's nodes are purchased services to their tenant.
+SCOPE_2 = "Scope 2"
+SCOPE_3 = "Scope 3, category 1"
+
 
 @dataclass(frozen=True, slots=True)
 class Market:
@@ -40,7 +44,7 @@ class Place:
 class Hardware:
     """What making the node emitted."""
 
-    server: Device | None
+    server: Device
     gpus: Device | None
     why: str
 
@@ -59,6 +63,12 @@ class Places:
         if key not in self._places:
             self._places[key] = self._find(node)
         return self._places[key]
+
+    def scope(self, node: NodeFacts) -> str:
+        """Whose emissions the node's energy is: the owner's Scope 2, or a cloud tenant's Scope 3."""
+        cloud = bool(node.provider_id.partition("://")[1])
+        owned = {"owned": True, "cloud": False, "auto": not cloud}[self._carbon.ownership]
+        return SCOPE_2 if owned else SCOPE_3
 
     def draw(self, zone: str, facility_uj: int, start: int, end: int) -> Drawn:
         """What the contracts cover of a zone's energy."""

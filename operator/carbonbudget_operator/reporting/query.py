@@ -1,100 +1,68 @@
-"""Queries: sums of valued rows for budgets and for allocation reports."""
+"""Queries of budgets: what some pods emitted in a span of time, all budgets in one pass."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 
 import sqlalchemy as sa
 
 from carbonbudget_operator.api.query import BudgetAnswer, BudgetQuery
-from carbonbudget_operator.ledger.facts import NodeSlice
-from carbonbudget_operator.ledger.read import data_through, hours_with_facts, node_spans, read_hour
-from carbonbudget_operator.reporting.numbers import grams, kilowatt_hours
-from carbonbudget_operator.reporting.places import Places
-from carbonbudget_operator.reporting.valued import (
+from carbonbudget_operator.ledger.read import data_through, node_spans
+from carbonbudget_operator.ledger.valued import (
     EMBODIED_UG,
     ENERGY_UJ,
     LOCATION_UG,
     MARKET_UG,
     METERED_UJ,
+    Unit,
     ValuedRow,
-    Valuer,
-    within,
 )
-from carbonbudget_operator.settings import Settings
+from carbonbudget_operator.reporting.book import Book, by_namespace
+from carbonbudget_operator.reporting.numbers import grams, kilowatt_hours
+from carbonbudget_operator.reporting.units import Key
+from carbonbudget_operator.reporting.valued import within
 
-_CACHED_ROWS = 1_000_000  # some 600 bytes each
 _LONGEST_WINDOW_SECONDS = 60
 _COMPONENTS = {"Dynamic": 0, "Idle": 1, "Overhead": 2}
 
 
-@dataclass(frozen=True, slots=True)
-class _Hour:
-    """One hour's rows by namespace, and each node's reported milliseconds by slice."""
-
-    rows: dict[str, list[ValuedRow]]
-    count: int
-    reported_ms: dict[tuple[int, int, int], int]  # (node, slice start, slice end)
-
-
 class Queries:
-    """Reads hours, values them, remembers the result until the hour's facts change."""
+    """Answers from the valued book."""
 
-    def __init__(self, engine: sa.Engine, settings: Settings) -> None:
-        self._engine, self._cluster = engine, settings.cluster
-        self._valuer = Valuer(Places(settings.carbon), settings.allocation.policy())
-        self._cache: dict[int, tuple[int, _Hour]] = {}
-        self._cached_rows = 0
-        self._lock = threading.Lock()
+    def __init__(self, book: Book) -> None:
+        self._book = book
 
     def rows(self, start: int, end: int, by_node: bool = False) -> Iterator[ValuedRow]:
-        """All valued rows of [start, end), hour by hour; `by_node` keeps each node's apart.
-
-        A slice that straddles a boundary counts pro rata in time.
-        """
-        with self._engine.connect() as connection:
-            for hour, revision in hours_with_facts(connection, start, end).items():
-                if by_node:
-                    yield from within(self._valuer.value(read_hour(connection, self._cluster, hour), True), start, end)
-                    continue
-                for rows in self._hour(connection, hour, revision).rows.values():
-                    yield from within(rows, start, end)
+        """All valued rows of [start, end)."""
+        return self._book.rows(start, end, by_node)
 
     def data_through(self) -> int:
         """The second up to which every node that reports has reported; 0 without a report."""
-        with self._engine.connect() as connection:
-            return data_through(node_spans(connection, self._cluster))
+        with self._book.engine.connect() as connection:
+            return data_through(node_spans(connection, self._book.cluster))
 
     def budgets(self, queries: Sequence[BudgetQuery]) -> list[BudgetAnswer]:
-        """Each budget's answer, in order. One pass over the hours serves all of them."""
-        if not queries:
-            return []
-        with self._engine.connect() as connection:
-            spans = node_spans(connection, self._cluster)
+        """Each budget's answer, in order. One pass over the units serves all of them."""
+        with self._book.engine.connect() as connection:
+            spans = node_spans(connection, self._book.cluster)
             through = data_through(spans)
-            start, end = min(q.start for q in queries), max(q.end for q in queries)
-            hours = [
-                self._hour(connection, hour, revision)
-                for hour, revision in hours_with_facts(connection, start, min(end, through + 3600)).items()
-            ]
-        first = {span.node_id: span.first_start for span in spans}
-        return [self._answer(query, hours, first, through) for query in queries]
+            pass_ = _Pass(self._book, connection, through)
+            first = {span.node_id: span.first_start for span in spans}
+            return [self._answer(query, pass_, first, through) for query in queries]
 
-    def _answer(self, query: BudgetQuery, hours: Iterable[_Hour], first: dict[int, int], through: int) -> BudgetAnswer:
+    @staticmethod
+    def _answer(query: BudgetQuery, pass_: _Pass, first: dict[int, int], through: int) -> BudgetAnswer:
         emissions = LOCATION_UG if query.accounting == "LocationBased" else MARKET_UG
         columns = [emissions.start + _COMPONENTS[name] for name in query.include if name in _COMPONENTS]
         columns += [EMBODIED_UG] * ("Embodied" in query.include)
         energies = [ENERGY_UJ.start + _COMPONENTS[name] for name in query.include if name in _COMPONENTS]
         namespaces = sorted(set(query.namespaces))
-        used_ug = energy_uj = metered_uj = all_uj = 0
+        used_ug = energy_uj = metered_uj = all_uj = reported_ms = 0
         factors: set[str] = set()
-        reported_ms = 0
         end = min(query.end, max(through, query.start))
-        for hour in hours:
+        for unit, rows in pass_.units(query.start, query.end):
             for namespace in namespaces:
-                for row in within(hour.rows.get(namespace, ()), query.start, query.end):
+                for row in within(rows.get(namespace, ()), query.start, query.end):
                     if query.selector is not None and not query.selector.matches(row.labels):
                         continue
                     figures = row.figures
@@ -103,11 +71,11 @@ class Queries:
                     metered_uj += figures[METERED_UJ]
                     all_uj += sum(figures[ENERGY_UJ])
                     factors |= row.factors
-            for (_, slice_start, slice_end), ms in hour.reported_ms.items():
+            for slice_start, slice_end, ms in unit.reported:
                 # Of a slice that is still open all that was reported lies before `through`.
                 overlap = min(slice_end, query.end) - max(slice_start, query.start)
                 if overlap > 0:
-                    reported_ms += min(ms, (slice_end - slice_start) * 1000) * overlap // (slice_end - slice_start)
+                    reported_ms += ms * overlap // (slice_end - slice_start)
         # A window counts where it starts, and none starts between a period's odd start and the next full
         # minute for certain: that stretch is nobody's gap.
         start = -(-query.start // _LONGEST_WINDOW_SECONDS) * _LONGEST_WINDOW_SECONDS
@@ -123,25 +91,22 @@ class Queries:
             factors=sorted(factors),
         )
 
-    def _hour(self, connection: sa.Connection, hour: int, revision: int) -> _Hour:
-        with self._lock:
-            cached = self._cache.get(hour)
-        if cached is not None and cached[0] == revision:
-            return cached[1]
-        slices = read_hour(connection, self._cluster, hour)
-        rows: dict[str, list[ValuedRow]] = {}
-        for row in self._valuer.value(slices):
-            rows.setdefault(row.namespace, []).append(row)
-        value = _Hour(rows, sum(map(len, rows.values())), _reported(slices))
-        with self._lock:
-            former = self._cache.pop(hour, None)
-            self._cached_rows += value.count - (former[1].count if former else 0)
-            self._cache[hour] = (revision, value)
-            while self._cached_rows > _CACHED_ROWS and len(self._cache) > 1:
-                _, oldest = self._cache.pop(next(iter(self._cache)))
-                self._cached_rows -= oldest.count
-        return value
 
+class _Pass:
+    """One evaluation: each span is planned once, each unit's rows are sorted by namespace once."""
 
-def _reported(slices: Iterable[NodeSlice]) -> dict[tuple[int, int, int], int]:
-    return {(s.node.id, s.start, s.end): s.duration_ms for s in slices}
+    def __init__(self, book: Book, connection: sa.Connection, through: int) -> None:
+        self._book, self._connection, self._through = book, connection, through
+        self._plans: dict[tuple[int, int], dict[Key, tuple[str, bool]]] = {}
+        self._rows: dict[Key, tuple[Unit, Mapping[str, list[ValuedRow]]]] = {}
+
+    def units(self, start: int, end: int) -> Iterator[tuple[Unit, Mapping[str, list[ValuedRow]]]]:
+        """The units of a span, with their rows by namespace."""
+        span = (start, min(end, self._through + 3600))
+        if span not in self._plans:
+            self._plans[span] = self._book.units(self._connection, *span)
+        for key, (signature, kept) in self._plans[span].items():
+            if key not in self._rows:
+                unit = self._book.unit(self._connection, key, signature, kept)
+                self._rows[key] = (unit, by_namespace(unit.rows))
+            yield self._rows[key]

@@ -15,24 +15,20 @@ import orjson
 import sqlalchemy as sa
 
 from carbonbudget_operator.ledger import schema
-from carbonbudget_operator.ledger.facts import NodeFacts
-from carbonbudget_operator.ledger.read import NodeSpan, hours_with_facts, node_spans, read_hour
-from carbonbudget_operator.ledger.slices import HOUR
-from carbonbudget_operator.reporting.numbers import grams, kilowatt_hours
-from carbonbudget_operator.reporting.places import Places
-from carbonbudget_operator.reporting.valued import (
+from carbonbudget_operator.ledger.read import NodeSpan, node_spans
+from carbonbudget_operator.ledger.valued import (
     EMBODIED_UG,
     ENERGY_UJ,
+    FACILITY_UJ,
     LOCATION_UG,
     MARKET_UG,
     METERED_UJ,
-    Valuer,
-    within,
+    Unit,
 )
+from carbonbudget_operator.reporting.book import Book
+from carbonbudget_operator.reporting.numbers import grams, kilowatt_hours
+from carbonbudget_operator.reporting.valued import within
 from carbonbudget_operator.settings import Settings
-
-SCOPE_2 = "Scope 2"
-SCOPE_3 = "Scope 3, category 1"
 
 
 @dataclass(slots=True)
@@ -80,23 +76,23 @@ class _Sums:
 
 
 class Reporter:
-    """Makes the report of one span, hour by hour."""
+    """Makes the report of one span, unit by unit."""
 
     def __init__(self, engine: sa.Engine, settings: Settings) -> None:
-        self._engine, self._settings = engine, settings
-        self._places = Places(settings.carbon)
-        self._valuer = Valuer(self._places, settings.allocation.policy())
+        self._settings = settings
+        self._book = Book(engine, settings)
         self._sums = _Sums()
 
     def run(self, start: int, end: int) -> Iterator[tuple[int, int]]:
-        """Read and value; yields how many hours of how many are done. Then `result` has the report."""
-        with self._engine.connect() as connection:
-            hours = list(hours_with_facts(connection, start, end))
-            for done, hour in enumerate(hours):
-                yield done, len(hours)
-                self._add_hour(connection, hour, start, end)
-            self._spans = node_spans(connection, self._settings.cluster)
+        """Read and value; yields how many units of how many are done. Then `result` has the report."""
         self._start, self._end = start, end
+        with self._book.engine.connect() as connection:
+            units = self._book.units(connection, start, end)
+            for done, (key, (signature, kept)) in enumerate(units.items()):
+                yield done, len(units)
+                self._add(self._book.unit(connection, key, signature, kept))
+            self._add_methods(connection)
+            self._spans = node_spans(connection, self._settings.cluster)
 
     def result(self) -> dict[str, object]:
         """The report, the same to the last digit for the same facts, figures and settings."""
@@ -124,53 +120,41 @@ class Reporter:
             "factors": sorted(sums.factors),
         }
 
-    def _add_hour(self, connection: sa.Connection, hour: int, start: int, end: int) -> None:
-        slices = read_hour(connection, self._settings.cluster, hour)
-        nodes = {slice_.node.name: slice_.node for slice_ in slices}
+    def _add(self, unit: Unit) -> None:
         sums = self._sums
-        for slice_ in slices:
-            overlap = min(slice_.end, end) - max(slice_.start, start)
-            length = slice_.end - slice_.start
+        for slice_start, slice_end, ms in unit.reported:
+            overlap = min(slice_end, self._end) - max(slice_start, self._start)
             if overlap > 0:
-                sums.reported_ms += min(slice_.duration_ms, length * 1000) * overlap // length
-        for row in within(self._valuer.value(slices, by_node=True), start, end):
-            node = nodes[row.node]
-            pue_permille = self._places.of(node, row.start).pue_permille
-            it_uj = sum(row.figures[ENERGY_UJ])
+                sums.reported_ms += ms * overlap // (slice_end - slice_start)
+        for row in within(unit.rows, self._start, self._end):
             for figures in (
                 sums.total,
-                sums.scopes.setdefault(self._scope(node), _Figures()),
+                sums.scopes.setdefault(row.scope, _Figures()),
                 sums.namespaces.setdefault(row.namespace, _Figures()),
             ):
-                figures.it_uj += it_uj
-                figures.facility_uj += it_uj * pue_permille // 1000
+                figures.it_uj += sum(row.figures[ENERGY_UJ])
+                figures.facility_uj += row.figures[FACILITY_UJ]
                 figures.metered_uj += row.figures[METERED_UJ]
                 figures.location_ug += sum(row.figures[LOCATION_UG])
                 figures.market_ug += sum(row.figures[MARKET_UG])
                 figures.embodied_ug += row.figures[EMBODIED_UG]
             sums.factors |= row.factors
-            sums.factors.add(f"embodied: {self._places.hardware(node).why}")
-        self._add_methods(connection, hour, start, end)
 
-    def _add_methods(self, connection: sa.Connection, hour: int, start: int, end: int) -> None:
+    def _add_methods(self, connection: sa.Connection) -> None:
         """Of whole slices that start in the span: a range needs no share of a slice."""
         fact, node = schema.node_fact.c, schema.node
         rows = connection.execute(
             sa.select(fact.domain, fact.method, fact.measured_uj, fact.low_uj, fact.high_uj)
             .join(node, node.c.id == fact.node_id)
             .where(node.c.cluster == self._settings.cluster)
-            .where(fact.start >= max(hour, start), fact.start < min(hour + HOUR, end))
+            .where(fact.start >= self._start, fact.start < self._end)
+            .execution_options(yield_per=10_000)
         )
         for domain, method, measured_uj, low_uj, high_uj in rows:
             found = self._sums.methods.setdefault((domain.partition(":")[0], method), _Method())
             found.measured_uj += measured_uj
             found.low_uj += low_uj or measured_uj
             found.high_uj += high_uj or measured_uj
-
-    def _scope(self, node: NodeFacts) -> str:
-        cloud = bool(node.provider_id.partition("://")[1])
-        owned = {"owned": True, "cloud": False, "auto": not cloud}[self._settings.carbon.ownership]
-        return SCOPE_2 if owned else SCOPE_3
 
     def _coverage(self) -> int:
         """Share of the node-time that was reported, from each node's first report on."""

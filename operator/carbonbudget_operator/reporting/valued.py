@@ -8,7 +8,7 @@ or filters.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from carbonbudget_agent.exact import share_list
@@ -17,39 +17,15 @@ from carbonbudget_operator.allocation.policy import Policy
 from carbonbudget_operator.allocation.shared import share_namespaces
 from carbonbudget_operator.carbon.value import emissions_ug
 from carbonbudget_operator.ledger.facts import Group, NodeSlice
+from carbonbudget_operator.ledger.valued import COLUMNS, EMBODIED_UG, ENERGY_UJ, FACILITY_UJ, METERED_UJ, ValuedRow
 from carbonbudget_operator.reporting.places import Place, Places
 
-# Columns of a row's figures: energy, the metered part of it, both ways to count its emissions, and embodied.
-DYNAMIC_UJ, IDLE_UJ, OVERHEAD_UJ, METERED_UJ = 0, 1, 2, 3
-LOCATION_UG, MARKET_UG = slice(4, 7), slice(7, 10)  # dynamic, idle, overhead
-ENERGY_UJ = slice(0, 3)
-EMBODIED_UG: Final = 10
-COLUMNS: Final = 11
 # What another namespace bears of a shared one is its overhead.
-_TO_OVERHEAD: Final = (2, 2, 2, 3, 6, 6, 6, 9, 9, 9, 10)
+_TO_OVERHEAD: Final = (2, 2, 2, 3, 6, 6, 6, 9, 9, 9, 10, 11)
 _SPECIAL: Final = {name: Group(name, "", {}) for name in (IDLE_ROW, SYSTEM_ROW, UNSEEN_ROW)}
 
 
-@dataclass(frozen=True, slots=True)
-class ValuedRow:
-    """What one group of pods bears in one slice; a special row's namespace is its name.
-
-    `node` is empty where the row sums up all nodes. `factors` says which figures went into it.
-    """
-
-    start: int
-    end: int
-    node: str
-    namespace: str
-    workload: str
-    labels: Mapping[str, str]
-    figures: list[int]
-    factors: frozenset[str]
-
-    @property
-    def special(self) -> bool:
-        """Whether it belongs to no pod."""
-        return self.namespace.startswith("__")
+_Key = tuple[str, str, Group]  # node, scope, group
 
 
 @dataclass(slots=True)
@@ -81,14 +57,14 @@ class Valuer:
         return [row for start, found in sorted(by_start.items()) for row in self._value(start, found, by_node)]
 
     def _value(self, start: int, slices: Sequence[NodeSlice], by_node: bool) -> list[ValuedRow]:
-        sums: dict[tuple[str, Group], _Sum] = {}
+        sums: dict[_Key, _Sum] = {}
         places = [self._places.of(slice_.node, start) for slice_ in slices]
         market = self._market(start, slices, places)
         for slice_, place, markets in zip(slices, places, market, strict=True):
             self._add_slice(sums, slice_, place, markets, slice_.node.name if by_node else "")
         rows = list(sums.items())
         emptied = share_namespaces(
-            [group.namespace for (_, group), _ in rows],
+            [group.namespace for (_, _, group), _ in rows],
             [total.figures for _, total in rows],
             lambda figures: sum(figures[ENERGY_UJ]),
             _TO_OVERHEAD,
@@ -96,9 +72,17 @@ class Valuer:
         )
         return [
             ValuedRow(
-                start, total.end, node, group.namespace, group.workload, group.labels, total.figures, total.factors
+                start,
+                total.end,
+                node,
+                scope,
+                group.namespace,
+                group.workload,
+                group.labels,
+                total.figures,
+                total.factors,
             )
-            for index, ((node, group), total) in enumerate(rows)
+            for index, ((node, scope, group), total) in enumerate(rows)
             if index not in emptied
         ]
 
@@ -128,14 +112,16 @@ class Valuer:
 
     def _add_slice(
         self,
-        sums: dict[tuple[str, Group], _Sum],
+        sums: dict[_Key, _Sum],
         slice_: NodeSlice,
         place: Place,
         markets: Mapping[str, _Market],
         node: str,
     ) -> None:
-        groups = [facts.group for facts in slice_.groups]
+        scope, pue_permille = self._places.scope(slice_.node), place.pue_permille
+        keys = [(node, scope, facts.group) for facts in slice_.groups]
         factors = place.factors.union(*(market.factors for market in markets.values()))
+        factors |= {f"embodied: {self._places.hardware(slice_.node).why}"}
         for shares in allocate(slice_, self._policy):
             domain = slice_.domains[shares.domain]
             energies = _flat(shares)
@@ -147,31 +133,34 @@ class Valuer:
             market_ug = markets[shares.domain].emissions_ug
             market = location if market_ug is None else _share(market_ug, energies)
             metered = _metered(energies, domain.metered_uj, domain.measured_uj)
-            count = len(groups)
-            for index, group in enumerate(groups):
-                total = _sum(sums, (node, group), slice_.end, factors)
+            facility = (
+                share_list(domain.measured_uj * pue_permille // 1000, energies) if domain.measured_uj else energies
+            )
+            count = len(keys)
+            for index, key in enumerate(keys):
+                total = _sum(sums, key, slice_.end, factors)
                 for column, at in enumerate((index, count + index, 2 * count + index)):
                     if energies[at]:
                         total[column] += energies[at]
                         total[METERED_UJ] += metered[at]
                         total[4 + column] += location[at]
                         total[7 + column] += market[at]
+                        total[FACILITY_UJ] += facility[at]
             for at, name, column in (
                 (3 * count, IDLE_ROW, 1), (3 * count + 1, SYSTEM_ROW, 2), (3 * count + 2, UNSEEN_ROW, 0),
             ):  # fmt: skip
                 if energies[at]:
-                    total = _sum(sums, (node, _SPECIAL[name]), slice_.end, factors)
+                    total = _sum(sums, (node, scope, _SPECIAL[name]), slice_.end, factors)
                     total[column] += energies[at]
                     total[METERED_UJ] += metered[at]
                     total[4 + column] += location[at]
                     total[7 + column] += market[at]
+                    total[FACILITY_UJ] += facility[at]
         self._add_embodied(sums, slice_, node, factors)
 
-    def _add_embodied(
-        self, sums: dict[tuple[str, Group], _Sum], slice_: NodeSlice, node: str, factors: frozenset[str]
-    ) -> None:
+    def _add_embodied(self, sums: dict[_Key, _Sum], slice_: NodeSlice, node: str, factors: frozenset[str]) -> None:
         """Servers by CPU reserved or used, GPUs by GPUs requested; what nobody reserves is nobody's."""
-        duration_ms, facts = slice_.duration_ms, slice_.groups
+        duration_ms, facts, scope = slice_.duration_ms, slice_.groups, self._places.scope(slice_.node)
         hardware = self._places.hardware(slice_.node)
         parts = (
             (hardware.server, [f.reserved for f in facts], slice_.node.cpu_millicores * duration_ms),
@@ -182,9 +171,9 @@ class Valuer:
             shares, nobody = reserve(total_ug, reserved, capacity)
             for group, part in zip(facts, shares, strict=True):
                 if part:
-                    _sum(sums, (node, group.group), slice_.end, factors)[EMBODIED_UG] += part
+                    _sum(sums, (node, scope, group.group), slice_.end, factors)[EMBODIED_UG] += part
             if nobody:
-                _sum(sums, (node, _SPECIAL[IDLE_ROW]), slice_.end, factors)[EMBODIED_UG] += nobody
+                _sum(sums, (node, scope, _SPECIAL[IDLE_ROW]), slice_.end, factors)[EMBODIED_UG] += nobody
 
 
 def _flat(shares: Shares) -> list[int]:
@@ -204,7 +193,7 @@ def _metered(energies: list[int], metered_uj: int, measured_uj: int) -> list[int
     return energies if metered_uj == measured_uj else share_list(metered_uj, energies)
 
 
-def _sum(sums: dict[tuple[str, Group], _Sum], key: tuple[str, Group], end: int, factors: frozenset[str]) -> list[int]:
+def _sum(sums: dict[_Key, _Sum], key: _Key, end: int, factors: frozenset[str]) -> list[int]:
     total = sums.get(key)
     if total is None:
         total = sums[key] = _Sum(end, [0] * COLUMNS, factors)
@@ -225,7 +214,4 @@ def within(rows: Iterable[ValuedRow], start: int, end: int) -> Iterable[ValuedRo
             yield row
         elif overlap > 0:
             figures = [figure * overlap // length for figure in row.figures]
-            yield ValuedRow(
-                max(row.start, start), min(row.end, end), row.node, row.namespace, row.workload, row.labels, figures,
-                row.factors,
-            )  # fmt: skip
+            yield replace(row, start=max(row.start, start), end=min(row.end, end), figures=figures)

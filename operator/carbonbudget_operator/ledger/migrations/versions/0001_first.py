@@ -107,3 +107,43 @@ def upgrade() -> None:
         sa.Column("digest", sa.String(64), nullable=False),
         sa.Column("report", sa.Text, nullable=False),
     )
+    for name, *columns in (
+        ("derivation", sa.Column("description", sa.Text, nullable=False)),
+        (
+            "row_group",
+            sa.Column("scope", sa.String(64), nullable=False),
+            sa.Column("namespace", sa.String(512), nullable=False),
+            sa.Column("workload", sa.String(1100), nullable=False),
+            sa.Column("labels", sa.Text, nullable=False),
+        ),
+        ("factor_set", sa.Column("factors", sa.Text, nullable=False)),
+    ):
+        op.create_table(
+            name,
+            sa.Column("id", _ID, primary_key=True),
+            sa.Column("digest", sa.LargeBinary(16), nullable=False, unique=True),
+            *columns,
+        )
+    op.create_table(
+        "valued_unit",
+        _key("derivation_id"),
+        _key("level"),
+        _key("start"),
+        sa.Column("end", sa.BigInteger, nullable=False),
+        sa.Column("signature", sa.String(64), nullable=False),
+        sa.Column("reported", sa.Text, nullable=False),
+    )
+    op.create_table(
+        "valued_row",
+        _key("derivation_id"),
+        _key("level"),
+        _key("start"),
+        _key("group_id"),
+        sa.Column("end", sa.BigInteger, nullable=False),
+        sa.Column("factor_set_id", sa.BigInteger, nullable=False),
+        *(_count(name) for name in ("dynamic_uj", "idle_uj", "overhead_uj", "metered_uj")),
+        *(_count(f"location_{part}_ug") for part in ("dynamic", "idle", "overhead")),
+        *(_count(f"market_{part}_ug") for part in ("dynamic", "idle", "overhead")),
+        *(_count(name) for name in ("embodied_ug", "facility_uj")),
+        sqlite_with_rowid=False,
+    )

@@ -1,4 +1,4 @@
-"""The ledger on both databases: each test of it runs on SQLite and on a real PostgreSQL."""
+"""Fixtures of the ledger on both databases: a test that asks for one runs on SQLite and on a real PostgreSQL."""
 
 from __future__ import annotations
 

@@ -1,0 +1,208 @@
+"""Keeps valued units: hours that are over, their days and months, so that a long question reads a few rows.
+
+Derived, not record: what is kept under a derivation (the settings and figures it was made with) and a
+signature (the revisions of its hours) is dropped and made anew when either changes; but of sealed hours.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from hashlib import blake2b
+
+import sqlalchemy as sa
+
+from carbonbudget_operator.ledger import schema
+from carbonbudget_operator.ledger.rows import Rows, chunks
+from carbonbudget_operator.ledger.valued import COLUMNS, NAMES, Unit, ValuedRow
+
+# Levels of units, each made of the one before: hours, quarters of a day, days, thirds of a month, months.
+HOURS, QUARTERS, DAYS, THIRDS, MONTHS = LEVELS = range(5)
+# What `total` sums up: three components in one column each.
+_SUMMED = {0: (0, 1, 2), 3: (3,), 4: (4, 5, 6), 7: (7, 8, 9), 10: (10,), 11: (11,)}
+_NO_FACTORS: frozenset[str] = frozenset()
+_Key = tuple[int, int]  # level and start
+_Group = tuple[str, str, str, Mapping[str, str]]
+
+
+class Derived:
+    """What is kept under one derivation."""
+
+    def __init__(self, engine: sa.Engine, description: str) -> None:
+        """`description` names settings and figures; another one is another derivation."""
+        self._engine, self._description = engine, description
+        self._digest = _digest(description)
+        self._id: int | None = None
+        self._groups: dict[int, _Group] = {}
+        self._factors: dict[int, frozenset[str]] = {}
+        dialect = engine.dialect
+        self._put_derivation = Rows(dialect, schema.derivation, ("digest", "description"), ("digest",))
+        self._put_groups = Rows(
+            dialect, schema.row_group, ("digest", "scope", "namespace", "workload", "labels"), ("digest",)
+        )
+        self._put_factors = Rows(dialect, schema.factor_set, ("digest", "factors"), ("digest",))
+        keys = ("derivation_id", "level", "start", "group_id")
+        self._put_rows = Rows(
+            dialect, schema.valued_row, (*keys, "end", "factor_set_id", *NAMES), keys, dict.fromkeys(NAMES, "add")
+        )
+
+    def kept(self, connection: sa.Connection, start: int, end: int) -> dict[_Key, str]:
+        """Signatures of the units that start in [start, end)."""
+        derivation_id = self._find(connection)
+        if derivation_id is None:
+            return {}
+        c = schema.valued_unit.c
+        rows = connection.execute(
+            sa.select(c.level, c.start, c.signature).where(
+                c.derivation_id == derivation_id, c.start >= start, c.start < end
+            )
+        )
+        return {(level, at): signature for level, at, signature in rows}
+
+    def load(self, connection: sa.Connection, level: int, start: int) -> Unit:
+        """One unit that is kept."""
+        unit, row = schema.valued_unit.c, schema.valued_row.c
+        derivation_id = self._find(connection)
+        reported, end = connection.execute(
+            sa.select(unit.reported, unit.end).where(
+                unit.derivation_id == derivation_id, unit.level == level, unit.start == start
+            )
+        ).one()
+        found = connection.execute(
+            sa.select(row.start, row.end, row.group_id, row.factor_set_id, *(row[name] for name in NAMES)).where(
+                row.derivation_id == derivation_id, row.level == level, row.start >= start, row.start < end
+            )
+        ).all()
+        self._learn(connection, {item[2] for item in found}, {item[3] for item in found})
+        rows = [self._row(at, until, group, list(f), self._factors[factors]) for at, until, group, factors, *f in found]
+        return Unit(level, start, rows, [tuple(item) for item in json.loads(reported)])
+
+    def total(self, connection: sa.Connection, units: Sequence[_Key], start: int, end: int) -> list[ValuedRow]:
+        """The sum of whole units by group, made in the database.
+
+        Components are summed up in the first column of each three, and factors are not told: a sum over
+        millions of rows costs by its columns.
+        """
+        row = schema.valued_row.c
+        spans = [
+            sa.and_(row.level == level, row.start >= first, row.start < last)
+            for level in LEVELS
+            for first, last in _runs(sorted(at for its, at in units if its == level), level)
+        ]
+        if not spans:
+            return []
+        columns = [sum((row[NAMES[part]] for part in parts[1:]), row[NAMES[parts[0]]]) for parts in _SUMMED.values()]
+        query = (
+            sa.select(row.group_id, *map(sa.func.sum, columns))
+            .where(row.derivation_id == self._find(connection), sa.or_(*spans))
+            .group_by(row.group_id)
+        )
+        sums: dict[int, list[int]] = {}
+        for group, *figures in connection.execute(query):
+            sums[group] = [0] * COLUMNS
+            for column, figure in zip(_SUMMED, figures, strict=True):
+                sums[group][column] = int(figure)
+        self._learn(connection, set(sums), set())
+        return [self._row(start, end, group, figures, _NO_FACTORS) for group, figures in sums.items()]
+
+    def save(self, unit: Unit, end: int, signature: str) -> None:
+        """Keep a unit, in place of what was kept of it."""
+        groups = {_group_text(row): row for row in unit.rows}
+        factors = {_text(sorted(row.factors)) for row in unit.rows}
+        with self._engine.begin() as connection:
+            self._put_derivation.put(connection, [(self._digest, self._description)])
+            derivation_id = self._find(connection)
+            columns = {
+                text: (row.scope, row.namespace, row.workload, _text(dict(row.labels))) for text, row in groups.items()
+            }
+            group_ids = self._ids(connection, self._put_groups, schema.row_group, columns)
+            factor_ids = self._ids(
+                connection, self._put_factors, schema.factor_set, {text: (text,) for text in factors}
+            )
+            self.drop(connection, unit.level, unit.start, end)
+            connection.execute(
+                sa.insert(schema.valued_unit).values(
+                    derivation_id=derivation_id, level=unit.level, start=unit.start, end=end, signature=signature,
+                    reported=_text(unit.reported),
+                )
+            )  # fmt: skip
+            self._put_rows.put(
+                connection,
+                (
+                    (derivation_id, unit.level, row.start, group_ids[_group_text(row)], row.end,
+                     factor_ids[_text(sorted(row.factors))], *row.figures)
+                    for row in unit.rows
+                ),
+            )  # fmt: skip
+
+    def drop(self, connection: sa.Connection, level: int, start: int, end: int) -> None:
+        """Forget a unit."""
+        derivation_id = self._find(connection)
+        for table in (schema.valued_unit, schema.valued_row):
+            c = table.c
+            connection.execute(
+                sa.delete(table).where(
+                    c.derivation_id == derivation_id, c.level == level, c.start >= start, c.start < end
+                )
+            )
+
+    def _find(self, connection: sa.Connection) -> int | None:
+        if self._id is None:
+            c = schema.derivation.c
+            self._id = connection.scalar(sa.select(c.id).where(c.digest == self._digest))
+        return self._id
+
+    def _row(self, start: int, end: int, group: int, figures: list[int], factors: frozenset[str]) -> ValuedRow:
+        scope, namespace, workload, labels = self._groups[group]
+        return ValuedRow(start, end, "", scope, namespace, workload, labels, figures, factors)
+
+    def _learn(self, connection: sa.Connection, groups: set[int], factors: set[int]) -> None:
+        g, f = schema.row_group.c, schema.factor_set.c
+        for ids in chunks(groups - self._groups.keys()):
+            query = sa.select(g.id, g.scope, g.namespace, g.workload, g.labels).where(g.id.in_(ids))
+            for key, scope, namespace, workload, labels in connection.execute(query):
+                self._groups[key] = (scope, namespace, workload, json.loads(labels))
+        for ids in chunks(factors - self._factors.keys()):
+            for key, text in connection.execute(sa.select(f.id, f.factors).where(f.id.in_(ids))):
+                self._factors[key] = frozenset(json.loads(text))
+
+    @staticmethod
+    def _ids(
+        connection: sa.Connection, rows: Rows, table: sa.Table, wanted: Mapping[str, tuple[str, ...]]
+    ) -> dict[str, int]:
+        digests = {_digest(text): text for text in wanted}
+        rows.put(connection, ((digest, *wanted[digests[digest]]) for digest in sorted(digests)))
+        found: dict[str, int] = {}
+        for part in chunks(digests):
+            for key, digest in connection.execute(
+                sa.select(table.c.id, table.c.digest).where(table.c.digest.in_(part))
+            ):
+                found[digests[bytes(digest)]] = key
+        return found
+
+
+def _runs(starts: Sequence[int], level: int) -> Iterable[tuple[int, int]]:
+    """[first, last + 1) of stretches without a gap: one statement each. Thirds and months are told one by one."""
+    step = {HOURS: 3600, QUARTERS: 6 * 3600, DAYS: 86_400}.get(level, 0)
+    first = last = -1
+    for at in starts:
+        if first >= 0 and step and at == last + step:
+            last = at
+            continue
+        if first >= 0:
+            yield first, last + (step or 1)
+        first = last = at
+    if first >= 0:
+        yield first, last + (step or 1)
+
+
+def _group_text(row: ValuedRow) -> str:
+    return _text([row.scope, row.namespace, row.workload, dict(row.labels)])
+
+
+def _text(value: object) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))
+
+
+def _digest(text: str) -> bytes:
+    return blake2b(text.encode(), digest_size=16).digest()

@@ -1,0 +1,55 @@
+"""Valued rows: what is kept of a time that is over, and what every answer is a sum of. Plain dataclasses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+# Columns of a row's figures: energy, the metered part of it, both ways to count its emissions, embodied
+# emissions, and the energy of the whole facility (PUE included).
+DYNAMIC_UJ, IDLE_UJ, OVERHEAD_UJ, METERED_UJ = 0, 1, 2, 3
+LOCATION_UG, MARKET_UG = slice(4, 7), slice(7, 10)  # dynamic, idle, overhead
+ENERGY_UJ = slice(0, 3)
+EMBODIED_UG: Final = 10
+FACILITY_UJ: Final = 11
+COLUMNS: Final = 12
+NAMES: Final = (
+    "dynamic_uj", "idle_uj", "overhead_uj", "metered_uj",
+    "location_dynamic_ug", "location_idle_ug", "location_overhead_ug",
+    "market_dynamic_ug", "market_idle_ug", "market_overhead_ug", "embodied_ug", "facility_uj",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class ValuedRow:
+    """What one group of pods bears in [start, end); a special row's namespace is its name.
+
+    `node` is empty where the row sums up all nodes. `scope` is whose nodes they are. `factors` says which
+    figures went into it.
+    """
+
+    start: int
+    end: int
+    node: str
+    scope: str
+    namespace: str
+    workload: str
+    labels: Mapping[str, str]
+    figures: list[int]
+    factors: frozenset[str]
+
+    @property
+    def special(self) -> bool:
+        """Whether it belongs to no pod."""
+        return self.namespace.startswith("__")
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """An hour, a day or a month that is over, valued; `reported` is (start, end, node-milliseconds) by slice."""
+
+    level: int
+    start: int
+    rows: list[ValuedRow]
+    reported: list[tuple[int, int, int]]

@@ -1,0 +1,123 @@
+"""The valued book: every question's rows, from kept units where they are valid, else made from facts.
+
+Both the server's answers and the offline commands read here, so they agree to the last microgram.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
+from importlib import resources
+
+import sqlalchemy as sa
+
+from carbonbudget_operator.ledger.derived import HOURS, Derived
+from carbonbudget_operator.ledger.facts import NodeSlice
+from carbonbudget_operator.ledger.read import hours_with_facts, read_hour
+from carbonbudget_operator.ledger.slices import HOUR
+from carbonbudget_operator.ledger.valued import Unit, ValuedRow
+from carbonbudget_operator.reporting.places import Places
+from carbonbudget_operator.reporting.units import Key, plan, signatures, unit_end
+from carbonbudget_operator.reporting.valued import Valuer, within
+from carbonbudget_operator.settings import Settings
+
+_CACHED_ROWS = 300_000  # some 700 bytes each
+_RULES = 1  # raised whenever the same facts and settings would give other rows
+
+
+class Book:
+    """Units of a cluster under one derivation."""
+
+    def __init__(self, engine: sa.Engine, settings: Settings) -> None:
+        self.engine, self.cluster = engine, settings.cluster
+        self.places = Places(settings.carbon)
+        self._valuer = Valuer(self.places, settings.allocation.policy())
+        self.derived = Derived(engine, _description(settings))
+        self._cache: dict[Key, tuple[str, Unit]] = {}
+        self._cached_rows = 0
+        self._lock = threading.Lock()
+
+    def units(self, connection: sa.Connection, start: int, end: int) -> dict[Key, tuple[str, bool]]:
+        """The units that [start, end) is read from: each one's signature, and whether it is kept."""
+        revisions = hours_with_facts(connection, start, end)
+        if not revisions:
+            return {}
+        wanted = signatures(revisions)
+        kept = self.derived.kept(connection, start - start % HOUR, end)
+        valid = {key: sign for key, sign in kept.items() if wanted.get(key) == sign}
+        return {key: (wanted[key], key in valid) for key in plan(start, end, revisions, valid)}
+
+    def unit(self, connection: sa.Connection, key: Key, signature: str, kept: bool) -> Unit:
+        """One unit's rows."""
+        with self._lock:
+            cached = self._cache.get(key)
+        if cached is not None and cached[0] == signature:
+            return cached[1]
+        unit = self.derived.load(connection, *key) if kept else self.make(connection, key[1])
+        with self._lock:
+            former = self._cache.pop(key, None)
+            self._cached_rows += len(unit.rows) - (len(former[1].rows) if former else 0)
+            self._cache[key] = (signature, unit)
+            while self._cached_rows > _CACHED_ROWS and len(self._cache) > 1:
+                _, oldest = self._cache.pop(next(iter(self._cache)))
+                self._cached_rows -= len(oldest.rows)
+        return unit
+
+    def make(self, connection: sa.Connection, hour: int) -> Unit:
+        """An hour from its facts."""
+        slices = read_hour(connection, self.cluster, hour)
+        return Unit(HOURS, hour, self._valuer.value(slices), _reported(slices))
+
+    def rows(self, start: int, end: int, by_node: bool = False) -> Iterator[ValuedRow]:
+        """Rows that add up to [start, end); `by_node` keeps nodes apart.
+
+        Of kept units the components are summed up in the first column of each three. A slice that straddles a
+        boundary counts pro rata in time.
+        """
+        with self.engine.connect() as connection:
+            if by_node:
+                for hour in hours_with_facts(connection, start, end):
+                    slices = read_hour(connection, self.cluster, hour)
+                    yield from within(self._valuer.value(slices, True), start, end)
+                return
+            units = self.units(connection, start, end)
+            whole = [
+                key for key, (_, kept) in units.items() if kept and key[1] >= start and unit_end(key[1], key[0]) <= end
+            ]
+            yield from self.derived.total(connection, whole, start, end)
+            for key in units.keys() - set(whole):
+                yield from within(self.unit(connection, key, *units[key]).rows, start, end)
+
+
+def by_namespace(rows: Iterable[ValuedRow]) -> Mapping[str, list[ValuedRow]]:
+    """Rows under their namespaces."""
+    found: dict[str, list[ValuedRow]] = {}
+    for row in rows:
+        found.setdefault(row.namespace, []).append(row)
+    return found
+
+
+def _reported(slices: Iterable[NodeSlice]) -> list[tuple[int, int, int]]:
+    found: dict[tuple[int, int], int] = {}
+    for slice_ in slices:
+        span_ms = (slice_.end - slice_.start) * 1000
+        key = (slice_.start, slice_.end)
+        found[key] = found.get(key, 0) + min(slice_.duration_ms, span_ms)
+    return [(start, end, ms) for (start, end), ms in sorted(found.items())]
+
+
+def _description(settings: Settings) -> str:
+    """All that a row depends on beside the facts."""
+    carbon, allocation = settings.carbon.model_dump_json(), settings.allocation.model_dump_json()
+    return f"rules {_RULES}; cluster {settings.cluster}; figures {_figures()}; carbon {carbon}; allocation {allocation}"
+
+
+@cache
+def _figures() -> str:
+    digest = hashlib.sha256()
+    folder = resources.files("carbonbudget_operator") / "carbon" / "data"
+    for name in ("cloud_regions.csv", "embodied.csv", "grid_intensity.csv"):
+        digest.update((folder / name).read_bytes())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,70 @@
+"""Keeps units of time that is over, so that long questions stay short. One step at a time, at will."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from carbonbudget_operator.ledger.derived import HOURS, LEVELS
+from carbonbudget_operator.ledger.read import hours_with_facts
+from carbonbudget_operator.ledger.valued import COLUMNS, Unit, ValuedRow
+from carbonbudget_operator.reporting.book import Book
+from carbonbudget_operator.reporting.units import Key, signatures, unit_end
+
+_GRACE_SECONDS = 900  # late windows of an ordinary hour have come by then
+
+
+class Deriver:
+    """Brings what is kept up to date."""
+
+    def __init__(self, book: Book) -> None:
+        self._book = book
+
+    def step(self, now: int) -> Key | None:
+        """Keep the next unit that is over and not kept as it is now; which one, None if all are."""
+        with self._book.engine.connect() as connection:
+            revisions = hours_with_facts(connection, 0, now)
+            wanted = signatures(revisions)
+            kept = self._book.derived.kept(connection, 0, now)
+            for level in LEVELS:
+                for key in sorted(key for key in wanted if key[0] == level):
+                    end = unit_end(key[1], level)
+                    if kept.get(key) == wanted[key] or end + _GRACE_SECONDS > now:
+                        continue
+                    if level == HOURS:
+                        unit = self._book.make(connection, key[1])
+                    else:
+                        parts = [child for child in wanted if child[0] == level - 1 and key[1] <= child[1] < end]
+                        loaded = [self._book.derived.load(connection, *child) for child in sorted(parts)]
+                        unit = add_up(level, key[1], end, loaded)
+                    break
+                else:
+                    continue
+                break
+            else:
+                return None
+        self._book.derived.save(unit, end, wanted[key])
+        return key
+
+
+def add_up(level: int, start: int, end: int, parts: list[Unit]) -> Unit:
+    """A longer unit of shorter ones: one row for each group, all that was reported."""
+    rows: dict[tuple[object, ...], ValuedRow] = {}
+    reported: Counter[tuple[int, int]] = Counter()
+    for part in parts:
+        reported[(start, end)] += sum(ms for _, _, ms in part.reported)
+        for row in part.rows:
+            key = (row.scope, row.namespace, row.workload, tuple(sorted(row.labels.items())))
+            former = rows.get(key)
+            if former is None:
+                rows[key] = ValuedRow(
+                    start, end, "", row.scope, row.namespace, row.workload, row.labels, list(row.figures), row.factors
+                )
+                continue
+            for column in range(COLUMNS):
+                former.figures[column] += row.figures[column]
+            if not row.factors <= former.factors:
+                rows[key] = ValuedRow(
+                    start, end, "", row.scope, row.namespace, row.workload, row.labels, former.figures,
+                    former.factors | row.factors,
+                )  # fmt: skip
+    return Unit(level, start, list(rows.values()), [(a, b, ms) for (a, b), ms in reported.items()])

@@ -1,0 +1,148 @@
+"""What is kept of time that is over: the same answers, sooner; never older than the facts or the settings."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+import sqlalchemy as sa
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.ledger.reports import a_report, book
+
+from carbonbudget_agent.report import NodeReport
+from carbonbudget_operator.api.query import BudgetQuery
+from carbonbudget_operator.ledger.book import Booker
+from carbonbudget_operator.ledger.derived import DAYS, HOURS, LEVELS, MONTHS, QUARTERS, THIRDS
+from carbonbudget_operator.ledger.valued import (
+    EMBODIED_UG,
+    ENERGY_UJ,
+    FACILITY_UJ,
+    LOCATION_UG,
+    MARKET_UG,
+    METERED_UJ,
+    ValuedRow,
+)
+from carbonbudget_operator.reporting.book import Book
+from carbonbudget_operator.reporting.derive import Deriver
+from carbonbudget_operator.reporting.grouping import group
+from carbonbudget_operator.reporting.query import Queries
+from carbonbudget_operator.reporting.units import plan, signatures, unit_end, unit_of
+from carbonbudget_operator.settings import Carbon, Settings
+
+DAY = 1_761_868_800  # 2025-10-31: the last day of a month
+HOUR = 3600
+NOW = DAY + 40 * 86_400
+SETTINGS = Settings(carbon=Carbon(zone="DE", pue=1.2))
+
+
+def some_reports() -> list[NodeReport]:
+    """Three days over a month's end, two windows in some hours."""
+    return [
+        a_report(DAY + hour * HOUR + 60 * minute, node, {f"p{hour % 3}": 10**9 + hour}, labels={"team": f"t{hour % 4}"})
+        for hour in range(0, 72, 5)
+        for minute in (0, 17)
+        for node in ("n1", "n2")
+    ]
+
+
+@pytest.fixture
+def filled(engine: sa.Engine) -> Iterator[sa.Engine]:
+    book(Booker(engine), *some_reports())
+    return engine
+
+
+def keep(engine: sa.Engine, settings: Settings = SETTINGS) -> Counter[int]:
+    """All that can be kept; how many units of each level were made."""
+    deriver, made = Deriver(Book(engine, settings)), Counter()
+    while (key := deriver.step(NOW)) is not None:
+        made[key[0]] += 1
+    return made
+
+
+def sums(rows: list[ValuedRow]) -> dict[object, list[int]]:
+    found: dict[object, list[int]] = {}
+    for row in rows:
+        total = found.setdefault((row.scope, row.namespace, row.workload, str(row.labels)), [0] * 6)
+        for at, figure in enumerate((
+            sum(row.figures[ENERGY_UJ]), sum(row.figures[LOCATION_UG]), sum(row.figures[MARKET_UG]),
+            row.figures[METERED_UJ], row.figures[EMBODIED_UG], row.figures[FACILITY_UJ],
+        )):  # fmt: skip
+            total[at] += figure
+    return found
+
+
+ALL = {HOURS: 15, QUARTERS: 12, DAYS: 3, THIRDS: 2, MONTHS: 2}
+SPANS = [(0, 2**40), (DAY, DAY + 86_400), (DAY + 1800, DAY + 50 * HOUR + 7), (DAY + 86_400, NOW), (NOW, NOW + 60)]
+
+
+@pytest.mark.parametrize("span", SPANS)
+def test_what_is_kept_answers_as_the_facts_do(filled: sa.Engine, span: tuple[int, int]) -> None:
+    from_facts = sums(list(Book(filled, SETTINGS).rows(*span)))
+    query = BudgetQuery(id="x", namespaces=["team-a"], start=span[0], end=span[1])
+    (answer,) = Queries(Book(filled, SETTINGS)).budgets([query])
+    keep(filled)
+    assert sums(list(Book(filled, SETTINGS).rows(*span))) == from_facts
+    (kept,) = Queries(Book(filled, SETTINGS)).budgets([query])
+    assert kept == answer
+
+
+def test_each_unit_is_kept_once_and_the_longest_are_read(filled: sa.Engine) -> None:
+    assert keep(filled) == ALL
+    assert keep(filled) == {}
+    with filled.connect() as connection:
+        units = Book(filled, SETTINGS).units(connection, 0, NOW)
+    assert Counter(level for level, _ in units) == {MONTHS: 2}
+
+
+def test_a_report_that_comes_late_makes_all_units_of_its_hour_anew(filled: sa.Engine) -> None:
+    keep(filled)
+    book(Booker(filled), a_report(DAY + 600, "n1", {"late": 5}))
+    assert sums(list(Book(filled, SETTINGS).rows(0, NOW))) == sums(list(Book(filled, SETTINGS).rows(0, NOW)))
+    (late,) = [row for row in Book(filled, SETTINGS).rows(0, NOW) if row.workload == "Pod/late"]
+    assert late.figures[0] == 5
+    assert keep(filled) == dict.fromkeys(LEVELS, 1)
+
+
+def test_other_settings_are_another_derivation(filled: sa.Engine) -> None:
+    keep(filled)
+    other = Settings(carbon=Carbon(zone="FR", pue=1.2))
+    german, french = (sum(g.location_ug for g in group(Book(filled, s).rows(0, NOW), ["namespace"], []))
+                      for s in (SETTINGS, other))  # fmt: skip
+    assert french < german / 2
+    assert keep(filled, other) == ALL
+    assert keep(filled) == {}
+
+
+def test_an_hour_is_kept_only_when_it_is_over(filled: sa.Engine) -> None:
+    deriver = Deriver(Book(filled, SETTINGS))
+    assert deriver.step(DAY + HOUR + 899) is None
+    assert deriver.step(DAY + HOUR + 900) == (HOURS, DAY)
+
+
+HOUR_SETS = st.sets(st.integers(0, 24 * 70).map(lambda n: DAY + n * HOUR), max_size=40)
+
+
+@given(HOUR_SETS, st.integers(-5 * HOUR, 80 * 86_400), st.integers(1, 80 * 86_400), st.data())
+def test_a_plan_holds_each_hour_of_the_span_once(hours: set[int], after: int, length: int, data: st.DataObject) -> None:
+    start, end = DAY + after, DAY + after + length
+    inside = sorted(hour for hour in hours if hour + HOUR > start and hour < end)
+    units = sorted(signatures(dict.fromkeys(inside, 1)))
+    valid = {key: "" for key in units if data.draw(st.booleans())}
+    found = plan(start, end, inside, valid)
+    covered = Counter(hour for level, at in found for hour in inside if at <= hour < unit_end(at, level))
+    assert covered == dict.fromkeys(inside, 1)
+    for level, at in found:
+        assert level == HOURS or (start <= at and unit_end(at, level) <= end and (level, at) in valid)
+
+
+@given(st.integers(0, 4 * 10**9), st.sampled_from(LEVELS))
+def test_units_tile_time(at: int, level: int) -> None:
+    start = unit_of(at, level)
+    assert start <= at < unit_end(start, level)
+    assert unit_of(unit_end(start, level), level) == unit_end(start, level)
+    assert level == HOURS or unit_of(start, level - 1) == start
+    if level in (THIRDS, MONTHS):
+        assert dt.datetime.fromtimestamp(start, dt.UTC).day in ({1, 11, 21} if level == THIRDS else {1})

@@ -45,6 +45,8 @@ class Server(Section):
     )
     max_report_bytes: int = Field(8 * 2**20, gt=0, description="Largest report body, after decompression.")
     max_node_watts: int = Field(20_000, gt=0, description="A report above this mean power is refused.")
+    pod_days: int = Field(35, ge=2, le=366, description="Days after which an hour is sealed and gives up its pods.")
+    keep_months: int = Field(25, ge=2, le=84, description="Months after which sealed hours are dropped.")
 
 
 class Rate(Section):

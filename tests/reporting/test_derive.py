@@ -14,8 +14,10 @@ from tests.ledger.reports import a_report, book
 
 from carbonbudget_agent.report import NodeReport
 from carbonbudget_operator.api.query import BudgetQuery
-from carbonbudget_operator.ledger.book import Booker
+from carbonbudget_operator.ledger.book import Booked, Booker
+from carbonbudget_operator.ledger.check import check_ledger
 from carbonbudget_operator.ledger.derived import DAYS, HOURS, LEVELS, MONTHS, QUARTERS, THIRDS
+from carbonbudget_operator.ledger.seal import SealError
 from carbonbudget_operator.ledger.valued import (
     EMBODIED_UG,
     ENERGY_UJ,
@@ -56,7 +58,7 @@ def filled(engine: sa.Engine) -> Iterator[sa.Engine]:
 
 def keep(engine: sa.Engine, settings: Settings = SETTINGS) -> Counter[int]:
     """All that can be kept; how many units of each level were made."""
-    deriver, made = Deriver(Book(engine, settings)), Counter()
+    deriver, made = Deriver(Book(engine, settings), 35, 25), Counter()
     while (key := deriver.step(NOW)) is not None:
         made[key[0]] += 1
     return made
@@ -117,7 +119,7 @@ def test_other_settings_are_another_derivation(filled: sa.Engine) -> None:
 
 
 def test_an_hour_is_kept_only_when_it_is_over(filled: sa.Engine) -> None:
-    deriver = Deriver(Book(filled, SETTINGS))
+    deriver = Deriver(Book(filled, SETTINGS), 35, 25)
     assert deriver.step(DAY + HOUR + 899) is None
     assert deriver.step(DAY + HOUR + 900) == (HOURS, DAY)
 
@@ -146,3 +148,74 @@ def test_units_tile_time(at: int, level: int) -> None:
     assert level == HOURS or unit_of(start, level - 1) == start
     if level in (THIRDS, MONTHS):
         assert dt.datetime.fromtimestamp(start, dt.UTC).day in ({1, 11, 21} if level == THIRDS else {1})
+
+
+def seal(engine: sa.Engine, now: int, settings: Settings = SETTINGS) -> list[int]:
+    deriver, sealed = Deriver(Book(engine, settings), 35, 25), []
+    while (hour := deriver.seal(now)) is not None:
+        sealed.append(hour)
+    return sealed
+
+
+def test_a_sealed_hour_gives_up_its_pods_and_keeps_its_answers(filled: sa.Engine) -> None:
+    before = sums(list(Book(filled, SETTINGS).rows(0, NOW)))
+    assert seal(filled, NOW) == []  # nothing is kept yet
+    keep(filled)
+    assert len(seal(filled, DAY + 37 * 86_400)) == 5  # the first day's
+    assert len(seal(filled, NOW)) == 10
+    assert sums(list(Book(filled, SETTINGS).rows(0, NOW))) == before
+    assert sums(list(Book(filled, SETTINGS).rows(DAY + 1800, NOW - 1800))).keys() <= before.keys()
+    with filled.connect() as connection:
+        for table in ("pod_hour", "pod_energy", "pod", "node_windows"):
+            assert connection.exec_driver_sql(f"SELECT count(*) FROM {table}").scalar() == 0, table
+    *_, checked = check_ledger(filled)
+    assert (checked.defects, checked.slices) == ([], 30)
+    by_node = list(Book(filled, SETTINGS).rows(0, NOW, by_node=True))
+    assert {row.node for row in by_node} == {"__sealed__"}
+    assert sums(by_node) == before
+
+
+def test_settings_that_change_later_do_not_touch_what_is_sealed(filled: sa.Engine) -> None:
+    keep(filled)
+    seal(filled, DAY + 37 * 86_400)  # the first day
+    french = Settings(carbon=Carbon(zone="FR", pue=1.2))
+    day = (DAY, DAY + 86_400)
+    german = sums(list(Book(filled, SETTINGS).rows(*day)))
+    assert sums(list(Book(filled, french).rows(*day))) == german
+    keep(filled, french)
+    assert sums(list(Book(filled, french).rows(*day))) == german
+    later = (DAY + 86_400, NOW)
+    assert sums(list(Book(filled, french).rows(*later))) != sums(list(Book(filled, SETTINGS).rows(*later)))
+
+
+def test_a_report_of_a_sealed_hour_is_refused_and_changes_nothing(filled: sa.Engine) -> None:
+    keep(filled)
+    seal(filled, DAY + 37 * 86_400)
+    assert book(Booker(filled), a_report(DAY + 600, "n1", {"late": 5}), a_report(DAY + 30 * HOUR)) == [
+        Booked.SEALED, Booked.STORED,
+    ]  # fmt: skip
+    *_, checked = check_ledger(filled)
+    assert checked.defects == []
+
+
+def test_rows_that_were_tampered_with_are_found_by_the_check_and_hinder_a_seal(filled: sa.Engine) -> None:
+    keep(filled)
+    with filled.begin() as connection:
+        connection.exec_driver_sql("UPDATE valued_row SET idle_uj = idle_uj + 1 WHERE level = 0")
+    with pytest.raises(SealError, match="were measured, its rows hold"):
+        seal(filled, NOW)
+
+
+def test_after_its_time_an_hour_is_dropped_with_all_that_was_kept_of_it(filled: sa.Engine) -> None:
+    keep(filled)
+    seal(filled, NOW)
+    Deriver(Book(filled, SETTINGS), 35, 2).drop(NOW + 40 * 86_400)  # in January: November is kept
+    rows = list(Book(filled, SETTINGS).rows(0, NOW))
+    assert rows
+    assert min(row.start for row in rows) >= 0
+    with filled.connect() as connection:
+        assert connection.exec_driver_sql("SELECT min(start) FROM node_hour").scalar() >= DAY + 86_400
+    *_, checked = check_ledger(filled)
+    assert checked.defects == []
+    Deriver(Book(filled, SETTINGS), 35, 2).drop(NOW + 90 * 86_400)
+    assert list(Book(filled, SETTINGS).rows(0, NOW)) == []

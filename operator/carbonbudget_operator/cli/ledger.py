@@ -90,8 +90,16 @@ def import_reports(
                     continue
                 try:
                     arrival = parse(line)
-                    check_report(arrival.report, settings.cluster, settings.server.max_node_watts, int(time.time()))
+                    check_report(
+                        arrival.report,
+                        settings.cluster,
+                        settings.server.max_node_watts,
+                        int(time.time()),
+                        settings.server.pod_days,
+                    )
                     (fate,) = booker.book([arrival])
+                    if fate is Booked.SEALED:
+                        raise Refusal(422, "sealed", "the window's hour is sealed: it takes no more reports")
                     if fate is Booked.CONFLICT:
                         raise Refusal(409, "conflict", "the window is stored with other content")
                     counts[fate.value] += 1

@@ -87,6 +87,7 @@ async def _run(settings: Settings) -> None:
         server.max_report_bytes,
         server.max_node_watts,
         registry,
+        pod_days=server.pod_days,
     )
     app = make_app(receiver, access, writer, queries, registry, server.max_report_bytes)
     options = uvicorn.Config(
@@ -106,7 +107,7 @@ async def _run(settings: Settings) -> None:
     )
     assert server.tls_cert is not None
     assert server.tls_key is not None
-    keeper = asyncio.create_task(_keep(Deriver(book)))
+    keeper = asyncio.create_task(_keep(Deriver(book, server.pod_days, server.keep_months)))
     follower = asyncio.create_task(follow_certificate(context, server.tls_cert, server.tls_key))
     try:
         await uvicorn.Server(options).serve()
@@ -119,12 +120,19 @@ async def _run(settings: Settings) -> None:
 
 
 async def _keep(deriver: Deriver) -> None:
-    """Value hours that are over, their days and months, for ever; questions are answered without it too."""
+    """Value hours that are over, their days and months, and seal old ones, for ever.
+
+    Questions are answered without it too, only slower.
+    """
     failing = False
     while True:
         try:
-            while await asyncio.to_thread(deriver.step, int(time.time())) is not None:
+            now = int(time.time())
+            while await asyncio.to_thread(deriver.step, now) is not None:
                 failing = False
+            while await asyncio.to_thread(deriver.seal, now) is not None:
+                failing = False
+            await asyncio.to_thread(deriver.drop, now)
         except Exception as error:
             if not failing:  # once, until it works again
                 _log.error("valued hours cannot be kept, questions are answered from facts: %s", error)

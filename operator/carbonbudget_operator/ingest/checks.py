@@ -11,7 +11,6 @@ from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.ledger.book import Arrival
 
 _FUTURE_SECONDS = 30
-_OLDEST_SECONDS = 35 * 86_400
 _MAX_STORED = 2**62  # a database's integer, with room to add
 
 
@@ -29,14 +28,14 @@ def parse(text: bytes) -> Arrival:
     return Arrival(report, blake2b(content, digest_size=8).digest())
 
 
-def check(report: NodeReport, cluster: str, max_node_watts: int, now: int) -> None:
+def check(report: NodeReport, cluster: str, max_node_watts: int, now: int, oldest_days: int = 35) -> None:
     """Raise Refusal for another cluster's name (422), an impossible time (425, 422) or power (422)."""
     if report.cluster != cluster:
         raise Refusal(422, "cluster", f"the report is of cluster {report.cluster!r}, this is {cluster!r}")
     if report.window_end > now + _FUTURE_SECONDS:
         raise Refusal(425, "future", f"the window ends {report.window_end - now} s in the future: check the clocks", 5)
-    if report.since < now - _OLDEST_SECONDS:
-        raise Refusal(422, "too_old", f"the window is older than {_OLDEST_SECONDS // 86_400} days")
+    if report.since < now - oldest_days * 86_400:
+        raise Refusal(422, "too_old", f"the window is older than {oldest_days} days")
     check_power(report, max_node_watts)
 
 

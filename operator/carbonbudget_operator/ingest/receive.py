@@ -34,10 +34,12 @@ class Receiver:
         max_node_watts: int,
         registry: CollectorRegistry,
         now: Callable[[], float] = time.time,
+        pod_days: int = 35,
     ) -> None:
         self._access, self._writer, self._now = access, writer, now
         self._cluster, self._agent_account = cluster, agent_account
         self._max_report_bytes, self._max_node_watts = max_report_bytes, max_node_watts
+        self._pod_days = pod_days
         self._accepted = Counter("carbonbudget_ingest_reports", "Reports taken, by fate.", ("fate",), registry=registry)
         self._refused = Counter(
             "carbonbudget_ingest_refused", "Reports refused, by reason.", ("reason",), registry=registry
@@ -57,7 +59,7 @@ class Receiver:
             arrival = checks.parse(unpack(body, encoding, self._max_report_bytes))
             report = arrival.report
             self._check_sender(caller, report)
-            checks.check(report, self._cluster, self._max_node_watts, int(self._now()))
+            checks.check(report, self._cluster, self._max_node_watts, int(self._now()), self._pod_days)
             fate = await self._book(arrival)
         except Refusal as refusal:
             self._refused.labels(refusal.kind).inc()
@@ -91,6 +93,8 @@ class Receiver:
             raise Refusal(503, "busy", str(error), 2) from None
         except LedgerError as error:
             raise Refusal(503, "ledger", str(error), 10) from None
+        if fate is Booked.SEALED:
+            raise Refusal(422, "sealed", "the window's hour is sealed: it takes no more reports")
         if fate is Booked.CONFLICT:
             raise Refusal(
                 409,

@@ -22,8 +22,8 @@ from carbonbudget_operator.ledger.sums import Batch, Sums
 
 _DIGEST = 8
 _ENTRY = 2 * _DIGEST
-# One number for all servers: those that book hold it together, one that cuts slices holds it alone.
-_CUTS_LOCK = 0x6362_0001
+# One number for all servers: those that book hold it together, one that cuts or seals holds it alone.
+_BOOKINGS_LOCK = 0x6362_0001
 
 
 class Booked(Enum):
@@ -32,6 +32,7 @@ class Booked(Enum):
     STORED = "stored"
     DUPLICATE = "duplicate"
     CONFLICT = "conflict"
+    SEALED = "sealed"  # its hour takes no more windows
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,13 +112,20 @@ class Booker:
 
     def _book(self, connection: sa.Connection, arrivals: Sequence[Arrival]) -> list[Booked]:
         if self._postgresql:
-            connection.execute(sa.select(sa.func.pg_advisory_xact_lock_shared(_CUTS_LOCK)))
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock_shared(_BOOKINGS_LOCK)))
         nodes = self._ids.nodes(connection, (arrival.report for arrival in arrivals))
         node_of = [nodes[(arrival.report.cluster, arrival.report.node)] for arrival in arrivals]
         keys = [(_hour(arrival.report), node.id) for arrival, node in zip(arrivals, node_of, strict=True)]
         windows = self._windows(connection, set(keys))
+        sealed = schema.sealed_hour.c
+        newest_sealed = connection.scalar(
+            sa.select(sa.func.max(sealed.hour)).where(sealed.cluster.in_({a.report.cluster for a in arrivals}))
+        )
         fates = [
-            windows[key].take(_key(arrival.report), arrival.digest) for key, arrival in zip(keys, arrivals, strict=True)
+            Booked.SEALED
+            if newest_sealed is not None and arrival.report.since < newest_sealed + HOUR
+            else windows[key].take(_key(arrival.report), arrival.digest)
+            for key, arrival in zip(keys, arrivals, strict=True)
         ]
         stored = [
             (node, arrival.report)
@@ -184,10 +192,10 @@ def load_cuts(connection: sa.Connection, since: int = 0) -> list[int]:
     return list(connection.scalars(sa.select(at).where(at >= since).order_by(at)))
 
 
-def lock_cuts(connection: sa.Connection) -> None:
+def lock_bookings(connection: sa.Connection) -> None:
     """Until the transaction ends, nothing is booked by any server."""
     if connection.dialect.name == "postgresql":
-        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_CUTS_LOCK)))
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_BOOKINGS_LOCK)))
 
 
 def _adder(dialect: sa.Dialect, table: sa.Table) -> Rows:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import sqlalchemy as sa
 
 from carbonbudget_operator.ledger import schema
+from carbonbudget_operator.ledger.seal import valued_energy_uj
 from carbonbudget_operator.ledger.slices import HOUR
 
 _ENTRY_BYTES = 16
@@ -36,6 +37,9 @@ def check_ledger(engine: sa.Engine) -> Iterator[CheckResult]:
         node = schema.node
         result.nodes = connection.scalar(sa.select(sa.func.count()).select_from(node)) or 0
         result.pods = connection.scalar(sa.select(sa.func.count()).select_from(schema.pod)) or 0
+        sealed: dict[int, dict[str, int]] = {}
+        for row in connection.execute(sa.select(schema.sealed_hour)):
+            sealed.setdefault(row.hour, {})[row.cluster] = row.derivation_id
         for (size,) in connection.execute(sa.select(sa.func.length(schema.node_windows.c.windows))):
             result.windows += size // _ENTRY_BYTES
         starts = connection.scalars(sa.select(schema.node_fact.c.start).distinct())
@@ -44,13 +48,18 @@ def check_ledger(engine: sa.Engine) -> Iterator[CheckResult]:
     yield result
     for hour in hours:
         with engine.connect() as connection:
-            _check_hour(connection, hour, result)
+            of_hour = sealed.get(hour, {})
+            for cluster, derivation_id in of_hour.items():
+                _check_sealed(connection, cluster, hour, derivation_id, result)
+            _check_hour(connection, hour, frozenset(of_hour), result)
         yield result
 
 
-def _check_hour(connection: sa.Connection, hour: int, result: CheckResult) -> None:
+def _check_hour(connection: sa.Connection, hour: int, sealed: frozenset[str], result: CheckResult) -> None:
     fact, energy, pod, node = schema.node_fact, schema.pod_energy, schema.pod, schema.node
-    names = dict(connection.execute(sa.select(node.c.id, node.c.name)).all())
+    nodes = connection.execute(sa.select(node.c.id, node.c.name, node.c.cluster)).all()
+    names = {row.id: row.name for row in nodes}
+    done = {row.id for row in nodes if row.cluster in sealed}
     measured: dict[tuple[int, int, str], int] = {}
     borne: dict[tuple[int, int, str], int] = {}
     for node_id, start, domain, total, idle, system, unseen in connection.execute(
@@ -59,6 +68,8 @@ def _check_hour(connection: sa.Connection, hour: int, result: CheckResult) -> No
             fact.c.system_uj, fact.c.unseen_uj,
         ).where(fact.c.start >= hour, fact.c.start < hour + HOUR)
     ):  # fmt: skip
+        if node_id in done:
+            continue
         key = (node_id, start, domain)
         measured[key] = measured.get(key, 0) + total
         borne[key] = borne.get(key, 0) + idle + system + unseen
@@ -78,3 +89,19 @@ def _check_hour(connection: sa.Connection, hour: int, result: CheckResult) -> No
                 f"node {names.get(node_id, 'that is not there')}, slice {start}, domain {domain}: measured "
                 f"{measured.get(key, 0)} uJ, but its parts add up to {borne.get(key, 0)} uJ"
             )
+
+
+def _check_sealed(connection: sa.Connection, cluster: str, hour: int, derivation_id: int, result: CheckResult) -> None:
+    """Its pods are gone; what it was sealed with must hold what its nodes measured."""
+    fact, node = schema.node_fact.c, schema.node.c
+    rows = connection.execute(
+        sa.select(fact.node_id, fact.start, fact.measured_uj)
+        .join(schema.node, node.id == fact.node_id)
+        .where(node.cluster == cluster, fact.start >= hour, fact.start < hour + HOUR)
+    ).all()
+    measured_uj = sum(row.measured_uj for row in rows)
+    valued_uj = valued_energy_uj(connection, derivation_id, hour)
+    result.slices += len({(row.node_id, row.start) for row in rows})
+    result.measured_uj += measured_uj
+    if measured_uj != valued_uj:
+        result.defects.append(f"sealed hour {hour}: measured {measured_uj} uJ, but its rows add up to {valued_uj} uJ")

@@ -59,10 +59,14 @@ class Derived:
         )
         return {(level, at): signature for level, at, signature in rows}
 
-    def load(self, connection: sa.Connection, level: int, start: int) -> Unit:
-        """One unit that is kept."""
+    def id(self, connection: sa.Connection) -> int | None:
+        """The derivation's id; None while nothing was ever kept under it."""
+        return self._find(connection)
+
+    def load(self, connection: sa.Connection, level: int, start: int, derivation_id: int | None = None) -> Unit:
+        """One unit that is kept, under this derivation or another."""
         unit, row = schema.valued_unit.c, schema.valued_row.c
-        derivation_id = self._find(connection)
+        derivation_id = self._find(connection) if derivation_id is None else derivation_id
         reported, end = connection.execute(
             sa.select(unit.reported, unit.end).where(
                 unit.derivation_id == derivation_id, unit.level == level, unit.start == start

@@ -213,3 +213,13 @@ valued_row = Table(
     *(_count(name) for name in NAMES),
     sqlite_with_rowid=False,
 )
+
+# Hours whose pods are gone: their rows under that derivation are the record.
+sealed_hour = Table(
+    "sealed_hour",
+    metadata,
+    Column("cluster", String(512), primary_key=True),
+    _key("hour"),
+    Column("derivation_id", BigInteger, nullable=False),
+    Column("sealed_at", BigInteger, nullable=False),
+)

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from carbonbudget_agent.report import WINDOW_SECONDS
 from carbonbudget_operator.ledger import schema
-from carbonbudget_operator.ledger.book import Arrival, Booked, Booker, load_cuts, lock_cuts
+from carbonbudget_operator.ledger.book import Arrival, Booked, Booker, load_cuts, lock_bookings
 from carbonbudget_operator.ledger.slices import HOUR
 from carbonbudget_operator.ledger.store import LedgerError
 
@@ -73,7 +73,7 @@ class Writer:
         if not wanted:
             return
         with self._lock, self._engine.begin() as connection:
-            lock_cuts(connection)
+            lock_bookings(connection)
             latest_end = connection.scalar(sa.select(sa.func.max(schema.node_span.c.last_end))) or 0
             known = set(load_cuts(connection))
             # A window that starts at the instant or later ends at least a shortest window after it.

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from functools import cache
 from importlib import resources
 
@@ -16,6 +17,7 @@ import sqlalchemy as sa
 from carbonbudget_operator.ledger.derived import HOURS, Derived
 from carbonbudget_operator.ledger.facts import NodeSlice
 from carbonbudget_operator.ledger.read import hours_with_facts, read_hour
+from carbonbudget_operator.ledger.seal import sealed_hours
 from carbonbudget_operator.ledger.slices import HOUR
 from carbonbudget_operator.ledger.valued import Unit, ValuedRow
 from carbonbudget_operator.reporting.places import Places
@@ -24,6 +26,7 @@ from carbonbudget_operator.reporting.valued import Valuer, within
 from carbonbudget_operator.settings import Settings
 
 _CACHED_ROWS = 300_000  # some 700 bytes each
+SEALED_NODE = "__sealed__"
 _RULES = 1  # raised whenever the same facts and settings would give other rows
 
 
@@ -66,21 +69,28 @@ class Book:
         return unit
 
     def make(self, connection: sa.Connection, hour: int) -> Unit:
-        """An hour from its facts."""
+        """An hour from its facts; a sealed one from the rows that it was sealed with."""
+        sealed = sealed_hours(connection, self.cluster, hour, hour + 1)
+        if sealed:
+            return self.derived.load(connection, HOURS, hour, sealed[hour])
         slices = read_hour(connection, self.cluster, hour)
         return Unit(HOURS, hour, self._valuer.value(slices), _reported(slices))
 
     def rows(self, start: int, end: int, by_node: bool = False) -> Iterator[ValuedRow]:
         """Rows that add up to [start, end); `by_node` keeps nodes apart.
 
-        Of kept units the components are summed up in the first column of each three. A slice that straddles a
-        boundary counts pro rata in time.
+        Nodes of sealed hours are not known any more. Of kept units the components are summed up in the first
+        column of each three. A slice that straddles a boundary counts pro rata in time.
         """
         with self.engine.connect() as connection:
             if by_node:
+                sealed = sealed_hours(connection, self.cluster, start - HOUR, end)
                 for hour in hours_with_facts(connection, start, end):
-                    slices = read_hour(connection, self.cluster, hour)
-                    yield from within(self._valuer.value(slices, True), start, end)
+                    if hour in sealed:
+                        rows = [replace(row, node=SEALED_NODE) for row in self.make(connection, hour).rows]
+                    else:
+                        rows = self._valuer.value(read_hour(connection, self.cluster, hour), True)
+                    yield from within(rows, start, end)
                 return
             units = self.units(connection, start, end)
             whole = [

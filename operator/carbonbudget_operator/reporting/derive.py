@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections import Counter
 
 from carbonbudget_operator.ledger.derived import HOURS, LEVELS
 from carbonbudget_operator.ledger.read import hours_with_facts
+from carbonbudget_operator.ledger.seal import drop_before, seal_hour, sealed_hours
 from carbonbudget_operator.ledger.valued import COLUMNS, Unit, ValuedRow
 from carbonbudget_operator.reporting.book import Book
-from carbonbudget_operator.reporting.units import Key, signatures, unit_end
+from carbonbudget_operator.reporting.units import DAY, Key, signatures, unit_end, unit_of
 
 _GRACE_SECONDS = 900  # late windows of an ordinary hour have come by then
 
 
 class Deriver:
-    """Brings what is kept up to date."""
+    """Brings what is kept up to date, seals what is old, and drops what is older than is kept."""
 
-    def __init__(self, book: Book) -> None:
-        self._book = book
+    def __init__(self, book: Book, pod_days: int, keep_months: int) -> None:
+        self._book, self._pod_days, self._keep_months = book, pod_days, keep_months
 
     def step(self, now: int) -> Key | None:
         """Keep the next unit that is over and not kept as it is now; which one, None if all are."""
@@ -44,6 +46,31 @@ class Deriver:
                 return None
         self._book.derived.save(unit, end, wanted[key])
         return key
+
+    def seal(self, now: int) -> int | None:
+        """Seal the next hour that is old enough and kept; which one, None if there is none. Raises SealError."""
+        # A day later than the last report of that hour may come.
+        limit = unit_of(now - (self._pod_days + 1) * DAY, HOURS)
+        book = self._book
+        with book.engine.connect() as connection:
+            revisions = hours_with_facts(connection, 0, limit)
+            sealed = sealed_hours(connection, book.cluster, 0, limit)
+            derivation_id = book.derived.id(connection)
+            kept = book.derived.kept(connection, 0, limit)
+        wanted = signatures(revisions)
+        for hour in revisions:
+            current = kept.get((HOURS, hour)) == wanted[(HOURS, hour)]
+            if hour not in sealed and current and derivation_id is not None:
+                seal_hour(book.engine, book.cluster, hour, derivation_id, now)
+                return hour
+        return None
+
+    def drop(self, now: int) -> None:
+        """Forget what is older than is kept."""
+        day = dt.datetime.fromtimestamp(now, dt.UTC)
+        months = day.year * 12 + day.month - 1 - self._keep_months
+        first = dt.datetime(months // 12, months % 12 + 1, 1, tzinfo=dt.UTC)
+        drop_before(self._book.engine, int(first.timestamp()))
 
 
 def add_up(level: int, start: int, end: int, parts: list[Unit]) -> Unit:

@@ -147,3 +147,10 @@ def upgrade() -> None:
         *(_count(name) for name in ("embodied_ug", "facility_uj")),
         sqlite_with_rowid=False,
     )
+    op.create_table(
+        "sealed_hour",
+        sa.Column("cluster", sa.String(512), primary_key=True),
+        _key("hour"),
+        sa.Column("derivation_id", sa.BigInteger, nullable=False),
+        sa.Column("sealed_at", sa.BigInteger, nullable=False),
+    )

@@ -1,0 +1,93 @@
+"""Sealing: an hour that is old enough keeps its valued rows for good and gives up its pods; retention drops it.
+
+What was allocated and valued under the policy then in force stays as it was. The node's energy stays too, so
+that `ledger check` can prove that the rows add up to it.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from carbonbudget_operator.ledger import schema
+from carbonbudget_operator.ledger.book import lock_bookings
+from carbonbudget_operator.ledger.derived import HOURS
+from carbonbudget_operator.ledger.rows import chunks
+from carbonbudget_operator.ledger.slices import HOUR
+
+
+class SealError(Exception):
+    """An hour that cannot be sealed; one line says why."""
+
+
+def sealed_hours(connection: sa.Connection, cluster: str, start: int, end: int) -> dict[int, int]:
+    """The derivation under which each sealed hour of [start, end) was valued."""
+    c = schema.sealed_hour.c
+    rows = connection.execute(
+        sa.select(c.hour, c.derivation_id).where(c.cluster == cluster, c.hour >= start, c.hour < end)
+    )
+    return {row.hour: row.derivation_id for row in rows}
+
+
+def seal_hour(engine: sa.Engine, cluster: str, hour: int, derivation_id: int, now: int) -> None:
+    """Seal one hour whose valued rows are kept. Raises SealError; then nothing is changed."""
+    node, fact, pod = schema.node.c, schema.node_fact.c, schema.pod.c
+    with engine.begin() as connection:
+        lock_bookings(connection)
+        measured_uj = sum(
+            connection.scalars(
+                sa.select(fact.measured_uj)
+                .join(schema.node, node.id == fact.node_id)
+                .where(node.cluster == cluster, fact.start >= hour, fact.start < hour + HOUR)
+            )
+        )
+        valued_uj = valued_energy_uj(connection, derivation_id, hour)
+        if measured_uj != valued_uj:
+            raise SealError(f"hour {hour}: {measured_uj} uJ were measured, its rows hold {valued_uj} uJ")
+        connection.execute(
+            sa.insert(schema.sealed_hour).values(cluster=cluster, hour=hour, derivation_id=derivation_id, sealed_at=now)
+        )
+        nodes = list(connection.scalars(sa.select(node.id).where(node.cluster == cluster)))
+        fact_pods = sa.select(schema.pod_fact.c.pod_id).where(
+            schema.pod_fact.c.start >= hour, schema.pod_fact.c.start < hour + HOUR
+        )
+        touched = [
+            pod_id
+            for part in chunks(nodes)
+            for pod_id in connection.scalars(sa.select(pod.id).where(pod.id.in_(fact_pods), pod.node_id.in_(part)))
+        ]
+        for part in chunks(touched):
+            for table in (schema.pod_fact, schema.pod_energy):
+                connection.execute(
+                    sa.delete(table).where(table.c.start >= hour, table.c.start < hour + HOUR, table.c.pod_id.in_(part))
+                )
+            left = sa.select(schema.pod_fact.c.pod_id).where(schema.pod_fact.c.pod_id == pod.id)
+            connection.execute(sa.delete(schema.pod).where(pod.id.in_(part), ~sa.exists(left)))
+        for part in chunks(nodes):
+            c = schema.node_windows.c
+            connection.execute(sa.delete(schema.node_windows).where(c.hour == hour, c.node_id.in_(part)))
+
+
+def valued_energy_uj(connection: sa.Connection, derivation_id: int, hour: int) -> int:
+    """What an hour's valued rows hold."""
+    c = schema.valued_row.c
+    rows = connection.execute(
+        sa.select(c.dynamic_uj, c.idle_uj, c.overhead_uj).where(
+            c.derivation_id == derivation_id, c.level == HOURS, c.start >= hour, c.start < hour + HOUR
+        )
+    )
+    return sum(sum(row) for row in rows)
+
+
+def drop_before(engine: sa.Engine, instant: int) -> None:
+    """Retention: forget all that lies before a full hour."""
+    with engine.begin() as connection:
+        lock_bookings(connection)
+        for table, column in (
+            (schema.node_fact, "start"), (schema.pod_fact, "start"), (schema.pod_energy, "start"),
+            (schema.node_windows, "hour"), (schema.hour_revision, "hour"), (schema.sealed_hour, "hour"),
+            (schema.valued_unit, "end"), (schema.cut, "at"),
+        ):  # fmt: skip
+            limit = instant + 1 if column == "end" else instant
+            connection.execute(sa.delete(table).where(table.c[column] < limit))
+        c = schema.valued_row.c
+        connection.execute(sa.delete(schema.valued_row).where(c.end <= instant))

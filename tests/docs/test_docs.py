@@ -51,10 +51,10 @@ def test_every_value_of_the_chart_is_in_its_schema_and_explained() -> None:
     text = (ROOT / "charts/carbonbudget/values.yaml").read_text(encoding="utf-8")
     values = yaml.safe_load(text)
     assert set(values) == {
-        "cluster", "windowSeconds", "carbon", "enforcement", "images", "agent", "server", "controller",
+        "cluster", "windowSeconds", "carbon", "allocation", "enforcement", "images", "agent", "server", "controller",
         "admission", "certificates",
     }  # fmt: skip
-    for section in ("carbon", "enforcement", "certificates"):
+    for section in ("carbon", "allocation", "enforcement", "certificates"):
         for key in values[section]:
             assert re.search(rf"  # .*\n(  #.*\n)*  {key}:", text), f"{section}.{key} has no comment above it"
 

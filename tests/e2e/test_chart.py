@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import yaml
 from tests.conftest import Cluster
 from tests.e2e.conftest import CHART, Release
+
+from carbonbudget_operator.allocation.policy import Idle, Overhead, Policy
+from carbonbudget_operator.settings import load_settings
 
 pytestmark = pytest.mark.cluster
 
@@ -55,6 +60,39 @@ def test_the_mode_is_the_switch(cluster: Cluster, mode: str, policies: int, webh
     kinds = [document["kind"] for document in yaml.safe_load_all(text)]
     assert kinds.count("ValidatingAdmissionPolicy") == policies
     assert kinds.count("ValidatingWebhookConfiguration") == webhooks
+
+
+def test_several_servers_need_a_database(cluster: Cluster) -> None:
+    done = cluster.run(*RENDER, "--set", "server.replicas=2", check=False)
+    assert done.returncode == 1
+    assert "server.replicas above 1 needs server.database" in done.stderr
+    text = cluster.run(*RENDER, "--set", "server.replicas=2", "--set", "server.database.secretName=ledger").stdout
+    documents = list(yaml.safe_load_all(text))
+    assert "PersistentVolumeClaim" not in {document["kind"] for document in documents}
+    (server,) = [d for d in documents if d["kind"] == "Deployment" and d["metadata"]["name"] == "carbonbudget-server"]
+    assert server["spec"]["replicas"] == 2
+    (variable,) = server["spec"]["template"]["spec"]["containers"][0]["env"]
+    assert variable["valueFrom"]["secretKeyRef"] == {"name": "ledger", "key": "url"}
+
+
+def test_carbon_settings_reach_the_server_as_they_are(cluster: Cluster, tmp_path: Path) -> None:
+    values = {
+        "carbon": {
+            "zone": "DE", "ownership": "owned", "embodied": {"server_kg": 1200},
+            "market": {"supplier": {"g_per_kwh": 120, "source": "bill", "year": 2026}},
+        },
+        "allocation": {"idle": "even", "shared": {"kube-system": "proportional", "mon": {"a": 2}}},
+    }  # fmt: skip
+    (tmp_path / "values.yaml").write_text(yaml.safe_dump(values))
+    text = cluster.run(*RENDER, "-f", str(tmp_path / "values.yaml")).stdout
+    (config,) = [d for d in yaml.safe_load_all(text) if d["metadata"]["name"] == "carbonbudget-config"]
+    (tmp_path / "config.yaml").write_text(config["data"]["config.yaml"])
+    settings = load_settings(tmp_path / "config.yaml", {})
+    assert settings.carbon.embodied.server_kg == 1200
+    assert settings.carbon.market.supplier is not None
+    assert settings.allocation.policy() == Policy(
+        Idle.EVEN, Overhead.PROPORTIONAL, {"kube-system": "proportional", "mon": {"a": 2}}
+    )
 
 
 def test_an_upgrade_rolls_what_changed_and_keeps_the_certificates(release: Release) -> None:

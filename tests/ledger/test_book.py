@@ -324,3 +324,12 @@ async def test_while_postgresql_is_away_nothing_is_acknowledged_and_afterwards_a
     assert await writer.book(second) is Booked.STORED
     assert (total_uj(engine), checked(engine).defects) == (2000, [])
     writer.close()
+
+
+async def test_servers_that_start_at_once_make_one_schema(postgres: PostgresServer) -> None:
+    url = postgres.database()
+    engines = [open_ledger(url) for _ in range(4)]
+    made = await asyncio.gather(*(asyncio.to_thread(migrate, engine) for engine in engines))
+    assert set(made) == {"0001"}
+    for engine in engines:
+        engine.dispose()

@@ -54,16 +54,24 @@ https://carbonbudget-server.{{ .Release.Namespace }}.svc:8443
 {{- define "carbonbudget.config" -}}
 cluster: {{ .Values.cluster }}
 server:
+  {{- if not .Values.server.database.secretName }}
   ledger: sqlite:////var/lib/carbonbudget/ledger.db
+  {{- end }}
   listen: 0.0.0.0:8443
   tls_cert: /etc/carbonbudget/tls/tls.crt
   tls_key: /etc/carbonbudget/tls/tls.key
   agent_account: system:serviceaccount:{{ .Values.agent.namespace }}:carbonbudget-agent
   max_node_watts: {{ int .Values.server.maxNodeWatts }}
+  pod_days: {{ int .Values.server.podDays }}
+  keep_months: {{ int .Values.server.keepMonths }}
 carbon:
   zone: {{ .Values.carbon.zone | quote }}
   pue: {{ .Values.carbon.pue | default "null" }}
   basis: {{ .Values.carbon.basis }}
+  ownership: {{ .Values.carbon.ownership }}
+  market: {{- toYaml .Values.carbon.market | nindent 4 }}
+  embodied: {{- toYaml .Values.carbon.embodied | nindent 4 }}
+allocation: {{- toYaml .Values.allocation | nindent 2 }}
 controller:
   server_url: {{ include "carbonbudget.serverURL" . }}
   server_ca: /etc/carbonbudget/ca/ca.crt

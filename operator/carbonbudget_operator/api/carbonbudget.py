@@ -89,14 +89,17 @@ class CarbonBudgetSpec(_Model):
         default=None, description="Labels of the pods that count. Empty: all pods of the namespace."
     )
     accounting: Accounting = Field(
-        default="LocationBased", description="How energy is valued: by the grid it is drawn from."
+        default="LocationBased",
+        description="How energy is valued: LocationBased by the grid it is drawn from, MarketBased by the contracts "
+        "that the cluster's settings name.",
     )
     include: list[Component] = Field(
         default=["Dynamic", "Idle", "Overhead"],
         min_length=1,
-        max_length=3,
+        max_length=4,
         description="What counts: Dynamic is energy that follows the pods' use, Idle their share of idle energy by "
-        "what they reserve, Overhead their share of system energy. PUE always counts. Default: all.",
+        "what they reserve, Overhead their share of system energy, Embodied what making the hardware emitted. PUE "
+        "always counts. Default: all but Embodied.",
     )
     thresholds: list[Threshold] | None = Field(
         default=None,

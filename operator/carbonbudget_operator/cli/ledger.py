@@ -1,15 +1,18 @@
-"""`carbonbudget ledger`: migrate, check, import."""
+"""`carbonbudget ledger`: migrate, check, backup, restore, import."""
 
 from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from carbonbudget_operator.cli.options import Config, fail
 from carbonbudget_operator.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
 
 app = typer.Typer(no_args_is_help=True, help="Look after the ledger.", add_completion=False)
 Url = Annotated[
@@ -60,6 +63,71 @@ def check(config: Config = None, ledger: Url = None) -> None:
     )
     if result.defects:
         raise typer.Exit(1)
+
+
+@app.command()
+def backup(
+    file: Annotated[Path, typer.Argument(help="SQLite file to write; it must not be there yet.")],
+    config: Config = None,
+    ledger: Url = None,
+) -> None:
+    """Copy the whole ledger, from either database, into an SQLite file. A server may go on meanwhile."""
+    from carbonbudget_operator.ledger.store import LedgerError, open_ledger, require_schema
+
+    if file.exists():
+        fail(f"{file} is there already: a backup overwrites nothing", code=2)
+    partial = file.with_name(file.name + ".partial")
+    partial.unlink(missing_ok=True)
+    try:
+        source = open_ledger(_settings(config, ledger).server.ledger)
+        try:
+            require_schema(source)
+            _copy(source, f"sqlite:///{partial}")
+        finally:
+            source.dispose()
+        partial.replace(file)
+    except (LedgerError, OSError) as error:
+        partial.unlink(missing_ok=True)
+        fail(str(error))
+    print(f"{file} is a backup of {source.url!r}")
+
+
+@app.command()
+def restore(
+    file: Annotated[Path, typer.Argument(help="A backup.")],
+    config: Config = None,
+    ledger: Url = None,
+) -> None:
+    """Copy a backup into an empty ledger on either database. Stop the servers first."""
+    from carbonbudget_operator.ledger.store import LedgerError, open_ledger, require_schema
+
+    try:
+        source = open_ledger(f"sqlite:///{file}")
+        try:
+            require_schema(source)
+            _copy(source, _settings(config, ledger).server.ledger)
+        finally:
+            source.dispose()
+    except LedgerError as error:
+        fail(str(error))
+    print(f"{file} is restored; check it with `carbonbudget ledger check`")
+
+
+def _copy(source: Engine, url: str) -> None:
+    from rich.console import Console
+
+    from carbonbudget_operator.ledger.copy import copy_ledger
+    from carbonbudget_operator.ledger.store import migrate as run
+    from carbonbudget_operator.ledger.store import open_ledger
+
+    target = open_ledger(url)
+    try:
+        run(target)
+        with Console(stderr=True).status("copying") as status:
+            for table, rows in copy_ledger(source, target):
+                status.update(f"copying: {table}, {rows} rows")
+    finally:
+        target.dispose()
 
 
 @app.command(name="import")

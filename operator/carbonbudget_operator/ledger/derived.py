@@ -20,6 +20,7 @@ from carbonbudget_operator.ledger.valued import COLUMNS, NAMES, Unit, ValuedRow
 HOURS, QUARTERS, DAYS, THIRDS, MONTHS = LEVELS = range(5)
 # What `total` sums up: three components in one column each.
 _SUMMED = {0: (0, 1, 2), 3: (3,), 4: (4, 5, 6), 7: (7, 8, 9), 10: (10,), 11: (11,)}
+_KEEP_LOCK = 0x6362_0003
 _NO_FACTORS: frozenset[str] = frozenset()
 _Key = tuple[int, int]  # level and start
 _Group = tuple[str, str, str, Mapping[str, str]]
@@ -114,8 +115,12 @@ class Derived:
         groups = {_group_text(row): row for row in unit.rows}
         factors = {_text(sorted(row.factors)) for row in unit.rows}
         with self._engine.begin() as connection:
+            if connection.dialect.name == "postgresql":  # several servers keep the same units
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_KEEP_LOCK)))
             self._put_derivation.put(connection, [(self._digest, self._description)])
             derivation_id = self._find(connection)
+            if self.kept(connection, unit.start, unit.start + 1).get((unit.level, unit.start)) == signature:
+                return
             columns = {
                 text: (row.scope, row.namespace, row.workload, _text(dict(row.labels))) for text, row in groups.items()
             }

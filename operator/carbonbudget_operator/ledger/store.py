@@ -11,6 +11,8 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
+_MIGRATE_LOCK = 0x6362_0002
+
 
 class LedgerError(Exception):
     """The ledger cannot be used; one line says why and what to do."""
@@ -52,6 +54,8 @@ def migrate(engine: sa.Engine) -> str:
     try:
         with engine.begin() as connection:
             config.attributes["connection"] = connection
+            if engine.dialect.name == "postgresql":  # several servers may start at once
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATE_LOCK)))
             current = MigrationContext.configure(connection).get_current_revision()
             known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
             if current is not None and current not in known:

@@ -53,9 +53,9 @@ class Queries:
     @staticmethod
     def _answer(query: BudgetQuery, pass_: _Pass, first: dict[int, int], through: int) -> BudgetAnswer:
         emissions = LOCATION_UG if query.accounting == "LocationBased" else MARKET_UG
-        columns = [emissions.start + _COMPONENTS[name] for name in query.include if name in _COMPONENTS]
-        columns += [EMBODIED_UG] * ("Embodied" in query.include)
-        energies = [ENERGY_UJ.start + _COMPONENTS[name] for name in query.include if name in _COMPONENTS]
+        parts = sorted(_COMPONENTS[name] for name in set(query.include) if name in _COMPONENTS)  # each once
+        columns = [emissions.start + part for part in parts] + [EMBODIED_UG] * ("Embodied" in query.include)
+        energies = [ENERGY_UJ.start + part for part in parts]
         namespaces = sorted(set(query.namespaces))
         used_ug = energy_uj = metered_uj = all_uj = reported_ms = 0
         factors: set[str] = set()

@@ -1,0 +1,48 @@
+"""Backup and restore: a whole ledger copied into another one, from either database to either.
+
+A backup is an SQLite file, whatever the ledger is on: it can be opened, checked and asked offline as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import sqlalchemy as sa
+
+from carbonbudget_operator.ledger import schema
+from carbonbudget_operator.ledger.store import LedgerError
+
+_ROWS = 5_000
+
+
+def copy_ledger(source: sa.Engine, target: sa.Engine) -> Iterator[tuple[str, int]]:
+    """Copy all tables in one transaction of each side; yields each table with its rows when it is done.
+
+    Raises:
+        LedgerError: the target is not empty, or either side failed; then the target is as it was.
+    """
+    isolation = "REPEATABLE READ" if source.dialect.name == "postgresql" else "SERIALIZABLE"
+    try:
+        with source.connect().execution_options(isolation_level=isolation) as reading, target.begin() as writing:
+            for table in schema.metadata.sorted_tables:
+                if writing.execute(sa.select(table).limit(1)).first() is not None:
+                    raise LedgerError(f"the target holds data in {table.name}: give an empty one")
+            for table in schema.metadata.sorted_tables:
+                count = 0
+                rows = reading.execute(sa.select(table).execution_options(yield_per=_ROWS))
+                for part in rows.mappings().partitions(_ROWS):
+                    writing.execute(sa.insert(table), [dict(row) for row in part])
+                    count += len(part)
+                if target.dialect.name == "postgresql" and "id" in table.c:
+                    writing.execute(
+                        sa.select(
+                            sa.func.setval(
+                                sa.func.pg_get_serial_sequence(table.name, "id"),
+                                sa.select(sa.func.coalesce(sa.func.max(table.c.id), 0) + 1).scalar_subquery(),
+                                False,
+                            )
+                        )
+                    )
+                yield table.name, count
+    except sa.exc.SQLAlchemyError as error:
+        raise LedgerError(f"the copy failed: {str(getattr(error, 'orig', None) or error).splitlines()[0]}") from None

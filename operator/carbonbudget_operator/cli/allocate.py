@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from carbonbudget_operator.allocation.policy import Idle, Overhead, PolicyError, parse_shared
-from carbonbudget_operator.cli.options import Config, Output, fail, instant
+from carbonbudget_operator.cli.options import Config, Output, fail, instant, rounded
 from carbonbudget_operator.settings import Settings, load_settings
 
 
@@ -130,5 +130,5 @@ def _print(result: dict[str, object], output: Output) -> None:
     for heading in ("kWh", "g CO2e location-based", "market-based", "embodied"):
         shown.add_column(heading, justify="right")
     for line in [*table, ["total", *[""] * (len(keys) - 1), *(total[figure] for figure in figures)]]:
-        shown.add_row(*map(str, line))
+        shown.add_row(*line[: len(keys)], *map(rounded, line[len(keys) :]))
     Console().print(shown)

@@ -133,6 +133,7 @@ def _copy(source: Engine, url: str) -> None:
 @app.command(name="import")
 def import_reports(
     file: Annotated[Path, typer.Argument(help="Node reports, one JSON a line.")],
+    any_age: Annotated[bool, typer.Option("--any-age", help="Take old windows too, to look into a record.")] = False,
     config: Config = None,
     ledger: Url = None,
 ) -> None:
@@ -148,6 +149,7 @@ def import_reports(
 
     settings = _settings(config, ledger)
     counts = dict.fromkeys(("stored", "duplicate", "refused"), 0)
+    days = 1_000_000 if any_age else settings.server.pod_days
     try:
         engine = open_ledger(settings.server.ledger)
         run(engine)
@@ -163,7 +165,7 @@ def import_reports(
                         settings.cluster,
                         settings.server.max_node_watts,
                         int(time.time()),
-                        settings.server.pod_days,
+                        days,
                     )
                     (fate,) = booker.book([arrival])
                     if fate is Booked.SEALED:

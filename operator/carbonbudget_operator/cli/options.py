@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import logging
 import sys
+from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -55,3 +56,8 @@ def instant(text: str, option: str) -> int:
     except ValueError:
         fail(f"{option} must be a date or an instant such as 2026-11-23T18:00:00Z, not {text!r}", code=2)
     return int((value if value.tzinfo else value.replace(tzinfo=dt.UTC)).timestamp())
+
+
+def rounded(figure: object) -> str:
+    """A decimal string as a table shows it; JSON and CSV have all its digits."""
+    return f"{Decimal(figure):,.4f}" if isinstance(figure, str) else str(figure)

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from carbonbudget_operator.cli.options import Config, Output, fail, instant
+from carbonbudget_operator.cli.options import Config, Output, fail, instant, rounded
 from carbonbudget_operator.settings import Settings, load_settings
 
 app = typer.Typer(help="Report a period's emissions, or close it.", invoke_without_command=True, add_completion=False)
@@ -133,10 +133,11 @@ def _print(result: dict[str, Any], output: Output) -> None:
     for heading in ("IT kWh", "facility kWh", "location-based g", "market-based g", "embodied g", "measured %"):
         shown.add_column(heading, justify="right")
     for name, figures in rows:
-        shown.add_row(name, *(str(figures[column]) for column in columns))
+        shown.add_row(name, *(rounded(figures[column]) for column in columns))
     Console().print(shown)
     for line in result["energy"]:
-        print(f"{line['domain']} by {line['method']}: {line['kwh']} kWh ({line['low_kwh']} to {line['high_kwh']})")
+        kwh, low, high = (rounded(line[key]) for key in ("kwh", "low_kwh", "high_kwh"))
+        print(f"{line['domain']} by {line['method']}: {kwh} kWh ({low} to {high})")
     print(f"coverage {result['coverage_percent']} % of the nodes' time")
     for factor in result["factors"]:
         print(f"factor: {factor}")

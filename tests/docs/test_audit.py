@@ -1,0 +1,50 @@
+"""The worked audit: what the page computes by hand is what the commands say, to the digit."""
+
+from __future__ import annotations
+
+import json
+import re
+from fractions import Fraction
+from pathlib import Path
+
+from typer.testing import CliRunner
+
+from carbonbudget_operator.cli.main import app
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+PAGE = (ROOT / "docs" / "audit.md").read_text(encoding="utf-8")
+FOLDER = ROOT / "examples" / "audit"
+
+
+def run(*args: str) -> str:
+    done = CliRunner().invoke(app, list(args))
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+def test_the_jobs_figures_are_those_of_the_page(tmp_path: Path) -> None:
+    ledger = ("--ledger", f"sqlite:///{tmp_path}/audit.db")
+    config = ("--config", str(FOLDER / "settings.yaml"))
+    assert "2 stored" in run("ledger", "import", str(FOLDER / "reports.jsonl"), "--any-age", *ledger, *config)
+    assert "conserves to the microjoule" in run("ledger", "check", *ledger)
+    by = ("--group-by", "namespace,workload", "-o", "json")
+    found = json.loads(run("allocate", "--from", "2025-11-10", "--to", "2025-11-11", *by, *ledger, *config))
+    (job,) = [row for row in found["rows"] if row["key"]["workload"] == "Job/train"]
+    bold = [int(number.replace(",", "")) for number in re.findall(r"\*\*([\d,]+) u[Jg]\*\*", PAGE)]
+    assert bold == [job["energy_uj"], job["location_ug"], job["market_ug"], job["embodied_ug"]]
+    assert f"= {found['total']['location_ug']:,} ug" in PAGE
+
+
+def test_the_pages_own_arithmetic_holds() -> None:
+    total = 17_400_000_001
+    rows = re.findall(r"^\| (?:`\w+`|nobody), [a-z]+ \| ([\d,]+) \| ([\d,.]+) \| ([\d,]+) \|$", PAGE, re.MULTILINE)
+    energies, exact, rounded = (
+        [Fraction(row[column].replace(",", "")) for row in rows] for column in range(3)
+    )  # fmt: skip
+    assert len(rows) == 7
+    assert sum(energies) == total
+    grams = total * 1200 * 329_650 / Fraction(3_600_000_000_000)
+    assert sum(rounded) == round(grams)
+    for energy, before, after in zip(energies, exact, rounded, strict=True):
+        assert abs(energy / total * round(grams) - before) < Fraction(1, 1000)
+        assert abs(before - after) < 1

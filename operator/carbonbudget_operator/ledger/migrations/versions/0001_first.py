@@ -4,8 +4,6 @@ Written out rather than derived from `ledger.schema`: a migration must make the 
 after the schema has moved on.
 """
 
-from typing import Any
-
 import sqlalchemy as sa
 from alembic import op
 
@@ -16,9 +14,6 @@ depends_on = None
 
 _ID = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 
-# Read by time, written by key, each row sixty times in its hour.
-_FACTS: dict[str, Any] = {"sqlite_with_rowid": False, "postgresql_with": {"fillfactor": 50}}
-
 
 def _count(name: str) -> sa.Column[int]:
     return sa.Column(name, sa.BigInteger, nullable=False, server_default="0")
@@ -26,10 +21,6 @@ def _count(name: str) -> sa.Column[int]:
 
 def _text(name: str) -> sa.Column[str]:
     return sa.Column(name, sa.String(512), nullable=False, server_default="")
-
-
-def _key(name: str) -> sa.Column[int]:
-    return sa.Column(name, sa.BigInteger, primary_key=True, autoincrement=False)
 
 
 def upgrade() -> None:
@@ -41,35 +32,30 @@ def upgrade() -> None:
         sa.Column("name", sa.String(512), nullable=False),
         *(_text(name) for name in ("provider_id", "region", "zone", "instance_type", "cpu_model")),
         *(_count(name) for name in ("threads", "memory_bytes", "cpu_millicores")),
-        *(_count(name) for name in ("allocatable_memory_bytes", "gpus")),
+        *(_count(name) for name in ("allocatable_memory_bytes", "gpus", "first_start", "last_end")),
         sa.UniqueConstraint("cluster", "name"),
     )
-    op.create_table("node_span", _key("node_id"), _count("first_start"), _count("last_end"))
     op.create_table(
         "node_windows",
-        _key("hour"),
-        _key("node_id"),
+        sa.Column("node_id", _ID, sa.ForeignKey("node.id"), primary_key=True),
+        sa.Column("hour", sa.BigInteger, primary_key=True),
         sa.Column("windows", sa.LargeBinary, nullable=False),
-        **_FACTS,
     )
-    op.create_table("hour_revision", _key("hour"), _count("revision"))
-    op.create_table("cut", _key("at"))
+    op.create_table("cut", sa.Column("at", sa.BigInteger, primary_key=True, autoincrement=False))
     op.create_table(
         "node_hour",
-        _key("start"),
-        _key("node_id"),
+        sa.Column("node_id", _ID, sa.ForeignKey("node.id"), primary_key=True),
+        sa.Column("start", sa.BigInteger, primary_key=True),
         sa.Column("domain", sa.String(512), primary_key=True),
         sa.Column("method", sa.String(16), primary_key=True),
         sa.Column("boundary", sa.String(16), primary_key=True),
         *(_count(name) for name in ("duration_ms", "measured_uj", "idle_uj", "system_uj", "unseen_uj")),
         *(_count(name) for name in ("low_uj", "high_uj")),
-        **_FACTS,
     )
     op.create_table(
         "label_set",
         sa.Column("id", _ID, primary_key=True),
-        sa.Column("digest", sa.LargeBinary(16), nullable=False, unique=True),
-        sa.Column("labels", sa.Text, nullable=False),
+        sa.Column("labels", sa.Text, nullable=False, unique=True),
     )
     op.create_table(
         "pod",
@@ -80,77 +66,22 @@ def upgrade() -> None:
         sa.Column("namespace", sa.String(512), nullable=False),
         sa.Column("name", sa.String(512), nullable=False),
         *(_text(name) for name in ("controller_kind", "controller_name", "controller_uid")),
-        sa.UniqueConstraint("uid", "node_id", "label_set_id"),
+        sa.UniqueConstraint("node_id", "uid", "label_set_id"),
     )
     op.create_table(
         "pod_hour",
-        _key("start"),
-        _key("pod_id"),
+        sa.Column("pod_id", _ID, sa.ForeignKey("pod.id"), primary_key=True),
+        sa.Column("start", sa.BigInteger, primary_key=True),
         *(_count(name) for name in ("cpu_us", "memory_byte_seconds", "gpu_ms")),
         *(_count(name) for name in ("cpu_request_millicore_ms", "memory_request_byte_seconds")),
         *(_count(name) for name in ("gpu_request_ms", "duration_ms")),
-        **_FACTS,
     )
+    op.create_index("ix_pod_hour_start", "pod_hour", ["start"])
     op.create_table(
         "pod_energy",
-        _key("start"),
-        _key("pod_id"),
+        sa.Column("pod_id", _ID, sa.ForeignKey("pod.id"), primary_key=True),
+        sa.Column("start", sa.BigInteger, primary_key=True),
         sa.Column("domain", sa.String(512), primary_key=True),
         *(_count(name) for name in ("energy_uj", "idle_uj")),
-        **_FACTS,
     )
-    op.create_table(
-        "closed_report",
-        sa.Column("cluster", sa.String(512), primary_key=True),
-        sa.Column("period", sa.String(32), primary_key=True),
-        sa.Column("closed_at", sa.BigInteger, nullable=False),
-        sa.Column("digest", sa.String(64), nullable=False),
-        sa.Column("report", sa.Text, nullable=False),
-    )
-    for name, *columns in (
-        ("derivation", sa.Column("description", sa.Text, nullable=False)),
-        (
-            "row_group",
-            sa.Column("scope", sa.String(64), nullable=False),
-            sa.Column("namespace", sa.String(512), nullable=False),
-            sa.Column("workload", sa.String(1100), nullable=False),
-            sa.Column("labels", sa.Text, nullable=False),
-        ),
-        ("factor_set", sa.Column("factors", sa.Text, nullable=False)),
-    ):
-        op.create_table(
-            name,
-            sa.Column("id", _ID, primary_key=True),
-            sa.Column("digest", sa.LargeBinary(16), nullable=False, unique=True),
-            *columns,
-        )
-    op.create_table(
-        "valued_unit",
-        _key("derivation_id"),
-        _key("level"),
-        _key("start"),
-        sa.Column("end", sa.BigInteger, nullable=False),
-        sa.Column("signature", sa.String(64), nullable=False),
-        sa.Column("reported", sa.Text, nullable=False),
-    )
-    op.create_table(
-        "valued_row",
-        _key("derivation_id"),
-        _key("level"),
-        _key("start"),
-        _key("group_id"),
-        sa.Column("end", sa.BigInteger, nullable=False),
-        sa.Column("factor_set_id", sa.BigInteger, nullable=False),
-        *(_count(name) for name in ("dynamic_uj", "idle_uj", "overhead_uj", "metered_uj")),
-        *(_count(f"location_{part}_ug") for part in ("dynamic", "idle", "overhead")),
-        *(_count(f"market_{part}_ug") for part in ("dynamic", "idle", "overhead")),
-        *(_count(name) for name in ("embodied_ug", "facility_uj")),
-        sqlite_with_rowid=False,
-    )
-    op.create_table(
-        "sealed_hour",
-        sa.Column("cluster", sa.String(512), primary_key=True),
-        _key("hour"),
-        sa.Column("derivation_id", sa.BigInteger, nullable=False),
-        sa.Column("sealed_at", sa.BigInteger, nullable=False),
-    )
+    op.create_index("ix_pod_energy_start", "pod_energy", ["start"])

@@ -1,0 +1,88 @@
+"""A ledger that an earlier version wrote is taken over whole."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import sqlalchemy as sa
+from alembic import command
+from tests.ledger.reports import HOUR, a_report, book
+
+from carbonbudget_operator.ledger import schema
+from carbonbudget_operator.ledger.book import Booked, Booker
+from carbonbudget_operator.ledger.check import check_ledger
+from carbonbudget_operator.ledger.facts import Group
+from carbonbudget_operator.ledger.read import data_through, hours_with_facts, node_spans, read_hour
+from carbonbudget_operator.ledger.store import LedgerError, _config, migrate, open_ledger, require_schema
+
+NO_GROUP = Group("", "", {})
+
+
+def facts(engine: sa.Engine) -> list[tuple[object, ...]]:
+    """All of it, to compare: one group is one object only within one reading."""
+    found: list[tuple[object, ...]] = []
+    with engine.connect() as connection:
+        for hour in hours_with_facts(connection, 0, 2**40):
+            for item in read_hour(connection, "default", hour):
+                named = [(g.group.namespace, g.group.workload, str(g.group.labels), g) for g in item.groups]
+                pods = [(*name, replace(group, group=NO_GROUP)) for *name, group in named]
+                found.append((item.node, item.start, item.end, item.domains, sorted(pods, key=lambda pod: pod[:3])))
+    return found
+
+
+def write_as_0001(source: sa.Engine, target: sa.Engine) -> None:
+    """The same facts in the tables of the first schema."""
+    with source.connect() as old, target.begin() as new:
+        config = _config()
+        config.attributes["connection"] = new
+        command.upgrade(config, "0001")
+        tables = sa.MetaData()
+        tables.reflect(new)
+        spans = {row.node_id: row for row in old.execute(sa.select(schema.node_span))}
+        for name in ("node", "label_set", "pod", "node_windows", "node_hour", "pod_hour", "pod_energy"):
+            columns = tables.tables[name].c.keys()
+            for row in old.execute(sa.select(schema.metadata.tables[name])).mappings():
+                values = {key: value for key, value in row.items() if key in columns}
+                if name == "node":
+                    span = spans[row["id"]]
+                    values |= {"first_start": span.first_start, "last_end": span.last_end}
+                new.execute(sa.insert(tables.tables[name]), values)
+
+
+@pytest.fixture
+def former(new_url: Callable[[], str], open_engine: Callable[[str], sa.Engine]) -> tuple[sa.Engine, str]:
+    """What was booked, and a ledger of the first schema that holds it."""
+    source, url = open_engine(new_url()), new_url()
+    reports = [a_report(HOUR + 1800 * i, f"n{n}", {f"p{n}": 70, f"q{i}": 5}) for i in range(3) for n in range(2)]
+    assert set(book(Booker(source), *reports)) == {Booked.STORED}
+    target = open_ledger(url)
+    write_as_0001(source, target)
+    target.dispose()
+    return source, url
+
+
+def test_every_fact_of_the_first_schema_is_kept_and_booking_goes_on(
+    former: tuple[sa.Engine, str], open_engine: Callable[[str], sa.Engine]
+) -> None:
+    source, url = former
+    engine = open_engine(url)
+    assert facts(engine) == facts(source)
+    with engine.connect() as connection, source.connect() as other:
+        assert data_through(node_spans(connection, "default")) == data_through(node_spans(other, "default"))
+        assert hours_with_facts(connection, 0, 2**40).keys() == hours_with_facts(other, 0, 2**40).keys()
+    # A window that comes again is no new one; a new pod on a new node gets ids of its own.
+    again, fresh = a_report(HOUR, "n0", {"p0": 70, "q0": 5}), a_report(HOUR + 60, "n9", {"new": 9})
+    assert book(Booker(engine), again, fresh) == [Booked.DUPLICATE, Booked.STORED]
+    *_, checked = check_ledger(engine)
+    assert (checked.windows, checked.defects) == (7, [])
+
+
+def test_a_ledger_that_is_behind_is_refused_until_it_is_migrated(former: tuple[sa.Engine, str]) -> None:
+    engine = open_ledger(former[1])
+    with pytest.raises(LedgerError, match=r"schema 0001, not 0002: run `carbonbudget ledger migrate`"):
+        require_schema(engine)
+    assert migrate(engine) == "0002"
+    require_schema(engine)
+    engine.dispose()

@@ -14,21 +14,16 @@ from pathlib import Path
 from typing import Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
+from pydantic import Field, PositiveInt, ValidationError, model_validator
 
 from carbonbudget_operator.allocation.policy import Idle, Overhead, Policy
+from carbonbudget_operator.intensity_settings import ElectricityMapsSource, Intensity, NesoSource, Section
 
 AUDIENCE = "carbonbudget-server"
 
 
 class SettingsError(ValueError):
     """The settings cannot be used; the message names file, key and reason."""
-
-
-class Section(BaseModel):
-    """One section of the file; a key that it does not know is an error."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Server(Section):
@@ -127,6 +122,24 @@ class Carbon(Section):
     )
     market: Market = Market()
     embodied: Embodied = Embodied()
+    intensity: Intensity = Intensity()
+
+    @model_validator(mode="after")
+    def _one_basis(self) -> Carbon:
+        names = [source.name for source in self.intensity.sources]
+        for source in self.intensity.sources:
+            if isinstance(source, ElectricityMapsSource):  # has both
+                basis: str = self.basis
+            else:
+                basis = "direct" if isinstance(source, NesoSource) else source.basis
+            if basis != self.basis:
+                raise ValueError(
+                    f"intensity source {source.name} has {basis} figures and carbon.basis is {self.basis}: "
+                    "both are never mixed, so change one"
+                )
+            if names.count(source.name) > 1:
+                raise ValueError(f"two intensity sources are named {source.name}: give each a name of its own")
+        return self
 
 
 class Controller(Section):

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from carbonbudget_operator.cli.main import app
+from carbonbudget_operator.settings import Carbon
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 CODE = [*(ROOT / "agent").rglob("*.py"), *(ROOT / "operator").rglob("*.py")]
@@ -22,7 +23,8 @@ def metric_names() -> set[str]:
         text = path.read_text(encoding="utf-8")
         names |= set(
             re.findall(
-                r'"(carbonbudget_(?:pod_|node_|agent_[a-z]|ingest|ledger|evaluation|budget_|patches)[a-z_]*)"', text
+                r'"(carbonbudget_(?:pod_|node_|agent_[a-z]|ingest|ledger|intensity|evaluation|budget_|patches)[a-z_]*)"',
+                text,
             )
         )
     exporter = (ROOT / "agent/carbonbudget_agent/exporter.py").read_text(encoding="utf-8")
@@ -45,6 +47,16 @@ def test_every_command_is_in_the_reference() -> None:
     commands = [str(command.name) for command in app.registered_commands]
     assert set(commands) >= {"server", "controller", "admission", "allocate"}
     assert [name for name in commands if f"carbonbudget {name}" not in page] == []
+
+
+def test_every_configuration_on_the_intensity_page_is_accepted() -> None:
+    blocks = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/intensity.md").read_text(encoding="utf-8"), re.DOTALL)
+    kinds = []
+    for block in blocks:
+        carbon = yaml.safe_load(block)["carbon"]
+        carbon.pop("keysSecret", None)
+        kinds += [source.type for source in Carbon.model_validate(carbon).intensity.sources]
+    assert sorted(kinds) == ["electricityMaps", "http", "http", "neso", "static"]
 
 
 def test_every_value_of_the_chart_is_in_its_schema_and_explained() -> None:

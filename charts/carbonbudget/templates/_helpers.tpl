@@ -71,6 +71,7 @@ carbon:
   ownership: {{ .Values.carbon.ownership }}
   market: {{- toYaml .Values.carbon.market | nindent 4 }}
   embodied: {{- toYaml .Values.carbon.embodied | nindent 4 }}
+  intensity: {{- toYaml .Values.carbon.intensity | nindent 4 }}
 allocation: {{- toYaml .Values.allocation | nindent 2 }}
 controller:
   server_url: {{ include "carbonbudget.serverURL" . }}

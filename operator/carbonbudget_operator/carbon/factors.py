@@ -108,6 +108,12 @@ def find_factor(region: str, provider_id: str, zone: str, pue_permille: int | No
     return Factor(figure.zone, intensity, pue, figure.basis, grid_why, f"PUE {pue / 1000:g} ({pue_why})", known)
 
 
+def find_zone(region: str, provider_id: str, zone: str) -> str:
+    """The grid zone that a node stands in; empty if that is not known."""
+    place = _find_region(region, provider_id)
+    return zone.upper() or ("" if place is None else place.figure.zone)
+
+
 def find_claim(region: str, provider_id: str) -> Claim | None:
     """The provider's own market-based figure of the node's region, if it publishes one."""
     place = _find_region(region, provider_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import json
 import sys
@@ -19,26 +20,48 @@ def factors(
     ledger: Annotated[
         str | None, typer.Option(envvar="CARBONBUDGET_LEDGER", help="SQLAlchemy URL of the ledger.")
     ] = None,
+    fetch: Annotated[bool, typer.Option("--fetch", help="Ask the hourly sources now.")] = False,
     output: Annotated[Output, typer.Option("--output", "-o", help="table, json or csv.")] = Output.TABLE,
 ) -> None:
     """List each node's grid zone, intensity, PUE, market factor and embodied figures, with their sources."""
+    from prometheus_client import CollectorRegistry
+
     from carbonbudget_operator.carbon.factors import WORLD
+    from carbonbudget_operator.ledger.grid import polls
     from carbonbudget_operator.ledger.read import read_nodes
     from carbonbudget_operator.ledger.store import LedgerError, open_ledger, require_schema
-    from carbonbudget_operator.reporting.places import Places
+    from carbonbudget_operator.reporting.book import Book
+    from carbonbudget_operator.reporting.grid import GridFollower
 
-    settings = load_settings(config, {"server": {"ledger": ledger}})
+    settings, now = load_settings(config, {"server": {"ledger": ledger}}), int(time.time())
     try:
         engine = open_ledger(settings.server.ledger)
         require_schema(engine)
+        if fetch:
+            asyncio.run(GridFollower(engine, settings, CollectorRegistry()).step(now, force=True))
+        book = Book(engine, settings)
         with engine.connect() as connection:
             nodes = sorted(read_nodes(connection, settings.cluster).values(), key=lambda node: node.name)
+            hours = book.grid(connection, now - now % 3600)
+            states = polls(connection)
+        engine.dispose()
     except LedgerError as error:
         fail(str(error))
-    places, now = Places(settings.carbon), int(time.time())
+    places = book.places
+    sources = [
+        {
+            "source": source.name,
+            "zone": poll.zone,
+            "last_answer": "never" if not poll.good_at else f"{(now - poll.good_at) // 60} min ago",
+            "error": poll.error,
+        }
+        for source in settings.carbon.intensity.sources
+        for poll in states.values()
+        if poll.source == source.name
+    ]
     rows = []
     for node in nodes:
-        place = places.of(node, now)
+        place = places.of(node, now, hours)
         rows.append({
             "node": node.name,
             "region": node.region,
@@ -52,7 +75,7 @@ def factors(
             "embodied": places.hardware(node).why,
         })  # fmt: skip
     if output is Output.JSON:
-        print(json.dumps({"cluster": settings.cluster, "nodes": rows}, indent=2))
+        print(json.dumps({"cluster": settings.cluster, "nodes": rows, "sources": sources}, indent=2))
     elif output is Output.CSV:
         writer = csv.DictWriter(sys.stdout, list(rows[0]) if rows else ["node"])
         writer.writeheader()
@@ -63,6 +86,9 @@ def factors(
         for row in rows:
             print(f"{row['node']}: zone {row['zone']}, {row['location_g_per_kwh']} g/kWh, PUE {row['pue']}")
             print(f"  {row['why']}\n  embodied: {row['embodied']}")
+        for state in sources:
+            name = f"source {state['source']}, zone {state['zone']}"
+            print(f"{name}: last answer {state['last_answer']}{state['error'] and ', now: '}{state['error']}")
         unplaced = sum(not row["placed"] for row in rows)
         if unplaced:
             print(f"{unplaced} of {len(rows)} nodes cannot be placed: set carbon.zone, or label them with their region")

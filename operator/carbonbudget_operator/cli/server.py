@@ -64,6 +64,7 @@ async def _run(settings: Settings) -> None:
     from carbonbudget_operator.reporting.app import make_app
     from carbonbudget_operator.reporting.book import Book
     from carbonbudget_operator.reporting.derive import Deriver
+    from carbonbudget_operator.reporting.grid import GridFollower, follow
     from carbonbudget_operator.reporting.metrics import ServerMetrics
     from carbonbudget_operator.reporting.query import Queries
 
@@ -107,6 +108,7 @@ async def _run(settings: Settings) -> None:
     )
     assert server.tls_cert is not None
     assert server.tls_key is not None
+    grid = asyncio.create_task(follow(GridFollower(engine, settings, registry)))
     keeper = asyncio.create_task(_keep(Deriver(book, server.pod_days, server.keep_months)))
     follower = asyncio.create_task(follow_certificate(context, server.tls_cert, server.tls_key))
     try:
@@ -114,6 +116,7 @@ async def _run(settings: Settings) -> None:
     finally:
         follower.cancel()
         keeper.cancel()
+        grid.cancel()
         writer.close()
         await client.close()
         engine.dispose()

@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     ForeignKey,
     Integer,
@@ -222,4 +223,28 @@ sealed_hour = Table(
     _key("hour"),
     Column("derivation_id", BigInteger, nullable=False),
     Column("sealed_at", BigInteger, nullable=False),
+)
+
+# A source's hourly intensities. What changed is written beside what was known before: an audit sees both.
+grid_hour = Table(
+    "grid_hour",
+    metadata,
+    Column("source", String(128), primary_key=True),
+    Column("zone", String(128), primary_key=True),
+    Column("basis", String(16), primary_key=True),
+    _key("hour"),
+    _key("seen_at"),
+    Column("mg_per_kwh", BigInteger, nullable=False),
+    Column("estimated", Boolean, nullable=False),
+)
+
+# When a source was last asked for a zone, and with what success: servers share one turn.
+grid_poll = Table(
+    "grid_poll",
+    metadata,
+    Column("source", String(128), primary_key=True),
+    Column("zone", String(128), primary_key=True),
+    _count("polled_at"),
+    _count("good_at"),
+    Column("error", String(512), nullable=False, server_default=""),
 )

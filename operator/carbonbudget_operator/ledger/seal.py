@@ -85,7 +85,7 @@ def drop_before(engine: sa.Engine, instant: int) -> None:
         for table, column in (
             (schema.node_fact, "start"), (schema.pod_fact, "start"), (schema.pod_energy, "start"),
             (schema.node_windows, "hour"), (schema.hour_revision, "hour"), (schema.sealed_hour, "hour"),
-            (schema.valued_unit, "end"), (schema.cut, "at"),
+            (schema.valued_unit, "end"), (schema.cut, "at"), (schema.grid_hour, "hour"),
         ):  # fmt: skip
             limit = instant + 1 if column == "end" else instant
             connection.execute(sa.delete(table).where(table.c[column] < limit))

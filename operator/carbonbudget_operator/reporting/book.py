@@ -14,8 +14,10 @@ from importlib import resources
 
 import sqlalchemy as sa
 
+from carbonbudget_operator.carbon.intensity.hours import Hours
 from carbonbudget_operator.ledger.derived import HOURS, Derived
 from carbonbudget_operator.ledger.facts import NodeSlice
+from carbonbudget_operator.ledger.grid import load_grid
 from carbonbudget_operator.ledger.read import hours_with_facts, read_hour
 from carbonbudget_operator.ledger.seal import sealed_hours
 from carbonbudget_operator.ledger.slices import HOUR
@@ -36,6 +38,7 @@ class Book:
     def __init__(self, engine: sa.Engine, settings: Settings) -> None:
         self.engine, self.cluster = engine, settings.cluster
         self.places = Places(settings.carbon)
+        self._intensity, self._basis = settings.carbon.intensity, settings.carbon.basis
         self._valuer = Valuer(self.places, settings.allocation.policy())
         self.derived = Derived(engine, _description(settings))
         self._cache: dict[Key, tuple[str, Unit]] = {}
@@ -74,7 +77,15 @@ class Book:
         if sealed:
             return self.derived.load(connection, HOURS, hour, sealed[hour])
         slices = read_hour(connection, self.cluster, hour)
-        return Unit(HOURS, hour, self._valuer.value(slices), _reported(slices))
+        return Unit(HOURS, hour, self._valuer.value(slices, hours=self.grid(connection, hour)), _reported(slices))
+
+    def grid(self, connection: sa.Connection, hour: int) -> Hours | None:
+        """What hourly sources say of an hour, and of those before it that may stand in; None without sources."""
+        if not self._intensity.sources:
+            return None
+        age = self._intensity.max_age_hours
+        series = load_grid(connection, self._basis, hour - age * HOUR, hour + HOUR)
+        return Hours(series, {source.name: source.words for source in self._intensity.sources}, age)
 
     def rows(self, start: int, end: int, by_node: bool = False) -> Iterator[ValuedRow]:
         """Rows that add up to [start, end); `by_node` keeps nodes apart.
@@ -89,7 +100,8 @@ class Book:
                     if hour in sealed:
                         rows = [replace(row, node=SEALED_NODE) for row in self.make(connection, hour).rows]
                     else:
-                        rows = self._valuer.value(read_hour(connection, self.cluster, hour), True)
+                        slices = read_hour(connection, self.cluster, hour)
+                        rows = self._valuer.value(slices, True, self.grid(connection, hour))
                     yield from within(rows, start, end)
                 return
             units = self.units(connection, start, end)
@@ -120,7 +132,12 @@ def _reported(slices: Iterable[NodeSlice]) -> list[tuple[int, int, int]]:
 
 def _description(settings: Settings) -> str:
     """All that a row depends on beside the facts."""
-    carbon, allocation = settings.carbon.model_dump_json(), settings.allocation.model_dump_json()
+    intensity = settings.carbon.intensity
+    carbon = settings.carbon.model_dump_json(exclude={"intensity"})
+    # What sources said is in the revisions of hours; how they are asked changes no row.
+    sources = [f"{source.words} {source.model_dump_json(include={'figures'})}" for source in intensity.sources]
+    carbon += f"; sources {sources}, {intensity.max_age_hours} h"
+    allocation = settings.allocation.model_dump_json()
     return f"rules {_RULES}; cluster {settings.cluster}; figures {_figures()}; carbon {carbon}; allocation {allocation}"
 
 

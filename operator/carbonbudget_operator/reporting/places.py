@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import cached_property
 
 from carbonbudget_operator.carbon.embodied import Device
-from carbonbudget_operator.carbon.factors import find_claim, find_factor
+from carbonbudget_operator.carbon.factors import find_claim, find_factor, find_zone
 from carbonbudget_operator.carbon.hardware import find_hardware
+from carbonbudget_operator.carbon.intensity.hours import Hours, Live
 from carbonbudget_operator.carbon.market import Contract, Drawn, draw
 from carbonbudget_operator.ledger.facts import NodeFacts
 from carbonbudget_operator.settings import Carbon
@@ -38,6 +39,14 @@ class Place:
     basis: str
     factors: frozenset[str]
     market: Market
+    grid_zone: str = ""  # the one that hourly sources are asked for; empty: not known
+    pue_why: str = ""
+
+    def at(self, live: Live) -> Place:
+        """The same place with an hour's own intensity."""
+        why = f"{self.grid_zone} {self.basis}, {live.why}, {self.pue_why}"
+        market = replace(self.market, mg_per_kwh=live.mg_per_kwh) if self.market.stands_in else self.market
+        return replace(self, mg_per_kwh=live.mg_per_kwh, factors=frozenset({why}), market=market)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +66,14 @@ class Places:
         self._places: dict[tuple[str, str], Place] = {}
         self._hardware: dict[int, Hardware] = {}
 
-    def of(self, node: NodeFacts, at: int) -> Place:
-        """The node's place at the UTC second `at`."""
+    def of(self, node: NodeFacts, at: int, hours: Hours | None = None) -> Place:
+        """The node's place at the UTC second `at`; `hours` is what hourly sources say of that time."""
         key = (node.region, node.provider_id.partition("://")[0])
         if key not in self._places:
             self._places[key] = self._find(node)
-        return self._places[key]
+        place = self._places[key]
+        live = hours.find(place.grid_zone, at) if hours is not None and place.grid_zone else None
+        return place if live is None else place.at(live)
 
     def scope(self, node: NodeFacts) -> str:
         """Whose emissions the node's energy is: the owner's Scope 2, or a cloud tenant's Scope 3."""
@@ -118,7 +129,14 @@ class Places:
         )
         market = self._market(node, factor.zone, factor.intensity_mg_per_kwh)
         return Place(
-            factor.zone, factor.intensity_mg_per_kwh, factor.pue_permille, factor.basis, frozenset({factor.why}), market
+            zone=factor.zone,
+            mg_per_kwh=factor.intensity_mg_per_kwh,
+            pue_permille=factor.pue_permille,
+            basis=factor.basis,
+            factors=frozenset({factor.why}),
+            market=market,
+            grid_zone=find_zone(node.region, node.provider_id, self._carbon.zone),
+            pue_why=factor.pue_why,
         )
 
     def _market(self, node: NodeFacts, zone: str, location_mg: int) -> Market:

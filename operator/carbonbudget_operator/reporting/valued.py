@@ -15,6 +15,7 @@ from carbonbudget_agent.exact import share_list
 from carbonbudget_operator.allocation.allocate import IDLE_ROW, SYSTEM_ROW, UNSEEN_ROW, Shares, allocate, reserve
 from carbonbudget_operator.allocation.policy import Policy
 from carbonbudget_operator.allocation.shared import share_namespaces
+from carbonbudget_operator.carbon.intensity.hours import Hours
 from carbonbudget_operator.carbon.value import emissions_ug
 from carbonbudget_operator.ledger.facts import Group, NodeSlice
 from carbonbudget_operator.ledger.valued import COLUMNS, EMBODIED_UG, ENERGY_UJ, FACILITY_UJ, METERED_UJ, ValuedRow
@@ -49,16 +50,16 @@ class Valuer:
     def __init__(self, places: Places, policy: Policy) -> None:
         self._places, self._policy = places, policy
 
-    def value(self, slices: Sequence[NodeSlice], by_node: bool = False) -> list[ValuedRow]:
+    def value(self, slices: Sequence[NodeSlice], by_node: bool = False, hours: Hours | None = None) -> list[ValuedRow]:
         """All rows of an hour's node slices; `by_node` keeps each node's apart."""
         by_start: dict[int, list[NodeSlice]] = {}
         for slice_ in slices:
             by_start.setdefault(slice_.start, []).append(slice_)
-        return [row for start, found in sorted(by_start.items()) for row in self._value(start, found, by_node)]
+        return [row for start, found in sorted(by_start.items()) for row in self._value(start, found, by_node, hours)]
 
-    def _value(self, start: int, slices: Sequence[NodeSlice], by_node: bool) -> list[ValuedRow]:
+    def _value(self, start: int, slices: Sequence[NodeSlice], by_node: bool, hours: Hours | None) -> list[ValuedRow]:
         sums: dict[_Key, _Sum] = {}
-        places = [self._places.of(slice_.node, start) for slice_ in slices]
+        places = [self._places.of(slice_.node, start, hours) for slice_ in slices]
         market = self._market(start, slices, places)
         for slice_, place, markets in zip(slices, places, market, strict=True):
             self._add_slice(sums, slice_, place, markets, slice_.node.name if by_node else "")

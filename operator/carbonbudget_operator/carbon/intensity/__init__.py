@@ -1,0 +1,1 @@
+"""Hourly grid intensities: sources behind one Protocol, and which of their figures stands for an hour."""

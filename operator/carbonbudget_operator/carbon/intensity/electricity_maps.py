@@ -1,0 +1,51 @@
+"""Electricity Maps, API v3: flow-traced mean of a zone's consumption, by the hour.
+
+GET /carbon-intensity/history (the last 24 hours, every plan) or /past-range (ten days at most), header
+`auth-token`; https://docs.electricitymaps.com. A zone is always named: else the service guesses it from the
+caller's address.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from carbonbudget_operator.carbon.intensity.answers import at, instant, iso, items
+from carbonbudget_operator.carbon.intensity.hours import HOUR, Point
+from carbonbudget_operator.carbon.intensity.source import Http, SourceError, milligrams
+
+_DAY = 24 * HOUR
+
+
+class ElectricityMaps:
+    """Asks for the basis that is reported: lifecycle or direct."""
+
+    max_days = 10
+
+    def __init__(self, http: Http, url: str, basis: str, zones: Mapping[str, str]) -> None:
+        self.name, self.zones = http.name, zones
+        self._http, self._url, self._basis = http, url.rstrip("/"), basis
+
+    async def fetch(self, zone: str, start: int, end: int) -> list[Point]:
+        """As the Protocol says."""
+        params = {
+            "zone": zone, "emissionFactorType": self._basis, "temporalGranularity": "hourly",
+            "disableCallerLookup": "true",
+        }  # fmt: skip
+        path, field = "history", "history"
+        if start < end - _DAY:
+            path, field = "past-range", "data"
+            params |= {"start": iso(start), "end": iso(end)}
+        answer = await self._http.get(f"{self._url}/carbon-intensity/{path}", params, {"auth-token": self._http.key()})
+        points = []
+        for item in [answer, *items(self.name, answer, field)]:
+            for name, wanted in (("zone", zone), ("emissionFactorType", self._basis)):
+                told = at(self.name, item, name, wanted if name != "zone" or item is not answer else None)
+                if told != wanted:
+                    raise SourceError(f"{self.name}: asked for {name} {wanted}, the answer is for {str(told)[:40]}")
+            value = None if item is answer else at(self.name, item, "carbonIntensity")
+            if value is None:  # not measured yet
+                continue
+            begin = instant(self.name, at(self.name, item, "datetime"))
+            guess = at(self.name, item, "isEstimated", False) is not False
+            points.append(Point(begin, begin + HOUR, milligrams(self.name, value), guess))
+        return points

@@ -1,0 +1,75 @@
+"""A zone's intensity by the hour, and the rungs above the yearly tables. Pure.
+
+Sources give points of any length; an hour is their mean by time. Of an hour that no source has yet, the last
+good one stands in for a while: the sentence says so, and the hour is valued again when the figure comes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+HOUR = 3600
+# Above it no grid lies: oil-fired island grids reach some 1,200 g/kWh lifecycle (Electricity Maps).
+MAX_MG_PER_KWH = 5_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """mgCO2e/kWh over [start, end) UTC seconds; `estimated` if the source says it is not final."""
+
+    start: int
+    end: int
+    mg_per_kwh: int
+    estimated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """The figure that stands for an hour, and the sentence's part that says which one it is."""
+
+    mg_per_kwh: int
+    why: str
+
+
+Figure = tuple[int, bool]  # mg/kWh, estimated
+Series = Mapping[int, Figure]  # by full hour
+
+
+def hourly(points: Iterable[Point]) -> dict[int, Figure]:
+    """Means by time of each full hour that points touch; one that they do not fill is an estimate."""
+    weights: dict[int, int] = {}
+    sums: dict[int, int] = {}
+    guesses: set[int] = set()
+    for point in points:
+        for hour in range(point.start - point.start % HOUR, point.end, HOUR):
+            seconds = min(point.end, hour + HOUR) - max(point.start, hour)
+            weights[hour] = weights.get(hour, 0) + seconds
+            sums[hour] = sums.get(hour, 0) + seconds * point.mg_per_kwh
+            if point.estimated:
+                guesses.add(hour)
+    return {hour: (sums[hour] // seconds, hour in guesses or seconds < HOUR) for hour, seconds in weights.items()}
+
+
+class Hours:
+    """What is known of some hours: a series for each source and zone."""
+
+    def __init__(
+        self, series: Mapping[tuple[str, str], Series], sources: Mapping[str, str], max_age_hours: int
+    ) -> None:
+        """`sources` in the order in which they are asked, with the words that a factor has for each."""
+        self._series, self._sources, self._max_age_hours = series, sources, max_age_hours
+
+    def find(self, zone: str, at: int) -> Live | None:
+        """The first source that has the hour; else the first that has one not too long before it; else None."""
+        hour = at - at % HOUR
+        found = [(words, self._series.get((source, zone), {})) for source, words in self._sources.items()]
+        for words, series in found:
+            if hour in series:
+                mg_per_kwh, estimated = series[hour]
+                return Live(mg_per_kwh, f"hourly, {words}{', estimated' if estimated else ''}")
+        for words, series in found:
+            for age in range(1, self._max_age_hours + 1):
+                if former := series.get(hour - age * HOUR):
+                    return Live(former[0], f"hourly, {words}, last good figure, at most {self._max_age_hours} h old")
+        return None

@@ -1,0 +1,85 @@
+"""Any JSON over HTTP: where the fields are, and in which unit, is configuration.
+
+docs/intensity.md has it for WattTime's average signal and for the carbon-aware-sdk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from carbonbudget_operator.carbon.intensity.answers import at, instant, iso, items
+from carbonbudget_operator.carbon.intensity.hours import Point
+from carbonbudget_operator.carbon.intensity.source import Http, SourceError, milligrams
+
+# g/kWh of one of the unit; a pound is 0.45359237 kg (International Yard and Pound Agreement, 1959).
+UNITS = {"g/kWh": 1.0, "kg/MWh": 1.0, "t/MWh": 1000.0, "lb/MWh": 0.45359237, "g/MJ": 3.6}
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What is asked and where the answer has it. `{zone}`, `{start}`, `{end}`, `{key}` are filled in."""
+
+    url: str
+    value: str
+    time: str
+    unit: str
+    step_seconds: int
+    params: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    items: str = ""
+    estimated: str = ""
+    expect: Mapping[str, str] = field(default_factory=dict)
+    login_url: str = ""
+    login_token: str = "token"  # noqa: S105 - the name of a field
+
+
+class HttpJson:
+    """One question, one list of points."""
+
+    def __init__(self, http: Http, shape: Shape, zones: Mapping[str, str], max_days: int) -> None:
+        self.name, self.zones, self.max_days = http.name, zones, max_days
+        self._http, self._shape = http, shape
+
+    async def fetch(self, zone: str, start: int, end: int) -> list[Point]:
+        """As the Protocol says."""
+        shape = self._shape
+        values = {"zone": zone, "start": iso(start), "end": iso(end), "key": await self._key()}
+        answer = await self._http.get(
+            _filled(shape.url, values),
+            {name: _filled(text, values) for name, text in shape.params.items()},
+            {name: _filled(text, values) for name, text in shape.headers.items()},
+        )
+        for path, text in shape.expect.items():
+            wanted, told = _filled(text, values), at(self.name, answer, path)
+            if str(told) != wanted:
+                raise SourceError(f"{self.name}: {path} should be {wanted}, the answer has {str(told)[:40]}")
+        return [self._point(item) for item in items(self.name, answer, shape.items)]
+
+    def _point(self, item: Any) -> Point:
+        shape = self._shape
+        begin = instant(self.name, at(self.name, item, shape.time))
+        value = at(self.name, item, shape.value)
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            value *= UNITS[shape.unit]
+        guess = bool(shape.estimated) and at(self.name, item, shape.estimated, True) is not False
+        return Point(begin, begin + shape.step_seconds, milligrams(self.name, value), guess)
+
+    async def _key(self) -> str:
+        """The key itself, or the token that logging in with `user:password` gives."""
+        key = self._http.key()
+        if not self._shape.login_url:
+            return key
+        user, _, password = key.partition(":")
+        answer = await self._http.get(self._shape.login_url, {}, {}, (user, password))
+        token = at(self.name, answer, self._shape.login_token)
+        if not isinstance(token, str) or not token.isprintable():
+            raise SourceError(f"{self.name}: {self._shape.login_token!r} of the login is no token")
+        return token
+
+
+def _filled(text: str, values: Mapping[str, str]) -> str:
+    for name, value in values.items():
+        text = text.replace(f"{{{name}}}", value)
+    return text

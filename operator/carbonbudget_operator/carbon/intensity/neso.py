@@ -1,0 +1,39 @@
+"""Great Britain's Carbon Intensity API of NESO: national, half-hourly, direct emissions, no key.
+
+GET /intensity/{from}/{to}; https://carbon-intensity.github.io/api-definitions. `actual` is null until it is
+settled; until then the forecast of that half-hour stands in as an estimate. CC BY 4.0.
+"""
+
+from __future__ import annotations
+
+from carbonbudget_operator.carbon.intensity.answers import at, instant, iso, items
+from carbonbudget_operator.carbon.intensity.hours import Point
+from carbonbudget_operator.carbon.intensity.source import Http, SourceError, milligrams
+
+_HALF_HOUR = 1800
+
+
+class Neso:
+    """The zone GB and no other."""
+
+    max_days = 14
+
+    def __init__(self, http: Http, url: str) -> None:
+        self.name, self.zones = http.name, {"GB": "GB"}
+        self._http, self._url = http, url.rstrip("/")
+
+    async def fetch(self, zone: str, start: int, end: int) -> list[Point]:
+        """As the Protocol says."""
+        # A range's first answer is the half-hour that ends at `from`.
+        begin, until = iso(start + 60, "%Y-%m-%dT%H:%MZ"), iso(end, "%Y-%m-%dT%H:%MZ")
+        answer = await self._http.get(f"{self._url}/intensity/{begin}/{until}", {}, {})
+        points = []
+        for item in items(self.name, answer, "data"):
+            first, last = (instant(self.name, at(self.name, item, name)) for name in ("from", "to"))
+            if last - first != _HALF_HOUR:
+                raise SourceError(f"{self.name}: a figure is not for half an hour")
+            actual = at(self.name, item, "intensity.actual")
+            value = at(self.name, item, "intensity.forecast") if actual is None else actual
+            if value is not None and start <= first < end:
+                points.append(Point(first, last, milligrams(self.name, value), actual is None))
+        return points

@@ -1,0 +1,135 @@
+"""Follows the configured sources of hourly intensities: each is asked in turn and its figures are kept."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterable, Sequence
+
+import sqlalchemy as sa
+from prometheus_client import CollectorRegistry, Counter
+
+from carbonbudget_operator.carbon.intensity.electricity_maps import ElectricityMaps
+from carbonbudget_operator.carbon.intensity.hours import HOUR, hourly
+from carbonbudget_operator.carbon.intensity.http_json import HttpJson, Shape
+from carbonbudget_operator.carbon.intensity.neso import Neso
+from carbonbudget_operator.carbon.intensity.source import Http, Source, SourceError
+from carbonbudget_operator.carbon.intensity.static import Static
+from carbonbudget_operator.intensity_settings import AnySource, ElectricityMapsSource, NesoSource, StaticSource
+from carbonbudget_operator.ledger.grid import claim_poll, fail_poll, load_grid, store_grid
+from carbonbudget_operator.ledger.read import hours_with_facts, read_nodes
+from carbonbudget_operator.reporting.places import Places
+from carbonbudget_operator.settings import Settings
+
+_log = logging.getLogger(__name__)
+_DAY = 24 * HOUR
+
+
+def make_source(given: AnySource, basis: str) -> Source:
+    """A source as its settings say."""
+    if isinstance(given, StaticSource):
+        figures = {zone.upper(): int(figure * 1000) for zone, figure in given.figures.items()}
+        return Static(given.name, figures)
+    if isinstance(given, NesoSource):
+        return Neso(Http(given.name, None, given.requests_per_minute, given.timeout_seconds), given.url)
+    http = Http(given.name, given.key_file, given.requests_per_minute, given.timeout_seconds)
+    zones = {ours.upper(): its for ours, its in given.zones.items()}
+    if isinstance(given, ElectricityMapsSource):
+        return ElectricityMaps(http, given.url, basis, zones)
+    shape = Shape(
+        url=given.url, value=given.value, time=given.time, unit=given.unit, step_seconds=given.step_seconds,
+        params=given.params, headers=given.headers, items=given.items, estimated=given.estimated,
+        expect=given.expect, login_url=given.login_url, login_token=given.login_token,
+    )  # fmt: skip
+    return HttpJson(http, shape, zones, given.max_days)
+
+
+class GridFollower:
+    """Brings the ledger's intensities up to date; any number of servers share the turns."""
+
+    def __init__(
+        self,
+        engine: sa.Engine,
+        settings: Settings,
+        registry: CollectorRegistry,
+        sources: Sequence[Source] | None = None,
+    ) -> None:
+        """`sources`: in place of the settings' own, for tests."""
+        self._engine, self._settings = engine, settings
+        self._intensity, self._basis = settings.carbon.intensity, settings.carbon.basis
+        given = (make_source(source, self._basis) for source in self._intensity.sources)
+        self._sources = list(given if sources is None else sources)
+        self._places = Places(settings.carbon)
+        self._failing: set[tuple[str, str]] = set()
+        self._polls = Counter(
+            "carbonbudget_intensity_polls", "Questions to sources of intensities.", ["source", "outcome"],
+            registry=registry,
+        )  # fmt: skip
+
+    async def step(self, now: int, force: bool = False) -> int:
+        """Ask every source whose turn it is for every zone that nodes stand in; how many hours changed."""
+        if not self._sources:
+            return 0
+        zones = await asyncio.to_thread(self._zones, now)
+        done = [self._follow(source, zone, now, force) for source, zone in self._wanted(zones)]
+        return sum(await asyncio.gather(*done))
+
+    def _wanted(self, zones: Iterable[str]) -> list[tuple[Source, str]]:
+        return [
+            (source, zone) for source in self._sources for zone in zones if not source.zones or zone in source.zones
+        ]
+
+    async def _follow(self, source: Source, zone: str, now: int, force: bool) -> int:
+        interval = 0 if force else self._intensity.interval_seconds
+        if not await asyncio.to_thread(claim_poll, self._engine, source.name, zone, now, interval):
+            return 0
+        start, end = await asyncio.to_thread(self._missing, source, zone, now)
+        try:
+            points = await source.fetch(source.zones.get(zone, zone), start, end)
+            series = {hour: figure for hour, figure in hourly(points).items() if start <= hour < end}
+            if not series:
+                raise SourceError(f"{source.name}: no figure of zone {zone} in the last {(end - start) // HOUR} h")
+        except SourceError as error:
+            self._polls.labels(source.name, "failed").inc()
+            if (source.name, zone) not in self._failing:  # once, until it works again
+                _log.warning("zone %s: %s; former and yearly figures stand in", zone, error)
+            self._failing.add((source.name, zone))
+            await asyncio.to_thread(fail_poll, self._engine, source.name, zone, str(error))
+            return 0
+        self._failing.discard((source.name, zone))
+        self._polls.labels(source.name, "answered").inc()
+        reach = self._intensity.max_age_hours
+        return await asyncio.to_thread(store_grid, self._engine, source.name, zone, self._basis, series, now, reach)
+
+    def _zones(self, now: int) -> list[str]:
+        """Where nodes stand."""
+        with self._engine.connect() as connection:
+            nodes = read_nodes(connection, self._settings.cluster).values()
+        return sorted({zone for node in nodes if (zone := self._places.of(node, now).grid_zone)})
+
+    def _missing(self, source: Source, zone: str, now: int) -> tuple[int, int]:
+        """From the first hour that has facts and no figure, or may be revised, to the end of this one."""
+        end = now - now % HOUR + HOUR
+        first = end - source.max_days * _DAY
+        if isinstance(source, Static):  # a figure that was changed holds for all hours that it can
+            return first, end
+        revised = end - self._intensity.revised_hours * HOUR
+        with self._engine.connect() as connection:
+            known = load_grid(connection, self._basis, first, end).get((source.name, zone), {})
+            missing = (hour for hour in hours_with_facts(connection, first, end) if hour not in known and hour >= first)
+            return max(first, min(next(missing, revised), revised)), end
+
+
+async def follow(follower: GridFollower, pause_seconds: float = 30.0) -> None:
+    """Step for ever."""
+    failing = False
+    while True:
+        try:
+            await follower.step(int(time.time()))
+            failing = False
+        except Exception as error:
+            if not failing:
+                _log.error("hourly intensities cannot be kept: %s", error)
+            failing = True
+        await asyncio.sleep(pause_seconds)

@@ -1,0 +1,277 @@
+"""Sources of hourly intensities against a local server that answers as their documentation says, and worse."""
+
+from __future__ import annotations
+
+import threading
+import time
+from base64 import b64encode
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.carbon.answering import Answer, Answering, answering
+
+from carbonbudget_operator.carbon.intensity.electricity_maps import ElectricityMaps
+from carbonbudget_operator.carbon.intensity.hours import Point
+from carbonbudget_operator.carbon.intensity.http_json import HttpJson, Shape
+from carbonbudget_operator.carbon.intensity.neso import Neso
+from carbonbudget_operator.carbon.intensity.source import Http, SourceError
+from carbonbudget_operator.carbon.intensity.static import Static
+
+HOUR = 1_764_000_000  # 2025-11-24T16:00:00Z
+DAY = 86_400
+
+
+@pytest.fixture
+def server() -> Iterator[Answering]:
+    with answering() as state:
+        yield state
+
+
+@pytest.fixture
+def key_file(tmp_path: Path) -> Path:
+    return written(tmp_path / "key", "s3cret\n")
+
+
+def written(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path
+
+
+def quick(name: str, key_file: Path | None = None, **more: Any) -> Http:
+    return Http(name, key_file, 6000, **{"timeout_seconds": 5.0, "wait_seconds": 0.001, **more})
+
+
+def maps(server: Answering, key_file: Path, basis: str = "lifecycle", **more: Any) -> ElectricityMaps:
+    return ElectricityMaps(quick("electricityMaps", key_file, **more), f"{server.url}/v3/", basis, {})
+
+
+def figure(value: float | None, hour: int = 16, **more: Any) -> dict[str, Any]:
+    return {
+        "zone": "DE", "carbonIntensity": value, "datetime": f"2025-11-24T{hour:02}:00:00.000Z",
+        "updatedAt": "2025-11-24T18:01:00.000Z", "createdAt": "2025-11-21T18:01:00.000Z",
+        "emissionFactorType": "lifecycle", "isEstimated": False, "estimationMethod": None, **more,
+    }  # fmt: skip
+
+
+async def test_electricity_maps_gives_a_day_by_the_hour_and_is_told_the_zone(server: Answering, key_file: Path) -> None:
+    guess = figure(302.25, 17, isEstimated=True, estimationMethod="TIME_SLICER_AVERAGE")
+    server.answers = [Answer({"zone": "DE", "history": [figure(311), guess, figure(None, 18)]})]
+    assert await maps(server, key_file).fetch("DE", HOUR, HOUR + DAY) == [
+        Point(HOUR, HOUR + 3600, 311_000),
+        Point(HOUR + 3600, HOUR + 7200, 302_250, estimated=True),
+    ]
+    (asked,) = server.asked
+    assert (asked.path, asked.headers["auth-token"]) == ("/v3/carbon-intensity/history", "s3cret")
+    assert asked.params == {
+        "zone": "DE", "emissionFactorType": "lifecycle", "temporalGranularity": "hourly", "disableCallerLookup": "true",
+    }  # fmt: skip
+
+
+async def test_electricity_maps_is_asked_for_a_range_where_more_than_a_day_is_missing(
+    server: Answering, key_file: Path
+) -> None:
+    server.answers = [Answer({"zone": "DE", "data": [figure(311)]})]
+    assert len(await maps(server, key_file).fetch("DE", HOUR, HOUR + 3 * DAY)) == 1
+    assert server.asked[0].path == "/v3/carbon-intensity/past-range"
+    assert (server.asked[0].params["start"], server.asked[0].params["end"]) == (
+        "2025-11-24T16:00:00Z",
+        "2025-11-27T16:00:00Z",
+    )
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        ({"zone": "FR", "history": [figure(50)]}, "asked for zone DE, the answer is for FR"),
+        ({"history": [figure(50)]}, "asked for zone DE, the answer is for None"),
+        ({"zone": "DE", "history": [figure(50, zone="FR")]}, "asked for zone DE, the answer is for FR"),
+        ({"zone": "DE", "history": [figure(50, emissionFactorType="direct")]}, "asked for emissionFactorType"),
+        ({"zone": "DE", "history": [figure(-4)]}, "-4 g/kWh cannot be"),
+        ({"zone": "DE", "history": [figure(9e9)]}, "cannot be"),
+        ({"zone": "DE", "history": [figure(float("nan"))]}, "cannot be"),
+        ({"zone": "DE", "history": [{**figure(50), "datetime": "yesterday"}]}, "'yesterday' is no time"),
+        ({"zone": "DE", "history": [{**figure(50), "carbonIntensity": "50"}]}, "no number"),
+        ({"zone": "DE", "history": [{**figure(50), "carbonIntensity": True}]}, "no number"),
+        ({"zone": "DE", "history": 3}, "'history' is no list"),
+        ({"zone": "DE", "history": [3]}, "the answer has no 'carbonIntensity'"),
+        ({"error": "no"}, "the answer has no 'history'"),
+        ([], "the answer has no"),
+        (b"<html>", "not JSON"),
+        (b"\xff\xfe", "not JSON"),
+        (b"[" * 100_000, "not JSON"),
+        (b"", "not JSON"),
+        (b"0" * (5 * 2**20), "longer than"),
+    ],
+)
+async def test_an_answer_that_cannot_be_used_is_refused_with_one_line(
+    body: Any, says: str, server: Answering, key_file: Path
+) -> None:
+    server.answers = [Answer(body)]
+    with pytest.raises(SourceError, match=says) as error:
+        await maps(server, key_file).fetch("DE", HOUR, HOUR + DAY)
+    assert "\n" not in str(error.value)
+    assert len(server.asked) == 1  # the same again would help nobody
+
+
+@pytest.mark.parametrize("status", [401, 403])
+async def test_a_refused_key_is_said_and_not_tried_again_and_never_shown(
+    status: int, server: Answering, key_file: Path
+) -> None:
+    server.answers = [Answer({"message": "bad token s3cret"}, status)]
+    with pytest.raises(SourceError, match=rf"the key is refused \({status}\): check the Secret") as error:
+        await maps(server, key_file).fetch("DE", HOUR, HOUR + DAY)
+    assert "s3cret" not in str(error.value)
+    assert len(server.asked) == 1
+
+
+async def test_a_renewed_key_is_used_without_a_restart_and_none_is_said(server: Answering, key_file: Path) -> None:
+    server.answers = [Answer({"zone": "DE", "history": [figure(311)]})]
+    source = maps(server, key_file)
+    await source.fetch("DE", HOUR, HOUR + DAY)
+    written(key_file, "renewed")
+    await source.fetch("DE", HOUR, HOUR + DAY)
+    assert [asked.headers["auth-token"] for asked in server.asked] == ["s3cret", "renewed"]
+    written(key_file, " ")
+    with pytest.raises(SourceError, match=r"no key in .*: put it into the Secret"):
+        await source.fetch("DE", HOUR, HOUR + DAY)
+    assert len(server.asked) == 2
+
+
+@pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
+async def test_a_server_that_fails_is_asked_again_and_then_left_until_the_next_round(
+    status: int, server: Answering, key_file: Path
+) -> None:
+    good = Answer({"zone": "DE", "history": [figure(311)]})
+    server.answers = [Answer(b"", status), Answer(b"", status), good]
+    assert len(await maps(server, key_file).fetch("DE", HOUR, HOUR + DAY)) == 1
+    assert len(server.asked) == 3
+    server.answers = [Answer(b"", status)]
+    with pytest.raises(SourceError, match=rf"\({status}\)"):
+        await maps(server, key_file).fetch("DE", HOUR, HOUR + DAY)
+    assert len(server.asked) == 6
+
+
+async def test_a_long_retry_after_is_not_waited_for_and_a_short_one_is(server: Answering, key_file: Path) -> None:
+    server.answers = [Answer(b"", 429, {"retry-after": "3600"})]
+    with pytest.raises(SourceError, match=r"too many requests \(429\)"):
+        await maps(server, key_file).fetch("DE", HOUR, HOUR + DAY)
+    assert len(server.asked) == 1
+    server.answers = [Answer(b"", 429, {"retry-after": "1"}), Answer({"zone": "DE", "history": [figure(311)]})]
+    began = time.monotonic()
+    await maps(server, key_file).fetch("DE", HOUR, HOUR + DAY)
+    assert time.monotonic() - began >= 1
+
+
+async def test_a_date_in_retry_after_counts_from_the_answers_own(server: Answering, key_file: Path) -> None:
+    dates = {"date": "Mon, 24 Nov 2025 16:00:00 GMT", "retry-after": "Mon, 24 Nov 2025 17:00:00 GMT"}
+    server.answers = [Answer(b"", 503, dates)]
+    with pytest.raises(SourceError):
+        await maps(server, key_file).fetch("DE", HOUR, HOUR + DAY)
+    assert len(server.asked) == 1
+
+
+async def test_a_slow_server_is_left_after_its_time(server: Answering, key_file: Path) -> None:
+    never = threading.Event()
+    server.answers = [Answer(b"", stall=never)]
+    try:
+        with pytest.raises(SourceError, match=r"no answer within 0\.05 s"):
+            await maps(server, key_file, timeout_seconds=0.05, attempts=2).fetch("DE", HOUR, HOUR + DAY)
+    finally:
+        never.set()
+    assert len(server.asked) == 2
+
+
+async def test_a_redirect_does_not_carry_the_key_away(server: Answering, key_file: Path) -> None:
+    server.answers = [Answer(b"", 302, {"location": "/elsewhere"})]
+    with pytest.raises(SourceError, match="answered 302: check its url"):
+        await maps(server, key_file).fetch("DE", HOUR, HOUR + DAY)
+    assert [asked.path for asked in server.asked] == ["/v3/carbon-intensity/history"]
+
+
+async def test_nobody_there_is_said(key_file: Path) -> None:
+    gone = Answering("http://127.0.0.1:1")
+    with pytest.raises(SourceError, match="no answer: ConnectError"):
+        await maps(gone, key_file).fetch("DE", HOUR, HOUR + DAY)
+
+
+def half(begin: str, end: str, actual: int | None, forecast: int | None = 200) -> dict[str, Any]:
+    return {
+        "from": f"2025-11-24T{begin}Z", "to": f"2025-11-24T{end}Z",
+        "intensity": {"forecast": forecast, "actual": actual, "index": "moderate"},
+    }  # fmt: skip
+
+
+async def test_neso_gives_half_hours_and_a_forecast_until_they_are_settled(server: Answering) -> None:
+    before, settled, open_ = (
+        half("15:30", "16:00", 90),
+        half("16:00", "16:30", 180),
+        half("16:30", "17:00", None, 210),
+    )
+    server.answers = [Answer({"data": [before, settled, open_, half("17:00", "17:30", None, None)]})]
+    assert await Neso(quick("neso"), server.url).fetch("GB", HOUR, HOUR + 7200) == [
+        Point(HOUR, HOUR + 1800, 180_000),
+        Point(HOUR + 1800, HOUR + 3600, 210_000, estimated=True),
+    ]
+    assert server.asked[0].path == "/intensity/2025-11-24T16:01Z/2025-11-24T18:00Z"
+    server.answers = [Answer({"data": [half("16:00", "17:00", 5)]})]
+    with pytest.raises(SourceError, match="not for half an hour"):
+        await Neso(quick("neso"), server.url).fetch("GB", HOUR, HOUR + 7200)
+
+
+WATTTIME = Shape(
+    url="{server}/v3/historical", items="data", value="value", time="point_time", unit="lb/MWh", step_seconds=300,
+    params={"region": "{zone}", "start": "{start}", "end": "{end}", "signal_type": "co2_aoer"},
+    headers={"authorization": "Bearer {key}"}, login_url="{server}/login",
+    expect={"meta.region": "{zone}", "meta.signal_type": "co2_aoer"},
+)  # fmt: skip
+
+
+def watttime(server: Answering, key_file: Path) -> HttpJson:
+    fields = {name: getattr(WATTTIME, name) for name in WATTTIME.__slots__}
+    for name in ("url", "login_url"):
+        fields[name] = fields[name].replace("{server}", server.url)
+    return HttpJson(quick("watttime", key_file), Shape(**fields), {"US-CAL-CISO": "CAISO_NORTH"}, 30)
+
+
+async def test_a_source_with_a_login_as_watttimes_average_signal(server: Answering, key_file: Path) -> None:
+    written(key_file, "ada:pass:word")
+    meta = {"region": "CAISO_NORTH", "signal_type": "co2_aoer", "units": "lbs_co2_per_mwh"}
+    data = [{"point_time": "2025-11-24T16:00:00+00:00", "value": 1000}]
+    server.answers = [Answer({"token": "abc"}), Answer({"data": data, "meta": meta})]
+    source = watttime(server, key_file)
+    assert await source.fetch("CAISO_NORTH", HOUR, HOUR + 3600) == [Point(HOUR, HOUR + 300, 453_592)]
+    login, question = server.asked
+    assert login.headers["authorization"] == "Basic " + b64encode(b"ada:pass:word").decode()
+    assert (question.headers["authorization"], question.params["region"]) == ("Bearer abc", "CAISO_NORTH")
+    server.answers = [Answer({"token": "abc"}), Answer({"data": data, "meta": {**meta, "signal_type": "co2_moer"}})]
+    with pytest.raises(SourceError, match=r"meta.signal_type should be co2_aoer, the answer has co2_moer"):
+        await source.fetch("CAISO_NORTH", HOUR, HOUR + 3600)
+    server.answers = [Answer({"token": 5})]
+    with pytest.raises(SourceError, match="'token' of the login is no token"):
+        await source.fetch("CAISO_NORTH", HOUR, HOUR + 3600)
+
+
+async def test_a_list_without_a_name_as_the_carbon_aware_sdks(server: Answering) -> None:
+    shape = Shape(
+        url=server.url + "/emissions/bylocation?location={zone}&time={start}&toTime={end}",
+        value="rating", time="time", unit="g/kWh", step_seconds=3600, estimated="guess",
+    )  # fmt: skip
+    source = HttpJson(quick("sdk"), shape, {}, 2)
+    item = {"location": "westeurope", "time": "2025-11-24T16:00:00+00:00", "rating": 302.5, "duration": "01:00:00"}
+    server.answers = [Answer([{**item, "guess": False}, item])]
+    found = await source.fetch("westeurope", HOUR, HOUR + 3600)
+    assert found == [Point(HOUR, HOUR + 3600, 302_500, False), Point(HOUR, HOUR + 3600, 302_500, True)]
+    assert server.asked[0].params == {
+        "location": "westeurope", "time": "2025-11-24T16:00:00Z", "toTime": "2025-11-24T17:00:00Z",
+    }  # fmt: skip
+    server.answers = [Answer([{"time": "2025-11-24T16:00:00"}])]
+    with pytest.raises(SourceError, match="the answer has no 'rating'"):
+        await source.fetch("westeurope", HOUR, HOUR + 3600)
+
+
+async def test_stated_figures_hold_at_all_times() -> None:
+    source = Static("inventory", {"DE": 363_000})
+    assert await source.fetch("DE", HOUR, HOUR + DAY) == [Point(HOUR, HOUR + DAY, 363_000)]
+    assert list(source.zones) == ["DE"]

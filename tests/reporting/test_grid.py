@@ -1,0 +1,194 @@
+"""Following sources of intensities: figures are kept, revised ones value their hours again, gaps are bridged."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from prometheus_client import CollectorRegistry
+from tests.ledger.reports import a_report, book
+from typer.testing import CliRunner
+
+from carbonbudget_operator.carbon.intensity.hours import Point
+from carbonbudget_operator.carbon.intensity.source import SourceError
+from carbonbudget_operator.cli.main import app
+from carbonbudget_operator.intensity_settings import Intensity, StaticSource
+from carbonbudget_operator.ledger.book import Booker
+from carbonbudget_operator.ledger.grid import load_grid
+from carbonbudget_operator.ledger.valued import LOCATION_UG, MARKET_UG
+from carbonbudget_operator.reporting.book import Book
+from carbonbudget_operator.reporting.derive import Deriver
+from carbonbudget_operator.reporting.grid import GridFollower
+from carbonbudget_operator.settings import Carbon, Settings
+
+HOUR = 1_764_000_000
+NOW = HOUR + 3 * 3600 + 60
+# The kept figures are those of sources named like these; `Told` below stands in for their network.
+FIRST = StaticSource(name="first", figures={}, basis="lifecycle", source="test", year=2025)
+SECOND = StaticSource(name="second", figures={}, basis="lifecycle", source="test", year=2025)
+INTENSITY = Intensity(sources=[FIRST, SECOND], interval_seconds=900, max_age_hours=2)
+SETTINGS = Settings(carbon=Carbon(zone="DE", pue=1.0, intensity=INTENSITY))
+
+
+@dataclass
+class Told:
+    """A source that says what a test says, by hour after HOUR."""
+
+    name: str = "first"
+    says: dict[int, int] = field(default_factory=dict)
+    error: str = ""
+    zones: Mapping[str, str] = field(default_factory=dict)
+    max_days: int = 2
+    asked: list[tuple[str, int, int]] = field(default_factory=list)
+
+    async def fetch(self, zone: str, start: int, end: int) -> list[Point]:
+        self.asked.append((zone, start, end))
+        if self.error:
+            raise SourceError(self.error)
+        return [Point(HOUR + 3600 * at, HOUR + 3600 * (at + 1), value) for at, value in self.says.items()]
+
+
+def follower(engine: sa.Engine, *sources: Told, settings: Settings = SETTINGS) -> GridFollower:
+    return GridFollower(engine, settings, CollectorRegistry(), sources)
+
+
+@pytest.fixture
+def filled(engine: sa.Engine) -> sa.Engine:
+    """A kWh in each of four hours."""
+    joules = 3_600_000 * 10**6
+    book(
+        Booker(engine),
+        *(a_report(HOUR + 3600 * i, pods={"p": joules - 100}, idle_uj=0) for i in range(4)),
+    )
+    return engine
+
+
+def grams(engine: sa.Engine, settings: Settings = SETTINGS) -> list[int]:
+    """By hour after HOUR, rounded; the market's figure is the location's where nothing else is configured."""
+    found = []
+    for i in range(4):
+        rows = list(Book(engine, settings).rows(HOUR + 3600 * i, HOUR + 3600 * (i + 1)))
+        location = sum(sum(row.figures[LOCATION_UG]) for row in rows)
+        assert location == sum(sum(row.figures[MARKET_UG]) for row in rows)
+        found.append(round(location / 10**6))
+    return found
+
+
+async def test_an_hour_is_valued_with_its_own_figure_then_the_last_good_one_then_the_years(filled: sa.Engine) -> None:
+    yearly = grams(filled, Settings(carbon=Carbon(zone="DE", pue=1.0)))[0]
+    assert grams(filled) == [yearly] * 4
+    assert await follower(filled, Told(says={0: 100_000})).step(NOW) == 1
+    assert grams(filled) == [100, 100, 100, yearly]
+
+
+async def test_revised_figures_value_their_hours_again_also_those_that_leant_on_them(filled: sa.Engine) -> None:
+    deriver = Deriver(Book(filled, SETTINGS), 35, 25)
+    told = Told(says={0: 100_000, 2: 300_000})
+    await follower(filled, told).step(NOW)
+    while deriver.step(NOW + 86_400) is not None:
+        pass
+    assert grams(filled) == [100, 100, 300, 300]
+    told.says[0] = 150_000
+    assert await follower(filled, told).step(NOW + 900) == 1
+    assert grams(filled) == [150, 150, 300, 300]  # at once
+    made = []
+    while (key := deriver.step(NOW + 86_400)) is not None:
+        made.append(key)
+    assert made
+    assert grams(filled) == [150, 150, 300, 300]
+    with filled.connect() as connection:  # what was known before stays to be seen
+        rows = connection.execute(sa.text("SELECT mg_per_kwh FROM grid_hour ORDER BY hour, seen_at")).scalars()
+        assert list(rows) == [100_000, 150_000, 300_000]
+
+
+async def test_what_did_not_change_costs_no_revision(filled: sa.Engine) -> None:
+    told = Told(says={0: 100_000})
+    await follower(filled, told).step(NOW)
+    with filled.connect() as connection:
+        before = connection.execute(sa.text("SELECT hour, revision FROM hour_revision ORDER BY hour")).all()
+    assert await follower(filled, told).step(NOW + 900) == 0
+    with filled.connect() as connection:
+        assert connection.execute(sa.text("SELECT hour, revision FROM hour_revision ORDER BY hour")).all() == before
+
+
+async def test_a_source_is_asked_once_in_its_interval_by_all_servers_together(filled: sa.Engine) -> None:
+    told = [Told(says={0: 100_000}) for _ in range(4)]
+    followers = [follower(filled, source) for source in told]
+    await asyncio.gather(*(one.step(NOW) for one in followers))
+    await asyncio.gather(*(one.step(NOW + 899) for one in followers))
+    assert sum(len(source.asked) for source in told) == 1
+    await asyncio.gather(*(one.step(NOW + 900) for one in followers))
+    assert sum(len(source.asked) for source in told) == 2
+
+
+async def test_it_asks_for_what_is_missing_and_what_may_be_revised_of_zones_that_nodes_stand_in(
+    filled: sa.Engine,
+) -> None:
+    told = Told(says={3: 100_000})
+    elsewhere = Told("second", zones={"FR": "FR"})
+    await follower(filled, told, elsewhere).step(HOUR + 40 * 3600)
+    assert told.asked == [("DE", HOUR, HOUR + 41 * 3600)]  # the first hour with facts and without a figure
+    assert elsewhere.asked == []
+
+
+async def test_where_one_source_fails_the_next_stands_in_and_it_is_logged_once(
+    filled: sa.Engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    broken, second = Told(error="first: the key is refused (401)"), Told("second", dict.fromkeys(range(4), 200000))
+    one = follower(filled, broken, second)
+    with caplog.at_level(logging.WARNING):
+        for turn in range(3):
+            await one.step(NOW + 900 * turn)
+    assert [record.message for record in caplog.records] == [
+        "zone DE: first: the key is refused (401); former and yearly figures stand in"
+    ]
+    assert grams(filled) == [200] * 4
+
+
+async def test_an_answer_without_any_of_the_hours_is_a_failure(filled: sa.Engine) -> None:
+    one = follower(filled, Told(says={500: 100_000}))
+    assert await one.step(NOW) == 0
+    with filled.connect() as connection:
+        assert (
+            connection.execute(sa.text("SELECT error FROM grid_poll")).scalar().startswith("first: no figure of zone")
+        )
+        assert load_grid(connection, "lifecycle", 0, 2**40) == {}
+
+
+async def test_stated_figures_reach_back_and_change_when_they_are_changed(filled: sa.Engine) -> None:
+    def stated(figure: int) -> Settings:
+        source = StaticSource(figures={"de": Decimal(figure)}, basis="lifecycle", source="inventory", year=2025)
+        return Settings(carbon=Carbon(zone="DE", pue=1.0, intensity=Intensity(sources=[source])))
+
+    for turn, figure in enumerate((300, 310)):
+        given = stated(figure)
+        await GridFollower(filled, given, CollectorRegistry()).step(NOW + 30 * 86_400 + turn * 900)
+        assert grams(filled, given) == [figure] * 4
+
+
+def test_factors_shows_the_hourly_figure_and_how_its_source_is_doing(
+    url: str, open_engine: Callable[[str], sa.Engine], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = open_engine(url)
+    book(Booker(engine), a_report(HOUR))
+    monkeypatch.setattr("time.time", lambda: HOUR + 60.0)
+    config = tmp_path / "config.yaml"
+    config.write_text(
+        "carbon: {zone: DE, intensity: {sources: [{type: static, figures: {DE: 301.5}, basis: lifecycle, "
+        "source: inventory, year: 2025}, {type: electricityMaps, url: 'http://127.0.0.1:1', key_file: /none}]}}"
+    )
+    args = ["factors", "--config", str(config), "--ledger", url]
+    before = CliRunner().invoke(app, args)
+    assert "world" not in before.output
+    assert "hourly" not in before.output
+    after = CliRunner().invoke(app, [*args, "--fetch"])
+    assert "node-1: zone DE, 301.5 g/kWh, PUE 1.58" in after.output
+    assert "DE lifecycle, hourly, static: inventory, 2025, PUE 1.58" in after.output
+    assert "source static, zone DE: last answer 0 min ago\n" in after.output
+    assert "electricityMaps, zone DE: last answer never, now: electricityMaps: no key in /none: put it" in after.output

@@ -11,7 +11,7 @@ import datetime as dt
 from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import yaml
 from pydantic import Field, PositiveInt, ValidationError, model_validator
@@ -41,6 +41,9 @@ class Server(Section):
     max_report_bytes: int = Field(8 * 2**20, gt=0, description="Largest report body, after decompression.")
     max_node_watts: int = Field(20_000, gt=0, description="A report above this mean power is refused.")
     pod_days: int = Field(35, ge=2, le=366, description="Days after which an hour is sealed and gives up its pods.")
+    owners: dict[str, Annotated[str, Field(pattern=r"^[a-z0-9.-]+/v[a-z0-9]+/[a-z]+$")]] = Field(
+        {}, description="More kinds whose owners are read, for example {RayCluster: ray.io/v1/rayclusters}."
+    )
     keep_months: int = Field(25, ge=2, le=84, description="Months after which sealed hours are dropped.")
 
 

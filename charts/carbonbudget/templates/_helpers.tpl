@@ -64,6 +64,7 @@ server:
   max_node_watts: {{ int .Values.server.maxNodeWatts }}
   pod_days: {{ int .Values.server.podDays }}
   keep_months: {{ int .Values.server.keepMonths }}
+  owners: {{- toYaml .Values.server.owners | nindent 4 }}
 carbon:
   zone: {{ .Values.carbon.zone | quote }}
   pue: {{ .Values.carbon.pue | default "null" }}

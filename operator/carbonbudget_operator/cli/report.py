@@ -139,6 +139,9 @@ def _print(result: dict[str, Any], output: Output) -> None:
         kwh, low, high = (rounded(line[key]) for key in ("kwh", "low_kwh", "high_kwh"))
         print(f"{line['domain']} by {line['method']}: {kwh} kWh ({low} to {high})")
     print(f"coverage {result['coverage_percent']} % of the nodes' time")
+    if silent := result["nodes_without_reports"]:
+        more = f" and {len(silent) - 10} more" if len(silent) > 10 else ""
+        print(f"no report ever came from {', '.join(silent[:10])}{more}: does an agent run there?")
     for factor in result["factors"]:
         print(f"factor: {factor}")
     if "closed" in result:

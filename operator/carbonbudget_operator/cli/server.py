@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from carbonbudget_operator.reporting.derive import Deriver
 
 _log = logging.getLogger(__name__)
-_KEEP_SECONDS = 30.0
 
 
 def serve(
@@ -56,6 +56,8 @@ async def _run(settings: Settings) -> None:
     import uvicorn
     from prometheus_client import CollectorRegistry
 
+    from carbonbudget_operator.cluster.nodes import Nodes
+    from carbonbudget_operator.cluster.owners import Owners
     from carbonbudget_operator.ingest.receive import Receiver
     from carbonbudget_operator.kube.access import Access
     from carbonbudget_operator.kube.client import KubeClient
@@ -64,7 +66,7 @@ async def _run(settings: Settings) -> None:
     from carbonbudget_operator.reporting.app import make_app
     from carbonbudget_operator.reporting.book import Book
     from carbonbudget_operator.reporting.derive import Deriver
-    from carbonbudget_operator.reporting.grid import GridFollower, follow
+    from carbonbudget_operator.reporting.grid import GridFollower
     from carbonbudget_operator.reporting.metrics import ServerMetrics
     from carbonbudget_operator.reporting.query import Queries
 
@@ -80,6 +82,9 @@ async def _run(settings: Settings) -> None:
     book = Book(engine, settings)
     queries = Queries(book)
     registry.register(ServerMetrics(writer, queries))
+    owners = Owners(engine, client, server.owners)
+    nodes = Nodes(engine, client, settings.cluster, registry)
+    grid = GridFollower(engine, settings, registry)
     receiver = Receiver(
         access,
         writer,
@@ -89,6 +94,7 @@ async def _run(settings: Settings) -> None:
         server.max_node_watts,
         registry,
         pod_days=server.pod_days,
+        on_stored=owners.see,
     )
     app = make_app(receiver, access, writer, queries, registry, server.max_report_bytes)
     options = uvicorn.Config(
@@ -108,36 +114,46 @@ async def _run(settings: Settings) -> None:
     )
     assert server.tls_cert is not None
     assert server.tls_key is not None
-    grid = asyncio.create_task(follow(GridFollower(engine, settings, registry)))
-    keeper = asyncio.create_task(_keep(Deriver(book, server.pod_days, server.keep_months)))
-    follower = asyncio.create_task(follow_certificate(context, server.tls_cert, server.tls_key))
+    deriver = Deriver(book, server.pod_days, server.keep_months)
+    tasks = [
+        asyncio.create_task(task)
+        for task in (
+            follow_certificate(context, server.tls_cert, server.tls_key),
+            _every(30, "valued hours cannot be kept, questions are answered from facts", lambda: _keep(deriver)),
+            _every(30, "hourly intensities cannot be kept", lambda: grid.step(int(time.time()))),
+            _every(5, "owners of controllers cannot be kept", owners.step),
+            _every(120, "the list of nodes cannot be kept", lambda: nodes.step(int(time.time()))),
+        )
+    ]
     try:
         await uvicorn.Server(options).serve()
     finally:
-        follower.cancel()
-        keeper.cancel()
-        grid.cancel()
+        for task in tasks:
+            task.cancel()
         writer.close()
         await client.close()
         engine.dispose()
 
 
 async def _keep(deriver: Deriver) -> None:
-    """Value hours that are over, their days and months, and seal old ones, for ever.
+    """Value hours that are over, their days and months, seal old ones, drop the oldest."""
+    now = int(time.time())
+    while await asyncio.to_thread(deriver.step, now) is not None:
+        pass
+    while await asyncio.to_thread(deriver.seal, now) is not None:
+        pass
+    await asyncio.to_thread(deriver.drop, now)
 
-    Questions are answered without it too, only slower.
-    """
+
+async def _every(seconds: float, trouble: str, step: Callable[[], Awaitable[object]]) -> None:
+    """Do it for ever; what fails is logged once, until it works again. The server answers without it too."""
     failing = False
     while True:
         try:
-            now = int(time.time())
-            while await asyncio.to_thread(deriver.step, now) is not None:
-                failing = False
-            while await asyncio.to_thread(deriver.seal, now) is not None:
-                failing = False
-            await asyncio.to_thread(deriver.drop, now)
+            await step()
+            failing = False
         except Exception as error:
-            if not failing:  # once, until it works again
-                _log.error("valued hours cannot be kept, questions are answered from facts: %s", error)
+            if not failing:
+                _log.error("%s: %s", trouble, error)
             failing = True
-        await asyncio.sleep(_KEEP_SECONDS)
+        await asyncio.sleep(seconds)

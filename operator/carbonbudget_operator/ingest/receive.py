@@ -35,11 +35,12 @@ class Receiver:
         registry: CollectorRegistry,
         now: Callable[[], float] = time.time,
         pod_days: int = 35,
+        on_stored: Callable[[NodeReport], None] = lambda report: None,
     ) -> None:
         self._access, self._writer, self._now = access, writer, now
         self._cluster, self._agent_account = cluster, agent_account
         self._max_report_bytes, self._max_node_watts = max_report_bytes, max_node_watts
-        self._pod_days = pod_days
+        self._pod_days, self._on_stored = pod_days, on_stored
         self._accepted = Counter("carbonbudget_ingest_reports", "Reports taken, by fate.", ("fate",), registry=registry)
         self._refused = Counter(
             "carbonbudget_ingest_refused", "Reports refused, by reason.", ("reason",), registry=registry
@@ -66,6 +67,8 @@ class Receiver:
             self._tell(sender, refusal)
             raise
         self._accepted.labels(fate).inc()
+        if fate == Booked.STORED.value:
+            self._on_stored(report)
         return fate
 
     async def _caller(self, token: str) -> Caller:

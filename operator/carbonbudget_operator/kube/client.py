@@ -20,6 +20,8 @@ from carbonbudget_operator.kube.credentials import Credentials, find_credentials
 
 MERGE_PATCH = "application/merge-patch+json"
 JSON = "application/json"
+_METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+_METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 _WATCH_SECONDS = 300
 _SILENCE_SECONDS = 70  # bookmarks come every minute: longer silence is a half-open connection
 _MAX_BACKOFF_SECONDS = 30.0
@@ -78,14 +80,17 @@ class KubeClient:
         body: Mapping[str, object] | None = None,
         params: Mapping[str, str] | None = None,
         content_type: str = JSON,
+        metadata_only: bool = False,
     ) -> JsonObject:
-        """One request; the answer's JSON object.
+        """One request; the answer's JSON object, or of it (and of a list's items) the metadata alone.
 
         Raises:
             KubeError: any status of 400 and above (with the API server's message), or no answer.
         """
         data = None if body is None else json.dumps(body)
         headers = self._headers() | {"Content-Type": content_type}
+        if metadata_only:
+            headers["Accept"] = f"{_METADATA_LIST}, {_METADATA}"
         try:
             async with self._session.request(
                 method, self._credentials.url + path, data=data, params=params, headers=headers
@@ -104,10 +109,10 @@ class KubeClient:
         return value
 
     async def list(
-        self, path: str, params: Mapping[str, str] | None = None, page: int = 500
+        self, path: str, params: Mapping[str, str] | None = None, page: int = 500, metadata_only: bool = False
     ) -> AsyncIterator[JsonObject]:
         """All items of a collection, read in pages so that no answer is huge."""
-        async for answer in self._pages(path, params or {}, page):
+        async for answer in self._pages(path, params or {}, page, metadata_only):
             for item in _items(answer):
                 yield item
 
@@ -141,11 +146,13 @@ class KubeClient:
                 await asyncio.sleep(backoff * (0.5 + random.random()))  # noqa: S311 - jitter, not secrecy
                 backoff = min(backoff * 2, _MAX_BACKOFF_SECONDS)
 
-    async def _pages(self, path: str, params: Mapping[str, str], page: int) -> AsyncIterator[JsonObject]:
+    async def _pages(
+        self, path: str, params: Mapping[str, str], page: int, metadata_only: bool = False
+    ) -> AsyncIterator[JsonObject]:
         token = ""
         while True:
             query = {**params, "limit": str(page)} | ({"continue": token} if token else {})
-            answer = await self.request("GET", path, params=query)
+            answer = await self.request("GET", path, params=query, metadata_only=metadata_only)
             yield answer
             token = _metadata(answer, "continue")
             if not token:

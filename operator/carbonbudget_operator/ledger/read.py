@@ -110,7 +110,7 @@ def _domains(connection: sa.Connection, hour: int) -> dict[tuple[int, int], dict
 
 def _groups(connection: sa.Connection, hour: int) -> dict[tuple[int, int], dict[Group, GroupFacts]]:
     """By node and slice. One object for each group of the hour: rows of it are found by identity."""
-    pod, fact, energy = schema.pod, schema.pod_fact, schema.pod_energy
+    pod, fact, energy, owner = schema.pod, schema.pod_fact, schema.pod_energy, schema.owner
     labels = _label_sets(connection, hour)
     known: dict[tuple[str, str, int], Group] = {}
     of_pod: dict[int, tuple[int, Group]] = {}
@@ -119,13 +119,15 @@ def _groups(connection: sa.Connection, hour: int) -> dict[tuple[int, int], dict[
         sa.select(
             fact.c.pod_id, fact.c.start, pod.c.node_id, pod.c.namespace, pod.c.name, pod.c.controller_kind,
             pod.c.controller_name, pod.c.label_set_id, fact.c.cpu_us, fact.c.cpu_request_millicore_ms,
-            fact.c.gpu_request_ms,
+            fact.c.gpu_request_ms, owner.c.kind, owner.c.name,
         )
         .join(pod, pod.c.id == fact.c.pod_id)
+        .outerjoin(owner, owner.c.uid == pod.c.controller_uid)
         .where(fact.c.start >= hour, fact.c.start < hour + HOUR)
     )  # fmt: skip
-    for pod_id, start, node_id, namespace, name, kind, owner, label_id, cpu_us, request, gpu_ms in rows:
-        workload = f"{kind}/{owner}" if kind else f"Pod/{name}"
+    for pod_id, start, node_id, namespace, name, kind, controller, label_id, cpu_us, request, gpu_ms, *owned in rows:
+        top_kind, top = owned if owned[0] else (kind, controller) if kind else ("Pod", name)
+        workload = f"{top_kind}/{top}"
         key = (namespace, workload, label_id)
         group = known.get(key)
         if group is None:

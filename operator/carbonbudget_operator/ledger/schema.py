@@ -225,6 +225,27 @@ sealed_hour = Table(
     Column("sealed_at", BigInteger, nullable=False),
 )
 
+# The workload that owns a pod's controller, by the controller's uid.
+owner = Table(
+    "owner",
+    metadata,
+    Column("uid", String(512), primary_key=True),
+    Column("kind", String(512), nullable=False),
+    Column("name", String(512), nullable=False),
+    Column("owner_uid", String(512), nullable=False),
+)
+
+# From when to when the cluster listed a node that should report.
+node_listed = Table(
+    "node_listed",
+    metadata,
+    Column("cluster", String(512), primary_key=True),
+    Column("name", String(512), primary_key=True),
+    Column("uid", String(512), primary_key=True),
+    _count("since"),
+    _count("until"),
+)
+
 # A source's hourly intensities. What changed is written beside what was known before: an audit sees both.
 grid_hour = Table(
     "grid_hour",

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.book import lock_bookings
 from carbonbudget_operator.ledger.derived import HOURS
+from carbonbudget_operator.ledger.owners import drop_orphans
 from carbonbudget_operator.ledger.rows import chunks
 from carbonbudget_operator.ledger.slices import HOUR
 
@@ -62,6 +63,8 @@ def seal_hour(engine: sa.Engine, cluster: str, hour: int, derivation_id: int, no
                 )
             left = sa.select(schema.pod_fact.c.pod_id).where(schema.pod_fact.c.pod_id == pod.id)
             connection.execute(sa.delete(schema.pod).where(pod.id.in_(part), ~sa.exists(left)))
+        if hour % (24 * HOUR) == 0:  # once a day of them: it reads all pods
+            drop_orphans(connection)
         for part in chunks(nodes):
             c = schema.node_windows.c
             connection.execute(sa.delete(schema.node_windows).where(c.hour == hour, c.node_id.in_(part)))
@@ -86,6 +89,7 @@ def drop_before(engine: sa.Engine, instant: int) -> None:
             (schema.node_fact, "start"), (schema.pod_fact, "start"), (schema.pod_energy, "start"),
             (schema.node_windows, "hour"), (schema.hour_revision, "hour"), (schema.sealed_hour, "hour"),
             (schema.valued_unit, "end"), (schema.cut, "at"), (schema.grid_hour, "hour"),
+            (schema.node_listed, "until"),
         ):  # fmt: skip
             limit = instant + 1 if column == "end" else instant
             connection.execute(sa.delete(table).where(table.c[column] < limit))

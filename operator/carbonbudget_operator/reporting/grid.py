@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Iterable, Sequence
 
 import sqlalchemy as sa
@@ -119,17 +118,3 @@ class GridFollower:
             known = load_grid(connection, self._basis, first, end).get((source.name, zone), {})
             missing = (hour for hour in hours_with_facts(connection, first, end) if hour not in known and hour >= first)
             return max(first, min(next(missing, revised), revised)), end
-
-
-async def follow(follower: GridFollower, pause_seconds: float = 30.0) -> None:
-    """Step for ever."""
-    failing = False
-    while True:
-        try:
-            await follower.step(int(time.time()))
-            failing = False
-        except Exception as error:
-            if not failing:
-                _log.error("hourly intensities cannot be kept: %s", error)
-            failing = True
-        await asyncio.sleep(pause_seconds)

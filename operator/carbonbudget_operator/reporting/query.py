@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import sqlalchemy as sa
 
 from carbonbudget_operator.api.query import BudgetAnswer, BudgetQuery
+from carbonbudget_operator.ledger.expected import Expectation, expectations, expected_ms
 from carbonbudget_operator.ledger.read import data_through, node_spans
 from carbonbudget_operator.ledger.valued import (
     EMBODIED_UG,
@@ -44,14 +45,13 @@ class Queries:
     def budgets(self, queries: Sequence[BudgetQuery]) -> list[BudgetAnswer]:
         """Each budget's answer, in order. One pass over the units serves all of them."""
         with self._book.engine.connect() as connection:
-            spans = node_spans(connection, self._book.cluster)
-            through = data_through(spans)
+            through = data_through(node_spans(connection, self._book.cluster))
             pass_ = _Pass(self._book, connection, through)
-            first = {span.node_id: span.first_start for span in spans}
-            return [self._answer(query, pass_, first, through) for query in queries]
+            expected = expectations(connection, self._book.cluster)
+            return [self._answer(query, pass_, expected, through) for query in queries]
 
     @staticmethod
-    def _answer(query: BudgetQuery, pass_: _Pass, first: dict[int, int], through: int) -> BudgetAnswer:
+    def _answer(query: BudgetQuery, pass_: _Pass, expected: list[Expectation], through: int) -> BudgetAnswer:
         emissions = LOCATION_UG if query.accounting == "LocationBased" else MARKET_UG
         parts = sorted(_COMPONENTS[name] for name in set(query.include) if name in _COMPONENTS)  # each once
         columns = [emissions.start + part for part in parts] + [EMBODIED_UG] * ("Embodied" in query.include)
@@ -79,14 +79,14 @@ class Queries:
         # A window counts where it starts, and none starts between a period's odd start and the next full
         # minute for certain: that stretch is nobody's gap.
         start = -(-query.start // _LONGEST_WINDOW_SECONDS) * _LONGEST_WINDOW_SECONDS
-        expected_ms = sum(max(0, end - max(start, since)) * 1000 for since in first.values())
+        wanted_ms = expected_ms(expected, start, end)
         return BudgetAnswer(
             id=query.id,
             used_ug=used_ug,
             used_g=grams(used_ug),
             energy_uj=energy_uj,
             energy_kwh=kilowatt_hours(energy_uj),
-            coverage_percent=min(100, reported_ms * 100 // expected_ms) if expected_ms else 100,
+            coverage_percent=min(100, reported_ms * 100 // wanted_ms) if wanted_ms else 100,
             measured_percent=metered_uj * 100 // all_uj if all_uj else 0,
             factors=sorted(factors),
         )

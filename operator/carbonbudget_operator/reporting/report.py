@@ -15,7 +15,8 @@ import orjson
 import sqlalchemy as sa
 
 from carbonbudget_operator.ledger import schema
-from carbonbudget_operator.ledger.read import NodeSpan, node_spans
+from carbonbudget_operator.ledger.expected import expectations, expected_ms
+from carbonbudget_operator.ledger.read import data_through, node_spans
 from carbonbudget_operator.ledger.valued import (
     EMBODIED_UG,
     ENERGY_UJ,
@@ -92,7 +93,8 @@ class Reporter:
                 yield done, len(units)
                 self._add(self._book.unit(connection, key, signature, kept))
             self._add_methods(connection)
-            self._spans = node_spans(connection, self._settings.cluster)
+            self._expected = expectations(connection, self._settings.cluster)
+            self._through = data_through(node_spans(connection, self._settings.cluster))
 
     def result(self) -> dict[str, object]:
         """The report, the same to the last digit for the same facts, figures and settings."""
@@ -117,6 +119,7 @@ class Reporter:
                 for (domain, method), found in sorted(sums.methods.items())
             ],
             "coverage_percent": self._coverage(),
+            "nodes_without_reports": self._silent(),
             "factors": sorted(sums.factors),
         }
 
@@ -157,15 +160,17 @@ class Reporter:
             found.high_uj += high_uj or measured_uj
 
     def _coverage(self) -> int:
-        """Share of the node-time that was reported, from each node's first report on."""
-        through = max((span.last_end for span in self._spans), default=self._end)
-        end = min(self._end, through)
-        expected_ms = sum(_expected_ms(span, self._start, end) for span in self._spans)
-        return min(100, self._sums.reported_ms * 100 // expected_ms) if expected_ms else 100
+        """Share of the node-time that was reported, over the nodes that should report."""
+        wanted_ms = expected_ms(self._expected, self._start, min(self._end, self._through))
+        return min(100, self._sums.reported_ms * 100 // wanted_ms) if wanted_ms else 100
 
-
-def _expected_ms(span: NodeSpan, start: int, end: int) -> int:
-    return max(0, min(end, span.last_end) - max(start, span.first_start)) * 1000
+    def _silent(self) -> list[str]:
+        """Nodes of that time that have never reported."""
+        return sorted({
+            item.name
+            for item in self._expected
+            if item.silent and item.start < self._end and (item.end is None or item.end > self._start)
+        })  # fmt: skip
 
 
 def canonical(report: dict[str, object]) -> bytes:

@@ -1,4 +1,5 @@
-"""Facts by time, label sets by digest, revisions of hours, valued units, seals, closed reports, intensities.
+"""Facts by time, label sets by digest, revisions of hours, valued units, seals, closed reports; owners, listed nodes,
+intensities.
 
 Tables whose keys change are made anew beside the old ones, filled from them and take their place. A window that
 was booked before and comes again after counts as a conflict, not twice: its content is digested in another way.
@@ -43,6 +44,7 @@ def upgrade() -> None:
         op.rename_table(name, f"{name}_0001")
     _make_facts()
     _make_units()
+    _make_cluster()
     _make_grid()
     _move(op.get_bind())
     for name in _OLD:
@@ -171,6 +173,20 @@ def _make_units() -> None:
         _key("hour"),
         sa.Column("derivation_id", sa.BigInteger, nullable=False),
         sa.Column("sealed_at", sa.BigInteger, nullable=False),
+    )
+
+
+def _make_cluster() -> None:
+    op.create_table(
+        "owner",
+        sa.Column("uid", sa.String(512), primary_key=True),
+        *(sa.Column(name, sa.String(512), nullable=False) for name in ("kind", "name", "owner_uid")),
+    )
+    op.create_table(
+        "node_listed",
+        *(sa.Column(name, sa.String(512), primary_key=True) for name in ("cluster", "name", "uid")),
+        _count("since"),
+        _count("until"),
     )
 
 

@@ -1,0 +1,76 @@
+"""Which nodes should report, and what share of their time was reported.
+
+The cluster's own list says which nodes there are; a node that only ever reported (imported windows, a server
+without the right to list) is expected from its first report to its last one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from carbonbudget_operator.ledger import schema
+from carbonbudget_operator.ledger.rows import Rows
+
+# A new node's first minutes are nobody's gap: its agent's image is being pulled.
+_GRACE_SECONDS = 180
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """A node's time: [start, end) UTC seconds; `end` is None while it is still listed."""
+
+    name: str
+    start: int
+    end: int | None
+    silent: bool  # it has never reported
+
+
+def store_listed(engine: sa.Engine, cluster: str, listed: Mapping[str, str], now: int) -> None:
+    """Keep what a whole list of nodes that should report said: names and uids."""
+    table = schema.node_listed
+    with engine.begin() as connection:
+        rows = Rows(
+            connection.dialect, table, ("cluster", "name", "uid", "since", "until"), ("cluster", "name", "uid"),
+            {"until": "max"},
+        )  # fmt: skip
+        rows.put(connection, ((cluster, name, uid, now, now) for name, uid in sorted(listed.items())))
+
+
+def expectations(connection: sa.Connection, cluster: str) -> list[Expectation]:
+    """Every stretch of time in which a node should have reported."""
+    node, span, listed = schema.node.c, schema.node_span.c, schema.node_listed.c
+    spans = {
+        row.name: (row.first_start, row.last_end)
+        for row in connection.execute(
+            sa.select(node.name, span.first_start, span.last_end)
+            .join(schema.node, node.id == span.node_id)
+            .where(node.cluster == cluster)
+        )
+    }
+    rows = connection.execute(
+        sa.select(listed.name, listed.since, listed.until)
+        .where(listed.cluster == cluster)
+        .order_by(listed.name, listed.since)
+    ).all()
+    latest = max((row.until for row in rows), default=0)
+    found: list[Expectation] = []
+    seen: set[str] = set()
+    for row in rows:
+        start = row.since + _GRACE_SECONDS
+        first = spans.get(row.name)
+        if first is not None and row.name not in seen:  # it reported before it was first listed, or within the grace
+            start = min(start, first[0])
+        seen.add(row.name)
+        found.append(Expectation(row.name, start, None if row.until >= latest else row.until, first is None))
+    found += [Expectation(name, *span, silent=False) for name, span in sorted(spans.items()) if name not in seen]
+    return found
+
+
+def expected_ms(expected: Iterable[Expectation], start: int, end: int) -> int:
+    """Milliseconds of node-time of [start, end) in which there should be reports."""
+    return sum(
+        max(0, min(end, end if item.end is None else item.end) - max(start, item.start)) * 1000 for item in expected
+    )

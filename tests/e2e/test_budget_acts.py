@@ -156,6 +156,21 @@ def test_the_ledger_conserves_to_the_microjoule(release: Release, exceeded: str)
     assert "conserves to the microjoule" in said
 
 
+def test_pods_count_for_their_deployment_and_no_node_is_missing(release: Release, exceeded: str) -> None:
+    def workloads() -> set[str] | None:
+        asked = ("allocate", "--config", "/etc/carbonbudget/config/config.yaml", "--group-by", "namespace,workload")
+        rows = json.loads(release.carbonbudget(*asked, "-o", "json").stdout)["rows"]
+        found = {row["key"]["workload"] for row in rows if row["key"].get("namespace") == SYSTEM}
+        return found if "Deployment/carbonbudget-server" in found else None
+
+    assert not {name for name in wait_for("the owners", workloads) if name.startswith("ReplicaSet/carbonbudget")}
+    month = time.strftime("%Y-%m", time.gmtime())
+    report = release.carbonbudget(
+        "report", "--config", "/etc/carbonbudget/config/config.yaml", "--period", month, "-o", "json"
+    )
+    assert json.loads(report.stdout)["nodes_without_reports"] == []
+
+
 def test_the_agent_holds_no_capability_and_cannot_write_below_sys(release: Release) -> None:
     shell = ("-n", AGENTS, "exec", "ds/carbonbudget-agent", "--", "python3", "-c")
     status = release.cluster.kubectl(*shell, "print(open('/proc/1/status').read())").stdout

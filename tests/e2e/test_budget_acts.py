@@ -157,17 +157,17 @@ def test_the_ledger_conserves_to_the_microjoule(release: Release, exceeded: str)
 
 
 def test_pods_count_for_their_deployment_and_no_node_is_missing(release: Release, exceeded: str) -> None:
+    config = ("--config", "/etc/carbonbudget/config/config.yaml", "-o", "json")
+    days = [time.strftime("%Y-%m-%d", time.gmtime(time.time() + day * 86_400)) for day in (0, 1)]
+
     def workloads() -> set[str] | None:
-        asked = ("allocate", "--config", "/etc/carbonbudget/config/config.yaml", "--group-by", "namespace,workload")
-        rows = json.loads(release.carbonbudget(*asked, "-o", "json").stdout)["rows"]
+        asked = ("allocate", *config, "--from", days[0], "--to", days[1], "--group-by", "namespace,workload")
+        rows = json.loads(release.carbonbudget(*asked).stdout)["rows"]
         found = {row["key"]["workload"] for row in rows if row["key"].get("namespace") == SYSTEM}
         return found if "Deployment/carbonbudget-server" in found else None
 
     assert not {name for name in wait_for("the owners", workloads) if name.startswith("ReplicaSet/carbonbudget")}
-    month = time.strftime("%Y-%m", time.gmtime())
-    report = release.carbonbudget(
-        "report", "--config", "/etc/carbonbudget/config/config.yaml", "--period", month, "-o", "json"
-    )
+    report = release.carbonbudget("report", *config, "--period", days[0])
     assert json.loads(report.stdout)["nodes_without_reports"] == []
 
 

@@ -101,11 +101,11 @@ class Face:
 
 
 @asynccontextmanager
-async def a_face(path: Path) -> AsyncIterator[Face]:
+async def a_face(url: str) -> AsyncIterator[Face]:
     api, clock = ApiServer(), [NOW]
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", api.answer)
-    engine = open_ledger(f"sqlite:///{path}/ledger.db")
+    engine = open_ledger(url)
     migrate(engine)
     async with TestServer(app) as server:
         kube = KubeClient.connect(Credentials(str(server.make_url("")).rstrip("/"), lambda: ""))
@@ -124,7 +124,7 @@ async def a_face(path: Path) -> AsyncIterator[Face]:
 
 @pytest.fixture
 async def face(tmp_path: Path) -> AsyncIterator[Face]:
-    async with a_face(tmp_path) as made:
+    async with a_face(f"sqlite:///{tmp_path}/ledger.db") as made:
         yield made
 
 

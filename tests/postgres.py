@@ -85,13 +85,17 @@ class PostgresServer:
             assert row is not None
             return int(row[0])
 
-    def database(self) -> str:
-        """A new, empty database's SQLAlchemy URL."""
+    def database(self, more: str = "") -> str:
+        """A new, empty database's SQLAlchemy URL; `more` is the rest of CREATE DATABASE."""
         self._databases += 1
         name = f"ledger_{self._databases}"
-        with psycopg.connect(self._conninfo("postgres"), autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name}")  # type: ignore[call-overload] # a name of ours
+        self.execute(f"CREATE DATABASE {name} {more}")
         return f"postgresql+psycopg://{_USER}@/{name}?host={self.directory}"
+
+    def execute(self, statement: str) -> None:
+        """A statement of the server, outside of any transaction."""
+        with psycopg.connect(self._conninfo("postgres"), autocommit=True) as connection:
+            connection.execute(statement)  # type: ignore[call-overload] # texts of ours
 
     def _conninfo(self, database: str) -> str:
         return f"host={self.directory} user={_USER} dbname={database}"

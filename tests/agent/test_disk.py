@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,34 +9,19 @@ from pathlib import Path
 import pytest
 from tests.agent.node import UID_A, FakeClock, FakeNode
 from tests.agent.test_collector import START, Agent, cpu_us, reports
+from tests.disk import fill, small_disk
 
 
 @pytest.fixture
 def mount(tmp_path: Path) -> Iterator[Callable[..., None]]:
     """Mounts a small tmpfs on the node's outbox, or changes it; gone after the test."""
     point = tmp_path / "outbox"
-    if os.geteuid() != 0:
-        if os.environ.get("CI") == "true":
-            pytest.fail("CI=true allows no skip, and mounting a disk needs root")
-        pytest.skip("mounting a disk needs root")
-    point.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "carbonbudget-test", str(point)], check=True)
 
     def remount(options: str) -> None:
         subprocess.run(["mount", "-o", f"remount,{options}", str(point)], check=True)
 
-    yield remount
-    subprocess.run(["umount", str(point)], check=True)
-
-
-def fill(directory: Path) -> Path:
-    """Take every byte that is left."""
-    path = directory / "ballast"
-    with open(path, "wb", buffering=0) as file, contextlib.suppress(OSError):
-        while True:
-            file.write(b"x" * 4096)
-    assert os.statvfs(directory).f_bavail == 0
-    return path
+    with small_disk(point, "64k"):
+        yield remount
 
 
 def test_on_a_full_disk_windows_wait_in_memory_and_go_out_when_there_is_room(

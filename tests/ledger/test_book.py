@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import random
 import signal
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -20,7 +18,7 @@ from hypothesis import strategies as st
 from tests.ledger.reports import HOUR, a_report, arrival, book
 from tests.postgres import PostgresServer
 
-from carbonbudget_agent.report import NodeReport, Requests, encode_report
+from carbonbudget_agent.report import Requests
 from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.book import Booked, Booker, load_cuts
 from carbonbudget_operator.ledger.check import CheckResult, check_ledger
@@ -240,44 +238,6 @@ async def test_a_database_that_refuses_stores_nothing_and_is_tried_again(engine:
         connection.exec_driver_sql(EMPTY[engine.dialect.name])
     assert await writer.book(arrival(a_report())) is Booked.STORED
     writer.close()
-
-
-KILLED = """
-import sys
-from carbonbudget_operator.ingest.checks import parse
-from carbonbudget_operator.ledger.book import Booker
-from carbonbudget_operator.ledger.store import open_ledger
-booker = Booker(open_ledger(sys.argv[1]))
-print("ready", flush=True)
-for line in sys.stdin:
-    booker.book([parse(line)])
-    print("stored", flush=True)
-"""
-
-
-@pytest.mark.parametrize("kill_after", [1, 3, 8])
-def test_a_writer_killed_at_any_moment_leaves_whole_commits_and_a_resend_counts_once(
-    engine: sa.Engine, url: str, kill_after: int
-) -> None:
-    reports: list[NodeReport] = [a_report(HOUR + 60 * i) for i in range(20)]
-    process = subprocess.Popen(
-        [sys.executable, "-c", KILLED, url], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    with process:
-        assert process.stdout.readline() == "ready\n"
-        process.stdin.write("".join(encode_report(report) + "\n" for report in reports))
-        process.stdin.flush()
-        for _ in range(kill_after):
-            assert process.stdout.readline() == "stored\n"
-        process.kill()
-    assert checked(engine).defects == []
-    stored = total_uj(engine)
-    assert stored >= 1000 * kill_after
-    assert stored % 1000 == 0
-    book(Booker(engine), *reports)
-    assert total_uj(engine) == 20_000
 
 
 async def test_several_servers_on_one_ledger_book_each_window_once(

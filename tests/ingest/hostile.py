@@ -6,6 +6,7 @@ import gzip
 import json
 import random
 from collections.abc import Iterator
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -74,11 +75,11 @@ def _spoil(chance: random.Random, value: Any) -> None:
     elif how == 1 and isinstance(parent, list):
         parent.extend([parent[key]] * chance.choice([1, 3, 300]))
     elif how == 2 and isinstance(parent, dict):
-        parent[chance.choice(["", "x", "constructor", "\0", "version"])] = chance.choice(NASTY)
+        parent[chance.choice(["", "x", "constructor", "\0", "version"])] = deepcopy(chance.choice(NASTY))
     elif how == 3 and isinstance(parent[key], int):
         parent[key] = parent[key] * chance.choice([-1, 10, 10**9, 10**18]) + chance.choice([0, 1, -1])
     else:
-        parent[key] = chance.choice(NASTY)
+        parent[key] = deepcopy(chance.choice(NASTY))
 
 
 def _places(value: Any) -> Iterator[tuple[Any, Any]]:

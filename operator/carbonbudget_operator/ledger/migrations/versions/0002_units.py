@@ -1,5 +1,4 @@
-"""Facts by time, label sets by digest, revisions of hours, valued units, seals, closed reports; owners, listed nodes,
-intensities.
+"""Facts by time, label sets by digest, revisions of hours, valued units, seals, closed reports.
 
 Tables whose keys change are made anew beside the old ones, filled from them and take their place. A window that
 was booked before and comes again after counts as a conflict, not twice: its content is digested in another way.
@@ -44,8 +43,6 @@ def upgrade() -> None:
         op.rename_table(name, f"{name}_0001")
     _make_facts()
     _make_units()
-    _make_cluster()
-    _make_grid()
     _move(op.get_bind())
     for name in _OLD:
         op.drop_table(f"{name}_0001")
@@ -173,41 +170,6 @@ def _make_units() -> None:
         _key("hour"),
         sa.Column("derivation_id", sa.BigInteger, nullable=False),
         sa.Column("sealed_at", sa.BigInteger, nullable=False),
-    )
-
-
-def _make_cluster() -> None:
-    op.create_table(
-        "owner",
-        sa.Column("uid", sa.String(512), primary_key=True),
-        *(sa.Column(name, sa.String(512), nullable=False) for name in ("kind", "name", "owner_uid")),
-    )
-    op.create_table(
-        "node_listed",
-        *(sa.Column(name, sa.String(512), primary_key=True) for name in ("cluster", "name", "uid")),
-        _count("since"),
-        _count("until"),
-    )
-
-
-def _make_grid() -> None:
-    op.create_table(
-        "grid_hour",
-        sa.Column("source", sa.String(128), primary_key=True),
-        sa.Column("zone", sa.String(128), primary_key=True),
-        sa.Column("basis", sa.String(16), primary_key=True),
-        _key("hour"),
-        _key("seen_at"),
-        sa.Column("mg_per_kwh", sa.BigInteger, nullable=False),
-        sa.Column("estimated", sa.Boolean, nullable=False),
-    )
-    op.create_table(
-        "grid_poll",
-        sa.Column("source", sa.String(128), primary_key=True),
-        sa.Column("zone", sa.String(128), primary_key=True),
-        _count("polled_at"),
-        _count("good_at"),
-        _text("error"),
     )
 
 

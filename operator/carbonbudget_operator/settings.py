@@ -41,6 +41,9 @@ class Server(Section):
     max_report_bytes: int = Field(8 * 2**20, gt=0, description="Largest report body, after decompression.")
     max_node_watts: int = Field(20_000, gt=0, description="A report above this mean power is refused.")
     pod_days: int = Field(35, ge=2, le=366, description="Days after which an hour is sealed and gives up its pods.")
+    max_label_values: int = Field(
+        10_000, gt=0, description="Values of one label in a namespace and day; more are kept as __other__, and counted."
+    )
     owners: dict[str, Annotated[str, Field(pattern=r"^[a-z0-9.-]+/v[a-z0-9]+/[a-z]+$")]] = Field(
         {}, description="More kinds whose owners are read, for example {RayCluster: ray.io/v1/rayclusters}."
     )

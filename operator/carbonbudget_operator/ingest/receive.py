@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry, Counter
 from carbonbudget_agent.report import NodeReport
 from carbonbudget_operator.ingest import checks
 from carbonbudget_operator.ingest.body import unpack
+from carbonbudget_operator.ingest.boots import Boots
 from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.kube.access import Access, Caller, Unauthenticated, Unavailable
 from carbonbudget_operator.ledger.book import Arrival, Booked
@@ -45,6 +46,7 @@ class Receiver:
         self._refused = Counter(
             "carbonbudget_ingest_refused", "Reports refused, by reason.", ("reason",), registry=registry
         )
+        self._boots = Boots()
         self._told: dict[tuple[str, str], float] = {}
 
     async def receive(self, token: str, encoding: str, body: bytes) -> str:
@@ -61,6 +63,7 @@ class Receiver:
             report = arrival.report
             self._check_sender(caller, report)
             checks.check(report, self._cluster, self._max_node_watts, int(self._now()), self._pod_days)
+            self._boots.check(report)
             fate = await self._book(arrival)
         except Refusal as refusal:
             self._refused.labels(refusal.kind).inc()

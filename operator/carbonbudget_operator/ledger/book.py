@@ -86,11 +86,11 @@ class _Changes:
 class Booker:
     """Books batches. It remembers ids it has given."""
 
-    def __init__(self, engine: sa.Engine) -> None:
+    def __init__(self, engine: sa.Engine, max_label_values: int = 10_000) -> None:
         self._engine = engine
         dialect = engine.dialect
         self._postgresql = dialect.name == "postgresql"
-        self._ids = Ids(dialect)
+        self._ids = Ids(dialect, max_label_values)
         windows = ("hour", "node_id", "windows")
         self._make_windows = Rows(dialect, schema.node_windows, windows, windows[:2])
         self._put_windows = Rows(dialect, schema.node_windows, windows, windows[:2], {"windows": "set"})
@@ -100,6 +100,11 @@ class Booker:
         )  # fmt: skip
         self._put_revisions = Rows(dialect, schema.hour_revision, ("hour", "revision"), ("hour",), {"revision": "add"})
         self._sums = {table: _adder(dialect, table) for table in (schema.node_fact, schema.pod_fact, schema.pod_energy)}
+
+    @property
+    def labels_collapsed(self) -> int:
+        """Label values that were made one since the start."""
+        return self._ids.label_bound.collapsed
 
     def book(self, arrivals: Sequence[Arrival]) -> list[Booked]:
         """Book a batch; the fate of each report. All of it is committed or nothing (SQLAlchemyError)."""

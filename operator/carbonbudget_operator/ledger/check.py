@@ -84,6 +84,8 @@ def _check_hour(connection: sa.Connection, hour: int, sealed: frozenset[str], re
     result.measured_uj += sum(measured.values())
     for key in sorted(measured.keys() | borne.keys()):
         node_id, start, domain = key
+        if key in measured and node_id not in names:
+            result.defects.append(f"slice {start}, domain {domain}: of a node that is not there ({node_id})")
         if measured.get(key, 0) != borne.get(key, 0):
             result.defects.append(
                 f"node {names.get(node_id, 'that is not there')}, slice {start}, domain {domain}: measured "

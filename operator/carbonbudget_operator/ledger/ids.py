@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from carbonbudget_agent.report import NodeInfo, NodeReport, PodUsage
 from carbonbudget_operator.ledger import schema
+from carbonbudget_operator.ledger.labels import LabelBound
 from carbonbudget_operator.ledger.rows import Rows, chunks
 
 _MAX_LABEL_SETS = 50_000
@@ -39,7 +40,8 @@ class KnownNode:
 class Ids:
     """What one writer knows of ids. `forget` after a transaction that failed."""
 
-    def __init__(self, dialect: sa.Dialect) -> None:
+    def __init__(self, dialect: sa.Dialect, max_label_values: int) -> None:
+        self.label_bound = LabelBound(max_label_values)
         self._nodes: dict[tuple[str, str], KnownNode] = {}
         self._label_sets: dict[str, tuple[Labels, int]] = {}
         self._put_nodes = Rows(dialect, schema.node, ("cluster", "name"), ("cluster", "name"))
@@ -76,13 +78,13 @@ class Ids:
 
     def pods(self, connection: sa.Connection, reports: Sequence[tuple[KnownNode, NodeReport]]) -> list[list[int]]:
         """The ids of each report's pods, in their order."""
-        missing: list[tuple[KnownNode, PodUsage]] = []
+        missing: list[tuple[KnownNode, PodUsage, int]] = []
         for node, report in reports:
             known = node.pods
             for pod in report.pods:
                 found = known.get(pod.uid)
                 if found is None or found[0] != pod.labels:
-                    missing.append((node, pod))
+                    missing.append((node, pod, report.window_start // 86_400))
         made = self._make_pods(connection, missing) if missing else {}
         ids: list[list[int]] = []
         for node, report in reports:
@@ -97,25 +99,32 @@ class Ids:
         return ids
 
     def _make_pods(
-        self, connection: sa.Connection, missing: Sequence[tuple[KnownNode, PodUsage]]
+        self, connection: sa.Connection, missing: Sequence[tuple[KnownNode, PodUsage, int]]
     ) -> dict[tuple[int, str, str], tuple[Labels, int]]:
-        texts = [_text(pod.labels) for _, pod in missing]
+        """By node, uid and the labels as they were reported; what is kept of those is bounded."""
+        texts = [_text(self.label_bound.bound(pod.namespace, pod.labels, day)) for _, pod, day in missing]
         sets = self._labels(connection, set(texts))
         rows = {}
-        for (node, pod), text in zip(missing, texts, strict=True):
+        for (node, pod, _), text in zip(missing, texts, strict=True):
             owner = pod.controller
             controller = (owner.kind, owner.name, owner.uid) if owner else ("", "", "")
             rows[(node.id, pod.uid, sets[text][1])] = (pod.namespace, pod.name, *controller)
         self._put_pods.put(connection, ((*key, *rows[key]) for key in sorted(rows)))
-        table, by_id = schema.pod, {set_id: (text, labels) for text, (labels, set_id) in sets.items()}
-        found: dict[tuple[int, str, str], tuple[Labels, int]] = {}
+        table = schema.pod
+        found: dict[tuple[int, str, int], int] = {}
         for uids in chunks({uid for _, uid, _ in rows}):
             query = sa.select(table.c.id, table.c.node_id, table.c.uid, table.c.label_set_id)
             for pod_id, node_id, uid, set_id in connection.execute(query.where(table.c.uid.in_(uids))):
                 if (node_id, uid, set_id) in rows:
-                    text, labels = by_id[set_id]
-                    found[(node_id, uid, text)] = (labels, pod_id)
-        return found
+                    found[(node_id, uid, set_id)] = pod_id
+        return {
+            (node.id, pod.uid, _text(pod.labels)): (
+                # One object for all pods with these labels; where they were bounded, the ones to compare with.
+                sets[text][0] if sets[text][0] == pod.labels else pod.labels,
+                found[(node.id, pod.uid, sets[text][1])],
+            )
+            for (node, pod, _), text in zip(missing, texts, strict=True)
+        }
 
     def _labels(self, connection: sa.Connection, texts: set[str]) -> dict[str, tuple[Labels, int]]:
         missing = sorted(text for text in texts if text not in self._label_sets)

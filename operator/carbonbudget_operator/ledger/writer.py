@@ -32,9 +32,9 @@ class LedgerBusy(Exception):
 class Writer:
     """Commits reports in batches."""
 
-    def __init__(self, engine: sa.Engine) -> None:
+    def __init__(self, engine: sa.Engine, max_label_values: int = 10_000) -> None:
         self._engine = engine
-        self._booker = Booker(engine)
+        self._booker = Booker(engine, max_label_values)
         self._queue: queue.Queue[_Item | None] = queue.Queue(_MAX_QUEUE)
         self._lock = threading.Lock()  # one transaction at a time: SQLite has one writer
         self._failing = False
@@ -56,6 +56,11 @@ class Writer:
         except queue.Full:
             raise LedgerBusy("too many reports wait for the ledger") from None
         return await future
+
+    @property
+    def labels_collapsed(self) -> int:
+        """Label values that were made one since the start."""
+        return self._booker.labels_collapsed
 
     def close(self) -> None:
         """Commit what waits, then end."""

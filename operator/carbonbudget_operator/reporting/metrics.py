@@ -29,6 +29,12 @@ class ServerMetrics(Collector):
             "carbonbudget_ledger_commit_seconds", "Time spent committing.", value=self._writer.commit_seconds
         )
 
+        yield CounterMetricFamily(
+            "carbonbudget_ledger_label_values_collapsed",
+            "Label values kept as __other__, because a namespace's label had too many in a day.",
+            value=self._writer.labels_collapsed,
+        )
+
     def describe(self) -> Iterator[Metric]:
         """Nothing to ask at registration: the ledger is read at a scrape only."""
         return iter(())

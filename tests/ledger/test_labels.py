@@ -1,0 +1,81 @@
+"""A label with a value of its own for each pod stays bounded, is counted, and loses no energy."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import sqlalchemy as sa
+from tests.ledger.reports import HOUR, a_report, book
+
+from carbonbudget_operator.ledger.book import Booked, Booker
+from carbonbudget_operator.ledger.check import check_ledger
+from carbonbudget_operator.ledger.labels import OTHER, LabelBound
+from carbonbudget_operator.ledger.read import read_hour
+
+
+def values(engine: sa.Engine, hour: int = HOUR) -> dict[str, int]:
+    """Energy by the label `run`."""
+    found: dict[str, int] = {}
+    with engine.connect() as connection:
+        for item in read_hour(connection, "default", hour):
+            for group in item.groups:
+                run = group.group.labels["run"]
+                found[run] = found.get(run, 0) + group.energy_uj.get("cpu", 0)
+    return found
+
+
+def test_ten_thousand_values_become_the_bound_and_one_more_and_all_energy_counts(engine: sa.Engine) -> None:
+    booker = Booker(engine, max_label_values=100)
+    for node in range(50):
+        reports = [
+            replace(a_report(HOUR, f"n{node}", {f"p{node}-{i}": 7}, labels={"run": f"{node}-{i}", "app": "x"}), part=i)
+            for i in range(200)
+        ]
+        assert set(book(booker, *reports)) == {Booked.STORED}
+    found = values(engine)
+    assert len(found) == 101
+    assert found[OTHER] == 7 * 9_900
+    assert sum(found.values()) == 70_000
+    assert booker.labels_collapsed == 9_900
+    *_, checked = check_ledger(engine)
+    assert checked.defects == []
+
+
+def test_a_pod_that_goes_on_keeps_the_value_it_got(engine: sa.Engine) -> None:
+    booker = Booker(engine, max_label_values=1)
+    for minute in range(3):
+        book(booker, a_report(HOUR + 60 * minute, pods={"p": 7}, labels={"run": "first"}))
+        book(booker, a_report(HOUR + 60 * minute, "n2", {"q": 5}, labels={"run": "second"}))
+    assert values(engine) == {"first": 21, OTHER: 15}
+    assert booker.labels_collapsed == 1  # asked for once, when the pod was new
+    with engine.connect() as connection:
+        assert connection.scalar(sa.text("SELECT count(*) FROM pod")) == 2
+
+
+@pytest.mark.parametrize(("namespace", "day"), [("team-b", 1), ("team-a", 2)])
+def test_namespaces_and_days_have_each_their_own_room(namespace: str, day: int) -> None:
+    bound = LabelBound(1)
+    assert bound.bound("team-a", {"run": "1", "app": "x"}, 1) == {"run": "1", "app": "x"}
+    assert bound.bound("team-a", {"run": "2", "app": "x"}, 1) == {"run": OTHER, "app": "x"}
+    assert bound.bound(namespace, {"run": "2"}, day) == {"run": "2"}
+
+
+def test_check_finds_facts_of_nodes_and_pods_that_are_not_there(engine: sa.Engine) -> None:
+    book(Booker(engine), a_report(), a_report(node="node-2"))
+    with engine.begin() as connection:
+        if engine.dialect.name == "sqlite":
+            connection.exec_driver_sql("PRAGMA defer_foreign_keys=ON")
+        connection.execute(sa.text("DELETE FROM pod WHERE node_id = (SELECT id FROM node WHERE name = 'node-1')"))
+    *_, checked = check_ledger(engine)
+    assert len(checked.defects) == 2
+    assert "node that is not there" in checked.defects[0]
+    with engine.begin() as connection:
+        connection.execute(sa.text("DELETE FROM pod_energy"))
+        connection.execute(sa.text("DELETE FROM pod"))
+        connection.execute(sa.text("UPDATE node_hour SET idle_uj = measured_uj, system_uj = 0, unseen_uj = 0"))
+        connection.execute(sa.text("DELETE FROM node WHERE name = 'node-1'"))
+    *_, checked = check_ledger(engine)
+    assert [defect.partition(": ")[2].partition(" (")[0] for defect in checked.defects] == [
+        "of a node that is not there"
+    ]

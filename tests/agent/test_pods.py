@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 from typing import Any
 
 import pytest
@@ -76,8 +77,15 @@ def test_a_static_pod_is_found_by_its_config_hash() -> None:
 @pytest.mark.parametrize(
     ("text", "value"), [("100m", "1/10"), ("1.5Gi", "1610612736"), ("2e3", "2000"), ("1k", "1000")]
 )
-def test_quantities_are_exact(text: str, value: str) -> None:
+def test_quantities_of_every_kind_are_exact(text: str, value: str) -> None:
     assert str(parse_quantity(text)) == value
+
+
+def test_every_suffix_of_kubernetes_is_known() -> None:
+    suffixes = ["n", "u", "m", "", "k", "M", "G", "T", "P", "E", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"]
+    values = [parse_quantity(f"3{suffix}") for suffix in suffixes]
+    decimal = [Fraction(3) * Fraction(10) ** power for power in (-9, -6, -3, 0, 3, 6, 9, 12, 15, 18)]
+    assert values == [*decimal, *(Fraction(3 * 1024**power) for power in range(1, 7))]
 
 
 @given(st.text(max_size=8))

@@ -140,6 +140,13 @@ class Release:
         ledger.close()
         return total
 
+    def node_offers(self) -> tuple[int, int]:
+        """What the ledger holds of the node's allocatable: millicores and bytes."""
+        with sqlite3.connect(f"file:{self.volumes}/ledger/ledger.db?mode=ro", uri=True) as ledger:
+            row = ledger.execute("SELECT cpu_millicores, allocatable_memory_bytes FROM node").fetchone()
+        ledger.close()
+        return (row[0], row[1]) if row else (0, 0)
+
     def kill_agent(self) -> None:
         """SIGKILL the agent's process on its node, and wait until the kubelet has started another."""
         uid = self.uid(AGENTS, "pods", "-l", "app.kubernetes.io/component=agent")

@@ -49,6 +49,14 @@ def test_the_agent_holds_no_capability_and_sees_no_process_of_the_node(release: 
     assert len([name for name in _inside(release, "ls", "/proc").split() if name.isdigit()]) < 5
 
 
+def test_the_ledger_knows_what_the_node_offers_as_the_node_object_says(release: Release) -> None:
+    (node,) = release.cluster.get("nodes")["items"]  # type: ignore[misc,attr-defined] # JSON
+    offered = node["status"]["allocatable"]
+    assert offered["memory"].endswith("Ki")
+    wanted = (int(offered["cpu"]) * 1000, int(offered["memory"].removesuffix("Ki")) * 1024)
+    wait_for("the node's facts", lambda: release.node_offers() == wanted)
+
+
 BURN = "end=$(($(date +%s)+{seconds})); while [ $(date +%s) -lt $end ]; do :; done"
 THEN_REST = "; sleep 3600"
 LOADS = {"full": BURN.format(seconds=20) + THEN_REST, "less": BURN.format(seconds=5) + THEN_REST, "rest": "sleep 3600"}

@@ -84,7 +84,7 @@ def parse_pod(value: Mapping[str, object]) -> PodInfo:
 
 def parse_quantity(text: str) -> Fraction:
     """A Kubernetes quantity ("100m", "1.5Gi", "2e3") as an exact number. ValueError if it is none."""
-    number = text.rstrip("numkMGTPEi")
+    number = text.rstrip("numkKMGTPEi")
     suffix = text[len(number) :]
     if suffix not in _SUFFIXES or not number:
         raise ValueError(f"{text!r} is not a quantity")

@@ -1,4 +1,4 @@
-"""Sealing: an hour that is old enough keeps its valued rows for good and gives up its pods; retention drops it.
+"""Sealing: an hour that is old enough keeps its valued rows for good and gives up its pods.
 
 What was allocated and valued under the policy then in force stays as it was. The node's energy stays too, so
 that `ledger check` can prove that the rows add up to it.
@@ -79,19 +79,3 @@ def valued_energy_uj(connection: sa.Connection, derivation_id: int, hour: int) -
         )
     )
     return sum(sum(row) for row in rows)
-
-
-def drop_before(engine: sa.Engine, instant: int) -> None:
-    """Retention: forget all that lies before a full hour."""
-    with engine.begin() as connection:
-        lock_bookings(connection)
-        for table, column in (
-            (schema.node_fact, "start"), (schema.pod_fact, "start"), (schema.pod_energy, "start"),
-            (schema.node_windows, "hour"), (schema.hour_revision, "hour"), (schema.sealed_hour, "hour"),
-            (schema.valued_unit, "end"), (schema.cut, "at"), (schema.grid_hour, "hour"),
-            (schema.node_listed, "until"),
-        ):  # fmt: skip
-            limit = instant + 1 if column == "end" else instant
-            connection.execute(sa.delete(table).where(table.c[column] < limit))
-        c = schema.valued_row.c
-        connection.execute(sa.delete(schema.valued_row).where(c.end <= instant))

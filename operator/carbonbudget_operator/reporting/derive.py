@@ -7,11 +7,13 @@ from collections import Counter
 
 from carbonbudget_operator.ledger.derived import HOURS, LEVELS
 from carbonbudget_operator.ledger.read import hours_with_facts
-from carbonbudget_operator.ledger.seal import drop_before, seal_hour, sealed_hours
+from carbonbudget_operator.ledger.retention import drop_before, drop_former
+from carbonbudget_operator.ledger.seal import seal_hour, sealed_hours
 from carbonbudget_operator.ledger.valued import COLUMNS, Unit, ValuedRow
 from carbonbudget_operator.reporting.book import Book
 from carbonbudget_operator.reporting.units import DAY, Key, signatures, unit_end, unit_of
 
+_SETTLED_SECONDS = 3600  # servers of an upgrade, and settings that are taken back, need not make all anew
 _GRACE_SECONDS = 900  # late windows of an ordinary hour have come by then
 
 
@@ -20,6 +22,7 @@ class Deriver:
 
     def __init__(self, book: Book, pod_days: int, keep_months: int) -> None:
         self._book, self._pod_days, self._keep_months = book, pod_days, keep_months
+        self._since: int | None = None
 
     def step(self, now: int) -> Key | None:
         """Keep the next unit that is over and not kept as it is now; which one, None if all are."""
@@ -66,11 +69,18 @@ class Deriver:
         return None
 
     def drop(self, now: int) -> None:
-        """Forget what is older than is kept."""
+        """Forget what is older than is kept, and what former settings left once these have been in force a while."""
         day = dt.datetime.fromtimestamp(now, dt.UTC)
         months = day.year * 12 + day.month - 1 - self._keep_months
         first = dt.datetime(months // 12, months % 12 + 1, 1, tzinfo=dt.UTC)
         drop_before(self._book.engine, int(first.timestamp()))
+        self._since = now if self._since is None else self._since
+        if now - self._since < _SETTLED_SECONDS:
+            return
+        with self._book.engine.connect() as connection:
+            derivation_id = self._book.derived.id(connection)
+        if derivation_id is not None:
+            drop_former(self._book.engine, derivation_id)
 
 
 def add_up(level: int, start: int, end: int, parts: list[Unit]) -> Unit:

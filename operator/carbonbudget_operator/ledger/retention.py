@@ -1,0 +1,50 @@
+"""What the ledger forgets: time beyond retention, and what was kept under settings that are no longer in force."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from carbonbudget_operator.ledger import schema
+from carbonbudget_operator.ledger.book import lock_bookings
+
+_UNITS_AT_ONCE = 100
+
+
+def drop_before(engine: sa.Engine, instant: int) -> None:
+    """Forget all that lies before a full hour."""
+    with engine.begin() as connection:
+        lock_bookings(connection)
+        for table, column in (
+            (schema.node_fact, "start"), (schema.pod_fact, "start"), (schema.pod_energy, "start"),
+            (schema.node_windows, "hour"), (schema.hour_revision, "hour"), (schema.sealed_hour, "hour"),
+            (schema.valued_unit, "end"), (schema.cut, "at"), (schema.grid_hour, "hour"), (schema.node_listed, "until"),
+        ):  # fmt: skip
+            limit = instant + 1 if column == "end" else instant
+            connection.execute(sa.delete(table).where(table.c[column] < limit))
+        c = schema.valued_row.c
+        connection.execute(sa.delete(schema.valued_row).where(c.end <= instant))
+
+
+def drop_former(engine: sa.Engine, derivation_id: int) -> int:
+    """Forget some units of other derivations than this one; how many. What hours were sealed with stays."""
+    unit, row, derivation = schema.valued_unit.c, schema.valued_row.c, schema.derivation.c
+    with engine.begin() as connection:
+        sealed = set(connection.scalars(sa.select(schema.sealed_hour.c.derivation_id).distinct()))
+        keep = sorted(sealed | {derivation_id})
+        found = connection.execute(
+            sa.select(unit.derivation_id, unit.level, unit.start, unit.end)
+            .where(unit.derivation_id.not_in(keep))
+            .limit(_UNITS_AT_ONCE)
+        ).all()
+        for its, level, start, end in found:
+            connection.execute(
+                sa.delete(schema.valued_row).where(
+                    row.derivation_id == its, row.level == level, row.start >= start, row.start < end
+                )
+            )
+            connection.execute(
+                sa.delete(schema.valued_unit).where(unit.derivation_id == its, unit.level == level, unit.start == start)
+            )
+        if not found:
+            connection.execute(sa.delete(schema.derivation).where(derivation.id.not_in(keep)))
+        return len(found)

@@ -189,16 +189,18 @@ def _pod_source(options: argparse.Namespace, counts: Counts) -> PodSource:
 def _node_info(options: argparse.Namespace, clock: Clock) -> Callable[[], NodeInfo]:
     """The node's facts, asked for at most hourly; what the machine itself says until the API answers."""
     api = None if options.pods_file else _api(options)
-    known, due_ms = node.local_info(options.procfs), 0
+    known, due_ms, told = node.local_info(options.procfs), 0, ""
 
     def info() -> NodeInfo:
-        nonlocal known, due_ms
+        nonlocal known, due_ms, told
         if api is not None and clock.steady_ms() >= due_ms:
             try:
                 known = node.cluster_info(api, options.node_name, known)
                 due_ms = clock.steady_ms() + _NODE_REFRESH_MS
             except (OSError, ValueError) as error:
-                _log.warning("node %s: %s; asking again with the next window", options.node_name, error)
+                if str(error) != told:  # once for each reason
+                    _log.warning("node %s: %s; asking again with each window", options.node_name, error)
+                told = str(error)
         return known
 
     return info

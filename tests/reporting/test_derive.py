@@ -188,6 +188,37 @@ def test_settings_that_change_later_do_not_touch_what_is_sealed(filled: sa.Engin
     assert sums(list(Book(filled, french).rows(*later))) != sums(list(Book(filled, SETTINGS).rows(*later)))
 
 
+def test_what_former_settings_left_is_dropped_when_the_new_ones_have_settled(filled: sa.Engine) -> None:
+    keep(filled)
+    seal(filled, DAY + 37 * 86_400)  # the first day, under the former settings
+    french = Settings(carbon=Carbon(zone="FR", pue=1.2))
+    keep(filled, french)
+    before = sums(list(Book(filled, french).rows(0, NOW)))
+    deriver = Deriver(Book(filled, french), 35, 25)
+
+    def derivations() -> Counter[int]:
+        with filled.connect() as connection:
+            return Counter(connection.scalars(sa.text("SELECT derivation_id FROM valued_unit")))
+
+    deriver.drop(NOW)
+    former, latest = sorted(derivations())
+    assert derivations()[former] > 4
+    for _ in range(3):
+        deriver.drop(NOW + 3600)
+    assert set(derivations()) == {former, latest}  # sealed hours were made with it: it stays whole
+    with filled.begin() as connection:
+        connection.execute(sa.text("DELETE FROM sealed_hour"))
+    for _ in range(3):
+        deriver.drop(NOW + 3600)
+    assert set(derivations()) == {latest}
+    with filled.connect() as connection:
+        assert connection.scalar(sa.text("SELECT count(*) FROM derivation")) == 1
+        assert (
+            connection.scalar(sa.text("SELECT count(*) FROM valued_row WHERE derivation_id = :id"), {"id": former}) == 0
+        )
+    assert before
+
+
 def test_a_report_of_a_sealed_hour_is_refused_and_changes_nothing(filled: sa.Engine) -> None:
     keep(filled)
     seal(filled, DAY + 37 * 86_400)

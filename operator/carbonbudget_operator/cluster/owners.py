@@ -15,7 +15,7 @@ from typing import Final
 import sqlalchemy as sa
 
 from carbonbudget_agent.report import NodeReport
-from carbonbudget_operator.kube.client import JsonObject, KubeClient, KubeError
+from carbonbudget_operator.kube.client import METADATA, JsonObject, KubeClient, KubeError
 from carbonbudget_operator.ledger.owners import Owner, known_owners, store_owners
 from carbonbudget_operator.ledger.slices import HOUR
 
@@ -119,7 +119,7 @@ class Owners:
             prefix = f"/apis/{version}" if "/" in version else f"/api/{version}"
             path = f"{prefix}/namespaces/{namespace}/{plural}/{owner.name}"
             async with self._slots:
-                metadata = _metadata(await self._client.request("GET", path, metadata_only=True))
+                metadata = _metadata(await self._client.request("GET", path, accept=METADATA))
         if metadata.get("uid") != owner.uid:
             return None
         references = metadata.get("ownerReferences")

@@ -20,7 +20,7 @@ from carbonbudget_operator.kube.credentials import Credentials, find_credentials
 
 MERGE_PATCH = "application/merge-patch+json"
 JSON = "application/json"
-_METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 _METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 _WATCH_SECONDS = 300
 _SILENCE_SECONDS = 70  # bookmarks come every minute: longer silence is a half-open connection
@@ -80,17 +80,15 @@ class KubeClient:
         body: Mapping[str, object] | None = None,
         params: Mapping[str, str] | None = None,
         content_type: str = JSON,
-        metadata_only: bool = False,
+        accept: str = JSON,
     ) -> JsonObject:
-        """One request; the answer's JSON object, or of it (and of a list's items) the metadata alone.
+        """One request; the answer's JSON object. `accept`: METADATA asks for an object's metadata alone.
 
         Raises:
             KubeError: any status of 400 and above (with the API server's message), or no answer.
         """
         data = None if body is None else json.dumps(body)
-        headers = self._headers() | {"Content-Type": content_type}
-        if metadata_only:
-            headers["Accept"] = f"{_METADATA_LIST}, {_METADATA}"
+        headers = self._headers() | {"Content-Type": content_type, "Accept": accept}
         try:
             async with self._session.request(
                 method, self._credentials.url + path, data=data, params=params, headers=headers
@@ -112,7 +110,7 @@ class KubeClient:
         self, path: str, params: Mapping[str, str] | None = None, page: int = 500, metadata_only: bool = False
     ) -> AsyncIterator[JsonObject]:
         """All items of a collection, read in pages so that no answer is huge."""
-        async for answer in self._pages(path, params or {}, page, metadata_only):
+        async for answer in self._pages(path, params or {}, page, _METADATA_LIST if metadata_only else JSON):
             for item in _items(answer):
                 yield item
 
@@ -147,12 +145,12 @@ class KubeClient:
                 backoff = min(backoff * 2, _MAX_BACKOFF_SECONDS)
 
     async def _pages(
-        self, path: str, params: Mapping[str, str], page: int, metadata_only: bool = False
+        self, path: str, params: Mapping[str, str], page: int, accept: str = JSON
     ) -> AsyncIterator[JsonObject]:
         token = ""
         while True:
             query = {**params, "limit": str(page)} | ({"continue": token} if token else {})
-            answer = await self.request("GET", path, params=query, metadata_only=metadata_only)
+            answer = await self.request("GET", path, params=query, accept=accept)
             yield answer
             token = _metadata(answer, "continue")
             if not token:

@@ -145,7 +145,7 @@ async def test_a_right_that_is_missing_is_told_once_and_harms_nothing(
     cluster.status = 403
     assert await found(engine, cluster, owned(("Job", "a", "1"), ("Job", "b", "2"))) == 0
     assert workloads(engine) == ["Job/a", "Job/b"]
-    assert [r.message for r in caplog.records] == ["owners of Job are not read: the server may not get and list them"]
+    assert [r.message for r in caplog.records] == ["owners of Job are not looked up until a restart: no"]
 
 
 async def test_very_many_are_read_as_a_list(engine: sa.Engine, cluster: Cluster) -> None:

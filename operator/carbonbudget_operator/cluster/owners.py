@@ -46,7 +46,7 @@ class Owners:
         self._resources = {**RESOURCES, **more}
         self._waiting: dict[str, _Wanted] = {}
         self._known: set[str] = set()
-        self._forbidden: set[str] = set()
+        self._refused: set[str] = set()
         self._slots = asyncio.Semaphore(_AT_ONCE)
 
     def see(self, report: NodeReport) -> None:
@@ -98,10 +98,10 @@ class Owners:
             try:
                 above = await self._above(wanted.namespace, owner, read)
             except KubeError as error:
-                if error.status == 403:
-                    self._tell(owner.kind)
-                elif error.status != 404:
+                if error.status in (0, 429) or error.status >= 500:
                     return None
+                if error.status != 404:
+                    self._tell(owner.kind, error.reason)
                 return owner
             if above is None:
                 return owner
@@ -111,7 +111,7 @@ class Owners:
     async def _above(self, namespace: str, owner: Owner, read: Mapping[str, JsonObject]) -> Owner | None:
         """An object's controller; None if it has none, or is another one of that name by now."""
         resource = self._resources.get(owner.kind)
-        if resource is None or owner.kind in self._forbidden:
+        if resource is None or owner.kind in self._refused:
             return None
         metadata = read.get(owner.uid)
         if metadata is None:
@@ -132,7 +132,7 @@ class Owners:
         """Metadata by uid of the kinds that so many wait for that a list is cheaper."""
         read: dict[str, JsonObject] = {}
         for kind in sorted(set(kinds)):
-            if kinds.count(kind) <= _LIST_ABOVE or kind in self._forbidden:
+            if kinds.count(kind) <= _LIST_ABOVE or kind in self._refused:
                 continue
             version, _, plural = self._resources[kind].rpartition("/")
             prefix = f"/apis/{version}" if "/" in version else f"/api/{version}"
@@ -141,15 +141,15 @@ class Owners:
                     metadata = _metadata(item)
                     read[str(metadata.get("uid"))] = metadata
             except KubeError as error:
-                if error.status == 403:
-                    self._tell(kind)
+                if 400 <= error.status < 500 and error.status != 429:
+                    self._tell(kind, error.reason)
         return read
 
-    def _tell(self, kind: str) -> None:
-        """Once: a right that is missing."""
-        if kind not in self._forbidden:
-            _log.warning("owners of %s are not read: the server may not get and list them", kind)
-        self._forbidden.add(kind)
+    def _tell(self, kind: str, reason: str) -> None:
+        """Once: mostly a right that is missing."""
+        if kind not in self._refused:
+            _log.warning("owners of %s are not looked up until a restart: %s", kind, reason)
+        self._refused.add(kind)
 
 
 def _metadata(value: JsonObject) -> JsonObject:

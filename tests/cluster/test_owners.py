@@ -148,6 +148,14 @@ async def test_a_right_that_is_missing_is_told_once_and_harms_nothing(
     assert [r.message for r in caplog.records] == ["owners of Job are not looked up until a restart: no"]
 
 
+@pytest.mark.parametrize("name", ["../../../../api/v1/secrets", "..", "a/b", "A", "x?y=z", "%2e"])
+async def test_a_name_that_no_object_can_have_is_never_asked_for(
+    engine: sa.Engine, cluster: Cluster, name: str
+) -> None:
+    assert await found(engine, cluster, owned(("Job", name, "j"))) == 0
+    assert cluster.asked == []
+
+
 async def test_very_many_are_read_as_a_list(engine: sa.Engine, cluster: Cluster) -> None:
     names = [("Job", f"run-{index}", f"uid-{index}") for index in range(300)]
     for _, name, uid in names:

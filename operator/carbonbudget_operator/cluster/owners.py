@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -28,7 +30,9 @@ _MAX_KNOWN = 500_000
 _BATCH = 2_000
 _AT_ONCE = 8
 _LIST_ABOVE = 200  # so many of one kind are read faster as a list
+_LIST_AGAIN_SECONDS = 60.0
 _MAX_STEPS = 5
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
 
 
 @dataclass(slots=True)
@@ -47,6 +51,7 @@ class Owners:
         self._waiting: dict[str, _Wanted] = {}
         self._known: set[str] = set()
         self._refused: set[str] = set()
+        self._list_again: dict[str, float] = {}
         self._slots = asyncio.Semaphore(_AT_ONCE)
 
     def see(self, report: NodeReport) -> None:
@@ -56,6 +61,8 @@ class Owners:
             controller = pod.controller
             if controller is None or controller.uid in self._known or controller.kind not in self._resources:
                 continue
+            if not (_NAME.fullmatch(controller.name) and _NAME.fullmatch(pod.namespace)):
+                continue  # no object can be named so, and it would become part of a path
             wanted = self._waiting.get(controller.uid)
             if wanted is None:
                 if len(self._waiting) >= _MAX_WAITING:
@@ -132,8 +139,10 @@ class Owners:
         """Metadata by uid of the kinds that so many wait for that a list is cheaper."""
         read: dict[str, JsonObject] = {}
         for kind in sorted(set(kinds)):
-            if kinds.count(kind) <= _LIST_ABOVE or kind in self._refused:
+            now = time.monotonic()
+            if kinds.count(kind) <= _LIST_ABOVE or kind in self._refused or now < self._list_again.get(kind, 0.0):
                 continue
+            self._list_again[kind] = now + _LIST_AGAIN_SECONDS
             version, _, plural = self._resources[kind].rpartition("/")
             prefix = f"/apis/{version}" if "/" in version else f"/api/{version}"
             try:

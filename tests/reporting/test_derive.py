@@ -76,7 +76,7 @@ def sums(rows: list[ValuedRow]) -> dict[object, list[int]]:
     return found
 
 
-ALL = {HOURS: 15, QUARTERS: 12, DAYS: 3, THIRDS: 2, MONTHS: 2}
+ALL = Counter({HOURS: 15, QUARTERS: 12, DAYS: 3, THIRDS: 2, MONTHS: 2})
 SPANS = [(0, 2**40), (DAY, DAY + 86_400), (DAY + 1800, DAY + 50 * HOUR + 7), (DAY + 86_400, NOW), (NOW, NOW + 60)]
 
 
@@ -106,6 +106,25 @@ def test_a_report_that_comes_late_makes_all_units_of_its_hour_anew(filled: sa.En
     (late,) = [row for row in Book(filled, SETTINGS).rows(0, NOW) if row.workload == "Pod/late"]
     assert late.figures[0] == 5
     assert keep(filled) == dict.fromkeys(LEVELS, 1)
+
+
+def test_hours_that_still_change_wait_and_what_is_made_of_them_too(filled: sa.Engine) -> None:
+    deriver = Deriver(Book(filled, SETTINGS), 35, 25)
+
+    def a_round() -> Counter[int]:
+        made: Counter[int] = Counter()
+        deriver.begin(NOW)
+        while (key := deriver.step(NOW)) is not None:
+            made[key[0]] += 1
+        return made
+
+    assert a_round() == {}  # whether they change is not known yet
+    booker = Booker(filled)
+    book(booker, a_report(DAY + 120, "n1", {"late": 5}))
+    assert a_round() == ALL - Counter({HOURS: 1, QUARTERS: 1, DAYS: 1, THIRDS: 1, MONTHS: 1})
+    assert a_round() == dict.fromkeys(LEVELS, 1)
+    assert a_round() == {}
+    assert keep(filled) == {}
 
 
 def test_other_settings_are_another_derivation(filled: sa.Engine) -> None:

@@ -138,6 +138,7 @@ async def _run(settings: Settings) -> None:
 async def _keep(deriver: Deriver) -> None:
     """Value hours that are over, their days and months, seal old ones, drop the oldest."""
     now = int(time.time())
+    await asyncio.to_thread(deriver.begin, now)
     while await asyncio.to_thread(deriver.step, now) is not None:
         pass
     while await asyncio.to_thread(deriver.seal, now) is not None:

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.seal import valued_energy_uj
 from carbonbudget_operator.ledger.slices import HOUR
+from carbonbudget_operator.ledger.store import snapshot
 
 _ENTRY_BYTES = 16
 _NO_NODE = -1  # of facts whose pod is not there
@@ -33,7 +34,7 @@ def check_ledger(engine: sa.Engine) -> Iterator[CheckResult]:
     Each hour is read in one transaction, so that a running server does not disturb it.
     """
     result = CheckResult()
-    with engine.connect() as connection:
+    with snapshot(engine) as connection:
         node = schema.node
         result.nodes = connection.scalar(sa.select(sa.func.count()).select_from(node)) or 0
         result.pods = connection.scalar(sa.select(sa.func.count()).select_from(schema.pod)) or 0
@@ -47,7 +48,7 @@ def check_ledger(engine: sa.Engine) -> Iterator[CheckResult]:
         hours = sorted({at - at % HOUR for at in (*starts, *energies)})
     yield result
     for hour in hours:
-        with engine.connect() as connection:
+        with snapshot(engine) as connection:
             of_hour = sealed.get(hour, {})
             for cluster, derivation_id in of_hour.items():
                 _check_sealed(connection, cluster, hour, derivation_id, result)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from sqlite3 import Connection as SQLiteConnection
 
@@ -42,6 +44,18 @@ def _set_up_sqlite(connection: SQLiteConnection, _record: object) -> None:
         "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=10000", "cache_size=-32768",
     ):  # fmt: skip
         connection.execute(f"PRAGMA {pragma}")
+
+
+@contextmanager
+def snapshot(engine: sa.Engine) -> Iterator[sa.Connection]:
+    """A connection whose questions all see the ledger as it was at the first of them, whatever is booked meanwhile."""
+    if engine.dialect.name == "postgresql":
+        with engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
+            yield connection
+        return
+    with engine.connect() as connection:
+        connection.exec_driver_sql("BEGIN")  # SQLite's driver begins only before a statement that writes
+        yield connection
 
 
 def migrate(engine: sa.Engine) -> str:

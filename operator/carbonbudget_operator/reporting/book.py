@@ -21,6 +21,7 @@ from carbonbudget_operator.ledger.grid import load_grid
 from carbonbudget_operator.ledger.read import hours_with_facts, read_hour
 from carbonbudget_operator.ledger.seal import sealed_hours
 from carbonbudget_operator.ledger.slices import HOUR
+from carbonbudget_operator.ledger.store import snapshot
 from carbonbudget_operator.ledger.valued import Unit, ValuedRow
 from carbonbudget_operator.reporting.places import Places
 from carbonbudget_operator.reporting.units import Key, plan, signatures, unit_end
@@ -93,7 +94,7 @@ class Book:
         Nodes of sealed hours are not known any more. Of kept units the components are summed up in the first
         column of each three. A slice that straddles a boundary counts pro rata in time.
         """
-        with self.engine.connect() as connection:
+        with snapshot(self.engine) as connection:
             if by_node:
                 sealed = sealed_hours(connection, self.cluster, start - HOUR, end)
                 for hour in hours_with_facts(connection, start, end):

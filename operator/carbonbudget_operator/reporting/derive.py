@@ -9,6 +9,7 @@ from carbonbudget_operator.ledger.derived import HOURS, LEVELS
 from carbonbudget_operator.ledger.read import hours_with_facts
 from carbonbudget_operator.ledger.retention import drop_before, drop_former
 from carbonbudget_operator.ledger.seal import seal_hour, sealed_hours
+from carbonbudget_operator.ledger.store import snapshot
 from carbonbudget_operator.ledger.valued import COLUMNS, Unit, ValuedRow
 from carbonbudget_operator.reporting.book import Book
 from carbonbudget_operator.reporting.units import DAY, Key, signatures, unit_end, unit_of
@@ -23,10 +24,23 @@ class Deriver:
     def __init__(self, book: Book, pod_days: int, keep_months: int) -> None:
         self._book, self._pod_days, self._keep_months = book, pod_days, keep_months
         self._since: int | None = None
+        self._last: dict[int, int] | None = None
+        self._quiet: set[int] = set()
+
+    def begin(self, now: int) -> None:
+        """Begin a round: until the next one, `step` takes only hours that did not change since the one before.
+
+        Agents that send a day's backlog change its hours for minutes: each would be valued over and over.
+        """
+        with snapshot(self._book.engine) as connection:
+            revisions = hours_with_facts(connection, 0, now)
+        before = self._last or {}
+        self._quiet = {hour for hour, revision in revisions.items() if before.get(hour) == revision}
+        self._last = revisions
 
     def step(self, now: int) -> Key | None:
         """Keep the next unit that is over and not kept as it is now; which one, None if all are."""
-        with self._book.engine.connect() as connection:
+        with snapshot(self._book.engine) as connection:
             revisions = hours_with_facts(connection, 0, now)
             wanted = signatures(revisions)
             kept = self._book.derived.kept(connection, 0, now)
@@ -36,9 +50,13 @@ class Deriver:
                     if kept.get(key) == wanted[key] or end + _GRACE_SECONDS > now:
                         continue
                     if level == HOURS:
+                        if not self._is_quiet(key[1], revisions[key[1]]):
+                            continue
                         unit = self._book.make(connection, key[1])
                     else:
                         parts = [child for child in wanted if child[0] == level - 1 and key[1] <= child[1] < end]
+                        if any(kept.get(child) != wanted[child] for child in parts):
+                            continue  # one of them waits
                         loaded = [self._book.derived.load(connection, *child) for child in sorted(parts)]
                         unit = add_up(level, key[1], end, loaded)
                     break
@@ -50,12 +68,15 @@ class Deriver:
         self._book.derived.save(unit, end, wanted[key])
         return key
 
+    def _is_quiet(self, hour: int, revision: int) -> bool:
+        return self._last is None or (hour in self._quiet and self._last.get(hour) == revision)
+
     def seal(self, now: int) -> int | None:
         """Seal the next hour that is old enough and kept; which one, None if there is none. Raises SealError."""
         # A day later than the last report of that hour may come.
         limit = unit_of(now - (self._pod_days + 1) * DAY, HOURS)
         book = self._book
-        with book.engine.connect() as connection:
+        with snapshot(book.engine) as connection:
             revisions = hours_with_facts(connection, 0, limit)
             sealed = sealed_hours(connection, book.cluster, 0, limit)
             derivation_id = book.derived.id(connection)
@@ -77,7 +98,7 @@ class Deriver:
         self._since = now if self._since is None else self._since
         if now - self._since < _SETTLED_SECONDS:
             return
-        with self._book.engine.connect() as connection:
+        with snapshot(self._book.engine) as connection:
             derivation_id = self._book.derived.id(connection)
         if derivation_id is not None:
             drop_former(self._book.engine, derivation_id)

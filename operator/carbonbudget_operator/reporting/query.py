@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from carbonbudget_operator.api.query import BudgetAnswer, BudgetQuery
 from carbonbudget_operator.ledger.expected import Expectation, expectations, expected_ms
 from carbonbudget_operator.ledger.read import data_through, node_spans
+from carbonbudget_operator.ledger.store import snapshot
 from carbonbudget_operator.ledger.valued import (
     EMBODIED_UG,
     ENERGY_UJ,
@@ -39,12 +40,12 @@ class Queries:
 
     def data_through(self) -> int:
         """The second up to which every node that reports has reported; 0 without a report."""
-        with self._book.engine.connect() as connection:
+        with snapshot(self._book.engine) as connection:
             return data_through(node_spans(connection, self._book.cluster))
 
     def budgets(self, queries: Sequence[BudgetQuery]) -> list[BudgetAnswer]:
         """Each budget's answer, in order. One pass over the units serves all of them."""
-        with self._book.engine.connect() as connection:
+        with snapshot(self._book.engine) as connection:
             through = data_through(node_spans(connection, self._book.cluster))
             pass_ = _Pass(self._book, connection, through)
             expected = expectations(connection, self._book.cluster)

@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.expected import expectations, expected_ms
 from carbonbudget_operator.ledger.read import data_through, node_spans
+from carbonbudget_operator.ledger.store import snapshot
 from carbonbudget_operator.ledger.valued import (
     EMBODIED_UG,
     ENERGY_UJ,
@@ -87,7 +88,7 @@ class Reporter:
     def run(self, start: int, end: int) -> Iterator[tuple[int, int]]:
         """Read and value; yields how many units of how many are done. Then `result` has the report."""
         self._start, self._end = start, end
-        with self._book.engine.connect() as connection:
+        with snapshot(self._book.engine) as connection:
             units = self._book.units(connection, start, end)
             for done, (key, (signature, kept)) in enumerate(units.items()):
                 yield done, len(units)

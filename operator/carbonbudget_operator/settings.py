@@ -165,9 +165,41 @@ class Controller(Section):
 class Admission(Section):
     """`carbonbudget admission`: the webhook."""
 
+    server_url: str = Field("https://carbonbudget-server:8443", description="Where projections come from.")
+    server_ca: Path | None = Field(None, description="PEM CA of the server's certificate; empty: no projections.")
+    server_token_file: Path | None = Field(None, description="Projected token with the server's audience.")
     listen: str = Field("0.0.0.0:9443", description="Address and port of the TLS listener.")
     tls_cert: Path | None = Field(None, description="PEM certificate chain; reloaded when it changes.")
     tls_key: Path | None = Field(None, description="PEM private key of tls_cert.")
+
+
+class JudgedKind(Section):
+    """A kind beyond Kubernetes' own that enforce.kinds may name, for example PyTorchJob."""
+
+    kind: str = Field(pattern=r"^[A-Z][A-Za-z0-9]{0,62}$", description="For example PyTorchJob.")
+    group: str = Field(min_length=1, description="Its API group, for example kubeflow.org.")
+    version: str = Field(pattern=r"^v[a-z0-9]+$", description="For example v1.")
+    resource: str = Field(pattern=r"^[a-z0-9]+$", description="Plural, for example pytorchjobs.")
+    template: str = Field(
+        pattern=r"^[A-Za-z][A-Za-z0-9]*([.][A-Za-z][A-Za-z0-9]*)*$",
+        description="Path of its pod template, for example spec.pytorchReplicaSpecs.Worker.template.",
+    )
+    replicas: str = Field(
+        "",
+        pattern=r"^([A-Za-z][A-Za-z0-9]*([.][A-Za-z][A-Za-z0-9]*)*)?$",
+        description="Path of its number of pods; empty: 1.",
+    )
+
+
+class Enforcement(Section):
+    """What budgets may do to workloads, for controller and webhook."""
+
+    mode: Literal["Observe", "Warn", "Enforce"] = Field(
+        "Enforce", description="Observe only writes statuses, Warn also warns, Enforce also refuses and suspends."
+    )
+    kinds: list[JudgedKind] = Field([], description="More kinds that enforce.kinds may name.")
+    annotate: bool = Field(True, description="Write emissions, energy, budget and state to workloads' annotations.")
+    resume_jitter_seconds: int = Field(300, ge=0, le=3600, description="Suspended Jobs are resumed spread over it.")
 
 
 class Settings(Section):
@@ -179,6 +211,7 @@ class Settings(Section):
     allocation: Allocation = Allocation()
     controller: Controller = Controller()
     admission: Admission = Admission()
+    enforcement: Enforcement = Enforcement()
 
 
 def load_settings(path: Path | None, overrides: Mapping[str, Mapping[str, object] | object]) -> Settings:

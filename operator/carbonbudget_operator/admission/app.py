@@ -14,12 +14,12 @@ from aiohttp import web
 from pydantic import ValidationError
 
 from carbonbudget_operator.admission.warnings import BadReview, answer, parse_review, warnings_for
-from carbonbudget_operator.api.carbonbudget import GROUP, PLURAL, VERSION, CarbonBudget
+from carbonbudget_operator.api.carbonbudget import CarbonBudget
+from carbonbudget_operator.api.names import BUDGET
 from carbonbudget_operator.kube.client import KubeClient
 from carbonbudget_operator.tls import follow_certificate
 
 _log = logging.getLogger(__name__)
-_PATH = f"/apis/{GROUP}/{VERSION}/{PLURAL}"
 _MAX_REVIEW_BYTES = 8 * 2**20  # an object of 1.5 MiB, twice, as JSON
 
 
@@ -37,7 +37,7 @@ class Budgets:
     async def follow(self, client: KubeClient) -> None:
         """For ever. After each list, what was not in it is gone: its end was missed."""
         seen: set[tuple[str, str]] = set()
-        async for kind, body in client.watch(_PATH):
+        async for kind, body in client.watch(BUDGET.collection):
             if kind == "LISTING":
                 seen.clear()
             elif body is None:

@@ -10,7 +10,10 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
-from carbonbudget_operator.api import carbonbudget as api
+from carbonbudget_operator.api import names
+from carbonbudget_operator.api.carbonbudget import CarbonBudget, ClusterCarbonBudget
+from carbonbudget_operator.api.spec import CLUSTER_SPEC_RULES, SPEC_RULES, CarbonBudgetSpec, ClusterCarbonBudgetSpec
+from carbonbudget_operator.api.status import CarbonBudgetStatus
 
 Schema = dict[str, Any]  # JSON of any shape: it is the API server's own format
 _KEPT: Final = (
@@ -21,6 +24,7 @@ _COLUMNS: Final = (
     ("Limit", "string", ".spec.limit"),
     ("Used", "string", ".status.used"),
     ("Percent", "integer", ".status.percentUsed"),
+    ("Forecast", "string", ".status.forecast"),
     ("State", "string", ".status.state"),
     ("Action", "string", ".status.action"),
     ("Resets", "string", ".status.period.end"),
@@ -31,44 +35,51 @@ _MAX_LABELS: Final = 64
 _MAX_LABEL_VALUE: Final = 63
 
 
-def carbonbudget_crd() -> Schema:
-    """The CarbonBudget CRD as an object ready for YAML."""
-    spec = structural_schema(api.CarbonBudgetSpec) | api.SPEC_RULES
-    status = structural_schema(api.CarbonBudgetStatus)
-    description = api.CarbonBudget.model_fields
+def crds() -> list[Schema]:
+    """Our CRDs as objects ready for YAML."""
+    return [
+        _crd(names.BUDGET, CarbonBudget, CarbonBudgetSpec, SPEC_RULES),
+        _crd(names.CLUSTER_BUDGET, ClusterCarbonBudget, ClusterCarbonBudgetSpec, CLUSTER_SPEC_RULES),
+    ]
+
+
+def _crd(resource: names.Resource, model: type[BaseModel], spec_model: type[BaseModel], rules: Schema) -> Schema:
+    spec = structural_schema(spec_model) | rules
+    status = structural_schema(CarbonBudgetStatus)
+    fields = model.model_fields
     schema = {
         "type": "object",
-        "description": (api.CarbonBudget.__doc__ or "").strip(),
+        "description": (model.__doc__ or "").strip(),
         "required": ["spec"],
         "properties": {
             "apiVersion": {"type": "string"},
             "kind": {"type": "string"},
             "metadata": {"type": "object"},
-            "spec": spec | {"description": description["spec"].description},
-            "status": status | {"description": description["status"].description},
+            "spec": spec | {"description": fields["spec"].description},
+            "status": status | {"description": fields["status"].description},
         },
     }
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
         "metadata": {
-            "name": f"{api.PLURAL}.{api.GROUP}",
+            "name": f"{resource.plural}.{names.GROUP}",
             # A CRD that goes takes every budget with it: an uninstall leaves it.
             "annotations": {"helm.sh/resource-policy": "keep"},
         },
         "spec": {
-            "group": api.GROUP,
-            "scope": "Namespaced",
+            "group": names.GROUP,
+            "scope": "Namespaced" if resource.namespaced else "Cluster",
             "names": {
-                "kind": api.KIND,
-                "listKind": f"{api.KIND}List",
-                "plural": api.PLURAL,
-                "singular": api.KIND.lower(),
-                "shortNames": ["cb"],
+                "kind": resource.kind,
+                "listKind": f"{resource.kind}List",
+                "plural": resource.plural,
+                "singular": resource.kind.lower(),
+                "shortNames": [resource.short_name],
             },
             "versions": [
                 {
-                    "name": api.VERSION,
+                    "name": names.VERSION,
                     "served": True,
                     "storage": True,
                     "schema": {"openAPIV3Schema": schema},

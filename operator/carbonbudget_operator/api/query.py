@@ -1,4 +1,4 @@
-"""Bodies of the server's batch query for budgets: what the controller asks, what it is answered.
+"""Bodies of the server's batch queries: what the controller asks of budgets and workloads, what it is answered.
 
 Integers are exact (micrograms, microjoules, UTC seconds); the decimal strings beside them are for
 readers whose numbers end at 2**53.
@@ -22,12 +22,15 @@ class BudgetQuery(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     id: str = Field(min_length=1, max_length=512)
-    namespaces: list[str] = Field(min_length=1, max_length=1000)
+    namespaces: list[str] = Field(
+        min_length=1, max_length=1000, description="Their names; `*` alone is every namespace, also those deleted"
+    )
     selector: LabelSelector | None = None
     start: int = Field(ge=0, le=2**40)
     end: int = Field(ge=0, le=2**40)
     accounting: Accounting = "LocationBased"
     include: list[Component] = Field(default=["Dynamic", "Idle", "Overhead"])
+    workloads: int = Field(default=0, ge=0, le=1000, description="How many of those that used most to name")
 
 
 class BudgetQueries(BaseModel):
@@ -36,6 +39,24 @@ class BudgetQueries(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     queries: list[BudgetQuery] = Field(max_length=10_000)
+
+
+class WorkloadUse(BaseModel):
+    """What one workload used of a budget; `workload` is KIND/NAME."""
+
+    namespace: str
+    workload: str
+    used_ug: int
+    energy_uj: int
+
+
+class Parts(BaseModel):
+    """A budget's use by component in micrograms, 0 where not included: together they are `used_ug`."""
+
+    dynamic_ug: int = 0
+    idle_ug: int = 0
+    overhead_ug: int = 0
+    embodied_ug: int = 0
 
 
 class BudgetAnswer(BaseModel):
@@ -52,6 +73,9 @@ class BudgetAnswer(BaseModel):
     energy_kwh: str
     coverage_percent: int
     measured_percent: int
+    data_from: int = Field(default=0, description="UTC second of the first report in the span; its start if earlier")
+    parts: Parts = Parts()
+    workloads: list[WorkloadUse] = Field(default=[], description="Most used first, as many as were asked for")
     factors: list[str] = Field(default=[], description="Which intensity and PUE went into it, with source")
 
 
@@ -64,3 +88,59 @@ class BudgetAnswers(BaseModel):
 
     data_through: int
     answers: list[BudgetAnswer]
+
+
+class HourlyAnswer(BaseModel):
+    """A budget's use in each whole hour of [start, end), oldest first: what a forecast by hour of week is made of."""
+
+    id: str
+    first_hour: int = Field(description="UTC second of the first hour's start")
+    used_ug: list[int]
+
+
+class HourlyAnswers(BaseModel):
+    """The answers to the same questions, hour by hour, in their order."""
+
+    answers: list[HourlyAnswer]
+
+
+class RunQuery(BaseModel):
+    """What did the pods of one controller emit in [start, end)? `kind` and `name` as the pods' ownerReferences say."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    id: str = Field(min_length=1, max_length=512)
+    namespace: str = Field(min_length=1, max_length=253)
+    kind: str = Field(min_length=1, max_length=63)
+    name: str = Field(min_length=1, max_length=253)
+    uid: str = Field(default="", max_length=64, description="The controller's; empty: any of that name")
+    start: int = Field(ge=0, le=2**40)
+    end: int = Field(ge=0, le=2**40)
+
+
+class RunQueries(BaseModel):
+    """All of them in one request."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    queries: list[RunQuery] = Field(max_length=10_000)
+
+
+class RunAnswer(BaseModel):
+    """One run's figures; embodied stands apart. `pods` is 0 where nothing was reported of it."""
+
+    id: str
+    pods: int
+    energy_uj: int
+    location_ug: int
+    market_ug: int
+    embodied_ug: int
+    gpu_ms: int
+    measured_percent: int
+
+
+class RunAnswers(BaseModel):
+    """The answers in the order of their questions. `data_through` as in BudgetAnswers."""
+
+    data_through: int
+    answers: list[RunAnswer]

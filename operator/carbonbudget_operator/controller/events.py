@@ -6,7 +6,8 @@ import datetime as dt
 import logging
 import uuid
 
-from carbonbudget_operator.api.carbonbudget import GROUP, KIND, VERSION, CarbonBudget
+from carbonbudget_operator.api.carbonbudget import CarbonBudget
+from carbonbudget_operator.api.names import BUDGET, GROUP, VERSION
 from carbonbudget_operator.budgets.evaluate import State, Verdict
 from carbonbudget_operator.kube.client import KubeClient, KubeError
 
@@ -36,7 +37,7 @@ async def tell(client: KubeClient, resource: CarbonBudget, verdict: Verdict, mes
         "metadata": {"name": f"{meta.name[:200]}.{uuid.uuid4().hex[:16]}", "namespace": meta.namespace},
         "involvedObject": {
             "apiVersion": f"{GROUP}/{VERSION}",
-            "kind": KIND,
+            "kind": BUDGET.kind,
             "name": meta.name,
             "namespace": meta.namespace,
             "uid": meta.uid,

@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 
-from carbonbudget_operator.api.carbonbudget import BLOCKING_LABEL, GROUP, PLURAL, VERSION
+from carbonbudget_operator.api.names import BLOCKING_LABEL, BUDGET
 from carbonbudget_operator.api.query import BudgetAnswer, BudgetAnswers
 from carbonbudget_operator.budgets.evaluate import Verdict
 from carbonbudget_operator.controller.events import tell, worth_telling
@@ -24,8 +24,8 @@ from carbonbudget_operator.controller.judge import (
     prepare,
 )
 from carbonbudget_operator.controller.metrics import ControllerMetrics
-from carbonbudget_operator.controller.server import Server, ServerUnavailable
 from carbonbudget_operator.kube.client import MERGE_PATCH, KubeClient, KubeError
+from carbonbudget_operator.server_client import Server, ServerUnavailable
 
 _log = logging.getLogger(__name__)
 _DEBOUNCE_SECONDS = 0.5
@@ -104,7 +104,7 @@ class EvaluationLoop:
         if not cases:
             return None
         try:
-            answers = await self._server.ask([case.query for case in cases.values()])
+            answers = await self._server.budgets([case.query for case in cases.values()])
             reason, sentence = "NoReports", "no node has reported yet"
             self._server_failing = False
         except ServerUnavailable as error:
@@ -137,7 +137,7 @@ class EvaluationLoop:
         """
         metadata = body["metadata"]
         assert isinstance(metadata, dict)
-        path = f"/apis/{GROUP}/{VERSION}/namespaces/{metadata['namespace']}/{PLURAL}/{metadata['name']}"
+        path = BUDGET.path(str(metadata["namespace"]), str(metadata["name"]))
         labelled = (metadata.get("labels") or {}).get(BLOCKING_LABEL) == "true"
         # A status without a word on enforcement (no data) leaves the block as it is.
         wanted = bool(status["enforcement"]) if "enforcement" in status else labelled

@@ -17,10 +17,10 @@ from carbonbudget_operator.controller.inventory import Inventory
 from carbonbudget_operator.controller.keys import Keys
 from carbonbudget_operator.controller.loop import EvaluationLoop
 from carbonbudget_operator.controller.metrics import ControllerMetrics
-from carbonbudget_operator.controller.server import Server
 from carbonbudget_operator.controller.watching import configure, registry_of, watching
 from carbonbudget_operator.kube.client import KubeClient
 from carbonbudget_operator.kube.credentials import SERVICE_ACCOUNT
+from carbonbudget_operator.server_client import Server
 from carbonbudget_operator.settings import Controller, SettingsError
 
 _log = logging.getLogger(__name__)

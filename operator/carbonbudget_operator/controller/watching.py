@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import kopf
 
-from carbonbudget_operator.api.carbonbudget import GROUP, PLURAL, VERSION
+from carbonbudget_operator.api.names import BUDGET, GROUP, VERSION
 from carbonbudget_operator.controller.inventory import Inventory
 
 _MAX_BACKOFF_SECONDS = 30.0
@@ -56,7 +56,7 @@ def registry_of(inventory: Inventory) -> kopf.OperatorRegistry:
     def login(**kwargs: object) -> kopf.ConnectionInfo | None:
         return kopf.login_with_service_account(**kwargs) or kopf.login_with_kubeconfig(**kwargs)  # type: ignore[arg-type] # kopf's own keywords
 
-    @kopf.on.event(GROUP, VERSION, PLURAL, registry=registry)
+    @kopf.on.event(GROUP, VERSION, BUDGET.plural, registry=registry)
     async def seen(type: str | None, uid: str, body: kopf.Body, **_: object) -> None:
         plain = {key: _plain(value) for key, value in body.items()}
         metadata = plain["metadata"]
@@ -69,7 +69,7 @@ def registry_of(inventory: Inventory) -> kopf.OperatorRegistry:
 def watching() -> bool:
     """Whether kopf's watcher of our resource still runs; without it the controller is blind."""
     names = [task.get_name() for task in asyncio.all_tasks() if not task.done()]
-    return any(name.startswith("watcher for") and PLURAL in name for name in names)
+    return any(name.startswith("watcher for") and BUDGET.plural in name for name in names)
 
 
 def _plain(value: object) -> object:

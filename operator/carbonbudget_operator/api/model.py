@@ -1,0 +1,20 @@
+"""The base of our custom resources' models, and how a CEL rule is attached to one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+from pydantic.alias_generators import to_camel
+
+
+class Model(BaseModel):
+    """Part of a custom resource; camelCase on the wire."""
+
+    # What the API server has let in may have fields of a later version: they are ignored, not refused.
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="ignore", frozen=True)
+
+
+def rules(*pairs: tuple[str, str]) -> dict[str, Any]:
+    """CEL rules as the API server reads them: (expression, what to write instead)."""
+    return {"x-kubernetes-validations": [{"rule": rule, "message": message} for rule, message in pairs]}

@@ -1,0 +1,55 @@
+"""Names on the wire: the two resources, and the labels and annotations that people and we read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+GROUP: Final = "carbonbudget.dev"
+VERSION: Final = "v1alpha1"
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """One of our kinds, and where its objects are."""
+
+    kind: str
+    plural: str
+    short_name: str
+    namespaced: bool
+
+    @property
+    def collection(self) -> str:
+        """The path of all objects in all namespaces."""
+        return f"/apis/{GROUP}/{VERSION}/{self.plural}"
+
+    def path(self, namespace: str, name: str) -> str:
+        """The path of one object; `namespace` is empty for a cluster-wide kind."""
+        if not self.namespaced:
+            return f"{self.collection}/{name}"
+        return f"/apis/{GROUP}/{VERSION}/namespaces/{namespace}/{self.plural}/{name}"
+
+
+BUDGET: Final = Resource("CarbonBudget", "carbonbudgets", "cb", True)
+CLUSTER_BUDGET: Final = Resource("ClusterCarbonBudget", "clustercarbonbudgets", "ccb", False)
+RESOURCES: Final = (BUDGET, CLUSTER_BUDGET)
+
+# On budgets, by the controller: the policy's binding selects by it, so that a create pays only where one blocks.
+BLOCKING_LABEL: Final = f"{GROUP}/blocking"
+# On namespaces, by whoever runs the cluster: "off" takes a namespace out of judgement.
+ENFORCEMENT_LABEL: Final = f"{GROUP}/enforcement"
+# On workloads, by who has the verb `exempt` on carbonbudgets: "true" takes it out of judgement.
+EXEMPT_LABEL: Final = f"{GROUP}/exempt"
+EXEMPT_VERB: Final = "exempt"
+# On Jobs, by their owner: "true" allows suspension (its pods are deleted, so it must resume from checkpoints).
+SUSPENDABLE_LABEL: Final = f"{GROUP}/suspendable"
+# On Jobs, by the controller: "true" while suspended by us; the annotation names the budget, "namespace/name" or "name".
+SUSPENDED_LABEL: Final = f"{GROUP}/suspended"
+SUSPENDED_BY_ANNOTATION: Final = f"{GROUP}/suspended-by"
+# On workloads, by their owner: how long it will run, such as "3h" or "90m"; a projection's first choice.
+EXPECTED_DURATION_ANNOTATION: Final = f"{GROUP}/expected-duration"
+# On workloads, by the controller: what it emitted and drew, under which budget, how that stands.
+EMISSIONS_ANNOTATION: Final = f"{GROUP}/emissions"
+ENERGY_ANNOTATION: Final = f"{GROUP}/energy"
+BUDGET_ANNOTATION: Final = f"{GROUP}/budget"
+STATE_ANNOTATION: Final = f"{GROUP}/state"

@@ -1,0 +1,1 @@
+"""What budgets do to workloads that run: annotations, suspension and resumption, final figures."""

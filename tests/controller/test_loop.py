@@ -15,9 +15,9 @@ from prometheus_client import CollectorRegistry
 from carbonbudget_operator.controller.inventory import Inventory
 from carbonbudget_operator.controller.loop import EvaluationLoop
 from carbonbudget_operator.controller.metrics import ControllerMetrics
-from carbonbudget_operator.server_client import Server
 from carbonbudget_operator.kube.client import KubeClient
 from carbonbudget_operator.kube.credentials import Credentials
+from carbonbudget_operator.server_client import Server
 
 NOW = 1795460000.0
 BLOCK = [{"at": 100, "action": "Block"}]

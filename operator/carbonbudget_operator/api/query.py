@@ -30,6 +30,9 @@ class BudgetQuery(BaseModel):
     end: int = Field(ge=0, le=2**40)
     accounting: Accounting = "LocationBased"
     include: list[Component] = Field(default=["Dynamic", "Idle", "Overhead"])
+    settled_through: int = Field(
+        default=0, ge=0, le=2**40, description="A whole hour: what was used before it is told apart; 0 for nothing"
+    )
     workloads: int = Field(default=0, ge=0, le=1000, description="How many of those that used most to name")
 
 
@@ -75,6 +78,8 @@ class BudgetAnswer(BaseModel):
     measured_percent: int
     data_from: int = Field(default=0, description="UTC second of the first report in the span; its start if earlier")
     parts: Parts = Parts()
+    settled_ug: int = Field(default=0, description="The part of `used_ug` before `settled_through`")
+    settled_energy_uj: int = Field(default=0, description="The part of `energy_uj` before it")
     workloads: list[WorkloadUse] = Field(default=[], description="Most used first, as many as were asked for")
     factors: list[str] = Field(default=[], description="Which intensity and PUE went into it, with source")
 

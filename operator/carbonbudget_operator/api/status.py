@@ -55,6 +55,17 @@ class FormerPeriod(Model):
     limit: str = Field(description="The limit at its end.")
 
 
+class Settled(Model):
+    """Use of the period's hours that are over, as it was valued then: how a revised factor is told from new use."""
+
+    through: dt.datetime = Field(description="The whole hour up to which it is.")
+    micrograms: int = Field(description="CO2e before it, as valued when last judged.")
+    microjoules: int = Field(description="Energy before it.")
+    revised_micrograms: int = Field(
+        default=0, description="What revised factors added since; shown in used, never a reason to act."
+    )
+
+
 class Condition(Model):
     """A condition as Kubernetes defines it."""
 
@@ -106,6 +117,7 @@ class CarbonBudgetStatus(Model):
         description="Namespaces that count in this period, also those deleted since; only in a ClusterCarbonBudget "
         "with a namespaceSelector.",
     )
+    settled: Settled | None = Field(default=None, description="How revised factors are told from new use.")
     conditions: list[Condition] | None = Field(
         default=None, max_length=8, description="Ready, DataComplete, WithinBudget, EnforcementConflict."
     )

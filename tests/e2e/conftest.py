@@ -176,7 +176,8 @@ def release(cluster: Cluster) -> Iterator[Release]:
     yield made
     made.uninstall()
     cluster.kubectl("delete", "namespace", SYSTEM, "--ignore-not-found")
-    cluster.kubectl("delete", "crd", "carbonbudgets.carbonbudget.dev", "--ignore-not-found")
+    crds = ("carbonbudgets.carbonbudget.dev", "clustercarbonbudgets.carbonbudget.dev")
+    cluster.kubectl("delete", "crd", *crds, "--ignore-not-found")
 
 
 @pytest.fixture(scope="module")

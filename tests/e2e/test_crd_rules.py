@@ -132,7 +132,7 @@ def test_every_example_is_accepted(release: Release, namespace: str, example: Pa
 @pytest.mark.parametrize(
     ("field", "sentence"),
     [
-        ("carbonbudget.spec.limit", "CO2e allowed in one period: a number with a unit mg, g, kg or t, for example 5kg."),
+        ("carbonbudget.spec.limit", "a number with a unit mg, g, kg or t, for example 5kg."),
         ("carbonbudget.spec.enforce.grace", "How long a running Job goes on after Suspend is reached"),
         ("carbonbudget.status.exhaustedAt", "When the forecast reaches the limit"),
         ("clustercarbonbudget.spec.namespaceSelector", "Empty: all namespaces."),

@@ -46,6 +46,11 @@ SUSPENDABLE_LABEL: Final = f"{GROUP}/suspendable"
 # On Jobs, by the controller: "true" while suspended by us; the annotation names the budget, "namespace/name" or "name".
 SUSPENDED_LABEL: Final = f"{GROUP}/suspended"
 SUSPENDED_BY_ANNOTATION: Final = f"{GROUP}/suspended-by"
+# On Jobs, by the controller, instants: when it will be suspended (announced when grace begins), when it will be
+# resumed (spread, so that not all start at once), and when it was.
+SUSPEND_AT_ANNOTATION: Final = f"{GROUP}/suspend-at"
+RESUME_AT_ANNOTATION: Final = f"{GROUP}/resume-at"
+RESUMED_AT_ANNOTATION: Final = f"{GROUP}/resumed-at"
 # On workloads, by their owner: how long it will run, such as "3h" or "90m"; a projection's first choice.
 EXPECTED_DURATION_ANNOTATION: Final = f"{GROUP}/expected-duration"
 # On workloads, by the controller: what it emitted and drew, under which budget, how that stands.
@@ -53,3 +58,5 @@ EMISSIONS_ANNOTATION: Final = f"{GROUP}/emissions"
 ENERGY_ANNOTATION: Final = f"{GROUP}/energy"
 BUDGET_ANNOTATION: Final = f"{GROUP}/budget"
 STATE_ANNOTATION: Final = f"{GROUP}/state"
+# On finished Jobs, by the controller: "true" once its figures are final.
+FINAL_ANNOTATION: Final = f"{GROUP}/final"

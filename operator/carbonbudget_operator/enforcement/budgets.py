@@ -1,0 +1,165 @@
+"""A budget as enforcement reads it: whom it covers, and what its status says. No I/O, no clock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from pydantic import ValidationError
+
+from carbonbudget_operator.api.carbonbudget import CarbonBudget, ClusterCarbonBudget
+from carbonbudget_operator.api.names import ENFORCEMENT_LABEL
+from carbonbudget_operator.api.selector import LabelSelector
+from carbonbudget_operator.enforcement.jobs import Job
+
+_UNIT_S: Final = {"s": 1, "m": 60, "h": 3600}
+_SEVERITY: Final = {"Exceeded": 3, "Warning": 2, "WithinBudget": 1, "Unknown": 0, "": 0}
+# As long as a status lists them: a full list may hide more.
+_TOP: Final = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """A workload of status.topWorkloads."""
+
+    namespace: str
+    kind: str
+    name: str
+    emissions: str
+    percent: int
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """`key` is the server's: "namespace/name", or "/name" for a ClusterCarbonBudget. Times are UTC seconds."""
+
+    key: str
+    namespace: str
+    selector: LabelSelector | None
+    namespace_selector: LabelSelector | None
+    namespaces: frozenset[str]
+    """Of status.namespaces: what stands in while a namespace's labels are not known."""
+    market: bool
+    per_workload: bool
+    state: str
+    percent: int
+    settled: bool
+    """Whether the status is of the spec as it is now: nobody is suspended by a limit that was raised since."""
+    suspend_from: int | None
+    """None unless Suspend is reached."""
+    until: int
+    grace_s: int
+    suspend_at_percent: int
+    top: tuple[Use, ...]
+
+    @property
+    def shown(self) -> str:
+        """As people read it: "namespace/name" or "name"."""
+        return self.key.removeprefix("/")
+
+    @property
+    def severity(self) -> tuple[int, int, str]:
+        """The strictest of several has the greatest."""
+        return _SEVERITY.get(self.state, 0), self.percent, self.key
+
+    def suspends(self, now: int) -> bool:
+        """Whether Suspend is reached and holds; grace may still run."""
+        return self.suspend_from is not None and now < self.until
+
+    def selects(self, job: Job, labels: Mapping[str, str] | None) -> bool:
+        """Whether the Job's pods count in it; `labels` are its namespace's, None while they are not known."""
+        if self.namespace:
+            if self.namespace != job.namespace:
+                return False
+        elif self.namespace_selector is not None:
+            if labels is None:
+                if job.namespace not in self.namespaces:
+                    return False
+            elif not self.namespace_selector.matches(labels):
+                return False
+        return self.selector is None or self.selector.matches(job.template_labels)
+
+    def over(self, job: Job) -> bool:
+        """Whether the Job, or its CronJob, is one that a per: Workload budget suspends."""
+        use = self.use_of(job)
+        return use is not None and use.percent >= self.suspend_at_percent
+
+    def may_hide(self, job: Job) -> bool:
+        """Whether the Job may be over its limit and still be missing from the ten that used most."""
+        return self.use_of(job) is None and len(self.top) >= _TOP
+
+    def use_of(self, job: Job) -> Use | None:
+        """What the status says of the Job's workload."""
+        names = {("Job", job.name), (job.owner_kind, job.owner_name)}
+        return next(
+            (use for use in self.top if use.namespace == job.namespace and (use.kind, use.name) in names),
+            None,
+        )
+
+
+def parse_budget(body: Mapping[str, object]) -> Budget | None:
+    """A budget of its object; None for one that cannot be read (its own status says so)."""
+    try:
+        resource = CarbonBudget.model_validate(body)
+        namespace_selector = None
+        if not resource.metadata.namespace:
+            namespace_selector = ClusterCarbonBudget.model_validate(body).spec.namespace_selector
+    except ValidationError:
+        return None
+    meta, spec, status = resource.metadata, resource.spec, resource.status
+    enforcement = status.enforcement
+    suspends = enforcement is not None and enforcement.action == "Suspend" and enforcement.suspend_from is not None
+    return Budget(
+        key=f"{meta.namespace}/{meta.name}",
+        namespace=meta.namespace,
+        selector=spec.selector,
+        namespace_selector=namespace_selector,
+        namespaces=frozenset(status.namespaces or ()),
+        market=spec.accounting == "MarketBased",
+        per_workload=spec.per == "Workload",
+        state=status.state or "",
+        percent=status.percent_used or 0,
+        settled=status.observed_generation == meta.generation,
+        suspend_from=(
+            int(enforcement.suspend_from.timestamp())
+            if suspends and enforcement is not None and enforcement.suspend_from is not None
+            else None
+        ),
+        until=int(enforcement.until.timestamp()) if enforcement is not None else 0,
+        grace_s=seconds(spec.enforce.grace) if spec.enforce is not None else seconds("30m"),
+        suspend_at_percent=min((t.at for t in spec.thresholds or () if t.action == "Suspend"), default=100),
+        top=tuple(
+            Use(use.namespace or meta.namespace, use.kind, use.name, use.emissions, use.percent or 0)
+            for use in status.top_workloads or ()
+        ),
+    )
+
+
+def seconds(text: str) -> int:
+    """Of a duration with one unit, such as "30m"; the API server lets no other in."""
+    return int(text[:-1]) * _UNIT_S[text[-1]]
+
+
+def strictest(budgets: Iterable[Budget]) -> Budget | None:
+    """The one that a person should be told of; None of none."""
+    return max(budgets, key=lambda budget: budget.severity, default=None)
+
+
+def judged(namespace: str, labels: Mapping[str, str] | None, exempt: frozenset[str]) -> bool:
+    """Whether anything in that namespace is judged at all; the same rule as the admission policy's."""
+    return namespace not in exempt and (labels or {}).get(ENFORCEMENT_LABEL) != "off"
+
+
+class Governing:
+    """Budgets by the namespaces they can select in."""
+
+    def __init__(self, budgets: Iterable[Budget]) -> None:
+        self._of: dict[str, list[Budget]] = {}
+        for budget in budgets:
+            self._of.setdefault(budget.namespace, []).append(budget)
+
+    def of(self, job: Job, labels: Mapping[str, str] | None) -> list[Budget]:
+        """Those that select the Job, in a fixed order."""
+        candidates = (*self._of.get(job.namespace, ()), *self._of.get("", ()))
+        return sorted((b for b in candidates if b.selects(job, labels)), key=lambda b: b.key)

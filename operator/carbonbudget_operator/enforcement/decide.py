@@ -1,0 +1,234 @@
+"""Which Jobs to suspend and to resume: budgets' statuses, the Jobs, the time, to actions.
+
+No I/O and no clock here, and nothing is remembered: all that counts is in the objects, so that a controller that was
+away decides as one that was not, and deciding twice does the same once. Its laws, each with a property test:
+
+- never a Job that did not opt in, is exempt, is managed by Kueue or in a namespace that is not judged
+- never before its budget's status.enforcement.suspendFrom, never after its until
+- only what carries our label is resumed, and never while a budget still suspends it
+- what somebody else resumed is not suspended again: it is reported
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from carbonbudget_operator.api.names import (
+    RESUME_AT_ANNOTATION,
+    RESUMED_AT_ANNOTATION,
+    SUSPEND_AT_ANNOTATION,
+    SUSPENDED_BY_ANNOTATION,
+)
+from carbonbudget_operator.enforcement.budgets import Budget, Governing, judged
+from carbonbudget_operator.enforcement.jobs import Job, instant
+
+Labels = Mapping[str, Mapping[str, str]]
+# Between our patch and the Job controller's own note that the Job goes on.
+_ECHO_S: Final = 120
+_NAMED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Announce:
+    """Grace runs: the Job will be suspended at `at`."""
+
+    job: Job
+    budget: Budget
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Withdraw:
+    """It will not."""
+
+    job: Job
+
+
+@dataclass(frozen=True, slots=True)
+class Suspend:
+    """Now."""
+
+    job: Job
+    budget: Budget
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """It stays suspended, by this budget: another one than before, or a resumption was planned already."""
+
+    job: Job
+    budget: Budget
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """No budget suspends it any more: it is resumed at `at`."""
+
+    job: Job
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """Now."""
+
+    job: Job
+
+
+@dataclass(frozen=True, slots=True)
+class Unmark:
+    """It runs already, or is somebody else's: only our own marks go."""
+
+    job: Job
+
+
+Action = Announce | Withdraw | Suspend | Keep | Plan | Resume | Unmark
+
+
+@dataclass(slots=True)
+class Decision:
+    """What to do now, what to say in budgets' EnforcementConflict (by key), and when to look again (0: no need)."""
+
+    actions: list[Action] = field(default_factory=list)
+    conflicts: dict[str, str] = field(default_factory=dict)
+    wake_at: int = 0
+
+    def wake(self, at: int) -> None:
+        """Look again at `at`, unless earlier anyway."""
+        self.wake_at = min(self.wake_at or at, at)
+
+
+def decide(
+    budgets: Iterable[Budget],
+    jobs: Iterable[Job],
+    namespaces: Labels,
+    now: int,
+    jitter_s: int,
+    enforced: bool,
+    exempt: frozenset[str],
+) -> Decision:
+    """All Jobs at `now` (UTC seconds).
+
+    `namespaces`: their labels, as far as known. `enforced`: whether the cluster's mode is Enforce; otherwise
+    nothing suspends and what is suspended is resumed. `exempt`: namespaces that are never judged.
+    """
+    decision = Decision()
+    suspending = Governing(budget for budget in budgets if enforced and budget.suspends(now))
+    reverted: dict[str, list[Job]] = {}
+    for job in jobs:
+        if job.finished or not (job.opted_in or job.marked or SUSPEND_AT_ANNOTATION in job.annotations):
+            continue
+        labels = namespaces.get(job.namespace)
+        mine: list[Budget] = []
+        if job.opted_in and not job.exempt and not job.managed and judged(job.namespace, labels, exempt):
+            mine = suspending.of(job, labels)
+        if job.marked:
+            _marked(decision, job, mine, reverted, now, jitter_s)
+        else:
+            _unmarked(decision, job, [budget for budget in mine if budget.settled], reverted, now)
+    for key, found in reverted.items():
+        decision.conflicts[key] = _sentence(found)
+    return decision
+
+
+def _unmarked(decision: Decision, job: Job, mine: list[Budget], reverted: dict[str, list[Job]], now: int) -> None:
+    """One that we have not suspended."""
+    dues = [(due, budget) for budget in mine if (due := _due(budget, job, now)) is not None]
+    announced = SUSPEND_AT_ANNOTATION in job.annotations
+    if job.suspended or not dues:
+        if announced:
+            decision.actions.append(Withdraw(job))
+        return
+    resumed = _resumed_by_others(job)
+    reached = [budget for due, budget in dues if due <= now]
+    fresh = [budget for budget in reached if resumed < (budget.suspend_from or 0)]
+    if fresh:
+        decision.actions.append(Suspend(job, fresh[0]))
+        return
+    if reached:  # their marks went with it, as with `kubectl replace`
+        for budget in reached:
+            reverted.setdefault(budget.key, []).append(job)
+        if announced:
+            decision.actions.append(Withdraw(job))
+        return
+    due, budget = min(dues, key=lambda item: (item[0], item[1].key))
+    decision.wake(due)
+    if instant(job.annotations.get(SUSPEND_AT_ANNOTATION, "")) != due:
+        decision.actions.append(Announce(job, budget, due))
+
+
+def _due(budget: Budget, job: Job, now: int) -> int | None:
+    """When the budget suspends the running Job; None if never.
+
+    A per: Workload budget's suspendFrom is of the first Job that reached its limit. Each later one has grace of its
+    own, counted from its announcement.
+    """
+    assert budget.suspend_from is not None
+    if not budget.per_workload:
+        return budget.suspend_from
+    if not budget.over(job):
+        return None
+    announced = instant(job.annotations.get(SUSPEND_AT_ANNOTATION, ""))
+    latest = now + budget.grace_s
+    return max(announced if 0 < announced <= latest else latest, budget.suspend_from)
+
+
+def _marked(
+    decision: Decision, job: Job, mine: list[Budget], reverted: dict[str, list[Job]], now: int, jitter_s: int
+) -> None:
+    """One that carries our label."""
+    if job.managed:  # since then: its queue decides when it runs
+        decision.actions.append(Unmark(job))
+        return
+    named = job.annotations.get(SUSPENDED_BY_ANNOTATION, "")
+    holding = [budget for budget in mine if _still(budget, job, named, now)]
+    if not job.suspended:
+        if not holding:
+            decision.actions.append(Unmark(job))
+        for budget in holding:
+            reverted.setdefault(budget.key, []).append(job)
+        return
+    planned = instant(job.annotations.get(RESUME_AT_ANNOTATION, ""))
+    if holding:
+        if RESUME_AT_ANNOTATION in job.annotations or named not in {budget.shown for budget in holding}:
+            decision.actions.append(Keep(job, holding[0]))
+        return
+    if not 0 < planned <= now + jitter_s:  # none, or not ours
+        planned = now + jitter(job.uid, jitter_s)
+        if planned > now:
+            decision.actions.append(Plan(job, planned))
+    if planned <= now:
+        decision.actions.append(Resume(job))
+    else:
+        decision.wake(planned)
+
+
+def _still(budget: Budget, job: Job, named: str, now: int) -> bool:
+    """Whether the budget keeps a suspended Job suspended."""
+    if budget.suspend_from is None or now < budget.suspend_from:
+        return False
+    return not budget.per_workload or budget.over(job) or (named == budget.shown and budget.may_hide(job))
+
+
+def _resumed_by_others(job: Job) -> int:
+    """When somebody else than us resumed it; 0 for never."""
+    ours = instant(job.annotations.get(RESUMED_AT_ANNOTATION, ""))
+    return 0 if ours and job.resumed <= ours + _ECHO_S else job.resumed
+
+
+def jitter(uid: str, within_s: int) -> int:
+    """Seconds in [0, within_s], the same for a Job each time, so that a restart of the controller moves nothing."""
+    return int.from_bytes(hashlib.sha256(uid.encode()).digest()[:8], "big") % (within_s + 1)
+
+
+def _sentence(jobs: list[Job]) -> str:
+    """Who resumed what, for people; the same jobs always give the same."""
+    told = []
+    for job in sorted(jobs, key=lambda job: (job.namespace, job.name))[:_NAMED]:
+        who = " and ".join(job.suspend_managers) or "an unknown field manager"
+        told.append(f"{job.namespace}/{job.name} by {who}")
+    more = f" and {len(jobs) - _NAMED} more" if len(jobs) > _NAMED else ""
+    return f"suspended Jobs were resumed and are left running: {', '.join(told)}{more}"

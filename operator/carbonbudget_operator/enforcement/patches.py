@@ -1,0 +1,91 @@
+"""An action as the merge patch and the Event that carry it out. Pure, so that tests can apply it to a Job."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from typing import Literal
+
+from carbonbudget_operator.api.names import (
+    RESUME_AT_ANNOTATION,
+    RESUMED_AT_ANNOTATION,
+    SUSPEND_AT_ANNOTATION,
+    SUSPENDABLE_LABEL,
+    SUSPENDED_BY_ANNOTATION,
+    SUSPENDED_LABEL,
+)
+from carbonbudget_operator.enforcement.decide import Action, Announce, Keep, Plan, Resume, Suspend, Unmark, Withdraw
+
+Patch = dict[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """An Event; reasons stay the same."""
+
+    type: Literal["Normal", "Warning"]
+    reason: str
+    message: str
+
+
+def patch_of(action: Action, now: int) -> tuple[Patch, Note | None]:
+    """The merge patch of the Job, and what to tell its owner."""
+    name = action.job.name
+    match action:
+        case Announce(_, budget, at):
+            note = Note(
+                "Warning",
+                "SuspendAnnounced",
+                f"{name} will be suspended at {time_text(at)}: carbon budget {budget.shown} has reached Suspend. "
+                f"Write a checkpoint, or take the label {SUSPENDABLE_LABEL} away to keep it running",
+            )
+            return _patch({}, {SUSPEND_AT_ANNOTATION: time_text(at)}), note
+        case Withdraw():
+            return _patch({}, {SUSPEND_AT_ANNOTATION: None}), None
+        case Suspend(_, budget):
+            marks = {
+                SUSPENDED_BY_ANNOTATION: budget.shown,
+                SUSPEND_AT_ANNOTATION: None,
+                RESUME_AT_ANNOTATION: None,
+                RESUMED_AT_ANNOTATION: None,
+            }
+            note = Note(
+                "Warning",
+                "SuspendedByCarbonBudget",
+                f"{name} is suspended: carbon budget {budget.shown} has reached Suspend. It is resumed when the budget "
+                "allows it again",
+            )
+            return _patch({SUSPENDED_LABEL: "true"}, marks, suspend=True), note
+        case Keep(_, budget):
+            return _patch({}, {SUSPENDED_BY_ANNOTATION: budget.shown, RESUME_AT_ANNOTATION: None}), None
+        case Plan(_, at):
+            return _patch({}, {RESUME_AT_ANNOTATION: time_text(at)}), None
+        case Resume():
+            by = action.job.annotations.get(SUSPENDED_BY_ANNOTATION, "") or "its carbon budget"
+            note = Note("Normal", "ResumedByCarbonBudget", f"{name} is resumed: {by} no longer suspends it")
+            gone = _MARKS | {RESUMED_AT_ANNOTATION: time_text(now)}
+            return _patch({SUSPENDED_LABEL: None}, gone, suspend=False), note
+        case Unmark():
+            return _patch({SUSPENDED_LABEL: None}, _MARKS), None
+
+
+_MARKS: dict[str, str | None] = {
+    SUSPENDED_BY_ANNOTATION: None,
+    SUSPEND_AT_ANNOTATION: None,
+    RESUME_AT_ANNOTATION: None,
+}
+
+
+def time_text(at: int) -> str:
+    """An instant as Kubernetes writes it."""
+    return dt.datetime.fromtimestamp(at, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _patch(labels: dict[str, str | None], annotations: dict[str, str | None], suspend: bool | None = None) -> Patch:
+    metadata: Patch = {"annotations": annotations}
+    if labels:
+        metadata["labels"] = labels
+    patch: Patch = {"metadata": metadata}
+    if suspend is not None:
+        patch["spec"] = {"suspend": suspend}
+    return patch

@@ -1,0 +1,93 @@
+"""Jobs and budgets of the tests: the objects as an API server gives them, and a patch as it takes it."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from carbonbudget_operator.enforcement.budgets import Budget, parse_budget
+from carbonbudget_operator.enforcement.jobs import Job, parse_job
+from carbonbudget_operator.enforcement.patches import time_text
+
+NOW = 1_795_460_000
+HOUR = 3600
+Body = dict[str, Any]
+
+
+def job_body(name: str = "train", namespace: str = "team-a", **more: Any) -> Body:
+    """A running Job; `more`: labels, annotations, template (labels), suspend, status, owner, metadata."""
+    body: Body = {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {
+            "name": name,
+            "namespace": namespace,
+            "uid": more.get("uid", f"uid-{name}"),
+            "resourceVersion": "7",
+            "creationTimestamp": time_text(NOW - 2 * HOUR),
+            "labels": more.get("labels", {"carbonbudget.dev/suspendable": "true"}),
+            "annotations": more.get("annotations", {}),
+        },
+        "spec": {"suspend": more.get("suspend", False), "template": {"metadata": {"labels": more.get("template", {})}}},
+        "status": more.get("status", {"startTime": time_text(NOW - 2 * HOUR)}),
+    }
+    if "owner" in more:
+        kind, owner = more["owner"]
+        body["metadata"]["ownerReferences"] = [{"kind": kind, "name": owner, "controller": True}]
+    body["metadata"] |= more.get("metadata", {})
+    body["spec"] |= more.get("spec", {})
+    return body
+
+
+def finished(at: int, started: int, kind: str = "Complete") -> Body:
+    """The status of a Job that ended at `at`."""
+    return {
+        "startTime": time_text(started),
+        **({"completionTime": time_text(at)} if kind == "Complete" else {}),
+        "conditions": [{"type": kind, "status": "True", "lastTransitionTime": time_text(at)}],
+    }
+
+
+def a_job(name: str = "train", namespace: str = "team-a", **more: Any) -> Job:
+    """The same, read."""
+    return parse_job(job_body(name, namespace, **more))
+
+
+def budget_body(name: str = "monthly", namespace: str = "team-a", **more: Any) -> Body:
+    """A budget; `more`: spec, status, and `suspend_from` for one that has reached Suspend, `until` with it."""
+    status = {"observedGeneration": 1, "state": "Exceeded", "percentUsed": 101} | more.get("status", {})
+    if "suspend_from" in more:
+        status["enforcement"] = {
+            "action": "Suspend",
+            "until": time_text(more.get("until", NOW + 6 * HOUR)),
+            "suspendFrom": time_text(more["suspend_from"]),
+        }
+    thresholds = [{"at": 90, "action": "Block"}, {"at": 100, "action": "Suspend"}]
+    metadata = {"name": name, "uid": f"uid-{namespace}-{name}", "generation": more.get("generation", 1)}
+    return {
+        "apiVersion": "carbonbudget.dev/v1alpha1",
+        "kind": "CarbonBudget" if namespace else "ClusterCarbonBudget",
+        "metadata": metadata | ({"namespace": namespace} if namespace else {}),
+        "spec": {"limit": "5kg", "period": "Month", "thresholds": thresholds} | more.get("spec", {}),
+        "status": status,
+    }
+
+
+def a_budget(name: str = "monthly", namespace: str = "team-a", **more: Any) -> Budget:
+    """The same, read."""
+    budget = parse_budget(budget_body(name, namespace, **more))
+    assert budget is not None
+    return budget
+
+
+def merged(body: Body, patch: Body) -> Body:
+    """RFC 7386."""
+    made = copy.deepcopy(body)
+    for key, value in patch.items():
+        if value is None:
+            made.pop(key, None)
+        elif isinstance(value, dict):
+            made[key] = merged(made.get(key) or {}, value)
+        else:
+            made[key] = value
+    return made

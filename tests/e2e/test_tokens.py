@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import time
 
 import pytest
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from tests.e2e.conftest import AGENTS, SYSTEM, Release, wait_for
 from tests.ledger.reports import a_report
 
@@ -48,6 +52,22 @@ def post(release: Release, bearer: str, body: str) -> tuple[int, str]:
     return int(status), value.get("reason") or value["result"]
 
 
+def expired(release: Release, good: str) -> str:
+    """The same token as it will read once it has run out: its claims with a past `exp`, signed by the cluster's key."""
+    key = serialization.load_pem_private_key((release.cluster.kubeconfig.parent / "pki/sa.key").read_bytes(), None)
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    header, payload, _ = good.split(".")
+    claims = json.loads(base64.urlsafe_b64decode(payload + "=="))
+    claims |= {name: claims[name] - 7200 for name in ("exp", "iat", "nbf")}
+    signed = f"{header}.{_base64(json.dumps(claims).encode())}"
+    r, s = decode_dss_signature(key.sign(signed.encode(), ec.ECDSA(hashes.SHA256())))
+    return f"{signed}.{_base64(r.to_bytes(32, 'big') + s.to_bytes(32, 'big'))}"
+
+
+def _base64(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")
+
+
 def windows(release: Release) -> int:
     said = release.carbonbudget("ledger", "check", "--config", "/etc/carbonbudget/config/config.yaml").stdout
     return int(said.split(" nodes, ")[1].split()[0])
@@ -67,6 +87,15 @@ def test_a_token_that_is_not_a_nodes_own_is_refused(
 ) -> None:
     found, said = post(release, token(release, *args), encode_report(a_report(node="node-1")))
     assert (found, reason in said) == (status, True), said
+
+
+def test_a_token_that_has_expired_is_refused(release: Release) -> None:
+    node = release.cluster.kubectl("get", "nodes", "-o", "jsonpath={.items[0].metadata.name}").stdout
+    good = token(release, *AGENT, *OURS, "--bound-object-kind", "Node", "--bound-object-name", node)
+    report = encode_report(a_report(int(time.time()) // 60 * 60 - 7200, node="another"))
+    assert post(release, good, report)[0] == 403  # it is known, and speaks for another node
+    status, said = post(release, expired(release, good), report)
+    assert (status, "expired" in said) == (401, True), said
 
 
 def test_a_nodes_token_speaks_for_that_node_alone(release: Release) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import random
 import signal
+import threading
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from functools import lru_cache
 
 import pytest
 import sqlalchemy as sa
@@ -24,6 +26,7 @@ from carbonbudget_operator.ledger.book import Booked, Booker, load_cuts
 from carbonbudget_operator.ledger.check import CheckResult, check_ledger
 from carbonbudget_operator.ledger.facts import GroupFacts, NodeSlice
 from carbonbudget_operator.ledger.read import data_through, hours_with_facts, node_spans, read_hour
+from carbonbudget_operator.ledger.rows import texts, written_array
 from carbonbudget_operator.ledger.slices import slice_end, slice_start, spread
 from carbonbudget_operator.ledger.store import LedgerError, migrate, open_ledger, require_schema
 from carbonbudget_operator.ledger.writer import Writer
@@ -293,3 +296,86 @@ async def test_servers_that_start_at_once_make_one_schema(postgres: PostgresServ
     assert set(made) == {"0003"}
     for engine in engines:
         engine.dispose()
+
+
+def test_two_processes_on_one_ledger_book_each_window_once(engine: sa.Engine, url: str) -> None:
+    """A server, and `ledger import` beside it."""
+    other = open_ledger(url)
+    reports = [a_report(HOUR + 60 * minute, f"n{node}") for minute in range(30) for node in range(3)]
+    fates: Counter[Booked] = Counter()
+
+    def run(mine: sa.Engine) -> None:
+        booker = Booker(mine)
+        for report in reports:
+            fates.update(book(booker, report))
+
+    threads = [threading.Thread(target=run, args=(mine,)) for mine in (engine, other)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    other.dispose()
+    assert fates == {Booked.STORED: len(reports), Booked.DUPLICATE: len(reports)}
+    assert (checked(engine).windows, total_uj(engine)) == (len(reports), 1000 * len(reports))
+
+
+async def test_servers_that_book_each_others_former_hours_do_not_wait_for_each_other(
+    postgres: PostgresServer, open_engine: Callable[[str], sa.Engine]
+) -> None:
+    """After a gap a report adds to hours in which another server books the same nodes in another order."""
+    url = postgres.database()
+    writers = [Writer(open_engine(url)) for _ in range(3)]
+    after = [a_report(HOUR + 7200 + 60 * i, f"n{n}", {"p": 7, "q": 5}, since=HOUR) for i in range(9) for n in range(8)]
+    late = [a_report(HOUR + 60 * i, f"n{n}", {"q": 5, "p": 7}) for i in range(9) for n in reversed(range(8))]
+    ask = [writers[i % 3].book(arrival(report)) for reports in (after, late) for i, report in enumerate(reports)]
+    assert Counter(await asyncio.gather(*ask)) == {Booked.STORED: len(after) + len(late)}
+    for writer in writers:
+        writer.close()
+    engine = open_engine(url)
+    assert checked(engine).defects == []
+    assert total_uj(engine) == 712 * (len(after) + len(late))
+
+
+def test_what_is_remembered_of_nodes_and_pods_does_not_grow_with_those_that_are_gone(engine: sa.Engine) -> None:
+    booker = Booker(engine)
+    for hour in range(30):  # an autoscaler: each hour another node
+        book(booker, a_report(HOUR + 3600 * hour, f"node-{hour}", {f"p{hour}": 5}))
+        assert len(booker._ids._nodes) == 1
+    assert checked(engine).defects == []
+
+
+def test_a_pod_that_was_sealed_away_and_comes_back_is_booked_anew(engine: sa.Engine) -> None:
+    """Its node was cut off for longer than pods are kept; the server went on with what it remembered."""
+    booker = Booker(engine)
+    book(booker, a_report(HOUR))
+    with engine.begin() as connection:  # what sealing does to its hour and its pod
+        for table in ("pod_hour", "pod_energy", "pod", "node_windows", "label_set"):
+            connection.execute(sa.text(f"DELETE FROM {table}"))
+        connection.execute(
+            sa.insert(schema.sealed_hour).values(cluster="default", hour=HOUR, derivation_id=1, sealed_at=1)
+        )
+    assert book(booker, a_report(HOUR + 3600)) == [Booked.STORED]
+    with engine.connect() as connection:
+        (item,) = read_hour(connection, "default", HOUR + 3600)
+    assert [plain(facts)[:3] for facts in item.groups] == [("team-a", "Pod/pod-1", {"app": "pod-1"})]
+
+
+def test_a_node_that_makes_windows_up_is_stopped_at_more_than_an_hour_can_have(engine: sa.Engine) -> None:
+    booker = Booker(engine)
+    fates = Counter(book(booker, *(a_report(part=part, pods={}) for part in range(1010))))
+    assert fates == {Booked.STORED: 1000, Booked.TOO_MANY: 10}
+    assert book(booker, a_report(part=3, pods={}), a_report(HOUR + 3600)) == [Booked.DUPLICATE, Booked.STORED]
+
+
+@given(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=8), min_size=1, max_size=9))
+def test_texts_are_written_as_postgresql_reads_them(postgres: PostgresServer, values: list[str]) -> None:
+    engine = open_ledger(_one_database(postgres))
+    with engine.connect() as connection:
+        found = connection.execute(sa.select(sa.func.unnest(written_array("a", sa.String()))), {"a": texts(values)})
+        assert list(found.scalars()) == values
+    engine.dispose()
+
+
+@lru_cache
+def _one_database(postgres: PostgresServer) -> str:
+    return postgres.database()

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from carbonbudget_operator.cli.main import app
 from carbonbudget_operator.ledger.book import Booked, Booker
 from carbonbudget_operator.ledger.check import check_ledger
+from carbonbudget_operator.ledger.copy import copy_ledger
 
 
 def run(*args: str) -> tuple[int, str]:
@@ -39,6 +40,16 @@ def test_a_ledger_comes_back_from_its_backup_and_goes_on(
     assert counts(restored) == counts(engine) == (30, 30, 705 * 30, [])
     again = [a_report(HOUR + 60 * i, f"n{i % 3}", {f"p{i}": 5}) for i in range(31)]
     assert book(Booker(restored), *again) == [Booked.DUPLICATE] * 30 + [Booked.STORED]
+
+
+def test_a_backup_of_a_ledger_that_goes_on_is_of_one_moment(
+    engine: sa.Engine, new_url: Callable[[], str], open_engine: Callable[[str], sa.Engine]
+) -> None:
+    booker, other = Booker(engine), open_engine(new_url())
+    book(booker, a_report())
+    for index, _ in enumerate(copy_ledger(engine, other)):
+        book(booker, a_report(HOUR + 60 + 60 * index, pods={f"p{index}": 5}))
+    assert counts(other) == (1, 1, 1000, [])
 
 
 def test_a_restore_into_a_ledger_with_data_changes_nothing(engine: sa.Engine, url: str, tmp_path: Path) -> None:

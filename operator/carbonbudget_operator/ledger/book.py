@@ -1,7 +1,8 @@
 """Booking: node reports become facts, once each, in one transaction for a batch.
 
 Several servers may book at once on PostgreSQL: a node's hour is locked while a batch holds it, so that no
-window is taken by two of them, and rows are always touched in one order, so that none waits for the other.
+window is taken by two of them, and hours are locked in one order, so that none waits for the other. On SQLite one
+process books at a time: the server, or a command beside it.
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ from carbonbudget_operator.ledger.sums import Batch, Sums
 
 _DIGEST = 8
 _ENTRY = 2 * _DIGEST
+# Of a node's hour: 360 windows of ten seconds, and parts of some where agents were restarted. Beyond it a node makes
+# windows up, each of which would count.
+_MAX_WINDOWS = 1_000
 # One number for all servers: those that book hold it together, one that cuts or seals holds it alone.
 _BOOKINGS_LOCK = 0x6362_0001
 
@@ -33,6 +37,7 @@ class Booked(Enum):
     DUPLICATE = "duplicate"
     CONFLICT = "conflict"
     SEALED = "sealed"  # its hour takes no more windows
+    TOO_MANY = "too_many"  # more windows than a node's hour can have
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +56,14 @@ class _Windows:
     changed: bool = False
 
     def take(self, key: bytes, content: bytes) -> Booked:
-        for at in range(0, len(self.entries), _ENTRY):
-            if self.entries[at : at + _DIGEST] == key:
+        at = self.entries.find(key)
+        while at >= 0:
+            if at % _ENTRY == 0:
                 same = self.entries[at + _DIGEST : at + _ENTRY] == content
                 return Booked.DUPLICATE if same else Booked.CONFLICT
+            at = self.entries.find(key, at + 1)
+        if len(self.entries) >= _MAX_WINDOWS * _ENTRY:
+            return Booked.TOO_MANY
         self.entries += key + content
         self.changed = True
         return Booked.STORED
@@ -91,6 +100,7 @@ class Booker:
         dialect = engine.dialect
         self._postgresql = dialect.name == "postgresql"
         self._ids = Ids(dialect, max_label_values)
+        self._ids_of = (0, 0)  # the latest hour booked and the latest one sealed while they were learnt
         windows = ("hour", "node_id", "windows")
         self._make_windows = Rows(dialect, schema.node_windows, windows, windows[:2])
         self._put_windows = Rows(dialect, schema.node_windows, windows, windows[:2], {"windows": "set"})
@@ -118,14 +128,21 @@ class Booker:
     def _book(self, connection: sa.Connection, arrivals: Sequence[Arrival]) -> list[Booked]:
         if self._postgresql:
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock_shared(_BOOKINGS_LOCK)))
-        nodes = self._ids.nodes(connection, (arrival.report for arrival in arrivals))
-        node_of = [nodes[(arrival.report.cluster, arrival.report.node)] for arrival in arrivals]
-        keys = [(_hour(arrival.report), node.id) for arrival, node in zip(arrivals, node_of, strict=True)]
-        windows = self._windows(connection, set(keys))
+        else:
+            lock_bookings(connection)
         sealed = schema.sealed_hour.c
         newest_sealed = connection.scalar(
             sa.select(sa.func.max(sealed.hour)).where(sealed.cluster.in_({a.report.cluster for a in arrivals}))
         )
+        self._forget_former(max(_hour(arrival.report) for arrival in arrivals), newest_sealed or 0)
+        nodes = self._ids.nodes(connection, (arrival.report for arrival in arrivals))
+        node_of = [nodes[(arrival.report.cluster, arrival.report.node)] for arrival in arrivals]
+        keys = [(_hour(arrival.report), node.id) for arrival, node in zip(arrivals, node_of, strict=True)]
+        held = set(keys)
+        if self._postgresql:  # after a gap a report adds to former hours too, and so may another server
+            for (hour, node_id), arrival in zip(keys, arrivals, strict=True):
+                held.update((former, node_id) for former in range(_full(arrival.report.since), hour, HOUR))
+        windows = self._windows(connection, held)
         fates = [
             Booked.SEALED
             if newest_sealed is not None and arrival.report.since < newest_sealed + HOUR
@@ -151,6 +168,13 @@ class Booker:
             changes.see(node.id, report, parts)
         self._write(connection, batch, changes, windows)
         return fates
+
+    def _forget_former(self, hour: int, newest_sealed: int) -> None:
+        """Each hour ids are learnt anew: memory holds the nodes and pods that are, and no id of what sealing drops."""
+        latest = (max(hour, self._ids_of[0]), newest_sealed)
+        if latest != self._ids_of:
+            self._ids.forget()
+            self._ids_of = latest
 
     def _windows(self, connection: sa.Connection, keys: set[tuple[int, int]]) -> dict[tuple[int, int], _Windows]:
         """Lock and read the node hours."""
@@ -198,9 +222,11 @@ def load_cuts(connection: sa.Connection, since: int = 0) -> list[int]:
 
 
 def lock_bookings(connection: sa.Connection) -> None:
-    """Until the transaction ends, nothing is booked by any server."""
+    """Until the transaction ends, nothing is booked by any other process. The first statement of a transaction."""
     if connection.dialect.name == "postgresql":
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_BOOKINGS_LOCK)))
+    else:  # SQLite's driver would begin at the first write: what was read before it might be out of date by then
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 def _adder(dialect: sa.Dialect, table: sa.Table) -> Rows:
@@ -214,7 +240,11 @@ def _flat(rows: Sums) -> Iterable[tuple[object, ...]]:
 
 
 def _hour(report: NodeReport) -> int:
-    return report.window_start - report.window_start % HOUR
+    return _full(report.window_start)
+
+
+def _full(at: int) -> int:
+    return at - at % HOUR
 
 
 def _key(report: NodeReport) -> bytes:

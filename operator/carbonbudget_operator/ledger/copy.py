@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import sqlalchemy as sa
 
 from carbonbudget_operator.ledger import schema
-from carbonbudget_operator.ledger.store import LedgerError
+from carbonbudget_operator.ledger.store import LedgerError, snapshot
 
 _ROWS = 5_000
 
@@ -21,9 +21,8 @@ def copy_ledger(source: sa.Engine, target: sa.Engine) -> Iterator[tuple[str, int
     Raises:
         LedgerError: the target is not empty, or either side failed; then the target is as it was.
     """
-    isolation = "REPEATABLE READ" if source.dialect.name == "postgresql" else "SERIALIZABLE"
     try:
-        with source.connect().execution_options(isolation_level=isolation) as reading, target.begin() as writing:
+        with snapshot(source) as reading, target.begin() as writing:
             for table in schema.metadata.sorted_tables:
                 if writing.execute(sa.select(table).limit(1)).first() is not None:
                     raise LedgerError(f"the target holds data in {table.name}: give an empty one")

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from carbonbudget_agent.report import NodeInfo, NodeReport, PodUsage
 from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.labels import LabelBound
-from carbonbudget_operator.ledger.rows import Rows, chunks
+from carbonbudget_operator.ledger.rows import Rows, chunks, integers, texts, written_array
 
 _MAX_LABEL_SETS = 50_000
 _INFO = (
@@ -26,6 +26,27 @@ _POD = (
     "node_id", "uid", "label_set_id", "namespace", "name", "controller_kind", "controller_name", "controller_uid",
 )  # fmt: skip
 Labels = Mapping[str, str]
+_Pod = tuple[int, str, int]  # node, uid, label set
+
+
+def _find_pods_statement() -> sa.Select[tuple[int, str, int, int]]:
+    """One look-up in the index for each key. Listed by uid PostgreSQL reads the whole table instead, as long as it
+    has no statistics of it: 25 s for the pods of 1,000 nodes, against 0.1 s.
+    """
+    arrays = (
+        written_array("node_ids", sa.BigInteger()),
+        written_array("uids", sa.String()),
+        written_array("set_ids", sa.BigInteger()),
+    )
+    names = (sa.column("node_id", sa.BigInteger), sa.column("uid", sa.String), sa.column("label_set_id", sa.BigInteger))
+    key = sa.func.unnest(*arrays).table_valued(*names).render_derived("key")
+    c = schema.pod.c
+    same = (c.node_id == key.c.node_id, c.uid == key.c.uid, c.label_set_id == key.c.label_set_id)
+    pod = sa.select(c.id).where(*same).limit(1).lateral("its_pod")  # without the limit it may be read whole again
+    return sa.select(key.c.node_id, key.c.uid, key.c.label_set_id, pod.c.id).select_from(key.join(pod, sa.true()))
+
+
+_FIND_PODS = _find_pods_statement()
 
 
 @dataclass(slots=True)
@@ -38,7 +59,7 @@ class KnownNode:
 
 
 class Ids:
-    """What one writer knows of ids. `forget` after a transaction that failed."""
+    """What one writer knows of ids. `forget` after a transaction that failed, and from time to time."""
 
     def __init__(self, dialect: sa.Dialect, max_label_values: int) -> None:
         self.label_bound = LabelBound(max_label_values)
@@ -52,7 +73,7 @@ class Ids:
         self._put_pods = Rows(dialect, schema.pod, _POD, ("node_id", "uid", "label_set_id"))
 
     def forget(self) -> None:
-        """Ids that were given in a transaction that was rolled back mean nothing."""
+        """Ids that were given in a transaction that was rolled back mean nothing, nor do those of what is gone."""
         self._nodes.clear()
         self._label_sets.clear()
 
@@ -109,14 +130,10 @@ class Ids:
             owner = pod.controller
             controller = (owner.kind, owner.name, owner.uid) if owner else ("", "", "")
             rows[(node.id, pod.uid, sets[text][1])] = (pod.namespace, pod.name, *controller)
-        self._put_pods.put(connection, ((*key, *rows[key]) for key in sorted(rows)))
-        table = schema.pod
-        found: dict[tuple[int, str, int], int] = {}
-        for uids in chunks({uid for _, uid, _ in rows}):
-            query = sa.select(table.c.id, table.c.node_id, table.c.uid, table.c.label_set_id)
-            for pod_id, node_id, uid, set_id in connection.execute(query.where(table.c.uid.in_(uids))):
-                if (node_id, uid, set_id) in rows:
-                    found[(node_id, uid, set_id)] = pod_id
+        found = self._find_pods(connection, rows)  # after a restart all are there
+        if unknown := rows.keys() - found.keys():
+            self._put_pods.put(connection, ((*key, *rows[key]) for key in sorted(unknown)))
+            found |= self._find_pods(connection, unknown)
         return {
             (node.id, pod.uid, _text(pod.labels)): (
                 # One object for all pods with these labels; where they were bounded, the ones to compare with.
@@ -125,6 +142,24 @@ class Ids:
             )
             for (node, pod, _), text in zip(missing, texts, strict=True)
         }
+
+    @staticmethod
+    def _find_pods(
+        connection: sa.Connection, keys: Collection[tuple[int, str, int]]
+    ) -> dict[tuple[int, str, int], int]:
+        """By node, uid and label set."""
+        wanted = sorted(keys)
+        if connection.dialect.name == "postgresql":
+            node_ids, uids, set_ids = zip(*wanted, strict=True)
+            arrays = {"node_ids": integers(node_ids), "uids": texts(uids), "set_ids": integers(set_ids)}
+            rows = connection.execute(_FIND_PODS, arrays).all()
+            return {(row.node_id, row.uid, row.label_set_id): row.id for row in rows}
+        pod, found = schema.pod.c, {}
+        for part in chunks({uid for _, uid, _ in wanted}):
+            query = sa.select(pod.node_id, pod.uid, pod.label_set_id, pod.id).where(pod.uid.in_(part))
+            for row in connection.execute(query):
+                found[(row.node_id, row.uid, row.label_set_id)] = row.id
+        return {key: found[key] for key in wanted if key in found}
 
     def _labels(self, connection: sa.Connection, texts: set[str]) -> dict[str, tuple[Labels, int]]:
         missing = sorted(text for text in texts if text not in self._label_sets)

@@ -1,0 +1,112 @@
+"""Patches and Events: what was decided, carried out. Thin: nothing is decided here."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Iterable
+from typing import Final
+
+from carbonbudget_operator.api.names import GROUP
+from carbonbudget_operator.enforcement.decide import Action
+from carbonbudget_operator.enforcement.jobs import FIELD_MANAGER, Job, JobStore, parse_job
+from carbonbudget_operator.enforcement.metrics import EnforcementMetrics
+from carbonbudget_operator.enforcement.patches import Note, Patch, patch_of, time_text
+from carbonbudget_operator.kube.client import MERGE_PATCH, KubeClient, KubeError
+
+_log = logging.getLogger(__name__)
+_AT_ONCE: Final = 16
+_MANAGER: Final = {"fieldManager": FIELD_MANAGER}
+
+
+class Actor:
+    """Writes to Jobs and other workloads; a write that fails is counted and comes again with the next decision."""
+
+    def __init__(self, client: KubeClient, store: JobStore, metrics: EnforcementMetrics) -> None:
+        self._client, self._store, self._metrics = client, store, metrics
+        self._slots = asyncio.Semaphore(_AT_ONCE)
+
+    async def carry_out(self, actions: Iterable[Action], now: int) -> None:
+        """All of them, some at a time."""
+        await asyncio.gather(*(self._act(action, now) for action in actions))
+
+    async def _act(self, action: Action, now: int) -> None:
+        patch, note = patch_of(action, now)
+        if not await self.patch_job(action.job, patch):
+            return
+        self._metrics.actions.labels(type(action).__name__.lower()).inc()
+        if note is not None:
+            await self.tell(action.job, note, now)
+
+    async def patch_job(self, job: Job, patch: Patch) -> bool:
+        """Whether it was written. Only to the Job as it was seen: one that changed since is decided anew."""
+        metadata = patch["metadata"]
+        assert isinstance(metadata, dict)
+        body = patch | {"metadata": metadata | {"uid": job.uid, "resourceVersion": job.version}}
+        try:
+            async with self._slots:
+                answer = await self._client.request(
+                    "PATCH", job_path(job.namespace, job.name), body, _MANAGER, MERGE_PATCH
+                )
+        except KubeError as error:
+            if error.status == 404:
+                self._store.forget(job.uid)
+            elif error.status != 409:  # somebody was faster: the watch shows what they did
+                self._failed(f"Job {job.namespace}/{job.name}", error)
+            return False
+        # The watch's echo may be under way for a while, and nothing should be done twice meanwhile.
+        self._store.jobs[job.uid] = parse_job(answer)
+        return True
+
+    async def patch_workload(self, path: str, annotations: dict[str, str | None]) -> bool:
+        """Whether another workload's annotations are as asked; one that is gone needs none."""
+        try:
+            async with self._slots:
+                await self._client.request(
+                    "PATCH", path, {"metadata": {"annotations": annotations}}, _MANAGER, MERGE_PATCH
+                )
+        except KubeError as error:
+            if error.status != 404:
+                self._failed(path, error)
+            return error.status == 404
+        return True
+
+    async def tell(self, job: Job, note: Note, now: int) -> None:
+        """Post an Event about the Job; it may be gone already."""
+        at = time_text(now)
+        body: dict[str, object] = {
+            "apiVersion": "v1",
+            "kind": "Event",
+            "metadata": {"name": f"{job.name[:200]}.{uuid.uuid4().hex[:16]}", "namespace": job.namespace},
+            "involvedObject": {
+                "apiVersion": "batch/v1",
+                "kind": "Job",
+                "name": job.name,
+                "namespace": job.namespace,
+                "uid": job.uid,
+            },
+            "type": note.type,
+            "reason": note.reason,
+            "message": note.message[:1024],  # the API server takes no more
+            "source": {"component": "carbonbudget-controller"},
+            "reportingComponent": f"{GROUP}/controller",
+            "firstTimestamp": at,
+            "lastTimestamp": at,
+            "count": 1,
+        }
+        try:
+            async with self._slots:
+                await self._client.request("POST", f"/api/v1/namespaces/{job.namespace}/events", body)
+        except KubeError as error:
+            # The patch says the same; an Event that is missing changes nothing.
+            _log.warning("event %s of Job %s/%s not posted: %s", note.reason, job.namespace, job.name, error.reason)
+
+    def _failed(self, what: str, error: KubeError) -> None:
+        self._metrics.failures.inc()
+        _log.warning("%s not updated, tried again later: %s", what, error.reason)
+
+
+def job_path(namespace: str, name: str) -> str:
+    """Where a Job is."""
+    return f"/apis/batch/v1/namespaces/{namespace}/jobs/{name}"

@@ -1,0 +1,129 @@
+"""Tells finished Jobs their final figures, and running workloads how their budget stands.
+
+Level-based where it can be: a Job's own annotation says that it is done. Of other workloads nothing is read (there may
+be very many, and the right to read them is not ours): what was written last is remembered, and after a restart
+written once more, a few in each window.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+from carbonbudget_operator.api.names import BUDGET_ANNOTATION, EMISSIONS_ANNOTATION, STATE_ANNOTATION
+from carbonbudget_operator.enforcement.act import Actor
+from carbonbudget_operator.enforcement.budgets import Budget, Governing, strictest
+from carbonbudget_operator.enforcement.figures import (
+    Key,
+    final_figures,
+    hopeless,
+    question,
+    standing,
+    to_tell,
+    workload_annotations,
+    workload_path,
+)
+from carbonbudget_operator.enforcement.jobs import Job, JobStore
+from carbonbudget_operator.enforcement.metrics import EnforcementMetrics
+from carbonbudget_operator.enforcement.patches import Note, Patch
+from carbonbudget_operator.server_client import Server, ServerUnavailable
+
+_log = logging.getLogger(__name__)
+_BATCH: Final = 5000
+_WRITES: Final = 200  # in a window: a thousand budgets that change state must not storm the API server
+_QUIET_S: Final = 600
+
+_NOTHING: Final[dict[str, str | None]] = {
+    EMISSIONS_ANNOTATION: None,
+    BUDGET_ANNOTATION: None,
+    STATE_ANNOTATION: None,
+}
+Labels = Mapping[str, Mapping[str, str]]
+
+
+class Annotator:
+    """`step` is for each window."""
+
+    def __init__(
+        self, server: Server, actor: Actor, store: JobStore, metrics: EnforcementMetrics, now: Callable[[], float]
+    ) -> None:
+        self._server, self._actor, self._store, self._metrics, self._now = server, actor, store, metrics, now
+        self._without_data: set[str] = set()
+        self._written: dict[Key, tuple[tuple[str | None, str | None], int]] = {}
+        self._dropped = 0
+
+    async def step(self, budgets: Sequence[Budget], namespaces: Labels) -> None:
+        """Once for all that is due."""
+        await self._finished(Governing(budgets), namespaces)
+        await self._running(budgets)
+
+    async def _finished(self, governing: Governing, namespaces: Labels) -> None:
+        self._metrics.figures.labels("dropped").inc(self._store.departed_dropped - self._dropped)
+        self._dropped = self._store.departed_dropped
+        self._without_data &= self._store.jobs.keys()
+        waiting = to_tell([*self._store.jobs.values(), *self._store.departed.values()])
+        waiting = [job for job in waiting if job.uid not in self._without_data]
+        if not waiting:
+            return
+        try:
+            through = (await self._server.runs([])).data_through
+            due = [job for job in waiting if job.finished <= through][:_BATCH]
+            answers = (await self._server.runs([question(job) for job in due])).answers if due else []
+        except ServerUnavailable as error:
+            _log.info("final figures wait for the next window: %s", error)
+            return
+        told: list[tuple[Job, Patch, Note]] = []
+        for job, answer in zip(due, answers, strict=True):
+            if answer.pods:
+                mine = governing.of(job, namespaces.get(job.namespace))
+                told.append((job, *final_figures(job, answer, strictest(mine))))
+            elif hopeless(job, through):
+                self._metrics.figures.labels("nodata").inc()
+                if self._store.departed.pop(job.uid, None) is None:
+                    self._without_data.add(job.uid)
+        await asyncio.gather(*(self._tell(*item) for item in told[:_WRITES]))
+
+    async def _tell(self, job: Job, patch: Patch, note: Note) -> None:
+        """Annotations, then the Event; a Job that is gone gets the Event alone."""
+        fate = "event" if job.uid in self._store.departed else "annotated"
+        if fate == "event":
+            del self._store.departed[job.uid]
+        elif not await self._actor.patch_job(job, patch):
+            return
+        self._metrics.figures.labels(fate).inc()
+        await self._actor.tell(job, note, int(self._now()))
+
+    async def _running(self, budgets: Sequence[Budget]) -> None:
+        wanted = self._wanted(budgets)
+        now = int(self._now())
+        jobs = {(job.namespace, "Job", job.name): job for job in self._store.jobs.values()} if wanted else {}
+        due: list[Key] = []
+        for key, texts in wanted.items():
+            job = jobs.get(key)
+            if job is not None:  # what it says is known, also after a restart
+                if job.finished or standing(job.annotations) == standing(texts):
+                    continue
+            elif key[1] == "Job":
+                continue
+            stand, at = self._written.get(key, ((None, None), 0))
+            if stand != standing(texts) and now - at >= _QUIET_S:
+                due.append(key)
+        due = due[:_WRITES]
+        written = await asyncio.gather(*(self._actor.patch_workload(workload_path(key), wanted[key]) for key in due))
+        for key, done in zip(due, written, strict=True):
+            if done:
+                self._metrics.annotations.inc()
+                self._written[key] = (standing(wanted[key]), now)
+
+    def _wanted(self, budgets: Sequence[Budget]) -> dict[Key, dict[str, str | None]]:
+        """What the statuses name, and what they no longer name but we have written on: that must not go stale."""
+        wanted = workload_annotations(budgets)
+        by_name = {budget.shown: budget for budget in budgets}
+        for key, ((shown, _), _) in list(self._written.items()):
+            if key in wanted or shown is None:
+                continue
+            budget = by_name.get(shown)
+            wanted[key] = {BUDGET_ANNOTATION: shown, STATE_ANNOTATION: budget.state} if budget else dict(_NOTHING)
+        return wanted

@@ -1,0 +1,134 @@
+"""What a finished Job emitted, and how its workload's budget stands: questions, annotations, sentences. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from carbonbudget_operator.api.names import (
+    BUDGET_ANNOTATION,
+    EMISSIONS_ANNOTATION,
+    ENERGY_ANNOTATION,
+    FINAL_ANNOTATION,
+    RESUMED_AT_ANNOTATION,
+    STATE_ANNOTATION,
+    SUSPEND_AT_ANNOTATION,
+)
+from carbonbudget_operator.api.query import RunAnswer, RunQuery
+from carbonbudget_operator.budgets.quantity import format_mass
+from carbonbudget_operator.enforcement.budgets import Budget, strictest
+from carbonbudget_operator.enforcement.jobs import Job
+from carbonbudget_operator.enforcement.patches import Note, Patch
+
+_HOUR_S: Final = 3600
+_UJ_PER_KWH: Final = 3_600_000_000_000
+# Reports of a node that was cut off may still come; after this there is nothing to wait for.
+_PATIENCE_S: Final = _HOUR_S
+_KINDS: Final = {
+    "Deployment": "apps/v1/namespaces/{}/deployments/{}",
+    "StatefulSet": "apps/v1/namespaces/{}/statefulsets/{}",
+    "DaemonSet": "apps/v1/namespaces/{}/daemonsets/{}",
+    "CronJob": "batch/v1/namespaces/{}/cronjobs/{}",
+    "Job": "batch/v1/namespaces/{}/jobs/{}",
+}
+
+Key = tuple[str, str, str]
+"""namespace, kind, name."""
+
+
+def to_tell(jobs: Iterable[Job]) -> list[Job]:
+    """Finished, and not told yet: the annotation says which are done. Oldest first."""
+    return sorted(
+        (job for job in jobs if job.finished and FINAL_ANNOTATION not in job.annotations),
+        key=lambda job: (job.finished, job.uid),
+    )
+
+
+def question(job: Job) -> RunQuery:
+    """What its pods emitted, by the Job's uid.
+
+    From its creation, since startTime begins anew when it is resumed; to whole hours, as the ledger keeps them: no
+    other pod has that controller's uid.
+    """
+    return RunQuery(
+        id=job.uid,
+        namespace=job.namespace,
+        kind="Job",
+        name=job.name,
+        uid=job.uid,
+        start=job.created - job.created % _HOUR_S,
+        end=job.finished - job.finished % _HOUR_S + _HOUR_S,
+    )
+
+
+def hopeless(job: Job, data_through: int) -> bool:
+    """Whether a Job of which nothing was reported is not waited for any longer."""
+    return data_through >= job.finished + _PATIENCE_S
+
+
+def final_figures(job: Job, answer: RunAnswer, budget: Budget | None) -> tuple[Patch, Note]:
+    """The annotations and the Event; `budget` is the strictest that governs it, and decides the accounting."""
+    emitted_ug = answer.market_ug if budget is not None and budget.market else answer.location_ug
+    annotations: dict[str, str | None] = {
+        EMISSIONS_ANNOTATION: format_mass(emitted_ug),
+        ENERGY_ANNOTATION: energy_text(answer.energy_uj),
+        BUDGET_ANNOTATION: budget.shown if budget is not None else None,
+        STATE_ANNOTATION: (budget.state or None) if budget is not None else None,
+        FINAL_ANNOTATION: "true",
+        SUSPEND_AT_ANNOTATION: None,
+    }
+    parts = [energy_text(answer.energy_uj), *_time_spent(job, answer.gpu_ms)]
+    message = f"{job.name} emitted {format_mass(emitted_ug)} CO2e: {', '.join(parts)}"
+    if answer.measured_percent < 100:
+        message += f" ({answer.measured_percent} % measured, the rest modelled)"
+    return {"metadata": {"annotations": annotations}}, Note("Normal", "CarbonEmitted", message)
+
+
+def _time_spent(job: Job, gpu_ms: int) -> list[str]:
+    """ "2.1 h on 4 GPUs". What was suspended in between has no single duration: then only GPU hours, if any."""
+    duration_s = job.finished - job.started
+    if RESUMED_AT_ANNOTATION in job.annotations or not job.started or duration_s <= 0:
+        return [f"{gpu_ms / 3_600_000:.1f} GPU hours"] if gpu_ms else []
+    text = f"{duration_s / _HOUR_S:.1f} h" if duration_s >= 360 else f"{duration_s} s"
+    gpus = max(1, (gpu_ms + duration_s * 500) // (duration_s * 1000)) if gpu_ms else 0
+    return [text + (f" on {gpus} GPU{'s' if gpus > 1 else ''}" if gpus else "")]
+
+
+def energy_text(energy_uj: int) -> str:
+    """ "0.78 kWh", "3.20 Wh" or "12 J", rounded down."""
+    for unit, uj in (("kWh", _UJ_PER_KWH), ("Wh", _UJ_PER_KWH // 1000)):
+        hundredths = energy_uj * 100 // uj
+        if hundredths:
+            return f"{hundredths // 100}.{hundredths % 100:02d} {unit}"
+    return f"{energy_uj // 1_000_000} J"
+
+
+def workload_annotations(budgets: Iterable[Budget]) -> dict[Key, dict[str, str | None]]:
+    """What each workload that a status names should say: its strictest budget, that one's state, its emissions."""
+    named: dict[Key, list[tuple[Budget, str]]] = {}
+    for budget in budgets:
+        for use in budget.top:
+            if use.kind in _KINDS and budget.state:
+                named.setdefault((use.namespace, use.kind, use.name), []).append((budget, use.emissions))
+    wanted: dict[Key, dict[str, str | None]] = {}
+    for key, found in named.items():
+        chosen = strictest(budget for budget, _ in found)
+        assert chosen is not None
+        emissions = next(text for budget, text in found if budget is chosen)
+        wanted[key] = {
+            EMISSIONS_ANNOTATION: emissions,
+            BUDGET_ANNOTATION: chosen.shown,
+            STATE_ANNOTATION: chosen.state,
+        }
+    return wanted
+
+
+def standing(annotations: Mapping[str, str | None]) -> tuple[str | None, str | None]:
+    """What a change of is a reason to write: the budget and its state, never the figure alone."""
+    return annotations.get(BUDGET_ANNOTATION), annotations.get(STATE_ANNOTATION)
+
+
+def workload_path(key: Key) -> str:
+    """Where it is."""
+    namespace, kind, name = key
+    return "/apis/" + _KINDS[kind].format(namespace, name)

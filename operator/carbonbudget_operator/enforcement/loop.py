@@ -1,0 +1,177 @@
+"""The enforcement loop: each window, and at once after a change, decide and act."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final, Protocol
+
+from carbonbudget_operator.api.names import RESOURCES
+from carbonbudget_operator.enforcement.act import Actor
+from carbonbudget_operator.enforcement.annotate import Annotator
+from carbonbudget_operator.enforcement.budgets import Budget, parse_budget
+from carbonbudget_operator.enforcement.decide import decide
+from carbonbudget_operator.enforcement.jobs import JobStore
+from carbonbudget_operator.enforcement.metrics import EnforcementMetrics
+from carbonbudget_operator.kube.client import KubeClient, KubeError
+from carbonbudget_operator.server_client import Server
+from carbonbudget_operator.settings import Enforcement
+
+_log = logging.getLogger(__name__)
+_DEBOUNCE_S: Final = 0.5
+_LATEST_WAKE_S: Final = 0.05
+
+Body = Mapping[str, object]
+Labels = Mapping[str, Mapping[str, str]]
+
+
+class Conflicts(Protocol):
+    """Where a budget's EnforcementConflict condition is said; keys are the server's ("namespace/name", "/name")."""
+
+    def report(self, budget_key: str, sentence: str) -> None:
+        """It stands until it is cleared."""
+
+    def clear(self, budget_key: str) -> None:
+        """No conflict any more."""
+
+
+class EnforcementLoop:
+    """`bodies` are the budgets that the controller's watch has shown, by uid, and `changed` rings with each change.
+
+    `namespaces` are the namespaces' labels, None while they are not known. `exempt` are namespaces never judged.
+    """
+
+    def __init__(
+        self,
+        client: KubeClient,
+        server: Server,
+        bodies: Callable[[], Mapping[str, Body]],
+        changed: asyncio.Event,
+        namespaces: Callable[[], Labels | None],
+        conflicts: Conflicts,
+        settings: Enforcement,
+        exempt: frozenset[str],
+        metrics: EnforcementMetrics,
+        window_seconds: int,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._client, self._bodies, self._changed, self._namespaces = client, bodies, changed, namespaces
+        self._conflicts, self._settings, self._exempt, self._metrics = conflicts, settings, exempt, metrics
+        self._window_s, self._now = window_seconds, now
+        self.store = JobStore()
+        self._actor = Actor(client, self.store, metrics)
+        self._annotator = Annotator(server, self._actor, self.store, metrics, now)
+        self._parsed: dict[str, tuple[Body, Budget | None]] = {}
+        self._reported: set[str] = set()
+        self._complete = False
+        self._wake_at = 0
+
+    async def run(self) -> None:
+        """For ever; a round that fails is logged and counted, and the next one comes."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.store.follow(self._client))
+            group.create_task(self._rounds("enforcement", self._wait, self.step))
+            if self._settings.annotate:
+                group.create_task(self._rounds("annotation", self._window, self.annotate))
+
+    async def _rounds(
+        self, what: str, wait: Callable[[], Awaitable[None]], step: Callable[[], Awaitable[None]]
+    ) -> None:
+        while True:
+            await wait()
+            try:
+                await step()
+            except Exception:
+                # Nothing here may end the loop: a Job that is resumed late is better than one that never is.
+                self._metrics.failures.inc()
+                _log.exception("%s failed; the next round tries again", what)
+
+    async def _window(self) -> None:
+        """Until two fifths of a window after its end: a fifth after the verdicts."""
+        delay, now = self._window_s * 2 / 5, self._now()
+        await asyncio.sleep(((now - delay) // self._window_s + 1) * self._window_s + delay - now)
+
+    async def _wait(self) -> None:
+        """Until the window's turn, a change of a budget or of a Job that opted in, or the next thing that is due."""
+        waits = [
+            asyncio.create_task(self._changed.wait()),
+            asyncio.create_task(self.store.changed.wait()),
+            asyncio.create_task(self._window()),
+        ]
+        if self._wake_at:
+            waits.append(asyncio.create_task(asyncio.sleep(max(_LATEST_WAKE_S, self._wake_at - self._now()))))
+        try:
+            await asyncio.wait(waits, return_when="FIRST_COMPLETED")
+        finally:
+            for wait in waits:
+                wait.cancel()
+        if self._changed.is_set() or self.store.changed.is_set():
+            await asyncio.sleep(_DEBOUNCE_S)  # more changes come with it
+        self._changed.clear()
+        self.store.changed.clear()
+
+    async def step(self) -> None:
+        """Decide and act once."""
+        self._wake_at = 0
+        labels = self._namespaces()
+        if labels is None or not await self._ready():
+            return
+        now = int(self._now())
+        decision = decide(
+            self._budgets(),
+            self.store.jobs.values(),
+            labels,
+            now,
+            self._settings.resume_jitter_seconds,
+            self._settings.mode == "Enforce",
+            self._exempt,
+        )
+        self._wake_at = decision.wake_at
+        for key, sentence in decision.conflicts.items():
+            self._conflicts.report(key, sentence)
+        for key in self._reported - decision.conflicts.keys():
+            self._conflicts.clear(key)
+        self._reported = set(decision.conflicts)
+        self._metrics.conflicts.set(len(decision.conflicts))
+        await self._actor.carry_out(decision.actions, now)
+        self._metrics.suspended.set(sum(job.marked and job.suspended for job in self.store.jobs.values()))
+
+    async def annotate(self) -> None:
+        """Tell workloads once."""
+        labels = self._namespaces()
+        if labels is not None and await self._ready():
+            await self._annotator.step(self._budgets(), labels)
+
+    def _budgets(self) -> list[Budget]:
+        """All that can be read; each object is read once."""
+        bodies = self._bodies()
+        self._parsed = {
+            uid: known if (known := self._parsed.get(uid)) and known[0] is body else (body, parse_budget(body))
+            for uid, body in bodies.items()
+        }
+        return [budget for _, budget in self._parsed.values() if budget is not None]
+
+    async def _ready(self) -> bool:
+        """Whether all Jobs and all budgets have been seen once.
+
+        After a start a budget that has not been seen yet must not look like one that is gone, or everything it
+        suspended would be resumed.
+        """
+        if not self.store.listed:
+            return False
+        if not self._complete:
+            bodies = self._bodies()
+            for resource in RESOURCES:
+                try:
+                    async for item in self._client.list(resource.collection, metadata_only=True):
+                        metadata = item.get("metadata")
+                        if not isinstance(metadata, dict) or metadata.get("uid") not in bodies:
+                            return False
+                except KubeError as error:
+                    if error.status != 404:  # no such kind: no such budget
+                        _log.warning("enforcement waits for a list of %s: %s", resource.plural, error.reason)
+                        return False
+            self._complete = True
+        return True

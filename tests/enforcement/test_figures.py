@@ -1,0 +1,135 @@
+"""Final figures and workloads' annotations: what is asked, and what is written of the answer."""
+
+from __future__ import annotations
+
+import pytest
+from tests.enforcement.worlds import HOUR, NOW, a_budget, a_job, finished
+
+from carbonbudget_operator.api.query import RunAnswer
+from carbonbudget_operator.enforcement.figures import (
+    energy_text,
+    final_figures,
+    hopeless,
+    question,
+    to_tell,
+    workload_annotations,
+    workload_path,
+)
+
+ANSWER = RunAnswer(
+    id="uid-train",
+    pods=1,
+    energy_uj=2_808_000_000_000,
+    location_ug=312_000_000,
+    market_ug=12_000_000,
+    embodied_ug=5_000_000,
+    gpu_ms=4 * 7_560_000,
+    measured_percent=100,
+)
+DONE = a_job(status=finished(NOW, NOW - 7560))
+
+
+def test_a_finished_job_is_told_what_it_emitted_drew_and_took() -> None:
+    patch, note = final_figures(DONE, ANSWER, a_budget())
+    assert note.message == "train emitted 312g CO2e: 0.78 kWh, 2.1 h on 4 GPUs"
+    assert patch == {
+        "metadata": {
+            "annotations": {
+                "carbonbudget.dev/emissions": "312g",
+                "carbonbudget.dev/energy": "0.78 kWh",
+                "carbonbudget.dev/budget": "team-a/monthly",
+                "carbonbudget.dev/state": "Exceeded",
+                "carbonbudget.dev/final": "true",
+                "carbonbudget.dev/suspend-at": None,
+            }
+        }
+    }
+
+
+def test_a_market_based_budget_has_its_figure_told() -> None:
+    _, note = final_figures(DONE, ANSWER, a_budget(spec={"accounting": "MarketBased"}))
+    assert note.message.startswith("train emitted 12g CO2e: ")
+
+
+def test_without_a_budget_the_figure_is_the_locations_and_no_budget_is_named() -> None:
+    patch, note = final_figures(DONE, ANSWER, None)
+    assert note.message.startswith("train emitted 312g CO2e: ")
+    annotations = patch["metadata"]["annotations"]  # type: ignore[index] # a patch
+    assert (annotations["carbonbudget.dev/budget"], annotations["carbonbudget.dev/state"]) == (None, None)
+
+
+def test_what_is_modelled_is_said() -> None:
+    _, note = final_figures(DONE, ANSWER.model_copy(update={"measured_percent": 40, "gpu_ms": 0}), None)
+    assert note.message == "train emitted 312g CO2e: 0.78 kWh, 2.1 h (40 % measured, the rest modelled)"
+
+
+def test_a_run_that_was_suspended_in_between_has_gpu_hours_but_no_duration() -> None:
+    resumed = {"carbonbudget.dev/resumed-at": "2026-11-24T10:00:00Z"}
+    _, note = final_figures(a_job(status=finished(NOW, NOW - 60), annotations=resumed), ANSWER, None)
+    assert note.message == "train emitted 312g CO2e: 0.78 kWh, 8.4 GPU hours"
+
+
+def test_a_job_of_one_second_on_a_gpu_that_hardly_worked_divides_by_nothing() -> None:
+    _, note = final_figures(a_job(status=finished(NOW, NOW)), ANSWER.model_copy(update={"gpu_ms": 0}), None)
+    assert note.message == "train emitted 312g CO2e: 0.78 kWh"
+    _, note = final_figures(a_job(status=finished(NOW, NOW - 60)), ANSWER.model_copy(update={"gpu_ms": 1}), None)
+    assert note.message.endswith(", 60 s on 1 GPU")
+
+
+@pytest.mark.parametrize(
+    ("energy_uj", "text"),
+    [
+        (0, "0 J"),
+        (999_999, "0 J"),
+        (35_999_999, "35 J"),
+        (36_000_000, "0.01 Wh"),
+        (35_999_999_999, "9.99 Wh"),
+        (36_000_000_000, "0.01 kWh"),
+        (12_345_000_000_000_000, "3429.16 kWh"),
+    ],
+)
+def test_energy_reads_well_and_is_rounded_down(energy_uj: int, text: str) -> None:
+    assert energy_text(energy_uj) == text
+
+
+def test_the_question_is_by_uid_over_whole_hours_from_the_creation_on() -> None:
+    asked = question(DONE)
+    assert (asked.uid, asked.kind, asked.name, asked.namespace) == ("uid-train", "Job", "train", "team-a")
+    assert asked.start <= DONE.created
+    assert asked.end > DONE.finished
+    assert (asked.start % HOUR, asked.end % HOUR) == (0, 0)
+
+
+def test_those_that_run_and_those_that_were_told_are_not_told() -> None:
+    told = a_job("told", status=finished(NOW, NOW - 60), annotations={"carbonbudget.dev/final": "true"})
+    failed = a_job("failed", status=finished(NOW - 1, NOW - 60, kind="Failed"))
+    assert to_tell([a_job("running"), told, DONE, failed]) == [failed, DONE]
+
+
+def test_a_job_without_data_is_waited_for_an_hour() -> None:
+    assert not hopeless(DONE, NOW + HOUR - 1)
+    assert hopeless(DONE, NOW + HOUR)
+
+
+def test_a_workload_is_told_its_strictest_budget() -> None:
+    use = {"kind": "Deployment", "name": "web", "emissions": "2.2kg", "percent": 44}
+    calm = a_budget("calm", status={"state": "WithinBudget", "percentUsed": 99, "topWorkloads": [use]})
+    cluster = a_budget(
+        "all", "", status={"state": "Warning", "percentUsed": 85, "topWorkloads": [use | {"namespace": "team-a"}]}
+    )
+    assert workload_annotations([calm, cluster]) == {
+        ("team-a", "Deployment", "web"): {
+            "carbonbudget.dev/emissions": "2.2kg",
+            "carbonbudget.dev/budget": "all",
+            "carbonbudget.dev/state": "Warning",
+        }
+    }
+    assert workload_path(("team-a", "CronJob", "x")) == "/apis/batch/v1/namespaces/team-a/cronjobs/x"
+
+
+def test_kinds_that_we_may_not_write_and_budgets_without_a_state_are_left_out() -> None:
+    def top(kind: str) -> list[dict[str, object]]:
+        return [{"kind": kind, "name": "x", "emissions": "1g"}]
+
+    assert workload_annotations([a_budget(status={"topWorkloads": top("RayJob")})]) == {}
+    assert workload_annotations([a_budget(status={"state": None, "topWorkloads": top("Job")})]) == {}

@@ -1,0 +1,335 @@
+"""The loop against an API server and a server that are small HTTP servers."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from prometheus_client import CollectorRegistry
+from tests.enforcement.worlds import HOUR, NOW, Body, budget_body, finished, job_body, merged
+
+from carbonbudget_operator.enforcement.jobs import parse_job
+from carbonbudget_operator.enforcement.loop import EnforcementLoop
+from carbonbudget_operator.enforcement.metrics import EnforcementMetrics
+from carbonbudget_operator.kube.client import KubeClient
+from carbonbudget_operator.kube.credentials import Credentials
+from carbonbudget_operator.server_client import Server
+from carbonbudget_operator.settings import Enforcement
+
+JOBS = "/apis/batch/v1/namespaces/team-a/jobs/"
+
+
+@dataclass
+class World:
+    """What the two servers hold, and what they were told."""
+
+    jobs: dict[str, Body] = field(default_factory=dict)
+    budgets: list[Body] = field(default_factory=list)
+    data_through: int = NOW
+    pods: int = 1
+    up: bool = True
+    patches: list[tuple[str, Body]] = field(default_factory=list)
+    events: list[tuple[str, str]] = field(default_factory=list)
+    asked: list[int] = field(default_factory=list)
+
+    async def api(self, request: web.Request) -> web.Response:
+        """Jobs, budgets, Events, as an API server takes them."""
+        if request.method == "GET":
+            namespaced = request.path.endswith("/carbonbudgets")
+            kind = "CarbonBudget" if namespaced else "ClusterCarbonBudget"
+            return web.json_response({"items": [b for b in self.budgets if b["kind"] == kind], "metadata": {}})
+        body = await request.json()
+        if request.method == "POST":
+            self.events.append((body["reason"], body["message"]))
+            return web.json_response(body)
+        self.patches.append((request.path, body))
+        assert request.query["fieldManager"] == "carbonbudget"
+        if not request.path.startswith(JOBS):
+            return web.json_response({})
+        name = request.path.removeprefix(JOBS)
+        if name not in self.jobs:
+            return web.json_response({"message": "not found"}, status=404)
+        job = self.jobs[name]
+        asked, version = body["metadata"].pop("resourceVersion", None), job["metadata"]["resourceVersion"]
+        if asked not in (None, version):
+            return web.json_response({"message": "the object has been modified"}, status=409)
+        self.jobs[name] = merged(job, body) | {}
+        self.jobs[name]["metadata"]["resourceVersion"] = str(int(version) + 1)
+        return web.json_response(self.jobs[name])
+
+    async def runs(self, request: web.Request) -> web.Response:
+        """The server's figures of runs."""
+        if not self.up:
+            return web.json_response({"reason": "starting"}, status=503)
+        queries = (await request.json())["queries"]
+        self.asked.append(len(queries))
+        answers = [
+            {
+                "id": query["id"], "pods": self.pods, "energy_uj": 3_600_000_000_000, "location_ug": 400_000_000,
+                "market_ug": 0, "embodied_ug": 0, "gpu_ms": 0, "measured_percent": 100,
+            }
+            for query in queries
+        ]  # fmt: skip
+        return web.json_response({"data_through": self.data_through, "answers": answers})
+
+
+@dataclass
+class Told:
+    """Conflicts as the controller would keep them."""
+
+    sentences: dict[str, str] = field(default_factory=dict)
+
+    def report(self, budget_key: str, sentence: str) -> None:
+        self.sentences[budget_key] = sentence
+
+    def clear(self, budget_key: str) -> None:
+        self.sentences.pop(budget_key, None)
+
+
+@dataclass
+class Bench:
+    """The loop in its world; `step` shows it the objects as watches would, then lets it decide once."""
+
+    world: World
+    loop: EnforcementLoop
+    bodies: dict[str, Body]
+    told: Told
+    registry: CollectorRegistry
+    time: list[float]
+
+    def show(self) -> None:
+        self.loop.store.jobs = {body["metadata"]["uid"]: parse_job(body) for body in self.world.jobs.values()}
+        self.loop.store.listed = True
+        self.bodies.clear()
+        self.bodies.update({body["metadata"]["uid"]: json.loads(json.dumps(body)) for body in self.world.budgets})
+
+    async def step(self) -> list[tuple[str, Body]]:
+        self.show()
+        self.world.patches.clear()
+        await self.loop.step()
+        return list(self.world.patches)
+
+    async def annotate(self) -> list[tuple[str, Body]]:
+        self.show()
+        self.world.patches.clear()
+        await self.loop.annotate()
+        return list(self.world.patches)
+
+    def add(self, name: str = "train", **more: Any) -> None:
+        self.world.jobs[name] = job_body(name, **more)
+
+    def metric(self, name: str, **labels: str) -> float:
+        return self.registry.get_sample_value(f"carbonbudget_enforcement_{name}", labels) or 0.0
+
+
+@pytest.fixture
+async def bench() -> AsyncIterator[Bench]:
+    world, told, bodies, time = World(), Told(), dict[str, Body](), [float(NOW)]
+    api, server, registry = web.Application(), web.Application(), CollectorRegistry()
+    api.router.add_route("*", "/{path:.*}", world.api)
+    server.router.add_post("/v1/runs/query", world.runs)
+    async with TestServer(api) as api_server, TestServer(server) as rest:
+        client = KubeClient.connect(Credentials(str(api_server.make_url("")).rstrip("/"), lambda: ""))
+        asked = Server(str(rest.make_url("")), None, lambda: "")
+        asked._tls = lambda: False  # type: ignore[method-assign,assignment,return-value] # plain HTTP on loopback
+        loop = EnforcementLoop(
+            client, asked, lambda: bodies, asyncio.Event(), dict, told, Enforcement(resume_jitter_seconds=0),
+            frozenset({"kube-system"}), EnforcementMetrics(registry), 60, now=lambda: time[0],
+        )  # fmt: skip
+        yield Bench(world, loop, bodies, told, registry, time)
+        await client.close()
+
+
+def annotations(bench: Bench, name: str = "train") -> Body:
+    found: Body = bench.world.jobs[name]["metadata"]["annotations"]
+    return found
+
+
+async def test_a_job_is_announced_suspended_and_resumed_each_with_its_event(bench: Bench) -> None:
+    bench.add()
+    bench.world.budgets = [budget_body(suspend_from=NOW + 60)]
+    await bench.step()
+    assert annotations(bench)["carbonbudget.dev/suspend-at"].endswith("Z")
+    bench.time[0] = NOW + 60
+    await bench.step()
+    train = bench.world.jobs["train"]
+    assert train["spec"]["suspend"] is True
+    assert train["metadata"]["labels"]["carbonbudget.dev/suspended"] == "true"
+    assert annotations(bench) == {"carbonbudget.dev/suspended-by": "team-a/monthly"}
+    assert await bench.step() == []
+    assert bench.metric("suspended_jobs") == 1
+    bench.world.budgets = []
+    await bench.step()
+    train = bench.world.jobs["train"]
+    assert train["spec"]["suspend"] is False
+    assert train["metadata"]["labels"] == {"carbonbudget.dev/suspendable": "true"}
+    assert [reason for reason, _ in bench.world.events] == [
+        "SuspendAnnounced", "SuspendedByCarbonBudget", "ResumedByCarbonBudget",
+    ]  # fmt: skip
+    assert bench.metric("suspended_jobs") == 0
+    assert [bench.metric("actions_total", action=a) for a in ("announce", "suspend", "resume")] == [1, 1, 1]
+
+
+async def test_before_all_jobs_and_budgets_were_seen_nothing_is_resumed(bench: Bench) -> None:
+    marked = {"carbonbudget.dev/suspendable": "true", "carbonbudget.dev/suspended": "true"}
+    bench.add(labels=marked, suspend=True)
+    bench.world.budgets = [budget_body(suspend_from=NOW - 60)]
+    bench.show()
+    bench.loop.store.listed = False
+    await bench.loop.step()
+    bench.loop.store.listed = True
+    seen = dict(bench.bodies)
+    bench.bodies.clear()  # as right after a start
+    await bench.loop.step()
+    assert bench.world.patches == []
+    bench.bodies.update(seen)
+    await bench.loop.step()
+    assert bench.world.jobs["train"]["spec"]["suspend"] is True
+
+
+async def test_a_job_that_changed_meanwhile_is_left_to_the_next_decision(bench: Bench) -> None:
+    bench.add()
+    bench.world.budgets = [budget_body(suspend_from=NOW - 60)]
+    bench.show()
+    bench.world.jobs["train"]["metadata"]["resourceVersion"] = "8"  # the watch has not said so yet
+    await bench.loop.step()
+    assert bench.world.jobs["train"]["spec"]["suspend"] is False
+    assert bench.world.events == []
+    assert bench.metric("failures_total") == 0
+    await bench.step()
+    assert bench.world.jobs["train"]["spec"]["suspend"] is True
+
+
+async def test_a_job_that_is_gone_is_forgotten(bench: Bench) -> None:
+    bench.add()
+    bench.world.budgets = [budget_body(suspend_from=NOW - 60)]
+    bench.show()
+    bench.world.jobs.clear()
+    await bench.loop.step()
+    assert bench.loop.store.jobs == {}
+
+
+async def test_a_reverted_suspension_is_reported_not_fought_and_cleared_in_the_end(bench: Bench) -> None:
+    bench.add()
+    bench.world.budgets = [budget_body(suspend_from=NOW - 60)]
+    await bench.step()
+    train = bench.world.jobs["train"]
+    train["spec"]["suspend"] = False
+    train["metadata"]["managedFields"] = [{"manager": "argocd", "fieldsV1": {"f:spec": {"f:suspend": {}}}}]
+    for _ in range(3):
+        assert await bench.step() == []
+    assert bench.told.sentences == {
+        "team-a/monthly": "suspended Jobs were resumed and are left running: team-a/train by argocd"
+    }
+    bench.world.budgets = [budget_body()]
+    await bench.step()
+    assert bench.told.sentences == {}
+    assert "carbonbudget.dev/suspended" not in bench.world.jobs["train"]["metadata"]["labels"]
+
+
+async def test_a_finished_job_gets_its_figures_once_when_the_data_has_passed_its_end(bench: Bench) -> None:
+    bench.add(labels={}, status=finished(NOW - 30, NOW - HOUR))
+    bench.world.data_through = NOW - 31
+    assert await bench.annotate() == []
+    bench.world.data_through = NOW - 30
+    await bench.annotate()
+    assert annotations(bench) == {
+        "carbonbudget.dev/emissions": "400g",
+        "carbonbudget.dev/energy": "1.00 kWh",
+        "carbonbudget.dev/final": "true",
+    }
+    assert bench.world.events == [("CarbonEmitted", "train emitted 400g CO2e: 1.00 kWh, 1.0 h")]
+    bench.world.asked.clear()
+    assert await bench.annotate() == []
+    assert bench.world.asked == []  # nobody is asked in vain
+    assert bench.metric("final_figures_total", fate="annotated") == 1
+
+
+async def test_while_the_server_is_away_figures_wait(bench: Bench) -> None:
+    bench.add(labels={}, status=finished(NOW - 30, NOW - HOUR))
+    bench.world.up = False
+    assert await bench.annotate() == []
+    bench.world.up = True
+    assert len(await bench.annotate()) == 1
+
+
+async def test_a_job_without_data_gets_no_figure_and_is_asked_for_an_hour(bench: Bench) -> None:
+    bench.add(labels={}, status=finished(NOW - 30, NOW - HOUR))
+    bench.world.pods = 0
+    assert await bench.annotate() == []
+    bench.world.data_through = NOW + HOUR
+    assert await bench.annotate() == []
+    assert bench.metric("final_figures_total", fate="nodata") == 1
+    bench.world.asked.clear()
+    await bench.annotate()
+    assert bench.world.asked == []
+
+
+async def test_a_job_that_went_with_its_end_still_has_its_event_and_is_counted(bench: Bench) -> None:
+    """ttlSecondsAfterFinished: 0 deletes the object in the second in which it ends."""
+    done = parse_job(job_body(status=finished(NOW - 30, NOW - HOUR)))
+    bench.show()
+    bench.loop.store.jobs[done.uid] = done
+    bench.loop.store._gone(done.uid)
+    await bench.loop.annotate()
+    assert bench.world.patches == []
+    assert [reason for reason, _ in bench.world.events] == ["CarbonEmitted"]
+    assert bench.metric("final_figures_total", fate="event") == 1
+    await bench.loop.annotate()
+    assert len(bench.world.events) == 1
+    assert bench.metric("failures_total") == 0
+
+
+async def test_a_running_workload_is_told_of_a_change_of_state_at_most_every_ten_minutes(bench: Bench) -> None:
+    def standing(state: str, emissions: str) -> None:
+        use = {"kind": "Deployment", "name": "web", "emissions": emissions}
+        bench.world.budgets = [budget_body(status={"state": state, "topWorkloads": [use]})]
+
+    standing("WithinBudget", "1kg")
+    ((path, patch),) = await bench.annotate()
+    assert path == "/apis/apps/v1/namespaces/team-a/deployments/web"
+    assert patch["metadata"]["annotations"]["carbonbudget.dev/state"] == "WithinBudget"
+    standing("WithinBudget", "2kg")
+    bench.time[0] += HOUR
+    assert await bench.annotate() == []  # the figure alone is no reason
+    standing("Warning", "3kg")
+    assert len(await bench.annotate()) == 1
+    bench.time[0] += 599
+    standing("Exceeded", "4kg")
+    assert await bench.annotate() == []
+    bench.time[0] += 1
+    ((_, patch),) = await bench.annotate()
+    assert patch["metadata"]["annotations"] == {
+        "carbonbudget.dev/emissions": "4kg",
+        "carbonbudget.dev/budget": "team-a/monthly",
+        "carbonbudget.dev/state": "Exceeded",
+    }
+
+
+async def test_what_fell_out_of_the_status_does_not_go_stale(bench: Bench) -> None:
+    use = {"kind": "Deployment", "name": "web", "emissions": "1kg"}
+    bench.world.budgets = [budget_body(status={"topWorkloads": [use]})]
+    await bench.annotate()
+    bench.time[0] += HOUR
+    bench.world.budgets = [budget_body(status={"state": "WithinBudget"})]
+    ((_, patch),) = await bench.annotate()
+    assert patch["metadata"]["annotations"]["carbonbudget.dev/state"] == "WithinBudget"
+    bench.time[0] += HOUR
+    bench.world.budgets = []
+    ((_, patch),) = await bench.annotate()
+    assert set(patch["metadata"]["annotations"].values()) == {None}
+    assert await bench.annotate() == []
+
+
+async def test_a_running_job_that_says_it_already_is_not_written_again_after_a_restart(bench: Bench) -> None:
+    said = {"carbonbudget.dev/budget": "team-a/monthly", "carbonbudget.dev/state": "Exceeded"}
+    bench.add(annotations=said)
+    use = {"kind": "Job", "name": "train", "emissions": "1kg"}
+    bench.world.budgets = [budget_body(status={"topWorkloads": [use]})]
+    assert await bench.annotate() == []

@@ -8,6 +8,7 @@ import pytest
 from tests.ledger.reports import HOUR, a_report
 
 from carbonbudget_agent.report import NodeReport
+from carbonbudget_operator.ingest import boots as module
 from carbonbudget_operator.ingest.boots import Boots
 from carbonbudget_operator.ingest.refusal import Refusal
 
@@ -65,3 +66,11 @@ def test_memory_is_bounded_by_node() -> None:
     for index in range(1_000):
         boots.check(window(f"boot-{index}", index))
     assert len(boots._nodes["node-1"]) <= 5
+
+
+def test_nodes_that_are_long_gone_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_MAX_NODES", 10)
+    known = Boots()
+    for node in range(25):
+        known.check(a_report(node=f"n{node}"))
+    assert len(known._nodes) <= 10

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 from collections.abc import AsyncIterator
@@ -187,6 +188,59 @@ async def test_requests_that_no_database_integer_can_hold_are_refused(face: Face
     answer = await face.report(json.dumps(value).encode())
     assert (answer.status_code, "that cannot be" in answer.json()["reason"]) == (422, True)
     assert (await face.report(a_report())).status_code == 200
+
+
+@pytest.mark.parametrize("change", [{"cpu_us": 2**59}, {"memory_byte_seconds": 2**59}, {"gpu_ms": 2**59}])
+async def test_use_that_would_not_add_up_in_a_database_is_refused(face: Face, change: dict[str, int]) -> None:
+    """SQLite turns a sum beyond 64 bits into a float without a word."""
+    value = json.loads(encode_report(a_report()))
+    value["pods"][0] |= change
+    answer = await face.report(json.dumps(value).encode())
+    assert (answer.status_code, "that cannot be" in answer.json()["reason"]) == (422, True)
+
+
+async def test_a_pod_cannot_pass_for_what_nobody_bears(face: Face) -> None:
+    answer = await face.report(a_report(namespace="__idle__"))
+    assert (answer.status_code, "'__idle__'" in answer.json()["reason"]) == (422, True)
+
+
+@pytest.mark.parametrize(
+    ("path", "token", "status"),
+    [("/v1/reports", "", 401), ("/v1/reports", "junk", 401), ("/v1/reports", "user:eve@*", 403),
+     ("/v1/budgets/query", "", 401), ("/v1/budgets/query", "junk", 401)],
+)  # fmt: skip
+async def test_nobodys_body_is_read(face: Face, path: str, token: str, status: int) -> None:
+    """Two thousand connections of eight megabytes each would be the whole memory."""
+    read: list[int] = []
+
+    async def body() -> AsyncIterator[bytes]:
+        for part in range(3):
+            read.append(part)
+            yield b" " * 1000
+
+    answer = await face.client.post(path, content=body(), headers={"Authorization": f"Bearer {token}"})
+    assert (answer.status_code, read) == (status, [])
+
+
+async def test_one_node_sends_a_few_reports_at_once_and_no_more(face: Face) -> None:
+    held, all_in = asyncio.Event(), asyncio.Barrier(9)
+
+    async def slow() -> AsyncIterator[bytes]:
+        await all_in.wait()
+        await held.wait()
+        yield encode_report(a_report()).encode()
+
+    async def send() -> httpx.Response:
+        return await face.client.post("/v1/reports", content=slow(), headers={"Authorization": "Bearer node:node-1"})
+
+    waiting = [asyncio.ensure_future(send()) for _ in range(8)]
+    await all_in.wait()
+    refused = await face.report(a_report())
+    assert (refused.status_code, refused.headers["Retry-After"]) == (503, "2")
+    assert (await face.report(a_report(node="node-2"), "node:node-2")).status_code == 200
+    held.set()
+    assert {answer.status_code for answer in await asyncio.gather(*waiting)} == {200}
+    assert (await face.report(a_report())).json() == {"result": "duplicate"}
 
 
 async def test_a_tenants_question_makes_no_cut(face: Face) -> None:

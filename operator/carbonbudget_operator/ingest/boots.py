@@ -13,6 +13,7 @@ from carbonbudget_operator.ingest.refusal import Refusal
 
 _OVERLAP_SECONDS = 120  # a boot's last window may be sent as the next one's first begins
 _MAX_BOOTS = 4
+_MAX_NODES = 50_000  # an autoscaler makes new ones for ever: those that came first are forgotten
 
 
 @dataclass(slots=True)
@@ -29,7 +30,12 @@ class Boots:
 
     def check(self, report: NodeReport) -> None:
         """Raise Refusal 409 for a boot that goes on after a newer one began."""
-        boots = self._nodes.setdefault(report.node, {})
+        boots = self._nodes.get(report.node)
+        if boots is None:
+            if len(self._nodes) >= _MAX_NODES:
+                for name in list(self._nodes)[: _MAX_NODES // 2]:
+                    del self._nodes[name]
+            boots = self._nodes[report.node] = {}
         at = report.window_start
         mine = boots.get(report.boot_id)
         first = at if mine is None else min(mine.first, at)

@@ -11,7 +11,10 @@ from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.ledger.book import Arrival
 
 _FUTURE_SECONDS = 30
-_MAX_STORED = 2**62  # a database's integer, with room to add
+# Beyond any pod there is; a thousand windows of them in an hour still fit a database's integer.
+_MAX_CORES = 100_000
+_MAX_MEMORY_BYTES = 2**46
+_MAX_GPUS = 10_000
 
 
 def parse(text: bytes) -> Arrival:
@@ -48,11 +51,23 @@ def check_power(report: NodeReport, max_node_watts: int) -> None:
         if domain.duration_ms > 2 * span_ms:
             raise Refusal(422, "impossible", f"domain {domain.name!r} covers {domain.duration_ms} ms of {span_ms} ms")
         total_uj += domain.measured_uj
-    for pod in report.pods:
-        integrals = (pod.requests.cpu_millicores, pod.requests.memory_bytes // 1000, pod.requests.gpus)
-        if pod.duration_ms > 2 * span_ms or any(value * pod.duration_ms > _MAX_STORED for value in integrals):
-            raise Refusal(422, "impossible", f"pod {pod.uid!r} has a duration or requests that cannot be")
+    _check_pods(report, 2 * span_ms)
     longest_ms = max((domain.duration_ms for domain in report.domains), default=0)
     if total_uj > max_node_watts * 1000 * longest_ms:  # W x ms x 1000 = uJ
         watts = total_uj // (1000 * longest_ms) if longest_ms else "infinitely many"
         raise Refusal(422, "impossible", f"{watts} W is above the limit of {max_node_watts} W for a node")
+
+
+def _check_pods(report: NodeReport, longest_ms: int) -> None:
+    """What a pod reserved and used, by the longest time that it can have been there."""
+    cpu_us, byte_seconds = _MAX_CORES * longest_ms * 1000, _MAX_MEMORY_BYTES * longest_ms // 1000
+    for pod in report.pods:
+        requests = pod.requests
+        if (
+            pod.duration_ms > longest_ms or pod.cpu_us > cpu_us or pod.memory_byte_seconds > byte_seconds
+            or pod.gpu_ms > _MAX_GPUS * longest_ms or requests.cpu_millicores > 1000 * _MAX_CORES
+            or requests.memory_bytes > _MAX_MEMORY_BYTES or requests.gpus > _MAX_GPUS
+        ):  # fmt: skip
+            raise Refusal(422, "impossible", f"pod {pod.uid!r} has a duration, use or requests that cannot be")
+        if pod.namespace.startswith("__"):  # what nobody bears is named so
+            raise Refusal(422, "impossible", f"pod {pod.uid!r} has a namespace that cannot be: {pod.namespace!r}")

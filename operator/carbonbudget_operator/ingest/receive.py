@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
-from prometheus_client import CollectorRegistry, Counter
+import prometheus_client as prometheus
 
 from carbonbudget_agent.report import NodeReport
 from carbonbudget_operator.ingest import checks
@@ -20,6 +22,7 @@ from carbonbudget_operator.ledger.writer import LedgerBusy, Writer
 
 _log = logging.getLogger(__name__)
 _TELL_AGAIN_SECONDS = 3600.0
+_AT_ONCE = 8  # an agent sends one after the other; a few more after time-outs
 
 
 class Receiver:
@@ -33,7 +36,7 @@ class Receiver:
         agent_account: str,
         max_report_bytes: int,
         max_node_watts: int,
-        registry: CollectorRegistry,
+        registry: prometheus.CollectorRegistry,
         now: Callable[[], float] = time.time,
         pod_days: int = 35,
         on_stored: Callable[[NodeReport], None] = lambda report: None,
@@ -42,33 +45,57 @@ class Receiver:
         self._cluster, self._agent_account = cluster, agent_account
         self._max_report_bytes, self._max_node_watts = max_report_bytes, max_node_watts
         self._pod_days, self._on_stored = pod_days, on_stored
-        self._accepted = Counter("carbonbudget_ingest_reports", "Reports taken, by fate.", ("fate",), registry=registry)
-        self._refused = Counter(
+        self._accepted = prometheus.Counter(
+            "carbonbudget_ingest_reports", "Reports taken, by fate.", ("fate",), registry=registry
+        )
+        self._refused = prometheus.Counter(
             "carbonbudget_ingest_refused", "Reports refused, by reason.", ("reason",), registry=registry
         )
         self._boots = Boots()
+        self._sending: Counter[str] = Counter()
         self._told: dict[tuple[str, str], float] = {}
 
-    async def receive(self, token: str, encoding: str, body: bytes) -> str:
-        """Take one report: "stored" or "duplicate", after the commit.
+    @asynccontextmanager
+    async def admit(self, token: str) -> AsyncIterator[Caller]:
+        """Let an agent in, before its body is read: memory is not for anybody. Refusals inside are counted and told.
 
         Raises:
-            Refusal: with status, class and one line; nothing was stored.
+            Refusal: 401 for nobody, 403 for another account, 503 if it sends too many at once or cannot be known.
         """
         sender = "unknown"
         try:
             caller = await self._caller(token)
             sender = caller.node or caller.user
-            arrival = checks.parse(unpack(body, encoding, self._max_report_bytes))
-            report = arrival.report
-            self._check_sender(caller, report)
-            checks.check(report, self._cluster, self._max_node_watts, int(self._now()), self._pod_days)
-            self._boots.check(report)
-            fate = await self._book(arrival)
+            if caller.user != self._agent_account:
+                raise Refusal(403, "account", f"{caller.user} is not the agents' account {self._agent_account}")
+            if self._sending[sender] >= _AT_ONCE:
+                raise Refusal(503, "busy", f"{sender} sends more than {_AT_ONCE} reports at once", 2)
+            self._sending[sender] += 1
+            try:
+                yield caller
+            finally:
+                self._sending[sender] -= 1
+                if not self._sending[sender]:
+                    del self._sending[sender]
         except Refusal as refusal:
             self._refused.labels(refusal.kind).inc()
             self._tell(sender, refusal)
             raise
+
+    async def receive(self, caller: Caller, encoding: str, body: bytes) -> str:
+        """Take one report: "stored" or "duplicate", after the commit.
+
+        Raises:
+            Refusal: with status, class and one line; nothing was stored.
+        """
+        arrival = checks.parse(unpack(body, encoding, self._max_report_bytes))
+        report = arrival.report
+        if caller.node != report.node:
+            bound = f"bound to node {caller.node!r}" if caller.node else "bound to no node"
+            raise Refusal(403, "node", f"the token is {bound}, the report is of node {report.node!r}")
+        checks.check(report, self._cluster, self._max_node_watts, int(self._now()), self._pod_days)
+        self._boots.check(report)
+        fate = await self._book(arrival)
         self._accepted.labels(fate).inc()
         if fate == Booked.STORED.value:
             self._on_stored(report)
@@ -84,13 +111,6 @@ class Receiver:
         except Unavailable as error:
             raise Refusal(503, "api_server", str(error), 5) from None
 
-    def _check_sender(self, caller: Caller, report: NodeReport) -> None:
-        if caller.user != self._agent_account:
-            raise Refusal(403, "account", f"{caller.user} is not the agents' account {self._agent_account}")
-        if caller.node != report.node:
-            bound = f"bound to node {caller.node!r}" if caller.node else "bound to no node"
-            raise Refusal(403, "node", f"the token is {bound}, the report is of node {report.node!r}")
-
     async def _book(self, arrival: Arrival) -> str:
         report = arrival.report
         try:
@@ -101,6 +121,8 @@ class Receiver:
             raise Refusal(503, "ledger", str(error), 10) from None
         if fate is Booked.SEALED:
             raise Refusal(422, "sealed", "the window's hour is sealed: it takes no more reports")
+        if fate is Booked.TOO_MANY:
+            raise Refusal(422, "impossible", "the node's hour holds more windows than an hour can have")
         if fate is Booked.CONFLICT:
             raise Refusal(
                 409,

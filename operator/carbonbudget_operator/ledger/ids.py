@@ -144,9 +144,7 @@ class Ids:
         }
 
     @staticmethod
-    def _find_pods(
-        connection: sa.Connection, keys: Collection[tuple[int, str, int]]
-    ) -> dict[tuple[int, str, int], int]:
+    def _find_pods(connection: sa.Connection, keys: Iterable[_Pod]) -> dict[_Pod, int]:
         """By node, uid and label set."""
         wanted = sorted(keys)
         if connection.dialect.name == "postgresql":

@@ -55,9 +55,10 @@ def make_app(
         return JSONResponse({"reason": f"{where}: {first['msg']}"}, 400)
 
     async def reports(request: Request) -> JSONResponse:
-        body = await _body(request, max_body_bytes)
-        encoding = request.headers.get("Content-Encoding", "").lower()
-        fate = await receiver.receive(_token(request), encoding, body)
+        async with receiver.admit(_token(request)) as caller:
+            body = await _body(request, max_body_bytes)
+            encoding = request.headers.get("Content-Encoding", "").lower()
+            fate = await receiver.receive(caller, encoding, body)
         return JSONResponse({"result": fate})
 
     # A plain route: what FastAPI does for a handler's arguments is a tenth of what a report costs.
@@ -65,8 +66,8 @@ def make_app(
 
     @app.post("/v1/budgets/query")
     async def budgets(request: Request) -> JSONResponse:
-        body = await _body(request, max_body_bytes)
         caller = await _caller(access, request)
+        body = await _body(request, max_body_bytes)
         try:
             asked = BudgetQueries.model_validate_json(body)
         except ValueError as error:

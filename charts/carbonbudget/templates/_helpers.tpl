@@ -84,6 +84,10 @@ controller:
   namespace: {{ .Release.Namespace }}
   agent_namespace: {{ .Values.agent.namespace }}
   certificates: {{ eq .Values.certificates.mode "Runtime" }}
+enforcement:
+  mode: {{ .Values.enforcement.mode }}
+  annotate: {{ .Values.enforcement.annotate }}
+  resume_jitter_seconds: {{ int .Values.enforcement.resumeJitterSeconds }}
 admission:
   listen: 0.0.0.0:9443
   tls_cert: /etc/carbonbudget/tls/tls.crt

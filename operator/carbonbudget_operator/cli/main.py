@@ -17,6 +17,7 @@ from carbonbudget_operator.cli.allocate import allocate
 from carbonbudget_operator.cli.controller import controller
 from carbonbudget_operator.cli.estimate import estimate
 from carbonbudget_operator.cli.factors import factors
+from carbonbudget_operator.cli.release import release
 from carbonbudget_operator.cli.server import serve
 from carbonbudget_operator.settings import SettingsError
 
@@ -31,6 +32,7 @@ app.command("admission")(admission)
 app.command("allocate")(allocate)
 app.command("factors")(factors)
 app.command("estimate")(estimate)
+app.command("release")(release)
 app.add_typer(report.app, name="report")
 app.add_typer(ledger.app, name="ledger")
 

@@ -1,0 +1,70 @@
+"""`carbonbudget release`."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Annotated
+
+import typer
+
+from carbonbudget_operator.cli.options import fail
+
+
+def release(
+    everything: Annotated[bool, typer.Option("--all", help="All budgets of the cluster.")] = False,
+    namespace: Annotated[str, typer.Option("--namespace", "-n", help="The budgets of one namespace.")] = "",
+    budget: Annotated[str, typer.Option("--budget", help="One CarbonBudget of that namespace.")] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
+    stop_controller: Annotated[
+        str,
+        typer.Option(
+            "--stop-controller",
+            metavar="NAMESPACE/NAME",
+            help="Scale this Deployment to 0 first: a running controller blocks again in its next window.",
+        ),
+    ] = "",
+    timeout: Annotated[int, typer.Option("--timeout", min=1, max=3600, help="Give up after so many seconds.")] = 60,
+) -> None:
+    """Resume suspended Jobs and lift blocks, now.
+
+    Exit code 1 if something could not be released or the time was up.
+    """
+    if everything == bool(namespace):
+        fail("write either --all, or --namespace NAME", code=2)
+    if budget and not namespace:
+        fail("--budget needs --namespace", code=2)
+    controller_namespace, _, controller_name = stop_controller.partition("/")
+    if stop_controller and not (controller_namespace and controller_name):
+        fail(f"--stop-controller must be NAMESPACE/NAME, not {stop_controller!r}", code=2)
+
+    from carbonbudget_operator.enforcement.release import Release, Scope
+    from carbonbudget_operator.kube.client import KubeClient, KubeError
+
+    async def run() -> Release:
+        client = KubeClient.from_environment()
+        done = Release(client, dry_run, print)
+        try:
+            async with asyncio.timeout(timeout):
+                if stop_controller:
+                    await done.stop_controller(controller_namespace, controller_name)
+                await done.run(Scope(namespace, budget), int(time.time()))
+        finally:
+            await client.close()
+        return done
+
+    try:
+        made = asyncio.run(run())
+    except TimeoutError:
+        fail(f"not all was released within {timeout} s: run it again, or give it a longer --timeout")
+    except KubeError as error:
+        fail(error.reason)
+    if made.failed:
+        fail(f"{made.failed} could not be released")
+    if not made.done:
+        print("nothing to release")
+    elif not stop_controller and not dry_run:
+        print(
+            "a running controller judges again in its next window: raise the limit, take the threshold away, or label "
+            "the namespace carbonbudget.dev/enforcement=off"
+        )

@@ -1,0 +1,160 @@
+"""Takes back all that budgets do to a cluster: blocks, suspensions, announcements. For `carbonbudget release`.
+
+Budgets first: a webhook that still knows of a block could refuse the resumption of a Job.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
+
+from carbonbudget_operator.api.names import (
+    BLOCKING_LABEL,
+    BUDGET,
+    CLUSTER_BUDGET,
+    SUSPEND_AT_ANNOTATION,
+    SUSPENDABLE_LABEL,
+    SUSPENDED_BY_ANNOTATION,
+    SUSPENDED_LABEL,
+    Resource,
+)
+from carbonbudget_operator.enforcement.act import job_path
+from carbonbudget_operator.enforcement.decide import Action, Resume, Unmark, Withdraw
+from carbonbudget_operator.enforcement.jobs import FIELD_MANAGER, Job, parse_job
+from carbonbudget_operator.enforcement.patches import patch_of
+from carbonbudget_operator.kube.client import MERGE_PATCH, JsonObject, KubeClient, KubeError
+
+_ATTEMPTS: Final = 4
+_PAUSE_S: Final = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What is released: all (`namespace` is empty), a namespace, or one budget of it and the Jobs it suspended."""
+
+    namespace: str = ""
+    budget: str = ""
+
+
+class Release:
+    """`say` is told of each thing that is done, or with `dry_run` would be; nothing is written then."""
+
+    def __init__(self, client: KubeClient, dry_run: bool, say: Callable[[str], None]) -> None:
+        self._client, self._dry_run, self._say = client, dry_run, say
+        self.done = 0
+        self.failed = 0
+
+    async def stop_controller(self, namespace: str, name: str) -> None:
+        """Scale the controller's Deployment to 0 and wait until its pods are gone: it would block again."""
+        path = f"/apis/apps/v1/namespaces/{namespace}/deployments/{name}/scale"
+        if self._dry_run:
+            self._tell(f"Deployment {namespace}/{name}", "scaled to 0")
+            return
+        try:
+            scale = await self._client.request("PATCH", path, {"spec": {"replicas": 0}}, content_type=MERGE_PATCH)
+        except KubeError as error:
+            if error.status != 404:
+                self._fail(f"Deployment {namespace}/{name}", error)
+            return
+        self._tell(f"Deployment {namespace}/{name}", "scaled to 0")
+        selector = str(_dict(scale, "status").get("selector", ""))
+        while selector:
+            pods = self._client.list(f"/api/v1/namespaces/{namespace}/pods", {"labelSelector": selector})
+            try:
+                if not [pod async for pod in pods]:
+                    return
+            except KubeError as error:
+                self._fail(f"pods of {namespace}/{name}", error)
+                return
+            await asyncio.sleep(_PAUSE_S)
+
+    async def run(self, scope: Scope, now: int) -> None:
+        """Release what is in scope. What cannot be written is counted in `failed`; the rest goes on."""
+        for resource in (BUDGET, CLUSTER_BUDGET):
+            if resource.namespaced or not scope.namespace:
+                async for body in self._list(resource.collection if not scope.namespace else _within(resource, scope)):
+                    await self._budget(resource, body, scope)
+        jobs = "/apis/batch/v1/jobs" if not scope.namespace else f"/apis/batch/v1/namespaces/{scope.namespace}/jobs"
+        async for body in self._list(jobs, {"labelSelector": f"{SUSPENDED_LABEL}=true"}):
+            job = parse_job(body)
+            by = job.annotations.get(SUSPENDED_BY_ANNOTATION, "")
+            if scope.budget and by != f"{scope.namespace}/{scope.budget}":
+                continue
+            resumes = job.suspended and not job.managed
+            await self._job(Resume(job) if resumes else Unmark(job), "resumed" if resumes else "no longer marked", now)
+        if scope.budget:
+            return  # an announcement does not say whose it is; the controller takes it back
+        async for body in self._list(jobs, {"labelSelector": f"{SUSPENDABLE_LABEL}=true,{SUSPENDED_LABEL}!=true"}):
+            job = parse_job(body)
+            if SUSPEND_AT_ANNOTATION in job.annotations:
+                await self._job(Withdraw(job), "will not be suspended", now)
+
+    async def _budget(self, resource: Resource, body: JsonObject, scope: Scope) -> None:
+        metadata = _dict(body, "metadata")
+        namespace, name = str(metadata.get("namespace", "")), str(metadata.get("name"))
+        if scope.budget and name != scope.budget:
+            return
+        path = resource.path(namespace, name)
+        writes: list[Callable[[], Awaitable[object]]] = []
+        if _dict(body, "status").get("enforcement"):
+            writes.append(lambda: self._patch(path + "/status", {"status": {"enforcement": None}}))
+        if BLOCKING_LABEL in _dict(metadata, "labels"):
+            writes.append(lambda: self._patch(path, {"metadata": {"labels": {BLOCKING_LABEL: None}}}))
+        if writes:
+            shown = f"{namespace}/{name}" if namespace else name
+            await self._do(f"{resource.kind} {shown}", "no longer blocks or suspends", writes)
+
+    async def _job(self, action: Action, what: str, now: int) -> None:
+        job: Job = action.job
+        patch, _ = patch_of(action, now)
+        metadata = patch["metadata"]
+        assert isinstance(metadata, dict)
+        body = patch | {"metadata": metadata | {"uid": job.uid}}
+        await self._do(
+            f"Job {job.namespace}/{job.name}", what, [lambda: self._patch(job_path(job.namespace, job.name), body)]
+        )
+
+    async def _do(self, which: str, what: str, writes: list[Callable[[], Awaitable[object]]]) -> None:
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                for write in writes if not self._dry_run else ():
+                    await write()
+                self._tell(which, what)
+                return
+            except KubeError as error:
+                if error.status == 404:  # gone, and with it what it did
+                    return
+                if attempt == _ATTEMPTS:
+                    self._fail(which, error)
+                else:  # also 403: a webhook follows a budget's status within a second
+                    await asyncio.sleep(_PAUSE_S * attempt)
+
+    async def _patch(self, path: str, body: dict[str, object]) -> None:
+        await self._client.request("PATCH", path, body, {"fieldManager": FIELD_MANAGER}, MERGE_PATCH)
+
+    async def _list(self, path: str, params: dict[str, str] | None = None) -> AsyncIterator[JsonObject]:
+        try:
+            async for item in self._client.list(path, params):
+                yield item
+        except KubeError as error:
+            if error.status != 404:  # no such kind here: nothing to release
+                self._fail(path, error)
+
+    def _tell(self, which: str, what: str) -> None:
+        self.done += 1
+        self._say(f"{which}: {what}{' (dry run)' if self._dry_run else ''}")
+
+    def _fail(self, which: str, error: KubeError) -> None:
+        self.failed += 1
+        self._say(f"{which}: not released: {error.reason}")
+
+
+def _within(resource: Resource, scope: Scope) -> str:
+    return resource.path(scope.namespace, "").rstrip("/")
+
+
+def _dict(value: JsonObject, key: str) -> JsonObject:
+    found = value.get(key)
+    return found if isinstance(found, dict) else {}

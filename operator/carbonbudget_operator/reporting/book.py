@@ -30,7 +30,7 @@ from carbonbudget_operator.settings import Settings
 
 _CACHED_ROWS = 300_000  # some 700 bytes each
 SEALED_NODE = "__sealed__"
-_RULES = 1  # raised whenever the same facts and settings would give other rows
+_RULES = 2  # raised whenever the same facts and settings would give other rows
 
 
 class Book:
@@ -40,7 +40,8 @@ class Book:
         self.engine, self.cluster = engine, settings.cluster
         self.places = Places(settings.carbon)
         self._intensity, self._basis = settings.carbon.intensity, settings.carbon.basis
-        self._valuer = Valuer(self.places, settings.allocation.policy())
+        self.policy = settings.allocation.policy()
+        self.valuer = Valuer(self.places, self.policy)
         self.derived = Derived(engine, _description(settings))
         self._cache: dict[Key, tuple[str, Unit]] = {}
         self._cached_rows = 0
@@ -78,7 +79,7 @@ class Book:
         if sealed:
             return self.derived.load(connection, HOURS, hour, sealed[hour])
         slices = read_hour(connection, self.cluster, hour)
-        return Unit(HOURS, hour, self._valuer.value(slices, hours=self.grid(connection, hour)), _reported(slices))
+        return Unit(HOURS, hour, self.valuer.value(slices, hours=self.grid(connection, hour)), _reported(slices))
 
     def grid(self, connection: sa.Connection, hour: int) -> Hours | None:
         """What hourly sources say of an hour, and of those before it that may stand in; None without sources."""
@@ -102,14 +103,17 @@ class Book:
                         rows = [replace(row, node=SEALED_NODE) for row in self.make(connection, hour).rows]
                     else:
                         slices = read_hour(connection, self.cluster, hour)
-                        rows = self._valuer.value(slices, True, self.grid(connection, hour))
+                        rows = self.valuer.value(slices, True, self.grid(connection, hour))
                     yield from within(rows, start, end)
                 return
             units = self.units(connection, start, end)
             whole = [
                 key for key, (_, kept) in units.items() if kept and key[1] >= start and unit_end(key[1], key[0]) <= end
             ]
-            yield from self.derived.total(connection, whole, start, end)
+            try:
+                yield from self.derived.total(connection, whole, start, end)
+            except OverflowError:  # more than 2.5 GWh in one group: added up here, where numbers have no end
+                whole = []
             for key in units.keys() - set(whole):
                 yield from within(self.unit(connection, key, *units[key]).rows, start, end)
 

@@ -6,11 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import sqlalchemy as sa
 
-from carbonbudget_operator.api.query import BudgetAnswer, BudgetQuery
-from carbonbudget_operator.ledger.expected import Expectation, expectations, expected_ms
+from carbonbudget_operator.api.query import BudgetAnswer, BudgetQuery, Parts, WorkloadUse
+from carbonbudget_operator.ledger.expected import expectations, expected_ms
 from carbonbudget_operator.ledger.read import data_through, node_spans
+from carbonbudget_operator.ledger.runs import first_fact
 from carbonbudget_operator.ledger.store import snapshot
 from carbonbudget_operator.ledger.valued import (
+    COLUMNS,
     EMBODIED_UG,
     ENERGY_UJ,
     LOCATION_UG,
@@ -20,94 +22,162 @@ from carbonbudget_operator.ledger.valued import (
     ValuedRow,
 )
 from carbonbudget_operator.reporting.book import Book, by_namespace
+from carbonbudget_operator.reporting.merged import Merged, Merges, Selection
 from carbonbudget_operator.reporting.numbers import grams, kilowatt_hours
+from carbonbudget_operator.reporting.plans import Planned, Plans
 from carbonbudget_operator.reporting.units import Key
-from carbonbudget_operator.reporting.valued import within
 
+_HOUR = 3600
 _LONGEST_WINDOW_SECONDS = 60
 _COMPONENTS = {"Dynamic": 0, "Idle": 1, "Overhead": 2}
+
+
+class Columns:
+    """Which figures of a row a budget counts: micrograms by component, and microjoules."""
+
+    def __init__(self, query: BudgetQuery) -> None:
+        emissions = LOCATION_UG if query.accounting == "LocationBased" else MARKET_UG
+        parts = sorted({_COMPONENTS[name] for name in query.include if name in _COMPONENTS})  # each once
+        self.parts = {part: emissions.start + part for part in parts}
+        self.embodied = "Embodied" in query.include
+        self.used = (*self.parts.values(), *((EMBODIED_UG,) if self.embodied else ()))
+        self.energy = tuple(ENERGY_UJ.start + part for part in parts)
+
+    def used_ug(self, figures: Sequence[int]) -> int:
+        """Of a row, or of a sum of them."""
+        return sum(figures[column] for column in self.used)
+
+    def energy_uj(self, figures: Sequence[int]) -> int:
+        """The energy of the same components; what is embodied has none."""
+        return sum(figures[column] for column in self.energy)
+
+    def split(self, figures: Sequence[int]) -> Parts:
+        """By component; together they are `used_ug`."""
+        dynamic, idle, overhead = (figures[self.parts[part]] if part in self.parts else 0 for part in range(3))
+        embodied = figures[EMBODIED_UG] if self.embodied else 0
+        return Parts(dynamic_ug=dynamic, idle_ug=idle, overhead_ug=overhead, embodied_ug=embodied)
 
 
 class Queries:
     """Answers from the valued book."""
 
     def __init__(self, book: Book) -> None:
-        self._book = book
+        self.book = book
+        self._merges = Merges()
 
     def rows(self, start: int, end: int, by_node: bool = False) -> Iterator[ValuedRow]:
         """All valued rows of [start, end)."""
-        return self._book.rows(start, end, by_node)
+        return self.book.rows(start, end, by_node)
 
     def data_through(self) -> int:
         """The second up to which every node that reports has reported; 0 without a report."""
-        with snapshot(self._book.engine) as connection:
-            return data_through(node_spans(connection, self._book.cluster))
+        with snapshot(self.book.engine) as connection:
+            return data_through(node_spans(connection, self.book.cluster))
 
     def budgets(self, queries: Sequence[BudgetQuery]) -> list[BudgetAnswer]:
         """Each budget's answer, in order. One pass over the units serves all of them."""
-        with snapshot(self._book.engine) as connection:
-            through = data_through(node_spans(connection, self._book.cluster))
-            pass_ = _Pass(self._book, connection, through)
-            expected = expectations(connection, self._book.cluster)
-            return [self._answer(query, pass_, expected, through) for query in queries]
+        if not queries:
+            return []
+        with snapshot(self.book.engine) as connection:
+            pass_ = _Pass(self.book, self._merges, connection, queries)
+            answers = [_answer(query, pass_) for query in queries]
+        self._merges.trim()
+        return answers
 
-    @staticmethod
-    def _answer(query: BudgetQuery, pass_: _Pass, expected: list[Expectation], through: int) -> BudgetAnswer:
-        emissions = LOCATION_UG if query.accounting == "LocationBased" else MARKET_UG
-        parts = sorted(_COMPONENTS[name] for name in set(query.include) if name in _COMPONENTS)  # each once
-        columns = [emissions.start + part for part in parts] + [EMBODIED_UG] * ("Embodied" in query.include)
-        energies = [ENERGY_UJ.start + part for part in parts]
-        namespaces = sorted(set(query.namespaces))
-        used_ug = energy_uj = metered_uj = all_uj = reported_ms = 0
-        factors: set[str] = set()
-        end = min(query.end, max(through, query.start))
-        for unit, rows in pass_.units(query.start, query.end):
-            for namespace in namespaces:
-                for row in within(rows.get(namespace, ()), query.start, query.end):
-                    if query.selector is not None and not query.selector.matches(row.labels):
-                        continue
-                    figures = row.figures
-                    used_ug += sum(figures[column] for column in columns)
-                    energy_uj += sum(figures[column] for column in energies)
-                    metered_uj += figures[METERED_UJ]
-                    all_uj += sum(figures[ENERGY_UJ])
-                    factors |= row.factors
-            for slice_start, slice_end, ms in unit.reported:
-                # Of a slice that is still open all that was reported lies before `through`.
-                overlap = min(slice_end, query.end) - max(slice_start, query.start)
-                if overlap > 0:
-                    reported_ms += ms * overlap // (slice_end - slice_start)
-        # A window counts where it starts, and none starts between a period's odd start and the next full
-        # minute for certain: that stretch is nobody's gap.
-        start = -(-query.start // _LONGEST_WINDOW_SECONDS) * _LONGEST_WINDOW_SECONDS
-        wanted_ms = expected_ms(expected, start, end)
-        return BudgetAnswer(
-            id=query.id,
-            used_ug=used_ug,
-            used_g=grams(used_ug),
-            energy_uj=energy_uj,
-            energy_kwh=kilowatt_hours(energy_uj),
-            coverage_percent=min(100, reported_ms * 100 // wanted_ms) if wanted_ms else 100,
-            measured_percent=metered_uj * 100 // all_uj if all_uj else 0,
-            factors=sorted(factors),
-        )
+
+def _answer(query: BudgetQuery, pass_: _Pass) -> BudgetAnswer:
+    columns = Columns(query)
+    total, settled = [0] * COLUMNS, [0] * COLUMNS
+    factors: set[str] = set()
+    workloads: dict[tuple[str, str], list[int]] = {}
+    for selection, is_settled in pass_.selections(query):
+        sums = (total, settled) if is_settled else (total,)
+        for figures in sums:
+            for column, figure in enumerate(selection.figures):
+                figures[column] += figure
+        factors |= selection.factors
+        if query.workloads:
+            for row in selection.rows:
+                use = workloads.setdefault((row.namespace, row.workload), [0, 0])
+                use[0] += columns.used_ug(row.figures)
+                use[1] += columns.energy_uj(row.figures)
+    used_ug, energy_uj, all_uj = columns.used_ug(total), columns.energy_uj(total), sum(total[ENERGY_UJ])
+    most = sorted(workloads.items(), key=lambda item: (-item[1][0], item[0]))[: query.workloads]
+    return BudgetAnswer(
+        id=query.id,
+        used_ug=used_ug,
+        used_g=grams(used_ug),
+        energy_uj=energy_uj,
+        energy_kwh=kilowatt_hours(energy_uj),
+        coverage_percent=pass_.coverage_percent(query.start, query.end),
+        measured_percent=total[METERED_UJ] * 100 // all_uj if all_uj else 0,
+        data_from=pass_.data_from(query.start, query.end),
+        parts=columns.split(total),
+        settled_ug=columns.used_ug(settled),
+        settled_energy_uj=columns.energy_uj(settled),
+        workloads=[
+            WorkloadUse(namespace=namespace, workload=workload, used_ug=use[0], energy_uj=use[1])
+            for (namespace, workload), use in most
+        ],
+        factors=sorted(factors),
+    )
 
 
 class _Pass:
-    """One evaluation: each span is planned once, each unit's rows are sorted by namespace once."""
+    """One evaluation in one snapshot: whatever does not differ between budgets is found once."""
 
-    def __init__(self, book: Book, connection: sa.Connection, through: int) -> None:
-        self._book, self._connection, self._through = book, connection, through
-        self._plans: dict[tuple[int, int], dict[Key, tuple[str, bool]]] = {}
-        self._rows: dict[Key, tuple[Unit, Mapping[str, list[ValuedRow]]]] = {}
+    def __init__(self, book: Book, merges: Merges, connection: sa.Connection, queries: Sequence[BudgetQuery]) -> None:
+        self._book, self._merges, self._connection = book, merges, connection
+        self._spans = node_spans(connection, book.cluster)
+        self._through = data_through(self._spans)
+        self._expected = expectations(connection, book.cluster)
+        first, last = min(query.start for query in queries), max(query.end for query in queries)
+        self._plans = Plans(book, connection, first, min(last, self._through + _HOUR))
+        self._loaded: dict[Key, tuple[Unit, Mapping[str, list[ValuedRow]]]] = {}
+        self._merged: dict[tuple[int, int], list[Merged]] = {}
+        self._coverage: dict[tuple[int, int], int] = {}
+        self._first_facts: dict[int, int | None] = {}
 
-    def units(self, start: int, end: int) -> Iterator[tuple[Unit, Mapping[str, list[ValuedRow]]]]:
-        """The units of a span, with their rows by namespace."""
-        span = (start, min(end, self._through + 3600))
-        if span not in self._plans:
-            self._plans[span] = self._book.units(self._connection, *span)
-        for key, (signature, kept) in self._plans[span].items():
-            if key not in self._rows:
-                unit = self._book.unit(self._connection, key, signature, kept)
-                self._rows[key] = (unit, by_namespace(unit.rows))
-            yield self._rows[key]
+    def selections(self, query: BudgetQuery) -> Iterator[tuple[Selection, bool]]:
+        """The groups that a budget counts, and whether they are of the time before `settled_through`."""
+        text = "" if query.selector is None else query.selector.model_dump_json()
+        end = min(query.end, self._through + _HOUR)
+        border = max(query.start, min(query.settled_through, end))
+        for start, stop, is_settled in ((query.start, border, True), (border, end, False)):
+            for merged in self._of(start, stop):
+                for namespace in dict.fromkeys(query.namespaces):
+                    yield merged.select(self._load, namespace, query.selector, text), is_settled
+
+    def coverage_percent(self, start: int, end: int) -> int:
+        """Share of the node-time that was reported until now."""
+        if (start, end) not in self._coverage:
+            # Of a slice that is still open all that was reported lies before `through`.
+            merged = self._of(start, min(end, self._through + _HOUR))
+            reported_ms = sum(part.reported_ms(self._load) for part in merged)
+            # A window counts where it starts, and none starts between a period's odd start and the next full
+            # minute for certain: that stretch is nobody's gap.
+            since = -(-start // _LONGEST_WINDOW_SECONDS) * _LONGEST_WINDOW_SECONDS
+            wanted_ms = expected_ms(self._expected, since, min(end, max(self._through, start)))
+            self._coverage[(start, end)] = min(100, reported_ms * 100 // wanted_ms) if wanted_ms else 100
+        return self._coverage[(start, end)]
+
+    def data_from(self, start: int, end: int) -> int:
+        """When the first report of [start, end) begins, to the slice; 0 without any."""
+        if start not in self._first_facts:
+            self._first_facts[start] = first_fact(self._connection, self._book.cluster, start, 2**62)
+        first = self._first_facts[start]
+        if first is None or first >= end:
+            return 0
+        return max(start, first, min((span.first_start for span in self._spans), default=0))
+
+    def _of(self, start: int, end: int) -> list[Merged]:
+        if (start, end) not in self._merged:
+            self._merged[(start, end)] = list(self._merges.of(self._plans.units(start, end), start, end))
+        return self._merged[(start, end)]
+
+    def _load(self, planned: Planned) -> tuple[Unit, Mapping[str, list[ValuedRow]]]:
+        found = self._loaded.get(planned.key)
+        if found is None:
+            unit = self._plans.load(planned)
+            found = self._loaded[planned.key] = (unit, by_namespace(unit.rows))
+        return found

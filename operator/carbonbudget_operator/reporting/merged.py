@@ -1,0 +1,161 @@
+"""Rows of several units added up by group, so that a budget reads each of its groups once, however long its period.
+
+A thousand budgets ask for the same months each minute. What they are made of changes once an hour, but for
+the hour that is open: its rows are added up apart. A namespace is added up when it is first asked for, so
+that what one budget costs goes by the rows of its own namespaces.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from carbonbudget_operator.api.selector import LabelSelector
+from carbonbudget_operator.ledger.valued import COLUMNS, Unit, ValuedRow
+from carbonbudget_operator.reporting.plans import Planned
+from carbonbudget_operator.reporting.units import unit_end
+from carbonbudget_operator.reporting.valued import within
+
+EVERY_NAMESPACE = "*"
+_MAX_ROWS = 200_000  # some 700 bytes each
+_NO_FACTORS: frozenset[str] = frozenset()
+ByNamespace = Mapping[str, list[ValuedRow]]
+Load = Callable[[Planned], tuple[Unit, ByNamespace]]
+
+
+@dataclass(slots=True)
+class Selection:
+    """The groups that a selector picks in a namespace, and their sum."""
+
+    rows: list[ValuedRow]
+    figures: list[int] = field(default_factory=lambda: [0] * COLUMNS)
+    factors: frozenset[str] = _NO_FACTORS
+
+    def __post_init__(self) -> None:
+        for row in self.rows:
+            for column, figure in enumerate(row.figures):
+                self.figures[column] += figure
+            if not row.factors <= self.factors:
+                self.factors |= row.factors
+
+
+class Merged:
+    """Some units' rows in [start, end): one for each group, by namespace."""
+
+    def __init__(self, units: Sequence[Planned], start: int, end: int) -> None:
+        self.units, self._start, self._end = tuple(units), start, end
+        self._rows: dict[str, list[ValuedRow]] = {}
+        self._by_label: dict[tuple[str, str], dict[str, list[ValuedRow]]] = {}
+        self._selections: dict[tuple[str, str], Selection] = {}
+        self._reported_ms: int | None = None
+
+    @property
+    def size(self) -> int:
+        """About how many rows it holds."""
+        return sum(map(len, self._rows.values())) + len(self._selections)
+
+    def reported_ms(self, load: Load) -> int:
+        """Node-milliseconds that were reported; a slice that straddles the span counts pro rata."""
+        if self._reported_ms is None:
+            total = 0
+            for planned in self.units:
+                for start, end, ms in load(planned)[0].reported:
+                    overlap = min(end, self._end) - max(start, self._start)
+                    if overlap > 0:
+                        total += ms * overlap // (end - start)
+            self._reported_ms = total
+        return self._reported_ms
+
+    def select(self, load: Load, namespace: str, selector: LabelSelector | None, text: str) -> Selection:
+        """What `selector` picks in a namespace, `*` for all; `text` is the selector written out."""
+        key = (namespace, text)
+        found = self._selections.get(key)
+        if found is None:
+            rows = self._candidates(load, namespace, selector)
+            if selector is not None:
+                rows = [row for row in rows if selector.matches(row.labels)]
+            found = self._selections[key] = Selection(rows)
+        return found
+
+    def _candidates(self, load: Load, namespace: str, selector: LabelSelector | None) -> list[ValuedRow]:
+        """The rows that may match: those with the rarest of the labels that must be equal, if there are such."""
+        rows = self._namespace(load, namespace)
+        if selector is None:
+            return rows
+        for name, value in selector.match_labels.items():
+            key = (namespace, name)
+            values = self._by_label.get(key)
+            if values is None:
+                values = {}
+                for row in self._namespace(load, namespace):
+                    if (its := row.labels.get(name)) is not None:
+                        values.setdefault(its, []).append(row)
+                self._by_label[key] = values
+            rows = min(rows, values.get(value, []), key=len)
+        return rows
+
+    def _namespace(self, load: Load, namespace: str) -> list[ValuedRow]:
+        if namespace != EVERY_NAMESPACE:
+            return self._merge(load, namespace)
+        # What no pod of a known name used (`__idle__`, `__system__`, `__unseen__`) is in no namespace.
+        names = {name for planned in self.units for name in load(planned)[1] if not name.startswith("__")}
+        return [row for name in sorted(names) for row in self._merge(load, name)]
+
+    def _merge(self, load: Load, namespace: str) -> list[ValuedRow]:
+        found = self._rows.get(namespace)
+        if found is not None:
+            return found
+        rows: dict[tuple[object, ...], ValuedRow] = {}
+        for planned in self.units:
+            for row in within(load(planned)[1].get(namespace, ()), self._start, self._end):
+                key = (row.workload, *sorted(row.labels.items()))
+                former = rows.get(key)
+                if former is not None and row.factors <= former.factors:
+                    for column, figure in enumerate(row.figures):
+                        former.figures[column] += figure
+                    continue
+                figures, factors = list(row.figures), row.factors
+                if former is not None:
+                    figures = [a + b for a, b in zip(figures, former.figures, strict=True)]
+                    factors |= former.factors
+                rows[key] = ValuedRow(
+                    self._start, self._end, "", "", namespace, row.workload, row.labels, figures, factors
+                )
+        return self._rows.setdefault(namespace, list(rows.values()))
+
+
+class Merges:
+    """Those of the latest questions; what was asked longest ago is forgotten first. Threads share it."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[int, int, bool], Merged] = {}
+        self._lock = threading.Lock()
+
+    def of(self, units: Sequence[Planned], start: int, end: int) -> Iterator[Merged]:
+        """What is kept of a span, and what is not: the second changes each minute."""
+        for kept in (True, False):
+            part = [planned for planned in units if planned.kept is kept]
+            if part:
+                first, last = part[0].key, part[-1].key
+                yield self._one(part, max(start, first[1]), min(end, unit_end(last[1], last[0])), kept)
+
+    def _one(self, units: Sequence[Planned], start: int, end: int, kept: bool) -> Merged:
+        key = (start, end, kept)
+        with self._lock:
+            found = self._known.pop(key, None)
+            if found is None or found.units != tuple(units):
+                found = Merged(units, start, end)
+            self._known[key] = found  # the latest last
+        return found
+
+    def trim(self) -> None:
+        """Forget what is too much."""
+        with self._lock:
+            sizes = {key: merged.size for key, merged in self._known.items()}
+            total = sum(sizes.values())
+            for key, size in sizes.items():
+                if total <= _MAX_ROWS and len(self._known) <= _MAX_ROWS // 50:
+                    return
+                del self._known[key]
+                total -= size

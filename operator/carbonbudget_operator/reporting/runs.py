@@ -1,0 +1,191 @@
+"""Queries of runs: what the pods of one controller emitted, all runs of a batch in one pass over the hours they share.
+
+A slice of time that touches the span counts whole: within an hour facts do not tell their minutes, and the pods of a
+run have nothing outside of it. Sealed hours have no pods any more, so nothing of them is told.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import sqlalchemy as sa
+
+from carbonbudget_operator.api.query import RunAnswer, RunQuery
+from carbonbudget_operator.ledger.book import load_cuts
+from carbonbudget_operator.ledger.read import data_through, node_spans, read_nodes
+from carbonbudget_operator.ledger.runs import (
+    Controller,
+    GroupKey,
+    PodFacts,
+    RunPod,
+    label_sets,
+    members_of,
+    pods_of,
+    read_pods,
+)
+from carbonbudget_operator.ledger.seal import sealed_hours
+from carbonbudget_operator.ledger.slices import HOUR, slice_end
+from carbonbudget_operator.ledger.store import snapshot
+from carbonbudget_operator.ledger.valued import EMBODIED_UG, ENERGY_UJ, LOCATION_UG, MARKET_UG, METERED_UJ
+from carbonbudget_operator.reporting.book import Book
+from carbonbudget_operator.reporting.plans import Plans
+from carbonbudget_operator.reporting.split import PodPart, split_row
+
+_Place = tuple[int, str, GroupKey]  # start of the slice, scope, group
+
+
+@dataclass(slots=True)
+class _Run:
+    """One question's pods and what they come to."""
+
+    query: RunQuery
+    pods: set[str] = field(default_factory=set)
+    energy_uj: int = 0
+    metered_uj: int = 0
+    location_ug: int = 0
+    market_ug: int = 0
+    embodied_ug: int = 0
+    gpu_ms: int = 0
+
+    def add(self, figures: Sequence[int]) -> None:
+        self.energy_uj += sum(figures[ENERGY_UJ])
+        self.metered_uj += figures[METERED_UJ]
+        self.location_ug += sum(figures[LOCATION_UG])
+        self.market_ug += sum(figures[MARKET_UG])
+        self.embodied_ug += figures[EMBODIED_UG]
+
+    def answer(self) -> RunAnswer:
+        return RunAnswer(
+            id=self.query.id,
+            pods=len(self.pods),
+            energy_uj=self.energy_uj,
+            location_ug=self.location_ug,
+            market_ug=self.market_ug,
+            embodied_ug=self.embodied_ug,
+            gpu_ms=self.gpu_ms,
+            measured_percent=self.metered_uj * 100 // self.energy_uj if self.energy_uj else 0,
+        )
+
+
+class Runs:
+    """Answers from facts that are not sealed and the rows that were made of them."""
+
+    def __init__(self, book: Book) -> None:
+        self._book = book
+
+    def answers(self, queries: Sequence[RunQuery]) -> tuple[int, list[RunAnswer]]:
+        """`data_through`, and each run's answer in order."""
+        runs = [_Run(query) for query in queries]
+        with snapshot(self._book.engine) as connection:
+            through = data_through(node_spans(connection, self._book.cluster))
+            if runs and through:
+                self._fill(connection, runs, through)
+        return through, [run.answer() for run in runs]
+
+    def _fill(self, connection: sa.Connection, runs: list[_Run], through: int) -> None:
+        first = min(run.query.start for run in runs)
+        last = min(max(run.query.end for run in runs), through + HOUR)
+        plans = Plans(self._book, connection, first, last)
+        slices = _open_slices(connection, self._book.cluster, plans.revisions)
+        of_pod = self._pods(connection, runs)
+        starts = {
+            index: tuple(start for start, end in slices if start < run.query.end and end > run.query.start)
+            for index, run in enumerate(runs)
+        }
+        ids: dict[tuple[int, ...], set[int]] = defaultdict(set)
+        for pod_id, (_, indexes) in of_pod.items():
+            for index in indexes:
+                ids[starts[index]].add(pod_id)
+        wanted: dict[tuple[int, int], list[_Run]] = {}
+        groups: dict[GroupKey, set[int]] = defaultdict(set)
+        for facts in _read(connection, ids):
+            pod, indexes = of_pod[facts.pod_id]
+            its = [runs[index] for index in indexes if facts.start in starts[index]]
+            if its:
+                wanted[(facts.start, facts.pod_id)] = its
+                groups[pod.group].add(facts.start)
+            for run in its:
+                run.pods.add(pod.uid)
+                run.gpu_ms += facts.gpu_reserved_ms
+        self._share(connection, plans, groups, wanted)
+
+    def _pods(self, connection: sa.Connection, runs: list[_Run]) -> dict[int, tuple[RunPod, list[int]]]:
+        """Pods by id, with the indexes of the runs that they are of."""
+        by_controller: dict[Controller, list[int]] = defaultdict(list)
+        for index, run in enumerate(runs):
+            query = run.query
+            by_controller[Controller(query.namespace, query.kind, query.name, query.uid)].append(index)
+        found: dict[int, tuple[RunPod, list[int]]] = {}
+        for pod in pods_of(connection, self._book.cluster, by_controller):
+            its = pod.controller
+            anybody = Controller(its.namespace, its.kind, its.name)
+            indexes = dict.fromkeys([*by_controller.get(its, ()), *by_controller.get(anybody, ())])
+            found[pod.id] = (pod, list(indexes))
+        return found
+
+    def _share(
+        self,
+        connection: sa.Connection,
+        plans: Plans,
+        groups: Mapping[GroupKey, set[int]],
+        wanted: Mapping[tuple[int, int], list[_Run]],
+    ) -> None:
+        """Share each group's row of each slice out among all of its pods, and give the runs theirs."""
+        nodes = read_nodes(connection, self._book.cluster)
+        scopes = {node_id: self._book.places.scope(node) for node_id, node in nodes.items()}
+        pods = {pod.id: pod for pod in members_of(connection, self._book.cluster, groups)}
+        ids: dict[tuple[int, ...], set[int]] = defaultdict(set)
+        for pod in pods.values():
+            ids[tuple(sorted(groups[pod.group]))].add(pod.id)
+        members: dict[_Place, list[PodFacts]] = defaultdict(list)
+        for facts in _read(connection, ids):
+            pod = pods[facts.pod_id]
+            members[(facts.start, scopes[pod.node_id], pod.group)].append(facts)
+        labels = label_sets(connection, {group.label_set_id for group in groups})
+        names = {(group.namespace, group.workload, labels[group.label_set_id]): group for group in groups}
+        for hour in sorted({start - start % HOUR for starts in groups.values() for start in starts}):
+            for row in plans.load(plans.hour(hour)).rows:
+                text = json.dumps(dict(row.labels), sort_keys=True, separators=(",", ":"))
+                group = names.get((row.namespace, row.workload, text))
+                if group is None:
+                    continue
+                parts = sorted(
+                    members.get((row.start, row.scope, group), ()), key=lambda f: (pods[f.pod_id].uid, f.pod_id)
+                )
+                if not any((row.start, facts.pod_id) in wanted for facts in parts):
+                    continue
+                weights = [PodPart(facts.energy_uj, facts.held_uj, facts.reserved) for facts in parts]
+                for facts, figures in zip(parts, split_row(row.figures, weights, self._book.policy), strict=True):
+                    for run in wanted.get((row.start, facts.pod_id), ()):
+                        run.add(figures)
+
+
+def _open_slices(connection: sa.Connection, cluster: str, revisions: Mapping[int, int]) -> list[tuple[int, int]]:
+    """[start, end) of the slices of these hours that are not sealed."""
+    if not revisions:
+        return []
+    first, last = min(revisions), max(revisions) + HOUR
+    sealed = sealed_hours(connection, cluster, first, last)
+    cuts = load_cuts(connection, first)
+    inside: dict[int, list[int]] = defaultdict(list)
+    for cut in cuts:
+        inside[cut - cut % HOUR].append(cut)
+    return [
+        (start, slice_end(start, cuts))
+        for hour in revisions
+        if hour not in sealed
+        for start in sorted({hour, *inside[hour]})
+    ]
+
+
+def _read(connection: sa.Connection, ids: Mapping[tuple[int, ...], set[int]]) -> Iterable[PodFacts]:
+    """The facts of pods, by the slices that each set of them is looked for in."""
+    seen: set[tuple[int, int]] = set()
+    for starts, some in ids.items():
+        for facts in read_pods(connection, sorted(some), starts) if starts else ():
+            if (facts.start, facts.pod_id) not in seen:
+                seen.add((facts.start, facts.pod_id))
+                yield facts

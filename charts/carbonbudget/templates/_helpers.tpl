@@ -86,9 +86,13 @@ controller:
   certificates: {{ eq .Values.certificates.mode "Runtime" }}
 enforcement:
   mode: {{ .Values.enforcement.mode }}
+  kinds: {{- toYaml .Values.enforcement.kinds | nindent 4 }}
   annotate: {{ .Values.enforcement.annotate }}
   resume_jitter_seconds: {{ int .Values.enforcement.resumeJitterSeconds }}
 admission:
+  server_url: {{ include "carbonbudget.serverURL" . }}
+  server_ca: /etc/carbonbudget/ca/ca.crt
+  server_token_file: /var/run/carbonbudget/token
   listen: 0.0.0.0:9443
   tls_cert: /etc/carbonbudget/tls/tls.crt
   tls_key: /etc/carbonbudget/tls/tls.key

@@ -1,4 +1,4 @@
-"""Verdicts: level-based, never loosening within a period, never blocking beyond it."""
+"""Verdicts: by their per cents, never blocking beyond the period, renewed at half-life."""
 
 from dataclasses import replace
 
@@ -6,15 +6,34 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from carbonbudget_operator.budgets.evaluate import DEFAULT_THRESHOLDS, Action, Budget, State, Threshold, evaluate
+from carbonbudget_operator.budgets.evaluate import (
+    DEFAULT_THRESHOLDS,
+    Action,
+    Budget,
+    State,
+    Terms,
+    Threshold,
+    Use,
+    Verdict,
+    evaluate,
+    hold,
+)
 from carbonbudget_operator.budgets.period import Period
 
 BLOCKING = (Threshold(80, Action.WARN), Threshold(100, Action.BLOCK))
+SUSPENDING = (*BLOCKING, Threshold(120, Action.SUSPEND))
 HOUR = 3600
+TERMS = Terms(6 * HOUR)
 
 
 def a_budget(limit_ug: int = 1000, thresholds: tuple[Threshold, ...] = BLOCKING, end: int = 100 * HOUR) -> Budget:
     return Budget(limit_ug, Period(0, end), thresholds, generation=1)
+
+
+def judged(
+    budget: Budget, used_ug: int, now: int, former: Verdict | None = None, forecast_ug: int | None = None
+) -> Verdict:
+    return evaluate(budget, hold(budget, used_ug, 0, former), forecast_ug, now, TERMS, former)
 
 
 @pytest.mark.parametrize(
@@ -28,52 +47,90 @@ def a_budget(limit_ug: int = 1000, thresholds: tuple[Threshold, ...] = BLOCKING,
     ],
 )
 def test_a_threshold_acts_from_its_per_cent_on(used_ug: int, state: State, action: Action) -> None:
-    verdict = evaluate(a_budget(), used_ug, HOUR, 6 * HOUR, None)
+    verdict = judged(a_budget(), used_ug, HOUR)
     assert (verdict.state, verdict.action) == (state, action)
     assert (verdict.block_until > 0) == (action is Action.BLOCK)
 
 
 def test_without_thresholds_a_budget_only_warns() -> None:
-    verdict = evaluate(a_budget(thresholds=DEFAULT_THRESHOLDS), 5000, HOUR, 6 * HOUR, None)
+    verdict = judged(a_budget(thresholds=DEFAULT_THRESHOLDS), 5000, HOUR)
     assert (verdict.state, verdict.action, verdict.block_until) == (State.EXCEEDED, Action.WARN, 0)
 
 
 @pytest.mark.parametrize(("used_ug", "state", "percent"), [(0, State.WITHIN, 0), (1, State.EXCEEDED, 100)])
 def test_a_limit_of_nothing_is_exceeded_by_anything(used_ug: int, state: State, percent: int) -> None:
-    verdict = evaluate(a_budget(limit_ug=0), used_ug, HOUR, 6 * HOUR, None)
+    verdict = judged(a_budget(limit_ug=0), used_ug, HOUR)
     assert (verdict.state, verdict.percent(0)) == (state, percent)
 
 
 def test_a_block_is_renewed_at_half_of_its_time_and_not_before() -> None:
-    first = evaluate(a_budget(), 1000, 0, 6 * HOUR, None)
+    first = judged(a_budget(), 1000, 0)
     assert first.block_until == 6 * HOUR
-    assert evaluate(a_budget(), 1000, 3 * HOUR - 1, 6 * HOUR, first).block_until == 6 * HOUR
-    assert evaluate(a_budget(), 1000, 3 * HOUR, 6 * HOUR, first).block_until == 9 * HOUR
+    assert judged(a_budget(), 1000, 3 * HOUR - 1, first).block_until == 6 * HOUR
+    assert judged(a_budget(), 1000, 3 * HOUR, first).block_until == 9 * HOUR
 
 
 def test_a_block_ends_with_its_period_and_needs_no_renewal_then() -> None:
-    first = evaluate(a_budget(end=4 * HOUR), 1000, 0, 6 * HOUR, None)
+    first = judged(a_budget(end=4 * HOUR), 1000, 0)
     assert first.block_until == 4 * HOUR
-    assert evaluate(a_budget(end=4 * HOUR), 1000, 4 * HOUR - 1, 6 * HOUR, first).block_until == 4 * HOUR
+    assert judged(a_budget(end=4 * HOUR), 1000, 4 * HOUR - 1, first).block_until == 4 * HOUR
 
 
 @pytest.mark.parametrize("now", [-1, 100 * HOUR])
 def test_outside_its_period_a_budget_blocks_nothing(now: int) -> None:
-    assert evaluate(a_budget(), 5000, now, 6 * HOUR, None).block_until == 0
+    assert judged(a_budget(), 5000, now).block_until == 0
 
 
 def test_a_use_that_falls_keeps_the_former_verdict() -> None:
-    former = evaluate(a_budget(), 1000, HOUR, 6 * HOUR, None)
-    verdict = evaluate(a_budget(), 10, 2 * HOUR, 6 * HOUR, former)
+    former = judged(a_budget(), 1000, HOUR)
+    verdict = judged(a_budget(), 10, 2 * HOUR, former)
     assert (verdict.used_ug, verdict.state) == (1000, State.EXCEEDED)
 
 
 def test_an_edited_budget_or_a_new_period_is_judged_afresh() -> None:
-    former = evaluate(a_budget(), 1000, HOUR, 6 * HOUR, None)
+    former = judged(a_budget(), 1000, HOUR)
     edited = replace(a_budget(), generation=2)
-    assert evaluate(edited, 10, 2 * HOUR, 6 * HOUR, former).state is State.WITHIN
+    assert judged(edited, 10, 2 * HOUR, former).state is State.WITHIN
     renewed = replace(a_budget(), period=Period(100 * HOUR, 200 * HOUR))
-    assert evaluate(renewed, 10, 101 * HOUR, 6 * HOUR, former).block_until == 0
+    assert judged(renewed, 10, 101 * HOUR, former).block_until == 0
+
+
+def test_suspension_blocks_too_and_its_grace_begins_once() -> None:
+    budget = a_budget(thresholds=SUSPENDING)
+    blocked = judged(budget, 1100, HOUR)
+    assert (blocked.action, blocked.suspend_from) == (Action.BLOCK, 0)
+    first = judged(budget, 1200, 2 * HOUR, blocked)
+    assert (first.action, first.suspend_from) == (Action.SUSPEND, 2 * HOUR + 1800)
+    assert first.block_until > 2 * HOUR
+    later = judged(budget, 1300, 9 * HOUR, first)
+    assert later.suspend_from == first.suspend_from
+    edited = judged(replace(budget, generation=2, grace_s=60), 1300, 10 * HOUR, later)
+    assert edited.suspend_from == first.suspend_from
+
+
+def test_a_budget_per_workload_blocks_nobody_else_and_still_suspends() -> None:
+    budget = replace(a_budget(thresholds=SUSPENDING), per_workload=True)
+    assert judged(budget, 1100, HOUR).block_until == 0
+    assert judged(budget, 1200, HOUR).block_until > 0
+    assert judged(budget, 1200, HOUR).suspend_from > 0
+
+
+def test_where_budgets_do_not_act_the_action_is_told_and_not_taken() -> None:
+    verdict = evaluate(a_budget(thresholds=SUSPENDING), Use(1200), None, HOUR, Terms(6 * HOUR, acts=False), None)
+    assert (verdict.action, verdict.block_until, verdict.suspend_from) == (Action.SUSPEND, 0, 0)
+
+
+def test_a_forecast_over_the_limit_warns_and_acts_on_nothing() -> None:
+    verdict = judged(a_budget(), 100, HOUR, forecast_ug=1001)
+    assert (verdict.state, verdict.action, verdict.block_until) == (State.WARNING, Action.NONE, 0)
+    assert judged(a_budget(), 100, HOUR, forecast_ug=1000).state is State.WITHIN
+
+
+def test_a_forecast_about_the_limit_does_not_flap() -> None:
+    warned = judged(a_budget(), 100, HOUR, forecast_ug=1001)
+    assert judged(a_budget(), 100, HOUR, warned, forecast_ug=950).state is State.WARNING
+    assert judged(a_budget(), 100, HOUR, warned, forecast_ug=None).state is State.WARNING
+    assert judged(a_budget(), 100, HOUR, warned, forecast_ug=949).state is State.WITHIN
 
 
 @given(
@@ -83,20 +140,15 @@ def test_an_edited_budget_or_a_new_period_is_judged_afresh() -> None:
 def test_more_use_never_gets_a_milder_verdict_and_no_block_outlasts_its_period(
     limit_ug: int, used_ug: int, more_ug: int, end: int, now: int, fresh_for_s: int
 ) -> None:
-    budget = a_budget(limit_ug, end=end)
-    milder = evaluate(budget, used_ug, now, fresh_for_s, None)
-    stricter = evaluate(budget, used_ug + more_ug, now, fresh_for_s, None)
+    budget = a_budget(limit_ug, SUSPENDING, end)
+    milder = evaluate(budget, Use(used_ug), None, now, Terms(fresh_for_s), None)
+    stricter = evaluate(budget, Use(used_ug + more_ug), None, now, Terms(fresh_for_s), None)
     assert milder.action <= stricter.action
     for verdict in (milder, stricter):
         assert verdict.block_until <= min(end, now + fresh_for_s)
 
 
-@given(st.lists(st.integers(0, 3000), min_size=1, max_size=20), st.integers(0, 50))
-def test_a_controller_that_was_restarted_judges_as_one_that_was_not(uses_ug: list[int], step: int) -> None:
-    """Carrying the verdict over a run, or taking it up in the middle from what was written, is the same."""
-    verdict = None
-    for index, used_ug in enumerate(uses_ug):
-        written = verdict
-        verdict = evaluate(a_budget(), used_ug, index * step, 6 * HOUR, verdict)
-        assert evaluate(a_budget(), used_ug, index * step, 6 * HOUR, written) == verdict
-        assert written is None or verdict.used_ug >= written.used_ug
+@given(st.lists(st.sampled_from([*SUSPENDING, Threshold(50, Action.WARN)]), min_size=1), st.integers(0, 2000))
+def test_the_order_of_thresholds_does_not_matter(thresholds: list[Threshold], used_ug: int) -> None:
+    one = judged(a_budget(thresholds=tuple(thresholds)), used_ug, HOUR)
+    assert judged(a_budget(thresholds=tuple(reversed(thresholds))), used_ug, HOUR) == one

@@ -1,33 +1,62 @@
 """The one sentence of a budget."""
 
+from dataclasses import replace
 from zoneinfo import ZoneInfo
 
-from carbonbudget_operator.budgets.evaluate import DEFAULT_THRESHOLDS, Budget, evaluate
-from carbonbudget_operator.budgets.message import describe, format_instant
+from hypothesis import given
+from hypothesis import strategies as st
+
+from carbonbudget_operator.budgets.evaluate import Action, State, Verdict
+from carbonbudget_operator.budgets.message import MAX_MESSAGE, Subject, describe, format_instant
 from carbonbudget_operator.budgets.period import Period
 
 PARIS = ZoneInfo("Europe/Paris")
 NOVEMBER = Period(1793487600, 1796079600)  # 2026-11-01 to 2026-12-01 in Paris
+VERDICT = Verdict(NOVEMBER, 1, 4_100_000_000, State.WARNING, Action.WARN, 0)
+MONTHLY = Subject("monthly", PARIS, "#ml-platform")
 
 
-def sentence(name: str, contact: str) -> str:
-    budget = Budget(5 * 10**9, NOVEMBER, DEFAULT_THRESHOLDS, 1)
-    verdict = evaluate(budget, 4_100_000_000, NOVEMBER.start + 1, 3600, None)
-    return describe(name, budget.limit_ug, verdict, PARIS, contact)
+def sentence(subject: Subject, forecast_ug: int | None = 6_300_000_000) -> str:
+    return describe(subject, 5 * 10**9, VERDICT, forecast_ug)
 
 
-def test_it_says_what_was_used_when_it_resets_and_whom_to_ask() -> None:
-    assert sentence("monthly", "#ml-platform") == (
-        "carbon budget monthly: used 4.1kg of 5kg CO2e (82 %), resets 2026-12-01; ask #ml-platform"
+def test_it_says_what_was_used_and_is_expected_when_it_resets_and_whom_to_ask() -> None:
+    assert sentence(MONTHLY) == (
+        "carbon budget monthly: used 4.1kg of 5kg CO2e (82 %), forecast 6.3kg, resets 2026-12-01; ask #ml-platform"
     )
 
 
-def test_without_a_contact_it_ends_with_the_reset() -> None:
-    assert sentence("monthly", "").endswith("resets 2026-12-01")
+def test_what_is_not_known_is_left_out() -> None:
+    assert sentence(Subject("monthly", PARIS), None) == (
+        "carbon budget monthly: used 4.1kg of 5kg CO2e (82 %), resets 2026-12-01"
+    )
 
 
-def test_it_fits_into_a_warning_whatever_the_names() -> None:
-    assert len(sentence("n" * 253, "c" * 64)) == 256
+def test_a_single_period_ends_and_a_cluster_wide_budget_says_that_it_is_one() -> None:
+    text = sentence(replace(MONTHLY, cluster=True, recurs=False))
+    assert text.startswith("cluster carbon budget monthly: ")
+    assert "ends 2026-12-01" in text
+
+
+def test_a_budget_per_workload_names_the_one_that_used_most() -> None:
+    assert sentence(replace(MONTHLY, workload="Job/train"), None).startswith(
+        "carbon budget monthly: Job/train used 4.1kg of 5kg"
+    )
+
+
+def test_without_data_it_says_so_first() -> None:
+    text = describe(MONTHLY, 5 * 10**9, replace(VERDICT, state=State.UNKNOWN), None)
+    assert text.startswith("carbon budget monthly: no data now; last known: used 4.1kg")
+
+
+@given(st.text("n", max_size=253), st.text("wé", max_size=300), st.text("c", max_size=64), st.booleans())
+def test_it_fits_into_a_warning_and_names_are_cut_before_figures(
+    name: str, workload: str, contact: str, cluster: bool
+) -> None:
+    text = sentence(Subject(name, PARIS, contact, cluster, workload=workload))
+    assert len(text) <= MAX_MESSAGE
+    assert "used 4.1kg of 5kg CO2e (82 %), forecast 6.3kg, resets 2026-12-01" in text
+    assert text.endswith(contact)
 
 
 def test_a_reset_inside_a_day_says_the_hour_and_the_zone() -> None:

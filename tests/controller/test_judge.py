@@ -1,132 +1,284 @@
-"""From object and answer to status."""
+"""From a budget and the server's answers to its status."""
+
+from __future__ import annotations
 
 from typing import Any
 
-import pytest
+from tests.controller.objects import DECEMBER, NOVEMBER, NOW, Body, a_body, a_cluster_body, held, merge, namespaces
 
-from carbonbudget_operator.api.query import BudgetAnswer
-from carbonbudget_operator.budgets.evaluate import State
-from carbonbudget_operator.controller.judge import (
-    BadBudget,
-    bad_budget,
-    differs,
-    former_verdict,
-    judge,
-    no_data,
-    prepare,
-)
+from carbonbudget_operator.api.carbonbudget import CarbonBudget
+from carbonbudget_operator.api.query import BudgetAnswer, Parts, WorkloadUse
+from carbonbudget_operator.budgets.evaluate import State, Terms
+from carbonbudget_operator.controller.asking import answered, questions
+from carbonbudget_operator.controller.case import prepare, standing_of
+from carbonbudget_operator.controller.judge import Judgement, bad_budget, judge, judge_without_answer
+from carbonbudget_operator.controller.status import differs
 
-NOW = 1795460000  # 2026-11-23T18:53:20Z
-Body = dict[str, Any]
+TERMS = Terms(6 * 3600)
+BLOCK = [{"at": 100, "action": "Block"}]
+SUSPEND = [{"at": 100, "action": "Suspend"}]
+GRAM, KILO = 10**6, 10**9
 
 
-def a_body(**spec: object) -> Body:
-    return {
-        "metadata": {"name": "monthly", "namespace": "team-a", "uid": "u", "generation": 3},
-        "spec": {"limit": "5kg", "period": "Month"} | spec,
-    }
+def an_answer(used_ug: int, **more: Any) -> BudgetAnswer:
+    defaults: dict[str, Any] = {
+        "id": "", "used_g": "0", "energy_uj": 1, "energy_kwh": "0", "coverage_percent": 100, "measured_percent": 91,
+        "data_from": NOVEMBER,
+    }  # fmt: skip
+    return BudgetAnswer(used_ug=used_ug, **(defaults | more))
 
 
-def an_answer(used_ug: int, coverage: int = 100) -> BudgetAnswer:
-    return BudgetAnswer(
-        id="team-a/monthly", used_ug=used_ug, used_g="0", energy_uj=1, energy_kwh="0",
-        coverage_percent=coverage, measured_percent=0,
-    )  # fmt: skip
+def judged(
+    body: Body, answer: BudgetAnswer, now: int = NOW, *, through: int = 0, conflict: str = "", terms: Terms = TERMS
+) -> Judgement:
+    case = prepare(held(body), now, namespaces(team_a={"kind": "team"}))
+    asked = questions(case, 0, now)
+    answers = {query.id: answer for query in asked.all()}
+    return judge(case, answered(case, asked, answers, through or now), None, conflict, now, terms)
 
 
-def settled(body: Body, used_ug: int, now: int = NOW) -> Body:
-    """The body as it reads after a verdict was written."""
-    case = prepare(body, now)
-    _, status = judge(case, an_answer(used_ug), now, former_verdict(case.resource), now, 6 * 3600)
-    return body | {"status": {key: value for key, value in status.items() if value is not None}}
+def written(body: Body, answer: BudgetAnswer, now: int = NOW, **more: Any) -> Body:
+    """The body as it reads after the verdict was written."""
+    after = held(body).body
+    merge(after, {"status": judged(body, answer, now, **more).outcome.status})  # type: ignore[arg-type] # a dict
+    return after  # type: ignore[return-value]
 
 
-def test_the_question_to_the_server_is_of_the_whole_period() -> None:
-    query = prepare(a_body(selector={"matchLabels": {"a": "b"}}), NOW).query
-    assert (query.id, query.namespaces, query.start, query.end) == (
-        "team-a/monthly",
-        ["team-a"],
-        1793491200,
-        1796083200,
+def status_of(judgement: Judgement) -> dict[str, Any]:
+    return judgement.outcome.status
+
+
+def conditions(status: dict[str, Any]) -> dict[str, tuple[str, str]]:
+    return {c["type"]: (c["status"], c["reason"]) for c in status["conditions"]}
+
+
+def test_a_status_says_all_of_the_design() -> None:
+    answer = an_answer(
+        4_100_000_000,
+        parts=Parts(dynamic_ug=3 * KILO, idle_ug=700 * GRAM, overhead_ug=400 * GRAM),
+        workloads=[WorkloadUse(namespace="team-a", workload="Job/train", used_ug=2_200 * GRAM, energy_uj=1)],
     )
-    assert query.selector is not None
-    assert query.selector.matches({"a": "b"})
+    status = status_of(judged(a_body(timeZone="UTC", contact="#ml-platform"), answer))
+    assert status["observedGeneration"] == 3
+    assert status["period"] == {"start": "2026-11-01T00:00:00Z", "end": "2026-12-01T00:00:00Z"}
+    assert (status["used"], status["usedMicrograms"]) == ("4.1kg", 4_100_000_000)
+    assert (status["remaining"], status["percentUsed"]) == ("900g", 82)
+    assert (status["forecast"], status["state"], status["action"]) == ("5.3kg", "Warning", "Warn")
+    assert status["exhaustedAt"] == "2026-11-28T18:56:16Z"
+    assert status["breakdown"] == {"dynamic": "3kg", "idle": "700g", "overhead": "400g", "embodied": None}
+    assert status["topWorkloads"] == [{"kind": "Job", "name": "train", "emissions": "2.2kg", "percent": 44}]
+    assert (status["coverage"], status["measured"]) == (100, 91)
+    assert status["message"] == (
+        "carbon budget monthly: used 4.1kg of 5kg CO2e (82 %), forecast 5.3kg, resets 2026-12-01; ask #ml-platform"
+    )
+    assert conditions(status) == {
+        "Ready": ("True", "Evaluated"),
+        "DataComplete": ("True", "Complete"),
+        "WithinBudget": ("True", "Warning"),
+        "EnforcementConflict": ("False", "NoConflict"),
+    }
+    assert {c["observedGeneration"] for c in status["conditions"]} == {3}
+    CarbonBudget.model_validate(written(a_body(), answer))
 
 
-def test_a_status_is_read_back_to_the_verdict_that_wrote_it() -> None:
-    body = settled(a_body(thresholds=[{"at": 100, "action": "Block"}]), 5_000_000_001)
-    case = prepare(body, NOW)
-    verdict, _ = judge(case, an_answer(5_000_000_001), NOW, None, NOW, 6 * 3600)
-    assert former_verdict(case.resource) == verdict
-    assert verdict.state is State.EXCEEDED
+def test_a_status_is_read_back_to_the_standing_that_wrote_it() -> None:
+    body = a_body(thresholds=SUSPEND)
+    made = judged(body, an_answer(5 * KILO + 1))
+    after = written(body, an_answer(5 * KILO + 1))
+    assert standing_of(held(after).budget) == made.standing
+    assert made.standing is not None
+    assert made.standing.verdict.state is State.EXCEEDED
 
 
 def test_nothing_that_a_person_sees_changed_means_nothing_to_write() -> None:
-    body = settled(a_body(), 1_050_000_000)
-    case = prepare(body, NOW + 60)
-    _, status = judge(case, an_answer(1_050_000_100), NOW + 60, former_verdict(case.resource), NOW + 60, 6 * 3600)
-    assert not differs(body, status)
+    body = written(a_body(), an_answer(1_050_000_000))
+    assert not differs(body, status_of(judged(body, an_answer(1_050_000_100), NOW + 60)))
 
 
 def test_a_used_that_reads_differently_is_written() -> None:
-    body = settled(a_body(), 1_000_000_000)
-    case = prepare(body, NOW + 60)
-    _, status = judge(case, an_answer(1_100_000_000), NOW + 60, former_verdict(case.resource), NOW + 60, 6 * 3600)
+    body = written(a_body(), an_answer(1_000_000_000))
+    status = status_of(judged(body, an_answer(1_100_000_000), NOW + 60))
     assert differs(body, status)
     assert status["used"] == "1.1kg"
 
 
+def test_who_is_on_top_is_written_and_their_grams_alone_are_not() -> None:
+    def by(name: str, used_ug: int) -> BudgetAnswer:
+        use = WorkloadUse(namespace="team-a", workload=f"Job/{name}", used_ug=used_ug, energy_uj=1)
+        return an_answer(1_050_000_000, workloads=[use])
+
+    body = written(a_body(), by("train", 500 * GRAM))
+    assert not differs(body, status_of(judged(body, by("train", 501 * GRAM))))
+    assert differs(body, status_of(judged(body, by("train", 551 * GRAM))))
+    assert differs(body, status_of(judged(body, by("other", 500 * GRAM))))
+
+
 def test_a_block_that_ends_is_taken_out_of_the_status() -> None:
-    body = settled(a_body(thresholds=[{"at": 100, "action": "Block"}]), 6_000_000_000)
-    assert body["status"]["enforcement"]["until"] == "2026-11-24T00:53:20Z"
+    body = written(a_body(thresholds=BLOCK), an_answer(6 * KILO))
+    assert body["status"]["enforcement"] == {"action": "Block", "until": "2026-11-24T00:53:20Z"}
     raised = body | {"spec": body["spec"] | {"limit": "50kg"}, "metadata": body["metadata"] | {"generation": 4}}
-    case = prepare(raised, NOW)
-    _, status = judge(case, an_answer(6_000_000_000), NOW, former_verdict(case.resource), NOW, 6 * 3600)
-    assert status["enforcement"] is None
+    made = judged(raised, an_answer(6 * KILO))
+    assert status_of(made)["enforcement"] is None
+    assert made.outcome.blocking is False
+
+
+def test_suspension_says_from_when_and_keeps_it() -> None:
+    body = written(a_body(thresholds=SUSPEND, enforce={"grace": "10m"}), an_answer(6 * KILO))
+    assert body["status"]["enforcement"] == {
+        "action": "Suspend", "until": "2026-11-24T00:53:20Z", "suspendFrom": "2026-11-23T19:03:20Z",
+    }  # fmt: skip
+    later = status_of(judged(body, an_answer(7 * KILO), NOW + 5 * 3600))
+    assert later["enforcement"]["suspendFrom"] == "2026-11-23T19:03:20Z"
+
+
+def test_a_budget_per_workload_names_the_one_that_used_most_and_blocks_nobody() -> None:
+    uses = [
+        WorkloadUse(namespace="team-a", workload="Job/big", used_ug=6 * KILO, energy_uj=1),
+        WorkloadUse(namespace="team-a", workload="Job/small", used_ug=1 * KILO, energy_uj=1),
+    ]
+    answer = an_answer(7 * KILO, workloads=uses, parts=Parts(dynamic_ug=7 * KILO))
+    made = judged(a_body(per="Workload", thresholds=BLOCK), answer)
+    status = status_of(made)
+    assert (status["used"], status["percentUsed"], status["state"]) == ("6kg", 120, "Exceeded")
+    assert status["message"] == ("carbon budget monthly: Job/big used 6kg of 5kg CO2e (120 %), resets 2026-12-01")
+    assert [(top["name"], top["percent"]) for top in status["topWorkloads"]] == [("big", 120), ("small", 20)]
+    assert (status["enforcement"], status["forecast"], status["breakdown"]) == (None, None, None)
+    assert made.outcome.blocking is False
+    suspending = judged(a_body(per="Workload", thresholds=SUSPEND), answer)
+    assert status_of(suspending)["enforcement"]["action"] == "Suspend"
+    assert suspending.outcome.blocking is False
+
+
+def test_a_cluster_wide_budget_names_namespaces() -> None:
+    use = WorkloadUse(namespace="team-a", workload="Job/train", used_ug=KILO, energy_uj=1)
+    body = a_cluster_body(namespaceSelector={"matchLabels": {"kind": "team"}})
+    status = status_of(judged(body, an_answer(KILO, workloads=[use])))
+    assert status["namespaces"] == ["team-a"]
+    assert status["topWorkloads"][0]["namespace"] == "team-a"
+    assert status["message"].startswith("cluster carbon budget all: used 1kg")
+    assert status_of(judged(a_cluster_body(), an_answer(KILO)))["namespaces"] is None
+
+
+def test_a_selector_that_matches_no_namespace_counts_nothing_and_says_so() -> None:
+    body = a_cluster_body(namespaceSelector={"matchLabels": {"kind": "none"}})
+    status = status_of(judged(body, an_answer(KILO)))
+    assert (status["used"], status["namespaces"]) == ("0mg", [])
+    assert conditions(status)["Ready"] == ("True", "NoNamespaces")
+
+
+def test_where_budgets_do_not_act_nothing_is_in_force_and_the_action_is_still_told() -> None:
+    made = judged(a_body(thresholds=BLOCK), an_answer(6 * KILO), terms=Terms(6 * 3600, acts=False))
+    assert (status_of(made)["action"], status_of(made)["enforcement"], made.outcome.blocking) == ("Block", None, False)
 
 
 def test_a_condition_keeps_its_time_until_it_changes() -> None:
-    body = settled(a_body(), 1, NOW)
-    later = settled(body, 2, NOW + 600)
-    times = {c["type"]: c["lastTransitionTime"] for c in later["status"]["conditions"]}
-    assert set(times.values()) == {"2026-11-23T18:53:20Z"}
+    body = written(a_body(), an_answer(1), NOW)
+    later = written(body, an_answer(2), NOW + 600)
+    assert {c["lastTransitionTime"] for c in later["status"]["conditions"]} == {"2026-11-23T18:53:20Z"}
 
 
-def test_gaps_in_the_data_show_as_a_condition() -> None:
-    case = prepare(a_body(), NOW)
-    _, status = judge(case, an_answer(1, coverage=80), NOW, None, NOW, 3600)
-    conditions = {c["type"]: (c["status"], c["reason"]) for c in status["conditions"]}  # type: ignore[attr-defined] # JSON
-    assert conditions["DataComplete"] == ("False", "Gaps")
+def test_what_is_wrong_with_the_data_shows_as_a_condition() -> None:
+    assert conditions(status_of(judged(a_body(), an_answer(1, coverage_percent=80))))["DataComplete"] == (
+        "False", "Gaps",
+    )  # fmt: skip
+    old = status_of(judged(a_body(), an_answer(1), through=NOW - 901))
+    assert conditions(old)["DataComplete"] == ("False", "Stale")
+
+
+def test_a_ledger_that_lost_facts_raises_the_alarm_and_keeps_the_figures() -> None:
+    body = written(a_body(), an_answer(KILO, settled_ug=KILO, settled_energy_uj=100))
+    body["status"]["settled"] = {"through": "2026-11-23T18:00:00Z", "micrograms": KILO, "microjoules": 100}
+    status = status_of(judged(body, an_answer(GRAM)))
+    assert conditions(status)["DataComplete"] == ("False", "UsedFell")
+    assert (status["used"], "forecast" in status) == ("1kg", False)
+
+
+def test_who_reverts_a_suspension_is_named_in_a_condition_and_a_change_of_it_is_written() -> None:
+    body = written(a_body(), an_answer(1), conflict="argocd reverts Job/train")
+    found = next(c for c in body["status"]["conditions"] if c["type"] == "EnforcementConflict")
+    assert (found["status"], found["reason"], found["message"]) == ("True", "Reverted", "argocd reverts Job/train")
+    assert not differs(body, status_of(judged(body, an_answer(1), conflict="argocd reverts Job/train")))
+    assert differs(body, status_of(judged(body, an_answer(1), conflict="flux reverts Job/train")))
+    assert differs(body, status_of(judged(body, an_answer(1))))
+
+
+# --- former periods --------------------------------------------------------------------------------------------------
+
+
+def test_when_a_period_ends_its_final_use_is_kept_and_asked_for_again_for_an_hour() -> None:
+    body = written(a_body(), an_answer(KILO), DECEMBER - 60)
+    body = written(body, an_answer(2 * KILO), DECEMBER + 12)
+    november = {"start": "2026-11-01T00:00:00Z", "end": "2026-12-01T00:00:00Z", "limit": "5kg"}
+    assert body["status"]["history"] == [november | {"used": "2kg"}]
+    edited = body | {"spec": body["spec"] | {"limit": "9kg"}}
+    later = written(edited, an_answer(3 * KILO), DECEMBER + 600)
+    assert later["status"]["history"] == [november | {"used": "3kg"}]
+    assert written(later, an_answer(4 * KILO), DECEMBER + 3600)["status"]["history"] == [november | {"used": "3kg"}]
+
+
+def test_a_controller_that_was_away_asks_for_each_period_that_it_missed() -> None:
+    body = written(a_body(period="Day"), an_answer(KILO), NOW)
+    after = written(body, an_answer(KILO), NOW + 3 * 86400)["status"]["history"]
+    assert [item["start"][:10] for item in after] == ["2026-11-25", "2026-11-24", "2026-11-23"]
+
+
+def test_twelve_periods_are_kept() -> None:
+    body = written(a_body(period="Day"), an_answer(KILO), NOW)
+    body = written(body, an_answer(KILO), NOW + 5 * 86400)
+    after = written(body, an_answer(KILO), NOW + 40 * 86400)["status"]["history"]
+    assert len(after) == 12
+    assert after[0]["end"] == "2027-01-02T00:00:00Z"
+
+
+def test_a_budget_that_is_new_has_no_history_and_counts_from_its_periods_start() -> None:
+    case = prepare(held(a_body()), NOW, namespaces())
+    assert questions(case, 0, NOW).former == {}
+    assert case.budget.period.start == NOVEMBER
+
+
+# --- no data ---------------------------------------------------------------------------------------------------------
+
+
+def unanswered(body: Body, now: int = NOW, since: int = NOW) -> Judgement:
+    case = prepare(held(body), now, namespaces())
+    return judge_without_answer(case, "ServerUnavailable", "the server does not answer", since, "", now, TERMS)
 
 
 def test_without_data_the_last_verdict_stands_and_a_condition_says_why() -> None:
-    body = settled(a_body(thresholds=[{"at": 100, "action": "Block"}]), 6_000_000_000)
-    status = no_data(prepare(body, NOW), "ServerUnavailable", "the server does not answer", NOW)
-    assert set(status) == {"conditions"}
-    assert differs(body, status)
+    body = written(a_body(thresholds=BLOCK), an_answer(6 * KILO))
+    made = unanswered(body)
+    assert set(made.outcome.status) == {"conditions"}
+    assert made.outcome.blocking is True
+    assert differs(body, made.outcome.status)
+    assert conditions(status_of(made))["DataComplete"] == ("False", "ServerUnavailable")
+
+
+def test_without_data_a_block_is_renewed_or_dropped_as_the_budget_says() -> None:
+    body = written(a_body(thresholds=BLOCK), an_answer(6 * KILO))
+    kept = unanswered(body, NOW + 4 * 3600)
+    assert status_of(kept)["enforcement"]["until"] == "2026-11-24T04:53:20Z"
+    careful = written(a_body(thresholds=BLOCK, onMissingData="Unknown"), an_answer(6 * KILO))
+    dropped = unanswered(careful, NOW + 4 * 3600)
+    assert (status_of(dropped)["state"], status_of(dropped)["enforcement"]) == ("Unknown", None)
+    assert dropped.outcome.blocking is False
+    assert "no data now; last known: used 6kg" in dropped.message
 
 
 def test_before_the_first_data_a_budget_is_unknown_and_blocks_nothing() -> None:
-    status = no_data(prepare(a_body(), NOW), "NoReports", "no node has reported yet", NOW)
-    assert status["state"] == "Unknown"
-    assert "enforcement" not in status
+    status = status_of(unanswered(a_body()))
+    assert (status["state"], status["enforcement"]) == ("Unknown", None)
+    assert "used" not in status
 
 
-@pytest.mark.parametrize(
-    ("spec", "sentence"),
-    [
-        ({"limit": "much"}, "must be a number with a unit"),
-        ({"limit": None}, "spec.limit: Input should be a valid string"),
-        ({"timeZone": "Mars/Phobos"}, "is no time zone"),
-        ({"period": None}, "neither period nor start and end"),
-        ({"period": None, "start": "2026-02-01T00:00:00Z", "end": "2026-01-01T00:00:00Z"}, "end must be after"),
-        ({"selector": {"matchExpressions": [{"key": "", "operator": "In"}]}}, "key"),
-    ],
-)
-def test_a_bad_budget_that_got_in_says_why_and_blocks_nothing(spec: dict[str, object], sentence: str) -> None:
-    body = a_body(**spec)
-    with pytest.raises(BadBudget, match=sentence) as error:
-        prepare(body, NOW)
-    status = bad_budget(body, str(error.value), NOW)
-    assert status["enforcement"] is None
-    assert status["conditions"][0]["reason"] == "BadSpec"  # type: ignore[index] # JSON
+def test_a_period_that_begins_without_data_is_unknown_and_the_former_is_not_forgotten() -> None:
+    body = written(a_body(thresholds=BLOCK), an_answer(6 * KILO), DECEMBER - 60)
+    merge(body, {"status": unanswered(body, DECEMBER + 60).outcome.status})
+    assert body["status"]["state"] == "Unknown"
+    assert "enforcement" not in body["status"]
+    assert written(body, an_answer(KILO), DECEMBER + 600)["status"]["history"][0]["end"] == "2026-12-01T00:00:00Z"
+
+
+def test_a_budget_that_cannot_be_judged_blocks_nothing() -> None:
+    made = bad_budget(held(a_body(limit="much")), "write a number", NOW)
+    assert (status_of(made)["enforcement"], made.outcome.blocking) == (None, False)
+    assert conditions(status_of(made)) == {"Ready": ("False", "BadSpec")}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import copy
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,86 +10,134 @@ from typing import Any
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, generate_latest
+from tests.controller.objects import NOW, merge
 
+from carbonbudget_operator.api.names import BUDGET, CLUSTER_BUDGET
+from carbonbudget_operator.budgets.evaluate import Terms
+from carbonbudget_operator.controller.census import Census
+from carbonbudget_operator.controller.conflicts import Conflicts
 from carbonbudget_operator.controller.inventory import Inventory
-from carbonbudget_operator.controller.loop import EvaluationLoop
+from carbonbudget_operator.controller.loop import EvaluationLoop, Seen
 from carbonbudget_operator.controller.metrics import ControllerMetrics
+from carbonbudget_operator.controller.namespaces import Namespaces
 from carbonbudget_operator.kube.client import KubeClient
 from carbonbudget_operator.kube.credentials import Credentials
 from carbonbudget_operator.server_client import Server
 
-NOW = 1795460000.0
 BLOCK = [{"at": 100, "action": "Block"}]
+HOUR = 3600
 
 
 @dataclass
 class World:
-    """What the two servers hold and were told."""
+    """What the two servers hold and were told. Objects are by path below the API group's version."""
 
+    now: float = float(NOW)
     used_ug: int = 0
-    data_through: int = int(NOW)
+    uses_ug: dict[str, int] = field(default_factory=dict)  # by question, where it differs
+    data_lag_s: int = 0
     up: bool = True
+    reports: bool = True
+    hours_ug: list[int] = field(default_factory=list)
     objects: dict[str, dict[str, Any]] = field(default_factory=dict)
     calls: list[tuple[str, str]] = field(default_factory=list)
-    events: list[str] = field(default_factory=list)
+    asked: list[dict[str, Any]] = field(default_factory=list)
+    events: list[tuple[str, str]] = field(default_factory=list)
+    writing: int = 0
+    most_writing: int = 0
 
     async def api(self, request: web.Request) -> web.Response:
-        """Merge patches and events, as an API server takes them."""
+        """Metadata lists, merge patches and events, as an API server takes them."""
         self.calls.append((request.method, request.path))
+        if request.method == "GET":
+            kind = request.path.rsplit("/", 1)[1]
+            items = [{"metadata": o["metadata"]} for p, o in self.objects.items() if f"/{p}".rsplit("/", 2)[1] == kind]
+            return web.json_response({"items": items, "metadata": {}})
         body = await request.json()
         if request.path.endswith("/events"):
-            self.events.append(body["reason"])
+            self.events.append((body["metadata"]["namespace"], body["reason"]))
             return web.json_response(body)
-        name = request.path.split("/")[7]
-        if name not in self.objects:
+        path = request.path.removeprefix("/apis/carbonbudget.dev/v1alpha1/").removesuffix("/status")
+        if path not in self.objects:
             return web.json_response({"message": "not found"}, status=404)
-        _merge(self.objects[name], body)
-        return web.json_response(self.objects[name])
+        if body["metadata"]["uid"] != self.objects[path]["metadata"]["uid"]:
+            return web.json_response({"message": "the UID does not match"}, status=409)
+        self.writing += 1
+        self.most_writing = max(self.most_writing, self.writing)
+        merge(self.objects[path], body)
+        self.writing -= 1
+        return web.json_response(self.objects[path])
 
     async def server(self, request: web.Request) -> web.Response:
         """The batch query."""
         if not self.up:
             return web.json_response({"reason": "starting"}, status=503)
+        queries = (await request.json())["queries"]
+        self.asked = queries
+        answers = [self._answer(query) for query in queries]
+        through = int(self.now) - self.data_lag_s if self.reports else 0
+        return web.json_response({"data_through": through, "answers": answers})
+
+    def _answer(self, query: dict[str, Any]) -> dict[str, Any]:
+        used_ug = self.uses_ug.get(query["id"], self.used_ug)
+        return {
+            "id": query["id"], "used_ug": used_ug, "used_g": "0", "energy_uj": 9, "energy_kwh": "0",
+            "coverage_percent": 100, "measured_percent": 0, "data_from": query["start"],
+            "settled_ug": used_ug if query["settled_through"] else 0, "settled_energy_uj": 7,
+        }  # fmt: skip
+
+    async def hours(self, request: web.Request) -> web.Response:
+        """The hourly query."""
+        queries = (await request.json())["queries"]
         answers = [
-            {
-                "id": query["id"], "used_ug": self.used_ug, "used_g": "0", "energy_uj": 1, "energy_kwh": "0",
-                "coverage_percent": 100, "measured_percent": 0,
-            }
-            for query in (await request.json())["queries"]
-        ]  # fmt: skip
-        return web.json_response({"data_through": self.data_through, "answers": answers})
+            {"id": query["id"], "first_hour": query["end"] - HOUR * len(self.hours_ug), "used_ug": self.hours_ug}
+            for query in queries
+        ]
+        return web.json_response({"answers": answers})
 
 
 class Bench:
     """The loop in its world; `evaluate` shows the loop the objects as a watch would, then judges once."""
 
-    def __init__(self, world: World, loop: EvaluationLoop, inventory: Inventory) -> None:
-        self.world, self._loop, self._inventory = world, loop, inventory
+    def __init__(
+        self, world: World, client: KubeClient, loop: EvaluationLoop, seen: Seen, registry: CollectorRegistry
+    ) -> None:
+        self.world, self.client, self.loop, self.seen, self._registry = world, client, loop, seen, registry
 
-    def add(self, name: str, **spec: object) -> None:
-        self.world.objects[name] = {
-            "metadata": {"name": name, "namespace": "team-a", "uid": name, "generation": 1},
+    def add(self, name: str, uid: str = "", **spec: object) -> dict[str, Any]:
+        made = {
+            "metadata": {"name": name, "namespace": "team-a", "uid": uid or name, "generation": 1},
             "spec": {"limit": "1g", "period": "Month"} | spec,
         }
+        self.world.objects[f"namespaces/team-a/carbonbudgets/{name}"] = made
+        return made
+
+    def add_cluster_wide(self, name: str, **spec: object) -> dict[str, Any]:
+        made = {
+            "metadata": {"name": name, "uid": f"cluster-{name}", "generation": 1},
+            "spec": {"limit": "1g", "period": "Month"} | spec,
+        }
+        self.world.objects[f"clustercarbonbudgets/{name}"] = made
+        return made
+
+    def show(self) -> None:
+        """What a watch would tell."""
+        for body in self.world.objects.values():
+            resource = BUDGET if "namespace" in body["metadata"] else CLUSTER_BUDGET
+            self.seen.inventory.seen(resource, "MODIFIED", copy.deepcopy(body))
 
     async def evaluate(self) -> list[tuple[str, str]]:
         """The calls that one evaluation made."""
-        for name, body in self.world.objects.items():
-            self._inventory.seen("MODIFIED", name, body["metadata"]["generation"], json.loads(json.dumps(body)))
+        self.show()
         self.world.calls.clear()
-        await self._loop.evaluate()
+        await self.loop.evaluate()
         return list(self.world.calls)
 
-
-def _merge(target: dict[str, Any], patch: dict[str, Any]) -> None:
-    for key, value in patch.items():
-        if value is None:
-            target.pop(key, None)
-        elif isinstance(value, dict):
-            _merge(target.setdefault(key, {}), value)
-        else:
-            target[key] = value
+    def metrics(self) -> list[str]:
+        """Series of budgets."""
+        lines = generate_latest(self._registry).decode().splitlines()
+        return [line for line in lines if line.startswith("carbonbudget_budget_")]
 
 
 @pytest.fixture
@@ -98,58 +146,84 @@ async def bench() -> AsyncIterator[Bench]:
     api, server = web.Application(), web.Application()
     api.router.add_route("*", "/{path:.*}", world.api)
     server.router.add_post("/v1/budgets/query", world.server)
+    server.router.add_post("/v1/budgets/hours", world.hours)
     async with TestServer(api) as api_server, TestServer(server) as rest:
         client = KubeClient.connect(Credentials(str(api_server.make_url("")).rstrip("/"), lambda: ""))
-        inventory = Inventory()
+        seen = Seen(Inventory(), Namespaces(), Conflicts())
         asked = Server(str(rest.make_url("")), None, lambda: "")
-        metrics = ControllerMetrics(CollectorRegistry())
-        loop = EvaluationLoop(client, asked, inventory, metrics, 60, 6 * 3600, now=lambda: NOW)
         asked._tls = lambda: False  # type: ignore[method-assign,assignment,return-value] # plain HTTP on loopback
-        yield Bench(world, loop, inventory)
+        registry = CollectorRegistry()
+        loop = EvaluationLoop(
+            client, asked, seen, ControllerMetrics(registry), 60, Terms(6 * HOUR), now=lambda: world.now
+        )
+        yield Bench(world, client, loop, seen, registry)
         await client.close()
 
 
 async def test_a_verdict_is_written_once_and_then_nothing_until_it_changes(bench: Bench) -> None:
-    bench.add("monthly")
+    monthly = bench.add("monthly")
     assert await bench.evaluate() == [
         ("PATCH", "/apis/carbonbudget.dev/v1alpha1/namespaces/team-a/carbonbudgets/monthly/status")
     ]
-    assert bench.world.objects["monthly"]["status"]["state"] == "WithinBudget"
+    assert monthly["status"]["state"] == "WithinBudget"
     assert await bench.evaluate() == []
 
 
 async def test_a_block_writes_status_label_and_event_and_its_end_takes_both_back(bench: Bench) -> None:
-    bench.add("tight", thresholds=BLOCK)
+    tight = bench.add("tight", thresholds=BLOCK)
     bench.world.used_ug = 2_000_000
     await bench.evaluate()
-    tight = bench.world.objects["tight"]
     assert tight["status"]["enforcement"]["action"] == "Block"
     assert tight["metadata"]["labels"] == {"carbonbudget.dev/blocking": "true"}
-    assert bench.world.events == ["BudgetExceeded"]
+    assert bench.world.events == [("team-a", "BudgetExceeded")]
     tight["spec"]["limit"] = "1kg"
     tight["metadata"]["generation"] = 2
     await bench.evaluate()
     assert "enforcement" not in tight["status"]
     assert tight["metadata"]["labels"] == {}
-    assert bench.world.events == ["BudgetExceeded", "BudgetWithinLimit"]
+    assert bench.world.events == [("team-a", "BudgetExceeded"), ("team-a", "BudgetWithinLimit")]
+
+
+async def test_a_cluster_wide_budget_goes_the_same_way(bench: Bench) -> None:
+    everything = bench.add_cluster_wide("all", thresholds=BLOCK)
+    bench.add("all")
+    bench.world.used_ug = 2_000_000
+    await bench.evaluate()
+    assert sorted(query["id"] for query in bench.world.asked) == ["/all", "team-a/all"]
+    assert everything["status"]["state"] == "Exceeded"
+    assert everything["metadata"]["labels"] == {"carbonbudget.dev/blocking": "true"}
+    assert sorted(bench.world.events) == [("default", "BudgetExceeded"), ("team-a", "BudgetExceeded")]
+    assert await bench.evaluate() == []
+
+
+async def test_a_cluster_wide_budget_with_a_selector_waits_for_the_namespaces(bench: Bench) -> None:
+    teams = bench.add_cluster_wide("teams", namespaceSelector={"matchLabels": {"kind": "team"}})
+    await bench.evaluate()
+    assert {c["type"]: c["reason"] for c in teams["status"]["conditions"]}["DataComplete"] == "NamespacesUnknown"
+    bench.seen.namespaces.seen("ADDED", {"metadata": {"name": "team-a", "labels": {"kind": "team"}}})
+    bench.seen.namespaces.listed = True
+    await bench.evaluate()
+    assert teams["status"]["namespaces"] == ["team-a"]
+    bench.seen.namespaces.seen("DELETED", {"metadata": {"name": "team-a"}})
+    await bench.evaluate()
+    assert bench.world.asked[0]["namespaces"] == ["team-a"]
 
 
 async def test_a_label_that_somebody_took_off_is_put_back(bench: Bench) -> None:
-    bench.add("tight", thresholds=BLOCK)
+    tight = bench.add("tight", thresholds=BLOCK)
     bench.world.used_ug = 2_000_000
     await bench.evaluate()
-    bench.world.objects["tight"]["metadata"]["labels"].clear()
+    tight["metadata"]["labels"].clear()
     await bench.evaluate()
-    assert bench.world.objects["tight"]["metadata"]["labels"] == {"carbonbudget.dev/blocking": "true"}
+    assert tight["metadata"]["labels"] == {"carbonbudget.dev/blocking": "true"}
 
 
 async def test_while_the_server_is_away_the_last_verdict_stands(bench: Bench) -> None:
-    bench.add("tight", thresholds=BLOCK)
+    tight = bench.add("tight", thresholds=BLOCK)
     bench.world.used_ug = 2_000_000
     await bench.evaluate()
     bench.world.up = False
     await bench.evaluate()
-    tight = bench.world.objects["tight"]
     assert tight["status"]["state"] == "Exceeded"
     assert "enforcement" in tight["status"]
     assert tight["metadata"]["labels"] == {"carbonbudget.dev/blocking": "true"}
@@ -158,24 +232,137 @@ async def test_while_the_server_is_away_the_last_verdict_stands(bench: Bench) ->
     assert await bench.evaluate() == []  # said once
 
 
-async def test_before_any_report_nothing_is_judged(bench: Bench) -> None:
-    bench.add("tight", thresholds=BLOCK, limit="0g")
-    bench.world.data_through = 0
+async def test_only_what_blocks_is_renewed(bench: Bench) -> None:
+    bench.add("calm")
+    tight = bench.add("tight", thresholds=BLOCK)
+    bench.world.uses_ug = {"team-a/tight": 2_000_000}
     await bench.evaluate()
-    assert bench.world.objects["tight"]["status"]["state"] == "Unknown"
+    bench.world.now += 4 * HOUR
+    calls = await bench.evaluate()
+    assert [path.rsplit("/", 2)[1] for _, path in calls] == ["tight"]
+    assert tight["status"]["enforcement"]["until"] == "2026-11-24T04:53:20Z"
+
+
+async def test_before_any_report_nothing_is_judged(bench: Bench) -> None:
+    tight = bench.add("tight", thresholds=BLOCK, limit="0g")
+    bench.world.reports = False
+    await bench.evaluate()
+    assert tight["status"]["state"] == "Unknown"
+    assert bench.world.events == []
+
+
+async def test_unknown_is_told_once_when_something_was_known(bench: Bench) -> None:
+    bench.add("careful", thresholds=BLOCK, onMissingData="Unknown")
+    bench.world.used_ug = 2_000_000
+    await bench.evaluate()
+    bench.world.data_lag_s = 901
+    await bench.evaluate()
+    await bench.evaluate()
+    assert bench.world.events == [("team-a", "BudgetExceeded"), ("team-a", "BudgetUnknown")]
 
 
 async def test_a_bad_budget_holds_up_nobody_else(bench: Bench) -> None:
-    bench.add("bad", limit="much")
-    bench.add("good")
+    bad, good = bench.add("bad", limit="much"), bench.add("good")
     await bench.evaluate()
-    assert bench.world.objects["bad"]["status"]["conditions"][0]["reason"] == "BadSpec"
-    assert bench.world.objects["good"]["status"]["state"] == "WithinBudget"
+    assert bad["status"]["conditions"][0]["reason"] == "BadSpec"
+    assert good["status"]["state"] == "WithinBudget"
     assert await bench.evaluate() == []
 
 
 async def test_a_budget_that_is_gone_is_forgotten_by_the_write_that_misses_it(bench: Bench) -> None:
     bench.add("gone")
-    bench._inventory.seen("ADDED", "gone", 1, dict(bench.world.objects.pop("gone")))
+    bench.show()
+    bench.world.objects.clear()
+    await bench.loop.evaluate()
+    assert bench.seen.inventory.held() == {}
+
+
+async def test_a_budget_whose_end_the_watch_missed_is_forgotten_by_the_next_census(bench: Bench) -> None:
+    bench.add("kept")
+    bench.add("gone")
+    bench.add_cluster_wide("kept")
     await bench.evaluate()
-    assert bench._inventory.bodies() == {}
+    await bench.evaluate()
+    del bench.world.objects["namespaces/team-a/carbonbudgets/gone"]
+    await bench.loop.evaluate()
+    assert "team-a/gone" in bench.seen.inventory.held()  # nothing to write, so no 404 tells
+    await Census(bench.client, bench.seen.inventory).take()
+    assert sorted(bench.seen.inventory.held()) == ["/kept", "team-a/kept"]
+
+
+async def test_a_budget_made_anew_under_its_name_is_another_one(bench: Bench) -> None:
+    bench.add("monthly", thresholds=BLOCK)
+    bench.world.used_ug = 2_000_000
+    await bench.evaluate()
+    bench.world.used_ug = 1_000
+    again = bench.add("monthly", uid="another", thresholds=BLOCK)
+    await bench.loop.evaluate()  # the watch has not told yet: what it would write is refused by the uid
+    assert "status" not in again
+    await bench.evaluate()
+    assert again["status"]["state"] == "WithinBudget"
+
+
+async def test_a_revised_factor_acts_on_nothing_in_the_loop_too(bench: Bench) -> None:
+    tight = bench.add("tight", thresholds=BLOCK)
+    bench.world.used_ug = 700_000
+    await bench.evaluate()
+    await bench.evaluate()
+    bench.world.used_ug = 1_400_000  # at the same energy
+    await bench.evaluate()
+    assert (tight["status"]["percentUsed"], tight["status"]["state"]) == (140, "WithinBudget")
+    assert "(140 %, 700mg of it by revised factors)" in tight["status"]["message"]
+    assert tight["status"]["settled"]["revisedMicrograms"] == 700_000
+    assert "enforcement" not in tight["status"]
+
+
+async def test_a_forecast_goes_by_the_hours_of_a_week_once_they_are_known(bench: Bench) -> None:
+    monthly = bench.add("monthly", limit="1kg")
+    bench.world.used_ug = 10_000_000
+    await bench.evaluate()
+    assert monthly["status"]["forecast"] == "13.1g"
+    bench.world.hours_ug = [1_000_000] * 672
+    await bench.loop.profiles.refresh()
+    await bench.evaluate()
+    assert monthly["status"]["forecast"] == "183g"
+
+
+async def test_no_more_than_sixteen_writes_are_under_way_at_once(bench: Bench) -> None:
+    for index in range(60):
+        bench.add(f"b{index}")
+    assert len(await bench.evaluate()) == 60
+    assert bench.world.most_writing <= 16
+
+
+async def test_series_come_with_a_budget_and_go_with_it(bench: Bench) -> None:
+    bench.add("monthly", limit="2g", thresholds=BLOCK)
+    bench.add_cluster_wide("all")
+    bench.world.used_ug = 2_500_000
+    await bench.evaluate()
+    labels = 'kind="CarbonBudget",name="monthly",namespace="team-a"'
+    series = bench.metrics()
+    for expected in (
+        f"carbonbudget_budget_limit_grams{{{labels}}} 2.0",
+        f"carbonbudget_budget_used_grams{{{labels}}} 2.5",
+        f'carbonbudget_budget_state{{{labels},state="Exceeded"}} 1.0',
+        f'carbonbudget_budget_state{{{labels},state="Warning"}} 0.0',
+        f"carbonbudget_budget_blocking{{{labels}}} 1.0",
+        f"carbonbudget_budget_used_fell{{{labels}}} 0.0",
+        f"carbonbudget_budget_data_through_timestamp_seconds{{{labels}}} 1.79546e+09",
+        'carbonbudget_budget_limit_grams{kind="ClusterCarbonBudget",name="all",namespace=""} 1.0',
+    ):
+        assert expected in series, expected
+    assert any(line.startswith(f"carbonbudget_budget_forecast_grams{{{labels}}}") for line in series)
+    bench.seen.inventory.forget("team-a/monthly", "monthly")
+    await bench.loop.evaluate()
+    assert all('name="all"' in line for line in bench.metrics())
+
+
+async def test_a_conflict_is_shown_until_it_is_cleared(bench: Bench) -> None:
+    monthly = bench.add("monthly")
+    bench.seen.conflicts.report("team-a/monthly", "argocd reverts Job/train")
+    await bench.evaluate()
+    bench.seen.conflicts.clear("team-a/monthly")
+    shown = {c["type"]: c["status"] for c in monthly["status"]["conditions"]}
+    await bench.evaluate()
+    after = {c["type"]: c["status"] for c in monthly["status"]["conditions"]}
+    assert (shown["EnforcementConflict"], after["EnforcementConflict"]) == ("True", "False")

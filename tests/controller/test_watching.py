@@ -3,7 +3,9 @@
 from itertools import islice
 
 import kopf
+from tests.controller.objects import a_body
 
+from carbonbudget_operator.api.names import BUDGET
 from carbonbudget_operator.controller.inventory import Inventory
 from carbonbudget_operator.controller.watching import EndlessBackoffs, configure
 
@@ -25,14 +27,20 @@ def test_kopf_posts_nothing_and_watches_no_other_resource() -> None:
     assert settings.watching.client_timeout > settings.watching.server_timeout
 
 
-def test_only_a_new_generation_rings_the_bell() -> None:
+def test_only_a_new_budget_or_generation_rings_the_bell() -> None:
     inventory = Inventory()
-    inventory.seen(None, "u", 1, {})
-    assert inventory.changed.is_set()
-    inventory.changed.clear()
-    inventory.seen("MODIFIED", "u", 1, {"status": "ours"})
-    assert not inventory.changed.is_set()
-    inventory.seen("MODIFIED", "u", 2, {})
-    assert inventory.changed.is_set()
-    inventory.seen("DELETED", "u", 2, {})
-    assert inventory.bodies() == {}
+
+    def rings(event: str | None, **metadata: object) -> bool:
+        inventory.changed.clear()
+        body = a_body()
+        inventory.seen(BUDGET, event, body | {"metadata": body["metadata"] | metadata})
+        return inventory.changed.is_set()
+
+    assert rings(None)
+    assert not rings("MODIFIED", labels={"ours": "true"})
+    assert rings("MODIFIED", generation=4)
+    assert rings("ADDED", generation=4, uid="another")
+    assert not rings("DELETED", uid="u")  # the end of the former one, told late
+    assert list(inventory.held()) == ["team-a/monthly"]
+    assert not rings("DELETED", uid="another")
+    assert inventory.held() == {}

@@ -1,8 +1,8 @@
 """Evaluation: a budget, what it used, the time, and its former verdict, to a new verdict.
 
 Level-based: nothing but its arguments counts, so that a controller that was away decides as one that was
-not. Within one period and one generation of the budget a verdict never loosens: a `used` that falls
-without a new period or an edited budget is a fault in the data, and the former verdict stands.
+not. Within one period and one generation of the budget a verdict never loosens, but for a revision
+downwards (settled.py): a `used` that falls otherwise is a fault in the data, and the former one stands.
 """
 
 from __future__ import annotations
@@ -13,6 +13,9 @@ from enum import IntEnum, StrEnum
 
 from carbonbudget_operator.budgets.period import Period
 
+# A forecast at the limit would come and go each minute: it has to fall this far to be forgotten.
+_FORECAST_CLEARS_BELOW = 95  # per cent of the limit
+
 
 class Action(IntEnum):
     """What a threshold asks for; each includes those before it."""
@@ -20,6 +23,7 @@ class Action(IntEnum):
     NONE = 0
     WARN = 1
     BLOCK = 2
+    SUSPEND = 3
 
     @property
     def word(self) -> str:
@@ -38,7 +42,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Threshold:
-    """From `at` per cent of the limit on, `action`."""
+    """From `at` per cent of the limit on, `action`; by what was used (projections are the webhook's)."""
 
     at: int
     action: Action
@@ -49,17 +53,46 @@ DEFAULT_THRESHOLDS = (Threshold(80, Action.WARN), Threshold(100, Action.WARN))
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """What was asked for: the limit in micrograms over the period that contains now."""
+    """What was asked for: the limit in micrograms over the period that contains now.
+
+    `per_workload`: the limit is for each workload, and the use is that of the one that used most. It blocks
+    nobody else. `grace_s`: how long running Jobs go on after Suspend is reached. `unknown_without_data`:
+    while there is no data nothing is known and nothing acts; otherwise the last verdict stands.
+    """
 
     limit_ug: int
     period: Period
     thresholds: Sequence[Threshold]
     generation: int
+    per_workload: bool = False
+    grace_s: int = 1800
+    unknown_without_data: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """The cluster's settings: how long a block outlives its renewal, and whether budgets act at all."""
+
+    fresh_for_s: int
+    acts: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """What was used: `revised_ug` of it came from revised factors, which are no reason to act."""
+
+    used_ug: int
+    revised_ug: int = 0
+
+    @property
+    def judged_ug(self) -> int:
+        """What thresholds are compared with."""
+        return max(0, self.used_ug - self.revised_ug)
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """How it stands. `block_until` is UTC seconds, 0 while nothing is blocked."""
+    """How it stands. `block_until` and `suspend_from` are UTC seconds, 0 for neither."""
 
     period: Period
     generation: int
@@ -67,43 +100,100 @@ class Verdict:
     state: State
     action: Action
     block_until: int
+    suspend_from: int = 0
+    revised_ug: int = 0
+
+    @property
+    def use(self) -> Use:
+        """What it was judged by."""
+        return Use(self.used_ug, self.revised_ug)
 
     def percent(self, limit_ug: int) -> int:
         """Per cent of the limit, rounded down. Any use of a limit of 0 is 100."""
-        if limit_ug == 0:
-            return 100 if self.used_ug else 0
-        return self.used_ug * 100 // limit_ug
+        return percent(self.used_ug, limit_ug)
 
 
-def evaluate(budget: Budget, used_ug: int, now: int, fresh_for_s: int, former: Verdict | None) -> Verdict:
-    """The verdict at `now` (UTC seconds).
+def percent(used_ug: int, limit_ug: int) -> int:
+    """Per cent of the limit, rounded down. Any use of a limit of 0 is 100."""
+    if limit_ug == 0:
+        return 100 if used_ug else 0
+    return used_ug * 100 // limit_ug
+
+
+def hold(budget: Budget, used_ug: int, revision_ug: int, former: Verdict | None) -> Use:
+    """The use to judge by, after what the server says and the former verdict.
+
+    `revision_ug` is what revised factors changed since that verdict, either way. A revision upwards is set
+    aside, one downwards first takes back what was set aside. What is judged can then only fall by a
+    revision, and only rise by new use.
+    """
+    if former is None or not same(budget, former):
+        return Use(used_ug)
+    revised_ug = max(0, former.revised_ug + revision_ug)
+    return Use(max(0, used_ug, former.used_ug + revision_ug), revised_ug)
+
+
+def same(budget: Budget, former: Verdict | None) -> bool:
+    """Whether the former verdict is of this period and this generation: what binds the next."""
+    return former is not None and former.period == budget.period and former.generation == budget.generation
+
+
+def evaluate(
+    budget: Budget, use: Use, forecast_ug: int | None, now: int, terms: Terms, former: Verdict | None
+) -> Verdict:
+    """The verdict at `now` (UTC seconds) of a use as `hold` gives it; `forecast_ug` None while there is none.
 
     A block holds until the end of the period, at most `fresh_for_s` from now: the policy in the API server
     refuses while creation lies before it, so that a dead controller lets go in the end. It is renewed at
     half of that time, to spare the API server a write each minute.
     """
-    period = budget.period
-    same = former is not None and former.period == period and former.generation == budget.generation
-    if former is not None and same:
-        used_ug = max(used_ug, former.used_ug)
     action = Action.NONE
-    if period.start <= now < period.end:
+    if budget.period.start <= now < budget.period.end:
         for threshold in budget.thresholds:
-            if _reached(used_ug, budget.limit_ug, threshold.at):
+            if reached(use.judged_ug, budget.limit_ug, threshold.at):
                 action = max(action, threshold.action)
-    state = State.WARNING if action else State.WITHIN
-    if _reached(used_ug, budget.limit_ug, 100):
+    state = State.WITHIN
+    if reached(use.judged_ug, budget.limit_ug, 100):
         state = State.EXCEEDED
-    until = 0
-    if action >= Action.BLOCK:
-        until = min(period.end, now + fresh_for_s)
-        held = former.block_until if former is not None else 0
-        # The end of the period needs no renewal; a former `until` beyond it is of another budget.
-        if held <= period.end and (held == period.end or held - now > fresh_for_s // 2) and held > now:
-            until = min(held, until)
-    return Verdict(period, budget.generation, used_ug, state, action, until)
+    elif action or _forecast_over(budget, forecast_ug, former):
+        state = State.WARNING
+    blocks = terms.acts and (action is Action.SUSPEND or (action is Action.BLOCK and not budget.per_workload))
+    return Verdict(
+        period=budget.period,
+        generation=budget.generation,
+        used_ug=use.used_ug,
+        state=state,
+        action=action,
+        block_until=_until(budget.period, now, terms.fresh_for_s, former) if blocks else 0,
+        suspend_from=_suspend_from(budget, now, former) if blocks and action is Action.SUSPEND else 0,
+        revised_ug=use.revised_ug,
+    )
 
 
-def _reached(used_ug: int, limit_ug: int, at: int) -> bool:
+def reached(used_ug: int, limit_ug: int, at: int) -> bool:
     """Whether use is at or above `at` per cent of the limit; a limit of 0 is reached by any use."""
     return used_ug > 0 if limit_ug == 0 else used_ug * 100 >= limit_ug * at
+
+
+def _forecast_over(budget: Budget, forecast_ug: int | None, former: Verdict | None) -> bool:
+    warned = same(budget, former) and former is not None and former.state in (State.WARNING, State.EXCEEDED)
+    if forecast_ug is None:
+        return warned  # nothing new is known of what is to come
+    if forecast_ug > budget.limit_ug:
+        return True
+    return warned and forecast_ug > 0 and reached(forecast_ug, budget.limit_ug, _FORECAST_CLEARS_BELOW)
+
+
+def _until(period: Period, now: int, fresh_for_s: int, former: Verdict | None) -> int:
+    until = min(period.end, now + fresh_for_s)
+    held = former.block_until if former is not None else 0
+    # The end of the period needs no renewal; a former `until` beyond it is of another budget.
+    if held <= period.end and (held == period.end or held - now > fresh_for_s // 2) and held > now:
+        until = min(held, until)
+    return until
+
+
+def _suspend_from(budget: Budget, now: int, former: Verdict | None) -> int:
+    """The grace begins once: when Suspend was first reached in this period, also if the budget is edited then."""
+    held = former is not None and former.period == budget.period and former.action is Action.SUSPEND
+    return former.suspend_from if held and former is not None and former.suspend_from else now + budget.grace_s

@@ -3,23 +3,59 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
-from carbonbudget_operator.budgets.evaluate import Verdict
+from carbonbudget_operator.budgets.evaluate import State, Verdict
 from carbonbudget_operator.budgets.quantity import format_mass
 
-MAX_MESSAGE = 256
+MAX_MESSAGE = 256  # the API server cuts warnings there
 
 
-def describe(name: str, limit_ug: int, verdict: Verdict, zone: ZoneInfo, contact: str) -> str:
-    """ "carbon budget monthly: used 4.1kg of 5kg CO2e (82 %), resets 2026-12-01; ask #ml-platform"."""
-    text = (
-        f"carbon budget {name}: used {format_mass(verdict.used_ug)} of {format_mass(limit_ug)} CO2e "
-        f"({verdict.percent(limit_ug)} %), resets {format_instant(verdict.period.end, zone)}"
-    )
-    if contact:
-        text += f"; ask {contact}"
-    return text if len(text) <= MAX_MESSAGE else text[: MAX_MESSAGE - 3] + "..."
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """How a budget is spoken of. `workload`: the one that used most, KIND/NAME, for a budget per workload."""
+
+    name: str
+    zone: ZoneInfo
+    contact: str = ""
+    cluster: bool = False
+    recurs: bool = True
+    workload: str = ""
+
+
+def describe(subject: Subject, limit_ug: int, verdict: Verdict, forecast_ug: int | None) -> str:
+    """ "carbon budget monthly: used 4.1kg of 5kg CO2e (82 %), forecast 6.3kg, resets 2026-12-01; ask #ml-platform"."""
+    share = f"{verdict.percent(limit_ug)} %"
+    if verdict.revised_ug:  # or a state below that per cent would be a riddle
+        share += f", {format_mass(verdict.revised_ug)} of it by revised factors"
+    rest = f"used {format_mass(verdict.used_ug)} of {format_mass(limit_ug)} CO2e ({share})"
+    if forecast_ug is not None:
+        rest += f", forecast {format_mass(forecast_ug)}"
+    rest += f", {'resets' if subject.recurs else 'ends'} {format_instant(verdict.period.end, subject.zone)}"
+    if verdict.state is State.UNKNOWN:
+        rest = f"no data now; last known: {rest}"
+    if subject.contact:
+        rest += f"; ask {subject.contact}"
+    return _fitted(subject, rest)
+
+
+def _fitted(subject: Subject, rest: str) -> str:
+    """The whole sentence; names of up to 253 characters are cut before any figure is."""
+    kind = "cluster carbon budget" if subject.cluster else "carbon budget"
+    workload = f"{subject.workload} " if subject.workload else ""
+    text = f"{kind} {subject.name}: {workload}{rest}"
+    excess = len(text) - MAX_MESSAGE
+    if excess <= 0:
+        return text
+    name = _cut(subject.name, max(20, len(subject.name) - excess))
+    excess -= len(subject.name) - len(name)
+    workload = f"{_cut(subject.workload, max(20, len(subject.workload) - excess))} " if workload else ""
+    return f"{kind} {name}: {workload}{rest}"[:MAX_MESSAGE]
+
+
+def _cut(text: str, length: int) -> str:
+    return text if len(text) <= length else text[: length - 3] + "..."
 
 
 def format_instant(at: int, zone: ZoneInfo) -> str:

@@ -34,12 +34,12 @@ def controller(
         "server_token_file": server_token_file,
         "listen": listen,
     }
-    settings = load_settings(config, {"controller": options}).controller
+    settings = load_settings(config, {"controller": options})
     # Imported here: `--help` should not wait for kopf.
     from carbonbudget_operator.controller.run import run
     from carbonbudget_operator.kube.client import KubeError
 
     try:
-        asyncio.run(run(settings, *address(settings.listen)))
+        asyncio.run(run(settings, *address(settings.controller.listen)))
     except (KubeError, RuntimeError, OSError) as error:
         fail(str(error))

@@ -6,9 +6,9 @@ import datetime as dt
 import logging
 import uuid
 
-from carbonbudget_operator.api.carbonbudget import CarbonBudget
-from carbonbudget_operator.api.names import BUDGET, GROUP, VERSION
-from carbonbudget_operator.budgets.evaluate import State, Verdict
+from carbonbudget_operator.api.names import GROUP, VERSION
+from carbonbudget_operator.budgets.evaluate import State
+from carbonbudget_operator.controller.inventory import Held
 from carbonbudget_operator.kube.client import KubeClient, KubeError
 
 _log = logging.getLogger(__name__)
@@ -16,32 +16,34 @@ _REASONS = {
     State.WITHIN: ("Normal", "BudgetWithinLimit"),
     State.WARNING: ("Warning", "BudgetWarning"),
     State.EXCEEDED: ("Warning", "BudgetExceeded"),
+    State.UNKNOWN: ("Warning", "BudgetUnknown"),
 }
+_OF_CLUSTER_OBJECTS = "default"  # where Kubernetes puts Events of what has no namespace
 
 
-def worth_telling(former: Verdict | None, verdict: Verdict) -> bool:
+def worth_telling(former: State | None, state: State) -> bool:
     """A change of state, or a first verdict that is not plainly within the limit."""
-    if former is None or former.state is State.UNKNOWN:
-        return verdict.state is not State.WITHIN
-    return former.state is not verdict.state
+    if former in (None, State.UNKNOWN):
+        return state in (State.WARNING, State.EXCEEDED)
+    return former is not state
 
 
-async def tell(client: KubeClient, resource: CarbonBudget, verdict: Verdict, message: str) -> None:
+async def tell(client: KubeClient, held: Held, state: State, message: str) -> None:
     """Post the Event; one that cannot be posted is logged, as it changes nothing."""
-    kind, reason = _REASONS[verdict.state]
+    kind, reason = _REASONS[state]
     now = dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    meta = resource.metadata
+    namespace = held.namespace or _OF_CLUSTER_OBJECTS
+    involved = {
+        "apiVersion": f"{GROUP}/{VERSION}",
+        "kind": held.resource.kind,
+        "name": held.name,
+        "uid": held.uid,
+    }
     body = {
         "apiVersion": "v1",
         "kind": "Event",
-        "metadata": {"name": f"{meta.name[:200]}.{uuid.uuid4().hex[:16]}", "namespace": meta.namespace},
-        "involvedObject": {
-            "apiVersion": f"{GROUP}/{VERSION}",
-            "kind": BUDGET.kind,
-            "name": meta.name,
-            "namespace": meta.namespace,
-            "uid": meta.uid,
-        },
+        "metadata": {"name": f"{held.name[:200]}.{uuid.uuid4().hex[:16]}", "namespace": namespace},
+        "involvedObject": involved | ({"namespace": held.namespace} if held.namespace else {}),
         "type": kind,
         "reason": reason,
         "message": message,
@@ -52,6 +54,6 @@ async def tell(client: KubeClient, resource: CarbonBudget, verdict: Verdict, mes
         "count": 1,
     }
     try:
-        await client.request("POST", f"/api/v1/namespaces/{meta.namespace}/events", body=body)
+        await client.request("POST", f"/api/v1/namespaces/{namespace}/events", body=body)
     except KubeError as error:
-        _log.warning("event %s of %s/%s not posted: %s", reason, meta.namespace, meta.name, error.reason)
+        _log.warning("event %s of %s not posted: %s", reason, held.key, error.reason)

@@ -1,36 +1,108 @@
-"""The budgets that the watch has shown, by uid, and a bell that rings when a spec changed."""
+"""The budgets that the watch has shown, by key, and a bell that rings when a spec changed."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+
+from carbonbudget_operator.api.carbonbudget import AnyBudget, CarbonBudget, ClusterCarbonBudget
+from carbonbudget_operator.api.names import Resource
+from carbonbudget_operator.budgets.evaluate import State
 
 Body = Mapping[str, object]
 
 
+class Held:
+    """One object as the watch showed it last."""
+
+    def __init__(self, resource: Resource, body: Body) -> None:
+        self.resource, self.body = resource, body
+
+    @cached_property
+    def budget(self) -> AnyBudget:
+        """Parsed, once for each change. Raises pydantic's ValidationError."""
+        model = CarbonBudget if self.resource.namespaced else ClusterCarbonBudget
+        return model.model_validate(self.body)
+
+    @property
+    def metadata(self) -> Mapping[str, object]:
+        """Its metadata."""
+        found = self.body.get("metadata")
+        return found if isinstance(found, Mapping) else {}
+
+    @property
+    def uid(self) -> str:
+        """Its uid: another one under the same name is another budget."""
+        return str(self.metadata.get("uid", ""))
+
+    @property
+    def namespace(self) -> str:
+        """Its namespace; empty for a cluster-wide budget."""
+        return str(self.metadata.get("namespace") or "")
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return str(self.metadata.get("name", ""))
+
+    @property
+    def state(self) -> State | None:
+        """The state that its status shows; None before the first."""
+        status = self.body.get("status")
+        word = status.get("state") if isinstance(status, Mapping) else None
+        return next((state for state in State if state.value == word), None)
+
+    @property
+    def key(self) -> str:
+        """namespace/name, or /name for a cluster-wide budget: how all rooms speak of it."""
+        return f"{self.namespace}/{self.name}"
+
+    @property
+    def path(self) -> str:
+        """Where the API server has it."""
+        return self.resource.path(self.namespace, self.name)
+
+
 class Inventory:
-    """Filled by kopf's watch, read by the evaluation loop; one event loop, so no lock."""
+    """Filled by kopf's watch, read by the evaluation loop; one event loop, so no lock.
+
+    By key and not by uid: a budget that was deleted and made anew while the watch was away takes the place
+    of the one whose end was missed.
+    """
 
     def __init__(self) -> None:
-        self._bodies: dict[str, Body] = {}
-        self._generations: dict[str, object] = {}
+        self._held: dict[str, Held] = {}
         self.changed = asyncio.Event()
 
-    def seen(self, event: str | None, uid: str, generation: object, body: Body) -> None:
+    def seen(self, resource: Resource, event: str | None, body: Body) -> None:
         """One watch event. A new generation rings the bell; our own status patches do not."""
+        held = Held(resource, body)
         if event == "DELETED":
-            self.forget(uid)
+            self.forget(held.key, held.uid)
             return
-        self._bodies[uid] = body
-        if self._generations.get(uid) != generation:
-            self._generations[uid] = generation
+        former = self._held.get(held.key)
+        self._held[held.key] = held
+        if former is None or (former.uid, _generation(former)) != (held.uid, _generation(held)):
             self.changed.set()
 
-    def forget(self, uid: str) -> None:
+    def forget(self, key: str, uid: str) -> None:
         """The object is gone; also when a write finds it gone, as a watch may have missed its end."""
-        self._bodies.pop(uid, None)
-        self._generations.pop(uid, None)
+        if key in self._held and self._held[key].uid == uid:
+            del self._held[key]
 
-    def bodies(self) -> dict[str, Body]:
-        """A snapshot."""
-        return dict(self._bodies)
+    def keep_only(self, uids: Iterable[str], among: Mapping[str, Held]) -> int:
+        """Forget what of `among`, an earlier snapshot, is not in a complete list made since; how many that were."""
+        listed = set(uids)
+        gone = [held for held in among.values() if held.uid not in listed]
+        for held in gone:
+            self.forget(held.key, held.uid)
+        return len(gone)
+
+    def held(self) -> dict[str, Held]:
+        """A snapshot by key."""
+        return dict(self._held)
+
+
+def _generation(held: Held) -> object:
+    return held.metadata.get("generation")

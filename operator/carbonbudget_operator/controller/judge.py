@@ -1,210 +1,133 @@
-"""From a CarbonBudget object and the server's answer to the status it should have. No I/O, no clock."""
+"""From a budget and the server's answers to what its object should be. No I/O, no clock."""
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass
-from zoneinfo import ZoneInfo
 
-from pydantic import ValidationError
-
-from carbonbudget_operator.api.carbonbudget import CarbonBudget
-from carbonbudget_operator.api.query import BudgetAnswer, BudgetQuery
-from carbonbudget_operator.budgets.evaluate import (
-    DEFAULT_THRESHOLDS,
-    Action,
-    Budget,
-    State,
-    Threshold,
-    Verdict,
-    evaluate,
-)
+from carbonbudget_operator.budgets.assess import Assessment, Standing, assess, assess_without_answer
+from carbonbudget_operator.budgets.evaluate import State, Terms
+from carbonbudget_operator.budgets.forecast import Week
 from carbonbudget_operator.budgets.message import describe
-from carbonbudget_operator.budgets.period import Calendar, Period, PeriodError, period_at, time_zone
-from carbonbudget_operator.budgets.quantity import QuantityError, format_mass, parse_mass
-
-Status = dict[str, object]
-# What a person does not see, or what always changes: no reason to write a status by itself.
-_SILENT = frozenset({"usedMicrograms", "observedAt", "dataThrough", "conditions", "coverage"})
+from carbonbudget_operator.budgets.quantity import format_mass
+from carbonbudget_operator.controller.asking import Answered
+from carbonbudget_operator.controller.case import Case
+from carbonbudget_operator.controller.conditions import (
+    Wanted,
+    bad_spec,
+    data_complete,
+    enforcement_conflict,
+    merged,
+    ready,
+    within_budget,
+)
+from carbonbudget_operator.controller.history import history
+from carbonbudget_operator.controller.inventory import Held
+from carbonbudget_operator.controller.status import Outcome, Status, details, standing
+from carbonbudget_operator.controller.times import format_time
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
-    """One budget, ready to be judged: what to ask the server, and what to judge by."""
+class Judgement:
+    """What was found, and what the object should be. `standing` is None where nothing is known."""
 
-    resource: CarbonBudget
-    budget: Budget
-    zone: ZoneInfo
-    query: BudgetQuery
-
-
-class BadBudget(ValueError):
-    """A budget that got past the API server's rules and still cannot be judged; one line says why."""
+    outcome: Outcome
+    standing: Standing | None
+    message: str
+    forecast_ug: int | None = None
+    lost: bool = False
 
 
-def prepare(body: Mapping[str, object], now: int) -> Case:
-    """Parse an object for its period at `now` (UTC seconds). Raises BadBudget."""
-    try:
-        resource = CarbonBudget.model_validate(body)
-        spec = resource.spec
-        zone = time_zone(spec.time_zone)
-        if spec.start is not None and spec.end is not None:
-            period = Period(int(spec.start.timestamp()), int(spec.end.timestamp()))
-        elif spec.period is not None:
-            period = period_at(Calendar(spec.period), zone, now)
-        else:
-            raise BadBudget("spec has neither period nor start and end")
-        if period.start >= period.end:
-            raise BadBudget("spec.end must be after spec.start")
-        thresholds: tuple[Threshold, ...] = DEFAULT_THRESHOLDS
-        if spec.thresholds is not None:
-            thresholds = tuple(Threshold(t.at, Action[t.action.upper()]) for t in spec.thresholds)
-        meta = resource.metadata
-        return Case(
-            resource=resource,
-            budget=Budget(parse_mass(spec.limit), period, thresholds, meta.generation),
-            zone=zone,
-            query=BudgetQuery(
-                id=f"{meta.namespace}/{meta.name}",
-                namespaces=[meta.namespace],
-                selector=spec.selector,
-                start=period.start,
-                end=period.end,
-                accounting=spec.accounting,
-                include=spec.include,
-            ),
-        )
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise BadBudget(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
-    except (PeriodError, QuantityError) as error:
-        raise BadBudget(str(error)) from None
-
-
-def former_verdict(resource: CarbonBudget) -> Verdict | None:
-    """The verdict that the object's status carries; None before the first."""
-    status = resource.status
-    if status.period is None or status.state is None or status.used_micrograms is None:
-        return None
-    action = next((a for a in Action if a.word == (status.action or "")), Action.NONE)
-    return Verdict(
-        period=Period(int(status.period.start.timestamp()), int(status.period.end.timestamp())),
-        generation=status.observed_generation or 0,
-        used_ug=status.used_micrograms,
-        state=State(status.state),
-        action=action,
-        block_until=int(status.enforcement.until.timestamp()) if status.enforcement else 0,
-    )
-
-
-def judge(
-    case: Case, answer: BudgetAnswer, data_through: int, former: Verdict | None, now: int, fresh_for_s: int
-) -> tuple[Verdict, Status]:
-    """The verdict at `now`, and the status that shows it."""
-    verdict = evaluate(case.budget, answer.used_ug, now, fresh_for_s, former)
-    limit_ug = case.budget.limit_ug
-    percent = verdict.percent(limit_ug)
-    message = describe(case.resource.metadata.name, limit_ug, verdict, case.zone, case.resource.spec.contact)
-    complete = answer.coverage_percent >= 99
-    status: Status = {
-        "observedGeneration": verdict.generation,
-        "period": {"start": _time(verdict.period.start), "end": _time(verdict.period.end)},
-        "used": format_mass(verdict.used_ug),
-        "usedMicrograms": verdict.used_ug,
-        "remaining": format_mass(max(0, limit_ug - verdict.used_ug)),
-        "percentUsed": percent,
-        "state": verdict.state.value,
-        "action": verdict.action.word,
-        "enforcement": {"action": "Block", "until": _time(verdict.block_until)} if verdict.block_until else None,
+def judge(case: Case, answers: Answered, week: Week | None, conflict: str, now: int, terms: Terms) -> Judgement:
+    """By the server's answers at `now`."""
+    made = assess(case.budget, answers.reading, week, now, terms, case.former)
+    verdict = made.standing.verdict
+    message = _message(case, made, answers)
+    status = standing(case, made.standing) | details(case, answers.use)
+    if not made.lost:  # else the last forecast stands, as all figures do
+        status["forecast"] = format_mass(made.forecast_ug) if made.forecast_ug is not None else None
+    reading = answers.reading
+    status |= {
         "message": message,
-        "observedAt": _time(now),
-        "dataThrough": _time(data_through),
-        "coverage": answer.coverage_percent,
-        "measured": answer.measured_percent,
+        "observedAt": format_time(now),
+        "dataThrough": format_time(reading.data_through),
+        "history": history(case, answers.former),
     }
-    within = verdict.state is not State.EXCEEDED
-    status["conditions"] = _conditions(
+    status["conditions"] = merged(
         case.resource,
         now,
-        ("Ready", True, "Evaluated", "the budget is judged each window"),
         (
-            "DataComplete",
-            complete,
-            "Complete" if complete else "Gaps",
-            f"{answer.coverage_percent} % of the nodes' time was reported",
+            ready(case.namespaces),
+            data_complete(answers.use.coverage_percent, made.lost, made.missing, reading.data_through),
+            within_budget(verdict.state, message),
+            enforcement_conflict(conflict),
         ),
-        ("WithinBudget", within, verdict.state.value, message),
     )
-    return verdict, status
+    return Judgement(Outcome(status, _blocks(case, made.standing)), made.standing, message, made.forecast_ug, made.lost)
 
 
-def no_data(case: Case, reason: str, sentence: str, now: int) -> Status:
-    """The status when there is nothing to judge by: the last verdict stands, and a condition says so."""
-    status: Status = {}
-    if former_verdict(case.resource) is None:
-        status = {"state": State.UNKNOWN.value, "message": sentence, "observedAt": _time(now)}
-    status["conditions"] = _conditions(case.resource, now, ("DataComplete", False, reason, sentence))
-    return status
+def judge_without_answer(
+    case: Case, reason: str, sentence: str, missing_since: int, conflict: str, now: int, terms: Terms
+) -> Judgement:
+    """While there is nothing to judge by. What did not change is left as it is, and a condition says why."""
+    incomplete = Wanted("DataComplete", "False", reason, sentence)
+    made = assess_without_answer(case.budget, missing_since, now, terms, case.former)
+    if made is None:
+        # The period that the status shows stays there: it will be asked for when there are answers again.
+        status: Status = {"state": State.UNKNOWN.value, "action": "", "enforcement": None, "message": sentence}
+        wanted = (incomplete, within_budget(State.UNKNOWN, sentence), enforcement_conflict(conflict))
+        status["conditions"] = merged(case.resource, now, wanted)
+        return Judgement(Outcome(status, blocking=False), None, sentence)
+    status = {}
+    message = case.resource.status.message or ""
+    if case.former is None or made.verdict != case.former.verdict:
+        message = describe(case.subject(""), case.budget.limit_ug, made.verdict, None)
+        status = standing(case, made) | {"message": message, "observedAt": format_time(now)}
+    wanted = (incomplete, within_budget(made.verdict.state, message), enforcement_conflict(conflict))
+    status["conditions"] = merged(case.resource, now, wanted)
+    return Judgement(Outcome(status, _blocks(case, made)), made, message)
 
 
-def bad_budget(body: Mapping[str, object], sentence: str, now: int) -> Status:
-    """The status of a budget that cannot be judged: not ready, and blocking nothing."""
-    metadata = body.get("metadata")
-    generation = metadata.get("generation") if isinstance(metadata, Mapping) else None
-    condition = {
-        "type": "Ready",
-        "status": "False",
-        "reason": "BadSpec",
-        "message": sentence,
-        "lastTransitionTime": _time(now),
-        "observedGeneration": generation,
-    }
-    return {
+def bad_budget(held: Held, sentence: str, now: int) -> Judgement:
+    """A budget that cannot be judged: not ready, and blocking nothing."""
+    generation = held.metadata.get("generation")
+    condition = bad_spec(sentence)
+    since = next((item for item in _conditions(held) if item.get("type") == "Ready"), {})
+    kept = since.get("lastTransitionTime") if since.get("status") == condition.status else None
+    status: Status = {
         "state": State.UNKNOWN.value,
         "message": sentence,
+        "action": "",
         "enforcement": None,
         "observedGeneration": generation,
-        "conditions": [condition],
-    }
-
-
-def differs(body: Mapping[str, object], status: Status) -> bool:
-    """Whether a person would see the difference between the object's status and this one."""
-    found = body.get("status")
-    former = found if isinstance(found, Mapping) else {}
-    if _essence(former.get("conditions")) != _essence(status.get("conditions")):
-        return True
-    return any(former.get(key) != value for key, value in status.items() if key not in _SILENT)
-
-
-def _essence(conditions: object) -> set[tuple[object, ...]]:
-    """Conditions without their texts, which change with every figure in them."""
-    items = conditions if isinstance(conditions, list) else []
-    return {(item.get("type"), item.get("status"), item.get("reason")) for item in items}
-
-
-def _conditions(resource: CarbonBudget, now: int, *wanted: tuple[str, bool, str, str]) -> list[dict[str, object]]:
-    """The wanted conditions, and the former ones of other types; a time changes only with its status."""
-    former = {condition.type: condition for condition in resource.status.conditions or ()}
-    made: list[dict[str, object]] = []
-    for kind, holds, reason, message in wanted:
-        status = "True" if holds else "False"
-        before = former.pop(kind, None)
-        since = before.last_transition_time if before is not None and before.status == status else None
-        made.append(
+        "conditions": [
             {
-                "type": kind,
-                "status": status,
-                "reason": reason,
-                "message": message,
-                "lastTransitionTime": _time(int(since.timestamp()) if since else now),
-                "observedGeneration": resource.metadata.generation,
+                "type": condition.type,
+                "status": condition.status,
+                "reason": condition.reason,
+                "message": condition.message,
+                "lastTransitionTime": kept or format_time(now),
+                "observedGeneration": generation,
             }
-        )
-    kept = [c.model_dump(mode="json", by_alias=True, exclude_none=True) for c in former.values()]
-    return made + kept
+        ],
+    }
+    return Judgement(Outcome(status, blocking=False), None, sentence)
 
 
-def _time(at: int) -> str:
-    return dt.datetime.fromtimestamp(at, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+def _message(case: Case, made: Assessment, answers: Answered) -> str:
+    top = answers.use.workloads[0] if answers.use.workloads else None
+    workload = top.workload if top is not None else ""
+    if top is not None and not case.held.resource.namespaced:
+        workload = f"{top.namespace}/{workload}"
+    return describe(case.subject(workload), case.budget.limit_ug, made.standing.verdict, made.forecast_ug)
+
+
+def _blocks(case: Case, made: Standing) -> bool:
+    """Whether new work is refused: a limit for each workload refuses nobody else's."""
+    return bool(made.verdict.block_until) and not case.budget.per_workload
+
+
+def _conditions(held: Held) -> list[Mapping[str, object]]:
+    status = held.body.get("status")
+    found = status.get("conditions") if isinstance(status, Mapping) else None
+    return [item for item in found if isinstance(item, Mapping)] if isinstance(found, list) else []

@@ -5,31 +5,37 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
-from carbonbudget_operator.api.names import BLOCKING_LABEL, BUDGET
-from carbonbudget_operator.api.query import BudgetAnswer, BudgetAnswers
-from carbonbudget_operator.budgets.evaluate import Verdict
+from carbonbudget_operator.api.query import BudgetAnswer, BudgetQuery
+from carbonbudget_operator.budgets.assess import Standing
+from carbonbudget_operator.budgets.evaluate import State, Terms
+from carbonbudget_operator.controller.asking import answered, questions
+from carbonbudget_operator.controller.case import BadBudget, Case, prepare
+from carbonbudget_operator.controller.conflicts import Conflicts
 from carbonbudget_operator.controller.events import tell, worth_telling
-from carbonbudget_operator.controller.inventory import Body, Inventory
-from carbonbudget_operator.controller.judge import (
-    BadBudget,
-    Case,
-    Status,
-    bad_budget,
-    differs,
-    former_verdict,
-    judge,
-    no_data,
-    prepare,
-)
+from carbonbudget_operator.controller.inventory import Held, Inventory
+from carbonbudget_operator.controller.judge import Judgement, bad_budget, judge, judge_without_answer
 from carbonbudget_operator.controller.metrics import ControllerMetrics
-from carbonbudget_operator.kube.client import MERGE_PATCH, KubeClient, KubeError
+from carbonbudget_operator.controller.namespaces import Namespaces
+from carbonbudget_operator.controller.profiles import Profiles
+from carbonbudget_operator.controller.writing import Writer
+from carbonbudget_operator.kube.client import KubeClient
 from carbonbudget_operator.server_client import Server, ServerUnavailable
 
 _log = logging.getLogger(__name__)
 _DEBOUNCE_SECONDS = 0.5
-_WRITES_AT_ONCE = 16
+_QUESTIONS_AT_ONCE = 5000
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the loop judges by beside the server's answers; each is filled by a task of its own."""
+
+    inventory: Inventory
+    namespaces: Namespaces
+    conflicts: Conflicts
 
 
 class EvaluationLoop:
@@ -39,17 +45,21 @@ class EvaluationLoop:
         self,
         client: KubeClient,
         server: Server,
-        inventory: Inventory,
+        seen: Seen,
         metrics: ControllerMetrics,
         window_seconds: int,
-        fresh_for_seconds: int,
+        terms: Terms,
         now: Callable[[], float] = time.time,
     ) -> None:
-        self._client, self._server, self._inventory, self._metrics = client, server, inventory, metrics
-        self._window_s, self._fresh_for_s, self._now = window_seconds, fresh_for_seconds, now
-        # The verdict as it was written last: an echo of it may still be under way.
-        self._verdicts: dict[str, Verdict] = {}
-        self._writers = asyncio.Semaphore(_WRITES_AT_ONCE)
+        self._client, self._server, self._seen, self._metrics = client, server, seen, metrics
+        self._window_s, self._terms, self._now = window_seconds, terms, now
+        self._writer = Writer(client, seen.inventory, metrics)
+        self.profiles = Profiles(server, now)
+        # How each budget stood when it was judged last, with its uid: an echo of the write may still be under way.
+        self._standings: dict[str, tuple[str, Standing]] = {}
+        self._states: dict[str, tuple[str, State]] = {}
+        self._data_through = 0
+        self._missing_since = int(now())  # a controller that starts beside its server is patient first
         self._server_failing = False
 
     async def run(self) -> None:
@@ -68,94 +78,99 @@ class EvaluationLoop:
         delay = self._window_s / 5
         now = self._now()
         due = ((now - delay) // self._window_s + 1) * self._window_s + delay
+        changed = self._seen.inventory.changed
         try:
-            await asyncio.wait_for(self._inventory.changed.wait(), due - now)
+            await asyncio.wait_for(changed.wait(), due - now)
             await asyncio.sleep(_DEBOUNCE_SECONDS)  # more changes come with it: one `kubectl apply -f dir`
         except TimeoutError:
             pass
-        self._inventory.changed.clear()
+        changed.clear()
 
     async def evaluate(self) -> None:
         """Judge all budgets once."""
         now = int(self._now())
-        bodies = self._inventory.bodies()
-        cases: dict[str, Case] = {}
-        writes: list[Awaitable[object]] = []
-        for uid, body in bodies.items():
-            try:
-                cases[uid] = prepare(body, now)
-            except BadBudget as error:
-                writes.append(self._write(uid, body, bad_budget(body, str(error), now)))
-        self._verdicts = {uid: verdict for uid, verdict in self._verdicts.items() if uid in bodies}
+        held = self._seen.inventory.held()
+        self._standings = {key: kept for key, kept in self._standings.items() if key in held}
+        self._states = {key: kept for key, kept in self._states.items() if key in held}
         with self._metrics.duration.time():
-            answers = await self._ask(cases, bodies, now)
-            if answers is not None:
-                pairs = zip(cases.items(), answers.answers, strict=True)
-                writes += [
-                    self._settle(uid, case, bodies[uid], answer, answers.data_through, now)
-                    for (uid, case), answer in pairs
-                ]
-            await asyncio.gather(*writes)
+            cases, bad = self._prepared(held, now)
+            self.profiles.want(cases.values())
+            judged = await self._judged(cases, now)
+            await asyncio.gather(*(self._settle(held[key], cases.get(key), j) for key, j in (bad | judged).items()))
         self._metrics.evaluations.inc()
-        self._metrics.forget_all_but(f"{c.query.id}" for c in cases.values())
+        self._metrics.forget_all_but(held.values())
+        self._seen.conflicts.forget_all_but(held)
 
-    async def _ask(self, cases: dict[str, Case], bodies: dict[str, Body], now: int) -> BudgetAnswers | None:
-        """The server's answers; None while there are none, after saying so in every budget."""
+    def _prepared(self, held: Mapping[str, Held], now: int) -> tuple[dict[str, Case], dict[str, Judgement]]:
+        cases: dict[str, Case] = {}
+        bad: dict[str, Judgement] = {}
+        for key, one in held.items():
+            uid, standing = self._standings.get(key, ("", None))
+            try:
+                cases[key] = prepare(one, now, self._seen.namespaces, standing if uid == one.uid else None)
+            except BadBudget as error:
+                bad[key] = bad_budget(one, str(error), now)
+        return cases, bad
+
+    async def _judged(self, cases: Mapping[str, Case], now: int) -> dict[str, Judgement]:
+        """By the server's answers; while there are none, by what is known."""
         if not cases:
-            return None
+            return {}
+        conflicts, terms = self._seen.conflicts, self._terms
+        self._data_through = self._data_through or _last_data(cases)
+        asked = {key: questions(case, self._data_through, now) for key, case in cases.items()}
+        reason, sentence = "NoReports", "no node has reported yet"
         try:
-            answers = await self._server.budgets([case.query for case in cases.values()])
-            reason, sentence = "NoReports", "no node has reported yet"
+            through, found = await self._answers([query for one in asked.values() for query in one.all()])
             self._server_failing = False
         except ServerUnavailable as error:
-            answers, reason, sentence = None, "ServerUnavailable", str(error)
+            reason, sentence, through, found = "ServerUnavailable", str(error), 0, {}
             self._metrics.failures.inc()
             if not self._server_failing:  # once, until it answers again
                 _log.warning("%s; the last verdicts stand", sentence)
             self._server_failing = True
-        if answers is not None and answers.data_through:
-            return answers
-        statuses = {uid: no_data(case, reason, sentence, now) for uid, case in cases.items()}
-        await asyncio.gather(*(self._write(uid, bodies[uid], status) for uid, status in statuses.items()))
-        return None
-
-    async def _settle(
-        self, uid: str, case: Case, body: Body, answer: BudgetAnswer, data_through: int, now: int
-    ) -> None:
-        former = self._verdicts.get(uid) or former_verdict(case.resource)
-        verdict, status = judge(case, answer, data_through, former, now, self._fresh_for_s)
-        self._metrics.judged(case.query.id, case.budget.limit_ug, verdict)
-        if await self._write(uid, body, status):
-            self._verdicts[uid] = verdict
-            if worth_telling(former, verdict):
-                await tell(self._client, case.resource, verdict, str(status["message"]))
-
-    async def _write(self, uid: str, body: Body, status: Status) -> bool:
-        """Bring status and label to what they should be; whether the object is as judged now.
-
-        Status first: a block holds when both say so, and is lifted as soon as the status does not.
-        """
-        metadata = body["metadata"]
-        assert isinstance(metadata, dict)
-        path = BUDGET.path(str(metadata["namespace"]), str(metadata["name"]))
-        labelled = (metadata.get("labels") or {}).get(BLOCKING_LABEL) == "true"
-        # A status without a word on enforcement (no data) leaves the block as it is.
-        wanted = bool(status["enforcement"]) if "enforcement" in status else labelled
-        try:
-            async with self._writers:
-                if differs(body, status):
-                    patch = {"status": status}
-                    await self._client.request("PATCH", path + "/status", patch, content_type=MERGE_PATCH)
-                    self._metrics.patches.inc()
-                if wanted != labelled:
-                    label = {"metadata": {"labels": {BLOCKING_LABEL: "true" if wanted else None}}}
-                    await self._client.request("PATCH", path, label, content_type=MERGE_PATCH)
-                    self._metrics.patches.inc()
-        except KubeError as error:
-            if error.status == 404:
-                self._inventory.forget(uid)
+        if through:
+            self._data_through, self._missing_since = through, max(through, self._missing_since)
+            self._metrics.data_through((case.held for case in cases.values()), through)
+        judged = {}
+        for key, case in cases.items():
+            conflict = conflicts.of(key)
+            if through and case.namespaces is not None:
+                one = answered(case, asked[key], found, through)
+                judged[key] = judge(case, one, self.profiles.week(case), conflict, now, terms)
             else:
-                self._metrics.failures.inc()
-                _log.warning("%s not updated, the next window tries again: %s", path, error.reason)
-            return False
-        return True
+                why = (reason, sentence) if not through else ("NamespacesUnknown", "namespaces are not listed yet")
+                judged[key] = judge_without_answer(case, *why, self._missing_since, conflict, now, terms)
+        return judged
+
+    async def _answers(self, queries: Sequence[BudgetQuery]) -> tuple[int, dict[str, BudgetAnswer]]:
+        """Up to when there are data, and the answers by question. Raises ServerUnavailable."""
+        through: list[int] = []
+        found: dict[str, BudgetAnswer] = {}
+        for start in range(0, max(1, len(queries)), _QUESTIONS_AT_ONCE):
+            answers = await self._server.budgets(queries[start : start + _QUESTIONS_AT_ONCE])
+            through.append(answers.data_through)
+            found |= {answer.id: answer for answer in answers.answers}
+        return min(through), found
+
+    async def _settle(self, held: Held, case: Case | None, judgement: Judgement) -> None:
+        standing = judgement.standing
+        if standing is None or case is None:
+            self._metrics.unknown(held)
+        else:
+            self._metrics.judged(held, case.budget.limit_ug, standing.verdict, judgement.forecast_ug, judgement.lost)
+        if not await self._writer.write(held, judgement.outcome):
+            return
+        if standing is not None:
+            self._standings[held.key] = (held.uid, standing)
+        state = standing.verdict.state if standing is not None else State.UNKNOWN
+        uid, former = self._states.get(held.key, ("", None))
+        if worth_telling(former if uid == held.uid else held.state, state):
+            await tell(self._client, held, state, judgement.message)
+        self._states[held.key] = (held.uid, state)
+
+
+def _last_data(cases: Mapping[str, Case]) -> int:
+    """Up to when there were data when a status was written last; 0 if none was."""
+    times = (case.resource.status.data_through for case in cases.values())
+    return max((int(at.timestamp()) for at in times if at is not None), default=0)

@@ -7,12 +7,14 @@ from collections.abc import Iterable
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from carbonbudget_operator.budgets.evaluate import State, Verdict
+from carbonbudget_operator.controller.inventory import Held
 
 _UG_PER_G = 1_000_000
+_LABELS = ("kind", "namespace", "name")
 
 
 class ControllerMetrics:
-    """Labels are namespace and name; a budget that is gone takes its series with it."""
+    """Labels of a budget are kind, namespace and name; one that is gone takes its series with it."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.evaluations = Counter("carbonbudget_evaluations", "Evaluations of all budgets.", registry=registry)
@@ -23,32 +25,71 @@ class ControllerMetrics:
         self.duration = Histogram(
             "carbonbudget_evaluation_duration_seconds", "One evaluation of all budgets.", registry=registry
         )
-        labels = ("namespace", "name")
-        self._used = Gauge("carbonbudget_budget_used_grams", "CO2e used in the period.", labels, registry=registry)
-        self._limit = Gauge("carbonbudget_budget_limit_grams", "CO2e allowed in the period.", labels, registry=registry)
-        self._state = Gauge(
-            "carbonbudget_budget_state",
-            "1 for the state the budget is in.",
-            (*labels, "state"),
-            registry=registry,
+
+        def gauge(name: str, text: str, *more: str) -> Gauge:
+            return Gauge(name, text, (*_LABELS, *more), registry=registry)
+
+        self._limit = gauge("carbonbudget_budget_limit_grams", "CO2e allowed in the period.")
+        self._used = gauge("carbonbudget_budget_used_grams", "CO2e used in the period.")
+        self._forecast = gauge("carbonbudget_budget_forecast_grams", "CO2e expected at the period's end.")
+        self._state = gauge("carbonbudget_budget_state", "1 for the state the budget is in.", "state")
+        self._blocking = gauge("carbonbudget_budget_blocking", "1 while it refuses new work or suspends.")
+        self._data_through = gauge(
+            "carbonbudget_budget_data_through_timestamp_seconds", "Up to when every node had reported."
         )
-        self._known: set[tuple[str, str]] = set()
+        self._used_fell = gauge("carbonbudget_budget_used_fell", "1 while the ledger has less than it had.")
+        self._known: set[tuple[str, str, str]] = set()
 
-    def judged(self, key: str, limit_ug: int, verdict: Verdict) -> None:
-        """`key` is namespace/name."""
-        namespace, _, name = key.partition("/")
-        self._known.add((namespace, name))
-        self._used.labels(namespace, name).set(verdict.used_ug / _UG_PER_G)
-        self._limit.labels(namespace, name).set(limit_ug / _UG_PER_G)
-        for state in State:
-            self._state.labels(namespace, name, state.value).set(state is verdict.state)
+    def judged(self, held: Held, limit_ug: int, verdict: Verdict, forecast_ug: int | None, lost: bool) -> None:
+        """How it stands."""
+        labels = _labels(held)
+        self._known.add(labels)
+        self._limit.labels(*labels).set(limit_ug / _UG_PER_G)
+        self._used.labels(*labels).set(verdict.used_ug / _UG_PER_G)
+        if forecast_ug is not None:
+            self._forecast.labels(*labels).set(forecast_ug / _UG_PER_G)
+        elif not lost:
+            self._remove(self._forecast, labels)
+        self._blocking.labels(*labels).set(verdict.block_until > 0)
+        self._used_fell.labels(*labels).set(lost)
+        self._set_state(labels, verdict.state)
 
-    def forget_all_but(self, keys: Iterable[str]) -> None:
+    def unknown(self, held: Held) -> None:
+        """Nothing is known of it."""
+        labels = _labels(held)
+        self._known.add(labels)
+        self._blocking.labels(*labels).set(0)
+        self._set_state(labels, State.UNKNOWN)
+
+    def data_through(self, held: Iterable[Held], at: int) -> None:
+        """UTC seconds; a value that stands still is data that do not come."""
+        for one in held:
+            self._known.add(_labels(one))
+            self._data_through.labels(*_labels(one)).set(at)
+
+    def forget_all_but(self, held: Iterable[Held]) -> None:
         """Drop the series of budgets that are gone."""
-        kept = {(namespace, name) for namespace, _, name in (key.partition("/") for key in keys)}
-        for namespace, name in self._known - kept:
-            self._used.remove(namespace, name)
-            self._limit.remove(namespace, name)
+        kept = {_labels(one) for one in held}
+        for labels in self._known - kept:
+            for series in (
+                self._limit, self._used, self._forecast, self._blocking, self._used_fell, self._data_through
+            ):  # fmt: skip
+                self._remove(series, labels)
             for state in State:
-                self._state.remove(namespace, name, state.value)
+                self._remove(self._state, (*labels, state.value))
         self._known &= kept
+
+    def _set_state(self, labels: tuple[str, str, str], current: State) -> None:
+        for state in State:
+            self._state.labels(*labels, state.value).set(state is current)
+
+    @staticmethod
+    def _remove(series: Gauge, labels: tuple[str, ...]) -> None:
+        try:
+            series.remove(*labels)
+        except KeyError:  # it never had that figure
+            pass
+
+
+def _labels(held: Held) -> tuple[str, str, str]:
+    return held.resource.kind, held.namespace, held.name

@@ -13,35 +13,41 @@ import kopf
 from aiohttp import web
 from prometheus_client import CollectorRegistry, generate_latest
 
+from carbonbudget_operator.budgets.evaluate import Terms
+from carbonbudget_operator.controller.census import Census
+from carbonbudget_operator.controller.conflicts import Conflicts
 from carbonbudget_operator.controller.inventory import Inventory
 from carbonbudget_operator.controller.keys import Keys
-from carbonbudget_operator.controller.loop import EvaluationLoop
+from carbonbudget_operator.controller.loop import EvaluationLoop, Seen
 from carbonbudget_operator.controller.metrics import ControllerMetrics
-from carbonbudget_operator.controller.watching import configure, registry_of, watching
+from carbonbudget_operator.controller.namespaces import Namespaces
+from carbonbudget_operator.controller.watching import configure, registry_of, unwatched
 from carbonbudget_operator.kube.client import KubeClient
 from carbonbudget_operator.kube.credentials import SERVICE_ACCOUNT
 from carbonbudget_operator.server_client import Server
-from carbonbudget_operator.settings import Controller, SettingsError
+from carbonbudget_operator.settings import Controller, Settings, SettingsError
 
 _log = logging.getLogger(__name__)
-_START_SECONDS = 60.0  # kopf's watcher appears within seconds; until then the probe is patient
+_START_SECONDS = 60.0  # kopf's watchers appear within seconds; until then the probe is patient
 
 
-async def run(settings: Controller, host: str, port: int) -> None:
+async def run(whole: Settings, host: str, port: int) -> None:
     """Until SIGTERM. Raises KubeError without credentials, SettingsError without a namespace."""
+    settings = whole.controller
     client = KubeClient.from_environment()
     registry = CollectorRegistry()
-    inventory, metrics = Inventory(), ControllerMetrics(registry)
+    seen, metrics = Seen(Inventory(), Namespaces(), Conflicts()), ControllerMetrics(registry)
     keys = Keys(client, _namespace(settings), settings.agent_namespace) if settings.certificates else None
     server = Server(settings.server_url, settings.server_token_file, _trust(settings.server_ca, keys))
-    loop = EvaluationLoop(client, server, inventory, metrics, settings.window_seconds, settings.fresh_for_seconds)
+    terms = Terms(settings.fresh_for_seconds, acts=whole.enforcement.mode == "Enforce")
+    loop = EvaluationLoop(client, server, seen, metrics, settings.window_seconds, terms)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     kopf_settings = kopf.OperatorSettings()
     configure(kopf_settings)
     operator = kopf.operator(
-        registry=registry_of(inventory),
+        registry=registry_of(seen.inventory),
         settings=kopf_settings,
         clusterwide=True,
         standalone=True,
@@ -52,7 +58,11 @@ async def run(settings: Controller, host: str, port: int) -> None:
     tasks = [
         asyncio.create_task(operator, name="kopf"),
         asyncio.create_task(loop.run(), name="evaluation"),
+        asyncio.create_task(loop.profiles.run(), name="profiles"),
+        asyncio.create_task(seen.namespaces.follow(client), name="namespaces"),
+        asyncio.create_task(Census(client, seen.inventory).run(), name="census"),
         *([asyncio.create_task(keys.run(), name="certificates")] if keys else []),
+        # The enforcement room's task comes here; it tells of conflicts by seen.conflicts.
     ]
     runner = await _serve_probe(host, port, registry, tasks)
     try:
@@ -79,8 +89,9 @@ async def _serve_probe(
     async def healthz(_: web.Request) -> web.Response:
         ended = [task.get_name() for task in tasks if task.done()]
         young = asyncio.get_running_loop().time() - began < _START_SECONDS
-        if ended or not (watching() or young):
-            return web.Response(status=500, text=f"ended: {', '.join(ended) or 'the watch of budgets'}")
+        blind = [] if young else [f"the watch of {plural}" for plural in unwatched()]
+        if ended or blind:
+            return web.Response(status=500, text=f"ended: {', '.join(ended + blind)}")
         return web.Response(text="ok")
 
     async def metrics(_: web.Request) -> web.Response:

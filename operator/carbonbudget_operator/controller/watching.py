@@ -1,20 +1,24 @@
 """kopf, set up so that it cannot go blind: its settings, our two handlers, the probe.
 
 What kopf is for here: it watches our own custom resources. What it is not used for: pods, nodes, jobs,
-indexes, timers, daemons, finalizers (docs/design/2026-11-23-kopf.md has the figures).
+namespaces, indexes, timers, daemons, finalizers (docs/design/2026-11-23-kopf.md has the figures).
 """
 
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import ssl
 from collections.abc import Iterator
 
 import kopf
 
-from carbonbudget_operator.api.names import BUDGET, GROUP, VERSION
+from carbonbudget_operator.api.names import GROUP, RESOURCES, VERSION, Resource
 from carbonbudget_operator.controller.inventory import Inventory
 
+_FIRST_BACKOFF_SECONDS = 1.0
 _MAX_BACKOFF_SECONDS = 30.0
+_WATCHER = "watcher for "  # how kopf names the task of each; then <plural>.<version>.<group>@<namespace>
 
 
 class EndlessBackoffs:
@@ -23,20 +27,35 @@ class EndlessBackoffs:
     With kopf's default a watcher ends for good after 54 s of 5xx, and nobody notices.
     """
 
+    def __init__(self, first_seconds: float = _FIRST_BACKOFF_SECONDS, most_seconds: float = _MAX_BACKOFF_SECONDS):
+        self._first_s, self._most_s = first_seconds, most_seconds
+
     def __iter__(self) -> Iterator[float]:
         """1, 2, 4, 8, 16, 30, 30, ... seconds."""
-        delay = 1.0
+        delay = self._first_s
         while True:
-            yield delay
-            delay = min(delay * 2, _MAX_BACKOFF_SECONDS)
+            yield min(delay, self._most_s)
+            delay = min(delay * 2, self._most_s)
 
 
-def configure(settings: kopf.OperatorSettings) -> None:
+class _Connection(kopf.ConnectionInfo):
+    """Trusts the CAs of older clusters, which have no key usage: kubectl does, and so does kube/credentials.py.
+
+    Python 3.13 refuses them by default.
+    """
+
+    def as_ssl_context(self) -> ssl.SSLContext:
+        context = super().as_ssl_context()
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+        return context
+
+
+def configure(settings: kopf.OperatorSettings, backoffs: EndlessBackoffs | None = None) -> None:
     """kopf's settings, each with its reason."""
     settings.persistence.finalizer = f"{GROUP}/finalizer"  # none is set; ours if ever
     settings.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix=GROUP, v1=False)
     settings.persistence.diffbase_storage = kopf.AnnotationsDiffBaseStorage(prefix=GROUP, v1=False)
-    settings.networking.error_backoffs = EndlessBackoffs()
+    settings.networking.error_backoffs = backoffs or EndlessBackoffs()
     settings.networking.request_timeout = 30
     settings.networking.connect_timeout = 10
     settings.watching.server_timeout = 300  # load balancers drop what is silent for longer
@@ -49,27 +68,31 @@ def configure(settings: kopf.OperatorSettings) -> None:
 
 
 def registry_of(inventory: Inventory) -> kopf.OperatorRegistry:
-    """The handlers: credentials, and every event of a budget into the inventory."""
+    """The handlers: credentials, and every event of a budget of either kind into the inventory."""
     registry = kopf.OperatorRegistry()
 
     @kopf.on.login(registry=registry)
     def login(**kwargs: object) -> kopf.ConnectionInfo | None:
-        return kopf.login_with_service_account(**kwargs) or kopf.login_with_kubeconfig(**kwargs)  # type: ignore[arg-type] # kopf's own keywords
+        found = kopf.login_with_service_account(**kwargs) or kopf.login_with_kubeconfig(**kwargs)  # type: ignore[arg-type] # kopf's own keywords
+        return found and _Connection(**{f.name: getattr(found, f.name) for f in dataclasses.fields(found)})
 
-    @kopf.on.event(GROUP, VERSION, BUDGET.plural, registry=registry)
-    async def seen(type: str | None, uid: str, body: kopf.Body, **_: object) -> None:
-        plain = {key: _plain(value) for key, value in body.items()}
-        metadata = plain["metadata"]
-        generation = metadata.get("generation") if isinstance(metadata, dict) else None
-        inventory.seen(type, uid, generation, plain)
-
+    for resource in RESOURCES:
+        _watch(registry, resource, inventory)
     return registry
 
 
-def watching() -> bool:
-    """Whether kopf's watcher of our resource still runs; without it the controller is blind."""
+def _watch(registry: kopf.OperatorRegistry, resource: Resource, inventory: Inventory) -> None:
+    # An on.event handler alone writes nothing to the object: no finalizer, no annotation, no progress.
+    @kopf.on.event(GROUP, VERSION, resource.plural, registry=registry)
+    async def seen(type: str | None, body: kopf.Body, **_: object) -> None:
+        inventory.seen(resource, type, {key: _plain(value) for key, value in body.items()})
+
+
+def unwatched() -> list[str]:
+    """Our kinds whose watcher does not run: blind for it, the controller has to be started again."""
     names = [task.get_name() for task in asyncio.all_tasks() if not task.done()]
-    return any(name.startswith("watcher for") and BUDGET.plural in name for name in names)
+    watched = {name.removeprefix(_WATCHER).partition(".")[0] for name in names if name.startswith(_WATCHER)}
+    return [resource.plural for resource in RESOURCES if resource.plural not in watched]
 
 
 def _plain(value: object) -> object:

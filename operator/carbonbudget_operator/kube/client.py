@@ -115,7 +115,7 @@ class KubeClient:
                 yield item
 
     async def watch(
-        self, path: str, params: Mapping[str, str] | None = None
+        self, path: str, params: Mapping[str, str] | None = None, metadata_only: bool = False
     ) -> AsyncIterator[tuple[str, JsonObject | None]]:
         """List, then watch, for ever.
 
@@ -124,18 +124,19 @@ class KubeClient:
         marks is gone, its end was missed. It ends only when it is closed.
         """
         backoff = 0.5
+        listed, changed_as = (_METADATA_LIST, METADATA) if metadata_only else (JSON, JSON)
         while True:
             try:
                 version = ""
                 yield "LISTING", None
-                async for answer in self._pages(path, params or {}, 500):
+                async for answer in self._pages(path, params or {}, 500, listed):
                     version = _metadata(answer, "resourceVersion")
                     for item in _items(answer):
                         yield "ADDED", item
                 backoff = 0.5
                 yield "LISTED", None
                 while True:  # a watch that ends normally goes on from where it was
-                    async for event, changed in self._stream(path, params or {}, version):
+                    async for event, changed in self._stream(path, params or {}, version, changed_as):
                         version = _metadata(changed, "resourceVersion") or version
                         if event != "BOOKMARK":
                             yield event, changed
@@ -157,7 +158,7 @@ class KubeClient:
                 return
 
     async def _stream(
-        self, path: str, params: Mapping[str, str], version: str
+        self, path: str, params: Mapping[str, str], version: str, accept: str
     ) -> AsyncIterator[tuple[str, JsonObject]]:
         query = {
             **params,
@@ -169,7 +170,10 @@ class KubeClient:
         timeout = aiohttp.ClientTimeout(total=_WATCH_SECONDS + 10, sock_connect=10, sock_read=_SILENCE_SECONDS)
         try:
             async with self._session.get(
-                self._credentials.url + path, params=query, headers=self._headers(), timeout=timeout
+                self._credentials.url + path,
+                params=query,
+                headers=self._headers() | {"Accept": accept},
+                timeout=timeout,
             ) as response:
                 if response.status >= 400:
                     raise KubeError(response.status, _message(await response.text(), response.reason or ""))

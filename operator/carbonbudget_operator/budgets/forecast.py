@@ -1,0 +1,111 @@
+"""What a budget will have used at its period's end, and when its limit will be reached.
+
+With less than two weeks of data: the mean rate so far goes on. After that: each hour to come is expected to
+be the mean of the same UTC hour of the week over the last four weeks at most, since training runs nightly
+and offices do not.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+from carbonbudget_operator.budgets.period import Period
+
+_HOUR = 3600
+_WEEK_HOURS = 168
+_LEAST_HOURS = 2 * _WEEK_HOURS
+MOST_HOURS = 4 * _WEEK_HOURS
+# A rate over less is noise: an hour, or a tenth of a period that is shorter than ten.
+_LEAST_SECONDS = 3600
+# A forecast moves a little each minute; a moment is only told anew when it moved by this part of the way to it.
+_STEADY_PART = 20
+_STEADY_SECONDS = 600
+
+
+@dataclass(frozen=True, slots=True)
+class Week:
+    """Expected micrograms in each hour of a week, hour 0 being the first of the epoch; `before_ug`: their sums."""
+
+    hours_ug: tuple[int, ...]
+    before_ug: tuple[int, ...]
+
+    def until(self, at: int) -> int:
+        """Expected micrograms from the epoch to `at` (UTC seconds): differences of it are what is to come."""
+        hours, seconds = divmod(at, _HOUR)
+        weeks, hour = divmod(hours, _WEEK_HOURS)
+        return weeks * self.before_ug[-1] + self.before_ug[hour] + self.hours_ug[hour] * seconds // _HOUR
+
+    def reaches(self, expected_ug: int) -> int:
+        """The first second at which `until` is `expected_ug` (above 0). There must be use in the week."""
+        weeks, rest_ug = divmod(expected_ug - 1, self.before_ug[-1])
+        rest_ug += 1
+        hour = bisect_left(self.before_ug, rest_ug) - 1
+        seconds = -(-(rest_ug - self.before_ug[hour]) * _HOUR // self.hours_ug[hour])
+        return (weeks * _WEEK_HOURS + hour) * _HOUR + seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """Expected micrograms at the period's end; UTC second at which the limit is reached, 0 if not in this period."""
+
+    forecast_ug: int
+    exhausted_at: int
+
+
+def week_of(first_hour: int, used_ug: Sequence[int]) -> Week | None:
+    """The mean week of uses by the hour, oldest first, from `first_hour` (UTC seconds, a whole hour) on.
+
+    None with less than two weeks since the first use.
+    """
+    first = next((index for index, value in enumerate(used_ug) if value), len(used_ug))
+    first = max(first, len(used_ug) - MOST_HOURS)
+    if len(used_ug) - first < _LEAST_HOURS:
+        return None
+    sums, counts = [0] * _WEEK_HOURS, [0] * _WEEK_HOURS
+    for index in range(first, len(used_ug)):
+        hour = (first_hour // _HOUR + index) % _WEEK_HOURS
+        sums[hour] += used_ug[index]
+        counts[hour] += 1
+    hours = tuple(total // count for total, count in zip(sums, counts, strict=True))
+    return Week(hours, (0, *accumulate(hours)))
+
+
+def look_ahead(
+    period: Period, limit_ug: int, used_ug: int, data_from: int, data_through: int, now: int, week: Week | None
+) -> Outlook | None:
+    """What is to come after `used_ug` in [`data_from`, `data_through`); None while too little is known.
+
+    All times are UTC seconds. A limit that is reached already was reached `now`, at the latest.
+    """
+    since = min(max(data_from, period.start), period.end)
+    through = min(max(data_through, since), period.end)
+    remaining_s, elapsed_s = period.end - through, through - since
+    if week is not None:
+        to_come_ug = week.until(period.end) - week.until(through)
+    elif remaining_s == 0:
+        to_come_ug = 0
+    elif elapsed_s >= min(_LEAST_SECONDS, (period.end - period.start) // 10) and elapsed_s:
+        to_come_ug = used_ug * remaining_s // elapsed_s
+    else:
+        return None
+    forecast_ug = used_ug + to_come_ug
+    if forecast_ug < limit_ug or forecast_ug == 0:
+        return Outlook(forecast_ug, 0)
+    missing_ug = limit_ug - used_ug
+    if missing_ug <= 0:
+        at = now if used_ug else through  # any use reaches a limit of 0, so the first second that brings some
+    elif week is not None:
+        at = week.reaches(week.until(through) + missing_ug)
+    else:
+        at = through - (-missing_ug * elapsed_s // used_ug)
+    return Outlook(forecast_ug, min(max(at, now, period.start), period.end))
+
+
+def steady(at: int, former: int, now: int) -> int:
+    """The former moment, where the new one differs too little to be worth telling; else the new one."""
+    if not at or not former or former < now:
+        return at
+    return former if abs(at - former) <= max(_STEADY_SECONDS, (at - now) // _STEADY_PART) else at

@@ -1,0 +1,200 @@
+"""From an object to what is judged: its period now, its limit, whom it counts, how it stood. No I/O, no clock."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from pydantic import ValidationError
+
+from carbonbudget_operator.api.carbonbudget import AnyBudget, ClusterCarbonBudget
+from carbonbudget_operator.api.query import BudgetQuery
+from carbonbudget_operator.api.spec import CarbonBudgetSpec
+from carbonbudget_operator.budgets.assess import Standing
+from carbonbudget_operator.budgets.evaluate import DEFAULT_THRESHOLDS, Action, Budget, State, Threshold, Verdict
+from carbonbudget_operator.budgets.message import Subject
+from carbonbudget_operator.budgets.period import Calendar, Period, PeriodError, period_at, time_zone
+from carbonbudget_operator.budgets.quantity import QuantityError, parse_mass
+from carbonbudget_operator.budgets.settled import Settled
+from carbonbudget_operator.controller.inventory import Held
+from carbonbudget_operator.controller.namespaces import Namespaces
+
+ALL_NAMESPACES: Final = "*"
+MOST_NAMESPACES: Final = 1000  # in a question to the server, and in a status
+_TOP, _TOP_PER_WORKLOAD = 5, 10
+_SECONDS: Final[Mapping[str, int]] = {"s": 1, "m": 60, "h": 3600}
+
+
+class BadBudget(ValueError):
+    """A budget that got past the API server's rules and still cannot be judged; one line says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One budget, ready to be judged.
+
+    `namespaces`: whose pods count; `*` for all; empty where none is selected; None while not known.
+    `namespaces_before`: those, and whose counted in the period that the status shows.
+    `former`: how it stood when it was judged last.
+    """
+
+    held: Held
+    resource: AnyBudget
+    budget: Budget
+    calendar: Calendar | None
+    zone: ZoneInfo
+    namespaces: tuple[str, ...] | None
+    namespaces_before: tuple[str, ...]
+    former: Standing | None
+
+    @property
+    def key(self) -> str:
+        """namespace/name, or /name."""
+        return self.held.key
+
+    @property
+    def spec(self) -> CarbonBudgetSpec:
+        """What was asked for."""
+        return self.resource.spec
+
+    def subject(self, workload: str) -> Subject:
+        """How its message speaks of it."""
+        return Subject(
+            name=self.held.name,
+            zone=self.zone,
+            contact=self.spec.contact,
+            cluster=not self.held.resource.namespaced,
+            recurs=self.calendar is not None,
+            workload=workload if self.budget.per_workload else "",
+        )
+
+    def query(self, query_id: str, settled_through: int = 0) -> BudgetQuery:
+        """The question of its period; there must be namespaces."""
+        return self._query(query_id, self.budget.period, self.namespaces or (), settled_through)
+
+    def query_before(self, query_id: str, period: Period) -> BudgetQuery:
+        """The question of a former period; there must be namespaces_before."""
+        return self._query(query_id, period, self.namespaces_before, 0)
+
+    def _query(self, query_id: str, period: Period, namespaces: tuple[str, ...], settled_through: int) -> BudgetQuery:
+        spec = self.spec
+        return BudgetQuery(
+            id=query_id,
+            namespaces=list(namespaces),
+            selector=spec.selector,
+            start=period.start,
+            end=period.end,
+            accounting=spec.accounting,
+            include=spec.include,
+            settled_through=settled_through,
+            workloads=_TOP_PER_WORKLOAD if self.budget.per_workload else _TOP,
+        )
+
+
+def prepare(held: Held, now: int, namespaces: Namespaces, remembered: Standing | None = None) -> Case:
+    """Parse an object for its period at `now` (UTC seconds). Raises BadBudget.
+
+    `remembered` is the standing of the last evaluation, which the object's status may not show yet.
+    """
+    try:
+        resource = held.budget
+        spec = resource.spec
+        zone = time_zone(spec.time_zone)
+        calendar = Calendar(spec.period) if spec.period is not None else None
+        budget = Budget(
+            limit_ug=parse_mass(spec.limit),
+            period=_period(spec, calendar, zone, now),
+            thresholds=_thresholds(spec),
+            generation=resource.metadata.generation,
+            per_workload=spec.per == "Workload",
+            unknown_without_data=spec.on_missing_data == "Unknown",
+            **({"grace_s": _seconds(spec.enforce.grace)} if spec.enforce is not None else {}),
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise BadBudget(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    except (PeriodError, QuantityError) as error:
+        raise BadBudget(str(error)) from None
+    counted = _namespaces(resource, budget.period, namespaces)
+    before = counted or ()
+    if isinstance(resource, ClusterCarbonBudget) and resource.spec.namespace_selector is not None:
+        before = tuple(sorted({*before, *(resource.status.namespaces or ())}))[:MOST_NAMESPACES]
+    return Case(held, resource, budget, calendar, zone, counted, before, remembered or standing_of(resource))
+
+
+def standing_of(resource: AnyBudget) -> Standing | None:
+    """The standing that the object's status carries; None before the first."""
+    status = resource.status
+    if status.period is None or status.state is None or status.used_micrograms is None:
+        return None
+    enforcement, settled = status.enforcement, status.settled
+    suspend_from = enforcement.suspend_from if enforcement is not None else None
+    verdict = Verdict(
+        period=Period(int(status.period.start.timestamp()), int(status.period.end.timestamp())),
+        generation=status.observed_generation or 0,
+        used_ug=status.used_micrograms,
+        state=State(status.state),
+        action=next((a for a in Action if a.word == (status.action or "")), Action.NONE),
+        block_until=int(enforcement.until.timestamp()) if enforcement is not None else 0,
+        suspend_from=int(suspend_from.timestamp()) if suspend_from is not None else 0,
+        revised_ug=settled.revised_micrograms if settled is not None else 0,
+    )
+    return Standing(
+        verdict,
+        Settled(int(settled.through.timestamp()), settled.micrograms, settled.microjoules) if settled else None,
+        int(status.exhausted_at.timestamp()) if status.exhausted_at is not None else 0,
+    )
+
+
+def _period(spec: CarbonBudgetSpec, calendar: Calendar | None, zone: ZoneInfo, now: int) -> Period:
+    if spec.start is not None and spec.end is not None:
+        period = Period(int(spec.start.timestamp()), int(spec.end.timestamp()))
+    elif calendar is not None:
+        period = period_at(calendar, zone, now)
+    else:
+        raise BadBudget("spec has neither period nor start and end")
+    if period.start >= period.end:
+        raise BadBudget("spec.end must be after spec.start")
+    return period
+
+
+def _thresholds(spec: CarbonBudgetSpec) -> tuple[Threshold, ...]:
+    """Those that go by what was used: projections are judged where the new work is, in the webhook."""
+    if spec.thresholds is None:
+        return DEFAULT_THRESHOLDS
+    return tuple(Threshold(t.at, Action[t.action.upper()]) for t in spec.thresholds if t.basis == "Used")
+
+
+def _seconds(text: str) -> int:
+    number, unit = text[:-1], text[-1:]
+    if not (number.isascii() and number.isdigit() and unit in _SECONDS):
+        raise BadBudget(f"spec.enforce.grace {text!r} must be a number with s, m or h, for example 30m")
+    return int(number) * _SECONDS[unit]
+
+
+def _namespaces(resource: AnyBudget, period: Period, namespaces: Namespaces) -> tuple[str, ...] | None:
+    """Whose pods count.
+
+    A namespace that counted in this period goes on counting when it is deleted or labelled anew: what it
+    emitted was emitted. An edited selector takes effect at once for those that still exist.
+    """
+    if not isinstance(resource, ClusterCarbonBudget):
+        return (resource.metadata.namespace,)
+    selector = resource.spec.namespace_selector
+    if selector is None:
+        return (ALL_NAMESPACES,)
+    if not namespaces.listed:
+        return None
+    found = namespaces.matching(selector)
+    status = resource.status
+    if status.period is not None and int(status.period.start.timestamp()) == period.start:
+        edited = status.observed_generation != resource.metadata.generation
+        found |= {name for name in status.namespaces or () if not (edited and namespaces.exist(name))}
+    if len(found) > MOST_NAMESPACES:
+        raise BadBudget(
+            f"spec.namespaceSelector selects {len(found)} namespaces and {MOST_NAMESPACES} are possible: "
+            "leave it out to count all, or make several budgets"
+        )
+    return tuple(sorted(found))

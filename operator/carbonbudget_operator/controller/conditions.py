@@ -1,0 +1,102 @@
+"""The four conditions of a budget, with reasons that stay the same. No I/O, no clock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from carbonbudget_operator.api.carbonbudget import AnyBudget
+from carbonbudget_operator.budgets.evaluate import State
+from carbonbudget_operator.controller.times import format_time, seconds
+
+Truth = Literal["True", "False", "Unknown"]
+# Their messages are told by themselves; the others' texts change with every figure in them.
+_TELLING = frozenset({"Ready", "EnforcementConflict"})
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A condition as it should be."""
+
+    type: str
+    status: Truth
+    reason: str
+    message: str
+
+
+def ready(namespaces: tuple[str, ...] | None) -> Wanted:
+    """It is judged."""
+    if namespaces == ():
+        return Wanted("Ready", "True", "NoNamespaces", "namespaceSelector selects no namespace: nothing counts")
+    return Wanted("Ready", "True", "Evaluated", "the budget is judged each window")
+
+
+def bad_spec(sentence: str) -> Wanted:
+    """It cannot be judged."""
+    return Wanted("Ready", "False", "BadSpec", sentence)
+
+
+def data_complete(coverage_percent: int, lost: bool, missing: bool, data_through: int) -> Wanted:
+    """Whether the figures are whole, and what is wrong with them if not."""
+    if lost:
+        sentence = (
+            "the ledger has less than it had: the last verdict stands until it is restored, the budget is edited or "
+            "the period ends; see carbonbudget ledger check"
+        )
+        return Wanted("DataComplete", "False", "UsedFell", sentence)
+    if missing:
+        sentence = f"not every node has reported since {format_time(data_through)}: see the agents' log"
+        return Wanted("DataComplete", "False", "Stale", sentence)
+    sentence = f"{coverage_percent} % of the nodes' time was reported"
+    if coverage_percent < 99:
+        return Wanted("DataComplete", "False", "Gaps", sentence)
+    return Wanted("DataComplete", "True", "Complete", sentence)
+
+
+def within_budget(state: State, message: str) -> Wanted:
+    """Whether the limit holds."""
+    status: Truth = "Unknown" if state is State.UNKNOWN else "False" if state is State.EXCEEDED else "True"
+    return Wanted("WithinBudget", status, state.value, message)
+
+
+def enforcement_conflict(sentence: str) -> Wanted:
+    """Whether somebody works against what the budget asks for."""
+    if sentence:
+        return Wanted("EnforcementConflict", "True", "Reverted", sentence)
+    return Wanted("EnforcementConflict", "False", "NoConflict", "nobody reverts what this budget asks for")
+
+
+def merged(budget: AnyBudget, now: int, wanted: Iterable[Wanted]) -> list[dict[str, object]]:
+    """The wanted conditions, and the former ones of other types; a time changes only with its status."""
+    former = {condition.type: condition for condition in budget.status.conditions or ()}
+    made: list[dict[str, object]] = []
+    for condition in wanted:
+        before = former.pop(condition.type, None)
+        since = before.last_transition_time if before is not None and before.status == condition.status else None
+        made.append(
+            {
+                "type": condition.type,
+                "status": condition.status,
+                "reason": condition.reason,
+                "message": condition.message,
+                "lastTransitionTime": format_time(seconds(since) if since else now),
+                "observedGeneration": budget.metadata.generation,
+            }
+        )
+    kept = [c.model_dump(mode="json", by_alias=True, exclude_none=True) for c in former.values()]
+    return made + kept
+
+
+def essence(conditions: object) -> set[tuple[object, ...]]:
+    """What a person would miss if it were not written."""
+    items = conditions if isinstance(conditions, list) else []
+    return {
+        (
+            item.get("type"),
+            item.get("status"),
+            item.get("reason"),
+            item.get("message") if item.get("type") in _TELLING else "",
+        )
+        for item in items
+    }

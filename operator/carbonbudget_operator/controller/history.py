@@ -1,0 +1,77 @@
+"""The last 12 periods of a budget: which have to be asked for, and what is shown of them. No I/O, no clock."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from carbonbudget_operator.api.query import BudgetAnswer
+from carbonbudget_operator.api.status import FormerPeriod
+from carbonbudget_operator.budgets.period import Period, period_at
+from carbonbudget_operator.budgets.quantity import format_mass
+from carbonbudget_operator.controller.case import Case
+from carbonbudget_operator.controller.times import format_time, seconds
+
+MOST_PERIODS = 12
+# The last windows of a period arrive after its end: its use is asked for again that long.
+_SETTLING_S = 3600
+
+
+def periods_to_ask(case: Case, now: int) -> list[Period]:
+    """Former periods whose use is not known, or may still change; newest first.
+
+    A controller that was away over several of them asks for each: the ledger knows what it missed.
+    """
+    current, status = case.budget.period, case.resource.status
+    if status.period is None:
+        return []
+    shown = Period(seconds(status.period.start), seconds(status.period.end))
+    if shown == current:
+        newest = next(iter(status.history or ()), None)
+        settling = newest is not None and seconds(newest.end) == current.start
+        if newest is None or not settling or now - current.start >= _SETTLING_S:
+            return []
+        return [Period(seconds(newest.start), seconds(newest.end))]
+    if shown.end > current.start:  # its calendar was edited: there is no period between
+        return []
+    missed: list[Period] = []
+    at = current.start
+    while case.calendar is not None and len(missed) < MOST_PERIODS:
+        former = period_at(case.calendar, case.zone, at - 1)
+        if former.start < shown.start:
+            break
+        missed.append(former)
+        at = former.start
+    return missed or [shown]
+
+
+def history(case: Case, answers: Mapping[Period, BudgetAnswer]) -> list[dict[str, object]] | None:
+    """What the status should show; None for nothing.
+
+    The limit at a period's end is that of the first evaluation after it: what it was before is not kept.
+    """
+    former = list(case.resource.status.history or ())
+    limits = {_period(item): item.limit for item in former}
+    made = {_period(item): item.used for item in former}
+    for period, answer in answers.items():
+        made[period] = format_mass(final_use(case, answer))
+    newest = sorted(made, key=lambda period: (period.end, period.start), reverse=True)[:MOST_PERIODS]
+    return [
+        {
+            "start": format_time(period.start),
+            "end": format_time(period.end),
+            "used": made[period],
+            "limit": limits.get(period, case.spec.limit),
+        }
+        for period in newest
+    ] or None
+
+
+def final_use(case: Case, answer: BudgetAnswer) -> int:
+    """Micrograms to compare with the limit: of all, or of the workload that used most."""
+    if not case.budget.per_workload:
+        return answer.used_ug
+    return answer.workloads[0].used_ug if answer.workloads else 0
+
+
+def _period(item: FormerPeriod) -> Period:
+    return Period(seconds(item.start), seconds(item.end))

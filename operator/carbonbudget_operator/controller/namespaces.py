@@ -1,0 +1,51 @@
+"""Labels of all namespaces, by a watch of their metadata: what a namespaceSelector is matched with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from carbonbudget_operator.api.selector import LabelSelector
+from carbonbudget_operator.kube.client import KubeClient
+
+_PATH = "/api/v1/namespaces"
+
+
+class Namespaces:
+    """`listed` is False until all of them are known: a part of them would be taken for all."""
+
+    def __init__(self) -> None:
+        self._labels: dict[str, Mapping[str, str]] = {}
+        self.listed = False
+
+    def matching(self, selector: LabelSelector) -> set[str]:
+        """Names of those that it selects now."""
+        return {name for name, labels in self._labels.items() if selector.matches(labels)}
+
+    def exist(self, name: str) -> bool:
+        """Whether there is one of that name now."""
+        return name in self._labels
+
+    async def follow(self, client: KubeClient) -> None:
+        """For ever. After each list, what was not in it is gone: its end was missed."""
+        seen: set[str] = set()
+        async for event, body in client.watch(_PATH, metadata_only=True):
+            if event == "LISTING":
+                seen.clear()
+            elif body is None:
+                self._labels = {name: labels for name, labels in self._labels.items() if name in seen}
+                self.listed = True
+            else:
+                name = self.seen(event, body)
+                seen.add(name)
+
+    def seen(self, event: str, body: Mapping[str, object]) -> str:
+        """One change; the namespace's name."""
+        metadata = body.get("metadata")
+        metadata = metadata if isinstance(metadata, Mapping) else {}
+        name = str(metadata.get("name", ""))
+        if event == "DELETED":
+            self._labels.pop(name, None)
+        else:
+            labels = metadata.get("labels") or {}
+            self._labels[name] = {str(key): str(value) for key, value in labels.items()}
+        return name

@@ -1,0 +1,120 @@
+"""A budget's status as JSON, and whether a person would see it change. No I/O, no clock."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from carbonbudget_operator.api.query import BudgetAnswer, Parts, WorkloadUse
+from carbonbudget_operator.budgets.assess import Standing
+from carbonbudget_operator.budgets.evaluate import Action, Verdict, percent
+from carbonbudget_operator.budgets.quantity import format_mass
+from carbonbudget_operator.controller.case import ALL_NAMESPACES, Case
+from carbonbudget_operator.controller.conditions import essence
+from carbonbudget_operator.controller.times import format_time
+
+Status = dict[str, object]
+# What a person does not see, what always changes, and details that go with what is seen: written with the
+# rest, and no reason to write by themselves.
+_SILENT = frozenset(
+    {"usedMicrograms", "observedAt", "dataThrough", "conditions", "coverage", "settled", "breakdown", "topWorkloads"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What an object should be: its status, and whether it carries the blocking label (None: as it is)."""
+
+    status: Status
+    blocking: bool | None
+
+
+def standing(case: Case, now: Standing) -> Status:
+    """The part of a status that a standing gives: what it is read back from, too."""
+    verdict, settled = now.verdict, now.settled
+    return {
+        "observedGeneration": verdict.generation,
+        "period": {"start": format_time(verdict.period.start), "end": format_time(verdict.period.end)},
+        "used": format_mass(verdict.used_ug),
+        "usedMicrograms": verdict.used_ug,
+        "remaining": format_mass(max(0, case.budget.limit_ug - verdict.used_ug)),
+        "percentUsed": verdict.percent(case.budget.limit_ug),
+        "exhaustedAt": format_time(now.exhausted_at) if now.exhausted_at else None,
+        "state": verdict.state.value,
+        "action": verdict.action.word,
+        "enforcement": _enforcement(verdict),
+        "settled": {
+            "through": format_time(settled.through),
+            "micrograms": settled.used_ug,
+            "microjoules": settled.energy_uj,
+            "revisedMicrograms": verdict.revised_ug,
+        }
+        if settled is not None
+        else None,
+    }
+
+
+def details(case: Case, answer: BudgetAnswer) -> Status:
+    """Where the use comes from."""
+    return {
+        "coverage": answer.coverage_percent,
+        "measured": answer.measured_percent,
+        "breakdown": None if case.budget.per_workload else _breakdown(case, answer.parts),
+        "topWorkloads": [_top(case, use) for use in answer.workloads] or None,
+        "namespaces": list(case.namespaces or ()) if _names_namespaces(case) else None,
+    }
+
+
+def differs(body: Mapping[str, object], status: Status) -> bool:
+    """Whether a person would see the difference between the object's status and this one."""
+    found = body.get("status")
+    former = found if isinstance(found, Mapping) else {}
+    if essence(former.get("conditions")) != essence(status.get("conditions")):
+        return True
+    if "topWorkloads" in status and _ranks(former.get("topWorkloads")) != _ranks(status["topWorkloads"]):
+        return True
+    return any(former.get(key) != _whole(value) for key, value in status.items() if key not in _SILENT)
+
+
+def _enforcement(verdict: Verdict) -> Status | None:
+    if not verdict.block_until:
+        return None
+    suspends = verdict.action is Action.SUSPEND
+    return {
+        "action": "Suspend" if suspends else "Block",
+        "until": format_time(verdict.block_until),
+        "suspendFrom": format_time(verdict.suspend_from) if suspends else None,
+    }
+
+
+def _breakdown(case: Case, parts: Parts) -> Status:
+    figures = {
+        "Dynamic": parts.dynamic_ug, "Idle": parts.idle_ug, "Overhead": parts.overhead_ug, "Embodied": parts.embodied_ug
+    }  # fmt: skip
+    included = case.spec.include
+    return {name.lower(): format_mass(used) if name in included else None for name, used in figures.items()}
+
+
+def _top(case: Case, use: WorkloadUse) -> Status:
+    kind, _, name = use.workload.partition("/")
+    top: Status = {"kind": kind, "name": name}
+    if not case.held.resource.namespaced:
+        top["namespace"] = use.namespace
+    return top | {"emissions": format_mass(use.used_ug), "percent": percent(use.used_ug, case.budget.limit_ug)}
+
+
+def _names_namespaces(case: Case) -> bool:
+    return not case.held.resource.namespaced and case.namespaces != (ALL_NAMESPACES,)
+
+
+def _ranks(tops: object) -> list[tuple[object, ...]]:
+    """Who is on the list and at what per cent; grams change each minute."""
+    items = tops if isinstance(tops, list) else []
+    return [(item.get("namespace"), item.get("kind"), item.get("name"), item.get("percent")) for item in items]
+
+
+def _whole(value: object) -> object:
+    """As the API server keeps it: it knows absent, not null."""
+    if isinstance(value, dict):
+        return {key: _whole(item) for key, item in value.items() if item is not None}
+    return value

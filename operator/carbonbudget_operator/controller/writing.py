@@ -1,0 +1,52 @@
+"""Writes to budgets: the status where a person would see a change, and the label that the policy's binding goes by."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from carbonbudget_operator.api.names import BLOCKING_LABEL
+from carbonbudget_operator.controller.inventory import Held, Inventory
+from carbonbudget_operator.controller.metrics import ControllerMetrics
+from carbonbudget_operator.controller.status import Outcome, differs
+from carbonbudget_operator.kube.client import MERGE_PATCH, KubeClient, KubeError
+
+_log = logging.getLogger(__name__)
+_WRITES_AT_ONCE = 16
+
+
+class Writer:
+    """At most 16 writes at once, whatever the number of budgets."""
+
+    def __init__(self, client: KubeClient, inventory: Inventory, metrics: ControllerMetrics) -> None:
+        self._client, self._inventory, self._metrics = client, inventory, metrics
+        self._writers = asyncio.Semaphore(_WRITES_AT_ONCE)
+
+    async def write(self, held: Held, outcome: Outcome) -> bool:
+        """Bring status and label to what they should be; whether the object is as judged now.
+
+        Status first: a block holds when both say so, and is lifted as soon as the status does not. The uid
+        goes with each write, so that a budget which was made anew under this name is not written to.
+        """
+        labels = held.metadata.get("labels") or {}
+        labelled = isinstance(labels, dict) and labels.get(BLOCKING_LABEL) == "true"
+        wanted = labelled if outcome.blocking is None else outcome.blocking
+        try:
+            if differs(held.body, outcome.status):
+                await self._patch(held, "/status", {"metadata": {"uid": held.uid}, "status": outcome.status})
+            if wanted != labelled:
+                label = {BLOCKING_LABEL: "true" if wanted else None}
+                await self._patch(held, "", {"metadata": {"uid": held.uid, "labels": label}})
+        except KubeError as error:
+            if error.status == 404:  # its end was missed
+                self._inventory.forget(held.key, held.uid)
+            else:
+                self._metrics.failures.inc()
+                _log.warning("%s not updated, the next window tries again: %s", held.key, error.reason)
+            return False
+        return True
+
+    async def _patch(self, held: Held, part: str, patch: dict[str, object]) -> None:
+        async with self._writers:
+            await self._client.request("PATCH", held.path + part, patch, content_type=MERGE_PATCH)
+        self._metrics.patches.inc()

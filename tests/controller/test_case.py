@@ -1,0 +1,129 @@
+"""From an object to what is judged and asked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from tests.controller.objects import DECEMBER, NOVEMBER, NOW, Body, a_body, a_cluster_body, held, namespaces
+
+from carbonbudget_operator.budgets.assess import Standing
+from carbonbudget_operator.budgets.evaluate import Action, State, Threshold, Verdict
+from carbonbudget_operator.budgets.period import Period
+from carbonbudget_operator.budgets.settled import Settled
+from carbonbudget_operator.controller.asking import questions
+from carbonbudget_operator.controller.case import BadBudget, Case, prepare
+from carbonbudget_operator.controller.namespaces import Namespaces
+
+HOUR = 3600
+
+
+def case_of(body: Body, known: Namespaces | None = None, now: int = NOW, former: Standing | None = None) -> Case:
+    return prepare(held(body), now, known or namespaces(), former)
+
+
+def test_the_question_to_the_server_is_of_the_whole_period() -> None:
+    query = questions(case_of(a_body(selector={"matchLabels": {"a": "b"}})), 0, NOW).use
+    assert query is not None
+    assert (query.id, query.namespaces, query.start, query.end) == ("team-a/monthly", ["team-a"], NOVEMBER, DECEMBER)
+    assert (query.settled_through, query.workloads) == (0, 5)
+    assert query.selector is not None
+    assert query.selector.matches({"a": "b"})
+
+
+def test_a_budget_per_workload_asks_for_ten_of_them() -> None:
+    query = questions(case_of(a_body(per="Workload")), 0, NOW).use
+    assert query is not None
+    assert query.workloads == 10
+
+
+def test_thresholds_by_projection_are_left_to_the_webhook() -> None:
+    thresholds = [{"at": 90, "action": "Warn"}, {"at": 100, "action": "Block", "basis": "Projected"}]
+    assert case_of(a_body(thresholds=thresholds)).budget.thresholds == (Threshold(90, Action.WARN),)
+
+
+@pytest.mark.parametrize(("grace", "seconds"), [("90s", 90), ("30m", 1800), ("2h", 7200)])
+def test_the_grace_is_read_in_its_unit(grace: str, seconds: int) -> None:
+    assert case_of(a_body(enforce={"grace": grace})).budget.grace_s == seconds
+
+
+def test_what_has_settled_is_asked_for_first_alone_then_with_the_next_hour_beside_it() -> None:
+    data = NOVEMBER + 5 * HOUR + 100
+    first = questions(case_of(a_body()), data, NOW)
+    assert first.use is not None
+    assert (first.use.settled_through, first.later) == (NOVEMBER + 5 * HOUR, None)
+    verdict = Verdict(Period(NOVEMBER, DECEMBER), 3, 0, State.WITHIN, Action.NONE, 0)
+    former = Standing(verdict, Settled(NOVEMBER + 5 * HOUR, 10, 10))
+    second = questions(case_of(a_body(), former=former), data, NOW)
+    assert second.later is None
+    third = questions(case_of(a_body(), former=former), data + HOUR, NOW)
+    assert third.use is not None
+    assert third.use.settled_through == NOVEMBER + 5 * HOUR
+    assert third.later is not None
+    assert (third.later.id, third.later.settled_through) == ("team-a/monthly@settled", NOVEMBER + 6 * HOUR)
+
+
+# --- whose pods count ------------------------------------------------------------------------------------------------
+
+TEAMS = {"matchLabels": {"kind": "team"}}
+
+
+def counting(**status: Any) -> Body:
+    status.setdefault("period", {"start": "2026-11-01T00:00:00Z", "end": "2026-12-01T00:00:00Z"})
+    return a_cluster_body(namespaceSelector=TEAMS) | {"status": {"observedGeneration": 1} | status}
+
+
+def test_without_a_selector_every_namespace_counts_also_those_that_are_gone() -> None:
+    case = case_of(a_cluster_body())
+    assert (case.key, case.namespaces) == ("/all", ("*",))
+
+
+def test_a_selector_takes_those_that_match_now_and_those_that_counted_before() -> None:
+    known = namespaces(team_a={"kind": "team"}, team_b={"kind": "team"}, other={})
+    assert case_of(counting(), known).namespaces == ("team-a", "team-b")
+    case = case_of(counting(namespaces=["gone", "other"]), known)
+    assert case.namespaces == ("gone", "other", "team-a", "team-b")
+
+
+def test_in_a_new_period_those_that_are_gone_count_no_more_but_in_the_former() -> None:
+    known = namespaces(team_a={"kind": "team"})
+    period = {"start": "2026-10-01T00:00:00Z", "end": "2026-11-01T00:00:00Z"}
+    case = case_of(counting(namespaces=["gone"], period=period), known)
+    assert case.namespaces == ("team-a",)
+    asked = questions(case, 0, NOW)
+    assert [query.namespaces for query in asked.former.values()] == [["gone", "team-a"]]
+
+
+def test_an_edited_selector_lets_go_of_what_still_exists() -> None:
+    body = counting(namespaces=["gone", "team-b"], observedGeneration=0)
+    assert case_of(body, namespaces(team_a={"kind": "team"}, team_b={})).namespaces == ("gone", "team-a")
+
+
+def test_before_all_namespaces_are_known_none_is_taken_for_all() -> None:
+    assert case_of(a_cluster_body(namespaceSelector=TEAMS), Namespaces()).namespaces is None
+
+
+def test_more_namespaces_than_can_be_asked_for_are_refused_with_a_sentence() -> None:
+    many = namespaces(**{f"n{index}": {"kind": "team"} for index in range(1001)})
+    with pytest.raises(BadBudget, match="selects 1001 namespaces and 1000 are possible"):
+        case_of(a_cluster_body(namespaceSelector=TEAMS), many)
+
+
+# --- what cannot be judged -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("spec", "sentence"),
+    [
+        ({"limit": "much"}, "must be a number with a unit"),
+        ({"limit": None}, "spec.limit: Input should be a valid string"),
+        ({"timeZone": "Mars/Phobos"}, "is no time zone"),
+        ({"period": None}, "neither period nor start and end"),
+        ({"period": None, "start": "2026-02-01T00:00:00Z", "end": "2026-01-01T00:00:00Z"}, "end must be after"),
+        ({"selector": {"matchExpressions": [{"key": "", "operator": "In"}]}}, "key"),
+        ({"enforce": {"grace": "soon"}}, "must be a number with s, m or h"),
+    ],
+)
+def test_a_bad_budget_that_got_in_says_why(spec: dict[str, object], sentence: str) -> None:
+    with pytest.raises(BadBudget, match=sentence):
+        case_of(a_body(**spec))

@@ -70,7 +70,7 @@ class Enforcing:
         loop = EnforcementLoop(
             client, server, lambda: dict(self._bodies), self._changed, dict, self,
             Enforcement(resume_jitter_seconds=JITTER_SECONDS), frozenset({"kube-system"}),
-            EnforcementMetrics(CollectorRegistry()), window_seconds=10,
+            EnforcementMetrics(CollectorRegistry()), window_seconds=10, pod_days=35,
         )  # fmt: skip
         tasks = [asyncio.create_task(loop.run()), *(asyncio.create_task(self._follow(client, r)) for r in RESOURCES)]
         while not self._stop.is_set():

@@ -30,7 +30,7 @@ DONE = a_job(status=finished(NOW, NOW - 7560))
 
 
 def test_a_finished_job_is_told_what_it_emitted_drew_and_took() -> None:
-    patch, note = final_figures(DONE, ANSWER, a_budget())
+    patch, note = final_figures(DONE, ANSWER, a_budget(), 0)
     assert note.message == "train emitted 312g CO2e: 0.78 kWh, 2.1 h on 4 GPUs"
     assert patch == {
         "metadata": {
@@ -47,32 +47,32 @@ def test_a_finished_job_is_told_what_it_emitted_drew_and_took() -> None:
 
 
 def test_a_market_based_budget_has_its_figure_told() -> None:
-    _, note = final_figures(DONE, ANSWER, a_budget(spec={"accounting": "MarketBased"}))
+    _, note = final_figures(DONE, ANSWER, a_budget(spec={"accounting": "MarketBased"}), 0)
     assert note.message.startswith("train emitted 12g CO2e: ")
 
 
 def test_without_a_budget_the_figure_is_the_locations_and_no_budget_is_named() -> None:
-    patch, note = final_figures(DONE, ANSWER, None)
+    patch, note = final_figures(DONE, ANSWER, None, 0)
     assert note.message.startswith("train emitted 312g CO2e: ")
     annotations = patch["metadata"]["annotations"]  # type: ignore[index] # a patch
     assert (annotations["carbonbudget.dev/budget"], annotations["carbonbudget.dev/state"]) == (None, None)
 
 
 def test_what_is_modelled_is_said() -> None:
-    _, note = final_figures(DONE, ANSWER.model_copy(update={"measured_percent": 40, "gpu_ms": 0}), None)
+    _, note = final_figures(DONE, ANSWER.model_copy(update={"measured_percent": 40, "gpu_ms": 0}), None, 0)
     assert note.message == "train emitted 312g CO2e: 0.78 kWh, 2.1 h (40 % measured, the rest modelled)"
 
 
 def test_a_run_that_was_suspended_in_between_has_gpu_hours_but_no_duration() -> None:
     resumed = {"carbonbudget.dev/resumed-at": "2026-11-24T10:00:00Z"}
-    _, note = final_figures(a_job(status=finished(NOW, NOW - 60), annotations=resumed), ANSWER, None)
+    _, note = final_figures(a_job(status=finished(NOW, NOW - 60), annotations=resumed), ANSWER, None, 0)
     assert note.message == "train emitted 312g CO2e: 0.78 kWh, 8.4 GPU hours"
 
 
 def test_a_job_of_one_second_on_a_gpu_that_hardly_worked_divides_by_nothing() -> None:
-    _, note = final_figures(a_job(status=finished(NOW, NOW)), ANSWER.model_copy(update={"gpu_ms": 0}), None)
+    _, note = final_figures(a_job(status=finished(NOW, NOW)), ANSWER.model_copy(update={"gpu_ms": 0}), None, 0)
     assert note.message == "train emitted 312g CO2e: 0.78 kWh"
-    _, note = final_figures(a_job(status=finished(NOW, NOW - 60)), ANSWER.model_copy(update={"gpu_ms": 1}), None)
+    _, note = final_figures(a_job(status=finished(NOW, NOW - 60)), ANSWER.model_copy(update={"gpu_ms": 1}), None, 0)
     assert note.message.endswith(", 60 s on 1 GPU")
 
 
@@ -93,11 +93,20 @@ def test_energy_reads_well_and_is_rounded_down(energy_uj: int, text: str) -> Non
 
 
 def test_the_question_is_by_uid_over_whole_hours_from_the_creation_on() -> None:
-    asked = question(DONE)
+    asked = question(DONE, 0)
     assert (asked.uid, asked.kind, asked.name, asked.namespace) == ("uid-train", "Job", "train", "team-a")
     assert asked.start <= DONE.created
     assert asked.end > DONE.finished
     assert (asked.start % HOUR, asked.end % HOUR) == (0, 0)
+
+
+def test_of_a_job_older_than_what_is_kept_of_pods_only_the_rest_is_asked_and_that_is_said() -> None:
+    kept_from = DONE.finished - HOUR
+    assert question(DONE, kept_from).start == kept_from - kept_from % HOUR
+    patch, note = final_figures(DONE, ANSWER, None, kept_from)
+    assert patch["metadata"]["annotations"]["carbonbudget.dev/final"] == "partial"  # type: ignore[index] # a patch
+    assert note.message.endswith("; only since 2026-11-23T17:53:20Z, no pods are kept of the time before")
+    assert question(DONE, NOW + 99 * HOUR).start < DONE.finished  # a question is never empty
 
 
 def test_those_that_run_and_those_that_were_told_are_not_told() -> None:

@@ -140,7 +140,7 @@ async def bench() -> AsyncIterator[Bench]:
         asked._tls = lambda: False  # type: ignore[method-assign,assignment,return-value] # plain HTTP on loopback
         loop = EnforcementLoop(
             client, asked, lambda: bodies, asyncio.Event(), dict, told, Enforcement(resume_jitter_seconds=0),
-            frozenset({"kube-system"}), EnforcementMetrics(registry), 60, now=lambda: time[0],
+            frozenset({"kube-system"}), EnforcementMetrics(registry), 60, 35, now=lambda: time[0],
         )  # fmt: skip
         yield Bench(world, loop, bodies, told, registry, time)
         await client.close()

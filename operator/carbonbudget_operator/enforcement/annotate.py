@@ -44,12 +44,19 @@ Labels = Mapping[str, Mapping[str, str]]
 
 
 class Annotator:
-    """`step` is for each window."""
+    """`step` is for each window. `pod_days` is how long the server keeps what single pods used."""
 
     def __init__(
-        self, server: Server, actor: Actor, store: JobStore, metrics: EnforcementMetrics, now: Callable[[], float]
+        self,
+        server: Server,
+        actor: Actor,
+        store: JobStore,
+        metrics: EnforcementMetrics,
+        pod_days: int,
+        now: Callable[[], float],
     ) -> None:
         self._server, self._actor, self._store, self._metrics, self._now = server, actor, store, metrics, now
+        self._pod_days = pod_days
         self._without_data: set[str] = set()
         self._written: dict[Key, tuple[tuple[str | None, str | None], int]] = {}
         self._dropped = 0
@@ -67,10 +74,11 @@ class Annotator:
         waiting = [job for job in waiting if job.uid not in self._without_data]
         if not waiting:
             return
+        kept = int(self._now()) - self._pod_days * 86_400
         try:
             through = (await self._server.runs([])).data_through
             due = [job for job in waiting if job.finished <= through][:_BATCH]
-            answers = (await self._server.runs([question(job) for job in due])).answers if due else []
+            answers = (await self._server.runs([question(job, kept) for job in due])).answers if due else []
         except ServerUnavailable as error:
             _log.info("final figures wait for the next window: %s", error)
             return
@@ -78,7 +86,7 @@ class Annotator:
         for job, answer in zip(due, answers, strict=True):
             if answer.pods:
                 mine = governing.of(job, namespaces.get(job.namespace))
-                told.append((job, *final_figures(job, answer, strictest(mine))))
+                told.append((job, *final_figures(job, answer, strictest(mine), kept)))
             elif hopeless(job, through):
                 self._metrics.figures.labels("nodata").inc()
                 if self._store.departed.pop(job.uid, None) is None:

@@ -18,7 +18,7 @@ from carbonbudget_operator.api.query import RunAnswer, RunQuery
 from carbonbudget_operator.budgets.quantity import format_mass
 from carbonbudget_operator.enforcement.budgets import Budget, strictest
 from carbonbudget_operator.enforcement.jobs import Job
-from carbonbudget_operator.enforcement.patches import Note, Patch
+from carbonbudget_operator.enforcement.patches import Note, Patch, time_text
 
 _HOUR_S: Final = 3600
 _UJ_PER_KWH: Final = 3_600_000_000_000
@@ -44,19 +44,20 @@ def to_tell(jobs: Iterable[Job]) -> list[Job]:
     )
 
 
-def question(job: Job) -> RunQuery:
+def question(job: Job, kept_from: int) -> RunQuery:
     """What its pods emitted, by the Job's uid.
 
-    From its creation, since startTime begins anew when it is resumed; to whole hours, as the ledger keeps them: no
-    other pod has that controller's uid.
+    From its creation, since startTime begins anew when it is resumed, but not from before `kept_from`, as no pods are
+    known of former hours; to whole hours, as the ledger keeps them: no other pod has that controller's uid.
     """
+    start = max(job.created, min(kept_from, job.finished))
     return RunQuery(
         id=job.uid,
         namespace=job.namespace,
         kind="Job",
         name=job.name,
         uid=job.uid,
-        start=job.created - job.created % _HOUR_S,
+        start=start - start % _HOUR_S,
         end=job.finished - job.finished % _HOUR_S + _HOUR_S,
     )
 
@@ -66,21 +67,27 @@ def hopeless(job: Job, data_through: int) -> bool:
     return data_through >= job.finished + _PATIENCE_S
 
 
-def final_figures(job: Job, answer: RunAnswer, budget: Budget | None) -> tuple[Patch, Note]:
-    """The annotations and the Event; `budget` is the strictest that governs it, and decides the accounting."""
+def final_figures(job: Job, answer: RunAnswer, budget: Budget | None, kept_from: int) -> tuple[Patch, Note]:
+    """The annotations and the Event; `budget` is the strictest that governs it, and decides the accounting.
+
+    A Job that is older than `kept_from` emitted more than can be told of it, and that is said.
+    """
+    whole = job.created >= kept_from
     emitted_ug = answer.market_ug if budget is not None and budget.market else answer.location_ug
     annotations: dict[str, str | None] = {
         EMISSIONS_ANNOTATION: format_mass(emitted_ug),
         ENERGY_ANNOTATION: energy_text(answer.energy_uj),
         BUDGET_ANNOTATION: budget.shown if budget is not None else None,
         STATE_ANNOTATION: (budget.state or None) if budget is not None else None,
-        FINAL_ANNOTATION: "true",
+        FINAL_ANNOTATION: "true" if whole else "partial",
         SUSPEND_AT_ANNOTATION: None,
     }
     parts = [energy_text(answer.energy_uj), *_time_spent(job, answer.gpu_ms)]
     message = f"{job.name} emitted {format_mass(emitted_ug)} CO2e: {', '.join(parts)}"
     if answer.measured_percent < 100:
         message += f" ({answer.measured_percent} % measured, the rest modelled)"
+    if not whole:
+        message += f"; only since {time_text(kept_from)}, no pods are kept of the time before"
     return {"metadata": {"annotations": annotations}}, Note("Normal", "CarbonEmitted", message)
 
 

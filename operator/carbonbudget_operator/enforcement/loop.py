@@ -55,6 +55,7 @@ class EnforcementLoop:
         exempt: frozenset[str],
         metrics: EnforcementMetrics,
         window_seconds: int,
+        pod_days: int,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._client, self._bodies, self._changed, self._namespaces = client, bodies, changed, namespaces
@@ -62,7 +63,7 @@ class EnforcementLoop:
         self._window_s, self._now = window_seconds, now
         self.store = JobStore()
         self._actor = Actor(client, self.store, metrics)
-        self._annotator = Annotator(server, self._actor, self.store, metrics, now)
+        self._annotator = Annotator(server, self._actor, self.store, metrics, pod_days, now)
         self._parsed: dict[str, tuple[Body, Budget | None]] = {}
         self._reported: set[str] = set()
         self._complete = False

@@ -14,9 +14,9 @@ from carbonbudget_operator.carbon.hardware import embodied_figures, find_hardwar
 def test_a_node_of_ones_own_is_a_whole_server_and_a_clouds_is_its_threads_of_a_host() -> None:
     own = find_hardware(cloud=False, threads=8, gpus=0, server_kg=None, gpu_kg=None, host_threads=96)
     cloud = find_hardware(cloud=True, threads=8, gpus=2, server_kg=960, gpu_kg=100, host_threads=96)
-    assert (own.server_grams, own.gpu_grams) == (900_000, 0)
-    assert (cloud.server_grams, cloud.gpu_grams) == (80_000, 200_000)
-    assert cloud.why == "server 960 kg CO2e (configured), 8 of 96 threads of it; 2 GPUs of 100 kg (configured)"
+    assert (own.server.grams, own.gpus.grams) == (900_000, 0)
+    assert (cloud.server.grams, cloud.gpus.grams) == (80_000, 200_000)
+    assert cloud.why == "server 960 kg CO2e (configured), 8 of 96 threads of it; 2 GPUs of 100 kg CO2e (configured)"
 
 
 def test_a_device_is_written_off_evenly_and_no_further() -> None:

@@ -99,6 +99,21 @@ def test_each_unit_is_kept_once_and_the_longest_are_read(filled: sa.Engine) -> N
     assert Counter(level for level, _ in units) == {MONTHS: 2}
 
 
+def test_energy_beyond_64_bits_is_added_up_all_the_same(engine: sa.Engine) -> None:
+    """2.56 GWh are 2^63 microjoules: some weeks of a large cluster's idle. SQLite's own sum ends there."""
+    reports = [a_report(DAY + hour * HOUR, "n1", {"p": 5 * 10**17}, labels={}) for hour in range(24)]
+    book(Booker(engine), *reports)
+    expected = sum(report.domains[0].measured_uj for report in reports)
+    deriver = Deriver(Book(engine, SETTINGS), 35, 25)
+    while deriver.step(NOW) is not None:
+        pass
+    assert deriver.step(NOW) is None  # what does not fit is not tried again and again
+    assert sum(sum(row.figures[ENERGY_UJ]) for row in Book(engine, SETTINGS).rows(0, NOW)) == expected
+    assert len(seal(engine, NOW)) == 24
+    *_, checked = check_ledger(engine)
+    assert (checked.defects, checked.measured_uj) == ([], expected)
+
+
 def test_a_report_that_comes_late_makes_all_units_of_its_hour_anew(filled: sa.Engine) -> None:
     keep(filled)
     book(Booker(filled), a_report(DAY + 600, "n1", {"late": 5}))

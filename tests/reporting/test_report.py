@@ -8,14 +8,19 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.carbon.answering import Answer, answering
 from tests.ledger.reports import a_report, book
 from typer.testing import CliRunner
 
-from carbonbudget_agent.report import NodeInfo, NodeReport
+from carbonbudget_agent.report import NodeInfo, NodeReport, encode_report
 from carbonbudget_operator.cli.main import app
 from carbonbudget_operator.ledger.book import Booker
 from carbonbudget_operator.ledger.store import migrate, open_ledger
+from carbonbudget_operator.reporting.book import Book
+from carbonbudget_operator.reporting.derive import Deriver
+from carbonbudget_operator.reporting.report import restatement
 from carbonbudget_operator.reporting.spans import SpanError, parse_span
+from carbonbudget_operator.settings import Settings
 
 DAY = 1_751_328_000  # 2025-07-01
 
@@ -39,7 +44,22 @@ def test_periods_are_named_as_people_name_them(text: str, start: str, end: str) 
 
 
 @pytest.mark.parametrize(
-    "text", ["", "26", "2026-Q5", "2026-13", "2026-W54", "2025-02-29", "Q1-2026", "2026-1", "0000"]
+    "text",
+    [
+        "",
+        "26",
+        "2026-Q5",
+        "2026-13",
+        "2026-W54",
+        "2025-02-29",
+        "Q1-2026",
+        "2026-1",
+        "0000",
+        "9999-12-31",
+        "9999-W52",
+        "9999-12",
+        "9999",
+    ],
 )
 def test_a_period_that_is_none_is_told(text: str) -> None:
     with pytest.raises(SpanError, match="write 2026, 2026-Q1"):
@@ -91,6 +111,8 @@ def test_owned_nodes_are_scope_2_and_a_clouds_are_scope_3(ledger: Ledger) -> Non
         assert sum(part[figure] for part in found["namespaces"].values()) == found["total"][figure]
     assert found["coverage_percent"] == 100
     assert found["total"]["measured_percent"] == 0
+    total = found["total"]
+    assert 0 < float(total["embodied_low_g"]) < float(total["embodied_g"]) < float(total["embodied_high_g"])
     (energy,) = found["energy"]
     assert (energy["domain"], energy["method"]) == ("cpu", "model")
     assert float(energy["low_kwh"]) < float(energy["kwh"]) < float(energy["high_kwh"])
@@ -114,6 +136,9 @@ def test_a_period_is_closed_once_and_what_differs_later_is_a_restatement(ledger:
     closed = ledger.report("--period", "2025-Q3")["closed"]
     assert said.split()[-1] == closed["sha256"]
     assert f"total.it_energy_uj: closed as {before}, now {before + 4_000_100}" in closed["restatement"]
+    ledger.book(a_report(DAY + 7200, "third", {"p1": 5}))
+    factors = "\n".join(ledger.report("--period", "2025-Q3")["closed"]["restatement"])
+    assert "factors: closed with " not in factors  # every factor of that time is one still
     assert "restatement: total.it_energy_uj" in ledger.run("report", "--period", "2025-Q3").replace("\n", " ")
 
 
@@ -146,3 +171,95 @@ def test_factors_lists_every_node_and_says_which_cannot_be_placed(ledger: Ledger
     found = json.loads(ledger.run("factors", "-o", "json"))
     assert [(node["node"], node["placed"]) for node in found["nodes"]] == [("own", False), ("rented", True)]
     assert ledger.run("factors", "-o", "csv").startswith("node,region,zone")
+
+
+def test_a_factor_that_is_not_the_same_any_more_is_named_in_the_restatement() -> None:
+    before, after = {"factors": ["x" * 300, "a"]}, {"factors": ["x" * 300, "b"]}
+    assert restatement(before, after) == ['factors: closed with "a", not so now', 'factors: closed without "b"']
+
+
+def test_an_allocations_rows_say_which_factors_went_into_them_from_facts_as_from_what_is_kept(ledger: Ledger) -> None:
+    def by_namespace() -> list[tuple[str, list[str]]]:
+        found = json.loads(ledger.run("allocate", "--from", "2025-07-01", "--to", "2025-07-02", "-o", "json"))
+        return [(row["key"]["namespace"], [found["factors"][at] for at in row["factors"]]) for row in found["rows"]]
+
+    ledger.book(a_report(DAY + 3600, "own", {"p3": 9}, namespace="team-b"))  # on one of the nodes alone
+    before = by_namespace()
+    factors = dict(before)
+    assert any(factor.startswith("NL ") and "Ember" in factor and "lifecycle" in factor for factor in factors["team-a"])
+    assert any(factor.startswith("WORLD 458.29 g/kWh (lifecycle") for factor in factors["team-b"])
+    assert not any(factor.startswith("NL ") for factor in factors["team-b"])
+    deriver = Deriver(Book(ledger.engine, Settings()), 35, 25)
+    while deriver.step(DAY + 40 * 86_400):
+        pass
+    assert by_namespace() == before
+    assert "factor: WORLD 458.29" in ledger.run("allocate", "--from", "2025-07-01", "--to", "2025-07-02")
+
+
+def test_names_that_a_terminal_would_take_for_markup_are_shown_as_they_are(ledger: Ledger) -> None:
+    ledger.book(a_report(DAY + 3600, "own", {"[/bold]": 5, "[link=x]": 7}, namespace="[/red]"))
+    said = ledger.run("allocate", "--from", "2025-07-01", "--to", "2025-07-02", "--group-by", "namespace,workload")
+    assert "[/red]" in said
+    assert "Pod/[/bold]" in said
+    assert "[/red]" in ledger.run("report", "--period", "2025-07")
+
+
+@pytest.mark.parametrize(
+    "args",
+    [("allocate", "--from", "2025-07-01", "--to", "2025-07-02"), ("report", "--period", "2025-07"), ("ledger", "check"),
+     ("factors",)],
+    ids=lambda args: args[0],
+)  # fmt: skip
+def test_a_ledger_that_is_damaged_is_said_in_a_sentence(ledger: Ledger, args: tuple[str, ...]) -> None:
+    with ledger.engine.begin() as connection:
+        for table in ("node_hour", "node"):
+            connection.exec_driver_sql(f"ALTER TABLE {table} RENAME TO lost_{table}")
+    said = ledger.run(*args, code=1)
+    assert "no such table" in said
+    assert len(said.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("args", [("allocate", "--from", "2025-07-01", "--to", "2025-07-02"), ("factors",)])
+def test_a_configured_zone_that_is_none_is_said_and_no_other_stands_in(
+    ledger: Ledger, tmp_path: Path, args: tuple[str, ...]
+) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text("carbon: {zone: ATLANTIS}")
+    assert "'ATLANTIS' has no lifecycle figure" in ledger.run(*args, "--config", str(config), code=1)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "said"),
+    [(200, b"[1]", "no allocation: is that the server?"), (500, b'"down"', "answered 500"),
+     (200, b"{}", "no allocation"), (403, b'{"reason": "you may not"}', "answered 403: you may not"),
+     (200, b"<html>", "cannot be asked")],
+)  # fmt: skip
+def test_a_server_that_answers_something_else_is_said_in_a_line(status: int, body: bytes, said: str) -> None:
+    with answering() as server:
+        server.answers = [Answer(body, status)]
+        args = ["allocate", "--from", "2025-07-01", "--to", "2025-07-02", "--server-url", server.url]
+        done = CliRunner().invoke(app, args)
+    assert (done.exit_code, done.output.count("\n")) == (1, 1)
+    assert said in done.output
+
+
+def test_what_policies_cannot_change_any_more_is_told(ledger: Ledger) -> None:
+    deriver = Deriver(Book(ledger.engine, Settings()), 35, 25)
+    later = DAY + 60 * 86_400
+    while deriver.step(later):
+        pass
+    assert deriver.seal(later) == DAY
+    done = ledger.run("allocate", "--from", "2025-07-01", "--to", "2025-07-02", "--idle", "even")
+    assert "1 hours of that time are sealed" in done
+
+
+def test_a_file_of_reports_is_read_line_by_line_and_no_further_than_a_report_may_be_long(
+    ledger: Ledger, tmp_path: Path
+) -> None:
+    config, file = tmp_path / "config.yaml", tmp_path / "reports.jsonl"
+    config.write_text("server: {max_report_bytes: 4000}")
+    good = encode_report(a_report(DAY + 3600, "own"))
+    file.write_text("x" * 20_000 + "\n" + good + "\n")
+    said = ledger.run("ledger", "import", str(file), "--any-age", "--config", str(config), code=1)
+    assert "larger than 4000 bytes" in said
+    assert "1 stored" in said

@@ -4,18 +4,31 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import Counter
+from dataclasses import replace
 from decimal import Decimal
+from itertools import pairwise
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from carbonbudget_operator.allocation.policy import Idle, Overhead, Policy
+from carbonbudget_operator.carbon.factors import UnknownZone
 from carbonbudget_operator.carbon.value import UJ_PER_KWH
 from carbonbudget_operator.ledger.facts import DomainFacts, Group, GroupFacts, NodeFacts, NodeSlice
-from carbonbudget_operator.ledger.valued import COLUMNS, EMBODIED_UG, ENERGY_UJ, LOCATION_UG, MARKET_UG, ValuedRow
+from carbonbudget_operator.ledger.valued import (
+    COLUMNS,
+    EMBODIED_HIGH_UG,
+    EMBODIED_LOW_UG,
+    EMBODIED_UG,
+    ENERGY_UJ,
+    LOCATION_UG,
+    MARKET_UG,
+    ValuedRow,
+)
 from carbonbudget_operator.reporting.grouping import FILTERED, answer, group
-from carbonbudget_operator.reporting.places import Places
-from carbonbudget_operator.reporting.valued import Valuer
+from carbonbudget_operator.reporting.places import Places, check_places
+from carbonbudget_operator.reporting.valued import Valuer, within
 from carbonbudget_operator.settings import Carbon, Contract, Market, Rate
 
 HOUR = 1_764_000_000
@@ -41,6 +54,7 @@ CARBONS = st.sampled_from([
     Carbon(market=Market(contracts=[CONTRACT], supplier=Rate(g_per_kwh=Decimal("123.4"), source="bill", year=2025))),
     Carbon(zone="NL", pue=1.2, market=Market(contracts=[CONTRACT])),
     Carbon(market=Market(attested_providers=["aws", "gcp"])),
+    Carbon(basis="direct", market=Market(contracts=[CONTRACT, CONTRACT.model_copy(update={"zone": "US"})])),
 ])  # fmt: skip
 
 
@@ -127,11 +141,18 @@ def test_a_groups_figure_depends_neither_on_the_grouping_nor_on_the_filter(
 @given(clusters(), POLICIES, CARBONS)
 def test_summing_up_the_nodes_changes_no_figure(slices: list[NodeSlice], policy: Policy, carbon: Carbon) -> None:
     apart, summed = (Valuer(Places(carbon), policy).value(slices, by_node) for by_node in (True, False))
-    assert totals(apart)[3] == totals(summed)[3]
-    assert sum(totals(apart)[ENERGY_UJ]) == sum(totals(summed)[ENERGY_UJ])
-    assert sum(totals(apart)[MARKET_UG]) == sum(totals(summed)[MARKET_UG])
-    if not policy.shared:
-        assert totals(apart) == totals(summed)
+    assert totals(apart) == totals(summed)
+    assert by_group(apart) == by_group(summed)
+
+
+def by_group(rows: list[ValuedRow]) -> dict[object, tuple[list[int], frozenset[str]]]:
+    """Every figure of every group, and its factors."""
+    found: dict[object, tuple[list[int], frozenset[str]]] = {}
+    for row in rows:
+        key = (row.start, row.scope, row.namespace, row.workload, str(row.labels))
+        figures, factors = found.get(key, ([0] * COLUMNS, frozenset()))
+        found[key] = ([a + b for a, b in zip(figures, row.figures, strict=True)], factors | row.factors)
+    return {key: value for key, value in found.items() if any(value[0])}
 
 
 def a_node(
@@ -171,6 +192,84 @@ def test_a_providers_claim_counts_only_where_it_is_attested() -> None:
     assert grams(claimed, MARKET_UG) == 0
     assert grams(unclaimed, MARKET_UG) == grams(claimed, LOCATION_UG) > 0
     assert any("claim of aws for us-east-1 0 g/kWh" in f and f.endswith("attested") for f in claimed[0].factors)
+
+
+def test_an_attested_claim_goes_before_the_suppliers_rate_and_both_before_the_residual_mix() -> None:
+    """The supplier is that of one's own sites; a cloud's region has what its provider holds for it."""
+    given = {
+        "supplier": {"g_per_kwh": 100, "source": "bill", "year": 2025},
+        "residual_mixes": [{"zone": "US-VA", "g_per_kwh": 500, "source": "registry", "year": 2025}],
+    }
+    cloud, own = a_node(2, "us-east-1", "aws:///us-east-1a/i-1"), a_node(2, "us-east-1", "")
+
+    def market_grams(node: NodeSlice, **market: object) -> float:
+        carbon = Carbon.model_validate({"pue": 1, "market": market})
+        return grams(Valuer(Places(carbon), Policy()).value([node]), MARKET_UG)
+
+    assert market_grams(cloud, **given, attested_providers=["aws"]) == 0
+    assert market_grams(own, **given, attested_providers=["aws"]) == 200
+    assert market_grams(cloud, **given) == 200
+    assert market_grams(cloud, residual_mixes=given["residual_mixes"]) == 1000
+
+
+@pytest.mark.parametrize("zone", ["US-VA", "US", "us"])
+def test_an_instrument_counts_where_it_delivers_whatever_figure_the_location_falls_back_to(zone: str) -> None:
+    """Virginia's grid has a direct figure alone: a lifecycle report falls to the country's."""
+    contract = CONTRACT.model_copy(update={"zone": zone})
+    for basis in ("lifecycle", "direct"):
+        carbon = Carbon(pue=1.0, basis=basis, market=Market(contracts=[contract]))
+        rows = Valuer(Places(carbon), Policy()).value([a_node(10, "us-east-1", "aws:///us-east-1a/i-1")])
+        assert grams(rows, MARKET_UG) == 0  # ten kilowatt-hours an hour are what it delivers
+        assert any("wind (GO-1)" in factor for factor in rows[0].factors)
+
+
+def test_a_zone_of_an_instrument_that_is_none_stops_the_start() -> None:
+    check_places(Carbon(market=Market(contracts=[CONTRACT])))
+    with pytest.raises(UnknownZone, match=r"contracts: 'NEVERLAND' is no grid zone"):
+        check_places(Carbon(market=Market(contracts=[CONTRACT.model_copy(update={"zone": "NEVERLAND"})])))
+
+
+def test_who_bears_a_shared_namespace_has_the_factors_of_its_nodes() -> None:
+    shared = Group("kube-system", "Deployment/dns", {})
+    nodes = [
+        replace(a_node(2, "europe-west9", "", groups=(GroupFacts(shared, 1, {"cpu": 0}, {}, 0, 64_000 * HOUR_MS),))),
+        replace(
+            a_node(2, "europe-north1", "", groups=(GroupFacts(GROUPS[0], 1, {"cpu": 0}, {}, 0, 64_000 * HOUR_MS),))
+        ),
+    ]
+    rows = Valuer(Places(Carbon()), Policy(shared={"kube-system": "proportional"})).value(nodes)
+    assert {row.namespace for row in rows} == {"a"}
+    assert {"FR", "FI"} <= {factor[:2] for factor in rows[0].factors}
+
+
+def test_embodied_carries_the_range_between_sources_and_none_where_the_figure_is_ones_own() -> None:
+    bundled = Valuer(Places(Carbon()), Policy()).value([a_node(1, "", "", gpus=8)])
+    low, figure, high = (
+        sum(row.figures[at] for row in bundled) for at in (EMBODIED_LOW_UG, EMBODIED_UG, EMBODIED_HIGH_UG)
+    )
+    kg = (459.9 + 8 * 164, 900 + 8 * 273, 2087 + 8 * 575.1)
+    assert (low / figure, high / figure) == (pytest.approx(kg[0] / kg[1]), pytest.approx(kg[2] / kg[1]))
+    assert any("459.9 to 2087 kg by others" in factor for factor in bundled[0].factors)
+    own = Carbon.model_validate({"embodied": {"server_kg": 1000, "gpu_kg": 200}})
+    for row in Valuer(Places(own), Policy()).value([a_node(1, "", "", gpus=8)]):
+        assert row.figures[EMBODIED_LOW_UG] == row.figures[EMBODIED_UG] == row.figures[EMBODIED_HIGH_UG]
+
+
+def test_gpus_that_show_after_their_node_have_embodied_emissions_from_then_on() -> None:
+    """A device plugin comes up minutes after the node's first report."""
+    valuer = Valuer(Places(Carbon()), Policy())
+    before, after = (
+        sum(row.figures[EMBODIED_UG] for row in valuer.value([a_node(1, "", "", gpus=gpus)])) for gpus in (0, 8)
+    )
+    assert after == pytest.approx(before * (900 + 8 * 273) / 900)
+
+
+@given(st.lists(st.integers(0, 10**14), min_size=1, max_size=5), st.lists(st.integers(-50, 3650), max_size=6))
+def test_spans_that_follow_one_another_add_up(figures: list[int], cuts: list[int]) -> None:
+    row = ValuedRow(HOUR, HOUR + 3600, "", "", "a", "", {}, figures, frozenset())
+    bounds = sorted({HOUR - 50, HOUR + 3650, *(HOUR + cut for cut in cuts)})
+    parts = [part for span in pairwise(bounds) for part in within([row], *span)]
+    assert [sum(column) for column in zip(*(part.figures for part in parts), strict=True)] == figures
 
 
 def test_embodied_goes_by_what_is_reserved_and_the_rest_is_nobodys() -> None:

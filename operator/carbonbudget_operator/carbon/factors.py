@@ -51,6 +51,7 @@ class _Figure:
     basis: str
     year: str
     source: str
+    country: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +115,19 @@ def find_zone(region: str, provider_id: str, zone: str) -> str:
     return zone.upper() or ("" if place is None else place.figure.zone)
 
 
+def find_country(region: str, provider_id: str, zone: str) -> str:
+    """The country that it stands in; empty if that is not known."""
+    if zone:
+        return next((figure.country for figure in _zones().get(zone.upper(), ())), "")
+    place = _find_region(region, provider_id)
+    return "" if place is None else place.country
+
+
+def is_zone(zone: str) -> bool:
+    """Whether any node can be found to stand there."""
+    return zone.upper() in _zones() or zone.upper() in _zones_of_regions()
+
+
 def find_claim(region: str, provider_id: str) -> Claim | None:
     """The provider's own market-based figure of the node's region, if it publishes one."""
     place = _find_region(region, provider_id)
@@ -151,9 +165,14 @@ def _find_region(region: str, provider_id: str) -> _Region | None:
 def _zones() -> dict[str, list[_Figure]]:
     found: dict[str, list[_Figure]] = {}
     for row in _read("grid_intensity.csv"):
-        figure = _Figure(row["zone"], int(row["mg_per_kwh"]), row["basis"], row["year"], row["source"])
+        figure = _Figure(row["zone"], int(row["mg_per_kwh"]), row["basis"], row["year"], row["source"], row["country"])
         found.setdefault(row["zone"], []).append(figure)
     return found
+
+
+@cache
+def _zones_of_regions() -> frozenset[str]:
+    return frozenset(zone for rows in _regions().values() for row in rows for zone in (row.figure.zone, row.country))
 
 
 @cache

@@ -29,11 +29,24 @@ class Embodied:
 
 
 @dataclass(frozen=True, slots=True)
+class Made:
+    """What making something emitted, in grams, and between which figures sources put it."""
+
+    grams: int
+    low_grams: int
+    high_grams: int
+
+    def part(self, number: int, of: int = 1) -> Made:
+        """So many of so many parts."""
+        return Made(*(grams * number // of for grams in (self.grams, self.low_grams, self.high_grams)))
+
+
+@dataclass(frozen=True, slots=True)
 class Found:
     """A node's server (or its part of one) and all its GPUs."""
 
-    server_grams: int
-    gpu_grams: int
+    server: Made
+    gpus: Made
     why: str
 
 
@@ -41,20 +54,26 @@ def find_hardware(
     cloud: bool, threads: int, gpus: int, server_kg: float | None, gpu_kg: float | None, host_threads: int
 ) -> Found:
     """`host_threads` is how many a cloud's host is taken to have; None takes the bundled figures."""
-    server, gpu = embodied_figures()[SERVER], embodied_figures()[GPU]
-    grams = server.grams if server_kg is None else round(server_kg * 1000)
-    why = (
-        f"server {grams / 1000:g} kg CO2e ({f'{server.item}, {server.source}' if server_kg is None else 'configured'})"
-    )
+    server, why = _made(SERVER, server_kg)
+    why = f"server {why}"
     if cloud and 0 < threads < host_threads:
-        grams = grams * threads // host_threads
+        server = server.part(threads, host_threads)
         why += f", {threads} of {host_threads} threads of it"
-    each = gpu.grams if gpu_kg is None else round(gpu_kg * 1000)
+    gpu, gpu_why = _made(GPU, gpu_kg)
     if gpus:
-        why += (
-            f"; {gpus} GPUs of {each / 1000:g} kg ({f'{gpu.item}, {gpu.source}' if gpu_kg is None else 'configured'})"
-        )
-    return Found(grams, each * gpus, why)
+        why += f"; {gpus} GPUs of {gpu_why}"
+    return Found(server, gpu.part(gpus), why)
+
+
+def _made(item: str, configured_kg: float | None) -> tuple[Made, str]:
+    """One of them, and its figure in words. A figure that is configured has no range."""
+    if configured_kg is not None:
+        grams = round(configured_kg * 1000)
+        return Made(grams, grams, grams), f"{grams / 1000:g} kg CO2e (configured)"
+    row = embodied_figures()[item]
+    low, high = row.low_grams or row.grams, row.high_grams or row.grams
+    between = f", {low / 1000:g} to {high / 1000:g} kg by others" if low < high else ""
+    return Made(row.grams, low, high), f"{row.grams / 1000:g} kg CO2e ({row.item}, {row.source}, {row.year}{between})"
 
 
 @cache

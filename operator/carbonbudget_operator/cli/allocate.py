@@ -71,18 +71,30 @@ def allocate(
 
 
 def _from_ledger(settings: Settings, span: tuple[int, int], group_by: str, filter_by: str) -> dict[str, object]:
-    from carbonbudget_operator.ledger.store import LedgerError, open_ledger, require_schema
+    from carbonbudget_operator.carbon.factors import UnknownZone
+    from carbonbudget_operator.ledger.seal import sealed_hours
+    from carbonbudget_operator.ledger.slices import HOUR
+    from carbonbudget_operator.ledger.store import LedgerError, open_ledger, require_schema, told
     from carbonbudget_operator.reporting.book import Book
     from carbonbudget_operator.reporting.grouping import answer, group, needs_nodes, parse_filter, parse_group_by
+    from carbonbudget_operator.reporting.places import check_places
 
     fields, filters = parse_group_by(group_by), parse_filter(filter_by)
     try:
+        check_places(settings.carbon)
         engine = open_ledger(settings.server.ledger)
         require_schema(engine)
-    except LedgerError as error:
+        with told(engine), engine.connect() as connection:
+            sealed = len(sealed_hours(connection, settings.cluster, span[0] - span[0] % HOUR, span[1]))
+        with told(engine):
+            rows = Book(engine, settings).rows(*span, needs_nodes(fields, filters))
+            result = answer(group(rows, fields, filters))
+    except (LedgerError, UnknownZone) as error:
         fail(str(error))
-    rows = Book(engine, settings).rows(*span, needs_nodes(fields, filters))
-    return answer(group(rows, fields, filters))
+    if sealed:
+        note = f"note: {sealed} hours of that time are sealed: they stay as allocated under the policy of their time"
+        print(note, file=sys.stderr)
+    return result
 
 
 def _from_server(
@@ -97,16 +109,17 @@ def _from_server(
         answer = httpx.get(
             f"{url.rstrip('/')}/v1/allocation",
             params={"from": span[0], "to": span[1], "group_by": group_by, "filter": filter_by},
-            headers={"Authorization": f"Bearer {token}"},
+            headers={"Authorization": f"Bearer {token}"} if token else {},
             verify=ssl.create_default_context(cafile=str(ca) if ca else None),
             timeout=60,
         )
         value = answer.json()
-    except (OSError, ValueError, httpx.HTTPError) as error:
+    except (OSError, ValueError, httpx.HTTPError, httpx.InvalidURL) as error:
         fail(f"{url} cannot be asked: {error}")
-    if answer.status_code != 200 or not isinstance(value, dict):
-        fail(f"{url} answered {answer.status_code}: {value.get('reason', value)}")
-    return value
+    said = value if isinstance(value, dict) else {}
+    if answer.status_code != 200 or not said.keys() >= {"rows", "total"}:
+        fail(f"{url} answered {answer.status_code}: {said.get('reason', 'no allocation: is that the server?')}")
+    return said
 
 
 def _print(result: dict[str, object], output: Output) -> None:
@@ -131,4 +144,6 @@ def _print(result: dict[str, object], output: Output) -> None:
         shown.add_column(heading, justify="right")
     for line in [*table, ["total", *[""] * (len(keys) - 1), *(total[figure] for figure in figures)]]:
         shown.add_row(*line[: len(keys)], *map(rounded, line[len(keys) :]))
-    Console().print(shown)
+    Console(markup=False).print(shown)
+    for factor in result.get("factors", ()):  # type: ignore[attr-defined] # a list
+        print(f"factor: {factor}")

@@ -26,26 +26,29 @@ def factors(
     """List each node's grid zone, intensity, PUE, market factor and embodied figures, with their sources."""
     from prometheus_client import CollectorRegistry
 
-    from carbonbudget_operator.carbon.factors import WORLD
+    from carbonbudget_operator.carbon.factors import WORLD, UnknownZone
     from carbonbudget_operator.ledger.grid import polls
     from carbonbudget_operator.ledger.read import read_nodes
-    from carbonbudget_operator.ledger.store import LedgerError, open_ledger, require_schema
+    from carbonbudget_operator.ledger.store import LedgerError, open_ledger, require_schema, told
     from carbonbudget_operator.reporting.book import Book
     from carbonbudget_operator.reporting.grid import GridFollower
+    from carbonbudget_operator.reporting.places import check_places
 
     settings, now = load_settings(config, {"server": {"ledger": ledger}}), int(time.time())
     try:
+        check_places(settings.carbon)
         engine = open_ledger(settings.server.ledger)
         require_schema(engine)
         if fetch:
-            asyncio.run(GridFollower(engine, settings, CollectorRegistry()).step(now, force=True))
+            with told(engine):
+                asyncio.run(GridFollower(engine, settings, CollectorRegistry()).step(now, force=True))
         book = Book(engine, settings)
-        with engine.connect() as connection:
+        with told(engine), engine.connect() as connection:
             nodes = sorted(read_nodes(connection, settings.cluster).values(), key=lambda node: node.name)
             hours = book.grid(connection, now - now % 3600)
             states = polls(connection)
         engine.dispose()
-    except LedgerError as error:
+    except (LedgerError, UnknownZone) as error:
         fail(str(error))
     places = book.places
     sources = [

@@ -43,13 +43,13 @@ def check(config: Config = None, ledger: Url = None) -> None:
     from rich.console import Console
 
     from carbonbudget_operator.ledger.check import CheckResult, check_ledger
-    from carbonbudget_operator.ledger.store import LedgerError, open_ledger, require_schema
+    from carbonbudget_operator.ledger.store import LedgerError, open_ledger, require_schema, told
 
     result = CheckResult()
     try:
         engine = open_ledger(_settings(config, ledger).server.ledger)
         require_schema(engine)
-        with Console(stderr=True).status("checking") as status:
+        with told(engine), Console(stderr=True).status("checking") as status:
             for result in check_ledger(engine):
                 status.update(f"checking: {result.slices} node slices")
     except LedgerError as error:
@@ -140,11 +140,12 @@ def import_reports(
     """Book node reports from a file, checked like those from the network. Exit code 1 if any was refused."""
     from rich.console import Console
 
+    from carbonbudget_operator.ingest.body import unpack
     from carbonbudget_operator.ingest.checks import check as check_report
     from carbonbudget_operator.ingest.checks import parse
     from carbonbudget_operator.ingest.refusal import Refusal
     from carbonbudget_operator.ledger.book import Booked, Booker
-    from carbonbudget_operator.ledger.store import LedgerError, open_ledger
+    from carbonbudget_operator.ledger.store import LedgerError, open_ledger, told
     from carbonbudget_operator.ledger.store import migrate as run
 
     settings = _settings(config, ledger)
@@ -153,13 +154,13 @@ def import_reports(
     try:
         engine = open_ledger(settings.server.ledger)
         run(engine)
-        booker = Booker(engine)
-        with file.open("rb") as lines, Console(stderr=True).status("importing") as status:
-            for number, line in enumerate(lines, 1):
+        booker, longest = Booker(engine, settings.server.max_label_values), settings.server.max_report_bytes
+        with file.open("rb") as lines, told(engine), Console(stderr=True).status("importing") as status:
+            for number, line in enumerate(iter(lambda: lines.readline(longest + 2), b""), 1):
                 if not line.strip():
                     continue
                 try:
-                    arrival = parse(line)
+                    arrival = parse(unpack(line.strip(), "", longest))
                     check_report(
                         arrival.report,
                         settings.cluster,
@@ -170,6 +171,8 @@ def import_reports(
                     (fate,) = booker.book([arrival])
                     if fate is Booked.SEALED:
                         raise Refusal(422, "sealed", "the window's hour is sealed: it takes no more reports")
+                    if fate is Booked.TOO_MANY:
+                        raise Refusal(422, "impossible", "the node's hour holds more windows than an hour can have")
                     if fate is Booked.CONFLICT:
                         raise Refusal(409, "conflict", "the window is stored with other content")
                     counts[fate.value] += 1

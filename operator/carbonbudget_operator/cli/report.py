@@ -87,16 +87,17 @@ def close(
 def _make(settings: Settings, start: int, end: int) -> tuple[Any, dict[str, object]]:
     from rich.console import Console
 
-    from carbonbudget_operator.carbon.factors import UnknownZone, check_zone
-    from carbonbudget_operator.ledger.store import LedgerError, open_ledger, require_schema
+    from carbonbudget_operator.carbon.factors import UnknownZone
+    from carbonbudget_operator.ledger.store import LedgerError, open_ledger, require_schema, told
+    from carbonbudget_operator.reporting.places import check_places
     from carbonbudget_operator.reporting.report import Reporter
 
     try:
-        check_zone(settings.carbon.zone, settings.carbon.basis)
+        check_places(settings.carbon)
         engine = open_ledger(settings.server.ledger)
         require_schema(engine)
         reporter = Reporter(engine, settings)
-        with Console(stderr=True).status("reading") as status:
+        with told(engine), Console(stderr=True).status("reading") as status:
             for done, hours in reporter.run(start, end):
                 status.update(f"part {done} of {hours}")
         return engine, reporter.result()
@@ -119,11 +120,14 @@ def _print(result: dict[str, Any], output: Output) -> None:
         return
     rows = [("total", result["total"]), *result["scopes"].items(), *result["namespaces"].items()]
     columns = ["it_energy_kwh", "facility_energy_kwh", "location_g", "market_g", "embodied_g", "measured_percent"]
+    all_columns = [*columns, "embodied_low_g", "embodied_high_g"]
     if output is Output.CSV:
         writer = csv.writer(sys.stdout)
         kinds = ["total"] + ["scope"] * len(result["scopes"]) + ["namespace"] * len(result["namespaces"])
-        writer.writerow(["kind", "name", *columns])
-        writer.writerows([kind, name, *(f[c] for c in columns)] for kind, (name, f) in zip(kinds, rows, strict=True))
+        writer.writerow(["kind", "name", *all_columns])
+        writer.writerows(
+            [kind, name, *(f[c] for c in all_columns)] for kind, (name, f) in zip(kinds, rows, strict=True)
+        )
         return
     from rich.console import Console
     from rich.table import Table
@@ -134,7 +138,9 @@ def _print(result: dict[str, Any], output: Output) -> None:
         shown.add_column(heading, justify="right")
     for name, figures in rows:
         shown.add_row(name, *(rounded(figures[column]) for column in columns))
-    Console().print(shown)
+    Console(markup=False).print(shown)
+    low, high = (rounded(result["total"][key]) for key in ("embodied_low_g", "embodied_high_g"))
+    print(f"embodied: {low} to {high} g by other sources' figures")
     for line in result["energy"]:
         kwh, low, high = (rounded(line[key]) for key in ("kwh", "low_kwh", "high_kwh"))
         print(f"{line['domain']} by {line['method']}: {kwh} kWh ({low} to {high})")

@@ -41,12 +41,13 @@ def serve(
     options = {"ledger": ledger, "listen": listen, "tls_cert": tls_cert, "tls_key": tls_key}
     settings = load_settings(config, {"cluster": cluster, "server": options})
     # Imported here: `--help` and a bad option should not wait for FastAPI.
-    from carbonbudget_operator.carbon.factors import UnknownZone, check_zone
+    from carbonbudget_operator.carbon.factors import UnknownZone
     from carbonbudget_operator.kube.client import KubeError
     from carbonbudget_operator.ledger.store import LedgerError
+    from carbonbudget_operator.reporting.places import check_places
 
     try:
-        check_zone(settings.carbon.zone, settings.carbon.basis)
+        check_places(settings.carbon)
         asyncio.run(_run(settings))
     except (LedgerError, KubeError, UnknownZone) as error:
         fail(str(error))

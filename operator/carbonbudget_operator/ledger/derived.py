@@ -19,9 +19,9 @@ from carbonbudget_operator.ledger.valued import COLUMNS, NAMES, Unit, ValuedRow
 # Levels of units, each made of the one before: hours, quarters of a day, days, thirds of a month, months.
 HOURS, QUARTERS, DAYS, THIRDS, MONTHS = LEVELS = range(5)
 # What `total` sums up: three components in one column each.
-_SUMMED = {0: (0, 1, 2), 3: (3,), 4: (4, 5, 6), 7: (7, 8, 9), 10: (10,), 11: (11,)}
+_SUMMED = {0: (0, 1, 2), 3: (3,), 4: (4, 5, 6), 7: (7, 8, 9), 10: (10,), 11: (11,), 12: (12,), 13: (13,)}
 _KEEP_LOCK = 0x6362_0003
-_NO_FACTORS: frozenset[str] = frozenset()
+_MAX_GROUPS = 500_000  # some 500 bytes each, beyond which they are read again
 _Key = tuple[int, int]  # level and start
 _Group = tuple[str, str, str, Mapping[str, str]]
 
@@ -83,10 +83,12 @@ class Derived:
         return Unit(level, start, rows, [tuple(item) for item in json.loads(reported)])
 
     def total(self, connection: sa.Connection, units: Sequence[_Key], start: int, end: int) -> list[ValuedRow]:
-        """The sum of whole units by group, made in the database.
+        """The sum of whole units by group and factors, made in the database.
 
-        Components are summed up in the first column of each three, and factors are not told: a sum over
-        millions of rows costs by its columns.
+        Components are summed up in the first column of each three: a sum over millions of rows costs by its columns.
+
+        Raises:
+            OverflowError: SQLite adds up in 64 bits, and a sum does not fit.
         """
         row = schema.valued_row.c
         spans = [
@@ -98,17 +100,24 @@ class Derived:
             return []
         columns = [sum((row[NAMES[part]] for part in parts[1:]), row[NAMES[parts[0]]]) for parts in _SUMMED.values()]
         query = (
-            sa.select(row.group_id, *map(sa.func.sum, columns))
+            sa.select(row.group_id, row.factor_set_id, *map(sa.func.sum, columns))
             .where(row.derivation_id == self._find(connection), sa.or_(*spans))
-            .group_by(row.group_id)
+            .group_by(row.group_id, row.factor_set_id)
         )
-        sums: dict[int, list[int]] = {}
-        for group, *figures in connection.execute(query):
-            sums[group] = [0] * COLUMNS
-            for column, figure in zip(_SUMMED, figures, strict=True):
-                sums[group][column] = int(figure)
-        self._learn(connection, set(sums), set())
-        return [self._row(start, end, group, figures, _NO_FACTORS) for group, figures in sums.items()]
+        try:
+            found = connection.execute(query).all()
+        except sa.exc.OperationalError as error:
+            if "integer overflow" in str(error.orig):
+                raise OverflowError(str(error.orig)) from None
+            raise
+        self._learn(connection, {row[0] for row in found}, {row[1] for row in found})
+        rows = []
+        for group, factors, *sums in found:
+            figures = [0] * COLUMNS
+            for column, figure in zip(_SUMMED, sums, strict=True):
+                figures[column] = int(figure)
+            rows.append(self._row(start, end, group, figures, self._factors[factors]))
+        return rows
 
     def save(self, unit: Unit, end: int, signature: str) -> None:
         """Keep a unit, in place of what was kept of it."""
@@ -166,6 +175,8 @@ class Derived:
         return ValuedRow(start, end, "", scope, namespace, workload, labels, figures, factors)
 
     def _learn(self, connection: sa.Connection, groups: set[int], factors: set[int]) -> None:
+        if len(self._groups) + len(self._factors) > _MAX_GROUPS:
+            self._groups, self._factors = {}, {}
         g, f = schema.row_group.c, schema.factor_set.c
         for ids in chunks(groups - self._groups.keys()):
             query = sa.select(g.id, g.scope, g.namespace, g.workload, g.labels).where(g.id.in_(ids))

@@ -58,6 +58,15 @@ def snapshot(engine: sa.Engine) -> Iterator[sa.Connection]:
         yield connection
 
 
+@contextmanager
+def told(engine: sa.Engine) -> Iterator[None]:
+    """What the database says inside becomes a LedgerError of one line."""
+    try:
+        yield
+    except sa.exc.SQLAlchemyError as error:
+        raise LedgerError(f"ledger {engine.url!r}: {_first_line(error)}") from None
+
+
 def migrate(engine: sa.Engine) -> str:
     """Bring the schema up to date; the revision it now has.
 

@@ -7,17 +7,20 @@ from dataclasses import dataclass
 from typing import Final
 
 # Columns of a row's figures: energy, the metered part of it, both ways to count its emissions, embodied
-# emissions, and the energy of the whole facility (PUE included).
+# emissions, the energy of the whole facility (PUE included), and between which figures sources put embodied ones.
 DYNAMIC_UJ, IDLE_UJ, OVERHEAD_UJ, METERED_UJ = 0, 1, 2, 3
 LOCATION_UG, MARKET_UG = slice(4, 7), slice(7, 10)  # dynamic, idle, overhead
 ENERGY_UJ = slice(0, 3)
 EMBODIED_UG: Final = 10
 FACILITY_UJ: Final = 11
-COLUMNS: Final = 12
+EMBODIED_LOW_UG: Final = 12
+EMBODIED_HIGH_UG: Final = 13
+COLUMNS: Final = 14
 NAMES: Final = (
     "dynamic_uj", "idle_uj", "overhead_uj", "metered_uj",
     "location_dynamic_ug", "location_idle_ug", "location_overhead_ug",
     "market_dynamic_ug", "market_idle_ug", "market_overhead_ug", "embodied_ug", "facility_uj",
+    "embodied_low_ug", "embodied_high_ug",
 )  # fmt: skip
 
 

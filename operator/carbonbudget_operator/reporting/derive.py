@@ -15,6 +15,7 @@ from carbonbudget_operator.reporting.book import Book
 from carbonbudget_operator.reporting.units import DAY, Key, signatures, unit_end, unit_of
 
 _SETTLED_SECONDS = 3600  # servers of an upgrade, and settings that are taken back, need not make all anew
+_MAX_FIGURE = 2**60  # eight of them still fit a database's integer
 _GRACE_SECONDS = 900  # late windows of an ordinary hour have come by then
 
 
@@ -26,6 +27,7 @@ class Deriver:
         self._since: int | None = None
         self._last: dict[int, int] | None = None
         self._quiet: set[int] = set()
+        self._too_large: dict[Key, str] = {}
 
     def begin(self, now: int) -> None:
         """Begin a round: until the next one, `step` takes only hours that did not change since the one before.
@@ -47,7 +49,7 @@ class Deriver:
             for level in LEVELS:
                 for key in sorted(key for key in wanted if key[0] == level):
                     end = unit_end(key[1], level)
-                    if kept.get(key) == wanted[key] or end + _GRACE_SECONDS > now:
+                    if wanted[key] in (kept.get(key), self._too_large.get(key)) or end + _GRACE_SECONDS > now:
                         continue
                     if level == HOURS:
                         if not self._is_quiet(key[1], revisions[key[1]]):
@@ -59,6 +61,9 @@ class Deriver:
                             continue  # one of them waits
                         loaded = [self._book.derived.load(connection, *child) for child in sorted(parts)]
                         unit = add_up(level, key[1], end, loaded)
+                        if any(max(row.figures) > _MAX_FIGURE for row in unit.rows):
+                            self._too_large[key] = wanted[key]  # shorter units answer for it
+                            continue
                     break
                 else:
                     continue

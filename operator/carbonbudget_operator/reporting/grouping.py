@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from carbonbudget_operator.ledger.valued import EMBODIED_UG, ENERGY_UJ, LOCATION_UG, MARKET_UG, METERED_UJ, ValuedRow
+from carbonbudget_operator.ledger.valued import (
+    EMBODIED_HIGH_UG,
+    EMBODIED_LOW_UG,
+    EMBODIED_UG,
+    ENERGY_UJ,
+    LOCATION_UG,
+    MARKET_UG,
+    METERED_UJ,
+    ValuedRow,
+)
 from carbonbudget_operator.reporting.numbers import grams, kilowatt_hours
 
 _FIELDS = ("namespace", "workload", "node")
-_SUMS = ("energy_uj", "location_ug", "market_ug", "embodied_ug", "metered_uj")
+_SUMS = ("energy_uj", "location_ug", "market_ug", "embodied_ug", "metered_uj", "embodied_low_ug", "embodied_high_ug")
 UNLABELLED = "__unlabelled__"
 FILTERED = "__filtered__"
 
@@ -23,14 +32,17 @@ class Group:
     """One row of the answer. Location-based and market-based stand side by side, never netted; embodied apart."""
 
     key: dict[str, str]
+    factors: frozenset[str]
     energy_uj: int
     location_ug: int
     market_ug: int
     embodied_ug: int
     metered_uj: int
+    embodied_low_ug: int
+    embodied_high_ug: int
 
-    def to_json(self) -> dict[str, object]:
-        """Integers, with decimal strings beside them."""
+    def to_json(self, sentences: Mapping[str, int]) -> dict[str, object]:
+        """Integers, with decimal strings beside them; `factors` are the places of its sentences in the answer's."""
         return {
             "key": self.key,
             "energy_uj": self.energy_uj,
@@ -41,7 +53,10 @@ class Group:
             "market_g": grams(self.market_ug),
             "embodied_ug": self.embodied_ug,
             "embodied_g": grams(self.embodied_ug),
+            "embodied_low_ug": self.embodied_low_ug,
+            "embodied_high_ug": self.embodied_high_ug,
             "measured_percent": self.metered_uj * 100 // self.energy_uj if self.energy_uj else 0,
+            "factors": sorted(sentences[factor] for factor in self.factors),
         }
 
 
@@ -73,25 +88,32 @@ def needs_nodes(group_by: Sequence[str], filters: Sequence[tuple[str, str]]) -> 
 def group(rows: Iterable[ValuedRow], group_by: Sequence[str], filters: Sequence[tuple[str, str]]) -> list[Group]:
     """Sums by key, largest first. What a filter leaves out is one row, so that the total stays the total."""
     sums: dict[tuple[str, ...], list[int]] = {}
+    factors: dict[tuple[str, ...], frozenset[str]] = {}
     for row in rows:
         kept = all(_field(row, field) == value for field, value in filters)
         key = tuple(_field(row, field) for field in group_by) if kept else (FILTERED,) * len(group_by)
-        total, figures = sums.setdefault(key, [0] * 5), row.figures
+        total, figures = sums.setdefault(key, [0] * len(_SUMS)), row.figures
+        if not row.factors <= factors.setdefault(key, row.factors):
+            factors[key] |= row.factors
         total[0] += sum(figures[ENERGY_UJ])
         total[1] += sum(figures[LOCATION_UG])
         total[2] += sum(figures[MARKET_UG])
         total[3] += figures[EMBODIED_UG]
         total[4] += figures[METERED_UJ]
-    groups = [Group(dict(zip(group_by, key, strict=True)), *total) for key, total in sums.items()]
+        total[5] += figures[EMBODIED_LOW_UG]
+        total[6] += figures[EMBODIED_HIGH_UG]
+    groups = [Group(dict(zip(group_by, key, strict=True)), factors[key], *total) for key, total in sums.items()]
     return sorted(groups, key=lambda g: (-g.location_ug, -g.energy_uj, *g.key.values()))
 
 
 def answer(groups: Sequence[Group]) -> dict[str, object]:
-    """The JSON of an allocation: the total and its rows."""
+    """The JSON of an allocation: the total, its rows, and a sentence for each factor that went into them."""
     sums = (sum(getattr(g, field) for g in groups) for field in _SUMS)
-    total = Group({}, *sums).to_json()
-    del total["key"]
-    return {"total": total, "rows": [g.to_json() for g in groups]}
+    factors = sorted(frozenset[str]().union(*(g.factors for g in groups)))
+    sentences = {factor: index for index, factor in enumerate(factors)}
+    total = Group({}, frozenset(factors), *sums).to_json(sentences)
+    del total["key"], total["factors"]
+    return {"total": total, "rows": [g.to_json(sentences) for g in groups], "factors": factors}
 
 
 def _field(row: ValuedRow, field: str) -> str:

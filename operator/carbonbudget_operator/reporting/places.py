@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import cached_property
 
 from carbonbudget_operator.carbon.embodied import Device
-from carbonbudget_operator.carbon.factors import find_claim, find_factor, find_zone
-from carbonbudget_operator.carbon.hardware import find_hardware
+from carbonbudget_operator.carbon.factors import (
+    WORLD,
+    UnknownZone,
+    check_zone,
+    find_claim,
+    find_country,
+    find_factor,
+    find_zone,
+    is_zone,
+)
+from carbonbudget_operator.carbon.hardware import Made, find_hardware
 from carbonbudget_operator.carbon.intensity.hours import Hours, Live
 from carbonbudget_operator.carbon.market import Contract, Drawn, draw
 from carbonbudget_operator.ledger.facts import NodeFacts
@@ -41,6 +51,7 @@ class Place:
     market: Market
     grid_zone: str = ""  # the one that hourly sources are asked for; empty: not known
     pue_why: str = ""
+    market_zones: frozenset[str] = frozenset()  # where an instrument must deliver to count here: zone and country
 
     def at(self, live: Live) -> Place:
         """The same place with an hour's own intensity."""
@@ -64,7 +75,7 @@ class Places:
     def __init__(self, carbon: Carbon) -> None:
         self._carbon = carbon
         self._places: dict[tuple[str, str], Place] = {}
-        self._hardware: dict[int, Hardware] = {}
+        self._hardware: dict[tuple[bool, int, int], Hardware] = {}
 
     def of(self, node: NodeFacts, at: int, hours: Hours | None = None) -> Place:
         """The node's place at the UTC second `at`; `hours` is what hourly sources say of that time."""
@@ -86,11 +97,13 @@ class Places:
         return draw(self._contracts, zone, facility_uj, start, end) if self._contracts else Drawn()
 
     def hardware(self, node: NodeFacts) -> Hardware:
-        """The node's devices."""
-        if node.id not in self._hardware:
+        """The node's devices, as its latest report tells them: GPUs may show minutes after their node."""
+        cloud = bool(node.provider_id.partition("://")[1])
+        key = (cloud, node.threads, node.gpus)
+        if key not in self._hardware:
             embodied = self._carbon.embodied
             found = find_hardware(
-                cloud=bool(node.provider_id.partition("://")[1]),
+                cloud=cloud,
                 threads=node.threads,
                 gpus=node.gpus,
                 server_kg=embodied.server_kg,
@@ -98,10 +111,19 @@ class Places:
                 host_threads=embodied.host_threads,
             )
             since = 0 if embodied.in_service is None else _midnight(embodied.in_service)
-            server = Device(found.server_grams, embodied.life_years, since)
-            gpus = Device(found.gpu_grams, embodied.life_years, since) if node.gpus else None
-            self._hardware[node.id] = Hardware(server, gpus, f"{found.why}, over {embodied.life_years} years")
-        return self._hardware[node.id]
+
+            def device(made: Made) -> Device:
+                return Device(made.grams, embodied.life_years, since, made.low_grams, made.high_grams)
+
+            gpus = device(found.gpus) if node.gpus else None
+            why = f"{found.why}, over {embodied.life_years} years"
+            self._hardware[key] = Hardware(device(found.server), gpus, why)
+        return self._hardware[key]
+
+    @cached_property
+    def contract_zones(self) -> list[str]:
+        """Where contracts deliver to, parts of countries first."""
+        return sorted({contract.zone for contract in self._contracts}, key=lambda zone: ("-" not in zone, zone))
 
     @cached_property
     def _contracts(self) -> list[Contract]:
@@ -127,31 +149,51 @@ class Places:
             pue_permille=None if pue is None else round(pue * 1000),
             basis=self._carbon.basis,
         )
-        market = self._market(node, factor.zone, factor.intensity_mg_per_kwh)
+        where = (node.region, node.provider_id, self._carbon.zone)
+        grid_zone, country = find_zone(*where), find_country(*where)
+        zones = [zone for zone in (grid_zone, factor.zone, country) if zone not in ("", WORLD)]
         return Place(
             zone=factor.zone,
             mg_per_kwh=factor.intensity_mg_per_kwh,
             pue_permille=factor.pue_permille,
             basis=factor.basis,
             factors=frozenset({factor.why}),
-            market=market,
-            grid_zone=find_zone(node.region, node.provider_id, self._carbon.zone),
+            market=self._market(node, zones, factor.intensity_mg_per_kwh),
+            grid_zone=grid_zone,
             pue_why=factor.pue_why,
+            market_zones=frozenset(zones),
         )
 
-    def _market(self, node: NodeFacts, zone: str, location_mg: int) -> Market:
-        """Hierarchy below contracts: supplier, then residual mix, then an attested claim, then none."""
+    def _market(self, node: NodeFacts, zones: Sequence[str], location_mg: int) -> Market:
+        """Hierarchy below contracts: the node's provider's attested claim, the supplier, the residual mix, none.
+
+        A claim that is attested stands on certificates that its provider holds for this very region; the supplier
+        is that of the sites that one pays the electricity of, and a residual mix is for those that hold nothing.
+        """
         given = self._carbon.market
-        residual = next((mix for mix in given.residual_mixes if mix.zone.upper() == zone), None)
+        claim = find_claim(node.region, node.provider_id)
+        if claim is not None and claim.provider in given.attested_providers:
+            return Market(claim.mg_per_kwh, frozenset({f"market: {claim.why}, attested"}), stands_in=False)
+        residual = next((mix for zone in zones for mix in given.residual_mixes if mix.zone.upper() == zone), None)
         for name, rate in (("supplier", given.supplier), ("residual mix", residual)):
             if rate is not None:
                 why = f"market: {name} {rate.g_per_kwh:f} g/kWh ({rate.source}, {rate.year})"
                 return Market(_mg(rate.g_per_kwh), frozenset({why}), stands_in=False)
-        claim = find_claim(node.region, node.provider_id)
-        if claim is not None and claim.provider in given.attested_providers:
-            return Market(claim.mg_per_kwh, frozenset({f"market: {claim.why}, attested"}), stands_in=False)
         why = "noMarketFactor: no contract, supplier or residual mix is configured; the location's factor stands in"
         return Market(location_mg, frozenset({why}), stands_in=True)
+
+
+def check_places(carbon: Carbon) -> None:
+    """Raise UnknownZone for a zone in the configuration that no node can stand in: it would never count, unsaid."""
+    check_zone(carbon.zone, carbon.basis)
+    market = carbon.market
+    for key, zones in (
+        ("contracts", [contract.zone for contract in market.contracts]),
+        ("residual_mixes", [mix.zone for mix in market.residual_mixes]),
+    ):
+        for zone in zones:
+            if not is_zone(zone):
+                raise UnknownZone(f"carbon.market.{key}: {zone!r} is no grid zone of the bundled tables")
 
 
 def _midnight(day: dt.date) -> int:

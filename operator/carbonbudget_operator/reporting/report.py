@@ -17,8 +17,11 @@ import sqlalchemy as sa
 from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.expected import expectations, expected_ms
 from carbonbudget_operator.ledger.read import data_through, node_spans
+from carbonbudget_operator.ledger.slices import HOUR
 from carbonbudget_operator.ledger.store import snapshot
 from carbonbudget_operator.ledger.valued import (
+    EMBODIED_HIGH_UG,
+    EMBODIED_LOW_UG,
     EMBODIED_UG,
     ENERGY_UJ,
     FACILITY_UJ,
@@ -41,6 +44,8 @@ class _Figures:
     location_ug: int = 0
     market_ug: int = 0
     embodied_ug: int = 0
+    embodied_low_ug: int = 0
+    embodied_high_ug: int = 0
 
     def to_json(self) -> dict[str, object]:
         """Integers, with decimal strings beside them."""
@@ -54,6 +59,8 @@ class _Figures:
             "market_g": grams(self.market_ug),
             "embodied_ug": self.embodied_ug,
             "embodied_g": grams(self.embodied_ug),
+            "embodied_low_g": grams(self.embodied_low_ug),
+            "embodied_high_g": grams(self.embodied_high_ug),
             "measured_percent": self.metered_uj * 100 // self.it_uj if self.it_uj else 0,
         }
 
@@ -142,23 +149,38 @@ class Reporter:
                 figures.location_ug += sum(row.figures[LOCATION_UG])
                 figures.market_ug += sum(row.figures[MARKET_UG])
                 figures.embodied_ug += row.figures[EMBODIED_UG]
+                figures.embodied_low_ug += row.figures[EMBODIED_LOW_UG]
+                figures.embodied_high_ug += row.figures[EMBODIED_HIGH_UG]
             sums.factors |= row.factors
 
     def _add_methods(self, connection: sa.Connection) -> None:
-        """Of whole slices that start in the span: a range needs no share of a slice."""
+        """Of whole slices that start in the span: a range needs no share of a slice.
+
+        The database adds up each hour, which fits its integers; a year of 5,000 nodes are 88 million rows.
+        """
         fact, node = schema.node_fact.c, schema.node
+        domain = sa.case((fact.domain.startswith("gpu:", autoescape=True), "gpu"), else_=fact.domain)
+        hour = fact.start - fact.start % HOUR
+        sums = (
+            sa.func.sum(fact.measured_uj),
+            *(
+                sa.func.sum(sa.func.coalesce(sa.func.nullif(end, 0), fact.measured_uj))
+                for end in (fact.low_uj, fact.high_uj)
+            ),
+        )
         rows = connection.execute(
-            sa.select(fact.domain, fact.method, fact.measured_uj, fact.low_uj, fact.high_uj)
+            sa.select(domain, fact.method, *sums)
             .join(node, node.c.id == fact.node_id)
             .where(node.c.cluster == self._settings.cluster)
             .where(fact.start >= self._start, fact.start < self._end)
+            .group_by(hour, domain, fact.method)
             .execution_options(yield_per=10_000)
         )
-        for domain, method, measured_uj, low_uj, high_uj in rows:
-            found = self._sums.methods.setdefault((domain.partition(":")[0], method), _Method())
-            found.measured_uj += measured_uj
-            found.low_uj += low_uj or measured_uj
-            found.high_uj += high_uj or measured_uj
+        for name, method, measured_uj, low_uj, high_uj in rows:
+            found = self._sums.methods.setdefault((name, method), _Method())
+            found.measured_uj += int(measured_uj)
+            found.low_uj += int(low_uj)
+            found.high_uj += int(high_uj)
 
     def _coverage(self) -> int:
         """Share of the node-time that was reported, over the nodes that should report."""
@@ -193,6 +215,9 @@ def _differences(path: str, before: object, after: object) -> Iterator[str]:
     if isinstance(before, dict) and isinstance(after, dict):
         for key in sorted(before.keys() | after.keys()):
             yield from _differences(f"{path}.{key}" if path else key, before.get(key), after.get(key))
+    elif isinstance(before, list) and isinstance(after, list):
+        yield from (f"{path}: closed with {_short(item)}, not so now" for item in before if item not in after)
+        yield from (f"{path}: closed without {_short(item)}" for item in after if item not in before)
     elif before != after:
         yield f"{path}: closed as {_short(before)}, now {_short(after)}"
 

@@ -14,7 +14,7 @@ def parse_span(text: str) -> tuple[int, int]:
     """[start, end) in UTC seconds of 2026, 2026-Q1, 2026-01, 2026-W05 or 2026-01-15. Raises SpanError."""
     try:
         start, end = _days(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         raise SpanError(f"{text!r} is no period: write 2026, 2026-Q1, 2026-01, 2026-W05 or 2026-01-15") from None
     return _midnight(start), _midnight(end)
 

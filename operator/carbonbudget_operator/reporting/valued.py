@@ -18,12 +18,23 @@ from carbonbudget_operator.allocation.shared import share_namespaces
 from carbonbudget_operator.carbon.intensity.hours import Hours
 from carbonbudget_operator.carbon.value import emissions_ug
 from carbonbudget_operator.ledger.facts import Group, NodeSlice
-from carbonbudget_operator.ledger.valued import COLUMNS, EMBODIED_UG, ENERGY_UJ, FACILITY_UJ, METERED_UJ, ValuedRow
+from carbonbudget_operator.ledger.valued import (
+    COLUMNS,
+    EMBODIED_HIGH_UG,
+    EMBODIED_LOW_UG,
+    EMBODIED_UG,
+    ENERGY_UJ,
+    FACILITY_UJ,
+    METERED_UJ,
+    ValuedRow,
+)
 from carbonbudget_operator.reporting.places import Place, Places
 
 # What another namespace bears of a shared one is its overhead.
-_TO_OVERHEAD: Final = (2, 2, 2, 3, 6, 6, 6, 9, 9, 9, 10, 11)
+_TO_OVERHEAD: Final = (2, 2, 2, 3, 6, 6, 6, 9, 9, 9, 10, 11, 12, 13)
 _SPECIAL: Final = {name: Group(name, "", {}) for name in (IDLE_ROW, SYSTEM_ROW, UNSEEN_ROW)}
+_IDLE: Final = _SPECIAL[IDLE_ROW]
+_NOTHING: Final[frozenset[str]] = frozenset()
 
 
 _Key = tuple[str, str, Group]  # node, scope, group
@@ -63,14 +74,7 @@ class Valuer:
         market = self._market(start, slices, places)
         for slice_, place, markets in zip(slices, places, market, strict=True):
             self._add_slice(sums, slice_, place, markets, slice_.node.name if by_node else "")
-        rows = list(sums.items())
-        emptied = share_namespaces(
-            [group.namespace for (_, _, group), _ in rows],
-            [total.figures for _, total in rows],
-            lambda figures: sum(figures[ENERGY_UJ]),
-            _TO_OVERHEAD,
-            self._policy,
-        )
+        emptied = self._share(sums) if any(rule != "separate" for rule in self._policy.shared.values()) else set()
         return [
             ValuedRow(
                 start,
@@ -83,32 +87,71 @@ class Valuer:
                 total.figures,
                 total.factors,
             )
-            for index, ((node, scope, group), total) in enumerate(rows)
-            if index not in emptied
+            for (node, scope, group), total in sums.items()
+            if (scope, group) not in emptied
         ]
 
+    def _share(self, sums: dict[_Key, _Sum]) -> set[tuple[str, Group]]:
+        """Share namespaces out over the whole cluster; the groups that are empty now.
+
+        It is done for groups, and what a group bears is shared out over its nodes: so a group bears the same
+        whether nodes are kept apart or not.
+        """
+        groups: dict[tuple[str, Group], list[_Sum]] = {}
+        for (_, scope, group), total in sums.items():
+            groups.setdefault((scope, group), []).append(total)
+        former = [
+            [sum(column) for column in zip(*(t.figures for t in found), strict=True)] for found in groups.values()
+        ]
+        figures = [list(row) for row in former]
+        indexes = share_namespaces(
+            [group.namespace for _, group in groups], figures, lambda row: sum(row[ENERGY_UJ]), _TO_OVERHEAD,
+            self._policy,
+        )  # fmt: skip
+        emptied = {key for index, key in enumerate(groups) if index in indexes}
+        factors = frozenset().union(*(total.factors for key in emptied for total in groups[key]))
+        for (key, found), before, after in zip(groups.items(), former, figures, strict=True):
+            if key in emptied or before == after:
+                continue
+            weights = [sum(total.figures[ENERGY_UJ]) for total in found]
+            weights = weights if any(weights) else [1] * len(weights)
+            for column, (old, new) in enumerate(zip(before, after, strict=True)):
+                if new > old:
+                    for total, part in zip(found, share_list(new - old, weights), strict=True):
+                        total.figures[column] += part
+            for total in found:
+                total.factors |= factors
+        return emptied
+
     def _market(self, start: int, slices: Sequence[NodeSlice], places: Sequence[Place]) -> list[dict[str, _Market]]:
-        """By node slice and domain. Contracts cover a zone's nodes alike, each at the share of its energy."""
+        """By node slice and domain. Contracts cover nodes of their zone alike, each at the share of its energy."""
         entries = [(at, name, domain.measured_uj) for at, s in enumerate(slices) for name, domain in s.domains.items()]
-        found: list[dict[str, _Market]] = [{} for _ in slices]
-        zones: dict[str, list[tuple[int, str, int]]] = {}
-        for at, name, measured_uj in entries:
-            facility_uj = measured_uj * places[at].pue_permille // 1000
-            zones.setdefault(places[at].zone, []).append((at, name, facility_uj))
-        for zone, members in zones.items():
-            end = max(slices[at].end for at, _, _ in members)
-            energies = [facility_uj for _, _, facility_uj in members]
+        left = [measured_uj * places[at].pue_permille // 1000 for at, _, measured_uj in entries]
+        covered_ug, used = [0] * len(entries), [_NOTHING] * len(entries)
+        end = max(slice_.end for slice_ in slices)
+        for zone in self._places.contract_zones:
+            inside = [i for i, (at, _, _) in enumerate(entries) if zone in places[at].market_zones and left[i]]
+            energies = [left[i] for i in inside]
             drawn = self._places.draw(zone, sum(energies), start, end)
-            covered = share_list(drawn.covered_uj, energies) if drawn.covered_uj else [0] * len(members)
-            covered_ug = share_list(drawn.emissions_ug, energies) if drawn.emissions_ug else [0] * len(members)
-            for (at, name, facility_uj), part_uj, part_ug in zip(members, covered, covered_ug, strict=True):
-                rest = places[at].market
-                if not drawn.covered_uj and rest.stands_in:
-                    found[at][name] = _Market(None, rest.factors)
-                    continue
-                total_ug = part_ug + emissions_ug(facility_uj - part_uj, 1000, rest.mg_per_kwh)
-                used = frozenset(drawn.instruments) | (rest.factors if facility_uj > part_uj else frozenset())
-                found[at][name] = _Market(total_ug, used)
+            if not drawn.covered_uj:
+                continue
+            parts = zip(
+                inside, share_list(drawn.covered_uj, energies), _share(drawn.emissions_ug, energies), strict=True
+            )
+            for i, part_uj, part_ug in parts:
+                left[i] -= part_uj
+                covered_ug[i] += part_ug
+                used[i] |= frozenset(drawn.instruments)
+        found: list[dict[str, _Market]] = [{} for _ in slices]
+        for (at, name, _), left_uj, part_ug, instruments in zip(entries, left, covered_ug, used, strict=True):
+            rest = places[at].market
+            if not instruments and rest.stands_in:
+                found[at][name] = _Market(None, rest.factors)
+                continue
+            total_ug = part_ug + emissions_ug(left_uj, 1000, rest.mg_per_kwh)
+            found[at][name] = _Market(
+                total_ug, instruments | rest.factors if left_uj or not instruments else instruments
+            )
         return found
 
     def _add_slice(
@@ -170,11 +213,14 @@ class Valuer:
         for device, reserved, capacity in parts:
             total_ug = 0 if device is None else device.emissions_ug(duration_ms, slice_.start)
             shares, nobody = reserve(total_ug, reserved, capacity)
-            for group, part in zip(facts, shares, strict=True):
-                if part:
-                    _sum(sums, (node, scope, group.group), slice_.end, factors)[EMBODIED_UG] += part
-            if nobody:
-                _sum(sums, (node, scope, _SPECIAL[IDLE_ROW]), slice_.end, factors)[EMBODIED_UG] += nobody
+            bearers = [*((group.group, part) for group, part in zip(facts, shares, strict=True)), (_IDLE, nobody)]
+            for group, part in bearers:
+                if part and device is not None:
+                    figures = _sum(sums, (node, scope, group), slice_.end, factors)
+                    low, high = device.range_ug(part)
+                    figures[EMBODIED_UG] += part
+                    figures[EMBODIED_LOW_UG] += low
+                    figures[EMBODIED_HIGH_UG] += high
 
 
 def _flat(shares: Shares) -> list[int]:
@@ -207,12 +253,17 @@ def _sum(sums: dict[_Key, _Sum], key: _Key, end: int, factors: frozenset[str]) -
 
 
 def within(rows: Iterable[ValuedRow], start: int, end: int) -> Iterable[ValuedRow]:
-    """The rows of [start, end); of one that straddles a boundary its share in whole units."""
+    """The rows of [start, end); of one that straddles a boundary its share in whole units.
+
+    Spans that follow one another add up: what one of them rounds down the next one has.
+    """
     for row in rows:
         overlap = min(row.end, end) - max(row.start, start)
         length = row.end - row.start
         if overlap == length:
             yield row
         elif overlap > 0:
-            figures = [figure * overlap // length for figure in row.figures]
-            yield replace(row, start=max(row.start, start), end=min(row.end, end), figures=figures)
+            begin, until = max(row.start, start), min(row.end, end)
+            first, last = begin - row.start, until - row.start
+            figures = [figure * last // length - figure * first // length for figure in row.figures]
+            yield replace(row, start=begin, end=until, figures=figures)

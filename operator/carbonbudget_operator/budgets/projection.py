@@ -16,7 +16,10 @@ from typing import Final
 _HOUR_MILLI: Final = 3600 * 1000
 _DURATION = re.compile(r"(?:(\d{1,4})d)?(?:(\d{1,6})h)?(?:(\d{1,8})m)?(?:(\d{1,9})s)?")
 _QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:e([0-9]{1,2}))?([mkMGTP]?)")
-_SUFFIXES: Final = {"m": Fraction(1, 1000), "": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15}
+_SUFFIXES: Final[Mapping[str, Fraction]] = {
+    "m": Fraction(1, 1000),
+    **{suffix: Fraction(1000**power) for power, suffix in enumerate(("", "k", "M", "G", "T", "P"))},
+}
 _MIG = re.compile(r"nvidia\.com/mig-([1-7])g\.")
 _MIG_SLICES: Final = 7  # of every MIG-capable GPU
 

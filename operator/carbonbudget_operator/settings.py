@@ -198,6 +198,9 @@ class Enforcement(Section):
         "Enforce", description="Observe only writes statuses, Warn also warns, Enforce also refuses and suspends."
     )
     kinds: list[JudgedKind] = Field([], description="More kinds that enforce.kinds may name.")
+    exempt_namespaces: list[str] = Field(
+        [], description="Namespaces that are never judged, beside kube-system and our own."
+    )
     annotate: bool = Field(True, description="Write emissions, energy, budget and state to workloads' annotations.")
     resume_jitter_seconds: int = Field(300, ge=0, le=3600, description="Suspended Jobs are resumed spread over it.")
 

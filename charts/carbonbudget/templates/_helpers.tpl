@@ -87,6 +87,7 @@ controller:
 enforcement:
   mode: {{ .Values.enforcement.mode }}
   kinds: {{- toYaml .Values.enforcement.kinds | nindent 4 }}
+  exempt_namespaces: {{ toJson .Values.enforcement.exemptNamespaces }}
   annotate: {{ .Values.enforcement.annotate }}
   resume_jitter_seconds: {{ int .Values.enforcement.resumeJitterSeconds }}
 admission:

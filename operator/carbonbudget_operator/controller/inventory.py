@@ -74,6 +74,8 @@ class Inventory:
     def __init__(self) -> None:
         self._held: dict[str, Held] = {}
         self.changed = asyncio.Event()
+        # Rings with our own status patches too: what enforcement waits for.
+        self.moved = asyncio.Event()
 
     def seen(self, resource: Resource, event: str | None, body: Body) -> None:
         """One watch event. A new generation rings the bell; our own status patches do not."""
@@ -83,6 +85,7 @@ class Inventory:
             return
         former = self._held.get(held.key)
         self._held[held.key] = held
+        self.moved.set()
         if former is None or (former.uid, _generation(former)) != (held.uid, _generation(held)):
             self.changed.set()
 
@@ -90,6 +93,7 @@ class Inventory:
         """The object is gone; also when a write finds it gone, as a watch may have missed its end."""
         if key in self._held and self._held[key].uid == uid:
             del self._held[key]
+            self.moved.set()
 
     def keep_only(self, uids: Iterable[str], among: Mapping[str, Held]) -> int:
         """Forget what of `among`, an earlier snapshot, is not in a complete list made since; how many that were."""

@@ -21,6 +21,10 @@ class Namespaces:
         """Names of those that it selects now."""
         return {name for name, labels in self._labels.items() if selector.matches(labels)}
 
+    def labels(self) -> Mapping[str, Mapping[str, str]] | None:
+        """Each one's labels; None until all are known."""
+        return self._labels if self.listed else None
+
     def exist(self, name: str) -> bool:
         """Whether there is one of that name now."""
         return name in self._labels

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import kopf
@@ -22,6 +22,8 @@ from carbonbudget_operator.controller.loop import EvaluationLoop, Seen
 from carbonbudget_operator.controller.metrics import ControllerMetrics
 from carbonbudget_operator.controller.namespaces import Namespaces
 from carbonbudget_operator.controller.watching import configure, registry_of, unwatched
+from carbonbudget_operator.enforcement.loop import EnforcementLoop
+from carbonbudget_operator.enforcement.metrics import EnforcementMetrics
 from carbonbudget_operator.kube.client import KubeClient
 from carbonbudget_operator.kube.credentials import SERVICE_ACCOUNT
 from carbonbudget_operator.server_client import Server
@@ -62,9 +64,9 @@ async def run(whole: Settings, host: str, port: int) -> None:
         asyncio.create_task(seen.namespaces.follow(client), name="namespaces"),
         asyncio.create_task(Census(client, seen.inventory).run(), name="census"),
         *([asyncio.create_task(keys.run(), name="certificates")] if keys else []),
-        # The enforcement room's task comes here; it tells of conflicts by seen.conflicts.
+        asyncio.create_task(_enforcement(whole, client, server, seen, registry).run(), name="enforcement"),
     ]
-    runner = await _serve_probe(host, port, registry, tasks)
+    runner = await serve_probe(host, port, registry, tasks)
     try:
         # Whichever ends first ends the process: the kubelet starts a whole one again.
         done, _ = await asyncio.wait([*tasks, asyncio.create_task(stop.wait())], return_when="FIRST_COMPLETED")
@@ -81,14 +83,38 @@ async def run(whole: Settings, host: str, port: int) -> None:
         await client.close()
 
 
-async def _serve_probe(
-    host: str, port: int, registry: CollectorRegistry, tasks: list[asyncio.Task[None]]
+def _enforcement(
+    whole: Settings, client: KubeClient, server: Server, seen: Seen, registry: CollectorRegistry
+) -> EnforcementLoop:
+    never = {"kube-system", _namespace(whole.controller), whole.controller.agent_namespace}
+    return EnforcementLoop(
+        client,
+        server,
+        bodies=lambda: {held.uid: held.body for held in seen.inventory.held().values()},
+        changed=seen.inventory.moved,
+        namespaces=seen.namespaces.labels,
+        conflicts=seen.conflicts,
+        settings=whole.enforcement,
+        exempt=frozenset({*never, *whole.enforcement.exempt_namespaces}),
+        metrics=EnforcementMetrics(registry),
+        window_seconds=whole.controller.window_seconds,
+        pod_days=whole.server.pod_days,
+    )
+
+
+async def serve_probe(
+    host: str,
+    port: int,
+    registry: CollectorRegistry,
+    tasks: Sequence[asyncio.Task[None]],
+    patience_seconds: float = _START_SECONDS,
 ) -> web.AppRunner:
+    """/healthz, which fails when one of `tasks` or a watch of budgets has ended, and /metrics."""
     began = asyncio.get_running_loop().time()
 
     async def healthz(_: web.Request) -> web.Response:
         ended = [task.get_name() for task in tasks if task.done()]
-        young = asyncio.get_running_loop().time() - began < _START_SECONDS
+        young = asyncio.get_running_loop().time() - began < patience_seconds
         blind = [] if young else [f"the watch of {plural}" for plural in unwatched()]
         if ended or blind:
             return web.Response(status=500, text=f"ended: {', '.join(ended + blind)}")

@@ -1,0 +1,76 @@
+"""What a piece of new work is expected to emit until the end of a budget's period, and what that rests on.
+
+The order of choice: what its former runs emitted, scaled to the duration that its owner states if there is one;
+else its requests over the stated duration, over its deadline, or, for what does not end by itself, over the rest
+of the period. Without any of these there is no expectation, and none is guessed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from carbonbudget_operator.budgets.projection import Demand, Rates, expected_ug
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """New work as far as its emissions depend on it.
+
+    `at_once` pods of `pods` in all run beside each other. Seconds are 0 where nothing is said: `stated_s` by the
+    owner for the whole work, `deadline_s` by its own deadline, `pod_deadline_s` by each pod's. `endless` work (a
+    Deployment) runs on until somebody ends it.
+    """
+
+    demand: Demand
+    at_once: int
+    pods: int
+    stated_s: int = 0
+    deadline_s: int = 0
+    pod_deadline_s: int = 0
+    endless: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Former:
+    """What a pod of earlier runs emitted, and how long it ran, in the mean."""
+
+    pod_ug: int
+    pod_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """Micrograms until the period's end, rounded up; `former` where former runs tell."""
+
+    micrograms: int
+    former: bool
+
+
+def expect(plan: Plan, former: Former | None, rates: Rates | None, rest_s: int) -> Expected | None:
+    """The expectation for a period of which `rest_s` seconds are left; None where there is nothing to go by."""
+    if rest_s <= 0 or plan.pods <= 0 or plan.at_once <= 0:
+        return None
+    waves = -(-plan.pods // plan.at_once)
+    if former is not None and former.pod_s > 0:
+        stated = plan.stated_s or (rest_s if plan.endless else 0)
+        if stated:  # the rate of what ran before, over the time that is now meant
+            total, lasts = -(-plan.at_once * former.pod_ug * stated // former.pod_s), stated
+        else:
+            total, lasts = plan.pods * former.pod_ug, former.pod_s * waves
+        return Expected(_within(total, lasts, rest_s), former=True)
+    if rates is None:
+        return None
+    if seconds := plan.stated_s or plan.deadline_s:
+        total, lasts = expected_ug(plan.demand, plan.at_once, seconds, rates), seconds
+    elif plan.pod_deadline_s:
+        total, lasts = expected_ug(plan.demand, plan.pods, plan.pod_deadline_s, rates), plan.pod_deadline_s * waves
+    elif plan.endless:
+        total, lasts = expected_ug(plan.demand, plan.at_once, rest_s, rates), rest_s
+    else:
+        return None
+    return Expected(_within(total, lasts, rest_s), former=False)
+
+
+def _within(total_ug: int, lasts_s: int, rest_s: int) -> int:
+    """The share of `total_ug` that falls before the period's end, if it is emitted evenly."""
+    return total_ug if lasts_s <= rest_s else -(-total_ug * rest_s // lasts_s)

@@ -1,0 +1,66 @@
+"""What new work is expected to emit until a period ends, and from what that is known."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from carbonbudget_operator.budgets.expectation import Expected, Former, Plan, expect
+from carbonbudget_operator.budgets.projection import Demand, Rates
+
+RATES = Rates(core_hour_ug=10**6, gpu_hour_ug=0)
+CORE = Demand(1000, 0)
+DAY, HOUR = 86_400, 3600
+
+
+def test_a_stated_duration_comes_before_a_deadline() -> None:
+    plan = Plan(CORE, 2, 2, stated_s=HOUR, deadline_s=10 * HOUR)
+    assert expect(plan, None, RATES, DAY) == Expected(2 * 10**6, former=False)
+
+
+def test_a_deadline_bounds_the_whole_work_and_a_pods_deadline_each_pod() -> None:
+    assert expect(Plan(CORE, 2, 6, deadline_s=HOUR), None, RATES, DAY) == Expected(2 * 10**6, former=False)
+    assert expect(Plan(CORE, 2, 6, pod_deadline_s=HOUR), None, RATES, DAY) == Expected(6 * 10**6, former=False)
+
+
+def test_former_runs_come_before_requests_and_before_a_deadline() -> None:
+    plan = Plan(CORE, 2, 6, deadline_s=HOUR)
+    assert expect(plan, Former(500, 60), RATES, DAY) == Expected(3000, former=True)
+
+
+def test_a_stated_duration_scales_what_former_runs_emitted() -> None:
+    assert expect(Plan(CORE, 2, 2, stated_s=HOUR), Former(500, 60), None, DAY) == Expected(2 * 500 * 60, former=True)
+
+
+def test_what_does_not_end_is_expected_to_run_until_the_period_ends() -> None:
+    assert expect(Plan(CORE, 3, 3, endless=True), None, RATES, 10 * HOUR) == Expected(30 * 10**6, former=False)
+    assert expect(Plan(CORE, 3, 3, endless=True), Former(100, HOUR), RATES, 10 * HOUR) == Expected(3000, former=True)
+
+
+def test_only_what_falls_into_the_period_counts() -> None:
+    assert expect(Plan(CORE, 1, 1, stated_s=10 * HOUR), None, RATES, HOUR) == Expected(10**6, former=False)
+    # Three waves of an hour each, of which one fits.
+    assert expect(Plan(CORE, 2, 6), Former(500, HOUR), None, HOUR) == Expected(1000, former=True)
+
+
+def test_without_a_duration_or_without_rates_nothing_is_guessed() -> None:
+    assert expect(Plan(CORE, 1, 1), None, RATES, DAY) is None
+    assert expect(Plan(CORE, 1, 1, stated_s=HOUR), None, None, DAY) is None
+    assert expect(Plan(CORE, 0, 0, stated_s=HOUR), None, RATES, DAY) is None
+    assert expect(Plan(CORE, 1, 1, stated_s=HOUR), None, RATES, 0) is None
+
+
+small = st.integers(0, 10**6)
+plans = st.builds(
+    Plan, st.builds(Demand, small, small), st.integers(1, 50), st.integers(50, 200),
+    stated_s=small, deadline_s=small, pod_deadline_s=small, endless=st.booleans(),
+)  # fmt: skip
+formers = st.none() | st.builds(Former, small, small)
+
+
+@given(plans, formers, st.integers(1, 10**6))
+def test_a_longer_rest_never_expects_less(plan: Plan, former: Former | None, rest: int) -> None:
+    rates = Rates(7, 11)
+    sooner, later = expect(plan, former, rates, rest), expect(plan, former, rates, 2 * rest)
+    assert (sooner is None) == (later is None)
+    assert sooner is None or later is None or 0 <= sooner.micrograms <= later.micrograms

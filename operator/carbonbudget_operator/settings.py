@@ -171,6 +171,7 @@ class Admission(Section):
     listen: str = Field("0.0.0.0:9443", description="Address and port of the TLS listener.")
     tls_cert: Path | None = Field(None, description="PEM certificate chain; reloaded when it changes.")
     tls_key: Path | None = Field(None, description="PEM private key of tls_cert.")
+    metrics_listen: str = Field("0.0.0.0:8081", description="Address and port of /metrics, without TLS.")
 
 
 class JudgedKind(Section):

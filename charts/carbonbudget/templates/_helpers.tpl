@@ -95,6 +95,7 @@ admission:
   server_ca: /etc/carbonbudget/ca/ca.crt
   server_token_file: /var/run/carbonbudget/token
   listen: 0.0.0.0:9443
+  metrics_listen: 0.0.0.0:8081
   tls_cert: /etc/carbonbudget/tls/tls.crt
   tls_key: /etc/carbonbudget/tls/tls.key
 {{- end }}

@@ -128,3 +128,27 @@ validations:
       '; see: kubectl {{ if not .namespaces }}-n ' + string(params.metadata.namespace) + ' {{ end }}describe {{ .kind }} ' +
       string(params.metadata.name)
 {{- end }}
+
+{{/* What both webhooks have in common. Nothing may wait or fail for them. */}}
+{{- define "carbonbudget.webhook" -}}
+clientConfig:
+  service: {name: carbonbudget-admission, namespace: {{ .Release.Namespace }}, path: /validate, port: 443}
+failurePolicy: Ignore
+timeoutSeconds: {{ int .Values.admission.timeoutSeconds }}
+sideEffects: NoneOnDryRun # Events of refusals and warnings
+admissionReviewVersions: [v1]
+namespaceSelector: {{- include "carbonbudget.judgedNamespaces" . | nindent 2 }}
+{{- end }}
+
+{{/* Growth, in CEL: more replicas (also a Scale's), a Job that starts or runs more pods at a time. */}}
+{{- define "carbonbudget.grows" -}}
+request.kind.kind == 'Job'
+? (!object.?spec.?suspend.orValue(false) &&
+   (oldObject.?spec.?suspend.orValue(false) ||
+    object.?spec.?parallelism.orValue(1) > oldObject.?spec.?parallelism.orValue(1)))
+{{- range .Values.enforcement.kinds }}
+: request.kind.group == {{ .group | squote }} && request.kind.kind == {{ .kind | squote }}
+? {{ if .replicas }}object.?{{ .replicas | replace "." ".?" }}.orValue(1) > oldObject.?{{ .replicas | replace "." ".?" }}.orValue(1){{ else }}false{{ end }}
+{{- end }}
+: object.?spec.?replicas.orValue(1) > oldObject.?spec.?replicas.orValue(1) && oldObject.?spec.?replicas.orValue(1) > 0
+{{- end }}

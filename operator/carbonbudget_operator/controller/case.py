@@ -19,7 +19,7 @@ from carbonbudget_operator.budgets.period import Calendar, Period, PeriodError, 
 from carbonbudget_operator.budgets.quantity import QuantityError, parse_mass
 from carbonbudget_operator.budgets.settled import Settled
 from carbonbudget_operator.controller.inventory import Held
-from carbonbudget_operator.controller.namespaces import Namespaces
+from carbonbudget_operator.namespaces import Namespaces
 
 ALL_NAMESPACES: Final = "*"
 MOST_NAMESPACES: Final = 1000  # in a question to the server, and in a status

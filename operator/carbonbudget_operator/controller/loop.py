@@ -18,10 +18,10 @@ from carbonbudget_operator.controller.events import tell, worth_telling
 from carbonbudget_operator.controller.inventory import Held, Inventory
 from carbonbudget_operator.controller.judge import Judgement, bad_budget, judge, judge_without_answer
 from carbonbudget_operator.controller.metrics import ControllerMetrics
-from carbonbudget_operator.controller.namespaces import Namespaces
 from carbonbudget_operator.controller.profiles import Profiles
 from carbonbudget_operator.controller.writing import Writer
 from carbonbudget_operator.kube.client import KubeClient
+from carbonbudget_operator.namespaces import Namespaces
 from carbonbudget_operator.server_client import Server, ServerUnavailable
 
 _log = logging.getLogger(__name__)

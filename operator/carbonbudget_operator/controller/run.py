@@ -20,12 +20,12 @@ from carbonbudget_operator.controller.inventory import Inventory
 from carbonbudget_operator.controller.keys import Keys
 from carbonbudget_operator.controller.loop import EvaluationLoop, Seen
 from carbonbudget_operator.controller.metrics import ControllerMetrics
-from carbonbudget_operator.controller.namespaces import Namespaces
 from carbonbudget_operator.controller.watching import configure, registry_of, unwatched
 from carbonbudget_operator.enforcement.loop import EnforcementLoop
 from carbonbudget_operator.enforcement.metrics import EnforcementMetrics
 from carbonbudget_operator.kube.client import KubeClient
 from carbonbudget_operator.kube.credentials import SERVICE_ACCOUNT
+from carbonbudget_operator.namespaces import Namespaces
 from carbonbudget_operator.server_client import Server
 from carbonbudget_operator.settings import Controller, Settings, SettingsError
 

@@ -23,7 +23,7 @@ from carbonbudget_operator.enforcement.decide import (
     decide,
     jitter,
 )
-from carbonbudget_operator.enforcement.jobs import Job, parse_job
+from carbonbudget_operator.enforcement.job import Job, parse_job
 from carbonbudget_operator.enforcement.patches import patch_of, time_text
 
 EXEMPT = frozenset({"kube-system", "carbonbudget-system"})

@@ -9,7 +9,8 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from tests.enforcement.worlds import NOW, Body, finished, job_body
 
-from carbonbudget_operator.enforcement.jobs import JobStore, instant, parse_job
+from carbonbudget_operator.enforcement.job import instant, parse_job
+from carbonbudget_operator.enforcement.jobs import JobStore
 from carbonbudget_operator.kube.client import KubeClient
 from carbonbudget_operator.kube.credentials import Credentials
 

@@ -14,7 +14,7 @@ from aiohttp.test_utils import TestServer
 from prometheus_client import CollectorRegistry
 from tests.enforcement.worlds import HOUR, NOW, Body, budget_body, finished, job_body, merged
 
-from carbonbudget_operator.enforcement.jobs import parse_job
+from carbonbudget_operator.enforcement.job import parse_job
 from carbonbudget_operator.enforcement.loop import EnforcementLoop
 from carbonbudget_operator.enforcement.metrics import EnforcementMetrics
 from carbonbudget_operator.kube.client import KubeClient

@@ -6,7 +6,7 @@ import copy
 from typing import Any
 
 from carbonbudget_operator.enforcement.budgets import Budget, parse_budget
-from carbonbudget_operator.enforcement.jobs import Job, parse_job
+from carbonbudget_operator.enforcement.job import Job, parse_job
 from carbonbudget_operator.enforcement.patches import time_text
 
 NOW = 1_795_460_000

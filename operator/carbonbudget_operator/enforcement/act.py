@@ -10,7 +10,8 @@ from typing import Final
 
 from carbonbudget_operator.api.names import GROUP
 from carbonbudget_operator.enforcement.decide import Action
-from carbonbudget_operator.enforcement.jobs import FIELD_MANAGER, Job, JobStore, parse_job
+from carbonbudget_operator.enforcement.job import FIELD_MANAGER, Job, parse_job
+from carbonbudget_operator.enforcement.jobs import JobStore
 from carbonbudget_operator.enforcement.metrics import EnforcementMetrics
 from carbonbudget_operator.enforcement.patches import Note, Patch, patch_of, time_text
 from carbonbudget_operator.kube.client import MERGE_PATCH, KubeClient, KubeError

@@ -25,7 +25,8 @@ from carbonbudget_operator.enforcement.figures import (
     workload_annotations,
     workload_path,
 )
-from carbonbudget_operator.enforcement.jobs import Job, JobStore
+from carbonbudget_operator.enforcement.job import Job
+from carbonbudget_operator.enforcement.jobs import JobStore
 from carbonbudget_operator.enforcement.metrics import EnforcementMetrics
 from carbonbudget_operator.enforcement.patches import Note, Patch
 from carbonbudget_operator.server_client import Server, ServerUnavailable

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from carbonbudget_operator.api.carbonbudget import CarbonBudget, ClusterCarbonBudget
 from carbonbudget_operator.api.names import ENFORCEMENT_LABEL
 from carbonbudget_operator.api.selector import LabelSelector
-from carbonbudget_operator.enforcement.jobs import Job
+from carbonbudget_operator.enforcement.job import Job
 
 _UNIT_S: Final = {"s": 1, "m": 60, "h": 3600}
 _SEVERITY: Final = {"Exceeded": 3, "Warning": 2, "WithinBudget": 1, "Unknown": 0, "": 0}

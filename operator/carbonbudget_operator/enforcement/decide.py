@@ -23,7 +23,7 @@ from carbonbudget_operator.api.names import (
     SUSPENDED_BY_ANNOTATION,
 )
 from carbonbudget_operator.enforcement.budgets import Budget, Governing, judged
-from carbonbudget_operator.enforcement.jobs import Job, instant
+from carbonbudget_operator.enforcement.job import Job, instant
 
 Labels = Mapping[str, Mapping[str, str]]
 # Between our patch and the Job controller's own note that the Job goes on.

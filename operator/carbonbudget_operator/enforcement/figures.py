@@ -17,7 +17,7 @@ from carbonbudget_operator.api.names import (
 from carbonbudget_operator.api.query import RunAnswer, RunQuery
 from carbonbudget_operator.budgets.quantity import format_mass
 from carbonbudget_operator.enforcement.budgets import Budget, strictest
-from carbonbudget_operator.enforcement.jobs import Job
+from carbonbudget_operator.enforcement.job import Job
 from carbonbudget_operator.enforcement.patches import Note, Patch, time_text
 
 _HOUR_S: Final = 3600

@@ -1,131 +1,17 @@
-"""The cluster's Jobs as far as enforcement needs them, and a store that a watch fills.
-
-Of an object of 3 to 10 KB only what follows is kept: 2.1 KB (tracemalloc) for a Job that has six template labels which
-no other has, an owner and all of our annotations, so 21 MB for 10,000 such Jobs. Annotations are ours alone and cut at
-300 characters; of labels all are kept, since a selector may name any.
-"""
+"""All Jobs of the cluster, by a watch."""
 
 from __future__ import annotations
 
 import asyncio
-import datetime as dt
-import sys
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from carbonbudget_operator.api.names import (
-    BUDGET_ANNOTATION,
-    EMISSIONS_ANNOTATION,
-    EXEMPT_LABEL,
-    FINAL_ANNOTATION,
-    RESUME_AT_ANNOTATION,
-    RESUMED_AT_ANNOTATION,
-    STATE_ANNOTATION,
-    SUSPEND_AT_ANNOTATION,
-    SUSPENDABLE_LABEL,
-    SUSPENDED_BY_ANNOTATION,
-    SUSPENDED_LABEL,
-)
-from carbonbudget_operator.kube.client import JsonObject, KubeClient
+from carbonbudget_operator.api.names import FINAL_ANNOTATION
+from carbonbudget_operator.enforcement.job import Job, parse_job
+from carbonbudget_operator.kube.client import KubeClient
 
 PATH: Final = "/apis/batch/v1/jobs"
-FIELD_MANAGER: Final = "carbonbudget"
-_QUEUE_LABEL: Final = "kueue.x-k8s.io/queue-name"
-_OWN_CONTROLLER: Final = "kubernetes.io/job-controller"
-# Unique to each Job and never what a budget selects by; the agents leave them out as well.
-_GENERATED: Final = frozenset({
-    "controller-uid", "job-name", "batch.kubernetes.io/controller-uid", "batch.kubernetes.io/job-name",
-})  # fmt: skip
-_OURS: Final = (
-    BUDGET_ANNOTATION,
-    EMISSIONS_ANNOTATION,
-    FINAL_ANNOTATION,
-    RESUME_AT_ANNOTATION,
-    RESUMED_AT_ANNOTATION,
-    STATE_ANNOTATION,
-    SUSPEND_AT_ANNOTATION,
-    SUSPENDED_BY_ANNOTATION,
-)
-_MAX_TEXT: Final = 300
 _MAX_DEPARTED: Final = 10_000
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """One Job. Times are UTC seconds, 0 for never."""
-
-    uid: str
-    namespace: str
-    name: str
-    version: str
-    template_labels: Mapping[str, str]
-    annotations: Mapping[str, str]
-    """Ours only."""
-    opted_in: bool
-    exempt: bool
-    marked: bool
-    """Whether it carries our label that says we suspended it."""
-    suspended: bool
-    managed: bool
-    """By Kueue, or by another controller than Kubernetes' own: its spec.suspend is not ours to touch."""
-    suspend_managers: tuple[str, ...]
-    """Who last wrote spec.suspend, by managedFields, without us."""
-    owner_kind: str
-    owner_name: str
-    created: int
-    started: int
-    finished: int
-    resumed: int
-    """When the Job controller last saw spec.suspend turn false."""
-
-
-def parse_job(body: Mapping[str, object]) -> Job:
-    """A Job of a batch/v1 object; what is missing is empty."""
-    metadata, spec, status = _dict(body, "metadata"), _dict(body, "spec"), _dict(body, "status")
-    labels, annotations, owner = _dict(metadata, "labels"), _dict(metadata, "annotations"), _controller(metadata)
-    conditions = _conditions(status)
-    ended = [at for kind, (holds, at) in conditions.items() if kind in ("Complete", "Failed") and holds]
-    suspension = conditions.get("Suspended", (True, 0))
-    managers = _managers(metadata)
-    return Job(
-        uid=_text(metadata, "uid"),
-        namespace=sys.intern(_text(metadata, "namespace")),
-        name=_text(metadata, "name"),
-        version=_text(metadata, "resourceVersion"),
-        template_labels={
-            sys.intern(key): sys.intern(str(value))
-            for key, value in _dict(_dict(_dict(spec, "template"), "metadata"), "labels").items()
-            if key not in _GENERATED
-        },
-        annotations={key: str(annotations[key])[:_MAX_TEXT] for key in _OURS if key in annotations},
-        opted_in=labels.get(SUSPENDABLE_LABEL) == "true",
-        exempt=labels.get(EXEMPT_LABEL) == "true",
-        marked=labels.get(SUSPENDED_LABEL) == "true",
-        suspended=spec.get("suspend") is True,
-        managed=(
-            _QUEUE_LABEL in labels
-            or (_text(spec, "managedBy") or _OWN_CONTROLLER) != _OWN_CONTROLLER
-            # Kueue can be told to manage Jobs without the label too: then it has written spec.suspend.
-            or any(name.startswith("kueue") for name in managers)
-        ),
-        suspend_managers=tuple(sorted(managers - {FIELD_MANAGER})),
-        owner_kind=sys.intern(_text(owner, "kind")),
-        owner_name=sys.intern(_text(owner, "name")),
-        created=instant(_text(metadata, "creationTimestamp")),
-        started=instant(_text(status, "startTime")),
-        finished=max([instant(_text(status, "completionTime")), *ended]) if ended else 0,
-        resumed=0 if suspension[0] else suspension[1],
-    )
-
-
-def instant(text: str) -> int:
-    """UTC seconds of an instant as Kubernetes writes it; 0 for nothing or nonsense (annotations may be anything)."""
-    try:
-        value = dt.datetime.fromisoformat(text)
-    except ValueError:
-        return 0
-    return int(value.timestamp()) if value.tzinfo else 0
 
 
 @dataclass(slots=True)
@@ -180,39 +66,3 @@ class JobStore:
             self.departed_dropped += 1
         else:
             self.departed[uid] = job
-
-
-def _dict(value: Mapping[str, object], key: str) -> JsonObject:
-    found = value.get(key)
-    return found if isinstance(found, dict) else {}
-
-
-def _text(value: Mapping[str, object], key: str) -> str:
-    found = value.get(key)
-    return found if isinstance(found, str) else ""
-
-
-def _list(value: Mapping[str, object], key: str) -> list[JsonObject]:
-    found = value.get(key)
-    return [item for item in found if isinstance(item, dict)] if isinstance(found, list) else []
-
-
-def _controller(metadata: JsonObject) -> JsonObject:
-    return next((owner for owner in _list(metadata, "ownerReferences") if owner.get("controller") is True), {})
-
-
-def _conditions(status: JsonObject) -> dict[str, tuple[bool, int]]:
-    """Type to (whether it holds, since when)."""
-    return {
-        _text(item, "type"): (item.get("status") == "True", instant(_text(item, "lastTransitionTime")))
-        for item in _list(status, "conditions")
-    }
-
-
-def _managers(metadata: JsonObject) -> set[str]:
-    """Who owns spec.suspend."""
-    return {
-        sys.intern(_text(entry, "manager"))
-        for entry in _list(metadata, "managedFields")
-        if "f:suspend" in _dict(_dict(entry, "fieldsV1"), "f:spec")
-    }

@@ -22,7 +22,7 @@ from carbonbudget_operator.api.names import (
 )
 from carbonbudget_operator.enforcement.act import job_path
 from carbonbudget_operator.enforcement.decide import Action, Resume, Unmark, Withdraw
-from carbonbudget_operator.enforcement.jobs import FIELD_MANAGER, Job, parse_job
+from carbonbudget_operator.enforcement.job import FIELD_MANAGER, Job, parse_job
 from carbonbudget_operator.enforcement.patches import patch_of
 from carbonbudget_operator.kube.client import MERGE_PATCH, JsonObject, KubeClient, KubeError
 

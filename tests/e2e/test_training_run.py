@@ -1,0 +1,66 @@
+"""A training run's life on the real cluster, nothing written by hand: its own budget suspends it, a raise resumes it,
+its end tells what it emitted."""
+
+from __future__ import annotations
+
+import pytest
+from tests.e2e.conftest import WINDOW_SECONDS, Manifest, Release, budget, job, wait_for
+from tests.e2e.test_suspend import OPTED_IN, metadata, reasons, running, suspended
+
+pytestmark = pytest.mark.cluster
+
+BUSY = "while true; do :; done"
+RUNS = {"selector": {"matchLabels": {"project": "training"}}, "period": "Month"}
+
+
+def training(name: str, namespace: str, script: str) -> Manifest:
+    made = job(name, namespace, {"project": "training"}, script)
+    made["metadata"]["labels"] = OPTED_IN  # type: ignore[index] # a manifest
+    return made
+
+
+def test_a_run_over_its_own_budget_is_suspended_alone_and_a_raise_resumes_it(release: Release, namespace: str) -> None:
+    cluster = release.cluster
+    release.apply(
+        budget(
+            namespace,
+            "run",
+            limit="4mg",
+            per="Workload",
+            thresholds=[{"at": 100, "action": "Suspend"}],
+            enforce={"grace": "5s"},
+            **RUNS,
+        ),
+        training("large", namespace, BUSY),
+        training("small", namespace, "sleep 3600"),
+    )
+    wait_for("the announcement", lambda: reasons(cluster, namespace, "large").get("SuspendAnnounced"), seconds=240)
+    wait_for("the suspension", lambda: suspended(cluster, namespace, "large"), seconds=40)
+    assert not suspended(cluster, namespace, "small")
+    assert release.create(training("next", namespace, "true"), "--dry-run=server")[0] == 0
+    status = release.budget(namespace, "run")
+    assert (status["state"], status["action"]) == ("Exceeded", "Suspend")
+    raised = '{"spec": {"limit": "5kg"}}'
+    cluster.kubectl("-n", namespace, "patch", "carbonbudget", "run", "--type=merge", "-p", raised)
+    wait_for("the resumption", lambda: not suspended(cluster, namespace, "large"), seconds=60)
+    wait_for("its pod", lambda: running(cluster, namespace, "large"), seconds=60)
+
+
+def test_a_run_that_ends_is_told_what_it_emitted(release: Release, namespace: str) -> None:
+    cluster = release.cluster
+    release.apply(
+        budget(namespace, "run", limit="5kg", **RUNS),
+        training("short", namespace, "end=$(($(date +%s)+8)); while [ $(date +%s) -lt $end ]; do :; done"),
+    )
+    wait_for(
+        "the figures",
+        lambda: "carbonbudget.dev/final" in metadata(cluster, namespace, "short")[1],
+        seconds=120 + 4 * WINDOW_SECONDS,
+    )
+    annotations = metadata(cluster, namespace, "short")[1]
+    assert annotations["carbonbudget.dev/budget"] == f"{namespace}/run"
+    assert annotations["carbonbudget.dev/state"] == "WithinBudget"
+    emissions, energy = annotations["carbonbudget.dev/emissions"], annotations["carbonbudget.dev/energy"]
+    assert emissions not in ("0mg", "")
+    told = wait_for("the Event", lambda: reasons(cluster, namespace, "short").get("CarbonEmitted"))
+    assert told.startswith(f"short emitted {emissions} CO2e: {energy}, ")

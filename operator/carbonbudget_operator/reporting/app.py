@@ -33,7 +33,7 @@ def make_app(
     now: Callable[[], float] = time.time,
 ) -> FastAPI:
     """Compose the routes. `now` gives UTC seconds."""
-    app = FastAPI(title="carbonbudget", docs_url=None, redoc_url=None)
+    app = FastAPI(title="carbonbudget", docs_url=None, redoc_url=None, openapi_url=None)
 
     @app.exception_handler(Refusal)
     async def refused(_: Request, refusal: Refusal) -> JSONResponse:

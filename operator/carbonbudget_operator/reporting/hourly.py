@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from array import array
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import sqlalchemy as sa
 
 from carbonbudget_operator.api.query import BudgetQuery, HourlyAnswer
-from carbonbudget_operator.ledger.hours import Row, kept_groups, kept_hours
+from carbonbudget_operator.ledger.hours import kept_groups, kept_hours
 from carbonbudget_operator.ledger.read import data_through, node_spans
 from carbonbudget_operator.ledger.slices import HOUR
 from carbonbudget_operator.ledger.store import snapshot
+from carbonbudget_operator.ledger.valued import ValuedRow
 from carbonbudget_operator.reporting.book import Book
 from carbonbudget_operator.reporting.merged import EVERY_NAMESPACE
 from carbonbudget_operator.reporting.plans import Plans
@@ -37,11 +38,6 @@ class _Series:
             return False
         return self.query.selector is None or self.query.selector.matches(labels)
 
-    def add(self, hour: int, used_ug: int) -> None:
-        at = (hour - self.first) // HOUR
-        if 0 <= at < len(self.used_ug):
-            self.used_ug[at] += used_ug
-
 
 def whole_hours(query: BudgetQuery) -> tuple[int, int]:
     """The first whole hour of a span and the end of its last; the same instant where there is none."""
@@ -51,8 +47,9 @@ def whole_hours(query: BudgetQuery) -> tuple[int, int]:
 
 def hourly(book: Book, queries: Sequence[BudgetQuery]) -> list[HourlyAnswer]:
     """Each budget's use in each whole hour of its span, in order; hours without facts used nothing."""
-    all_series = [_Series(query) for query in queries]
-    asked = [series for series in all_series if series.used_ug]
+    alike: dict[tuple[object, ...], _Series] = {}  # budgets that differ in their limits alone are counted once
+    all_series = [alike.setdefault(_question(query), _Series(query)) for query in queries]
+    asked = [series for series in alike.values() if series.used_ug and series.columns.used]
     if asked:
         with snapshot(book.engine) as connection:
             through = data_through(node_spans(connection, book.cluster))
@@ -63,42 +60,57 @@ def hourly(book: Book, queries: Sequence[BudgetQuery]) -> list[HourlyAnswer]:
             _add_kept(connection, book, asked, [planned.key[1] for planned in hours if planned.kept])
             for planned in hours:
                 if not planned.kept:
-                    for row in plans.load(planned).rows:
-                        for series in asked:
-                            if series.selects(row.namespace, row.labels):
-                                series.add(planned.key[1], series.columns.used_ug(row.figures))
+                    _add_hour(planned.key[1], plans.load(planned).rows, asked)
     return [
-        HourlyAnswer(id=series.query.id, first_hour=series.first, used_ug=series.used_ug.tolist())
-        for series in all_series
+        HourlyAnswer(id=query.id, first_hour=series.first, used_ug=series.used_ug.tolist())
+        for query, series in zip(queries, all_series, strict=True)
     ]
+
+
+def _question(query: BudgetQuery) -> tuple[object, ...]:
+    selector = "" if query.selector is None else query.selector.model_dump_json()
+    return (frozenset(query.namespaces), selector, Columns(query).used, whole_hours(query))
+
+
+def _by_namespace(asked: Sequence[_Series]) -> dict[str, list[_Series]]:
+    found: dict[str, list[_Series]] = defaultdict(list)
+    for series in asked:
+        for name in dict.fromkeys(series.query.namespaces):
+            found[name].append(series)
+    return found
+
+
+def _add_hour(hour: int, rows: Sequence[ValuedRow], asked: Sequence[_Series]) -> None:
+    by_namespace = _by_namespace(asked)
+    everywhere = by_namespace.get(EVERY_NAMESPACE, [])
+    for row in rows:
+        for series in (*by_namespace.get(row.namespace, ()), *everywhere):
+            at = (hour - series.first) // HOUR
+            if 0 <= at < len(series.used_ug) and series.selects(row.namespace, row.labels):
+                series.used_ug[at] += series.columns.used_ug(row.figures)
 
 
 def _add_kept(connection: sa.Connection, book: Book, asked: Sequence[_Series], hours: Sequence[int]) -> None:
     """Which budgets a group counts for is found once, not once an hour."""
-    counts = sorted({series.columns.used for series in asked if series.columns.used})
     derivation_id = book.derived.id(connection)
-    if not counts or derivation_id is None or not hours:
+    if derivation_id is None or not hours:
         return
-    of_group: dict[int, list[tuple[int, _Series]]] = defaultdict(list)
-    by_namespace: dict[str, list[_Series]] = defaultdict(list)
-    for series in asked:
-        if series.columns.used:
-            for name in dict.fromkeys(series.query.namespaces):
-                by_namespace[name].append(series)
+    counts = sorted({series.columns.used for series in asked})
+    by_namespace = _by_namespace(asked)
     everywhere = by_namespace.get(EVERY_NAMESPACE, [])
+    of_group: dict[int, list[tuple[int, int, array[int]]]] = {}  # which sum, the first hour's number, the uses
     for group_id, namespace, labels in kept_groups(connection, None if everywhere else by_namespace.keys()):
-        for series in (*by_namespace.get(namespace, ()), *everywhere):
-            if series.selects(namespace, labels):
-                of_group[group_id].append((counts.index(series.columns.used), series))
-    wanted = set(hours)
-    for start, group_id, *used in _rows(connection, derivation_id, hours, counts):
-        hour = start - start % HOUR
-        if hour in wanted:
-            for at, series in of_group.get(group_id, ()):
-                series.add(hour, used[at])
-
-
-def _rows(
-    connection: sa.Connection, derivation_id: int, hours: Sequence[int], counts: Sequence[tuple[int, ...]]
-) -> Iterator[Row]:
-    return kept_hours(connection, derivation_id, min(hours), max(hours) + HOUR, counts)
+        targets = [
+            (counts.index(series.columns.used), series.first // HOUR, series.used_ug)
+            for series in (*by_namespace.get(namespace, ()), *everywhere)
+            if series.selects(namespace, labels)
+        ]
+        if targets:
+            of_group[group_id] = targets
+    wanted = {hour // HOUR for hour in hours}
+    for start, group_id, *used in kept_hours(connection, derivation_id, min(hours), max(hours) + HOUR, counts):
+        number = start // HOUR
+        if number in wanted:
+            for which, first, used_ug in of_group.get(group_id, ()):
+                if 0 <= number - first < len(used_ug):
+                    used_ug[number - first] += used[which]

@@ -47,7 +47,7 @@ class Merged:
         self.units, self._start, self._end = tuple(units), start, end
         self._rows: dict[str, list[ValuedRow]] = {}
         self._by_label: dict[tuple[str, str], dict[str, list[ValuedRow]]] = {}
-        self._selections: dict[tuple[str, str], Selection] = {}
+        self._selections: dict[tuple[str, bytes], Selection] = {}
         self._reported_ms: int | None = None
 
     @property
@@ -67,9 +67,9 @@ class Merged:
             self._reported_ms = total
         return self._reported_ms
 
-    def select(self, load: Load, namespace: str, selector: LabelSelector | None, text: str) -> Selection:
-        """What `selector` picks in a namespace, `*` for all; `text` is the selector written out."""
-        key = (namespace, text)
+    def select(self, load: Load, namespace: str, selector: LabelSelector | None, digest: bytes) -> Selection:
+        """What `selector` picks in a namespace, `*` for all; `digest` is the selector's."""
+        key = (namespace, digest)
         found = self._selections.get(key)
         if found is None:
             rows = self._candidates(load, namespace, selector)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from hashlib import blake2b
+from heapq import nsmallest
 
 import sqlalchemy as sa
 
@@ -45,11 +47,11 @@ class Columns:
 
     def used_ug(self, figures: Sequence[int]) -> int:
         """Of a row, or of a sum of them."""
-        return sum(figures[column] for column in self.used)
+        return sum([figures[column] for column in self.used])  # a list is faster here than a generator
 
     def energy_uj(self, figures: Sequence[int]) -> int:
         """The energy of the same components; what is embodied has none."""
-        return sum(figures[column] for column in self.energy)
+        return sum([figures[column] for column in self.energy])
 
     def split(self, figures: Sequence[int]) -> Parts:
         """By component; together they are `used_ug`."""
@@ -102,7 +104,7 @@ def _answer(query: BudgetQuery, pass_: _Pass) -> BudgetAnswer:
                 use[0] += columns.used_ug(row.figures)
                 use[1] += columns.energy_uj(row.figures)
     used_ug, energy_uj, all_uj = columns.used_ug(total), columns.energy_uj(total), sum(total[ENERGY_UJ])
-    most = sorted(workloads.items(), key=lambda item: (-item[1][0], item[0]))[: query.workloads]
+    most = nsmallest(query.workloads, workloads.items(), key=lambda item: (-item[1][0], item[0]))
     return BudgetAnswer(
         id=query.id,
         used_ug=used_ug,
@@ -140,13 +142,15 @@ class _Pass:
 
     def selections(self, query: BudgetQuery) -> Iterator[tuple[Selection, bool]]:
         """The groups that a budget counts, and whether they are of the time before `settled_through`."""
+        # Its digest is kept, since a selector may be as long as a whole request.
         text = "" if query.selector is None else query.selector.model_dump_json()
+        key = blake2b(text.encode(), digest_size=16).digest()
         end = min(query.end, self._through + _HOUR)
         border = max(query.start, min(query.settled_through, end))
         for start, stop, is_settled in ((query.start, border, True), (border, end, False)):
             for merged in self._of(start, stop):
                 for namespace in dict.fromkeys(query.namespaces):
-                    yield merged.select(self._load, namespace, query.selector, text), is_settled
+                    yield merged.select(self._load, namespace, query.selector, key), is_settled
 
     def coverage_percent(self, start: int, end: int) -> int:
         """Share of the node-time that was reported until now."""

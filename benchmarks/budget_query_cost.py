@@ -1,0 +1,166 @@
+"""What the controller's question about all budgets costs the server, at 10, 100 and 1,000 budgets.
+
+A month of 5,000 workloads in 100 namespaces, its hours kept as the server keeps them but for the last one, which is
+made from facts as in a running cluster. Budgets pick by label in one namespace; half of them begin in another time
+zone; every tenth is for the whole cluster's namespaces at once. Each asks for its ten largest workloads and for what
+was settled an hour ago.
+
+`first` is a server's first answer; `hour` one after another hour was kept (what was added up is added up anew);
+`warm` the median of five as they come each minute, each after new reports of the open hour, whose own valuing is told
+apart as `open_hour`. `week_of_hours` is /v1/budgets/hours over 28 days for all of them, asked once an hour.
+"""
+
+from __future__ import annotations
+
+import resource
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import sqlalchemy as sa
+from benchmarks.figures import Figures, arguments, show
+
+from carbonbudget_agent.report import Allocatable, Domain, NodeInfo, NodeReport, PodUsage, Requests
+from carbonbudget_operator.api.query import BudgetQuery
+from carbonbudget_operator.api.selector import LabelSelector
+from carbonbudget_operator.ledger import schema
+from carbonbudget_operator.ledger.book import Arrival, Booker
+from carbonbudget_operator.ledger.derived import HOURS
+from carbonbudget_operator.ledger.store import migrate, open_ledger
+from carbonbudget_operator.ledger.valued import COLUMNS, Unit, ValuedRow
+from carbonbudget_operator.reporting.book import Book
+from carbonbudget_operator.reporting.hourly import hourly
+from carbonbudget_operator.reporting.query import Queries
+from carbonbudget_operator.reporting.units import signatures, unit_end
+from carbonbudget_operator.settings import Settings
+
+DAY, HOUR = 86_400, 3600
+START = 1_761_955_200  # 2025-11-01
+NOW = START + 27 * DAY + 14 * HOUR
+NAMESPACES = 100
+PODS_A_NODE = 30
+
+
+def row(start: int, end: int, workload: int, figure: int) -> ValuedRow:
+    """One workload's."""
+    namespace = f"team-{workload % NAMESPACES}"
+    labels = {"project": f"p{workload // NAMESPACES % 10}", "app": f"w{workload}"}
+    figures = [figure + column for column in range(COLUMNS)]
+    return ValuedRow(
+        start, end, "", "Scope 2", namespace, f"Pod/w{workload}", labels, figures, frozenset({"DE 330 g/kWh"})
+    )
+
+
+def fill(engine: sa.Engine, book: Book, workloads: int, every_hour: bool) -> None:
+    """Kept units until the hour before the last; of hours inside whole days only if they are asked for."""
+    with engine.begin() as connection:
+        for hour in range(START, NOW, HOUR):
+            connection.execute(sa.insert(schema.hour_revision).values(hour=hour, revision=1))
+    for done, ((level, start), signature) in enumerate(signatures(dict.fromkeys(range(START, NOW, HOUR), 1)).items()):
+        end = unit_end(start, level)
+        if end > NOW or (level == HOURS and not every_hour and start < NOW - NOW % DAY):
+            continue
+        rows = [row(start, end, w, (w + 1) * 10**7 * (end - start) // HOUR) for w in range(workloads)]
+        book.derived.save(Unit(level, start, rows, [(start, end, 1)]), end, signature)
+        if done % 200 == 0:
+            print(f".. {workloads} workloads: {done} units looked at", file=sys.stderr, flush=True)
+
+
+def report_open_hour(booker: Booker, workloads: int, window: int) -> None:
+    """One window of all nodes in the hour that is open."""
+    start = NOW + 60 * window
+    arrivals = []
+    for node in range(-(-workloads // PODS_A_NODE)):
+        pods = tuple(
+            PodUsage(
+                uid=f"u{w}", namespace=f"team-{w % NAMESPACES}", name=f"w{w}",
+                labels={"project": f"p{w // NAMESPACES % 10}", "app": f"w{w}"}, energy_uj={"cpu": 10**6 + w},
+                cpu_us=10**5, requests=Requests(100, 10**8, 0), duration_ms=60_000,
+            )
+            for w in range(node * PODS_A_NODE, min(workloads, (node + 1) * PODS_A_NODE))
+        )  # fmt: skip
+        total = sum(pod.energy_uj["cpu"] for pod in pods) + 10**9
+        domain = Domain("cpu", "model", "wall", 60_000, total, 10**9, 0, 0, total, total)
+        info = NodeInfo(threads=16, allocatable=Allocatable(16_000, 10**11, 0))
+        report = NodeReport("default", f"n{node}", "boot", start, start + 60, (domain,), pods, info, 0, start)
+        arrivals.append(Arrival(report, f"{window:08}".encode()))
+    booker.book(arrivals)
+
+
+def questions(budgets: int, projects: int) -> list[BudgetQuery]:
+    """As the controller asks them."""
+    found = []
+    for index in range(budgets):
+        whole = index % 10 == 9
+        namespaces = ["*"] if whole else [f"team-{index % NAMESPACES}"]
+        selector = LabelSelector(match_labels={"project": f"p{index // NAMESPACES % projects}"})
+        begins = START - (HOUR if index % 2 else 0)  # midnight in Paris
+        found.append(
+            BudgetQuery(
+                id=f"b{index}", namespaces=namespaces, selector=selector, start=begins, end=begins + 30 * DAY,
+                settled_through=NOW - HOUR, workloads=10,
+            )
+        )  # fmt: skip
+    return found
+
+
+def timed(queries: Queries, asked: list[BudgetQuery]) -> float:
+    began = time.perf_counter()
+    assert all(answer.used_ug for answer in queries.budgets(asked))
+    return time.perf_counter() - began
+
+
+def measure(engine: sa.Engine, budgets: int, workloads: int, windows: int) -> Figures:
+    """One number of budgets on the ledger; `windows` tells which of the open hour are in already."""
+    book, booker, asked = Book(engine, Settings()), Booker(engine), questions(budgets, min(10, workloads // NAMESPACES))
+    queries = Queries(book)
+    first = timed(queries, asked)
+    warm, opened = [], []
+    for window in range(5):
+        report_open_hour(booker, workloads, windows + window)
+        with engine.connect() as connection:
+            units = book.units(connection, NOW, NOW + HOUR)
+            began = time.perf_counter()
+            for key, (signature, kept) in units.items():
+                book.unit(connection, key, signature, kept)
+            opened.append(time.perf_counter() - began)
+        warm.append(timed(queries, asked))
+    queries._merges.__init__()  # type: ignore[misc] # as after another hour was kept
+    hour = timed(queries, asked)
+    began = time.perf_counter()
+    hourly(book, [query.model_copy(update={"start": NOW - 28 * DAY, "end": NOW}) for query in asked])
+    hours = time.perf_counter() - began
+    return {
+        "budgets": budgets,
+        "workloads": workloads,
+        "first_ms": round(first * 1000),
+        "hour_ms": round(hour * 1000),
+        "warm_ms": round(statistics.median(warm) * 1000),
+        "open_hour_ms": round(statistics.median(opened) * 1000),
+        "week_of_hours_ms": round(hours * 1000),
+        "rss_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+    }
+
+
+def main() -> None:
+    """All numbers of budgets on one ledger."""
+    given = arguments(__doc__ or "")
+    workloads = 500 if given.quick else 5_000
+    found: list[Figures] = []
+    with tempfile.TemporaryDirectory() as directory:
+        engine = open_ledger(f"sqlite:///{directory}/ledger.db")
+        migrate(engine)
+        fill(engine, Book(engine, Settings()), workloads, every_hour=True)
+        report_open_hour(Booker(engine), workloads, 0)
+        for index, budgets in enumerate((10, 100, 1_000)):
+            found.append(measure(engine, budgets, workloads, 1 + 5 * index))
+        engine.dispose()
+    show(found, given.json)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,53 @@
+"""The page of the REST face is true: every endpoint, and every field of the bodies, is there and nowhere else."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from prometheus_client import CollectorRegistry
+from pydantic import BaseModel
+from starlette.routing import Route
+
+from carbonbudget_operator.api import projection, query
+from carbonbudget_operator.ledger.store import open_ledger
+from carbonbudget_operator.reporting.app import make_app
+from carbonbudget_operator.reporting.book import Book
+from carbonbudget_operator.reporting.query import Queries
+from carbonbudget_operator.settings import Settings
+
+PAGE = (Path(__file__).resolve().parent.parent.parent / "docs/reference/rest.md").read_text(encoding="utf-8")
+
+
+def endpoints() -> set[str]:
+    engine = open_ledger("sqlite://")
+    nobody = cast(Any, None)
+    app = make_app(nobody, nobody, nobody, Queries(Book(engine, Settings())), CollectorRegistry(), 1)
+    engine.dispose()
+    answering = {f"{method.upper()} {path}" for path, item in app.openapi()["paths"].items() for method in item}
+    plain = {f"{method} {route.path}" for route in app.routes if type(route) is Route for method in route.methods or ()}
+    return answering | plain
+
+
+def test_every_endpoint_says_who_may_ask_and_no_other_is_named() -> None:
+    table = re.findall(r"^\| `((?:GET|POST) /[a-z0-9/]+)` \|", PAGE, re.MULTILINE)
+    assert set(table) == endpoints()
+    assert len(table) == len(set(table))
+    assert set(re.findall(r"^## ((?:GET|POST) \S+)$", PAGE, re.MULTILINE)) <= endpoints()
+
+
+@pytest.mark.parametrize(
+    ("heading", "models"),
+    [
+        ("POST /v1/budgets/query", [query.BudgetQuery, query.BudgetAnswer, query.Parts, query.WorkloadUse]),
+        ("POST /v1/budgets/hours", [query.HourlyAnswer]),
+        ("POST /v1/runs/query", [query.RunQuery, query.RunAnswer, query.RunAnswers]),
+        ("GET /v1/projection", [projection.Projection, projection.Rate, projection.FormerRuns]),
+    ],
+)
+def test_every_field_of_a_body_is_explained_under_its_endpoint(heading: str, models: list[type[BaseModel]]) -> None:
+    section = PAGE.partition(f"## {heading}\n")[2].partition("\n## ")[0]
+    fields = {name for model in models for name in model.model_fields}
+    assert {name for name in fields if not re.search(rf'[`"]{name}[`"]', section)} == set()

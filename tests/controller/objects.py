@@ -7,7 +7,7 @@ from typing import Any
 
 from carbonbudget_operator.api.names import BUDGET, CLUSTER_BUDGET
 from carbonbudget_operator.controller.inventory import Held
-from carbonbudget_operator.controller.namespaces import Namespaces
+from carbonbudget_operator.namespaces import Namespaces
 
 NOW = 1795460000  # 2026-11-23T18:53:20Z, a Monday
 NOVEMBER, DECEMBER = 1793491200, 1796083200

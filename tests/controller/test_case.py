@@ -13,7 +13,7 @@ from carbonbudget_operator.budgets.period import Period
 from carbonbudget_operator.budgets.settled import Settled
 from carbonbudget_operator.controller.asking import questions
 from carbonbudget_operator.controller.case import BadBudget, Case, prepare
-from carbonbudget_operator.controller.namespaces import Namespaces
+from carbonbudget_operator.namespaces import Namespaces
 
 HOUR = 3600
 

@@ -20,9 +20,9 @@ from carbonbudget_operator.controller.conflicts import Conflicts
 from carbonbudget_operator.controller.inventory import Inventory
 from carbonbudget_operator.controller.loop import EvaluationLoop, Seen
 from carbonbudget_operator.controller.metrics import ControllerMetrics
-from carbonbudget_operator.controller.namespaces import Namespaces
 from carbonbudget_operator.kube.client import KubeClient
 from carbonbudget_operator.kube.credentials import Credentials
+from carbonbudget_operator.namespaces import Namespaces
 from carbonbudget_operator.server_client import Server
 
 BLOCK = [{"at": 100, "action": "Block"}]

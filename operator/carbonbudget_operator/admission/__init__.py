@@ -1,1 +1,1 @@
-"""The webhook: warns whoever creates work under a budget that warns. It never refuses."""
+"""The webhook: warns whoever creates work, and refuses growth of work under a budget that blocks."""

@@ -17,25 +17,42 @@ def admission(
     listen: Annotated[
         str | None, typer.Option(envvar="CARBONBUDGET_LISTEN", help="ADDRESS:PORT of the TLS listener.")
     ] = None,
+    metrics_listen: Annotated[
+        str | None, typer.Option(envvar="CARBONBUDGET_METRICS_LISTEN", help="ADDRESS:PORT of /metrics.")
+    ] = None,
     tls_cert: Annotated[
         Path | None, typer.Option(envvar="CARBONBUDGET_TLS_CERT", help="PEM certificate chain.")
     ] = None,
     tls_key: Annotated[Path | None, typer.Option(envvar="CARBONBUDGET_TLS_KEY", help="PEM private key.")] = None,
+    server_url: Annotated[str | None, typer.Option(envvar="CARBONBUDGET_SERVER_URL", help="The server's URL.")] = None,
+    server_ca: Annotated[
+        Path | None, typer.Option(envvar="CARBONBUDGET_SERVER_CA", help="CA of its certificate.")
+    ] = None,
+    server_token_file: Annotated[
+        Path | None, typer.Option(envvar="CARBONBUDGET_SERVER_TOKEN_FILE", help="Token for it.")
+    ] = None,
     log_level: LogLevel = "info",
 ) -> None:
-    """Warn whoever creates work under a budget that warns."""
+    """Warn whoever creates work under a budget that warns, and refuse growth under one that blocks."""
     set_up_logging(log_level)
-    options = {"listen": listen, "tls_cert": tls_cert, "tls_key": tls_key}
-    settings = load_settings(config, {"admission": options}).admission
+    options = {
+        "listen": listen,
+        "metrics_listen": metrics_listen,
+        "tls_cert": tls_cert,
+        "tls_key": tls_key,
+        "server_url": server_url,
+        "server_ca": server_ca,
+        "server_token_file": server_token_file,
+    }
+    settings = load_settings(config, {"admission": options})
+    own = settings.admission
     # Imported here: `--help` should not wait for it.
-    from carbonbudget_operator.admission.app import run
+    from carbonbudget_operator.admission.run import run
     from carbonbudget_operator.kube.client import KubeError
     from carbonbudget_operator.tls import server_context
 
-    context = server_context(settings.tls_cert, settings.tls_key)
-    assert settings.tls_cert is not None
-    assert settings.tls_key is not None
+    context = server_context(own.tls_cert, own.tls_key)
     try:
-        asyncio.run(run(*address(settings.listen), context, settings.tls_cert, settings.tls_key))
+        asyncio.run(run(own, settings.enforcement, context, address(own.listen), address(own.metrics_listen)))
     except (KubeError, OSError) as error:
         fail(str(error))

@@ -1,0 +1,137 @@
+"""What a review is answered. Pure: the work, the budgets that hold for it, the time in; a decision out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+from carbonbudget_operator.admission.view import BudgetView
+from carbonbudget_operator.admission.work import Reference, Work
+from carbonbudget_operator.budgets.evaluate import State
+from carbonbudget_operator.budgets.expectation import Expected
+from carbonbudget_operator.budgets.quantity import format_mass
+from carbonbudget_operator.budgets.strictest import by_strictness
+
+MAX_WARNINGS: Final = 3
+MAX_LENGTH: Final = 256  # the API server cuts longer ones
+_ALWAYS_WARNED: Final = ("Job", "Pod")
+_WARNS: Final = (State.WARNING, State.EXCEEDED)
+
+Mode = Literal["Observe", "Warn", "Enforce"]
+Outcome = Literal["allowed", "warned", "refused"]
+# What a budget lets one expect of this work; None where nothing is known.
+Expectation = Callable[[BudgetView], Expected | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The answer. `refusal` is empty where it is allowed; `basis` says on what a refusal rests."""
+
+    warnings: Sequence[str] = ()
+    refusal: str = ""
+    basis: Literal["", "Used", "Projected"] = ""
+    about: Reference = field(default=Reference("", "", ""))
+
+    @property
+    def outcome(self) -> Outcome:
+        """In a word, for metrics."""
+        if self.refusal:
+            return "refused"
+        return "warned" if self.warnings else "allowed"
+
+
+def decide(
+    work: Work, budgets: Sequence[BudgetView], expected: Expectation, grows: str, mode: Mode, now: int
+) -> Decision:
+    """The answer to new work (`grows` empty) or to growth, under the budgets that hold for it and select it.
+
+    A budget whose period is over says nothing about the new one. In mode Warn what would be refused is
+    warned of.
+    """
+    if mode == "Observe" or work.exempt:
+        return Decision(about=work.about)
+    held = _strictest_first([budget for budget in budgets if now < budget.period_end])
+    refusal, basis = _blocked(work, held, grows, now), "Used"
+    if not refusal and not grows:
+        refusal, basis = _too_much(work, held, expected), "Projected"
+    if refusal and mode == "Enforce":
+        return Decision((), refusal, basis, work.about)  # type: ignore[arg-type] # one of the two words
+    warnings = [f"would be refused: {refusal}"] if refusal else []
+    warned_by = [budget for budget in held if _warns(budget, work)]
+    warnings += [budget.candidate.message for budget in warned_by if budget.candidate.message]
+    warnings = warnings[:MAX_WARNINGS]
+    if not grows and (own := _projection(work, held, expected, bool(warned_by))):
+        warnings.append(own)
+    return Decision([cut(warning) for warning in warnings], about=work.about)
+
+
+def cut(sentence: str) -> str:
+    """At most as long as the API server passes on."""
+    return sentence if len(sentence) <= MAX_LENGTH else sentence[: MAX_LENGTH - 3] + "..."
+
+
+def _strictest_first(budgets: Sequence[BudgetView]) -> list[BudgetView]:
+    by_key = {budget.candidate.key: budget for budget in budgets}
+    return [by_key[candidate.key] for candidate in by_strictness(budget.candidate for budget in budgets)]
+
+
+def _blocked(work: Work, budgets: Sequence[BudgetView], grows: str, now: int) -> str:
+    budget = next((budget for budget in budgets if budget.blocks(work.kind, now)), None)
+    if budget is None:
+        return ""
+    message = budget.candidate.message or f"carbon budget {budget.name} is exceeded"
+    growth = f" ({work.kind} {work.name} {grows})" if grows else ""
+    return f"{message}{growth}; {budget.where()}"
+
+
+def _too_much(work: Work, budgets: Sequence[BudgetView], expected: Expectation) -> str:
+    """The refusal by `basis: Projected`: what was used and what the work is expected to emit reach the threshold."""
+    for budget in budgets:
+        blocking = [threshold.at for threshold in budget.projected if threshold.blocks]
+        used = 0 if budget.per_workload else budget.used_ug
+        if not blocking or work.kind not in budget.kinds or used is None:
+            continue
+        own = expected(budget)
+        if own is not None and own.micrograms and (used + own.micrograms) * 100 >= budget.limit_ug * min(blocking):
+            ask = f"; ask {budget.contact}" if budget.contact else ""
+            return f"{_expects(work, budget, own)}{ask}; {budget.where()}"
+    return ""
+
+
+def _warns(budget: BudgetView, work: Work) -> bool:
+    """A run's own budget names the run that used most: nothing that concerns another."""
+    candidate = budget.candidate
+    concerned = work.kind in _ALWAYS_WARNED or work.kind in budget.kinds
+    return concerned and not budget.per_workload and bool(candidate.action) and candidate.state in _WARNS
+
+
+def _projection(work: Work, budgets: Sequence[BudgetView], expected: Expectation, anyway: bool) -> str:
+    """The work's own projection, where it does not fit or where a budget warns anyway; by the one it fits least."""
+    found: list[tuple[int, str]] = []
+    for budget in budgets:
+        used = 0 if budget.per_workload else budget.used_ug
+        if used is None or not (work.kind in _ALWAYS_WARNED or work.kind in budget.kinds):
+            continue
+        own = expected(budget)
+        if own is None:
+            continue
+        left = budget.limit_ug - used - own.micrograms
+        # A threshold of 100 % is reached when nothing is left: by at most a microgram less than "over it".
+        reached = any((used + own.micrograms) * 100 >= budget.limit_ug * t.at for t in budget.projected)
+        if left < 0 or reached or anyway:
+            found.append((left, _expects(work, budget, own)))
+    return min(found)[1] if found else ""
+
+
+def _expects(work: Work, budget: BudgetView, own: Expected) -> str:
+    source = "former runs" if own.former else "requests"
+    if budget.per_workload:
+        room = f"allowed {format_mass(budget.limit_ug)} for each workload"
+    else:
+        left = format_mass(max(0, budget.limit_ug - (budget.used_ug or 0)))
+        room = f"left {left} of {format_mass(budget.limit_ug)} CO2e"
+    return (
+        f"carbon budget {budget.name}: expected {format_mass(own.micrograms)}, {room} "
+        f"(by the {source} of {work.kind} {work.name})"
+    )

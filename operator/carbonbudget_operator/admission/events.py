@@ -1,0 +1,87 @@
+"""Refusals and warnings as Events, since pipelines drop warnings. Posted in the background, never waited for."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import logging
+import uuid
+from collections import OrderedDict
+
+from carbonbudget_operator.admission.decide import Decision
+from carbonbudget_operator.admission.metrics import AdmissionMetrics
+from carbonbudget_operator.admission.work import Reference
+from carbonbudget_operator.api.names import GROUP
+from carbonbudget_operator.kube.client import JsonObject, KubeClient, KubeError
+
+_log = logging.getLogger(__name__)
+QUEUE = 500
+# The same about the same object at most so often: a controller asks again and again for what is refused.
+QUIET_SECONDS = 600.0
+_REMEMBERED = 5_000
+# Posts a second at most: what is beyond the queue is dropped and counted, the API server has other work.
+_PAUSE_SECONDS = 0.1
+_MAX_MESSAGE = 1024  # the API server's limit
+
+
+class Events:
+    """A bounded queue. `tell` never waits; `post` is the task that empties it."""
+
+    def __init__(self, metrics: AdmissionMetrics) -> None:
+        self._metrics = metrics
+        self._queue: asyncio.Queue[tuple[str, JsonObject]] = asyncio.Queue(QUEUE)
+        self._told: OrderedDict[tuple[str, Reference, str], float] = OrderedDict()
+
+    def tell(self, namespace: str, decision: Decision, now: float) -> None:
+        """One Event for a refusal, or for the strictest warning. `now` is any clock in seconds."""
+        message = decision.refusal or (decision.warnings[0] if decision.warnings else "")
+        if not message:
+            return
+        reason = "WorkRefused" if decision.refusal else "WorkWarned"
+        key = (namespace, decision.about, reason)
+        if now - self._told.get(key, -QUIET_SECONDS) < QUIET_SECONDS:
+            self._metrics.events.labels("repeated").inc()
+            return
+        try:
+            self._queue.put_nowait((namespace, _event(namespace, decision.about, reason, message)))
+        except asyncio.QueueFull:
+            self._metrics.events.labels("dropped").inc()
+            return
+        self._told[key] = now
+        self._told.move_to_end(key)
+        while len(self._told) > _REMEMBERED:
+            self._told.popitem(last=False)
+
+    async def post(self, client: KubeClient) -> None:
+        """For ever. One that cannot be posted is counted: it changes nothing."""
+        while True:
+            namespace, body = await self._queue.get()
+            try:
+                await client.request("POST", f"/api/v1/namespaces/{namespace}/events", body=body)
+                self._metrics.events.labels("posted").inc()
+            except KubeError as error:
+                self._metrics.events.labels("failed").inc()
+                _log.warning("an event in %s is not posted: %s", namespace, error.reason)
+            await asyncio.sleep(_PAUSE_SECONDS)
+
+
+def _event(namespace: str, about: Reference, reason: str, message: str) -> JsonObject:
+    at = dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    involved = {"apiVersion": about.api_version, "kind": about.kind, "name": about.name, "namespace": namespace}
+    return {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {
+            "name": f"{about.name[:200].rstrip('-.') or 'work'}.{uuid.uuid4().hex[:16]}",
+            "namespace": namespace,
+        },
+        "involvedObject": involved | ({"uid": about.uid} if about.uid else {}),
+        "type": "Warning",
+        "reason": reason,
+        "message": message[:_MAX_MESSAGE],
+        "source": {"component": "carbonbudget-admission"},
+        "reportingComponent": f"{GROUP}/admission",
+        "firstTimestamp": at,
+        "lastTimestamp": at,
+        "count": 1,
+    }

@@ -1,0 +1,81 @@
+"""An AdmissionReview, as far as anybody here looks at it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+JsonObject = Mapping[str, object]
+_OPERATIONS: Final = ("CREATE", "UPDATE")
+
+
+class BadReview(ValueError):
+    """A request that is no AdmissionReview; one line says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """What is asked. `resource` is (API group, plural); `old` is empty on CREATE."""
+
+    uid: str
+    operation: str
+    dry_run: bool
+    namespace: str
+    resource: tuple[str, str]
+    subresource: str
+    name: str
+    object: JsonObject
+    old: JsonObject
+
+
+def parse_review(value: object) -> Review:
+    """Raises BadReview. What is merely missing inside is empty: the API server has checked its objects itself."""
+    request = mapping(mapping(value).get("request"))
+    uid = request.get("uid")
+    if not isinstance(uid, str) or not uid:
+        raise BadReview("the body is no AdmissionReview: request.uid is missing")
+    operation = text(request.get("operation"))
+    if operation not in _OPERATIONS:
+        raise BadReview(f"operation must be CREATE or UPDATE, not {operation[:20]!r}")
+    resource = mapping(request.get("resource"))
+    found = mapping(request.get("object"))
+    metadata = mapping(found.get("metadata"))
+    return Review(
+        uid=uid,
+        operation=operation,
+        dry_run=request.get("dryRun") is True,
+        namespace=text(request.get("namespace")),
+        resource=(text(resource.get("group")), text(resource.get("resource"))),
+        subresource=text(request.get("subResource")),
+        name=text(request.get("name")) or text(metadata.get("name")),
+        object=found,
+        old=mapping(request.get("oldObject")),
+    )
+
+
+def mapping(value: object) -> JsonObject:
+    """`value` if it is an object, else an empty one."""
+    return value if isinstance(value, dict) else {}
+
+
+def at(value: JsonObject, *path: str) -> JsonObject:
+    """The object under `path`; empty where there is none."""
+    for key in path:
+        value = mapping(value.get(key))
+    return value
+
+
+def text(value: object) -> str:
+    """`value` if it is text, else none."""
+    return value if isinstance(value, str) else ""
+
+
+def texts(value: object) -> dict[str, str]:
+    """Labels or annotations."""
+    return {key: entry for key, entry in mapping(value).items() if isinstance(entry, str)}
+
+
+def whole(value: object, absent: int) -> int:
+    """`value` if it is a number from 0 on, else `absent`. JSON has no other integers than these."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else absent

@@ -1,0 +1,109 @@
+"""`carbonbudget admission`: the listeners, the watches, the table and the Events in one event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import signal
+import ssl
+from collections.abc import Callable
+from pathlib import Path
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry
+
+from carbonbudget_operator.admission.app import make_app, make_metrics_app
+from carbonbudget_operator.admission.caches import Budgets, Workloads
+from carbonbudget_operator.admission.events import Events
+from carbonbudget_operator.admission.judge import Judge
+from carbonbudget_operator.admission.metrics import AdmissionMetrics
+from carbonbudget_operator.admission.shapes import shapes_of
+from carbonbudget_operator.admission.table import Table, keep_fetching, now_s
+from carbonbudget_operator.kube.client import KubeClient
+from carbonbudget_operator.server_client import Server
+from carbonbudget_operator.settings import Admission, Enforcement
+from carbonbudget_operator.tls import follow_certificate
+
+Address = tuple[str, int]
+_LOOK_SECONDS = 15.0  # a block lapses, and a namespace gets a label, without a change of a budget
+
+
+async def run(
+    settings: Admission, enforcement: Enforcement, context: ssl.SSLContext, listen: Address, metrics_listen: Address
+) -> None:
+    """Until SIGTERM. Raises KubeError without credentials, OSError if a port is taken."""
+    client = KubeClient.from_environment()
+    shapes = shapes_of(enforcement.kinds)
+    budgets, workloads, table = Budgets(), Workloads(shapes), Table()
+    registry = CollectorRegistry()
+    metrics = AdmissionMetrics(registry, lambda: _or_nan(table.age_s(now_s())))
+    events = Events(metrics)
+    judge = Judge(shapes, budgets, workloads, table, enforcement.mode)
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    runners = [
+        await _listen(make_app(judge, budgets, events, metrics), listen, context),
+        await _listen(make_metrics_app(registry), metrics_listen, None),
+    ]
+    assert settings.tls_cert is not None
+    assert settings.tls_key is not None
+    tasks = [
+        *budgets.watches(client),
+        asyncio.create_task(follow_workloads(client, budgets, workloads)),
+        asyncio.create_task(events.post(client)),
+        asyncio.create_task(follow_certificate(context, settings.tls_cert, settings.tls_key)),
+    ]
+    if settings.server_ca is not None:
+        server = Server(settings.server_url, settings.server_token_file, _trust(settings.server_ca))
+        tasks.append(asyncio.create_task(keep_fetching(table, server)))
+    try:
+        stopped = asyncio.create_task(stop.wait())
+        done, _ = await asyncio.wait([*tasks, stopped], return_when="FIRST_COMPLETED")
+        for task in done - {stopped}:
+            await task  # whatever ended it ends the process
+    finally:
+        for task in tasks:
+            task.cancel()
+        workloads.stop()
+        for runner in runners:
+            await runner.cleanup()
+        await client.close()
+
+
+async def follow_workloads(client: KubeClient, budgets: Budgets, workloads: Workloads) -> None:
+    """For ever: watch the workloads whose scaling a blocking budget judges, as budgets come to block and cease to."""
+    changed = asyncio.Event()
+    for kept in (budgets.own, budgets.wide):
+        kept.changed = changed.set
+    while True:
+        if budgets.listed():
+            workloads.want(client, budgets.scaled_kinds(workloads.kinds, now_s()))
+        try:
+            await asyncio.wait_for(changed.wait(), _LOOK_SECONDS)
+        except TimeoutError:
+            pass
+        changed.clear()
+
+
+async def _listen(app: web.Application, address: Address, context: ssl.SSLContext | None) -> web.AppRunner:
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, *address, ssl_context=context).start()
+    return runner
+
+
+def _trust(ca_file: Path) -> Callable[[], str | None]:
+    """The CA bundle, read each time: the controller writes it, and renews it."""
+
+    def trust() -> str | None:
+        try:
+            return ca_file.read_text(encoding="ascii")
+        except OSError:
+            return None
+
+    return trust
+
+
+def _or_nan(age_s: int | None) -> float:
+    return math.nan if age_s is None else float(age_s)

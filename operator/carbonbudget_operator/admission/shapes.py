@@ -1,0 +1,62 @@
+"""Where each judged kind keeps its pod template and its number of pods. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from carbonbudget_operator.settings import JudgedKind
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """One kind. `template` is the path of its pod template, () for the pod itself; `replicas` () for one pod."""
+
+    kind: str
+    group: str
+    version: str
+    resource: str
+    template: tuple[str, ...] = ("spec", "template")
+    replicas: tuple[str, ...] = ()
+    endless: bool = False  # runs until somebody ends it
+
+    @property
+    def api_version(self) -> str:
+        """As ownerReferences and Events have it."""
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    def collection(self, namespace: str) -> str:
+        """The path of its objects in a namespace; in all where `namespace` is empty."""
+        start = f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
+        return f"{start}/namespaces/{namespace}/{self.resource}" if namespace else f"{start}/{self.resource}"
+
+
+_REPLICAS = ("spec", "replicas")
+JOB = Shape("Job", "batch", "v1", "jobs", replicas=("spec", "parallelism"))
+POD = Shape("Pod", "", "v1", "pods", template=())
+_OWN = (
+    JOB,
+    POD,
+    Shape("Deployment", "apps", "v1", "deployments", replicas=_REPLICAS, endless=True),
+    Shape("StatefulSet", "apps", "v1", "statefulsets", replicas=_REPLICAS, endless=True),
+    Shape("ReplicaSet", "apps", "v1", "replicasets", replicas=_REPLICAS, endless=True),
+    Shape("DaemonSet", "apps", "v1", "daemonsets"),  # how many pods it gets is not in it: no projection
+)
+
+Shapes = Mapping[tuple[str, str], Shape]
+
+
+def shapes_of(configured: Iterable[JudgedKind]) -> Shapes:
+    """All judged kinds by (API group, plural): Kubernetes' own, and those of the settings."""
+    more = (
+        Shape(
+            kind.kind,
+            kind.group,
+            kind.version,
+            kind.resource,
+            template=tuple(kind.template.split(".")),
+            replicas=tuple(kind.replicas.split(".")) if kind.replicas else (),
+        )
+        for kind in configured
+    )
+    return {(shape.group, shape.resource): shape for shape in (*more, *_OWN)}

@@ -1,0 +1,82 @@
+"""The server's table of rates and former runs, fetched each minute: nobody is asked while a request waits."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+
+from carbonbudget_operator.admission.view import BudgetView
+from carbonbudget_operator.admission.work import Work
+from carbonbudget_operator.api.projection import FormerRuns, Projection, Rate
+from carbonbudget_operator.budgets.expectation import Expected, Former, expect
+from carbonbudget_operator.budgets.projection import Rates
+from carbonbudget_operator.server_client import Server, ServerUnavailable
+
+_log = logging.getLogger(__name__)
+FETCH_SECONDS = 60.0
+# Rates move slowly and former runs do not change, so an old table still tells; after a day it no longer does.
+MAX_AGE_SECONDS = 86_400
+
+
+class Table:
+    """What is known of rates and former runs. Empty until the first answer."""
+
+    def __init__(self) -> None:
+        self.as_of = 0
+        self._rates: dict[str, Rate] = {}
+        self._runs: dict[tuple[str, str], FormerRuns] = {}
+
+    def take(self, projection: Projection) -> None:
+        """Put the server's answer in the place of the former."""
+        self.as_of = projection.as_of
+        self._rates = {rate.instance_type: rate for rate in projection.rates}
+        self._runs = {(run.namespace, run.workload): run for run in projection.runs}
+
+    def age_s(self, now: int) -> int | None:
+        """Seconds since it was made; None without one."""
+        return max(0, now - self.as_of) if self.as_of else None
+
+    def expected(self, work: Work, namespace: str, budget: BudgetView, now: int) -> Expected | None:
+        """What the work is expected to emit until the budget's period ends, as the budget counts."""
+        if work.plan is None or not self.as_of or now - self.as_of > MAX_AGE_SECONDS:
+            return None
+        run = self._runs.get((namespace, work.workload))
+        former = None if run is None else Former(_former_ug(run, budget), run.pod_seconds)
+        rate = self._rates.get(work.instance_type) or self._rates.get("")
+        return expect(work.plan, former, None if rate is None else _rates(rate, budget), budget.period_end - now)
+
+
+def _former_ug(run: FormerRuns, budget: BudgetView) -> int:
+    energy = (run.pod_market_ug if budget.market else run.pod_location_ug) if budget.operational else 0
+    return energy + (run.pod_embodied_ug if budget.embodied else 0)
+
+
+def _rates(rate: Rate, budget: BudgetView) -> Rates:
+    core = gpu = 0
+    if budget.operational:
+        core = rate.core_hour_market_ug if budget.market else rate.core_hour_location_ug
+        gpu = rate.gpu_hour_market_ug if budget.market else rate.gpu_hour_location_ug
+    if budget.embodied:
+        core, gpu = core + rate.core_hour_embodied_ug, gpu + rate.gpu_hour_embodied_ug
+    return Rates(core, gpu)
+
+
+async def keep_fetching(table: Table, server: Server) -> None:
+    """For ever. While the server does not answer the last table stands; the log says so once."""
+    silent = False
+    while True:
+        try:
+            table.take(await server.projection())
+            silent = False
+        except ServerUnavailable as error:
+            if not silent:
+                _log.warning("no new table of projections, the last one stands: %s", error)
+            silent = True
+        await asyncio.sleep(FETCH_SECONDS * (0.75 + random.random() / 2))  # noqa: S311 - jitter, not secrecy
+
+
+def now_s() -> int:
+    """UTC seconds."""
+    return int(time.time())

@@ -1,0 +1,122 @@
+"""What a review is about: a piece of work, its pods' labels, who owns it, and how it grows. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from carbonbudget_operator.admission.review import JsonObject, Review, at, mapping, text, texts, whole
+from carbonbudget_operator.admission.shapes import JOB, POD, Shape
+from carbonbudget_operator.api.names import EXEMPT_LABEL, EXPECTED_DURATION_ANNOTATION
+from carbonbudget_operator.budgets.expectation import Plan
+from carbonbudget_operator.budgets.projection import duration_s, pod_demand
+
+INSTANCE_TYPE_LABELS = ("node.kubernetes.io/instance-type", "beta.kubernetes.io/instance-type")
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """An object as an Event names it; `uid` is empty while it does not exist."""
+
+    api_version: str
+    kind: str
+    name: str
+    uid: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """The object under review. `workload` is KIND/NAME as the server counts it: its controller's, if it has one."""
+
+    kind: str
+    name: str
+    exempt: bool
+    labels: Mapping[str, str]
+    about: Reference
+    workload: str
+    instance_type: str
+    plan: Plan | None
+
+
+def work_of(review: Review, shape: Shape) -> Work:
+    """What is created or changed, by the new object."""
+    metadata = at(review.object, "metadata")
+    template = at(review.object, *shape.template)
+    labels = texts(at(template, "metadata").get("labels"))
+    name = review.name or text(metadata.get("generateName"))
+    owner = _controller(metadata)
+    itself = Reference(shape.api_version, shape.kind, name, text(metadata.get("uid")))
+    node = texts(at(template, "spec").get("nodeSelector"))
+    counted = owner or (Reference(shape.api_version, shape.kind, review.name) if review.name else None)
+    return Work(
+        kind=shape.kind,
+        name=name,
+        exempt=texts(metadata.get("labels")).get(EXEMPT_LABEL) == "true",
+        labels=labels,
+        # A Job of a CronJob lives for an hour and has a random name: people look at the CronJob.
+        about=owner if owner is not None and owner.kind == "CronJob" else itself,
+        workload=f"{counted.kind}/{counted.name}" if counted else "",
+        instance_type=next((node[key] for key in INSTANCE_TYPE_LABELS if key in node), ""),
+        plan=_plan(review.object, template, shape),
+    )
+
+
+def growth(review: Review, shape: Shape) -> str:
+    """How the work grows, as a few words; empty where it does not.
+
+    A rollout is no growth, and neither is going from 0 replicas to any: what was scaled to zero must come back.
+    A Job has no such way: resuming it, or raising its parallelism from 0, is what starts its pods.
+    """
+    if review.subresource == "scale":
+        return _more(
+            whole(at(review.old, "spec").get("replicas"), 0), whole(at(review.object, "spec").get("replicas"), 0)
+        )
+    if shape is JOB:
+        if at(review.old, "spec").get("suspend") is True and at(review.object, "spec").get("suspend") is not True:
+            return "is resumed"
+        before, after = _pods(review.old, shape), _pods(review.object, shape)
+        return f"goes from parallelism {before} to {after}" if after > before else ""
+    if not shape.replicas:
+        return ""
+    return _more(_pods(review.old, shape), _pods(review.object, shape))
+
+
+def _more(before: int, after: int) -> str:
+    return f"grows from {before} to {after} pods" if 0 < before < after else ""
+
+
+def _pods(found: JsonObject, shape: Shape) -> int:
+    return whole(at(found, *shape.replicas[:-1]).get(shape.replicas[-1]), 1) if shape.replicas else 1
+
+
+def _plan(found: JsonObject, template: JsonObject, shape: Shape) -> Plan | None:
+    if shape.kind == "DaemonSet":
+        return None
+    spec, pod = at(found, "spec"), at(template, "spec")
+    at_once = pods = _pods(found, shape)
+    deadline, pod_deadline = 0, whole(pod.get("activeDeadlineSeconds"), 0)
+    if shape is JOB:
+        deadline = whole(spec.get("activeDeadlineSeconds"), 0)
+        pods = max(1, whole(spec.get("completions"), at_once))
+        at_once = min(at_once, pods)
+    stated = texts(at(found, "metadata").get("annotations")).get(EXPECTED_DURATION_ANNOTATION, "")
+    if shape is not POD and not stated:
+        stated = texts(at(template, "metadata").get("annotations")).get(EXPECTED_DURATION_ANNOTATION, "")
+    return Plan(
+        demand=pod_demand(pod),
+        at_once=at_once,
+        pods=pods,
+        stated_s=duration_s(stated) or 0,
+        deadline_s=deadline,
+        pod_deadline_s=pod_deadline,
+        endless=shape.endless,
+    )
+
+
+def _controller(metadata: JsonObject) -> Reference | None:
+    references = metadata.get("ownerReferences")
+    for reference in map(mapping, references if isinstance(references, list) else ()):
+        if reference.get("controller") is True:
+            kind, name = text(reference.get("kind")), text(reference.get("name"))
+            return Reference(text(reference.get("apiVersion")), kind, name, text(reference.get("uid")))
+    return None

@@ -1,0 +1,148 @@
+"""Growth of what exists: refused only while a budget that names the kind blocks.
+
+The dates of the objects do not matter to the webhook, which has a clock: a Deployment of forty days is judged as one of
+yesterday. (A real API server sets creationTimestamp itself, so that an old object can only be had here.)
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.admission.given import APPS, HOUR, NOW, Bench, a_budget, a_review, instant
+
+from carbonbudget_operator.admission.caches import Scalable
+from carbonbudget_operator.admission.kept import Kept
+
+X = {"project": "x"}
+ALL = ["Job", "Pod", "Deployment", "StatefulSet", "ReplicaSet", "TrainJob"]
+
+
+def blocking(**more: Any) -> Bench:
+    return Bench(a_budget(**{"until": NOW + HOUR, "enforce": {"kinds": ALL}} | more))
+
+
+@pytest.mark.parametrize("kind", APPS)
+@pytest.mark.parametrize("days", [1, 40])
+def test_more_replicas_are_refused_however_old_the_workload_is(kind: str, days: int) -> None:
+    born = {"name": "web", "creationTimestamp": instant(NOW - days * 86_400)}
+    decision = blocking().changes(kind, {"replicas": 2}, {"replicas": 3}, metadata=born)
+    assert f"({kind} web grows from 2 to 3 pods)" in decision.refusal
+
+
+@pytest.mark.parametrize("kind", APPS)
+@pytest.mark.parametrize(("before", "after"), [(3, 2), (2, 2), (0, 5), (2, 0)])
+def test_fewer_or_as_many_or_from_zero_is_no_growth(kind: str, before: int, after: int) -> None:
+    assert blocking().changes(kind, {"replicas": before}, {"replicas": after}).outcome == "allowed"
+
+
+def test_a_rollout_is_no_growth() -> None:
+    before = {"replicas": 2, "pod": {"containers": [{"name": "c", "image": "web:1"}]}}
+    after = {"replicas": 2, "pod": {"containers": [{"name": "c", "image": "web:2"}]}}
+    assert blocking().changes("Deployment", before, after).outcome == "allowed"
+    assert blocking().changes("Deployment", before, after | {"replicas": 3}).outcome == "refused"
+
+
+def test_a_job_that_is_resumed_or_gets_more_pods_at_once_is_refused() -> None:
+    assert "is resumed" in blocking().changes("Job", {"suspend": True}, {"suspend": False}).refusal
+    assert "from parallelism 1 to 4" in blocking().changes("Job", {}, {"parallelism": 4}).refusal
+    assert "from parallelism 0 to 1" in blocking().changes("Job", {"parallelism": 0}, {"parallelism": 1}).refusal
+    assert blocking().changes("Job", {"suspend": False}, {"suspend": True}).outcome == "allowed"
+    assert blocking().changes("Job", {"parallelism": 4}, {"parallelism": 2}).outcome == "allowed"
+
+
+def test_a_configured_kind_grows_by_its_own_path() -> None:
+    assert "grows from 2 to 4 pods" in blocking().changes("TrainJob", {"count": 2}, {"count": 4}).refusal
+    assert blocking().changes("TrainJob", {"count": 4}, {"count": 2}).outcome == "allowed"
+
+
+def test_growth_is_judged_only_where_the_budget_names_the_kind() -> None:
+    unnamed = blocking(enforce=None)
+    assert unnamed.changes("Deployment", {"replicas": 2}, {"replicas": 3}).outcome == "allowed"
+    assert unnamed.changes("Job", {"suspend": True}, {"suspend": False}).outcome == "refused"
+
+
+def test_growth_under_a_budget_that_only_warns_is_warned_of() -> None:
+    decision = Bench(a_budget(enforce={"kinds": ALL})).changes("Deployment", {"replicas": 2}, {"replicas": 3})
+    assert (decision.outcome, list(decision.warnings)) == ("warned", ["carbon budget tight: used up"])
+
+
+def test_the_label_on_the_workload_exempts_its_growth() -> None:
+    exempt = {"name": "web", "labels": {"carbonbudget.dev/exempt": "true"}}
+    assert blocking().changes("Deployment", {"replicas": 2}, {"replicas": 3}, metadata=exempt).outcome == "allowed"
+
+
+def a_scale(before: int, after: int, selector: str = "") -> dict[str, Any]:
+    """As kubectl scale and an autoscaler send it: no labels, only the workload's selector."""
+
+    def scale(replicas: int) -> dict[str, Any]:
+        spec = {"replicas": replicas} if replicas else {}  # the API server leaves a 0 out
+        return {"metadata": {"name": "web", "uid": "7"}, "spec": spec, "status": {"selector": selector}}
+
+    return a_review("Deployment", scale(after), scale(before), subresource="scale")
+
+
+def known(bench: Bench, labels: dict[str, str], exempt: bool = False) -> None:
+    """What the watch would have brought."""
+    shape = bench.workloads.kinds["Deployment"]
+    kept = Kept[Scalable]("Deployment", lambda _: Scalable(labels, exempt))
+    kept.put("ADDED", {"metadata": {"namespace": "team-a", "name": "web"}})
+    bench.workloads._kept[shape, "team-a"] = (kept, None)  # type: ignore[assignment] # no task
+
+
+def test_a_scale_up_is_refused_and_is_told_of_the_workload() -> None:
+    decision = blocking().answers(a_scale(2, 3))
+    assert "(Deployment web grows from 2 to 3 pods)" in decision.refusal
+    assert (decision.about.kind, decision.about.uid) == ("Deployment", "7")
+
+
+@pytest.mark.parametrize(("before", "after"), [(0, 3), (3, 3), (3, 0), (3, 1)])
+def test_a_scale_down_or_from_zero_is_not(before: int, after: int) -> None:
+    assert blocking().answers(a_scale(before, after)).outcome == "allowed"
+
+
+def test_a_scale_is_judged_by_the_workloads_selector_where_that_settles_it() -> None:
+    bench = blocking(selector={"matchLabels": X})
+    assert bench.answers(a_scale(1, 2, "project=x,app=web")).outcome == "refused"
+    assert bench.answers(a_scale(1, 2, "project=y")).outcome == "allowed"
+    assert bench.answers(a_scale(1, 2, "app=web")).outcome == "allowed"
+
+
+def test_a_scale_is_judged_by_the_templates_labels_where_the_workload_is_known() -> None:
+    bench = blocking(selector={"matchLabels": X})
+    known(bench, X)
+    assert bench.answers(a_scale(1, 2, "app=web")).outcome == "refused"
+    known(bench, X, exempt=True)
+    assert bench.answers(a_scale(1, 2, "project=x")).outcome == "allowed"
+    known(bench, {"project": "y"})
+    assert bench.answers(a_scale(1, 2, "app=web")).outcome == "allowed"
+
+
+def test_only_workloads_that_a_blocking_budget_names_are_watched() -> None:
+    assert Bench(a_budget(enforce={"kinds": ALL})).watched() == set()
+    assert blocking(enforce={"kinds": ["Job"]}).watched() == set()
+    assert blocking(enforce={"kinds": ["Deployment"]}).watched() == {("Deployment", "team-a")}
+    wide = a_budget("w", namespace="", until=NOW + HOUR, enforce={"kinds": ["StatefulSet"]})
+    assert Bench(wide).watched() == {("StatefulSet", "")}
+    some = a_budget(
+        "w", namespace="", until=NOW + HOUR, enforce={"kinds": ["StatefulSet"]},
+        namespaceSelector={"matchLabels": {"dept": "ml"}},
+    )  # fmt: skip
+    bench = Bench(some)
+    for number in range(20):
+        bench.namespace(f"n{number}", dept="ml")
+    assert len(bench.watched()) == 20
+    bench.namespace("n20", dept="ml")
+    assert bench.watched() == {("StatefulSet", "")}
+
+
+counts = st.integers(0, 50)
+
+
+@given(st.sampled_from([*APPS, "TrainJob"]), counts, counts)
+def test_what_is_refused_is_always_more_than_before_and_never_from_zero(kind: str, before: int, after: int) -> None:
+    key = "count" if kind == "TrainJob" else "replicas"
+    decision = blocking().changes(kind, {key: before}, {key: after})
+    assert (decision.outcome == "refused") == (0 < before < after)

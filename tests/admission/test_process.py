@@ -1,0 +1,278 @@
+"""The webhook as a process: its answers over HTTP, what it keeps by watches, its Events and figures."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+from prometheus_client import CollectorRegistry
+from tests.admission.given import NOW, Bench, a_budget, a_review, an_object
+
+from carbonbudget_operator.admission.app import make_app, make_metrics_app
+from carbonbudget_operator.admission.decide import Decision
+from carbonbudget_operator.admission.events import QUEUE, QUIET_SECONDS, Events
+from carbonbudget_operator.admission.kept import Kept
+from carbonbudget_operator.admission.metrics import AdmissionMetrics
+from carbonbudget_operator.admission.review import BadReview, parse_review
+from carbonbudget_operator.admission.run import follow_workloads
+from carbonbudget_operator.admission.table import Table, keep_fetching
+from carbonbudget_operator.admission.work import Reference
+from carbonbudget_operator.kube.client import KubeClient
+from carbonbudget_operator.kube.credentials import Credentials
+from carbonbudget_operator.server_client import Server
+
+FAR = NOW + 10**9
+JOB = Reference("batch/v1", "Job", "train")
+
+
+class Process:
+    """The webhook's app over a bench, with its Events and figures."""
+
+    def __init__(self, bench: Bench) -> None:
+        self.registry = CollectorRegistry()
+        self.metrics = AdmissionMetrics(self.registry, lambda: math.nan)
+        self.events = Events(self.metrics)
+        self.budgets = bench.budgets
+        self.app = make_app(bench.judge, bench.budgets, self.events, self.metrics)
+
+    def figure(self, name: str, **labels: str) -> float | None:
+        return self.registry.get_sample_value(name, labels)
+
+
+@asynccontextmanager
+async def an_api_server(answer: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> AsyncIterator[KubeClient]:
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", answer)
+    async with TestServer(app) as server:
+        client = KubeClient.connect(Credentials(url=str(server.make_url("")).rstrip("/"), token=lambda: "t"))
+        try:
+            yield client
+        finally:
+            await client.close()
+
+
+@asynccontextmanager
+async def running(*work: Any) -> AsyncIterator[None]:
+    tasks = [asyncio.create_task(each) for each in work]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not holds():  # noqa: ASYNC110 - what is awaited sets no event
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("value", [None, [], {}, {"request": {}}, {"request": {"uid": 5}}, "x"])
+def test_what_is_no_review_is_refused_in_a_line(value: object) -> None:
+    with pytest.raises(BadReview, match="no AdmissionReview"):
+        parse_review(value)
+
+
+async def test_it_is_ready_after_the_first_lists_and_answers_garbage_with_400() -> None:
+    process = Process(Bench())
+    async with TestClient(TestServer(process.app)) as client:
+        for kept in (process.budgets.own, process.budgets.wide):
+            assert (await client.get("/readyz")).status == 503
+            kept.listed.set()
+        assert (await client.get("/readyz")).status == 503
+        process.budgets.namespaces.listed = True
+        assert (await client.get("/readyz")).status == 200
+        for junk in (b"", b"{", b"[" * 100_000, b"null", b"\xff", b'{"request": {"uid": "u", "operation": "DELETE"}}'):
+            answer = await client.post("/validate", data=junk)
+            assert answer.status == 400
+            assert "\n" not in (await answer.json())["reason"]
+    assert process.figure("carbonbudget_admission_reviews_total", outcome="bad") == 6
+
+
+async def test_a_warning_and_a_refusal_are_told_as_the_api_server_reads_them() -> None:
+    process = Process(
+        Bench(a_budget("soft", ends=FAR), a_budget("hard", ends=FAR, until=FAR, enforce={"kinds": ["Pod"]}))
+    )
+    async with TestClient(TestServer(process.app)) as client:
+
+        async def ask(kind: str) -> dict[str, Any]:
+            answered = await client.post("/validate", data=json.dumps(a_review(kind, an_object(kind))))
+            answer: dict[str, Any] = await answered.json()
+            assert (answer["apiVersion"], answer["kind"]) == ("admission.k8s.io/v1", "AdmissionReview")
+            return dict(answer["response"])
+
+        warned, refused = await ask("Job"), await ask("Pod")
+    assert warned == {
+        "uid": "u",
+        "allowed": True,
+        "warnings": ["carbon budget hard: used up", "carbon budget soft: used up"],
+    }
+    assert refused["allowed"] is False
+    assert (refused["status"]["code"], refused["status"]["reason"]) == (403, "Forbidden")
+    assert refused["status"]["message"].startswith("carbon budget hard: used up; see: kubectl")
+    assert process.figure("carbonbudget_admission_reviews_total", outcome="refused") == 1
+    assert process.figure("carbonbudget_admission_refusals_total", basis="Used") == 1
+    assert process.figure("carbonbudget_admission_warnings_total") == 2
+    assert process.figure("carbonbudget_admission_duration_seconds_count") == 2
+
+
+@pytest.mark.parametrize(("dry_run", "queued"), [(True, 0), (False, 1)])
+async def test_a_dry_run_leaves_no_event(dry_run: bool, queued: int) -> None:
+    process = Process(Bench(a_budget(ends=FAR)))
+    async with TestClient(TestServer(process.app)) as client:
+        review = a_review("Job", an_object(), dryRun=dry_run)
+        assert (await (await client.post("/validate", data=json.dumps(review))).json())["response"]["warnings"]
+    assert process.events._queue.qsize() == queued
+
+
+async def test_an_event_is_posted_in_the_background_about_what_was_refused() -> None:
+    posted: list[tuple[str, dict[str, Any]]] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        posted.append((request.path, await request.json()))
+        return web.json_response({}, status=201)
+
+    process = Process(Bench())
+    process.events.tell("team-a", Decision(refusal="no", basis="Used", about=JOB), 0)
+    async with an_api_server(answer) as client, running(process.events.post(client)):
+        await until(lambda: process.figure("carbonbudget_admission_events_total", fate="posted") == 1)
+    path, event = posted[0]
+    assert path == "/api/v1/namespaces/team-a/events"
+    assert (event["reason"], event["message"], event["type"]) == ("WorkRefused", "no", "Warning")
+    assert event["involvedObject"] == {
+        "apiVersion": "batch/v1", "kind": "Job", "name": "train", "namespace": "team-a",
+    }  # fmt: skip
+
+
+def test_the_same_about_the_same_object_is_told_once_in_ten_minutes() -> None:
+    process = Process(Bench())
+    refused = Decision(refusal="no", about=JOB)
+    for now in (0.0, 1.0, QUIET_SECONDS - 1, QUIET_SECONDS):
+        process.events.tell("team-a", refused, now)
+    assert process.events._queue.qsize() == 2
+    assert process.figure("carbonbudget_admission_events_total", fate="repeated") == 2
+
+
+def test_events_beyond_the_queue_are_dropped_and_counted() -> None:
+    process = Process(Bench())
+    for number in range(QUEUE + 7):
+        process.events.tell("team-a", Decision(refusal="no", about=Reference("batch/v1", "Job", f"j{number}")), 0)
+    assert process.events._queue.qsize() == QUEUE
+    assert process.figure("carbonbudget_admission_events_total", fate="dropped") == 7
+
+
+async def test_an_event_that_the_api_server_refuses_is_counted_and_the_next_is_posted() -> None:
+    codes = iter([403, 201])
+
+    async def answer(_: web.Request) -> web.Response:
+        return web.json_response({}, status=next(codes))
+
+    process = Process(Bench())
+    for name in ("a", "b"):
+        process.events.tell("team-a", Decision(refusal="no", about=Reference("batch/v1", "Job", name)), 0)
+    async with an_api_server(answer) as client, running(process.events.post(client)):
+        await until(lambda: process.figure("carbonbudget_admission_events_total", fate="posted") == 1)
+    assert process.figure("carbonbudget_admission_events_total", fate="failed") == 1
+
+
+async def test_after_a_new_list_what_is_not_in_it_is_gone_and_what_is_not_understood_is_left_out() -> None:
+    class Watch:
+        async def watch(self, _: str) -> Any:
+            yield "LISTING", None
+            for name in "ab":
+                yield "ADDED", a_budget(name)
+            yield "LISTED", None
+            yield "DELETED", a_budget("b")
+            yield "ADDED", a_budget("d")
+            yield "LISTING", None
+            yield "ADDED", a_budget("c")
+            yield "ADDED", a_budget("odd", limit="five kilos")
+            yield "LISTED", None
+
+    kept = Bench().budgets.own
+    changes: list[int] = []
+    kept.changed = lambda: changes.append(len(kept.all()))
+    await kept.follow(Watch(), "/x")  # type: ignore[arg-type] # one method of it
+    assert list(kept.of("team-a")) == ["c"]
+    assert changes == [2, 1, 2, 3, 3, 1]
+
+
+async def test_a_kept_object_that_becomes_unreadable_is_no_longer_kept() -> None:
+    kept = Kept[int]("x", lambda body: int(str(body["n"])))
+    kept.put("ADDED", {"metadata": {"namespace": "a", "name": "x"}, "n": 1})
+    kept.put("MODIFIED", {"metadata": {"namespace": "a", "name": "x"}, "n": "odd"})
+    assert kept.all() == []
+
+
+async def test_workloads_are_watched_while_a_budget_blocks_and_no_longer() -> None:
+    asked: list[str] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        asked.append(request.path)
+        if "watch" in request.query:
+            await asyncio.sleep(30)
+        web_ = an_object("Deployment", {"project": "x"}, metadata={"name": "web", "namespace": "team-a"})
+        return web.json_response({"metadata": {"resourceVersion": "1"}, "items": [web_]})
+
+    bench = Bench()
+    bench.budgets.own.listed.set()
+    bench.budgets.wide.listed.set()
+    bench.budgets.namespaces.listed = True
+    shape = bench.workloads.kinds["Deployment"]
+    async with an_api_server(answer) as client, running(follow_workloads(client, bench.budgets, bench.workloads)):
+        await asyncio.sleep(0)
+        bench.budgets.own.put("ADDED", a_budget(ends=FAR, until=FAR, enforce={"kinds": ["Deployment"]}))
+        bench.budgets.own.changed()
+        await until(lambda: bench.workloads.find(shape, "team-a", "web") is not None)
+        bench.budgets.own.put("MODIFIED", a_budget(ends=FAR))
+        bench.budgets.own.changed()
+        await until(lambda: bench.workloads.find(shape, "team-a", "web") is None)
+        bench.workloads.stop()
+    assert set(asked) == {"/apis/apps/v1/namespaces/team-a/deployments"}
+
+
+async def test_the_table_stands_while_the_server_is_away_and_tells_its_age(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("carbonbudget_operator.admission.table.FETCH_SECONDS", 0.02)
+    calls = 0
+
+    async def answer(_: web.Request) -> web.Response:
+        nonlocal calls
+        calls += 1
+        first = {"as_of": NOW, "rates": [], "runs": []}
+        return web.json_response(first) if calls == 1 else web.json_response({"reason": "busy"}, status=503)
+
+    app = web.Application()
+    app.router.add_get("/v1/projection", answer)
+    table = Table()
+    assert table.age_s(NOW) is None
+    async with TestServer(app) as server:
+        asked = Server(str(server.make_url("")), None, a_bundle)
+        async with running(keep_fetching(table, asked)):
+            await until(lambda: calls >= 3)
+    assert table.age_s(NOW + 90) == 90
+
+
+def a_bundle() -> str:
+    """Any CA: the test's server speaks plain HTTP."""
+    paths = ssl.get_default_verify_paths()
+    assert paths.cafile is not None
+    return Path(paths.cafile).read_text(encoding="utf-8")
+
+
+async def test_the_metrics_are_on_a_port_of_their_own() -> None:
+    process = Process(Bench())
+    async with TestClient(TestServer(make_metrics_app(process.registry))) as client:
+        text = await (await client.get("/metrics")).text()
+        assert (await client.post("/validate", data=b"{}")).status == 404
+    assert 'carbonbudget_admission_reviews_total{outcome="refused"} 0.0' in text
+    assert "carbonbudget_admission_projection_age_seconds NaN" in text

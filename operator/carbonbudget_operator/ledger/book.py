@@ -158,7 +158,7 @@ class Booker:
             return fates
         cuts = load_cuts(connection, min(report.since for _, report in stored) - HOUR)
         batch, changes = Batch(), _Changes()
-        for (node, report), pod_ids in zip(stored, self._ids.pods(connection, stored), strict=True):
+        for (node, report), pod_ids in zip(stored, self._ids.pods(connection, stored, self._ids_of[0]), strict=True):
             # An ordinary window lies in one slice; after a gap a report spans several, pro rata in time.
             if report.since < report.window_start:
                 parts = spread(report.since, report.window_end, cuts)

@@ -24,6 +24,7 @@ _INFO = (
 )  # fmt: skip
 _POD = (
     "node_id", "uid", "label_set_id", "namespace", "name", "controller_kind", "controller_name", "controller_uid",
+    "last_hour",
 )  # fmt: skip
 Labels = Mapping[str, str]
 _Pod = tuple[int, str, int]  # node, uid, label set
@@ -70,7 +71,7 @@ class Ids:
             dialect, schema.node, ("cluster", "name", *_INFO), ("cluster", "name"), dict.fromkeys(_INFO, "set")
         )
         self._put_labels = Rows(dialect, schema.label_set, ("digest", "labels"), ("digest",))
-        self._put_pods = Rows(dialect, schema.pod, _POD, ("node_id", "uid", "label_set_id"))
+        self._put_pods = Rows(dialect, schema.pod, _POD, ("node_id", "uid", "label_set_id"), {"last_hour": "max"})
 
     def forget(self) -> None:
         """Ids that were given in a transaction that was rolled back mean nothing, nor do those of what is gone."""
@@ -97,8 +98,10 @@ class Ids:
         for key, report in changed.items():
             self._nodes[key].info = report.node_info
 
-    def pods(self, connection: sa.Connection, reports: Sequence[tuple[KnownNode, NodeReport]]) -> list[list[int]]:
-        """The ids of each report's pods, in their order."""
+    def pods(
+        self, connection: sa.Connection, reports: Sequence[tuple[KnownNode, NodeReport]], hour: int
+    ) -> list[list[int]]:
+        """The ids of each report's pods, in their order. `hour`: no report is of a later one."""
         missing: list[tuple[KnownNode, PodUsage, int]] = []
         for node, report in reports:
             known = node.pods
@@ -106,7 +109,7 @@ class Ids:
                 found = known.get(pod.uid)
                 if found is None or found[0] != pod.labels:
                     missing.append((node, pod, report.window_start // 86_400))
-        made = self._make_pods(connection, missing) if missing else {}
+        made = self._make_pods(connection, missing, hour) if missing else {}
         ids: list[list[int]] = []
         for node, report in reports:
             latest: dict[str, tuple[Labels, int]] = {}
@@ -120,7 +123,7 @@ class Ids:
         return ids
 
     def _make_pods(
-        self, connection: sa.Connection, missing: Sequence[tuple[KnownNode, PodUsage, int]]
+        self, connection: sa.Connection, missing: Sequence[tuple[KnownNode, PodUsage, int]], hour: int
     ) -> dict[tuple[int, str, str], tuple[Labels, int]]:
         """By node, uid and the labels as they were reported; what is kept of those is bounded."""
         texts = [_text(self.label_bound.bound(pod.namespace, pod.labels, day)) for _, pod, day in missing]
@@ -129,11 +132,9 @@ class Ids:
         for (node, pod, _), text in zip(missing, texts, strict=True):
             owner = pod.controller
             controller = (owner.kind, owner.name, owner.uid) if owner else ("", "", "")
-            rows[(node.id, pod.uid, sets[text][1])] = (pod.namespace, pod.name, *controller)
-        found = self._find_pods(connection, rows)  # after a restart all are there
-        if unknown := rows.keys() - found.keys():
-            self._put_pods.put(connection, ((*key, *rows[key]) for key in sorted(unknown)))
-            found |= self._find_pods(connection, unknown)
+            rows[(node.id, pod.uid, sets[text][1])] = (pod.namespace, pod.name, *controller, hour)
+        self._put_pods.put(connection, ((*key, *rows[key]) for key in sorted(rows)))
+        found = self._find_pods(connection, rows)
         return {
             (node.id, pod.uid, _text(pod.labels)): (
                 # One object for all pods with these labels; where they were bounded, the ones to compare with.

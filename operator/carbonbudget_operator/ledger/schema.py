@@ -126,6 +126,8 @@ pod = Table(
     Column("controller_kind", String(512), nullable=False, server_default=""),
     Column("controller_name", String(512), nullable=False, server_default=""),
     Column("controller_uid", String(512), nullable=False, server_default=""),
+    # No fact of it is of a later hour; a pod that has none any more is found by it.
+    Column("last_hour", BigInteger, nullable=False, server_default="0", index=True),
     UniqueConstraint("uid", "node_id", "label_set_id"),  # the uid first: a batch looks pods up by it
 )
 

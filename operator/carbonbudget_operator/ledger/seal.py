@@ -12,7 +12,6 @@ from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.book import lock_bookings
 from carbonbudget_operator.ledger.derived import HOURS
 from carbonbudget_operator.ledger.owners import drop_orphans
-from carbonbudget_operator.ledger.rows import chunks
 from carbonbudget_operator.ledger.slices import HOUR
 
 
@@ -30,10 +29,18 @@ def sealed_hours(connection: sa.Connection, cluster: str, start: int, end: int) 
 
 
 def seal_hour(engine: sa.Engine, cluster: str, hour: int, derivation_id: int, now: int) -> None:
-    """Seal one hour whose valued rows are kept. Raises SealError; then nothing is changed."""
-    node, fact, pod = schema.node.c, schema.node_fact.c, schema.pod.c
+    """Seal one hour whose valued rows are kept, unless another server just did.
+
+    All reports wait meanwhile: what is deleted is deleted by the hour, in as many statements as there are tables.
+
+    Raises:
+        SealError: its rows do not hold what was measured; then nothing is changed.
+    """
+    node, fact = schema.node.c, schema.node_fact.c
     with engine.begin() as connection:
         lock_bookings(connection)
+        if sealed_hours(connection, cluster, hour, hour + 1):
+            return
         measured_uj = sum(
             connection.scalars(
                 sa.select(fact.measured_uj)
@@ -47,27 +54,25 @@ def seal_hour(engine: sa.Engine, cluster: str, hour: int, derivation_id: int, no
         connection.execute(
             sa.insert(schema.sealed_hour).values(cluster=cluster, hour=hour, derivation_id=derivation_id, sealed_at=now)
         )
-        nodes = list(connection.scalars(sa.select(node.id).where(node.cluster == cluster)))
-        fact_pods = sa.select(schema.pod_fact.c.pod_id).where(
-            schema.pod_fact.c.start >= hour, schema.pod_fact.c.start < hour + HOUR
-        )
-        touched = [
-            pod_id
-            for part in chunks(nodes)
-            for pod_id in connection.scalars(sa.select(pod.id).where(pod.id.in_(fact_pods), pod.node_id.in_(part)))
-        ]
-        for part in chunks(touched):
-            for table in (schema.pod_fact, schema.pod_energy):
-                connection.execute(
-                    sa.delete(table).where(table.c.start >= hour, table.c.start < hour + HOUR, table.c.pod_id.in_(part))
-                )
-            left = sa.select(schema.pod_fact.c.pod_id).where(schema.pod_fact.c.pod_id == pod.id)
-            connection.execute(sa.delete(schema.pod).where(pod.id.in_(part), ~sa.exists(left)))
-        if hour % (24 * HOUR) == 0:  # once a day of them: it reads all pods
+        nodes = sa.select(node.id).where(node.cluster == cluster)
+        pods = sa.select(schema.pod.c.id).where(schema.pod.c.node_id.in_(nodes))
+        alone = connection.scalar(sa.select(node.id).where(node.cluster != cluster).limit(1)) is None
+        for table in (schema.pod_fact, schema.pod_energy):
+            statement = sa.delete(table).where(table.c.start >= hour, table.c.start < hour + HOUR)
+            connection.execute(statement if alone else statement.where(table.c.pod_id.in_(pods)))
+        windows = schema.node_windows.c
+        connection.execute(sa.delete(schema.node_windows).where(windows.hour == hour, windows.node_id.in_(nodes)))
+
+
+def forget_pods(engine: sa.Engine, cluster: str, before: int) -> None:
+    """Forget the pods that have no facts from the full hour `before` on; all hours before it are sealed."""
+    node, pod = schema.node.c, schema.pod.c
+    with engine.begin() as connection:
+        lock_bookings(connection)
+        nodes = sa.select(node.id).where(node.cluster == cluster)
+        connection.execute(sa.delete(schema.pod).where(pod.last_hour < before, pod.node_id.in_(nodes)))
+        if before % (24 * HOUR) == 0:  # once a day: it reads all pods
             drop_orphans(connection)
-        for part in chunks(nodes):
-            c = schema.node_windows.c
-            connection.execute(sa.delete(schema.node_windows).where(c.hour == hour, c.node_id.in_(part)))
 
 
 def valued_energy_uj(connection: sa.Connection, derivation_id: int, hour: int) -> int:

@@ -8,7 +8,7 @@ from collections import Counter
 from carbonbudget_operator.ledger.derived import HOURS, LEVELS
 from carbonbudget_operator.ledger.read import hours_with_facts
 from carbonbudget_operator.ledger.retention import drop_before, drop_former
-from carbonbudget_operator.ledger.seal import seal_hour, sealed_hours
+from carbonbudget_operator.ledger.seal import forget_pods, seal_hour, sealed_hours
 from carbonbudget_operator.ledger.store import snapshot
 from carbonbudget_operator.ledger.valued import COLUMNS, Unit, ValuedRow
 from carbonbudget_operator.reporting.book import Book
@@ -28,6 +28,7 @@ class Deriver:
         self._last: dict[int, int] | None = None
         self._quiet: set[int] = set()
         self._too_large: dict[Key, str] = {}
+        self._sealed = False  # something, since pods were last forgotten
 
     def begin(self, now: int) -> None:
         """Begin a round: until the next one, `step` takes only hours that did not change since the one before.
@@ -87,11 +88,15 @@ class Deriver:
             derivation_id = book.derived.id(connection)
             kept = book.derived.kept(connection, 0, limit)
         wanted = signatures(revisions)
-        for hour in revisions:
-            current = kept.get((HOURS, hour)) == wanted[(HOURS, hour)]
-            if hour not in sealed and current and derivation_id is not None:
+        open_ = [hour for hour in revisions if hour not in sealed]
+        for hour in open_:
+            if kept.get((HOURS, hour)) == wanted[(HOURS, hour)] and derivation_id is not None:
                 seal_hour(book.engine, book.cluster, hour, derivation_id, now)
+                self._sealed = True
                 return hour
+        if self._sealed:
+            forget_pods(book.engine, book.cluster, min(open_, default=limit))
+            self._sealed = False
         return None
 
     def drop(self, now: int) -> None:

@@ -51,6 +51,7 @@ class Release:
         values = [
             f"windowSeconds={WINDOW_SECONDS}",
             "agent.intervalSeconds=2",
+            "enforcement.resumeJitterSeconds=5",
             "images.agent.tag=dev",
             "images.operator.tag=dev",
             f"server.persistence.hostPath={self.volumes}/ledger",

@@ -34,12 +34,25 @@ class World:
     data_through: int = NOW
     pods: int = 1
     up: bool = True
+    failing: int = 0
+    failed: asyncio.Event = field(default_factory=asyncio.Event)
     patches: list[tuple[str, Body]] = field(default_factory=list)
     events: list[tuple[str, str]] = field(default_factory=list)
     asked: list[int] = field(default_factory=list)
 
-    async def api(self, request: web.Request) -> web.Response:
+    async def api(self, request: web.Request) -> web.StreamResponse:
         """Jobs, budgets, Events, as an API server takes them."""
+        if request.path == "/apis/batch/v1/jobs":
+            if "watch" not in request.query:
+                return web.json_response({"items": list(self.jobs.values()), "metadata": {"resourceVersion": "1"}})
+            stream = web.StreamResponse()
+            await stream.prepare(request)
+            await asyncio.sleep(20)
+            return stream
+        if request.method == "GET" and self.failing:
+            self.failing -= 1
+            self.failed.set()
+            return web.json_response({"message": "etcd is away"}, status=500)
         if request.method == "GET":
             namespaced = request.path.endswith("/carbonbudgets")
             kind = "CarbonBudget" if namespaced else "ClusterCarbonBudget"
@@ -102,6 +115,7 @@ class Bench:
     told: Told
     registry: CollectorRegistry
     time: list[float]
+    changed: asyncio.Event
 
     def show(self) -> None:
         self.loop.store.jobs = {body["metadata"]["uid"]: parse_job(body) for body in self.world.jobs.values()}
@@ -131,6 +145,7 @@ class Bench:
 @pytest.fixture
 async def bench() -> AsyncIterator[Bench]:
     world, told, bodies, time = World(), Told(), dict[str, Body](), [float(NOW)]
+    changed = asyncio.Event()
     api, server, registry = web.Application(), web.Application(), CollectorRegistry()
     api.router.add_route("*", "/{path:.*}", world.api)
     server.router.add_post("/v1/runs/query", world.runs)
@@ -139,10 +154,10 @@ async def bench() -> AsyncIterator[Bench]:
         asked = Server(str(rest.make_url("")), None, lambda: "")
         asked._tls = lambda: False  # type: ignore[method-assign,assignment,return-value] # plain HTTP on loopback
         loop = EnforcementLoop(
-            client, asked, lambda: bodies, asyncio.Event(), dict, told, Enforcement(resume_jitter_seconds=0),
+            client, asked, lambda: bodies, changed, dict, told, Enforcement(resume_jitter_seconds=0),
             frozenset({"kube-system"}), EnforcementMetrics(registry), 60, 35, now=lambda: time[0],
         )  # fmt: skip
-        yield Bench(world, loop, bodies, told, registry, time)
+        yield Bench(world, loop, bodies, told, registry, time, changed)
         await client.close()
 
 
@@ -333,3 +348,23 @@ async def test_a_running_job_that_says_it_already_is_not_written_again_after_a_r
     use = {"kind": "Job", "name": "train", "emissions": "1kg"}
     bench.world.budgets = [budget_body(status={"topWorkloads": [use]})]
     assert await bench.annotate() == []
+
+
+async def test_it_acts_within_seconds_of_a_change_and_a_round_that_fails_ends_nothing(bench: Bench) -> None:
+    bench.add()
+    bench.world.budgets = [budget_body(suspend_from=NOW - 60)]
+    bench.world.failing = 1
+    bodies = {body["metadata"]["uid"]: body for body in bench.world.budgets}
+    running = asyncio.create_task(bench.loop.run())
+    try:
+        async with asyncio.timeout(20):
+            await asyncio.wait_for(bench.world.failed.wait(), 10)
+            bench.bodies.update({"bad": {"metadata": None}} | bodies)  # one that cannot be read beside it
+            while not bench.world.patches:
+                bench.changed.set()
+                await asyncio.sleep(0.05)
+        assert not running.done()
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+    assert bench.world.patches[0][1]["spec"] == {"suspend": True}

@@ -14,6 +14,7 @@ import typer
 from carbonbudget_operator.cli import ledger, report
 from carbonbudget_operator.cli.admission import admission
 from carbonbudget_operator.cli.allocate import allocate
+from carbonbudget_operator.cli.check import check
 from carbonbudget_operator.cli.controller import controller
 from carbonbudget_operator.cli.estimate import estimate
 from carbonbudget_operator.cli.factors import factors
@@ -30,6 +31,7 @@ app.command("server")(serve)
 app.command("controller")(controller)
 app.command("admission")(admission)
 app.command("allocate")(allocate)
+app.command("check")(check)
 app.command("factors")(factors)
 app.command("estimate")(estimate)
 app.command("release")(release)

@@ -12,6 +12,7 @@ import json
 import random
 import ssl
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
 from typing import Self
 
 import aiohttp
@@ -36,6 +37,16 @@ class KubeError(Exception):
         super().__init__(reason)
         self.status = status
         self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One answer as it came, whatever its status; `warnings` are its Warning headers' values."""
+
+    status: int
+    reason: str
+    warnings: tuple[str, ...]
+    text: str
 
 
 class KubeClient:
@@ -87,24 +98,42 @@ class KubeClient:
         Raises:
             KubeError: any status of 400 and above (with the API server's message), or no answer.
         """
+        answer = await self.exchange(method, path, body, params, content_type, accept)
+        if answer.status >= 400:
+            raise KubeError(answer.status, _message(answer.text, answer.reason))
+        try:
+            value = json.loads(answer.text)
+        except (ValueError, RecursionError):
+            value = None
+        if not isinstance(value, dict):
+            raise KubeError(0, f"the API server answered {method} {path} with something else than a JSON object")
+        return value
+
+    async def exchange(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, object] | None = None,
+        params: Mapping[str, str] | None = None,
+        content_type: str = JSON,
+        accept: str = JSON,
+    ) -> Answer:
+        """One request; the answer with its warnings, also a refusal.
+
+        Raises:
+            KubeError: no answer.
+        """
         data = None if body is None else json.dumps(body)
         headers = self._headers() | {"Content-Type": content_type, "Accept": accept}
         try:
             async with self._session.request(
                 method, self._credentials.url + path, data=data, params=params, headers=headers
             ) as response:
-                text = await response.text()
-                if response.status >= 400:
-                    raise KubeError(response.status, _message(text, response.reason or ""))
+                text = await response.text(errors="replace")
+                warnings = tuple(response.headers.getall("Warning", ()))
+                return Answer(response.status, response.reason or "", warnings, text)
         except (aiohttp.ClientError, TimeoutError) as error:
             raise KubeError(0, f"no answer from the API server: {_name(error)}") from error
-        try:
-            value = json.loads(text)
-        except ValueError:
-            value = None
-        if not isinstance(value, dict):
-            raise KubeError(0, f"the API server answered {method} {path} with something else than a JSON object")
-        return value
 
     async def list(
         self, path: str, params: Mapping[str, str] | None = None, page: int = 500, metadata_only: bool = False

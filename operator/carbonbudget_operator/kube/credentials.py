@@ -20,6 +20,7 @@ class Credentials:
     ca_file: str = ""
     client_cert_file: str = ""
     client_key_file: str = ""
+    namespace: str = "default"  # where one works who names none
 
     def ssl_context(self) -> ssl.SSLContext:
         """TLS that trusts the cluster's CA and shows the client certificate, if there is one."""
@@ -32,15 +33,15 @@ class Credentials:
         return context
 
 
-def find_credentials() -> Credentials:
-    """The service account inside a pod; elsewhere the current kubeconfig.
+def find_credentials(kubeconfig: str = "", context: str = "") -> Credentials:
+    """The service account inside a pod; elsewhere, or where one is named, a kubeconfig and one of its contexts.
 
     Raises:
         ValueError: neither is there; the message says what to do.
     """
     host = os.environ.get("KUBERNETES_SERVICE_HOST")
     token_file = SERVICE_ACCOUNT / "token"
-    if host and token_file.exists() and "KUBECONFIG" not in os.environ:
+    if host and token_file.exists() and not (kubeconfig or context or "KUBECONFIG" in os.environ):
         port = os.environ.get("KUBERNETES_SERVICE_PORT", "443")
         address = f"[{host}]" if ":" in host else host
         return Credentials(
@@ -48,22 +49,38 @@ def find_credentials() -> Credentials:
             # Read each time: the kubelet replaces a projected token well before it expires.
             token=lambda: token_file.read_text(encoding="ascii").strip(),
             ca_file=str(SERVICE_ACCOUNT / "ca.crt"),
+            namespace=_own_namespace(),
         )
-    return _from_kubeconfig()
+    return _from_kubeconfig(kubeconfig, context)
 
 
-def _from_kubeconfig() -> Credentials:
+def _own_namespace() -> str:
+    try:
+        return (SERVICE_ACCOUNT / "namespace").read_text(encoding="ascii").strip() or "default"
+    except OSError:
+        return "default"
+
+
+def _from_kubeconfig(file: str, context: str) -> Credentials:
     # Imported here: it costs 40 MB, and a process inside the cluster never needs it.
+    import yaml
     from kubernetes import client, config
 
+    where = {"config_file": file or os.environ.get("KUBECONFIG")}  # its own default is that of its import
     try:
         configuration = client.Configuration()
-        config.load_kube_config(client_configuration=configuration)  # type: ignore[no-untyped-call] # has no types
-    except config.ConfigException as error:
-        raise ValueError(f"no Kubernetes credentials: {error}; set KUBECONFIG or run inside a cluster") from None
+        config.load_kube_config(  # type: ignore[no-untyped-call] # has no types
+            context=context or None, client_configuration=configuration, **where
+        )
+        contexts, active = config.list_kube_config_contexts(**where)  # type: ignore[no-untyped-call] # has no types
+        chosen = next((one for one in contexts if one["name"] == context), active)
+        namespace = str(chosen["context"].get("namespace") or "default")
+    except (config.ConfigException, yaml.YAMLError, OSError, LookupError, TypeError, AttributeError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(f"no Kubernetes credentials: {reason}; set KUBECONFIG or run inside a cluster") from None
 
     def token() -> str:
-        header = configuration.get_api_key_with_prefix("authorization") or ""
+        header = configuration.get_api_key_with_prefix("BearerToken", alias="authorization") or ""
         return str(header).removeprefix("Bearer ")
 
     return Credentials(
@@ -72,4 +89,5 @@ def _from_kubeconfig() -> Credentials:
         ca_file=str(configuration.ssl_ca_cert or ""),
         client_cert_file=str(configuration.cert_file or ""),
         client_key_file=str(configuration.key_file or ""),
+        namespace=namespace,
     )

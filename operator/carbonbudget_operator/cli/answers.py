@@ -1,0 +1,120 @@
+"""What an API server's answer to a dry run means for carbon. Pure."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from carbonbudget_operator.kube.client import Answer
+
+
+class Verdict(StrEnum):
+    """May it be created, as far as carbon goes?"""
+
+    YES = "yes"
+    WARNED = "warned"
+    REFUSED = "refused"
+    UNANSWERABLE = "unanswerable"
+
+
+EXIT_CODES: Final = {Verdict.YES: 0, Verdict.WARNED: 3, Verdict.REFUSED: 4, Verdict.UNANSWERABLE: 5}
+# What decides where there are several objects: a sure no before what nobody knows, that before a warning.
+_WORST: Final = (Verdict.REFUSED, Verdict.UNANSWERABLE, Verdict.WARNED, Verdict.YES)
+
+# RFC 9111 dropped the header's definition, which is that of RFC 7234, section 5.5: code, agent, quoted text, maybe
+# a date; several by commas. Kubernetes sends 299 and "-".
+_WARNING: Final = re.compile(r'\s*,?\s*(\d{3}) (\S+) "((?:[^"\\]|\\.)*)"(?: "[^"]*")?')
+_ESCAPED: Final = re.compile(r"\\(.)", re.DOTALL)
+# As the policy's and the webhook's sentences begin (budgets.message, admission.decide).
+_OURS: Final = re.compile(r"(?:would be refused: )?(?:cluster )?carbon budget ")
+# Anchored: other refusals may quote what the manifest holds.
+_POLICY: Final = re.compile(
+    r'^[a-z0-9.-]+ (?:"[^"]*" )?is forbidden: '
+    r"ValidatingAdmissionPolicy 'carbonbudget(?:-[a-z]+)?' (?:with binding '[^']*' )?"
+    r"denied request: "
+)
+_WEBHOOK: Final = re.compile(r'^admission webhook "[a-z.-]*\.carbonbudget\.dev" denied the request: ')
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One object's verdict. `carbon` are budgets' sentences, `other` all other warnings, `reason` why not more."""
+
+    verdict: Verdict
+    carbon: tuple[str, ...] = ()
+    other: tuple[str, ...] = ()
+    reason: str = ""
+    exists: bool = False
+
+
+def worst(verdicts: Iterable[Verdict]) -> Verdict:
+    """The one that decides; YES for none."""
+    found = set(verdicts)
+    return next((verdict for verdict in _WORST if verdict in found), Verdict.YES)
+
+
+def parse_warnings(values: Iterable[str]) -> list[str]:
+    """The texts of Warning headers; what is none is left out."""
+    texts = []
+    for value in values:
+        at = 0
+        while (match := _WARNING.match(value, at)) is not None:
+            texts.append(_ESCAPED.sub(r"\1", match[3]))
+            at = match.end()
+    return texts
+
+
+def judge(answer: Answer, kind: str) -> Outcome:
+    """What the answer to a dry-run create says.
+
+    The API server asks policies and webhooks before it looks whether the name is taken: AlreadyExists means that
+    they let it pass.
+    """
+    texts = parse_warnings(answer.warnings)
+    carbon = tuple(text for text in texts if _OURS.match(text))
+    other = tuple(text for text in texts if not _OURS.match(text))
+    body = _object(answer.text)
+    said = body.get("message")
+    message = said if isinstance(said, str) else ""
+    reason = body.get("reason")
+    if answer.status in (200, 201) and body.get("kind") == kind:
+        return Outcome(Verdict.WARNED if carbon else Verdict.YES, carbon, other)
+    if body.get("kind") == "Status" and answer.status == 409 and reason == "AlreadyExists":
+        return Outcome(Verdict.WARNED if carbon else Verdict.YES, carbon, other, exists=True)
+    if body.get("kind") == "Status" and (sentence := _refusal(answer.status, message)):
+        return Outcome(Verdict.REFUSED, (sentence, *carbon), other)
+    return Outcome(Verdict.UNANSWERABLE, carbon, other, _why(answer, message, body.get("kind") == "Status"))
+
+
+def _refusal(status: int, message: str) -> str:
+    """The budget's sentence of a refusal of ours; empty for any other."""
+    if 400 <= status < 500:
+        for pattern in (_POLICY, _WEBHOOK):
+            if match := pattern.match(message):
+                return message[match.end() :]
+    return ""
+
+
+def _why(answer: Answer, message: str, is_status: bool) -> str:
+    if not is_status:
+        return f"{answer.status} {answer.reason}".strip() + ": that is no answer of a Kubernetes API server"
+    sentence = " ".join(message.split()) or answer.reason
+    if answer.status == 401:
+        return f"the API server does not know who you are ({sentence}): renew your credentials"
+    if answer.status == 429 or answer.status >= 500:
+        return f"the API server could not answer ({answer.status}): {sentence}; try again"
+    if answer.status == 403 and re.search(r" cannot (create|patch) resource ", sentence):
+        return f"the right to create it is missing: {sentence}"
+    return f"it is refused, but not for carbon: {sentence}"
+
+
+def _object(text: str) -> dict[str, object]:
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}

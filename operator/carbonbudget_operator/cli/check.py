@@ -1,0 +1,157 @@
+"""`carbonbudget check`: would these manifests be let in, as far as carbon goes?
+
+A dry-run create of each object, with the caller's own rights: the same policies and webhooks answer that answer a
+real one, so there is no second copy of the rules that could differ.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from carbonbudget_operator.cli.answers import EXIT_CODES, Outcome, Verdict, worst
+from carbonbudget_operator.cli.connection import Context, Kubeconfig, Namespace, Timeout, credentials
+from carbonbudget_operator.cli.manifests import Entry, ManifestError, read_manifests, to_try
+from carbonbudget_operator.cli.options import fail
+
+_UNANSWERABLE: Final = EXIT_CODES[Verdict.UNANSWERABLE]
+_SUFFIXES: Final = (".yaml", ".yml", ".json")
+
+
+class Shown(StrEnum):
+    """How the answer is written."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+def check(
+    files: Annotated[
+        list[str],
+        typer.Option("--filename", "-f", help="Manifest, directory of manifests, or - for stdin; can be repeated."),
+    ],
+    kubeconfig: Kubeconfig = "",
+    context: Context = "",
+    namespace: Namespace = "",
+    output: Annotated[
+        Shown, typer.Option("--output", "-o", envvar="CARBONBUDGET_OUTPUT", help="table or json.")
+    ] = Shown.TABLE,
+    timeout: Timeout = 30,
+) -> None:
+    """Ask whether manifests would be let in by the carbon budgets. Nothing is created.
+
+    Exit code 0: yes. 3: yes, with a budget's warning. 4: refused by a budget. 5: not answerable. 2: a bad option or
+    manifest.
+    """
+    entries = _read(files)
+    for entry in entries:
+        if namespace and entry.namespace and entry.namespace != namespace:
+            fail(f"{entry.title} is of namespace {entry.namespace}, not {namespace}: leave --namespace out", code=2)
+    tried, others = to_try(entries)
+    who = credentials(kubeconfig, context, _UNANSWERABLE)
+    # Imported here: `--help` should not wait for it.
+    from carbonbudget_operator.cli.dry_run import DryRun, Unanswerable
+
+    async def run() -> tuple[list[tuple[Entry, Outcome]], Sequence[str]]:
+        dry_run = DryRun(who, namespace or who.namespace, timeout)
+        try:
+            await dry_run.look_who_judges()
+            return [pair async for pair in _each(dry_run, tried)], dry_run.notes
+        finally:
+            await dry_run.close()
+
+    async def _each(dry_run: DryRun, entries: Sequence[Entry]) -> AsyncIterator[tuple[Entry, Outcome]]:
+        for entry in entries:
+            yield entry, await dry_run.attempt(entry)
+
+    results: list[tuple[Entry, Outcome]] = []
+    notes: Sequence[str] = ()
+    try:
+        if tried:
+            results, notes = asyncio.run(run())
+        else:
+            notes = ("nothing here makes pods, so no budget has a say",)
+    except Unanswerable as error:
+        results = [(entry, Outcome(Verdict.UNANSWERABLE, reason=str(error))) for entry in tried]
+    verdict = worst(outcome.verdict for _, outcome in results)
+    if output is Shown.JSON:
+        print(json.dumps(as_json(verdict, results, others, notes, namespace or who.namespace), indent=2))
+    else:
+        _print(verdict, results, notes)
+    raise typer.Exit(EXIT_CODES[verdict])
+
+
+def as_json(
+    verdict: Verdict,
+    results: Sequence[tuple[Entry, Outcome]],
+    others: Sequence[Entry],
+    notes: Sequence[str],
+    namespace: str,
+) -> dict[str, object]:
+    """The answer as a machine reads it (docs/reference/commands.md); `namespace` is where what names none would go."""
+    return {
+        "verdict": verdict,
+        "exitCode": EXIT_CODES[verdict],
+        "objects": [
+            {
+                "source": entry.source,
+                "kind": entry.kind,
+                "name": entry.name,
+                "namespace": entry.namespace or namespace,
+                "madeBy": entry.made_by,
+                "verdict": outcome.verdict,
+                "carbon": list(outcome.carbon),
+                "warnings": list(outcome.other),
+                "reason": outcome.reason,
+                "exists": outcome.exists,
+            }
+            for entry, outcome in results
+        ],
+        "untried": [{"source": entry.source, "kind": entry.kind, "name": entry.name} for entry in others],
+        "notes": list(notes),
+    }
+
+
+def _read(files: Sequence[str]) -> list[Entry]:
+    entries: list[Entry] = []
+    try:
+        for name in files:
+            if name == "-":
+                entries += read_manifests(sys.stdin.buffer.read().decode(), "stdin")
+                continue
+            path = Path(name)
+            found = sorted(one for one in path.iterdir() if one.suffix in _SUFFIXES) if path.is_dir() else [path]
+            for one in found:
+                entries += read_manifests(one.read_text(encoding="utf-8"), str(one))
+    except (ManifestError, OSError) as error:
+        fail(str(error), code=2)
+    except UnicodeDecodeError as error:
+        fail(f"{name} is no UTF-8 text: {error.reason}", code=2)
+    if not entries:
+        fail(f"no Kubernetes objects in {', '.join(files)}", code=2)
+    return entries
+
+
+def _print(verdict: Verdict, results: Sequence[tuple[Entry, Outcome]], notes: Sequence[str]) -> None:
+    for entry, outcome in results:
+        where = f" in {entry.namespace}" if entry.namespace else ""
+        print(f"{outcome.verdict:<13} {entry.title}{where} ({entry.source})")
+        for sentence in outcome.carbon:
+            print(f"              {sentence}")
+        if outcome.reason:
+            print(f"              {outcome.reason}")
+        for sentence in outcome.other:
+            print(f"              not of carbon: {sentence}")
+        if outcome.exists:
+            print("              it exists already")
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)
+    if len(results) > 1:
+        print(f"together: {verdict}")

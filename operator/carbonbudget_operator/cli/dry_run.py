@@ -1,0 +1,137 @@
+"""Dry-run creates of manifests, by the API server's own discovery, with the caller's rights alone."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+from typing import Final
+from urllib.parse import quote
+
+from carbonbudget_operator.api.names import BUDGET, GROUP, VERSION
+from carbonbudget_operator.cli.answers import Outcome, Verdict, judge
+from carbonbudget_operator.cli.manifests import Entry
+from carbonbudget_operator.kube.client import JSON, Answer, KubeClient, KubeError
+from carbonbudget_operator.kube.credentials import Credentials
+
+_APPLY: Final = "application/apply-patch+yaml"
+_MANAGER: Final = "carbonbudget-check"
+_DRY: Final = {"dryRun": "All", "fieldValidation": "Strict", "fieldManager": _MANAGER}
+_ADMISSION: Final = "/apis/admissionregistration.k8s.io/v1"
+_POLICY: Final = f"{_ADMISSION}/validatingadmissionpolicies/carbonbudget"
+_WEBHOOK: Final = f"{_ADMISSION}/validatingwebhookconfigurations/carbonbudget"
+# What is replaced, never changed: a change of its template is refused whoever asks.
+_REPLACED: Final = ("Job", "Pod")
+
+
+class Unanswerable(Exception):
+    """No object can be answered for; one sentence says why and what to do."""
+
+
+class DryRun:
+    """One check. `notes` are what its reader should know beside the verdicts."""
+
+    def __init__(self, credentials: Credentials, namespace: str, timeout_seconds: float) -> None:
+        self._client = KubeClient.connect(credentials)
+        self._namespace, self._timeout_seconds = namespace, timeout_seconds
+        self._kinds: dict[str, Mapping[str, tuple[str, bool]]] = {}
+        self.notes: list[str] = []
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.close()
+
+    async def look_who_judges(self) -> None:
+        """Whether budgets have a say in this cluster at all: a yes from one where nothing judges is none.
+
+        Raises:
+            Unanswerable: the API server is not there, or neither are our CRD and policy.
+        """
+        found = await self._ask("GET", f"/apis/{GROUP}/{VERSION}")
+        if found.status == 404:
+            raise Unanswerable(f"there are no carbon budgets in this cluster: install the carbonbudget chart ({GROUP})")
+        if found.status == 401:
+            raise Unanswerable("the API server does not know who you are: renew your credentials")
+        if found.status != 200 or BUDGET.kind not in _kinds(found.text):
+            raise Unanswerable(f"the API server could not say whether there are carbon budgets: {_said(found)}")
+        policy = await self._ask("GET", _POLICY)
+        if policy.status == 404:
+            webhook = await self._ask("GET", _WEBHOOK)
+            if webhook.status == 404:
+                raise Unanswerable("nothing is judged in this cluster: the chart's enforcement.mode is Observe")
+            self.notes.append("nothing is refused in this cluster: the chart's enforcement.mode is Warn")
+        elif policy.status != 200:
+            self.notes.append("whether the policy is installed cannot be seen with these rights")
+
+    async def attempt(self, entry: Entry) -> Outcome:
+        """What the API server says to this object."""
+        try:
+            return await self._attempt(entry)
+        except Unanswerable as error:
+            return Outcome(Verdict.UNANSWERABLE, reason=str(error))
+
+    async def _attempt(self, entry: Entry) -> Outcome:
+        path = await self._path(entry)
+        created = judge(await self._ask("POST", path, entry.manifest), entry.kind)
+        if created.verdict is not Verdict.REFUSED or not entry.name or entry.kind in _REPLACED:
+            return created
+        # It would not be let in anew. If it is there, applying it is a change, which another rule judges (growth,
+        # never a rollout): a server-side apply is asked, which may be refused for want of the right to patch, or
+        # create where there is nothing, and then the first answer stands.
+        applied = await self._ask("PATCH", f"{path}/{quote(entry.name)}", entry.manifest, _APPLY, {"force": "true"})
+        changed = judge(applied, entry.kind)
+        if applied.status != 200 or changed.verdict is Verdict.UNANSWERABLE:
+            return created
+        return Outcome(changed.verdict, changed.carbon, changed.other, exists=True)
+
+    async def _path(self, entry: Entry) -> str:
+        version = entry.api_version
+        root = f"/api/{version}" if "/" not in version else f"/apis/{version}"
+        if version not in self._kinds:
+            answer = await self._ask("GET", quote(root))
+            if answer.status not in (200, 404):
+                raise Unanswerable(f"the API server could not say what {version} holds: {_said(answer)}")
+            self._kinds[version] = _kinds(answer.text) if answer.status == 200 else {}
+        if entry.kind not in self._kinds[version]:
+            raise Unanswerable(f"this cluster knows no kind {entry.kind} of {version}")
+        plural, namespaced = self._kinds[version][entry.kind]
+        if not namespaced:
+            return f"{quote(root)}/{plural}"
+        return f"{quote(root)}/namespaces/{quote(entry.namespace or self._namespace, safe='')}/{plural}"
+
+    async def _ask(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, object] | None = None,
+        content_type: str = JSON,
+        more: Mapping[str, str] | None = None,
+    ) -> Answer:
+        params = None if body is None else _DRY | dict(more or {})
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                return await self._client.exchange(method, path, body, params, content_type)
+        except TimeoutError:
+            raise Unanswerable(f"no answer from the API server within {self._timeout_seconds:g} s") from None
+        except KubeError as error:
+            raise Unanswerable(error.reason) from None
+
+
+def _kinds(text: str) -> dict[str, tuple[str, bool]]:
+    """Of a discovery document: each kind's plural, and whether it is of a namespace."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    resources = value.get("resources") if isinstance(value, dict) else None
+    return {
+        str(one.get("kind")): (str(one.get("name")), one.get("namespaced") is True)
+        for one in (resources if isinstance(resources, list) else ())
+        if isinstance(one, dict) and "/" not in str(one.get("name"))  # a subresource
+    }
+
+
+def _said(answer: Answer) -> str:
+    if answer.status == 200:
+        return "its answer is no list of kinds"
+    return f"{answer.status} {answer.reason}".strip()

@@ -1,0 +1,168 @@
+"""What a check tries: the objects of manifests that make pods. Pure: texts in, objects out."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import yaml
+
+from carbonbudget_operator.api.names import EXEMPT_LABEL
+
+JsonObject = dict[str, object]
+_MAX_DEPTH: Final = 12  # of the way to a pod template; the deepest known is a List of a custom kind's five
+
+
+class ManifestError(ValueError):
+    """A text that holds no Kubernetes objects; one line says where and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An object to try. `made_by` names the CronJob that would make it."""
+
+    source: str
+    manifest: JsonObject
+    made_by: str = ""
+
+    @property
+    def kind(self) -> str:
+        """Its kind."""
+        return str(self.manifest["kind"])
+
+    @property
+    def api_version(self) -> str:
+        """Its API group and version."""
+        return str(self.manifest["apiVersion"])
+
+    @property
+    def name(self) -> str:
+        """Its name; empty where the API server would make one."""
+        return _text(self.metadata.get("name"))
+
+    @property
+    def namespace(self) -> str:
+        """The namespace that it names; empty for none."""
+        return _text(self.metadata.get("namespace"))
+
+    @property
+    def metadata(self) -> Mapping[str, object]:
+        """Its metadata."""
+        return _mapping(self.manifest.get("metadata"))
+
+    @property
+    def title(self) -> str:
+        """KIND/NAME as people read it."""
+        if self.made_by:
+            return f"{self.kind} of {self.made_by}"
+        return f"{self.kind}/{self.name or _text(self.metadata.get('generateName')) + '*'}"
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML as kubectl reads it: a date is a text, JSON knows none."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
+def read_manifests(text: str, source: str) -> list[Entry]:
+    """All objects of a YAML or JSON text, Lists taken apart, in their order.
+
+    Raises:
+        ManifestError: not YAML, or not objects with apiVersion and kind.
+    """
+    entries: list[Entry] = []
+    try:
+        for number, document in enumerate(yaml.load_all(text, _Loader), 1):
+            if document is not None:
+                where = source if number == 1 else f"{source}, document {number}"
+                entries += [Entry(where, one) for one in _objects(json.loads(json.dumps(document)), where)]
+    except yaml.YAMLError as error:
+        raise ManifestError(f"{source} is no YAML: {' '.join(str(error).split())}") from None
+    except (TypeError, ValueError, RecursionError) as error:
+        if isinstance(error, ManifestError):
+            raise
+        raise ManifestError(f"{source} holds what JSON cannot: {' '.join(str(error).split())}") from None
+    return entries
+
+
+def to_try(entries: list[Entry]) -> tuple[list[Entry], list[Entry]]:
+    """What makes pods, each CronJob followed by a Job such as it would make; and what makes none."""
+    tried: list[Entry] = []
+    others: list[Entry] = []
+    for entry in entries:
+        if not makes_pods(entry):
+            others.append(entry)
+            continue
+        tried.append(entry)
+        if entry.kind == "CronJob" and (job := job_of(entry)) is not None:
+            tried.append(job)
+    return tried, others
+
+
+def makes_pods(entry: Entry) -> bool:
+    """Whether it is a pod or has a pod template somewhere; a PodTemplate by itself makes none."""
+    if entry.kind in ("PodTemplate", "CustomResourceDefinition"):
+        return False
+    return entry.kind == "Pod" or _has_template(entry.manifest.get("spec"), _MAX_DEPTH)
+
+
+def job_of(entry: Entry) -> Entry | None:
+    """A Job as the CronJob would make it; None if its template is exempt, so that nobody judges its Jobs.
+
+    It names the CronJob as its controller, as a real one would, so that former runs are found.
+    """
+    template = _mapping(_mapping(entry.manifest.get("spec")).get("jobTemplate"))
+    given = _mapping(template.get("metadata"))
+    if _mapping(given.get("labels")).get(EXEMPT_LABEL) == "true":
+        return None
+    owner = {"apiVersion": entry.api_version, "kind": "CronJob", "name": entry.name, "controller": True}
+    metadata: JsonObject = {"generateName": f"{entry.name[:52]}-"} | {
+        key: given[key] for key in ("labels", "annotations") if key in given
+    }
+    if entry.namespace:
+        metadata["namespace"] = entry.namespace
+    if entry.name:
+        # The API server wants a uid and looks it up nowhere: this Job is never stored.
+        metadata["ownerReferences"] = [owner | {"uid": str(uuid.UUID(int=0))}]
+    job = {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": template.get("spec") or {}}
+    return Entry(entry.source, job, made_by=f"CronJob/{entry.name}")
+
+
+def _objects(value: object, where: str) -> Iterator[JsonObject]:
+    if not isinstance(value, dict):
+        raise ManifestError(f"{where} is no Kubernetes object: it needs apiVersion and kind")
+    items = value.get("items")
+    if str(value.get("kind", "")).endswith("List") and isinstance(items, list):
+        for number, item in enumerate(items, 1):
+            yield from _objects(item, f"{where}, item {number}")
+        return
+    for key in ("apiVersion", "kind"):
+        if not isinstance(value.get(key), str) or not value[key]:
+            raise ManifestError(f"{where} is no Kubernetes object: {key} is missing")
+    yield value
+
+
+def _has_template(value: object, depth: int) -> bool:
+    if depth == 0:
+        return False
+    if isinstance(value, list):
+        return any(_has_template(one, depth - 1) for one in value)
+    fields = _mapping(value)
+    if isinstance(_mapping(_mapping(fields.get("template")).get("spec")).get("containers"), list):
+        return True
+    return any(_has_template(one, depth - 1) for one in fields.values())
+
+
+def _mapping(value: object) -> Mapping[str, object]:
+    return value if isinstance(value, dict) else {}
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""

@@ -1,0 +1,108 @@
+"""Which objects of manifests are tried."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from carbonbudget_operator.cli.manifests import Entry, ManifestError, read_manifests, to_try
+
+TEMPLATE = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
+POD = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": TEMPLATE["spec"]}
+JOB = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "j"}, "spec": {"template": TEMPLATE}}
+CONFIG = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}, "data": {"containers": "x"}}
+
+
+def cron(**template: object) -> dict[str, object]:
+    spec = {"schedule": "0 1 * * *", "jobTemplate": {"spec": JOB["spec"]} | template}
+    return {"apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": "n", "namespace": "ns"}, "spec": spec}
+
+
+def titles(entries: list[Entry]) -> list[str]:
+    return [entry.title for entry in entries]
+
+
+def test_documents_and_lists_are_taken_apart_in_their_order() -> None:
+    items = {"apiVersion": "v1", "kind": "List", "items": [POD, {"kind": "JobList", "items": [JOB]}]}
+    text = yaml.safe_dump_all([CONFIG, None, items])
+    entries = read_manifests(text, "f")
+    assert titles(entries) == ["ConfigMap/c", "Pod/p", "Job/j"]
+    assert [entry.source for entry in entries] == ["f", "f, document 3", "f, document 3"]
+
+
+def test_json_is_read_too() -> None:
+    assert titles(read_manifests(json.dumps(JOB), "f")) == ["Job/j"]
+
+
+def test_a_date_without_quotes_stays_a_text_as_with_kubectl() -> None:
+    (entry,) = read_manifests("{apiVersion: v1, kind: Pod, metadata: {annotations: {since: 2026-11-24}}}", "f")
+    assert entry.metadata["annotations"] == {"since": "2026-11-24"}
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("a: [", "is no YAML"),
+        ("- 1", "needs apiVersion and kind"),
+        ("hello", "needs apiVersion and kind"),
+        ("kind: Pod", "apiVersion is missing"),
+        ("apiVersion: v1\nkind: 5", "kind is missing"),
+        ("apiVersion: v1\nkind: List\nitems: [5]", "f, item 1 is no Kubernetes object"),
+        ("apiVersion: v1\nkind: Pod\nspec: !!set {a}", "holds what JSON cannot"),
+        ("apiVersion: v1\nkind: Pod\nspec: !!python/object:os.system {}", "is no YAML"),
+        ("{{ .Values.name }}: 1", "f"),
+    ],
+)
+def test_what_is_no_manifest_is_told_in_a_line(text: str, reason: str) -> None:
+    with pytest.raises(ManifestError, match=reason) as error:
+        read_manifests(text, "f")
+    assert "\n" not in str(error.value)
+
+
+@given(st.text(max_size=200))
+def test_any_text_is_objects_or_one_line(text: str) -> None:
+    told = ""
+    try:
+        assert all(entry.kind and entry.api_version for entry in read_manifests(text, "f"))
+    except ManifestError as error:
+        told = str(error)
+    assert "\n" not in told
+
+
+def test_only_what_makes_pods_is_tried() -> None:
+    deployment = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {}, "spec": {"template": TEMPLATE}}
+    torch = {
+        "apiVersion": "kubeflow.org/v1", "kind": "PyTorchJob", "metadata": {"name": "t"},
+        "spec": {"pytorchReplicaSpecs": {"Worker": {"template": TEMPLATE}}},
+    }  # fmt: skip
+    stored = {"apiVersion": "v1", "kind": "PodTemplate", "metadata": {"name": "t"}, "template": TEMPLATE}
+    entries = [Entry("f", one) for one in (POD, JOB, deployment, torch, CONFIG, stored)]
+    tried, others = to_try(entries)
+    assert [entry.kind for entry in tried] == ["Pod", "Job", "Deployment", "PyTorchJob"]
+    assert [entry.kind for entry in others] == ["ConfigMap", "PodTemplate"]
+
+
+def test_a_cronjobs_job_is_tried_after_it_with_its_labels_and_its_owner() -> None:
+    tried, _ = to_try([Entry("f", cron(metadata={"labels": {"x": "y"}, "annotations": {"e": "3h"}}))])
+    assert titles(tried) == ["CronJob/n", "Job of CronJob/n"]
+    job = tried[1].manifest
+    assert job["spec"] == JOB["spec"]
+    assert tried[1].metadata["labels"] == {"x": "y"}
+    assert tried[1].metadata["annotations"] == {"e": "3h"}
+    assert tried[1].metadata["generateName"] == "n-"
+    assert tried[1].namespace == "ns"
+    (owner,) = tried[1].metadata["ownerReferences"]  # type: ignore[misc,attr-defined] # a list of one
+    assert (owner["kind"], owner["name"], owner["controller"]) == ("CronJob", "n", True)
+
+
+def test_jobs_of_an_exempt_template_are_judged_by_nobody_and_not_tried() -> None:
+    exempt = cron(metadata={"labels": {"carbonbudget.dev/exempt": "true"}})
+    assert titles(to_try([Entry("f", exempt)])[0]) == ["CronJob/n"]
+
+
+def test_a_generated_name_is_shown_as_one() -> None:
+    assert Entry("f", {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"generateName": "t-"}}).title == "Job/t-*"

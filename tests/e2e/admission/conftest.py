@@ -1,0 +1,34 @@
+"""Policies and webhook of one run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.conftest import Cluster
+from tests.e2e.admission.judging import Judging, controller_away
+from tests.e2e.admission.manifests import work
+
+
+@pytest.fixture(scope="package")
+def judging(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Judging]:
+    """The policies, in force for this run's namespaces; gone after it."""
+    directory: Path = tmp_path_factory.mktemp("judging")
+    made = Judging(cluster, directory)
+    with controller_away(cluster):
+        try:
+            made.install()
+            with made.namespace() as probe:
+                made.block(probe, "probe")
+                made.refusal(work("Pod", probe))
+            yield made
+        finally:
+            made.remove()
+
+
+@pytest.fixture
+def space(judging: Judging) -> Iterator[str]:
+    """A judged namespace of this test's own."""
+    with judging.namespace() as name:
+        yield name

@@ -1,0 +1,380 @@
+"""The chart's policies and webhook in the real API server, for namespaces of one's own.
+
+They are what `helm template` renders, under names of their own and for labelled namespaces only, so that nothing
+else in the cluster is judged by them. The webhook is the real command in a process of its own, reached by a URL. The
+installed chart is tried elsewhere (test_budget_acts.py); here statuses are written by hand, as the controller would.
+"""
+
+from __future__ import annotations
+
+import base64
+import datetime as dt
+import http.client
+import http.server
+import json
+import os
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import urllib.request
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import yaml
+from tests.conftest import ROOT, Cluster
+from tests.e2e.conftest import CHART, SYSTEM, Manifest, budget, wait_for
+
+from carbonbudget_operator.controller.certificates import make_ca, make_leaf
+
+RUN_LABEL = "e2e.carbonbudget.dev/run"
+OPERATOR = "system:serviceaccount:training:operator"
+VALUES = {
+    "enforcement": {
+        "kinds": [
+            {
+                "kind": "TrainJob",
+                "group": "train.example",
+                "version": "v1",
+                "resource": "trainjobs",
+                "template": "spec.worker.template",
+                "replicas": "spec.worker.count",
+            }
+        ],
+        "controllerAccounts": [OPERATOR],
+    }
+}
+_SCHEMA = {
+    "type": "object",
+    "properties": {
+        "spec": {
+            "type": "object",
+            "x-kubernetes-preserve-unknown-fields": True,
+            "properties": {
+                "worker": {
+                    "type": "object",
+                    "x-kubernetes-preserve-unknown-fields": True,
+                    "properties": {"count": {"type": "integer"}},
+                }
+            },
+        },
+        "status": {"type": "object", "properties": {"replicas": {"type": "integer"}}},
+    },
+}
+TRAINJOBS = {
+    "apiVersion": "apiextensions.k8s.io/v1",
+    "kind": "CustomResourceDefinition",
+    "metadata": {"name": "trainjobs.train.example"},
+    "spec": {
+        "group": "train.example",
+        "scope": "Namespaced",
+        "names": {"kind": "TrainJob", "plural": "trainjobs", "singular": "trainjob"},
+        "versions": [
+            {
+                "name": "v1",
+                "served": True,
+                "storage": True,
+                "subresources": {
+                    "scale": {"specReplicasPath": ".spec.worker.count", "statusReplicasPath": ".status.replicas"}
+                },
+                "schema": {"openAPIV3Schema": _SCHEMA},
+            }
+        ],
+    },
+}
+
+
+class Judging:
+    """Rendered objects applied for one run; `webhook()` adds the process."""
+
+    def __init__(self, cluster: Cluster, directory: Path) -> None:
+        self.cluster, self.directory = cluster, directory
+        self.run = uuid.uuid4().hex[:6]
+        self.current: Webhook | None = None
+        self._made: list[tuple[str, str]] = []
+        (directory / "values.yaml").write_text(yaml.safe_dump(VALUES))
+
+    def render(self, template: str) -> list[dict[str, Any]]:
+        """One template's objects."""
+        command = ("helm", "template", "carbonbudget", CHART, "-n", SYSTEM, "--kube-version", "1.34")
+        text = self.cluster.run(
+            *command, "-f", str(self.directory / "values.yaml"), "-s", f"templates/{template}"
+        ).stdout
+        return [document for document in yaml.safe_load_all(text) if document]
+
+    def install(self) -> None:
+        """The CRDs (left as they are afterwards), the custom kind, the policies."""
+        crds = str(ROOT / "charts" / "carbonbudget" / "files" / "crds")
+        self.cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", crds)
+        self._apply(TRAINJOBS)
+        self.cluster.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
+        for document in self.render("admission-policy.yaml"):
+            document["metadata"]["name"] = self.named(document["metadata"]["name"])
+            if document["kind"] == "ValidatingAdmissionPolicy":
+                self._limit(document["spec"]["matchConstraints"])
+            else:
+                document["spec"]["policyName"] = self.named(document["spec"]["policyName"])
+            self._apply(document)
+
+    def named(self, name: str) -> str:
+        """A rendered object's name in this run."""
+        return f"{name}-{self.run}"
+
+    def remove(self) -> None:
+        """Everything cluster-wide that was made, newest first."""
+        for kind, name in reversed(self._made):
+            self.cluster.kubectl("delete", kind, name, "--ignore-not-found", "--wait=false")
+
+    @contextmanager
+    def namespace(self, **labels: str) -> Iterator[str]:
+        """A namespace that is judged."""
+        name = f"e2e-{uuid.uuid4().hex[:8]}"
+        metadata = {"name": name, "labels": {RUN_LABEL: self.run} | labels}
+        self.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
+        try:
+            yield name
+        finally:
+            self.cluster.kubectl("delete", "namespace", name, "--wait=false")
+
+    @contextmanager
+    def webhook(self, *arguments: str) -> Iterator[Webhook]:
+        """The webhook, running and registered."""
+        process = self.current = Webhook(self.cluster, self.directory, arguments)
+        try:
+            process.start()
+            for document in self.render("admission.yaml"):
+                if document["kind"] != "ValidatingWebhookConfiguration":
+                    continue
+                document["metadata"]["name"] = self.named(document["metadata"]["name"])
+                for hook in document["webhooks"]:
+                    hook["clientConfig"] = {"url": f"{process.url}/validate", "caBundle": process.ca_bundle}
+                    self._limit(hook)
+                self._apply(document)
+            yield process
+        finally:
+            process.stop()
+            kind, name = "validatingwebhookconfiguration", self.named("carbonbudget")
+            self.cluster.kubectl("delete", kind, name, "--ignore-not-found")
+
+    def apply(self, *manifests: Mapping[str, object]) -> None:
+        """Apply objects."""
+        self.cluster.kubectl("apply", "-f", "-", stdin="\n---\n".join(map(json.dumps, manifests)))
+
+    def create(self, manifest: Manifest, *more: str) -> tuple[bool, str]:
+        """Create an object as a person would: whether it was admitted, and what kubectl said on stderr."""
+        done = self.cluster.kubectl("create", "-f", "-", *more, stdin=json.dumps(manifest), check=False)
+        return done.returncode == 0, done.stderr
+
+    def try_out(self, manifest: Manifest, *more: str) -> tuple[bool, str]:
+        """The same as a server-side dry run, which is judged as the real one."""
+        return self.create(manifest, "--dry-run=server", *more)
+
+    def admitted(self, manifest: Manifest, *more: str) -> bool:
+        """Whether it would be admitted now."""
+        return self.try_out(manifest, *more)[0]
+
+    def refusal(self, manifest: Manifest, *more: str) -> str:
+        """What it is refused with; waits for the API server to follow what was written."""
+
+        def refused() -> str | None:
+            fine, said = self.try_out(manifest, *more)
+            return None if fine else said
+
+        return wait_for("a refusal", refused, seconds=15)
+
+    def wait_admitted(self, manifest: Manifest, *more: str, seconds: float = 15) -> None:
+        """Wait for the API server to follow what was written."""
+        wait_for("it to be admitted", lambda: self.admitted(manifest, *more), seconds)
+
+    def block(
+        self, namespace: str, name: str, percent: int = 110, until: dt.timedelta = dt.timedelta(hours=1), **spec: Any
+    ) -> None:
+        """A budget that blocks: a CarbonBudget, or a ClusterCarbonBudget where `namespace` is empty."""
+        self.stand(namespace, name, percent, until, **{"limit": "1kg", "period": "Month"} | spec)
+
+    def stand(
+        self, namespace: str, name: str, percent: int, until: dt.timedelta | None, state: str = "", **spec: Any
+    ) -> None:
+        """A budget, and the status that the controller would write."""
+        made = budget(namespace, name, **{"limit": "1kg", "period": "Month"} | spec)
+        if not namespace:
+            made |= {"kind": "ClusterCarbonBudget", "metadata": {"name": name}}
+            self._made.append(("clustercarbonbudget", name))
+        self.apply(made)
+        now = dt.datetime.now(dt.UTC)
+        status: dict[str, Any] = {
+            "state": state or ("Exceeded" if percent >= 100 else "WithinBudget"),
+            "action": "Block" if until else "Warn" if percent >= 80 else "",
+            "percentUsed": percent,
+            "usedMicrograms": percent * 10**7,
+            "message": f"carbon budget {name}: used {percent} %",
+            "period": {"start": instant(now - dt.timedelta(days=1)), "end": instant(now + dt.timedelta(days=1))},
+            "enforcement": {"action": "Block", "until": instant(now + until)} if until else None,
+        }
+        self.patch(namespace, name, {"status": status}, "--subresource=status")
+        self.patch(namespace, name, {"metadata": {"labels": {"carbonbudget.dev/blocking": "true" if until else None}}})
+
+    def patch(self, namespace: str, name: str, change: Mapping[str, object], *more: str) -> None:
+        """Merge a change into a budget."""
+        where = ("-n", namespace, "patch", "carbonbudget") if namespace else ("patch", "clustercarbonbudget")
+        self.cluster.kubectl(*where, name, "--type=merge", "-p", json.dumps(change), *more)
+
+    def unblock(self, namespace: str, name: str) -> None:
+        """Delete a budget."""
+        where = ("-n", namespace, "delete", "carbonbudget") if namespace else ("delete", "clustercarbonbudget")
+        self.cluster.kubectl(*where, name)
+
+    def events(self, namespace: str, reason: str) -> list[dict[str, Any]]:
+        """Events of a namespace with this reason."""
+        items = self.cluster.get("-n", namespace, "events")["items"]
+        assert isinstance(items, list)
+        return [event for event in items if event["reason"] == reason]
+
+    def _apply(self, document: Mapping[str, Any]) -> None:
+        self.apply(document)
+        self._made.append((document["kind"].lower(), document["metadata"]["name"]))
+
+    def _limit(self, holder: dict[str, Any]) -> None:
+        holder["namespaceSelector"]["matchExpressions"].append(
+            {"key": RUN_LABEL, "operator": "In", "values": [self.run]}
+        )
+
+
+class Webhook:
+    """`carbonbudget admission` on this machine."""
+
+    def __init__(self, cluster: Cluster, directory: Path, arguments: tuple[str, ...]) -> None:
+        self._cluster, self._directory, self._arguments = cluster, directory, arguments
+        self.port, self.metrics_port = free_port(), free_port()
+        self.url = f"https://localhost:{self.port}"
+        now = dt.datetime.now(dt.UTC)
+        ca = make_ca(now)
+        leaf = make_leaf(ca, ["localhost"], now)
+        self.ca, self.cert, self.key = (directory / name for name in ("ca.crt", "tls.crt", "tls.key"))
+        for path, text in ((self.ca, ca.certificate), (self.cert, leaf.certificate), (self.key, leaf.key)):
+            path.write_text(text)
+        self.ca_bundle = base64.b64encode(ca.certificate.encode()).decode()
+        self.space = ""  # a namespace that its server knows of, where there is one
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        """The process's."""
+        assert self._process is not None
+        return self._process.pid
+
+    def start(self) -> None:
+        """Start it and wait until it has its lists."""
+        (self._directory / "config.yaml").write_text(
+            yaml.safe_dump({"enforcement": {"kinds": VALUES["enforcement"]["kinds"]}})
+        )
+        command = [
+            str(Path(sys.executable).parent / "carbonbudget"), "admission",
+            f"--config={self._directory / 'config.yaml'}", f"--listen=127.0.0.1:{self.port}",
+            f"--metrics-listen=127.0.0.1:{self.metrics_port}", f"--tls-cert={self.cert}", f"--tls-key={self.key}",
+            *self._arguments,
+        ]  # fmt: skip
+        with (self._directory / "webhook.log").open("ab") as log:
+            self._process = subprocess.Popen(command, env=self._cluster.environment, stdout=log, stderr=log)
+        context = ssl.create_default_context(cafile=str(self.ca))
+
+        def ready() -> bool:
+            assert self._process is not None
+            assert self._process.poll() is None, (self._directory / "webhook.log").read_text()[-2000:]
+            connection = http.client.HTTPSConnection("localhost", self.port, timeout=2, context=context)
+            try:
+                connection.request("GET", "/readyz")
+                return connection.getresponse().status == 200
+            except OSError:
+                return False
+            finally:
+                connection.close()
+
+        wait_for("the webhook", ready, 60)
+
+    def stop(self) -> None:
+        """End it, if it still runs."""
+        if self._process is not None:
+            with suppress(ProcessLookupError):
+                os.kill(self._process.pid, signal.SIGTERM)
+            self._process.wait(20)
+            self._process = None
+
+    def figure(self, name: str) -> float:
+        """One series of its metrics, with its labels as they are written."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=5) as answer:
+            lines = answer.read().decode().splitlines()
+        return next((float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(f"{name} ")), 0.0)
+
+
+@contextmanager
+def a_server(directory: Path, projection: Mapping[str, object]) -> Iterator[list[str]]:
+    """The server's projection endpoint over TLS; yields the webhook's arguments to reach it."""
+    now = dt.datetime.now(dt.UTC)
+    ca = make_ca(now)
+    leaf = make_leaf(ca, ["localhost"], now)
+    names = {"server-ca.crt": ca.certificate, "server.crt": leaf.certificate, "server.key": leaf.key, "token": "t"}
+    for name, text in names.items():
+        (directory / name).write_text(text)
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = json.dumps(projection).encode()
+            fine = self.path == "/v1/projection" and self.headers["Authorization"] == "Bearer t"
+            self.send_response(200 if fine else 401)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(directory / "server.crt", directory / "server.key")
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield [
+            f"--server-url=https://localhost:{server.server_port}",
+            f"--server-ca={directory / 'server-ca.crt'}",
+            f"--server-token-file={directory / 'token'}",
+        ]
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join(5)
+
+
+def instant(at: dt.datetime) -> str:
+    """As the API has it."""
+    return at.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+@contextmanager
+def controller_away(cluster: Cluster) -> Iterator[None]:
+    """If the chart is installed, its controller is at 0 meanwhile: it would write the statuses itself."""
+    where = ("-n", SYSTEM, "deploy/carbonbudget-controller")
+    found = cluster.kubectl("get", *where[:2], where[2], "--ignore-not-found", "-o", "name").stdout.strip()
+    if found:
+        cluster.kubectl("scale", "--replicas=0", *where)
+        pods = ("-n", SYSTEM, "get", "pods", "-l", "app.kubernetes.io/component=controller", "-o", "name")
+        wait_for("the controller to end", lambda: not cluster.kubectl(*pods).stdout.strip())
+    try:
+        yield
+    finally:
+        if found:
+            cluster.kubectl("scale", "--replicas=1", *where)

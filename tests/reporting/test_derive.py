@@ -143,6 +143,20 @@ def test_hours_that_still_change_wait_and_what_is_made_of_them_too(filled: sa.En
     assert keep(filled) == {}
 
 
+def test_a_round_with_nothing_to_keep_asks_one_question(filled: sa.Engine) -> None:
+    """Each server has one every half minute, over all the hours of two years."""
+    deriver = Deriver(Book(filled, SETTINGS), 35, 25)
+    while deriver.step(NOW) is not None:
+        pass
+    statements: list[str] = []
+    listen(filled, "before_cursor_execute", lambda *args: statements.append(args[2]))
+    assert deriver.step(NOW + 60) is None
+    assert len([text for text in statements if "hour_revision" in text]) == 1
+    assert not any("valued" in text for text in statements)
+    book(Booker(filled), a_report(DAY + 660, "n1", {"late": 5}))
+    assert deriver.step(NOW + 90) == (HOURS, DAY)
+
+
 def test_other_settings_are_another_derivation(filled: sa.Engine) -> None:
     keep(filled)
     other = Settings(carbon=Carbon(zone="FR", pue=1.2))

@@ -8,14 +8,20 @@ from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.book import lock_bookings
 
 _UNITS_AT_ONCE = 100
+_DAY = 86_400
 
 
-def drop_before(engine: sa.Engine, instant: int) -> None:
-    """Forget all that lies before a full hour, if there is any."""
+def drop_before(engine: sa.Engine, instant: int) -> bool:
+    """Forget the oldest day that lies before a full hour; whether there was any.
+
+    A day at a time: reports wait for no more than that.
+    """
     hour = schema.hour_revision.c.hour
     with engine.connect() as connection:  # asked for often: what follows reads whole tables
-        if connection.scalar(sa.select(hour).where(hour < instant).limit(1)) is None:
-            return
+        oldest = connection.scalar(sa.select(sa.func.min(hour)).where(hour < instant))
+    if oldest is None:
+        return False
+    instant = min(instant, oldest - oldest % _DAY + _DAY)
     with engine.begin() as connection:
         lock_bookings(connection)
         for table, column in (
@@ -27,6 +33,7 @@ def drop_before(engine: sa.Engine, instant: int) -> None:
             connection.execute(sa.delete(table).where(table.c[column] < limit))
         c = schema.valued_row.c
         connection.execute(sa.delete(schema.valued_row).where(c.end <= instant))
+    return True
 
 
 def drop_former(engine: sa.Engine, derivation_id: int) -> int:

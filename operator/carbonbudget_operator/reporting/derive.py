@@ -9,6 +9,7 @@ from carbonbudget_operator.ledger.derived import HOURS, LEVELS
 from carbonbudget_operator.ledger.read import hours_with_facts
 from carbonbudget_operator.ledger.retention import drop_before, drop_former
 from carbonbudget_operator.ledger.seal import forget_pods, seal_hour, sealed_hours
+from carbonbudget_operator.ledger.slices import HOUR
 from carbonbudget_operator.ledger.store import snapshot
 from carbonbudget_operator.ledger.valued import COLUMNS, Unit, ValuedRow
 from carbonbudget_operator.reporting.book import Book
@@ -28,6 +29,7 @@ class Deriver:
         self._last: dict[int, int] | None = None
         self._quiet: set[int] = set()
         self._too_large: dict[Key, str] = {}
+        self._done: tuple[int, dict[int, int]] | None = None  # for which all was kept that can be
         self._sealed = False  # something, since pods were last forgotten
 
     def begin(self, now: int) -> None:
@@ -45,6 +47,10 @@ class Deriver:
         """Keep the next unit that is over and not kept as it is now; which one, None if all are."""
         with snapshot(self._book.engine) as connection:
             revisions = hours_with_facts(connection, 0, now)
+            over = {hour: revision for hour, revision in revisions.items() if hour + HOUR + _GRACE_SECONDS <= now}
+            state, waits = ((now - _GRACE_SECONDS) // HOUR, over), False
+            if state == self._done:  # mostly nothing changed: two years have 18,000 hours to sign
+                return None
             wanted = signatures(revisions)
             kept = self._book.derived.kept(connection, 0, now)
             for level in LEVELS:
@@ -54,6 +60,7 @@ class Deriver:
                         continue
                     if level == HOURS:
                         if not self._is_quiet(key[1], revisions[key[1]]):
+                            waits = True
                             continue
                         unit = self._book.make(connection, key[1])
                     else:
@@ -70,6 +77,7 @@ class Deriver:
                     continue
                 break
             else:
+                self._done = self._done if waits else state
                 return None
         self._book.derived.save(unit, end, wanted[key])
         return key
@@ -85,10 +93,10 @@ class Deriver:
         with snapshot(book.engine) as connection:
             revisions = hours_with_facts(connection, 0, limit)
             sealed = sealed_hours(connection, book.cluster, 0, limit)
+            open_ = [hour for hour in revisions if hour not in sealed]
             derivation_id = book.derived.id(connection)
-            kept = book.derived.kept(connection, 0, limit)
-        wanted = signatures(revisions)
-        open_ = [hour for hour in revisions if hour not in sealed]
+            kept = book.derived.kept(connection, open_[0], limit) if open_ else {}
+        wanted = signatures({hour: revisions[hour] for hour in open_})
         for hour in open_:
             if kept.get((HOURS, hour)) == wanted[(HOURS, hour)] and derivation_id is not None:
                 seal_hour(book.engine, book.cluster, hour, derivation_id, now)
@@ -104,7 +112,8 @@ class Deriver:
         day = dt.datetime.fromtimestamp(now, dt.UTC)
         months = day.year * 12 + day.month - 1 - self._keep_months
         first = dt.datetime(months // 12, months % 12 + 1, 1, tzinfo=dt.UTC)
-        drop_before(self._book.engine, int(first.timestamp()))
+        while drop_before(self._book.engine, int(first.timestamp())):
+            pass
         self._since = now if self._since is None else self._since
         if now - self._since < _SETTLED_SECONDS:
             return

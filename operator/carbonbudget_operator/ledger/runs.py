@@ -6,9 +6,8 @@ their groups, not by all that ran in the hour.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import sqlalchemy as sa
 
@@ -20,6 +19,7 @@ from carbonbudget_operator.ledger.slices import slice_start
 # Kinds whose pods have no end of their own: what one of them emitted in its life says nothing of the next.
 ENDLESS = ("ReplicaSet", "StatefulSet", "DaemonSet", "ReplicationController", "Node")
 _STARTS_AT_ONCE = 100
+_NAMESPACES_AT_ONCE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,30 +89,32 @@ def first_fact(connection: sa.Connection, cluster: str, start: int, end: int) ->
 
 def pods_of(connection: sa.Connection, cluster: str, controllers: Iterable[Controller]) -> list[RunPod]:
     """The pods of any of these controllers."""
-    wanted: dict[str, set[tuple[str, str, str]]] = defaultdict(set)
-    for controller in controllers:
-        wanted[controller.namespace].add((controller.kind, controller.name, controller.uid))
+    wanted = set(controllers)
     pod = schema.pod.c
     found: list[RunPod] = []
-    for namespace, keys in sorted(wanted.items()):
-        for names in chunks(sorted({name for _, name, _ in keys})):
-            for item in _pods(connection, cluster, pod.namespace == namespace, pod.controller_name.in_(names)):
-                its = item.controller
-                if {(its.kind, its.name, its.uid), (its.kind, its.name, "")} & keys:
-                    found.append(item)
+    for names in chunks(sorted({controller.name for controller in wanted})):
+        for item in _pods(connection, cluster, pod.controller_name.in_(names)):
+            if item.controller in wanted or replace(item.controller, uid="") in wanted:
+                found.append(item)
     return found
 
 
-def members_of(connection: sa.Connection, cluster: str, groups: Iterable[GroupKey]) -> list[RunPod]:
-    """All pods of these groups."""
-    wanted = set(groups)
-    pod = schema.pod.c
+def members_of(
+    connection: sa.Connection, cluster: str, groups: Iterable[GroupKey], starts: Iterable[int]
+) -> list[RunPod]:
+    """All pods of these groups that may have been there in the slices that start then."""
+    wanted, when = set(groups), sorted(starts)
+    pod, fact = schema.pod.c, schema.pod_fact.c
+    namespaces = sorted({group.namespace for group in wanted})
+    narrow: list[sa.ColumnElement[bool]] = (
+        [pod.namespace.in_(namespaces)] if len(namespaces) <= _NAMESPACES_AT_ONCE else []
+    )
+    if len(when) <= _STARTS_AT_ONCE:  # a CronJob of each minute has a long past
+        narrow.append(sa.exists().where(fact.pod_id == pod.id, fact.start.in_(when)))
     found: list[RunPod] = []
-    for namespace in sorted({group.namespace for group in wanted}):
-        sets = {group.label_set_id for group in wanted if group.namespace == namespace}
-        for part in chunks(sorted(sets)):
-            rows = _pods(connection, cluster, pod.namespace == namespace, pod.label_set_id.in_(part))
-            found += [item for item in rows if item.group in wanted]
+    for part in chunks(sorted({group.label_set_id for group in wanted})):
+        rows = _pods(connection, cluster, pod.label_set_id.in_(part), *narrow)
+        found += [item for item in rows if item.group in wanted]
     return found
 
 

@@ -136,7 +136,8 @@ class Runs:
         """Share each group's row of each slice out among all of its pods, and give the runs theirs."""
         nodes = read_nodes(connection, self._book.cluster)
         scopes = {node_id: self._book.places.scope(node) for node_id, node in nodes.items()}
-        pods = {pod.id: pod for pod in members_of(connection, self._book.cluster, groups)}
+        starts = {start for its in groups.values() for start in its}
+        pods = {pod.id: pod for pod in members_of(connection, self._book.cluster, groups, starts)}
         ids: dict[tuple[int, ...], set[int]] = defaultdict(set)
         for pod in pods.values():
             ids[tuple(sorted(groups[pod.group]))].add(pod.id)
@@ -146,7 +147,7 @@ class Runs:
             members[(facts.start, scopes[pod.node_id], pod.group)].append(facts)
         labels = label_sets(connection, {group.label_set_id for group in groups})
         names = {(group.namespace, group.workload, labels[group.label_set_id]): group for group in groups}
-        for hour in sorted({start - start % HOUR for starts in groups.values() for start in starts}):
+        for hour in sorted({start - start % HOUR for start in starts}):
             for row in plans.load(plans.hour(hour)).rows:
                 text = json.dumps(dict(row.labels), sort_keys=True, separators=(",", ":"))
                 group = names.get((row.namespace, row.workload, text))

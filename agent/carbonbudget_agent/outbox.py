@@ -18,7 +18,7 @@ from carbonbudget_agent.report import NodeReport, encode_report
 _log = logging.getLogger(__name__)
 _SUFFIX = ".json.z"
 _NAME = re.compile(r"\d{12,}-\d{6,}-[0-9a-f]{1,8}\.json\.z")  # anything else in the directory is not ours
-_MAX_AGE_SECONDS = 7 * 86_400
+_MAX_REPORTS = 7 * 86_400 // 60  # seven days of windows of a minute
 _MAX_BYTES = 200 * 2**20
 _MAX_ASIDE = 1_000
 
@@ -26,10 +26,12 @@ _MAX_ASIDE = 1_000
 class Outbox:
     """A directory of reports; names sort by window."""
 
-    def __init__(self, directory: Path, counts: Counts, max_bytes: int = _MAX_BYTES) -> None:
+    def __init__(
+        self, directory: Path, counts: Counts, max_bytes: int = _MAX_BYTES, max_reports: int = _MAX_REPORTS
+    ) -> None:
         """Raises OSError if the directory cannot be made."""
         self.directory = directory
-        self._counts, self._max_bytes = counts, max_bytes
+        self._counts, self._max_bytes, self._max_reports = counts, max_bytes, max_reports
         directory.mkdir(parents=True, exist_ok=True)
         for left in directory.glob("*.tmp"):  # of a write that was cut off
             left.unlink(missing_ok=True)
@@ -53,21 +55,26 @@ class Outbox:
             return []
 
     def read(self, name: str) -> bytes | None:
-        """A report's JSON; None if the file is corrupt, which is then set aside and counted."""
+        """A report's JSON; None if it was dropped meanwhile, or is corrupt: then it is set aside and counted.
+
+        Raises OSError while the disk cannot be read: that says nothing about the report.
+        """
         try:
             return zlib.decompress((self.directory / name).read_bytes())
-        except (OSError, zlib.error) as error:
+        except FileNotFoundError:
+            return None
+        except zlib.error as error:
             _log.error("outbox: %s cannot be read and is set aside: %s", name, error)
             self._counts.corrupt += 1
             self.set_aside(name, "corrupt")
             return None
 
     def remove(self, name: str) -> None:
-        """The ledger has it."""
+        """The ledger has it. Raises OSError; it is then sent again, and counts once."""
         (self.directory / name).unlink(missing_ok=True)
 
     def set_aside(self, name: str, why: str) -> None:
-        """Keep a report that can never be sent, for whoever looks; only the latest of them."""
+        """Keep a report that can never be sent, for whoever looks; only the latest of them. Raises OSError."""
         folder = self.directory / why
         try:
             folder.mkdir(exist_ok=True)
@@ -78,18 +85,18 @@ class Outbox:
             self.remove(name)
 
     def trim(self) -> None:
-        """Drop the oldest beyond the byte limit or seven days before the newest, and count them.
+        """Drop the oldest beyond the limits, and count them. Raises OSError.
 
-        Against the newest, not the clock: a node whose clock is wrong must not throw its windows away.
+        By number, not by age: on a node whose clock was ahead for a moment, everything after that would
+        look too old.
         """
         sizes = {name: self._size(name) for name in self.names()}
-        total = sum(sizes.values())
-        oldest = max(map(_window_start, sizes), default=0) - _MAX_AGE_SECONDS
+        total, number = sum(sizes.values()), len(sizes)
         for name, size in sizes.items():
-            if total <= self._max_bytes and _window_start(name) >= oldest:
+            if total <= self._max_bytes and number <= self._max_reports:
                 break
             self.remove(name)
-            total -= size
+            total, number = total - size, number - 1
             self._counts.dropped += 1
             _log.error("outbox: %s dropped, the queue is over its limit", name)
 
@@ -103,10 +110,6 @@ class Outbox:
             return (self.directory / name).stat().st_size
         except OSError:
             return 0
-
-
-def _window_start(name: str) -> int:
-    return int(name.split("-")[0])
 
 
 def write_durably(path: Path, content: bytes) -> None:

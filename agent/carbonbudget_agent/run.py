@@ -34,6 +34,7 @@ _log = logging.getLogger(__name__)
 _FIRST_LIST_SECONDS = 10.0
 _NODE_REFRESH_MS = 3_600_000
 _LAST_SEND_SECONDS = 5.0
+_KEEP_SECONDS = 7 * 86_400  # what the outbox holds at most while no server takes it
 _PEEK_MS = 1_000  # a pod lives longer than this, sandbox and clean-up included
 
 
@@ -54,7 +55,7 @@ def run(options: argparse.Namespace, on_stop: Callable[[Callable[[], None]], Non
         cgroups = CgroupReader(options.cgroup_root)
     except CgroupError as error:
         raise RuntimeError(str(error)) from None
-    outbox = None if options.dry_run else Outbox(options.outbox, counts)
+    outbox = None if options.dry_run else Outbox(options.outbox, counts, max_reports=_KEEP_SECONDS // options.window)
     path = Path() if outbox is None else outbox.directory / "checkpoint.json"
     checkpoint = Checkpoint(boot_id, Progress(), {}) if outbox is None else load_checkpoint(path, boot_id)
     source = _pod_source(options, counts)

@@ -1,7 +1,8 @@
 """Sends the outbox to the server, oldest first, in a thread of its own; removes what the ledger has.
 
 Each answer has one treatment: 2xx, the ledger has it; 400, 409, 413 and 422, it will never be taken, so
-it is set aside and counted; anything else, or no answer, it is kept and tried again with backoff.
+it is set aside and counted; anything else, or no answer, it is kept and tried again with backoff. Whatever
+goes wrong, the thread lives: a sender that ended would be noticed a week later, when the outbox is full.
 """
 
 from __future__ import annotations
@@ -10,10 +11,10 @@ import gzip
 import http.client
 import logging
 import random
-import ssl
 import threading
 import time
 import zlib
+from dataclasses import dataclass
 
 from carbonbudget_agent.counts import Counts
 from carbonbudget_agent.http import Endpoint
@@ -22,8 +23,18 @@ from carbonbudget_agent.outbox import Outbox
 
 _log = logging.getLogger(__name__)
 _FINAL = frozenset({400, 409, 413, 422})
+_TOO_EARLY = 425  # the window ends in the server's future: one of the two clocks is wrong
 _MAX_BACKOFF_SECONDS = 60.0
+_MAX_ASKED_SECONDS = 600
 _CATCH_UP_PAUSE_SECONDS = 0.05  # a day of windows in about a minute and a half, and no flood
+
+
+@dataclass(frozen=True, slots=True)
+class _Blocked:
+    """What stopped the sending: the status (0: no answer), and the seconds that the server asked to wait."""
+
+    status: int
+    retry_after: int = 0
 
 
 class Sender:
@@ -62,48 +73,63 @@ class Sender:
     def _run(self) -> None:
         backoff = 1.0
         while True:
-            retry_after = self._send_all()
-            if self._stop.is_set():
+            stopping = self._stop.is_set()
+            blocked = self._send_all()
+            if stopping:
                 self._close()
                 return
-            if retry_after is None:
+            if self._stop.is_set():
+                continue  # once more: the last part may have come after the names were listed
+            if blocked is None:
                 backoff = 1.0
                 self._wake.wait()
                 self._wake.clear()
                 self._stop.wait(self._delay)
-            else:
-                # Halved at random, so that a thousand nodes do not come back together.
-                pause = max(retry_after, backoff * (0.5 + random.random() / 2))  # noqa: S311 - jitter
-                self._stop.wait(pause)
-                backoff = min(backoff * 2, _MAX_BACKOFF_SECONDS)
-
-    def _send_all(self) -> float | None:
-        """Send until the outbox is empty (None) or something is in the way (seconds asked to wait)."""
-        for name in self._outbox.names():
-            body = self._outbox.read(name)
-            if body is None:
                 continue
+            # Halved at random, so that a thousand nodes do not come back together.
+            pause = max(blocked.retry_after, backoff * (0.5 + random.random() / 2))  # noqa: S311 - jitter
+            backoff = min(backoff * 2, _MAX_BACKOFF_SECONDS)
+            if blocked.status == _TOO_EARLY:  # what is older than the window that is refused need not wait
+                self._wake.wait(pause)
+                self._wake.clear()
+            else:
+                self._stop.wait(pause)
+
+    def _send_all(self) -> _Blocked | None:
+        """Send until the outbox is empty (None) or something is in the way."""
+        for name in self._outbox.names():
             try:
-                status, reason, retry_after = self._post(body)
-            except (OSError, http.client.HTTPException, ssl.SSLError) as error:
+                blocked = self._send(name)
+            except (OSError, ValueError, http.client.HTTPException) as error:
+                # ValueError: a token that is no header, a header that is no number.
                 self._close()
                 self._counts.send_errors += 1
-                self._tell(0, f"the server at {self._server.url} cannot be reached: {error}")
-                return 0.0
-            if 200 <= status < 300:
-                self._outbox.remove(name)
-                self._counts.sent += 1
-                self._told.clear()
-            else:
-                self._counts.refused[status] += 1
-                self._tell(status, f"the server answered {status}: {reason}")
-                if status not in _FINAL:
-                    return retry_after
-                self._outbox.set_aside(name, "rejected")
+                self._tell(0, f"reports cannot be sent to {self._server.url}: {error}")
+                return _Blocked(0)
+            if blocked is not None:
+                return blocked
             self._stop.wait(_CATCH_UP_PAUSE_SECONDS)
         return None
 
-    def _post(self, body: bytes) -> tuple[int, str, float]:
+    def _send(self, name: str) -> _Blocked | None:
+        """One report; None when it has left the outbox. Raises OSError, ValueError or HTTPException."""
+        body = self._outbox.read(name)
+        if body is None:
+            return None
+        status, reason, retry_after = self._post(body)
+        if 200 <= status < 300:
+            self._outbox.remove(name)
+            self._counts.sent += 1
+            self._told.clear()
+            return None
+        self._counts.refused[status] += 1
+        self._tell(status, f"the server answered {status}: {reason}")
+        if status not in _FINAL:
+            return _Blocked(status, retry_after)
+        self._outbox.set_aside(name, "rejected")
+        return None
+
+    def _post(self, body: bytes) -> tuple[int, str, int]:
         headers = self._server.headers() | {
             "Content-Type": "application/json",
             "Content-Encoding": "gzip",
@@ -121,16 +147,14 @@ class Sender:
         self._connection = self._server.connect()
         return self._exchange(gzip.compress(body, 5), headers)
 
-    def _exchange(self, body: bytes, headers: dict[str, str]) -> tuple[int, str, float]:
+    def _exchange(self, body: bytes, headers: dict[str, str]) -> tuple[int, str, int]:
         connection = self._connection
         assert connection is not None
         connection.request("POST", self._server.path("/v1/reports"), body=body, headers=headers)
         response = connection.getresponse()
         text = response.read(65_536)
-        try:
-            retry_after = min(float(response.headers.get("Retry-After", "0")), 600.0)
-        except ValueError:
-            retry_after = 0.0
+        asked = response.headers.get("Retry-After", "")  # in whole seconds; a date is taken for none
+        retry_after = min(int(asked), _MAX_ASKED_SECONDS) if asked.isdecimal() and len(asked) < 20 else 0
         return response.status, _reason(text), retry_after
 
     def _close(self) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import gzip
 import http.server
 import socket
+import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from tests.disk import small_disk
 
 from carbonbudget_agent.counts import Counts
 from carbonbudget_agent.http import Endpoint
@@ -74,6 +76,13 @@ def server() -> Iterator[Server]:
     made.server_close()
 
 
+def until(what: str, ask: Callable[[], bool]) -> None:
+    end = time.monotonic() + 20
+    while not ask():
+        assert time.monotonic() < end, f"waited 20 s for {what}"
+        time.sleep(0.01)
+
+
 def a_report(start: int) -> NodeReport:
     return NodeReport("default", "node-1", "boot", start, start + 60, (), ())
 
@@ -116,7 +125,7 @@ def test_what_will_never_be_taken_is_set_aside_and_counted(
     assert len(list((box.directory / "rejected").iterdir())) == 1
 
 
-@pytest.mark.parametrize("status", [401, 403, 408, 425, 429, 500, 503])
+@pytest.mark.parametrize("status", [401, 403, 404, 408, 425, 429, 500, 503])
 def test_anything_else_is_kept_and_tried_again(
     server: Server, outbox: tuple[Outbox, Counts, Path], status: int
 ) -> None:
@@ -167,7 +176,7 @@ def test_an_outbox_over_its_limit_drops_the_oldest_and_counts(outbox: tuple[Outb
 
 
 class Pauses(threading.Event):
-    """Counts the pauses that the sender wants instead of taking them."""
+    """Counts the pauses that the sender wants instead of taking them; a millisecond each, so that others run."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -175,7 +184,7 @@ class Pauses(threading.Event):
 
     def wait(self, timeout: float | None = None) -> bool:
         self.asked.append(timeout or 0)
-        return self.is_set()
+        return super().wait(0.001)
 
 
 def test_a_day_of_windows_is_sent_in_order_over_one_connection_with_a_pause_after_each(
@@ -219,6 +228,9 @@ def test_the_wait_that_a_server_asks_for_is_kept(server: Server, outbox: tuple[O
         (b"HTTP/1.1 20", True),
         (b"HTTP/1.1 999 What\r\nContent-Length: 2\r\n\r\n[]", False),
         (b"HTTP/1.1 500 Oops\r\nRetry-After: soon\r\nContent-Length: 3\r\n\r\n\xff\xfe\x00", False),
+        (b"HTTP/1.1 500 Oops\r\nRetry-After: nan\r\nContent-Length: 0\r\n\r\n", False),
+        (b"HTTP/1.1 500 Oops\r\nRetry-After: -9\r\nContent-Length: 0\r\n\r\n", False),
+        (b"HTTP/1.1 500 Oops\r\nContent-Length: x\r\n\r\n", False),
     ],
 )
 def test_whatever_a_server_says_the_reports_stay_and_the_sender_lives(
@@ -246,6 +258,134 @@ def test_what_is_not_ours_in_the_outbox_is_left_alone(outbox: tuple[Outbox, Coun
     box.trim()
     assert (box.names(), counts.dropped) == (names, 0)
     assert (box.directory / "x.json.z").read_text() == "not ours"
+
+
+@pytest.mark.parametrize("token", [b"\xff\xfe", b"two\nlines", b"\x00", b""])
+def test_a_token_that_is_none_is_waited_out(
+    server: Server, outbox: tuple[Outbox, Counts, Path], token: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    box, counts, path = outbox
+    path.write_bytes(token)
+    server.statuses = [401, 401, 200]
+    pauses = Pauses()
+    url = Endpoint(f"http://127.0.0.1:{server.server_port}", path, None)
+    sender = Sender(url, box, counts, "node-1", spread_seconds=0, stop=pauses)
+    until("two attempts", lambda: counts.send_errors + counts.refused[401] >= 2)
+    path.with_suffix(".new").write_bytes(b"good")
+    path.with_suffix(".new").replace(path)
+    until("all to be sent", lambda: counts.sent == 3)
+    sender.finish(5)
+    assert len(caplog.records) == 1
+
+
+def test_on_a_read_only_disk_what_was_sent_is_sent_again_and_the_sender_lives(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("t\n")
+    counts = Counts()
+    with small_disk(tmp_path / "outbox", "1m"):
+        box = Outbox(tmp_path / "outbox", counts)
+        box.put(a_report(1_764_000_000))
+        subprocess.run(["mount", "-o", "remount,ro", str(tmp_path / "outbox")], check=True)
+        url = Endpoint(f"http://127.0.0.1:{server.server_port}", tmp_path / "token", None)
+        sender = Sender(url, box, counts, "node-1", spread_seconds=0, stop=Pauses())
+        server.await_requests(3)
+        assert counts.sent == 0
+        subprocess.run(["mount", "-o", "remount,rw", str(tmp_path / "outbox")], check=True)
+        until("it to be sent", lambda: counts.sent == 1)
+        sender.finish(5)
+        assert box.names() == []
+    assert {report.key for report in server.got} == {a_report(1_764_000_000).key}
+
+
+def test_a_disk_that_cannot_be_read_for_a_while_makes_no_report_corrupt(
+    server: Server, outbox: tuple[Outbox, Counts, Path]
+) -> None:
+    box, counts, token = outbox
+    name = box.names()[0]
+    kept = (box.directory / name).read_bytes()
+    (box.directory / name).unlink()
+    (box.directory / name).mkdir()  # reading it is an OSError, as of a broken disk
+    url = Endpoint(f"http://127.0.0.1:{server.server_port}", token, None)
+    sender = Sender(url, box, counts, "node-1", spread_seconds=0, stop=Pauses())
+    until("two attempts", lambda: counts.send_errors >= 2)
+    assert (counts.corrupt, counts.sent) == (0, 0)
+    (box.directory / name).rmdir()
+    (box.directory / "whole.tmp").write_bytes(kept)
+    (box.directory / "whole.tmp").replace(box.directory / name)
+    until("all to be sent", lambda: counts.sent == 3)
+    sender.finish(5)
+
+
+def test_a_report_that_is_dropped_while_it_is_about_to_be_sent_is_not_corrupt(
+    outbox: tuple[Outbox, Counts, Path],
+) -> None:
+    box, counts, _ = outbox
+    assert (box.read("000000000001-000000-00000000.json.z"), counts.corrupt) == (None, 0)
+
+
+class LatePart(Outbox):
+    """SIGTERM comes, and with it the last part, while the sender is busy with what it found before."""
+
+    asked_to_stop: threading.Event
+
+    def read(self, name: str) -> bytes | None:
+        if not self.asked_to_stop.is_set():
+            self.put(a_report(1_764_090_000))
+            self.asked_to_stop.set()
+        return super().read(name)
+
+
+def test_the_last_part_is_sent_though_the_sender_was_busy_when_it_came(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("t\n")
+    counts = Counts()
+    box = LatePart(tmp_path / "outbox", counts)
+    box.asked_to_stop = Pauses()
+    box.put(a_report(1_764_000_000))
+    url = Endpoint(f"http://127.0.0.1:{server.server_port}", tmp_path / "token", None)
+    sender = Sender(url, box, counts, "node-1", spread_seconds=0, stop=box.asked_to_stop)
+    sender.finish(20)
+    assert (box.names(), [report.window_start for report in server.got]) == ([], [1_764_000_000, 1_764_090_000])
+
+
+class FirstIsEarly(Handler):
+    """A server whose clock says that one window is still to come."""
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        report = decode_report(gzip.decompress(body))
+        self.server.tokens.append(str(report.window_start))
+        self.send_response(425 if report.window_start > 1_764_500_000 else 200)
+        self.send_header("Content-Length", "0")
+        self.send_header("Retry-After", "600")
+        self.end_headers()
+
+
+def test_a_window_of_the_future_stays_and_holds_up_no_other(server: Server, tmp_path: Path) -> None:
+    """The node's clock was ahead for a moment, and now it is right again."""
+    server.RequestHandlerClass = FirstIsEarly
+    (tmp_path / "token").write_text("t\n")
+    counts = Counts()
+    box = Outbox(tmp_path / "outbox", counts)
+    box.put(a_report(1_767_000_000))
+    url = Endpoint(f"http://127.0.0.1:{server.server_port}", tmp_path / "token", None)
+    sender = Sender(url, box, counts, "node-1", spread_seconds=0)
+    server.await_requests(1)
+    for minute in range(3):
+        box.put(a_report(1_764_000_000 + 60 * minute))
+        box.trim()
+        sender.wake()
+        until("it to be sent", lambda n=minute: counts.sent == n + 1)
+    sender.finish(5)
+    assert (len(box.names()), counts.dropped) == (1, 0)
+    # Each new window is an occasion to ask again, and no more than that.
+    assert 2 <= server.tokens.count("1767000000") <= 5
+
+
+def test_an_outbox_of_more_windows_than_a_week_has_drops_the_oldest(outbox: tuple[Outbox, Counts, Path]) -> None:
+    box, counts, _ = outbox
+    names = box.names()
+    small = Outbox(box.directory, counts, max_reports=2)
+    small.trim()
+    assert (small.names(), counts.dropped) == (names[1:], 1)
 
 
 @pytest.mark.parametrize("cut", [0, 1, 10, -1])

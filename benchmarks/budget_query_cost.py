@@ -2,12 +2,13 @@
 
 A month of 5,000 workloads in 100 namespaces, its hours kept as the server keeps them but for the last one, which is
 made from facts as in a running cluster. Budgets pick by label in one namespace; half of them begin in another time
-zone; every tenth is for the whole cluster's namespaces at once. Each asks for its ten largest workloads and for what
+zone; every fiftieth is for the whole cluster's namespaces at once. Each asks for its ten largest workloads and for what
 was settled an hour ago.
 
 `first` is a server's first answer; `hour` one after another hour was kept (what was added up is added up anew);
 `warm` the median of five as they come each minute, each after new reports of the open hour, whose own valuing is told
-apart as `open_hour`. `week_of_hours` is /v1/budgets/hours over 28 days for all of them, asked once an hour.
+apart as `open_hour` and taken off. `four_weeks` is /v1/budgets/hours over 28 days for all of them, asked once an hour.
+Milliseconds of CPU, so that a busy machine does not count; `warm_wall_ms` is the time on the clock.
 """
 
 from __future__ import annotations
@@ -95,7 +96,7 @@ def questions(budgets: int, projects: int) -> list[BudgetQuery]:
     """As the controller asks them."""
     found = []
     for index in range(budgets):
-        whole = index % 10 == 9
+        whole = index % 50 == 9
         namespaces = ["*"] if whole else [f"team-{index % NAMESPACES}"]
         selector = LabelSelector(match_labels={"project": f"p{index // NAMESPACES % projects}"})
         begins = START - (HOUR if index % 2 else 0)  # midnight in Paris
@@ -108,40 +109,51 @@ def questions(budgets: int, projects: int) -> list[BudgetQuery]:
     return found
 
 
-def timed(queries: Queries, asked: list[BudgetQuery]) -> float:
-    began = time.perf_counter()
+class Clock:
+    """Since it was made: CPU time of this process, and the time on the clock."""
+
+    def __init__(self) -> None:
+        self._cpu, self._wall = time.process_time(), time.perf_counter()
+
+    def read(self) -> tuple[float, float]:
+        """In milliseconds."""
+        return (time.process_time() - self._cpu) * 1000, (time.perf_counter() - self._wall) * 1000
+
+
+def timed(queries: Queries, asked: list[BudgetQuery]) -> tuple[float, float]:
+    clock = Clock()
     assert all(answer.used_ug for answer in queries.budgets(asked))
-    return time.perf_counter() - began
+    return clock.read()
 
 
 def measure(engine: sa.Engine, budgets: int, workloads: int, windows: int) -> Figures:
     """One number of budgets on the ledger; `windows` tells which of the open hour are in already."""
     book, booker, asked = Book(engine, Settings()), Booker(engine), questions(budgets, min(10, workloads // NAMESPACES))
     queries = Queries(book)
-    first = timed(queries, asked)
+    first, _ = timed(queries, asked)
     warm, opened = [], []
     for window in range(5):
         report_open_hour(booker, workloads, windows + window)
         with engine.connect() as connection:
             units = book.units(connection, NOW, NOW + HOUR)
-            began = time.perf_counter()
+            clock = Clock()
             for key, (signature, kept) in units.items():
                 book.unit(connection, key, signature, kept)
-            opened.append(time.perf_counter() - began)
+            opened.append(clock.read()[0])
         warm.append(timed(queries, asked))
-    queries._merges.__init__()  # type: ignore[misc] # as after another hour was kept
-    hour = timed(queries, asked)
-    began = time.perf_counter()
+    again = Queries(book)  # as after another hour was kept: units are known, what was added up is not
+    hour, _ = timed(again, asked)
+    clock = Clock()
     hourly(book, [query.model_copy(update={"start": NOW - 28 * DAY, "end": NOW}) for query in asked])
-    hours = time.perf_counter() - began
     return {
         "budgets": budgets,
         "workloads": workloads,
-        "first_ms": round(first * 1000),
-        "hour_ms": round(hour * 1000),
-        "warm_ms": round(statistics.median(warm) * 1000),
-        "open_hour_ms": round(statistics.median(opened) * 1000),
-        "week_of_hours_ms": round(hours * 1000),
+        "first_ms": round(first),
+        "hour_ms": round(hour),
+        "warm_ms": round(statistics.median(cpu for cpu, _ in warm)),
+        "warm_wall_ms": round(statistics.median(wall for _, wall in warm)),
+        "open_hour_ms": round(statistics.median(opened)),
+        "four_weeks_ms": round(clock.read()[0]),
         "rss_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
     }
 

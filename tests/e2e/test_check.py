@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import datetime as dt
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -162,3 +163,18 @@ def test_a_manifest_that_the_api_server_does_not_understand_is_not_answerable(de
     (found,) = developer.objects(wrong)
     assert found["verdict"] == "unanswerable"
     assert "paralellism" in str(found["reason"])
+
+
+def test_kubectl_finds_the_plugin_and_shows_the_budget(developer: Developer) -> None:
+    environment = developer.release.cluster.environment
+    environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
+
+    def carbon(*words: str) -> str:
+        done = subprocess.run(
+            ["kubectl", "carbon", *words, "-n", developer.namespace],
+            env=environment, capture_output=True, text=True, timeout=60, check=True,
+        )  # fmt: skip
+        return done.stdout
+
+    assert re.search(r"^\S+ +tight +1g ", carbon("budgets"), re.MULTILINE)
+    assert "New Job, Pod or Deployment until" in carbon("explain", "tight")

@@ -1,0 +1,285 @@
+"""`kubectl carbon`: what it shows of budgets, and errors that say what to do."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.cli.api_server import Asked, Said, api_server, kubeconfig, status
+from typer.testing import CliRunner, Result
+
+from carbonbudget_operator.api.carbonbudget import AnyBudget, CarbonBudget, ClusterCarbonBudget
+from carbonbudget_operator.cli.kubectl import app
+from carbonbudget_operator.cli.standing import explain, rows, workers
+
+NOW = dt.datetime(2026, 11, 24, 12, tzinfo=dt.UTC)
+STATUS: dict[str, Any] = {
+    "observedGeneration": 1,
+    "period": {"start": "2026-10-31T23:00:00Z", "end": "2026-11-30T23:00:00Z"},
+    "used": "4.1kg", "remaining": "900g", "percentUsed": 82, "forecast": "6.3kg", "exhaustedAt": "2026-11-26T23:00:00Z",
+    "breakdown": {"dynamic": "3kg", "idle": "700g", "overhead": "400g"},
+    "state": "Warning", "action": "Warn", "dataThrough": "2026-11-24T11:59:00Z", "coverage": 98, "measured": 40,
+    "topWorkloads": [
+        {"kind": "Job", "name": "train", "emissions": "2.2kg", "percent": 44},
+        {"kind": "Job", "name": "small", "emissions": "900g", "percent": 18},
+    ],
+}  # fmt: skip
+BLOCK = {"state": "Exceeded", "action": "Block", "used": "5.5kg", "percentUsed": 110, "exhaustedAt": None}
+
+
+def an_object(name: str, namespace: str = "team-a", given: dict[str, Any] | None = None, **spec: Any) -> dict[str, Any]:
+    metadata = {"name": name} | ({"namespace": namespace} if namespace else {})
+    wanted = {"limit": "5kg", "period": "Month", "timeZone": "Europe/Paris", "contact": "#ml-platform"} | spec
+    return {"metadata": metadata, "spec": wanted, "status": STATUS if given is None else given}
+
+
+def a_budget(name: str = "monthly", given: dict[str, Any] | None = None, **spec: Any) -> CarbonBudget:
+    return CarbonBudget.model_validate(an_object(name, given=given, **spec))
+
+
+def told(budget: AnyBudget, heading: str, may_change: bool | None = None, now: dt.datetime = NOW) -> str:
+    return " ".join(dict(explain(budget, now, may_change)).get(heading, []))
+
+
+def test_a_row_has_what_the_status_says_in_the_budgets_own_time() -> None:
+    (row,) = rows([a_budget()])
+    assert (row.limit, row.used, row.percent, row.forecast) == ("5kg", "4.1kg", 82, "6.3kg")
+    assert (row.exhausted, row.resets) == ("2026-11-27", "2026-12-01")
+    assert (row.state, row.action) == ("Warning", "Warn")
+
+
+def test_a_budget_that_nobody_judged_yet_is_a_row_of_its_limit() -> None:
+    (row,) = rows([a_budget(given={})])
+    assert (row.limit, row.used, row.percent, row.state, row.resets) == ("5kg", "", None, "", "")
+
+
+def test_rows_are_by_namespace_and_name_and_the_clusters_come_last() -> None:
+    whole = ClusterCarbonBudget.model_validate(an_object("all", ""))
+    other = CarbonBudget.model_validate(an_object("a", "team-b"))
+    assert [row.name for row in rows([whole, other, a_budget("z"), a_budget("b")])] == ["b", "z", "a", "all"]
+
+
+def test_workloads_are_by_what_they_emitted_not_by_how_it_is_written() -> None:
+    whole = ClusterCarbonBudget.model_validate(
+        an_object("all", "", {"topWorkloads": [{"kind": "Job", "name": "x", "namespace": "n", "emissions": "1.5kg"}]})
+    )
+    found = workers([a_budget(), whole])
+    assert [(one.namespace, one.name, one.emissions) for one in found] == [
+        ("team-a", "train", "2.2kg"), ("n", "x", "1.5kg"), ("team-a", "small", "900g"),
+    ]  # fmt: skip
+
+
+def test_what_counts_is_said_with_selector_span_and_what_is_left_out() -> None:
+    selector = {
+        "matchLabels": {"project": "x"},
+        "matchExpressions": [
+            {"key": "tier", "operator": "NotIn", "values": ["a", "b"]}, {"key": "canary", "operator": "DoesNotExist"},
+        ],
+    }  # fmt: skip
+    text = told(a_budget(selector=selector), "Counts")
+    assert "pods with labels project=x, tier notin (a, b), !canary in namespace team-a" in text
+    assert "from 2026-11-01 until 2026-12-01 (Europe/Paris)" in text
+    assert "what counts is dynamic, idle and overhead, without embodied" in text
+    assert "all pods in namespace team-a" in told(a_budget(), "Counts")
+
+
+def test_a_clusters_budget_says_over_which_namespaces() -> None:
+    every = ClusterCarbonBudget.model_validate(an_object("all", ""))
+    some = ClusterCarbonBudget.model_validate(an_object("ml", "", namespaceSelector={"matchLabels": {"d": "ml"}}))
+    assert "in all namespaces" in told(every, "Counts")
+    assert "in namespaces with labels d=ml" in told(some, "Counts")
+
+
+def test_the_use_is_told_with_its_parts_its_workloads_and_how_well_it_is_known() -> None:
+    budget = a_budget()
+    assert told(budget, "Used").startswith("Used: 4.1kg of 5kg (82 %); 900g are left. Of it 3kg that followed")
+    assert "Job train 2.2kg and Job small 900g" in told(budget, "Used")
+    assert "98 % of the nodes' time was reported; what the rest used is missing" in told(budget, "Measured")
+    assert "40 % of the energy was measured by a meter; the rest is modelled" in told(budget, "Measured")
+
+
+def test_a_forecast_says_when_the_limit_is_reached_or_why_there_is_none() -> None:
+    assert "6.3kg by 2026-12-01: the limit is reached on 2026-11-27." in told(a_budget(), "Forecast")
+    assert "the limit is not reached" in told(a_budget(given=STATUS | {"exhaustedAt": None}), "Forecast")
+    assert "used up already" in told(a_budget(given=STATUS | BLOCK), "Forecast")
+    assert "too little is known" in told(a_budget(given=STATUS | {"forecast": None}), "Forecast")
+    assert "a limit of its own" in told(a_budget(per="Workload"), "Forecast")
+
+
+def test_thresholds_say_what_happens_and_whether_it_did() -> None:
+    assert told(a_budget(), "Thresholds") == (
+        "At 80 % it warns whoever creates work (reached). At 100 % it warns whoever creates work (not reached)."
+    )
+    projected = a_budget(thresholds=[{"at": 90, "action": "Block", "basis": "Projected"}])
+    assert "expected to emit" in told(projected, "Thresholds")
+
+
+def test_what_is_refused_is_told_with_its_kinds_and_until_when() -> None:
+    assert told(a_budget(), "Refused now") == "Nothing."
+    held = {"action": "Suspend", "until": "2026-11-24T18:00:00Z", "suspendFrom": "2026-11-24T12:30:00Z"}
+    budget = a_budget(given=STATUS | BLOCK | {"enforcement": held}, enforce={"kinds": ["Job", "Pod", "Deployment"]})
+    assert "New Job, Pod or Deployment until 2026-11-24 19:00 CET" in told(budget, "Refused now")
+    assert "will be suspended from 2026-11-24 13:30 CET" in told(budget, "Refused now")
+    assert "are suspended from" in told(budget, "Refused now", now=NOW + dt.timedelta(hours=1))
+    lapsed = NOW + dt.timedelta(days=1)
+    assert "was not renewed" in told(budget, "Refused now", now=lapsed)
+    assert "Wait until 2026-12-01" in told(budget, "Next")
+    assert "Wait" not in told(budget, "Next", now=lapsed)
+
+
+def test_troubles_are_the_conditions_that_are_not_as_they_should_be() -> None:
+    conditions = [
+        {"type": "Ready", "status": "True", "reason": "Judged", "message": "fine"},
+        {"type": "DataComplete", "status": "False", "reason": "UsedFell", "message": "the ledger has less"},
+        {"type": "EnforcementConflict", "status": "False", "reason": "None", "message": ""},
+    ]
+    budget = a_budget(given=STATUS | {"conditions": conditions})
+    assert told(budget, "Troubles") == "DataComplete is False (UsedFell): the ledger has less"
+    assert "Troubles" not in dict(explain(a_budget(), NOW, None))
+
+
+def test_who_decides_is_whom_to_ask_and_whether_it_is_you() -> None:
+    assert told(a_budget(), "Who decides", True) == "You may change it. Ask #ml-platform."
+    assert "carbonbudget-editor" in told(a_budget(), "Who decides", False)
+    assert told(a_budget(), "Who decides", None) == "Ask #ml-platform."
+
+
+@given(
+    st.sampled_from([None, "WithinBudget", "Warning", "Exceeded", "Unknown"]),
+    st.lists(st.sampled_from(sorted(STATUS)), unique=True),
+    st.sampled_from(["UTC", "Europe/Paris", "Nowhere/Land", "../etc/passwd"]),
+    st.sampled_from(["Selection", "Workload"]),
+)
+def test_whatever_a_status_lacks_it_is_explained(state: str | None, absent: list[str], zone: str, per: str) -> None:
+    given_status = {key: value for key, value in (STATUS | {"state": state}).items() if key not in absent}
+    budget = a_budget(given=given_status, timeZone=zone, per=per)
+    assert all(all(sentences) for _, sentences in explain(budget, NOW, None))
+    assert "None" not in str(rows([budget])[0].resets)
+
+
+def run(tmp_path: Path, answer: Callable[[Asked], Said], *args: str) -> Result:
+    with api_server(answer, tmp_path, namespace="team-a") as path:
+        return CliRunner().invoke(app, [*args, "--kubeconfig", str(path)])
+
+
+def cluster_of(namespaced: list[dict[str, Any]], whole: list[dict[str, Any]]) -> Callable[[Asked], Said]:
+    def answer(asked: Asked) -> Said:
+        if asked.path.endswith("/clustercarbonbudgets"):
+            return Said({"metadata": {}, "items": whole})
+        if asked.path.endswith("/carbonbudgets"):
+            space = asked.path.split("/")[5] if "/namespaces/" in asked.path else ""
+            items = [one for one in namespaced if not space or one["metadata"]["namespace"] == space]
+            return Said({"metadata": {}, "items": items})
+        assert asked.path.endswith("/selfsubjectaccessreviews")
+        return Said({"status": {"allowed": False}}, 201)
+
+    return answer
+
+
+BOTH = cluster_of([an_object("monthly"), an_object("weekly", "team-b")], [an_object("company", "")])
+
+
+def test_budgets_are_those_of_the_contexts_namespace_and_the_clusters(tmp_path: Path) -> None:
+    result = run(tmp_path, BOTH, "budgets")
+    lines = result.stdout.splitlines()
+    assert lines[0].split() == [
+        "NAMESPACE", "NAME", "LIMIT", "USED", "%", "FORECAST", "EXHAUSTED", "STATE", "ACTION", "RESETS",
+    ]  # fmt: skip
+    assert lines[1].split() == [
+        "team-a", "monthly", "5kg", "4.1kg", "82", "6.3kg", "2026-11-27", "Warning", "Warn", "2026-12-01",
+    ]  # fmt: skip
+    assert lines[2].split()[:2] == ["(cluster)", "company"]
+    assert len(lines) == 3
+    assert "weekly" in run(tmp_path, BOTH, "budgets", "-A").stdout
+    assert "weekly" in run(tmp_path, BOTH, "budgets", "-n", "team-b").stdout
+
+
+def test_json_has_the_same_rows(tmp_path: Path) -> None:
+    items = json.loads(run(tmp_path, BOTH, "budgets", "-o", "json").stdout)["items"]
+    assert [(one["kind"], one["name"], one["percent"]) for one in items] == [
+        ("CarbonBudget", "monthly", 82), ("ClusterCarbonBudget", "company", 82),
+    ]  # fmt: skip
+    items = json.loads(run(tmp_path, BOTH, "top", "-o", "json").stdout)["items"]
+    assert (items[0]["name"], items[0]["emissions"]) == ("train", "2.2kg")
+
+
+def test_top_lists_the_workloads(tmp_path: Path) -> None:
+    lines = run(tmp_path, BOTH, "top").stdout.splitlines()
+    assert lines[2].split() == ["team-a", "Job/train", "2.2kg", "44", "monthly"]
+
+
+def test_explain_is_of_one_budget(tmp_path: Path) -> None:
+    text = run(tmp_path, BOTH, "explain", "monthly").stdout
+    assert text.startswith("CarbonBudget monthly in namespace team-a\n\nCounts\n")
+    assert "You may not change it" in text
+    assert run(tmp_path, BOTH, "explain", "company", "--cluster").stdout.startswith("ClusterCarbonBudget company\n")
+    value = json.loads(run(tmp_path, BOTH, "explain", "monthly", "-o", "json").stdout)
+    assert (value["kind"], value["mayChange"], value["sections"][0]["heading"]) == ("CarbonBudget", False, "Counts")
+
+
+def test_a_name_that_is_not_there_is_told_with_those_that_are(tmp_path: Path) -> None:
+    result = run(tmp_path, BOTH, "explain", "montly")
+    assert result.exit_code == 1
+    assert result.output == "no CarbonBudget montly in namespace team-a; there is: monthly\n"
+
+
+def test_a_team_that_may_not_see_the_clusters_budgets_sees_its_own(tmp_path: Path) -> None:
+    def answer(asked: Asked) -> Said:
+        return status(403, "Forbidden", "no") if asked.path.endswith("/clustercarbonbudgets") else BOTH(asked)
+
+    result = run(tmp_path, answer, "budgets")
+    assert result.exit_code == 0
+    assert len(result.stdout.splitlines()) == 2
+
+
+def test_nothing_to_show_is_said(tmp_path: Path) -> None:
+    for command in ("budgets", "top"):
+        result = run(tmp_path, cluster_of([], []), command)
+        assert (result.exit_code, result.stdout) == (0, "")
+        assert "-A shows all namespaces" in result.stderr
+
+
+def test_a_budget_that_is_not_understood_hides_no_other(tmp_path: Path) -> None:
+    broken = {"metadata": {"name": "odd", "namespace": "team-a"}, "spec": {"limit": 5}}
+    result = run(tmp_path, cluster_of([broken, an_object("monthly")], []), "budgets")
+    assert "monthly" in result.stdout
+    assert "CarbonBudget odd is not understood" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        (status(404, "NotFound", "the server could not find the requested resource"), "helm install carbonbudget"),
+        (status(403, "Forbidden", 'User "u" cannot list resource "carbonbudgets"'), "cannot list resource"),
+        (status(401, "Unauthorized", "Unauthorized"), "renew your credentials"),
+        (status(500, "InternalError", "etcd is slow"), "etcd is slow"),
+        (Said(raw=b"<html>"), "something else than a JSON object"),
+        (Said(raw=b"\xff\xfe"), "something else than a JSON object"),
+    ],
+    ids=["no CRD", "no right", "nobody", "5xx", "html", "bytes"],
+)
+@pytest.mark.parametrize("command", [("budgets",), ("top", "-A"), ("explain", "x")], ids=lambda c: c[0])
+def test_an_error_is_one_sentence_that_says_what_to_do(
+    tmp_path: Path, said: Said, words: str, command: tuple[str, ...]
+) -> None:
+    result = run(tmp_path, lambda _: said, *command)
+    assert result.exit_code == 1
+    assert words in result.output
+    assert result.output.count("\n") == 1
+
+
+def test_no_api_server_is_one_sentence(tmp_path: Path) -> None:
+    path = kubeconfig(tmp_path, "http://127.0.0.1:1")
+    result = CliRunner().invoke(app, ["budgets", "--kubeconfig", str(path)])
+    assert (result.exit_code, result.output.count("\n")) == (1, 1)
+
+
+@pytest.mark.parametrize("args", [("budgets", "-A", "-n", "x"), ("explain", "b", "--cluster", "-n", "x")])
+def test_options_that_contradict_each_other_are_2(tmp_path: Path, args: tuple[str, ...]) -> None:
+    assert run(tmp_path, BOTH, *args).exit_code == 2

@@ -1,0 +1,72 @@
+"""What new work is expected to emit, in the real API server: warned of, and refused by `basis: Projected`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.e2e.admission.judging import Judging, Webhook, a_server
+from tests.e2e.admission.manifests import SELECT_X, work
+from tests.e2e.conftest import wait_for
+
+pytestmark = pytest.mark.cluster
+
+PER_CORE_HOUR = 100 * 10**9  # 100 kg: a pod requests 10 millicores, 1 kg an hour
+RATE = {
+    "instance_type": "", "core_hour_location_ug": PER_CORE_HOUR, "core_hour_market_ug": 0, "core_hour_embodied_ug": 0,
+    "gpu_hour_location_ug": 0, "gpu_hour_market_ug": 0, "gpu_hour_embodied_ug": 0, "modelled": False,
+}  # fmt: skip
+PROJECTED = [{"at": 100, "action": "Block", "basis": "Projected"}]
+
+
+@pytest.fixture(scope="module")
+def webhook(judging: Judging, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Webhook]:
+    """The webhook, with a server that answers /v1/projection: rates, and former runs of Job/known."""
+    directory: Path = tmp_path_factory.mktemp("server")
+    with judging.namespace() as space:
+        run = {
+            "namespace": space, "workload": "Job/known", "pods": 3, "pod_location_ug": 10**12,
+            "pod_market_ug": 0, "pod_embodied_ug": 0, "pod_seconds": 60,
+        }  # fmt: skip
+        table = {"as_of": int(time.time()), "rates": [RATE], "runs": [run]}
+        with a_server(directory, table) as arguments, judging.webhook(*arguments) as process:
+            age = "carbonbudget_admission_projection_age_seconds"
+            wait_for("the table", lambda: process.figure(age) >= 0, 15)
+            process.space = space
+            yield process
+
+
+def test_work_that_does_not_fit_is_refused_by_a_projected_threshold(judging: Judging, webhook: Webhook) -> None:
+    space = webhook.space
+    judging.stand(space, "fits", 50, None, selector=SELECT_X, thresholds=PROJECTED, contact="#ml")
+    hour = {"annotations": {"carbonbudget.dev/expected-duration": "1h"}}
+    said = judging.refusal(work("Job", space, metadata=hour))
+    assert "carbon budget fits: expected 1kg, left 500g of 1kg CO2e (by the requests of Job w); ask #ml; see:" in said
+    assert judging.admitted(work("Job", space, metadata={"annotations": {"carbonbudget.dev/expected-duration": "20m"}}))
+    assert judging.admitted(work("Job", space, activeDeadlineSeconds=60))
+    assert not judging.admitted(work("Job", space, activeDeadlineSeconds=3600))
+    assert judging.admitted(work("Job", space)), "without a duration nothing is guessed"
+    assert "(by the former runs of Job known)" in judging.try_out(work("Job", space, "known"))[1]
+    assert judging.admitted(work("Job", space, labels={"project": "y"}, metadata=hour))
+
+
+def test_a_run_is_compared_with_its_own_limit_alone(judging: Judging, webhook: Webhook, space: str) -> None:
+    judging.stand(space, "run", 300, None, per="Workload", thresholds=PROJECTED, limit="2kg")
+    long = {"annotations": {"carbonbudget.dev/expected-duration": "2h"}}
+    said = judging.refusal(work("Job", space, metadata=long))
+    assert "expected 2kg, allowed 2kg for each workload" in said
+    assert judging.admitted(work("Job", space, metadata={"annotations": {"carbonbudget.dev/expected-duration": "90m"}}))
+
+
+def test_without_a_projected_threshold_it_is_only_warned_of(judging: Judging, webhook: Webhook, space: str) -> None:
+    judging.stand(space, "roomy", 50, None)
+    hour = {"annotations": {"carbonbudget.dev/expected-duration": "1h"}}
+
+    def warned() -> str | None:
+        fine, said = judging.try_out(work("Job", space, metadata=hour))
+        assert fine
+        return said if "Warning: " in said else None
+
+    assert "Warning: carbon budget roomy: expected 1kg, left 500g" in wait_for("the warning", warned, 15)

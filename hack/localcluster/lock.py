@@ -1,4 +1,4 @@
-"""One `hack/cluster` at a time may change the cluster; the others wait and say for whom."""
+"""One script at a time may change the cluster, and one the images' storage; the others wait and say for whom."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from .say import line
 
 
 @contextmanager
-def exclusive(path: Path) -> Iterator[None]:
-    """Holds the lock file for the time of the block and takes the file away after it."""
+def exclusive(path: Path, who: str = "hack/cluster") -> Iterator[None]:
+    """Holds the lock file for the time of the block and takes the file away after it; `who` is named to who waits."""
     path.parent.mkdir(parents=True, exist_ok=True)
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
@@ -21,7 +21,7 @@ def exclusive(path: Path) -> Iterator[None]:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             holder = os.read(descriptor, 32).decode(errors="replace").strip() or "unknown"
-            line(f"another hack/cluster is at work (pid {holder}): waiting for it")
+            line(f"another {who} is at work (pid {holder}): waiting for it")
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         # The former holder removed the file when it was done: only a lock on the present file counts.
         try:

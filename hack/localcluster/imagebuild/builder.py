@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from ..lock import exclusive
 from ..say import ClusterError, line, step
 from ..settings import REPO, cache_dir
 from . import surroundings
@@ -29,23 +29,36 @@ def base_of(dockerfile: str) -> str:
 
 
 class Builder:
-    """Runs buildah on a storage of ours, so that neither other images nor ours get into each other's way."""
+    """Runs buildah on a storage of ours, so that neither other images nor ours get into each other's way.
+
+    All checkouts of a user share it, for its cached steps; whoever is inside `with` has it alone.
+    """
 
     def __init__(self) -> None:
         self.storage = cache_dir() / "buildah"
         self.run_dir = self.storage / "run"
         self.driver = ""
+        self._held = ExitStack()
 
     def __enter__(self) -> Builder:
+        self._held.enter_context(exclusive(self.storage.with_suffix(".lock"), "hack/images"))
+        try:
+            self._prepare()
+        except BaseException:
+            self._held.close()
+            raise
+        return self
+
+    def _prepare(self) -> None:
         self.storage.mkdir(parents=True, exist_ok=True)
         note = self.storage / "driver"  # chosen once: a storage of two drivers holds everything twice
         self.driver = note.read_text().strip() if note.is_file() else self._choose_driver()
         note.write_text(self.driver)
-        return self
 
     def __exit__(self, *_: object) -> None:
         # The overlay driver leaves its directory mounted on itself.
         subprocess.run(["umount", str(self.storage / "store" / "overlay")], capture_output=True)
+        self._held.close()
 
     def _choose_driver(self) -> str:
         """overlay shares unchanged files; vfs copies all, but works where overlay cannot be stacked."""
@@ -140,15 +153,16 @@ class Builder:
                 target,
                 "--tag",
                 image,
+                "--iidfile",
+                str(directory / "id"),  # the tag may be another checkout's a moment later, the id is this build's
             ]
             args += ["--volume", f"{directory}:{surroundings.MOUNT}:ro", "--timestamp", "0"]
             for name, value in {**arguments, "VERSION": version}.items():
                 args += ["--build-arg", f"{name}={value}"]
             done = self.run(*args, "--file", str(REPO / "Dockerfile"), str(REPO), log=log)
-        if done.returncode != 0:
-            raise ClusterError(f"building {target} failed: {_last(log)} (see {log})")
-        found = json.loads(self.run("inspect", "--type", "image", image).stdout)
-        return f"sha256:{found['FromImageID']}"
+            if done.returncode != 0:
+                raise ClusterError(f"building {target} failed: {_last(log)} (see {log})")
+            return (directory / "id").read_text().strip()
 
     @contextmanager
     def _lent(self) -> Iterator[tuple[Path, dict[str, str]]]:
@@ -160,11 +174,12 @@ class Builder:
         finally:
             shutil.rmtree(directory, ignore_errors=True)
 
-    def export(self, image: str, archive: Path) -> None:
+    def export(self, image_id: str, image: str, archive: Path) -> None:
+        """Writes the image of that id, whatever carries its name by now, to an archive that names it `image`."""
         archive.parent.mkdir(parents=True, exist_ok=True)
         partial = archive.with_suffix(".partial")
         partial.unlink(missing_ok=True)  # docker-archive cannot be written over
-        done = self.run("push", "--quiet", image, f"docker-archive:{partial}:{image}")
+        done = self.run("push", "--quiet", image_id, f"docker-archive:{partial}:{image}")
         if done.returncode != 0:
             raise ClusterError(f"writing {archive} failed: {done.stderr.strip()[-200:]}")
         partial.rename(archive)

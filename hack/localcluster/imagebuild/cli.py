@@ -46,7 +46,7 @@ def build(tag: str, output: Path, force: bool) -> list[Path]:
                 image_id = buildah.build(name, image, _version(), output / f"{name}.log")
                 note = inputs.built(archive)
                 if note is None or note.id != image_id or note.image != image:
-                    buildah.export(image, archive)
+                    buildah.export(image_id, image, archive)
                 inputs.Built(image, image_id, wanted).save(archive)
         buildah.prune()
     return archives

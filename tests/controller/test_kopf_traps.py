@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -76,6 +77,11 @@ def named(name: str, uid: str = "", **spec: object) -> Body:
     return body
 
 
+def held_limit(inventory: Inventory, name: str) -> object:
+    held = inventory.held().get(f"team-a/{name}")
+    return held.body["spec"]["limit"] if held else None
+
+
 async def sees_new_budgets(api: ApiServer, inventory: Inventory) -> None:
     """Both kinds, by the watch."""
     assert unwatched() == []
@@ -92,6 +98,22 @@ async def test_objects_are_watched_and_never_written_to(api: ApiServer, inventor
     api.delete(BUDGET, "first")
     await eventually(lambda: "team-a/first" not in inventory.held())
     assert api.writes == []
+
+
+async def test_an_event_that_was_handled_is_no_line_of_the_log_unless_one_debugs(
+    api: ApiServer, inventory: Inventory, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    for limit in ("1kg", "2kg"):  # the events of one object come one after another: by the second the first is told of
+        api.put(BUDGET, named("quiet", limit=limit))
+        await eventually(lambda limit=limit: held_limit(inventory, "quiet") == limit)
+    assert "succeeded" not in caplog.text
+
+    caplog.set_level(logging.NOTSET, logger="kopf")
+    caplog.set_level(logging.DEBUG)
+    configure(kopf.OperatorSettings())
+    api.put(BUDGET, named("debugged"))
+    await eventually(lambda: "succeeded" in caplog.text)
 
 
 async def test_an_api_server_that_is_away_for_long_is_watched_again(api: ApiServer, inventory: Inventory) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import logging
 import ssl
 from collections.abc import Iterator
 
@@ -63,6 +64,8 @@ def configure(settings: kopf.OperatorSettings, backoffs: EndlessBackoffs | None 
     settings.watching.connect_timeout = 10
     settings.posting.enabled = False  # our own Events have stable reasons
     settings.posting.loggers = False
+    if not logging.getLogger().isEnabledFor(logging.DEBUG):
+        logging.getLogger("kopf").setLevel(logging.WARNING)  # at INFO a line for every event of every budget
     settings.peering.standalone = True  # one replica, strategy Recreate
     settings.scanning.disabled = True  # no watch of all CRDs and namespaces, nor the right to it
 

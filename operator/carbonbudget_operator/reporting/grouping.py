@@ -64,8 +64,7 @@ def parse_group_by(text: str) -> tuple[str, ...]:
     """ "namespace,workload,label:project" to its parts. Raises GroupingError."""
     parts = tuple(part.strip() for part in text.split(",") if part.strip())
     for part in parts:
-        if part not in _FIELDS and not (part.startswith("label:") and len(part) > len("label:")):
-            raise GroupingError(f"cannot group by {part!r}: use {', '.join(_FIELDS)} or label:KEY")
+        _check_field(part, "group")
     return parts or ("namespace",)
 
 
@@ -76,8 +75,14 @@ def parse_filter(text: str) -> tuple[tuple[str, str], ...]:
         field, separator, value = item.partition("=")
         if not separator:
             raise GroupingError(f"filter {item!r} has no value: write FIELD=VALUE")
-        parts.append((parse_group_by(field)[0], value))
+        _check_field(field := field.strip(), "filter")
+        parts.append((field, value.strip()))
     return tuple(parts)
+
+
+def _check_field(field: str, to: str) -> None:
+    if field not in _FIELDS and not (field.startswith("label:") and len(field) > len("label:")):
+        raise GroupingError(f"cannot {to} by {field!r}: use {', '.join(_FIELDS)} or label:KEY")
 
 
 def needs_nodes(group_by: Sequence[str], filters: Sequence[tuple[str, str]]) -> bool:

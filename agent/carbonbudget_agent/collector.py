@@ -147,6 +147,9 @@ class Collector:
     def _share(self, before: Sample, sample: Sample, usage: Usage) -> list[Shares]:
         shares: list[Shares] = []
         for domain in self._metering.energies(before.meters, sample.meters):
+            if domain.elapsed_ms > usage.elapsed_ms and self._window is not None:
+                # A meter that could not be read for a while: its counter says what was drawn since then.
+                self._window.reach_back((sample.wall_ms - domain.elapsed_ms) // 1000)
             baseline = self._baselines.get(domain.name, Baseline())
             if domain.idle_uj is None:
                 use = self._use_permille(domain, before, sample, usage)

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import http.client
 import ssl
+import time
 from pathlib import Path
 from urllib.parse import urlsplit
+
+# Of a node's pods: some 10 KB each, so over a thousand. Parsed it takes several times as much, for a moment.
+MAX_ANSWER_BYTES = 16 * 2**20
 
 
 class Endpoint:
@@ -47,17 +51,32 @@ class Endpoint:
             headers["Authorization"] = f"Bearer {self._token_file.read_text(encoding='ascii').strip()}"
         return headers
 
-    def get(self, path: str, max_bytes: int = 64 * 2**20) -> bytes:
-        """One GET's body. Raises OSError or http.client.HTTPException, with the status in the text."""
+    def get(self, path: str, max_bytes: int = MAX_ANSWER_BYTES) -> bytes:
+        """One GET's body. Raises OSError or http.client.HTTPException, with the status in the text.
+
+        The whole answer must come within the timeout: a server that gives a byte now and then would
+        otherwise hold up whoever asks for ever.
+        """
+        end = time.monotonic() + self._timeout_s
         connection = self.connect()
+        body = bytearray()
         try:
             connection.request("GET", self.path(path), headers=self.headers())
             response = connection.getresponse()
-            body = response.read(max_bytes + 1)
+            length = response.length  # None where the answer is chunked
+            while length is None or len(body) < length:
+                chunk = response.read1(65_536)  # what is there; `read` waits until all is
+                if not chunk:
+                    break
+                body += chunk
+                if len(body) > max_bytes:
+                    raise OSError(f"{self.url}: the answer is larger than {max_bytes} bytes")
+                if time.monotonic() > end:
+                    raise OSError(f"{self.url}: the answer was not complete after {self._timeout_s:g} s")
         finally:
             connection.close()
         if response.status != 200:
             raise OSError(f"{self.url}: {response.status} {response.reason}")
-        if len(body) > max_bytes:
-            raise OSError(f"{self.url}: the answer is larger than {max_bytes} bytes")
-        return body
+        if length is not None and len(body) < length:
+            raise OSError(f"{self.url}: the answer was cut off")
+        return bytes(body)

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import threading
 from http.client import HTTPException
 from pathlib import Path
+from urllib.parse import quote
 
+from carbonbudget_agent.clock import Clock
 from carbonbudget_agent.http import Endpoint
 from carbonbudget_agent.jsons import parse_json
 from carbonbudget_agent.pods.info import parse_quantity
 from carbonbudget_agent.report import Allocatable, NodeInfo
+
+_log = logging.getLogger(__name__)
+_REFRESH_MS = 3_600_000
+_RETRY_MS = 60_000
 
 
 def boot_id(procfs: Path) -> str:
@@ -71,10 +79,47 @@ def local_info(procfs: Path) -> NodeInfo:
     return NodeInfo(cpu_model=model, threads=threads, memory_bytes=total, allocatable=allocatable)
 
 
+class NodeFacts:
+    """The node's facts, asked for hourly in a thread of its own: sampling never waits for the API server.
+
+    What the machine itself says stands until the API server has answered.
+    """
+
+    def __init__(self, api: Endpoint | None, node: str, local: NodeInfo, clock: Clock) -> None:
+        self._api, self._node, self._known, self._clock = api, node, local, clock
+        self._due_ms, self._told = 0, ""
+        self._asking: threading.Thread | None = None
+
+    def __call__(self) -> NodeInfo:
+        """What is known now."""
+        idle = self._asking is None or not self._asking.is_alive()
+        if self._api is not None and idle and self._clock.steady_ms() >= self._due_ms:
+            self._due_ms = self._clock.steady_ms() + _RETRY_MS
+            self._asking = threading.Thread(target=self._ask, args=(self._api,), name="node-facts", daemon=True)
+            self._asking.start()
+        return self._known
+
+    def wait(self, seconds: float) -> NodeInfo:
+        """What is known once the API server has answered, or after `seconds`."""
+        self()
+        if self._asking is not None:
+            self._asking.join(seconds)
+        return self._known
+
+    def _ask(self, api: Endpoint) -> None:
+        try:
+            self._known = cluster_info(api, self._node, self._known)
+            self._due_ms, self._told = self._clock.steady_ms() + _REFRESH_MS, ""
+        except (OSError, ValueError) as error:
+            if str(error) != self._told:  # once for each reason
+                _log.warning("node %s: %s; asking again each minute", self._node, error)
+            self._told = str(error)
+
+
 def cluster_info(api: Endpoint, node: str, local: NodeInfo) -> NodeInfo:
     """`local` completed by the Node object. Raises OSError or ValueError if it cannot be had."""
     try:
-        value = parse_json(api.get(f"/api/v1/nodes/{node}"))
+        value = parse_json(api.get(f"/api/v1/nodes/{quote(node)}"))
         labels = value["metadata"].get("labels") or {}
         offered = value.get("status", {}).get("allocatable") or {}
         return NodeInfo(

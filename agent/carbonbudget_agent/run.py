@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
+import resource
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -26,13 +28,12 @@ from carbonbudget_agent.pods.file import FilePods
 from carbonbudget_agent.pods.info import PodSource
 from carbonbudget_agent.pods.kubelet import TIMEOUT_SECONDS, KubeletPods
 from carbonbudget_agent.pods.watch import WatchedPods
-from carbonbudget_agent.report import NodeInfo, NodeReport, encode_report
+from carbonbudget_agent.report import NodeReport, encode_report
 from carbonbudget_agent.sender import Sender
 from carbonbudget_agent.window import Identity
 
 _log = logging.getLogger(__name__)
 _FIRST_LIST_SECONDS = 10.0
-_NODE_REFRESH_MS = 3_600_000
 _LAST_SEND_SECONDS = 5.0
 _KEEP_SECONDS = 7 * 86_400  # what the outbox holds at most while no server takes it
 _PEEK_MS = 1_000  # a pod lives longer than this, sandbox and clean-up included
@@ -46,6 +47,7 @@ def run(options: argparse.Namespace, on_stop: Callable[[Callable[[], None]], Non
     """
     clock, counts = SystemClock(), Counts()
     on_stop(clock.stop)
+    _raise_file_limit()
     boot_id = node.boot_id(options.procfs)
     detections = detect_meters(options.sysfs, options.procfs)
     meters = choose_meters(detections)
@@ -68,7 +70,7 @@ def run(options: argparse.Namespace, on_stop: Callable[[Callable[[], None]], Non
         window_seconds=options.window,
         clock=clock,
         checkpoint=checkpoint,
-        info=_node_info(options, clock),
+        info=_node_facts(options, clock),
         counts=counts,
         holders=_holders(options, meters, counts),
     )
@@ -82,6 +84,13 @@ def run(options: argparse.Namespace, on_stop: Callable[[Callable[[], None]], Non
             sender.finish(_LAST_SEND_SECONDS)
         source.close()
     return 0
+
+
+def _raise_file_limit() -> None:
+    """Up to three files a pod stay open; a container's soft limit may be 1,024, its hard one is far above."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):  # then it stays as it is
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _loop(
@@ -104,11 +113,14 @@ def _loop(
             return
 
 
-def _wait(clock: SystemClock, collector: Collector, interval_ms: int) -> bool:
-    """Until the next tick is due, with a glance each second; True if the agent was asked to stop."""
-    due_ms = collector.next_tick_ms(interval_ms)
+def _wait(clock: Clock, collector: Collector, interval_ms: int) -> bool:
+    """Until the next tick is due, with a glance each second; True if the agent was asked to stop.
+
+    When it is due is a time of the wall clock; the waiting is by the boot's own, which nobody sets back.
+    """
+    due_ms = clock.steady_ms() + collector.next_tick_ms(interval_ms) - clock.wall_ms()
     while True:
-        left_ms = due_ms - clock.wall_ms()
+        left_ms = due_ms - clock.steady_ms()
         if clock.wait(min(left_ms, _PEEK_MS)):
             return True
         if left_ms <= _PEEK_MS:
@@ -187,21 +199,6 @@ def _pod_source(options: argparse.Namespace, counts: Counts) -> PodSource:
     return watched
 
 
-def _node_info(options: argparse.Namespace, clock: Clock) -> Callable[[], NodeInfo]:
-    """The node's facts, asked for at most hourly; what the machine itself says until the API answers."""
+def _node_facts(options: argparse.Namespace, clock: Clock) -> node.NodeFacts:
     api = None if options.pods_file else _api(options)
-    known, due_ms, told = node.local_info(options.procfs), 0, ""
-
-    def info() -> NodeInfo:
-        nonlocal known, due_ms, told
-        if api is not None and clock.steady_ms() >= due_ms:
-            try:
-                known = node.cluster_info(api, options.node_name, known)
-                due_ms = clock.steady_ms() + _NODE_REFRESH_MS
-            except (OSError, ValueError) as error:
-                if str(error) != told:  # once for each reason
-                    _log.warning("node %s: %s; asking again with each window", options.node_name, error)
-                told = str(error)
-        return known
-
-    return info
+    return node.NodeFacts(api, options.node_name, node.local_info(options.procfs), clock)

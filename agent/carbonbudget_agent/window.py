@@ -56,6 +56,10 @@ class Window:
         """Whether nothing was added."""
         return not self._pods and not self._domains
 
+    def reach_back(self, since: int) -> None:
+        """Energy drawn since then is booked in this window; the ledger spreads it over the time."""
+        self.since = min(self.since, since)
+
     def add(self, usage: Usage, domains: Iterable[Shares], infos: Mapping[str, PodInfo]) -> None:
         """One tick. A pod's name is kept from the first tick that knows it."""
         for uid, cpu_us in usage.pods_cpu_us.items():

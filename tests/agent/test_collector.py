@@ -12,6 +12,7 @@ from carbonbudget_agent.collector import Collector
 from carbonbudget_agent.counts import Counts
 from carbonbudget_agent.keeper import Keeper
 from carbonbudget_agent.metering import Metering
+from carbonbudget_agent.meters import Counters, DomainEnergy, Meter, Reading
 from carbonbudget_agent.meters.model import detect_model
 from carbonbudget_agent.node import boot_id
 from carbonbudget_agent.outbox import Outbox
@@ -19,6 +20,7 @@ from carbonbudget_agent.pods.cgroups import CgroupReader
 from carbonbudget_agent.pods.file import FilePods
 from carbonbudget_agent.report import NodeInfo, NodeReport, check_report, decode_report
 from carbonbudget_agent.window import Identity
+from carbonbudget_operator.ingest.checks import check_power
 
 START = 1_764_000_000  # a full hour
 
@@ -26,7 +28,7 @@ START = 1_764_000_000  # a full hour
 class Agent:
     """One life of an agent on a node: `run` goes on until a window's end and beyond."""
 
-    def __init__(self, node: FakeNode, clock: FakeClock) -> None:
+    def __init__(self, node: FakeNode, clock: FakeClock, *more: Meter) -> None:
         self.node, self.clock, self.counts = node, clock, Counts()
         self.outbox = Outbox(node.root / "outbox", self.counts)
         path = node.root / "outbox" / "checkpoint.json"
@@ -36,7 +38,7 @@ class Agent:
         identity = Identity("default", "node-1", boot_id(node.procfs))
         pods = FilePods(node.pod_list(UID_A, UID_B), self.counts)
         self.collector = Collector(
-            identity, Metering([meter], self.counts), CgroupReader(node.cgroups), pods, node.procfs, 60, clock,
+            identity, Metering([meter, *more], self.counts), CgroupReader(node.cgroups), pods, node.procfs, 60, clock,
             checkpoint, NodeInfo, self.counts,
         )  # fmt: skip
         self.keeper = Keeper(checkpoint, path, self.outbox, self.counts)
@@ -297,3 +299,40 @@ def test_a_node_whose_busy_time_cannot_be_read_at_the_start_is_told_in_a_sentenc
     node.write("proc/stat", "garbage\n")
     with pytest.raises(ValueError, match="stat: its first line is not the CPU time of a kernel"):
         Agent(node, FakeClock(START))
+
+
+class Flaky:
+    """One more meter: a counter that runs at 100 W, and cannot be read while `gone`."""
+
+    name = "flaky"
+
+    def __init__(self, clock: FakeClock) -> None:
+        self.clock, self.gone = clock, False
+
+    def read(self, busy_us: int) -> Reading:
+        if self.gone:
+            return Reading({}, {"flaky": "gone"})
+        return Reading({"flaky": {"uj": self.clock.steady * 100_000}})
+
+    def energy(self, unit: str, before: Counters, after: Counters, elapsed_ms: int) -> tuple[DomainEnergy, ...]:
+        return (DomainEnergy("gpu:x", "nvml", "board", elapsed_ms, after["uj"] - before["uj"]),)
+
+
+def test_what_a_meter_drew_while_it_was_gone_for_hours_is_booked_since_then_and_the_server_takes_it(
+    node: FakeNode,
+) -> None:
+    clock = FakeClock(START)
+    flaky = Flaky(clock)
+    agent = Agent(node, clock, flaky)
+    agent.tick(60)
+    flaky.gone = True
+    for _ in range(180):
+        agent.tick(60)
+    flaky.gone = False
+    back = agent.tick(60)
+    assert back is not None
+    assert (back.since, back.window_start) == (START + 60, START + 181 * 60)
+    found = reports(node)
+    assert sum(d.measured_uj for r in found for d in r.domains if d.name == "gpu:x") == 182 * 60 * 100_000_000
+    for report in found:
+        check_power(report, 20_000)  # the server's own; it refuses the whole report

@@ -74,3 +74,20 @@ def test_meters_lists_what_is_there_and_why_not(tmp_path: Path) -> None:
         ["rapl", "absent"], ["hwmon", "absent"], ["nvml", "absent"], ["model", "measures", "cpu"],
         ["dram", "measured", "by", "nobody"], ["gpu", "measured", "by", "nobody"],
     ]  # fmt: skip
+
+
+def test_a_limit_of_open_files_below_three_a_pod_hides_no_pod(tmp_path: Path) -> None:
+    node = FakeNode(tmp_path)
+    uids = [f"5b0c1f7e-0000-4000-8000-{n:012x}" for n in range(100)]
+    for uid in uids:
+        node.burn(1_000_000, uid)
+    done = subprocess.run(
+        [
+            "sh", "-c", 'ulimit -S -n 64 && exec "$@"', "sh", AGENT, "run", "--dry-run", "--windows", "1", "--window",
+            "10", "--interval", "1", "--sysfs", str(tmp_path / "sys"), "--procfs", str(node.procfs), "--cgroup-root",
+            str(node.cgroups), "--pods-file", str(node.pod_list(*uids)),
+        ],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    (line,) = done.stdout.splitlines()
+    assert len(decode_report(line).pods) == 100

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.server
 import json
 import socket
@@ -287,6 +288,68 @@ def test_a_kubelet_that_is_silent_is_given_up_after_the_timeout() -> None:
         counts = Counts()
         assert KubeletPods(endpoint, counts).pods() == {}
         assert counts.pod_errors == 1
+
+
+def test_a_kubelet_that_gives_a_byte_now_and_then_is_given_up_after_the_timeout() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def drip() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(65_536)
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
+                with contextlib.suppress(OSError):  # until it is hung up on
+                    while True:
+                        connection.sendall(b" ")
+                        time.sleep(0.01)
+
+        thread = threading.Thread(target=drip)
+        thread.start()
+        endpoint = Endpoint(f"http://127.0.0.1:{listener.getsockname()[1]}", None, None, timeout_s=0.3)
+        began = time.monotonic()
+        with pytest.raises(OSError, match=r"not complete after 0\.3 s"):
+            endpoint.get("/pods")
+        assert time.monotonic() - began < 3
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("answer", "body"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nbody", b"body"),  # and the connection stays open
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nbo\r\n2\r\ndy\r\n0\r\n\r\n", b"body"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", b""),
+    ],
+)
+def test_an_answer_is_read_to_its_end_and_no_further(answer: bytes, body: bytes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        endpoint = Endpoint(f"http://127.0.0.1:{listener.getsockname()[1]}", None, None, timeout_s=5)
+        got: list[bytes] = []
+        thread = threading.Thread(target=lambda: got.append(endpoint.get("/pods")))
+        thread.start()
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(65_536)
+            connection.sendall(answer)
+            thread.join()
+    assert got == [body]
+
+
+def test_an_answer_that_is_cut_off_is_none() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        endpoint = Endpoint(f"http://127.0.0.1:{listener.getsockname()[1]}", None, None, timeout_s=5)
+
+        def cut() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(65_536)
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{}")
+
+        thread = threading.Thread(target=cut)
+        thread.start()
+        with pytest.raises(OSError, match="cut off"):
+            endpoint.get("/pods")
+        thread.join()
 
 
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda s: st.lists(s) | st.dictionaries(

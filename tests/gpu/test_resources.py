@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -98,6 +100,31 @@ def test_what_does_not_speak_http2_is_one_sentence(tmp_path: Path, garbage: byte
         with pytest.raises(ResourcesError, match="kubelet"):
             PodResources(path).claims()
         server.join()
+
+
+def test_a_kubelet_that_gives_a_byte_now_and_then_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("carbonbudget_agent.pods.resources._TIMEOUT_SECONDS", 0.3)
+    path = tmp_path / "kubelet.sock"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+
+        def drip() -> None:
+            connection, _ = listener.accept()
+            with connection, contextlib.suppress(OSError):  # until it is hung up on
+                connection.recv(4096)
+                while True:
+                    connection.sendall(b"\0\0\0\x04\0\0\0\0\0")  # an empty SETTINGS frame
+                    time.sleep(0.02)
+
+        thread = threading.Thread(target=drip)
+        thread.start()
+        made = PodResources(path)
+        began = time.monotonic()
+        with pytest.raises(ResourcesError, match="not complete after"):
+            made.claims()
+        assert time.monotonic() - began < 3
+        thread.join()
 
 
 @given(st.binary(max_size=300))

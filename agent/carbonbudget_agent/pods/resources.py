@@ -8,6 +8,7 @@ restarts, so its directory is what a container mounts.
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -85,6 +86,7 @@ class PodResources:
 
     def _exchange(self) -> bytes:
         """One unary call: the message of the answer."""
+        end = time.monotonic() + _TIMEOUT_SECONDS
         channel, connection = self._connect()
         stream = connection.get_next_available_stream_id()
         connection.send_headers(stream, _HEADERS)
@@ -94,6 +96,8 @@ class PodResources:
         status = reason = ""
         while True:
             received = channel.recv(65_536)
+            if time.monotonic() > end:  # of the whole call: each byte alone comes in time
+                raise ResourcesError(f"{self._path}: the answer was not complete after {_TIMEOUT_SECONDS:g} s")
             if not received:
                 raise ResourcesError(f"{self._path}: the kubelet closed the connection")
             for event in connection.receive_data(received):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import math
 import signal
 import ssl
@@ -48,6 +49,9 @@ async def run(
     ]
     assert settings.tls_cert is not None
     assert settings.tls_key is not None
+    # A full collection walks all modules and takes some 20 ms, in which requests wait: what is there now stays.
+    gc.collect()
+    gc.freeze()
     tasks = [
         *budgets.watches(client),
         asyncio.create_task(follow_workloads(client, budgets, workloads)),

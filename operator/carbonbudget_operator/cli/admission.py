@@ -33,7 +33,7 @@ def admission(
     ] = None,
     log_level: LogLevel = "info",
 ) -> None:
-    """Warn whoever creates work under a budget that warns, and refuse growth under one that blocks."""
+    """Warn whoever creates work, refuse growth and what would not fit."""
     set_up_logging(log_level)
     options = {
         "listen": listen,

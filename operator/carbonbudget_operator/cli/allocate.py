@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from carbonbudget_operator.allocation.policy import Idle, Overhead, PolicyError, parse_shared
-from carbonbudget_operator.cli.options import Config, Output, fail, instant, rounded
+from carbonbudget_operator.cli.options import Config, Output, fail, instant, print_table, rounded
 from carbonbudget_operator.settings import Settings, load_settings
 
 
@@ -136,7 +136,6 @@ def _print(result: dict[str, object], output: Output) -> None:
         writer = csv.writer(sys.stdout)
         writer.writerows([[*keys, *figures], *table])
         return
-    from rich.console import Console
     from rich.table import Table
 
     shown = Table(*keys, box=None)
@@ -144,6 +143,6 @@ def _print(result: dict[str, object], output: Output) -> None:
         shown.add_column(heading, justify="right")
     for line in [*table, ["total", *[""] * (len(keys) - 1), *(total[figure] for figure in figures)]]:
         shown.add_row(*line[: len(keys)], *map(rounded, line[len(keys) :]))
-    Console(markup=False).print(shown)
+    print_table(shown)
     for factor in result.get("factors", ()):  # type: ignore[attr-defined] # a list
         print(f"factor: {factor}")

@@ -23,7 +23,10 @@ def factors(
     fetch: Annotated[bool, typer.Option("--fetch", help="Ask the hourly sources now.")] = False,
     output: Annotated[Output, typer.Option("--output", "-o", help="table, json or csv.")] = Output.TABLE,
 ) -> None:
-    """List each node's grid zone, intensity, PUE, market factor and embodied figures, with their sources."""
+    """List the factors that apply to each node, with their sources.
+
+    Grid zone, intensity, PUE, market factor and embodied figures.
+    """
     from prometheus_client import CollectorRegistry
 
     from carbonbudget_operator.carbon.factors import WORLD, UnknownZone

@@ -20,13 +20,12 @@ from pydantic import ValidationError
 from carbonbudget_operator.api.carbonbudget import AnyBudget, CarbonBudget, ClusterCarbonBudget
 from carbonbudget_operator.api.names import BUDGET, CLUSTER_BUDGET, GROUP, VERSION, Resource
 from carbonbudget_operator.cli.connection import Context, Kubeconfig, Namespace, Timeout, credentials
-from carbonbudget_operator.cli.options import fail
+from carbonbudget_operator.cli.options import fail, print_table
 from carbonbudget_operator.cli.standing import CLUSTER, explain, kind_of, rows, workers
 from carbonbudget_operator.kube.client import KubeClient, KubeError
 from carbonbudget_operator.kube.credentials import Credentials
 
 T = TypeVar("T")
-_PIPE_WIDTH: Final = 240  # a table that is piped on is not folded to a terminal's width
 _STYLES: Final = {"Exceeded": "red", "Warning": "yellow", "WithinBudget": "green"}
 _MODELS: Final[dict[str, type[CarbonBudget] | type[ClusterCarbonBudget]]] = {
     BUDGET.kind: CarbonBudget,
@@ -37,6 +36,7 @@ app = typer.Typer(
     name="kubectl carbon",
     no_args_is_help=True,
     add_completion=False,
+    rich_markup_mode=None,  # as of `carbonbudget`
     help="Carbon budgets: how they stand, who used most, and one in plain words.",
 )
 
@@ -61,7 +61,7 @@ def budgets(
     output: Output = Shown.TABLE,
     timeout: Timeout = 30,
 ) -> None:
-    """How the budgets of a namespace, or of all, stand; and the cluster's, if you may see those."""
+    """How the budgets of a namespace, or of all, stand. The cluster's too, if you may see those."""
     found = _read(credentials(kubeconfig, context, 1), namespace, everywhere, timeout)
     lines = rows(found)
     if output is Shown.JSON:
@@ -90,7 +90,7 @@ def top(
     output: Output = Shown.TABLE,
     timeout: Timeout = 30,
 ) -> None:
-    """The workloads that used most under the budgets of a namespace, or of all; most first."""
+    """The workloads that used most, most first. Under the budgets of a namespace, or of all."""
     found = _read(credentials(kubeconfig, context, 1), namespace, everywhere, timeout)
     lines = workers(found)
     if output is Shown.JSON:
@@ -122,7 +122,7 @@ def explain_budget(
     output: Output = Shown.TABLE,
     timeout: Timeout = 30,
 ) -> None:
-    """One budget in plain words: what counts, how it stands and why, what happens when, and what to do next."""
+    """One budget in plain words. What counts, how it stands and why, what happens when, and what to do next."""
     if cluster and namespace:
         fail("a ClusterCarbonBudget is in no namespace: leave out --cluster or --namespace", code=2)
     who = credentials(kubeconfig, context, 1)
@@ -234,20 +234,16 @@ def _table(headings: Sequence[str], lines: Sequence[Sequence[str]], nothing: str
     if not lines:
         print(nothing, file=sys.stderr)
         return
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     shown = Table(box=None, pad_edge=False)
     right = {"LIMIT", "USED", "%", "FORECAST", "CO2E", "% OF LIMIT"}
     for heading in headings:
-        shown.add_column(heading, no_wrap=True, justify="right" if heading in right else "left")
+        shown.add_column(heading, justify="right" if heading in right else "left")
     for line in lines:
         shown.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in line))
-    console = Console(markup=False)
-    if not console.is_terminal:
-        console = Console(markup=False, width=_PIPE_WIDTH)
-    console.print(shown)
+    print_table(shown)
 
 
 def _number(value: int | None) -> str:

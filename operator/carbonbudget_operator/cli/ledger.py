@@ -137,7 +137,7 @@ def import_reports(
     config: Config = None,
     ledger: Url = None,
 ) -> None:
-    """Book node reports from a file, checked like those from the network. Exit code 1 if any was refused."""
+    """Book node reports from a file. They are checked like those from the network; exit code 1 if any was refused."""
     from rich.console import Console
 
     from carbonbudget_operator.ingest.body import unpack

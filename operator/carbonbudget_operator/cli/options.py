@@ -8,9 +8,14 @@ import sys
 from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Final, NoReturn
 
 import typer
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+_ANY_WIDTH: Final = 100_000  # rich measures within a width
 
 Config = Annotated[Path | None, typer.Option("--config", envvar="CARBONBUDGET_CONFIG", help="YAML file of settings.")]
 LogLevel = Annotated[
@@ -59,5 +64,20 @@ def instant(text: str, option: str) -> int:
 
 
 def rounded(figure: object) -> str:
-    """A decimal string as a table shows it; JSON and CSV have all its digits."""
-    return f"{Decimal(figure):,.4f}" if isinstance(figure, str) else str(figure)
+    """A decimal string as a table shows it: four decimals, or as many as three digits of a small figure take.
+
+    JSON and CSV have all its digits.
+    """
+    if not isinstance(figure, str):
+        return str(figure)
+    value = Decimal(figure)
+    return f"{value:,.{max(4, 2 - value.adjusted()) if value else 4}f}"
+
+
+def print_table(table: Table) -> None:
+    """A table as wide as it is, as kubectl's are: nothing is cut off, a number is never folded."""
+    from rich.console import Console
+
+    console = Console(markup=False)
+    console.width = max(console.measure(table, options=console.options.update(width=_ANY_WIDTH)).maximum, 1)
+    console.print(table)

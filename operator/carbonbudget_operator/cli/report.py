@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from carbonbudget_operator.cli.options import Config, Output, fail, instant, rounded
+from carbonbudget_operator.cli.options import Config, Output, fail, instant, print_table, rounded
 from carbonbudget_operator.settings import Settings, load_settings
 
 app = typer.Typer(help="Report a period's emissions, or close it.", invoke_without_command=True, add_completion=False)
@@ -129,7 +129,6 @@ def _print(result: dict[str, Any], output: Output) -> None:
             [kind, name, *(f[c] for c in all_columns)] for kind, (name, f) in zip(kinds, rows, strict=True)
         )
         return
-    from rich.console import Console
     from rich.table import Table
 
     print(f"{result['cluster']}, {_date(result['from'])} to {_date(result['to'])}, {result['basis']} factors")
@@ -138,7 +137,7 @@ def _print(result: dict[str, Any], output: Output) -> None:
         shown.add_column(heading, justify="right")
     for name, figures in rows:
         shown.add_row(name, *(rounded(figures[column]) for column in columns))
-    Console(markup=False).print(shown)
+    print_table(shown)
     low, high = (rounded(result["total"][key]) for key in ("embodied_low_g", "embodied_high_g"))
     print(f"embodied: {low} to {high} g by other sources' figures")
     for line in result["energy"]:

@@ -98,10 +98,21 @@ def test_a_clusters_budget_says_over_which_namespaces() -> None:
 
 def test_the_use_is_told_with_its_parts_its_workloads_and_how_well_it_is_known() -> None:
     budget = a_budget()
-    assert told(budget, "Used").startswith("Used: 4.1kg of 5kg (82 %); 900g are left. Of it 3kg that followed")
+    assert told(budget, "Used").startswith("4.1kg of 5kg (82 %); 900g are left. Of it 3kg that followed")
     assert "Job train 2.2kg and Job small 900g" in told(budget, "Used")
     assert "98 % of the nodes' time was reported; what the rest used is missing" in told(budget, "Measured")
     assert "40 % of the energy was measured by a meter; the rest is modelled" in told(budget, "Measured")
+
+
+def test_a_part_of_nothing_is_left_out() -> None:
+    none_idle = {"breakdown": {"dynamic": "3kg", "idle": "0mg"}}
+    assert "3kg that followed the pods' use." in told(a_budget(given=STATUS | none_idle), "Used")
+    nothing = {"breakdown": {"dynamic": "0mg"}, "topWorkloads": None}
+    assert told(a_budget(given=STATUS | nothing), "Used") == "4.1kg of 5kg (82 %); 900g are left."
+
+
+def test_a_budget_per_workload_tells_of_the_one_that_used_most() -> None:
+    assert told(a_budget(per="Workload"), "Used").startswith("By the workload that used most: 4.1kg of 5kg")
 
 
 def test_a_forecast_says_when_the_limit_is_reached_or_why_there_is_none() -> None:

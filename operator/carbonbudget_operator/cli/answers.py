@@ -34,7 +34,7 @@ _OURS: Final = re.compile(r"(?:would be refused: )?(?:cluster )?carbon budget ")
 # Anchored: other refusals may quote what the manifest holds.
 _POLICY: Final = re.compile(
     r'^[a-z0-9.-]+ (?:"[^"]*" )?is forbidden: '
-    r"ValidatingAdmissionPolicy 'carbonbudget(?:-[a-z]+)?' (?:with binding '[^']*' )?"
+    r"ValidatingAdmissionPolicy 'carbonbudget(?:-[a-z0-9-]+)?' (?:with binding '[^']*' )?"
     r"denied request: "
 )
 _WEBHOOK: Final = re.compile(r'^admission webhook "[a-z.-]*\.carbonbudget\.dev" denied the request: ')

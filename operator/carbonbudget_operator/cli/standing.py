@@ -143,8 +143,8 @@ def _used(budget: AnyBudget) -> list[str]:
     if status.used is None:
         return ["Not judged yet: the controller writes the first figures within a window or two."]
     percent = f" ({status.percent_used} %)" if status.percent_used is not None else ""
-    subject = "The workload that used most used" if budget.spec.per == "Workload" else "Used:"
-    sentences = [f"{subject} {status.used} of {budget.spec.limit}{percent}; {status.remaining or '?'} are left."]
+    subject = "By the workload that used most: " if budget.spec.per == "Workload" else ""
+    sentences = [f"{subject}{status.used} of {budget.spec.limit}{percent}; {status.remaining or '?'} are left."]
     if status.breakdown:
         parts = {
             "that followed the pods' use": status.breakdown.dynamic,
@@ -152,7 +152,8 @@ def _used(budget: AnyBudget) -> list[str]:
             "for their part of the system": status.breakdown.overhead,
             "for making the hardware": status.breakdown.embodied,
         }
-        sentences.append(f"Of it {_and([f'{mass} {what}' for what, mass in parts.items() if mass])}.")
+        known = [f"{mass} {what}" for what, mass in parts.items() if mass and _micrograms(mass)]
+        sentences += [f"Of it {_and(known)}."] if known else []
     if status.top_workloads:
         tops = [f"{top.kind} {top.name} {top.emissions}" for top in status.top_workloads[:3]]
         sentences.append(f"Most of it by {_and(tops)}.")

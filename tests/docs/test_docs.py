@@ -50,6 +50,25 @@ def test_every_command_is_in_the_reference() -> None:
     assert [name for name in commands if f"carbonbudget {name}" not in page] == []
 
 
+def sentences(schema: object) -> set[str]:
+    """Of every rule in a CRD, however deep."""
+    if isinstance(schema, list):
+        return set().union(*map(sentences, schema))
+    if not isinstance(schema, dict):
+        return set()
+    own = {rule["message"] for rule in schema.get("x-kubernetes-validations", ())}
+    return own.union(*map(sentences, schema.values()))
+
+
+@pytest.mark.parametrize("kind", ["carbonbudget", "clustercarbonbudget"])
+def test_every_rule_of_a_budget_is_in_its_reference(kind: str) -> None:
+    crd = yaml.safe_load((ROOT / f"charts/carbonbudget/files/crds/carbonbudget.dev_{kind}s.yaml").read_text("utf-8"))
+    page = (ROOT / f"docs/reference/{kind}.md").read_text(encoding="utf-8")
+    assert len(sentences(crd)) > 10
+    assert {sentence for sentence in sentences(crd) if sentence not in page} == set()
+    assert "- `enforce.grace`: grace must be" in page
+
+
 def test_every_configuration_on_the_intensity_page_is_accepted() -> None:
     blocks = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/intensity.md").read_text(encoding="utf-8"), re.DOTALL)
     kinds = []

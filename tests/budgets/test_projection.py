@@ -82,6 +82,11 @@ def test_a_sidecar_runs_beside_the_rest_and_beside_later_init_containers() -> No
     assert pod_demand({"containers": [], "initContainers": [init, sidecar]}).millicores == 2000
 
 
+def test_what_the_pod_itself_requests_stands_for_its_containers_cpu() -> None:
+    spec = {"containers": [a_container(cpu="1", gpu="2")], "resources": {"requests": {"cpu": "3"}}}
+    assert pod_demand(spec | {"overhead": {"cpu": "250m"}}) == Demand(3250, 2000)
+
+
 def test_a_pods_overhead_and_a_limit_without_a_request_count() -> None:
     limited = {"name": "c", "resources": {"limits": {"cpu": "2", "nvidia.com/gpu": 1}, "requests": {"cpu": "1"}}}
     assert pod_demand({"containers": [limited], "overhead": {"cpu": "250m"}}) == Demand(1250, 1000)

@@ -54,12 +54,45 @@ def test_no_workload_takes_service_links_or_privileges(cluster: Cluster) -> None
     assert found == 4
 
 
-@pytest.mark.parametrize(("mode", "policies", "webhooks"), [("Enforce", 1, 1), ("Warn", 0, 1), ("Observe", 0, 0)])
+@pytest.mark.parametrize(("mode", "policies", "webhooks"), [("Enforce", 3, 1), ("Warn", 0, 1), ("Observe", 0, 0)])
 def test_the_mode_is_the_switch(cluster: Cluster, mode: str, policies: int, webhooks: int) -> None:
     text = cluster.run(*RENDER, "--set", f"enforcement.mode={mode}").stdout
     kinds = [document["kind"] for document in yaml.safe_load_all(text)]
     assert kinds.count("ValidatingAdmissionPolicy") == policies
     assert kinds.count("ValidatingWebhookConfiguration") == webhooks
+
+
+def test_a_configured_kind_reaches_policies_webhook_rights_and_settings(cluster: Cluster, tmp_path: Path) -> None:
+    kind = {
+        "kind": "TrainJob",
+        "group": "train.example",
+        "version": "v1",
+        "resource": "trainjobs",
+        "template": "spec.worker.template",
+        "replicas": "spec.worker.count",
+    }
+    file = tmp_path / "values.yaml"
+    file.write_text(yaml.safe_dump({"enforcement": {"kinds": [kind]}}))
+    documents = [d for d in yaml.safe_load_all(cluster.run(*RENDER, "-f", str(file)).stdout) if d]
+
+    def resources(rules: list[dict[str, list[str]]]) -> set[str]:
+        return {name for rule in rules if rule["apiGroups"] == ["train.example"] for name in rule["resources"]}
+
+    for document in documents:
+        name = document["metadata"]["name"]
+        if document["kind"] == "ValidatingAdmissionPolicy":
+            assert resources(document["spec"]["matchConstraints"]["resourceRules"]) == {"trainjobs"}
+        elif document["kind"] == "ValidatingWebhookConfiguration":
+            assert [resources(hook["rules"]) for hook in document["webhooks"]] == [
+                {"trainjobs"},
+                {"trainjobs", "trainjobs/scale"},
+            ]
+        elif (document["kind"], name) == ("ClusterRole", "carbonbudget-admission"):
+            assert resources(document["rules"]) == {"trainjobs"}
+        elif (document["kind"], name) == ("ConfigMap", "carbonbudget-config"):
+            config = tmp_path / "config.yaml"
+            config.write_text(document["data"]["config.yaml"])
+            assert [judged.model_dump() for judged in load_settings(config, {}).enforcement.kinds] == [kind]
 
 
 def test_several_servers_need_a_database(cluster: Cluster) -> None:

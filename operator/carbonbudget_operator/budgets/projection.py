@@ -59,7 +59,7 @@ def pod_demand(spec: Mapping[str, object]) -> Demand:
     """What the scheduler reserves for a pod: the sum of its containers and sidecars, or more while it starts.
 
     The formula is Kubernetes' own (KEP-753, sidecar containers): an init container runs beside the sidecars
-    that were started before it.
+    that were started before it. CPU that the pod itself requests stands for its containers' (KEP-2837).
     """
     main = _sum(map(_requests, _list(spec, "containers")))
     sidecars, peak = Demand(0, 0), Demand(0, 0)
@@ -69,11 +69,14 @@ def pod_demand(spec: Mapping[str, object]) -> Demand:
             peak = _max(peak, sidecars)
         else:
             peak = _max(peak, _sum([sidecars, _requests(container)]))
-    return _sum([_max(_sum([main, sidecars]), peak), _demand(_mapping(spec.get("overhead")))])
+    needed, whole = _max(_sum([main, sidecars]), peak), _requests(spec)
+    if whole.millicores:
+        needed = Demand(whole.millicores, needed.milligpus)
+    return _sum([needed, _demand(_mapping(spec.get("overhead")))])
 
 
-def _requests(container: Mapping[str, object]) -> Demand:
-    resources = _mapping(container.get("resources"))
+def _requests(holder: Mapping[str, object]) -> Demand:
+    resources = _mapping(holder.get("resources"))
     # A limit without a request is its request: the API server fills it in later.
     return _demand(_mapping(resources.get("limits")) | _mapping(resources.get("requests")))
 

@@ -164,6 +164,9 @@ async def refused(bench: Bench) -> bool:
 def main() -> None:
     """All sizes on the running cluster."""
     given = arguments(__doc__ or "")
+    if subprocess.run([ROOT / "hack" / "cluster", "status"], capture_output=True, check=False).returncode:
+        print("left out: no cluster is running here, `make cluster-up` as root makes one")
+        return
     cluster = Cluster(kubeconfig=ask("kubeconfig"), tools=ask("bin"))
     os.environ["KUBECONFIG"] = str(cluster.kubeconfig)
     with tempfile.TemporaryDirectory() as directory, controller_away(cluster):

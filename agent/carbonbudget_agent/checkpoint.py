@@ -17,8 +17,9 @@ from typing import Any
 from carbonbudget_agent.baseline import Baseline
 from carbonbudget_agent.jsons import parse_json
 from carbonbudget_agent.outbox import write_durably
+from carbonbudget_agent.pods.info import PodInfo, info_from_json, info_to_json
 from carbonbudget_agent.report import NodeReport, ReportError, decode_report, encode_report
-from carbonbudget_agent.sample import Sample, sample_from_json, sample_to_json
+from carbonbudget_agent.sample import Sample, amounts, sample_from_json, sample_to_json
 
 _log = logging.getLogger(__name__)
 
@@ -29,6 +30,7 @@ class Progress:
 
     `newest_start` is the latest window ever opened on this boot; a window at or before it (the clock was
     set back, or a part was sent before) gets the next number of `parts_used`, so that no key recurs.
+    `names` are those of the pods in `sample`: who ended while no agent looked still has one.
     """
 
     sample: Sample | None = None
@@ -36,6 +38,7 @@ class Progress:
     newest_start: int = -1
     parts_used: int = 0
     pending: list[NodeReport] = field(default_factory=list)
+    names: Mapping[str, PodInfo] = field(default_factory=dict)
 
     def next_part(self, start: int) -> int:
         """The part number of a window that is opened at `start`."""
@@ -64,6 +67,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "carry_us": progress.carry_us,
         "newest_start": progress.newest_start,
         "parts_used": progress.parts_used,
+        "names": [info_to_json(pod) for pod in progress.names.values()],
         "pending": [encode_report(report) for report in progress.pending],
         "baselines": {name: asdict(baseline) for name, baseline in checkpoint.baselines.items()},
     }
@@ -75,22 +79,34 @@ def load_checkpoint(path: Path, boot_id: str) -> Checkpoint:
     try:
         value = parse_json(path.read_bytes())
         baselines = {name: _baseline(fields) for name, fields in value["baselines"].items()}
-        pending = [decode_report(line) for line in value["pending"]]
+        pending = [report for line in value["pending"] if (report := _pending(line)) is not None]
         if value["boot_id"] != boot_id:
             return Checkpoint(boot_id, Progress(pending=pending), baselines)
+        amounts({key: value[key] for key in ("newest_start", "parts_used")}, least=-1)
+        names = [info_from_json(pod) for pod in value.get("names", ())]
         progress = Progress(
             sample=sample_from_json(value["sample"]) if value["sample"] else None,
-            carry_us=value["carry_us"],
+            carry_us=amounts(value["carry_us"], least=-(2**62)),
             newest_start=value["newest_start"],
             parts_used=value["parts_used"],
             pending=pending,
+            names={pod.cgroup_uid: pod for pod in names},
         )
         return Checkpoint(boot_id, progress, baselines)
     except FileNotFoundError:
         pass
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, ReportError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         _log.error("checkpoint %s cannot be used, starting without it: %s", path, error)
     return Checkpoint(boot_id, Progress(), {})
+
+
+def _pending(line: str) -> NodeReport | None:
+    """One report; None if it is none, which hinders no other."""
+    try:
+        return decode_report(line)
+    except (ReportError, TypeError) as error:
+        _log.error("a report in the checkpoint cannot be used: %s", error)
+        return None
 
 
 def _baseline(fields: Mapping[str, Any]) -> Baseline:
@@ -98,4 +114,9 @@ def _baseline(fields: Mapping[str, Any]) -> Baseline:
         int(day): {int(step): int(power_mw) for step, power_mw in steps.items()}
         for day, steps in fields["lowest_mw"].items()
     }
-    return Baseline(days, int(fields["idle_uw"]))
+    for steps in days.values():
+        if not steps:
+            raise ValueError("a day of a baseline has no power")
+        amounts({str(step): power_mw for step, power_mw in steps.items()})
+    amounts({"idle_uw": fields["idle_uw"]}, least=-1)
+    return Baseline(days, fields["idle_uw"])

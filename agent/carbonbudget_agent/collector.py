@@ -8,7 +8,7 @@ from the checkpoint's sample to the first one after the start.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from carbonbudget_agent import node
@@ -21,7 +21,7 @@ from carbonbudget_agent.holders import Holders
 from carbonbudget_agent.metering import Metering
 from carbonbudget_agent.meters import DomainEnergy
 from carbonbudget_agent.pods.cgroups import CgroupReader
-from carbonbudget_agent.pods.info import PodSource
+from carbonbudget_agent.pods.info import PodInfo, PodSource
 from carbonbudget_agent.report import NodeInfo, NodeReport, check_report
 from carbonbudget_agent.sample import Sample
 from carbonbudget_agent.window import Identity, Window
@@ -54,6 +54,7 @@ class Collector:
             checkpoint.baselines, checkpoint.progress, info, counts,
         )  # fmt: skip
         self._last, self._carry_us = checkpoint.progress.sample, dict(checkpoint.progress.carry_us)
+        self._former = checkpoint.progress.names
         self._window: Window | None = None
         self._blind = False
 
@@ -105,6 +106,14 @@ class Collector:
             devices={} if self._holders is None else self._holders.devices(self._source.pods()),
         )
 
+    def _names(self) -> Mapping[str, PodInfo]:
+        """Pods by the uid of their cgroup: in the first window also those that a former agent knew."""
+        return {**self._former, **self._source.pods()} if self._former else self._source.pods()
+
+    def _keep_names(self) -> None:
+        pods = self._last.pods if self._last else {}
+        self.progress.names = {uid: pod for uid, pod in self._source.pods().items() if uid in pods}
+
     def _busy_us(self) -> int:
         """The node's busy time, or the last one while it cannot be read. Raises at the first look only."""
         try:
@@ -139,10 +148,11 @@ class Collector:
         before, self._last = self._last, sample
         if before is None:  # from here on nothing of this boot is lost, so it is worth a checkpoint
             self.progress.sample = sample
+            self._keep_names()
         if before is None or self._window is None or sample.steady_ms <= before.steady_ms:
             return
         usage, self._carry_us = usage_between(before, sample, self._carry_us)
-        self._window.add(usage, self._share(before, sample, usage), self._source.pods())
+        self._window.add(usage, self._share(before, sample, usage), self._names())
 
     def _share(self, before: Sample, sample: Sample, usage: Usage) -> list[Shares]:
         shares: list[Shares] = []
@@ -170,8 +180,10 @@ class Collector:
         window, self._window = self._window, None
         if window is None or window.empty:
             return None
-        report = window.close(self._identity, self._info(), self._source.pods())
+        report = window.close(self._identity, self._info(), self._names())
         check_report(report)
+        self._former = {}
+        self._keep_names()
         self.progress.sample, self.progress.carry_us = self._last, dict(self._carry_us)
         self._counts.windows += 1
         return report

@@ -13,7 +13,7 @@ from carbonbudget_agent.clock import Clock
 from carbonbudget_agent.http import Endpoint
 from carbonbudget_agent.jsons import parse_json
 from carbonbudget_agent.pods.info import parse_quantity
-from carbonbudget_agent.report import Allocatable, NodeInfo
+from carbonbudget_agent.report import MAX_INTEGER, MAX_TEXT, Allocatable, NodeInfo
 
 _log = logging.getLogger(__name__)
 _REFRESH_MS = 3_600_000
@@ -32,7 +32,7 @@ def memory_bytes(procfs: Path) -> tuple[int, int]:
         for line in (procfs / "meminfo").read_text(encoding="ascii").splitlines():
             key, _, rest = line.partition(":")
             if key in ("MemTotal", "MemAvailable"):
-                values[key] = _ticks(rest.split()[0]) * 1024
+                values[key] = min(_ticks(rest.split()[0]) * 1024, MAX_INTEGER)
     except (OSError, ValueError, IndexError):
         return 0, 0
     total = values.get("MemTotal", 0)
@@ -71,7 +71,7 @@ def local_info(procfs: Path) -> NodeInfo:
             key, _, value = line.partition(":")
             threads += key.strip() == "processor"
             if key.strip() == "model name" and not model:
-                model = value.strip()
+                model = "".join(filter(str.isprintable, value)).strip()[:MAX_TEXT]
     except OSError:
         pass  # the model meter says so; the report goes on with what is known
     total, _ = memory_bytes(procfs)
@@ -123,18 +123,31 @@ def cluster_info(api: Endpoint, node: str, local: NodeInfo) -> NodeInfo:
         labels = value["metadata"].get("labels") or {}
         offered = value.get("status", {}).get("allocatable") or {}
         return NodeInfo(
-            provider_id=str(value.get("spec", {}).get("providerID") or ""),
-            region=str(labels.get("topology.kubernetes.io/region") or ""),
-            zone=str(labels.get("topology.kubernetes.io/zone") or ""),
-            instance_type=str(labels.get("node.kubernetes.io/instance-type") or ""),
+            provider_id=_text(value.get("spec", {}), "providerID"),
+            region=_text(labels, "topology.kubernetes.io/region"),
+            zone=_text(labels, "topology.kubernetes.io/zone"),
+            instance_type=_text(labels, "node.kubernetes.io/instance-type"),
             cpu_model=local.cpu_model,
             threads=local.threads,
             memory_bytes=local.memory_bytes,
             allocatable=Allocatable(
-                cpu_millicores=int(parse_quantity(str(offered.get("cpu", "0"))) * 1000),
-                memory_bytes=int(parse_quantity(str(offered.get("memory", "0")))),
-                gpus=int(parse_quantity(str(offered.get("nvidia.com/gpu", "0")))),
+                cpu_millicores=_amount(offered, "cpu", 1000),
+                memory_bytes=_amount(offered, "memory"),
+                gpus=_amount(offered, "nvidia.com/gpu"),
             ),
         )
     except (HTTPException, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"the node object of {node} cannot be used: {error}") from None
+
+
+def _text(value: dict[str, object], key: str) -> str:
+    """A text that a report can hold; empty if it is none."""
+    text = value.get(key)
+    return text if isinstance(text, str) and len(text) <= MAX_TEXT and text.isprintable() else ""
+
+
+def _amount(value: dict[str, object], resource: str, unit: int = 1) -> int:
+    amount = int(parse_quantity(str(value.get(resource, "0"))) * unit)
+    if not 0 <= amount <= MAX_INTEGER:
+        raise ValueError(f"its allocatable {resource} is no amount")
+    return amount

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from carbonbudget_agent.report import WINDOW_SECONDS
+from carbonbudget_agent.report import MAX_TEXT, WINDOW_SECONDS
 
 _SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 
@@ -81,6 +81,10 @@ def _check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None
         parser.error(f"--interval must be 1 to 30 seconds, not {options.interval}")
     if options.windows < 0:
         parser.error("--windows must be 0 or more")
+    for name in ("cluster", "node_name"):
+        text = getattr(options, name)
+        if not text or not text.isprintable() or len(text) > MAX_TEXT:
+            parser.error(f"--{name.replace('_', '-')} must be a name of 1 to {MAX_TEXT} printable characters")
     if options.log_level not in ("debug", "info", "warning", "error"):
         parser.error(f"--log-level must be debug, info, warning or error, not {options.log_level!r}")
     if not options.dry_run and not (options.server_url and options.outbox):

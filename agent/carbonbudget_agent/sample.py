@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from carbonbudget_agent.devices import DeviceUse
 from carbonbudget_agent.meters import Stamp
@@ -47,12 +48,46 @@ def sample_to_json(sample: Sample) -> dict[str, object]:
 
 
 def sample_from_json(value: object) -> Sample:
-    """The inverse of `sample_to_json`; ValueError, TypeError or KeyError if it is something else."""
+    """The inverse of `sample_to_json`; ValueError, TypeError, KeyError or AttributeError if it is something else.
+
+    Every figure is looked at: one that is none would end the agent at each start, long after it was read.
+    """
     if not isinstance(value, dict):
         raise ValueError("a sample is a JSON object")
     fields = dict(value)
     for pods in ("pods", "ended"):
-        fields[pods] = {uid: PodCounters(**counters) for uid, counters in fields[pods].items()}
-    fields["meters"] = {unit: Stamp(**stamp) for unit, stamp in fields["meters"].items()}
-    fields["devices"] = {domain: DeviceUse(**use) for domain, use in fields["devices"].items()}
-    return Sample(**fields)
+        fields[pods] = {uid: _pod(counters) for uid, counters in fields[pods].items()}
+    fields["meters"] = {unit: _stamp(stamp) for unit, stamp in fields["meters"].items()}
+    fields["devices"] = {domain: _device(use) for domain, use in fields["devices"].items()}
+    fields["parents_us"] = amounts(fields["parents_us"], least=-(2**62))  # read apart, they may be behind a little
+    sample = Sample(**fields)
+    amounts({key: fields[key] for key in ("wall_ms", "steady_ms", "busy_us", "memory_used_bytes")})
+    return sample
+
+
+def amounts(value: Mapping[str, Any], least: int = 0) -> dict[str, int]:
+    """The mapping, if all its values are integers from `least` on; ValueError if not."""
+    if not all(type(amount) is int and least <= amount < 2**64 for amount in value.values()):
+        raise ValueError("a figure is missing, negative or no integer")
+    return dict(value)
+
+
+def _pod(value: dict[str, Any]) -> PodCounters:
+    if not isinstance(value["parent"], str):
+        raise ValueError("a pod's parent is a name")
+    amounts({key: value[key] for key in ("cpu_us", "memory_bytes")})
+    return PodCounters(**value)
+
+
+def _stamp(value: dict[str, Any]) -> Stamp:
+    amounts({"steady_ms": value["steady_ms"]})
+    return Stamp(value["steady_ms"], amounts(value["counters"]))
+
+
+def _device(value: dict[str, Any]) -> DeviceUse:
+    busy = value["busy_permille"]
+    amounts({"parts": value["parts"]} | ({} if busy is None else {"busy": busy}))
+    held, active = amounts(value["held"]), amounts(value["active"])
+    if sum(held.values()) > value["parts"]:
+        raise ValueError("more of a device is held than it has")
+    return DeviceUse(value["parts"], held, active, busy)

@@ -58,7 +58,7 @@ class Window:
 
     def reach_back(self, since: int) -> None:
         """Energy drawn since then is booked in this window; the ledger spreads it over the time."""
-        self.since = min(self.since, since)
+        self.since = max(0, min(self.since, since))
 
     def add(self, usage: Usage, domains: Iterable[Shares], infos: Mapping[str, PodInfo]) -> None:
         """One tick. A pod's name is kept from the first tick that knows it."""
@@ -95,15 +95,20 @@ class Window:
             self._pods.setdefault(uid, _PodSum()).gpu_ms += gpu_ms
 
     def close(self, identity: Identity, info: NodeInfo, infos: Mapping[str, PodInfo]) -> NodeReport:
-        """The report. The energy of a pod whose name never became known is unseen."""
+        """The report. The energy of a pod whose name never became known is unseen.
+
+        So is that of a second cgroup which a broken list of pods gives the same uid: a report names each once.
+        """
         pods: list[PodUsage] = []
+        named: set[str] = set()
         for uid, total in sorted(self._pods.items()):
             known = self._infos.get(uid) or infos.get(uid)
-            if known is None:
+            if known is None or known.uid in named:
                 for part in (total.energy_uj, total.idle_uj):
                     for name, energy_uj in part.items():
                         self._domains[name].unseen_uj += energy_uj
                 continue
+            named.add(known.uid)
             pods.append(_pod_usage(known, total))
         domains = tuple(
             Domain(

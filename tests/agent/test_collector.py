@@ -30,6 +30,7 @@ class Agent:
 
     def __init__(self, node: FakeNode, clock: FakeClock, *more: Meter) -> None:
         self.node, self.clock, self.counts = node, clock, Counts()
+        self.info = NodeInfo()
         self.outbox = Outbox(node.root / "outbox", self.counts)
         path = node.root / "outbox" / "checkpoint.json"
         checkpoint = load_checkpoint(path, boot_id(node.procfs))
@@ -39,7 +40,7 @@ class Agent:
         pods = FilePods(node.pod_list(UID_A, UID_B), self.counts)
         self.collector = Collector(
             identity, Metering([meter, *more], self.counts), CgroupReader(node.cgroups), pods, node.procfs, 60, clock,
-            checkpoint, NodeInfo, self.counts,
+            checkpoint, lambda: self.info, self.counts,
         )  # fmt: skip
         self.keeper = Keeper(checkpoint, path, self.outbox, self.counts)
         self.collector.tick()

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from carbonbudget_agent.report import MAX_INTEGER
 from carbonbudget_agent.sample import PodCounters
 
 # A pod's directory: its uid, or the 32-hex config hash of a static pod; the systemd driver writes _ for -.
@@ -23,6 +24,7 @@ _POD = re.compile(
 _ROOT = re.compile(r"(^|-)kubepods(\.slice)?$")
 _QOS = re.compile(r"(^|-)(burstable|besteffort)(\.slice)?$")
 _MAX_DEPTH = 4  # how deep below the cgroup root a nested kubelet's pods are looked for
+_MAX_MEMORY_BYTES = 2**48  # 256 TiB: above it is no memory, but a number that no report can hold
 _YOUNG_READS = 3  # a pod that was read this often is no short one, and is not peeked at
 
 
@@ -190,7 +192,7 @@ class CgroupReader:
             else:
                 nanoseconds = _number(text)
                 found = None if nanoseconds is None else nanoseconds // 1000
-            files.cpu_us = files.cpu_us if found is None else found
+            files.cpu_us = files.cpu_us if found is None or found > MAX_INTEGER else found
         return files.cpu_us
 
     def _memory_bytes(self, files: _Files) -> int:
@@ -198,7 +200,7 @@ class CgroupReader:
         if not self._memory:
             return 0
         current = _number(files.text(1) or "")
-        if current is not None:
+        if current is not None and current <= _MAX_MEMORY_BYTES:
             cache = _field(files.text(2) or "", "inactive_file" if self._unified else "total_inactive_file") or 0
             files.memory_bytes = max(0, current - cache)
         return files.memory_bytes

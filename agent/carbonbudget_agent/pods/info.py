@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Protocol
+from typing import Any, Protocol
 
-from carbonbudget_agent.report import MAX_LABELS, MAX_TEXT, Controller, Requests
+from carbonbudget_agent.report import MAX_INTEGER, MAX_LABELS, MAX_TEXT, Controller, Requests
 
 # Labels that a controller makes for each pod or revision: no person groups by them, and each value would
 # be a label set of its own in the ledger.
@@ -24,6 +25,8 @@ _GENERATED = frozenset({
     "statefulset.kubernetes.io/pod-name",
 })  # fmt: skip
 _CONFIG_HASH = "kubernetes.io/config.hash"
+# At most two digits of exponent: "1e999999999" would be a number of a gigabyte.
+_QUANTITY = re.compile(r"([+-]?(?:[0-9]{1,40}(?:\.[0-9]{0,40})?|\.[0-9]{1,40})(?:[eE][+-]?[0-9]{1,2})?)([a-zA-Z]{0,2})")
 _SUFFIXES = {
     "": Fraction(1), "n": Fraction(1, 10**9), "u": Fraction(1, 10**6), "m": Fraction(1, 1000),
     "k": Fraction(10**3), "M": Fraction(10**6), "G": Fraction(10**9), "T": Fraction(10**12),
@@ -58,6 +61,24 @@ class PodSource(Protocol):
         """End whatever runs in the background."""
 
 
+def info_to_json(pod: PodInfo) -> list[object]:
+    """For the checkpoint: `info_from_json` reads it back to an equal one."""
+    owner = pod.controller and [pod.controller.kind, pod.controller.name, pod.controller.uid]
+    requests = [pod.requests.cpu_millicores, pod.requests.memory_bytes, pod.requests.gpus]
+    return [pod.uid, pod.cgroup_uid, pod.namespace, pod.name, owner, dict(pod.labels), requests]
+
+
+def info_from_json(value: list[Any]) -> PodInfo:
+    """The inverse of `info_to_json`. ValueError, TypeError or AttributeError for anything else."""
+    uid, cgroup_uid, namespace, name, owner, labels, requests = value
+    texts = [uid, cgroup_uid, namespace, name, *(owner or ()), *labels, *labels.values()]
+    if not all(type(text) is str and _reportable(text) for text in texts) or not (uid and namespace and name):
+        raise ValueError("a text of a pod is none")
+    if not all(type(amount) is int and 0 <= amount <= MAX_INTEGER for amount in requests) or len(labels) > MAX_LABELS:
+        raise ValueError("a pod's requests or labels are none")
+    return PodInfo(uid, cgroup_uid, namespace, name, Controller(*owner) if owner else None, labels, Requests(*requests))
+
+
 def parse_pod(value: Mapping[str, object]) -> PodInfo:
     """One pod of the API's JSON. ValueError for what is no pod; odd quantities count as 0."""
     metadata = _mapping(value.get("metadata"))
@@ -66,10 +87,12 @@ def parse_pod(value: Mapping[str, object]) -> PodInfo:
     if not (uid and name and namespace):
         raise ValueError("a pod has a uid, a name and a namespace")
     annotations = _mapping(metadata.get("annotations"))
+    if not all(map(_reportable, (uid, name, namespace))):
+        raise ValueError("a pod's uid, name and namespace are printable and not longer than 512 characters")
     labels = {
         key: _text(text)
         for key, text in sorted(_mapping(metadata.get("labels")).items())
-        if key not in _GENERATED and len(_text(text)) <= MAX_TEXT
+        if key not in _GENERATED and _reportable(key) and _reportable(_text(text))
     }
     return PodInfo(
         uid=uid,
@@ -84,11 +107,10 @@ def parse_pod(value: Mapping[str, object]) -> PodInfo:
 
 def parse_quantity(text: str) -> Fraction:
     """A Kubernetes quantity ("100m", "1.5Gi", "2e3") as an exact number. ValueError if it is none."""
-    number = text.rstrip("numkKMGTPEi")
-    suffix = text[len(number) :]
-    if suffix not in _SUFFIXES or not number:
-        raise ValueError(f"{text!r} is not a quantity")
-    return Fraction(number) * _SUFFIXES[suffix]
+    match = _QUANTITY.fullmatch(text)
+    if match is None or match[2] not in _SUFFIXES:
+        raise ValueError(f"{text[:40]!r} is not a quantity")
+    return Fraction(match[1]) * _SUFFIXES[match[2]]
 
 
 def _controller(owners: object) -> Controller | None:
@@ -96,17 +118,24 @@ def _controller(owners: object) -> Controller | None:
         fields = _mapping(owner)
         if fields.get("controller") is True:
             kind, name, uid = (_text(fields.get(key)) for key in ("kind", "name", "uid"))
-            return Controller(kind, name, uid) if kind and name and uid else None
+            known = kind and name and uid and all(map(_reportable, (kind, name, uid)))
+            return Controller(kind, name, uid) if known else None
     return None
 
 
 def _requests(spec: Mapping[str, object]) -> Requests:
     """As the scheduler counts: containers and sidecars together, or the largest init container."""
     return Requests(
-        cpu_millicores=int(_effective(spec, "cpu") * 1000),
-        memory_bytes=int(_effective(spec, "memory")),
-        gpus=int(_effective(spec, "nvidia.com/gpu")),
+        cpu_millicores=_amount(spec, "cpu", 1000),
+        memory_bytes=_amount(spec, "memory"),
+        gpus=_amount(spec, "nvidia.com/gpu"),
     )
+
+
+def _amount(spec: Mapping[str, object], resource: str, unit: int = 1) -> int:
+    """What the pod reserves; 0 for more than a report can say, which no node has."""
+    amount = int(_effective(spec, resource) * unit)
+    return amount if amount <= MAX_INTEGER else 0
 
 
 def _effective(spec: Mapping[str, object], resource: str) -> Fraction:
@@ -135,8 +164,13 @@ def _request(container: Mapping[str, object], resource: str) -> Fraction:
 def _quantity(value: object) -> Fraction:
     try:
         return max(Fraction(0), parse_quantity(str(value))) if value is not None else Fraction(0)
-    except (ValueError, ZeroDivisionError):
+    except ValueError:
         return Fraction(0)
+
+
+def _reportable(text: str) -> bool:
+    """Whether a report with this text would be taken: one bad text would cost the whole window."""
+    return len(text) <= MAX_TEXT and text.isprintable()
 
 
 def _mapping(value: object) -> Mapping[str, object]:

@@ -40,11 +40,11 @@ bench: venv ## figures of cost: agent, ingest, allocation
 crds: venv ## write the CRDs and their reference page from the models
 	@$(BIN)/python hack/crds
 
-images: ## build the container images (and load them into the cluster: hack/images --load)
+images: ## build the container images into build/images (hack/images --load: and load them)
 	@hack/images
 
 cluster-up: ## start a real Kubernetes on this machine (as root)
 	@hack/cluster up
 
-cluster-down: ## stop it and leave nothing behind
+cluster-down: ## stop it and remove all it brought but its logs
 	@hack/cluster down

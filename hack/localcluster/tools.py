@@ -57,7 +57,7 @@ def fits(name: str, version: tuple[int, int] | None, from_assets: bool) -> bool:
     if name == "etcd":
         return version >= (3, 5)
     if name == "helm":
-        return version[0] == 3 and version >= (3, 14)
+        return version[0] == 3 and version >= (3, 17)  # --take-ownership
     return version >= (1, 30) and version[0] == 1 if from_assets else version == wanted
 
 

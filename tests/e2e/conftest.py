@@ -64,7 +64,9 @@ class Release:
     def helm(self, *more: str) -> None:
         """Install or upgrade, then wait until everything runs."""
         chart = ("carbonbudget", CHART, "-n", SYSTEM, "--create-namespace")
-        self.cluster.run("helm", "upgrade", "--install", *chart, *self.values(), *more)
+        # On our own cluster what was left there (CRDs of a `kubectl apply`) is nobody's but ours.
+        adopt = ("--take-ownership",) if (self.volumes.parent / "etcd").exists() else ()
+        self.cluster.run("helm", "upgrade", "--install", *chart, *self.values(), *adopt, *more)
         self.wait_ready()
 
     def uninstall(self) -> None:

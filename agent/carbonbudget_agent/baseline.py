@@ -35,7 +35,7 @@ class Baseline:
 
     def seen(self, energy_uj: int, elapsed_ms: int, wall_ms: int, use_permille: int) -> Baseline:
         """The baseline after one more tick of `elapsed_ms` at a use of 0 to 1000."""
-        if elapsed_ms < _SHORTEST_TICK_MS:
+        if elapsed_ms < _SHORTEST_TICK_MS or energy_uj == 0:  # a counter that stood still tells nothing
             return self
         day, power_mw = wall_ms // _DAY_MS, energy_uj // elapsed_ms  # uJ / ms = mW
         step = min(1000, max(0, use_permille)) // _STEP_PERMILLE
@@ -64,14 +64,13 @@ def _idle_mw(days: Mapping[int, Mapping[int, int]]) -> int:
     if first == 0:
         return min(lowest[0], floor_mw)
     at = first * _STEP_PERMILLE
-    slopes = [
-        ((power_mw - lowest[first]) * 1000, (step - first) * _STEP_PERMILLE)
-        for step, power_mw in lowest.items()
-        if (step - first) * _STEP_PERMILLE >= _SPREAD_PERMILLE
-    ]
-    if slopes:
-        rise, run = min(slopes, key=lambda slope: slope[0] / slope[1])
-        return max(0, min(floor_mw, lowest[first] - rise * at // (run * 1000)))
+    least: tuple[int, int] | None = None  # the flattest line: milliwatts over permille of use
+    for step, power_mw in lowest.items():
+        rise, run = power_mw - lowest[first], (step - first) * _STEP_PERMILLE
+        if run >= _SPREAD_PERMILLE and (least is None or rise * least[1] < least[0] * run):
+            least = rise, run
+    if least is not None:
+        return max(0, min(floor_mw, lowest[first] - least[0] * at // least[1]))
     # P(u) = idle + (full - idle) u, with idle = 0.12 full
     idle, span = _IDLE_PERMILLE_OF_FULL, 1000 - _IDLE_PERMILLE_OF_FULL
     return floor_mw * idle * 1000 // (idle * 1000 + span * at)

@@ -122,6 +122,10 @@ def device_use(gpu: Gpu, holders: Iterable[tuple[str, Instance | None]], activit
             sharers.setdefault(instance.uuid, []).append(uid)
     unit = math.lcm(*map(len, sharers.values()))  # each part is cut so that any number of sharers divides it
     held, active = {}, {}
+    busy = activity.busy_permille
+    if busy is None and activity.instances:  # a GPU that is cut up tells no utilization of its own
+        worked = sum(instance.parts * activity.instances.get(instance.gpu_instance, 0) for instance in gpu.instances)
+        busy = min(1000, worked // gpu.parts)
     for instance in gpu.instances:
         pods = sharers.get(instance.uuid, [])
         for uid in pods:
@@ -129,7 +133,7 @@ def device_use(gpu: Gpu, holders: Iterable[tuple[str, Instance | None]], activit
             held[uid] = held.get(uid, 0) + part
             if instance.gpu_instance in activity.instances:
                 active[uid] = active.get(uid, 0) + part * activity.instances[instance.gpu_instance]
-    return DeviceUse(gpu.parts * unit, held, active, activity.busy_permille)
+    return DeviceUse(gpu.parts * unit, held, active, busy)
 
 
 def _places(gpus: Iterable[Gpu]) -> dict[str, _Place]:

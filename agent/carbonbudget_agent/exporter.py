@@ -131,6 +131,11 @@ class Exporter(Collector):
         for name, help_text, value in (
             ("windows", "Windows closed.", counts.windows),
             ("meter_errors", "Meter readings that failed or could not be true.", counts.meter_errors),
+            (
+                "meter_doubts",
+                "Readings that another sensor says cannot be right: package and dram above psys.",
+                counts.meter_doubts,
+            ),
             ("pod_errors", "Failures to learn this node's pods; the last list stands.", counts.pod_errors),
             (
                 "node_errors",

@@ -24,6 +24,7 @@ class Holders:
         self._gpus, self._resources, self._procfs, self._counts = gpus, resources, procfs, counts
         self._claims: list[Claim] = []
         self._told: set[str] = set()
+        self._unmapped: set[str] = set()
 
     def devices(self, pods: Mapping[str, PodInfo]) -> dict[str, DeviceUse]:
         """Use of each GPU by the name of its domain; `pods` by the uid of their cgroup."""
@@ -38,8 +39,17 @@ class Holders:
             self._tell("socket", f"{error}; who holds which GPU stands as it was")
         uids = {(pod.namespace, pod.name): uid for uid, pod in pods.items()}
         holders, unmapped = join_claims(gpus, self._claims, uids)
+        if set(unmapped) - self._unmapped:
+            self._gpus.look_again()
+            try:
+                gpus = self._gpus.all()
+            except GpuError:
+                return {}
+            holders, unmapped = join_claims(gpus, self._claims, uids)
         for device_id in unmapped:
             self._tell(device_id, f"device {device_id} is held by a pod and is no GPU that the driver lists")
+        self._told -= self._unmapped - set(unmapped)
+        self._unmapped = set(unmapped)
         found: dict[str, DeviceUse] = {}
         for gpu in gpus:
             holding = holders.get(gpu.uuid, [])

@@ -53,10 +53,20 @@ class Metering:
                     if domain.energy_uj > _MAX_WATTS * 1000 * domain.elapsed_ms:
                         raise MeterError(f"{domain.name} seems to draw more than {_MAX_WATTS // 1000} kW")
                 found += domains
+                self._doubt(unit, next((domain.doubt for domain in domains if domain.doubt), ""))
                 self._failing.pop(f"compare {unit}", None)
             except (MeterError, KeyError) as error:
                 self._tell(f"compare {unit}", f"meter {unit}: {error}; this stretch has no figure")
         return found
+
+    def _doubt(self, unit: str, doubt: str) -> None:
+        if not doubt:
+            self._failing.pop(f"doubt {unit}", None)
+            return
+        self._counts.meter_doubts += 1
+        if f"doubt {unit}" not in self._failing:
+            _log.warning("meter %s: %s; the figure stands", unit, doubt)
+        self._failing[f"doubt {unit}"] = doubt
 
     def _tell(self, what: str, sentence: str) -> None:
         self._counts.meter_errors += 1

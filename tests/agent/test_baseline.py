@@ -65,6 +65,11 @@ def test_too_short_a_tick_tells_nothing() -> None:
     assert Baseline().energy_uj(1000) == 0
 
 
+def test_a_counter_that_stood_still_once_is_no_idle_of_nothing() -> None:
+    looks = [(60_000, 0)] * 100
+    assert learn([*looks, (0, 0), *looks]).idle_uw == 60_000_000
+
+
 @given(LOOKS)
 def test_it_is_never_above_the_lowest_power_that_was_seen_once_it_settled(looks: list[tuple[int, int]]) -> None:
     first = learn(looks[:1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.agent.node import FakeNode
 
-from carbonbudget_agent.meters import Counters, Meter, MeterError
+from carbonbudget_agent.counts import Counts
+from carbonbudget_agent.metering import Metering
+from carbonbudget_agent.meters import Counters, Detection, Meter, MeterError
 from carbonbudget_agent.meters.detect import choose_meters, detect_meters, winners
 from carbonbudget_agent.meters.microarchitecture import find_microarchitecture
 from carbonbudget_agent.meters.model import ModelMeter, PowerCurve, detect_model, load_curves
@@ -28,8 +31,8 @@ def powercap(root: Path, zones: dict[str, tuple[str, int]]) -> None:
         (zone / "max_energy_range_uj").write_text(f"{RANGE}\n")
 
 
-def rapl(meter: Meter) -> Counters:
-    return meter.read(0).counters["rapl"]
+def rapl(meter: Meter, domain: str = "cpu") -> Counters:
+    return meter.read(0).counters[f"rapl:{domain}"]
 
 
 def found(meter: Meter | None) -> Meter:
@@ -46,9 +49,11 @@ def test_package_and_dram_of_both_sockets_count_and_nothing_else(tmp_path: Path)
     }  # fmt: skip
     powercap(tmp_path, zones)
     meter = found(detect_rapl(tmp_path).meter)
-    before = rapl(meter)
+    before = meter.read(0).counters
     powercap(tmp_path, {path: (name, value + 10) for path, (name, value) in zones.items()})
-    energies = meter.energy("rapl", before, rapl(meter), 5_000)
+    after = meter.read(0).counters
+    assert before.keys() == after.keys() == {"rapl:cpu", "rapl:dram"}
+    energies = [e for unit in after for e in meter.energy(unit, before[unit], after[unit], 5_000)]
     assert {(e.name, e.energy_uj, e.method, e.boundary) for e in energies} == {
         ("cpu", 20, "rapl", "package"), ("dram", 20, "rapl", "package"),
     }  # fmt: skip
@@ -59,18 +64,111 @@ def test_a_wrapped_counter_goes_on_and_one_that_may_have_wrapped_twice_is_unknow
     meter = found(detect_rapl(tmp_path).meter)
     before = rapl(meter)
     powercap(tmp_path, {"intel-rapl:0": ("package-0", 70)})
-    assert meter.energy("rapl", before, rapl(meter), 5_000)[0].energy_uj == 120
+    assert meter.energy("rapl:cpu", before, rapl(meter), 5_000)[0].energy_uj == 120
     with pytest.raises(MeterError, match="may have wrapped unseen"):
-        meter.energy("rapl", before, rapl(meter), 500_000)
+        meter.energy("rapl:cpu", before, rapl(meter), 500_000)
 
 
-@pytest.mark.parametrize("junk", ["", "x\n"])
+@pytest.mark.parametrize("junk", ["", "x\n", "-5\n", "1.5\n", "9" * 30, "9" * 5000, "\u0661\n"])
 def test_an_unreadable_zone_fails_the_reading_rather_than_undercount(tmp_path: Path, junk: str) -> None:
     powercap(tmp_path, {"intel-rapl:0": ("package-0", 1), "intel-rapl:1": ("package-1", 1)})
     meter = found(detect_rapl(tmp_path).meter)
     (tmp_path / "class/powercap/intel-rapl:1/energy_uj").write_text(junk)
     reading = meter.read(0)
-    assert (reading.counters, "not a number" in reading.failed["rapl"]) == ({}, True)
+    assert (reading.counters, "not a number" in reading.failed["rapl:cpu"]) == ({}, True)
+
+
+def test_a_dram_zone_that_cannot_be_read_or_wraps_sooner_takes_no_package_with_it(tmp_path: Path) -> None:
+    zones = {"intel-rapl:0": ("package-0", 100), "intel-rapl:0/intel-rapl:0:0": ("dram", 30)}
+    powercap(tmp_path, zones)
+    dram = tmp_path / "class/powercap/intel-rapl:0/intel-rapl:0:0"
+    (dram / "max_energy_range_uj").write_text("65712999613\n")  # Intel servers count their DRAM in 15.3 uJ
+    meter = found(detect_rapl(tmp_path).meter)
+    before = meter.read(0).counters
+    assert meter.energy("rapl:cpu", before["rapl:cpu"], before["rapl:cpu"], 200_000)[0].energy_uj == 0
+    with pytest.raises(MeterError, match="dram/package-0 may have wrapped"):
+        meter.energy("rapl:dram", before["rapl:dram"], before["rapl:dram"], 200_000)
+    (dram / "energy_uj").write_text("x")
+    reading = meter.read(0)
+    assert (reading.counters.keys(), reading.failed.keys()) == ({"rapl:cpu"}, {"rapl:dram"})
+    assert meter.energy("rapl:cpu", before["rapl:cpu"], reading.counters["rapl:cpu"], 5_000)[0].energy_uj == 0
+
+
+@pytest.mark.parametrize(
+    ("package_uj", "dram_uj", "psys_uj", "doubt"),
+    [
+        (400_000_000, 100_000_000, 600_000_000, ""),
+        (500_000_000, 100_000_000, 600_000_000, ""),
+        (506_000_000, 100_000_000, 600_000_000, ""),  # 1 %: read some microseconds apart
+        (600_000_000, 100_000_000, 600_000_000, "package and dram drew 140000 mW, more than the 120000 mW of psys"),
+        (600_000_000, 100_000_000, 0, ""),  # a psys that counts nothing is none
+    ],
+)
+def test_psys_is_a_check_of_the_sum_and_never_a_part_of_it(
+    tmp_path: Path, package_uj: int, dram_uj: int, psys_uj: int, doubt: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    paths = ("intel-rapl:0", "intel-rapl:0/intel-rapl:0:0", "intel-rapl:1")
+    names = ("package-0", "dram", "psys")
+    powercap(tmp_path, {path: (name, 7) for path, name in zip(paths, names, strict=True)})
+    detection = detect_rapl(tmp_path)
+    assert (
+        detection.reason
+        == "2 zones: cpu/package-0, dram/package-0; psys covers these, is never added and serves as a check"
+    )
+    assert detection.kinds == ("cpu", "dram")
+    counts = Counts()
+    metering = Metering([found(detection.meter)], counts)
+    stamps = metering.read(0, 0, {})
+    for step in (1, 2):
+        energies = (package_uj, dram_uj, psys_uj)
+        powercap(tmp_path, {p: (n, 7 + step * e) for p, n, e in zip(paths, names, energies, strict=True)})
+        before, stamps = stamps, metering.read(step * 5_000, 0, stamps)
+        assert {d.name: d.energy_uj for d in metering.energies(before, stamps)} == {"cpu": package_uj, "dram": dram_uj}
+    assert counts.meter_doubts == (2 if doubt else 0)
+    assert [doubt in record.message for record in caplog.records] == ([True] if doubt else [])  # told once
+
+
+def test_a_psys_that_cannot_be_read_is_no_failure_of_the_packages(tmp_path: Path) -> None:
+    powercap(tmp_path, {"intel-rapl:0": ("package-0", 1), "intel-rapl:1": ("psys", 1)})
+    meter = found(detect_rapl(tmp_path).meter)
+    before = rapl(meter)
+    (tmp_path / "class/powercap/intel-rapl:1/energy_uj").write_text("x")
+    reading = meter.read(0)
+    assert reading.failed == {}
+    (domain,) = meter.energy("rapl:cpu", before, reading.counters["rapl:cpu"], 5_000)
+    assert (domain.energy_uj, domain.doubt) == (0, "")
+
+
+def test_psys_alone_is_no_meter_and_a_counter_without_a_range_neither(tmp_path: Path) -> None:
+    powercap(tmp_path, {"intel-rapl:0": ("psys", 1)})
+    assert detect_rapl(tmp_path).meter is None
+    powercap(tmp_path, {"intel-rapl:1": ("package-0", 1)})
+    (tmp_path / "class/powercap/intel-rapl:1/max_energy_range_uj").write_text("0")
+    assert "a counter without a range" in detect_rapl(tmp_path).reason
+
+
+def test_whatever_is_found_no_kind_of_domain_is_measured_by_two_meters() -> None:
+    """Every combination of sources that are there or not, with every set of kinds that they give."""
+
+    class Some:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+    offers = {
+        "rapl": [(), ("cpu",), ("cpu", "dram")],
+        "hwmon": [(), ("cpu",)],
+        "nvml": [(), ("gpu",)],
+        "model": [("cpu",)],
+    }
+    for kinds in itertools.product(*offers.values()):
+        detections = [
+            Detection(name, Some(name) if given else None, "", given)  # type: ignore[arg-type]
+            for name, given in zip(offers, kinds, strict=True)
+        ]
+        given = {detection.name: detection.kinds for detection in detections}
+        measured = [kind for meter in choose_meters(detections) for kind in given[meter.name]]
+        assert len(measured) == len(set(measured)), kinds
+        assert set(measured) == {kind for some in kinds for kind in some}
 
 
 def test_without_rapl_the_model_is_taken_and_both_say_why(tmp_path: Path) -> None:

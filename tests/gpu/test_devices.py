@@ -78,6 +78,15 @@ def test_with_gpm_a_mig_instance_counts_by_slices_times_activity() -> None:
     assert found.pods_uj == {"uid-a": 500, "uid-b": 500}
 
 
+def test_with_gpm_a_cut_gpu_is_as_busy_as_its_instances_together() -> None:
+    claims = [*hold(MIG_4), *hold(MIG_1, pod="b")]
+    holders, _ = join_claims([CUT], claims, UIDS)
+    use = device_use(CUT, holders[GPU_B], Activity(instances={1: 1000, 3: 250}))
+    assert use.busy_permille == (1 * 1000 + 4 * 250) // 7
+    found = shares(CUT, claims, Activity(instances={1: 1000, 3: 250}))
+    assert found.pods_gpu_ms == {"uid-a": 143, "uid-b": 142}  # of a second of the whole GPU
+
+
 def test_a_shared_mig_instance_is_cut_to_the_last_microjoule() -> None:
     claims = [*hold(f"{MIG_2}::1"), *hold(f"{MIG_2}::2", pod="b"), *hold(f"{MIG_2}::3", namespace="other")]
     found = shares(CUT, claims, energy_uj=700, idle_uj=700)

@@ -8,7 +8,7 @@ from pathlib import Path
 import grpc
 import pytest
 from tests.agent.node import UID_A, UID_B
-from tests.gpu.driver import GPU_A, GPU_B, Driver
+from tests.gpu.driver import GPU_A, GPU_B, MIG_1, MIG_4, Driver
 from tests.gpu.kubelet import Kubelet
 from tests.gpu.wire import pod_resources
 
@@ -100,3 +100,34 @@ def test_a_holder_without_a_name_and_a_device_without_a_gpu_are_told(
     (use,) = look[0].devices(PODS).values()
     assert use.held == {UNKNOWN_POD: 1}
     assert f"device {GPU_B} is held by a pod and is no GPU that the driver lists" in caplog.text
+
+
+def test_a_mig_instance_that_was_just_made_is_found_at_once_and_a_stranger_is_asked_for_once(
+    driver: Driver, kubelet: Kubelet, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    driver.gpu(0, GPU_A, energy_mj=1, mig=1, max_mig=7)
+    gpus, resources = Gpus(lambda: 1000.0), PodResources(kubelet.path)  # a clock that stands: no minute goes by
+    holders = Holders(gpus, resources, tmp_path / "proc", Counts())
+    kubelet.answer = lambda _: pod_resources()
+    assert holders.devices(PODS)[f"gpu:{GPU_A}"].held == {}
+    driver.mig(0, 0, MIG_1, gi=1, parts=1)
+    kubelet.answer = lambda _: pod_resources(("team", "a", [MIG_1]), ("team", "b", [MIG_4]))
+    assert holders.devices(PODS)[f"gpu:{GPU_A}"].held == {UID_A: 1}
+    driver.mig(0, 1, MIG_4, gi=2, parts=4)  # a stranger so far: it is found with the next list
+    assert holders.devices(PODS)[f"gpu:{GPU_A}"].held == {UID_A: 1}
+    gpus.look_again()
+    assert holders.devices(PODS)[f"gpu:{GPU_A}"].held == {UID_A: 1, UID_B: 4}
+    assert [MIG_4 in record.message for record in caplog.records] == [True]
+    resources.close()
+
+
+def test_what_was_told_of_devices_that_are_gone_is_forgotten(driver: Driver, kubelet: Kubelet, tmp_path: Path) -> None:
+    """A node whose GPUs are cut anew for each job sees ten thousand ids a day."""
+    driver.gpu(0, GPU_A, energy_mj=1)
+    resources = PodResources(kubelet.path)
+    holders = Holders(Gpus(lambda: 1000.0), resources, tmp_path / "proc", Counts())
+    for job in range(50):
+        kubelet.answer = lambda _, n=job: pod_resources(("team", "a", [f"MIG-{n}"]))
+        holders.devices(PODS)
+    assert len(holders._told) == 1
+    resources.close()

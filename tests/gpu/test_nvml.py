@@ -133,6 +133,29 @@ def test_a_gpu_that_is_added_later_is_found_and_one_that_is_taken_out_is_told(dr
     assert node.meter.read(0).failed == {GPU_B: "the driver no longer lists it"}
 
 
+def test_what_a_gpu_lacked_is_asked_again_with_each_list(driver: Driver) -> None:
+    """MIG switched off, or a driver that came back newer."""
+    driver.gpu(0, GPU_A, power_mw=100_000)
+    node = Node()
+    node.look()
+    assert node.meter.gpus.busy_permille(node.meter.gpus.all()[0]) is None
+    driver.set(0, energy_mj=5_000, busy=30)
+    node.look(60)
+    assert node.meter.gpus.busy_permille(node.meter.gpus.all()[0]) == 300
+    driver.set(0, energy_mj=6_000)
+    assert node.look() == {f"gpu:{GPU_A}": 1_000_000}
+
+
+def test_a_model_is_looked_up_once_and_not_at_each_look(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    driver.gpu(0, GPU_A, energy_mj=1)
+    asked: list[str] = []
+    monkeypatch.setattr("carbonbudget_agent.meters.nvml.find_accelerator", asked.append)
+    node = Node()
+    for _ in range(10):
+        node.look()
+    assert len(asked) == 1
+
+
 FUNCTIONS = [
     "nvmlInitWithFlags", "nvmlDeviceGetCount_v2", "nvmlDeviceGetHandleByIndex_v2", "nvmlDeviceGetUUID",
     "nvmlDeviceGetName", "nvmlDeviceGetMinorNumber", "nvmlDeviceGetMigMode", "nvmlDeviceGetMaxMigDeviceCount",

@@ -2,7 +2,7 @@
 
 A meter keeps no state between readings: `read` gives raw counters, `energy` compares two of them. The
 same comparison then serves a tick of five seconds and the gap after a restart, whose first half comes
-from the checkpoint. What fails together is a unit: all of RAPL, or one GPU.
+from the checkpoint. What fails together is a unit: the packages of RAPL, or one GPU.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ class DomainEnergy:
     """What one domain drew between two readings `elapsed_ms` apart, in microjoules.
 
     `idle_uj` is None where the meter cannot tell it (a counter): then a baseline is learned. A model
-    gives its range in `low_uj` and `high_uj`; a counter has none.
+    gives its range in `low_uj` and `high_uj`; a counter has none. `doubt` is a sentence if another sensor
+    says that this figure cannot be right: it stands, is counted and told.
     """
 
     name: str
@@ -50,6 +51,7 @@ class DomainEnergy:
     idle_uj: int | None = None
     low_uj: int | None = None
     high_uj: int | None = None
+    doubt: str = ""
 
 
 class Meter(Protocol):

@@ -56,6 +56,10 @@ class Gpus:
             raise
         return self._gpus
 
+    def look_again(self) -> None:
+        """The next `all` makes the list anew: a MIG instance is made when a pod asks for it."""
+        self._due = 0.0
+
     def _list(self) -> None:
         handles: dict[str, Any] = {}
         gpus: list[Gpu] = []
@@ -68,6 +72,7 @@ class Gpus:
             except GpuError:
                 continue  # lost: its meter says so, the others go on
         self._gpus, self._handles = tuple(gpus), handles
+        self._lacking = set()  # MIG that was switched off, or a new driver, may have given a GPU what it lacked
 
     def _describe(self, handle: Any, uuid: str) -> Gpu:
         name = self._call("nvmlDeviceGetName", handle)
@@ -157,7 +162,7 @@ class Gpus:
         return round(value * 10) if usable else None
 
     def _ask(self, gpu: Gpu, function: str, *arguments: Any, not_found: Any = None) -> Any:
-        """One question to one GPU; None, for good, where it is not supported. Raises GpuError.
+        """One question to one GPU; None, until the next list, where it is not supported. Raises GpuError.
 
         NVML starts anew with the next list after an error: the handles of the other GPUs serve until then.
         """

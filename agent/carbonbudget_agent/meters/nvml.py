@@ -44,7 +44,8 @@ class NvmlMeter:
         except GpuError as error:
             return Reading({}, {self.name: str(error)})
         for gpu in found:
-            self._kinds.setdefault(gpu.uuid, find_accelerator(gpu.name))
+            if gpu.uuid not in self._kinds:
+                self._kinds[gpu.uuid] = find_accelerator(gpu.name)
             try:
                 counters[gpu.uuid] = self._counters(gpu)
             except GpuError as error:

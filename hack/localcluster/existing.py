@@ -30,7 +30,7 @@ def check(kubeconfig: str) -> str:
     """The version of the cluster of a kubeconfig, which has to answer and be new enough."""
     if not any(Path(part).is_file() for part in kubeconfig.split(":")):
         raise ClusterError(f"no kubeconfig at {kubeconfig}: set KUBECONFIG to the one of your cluster")
-    kubectl = tools.ensure(["kubectl"])["kubectl"]
+    kubectl = tools.ensure(["kubectl", "helm"])["kubectl"]
     env = {**os.environ, "KUBECONFIG": kubeconfig}
     done = subprocess.run(
         [kubectl, "get", "--raw", "/version", "--request-timeout=10s"],

@@ -102,3 +102,20 @@ def test_every_make_target_that_the_readme_names_is_there() -> None:
     named = re.findall(r"make ([a-z-]+)`", (ROOT / "README.md").read_text(encoding="utf-8"))
     assert named
     assert set(named) <= set(targets)
+
+
+def test_the_readme_installs_the_images_that_it_pushed_with_values_that_the_chart_has() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    values = yaml.safe_load((ROOT / "charts/carbonbudget/values.yaml").read_text(encoding="utf-8"))
+    given = dict(re.findall(r"--set ([\w.]+)=([^\s`]+)", readme))
+    for key in given:
+        section = values
+        for part in key.split("."):
+            assert part in section, f"the chart has no value {key}"
+            section = section[part]
+    pushed = re.search(r"skopeo copy docker-archive:\S+/(\S+)-\$name\.tar docker://(REGISTRY/\S+)-\$name:(\S+)", readme)
+    assert pushed is not None
+    for name in ("agent", "operator"):
+        image = (f"{pushed[2]}-{name}", pushed[3])
+        assert (given[f"images.{name}.repository"], given[f"images.{name}.tag"]) == image
+        assert f"FROM python AS {pushed[1]}-{name}" in (ROOT / "Dockerfile").read_text(encoding="utf-8")

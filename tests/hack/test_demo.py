@@ -11,6 +11,8 @@ from types import ModuleType
 
 import pytest
 
+from localcluster import tools
+
 ROOT = Path(__file__).resolve().parents[2]
 # kubectl and helm as programs: each notes what it was asked; helm refuses as the real one does if it is to.
 PROGRAM = """#!/bin/sh
@@ -78,3 +80,7 @@ def test_what_to_try_next_can_be_pasted_as_a_block(demo: ModuleType) -> None:
     patched, fits = (next(i for i, c in enumerate(commands) if re.search(word, c)) for word in ("patch", "create -f"))
     assert any(" wait " in command for command in commands[patched + 1 : fits])
     assert ["watch" in others[0], "demo-down" in others[1]] == [True, True]
+
+
+def test_a_helm_that_cannot_take_over_is_not_taken_from_path() -> None:
+    assert [tools.fits("helm", version, False) for version in ((3, 16), (3, 17), (4, 0))] == [False, True, False]

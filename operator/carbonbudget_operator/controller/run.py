@@ -71,7 +71,8 @@ async def run(whole: Settings, host: str, port: int) -> None:
         # Whichever ends first ends the process: the kubelet starts a whole one again.
         done, _ = await asyncio.wait([*tasks, asyncio.create_task(stop.wait())], return_when="FIRST_COMPLETED")
         for task in done:
-            if not stop.is_set() and task.exception() is not None:
+            # kopf takes SIGTERM for itself, and cancels what is younger than it: that is an end, and no failure.
+            if not stop.is_set() and not task.cancelled() and task.exception() is not None:
                 raise RuntimeError(f"{task.get_name()} ended: {task.exception()}")
     finally:
         stop.set()

@@ -33,7 +33,7 @@ def main() -> None:
 
 def _meters(options: argparse.Namespace) -> int:
     """Print every source and why it is taken or not; exit code 1 if none is there."""
-    detections = detect_meters(options.sysfs, options.procfs)
+    detections = detect_meters(options.sysfs, options.procfs, options.instance_type, options.calibration)
     try:
         choose_meters(detections)
     except RuntimeError as error:

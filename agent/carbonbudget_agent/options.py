@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from carbonbudget_agent.meters.calibration import Calibration, parse_calibration
 from carbonbudget_agent.report import MAX_TEXT, WINDOW_SECONDS
 
 _SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
@@ -29,6 +30,9 @@ def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     for command in (run, meters):
         _add(command, "--sysfs", Path("/sys"), "root of sysfs", type=Path)
         _add(command, "--procfs", Path("/proc"), "root of procfs", type=Path)
+        _add(command, "--instance-type", "", "the cloud's type of this machine; empty: as the API server says")
+        _add(command, "--calibration", "", "factors on the CPU model's power: MACHINE=FACTOR,...; MACHINE is an "
+             "instance type, a microarchitecture or *", type=_calibration)  # fmt: skip
     _add_run(run)
     options = parser.parse_args(arguments)
     if options.command == "run":
@@ -95,6 +99,13 @@ def _check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None
         address, _, port = options.metrics_listen.rpartition(":")
         if not address or not port.isdigit() or not 0 < int(port) < 65536:
             parser.error(f"--metrics-listen must be ADDRESS:PORT, not {options.metrics_listen!r}")
+
+
+def _calibration(text: str) -> Calibration:
+    try:
+        return parse_calibration(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _api_url() -> str:

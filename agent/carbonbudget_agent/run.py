@@ -33,7 +33,7 @@ from carbonbudget_agent.sender import Sender
 from carbonbudget_agent.window import Identity
 
 _log = logging.getLogger(__name__)
-_FIRST_LIST_SECONDS = 10.0
+_FIRST_LIST_SECONDS = 10.0  # how long the start waits for the API server's answer
 _LAST_SEND_SECONDS = 5.0
 _KEEP_SECONDS = 7 * 86_400  # what the outbox holds at most while no server takes it
 _PEEK_MS = 1_000  # a pod lives longer than this, sandbox and clean-up included
@@ -49,7 +49,8 @@ def run(options: argparse.Namespace, on_stop: Callable[[Callable[[], None]], Non
     on_stop(clock.stop)
     _raise_file_limit()
     boot_id = node.boot_id(options.procfs)
-    detections = detect_meters(options.sysfs, options.procfs)
+    facts = _node_facts(options, clock)
+    detections = detect_meters(options.sysfs, options.procfs, _instance_type(options, facts), options.calibration)
     meters = choose_meters(detections)
     for detection in detections:
         _log.info("meter %s: %s", detection.name, detection.reason)
@@ -70,7 +71,7 @@ def run(options: argparse.Namespace, on_stop: Callable[[Callable[[], None]], Non
         window_seconds=options.window,
         clock=clock,
         checkpoint=checkpoint,
-        info=_node_facts(options, clock),
+        info=facts,
         counts=counts,
         holders=_holders(options, meters, counts),
     )
@@ -202,3 +203,8 @@ def _pod_source(options: argparse.Namespace, counts: Counts) -> PodSource:
 def _node_facts(options: argparse.Namespace, clock: Clock) -> node.NodeFacts:
     api = None if options.pods_file else _api(options)
     return node.NodeFacts(api, options.node_name, node.local_info(options.procfs), clock)
+
+
+def _instance_type(options: argparse.Namespace, facts: node.NodeFacts) -> str:
+    """As it is given, else as the API server says, which is waited for a moment: the model may need it."""
+    return options.instance_type or facts.wait(_FIRST_LIST_SECONDS).instance_type

@@ -45,6 +45,8 @@ def test_a_dry_run_prints_reports_that_conserve(tmp_path: Path) -> None:
         (("run", "--dry-run", "--pods-file", "x", "--interval", "0"), "--interval must be 1 to 30 seconds"),
         (("run", "--dry-run", "--pods-file", "x", "--interval", "x"), "invalid int value"),
         (("run", "--dry-run", "--pods-file", "x", "--metrics-listen", "9109"), "must be ADDRESS:PORT"),
+        (("run", "--dry-run", "--pods-file", "x", "--calibration", "m5"), "'m5' is not MACHINE=FACTOR"),
+        (("meters", "--calibration", "m5=50"), "'m5=50' is not MACHINE=FACTOR"),
         (("fly",), "invalid choice"),
     ],
 )
@@ -74,6 +76,18 @@ def test_meters_lists_what_is_there_and_why_not(tmp_path: Path) -> None:
         ["rapl", "absent"], ["hwmon", "absent"], ["nvml", "absent"], ["model", "measures", "cpu"],
         ["dram", "measured", "by", "nobody"], ["gpu", "measured", "by", "nobody"],
     ]  # fmt: skip
+
+
+def test_meters_tells_the_machine_type_and_the_calibration_that_the_model_works_with(tmp_path: Path) -> None:
+    node = FakeNode(tmp_path)
+    node.write("proc/cpuinfo", "processor : 0\nvendor_id : NewVendor\n")
+    done = run(
+        "meters", "--sysfs", str(tmp_path / "sys"), "--procfs", str(node.procfs),
+        CARBONBUDGET_INSTANCE_TYPE="m7g.large", CARBONBUDGET_CALIBRATION="m7g.large=0.9",
+    )  # fmt: skip
+    (line,) = [line for line in done.stdout.splitlines() if line.startswith("model")]
+    assert "AWS Graviton3 (Neoverse V1) (by instance type m7g.large), 1 threads, idle 423 mW" in line
+    assert line.endswith("calibrated by 0.9 (m7g.large)")
 
 
 def test_a_limit_of_open_files_below_three_a_pod_hides_no_pod(tmp_path: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import itertools
+from importlib import resources
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,9 @@ from tests.agent.node import FakeNode
 from carbonbudget_agent.counts import Counts
 from carbonbudget_agent.metering import Metering
 from carbonbudget_agent.meters import Counters, Detection, Meter, MeterError
+from carbonbudget_agent.meters.calibration import parse_calibration
 from carbonbudget_agent.meters.detect import choose_meters, detect_meters, winners
+from carbonbudget_agent.meters.instance_types import find_by_instance_type
 from carbonbudget_agent.meters.microarchitecture import find_microarchitecture
 from carbonbudget_agent.meters.model import ModelMeter, PowerCurve, detect_model, load_curves
 from carbonbudget_agent.meters.rapl import detect_rapl
@@ -218,6 +222,9 @@ def test_every_familys_model_lies_between_idle_and_full(
         ("vendor_id : GenuineIntel\ncpu family : 6\nmodel : 85\nstepping : 4\n", "Intel Skylake-SP"),
         ("vendor_id : GenuineIntel\ncpu family : 6\nmodel : 85\nstepping : 7\n", "Intel Cascade Lake-SP"),
         ("vendor_id : GenuineIntel\ncpu family : 6\nmodel : 143\n", "Intel Sapphire Rapids"),
+        ("vendor_id : GenuineIntel\ncpu family : 6\nmodel : 85\nstepping : 11\n", "Intel Cooper Lake"),
+        ("vendor_id : GenuineIntel\ncpu family : 6\nmodel : 158\nstepping : 9\n", "Intel Kaby Lake (E3 v6)"),
+        ("vendor_id : GenuineIntel\ncpu family : 6\nmodel : 158\nstepping : 10\n", "Intel Coffee Lake (E-21xx/22xx)"),
         ("CPU implementer : 0x41\nCPU part : 0xd40\n", "AWS Graviton3 (Neoverse V1)"),
         ("vendor_id : AuthenticAMD\ncpu family : 99\nmodel : 1\n", None),
         ("", None),
@@ -231,3 +238,68 @@ def test_a_microarchitecture_is_told_by_numbers(text: str, name: str | None) -> 
 def test_an_unknown_cpu_takes_the_stated_default(tmp_path: Path) -> None:
     (tmp_path / "cpuinfo").write_text("processor : 0\nvendor_id : NewVendor\n")
     assert "default (no known CPU family and model: stated default), 1 threads" in detect_model(tmp_path).reason
+
+
+@pytest.mark.parametrize(
+    ("instance_type", "name"),
+    [
+        ("m5.large", "Intel Skylake-SP"),
+        ("m5dn.xlarge", "Intel Cascade Lake-SP"),
+        ("t3a.small", "AMD EPYC Naples (Zen 1)"),
+        ("c6a.48xlarge", "AMD EPYC Milan (Zen 3)"),
+        ("m6idn.metal", "Intel Ice Lake-SP"),
+        ("c7gn.large", "AWS Graviton3 (Neoverse V1)"),
+        ("r8g.large", "AWS Graviton4 (Neoverse V2)"),
+        ("p5.48xlarge", "AMD EPYC Milan (Zen 3)"),
+        ("n2-standard-4", "Intel Cascade Lake-SP"),
+        ("t2d-standard-1", "AMD EPYC Milan (Zen 3)"),
+        ("c4a-highcpu-8", "Google Axion (Neoverse V2)"),
+        ("c4-standard-8", "Intel Emerald Rapids"),
+        ("Standard_D4s_v5", "Intel Ice Lake-SP"),
+        ("Standard_D4as_v5", "AMD EPYC Milan (Zen 3)"),
+        ("Standard_E96-24ads_v5", "AMD EPYC Milan (Zen 3)"),
+        ("Standard_D8pls_v6", "Microsoft Cobalt 100 (Neoverse N2)"),
+        ("Standard_ND96isr_H100_v5", "Intel Sapphire Rapids"),
+        ("n1-standard-4", None), ("e2-small", None), ("m5", None), ("xm5.large", None), ("", None),
+    ],
+)  # fmt: skip
+def test_a_clouds_machine_type_tells_the_microarchitecture(instance_type: str, name: str | None) -> None:
+    assert find_by_instance_type(instance_type) == name
+
+
+def test_every_row_of_machine_types_leads_to_a_curve() -> None:
+    text = (resources.files("carbonbudget_agent") / "data" / "instance_types.csv").read_text()
+    rows = list(csv.DictReader(text.splitlines()))
+    assert {row["microarchitecture"] for row in rows} <= load_curves().keys()
+    assert all(row["source"] for row in rows)
+
+
+def test_the_machine_type_stands_in_for_unknown_numbers_and_never_against_known_ones(tmp_path: Path) -> None:
+    (tmp_path / "cpuinfo").write_text("processor : 0\nvendor_id : NewVendor\n")
+    assert detect_model(tmp_path, "c6a.large").reason.startswith("AMD EPYC Milan (Zen 3) (by instance type c6a.large)")
+    (tmp_path / "cpuinfo").write_text("processor : 0\nvendor_id : AuthenticAMD\ncpu family : 25\nmodel : 17\n")
+    assert detect_model(tmp_path, "c6a.large").reason.startswith("AMD EPYC Genoa (Zen 4) (by CPU family and model)")
+
+
+@pytest.mark.parametrize(
+    ("calibration", "idle_uj", "told"),
+    [
+        ("", 840_000, ""),
+        ("*=0.5", 420_000, "calibrated by 0.5 (*)"),
+        ("*=0.5,AMD EPYC Milan (Zen 3)=1.1", 924_000, "calibrated by 1.1 (AMD EPYC Milan (Zen 3))"),
+        ("*=0.5, c6a.large = 2 ,AMD EPYC Milan (Zen 3)=1.1", 1_680_000, "calibrated by 2 (c6a.large)"),
+        ("c6a.xlarge=2", 840_000, ""),
+    ],
+)
+def test_a_calibration_factor_counts_for_its_machine(tmp_path: Path, calibration: str, idle_uj: int, told: str) -> None:
+    procfs = FakeNode(tmp_path).procfs
+    detection = detect_model(procfs, "c6a.large", parse_calibration(calibration))
+    (domain,) = found(detection.meter).energy("model", {"busy_us": 0}, {"busy_us": 0}, 1000)
+    assert (domain.idle_uj, domain.energy_uj, domain.method) == (idle_uj, idle_uj, "model")
+    assert detection.reason.endswith(told or "%")
+
+
+@pytest.mark.parametrize("text", ["x", "=1", "m5=", "m5=0.05", "m5=11", "m5=1e3", "m5=-1", "m5=1.0001", "m5=1;m6=1"])
+def test_a_calibration_that_is_none_is_refused_in_a_sentence(text: str) -> None:
+    with pytest.raises(ValueError, match="is not MACHINE=FACTOR with a factor from"):
+        parse_calibration(text)

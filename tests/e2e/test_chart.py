@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import yaml
 from tests.conftest import Cluster
 from tests.e2e.conftest import CHART, Release
 
+from carbonbudget_agent.meters.calibration import parse_calibration
 from carbonbudget_operator.allocation.policy import Idle, Overhead, Policy
 from carbonbudget_operator.settings import load_settings
 
@@ -52,6 +54,15 @@ def test_no_workload_takes_service_links_or_privileges(cluster: Cluster) -> None
             assert security["readOnlyRootFilesystem"] is True
             assert security["allowPrivilegeEscalation"] is False
     assert found == 4
+
+
+def test_calibration_factors_reach_the_agent_as_its_option_reads_them(cluster: Cluster) -> None:
+    given = {"m6a.large": 0.93, "AMD EPYC Milan (Zen 3)": 1.05, "*": 1}
+    text = cluster.run(*RENDER, "--set-json", f"agent.calibration={json.dumps(given)}").stdout
+    (agent,) = [document for document in yaml.safe_load_all(text) if document["kind"] == "DaemonSet"]
+    (container,) = agent["spec"]["template"]["spec"]["containers"]
+    (value,) = [entry["value"] for entry in container["env"] if entry["name"] == "CARBONBUDGET_CALIBRATION"]
+    assert parse_calibration(value) == {machine: round(factor * 1000) for machine, factor in given.items()}
 
 
 @pytest.mark.parametrize(("mode", "policies", "webhooks"), [("Enforce", 3, 1), ("Warn", 0, 1), ("Observe", 0, 0)])

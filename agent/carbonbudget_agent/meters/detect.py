@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from carbonbudget_agent.meters import Detection, Meter
+from carbonbudget_agent.meters.calibration import Calibration
 from carbonbudget_agent.meters.hwmon import detect_hwmon
 from carbonbudget_agent.meters.model import detect_model
 from carbonbudget_agent.meters.nvml import detect_nvml
@@ -20,9 +21,12 @@ PREFERENCE = {
 }
 
 
-def detect_meters(sysfs: Path, procfs: Path) -> list[Detection]:
-    """All sources, whether they are here or not."""
-    return [detect_rapl(sysfs), detect_hwmon(sysfs), detect_nvml(), detect_model(procfs)]
+def detect_meters(
+    sysfs: Path, procfs: Path, instance_type: str = "", calibration: Calibration | None = None
+) -> list[Detection]:
+    """All sources, whether they are here or not; the last two are for the model."""
+    model = detect_model(procfs, instance_type, calibration)
+    return [detect_rapl(sysfs), detect_hwmon(sysfs), detect_nvml(), model]
 
 
 def winners(detections: Sequence[Detection]) -> dict[str, str]:

@@ -18,7 +18,7 @@ _AMD = {
     (0x1A, 0x00, 0x1F): "AMD EPYC Turin (Zen 5)",
     (0x1A, 0x40, 0x4F): "AMD EPYC Grado 4005 (Zen 5)",
 }
-# Family 6 models; 0x55 is three generations that only the stepping tells apart.
+# Family 6 models; 0x55 and 0x9E are several generations that only the stepping tells apart.
 _INTEL = {
     0x2D: "Intel Sandy Bridge",
     0x3E: "Intel Ivy Bridge",
@@ -26,7 +26,6 @@ _INTEL = {
     0x4F: "Intel Broadwell",
     0x56: "Intel Broadwell",
     0x5E: "Intel Skylake client (E3 v5)",
-    0x9E: "Intel Kaby Lake (E3 v6)",
     0x6A: "Intel Ice Lake-SP",
     0x6C: "Intel Ice Lake-SP",
     0xA7: "Intel Rocket Lake (E-23xx)",
@@ -66,6 +65,9 @@ def find_microarchitecture(cpuinfo: str) -> str | None:
             if stepping >= 10:
                 return "Intel Cooper Lake"
             return "Intel Cascade Lake-SP" if stepping >= 5 else "Intel Skylake-SP"
+        if model == 0x9E:
+            coffee = _number(fields, "stepping") >= 10
+            return "Intel Coffee Lake (E-21xx/22xx)" if coffee else "Intel Kaby Lake (E3 v6)"
         return _INTEL.get(model)
     return None
 

@@ -12,11 +12,13 @@ where a family has none.
 from __future__ import annotations
 
 import csv
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 
 from carbonbudget_agent.meters import Counters, Detection, DomainEnergy, MeterError, Reading
+from carbonbudget_agent.meters.calibration import Calibration, factor_permille
+from carbonbudget_agent.meters.instance_types import find_by_instance_type
 from carbonbudget_agent.meters.microarchitecture import find_microarchitecture
 
 _DEFAULT = "default"
@@ -67,22 +69,36 @@ class ModelMeter:
         return (DomainEnergy("cpu", "model", "wall", elapsed_ms, total_uj, idle_uj, low_uj, high_uj),)
 
 
-def detect_model(procfs: Path) -> Detection:
-    """Always there; the sentence says which microarchitecture was taken and why."""
+def detect_model(procfs: Path, instance_type: str = "", calibration: Calibration | None = None) -> Detection:
+    """There wherever /proc/cpuinfo is; the sentence says which microarchitecture was taken and why.
+
+    By the CPU's numbers, else by the cloud's type of the machine, else the stated default.
+    """
     try:
         cpuinfo = (procfs / "cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError as error:
         return Detection("model", None, f"{procfs}/cpuinfo cannot be read: {error.strerror}")
-    threads = sum(line.startswith("processor") for line in cpuinfo.splitlines())
+    threads = max(1, sum(line.startswith("processor") for line in cpuinfo.splitlines()))
     curves = load_curves()
-    found = find_microarchitecture(cpuinfo)
-    curve = curves.get(found or "", curves[_DEFAULT])
-    source = "by CPU family and model" if found in curves else "no known CPU family and model: stated default"
+    by_numbers, by_type = find_microarchitecture(cpuinfo), find_by_instance_type(instance_type)
+    if by_numbers in curves:
+        curve, source = curves[by_numbers], "by CPU family and model"
+    elif by_type in curves:
+        curve, source = curves[by_type], f"by instance type {instance_type}"
+    else:
+        curve, source = curves[_DEFAULT], "no known CPU family and model: stated default"
+    permille, machine = factor_permille(calibration or {}, instance_type, curve.microarchitecture)
+    curve = replace(
+        curve,
+        idle_mw_per_thread=curve.idle_mw_per_thread * permille // 1000,
+        max_mw_per_thread=curve.max_mw_per_thread * permille // 1000,
+    )
     reason = (
         f"{curve.microarchitecture} ({source}), {threads} threads, idle {curve.idle_mw_per_thread} mW and "
         f"full {curve.max_mw_per_thread} mW each, range +/- {curve.error_permille / 10:.0f} %"
     )
-    return Detection("model", ModelMeter(curve, max(1, threads)), reason, ("cpu",))
+    reason += f", calibrated by {permille / 1000:g} ({machine})" if machine else ""
+    return Detection("model", ModelMeter(curve, threads), reason, ("cpu",))
 
 
 def load_curves() -> dict[str, PowerCurve]:

@@ -1,0 +1,24 @@
+"""Which microarchitecture a cloud's machine type runs on, for CPUs whose numbers tell nothing.
+
+Figures: data/instance_types.csv, whole names by regular expression, the first that fits. Where a cloud runs one
+type on several generations the older stands, and types that it runs on anything are left out.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from importlib import resources
+
+
+def find_by_instance_type(instance_type: str) -> str | None:
+    """The name of a row of data/cpu_power.csv; None for a type that is not known."""
+    text = (resources.files("carbonbudget_agent") / "data" / "instance_types.csv").read_text(encoding="utf-8")
+    return next(
+        (
+            row["microarchitecture"]
+            for row in csv.DictReader(text.splitlines())
+            if re.fullmatch(row["instance_type"], instance_type)
+        ),
+        None,
+    )

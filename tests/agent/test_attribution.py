@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from carbonbudget_agent.attribution import Usage, share_domain, usage_between
+from carbonbudget_agent.devices import NO_POD, UNKNOWN_POD, DeviceUse
 from carbonbudget_agent.meters import DomainEnergy
 from carbonbudget_agent.pods.info import PodInfo
-from carbonbudget_agent.report import NodeInfo, Requests
+from carbonbudget_agent.report import NodeInfo, Requests, check_report
 from carbonbudget_agent.sample import PodCounters, Sample, sample_from_json, sample_to_json
 from carbonbudget_agent.window import Identity, Window
 
@@ -23,7 +24,15 @@ USES = st.dictionaries(st.text("abcdef", min_size=1, max_size=3), AMOUNTS, max_s
 INFOS = {
     uid: PodInfo(uid, uid, "team", uid, None, {}, Requests(0, 0, 0)) for uid in ("a", "b", "c", "ab", "abc", "fed")
 }
-DOMAINS = st.sampled_from(["cpu", "dram"])
+DOMAINS = st.sampled_from(["cpu", "dram", "gpu:x"])
+
+
+@st.composite
+def device_uses(draw: st.DrawFn) -> DeviceUse:
+    """A GPU that some hold, in parts of those it has; who is active holds it, or is no pod."""
+    held = draw(st.dictionaries(st.sampled_from(["a", "b", "zz", UNKNOWN_POD]), st.integers(1, 7), max_size=4))
+    active = draw(st.dictionaries(st.sampled_from([*held, NO_POD]), AMOUNTS)) if held else {}
+    return DeviceUse(sum(held.values()) + draw(st.integers(0, 7)), held, active, draw(st.none() | st.integers(0, 1000)))
 
 
 @st.composite
@@ -36,6 +45,7 @@ def usages(draw: st.DrawFn) -> Usage:
         system_cpu_us=draw(AMOUNTS),
         system_memory_bytes=draw(AMOUNTS),
         unseen_cpu_us=draw(AMOUNTS),
+        devices={"gpu:x": draw(device_uses())},
     )
 
 
@@ -46,10 +56,11 @@ def energy(name: str, measured_uj: int, idle_uj: int | None = None) -> DomainEne
 @given(DOMAINS, AMOUNTS, AMOUNTS, usages())
 def test_the_parts_add_up_to_what_was_measured(name: str, measured_uj: int, baseline_uj: int, usage: Usage) -> None:
     shares = share_domain(energy(name, measured_uj), baseline_uj, usage)
-    parts = [shares.idle_uj, shares.system_uj, shares.unseen_uj, *shares.pods_uj.values()]
+    pods = [*shares.pods_uj.values(), *shares.pods_idle_uj.values()]
+    parts = [shares.idle_uj, shares.system_uj, shares.unseen_uj, *pods]
     assert sum(parts) == measured_uj
     assert min(parts) >= 0
-    assert shares.idle_uj <= min(measured_uj, baseline_uj)
+    assert shares.idle_uj + sum(shares.pods_idle_uj.values()) <= min(measured_uj, baseline_uj)
 
 
 @given(AMOUNTS, usages())
@@ -88,12 +99,15 @@ def totals(ticks: list[tuple[str, int, int, Usage]], *ends: int) -> Counter[tupl
         for name, measured_uj, baseline_uj, usage in ticks[first:end]:
             window.add(usage, [share_domain(energy(name, measured_uj), baseline_uj, usage)], INFOS)
         report = window.close(Identity("default", "node-1", "boot"), NodeInfo(), INFOS)
+        check_report(report)  # each window conserves by itself, in each domain
         for domain in report.domains:
             for part in ("measured_uj", "idle_uj", "system_uj", "unseen_uj", "duration_ms"):
                 found[domain.name, part] += getattr(domain, part)
         for pod in report.pods:
             found.update({(pod.uid, "cpu_us"): pod.cpu_us, (pod.uid, "duration_ms"): pod.duration_ms})
+            found.update({(pod.uid, "gpu_ms"): pod.gpu_ms})
             found.update({(pod.uid, name): energy_uj for name, energy_uj in pod.energy_uj.items()})
+            found.update({(pod.uid, name, "idle"): idle_uj for name, idle_uj in pod.idle_uj.items()})
     return found
 
 
@@ -101,7 +115,10 @@ def totals(ticks: list[tuple[str, int, int, Usage]], *ends: int) -> Counter[tupl
 def test_splitting_a_window_in_two_changes_no_total(
     ticks: list[tuple[str, int, int, Usage]], data: st.DataObject
 ) -> None:
-    assert totals(ticks) == totals(ticks, data.draw(st.integers(0, len(ticks))))
+    once = totals(ticks)
+    assert once == totals(ticks, data.draw(st.integers(0, len(ticks))))
+    for name in ("cpu", "dram", "gpu:x"):
+        assert once[name, "measured_uj"] == sum(measured_uj for one, measured_uj, _, _ in ticks if one == name)
 
 
 def test_dynamic_energy_that_nobodys_use_explains_is_the_systems() -> None:

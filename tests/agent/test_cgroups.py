@@ -64,6 +64,93 @@ def test_a_nested_root_is_found(tmp_path: Path, root: str) -> None:
     assert reader.read().pods[UID_A].cpu_us == 7
 
 
+CONTAINER = "4f0c" * 16
+CONTAINERS = {
+    "containerd, systemd": f"cri-containerd-{CONTAINER}.scope",
+    "CRI-O, systemd": f"crio-{CONTAINER}.scope",
+    "CRI-O's monitor": f"crio-conmon-{CONTAINER}.scope",
+    "docker, systemd": f"docker-{CONTAINER}.scope",
+    "containerd and docker, cgroupfs": CONTAINER,
+    "CRI-O, cgroupfs": f"crio-{CONTAINER}",
+}
+
+
+@pytest.mark.parametrize("container", CONTAINERS.values(), ids=CONTAINERS.keys())
+@pytest.mark.parametrize(
+    "pod",
+    [
+        f"kubepods/burstable/pod{UID_A}",
+        f"kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod{UID_A.replace('-', '_')}.slice",
+    ],
+)
+def test_a_pods_own_counter_holds_its_containers_whatever_runs_them(tmp_path: Path, pod: str, container: str) -> None:
+    """Sandbox, init container, sidecar and one that was restarted: read at the pod, each counts once."""
+    root, qos, _ = pod.split("/")
+    files = {"cpu.stat": stat(90), f"{root}/cpu.stat": stat(50), f"{root}/{qos}/cpu.stat": stat(50)}
+    files |= {
+        f"{pod}/cpu.stat": stat(50),
+        f"{pod}/{container}/cpu.stat": stat(30),
+        f"{pod}/{'ab' * 32}/cpu.stat": stat(9),
+    }
+    reader = v2(tmp_path, files)
+    reading = reader.read()
+    assert {uid: pod.cpu_us for uid, pod in reading.pods.items()} == {UID_A: 50}
+    assert sum(reading.parents_us.values()) == 50
+    assert pod_of_path(f"/{pod}/{container}") == UID_A
+
+
+def test_hybrid_is_read_by_its_v1_controllers(tmp_path: Path) -> None:
+    """systemd's hybrid: v1 controllers beside a v2 hierarchy that has none, mounted at unified/."""
+    node = FakeNode(tmp_path)
+    node.burn(5_000, UID_A)
+    for name in ("cgroup.controllers", f"{BURSTABLE}/pod{UID_A}/cpu.stat"):
+        node.write(f"cgroup/unified/{name}", "" if name == "cgroup.controllers" else stat(5_000))
+    reader = CgroupReader(node.cgroups)
+    assert reader.version == "v1"
+    reading = reader.read()
+    assert (reading.pods[UID_A].cpu_us, sum(reading.parents_us.values())) == (5_000, 5_000)
+
+
+def test_controllers_that_are_mounted_together_are_found(tmp_path: Path) -> None:
+    node = FakeNode(tmp_path)
+    node.burn(5_000, UID_A)
+    (node.cgroups / "cpuacct").rename(node.cgroups / "cpu,cpuacct")
+    assert CgroupReader(node.cgroups).read().pods[UID_A].cpu_us == 5_000
+
+
+@pytest.mark.parametrize("left", ["kubepods", "kubepods.slice"])
+def test_a_root_that_another_cgroup_driver_left_is_not_taken_for_the_pods(tmp_path: Path, left: str) -> None:
+    """The driver was changed without a reboot: both stand, one is empty."""
+    other = {"kubepods": "kubepods.slice", "kubepods.slice": "kubepods"}[left]
+    reader = v2(tmp_path, {"cpu.stat": stat(9), f"{left}/cpu.stat": stat(500), f"{other}/cpu.stat": stat(0)})
+    assert reader.read().pods == {}
+    pod = tmp_path / other / f"pod{UID_A}"
+    pod.mkdir()
+    (pod / "cpu.stat").write_text(stat(7))
+    assert reader.read().pods[UID_A].cpu_us == 7
+
+
+def test_a_pod_that_vanishes_between_the_list_and_the_read_is_gone_and_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = FakeNode(tmp_path)
+    node.burn(1_000, UID_A)
+    node.burn(2_000, UID_B)
+    reader = CgroupReader(node.cgroups)
+    listed = reader._pods_below
+
+    def then_gone(slices: object) -> object:
+        found = list(listed(slices))  # type: ignore[arg-type]
+        node.remove(UID_A)
+        return iter(found)
+
+    monkeypatch.setattr(reader, "_pods_below", then_gone)
+    reading = reader.read()
+    assert ({uid: pod.cpu_us for uid, pod in reading.pods.items()}, reading.parents_us["burstable"]) == (
+        {UID_B: 2_000}, 3_000,
+    )  # fmt: skip
+
+
 def test_a_static_pod_carries_its_config_hash(tmp_path: Path) -> None:
     reader = v2(tmp_path, {"kubepods/cpu.stat": stat(3), f"kubepods/pod{HASH}/cpu.stat": stat(3)})
     assert list(reader.read().pods) == [HASH]

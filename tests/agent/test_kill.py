@@ -1,4 +1,7 @@
-"""kill -9 at random moments, on the real process: what pods used is in the reports once, and only once."""
+"""kill -9 at random moments, on the real process: what pods used is in the reports once, and only once.
+
+In CPU time as the kernel counted it, and in energy as a RAPL zone counted it, to the microjoule.
+"""
 
 from __future__ import annotations
 
@@ -85,6 +88,16 @@ class Life:
         ]  # fmt: skip
         self.checkpoint = root / "outbox" / "checkpoint.json"
         self.used = {UID_A: 0, UID_B: 0}
+        self.drawn_uj = 0
+        zone = "sys/class/powercap/intel-rapl:0"
+        self.node.write(f"{zone}/name", "package-0\n")
+        self.node.write(f"{zone}/max_energy_range_uj", f"{10**16}\n")
+        self.draw(0)
+
+    def draw(self, energy_uj: int) -> None:
+        """The package's counter goes on; it stood at some figure before."""
+        self.drawn_uj += energy_uj
+        self.node.write("sys/class/powercap/intel-rapl:0/energy_uj", f"{10**12 + self.drawn_uj}\n")
 
     def start(self) -> subprocess.Popen[bytes]:
         return subprocess.Popen(self.command)
@@ -104,6 +117,7 @@ class Life:
             amount = rng.randrange(5_000)
             self.node.burn(amount, uid)
             self.used[uid] += amount
+        self.draw(rng.randrange(2_000_000))
 
     def be_killed(self, rng: random.Random) -> None:
         """Pods work until a random moment; then the agent is killed in whatever it is doing."""
@@ -120,14 +134,20 @@ class Life:
         """A last life, until the last work is reported and SIGTERM ends it."""
         agent = self.start()
         end = time.monotonic() + 60
-        while self.booked(ledger) != self.used and time.monotonic() < end:
+        while (self.booked(ledger), self.measured_uj(ledger)) != (self.used, self.drawn_uj) and time.monotonic() < end:
             time.sleep(0.05)
         agent.terminate()
         assert agent.wait(timeout=30) == 0
 
-    def booked(self, ledger: Ledger) -> dict[str, int]:
+    def mine(self, ledger: Ledger) -> list[NodeReport]:
         with ledger.lock:
-            mine = [report for report in ledger.reports.values() if report.node == self.name]
+            return [report for report in ledger.reports.values() if report.node == self.name]
+
+    def measured_uj(self, ledger: Ledger) -> int:
+        return sum(domain.measured_uj for report in self.mine(ledger) for domain in report.domains)
+
+    def booked(self, ledger: Ledger) -> dict[str, int]:
+        mine = self.mine(ledger)
         return {uid: sum(p.cpu_us for r in mine for p in r.pods if p.uid == uid) for uid in self.used}
 
 
@@ -151,5 +171,7 @@ def test_two_hundred_kills_lose_and_double_nothing(tmp_path: Path, ledger: Ledge
     assert ledger.conflicts == []
     for life in lives:
         assert life.booked(ledger) == life.used
-        unseen = [d for r in ledger.reports.values() if r.node == life.name for d in r.domains if d.unseen_uj]
-        assert unseen == []
+        assert life.measured_uj(ledger) == life.drawn_uj
+        domains = [domain for report in life.mine(ledger) for domain in report.domains]
+        assert {domain.method for domain in domains} == {"rapl"}
+        assert not any(domain.unseen_uj for domain in domains)

@@ -141,7 +141,7 @@ class CgroupReader:
 
     def _find_slices(self) -> dict[str, _Files]:
         """The pods' root and its QoS children, root first."""
-        if self._pods_root is None or not os.path.isdir(self._pods_root):
+        if self._pods_root is None or not self._pods or not os.path.isdir(self._pods_root):
             self._pods_root = self._find_pods_root()
         found = [] if self._pods_root is None else [self._pods_root, *_directories(self._pods_root, _QOS)]
         for path in [path for path in self._slices if path not in found]:
@@ -166,13 +166,16 @@ class CgroupReader:
         return _Files(uid, f"{path}/cpuacct.usage", f"{memory}/memory.usage_in_bytes", f"{memory}/memory.stat")
 
     def _find_pods_root(self) -> str | None:
-        """The first directory named like kubepods, nearest to the top; None while no pod ever ran."""
+        """The directory named like kubepods nearest to the top; None while no pod ever ran.
+
+        Of two beside each other the one that holds pods: the other is left from another cgroup driver.
+        """
         level = [self._cpu]
         for _ in range(_MAX_DEPTH):
-            children = [child for path in level for child in _directories(path)]
-            for child in children:
-                if _ROOT.search(os.path.basename(child)):
-                    return child
+            children = sorted(child for path in level for child in _directories(path))
+            roots = [child for child in children if _ROOT.search(os.path.basename(child))]
+            if roots:
+                return next(filter(_holds_pods, roots), roots[0])
             level = children
         return None
 
@@ -204,6 +207,10 @@ class CgroupReader:
             cache = _field(files.text(2) or "", "inactive_file" if self._unified else "total_inactive_file") or 0
             files.memory_bytes = max(0, current - cache)
         return files.memory_bytes
+
+
+def _holds_pods(root: str) -> bool:
+    return any(_directories(path, _POD) for path in (root, *_directories(root, _QOS)))
 
 
 def pod_of_path(path: str) -> str | None:

@@ -1,0 +1,15 @@
+"""Times as the API server writes them."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+
+def format_time(at: int) -> str:
+    """UTC seconds as "2026-11-23T18:53:20Z"."""
+    return dt.datetime.fromtimestamp(at, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def seconds(at: dt.datetime) -> int:
+    """UTC seconds."""
+    return int(at.timestamp())

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from carbonbudget_operator.api.carbonbudget import AnyBudget
+from carbonbudget_operator.api.times import format_time, seconds
 from carbonbudget_operator.budgets.evaluate import State
-from carbonbudget_operator.controller.times import format_time, seconds
 
 Truth = Literal["True", "False", "Unknown"]
 # Their messages are told by themselves; the others' texts change with every figure in them.

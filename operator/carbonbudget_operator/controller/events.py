@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import logging
-import uuid
+from collections.abc import Mapping
+from typing import Final, Literal
 
+from carbonbudget_operator.api.event import Involved, event_body
 from carbonbudget_operator.api.names import GROUP, VERSION
 from carbonbudget_operator.budgets.evaluate import State
 from carbonbudget_operator.controller.inventory import Held
 from carbonbudget_operator.kube.client import KubeClient, KubeError
 
 _log = logging.getLogger(__name__)
-_REASONS = {
+_REASONS: Final[Mapping[State, tuple[Literal["Normal", "Warning"], str]]] = {
     State.WITHIN: ("Normal", "BudgetWithinLimit"),
     State.WARNING: ("Warning", "BudgetWarning"),
     State.EXCEEDED: ("Warning", "BudgetExceeded"),
     State.UNKNOWN: ("Warning", "BudgetUnknown"),
 }
-_OF_CLUSTER_OBJECTS = "default"  # where Kubernetes puts Events of what has no namespace
 
 
 def worth_telling(former: State | None, state: State) -> bool:
@@ -28,32 +28,11 @@ def worth_telling(former: State | None, state: State) -> bool:
     return former is not state
 
 
-async def tell(client: KubeClient, held: Held, state: State, message: str) -> None:
+async def tell(client: KubeClient, held: Held, state: State, message: str, now: int) -> None:
     """Post the Event; one that cannot be posted is logged, as it changes nothing."""
     kind, reason = _REASONS[state]
-    now = dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    namespace = held.namespace or _OF_CLUSTER_OBJECTS
-    involved = {
-        "apiVersion": f"{GROUP}/{VERSION}",
-        "kind": held.resource.kind,
-        "name": held.name,
-        "uid": held.uid,
-    }
-    body = {
-        "apiVersion": "v1",
-        "kind": "Event",
-        "metadata": {"name": f"{held.name[:200]}.{uuid.uuid4().hex[:16]}", "namespace": namespace},
-        "involvedObject": involved | ({"namespace": held.namespace} if held.namespace else {}),
-        "type": kind,
-        "reason": reason,
-        "message": message,
-        "source": {"component": "carbonbudget-controller"},
-        "reportingComponent": f"{GROUP}/controller",
-        "firstTimestamp": now,
-        "lastTimestamp": now,
-        "count": 1,
-    }
+    about = Involved(f"{GROUP}/{VERSION}", held.resource.kind, held.name, held.namespace, held.uid)
     try:
-        await client.request("POST", f"/api/v1/namespaces/{namespace}/events", body=body)
+        await client.request("POST", about.events_path, event_body(about, "controller", kind, reason, message, now))
     except KubeError as error:
         _log.warning("event %s of %s not posted: %s", reason, held.key, error.reason)

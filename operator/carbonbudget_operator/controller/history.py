@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 from carbonbudget_operator.api.query import BudgetAnswer
 from carbonbudget_operator.api.status import FormerPeriod
+from carbonbudget_operator.api.times import format_time, seconds
 from carbonbudget_operator.budgets.period import Period, period_at
 from carbonbudget_operator.budgets.quantity import format_mass
 from carbonbudget_operator.controller.case import Case
-from carbonbudget_operator.controller.times import format_time, seconds
 
 MOST_PERIODS = 12
 # The last windows of a period arrive after its end: its use is asked for again that long.

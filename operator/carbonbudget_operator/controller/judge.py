@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from carbonbudget_operator.api.times import format_time
 from carbonbudget_operator.budgets.assess import Assessment, Standing, assess, assess_without_answer
 from carbonbudget_operator.budgets.evaluate import State, Terms
 from carbonbudget_operator.budgets.forecast import Week
@@ -24,7 +25,6 @@ from carbonbudget_operator.controller.conditions import (
 from carbonbudget_operator.controller.history import history
 from carbonbudget_operator.controller.inventory import Held
 from carbonbudget_operator.controller.status import Outcome, Status, details, standing
-from carbonbudget_operator.controller.times import format_time
 
 
 @dataclass(frozen=True, slots=True)

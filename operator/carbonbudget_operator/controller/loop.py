@@ -166,7 +166,7 @@ class EvaluationLoop:
         state = standing.verdict.state if standing is not None else State.UNKNOWN
         uid, former = self._states.get(held.key, ("", None))
         if worth_telling(former if uid == held.uid else held.state, state):
-            await tell(self._client, held, state, judgement.message)
+            await tell(self._client, held, state, judgement.message, int(self._now()))
         self._states[held.key] = (held.uid, state)
 
 

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from carbonbudget_operator.api.query import BudgetAnswer, Parts, WorkloadUse
+from carbonbudget_operator.api.times import format_time
 from carbonbudget_operator.budgets.assess import Standing
 from carbonbudget_operator.budgets.evaluate import Action, Verdict, percent
 from carbonbudget_operator.budgets.quantity import format_mass
 from carbonbudget_operator.controller.case import ALL_NAMESPACES, Case
 from carbonbudget_operator.controller.conditions import essence
-from carbonbudget_operator.controller.times import format_time
 
 Status = dict[str, object]
 # What a person does not see, what always changes, and details that go with what is seen: written with the

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import json
 import logging
+import zlib
+from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -16,9 +18,9 @@ from typing import Any
 
 from carbonbudget_agent.baseline import Baseline
 from carbonbudget_agent.jsons import parse_json
-from carbonbudget_agent.outbox import write_durably
+from carbonbudget_agent.outbox import Packed, pack, write_durably
 from carbonbudget_agent.pods.info import PodInfo, info_from_json, info_to_json
-from carbonbudget_agent.report import NodeReport, ReportError, decode_report, encode_report
+from carbonbudget_agent.report import decode_report
 from carbonbudget_agent.sample import Sample, amounts, sample_from_json, sample_to_json
 
 _log = logging.getLogger(__name__)
@@ -37,7 +39,7 @@ class Progress:
     carry_us: dict[str, int] = field(default_factory=dict)
     newest_start: int = -1
     parts_used: int = 0
-    pending: list[NodeReport] = field(default_factory=list)
+    pending: list[Packed] = field(default_factory=list)
     names: Mapping[str, PodInfo] = field(default_factory=dict)
 
     def next_part(self, start: int) -> int:
@@ -68,7 +70,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "newest_start": progress.newest_start,
         "parts_used": progress.parts_used,
         "names": [info_to_json(pod) for pod in progress.names.values()],
-        "pending": [encode_report(report) for report in progress.pending],
+        "pending": [b64encode(packed.body).decode() for packed in progress.pending],
         "baselines": {name: asdict(baseline) for name, baseline in checkpoint.baselines.items()},
     }
     write_durably(path, json.dumps(value, separators=(",", ":")).encode())
@@ -79,7 +81,7 @@ def load_checkpoint(path: Path, boot_id: str) -> Checkpoint:
     try:
         value = parse_json(path.read_bytes())
         baselines = {name: _baseline(fields) for name, fields in value["baselines"].items()}
-        pending = [report for line in value["pending"] if (report := _pending(line)) is not None]
+        pending = [packed for text in value["pending"] if (packed := _pending(text)) is not None]
         if value["boot_id"] != boot_id:
             return Checkpoint(boot_id, Progress(pending=pending), baselines)
         amounts({key: value[key] for key in ("newest_start", "parts_used")}, least=-1)
@@ -100,11 +102,11 @@ def load_checkpoint(path: Path, boot_id: str) -> Checkpoint:
     return Checkpoint(boot_id, Progress(), {})
 
 
-def _pending(line: str) -> NodeReport | None:
+def _pending(text: str) -> Packed | None:
     """One report; None if it is none, which hinders no other."""
     try:
-        return decode_report(line)
-    except (ReportError, TypeError) as error:
+        return pack(decode_report(zlib.decompress(b64decode(text))))
+    except (ValueError, TypeError, zlib.error) as error:
         _log.error("a report in the checkpoint cannot be used: %s", error)
         return None
 

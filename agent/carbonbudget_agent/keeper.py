@@ -7,7 +7,7 @@ from pathlib import Path
 
 from carbonbudget_agent.checkpoint import Checkpoint, save_checkpoint
 from carbonbudget_agent.counts import Counts
-from carbonbudget_agent.outbox import Outbox
+from carbonbudget_agent.outbox import Outbox, pack
 from carbonbudget_agent.report import NodeReport
 
 _log = logging.getLogger(__name__)
@@ -29,7 +29,7 @@ class Keeper:
         """
         pending = self._checkpoint.progress.pending
         if report is not None:
-            pending.append(report)
+            pending.append(pack(report))
             if len(pending) > _MAX_PENDING:
                 pending.pop(0)
                 self._counts.dropped += 1

@@ -10,6 +10,7 @@ import logging
 import os
 import re
 import zlib
+from dataclasses import dataclass
 from pathlib import Path
 
 from carbonbudget_agent.counts import Counts
@@ -21,6 +22,21 @@ _NAME = re.compile(r"\d{12,}-\d{6,}-[0-9a-f]{1,8}\.json\.z")  # anything else in
 _MAX_REPORTS = 7 * 86_400 // 60  # seven days of windows of a minute
 _MAX_BYTES = 200 * 2**20
 _MAX_ASIDE = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """A report as it is stored, a twentieth of what it takes as objects: what waits for a full disk is many."""
+
+    name: str
+    body: bytes
+
+
+def pack(report: NodeReport) -> Packed:
+    """The file name is unique by the report's key and sorted by its window."""
+    boot = f"{zlib.crc32(report.boot_id.encode()):08x}"
+    name = f"{report.window_start:012d}-{report.part:06d}-{boot}{_SUFFIX}"
+    return Packed(name, zlib.compress(encode_report(report).encode(), 6))
 
 
 class Outbox:
@@ -36,15 +52,9 @@ class Outbox:
         for left in directory.glob("*.tmp"):  # of a write that was cut off
             left.unlink(missing_ok=True)
 
-    @staticmethod
-    def name(report: NodeReport) -> str:
-        """The file name of a report: unique by its key, sorted by its window."""
-        boot = f"{zlib.crc32(report.boot_id.encode()):08x}"
-        return f"{report.window_start:012d}-{report.part:06d}-{boot}{_SUFFIX}"
-
-    def put(self, report: NodeReport) -> None:
+    def put(self, packed: Packed) -> None:
         """Store a report durably. Raises OSError; then nothing is stored."""
-        write_durably(self.directory / self.name(report), zlib.compress(encode_report(report).encode(), 6))
+        write_durably(self.directory / packed.name, packed.body)
 
     def names(self) -> list[str]:
         """What waits, oldest first."""

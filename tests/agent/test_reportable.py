@@ -6,6 +6,7 @@ One text or number that the server refuses would cost the node's whole window.
 from __future__ import annotations
 
 import json
+from base64 import b64encode
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -17,6 +18,7 @@ from tests.agent.test_collector import START, Agent, cpu_us, reports
 
 from carbonbudget_agent.checkpoint import load_checkpoint
 from carbonbudget_agent.node import local_info
+from carbonbudget_agent.outbox import pack
 from carbonbudget_agent.report import decode_report, encode_report
 
 TEXTS = st.one_of(st.text(max_size=20), st.sampled_from(["x" * 600, "a\nb", "\x00", "\u202e", "", "ok"]))
@@ -107,7 +109,7 @@ def a_checkpoint(root: Path) -> tuple[FakeNode, dict[str, object]]:
     assert report is not None
     path = node.root / "outbox" / "checkpoint.json"
     value = json.loads(path.read_text())
-    value["pending"] = [encode_report(report)]
+    value["pending"] = [b64encode(pack(report).body).decode()]
     value["carry_us"] = {"burstable": 5}
     value["baselines"] = {"gpu:x": {"lowest_mw": {"20000": {"3": 100}}, "idle_uw": 90_000}}
     value["sample"]["devices"] = {"gpu:x": {"parts": 1, "held": {UID_A: 1}, "active": {}, "busy_permille": 5}}

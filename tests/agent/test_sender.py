@@ -17,7 +17,7 @@ from tests.disk import small_disk
 
 from carbonbudget_agent.counts import Counts
 from carbonbudget_agent.http import Endpoint
-from carbonbudget_agent.outbox import Outbox
+from carbonbudget_agent.outbox import Outbox, Packed, pack
 from carbonbudget_agent.report import NodeReport, decode_report
 from carbonbudget_agent.sender import Sender
 
@@ -91,6 +91,10 @@ def read_request(connection: socket.socket) -> None:
         stream.read(int(headers.get("Content-Length", 0)))
 
 
+def pack_report(start: int) -> Packed:
+    return pack(a_report(start))
+
+
 def a_report(start: int) -> NodeReport:
     return NodeReport("default", "node-1", "boot", start, start + 60, (), ())
 
@@ -106,7 +110,7 @@ def outbox(tmp_path: Path) -> tuple[Outbox, Counts, Path]:
     box = Outbox(tmp_path / "outbox", counts)
     now = int(time.time()) // 60 * 60
     for index in range(3):
-        box.put(a_report(now + 60 * index))
+        box.put(pack_report(now + 60 * index))
     return box, counts, tmp_path / "token"
 
 
@@ -158,7 +162,7 @@ def test_a_token_that_was_replaced_is_read_anew(server: Server, outbox: tuple[Ou
     sender = start(box, counts, f"http://127.0.0.1:{server.server_port}", token)
     server.await_requests(3)
     token.write_text("t2\n")
-    box.put(a_report(int(time.time()) // 60 * 60 + 600))
+    box.put(pack_report(int(time.time()) // 60 * 60 + 600))
     sender.wake()
     server.await_requests(4)
     sender.finish(5)
@@ -202,7 +206,7 @@ def test_a_day_of_windows_is_sent_in_order_over_one_connection_with_a_pause_afte
     box = Outbox(tmp_path / "outbox", counts)
     (tmp_path / "token").write_text("t\n")
     for index in range(1_440):
-        box.put(a_report(1_764_000_000 + 60 * index))
+        box.put(pack_report(1_764_000_000 + 60 * index))
     server.statuses = [503] * 5 + [200]
     pauses = Pauses()
     url = Endpoint(f"http://127.0.0.1:{server.server_port}", tmp_path / "token", None)
@@ -294,7 +298,7 @@ def test_on_a_read_only_disk_what_was_sent_is_sent_again_and_the_sender_lives(se
     counts = Counts()
     with small_disk(tmp_path / "outbox", "1m"):
         box = Outbox(tmp_path / "outbox", counts)
-        box.put(a_report(1_764_000_000))
+        box.put(pack_report(1_764_000_000))
         subprocess.run(["mount", "-o", "remount,ro", str(tmp_path / "outbox")], check=True)
         url = Endpoint(f"http://127.0.0.1:{server.server_port}", tmp_path / "token", None)
         sender = Sender(url, box, counts, "node-1", spread_seconds=0, stop=Pauses())
@@ -341,7 +345,7 @@ class LatePart(Outbox):
 
     def read(self, name: str) -> bytes | None:
         if not self.asked_to_stop.is_set():
-            self.put(a_report(1_764_090_000))
+            self.put(pack_report(1_764_090_000))
             self.asked_to_stop.set()
         return super().read(name)
 
@@ -351,7 +355,7 @@ def test_the_last_part_is_sent_though_the_sender_was_busy_when_it_came(server: S
     counts = Counts()
     box = LatePart(tmp_path / "outbox", counts)
     box.asked_to_stop = Pauses()
-    box.put(a_report(1_764_000_000))
+    box.put(pack_report(1_764_000_000))
     url = Endpoint(f"http://127.0.0.1:{server.server_port}", tmp_path / "token", None)
     sender = Sender(url, box, counts, "node-1", spread_seconds=0, stop=box.asked_to_stop)
     until("the sender to read", box.asked_to_stop.is_set)
@@ -378,12 +382,12 @@ def test_a_window_of_the_future_stays_and_holds_up_no_other(server: Server, tmp_
     (tmp_path / "token").write_text("t\n")
     counts = Counts()
     box = Outbox(tmp_path / "outbox", counts)
-    box.put(a_report(1_767_000_000))
+    box.put(pack_report(1_767_000_000))
     url = Endpoint(f"http://127.0.0.1:{server.server_port}", tmp_path / "token", None)
     sender = Sender(url, box, counts, "node-1", spread_seconds=0)
     server.await_requests(1)
     for minute in range(3):
-        box.put(a_report(1_764_000_000 + 60 * minute))
+        box.put(pack_report(1_764_000_000 + 60 * minute))
         box.trim()
         sender.wake()
         until("it to be sent", lambda n=minute: counts.sent == n + 1)

@@ -9,7 +9,7 @@ from http.client import HTTPException
 
 from carbonbudget_agent.counts import Counts
 from carbonbudget_agent.http import Endpoint
-from carbonbudget_agent.jsons import parse_json
+from carbonbudget_agent.jsons import parse_items
 from carbonbudget_agent.pods.info import PodInfo, parse_pod
 from carbonbudget_agent.pods.known import KnownPods
 
@@ -53,8 +53,8 @@ class KubeletPods:
     def _ask(self) -> None:
         self._asked = self._now()
         try:
-            items = parse_json(self._kubelet.get("/pods"))["items"]
-            self._known.replace([parse_pod(item) for item in items or []], self._asked)
+            _, pods = parse_items(self._kubelet.get("/pods"), parse_pod)
+            self._known.replace(pods, self._asked)
             self._failing = False
         except (OSError, HTTPException, ValueError, KeyError, TypeError, AttributeError) as error:
             self._counts.pod_errors += 1

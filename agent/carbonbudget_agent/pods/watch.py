@@ -16,7 +16,7 @@ from urllib.parse import urlencode
 
 from carbonbudget_agent.counts import Counts
 from carbonbudget_agent.http import Endpoint
-from carbonbudget_agent.jsons import parse_json
+from carbonbudget_agent.jsons import parse_items, parse_json
 from carbonbudget_agent.pods.info import PodInfo, parse_pod
 from carbonbudget_agent.pods.known import KnownPods
 
@@ -72,9 +72,10 @@ class WatchedPods:
         return "/api/v1/pods?" + urlencode({"fieldSelector": f"spec.nodeName={self._node}"} | query)
 
     def _list(self) -> str:
-        answer = parse_json(self._api.get(self._path(resourceVersion="0")))
-        self._known.replace((parse_pod(item) for item in answer["items"]), time.monotonic())
-        return str(answer["metadata"]["resourceVersion"])
+        fields, pods = parse_items(self._api.get(self._path(resourceVersion="0")), parse_pod)
+        version = str(fields["metadata"]["resourceVersion"])
+        self._known.replace(pods, time.monotonic())
+        return version
 
     def _watch(self, version: str) -> str:
         """One watch until the server ends it; the version to go on from."""

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.enforcement.worlds import HOUR, NOW, Body, a_budget, a_job, job_body, merged
 
+from carbonbudget_operator.api.times import format_time
 from carbonbudget_operator.enforcement.budgets import Budget
 from carbonbudget_operator.enforcement.decide import (
     Action,
@@ -24,7 +25,7 @@ from carbonbudget_operator.enforcement.decide import (
     jitter,
 )
 from carbonbudget_operator.enforcement.job import Job, parse_job
-from carbonbudget_operator.enforcement.patches import patch_of, time_text
+from carbonbudget_operator.enforcement.patches import patch_of
 
 EXEMPT = frozenset({"kube-system", "carbonbudget-system"})
 OPTED_IN = {"carbonbudget.dev/suspendable": "true"}
@@ -68,17 +69,17 @@ def test_while_grace_runs_the_job_is_told_once_and_the_loop_wakes_at_its_end() -
     decision = decided([soon], [a_job()])
     assert [(type(a), a.at) for a in decision.actions if isinstance(a, Announce)] == [(Announce, NOW + 600)]
     assert decision.wake_at == NOW + 600
-    told = a_job(annotations={"carbonbudget.dev/suspend-at": time_text(NOW + 600)})
+    told = a_job(annotations={"carbonbudget.dev/suspend-at": format_time(NOW + 600)})
     assert actions([soon], [told]) == []
 
 
 def test_an_announcement_is_taken_back_when_the_budget_lets_go() -> None:
-    told = a_job(annotations={"carbonbudget.dev/suspend-at": time_text(NOW + 600)})
+    told = a_job(annotations={"carbonbudget.dev/suspend-at": format_time(NOW + 600)})
     assert actions([a_budget()], [told]) == [Withdraw]
 
 
 def test_a_block_alone_suspends_nobody() -> None:
-    blocking = a_budget(status={"enforcement": {"action": "Block", "until": time_text(NOW + HOUR)}})
+    blocking = a_budget(status={"enforcement": {"action": "Block", "until": format_time(NOW + HOUR)}})
     assert actions([blocking], [a_job()]) == []
 
 
@@ -135,7 +136,7 @@ def test_per_workload_only_a_job_over_its_own_limit_is_announced_and_suspended()
     budget = per_workload(OVER, least)
     decision = decided([budget], [a_job(), a_job("small"), a_job("unlisted")])
     assert [(type(a), a.job.name) for a in decision.actions] == [(Announce, "train")]
-    told = a_job(annotations={"carbonbudget.dev/suspend-at": time_text(NOW)})
+    told = a_job(annotations={"carbonbudget.dev/suspend-at": format_time(NOW)})
     assert actions([budget], [told]) == [Suspend]
 
 
@@ -146,7 +147,7 @@ def test_per_workload_each_job_has_grace_of_its_own() -> None:
 
 
 def test_an_announcement_that_somebody_moved_into_the_future_is_moved_back() -> None:
-    told = a_job(annotations={"carbonbudget.dev/suspend-at": time_text(NOW + 10 * HOUR)})
+    told = a_job(annotations={"carbonbudget.dev/suspend-at": format_time(NOW + 10 * HOUR)})
     (announced,) = decided([per_workload(OVER)], [told]).actions
     assert isinstance(announced, Announce)
     assert announced.at == NOW + 1800
@@ -154,7 +155,7 @@ def test_an_announcement_that_somebody_moved_into_the_future_is_moved_back() -> 
 
 def test_per_workload_a_cronjobs_jobs_count_for_it() -> None:
     top = {"kind": "CronJob", "name": "nightly", "emissions": "6kg", "percent": 120}
-    told = {"carbonbudget.dev/suspend-at": time_text(NOW)}
+    told = {"carbonbudget.dev/suspend-at": format_time(NOW)}
     child = a_job("nightly-123", owner=("CronJob", "nightly"), annotations=told)
     assert actions([per_workload(top)], [child]) == [Suspend]
 
@@ -175,18 +176,18 @@ def test_a_resumption_is_planned_within_the_jitter_and_carried_out_then() -> Non
     (plan,) = decision.actions
     assert isinstance(plan, Plan)
     assert plan.at == NOW + jitter("uid-train", 300) == decision.wake_at
-    planned = suspended_job(annotations=BY | {"carbonbudget.dev/resume-at": time_text(plan.at)})
+    planned = suspended_job(annotations=BY | {"carbonbudget.dev/resume-at": format_time(plan.at)})
     assert actions([], [planned], now=plan.at - 1) == []
     assert actions([], [planned], now=plan.at) == [Resume]
 
 
 def test_a_planned_resumption_is_dropped_when_the_budget_suspends_again() -> None:
-    planned = suspended_job(annotations=BY | {"carbonbudget.dev/resume-at": time_text(NOW + 100)})
+    planned = suspended_job(annotations=BY | {"carbonbudget.dev/resume-at": format_time(NOW + 100)})
     assert actions([REACHED], [planned]) == [Keep]
 
 
 def test_a_plan_that_is_not_ours_is_made_anew() -> None:
-    for odd in (time_text(NOW + 10 * HOUR), "tomorrow", "2026-01-01"):
+    for odd in (format_time(NOW + 10 * HOUR), "tomorrow", "2026-01-01"):
         planned = suspended_job(annotations=BY | {"carbonbudget.dev/resume-at": odd})
         assert actions([], [planned]) == [Plan]
 
@@ -237,7 +238,7 @@ def test_a_reverted_job_loses_our_marks_when_the_budget_lets_go() -> None:
 
 
 def resumed_status(at: int) -> Body:
-    return {"conditions": [{"type": "Suspended", "status": "False", "lastTransitionTime": time_text(at)}]}
+    return {"conditions": [{"type": "Suspended", "status": "False", "lastTransitionTime": format_time(at)}]}
 
 
 def test_a_job_whose_marks_were_replaced_away_is_not_suspended_again() -> None:
@@ -248,7 +249,7 @@ def test_a_job_whose_marks_were_replaced_away_is_not_suspended_again() -> None:
 
 def test_a_job_resumed_before_this_suspension_or_by_us_is_suspended() -> None:
     assert actions([REACHED], [a_job(status=resumed_status(NOW - HOUR))]) == [Suspend]
-    ours = {"carbonbudget.dev/resumed-at": time_text(NOW - 31)}
+    ours = {"carbonbudget.dev/resumed-at": format_time(NOW - 31)}
     assert actions([REACHED], [a_job(status=resumed_status(NOW - 30), annotations=ours)]) == [Suspend]
 
 
@@ -291,7 +292,7 @@ def bodies(draw: st.DrawFn, name: str) -> Body:
         if draw(st.booleans())
     } | ({"kueue.x-k8s.io/queue-name": "q"} if draw(st.integers(0, 4)) == 0 else {})
     annotations = {
-        f"carbonbudget.dev/{key}": time_text(draw(times))
+        f"carbonbudget.dev/{key}": format_time(draw(times))
         for key in ("suspend-at", "resume-at", "resumed-at")
         if draw(st.booleans())
     }
@@ -364,7 +365,7 @@ def test_suspending_and_resuming_leaves_a_job_as_it_was(body: Body) -> None:
     after = merged(after, patch_of(Resume(parse_job(after)), NOW)[0])
     assert after["spec"] == body["spec"]
     assert after["metadata"]["labels"] == body["metadata"]["labels"]
-    assert after["metadata"]["annotations"] == before | {"carbonbudget.dev/resumed-at": time_text(NOW)}
+    assert after["metadata"]["annotations"] == before | {"carbonbudget.dev/resumed-at": format_time(NOW)}
 
 
 @given(st.text(), jitters)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+from carbonbudget_operator.api.times import format_time
 from carbonbudget_operator.enforcement.budgets import Budget, parse_budget
 from carbonbudget_operator.enforcement.job import Job, parse_job
-from carbonbudget_operator.enforcement.patches import time_text
 
 NOW = 1_795_460_000
 HOUR = 3600
@@ -24,12 +24,12 @@ def job_body(name: str = "train", namespace: str = "team-a", **more: Any) -> Bod
             "namespace": namespace,
             "uid": more.get("uid", f"uid-{name}"),
             "resourceVersion": "7",
-            "creationTimestamp": time_text(NOW - 2 * HOUR),
+            "creationTimestamp": format_time(NOW - 2 * HOUR),
             "labels": more.get("labels", {"carbonbudget.dev/suspendable": "true"}),
             "annotations": more.get("annotations", {}),
         },
         "spec": {"suspend": more.get("suspend", False), "template": {"metadata": {"labels": more.get("template", {})}}},
-        "status": more.get("status", {"startTime": time_text(NOW - 2 * HOUR)}),
+        "status": more.get("status", {"startTime": format_time(NOW - 2 * HOUR)}),
     }
     if "owner" in more:
         kind, owner = more["owner"]
@@ -42,9 +42,9 @@ def job_body(name: str = "train", namespace: str = "team-a", **more: Any) -> Bod
 def finished(at: int, started: int, kind: str = "Complete") -> Body:
     """The status of a Job that ended at `at`."""
     return {
-        "startTime": time_text(started),
-        **({"completionTime": time_text(at)} if kind == "Complete" else {}),
-        "conditions": [{"type": kind, "status": "True", "lastTransitionTime": time_text(at)}],
+        "startTime": format_time(started),
+        **({"completionTime": format_time(at)} if kind == "Complete" else {}),
+        "conditions": [{"type": kind, "status": "True", "lastTransitionTime": format_time(at)}],
     }
 
 
@@ -59,8 +59,8 @@ def budget_body(name: str = "monthly", namespace: str = "team-a", **more: Any) -
     if "suspend_from" in more:
         status["enforcement"] = {
             "action": "Suspend",
-            "until": time_text(more.get("until", NOW + 6 * HOUR)),
-            "suspendFrom": time_text(more["suspend_from"]),
+            "until": format_time(more.get("until", NOW + 6 * HOUR)),
+            "suspendFrom": format_time(more["suspend_from"]),
         }
     thresholds = [{"at": 90, "action": "Block"}, {"at": 100, "action": "Suspend"}]
     metadata = {"name": name, "uid": f"uid-{namespace}-{name}", "generation": more.get("generation", 1)}

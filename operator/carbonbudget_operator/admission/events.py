@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import datetime as dt
 import logging
-import uuid
+import time
 from collections import OrderedDict
 
 from carbonbudget_operator.admission.decide import Decision
 from carbonbudget_operator.admission.metrics import AdmissionMetrics
 from carbonbudget_operator.admission.work import Reference
-from carbonbudget_operator.api.names import GROUP
+from carbonbudget_operator.api.event import Involved, event_body
 from carbonbudget_operator.kube.client import JsonObject, KubeClient, KubeError
 
 _log = logging.getLogger(__name__)
@@ -21,7 +20,6 @@ QUIET_SECONDS = 600.0
 _REMEMBERED = 5_000
 # Posts a second at most: what is beyond the queue is dropped and counted, the API server has other work.
 _PAUSE_SECONDS = 0.1
-_MAX_MESSAGE = 1024  # the API server's limit
 
 
 class Events:
@@ -43,7 +41,11 @@ class Events:
             self._metrics.events.labels("repeated").inc()
             return
         try:
-            self._queue.put_nowait((namespace, _event(namespace, decision.about, reason, message)))
+            about = Involved(
+                decision.about.api_version, decision.about.kind, decision.about.name, namespace, decision.about.uid
+            )
+            body = event_body(about, "admission", "Warning", reason, message, int(time.time()))
+            self._queue.put_nowait((about.events_path, body))
         except asyncio.QueueFull:
             self._metrics.events.labels("dropped").inc()
             return
@@ -55,33 +57,11 @@ class Events:
     async def post(self, client: KubeClient) -> None:
         """For ever. One that cannot be posted is counted: it changes nothing."""
         while True:
-            namespace, body = await self._queue.get()
+            path, body = await self._queue.get()
             try:
-                await client.request("POST", f"/api/v1/namespaces/{namespace}/events", body=body)
+                await client.request("POST", path, body=body)
                 self._metrics.events.labels("posted").inc()
             except KubeError as error:
                 self._metrics.events.labels("failed").inc()
-                _log.warning("an event in %s is not posted: %s", namespace, error.reason)
+                _log.warning("an event is not posted to %s: %s", path, error.reason)
             await asyncio.sleep(_PAUSE_SECONDS)
-
-
-def _event(namespace: str, about: Reference, reason: str, message: str) -> JsonObject:
-    at = dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    involved = {"apiVersion": about.api_version, "kind": about.kind, "name": about.name, "namespace": namespace}
-    return {
-        "apiVersion": "v1",
-        "kind": "Event",
-        "metadata": {
-            "name": f"{about.name[:200].rstrip('-.') or 'work'}.{uuid.uuid4().hex[:16]}",
-            "namespace": namespace,
-        },
-        "involvedObject": involved | ({"uid": about.uid} if about.uid else {}),
-        "type": "Warning",
-        "reason": reason,
-        "message": message[:_MAX_MESSAGE],
-        "source": {"component": "carbonbudget-admission"},
-        "reportingComponent": f"{GROUP}/admission",
-        "firstTimestamp": at,
-        "lastTimestamp": at,
-        "count": 1,
-    }

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import uuid
 from collections.abc import Iterable
 from typing import Final
 
-from carbonbudget_operator.api.names import GROUP
+from carbonbudget_operator.api.event import Involved, event_body
 from carbonbudget_operator.enforcement.decide import Action
 from carbonbudget_operator.enforcement.job import FIELD_MANAGER, Job, parse_job
 from carbonbudget_operator.enforcement.jobs import JobStore
 from carbonbudget_operator.enforcement.metrics import EnforcementMetrics
-from carbonbudget_operator.enforcement.patches import Note, Patch, patch_of, time_text
+from carbonbudget_operator.enforcement.patches import Note, Patch, patch_of
 from carbonbudget_operator.kube.client import MERGE_PATCH, KubeClient, KubeError
 
 _log = logging.getLogger(__name__)
@@ -75,30 +74,11 @@ class Actor:
 
     async def tell(self, job: Job, note: Note, now: int) -> None:
         """Post an Event about the Job; it may be gone already."""
-        at = time_text(now)
-        body: dict[str, object] = {
-            "apiVersion": "v1",
-            "kind": "Event",
-            "metadata": {"name": f"{job.name[:200]}.{uuid.uuid4().hex[:16]}", "namespace": job.namespace},
-            "involvedObject": {
-                "apiVersion": "batch/v1",
-                "kind": "Job",
-                "name": job.name,
-                "namespace": job.namespace,
-                "uid": job.uid,
-            },
-            "type": note.type,
-            "reason": note.reason,
-            "message": note.message[:1024],  # the API server takes no more
-            "source": {"component": "carbonbudget-controller"},
-            "reportingComponent": f"{GROUP}/controller",
-            "firstTimestamp": at,
-            "lastTimestamp": at,
-            "count": 1,
-        }
+        about = Involved("batch/v1", "Job", job.name, job.namespace, job.uid)
+        body = event_body(about, "controller", note.type, note.reason, note.message, now)
         try:
             async with self._slots:
-                await self._client.request("POST", f"/api/v1/namespaces/{job.namespace}/events", body)
+                await self._client.request("POST", about.events_path, body)
         except KubeError as error:
             # The patch says the same; an Event that is missing changes nothing.
             _log.warning("event %s of Job %s/%s not posted: %s", note.reason, job.namespace, job.name, error.reason)

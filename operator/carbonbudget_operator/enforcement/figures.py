@@ -15,10 +15,11 @@ from carbonbudget_operator.api.names import (
     SUSPEND_AT_ANNOTATION,
 )
 from carbonbudget_operator.api.query import RunAnswer, RunQuery
+from carbonbudget_operator.api.times import format_time
 from carbonbudget_operator.budgets.quantity import format_mass
 from carbonbudget_operator.enforcement.budgets import Budget, strictest
 from carbonbudget_operator.enforcement.job import Job
-from carbonbudget_operator.enforcement.patches import Note, Patch, time_text
+from carbonbudget_operator.enforcement.patches import Note, Patch
 
 _HOUR_S: Final = 3600
 _UJ_PER_KWH: Final = 3_600_000_000_000
@@ -87,7 +88,7 @@ def final_figures(job: Job, answer: RunAnswer, budget: Budget | None, kept_from:
     if answer.measured_percent < 100:
         message += f" ({answer.measured_percent} % measured, the rest modelled)"
     if not whole:
-        message += f"; only since {time_text(kept_from)}, no pods are kept of the time before"
+        message += f"; only since {format_time(kept_from)}, no pods are kept of the time before"
     return {"metadata": {"annotations": annotations}}, Note("Normal", "CarbonEmitted", message)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,6 +13,7 @@ from carbonbudget_operator.api.names import (
     SUSPENDED_BY_ANNOTATION,
     SUSPENDED_LABEL,
 )
+from carbonbudget_operator.api.times import format_time
 from carbonbudget_operator.enforcement.decide import Action, Announce, Keep, Plan, Resume, Suspend, Unmark, Withdraw
 
 Patch = dict[str, object]
@@ -36,10 +36,10 @@ def patch_of(action: Action, now: int) -> tuple[Patch, Note | None]:
             note = Note(
                 "Warning",
                 "SuspendAnnounced",
-                f"{name} will be suspended at {time_text(at)}: carbon budget {budget.shown} has reached Suspend. "
+                f"{name} will be suspended at {format_time(at)}: carbon budget {budget.shown} has reached Suspend. "
                 f"Write a checkpoint, or take the label {SUSPENDABLE_LABEL} away to keep it running",
             )
-            return _patch({}, {SUSPEND_AT_ANNOTATION: time_text(at)}), note
+            return _patch({}, {SUSPEND_AT_ANNOTATION: format_time(at)}), note
         case Withdraw():
             return _patch({}, {SUSPEND_AT_ANNOTATION: None}), None
         case Suspend(_, budget):
@@ -59,11 +59,11 @@ def patch_of(action: Action, now: int) -> tuple[Patch, Note | None]:
         case Keep(_, budget):
             return _patch({}, {SUSPENDED_BY_ANNOTATION: budget.shown, RESUME_AT_ANNOTATION: None}), None
         case Plan(_, at):
-            return _patch({}, {RESUME_AT_ANNOTATION: time_text(at)}), None
+            return _patch({}, {RESUME_AT_ANNOTATION: format_time(at)}), None
         case Resume():
             by = action.job.annotations.get(SUSPENDED_BY_ANNOTATION, "") or "its carbon budget"
             note = Note("Normal", "ResumedByCarbonBudget", f"{name} is resumed: {by} no longer suspends it")
-            gone = _MARKS | {RESUMED_AT_ANNOTATION: time_text(now)}
+            gone = _MARKS | {RESUMED_AT_ANNOTATION: format_time(now)}
             return _patch({SUSPENDED_LABEL: None}, gone, suspend=False), note
         case Unmark():
             return _patch({SUSPENDED_LABEL: None}, _MARKS), None
@@ -74,11 +74,6 @@ _MARKS: dict[str, str | None] = {
     SUSPEND_AT_ANNOTATION: None,
     RESUME_AT_ANNOTATION: None,
 }
-
-
-def time_text(at: int) -> str:
-    """An instant as Kubernetes writes it."""
-    return dt.datetime.fromtimestamp(at, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _patch(labels: dict[str, str | None], annotations: dict[str, str | None], suspend: bool | None = None) -> Patch:

@@ -13,9 +13,23 @@ from carbonbudget_operator.api.crd import Schema, crds
 pytestmark = pytest.mark.cluster
 
 BAD: list[tuple[dict[str, object], str]] = [
-    ({"limit": "5 kilos"}, "limit must be a number with a unit mg, g, kg or t, for example 5kg"),
+    ({"limit": "5 kilos"}, "limit must be a number with a unit mg, g, kg or t, without a space, for example 5kg"),
     ({"limit": "-5kg"}, "limit must be a number with a unit"),
     ({"limit": "5"}, "limit must be a number with a unit"),
+    ({"limit": "5 kg"}, "with a unit mg, g, kg or t, without a space"),
+    ({"limit": "0.0001mg"}, "limit is finer than a microgram"),
+    ({"limit": "0.0000001g"}, "limit is finer than a microgram"),
+    (
+        {"period": None, "start": "1969-12-31T00:00:00Z", "end": "2026-02-01T00:00:00Z"},
+        "between the years 1971 and 9000",
+    ),
+    (
+        {"period": None, "start": "2026-01-01T00:00:00Z", "end": "9999-12-31T23:59:59Z"},
+        "between the years 1971 and 9000",
+    ),
+    ({"timeZone": "+02:00"}, "timeZone must be a name of the IANA database"),
+    ({"timeZone": "Local"}, "timeZone must be a name of the IANA database"),
+    ({"contact": "ask\nAda"}, "contact must be one line"),
     ({"period": "Monthly"}, 'Unsupported value: "Monthly": supported values: "Day", "Week", "Month"'),
     ({"period": None}, "write either period (Day, Week, Month, Quarter or Year), or start and end"),
     ({"start": "2026-01-01T00:00:00Z", "end": "2026-02-01T00:00:00Z"}, "write either period"),
@@ -78,6 +92,8 @@ CLUSTER_BAD: list[tuple[dict[str, object], str]] = [
 GOOD: list[dict[str, object]] = [
     {"limit": "0g"},
     {"limit": "999999999.999999999t"},
+    {"limit": "0.001mg"},
+    {"limit": "0.000000001kg"},
     {"thresholds": [{"at": 80, "action": "Warn"}, {"at": 80, "action": "Block", "basis": "Projected"}]},
     {"thresholds": [{"at": 50, "action": "Block"}, {"at": 60, "action": "Warn", "basis": "Projected"}]},
     {"enforce": {"kinds": ["Job", "PyTorchJob", "Deployment"], "grace": "0s"}},

@@ -14,6 +14,14 @@ from carbonbudget_operator.api.model import Model, rules
 from carbonbudget_operator.api.query import Accounting, Component
 from carbonbudget_operator.api.selector import LabelSelector
 
+# Instants of any sense: before and after them arithmetic of calendars ends.
+_INSTANT: Final = rules(
+    (
+        "self >= timestamp('1971-01-01T00:00:00Z') && self < timestamp('9000-01-01T00:00:00Z')",
+        "start and end must lie between the years 1971 and 9000",
+    )
+)
+
 
 class Threshold(Model):
     """From `at` per cent of the limit on, `action`."""
@@ -66,12 +74,16 @@ class CarbonBudgetSpec(Model):
     limit: str = Field(
         max_length=24,
         description="CO2e allowed in one period: a number with a unit mg, g, kg or t, for example 5kg. "
-        "0g allows nothing.",
+        "0g is exceeded by the first use that is reported.",
         json_schema_extra=rules(
             (
                 "self.matches('^[0-9]{1,9}([.][0-9]{1,9})?(mg|g|kg|t)$')",
-                "limit must be a number with a unit mg, g, kg or t, for example 5kg",
-            )
+                "limit must be a number with a unit mg, g, kg or t, without a space, for example 5kg",
+            ),
+            (
+                "!self.matches('[.][0-9]{4,}mg$') && !self.matches('[.][0-9]{7,}g$')",
+                "limit is finer than a microgram: write at most 3 decimals of mg or 6 of g",
+            ),
         ),
     )
     period: Literal["Day", "Week", "Month", "Quarter", "Year"] | None = Field(
@@ -82,16 +94,21 @@ class CarbonBudgetSpec(Model):
     start: dt.datetime | None = Field(
         default=None,
         description="Start of a single period, instead of period, for example 2026-01-01T00:00:00Z.",
+        json_schema_extra=_INSTANT,
     )
-    end: dt.datetime | None = Field(default=None, description="End of that period, not included.")
+    end: dt.datetime | None = Field(
+        default=None,
+        description="End of that period, not included: then nothing counts and nothing is blocked any more.",
+        json_schema_extra=_INSTANT,
+    )
     time_zone: str = Field(
         default="UTC",
         min_length=1,
         max_length=64,
         description="IANA time zone whose calendar cuts the periods, for example Europe/Paris. Default: UTC.",
         json_schema_extra=rules(
-            (
-                "timestamp('2020-01-01T00:00:00Z').getHours(self) >= 0",
+            (  # CEL takes an offset such as +02:00 too, which has no calendar of its own
+                "!self.contains(':') && self != 'Local' && timestamp('2020-01-01T00:00:00Z').getHours(self) >= 0",
                 "timeZone must be a name of the IANA database, for example Europe/Paris or UTC",
             )
         ),
@@ -148,7 +165,10 @@ class CarbonBudgetSpec(Model):
     contact: str = Field(
         default="",
         max_length=64,
-        description="Whom to ask, shown in warnings and refusals, for example #ml-platform.",
+        description="Whom to ask, shown in warnings and refusals, for example #ml-platform. One line.",
+        json_schema_extra=rules(
+            ("!self.matches('[\\\\n\\\\r]')", "contact must be one line, for example #ml-platform")
+        ),
     )
 
 

@@ -14,7 +14,9 @@ class PeriodStatus(Model):
     """[start, end) of the period that counts now."""
 
     start: dt.datetime = Field(description="Start of the period.")
-    end: dt.datetime = Field(description="End of the period: when use counts from zero again.")
+    end: dt.datetime = Field(
+        description="End of the period: then use counts from zero again, or a single span is over."
+    )
 
 
 class EnforcementStatus(Model):

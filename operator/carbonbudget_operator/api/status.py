@@ -15,7 +15,7 @@ class PeriodStatus(Model):
 
     start: dt.datetime = Field(description="Start of the period.")
     end: dt.datetime = Field(
-        description="End of the period: then use counts from zero again, or a single span is over."
+        description="Its end: then use counts from zero again, or a single span is over."
     )
 
 

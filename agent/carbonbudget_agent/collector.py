@@ -160,19 +160,27 @@ class Collector:
             if domain.elapsed_ms > usage.elapsed_ms and self._window is not None:
                 # A meter that could not be read for a while: its counter says what was drawn since then.
                 self._window.reach_back((sample.wall_ms - domain.elapsed_ms) // 1000)
-            baseline = self._baselines.get(domain.name, Baseline())
-            if domain.idle_uj is None:
-                use = self._use_permille(domain, before, sample, usage)
-                baseline = baseline.seen(domain.energy_uj, domain.elapsed_ms, sample.wall_ms, use)
-                self._baselines[domain.name] = baseline
-            shares.append(share_domain(domain, baseline.energy_uj(domain.elapsed_ms), usage))
+            shares.append(share_domain(domain, self._idle_uj(domain, before, sample, usage), usage))
         return shares
 
-    def _use_permille(self, domain: DomainEnergy, before: Sample, sample: Sample, usage: Usage) -> int:
-        """How busy a domain was: a device as it tells itself, all else as the node's CPUs."""
+    def _idle_uj(self, domain: DomainEnergy, before: Sample, sample: Sample, usage: Usage) -> int:
+        """What the domain draws idle: learned, where it is not told. More than was measured is cut there."""
+        if domain.idle_uj is not None:
+            return domain.idle_uj
+        use = self._use_permille(domain, before, sample, usage)
+        if use is None and domain.kind_idle_uj is not None:
+            # Its lowest power may be that of work, since nobody can say when it rests.
+            return domain.kind_idle_uj
+        baseline = self._baselines.get(domain.name, Baseline())
+        baseline = baseline.seen(domain.energy_uj, domain.elapsed_ms, sample.wall_ms, use or 0)
+        self._baselines[domain.name] = baseline
+        return baseline.energy_uj(domain.elapsed_ms)
+
+    def _use_permille(self, domain: DomainEnergy, before: Sample, sample: Sample, usage: Usage) -> int | None:
+        """How busy a domain was: a device as it tells itself (None: it does not), all else as the node's CPUs."""
         device = usage.devices.get(domain.name)
         if device is not None:
-            return device.busy_permille or 0
+            return device.busy_permille
         capacity_ms = max(1, usage.elapsed_ms) * max(1, self._info().threads)
         return (sample.busy_us - before.busy_us) // capacity_ms  # us / ms is thousandths
 

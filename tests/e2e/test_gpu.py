@@ -36,7 +36,7 @@ def _scenario(directory: Path) -> Driver:
     driver = Driver(directory / "scenario")
     for index, (uuid, watts) in enumerate(WATTS.items()):
         driver.gpu(index, uuid, energy_mj=10**9, watts=watts, since_ms=_boot_ms(), busy=50)
-    driver.set(2, mig=1, max_mig=7)
+    driver.set(2, mig=1, max_mig=7, busy=None)  # a GPU that is cut up tells no utilization
     driver.mig(2, 0, MIG_1, gi=1, parts=1)
     driver.mig(2, 1, MIG_4, gi=2, parts=4)
     driver.mig(2, 2, MIG_2, gi=3, parts=2)

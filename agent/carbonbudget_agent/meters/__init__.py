@@ -40,7 +40,8 @@ class DomainEnergy:
 
     `idle_uj` is None where the meter cannot tell it (a counter): then a baseline is learned. A model
     gives its range in `low_uj` and `high_uj`; a counter has none. `doubt` is a sentence if another sensor
-    says that this figure cannot be right: it stands, is counted and told.
+    says that this figure cannot be right: it stands, is counted and told. `kind_idle_uj` is what others of
+    its kind draw idle, for a device that does not tell how busy it was.
     """
 
     name: str
@@ -52,6 +53,7 @@ class DomainEnergy:
     low_uj: int | None = None
     high_uj: int | None = None
     doubt: str = ""
+    kind_idle_uj: int | None = None
 
 
 class Meter(Protocol):

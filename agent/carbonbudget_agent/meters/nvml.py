@@ -75,7 +75,9 @@ class NvmlMeter:
             return (self._modelled(unit, after["busy_permille"], elapsed_ms),)
         else:
             raise MeterError("its two readings are of different kinds")
-        return (DomainEnergy(domain_of(unit), self.name, "board", elapsed_ms, energy_uj),)
+        kind = self._kinds.get(unit)
+        kind_idle_uj = None if kind is None else kind.idle_mw * elapsed_ms
+        return (DomainEnergy(domain_of(unit), self.name, "board", elapsed_ms, energy_uj, kind_idle_uj=kind_idle_uj),)
 
     def _modelled(self, uuid: str, busy_permille: int, elapsed_ms: int) -> DomainEnergy:
         kind = self._kinds.get(uuid)

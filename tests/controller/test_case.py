@@ -9,6 +9,7 @@ from tests.controller.objects import DECEMBER, NOVEMBER, NOW, Body, a_body, a_cl
 
 from carbonbudget_operator.budgets.assess import Standing
 from carbonbudget_operator.budgets.evaluate import Action, State, Threshold, Verdict
+from carbonbudget_operator.budgets.message import format_instant
 from carbonbudget_operator.budgets.period import Period
 from carbonbudget_operator.budgets.settled import Settled
 from carbonbudget_operator.controller.asking import questions
@@ -109,6 +110,16 @@ def test_more_namespaces_than_can_be_asked_for_are_refused_with_a_sentence() -> 
         case_of(a_cluster_body(namespaceSelector=TEAMS), many)
 
 
+def test_the_first_and_the_last_instant_that_are_possible_are_judged_in_every_zone() -> None:
+    spec = {"period": None, "start": "1971-01-01T00:00:00Z", "end": "8999-12-31T23:59:59-05:00"}
+    for zone in ("Asia/Tokyo", "America/New_York", "UTC"):
+        with pytest.raises(BadBudget, match="between the years 1971 and 9000"):
+            case_of(a_body(timeZone=zone, **spec))
+        case = case_of(a_body(timeZone=zone, **(spec | {"end": "8999-12-31T23:59:59Z"})))
+        assert (case.budget.period.start, questions(case, 0, NOW).all()[0].end) == (31536000, 221845391999)
+        assert format_instant(case.budget.period.end, case.zone)
+
+
 # --- what cannot be judged -------------------------------------------------------------------------------------------
 
 
@@ -122,6 +133,9 @@ def test_more_namespaces_than_can_be_asked_for_are_refused_with_a_sentence() -> 
         ({"period": None, "start": "2026-02-01T00:00:00Z", "end": "2026-01-01T00:00:00Z"}, "end must be after"),
         ({"selector": {"matchExpressions": [{"key": "", "operator": "In"}]}}, "key"),
         ({"enforce": {"grace": "soon"}}, "must be a number with s, m or h"),
+        ({"period": None, "start": "1969-12-31", "end": "2026-01-01T00:00:00Z"}, "between the years 1971 and 9000"),
+        ({"period": None, "start": "2026-01-01T00:00:00Z", "end": "9999-12-31T23:59:59Z"}, "years 1971 and 9000"),
+        ({"period": None, "start": "2026-01-01T00:00:00Z", "end": "9999-12-31T23:59:59-05:00"}, "1971 and 9000"),
     ],
 )
 def test_a_bad_budget_that_got_in_says_why(spec: dict[str, object], sentence: str) -> None:

@@ -134,6 +134,10 @@ class Bench:
         await self.loop.evaluate()
         return list(self.world.calls)
 
+    def failures(self) -> float:
+        """How many were counted."""
+        return self._registry.get_sample_value("carbonbudget_evaluation_failures_total") or 0
+
     def metrics(self) -> list[str]:
         """Series of budgets."""
         lines = generate_latest(self._registry).decode().splitlines()
@@ -267,6 +271,38 @@ async def test_a_bad_budget_holds_up_nobody_else(bench: Bench) -> None:
     assert bad["status"]["conditions"][0]["reason"] == "BadSpec"
     assert good["status"]["state"] == "WithinBudget"
     assert await bench.evaluate() == []
+
+
+SPAN = {"period": None, "start": "2026-01-01T00:00:00Z", "end": "2027-01-01T00:00:00Z"}
+# What none of our controllers writes: no question to the server can be of that period, no text of that year.
+BEFORE_1970 = {"period": {"start": "1960-01-01T00:00:00Z", "end": "1961-01-01T00:00:00Z"}, "state": "Exceeded"}
+YEAR_10000 = {
+    "history": [{"start": "2026-10-01T00:00:00Z", "end": "9999-12-31T23:59:59-05:00", "used": "1g", "limit": "1g"}]
+}
+
+
+@pytest.mark.parametrize("status", [BEFORE_1970, YEAR_10000])
+async def test_what_nobody_foresaw_of_one_budget_holds_up_nobody_else(
+    bench: Bench, caplog: pytest.LogCaptureFixture, status: dict[str, Any]
+) -> None:
+    odd, good = bench.add("odd", **SPAN), bench.add("good")
+    odd["status"] = dict(status)
+    await bench.evaluate()
+    await bench.evaluate()
+    assert good["status"]["state"] == "WithinBudget"
+    assert odd["status"]["conditions"][0]["reason"] == "BadSpec"
+    assert odd["status"]["message"].startswith("this budget cannot be judged")
+    assert bench.failures() == 2
+    assert [record.getMessage() for record in caplog.records if record.exc_info] == ["team-a/odd cannot be judged"]
+
+
+async def test_a_budget_that_nobody_foresaw_is_judged_once_it_is_mended(bench: Bench) -> None:
+    odd = bench.add("odd", **SPAN)
+    odd["status"] = dict(BEFORE_1970)
+    await bench.evaluate()
+    del odd["status"]["period"]
+    await bench.evaluate()
+    assert odd["status"]["state"] == "WithinBudget"
 
 
 async def test_a_budget_that_is_gone_is_forgotten_by_the_write_that_misses_it(bench: Bench) -> None:

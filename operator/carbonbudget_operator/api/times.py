@@ -11,5 +11,5 @@ def format_time(at: int) -> str:
 
 
 def seconds(at: dt.datetime) -> int:
-    """UTC seconds."""
-    return int(at.timestamp())
+    """UTC seconds; a time without an offset is UTC."""
+    return int((at if at.tzinfo is not None else at.replace(tzinfo=dt.UTC)).timestamp())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import datetime as dt
 from dataclasses import dataclass
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -12,10 +12,12 @@ from pydantic import ValidationError
 from carbonbudget_operator.api.carbonbudget import AnyBudget, ClusterCarbonBudget
 from carbonbudget_operator.api.query import BudgetQuery
 from carbonbudget_operator.api.spec import CarbonBudgetSpec
+from carbonbudget_operator.api.times import seconds
 from carbonbudget_operator.budgets.assess import Standing
 from carbonbudget_operator.budgets.evaluate import DEFAULT_THRESHOLDS, Action, Budget, State, Threshold, Verdict
 from carbonbudget_operator.budgets.message import Subject
 from carbonbudget_operator.budgets.period import Calendar, Period, PeriodError, period_at, time_zone
+from carbonbudget_operator.budgets.projection import duration_s
 from carbonbudget_operator.budgets.quantity import QuantityError, parse_mass
 from carbonbudget_operator.budgets.settled import Settled
 from carbonbudget_operator.controller.inventory import Held
@@ -24,7 +26,9 @@ from carbonbudget_operator.namespaces import Namespaces
 ALL_NAMESPACES: Final = "*"
 MOST_NAMESPACES: Final = 1000  # in a question to the server, and in a status
 _TOP, _TOP_PER_WORKLOAD = 5, 10
-_SECONDS: Final[Mapping[str, int]] = {"s": 1, "m": 60, "h": 3600}
+# The same bounds as the CRD's rule: before and after them the arithmetic of calendars ends.
+_FIRST: Final = seconds(dt.datetime(1971, 1, 1, tzinfo=dt.UTC))
+_LAST: Final = seconds(dt.datetime(9000, 1, 1, tzinfo=dt.UTC)) - 1
 
 
 class BadBudget(ValueError):
@@ -110,7 +114,7 @@ def prepare(held: Held, now: int, namespaces: Namespaces, remembered: Standing |
             generation=resource.metadata.generation,
             per_workload=spec.per == "Workload",
             unknown_without_data=spec.on_missing_data == "Unknown",
-            **({"grace_s": _seconds(spec.enforce.grace)} if spec.enforce is not None else {}),
+            **({"grace_s": _grace_s(spec.enforce.grace)} if spec.enforce is not None else {}),
         )
     except ValidationError as error:
         first = error.errors()[0]
@@ -132,25 +136,27 @@ def standing_of(resource: AnyBudget) -> Standing | None:
     enforcement, settled = status.enforcement, status.settled
     suspend_from = enforcement.suspend_from if enforcement is not None else None
     verdict = Verdict(
-        period=Period(int(status.period.start.timestamp()), int(status.period.end.timestamp())),
+        period=Period(seconds(status.period.start), seconds(status.period.end)),
         generation=status.observed_generation or 0,
         used_ug=status.used_micrograms,
         state=State(status.state),
         action=next((a for a in Action if a.word == (status.action or "")), Action.NONE),
-        block_until=int(enforcement.until.timestamp()) if enforcement is not None else 0,
-        suspend_from=int(suspend_from.timestamp()) if suspend_from is not None else 0,
+        block_until=seconds(enforcement.until) if enforcement is not None else 0,
+        suspend_from=seconds(suspend_from) if suspend_from is not None else 0,
         revised_ug=settled.revised_micrograms if settled is not None else 0,
     )
     return Standing(
         verdict,
-        Settled(int(settled.through.timestamp()), settled.micrograms, settled.microjoules) if settled else None,
-        int(status.exhausted_at.timestamp()) if status.exhausted_at is not None else 0,
+        Settled(seconds(settled.through), settled.micrograms, settled.microjoules) if settled else None,
+        seconds(status.exhausted_at) if status.exhausted_at is not None else 0,
     )
 
 
 def _period(spec: CarbonBudgetSpec, calendar: Calendar | None, zone: ZoneInfo, now: int) -> Period:
     if spec.start is not None and spec.end is not None:
-        period = Period(int(spec.start.timestamp()), int(spec.end.timestamp()))
+        period = Period(seconds(spec.start), seconds(spec.end))
+        if not (_FIRST <= period.start <= _LAST and _FIRST <= period.end <= _LAST):
+            raise BadBudget("spec.start and spec.end must lie between the years 1971 and 9000")
     elif calendar is not None:
         period = period_at(calendar, zone, now)
     else:
@@ -167,11 +173,11 @@ def _thresholds(spec: CarbonBudgetSpec) -> tuple[Threshold, ...]:
     return tuple(Threshold(t.at, Action[t.action.upper()]) for t in spec.thresholds if t.basis == "Used")
 
 
-def _seconds(text: str) -> int:
-    number, unit = text[:-1], text[-1:]
-    if not (number.isascii() and number.isdigit() and unit in _SECONDS):
-        raise BadBudget(f"spec.enforce.grace {text!r} must be a number with s, m or h, for example 30m")
-    return int(number) * _SECONDS[unit]
+def _grace_s(grace: str) -> int:
+    grace_s = duration_s(grace)
+    if grace_s is None:
+        raise BadBudget(f"spec.enforce.grace {grace!r} must be a number with s, m or h, for example 30m")
+    return grace_s
 
 
 def _namespaces(resource: AnyBudget, period: Period, namespaces: Namespaces) -> tuple[str, ...] | None:
@@ -189,7 +195,7 @@ def _namespaces(resource: AnyBudget, period: Period, namespaces: Namespaces) -> 
         return None
     found = namespaces.matching(selector)
     status = resource.status
-    if status.period is not None and int(status.period.start.timestamp()) == period.start:
+    if status.period is not None and seconds(status.period.start) == period.start:
         edited = status.observed_generation != resource.metadata.generation
         found |= {name for name in status.namespaces or () if not (edited and namespaces.exist(name))}
     if len(found) > MOST_NAMESPACES:

@@ -37,6 +37,11 @@ class Held:
         return str(self.metadata.get("uid", ""))
 
     @property
+    def version(self) -> tuple[str, object]:
+        """Its uid and generation: changes with what is asked for, and not with its status."""
+        return self.uid, self.metadata.get("generation")
+
+    @property
     def namespace(self) -> str:
         """Its namespace; empty for a cluster-wide budget."""
         return str(self.metadata.get("namespace") or "")
@@ -86,7 +91,7 @@ class Inventory:
         former = self._held.get(held.key)
         self._held[held.key] = held
         self.moved.set()
-        if former is None or (former.uid, _generation(former)) != (held.uid, _generation(held)):
+        if former is None or former.version != held.version:
             self.changed.set()
 
     def forget(self, key: str, uid: str) -> None:
@@ -106,7 +111,3 @@ class Inventory:
     def held(self) -> dict[str, Held]:
         """A snapshot by key."""
         return dict(self._held)
-
-
-def _generation(held: Held) -> object:
-    return held.metadata.get("generation")

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from carbonbudget_operator.api.query import BudgetAnswer, BudgetQuery
+from carbonbudget_operator.api.times import seconds
 from carbonbudget_operator.budgets.assess import Standing
 from carbonbudget_operator.budgets.evaluate import State, Terms
-from carbonbudget_operator.controller.asking import answered, questions
+from carbonbudget_operator.controller.asking import Questions, answered, questions
 from carbonbudget_operator.controller.case import BadBudget, Case, prepare
 from carbonbudget_operator.controller.conflicts import Conflicts
 from carbonbudget_operator.controller.events import tell, worth_telling
@@ -23,6 +25,8 @@ from carbonbudget_operator.controller.writing import Writer
 from carbonbudget_operator.kube.client import KubeClient
 from carbonbudget_operator.namespaces import Namespaces
 from carbonbudget_operator.server_client import Server, ServerUnavailable
+
+_Made = TypeVar("_Made")
 
 _log = logging.getLogger(__name__)
 _DEBOUNCE_SECONDS = 0.5
@@ -36,6 +40,16 @@ class Seen:
     inventory: Inventory
     namespaces: Namespaces
     conflicts: Conflicts
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """The answers by question, and up to when there are data; 0 for none. `reason` says why a budget has none."""
+
+    through: int
+    answers: Mapping[str, BudgetAnswer]
+    reason: str
+    sentence: str
 
 
 class EvaluationLoop:
@@ -61,6 +75,9 @@ class EvaluationLoop:
         self._data_through = 0
         self._missing_since = int(now())  # a controller that starts beside its server is patient first
         self._server_failing = False
+        # Versions of budgets that could not be judged for a defect of ours, in this evaluation and in the one before.
+        self._odd: dict[str, tuple[str, object]] = {}
+        self._odd_before: dict[str, tuple[str, object]] = {}
 
     async def run(self) -> None:
         """For ever; an evaluation that fails is logged and counted, and the next one comes."""
@@ -92,56 +109,74 @@ class EvaluationLoop:
         held = self._seen.inventory.held()
         self._standings = {key: kept for key, kept in self._standings.items() if key in held}
         self._states = {key: kept for key, kept in self._states.items() if key in held}
+        self._odd_before, self._odd = self._odd, {}
         with self._metrics.duration.time():
-            cases, bad = self._prepared(held, now)
-            self.profiles.want(cases.values())
-            judged = await self._judged(cases, now)
-            await asyncio.gather(*(self._settle(held[key], cases.get(key), j) for key, j in (bad | judged).items()))
+            cases, bad = self._each(held, held, lambda key: self._case(held[key], now), now)
+            self._data_through = self._data_through or _last_data(cases)
+            asked, odd = self._each(held, cases, lambda key: questions(cases[key], self._data_through, now), now)
+            known = await self._known([cases[key].held for key in asked], asked.values())
+            judged, unjudged = self._each(held, asked, lambda key: self._judge(cases[key], asked[key], known, now), now)
+            self.profiles.want(cases[key] for key in judged)
+            await self._settle_all(held, cases, bad | odd | judged | unjudged)
         self._metrics.evaluations.inc()
         self._metrics.forget_all_but(held.values())
         self._seen.conflicts.forget_all_but(held)
 
-    def _prepared(self, held: Mapping[str, Held], now: int) -> tuple[dict[str, Case], dict[str, Judgement]]:
-        cases: dict[str, Case] = {}
+    def _each(
+        self, held: Mapping[str, Held], keys: Iterable[str], make: Callable[[str], _Made], now: int
+    ) -> tuple[dict[str, _Made], dict[str, Judgement]]:
+        """What is made of each, and verdicts on those of which nothing can be: no budget holds up another."""
+        made: dict[str, _Made] = {}
         bad: dict[str, Judgement] = {}
-        for key, one in held.items():
-            uid, standing = self._standings.get(key, ("", None))
+        for key in keys:
             try:
-                cases[key] = prepare(one, now, self._seen.namespaces, standing if uid == one.uid else None)
+                made[key] = make(key)
             except BadBudget as error:
-                bad[key] = bad_budget(one, str(error), now)
-        return cases, bad
+                bad[key] = bad_budget(held[key], str(error), now)
+            except Exception as error:
+                self._unforeseen(held[key], error)
+                sentence = f"this budget cannot be judged ({type(error).__name__}): the controller's log says more"
+                bad[key] = bad_budget(held[key], sentence, now)
+        return made, bad
 
-    async def _judged(self, cases: Mapping[str, Case], now: int) -> dict[str, Judgement]:
-        """By the server's answers; while there are none, by what is known."""
-        if not cases:
-            return {}
-        conflicts, terms = self._seen.conflicts, self._terms
-        self._data_through = self._data_through or _last_data(cases)
-        asked = {key: questions(case, self._data_through, now) for key, case in cases.items()}
-        reason, sentence = "NoReports", "no node has reported yet"
+    def _unforeseen(self, held: Held, error: BaseException) -> None:
+        """A defect of ours, which one budget brought to light: counted, and logged once for each version of it."""
+        self._metrics.failures.inc()
+        if self._odd_before.get(held.key) != held.version and held.key not in self._odd:
+            _log.error("%s cannot be judged", held.key, exc_info=error)
+        self._odd[held.key] = held.version
+
+    def _case(self, held: Held, now: int) -> Case:
+        uid, standing = self._standings.get(held.key, ("", None))
+        return prepare(held, now, self._seen.namespaces, standing if uid == held.uid else None)
+
+    async def _known(self, held: Sequence[Held], asked: Iterable[Questions]) -> _Known:
+        """What the server says, or why it says nothing."""
+        if not held:
+            return _Known(0, {}, "", "")
         try:
-            through, found = await self._answers([query for one in asked.values() for query in one.all()])
+            through, answers = await self._answers([query for one in asked for query in one.all()])
             self._server_failing = False
         except ServerUnavailable as error:
-            reason, sentence, through, found = "ServerUnavailable", str(error), 0, {}
             self._metrics.failures.inc()
             if not self._server_failing:  # once, until it answers again
-                _log.warning("%s; the last verdicts stand", sentence)
+                _log.warning("%s; the last verdicts stand", error)
             self._server_failing = True
-        if through:
-            self._data_through, self._missing_since = through, max(through, self._missing_since)
-            self._metrics.data_through((case.held for case in cases.values()), through)
-        judged = {}
-        for key, case in cases.items():
-            conflict = conflicts.of(key)
-            if through and case.namespaces is not None:
-                one = answered(case, asked[key], found, through)
-                judged[key] = judge(case, one, self.profiles.week(case), conflict, now, terms)
-            else:
-                why = (reason, sentence) if not through else ("NamespacesUnknown", "namespaces are not listed yet")
-                judged[key] = judge_without_answer(case, *why, self._missing_since, conflict, now, terms)
-        return judged
+            return _Known(0, {}, "ServerUnavailable", str(error))
+        if not through:
+            return _Known(0, {}, "NoReports", "no node has reported yet")
+        self._data_through, self._missing_since = through, max(through, self._missing_since)
+        self._metrics.data_through(held, through)
+        return _Known(through, answers, "NamespacesUnknown", "namespaces are not listed yet")
+
+    def _judge(self, case: Case, asked: Questions, known: _Known, now: int) -> Judgement:
+        """By the server's answers; while there are none, by what was known."""
+        conflict = self._seen.conflicts.of(case.key)
+        if known.through and case.namespaces is not None:
+            one = answered(case, asked, known.answers, known.through)
+            return judge(case, one, self.profiles.week(case), conflict, now, self._terms)
+        since = self._missing_since
+        return judge_without_answer(case, known.reason, known.sentence, since, conflict, now, self._terms)
 
     async def _answers(self, queries: Sequence[BudgetQuery]) -> tuple[int, dict[str, BudgetAnswer]]:
         """Up to when there are data, and the answers by question. Raises ServerUnavailable."""
@@ -152,6 +187,15 @@ class EvaluationLoop:
             through.append(answers.data_through)
             found |= {answer.id: answer for answer in answers.answers}
         return min(through), found
+
+    async def _settle_all(
+        self, held: Mapping[str, Held], cases: Mapping[str, Case], judged: Mapping[str, Judgement]
+    ) -> None:
+        settling = [self._settle(held[key], cases.get(key), judgement) for key, judgement in judged.items()]
+        results = await asyncio.gather(*settling, return_exceptions=True)
+        for key, result in zip(judged, results, strict=True):
+            if result is not None:
+                self._unforeseen(held[key], result)
 
     async def _settle(self, held: Held, case: Case | None, judgement: Judgement) -> None:
         standing = judgement.standing
@@ -173,4 +217,4 @@ class EvaluationLoop:
 def _last_data(cases: Mapping[str, Case]) -> int:
     """Up to when there were data when a status was written last; 0 if none was."""
     times = (case.resource.status.data_through for case in cases.values())
-    return max((int(at.timestamp()) for at in times if at is not None), default=0)
+    return max((seconds(at) for at in times if at is not None), default=0)

@@ -350,6 +350,14 @@ async def test_a_running_job_that_says_it_already_is_not_written_again_after_a_r
     assert await bench.annotate() == []
 
 
+async def test_a_budget_with_an_odd_grace_stops_nobody_elses_round(bench: Bench) -> None:
+    bench.add()
+    odd = budget_body("odd", suspend_from=NOW - 60, spec={"enforce": {"grace": "abc"}})
+    bench.world.budgets = [odd, budget_body(suspend_from=NOW - 60)]
+    await bench.step()
+    assert annotations(bench) == {"carbonbudget.dev/suspended-by": "team-a/monthly"}
+
+
 async def test_it_acts_within_seconds_of_a_change_and_a_round_that_fails_ends_nothing(bench: Bench) -> None:
     bench.add()
     bench.world.budgets = [budget_body(suspend_from=NOW - 60)]

@@ -11,9 +11,10 @@ from pydantic import ValidationError
 from carbonbudget_operator.api.carbonbudget import CarbonBudget, ClusterCarbonBudget
 from carbonbudget_operator.api.names import ENFORCEMENT_LABEL
 from carbonbudget_operator.api.selector import LabelSelector
+from carbonbudget_operator.api.spec import Enforce
+from carbonbudget_operator.budgets.projection import duration_s
 from carbonbudget_operator.enforcement.job import Job
 
-_UNIT_S: Final = {"s": 1, "m": 60, "h": 3600}
 _SEVERITY: Final = {"Exceeded": 3, "Warning": 2, "WithinBudget": 1, "Unknown": 0, "": 0}
 # As long as a status lists them: a full list may hide more.
 _TOP: Final = 10
@@ -107,6 +108,9 @@ def parse_budget(body: Mapping[str, object]) -> Budget | None:
             namespace_selector = ClusterCarbonBudget.model_validate(body).spec.namespace_selector
     except ValidationError:
         return None
+    grace_s = duration_s((resource.spec.enforce or Enforce()).grace)
+    if grace_s is None:
+        return None
     meta, spec, status = resource.metadata, resource.spec, resource.status
     enforcement = status.enforcement
     suspends = enforcement is not None and enforcement.action == "Suspend" and enforcement.suspend_from is not None
@@ -127,18 +131,13 @@ def parse_budget(body: Mapping[str, object]) -> Budget | None:
             else None
         ),
         until=int(enforcement.until.timestamp()) if enforcement is not None else 0,
-        grace_s=seconds(spec.enforce.grace) if spec.enforce is not None else seconds("30m"),
+        grace_s=grace_s,
         suspend_at_percent=min((t.at for t in spec.thresholds or () if t.action == "Suspend"), default=100),
         top=tuple(
             Use(use.namespace or meta.namespace, use.kind, use.name, use.emissions, use.percent or 0)
             for use in status.top_workloads or ()
         ),
     )
-
-
-def seconds(text: str) -> int:
-    """Of a duration with one unit, such as "30m"; the API server lets no other in."""
-    return int(text[:-1]) * _UNIT_S[text[-1]]
 
 
 def strictest(budgets: Iterable[Budget]) -> Budget | None:

@@ -11,9 +11,9 @@ from tests.e2e.admission.judging import Judging, controller_away
 from tests.e2e.admission.manifests import work
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")  # "package" would last for the session: there is no __init__.py
 def judging(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Judging]:
-    """The policies, in force for this run's namespaces; gone after it."""
+    """The policies, in force for one module's namespaces; gone after it, and the controller is back."""
     directory: Path = tmp_path_factory.mktemp("judging")
     made = Judging(cluster, directory)
     with controller_away(cluster):

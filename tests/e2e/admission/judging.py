@@ -128,7 +128,7 @@ class Judging:
     def remove(self) -> None:
         """Everything cluster-wide that was made, newest first."""
         for kind, name in reversed(self._made):
-            self.cluster.kubectl("delete", kind, name, "--ignore-not-found", "--wait=false")
+            self.cluster.kubectl("delete", kind, name, "--ignore-not-found", "--timeout=60s", check=False)
 
     @contextmanager
     def namespace(self, **labels: str) -> Iterator[str]:

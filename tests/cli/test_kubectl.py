@@ -59,6 +59,16 @@ def test_a_budget_that_nobody_judged_yet_is_a_row_of_its_limit() -> None:
     assert (row.limit, row.used, row.percent, row.state, row.resets) == ("5kg", "", None, "", "")
 
 
+@pytest.mark.parametrize("zone", ["Asia/Tokyo", "America/New_York"])
+@pytest.mark.parametrize("end", ["9999-12-31T23:59:59Z", "9999-12-31T23:59:59-05:00", "0001-01-01T00:00:00+14:00"])
+def test_an_instant_beyond_all_calendars_hides_no_budget(zone: str, end: str) -> None:
+    odd = a_budget(given=STATUS | {"period": {"start": "2026-10-31T23:00:00Z", "end": end}}, timeZone=zone)
+    found = rows([odd, a_budget("other")])
+    assert [row.name for row in found] == ["monthly", "other"]
+    assert found[0].resets.startswith(end[:4])
+    assert told(odd, "Forecast")
+
+
 def test_rows_are_by_namespace_and_name_and_the_clusters_come_last() -> None:
     whole = ClusterCarbonBudget.model_validate(an_object("all", ""))
     other = CarbonBudget.model_validate(an_object("a", "team-b"))

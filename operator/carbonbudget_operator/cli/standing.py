@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from carbonbudget_operator.api.carbonbudget import AnyBudget, ClusterCarbonBudget
+from carbonbudget_operator.api.times import seconds
 from carbonbudget_operator.budgets.message import format_instant
 from carbonbudget_operator.budgets.quantity import QuantityError, parse_mass
 
@@ -301,7 +302,10 @@ def _at(budget: AnyBudget, instant: dt.datetime | None) -> str:
         zone = ZoneInfo(budget.spec.time_zone)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         zone = ZoneInfo("UTC")  # its condition Ready says what is wrong with it
-    return format_instant(int(_utc(instant).timestamp()), zone)
+    try:
+        return format_instant(seconds(instant), zone)
+    except (OverflowError, ValueError, OSError):  # beyond the years of calendars: as it is written
+        return instant.isoformat()
 
 
 def _utc(instant: dt.datetime) -> dt.datetime:

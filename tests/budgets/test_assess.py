@@ -150,6 +150,20 @@ def test_a_limit_that_is_raised_while_there_is_no_answer_lets_go() -> None:
     assert (standing.verdict.state, standing.verdict.block_until) == (State.WITHIN, 0)
 
 
+@pytest.mark.parametrize("unknown", [False, True])
+def test_a_budget_edited_while_there_is_no_answer_is_judged_afresh_by_the_first_one(unknown: bool) -> None:
+    """Fewer pods may count since: their smaller use is no loss, and the old one binds nothing."""
+    edited = replace(BUDGET, generation=2, unknown_without_data=unknown)
+    away = assess_without_answer(edited, 2 * HOUR, 3 * HOUR, TERMS, OVER)
+    assert away is not None
+    assert away.verdict.generation == BUDGET.generation  # what was judged by the server's figures
+    still = assess_without_answer(edited, 2 * HOUR, 4 * HOUR, TERMS, away)
+    back = assess(edited, Ledger(settled_uj=10).answer(5 * HOUR), None, 5 * HOUR, TERMS, still)
+    assert not back.lost
+    verdict = back.standing.verdict
+    assert (verdict.used_ug, verdict.state, verdict.generation) == (10, State.WITHIN, 2)
+
+
 @pytest.mark.parametrize("known", [None, OVER])
 def test_of_a_period_without_any_answer_nothing_is_known(known: Standing | None) -> None:
     renewed = replace(BUDGET, period=Period(100 * HOUR, 200 * HOUR))

@@ -264,6 +264,19 @@ def test_without_data_a_block_is_renewed_or_dropped_as_the_budget_says() -> None
     assert "no data now; last known: used 6kg" in dropped.message
 
 
+def test_a_limit_raised_without_data_unblocks_and_the_status_says_which_generation_was_judged() -> None:
+    body = written(a_body(thresholds=BLOCK), an_answer(6 * KILO, settled_ug=6 * KILO, settled_energy_uj=100))
+    body["metadata"]["generation"] = 4
+    body["spec"] |= {"limit": "50kg", "selector": {"matchLabels": {"a": "b"}}}
+    made = unanswered(body, NOW + 600)
+    assert (status_of(made)["enforcement"], made.outcome.blocking) == (None, False)
+    assert status_of(made)["observedGeneration"] == 3
+    merge(body, {"status": made.outcome.status})
+    after = status_of(judged(body, an_answer(GRAM, settled_ug=GRAM, settled_energy_uj=1), NOW + 1200))
+    assert (after["observedGeneration"], after["used"]) == (4, "1g")
+    assert conditions(after)["DataComplete"] == ("True", "Complete")
+
+
 def test_before_the_first_data_a_budget_is_unknown_and_blocks_nothing() -> None:
     status = status_of(unanswered(a_body()))
     assert (status["state"], status["enforcement"]) == ("Unknown", None)

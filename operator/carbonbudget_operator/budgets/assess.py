@@ -83,14 +83,16 @@ def assess_without_answer(
 
     None where nothing is known of this period. The last verdict stands and is renewed, or, where the budget
     asks for it, nothing is known any more. An edited limit is judged by the last use: whoever raises it
-    while the server is down is let in.
+    while the server is down is let in. The generation stays that of the last answer: the next one starts
+    afresh, since the edited budget may count fewer pods, and the old use is then no measure of it.
     """
     if former is None or former.verdict.period != budget.period:
         return None
     verdict = former.verdict
     if budget.unknown_without_data and now - missing_since > MISSING_AFTER_S:
-        return replace(former, verdict=replace(_unknown(verdict), generation=budget.generation))
-    return replace(former, verdict=evaluate(budget, verdict.use, None, now, terms, verdict))
+        return replace(former, verdict=_unknown(verdict))
+    made = evaluate(budget, verdict.use, None, now, terms, verdict)
+    return replace(former, verdict=replace(made, generation=verdict.generation))
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,6 +64,11 @@ class Collector:
         due_ms = (now_ms // interval_ms + 1) * interval_ms
         return min(due_ms, self._window.end * 1000) if self._window else due_ms
 
+    @property
+    def unfinished(self) -> bool:
+        """Whether a window is open: after a late last tick, which closed the one before it."""
+        return self._window is not None and not self._window.empty
+
     def tick(self, final: bool = False) -> NodeReport | None:
         """Look once; the report of the window that this look closed, if it closed one.
 

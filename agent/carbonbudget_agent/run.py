@@ -96,7 +96,7 @@ def _raise_file_limit() -> None:
 
 def _loop(
     options: argparse.Namespace,
-    clock: SystemClock,
+    clock: Clock,
     counts: Counts,
     collector: Collector,
     keeper: Keeper | None,
@@ -111,6 +111,9 @@ def _loop(
         if report is not None:
             handle(report)
         if stopping:
+            last = collector.tick(final=True) if collector.unfinished else None
+            if last is not None:
+                handle(last)
             return
 
 

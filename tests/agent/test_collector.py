@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from carbonbudget_agent.outbox import Outbox
 from carbonbudget_agent.pods.cgroups import CgroupReader
 from carbonbudget_agent.pods.file import FilePods
 from carbonbudget_agent.report import NodeInfo, NodeReport, check_report, decode_report
+from carbonbudget_agent.run import _loop
 from carbonbudget_agent.window import Identity
 from carbonbudget_operator.ingest.checks import check_power
 
@@ -171,6 +173,28 @@ def test_sigterm_sends_the_open_window_as_a_part_and_the_next_agent_goes_on_from
     assert (first.window_start, first.part) == (second.window_start, 0) == (START, 0)
     assert second.part == 1
     assert (cpu_us([first], UID_A), cpu_us([second], UID_A)) == (1_000_000, 2_000_000)
+
+
+def test_sigterm_that_comes_late_in_a_stall_sends_the_window_before_and_what_came_after(
+    node: FakeNode,
+) -> None:
+    """The look at 60 s comes at 72 s, and finds that it is the last."""
+
+    class Stalled(FakeClock):
+        def wait(self, milliseconds: int) -> bool:
+            node.burn(1_000_000, UID_A)
+            self.go(62)
+            return True
+
+    clock = Stalled(START + 10)
+    agent = Agent(node, clock)
+    node.burn(500_000, UID_A)
+    agent.tick(5)
+    handled: list[NodeReport] = []
+    _loop(Namespace(windows=0, interval=5), clock, agent.counts, agent.collector, None, handled.append)
+    assert [(report.window_start, cpu_us([report], UID_A)) for report in handled] == [
+        (START, 500_000), (START + 60, 1_000_000),
+    ]  # fmt: skip
 
 
 def test_a_clock_that_is_set_back_never_gives_a_key_twice(node: FakeNode) -> None:

@@ -295,3 +295,15 @@ def test_a_budget_that_cannot_be_judged_blocks_nothing() -> None:
     made = bad_budget(held(a_body(limit="much")), "write a number", NOW)
     assert (status_of(made)["enforcement"], made.outcome.blocking) == (None, False)
     assert conditions(status_of(made)) == {"Ready": ("False", "BadSpec")}
+
+
+def test_a_budget_that_cannot_be_judged_keeps_the_generation_that_was() -> None:
+    """Or its old use would bind the next verdict of that generation, as if it were its own."""
+    body = written(a_body(), an_answer(6 * KILO, settled_ug=6 * KILO, settled_energy_uj=100))
+    body["metadata"]["generation"] = 4
+    status = status_of(bad_budget(held(body), "write a number", NOW))
+    merge(body, {"status": status})
+    assert body["status"]["observedGeneration"] == 3
+    assert [c["observedGeneration"] for c in status["conditions"]] == [4]
+    after = status_of(judged(body, an_answer(GRAM, settled_ug=GRAM, settled_energy_uj=1)))
+    assert (after["observedGeneration"], after["used"]) == (4, "1g")

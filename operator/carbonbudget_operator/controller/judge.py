@@ -89,7 +89,7 @@ def judge_without_answer(
 
 
 def bad_budget(held: Held, sentence: str, now: int) -> Judgement:
-    """A budget that cannot be judged: not ready, and blocking nothing."""
+    """A budget that cannot be judged: not ready, and blocking nothing. The generation that was judged stays."""
     generation = held.metadata.get("generation")
     condition = bad_spec(sentence)
     since = next((item for item in _conditions(held) if item.get("type") == "Ready"), {})
@@ -99,7 +99,6 @@ def bad_budget(held: Held, sentence: str, now: int) -> Judgement:
         "message": sentence,
         "action": "",
         "enforcement": None,
-        "observedGeneration": generation,
         "conditions": [
             {
                 "type": condition.type,

@@ -1,0 +1,215 @@
+"""A team's month by a simulated clock: real ledger, valuation, judgement, enforcement and webhook, a real API server.
+
+Only time and the nodes' reports are made up. Each hour of March 2027 gets one report of one node; then budgets are
+judged as the controller judges them, and written to the API server, whose policy refuses what a person creates.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import re
+import shlex
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from prometheus_client import CollectorRegistry
+from tests.conftest import Cluster
+from tests.ledger.reports import arrival
+
+from carbonbudget_agent.report import Allocatable, Controller, Domain, NodeInfo, NodeReport, PodUsage, Requests
+from carbonbudget_operator.api.names import BUDGET
+from carbonbudget_operator.api.query import BudgetAnswers, BudgetQuery, HourlyAnswers, RunAnswers, RunQuery
+from carbonbudget_operator.budgets.evaluate import Terms
+from carbonbudget_operator.controller.conflicts import Conflicts
+from carbonbudget_operator.controller.inventory import Inventory
+from carbonbudget_operator.controller.loop import EvaluationLoop, Seen
+from carbonbudget_operator.controller.metrics import ControllerMetrics
+from carbonbudget_operator.enforcement.loop import EnforcementLoop
+from carbonbudget_operator.enforcement.metrics import EnforcementMetrics
+from carbonbudget_operator.kube.client import KubeClient
+from carbonbudget_operator.ledger.book import Booker
+from carbonbudget_operator.ledger.store import migrate, open_ledger
+from carbonbudget_operator.namespaces import Namespaces
+from carbonbudget_operator.reporting.book import Book
+from carbonbudget_operator.reporting.derive import Deriver
+from carbonbudget_operator.reporting.hourly import hourly
+from carbonbudget_operator.reporting.query import Queries
+from carbonbudget_operator.reporting.runs import Runs
+from carbonbudget_operator.settings import Carbon, Enforcement, Settings
+
+ZONE = ZoneInfo("Europe/Berlin")
+HOUR = 3600
+_W = 3600 * 10**6  # microjoules of a watt in an hour
+_AGE = re.compile(r"  +AGE$|  +\d+[smhd]\d*[smh]?$", re.MULTILINE)
+
+
+def at(day: int, hour: int = 0, month: int = 3) -> int:
+    """UTC seconds of a local hour of 2027."""
+    return int(dt.datetime(2027, month, day, hour, tzinfo=ZONE).timestamp())
+
+
+class InProcess:
+    """The server's answers without HTTP between: the same rooms behind."""
+
+    def __init__(self, book: Book) -> None:
+        self._book, self._queries = book, Queries(book)
+
+    async def budgets(self, queries: Sequence[BudgetQuery]) -> BudgetAnswers:
+        return BudgetAnswers(data_through=self._queries.data_through(), answers=self._queries.budgets(queries))
+
+    async def hourly(self, queries: Sequence[BudgetQuery]) -> HourlyAnswers:
+        return HourlyAnswers(answers=hourly(self._book, queries))
+
+    async def runs(self, queries: Sequence[RunQuery]) -> RunAnswers:
+        through, answers = Runs(self._book).answers(queries)
+        return RunAnswers(data_through=through, answers=answers)
+
+
+@dataclass
+class Clock:
+    """UTC seconds."""
+
+    now: int = at(1)
+
+    def __call__(self) -> float:
+        return float(self.now)
+
+
+@dataclass
+class Month:
+    """The story's state. `clock` is the simulated one; `training` is the Job that draws power, if one does."""
+
+    cluster: Cluster
+    namespace: str
+    client: KubeClient
+    book: Book
+    loop: EvaluationLoop
+    enforcement: EnforcementLoop
+    seen: Seen
+    clock: Clock
+    training: str = ""
+    lines: list[str] = field(default_factory=list)
+
+    @property
+    def date(self) -> str:
+        return dt.datetime.fromtimestamp(self.clock.now, ZONE).strftime("%a %d %b %H:%M")
+
+    async def until(self, when: int) -> None:
+        """Let quiet hours pass: judged every sixth hour, and at the end."""
+        while self.clock.now < when - HOUR:
+            self._report_hour()
+            if self.clock.now % (6 * HOUR) == 0:
+                await self.judge()
+        await self.hour()
+
+    async def hour(self) -> None:
+        """One hour's energy is reported; then everything is judged and enforced, at its end."""
+        self._report_hour()
+        await self.judge()
+
+    @property
+    def status(self) -> dict[str, object]:
+        """The budget's, as the API server gave it last."""
+        (held,) = self.seen.inventory.held().values()
+        found = held.body.get("status")
+        return found if isinstance(found, dict) else {}
+
+    async def until_status(self, **wanted: str) -> None:
+        """Let hours pass until it has these values."""
+        end = self.clock.now + 31 * 24 * HOUR
+        while any(self.status.get(key) != value for key, value in wanted.items()):
+            assert self.clock.now < end, f"a month went by without {wanted}"
+            await self.hour()
+
+    def _report_hour(self) -> None:
+        Booker(self.book.engine).book([arrival(self._report())])
+        self.clock.now += HOUR
+
+    async def judge(self) -> None:
+        """What server, controller and enforcement do each window."""
+        deriver = Deriver(self.book, 35, 25)
+        deriver.begin(self.clock.now)
+        while deriver.step(self.clock.now) is not None:
+            pass
+        await self._look()
+        if self.clock.now % (6 * HOUR) == 0:
+            await self.loop.profiles.refresh()
+        await self.loop.evaluate()
+        await self._look()
+        await self.enforcement.step()
+
+    async def _look(self) -> None:
+        """What kopf's watch would have shown."""
+        async for body in self.client.list(BUDGET.collection):
+            if body["metadata"]["namespace"] == self.namespace:  # type: ignore[index] # JSON
+                self.seen.inventory.seen(BUDGET, "ADDED", body)
+
+    def _report(self) -> NodeReport:
+        """One node: 40 W of idle, an API of 10 W by day and 4 W by night, 160 W while a Job trains."""
+        local = dt.datetime.fromtimestamp(self.clock.now, ZONE)
+        busy = 8 <= local.hour < 20 and local.weekday() < 5
+        pods = [self._pod("api-7d9f", Controller("Deployment", "api", "d"), (10 if busy else 4) * _W, 500)]
+        if self.training:
+            owner = Controller("Job", self.training, self.training)
+            pods.append(self._pod(f"{self.training}-x", owner, 160 * _W, 8000))
+        dynamic = sum(pod.energy_uj["cpu"] for pod in pods)
+        idle, system = 40 * _W, 2 * _W
+        domain = Domain("cpu", "rapl", "package", HOUR * 1000, idle + system + dynamic, idle, system, 0)
+        info = NodeInfo(threads=16, allocatable=Allocatable(16_000, 64 * 10**9, 0))
+        window = self.clock.now + HOUR - 60
+        return NodeReport(
+            "default", "node-1", "boot", window, window + 60, (domain,), tuple(pods), info, 0, self.clock.now
+        )
+
+    def _pod(self, name: str, controller: Controller, energy_uj: int, millicores: int) -> PodUsage:
+        return PodUsage(
+            uid=name, namespace=self.namespace, name=name, controller=controller, labels={"team": "a"},
+            energy_uj={"cpu": energy_uj}, cpu_us=millicores * HOUR * 500,
+            requests=Requests(millicores, 10**9, 0), duration_ms=HOUR * 1000,
+        )  # fmt: skip
+
+    def say(self, text: str) -> None:
+        """A paragraph of the story."""
+        self.lines += ["", f"**{self.date}** {text}", ""]
+
+    def kubectl(self, *args: str, stdin: str | None = None, shown: str = "") -> str:
+        """What a person types, and what is answered; AGE is of the real clock and left out."""
+        done = self.cluster.kubectl("-n", self.namespace, *args, stdin=stdin, check=False)
+        said = _AGE.sub("", (done.stdout + done.stderr).rstrip()).replace(self.namespace, "team-a")
+        self.lines += ["```", f"$ {shown or shlex.join(['kubectl', *args])}", *map(str.rstrip, said.splitlines()), "```"]
+        return said
+
+
+@asynccontextmanager
+async def a_month(cluster: Cluster, namespace: str, ledger: Path, client: KubeClient) -> AsyncIterator[Month]:
+    """Everything of the controller, on a simulated clock. The real one must be at 0."""
+    engine = open_ledger(f"sqlite:///{ledger}")
+    migrate(engine)
+    settings = Settings(carbon=Carbon(zone="DE", pue=1.3), enforcement=Enforcement(resume_jitter_seconds=300))
+    book = Book(engine, settings)
+    server, registry = InProcess(book), CollectorRegistry()
+    seen = Seen(Inventory(), Namespaces(), Conflicts())
+    clock = Clock()
+    loop = EvaluationLoop(client, server, seen, ControllerMetrics(registry), 60, Terms(6 * HOUR, acts=True), clock)
+    enforcement = EnforcementLoop(
+        client, server, lambda: {held.uid: held.body for held in seen.inventory.held().values()},
+        seen.inventory.moved, seen.namespaces.labels, seen.conflicts, settings.enforcement, frozenset({"kube-system"}),
+        EnforcementMetrics(registry), 60, 35, clock,
+    )  # fmt: skip
+    month = Month(cluster, namespace, client, book, loop, enforcement, seen, clock)
+    watches = [
+        asyncio.create_task(seen.namespaces.follow(client)),
+        asyncio.create_task(enforcement.store.follow(client)),
+    ]
+    try:
+        yield month
+    finally:
+        for watch in watches:
+            watch.cancel()
+            with suppress(asyncio.CancelledError):
+                await watch
+        engine.dispose()

@@ -40,8 +40,9 @@ class Agent:
         assert meter is not None
         identity = Identity("default", "node-1", boot_id(node.procfs))
         pods = FilePods(node.pod_list(UID_A, UID_B), self.counts)
+        self.cgroups = CgroupReader(node.cgroups)
         self.collector = Collector(
-            identity, Metering([meter, *more], self.counts), CgroupReader(node.cgroups), pods, node.procfs, 60, clock,
+            identity, Metering([meter, *more], self.counts), self.cgroups, pods, node.procfs, 60, clock,
             checkpoint, lambda: self.info, self.counts,
         )  # fmt: skip
         self.keeper = Keeper(checkpoint, path, self.outbox, self.counts)

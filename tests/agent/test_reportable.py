@@ -64,6 +64,7 @@ def test_every_report_is_one_that_the_server_reads(pods: list[object], cpu: str,
         agent.info = local_info(node.procfs)
         agent.tick(30)
         report = agent.tick(30)
+        agent.cgroups.close()
         assert report is not None
         assert decode_report(encode_report(report)) == report
 
@@ -106,6 +107,7 @@ def a_checkpoint(root: Path) -> tuple[FakeNode, dict[str, object]]:
     node.burn(1_000, UID_B)
     agent = Agent(node, FakeClock(START))
     report = agent.tick(60)
+    agent.cgroups.close()
     assert report is not None
     path = node.root / "outbox" / "checkpoint.json"
     value = json.loads(path.read_text())
@@ -141,6 +143,7 @@ def test_a_checkpoint_with_any_part_broken_is_used_or_left_and_never_the_end(dat
         agent = Agent(node, clock)
         node.burn(1_000_000, UID_A)
         report = agent.tick(60)
+        agent.cgroups.close()
         assert report is not None
         assert decode_report(encode_report(report)) == report
 

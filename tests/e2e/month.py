@@ -180,7 +180,8 @@ class Month:
         """What a person types, and what is answered; AGE is of the real clock and left out."""
         done = self.cluster.kubectl("-n", self.namespace, *args, stdin=stdin, check=False)
         said = _AGE.sub("", (done.stdout + done.stderr).rstrip()).replace(self.namespace, "team-a")
-        self.lines += ["```", f"$ {shown or shlex.join(['kubectl', *args])}", *map(str.rstrip, said.splitlines()), "```"]
+        typed = shown or shlex.join(["kubectl", *args])
+        self.lines += ["```", f"$ {typed}", *map(str.rstrip, said.splitlines()), "```"]
         return said
 
 

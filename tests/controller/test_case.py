@@ -14,6 +14,7 @@ from carbonbudget_operator.budgets.period import Period
 from carbonbudget_operator.budgets.settled import Settled
 from carbonbudget_operator.controller.asking import questions
 from carbonbudget_operator.controller.case import BadBudget, Case, prepare
+from carbonbudget_operator.controller.conditions import ready
 from carbonbudget_operator.namespaces import Namespaces
 
 HOUR = 3600
@@ -83,7 +84,7 @@ def test_a_selector_takes_those_that_match_now_and_those_that_counted_before() -
     known = namespaces(team_a={"kind": "team"}, team_b={"kind": "team"}, other={})
     assert case_of(counting(), known).namespaces == ("team-a", "team-b")
     case = case_of(counting(namespaces=["gone", "other"]), known)
-    assert case.namespaces == ("gone", "other", "team-a", "team-b")
+    assert case.namespaces == ("team-a", "team-b", "gone", "other")
 
 
 def test_in_a_new_period_those_that_are_gone_count_no_more_but_in_the_former() -> None:
@@ -92,16 +93,38 @@ def test_in_a_new_period_those_that_are_gone_count_no_more_but_in_the_former() -
     case = case_of(counting(namespaces=["gone"], period=period), known)
     assert case.namespaces == ("team-a",)
     asked = questions(case, 0, NOW)
-    assert [query.namespaces for query in asked.former.values()] == [["gone", "team-a"]]
+    assert [sorted(query.namespaces) for query in asked.former.values()] == [["gone", "team-a"]]
 
 
 def test_an_edited_selector_lets_go_of_what_still_exists() -> None:
     body = counting(namespaces=["gone", "team-b"], observedGeneration=0)
-    assert case_of(body, namespaces(team_a={"kind": "team"}, team_b={})).namespaces == ("gone", "team-a")
+    assert case_of(body, namespaces(team_a={"kind": "team"}, team_b={})).namespaces == ("team-a", "gone")
 
 
 def test_before_all_namespaces_are_known_none_is_taken_for_all() -> None:
     assert case_of(a_cluster_body(namespaceSelector=TEAMS), Namespaces()).namespaces is None
+
+
+def test_those_that_are_gone_are_kept_in_the_order_of_their_going() -> None:
+    gone: list[str] = []
+    for index in range(4):  # each build has a namespace of its own
+        status = {"namespaces": gone} if gone else {}
+        case = case_of(counting(**status), namespaces(**{f"build_{index}": {"kind": "team"}}))
+        gone = list(case.namespaces or ())
+    assert gone == ["build-3", "build-2", "build-1", "build-0"]
+
+
+def test_when_those_that_are_gone_are_too_many_the_ones_gone_longest_count_no_more_and_it_is_judged_still() -> None:
+    known = namespaces(team_a={"kind": "team"}, team_b={"kind": "team"})
+    gone = [f"build-{index}" for index in range(1000)]
+    case = case_of(counting(namespaces=gone), known)
+    assert case.namespaces == ("team-a", "team-b", *gone[:998])
+    assert case.left_out
+    assert ready(case.namespaces, case.left_out).reason == "NamespacesLeftOut"
+    assert len(questions(case, 0, NOW).all()[0].namespaces) == 1000
+    fits = case_of(counting(namespaces=gone[:998]), known)
+    assert (len(fits.namespaces or ()), fits.left_out) == (1000, False)
+    assert ready(fits.namespaces, fits.left_out).reason == "Evaluated"
 
 
 def test_more_namespaces_than_can_be_asked_for_are_refused_with_a_sentence() -> None:

@@ -20,11 +20,11 @@ from carbonbudget_operator.budgets.period import Calendar, Period, PeriodError, 
 from carbonbudget_operator.budgets.projection import duration_s
 from carbonbudget_operator.budgets.quantity import QuantityError, parse_mass
 from carbonbudget_operator.budgets.settled import Settled
+from carbonbudget_operator.controller.conditions import MOST_NAMESPACES
 from carbonbudget_operator.controller.inventory import Held
 from carbonbudget_operator.namespaces import Namespaces
 
 ALL_NAMESPACES: Final = "*"
-MOST_NAMESPACES: Final = 1000  # in a question to the server, and in a status
 _TOP, _TOP_PER_WORKLOAD = 5, 10
 # The same bounds as the CRD's rule: before and after them the arithmetic of calendars ends.
 _FIRST: Final = seconds(dt.datetime(1971, 1, 1, tzinfo=dt.UTC))
@@ -42,6 +42,7 @@ class Case:
     `namespaces`: whose pods count; `*` for all; empty where none is selected; None while not known.
     `namespaces_before`: those, and whose counted in the period that the status shows.
     `former`: how it stood when it was judged last.
+    `left_out`: whether namespaces that are gone were too many to ask for all of them.
     """
 
     held: Held
@@ -52,6 +53,7 @@ class Case:
     namespaces: tuple[str, ...] | None
     namespaces_before: tuple[str, ...]
     former: Standing | None
+    left_out: bool = False
 
     @property
     def key(self) -> str:
@@ -124,8 +126,11 @@ def prepare(held: Held, now: int, namespaces: Namespaces, remembered: Standing |
     counted = _namespaces(resource, budget.period, namespaces)
     before = counted or ()
     if isinstance(resource, ClusterCarbonBudget) and resource.spec.namespace_selector is not None:
-        before = tuple(sorted({*before, *(resource.status.namespaces or ())}))[:MOST_NAMESPACES]
-    return Case(held, resource, budget, calendar, zone, counted, before, remembered or standing_of(resource))
+        before = tuple(dict.fromkeys((*(resource.status.namespaces or ()), *before)))[:MOST_NAMESPACES]
+    left_out = counted is not None and len(counted) > MOST_NAMESPACES
+    counted = counted[:MOST_NAMESPACES] if counted is not None else None
+    former = remembered or standing_of(resource)
+    return Case(held, resource, budget, calendar, zone, counted, before, former, left_out)
 
 
 def standing_of(resource: AnyBudget) -> Standing | None:
@@ -184,7 +189,8 @@ def _namespaces(resource: AnyBudget, period: Period, namespaces: Namespaces) -> 
     """Whose pods count.
 
     A namespace that counted in this period goes on counting when it is deleted or labelled anew: what it
-    emitted was emitted. An edited selector takes effect at once for those that still exist.
+    emitted was emitted. An edited selector takes effect at once for those that still exist. First those that
+    match now, then the others, the one that went last before those that went earlier: as the status keeps them.
     """
     if not isinstance(resource, ClusterCarbonBudget):
         return (resource.metadata.namespace,)
@@ -193,14 +199,15 @@ def _namespaces(resource: AnyBudget, period: Period, namespaces: Namespaces) -> 
         return (ALL_NAMESPACES,)
     if not namespaces.listed:
         return None
-    found = namespaces.matching(selector)
-    status = resource.status
-    if status.period is not None and seconds(status.period.start) == period.start:
-        edited = status.observed_generation != resource.metadata.generation
-        found |= {name for name in status.namespaces or () if not (edited and namespaces.exist(name))}
-    if len(found) > MOST_NAMESPACES:
+    live = namespaces.matching(selector)
+    if len(live) > MOST_NAMESPACES:
         raise BadBudget(
-            f"spec.namespaceSelector selects {len(found)} namespaces and {MOST_NAMESPACES} are possible: "
+            f"spec.namespaceSelector selects {len(live)} namespaces and {MOST_NAMESPACES} are possible: "
             "leave it out to count all, or make several budgets"
         )
-    return tuple(sorted(found))
+    status = resource.status
+    if status.period is None or seconds(status.period.start) != period.start:
+        return tuple(sorted(live))
+    edited = status.observed_generation != resource.metadata.generation
+    counted = [name for name in status.namespaces or () if not (edited and namespaces.exist(name))]
+    return tuple(dict.fromkeys((*sorted(live), *counted)))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from carbonbudget_operator.api.carbonbudget import AnyBudget
 from carbonbudget_operator.api.times import format_time, seconds
 from carbonbudget_operator.budgets.evaluate import State
 
+MOST_NAMESPACES: Final = 1000  # in a question to the server, and in a status
 Truth = Literal["True", "False", "Unknown"]
 # Their messages are told by themselves; the others' texts change with every figure in them.
 _TELLING = frozenset({"Ready", "EnforcementConflict"})
@@ -25,8 +26,14 @@ class Wanted:
     message: str
 
 
-def ready(namespaces: tuple[str, ...] | None) -> Wanted:
-    """It is judged."""
+def ready(namespaces: tuple[str, ...] | None, left_out: bool) -> Wanted:
+    """It is judged. `left_out`: more namespaces counted in its period than can be asked for."""
+    if left_out:
+        sentence = (
+            f"more than {MOST_NAMESPACES} namespaces counted in this period: those that are gone longest count no "
+            "more; leave namespaceSelector out to count all"
+        )
+        return Wanted("Ready", "True", "NamespacesLeftOut", sentence)
     if namespaces == ():
         return Wanted("Ready", "True", "NoNamespaces", "namespaceSelector selects no namespace: nothing counts")
     return Wanted("Ready", "True", "Evaluated", "the budget is judged each window")

@@ -18,13 +18,15 @@ def test_an_uninstall_keeps_budgets_and_ledger_and_blocks_nothing(release: Relea
     set_block(release, namespace, "tight", dt.timedelta(hours=1))
     release.refusal(job("j", namespace, {}))
     release.uninstall()
-    assert release.create(job("j", namespace, {}), "--dry-run=server")[0] == 0
-    assert release.cluster.kubectl("-n", namespace, "get", "carbonbudget", "tight", "-o", "name").stdout
-    assert (release.volumes / "ledger" / "ledger.db").exists()
-    kinds = "validatingadmissionpolicy,validatingwebhookconfiguration,clusterrole,clusterrolebinding"
-    left = release.cluster.kubectl("get", kinds, "-l", "app.kubernetes.io/name=carbonbudget", "-o", "name").stdout
-    assert left == ""
-    release.helm()  # and it can be installed again over what it kept
+    try:
+        assert release.create(job("j", namespace, {}), "--dry-run=server")[0] == 0
+        assert release.cluster.kubectl("-n", namespace, "get", "carbonbudget", "tight", "-o", "name").stdout
+        assert (release.volumes / "ledger" / "ledger.db").exists()
+        kinds = "validatingadmissionpolicy,validatingwebhookconfiguration,clusterrole,clusterrolebinding"
+        left = release.cluster.kubectl("get", kinds, "-l", "app.kubernetes.io/name=carbonbudget", "-o", "name").stdout
+        assert left == ""
+    finally:
+        release.helm()  # and it can be installed again over what it kept
 
 
 def test_an_uninstall_resumes_what_a_running_controller_suspended(release: Release, namespace: str) -> None:

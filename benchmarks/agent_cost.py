@@ -134,7 +134,7 @@ def _live(node: FakeNode, uids: list[str], seconds: float, port: int) -> None:
 if __name__ == "__main__":
     given = arguments(__doc__ or "")
     sizes = [(30, False), (110, False)] if given.quick else [
-        (30, False), (100, False), (100, True), (250, False), (500, False)
+        (30, False), (110, False), (110, True), (250, False), (500, False)
     ]  # fmt: skip
     window, seconds = (20, 20) if given.quick else (60, 60)
     rows: list[Figures] = []

@@ -93,6 +93,7 @@ class CgroupReader:
         self._slices: dict[str, _Files] = {}
         self._pods: dict[str, _Files] = {}
         self._peeked: dict[str, PodCounters] = {}
+        self._listings: dict[tuple[str, str], tuple[list[str], list[str]]] = {}
         self._top = self._open("", self._cpu)
         self.version = "v2" if unified else "v1"
 
@@ -143,21 +144,35 @@ class CgroupReader:
         """The pods' root and its QoS children, root first."""
         if self._pods_root is None or not self._pods or not os.path.isdir(self._pods_root):
             self._pods_root = self._find_pods_root()
-        found = [] if self._pods_root is None else [self._pods_root, *_directories(self._pods_root, _QOS)]
+        found = [] if self._pods_root is None else [self._pods_root, *self._listed(self._pods_root, _QOS)]
         for path in [path for path in self._slices if path not in found]:
             self._slices.pop(path).close()
+            self._listings.clear()
         self._slices = {path: self._slices.get(path) or self._open("", path) for path in found}
         return self._slices
 
     def _pods_below(self, slices: dict[str, _Files]) -> Iterator[tuple[str, _Files]]:
         for parent in slices:
-            for path in _directories(parent, _POD):
+            for path in self._listed(parent, _POD):
                 files = self._pods.get(path)
                 if files is None:
                     match = _POD.search(path)
                     assert match is not None
                     files = self._pods[path] = self._open(match[1].replace("_", "-"), path)
                 yield path, files
+
+    def _listed(self, path: str, name: re.Pattern[str]) -> list[str]:
+        """As `_directories`, which is not asked again while the same names are there: this runs each second."""
+        try:
+            names = os.listdir(path)
+        except OSError:
+            return []
+        former = self._listings.get((path, name.pattern))
+        if former is not None and former[0] == names:
+            return former[1]
+        found = _directories(path, name)
+        self._listings[path, name.pattern] = names, found
+        return found
 
     def _open(self, uid: str, path: str) -> _Files:
         memory = self._memory + path[len(self._cpu) :]

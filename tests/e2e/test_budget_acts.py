@@ -70,7 +70,9 @@ def test_a_status_says_how_it_was_found_and_how_far_it_reaches(release: Release,
     status = release.budget(exceeded, "training")
     assert (status["state"], status["action"], status["remaining"]) == ("Exceeded", "Block", "0mg")
     conditions = {c["type"]: c["status"] for c in status["conditions"]}  # type: ignore[attr-defined,index] # JSON
-    assert conditions == {"Ready": "True", "DataComplete": "True", "WithinBudget": "False"}
+    assert conditions == {
+        "Ready": "True", "DataComplete": "True", "WithinBudget": "False", "EnforcementConflict": "False"
+    }  # fmt: skip
     measured_by = release.cluster.kubectl("-n", AGENTS, "logs", "ds/carbonbudget-agent").stdout
     assert (status["measured"] == 0) == ("meter rapl: /host/sys/class/powercap is not there" in measured_by)
 
@@ -87,7 +89,7 @@ def test_a_change_of_state_leaves_an_event(release: Release, exceeded: str) -> N
 
 def test_kubectl_get_shows_the_columns(release: Release, exceeded: str) -> None:
     header, *_ = release.cluster.kubectl("-n", exceeded, "get", "carbonbudgets").stdout.splitlines()
-    assert header.split() == ["NAME", "LIMIT", "USED", "PERCENT", "STATE", "ACTION", "RESETS", "AGE"]
+    assert header.split() == ["NAME", "LIMIT", "USED", "PERCENT", "FORECAST", "STATE", "ACTION", "RESETS", "AGE"]
 
 
 def test_the_refusal_outlives_controller_server_and_webhook(release: Release, exceeded: str) -> None:

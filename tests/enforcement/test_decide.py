@@ -53,6 +53,8 @@ def suspended_job(**more: Any) -> Job:
 
 
 REACHED = a_budget(suspend_from=NOW - 60)
+BLOCKING = a_budget("weekly", status={"enforcement": {"action": "Block", "until": format_time(NOW + HOUR)}})
+SUSPENDING_ONLY = a_budget(suspend_from=NOW - 60, spec={"enforce": {"kinds": ["Pod"]}})
 OVER = {"kind": "Job", "name": "train", "emissions": "6kg", "percent": 120}
 
 
@@ -167,7 +169,7 @@ def test_a_suspended_job_that_fell_out_of_a_full_top_list_stays_suspended() -> N
 
 
 def test_what_we_suspended_is_resumed_when_its_budget_lets_go_or_is_gone() -> None:
-    for budgets in ([], [a_budget()], [a_budget(suspend_from=NOW + 60)], [a_budget(suspend_from=NOW - 60, until=NOW)]):
+    for budgets in ([], [a_budget()], [a_budget(suspend_from=NOW - 60, until=NOW)]):
         assert actions(budgets, [suspended_job()], jitter_s=0) == [Resume]
 
 
@@ -202,9 +204,42 @@ def test_a_mode_other_than_enforce_resumes_everybody_and_suspends_nobody() -> No
     assert actions([REACHED], [a_job("free"), suspended_job()], enforced=False, jitter_s=0) == [Resume]
 
 
-def test_a_job_that_opts_out_while_suspended_is_resumed() -> None:
+def test_a_job_that_opts_out_while_suspended_is_resumed_unless_its_budget_would_refuse_it_as_new() -> None:
     out = suspended_job(labels={"carbonbudget.dev/suspended": "true"})
-    assert actions([REACHED], [out], jitter_s=0) == [Resume]
+    assert actions([REACHED], [out], jitter_s=0) == []
+    assert actions([SUSPENDING_ONLY], [out], jitter_s=0) == [Resume]
+
+
+def test_a_label_that_is_not_ours_is_taken_off_and_starts_nothing() -> None:
+    """Anybody who may create Jobs can write the label; who wrote it is not for us to resume."""
+    for labels in ({"carbonbudget.dev/suspended": "true"}, MARKED):
+        for budgets in ([], [REACHED], [BLOCKING]):
+            assert actions(budgets, [a_job(labels=labels, suspend=True)], jitter_s=0) == [Unmark]
+
+
+def test_nothing_is_resumed_while_a_budget_that_selects_it_blocks_jobs() -> None:
+    (kept,) = decided([BLOCKING], [suspended_job()], jitter_s=0).actions
+    assert isinstance(kept, Keep)
+    assert kept.budget.shown == "team-a/weekly"  # what it waits for now
+    waiting = suspended_job(annotations={"carbonbudget.dev/suspended-by": "team-a/weekly"})
+    assert actions([BLOCKING], [waiting], jitter_s=0) == []
+    assert actions([a_budget(suspend_from=NOW + 60)], [suspended_job()], jitter_s=0) == []  # grace: Suspend blocks too
+    planned = suspended_job(annotations=BY | {"carbonbudget.dev/resume-at": format_time(NOW)})
+    assert actions([BLOCKING], [planned]) == [Keep]
+
+
+def test_a_block_of_others_than_this_job_holds_up_no_resumption() -> None:
+    block = {"enforcement": {"action": "Block", "until": format_time(NOW + HOUR)}}
+    elsewhere = a_budget(namespace="team-b", status=block)
+    of_pods = a_budget(status=block, spec={"enforce": {"kinds": ["Pod"]}})
+    unselected = a_budget(status=block, spec={"selector": {"matchLabels": {"project": "b"}}})
+    over = a_budget(status={"enforcement": {"action": "Block", "until": format_time(NOW)}})
+    each = a_budget(status=block, spec={"per": "Workload"})
+    for budget in (elsewhere, of_pods, unselected, over, each):
+        assert actions([budget], [suspended_job()], jitter_s=0) == [Resume]
+    assert actions([BLOCKING], [suspended_job()], jitter_s=0, enforced=False) == [Resume]
+    exempt = suspended_job(labels=MARKED | {"carbonbudget.dev/exempt": "true"})
+    assert actions([BLOCKING], [exempt], jitter_s=0) == [Resume]
 
 
 def test_a_suspension_of_somebody_else_is_left_alone() -> None:
@@ -278,10 +313,14 @@ def budgets_(draw: st.DrawFn, name: str) -> Budget:
     more: Body = {"generation": draw(st.integers(1, 2))}
     if draw(st.booleans()):
         more |= {"suspend_from": draw(times), "until": draw(times)}
-    spec: Body = {"per": draw(st.sampled_from(["Selection", "Workload"]))}
+    elif draw(st.booleans()):
+        more["status"] = {"enforcement": {"action": "Block", "until": format_time(draw(times))}}
+    kinds = draw(st.sampled_from([["Job", "Pod"], ["Pod"]]))
+    spec: Body = {"per": draw(st.sampled_from(["Selection", "Workload"])), "enforce": {"kinds": kinds}}
     if draw(st.booleans()):
         spec["selector"] = {"matchLabels": {"project": "a"}}
-    return a_budget(name, draw(st.sampled_from(["", "team-a"])), spec=spec, status={"topWorkloads": draw(top)}, **more)
+    status = {"topWorkloads": draw(top)} | more.pop("status", {})
+    return a_budget(name, draw(st.sampled_from(["", "team-a"])), spec=spec, status=status, **more)
 
 
 @st.composite
@@ -332,13 +371,16 @@ def test_nobody_is_suspended_who_did_not_opt_in_or_is_not_ours_to_touch_or_too_e
 
 
 @given(worlds, jitters)
-def test_only_what_carries_our_label_is_resumed(world: Any, jitter_s: int) -> None:
+def test_only_what_we_suspended_and_no_budget_refuses_is_resumed(world: Any, jitter_s: int) -> None:
     budgets, raw, enforced = world
     for action in decided(budgets, map(parse_job, raw), jitter_s=jitter_s, enforced=enforced).actions:
         if isinstance(action, Resume | Plan):
             assert action.job.marked
             assert action.job.suspended
             assert not action.job.managed
+            assert "carbonbudget.dev/suspended-by" in action.job.annotations
+            if enforced and not action.job.exempt and action.job.namespace != "kube-system":
+                assert not any(b.blocks_jobs(NOW) and b.selects(action.job, None) for b in budgets)
 
 
 @given(worlds, jitters)

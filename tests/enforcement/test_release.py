@@ -198,6 +198,13 @@ async def test_a_job_that_kueue_took_over_only_loses_our_marks(bench: tuple[Worl
     assert world.state()["queued"] == (True, False)
 
 
+async def test_a_suspension_that_only_looks_like_ours_is_left_to_its_owner(bench: tuple[World, KubeClient]) -> None:
+    world, client = bench
+    world.add(job_body("forged", "team-a", labels=MARKED, suspend=True))
+    await Release(client, dry_run=False, say=[].append).run(Scope("team-a"), NOW)
+    assert world.state()["forged"] == (True, False)
+
+
 async def test_an_announcement_is_taken_back(bench: tuple[World, KubeClient]) -> None:
     world, client = bench
     world.add(job_body("soon", "team-a", annotations={"carbonbudget.dev/suspend-at": "2026-11-24T10:00:00Z"}))

@@ -50,6 +50,9 @@ class Budget:
     suspend_from: int | None
     """None unless Suspend is reached."""
     until: int
+    """Until when status.enforcement holds, whether it blocks or suspends; 0 without one."""
+    refuses_jobs: bool
+    """Whether a block of it is one of new Jobs."""
     grace_s: int
     suspend_at_percent: int
     top: tuple[Use, ...]
@@ -67,6 +70,10 @@ class Budget:
     def suspends(self, now: int) -> bool:
         """Whether Suspend is reached and holds; grace may still run."""
         return self.suspend_from is not None and now < self.until
+
+    def blocks_jobs(self, now: int) -> bool:
+        """Whether new Jobs of it are refused now; a limit for each workload refuses nobody else's."""
+        return self.refuses_jobs and not self.per_workload and now < self.until
 
     def selects(self, job: Job, labels: Mapping[str, str] | None) -> bool:
         """Whether the Job's pods count in it; `labels` are its namespace's, None while they are not known."""
@@ -108,7 +115,8 @@ def parse_budget(body: Mapping[str, object]) -> Budget | None:
             namespace_selector = ClusterCarbonBudget.model_validate(body).spec.namespace_selector
     except ValidationError:
         return None
-    grace_s = duration_s((resource.spec.enforce or Enforce()).grace)
+    enforce = resource.spec.enforce or Enforce()
+    grace_s = duration_s(enforce.grace)
     if grace_s is None:
         return None
     meta, spec, status = resource.metadata, resource.spec, resource.status
@@ -131,6 +139,7 @@ def parse_budget(body: Mapping[str, object]) -> Budget | None:
             else None
         ),
         until=int(enforcement.until.timestamp()) if enforcement is not None else 0,
+        refuses_jobs="Job" in enforce.kinds,
         grace_s=grace_s,
         suspend_at_percent=min((t.at for t in spec.thresholds or () if t.action == "Suspend"), default=100),
         top=tuple(

@@ -5,7 +5,8 @@ away decides as one that was not, and deciding twice does the same once. Its law
 
 - never a Job that did not opt in, is exempt, is managed by Kueue or in a namespace that is not judged
 - never before its budget's status.enforcement.suspendFrom, never after its until
-- only what carries our label is resumed, and never while a budget still suspends it
+- only what we suspended is resumed: what carries our label and our annotation; and never while a budget still
+  suspends it or refuses new Jobs like it
 - what somebody else resumed is not suspended again: it is reported
 """
 
@@ -57,7 +58,10 @@ class Suspend:
 
 @dataclass(frozen=True, slots=True)
 class Keep:
-    """It stays suspended, by this budget: another one than before, or a resumption was planned already."""
+    """It stays suspended, by this budget: another one than before, or a resumption was planned already.
+
+    By one that suspends it, else by one that refuses new Jobs like it.
+    """
 
     job: Job
     budget: Budget
@@ -80,7 +84,7 @@ class Resume:
 
 @dataclass(frozen=True, slots=True)
 class Unmark:
-    """It runs already, or is somebody else's: only our own marks go."""
+    """It runs already, or its suspension is somebody else's: only our own marks go."""
 
     job: Job
 
@@ -116,17 +120,19 @@ def decide(
     nothing suspends and what is suspended is resumed. `exempt`: namespaces that are never judged.
     """
     decision = Decision()
-    suspending = Governing(budget for budget in budgets if enforced and budget.suspends(now))
+    budgets = list(budgets) if enforced else []
+    suspending = Governing(budget for budget in budgets if budget.suspends(now))
+    blocking = Governing(budget for budget in budgets if budget.blocks_jobs(now))
     reverted: dict[str, list[Job]] = {}
     for job in jobs:
         if job.finished or not (job.opted_in or job.marked or SUSPEND_AT_ANNOTATION in job.annotations):
             continue
         labels = namespaces.get(job.namespace)
-        mine: list[Budget] = []
-        if job.opted_in and not job.exempt and not job.managed and judged(job.namespace, labels, exempt):
-            mine = suspending.of(job, labels)
+        touched = not job.exempt and not job.managed and judged(job.namespace, labels, exempt)
+        mine = suspending.of(job, labels) if touched and job.opted_in else []
         if job.marked:
-            _marked(decision, job, mine, reverted, now, jitter_s)
+            refusing = blocking.of(job, labels) if touched and job.suspended else []
+            _marked(decision, job, mine, refusing, reverted, now, jitter_s)
         else:
             _unmarked(decision, job, [budget for budget in mine if budget.settled], reverted, now)
     for key, found in reverted.items():
@@ -177,13 +183,21 @@ def _due(budget: Budget, job: Job, now: int) -> int | None:
 
 
 def _marked(
-    decision: Decision, job: Job, mine: list[Budget], reverted: dict[str, list[Job]], now: int, jitter_s: int
+    decision: Decision,
+    job: Job,
+    mine: list[Budget],
+    refusing: list[Budget],
+    reverted: dict[str, list[Job]],
+    now: int,
+    jitter_s: int,
 ) -> None:
     """One that carries our label."""
-    if job.managed:  # since then: its queue decides when it runs
+    named = job.annotations.get(SUSPENDED_BY_ANNOTATION, "")
+    # Kueue's since then: its queue decides when it runs. Without the annotation the label is not ours either: whoever
+    # suspended that Job may resume it, and we would start what the webhook refused them.
+    if job.managed or not named:
         decision.actions.append(Unmark(job))
         return
-    named = job.annotations.get(SUSPENDED_BY_ANNOTATION, "")
     holding = [budget for budget in mine if _still(budget, job, named, now)]
     if not job.suspended:
         if not holding:
@@ -192,9 +206,9 @@ def _marked(
             reverted.setdefault(budget.key, []).append(job)
         return
     planned = instant(job.annotations.get(RESUME_AT_ANNOTATION, ""))
-    if holding:
-        if RESUME_AT_ANNOTATION in job.annotations or named not in {budget.shown for budget in holding}:
-            decision.actions.append(Keep(job, holding[0]))
+    if keeping := holding or refusing:
+        if RESUME_AT_ANNOTATION in job.annotations or named not in {budget.shown for budget in keeping}:
+            decision.actions.append(Keep(job, keeping[0]))
         return
     if not 0 < planned <= now + jitter_s:  # none, or not ours
         planned = now + jitter(job.uid, jitter_s)

@@ -82,7 +82,7 @@ class Release:
             by = job.annotations.get(SUSPENDED_BY_ANNOTATION, "")
             if scope.budget and by != f"{scope.namespace}/{scope.budget}":
                 continue
-            resumes = job.suspended and not job.managed
+            resumes = job.suspended and not job.managed and bool(by)  # without it the label is not ours
             await self._job(Resume(job) if resumes else Unmark(job), "resumed" if resumes else "no longer marked", now)
         if scope.budget:
             return  # an announcement does not say whose it is; the controller takes it back

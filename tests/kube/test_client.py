@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -160,3 +161,93 @@ async def test_a_line_longer_than_any_buffer_is_read_whole() -> None:
         assert [(await anext(events))[0] for _ in range(2)] == ["LISTING", "LISTED"]
         assert (await anext(events))[1] == large
         await events.aclose()  # type: ignore[attr-defined] # an async generator
+
+
+# --- a watch that is lost --------------------------------------------------------------------------------------------
+
+
+class Collection:
+    """Lists and watches of one collection. Each watch does what the next of `watches` says, the last one for ever."""
+
+    def __init__(self, *watches: str, lists: tuple[int, ...] = ()) -> None:
+        self.watches, self.lists = list(watches), list(lists)
+        self.listed = 0
+        self.resumed_from: list[str] = []
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        if "watch" not in request.query:
+            self.listed += 1
+            status = self.lists.pop(0) if self.lists else 200
+            body = {"items": [], "metadata": {"resourceVersion": str(10 * self.listed)}, "message": "not now"}
+            return web.json_response(body, status=status)
+        self.resumed_from.append(request.query["resourceVersion"])
+        does = self.watches.pop(0) if len(self.watches) > 1 else self.watches[0]
+        if does.isdigit():
+            return web.json_response({"message": "not now"}, status=int(does))
+        if does == "gone":
+            return await stream(request, {"type": "ERROR", "object": {"code": 410, "message": "too old"}})
+        if does == "garbage":
+            return await stream(request, {"type": "ADDED", "object": ["no", "object"]})
+        version = str(100 + len(self.resumed_from))
+        response = await stream(request, {"type": "ADDED", "object": an_object("b", version)})
+        if does == "dropped":
+            assert request.transport is not None
+            request.transport.abort()
+        elif does == "open":
+            await asyncio.sleep(60)
+        return response
+
+
+async def seen_until(collection: Collection, holds: Callable[[list[str]], bool]) -> list[str]:
+    """The events until it holds."""
+    kinds: list[str] = []
+    async with client_of(collection.answer) as client, asyncio.timeout(20):
+        events = client.watch("/x")
+        async for kind, _ in events:
+            kinds.append(kind)
+            if holds(kinds):
+                break
+        await events.aclose()  # type: ignore[attr-defined] # an async generator
+    return kinds
+
+
+def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+
+
+@pytest.mark.parametrize("end", ["dropped", "ended"])
+async def test_a_watch_that_is_dropped_goes_on_where_it_was_and_lists_nothing_again(
+    end: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    collection = Collection(end)
+    kinds = await seen_until(collection, lambda kinds: kinds.count("ADDED") == 3)
+    assert kinds == ["LISTING", "LISTED", "ADDED", "ADDED", "ADDED"]
+    assert collection.resumed_from == ["10", "101", "102"]
+    assert collection.listed == 1
+    assert warnings(caplog) == []
+
+
+async def test_a_watch_that_is_told_to_wait_goes_on_where_it_was() -> None:
+    collection = Collection("ended", "429", "429", "open")
+    await seen_until(collection, lambda kinds: kinds.count("ADDED") == 2)
+    assert (collection.listed, collection.resumed_from) == (1, ["10", "101", "101", "101"])
+
+
+@pytest.mark.parametrize("refusal", ["gone", "410", "403", "504", "garbage"])
+async def test_a_watch_that_cannot_go_on_lists_again(refusal: str) -> None:
+    collection = Collection("ended", refusal, "open")
+    kinds = await seen_until(collection, lambda kinds: kinds.count("ADDED") == 2)
+    assert kinds == ["LISTING", "LISTED", "ADDED", "LISTING", "LISTED", "ADDED"]
+    assert collection.resumed_from == ["10", "101", "20"]
+
+
+async def test_what_is_refused_each_time_is_logged_once_with_its_path_and_asked_for_less_and_less_often(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO", logger="carbonbudget_operator")
+    collection = Collection("403", "403", "403", "open", lists=(500,))
+    began = asyncio.get_running_loop().time()
+    await seen_until(collection, lambda kinds: "ADDED" in kinds)
+    assert asyncio.get_running_loop().time() - began > 0.5 * (0.5 + 1 + 2 + 4)  # doubling, less jitter
+    assert warnings(caplog) == ["/x is not watched, tried again until it is: not now"]
+    assert [r.getMessage() for r in caplog.records if r.levelname == "INFO"] == ["/x is watched again"]

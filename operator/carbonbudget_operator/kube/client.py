@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import random
 import ssl
+import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Self
@@ -25,7 +27,14 @@ METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 _METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 _WATCH_SECONDS = 300
 _SILENCE_SECONDS = 70  # bookmarks come every minute: longer silence is a half-open connection
+_FIRST_BACKOFF_SECONDS = 0.5
 _MAX_BACKOFF_SECONDS = 30.0
+_GONE = 410
+# No answer, or asked to wait: the version is still good. All else may be a refusal of the version.
+_GOES_ON = frozenset({0, 429})
+_OPENED = "OPENED"  # the API server has no such event
+
+_log = logging.getLogger(__name__)
 
 JsonObject = dict[str, object]
 
@@ -148,31 +157,43 @@ class KubeClient:
     ) -> AsyncIterator[tuple[str, JsonObject | None]]:
         """List, then watch, for ever.
 
-        `("LISTING", None)`, `("ADDED", object)` for each, `("LISTED", None)`, then the changes. After each
-        lost connection, 410 Gone or error it lists again with backoff: what was not seen between the two
-        marks is gone, its end was missed. It ends only when it is closed.
+        `("LISTING", None)`, `("ADDED", object)` for each, `("LISTED", None)`, then the changes. A watch that
+        ends or is dropped goes on where it was: proxies cut what is silent, and a list of all Jobs is dear. After
+        410 Gone, or any refusal to go on, it lists again: what was not seen between the two marks is gone, its
+        end was missed. Pauses double while nothing comes; the first failure of an outage is logged. It ends only
+        when it is closed.
         """
-        backoff = 0.5
-        listed, changed_as = (_METADATA_LIST, METADATA) if metadata_only else (JSON, JSON)
+        listed_as, changed_as = (_METADATA_LIST, METADATA) if metadata_only else (JSON, JSON)
+        version: str | None = None  # from where to go on; None: list first
+        outage = _Outage(path)
         while True:
+            opened_at: float | None = None
+            failure: KubeError | None = None
             try:
-                version = ""
-                yield "LISTING", None
-                async for answer in self._pages(path, params or {}, 500, listed):
-                    version = _metadata(answer, "resourceVersion")
-                    for item in _items(answer):
-                        yield "ADDED", item
-                backoff = 0.5
-                yield "LISTED", None
-                while True:  # a watch that ends normally goes on from where it was
-                    async for event, changed in self._stream(path, params or {}, version, changed_as):
-                        version = _metadata(changed, "resourceVersion") or version
-                        if event != "BOOKMARK":
-                            yield event, changed
-                    await asyncio.sleep(0.1)  # a server that ends each watch at once must not spin us
-            except KubeError:
-                await asyncio.sleep(backoff * (0.5 + random.random()))  # noqa: S311 - jitter, not secrecy
-                backoff = min(backoff * 2, _MAX_BACKOFF_SECONDS)
+                if version is None:
+                    yield "LISTING", None
+                    listed = ""
+                    async for answer in self._pages(path, params or {}, 500, listed_as):
+                        listed = _metadata(answer, "resourceVersion")
+                        for item in _items(answer):
+                            yield "ADDED", item
+                    version = listed
+                    yield "LISTED", None
+                async for event, changed in self._stream(path, params or {}, version, changed_as):
+                    if event == _OPENED:
+                        opened_at = time.monotonic()
+                        continue
+                    outage.over()
+                    version = _metadata(changed, "resourceVersion") or version
+                    if event != "BOOKMARK":
+                        yield event, changed
+            except KubeError as error:
+                failure = error
+                if error.status not in _GOES_ON:
+                    version = None
+            if opened_at is not None and time.monotonic() - opened_at >= _MAX_BACKOFF_SECONDS:
+                outage.over()  # it held for a while, whatever ended it
+            await outage.pause(failure)
 
     async def _pages(
         self, path: str, params: Mapping[str, str], page: int, accept: str = JSON
@@ -206,17 +227,58 @@ class KubeClient:
             ) as response:
                 if response.status >= 400:
                     raise KubeError(response.status, _message(await response.text(), response.reason or ""))
+                yield _OPENED, {}
                 async for line in _lines(response.content):
-                    event = json.loads(line)
-                    if event["type"] == "ERROR":
-                        raise KubeError(int(event["object"].get("code", 0)), str(event["object"].get("message")))
-                    yield event["type"], event["object"]
-        except (aiohttp.ClientError, TimeoutError, ValueError, KeyError) as error:
-            raise KubeError(0, f"the watch of {path} broke: {_name(error)}") from error
+                    yield _event(line)
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise KubeError(0, f"the watch broke: {_name(error)}") from error
 
     def _headers(self) -> dict[str, str]:
         token = self._credentials.token()
         return {"Authorization": f"Bearer {token}"} if token else {}
+
+
+class _Outage:
+    """The pauses of one watch between its attempts, and the one line of the log when they begin to fail."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._pause_s, self._failures, self._told = _FIRST_BACKOFF_SECONDS, 0, False
+
+    def over(self) -> None:
+        """Something came."""
+        if self._told:
+            _log.info("%s is watched again", self._path)
+        self._pause_s, self._failures, self._told = _FIRST_BACKOFF_SECONDS, 0, False
+
+    async def pause(self, failure: KubeError | None) -> None:
+        """Before the next attempt; None where the last one ended as watches do."""
+        if failure is not None and self._failed(failure) and not self._told:
+            _log.warning("%s is not watched, tried again until it is: %s", self._path, failure.reason)
+            self._told = True
+        await asyncio.sleep(self._pause_s * (0.5 + random.random()))  # noqa: S311 - jitter, not secrecy
+        self._pause_s = min(self._pause_s * 2, _MAX_BACKOFF_SECONDS)
+
+    def _failed(self, failure: KubeError) -> bool:
+        """Whether it is worth a line: one connection that is cut, or one 410, is the life of a watch."""
+        self._failures += 1
+        return self._failures > 1 or failure.status not in (0, 410)
+
+
+def _event(line: bytes) -> tuple[str, JsonObject]:
+    """One line of a watch. Raises KubeError where it ends the watch: what comes after it cannot be trusted."""
+    try:
+        event = json.loads(line)
+        kind, changed = event["type"], event["object"]
+        if not isinstance(kind, str) or not isinstance(changed, dict):
+            raise TypeError("type or object is missing")
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
+        raise KubeError(_GONE, f"a line of the watch is not understood: {_name(error)}") from error
+    if kind == "ERROR":
+        code = changed.get("code")
+        # Whatever it says, it is about the version: 0 and 429 would go on from the same.
+        raise KubeError(code if isinstance(code, int) and code not in _GOES_ON else _GONE, str(changed.get("message")))
+    return kind, changed
 
 
 async def _lines(stream: aiohttp.StreamReader) -> AsyncIterator[bytes]:

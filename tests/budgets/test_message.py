@@ -61,3 +61,14 @@ def test_it_fits_into_a_warning_and_names_are_cut_before_figures(
 
 def test_a_reset_inside_a_day_says_the_hour_and_the_zone() -> None:
     assert format_instant(NOVEMBER.end + 5400, PARIS) == "2026-12-01 01:30 CET"
+
+
+def test_a_contact_of_several_lines_is_one_and_a_blank_one_is_none() -> None:
+    assert sentence(replace(MONTHLY, contact=" #ml\r\n  platform\u2028now\n")).endswith("; ask #ml platform now")
+    assert sentence(replace(MONTHLY, contact="\n \t")).endswith("resets 2026-12-01")
+
+
+@given(st.text(max_size=64))
+def test_whatever_the_contact_is_a_message_is_one_line(contact: str) -> None:
+    """The API server discards a messageExpression with a line break, and says nothing of the budget then."""
+    assert len(sentence(replace(MONTHLY, contact=contact)).splitlines()) == 1

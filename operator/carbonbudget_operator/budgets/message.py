@@ -35,8 +35,9 @@ def describe(subject: Subject, limit_ug: int, verdict: Verdict, forecast_ug: int
     rest += f", {'resets' if subject.recurs else 'ends'} {format_instant(verdict.period.end, subject.zone)}"
     if verdict.state is State.UNKNOWN:
         rest = f"no data now; last known: {rest}"
-    if subject.contact:
-        rest += f"; ask {subject.contact}"
+    # One line: the API server discards a messageExpression that has a line break.
+    if contact := " ".join(subject.contact.split()):
+        rest += f"; ask {contact}"
     return _fitted(subject, rest)
 
 

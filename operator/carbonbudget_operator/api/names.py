@@ -40,7 +40,6 @@ BLOCKING_LABEL: Final = f"{GROUP}/blocking"
 ENFORCEMENT_LABEL: Final = f"{GROUP}/enforcement"
 # On workloads, by who has the verb `exempt` on carbonbudgets: "true" takes it out of judgement.
 EXEMPT_LABEL: Final = f"{GROUP}/exempt"
-EXEMPT_VERB: Final = "exempt"
 # On Jobs, by their owner: "true" allows suspension (its pods are deleted, so it must resume from checkpoints).
 SUSPENDABLE_LABEL: Final = f"{GROUP}/suspendable"
 # On Jobs, by the controller: "true" while suspended by us; the annotation names the budget, "namespace/name" or "name".

@@ -52,11 +52,15 @@ class Actor:
         except KubeError as error:
             if error.status == 404:
                 self._store.forget(job.uid)
-            elif error.status != 409:  # somebody was faster: the watch shows what they did
+            elif error.status == 409:  # somebody was faster: the watch shows what they did
+                self._metrics.overtaken.inc()
+            else:
                 self._failed(f"Job {job.namespace}/{job.name}", error)
             return False
-        # The watch's echo may be under way for a while, and nothing should be done twice meanwhile.
-        self._store.jobs[job.uid] = parse_job(answer)
+        # The watch's echo may be under way for a while, and nothing should be done twice meanwhile. What it has shown
+        # since is newer than the answer (our patch was of `job`), or says that the Job is gone.
+        if self._store.jobs.get(job.uid) is job:
+            self._store.jobs[job.uid] = parse_job(answer)
         return True
 
     async def patch_workload(self, path: str, annotations: dict[str, str | None]) -> bool:

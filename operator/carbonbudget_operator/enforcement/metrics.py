@@ -17,6 +17,11 @@ class EnforcementMetrics:
         self.failures = Counter(
             "carbonbudget_enforcement_failures", "Writes or rounds that failed; tried again.", registry=registry
         )
+        self.overtaken = Counter(
+            "carbonbudget_enforcement_overtaken",
+            "Writes to Jobs that somebody else changed first; decided anew.",
+            registry=registry,
+        )
         self.suspended = Gauge(
             "carbonbudget_enforcement_suspended_jobs", "Jobs that are suspended by budgets now.", registry=registry
         )

@@ -288,6 +288,16 @@ def test_a_job_resumed_before_this_suspension_or_by_us_is_suspended() -> None:
     assert actions([REACHED], [a_job(status=resumed_status(NOW - 30), annotations=ours)]) == [Suspend]
 
 
+def test_per_workload_a_job_that_its_owner_started_before_its_own_time_is_suspended_at_that_time() -> None:
+    """The budget's suspendFrom is of another Job, which reached its limit an hour earlier."""
+    budget = a_budget(suspend_from=NOW - HOUR, spec={"per": "Workload"}, status={"topWorkloads": [OVER]})
+    told = {"carbonbudget.dev/suspend-at": format_time(NOW)}
+    started = a_job(status=resumed_status(NOW - 1900), annotations=told)
+    decision = decided([budget], [started])
+    assert [type(a) for a in decision.actions] == [Suspend]
+    assert decision.conflicts == {}
+
+
 # ---- laws
 
 times = st.integers(NOW - HOUR, NOW + HOUR)

@@ -149,13 +149,14 @@ def _unmarked(decision: Decision, job: Job, mine: list[Budget], reverted: dict[s
             decision.actions.append(Withdraw(job))
         return
     resumed = _resumed_by_others(job)
-    reached = [budget for due, budget in dues if due <= now]
-    fresh = [budget for budget in reached if resumed < (budget.suspend_from or 0)]
+    reached = [(due, budget) for due, budget in dues if due <= now]
+    # By this Job's own time: who was resumed before it was not resumed against us.
+    fresh = [budget for due, budget in reached if resumed < due]
     if fresh:
         decision.actions.append(Suspend(job, fresh[0]))
         return
     if reached:  # their marks went with it, as with `kubectl replace`
-        for budget in reached:
+        for _, budget in reached:
             reverted.setdefault(budget.key, []).append(job)
         if announced:
             decision.actions.append(Withdraw(job))

@@ -6,6 +6,7 @@ import pytest
 from tests.enforcement.worlds import HOUR, NOW, a_budget, a_job, finished
 
 from carbonbudget_operator.api.query import RunAnswer
+from carbonbudget_operator.enforcement.budgets import Budget
 from carbonbudget_operator.enforcement.figures import (
     energy_text,
     final_figures,
@@ -134,6 +135,24 @@ def test_a_workload_is_told_its_strictest_budget() -> None:
         }
     }
     assert workload_path(("team-a", "CronJob", "x")) == "/apis/batch/v1/namespaces/team-a/cronjobs/x"
+
+
+def test_the_strictest_is_the_one_that_a_refusal_names_too() -> None:
+    """By what it does first, and without data before within budget: budgets/strictest.py decides for all rooms."""
+    use = {"kind": "Deployment", "name": "web", "emissions": "1kg"}
+    blocks = a_budget("a-blocks", status={"state": "Warning", "action": "Block", "topWorkloads": [use]})
+    warns = a_budget(
+        "b-warns", status={"state": "Exceeded", "action": "Warn", "percentUsed": 250, "topWorkloads": [use]}
+    )
+    odd = a_budget("odd", status={"state": "WithinBudget", "action": "Explode", "topWorkloads": [use]})
+    unknown = a_budget("unknown", status={"state": "Unknown", "action": "", "topWorkloads": [use]})
+
+    def told(*budgets: Budget) -> str | None:
+        (annotations,) = workload_annotations(budgets).values()
+        return annotations["carbonbudget.dev/budget"]
+
+    assert told(odd, warns, blocks) == "team-a/a-blocks"
+    assert told(odd, unknown) == "team-a/unknown"
 
 
 def test_kinds_that_we_may_not_write_and_budgets_without_a_state_are_left_out() -> None:

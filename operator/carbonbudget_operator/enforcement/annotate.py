@@ -14,7 +14,7 @@ from typing import Final
 
 from carbonbudget_operator.api.names import BUDGET_ANNOTATION, EMISSIONS_ANNOTATION, STATE_ANNOTATION
 from carbonbudget_operator.enforcement.act import Actor
-from carbonbudget_operator.enforcement.budgets import Budget, Governing, strictest
+from carbonbudget_operator.enforcement.budgets import Budget, Governing, strictest_of
 from carbonbudget_operator.enforcement.figures import (
     Key,
     final_figures,
@@ -87,7 +87,7 @@ class Annotator:
         for job, answer in zip(due, answers, strict=True):
             if answer.pods:
                 mine = governing.of(job, namespaces.get(job.namespace))
-                told.append((job, *final_figures(job, answer, strictest(mine), kept)))
+                told.append((job, *final_figures(job, answer, strictest_of(mine), kept)))
             elif hopeless(job, through):
                 self._metrics.figures.labels("nodata").inc()
                 if self._store.departed.pop(job.uid, None) is None:

@@ -12,10 +12,11 @@ from carbonbudget_operator.api.carbonbudget import CarbonBudget, ClusterCarbonBu
 from carbonbudget_operator.api.names import ENFORCEMENT_LABEL
 from carbonbudget_operator.api.selector import LabelSelector
 from carbonbudget_operator.api.spec import Enforce
+from carbonbudget_operator.budgets.evaluate import Action, State
 from carbonbudget_operator.budgets.projection import duration_s
+from carbonbudget_operator.budgets.strictest import Candidate, strictest
 from carbonbudget_operator.enforcement.job import Job
 
-_SEVERITY: Final = {"Exceeded": 3, "Warning": 2, "WithinBudget": 1, "Unknown": 0, "": 0}
 # As long as a status lists them: a full list may hide more.
 _TOP: Final = 10
 
@@ -44,7 +45,8 @@ class Budget:
     market: bool
     per_workload: bool
     state: str
-    percent: int
+    """As the status says; empty before the first verdict."""
+    candidate: Candidate
     settled: bool
     """Whether the status is of the spec as it is now: nobody is suspended by a limit that was raised since."""
     suspend_from: int | None
@@ -61,11 +63,6 @@ class Budget:
     def shown(self) -> str:
         """As people read it: "namespace/name" or "name"."""
         return self.key.removeprefix("/")
-
-    @property
-    def severity(self) -> tuple[int, int, str]:
-        """The strictest of several has the greatest."""
-        return _SEVERITY.get(self.state, 0), self.percent, self.key
 
     def suspends(self, now: int) -> bool:
         """Whether Suspend is reached and holds; grace may still run."""
@@ -131,7 +128,12 @@ def parse_budget(body: Mapping[str, object]) -> Budget | None:
         market=spec.accounting == "MarketBased",
         per_workload=spec.per == "Workload",
         state=status.state or "",
-        percent=status.percent_used or 0,
+        candidate=Candidate(
+            key=f"{meta.namespace}/{meta.name}",
+            action=next((action for action in Action if action.word == status.action), Action.NONE),
+            state=State(status.state or "Unknown"),
+            percent=status.percent_used or 0,
+        ),
         settled=status.observed_generation == meta.generation,
         suspend_from=(
             int(enforcement.suspend_from.timestamp())
@@ -149,9 +151,11 @@ def parse_budget(body: Mapping[str, object]) -> Budget | None:
     )
 
 
-def strictest(budgets: Iterable[Budget]) -> Budget | None:
-    """The one that a person should be told of; None of none."""
-    return max(budgets, key=lambda budget: budget.severity, default=None)
+def strictest_of(budgets: Iterable[Budget]) -> Budget | None:
+    """The one that a person should be told of, the same that a refusal names; None of none."""
+    by_key = {budget.key: budget for budget in budgets}
+    found = strictest(budget.candidate for budget in by_key.values())
+    return by_key[found.key] if found is not None else None
 
 
 def judged(namespace: str, labels: Mapping[str, str] | None, exempt: frozenset[str]) -> bool:

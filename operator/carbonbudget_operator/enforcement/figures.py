@@ -17,7 +17,7 @@ from carbonbudget_operator.api.names import (
 from carbonbudget_operator.api.query import RunAnswer, RunQuery
 from carbonbudget_operator.api.times import format_time
 from carbonbudget_operator.budgets.quantity import format_mass
-from carbonbudget_operator.enforcement.budgets import Budget, strictest
+from carbonbudget_operator.enforcement.budgets import Budget, strictest_of
 from carbonbudget_operator.enforcement.job import Job
 from carbonbudget_operator.enforcement.patches import Note, Patch
 
@@ -120,7 +120,7 @@ def workload_annotations(budgets: Iterable[Budget]) -> dict[Key, dict[str, str |
                 named.setdefault((use.namespace, use.kind, use.name), []).append((budget, use.emissions))
     wanted: dict[Key, dict[str, str | None]] = {}
     for key, found in named.items():
-        chosen = strictest(budget for budget, _ in found)
+        chosen = strictest_of(budget for budget, _ in found)
         assert chosen is not None
         emissions = next(text for budget, text in found if budget is chosen)
         wanted[key] = {

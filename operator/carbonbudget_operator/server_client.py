@@ -83,18 +83,34 @@ class Server:
                     reason = answer[:300].decode("utf-8", "replace")
                     raise ServerUnavailable(f"the server answered {response.status}: {reason}")
             return kind.model_validate_json(answer)
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise ServerUnavailable(f"the server does not answer: {error or type(error).__name__}") from None
         except ValidationError:
             raise ServerUnavailable("the server's answer is not understood: are versions mixed?") from None
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:  # ValueError: a token that is no text
+            raise ServerUnavailable(f"the server does not answer: {str(error) or type(error).__name__}") from None
 
     def _tls(self) -> ssl.SSLContext:
-        bundle = self._trust()
-        if bundle is None:
+        # Without any certificate Python would trust all CAs of the system.
+        bundle = (self._trust() or "").strip()
+        if not bundle:
             raise ServerUnavailable("the server's CA is not known yet")
         if self._context is None or self._context[0] != bundle:
-            self._context = (bundle, ssl.create_default_context(cadata=bundle))
+            try:
+                self._context = (bundle, ssl.create_default_context(cadata=bundle))
+            except (ssl.SSLError, TypeError, ValueError):  # TypeError: letters beyond ASCII
+                raise ServerUnavailable("the server's CA bundle cannot be read: is it PEM?") from None
         return self._context[1]
+
+
+def trust_in(ca_file: Path) -> Callable[[], str | None]:
+    """The CA bundle of a file, read each time, as the controller writes and renews it; None while there is none."""
+
+    def trust() -> str | None:
+        try:
+            return ca_file.read_text(encoding="ascii").strip() or None
+        except (OSError, ValueError):  # ValueError: no text
+            return None
+
+    return trust
 
 
 def _same(asked: list[str], answered: list[str]) -> None:

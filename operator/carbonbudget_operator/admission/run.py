@@ -7,8 +7,6 @@ import gc
 import math
 import signal
 import ssl
-from collections.abc import Callable
-from pathlib import Path
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry
@@ -21,7 +19,7 @@ from carbonbudget_operator.admission.metrics import AdmissionMetrics
 from carbonbudget_operator.admission.shapes import shapes_of
 from carbonbudget_operator.admission.table import Table, keep_fetching, now_s
 from carbonbudget_operator.kube.client import KubeClient
-from carbonbudget_operator.server_client import Server
+from carbonbudget_operator.server_client import Server, trust_in
 from carbonbudget_operator.settings import Admission, Enforcement
 from carbonbudget_operator.tls import follow_certificate
 
@@ -59,7 +57,7 @@ async def run(
         asyncio.create_task(follow_certificate(context, settings.tls_cert, settings.tls_key)),
     ]
     if settings.server_ca is not None:
-        server = Server(settings.server_url, settings.server_token_file, _trust(settings.server_ca))
+        server = Server(settings.server_url, settings.server_token_file, trust_in(settings.server_ca))
         tasks.append(asyncio.create_task(keep_fetching(table, server)))
     try:
         stopped = asyncio.create_task(stop.wait())
@@ -95,18 +93,6 @@ async def _listen(app: web.Application, address: Address, context: ssl.SSLContex
     await runner.setup()
     await web.TCPSite(runner, *address, ssl_context=context).start()
     return runner
-
-
-def _trust(ca_file: Path) -> Callable[[], str | None]:
-    """The CA bundle, read each time: the controller writes it, and renews it."""
-
-    def trust() -> str | None:
-        try:
-            return ca_file.read_text(encoding="ascii")
-        except OSError:
-            return None
-
-    return trust
 
 
 def _or_nan(age_s: int | None) -> float:

@@ -26,7 +26,7 @@ from carbonbudget_operator.enforcement.metrics import EnforcementMetrics
 from carbonbudget_operator.kube.client import KubeClient
 from carbonbudget_operator.kube.credentials import SERVICE_ACCOUNT
 from carbonbudget_operator.namespaces import Namespaces
-from carbonbudget_operator.server_client import Server
+from carbonbudget_operator.server_client import Server, trust_in
 from carbonbudget_operator.settings import Controller, Settings, SettingsError
 
 _log = logging.getLogger(__name__)
@@ -135,16 +135,9 @@ async def serve_probe(
 
 def _trust(ca_file: Path | None, keys: Keys | None) -> Callable[[], str | None]:
     """The CA bundle: our own while we make it, else the file's."""
-
-    def trust() -> str | None:
-        if keys is not None:
-            return keys.bundle
-        try:
-            return ca_file.read_text(encoding="ascii") if ca_file is not None else None
-        except OSError:
-            return None
-
-    return trust
+    if keys is not None:
+        return lambda: keys.bundle
+    return trust_in(ca_file) if ca_file is not None else lambda: None
 
 
 def _namespace(settings: Controller) -> str:

@@ -121,6 +121,7 @@ class Bench:
     registry: CollectorRegistry
     time: list[float]
     changed: asyncio.Event
+    namespaces: dict[str, dict[str, str]]
 
     def show(self) -> None:
         self.loop.store.jobs = {body["metadata"]["uid"]: parse_job(body) for body in self.world.jobs.values()}
@@ -150,7 +151,7 @@ class Bench:
 @pytest.fixture
 async def bench() -> AsyncIterator[Bench]:
     world, told, bodies, time = World(), Told(), dict[str, Body](), [float(NOW)]
-    changed = asyncio.Event()
+    changed, namespaces = asyncio.Event(), dict[str, dict[str, str]]()
     api, server, registry = web.Application(), web.Application(), CollectorRegistry()
     api.router.add_route("*", "/{path:.*}", world.api)
     server.router.add_post("/v1/runs/query", world.runs)
@@ -159,10 +160,10 @@ async def bench() -> AsyncIterator[Bench]:
         asked = Server(str(rest.make_url("")), None, lambda: "")
         asked._tls = lambda: False  # type: ignore[method-assign,assignment,return-value] # plain HTTP on loopback
         loop = EnforcementLoop(
-            client, asked, lambda: bodies, changed, dict, told, Enforcement(resume_jitter_seconds=0),
+            client, asked, lambda: bodies, changed, lambda: namespaces, told, Enforcement(resume_jitter_seconds=0),
             frozenset({"kube-system"}), EnforcementMetrics(registry), 60, 35, now=lambda: time[0],
         )  # fmt: skip
-        yield Bench(world, loop, bodies, told, registry, time, changed)
+        yield Bench(world, loop, bodies, told, registry, time, changed, namespaces)
         await client.close()
 
 
@@ -373,6 +374,25 @@ async def test_what_fell_out_of_the_status_does_not_go_stale(bench: Bench) -> No
     ((_, patch),) = await bench.annotate()
     assert set(patch["metadata"]["annotations"].values()) == {None}
     assert await bench.annotate() == []
+
+
+async def test_nothing_is_written_in_a_namespace_that_is_not_judged(bench: Bench) -> None:
+    done = finished(NOW - 30, NOW - HOUR)
+    bench.add("system", namespace="kube-system", labels={}, status=done)
+    bench.add("off", namespace="team-off", labels={}, status=done)
+    gone = parse_job(job_body("gone", "kube-system", status=done))
+    top = [
+        {"kind": "Deployment", "name": "web", "emissions": "1kg", "namespace": namespace}
+        for namespace in ("kube-system", "team-off", "team-a")
+    ]
+    bench.world.budgets = [budget_body("all", "", status={"topWorkloads": top})]
+    bench.namespaces["team-off"] = {"carbonbudget.dev/enforcement": "off"}
+    bench.show()
+    bench.loop.store.departed[gone.uid] = gone
+    await bench.loop.annotate()
+    assert [path for path, _ in bench.world.patches] == ["/apis/apps/v1/namespaces/team-a/deployments/web"]
+    assert bench.world.events == []
+    assert bench.loop.store.departed == {}
 
 
 async def test_a_running_job_that_says_it_already_is_not_written_again_after_a_restart(bench: Bench) -> None:

@@ -14,7 +14,7 @@ from typing import Final
 
 from carbonbudget_operator.api.names import BUDGET_ANNOTATION, EMISSIONS_ANNOTATION, STATE_ANNOTATION
 from carbonbudget_operator.enforcement.act import Actor
-from carbonbudget_operator.enforcement.budgets import Budget, Governing, strictest_of
+from carbonbudget_operator.enforcement.budgets import Budget, Governing, judged, strictest_of
 from carbonbudget_operator.enforcement.figures import (
     Key,
     final_figures,
@@ -45,7 +45,10 @@ Labels = Mapping[str, Mapping[str, str]]
 
 
 class Annotator:
-    """`step` is for each window. `pod_days` is how long the server keeps what single pods used."""
+    """`step` is for each window. `pod_days` is how long the server keeps what single pods used.
+
+    `exempt` are namespaces that are never judged: nothing is written there.
+    """
 
     def __init__(
         self,
@@ -54,10 +57,11 @@ class Annotator:
         store: JobStore,
         metrics: EnforcementMetrics,
         pod_days: int,
+        exempt: frozenset[str],
         now: Callable[[], float],
     ) -> None:
         self._server, self._actor, self._store, self._metrics, self._now = server, actor, store, metrics, now
-        self._pod_days = pod_days
+        self._pod_days, self._exempt = pod_days, exempt
         self._without_data: set[str] = set()
         self._written: dict[Key, tuple[tuple[str | None, str | None], int]] = {}
         self._dropped = 0
@@ -65,14 +69,19 @@ class Annotator:
     async def step(self, budgets: Sequence[Budget], namespaces: Labels) -> None:
         """Once for all that is due."""
         await self._finished(Governing(budgets), namespaces)
-        await self._running(budgets)
+        await self._running(budgets, namespaces)
 
     async def _finished(self, governing: Governing, namespaces: Labels) -> None:
         self._metrics.figures.labels("dropped").inc(self._store.departed_dropped - self._dropped)
         self._dropped = self._store.departed_dropped
         self._without_data &= self._store.jobs.keys()
+        for uid, job in list(self._store.departed.items()):
+            if not self._judged(job.namespace, namespaces):
+                del self._store.departed[uid]
         waiting = to_tell([*self._store.jobs.values(), *self._store.departed.values()])
-        waiting = [job for job in waiting if job.uid not in self._without_data]
+        waiting = [
+            job for job in waiting if job.uid not in self._without_data and self._judged(job.namespace, namespaces)
+        ]
         if not waiting:
             return
         kept = int(self._now()) - self._pod_days * 86_400
@@ -104,8 +113,11 @@ class Annotator:
         self._metrics.figures.labels(fate).inc()
         await self._actor.tell(job, note, int(self._now()))
 
-    async def _running(self, budgets: Sequence[Budget]) -> None:
-        wanted = self._wanted(budgets)
+    def _judged(self, namespace: str, namespaces: Labels) -> bool:
+        return judged(namespace, namespaces.get(namespace), self._exempt)
+
+    async def _running(self, budgets: Sequence[Budget], namespaces: Labels) -> None:
+        wanted = {key: texts for key, texts in self._wanted(budgets).items() if self._judged(key[0], namespaces)}
         now = int(self._now())
         jobs = {(job.namespace, "Job", job.name): job for job in self._store.jobs.values()} if wanted else {}
         due: list[Key] = []

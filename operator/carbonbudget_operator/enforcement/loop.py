@@ -63,7 +63,7 @@ class EnforcementLoop:
         self._window_s, self._now = window_seconds, now
         self.store = JobStore()
         self._actor = Actor(client, self.store, metrics)
-        self._annotator = Annotator(server, self._actor, self.store, metrics, pod_days, now)
+        self._annotator = Annotator(server, self._actor, self.store, metrics, pod_days, exempt, now)
         self._parsed: dict[str, tuple[Body, Budget | None]] = {}
         self._reported: set[str] = set()
         self._complete = False

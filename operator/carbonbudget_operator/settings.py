@@ -155,11 +155,24 @@ class Controller(Section):
     server_ca: Path | None = Field(None, description="PEM CA of the server's certificate.")
     server_token_file: Path | None = Field(None, description="Projected token with the server's audience.")
     window_seconds: int = Field(60, ge=10, le=60, description="The agents' window: one evaluation each.")
-    fresh_for_seconds: int = Field(6 * 3600, ge=60, description="How long a block outlives its renewal.")
+    fresh_for_seconds: int = Field(
+        6 * 3600, ge=60, description="How long a block outlives its renewal; four windows at least."
+    )
     namespace: str = Field("", description="Our own namespace; empty: the service account's.")
     agent_namespace: str = Field("carbonbudget-agent", description="Where the agents run.")
     certificates: bool = Field(True, description="Make and renew certificates; false: somebody else does.")
     listen: str = Field("0.0.0.0:8080", description="Address of /healthz and /metrics.")
+
+    @model_validator(mode="after")
+    def _renewed_in_time(self) -> Controller:
+        # Renewed at half of it, by the first evaluation after that: one window later, and one more if that one fails.
+        least_s = 4 * self.window_seconds
+        if self.fresh_for_seconds < least_s:
+            raise ValueError(
+                f"fresh_for_seconds is {self.fresh_for_seconds} and must be {least_s} at least: four windows of "
+                "window_seconds, or blocks lapse before they are renewed"
+            )
+        return self
 
 
 class Admission(Section):

@@ -31,6 +31,11 @@ def test_an_option_wins_over_the_file_and_an_absent_one_does_not(tmp_path: Path)
         ("server: {lissten: x}", "config.yaml: server.lissten: Extra inputs are not permitted"),
         ("carbon: {pue: 0.5}", "config.yaml: carbon.pue: Input should be greater than or equal to 1"),
         ("carbon: {basis: guess}", "config.yaml: carbon.basis: Input should be 'lifecycle' or 'direct'"),
+        (
+            "controller: {window_seconds: 60, fresh_for_seconds: 239}",
+            "config.yaml: controller: Value error, fresh_for_seconds is 239 and must be 240 at least: four windows of "
+            "window_seconds, or blocks lapse before they are renewed",
+        ),
         ("- a", "must be a mapping"),
         ("a: [", "not YAML"),
     ],
@@ -49,3 +54,9 @@ def test_every_defect_is_told_at_once(tmp_path: Path) -> None:
     with pytest.raises(SettingsError) as error:
         load_settings(write(tmp_path, "carbon: {pue: 9, basis: x}"), {})
     assert str(error.value).count("\n") == 1
+
+
+@pytest.mark.parametrize(("window_s", "fresh_s"), [(60, 240), (10, 60)])
+def test_a_block_may_outlive_its_renewal_by_four_windows_and_no_less(window_s: int, fresh_s: int) -> None:
+    given = {"controller": {"window_seconds": window_s, "fresh_for_seconds": fresh_s}}
+    assert load_settings(None, given).controller.fresh_for_seconds == fresh_s

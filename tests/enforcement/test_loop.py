@@ -36,6 +36,7 @@ class World:
     pods: int = 1
     up: bool = True
     failing: int = 0
+    missing: set[str] = field(default_factory=set)
     failed: asyncio.Event = field(default_factory=asyncio.Event)
     patches: list[tuple[str, Body]] = field(default_factory=list)
     events: list[tuple[str, str]] = field(default_factory=list)
@@ -66,6 +67,8 @@ class World:
             return web.json_response(body)
         self.patches.append((request.path, body))
         assert request.query["fieldManager"] == "carbonbudget"
+        if request.path in self.missing:
+            return web.json_response({"message": "not found"}, status=404)
         if not request.path.startswith(JOBS):
             return web.json_response({})
         name = request.path.removeprefix(JOBS)
@@ -143,6 +146,9 @@ class Bench:
 
     def add(self, name: str = "train", **more: Any) -> None:
         self.world.jobs[name] = job_body(name, **more)
+
+    def remembered(self) -> set[Any]:
+        return set(self.loop._annotator._written)
 
     def metric(self, name: str, **labels: str) -> float:
         return self.registry.get_sample_value(f"carbonbudget_enforcement_{name}", labels) or 0.0
@@ -361,19 +367,51 @@ async def test_a_running_workload_is_told_of_a_change_of_state_at_most_every_ten
     }
 
 
-async def test_what_fell_out_of_the_status_does_not_go_stale(bench: Bench) -> None:
-    use = {"kind": "Deployment", "name": "web", "emissions": "1kg"}
-    bench.world.budgets = [budget_body(status={"topWorkloads": [use]})]
+async def test_what_fell_out_of_the_status_loses_its_annotations_and_is_forgotten(bench: Bench) -> None:
+    """A state that nobody follows would be wrong one day, and after a restart nobody would know of it."""
+    named = budget_body(status={"topWorkloads": [{"kind": "Deployment", "name": "web", "emissions": "1kg"}]})
+    bench.world.budgets = [named]
     await bench.annotate()
-    bench.time[0] += HOUR
-    bench.world.budgets = [budget_body(status={"state": "WithinBudget"})]
-    ((_, patch),) = await bench.annotate()
-    assert patch["metadata"]["annotations"]["carbonbudget.dev/state"] == "WithinBudget"
-    bench.time[0] += HOUR
-    bench.world.budgets = []
+    bench.world.budgets = [budget_body()]
+    bench.time[0] += 599
+    assert await bench.annotate() == []  # a workload at the edge of the list comes and goes
+    bench.time[0] += 1
     ((_, patch),) = await bench.annotate()
     assert set(patch["metadata"]["annotations"].values()) == {None}
+    bench.time[0] += HOUR
     assert await bench.annotate() == []
+    assert bench.remembered() == set()
+    bench.world.budgets = [named]
+    assert len(await bench.annotate()) == 1
+
+
+async def test_a_running_job_that_fell_out_loses_its_annotations_also_after_a_restart(bench: Bench) -> None:
+    bench.add(annotations={"carbonbudget.dev/budget": "team-a/monthly", "carbonbudget.dev/state": "Exceeded"})
+    bench.world.budgets = [budget_body()]
+    ((path, patch),) = await bench.annotate()
+    assert path == f"{JOBS}train"
+    assert set(patch["metadata"]["annotations"].values()) == {None}
+
+
+async def test_what_is_gone_is_tried_every_ten_minutes_while_it_is_named_and_then_forgotten(bench: Bench) -> None:
+    bench.add(labels={})
+    tops = [
+        {"kind": kind, "name": name, "emissions": "1kg"} for kind, name in (("Deployment", "web"), ("Job", "train"))
+    ]
+    bench.world.budgets = [budget_body(status={"topWorkloads": tops})]
+    bench.world.missing = {"/apis/apps/v1/namespaces/team-a/deployments/web"}
+    assert len(await bench.annotate()) == 2
+    assert bench.metric("annotations_total") == 1
+    bench.world.jobs.clear()
+    assert await bench.annotate() == []
+    bench.time[0] += 600
+    bench.world.missing = set()  # made anew under its name
+    assert [path for path, _ in await bench.annotate()] == ["/apis/apps/v1/namespaces/team-a/deployments/web"]
+    bench.world.missing = {"/apis/apps/v1/namespaces/team-a/deployments/web"}
+    bench.world.budgets = [budget_body()]
+    bench.time[0] += 600
+    await bench.annotate()
+    assert bench.remembered() == set()
 
 
 async def test_nothing_is_written_in_a_namespace_that_is_not_judged(bench: Bench) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Iterable, Mapping
+from typing import Final, Literal
 
 from carbonbudget_operator.api.event import Involved, event_body
 from carbonbudget_operator.enforcement.decide import Action
@@ -18,6 +18,8 @@ from carbonbudget_operator.kube.client import MERGE_PATCH, KubeClient, KubeError
 _log = logging.getLogger(__name__)
 _AT_ONCE: Final = 16
 _MANAGER: Final = {"fieldManager": FIELD_MANAGER}
+
+Fate = Literal["written", "gone", "failed"]
 
 
 class Actor:
@@ -63,18 +65,19 @@ class Actor:
             self._store.jobs[job.uid] = parse_job(answer)
         return True
 
-    async def patch_workload(self, path: str, annotations: dict[str, str | None]) -> bool:
-        """Whether another workload's annotations are as asked; one that is gone needs none."""
+    async def patch_workload(self, path: str, annotations: Mapping[str, str | None]) -> Fate:
+        """Annotate a workload, if it is there; what failed was counted."""
         try:
             async with self._slots:
                 await self._client.request(
-                    "PATCH", path, {"metadata": {"annotations": annotations}}, _MANAGER, MERGE_PATCH
+                    "PATCH", path, {"metadata": {"annotations": dict(annotations)}}, _MANAGER, MERGE_PATCH
                 )
         except KubeError as error:
-            if error.status != 404:
-                self._failed(path, error)
-            return error.status == 404
-        return True
+            if error.status == 404:
+                return "gone"
+            self._failed(path, error)
+            return "failed"
+        return "written"
 
     async def tell(self, job: Job, note: Note, now: int) -> None:
         """Post an Event about the Job; it may be gone already."""

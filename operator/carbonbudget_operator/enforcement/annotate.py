@@ -1,8 +1,8 @@
 """Tells finished Jobs their final figures, and running workloads how their budget stands.
 
 Level-based where it can be: a Job's own annotation says that it is done. Of other workloads nothing is read (there may
-be very many, and the right to read them is not ours): what was written last is remembered, and after a restart
-written once more, a few in each window.
+be very many, and the right to read them is not ours): what was written last is remembered while a status names them,
+and after a restart written once more, a few in each window.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ _NOTHING: Final[dict[str, str | None]] = {
     BUDGET_ANNOTATION: None,
     STATE_ANNOTATION: None,
 }
+_NO_STANDING: Final = standing(_NOTHING)
 Labels = Mapping[str, Mapping[str, str]]
 
 
@@ -117,34 +118,35 @@ class Annotator:
         return judged(namespace, namespaces.get(namespace), self._exempt)
 
     async def _running(self, budgets: Sequence[Budget], namespaces: Labels) -> None:
-        wanted = {key: texts for key, texts in self._wanted(budgets).items() if self._judged(key[0], namespaces)}
+        """What the statuses name is told; what they no longer name loses its annotations: nobody would follow it."""
+        named = workload_annotations(budgets)
         now = int(self._now())
-        jobs = {(job.namespace, "Job", job.name): job for job in self._store.jobs.values()} if wanted else {}
+        jobs = {(job.namespace, "Job", job.name): job for job in self._store.jobs.values() if not job.finished}
+        told = {key for key, (stand, _) in self._written.items() if stand != _NO_STANDING}
+        # What Jobs say is known, also after a restart.
+        told |= {key for key, job in jobs.items() if BUDGET_ANNOTATION in job.annotations}
+        wanted = named | dict.fromkeys(sorted(told - named.keys()), _NOTHING)
         due: list[Key] = []
         for key, texts in wanted.items():
-            job = jobs.get(key)
-            if job is not None:  # what it says is known, also after a restart
-                if job.finished or standing(job.annotations) == standing(texts):
+            stand, written_at = self._written.get(key, (_NO_STANDING, 0))
+            if key[1] == "Job":
+                if key not in jobs:
                     continue
-            elif key[1] == "Job":
-                continue
-            stand, at = self._written.get(key, ((None, None), 0))
-            if stand != standing(texts) and now - at >= _QUIET_S:
+                stand = standing(jobs[key].annotations)
+            if stand != standing(texts) and now - written_at >= _QUIET_S and self._judged(key[0], namespaces):
                 due.append(key)
         due = due[:_WRITES]
-        written = await asyncio.gather(*(self._actor.patch_workload(workload_path(key), wanted[key]) for key in due))
-        for key, done in zip(due, written, strict=True):
-            if done:
+        fates = await asyncio.gather(*(self._actor.patch_workload(workload_path(key), wanted[key]) for key in due))
+        for key, fate in zip(due, fates, strict=True):
+            if fate == "written":
                 self._metrics.annotations.inc()
-                self._written[key] = (standing(wanted[key]), now)
-
-    def _wanted(self, budgets: Sequence[Budget]) -> dict[Key, dict[str, str | None]]:
-        """What the statuses name, and what they no longer name but we have written on: that must not go stale."""
-        wanted = workload_annotations(budgets)
-        by_name = {budget.shown: budget for budget in budgets}
-        for key, ((shown, _), _) in list(self._written.items()):
-            if key in wanted or shown is None:
-                continue
-            budget = by_name.get(shown)
-            wanted[key] = {BUDGET_ANNOTATION: shown, STATE_ANNOTATION: budget.state} if budget else dict(_NOTHING)
-        return wanted
+            if fate != "failed":  # what is gone is tried again while it is named: it may be made anew
+                self._written[key] = (standing(wanted[key]) if fate == "written" else _NO_STANDING, now)
+            if fate == "gone" and key not in named:
+                del self._written[key]
+        self._written = {
+            key: (stand, written_at)
+            for key, (stand, written_at) in self._written.items()
+            if (key in jobs if key[1] == "Job" else stand != _NO_STANDING) or now - written_at < _QUIET_S
+            if self._judged(key[0], namespaces)
+        }

@@ -21,6 +21,7 @@ from carbonbudget_operator.controller.inventory import Held, Inventory
 from carbonbudget_operator.controller.judge import Judgement, bad_budget, judge, judge_without_answer
 from carbonbudget_operator.controller.metrics import ControllerMetrics
 from carbonbudget_operator.controller.profiles import Profiles
+from carbonbudget_operator.controller.rounds import Rounds
 from carbonbudget_operator.controller.writing import Writer
 from carbonbudget_operator.kube.client import KubeClient
 from carbonbudget_operator.namespaces import Namespaces
@@ -29,7 +30,6 @@ from carbonbudget_operator.server_client import Server, ServerUnavailable
 _Made = TypeVar("_Made")
 
 _log = logging.getLogger(__name__)
-_DEBOUNCE_SECONDS = 0.5
 _QUESTIONS_AT_ONCE = 5000
 
 
@@ -53,7 +53,7 @@ class _Known:
 
 
 class EvaluationLoop:
-    """`window_seconds` is the agents' window; verdicts come a fifth of it after its end."""
+    """`window_seconds` is the agents' window."""
 
     def __init__(
         self,
@@ -66,7 +66,8 @@ class EvaluationLoop:
         now: Callable[[], float] = time.time,
     ) -> None:
         self._client, self._server, self._seen, self._metrics = client, server, seen, metrics
-        self._window_s, self._terms, self._now = window_seconds, terms, now
+        self._terms, self._now = terms, now
+        self._rounds = Rounds(seen.inventory.changed, window_seconds, now)
         self._writer = Writer(client, seen.inventory, metrics)
         self.profiles = Profiles(server, now)
         # How each budget stood when it was judged last, with its uid: an echo of the write may still be under way.
@@ -82,26 +83,13 @@ class EvaluationLoop:
     async def run(self) -> None:
         """For ever; an evaluation that fails is logged and counted, and the next one comes."""
         while True:
-            await self._wait()
+            await self._rounds.next()
             try:
                 await self.evaluate()
             except Exception:
                 # Nothing here may end the loop: a budget that is judged late is better than none.
                 self._metrics.failures.inc()
                 _log.exception("evaluation failed; the next window tries again")
-
-    async def _wait(self) -> None:
-        """Until a fifth of a window after its end, or until a budget changed."""
-        delay = self._window_s / 5
-        now = self._now()
-        due = ((now - delay) // self._window_s + 1) * self._window_s + delay
-        changed = self._seen.inventory.changed
-        try:
-            await asyncio.wait_for(changed.wait(), due - now)
-            await asyncio.sleep(_DEBOUNCE_SECONDS)  # more changes come with it: one `kubectl apply -f dir`
-        except TimeoutError:
-            pass
-        changed.clear()
 
     async def evaluate(self) -> None:
         """Judge all budgets once."""

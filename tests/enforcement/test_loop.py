@@ -34,6 +34,8 @@ class World:
     budgets: list[Body] = field(default_factory=list)
     data_through: int = NOW
     pods: int = 1
+    silent: set[str] = field(default_factory=set)
+    """Uids of which no pods are known."""
     up: bool = True
     failing: int = 0
     missing: set[str] = field(default_factory=set)
@@ -92,7 +94,8 @@ class World:
         self.asked.append(len(queries))
         answers = [
             {
-                "id": query["id"], "pods": self.pods, "energy_uj": 3_600_000_000_000, "location_ug": 400_000_000,
+                "id": query["id"], "pods": 0 if query["id"] in self.silent else self.pods,
+                "energy_uj": 3_600_000_000_000, "location_ug": 400_000_000,
                 "market_ug": 0, "embodied_ug": 0, "gpu_ms": 0, "measured_percent": 100,
             }
             for query in queries
@@ -324,6 +327,19 @@ async def test_a_job_without_data_gets_no_figure_and_is_asked_for_an_hour(bench:
     bench.world.asked.clear()
     await bench.annotate()
     assert bench.world.asked == []
+
+
+async def test_no_more_runs_are_asked_for_than_can_be_told_and_those_without_data_hold_up_nobody(bench: Bench) -> None:
+    for n in range(250):
+        bench.add(f"silent{n}", labels={}, status=finished(NOW - 90, NOW - HOUR))
+    bench.add("heard", labels={}, status=finished(NOW - 30, NOW - HOUR))  # the youngest
+    bench.world.silent = {f"uid-silent{n}" for n in range(250)}
+    await bench.annotate()
+    assert bench.world.asked == [0, 200]
+    bench.time[0] += 60
+    await bench.annotate()
+    assert [path for path, _ in bench.world.patches] == [f"{JOBS}heard"]
+    assert bench.world.asked == [0, 200, 0, 200]
 
 
 async def test_a_job_that_went_with_its_end_still_has_its_event_and_is_counted(bench: Bench) -> None:

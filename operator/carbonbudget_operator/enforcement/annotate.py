@@ -32,7 +32,6 @@ from carbonbudget_operator.enforcement.patches import Note, Patch
 from carbonbudget_operator.server_client import Server, ServerUnavailable
 
 _log = logging.getLogger(__name__)
-_BATCH: Final = 5000
 _WRITES: Final = 200  # in a window: a thousand budgets that change state must not storm the API server
 _QUIET_S: Final = 600
 
@@ -64,6 +63,7 @@ class Annotator:
         self._server, self._actor, self._store, self._metrics, self._now = server, actor, store, metrics, now
         self._pod_days, self._exempt = pod_days, exempt
         self._without_data: set[str] = set()
+        self._asked_at: dict[str, int] = {}
         self._written: dict[Key, tuple[tuple[str | None, str | None], int]] = {}
         self._dropped = 0
 
@@ -88,7 +88,7 @@ class Annotator:
         kept = int(self._now()) - self._pod_days * 86_400
         try:
             through = (await self._server.runs([])).data_through
-            due = [job for job in waiting if job.finished <= through][:_BATCH]
+            due = self._next([job for job in waiting if job.finished <= through])
             answers = (await self._server.runs([question(job, kept) for job in due])).answers if due else []
         except ServerUnavailable as error:
             _log.info("final figures wait for the next window: %s", error)
@@ -102,7 +102,16 @@ class Annotator:
                 self._metrics.figures.labels("nodata").inc()
                 if self._store.departed.pop(job.uid, None) is None:
                     self._without_data.add(job.uid)
-        await asyncio.gather(*(self._tell(*item) for item in told[:_WRITES]))
+        await asyncio.gather(*(self._tell(*item) for item in told))
+
+    def _next(self, due: Sequence[Job]) -> list[Job]:
+        """As many as can be told, who was asked for longest ago first: those without data must not hold up others."""
+        asked_at = self._asked_at
+        chosen = sorted(due, key=lambda job: asked_at.get(job.uid, 0))[:_WRITES]
+        uids = {job.uid for job in due}
+        self._asked_at = {uid: at for uid, at in asked_at.items() if uid in uids}
+        self._asked_at |= {job.uid: int(self._now()) for job in chosen}
+        return chosen
 
     async def _tell(self, job: Job, patch: Patch, note: Note) -> None:
         """Annotations, then the Event; a Job that is gone gets the Event alone."""

@@ -402,3 +402,17 @@ async def test_a_conflict_is_shown_until_it_is_cleared(bench: Bench) -> None:
     await bench.evaluate()
     after = {c["type"]: c["status"] for c in monthly["status"]["conditions"]}
     assert (shown["EnforcementConflict"], after["EnforcementConflict"]) == ("True", "False")
+
+
+async def test_a_budget_shows_our_verdict_once_the_watch_has_given_the_status_back(bench: Bench) -> None:
+    bench.add("monthly", limit="2g", thresholds=BLOCK)
+    bench.world.used_ug = 2_500_000
+    bench.show()
+    assert not bench.loop.shows_verdict("team-a/monthly")
+    await bench.evaluate()
+    former = bench.seen.inventory.held()["team-a/monthly"]
+    bench.show()
+    assert bench.loop.shows_verdict("team-a/monthly")
+    bench.seen.inventory.seen(former.resource, "MODIFIED", {**former.body, "status": {}})  # a late echo
+    assert not bench.loop.shows_verdict("team-a/monthly")
+    assert not bench.loop.shows_verdict("team-a/other")

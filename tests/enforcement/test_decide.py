@@ -194,6 +194,13 @@ def test_a_plan_that_is_not_ours_is_made_anew() -> None:
         assert actions([], [planned]) == [Plan]
 
 
+def test_plans_that_passed_while_nobody_was_there_are_spread_anew() -> None:
+    planned = suspended_job(annotations=BY | {"carbonbudget.dev/resume-at": format_time(NOW - 3 * HOUR)})
+    assert actions([], [planned]) == [Plan]
+    late = suspended_job(annotations=BY | {"carbonbudget.dev/resume-at": format_time(NOW - 60)})
+    assert actions([], [late]) == [Resume]  # by a write that failed: it is due
+
+
 def test_another_suspending_budget_keeps_it_suspended_and_is_named() -> None:
     (kept,) = decided([a_budget("weekly", suspend_from=NOW - 60)], [suspended_job()]).actions
     assert isinstance(kept, Keep)

@@ -128,6 +128,8 @@ class Bench:
     time: list[float]
     changed: asyncio.Event
     namespaces: dict[str, dict[str, str]]
+    judged: set[str] | None = None
+    """Budgets that were judged since the start; None for all."""
 
     def show(self) -> None:
         self.loop.store.jobs = {body["metadata"]["uid"]: parse_job(body) for body in self.world.jobs.values()}
@@ -170,9 +172,11 @@ async def bench() -> AsyncIterator[Bench]:
         asked._tls = lambda: False  # type: ignore[method-assign,assignment,return-value] # plain HTTP on loopback
         loop = EnforcementLoop(
             client, asked, lambda: bodies, changed, lambda: namespaces, told, Enforcement(resume_jitter_seconds=0),
-            frozenset({"kube-system"}), EnforcementMetrics(registry), 60, 35, now=lambda: time[0],
+            frozenset({"kube-system"}), EnforcementMetrics(registry), 60, 35,
+            judged=lambda key: made.judged is None or key in made.judged, now=lambda: time[0],
         )  # fmt: skip
-        yield Bench(world, loop, bodies, told, registry, time, changed, namespaces)
+        made = Bench(world, loop, bodies, told, registry, time, changed, namespaces)
+        yield made
         await client.close()
 
 
@@ -221,6 +225,34 @@ async def test_before_all_jobs_and_budgets_were_seen_nothing_is_resumed(bench: B
     bench.bodies.update(seen)
     await bench.loop.step()
     assert bench.world.jobs["train"]["spec"]["suspend"] is True
+
+
+async def test_after_a_start_nothing_is_done_before_each_budget_was_judged_but_not_for_ever(bench: Bench) -> None:
+    """A block whose `until` passed while the controller was away is renewed by the first verdict."""
+    marked = {"carbonbudget.dev/suspendable": "true", "carbonbudget.dev/suspended": "true"}
+    bench.add(labels=marked, annotations={"carbonbudget.dev/suspended-by": "team-a/monthly"}, suspend=True)
+    lapsed = [budget_body(suspend_from=NOW - HOUR, until=NOW - 60), budget_body("other")]
+    bench.world.budgets = lapsed
+    bench.judged = {"team-a/other"}
+    assert await bench.step() == []
+    bench.world.budgets = [budget_body(suspend_from=NOW - HOUR), budget_body("other")]
+    bench.judged.add("team-a/monthly")
+    assert await bench.step() == []
+    bench.judged.clear()  # once is enough
+    bench.world.budgets = []
+    assert len(await bench.step()) == 1
+
+
+async def test_a_controller_that_can_judge_nothing_lets_go_in_the_end(bench: Bench) -> None:
+    marked = {"carbonbudget.dev/suspendable": "true", "carbonbudget.dev/suspended": "true"}
+    bench.add(labels=marked, annotations={"carbonbudget.dev/suspended-by": "team-a/monthly"}, suspend=True)
+    bench.world.budgets = [budget_body(suspend_from=NOW - HOUR, until=NOW - 60)]
+    bench.judged = set()
+    assert await bench.step() == []
+    bench.time[0] += 299
+    assert await bench.step() == []
+    bench.time[0] += 1
+    assert len(await bench.step()) == 1
 
 
 async def test_a_job_that_changed_meanwhile_is_left_to_the_next_decision(bench: Bench) -> None:

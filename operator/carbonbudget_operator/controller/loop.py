@@ -110,6 +110,19 @@ class EvaluationLoop:
         self._metrics.forget_all_but(held.values())
         self._seen.conflicts.forget_all_but(held)
 
+    def shows_verdict(self, key: str) -> bool:
+        """Whether the watch shows the budget as it was judged here: no status of a former process, no late echo."""
+        held = self._seen.inventory.held().get(key)
+        if held is None or self._states.get(key, ("",))[0] != held.uid:
+            return False
+        uid, standing = self._standings.get(key, ("", None))
+        block_until = standing.verdict.block_until if standing is not None and uid == held.uid else 0
+        try:
+            enforcement = held.budget.status.enforcement
+        except ValueError:
+            return True  # nobody can read it, so there is nothing to wait for
+        return (seconds(enforcement.until) if enforcement is not None else 0) == block_until
+
     def _each(
         self, held: Mapping[str, Held], keys: Iterable[str], make: Callable[[str], _Made], now: int
     ) -> tuple[dict[str, _Made], dict[str, Judgement]]:

@@ -64,7 +64,7 @@ async def run(whole: Settings, host: str, port: int) -> None:
         asyncio.create_task(seen.namespaces.follow(client), name="namespaces"),
         asyncio.create_task(Census(client, seen.inventory).run(), name="census"),
         *([asyncio.create_task(keys.run(), name="certificates")] if keys else []),
-        asyncio.create_task(_enforcement(whole, client, server, seen, registry).run(), name="enforcement"),
+        asyncio.create_task(_enforcement(whole, client, server, seen, loop, registry).run(), name="enforcement"),
     ]
     runner = await serve_probe(host, port, registry, tasks)
     try:
@@ -85,7 +85,7 @@ async def run(whole: Settings, host: str, port: int) -> None:
 
 
 def _enforcement(
-    whole: Settings, client: KubeClient, server: Server, seen: Seen, registry: CollectorRegistry
+    whole: Settings, client: KubeClient, server: Server, seen: Seen, loop: EvaluationLoop, registry: CollectorRegistry
 ) -> EnforcementLoop:
     never = {"kube-system", _namespace(whole.controller), whole.controller.agent_namespace}
     return EnforcementLoop(
@@ -100,6 +100,7 @@ def _enforcement(
         metrics=EnforcementMetrics(registry),
         window_seconds=whole.controller.window_seconds,
         pod_days=whole.server.pod_days,
+        judged=loop.shows_verdict,
     )
 
 

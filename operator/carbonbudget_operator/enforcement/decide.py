@@ -29,6 +29,8 @@ from carbonbudget_operator.enforcement.job import Job, instant
 Labels = Mapping[str, Mapping[str, str]]
 # Between our patch and the Job controller's own note that the Job goes on.
 _ECHO_S: Final = 120
+# A resumption that failed is tried again; one that is later than this is spread anew with all others.
+_LATE_S: Final = 120
 _NAMED = 3
 
 
@@ -211,7 +213,7 @@ def _marked(
         if RESUME_AT_ANNOTATION in job.annotations or named not in {budget.shown for budget in keeping}:
             decision.actions.append(Keep(job, keeping[0]))
         return
-    if not 0 < planned <= now + jitter_s:  # none, or not ours
+    if not now - _LATE_S <= planned <= now + jitter_s:  # none, not ours, or of a time when nobody was there
         planned = now + jitter(job.uid, jitter_s)
         if planned > now:
             decision.actions.append(Plan(job, planned))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final, Protocol
 
 from carbonbudget_operator.api.names import RESOURCES
@@ -22,6 +22,7 @@ from carbonbudget_operator.settings import Enforcement
 _log = logging.getLogger(__name__)
 _DEBOUNCE_S: Final = 0.5
 _LATEST_WAKE_S: Final = 0.05
+_PATIENCE_WINDOWS: Final = 5
 
 Body = Mapping[str, object]
 Labels = Mapping[str, Mapping[str, str]]
@@ -41,6 +42,7 @@ class EnforcementLoop:
     """`bodies` are the budgets that the controller's watch has shown, by uid, and `changed` rings with each change.
 
     `namespaces` are the namespaces' labels, None while they are not known. `exempt` are namespaces never judged.
+    `judged` tells of a budget's key whether its status is of this process; without it any status is good.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class EnforcementLoop:
         metrics: EnforcementMetrics,
         window_seconds: int,
         pod_days: int,
+        judged: Callable[[str], bool] = lambda _: True,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._client, self._bodies, self._changed, self._namespaces = client, bodies, changed, namespaces
@@ -66,7 +69,8 @@ class EnforcementLoop:
         self._annotator = Annotator(server, self._actor, self.store, metrics, pod_days, exempt, now)
         self._parsed: dict[str, tuple[Body, Budget | None]] = {}
         self._reported: set[str] = set()
-        self._complete = False
+        self._complete, self._judged, self._waiting_since = False, judged, 0.0
+        self._started = False
         self._wake_at = 0
 
     async def run(self) -> None:
@@ -119,9 +123,11 @@ class EnforcementLoop:
         labels = self._namespaces()
         if labels is None or not await self._ready():
             return
-        now = int(self._now())
+        now, budgets = int(self._now()), self._budgets()
+        if not self._all_judged(budgets):
+            return
         decision = decide(
-            self._budgets(),
+            budgets,
             self.store.jobs.values(),
             labels,
             now,
@@ -144,6 +150,21 @@ class EnforcementLoop:
         labels = self._namespaces()
         if labels is not None and await self._ready():
             await self._annotator.step(self._budgets(), labels)
+
+    def _all_judged(self, budgets: Sequence[Budget]) -> bool:
+        """Whether each budget was judged once since the start.
+
+        Until then a status may be old: its `until` may have passed because nobody was here to renew it, and all its
+        Jobs would start, to be suspended again a minute later. Where nothing can be judged it lets go in the end.
+        """
+        if not self._started:
+            now = self._now()
+            self._waiting_since = self._waiting_since or now
+            waited_s = now - self._waiting_since
+            self._started = waited_s >= _PATIENCE_WINDOWS * self._window_s or all(
+                self._judged(budget.key) for budget in budgets
+            )
+        return self._started
 
     def _budgets(self) -> list[Budget]:
         """All that can be read; each object is read once."""

@@ -382,7 +382,7 @@ def test_nobody_is_suspended_who_did_not_opt_in_or_is_not_ours_to_touch_or_too_e
             assert job.namespace != "kube-system"
             assert budget.settled
             assert budget.suspend_from is not None
-            assert budget.suspend_from <= NOW < budget.until
+            assert budget.suspend_from <= NOW < budget.acts_until
             assert budget.selects(job, None)
             assert not budget.per_workload or budget.over(job)
 

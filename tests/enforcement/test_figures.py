@@ -96,18 +96,18 @@ def test_energy_reads_well_and_is_rounded_down(energy_uj: int, text: str) -> Non
 def test_the_question_is_by_uid_over_whole_hours_from_the_creation_on() -> None:
     asked = question(DONE, 0)
     assert (asked.uid, asked.kind, asked.name, asked.namespace) == ("uid-train", "Job", "train", "team-a")
-    assert asked.start <= DONE.created
-    assert asked.end > DONE.finished
+    assert asked.start <= DONE.created_at
+    assert asked.end > DONE.finished_at
     assert (asked.start % HOUR, asked.end % HOUR) == (0, 0)
 
 
 def test_of_a_job_older_than_what_is_kept_of_pods_only_the_rest_is_asked_and_that_is_said() -> None:
-    kept_from = DONE.finished - HOUR
+    kept_from = DONE.finished_at - HOUR
     assert question(DONE, kept_from).start == kept_from - kept_from % HOUR
     patch, note = final_figures(DONE, ANSWER, None, kept_from)
     assert patch["metadata"]["annotations"]["carbonbudget.dev/final"] == "partial"  # type: ignore[index] # a patch
     assert note.message.endswith("; only since 2026-11-23T17:53:20Z, no pods are kept of the time before")
-    assert question(DONE, NOW + 99 * HOUR).start < DONE.finished  # a question is never empty
+    assert question(DONE, NOW + 99 * HOUR).start < DONE.finished_at  # a question is never empty
 
 
 def test_those_that_run_and_those_that_were_told_are_not_told() -> None:

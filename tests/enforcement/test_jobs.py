@@ -92,5 +92,5 @@ def test_an_instant_without_a_zone_or_sense_is_none() -> None:
 
 
 def test_a_failed_job_is_finished_when_its_condition_says() -> None:
-    assert parse_job(job_body(status=finished(NOW, NOW - 60, kind="Failed"))).finished == NOW
-    assert parse_job(job_body()).finished == 0
+    assert parse_job(job_body(status=finished(NOW, NOW - 60, kind="Failed"))).finished_at == NOW
+    assert parse_job(job_body()).finished_at == 0

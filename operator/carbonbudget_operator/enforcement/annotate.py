@@ -88,7 +88,7 @@ class Annotator:
         kept = int(self._now()) - self._pod_days * 86_400
         try:
             through = (await self._server.runs([])).data_through
-            due = self._next([job for job in waiting if job.finished <= through])
+            due = self._next([job for job in waiting if job.finished_at <= through])
             answers = (await self._server.runs([question(job, kept) for job in due])).answers if due else []
         except ServerUnavailable as error:
             _log.info("final figures wait for the next window: %s", error)
@@ -130,7 +130,7 @@ class Annotator:
         """What the statuses name is told; what they no longer name loses its annotations: nobody would follow it."""
         named = workload_annotations(budgets)
         now = int(self._now())
-        jobs = {(job.namespace, "Job", job.name): job for job in self._store.jobs.values() if not job.finished}
+        jobs = {(job.namespace, "Job", job.name): job for job in self._store.jobs.values() if not job.finished_at}
         told = {key for key, (stand, _) in self._written.items() if stand != _NO_STANDING}
         # What Jobs say is known, also after a restart.
         told |= {key for key, job in jobs.items() if BUDGET_ANNOTATION in job.annotations}

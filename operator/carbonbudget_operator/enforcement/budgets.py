@@ -51,7 +51,7 @@ class Budget:
     """Whether the status is of the spec as it is now: nobody is suspended by a limit that was raised since."""
     suspend_from: int | None
     """None unless Suspend is reached."""
-    until: int
+    acts_until: int
     """Until when status.enforcement holds, whether it blocks or suspends; 0 without one."""
     refuses_jobs: bool
     """Whether a block of it is one of new Jobs."""
@@ -66,11 +66,11 @@ class Budget:
 
     def suspends(self, now: int) -> bool:
         """Whether Suspend is reached and holds; grace may still run."""
-        return self.suspend_from is not None and now < self.until
+        return self.suspend_from is not None and now < self.acts_until
 
     def blocks_jobs(self, now: int) -> bool:
         """Whether new Jobs of it are refused now; a limit for each workload refuses nobody else's."""
-        return self.refuses_jobs and not self.per_workload and now < self.until
+        return self.refuses_jobs and not self.per_workload and now < self.acts_until
 
     def selects(self, job: Job, labels: Mapping[str, str] | None) -> bool:
         """Whether the Job's pods count in it; `labels` are its namespace's, None while they are not known."""
@@ -140,7 +140,7 @@ def parse_budget(body: Mapping[str, object]) -> Budget | None:
             if suspends and enforcement is not None and enforcement.suspend_from is not None
             else None
         ),
-        until=int(enforcement.until.timestamp()) if enforcement is not None else 0,
+        acts_until=int(enforcement.until.timestamp()) if enforcement is not None else 0,
         refuses_jobs="Job" in enforce.kinds,
         grace_s=grace_s,
         suspend_at_percent=min((t.at for t in spec.thresholds or () if t.action == "Suspend"), default=100),

@@ -127,7 +127,7 @@ def decide(
     blocking = Governing(budget for budget in budgets if budget.blocks_jobs(now))
     reverted: dict[str, list[Job]] = {}
     for job in jobs:
-        if job.finished or not (job.opted_in or job.marked or SUSPEND_AT_ANNOTATION in job.annotations):
+        if job.finished_at or not (job.opted_in or job.marked or SUSPEND_AT_ANNOTATION in job.annotations):
             continue
         labels = namespaces.get(job.namespace)
         touched = not job.exempt and not job.managed and judged(job.namespace, labels, exempt)
@@ -144,16 +144,16 @@ def decide(
 
 def _unmarked(decision: Decision, job: Job, mine: list[Budget], reverted: dict[str, list[Job]], now: int) -> None:
     """One that we have not suspended."""
-    dues = [(due, budget) for budget in mine if (due := _due(budget, job, now)) is not None]
+    dues = [(due_at, budget) for budget in mine if (due_at := _due(budget, job, now)) is not None]
     announced = SUSPEND_AT_ANNOTATION in job.annotations
     if job.suspended or not dues:
         if announced:
             decision.actions.append(Withdraw(job))
         return
-    resumed = _resumed_by_others(job)
-    reached = [(due, budget) for due, budget in dues if due <= now]
+    resumed_at = _resumed_by_others(job)
+    reached = [(due_at, budget) for due_at, budget in dues if due_at <= now]
     # By this Job's own time: who was resumed before it was not resumed against us.
-    fresh = [budget for due, budget in reached if resumed < due]
+    fresh = [budget for due_at, budget in reached if resumed_at < due_at]
     if fresh:
         decision.actions.append(Suspend(job, fresh[0]))
         return
@@ -163,10 +163,10 @@ def _unmarked(decision: Decision, job: Job, mine: list[Budget], reverted: dict[s
         if announced:
             decision.actions.append(Withdraw(job))
         return
-    due, budget = min(dues, key=lambda item: (item[0], item[1].key))
-    decision.wake(due)
-    if instant(job.annotations.get(SUSPEND_AT_ANNOTATION, "")) != due:
-        decision.actions.append(Announce(job, budget, due))
+    due_at, budget = min(dues, key=lambda item: (item[0], item[1].key))
+    decision.wake(due_at)
+    if instant(job.annotations.get(SUSPEND_AT_ANNOTATION, "")) != due_at:
+        decision.actions.append(Announce(job, budget, due_at))
 
 
 def _due(budget: Budget, job: Job, now: int) -> int | None:
@@ -180,9 +180,9 @@ def _due(budget: Budget, job: Job, now: int) -> int | None:
         return budget.suspend_from
     if not budget.over(job):
         return None
-    announced = instant(job.annotations.get(SUSPEND_AT_ANNOTATION, ""))
-    latest = now + budget.grace_s
-    return max(announced if 0 < announced <= latest else latest, budget.suspend_from)
+    announced_at = instant(job.annotations.get(SUSPEND_AT_ANNOTATION, ""))
+    latest_at = now + budget.grace_s
+    return max(announced_at if 0 < announced_at <= latest_at else latest_at, budget.suspend_from)
 
 
 def _marked(
@@ -208,19 +208,19 @@ def _marked(
         for budget in holding:
             reverted.setdefault(budget.key, []).append(job)
         return
-    planned = instant(job.annotations.get(RESUME_AT_ANNOTATION, ""))
+    resume_at = instant(job.annotations.get(RESUME_AT_ANNOTATION, ""))
     if keeping := holding or refusing:
         if RESUME_AT_ANNOTATION in job.annotations or named not in {budget.shown for budget in keeping}:
             decision.actions.append(Keep(job, keeping[0]))
         return
-    if not now - _LATE_S <= planned <= now + jitter_s:  # none, not ours, or of a time when nobody was there
-        planned = now + jitter(job.uid, jitter_s)
-        if planned > now:
-            decision.actions.append(Plan(job, planned))
-    if planned <= now:
+    if not now - _LATE_S <= resume_at <= now + jitter_s:  # none, not ours, or of a time when nobody was there
+        resume_at = now + jitter(job.uid, jitter_s)
+        if resume_at > now:
+            decision.actions.append(Plan(job, resume_at))
+    if resume_at <= now:
         decision.actions.append(Resume(job))
     else:
-        decision.wake(planned)
+        decision.wake(resume_at)
 
 
 def _still(budget: Budget, job: Job, named: str, now: int) -> bool:
@@ -233,7 +233,7 @@ def _still(budget: Budget, job: Job, named: str, now: int) -> bool:
 def _resumed_by_others(job: Job) -> int:
     """When somebody else than us resumed it; 0 for never."""
     ours = instant(job.annotations.get(RESUMED_AT_ANNOTATION, ""))
-    return 0 if ours and job.resumed <= ours + _ECHO_S else job.resumed
+    return 0 if ours and job.resumed_at <= ours + _ECHO_S else job.resumed_at
 
 
 def jitter(uid: str, within_s: int) -> int:

@@ -40,8 +40,8 @@ Key = tuple[str, str, str]
 def to_tell(jobs: Iterable[Job]) -> list[Job]:
     """Finished, and not told yet: the annotation says which are done. Oldest first."""
     return sorted(
-        (job for job in jobs if job.finished and FINAL_ANNOTATION not in job.annotations),
-        key=lambda job: (job.finished, job.uid),
+        (job for job in jobs if job.finished_at and FINAL_ANNOTATION not in job.annotations),
+        key=lambda job: (job.finished_at, job.uid),
     )
 
 
@@ -51,7 +51,7 @@ def question(job: Job, kept_from: int) -> RunQuery:
     From its creation, since startTime begins anew when it is resumed, but not from before `kept_from`, as no pods are
     known of former hours; to whole hours, as the ledger keeps them: no other pod has that controller's uid.
     """
-    start = max(job.created, min(kept_from, job.finished))
+    start = max(job.created_at, min(kept_from, job.finished_at))
     return RunQuery(
         id=job.uid,
         namespace=job.namespace,
@@ -59,13 +59,13 @@ def question(job: Job, kept_from: int) -> RunQuery:
         name=job.name,
         uid=job.uid,
         start=start - start % _HOUR_S,
-        end=job.finished - job.finished % _HOUR_S + _HOUR_S,
+        end=job.finished_at - job.finished_at % _HOUR_S + _HOUR_S,
     )
 
 
 def hopeless(job: Job, data_through: int) -> bool:
     """Whether a Job of which nothing was reported is not waited for any longer."""
-    return data_through >= job.finished + _PATIENCE_S
+    return data_through >= job.finished_at + _PATIENCE_S
 
 
 def final_figures(job: Job, answer: RunAnswer, budget: Budget | None, kept_from: int) -> tuple[Patch, Note]:
@@ -73,7 +73,7 @@ def final_figures(job: Job, answer: RunAnswer, budget: Budget | None, kept_from:
 
     A Job that is older than `kept_from` emitted more than can be told of it, and that is said.
     """
-    whole = job.created >= kept_from
+    whole = job.created_at >= kept_from
     emitted_ug = answer.market_ug if budget is not None and budget.market else answer.location_ug
     annotations: dict[str, str | None] = {
         EMISSIONS_ANNOTATION: format_mass(emitted_ug),
@@ -94,8 +94,8 @@ def final_figures(job: Job, answer: RunAnswer, budget: Budget | None, kept_from:
 
 def _time_spent(job: Job, gpu_ms: int) -> list[str]:
     """ "2.1 h on 4 GPUs". What was suspended in between has no single duration: then only GPU hours, if any."""
-    duration_s = job.finished - job.started
-    if RESUMED_AT_ANNOTATION in job.annotations or not job.started or duration_s <= 0:
+    duration_s = job.finished_at - job.started_at
+    if RESUMED_AT_ANNOTATION in job.annotations or not job.started_at or duration_s <= 0:
         return [f"{gpu_ms / 3_600_000:.1f} GPU hours"] if gpu_ms else []
     text = f"{duration_s / _HOUR_S:.1f} h" if duration_s >= 360 else f"{duration_s} s"
     gpus = max(1, (gpu_ms + duration_s * 500) // (duration_s * 1000)) if gpu_ms else 0

@@ -71,10 +71,10 @@ class Job:
     """Who last wrote spec.suspend, by managedFields, without us."""
     owner_kind: str
     owner_name: str
-    created: int
-    started: int
-    finished: int
-    resumed: int
+    created_at: int
+    started_at: int
+    finished_at: int
+    resumed_at: int
     """When the Job controller last saw spec.suspend turn false."""
 
 
@@ -110,10 +110,10 @@ def parse_job(body: Mapping[str, object]) -> Job:
         suspend_managers=tuple(sorted(managers - {FIELD_MANAGER})),
         owner_kind=sys.intern(_text(owner, "kind")),
         owner_name=sys.intern(_text(owner, "name")),
-        created=instant(_text(metadata, "creationTimestamp")),
-        started=instant(_text(status, "startTime")),
-        finished=max([instant(_text(status, "completionTime")), *ended]) if ended else 0,
-        resumed=0 if suspension[0] else suspension[1],
+        created_at=instant(_text(metadata, "creationTimestamp")),
+        started_at=instant(_text(status, "startTime")),
+        finished_at=max([instant(_text(status, "completionTime")), *ended]) if ended else 0,
+        resumed_at=0 if suspension[0] else suspension[1],
     )
 
 

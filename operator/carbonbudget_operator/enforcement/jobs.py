@@ -60,7 +60,7 @@ class JobStore:
 
     def _gone(self, uid: str) -> None:
         job = self.jobs.pop(uid)
-        if not job.finished or FINAL_ANNOTATION in job.annotations:
+        if not job.finished_at or FINAL_ANNOTATION in job.annotations:
             return
         if len(self.departed) >= _MAX_DEPARTED:
             self.departed_dropped += 1

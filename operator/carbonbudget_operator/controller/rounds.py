@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable
 from typing import Final
@@ -25,6 +26,7 @@ class Rounds:
     ) -> None:
         self._changed, self._window_s, self._now = changed, window_seconds, now
         self._debounce_s, self._floor_s = debounce_seconds, floor_seconds
+        self._served_at = -math.inf  # when the last round of a window was due
         self._rung_at: float | None = None  # when the last round began, if a change had rung for it
 
     def due_at(self, now: float) -> float:
@@ -36,15 +38,19 @@ class Rounds:
         """Until the next round. One that a change rings for, right after another such, waits for the floor."""
         now = self._now()
         due_at = self.due_at(now)
+        if due_at - self._served_at < self._window_s / 2:  # a timer went off a little early: that round was made
+            due_at += self._window_s
         try:
             await asyncio.wait_for(self._changed.wait(), due_at - now)
         except TimeoutError:
-            self._rung_at = None
+            self._served_at, self._rung_at = due_at, None
         else:
             now = self._now()
             floor_s = self._rung_at + self._floor_s - now if self._rung_at is not None else 0.0
-            pause_s = min(floor_s, due_at - now)
-            await asyncio.sleep(max(self._debounce_s, pause_s))
-            # What had to wait for the window's own round is that one.
-            self._rung_at = None if 0 < pause_s < floor_s else self._now()
+            pause_s = max(self._debounce_s, min(floor_s, due_at - now))
+            await asyncio.sleep(pause_s)
+            if now + pause_s >= due_at:  # what had to wait so long is the window's own
+                self._served_at, self._rung_at = due_at, None
+            else:
+                self._rung_at = self._now()
         self._changed.clear()

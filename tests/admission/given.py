@@ -47,6 +47,7 @@ def a_budget(
     *,
     used_g: int = 0,
     until: int = 0,
+    begins: int = NOW - HOUR,
     ends: int = NOW + 10 * HOUR,
     namespace: str = "team-a",
     **spec: object,
@@ -58,7 +59,7 @@ def a_budget(
         "percentUsed": percent,
         "usedMicrograms": used_g * 10**6,
         "message": f"carbon budget {name}: used up",
-        "period": {"start": instant(NOW - HOUR), "end": instant(ends)},
+        "period": {"start": instant(begins), "end": instant(ends)},
     }
     if until:
         status["enforcement"] = {"action": "Block", "until": instant(until)}

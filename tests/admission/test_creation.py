@@ -54,6 +54,27 @@ def test_a_period_that_is_over_says_nothing_about_the_next() -> None:
     assert decision.outcome == "allowed"
 
 
+def test_a_budget_says_nothing_before_its_period_begins() -> None:
+    projected = [{"at": 100, "action": "Block", "basis": "Projected"}]
+    budget = a_budget(state="WithinBudget", begins=NOW + 1, thresholds=projected)
+    assert Bench(budget).knows(core_hour_ug=10**12).creates(activeDeadlineSeconds=HOUR).outcome == "allowed"
+    begun = a_budget(state="WithinBudget", begins=NOW, thresholds=projected)
+    assert Bench(begun).knows(core_hour_ug=10**12).creates(activeDeadlineSeconds=HOUR).outcome == "refused"
+
+
+def test_where_budgets_only_warn_what_would_be_refused_is_said_though_nothing_is_in_force() -> None:
+    budget = a_budget()
+    budget["status"]["action"] = "Block"  # as the controller writes it in mode Warn: no status.enforcement
+    assert Bench(budget, mode="Warn").creates().warnings[0].startswith("would be refused: carbon budget tight")
+    assert "would be" not in " ".join(Bench(a_budget(), mode="Warn").creates().warnings)
+
+
+def test_each_retry_of_a_refused_creation_is_about_the_same_object() -> None:
+    """The API server makes up a uid for each attempt before it asks."""
+    bench = Bench(a_budget(until=NOW + HOUR))
+    assert bench.creates(metadata={"uid": "1"}).about == bench.creates(metadata={"uid": "2"}).about
+
+
 def test_of_several_budgets_that_block_the_strictest_is_named() -> None:
     bench = Bench(a_budget("a", percent=120, until=NOW + HOUR), a_budget("b", percent=300, until=NOW + HOUR))
     assert bench.creates().refusal.startswith("carbon budget b: ")

@@ -53,6 +53,13 @@ def test_a_job_that_is_resumed_or_gets_more_pods_at_once_is_refused() -> None:
     assert blocking().changes("Job", {"parallelism": 4}, {"parallelism": 2}).outcome == "allowed"
 
 
+def test_a_job_that_we_suspended_may_be_resumed_by_its_own_controller_or_gitops() -> None:
+    """It is told as a conflict of the budget, and not fought."""
+    ours = {"labels": {"carbonbudget.dev/suspended": "true"}}
+    assert blocking().changes("Job", {"suspend": True, "metadata": ours}, {"suspend": False}).refusal == ""
+    assert blocking().changes("Job", {"suspend": True}, {"suspend": False, "metadata": ours}).refusal != ""
+
+
 def test_a_configured_kind_grows_by_its_own_path() -> None:
     assert "grows from 2 to 4 pods" in blocking().changes("TrainJob", {"count": 2}, {"count": 4}).refusal
     assert blocking().changes("TrainJob", {"count": 4}, {"count": 2}).outcome == "allowed"

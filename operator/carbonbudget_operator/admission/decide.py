@@ -46,13 +46,13 @@ def decide(
 ) -> Decision:
     """The answer to new work (`grows` empty) or to growth, under the budgets that hold for it and select it.
 
-    A budget whose period is over says nothing about the new one. In mode Warn what would be refused is
+    A budget whose period is over, or has not begun, says nothing about now. In mode Warn what would be refused is
     warned of.
     """
     if mode == "Observe" or work.exempt:
         return Decision(about=work.about)
-    held = _strictest_first([budget for budget in budgets if now < budget.period_end])
-    refusal, basis = _blocked(work, held, grows, now), "Used"
+    held = _strictest_first([budget for budget in budgets if budget.period_start <= now < budget.period_end])
+    refusal, basis = _blocked(work, held, grows, now, mode), "Used"
     if not refusal and not grows:
         refusal, basis = _too_much(work, held, expected), "Projected"
     if refusal and mode == "Enforce":
@@ -76,8 +76,11 @@ def _strictest_first(budgets: Sequence[BudgetView]) -> list[BudgetView]:
     return [by_key[candidate.key] for candidate in by_strictness(budget.candidate for budget in budgets)]
 
 
-def _blocked(work: Work, budgets: Sequence[BudgetView], grows: str, now: int) -> str:
-    budget = next((budget for budget in budgets if budget.blocks(work.kind, now)), None)
+def _blocked(work: Work, budgets: Sequence[BudgetView], grows: str, now: int, mode: Mode) -> str:
+    # Where budgets do not act the controller puts nothing in force; what would be is said by the action.
+    budget = next(
+        (b for b in budgets if b.blocks(work.kind, now) or (mode == "Warn" and b.would_block(work.kind))), None
+    )
     if budget is None:
         return ""
     message = budget.candidate.message or f"carbon budget {budget.name} is exceeded"

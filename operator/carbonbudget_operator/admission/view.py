@@ -40,6 +40,7 @@ class BudgetView:
     projected: tuple[Projected, ...]
     candidate: Candidate
     used_ug: int | None
+    period_start: int
     period_end: int
     block_until: int
     contact: str
@@ -53,6 +54,10 @@ class BudgetView:
     def blocks(self, kind: str, now: int) -> bool:
         """Whether it refuses new work of this kind; a run's own budget never stands in another's way."""
         return now < self.block_until and kind in self.kinds and not self.per_workload
+
+    def would_block(self, kind: str) -> bool:
+        """Whether it would refuse such work if budgets acted."""
+        return self.candidate.action >= Action.BLOCK and kind in self.kinds and not self.per_workload
 
     def where(self) -> str:
         """How its status is read."""
@@ -86,6 +91,7 @@ def view(body: Mapping[str, object], cluster: bool) -> BudgetView:
         ),
         candidate=Candidate(key, action, state, status.percent_used or 0, status.message or ""),
         used_ug=None if state is State.UNKNOWN else status.used_micrograms,
+        period_start=int(status.period.start.timestamp()) if status.period else 0,
         period_end=int(status.period.end.timestamp()) if status.period else 0,
         block_until=int(status.enforcement.until.timestamp()) if status.enforcement else 0,
         contact=spec.contact,

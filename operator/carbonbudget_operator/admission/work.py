@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from carbonbudget_operator.admission.review import JsonObject, Review, at, mapping, text, texts, whole
 from carbonbudget_operator.admission.shapes import JOB, POD, Shape
-from carbonbudget_operator.api.names import EXEMPT_LABEL, EXPECTED_DURATION_ANNOTATION
+from carbonbudget_operator.api.names import EXEMPT_LABEL, EXPECTED_DURATION_ANNOTATION, SUSPENDED_LABEL
 from carbonbudget_operator.budgets.expectation import Plan
 from carbonbudget_operator.budgets.projection import duration_s, pod_demand
 
@@ -16,7 +16,7 @@ INSTANCE_TYPE_LABELS = ("node.kubernetes.io/instance-type", "beta.kubernetes.io/
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """An object as an Event names it; `uid` is empty while it does not exist."""
+    """An object as an Event names it; `uid` is empty while it does not exist, and may never exist."""
 
     api_version: str
     kind: str
@@ -45,7 +45,9 @@ def work_of(review: Review, shape: Shape) -> Work:
     labels = texts(at(template, "metadata").get("labels"))
     name = review.name or text(metadata.get("generateName"))
     owner = _controller(metadata)
-    itself = Reference(shape.api_version, shape.kind, name, text(metadata.get("uid")))
+    # On CREATE the API server has made up a uid before it asks: each retry of a refused create has another.
+    uid = "" if review.operation == "CREATE" else text(metadata.get("uid"))
+    itself = Reference(shape.api_version, shape.kind, name, uid)
     node = texts(at(template, "spec").get("nodeSelector"))
     counted = owner or (Reference(shape.api_version, shape.kind, review.name) if review.name else None)
     return Work(
@@ -65,7 +67,8 @@ def growth(review: Review, shape: Shape) -> str:
     """How the work grows, as a few words; empty where it does not.
 
     A rollout is no growth, and neither is going from 0 replicas to any: what was scaled to zero must come back.
-    A Job has no such way: resuming it, or raising its parallelism from 0, is what starts its pods.
+    A Job has no such way: resuming it, or raising its parallelism from 0, is what starts its pods. A Job that we
+    suspended may be resumed by its own controller or by GitOps: that is told as a conflict, and not fought.
     """
     if review.subresource == "scale":
         return _more(
@@ -73,7 +76,8 @@ def growth(review: Review, shape: Shape) -> str:
         )
     if shape is JOB:
         if at(review.old, "spec").get("suspend") is True and at(review.object, "spec").get("suspend") is not True:
-            return "is resumed"
+            ours = texts(at(review.old, "metadata").get("labels")).get(SUSPENDED_LABEL) == "true"
+            return "" if ours else "is resumed"
         before, after = _pods(review.old, shape), _pods(review.object, shape)
         return f"goes from parallelism {before} to {after}" if after > before else ""
     if not shape.replicas:

@@ -41,7 +41,7 @@ def decided(
     enforced: bool = True,
     **more: Any,
 ) -> Decision:
-    return decide(budgets, jobs, more.get("namespaces", {}), now, jitter_s, enforced, EXEMPT)
+    return decide(budgets, jobs, more.get("namespaces", {}), now, jitter_s, enforced, EXEMPT, more.get("here_since", 0))
 
 
 def actions(*args: Any, **more: Any) -> list[type[Action]]:
@@ -195,10 +195,9 @@ def test_a_plan_that_is_not_ours_is_made_anew() -> None:
 
 
 def test_plans_that_passed_while_nobody_was_there_are_spread_anew() -> None:
-    planned = suspended_job(annotations=BY | {"carbonbudget.dev/resume-at": format_time(NOW - 3 * HOUR)})
-    assert actions([], [planned]) == [Plan]
-    late = suspended_job(annotations=BY | {"carbonbudget.dev/resume-at": format_time(NOW - 60)})
-    assert actions([], [late]) == [Resume]  # by a write that failed: it is due
+    planned = suspended_job(annotations=BY | {"carbonbudget.dev/resume-at": format_time(NOW - 60)})
+    assert actions([], [planned], here_since=NOW - 59) == [Plan]
+    assert actions([], [planned], here_since=NOW - 60) == [Resume]  # its write failed: it is due
 
 
 def test_another_suspending_budget_keeps_it_suspended_and_is_named() -> None:

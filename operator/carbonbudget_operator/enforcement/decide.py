@@ -29,8 +29,6 @@ from carbonbudget_operator.enforcement.job import Job, instant
 Labels = Mapping[str, Mapping[str, str]]
 # Between our patch and the Job controller's own note that the Job goes on.
 _ECHO_S: Final = 120
-# A resumption that failed is tried again; one that is later than this is spread anew with all others.
-_LATE_S: Final = 120
 _NAMED = 3
 
 
@@ -115,11 +113,13 @@ def decide(
     jitter_s: int,
     enforced: bool,
     exempt: frozenset[str],
+    here_since: int = 0,
 ) -> Decision:
     """All Jobs at `now` (UTC seconds).
 
     `namespaces`: their labels, as far as known. `enforced`: whether the cluster's mode is Enforce; otherwise
-    nothing suspends and what is suspended is resumed. `exempt`: namespaces that are never judged.
+    nothing suspends and what is suspended is resumed. `exempt`: namespaces that are never judged. `here_since`: when
+    this process first decided; resumptions that were planned for an earlier time are spread anew.
     """
     decision = Decision()
     budgets = list(budgets) if enforced else []
@@ -134,7 +134,7 @@ def decide(
         mine = suspending.of(job, labels) if touched and job.opted_in else []
         if job.marked:
             refusing = blocking.of(job, labels) if touched and job.suspended else []
-            _marked(decision, job, mine, refusing, reverted, now, jitter_s)
+            _marked(decision, job, mine, refusing, reverted, now, jitter_s, here_since)
         else:
             _unmarked(decision, job, [budget for budget in mine if budget.settled], reverted, now)
     for key, found in reverted.items():
@@ -193,6 +193,7 @@ def _marked(
     reverted: dict[str, list[Job]],
     now: int,
     jitter_s: int,
+    here_since: int,
 ) -> None:
     """One that carries our label."""
     named = job.annotations.get(SUSPENDED_BY_ANNOTATION, "")
@@ -213,7 +214,9 @@ def _marked(
         if RESUME_AT_ANNOTATION in job.annotations or named not in {budget.shown for budget in keeping}:
             decision.actions.append(Keep(job, keeping[0]))
         return
-    if not now - _LATE_S <= resume_at <= now + jitter_s:  # none, not ours, or of a time when nobody was there
+    if (
+        not here_since <= resume_at <= now + jitter_s or not resume_at
+    ):  # none, not ours, or of a time when nobody was there
         resume_at = now + jitter(job.uid, jitter_s)
         if resume_at > now:
             decision.actions.append(Plan(job, resume_at))

@@ -58,8 +58,8 @@ class EnforcementLoop:
         metrics: EnforcementMetrics,
         window_seconds: int,
         pod_days: int,
-        judged: Callable[[str], bool] = lambda _: True,
         now: Callable[[], float] = time.time,
+        judged: Callable[[str], bool] = lambda _: True,
     ) -> None:
         self._client, self._bodies, self._changed, self._namespaces = client, bodies, changed, namespaces
         self._conflicts, self._settings, self._exempt, self._metrics = conflicts, settings, exempt, metrics
@@ -70,7 +70,7 @@ class EnforcementLoop:
         self._parsed: dict[str, tuple[Body, Budget | None]] = {}
         self._reported: set[str] = set()
         self._complete, self._judged, self._waiting_since = False, judged, 0.0
-        self._started = False
+        self._here_since = 0  # UTC seconds of the first decision
         self._wake_at = 0
 
     async def run(self) -> None:
@@ -134,6 +134,7 @@ class EnforcementLoop:
             self._settings.resume_jitter_seconds,
             self._settings.mode == "Enforce",
             self._exempt,
+            self._here_since,
         )
         self._wake_at = decision.wake_at
         for key, sentence in decision.conflicts.items():
@@ -157,14 +158,14 @@ class EnforcementLoop:
         Until then a status may be old: its `until` may have passed because nobody was here to renew it, and all its
         Jobs would start, to be suspended again a minute later. Where nothing can be judged it lets go in the end.
         """
-        if not self._started:
+        if not self._here_since:
             now = self._now()
             self._waiting_since = self._waiting_since or now
-            waited_s = now - self._waiting_since
-            self._started = waited_s >= _PATIENCE_WINDOWS * self._window_s or all(
-                self._judged(budget.key) for budget in budgets
-            )
-        return self._started
+            patient = now - self._waiting_since < _PATIENCE_WINDOWS * self._window_s
+            if patient and not all(self._judged(budget.key) for budget in budgets):
+                return False
+            self._here_since = int(now)
+        return True
 
     def _budgets(self) -> list[Budget]:
         """All that can be read; each object is read once."""

@@ -214,9 +214,8 @@ def _marked(
         if RESUME_AT_ANNOTATION in job.annotations or named not in {budget.shown for budget in keeping}:
             decision.actions.append(Keep(job, keeping[0]))
         return
-    if (
-        not here_since <= resume_at <= now + jitter_s or not resume_at
-    ):  # none, not ours, or of a time when nobody was there
+    # None, not ours, or of a time when nobody was there.
+    if not resume_at or not here_since <= resume_at <= now + jitter_s:
         resume_at = now + jitter(job.uid, jitter_s)
         if resume_at > now:
             decision.actions.append(Plan(job, resume_at))

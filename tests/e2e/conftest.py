@@ -104,6 +104,15 @@ class Release:
         assert isinstance(status, dict)
         return status
 
+    def be_the_controller(self, directory: Path) -> Path:
+        """A kubeconfig with the controller's own account: its rights, and its place in the policies."""
+        config = json.loads(self.cluster.kubectl("config", "view", "--raw", "--minify", "-o", "json").stdout)
+        token = self.cluster.kubectl("-n", SYSTEM, "create", "token", "carbonbudget-controller", "--duration=1h").stdout
+        config["users"][0]["user"] = {"token": token.strip()}
+        path = directory / "controller.kubeconfig"
+        path.write_text(json.dumps(config))
+        return path
+
     def apply(self, *manifests: Manifest) -> None:
         """Apply objects."""
         self.cluster.kubectl("apply", "-f", "-", stdin="\n---\n".join(map(json.dumps, manifests)))

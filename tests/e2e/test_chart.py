@@ -65,7 +65,7 @@ def test_calibration_factors_reach_the_agent_as_its_option_reads_them(cluster: C
     assert parse_calibration(value) == {machine: round(factor * 1000) for machine, factor in given.items()}
 
 
-@pytest.mark.parametrize(("mode", "policies", "webhooks"), [("Enforce", 3, 1), ("Warn", 0, 1), ("Observe", 0, 0)])
+@pytest.mark.parametrize(("mode", "policies", "webhooks"), [("Enforce", 4, 1), ("Warn", 2, 1), ("Observe", 2, 0)])
 def test_the_mode_is_the_switch(cluster: Cluster, mode: str, policies: int, webhooks: int) -> None:
     text = cluster.run(*RENDER, "--set", f"enforcement.mode={mode}").stdout
     kinds = [document["kind"] for document in yaml.safe_load_all(text)]

@@ -122,7 +122,7 @@ async def test_a_teams_month_goes_as_the_page_tells_it(
     release: Release, namespace: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     release.scale(0, "carbonbudget-controller", "carbonbudget-server")
-    monkeypatch.setenv("KUBECONFIG", str(release.cluster.kubeconfig))
+    monkeypatch.setenv("KUBECONFIG", str(release.be_the_controller(tmp_path)))
     client = KubeClient.from_environment()
     try:
         async with a_month(release.cluster, namespace, tmp_path / "ledger.db", client) as month:

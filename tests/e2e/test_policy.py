@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from tests.e2e.conftest import Manifest, Release, budget, deployment, job, pod, wait_for
@@ -61,6 +62,23 @@ def test_the_selector_decides_by_the_pod_templates_labels(release: Release, bloc
     outside = job("j", blocked, {"project": "other"})
     outside["metadata"]["labels"] = TRAINING  # type: ignore[index] # a manifest
     assert admitted(release, outside)
+
+
+def test_the_label_of_suspended_jobs_is_ours_alone(
+    release: Release, blocked: str, namespace: str, tmp_path: Path
+) -> None:
+    """Or whoever is refused a start would let the controller start his Job."""
+    mine = job("j", namespace, {})
+    mine["metadata"]["labels"] = {"carbonbudget.dev/suspended": "true"}  # type: ignore[index] # a manifest
+    code, said = release.create(mine, "--dry-run=server")
+    assert code == 1
+    assert "the label carbonbudget.dev/suspended is carbonbudget's own: leave it out" in said
+    plain = job("plain", namespace, {})
+    release.apply(plain)
+    put_on = ("-n", namespace, "label", "job", "plain", "carbonbudget.dev/suspended=true", "--dry-run=server")
+    assert release.cluster.kubectl(*put_on, check=False).returncode == 1
+    ours = ("--kubeconfig", str(release.be_the_controller(tmp_path)))
+    assert release.cluster.kubectl(*put_on, *ours, check=False).returncode == 0
 
 
 def test_another_namespace_is_not_touched(release: Release, blocked: str, namespace: str) -> None:

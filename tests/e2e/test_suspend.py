@@ -121,9 +121,9 @@ def quiet(release: Release) -> Iterator[Release]:
 
 
 @pytest.fixture(scope="module")
-def enforcing(quiet: Release) -> Iterator[Enforcing]:
+def enforcing(quiet: Release, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Enforcing]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("KUBECONFIG", str(quiet.cluster.kubeconfig))
+        patch.setenv("KUBECONFIG", str(quiet.be_the_controller(tmp_path_factory.mktemp("controller"))))
         made = Enforcing()
         made.start()
         yield made

@@ -129,6 +129,12 @@ validations:
       string(params.metadata.name)
 {{- end }}
 
+{{/* The accounts that suspend and resume, in CEL. */}}
+{{- define "carbonbudget.ourAccounts" -}}
+request.userInfo.username in ['system:serviceaccount:{{ .Release.Namespace }}:carbonbudget-controller',
+  'system:serviceaccount:{{ .Release.Namespace }}:carbonbudget-release']
+{{- end }}
+
 {{/* What both webhooks have in common. Nothing may wait or fail for them. */}}
 {{- define "carbonbudget.webhook" -}}
 clientConfig:
@@ -142,7 +148,7 @@ namespaceSelector: {{- include "carbonbudget.judgedNamespaces" . | nindent 2 }}
 
 {{/* Growth, in CEL: more replicas (also a Scale's), a Job that starts or runs more pods at a time. */}}
 {{- define "carbonbudget.grows" -}}
-request.kind.kind == 'Job'
+request.kind.group == 'batch' && request.kind.kind == 'Job'
 ? (!object.?spec.?suspend.orValue(false) &&
    (oldObject.?spec.?suspend.orValue(false) ||
     object.?spec.?parallelism.orValue(1) > oldObject.?spec.?parallelism.orValue(1)))

@@ -14,9 +14,7 @@ class PeriodStatus(Model):
     """[start, end) of the period that counts now."""
 
     start: dt.datetime = Field(description="Start of the period.")
-    end: dt.datetime = Field(
-        description="Its end: then use counts from zero again, or a single span is over."
-    )
+    end: dt.datetime = Field(description="Its end: then use counts from zero again, or a single span is over.")
 
 
 class EnforcementStatus(Model):

@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 import pytest
 from tests.conftest import ROOT, Cluster
@@ -42,6 +42,12 @@ def wait_for(what: str, ask: Callable[[], T | None], seconds: float = 120) -> T:
 @dataclass(frozen=True)
 class Release:
     """The installed chart."""
+
+    # kubectl reads before it writes, and the controller may not: so as an administrator who bears its name.
+    AS_CONTROLLER: ClassVar = (
+        f"--as=system:serviceaccount:{SYSTEM}:carbonbudget-controller",
+        "--as-group=system:masters",
+    )
 
     cluster: Cluster
     volumes: Path

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 import json
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from tests.e2e.conftest import Manifest, Release, budget, deployment, job, pod, wait_for
@@ -64,9 +63,7 @@ def test_the_selector_decides_by_the_pod_templates_labels(release: Release, bloc
     assert admitted(release, outside)
 
 
-def test_the_label_of_suspended_jobs_is_ours_alone(
-    release: Release, blocked: str, namespace: str, tmp_path: Path
-) -> None:
+def test_the_label_of_suspended_jobs_is_ours_alone(release: Release, blocked: str, namespace: str) -> None:
     """Or whoever is refused a start would let the controller start his Job."""
     mine = job("j", namespace, {})
     mine["metadata"]["labels"] = {"carbonbudget.dev/suspended": "true"}  # type: ignore[index] # a manifest
@@ -77,8 +74,7 @@ def test_the_label_of_suspended_jobs_is_ours_alone(
     release.apply(plain)
     put_on = ("-n", namespace, "label", "job", "plain", "carbonbudget.dev/suspended=true", "--dry-run=server")
     assert release.cluster.kubectl(*put_on, check=False).returncode == 1
-    ours = ("--kubeconfig", str(release.be_the_controller(tmp_path)))
-    assert release.cluster.kubectl(*put_on, *ours, check=False).returncode == 0
+    assert release.cluster.kubectl(*put_on, *release.AS_CONTROLLER, check=False).returncode == 0
 
 
 def test_another_namespace_is_not_touched(release: Release, blocked: str, namespace: str) -> None:

@@ -192,7 +192,7 @@ def held(quiet: Release, namespace: str, name: str) -> None:
     wait_for("the suspension", lambda: suspended(quiet.cluster, namespace, name), seconds=20)
 
 
-def test_release_lets_go_of_a_namespace_and_says_so(quiet: Release, namespace: str, tmp_path: Path) -> None:
+def test_release_lets_go_of_a_namespace_and_says_so(quiet: Release, namespace: str) -> None:
     """The first test, before a loop runs: nobody suspends or resumes meanwhile."""
     cluster = quiet.cluster
     quiet.apply(budget(namespace, "monthly", limit="1g", period="Month", thresholds=THRESHOLDS))
@@ -201,9 +201,8 @@ def test_release_lets_go_of_a_namespace_and_says_so(quiet: Release, namespace: s
         "labels": {"carbonbudget.dev/suspended": "true"},
         "annotations": {"carbonbudget.dev/suspended-by": f"{namespace}/monthly"},
     }
-    ours = ("--kubeconfig", str(quiet.be_the_controller(tmp_path)))
     patch = json.dumps({"metadata": marks})
-    cluster.kubectl(*ours, "-n", namespace, "patch", "job", "train", "--type=merge", "-p", patch)
+    cluster.kubectl(*quiet.AS_CONTROLLER, "-n", namespace, "patch", "job", "train", "--type=merge", "-p", patch)
     cluster.kubectl("-n", namespace, "label", "carbonbudget", "monthly", "carbonbudget.dev/blocking=true")
     set_status(cluster, namespace, "monthly", HOUR)
     would = _release(cluster, "--namespace", namespace, "--dry-run").stdout

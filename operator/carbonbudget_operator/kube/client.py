@@ -92,6 +92,10 @@ class KubeClient:
     async def close(self) -> None:
         """Close all connections."""
         await self._session.close()
+        if self._credentials.url.startswith("https"):
+            # aiohttp waits for no TLS connection to end (its documentation, "Graceful shutdown"): a loop that ended
+            # now would leave their sockets open.
+            await asyncio.sleep(0.25)
 
     async def request(
         self,

@@ -141,6 +141,15 @@ def test_thresholds_say_what_happens_and_whether_it_did() -> None:
     assert "expected to emit" in told(projected, "Thresholds")
 
 
+def test_a_runs_own_budget_refuses_nothing_to_others_and_says_whom_it_suspends() -> None:
+    held = {"action": "Suspend", "until": "2026-11-24T18:00:00Z", "suspendFrom": "2026-11-24T12:30:00Z"}
+    budget = a_budget(given=STATUS | BLOCK | {"enforcement": held}, per="Workload")
+    assert "stands in no other's way" in told(budget, "Refused now")
+    assert "New Job" not in told(budget, "Refused now")
+    assert "will be suspended" in told(budget, "Refused now")
+    assert "Wait" not in told(budget, "Next")
+
+
 def test_what_is_refused_is_told_with_its_kinds_and_until_when() -> None:
     assert told(a_budget(), "Refused now") == "Nothing."
     held = {"action": "Suspend", "until": "2026-11-24T18:00:00Z", "suspendFrom": "2026-11-24T12:30:00Z"}

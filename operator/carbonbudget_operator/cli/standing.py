@@ -222,6 +222,8 @@ def _refused(budget: AnyBudget, now: dt.datetime) -> list[str]:
     if _utc(held.until) <= now:
         return [f"Nothing: the block ended {_at(budget, held.until)} and was not renewed."]
     sentences = [f"New {_and(kinds, 'or')} until {_at(budget, held.until)}, renewed while the budget is exceeded."]
+    if budget.spec.per == "Workload":
+        sentences = ["Nothing: a run's own budget stands in no other's way."]
     if held.suspend_from is not None:
         verb = "are" if _utc(held.suspend_from) <= now else "will be"
         sentences.append(f"Running Jobs that opted in {verb} suspended from {_at(budget, held.suspend_from)} on.")
@@ -254,7 +256,7 @@ def _next(budget: AnyBudget, now: dt.datetime) -> list[str]:
     if status.used is None:
         return ["Look again in two minutes; then at the conditions and at the controller's log."]
     sentences = []
-    if status.enforcement is not None and _utc(status.enforcement.until) > now:
+    if budget.spec.per != "Workload" and status.enforcement is not None and _utc(status.enforcement.until) > now:
         sentences.append(
             f"Wait until {_at(budget, status.period.end if status.period else None) or 'the reset'}, have the limit "
             "raised, or let somebody with the verb exempt label urgent work carbonbudget.dev/exempt=true."

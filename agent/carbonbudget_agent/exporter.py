@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from http.server import ThreadingHTTPServer
 from typing import TypeVar
 
-from prometheus_client import start_http_server
+from prometheus_client import MetricsHandler
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector, CollectorRegistry
 
@@ -34,6 +37,25 @@ class _Series:
     energy_uj: int = 0
 
 
+class _Server(ThreadingHTTPServer):
+    """Sleeps until somebody asks: `serve_forever` looks twice a second whether it shall end: 8 ms a minute."""
+
+    def __init__(self, address: str, port: int, registry: CollectorRegistry) -> None:
+        found = socket.getaddrinfo(address or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        self.address_family = found[0][0]
+        self._stopped = False
+        super().__init__((address, port), MetricsHandler.factory(registry))
+
+    def answer_until_stopped(self) -> None:
+        while not self._stopped:
+            self.handle_request()
+
+    def stop(self) -> None:
+        self._stopped = True
+        with contextlib.suppress(OSError):  # a last caller, so that it wakes
+            socket.create_connection((str(self.server_address[0]), self.server_port), timeout=1).close()
+
+
 class Exporter(Collector):
     """Sums closed windows into counters; a pod's series goes some minutes after its last window.
 
@@ -57,12 +79,14 @@ class Exporter(Collector):
         """Answer /metrics in a thread, until what is returned is called. Raises OSError if the port is taken."""
         registry = CollectorRegistry()
         registry.register(self)
-        server, thread = start_http_server(port, address, registry)
+        server = _Server(address, port, registry)
+        thread = threading.Thread(target=server.answer_until_stopped, name="metrics", daemon=True)
+        thread.start()
 
         def stop() -> None:
-            server.shutdown()
-            server.server_close()
+            server.stop()
             thread.join()
+            server.server_close()
 
         return stop
 

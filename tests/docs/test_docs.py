@@ -84,9 +84,9 @@ def test_every_value_of_the_chart_is_in_its_schema_and_explained() -> None:
     values = yaml.safe_load(text)
     assert set(values) == {
         "cluster", "windowSeconds", "carbon", "allocation", "enforcement", "images", "agent", "server", "controller",
-        "admission", "certificates", "monitoring",
+        "admission", "certificates", "networkPolicy", "monitoring",
     }  # fmt: skip
-    for section in ("carbon", "allocation", "enforcement", "certificates", "monitoring"):
+    for section in ("carbon", "allocation", "enforcement", "certificates", "networkPolicy", "monitoring"):
         for key in values[section]:
             assert re.search(rf"  # .*\n(  #.*\n)*  {key}:", text), f"{section}.{key} has no comment above it"
 

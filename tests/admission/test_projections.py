@@ -116,3 +116,56 @@ def test_without_a_table_or_with_one_of_yesterday_nothing_is_expected(bench: Ben
 def test_where_it_is_not_known_what_was_used_nothing_is_compared() -> None:
     bench = Bench(a_budget(state="Unknown", percent=0, thresholds=BLOCK)).knows(core_hour_ug=10**12)
     assert bench.creates(metadata=ANNOTATED).outcome == "allowed"
+
+
+def mistyped(stated: str = "2 hours", **metadata: Any) -> dict[str, Any]:
+    return {"name": "train", "annotations": {"carbonbudget.dev/expected-duration": stated}} | metadata
+
+
+NEW = mistyped(name="new")
+
+
+@pytest.mark.parametrize(
+    ("kind", "spec", "instead"),
+    [
+        ("Job", {}, "the duration of its former runs is used instead"),
+        ("Job", {"metadata": NEW}, "nothing is projected"),
+        ("Job", {"metadata": NEW, "activeDeadlineSeconds": 60}, "activeDeadlineSeconds is used instead"),
+        ("Deployment", {"replicas": 1}, "the rest of the period is used instead"),
+    ],
+)
+def test_a_duration_that_cannot_be_read_is_warned_of_with_what_is_used_instead(
+    kind: str, spec: dict[str, Any], instead: str
+) -> None:
+    bench = Bench(a_budget(**WITHIN, enforce={"kinds": ["Job", "Deployment"]})).knows(runs(grams=1), core_hour_ug=1)
+    decision = bench.creates(kind, **({"metadata": mistyped()} | spec))
+    assert list(decision.warnings) == [
+        f'carbonbudget.dev/expected-duration "2 hours" is no duration, so {instead}; write e.g. 2h30m'
+    ]
+
+
+@pytest.mark.parametrize("stated", ["2 hours", "2H", "1.5h", "0h", "-2h", "90", "soon"])
+def test_what_is_no_duration_is_never_refused_for(stated: str) -> None:
+    bench = Bench(a_budget(**WITHIN, thresholds=BLOCK)).knows(core_hour_ug=10**12)
+    assert bench.creates(metadata=mistyped(stated)).outcome == "warned"
+
+
+@pytest.mark.parametrize("stated", ["2h", "90m", " 1h30m ", "2d", ""])
+def test_what_is_a_duration_or_nothing_is_not_warned_of(stated: str) -> None:
+    assert Bench(a_budget(**WITHIN)).knows(core_hour_ug=1).creates(metadata=mistyped(stated)).outcome == "allowed"
+
+
+def test_a_mistyped_duration_is_warned_of_after_what_the_budgets_say() -> None:
+    bench = Bench(a_budget(state="Warning", percent=85, used_g=850)).knows(runs(grams=1000))
+    warnings = bench.creates(metadata=mistyped()).warnings
+    assert [one.split()[0] for one in warnings] == ["carbon", "carbon", "carbonbudget.dev/expected-duration"]
+
+
+def test_a_mistyped_duration_matters_only_where_a_budget_counts_the_work_and_acts() -> None:
+    work: dict[str, Any] = {"metadata": mistyped()}
+    assert Bench(a_budget(**WITHIN)).creates("Deployment", **work).outcome == "allowed", "a kind that no budget judges"
+    assert Bench(a_budget(**WITHIN), mode="Observe").creates(**work).outcome == "allowed"
+    assert Bench(a_budget(**WITHIN, selector={"matchLabels": {"a": "b"}})).creates(**work).outcome == "allowed"
+    assert Bench(a_budget(**WITHIN)).creates(metadata=mistyped(labels={"carbonbudget.dev/exempt": "true"})).outcome == (
+        "allowed"
+    )

@@ -5,42 +5,46 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from carbonbudget_operator.budgets.expectation import Expected, Former, Plan, expect
-from carbonbudget_operator.budgets.projection import Demand, Rates
+from carbonbudget_operator.budgets.expectation import Duration, Expected, Former, Plan, expect
+from carbonbudget_operator.budgets.projection import Demand, Rates, no_duration
 
 RATES = Rates(core_hour_ug=10**6, gpu_hour_ug=0)
 CORE = Demand(1000, 0)
 DAY, HOUR = 86_400, 3600
+KEY = "carbonbudget.dev/expected-duration"
 
 
 def test_a_stated_duration_comes_before_a_deadline() -> None:
     plan = Plan(CORE, 2, 2, stated_s=HOUR, deadline_s=10 * HOUR)
-    assert expect(plan, None, RATES, DAY) == Expected(2 * 10**6, former=False)
+    assert expect(plan, None, RATES, DAY) == Expected(2 * 10**6, False, Duration.STATED)
 
 
 def test_a_deadline_bounds_the_whole_work_and_a_pods_deadline_each_pod() -> None:
-    assert expect(Plan(CORE, 2, 6, deadline_s=HOUR), None, RATES, DAY) == Expected(2 * 10**6, former=False)
-    assert expect(Plan(CORE, 2, 6, pod_deadline_s=HOUR), None, RATES, DAY) == Expected(6 * 10**6, former=False)
+    whole, each = Plan(CORE, 2, 6, deadline_s=HOUR), Plan(CORE, 2, 6, pod_deadline_s=HOUR)
+    assert expect(whole, None, RATES, DAY) == Expected(2 * 10**6, False, Duration.DEADLINE)
+    assert expect(each, None, RATES, DAY) == Expected(6 * 10**6, False, Duration.DEADLINE)
 
 
 def test_former_runs_come_before_requests_and_before_a_deadline() -> None:
     plan = Plan(CORE, 2, 6, deadline_s=HOUR)
-    assert expect(plan, Former(500, 60), RATES, DAY) == Expected(3000, former=True)
+    assert expect(plan, Former(500, 60), RATES, DAY) == Expected(3000, True, Duration.FORMER)
 
 
 def test_a_stated_duration_scales_what_former_runs_emitted() -> None:
-    assert expect(Plan(CORE, 2, 2, stated_s=HOUR), Former(500, 60), None, DAY) == Expected(2 * 500 * 60, former=True)
+    expected = expect(Plan(CORE, 2, 2, stated_s=HOUR), Former(500, 60), None, DAY)
+    assert expected == Expected(2 * 500 * 60, True, Duration.STATED)
 
 
 def test_what_does_not_end_is_expected_to_run_until_the_period_ends() -> None:
-    assert expect(Plan(CORE, 3, 3, endless=True), None, RATES, 10 * HOUR) == Expected(30 * 10**6, former=False)
-    assert expect(Plan(CORE, 3, 3, endless=True), Former(100, HOUR), RATES, 10 * HOUR) == Expected(3000, former=True)
+    plan = Plan(CORE, 3, 3, endless=True)
+    assert expect(plan, None, RATES, 10 * HOUR) == Expected(30 * 10**6, False, Duration.REST)
+    assert expect(plan, Former(100, HOUR), RATES, 10 * HOUR) == Expected(3000, True, Duration.REST)
 
 
 def test_only_what_falls_into_the_period_counts() -> None:
-    assert expect(Plan(CORE, 1, 1, stated_s=10 * HOUR), None, RATES, HOUR) == Expected(10**6, former=False)
+    assert expect(Plan(CORE, 1, 1, stated_s=10 * HOUR), None, RATES, HOUR) == Expected(10**6, False, Duration.STATED)
     # Three waves of an hour each, of which one fits.
-    assert expect(Plan(CORE, 2, 6), Former(500, HOUR), None, HOUR) == Expected(1000, former=True)
+    assert expect(Plan(CORE, 2, 6), Former(500, HOUR), None, HOUR) == Expected(1000, True, Duration.FORMER)
 
 
 def test_without_a_duration_or_without_rates_nothing_is_guessed() -> None:
@@ -64,3 +68,17 @@ def test_a_longer_rest_never_expects_less(plan: Plan, former: Former | None, res
     sooner, later = expect(plan, former, rates, rest), expect(plan, former, rates, 2 * rest)
     assert (sooner is None) == (later is None)
     assert sooner is None or later is None or 0 <= sooner.micrograms <= later.micrograms
+
+
+def test_a_duration_that_nobody_can_read_is_told_with_what_stands_in_for_it() -> None:
+    assert no_duration(KEY, "2 hours", "activeDeadlineSeconds is used instead") == (
+        f'{KEY} "2 hours" is no duration, so activeDeadlineSeconds is used instead; write e.g. 2h30m'
+    )
+    assert no_duration(KEY, "2 hours") == f'{KEY} "2 hours" is no duration; write e.g. 2h30m'
+
+
+@given(st.text(max_size=300))
+def test_whatever_it_says_the_sentence_is_one_line_that_a_header_takes(text: str) -> None:
+    sentence = no_duration(KEY, text, f"{Duration.FORMER} is used instead")
+    assert sentence.isprintable()
+    assert len(sentence) <= 256

@@ -332,6 +332,45 @@ def test_whatever_is_quoted_comes_out(texts: list[str]) -> None:
     assert parse_warnings([", ".join(quoted)]) == texts
 
 
+MISTYPED = {"metadata": {"name": "j", "annotations": {"carbonbudget.dev/expected-duration": "2 hours"}}}
+NO_DURATION = 'carbonbudget.dev/expected-duration "2 hours" is no duration; write e.g. 2h30m'
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    [JOB | MISTYPED, JOB | {"spec": {"template": TEMPLATE | MISTYPED}}, cron(**MISTYPED)],
+    ids=["on the Job", "on its template", "on the CronJob's template"],
+)
+def test_a_duration_that_cannot_be_read_is_a_warning_whether_the_webhook_lives_or_not(
+    tmp_path: Path, manifest: object
+) -> None:
+    code, value = checked(tmp_path, ordinary(echo), manifest)
+    assert code == 3
+    assert [one["carbon"] for one in value["objects"] if one["kind"] == "Job"] == [[NO_DURATION]]
+
+
+def test_what_the_webhook_says_of_the_duration_is_not_said_twice(tmp_path: Path) -> None:
+    said = NO_DURATION.replace("duration;", "duration, so nothing is projected;")
+    warning = '299 - "' + said.replace('"', '\\"') + '"'
+    code, value = checked(tmp_path, ordinary(lambda asked: Said(asked.body, 201, (warning,))), JOB | MISTYPED)
+    assert (code, value["objects"][0]["carbon"]) == (3, [said])
+
+
+@pytest.mark.parametrize(
+    ("answer", "verdict"),
+    [(status(403, "Forbidden", POLICY), "refused"), (status(500, "InternalError", "x"), "unanswerable")],
+)
+def test_a_duration_that_cannot_be_read_changes_no_harder_verdict(tmp_path: Path, answer: Said, verdict: str) -> None:
+    _, value = checked(tmp_path, ordinary(lambda _: answer), JOB | MISTYPED)
+    assert value["objects"][0]["verdict"] == verdict
+    assert value["objects"][0]["carbon"][-1] == NO_DURATION
+
+
+def test_a_duration_that_can_be_read_is_a_yes(tmp_path: Path) -> None:
+    stated = {"metadata": {"name": "j", "annotations": {"carbonbudget.dev/expected-duration": "2h30m"}}}
+    assert checked(tmp_path, ordinary(echo), JOB | stated)[0] == 0
+
+
 @given(st.integers(200, 599), st.text(), st.lists(st.text(), max_size=3))
 def test_no_answer_breaks_the_judgement(code: int, text: str, warnings: list[str]) -> None:
     assert judge(Answer(code, "", tuple(warnings), text), "Job").verdict is Verdict.UNANSWERABLE

@@ -8,8 +8,10 @@ from typing import Final, Literal
 
 from carbonbudget_operator.admission.view import BudgetView
 from carbonbudget_operator.admission.work import Reference, Work
+from carbonbudget_operator.api.names import EXPECTED_DURATION_ANNOTATION
 from carbonbudget_operator.budgets.evaluate import State
 from carbonbudget_operator.budgets.expectation import Expected
+from carbonbudget_operator.budgets.projection import no_duration
 from carbonbudget_operator.budgets.quantity import format_mass
 from carbonbudget_operator.budgets.strictest import by_strictness
 
@@ -61,8 +63,8 @@ def decide(
     warned_by = [budget for budget in held if _warns(budget, work)]
     warnings += [budget.candidate.message for budget in warned_by if budget.candidate.message]
     warnings = warnings[:MAX_WARNINGS]
-    if not grows and (own := _projection(work, held, expected, bool(warned_by))):
-        warnings.append(own)
+    if not grows:
+        warnings += _projection(work, held, expected, bool(warned_by)) + _unread(work, held, expected)
     return Decision([cut(warning) for warning in warnings], about=work.about)
 
 
@@ -105,16 +107,20 @@ def _too_much(work: Work, budgets: Sequence[BudgetView], expected: Expectation) 
 def _warns(budget: BudgetView, work: Work) -> bool:
     """A run's own budget names the run that used most: nothing that concerns another."""
     candidate = budget.candidate
-    concerned = work.kind in _ALWAYS_WARNED or work.kind in budget.kinds
-    return concerned and not budget.per_workload and bool(candidate.action) and candidate.state in _WARNS
+    told = not budget.per_workload and bool(candidate.action) and candidate.state in _WARNS
+    return told and _concerned(budget, work)
 
 
-def _projection(work: Work, budgets: Sequence[BudgetView], expected: Expectation, anyway: bool) -> str:
+def _concerned(budget: BudgetView, work: Work) -> bool:
+    return work.kind in _ALWAYS_WARNED or work.kind in budget.kinds
+
+
+def _projection(work: Work, budgets: Sequence[BudgetView], expected: Expectation, anyway: bool) -> list[str]:
     """The work's own projection, where it does not fit or where a budget warns anyway; by the one it fits least."""
     found: list[tuple[int, str]] = []
     for budget in budgets:
         used = 0 if budget.per_workload else budget.used_ug
-        if used is None or not (work.kind in _ALWAYS_WARNED or work.kind in budget.kinds):
+        if used is None or not _concerned(budget, work):
             continue
         own = expected(budget)
         if own is None:
@@ -124,7 +130,17 @@ def _projection(work: Work, budgets: Sequence[BudgetView], expected: Expectation
         reached = any((used + own.micrograms) * 100 >= budget.limit_ug * t.at for t in budget.projected)
         if left < 0 or reached or anyway:
             found.append((left, _expects(work, budget, own)))
-    return min(found)[1] if found else ""
+    return [min(found)[1]] if found else []
+
+
+def _unread(work: Work, budgets: Sequence[BudgetView], expected: Expectation) -> list[str]:
+    """A stated duration that is none, and what stands in for it; nothing where no budget asks how long it lasts."""
+    budget = next((budget for budget in budgets if _concerned(budget, work)), None)
+    if budget is None or not work.unread:
+        return []
+    own = expected(budget)
+    instead = "nothing is projected" if own is None else f"{own.duration} is used instead"
+    return [no_duration(EXPECTED_DURATION_ANNOTATION, work.unread, instead)]
 
 
 def _expects(work: Work, budget: BudgetView, own: Expected) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from carbonbudget_operator.admission.review import JsonObject, Review, at, mapping, text, texts, whole
-from carbonbudget_operator.admission.shapes import JOB, POD, Shape
+from carbonbudget_operator.admission.shapes import JOB, Shape
 from carbonbudget_operator.api.names import EXEMPT_LABEL, EXPECTED_DURATION_ANNOTATION, SUSPENDED_LABEL
 from carbonbudget_operator.budgets.expectation import Plan
 from carbonbudget_operator.budgets.projection import duration_s, pod_demand
@@ -26,7 +26,11 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """The object under review. `workload` is KIND/NAME as the server counts it: its controller's, if it has one."""
+    """The object under review.
+
+    `workload` is KIND/NAME as the server counts it: its controller's, if it has one. `unread` is what its owner states
+    as its duration and is none; empty where that is read or nothing is stated.
+    """
 
     kind: str
     name: str
@@ -36,6 +40,7 @@ class Work:
     workload: str
     instance_type: str
     plan: Plan | None
+    unread: str = ""
 
 
 def work_of(review: Review, shape: Shape) -> Work:
@@ -49,6 +54,7 @@ def work_of(review: Review, shape: Shape) -> Work:
     uid = "" if review.operation == "CREATE" else text(metadata.get("uid"))
     itself = Reference(shape.api_version, shape.kind, name, uid)
     node = texts(at(template, "spec").get("nodeSelector"))
+    stated = _stated(metadata, at(template, "metadata"))
     counted = owner or (Reference(shape.api_version, shape.kind, review.name) if review.name else None)
     return Work(
         kind=shape.kind,
@@ -59,7 +65,8 @@ def work_of(review: Review, shape: Shape) -> Work:
         about=owner if owner is not None and owner.kind == "CronJob" else itself,
         workload=f"{counted.kind}/{counted.name}" if counted else "",
         instance_type=next((node[key] for key in INSTANCE_TYPE_LABELS if key in node), ""),
-        plan=_plan(review.object, template, shape),
+        plan=_plan(review.object, template, shape, duration_s(stated) or 0),
+        unread="" if duration_s(stated) else stated,
     )
 
 
@@ -93,7 +100,13 @@ def _pods(found: JsonObject, shape: Shape) -> int:
     return whole(at(found, *shape.replicas[:-1]).get(shape.replicas[-1]), 1) if shape.replicas else 1
 
 
-def _plan(found: JsonObject, template: JsonObject, shape: Shape) -> Plan | None:
+def _stated(*metadata: JsonObject) -> str:
+    """The duration as written on the work, else on its pod template."""
+    written = (texts(one.get("annotations")).get(EXPECTED_DURATION_ANNOTATION, "") for one in metadata)
+    return next((text for text in written if text.strip()), "")
+
+
+def _plan(found: JsonObject, template: JsonObject, shape: Shape, stated_s: int) -> Plan | None:
     if shape.kind == "DaemonSet":
         return None
     spec, pod = at(found, "spec"), at(template, "spec")
@@ -103,14 +116,11 @@ def _plan(found: JsonObject, template: JsonObject, shape: Shape) -> Plan | None:
         deadline = whole(spec.get("activeDeadlineSeconds"), 0)
         pods = max(1, whole(spec.get("completions"), at_once))
         at_once = min(at_once, pods)
-    stated = texts(at(found, "metadata").get("annotations")).get(EXPECTED_DURATION_ANNOTATION, "")
-    if shape is not POD and not stated:
-        stated = texts(at(template, "metadata").get("annotations")).get(EXPECTED_DURATION_ANNOTATION, "")
     return Plan(
         demand=pod_demand(pod),
         at_once=at_once,
         pods=pods,
-        stated_s=duration_s(stated) or 0,
+        stated_s=stated_s,
         deadline_s=deadline,
         pod_deadline_s=pod_deadline,
         endless=shape.endless,

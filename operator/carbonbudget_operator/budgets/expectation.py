@@ -8,6 +8,7 @@ of the period. Without any of these there is no expectation, and none is guessed
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 from carbonbudget_operator.budgets.projection import Demand, Rates, expected_ug
 
@@ -38,12 +39,22 @@ class Former:
     pod_s: int
 
 
+class Duration(StrEnum):
+    """From where it is known how long the work lasts."""
+
+    STATED = "the stated duration"
+    FORMER = "the duration of its former runs"
+    DEADLINE = "activeDeadlineSeconds"
+    REST = "the rest of the period"
+
+
 @dataclass(frozen=True, slots=True)
 class Expected:
     """Micrograms until the period's end, rounded up; `former` where former runs tell."""
 
     micrograms: int
     former: bool
+    duration: Duration
 
 
 def expect(plan: Plan, former: Former | None, rates: Rates | None, rest_s: int) -> Expected | None:
@@ -55,20 +66,24 @@ def expect(plan: Plan, former: Former | None, rates: Rates | None, rest_s: int) 
         stated = plan.stated_s or (rest_s if plan.endless else 0)
         if stated:  # the rate of what ran before, over the time that is now meant
             total, lasts = -(-plan.at_once * former.pod_ug * stated // former.pod_s), stated
+            duration = Duration.STATED if plan.stated_s else Duration.REST
         else:
-            total, lasts = plan.pods * former.pod_ug, former.pod_s * waves
-        return Expected(_within(total, lasts, rest_s), former=True)
+            total, lasts, duration = plan.pods * former.pod_ug, former.pod_s * waves, Duration.FORMER
+        return Expected(_within(total, lasts, rest_s), True, duration)
     if rates is None:
         return None
     if seconds := plan.stated_s or plan.deadline_s:
         total, lasts = expected_ug(plan.demand, plan.at_once, seconds, rates), seconds
+        duration = Duration.STATED if plan.stated_s else Duration.DEADLINE
     elif plan.pod_deadline_s:
         total, lasts = expected_ug(plan.demand, plan.pods, plan.pod_deadline_s, rates), plan.pod_deadline_s * waves
+        duration = Duration.DEADLINE
     elif plan.endless:
         total, lasts = expected_ug(plan.demand, plan.at_once, rest_s, rates), rest_s
+        duration = Duration.REST
     else:
         return None
-    return Expected(_within(total, lasts, rest_s), former=False)
+    return Expected(_within(total, lasts, rest_s), False, duration)
 
 
 def _within(total_ug: int, lasts_s: int, rest_s: int) -> int:

@@ -20,6 +20,7 @@ _SUFFIXES: Final[Mapping[str, Fraction]] = {
     "m": Fraction(1, 1000),
     **{suffix: Fraction(1000**power) for power, suffix in enumerate(("", "k", "M", "G", "T", "P"))},
 }
+_MAX_SHOWN: Final = 40  # characters of a text that is no duration
 _MIG = re.compile(r"nvidia\.com/mig-([1-7])g\.")
 _MIG_SLICES: Final = 7  # of every MIG-capable GPU
 
@@ -53,6 +54,13 @@ def duration_s(text: str) -> int | None:
         return None
     days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
     return ((days * 24 + hours) * 60 + minutes) * 60 + seconds
+
+
+def no_duration(key: str, text: str, instead: str = "") -> str:
+    """The sentence for a `text` under the annotation `key` that is none; `instead` says what is done without it."""
+    shown = "".join(char if char.isprintable() else " " for char in text)
+    shown = shown if len(shown) <= _MAX_SHOWN else shown[: _MAX_SHOWN - 3] + "..."
+    return f'{key} "{shown}" is no duration{f", so {instead}" if instead else ""}; write e.g. 2h30m'
 
 
 def pod_demand(spec: Mapping[str, object]) -> Demand:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
+from carbonbudget_operator.api.names import EXPECTED_DURATION_ANNOTATION
+from carbonbudget_operator.budgets.projection import no_duration
 from carbonbudget_operator.kube.client import Answer
 
 
@@ -30,7 +32,9 @@ _WORST: Final = (Verdict.REFUSED, Verdict.UNANSWERABLE, Verdict.WARNED, Verdict.
 _WARNING: Final = re.compile(r'\s*,?\s*(\d{3}) (\S+) "((?:[^"\\]|\\.)*)"(?: "[^"]*")?')
 _ESCAPED: Final = re.compile(r"\\(.)", re.DOTALL)
 # As the policy's and the webhook's sentences begin (budgets.message, admission.decide).
-_OURS: Final = re.compile(r"(?:would be refused: )?(?:cluster )?carbon budget ")
+_OURS: Final = re.compile(
+    rf"(?:would be refused: )?(?:cluster )?carbon budget |{re.escape(EXPECTED_DURATION_ANNOTATION)} "
+)
 # Anchored: other refusals may quote what the manifest holds.
 _POLICY: Final = re.compile(
     r'^[a-z0-9.-]+ (?:"[^"]*" )?is forbidden: '
@@ -55,6 +59,17 @@ def worst(verdicts: Iterable[Verdict]) -> Verdict:
     """The one that decides; YES for none."""
     found = set(verdicts)
     return next((verdict for verdict in _WORST if verdict in found), Verdict.YES)
+
+
+def with_unread_duration(outcome: Outcome, stated: str) -> Outcome:
+    """The outcome of an object that states a duration which is none: a warning at least.
+
+    The webhook says it too, and then what stands in for it; where it is away, or no budget asks, the slip is the same.
+    """
+    if not stated or any(sentence.startswith(EXPECTED_DURATION_ANNOTATION) for sentence in outcome.carbon):
+        return outcome
+    said = (*outcome.carbon, no_duration(EXPECTED_DURATION_ANNOTATION, stated))
+    return replace(outcome, verdict=worst([outcome.verdict, Verdict.WARNED]), carbon=said)
 
 
 def parse_warnings(values: Iterable[str]) -> list[str]:

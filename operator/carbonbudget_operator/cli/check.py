@@ -47,7 +47,7 @@ def check(
 ) -> None:
     """Ask whether manifests would be let in by the carbon budgets. Nothing is created.
 
-    Exit code 0: yes. 3: yes, with a budget's warning. 4: refused by a budget. 5: not answerable. 2: a bad option or
+    Exit code 0: yes. 3: yes, with a warning. 4: refused by a budget. 5: not answerable. 2: a bad option or
     manifest.
     """
     entries = _read(files)

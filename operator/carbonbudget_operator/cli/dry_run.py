@@ -9,8 +9,8 @@ from typing import Final
 from urllib.parse import quote
 
 from carbonbudget_operator.api.names import BUDGET, GROUP, VERSION
-from carbonbudget_operator.cli.answers import Outcome, Verdict, judge
-from carbonbudget_operator.cli.manifests import Entry
+from carbonbudget_operator.cli.answers import Outcome, Verdict, judge, with_unread_duration
+from carbonbudget_operator.cli.manifests import Entry, unread_duration
 from carbonbudget_operator.kube.client import JSON, Answer, KubeClient, KubeError
 from carbonbudget_operator.kube.credentials import Credentials
 
@@ -66,9 +66,10 @@ class DryRun:
     async def attempt(self, entry: Entry) -> Outcome:
         """What the API server says to this object."""
         try:
-            return await self._attempt(entry)
+            outcome = await self._attempt(entry)
         except Unanswerable as error:
-            return Outcome(Verdict.UNANSWERABLE, reason=str(error))
+            outcome = Outcome(Verdict.UNANSWERABLE, reason=str(error))
+        return with_unread_duration(outcome, unread_duration(entry))
 
     async def _attempt(self, entry: Entry) -> Outcome:
         path = await self._path(entry)

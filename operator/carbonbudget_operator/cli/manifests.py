@@ -10,7 +10,8 @@ from typing import Final
 
 import yaml
 
-from carbonbudget_operator.api.names import EXEMPT_LABEL
+from carbonbudget_operator.api.names import EXEMPT_LABEL, EXPECTED_DURATION_ANNOTATION
+from carbonbudget_operator.budgets.projection import duration_s
 
 JsonObject = dict[str, object]
 _MAX_DEPTH: Final = 12  # of the way to a pod template; the deepest known is a List of a custom kind's five
@@ -110,7 +111,24 @@ def makes_pods(entry: Entry) -> bool:
     """Whether it is a pod or has a pod template somewhere; a PodTemplate by itself makes none."""
     if entry.kind in ("PodTemplate", "CustomResourceDefinition"):
         return False
-    return entry.kind == "Pod" or _has_template(entry.manifest.get("spec"), _MAX_DEPTH)
+    return entry.kind == "Pod" or any(_templates(entry.manifest.get("spec"), _MAX_DEPTH))
+
+
+def unread_duration(entry: Entry) -> str:
+    """What it states as its duration and is none; empty where that is read or nothing is stated.
+
+    As the webhook reads it: on the object, else on its pod template. A CronJob's is its Job's.
+    """
+    if entry.kind == "CronJob":
+        return ""
+    templates = (_mapping(one.get("metadata")) for one in _templates(entry.manifest.get("spec"), _MAX_DEPTH))
+    own = _stated(entry.metadata)
+    written = [own] if own.strip() else [text for text in map(_stated, templates) if text.strip()]
+    return next((text for text in written if not duration_s(text)), "")
+
+
+def _stated(metadata: Mapping[str, object]) -> str:
+    return _text(_mapping(metadata.get("annotations")).get(EXPECTED_DURATION_ANNOTATION))
 
 
 def job_of(entry: Entry) -> Entry | None:
@@ -149,15 +167,20 @@ def _objects(value: object, where: str) -> Iterator[JsonObject]:
     yield value
 
 
-def _has_template(value: object, depth: int) -> bool:
+def _templates(value: object, depth: int) -> Iterator[Mapping[str, object]]:
+    """The pod templates in it, wherever they are."""
     if depth == 0:
-        return False
+        return
     if isinstance(value, list):
-        return any(_has_template(one, depth - 1) for one in value)
+        for one in value:
+            yield from _templates(one, depth - 1)
+        return
     fields = _mapping(value)
-    if isinstance(_mapping(_mapping(fields.get("template")).get("spec")).get("containers"), list):
-        return True
-    return any(_has_template(one, depth - 1) for one in fields.values())
+    template = _mapping(fields.get("template"))
+    if isinstance(_mapping(template.get("spec")).get("containers"), list):
+        yield template
+    for one in fields.values():
+        yield from _templates(one, depth - 1)
 
 
 def _mapping(value: object) -> Mapping[str, object]:

@@ -70,3 +70,17 @@ def test_without_a_projected_threshold_it_is_only_warned_of(judging: Judging, we
         return said if "Warning: " in said else None
 
     assert "Warning: carbon budget roomy: expected 1kg, left 500g" in wait_for("the warning", warned, 15)
+
+
+def test_a_duration_that_cannot_be_read_is_warned_of_at_apply(judging: Judging, webhook: Webhook, space: str) -> None:
+    judging.stand(space, "any", 50, None)
+    slip = {"annotations": {"carbonbudget.dev/expected-duration": "2 hours"}}
+
+    def warned() -> str | None:
+        fine, said = judging.try_out(work("Job", space, metadata=slip, activeDeadlineSeconds=60))
+        assert fine
+        return said if "Warning: " in said else None
+
+    told = wait_for("the warning", warned, 15)
+    assert 'Warning: carbonbudget.dev/expected-duration "2 hours" is no duration, so ' in told
+    assert "so activeDeadlineSeconds is used instead; write e.g. 2h30m" in told

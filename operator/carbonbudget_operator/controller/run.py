@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import signal
 from collections.abc import Callable, Sequence
@@ -25,11 +24,14 @@ from carbonbudget_operator.enforcement.loop import EnforcementLoop
 from carbonbudget_operator.enforcement.metrics import EnforcementMetrics
 from carbonbudget_operator.kube.client import KubeClient
 from carbonbudget_operator.kube.credentials import SERVICE_ACCOUNT
+from carbonbudget_operator.kube.watched import WatchMetrics
 from carbonbudget_operator.namespaces import Namespaces
 from carbonbudget_operator.server_client import Server, trust_in
 from carbonbudget_operator.settings import Controller, Settings, SettingsError
 
 _log = logging.getLogger(__name__)
+_END_SECONDS = 3.0  # for a write that is under way; the kubelet gives 10 s in all
+_KOPF_END_SECONDS = 5.0
 _START_SECONDS = 60.0  # kopf's watchers appear within seconds; until then the probe is patient
 
 
@@ -39,13 +41,13 @@ async def run(whole: Settings, host: str, port: int) -> None:
     client = KubeClient.from_environment()
     registry = CollectorRegistry()
     seen, metrics = Seen(Inventory(), Namespaces(), Conflicts()), ControllerMetrics(registry)
+    WatchMetrics(registry, client.watches)
     keys = Keys(client, _namespace(settings), settings.agent_namespace) if settings.certificates else None
     server = Server(settings.server_url, settings.server_token_file, _trust(settings.server_ca, keys))
     terms = Terms(settings.fresh_for_seconds, acts=whole.enforcement.mode == "Enforce")
     loop = EvaluationLoop(client, server, seen, metrics, settings.window_seconds, terms)
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    stop, ready = asyncio.Event(), asyncio.Event()
+    _on_signals(stop)
     kopf_settings = kopf.OperatorSettings()
     configure(kopf_settings)
     operator = kopf.operator(
@@ -56,6 +58,7 @@ async def run(whole: Settings, host: str, port: int) -> None:
         # Or kopf looks up our user, and an image has none. Its alias of str is private.
         identity="carbonbudget-controller",  # type: ignore[arg-type]
         stop_flag=stop,
+        ready_flag=ready,
     )
     tasks = [
         asyncio.create_task(operator, name="kopf"),
@@ -67,21 +70,38 @@ async def run(whole: Settings, host: str, port: int) -> None:
         asyncio.create_task(_enforcement(whole, client, server, seen, loop, registry).run(), name="enforcement"),
     ]
     runner = await serve_probe(host, port, registry, tasks)
+    signals = asyncio.create_task(_take_back_signals(ready, stop))
     try:
         # Whichever ends first ends the process: the kubelet starts a whole one again.
         done, _ = await asyncio.wait([*tasks, asyncio.create_task(stop.wait())], return_when="FIRST_COMPLETED")
         for task in done:
-            # kopf takes SIGTERM for itself, and cancels what is younger than it: that is an end, and no failure.
+            # A SIGTERM that kopf took cancels what is younger than it: that is an end, and no failure.
             if not stop.is_set() and not task.cancelled() and task.exception() is not None:
                 raise RuntimeError(f"{task.get_name()} ended: {task.exception()}")
     finally:
-        stop.set()
-        for task in tasks[1:]:
-            task.cancel()
-        with contextlib.suppress(asyncio.CancelledError, TimeoutError):
-            await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 8)
+        # kopf last: it waits 5 s for whatever else is still there.
+        await _end([signals, *tasks[1:]])
         await runner.cleanup()
         await client.close()
+        stop.set()
+        await asyncio.wait(tasks[:1], timeout=_KOPF_END_SECONDS)
+
+
+def _on_signals(stop: asyncio.Event) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+
+
+async def _take_back_signals(ready: asyncio.Event, stop: asyncio.Event) -> None:
+    """kopf takes SIGTERM for itself when it starts, and would then let us wait for it instead of it for us."""
+    await ready.wait()
+    _on_signals(stop)
+
+
+async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks, timeout=_END_SECONDS)
 
 
 def _enforcement(

@@ -23,7 +23,7 @@ def metric_names() -> set[str]:
         text = path.read_text(encoding="utf-8")
         names |= set(
             re.findall(
-                r'"(carbonbudget_(?:admission|pod_|node_|agent_[a-z]|ingest|ledger|intensity|enforcement|evaluation|query|budget_|patches)'
+                r'"(carbonbudget_(?:admission|pod_|node_|agent_[a-z]|ingest|ledger|intensity|enforcement|evaluation|query|budget_|patches|watch|certificate)'
                 r'[a-z_]*)"',
                 text,
             )

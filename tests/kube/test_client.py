@@ -10,9 +10,11 @@ from contextlib import asynccontextmanager
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
+from prometheus_client import CollectorRegistry
 
 from carbonbudget_operator.kube.client import KubeClient, KubeError
 from carbonbudget_operator.kube.credentials import Credentials
+from carbonbudget_operator.kube.watched import Watches, WatchMetrics
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -251,3 +253,103 @@ async def test_what_is_refused_each_time_is_logged_once_with_its_path_and_asked_
     assert asyncio.get_running_loop().time() - began > 0.5 * (0.5 + 1 + 2 + 4)  # doubling, less jitter
     assert warnings(caplog) == ["/x is not watched, tried again until it is: not now"]
     assert [r.getMessage() for r in caplog.records if r.levelname == "INFO"] == ["/x is watched again"]
+
+
+# --- up to when it is current ----------------------------------------------------------------------------------------
+
+
+class Ticks:
+    """A clock that moves by one with each look at it."""
+
+    def __init__(self) -> None:
+        self.at = 0.0
+
+    def __call__(self) -> float:
+        self.at += 1
+        return self.at
+
+
+async def test_a_list_a_change_and_a_bookmark_make_a_watch_current_and_a_connection_alone_does_not() -> None:
+    says: asyncio.Queue[dict[str, object] | None] = asyncio.Queue()
+    opened = 0
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        nonlocal opened
+        if "watch" not in request.query:
+            return web.json_response({"items": [], "metadata": {"resourceVersion": "10"}})
+        opened += 1
+        response = await stream(request)
+        while (event := await says.get()) is not None:
+            await response.write(json.dumps(event).encode() + b"\n")
+        return response
+
+    async with client_of(answer) as client, asyncio.timeout(10):
+        client.watches = Watches(Ticks())
+        events = client.watch("/x")
+        assert client.watches.current_at() == {}
+        await anext(events)
+        assert client.watches.current_at() == {"/x": 1}  # it begins, and has told nothing
+        await anext(events)
+        assert client.watches.current_at() == {"/x": 2}  # listed
+        says.put_nowait({"type": "ADDED", "object": an_object("a", "11")})
+        await anext(events)
+        assert client.watches.current_at() == {"/x": 3}
+        says.put_nowait({"type": "BOOKMARK", "object": an_object("", "12")})
+        says.put_nowait({"type": "ADDED", "object": an_object("b", "13")})
+        await anext(events)
+        assert client.watches.current_at() == {"/x": 5}
+        says.put_nowait(None)
+        waits = asyncio.ensure_future(anext(events))
+        await until(lambda: opened == 2)
+        assert client.watches.current_at() == {"/x": 5}
+        says.put_nowait({"type": "DELETED", "object": an_object("b", "14")})
+        assert (await waits)[0] == "DELETED"
+        says.put_nowait(None)
+        await events.aclose()  # type: ignore[attr-defined] # an async generator
+        assert client.watches.current_at() == {}
+
+
+async def test_a_watch_that_never_comes_to_list_is_as_old_as_its_begin() -> None:
+    asked = 0
+
+    async def answer(_: web.Request) -> web.StreamResponse:
+        nonlocal asked
+        asked += 1
+        return web.json_response({"message": "forbidden"}, status=403)
+
+    async with client_of(answer) as client, asyncio.timeout(10):
+        client.watches = Watches(Ticks())
+
+        async def follow() -> None:
+            async for _ in client.watch("/x"):
+                pass
+
+        following = asyncio.create_task(follow())
+        await until(lambda: asked == 2)
+        assert client.watches.current_at() == {"/x": 1}
+        following.cancel()
+        await asyncio.wait([following])
+        await until(lambda: client.watches.current_at() == {})
+
+
+def test_the_metric_has_each_path_once_with_its_oldest_watch_and_none_that_ended() -> None:
+    registry, watches = CollectorRegistry(), Watches(Ticks())
+    WatchMetrics(registry, watches)
+    with watches.of("/jobs"), watches.of("/jobs") as younger, watches.of("/namespaces"):
+        younger.is_current()
+        assert figures(registry) == {"/jobs": 1, "/namespaces": 3}
+    assert figures(registry) == {}
+
+
+def figures(registry: CollectorRegistry) -> dict[str, float]:
+    return {
+        sample.labels["path"]: sample.value
+        for family in registry.collect()
+        for sample in family.samples
+        if sample.name == "carbonbudget_watch_current_timestamp_seconds"
+    }
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    while not holds():  # noqa: ASYNC110 - what is awaited sets no event
+        await asyncio.sleep(0.01)

@@ -19,6 +19,7 @@ from carbonbudget_operator.admission.metrics import AdmissionMetrics
 from carbonbudget_operator.admission.shapes import shapes_of
 from carbonbudget_operator.admission.table import Table, keep_fetching, now_s
 from carbonbudget_operator.kube.client import KubeClient
+from carbonbudget_operator.kube.watched import WatchMetrics
 from carbonbudget_operator.server_client import Server, trust_in
 from carbonbudget_operator.settings import Admission, Enforcement
 from carbonbudget_operator.tls import follow_certificate
@@ -36,6 +37,7 @@ async def run(
     budgets, workloads, table = Budgets(), Workloads(shapes), Table()
     registry = CollectorRegistry()
     metrics = AdmissionMetrics(registry, lambda: _or_nan(table.age_s(now_s())))
+    WatchMetrics(registry, client.watches)
     events = Events(metrics)
     judge = Judge(shapes, budgets, workloads, table, enforcement.mode)
     stop = asyncio.Event()

@@ -13,13 +13,15 @@ import logging
 import random
 import ssl
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Self
 
 import aiohttp
 
 from carbonbudget_operator.kube.credentials import Credentials, find_credentials
+from carbonbudget_operator.kube.watched import Watched, Watches
 
 MERGE_PATCH = "application/merge-patch+json"
 JSON = "application/json"
@@ -64,6 +66,7 @@ class KubeClient:
     def __init__(self, credentials: Credentials, session: aiohttp.ClientSession) -> None:
         self._credentials = credentials
         self._session = session
+        self.watches = Watches()
 
     @classmethod
     def from_environment(cls) -> Self:
@@ -167,6 +170,14 @@ class KubeClient:
         end was missed. Pauses double while nothing comes; the first failure of an outage is logged. It ends only
         when it is closed.
         """
+        with self.watches.of(path) as watched:
+            async with aclosing(self._watch(path, params or {}, metadata_only, watched)) as events:
+                async for event in events:
+                    yield event
+
+    async def _watch(
+        self, path: str, params: Mapping[str, str], metadata_only: bool, watched: Watched
+    ) -> AsyncGenerator[tuple[str, JsonObject | None]]:
         listed_as, changed_as = (_METADATA_LIST, METADATA) if metadata_only else (JSON, JSON)
         version: str | None = None  # from where to go on; None: list first
         outage = _Outage(path)
@@ -177,17 +188,19 @@ class KubeClient:
                 if version is None:
                     yield "LISTING", None
                     listed = ""
-                    async for answer in self._pages(path, params or {}, 500, listed_as):
+                    async for answer in self._pages(path, params, 500, listed_as):
                         listed = _metadata(answer, "resourceVersion")
                         for item in _items(answer):
                             yield "ADDED", item
                     version = listed
+                    watched.is_current()
                     yield "LISTED", None
-                async for event, changed in self._stream(path, params or {}, version, changed_as):
+                async for event, changed in self._stream(path, params, version, changed_as):
                     if event == _OPENED:
                         opened_at = time.monotonic()
                         continue
                     outage.over()
+                    watched.is_current()
                     version = _metadata(changed, "resourceVersion") or version
                     if event != "BOOKMARK":
                         yield event, changed

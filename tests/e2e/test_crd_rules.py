@@ -150,8 +150,10 @@ def test_every_example_is_accepted(release: Release, namespace: str, example: Pa
     [
         ("carbonbudget.spec.limit", "a number with a unit mg, g, kg or t, for example 5kg."),
         ("carbonbudget.spec.enforce.grace", "How long a running Job goes on after Suspend is reached"),
+        ("carbonbudget.spec.enforce", "Left out: Jobs and bare pods, 30m."),
         ("carbonbudget.status.exhaustedAt", "When the forecast reaches the limit"),
-        ("clustercarbonbudget.spec.namespaceSelector", "Empty: all namespaces."),
+        ("carbonbudget.status.enforcement", "What is in force now. Left out while nothing is"),
+        ("clustercarbonbudget.spec.namespaceSelector", "Left out: all namespaces."),
     ],
 )
 def test_kubectl_explain_reads_well(release: Release, field: str, sentence: str) -> None:

@@ -13,25 +13,33 @@ class LabelSelectorRequirement(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    key: str = Field(min_length=1, max_length=317, description="The label's key.")
+    key: str = Field(min_length=1, max_length=317, description="The label's key, for example team or example.com/team.")
     operator: Literal["In", "NotIn", "Exists", "DoesNotExist"] = Field(
-        description="In and NotIn need values; Exists and DoesNotExist take none."
+        description="In and NotIn compare the label's value with values, and NotIn holds without the label too; Exists "
+        "and DoesNotExist ask whether it is there."
     )
     values: list[str] = Field(
-        default=[], max_length=64, description="The label's values for In and NotIn; otherwise left out."
+        default=[],
+        max_length=64,
+        description="The label's values for In and NotIn, 1 to 64. Left out: with Exists and DoesNotExist.",
     )
 
 
 class LabelSelector(BaseModel):
-    """Which pods: every entry of both lists must hold; an empty selector is every pod."""
+    """Which objects: every entry of both lists must hold; an empty selector is every object."""
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True)
 
     match_labels: dict[str, str] = Field(
-        default={}, alias="matchLabels", description="Labels that a pod must carry with just these values."
+        default={},
+        alias="matchLabels",
+        description="Labels that must all be there, with just these values. Left out: any labels.",
     )
     match_expressions: list[LabelSelectorRequirement] = Field(
-        default=[], alias="matchExpressions", max_length=32, description="Expressions that must all hold."
+        default=[],
+        alias="matchExpressions",
+        max_length=32,
+        description="Expressions that must all hold, at most 32. Left out: none.",
     )
 
     def matches(self, labels: Mapping[str, str]) -> bool:

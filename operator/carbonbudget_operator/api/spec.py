@@ -1,4 +1,5 @@
-"""What a budget asks for. Texts are what `kubectl explain` shows: meaning, unit, limit, default, what empty means.
+"""What a budget asks for. Texts are what `kubectl explain` shows: meaning, unit, limit, default, or
+what left out means.
 
 Rules are CEL, checked by the API server at `kubectl apply`; each has a sentence that says what to write instead.
 """
@@ -26,27 +27,30 @@ _INSTANT: Final = rules(
 class Threshold(Model):
     """From `at` per cent of the limit on, `action`."""
 
-    at: int = Field(ge=1, le=1000, description="Per cent of the limit, 1 to 1000.")
+    at: int = Field(ge=1, le=1000, description="From this per cent of the limit on, 1 to 1000.")
     action: Literal["Warn", "Block", "Suspend"] = Field(
-        description="Warn shows a warning at kubectl apply. Block also refuses new work (see enforce). Suspend also "
-        'suspends running Jobs that carry the label carbonbudget.dev/suspendable: "true".'
+        description="Warn shows a warning at kubectl apply. Block also refuses new work (enforce.kinds says which). "
+        'Suspend also suspends running Jobs that carry the label carbonbudget.dev/suspendable: "true", after '
+        "enforce.grace. The chart's value enforcement.mode may allow less."
     )
     basis: Literal["Used", "Projected"] = Field(
         default="Used",
         description="What is compared with the limit: Used is what was emitted so far; Projected adds what the new "
-        "work is expected to emit. Default: Used.",
+        "work is expected to emit, and is judged when that is created (work of which nothing can be expected, for "
+        "want of a duration or of requests, passes). Default: Used.",
     )
 
 
 class Enforce(Model):
-    """What Block judges."""
+    """What Block refuses, and how long Suspend waits."""
 
     kinds: list[str] = Field(
         default=["Job", "Pod"],
         min_length=1,
         max_length=16,
-        description="Kinds whose creation and growth is refused: Job, Pod (pods without a controller), Deployment, "
-        "StatefulSet, DaemonSet, ReplicaSet, or a kind of the cluster's configuration. Default: Job and Pod.",
+        description="Kinds of which Block refuses creation and growth (more replicas or parallelism, a Job resumed; "
+        "never a rollout, nor 0 to n): Job, Pod (pods without a controller), Deployment, StatefulSet, DaemonSet, "
+        "ReplicaSet, or one that the chart's value enforcement.kinds names; 1 to 16. Default: Job and Pod.",
         json_schema_extra=rules(
             (
                 "self.all(k, k.matches('^[A-Z][A-Za-z0-9]{0,62}$'))",
@@ -61,7 +65,8 @@ class Enforce(Model):
     grace: str = Field(
         default="30m",
         max_length=8,
-        description="How long a running Job goes on after Suspend is reached: a number with s, m or h. Default: 30m.",
+        description="How long a running Job goes on after Suspend is reached: a number of at most 4 digits with s, m "
+        "or h; 0s suspends at once. Default: 30m.",
         json_schema_extra=rules(
             ("self.matches('^[0-9]{1,4}(s|m|h)$')", "grace must be a number with s, m or h, for example 30m")
         ),
@@ -74,6 +79,7 @@ class CarbonBudgetSpec(Model):
     limit: str = Field(
         max_length=24,
         description="CO2e allowed in one period: a number with a unit mg, g, kg or t, for example 5kg. "
+        "At most 9 digits before and after the point, and no finer than a microgram. "
         "0g is exceeded by the first use that is reported.",
         json_schema_extra=rules(
             (
@@ -88,24 +94,27 @@ class CarbonBudgetSpec(Model):
     )
     period: Literal["Day", "Week", "Month", "Quarter", "Year"] | None = Field(
         default=None,
-        description="Length of the period, by the calendar of timeZone; weeks start on Monday. "
-        "Give either period, or start and end.",
+        description="Length of the period, by the calendar of timeZone; use counts from zero in each. Weeks start on "
+        "Monday. A budget made in mid-period counts from the period's start. Left out: start and end say it.",
     )
     start: dt.datetime | None = Field(
         default=None,
-        description="Start of a single period, instead of period, for example 2026-01-01T00:00:00Z.",
+        description="Start of a single period, in the years 1971 to 9000, for example 2026-01-01T00:00:00Z; with end. "
+        "Left out: period says it.",
         json_schema_extra=_INSTANT,
     )
     end: dt.datetime | None = Field(
         default=None,
-        description="End of that period, not included: then nothing counts and nothing is blocked any more.",
+        description="End of that period, not included: then nothing counts and nothing is refused any more. "
+        "Left out: period says it.",
         json_schema_extra=_INSTANT,
     )
     time_zone: str = Field(
         default="UTC",
         min_length=1,
         max_length=64,
-        description="IANA time zone whose calendar cuts the periods, for example Europe/Paris. Default: UTC.",
+        description="IANA time zone whose calendar cuts the periods, and in which messages tell times, for example "
+        "Europe/Paris. Default: UTC.",
         json_schema_extra=rules(
             (  # CEL takes an offset such as +02:00 too, which has no calendar of its own
                 "!self.contains(':') && self != 'Local' && timestamp('2020-01-01T00:00:00Z').getHours(self) >= 0",
@@ -114,32 +123,37 @@ class CarbonBudgetSpec(Model):
         ),
     )
     selector: LabelSelector | None = Field(
-        default=None, description="Labels of the pods that count. Empty: all pods of the namespace."
+        default=None,
+        description="Labels of the pods that count (the pods' own, in a Job those of its template). "
+        "Left out: all pods.",
     )
     per: Literal["Selection", "Workload"] = Field(
         default="Selection",
         description="Whose emissions the limit is compared with: Selection takes all selected pods together, Workload "
-        "each Job or other workload by itself (the budget of a training run; it never blocks others). Default: "
-        "Selection.",
+        "each Job or other workload by itself (the budget of a training run). Then nobody is warned or refused for "
+        "another's run: Warn and Suspend concern the runs over it alone, and Block acts with basis: Projected only. "
+        "Default: Selection.",
     )
     accounting: Accounting = Field(
         default="LocationBased",
         description="How energy is valued: LocationBased by the grid it is drawn from, MarketBased by the contracts "
-        "that the cluster's settings name.",
+        "that the cluster's settings name. Default: LocationBased.",
     )
     include: list[Component] = Field(
         default=["Dynamic", "Idle", "Overhead"],
         min_length=1,
         max_length=4,
         description="What counts: Dynamic is energy that follows the pods' use, Idle their share of idle energy by "
-        "what they reserve, Overhead their share of system energy, Embodied what making the hardware emitted. PUE "
-        "always counts. Default: all but Embodied.",
+        "what they reserve, Overhead their share of system energy and of shared namespaces, Embodied their share of "
+        "what making the hardware emitted; 1 to 4 of them. The data centre's PUE always counts. Default: all but "
+        "Embodied.",
     )
     thresholds: list[Threshold] | None = Field(
         default=None,
         min_length=1,
         max_length=16,
-        description="What happens from which per cent on, in ascending order. Empty: Warn at 80 and at 100.",
+        description="What happens from which per cent of the limit on, in ascending order of at, 1 to 16 of them. "
+        "Left out: Warn at 80 and at 100.",
         json_schema_extra=rules(
             (
                 "self.map(t, t.at).isSorted() && self.all(t, self.exists_one(o, o.at == t.at && o.basis == t.basis))",
@@ -156,16 +170,20 @@ class CarbonBudgetSpec(Model):
             ),
         ),
     )
-    enforce: Enforce | None = Field(default=None, description="What Block refuses. Empty: Jobs and bare pods.")
+    enforce: Enforce | None = Field(
+        default=None,
+        description="What Block refuses, and how long Suspend waits. Left out: Jobs and bare pods, 30m.",
+    )
     on_missing_data: Literal["KeepLast", "Unknown"] = Field(
         default="KeepLast",
-        description="What stands while there is no data: KeepLast keeps the last verdict and its actions, Unknown "
-        "drops both and blocks nothing. Default: KeepLast.",
+        description="What stands while there is no data (none for 15 minutes): KeepLast keeps the last verdict and "
+        "its actions, Unknown drops both, so that nothing is refused. Default: KeepLast.",
     )
     contact: str = Field(
         default="",
         max_length=64,
-        description="Whom to ask, shown in warnings and refusals, for example #ml-platform. One line.",
+        description="Whom to ask, shown in warnings and refusals, for example #ml-platform. One line of at most 64 "
+        "characters. Left out: nobody is named.",
         json_schema_extra=rules(
             ("!self.matches('[\\\\n\\\\r]')", "contact must be one line, for example #ml-platform")
         ),
@@ -176,7 +194,8 @@ class ClusterCarbonBudgetSpec(CarbonBudgetSpec):
     """A CarbonBudget's fields, and which namespaces they hold for together."""
 
     namespace_selector: LabelSelector | None = Field(
-        default=None, description="Labels of the namespaces that count together. Empty: all namespaces."
+        default=None,
+        description="Labels of the namespaces that count together, at most 1000 of them. Left out: all namespaces.",
     )
 
 

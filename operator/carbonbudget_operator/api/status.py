@@ -13,36 +13,50 @@ from carbonbudget_operator.api.model import Model
 class PeriodStatus(Model):
     """[start, end) of the period that counts now."""
 
-    start: dt.datetime = Field(description="Start of the period.")
-    end: dt.datetime = Field(description="Its end: then use counts from zero again, or a single span is over.")
+    start: dt.datetime = Field(description="Its start.")
+    end: dt.datetime = Field(
+        description="Its end, not included: then use counts from zero again, or a single span is over."
+    )
 
 
 class EnforcementStatus(Model):
-    """The block in force. The policy in the API server reads only this."""
+    """What is in force. The policy in the API server reads only this, on budgets with the label blocking."""
 
-    action: Literal["Block", "Suspend"] = Field(description="What is in force.")
-    until: dt.datetime = Field(description="New work is refused until then; renewed while the budget is exceeded.")
+    action: Literal["Block", "Suspend"] = Field(
+        description="Block: new work is refused (spec.enforce.kinds says which). Suspend: so it is, and running Jobs "
+        "that opted in are suspended; with per: Workload only the Jobs over the limit are, and no new work is refused."
+    )
+    until: dt.datetime = Field(
+        description="Until when it holds: renewed every few hours while the threshold stays reached, up to the "
+        "period's end. Once it is past (the period is over, or nobody judged for hours) nothing is refused, and "
+        "suspended Jobs resume."
+    )
     suspend_from: dt.datetime | None = Field(
-        default=None, description="Running Jobs that opted in are suspended from then on; only with Suspend."
+        default=None,
+        description="From then on running Jobs that opted in are suspended: when Suspend was first reached in the "
+        "period, plus spec.enforce.grace. With per: Workload that is the first Job's; each later one has grace of its "
+        "own. Only with Suspend.",
     )
 
 
 class Breakdown(Model):
-    """What the use consists of; components that are not included are left out."""
+    """What the use consists of; components that spec.include does not name are left out."""
 
-    dynamic: str | None = Field(default=None, description="Energy that follows the pods' use.")
-    idle: str | None = Field(default=None, description="Their share of idle energy.")
-    overhead: str | None = Field(default=None, description="Their share of system energy and shared namespaces.")
-    embodied: str | None = Field(default=None, description="What making the hardware emitted.")
+    dynamic: str | None = Field(default=None, description="CO2e of the energy that follows the pods' use.")
+    idle: str | None = Field(default=None, description="CO2e of the pods' share of idle energy, by what they reserve.")
+    overhead: str | None = Field(
+        default=None, description="CO2e of the pods' share of system energy and of shared namespaces."
+    )
+    embodied: str | None = Field(default=None, description="CO2e of the pods' share of making the hardware.")
 
 
 class TopWorkload(Model):
     """One of the workloads that used most."""
 
-    kind: str = Field(description="Its kind, for example Job.")
+    kind: str = Field(description="Its kind, for example Job; a CronJob's Jobs count as the CronJob.")
     name: str = Field(description="Its name.")
     namespace: str | None = Field(default=None, description="Its namespace; only in a ClusterCarbonBudget.")
-    emissions: str = Field(description="CO2e it emitted in the period.")
+    emissions: str = Field(description="CO2e it emitted in the period, as the budget counts, rounded down.")
     percent: int | None = Field(default=None, description="Per cent of the limit, rounded down.")
 
 
@@ -51,65 +65,103 @@ class FormerPeriod(Model):
 
     start: dt.datetime = Field(description="Its start.")
     end: dt.datetime = Field(description="Its end.")
-    used: str = Field(description="CO2e used in it.")
+    used: str = Field(description="CO2e used in it; with per: Workload by the workload that used most.")
     limit: str = Field(description="The limit at its end.")
 
 
 class Settled(Model):
     """Use of the period's hours that are over, as it was valued then: how a revised factor is told from new use."""
 
-    through: dt.datetime = Field(description="The whole hour up to which it is.")
-    micrograms: int = Field(description="CO2e before it, as valued when last judged.")
-    microjoules: int = Field(description="Energy before it.")
+    through: dt.datetime = Field(description="The start of an hour; the figures are of what was before it.")
+    micrograms: int = Field(description="CO2e in micrograms, as valued when last judged.")
+    microjoules: int = Field(description="Energy in microjoules.")
     revised_micrograms: int = Field(
-        default=0, description="What revised factors added since; shown in used, never a reason to act."
+        default=0,
+        description="CO2e in micrograms that revised factors added since; shown in used, never a reason to act.",
     )
 
 
 class Condition(Model):
     """A condition as Kubernetes defines it."""
 
-    type: str = Field(description="Ready, DataComplete, WithinBudget or EnforcementConflict.")
+    type: str = Field(
+        description="Ready: the budget can be judged. DataComplete: the figures are whole. WithinBudget: the limit is "
+        "not used up. EnforcementConflict: somebody resumes what was suspended (there False is good)."
+    )
     status: Literal["True", "False", "Unknown"] = Field(description="Whether it holds.")
-    reason: str = Field(default="", description="Why, as one word.")
+    reason: str = Field(default="", description="Why, as one word that stays the same.")
     message: str = Field(default="", description="Why, as a sentence.")
     last_transition_time: dt.datetime | None = Field(default=None, description="When status last changed.")
-    observed_generation: int | None = Field(default=None, description="The generation it was judged for.")
+    observed_generation: int | None = Field(default=None, description="The metadata.generation it was judged for.")
 
 
 class CarbonBudgetStatus(Model):
     """How the budget stands. Written by the controller alone."""
 
-    observed_generation: int | None = Field(default=None, description="The generation that was judged.")
+    observed_generation: int | None = Field(
+        default=None,
+        description="The metadata.generation whose spec was judged; an older one's figures are of an older spec.",
+    )
     period: PeriodStatus | None = Field(default=None, description="The period that counts now.")
-    used: str | None = Field(default=None, description="CO2e used in the period, rounded down.")
+    used: str | None = Field(
+        default=None,
+        description="CO2e used in the period, rounded down; with per: Workload by the workload that used most.",
+    )
     used_micrograms: int | None = Field(default=None, description="The same, exact, in micrograms.")
     remaining: str | None = Field(default=None, description="What is left of the limit; 0mg if nothing.")
-    percent_used: int | None = Field(default=None, description="Per cent of the limit, rounded down.")
-    forecast: str | None = Field(default=None, description="CO2e expected at the period's end at this rate.")
-    exhausted_at: dt.datetime | None = Field(
-        default=None, description="When the forecast reaches the limit; left out if it does not in this period."
+    percent_used: int | None = Field(
+        default=None, description="Per cent of the limit, rounded down; any use of a limit of 0 is 100."
     )
-    breakdown: Breakdown | None = Field(default=None, description="What the use consists of.")
+    forecast: str | None = Field(
+        default=None,
+        description="CO2e expected by the period's end: at the mean rate so far and, once there are two weeks of data, "
+        "by the hour of the week. Left out with per: Workload, and while too little is known.",
+    )
+    exhausted_at: dt.datetime | None = Field(
+        default=None,
+        description="When the forecast reaches the limit, or when it was used up. Left out if not in this period.",
+    )
+    breakdown: Breakdown | None = Field(
+        default=None, description="The parts of used, rounded down. Left out with per: Workload."
+    )
     state: Literal["WithinBudget", "Warning", "Exceeded", "Unknown"] | None = Field(
         default=None,
-        description="WithinBudget; Warning: a threshold below 100 is reached or the forecast is over the limit; "
-        "Exceeded: the limit is used up; Unknown: there is no data.",
+        description="WithinBudget: no threshold is reached, and the forecast is not over the limit. Warning: one of "
+        "them is. Exceeded: the limit is used up. Unknown: there is no data, or the spec cannot be judged.",
     )
-    action: str | None = Field(default=None, description="The strongest action reached; empty for none.")
-    enforcement: EnforcementStatus | None = Field(default=None, description="Present only while blocking.")
+    action: str | None = Field(
+        default=None,
+        description="The strongest action of the thresholds reached: Warn, Block or Suspend; empty for none. What of "
+        "it is in force is in enforcement.",
+    )
+    enforcement: EnforcementStatus | None = Field(
+        default=None,
+        description="What is in force now. Left out while nothing is: no threshold with Block or Suspend is reached "
+        "(with per: Workload: none with Suspend), or the chart's value enforcement.mode is not Enforce.",
+    )
     message: str | None = Field(default=None, description="All this in a sentence, as a refusal shows it.")
-    observed_at: dt.datetime | None = Field(default=None, description="When it was last judged and changed.")
-    data_through: dt.datetime | None = Field(default=None, description="Up to when every node had reported.")
-    coverage: int | None = Field(default=None, description="Per cent of the nodes' time that was reported.")
+    observed_at: dt.datetime | None = Field(
+        default=None,
+        description="When this was written: judged each minute, written when a person would see a difference.",
+    )
+    data_through: dt.datetime | None = Field(
+        default=None,
+        description="Up to when every node had reported; one silent for five minutes shows in coverage instead.",
+    )
+    coverage: int | None = Field(
+        default=None, description="Per cent of the nodes' time in the period, up to dataThrough, that was reported."
+    )
     measured: int | None = Field(
-        default=None, description="Per cent of the energy that a meter measured; the rest is modelled."
+        default=None,
+        description="Per cent of the energy counted that a meter measured; the rest is modelled, an estimate.",
     )
     top_workloads: list[TopWorkload] | None = Field(
-        default=None, max_length=10, description="The workloads that used most in the period, most first."
+        default=None,
+        max_length=10,
+        description="The five workloads that used most in the period, most first; ten with per: Workload.",
     )
     history: list[FormerPeriod] | None = Field(
-        default=None, max_length=12, description="The last 12 periods, newest first."
+        default=None, max_length=12, description="The last 12 periods that are over, newest first."
     )
     namespaces: list[str] | None = Field(
         default=None,
@@ -117,7 +169,11 @@ class CarbonBudgetStatus(Model):
         description="Namespaces that count in this period, also those deleted since; only in a ClusterCarbonBudget "
         "with a namespaceSelector.",
     )
-    settled: Settled | None = Field(default=None, description="How revised factors are told from new use.")
+    settled: Settled | None = Field(
+        default=None, description="What was used in the hours that are over: how a revised factor is told from new use."
+    )
     conditions: list[Condition] | None = Field(
-        default=None, max_length=8, description="Ready, DataComplete, WithinBudget, EnforcementConflict."
+        default=None,
+        max_length=8,
+        description="What can be relied on: Ready, DataComplete, WithinBudget, EnforcementConflict.",
     )

@@ -59,6 +59,7 @@ async def _run(settings: Settings) -> None:
 
     from carbonbudget_operator.cluster.nodes import Nodes
     from carbonbudget_operator.cluster.owners import Owners
+    from carbonbudget_operator.ingest.connections import Connection
     from carbonbudget_operator.ingest.receive import Receiver
     from carbonbudget_operator.kube.access import Access
     from carbonbudget_operator.kube.client import KubeClient
@@ -102,7 +103,7 @@ async def _run(settings: Settings) -> None:
         app,
         host=host,
         port=port,
-        http="httptools",
+        http=Connection,
         access_log=False,
         log_config=None,
         server_header=False,

@@ -7,10 +7,14 @@ import logging
 import ssl
 from pathlib import Path
 
+from prometheus_client import CollectorRegistry, Gauge
+
 from carbonbudget_operator.settings import SettingsError
 
 _log = logging.getLogger(__name__)
 _LOOK_SECONDS = 10.0
+_NO_CHECK_TIME = 0x200000  # X509_V_FLAG_NO_CHECK_TIME of OpenSSL's x509_vfy.h, which Python does not name
+_FLIGHTS = 10  # of a handshake, and more than enough
 
 
 def server_context(cert: Path | None, key: Path | None) -> ssl.SSLContext:
@@ -30,9 +34,19 @@ def server_context(cert: Path | None, key: Path | None) -> ssl.SSLContext:
     return context
 
 
-async def follow_certificate(context: ssl.SSLContext, cert: Path, key: Path) -> None:
-    """Load the files again whenever they change, for ever; a broken pair leaves the former in use."""
+async def follow_certificate(context: ssl.SSLContext, cert: Path, key: Path, registry: CollectorRegistry) -> None:
+    """Load the files again whenever they change, for ever; a broken pair leaves the former in use.
+
+    The metric is of what is in use.
+    """
+    expiration = Gauge(
+        "carbonbudget_certificate_expiration_timestamp_seconds",
+        "UTC second at which the certificate that is served expires.",
+        ("name",),
+        registry=registry,
+    )
     seen = _state(cert, key)
+    _tell(expiration, context, cert)
     while True:
         await asyncio.sleep(_LOOK_SECONDS)
         now = _state(cert, key)
@@ -40,10 +54,49 @@ async def follow_certificate(context: ssl.SSLContext, cert: Path, key: Path) -> 
             continue
         seen = now
         try:
+            # First elsewhere: of a pair that does not match, OpenSSL keeps the certificate and lets the former key go.
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key)
             context.load_cert_chain(cert, key)
             _log.info("certificate %s loaded again", cert)
         except OSError as error:
             _log.error("certificate %s cannot be loaded, the former stays in use: %s", cert, error)
+            continue
+        _tell(expiration, context, cert)
+
+
+def served_until(context: ssl.SSLContext, trusted: Path) -> tuple[str, int]:
+    """The first name of the certificate that the context serves, and the UTC second at which it expires.
+
+    By a handshake with ourselves in memory: a library that reads certificates takes 9 MB of each process. `trusted` is
+    the certificate's own file; an expired one is told too.
+
+    Raises:
+        ssl.SSLError: the file is not what is served, or no server's certificate.
+    """
+    client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    client.check_hostname = False
+    client.load_verify_locations(trusted)
+    client.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN | ssl.VerifyFlags(_NO_CHECK_TIME)
+    there, back = ssl.MemoryBIO(), ssl.MemoryBIO()
+    asks, answers = client.wrap_bio(back, there), context.wrap_bio(there, back, server_side=True)
+    for side in (asks, answers) * _FLIGHTS:
+        try:
+            side.do_handshake()
+        except ssl.SSLWantReadError:
+            pass
+    found = asks.getpeercert() or {}
+    names = [str(entry[1]) for entry in found.get("subjectAltName", ())]
+    return next(iter(names), ""), int(ssl.cert_time_to_seconds(str(found["notAfter"])))
+
+
+def _tell(expiration: Gauge, context: ssl.SSLContext, cert: Path) -> None:
+    expiration.clear()
+    try:
+        name, until = served_until(context, cert)
+    except (OSError, ValueError, KeyError) as error:
+        _log.warning("it is not known when certificate %s expires: %s", cert, error)
+        return
+    expiration.labels(name).set(until)
 
 
 def _state(cert: Path, key: Path) -> tuple[bytes, bytes] | None:

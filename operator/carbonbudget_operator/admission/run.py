@@ -56,7 +56,7 @@ async def run(
         *budgets.watches(client),
         asyncio.create_task(follow_workloads(client, budgets, workloads)),
         asyncio.create_task(events.post(client)),
-        asyncio.create_task(follow_certificate(context, settings.tls_cert, settings.tls_key)),
+        asyncio.create_task(follow_certificate(context, settings.tls_cert, settings.tls_key, registry)),
     ]
     if settings.server_ca is not None:
         server = Server(settings.server_url, settings.server_token_file, trust_in(settings.server_ca))

@@ -120,7 +120,7 @@ async def _run(settings: Settings) -> None:
     tasks = [
         asyncio.create_task(task)
         for task in (
-            follow_certificate(context, server.tls_cert, server.tls_key),
+            follow_certificate(context, server.tls_cert, server.tls_key, registry),
             _every(30, "valued hours cannot be kept, questions are answered from facts", lambda: _keep(deriver)),
             _every(30, "hourly intensities cannot be kept", lambda: grid.step(int(time.time()))),
             _every(5, "owners of controllers cannot be kept", owners.step),

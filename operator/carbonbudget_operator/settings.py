@@ -213,7 +213,8 @@ class Enforcement(Section):
     )
     kinds: list[JudgedKind] = Field([], description="More kinds that enforce.kinds may name.")
     exempt_namespaces: list[str] = Field(
-        [], description="Namespaces that are never judged, beside kube-system and our own."
+        ["kube-system", "carbonbudget-system", "carbonbudget-agent"],
+        description="Namespaces that are never judged, the whole list: the chart adds yours to these.",
     )
     annotate: bool = Field(True, description="Write emissions, energy, budget and state to workloads' annotations.")
     resume_jitter_seconds: int = Field(300, ge=0, le=3600, description="Suspended Jobs are resumed spread over it.")

@@ -140,6 +140,29 @@ def test_carbon_settings_reach_the_server_as_they_are(cluster: Cluster, tmp_path
     )
 
 
+def test_policies_webhook_and_controller_leave_the_same_namespaces_alone(cluster: Cluster, tmp_path: Path) -> None:
+    more = ("--set", "enforcement.exemptNamespaces={lab,kube-system}", "--set", "agent.namespace=agents")
+    documents = [d for d in yaml.safe_load_all(cluster.run(*RENDER, *more).stdout) if d]
+    selectors = [
+        rule["namespaceSelector"]
+        for document in documents
+        for rule in (*document.get("webhooks", ()), document.get("spec", {}).get("matchConstraints"))
+        if rule
+    ]
+    assert len(selectors) == 6  # four policies, two webhooks
+    by_name = [
+        expression["values"]
+        for selector in selectors
+        for expression in selector["matchExpressions"]
+        if (expression["key"], expression["operator"]) == ("kubernetes.io/metadata.name", "NotIn")
+    ]
+    (config,) = [d for d in documents if d["metadata"]["name"] == "carbonbudget-config"]
+    (tmp_path / "config.yaml").write_text(config["data"]["config.yaml"])
+    told = load_settings(tmp_path / "config.yaml", {}).enforcement.exempt_namespaces
+    assert told == ["kube-system", "carbonbudget-system", "agents", "lab"]
+    assert by_name == [told] * len(selectors)
+
+
 def test_an_upgrade_rolls_what_changed_and_keeps_the_certificates(release: Release) -> None:
     bundle = release.cluster.kubectl(*WEBHOOK).stdout
     assert bundle

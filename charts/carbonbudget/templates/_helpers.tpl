@@ -50,6 +50,11 @@ capabilities: {drop: [ALL]}
 https://carbonbudget-server.{{ .Release.Namespace }}.svc:8443
 {{- end }}
 
+{{/* Namespaces that are never judged: a fault of ours must hold neither the cluster's own pods nor those that mend it. */}}
+{{- define "carbonbudget.exemptNamespaces" -}}
+{{ concat (list "kube-system" .Release.Namespace .Values.agent.namespace) .Values.enforcement.exemptNamespaces | uniq | toJson }}
+{{- end }}
+
 {{/* The one settings file of server, controller and webhook. */}}
 {{- define "carbonbudget.config" -}}
 cluster: {{ .Values.cluster }}
@@ -87,7 +92,7 @@ controller:
 enforcement:
   mode: {{ .Values.enforcement.mode }}
   kinds: {{- toYaml .Values.enforcement.kinds | nindent 4 }}
-  exempt_namespaces: {{ toJson .Values.enforcement.exemptNamespaces }}
+  exempt_namespaces: {{ include "carbonbudget.exemptNamespaces" . }}
   annotate: {{ .Values.enforcement.annotate }}
   resume_jitter_seconds: {{ int .Values.enforcement.resumeJitterSeconds }}
 admission:

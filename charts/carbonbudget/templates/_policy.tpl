@@ -3,11 +3,10 @@ CEL that the policies share. `object.?a.?b` is an optional field: no error where
 failurePolicy Ignore an error would admit without a word.
 */}}
 
-{{/* Namespaces that are never judged. */}}
+{{/* Namespaces that are never judged, for policies and webhook; the controller has the same list in its settings. */}}
 {{- define "carbonbudget.judgedNamespaces" -}}
-{{- $exempt := concat (list "kube-system" .Release.Namespace .Values.agent.namespace) .Values.enforcement.exemptNamespaces -}}
 matchExpressions:
-  - {key: kubernetes.io/metadata.name, operator: NotIn, values: {{ toJson $exempt }}}
+  - {key: kubernetes.io/metadata.name, operator: NotIn, values: {{ include "carbonbudget.exemptNamespaces" . }}}
   - {key: carbonbudget.dev/enforcement, operator: NotIn, values: ["off"]}
 {{- end }}
 

@@ -107,7 +107,6 @@ async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
 def _enforcement(
     whole: Settings, client: KubeClient, server: Server, seen: Seen, loop: EvaluationLoop, registry: CollectorRegistry
 ) -> EnforcementLoop:
-    never = {"kube-system", _namespace(whole.controller), whole.controller.agent_namespace}
     return EnforcementLoop(
         client,
         server,
@@ -116,7 +115,7 @@ def _enforcement(
         namespaces=seen.namespaces.labels,
         conflicts=seen.conflicts,
         settings=whole.enforcement,
-        exempt=frozenset({*never, *whole.enforcement.exempt_namespaces}),
+        exempt=frozenset(whole.enforcement.exempt_namespaces),
         metrics=EnforcementMetrics(registry),
         window_seconds=whole.controller.window_seconds,
         pod_days=whole.server.pod_days,

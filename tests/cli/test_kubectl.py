@@ -14,9 +14,11 @@ from hypothesis import strategies as st
 from tests.cli.api_server import Asked, Said, api_server, kubeconfig, status
 from typer.testing import CliRunner, Result
 
+from carbonbudget_operator.admission.decide import Mode
 from carbonbudget_operator.api.carbonbudget import AnyBudget, CarbonBudget, ClusterCarbonBudget
+from carbonbudget_operator.cli.explain import Beside, explain
 from carbonbudget_operator.cli.kubectl import app
-from carbonbudget_operator.cli.standing import explain, rows, workers
+from carbonbudget_operator.cli.standing import rows, workers
 
 NOW = dt.datetime(2026, 11, 24, 12, tzinfo=dt.UTC)
 STATUS: dict[str, Any] = {
@@ -43,8 +45,14 @@ def a_budget(name: str = "monthly", given: dict[str, Any] | None = None, **spec:
     return CarbonBudget.model_validate(an_object(name, given=given, **spec))
 
 
-def told(budget: AnyBudget, heading: str, may_change: bool | None = None, now: dt.datetime = NOW) -> str:
-    return " ".join(dict(explain(budget, now, may_change)).get(heading, []))
+def told(
+    budget: AnyBudget,
+    heading: str,
+    may_change: bool | None = None,
+    now: dt.datetime = NOW,
+    mode: Mode | None = "Enforce",
+) -> str:
+    return " ".join(dict(explain(budget, now, Beside(may_change, mode))).get(heading, []))
 
 
 def test_a_row_has_what_the_status_says_in_the_budgets_own_time() -> None:
@@ -135,10 +143,62 @@ def test_a_forecast_says_when_the_limit_is_reached_or_why_there_is_none() -> Non
 
 def test_thresholds_say_what_happens_and_whether_it_did() -> None:
     assert told(a_budget(), "Thresholds") == (
-        "At 80 % it warns whoever creates work (reached). At 100 % it warns whoever creates work (not reached)."
+        "At 80 % it warns whoever creates a Job or bare Pod (reached). "
+        "At 100 % it warns whoever creates a Job or bare Pod (not reached)."
     )
     projected = a_budget(thresholds=[{"at": 90, "action": "Block", "basis": "Projected"}])
-    assert "expected to emit" in told(projected, "Thresholds")
+    assert told(projected, "Thresholds") == (
+        "At 90 % it refuses a new Job or bare Pod (by what was used and what the new work is expected to emit)."
+    )
+
+
+ALL_THREE = [{"at": 80, "action": "Warn"}, {"at": 90, "action": "Block"}, {"at": 100, "action": "Suspend"}]
+
+
+def test_thresholds_name_the_kinds_that_they_act_on_and_the_grace() -> None:
+    budget = a_budget(thresholds=ALL_THREE, enforce={"kinds": ["Deployment", "Job"], "grace": "2h"})
+    assert told(budget, "Thresholds").split(". ") == [
+        "At 80 % it warns whoever creates a Job, bare Pod or Deployment (reached)",
+        "At 90 % it refuses a new Deployment or Job, and growth of what runs (not reached)",
+        "At 100 % it refuses a new Deployment or Job, and growth of what runs, and suspends running Jobs labelled "
+        "carbonbudget.dev/suspendable=true 2h later (not reached).",
+    ]
+
+
+def test_a_runs_own_thresholds_concern_the_run_alone() -> None:
+    text = told(a_budget(thresholds=ALL_THREE, per="Workload"), "Thresholds")
+    assert "At 80 % it tells of the run by an Event (reached)." in text
+    assert "At 90 % it tells of the run by an Event, and refuses nobody else's work (not reached)." in text
+    assert "At 100 % it suspends the run 30m later, if it is a Job labelled carbonbudget.dev/suspendable=true" in text
+
+
+def test_what_revised_factors_added_reaches_no_threshold() -> None:
+    settled = {"through": "2026-11-24T11:00:00Z", "micrograms": 0, "microjoules": 0, "revisedMicrograms": 200 * 10**6}
+    revised = STATUS | {"usedMicrograms": 41 * 10**8, "settled": settled}
+    assert "At 80 % it warns whoever creates a Job or bare Pod (not reached)" in told(
+        a_budget(given=revised), "Thresholds"
+    )
+
+
+@pytest.mark.parametrize(
+    ("mode", "words"),
+    [
+        ("Enforce", "enforcement.mode is Enforce: what the thresholds say is done"),
+        ("Warn", "nothing is refused or suspended here"),
+        ("Observe", "nothing is warned of, refused or suspended here"),
+        (None, "cannot be seen with your rights"),
+    ],
+)
+def test_the_clusters_mode_says_whether_thresholds_act(mode: Mode | None, words: str) -> None:
+    assert words in told(a_budget(), "Cluster", mode=mode)
+
+
+def test_where_the_mode_was_changed_since_nothing_is_refused_any_more() -> None:
+    held = {"action": "Block", "until": "2026-11-24T18:00:00Z"}
+    budget = a_budget(given=STATUS | BLOCK | {"enforcement": held})
+    assert told(budget, "Refused now", mode="Warn") == "Nothing: the cluster's enforcement.mode is Warn."
+    assert "Wait" not in told(budget, "Next", mode="Warn")
+    assert "New Job or bare Pod" in told(budget, "Refused now", mode=None)
 
 
 def test_a_runs_own_budget_refuses_nothing_to_others_and_says_whom_it_suspends() -> None:
@@ -154,7 +214,7 @@ def test_what_is_refused_is_told_with_its_kinds_and_until_when() -> None:
     assert told(a_budget(), "Refused now") == "Nothing."
     held = {"action": "Suspend", "until": "2026-11-24T18:00:00Z", "suspendFrom": "2026-11-24T12:30:00Z"}
     budget = a_budget(given=STATUS | BLOCK | {"enforcement": held}, enforce={"kinds": ["Job", "Pod", "Deployment"]})
-    assert "New Job, Pod or Deployment until 2026-11-24 19:00 CET" in told(budget, "Refused now")
+    assert "New Job, bare Pod or Deployment until 2026-11-24 19:00 CET" in told(budget, "Refused now")
     assert "will be suspended from 2026-11-24 13:30 CET" in told(budget, "Refused now")
     assert "are suspended from" in told(budget, "Refused now", now=NOW + dt.timedelta(hours=1))
     lapsed = NOW + dt.timedelta(days=1)
@@ -171,7 +231,7 @@ def test_troubles_are_the_conditions_that_are_not_as_they_should_be() -> None:
     ]
     budget = a_budget(given=STATUS | {"conditions": conditions})
     assert told(budget, "Troubles") == "DataComplete is False (UsedFell): the ledger has less"
-    assert "Troubles" not in dict(explain(a_budget(), NOW, None))
+    assert "Troubles" not in dict(explain(a_budget(), NOW, Beside(None, None)))
 
 
 def test_who_decides_is_whom_to_ask_and_whether_it_is_you() -> None:
@@ -189,7 +249,7 @@ def test_who_decides_is_whom_to_ask_and_whether_it_is_you() -> None:
 def test_whatever_a_status_lacks_it_is_explained(state: str | None, absent: list[str], zone: str, per: str) -> None:
     given_status = {key: value for key, value in (STATUS | {"state": state}).items() if key not in absent}
     budget = a_budget(given=given_status, timeZone=zone, per=per)
-    assert all(all(sentences) for _, sentences in explain(budget, NOW, None))
+    assert all(all(sentences) for _, sentences in explain(budget, NOW, Beside(None, None)))
     assert "None" not in str(rows([budget])[0].resets)
 
 
@@ -206,6 +266,8 @@ def cluster_of(namespaced: list[dict[str, Any]], whole: list[dict[str, Any]]) ->
             space = asked.path.split("/")[5] if "/namespaces/" in asked.path else ""
             items = [one for one in namespaced if not space or one["metadata"]["namespace"] == space]
             return Said({"metadata": {}, "items": items})
+        if asked.path.endswith("/validatingadmissionpolicies/carbonbudget"):
+            return Said({"kind": "ValidatingAdmissionPolicy"})
         assert asked.path.endswith("/selfsubjectaccessreviews")
         return Said({"status": {"allowed": False}}, 201)
 
@@ -251,6 +313,25 @@ def test_explain_is_of_one_budget(tmp_path: Path) -> None:
     assert run(tmp_path, BOTH, "explain", "company", "--cluster").stdout.startswith("ClusterCarbonBudget company\n")
     value = json.loads(run(tmp_path, BOTH, "explain", "monthly", "-o", "json").stdout)
     assert (value["kind"], value["mayChange"], value["sections"][0]["heading"]) == ("CarbonBudget", False, "Counts")
+    assert (value["kinds"], value["enforcementMode"]) == (["Job", "Pod"], "Enforce")
+
+
+@pytest.mark.parametrize(
+    ("policy", "webhook", "mode"),
+    [(200, 404, "Enforce"), (404, 200, "Warn"), (404, 404, "Observe"), (403, 403, None), (404, 403, None)],
+)
+def test_the_mode_is_seen_by_what_the_chart_installed(
+    tmp_path: Path, policy: int, webhook: int, mode: str | None
+) -> None:
+    def answer(asked: Asked) -> Said:
+        if "validatingadmissionpolicies" in asked.path:
+            return Said({}, 200) if policy == 200 else status(policy, "x", "x")
+        if "validatingwebhookconfigurations" in asked.path:
+            return Said({}, 200) if webhook == 200 else status(webhook, "x", "x")
+        return BOTH(asked)
+
+    value = json.loads(run(tmp_path, answer, "explain", "monthly", "-o", "json").stdout)
+    assert value["enforcementMode"] == mode
 
 
 def test_a_name_that_is_not_there_is_told_with_those_that_are(tmp_path: Path) -> None:

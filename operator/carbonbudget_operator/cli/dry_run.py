@@ -11,15 +11,13 @@ from urllib.parse import quote
 from carbonbudget_operator.api.names import BUDGET, GROUP, VERSION
 from carbonbudget_operator.cli.answers import Outcome, Verdict, judge, with_unread_duration
 from carbonbudget_operator.cli.manifests import Entry, unread_duration
+from carbonbudget_operator.cli.mode import enforcement_mode
 from carbonbudget_operator.kube.client import JSON, Answer, KubeClient, KubeError
 from carbonbudget_operator.kube.credentials import Credentials
 
 _APPLY: Final = "application/apply-patch+yaml"
 _MANAGER: Final = "carbonbudget-check"
 _DRY: Final = {"dryRun": "All", "fieldValidation": "Strict", "fieldManager": _MANAGER}
-_ADMISSION: Final = "/apis/admissionregistration.k8s.io/v1"
-_POLICY: Final = f"{_ADMISSION}/validatingadmissionpolicies/carbonbudget"
-_WEBHOOK: Final = f"{_ADMISSION}/validatingwebhookconfigurations/carbonbudget"
 # What is replaced, never changed: a change of its template is refused whoever asks.
 _REPLACED: Final = ("Job", "Pod")
 
@@ -54,14 +52,13 @@ class DryRun:
             raise Unanswerable("the API server does not know who you are: renew your credentials")
         if found.status != 200 or BUDGET.kind not in _kinds(found.text):
             raise Unanswerable(f"the API server could not say whether there are carbon budgets: {_said(found)}")
-        policy = await self._ask("GET", _POLICY)
-        if policy.status == 404:
-            webhook = await self._ask("GET", _WEBHOOK)
-            if webhook.status == 404:
-                raise Unanswerable("nothing is judged in this cluster: the chart's enforcement.mode is Observe")
+        mode = await enforcement_mode(self._status)
+        if mode == "Observe":
+            raise Unanswerable("nothing is judged in this cluster: the chart's enforcement.mode is Observe")
+        if mode == "Warn":
             self.notes.append("nothing is refused in this cluster: the chart's enforcement.mode is Warn")
-        elif policy.status != 200:
-            self.notes.append("whether the policy is installed cannot be seen with these rights")
+        elif mode is None:
+            self.notes.append("the chart's enforcement.mode cannot be seen with these rights")
 
     async def attempt(self, entry: Entry) -> Outcome:
         """What the API server says to this object."""
@@ -99,6 +96,9 @@ class DryRun:
         if not namespaced:
             return f"{quote(root)}/{plural}"
         return f"{quote(root)}/namespaces/{quote(entry.namespace or self._namespace, safe='')}/{plural}"
+
+    async def _status(self, path: str) -> int:
+        return (await self._ask("GET", path)).status
 
     async def _ask(
         self,

@@ -5,32 +5,27 @@ kubectl runs the program `kubectl-carbon` that it finds on PATH.
 
 from __future__ import annotations
 
-import asyncio
 import datetime as dt
 import json
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from enum import StrEnum
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, Final
 
 import typer
-from pydantic import ValidationError
 
-from carbonbudget_operator.api.carbonbudget import AnyBudget, CarbonBudget, ClusterCarbonBudget
-from carbonbudget_operator.api.names import BUDGET, CLUSTER_BUDGET, GROUP, VERSION, Resource
+from carbonbudget_operator.api.carbonbudget import AnyBudget
+from carbonbudget_operator.api.names import BUDGET, CLUSTER_BUDGET
 from carbonbudget_operator.cli.connection import Context, Kubeconfig, Namespace, Timeout, credentials
+from carbonbudget_operator.cli.explain import Beside, as_json, explain
+from carbonbudget_operator.cli.mode import enforcement_mode
 from carbonbudget_operator.cli.options import fail, print_table
-from carbonbudget_operator.cli.standing import CLUSTER, explain, kind_of, rows, workers
-from carbonbudget_operator.kube.client import KubeClient, KubeError
-from carbonbudget_operator.kube.credentials import Credentials
+from carbonbudget_operator.cli.reading import ask, budgets_of, list_budgets, may_change
+from carbonbudget_operator.cli.standing import CLUSTER, kind_of, rows, workers
+from carbonbudget_operator.kube.client import KubeClient
 
-T = TypeVar("T")
 _STYLES: Final = {"Exceeded": "red", "Warning": "yellow", "WithinBudget": "green"}
-_MODELS: Final[dict[str, type[CarbonBudget] | type[ClusterCarbonBudget]]] = {
-    BUDGET.kind: CarbonBudget,
-    CLUSTER_BUDGET.kind: ClusterCarbonBudget,
-}
 
 app = typer.Typer(
     name="kubectl carbon",
@@ -62,7 +57,7 @@ def budgets(
     timeout: Timeout = 30,
 ) -> None:
     """How the budgets of a namespace, or of all, stand. The cluster's too, if you may see those."""
-    found = _read(credentials(kubeconfig, context, 1), namespace, everywhere, timeout)
+    found = budgets_of(credentials(kubeconfig, context, 1), namespace, everywhere, timeout)
     lines = rows(found)
     if output is Shown.JSON:
         print(json.dumps({"items": [asdict(line) for line in lines]}, indent=2))
@@ -91,7 +86,7 @@ def top(
     timeout: Timeout = 30,
 ) -> None:
     """The workloads that used most, most first. Under the budgets of a namespace, or of all."""
-    found = _read(credentials(kubeconfig, context, 1), namespace, everywhere, timeout)
+    found = budgets_of(credentials(kubeconfig, context, 1), namespace, everywhere, timeout)
     lines = workers(found)
     if output is Shown.JSON:
         print(json.dumps({"items": [asdict(line) for line in lines]}, indent=2))
@@ -122,112 +117,39 @@ def explain_budget(
     output: Output = Shown.TABLE,
     timeout: Timeout = 30,
 ) -> None:
-    """One budget in plain words. What counts, how it stands and why, what happens when, and what to do next."""
+    """One budget in plain words. What counts, how it stands, what happens when and to what, and what to do next."""
     if cluster and namespace:
         fail("a ClusterCarbonBudget is in no namespace: leave out --cluster or --namespace", code=2)
     who = credentials(kubeconfig, context, 1)
     space = "" if cluster else namespace or who.namespace
     resource = CLUSTER_BUDGET if cluster else BUDGET
 
-    async def run(client: KubeClient) -> tuple[AnyBudget | None, list[AnyBudget], bool | None]:
-        all_of_them = await _list(client, resource, space)
+    async def run(client: KubeClient) -> tuple[AnyBudget | None, list[AnyBudget], Beside]:
+        all_of_them = await list_budgets(client, resource, space)
         one = next((one for one in all_of_them if one.metadata.name == budget), None)
-        return one, all_of_them, await _may_change(client, resource, space, budget) if one else None
+        if one is None:
+            return None, all_of_them, Beside(None, None)
 
-    chosen, others, may_change = _ask(who, timeout, run)
+        async def status_of(path: str) -> int:
+            return (await client.exchange("GET", path)).status
+
+        mode = await enforcement_mode(status_of)
+        return one, all_of_them, Beside(await may_change(client, resource, space, budget), mode)
+
+    chosen, others, beside = ask(who, timeout, run)
     if chosen is None:
         place = f" in namespace {space}" if space else ""
         there = ", ".join(sorted(one.metadata.name for one in others)) or "none"
         fail(f"no {resource.kind} {budget}{place}; there is: {there}")
-    sections = explain(chosen, dt.datetime.now(dt.UTC), may_change)
+    sections = explain(chosen, dt.datetime.now(dt.UTC), beside)
     if output is Shown.JSON:
-        value = {"kind": kind_of(chosen), "namespace": space, "name": budget, "mayChange": may_change}
-        print(json.dumps(value | {"sections": [{"heading": h, "sentences": s} for h, s in sections]}, indent=2))
+        print(json.dumps(as_json(chosen, beside, sections), indent=2))
         return
     print(f"{kind_of(chosen)} {budget}" + (f" in namespace {space}" if space else ""))
     for heading, sentences in sections:
         print(f"\n{heading}")
         for sentence in sentences:
             print(f"  {sentence}")
-
-
-def _read(who: Credentials, namespace: str, everywhere: bool, timeout: float) -> list[AnyBudget]:
-    """Budgets of a namespace or of all, and the cluster's. Those may be hidden from a team, which is no error."""
-    if everywhere and namespace:
-        fail("write either --all-namespaces or --namespace", code=2)
-
-    async def run(client: KubeClient) -> list[AnyBudget]:
-        found = await _list(client, BUDGET, "" if everywhere else namespace or who.namespace)
-        try:
-            return found + await _list(client, CLUSTER_BUDGET, "")
-        except KubeError as error:
-            if error.status not in (403, 404):  # 404: a chart of before they were
-                raise
-            return found
-
-    return _ask(who, timeout, run)
-
-
-def _ask(who: Credentials, timeout: float, question: Callable[[KubeClient], Awaitable[T]]) -> T:
-    """The question's answer; any failure ends the process with one sentence and exit code 1."""
-
-    async def run() -> T:
-        client = KubeClient.connect(who)
-        try:
-            async with asyncio.timeout(timeout):
-                return await question(client)
-        finally:
-            await client.close()
-
-    try:
-        return asyncio.run(run())
-    except TimeoutError:
-        fail(f"no answer from the API server within {timeout:g} s")
-    except KubeError as error:
-        fail(_sentence(error))
-
-
-async def _list(client: KubeClient, resource: Resource, namespace: str) -> list[AnyBudget]:
-    path = resource.collection
-    if namespace:
-        path = f"/apis/{GROUP}/{VERSION}/namespaces/{namespace}/{resource.plural}"
-    found: list[AnyBudget] = []
-    async for item in client.list(path):
-        try:
-            found.append(_MODELS[resource.kind].model_validate(item))
-        except ValidationError as error:
-            metadata = item.get("metadata")
-            name = metadata.get("name") if isinstance(metadata, dict) else "?"
-            print(f"{resource.kind} {name} is not understood: {error.errors()[0]['msg']}", file=sys.stderr)
-    return found
-
-
-async def _may_change(client: KubeClient, resource: Resource, namespace: str, name: str) -> bool | None:
-    attributes = {"group": GROUP, "resource": resource.plural, "verb": "update", "namespace": namespace, "name": name}
-    body: dict[str, object] = {
-        "apiVersion": "authorization.k8s.io/v1",
-        "kind": "SelfSubjectAccessReview",
-        "spec": {"resourceAttributes": attributes},
-    }
-    try:
-        answer = await client.request("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", body)
-    except KubeError:
-        return None
-    status = answer.get("status")
-    return status.get("allowed") is True if isinstance(status, dict) else None
-
-
-def _sentence(error: KubeError) -> str:
-    if error.status == 404:
-        return (
-            "there are no carbon budgets in this cluster: helm install carbonbudget charts/carbonbudget "
-            "-n carbonbudget-system --create-namespace"
-        )
-    if error.status == 401:
-        return "the API server does not know who you are: renew your credentials"
-    if error.status == 403:
-        return f"a right is missing, which the role view or carbonbudget-view has: {error.reason}"
-    return error.reason
 
 
 def _table(headings: Sequence[str], lines: Sequence[Sequence[str]], nothing: str) -> None:

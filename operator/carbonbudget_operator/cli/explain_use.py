@@ -1,0 +1,68 @@
+"""What one budget used, how well that is known, and what is to come, in plain words. Pure."""
+
+from __future__ import annotations
+
+from carbonbudget_operator.api.carbonbudget import AnyBudget
+from carbonbudget_operator.cli.wording import at, listed, micrograms
+
+
+def used(budget: AnyBudget) -> list[str]:
+    """How much, of which parts, by whom."""
+    status = budget.status
+    if status.used is None:
+        return ["Not judged yet: the controller writes the first figures within a window or two."]
+    percent = f" ({status.percent_used} %)" if status.percent_used is not None else ""
+    subject = "By the workload that used most: " if budget.spec.per == "Workload" else ""
+    sentences = [f"{subject}{status.used} of {budget.spec.limit}{percent}; {status.remaining or '?'} are left."]
+    if status.breakdown:
+        parts = {
+            "that followed the pods' use": status.breakdown.dynamic,
+            "for what they hold idle": status.breakdown.idle,
+            "for their part of the system": status.breakdown.overhead,
+            "for making the hardware": status.breakdown.embodied,
+        }
+        known = [f"{mass} {what}" for what, mass in parts.items() if mass and micrograms(mass)]
+        sentences += [f"Of it {listed(known)}."] if known else []
+    if status.top_workloads:
+        tops = [f"{top.kind} {top.name} {top.emissions}" for top in status.top_workloads[:3]]
+        sentences.append(f"Most of it by {listed(tops)}.")
+    if status.settled and status.settled.revised_micrograms > 0:
+        sentences.append("Revised factors made former hours look worse; that is shown, and never a reason to act.")
+    return sentences
+
+
+def measured(budget: AnyBudget) -> list[str]:
+    """How well it is known."""
+    status, sentences = budget.status, []
+    if status.data_through:
+        sentences.append(f"Every node has reported up to {at(budget, status.data_through)}.")
+    if status.coverage is not None:
+        rest = "" if status.coverage >= 100 else "; what the rest used is missing from the figures"
+        sentences.append(f"{status.coverage} % of the nodes' time was reported{rest}.")
+    if status.measured is not None:
+        rest = "" if status.measured >= 100 else "; the rest is modelled, an estimate"
+        sentences.append(f"{status.measured} % of the energy was measured by a meter{rest}.")
+    return sentences
+
+
+def forecast(budget: AnyBudget) -> list[str]:
+    """What is to come, and what that rests on."""
+    status = budget.status
+    if status.used is None:
+        return []
+    if budget.spec.per == "Workload":
+        return ["None: each workload has a limit of its own."]
+    if status.forecast is None:
+        return ["None yet: too little is known of this period."]
+    end = at(budget, status.period.end) if status.period else "the period's end"
+    reached = (
+        f"the limit is reached on {at(budget, status.exhausted_at)}"
+        if status.exhausted_at
+        else "the limit is used up already"
+        if status.state == "Exceeded"
+        else "the limit is not reached"
+    )
+    return [
+        f"{status.forecast} by {end}: {reached}.",
+        "It goes by the mean rate so far and, once there are two weeks of data, by the hours of the week.",
+    ]

@@ -1,0 +1,103 @@
+"""Budgets as the API server has them, read with the caller's own rights; any failure is one sentence."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
+
+from pydantic import ValidationError
+
+from carbonbudget_operator.api.carbonbudget import AnyBudget, CarbonBudget, ClusterCarbonBudget
+from carbonbudget_operator.api.names import BUDGET, CLUSTER_BUDGET, GROUP, VERSION, Resource
+from carbonbudget_operator.cli.options import fail
+from carbonbudget_operator.kube.client import KubeClient, KubeError
+from carbonbudget_operator.kube.credentials import Credentials
+
+T = TypeVar("T")
+_MODELS: Final[dict[str, type[CarbonBudget] | type[ClusterCarbonBudget]]] = {
+    BUDGET.kind: CarbonBudget,
+    CLUSTER_BUDGET.kind: ClusterCarbonBudget,
+}
+
+
+def budgets_of(who: Credentials, namespace: str, everywhere: bool, timeout: float) -> list[AnyBudget]:
+    """Budgets of a namespace or of all, and the cluster's. Those may be hidden from a team, which is no error."""
+    if everywhere and namespace:
+        fail("write either --all-namespaces or --namespace", code=2)
+
+    async def run(client: KubeClient) -> list[AnyBudget]:
+        found = await list_budgets(client, BUDGET, "" if everywhere else namespace or who.namespace)
+        try:
+            return found + await list_budgets(client, CLUSTER_BUDGET, "")
+        except KubeError as error:
+            if error.status not in (403, 404):  # 404: a chart of before they were
+                raise
+            return found
+
+    return ask(who, timeout, run)
+
+
+def ask(who: Credentials, timeout: float, question: Callable[[KubeClient], Awaitable[T]]) -> T:
+    """The question's answer; any failure ends the process with one sentence and exit code 1."""
+
+    async def run() -> T:
+        client = KubeClient.connect(who)
+        try:
+            async with asyncio.timeout(timeout):
+                return await question(client)
+        finally:
+            await client.close()
+
+    try:
+        return asyncio.run(run())
+    except TimeoutError:
+        fail(f"no answer from the API server within {timeout:g} s")
+    except KubeError as error:
+        fail(_sentence(error))
+
+
+async def list_budgets(client: KubeClient, resource: Resource, namespace: str) -> list[AnyBudget]:
+    """Those of a kind in a namespace, in all where it is empty. One that is not understood is told and left out."""
+    path = resource.collection
+    if namespace:
+        path = f"/apis/{GROUP}/{VERSION}/namespaces/{namespace}/{resource.plural}"
+    found: list[AnyBudget] = []
+    async for item in client.list(path):
+        try:
+            found.append(_MODELS[resource.kind].model_validate(item))
+        except ValidationError as error:
+            metadata = item.get("metadata")
+            name = metadata.get("name") if isinstance(metadata, dict) else "?"
+            print(f"{resource.kind} {name} is not understood: {error.errors()[0]['msg']}", file=sys.stderr)
+    return found
+
+
+async def may_change(client: KubeClient, resource: Resource, namespace: str, name: str) -> bool | None:
+    """Whether the reader may; None if that is not known."""
+    attributes = {"group": GROUP, "resource": resource.plural, "verb": "update", "namespace": namespace, "name": name}
+    body: dict[str, object] = {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SelfSubjectAccessReview",
+        "spec": {"resourceAttributes": attributes},
+    }
+    try:
+        answer = await client.request("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", body)
+    except KubeError:
+        return None
+    status = answer.get("status")
+    return status.get("allowed") is True if isinstance(status, dict) else None
+
+
+def _sentence(error: KubeError) -> str:
+    if error.status == 404:
+        return (
+            "there are no carbon budgets in this cluster: helm install carbonbudget charts/carbonbudget "
+            "-n carbonbudget-system --create-namespace"
+        )
+    if error.status == 401:
+        return "the API server does not know who you are: renew your credentials"
+    if error.status == 403:
+        return f"a right is missing, which the role view or carbonbudget-view has: {error.reason}"
+    return error.reason

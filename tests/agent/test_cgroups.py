@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -137,18 +138,48 @@ def test_a_pod_that_vanishes_between_the_list_and_the_read_is_gone_and_no_error(
     node.burn(1_000, UID_A)
     node.burn(2_000, UID_B)
     reader = CgroupReader(node.cgroups)
-    listed = reader._pods_below
+    listed = reader._listed
 
-    def then_gone(slices: object) -> object:
-        found = list(listed(slices))  # type: ignore[arg-type]
-        node.remove(UID_A)
-        return iter(found)
+    def then_gone(path: str, name: re.Pattern[str]) -> list[str]:
+        found = listed(path, name)
+        if path.endswith("burstable"):
+            node.remove(UID_A)
+        return found
 
-    monkeypatch.setattr(reader, "_pods_below", then_gone)
+    monkeypatch.setattr(reader, "_listed", then_gone)
     reading = reader.read()
     assert ({uid: pod.cpu_us for uid, pod in reading.pods.items()}, reading.parents_us["burstable"]) == (
         {UID_B: 2_000}, 3_000,
     )  # fmt: skip
+
+
+def test_memory_is_read_at_every_look_and_the_page_cache_at_each_fourth(tmp_path: Path) -> None:
+    """Adding memory.stat up is the kernel's dearest part of a look, and the cache moves slowly."""
+    node = FakeNode(tmp_path)
+    node.burn(1_000, UID_A)
+    reader = CgroupReader(node.cgroups)
+    pod = next(node.cgroups.glob(f"memory/**/pod{UID_A}"))
+
+    def look(used: int, cache: int) -> int:
+        (pod / "memory.usage_in_bytes").write_text(f"{used}\n")
+        (pod / "memory.stat").write_text(f"total_inactive_file {cache}\n")
+        return reader.read().pods[UID_A].memory_bytes
+
+    assert [look(10_000, 1_000), look(20_000, 5_000), look(30_000, 5_000), look(40_000, 5_000)] == [
+        9_000, 19_000, 29_000, 39_000,
+    ]  # fmt: skip
+    assert look(50_000, 5_000) == 45_000
+
+
+def test_a_young_pod_is_peeked_at_each_time_and_its_elders_at_none(tmp_path: Path) -> None:
+    node = FakeNode(tmp_path)
+    node.burn(1_000, UID_A)
+    reader = CgroupReader(node.cgroups)
+    assert [reader.read() and reader.peek() for _ in range(3)] == [[UID_A], [UID_A], []]
+    node.burn(1_000, UID_B)
+    assert [reader.peek(), reader.peek()] == [[UID_B], [UID_B]]
+    reader.read()
+    assert reader.peek() == [UID_B]
 
 
 def test_a_static_pod_carries_its_config_hash(tmp_path: Path) -> None:

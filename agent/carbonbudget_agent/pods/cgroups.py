@@ -26,6 +26,9 @@ _QOS = re.compile(r"(^|-)(burstable|besteffort)(\.slice)?$")
 _MAX_DEPTH = 4  # how deep below the cgroup root a nested kubelet's pods are looked for
 _MAX_MEMORY_BYTES = 2**48  # 256 TiB: above it is no memory, but a number that no report can hold
 _YOUNG_READS = 3  # a pod that was read this often is no short one, and is not peeked at
+# The kernel adds memory.stat up anew for each reader: half of what a look costs. So a pod's page cache, which moves
+# slowly, is read at its first look and then at each fourth.
+_CACHE_READS = 4
 
 
 class CgroupError(Exception):
@@ -48,10 +51,10 @@ class Reading:
 class _Files:
     """One cgroup's open files, and the last figures that could be read."""
 
-    __slots__ = ("_descriptors", "_paths", "cpu_us", "memory_bytes", "reads", "uid")
+    __slots__ = ("_descriptors", "_paths", "cache_bytes", "cpu_us", "memory_bytes", "reads", "uid")
 
     def __init__(self, uid: str, *paths: str) -> None:
-        self.uid, self.reads, self.memory_bytes = uid, 0, 0
+        self.uid, self.reads, self.memory_bytes, self.cache_bytes = uid, 0, 0, 0
         self.cpu_us: int | None = None
         self._paths = paths
         self._descriptors: list[int | None] = [None] * len(paths)
@@ -93,6 +96,7 @@ class CgroupReader:
         self._slices: dict[str, _Files] = {}
         self._pods: dict[str, _Files] = {}
         self._peeked: dict[str, PodCounters] = {}
+        self._grown: set[str] = set()  # slices none of whose pods was young at the last reading
         self._listings: dict[tuple[str, str], tuple[list[str], list[str]]] = {}
         self._top = self._open("", self._cpu)
         self.version = "v2" if unified else "v1"
@@ -108,12 +112,17 @@ class CgroupReader:
             parents[os.path.basename(self._pods_root)] -= below
         pods: dict[str, PodCounters] = {}
         seen: set[str] = set()
-        for path, files in self._pods_below(slices):
-            seen.add(path)
-            files.reads += 1
-            counters = self._pod(path, files)
-            if counters is not None:
-                pods[files.uid] = counters
+        self._grown = set(slices)
+        for parent in slices:
+            for path in self._listed(parent, _POD):
+                files = self._files(path)
+                seen.add(path)
+                files.reads += 1
+                if files.reads < _YOUNG_READS:
+                    self._grown.discard(parent)
+                counters = self._pod(path, files)
+                if counters is not None:
+                    pods[files.uid] = counters
         for path in [path for path in self._pods if path not in seen]:
             self._pods.pop(path).close()
         ended = {uid: counters for uid, counters in self._peeked.items() if uid not in pods}
@@ -126,12 +135,18 @@ class CgroupReader:
         Their uids.
         """
         young: list[str] = []
-        for path, files in self._pods_below(self._slices):
-            if files.reads < _YOUNG_READS:
-                cpu_us = self._cpu_us(files)
+        for parent in self._slices:
+            known = self._listings.get((parent, _POD.pattern))
+            paths = self._listed(parent, _POD)
+            if known is not None and known[1] is paths and parent in self._grown:
+                continue  # the same pods as at the last reading, none of them young: mostly so
+            self._grown.discard(parent)
+            for path in paths:
+                files = self._files(path)
+                cpu_us = self._cpu_us(files) if files.reads < _YOUNG_READS else None
                 if cpu_us is not None:
                     young.append(files.uid)
-                    self._peeked[files.uid] = PodCounters(cpu_us, 0, os.path.basename(os.path.dirname(path)))
+                    self._peeked[files.uid] = PodCounters(cpu_us, 0, os.path.basename(parent))
         return young
 
     def close(self) -> None:
@@ -151,15 +166,13 @@ class CgroupReader:
         self._slices = {path: self._slices.get(path) or self._open("", path) for path in found}
         return self._slices
 
-    def _pods_below(self, slices: dict[str, _Files]) -> Iterator[tuple[str, _Files]]:
-        for parent in slices:
-            for path in self._listed(parent, _POD):
-                files = self._pods.get(path)
-                if files is None:
-                    match = _POD.search(path)
-                    assert match is not None
-                    files = self._pods[path] = self._open(match[1].replace("_", "-"), path)
-                yield path, files
+    def _files(self, path: str) -> _Files:
+        files = self._pods.get(path)
+        if files is None:
+            match = _POD.search(path)
+            assert match is not None
+            files = self._pods[path] = self._open(match[1].replace("_", "-"), path)
+        return files
 
     def _listed(self, path: str, name: re.Pattern[str]) -> list[str]:
         """As `_directories`, which is not asked again while the same names are there: this runs each second."""
@@ -219,8 +232,10 @@ class CgroupReader:
             return 0
         current = _number(files.text(1) or "")
         if current is not None and current <= _MAX_MEMORY_BYTES:
-            cache = _field(files.text(2) or "", "inactive_file" if self._unified else "total_inactive_file") or 0
-            files.memory_bytes = max(0, current - cache)
+            if files.reads % _CACHE_READS == 1:
+                name = "inactive_file" if self._unified else "total_inactive_file"
+                files.cache_bytes = _field(files.text(2) or "", name) or 0
+            files.memory_bytes = max(0, current - files.cache_bytes)
         return files.memory_bytes
 
 

@@ -81,7 +81,10 @@ class Clock:
 
 @dataclass
 class Month:
-    """The story's state. `clock` is the simulated one; `training` is the Job that draws power, if one does."""
+    """The story's state. `clock` is the simulated one; `training` is the Job that draws power, if one does.
+
+    `directory` is where a person's manifests are.
+    """
 
     cluster: Cluster
     namespace: str
@@ -91,6 +94,7 @@ class Month:
     enforcement: EnforcementLoop
     seen: Seen
     clock: Clock
+    directory: Path
     training: str = ""
     lines: list[str] = field(default_factory=list)
 
@@ -176,13 +180,23 @@ class Month:
         """A paragraph of the story."""
         self.lines += ["", f"**{self.date}** {text}", ""]
 
-    def kubectl(self, *args: str, stdin: str | None = None, shown: str = "") -> str:
+    def file(self, name: str, manifest: str) -> str:
+        """A manifest that a person has written, shown; its path."""
+        path = self.directory / name
+        path.write_text(manifest)
+        self.lines += [f"`{name}`:", "", "```yaml", *manifest.splitlines(), "```"]
+        return str(path)
+
+    def kubectl(self, *args: str) -> str:
         """What a person types, and what is answered; AGE is of the real clock and left out."""
-        done = self.cluster.kubectl("-n", self.namespace, *args, stdin=stdin, check=False)
-        said = _AGE.sub("", (done.stdout + done.stderr).rstrip()).replace(self.namespace, "team-a")
-        typed = shown or shlex.join(["kubectl", *args])
+        done = self.cluster.kubectl("-n", self.namespace, *args, check=False)
+        said = self._as_told(_AGE.sub("", (done.stdout + done.stderr).rstrip()))
+        typed = self._as_told(shlex.join(["kubectl", *args]))
         self.lines += ["```", f"$ {typed}", *map(str.rstrip, said.splitlines()), "```"]
         return said
+
+    def _as_told(self, text: str) -> str:
+        return text.replace(self.namespace, "team-a").replace(f"{self.directory}/", "")
 
 
 @asynccontextmanager
@@ -201,7 +215,7 @@ async def a_month(cluster: Cluster, namespace: str, ledger: Path, client: KubeCl
         seen.inventory.moved, seen.namespaces.labels, seen.conflicts, settings.enforcement, frozenset({"kube-system"}),
         EnforcementMetrics(registry), 60, 35, clock,
     )  # fmt: skip
-    month = Month(cluster, namespace, client, book, loop, enforcement, seen, clock)
+    month = Month(cluster, namespace, client, book, loop, enforcement, seen, clock, ledger.parent)
     watches = [
         asyncio.create_task(seen.namespaces.follow(client)),
         asyncio.create_task(enforcement.store.follow(client)),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from tests.conftest import ROOT
-from tests.e2e.conftest import Manifest, Release, budget, job, wait_for
+from tests.e2e.conftest import Release, wait_for
 from tests.e2e.month import Month, a_month, at
 
 from carbonbudget_operator.kube.client import KubeClient
@@ -22,29 +22,62 @@ HEAD = """# A team's month
 What a budget does over a month, from its first use to warning, refusal, suspension, a raised limit and the next month.
 Commands and answers are real ones, of a real API server with the policies of the chart; the clock and the nodes'
 reports are simulated (AGE, of the real clock, is left out). `tests/e2e/test_month.py` plays it, and fails if this page
-differs.
+differs. kubectl's context is of the namespace `team-a`.
 
 The team's namespace runs an API of 4 to 10 W. From the 8th on it trains a model at 160 W. The cluster stands in
 Germany; its PUE is 1.3.
 """
-FIRST = {"limit": "20kg", "period": "Month", "timeZone": "Europe/Berlin", "contact": "#team-a"}
+BUDGET = """\
+apiVersion: carbonbudget.dev/v1alpha1
+kind: CarbonBudget
+metadata:
+  name: monthly
+spec:
+  limit: 20kg
+  period: Month
+  timeZone: Europe/Berlin
+  contact: "#team-a"
+"""
+TRAIN = """\
+apiVersion: batch/v1
+kind: Job
+metadata:
+  name: train
+  labels:
+    carbonbudget.dev/suspendable: "true"   # it starts from its last checkpoint
+spec:
+  template:
+    spec:
+      restartPolicy: Never
+      containers:
+        - name: train
+          image: registry.example/team-a/train:1
+          resources: {requests: {cpu: "8"}}
+"""
+EVAL = """\
+apiVersion: batch/v1
+kind: Job
+metadata:
+  name: eval
+spec:
+  template:
+    spec:
+      restartPolicy: Never
+      containers:
+        - name: eval
+          image: registry.example/team-a/eval:1
+          resources: {requests: {cpu: "2"}}
+"""
 ACTING = [{"at": 80, "action": "Warn"}, {"at": 100, "action": "Block"}, {"at": 110, "action": "Suspend"}]
 COLUMNS = "custom-columns=NAME:.metadata.name,SUSPENDED:.spec.suspend"
 BY = ",BY:.metadata.annotations.carbonbudget\\.dev/suspended-by"
-
-
-def a_training(name: str, namespace: str) -> Manifest:
-    made = job(name, namespace, {"team": "a"}, "sleep 3600")
-    made["metadata"]["labels"] = {"carbonbudget.dev/suspendable": "true"}  # type: ignore[index] # a manifest
-    return made
 
 
 async def play(month: Month, release: Release) -> None:
     """The story; each step asserts what it shows."""
     get = ("get", "carbonbudgets")
     month.say("A budget that only warns, with a guessed limit.")
-    first = json.dumps(budget(month.namespace, "monthly", **FIRST))
-    month.kubectl("apply", "-f", "-", stdin=first, shown="kubectl apply -f budget.yaml")
+    month.kubectl("apply", "-f", month.file("budget.yaml", BUDGET))
     await month.until(at(2, 9))
     assert " WithinBudget" in month.kubectl(*get)
 
@@ -52,8 +85,7 @@ async def play(month: Month, release: Release) -> None:
     month.say("Now it acts: it refuses at 100 % and suspends at 110 %. A training Job begins that has checkpoints.")
     patch = json.dumps({"spec": {"thresholds": ACTING}})
     month.kubectl("patch", "carbonbudget", "monthly", "--type=merge", "-p", patch)
-    train = json.dumps(a_training("train", month.namespace))
-    month.kubectl("create", "-f", "-", stdin=train, shown="kubectl create -f train.yaml")
+    month.kubectl("create", "-f", month.file("train.yaml", TRAIN))
     month.training = "train"
 
     await month.until_status(state="Warning")
@@ -68,12 +100,11 @@ async def play(month: Month, release: Release) -> None:
     )
     said = month.kubectl("get", "carbonbudget", "monthly", "-o", "jsonpath={.status.message}")
     assert said.startswith("carbon budget monthly: used 16")
-    more = json.dumps(a_training("eval", month.namespace))
 
     await month.until_status(state="Exceeded")
     month.say("The limit is used up. New work is refused; what runs goes on.")
-    wait_for("the policy to follow", lambda: "denied" in dry_run(release, month, more))
-    said = month.kubectl("create", "-f", "-", stdin=more, shown="kubectl create -f eval.yaml")
+    wait_for("the policy to follow", lambda: "denied" in dry_run(release, month, EVAL))
+    said = month.kubectl("create", "-f", month.file("eval.yaml", EVAL))
     assert "ValidatingAdmissionPolicy 'carbonbudget'" in said
     assert suspended(release, month) == "false"
 

@@ -1,0 +1,137 @@
+"""An endless watch of one collection: list, then changes, over every way in which a watch ends."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import random
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+
+import aiohttp
+
+from carbonbudget_operator.kube.connection import (
+    JSON,
+    METADATA,
+    Connection,
+    JsonObject,
+    KubeError,
+    items_of,
+    metadata_of,
+    name_of,
+)
+from carbonbudget_operator.kube.watched import Watched
+
+_PAGE = 500
+_WATCH_SECONDS = 300
+_SILENCE_SECONDS = 70  # bookmarks come every minute: longer silence is a half-open connection
+_TIMEOUT = aiohttp.ClientTimeout(total=_WATCH_SECONDS + 10, sock_connect=10, sock_read=_SILENCE_SECONDS)
+_FIRST_BACKOFF_SECONDS = 0.5
+_MAX_BACKOFF_SECONDS = 30.0
+_GONE = 410
+# No answer, or asked to wait: the version is still good. All else may be a refusal of the version.
+_GOES_ON = frozenset({0, 429})
+
+_log = logging.getLogger(__name__)
+
+
+async def watch(
+    connection: Connection, path: str, params: Mapping[str, str], metadata_only: bool, watched: Watched
+) -> AsyncGenerator[tuple[str, JsonObject | None]]:
+    """For ever, until it is closed; the client's `watch` says what it yields. `watched` is told when it is current."""
+    version: str | None = None  # from where to go on; None: list first
+    outage = _Outage(path)
+    while True:
+        opened_at: float | None = None
+        failure: KubeError | None = None
+        try:
+            if version is None:
+                yield "LISTING", None
+                listed = ""
+                async for answer in connection.pages(path, params, _PAGE, metadata_only):
+                    listed = metadata_of(answer, "resourceVersion")
+                    for item in items_of(answer):
+                        yield "ADDED", item
+                version = listed
+                watched.is_current()
+                yield "LISTED", None
+            query = {**params, **_from(version)}
+            async with connection.opened(path, query, METADATA if metadata_only else JSON, _TIMEOUT) as content:
+                opened_at = time.monotonic()
+                async for line in _lines(content):
+                    event, changed = _event(line)
+                    outage.over()
+                    watched.is_current()
+                    version = metadata_of(changed, "resourceVersion") or version
+                    if event != "BOOKMARK":
+                        yield event, changed
+        except KubeError as error:
+            failure = error
+            if error.status not in _GOES_ON:
+                version = None
+        if opened_at is not None and time.monotonic() - opened_at >= _MAX_BACKOFF_SECONDS:
+            outage.over()  # it held for a while, whatever ended it
+        await outage.pause(failure)
+
+
+def _from(version: str) -> dict[str, str]:
+    return {
+        "watch": "1",
+        "resourceVersion": version,
+        "allowWatchBookmarks": "true",
+        "timeoutSeconds": str(_WATCH_SECONDS),
+    }
+
+
+class _Outage:
+    """The pauses of one watch between its attempts, and the one line of the log when they begin to fail."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._pause_s, self._failures, self._told = _FIRST_BACKOFF_SECONDS, 0, False
+
+    def over(self) -> None:
+        """Something came."""
+        if self._told:
+            _log.info("%s is watched again", self._path)
+        self._pause_s, self._failures, self._told = _FIRST_BACKOFF_SECONDS, 0, False
+
+    async def pause(self, failure: KubeError | None) -> None:
+        """Before the next attempt; None where the last one ended as watches do."""
+        if failure is not None and self._failed(failure) and not self._told:
+            _log.warning("%s is not watched, tried again until it is: %s", self._path, failure.reason)
+            self._told = True
+        await asyncio.sleep(self._pause_s * (0.5 + random.random()))  # noqa: S311 - jitter, not secrecy
+        self._pause_s = min(self._pause_s * 2, _MAX_BACKOFF_SECONDS)
+
+    def _failed(self, failure: KubeError) -> bool:
+        """Whether it is worth a line: one connection that is cut, or one 410, is the life of a watch."""
+        self._failures += 1
+        return self._failures > 1 or failure.status not in (0, 410)
+
+
+def _event(line: bytes) -> tuple[str, JsonObject]:
+    """One line of a watch. Raises KubeError where it ends the watch: what comes after it cannot be trusted."""
+    try:
+        event = json.loads(line)
+        kind, changed = event["type"], event["object"]
+        if not isinstance(kind, str) or not isinstance(changed, dict):
+            raise TypeError("type or object is missing")
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
+        raise KubeError(_GONE, f"a line of the watch is not understood: {name_of(error)}") from error
+    if kind == "ERROR":
+        code = changed.get("code")
+        # Whatever it says, it is about the version: 0 and 429 would go on from the same.
+        raise KubeError(code if isinstance(code, int) and code not in _GOES_ON else _GONE, str(changed.get("message")))
+    return kind, changed
+
+
+async def _lines(stream: aiohttp.StreamReader) -> AsyncIterator[bytes]:
+    """Whole lines of any length: the stream's own readline refuses those above its buffer."""
+    rest = b""
+    async for chunk in stream.iter_any():
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in lines:
+            if line:
+                yield line

@@ -134,7 +134,7 @@ def test_the_chart_makes_the_rules_that_promtool_read(cluster: Cluster) -> None:
 
 @pytest.mark.cluster
 def test_monitors_find_ports_that_the_pods_have(cluster: Cluster) -> None:
-    made = rendered(cluster, "monitoring.monitors.enabled=true")
+    made = rendered(cluster, "monitoring.monitors.enabled=true", "agent.gpu.enabled=true")
     pods = {
         (one["metadata"]["namespace"], template["metadata"]["labels"]["app.kubernetes.io/component"]): {
             port["name"] for container in template["spec"]["containers"] for port in container.get("ports", ())
@@ -144,11 +144,14 @@ def test_monitors_find_ports_that_the_pods_have(cluster: Cluster) -> None:
         for template in [one["spec"]["template"]]
     }
     monitors = [one for one in made if one["kind"] == "PodMonitor"]
-    assert len(monitors) == 3
+    scraped = set()
     for monitor in monitors:
-        component = monitor["spec"]["selector"]["matchLabels"]["app.kubernetes.io/component"]
+        (components,) = monitor["spec"]["selector"]["matchExpressions"]
         (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
-        assert endpoint["port"] in pods[monitor["metadata"]["namespace"], component]
+        for component in components["values"]:
+            assert endpoint["port"] in pods[monitor["metadata"]["namespace"], component]
+            scraped.add(component)
+    assert scraped == {"controller", "admission", "agent", "agent-gpu"}
     (monitor,) = [one for one in made if one["kind"] == "ServiceMonitor"]
     wanted = monitor["spec"]["selector"]["matchLabels"].items()
     chosen = [one for one in made if one["kind"] == "Service" and wanted <= one["metadata"]["labels"].items()]

@@ -68,6 +68,10 @@ BAD: list[tuple[dict[str, object], str]] = [
     ),
     ({"enforce": {"kinds": ["deployments"]}}, "enforce.kinds must be names of kinds, for example Job or Deployment"),
     ({"enforce": {"kinds": ["CronJob"]}}, "a CronJob emits nothing by itself: write Job in enforce.kinds"),
+    (
+        {"enforce": {"kinds": ["Job", "ReplicationController"]}},
+        "a ReplicationController is not judged: make it a Deployment, and write Deployment in enforce.kinds",
+    ),
     ({"enforce": {"grace": "half an hour"}}, "Too long: may not be more than 8"),
     ({"enforce": {"grace": "30"}}, "grace must be a number with s, m or h, for example 30m"),
     ({"per": "Pod"}, 'supported values: "Selection", "Workload"'),
@@ -104,10 +108,10 @@ GOOD: list[dict[str, object]] = [
 
 @pytest.mark.parametrize(("change", "sentence"), BAD, ids=[sentence[:40] for _, sentence in BAD])
 def test_nonsense_is_refused_with_a_sentence(
-    release: Release, namespace: str, change: dict[str, object], sentence: str
+    release: Release, space: str, change: dict[str, object], sentence: str
 ) -> None:
     spec = {key: value for key, value in ({"limit": "5kg", "period": "Month"} | change).items() if value is not None}
-    code, said = release.create(budget(namespace, "bad", **spec), "--dry-run=server")
+    code, said = release.create(budget(space, "bad", **spec), "--dry-run=server")
     assert code == 1
     assert sentence in said
 
@@ -130,9 +134,9 @@ def test_a_cluster_wide_one_is_held_to_the_same_rules(
 
 
 @pytest.mark.parametrize("change", GOOD, ids=[str(change)[:40] for change in GOOD])
-def test_what_is_unusual_but_right_is_accepted(release: Release, namespace: str, change: dict[str, object]) -> None:
+def test_what_is_unusual_but_right_is_accepted(release: Release, space: str, change: dict[str, object]) -> None:
     spec = {"limit": "5kg", "period": "Month"} | change
-    code, said = release.create(budget(namespace, "odd", **spec), "--dry-run=server")
+    code, said = release.create(budget(space, "odd", **spec), "--dry-run=server")
     assert code == 0, said
 
 

@@ -60,6 +60,10 @@ class Enforce(Model):
                 "!self.exists(k, k == 'CronJob')",
                 "a CronJob emits nothing by itself: write Job in enforce.kinds, and its Jobs are judged",
             ),
+            (
+                "!self.exists(k, k == 'ReplicationController')",
+                "a ReplicationController is not judged: make it a Deployment, and write Deployment in enforce.kinds",
+            ),
         ),
     )
     grace: str = Field(

@@ -113,6 +113,47 @@ def test_who_is_on_top_is_written_and_their_grams_alone_are_not() -> None:
     assert differs(body, status_of(judged(body, by("other", 500 * GRAM))))
 
 
+def used_by(*grams: int) -> BudgetAnswer:
+    uses = [
+        WorkloadUse(namespace="team-a", workload=f"Job/j{n}", used_ug=used * GRAM, energy_uj=1)
+        for n, used in enumerate(grams)
+    ]
+    return an_answer(sum(grams) * GRAM, workloads=uses)
+
+
+def test_a_budget_that_suspends_runs_names_ten_and_beyond_them_all_that_are_over_and_none_else() -> None:
+    body = a_body(per="Workload", thresholds=[{"at": 80, "action": "Warn"}, *SUSPEND])
+
+    def named(*grams: int, **spec: Any) -> int:
+        return len(status_of(judged(body | {"spec": body["spec"] | spec}, used_by(*grams)))["topWorkloads"])
+
+    assert named(*[6000] * 5) == 5
+    assert named(*[6000] * 12, *[4999] * 3) == 12
+    assert named(*[5000] * 60, 4999) == 60
+    assert named(*[4999] * 15) == 10
+    assert named(*[6000] * 15, thresholds=BLOCK) == 10
+
+
+def test_as_many_workloads_are_asked_for_as_may_be_named() -> None:
+    def asked(**spec: Any) -> set[int]:
+        case = prepare(held(a_body(**spec)), NOW, namespaces(team_a={}))
+        return {query.workloads for query in questions(case, 0, NOW).all()}
+
+    assert asked() == {5}
+    assert asked(per="Workload") == {10}
+    assert asked(per="Workload", thresholds=SUSPEND) == {100}
+    assert asked(thresholds=SUSPEND) == {5}
+
+
+def test_beyond_the_ten_it_is_written_who_is_over_and_not_by_how_much() -> None:
+    body = a_body(per="Workload", thresholds=SUSPEND)
+    after = written(body, used_by(*[9000] * 10, 6000, 6000))
+    assert not differs(after, status_of(judged(after, used_by(*[9000] * 10, 6400, 6000))))
+    assert differs(after, status_of(judged(after, used_by(*[9000] * 10, 6400, 6000, 5000))))
+    assert differs(after, status_of(judged(after, used_by(9200, *[9000] * 9, 6400, 6000))))
+    CarbonBudget.model_validate(written(body, used_by(*[9000] * 100)))
+
+
 def test_a_block_that_ends_is_taken_out_of_the_status() -> None:
     body = written(a_body(thresholds=BLOCK), an_answer(6 * KILO))
     assert body["status"]["enforcement"] == {"action": "Block", "until": "2026-11-24T00:53:20Z"}

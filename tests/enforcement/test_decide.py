@@ -163,9 +163,9 @@ def test_per_workload_a_cronjobs_jobs_count_for_it() -> None:
 
 
 def test_a_suspended_job_that_fell_out_of_a_full_top_list_stays_suspended() -> None:
-    others = [{"kind": "Job", "name": f"j{n}", "emissions": "9kg", "percent": 180} for n in range(10)]
+    others = [{"kind": "Job", "name": f"j{n}", "emissions": "9kg", "percent": 180} for n in range(100)]
     assert actions([per_workload(*others)], [suspended_job()]) == []
-    assert actions([per_workload(*others[:9])], [suspended_job()]) == [Plan]
+    assert actions([per_workload(*others[:99])], [suspended_job()]) == [Plan]
 
 
 def test_what_we_suspended_is_resumed_when_its_budget_lets_go_or_is_gone() -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import Field
 
 from carbonbudget_operator.api.model import Model
+
+MOST_WORKLOADS: Final = 100  # in topWorkloads: 12 KB of a status
 
 
 class PeriodStatus(Model):
@@ -157,8 +159,9 @@ class CarbonBudgetStatus(Model):
     )
     top_workloads: list[TopWorkload] | None = Field(
         default=None,
-        max_length=10,
-        description="The five workloads that used most in the period, most first; ten with per: Workload.",
+        max_length=MOST_WORKLOADS,
+        description="The workloads that used most in the period, most first: five; ten with per: Workload, and beyond "
+        "them all that reached its threshold with Suspend, 100 at most. By these Jobs are suspended.",
     )
     history: list[FormerPeriod] | None = Field(
         default=None, max_length=12, description="The last 12 periods that are over, newest first."

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from carbonbudget_operator.api.carbonbudget import AnyBudget, ClusterCarbonBudget
 from carbonbudget_operator.api.query import BudgetQuery
 from carbonbudget_operator.api.spec import CarbonBudgetSpec
+from carbonbudget_operator.api.status import MOST_WORKLOADS
 from carbonbudget_operator.api.times import seconds
 from carbonbudget_operator.budgets.assess import Standing
 from carbonbudget_operator.budgets.evaluate import DEFAULT_THRESHOLDS, Action, Budget, State, Threshold, Verdict
@@ -25,7 +26,7 @@ from carbonbudget_operator.controller.inventory import Held
 from carbonbudget_operator.namespaces import Namespaces
 
 ALL_NAMESPACES: Final = "*"
-_TOP, _TOP_PER_WORKLOAD = 5, 10
+TOP, TOP_PER_WORKLOAD = 5, 10
 # The same bounds as the CRD's rule: before and after them the arithmetic of calendars ends.
 _FIRST: Final = seconds(dt.datetime(1971, 1, 1, tzinfo=dt.UTC))
 _LAST: Final = seconds(dt.datetime(9000, 1, 1, tzinfo=dt.UTC)) - 1
@@ -65,6 +66,18 @@ class Case:
         """What was asked for."""
         return self.resource.spec
 
+    @property
+    def named(self) -> int:
+        """How many workloads its status names in any case."""
+        return TOP_PER_WORKLOAD if self.budget.per_workload else TOP
+
+    @property
+    def suspends_runs_at(self) -> int | None:
+        """From which per cent of a run's own limit on it is suspended, and named in the status; None for never."""
+        if not self.budget.per_workload:
+            return None
+        return min((t.at for t in self.budget.thresholds if t.action is Action.SUSPEND), default=None)
+
     def subject(self, workload: str) -> Subject:
         """How its message speaks of it."""
         return Subject(
@@ -95,7 +108,7 @@ class Case:
             accounting=spec.accounting,
             include=spec.include,
             settled_through=settled_through,
-            workloads=_TOP_PER_WORKLOAD if self.budget.per_workload else _TOP,
+            workloads=self.named if self.suspends_runs_at is None else MOST_WORKLOADS,
         )
 
 

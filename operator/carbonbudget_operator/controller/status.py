@@ -10,7 +10,7 @@ from carbonbudget_operator.api.times import format_time
 from carbonbudget_operator.budgets.assess import Standing
 from carbonbudget_operator.budgets.evaluate import Action, Verdict, percent
 from carbonbudget_operator.budgets.quantity import format_mass
-from carbonbudget_operator.controller.case import ALL_NAMESPACES, Case
+from carbonbudget_operator.controller.case import ALL_NAMESPACES, TOP_PER_WORKLOAD, Case
 from carbonbudget_operator.controller.conditions import essence
 
 Status = dict[str, object]
@@ -60,7 +60,7 @@ def details(case: Case, answer: BudgetAnswer) -> Status:
         "coverage": answer.coverage_percent,
         "measured": answer.measured_percent,
         "breakdown": None if case.budget.per_workload else _breakdown(case, answer.parts),
-        "topWorkloads": [_top(case, use) for use in answer.workloads] or None,
+        "topWorkloads": [_top(case, use) for use in _named(case, answer)] or None,
         "namespaces": list(case.namespaces or ()) if _names_namespaces(case) else None,
     }
 
@@ -95,6 +95,16 @@ def _breakdown(case: Case, parts: Parts) -> Status:
     return {name.lower(): format_mass(used) if name in included else None for name, used in figures.items()}
 
 
+def _named(case: Case, answer: BudgetAnswer) -> list[WorkloadUse]:
+    """Those that used most; and beyond them the runs to suspend, since enforcement knows them from here alone."""
+    suspends_at, limit_ug = case.suspends_runs_at, case.budget.limit_ug
+    return [
+        use
+        for rank, use in enumerate(answer.workloads)
+        if rank < case.named or (suspends_at is not None and percent(use.used_ug, limit_ug) >= suspends_at)
+    ]
+
+
 def _top(case: Case, use: WorkloadUse) -> Status:
     kind, _, name = use.workload.partition("/")
     top: Status = {"kind": kind, "name": name}
@@ -108,9 +118,11 @@ def _names_namespaces(case: Case) -> bool:
 
 
 def _ranks(tops: object) -> list[tuple[object, ...]]:
-    """Who is on the list and at what per cent; grams change each minute."""
+    """Who is on the list, and the first ten at what per cent; grams change each minute, and so does a long list."""
     items = tops if isinstance(tops, list) else []
-    return [(item.get("namespace"), item.get("kind"), item.get("name"), item.get("percent")) for item in items]
+    names = [(item.get("namespace"), item.get("kind"), item.get("name")) for item in items]
+    first = [(*name, item.get("percent")) for name, item in zip(names, items[:TOP_PER_WORKLOAD], strict=False)]
+    return [*first, *sorted(names[TOP_PER_WORKLOAD:], key=str)]
 
 
 def _whole(value: object) -> object:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Final
 
 from pydantic import ValidationError
 
@@ -12,13 +11,11 @@ from carbonbudget_operator.api.carbonbudget import CarbonBudget, ClusterCarbonBu
 from carbonbudget_operator.api.names import ENFORCEMENT_LABEL
 from carbonbudget_operator.api.selector import LabelSelector
 from carbonbudget_operator.api.spec import Enforce
+from carbonbudget_operator.api.status import MOST_WORKLOADS
 from carbonbudget_operator.budgets.evaluate import Action, State
 from carbonbudget_operator.budgets.projection import duration_s
 from carbonbudget_operator.budgets.strictest import Candidate, strictest
 from carbonbudget_operator.enforcement.job import Job
-
-# As long as a status lists them: a full list may hide more.
-_TOP: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +88,8 @@ class Budget:
         return use is not None and use.percent >= self.suspend_at_percent
 
     def may_hide(self, job: Job) -> bool:
-        """Whether the Job may be over its limit and still be missing from the ten that used most."""
-        return self.use_of(job) is None and len(self.top) >= _TOP
+        """Whether the Job may be over its limit and still be missing from the status: a full list may hide more."""
+        return self.use_of(job) is None and len(self.top) >= MOST_WORKLOADS
 
     def use_of(self, job: Job) -> Use | None:
         """What the status says of the Job's workload."""

@@ -27,11 +27,11 @@ def exceeded(release: Release, space: str) -> str:
     }
     block = [{"at": 50, "action": "Warn"}, {"at": 100, "action": "Block"}]
     release.apply(
-        budget(space, "training", limit="4mg", selector={"matchLabels": TRAINING}, thresholds=block, **span),
+        budget(space, "training", limit="2mg", selector={"matchLabels": TRAINING}, thresholds=block, **span),
         budget(
             space,
             "serving",
-            limit="1g",
+            limit="200mg",
             selector={"matchLabels": SERVING},
             thresholds=[{"at": 1, "action": "Warn"}],
             **span,
@@ -110,7 +110,7 @@ def test_a_raised_limit_admits_again(release: Release, exceeded: str) -> None:
             seconds=30,
         )
     finally:
-        release.cluster.kubectl(*patch, '{"spec": {"limit": "4mg"}}')
+        release.cluster.kubectl(*patch, '{"spec": {"limit": "2mg"}}')
     release.refusal(job("late", exceeded, TRAINING))
 
 
@@ -173,21 +173,6 @@ def test_pods_count_for_their_deployment_and_no_node_is_missing(release: Release
     wait_for("the owners", workloads)
     report = release.carbonbudget("report", *config, "--period", days[0])
     assert json.loads(report.stdout)["nodes_without_reports"] == []
-
-
-def test_the_agent_holds_no_capability_and_cannot_write_below_sys(release: Release) -> None:
-    shell = ("-n", AGENTS, "exec", "ds/carbonbudget-agent", "--", "python3", "-c")
-    status = release.cluster.kubectl(*shell, "print(open('/proc/1/status').read())").stdout
-    assert "CapEff:\t0000000000000000" in status
-    probe = (
-        "import os, pathlib\n"
-        "for path in pathlib.Path('/host/sys/fs/cgroup').iterdir():\n"
-        "    try:\n        (path / 'intruder').mkdir(); print('WROTE', path)\n"
-        "    except OSError as error: print(path, error.strerror)"
-    )
-    said = release.cluster.kubectl(*shell, probe).stdout
-    assert "Read-only file system" in said
-    assert "WROTE" not in said
 
 
 def _settled_cpu_us(release: Release, uid: str) -> int:

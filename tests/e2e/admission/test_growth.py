@@ -193,10 +193,8 @@ def test_a_warning_is_shown_and_left_as_an_event_but_not_by_a_dry_run(team: Team
 
 def test_the_warning_about_a_cronjobs_job_is_the_cronjobs_event(team: Team, judging: Judging) -> None:
     judging.stand(team.name, "soft", 85, None, state="Warning")
-    spec = {"schedule": "* * * * *", "jobTemplate": {"spec": work("Job", team.name)["spec"]}}
-    metadata = {"name": "nightly", "namespace": team.name}
-    judging.apply({"apiVersion": "batch/v1", "kind": "CronJob", "metadata": metadata, "spec": spec})
-    event = wait_for("the next minute", lambda: next(iter(judging.events(team.name, "WorkWarned")), None), 100)
+    judging.schedule(team.name, "nightly", work("Job", team.name))
+    event = wait_for("the CronJob's run", lambda: next(iter(judging.events(team.name, "WorkWarned")), None), 100)
     involved = event["involvedObject"]
     assert (involved["kind"], involved["name"]) == ("CronJob", "nightly")
     assert involved["uid"]

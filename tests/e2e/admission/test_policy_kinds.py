@@ -94,11 +94,8 @@ def test_pods_of_a_deployment_from_before_the_block_go_on_and_those_of_one_after
 def test_a_cronjob_is_admitted_and_its_job_is_not_and_the_cronjob_says_so(judging: Judging, space: str) -> None:
     judging.block(space, "tight")
     judging.refusal(work("Job", space))
-    spec = work("Job", space)["spec"]
-    cron = {"schedule": "* * * * *", "jobTemplate": {"spec": spec}}
-    metadata = {"name": "nightly", "namespace": space}
-    judging.apply({"apiVersion": "batch/v1", "kind": "CronJob", "metadata": metadata, "spec": cron})
-    event = wait_for("the CronJob's next minute", lambda: next(iter(judging.events(space, "FailedCreate")), None), 100)
+    judging.schedule(space, "nightly", work("Job", space))
+    event = wait_for("the CronJob's run", lambda: next(iter(judging.events(space, "FailedCreate")), None), 100)
     assert (event["involvedObject"]["kind"], event["involvedObject"]["name"]) == ("CronJob", "nightly")
     assert "carbon budget tight: used 110 %" in event["message"]
     assert judging.cluster.kubectl("-n", space, "get", "jobs", "-o", "name").stdout == ""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
+from functools import lru_cache
 
 
+@lru_cache(4096)  # a thousand budgets share their periods' ends, and tell some fifteen times each
 def format_time(at: int) -> str:
     """UTC seconds as "2026-11-23T18:53:20Z"."""
-    return dt.datetime.fromtimestamp(at, dt.UTC).isoformat()[:19] + "Z"  # strftime takes five times as long
+    return dt.datetime.fromtimestamp(at, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def seconds(at: dt.datetime) -> int:

@@ -9,7 +9,7 @@ from carbonbudget_operator.api.names import BLOCKING_LABEL
 from carbonbudget_operator.controller.inventory import Held, Inventory
 from carbonbudget_operator.controller.metrics import ControllerMetrics
 from carbonbudget_operator.controller.status import Outcome, differs
-from carbonbudget_operator.kube.client import MERGE_PATCH, KubeClient, KubeError
+from carbonbudget_operator.kube.client import MERGE_PATCH, METADATA, KubeClient, KubeError
 
 _log = logging.getLogger(__name__)
 _WRITES_AT_ONCE = 16
@@ -48,5 +48,6 @@ class Writer:
 
     async def _patch(self, held: Held, part: str, patch: dict[str, object]) -> None:
         async with self._writers:
-            await self._client.request("PATCH", held.path + part, patch, content_type=MERGE_PATCH)
+            # Nobody reads the answer, so it is asked for short; the watch tells what was written.
+            await self._client.request("PATCH", held.path + part, patch, content_type=MERGE_PATCH, accept=METADATA)
         self._metrics.patches.inc()

@@ -46,6 +46,21 @@ def test_a_run_over_its_own_budget_is_suspended_alone_and_a_raise_resumes_it(rel
     wait_for("its pod", lambda: running(cluster, namespace, "large"), seconds=60)
 
 
+def test_more_than_ten_runs_over_their_limit_are_all_suspended(release: Release, namespace: str) -> None:
+    """What they reserve is theirs though they sleep, and any use of a limit of 0 is over it."""
+    cluster = release.cluster
+    names = [f"run-{number}" for number in range(12)]
+    suspend = [{"at": 100, "action": "Suspend"}]
+    release.apply(
+        budget(namespace, "none", limit="0g", per="Workload", thresholds=suspend, enforce={"grace": "1s"}, **RUNS),
+        *(training(name, namespace, "sleep 3600") for name in names),
+    )
+    wait_for("all of them", lambda: all(suspended(cluster, namespace, name) for name in names), seconds=240)
+    named = release.budget(namespace, "none")["topWorkloads"]
+    assert isinstance(named, list)
+    assert {one["name"] for one in named} == set(names)
+
+
 def test_a_run_that_ends_is_told_what_it_emitted(release: Release, namespace: str) -> None:
     cluster = release.cluster
     release.apply(

@@ -177,4 +177,4 @@ def test_kubectl_finds_the_plugin_and_shows_the_budget(developer: Developer) -> 
         return done.stdout
 
     assert re.search(r"^\S+ +tight +1g ", carbon("budgets"), re.MULTILINE)
-    assert "New Job, Pod or Deployment until" in carbon("explain", "tight")
+    assert "New Job, bare Pod or Deployment until" in carbon("explain", "tight")

@@ -20,12 +20,14 @@ from carbonbudget_operator.ledger.check import check_ledger
 from carbonbudget_operator.ledger.derived import DAYS, HOURS, LEVELS, MONTHS, QUARTERS, THIRDS
 from carbonbudget_operator.ledger.seal import SealError, seal_hour
 from carbonbudget_operator.ledger.valued import (
+    COLUMNS,
     EMBODIED_UG,
     ENERGY_UJ,
     FACILITY_UJ,
     LOCATION_UG,
     MARKET_UG,
     METERED_UJ,
+    Unit,
     ValuedRow,
 )
 from carbonbudget_operator.reporting.book import Book
@@ -49,6 +51,24 @@ def some_reports() -> list[NodeReport]:
         for minute in (0, 17)
         for node in ("n1", "n2")
     ]
+
+
+def test_hours_with_many_gaps_between_them_add_up(engine: sa.Engine) -> None:
+    """Each stretch is a range of its own, and one statement takes so many."""
+    kept = Book(engine, SETTINGS).derived
+    hours = [DAY + hour * HOUR for hour in range(0, 450, 2)]
+    for n, hour in enumerate(hours):
+        rows = [
+            ValuedRow(hour, hour + HOUR, "", "Scope 2", "team", name, {}, [n + 1] * COLUMNS, frozenset({"f"}))
+            for name in ("Job/a", "Job/b")
+        ]
+        kept.save(Unit(HOURS, hour, rows, []), hour + HOUR, "1")
+    with engine.connect() as connection:
+        found = kept.total(connection, [(HOURS, hour) for hour in hours], DAY, NOW)
+    sums = Counter[str]()
+    for row in found:
+        sums[row.workload] += row.figures[EMBODIED_UG]
+    assert sums == {name: sum(range(1, len(hours) + 1)) for name in ("Job/a", "Job/b")}
 
 
 @pytest.fixture

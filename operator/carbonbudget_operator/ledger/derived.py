@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -20,6 +21,7 @@ from carbonbudget_operator.ledger.valued import COLUMNS, NAMES, Unit, ValuedRow
 HOURS, QUARTERS, DAYS, THIRDS, MONTHS = LEVELS = range(5)
 # What `total` sums up: three components in one column each.
 _SUMMED = {0: (0, 1, 2), 3: (3,), 4: (4, 5, 6), 7: (7, 8, 9), 10: (10,), 11: (11,), 12: (12,), 13: (13,)}
+_RANGES_AT_ONCE = 200  # SQLite takes 500 in one statement
 _KEEP_LOCK = 0x6362_0003
 _MAX_GROUPS = 500_000  # some 500 bytes each, beyond which they are read again
 _Key = tuple[int, int]  # level and start
@@ -83,33 +85,24 @@ class Derived:
         return Unit(level, start, rows, [tuple(item) for item in json.loads(reported)])
 
     def total(self, connection: sa.Connection, units: Sequence[_Key], start: int, end: int) -> list[ValuedRow]:
-        """The sum of whole units by group and factors, made in the database.
+        """Whole units summed up by group and factors in the database; with many gaps a group has several rows.
 
         Components are summed up in the first column of each three: a sum over millions of rows costs by its columns.
 
         Raises:
             OverflowError: SQLite adds up in 64 bits, and a sum does not fit.
         """
-        row = schema.valued_row.c
+        row, derivation_id = schema.valued_row.c, self._find(connection)
+        columns = [sum((row[NAMES[part]] for part in parts[1:]), row[NAMES[parts[0]]]) for parts in _SUMMED.values()]
+        # One range of the primary key each: by OR, SQLite reads all that the derivation ever kept.
         spans = [
-            sa.and_(row.level == level, row.start >= first, row.start < last)
+            sa.select(
+                row.group_id, row.factor_set_id, *(column.label(f"sum{n}") for n, column in enumerate(columns))
+            ).where(row.derivation_id == derivation_id, row.level == level, row.start >= first, row.start < last)
             for level in LEVELS
             for first, last in _runs(sorted(at for its, at in units if its == level), level)
         ]
-        if not spans:
-            return []
-        columns = [sum((row[NAMES[part]] for part in parts[1:]), row[NAMES[parts[0]]]) for parts in _SUMMED.values()]
-        query = (
-            sa.select(row.group_id, row.factor_set_id, *map(sa.func.sum, columns))
-            .where(row.derivation_id == self._find(connection), sa.or_(*spans))
-            .group_by(row.group_id, row.factor_set_id)
-        )
-        try:
-            found = connection.execute(query).all()
-        except sa.exc.OperationalError as error:
-            if "integer overflow" in str(error.orig):
-                raise OverflowError(str(error.orig)) from None
-            raise
+        found = [row for part in chunks(spans, _RANGES_AT_ONCE) for row in _summed(connection, part)]
         self._learn(connection, {row[0] for row in found}, {row[1] for row in found})
         rows = []
         for group, factors, *sums in found:
@@ -199,6 +192,18 @@ class Derived:
             ):
                 found[digests[bytes(digest)]] = key
         return found
+
+
+def _summed(connection: sa.Connection, spans: Sequence[sa.Select[Any]]) -> Sequence[Sequence[Any]]:
+    """Sums of all columns but the first two, by these. Raises OverflowError."""
+    read = sa.union_all(*spans).subquery()
+    group, factors, *columns = read.c
+    try:
+        return connection.execute(sa.select(group, factors, *map(sa.func.sum, columns)).group_by(group, factors)).all()
+    except sa.exc.OperationalError as error:
+        if "integer overflow" in str(error.orig):
+            raise OverflowError(str(error.orig)) from None
+        raise
 
 
 def _runs(starts: Sequence[int], level: int) -> Iterable[tuple[int, int]]:

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from tests.controller.objects import DECEMBER, NOVEMBER, NOW, Body, a_body, a_cluster_body, held, namespaces
 
+from carbonbudget_operator.admission.shapes import shapes_of
+from carbonbudget_operator.api.names import JUDGED_KINDS
 from carbonbudget_operator.budgets.assess import Standing
 from carbonbudget_operator.budgets.evaluate import Action, State, Threshold, Verdict
 from carbonbudget_operator.budgets.message import format_instant
@@ -164,3 +166,17 @@ def test_the_first_and_the_last_instant_that_are_possible_are_judged_in_every_zo
 def test_a_bad_budget_that_got_in_says_why(spec: dict[str, object], sentence: str) -> None:
     with pytest.raises(BadBudget, match=sentence):
         case_of(a_body(**spec))
+
+
+def test_a_kind_that_the_cluster_does_not_judge_is_named_in_the_condition() -> None:
+    """A typing error would otherwise hold up nothing, in silence."""
+    body = a_body(enforce={"kinds": ["Job", "PyTorchJob", "Deploiment"]})
+    case = prepare(held(body), NOW, namespaces(), None, JUDGED_KINDS | {"PyTorchJob"})
+    found = ready(case.namespaces, case.left_out, case.unjudged)
+    assert (found.status, found.reason) == ("True", "KindsNotJudged")
+    assert found.message.startswith("Deploiment of enforce.kinds is not judged in this cluster: mistyped, or missing")
+    assert prepare(held(a_body()), NOW, namespaces()).unjudged == ()
+
+
+def test_the_kinds_that_a_budget_may_name_are_those_that_admission_judges() -> None:
+    assert {shape.kind for shape in shapes_of([]).values()} == JUDGED_KINDS

@@ -34,6 +34,9 @@ BUDGET: Final = Resource("CarbonBudget", "carbonbudgets", "cb", True)
 CLUSTER_BUDGET: Final = Resource("ClusterCarbonBudget", "clustercarbonbudgets", "ccb", False)
 RESOURCES: Final = (BUDGET, CLUSTER_BUDGET)
 
+# Of Kubernetes' own kinds, those that `enforce.kinds` may name; the chart's value enforcement.kinds adds to them.
+JUDGED_KINDS: Final = frozenset({"Job", "Pod", "Deployment", "StatefulSet", "ReplicaSet", "DaemonSet"})
+
 # On budgets, by the controller: the policy's binding selects by it, so that a create pays only where one blocks.
 BLOCKING_LABEL: Final = f"{GROUP}/blocking"
 # On namespaces, by whoever runs the cluster: "off" takes a namespace out of judgement.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -10,6 +11,7 @@ from zoneinfo import ZoneInfo
 from pydantic import ValidationError
 
 from carbonbudget_operator.api.carbonbudget import AnyBudget, ClusterCarbonBudget
+from carbonbudget_operator.api.names import JUDGED_KINDS
 from carbonbudget_operator.api.query import BudgetQuery
 from carbonbudget_operator.api.spec import CarbonBudgetSpec
 from carbonbudget_operator.api.status import MOST_WORKLOADS
@@ -44,6 +46,7 @@ class Case:
     `namespaces_before`: those, and whose counted in the period that the status shows.
     `former`: how it stood when it was judged last.
     `left_out`: whether namespaces that are gone were too many to ask for all of them.
+    `unjudged`: kinds of `enforce.kinds` that this cluster does not judge.
     """
 
     held: Held
@@ -55,6 +58,7 @@ class Case:
     namespaces_before: tuple[str, ...]
     former: Standing | None
     left_out: bool = False
+    unjudged: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
@@ -112,10 +116,17 @@ class Case:
         )
 
 
-def prepare(held: Held, now: int, namespaces: Namespaces, remembered: Standing | None = None) -> Case:
+def prepare(
+    held: Held,
+    now: int,
+    namespaces: Namespaces,
+    remembered: Standing | None = None,
+    kinds: Collection[str] = JUDGED_KINDS,
+) -> Case:
     """Parse an object for its period at `now` (UTC seconds). Raises BadBudget.
 
-    `remembered` is the standing of the last evaluation, which the object's status may not show yet.
+    `remembered` is the standing of the last evaluation, which the object's status may not show yet; `kinds` are those
+    that the cluster judges.
     """
     try:
         resource = held.budget
@@ -143,7 +154,8 @@ def prepare(held: Held, now: int, namespaces: Namespaces, remembered: Standing |
     left_out = counted is not None and len(counted) > MOST_NAMESPACES
     counted = counted[:MOST_NAMESPACES] if counted is not None else None
     former = remembered or standing_of(resource)
-    return Case(held, resource, budget, calendar, zone, counted, before, former, left_out)
+    unjudged = tuple(kind for kind in (spec.enforce.kinds if spec.enforce is not None else ()) if kind not in kinds)
+    return Case(held, resource, budget, calendar, zone, counted, before, former, left_out, unjudged)
 
 
 def standing_of(resource: AnyBudget) -> Standing | None:

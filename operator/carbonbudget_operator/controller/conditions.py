@@ -26,8 +26,11 @@ class Wanted:
     message: str
 
 
-def ready(namespaces: tuple[str, ...] | None, left_out: bool) -> Wanted:
-    """It is judged. `left_out`: more namespaces counted in its period than can be asked for."""
+def ready(namespaces: tuple[str, ...] | None, left_out: bool, unjudged: tuple[str, ...] = ()) -> Wanted:
+    """It is judged. `left_out`: more namespaces counted in its period than can be asked for.
+
+    `unjudged`: kinds that it wants to hold up and that nobody judges here.
+    """
     if left_out:
         sentence = (
             f"more than {MOST_NAMESPACES} namespaces counted in this period: those that are gone longest count no "
@@ -36,6 +39,12 @@ def ready(namespaces: tuple[str, ...] | None, left_out: bool) -> Wanted:
         return Wanted("Ready", "True", "NamespacesLeftOut", sentence)
     if namespaces == ():
         return Wanted("Ready", "True", "NoNamespaces", "namespaceSelector selects no namespace: nothing counts")
+    if unjudged:
+        sentence = (
+            f"{', '.join(unjudged)} of enforce.kinds {'is' if len(unjudged) == 1 else 'are'} not judged in this "
+            "cluster: mistyped, or missing from the chart's enforcement.kinds"
+        )
+        return Wanted("Ready", "True", "KindsNotJudged", sentence)
     return Wanted("Ready", "True", "Evaluated", "the budget is judged each window")
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from carbonbudget_operator.api.names import JUDGED_KINDS
 from carbonbudget_operator.api.query import BudgetAnswer, BudgetQuery
 from carbonbudget_operator.api.times import seconds
 from carbonbudget_operator.budgets.assess import Standing
@@ -53,7 +54,7 @@ class _Known:
 
 
 class EvaluationLoop:
-    """`window_seconds` is the agents' window."""
+    """`window_seconds` is the agents' window, `kinds` are the workloads that the cluster judges."""
 
     def __init__(
         self,
@@ -64,7 +65,9 @@ class EvaluationLoop:
         window_seconds: int,
         terms: Terms,
         now: Callable[[], float] = time.time,
+        kinds: Collection[str] = JUDGED_KINDS,
     ) -> None:
+        self._kinds = kinds
         self._client, self._server, self._seen, self._metrics = client, server, seen, metrics
         self._terms, self._now = terms, now
         self._rounds = Rounds(seen.inventory.changed, window_seconds, now)
@@ -149,7 +152,7 @@ class EvaluationLoop:
 
     def _case(self, held: Held, now: int) -> Case:
         uid, standing = self._standings.get(held.key, ("", None))
-        return prepare(held, now, self._seen.namespaces, standing if uid == held.uid else None)
+        return prepare(held, now, self._seen.namespaces, standing if uid == held.uid else None, self._kinds)
 
     async def _known(self, held: Sequence[Held], asked: Iterable[Questions]) -> _Known:
         """What the server says, or why it says nothing."""

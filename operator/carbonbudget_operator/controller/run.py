@@ -12,6 +12,7 @@ import kopf
 from aiohttp import web
 from prometheus_client import CollectorRegistry, generate_latest
 
+from carbonbudget_operator.api.names import JUDGED_KINDS
 from carbonbudget_operator.budgets.evaluate import Terms
 from carbonbudget_operator.controller.census import Census
 from carbonbudget_operator.controller.conflicts import Conflicts
@@ -45,7 +46,7 @@ async def run(whole: Settings, host: str, port: int) -> None:
     keys = Keys(client, _namespace(settings), settings.agent_namespace) if settings.certificates else None
     server = Server(settings.server_url, settings.server_token_file, _trust(settings.server_ca, keys))
     terms = Terms(settings.fresh_for_seconds, acts=whole.enforcement.mode == "Enforce")
-    loop = EvaluationLoop(client, server, seen, metrics, settings.window_seconds, terms)
+    loop = EvaluationLoop(client, server, seen, metrics, settings.window_seconds, terms, kinds=_kinds(whole))
     stop, ready = asyncio.Event(), asyncio.Event()
     _on_signals(stop)
     kopf_settings = kopf.OperatorSettings()
@@ -102,6 +103,10 @@ async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.wait(tasks, timeout=_END_SECONDS)
+
+
+def _kinds(whole: Settings) -> frozenset[str]:
+    return JUDGED_KINDS | {kind.kind for kind in whole.enforcement.kinds}
 
 
 def _enforcement(

@@ -51,10 +51,10 @@ class Reading:
 class _Files:
     """One cgroup's open files, and the last figures that could be read."""
 
-    __slots__ = ("_descriptors", "_paths", "cache_bytes", "cpu_us", "memory_bytes", "reads", "uid")
+    __slots__ = ("_descriptors", "_paths", "cache_bytes", "cpu_us", "memory_bytes", "parent", "reads", "uid")
 
-    def __init__(self, uid: str, *paths: str) -> None:
-        self.uid, self.reads, self.memory_bytes, self.cache_bytes = uid, 0, 0, 0
+    def __init__(self, uid: str, parent: str, *paths: str) -> None:
+        self.uid, self.parent, self.reads, self.memory_bytes, self.cache_bytes = uid, parent, 0, 0, 0
         self.cpu_us: int | None = None
         self._paths = paths
         self._descriptors: list[int | None] = [None] * len(paths)
@@ -120,7 +120,7 @@ class CgroupReader:
                 files.reads += 1
                 if files.reads < _YOUNG_READS:
                     self._grown.discard(parent)
-                counters = self._pod(path, files)
+                counters = self._pod(files)
                 if counters is not None:
                     pods[files.uid] = counters
         for path in [path for path in self._pods if path not in seen]:
@@ -146,7 +146,7 @@ class CgroupReader:
                 cpu_us = self._cpu_us(files) if files.reads < _YOUNG_READS else None
                 if cpu_us is not None:
                     young.append(files.uid)
-                    self._peeked[files.uid] = PodCounters(cpu_us, 0, os.path.basename(parent))
+                    self._peeked[files.uid] = PodCounters(cpu_us, 0, files.parent)
         return young
 
     def close(self) -> None:
@@ -188,10 +188,10 @@ class CgroupReader:
         return found
 
     def _open(self, uid: str, path: str) -> _Files:
-        memory = self._memory + path[len(self._cpu) :]
+        memory, parent = self._memory + path[len(self._cpu) :], os.path.basename(os.path.dirname(path))
         if self._unified:
-            return _Files(uid, f"{path}/cpu.stat", f"{memory}/memory.current", f"{memory}/memory.stat")
-        return _Files(uid, f"{path}/cpuacct.usage", f"{memory}/memory.usage_in_bytes", f"{memory}/memory.stat")
+            return _Files(uid, parent, f"{path}/cpu.stat", f"{memory}/memory.current", f"{memory}/memory.stat")
+        return _Files(uid, parent, f"{path}/cpuacct.usage", f"{memory}/memory.usage_in_bytes", f"{memory}/memory.stat")
 
     def _find_pods_root(self) -> str | None:
         """The directory named like kubepods nearest to the top; None while no pod ever ran.
@@ -207,11 +207,11 @@ class CgroupReader:
             level = children
         return None
 
-    def _pod(self, path: str, files: _Files) -> PodCounters | None:
+    def _pod(self, files: _Files) -> PodCounters | None:
         cpu_us = self._cpu_us(files)
         if cpu_us is None:
             return None
-        return PodCounters(cpu_us, self._memory_bytes(files), os.path.basename(os.path.dirname(path)))
+        return PodCounters(cpu_us, self._memory_bytes(files), files.parent)
 
     def _cpu_us(self, files: _Files) -> int | None:
         """CPU time so far. While the directory stands and its file cannot be read, the last figure: a pod

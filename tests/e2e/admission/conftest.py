@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from tests.conftest import Cluster
-from tests.e2e.admission.judging import Judging, controller_away
+from tests.e2e.admission.judging import Judging, chart_away
 from tests.e2e.admission.manifests import work
 
 
@@ -16,7 +16,7 @@ def judging(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Itera
     """The policies, in force for one module's namespaces; gone after it, and the controller is back."""
     directory: Path = tmp_path_factory.mktemp("judging")
     made = Judging(cluster, directory)
-    with controller_away(cluster):
+    with chart_away(cluster):
         try:
             made.install()
             with made.namespace() as probe:

@@ -375,16 +375,23 @@ def free_port() -> int:
 
 
 @contextmanager
-def controller_away(cluster: Cluster) -> Iterator[None]:
-    """If the chart is installed, its controller is at 0 meanwhile: it would write the statuses itself."""
-    where = ("-n", SYSTEM, "deploy/carbonbudget-controller")
-    found = cluster.kubectl("get", *where[:2], where[2], "--ignore-not-found", "-o", "name").stdout.strip()
-    if found:
-        cluster.kubectl("scale", "--replicas=0", *where)
-        pods = ("-n", SYSTEM, "get", "pods", "-l", "app.kubernetes.io/component=controller", "-o", "name")
-        wait_for("the controller to end", lambda: not cluster.kubectl(*pods).stdout.strip())
+def chart_away(cluster: Cluster) -> Iterator[None]:
+    """If the chart is installed, these are at 0 meanwhile: its controller would write the statuses itself, its
+    webhook would judge beside the one that is tried here."""
+    away: dict[str, str] = {}
+    for component in ("controller", "admission"):
+        where = ("-n", SYSTEM, f"deploy/carbonbudget-{component}")
+        replicas = cluster.kubectl(
+            "get", *where[:2], where[2], "--ignore-not-found", "-o", "jsonpath={.spec.replicas}"
+        ).stdout.strip()
+        if replicas:
+            away[component] = replicas
+            cluster.kubectl("scale", "--replicas=0", *where)
+    for component in away:
+        pods = ("-n", SYSTEM, "get", "pods", "-l", f"app.kubernetes.io/component={component}", "-o", "name")
+        wait_for(f"the {component} to end", lambda pods=pods: not cluster.kubectl(*pods).stdout.strip())
     try:
         yield
     finally:
-        if found:
-            cluster.kubectl("scale", "--replicas=1", *where)
+        for component, replicas in away.items():
+            cluster.kubectl("-n", SYSTEM, "scale", f"--replicas={replicas}", f"deploy/carbonbudget-{component}")

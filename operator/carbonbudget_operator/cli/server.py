@@ -59,7 +59,7 @@ async def _run(settings: Settings) -> None:
 
     from carbonbudget_operator.cluster.nodes import Nodes
     from carbonbudget_operator.cluster.owners import Owners
-    from carbonbudget_operator.ingest.connections import Connection
+    from carbonbudget_operator.ingest.connections import Bounded, Connection, most_connections, raise_file_limit
     from carbonbudget_operator.ingest.receive import Receiver
     from carbonbudget_operator.kube.access import Access
     from carbonbudget_operator.kube.client import KubeClient
@@ -99,15 +99,16 @@ async def _run(settings: Settings) -> None:
         on_stored=owners.see,
     )
     app = make_app(receiver, access, writer, queries, registry, server.max_report_bytes)
+    raise_file_limit()
+    Connection.most = most_connections()
     options = uvicorn.Config(
-        app,
+        Bounded(app),
         host=host,
         port=port,
         http=Connection,
         access_log=False,
         log_config=None,
         server_header=False,
-        limit_concurrency=2_000,
         backlog=2_048,
         timeout_keep_alive=75,  # longer than a window: agents keep their connection
         timeout_graceful_shutdown=20,

@@ -37,7 +37,9 @@ def make_app(
 
     @app.exception_handler(Refusal)
     async def refused(_: Request, refusal: Refusal) -> JSONResponse:
-        headers = {"Retry-After": str(refusal.retry_after_s)} if refusal.retry_after_s else None
+        headers = {"Retry-After": str(refusal.retry_after_s)} if refusal.retry_after_s else {}
+        if refusal.status == 401:  # nobody keeps a connection without a name
+            headers["Connection"] = "close"
         return JSONResponse({"reason": refusal.reason}, refusal.status, headers)
 
     @app.exception_handler(RequestValidationError)

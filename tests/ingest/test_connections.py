@@ -146,7 +146,9 @@ async def test_an_agent_that_is_answered_while_the_server_ends_is_not_waited_for
     async with running(app, **files) as server:
         agent = await asyncio.to_thread(silent, server.port, ssl.create_default_context(cadata=ca.certificate))
         await eventually(lambda: server.server.server_state.tasks)
+        (connection,) = server.server.server_state.connections
         server.server.should_exit = True
+        await eventually(lambda: not connection.cycle.keep_alive)  # it was told that this answer is the last
         app.go.set()
         # `running` waits at most ten seconds for the end.
     agent.close()

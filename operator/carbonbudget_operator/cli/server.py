@@ -46,9 +46,12 @@ def serve(
     from carbonbudget_operator.ledger.store import LedgerError
     from carbonbudget_operator.reporting.places import check_places
 
+    import uvloop
+
     try:
         check_places(settings.carbon)
-        asyncio.run(_run(settings))
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_run(settings))
     except (LedgerError, KubeError, UnknownZone) as error:
         fail(str(error))
 

@@ -27,6 +27,7 @@ from tests.postgres import PostgresServer
 
 from carbonbudget_agent.report import Allocatable, Domain, NodeInfo, NodeReport, PodUsage, Requests, encode_report
 from carbonbudget_operator.controller.certificates import make_ca, make_leaf
+from carbonbudget_operator.ingest.connections import raise_file_limit
 
 PODS = 30
 AT_ONCE = 50
@@ -56,20 +57,20 @@ async def review(request: web.Request) -> web.Response:
     return web.json_response({"status": status})
 
 
-async def post_minute(session: aiohttp.ClientSession, url: str, nodes: int, start: int) -> list[float]:
-    """All nodes' reports of one minute; the answers' times in seconds."""
+async def post_minute(sessions: list[aiohttp.ClientSession], url: str, start: int) -> list[float]:
+    """All nodes' reports of one minute, each over its own connection; the answers' times in seconds."""
     gate, times = asyncio.Semaphore(AT_ONCE), []
 
     async def post(node: int) -> None:
         async with gate:
             began = time.perf_counter()
             headers = {"Authorization": f"Bearer node-{node}"}
-            async with session.post(url, data=a_report(node, start), headers=headers) as answer:
+            async with sessions[node].post(url, data=a_report(node, start), headers=headers) as answer:
                 if answer.status != 200:
                     raise SystemExit(f"report refused: {answer.status} {await answer.text()}")
             times.append(time.perf_counter() - began)
 
-    await asyncio.gather(*(post(node) for node in range(nodes)))
+    await asyncio.gather(*(post(node) for node in range(len(sessions))))
     return times
 
 
@@ -109,9 +110,15 @@ async def measure(nodes: int, minutes: int, database: str) -> Figures:
         server = subprocess.Popen(command, env=os.environ | {"KUBECONFIG": str(base / "kubeconfig")})
         try:
             trust = ssl.create_default_context(cadata=ca.certificate)
-            connector = aiohttp.TCPConnector(ssl=trust, limit=AT_ONCE)
-            async with aiohttp.ClientSession(connector=connector) as session:
-                figures = await _drive(session, server.pid, postgres, nodes, minutes)
+            # As agents do: one connection a node, which is kept from one minute to the next.
+            sessions = [
+                aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=trust, limit=1, keepalive_timeout=300))
+                for _ in range(nodes)
+            ]
+            try:
+                figures = await _drive(sessions, server.pid, postgres, minutes)
+            finally:
+                await asyncio.gather(*(session.close() for session in sessions))
             sizes = [file.stat().st_size for file in base.glob("ledger.db*")]
             size = postgres.size_bytes() if postgres else sum(sizes)
             return {"database": database, **figures, "ledger_bytes_per_pod_hour": size // (nodes * PODS)}
@@ -124,21 +131,21 @@ async def measure(nodes: int, minutes: int, database: str) -> Figures:
 
 
 async def _drive(
-    session: aiohttp.ClientSession, pid: int, postgres: PostgresServer | None, nodes: int, minutes: int
+    sessions: list[aiohttp.ClientSession], pid: int, postgres: PostgresServer | None, minutes: int
 ) -> Figures:
-    url = "https://localhost:18443"
+    url, nodes = "https://localhost:18443", len(sessions)
     for _ in range(200):
         try:
-            await (await session.get(f"{url}/readyz")).read()
+            await (await sessions[0].get(f"{url}/readyz")).read()
             break
         except aiohttp.ClientError:
             await asyncio.sleep(0.1)
     start = (int(time.time()) // 3600 - 1) * 3600
-    await post_minute(session, f"{url}/v1/reports", nodes, start)  # tokens and pods become known
+    await post_minute(sessions, f"{url}/v1/reports", start)  # tokens and pods become known
     used, times = cpu_seconds(pid), []
     used_by_database = postgres.cpu_seconds() if postgres else 0.0
     for minute in range(1, minutes + 1):
-        times += await post_minute(session, f"{url}/v1/reports", nodes, start + 60 * minute)
+        times += await post_minute(sessions, f"{url}/v1/reports", start + 60 * minute)
         print(f".. {nodes} nodes, minute {minute} of {minutes}", file=sys.stderr, flush=True)
     times.sort()
     by_database = postgres.cpu_seconds() - used_by_database if postgres else 0.0
@@ -157,6 +164,7 @@ async def main() -> None:
     """All sizes in one run."""
     given = arguments(__doc__ or "")
     sizes = [(50, 1), (500, 1)] if given.quick else [(50, 10), (500, 10), (5000, 10)]
+    raise_file_limit()
     databases = ["sqlite"] + ["postgresql"] * (PostgresServer.bin() is not None)
     show([await measure(*size, database) for database in databases for size in sizes], given.json)
 

@@ -23,6 +23,7 @@ _KEEP_SECONDS = 600.0  # ended pods stay long enough to be scraped twice
 # A counter whose first sample is not 0 loses that sample in increase(); so a new series stands at 0 for a
 # minute, in which every Prometheus with a usual interval sees it.
 _ZERO_SECONDS = 60.0
+_AT_ONCE = 8  # scrapes; a thread each
 _MAX_PODS = 4_000  # series of pods; a node has at most some hundred pods, the rest have ended
 _JOULE = 1_000_000
 _L = TypeVar("_L", bound=tuple[str, ...])
@@ -37,18 +38,34 @@ class _Series:
     energy_uj: int = 0
 
 
+class _Handler(MetricsHandler):
+    timeout = 5.0  # whoever asks in halves is cut
+
+
 class _Server(ThreadingHTTPServer):
     """Sleeps until somebody asks: `serve_forever` looks twice a second whether it shall end: 8 ms a minute."""
 
     def __init__(self, address: str, port: int, registry: CollectorRegistry) -> None:
         found = socket.getaddrinfo(address or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         self.address_family = found[0][0]
-        self._stopped = False
-        super().__init__((address, port), MetricsHandler.factory(registry))
+        self._stopped, self._free = False, threading.Semaphore(_AT_ONCE)
+        super().__init__((address, port), _Handler.factory(registry))
 
     def answer_until_stopped(self) -> None:
         while not self._stopped:
             self.handle_request()
+
+    def process_request(self, request: socket.socket, client_address: object) -> None:  # type: ignore[override] # as is
+        if self._free.acquire(blocking=False):
+            super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)
+
+    def process_request_thread(self, request: socket.socket, client_address: object) -> None:  # type: ignore[override]
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._free.release()
 
     def stop(self) -> None:
         self._stopped = True

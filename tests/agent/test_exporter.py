@@ -7,6 +7,7 @@ import os
 import shutil
 import socket
 import subprocess
+import threading
 import time
 import urllib.parse
 import urllib.request
@@ -16,6 +17,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
+from carbonbudget_agent import exporter as exporter_module
 from carbonbudget_agent.counts import Counts
 from carbonbudget_agent.exporter import Exporter
 from carbonbudget_agent.outbox import Outbox
@@ -188,3 +190,33 @@ def test_what_prometheus_adds_up_of_a_pod_is_what_its_reports_say(
         ((_, last), *_) = [result["value"] for result in prometheus.ask(f"timestamp({metric % pod})", at)]
         ((_, increase), *_) = [r["value"] for r in prometheus.ask(f"increase({metric % pod}[5m])", float(last))]
         assert float(increase) == pytest.approx(expected, abs=1e-9)
+
+
+def test_who_asks_in_halves_takes_no_thread_for_ever_and_few_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exporter_module._Handler, "timeout", 3.0)
+    port = free_port()
+    stop = Exporter(Counts(), None).serve("127.0.0.1", port)
+    before = threading.active_count()
+    halves = [socket.create_connection(("127.0.0.1", port)) for _ in range(30)]
+    try:
+        for half in halves:
+            half.sendall(b"GET /metrics HT")
+        until("those beyond the bound to be cut", lambda: sum(map(is_cut, halves)) >= 30 - 8)
+        assert threading.active_count() - before <= 8
+        until("the others to be cut", lambda: all(map(is_cut, halves)))
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+            assert b"carbonbudget_agent_windows_total" in answer.read()
+    finally:
+        for half in halves:
+            half.close()
+        stop()
+
+
+def is_cut(connection: socket.socket) -> bool:
+    connection.setblocking(False)
+    try:
+        return connection.recv(1, socket.MSG_PEEK) == b""
+    except BlockingIOError:
+        return False
+    except ConnectionError:
+        return True

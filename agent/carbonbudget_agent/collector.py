@@ -96,6 +96,7 @@ class Collector:
 
     def _look(self) -> Sample:
         reading = self._cgroups.read()
+        self._counts.cgroup_errors = self._cgroups.errors
         self._source.expect(reading.pods)
         busy_us = reading.busy_us if reading.busy_us is not None else self._busy_us()
         steady_ms = self._clock.steady_ms()

@@ -16,6 +16,7 @@ class Counts:
     pod_errors: int = 0
     device_errors: int = 0
     node_errors: int = 0
+    cgroup_errors: int = 0
     sample_ms: int = 0
     checkpoint_errors: int = 0
     outbox_errors: int = 0

@@ -183,6 +183,7 @@ class Exporter(Collector):
                 "Looks at which the node's busy time could not be read; the last stands.",
                 counts.node_errors,
             ),
+            ("cgroup_errors", "Lists of pods' cgroups that failed; the last list stands.", counts.cgroup_errors),
             ("device_errors", "Looks at which it was unclear who holds or uses a GPU.", counts.device_errors),
             ("checkpoint_errors", "Checkpoints that could not be written.", counts.checkpoint_errors),
             ("outbox_errors", "Reports that could not be stored at once.", counts.outbox_errors),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 from pathlib import Path
 
@@ -153,8 +155,8 @@ def test_a_pod_that_vanishes_between_the_list_and_the_read_is_gone_and_no_error(
     )  # fmt: skip
 
 
-def test_memory_is_read_at_every_look_and_the_page_cache_at_each_fourth(tmp_path: Path) -> None:
-    """Adding memory.stat up is the kernel's dearest part of a look, and the cache moves slowly."""
+def test_the_page_cache_is_read_when_memory_moved_and_at_each_fourth_look(tmp_path: Path) -> None:
+    """Adding memory.stat up is the kernel's dearest part of a look."""
     node = FakeNode(tmp_path)
     node.burn(1_000, UID_A)
     reader = CgroupReader(node.cgroups)
@@ -165,10 +167,34 @@ def test_memory_is_read_at_every_look_and_the_page_cache_at_each_fourth(tmp_path
         (pod / "memory.stat").write_text(f"total_inactive_file {cache}\n")
         return reader.read().pods[UID_A].memory_bytes
 
-    assert [look(10_000, 1_000), look(20_000, 5_000), look(30_000, 5_000), look(40_000, 5_000)] == [
-        9_000, 19_000, 29_000, 39_000,
-    ]  # fmt: skip
-    assert look(50_000, 5_000) == 45_000
+    assert look(100_000, 1_000) == 99_000
+    assert look(101_000, 5_000) == 100_000  # about the same: so is its cache
+    assert look(1_600_000, 1_500_000) == 100_000  # it read a file
+    assert look(1_610_000, 1_505_000) == 110_000
+    assert look(1_610_000, 1_505_000) == 105_000  # the fourth
+
+
+def test_a_list_of_pods_that_cannot_be_read_leaves_the_last_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A pod that is left out once would count from 0 again: its whole life in one look."""
+    node = FakeNode(tmp_path)
+    node.burn(1_000, UID_A)
+    reader = CgroupReader(node.cgroups)
+    reader.read()
+    node.burn(500, UID_A)
+    listdir = os.listdir
+
+    def too_many(path: str) -> list[str]:
+        if path.endswith("burstable"):
+            raise OSError(errno.EMFILE, "Too many open files")
+        return listdir(path)
+
+    monkeypatch.setattr(os, "listdir", too_many)
+    assert [reader.read().pods[UID_A].cpu_us for _ in range(2)] == [1_500, 1_500]
+    assert (reader.errors, [record.levelname for record in caplog.records]) == (2, ["ERROR"])
+    monkeypatch.undo()
+    assert reader.read().pods[UID_A].cpu_us == 1_500
 
 
 def test_a_young_pod_is_peeked_at_each_time_and_its_elders_at_none(tmp_path: Path) -> None:

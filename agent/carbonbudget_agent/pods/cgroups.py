@@ -8,6 +8,7 @@ children that are gone, which is what makes short pods add up; `peek` is what gi
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from pathlib import Path
 from carbonbudget_agent.report import MAX_INTEGER
 from carbonbudget_agent.sample import PodCounters
 
+_log = logging.getLogger(__name__)
 # A pod's directory: its uid, or the 32-hex config hash of a static pod; the systemd driver writes _ for -.
 _POD = re.compile(
     r"pod([0-9a-f]{8}[-_][0-9a-f]{4}[-_][0-9a-f]{4}[-_][0-9a-f]{4}[-_][0-9a-f]{12}|[0-9a-f]{32})(\.slice)?$"
@@ -26,9 +28,10 @@ _QOS = re.compile(r"(^|-)(burstable|besteffort)(\.slice)?$")
 _MAX_DEPTH = 4  # how deep below the cgroup root a nested kubelet's pods are looked for
 _MAX_MEMORY_BYTES = 2**48  # 256 TiB: above it is no memory, but a number that no report can hold
 _YOUNG_READS = 3  # a pod that was read this often is no short one, and is not peeked at
-# The kernel adds memory.stat up anew for each reader: half of what a look costs. So a pod's page cache, which moves
-# slowly, is read at its first look and then at each fourth.
+# The kernel adds memory.stat up anew for each reader: half of what a look costs. So a pod's page cache is read at its
+# first look, then at each fourth, and whenever its memory moved by a sixteenth since.
 _CACHE_READS = 4
+_MOVED = 16
 
 
 class CgroupError(Exception):
@@ -51,10 +54,13 @@ class Reading:
 class _Files:
     """One cgroup's open files, and the last figures that could be read."""
 
-    __slots__ = ("_descriptors", "_paths", "cache_bytes", "cpu_us", "memory_bytes", "parent", "reads", "uid")
+    __slots__ = (
+        "_descriptors", "_paths", "cache_at_bytes", "cache_bytes", "cpu_us", "memory_bytes", "parent", "reads", "uid",
+    )  # fmt: skip
 
     def __init__(self, uid: str, parent: str, *paths: str) -> None:
-        self.uid, self.parent, self.reads, self.memory_bytes, self.cache_bytes = uid, parent, 0, 0, 0
+        self.uid, self.parent, self.reads, self.memory_bytes = uid, parent, 0, 0
+        self.cache_bytes, self.cache_at_bytes = 0, 0
         self.cpu_us: int | None = None
         self._paths = paths
         self._descriptors: list[int | None] = [None] * len(paths)
@@ -99,6 +105,8 @@ class CgroupReader:
         self._grown: set[str] = set()  # slices none of whose pods was young at the last reading
         self._listings: dict[tuple[str, str], tuple[list[str], list[str]]] = {}
         self._top = self._open("", self._cpu)
+        self._failing = False
+        self.errors = 0  # lists of pods that failed
         self.version = "v2" if unified else "v1"
 
     def read(self) -> Reading:
@@ -175,15 +183,24 @@ class CgroupReader:
         return files
 
     def _listed(self, path: str, name: re.Pattern[str]) -> list[str]:
-        """As `_directories`, which is not asked again while the same names are there: this runs each second."""
+        """The directories below whose name fits. While they cannot be listed the last list stands: pods that were left
+        out once would count from 0 again. Where the same names are there nothing more is asked: this runs each second.
+        """
+        former = self._listings.get((path, name.pattern))
         try:
             names = os.listdir(path)
-        except OSError:
+            if former is not None and former[0] == names:
+                return former[1]
+            found = _scan(path, name)
+        except (FileNotFoundError, NotADirectoryError):
             return []
-        former = self._listings.get((path, name.pattern))
-        if former is not None and former[0] == names:
-            return former[1]
-        found = _directories(path, name)
+        except OSError as error:
+            self.errors += 1
+            if not self._failing:  # once, until it works again
+                _log.error("%s cannot be listed, its last pods stand: %s", path, error)
+            self._failing = True
+            return [] if former is None else former[1]
+        self._failing = False
         self._listings[path, name.pattern] = names, found
         return found
 
@@ -232,9 +249,10 @@ class CgroupReader:
             return 0
         current = _number(files.text(1) or "")
         if current is not None and current <= _MAX_MEMORY_BYTES:
-            if files.reads % _CACHE_READS == 1:
+            moved = abs(current - files.cache_at_bytes) * _MOVED > files.cache_at_bytes
+            if moved or files.reads % _CACHE_READS == 1:
                 name = "inactive_file" if self._unified else "total_inactive_file"
-                files.cache_bytes = _field(files.text(2) or "", name) or 0
+                files.cache_bytes, files.cache_at_bytes = _field(files.text(2) or "", name) or 0, current
             files.memory_bytes = max(0, current - files.cache_bytes)
         return files.memory_bytes
 
@@ -260,14 +278,18 @@ def _v1(root: Path, controller: str) -> Iterator[Path]:
 
 def _directories(path: str, name: re.Pattern[str] | None = None) -> list[str]:
     try:
-        with os.scandir(path) as entries:
-            return [
-                entry.path
-                for entry in entries
-                if (name is None or name.search(entry.name)) and entry.is_dir(follow_symlinks=False)
-            ]
+        return _scan(path, name)
     except OSError:
         return []
+
+
+def _scan(path: str, name: re.Pattern[str] | None) -> list[str]:
+    with os.scandir(path) as entries:
+        return [
+            entry.path
+            for entry in entries
+            if (name is None or name.search(entry.name)) and entry.is_dir(follow_symlinks=False)
+        ]
 
 
 def _field(text: str, name: str) -> int | None:

@@ -15,10 +15,11 @@ from typer.testing import CliRunner
 from carbonbudget_agent.report import NodeInfo, NodeReport, encode_report
 from carbonbudget_operator.cli.main import app
 from carbonbudget_operator.ledger.book import Booker
+from carbonbudget_operator.ledger.expected import store_listed
 from carbonbudget_operator.ledger.store import migrate, open_ledger
 from carbonbudget_operator.reporting.book import Book
 from carbonbudget_operator.reporting.derive import Deriver
-from carbonbudget_operator.reporting.report import restatement
+from carbonbudget_operator.reporting.report import Reporter, restatement
 from carbonbudget_operator.reporting.spans import SpanError, parse_span
 from carbonbudget_operator.settings import Settings
 
@@ -126,10 +127,39 @@ def test_a_hole_in_the_record_shows_as_coverage(ledger: Ledger) -> None:
     assert ledger.report("--period", "2025-07")["coverage_percent"] == 67  # 121 of 180 minutes
 
 
+def test_time_after_the_last_report_is_a_hole_too_where_the_cluster_lists_the_node(ledger: Ledger) -> None:
+    for at in (DAY - 600, DAY + 32 * 86_400):
+        store_listed(ledger.engine, "default", {"own": "u1", "rented": "u2"}, at)
+    assert ledger.report("--period", "2025-07-01")["coverage_percent"] == 4  # one hour of 24
+
+
+def test_in_a_period_that_runs_only_what_is_still_on_its_way_is_no_hole(ledger: Ledger) -> None:
+    for at in (DAY - 600, DAY + 86_400):
+        store_listed(ledger.engine, "default", {"own": "u1", "rented": "u2"}, at)
+
+    def coverage(now: int) -> object:
+        reporter = Reporter(ledger.engine, Settings())
+        list(reporter.run(DAY, DAY + 86_400, now))
+        return reporter.result()["coverage_percent"]
+
+    assert coverage(DAY + 3600 + 200) == 100
+    assert coverage(DAY + 7200 + 300) == 50
+    assert coverage(DAY + 86_400) == 4
+
+
+def test_a_period_whose_data_is_incomplete_is_not_closed_unawares(ledger: Ledger) -> None:
+    said = ledger.run("report", "close", "2025-Q3", code=1)
+    assert "all nodes have reported up to 2025-07-01 01:00 UTC only" in said
+    assert "--incomplete" in said
+    assert "closed" not in ledger.report("--period", "2025-Q3")
+    ledger.book(a_report(DAY + 92 * 86_400 - 60, "own"))  # a node that is silent by then holds nothing back
+    assert ledger.run("report", "close", "2025-Q3").startswith("2025-Q3 is closed")
+
+
 def test_a_period_is_closed_once_and_what_differs_later_is_a_restatement(ledger: Ledger) -> None:
-    said = ledger.run("report", "close", "2025-Q3")
+    said = ledger.run("report", "close", "2025-Q3", "--incomplete")
     assert said.startswith("2025-Q3 is closed: sha256 ")
-    assert "a period is closed once" in ledger.run("report", "close", "2025-Q3", code=1)
+    assert "a period is closed once" in ledger.run("report", "close", "2025-Q3", "--incomplete", code=1)
     assert ledger.report("--period", "2025-Q3")["closed"]["restatement"] == []
     before = ledger.report("--period", "2025-Q3")["total"]["it_energy_uj"]
     ledger.book(a_report(DAY + 3600, "own", {"p1": 3_000_000}, idle_uj=1_000_000))  # it came late

@@ -42,7 +42,7 @@ def report(
     span = _span(period) if period else (instant(start, "--from"), instant(end, "--to"))
     if span[0] >= span[1]:
         fail("--from must be before --to", code=2)
-    engine, made = _make(settings, *span)
+    engine, made, _ = _make(settings, *span, int(time.time()))
     result = json.loads(canonical(made))
     if period:
         with engine.connect() as connection:
@@ -61,6 +61,7 @@ def close(
     period: Annotated[str, typer.Argument(help="2026, 2026-Q1, 2026-01, 2026-W05 or 2026-01-15 (UTC).")],
     config: Config = None,
     ledger: Url = None,
+    incomplete: Annotated[bool, typer.Option("--incomplete", help="Also if reports end before the period.")] = False,
 ) -> None:
     """Keep a period's report as it is now, with its hash. Later differences show as a restatement."""
     from carbonbudget_operator.ledger.closed import AlreadyClosed, Closed, find_closed
@@ -71,7 +72,13 @@ def close(
     span, now = _span(period), int(time.time())
     if span[1] > now:
         fail(f"{period} has not ended yet")
-    engine, made = _make(settings, *span)
+    engine, made, through = _make(settings, *span, now)
+    if through < span[1] and not incomplete:
+        reach = f"all nodes have reported up to {_date(through)} only" if through else "no node has reported anything"
+        fail(
+            f"{period} ends at {_date(span[1])}, and {reach}: wait until agents have caught up, or close it as it is"
+            f" with --incomplete (its coverage would be {made['coverage_percent']} %)"
+        )
     text = canonical(made)
     try:
         with engine.begin() as connection:
@@ -84,7 +91,8 @@ def close(
     print(f"{period} is closed: sha256 {digest(text)}")
 
 
-def _make(settings: Settings, start: int, end: int) -> tuple[Any, dict[str, object]]:
+def _make(settings: Settings, start: int, end: int, now: int) -> tuple[Any, dict[str, object], int]:
+    """The ledger's engine, the report, and up to when there is data."""
     from rich.console import Console
 
     from carbonbudget_operator.carbon.factors import UnknownZone
@@ -98,9 +106,9 @@ def _make(settings: Settings, start: int, end: int) -> tuple[Any, dict[str, obje
         require_schema(engine)
         reporter = Reporter(engine, settings)
         with told(engine), Console(stderr=True).status("reading") as status:
-            for done, hours in reporter.run(start, end):
+            for done, hours in reporter.run(start, end, now):
                 status.update(f"part {done} of {hours}")
-        return engine, reporter.result()
+        return engine, reporter.result(), reporter.data_through
     except (LedgerError, UnknownZone) as error:
         fail(str(error))
 

@@ -14,7 +14,7 @@ from carbonbudget_operator.ledger.facts import DomainFacts, Group, GroupFacts, N
 from carbonbudget_operator.ledger.slices import HOUR, slice_end
 
 # A node silent for this long no longer holds back `data_through`; its missing time shows as coverage.
-_SILENT_SECONDS = 300
+SILENT_SECONDS = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ def node_spans(connection: sa.Connection, cluster: str) -> list[NodeSpan]:
 def data_through(spans: list[NodeSpan]) -> int:
     """The second up to which every node that still reports has reported; 0 without any report."""
     latest = max((span.last_end for span in spans), default=0)
-    return min((s.last_end for s in spans if s.last_end > latest - _SILENT_SECONDS), default=0)
+    return min((s.last_end for s in spans if s.last_end > latest - SILENT_SECONDS), default=0)
 
 
 def read_nodes(connection: sa.Connection, cluster: str) -> dict[int, NodeFacts]:

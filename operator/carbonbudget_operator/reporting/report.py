@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.expected import expectations, expected_ms
-from carbonbudget_operator.ledger.read import data_through, node_spans
+from carbonbudget_operator.ledger.read import SILENT_SECONDS, data_through, node_spans
 from carbonbudget_operator.ledger.slices import HOUR
 from carbonbudget_operator.ledger.store import snapshot
 from carbonbudget_operator.ledger.valued import (
@@ -85,16 +85,19 @@ class _Sums:
 
 
 class Reporter:
-    """Makes the report of one span, unit by unit."""
+    """Makes the report of one span, unit by unit.
+
+    `data_through`: after `run`, the UTC second up to which every node that still reports has reported.
+    """
 
     def __init__(self, engine: sa.Engine, settings: Settings) -> None:
         self._settings = settings
         self._book = Book(engine, settings)
         self._sums = _Sums()
 
-    def run(self, start: int, end: int) -> Iterator[tuple[int, int]]:
+    def run(self, start: int, end: int, now: int) -> Iterator[tuple[int, int]]:
         """Read and value; yields how many units of how many are done. Then `result` has the report."""
-        self._start, self._end = start, end
+        self._start, self._end, self._now = start, end, now
         with snapshot(self._book.engine) as connection:
             units = self._book.units(connection, start, end)
             for done, (key, (signature, kept)) in enumerate(units.items()):
@@ -102,7 +105,7 @@ class Reporter:
                 self._add(self._book.unit(connection, key, signature, kept))
             self._add_methods(connection)
             self._expected = expectations(connection, self._settings.cluster)
-            self._through = data_through(node_spans(connection, self._settings.cluster))
+            self.data_through = data_through(node_spans(connection, self._settings.cluster))
 
     def result(self) -> dict[str, object]:
         """The report, the same to the last digit for the same facts, figures and settings."""
@@ -183,8 +186,14 @@ class Reporter:
             found.high_uj += int(high_uj)
 
     def _coverage(self) -> int:
-        """Share of the node-time that was reported, over the nodes that should report."""
-        wanted_ms = expected_ms(self._expected, self._start, min(self._end, self._through))
+        """Share of the node-time that was reported, over the nodes that should report.
+
+        All of a period that is over counts, also where reports stopped before its end.
+        """
+        until = self._end
+        if self._now < self._end:  # what may still be on its way is no gap yet
+            until = min(self._end, max(self.data_through, self._now - SILENT_SECONDS))
+        wanted_ms = expected_ms(self._expected, self._start, until)
         return min(100, self._sums.reported_ms * 100 // wanted_ms) if wanted_ms else 100
 
     def _silent(self) -> list[str]:

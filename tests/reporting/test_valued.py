@@ -49,6 +49,7 @@ POLICIES = st.builds(Policy, st.sampled_from(Idle), st.sampled_from(Overhead), S
 CONTRACT = Contract(
     name="wind", certificate="GO-1", zone="NL", start=dt.date(2025, 11, 1), end=dt.date(2025, 12, 1), kwh=7200
 )
+RATE = Rate(g_per_kwh=Decimal(100), source="bill", year=2025)
 CARBONS = st.sampled_from([
     Carbon(),
     Carbon(market=Market(contracts=[CONTRACT], supplier=Rate(g_per_kwh=Decimal("123.4"), source="bill", year=2025))),
@@ -170,13 +171,49 @@ def grams(rows: list[ValuedRow], part: slice) -> float:
 
 def test_a_contract_covers_its_hour_at_its_factor_and_the_supplier_the_rest() -> None:
     # 7,200 kWh over November's 720 hours are 10 kWh an hour; 20 kWh x PUE 1.2 are 24 kWh, so 14 are the supplier's.
-    rate = Rate(g_per_kwh=Decimal(100), source="bill", year=2025)
-    carbon = Carbon(zone="NL", pue=1.2, market=Market(contracts=[CONTRACT], supplier=rate))
+    carbon = Carbon(zone="NL", pue=1.2, market=Market(contracts=[CONTRACT], supplier=RATE))
     rows = Valuer(Places(carbon), Policy()).value([a_node(20, "", "")])
     assert grams(rows, MARKET_UG) == 14 * 100
     (factors,) = {row.factors for row in rows}
     assert "wind (GO-1), 0 g/kWh" in factors
     assert "market: supplier 100 g/kWh (bill, 2025)" in factors
+
+
+@given(st.lists(AMOUNT, min_size=2, max_size=5), st.integers(0, 8 * 10**13), st.integers(0, 500))
+def test_where_budgets_begin_or_end_changes_no_markets_figure(
+    energies: list[int], delivered_uj: int, g_per_kwh: int
+) -> None:
+    """A contract of an hour covers the hour's energy, wherever cuts split it."""
+    kwh = 720 * delivered_uj // UJ_PER_KWH + 1
+    rate = Rate(g_per_kwh=Decimal(300), source="bill", year=2025)
+    contract = CONTRACT.model_copy(update={"kwh": kwh, "g_per_kwh": Decimal(g_per_kwh)})
+    carbon = Carbon(zone="NL", pue=1.0, market=Market(contracts=[contract], supplier=rate))
+    valuer = Valuer(Places(carbon), Policy())
+
+    def a_slice(start: int, end: int, uj: int) -> NodeSlice:
+        facts = DomainFacts(uj, uj, 0, 0, 0, (end - start) * 1000)
+        return replace(a_node(0, "", ""), start=start, end=end, domains={"cpu": facts})
+
+    whole = valuer.value([a_slice(HOUR, HOUR + 3600, sum(energies))])
+    cuts = [*(HOUR + 600 * at for at in range(len(energies))), HOUR + 3600]
+    cut = valuer.value([a_slice(a, b, uj) for (a, b), uj in zip(pairwise(cuts), energies, strict=True)])
+    figures = [sum(sum(row.figures[MARKET_UG]) for row in rows) for rows in (whole, cut)]
+    assert abs(figures[0] - figures[1]) <= len(energies)  # each slice rounds by itself
+
+
+def test_what_a_contract_covers_goes_to_the_parts_of_its_hour_by_their_energy() -> None:
+    carbon = Carbon(zone="NL", pue=1.0, market=Market(contracts=[CONTRACT], supplier=RATE))  # 10 kWh an hour
+    early = replace(a_node(9, "", ""), end=HOUR + 900)
+    late = replace(a_node(11, "", ""), start=HOUR + 900)
+    rows = Valuer(Places(carbon), Policy()).value([early, late])
+    assert [(row.start - HOUR, sum(row.figures[MARKET_UG]) / 1e6) for row in rows] == [(0, 450), (900, 550)]
+
+
+def test_an_hour_that_is_still_open_has_what_a_contract_delivers_in_all_of_it() -> None:
+    """So a market's figure only grows while the hour goes on."""
+    carbon = Carbon(zone="NL", pue=1.0, market=Market(contracts=[CONTRACT], supplier=RATE))
+    half = replace(a_node(12, "", ""), end=HOUR + 1800)
+    assert grams(Valuer(Places(carbon), Policy()).value([half]), MARKET_UG) == 2 * 100
 
 
 def test_without_any_market_factor_the_locations_stands_in_and_says_so() -> None:

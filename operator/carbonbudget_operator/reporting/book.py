@@ -30,7 +30,7 @@ from carbonbudget_operator.settings import Settings
 
 _CACHED_ROWS = 300_000  # some 700 bytes each
 SEALED_NODE = "__sealed__"
-_RULES = 2  # raised whenever the same facts and settings would give other rows
+_RULES = 3  # raised whenever the same facts and settings would give other rows
 
 
 class Book:

@@ -18,6 +18,7 @@ from carbonbudget_operator.allocation.shared import share_namespaces
 from carbonbudget_operator.carbon.intensity.hours import Hours
 from carbonbudget_operator.carbon.value import emissions_ug
 from carbonbudget_operator.ledger.facts import Group, NodeSlice
+from carbonbudget_operator.ledger.slices import HOUR
 from carbonbudget_operator.ledger.valued import (
     COLUMNS,
     EMBODIED_HIGH_UG,
@@ -55,6 +56,9 @@ class _Market:
     factors: frozenset[str]
 
 
+_Placed = tuple[NodeSlice, Place, dict[str, _Market]]
+
+
 class Valuer:
     """Allocates by one policy and values by the configured places."""
 
@@ -63,16 +67,15 @@ class Valuer:
 
     def value(self, slices: Sequence[NodeSlice], by_node: bool = False, hours: Hours | None = None) -> list[ValuedRow]:
         """All rows of an hour's node slices; `by_node` keeps each node's apart."""
-        by_start: dict[int, list[NodeSlice]] = {}
-        for slice_ in slices:
-            by_start.setdefault(slice_.start, []).append(slice_)
-        return [row for start, found in sorted(by_start.items()) for row in self._value(start, found, by_node, hours)]
+        places = [self._places.of(slice_.node, slice_.start, hours) for slice_ in slices]
+        by_start: dict[int, list[_Placed]] = {}
+        for placed in zip(slices, places, self._market(slices, places), strict=True):
+            by_start.setdefault(placed[0].start, []).append(placed)
+        return [row for start, found in sorted(by_start.items()) for row in self._value(start, found, by_node)]
 
-    def _value(self, start: int, slices: Sequence[NodeSlice], by_node: bool, hours: Hours | None) -> list[ValuedRow]:
+    def _value(self, start: int, slices: Sequence[_Placed], by_node: bool) -> list[ValuedRow]:
         sums: dict[_Key, _Sum] = {}
-        places = [self._places.of(slice_.node, start, hours) for slice_ in slices]
-        market = self._market(start, slices, places)
-        for slice_, place, markets in zip(slices, places, market, strict=True):
+        for slice_, place, markets in slices:
             self._add_slice(sums, slice_, place, markets, slice_.node.name if by_node else "")
         emptied = self._share(sums) if any(rule != "separate" for rule in self._policy.shared.values()) else set()
         return [
@@ -123,16 +126,22 @@ class Valuer:
                 total.factors |= factors
         return emptied
 
-    def _market(self, start: int, slices: Sequence[NodeSlice], places: Sequence[Place]) -> list[dict[str, _Market]]:
-        """By node slice and domain. Contracts cover nodes of their zone alike, each at the share of its energy."""
+    def _market(self, slices: Sequence[NodeSlice], places: Sequence[Place]) -> list[dict[str, _Market]]:
+        """By node slice and domain. Contracts cover nodes of their zone alike, each at the share of its energy.
+
+        They are drawn for the whole hour and shared out over its slices, so that no figure depends on where budgets
+        begin; an hour that is open has all that it will be delivered, so that its figures only grow.
+        """
+        if not slices:
+            return []
+        start = slices[0].start - slices[0].start % HOUR
         entries = [(at, name, domain.measured_uj) for at, s in enumerate(slices) for name, domain in s.domains.items()]
         left = [measured_uj * places[at].pue_permille // 1000 for at, _, measured_uj in entries]
         covered_ug, used = [0] * len(entries), [_NOTHING] * len(entries)
-        end = max(slice_.end for slice_ in slices)
         for zone in self._places.contract_zones:
             inside = [i for i, (at, _, _) in enumerate(entries) if zone in places[at].market_zones and left[i]]
             energies = [left[i] for i in inside]
-            drawn = self._places.draw(zone, sum(energies), start, end)
+            drawn = self._places.draw(zone, sum(energies), start, start + HOUR)
             if not drawn.covered_uj:
                 continue
             parts = zip(

@@ -31,6 +31,7 @@ from carbonbudget_operator.controller.conflicts import Conflicts
 from carbonbudget_operator.controller.inventory import Inventory
 from carbonbudget_operator.controller.loop import EvaluationLoop, Seen
 from carbonbudget_operator.controller.metrics import ControllerMetrics
+from carbonbudget_operator.garbage import collect_seldom
 from carbonbudget_operator.kube.client import KubeClient, KubeError
 from carbonbudget_operator.kube.credentials import Credentials, find_credentials
 from carbonbudget_operator.namespaces import Namespaces
@@ -239,6 +240,7 @@ async def known(client: KubeClient) -> bool:
 async def main() -> None:
     """Ten, a hundred, a thousand."""
     options = arguments(__doc__ or "")
+    collect_seldom()  # as the controller does
     server, server_url = _start("server")
     fake, fake_url = _start("api")
     client, api = KubeClient.connect(Credentials(fake_url, lambda: "")), "small HTTP server"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import math
 import signal
 import ssl
@@ -18,6 +17,7 @@ from carbonbudget_operator.admission.judge import Judge
 from carbonbudget_operator.admission.metrics import AdmissionMetrics
 from carbonbudget_operator.admission.shapes import shapes_of
 from carbonbudget_operator.admission.table import Table, keep_fetching, now_s
+from carbonbudget_operator.garbage import collect_seldom
 from carbonbudget_operator.kube.client import KubeClient
 from carbonbudget_operator.kube.watched import WatchMetrics
 from carbonbudget_operator.server_client import Server, trust_in
@@ -49,9 +49,7 @@ async def run(
     ]
     assert settings.tls_cert is not None
     assert settings.tls_key is not None
-    # A full collection walks all modules and takes some 20 ms, in which requests wait: what is there now stays.
-    gc.collect()
-    gc.freeze()
+    collect_seldom()  # a full collection takes some 20 ms, in which requests wait
     tasks = [
         *budgets.watches(client),
         asyncio.create_task(follow_workloads(client, budgets, workloads)),

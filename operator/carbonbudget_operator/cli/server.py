@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from carbonbudget_operator.cli.options import Config, LogLevel, address, fail, set_up_logging
+from carbonbudget_operator.garbage import collect_seldom
 from carbonbudget_operator.settings import Settings, load_settings
 from carbonbudget_operator.tls import follow_certificate, server_context
 
@@ -41,12 +42,12 @@ def serve(
     options = {"ledger": ledger, "listen": listen, "tls_cert": tls_cert, "tls_key": tls_key}
     settings = load_settings(config, {"cluster": cluster, "server": options})
     # Imported here: `--help` and a bad option should not wait for FastAPI.
+    import uvloop
+
     from carbonbudget_operator.carbon.factors import UnknownZone
     from carbonbudget_operator.kube.client import KubeError
     from carbonbudget_operator.ledger.store import LedgerError
     from carbonbudget_operator.reporting.places import check_places
-
-    import uvloop
 
     try:
         check_places(settings.carbon)
@@ -103,6 +104,7 @@ async def _run(settings: Settings) -> None:
     )
     app = make_app(receiver, access, writer, queries, registry, server.max_report_bytes)
     raise_file_limit()
+    collect_seldom()
     Connection.most = most_connections()
     options = uvicorn.Config(
         Bounded(app),

@@ -23,6 +23,7 @@ from carbonbudget_operator.controller.metrics import ControllerMetrics
 from carbonbudget_operator.controller.watching import configure, registry_of, unwatched
 from carbonbudget_operator.enforcement.loop import EnforcementLoop
 from carbonbudget_operator.enforcement.metrics import EnforcementMetrics
+from carbonbudget_operator.garbage import collect_seldom
 from carbonbudget_operator.kube.client import KubeClient
 from carbonbudget_operator.kube.credentials import SERVICE_ACCOUNT
 from carbonbudget_operator.kube.watched import WatchMetrics
@@ -70,6 +71,7 @@ async def run(whole: Settings, host: str, port: int) -> None:
         *([asyncio.create_task(keys.run(), name="certificates")] if keys else []),
         asyncio.create_task(_enforcement(whole, client, server, seen, loop, registry).run(), name="enforcement"),
     ]
+    collect_seldom()
     runner = await serve_probe(host, port, registry, tasks)
     signals = asyncio.create_task(_take_back_signals(ready, stop))
     try:

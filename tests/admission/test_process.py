@@ -83,6 +83,14 @@ def test_what_is_no_review_is_refused_in_a_line(value: object) -> None:
         parse_review(value)
 
 
+@pytest.mark.parametrize("namespace", ["../../../apis/x", "a/b", "a?x=1", "A", "-a", "a" * 64, "a\nb"])
+def test_a_namespace_that_is_none_is_refused_since_it_goes_into_a_path(namespace: str) -> None:
+    with pytest.raises(BadReview, match="namespace's name"):
+        parse_review({"request": {"uid": "u", "operation": "CREATE", "namespace": namespace}})
+    for right in ("", "a", "team-a", "a" * 63):
+        assert parse_review({"request": {"uid": "u", "operation": "CREATE", "namespace": right}}).namespace == right
+
+
 async def test_it_is_ready_after_the_first_lists_and_answers_garbage_with_400() -> None:
     process = Process(Bench())
     async with TestClient(TestServer(process.app)) as client:

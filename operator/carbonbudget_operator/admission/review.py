@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 JsonObject = Mapping[str, object]
 _OPERATIONS: Final = ("CREATE", "UPDATE")
+_NAMESPACE: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?|")  # a DNS label; none for what has no namespace
 
 
 class BadReview(ValueError):
@@ -38,6 +40,9 @@ def parse_review(value: object) -> Review:
     operation = text(request.get("operation"))
     if operation not in _OPERATIONS:
         raise BadReview(f"operation must be CREATE or UPDATE, not {operation[:20]!r}")
+    namespace = text(request.get("namespace"))
+    if not _NAMESPACE.fullmatch(namespace):  # it goes into the path of an Event, and not only the API server may ask
+        raise BadReview(f"request.namespace must be a namespace's name, not {namespace[:20]!r}")
     resource = mapping(request.get("resource"))
     found = mapping(request.get("object"))
     metadata = mapping(found.get("metadata"))
@@ -45,7 +50,7 @@ def parse_review(value: object) -> Review:
         uid=uid,
         operation=operation,
         dry_run=request.get("dryRun") is True,
-        namespace=text(request.get("namespace")),
+        namespace=namespace,
         resource=(text(resource.get("group")), text(resource.get("resource"))),
         subresource=text(request.get("subResource")),
         name=text(request.get("name")) or text(metadata.get("name")),

@@ -11,6 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# `make soak`: twenty times as many examples of each law, where a test does not say otherwise.
+settings.register_profile("soak", max_examples=2_000, deadline=None)
 
 pytest_plugins = ["tests.databases"]
 

@@ -93,8 +93,9 @@ class Receiver:
         if caller.node != report.node:
             bound = f"bound to node {caller.node!r}" if caller.node else "bound to no node"
             raise Refusal(403, "node", f"the token is {bound}, the report is of node {report.node!r}")
-        checks.check(report, self._cluster, self._max_node_watts, int(self._now()), self._pod_days)
-        self._boots.check(report)
+        now = int(self._now())
+        checks.check(report, self._cluster, self._max_node_watts, now, self._pod_days)
+        self._boots.check(report, now)
         fate = await self._book(arrival)
         self._accepted.labels(fate).inc()
         if fate == Booked.STORED.value:

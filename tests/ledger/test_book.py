@@ -22,6 +22,7 @@ from tests.postgres import PostgresServer
 
 from carbonbudget_agent.report import Requests
 from carbonbudget_operator.ledger import schema
+from carbonbudget_operator.ledger import writer as writer_module
 from carbonbudget_operator.ledger.book import Booked, Booker, load_cuts
 from carbonbudget_operator.ledger.check import CheckResult, check_ledger
 from carbonbudget_operator.ledger.facts import GroupFacts, NodeSlice
@@ -365,6 +366,40 @@ def test_a_node_that_makes_windows_up_is_stopped_at_more_than_an_hour_can_have(e
     fates = Counter(book(booker, *(a_report(part=part, pods={}) for part in range(1010))))
     assert fates == {Booked.STORED: 1000, Booked.TOO_MANY: 10}
     assert book(booker, a_report(part=3, pods={}), a_report(HOUR + 3600)) == [Booked.DUPLICATE, Booked.STORED]
+
+
+def test_a_report_of_more_rows_than_any_node_has_is_refused_and_one_beside_it_stored(engine: sa.Engine) -> None:
+    booker = Booker(engine)
+    pods = {f"p{i}": 0 for i in range(1_500)}
+    month = a_report(HOUR + 34 * 86_400, pods=pods, since=HOUR)  # 1,500 pods in each of 816 hours
+    assert book(booker, month, a_report(node="node-2")) == [Booked.TOO_LARGE, Booked.STORED]
+    with engine.connect() as connection:
+        assert connection.scalar(sa.text("SELECT count(*) FROM pod_hour")) == 1
+    fewer = a_report(HOUR + 34 * 86_400, pods={f"p{i}": 0 for i in range(100)}, since=HOUR)
+    assert book(booker, fewer) == [Booked.STORED]
+
+
+def test_cuts_count_as_slices_of_a_gap(engine: sa.Engine) -> None:
+    pods = {f"p{i}": 0 for i in range(150)}
+    day = a_report(HOUR + 86_400, pods=pods, since=HOUR)
+    with engine.begin() as connection:
+        connection.execute(sa.insert(schema.cut), [{"at": HOUR + 86 * i + 1} for i in range(1_000)])
+    assert book(Booker(engine), day) == [Booked.TOO_LARGE]
+
+
+async def test_reports_that_are_much_at_once_are_committed_one_by_one(
+    engine: sa.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer_module, "MAX_ROWS", 500)
+    writer = Writer(engine)
+    pods = {f"p{i}": 0 for i in range(100)}
+    gaps = [a_report(HOUR + 7_200, f"n{i}", pods, since=HOUR) for i in range(3)]
+    with writer._lock:  # all wait while it is held
+        waiting = [asyncio.ensure_future(writer.book(arrival(report))) for report in (a_report(), *gaps)]
+        await asyncio.sleep(0)
+    assert set(await asyncio.gather(*waiting)) == {Booked.STORED}
+    assert writer.batches >= 3  # the first may be taken before the others have come
+    writer.close()
 
 
 @settings(deadline=None)

@@ -173,6 +173,8 @@ def import_reports(
                         raise Refusal(422, "sealed", "the window's hour is sealed: it takes no more reports")
                     if fate is Booked.TOO_MANY:
                         raise Refusal(422, "impossible", "the node's hour holds more windows than an hour can have")
+                    if fate is Booked.TOO_LARGE:
+                        raise Refusal(413, "too_large", "too many rows: the report's gap is too long for its pods")
                     if fate is Booked.CONFLICT:
                         raise Refusal(409, "conflict", "the window is stored with other content")
                     counts[fate.value] += 1

@@ -15,6 +15,9 @@ _FUTURE_SECONDS = 30
 _MAX_CORES = 100_000
 _MAX_MEMORY_BYTES = 2**46
 _MAX_GPUS = 10_000
+# Kubernetes is made for 110 pods a node, and few go beyond 500; with those that came and went in a minute.
+_MAX_PODS = 4_000
+_MAX_DOMAINS = 256
 
 
 def parse(text: bytes) -> Arrival:
@@ -32,13 +35,16 @@ def parse(text: bytes) -> Arrival:
 
 
 def check(report: NodeReport, cluster: str, max_node_watts: int, now: int, oldest_days: int = 35) -> None:
-    """Raise Refusal for another cluster's name (422), an impossible time (425, 422) or power (422)."""
+    """Raise Refusal for another cluster's name (422), an impossible time (425, 422), number (413) or power (422)."""
     if report.cluster != cluster:
         raise Refusal(422, "cluster", f"the report is of cluster {report.cluster!r}, this is {cluster!r}")
     if report.window_end > now + _FUTURE_SECONDS:
         raise Refusal(425, "future", f"the window ends {report.window_end - now} s in the future: check the clocks", 5)
     if report.since < now - oldest_days * 86_400:
         raise Refusal(422, "too_old", f"the window is older than {oldest_days} days")
+    for what, number, most in (("pods", len(report.pods), _MAX_PODS), ("domains", len(report.domains), _MAX_DOMAINS)):
+        if number > most:
+            raise Refusal(413, "too_large", f"the report has {number} {what}, {most} are allowed")
     check_power(report, max_node_watts)
 
 

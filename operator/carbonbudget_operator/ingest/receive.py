@@ -17,6 +17,7 @@ from carbonbudget_operator.ingest.boots import Boots
 from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.kube.access import Access, Caller, Unauthenticated, Unavailable
 from carbonbudget_operator.ledger.book import Arrival, Booked
+from carbonbudget_operator.ledger.bounds import MAX_ROWS
 from carbonbudget_operator.ledger.store import LedgerError
 from carbonbudget_operator.ledger.writer import LedgerBusy, Writer
 
@@ -124,6 +125,10 @@ class Receiver:
             raise Refusal(422, "sealed", "the window's hour is sealed: it takes no more reports")
         if fate is Booked.TOO_MANY:
             raise Refusal(422, "impossible", "the node's hour holds more windows than an hour can have")
+        if fate is Booked.TOO_LARGE:
+            raise Refusal(
+                413, "too_large", f"the report is more than {MAX_ROWS} rows: its gap is too long for its pods"
+            )
         if fate is Booked.CONFLICT:
             raise Refusal(
                 409,

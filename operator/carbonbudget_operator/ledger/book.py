@@ -7,7 +7,7 @@ process books at a time: the server, or a command beside it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from hashlib import blake2b
@@ -16,7 +16,8 @@ import sqlalchemy as sa
 
 from carbonbudget_agent.report import NodeReport
 from carbonbudget_operator.ledger import schema
-from carbonbudget_operator.ledger.ids import Ids
+from carbonbudget_operator.ledger.bounds import too_large
+from carbonbudget_operator.ledger.ids import Ids, KnownNode
 from carbonbudget_operator.ledger.rows import Rows, chunks
 from carbonbudget_operator.ledger.slices import HOUR, slice_start, spread
 from carbonbudget_operator.ledger.sums import Batch, Sums
@@ -38,6 +39,7 @@ class Booked(Enum):
     CONFLICT = "conflict"
     SEALED = "sealed"  # its hour takes no more windows
     TOO_MANY = "too_many"  # more windows than a node's hour can have
+    TOO_LARGE = "too_large"  # more rows than any honest report has
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,33 +139,36 @@ class Booker:
         self._forget_former(max(_hour(arrival.report) for arrival in arrivals), newest_sealed or 0)
         nodes = self._ids.nodes(connection, (arrival.report for arrival in arrivals))
         node_of = [nodes[(arrival.report.cluster, arrival.report.node)] for arrival in arrivals]
-        keys = [(_hour(arrival.report), node.id) for arrival, node in zip(arrivals, node_of, strict=True)]
-        held = set(keys)
-        if self._postgresql:  # after a gap a report adds to former hours too, and so may another server
-            for (hour, node_id), arrival in zip(keys, arrivals, strict=True):
-                held.update((former, node_id) for former in range(_full(arrival.report.since), hour, HOUR))
-        windows = self._windows(connection, held)
+        cuts = load_cuts(connection, min(arrival.report.since for arrival in arrivals) - HOUR)
+        parts_of = [_parts(arrival.report, cuts) for arrival in arrivals]
         fates = [
             Booked.SEALED
             if newest_sealed is not None and arrival.report.since < newest_sealed + HOUR
-            else windows[key].take(_key(arrival.report), arrival.digest)
-            for key, arrival in zip(keys, arrivals, strict=True)
+            else Booked.TOO_LARGE
+            if too_large(arrival.report, len(parts))
+            else Booked.STORED
+            for arrival, parts in zip(arrivals, parts_of, strict=True)
         ]
-        stored = [
-            (node, arrival.report)
-            for node, arrival, fate in zip(node_of, arrivals, fates, strict=True)
-            if fate is Booked.STORED
-        ]
+        keys = [(_hour(arrival.report), node.id) for arrival, node in zip(arrivals, node_of, strict=True)]
+        held = {key for key, fate in zip(keys, fates, strict=True) if fate is Booked.STORED}
+        if self._postgresql:  # after a gap a report adds to former hours too, and so may another server
+            for (hour, node_id), arrival, fate in zip(keys, arrivals, fates, strict=True):
+                if fate is Booked.STORED:
+                    held.update((former, node_id) for former in range(_full(arrival.report.since), hour, HOUR))
+        windows = self._windows(connection, held)
+        stored: list[tuple[KnownNode, NodeReport]] = []
+        parts_stored: list[Mapping[int, int]] = []
+        for at, (key, arrival) in enumerate(zip(keys, arrivals, strict=True)):
+            if fates[at] is Booked.STORED:
+                fates[at] = windows[key].take(_key(arrival.report), arrival.digest)
+            if fates[at] is Booked.STORED:
+                stored.append((node_of[at], arrival.report))
+                parts_stored.append(parts_of[at])
         if not stored:
             return fates
-        cuts = load_cuts(connection, min(report.since for _, report in stored) - HOUR)
         batch, changes = Batch(), _Changes()
-        for (node, report), pod_ids in zip(stored, self._ids.pods(connection, stored, self._ids_of[0]), strict=True):
-            # An ordinary window lies in one slice; after a gap a report spans several, pro rata in time.
-            if report.since < report.window_start:
-                parts = spread(report.since, report.window_end, cuts)
-            else:
-                parts = {slice_start(report.window_start, cuts): 1}
+        pod_ids_of = self._ids.pods(connection, stored, self._ids_of[0])
+        for (node, report), pod_ids, parts in zip(stored, pod_ids_of, parts_stored, strict=True):
             batch.add(node.id, pod_ids, report, parts)
             changes.see(node.id, report, parts)
         self._write(connection, batch, changes, windows)
@@ -213,6 +218,13 @@ class Booker:
     def touch(self, connection: sa.Connection, hours: Iterable[int]) -> None:
         """Tell readers that what they made of these hours is out of date."""
         self._put_revisions.put(connection, ((hour, 1) for hour in sorted(hours)))
+
+
+def _parts(report: NodeReport, cuts: Sequence[int]) -> Mapping[int, int]:
+    """An ordinary window lies in one slice; after a gap a report spans several, pro rata in time."""
+    if report.since < report.window_start:
+        return spread(report.since, report.window_end, cuts)
+    return {slice_start(report.window_start, cuts): 1}
 
 
 def load_cuts(connection: sa.Connection, since: int = 0) -> list[int]:

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from carbonbudget_agent.report import WINDOW_SECONDS
 from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.book import Arrival, Booked, Booker, load_cuts, lock_bookings
+from carbonbudget_operator.ledger.bounds import MAX_ROWS, weight
 from carbonbudget_operator.ledger.slices import HOUR
 from carbonbudget_operator.ledger.store import LedgerError
 
@@ -106,9 +107,11 @@ class Writer:
     def _next_batch(self) -> tuple[list[_Item], bool]:
         item = self._queue.get()
         batch: list[_Item] = []
+        rows = 0
         while item is not None:
             batch.append(item)
-            if len(batch) == _MAX_BATCH:
+            rows += weight(item[0].report)
+            if len(batch) == _MAX_BATCH or rows >= MAX_ROWS:
                 return batch, False
             try:
                 item = self._queue.get_nowait()

@@ -28,6 +28,9 @@ BOUNDARIES: Final = ("package", "board", "wall")
 WINDOW_SECONDS: Final = (10, 15, 20, 30, 60)
 MAX_LABELS: Final = 64
 MAX_TEXT: Final = 512
+# As Kubernetes bounds a label's key: a name, and before a slash a domain.
+MAX_LABEL_NAME: Final = 63
+MAX_LABEL_PREFIX: Final = 253
 # Far above any real figure (a year of a 1 GW node), and far enough below a database's 2**63 - 1.
 MAX_INTEGER: Final = 2**60
 
@@ -348,6 +351,9 @@ def _parse_pod(value: Mapping[str, object], where: str) -> PodUsage:
     requests = _object(value.get("requests", {}), where + "requests")
     if len(labels) > MAX_LABELS:
         raise ReportError(f"{where}labels has {len(labels)} entries, {MAX_LABELS} are allowed")
+    for key in labels:
+        if len(key) > MAX_LABEL_NAME or not key.isprintable():
+            _check_label_key(key, where)
     return PodUsage(
         uid=_text(value, "uid", where),
         namespace=_text(value, "namespace", where),
@@ -362,6 +368,15 @@ def _parse_pod(value: Mapping[str, object], where: str) -> PodUsage:
         requests=Requests(*_three(requests, where + "requests.")),
         duration_ms=_integer(value, "duration_ms", where, default=0),
     )
+
+
+def _check_label_key(key: str, where: str) -> None:
+    prefix, _, name = key.rpartition("/")
+    if len(prefix) > MAX_LABEL_PREFIX or len(name) > MAX_LABEL_NAME or not key.isprintable():
+        raise ReportError(
+            f"{where}labels has a key that is longer than {MAX_LABEL_PREFIX} and, after a slash, {MAX_LABEL_NAME} "
+            "characters, or holds unprintable ones"
+        )
 
 
 def _energies(value: Mapping[str, object], key: str, where: str) -> dict[str, int]:

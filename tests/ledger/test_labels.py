@@ -1,4 +1,4 @@
-"""A label with a value of its own for each pod stays bounded, is counted, and loses no energy."""
+"""What differs for each pod, a label's value or its name, stays bounded, is counted, and loses no energy."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pytest
 import sqlalchemy as sa
 from tests.ledger.reports import HOUR, a_report, book
 
+from carbonbudget_operator.ledger import labels as module
 from carbonbudget_operator.ledger.book import Booked, Booker
 from carbonbudget_operator.ledger.check import check_ledger
 from carbonbudget_operator.ledger.labels import OTHER, LabelBound
@@ -59,6 +60,38 @@ def test_namespaces_and_days_have_each_their_own_room(namespace: str, day: int) 
     assert bound.bound("team-a", {"run": "1", "app": "x"}, 1) == {"run": "1", "app": "x"}
     assert bound.bound("team-a", {"run": "2", "app": "x"}, 1) == {"run": OTHER, "app": "x"}
     assert bound.bound(namespace, {"run": "2"}, day) == {"run": "2"}
+
+
+def test_labels_names_are_bounded_by_namespace_and_those_that_came_first_stay() -> None:
+    bound = LabelBound(100)
+    for i in range(1_000):
+        assert bound.bound("team-a", {f"n{i}": ""}, 1) == {f"n{i}": ""}
+    assert bound.bound("team-a", {"n7": "x", "one-more": ""}, 1) == {"n7": "x"}
+    assert bound.collapsed == 1
+    assert bound.bound("team-b", {"one-more": ""}, 1) == {"one-more": ""}
+    assert bound.bound("team-a", {"one-more": ""}, 2) == {"one-more": ""}
+
+
+def test_labels_names_of_all_namespaces_are_bounded_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_MAX_NAMES_IN_ALL", 10)
+    bound = LabelBound(100)
+    kept = [bound.bound(f"ns-{i}", {"app": "x"}, 1) for i in range(20)]
+    assert kept == [{"app": "x"}] * 10 + [{}] * 10
+
+
+def test_a_pod_whose_labels_have_too_many_names_loses_no_energy(engine: sa.Engine) -> None:
+    booker = Booker(engine)
+    for i in range(20):
+        labels = {"run": "r"} | {f"{i}-{j}": "" for j in range(63)}
+        report = a_report(HOUR, f"n{i}", {"p": 7}, labels=labels)
+        assert book(booker, report) == [Booked.STORED]
+        assert book(booker, replace(report, window_start=HOUR + 60, window_end=HOUR + 120, since=HOUR + 60)) == [
+            Booked.STORED
+        ]
+    assert values(engine) == {"r": 280}
+    assert booker.labels_collapsed == 63 * 20 - 999  # asked for once, when the pods were new
+    with engine.connect() as connection:
+        assert connection.scalar(sa.text("SELECT count(*) FROM pod")) == 20
 
 
 def test_check_finds_facts_of_nodes_and_pods_that_are_not_there(engine: sa.Engine) -> None:

@@ -88,6 +88,10 @@ DEFECTS: list[tuple[Callable[[dict], object], str]] = [  # type: ignore[type-arg
     (lambda v: v["pods"].append(v["pods"][0]), "appears twice"),
     (lambda v: v["pods"][0].update(energy_uj={"gpu:x": 1}), "'gpu:x', which the report lacks"),
     (lambda v: v["pods"][0].update(labels={str(i): "" for i in range(65)}), "64 are allowed"),
+    (lambda v: v["pods"][0].update(labels={"n" * 64: ""}), " 63 characters"),
+    (lambda v: v["pods"][0].update(labels={"p" * 254 + "/n": ""}), "than 253"),
+    (lambda v: v["pods"][0].update(labels={"p/" + "n" * 64: ""}), " 63 characters"),
+    (lambda v: v["pods"][0].update(labels={"a\nb": ""}), "unprintable"),
     (lambda v: v["pods"][0].update(labels=[]), "labels is not a JSON object"),
     (lambda v: v["pods"][0].update(controller={"kind": "Job"}), "controller.name is missing"),
 ]

@@ -1,7 +1,8 @@
-"""Bounds how many values of a label are told apart: one that differs for each pod must not fill the ledger.
+"""Bounds how many labels, and values of one, are told apart: what differs for each pod must not fill the ledger.
 
-Counted by namespace, label and day. Beyond the bound new values become one, `__other__`: their pods' energy still
-counts, under that value; values that came first keep their names. What was made one is counted.
+Counted by namespace and day. Beyond the bound new values of a label become one, `__other__`, and labels of a new name
+are left out: their pods' energy still counts, under that value or without that label; what came first keeps its name.
+What was made one or left out is counted.
 """
 
 from __future__ import annotations
@@ -11,15 +12,18 @@ from typing import Final
 
 OTHER: Final = "__other__"
 _MAX_VALUES_IN_ALL = 1_000_000  # some 100 MB of them
+_MAX_NAMES = 1_000  # of a namespace; a namespace of many charts has some fifty
+_MAX_NAMES_IN_ALL = 100_000  # some 20 MB of them
 
 
 class LabelBound:
-    """What one process has seen of the latest day."""
+    """What one process has seen of the latest day, as hashes: texts are long and come from anybody."""
 
     def __init__(self, max_values: int) -> None:
         self._max_values = max_values
         self._day = 0
-        self._seen: dict[tuple[str, str], set[int]] = {}
+        self._seen: dict[int, int | set[int]] = {}  # by namespace and name; most labels have one value
+        self._names: dict[int, int] = {}  # how many, by namespace
         self._count = 0
         self.collapsed = 0
 
@@ -28,16 +32,42 @@ class LabelBound:
         if day > self._day:
             self._day, self._count = day, 0
             self._seen.clear()
+            self._names.clear()
         changed: dict[str, str] = {}
-        for name, value in labels.items():
-            values = self._seen.setdefault((namespace, name), set())
-            key = hash(value)
-            if key in values:
-                continue
-            if len(values) < self._max_values and self._count < _MAX_VALUES_IN_ALL:
-                values.add(key)
-                self._count += 1
-            else:
+        left_out: set[str] = set()
+        for name, text in labels.items():
+            label, value = hash((namespace, name)), hash(text)
+            values = self._seen.get(label)
+            if values is None:
+                if self._has_room(hash(namespace)):
+                    self._seen[label] = value
+                    self._count += 1
+                else:
+                    left_out.add(name)
+            elif not self._take(label, values, value):
                 changed[name] = OTHER
-        self.collapsed += len(changed)
-        return {**labels, **changed} if changed else labels
+        self.collapsed += len(changed) + len(left_out)
+        if not changed and not left_out:
+            return labels
+        return {name: changed.get(name, text) for name, text in labels.items() if name not in left_out}
+
+    def _has_room(self, namespace: int) -> bool:
+        names = self._names.get(namespace, 0)
+        if names >= _MAX_NAMES or len(self._seen) >= _MAX_NAMES_IN_ALL:
+            return False
+        self._names[namespace] = names + 1
+        return True
+
+    def _take(self, label: int, values: int | set[int], value: int) -> bool:
+        if not isinstance(values, set):
+            if value == values:
+                return True
+            values = {values}
+        elif value in values:
+            return True
+        if len(values) >= self._max_values or self._count >= _MAX_VALUES_IN_ALL:
+            return False
+        values.add(value)
+        self._seen[label] = values
+        self._count += 1
+        return True

@@ -28,10 +28,10 @@ def values(engine: sa.Engine, hour: int = HOUR) -> dict[str, int]:
 
 def test_ten_thousand_values_become_the_bound_and_one_more_and_all_energy_counts(engine: sa.Engine) -> None:
     booker = Booker(engine, max_label_values=100)
-    for node in range(50):
+    for node in range(100):
         reports = [
             replace(a_report(HOUR, f"n{node}", {f"p{node}-{i}": 7}, labels={"run": f"{node}-{i}", "app": "x"}), part=i)
-            for i in range(200)
+            for i in range(100)
         ]
         assert set(book(booker, *reports)) == {Booked.STORED}
     found = values(engine)

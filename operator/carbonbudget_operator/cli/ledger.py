@@ -154,7 +154,8 @@ def import_reports(
     try:
         engine = open_ledger(settings.server.ledger)
         run(engine)
-        booker, longest = Booker(engine, settings.server.max_label_values), settings.server.max_report_bytes
+        booker = Booker(engine, settings.server.max_label_values, settings.server.max_node_watts)
+        longest = settings.server.max_report_bytes
         with file.open("rb") as lines, told(engine), Console(stderr=True).status("importing") as status:
             for number, line in enumerate(iter(lambda: lines.readline(longest + 2), b""), 1):
                 if not line.strip():
@@ -173,6 +174,8 @@ def import_reports(
                         raise Refusal(422, "sealed", "the window's hour is sealed: it takes no more reports")
                     if fate is Booked.TOO_MANY:
                         raise Refusal(422, "impossible", "the node's hour holds more windows than an hour can have")
+                    if fate is Booked.IMPOSSIBLE:
+                        raise Refusal(422, "impossible", "its hour would hold more energy or time than a node can")
                     if fate is Booked.TOO_LARGE:
                         raise Refusal(413, "too_large", "too many rows: the report's gap is too long for its pods")
                     if fate is Booked.CONFLICT:

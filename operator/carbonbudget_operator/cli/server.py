@@ -83,7 +83,7 @@ async def _run(settings: Settings) -> None:
     _log.info("ledger %r has schema %s", engine.url, migrate(engine))
     client = KubeClient.from_environment()
     registry = CollectorRegistry()
-    writer = Writer(engine, server.max_label_values)
+    writer = Writer(engine, server.max_label_values, server.max_node_watts)
     access = Access(client, server.audience)
     book = Book(engine, settings)
     queries = Queries(book)

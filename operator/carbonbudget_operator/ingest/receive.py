@@ -125,6 +125,10 @@ class Receiver:
             raise Refusal(422, "sealed", "the window's hour is sealed: it takes no more reports")
         if fate is Booked.TOO_MANY:
             raise Refusal(422, "impossible", "the node's hour holds more windows than an hour can have")
+        if fate is Booked.IMPOSSIBLE:
+            raise Refusal(
+                422, "impossible", "its hour would hold more energy than a node can draw, or a domain twice its time"
+            )
         if fate is Booked.TOO_LARGE:
             raise Refusal(
                 413, "too_large", f"the report is more than {MAX_ROWS} rows: its gap is too long for its pods"

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from carbonbudget_agent.report import NodeReport
 from carbonbudget_operator.ledger import schema
-from carbonbudget_operator.ledger.bounds import too_large
+from carbonbudget_operator.ledger.bounds import HourBounds, too_large
 from carbonbudget_operator.ledger.ids import Ids, KnownNode
 from carbonbudget_operator.ledger.rows import Rows, chunks
 from carbonbudget_operator.ledger.slices import HOUR, slice_start, spread
@@ -40,6 +40,7 @@ class Booked(Enum):
     SEALED = "sealed"  # its hour takes no more windows
     TOO_MANY = "too_many"  # more windows than a node's hour can have
     TOO_LARGE = "too_large"  # more rows than any honest report has
+    IMPOSSIBLE = "impossible"  # with it a node's hour would hold more energy or time than it can
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,18 +58,19 @@ class _Windows:
     entries: bytes
     changed: bool = False
 
-    def take(self, key: bytes, content: bytes) -> Booked:
+    def fate(self, key: bytes, content: bytes) -> Booked:
+        """STORED if it is new and there is room for it."""
         at = self.entries.find(key)
         while at >= 0:
             if at % _ENTRY == 0:
                 same = self.entries[at + _DIGEST : at + _ENTRY] == content
                 return Booked.DUPLICATE if same else Booked.CONFLICT
             at = self.entries.find(key, at + 1)
-        if len(self.entries) >= _MAX_WINDOWS * _ENTRY:
-            return Booked.TOO_MANY
+        return Booked.TOO_MANY if len(self.entries) >= _MAX_WINDOWS * _ENTRY else Booked.STORED
+
+    def add(self, key: bytes, content: bytes) -> None:
         self.entries += key + content
         self.changed = True
-        return Booked.STORED
 
 
 @dataclass(slots=True)
@@ -95,13 +97,14 @@ class _Changes:
 
 
 class Booker:
-    """Books batches. It remembers ids it has given."""
+    """Books batches. It remembers ids it has given, and what the latest hours of nodes hold."""
 
-    def __init__(self, engine: sa.Engine, max_label_values: int = 10_000) -> None:
+    def __init__(self, engine: sa.Engine, max_label_values: int = 10_000, max_node_watts: int = 20_000) -> None:
         self._engine = engine
         dialect = engine.dialect
         self._postgresql = dialect.name == "postgresql"
         self._ids = Ids(dialect, max_label_values)
+        self._bounds = HourBounds(max_node_watts)
         self._ids_of = (0, 0)  # the latest hour booked and the latest one sealed while they were learnt
         windows = ("hour", "node_id", "windows")
         self._make_windows = Rows(dialect, schema.node_windows, windows, windows[:2])
@@ -125,6 +128,7 @@ class Booker:
                 return self._book(connection, arrivals)
         except BaseException:
             self._ids.forget()
+            self._bounds.forget()
             raise
 
     def _book(self, connection: sa.Connection, arrivals: Sequence[Arrival]) -> list[Booked]:
@@ -158,12 +162,21 @@ class Booker:
         windows = self._windows(connection, held)
         stored: list[tuple[KnownNode, NodeReport]] = []
         parts_stored: list[Mapping[int, int]] = []
-        for at, (key, arrival) in enumerate(zip(keys, arrivals, strict=True)):
-            if fates[at] is Booked.STORED:
-                fates[at] = windows[key].take(_key(arrival.report), arrival.digest)
-            if fates[at] is Booked.STORED:
-                stored.append((node_of[at], arrival.report))
-                parts_stored.append(parts_of[at])
+        booked = [at for at, fate in enumerate(fates) if fate is Booked.STORED]
+        self._bounds.read(connection, ((node_of[at].id, start) for at in booked for start in parts_of[at]), cuts)
+        for at in booked:
+            arrival, node, found = arrivals[at], node_of[at], windows[keys[at]]
+            key = _key(arrival.report)
+            fates[at] = found.fate(key, arrival.digest)
+            if fates[at] is not Booked.STORED:
+                continue
+            if not self._bounds.take(node.id, arrival.report, parts_of[at]):
+                fates[at] = Booked.IMPOSSIBLE
+                continue
+            found.add(key, arrival.digest)
+            stored.append((node, arrival.report))
+            parts_stored.append(parts_of[at])
+        self._bounds.trim({node_of[at].id for at in booked})
         if not stored:
             return fates
         batch, changes = Batch(), _Changes()
@@ -179,6 +192,7 @@ class Booker:
         latest = (max(hour, self._ids_of[0]), newest_sealed)
         if latest != self._ids_of:
             self._ids.forget()
+            self._bounds.forget()
             self._ids_of = latest
 
     def _windows(self, connection: sa.Connection, keys: set[tuple[int, int]]) -> dict[tuple[int, int], _Windows]:

@@ -1,10 +1,21 @@
-"""What a report may be at most, as rows of the ledger. Beyond any honest node: a made-up report must cost little."""
+"""What a report may be at most, as rows of the ledger, and what a node's hour may hold. Beyond any honest node."""
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import sqlalchemy as sa
+
 from carbonbudget_agent.report import NodeReport
+from carbonbudget_operator.ledger import schema
+from carbonbudget_operator.ledger.rows import chunks
 from carbonbudget_operator.ledger.slices import HOUR
 
+_LATE_SECONDS = 120
+_MAX_DURATION_MS = 2 * HOUR * 1000
+_KEPT_HOURS = 3
 # Written in some 1.5 s, with 80 MB. After a gap of 11 days a node with 250 pods in two domains is just below it.
 MAX_ROWS = 200_000
 
@@ -24,3 +35,86 @@ def weight(report: NodeReport) -> int:
 
 def _rows_at_most(report: NodeReport) -> int:
     return (len(report.pods) + 1) * (len(report.domains) + 1)
+
+
+@dataclass(slots=True)
+class _Hour:
+    """What a node's hour holds: microjoules of all domains, and milliseconds by domain."""
+
+    energy_uj: int = 0
+    duration_ms: dict[str, int] = field(default_factory=dict)
+
+
+class HourBounds:
+    """What nodes' hours hold, as far as it was asked for; read once, then kept up by what is taken.
+
+    Energy of all domains: what the most powerful node draws in an hour, and in what a last window may be late. Time of
+    each domain: twice the hour, since a clock that was set back lives one twice. Of several servers each adds up its
+    own until it reads again, at the latest an hour later.
+    """
+
+    def __init__(self, max_node_watts: int) -> None:
+        self._max_uj = max_node_watts * (HOUR + _LATE_SECONDS) * 1_000_000
+        self._hours: dict[int, dict[int, _Hour]] = {}
+
+    def forget(self) -> None:
+        """What was taken in a transaction that was rolled back means nothing."""
+        self._hours.clear()
+
+    def read(self, connection: sa.Connection, slices: Iterable[tuple[int, int]], cuts: Sequence[int]) -> None:
+        """Read what is not known of the hours of these slices, by node and start."""
+        missing: dict[int, set[int]] = {}
+        for node_id, start in slices:
+            hour = start - start % HOUR
+            hours = self._hours.setdefault(node_id, {})
+            if hour not in hours:
+                hours[hour] = _Hour()
+                missing.setdefault(hour, set()).add(node_id)
+        alike: dict[frozenset[int], list[int]] = {}
+        for hour, node_ids in missing.items():
+            alike.setdefault(frozenset(node_ids), []).extend(_slices(hour, cuts))
+        fact = schema.node_fact.c
+        columns = sa.select(fact.start, fact.node_id, fact.domain, fact.measured_uj, fact.duration_ms)
+        for nodes, starts in alike.items():
+            for some_nodes in chunks(sorted(nodes)):
+                for some in chunks(starts):  # each is looked up by the key: a range would read all nodes' rows
+                    query = columns.where(fact.start.in_(some), fact.node_id.in_(some_nodes))
+                    for start, node_id, domain, energy_uj, duration_ms in connection.execute(query):
+                        held = self._hours[node_id][start - start % HOUR]
+                        held.energy_uj += energy_uj
+                        held.duration_ms[domain] = held.duration_ms.get(domain, 0) + duration_ms
+
+    def take(self, node_id: int, report: NodeReport, parts: Mapping[int, int]) -> bool:
+        """Add a report, its slices by seconds of overlap; False, and nothing added, if an hour would hold too much."""
+        known = self._hours[node_id]
+        seconds: dict[int, int] = {}
+        for start, overlap in parts.items():
+            seconds[start - start % HOUR] = seconds.get(start - start % HOUR, 0) + overlap
+        whole = sum(seconds.values())
+        measured_uj = sum(domain.measured_uj for domain in report.domains)
+        for hour, overlap in seconds.items():
+            held = known[hour]
+            if held.energy_uj + measured_uj * overlap // whole > self._max_uj:
+                return False
+            for domain in report.domains:
+                if held.duration_ms.get(domain.name, 0) + domain.duration_ms * overlap // whole > _MAX_DURATION_MS:
+                    return False
+        for hour, overlap in seconds.items():
+            held = known[hour]
+            held.energy_uj += measured_uj * overlap // whole
+            for domain in report.domains:
+                former = held.duration_ms.get(domain.name, 0)
+                held.duration_ms[domain.name] = former + domain.duration_ms * overlap // whole
+        return True
+
+    def trim(self, node_ids: Iterable[int]) -> None:
+        """Keep the latest hours of each node: a gap may have asked for hundreds."""
+        for node_id in node_ids:
+            hours = self._hours.get(node_id, {})
+            if len(hours) > _KEPT_HOURS:
+                for hour in sorted(hours)[:-_KEPT_HOURS]:
+                    del hours[hour]
+
+
+def _slices(hour: int, cuts: Sequence[int]) -> list[int]:
+    return [hour, *cuts[bisect_right(cuts, hour) : bisect_left(cuts, hour + HOUR)]]

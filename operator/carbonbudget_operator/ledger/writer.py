@@ -33,9 +33,9 @@ class LedgerBusy(Exception):
 class Writer:
     """Commits reports in batches."""
 
-    def __init__(self, engine: sa.Engine, max_label_values: int = 10_000) -> None:
+    def __init__(self, engine: sa.Engine, max_label_values: int = 10_000, max_node_watts: int = 20_000) -> None:
         self._engine = engine
-        self._booker = Booker(engine, max_label_values)
+        self._booker = Booker(engine, max_label_values, max_node_watts)
         self._queue: queue.Queue[_Item | None] = queue.Queue(_MAX_QUEUE)
         self._lock = threading.Lock()  # one transaction at a time: SQLite has one writer
         self._failing = False

@@ -1,0 +1,98 @@
+"""A node's hour holds no more energy than a node can draw in it, and none of its domains much more time than it has."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+import sqlalchemy as sa
+from tests.ledger.reports import HOUR, a_report, book
+
+from carbonbudget_agent.report import Domain, NodeReport
+from carbonbudget_operator.ledger import schema
+from carbonbudget_operator.ledger.book import Booked, Booker
+
+WATTS = 20_000
+
+
+def drawing(watts: int, start: int = HOUR, since: int = -1, part: int = 0, name: str = "cpu") -> NodeReport:
+    """A window without pods."""
+    span_ms = 1000 * (start + 60 - (start if since < 0 else since))
+    energy_uj = watts * span_ms * 1000
+    domain = Domain(name, "rapl", "package", span_ms, energy_uj, energy_uj, 0, 0)
+    return replace(a_report(start, pods={}, since=since, part=part), domains=(domain,))
+
+
+def hours(engine: sa.Engine) -> dict[int, tuple[int, int]]:
+    """Mean watts and seconds of each hour that is booked."""
+    fact = schema.node_fact.c
+    found: dict[int, tuple[int, int]] = {}
+    with engine.connect() as connection:
+        for start, energy_uj, ms in connection.execute(sa.select(fact.start, fact.measured_uj, fact.duration_ms)):
+            watts, seconds = found.get(start - start % 3600, (0, 0))
+            found[start - start % 3600] = watts + energy_uj // 3_600_000_000, seconds + ms // 1000
+    return found
+
+
+def test_parts_of_one_minute_at_full_power_fill_the_hour_and_no_more(engine: sa.Engine) -> None:
+    booker = Booker(engine, max_node_watts=WATTS)
+    fates = Counter(book(booker, *(drawing(WATTS, part=part) for part in range(100))))
+    fates += Counter(book(booker, *(drawing(WATTS, part=part) for part in range(100, 200))))
+    assert fates == {Booked.STORED: 62, Booked.IMPOSSIBLE: 138}  # an hour, and what a window may be late
+    assert hours(engine)[HOUR][0] <= WATTS * 31 // 30
+    assert book(booker, drawing(WATTS, part=3), drawing(WATTS, HOUR + 3600)) == [Booked.DUPLICATE, Booked.STORED]
+
+
+def test_what_another_process_booked_counts(engine: sa.Engine) -> None:
+    book(Booker(engine), *(drawing(WATTS, part=part) for part in range(62)))
+    assert book(Booker(engine), drawing(WATTS, part=62)) == [Booked.IMPOSSIBLE]
+
+
+def test_gaps_that_overlap_fill_their_hours_once(engine: sa.Engine) -> None:
+    booker = Booker(engine, max_node_watts=WATTS)
+    gap = [drawing(15_000, HOUR + 3 * 3600 + 60 * i, since=HOUR) for i in range(5)]
+    assert book(booker, *gap) == [Booked.STORED] + [Booked.IMPOSSIBLE] * 4
+    assert book(booker, drawing(15_000, HOUR + 1800)) == [Booked.STORED]  # there is room for what the gap was not
+    assert max(watts for watts, _ in hours(engine).values()) <= WATTS
+
+
+def test_a_node_whose_clock_was_set_back_may_live_an_hour_twice_but_not_three_times(engine: sa.Engine) -> None:
+    booker = Booker(engine)
+    for part in range(2):
+        assert set(book(booker, *(drawing(500, HOUR + 60 * i, part=part) for i in range(60)))) == {Booked.STORED}
+    assert book(booker, drawing(500, part=2)) == [Booked.IMPOSSIBLE]
+    assert book(booker, drawing(500, part=2, name="dram")) == [Booked.STORED]  # each domain has its own time
+    assert hours(engine)[HOUR][1] == 7_260
+
+
+def test_the_slices_of_a_cut_hour_count_together(engine: sa.Engine) -> None:
+    with engine.begin() as connection:
+        connection.execute(sa.insert(schema.cut), [{"at": HOUR + 61}])
+    booker = Booker(engine)
+    first = book(booker, *(drawing(WATTS, HOUR + 60 * (i % 2) * 20, part=i) for i in range(62)))
+    assert set(first) == {Booked.STORED}
+    assert len(hours(engine)) == 1
+    assert book(booker, drawing(WATTS, part=62)) == [Booked.IMPOSSIBLE]
+    assert book(Booker(engine), drawing(WATTS, part=62)) == [Booked.IMPOSSIBLE]
+
+
+def test_what_was_rolled_back_takes_no_room(engine: sa.Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    booker = Booker(engine)
+    full = [drawing(WATTS, part=part) for part in range(62)]
+    with monkeypatch.context() as patch:
+        patch.setattr(Booker, "touch", _fail)
+        with pytest.raises(RuntimeError, match="away"):
+            book(booker, *full)
+    assert book(booker, drawing(WATTS, part=70)) == [Booked.STORED]
+
+
+def _fail(*_: object) -> None:
+    raise RuntimeError("the database is away")
+
+
+def test_memory_holds_a_few_hours_of_each_node_whatever_gaps_it_reports(engine: sa.Engine) -> None:
+    booker = Booker(engine)
+    for i in range(3):
+        book(booker, drawing(10, HOUR + 3600 * 800, since=HOUR + 3600 * i, part=i))
+    assert sum(map(len, booker._bounds._hours.values())) <= 3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -188,6 +189,25 @@ def test_data_from_is_the_first_report_in_the_span(
 ) -> None:
     (answer,) = asked(True).budgets([BudgetQuery(id="x", namespaces=["*"], start=start, end=end)])
     assert answer.data_from == data_from
+
+
+def test_memory_goes_by_the_rows_of_a_span_not_by_how_many_spans_are_asked_for(engine: sa.Engine) -> None:
+    pods = {f"p{n}": 10**6 for n in range(200)}
+    book(Booker(engine), *(a_report(DAY + hour * HOUR, "n1", pods) for hour in range(2)))
+
+    def peak_bytes(spans: int) -> int:
+        queries = Queries(Book(engine, SETTINGS), max_rows=2000)
+        asked = [
+            BudgetQuery(id="x", namespaces=["team-a"], start=DAY + 1 + n, end=DAY + 2 * HOUR) for n in range(spans)
+        ]
+        tracemalloc.start()
+        try:
+            queries.budgets(asked)
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    assert peak_bytes(100) < 2 * peak_bytes(15)
 
 
 def test_a_report_that_comes_late_is_in_the_next_answer(engine: sa.Engine) -> None:

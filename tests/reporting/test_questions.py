@@ -119,6 +119,16 @@ async def test_more_hours_than_fit_one_answer_are_asked_in_parts(face: Face) -> 
     assert (answer.status_code, "2016000 hours in one request" in answer.json()["reason"]) == (422, True)
 
 
+async def test_a_tenant_asks_for_a_hundred_spans_at_once_and_the_controller_for_all_it_has(face: Face) -> None:
+    await face.report(a_report())
+    spans = [budget(id=str(n), start=HOUR + n // 2, settled_through=HOUR * (n % 2)) for n in range(101)]
+    refused = await post(face, QUERY, DEV, *spans)
+    assert (refused.status_code, refused.json()["reason"][:19]) == (422, "101 different spans")
+    assert (await post(face, QUERY, DEV, *spans[:100], *spans[:100])).status_code == 200
+    answered = await post(face, QUERY, SRE, *spans)
+    assert [answer["id"] for answer in answered.json()["answers"]] == [str(n) for n in range(101)]
+
+
 async def test_hours_and_runs_are_those_of_the_reports(face: Face) -> None:
     await face.report(a_report(HOUR, pods={"a": 10**9}))
     hours = HourlyAnswers.model_validate_json((await post(face, HOURS, DEV, budget())).content)

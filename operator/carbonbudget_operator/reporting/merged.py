@@ -18,7 +18,9 @@ from carbonbudget_operator.reporting.units import unit_end
 from carbonbudget_operator.reporting.valued import within
 
 EVERY_NAMESPACE = "*"
-_MAX_ROWS = 200_000  # some 700 bytes each
+MAX_ROWS = 200_000  # some 700 bytes each
+_MAX_SELECTED = 2_000_000  # references to rows, 8 bytes each
+_PLANNED_A_ROW = 4  # units planned take as much memory as one row
 _NO_FACTORS: frozenset[str] = frozenset()
 ByNamespace = Mapping[str, list[ValuedRow]]
 Load = Callable[[Planned], tuple[Unit, ByNamespace]]
@@ -48,12 +50,14 @@ class Merged:
         self._rows: dict[str, list[ValuedRow]] = {}
         self._by_label: dict[tuple[str, str], dict[str, list[ValuedRow]]] = {}
         self._selections: dict[tuple[str, bytes], Selection] = {}
+        self._selected = 0
         self._reported_ms: int | None = None
 
     @property
     def size(self) -> int:
         """About how many rows it holds."""
-        return sum(map(len, self._rows.values())) + len(self._selections)
+        others = len(self.units) // _PLANNED_A_ROW + len(self._selections) + len(self._by_label)
+        return sum(map(len, self._rows.values())) + others
 
     def reported_ms(self, load: Load) -> int:
         """Node-milliseconds that were reported; a slice that straddles the span counts pro rata."""
@@ -75,6 +79,9 @@ class Merged:
             rows = self._candidates(load, namespace, selector)
             if selector is not None:
                 rows = [row for row in rows if selector.matches(row.labels)]
+            self._selected += len(rows)
+            if self._selected > _MAX_SELECTED:  # ten thousand selectors that pick all: found again when asked again
+                self._selections, self._selected = {}, len(rows)
             found = self._selections[key] = Selection(rows)
         return found
 
@@ -128,7 +135,8 @@ class Merged:
 class Merges:
     """Those of the latest questions; what was asked longest ago is forgotten first. Threads share it."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_rows: int = MAX_ROWS) -> None:
+        self.max_rows = max_rows
         self._known: dict[tuple[int, int, bool], Merged] = {}
         self._lock = threading.Lock()
 
@@ -155,7 +163,7 @@ class Merges:
             sizes = {key: merged.size for key, merged in self._known.items()}
             total = sum(sizes.values())
             for key, size in sizes.items():
-                if total <= _MAX_ROWS and len(self._known) <= _MAX_ROWS // 50:
+                if total <= self.max_rows and len(self._known) <= self.max_rows // 50:
                     return
                 del self._known[key]
                 total -= size

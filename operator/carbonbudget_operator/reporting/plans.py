@@ -45,6 +45,10 @@ class Plans:
             self._plans[(start, end)] = [Planned(key, self._wanted[key], key in self._valid) for key in keys]
         return self._plans[(start, end)]
 
+    def forget(self) -> None:
+        """Drop the plans of the spans that were asked for."""
+        self._plans.clear()
+
     def hour(self, hour: int) -> Planned:
         """One hour that may hold anything."""
         key = (HOURS, hour)

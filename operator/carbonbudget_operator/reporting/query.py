@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from hashlib import blake2b
 from heapq import nsmallest
+from itertools import groupby
 
 import sqlalchemy as sa
 
@@ -24,13 +25,14 @@ from carbonbudget_operator.ledger.valued import (
     ValuedRow,
 )
 from carbonbudget_operator.reporting.book import Book, by_namespace
-from carbonbudget_operator.reporting.merged import Merged, Merges, Selection
+from carbonbudget_operator.reporting.merged import MAX_ROWS, Merged, Merges, Selection
 from carbonbudget_operator.reporting.numbers import grams, kilowatt_hours
 from carbonbudget_operator.reporting.plans import Planned, Plans
 from carbonbudget_operator.reporting.units import Key
 
 _HOUR = 3600
 _LONGEST_WINDOW_SECONDS = 60
+_LOADED_ROWS = 300_000  # some 700 bytes each
 _COMPONENTS = {"Dynamic": 0, "Idle": 1, "Overhead": 2}
 
 
@@ -63,9 +65,10 @@ class Columns:
 class Queries:
     """Answers from the valued book."""
 
-    def __init__(self, book: Book) -> None:
+    def __init__(self, book: Book, max_rows: int = MAX_ROWS) -> None:
+        """`max_rows`: how many rows are kept added up between questions."""
         self.book = book
-        self._merges = Merges()
+        self._merges = Merges(max_rows)
 
     def rows(self, start: int, end: int, by_node: bool = False) -> Iterator[ValuedRow]:
         """All valued rows of [start, end)."""
@@ -77,14 +80,27 @@ class Queries:
             return data_through(node_spans(connection, self.book.cluster))
 
     def budgets(self, queries: Sequence[BudgetQuery]) -> list[BudgetAnswer]:
-        """Each budget's answer, in order. One pass over the units serves all of them."""
+        """Each budget's answer, in order. One pass over the units serves all of them.
+
+        Span by span, so that what is held goes by the rows of one span, not by how many spans are asked for.
+        """
         if not queries:
             return []
+        answers: dict[int, BudgetAnswer] = {}
         with snapshot(self.book.engine) as connection:
             pass_ = _Pass(self.book, self._merges, connection, queries)
-            answers = [_answer(query, pass_) for query in queries]
+            numbers = sorted(range(len(queries)), key=lambda number: span_of(queries[number]))
+            for _, alike in groupby(numbers, key=lambda number: span_of(queries[number])):
+                for number in alike:
+                    answers[number] = _answer(queries[number], pass_)
+                pass_.forget()
         self._merges.trim()
-        return answers
+        return [answers[number] for number in range(len(queries))]
+
+
+def span_of(query: BudgetQuery) -> tuple[int, int, int]:
+    """What questions have in common that are answered from the same rows."""
+    return query.start, query.end, query.settled_through
 
 
 def _answer(query: BudgetQuery, pass_: _Pass) -> BudgetAnswer:
@@ -136,7 +152,9 @@ class _Pass:
         first, last = min(query.start for query in queries), max(query.end for query in queries)
         self._plans = Plans(book, connection, first, min(last, self._through + _HOUR))
         self._loaded: dict[Key, tuple[Unit, Mapping[str, list[ValuedRow]]]] = {}
+        self._loaded_rows = 0
         self._merged: dict[tuple[int, int], list[Merged]] = {}
+        self._known_rows = self._new_rows = 0
         self._coverage: dict[tuple[int, int], int] = {}
         self._first_facts: dict[int, int | None] = {}
 
@@ -174,9 +192,25 @@ class _Pass:
             return 0
         return max(start, first, min((span.first_start for span in self._spans), default=0))
 
+    def forget(self) -> None:
+        """Let go of a span that is answered, and of what is too much beside it.
+
+        What was known before costs nothing anew: many budgets' spans are not thrown out by one another each minute.
+        """
+        self._new_rows += sum(merged.size for found in self._merged.values() for merged in found) - self._known_rows
+        self._merged, self._known_rows = {}, 0
+        self._plans.forget()
+        if self._new_rows > self._merges.max_rows // 2:
+            self._merges.trim()
+            self._new_rows = 0
+        if self._loaded_rows > _LOADED_ROWS:
+            self._loaded, self._loaded_rows = {}, 0
+
     def _of(self, start: int, end: int) -> list[Merged]:
         if (start, end) not in self._merged:
-            self._merged[(start, end)] = list(self._merges.of(self._plans.units(start, end), start, end))
+            found = list(self._merges.of(self._plans.units(start, end), start, end))
+            self._known_rows += sum(merged.size for merged in found)
+            self._merged[(start, end)] = found
         return self._merged[(start, end)]
 
     def _load(self, planned: Planned) -> tuple[Unit, Mapping[str, list[ValuedRow]]]:
@@ -184,4 +218,5 @@ class _Pass:
         if found is None:
             unit = self._plans.load(planned)
             found = self._loaded[planned.key] = (unit, by_namespace(unit.rows))
+            self._loaded_rows += len(unit.rows)
         return found

@@ -13,8 +13,10 @@ from carbonbudget_operator.ledger.slices import HOUR
 from carbonbudget_operator.ledger.writer import Writer
 from carbonbudget_operator.reporting.hourly import MAX_HOURS, MAX_HOURS_IN_ALL, hourly, whole_hours
 from carbonbudget_operator.reporting.merged import EVERY_NAMESPACE as STAR
-from carbonbudget_operator.reporting.query import Queries
+from carbonbudget_operator.reporting.query import Queries, span_of
 from carbonbudget_operator.reporting.routes.asking import EVERY_NAMESPACE, Asking
+
+_MAX_SPANS = 100  # of a tenant: each takes the rows of its namespaces once more
 
 
 def budget_routes(asking: Asking, queries: Queries, writer: Writer, now: Callable[[], float]) -> APIRouter:
@@ -27,6 +29,8 @@ def budget_routes(asking: Asking, queries: Queries, writer: Writer, now: Callabl
         asked = (await asking.read(request, BudgetQueries)).queries
         wide = await asking.authorize(caller, _namespaces(asked))
         _check(asked)
+        if not wide:
+            _check_spans(asked)
         with asking.timed("/v1/budgets/query"):
             if wide:  # the controller: a tenant's question must not use up the cuts of all
                 instants = [at for query in asked for at in (query.start, query.end)]
@@ -66,6 +70,14 @@ def _check(asked: Sequence[BudgetQuery]) -> None:
             raise Refusal(422, "unanswerable", f"{query.id}: settled_through must be a whole hour")
         if STAR in query.namespaces and len(query.namespaces) > 1:
             raise Refusal(422, "unanswerable", f"{query.id}: * stands for every namespace, so name no other beside it")
+
+
+def _check_spans(asked: Sequence[BudgetQuery]) -> None:
+    """A thousand budgets of a cluster have as many spans as they like; they are the controller's question."""
+    count = len({span_of(query) for query in asked})
+    if count > _MAX_SPANS:
+        reason = f"{count} different spans (start, end, settled_through) in one request, at most {_MAX_SPANS}"
+        raise Refusal(422, "unanswerable", f"{reason} for who may not read all namespaces: ask in parts")
 
 
 def _check_hours(asked: Sequence[BudgetQuery]) -> None:

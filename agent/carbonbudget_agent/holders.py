@@ -37,15 +37,18 @@ class Holders:
             self._told.discard("socket")
         except ResourcesError as error:
             self._tell("socket", f"{error}; who holds which GPU stands as it was")
-        uids = {(pod.namespace, pod.name): uid for uid, pod in pods.items()}
-        holders, unmapped = join_claims(gpus, self._claims, uids)
+        uids = {(pod.namespace, pod.name): uid for uid, pod in pods.items() if not pod.finished}
+        # The kubelet goes on naming pods that have finished, until another one gets their device.
+        over = {(pod.namespace, pod.name) for pod in pods.values() if pod.finished} - uids.keys()
+        claims = [claim for claim in self._claims if (claim.namespace, claim.pod) not in over]
+        holders, unmapped = join_claims(gpus, claims, uids)
         if set(unmapped) - self._unmapped:
             self._gpus.look_again()
             try:
                 gpus = self._gpus.all()
             except GpuError:
                 return {}
-            holders, unmapped = join_claims(gpus, self._claims, uids)
+            holders, unmapped = join_claims(gpus, claims, uids)
         for device_id in unmapped:
             self._tell(device_id, f"device {device_id} is held by a pod and is no GPU that the driver lists")
         self._told -= self._unmapped - set(unmapped)

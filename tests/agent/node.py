@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -81,12 +82,13 @@ class FakeNode:
             directory.rmdir()
         del self.charged[f"{BURSTABLE}/pod{uid}"]
 
-    def pod_list(self, *uids: str) -> Path:
+    def pod_list(self, *uids: str, finished: Collection[str] = ()) -> Path:
         """A PodList of these pods, named after the uid's last letter."""
         items = [
             {
                 "metadata": {"uid": uid, "name": f"pod-{uid[-1]}", "namespace": "team-a", "labels": {"app": uid[-1]}},
                 "spec": {"containers": [{"resources": {"requests": {"cpu": "100m"}}}]},
+                "status": {"phase": "Succeeded" if uid in finished else "Running"},
             }
             for uid in uids
         ]

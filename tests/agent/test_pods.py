@@ -76,6 +76,26 @@ def test_a_static_pod_is_found_by_its_config_hash() -> None:
 
 
 @pytest.mark.parametrize(
+    ("phase", "finished"),
+    [("Pending", False), ("Running", False), ("Unknown", False), ("Succeeded", True), ("Failed", True), (None, False)],
+)
+def test_a_pod_has_finished_when_its_phase_says_so(phase: str | None, finished: bool) -> None:
+    assert parse_pod(a_pod() | {"status": {"phase": phase}}).finished is finished
+    assert parse_pod(a_pod()).finished is False
+
+
+def test_requests_of_the_whole_pod_go_before_those_of_its_containers() -> None:
+    pod = a_pod()
+    pod["spec"] = {
+        "resources": {"requests": {"cpu": "4"}},
+        "overhead": {"cpu": "250m", "memory": "1Mi"},
+        "containers": [{"resources": {"requests": {"cpu": "1", "memory": "1Gi"}}}, {}],
+    }
+    requests = parse_pod(pod).requests
+    assert (requests.cpu_millicores, requests.memory_bytes) == (4_250, 2**30 + 2**20)
+
+
+@pytest.mark.parametrize(
     ("text", "value"), [("100m", "1/10"), ("1.5Gi", "1610612736"), ("2e3", "2000"), ("1k", "1000")]
 )
 def test_quantities_of_every_kind_are_exact(text: str, value: str) -> None:

@@ -52,6 +52,7 @@ class Scenario:
     step: Callable[[Driver, int], None] = lambda _driver, _second: None
     has_counter: bool = True
     processes: dict[int, str] = field(default_factory=dict)
+    finished: tuple[str, ...] = ()
 
 
 def _instances(driver: Driver) -> None:
@@ -104,6 +105,10 @@ SCENARIOS = [
     Scenario("300 W, driver loaded again at 30 s: 5 s between looks are lost", {GPU_A: 300}, {"a": [GPU_A]},
              {"a": 16_500}, step=_reload),
     Scenario("300 W, held by a pod without a name", {GPU_A: 300}, {"nobody": [GPU_A]}, {"node": 18_000}),
+    Scenario("60 W, claimed by a finished pod that the kubelet still names", {GPU_A: 60}, {"a": [GPU_A]},
+             {"node": 3_600}, finished=(UID_A,)),
+    Scenario("300 W, claimed by a finished pod and by the next one", {GPU_A: 300}, {"a": [GPU_A], "b": [GPU_A]},
+             {"b": 18_000}, finished=(UID_A,)),
 ]  # fmt: skip
 
 
@@ -134,7 +139,8 @@ def play(scenario: Scenario, driver: Driver, kubelet: Kubelet, root: Path) -> No
     resources = PodResources(kubelet.path)
     collector = Collector(
         Identity("default", "node-1", "boot"), Metering([model, meter], counts), CgroupReader(node.cgroups),
-        FilePods(node.pod_list(UID_A, UID_B), counts), node.procfs, 60, clock, Checkpoint("boot", Progress(), {}),
+        FilePods(node.pod_list(UID_A, UID_B, finished=scenario.finished), counts), node.procfs, 60, clock,
+        Checkpoint("boot", Progress(), {}),
         NodeInfo, counts, Holders(meter.gpus, resources, node.procfs, counts),
     )  # fmt: skip
     collector.tick()

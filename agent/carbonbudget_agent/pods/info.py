@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, Protocol
 
@@ -24,6 +24,7 @@ _GENERATED = frozenset({
     "apps.kubernetes.io/pod-index",
     "statefulset.kubernetes.io/pod-name",
 })  # fmt: skip
+_FINISHED = ("Succeeded", "Failed")
 _CONFIG_HASH = "kubernetes.io/config.hash"
 # At most two digits of exponent: "1e999999999" would be a number of a gigabyte.
 _QUANTITY = re.compile(r"([+-]?(?:[0-9]{1,40}(?:\.[0-9]{0,40})?|\.[0-9]{1,40})(?:[eE][+-]?[0-9]{1,2})?)([a-zA-Z]{0,2})")
@@ -46,6 +47,7 @@ class PodInfo:
     controller: Controller | None
     labels: Mapping[str, str]
     requests: Requests
+    finished: bool = field(default=False, compare=False)  # its containers have ended for good; it may stay listed
 
 
 class PodSource(Protocol):
@@ -102,6 +104,7 @@ def parse_pod(value: Mapping[str, object]) -> PodInfo:
         controller=_controller(metadata.get("ownerReferences")),
         labels=dict(list(labels.items())[:MAX_LABELS]),
         requests=_requests(spec),
+        finished=_mapping(value.get("status")).get("phase") in _FINISHED,
     )
 
 
@@ -139,6 +142,11 @@ def _amount(spec: Mapping[str, object], resource: str, unit: int = 1) -> int:
 
 
 def _effective(spec: Mapping[str, object], resource: str) -> Fraction:
+    overhead = _quantity(_mapping(spec.get("overhead")).get(resource))
+    # Of the pod as a whole (Kubernetes 1.34 on, by default): then its containers' share in that.
+    whole = _mapping(_mapping(spec.get("resources")).get("requests")).get(resource)
+    if whole is not None:
+        return _quantity(whole) + overhead
     running = sum((_request(c, resource) for c in _list(spec.get("containers"))), Fraction(0))
     sidecars, starting = Fraction(0), Fraction(0)
     for container in _list(spec.get("initContainers")):
@@ -148,7 +156,6 @@ def _effective(spec: Mapping[str, object], resource: str) -> Fraction:
             starting = max(starting, sidecars)
         else:
             starting = max(starting, sidecars + amount)
-    overhead = _quantity(_mapping(spec.get("overhead")).get(resource))
     return max(running + sidecars, starting) + overhead
 
 

@@ -301,6 +301,18 @@ def test_gpus_that_show_after_their_node_have_embodied_emissions_from_then_on() 
     assert after == pytest.approx(before * (900 + 8 * 273) / 900)
 
 
+@pytest.mark.parametrize("offered", [0, 2, 8])
+def test_gpus_bear_the_same_however_many_shares_of_them_a_node_offers(offered: int) -> None:
+    """Two GPUs: cut up under names of their own, whole, and time-sliced by four; a pod holds half of one."""
+    carbon = Carbon.model_validate({"embodied": {"server_kg": 0, "gpu_kg": 8766, "life_years": 1}})
+    gpus = {"gpu:x": DomainFacts(200, 50, 0, 0, 0, HOUR_MS), "gpu:y": DomainFacts(100, 100, 0, 0, 0, HOUR_MS)}
+    held = GroupFacts(GROUPS[0], 1, {}, {"gpu:x": 50}, 0, 0, 0)
+    node = a_node(1, "", "", gpus=offered, groups=(held,))
+    rows = Valuer(Places(carbon), Policy()).value([replace(node, domains={**node.domains, **gpus})])
+    assert {row.namespace: row.figures[EMBODIED_UG] / 1e9 for row in rows} == {"a": 0.5, "__idle__": 1.5}
+    assert all("2 GPUs of" in str(row.factors) for row in rows)
+
+
 @given(st.lists(st.integers(0, 10**14), min_size=1, max_size=5), st.lists(st.integers(-50, 3650), max_size=6))
 def test_spans_that_follow_one_another_add_up(figures: list[int], cuts: list[int]) -> None:
     row = ValuedRow(HOUR, HOUR + 3600, "", "", "a", "", {}, figures, frozenset())

@@ -96,16 +96,20 @@ class Places:
         """What the contracts cover of a zone's energy."""
         return draw(self._contracts, zone, facility_uj, start, end) if self._contracts else Drawn()
 
-    def hardware(self, node: NodeFacts) -> Hardware:
-        """The node's devices, as its latest report tells them: GPUs may show minutes after their node."""
+    def hardware(self, node: NodeFacts, gpus: int | None = None) -> Hardware:
+        """The node's devices, as its latest report tells them: GPUs may show minutes after their node.
+
+        `gpus` is how many it really has, where that is known: it may offer shares of them.
+        """
+        gpus = node.gpus if gpus is None else gpus
         cloud = bool(node.provider_id.partition("://")[1])
-        key = (cloud, node.threads, node.gpus)
+        key = (cloud, node.threads, gpus)
         if key not in self._hardware:
             embodied = self._carbon.embodied
             found = find_hardware(
                 cloud=cloud,
                 threads=node.threads,
-                gpus=node.gpus,
+                gpus=gpus,
                 server_kg=embodied.server_kg,
                 gpu_kg=embodied.gpu_kg,
                 host_threads=embodied.host_threads,
@@ -115,9 +119,8 @@ class Places:
             def device(made: Made) -> Device:
                 return Device(made.grams, embodied.life_years, since, made.low_grams, made.high_grams)
 
-            gpus = device(found.gpus) if node.gpus else None
             why = f"{found.why}, over {embodied.life_years} years"
-            self._hardware[key] = Hardware(device(found.server), gpus, why)
+            self._hardware[key] = Hardware(device(found.server), device(found.gpus) if gpus else None, why)
         return self._hardware[key]
 
     @cached_property

@@ -8,7 +8,7 @@ are split between the sides by that energy, which is exact: within a node and ho
     core-hour = grams of the CPUs' side / core-hours reserved (requested, or used where that is more)
     GPU-hour  = grams of the GPUs' side / GPU-hours requested
 
-Embodied: the server's by cores reserved, its GPUs' by GPUs requested, as in allocation.
+Embodied: the server's by cores reserved, its GPUs' by who holds them, as in allocation.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from carbonbudget_operator.carbon.accelerators import find_accelerators
 from carbonbudget_operator.carbon.value import emissions_ug
 from carbonbudget_operator.ledger.facts import NodeFacts, NodeSlice
 from carbonbudget_operator.ledger.valued import LOCATION_UG, MARKET_UG, ValuedRow
+from carbonbudget_operator.reporting.embodied import gpu_count, share_gpus
 from carbonbudget_operator.reporting.places import Places
 
 _CORE_HOUR: Final = 3_600_000_000  # in millicore-milliseconds
@@ -91,16 +92,17 @@ def capacity_of_hour(
 
 
 def _reserved(slice_: NodeSlice, places: Places) -> Capacity:
-    node, hardware, duration_ms = slice_.node, places.hardware(slice_.node), slice_.duration_ms
+    node, gpus, duration_ms = slice_.node, gpu_count(slice_), slice_.duration_ms
+    hardware = places.hardware(node, gpus)
     cores, gpus_ms = sum(g.reserved for g in slice_.groups), sum(g.gpu_reserved_ms for g in slice_.groups)
     server_ug = hardware.server.emissions_ug(duration_ms, slice_.start)
     gpus_ug = hardware.gpus.emissions_ug(duration_ms, slice_.start) if hardware.gpus else 0
     return Capacity(
         reserved=cores,
         gpu_reserved_ms=gpus_ms,
-        gpus=node.gpus,
+        gpus=gpus,
         cpu_embodied_ug=reserve(server_ug, [cores], node.cpu_millicores * duration_ms)[0][0],
-        gpu_embodied_ug=reserve(gpus_ug, [gpus_ms], node.gpus * duration_ms)[0][0],
+        gpu_embodied_ug=sum(share_gpus(gpus_ug, slice_)[0]),
     )
 
 

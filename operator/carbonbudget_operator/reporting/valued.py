@@ -29,6 +29,7 @@ from carbonbudget_operator.ledger.valued import (
     METERED_UJ,
     ValuedRow,
 )
+from carbonbudget_operator.reporting.embodied import gpu_count, share_gpus
 from carbonbudget_operator.reporting.places import Place, Places
 
 # What another namespace bears of a shared one is its overhead.
@@ -174,7 +175,7 @@ class Valuer:
         scope, pue_permille = self._places.scope(slice_.node), place.pue_permille
         keys = [(node, scope, facts.group) for facts in slice_.groups]
         factors = place.factors.union(*(market.factors for market in markets.values()))
-        factors |= {f"embodied: {self._places.hardware(slice_.node).why}"}
+        factors |= {f"embodied: {self._places.hardware(slice_.node, gpu_count(slice_)).why}"}
         for shares in allocate(slice_, self._policy):
             domain = slice_.domains[shares.domain]
             energies = _flat(shares)
@@ -212,16 +213,17 @@ class Valuer:
         self._add_embodied(sums, slice_, node, factors)
 
     def _add_embodied(self, sums: dict[_Key, _Sum], slice_: NodeSlice, node: str, factors: frozenset[str]) -> None:
-        """Servers by CPU reserved or used, GPUs by GPUs requested; what nobody reserves is nobody's."""
+        """Servers by CPU reserved or used, GPUs by who holds them; what nobody reserves is nobody's."""
         duration_ms, facts, scope = slice_.duration_ms, slice_.groups, self._places.scope(slice_.node)
-        hardware = self._places.hardware(slice_.node)
+        hardware = self._places.hardware(slice_.node, gpu_count(slice_))
+        server_ug = hardware.server.emissions_ug(duration_ms, slice_.start)
+        gpus_ug = 0 if hardware.gpus is None else hardware.gpus.emissions_ug(duration_ms, slice_.start)
+        cores = [group.reserved for group in facts]
         parts = (
-            (hardware.server, [f.reserved for f in facts], slice_.node.cpu_millicores * duration_ms),
-            (hardware.gpus, [f.gpu_reserved_ms for f in facts], slice_.node.gpus * duration_ms),
+            (hardware.server, reserve(server_ug, cores, slice_.node.cpu_millicores * duration_ms)),
+            (hardware.gpus, share_gpus(gpus_ug, slice_)),
         )
-        for device, reserved, capacity in parts:
-            total_ug = 0 if device is None else device.emissions_ug(duration_ms, slice_.start)
-            shares, nobody = reserve(total_ug, reserved, capacity)
+        for device, (shares, nobody) in parts:
             bearers = [*((group.group, part) for group, part in zip(facts, shares, strict=True)), (_IDLE, nobody)]
             for group, part in bearers:
                 if part and device is not None:

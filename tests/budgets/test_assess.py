@@ -123,6 +123,15 @@ def test_when_it_was_exhausted_stays_as_it_was() -> None:
     assert over.standing.exhausted_at == later.standing.exhausted_at == 2 * HOUR
 
 
+def test_a_raised_limit_is_not_exhausted_also_where_there_is_no_forecast() -> None:
+    each = replace(BUDGET, per_workload=True)
+    over = judged(Ledger(settled_uj=2000), budget=each)
+    assert (over.standing.verdict.state, over.standing.exhausted_at) == (State.EXCEEDED, 2 * HOUR)
+    raised = judged(Ledger(settled_uj=2000), over, 3 * HOUR, replace(each, limit_ug=5000, generation=2))
+    assert raised.forecast_ug is None
+    assert (raised.standing.verdict.state, raised.standing.exhausted_at) == (State.WITHIN, 0)
+
+
 def test_hours_are_settled_when_they_are_over_and_everybody_has_reported() -> None:
     period = Period(HOUR // 2, 10 * HOUR)
     assert settled_through(period, HOUR - 1) == 0

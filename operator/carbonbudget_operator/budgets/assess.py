@@ -120,8 +120,8 @@ def _exhausted_at(budget: Budget, verdict: Verdict, outlook: _Outlook | None, no
     told = former.exhausted_at if former is not None and former.verdict.period == budget.period else 0
     if verdict.state is State.EXCEEDED:  # it happened then, and it stays so
         return told if told and told <= now and same(budget, former.verdict if former else None) else now
-    if outlook is None:
-        return told
+    if outlook is None:  # too early for a forecast, or each run by itself: a past time is that of a limit since raised
+        return told if told > now or verdict.state is State.UNKNOWN else 0
     return steady(outlook.exhausted_at, told, now)
 
 

@@ -162,9 +162,10 @@ class Collector:
 
     def _share(self, before: Sample, sample: Sample, usage: Usage) -> list[Shares]:
         shares: list[Shares] = []
-        for domain in self._metering.energies(before.meters, sample.meters):
+        for domain in self._metering.energies(before.meters, sample.meters, usage.elapsed_ms):
             if domain.elapsed_ms > usage.elapsed_ms and self._window is not None:
-                # A meter that could not be read for a while: its counter says what was drawn since then.
+                # A meter that could not be read for a while: its counter says what was drawn since then. All else
+                # in this window is spread over that time with it.
                 self._window.reach_back((sample.wall_ms - domain.elapsed_ms) // 1000)
             shares.append(share_domain(domain, self._idle_uj(domain, before, sample, usage), usage))
         return shares

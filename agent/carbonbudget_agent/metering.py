@@ -16,6 +16,9 @@ _log = logging.getLogger(__name__)
 # No part of one node draws more: a reading above it is a defect of the counter (and the server would
 # refuse the whole report, whose limit is the same).
 _MAX_WATTS = 20_000
+# The report of its return reaches back as far, with all that is in it: the server refuses one that goes back weeks,
+# or is too many rows, and who works and holds now says nothing of who did then.
+_LONGEST_AWAY_MS = 86_400_000
 
 
 class Metering:
@@ -40,15 +43,23 @@ class Metering:
                 self._tell(f"read {unit}", f"meter {unit}: {reason}; its energy is booked when it answers again")
         return stamps
 
-    def energies(self, before: Mapping[str, Stamp], after: Mapping[str, Stamp]) -> list[DomainEnergy]:
-        """What each domain drew between two sets of stamps."""
+    def energies(
+        self, before: Mapping[str, Stamp], after: Mapping[str, Stamp], looked_ms: int = 0
+    ) -> list[DomainEnergy]:
+        """What each domain drew between two sets of stamps, of which the later was made `looked_ms` after the former.
+
+        A unit that was away for more than a day longer than that has no figure.
+        """
         found: list[DomainEnergy] = []
         for unit, stamp in after.items():
             former, meter = before.get(unit), self._owner.get(unit)
             if former is None or meter is None or stamp.steady_ms <= former.steady_ms:
                 continue
+            elapsed_ms = stamp.steady_ms - former.steady_ms
             try:
-                domains = meter.energy(unit, former.counters, stamp.counters, stamp.steady_ms - former.steady_ms)
+                if elapsed_ms > looked_ms + _LONGEST_AWAY_MS:
+                    raise MeterError("it could not be read for more than a day")
+                domains = meter.energy(unit, former.counters, stamp.counters, elapsed_ms)
                 for domain in domains:
                     if domain.energy_uj > _MAX_WATTS * 1000 * domain.elapsed_ms:
                         raise MeterError(f"{domain.name} seems to draw more than {_MAX_WATTS // 1000} kW")

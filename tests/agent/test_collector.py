@@ -22,7 +22,7 @@ from carbonbudget_agent.pods.file import FilePods
 from carbonbudget_agent.report import NodeInfo, NodeReport, check_report, decode_report
 from carbonbudget_agent.run import _loop
 from carbonbudget_agent.window import Identity
-from carbonbudget_operator.ingest.checks import check_power
+from carbonbudget_operator.ingest.checks import check, check_power
 
 START = 1_764_000_000  # a full hour
 
@@ -362,3 +362,29 @@ def test_what_a_meter_drew_while_it_was_gone_for_hours_is_booked_since_then_and_
     assert sum(d.measured_uj for r in found for d in r.domains if d.name == "gpu:x") == 182 * 60 * 100_000_000
     for report in found:
         check_power(report, 20_000)  # the server's own; it refuses the whole report
+
+
+@pytest.mark.parametrize(("away_hours", "booked"), [(24, True), (25, False), (40 * 24, False)])
+def test_a_meter_that_was_gone_for_more_than_a_day_has_no_figure_and_costs_the_others_nothing(
+    node: FakeNode, away_hours: int, booked: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The whole report reaches back with it, and the server refuses one that reaches back too far."""
+    clock = FakeClock(START)
+    flaky = Flaky(clock)
+    agent = Agent(node, clock, flaky)
+    agent.tick(60)
+    flaky.gone = True
+    for seconds in (away_hours * 3600 - 120, 60):
+        agent.tick(seconds)
+    flaky.gone = False
+    errors = agent.counts.meter_errors
+    back, later = agent.tick(60), agent.tick(60)
+    assert back is not None
+    assert later is not None
+    assert ("gpu:x" in {domain.name for domain in back.domains}) is booked
+    assert back.since == (back.window_start - away_hours * 3600 + 60 if booked else back.window_start)
+    assert [domain.name for domain in later.domains] == ["cpu", "gpu:x"]
+    assert agent.counts.meter_errors == errors + (not booked)
+    assert ("for more than a day; this stretch has no figure" in caplog.text) is not booked
+    for report in (back, later):
+        check(report, "default", 20_000, clock.wall_ms() // 1000)

@@ -268,6 +268,8 @@ def cluster_of(namespaced: list[dict[str, Any]], whole: list[dict[str, Any]]) ->
             return Said({"metadata": {}, "items": items})
         if asked.path.endswith("/validatingadmissionpolicies/carbonbudget"):
             return Said({"kind": "ValidatingAdmissionPolicy"})
+        if asked.path.startswith("/api/v1/namespaces/"):
+            return Said({"metadata": {"labels": {}}})
         assert asked.path.endswith("/selfsubjectaccessreviews")
         return Said({"status": {"allowed": False}}, 201)
 
@@ -314,6 +316,20 @@ def test_explain_is_of_one_budget(tmp_path: Path) -> None:
     value = json.loads(run(tmp_path, BOTH, "explain", "monthly", "-o", "json").stdout)
     assert (value["kind"], value["mayChange"], value["sections"][0]["heading"]) == ("CarbonBudget", False, "Counts")
     assert (value["kinds"], value["enforcementMode"]) == (["Job", "Pod"], "Enforce")
+
+
+@pytest.mark.parametrize(("code", "label", "off"), [(200, "off", True), (200, "on", False), (403, "off", False)])
+def test_explain_says_that_the_namespace_is_left_alone_where_that_may_be_read(
+    tmp_path: Path, code: int, label: str, off: bool
+) -> None:
+    def answer(asked: Asked) -> Said:
+        if asked.path.startswith("/api/v1/namespaces/"):
+            labels = {"carbonbudget.dev/enforcement": label}
+            return Said({"metadata": {"labels": labels}}) if code == 200 else status(code, "x", "x")
+        return BOTH(asked)
+
+    said = run(tmp_path, answer, "explain", "monthly").stdout
+    assert ("the namespace is labelled carbonbudget.dev/enforcement=off" in said) is off
 
 
 @pytest.mark.parametrize(

@@ -8,18 +8,25 @@ from dataclasses import dataclass
 
 from carbonbudget_operator.admission.decide import Mode
 from carbonbudget_operator.api.carbonbudget import AnyBudget, ClusterCarbonBudget
+from carbonbudget_operator.api.names import ENFORCEMENT_LABEL
 from carbonbudget_operator.cli.explain_acts import cluster, kinds, refused, thresholds
 from carbonbudget_operator.cli.explain_use import forecast, measured, used
 from carbonbudget_operator.cli.standing import kind_of
 from carbonbudget_operator.cli.wording import at, labels, listed, utc
 
+_EXEMPT = f"Nothing: the namespace is labelled {ENFORCEMENT_LABEL}=off, so nothing in it is refused or suspended."
+
 
 @dataclass(frozen=True, slots=True)
 class Beside:
-    """What else the reader's rights let one see: whether they may change it, and enforcement.mode; None for unknown."""
+    """What else the reader's rights let one see: whether they may change it, and enforcement.mode; None for unknown.
+
+    `exempt`: its namespace is labelled off, as far as that may be read.
+    """
 
     may_change: bool | None
     mode: Mode | None
+    exempt: bool = False
 
 
 def explain(budget: AnyBudget, now: dt.datetime, beside: Beside) -> list[tuple[str, list[str]]]:
@@ -30,11 +37,11 @@ def explain(budget: AnyBudget, now: dt.datetime, beside: Beside) -> list[tuple[s
         ("Measured", measured(budget)),
         ("Forecast", forecast(budget)),
         ("Thresholds", thresholds(budget)),
-        ("Refused now", refused(budget, now, beside.mode)),
+        ("Refused now", [_EXEMPT] if beside.exempt else refused(budget, now, beside.mode)),
         ("Cluster", cluster(beside.mode)),
         ("Troubles", _troubles(budget)),
         ("Who decides", _decides(budget, beside.may_change)),
-        ("Next", _next(budget, now, beside.mode)),
+        ("Next", _next(budget, now, "Observe" if beside.exempt else beside.mode)),
     ]
     return [(heading, sentences) for heading, sentences in sections if sentences]
 

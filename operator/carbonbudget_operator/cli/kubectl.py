@@ -21,7 +21,7 @@ from carbonbudget_operator.cli.connection import Context, Kubeconfig, Namespace,
 from carbonbudget_operator.cli.explain import Beside, as_json, explain
 from carbonbudget_operator.cli.mode import enforcement_mode
 from carbonbudget_operator.cli.options import fail, print_table
-from carbonbudget_operator.cli.reading import ask, budgets_of, list_budgets, may_change
+from carbonbudget_operator.cli.reading import ask, budgets_of, is_exempt, list_budgets, may_change
 from carbonbudget_operator.cli.standing import CLUSTER, kind_of, rows, workers
 from carbonbudget_operator.kube.client import KubeClient
 
@@ -134,7 +134,8 @@ def explain_budget(
             return (await client.exchange("GET", path)).status
 
         mode = await enforcement_mode(status_of)
-        return one, all_of_them, Beside(await may_change(client, resource, space, budget), mode)
+        exempt = await is_exempt(client, space)
+        return one, all_of_them, Beside(await may_change(client, resource, space, budget), mode, exempt)
 
     chosen, others, beside = ask(who, timeout, run)
     if chosen is None:

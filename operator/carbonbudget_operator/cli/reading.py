@@ -10,7 +10,7 @@ from typing import Final, TypeVar
 from pydantic import ValidationError
 
 from carbonbudget_operator.api.carbonbudget import AnyBudget, CarbonBudget, ClusterCarbonBudget
-from carbonbudget_operator.api.names import BUDGET, CLUSTER_BUDGET, GROUP, VERSION, Resource
+from carbonbudget_operator.api.names import BUDGET, CLUSTER_BUDGET, ENFORCEMENT_LABEL, GROUP, VERSION, Resource
 from carbonbudget_operator.cli.options import fail
 from carbonbudget_operator.kube.client import KubeClient, KubeError
 from carbonbudget_operator.kube.credentials import Credentials
@@ -88,6 +88,18 @@ async def may_change(client: KubeClient, resource: Resource, namespace: str, nam
         return None
     status = answer.get("status")
     return status.get("allowed") is True if isinstance(status, dict) else None
+
+
+async def is_exempt(client: KubeClient, namespace: str) -> bool:
+    """Whether a namespace is labelled off; False where it may not be read."""
+    if not namespace:
+        return False
+    try:
+        labels = (await client.request("GET", f"/api/v1/namespaces/{namespace}"))["metadata"]
+    except KubeError:
+        return False
+    found = labels.get("labels") if isinstance(labels, dict) else None
+    return isinstance(found, dict) and found.get(ENFORCEMENT_LABEL) == "off"
 
 
 def _sentence(error: KubeError) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import grpc
@@ -100,6 +101,14 @@ def test_a_holder_without_a_name_and_a_device_without_a_gpu_are_told(
     (use,) = look[0].devices(PODS).values()
     assert use.held == {UNKNOWN_POD: 1}
     assert f"device {GPU_B} is held by a pod and is no GPU that the driver lists" in caplog.text
+
+
+def test_of_two_pods_of_one_name_the_claim_is_that_of_the_one_that_runs(look: tuple[Holders, Counts]) -> None:
+    """A StatefulSet makes its pod anew under the same name; the finished one is known for some minutes more."""
+    former = replace(PODS[UID_A], uid="former", cgroup_uid="former", finished=True)
+    for pods in ({"former": former} | PODS, PODS | {"former": former}):
+        (use,) = look[0].devices(pods).values()
+        assert use.held == {UID_A: 1, UID_B: 1}
 
 
 def test_a_mig_instance_that_was_just_made_is_found_at_once_and_a_stranger_is_asked_for_once(

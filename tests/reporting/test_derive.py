@@ -15,9 +15,12 @@ from tests.ledger.reports import a_report, book
 
 from carbonbudget_agent.report import NodeReport
 from carbonbudget_operator.api.query import BudgetQuery
+from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.book import Booked, Booker
 from carbonbudget_operator.ledger.check import check_ledger
 from carbonbudget_operator.ledger.derived import DAYS, HOURS, LEVELS, MONTHS, QUARTERS, THIRDS
+from carbonbudget_operator.ledger.read import read_hour, read_nodes
+from carbonbudget_operator.ledger.retention import drop_before
 from carbonbudget_operator.ledger.seal import SealError, seal_hour
 from carbonbudget_operator.ledger.valued import (
     COLUMNS,
@@ -319,6 +322,40 @@ def test_after_its_time_an_hour_is_dropped_with_all_that_was_kept_of_it(filled: 
     assert checked.defects == []
     Deriver(Book(filled, SETTINGS), 35, 2).drop(NOW + 90 * 86_400)
     assert list(Book(filled, SETTINGS).rows(0, NOW)) == []
+
+
+def test_nodes_are_forgotten_with_the_last_of_their_hours(filled: sa.Engine) -> None:
+    book(Booker(filled), a_report(DAY - 86_400, "spot"), a_report(DAY - 86_400, "stays"))
+    book(Booker(filled), a_report(NOW, "stays"))
+
+    def nodes(table: str = "node") -> set[str]:
+        with filled.connect() as connection:
+            key = "id" if table == "node" else "node_id"
+            return set(connection.scalars(sa.text(f"SELECT name FROM node WHERE id IN (SELECT {key} FROM {table})")))
+
+    assert nodes() == nodes("node_span") == {"spot", "stays", "n1", "n2"}
+    while drop_before(filled, DAY):
+        pass
+    assert nodes() == nodes("node_span") == {"stays", "n1", "n2"}
+    book(Booker(filled), a_report(NOW, "spot"))  # it comes back
+    while drop_before(filled, NOW - NOW % HOUR):
+        pass
+    assert nodes() == nodes("node_span") == {"stays", "spot"}
+    *_, checked = check_ledger(filled)
+    assert (checked.nodes, checked.pods, checked.defects) == (2, 2, [])
+
+
+def test_an_hour_costs_by_its_own_nodes_not_by_all_that_ever_were(filled: sa.Engine) -> None:
+    with filled.begin() as connection:
+        former = [{"id": n, "cluster": "default", "name": f"former-{n}"} for n in range(1000, 3000)]
+        connection.execute(sa.insert(schema.node), former)
+        spans = [{"node_id": node["id"], "first_start": DAY, "last_end": DAY + 60} for node in former]
+        connection.execute(sa.insert(schema.node_span), spans)
+    with filled.connect() as connection:
+        assert {node.name for node in read_nodes(connection, "default", DAY).values()} == {"n1", "n2"}
+        assert len(read_nodes(connection, "default")) == 2002
+        assert len(read_hour(connection, "default", DAY)) == 2
+        assert read_hour(connection, "default", DAY + HOUR) == []
 
 
 def test_a_pod_that_goes_on_outlives_the_sealing_of_its_first_hours(filled: sa.Engine) -> None:

@@ -137,6 +137,12 @@ async def test_it_asks_for_what_is_missing_and_what_may_be_revised_of_zones_that
     assert elsewhere.asked == []
 
 
+async def test_it_does_not_ask_for_zones_that_nodes_have_left(filled: sa.Engine) -> None:
+    told = Told(says={3: 100_000})
+    await follower(filled, told).step(HOUR + 4 * 86_400)  # its two days hold no report
+    assert told.asked == []
+
+
 async def test_where_one_source_fails_the_next_stands_in_and_it_is_logged_once(
     filled: sa.Engine, caplog: pytest.LogCaptureFixture
 ) -> None:

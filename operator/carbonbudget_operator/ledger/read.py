@@ -29,8 +29,8 @@ class NodeSpan:
 def read_hour(connection: sa.Connection, cluster: str, hour: int) -> list[NodeSlice]:
     """All node slices of one hour."""
     cuts = [at for at in load_cuts(connection) if hour < at < hour + HOUR]
-    nodes = read_nodes(connection, cluster)
-    last_ends = {span.node_id: span.last_end for span in node_spans(connection, cluster)}
+    nodes = read_nodes(connection, cluster, hour)
+    last_ends = _last_ends(connection, hour)
     domains = _domains(connection, hour)
     groups = _groups(connection, hour)
     return [
@@ -74,15 +74,31 @@ def data_through(spans: list[NodeSpan]) -> int:
     return min((s.last_end for s in spans if s.last_end > latest - SILENT_SECONDS), default=0)
 
 
-def read_nodes(connection: sa.Connection, cluster: str) -> dict[int, NodeFacts]:
-    """Every node of the cluster, by its id."""
+def read_nodes(
+    connection: sa.Connection, cluster: str, hour: int | None = None, since: int | None = None
+) -> dict[int, NodeFacts]:
+    """The cluster's nodes by id: every one, those with facts of an hour, or those that reported after `since`."""
     c = schema.node.c
-    rows = connection.execute(
-        sa.select(
-            c.id, c.name, c.provider_id, c.region, c.zone, c.instance_type, c.cpu_millicores, c.threads, c.gpus
-        ).where(c.cluster == cluster)
-    )
-    return {row[0]: NodeFacts(*row) for row in rows}
+    query = sa.select(
+        c.id, c.name, c.provider_id, c.region, c.zone, c.instance_type, c.cpu_millicores, c.threads, c.gpus
+    ).where(c.cluster == cluster)
+    if hour is not None:
+        query = query.where(c.id.in_(_nodes_of(hour)))
+    if since is not None:
+        span = schema.node_span.c
+        query = query.where(c.id.in_(sa.select(span.node_id).where(span.last_end > since).scalar_subquery()))
+    return {row[0]: NodeFacts(*row) for row in connection.execute(query)}
+
+
+def _nodes_of(hour: int) -> sa.ScalarSelect[int]:
+    fact = schema.node_fact.c
+    return sa.select(fact.node_id).where(fact.start >= hour, fact.start < hour + HOUR).distinct().scalar_subquery()
+
+
+def _last_ends(connection: sa.Connection, hour: int) -> dict[int, int]:
+    span = schema.node_span.c
+    query = sa.select(span.node_id, span.last_end).where(span.node_id.in_(_nodes_of(hour)))
+    return {row.node_id: row.last_end for row in connection.execute(query)}
 
 
 def _domains(connection: sa.Connection, hour: int) -> dict[tuple[int, int], dict[str, DomainFacts]]:

@@ -33,7 +33,23 @@ def drop_before(engine: sa.Engine, instant: int) -> bool:
             connection.execute(sa.delete(table).where(table.c[column] < limit))
         c = schema.valued_row.c
         connection.execute(sa.delete(schema.valued_row).where(c.end <= instant))
+        _drop_nodes(connection, instant)
     return True
+
+
+def _drop_nodes(connection: sa.Connection, instant: int) -> None:
+    """Forget the nodes that have reported nothing since, and pods without facts; all facts before it are gone.
+
+    A server that remembers such a node's id (it remembers those of an hour) learns it anew with the first new pod,
+    whose foreign key refuses the former one.
+    """
+    node, pod, span = schema.node.c, schema.pod.c, schema.node_span.c
+    connection.execute(sa.delete(schema.pod).where(pod.last_hour < instant))
+    gone = sa.select(span.node_id).where(span.last_end <= instant).scalar_subquery()
+    with_pods = sa.select(pod.node_id).scalar_subquery()
+    connection.execute(sa.delete(schema.node).where(node.id.in_(gone), node.id.not_in(with_pods)))
+    left = sa.select(node.id).scalar_subquery()
+    connection.execute(sa.delete(schema.node_span).where(span.last_end <= instant, span.node_id.not_in(left)))
 
 
 def drop_former(engine: sa.Engine, derivation_id: int) -> int:

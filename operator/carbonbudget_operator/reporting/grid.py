@@ -102,9 +102,10 @@ class GridFollower:
         return await asyncio.to_thread(store_grid, self._engine, source.name, zone, self._basis, series, now, reach)
 
     def _zones(self, now: int) -> list[str]:
-        """Where nodes stand."""
+        """Where nodes stand that have reported in the time that sources reach back."""
+        since = now - max(source.max_days for source in self._sources) * _DAY
         with self._engine.connect() as connection:
-            nodes = read_nodes(connection, self._settings.cluster).values()
+            nodes = read_nodes(connection, self._settings.cluster, since=since).values()
         return sorted({zone for node in nodes if (zone := self._places.of(node, now).grid_zone)})
 
     def _missing(self, source: Source, zone: str, now: int) -> tuple[int, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 import sqlalchemy as sa
@@ -18,7 +19,7 @@ from carbonbudget_operator.api.query import BudgetQuery
 from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.book import Booked, Booker
 from carbonbudget_operator.ledger.check import check_ledger
-from carbonbudget_operator.ledger.derived import DAYS, HOURS, LEVELS, MONTHS, QUARTERS, THIRDS
+from carbonbudget_operator.ledger.derived import DAYS, HOURS, LEVELS, MONTHS, QUARTERS, THIRDS, Derived
 from carbonbudget_operator.ledger.read import read_hour, read_nodes
 from carbonbudget_operator.ledger.retention import drop_before
 from carbonbudget_operator.ledger.seal import SealError, seal_hour
@@ -72,6 +73,23 @@ def test_hours_with_many_gaps_between_them_add_up(engine: sa.Engine) -> None:
     for row in found:
         sums[row.workload] += row.figures[EMBODIED_UG]
     assert sums == {name: sum(range(1, len(hours) + 1)) for name in ("Job/a", "Job/b")}
+
+
+def test_a_unit_that_could_not_be_kept_leaves_no_id_to_keep_the_next_under(engine: sa.Engine) -> None:
+    """Another server's settings may get the id that was rolled back."""
+    ours, others = Derived(engine, "ours"), Derived(engine, "others")
+    row = ValuedRow(DAY, DAY + HOUR, "", "Scope 2", "team", "Job/a", {}, [1] * COLUMNS, frozenset({"f"}))
+    unit = Unit(HOURS, DAY, [row], [])
+    too_large = Unit(HOURS, DAY, [replace(row, figures=[2**64] * COLUMNS)], [])  # no database's integer
+    with pytest.raises((OverflowError, sa.exc.DBAPIError)):
+        ours.save(too_large, DAY + HOUR, "1")
+    others.save(unit, DAY + HOUR, "1")
+    with engine.connect() as connection:
+        assert ours.id(connection) is None
+    ours.save(unit, DAY + HOUR, "1")
+    with engine.connect() as connection:
+        assert ours.id(connection) != others.id(connection)
+        assert ours.load(connection, HOURS, DAY).rows == others.load(connection, HOURS, DAY).rows == [row]
 
 
 @pytest.fixture

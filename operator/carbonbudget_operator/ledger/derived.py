@@ -52,8 +52,10 @@ class Derived:
     def kept(self, connection: sa.Connection, start: int, end: int) -> dict[_Key, str]:
         """Signatures of the units that start in [start, end)."""
         derivation_id = self._find(connection)
-        if derivation_id is None:
-            return {}
+        return {} if derivation_id is None else self._kept(connection, derivation_id, start, end)
+
+    @staticmethod
+    def _kept(connection: sa.Connection, derivation_id: int, start: int, end: int) -> dict[_Key, str]:
         c = schema.valued_unit.c
         rows = connection.execute(
             sa.select(c.level, c.start, c.signature).where(
@@ -114,14 +116,16 @@ class Derived:
 
     def save(self, unit: Unit, end: int, signature: str) -> None:
         """Keep a unit, in place of what was kept of it."""
+        key = (unit.level, unit.start)
         groups = {_group_text(row): row for row in unit.rows}
         factors = {_text(sorted(row.factors)) for row in unit.rows}
         with self._engine.begin() as connection:
             if connection.dialect.name == "postgresql":  # several servers keep the same units
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_KEEP_LOCK)))
             self._put_derivation.put(connection, [(self._digest, self._description)])
-            derivation_id = self._find(connection)
-            if self.kept(connection, unit.start, unit.start + 1).get((unit.level, unit.start)) == signature:
+            derivation_id = self._look_up(connection)
+            assert derivation_id is not None
+            if self._kept(connection, derivation_id, unit.start, unit.start + 1).get(key) == signature:
                 return
             columns = {
                 text: (row.scope, row.namespace, row.workload, _text(dict(row.labels))) for text, row in groups.items()
@@ -130,7 +134,7 @@ class Derived:
             factor_ids = self._ids(
                 connection, self._put_factors, schema.factor_set, {text: (text,) for text in factors}
             )
-            self.drop(connection, unit.level, unit.start, end)
+            self._drop(connection, derivation_id, *key, end)
             connection.execute(
                 sa.insert(schema.valued_unit).values(
                     derivation_id=derivation_id, level=unit.level, start=unit.start, end=end, signature=signature,
@@ -145,10 +149,10 @@ class Derived:
                     for row in unit.rows
                 ),
             )  # fmt: skip
+        self._id = derivation_id  # not before the commit: what is rolled back may be another's id next
 
-    def drop(self, connection: sa.Connection, level: int, start: int, end: int) -> None:
-        """Forget a unit."""
-        derivation_id = self._find(connection)
+    @staticmethod
+    def _drop(connection: sa.Connection, derivation_id: int, level: int, start: int, end: int) -> None:
         for table in (schema.valued_unit, schema.valued_row):
             c = table.c
             connection.execute(
@@ -159,9 +163,11 @@ class Derived:
 
     def _find(self, connection: sa.Connection) -> int | None:
         if self._id is None:
-            c = schema.derivation.c
-            self._id = connection.scalar(sa.select(c.id).where(c.digest == self._digest))
+            self._id = self._look_up(connection)
         return self._id
+
+    def _look_up(self, connection: sa.Connection) -> int | None:
+        return connection.scalar(sa.select(schema.derivation.c.id).where(schema.derivation.c.digest == self._digest))
 
     def _row(self, start: int, end: int, group: int, figures: list[int], factors: frozenset[str]) -> ValuedRow:
         scope, namespace, workload, labels = self._groups[group]

@@ -39,7 +39,7 @@ MAX = 200_000
 
 @dataclass
 class ApiServer:
-    """TokenReview and SubjectAccessReview: tokens are "node:NAME", "user:NAME:ns1,ns2"."""
+    """TokenReview and SubjectAccessReview: tokens are "node:NAME", "user:NAME@ns1,ns2", "scoped:NAME@ns1,ns2:ns1"."""
 
     up: bool = True
     reviews: list[str] = field(default_factory=list)
@@ -53,6 +53,7 @@ class ApiServer:
             self.reviews.append(spec["token"])
             return web.json_response({"status": self._token(spec)})
         who, _, where = spec["user"].partition("@")
+        where = next(iter(spec.get("extra", {}).get("scopes", ())), where)
         if "nonResourceAttributes" in spec:
             return web.json_response({"status": {"allowed": who == "prometheus"}})
         namespace = spec["resourceAttributes"].get("namespace", "")
@@ -66,6 +67,9 @@ class ApiServer:
             user = {"username": AGENT, "extra": {"authentication.kubernetes.io/node-name": [rest]}}
         elif kind == "user":
             user = {"username": rest, "groups": ["g"]}
+        elif kind == "scoped":  # scoped:USER:the namespaces that are left of the user's
+            name, _, scopes = rest.partition(":")
+            user = {"username": name, "groups": ["g"], "extra": {"scopes": [scopes]}}
         else:
             return {"authenticated": False}
         audiences = ["another"] if rest.startswith("foreign") else spec["audiences"]
@@ -324,6 +328,16 @@ async def test_reads_need_the_right_in_every_namespace_asked_for(face: Face) -> 
     assert (await face.ask("")).status_code == 401
     allocation = "/v1/allocation?from=0&to=2000000000"
     assert (await face.client.get(allocation, headers={"Authorization": "Bearer user:dev@team-a"})).status_code == 403
+
+
+async def test_a_token_of_fewer_scopes_has_not_the_rights_of_its_users_full_one(face: Face) -> None:
+    for token, status in (
+        ("user:dev@team-a,team-b", 200),
+        ("scoped:dev@team-a,team-b:team-b", 403),
+        ("scoped:dev@team-a,team-b:team-a", 200),
+        ("user:dev@team-a,team-b", 200),
+    ):
+        assert (await face.ask(token)).status_code == status, token
 
 
 async def test_an_allocations_rows_add_up_to_its_total_whatever_is_asked(face: Face) -> None:

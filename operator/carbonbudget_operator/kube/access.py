@@ -47,7 +47,7 @@ class Access:
     def __init__(self, client: KubeClient, audience: str) -> None:
         self._client, self._audience = client, audience
         self._callers: dict[bytes, tuple[Caller | None, float]] = {}
-        self._rights: dict[tuple[str, str], tuple[bool, float]] = {}
+        self._rights: dict[tuple[bytes, str], tuple[bool, float]] = {}
 
     async def authenticate(self, token: str) -> Caller:
         """Who holds this token.
@@ -100,7 +100,9 @@ class Access:
         )
 
     async def _may(self, caller: Caller, question: dict[str, object]) -> bool:
-        key = (json.dumps([caller.user, caller.groups]), json.dumps(question, sort_keys=True))
+        # All that an authorizer may decide by: `extra` may hold the scopes that a token is restricted to.
+        who = [caller.user, caller.uid, caller.groups, sorted(caller.extra.items())]
+        key = (hashlib.sha256(json.dumps(who).encode()).digest(), json.dumps(question, sort_keys=True))
         allowed, until = self._rights.get(key, (False, 0.0))
         if time.monotonic() >= until:
             body = {

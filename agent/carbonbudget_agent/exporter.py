@@ -55,12 +55,18 @@ class _Server(ThreadingHTTPServer):
         while not self._stopped:
             self.handle_request()
 
-    def process_request(self, request: socket.socket, client_address: object) -> None:  # type: ignore[override] # as is
-        if self._free.acquire(blocking=False):
-            super().process_request(request, client_address)
-        else:
+    # Ignored twice: the typeshed allows datagrams here, which a stream server never gets.
+    def process_request(self, request: socket.socket, client_address: object) -> None:  # type: ignore[override]
+        if not self._free.acquire(blocking=False):
             self.shutdown_request(request)
+            return
+        try:
+            super().process_request(request, client_address)
+        except RuntimeError:  # no thread could be started, so none gives the place back
+            self._free.release()
+            raise
 
+    # As above: no datagram comes here.
     def process_request_thread(self, request: socket.socket, client_address: object) -> None:  # type: ignore[override]
         try:
             super().process_request_thread(request, client_address)

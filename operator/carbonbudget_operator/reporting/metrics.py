@@ -31,7 +31,7 @@ class ServerMetrics(Collector):
 
         yield CounterMetricFamily(
             "carbonbudget_ledger_label_values_collapsed",
-            "Label values kept as __other__, because a namespace's label had too many in a day.",
+            "Label values kept as __other__, and labels left out, because a namespace had too many in a day.",
             value=self._writer.labels_collapsed,
         )
 

@@ -25,7 +25,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benchmarks.figures import Figures, arguments, cpu_seconds, rss_mib, show
 from tests.postgres import PostgresServer
 
-from carbonbudget_agent.report import Allocatable, Domain, NodeInfo, NodeReport, PodUsage, Requests, encode_report
+from carbonbudget_agent.report import Allocatable, Domain, NodeInfo, NodeReport, PodUsage, Requests
+from carbonbudget_agent.report_json import encode_report
 from carbonbudget_operator.controller.certificates import make_ca, make_leaf
 from carbonbudget_operator.ingest.connections import raise_file_limit
 

@@ -20,7 +20,7 @@ from carbonbudget_agent.baseline import Baseline
 from carbonbudget_agent.jsons import parse_json
 from carbonbudget_agent.outbox import Packed, pack, write_durably
 from carbonbudget_agent.pods.info import PodInfo, info_from_json, info_to_json
-from carbonbudget_agent.report import decode_report
+from carbonbudget_agent.report_json import decode_report
 from carbonbudget_agent.sample import Sample, amounts, sample_from_json, sample_to_json
 
 _log = logging.getLogger(__name__)

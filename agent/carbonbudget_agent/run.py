@@ -28,7 +28,8 @@ from carbonbudget_agent.pods.file import FilePods
 from carbonbudget_agent.pods.info import PodSource
 from carbonbudget_agent.pods.kubelet import TIMEOUT_SECONDS, KubeletPods
 from carbonbudget_agent.pods.watch import WatchedPods
-from carbonbudget_agent.report import NodeReport, encode_report
+from carbonbudget_agent.report import NodeReport
+from carbonbudget_agent.report_json import encode_report
 from carbonbudget_agent.sender import Sender
 from carbonbudget_agent.window import Identity
 

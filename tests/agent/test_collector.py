@@ -19,7 +19,8 @@ from carbonbudget_agent.node import boot_id
 from carbonbudget_agent.outbox import Outbox
 from carbonbudget_agent.pods.cgroups import CgroupReader
 from carbonbudget_agent.pods.file import FilePods
-from carbonbudget_agent.report import NodeInfo, NodeReport, check_report, decode_report
+from carbonbudget_agent.report import NodeInfo, NodeReport, check_report
+from carbonbudget_agent.report_json import decode_report
 from carbonbudget_agent.run import _loop
 from carbonbudget_agent.window import Identity
 from carbonbudget_operator.ingest.checks import check, check_power

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from carbonbudget_agent.report import Allocatable, Domain, NodeInfo, NodeReport, PodUsage, Requests, encode_report
+from carbonbudget_agent.report import Allocatable, Domain, NodeInfo, NodeReport, PodUsage, Requests
+from carbonbudget_agent.report_json import encode_report
 from carbonbudget_operator.ingest.checks import parse
 from carbonbudget_operator.ledger.book import Arrival, Booked, Booker
 

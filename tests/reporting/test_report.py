@@ -12,7 +12,8 @@ from tests.carbon.answering import Answer, answering
 from tests.ledger.reports import a_report, book
 from typer.testing import CliRunner
 
-from carbonbudget_agent.report import NodeInfo, NodeReport, encode_report
+from carbonbudget_agent.report import NodeInfo, NodeReport
+from carbonbudget_agent.report_json import encode_report
 from carbonbudget_operator.cli.main import app
 from carbonbudget_operator.ledger.book import Booker
 from carbonbudget_operator.ledger.expected import store_listed

@@ -19,7 +19,7 @@ from aiohttp.test_utils import TestServer
 from prometheus_client import CollectorRegistry
 from tests.ledger.reports import HOUR, a_report
 
-from carbonbudget_agent.report import encode_report
+from carbonbudget_agent.report_json import encode_report
 from carbonbudget_operator.ingest.receive import Receiver
 from carbonbudget_operator.kube.access import Access
 from carbonbudget_operator.kube.client import KubeClient

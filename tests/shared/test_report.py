@@ -16,9 +16,8 @@ from carbonbudget_agent.report import (
     PodUsage,
     ReportError,
     Requests,
-    decode_report,
-    encode_report,
 )
+from carbonbudget_agent.report_json import decode_report, encode_report
 
 
 def a_report() -> NodeReport:

@@ -6,7 +6,8 @@ from hashlib import blake2b
 
 import orjson
 
-from carbonbudget_agent.report import NodeReport, ReportError, report_of_json
+from carbonbudget_agent.report import NodeReport, ReportError
+from carbonbudget_agent.report_json import report_of_json
 from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.ledger.book import Arrival
 

@@ -21,6 +21,9 @@ from carbonbudget_operator.ledger.store import LedgerError
 _log = logging.getLogger(__name__)
 _MAX_BATCH = 200
 _MAX_QUEUE = 2_000
+# A commit costs as much as ten reports: after a batch of many the next is let grow, which answers that much later.
+_MANY = 10
+_GATHER_SECONDS = 0.1
 _MAX_CUTS_A_DAY = 1_000
 
 _Item = tuple[Arrival, "asyncio.Future[Booked]"]
@@ -103,6 +106,8 @@ class Writer:
                 self._commit(batch)
             if ended:
                 return
+            if len(batch) >= _MANY:
+                time.sleep(_GATHER_SECONDS)
 
     def _next_batch(self) -> tuple[list[_Item], bool]:
         item = self._queue.get()

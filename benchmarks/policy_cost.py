@@ -22,9 +22,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.figures import Figures, arguments, show
+from tests.apiserver.judging import RUN_LABEL, Judging, apply_crds, chart_away, instant
+from tests.apiserver.manifests import work
 from tests.conftest import ROOT, Cluster
-from tests.e2e.admission.judging import RUN_LABEL, Judging, controller_away, instant
-from tests.e2e.admission.manifests import work
 from tests.e2e.conftest import budget
 
 from carbonbudget_operator.kube.client import KubeClient, KubeError
@@ -169,9 +169,10 @@ def main() -> None:
         return
     cluster = Cluster(kubeconfig=ask("kubeconfig"), tools=ask("bin"))
     os.environ["KUBECONFIG"] = str(cluster.kubeconfig)
-    with tempfile.TemporaryDirectory() as directory, controller_away(cluster):
+    with tempfile.TemporaryDirectory() as directory, chart_away(cluster):
         judging = Judging(cluster, Path(directory))
         try:
+            apply_crds(cluster)
             judging.install()
             time.sleep(3)  # the API server compiles what is new
             found = asyncio.run(measure(judging, given.quick))

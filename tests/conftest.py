@@ -23,10 +23,11 @@ ROOT = Path(__file__).resolve().parent.parent
 
 @dataclass(frozen=True)
 class Cluster:
-    """A running Kubernetes and the tools that belong to it."""
+    """A running Kubernetes and the tools that belong to it; without `nodes` no pod of it ever runs."""
 
     kubeconfig: Path
     tools: Path
+    nodes: bool = True
 
     @property
     def environment(self) -> dict[str, str]:

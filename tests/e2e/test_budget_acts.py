@@ -31,7 +31,7 @@ def exceeded(release: Release, space: str) -> str:
         budget(
             space,
             "serving",
-            limit="200mg",
+            limit="100mg",
             selector={"matchLabels": SERVING},
             thresholds=[{"at": 1, "action": "Warn"}],
             **span,
@@ -125,32 +125,40 @@ def test_the_controller_recovers_from_a_restarted_api_server(release: Release, e
     assert release.cluster.kubectl(*count).stdout == before
 
 
-def test_nothing_is_lost_while_the_server_is_away(release: Release, space: str) -> None:
-    """The pod's whole life falls into the time without a server."""
+@pytest.fixture(scope="module")
+def after_faults(release: Release, space: str) -> dict[str, tuple[int, int]]:
+    """CPU microseconds of two pods by the kernel's count and by the ledger's, two windows after all was quiet again:
+    a loss would have been made up for by then, and a double would show.
+    """
+    # The pod's whole life falls into the time without a server.
     release.scale(0, "carbonbudget-server")
     try:
-        release.apply(
-            pod("alone", space, {}, "end=$(($(date +%s)+12)); while [ $(date +%s) -lt $end ]; do :; done; sleep 600")
-        )
-        release.cluster.kubectl("-n", space, "wait", "--for=condition=Ready", "pod/alone", "--timeout=60s")
-        uid = release.uid(space, "pod", "alone")
-        used_us = _settled_cpu_us(release, uid)
+        away = _burn(release, space, "alone", 12)
+        used_us = {away: _settled_cpu_us(release, away)}
     finally:
         release.scale(None, "carbonbudget-server")
-    _assert_booked(release, uid, used_us)
-
-
-def test_an_agent_killed_in_mid_window_counts_nothing_twice_and_loses_nothing(release: Release, space: str) -> None:
-    release.apply(
-        pod("finite", space, {}, "end=$(($(date +%s)+15)); while [ $(date +%s) -lt $end ]; do :; done; sleep 600")
-    )
-    release.cluster.kubectl("-n", space, "wait", "--for=condition=Ready", "pod/finite", "--timeout=60s")
-    uid = release.uid(space, "pod", "finite")
-    wait_for("the pod to burn", lambda: release.pod_cpu_us(uid) > 2_000_000)
+    killed = _burn(release, space, "finite", 15)
+    wait_for("the pod to burn", lambda: release.pod_cpu_us(killed) > 2_000_000)
     # In the middle of a window, where an open one has the most to lose.
     time.sleep((1.5 * WINDOW_SECONDS - time.time() % WINDOW_SECONDS) % WINDOW_SECONDS)
     release.kill_agent()
-    _assert_booked(release, uid, _settled_cpu_us(release, uid))
+    used_us[killed] = _settled_cpu_us(release, killed)
+    for uid, least_us in used_us.items():
+        wait_for("the ledger to have it", lambda: release.booked_cpu_us(uid) >= least_us * 99 // 100, seconds=90)  # noqa: B023
+    time.sleep(2 * WINDOW_SECONDS)  # no condition would end sooner where something is counted twice
+    return {name: (used_us[uid], release.booked_cpu_us(uid)) for name, uid in (("away", away), ("killed", killed))}
+
+
+def test_nothing_is_lost_while_the_server_is_away(after_faults: dict[str, tuple[int, int]]) -> None:
+    kernel_us, booked_us = after_faults["away"]
+    assert booked_us == pytest.approx(kernel_us, rel=0.01)
+
+
+def test_an_agent_killed_in_mid_window_counts_nothing_twice_and_loses_nothing(
+    after_faults: dict[str, tuple[int, int]],
+) -> None:
+    kernel_us, booked_us = after_faults["killed"]
+    assert booked_us == pytest.approx(kernel_us, rel=0.01)
 
 
 def test_the_ledger_conserves_to_the_microjoule(release: Release, exceeded: str) -> None:
@@ -175,6 +183,14 @@ def test_pods_count_for_their_deployment_and_no_node_is_missing(release: Release
     assert json.loads(report.stdout)["nodes_without_reports"] == []
 
 
+def _burn(release: Release, space: str, name: str, seconds: int) -> str:
+    """The uid of a pod that is busy for so long, then rests."""
+    script = f"end=$(($(date +%s)+{seconds})); while [ $(date +%s) -lt $end ]; do :; done; sleep 600"
+    release.apply(pod(name, space, {}, script))
+    release.cluster.kubectl("-n", space, "wait", "--for=condition=Ready", f"pod/{name}", "--timeout=60s")
+    return release.uid(space, "pod", name)
+
+
 def _settled_cpu_us(release: Release, uid: str) -> int:
     """A pod's CPU time once it only sleeps."""
     last = [-1]
@@ -186,11 +202,3 @@ def _settled_cpu_us(release: Release, uid: str) -> int:
         return now if settled else None
 
     return wait_for("the pod to rest", still, seconds=90)
-
-
-def _assert_booked(release: Release, uid: str, used_us: int) -> None:
-    """The ledger gets all of it, within 1 %, and does not go on to more."""
-    wait_for("the ledger to have it", lambda: release.booked_cpu_us(uid) >= used_us * 99 // 100, seconds=90)
-    through = time.time() + 2 * WINDOW_SECONDS  # two more windows, in which a double would show
-    wait_for("two more windows", lambda: time.time() > through, seconds=3 * WINDOW_SECONDS)
-    assert abs(release.booked_cpu_us(uid) - used_us) <= used_us // 100

@@ -171,3 +171,12 @@ def test_an_upgrade_rolls_what_changed_and_keeps_the_certificates(release: Relea
     config = release.cluster.get("-n", "carbonbudget-system", "configmap", "carbonbudget-config")
     assert "fresh_for_seconds: 7200" in config["data"]["config.yaml"]  # type: ignore[index] # JSON
     release.helm()
+
+
+@pytest.mark.parametrize(("verb", "answer"), [("get", "yes"), ("create", "no"), ("update", "no")])
+def test_whoever_may_edit_a_namespace_reads_its_budgets_and_does_not_raise_them(
+    release: Release, namespace: str, verb: str, answer: str
+) -> None:
+    release.cluster.kubectl("-n", namespace, "create", "rolebinding", "dev", "--clusterrole=edit", "--user=dev")
+    ask = ("-n", namespace, "auth", "can-i", verb, "carbonbudgets", "--as=dev")
+    assert release.cluster.kubectl(*ask, check=False).stdout.strip() == answer

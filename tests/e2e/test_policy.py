@@ -17,13 +17,13 @@ OWNER = {"apiVersion": "batch/v1", "kind": "Job", "name": "x", "uid": "0" * 8, "
 
 @pytest.fixture(scope="module")
 def blocked(release: Release, space: str) -> Iterator[str]:
-    """A namespace whose one budget blocks for an hour; our own workloads are at 0 meanwhile."""
-    release.scale(0)
+    """A namespace whose one budget blocks for an hour; the controller, which would write another status, is away."""
+    release.scale(0, "carbonbudget-controller")
     release.apply(budget(space, "tight", limit="1g", period="Month", selector={"matchLabels": TRAINING}))
     set_block(release, space, "tight", dt.timedelta(hours=1))
     release.refusal(job("wait", space, TRAINING))
     yield space
-    release.scale(None)
+    release.scale(None, "carbonbudget-controller")
 
 
 def set_block(release: Release, namespace: str, name: str, duration: dt.timedelta) -> None:

@@ -13,7 +13,7 @@ import yaml
 from tests.conftest import Cluster
 from tests.e2e.conftest import CHART
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.control_plane]
 
 ANYBODY = "anybody"
 PROMETHEUS = [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}]

@@ -13,11 +13,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from tests.e2e.admission.judging import Judging, Webhook
-from tests.e2e.admission.manifests import SELECT_X, work
+from tests.apiserver.judging import Judging, Webhook
+from tests.apiserver.manifests import SELECT_X, work
 from tests.e2e.conftest import wait_for
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.control_plane]
 
 AUTOSCALER = "--as=system:serviceaccount:kube-system:horizontal-pod-autoscaler"
 KINDS = {"kinds": ["Job", "Pod", "Deployment", "StatefulSet", "ReplicaSet", "TrainJob"]}
@@ -102,10 +102,10 @@ def test_a_rollout_passes_and_one_that_also_grows_does_not(team: Team) -> None:
 def test_a_new_version_still_rolls_out_under_a_block(team: Team) -> None:
     """The ReplicaSets that the deployment controller grows are the Deployment's, though ReplicaSet is named."""
     team.judging.apply(work("Deployment", team.name, replicas=1))
-    assert team.kubectl("rollout", "status", "deployment/w", "--timeout=60s")[0]
+    team.judging.roll_out(team.name, "w")
     team.block()
     assert team.kubectl("rollout", "restart", "deployment/w")[0]
-    assert team.kubectl("rollout", "status", "deployment/w", "--timeout=90s")[0]
+    team.judging.roll_out(team.name, "w")
 
 
 @pytest.mark.parametrize("kind", ["StatefulSet", "ReplicaSet"])
@@ -202,7 +202,7 @@ def test_the_warning_about_a_cronjobs_job_is_the_cronjobs_event(team: Team, judg
 
 def test_updates_that_are_no_growth_never_reach_the_webhook(team: Team, webhook: Webhook) -> None:
     team.judging.apply(work("Deployment", team.name, replicas=1))
-    assert team.kubectl("rollout", "status", "deployment/w", "--timeout=60s")[0]
+    team.judging.roll_out(team.name, "w")
     counted = 'carbonbudget_admission_reviews_total{outcome="allowed"}'
     before = webhook.figure(counted)
     for number in range(3):

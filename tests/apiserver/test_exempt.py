@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from tests.e2e.admission.judging import Judging
-from tests.e2e.admission.manifests import OWNER, work
+from tests.apiserver.judging import Judging
+from tests.apiserver.manifests import OWNER, work
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.control_plane]
 
 EXEMPT = {"labels": {"carbonbudget.dev/exempt": "true"}}
 DEV, LEAD = "--as=dev", "--as=lead"

@@ -1,4 +1,4 @@
-"""Policies and webhook of one run."""
+"""An API server for these tests alone; policies and webhook of one run."""
 
 from __future__ import annotations
 
@@ -6,9 +6,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.apiserver.judging import Judging, apply_crds, chart_away
+from tests.apiserver.manifests import work
 from tests.conftest import Cluster
-from tests.e2e.admission.judging import Judging, chart_away
-from tests.e2e.admission.manifests import work
+from tests.control_plane import control_plane
+
+
+@pytest.fixture(scope="session")
+def cluster(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A control plane without nodes, with the CRDs."""
+    with control_plane(cluster, tmp_path_factory.mktemp("control-plane")) as made:
+        apply_crds(made)
+        yield made
 
 
 @pytest.fixture(scope="module")  # "package" would last for the session: there is no __init__.py

@@ -89,6 +89,13 @@ TRAINJOBS = {
 }
 
 
+def apply_crds(cluster: Cluster) -> None:
+    """The chart's, established; they stay."""
+    crds = str(ROOT / "charts" / "carbonbudget" / "files" / "crds")
+    cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", crds)
+    cluster.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
+
+
 class Judging:
     """Rendered objects applied for one run; `webhook()` adds the process."""
 
@@ -108,9 +115,7 @@ class Judging:
         return [document for document in yaml.safe_load_all(text) if document]
 
     def install(self) -> None:
-        """The CRDs (left as they are afterwards), the custom kind, the policies."""
-        crds = str(ROOT / "charts" / "carbonbudget" / "files" / "crds")
-        self.cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", crds)
+        """The custom kind and the policies."""
         self._apply(TRAINJOBS)
         self.cluster.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
         for document in self.render("admission-policy.yaml"):
@@ -228,6 +233,23 @@ class Judging:
         """Delete a budget."""
         where = ("-n", namespace, "delete", "carbonbudget") if namespace else ("delete", "clustercarbonbudget")
         self.cluster.kubectl(*where, name)
+
+    def roll_out(self, namespace: str, deployment: str) -> None:
+        """Wait until its pods are ready. Where no node is, they are said to be."""
+        kubectl = self.cluster.kubectl
+        ready = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
+        patch = ("--subresource=status", "--type=merge", "-p", json.dumps({"status": ready}))
+
+        def complete() -> bool:
+            pods = (
+                kubectl("-n", namespace, "get", "pods", "-o", "name").stdout.split() if not self.cluster.nodes else ()
+            )
+            for pod in pods:  # it may have gone since
+                kubectl("-n", namespace, "patch", pod, *patch, check=False)
+            status = kubectl("-n", namespace, "rollout", "status", f"deploy/{deployment}", "--watch=false").stdout
+            return "successfully rolled out" in status
+
+        wait_for(f"{deployment} to roll out", complete, 90)
 
     def schedule(self, space: str, name: str, job: Mapping[str, Any]) -> None:
         """A CronJob whose last minute was missed: its controller makes up for that at once, the next may be far."""

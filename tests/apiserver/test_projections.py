@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.e2e.admission.judging import Judging, Webhook, a_server
-from tests.e2e.admission.manifests import SELECT_X, work
+from tests.apiserver.judging import Judging, Webhook, a_server
+from tests.apiserver.manifests import SELECT_X, work
 from tests.e2e.conftest import wait_for
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.control_plane]
 
 PER_CORE_HOUR = 100 * 10**9  # 100 kg: a pod requests 10 millicores, 1 kg an hour
 RATE = {

@@ -6,11 +6,11 @@ import datetime as dt
 import json
 
 import pytest
-from tests.e2e.admission.judging import OPERATOR, Judging
-from tests.e2e.admission.manifests import ALL, OWNER, SELECT_X, X, work
+from tests.apiserver.judging import OPERATOR, Judging
+from tests.apiserver.manifests import ALL, OWNER, SELECT_X, X, work
 from tests.e2e.conftest import wait_for
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.control_plane]
 
 
 @pytest.mark.parametrize("policy", ["carbonbudget", "carbonbudget-cluster", "carbonbudget-exempt"])
@@ -87,7 +87,7 @@ def test_pods_of_a_deployment_from_before_the_block_go_on_and_those_of_one_after
     kubectl("-n", space, "delete", "pods", "-l", "app=before", "--wait=false")
     judging.apply(work("Deployment", space, "after"))
     for name in ("before", "after"):
-        kubectl("-n", space, "rollout", "status", f"deploy/{name}", "--timeout=60s")
+        judging.roll_out(space, name)
     assert not judging.admitted(work("ReplicaSet", space))
 
 

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from tests.e2e.admission.judging import RUN_LABEL, Judging
-from tests.e2e.admission.manifests import SELECT_X, work
+from tests.apiserver.judging import RUN_LABEL, Judging
+from tests.apiserver.manifests import SELECT_X, work
 from tests.e2e.conftest import wait_for
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.control_plane]
 
 
 @pytest.fixture(scope="module")

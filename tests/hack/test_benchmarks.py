@@ -1,0 +1,20 @@
+"""No benchmark runs in CI, so what one imports from the tests and from us may go from under it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in BENCHMARKS.glob("*_c*.py")))
+def test_a_benchmark_finds_what_it_imports_and_says_what_it_measures(name: str) -> None:
+    done = subprocess.run(
+        [sys.executable, BENCHMARKS / name, "--help"], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "--json" in done.stdout

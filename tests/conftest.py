@@ -19,6 +19,8 @@ settings.register_profile("soak", max_examples=2_000, deadline=None)
 pytest_plugins = ["tests.databases"]
 
 ROOT = Path(__file__).resolve().parent.parent
+# Put before a command: the kernel ends it with us, also where we are killed.
+ENDS_WITH_US = ("setpriv", "--pdeathsig=KILL")
 
 
 @dataclass(frozen=True)

@@ -2,22 +2,23 @@
 
 For what needs the real API server and no running pod. Statuses are written by hand there, with no controller to write
 over them, and nothing waits for what the chart's tests do meanwhile. It has the cluster's programs, flags and
-certificates, other ports and its own data, and ends with the tests that asked for it.
+certificates, other ports and its own data, and ends with the test session.
 """
 
 from __future__ import annotations
 
 import json
+import shutil
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from tests.conftest import ROOT, Cluster
+from tests.conftest import ENDS_WITH_US, ROOT, Cluster
 
 sys.path.insert(0, str(ROOT / "hack"))
 
@@ -52,11 +53,33 @@ def control_plane(cluster: Cluster, directory: Path) -> Iterator[Cluster]:
     }  # fmt: skip
     made = replace(cluster, kubeconfig=admin, nodes=False)
     with ExitStack() as stack:
+        # Its data and what opens it are for nobody afterwards; the logs stay.
+        stack.callback(lambda: (shutil.rmtree(directory / "etcd"), admin.unlink(), managing.unlink()))
+        running = {}
         for name, more in flags.items():
-            stack.enter_context(_running(name, _instead(parts[name].command, more), directory))
+            running[name] = stack.enter_context(_running(name, _instead(parts[name].command, more), directory))
             if name == "kube-apiserver":
-                _await_ready(made, directory)
+                _await(running, directory, lambda: made.kubectl("get", "--raw", "/readyz", check=False))
+        # The controller manager makes it: before, no pod is created, whatever a policy says.
+        _await(
+            running, directory, lambda: made.kubectl("-n", "default", "get", "serviceaccount", "default", check=False)
+        )
         yield made
+
+
+def _await(
+    running: Mapping[str, subprocess.Popen[bytes]],
+    directory: Path,
+    ask: Callable[[], subprocess.CompletedProcess[str]],
+) -> None:
+    """Until kubectl has its answer; a program that ended meanwhile is named, with the last it said."""
+    end = time.monotonic() + 90
+    while (answer := ask()).returncode:
+        for name, process in running.items():
+            log = (directory / f"{name}.log").read_text(errors="replace")[-2000:]
+            assert process.poll() is None, f"{name} ended: {log}"
+        assert time.monotonic() < end, f"no answer within 90 s: {answer.stderr}"
+        time.sleep(0.2)
 
 
 def _instead(command: tuple[str, ...], flags: tuple[str, ...]) -> tuple[str, ...]:
@@ -65,23 +88,13 @@ def _instead(command: tuple[str, ...], flags: tuple[str, ...]) -> tuple[str, ...
     return (*(word for word in command if word.partition("=")[0] not in names), *flags)
 
 
-def _await_ready(made: Cluster, directory: Path) -> None:
-    end = time.monotonic() + 90
-    while made.kubectl("get", "--raw", "/readyz", check=False).returncode:
-        log = directory / "kube-apiserver.log"
-        assert time.monotonic() < end, f"the API server is not ready: {log.read_text()[-2000:]}"
-        time.sleep(0.2)
-
-
 @contextmanager
-def _running(name: str, command: tuple[str, ...], directory: Path) -> Iterator[None]:
-    """A program that ends with this process, however it ends; its data is for nobody afterwards."""
+def _running(name: str, command: tuple[str, ...], directory: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A program that ends with this process, however that ends."""
     with (directory / f"{name}.log").open("wb") as log:
-        process = subprocess.Popen(
-            ("setpriv", "--pdeathsig=KILL", *command), stdout=log, stderr=log, env=components.environment()
-        )
+        process = subprocess.Popen((*ENDS_WITH_US, *command), stdout=log, stderr=log, env=components.environment())
     try:
-        yield
+        yield process
     finally:
         process.kill()
         process.wait()

@@ -203,21 +203,26 @@ def _parse_pod(value: Mapping[str, object]) -> PodUsage:
     if owner is not None:
         fields, at = _object(owner, ".controller"), ".controller."
         controller = Controller(_text(fields, "kind", at), _text(fields, "name", at), _text(fields, "uid", at))
+    labels = _object(value.get("labels", {}), ".labels")
     requests = _object(value.get("requests", {}), ".requests")
+    uid, namespace, name = _text(value, "uid", "."), _text(value, "namespace", "."), _text(value, "name", ".")
+    labelled = _labels(labels)
+    energy_uj = _energies(_object(value.get("energy_uj", {}), ".energy_uj"), ".energy_uj.")
+    idle_uj = _energies(_object(value.get("idle_uj", {}), ".idle_uj"), ".idle_uj.")
     cpu_us, memory_byte_seconds, gpu_ms, duration_ms = _counts(value, _USAGE, ".")
     return PodUsage(
-        _text(value, "uid", "."),
-        _text(value, "namespace", "."),
-        _text(value, "name", "."),
-        controller,
-        _labels(_object(value.get("labels", {}), ".labels")),
-        _energies(_object(value.get("energy_uj", {}), ".energy_uj"), ".energy_uj."),
-        _energies(_object(value.get("idle_uj", {}), ".idle_uj"), ".idle_uj."),
-        cpu_us,
-        memory_byte_seconds,
-        gpu_ms,
-        Requests(*_counts(requests, _RESOURCES, ".requests.")),
-        duration_ms,
+        uid=uid,
+        namespace=namespace,
+        name=name,
+        controller=controller,
+        labels=labelled,
+        energy_uj=energy_uj,
+        idle_uj=idle_uj,
+        cpu_us=cpu_us,
+        memory_byte_seconds=memory_byte_seconds,
+        gpu_ms=gpu_ms,
+        requests=Requests(*_counts(requests, _RESOURCES, ".requests.")),
+        duration_ms=duration_ms,
     )
 
 

@@ -27,11 +27,12 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from tests.conftest import ROOT, Cluster
+from tests.conftest import ENDS_WITH_US, ROOT, Cluster
 from tests.e2e.conftest import CHART, SYSTEM, Manifest, budget, wait_for
 
 from carbonbudget_operator.controller.certificates import make_ca, make_leaf
 
+DENIED = " denied "  # as the API server tells of a policy and of a webhook
 RUN_LABEL = "e2e.carbonbudget.dev/run"
 OPERATOR = "system:serviceaccount:training:operator"
 VALUES = {
@@ -181,14 +182,16 @@ class Judging:
 
     def admitted(self, manifest: Manifest, *more: str) -> bool:
         """Whether it would be admitted now."""
-        return self.try_out(manifest, *more)[0]
+        fine, said = self.try_out(manifest, *more)
+        assert fine or DENIED in said, said  # refused by whom is asked for, not for a fault of its own
+        return fine
 
     def refusal(self, manifest: Manifest, *more: str) -> str:
         """What it is refused with; waits for the API server to follow what was written."""
 
         def refused() -> str | None:
             fine, said = self.try_out(manifest, *more)
-            return None if fine else said
+            return None if fine or DENIED not in said else said
 
         return wait_for("a refusal", refused, seconds=15)
 
@@ -306,7 +309,7 @@ class Webhook:
             yaml.safe_dump({"enforcement": {"kinds": VALUES["enforcement"]["kinds"]}})
         )
         command = [
-            str(Path(sys.executable).parent / "carbonbudget"), "admission",
+            *ENDS_WITH_US, str(Path(sys.executable).parent / "carbonbudget"), "admission",
             f"--config={self._directory / 'config.yaml'}", f"--listen=127.0.0.1:{self.port}",
             f"--metrics-listen=127.0.0.1:{self.metrics_port}", f"--tls-cert={self.cert}", f"--tls-key={self.key}",
             *self._arguments,

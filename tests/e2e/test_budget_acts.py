@@ -143,8 +143,8 @@ def after_faults(release: Release, space: str) -> dict[str, tuple[int, int]]:
     time.sleep((1.5 * WINDOW_SECONDS - time.time() % WINDOW_SECONDS) % WINDOW_SECONDS)
     release.kill_agent()
     used_us[killed] = _settled_cpu_us(release, killed)
-    for uid, least_us in used_us.items():
-        wait_for("the ledger to have it", lambda: release.booked_cpu_us(uid) >= least_us * 99 // 100, seconds=90)  # noqa: B023
+    for name, uid in (("away", away), ("killed", killed)):
+        _await_booked(release, name, uid, used_us[uid])
     time.sleep(2 * WINDOW_SECONDS)  # no condition would end sooner where something is counted twice
     return {name: (used_us[uid], release.booked_cpu_us(uid)) for name, uid in (("away", away), ("killed", killed))}
 
@@ -202,3 +202,7 @@ def _settled_cpu_us(release: Release, uid: str) -> int:
         return now if settled else None
 
     return wait_for("the pod to rest", still, seconds=90)
+
+
+def _await_booked(release: Release, name: str, uid: str, used_us: int) -> None:
+    wait_for(f"the ledger to have it: {name}", lambda: release.booked_cpu_us(uid) >= used_us * 99 // 100, seconds=90)

@@ -163,9 +163,10 @@ async def test_a_dry_run_says_it_all_and_writes_nothing(bench: tuple[World, Kube
     assert all(line.endswith(" (dry run)") for line in said)
 
 
-async def test_the_controller_is_stopped_first_and_waited_for(bench: tuple[World, KubeClient]) -> None:
+@pytest.mark.parametrize("pods", [3, 0], ids=["running", "away already"])
+async def test_the_controller_is_stopped_first_and_waited_for(bench: tuple[World, KubeClient], pods: int) -> None:
     world, client = bench
-    world.pods = 3
+    world.pods = pods
     release = Release(client, dry_run=False, say=[].append)
     await release.stop_controller("carbonbudget-system", "carbonbudget-controller")
     assert world.patched == ["/apis/apps/v1/namespaces/carbonbudget-system/deployments/carbonbudget-controller/scale"]

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from carbonbudget_agent.report import (
+    MAX_INTEGER,
     Allocatable,
     Controller,
     Domain,
@@ -94,6 +95,40 @@ DEFECTS: list[tuple[Callable[[dict], object], str]] = [  # type: ignore[type-arg
     (lambda v: v["pods"][0].update(labels=[]), "labels is not a JSON object"),
     (lambda v: v["pods"][0].update(controller={"kind": "Job"}), "controller.name is missing"),
 ]
+
+
+WHERE: list[tuple[Callable[[dict], object], str]] = [  # type: ignore[type-arg] # raw JSON on purpose
+    (lambda v: v["pods"][1].pop("uid"), "pods[1].uid is missing or not a text"),
+    (lambda v: v["pods"].append([]), "pods[2] is not a JSON object"),
+    (lambda v: v["pods"][1].update(cpu_us="1"), "pods[1].cpu_us is missing or not an integer"),
+    (lambda v: v["pods"][1].update(duration_ms=-1), f"pods[1].duration_ms is -1, outside 0 to {MAX_INTEGER}"),
+    (lambda v: v["pods"][1].update(requests=3), "pods[1].requests is not a JSON object"),
+    (lambda v: v["pods"][1].update(requests={"gpus": None}), "pods[1].requests.gpus is missing or not an integer"),
+    (lambda v: v["pods"][1].update(energy_uj={"cpu": True}), "pods[1].energy_uj.cpu is missing or not an integer"),
+    (lambda v: v["pods"][1].update(labels={"app": 7}), "pods[1].labels.app is missing or not a text"),
+    (lambda v: v["pods"][1].update(controller=7), "pods[1].controller is not a JSON object"),
+    (
+        lambda v: v["domains"].append(dict(v["domains"][0], idle_uj="")),
+        "domains[1].idle_uj is missing or not an integer",
+    ),
+    (lambda v: v["node_info"].update(threads=""), "node_info.threads is missing or not an integer"),
+    (lambda v: v["node_info"].update(allocatable=""), "node_info.allocatable is not a JSON object"),
+    (
+        lambda v: v["node_info"]["allocatable"].update(gpus=""),
+        "node_info.allocatable.gpus is missing or not an integer",
+    ),
+]
+
+
+@pytest.mark.parametrize(("spoil", "sentence"), WHERE, ids=[sentence for _, sentence in WHERE])
+def test_a_sentence_begins_with_where_the_defect_is(spoil: Callable[[dict], object], sentence: str) -> None:  # type: ignore[type-arg]
+    report = a_report()
+    value = json.loads(encode_report(report))
+    value["pods"] = [value["pods"][0], dict(value["pods"][0], uid="another")]
+    spoil(value)
+    with pytest.raises(ReportError) as raised:
+        decode_report(json.dumps(value))
+    assert str(raised.value) == sentence
 
 
 @pytest.mark.parametrize(("spoil", "sentence"), DEFECTS, ids=[sentence for _, sentence in DEFECTS])

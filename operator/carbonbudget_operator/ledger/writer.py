@@ -21,7 +21,8 @@ from carbonbudget_operator.ledger.store import LedgerError
 _log = logging.getLogger(__name__)
 _MAX_BATCH = 200
 _MAX_QUEUE = 2_000
-# A commit costs as much as ten reports: after a batch of many the next is let grow, which answers that much later.
+# After a batch of many the next is let grow, which answers that much later: a quarter less CPU at 5,000 nodes
+# (docs/design/2026-11-24-ledger.md).
 _MANY = 10
 _GATHER_SECONDS = 0.1
 _MAX_CUTS_A_DAY = 1_000
@@ -41,6 +42,7 @@ class Writer:
         self._booker = Booker(engine, max_label_values, max_node_watts)
         self._queue: queue.Queue[_Item | None] = queue.Queue(_MAX_QUEUE)
         self._lock = threading.Lock()  # one transaction at a time: SQLite has one writer
+        self._closing = threading.Event()
         self._failing = False
         self.commit_seconds = 0.0
         self.batches = 0
@@ -68,6 +70,7 @@ class Writer:
 
     def close(self) -> None:
         """Commit what waits, then end."""
+        self._closing.set()
         self._queue.put(None)
         self._thread.join()
 
@@ -106,8 +109,8 @@ class Writer:
                 self._commit(batch)
             if ended:
                 return
-            if len(batch) >= _MANY:
-                time.sleep(_GATHER_SECONDS)
+            if len(batch) >= _MANY and self._queue.qsize() < _MAX_BATCH:
+                self._closing.wait(_GATHER_SECONDS)
 
     def _next_batch(self) -> tuple[list[_Item], bool]:
         item = self._queue.get()

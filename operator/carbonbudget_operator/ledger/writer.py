@@ -21,10 +21,10 @@ from carbonbudget_operator.ledger.store import LedgerError
 _log = logging.getLogger(__name__)
 _MAX_BATCH = 200
 _MAX_QUEUE = 2_000
-# After a batch of many the next is let grow, which answers that much later: a quarter less CPU at 5,000 nodes
+# After a batch of several the next is let grow, which answers that much later: a quarter less CPU at 333 reports a second
 # (docs/design/2026-11-24-ledger.md).
-_MANY = 10
-_GATHER_SECONDS = 0.1
+_SEVERAL = 3
+_GATHER_SECONDS = 0.2
 _MAX_CUTS_A_DAY = 1_000
 
 _Item = tuple[Arrival, "asyncio.Future[Booked]"]
@@ -109,7 +109,7 @@ class Writer:
                 self._commit(batch)
             if ended:
                 return
-            if len(batch) >= _MANY and self._queue.qsize() < _MAX_BATCH:
+            if len(batch) >= _SEVERAL and self._queue.qsize() < _MAX_BATCH:
                 self._closing.wait(_GATHER_SECONDS)
 
     def _next_batch(self) -> tuple[list[_Item], bool]:

@@ -106,7 +106,7 @@ async def _run(settings: Settings) -> None:
     app = make_app(receiver, access, writer, queries, registry, server.max_report_bytes)
     raise_file_limit()
     collect_seldom()
-    # The loop and the ledger's writer take turns: every 5 ms, as Python would, each finds its caches cold (9 to 16 % CPU).
+    # The loop and the ledger's writer take turns: every 5 ms, as Python would, each finds its caches cold.
     sys.setswitchinterval(0.05)
     Connection.most = most_connections()
     options = uvicorn.Config(

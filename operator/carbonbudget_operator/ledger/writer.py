@@ -21,8 +21,8 @@ from carbonbudget_operator.ledger.store import LedgerError
 _log = logging.getLogger(__name__)
 _MAX_BATCH = 200
 _MAX_QUEUE = 2_000
-# After a batch of several the next is let grow, which answers that much later: a quarter less CPU at 333 reports a second
-# (docs/design/2026-11-24-ledger.md).
+# After a batch of several the next is let grow, which answers that much later: at 333 reports a second a quarter less
+# CPU (docs/design/2026-11-24-ledger.md).
 _SEVERAL = 3
 _GATHER_SECONDS = 0.2
 _MAX_CUTS_A_DAY = 1_000

@@ -114,9 +114,11 @@ async def load(url: str, context: ssl.SSLContext, seconds: int, made: list[bytes
     return sorted(times)
 
 
-async def until_ready(url: str, context: ssl.SSLContext) -> None:
+async def until_ready(url: str, context: ssl.SSLContext, process: subprocess.Popen[bytes]) -> None:
     async with aiohttp.ClientSession() as session:
         for _ in range(300):
+            if process.poll() is not None:
+                raise RuntimeError(f"the webhook ended with {process.returncode}")
             try:
                 async with session.get(f"{url}/readyz", ssl=context) as answer:
                     if answer.status == 200:
@@ -153,9 +155,9 @@ def measure(directory: Path, count: int, seconds: int) -> Figures:
     log = (directory / "log").open("wb")
     # As in a pod, where there is no kubeconfig: the official client would be loaded to read one, 40 MB.
     code = (
-        "import sys\n"
-        "from carbonbudget_operator.kube import credentials, client\n"
-        f"client.find_credentials = lambda: credentials.Credentials('http://127.0.0.1:{api}', lambda: 't')\n"
+        "from carbonbudget_operator.kube import connection, credentials\n"
+        "assert connection.find_credentials is credentials.find_credentials\n"
+        f"connection.find_credentials = lambda: credentials.Credentials('http://127.0.0.1:{api}', lambda: 't')\n"
         "from carbonbudget_operator.cli.main import main\n"
         "main()\n"
     )
@@ -164,12 +166,15 @@ def measure(directory: Path, count: int, seconds: int) -> Figures:
     context = ssl.create_default_context(cafile=str(directory / "ca.crt"))
     url = f"https://localhost:{port}"
     try:
-        asyncio.run(until_ready(url, context))
+        asyncio.run(until_ready(url, context, process))
         busy = cpu_seconds(process.pid)
         times = asyncio.run(load(url, context, seconds, bodies(count)))
         busy = cpu_seconds(process.pid) - busy
         memory = rss_mib(process.pid)
         judged = judging_us(plain)
+    except (RuntimeError, TimeoutError):
+        print((directory / "log").read_text()[-2000:], file=sys.stderr)
+        raise
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(20)

@@ -1,7 +1,8 @@
-"""No benchmark runs in CI, so what one imports from the tests and from us may go from under it."""
+"""Few benchmarks run in CI, so what one takes from the tests and from us may go from under it."""
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -20,3 +21,14 @@ def test_a_benchmark_finds_what_it_imports_and_says_how_it_is_called(name: str) 
     )
     assert done.returncode == 0, done.stderr
     assert "--json" in done.stdout
+
+
+@pytest.mark.parametrize("name", ["allocation_cost.py", "query_cost.py", "webhook_cost.py"])
+def test_a_short_benchmark_runs_to_its_figures(name: str, tmp_path: Path) -> None:
+    found = tmp_path / "figures.json"
+    done = subprocess.run(
+        [sys.executable, BENCHMARKS / name, "--quick", "--json", found],
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert json.loads(found.read_text())

@@ -11,6 +11,7 @@ import datetime as dt
 import gzip
 import os
 import ssl
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -24,7 +25,7 @@ from aiohttp import web
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.figures import Figures, arguments, cpu_seconds, rss_mib, show
+from benchmarks.figures import Figures, arguments, cpu_seconds, rss_mib, show, yardstick_ms
 from tests.postgres import PostgresServer
 
 from carbonbudget_agent.report import Allocatable, Domain, NodeInfo, NodeReport, PodUsage, Requests
@@ -152,10 +153,11 @@ async def _drive(
     start = (int(time.time()) // 3600 - 1) * 3600
     # Connections are made, tokens and pods become known: what agents do over several minutes, since they are told 503.
     await post_minute(sessions, f"{url}/v1/reports", start, 30.0)
-    used, times = cpu_seconds(pid), []
+    used, times, yardsticks = cpu_seconds(pid), [], []
     used_by_database = postgres.cpu_seconds() if postgres else 0.0
     for minute in range(1, minutes + 1):
         times += await post_minute(sessions, f"{url}/v1/reports", start + 60 * minute)
+        yardsticks.append(yardstick_ms())
         print(f".. {nodes} nodes, minute {minute} of {minutes}", file=sys.stderr, flush=True)
     times.sort()
     by_database = postgres.cpu_seconds() - used_by_database if postgres else 0.0
@@ -164,6 +166,7 @@ async def _drive(
         "minutes": minutes,
         "cpu_seconds_per_minute": round((cpu_seconds(pid) - used) / minutes, 2),
         "database_cpu_seconds_per_minute": round(by_database / minutes, 2),
+        "yardstick_ms": round(statistics.median(yardsticks), 1),
         "rss_mib": rss_mib(pid),
         "p50_ms": round(times[len(times) // 2] * 1000, 1),
         "p99_ms": round(times[len(times) * 99 // 100] * 1000, 1),

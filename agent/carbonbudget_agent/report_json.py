@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from carbonbudget_agent.jsons import parse_json
 from carbonbudget_agent.report import (
@@ -226,13 +226,15 @@ def _parse_pod(value: Mapping[str, object]) -> PodUsage:
     )
 
 
-def _labels(labels: Mapping[str, object]) -> dict[str, str]:
+def _labels(labels: Mapping[str, object]) -> Mapping[str, str]:
     if len(labels) > MAX_LABELS:
         raise ReportError(f".labels has {len(labels)} entries, {MAX_LABELS} are allowed")
-    for key in labels:
+    for key, text in labels.items():
         if len(key) > MAX_LABEL_NAME or not key.isprintable():
             _check_label_key(key)
-    return {key: _text(labels, key, ".labels.", default="") for key in labels}
+        if not isinstance(text, str) or len(text) > MAX_TEXT or not text.isprintable():
+            _text(labels, key, ".labels.", default="")  # raises, and says why
+    return cast("Mapping[str, str]", labels)
 
 
 def _check_label_key(key: str) -> None:
@@ -244,8 +246,11 @@ def _check_label_key(key: str) -> None:
         )
 
 
-def _energies(value: Mapping[str, object], where: str) -> dict[str, int]:
-    return {domain: _integer(value, domain, where) for domain in value}
+def _energies(value: Mapping[str, object], where: str) -> Mapping[str, int]:
+    for domain, energy_uj in value.items():
+        if type(energy_uj) is not int or not 0 <= energy_uj <= MAX_INTEGER:
+            _integer(value, domain, where)  # raises, and says why
+    return cast("Mapping[str, int]", value)
 
 
 _RESOURCES = ("cpu_millicores", "memory_bytes", "gpus")

@@ -117,6 +117,7 @@ async def _run(settings: Settings) -> None:
         access_log=False,
         log_config=None,
         server_header=False,
+        proxy_headers=False,  # nobody's word for where a request is from is asked
         backlog=2_048,
         timeout_keep_alive=75,  # longer than a window: agents keep their connection
         timeout_graceful_shutdown=20,

@@ -24,7 +24,7 @@ _MAX_QUEUE = 2_000
 # After a batch of several the next is let grow, which answers that much later: at 333 reports a second a quarter less
 # CPU (docs/design/2026-11-24-ledger.md).
 _SEVERAL = 3
-_GATHER_SECONDS = 0.2
+_GATHER_SECONDS = 0.1
 _MAX_CUTS_A_DAY = 1_000
 
 _Item = tuple[Arrival, "asyncio.Future[Booked]"]

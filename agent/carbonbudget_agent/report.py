@@ -87,8 +87,8 @@ class Controller:
     uid: str
 
 
-# These two are not frozen, nor changed by anybody: to make a frozen one takes Python twice as long, and the server
-# makes 300,000 of them a minute for 5,000 nodes.
+# These two are not frozen, nor changed by anybody: to make a frozen one takes Python several times as long, and the
+# server makes 300,000 of them a minute for 5,000 nodes.
 
 
 @dataclass(slots=True)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from carbonbudget_agent.report import (
     MAX_INTEGER,
+    MAX_TEXT,
     Allocatable,
     Controller,
     Domain,
@@ -106,6 +107,22 @@ WHERE: list[tuple[Callable[[dict], object], str]] = [  # type: ignore[type-arg] 
     (lambda v: v["pods"][1].update(requests={"gpus": None}), "pods[1].requests.gpus is missing or not an integer"),
     (lambda v: v["pods"][1].update(energy_uj={"cpu": True}), "pods[1].energy_uj.cpu is missing or not an integer"),
     (lambda v: v["pods"][1].update(labels={"app": 7}), "pods[1].labels.app is missing or not a text"),
+    (
+        lambda v: v["pods"][1].update(labels={"app": "a\nb"}),
+        f"pods[1].labels.app is longer than {MAX_TEXT} characters or holds unprintable ones",
+    ),
+    (
+        lambda v: v["pods"][1].update(labels={"team": "x" * (MAX_TEXT + 1)}),
+        f"pods[1].labels.team is longer than {MAX_TEXT} characters or holds unprintable ones",
+    ),
+    (
+        lambda v: v["pods"][1].update(energy_uj={"cpu": -1}),
+        f"pods[1].energy_uj.cpu is -1, outside 0 to {MAX_INTEGER}",
+    ),
+    (
+        lambda v: v["pods"][1].update(idle_uj={"gpu0": MAX_INTEGER + 1}),
+        f"pods[1].idle_uj.gpu0 is {MAX_INTEGER + 1}, outside 0 to {MAX_INTEGER}",
+    ),
     (lambda v: v["pods"][1].update(controller=7), "pods[1].controller is not a JSON object"),
     (
         lambda v: v["domains"].append(dict(v["domains"][0], idle_uj="")),

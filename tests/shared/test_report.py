@@ -19,7 +19,7 @@ from carbonbudget_agent.report import (
     ReportError,
     Requests,
 )
-from carbonbudget_agent.report_json import decode_report, encode_report
+from carbonbudget_agent.report_json import decode_report, encode_report, report_of_json
 
 
 def a_report() -> NodeReport:
@@ -146,6 +146,13 @@ def test_a_sentence_begins_with_where_the_defect_is(spoil: Callable[[dict], obje
     with pytest.raises(ReportError) as raised:
         decode_report(json.dumps(value))
     assert str(raised.value) == sentence
+
+
+def test_reading_a_report_changes_nothing_of_the_json_that_its_digest_is_of() -> None:
+    text = encode_report(a_report())
+    value = json.loads(text)
+    report_of_json(value)
+    assert value == json.loads(text)
 
 
 @pytest.mark.parametrize(("spoil", "sentence"), DEFECTS, ids=[sentence for _, sentence in DEFECTS])

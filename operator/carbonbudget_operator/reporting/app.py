@@ -18,9 +18,8 @@ from carbonbudget_operator.kube.access import Access
 from carbonbudget_operator.ledger.writer import Writer
 from carbonbudget_operator.reporting.query import Queries
 from carbonbudget_operator.reporting.routes.allocation import allocation_routes
-from carbonbudget_operator.reporting.routes.asking import Asking, ask, refused
+from carbonbudget_operator.reporting.routes.asking import Asking, ask, body, token
 from carbonbudget_operator.reporting.routes.budgets import budget_routes
-from carbonbudget_operator.reporting.routes.reports import Reports
 from carbonbudget_operator.reporting.routes.runs import run_routes
 
 
@@ -37,8 +36,11 @@ def make_app(
     app = FastAPI(title="carbonbudget", docs_url=None, redoc_url=None, openapi_url=None)
 
     @app.exception_handler(Refusal)
-    async def refuse(_: Request, refusal: Refusal) -> JSONResponse:
-        return refused(refusal)
+    async def refused(_: Request, refusal: Refusal) -> JSONResponse:
+        headers = {"Retry-After": str(refusal.retry_after_s)} if refusal.retry_after_s else {}
+        if refusal.status == 401:  # nobody keeps a connection without a name
+            headers["Connection"] = "close"
+        return JSONResponse({"reason": refusal.reason}, refusal.status, headers)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
@@ -46,7 +48,15 @@ def make_app(
         where = ".".join(map(str, first["loc"]))
         return JSONResponse({"reason": f"{where}: {first['msg']}"}, 400)
 
-    app.router.routes.insert(0, Route("/v1/reports", Reports(receiver, max_body_bytes), methods=["POST"]))
+    async def reports(request: Request) -> JSONResponse:
+        async with receiver.admit(token(request)) as caller:
+            report = await body(request, max_body_bytes)
+            encoding = request.headers.get("Content-Encoding", "").lower()
+            fate = await receiver.receive(caller, encoding, report)
+        return JSONResponse({"result": fate})
+
+    # A plain route: FastAPI's way of calling a handler costs some 15 us more for each report.
+    app.router.routes.insert(0, Route("/v1/reports", reports, methods=["POST"]))
 
     asking = Asking(access, registry, max_body_bytes)
     app.include_router(budget_routes(asking, queries, writer, now))

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from fastapi import Request
-from fastapi.responses import JSONResponse
 from prometheus_client import CollectorRegistry, Histogram
 from pydantic import BaseModel, ValidationError
 
@@ -86,14 +85,6 @@ async def body(request: Request, max_bytes: int) -> bytes:
             raise Refusal(413, "too_large", f"the body is larger than {max_bytes} bytes")
         parts.append(part)
     return b"".join(parts)
-
-
-def refused(refusal: Refusal) -> JSONResponse:
-    """A refusal as the asker gets it."""
-    headers = {"Retry-After": str(refusal.retry_after_s)} if refusal.retry_after_s else {}
-    if refusal.status == 401:  # nobody keeps a connection without a name
-        headers["Connection"] = "close"
-    return JSONResponse({"reason": refusal.reason}, refusal.status, headers)
 
 
 def token(request: Request) -> str:

@@ -20,6 +20,7 @@ from tests.controller.api_server import eventually
 from carbonbudget_operator.controller.certificates import make_ca, make_leaf
 from carbonbudget_operator.ingest import connections
 from carbonbudget_operator.ingest.connections import Bounded, Connection
+from carbonbudget_operator.ingest.door import Door
 
 GET = b"GET /v1/x HTTP/1.1\r\nHost: x\r\n\r\n"
 Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -64,10 +65,12 @@ async def ask(stream: Stream, request: bytes = GET) -> bytes:
 
 
 @asynccontextmanager
-async def running(app: Callable[[Scope, Receive, Send], Awaitable[None]], **more: Any) -> AsyncIterator[Running]:
+async def running(
+    app: Callable[[Scope, Receive, Send], Awaitable[None]], http: Any = None, **more: Any
+) -> AsyncIterator[Running]:
     port = unused_port()
     config = uvicorn.Config(
-        app, port=port, http=Connection, lifespan="off", log_config=None, log_level="critical", **more
+        app, port=port, http=http or Door().connection, lifespan="off", log_config=None, log_level="critical", **more
     )
     server = uvicorn.Server(config)
     server.capture_signals = no_signals  # type: ignore[method-assign] # pytest keeps its own

@@ -6,6 +6,7 @@ from carbonbudget_agent.report import Allocatable, Domain, NodeInfo, NodeReport,
 from carbonbudget_agent.report_json import encode_report
 from carbonbudget_operator.ingest.checks import parse
 from carbonbudget_operator.ledger.book import Arrival, Booked, Booker
+from carbonbudget_operator.ledger.writer import Writer
 
 HOUR = 1_764_000_000
 
@@ -33,6 +34,12 @@ def a_report(
 def arrival(report: NodeReport) -> Arrival:
     """A report as it comes in by the network."""
     return parse(encode_report(report).encode())
+
+
+async def booked(writer: Writer, report: NodeReport) -> Booked:
+    """Its fate, after the commit."""
+    came = arrival(report)
+    return (await writer.book(lambda: came))[1]
 
 
 def book(booker: Booker, *reports: NodeReport) -> list[Booked]:

@@ -17,7 +17,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.ledger.reports import HOUR, a_report, arrival, book
+from tests.ledger.reports import HOUR, a_report, book, booked
 from tests.postgres import PostgresServer
 
 from carbonbudget_agent.report import Requests
@@ -165,14 +165,14 @@ async def test_a_report_that_the_database_cannot_take_harms_no_other(engine: sa.
     writer = Writer(engine)
     with writer._lock:  # so that all three wait and make one batch
         answers = [
-            asyncio.ensure_future(writer.book(arrival(report)))
+            asyncio.ensure_future(booked(writer, report))
             for report in (a_report(), replace(poison, pods=pods), a_report(node="node-3"))
         ]
         await asyncio.sleep(0)
     done = await asyncio.gather(*answers, return_exceptions=True)
     assert [done[0], done[2]] == [Booked.STORED, Booked.STORED]
     assert isinstance(done[1], LedgerError)
-    assert await writer.book(arrival(a_report(HOUR + 60))) is Booked.STORED
+    assert await booked(writer, a_report(HOUR + 60)) is Booked.STORED
     writer.close()
 
 
@@ -236,11 +236,11 @@ async def test_a_database_that_refuses_stores_nothing_and_is_tried_again(engine:
         for statement in FULL[engine.dialect.name]:
             connection.exec_driver_sql(statement)
     with pytest.raises(LedgerError, match="the ledger cannot store: disk full"):
-        await writer.book(arrival(a_report()))
+        await booked(writer, a_report())
     assert slices(engine) == []
     with engine.begin() as connection:
         connection.exec_driver_sql(EMPTY[engine.dialect.name])
-    assert await writer.book(arrival(a_report())) is Booked.STORED
+    assert await booked(writer, a_report()) is Booked.STORED
     writer.close()
 
 
@@ -257,7 +257,7 @@ async def test_several_servers_on_one_ledger_book_each_window_once(
         for node in range(8)
     ]
     ask = [
-        writer.book(arrival(report))
+        booked(writer, report)
         for i, report in enumerate(reports)
         for writer in (writers[i % 3], writers[i // 3 % 3 - 1])
     ]
@@ -276,16 +276,16 @@ async def test_while_postgresql_is_away_nothing_is_acknowledged_and_afterwards_a
 ) -> None:
     engine = open_engine(postgres.database())
     writer = Writer(engine)
-    first, second = arrival(a_report()), arrival(a_report(HOUR + 60))
-    assert await writer.book(first) is Booked.STORED
+    first, second = a_report(), a_report(HOUR + 60)
+    assert await booked(writer, first) is Booked.STORED
     postgres.stop(how)
     try:
         with pytest.raises(LedgerError, match="the ledger cannot store"):
-            await writer.book(second)
+            await booked(writer, second)
     finally:
         postgres.start()
-    assert await writer.book(first) is Booked.DUPLICATE
-    assert await writer.book(second) is Booked.STORED
+    assert await booked(writer, first) is Booked.DUPLICATE
+    assert await booked(writer, second) is Booked.STORED
     assert (total_uj(engine), checked(engine).defects) == (2000, [])
     writer.close()
 
@@ -330,7 +330,7 @@ async def test_servers_that_book_each_others_former_hours_do_not_wait_for_each_o
     # Nine gaps over the same hours: their meters were there for a minute of them, else the hours could not hold all.
     after = [replace(report, domains=(replace(report.domains[0], duration_ms=60_000),)) for report in gaps]
     late = [a_report(HOUR + 60 * i, f"n{n}", {"q": 5, "p": 7}) for i in range(9) for n in reversed(range(8))]
-    ask = [writers[i % 3].book(arrival(report)) for reports in (after, late) for i, report in enumerate(reports)]
+    ask = [booked(writers[i % 3], report) for reports in (after, late) for i, report in enumerate(reports)]
     assert Counter(await asyncio.gather(*ask)) == {Booked.STORED: len(after) + len(late)}
     for writer in writers:
         writer.close()
@@ -398,7 +398,7 @@ async def test_reports_that_are_much_at_once_are_committed_one_by_one(
     pods = {f"p{i}": 0 for i in range(100)}
     gaps = [a_report(HOUR + 7_200, f"n{i}", pods, since=HOUR) for i in range(3)]
     with writer._lock:  # all wait while it is held
-        waiting = [asyncio.ensure_future(writer.book(arrival(report))) for report in (a_report(), *gaps)]
+        waiting = [asyncio.ensure_future(booked(writer, report)) for report in (a_report(), *gaps)]
         await asyncio.sleep(0)
     assert set(await asyncio.gather(*waiting)) == {Booked.STORED}
     assert writer.batches >= 3  # the first may be taken before the others have come

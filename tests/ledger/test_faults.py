@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from tests.disk import fill, small_disk
-from tests.ledger.reports import HOUR, a_report, arrival, book
+from tests.ledger.reports import HOUR, a_report, book, booked
 from tests.postgres import PostgresServer
 
 from carbonbudget_agent.report_json import encode_report
@@ -118,13 +118,13 @@ async def test_on_a_full_disk_nothing_is_acknowledged_that_is_not_stored_and_it_
     engine = open_engine(url)
     writer = Writer(engine)
     reports = [a_report(HOUR + 60 * i, pods={f"p{i}-{j}": 10 for j in range(200)}) for i in range(60)]
-    assert await writer.book(arrival(reports[0])) is Booked.STORED
+    assert await booked(writer, reports[0]) is Booked.STORED
     ballast = fill(disk)
     refused: dict[int, str] = {}
     stored = 1
     for index, report in enumerate(reports[1:], 1):
         try:
-            assert await writer.book(arrival(report)) is Booked.STORED
+            assert await booked(writer, report) is Booked.STORED
             stored += 1
         except LedgerError as error:
             refused[index] = str(error)
@@ -134,7 +134,7 @@ async def test_on_a_full_disk_nothing_is_acknowledged_that_is_not_stored_and_it_
     assert len([record for record in caplog.records if "ledger: " in record.message]) == 1  # once
     ballast.unlink()
     for index in refused:
-        assert await writer.book(arrival(reports[index])) is Booked.STORED
+        assert await booked(writer, reports[index]) is Booked.STORED
     writer.close()
     assert total_uj(engine) == 2700 * len(reports)
     assert defects(engine) == []

@@ -1,62 +1,118 @@
-"""The writer's batches: under a load the next one is let grow, and nobody waits for it elsewhere."""
+"""The writer's thread: what waits is read and booked there, in one commit, and each hears of its own."""
 
 from __future__ import annotations
 
 import asyncio
+import gc
+import threading
+import weakref
 
 import pytest
 import sqlalchemy as sa
-from tests.ledger.reports import HOUR, a_report, arrival
+from tests.ledger.reports import HOUR, a_report, arrival, booked
 
 from carbonbudget_operator.ledger import writer as module
-from carbonbudget_operator.ledger.book import Booked
+from carbonbudget_operator.ledger.book import Arrival, Booked
 from carbonbudget_operator.ledger.writer import Writer
 
-Answers = list["asyncio.Future[Booked]"]
+
+class NotThis(Exception):
+    """What a reader may raise."""
 
 
-async def queued(writer: Writer, number: int, minute: int) -> Answers:
-    """So many reports that wait together."""
-    reports = (a_report(HOUR + 60 * minute, node=f"node-{node}") for node in range(number))
-    answers = [asyncio.ensure_future(writer.book(arrival(report))) for report in reports]
-    await asyncio.sleep(0)
-    return answers
-
-
-async def test_after_a_batch_of_many_what_comes_within_the_pause_is_one_commit(
-    engine: sa.Engine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "_GATHER_SECONDS", 2.0)
+async def test_what_waits_is_one_commit(engine: sa.Engine) -> None:
     writer = Writer(engine)
-    with writer._lock:
-        first = await queued(writer, 12, 0)
-    await asyncio.gather(*first)
-    before = writer.batches
-    later: Answers = []
-    for minute in range(1, 6):
-        later += await queued(writer, 1, minute)
-        await asyncio.sleep(0.01)
-    await asyncio.gather(*later)
-    assert writer.batches == before + 1
+    with writer._lock:  # the first may be taken before the others have come
+        waiting = [asyncio.ensure_future(booked(writer, a_report(node=f"node-{n}"))) for n in range(12)]
+        await asyncio.sleep(0)
+    assert set(await asyncio.gather(*waiting)) == {Booked.STORED}
+    assert writer.batches <= 2
     writer.close()
 
 
-async def test_a_lone_report_waits_for_nobody(engine: sa.Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_GATHER_SECONDS", 3600.0)
-    writer = Writer(engine)
-    for minute in range(3):
-        assert await writer.book(arrival(a_report(HOUR + 60 * minute))) is Booked.STORED
-    writer.close()
-
-
-async def test_where_a_whole_batch_waits_already_there_is_no_pause_and_an_end_waits_for_none(
-    engine: sa.Engine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "_GATHER_SECONDS", 3600.0)
+async def test_a_batch_has_a_bound_and_an_end_waits_for_all(engine: sa.Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_MAX_BATCH", 10)
     writer = Writer(engine)
     with writer._lock:
-        answers = await queued(writer, 45, 0)
-    await asyncio.gather(*answers[:25])
+        waiting = [asyncio.ensure_future(booked(writer, a_report(node=f"node-{n}"))) for n in range(45)]
+        await asyncio.sleep(0)
     await asyncio.to_thread(writer.close)
-    assert set(await asyncio.gather(*answers)) == {Booked.STORED}
+    assert set(await asyncio.gather(*waiting)) == {Booked.STORED}
+    assert writer.batches >= 5
+
+
+async def test_reports_are_read_one_after_the_other_by_the_writers_thread(engine: sa.Engine) -> None:
+    writer = Writer(engine)
+    threads: list[str] = []
+
+    def read() -> Arrival:
+        threads.append(threading.current_thread().name)
+        return arrival(a_report())
+
+    fates = await asyncio.gather(*(writer.book(read) for _ in range(5)))
+    assert sorted(fate.value for _, fate in fates) == ["duplicate"] * 4 + ["stored"]
+    assert threads == ["ledger-writer"] * 5
+    writer.close()
+
+
+async def test_what_cannot_be_read_is_said_to_its_sender_and_to_no_other(engine: sa.Engine) -> None:
+    writer = Writer(engine)
+
+    def refuse() -> Arrival:
+        raise NotThis("node-2")
+
+    with writer._lock:
+        asked = [booked(writer, a_report()), writer.book(refuse), booked(writer, a_report(node="node-3"))]
+        waiting = [asyncio.ensure_future(one) for one in asked]
+        await asyncio.sleep(0)
+    first, second, third = await asyncio.gather(*waiting, return_exceptions=True)
+    assert (first, third) == (Booked.STORED, Booked.STORED)
+    assert isinstance(second, NotThis)
+    assert await booked(writer, a_report(HOUR + 60)) is Booked.STORED
+    writer.close()
+
+
+async def test_a_refused_report_is_in_nobodys_memory(engine: sa.Engine) -> None:
+    """Hostile bodies are large, and cycles of garbage are looked for seldom."""
+    writer = Writer(engine)
+
+    class Body:
+        """A mass of bytes."""
+
+    async def refused() -> weakref.ref[Body]:
+        body = Body()
+
+        def read() -> Arrival:
+            try:
+                raise KeyError(str(body))
+            except KeyError:
+                raise NotThis("it is none") from None
+
+        try:
+            await writer.book(read)
+        except NotThis:
+            return weakref.ref(body)
+        raise AssertionError("it was read")
+
+    await booked(writer, a_report())
+    gc.disable()
+    try:
+        left = await refused()
+        await booked(writer, a_report(HOUR + 60))  # the thread holds what it read last until then
+        assert left() is None
+    finally:
+        gc.enable()
+    writer.close()
+
+
+async def test_who_went_away_is_not_told_and_the_others_are(engine: sa.Engine) -> None:
+    writer = Writer(engine)
+    with writer._lock:
+        waiting = [asyncio.ensure_future(booked(writer, a_report(node=f"node-{n}"))) for n in range(3)]
+        await asyncio.sleep(0)
+        waiting[1].cancel()
+        await asyncio.sleep(0)
+    assert await waiting[0] is Booked.STORED
+    assert await waiting[2] is Booked.STORED
+    assert await booked(writer, a_report(node="node-1")) is Booked.DUPLICATE
+    writer.close()

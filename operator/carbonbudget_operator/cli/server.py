@@ -64,7 +64,8 @@ async def _run(settings: Settings) -> None:
 
     from carbonbudget_operator.cluster.nodes import Nodes
     from carbonbudget_operator.cluster.owners import Owners
-    from carbonbudget_operator.ingest.connections import Bounded, Connection, most_connections, raise_file_limit
+    from carbonbudget_operator.ingest import connections
+    from carbonbudget_operator.ingest.door import Door
     from carbonbudget_operator.ingest.receive import Receiver
     from carbonbudget_operator.kube.access import Access
     from carbonbudget_operator.kube.client import KubeClient
@@ -104,16 +105,16 @@ async def _run(settings: Settings) -> None:
         on_stored=owners.see,
     )
     app = make_app(receiver, access, writer, queries, registry, server.max_report_bytes)
-    raise_file_limit()
+    connections.raise_file_limit()
     collect_seldom()
     # The loop and the ledger's writer take turns: every 5 ms, as Python would, each finds its caches cold.
     sys.setswitchinterval(0.05)
-    Connection.most = most_connections()
+    connections.Connection.most = connections.most_connections()
     options = uvicorn.Config(
-        Bounded(app),
+        connections.Bounded(app),
         host=host,
         port=port,
-        http=Connection,
+        http=Door().connection,  # type: ignore[arg-type] # as uvicorn calls it
         access_log=False,
         log_config=None,
         server_header=False,

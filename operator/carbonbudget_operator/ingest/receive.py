@@ -89,6 +89,23 @@ class Receiver:
         Raises:
             Refusal: with status, class and one line; nothing was stored.
         """
+        report, fate = await self._book(lambda: self._read(caller, encoding, body))
+        self._accepted.labels(fate).inc()
+        if fate == Booked.STORED.value:
+            self._on_stored(report)
+        return fate
+
+    def _read(self, caller: Caller, encoding: str, body: bytes) -> Arrival:
+        """In the writer's thread, one after the other: the report, if it may be booked. Raises Refusal."""
+        try:
+            return self._checked(caller, encoding, body)
+        except Refusal:
+            raise
+        except Exception:  # a defect of ours; who is told hears nothing of where it was
+            _log.exception("a report of %s cannot be read", caller.node)
+            raise
+
+    def _checked(self, caller: Caller, encoding: str, body: bytes) -> Arrival:
         arrival = checks.parse(unpack(body, encoding, self._max_report_bytes))
         report = arrival.report
         if caller.node != report.node:
@@ -97,11 +114,7 @@ class Receiver:
         now = int(self._now())
         checks.check(report, self._cluster, self._max_node_watts, now, self._pod_days)
         self._boots.check(report, now)
-        fate = await self._book(arrival)
-        self._accepted.labels(fate).inc()
-        if fate == Booked.STORED.value:
-            self._on_stored(report)
-        return fate
+        return arrival
 
     async def _caller(self, token: str) -> Caller:
         try:
@@ -113,14 +126,14 @@ class Receiver:
         except Unavailable as error:
             raise Refusal(503, "api_server", str(error), 5) from None
 
-    async def _book(self, arrival: Arrival) -> str:
-        report = arrival.report
+    async def _book(self, read: Callable[[], Arrival]) -> tuple[NodeReport, str]:
         try:
-            fate = await self._writer.book(arrival)
+            arrival, fate = await self._writer.book(read)
         except LedgerBusy as error:
             raise Refusal(503, "busy", str(error), 2) from None
         except LedgerError as error:
             raise Refusal(503, "ledger", str(error), 10) from None
+        report = arrival.report
         if fate is Booked.SEALED:
             raise Refusal(422, "sealed", "the window's hour is sealed: it takes no more reports")
         if fate is Booked.TOO_MANY:
@@ -139,7 +152,7 @@ class Receiver:
                 "conflict",
                 f"window {report.window_start} part {report.part} is stored with other content",
             )
-        return str(fate.value)
+        return report, str(fate.value)
 
     def _tell(self, sender: str, refusal: Refusal) -> None:
         """Once an hour for each sender and reason: a broken agent must not fill the log."""

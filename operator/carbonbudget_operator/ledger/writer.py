@@ -1,4 +1,9 @@
-"""The one writer's thread: reports queue up, a batch is one commit, each is answered after its commit."""
+"""The one writer's thread: reports queue up, a batch is one commit, each is answered after its commit.
+
+They queue as they came and are read by this thread: what a report is made of is still in the processor's caches when
+it is booked, and a batch of them is read by code that is. Read one by one as they come, with a few milliseconds of
+other work between them, each costs half as much again (docs/design/2026-11-25-ingest.md).
+"""
 
 from __future__ import annotations
 
@@ -7,7 +12,7 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import sqlalchemy as sa
 
@@ -27,7 +32,12 @@ _SEVERAL = 3
 _GATHER_SECONDS = 0.1
 _MAX_CUTS_A_DAY = 1_000
 
-_Item = tuple[Arrival, "asyncio.Future[Booked]"]
+
+_Fate = tuple[Arrival, Booked]
+_Read = Callable[[], Arrival]
+_Asked = tuple[_Read, "asyncio.Future[_Fate]"]
+_Item = tuple[Arrival, "asyncio.Future[_Fate]"]
+_Answer = tuple["asyncio.Future[_Fate]", _Fate | Exception]
 
 
 class LedgerBusy(Exception):
@@ -40,7 +50,7 @@ class Writer:
     def __init__(self, engine: sa.Engine, max_label_values: int = 10_000, max_node_watts: int = 20_000) -> None:
         self._engine = engine
         self._booker = Booker(engine, max_label_values, max_node_watts)
-        self._queue: queue.Queue[_Item | None] = queue.Queue(_MAX_QUEUE)
+        self._queue: queue.Queue[_Asked | None] = queue.Queue(_MAX_QUEUE)
         self._lock = threading.Lock()  # one transaction at a time: SQLite has one writer
         self._closing = threading.Event()
         self._failing = False
@@ -49,19 +59,23 @@ class Writer:
         self._thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
         self._thread.start()
 
-    async def book(self, arrival: Arrival) -> Booked:
-        """Book one report; returns after the commit that holds it.
+    async def book(self, read: _Read) -> _Fate:
+        """Book the report that `read` gives; returns after the commit that holds it.
+
+        `read` is called by the writer's thread, one after the other; what it raises is raised here, without its way.
 
         Raises:
             LedgerBusy: too many wait.
             LedgerError: the database refused; nothing was stored.
         """
-        future: asyncio.Future[Booked] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[_Fate] = asyncio.get_running_loop().create_future()
         try:
-            self._queue.put_nowait((arrival, future))
+            self._queue.put_nowait((read, future))
+            return await future
         except queue.Full:
             raise LedgerBusy("too many reports wait for the ledger") from None
-        return await future
+        finally:
+            del future  # it may hold an exception that holds this frame
 
     @property
     def labels_collapsed(self) -> int:
@@ -109,23 +123,29 @@ class Writer:
                 self._commit(batch)
             if ended:
                 return
-            if len(batch) >= _SEVERAL and self._queue.qsize() < _MAX_BATCH:
-                self._closing.wait(_GATHER_SECONDS)
 
     def _next_batch(self) -> tuple[list[_Item], bool]:
-        item = self._queue.get()
+        """What waits, read; who is refused by that is told. And whether it was the last."""
         batch: list[_Item] = []
+        refused: list[_Answer] = []
         rows = 0
-        while item is not None:
-            batch.append(item)
-            rows += weight(item[0].report)
-            if len(batch) == _MAX_BATCH or rows >= MAX_ROWS:
-                return batch, False
+        asked = self._queue.get()
+        while asked is not None:
+            read, future = asked
+            arrival = _attempt(read)
+            if isinstance(arrival, Exception):
+                refused.append((future, arrival))
+            else:
+                batch.append((arrival, future))
+                rows += weight(arrival.report)
+            if len(batch) + len(refused) == _MAX_BATCH or rows >= MAX_ROWS:
+                break
             try:
-                item = self._queue.get_nowait()
+                asked = self._queue.get_nowait()
             except queue.Empty:
-                return batch, False
-        return batch, True
+                break
+        _tell(refused)
+        return batch, asked is None
 
     def _commit(self, batch: list[_Item]) -> None:
         began = time.monotonic()
@@ -152,27 +172,41 @@ class Writer:
         self._failing = False
         self.commit_seconds += time.monotonic() - began
         self.batches += 1
-        for (_, future), fate in zip(batch, fates, strict=True):
-            _resolve(future, fate)
+        _tell([(future, (arrival, fate)) for (arrival, future), fate in zip(batch, fates, strict=True)])
 
     @staticmethod
     def _refuse(batch: list[_Item], reason: str) -> None:
-        for _, future in batch:
-            _resolve(future, LedgerError(f"the ledger cannot store: {reason}"))
+        _tell([(future, LedgerError(f"the ledger cannot store: {reason}")) for _, future in batch])
 
 
-def _resolve(future: asyncio.Future[Booked], result: Booked | Exception) -> None:
-    """Answer from this thread; the asker may have gone away."""
-
-    def answer() -> None:
-        if future.done():
-            return
-        if isinstance(result, Exception):
-            future.set_exception(result)
-        else:
-            future.set_result(result)
-
+def _attempt(read: _Read) -> Arrival | Exception:
+    """What it gives or raises. An exception holds all frames on its way, ours with the one who is told, who holds it:
+    without its way it ends, and what was refused with it, when it was told.
+    """
     try:
-        future.get_loop().call_soon_threadsafe(answer)
-    except RuntimeError:
-        pass  # the loop has ended; what was committed stays committed
+        return read()
+    except Exception as error:
+        error.__traceback__ = error.__context__ = None
+        return error
+
+
+def _tell(answers: list[_Answer]) -> None:
+    """Answer from this thread, all of a loop at once: to wake it costs as much as to tell one."""
+    loops: dict[asyncio.AbstractEventLoop, list[_Answer]] = {}
+    for answer in answers:
+        loops.setdefault(answer[0].get_loop(), []).append(answer)
+    for loop, its in loops.items():
+        try:
+            loop.call_soon_threadsafe(_resolve, its)
+        except RuntimeError:
+            pass  # the loop has ended; what was committed stays committed
+
+
+def _resolve(answers: list[_Answer]) -> None:
+    for future, answer in answers:
+        if future.done():  # the asker went away
+            continue
+        if isinstance(answer, Exception):
+            future.set_exception(answer)
+        else:
+            future.set_result(answer)

@@ -20,7 +20,7 @@ from carbonbudget_operator.ledger.bounds import HourBounds, too_large
 from carbonbudget_operator.ledger.ids import Ids, KnownNode
 from carbonbudget_operator.ledger.rows import Rows, chunks
 from carbonbudget_operator.ledger.slices import HOUR, slice_start, spread
-from carbonbudget_operator.ledger.sums import Batch, Sums
+from carbonbudget_operator.ledger.sums import Batch
 
 _DIGEST = 8
 _ENTRY = 2 * _DIGEST
@@ -221,7 +221,7 @@ class Booker:
             (schema.pod_fact, batch.pod_facts),
             (schema.pod_energy, batch.pod_energy),
         ):
-            self._sums[table].put(connection, _flat(rows))
+            self._sums[table].put(connection, rows.values())
         self._put_windows.put(connection, ((*key, found.entries) for key, found in windows.items() if found.changed))
         self._ids.describe(connection, changes.latest)
         self._put_spans.put(
@@ -259,10 +259,6 @@ def _adder(dialect: sa.Dialect, table: sa.Table) -> Rows:
     keys = [column.name for column in table.primary_key]
     counts = [column.name for column in table.columns if column.name not in keys]
     return Rows(dialect, table, (*keys, *counts), keys, dict.fromkeys(counts, "add"))
-
-
-def _flat(rows: Sums) -> Iterable[tuple[object, ...]]:
-    return ((*key, *values) for key, values in rows.items())
 
 
 def _hour(report: NodeReport) -> int:

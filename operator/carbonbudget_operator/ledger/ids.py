@@ -102,24 +102,29 @@ class Ids:
         self, connection: sa.Connection, reports: Sequence[tuple[KnownNode, NodeReport]], hour: int
     ) -> list[list[int]]:
         """The ids of each report's pods, in their order. `hour`: no report is of a later one."""
+        ids: list[list[int]] = []
         missing: list[tuple[KnownNode, PodUsage, int]] = []
+        places: list[tuple[list[int], int]] = []
         for node, report in reports:
             known = node.pods
+            its: list[int] = []
+            ids.append(its)
             for pod in report.pods:
                 found = known.get(pod.uid)
                 if found is None or found[0] != pod.labels:
                     missing.append((node, pod, report.window_start // 86_400))
+                    places.append((its, len(its)))
+                    its.append(0)
+                else:
+                    its.append(found[1])
         made = self._make_pods(connection, missing, hour) if missing else {}
-        ids: list[list[int]] = []
+        for (node, pod, _), (its, at) in zip(missing, places, strict=True):
+            entry = node.pods[pod.uid] = made[(node.id, pod.uid, _text(pod.labels))]
+            its[at] = entry[1]
         for node, report in reports:
-            latest: dict[str, tuple[Labels, int]] = {}
-            for pod in report.pods:
-                entry = node.pods.get(pod.uid)
-                if entry is None or entry[0] != pod.labels:
-                    entry = made[(node.id, pod.uid, _text(pod.labels))]
-                latest[pod.uid] = entry
-            node.pods = latest  # those that are gone are forgotten
-            ids.append([pod_id for _, pod_id in latest.values()])
+            if len(node.pods) > len(report.pods):  # those that are gone are forgotten
+                for uid in node.pods.keys() - {pod.uid for pod in report.pods}:
+                    del node.pods[uid]
         return ids
 
     def _make_pods(

@@ -1,6 +1,6 @@
 """Many rows in one statement, on both databases: added up, or put in where they are not there yet.
 
-SQLite takes a hundred rows in one statement: its driver lets other threads go on each time it runs one, and to get its
+SQLite takes many rows in one statement: its driver lets other threads go on each time it runs one, and to get its
 turn back from a busy server costs more than a row does. PostgreSQL takes each column as one array, because a message
 for each row costs it more than all else. Arrays are written out here: psycopg looks at each element for itself, which
 was a third of what a report cost.
@@ -16,8 +16,9 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 Row = tuple[Any, ...]
-# The widest table has 12 columns; SQLite takes 32,766 values in a statement (999 before 3.32, of 2020).
-_AT_ONCE = 100
+# How many rows SQLite takes in one statement, so that any number is few of them. The widest table has 12 columns; it
+# takes 32,766 values in one (999 before 3.32, of 2020).
+_SIZES = (256, 64, 16, 4, 1)
 
 
 class Rows:
@@ -62,7 +63,7 @@ class Rows:
             assert tuple(compiled.positiontup or ()) == tuple(columns)
             one = f"({', '.join('?' * len(columns))})"
             assert self._sql.count(one) == 1
-            self._sql_of_many = self._sql.replace(one, ", ".join([one] * _AT_ONCE))
+            self._sqls = [(size, self._sql.replace(one, ", ".join([one] * size))) for size in _SIZES]
 
     def put(self, connection: sa.Connection, rows: Iterable[Row]) -> None:
         """Put the rows in, in the order of `columns`. No key may come twice."""
@@ -76,11 +77,11 @@ class Rows:
             )
             connection.execute(self._statement, dict(zip(self._columns, values, strict=True)))
             return
-        whole = len(listed) - len(listed) % _AT_ONCE
-        for at in range(0, whole, _AT_ONCE):
-            connection.exec_driver_sql(self._sql_of_many, tuple(chain.from_iterable(listed[at : at + _AT_ONCE])))
-        if whole < len(listed):
-            connection.exec_driver_sql(self._sql, listed[whole:])
+        done = 0
+        for size, sql in self._sqls:
+            while len(listed) - done >= size:
+                connection.exec_driver_sql(sql, tuple(chain.from_iterable(listed[done : done + size])))
+                done += size
 
 
 def integers(values: Iterable[int]) -> str:

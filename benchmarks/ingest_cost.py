@@ -179,7 +179,12 @@ async def main() -> None:
     sizes = [(50, 1), (500, 1)] if given.quick else [(50, 10), (500, 10), (5000, 10)]
     raise_file_limit()
     databases = ["sqlite"] + ["postgresql"] * (PostgresServer.bin() is not None)
-    show([await measure(*size, database) for database in databases for size in sizes], given.json)
+    rows: list[Figures] = []
+    for database in databases:
+        for size in sizes:
+            rows.append(await measure(*size, database))
+            print(f".. {rows[-1]}", file=sys.stderr, flush=True)
+    show(rows, given.json)
 
 
 if __name__ == "__main__":

@@ -42,12 +42,13 @@ class App:
 class Running:
     """A real uvicorn on a port; `connect` opens a connection that stays."""
 
-    def __init__(self, server: uvicorn.Server, port: int) -> None:
-        self.server, self.port = server, port
+    def __init__(self, server: uvicorn.Server, port: int, trust: ssl.SSLContext | None = None) -> None:
+        self.server, self.port, self.trust = server, port, trust
         self.streams: list[Stream] = []
 
     async def connect(self) -> Stream:
-        self.streams.append(await asyncio.open_connection("127.0.0.1", self.port))
+        named = {"ssl": self.trust, "server_hostname": "localhost"} if self.trust else {}
+        self.streams.append(await asyncio.open_connection("127.0.0.1", self.port, **named))  # type: ignore[arg-type]
         return self.streams[-1]
 
 
@@ -66,7 +67,10 @@ async def ask(stream: Stream, request: bytes = GET) -> bytes:
 
 @asynccontextmanager
 async def running(
-    app: Callable[[Scope, Receive, Send], Awaitable[None]], http: Any = None, **more: Any
+    app: Callable[[Scope, Receive, Send], Awaitable[None]],
+    http: Any = None,
+    trust: ssl.SSLContext | None = None,
+    **more: Any,
 ) -> AsyncIterator[Running]:
     port = unused_port()
     config = uvicorn.Config(
@@ -76,7 +80,7 @@ async def running(
     server.capture_signals = no_signals  # type: ignore[method-assign] # pytest keeps its own
     task = asyncio.create_task(server.serve())
     await eventually(lambda: server.started)
-    made = Running(server, port)
+    made = Running(server, port, trust)
     try:
         yield made
     finally:
@@ -137,17 +141,23 @@ async def test_a_connection_too_many_is_cut_at_once(monkeypatch: pytest.MonkeyPa
         assert await ask(kept[0]) == b"HTTP/1.1 200 OK"
 
 
-async def test_an_agent_that_is_answered_while_the_server_ends_is_not_waited_for(tmp_path: Path) -> None:
-    """It reads the TLS farewell with its next report: asyncio alone would wait 30 s."""
+def tls(folder: Path) -> tuple[ssl.SSLContext, dict[str, str]]:
+    """What a client trusts, and uvicorn's options."""
     ca = make_ca(dt.datetime.now(dt.UTC))
     leaf = make_leaf(ca, ["localhost"], dt.datetime.now(dt.UTC))
-    (tmp_path / "tls.crt").write_text(leaf.certificate)
-    (tmp_path / "tls.key").write_text(leaf.key)
+    (folder / "tls.crt").write_text(leaf.certificate)
+    (folder / "tls.key").write_text(leaf.key)
+    files = {"ssl_certfile": str(folder / "tls.crt"), "ssl_keyfile": str(folder / "tls.key")}
+    return ssl.create_default_context(cadata=ca.certificate), files
+
+
+async def test_an_agent_that_is_answered_while_the_server_ends_is_not_waited_for(tmp_path: Path) -> None:
+    """It reads the TLS farewell with its next report: asyncio alone would wait 30 s."""
+    trust, files = tls(tmp_path)
     app = App()
     app.go.clear()
-    files = {"ssl_certfile": str(tmp_path / "tls.crt"), "ssl_keyfile": str(tmp_path / "tls.key")}
     async with running(app, **files) as server:
-        agent = await asyncio.to_thread(silent, server.port, ssl.create_default_context(cadata=ca.certificate))
+        agent = await asyncio.to_thread(silent, server.port, trust)
         await eventually(lambda: server.server.server_state.tasks)
         (connection,) = server.server.server_state.connections
         server.server.should_exit = True

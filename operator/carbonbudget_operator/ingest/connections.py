@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import resource
+from collections.abc import Callable
 from contextlib import suppress
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -43,6 +44,8 @@ class Connection(HttpToolsProtocol):
     """
 
     most: int = _MOST_CONNECTIONS
+    # What it said may still be on its way here when we are about to end it: this brings it.
+    bring: Callable[[], None] = staticmethod(lambda: None)
     _deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
@@ -75,8 +78,15 @@ class Connection(HttpToolsProtocol):
 
     def shutdown(self) -> None:
         """As uvicorn has it: at once where nothing is asked, else after the answer; but then for good."""
+        self.bring()
         super().shutdown()
         self._part()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Over, unless it has just asked."""
+        self.bring()
+        if self.cycle is None or self.cycle.response_complete:
+            super().timeout_keep_alive_handler()
 
     def _await_headers(self) -> None:
         self._heard()

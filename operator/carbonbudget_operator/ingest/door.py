@@ -9,7 +9,7 @@ for a tenth of a second; from there on all is done for a burst of reports at a t
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
 from carbonbudget_operator.ingest.connections import Connection
 
@@ -33,7 +33,9 @@ class Door:
 
     def connection(self, *args: Any, **options: Any) -> asyncio.BufferedProtocol:
         """One that was made; uvicorn's arguments."""
-        return _Reading(self, Connection(*args, **options))
+        connection = Connection(*args, **options)
+        connection.bring = self.pass_on
+        return _Reading(self, connection)
 
     def hear(self, connection: Connection, size: int) -> None:
         """So many bytes of the buffer are what it said: pass them on, now or with what others say."""
@@ -65,6 +67,10 @@ class Door:
                 connection.loop.call_exception_handler(context)
                 connection.transport.abort()
 
+    def forget(self, connection: Connection) -> None:
+        """It has ended."""
+        self._spoke.discard(connection)
+
     def _gather(self, loop: asyncio.AbstractEventLoop) -> None:
         self._gathering = True
         loop.call_later(_GATHER_SECONDS, self._burst, loop)
@@ -85,9 +91,10 @@ class _Reading(asyncio.BufferedProtocol):
 
     def __init__(self, door: Door, connection: Connection) -> None:
         self._door, self._connection = door, connection
-        self.connection_made = connection.connection_made  # type: ignore[method-assign, assignment] # no call between
-        self.pause_writing = connection.pause_writing  # type: ignore[method-assign]
-        self.resume_writing = connection.resume_writing  # type: ignore[method-assign]
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """As its connection has it."""
+        self._connection.connection_made(cast("asyncio.Transport", transport))
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Where to read to."""
@@ -97,12 +104,22 @@ class _Reading(asyncio.BufferedProtocol):
         """So many bytes were read."""
         self._door.hear(self._connection, nbytes)
 
+    def pause_writing(self) -> None:
+        """As its connection has it."""
+        self._connection.pause_writing()
+
+    def resume_writing(self) -> None:
+        """As its connection has it."""
+        self._connection.resume_writing()
+
     def eof_received(self) -> None:
         """What it said before comes first."""
         self._door.pass_on()
         self._connection.eof_received()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """What it said before comes first."""
+        """What it said before comes first. uvloop's TLS keeps hold of this object, which must hold nothing then."""
         self._door.pass_on()
         self._connection.connection_lost(exc)
+        self._door.forget(self._connection)
+        del self._connection

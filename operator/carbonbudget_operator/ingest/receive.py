@@ -54,6 +54,7 @@ class Receiver:
         )
         self._boots = Boots()
         self._sending: Counter[str] = Counter()
+        self._defect_told = 0.0
         self._told: dict[tuple[str, str], float] = {}
 
     @asynccontextmanager
@@ -101,9 +102,12 @@ class Receiver:
             return self._checked(caller, encoding, body)
         except Refusal:
             raise
-        except Exception:  # a defect of ours; who is told hears nothing of where it was
-            _log.exception("a report of %s cannot be read", caller.node)
-            raise
+        except Exception:  # a defect of ours: where it is, once an hour for all
+            if time.monotonic() >= self._defect_told:
+                self._defect_told = time.monotonic() + _TELL_AGAIN_SECONDS
+                _log.exception("a report of %s cannot be read", caller.node)
+            reason = "the server cannot read this report, by a defect of its own: its log says where"
+            raise Refusal(500, "defect", reason, 60) from None
 
     def _checked(self, caller: Caller, encoding: str, body: bytes) -> Arrival:
         arrival = checks.parse(unpack(body, encoding, self._max_report_bytes))

@@ -26,10 +26,8 @@ from carbonbudget_operator.ledger.store import LedgerError
 _log = logging.getLogger(__name__)
 _MAX_BATCH = 200
 _MAX_QUEUE = 2_000
-# After a batch of several the next is let grow, which answers that much later: at 333 reports a second a quarter less
-# CPU (docs/design/2026-11-24-ledger.md).
-_SEVERAL = 3
-_GATHER_SECONDS = 0.1
+# To read an honest batch takes some 0.05 s; what is large and made up must not keep it from its commit.
+_READ_SECONDS = 0.25
 _MAX_CUTS_A_DAY = 1_000
 
 
@@ -52,7 +50,6 @@ class Writer:
         self._booker = Booker(engine, max_label_values, max_node_watts)
         self._queue: queue.Queue[_Asked | None] = queue.Queue(_MAX_QUEUE)
         self._lock = threading.Lock()  # one transaction at a time: SQLite has one writer
-        self._closing = threading.Event()
         self._failing = False
         self.commit_seconds = 0.0
         self.batches = 0
@@ -84,7 +81,6 @@ class Writer:
 
     def close(self) -> None:
         """Commit what waits, then end."""
-        self._closing.set()
         self._queue.put(None)
         self._thread.join()
 
@@ -130,6 +126,7 @@ class Writer:
         refused: list[_Answer] = []
         rows = 0
         asked = self._queue.get()
+        until = time.monotonic() + _READ_SECONDS
         while asked is not None:
             read, future = asked
             arrival = _attempt(read)
@@ -138,7 +135,7 @@ class Writer:
             else:
                 batch.append((arrival, future))
                 rows += weight(arrival.report)
-            if len(batch) + len(refused) == _MAX_BATCH or rows >= MAX_ROWS:
+            if len(batch) + len(refused) == _MAX_BATCH or rows >= MAX_ROWS or time.monotonic() >= until:
                 break
             try:
                 asked = self._queue.get_nowait()
@@ -185,9 +182,11 @@ def _attempt(read: _Read) -> Arrival | Exception:
     """
     try:
         return read()
-    except Exception as error:
+    except BaseException as error:  # nothing may end this thread; a future takes no StopIteration
         error.__traceback__ = error.__context__ = None
-        return error
+        if isinstance(error, Exception) and not isinstance(error, StopIteration):
+            return error
+        return RuntimeError(repr(error))
 
 
 def _tell(answers: list[_Answer]) -> None:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import socket
+import struct
 import weakref
 from collections.abc import Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
@@ -53,6 +55,14 @@ async def many(server: Running, made: Door, number: int = 12) -> list[Stream]:
     return streams
 
 
+def reset(stream: Stream) -> None:
+    """Ends it by a TCP reset."""
+    file = stream[1].get_extra_info("socket").fileno()
+    with socket.fromfd(file, socket.AF_INET, socket.SOCK_STREAM) as same:
+        same.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    stream[1].transport.abort()
+
+
 def burst(made: Door) -> None:
     made._burst(asyncio.get_running_loop())
 
@@ -83,10 +93,11 @@ async def test_while_many_speak_what_they_say_is_taken_together(serve: Serve, mo
 
 @on_both_loops
 async def test_a_burst_comes_by_itself(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(door, "_GATHER_SECONDS", 0.5)
     made = Door()
     async with serve(made) as server:
         streams = await many(server, made)
+        monkeypatch.setattr(door, "_GATHER_SECONDS", 0.1)
+        made._gather(asyncio.get_running_loop())
         waiting = [ask(stream) for stream in streams]
         assert await asyncio.wait_for(asyncio.gather(*waiting), 10) == [OK] * len(streams)
 
@@ -224,13 +235,16 @@ async def test_a_connection_that_ended_is_in_nobodys_memory(serve: Serve, monkey
         gc.collect()
         gc.disable()
         try:
-            for _ in range(5):
+            for at in range(6):
                 stream = await server.connect()
                 assert await ask(stream) == OK
-                stream[1].close()
-                await stream[1].wait_closed()
+                if at % 2:
+                    reset(stream)
+                else:
+                    stream[1].close()
+                    await stream[1].wait_closed()
             await eventually(lambda: not server.server.server_state.connections)
             await eventually(lambda: not any(ref() for ref in made))
         finally:
             gc.enable()
-    assert len(made) == 5
+    assert len(made) == 6

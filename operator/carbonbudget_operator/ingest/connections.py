@@ -57,9 +57,17 @@ class Connection(HttpToolsProtocol):
             self._await_headers()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Nothing is awaited any more."""
+        """Nothing is awaited any more. After a reset uvicorn leaves its timer, and that all that it holds."""
         self._heard()
+        self._unset_keepalive_if_required()
         super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """What begins no request, as an empty line, ends the wait for one at uvicorn: here it has to follow."""
+        super().data_received(data)
+        idle = self.cycle is None or self.cycle.response_complete
+        if idle and self._deadline is None and not self.transport.is_closing():
+            self._await_headers()
 
     def on_message_begin(self) -> None:
         """A request's first byte: its head has to follow."""
@@ -85,7 +93,7 @@ class Connection(HttpToolsProtocol):
     def timeout_keep_alive_handler(self) -> None:
         """Over, unless it has just asked."""
         self.bring()
-        if self.cycle is None or self.cycle.response_complete:
+        if self.timeout_keep_alive_task is not None:  # whatever it says takes that away
             super().timeout_keep_alive_handler()
 
     def _await_headers(self) -> None:

@@ -55,6 +55,13 @@ async def many(server: Running, made: Door, number: int = 12) -> list[Stream]:
     return streams
 
 
+async def asking(stream: Stream, made: Door, request: bytes = GET) -> asyncio.Task[bytes]:
+    """It has asked, and that lies at the door."""
+    waiting = asyncio.create_task(ask(stream, request))
+    await eventually(lambda: made._said)
+    return waiting
+
+
 def reset(stream: Stream) -> None:
     """Ends it by a TCP reset."""
     file = stream[1].get_extra_info("socket").fileno()
@@ -107,8 +114,7 @@ async def test_once_few_speak_nobody_waits_any_more(serve: Serve, monkeypatch: p
     made = Door()
     async with serve(made) as server:
         streams = await many(server, made)
-        waiting = asyncio.create_task(ask(streams[0]))
-        await eventually(lambda: made._said)
+        waiting = await asking(streams[0], made)
         burst(made)
         assert await waiting == OK
         assert not made._gathering
@@ -134,8 +140,7 @@ async def test_two_requests_at_once_are_answered_one_after_the_other(
     made = Door()
     async with serve(made) as server:
         streams = await many(server, made)
-        waiting = asyncio.create_task(ask(streams[0], GET + GET))
-        await eventually(lambda: made._said)
+        waiting = await asking(streams[0], made, GET + GET)
         burst(made)
         assert await waiting == OK
         assert await ask(streams[0], b"") == OK
@@ -156,8 +161,7 @@ async def test_what_was_said_comes_before_another_ones_end(serve: Serve, monkeyp
     made = Door()
     async with serve(made) as server:
         streams = await many(server, made)
-        waiting = asyncio.create_task(ask(streams[0]))
-        await eventually(lambda: made._said)
+        waiting = await asking(streams[0], made)
         streams[1][1].close()
         assert await asyncio.wait_for(waiting, 10) == OK
 
@@ -185,8 +189,7 @@ async def test_what_was_said_before_the_server_ends_is_answered(serve: Serve, mo
     made, app = Door(), App()
     async with serve(made, app) as server:
         streams = await many(server, made)
-        waiting = asyncio.create_task(ask(streams[0]))
-        await eventually(lambda: made._said)
+        waiting = await asking(streams[0], made)
         server.server.should_exit = True
         assert await asyncio.wait_for(waiting, 10) == OK
 
@@ -198,8 +201,7 @@ async def test_who_asks_as_its_connection_is_about_to_end_is_answered(
     made = Door()
     async with serve(made) as server:
         streams = await many(server, made)
-        waiting = asyncio.create_task(ask(streams[0]))
-        await eventually(lambda: made._said)
+        waiting = await asking(streams[0], made)
         made._said[0][0].timeout_keep_alive_handler()
         assert await asyncio.wait_for(waiting, 10) == OK
 

@@ -72,6 +72,34 @@ async def test_what_cannot_be_read_is_said_to_its_sender_and_to_no_other(engine:
     writer.close()
 
 
+async def test_what_takes_long_to_read_keeps_nobody_from_the_commit(
+    engine: sa.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_READ_SECONDS", 0.0)
+    writer = Writer(engine)
+    with writer._lock:
+        waiting = [asyncio.ensure_future(booked(writer, a_report(node=f"node-{n}"))) for n in range(5)]
+        await asyncio.sleep(0)
+    assert set(await asyncio.gather(*waiting)) == {Booked.STORED}
+    assert writer.batches == 5
+    writer.close()
+
+
+@pytest.mark.parametrize("raised", [SystemExit, StopIteration])
+async def test_nothing_that_is_raised_ends_the_thread_or_leaves_its_sender_waiting(
+    engine: sa.Engine, raised: type[BaseException]
+) -> None:
+    writer = Writer(engine)
+
+    def read() -> Arrival:
+        raise raised("at a report")
+
+    with pytest.raises(RuntimeError, match="at a report"):
+        await asyncio.wait_for(writer.book(read), 10)
+    assert await booked(writer, a_report()) is Booked.STORED
+    writer.close()
+
+
 async def test_a_refused_report_is_in_nobodys_memory(engine: sa.Engine) -> None:
     """Hostile bodies are large, and cycles of garbage are looked for seldom."""
     writer = Writer(engine)

@@ -30,7 +30,6 @@ _MAX_QUEUE = 2_000
 _READ_SECONDS = 0.25
 _MAX_CUTS_A_DAY = 1_000
 
-
 _Fate = tuple[Arrival, Booked]
 _Read = Callable[[], Arrival]
 _Asked = tuple[_Read, "asyncio.Future[_Fate]"]
@@ -190,7 +189,7 @@ def _attempt(read: _Read) -> Arrival | Exception:
 
 
 def _tell(answers: list[_Answer]) -> None:
-    """Answer from this thread, all of a loop at once: to wake it costs as much as to tell one."""
+    """Answer from this thread, all of a loop at once: what costs is to wake it."""
     loops: dict[asyncio.AbstractEventLoop, list[_Answer]] = {}
     for answer in answers:
         loops.setdefault(answer[0].get_loop(), []).append(answer)

@@ -126,6 +126,9 @@ class Carbon(Section):
     ownership: Literal["auto", "owned", "cloud"] = Field(
         "auto", description="Whose nodes they are: Scope 2 if owned, else Scope 3; auto: a cloud's id tells."
     )
+    provider: str = Field(
+        "", description="Who runs nodes whose provider id does not tell: a provider of the region table, or `own`."
+    )
     market: Market = Market()
     embodied: Embodied = Embodied()
     intensity: Intensity = Intensity()

@@ -75,6 +75,7 @@ carbon:
   pue: {{ .Values.carbon.pue | default "null" }}
   basis: {{ .Values.carbon.basis }}
   ownership: {{ .Values.carbon.ownership }}
+  provider: {{ .Values.carbon.provider | quote }}
   market: {{- toYaml .Values.carbon.market | nindent 4 }}
   embodied: {{- toYaml .Values.carbon.embodied | nindent 4 }}
   intensity: {{- toYaml .Values.carbon.intensity | nindent 4 }}

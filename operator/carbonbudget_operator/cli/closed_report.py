@@ -79,7 +79,7 @@ def verify(
     ledger: Url = None,
     file: Annotated[Path | None, typer.Option(help="Compare an exported file, byte by byte.")] = None,
 ) -> None:
-    """Compute the hash of a closed report anew and compare it with the one that was recorded. Exit code 1 if not."""
+    """Check a closed report against its hash. Exit code 1 if they differ."""
     from carbonbudget_operator.reporting.restatement import digest
 
     found = _closed(*_open(config, ledger), period)
@@ -102,7 +102,7 @@ def export(
     config: Config = None,
     ledger: Url = None,
 ) -> None:
-    """Write a closed report's text exactly as it was hashed: `sha256sum FILE` prints its hash."""
+    """Write the text that was hashed. `sha256sum FILE` prints the same hash."""
     found = _closed(*_open(config, ledger), period)
     try:
         with file.open("xb") as target:

@@ -66,7 +66,7 @@ def show(
     ledger: Url = None,
     output: Annotated[Output, typer.Option("--output", "-o", help="table, json or csv.")] = Output.TABLE,
 ) -> None:
-    """Print a closed report as it was closed, whatever the ledger holds now."""
+    """Print a closed report as it was closed. What the ledger holds now plays no part."""
     found = _closed(*_open(config, ledger), period)
     if output is Output.TABLE:
         print(f"{period} as closed on {date_of(found.closed_at)}, sha256 {found.digest}")

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from carbonbudget_operator.api.selector import LabelSelector
+from carbonbudget_operator.api_path import ApiPath
 from carbonbudget_operator.kube.client import KubeClient
 
-_PATH = "/api/v1/namespaces"
+_PATH = ApiPath("", "v1", "namespaces")
 
 
 class Namespaces:

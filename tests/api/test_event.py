@@ -19,7 +19,7 @@ def body_of(about: Involved, message: str = "why") -> dict[str, Any]:
 
 def test_an_event_is_where_its_object_is_and_names_it() -> None:
     body = body_of(JOB)
-    assert JOB.events_path == "/api/v1/namespaces/team-a/events"
+    assert str(JOB.events_path) == "/api/v1/namespaces/team-a/events"
     assert body["metadata"]["namespace"] == "team-a"
     assert body["involvedObject"] == {
         "apiVersion": "batch/v1", "kind": "Job", "name": "train", "namespace": "team-a", "uid": "u1",
@@ -36,7 +36,7 @@ def test_who_tells_is_named_the_same_way_in_old_and_new_fields() -> None:
 
 def test_an_event_of_a_cluster_wide_object_is_in_the_default_namespace() -> None:
     about = Involved("carbonbudget.dev/v1alpha1", "ClusterCarbonBudget", "all", uid="c")
-    assert about.events_path == "/api/v1/namespaces/default/events"
+    assert str(about.events_path) == "/api/v1/namespaces/default/events"
     assert body_of(about)["metadata"]["namespace"] == "default"
     assert "namespace" not in body_of(about)["involvedObject"]
 

@@ -92,9 +92,9 @@ async def test_what_agrees_makes_the_watch_current_and_what_does_not_lets_it_age
     running = asyncio.create_task(bench.census().run())
     await asyncio.sleep(0)
     began = bench.client.watches.current_at()
-    assert began.keys() == {resource.collection for resource in RESOURCES}
-    await eventually(lambda: bench.client.watches.current_at()[BUDGET.collection] > began[BUDGET.collection])
-    assert bench.client.watches.current_at()[CLUSTER_BUDGET.collection] == began[CLUSTER_BUDGET.collection]
+    assert began.keys() == {str(resource.collection) for resource in RESOURCES}
+    await eventually(lambda: bench.client.watches.current_at()[str(BUDGET.collection)] > began[str(BUDGET.collection)])
+    assert bench.client.watches.current_at()[str(CLUSTER_BUDGET.collection)] == began[str(CLUSTER_BUDGET.collection)]
     bench.api.status = 503  # nothing is known then
     await eventually(lambda: bench.api.requests > 20)
     stood = bench.client.watches.current_at()

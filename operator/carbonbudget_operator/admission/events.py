@@ -11,6 +11,7 @@ from carbonbudget_operator.admission.decide import Decision
 from carbonbudget_operator.admission.metrics import AdmissionMetrics
 from carbonbudget_operator.admission.work import Reference
 from carbonbudget_operator.api.event import Involved, event_body
+from carbonbudget_operator.api_path import ApiPath
 from carbonbudget_operator.kube.client import JsonObject, KubeClient, KubeError
 
 _log = logging.getLogger(__name__)
@@ -27,7 +28,7 @@ class Events:
 
     def __init__(self, metrics: AdmissionMetrics) -> None:
         self._metrics = metrics
-        self._queue: asyncio.Queue[tuple[str, JsonObject]] = asyncio.Queue(QUEUE)
+        self._queue: asyncio.Queue[tuple[ApiPath, JsonObject]] = asyncio.Queue(QUEUE)
         self._told: OrderedDict[tuple[str, Reference, str], float] = OrderedDict()
 
     def tell(self, namespace: str, decision: Decision, now: float) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Generic, TypeVar
 
 from carbonbudget_operator.admission.review import at, text
+from carbonbudget_operator.api_path import ApiPath
 from carbonbudget_operator.kube.client import KubeClient
 
 _log = logging.getLogger(__name__)
@@ -34,7 +35,7 @@ class Kept(Generic[T]):
         """Every object."""
         return [value for values in self._by_namespace.values() for value in values.values()]
 
-    async def follow(self, client: KubeClient, path: str) -> None:
+    async def follow(self, client: KubeClient, path: ApiPath) -> None:
         """For ever. After each list, what was not in it is gone: its end was missed."""
         seen: set[tuple[str, str]] = set()
         async for kind, body in client.watch(path):

@@ -8,6 +8,7 @@ from typing import Final, Literal
 
 from carbonbudget_operator.api.names import GROUP
 from carbonbudget_operator.api.times import format_time
+from carbonbudget_operator.api_path import ApiPath
 
 MAX_MESSAGE: Final = 1024  # characters; the API server refuses an Event with more
 _MAX_NAME: Final = 200  # of the object's name: an Event's own may have 253 with what makes it unique
@@ -25,9 +26,9 @@ class Involved:
     uid: str = ""
 
     @property
-    def events_path(self) -> str:
+    def events_path(self) -> ApiPath:
         """Where its Events are posted."""
-        return f"/api/v1/namespaces/{self.namespace or _OF_CLUSTER_OBJECTS}/events"
+        return ApiPath("", "v1", "events", self.namespace or _OF_CLUSTER_OBJECTS)
 
 
 def event_body(

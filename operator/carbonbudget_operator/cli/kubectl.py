@@ -17,6 +17,7 @@ import typer
 
 from carbonbudget_operator.api.carbonbudget import AnyBudget
 from carbonbudget_operator.api.names import BUDGET, CLUSTER_BUDGET
+from carbonbudget_operator.api_path import ApiPath
 from carbonbudget_operator.cli.connection import Context, Kubeconfig, Namespace, Timeout, credentials
 from carbonbudget_operator.cli.explain import Beside, as_json, explain
 from carbonbudget_operator.cli.mode import enforcement_mode
@@ -130,7 +131,7 @@ def explain_budget(
         if one is None:
             return None, all_of_them, Beside(None, None)
 
-        async def status_of(path: str) -> int:
+        async def status_of(path: ApiPath) -> int:
             return (await client.exchange("GET", path)).status
 
         mode = await enforcement_mode(status_of)

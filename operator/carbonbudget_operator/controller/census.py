@@ -37,7 +37,7 @@ class Census:
         """For ever; a list that fails forgets nothing."""
         with ExitStack() as stack:
             of = self._client.watches.of
-            watched = {resource: stack.enter_context(of(resource.collection)) for resource in RESOURCES}
+            watched = {resource: stack.enter_context(of(str(resource.collection))) for resource in RESOURCES}
             while True:
                 await asyncio.sleep(self._every_s)
                 try:

@@ -8,6 +8,7 @@ from functools import cached_property
 
 from carbonbudget_operator.api.carbonbudget import AnyBudget, CarbonBudget, ClusterCarbonBudget
 from carbonbudget_operator.api.names import Resource
+from carbonbudget_operator.api_path import ApiPath
 from carbonbudget_operator.budgets.evaluate import State
 
 Body = Mapping[str, object]
@@ -64,7 +65,7 @@ class Held:
         return f"{self.namespace}/{self.name}"
 
     @property
-    def path(self) -> str:
+    def path(self) -> ApiPath:
         """Where the API server has it."""
         return self.resource.path(self.namespace, self.name)
 

@@ -6,6 +6,7 @@ import asyncio
 import logging
 
 from carbonbudget_operator.api.names import BLOCKING_LABEL
+from carbonbudget_operator.api_path import ApiPath
 from carbonbudget_operator.controller.inventory import Held, Inventory
 from carbonbudget_operator.controller.metrics import ControllerMetrics
 from carbonbudget_operator.controller.status import Outcome, differs
@@ -33,10 +34,10 @@ class Writer:
         wanted = labelled if outcome.blocking is None else outcome.blocking
         try:
             if differs(held.body, outcome.status):
-                await self._patch(held, "/status", {"metadata": {"uid": held.uid}, "status": outcome.status})
+                await self._patch(held.path.sub("status"), {"metadata": {"uid": held.uid}, "status": outcome.status})
             if wanted != labelled:
                 label = {BLOCKING_LABEL: "true" if wanted else None}
-                await self._patch(held, "", {"metadata": {"uid": held.uid, "labels": label}})
+                await self._patch(held.path, {"metadata": {"uid": held.uid, "labels": label}})
         except KubeError as error:
             if error.status == 404:  # its end was missed
                 self._inventory.forget(held.key, held.uid)
@@ -46,8 +47,8 @@ class Writer:
             return False
         return True
 
-    async def _patch(self, held: Held, part: str, patch: dict[str, object]) -> None:
+    async def _patch(self, path: ApiPath, patch: dict[str, object]) -> None:
         async with self._writers:
             # Nobody reads the answer, so it is asked for short; the watch tells what was written.
-            await self._client.request("PATCH", held.path + part, patch, content_type=MERGE_PATCH, accept=METADATA)
+            await self._client.request("PATCH", path, patch, content_type=MERGE_PATCH, accept=METADATA)
         self._metrics.patches.inc()

@@ -8,9 +8,10 @@ from collections.abc import Iterable, Mapping
 from typing import Final, Literal
 
 from carbonbudget_operator.api.event import Involved, event_body
+from carbonbudget_operator.api_path import ApiPath
 from carbonbudget_operator.enforcement.decide import Action
 from carbonbudget_operator.enforcement.job import FIELD_MANAGER, Job, parse_job
-from carbonbudget_operator.enforcement.jobs import JobStore
+from carbonbudget_operator.enforcement.jobs import JOBS, JobStore
 from carbonbudget_operator.enforcement.metrics import EnforcementMetrics
 from carbonbudget_operator.enforcement.patches import Note, Patch, patch_of
 from carbonbudget_operator.kube.client import MERGE_PATCH, KubeClient, KubeError
@@ -49,7 +50,7 @@ class Actor:
         try:
             async with self._slots:
                 answer = await self._client.request(
-                    "PATCH", job_path(job.namespace, job.name), body, _MANAGER, MERGE_PATCH
+                    "PATCH", JOBS.at(job.namespace, job.name), body, _MANAGER, MERGE_PATCH
                 )
         except KubeError as error:
             if error.status == 404:
@@ -65,7 +66,7 @@ class Actor:
             self._store.jobs[job.uid] = parse_job(answer)
         return True
 
-    async def patch_workload(self, path: str, annotations: Mapping[str, str | None]) -> Fate:
+    async def patch_workload(self, path: ApiPath, annotations: Mapping[str, str | None]) -> Fate:
         """Annotate a workload, if it is there; what failed was counted."""
         try:
             async with self._slots:
@@ -75,7 +76,7 @@ class Actor:
         except KubeError as error:
             if error.status == 404:
                 return "gone"
-            self._failed(path, error)
+            self._failed(str(path), error)
             return "failed"
         return "written"
 
@@ -93,8 +94,3 @@ class Actor:
     def _failed(self, what: str, error: KubeError) -> None:
         self._metrics.failures.inc()
         _log.warning("%s not updated, tried again later: %s", what, error.reason)
-
-
-def job_path(namespace: str, name: str) -> str:
-    """Where a Job is."""
-    return f"/apis/batch/v1/namespaces/{namespace}/jobs/{name}"

@@ -7,12 +7,14 @@ from contextlib import aclosing
 
 import aiohttp
 
+from carbonbudget_operator.api_path import ApiPath
 from carbonbudget_operator.kube.connection import (
     JSON,
     MERGE_PATCH,
     METADATA,
     Answer,
     Connection,
+    ImpossibleName,
     JsonObject,
     KubeError,
     items_of,
@@ -21,7 +23,7 @@ from carbonbudget_operator.kube.credentials import Credentials
 from carbonbudget_operator.kube.watch import watch
 from carbonbudget_operator.kube.watched import Watches
 
-__all__ = ["JSON", "MERGE_PATCH", "METADATA", "Answer", "JsonObject", "KubeClient", "KubeError"]
+__all__ = ["JSON", "MERGE_PATCH", "METADATA", "Answer", "ImpossibleName", "JsonObject", "KubeClient", "KubeError"]
 
 
 class KubeClient(Connection):
@@ -32,7 +34,7 @@ class KubeClient(Connection):
         self.watches = Watches()
 
     async def list(
-        self, path: str, params: Mapping[str, str] | None = None, page: int = 500, metadata_only: bool = False
+        self, path: ApiPath, params: Mapping[str, str] | None = None, page: int = 500, metadata_only: bool = False
     ) -> AsyncIterator[JsonObject]:
         """All items of a collection, read in pages so that no answer is huge."""
         async for answer in self.pages(path, params or {}, page, metadata_only):
@@ -40,7 +42,7 @@ class KubeClient(Connection):
                 yield item
 
     async def watch(
-        self, path: str, params: Mapping[str, str] | None = None, metadata_only: bool = False
+        self, path: ApiPath, params: Mapping[str, str] | None = None, metadata_only: bool = False
     ) -> AsyncIterator[tuple[str, JsonObject | None]]:
         """List, then watch, for ever.
 
@@ -50,7 +52,7 @@ class KubeClient(Connection):
         end was missed. Pauses double while nothing comes; the first failure of an outage is logged. It ends only
         when it is closed.
         """
-        with self.watches.of(path) as watched:
+        with self.watches.of(str(path)) as watched:
             async with aclosing(watch(self, path, params or {}, metadata_only, watched)) as events:
                 async for event in events:
                     yield event

@@ -13,10 +13,12 @@ import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Self
 
 import aiohttp
 
+from carbonbudget_operator.api_path import ApiPath, InvalidPath
 from carbonbudget_operator.kube.credentials import Credentials, find_credentials
 
 MERGE_PATCH = "application/merge-patch+json"
@@ -34,6 +36,13 @@ class KubeError(Exception):
         super().__init__(reason)
         self.status = status
         self.reason = reason
+
+
+class ImpossibleName(KubeError):
+    """No object can have that path; nobody was asked. For who follows objects it is as good as not found."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(HTTPStatus.NOT_FOUND, reason)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +97,7 @@ class Connection:
     async def request(
         self,
         method: str,
-        path: str,
+        path: ApiPath,
         body: Mapping[str, object] | None = None,
         params: Mapping[str, str] | None = None,
         content_type: str = JSON,
@@ -113,7 +122,7 @@ class Connection:
     async def exchange(
         self,
         method: str,
-        path: str,
+        path: ApiPath,
         body: Mapping[str, object] | None = None,
         params: Mapping[str, str] | None = None,
         content_type: str = JSON,
@@ -128,7 +137,7 @@ class Connection:
         headers = self._headers() | {"Content-Type": content_type, "Accept": accept}
         try:
             async with self._session.request(
-                method, self._credentials.url + path, data=data, params=params, headers=headers
+                method, self._url(path), data=data, params=params, headers=headers
             ) as response:
                 text = await response.text(errors="replace")
                 warnings = tuple(response.headers.getall("Warning", ()))
@@ -137,7 +146,7 @@ class Connection:
             raise KubeError(0, f"no answer from the API server: {name_of(error)}") from error
 
     async def pages(
-        self, path: str, params: Mapping[str, str], page: int, metadata_only: bool = False
+        self, path: ApiPath, params: Mapping[str, str], page: int, metadata_only: bool = False
     ) -> AsyncIterator[JsonObject]:
         """A collection's lists, of `page` items each, so that no answer is huge. Raises KubeError."""
         token = ""
@@ -151,19 +160,24 @@ class Connection:
 
     @asynccontextmanager
     async def opened(
-        self, path: str, params: Mapping[str, str], accept: str, limits: aiohttp.ClientTimeout
+        self, path: ApiPath, params: Mapping[str, str], accept: str, limits: aiohttp.ClientTimeout
     ) -> AsyncIterator[aiohttp.StreamReader]:
         """An answer's body as it comes. Raises KubeError: a refusal, or the connection broke, also inside the block."""
         headers = self._headers() | {"Accept": accept}
         try:
-            async with self._session.get(
-                self._credentials.url + path, params=params, headers=headers, timeout=limits
-            ) as response:
+            async with self._session.get(self._url(path), params=params, headers=headers, timeout=limits) as response:
                 if response.status >= 400:
                     raise KubeError(response.status, _message(await response.text(), response.reason or ""))
                 yield response.content
         except (aiohttp.ClientError, TimeoutError) as error:
             raise KubeError(0, f"the watch broke: {name_of(error)}") from error
+
+    def _url(self, path: ApiPath) -> str:
+        """Where it is. Raises ImpossibleName."""
+        try:
+            return self._credentials.url + path.text()
+        except InvalidPath as error:
+            raise ImpossibleName(str(error)) from None
 
     def _headers(self) -> dict[str, str]:
         token = self._credentials.token()

@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 
 import aiohttp
 
+from carbonbudget_operator.api_path import ApiPath
 from carbonbudget_operator.kube.connection import (
     JSON,
     METADATA,
@@ -37,11 +38,11 @@ _log = logging.getLogger(__name__)
 
 
 async def watch(
-    connection: Connection, path: str, params: Mapping[str, str], metadata_only: bool, watched: Watched
+    connection: Connection, path: ApiPath, params: Mapping[str, str], metadata_only: bool, watched: Watched
 ) -> AsyncGenerator[tuple[str, JsonObject | None]]:
     """For ever, until it is closed; the client's `watch` says what it yields. `watched` is told when it is current."""
     version: str | None = None  # from where to go on; None: list first
-    outage = _Outage(path)
+    outage = _Outage(str(path))
     while True:
         opened_at: float | None = None
         failure: KubeError | None = None

@@ -29,8 +29,10 @@ __all__ = ["JSON", "MERGE_PATCH", "METADATA", "Answer", "ImpossibleName", "JsonO
 class KubeClient(Connection):
     """Requests, paged lists and endless watches, in JSON objects."""
 
-    def __init__(self, credentials: Credentials, session: aiohttp.ClientSession) -> None:
-        super().__init__(credentials, session)
+    def __init__(
+        self, credentials: Credentials, session: aiohttp.ClientSession, streams: aiohttp.ClientSession
+    ) -> None:
+        super().__init__(credentials, session, streams)
         self.watches = Watches()
 
     async def list(
@@ -42,7 +44,11 @@ class KubeClient(Connection):
                 yield item
 
     async def watch(
-        self, path: ApiPath, params: Mapping[str, str] | None = None, metadata_only: bool = False
+        self,
+        path: ApiPath,
+        params: Mapping[str, str] | None = None,
+        metadata_only: bool = False,
+        most_parsed: int = 0,
     ) -> AsyncIterator[tuple[str, JsonObject | None]]:
         """List, then watch, for ever.
 
@@ -50,9 +56,10 @@ class KubeClient(Connection):
         ends or is dropped goes on where it was: proxies cut what is silent, and a list of all Jobs is dear. After
         410 Gone, or any refusal to go on, it lists again: what was not seen between the two marks is gone, its
         end was missed. Pauses double while nothing comes; the first failure of an outage is logged. It ends only
-        when it is closed.
+        when it is closed. An object that would take more than `most_parsed` bytes once parsed (0: no limit) comes with
+        its metadata alone.
         """
         with self.watches.of(str(path)) as watched:
-            async with aclosing(watch(self, path, params or {}, metadata_only, watched)) as events:
+            async with aclosing(watch(self, path, params or {}, metadata_only, most_parsed, watched)) as events:
                 async for event in events:
                     yield event

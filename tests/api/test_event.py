@@ -58,3 +58,10 @@ def test_an_object_that_is_not_made_yet_has_neither_name_nor_uid() -> None:
 
 def test_a_message_is_cut_where_the_api_server_would_refuse_it() -> None:
     assert len(body_of(JOB, "x" * 5000)["message"]) == MAX_MESSAGE
+
+
+def test_what_somebody_else_wrote_is_printable_in_an_event() -> None:
+    hostile = "\x1b[2Jw\n\u202e"
+    body = body_of(Involved("batch/v1", "Job", hostile, "team-a"), f"refused: {hostile}")
+    assert body["message"] == "refused: \\x1b[2Jw\\n\\u202e"
+    assert body["involvedObject"]["name"] == "\\x1b[2Jw\\n\\u202e"

@@ -23,6 +23,7 @@ from carbonbudget_operator.controller.metrics import ControllerMetrics
 from carbonbudget_operator.kube.client import KubeClient
 from carbonbudget_operator.kube.credentials import Credentials
 from carbonbudget_operator.namespaces import Namespaces
+from carbonbudget_operator.printable import is_printable
 from carbonbudget_operator.server_client import Server
 
 BLOCK = [{"at": 100, "action": "Block"}]
@@ -40,10 +41,12 @@ class World:
     up: bool = True
     reports: bool = True
     hours_ug: list[int] = field(default_factory=list)
+    workloads: list[dict[str, Any]] = field(default_factory=list)
     objects: dict[str, dict[str, Any]] = field(default_factory=dict)
     calls: list[tuple[str, str]] = field(default_factory=list)
     asked: list[dict[str, Any]] = field(default_factory=list)
     events: list[tuple[str, str]] = field(default_factory=list)
+    messages: list[str] = field(default_factory=list)
     writing: int = 0
     most_writing: int = 0
 
@@ -57,6 +60,7 @@ class World:
         body = await request.json()
         if request.path.endswith("/events"):
             self.events.append((body["metadata"]["namespace"], body["reason"]))
+            self.messages.append(body["message"])
             return web.json_response(body)
         path = request.path.removeprefix("/apis/carbonbudget.dev/v1alpha1/").removesuffix("/status")
         if path not in self.objects:
@@ -85,6 +89,7 @@ class World:
             "id": query["id"], "used_ug": used_ug, "used_g": "0", "energy_uj": 9, "energy_kwh": "0",
             "coverage_percent": 100, "measured_percent": 0, "data_from": query["start"],
             "settled_ug": used_ug if query["settled_through"] else 0, "settled_energy_uj": 7,
+            "workloads": self.workloads,
         }  # fmt: skip
 
     async def hours(self, request: web.Request) -> web.Response:
@@ -416,3 +421,27 @@ async def test_a_budget_shows_our_verdict_once_the_watch_has_given_the_status_ba
     bench.seen.inventory.seen(former.resource, "MODIFIED", {**former.body, "status": {}})  # a late echo
     assert not bench.loop.shows_verdict("team-a/monthly")
     assert not bench.loop.shows_verdict("team-a/other")
+
+
+def texts_of(value: object) -> list[str]:
+    if isinstance(value, dict):
+        return [text for item in value.values() for text in texts_of(item)]
+    if isinstance(value, list):
+        return [text for item in value for text in texts_of(item)]
+    return [value] if isinstance(value, str) else []
+
+
+async def test_an_owners_name_and_a_contact_are_shown_and_neither_acts_nor_deceives(bench: Bench) -> None:
+    """A pod's ownerReferences and a budget's contact are free text: a terminal would act on what is in them."""
+    hostile = "\x1b[2J\x1b[31mPWNED\x1b[0m\nDeployment/fake-row  0mg\x1b]0;title\a\u202e"
+    bench.world.used_ug = 2_000_000
+    bench.world.workloads = [
+        {"namespace": "team-a", "workload": f"{kind}/{hostile}", "used_ug": 9, "energy_uj": 9}
+        for kind in ("CronJob", hostile.replace("/", ""))
+    ]
+    bench.add("tight", per="Workload", contact=hostile[:64])
+    await bench.evaluate()
+    status = bench.world.objects["namespaces/team-a/carbonbudgets/tight"]["status"]
+    assert status["topWorkloads"][0]["name"].startswith("\\x1b[2J\\x1b[31mPWNED")
+    assert [text for text in texts_of(status) + bench.world.messages if not is_printable(text)] == []
+    assert [call for call in await bench.evaluate() if call[0] == "PATCH"] == []  # the same again is no change

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from carbonbudget_operator.api.carbonbudget import AnyBudget, CarbonBudget, ClusterCarbonBudget
 from carbonbudget_operator.api.names import BUDGET, CLUSTER_BUDGET, ENFORCEMENT_LABEL, GROUP, Resource
 from carbonbudget_operator.api_path import ApiPath
-from carbonbudget_operator.cli.options import fail
+from carbonbudget_operator.cli.options import fail, shown
 from carbonbudget_operator.kube.client import ImpossibleName, KubeClient, KubeError
 from carbonbudget_operator.kube.credentials import Credentials
 
@@ -70,7 +70,7 @@ async def list_budgets(client: KubeClient, resource: Resource, namespace: str) -
         except ValidationError as error:
             metadata = item.get("metadata")
             name = metadata.get("name") if isinstance(metadata, dict) else "?"
-            print(f"{resource.kind} {name} is not understood: {error.errors()[0]['msg']}", file=sys.stderr)
+            print(shown(f"{resource.kind} {name} is not understood: {error.errors()[0]['msg']}"), file=sys.stderr)
     return found
 
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from carbonbudget_operator.cli.options import Config, Output, fail, instant, print_table, rounded
+from carbonbudget_operator.cli.options import Config, Output, csv_cells, fail, instant, print_table, rounded, shown
 from carbonbudget_operator.settings import Settings, load_settings
 
 app = typer.Typer(help="Report a period's emissions, or close it.", invoke_without_command=True, add_completion=False)
@@ -134,18 +134,18 @@ def _print(result: dict[str, Any], output: Output) -> None:
         kinds = ["total"] + ["scope"] * len(result["scopes"]) + ["namespace"] * len(result["namespaces"])
         writer.writerow(["kind", "name", *all_columns])
         writer.writerows(
-            [kind, name, *(f[c] for c in all_columns)] for kind, (name, f) in zip(kinds, rows, strict=True)
+            csv_cells([kind, name, *(f[c] for c in all_columns)]) for kind, (name, f) in zip(kinds, rows, strict=True)
         )
         return
     from rich.table import Table
 
     print(f"{result['cluster']}, {_date(result['from'])} to {_date(result['to'])}, {result['basis']} factors")
-    shown = Table("", box=None)
+    table = Table("", box=None)
     for heading in ("IT kWh", "facility kWh", "location-based g", "market-based g", "embodied g", "measured %"):
-        shown.add_column(heading, justify="right")
+        table.add_column(heading, justify="right")
     for name, figures in rows:
-        shown.add_row(name, *(rounded(figures[column]) for column in columns))
-    print_table(shown)
+        table.add_row(shown(name), *(rounded(figures[column]) for column in columns))
+    print_table(table)
     low, high = (rounded(result["total"][key]) for key in ("embodied_low_g", "embodied_high_g"))
     print(f"embodied: {low} to {high} g by other sources' figures")
     for line in result["energy"]:
@@ -154,14 +154,14 @@ def _print(result: dict[str, Any], output: Output) -> None:
     print(f"coverage {result['coverage_percent']} % of the nodes' time")
     if silent := result["nodes_without_reports"]:
         more = f" and {len(silent) - 10} more" if len(silent) > 10 else ""
-        print(f"no report ever came from {', '.join(silent[:10])}{more}: does an agent run there?")
+        print(f"no report ever came from {shown(', '.join(silent[:10]))}{more}: does an agent run there?")
     for factor in result["factors"]:
-        print(f"factor: {factor}")
+        print(f"factor: {shown(factor)}")
     if "closed" in result:
         closed = result["closed"]
         print(f"closed on {_date(closed['at'])}, sha256 {closed['sha256']}")
         for line in closed["restatement"] or ["nothing differs from it"]:
-            print(f"restatement: {line}")
+            print(f"restatement: {shown(line)}")
 
 
 def _date(seconds: int) -> str:

@@ -9,11 +9,13 @@ from carbonbudget_operator.api.names import BLOCKING_LABEL
 from carbonbudget_operator.api_path import ApiPath
 from carbonbudget_operator.controller.inventory import Held, Inventory
 from carbonbudget_operator.controller.metrics import ControllerMetrics
-from carbonbudget_operator.controller.status import Outcome, differs
+from carbonbudget_operator.controller.status import Outcome, Status, differs
 from carbonbudget_operator.kube.client import MERGE_PATCH, METADATA, KubeClient, KubeError
+from carbonbudget_operator.printable import printable
 
 _log = logging.getLogger(__name__)
 _WRITES_AT_ONCE = 16
+_MAX_TEXT = 1024  # of one text in a status
 
 
 class Writer:
@@ -29,12 +31,13 @@ class Writer:
         Status first: a block holds when both say so, and is lifted as soon as the status does not. The uid
         goes with each write, so that a budget which was made anew under this name is not written to.
         """
+        status = printable_status(outcome.status)
         labels = held.metadata.get("labels") or {}
         labelled = isinstance(labels, dict) and labels.get(BLOCKING_LABEL) == "true"
         wanted = labelled if outcome.blocking is None else outcome.blocking
         try:
-            if differs(held.body, outcome.status):
-                await self._patch(held.path.sub("status"), {"metadata": {"uid": held.uid}, "status": outcome.status})
+            if differs(held.body, status):
+                await self._patch(held.path.sub("status"), {"metadata": {"uid": held.uid}, "status": status})
             if wanted != labelled:
                 label = {BLOCKING_LABEL: "true" if wanted else None}
                 await self._patch(held.path, {"metadata": {"uid": held.uid, "labels": label}})
@@ -52,3 +55,16 @@ class Writer:
             # Nobody reads the answer, so it is asked for short; the watch tells what was written.
             await self._client.request("PATCH", path, patch, content_type=MERGE_PATCH, accept=METADATA)
         self._metrics.patches.inc()
+
+
+def printable_status(status: Status) -> Status:
+    """A status with each text in it printable: a workload is called what its pods' owner reference says."""
+    return {key: _printable(value) for key, value in status.items()}
+
+
+def _printable(value: object) -> object:
+    if isinstance(value, str):
+        return printable(value, _MAX_TEXT)
+    if isinstance(value, dict):
+        return printable_status(value)
+    return [_printable(item) for item in value] if isinstance(value, list) else value

@@ -212,7 +212,9 @@ class Connection:
                 except (ValueError, RecursionError):
                     value = None
                 if not isinstance(value, dict):
-                    raise KubeError(0, f"the API server answered a list of {path} with something else than an object")
+                    raise KubeError(
+                        0, f"the API server answered a list of {path} with something else than a JSON object"
+                    )
                 return value, len(read)
 
     @asynccontextmanager

@@ -20,16 +20,18 @@ from typing import Any, Final, Literal
 
 import prometheus_client
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 
 Reason = Literal["full", "late", "failed"]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-# What one connection may make the kernel and aiohttp hold for it. Names, kinds and a bearer token are all that comes.
-_RECEIVE_BYTES: Final = 64 * 2**10
+# What one connection may make the kernel, TLS and aiohttp hold for it: what a socket received at once is kept two to
+# three times. A review's head has some ten lines, of which a bearer token is the longest.
+_RECEIVE_BYTES: Final = 16 * 2**10
 _BOUNDS: Final[Mapping[str, Any]] = {
     "max_line_size": 2_048,
-    "max_field_size": 8_190,
-    "max_headers": 24,
+    "max_field_size": 4_096,
+    "max_headers": 16,
     "read_bufsize": 2**14,
     "lingering_time": 1,  # seconds for the rest of a body that nobody reads
     "auto_decompress": False,
@@ -104,7 +106,7 @@ class Listener:
         self._metrics = metrics
         for reason in ("full", "late", "failed"):
             metrics.ended.labels(name, reason)
-        app.middlewares.append(web.middleware(self._asked))
+        app.middlewares.append(self._middleware())
         self._runner = web.AppRunner(
             app, access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS, keepalive_timeout=bounds.idle_seconds, **_BOUNDS
         )
@@ -194,13 +196,17 @@ class Listener:
         self._held.pop(held.protocol, None)
         self._metrics.ended.labels(self._name, reason).inc()
 
-    async def _asked(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Around each request: its head is here, its body has to follow; after the answer, the next one."""
-        held = self._held.get(request.protocol)
-        if held is not None:
-            held.step(self._loop.time(), self._bounds.body_seconds)
-        try:
-            return await handler(request)
-        finally:
+    def _middleware(self) -> Middleware:
+        @web.middleware
+        async def asked(request: web.Request, handler: Handler) -> web.StreamResponse:
+            """Around each request: its head is here, its body has to follow; after the answer, the next one."""
+            held = self._held.get(request.protocol)
             if held is not None:
-                held.step(self._loop.time(), self._bounds.idle_seconds)
+                held.step(self._loop.time(), self._bounds.body_seconds)
+            try:
+                return await handler(request)
+            finally:
+                if held is not None:
+                    held.step(self._loop.time(), self._bounds.idle_seconds)
+
+        return asked

@@ -26,6 +26,7 @@ from carbonbudget_operator.admission.review import BadReview, parse_review
 from carbonbudget_operator.admission.run import follow_workloads
 from carbonbudget_operator.admission.table import Table, keep_fetching
 from carbonbudget_operator.admission.work import Reference
+from carbonbudget_operator.api_path import ApiPath
 from carbonbudget_operator.kube.client import KubeClient
 from carbonbudget_operator.kube.credentials import Credentials
 from carbonbudget_operator.server_client import Server

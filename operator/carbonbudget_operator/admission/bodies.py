@@ -77,7 +77,13 @@ class Bodies:
         body.kept += chunk
         self._held += len(chunk)
         if self._held > MOST_HELD_BYTES:
-            self._cut(next((other for other in self._reading if len(other.kept) > _SMALL_BYTES), body))
+            self._make_room()
+
+    def _make_room(self) -> None:
+        for body in [body for body in self._reading if len(body.kept) > _SMALL_BYTES]:
+            self._cut(body)
+            if self._held <= MOST_HELD_BYTES:
+                return
 
     def _cut(self, body: Body) -> None:
         self._held -= len(body.kept)

@@ -26,7 +26,7 @@ from carbonbudget_operator.tls import follow_certificate
 
 Address = tuple[str, int]
 # An API server keeps 25 idle connections to each host, and opens one for each request beyond.
-_MOST_CALLERS = 200
+_MOST_CALLERS = 128
 _MOST_SCRAPERS = 16
 _SETTLE_SECONDS = 0.5  # a budget that is changed again and again does not start and end watches each time
 _LOOK_SECONDS = 15.0  # a block lapses, and a namespace gets a label, without a change of a budget

@@ -10,12 +10,13 @@ from carbonbudget_operator.api_path import ApiPath
 from carbonbudget_operator.controller.inventory import Held, Inventory
 from carbonbudget_operator.controller.metrics import ControllerMetrics
 from carbonbudget_operator.controller.status import Outcome, Status, differs
-from carbonbudget_operator.kube.client import MERGE_PATCH, METADATA, KubeClient, KubeError
+from carbonbudget_operator.kube.client import MERGE_PATCH, KubeClient, KubeError
 from carbonbudget_operator.printable import printable
 
 _log = logging.getLogger(__name__)
 _WRITES_AT_ONCE = 16
 _MAX_TEXT = 1024  # of one text in a status
+_MAX_TOLD = 10_000
 
 
 class Writer:
@@ -24,6 +25,8 @@ class Writer:
     def __init__(self, client: KubeClient, inventory: Inventory, metrics: ControllerMetrics) -> None:
         self._client, self._inventory, self._metrics = client, inventory, metrics
         self._writers = asyncio.Semaphore(_WRITES_AT_ONCE)
+        # Versions whose status is not known, since they are kept without it, and was written.
+        self._told: dict[str, tuple[str, object]] = {}
 
     async def write(self, held: Held, outcome: Outcome) -> bool:
         """Bring status and label to what they should be; whether the object is as judged now.
@@ -36,8 +39,9 @@ class Writer:
         labelled = isinstance(labels, dict) and labels.get(BLOCKING_LABEL) == "true"
         wanted = labelled if outcome.blocking is None else outcome.blocking
         try:
-            if differs(held.body, status):
+            if differs(held.body, status) and not (held.left_out and self._told.get(held.key) == held.version):
                 await self._patch(held.path.sub("status"), {"metadata": {"uid": held.uid}, "status": status})
+                self._tell(held)
             if wanted != labelled:
                 label = {BLOCKING_LABEL: "true" if wanted else None}
                 await self._patch(held.path, {"metadata": {"uid": held.uid, "labels": label}})
@@ -50,10 +54,16 @@ class Writer:
             return False
         return True
 
+    def _tell(self, held: Held) -> None:
+        self._told.pop(held.key, None)
+        if held.left_out:
+            self._told[held.key] = held.version
+            if len(self._told) > _MAX_TOLD:  # the oldest is written once more
+                del self._told[next(iter(self._told))]
+
     async def _patch(self, path: ApiPath, patch: dict[str, object]) -> None:
         async with self._writers:
-            # Nobody reads the answer, so it is asked for short; the watch tells what was written.
-            await self._client.request("PATCH", path, patch, content_type=MERGE_PATCH, accept=METADATA)
+            await self._client.send("PATCH", path, patch, content_type=MERGE_PATCH)  # the watch tells what was written
         self._metrics.patches.inc()
 
 

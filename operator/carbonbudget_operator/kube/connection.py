@@ -1,4 +1,4 @@
-"""Requests to the Kubernetes API in JSON, on aiohttp (which kopf brings anyway).
+"""Requests to the Kubernetes API in JSON, on aiohttp.
 
 Why not the official client here: its models cost each process about 40 MB and block the event loop;
 these processes send a handful of request kinds as plain JSON. The official client still reads
@@ -141,6 +141,27 @@ class Connection:
             raise KubeError(0, f"the API server answered {method} {path} with something else than a JSON object")
         return value
 
+    async def send(
+        self,
+        method: str,
+        path: ApiPath,
+        body: Mapping[str, object],
+        params: Mapping[str, str] | None = None,
+        content_type: str = JSON,
+    ) -> None:
+        """One request whose answer nobody reads: it is let go by as it comes, whatever its size. Raises KubeError."""
+        # PartialObjectMetadata is the shortest answer that there is.
+        headers = self._headers() | {"Content-Type": content_type, "Accept": METADATA}
+        with _unreachable():
+            async with self._session.request(
+                method, self._url(path), data=json.dumps(body), params=params, headers=headers
+            ) as response:
+                if response.status >= 400:
+                    read = await _read(response, MAX_OBJECT_BYTES) or b""
+                    raise KubeError(response.status, _message(read.decode(errors="replace"), response.reason or ""))
+                async for _ in response.content.iter_any():
+                    pass
+
     async def exchange(
         self,
         method: str,
@@ -268,7 +289,9 @@ def _metadata_of_single(read: bytes) -> JsonObject:
     if key != "items":
         raise ValueError("the list has no items")
     item, _, _ = first_members(text, first_element(text, at), ENVELOPE)
-    return {**found, "items": [item]}
+    # Lists of custom resources have their keys in alphabetical order: the continue token comes last.
+    rest = {} if "metadata" in found else json.loads(b"{" + read[read.rindex(b'],"kind":') + 2 :])
+    return {**found, **rest, "items": [item]}
 
 
 def items_of(answer: JsonObject) -> list[JsonObject]:

@@ -86,7 +86,7 @@ def serve(port: Any, listed: Event, jobs: int, budgets: int) -> None:
             await asyncio.sleep(LONGEST_SECONDS)
             return stream
         if plural not in (_JOBS, _BUDGETS, _CLUSTER, "namespaces"):
-            return web.json_response(_discovery(request.path))
+            return web.json_response({"kind": "Status", "code": 404}, status=404)
         return await _list(request, plural)
 
     async def _list(request: web.Request, plural: str) -> web.StreamResponse:
@@ -127,23 +127,6 @@ def serve(port: Any, listed: Event, jobs: int, budgets: int) -> None:
         await asyncio.Event().wait()
 
     asyncio.run(run())
-
-
-def _discovery(path: str) -> dict[str, Any]:
-    """What clients that discover resources ask; ours does not."""
-    root = "/apis/carbonbudget.dev/v1alpha1"
-    if path == "/apis":
-        version = {"groupVersion": "carbonbudget.dev/v1alpha1", "version": "v1alpha1"}
-        return {"groups": [{"name": "carbonbudget.dev", "versions": [version], "preferredVersion": version}]}
-    kinds = ((_BUDGETS, "CarbonBudget", True), (_CLUSTER, "ClusterCarbonBudget", False)) if path == root else ()
-    verbs = ["get", "list", "watch", "patch"]
-    return {
-        "versions": ["v1"],
-        "resources": [
-            {"name": name, "singularName": kind.lower(), "kind": kind, "namespaced": of_namespace, "verbs": verbs}
-            for name, kind, of_namespace in kinds
-        ],
-    }
 
 
 def measure(jobs: int, budgets: int) -> Figures:

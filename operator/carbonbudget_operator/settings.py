@@ -152,7 +152,7 @@ class Carbon(Section):
 
 
 class Controller(Section):
-    """`carbonbudget controller`: the kopf controller and its evaluation loop."""
+    """`carbonbudget controller`: the watches and the evaluation loop."""
 
     server_url: str = Field("https://carbonbudget-server:8443", description="The server's REST face.")
     server_ca: Path | None = Field(None, description="PEM CA of the server's certificate.")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from tests.admission.given import HOUR, NOW, Bench, a_budget
 
+from carbonbudget_operator.admission.view import view
+
 X = {"matchLabels": {"project": "x"}}
 
 
@@ -123,3 +125,14 @@ def test_a_long_message_is_cut_to_what_the_api_server_passes_on() -> None:
     body = a_budget(contact="#ml")
     body["status"]["message"] = "x" * 300
     assert [len(sentence) for sentence in Bench(body).creates().warnings] == [256]
+
+
+def test_a_status_and_a_contact_that_somebody_wrote_by_hand_act_in_no_terminal() -> None:
+    hostile = "\x1b[2J\u202e\nforged"
+    body = {
+        "metadata": {"name": "tight", "namespace": "team-a"},
+        "spec": {"limit": "1kg", "period": "Month", "contact": hostile},
+        "status": {"message": hostile},
+    }
+    seen = view(body, cluster=False)
+    assert seen.contact == seen.candidate.message == "\\x1b[2J\\u202e\\nforged"

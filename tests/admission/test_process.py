@@ -26,6 +26,7 @@ from carbonbudget_operator.admission.review import BadReview, parse_review
 from carbonbudget_operator.admission.run import follow_workloads
 from carbonbudget_operator.admission.table import Table, keep_fetching
 from carbonbudget_operator.admission.work import Reference
+from carbonbudget_operator.api_path import ApiPath
 from carbonbudget_operator.kube.client import KubeClient
 from carbonbudget_operator.kube.credentials import Credentials
 from carbonbudget_operator.server_client import Server
@@ -39,10 +40,11 @@ class Process:
 
     def __init__(self, bench: Bench) -> None:
         self.registry = CollectorRegistry()
-        self.metrics = AdmissionMetrics(self.registry, lambda: math.nan)
+        self.metrics = AdmissionMetrics(self.registry, lambda: math.nan, {})
         self.events = Events(self.metrics)
         self.budgets = bench.budgets
-        self.app = make_app(bench.judge, bench.budgets, self.events, self.metrics)
+        self.current_at: dict[str, float] = {}
+        self.app = make_app(bench.judge, bench.budgets, self.events, self.metrics, lambda: self.current_at)
 
     def figure(self, name: str, **labels: str) -> float | None:
         return self.registry.get_sample_value(name, labels)
@@ -195,7 +197,7 @@ async def test_an_event_that_the_api_server_refuses_is_counted_and_the_next_is_p
 
 async def test_after_a_new_list_what_is_not_in_it_is_gone_and_what_is_not_understood_is_left_out() -> None:
     class Watch:
-        async def watch(self, _: str) -> Any:
+        async def watch(self, _: ApiPath, most_parsed: int) -> Any:
             yield "LISTING", None
             for name in "ab":
                 yield "ADDED", a_budget(name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from carbonbudget_operator.api_path import ApiPath
 from carbonbudget_operator.settings import JudgedKind
 
 
@@ -25,10 +26,9 @@ class Shape:
         """As ownerReferences and Events have it."""
         return f"{self.group}/{self.version}" if self.group else self.version
 
-    def collection(self, namespace: str) -> str:
+    def collection(self, namespace: str) -> ApiPath:
         """The path of its objects in a namespace; in all where `namespace` is empty."""
-        start = f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
-        return f"{start}/namespaces/{namespace}/{self.resource}" if namespace else f"{start}/{self.resource}"
+        return ApiPath(self.group, self.version, self.resource, namespace or None)
 
 
 _REPLICAS = ("spec", "replicas")

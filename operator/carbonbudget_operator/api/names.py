@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from carbonbudget_operator.api_path import ApiPath
+
 GROUP: Final = "carbonbudget.dev"
 VERSION: Final = "v1alpha1"
 
@@ -19,15 +21,13 @@ class Resource:
     namespaced: bool
 
     @property
-    def collection(self) -> str:
+    def collection(self) -> ApiPath:
         """The path of all objects in all namespaces."""
-        return f"/apis/{GROUP}/{VERSION}/{self.plural}"
+        return ApiPath(GROUP, VERSION, self.plural)
 
-    def path(self, namespace: str, name: str) -> str:
-        """The path of one object; `namespace` is empty for a cluster-wide kind."""
-        if not self.namespaced:
-            return f"{self.collection}/{name}"
-        return f"/apis/{GROUP}/{VERSION}/namespaces/{namespace}/{self.plural}/{name}"
+    def path(self, namespace: str, name: str | None = None) -> ApiPath:
+        """The path of one object, or of all in a namespace; a cluster-wide kind takes no notice of `namespace`."""
+        return self.collection.at(namespace if self.namespaced else None, name)
 
 
 BUDGET: Final = Resource("CarbonBudget", "carbonbudgets", "cb", True)

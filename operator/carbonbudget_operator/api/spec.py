@@ -13,7 +13,7 @@ from pydantic import Field
 
 from carbonbudget_operator.api.model import Model, rules
 from carbonbudget_operator.api.query import Accounting, Component
-from carbonbudget_operator.api.selector import LabelSelector
+from carbonbudget_operator.api.selector import MAX_LABEL_KEY, LabelSelector
 
 # Instants of any sense: before and after them arithmetic of calendars ends.
 _INSTANT: Final = rules(
@@ -187,9 +187,12 @@ class CarbonBudgetSpec(Model):
         default="",
         max_length=64,
         description="Whom to ask, shown in warnings and refusals, for example #ml-platform. One line of at most 64 "
-        "characters. Left out: nobody is named.",
+        "printable characters. Left out: nobody is named.",
         json_schema_extra=rules(
-            ("!self.matches('[\\\\n\\\\r]')", "contact must be one line, for example #ml-platform")
+            (
+                "!self.matches('[\\\\p{C}\\\\p{Zl}\\\\p{Zp}]')",
+                "contact must be one line of printable characters, for example #ml-platform",
+            )
         ),
     )
 
@@ -208,6 +211,11 @@ def _selector_rules(name: str) -> tuple[tuple[str, str], ...]:
         (
             f"!has(self.{name}) || !has(self.{name}.matchLabels) || self.{name}.matchLabels.all(k, k != '')",
             f"{name}.matchLabels has an empty key: write the label's name before the colon",
+        ),
+        (
+            f"!has(self.{name}) || !has(self.{name}.matchLabels) || "
+            f"self.{name}.matchLabels.all(k, size(k) <= {MAX_LABEL_KEY})",
+            f"{name}.matchLabels has a key of more than {MAX_LABEL_KEY} characters, which no label has",
         ),
         (
             f"!has(self.{name}) || !has(self.{name}.matchExpressions) || "

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from carbonbudget_operator.cli.options import fail
+from carbonbudget_operator.cli.options import fail, shown
 
 
 def release(
@@ -43,7 +43,7 @@ def release(
 
     async def run() -> Release:
         client = KubeClient.from_environment()
-        done = Release(client, dry_run, print)
+        done = Release(client, dry_run, lambda line: print(shown(line)))
         try:
             async with asyncio.timeout(timeout):
                 if stop_controller:

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from carbonbudget_operator.cli.options import Output, fail, print_table, rounded
-from carbonbudget_operator.printable import printable
+from carbonbudget_operator.cli.options import Output, csv_cells, fail, print_table, rounded, shown
 from carbonbudget_operator.settings import Settings
 
 if TYPE_CHECKING:
@@ -69,18 +68,18 @@ def print_report(result: dict[str, Any], output: Output, details: bool = False) 
         kinds = ["total"] + ["scope"] * len(result["scopes"]) + ["namespace"] * len(result["namespaces"])
         writer.writerow(["kind", "name", *all_columns])
         writer.writerows(
-            [kind, name, *(f[c] for c in all_columns)] for kind, (name, f) in zip(kinds, rows, strict=True)
+            csv_cells([kind, name, *(f[c] for c in all_columns)]) for kind, (name, f) in zip(kinds, rows, strict=True)
         )
         return
     from rich.table import Table
 
     print(f"{result['cluster']}, {date_of(result['from'])} to {date_of(result['to'])}, {result['basis']} factors")
-    shown = Table("", box=None)
+    table = Table("", box=None)
     for heading in ("IT kWh", "facility kWh", "location-based g", "market-based g", "embodied g", "measured %"):
-        shown.add_column(heading, justify="right")
+        table.add_column(heading, justify="right")
     for name, figures in rows:
-        shown.add_row(name, *(rounded(figures[column]) for column in columns))
-    print_table(shown)
+        table.add_row(shown(name), *(rounded(figures[column]) for column in columns))
+    print_table(table)
     low, high = (rounded(result["total"][key]) for key in ("embodied_low_g", "embodied_high_g"))
     print(f"embodied: {low} to {high} g by other sources' figures")
     for line in result["energy"]:
@@ -92,18 +91,18 @@ def print_report(result: dict[str, Any], output: Output, details: bool = False) 
         print(f"coverage {percent} % of the nodes' time")
     if silent := result["nodes_without_reports"]:
         more = f" and {len(silent) - 10} more" if len(silent) > 10 else ""
-        print(f"no report ever came from {', '.join(silent[:10])}{more}: does an agent run there?")
+        print(f"no report ever came from {shown(', '.join(silent[:10]))}{more}: does an agent run there?")
     for factor in result["factors"]:
-        print(f"factor: {factor}")
+        print(f"factor: {shown(factor)}")
     if "closed" in result:
         closed = result["closed"]
         print(f"closed on {date_of(closed['at'])}, sha256 {closed['sha256']}")
         for line in closed["restatement" if details else "summary"] or ["nothing differs from it"]:
-            print(f"restatement: {line}")
+            print(f"restatement: {shown(line)}")
     for former in result.get("reopened", ()):
         print(
             f"reopened on {date_of(former['at'])}: closed before on {date_of(former['closed_at'])}, "
-            f"sha256 {former['sha256']}; reason: {printable(former['reason'])}"
+            f"sha256 {former['sha256']}; reason: {shown(former['reason'])}"
         )
 
 

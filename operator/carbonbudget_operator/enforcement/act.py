@@ -8,12 +8,13 @@ from collections.abc import Iterable, Mapping
 from typing import Final, Literal
 
 from carbonbudget_operator.api.event import Involved, event_body
+from carbonbudget_operator.api_path import ApiPath
 from carbonbudget_operator.enforcement.decide import Action
-from carbonbudget_operator.enforcement.job import FIELD_MANAGER, Job, parse_job
-from carbonbudget_operator.enforcement.jobs import JobStore
+from carbonbudget_operator.enforcement.job import FIELD_MANAGER, Job, patched_job
+from carbonbudget_operator.enforcement.jobs import JOBS, JobStore
 from carbonbudget_operator.enforcement.metrics import EnforcementMetrics
 from carbonbudget_operator.enforcement.patches import Note, Patch, patch_of
-from carbonbudget_operator.kube.client import MERGE_PATCH, KubeClient, KubeError
+from carbonbudget_operator.kube.client import MERGE_PATCH, METADATA, KubeClient, KubeError
 
 _log = logging.getLogger(__name__)
 _AT_ONCE: Final = 16
@@ -49,7 +50,7 @@ class Actor:
         try:
             async with self._slots:
                 answer = await self._client.request(
-                    "PATCH", job_path(job.namespace, job.name), body, _MANAGER, MERGE_PATCH
+                    "PATCH", JOBS.at(job.namespace, job.name), body, _MANAGER, MERGE_PATCH, METADATA
                 )
         except KubeError as error:
             if error.status == 404:
@@ -62,20 +63,20 @@ class Actor:
         # The watch's echo may be under way for a while, and nothing should be done twice meanwhile. What it has shown
         # since is newer than the answer (our patch was of `job`), or says that the Job is gone.
         if self._store.jobs.get(job.uid) is job:
-            self._store.jobs[job.uid] = parse_job(answer)
+            self._store.jobs[job.uid] = patched_job(job, patch, answer)
         return True
 
-    async def patch_workload(self, path: str, annotations: Mapping[str, str | None]) -> Fate:
+    async def patch_workload(self, path: ApiPath, annotations: Mapping[str, str | None]) -> Fate:
         """Annotate a workload, if it is there; what failed was counted."""
         try:
             async with self._slots:
-                await self._client.request(
+                await self._client.send(
                     "PATCH", path, {"metadata": {"annotations": dict(annotations)}}, _MANAGER, MERGE_PATCH
                 )
         except KubeError as error:
             if error.status == 404:
                 return "gone"
-            self._failed(path, error)
+            self._failed(str(path), error)
             return "failed"
         return "written"
 
@@ -85,7 +86,7 @@ class Actor:
         body = event_body(about, "controller", note.type, note.reason, note.message, now)
         try:
             async with self._slots:
-                await self._client.request("POST", about.events_path, body)
+                await self._client.send("POST", about.events_path, body)
         except KubeError as error:
             # The patch says the same; an Event that is missing changes nothing.
             _log.warning("event %s of Job %s/%s not posted: %s", note.reason, job.namespace, job.name, error.reason)
@@ -93,8 +94,3 @@ class Actor:
     def _failed(self, what: str, error: KubeError) -> None:
         self._metrics.failures.inc()
         _log.warning("%s not updated, tried again later: %s", what, error.reason)
-
-
-def job_path(namespace: str, name: str) -> str:
-    """Where a Job is."""
-    return f"/apis/batch/v1/namespaces/{namespace}/jobs/{name}"

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from carbonbudget_operator.api.names import FINAL_ANNOTATION
+from carbonbudget_operator.api_path import ApiPath
 from carbonbudget_operator.enforcement.job import Job, parse_job
 from carbonbudget_operator.kube.client import KubeClient
 
-PATH: Final = "/apis/batch/v1/jobs"
+JOBS: Final = ApiPath("batch", "v1", "jobs")
 _MAX_DEPARTED: Final = 10_000
 
 
@@ -30,7 +31,7 @@ class JobStore:
         """Keep it filled, for ever."""
         seen: set[str] = set()
         listing = False
-        async for event, body in client.watch(PATH):
+        async for event, body in client.watch(JOBS):
             if event == "LISTING":
                 listing, seen = True, set()
             elif event == "LISTED":

@@ -20,11 +20,12 @@ from carbonbudget_operator.api.names import (
     SUSPENDED_LABEL,
     Resource,
 )
-from carbonbudget_operator.enforcement.act import job_path
+from carbonbudget_operator.api_path import ApiPath
 from carbonbudget_operator.enforcement.decide import Action, Resume, Unmark, Withdraw
 from carbonbudget_operator.enforcement.job import FIELD_MANAGER, Job, parse_job
+from carbonbudget_operator.enforcement.jobs import JOBS
 from carbonbudget_operator.enforcement.patches import patch_of
-from carbonbudget_operator.kube.client import MERGE_PATCH, JsonObject, KubeClient, KubeError
+from carbonbudget_operator.kube.client import MERGE_PATCH, ImpossibleName, JsonObject, KubeClient, KubeError
 
 _ATTEMPTS: Final = 4
 _PAUSE_S: Final = 0.5
@@ -48,20 +49,20 @@ class Release:
 
     async def stop_controller(self, namespace: str, name: str) -> None:
         """Scale the controller's Deployment to 0 and wait until its pods are gone: it would block again."""
-        path = f"/apis/apps/v1/namespaces/{namespace}/deployments/{name}/scale"
+        path = ApiPath("apps", "v1", "deployments", namespace, name, "scale")
         if self._dry_run:
             self._tell(f"Deployment {namespace}/{name}", "scaled to 0")
             return
         try:
             scale = await self._client.request("PATCH", path, {"spec": {"replicas": 0}}, content_type=MERGE_PATCH)
         except KubeError as error:
-            if error.status != 404:
+            if error.status != 404 or isinstance(error, ImpossibleName):
                 self._fail(f"Deployment {namespace}/{name}", error)
             return
         self._tell(f"Deployment {namespace}/{name}", "scaled to 0")
         selector = str(_dict(scale, "status").get("selector", ""))
         while selector:
-            pods = self._client.list(f"/api/v1/namespaces/{namespace}/pods", {"labelSelector": selector})
+            pods = self._client.list(ApiPath("", "v1", "pods", namespace), {"labelSelector": selector})
             try:
                 if not [pod async for pod in pods]:
                     return
@@ -74,9 +75,11 @@ class Release:
         """Release what is in scope. What cannot be written is counted in `failed`; the rest goes on."""
         for resource in (BUDGET, CLUSTER_BUDGET):
             if resource.namespaced or not scope.namespace:
-                async for body in self._list(resource.collection if not scope.namespace else _within(resource, scope)):
+                async for body in self._list(
+                    resource.path(scope.namespace) if scope.namespace else resource.collection
+                ):
                     await self._budget(resource, body, scope)
-        jobs = "/apis/batch/v1/jobs" if not scope.namespace else f"/apis/batch/v1/namespaces/{scope.namespace}/jobs"
+        jobs = JOBS.at(scope.namespace or None)
         async for body in self._list(jobs, {"labelSelector": f"{SUSPENDED_LABEL}=true"}):
             job = parse_job(body)
             by = job.annotations.get(SUSPENDED_BY_ANNOTATION, "")
@@ -99,7 +102,7 @@ class Release:
         path = resource.path(namespace, name)
         writes: list[Callable[[], Awaitable[object]]] = []
         if _dict(body, "status").get("enforcement"):
-            writes.append(lambda: self._patch(path + "/status", {"status": {"enforcement": None}}))
+            writes.append(lambda: self._patch(path.sub("status"), {"status": {"enforcement": None}}))
         if BLOCKING_LABEL in _dict(metadata, "labels"):
             writes.append(lambda: self._patch(path, {"metadata": {"labels": {BLOCKING_LABEL: None}}}))
         if writes:
@@ -113,7 +116,7 @@ class Release:
         assert isinstance(metadata, dict)
         body = patch | {"metadata": metadata | {"uid": job.uid}}
         await self._do(
-            f"Job {job.namespace}/{job.name}", what, [lambda: self._patch(job_path(job.namespace, job.name), body)]
+            f"Job {job.namespace}/{job.name}", what, [lambda: self._patch(JOBS.at(job.namespace, job.name), body)]
         )
 
     async def _do(self, which: str, what: str, writes: list[Callable[[], Awaitable[object]]]) -> None:
@@ -131,16 +134,17 @@ class Release:
                 else:  # also 403: a webhook follows a budget's status within a second
                     await asyncio.sleep(_PAUSE_S * attempt)
 
-    async def _patch(self, path: str, body: dict[str, object]) -> None:
+    async def _patch(self, path: ApiPath, body: dict[str, object]) -> None:
         await self._client.request("PATCH", path, body, {"fieldManager": FIELD_MANAGER}, MERGE_PATCH)
 
-    async def _list(self, path: str, params: dict[str, str] | None = None) -> AsyncIterator[JsonObject]:
+    async def _list(self, path: ApiPath, params: dict[str, str] | None = None) -> AsyncIterator[JsonObject]:
         try:
             async for item in self._client.list(path, params):
                 yield item
         except KubeError as error:
-            if error.status != 404:  # no such kind here: nothing to release
-                self._fail(path, error)
+            # 404: no such kind here, so nothing to release.
+            if error.status != 404 or isinstance(error, ImpossibleName):
+                self._fail(str(path), error)
 
     def _tell(self, which: str, what: str) -> None:
         self.done += 1
@@ -149,10 +153,6 @@ class Release:
     def _fail(self, which: str, error: KubeError) -> None:
         self.failed += 1
         self._say(f"{which}: not released: {error.reason}")
-
-
-def _within(resource: Resource, scope: Scope) -> str:
-    return resource.path(scope.namespace, "").rstrip("/")
 
 
 def _dict(value: JsonObject, key: str) -> JsonObject:

@@ -10,11 +10,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
+from carbonbudget_operator.api_path import ApiPath
 from carbonbudget_operator.kube.client import KubeClient, KubeError
 
 K = TypeVar("K")
 V = TypeVar("V")
 
+_TOKEN_REVIEWS = ApiPath("authentication.k8s.io", "v1", "tokenreviews")
+_ACCESS_REVIEWS = ApiPath("authorization.k8s.io", "v1", "subjectaccessreviews")
 _NODE_NAME = "authentication.kubernetes.io/node-name"
 _TOKEN_SECONDS = 300.0
 _REFUSED_SECONDS = 10.0
@@ -82,7 +85,7 @@ class Access:
             "kind": "TokenReview",
             "spec": {"token": token, "audiences": [self._audience]},
         }
-        status = await self._ask("/apis/authentication.k8s.io/v1/tokenreviews", body)
+        status = await self._ask(_TOKEN_REVIEWS, body)
         user = status.get("user")
         audiences = status.get("audiences")
         if status.get("authenticated") is not True or not isinstance(user, dict):
@@ -116,12 +119,12 @@ class Access:
                     "extra": {name: list(values) for name, values in caller.extra.items()},
                 },
             }
-            status = await self._ask("/apis/authorization.k8s.io/v1/subjectaccessreviews", body)
+            status = await self._ask(_ACCESS_REVIEWS, body)
             allowed = status.get("allowed") is True
             _remember(self._rights, key, (allowed, time.monotonic() + _RIGHT_SECONDS))
         return allowed
 
-    async def _ask(self, path: str, body: Mapping[str, object]) -> Mapping[str, object]:
+    async def _ask(self, path: ApiPath, body: Mapping[str, object]) -> Mapping[str, object]:
         try:
             status = (await self._client.request("POST", path, body=body)).get("status")
         except KubeError as error:

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from aiohttp import web
 from prometheus_client import CollectorRegistry
-from tests.kube.test_client import X, Ticks, an_object, client_of, stream, until
+from tests.kube.test_client import Ticks, X, an_object, client_of, stream, until
 
 from carbonbudget_operator.kube import following
 from carbonbudget_operator.kube.following import keep_following

@@ -17,10 +17,9 @@ matchExpressions:
   - {key: carbonbudget.dev/enforcement, operator: NotIn, values: ["off"]}
 {{- end }}
 
-{{/* Judged kinds that have a pod template, by `operations`. */}}
+{{/* Judged kinds that have a pod template, by `operations`, without Jobs. */}}
 {{- define "carbonbudget.templatedResources" -}}
 {{- $operations := toJson .operations -}}
-- {apiGroups: [batch], apiVersions: [v1], operations: {{ $operations }}, resources: [jobs], scope: Namespaced}
 - {apiGroups: [""], apiVersions: [v1], operations: {{ $operations }}, resources: [replicationcontrollers], scope: Namespaced}
 - apiGroups: [apps]
   apiVersions: [v1]
@@ -38,6 +37,7 @@ matchExpressions:
 
 {{/* All that may be judged, by `operations`. */}}
 {{- define "carbonbudget.judgedResources" -}}
+- {apiGroups: [batch], apiVersions: [v1], operations: {{ toJson .operations }}, resources: [jobs], scope: Namespaced}
 - {apiGroups: [""], apiVersions: [v1], operations: {{ toJson .operations }}, resources: [pods], scope: Namespaced}
 {{ include "carbonbudget.templatedResources" . }}
 {{- end }}
@@ -89,11 +89,13 @@ request.userInfo.username in ['system:serviceaccount:kube-system:cronjob-control
   expression: >-
     request.resource.resource != 'pods' || !request.userInfo.username.startsWith('system:node:') ||
     !('kubernetes.io/config.mirror' in object.metadata.?annotations.orValue({}))
-# Who sets the label needs the verb; who changes what has it does not.
+# Who sets the label needs the verb; who changes what has it does not. A pod may have it from a Job's template, where
+# nobody asked for the verb: there who changes the pod needs it too.
 - name: not-exempt
   expression: >-
     object.metadata.?labels[?'carbonbudget.dev/exempt'].orValue('') != 'true' ||
-    !(oldObject.?metadata.?labels[?'carbonbudget.dev/exempt'].orValue('') == 'true' ||
+    !((request.resource.resource != 'pods' &&
+       oldObject.?metadata.?labels[?'carbonbudget.dev/exempt'].orValue('') == 'true') ||
       {{ include "carbonbudget.madeByCronJob" . }} ||
       {{ include "carbonbudget.mayExempt" . }})
 {{- end }}

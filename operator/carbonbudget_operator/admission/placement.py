@@ -1,7 +1,7 @@
 """Whether a pod template may run on nodes on which the former one may not. Pure.
 
-A DaemonSet runs a pod on each node that its template allows, so that a wider template is growth. Which nodes there are is
-not looked at.
+A DaemonSet runs a pod on each node that its template allows, so that a wider template is growth. Which nodes there are
+is not looked at.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from carbonbudget_operator.admission.review import JsonObject, at, mapping
 
 
 def widened(before: JsonObject, after: JsonObject) -> bool:
-    """True if a pair of nodeSelector is left out or changed, a required node affinity changed, or a toleration is new.
+    """True if a pair of nodeSelector is left out or changed, a required node affinity changed, or a toleration new.
 
-    `before` and `after` are pod specs. A new pair and a new affinity narrow. A changed affinity counts as wider, because
-    comparing two of them needs the nodes.
+    `before` and `after` are pod specs. A new pair and a new affinity narrow. A changed affinity counts as wider,
+    because comparing two of them needs the nodes.
     """
     selector, affinity = mapping(after.get("nodeSelector")), _required(before)
     return (

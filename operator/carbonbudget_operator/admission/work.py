@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from carbonbudget_operator.admission.review import JsonObject, Review, at, mapping, text, texts, whole
 from carbonbudget_operator.admission.placement import widened
+from carbonbudget_operator.admission.review import JsonObject, Review, at, mapping, text, texts, whole
 from carbonbudget_operator.admission.shapes import DAEMON_SET, JOB, POD, REPLICATION_CONTROLLER, Shape
 from carbonbudget_operator.api.names import EXEMPT_LABEL, EXPECTED_DURATION_ANNOTATION, SUSPENDED_LABEL
 from carbonbudget_operator.budgets.expectation import Plan
@@ -60,7 +60,9 @@ def work_of(review: Review, shape: Shape) -> Work:
     return Work(
         kind=shape.kind,
         name=name,
-        exempt=texts(metadata.get("labels")).get(EXEMPT_LABEL) == "true",
+        # A pod's label may come from a Job's template; the chart's matchConditions let by who may exempt.
+        exempt=texts(metadata.get("labels")).get(EXEMPT_LABEL) == "true"
+        and not (shape is POD and review.operation == "UPDATE"),
         labels=labels,
         # A Job of a CronJob lives for an hour and has a random name: people look at the CronJob.
         about=owner if owner is not None and owner.kind == "CronJob" else itself,

@@ -47,7 +47,8 @@ ENFORCEMENT_LABEL: Final = f"{GROUP}/enforcement"
 EXEMPT_LABEL: Final = f"{GROUP}/exempt"
 # On Jobs, by their owner: "true" allows suspension (its pods are deleted, so it must resume from checkpoints).
 SUSPENDABLE_LABEL: Final = f"{GROUP}/suspendable"
-# On Jobs, by the controller alone: "true" while suspended by us; the annotation names the budget, "namespace/name" or "name".
+# On Jobs, by the controller alone: "true" while suspended by us; the annotation names the budget, "namespace/name" or
+# "name".
 SUSPENDED_LABEL: Final = f"{GROUP}/suspended"
 SUSPENDED_BY_ANNOTATION: Final = f"{GROUP}/suspended-by"
 # On Jobs, by the controller, instants: when it will be suspended (announced when grace begins), when it will be

@@ -15,6 +15,10 @@ TRIED = [cell for cell in cells() if cell.tried]
 SAID = {
     "policy": ("ValidatingAdmissionPolicy 'carbonbudget-", "carbon budget tight: used 110 %"),
     "webhook": ('admission webhook "growth.carbonbudget.dev" denied the request', "carbon budget tight: used 110 %"),
+    "account": (
+        'admission webhook "accounts.carbonbudget.dev" denied the request',
+        "is a controller, name it in enforcement.controllerAccounts",
+    ),
     "verb": ("the label carbonbudget.dev/exempt needs the verb exempt on carbonbudgets in namespace",),
     "reserved": ("the label carbonbudget.dev/suspended is carbonbudget's own: leave it out",),
     "kubernetes": (),

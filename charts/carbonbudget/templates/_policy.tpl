@@ -3,11 +3,14 @@ CEL that the policies share. `object.?a.?b` is an optional field: no error where
 failurePolicy Ignore an error would admit without a word.
 */}}
 
-{{/* Kinds whose templates are guarded where a label is written into them, in CEL. */}}
-{{- define "carbonbudget.templatedKinds" -}}
-{{- $kinds := list "Job" "CronJob" "Deployment" "StatefulSet" "DaemonSet" "ReplicaSet" "ReplicationController" }}
-{{- range .Values.enforcement.kinds }}{{ $kinds = append $kinds .kind }}{{ end }}
-{{- toJson $kinds }}
+{{/* Whether the controller of `object` is of a kind whose template is guarded where a label is written into it. */}}
+{{- define "carbonbudget.ownedByGuarded" -}}
+object.metadata.?ownerReferences.orValue([]).exists(o, o.?controller.orValue(false) && (
+{{- range .Values.enforcement.kinds }}
+  (o.kind == {{ .kind | squote }} && o.apiVersion.startsWith('{{ .group }}/')) ||
+{{- end }}
+  (o.apiVersion in ['apps/v1', 'v1', 'batch/v1'] && o.kind in
+    ['Job', 'CronJob', 'Deployment', 'StatefulSet', 'DaemonSet', 'ReplicaSet', 'ReplicationController'])))
 {{- end }}
 
 {{/* Namespaces that are never judged, for policies and webhook; the controller has the same list in its settings. */}}
@@ -68,6 +71,13 @@ forged. A Job that a CronJob makes is judged itself. The old object counts too: 
  {{ include "carbonbudget.controlled" (dict "object" "oldObject") }}) && (
   (request.resource.resource in ['pods', 'replicasets'] && {{ include "carbonbudget.kubernetesControllers" . | nindent 3 | trim }}) ||
   request.userInfo.username in {{ toJson .Values.enforcement.controllerAccounts }})
+{{- end }}
+
+{{/* Whether an account outside kube-system makes it under a controller's ownerReference: a controller's, or a forger's. */}}
+{{- define "carbonbudget.madeByAnotherAccount" -}}
+(request.userInfo.username.startsWith('system:serviceaccount:') &&
+ !request.userInfo.username.startsWith('system:serviceaccount:kube-system:') &&
+ {{ include "carbonbudget.controlled" (dict "object" "object") }})
 {{- end }}
 
 {{/* Whether the requester may exempt workloads of the namespace. */}}
@@ -151,6 +161,7 @@ variables:
     expression: >-
       request.operation == 'UPDATE' && request.resource.resource == 'pods' &&
       oldObject.metadata.?ownerReferences.orValue([]).exists(o, o.?controller.orValue(false) &&
+        o.apiVersion in ['apps/v1', 'v1', 'batch/v1'] &&
         o.kind in ['ReplicaSet', 'ReplicationController', 'DaemonSet', 'Job'] &&
         (o.kind in variables.kinds || (o.kind == 'ReplicaSet' && 'Deployment' in variables.kinds)) &&
         (object.metadata.?labels.orValue({}) != oldObject.metadata.?labels.orValue({}) ||
@@ -179,9 +190,8 @@ validations:
       params.?status.?message.orValue('carbon budget ' + string(params.metadata.name) + ' is exceeded') +
       (variables.leavesController ? ' (meanwhile labels and controller of a pod that its ' +
         'controller would replace stay as they are)' : '') +
-      (request.operation == 'CREATE' && request.userInfo.username.startsWith('system:serviceaccount:') &&
-       {{ include "carbonbudget.controlled" (dict "object" "object") }} ?
-        ' (if ' + request.userInfo.username + ' is the account of a controller, name it in enforcement.controllerAccounts)' : '') +
+      (request.operation == 'CREATE' && {{ include "carbonbudget.madeByAnotherAccount" . | nindent 7 | trim }} ?
+        ' (if ' + request.userInfo.username + ' is a controller, name it in enforcement.controllerAccounts)' : '') +
       '; see: kubectl {{ if not .namespaces }}-n ' + string(params.metadata.namespace) + ' {{ end }}describe {{ .kind }} ' +
       string(params.metadata.name)
 {{- end }}
@@ -209,7 +219,7 @@ request.userInfo.username in ['system:serviceaccount:{{ .Release.Namespace }}:ca
   'system:serviceaccount:{{ .Release.Namespace }}:carbonbudget-release']
 {{- end }}
 
-{{/* What both webhooks have in common. Nothing may wait or fail for them. */}}
+{{/* What all webhooks have in common. Nothing may wait or fail for them. */}}
 {{- define "carbonbudget.webhook" -}}
 clientConfig:
   service: {name: carbonbudget-admission, namespace: {{ .Release.Namespace }}, path: /validate, port: 443}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -13,6 +14,8 @@ from carbonbudget_operator.budgets.expectation import Plan
 from carbonbudget_operator.budgets.projection import duration_s, pod_demand
 
 INSTANCE_TYPE_LABELS = ("node.kubernetes.io/instance-type", "beta.kubernetes.io/instance-type")
+_KIND = re.compile(r"[A-Z][A-Za-z0-9]{0,62}")
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +33,8 @@ class Work:
     """The object under review.
 
     `workload` is KIND/NAME as the server counts it: its controller's, if it has one. `unread` is what its owner states
-    as its duration and is none; empty where that is read or nothing is stated.
+    as its duration and is none; empty where that is read or nothing is stated. `account` is the service account that
+    makes it under a controller and may be a controller's own; those that are known as such are not judged.
     """
 
     kind: str
@@ -42,6 +46,7 @@ class Work:
     instance_type: str
     plan: Plan | None
     unread: str = ""
+    account: str = ""
 
 
 def work_of(review: Review, shape: Shape) -> Work:
@@ -56,6 +61,10 @@ def work_of(review: Review, shape: Shape) -> Work:
     itself = Reference(shape.api_version, shape.kind, name, uid)
     node = texts(at(template, "spec").get("nodeSelector"))
     stated = _stated(metadata, at(template, "metadata"))
+    account = review.username if owner is not None and _may_be_a_controllers(review) else ""
+    # A Job of a CronJob lives for an hour and has a random name: people look at the CronJob. What a controller could
+    # not make never exists: people look at its owner.
+    looked_at = owner if owner is not None and (account or owner.kind == "CronJob") and _is_name(owner) else itself
     counted = owner or (Reference(shape.api_version, shape.kind, review.name) if review.name else None)
     return Work(
         kind=shape.kind,
@@ -64,12 +73,12 @@ def work_of(review: Review, shape: Shape) -> Work:
         exempt=texts(metadata.get("labels")).get(EXEMPT_LABEL) == "true"
         and not (shape is POD and review.operation == "UPDATE"),
         labels=labels,
-        # A Job of a CronJob lives for an hour and has a random name: people look at the CronJob.
-        about=owner if owner is not None and owner.kind == "CronJob" else itself,
+        about=looked_at,
         workload=f"{counted.kind}/{counted.name}" if counted else "",
         instance_type=next((node[key] for key in INSTANCE_TYPE_LABELS if key in node), ""),
         plan=_plan(review.object, template, shape, duration_s(stated) or 0),
         unread="" if duration_s(stated) else stated,
+        account=account,
     )
 
 
@@ -120,6 +129,17 @@ def _pod_spec(found: JsonObject) -> JsonObject:
 
 def _selector(found: JsonObject) -> JsonObject:
     return at(found, "spec", "selector")
+
+
+def _may_be_a_controllers(review: Review) -> bool:
+    made_by = review.username
+    own = made_by.startswith("system:serviceaccount:kube-system:")
+    return review.operation == "CREATE" and made_by.startswith("system:serviceaccount:") and not own
+
+
+def _is_name(owner: Reference) -> bool:
+    """Whether an object can be called so: an ownerReference has whatever its author wrote."""
+    return _KIND.fullmatch(owner.kind) is not None and _NAME.fullmatch(owner.name) is not None
 
 
 def _more(before: int, after: int) -> str:

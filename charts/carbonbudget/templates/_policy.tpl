@@ -67,10 +67,10 @@ the account is a controller of kube-system or one that enforcement.controllerAcc
 forged. A Job that a CronJob makes is judged itself. The old object counts too: a controller may let a pod go.
 */}}
 {{- define "carbonbudget.madeByController" -}}
+(request.userInfo.username in {{ toJson .Values.enforcement.controllerAccounts }} ||
+ (request.resource.resource in ['pods', 'replicasets'] && {{ include "carbonbudget.kubernetesControllers" . | nindent 2 | trim }})) &&
 ({{ include "carbonbudget.controlled" (dict "object" "object") }} ||
- {{ include "carbonbudget.controlled" (dict "object" "oldObject") }}) && (
-  (request.resource.resource in ['pods', 'replicasets'] && {{ include "carbonbudget.kubernetesControllers" . | nindent 3 | trim }}) ||
-  request.userInfo.username in {{ toJson .Values.enforcement.controllerAccounts }})
+ {{ include "carbonbudget.controlled" (dict "object" "oldObject") }})
 {{- end }}
 
 {{/* Whether an account outside kube-system makes it under a controller's ownerReference: a controller's, or a forger's. */}}
@@ -159,7 +159,7 @@ variables:
   # not in the pod, so that all of them count. A StatefulSet's pod keeps its name, and no second one can be made.
   - name: leavesController
     expression: >-
-      request.operation == 'UPDATE' && request.resource.resource == 'pods' &&
+      request.resource.resource == 'pods' &&
       oldObject.metadata.?ownerReferences.orValue([]).exists(o, o.?controller.orValue(false) &&
         o.apiVersion in ['apps/v1', 'v1', 'batch/v1'] &&
         o.kind in ['ReplicaSet', 'ReplicationController', 'DaemonSet', 'Job'] &&
@@ -184,11 +184,11 @@ variables:
       has(params.status) && has(params.status.enforcement) &&
       timestamp(object.metadata.creationTimestamp) < timestamp(params.status.enforcement.until)
 validations:
-  - expression: "!(variables.blocking {{ if .namespaces }}&& variables.covered {{ end }}&& (variables.enters || variables.leavesController))"
+  - expression: "!(variables.blocking {{ if .namespaces }}&& variables.covered {{ end }}&& (variables.enters || (request.operation == 'UPDATE' && variables.leavesController)))"
     reason: Forbidden
     messageExpression: >-
       params.?status.?message.orValue('carbon budget ' + string(params.metadata.name) + ' is exceeded') +
-      (variables.leavesController ? ' (meanwhile labels and controller of a pod that its ' +
+      (request.operation == 'UPDATE' && variables.leavesController ? ' (meanwhile labels and controller of a pod that its ' +
         'controller would replace stay as they are)' : '') +
       (request.operation == 'CREATE' && {{ include "carbonbudget.madeByAnotherAccount" . | nindent 7 | trim }} ?
         ' (if ' + request.userInfo.username + ' is a controller, name it in enforcement.controllerAccounts)' : '') +

@@ -43,8 +43,9 @@ format: venv ## let ruff format and mend what it can
 bench: venv ## figures of cost: agent, ingest, allocation
 	@hack/bench
 
-crds: venv ## write the CRDs and their reference page from the models
+crds: venv ## write the CRDs and the reference pages from the models and the table of exceptions
 	@$(BIN)/python hack/crds
+	@$(BIN)/python hack/exceptions
 
 images: ## build the container images into build/images (hack/images --load: and load them)
 	@hack/images

@@ -87,10 +87,6 @@ BAD: list[tuple[dict[str, object], str]] = [
     ),
     ({"enforce": {"kinds": ["deployments"]}}, "enforce.kinds must be names of kinds, for example Job or Deployment"),
     ({"enforce": {"kinds": ["CronJob"]}}, "a CronJob emits nothing by itself: write Job in enforce.kinds"),
-    (
-        {"enforce": {"kinds": ["Job", "ReplicationController"]}},
-        "a ReplicationController is not judged: make it a Deployment, and write Deployment in enforce.kinds",
-    ),
     ({"enforce": {"grace": "half an hour"}}, "Too long: may not be more than 8"),
     ({"enforce": {"grace": "30"}}, "grace must be a number with s, m or h, for example 30m"),
     ({"per": "Pod"}, 'supported values: "Selection", "Workload"'),

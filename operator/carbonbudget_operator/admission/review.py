@@ -35,6 +35,7 @@ class Review:
     resource: tuple[str, str]
     subresource: str
     name: str
+    username: str
     object: JsonObject
     old: JsonObject
 
@@ -62,6 +63,7 @@ def parse_review(value: object) -> Review:
         resource=(text(resource.get("group")), text(resource.get("resource"))),
         subresource=text(request.get("subResource")),
         name=text(request.get("name")) or text(metadata.get("name")),
+        username=text(mapping(request.get("userInfo")).get("username")),
         object=found,
         old=mapping(request.get("oldObject")),
     )

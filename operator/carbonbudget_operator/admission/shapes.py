@@ -34,13 +34,19 @@ class Shape:
 _REPLICAS = ("spec", "replicas")
 JOB = Shape("Job", "batch", "v1", "jobs", replicas=("spec", "parallelism"))
 POD = Shape("Pod", "", "v1", "pods", template=())
+REPLICATION_CONTROLLER = Shape(
+    "ReplicationController", "", "v1", "replicationcontrollers", replicas=_REPLICAS, endless=True
+)
+# How many pods it gets is not in it: no projection.
+DAEMON_SET = Shape("DaemonSet", "apps", "v1", "daemonsets")
 _OWN = (
     JOB,
     POD,
     Shape("Deployment", "apps", "v1", "deployments", replicas=_REPLICAS, endless=True),
     Shape("StatefulSet", "apps", "v1", "statefulsets", replicas=_REPLICAS, endless=True),
     Shape("ReplicaSet", "apps", "v1", "replicasets", replicas=_REPLICAS, endless=True),
-    Shape("DaemonSet", "apps", "v1", "daemonsets"),  # how many pods it gets is not in it: no projection
+    REPLICATION_CONTROLLER,
+    DAEMON_SET,
 )
 
 Shapes = Mapping[tuple[str, str], Shape]

@@ -35,7 +35,9 @@ CLUSTER_BUDGET: Final = Resource("ClusterCarbonBudget", "clustercarbonbudgets", 
 RESOURCES: Final = (BUDGET, CLUSTER_BUDGET)
 
 # Of Kubernetes' own kinds, those that `enforce.kinds` may name; the chart's value enforcement.kinds adds to them.
-JUDGED_KINDS: Final = frozenset({"Job", "Pod", "Deployment", "StatefulSet", "ReplicaSet", "DaemonSet"})
+JUDGED_KINDS: Final = frozenset(
+    {"Job", "Pod", "Deployment", "StatefulSet", "ReplicaSet", "DaemonSet", "ReplicationController"}
+)
 
 # On budgets, by the controller: the policy's binding selects by it, so that a create pays only where one blocks.
 BLOCKING_LABEL: Final = f"{GROUP}/blocking"
@@ -45,7 +47,8 @@ ENFORCEMENT_LABEL: Final = f"{GROUP}/enforcement"
 EXEMPT_LABEL: Final = f"{GROUP}/exempt"
 # On Jobs, by their owner: "true" allows suspension (its pods are deleted, so it must resume from checkpoints).
 SUSPENDABLE_LABEL: Final = f"{GROUP}/suspendable"
-# On Jobs, by the controller: "true" while suspended by us; the annotation names the budget, "namespace/name" or "name".
+# On Jobs, by the controller alone: "true" while suspended by us; the annotation names the budget, "namespace/name" or
+# "name".
 SUSPENDED_LABEL: Final = f"{GROUP}/suspended"
 SUSPENDED_BY_ANNOTATION: Final = f"{GROUP}/suspended-by"
 # On Jobs, by the controller, instants: when it will be suspended (announced when grace begins), when it will be

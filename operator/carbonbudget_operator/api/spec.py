@@ -50,7 +50,8 @@ class Enforce(Model):
         max_length=16,
         description="Kinds of which Block refuses creation and growth (more replicas or parallelism, a Job resumed; "
         "never a rollout, nor 0 to n): Job, Pod (pods without a controller), Deployment, StatefulSet, DaemonSet, "
-        "ReplicaSet, or one that the chart's value enforcement.kinds names; 1 to 16. Default: Job and Pod.",
+        "ReplicaSet, ReplicationController, or one that the chart's value enforcement.kinds names; 1 to 16. "
+        "Default: Job and Pod.",
         json_schema_extra=rules(
             (
                 "self.all(k, k.matches('^[A-Z][A-Za-z0-9]{0,62}$'))",
@@ -59,10 +60,6 @@ class Enforce(Model):
             (
                 "!self.exists(k, k == 'CronJob')",
                 "a CronJob emits nothing by itself: write Job in enforce.kinds, and its Jobs are judged",
-            ),
-            (
-                "!self.exists(k, k == 'ReplicationController')",
-                "a ReplicationController is not judged: make it a Deployment, and write Deployment in enforce.kinds",
             ),
         ),
     )

@@ -22,7 +22,10 @@ from carbonbudget_operator.kube.client import MERGE_PATCH, KubeClient, KubeError
 _log = logging.getLogger(__name__)
 _CA = "carbonbudget-ca"
 _LEAVES = ("carbonbudget-server", "carbonbudget-admission")
-_WEBHOOK = ApiPath("admissionregistration.k8s.io", "v1", "validatingwebhookconfigurations", name="carbonbudget")
+_WEBHOOKS = tuple(
+    ApiPath("admissionregistration.k8s.io", "v1", plural, name="carbonbudget")
+    for plural in ("validatingwebhookconfigurations", "mutatingwebhookconfigurations")
+)
 _LOOK_SECONDS = 3600.0
 _RETRY_SECONDS = 5.0
 
@@ -53,7 +56,8 @@ class Keys:
         self.bundle = "".join(cas)
         for namespace in (self._namespace, self._agent_namespace):
             await self._config_map(namespace, self.bundle)
-        await self._webhook(self.bundle)
+        for path in _WEBHOOKS:
+            await self._webhook(path, self.bundle)
 
     async def _ca(self, now: dt.datetime) -> tuple[Pair, str]:
         """The CA, made anew if need be, and the former one's certificate while it is valid."""
@@ -103,9 +107,9 @@ class Keys:
             patch = {"data": {"ca.crt": bundle}}
             await self._client.request("PATCH", path, body=patch, content_type=MERGE_PATCH)
 
-    async def _webhook(self, bundle: str) -> None:
-        """Every webhook of our configuration trusts the bundle; without one (Observe) there is nothing to do."""
-        found = await self._get(_WEBHOOK)
+    async def _webhook(self, path: ApiPath, bundle: str) -> None:
+        """Every webhook of a configuration trusts the bundle; without one (Observe) there is nothing to do."""
+        found = await self._get(path)
         if found is None:
             return
         wanted = base64.b64encode(bundle.encode()).decode()
@@ -121,7 +125,7 @@ class Keys:
         version = metadata.get("resourceVersion") if isinstance(metadata, dict) else None
         # The list is replaced whole; the version makes that fail if somebody else changed it meanwhile.
         patch = {"metadata": {"resourceVersion": version}, "webhooks": webhooks}
-        await self._client.request("PATCH", _WEBHOOK, body=patch, content_type=MERGE_PATCH)
+        await self._client.request("PATCH", path, body=patch, content_type=MERGE_PATCH)
 
     async def _secret(self, path: ApiPath) -> dict[str, str]:
         """A Secret's data as text; empty if there is none."""

@@ -121,6 +121,11 @@ class Booker:
         """Label values that were made one since the start."""
         return self._ids.label_bound.collapsed
 
+    @property
+    def owners_left_out(self) -> int:
+        """Pods since the start whose controller no object in Kubernetes can be."""
+        return self._ids.owners_left_out
+
     def book(self, arrivals: Sequence[Arrival]) -> list[Booked]:
         """Book a batch; the fate of each report. All of it is committed or nothing (SQLAlchemyError)."""
         try:

@@ -78,6 +78,11 @@ class Writer:
         """Label values that were made one since the start."""
         return self._booker.labels_collapsed
 
+    @property
+    def owners_left_out(self) -> int:
+        """Pods since the start whose controller no object in Kubernetes can be."""
+        return self._booker.owners_left_out
+
     def close(self) -> None:
         """Commit what waits, then end."""
         self._queue.put(None)

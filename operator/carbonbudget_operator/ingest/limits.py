@@ -31,7 +31,7 @@ def check_physical(report: NodeReport) -> None:
     offered = info.allocatable
     if (
         info.threads * 1000 > PHYSICAL.cpu_millicores or info.memory_bytes > PHYSICAL.memory_bytes
-        or _exceeds(offered, PHYSICAL)
+        or exceeds(offered, PHYSICAL)
     ):  # fmt: skip
         raise Refusal(422, "impossible", "node_info says more threads, memory or GPUs than a machine can have")
     gpus = _gpu_meters(report)
@@ -90,7 +90,8 @@ def _gpu_meters(report: NodeReport) -> int:
     return sum(domain.name.startswith("gpu:") for domain in report.domains)
 
 
-def _exceeds(claimed: Allocatable | Requests, limits: Allocatable) -> bool:
+def exceeds(claimed: Allocatable | Requests, limits: Allocatable) -> bool:
+    """Whether any of them is above its limit."""
     return (
         claimed.cpu_millicores > limits.cpu_millicores
         or claimed.memory_bytes > limits.memory_bytes

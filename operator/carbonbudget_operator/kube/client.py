@@ -42,9 +42,13 @@ class KubeClient(Connection):
                 yield item
 
     async def watch(
-        self, path: ApiPath, params: Mapping[str, str] | None = None, metadata_only: bool = False
+        self,
+        path: ApiPath,
+        params: Mapping[str, str] | None = None,
+        metadata_only: bool = False,
+        as_table: bool = False,
     ) -> AsyncIterator[tuple[str, JsonObject | None]]:
-        """List, then watch, for ever.
+        """List, then watch, for ever. `as_table`: each object is metadata and the cells of its row (`table.py`).
 
         `("LISTING", None)`, `("ADDED", object)` for each, `("LISTED", None)`, then the changes. A watch that
         ends or is dropped goes on where it was: proxies cut what is silent, and a list of all Jobs is dear. After
@@ -53,6 +57,6 @@ class KubeClient(Connection):
         when it is closed.
         """
         with self.watches.of(str(path)) as watched:
-            async with aclosing(watch(self, path, params or {}, metadata_only, watched)) as events:
+            async with aclosing(watch(self, path, params or {}, metadata_only, watched, as_table)) as events:
                 async for event in events:
                     yield event

@@ -24,6 +24,7 @@ from carbonbudget_operator.kube.credentials import Credentials, find_credentials
 MERGE_PATCH = "application/merge-patch+json"
 JSON = "application/json"
 METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+TABLE = "application/json;as=Table;g=meta.k8s.io;v=v1"
 _METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 
 JsonObject = dict[str, object]
@@ -146,13 +147,19 @@ class Connection:
             raise KubeError(0, f"no answer from the API server: {name_of(error)}") from error
 
     async def pages(
-        self, path: ApiPath, params: Mapping[str, str], page: int, metadata_only: bool = False
+        self,
+        path: ApiPath,
+        params: Mapping[str, str],
+        page: int,
+        metadata_only: bool = False,
+        as_table: bool = False,
     ) -> AsyncIterator[JsonObject]:
         """A collection's lists, of `page` items each, so that no answer is huge. Raises KubeError."""
+        accept = TABLE if as_table else _METADATA_LIST if metadata_only else JSON
         token = ""
         while True:
             query = {**params, "limit": str(page)} | ({"continue": token} if token else {})
-            answer = await self.request("GET", path, params=query, accept=_METADATA_LIST if metadata_only else JSON)
+            answer = await self.request("GET", path, params=query, accept=accept)
             yield answer
             token = metadata_of(answer, "continue")
             if not token:

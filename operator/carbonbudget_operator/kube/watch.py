@@ -15,6 +15,7 @@ from carbonbudget_operator.api_path import ApiPath
 from carbonbudget_operator.kube.connection import (
     JSON,
     METADATA,
+    TABLE,
     Connection,
     JsonObject,
     KubeError,
@@ -22,6 +23,7 @@ from carbonbudget_operator.kube.connection import (
     metadata_of,
     name_of,
 )
+from carbonbudget_operator.kube.table import TABLE_PARAMS, TableRows
 from carbonbudget_operator.kube.watched import Watched
 
 _PAGE = 500
@@ -38,11 +40,20 @@ _log = logging.getLogger(__name__)
 
 
 async def watch(
-    connection: Connection, path: ApiPath, params: Mapping[str, str], metadata_only: bool, watched: Watched
+    connection: Connection,
+    path: ApiPath,
+    params: Mapping[str, str],
+    metadata_only: bool,
+    watched: Watched,
+    as_table: bool = False,
 ) -> AsyncGenerator[tuple[str, JsonObject | None]]:
     """For ever, until it is closed; the client's `watch` says what it yields. `watched` is told when it is current."""
     version: str | None = None  # from where to go on; None: list first
     outage = _Outage(str(path))
+    rows = TableRows()
+    read = rows.items if as_table else items_of
+    accept = TABLE if as_table else METADATA if metadata_only else JSON
+    params = {**params, **TABLE_PARAMS} if as_table else params
     while True:
         opened_at: float | None = None
         failure: KubeError | None = None
@@ -50,23 +61,25 @@ async def watch(
             if version is None:
                 yield "LISTING", None
                 listed = ""
-                async for answer in connection.pages(path, params, _PAGE, metadata_only):
+                async for answer in connection.pages(path, params, _PAGE, metadata_only, as_table):
                     listed = metadata_of(answer, "resourceVersion")
-                    for item in items_of(answer):
+                    for item in read(answer):
                         yield "ADDED", item
                 version = listed
                 watched.is_current()
                 yield "LISTED", None
             query = {**params, **_from(version)}
-            async with connection.opened(path, query, METADATA if metadata_only else JSON, _TIMEOUT) as content:
+            async with connection.opened(path, query, accept, _TIMEOUT) as content:
                 opened_at = time.monotonic()
                 async for line in _lines(content):
                     event, changed = _event(line)
                     outage.over()
                     watched.is_current()
                     version = metadata_of(changed, "resourceVersion") or version
-                    if event != "BOOKMARK":
-                        yield event, changed
+                    if event == "BOOKMARK":
+                        continue
+                    for item in rows.items(changed) if as_table else (changed,):
+                        yield event, item
         except KubeError as error:
             failure = error
             if error.status not in _GOES_ON:

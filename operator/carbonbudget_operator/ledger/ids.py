@@ -74,7 +74,8 @@ class Ids:
             dialect, schema.node, ("cluster", "name", *_INFO), ("cluster", "name"), dict.fromkeys(_INFO, "set")
         )
         self._put_labels = Rows(dialect, schema.label_set, ("digest", "labels"), ("digest",))
-        self._put_pods = Rows(dialect, schema.pod, _POD, ("node_id", "uid", "label_set_id"), {"last_hour": "max"})
+        merge = {"last_hour": "max", "namespace": "set", "name": "set"}  # those that were verified stand
+        self._put_pods = Rows(dialect, schema.pod, _POD, ("node_id", "uid", "label_set_id"), merge)
 
     def forget(self) -> None:
         """Ids that were given in a transaction that was rolled back mean nothing, nor do those of what is gone."""

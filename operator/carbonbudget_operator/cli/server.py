@@ -96,7 +96,7 @@ async def _run(settings: Settings) -> None:
     registry.register(ServerMetrics(writer, queries))
     owners = Owners(engine, client, server.owners)
     nodes = Nodes(engine, client, settings.cluster, registry)
-    capacities, pods = Capacities(client), Pods(client, registry)
+    capacities, pods = Capacities(client), Pods(client, registry, selected=writer.selected_labels.keys)
     WatchMetrics(registry, client.watches)
     grid = GridFollower(engine, settings, registry)
     receiver = Receiver(

@@ -8,12 +8,13 @@ bound the first to go are forgotten, and what ended before they did cannot be ve
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Gauge
 
 from carbonbudget_operator.api_path import ApiPath
+from carbonbudget_operator.cluster.many_labels import ManyLabels, Selected
 from carbonbudget_operator.kube.client import JsonObject, KubeClient
 
 _PODS: Final = ApiPath("", "v1", "pods")
@@ -31,10 +32,12 @@ class Pods:
 
     def __init__(
         self, client: KubeClient, registry: CollectorRegistry, now: Callable[[], float] = time.time,
-        max_pods: int = _MAX_PODS,
+        selected: Selected = lambda namespace: frozenset(), max_pods: int = _MAX_PODS,
     ) -> None:  # fmt: skip
+        """`selected` gives the labels that budgets select a namespace's pods by."""
         self._client, self._now, self._max_pods = client, now, max_pods
         self._placed: dict[bytes, str] = {}
+        self._labels = ManyLabels(selected)
         self._gone: dict[bytes, int] = {}  # since when, the first to go first
         self._listed: set[bytes] | None = None
         self._complete = False
@@ -61,6 +64,11 @@ class Pods:
         key = _key(uid)
         return None if key is None else self._placed.get(key)
 
+    def labels(self, uid: str, namespace: str, reported: Mapping[str, str]) -> Mapping[str, str]:
+        """The labels of a pod that was reported with 64: those first that a budget selects by."""
+        key = _key(uid)
+        return reported if key is None else self._labels.of(key, namespace, reported)
+
     def knows_all(self, since: int) -> bool:
         """Whether each pod that ran at `since` or later and began up to `current_at` is known."""
         return self._complete and since >= self._from + _AFTERLIFE_SECONDS
@@ -86,6 +94,7 @@ class Pods:
         key = _key(str(metadata.get("uid")))
         if key is None or not isinstance(node, str) or node in _NO_NODE:
             return  # it runs nowhere yet
+        self._labels.keep(key, str(metadata.get("namespace")), metadata.get("labels"))
         place = f"{node}/{metadata.get('namespace')}/{metadata.get('name')}"
         for its in (key, _mirror_key(metadata, node)):
             if its is None or (its is not key and self._placed.get(its, place) != place):
@@ -107,6 +116,7 @@ class Pods:
                 return
             del self._gone[key]
             self._placed.pop(key, None)
+            self._labels.drop(key)
             self._from = max(self._from, since)
 
 

@@ -8,13 +8,13 @@ because the watch of pods does not reach its time, is taken within the node's bo
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final, Protocol
 
 import prometheus_client as prometheus
 
-from carbonbudget_agent.report import Allocatable, Domain, NodeInfo, NodeReport, PodUsage
+from carbonbudget_agent.report import MAX_LABELS, Allocatable, Domain, NodeInfo, NodeReport, PodUsage
 from carbonbudget_operator.ingest.limits import cut_to, exceeds, fits
 from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.printable import printable
@@ -61,6 +61,9 @@ class KnownPods(Protocol):
     def place(self, uid: str) -> str | None:
         """ "node/namespace/name" of a pod; None for one that is not known."""
 
+    def labels(self, uid: str, namespace: str, reported: Mapping[str, str]) -> Mapping[str, str]:
+        """A pod's labels, at most as many as a report holds, those first that a budget selects by."""
+
 
 class Verifier:
     """Compares reports; what it changes is counted, and logged once for each node."""
@@ -83,7 +86,7 @@ class Verifier:
 
     def verify(self, report: NodeReport, now: int) -> NodeReport:
         """The report as it may be stored. Raises Refusal 503 for a pod that the watch may tell of in a moment."""
-        return self._verify_pods(self._verify_node(report), now)
+        return self._label_pods(self._verify_pods(self._verify_node(report), now))
 
     def _verify_node(self, report: NodeReport) -> NodeReport:
         known = self._nodes.find(report.node)
@@ -133,6 +136,18 @@ class Verifier:
             self._tell(node, "unseen", f"reports pods that the API server never had there, such as {first}")
             report = _without(report, false)
         return report
+
+    def _label_pods(self, report: NodeReport) -> NodeReport:
+        """An agent cuts at 64 labels, by name."""
+        if not any(len(pod.labels) >= MAX_LABELS for pod in report.pods):
+            return report
+        pods = (
+            replace(pod, labels=self._pods.labels(pod.uid, pod.namespace, pod.labels))
+            if len(pod.labels) >= MAX_LABELS
+            else pod
+            for pod in report.pods
+        )
+        return replace(report, pods=tuple(pods))
 
     def _never_was(self, report: NodeReport, pod: PodUsage, now: int) -> bool:
         if not self._pods.knows_all(report.since):

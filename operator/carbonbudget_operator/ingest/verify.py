@@ -114,18 +114,18 @@ class Verifier:
             return report
         false: set[str] = set()
         renamed: dict[str, PodUsage] = {}
+        unverified = 0
         for pod in other:
             where = place(pod.uid)
-            if where is None:
-                if self._never_was(report, pod, now):
-                    false.add(pod.uid)
-                else:
-                    self._compared.labels("unverified").inc()
-            elif where.startswith(f"{node}/"):
+            if where is None and not self._never_was(report, pod, now):
+                unverified += 1
+            elif where is not None and where.startswith(f"{node}/"):
                 _, namespace, name = where.split("/")
                 renamed[pod.uid] = replace(pod, namespace=namespace, name=name)
             else:
                 false.add(pod.uid)
+        if unverified:
+            self._compared.labels("unverified").inc(unverified)
         if renamed:
             self._compared.labels("renamed").inc(len(renamed))
             self._tell(node, "renamed", "names pods otherwise than the API server, whose names stand")

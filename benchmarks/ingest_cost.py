@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import uuid
 import zlib
 from pathlib import Path
 
@@ -43,7 +44,7 @@ def a_report(node: int, start: int) -> str:
     """One node's minute."""
     pods = tuple(
         PodUsage(
-            f"uid-{node}-{i}", f"team-{i % 5}", f"pod-{i}", labels={"app": f"a{i % 9}"}, energy_uj={"cpu": 1000 + i},
+            pod_uid(node, i), f"team-{i % 5}", f"pod-{i}", labels={"app": f"a{i % 9}"}, energy_uj={"cpu": 1000 + i},
             cpu_us=10_000, memory_byte_seconds=10**9, requests=Requests(100, 2**27, 0), duration_ms=60_000,
         )
         for i in range(PODS)
@@ -52,6 +53,31 @@ def a_report(node: int, start: int) -> str:
     domain = Domain("cpu", "model", "wall", 60_000, total, 8_000, 900, 100)
     info = NodeInfo(threads=64, allocatable=Allocatable(64_000, 2**38, 0))
     return encode_report(NodeReport("default", f"node-{node}", "boot", start, start + 60, (domain,), pods, info))
+
+
+def pod_uid(node: int, pod: int) -> str:
+    """As the API server has them."""
+    return str(uuid.UUID(int=(node << 64) + pod))
+
+
+def node_object(name: str) -> web.Response:
+    """What the node has: as it reports."""
+    has = {"cpu": "64", "memory": str(2**38)}
+    return web.json_response({"metadata": {"name": name}, "status": {"capacity": has, "allocatable": has}})
+
+
+def pod_table(nodes: int) -> web.Response:
+    """All nodes' pods, each on its node."""
+    rows = [
+        {
+            "cells": [f"pod-{i}", f"node-{node}"],
+            "object": {"metadata": {"name": f"pod-{i}", "namespace": f"team-{i % 5}", "uid": pod_uid(node, i)}},
+        }
+        for node in range(nodes)
+        for i in range(PODS)
+    ]
+    columns = [{"name": "Name"}, {"name": "Node"}]
+    return web.json_response({"metadata": {"resourceVersion": "1"}, "columnDefinitions": columns, "rows": rows})
 
 
 async def review(request: web.Request) -> web.Response:
@@ -100,6 +126,15 @@ async def measure(nodes: int, minutes: int, database: str) -> Figures:
         (base / "tls.key").write_text(leaf.key)
         app = web.Application()
         app.router.add_post("/{path:.*}", review)
+
+        async def read(request: web.Request) -> web.Response:
+            if request.path.startswith("/api/v1/nodes/"):
+                return node_object(request.match_info["path"].rpartition("/")[2])
+            if request.path == "/api/v1/pods" and "watch" not in request.query:
+                return pod_table(nodes)
+            raise web.HTTPNotFound
+
+        app.router.add_get("/{path:.*}", read)
         runner = web.AppRunner(app, access_log=None)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)

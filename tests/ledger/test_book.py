@@ -327,8 +327,15 @@ async def test_servers_that_book_each_others_former_hours_do_not_wait_for_each_o
     url = postgres.database()
     writers = [Writer(open_engine(url)) for _ in range(3)]
     gaps = [a_report(HOUR + 7200 + 60 * i, f"n{n}", {"p": 7, "q": 5}, since=HOUR) for i in range(9) for n in range(8)]
-    # Nine gaps over the same hours: their meters were there for a minute of them, else the hours could not hold all.
-    after = [replace(report, domains=(replace(report.domains[0], duration_ms=60_000),)) for report in gaps]
+    # Nine gaps over the same hours: meters and pods were there for a minute of them, else the hours could not hold all.
+    after = [
+        replace(
+            report,
+            domains=(replace(report.domains[0], duration_ms=60_000),),
+            pods=tuple(replace(pod, duration_ms=60_000) for pod in report.pods),
+        )
+        for report in gaps
+    ]
     late = [a_report(HOUR + 60 * i, f"n{n}", {"q": 5, "p": 7}) for i in range(9) for n in reversed(range(8))]
     ask = [booked(writers[i % 3], report) for reports in (after, late) for i, report in enumerate(reports)]
     assert Counter(await asyncio.gather(*ask)) == {Booked.STORED: len(after) + len(late)}

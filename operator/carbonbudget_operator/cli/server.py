@@ -62,13 +62,17 @@ async def _run(settings: Settings) -> None:
     import uvicorn
     from prometheus_client import CollectorRegistry
 
+    from carbonbudget_operator.cluster.capacities import Capacities
     from carbonbudget_operator.cluster.nodes import Nodes
     from carbonbudget_operator.cluster.owners import Owners
+    from carbonbudget_operator.cluster.pods import Pods
     from carbonbudget_operator.ingest import connections
     from carbonbudget_operator.ingest.door import Door
     from carbonbudget_operator.ingest.receive import Receiver
+    from carbonbudget_operator.ingest.verify import Verifier
     from carbonbudget_operator.kube.access import Access
     from carbonbudget_operator.kube.client import KubeClient
+    from carbonbudget_operator.kube.watched import WatchMetrics
     from carbonbudget_operator.ledger.store import migrate, open_ledger
     from carbonbudget_operator.ledger.writer import Writer
     from carbonbudget_operator.reporting.app import make_app
@@ -92,6 +96,8 @@ async def _run(settings: Settings) -> None:
     registry.register(ServerMetrics(writer, queries))
     owners = Owners(engine, client, server.owners)
     nodes = Nodes(engine, client, settings.cluster, registry)
+    capacities, pods = Capacities(client), Pods(client, registry, selected=writer.selected_labels.keys)
+    WatchMetrics(registry, client.watches)
     grid = GridFollower(engine, settings, registry)
     receiver = Receiver(
         access,
@@ -103,6 +109,7 @@ async def _run(settings: Settings) -> None:
         registry,
         pod_days=server.pod_days,
         on_stored=owners.see,
+        verify=Verifier(capacities, pods, registry).verify,
     )
     app = make_app(receiver, access, writer, queries, registry, server.max_report_bytes)
     connections.raise_file_limit()
@@ -135,6 +142,8 @@ async def _run(settings: Settings) -> None:
             _every(30, "valued hours cannot be kept, questions are answered from facts", lambda: _keep(deriver)),
             _every(30, "hourly intensities cannot be kept", lambda: grid.step(int(time.time()))),
             _every(5, "owners of controllers cannot be kept", owners.step),
+            _every(5, "nodes cannot be compared with their reports", capacities.step),
+            _every(30, "pods cannot be compared with reports", pods.run),
             _every(120, "the list of nodes cannot be kept", lambda: nodes.step(int(time.time()))),
         )
     ]

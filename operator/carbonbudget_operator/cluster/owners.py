@@ -20,6 +20,7 @@ from carbonbudget_operator.api_path import ApiPath, is_label, is_subdomain
 from carbonbudget_operator.kube.client import METADATA, JsonObject, KubeClient, KubeError
 from carbonbudget_operator.ledger.owners import Owner, known_owners, store_owners
 from carbonbudget_operator.ledger.slices import HOUR
+from carbonbudget_operator.object_names import is_owner
 
 _log = logging.getLogger(__name__)
 
@@ -128,8 +129,8 @@ class Owners:
             return None
         references = metadata.get("ownerReferences")
         for reference in references if isinstance(references, list) else ():
-            if reference.get("controller") is True:
-                return Owner(*(str(reference.get(name, ""))[:500] for name in ("kind", "name", "uid")))
+            if isinstance(reference, dict) and reference.get("controller") is True:
+                return _owner(reference)
         return None
 
     async def _lists(self, kinds: list[str]) -> dict[str, JsonObject]:
@@ -160,6 +161,12 @@ def _path_of(resource: str) -> ApiPath:
     """Of a resource as `RESOURCES` and the setting server.owners write it: apps/v1/replicasets."""
     version, _, plural = resource.rpartition("/")
     return ApiPath.of_version(version, plural)
+
+
+def _owner(reference: JsonObject) -> Owner | None:
+    """Whom an ownerReference names; its writer may have written anything."""
+    kind, name, uid = (str(reference.get(field)) for field in ("kind", "name", "uid"))
+    return Owner(kind, name, uid) if is_owner(kind, name, uid) else None
 
 
 def _metadata(value: JsonObject) -> JsonObject:

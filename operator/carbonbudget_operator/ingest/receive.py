@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import prometheus_client as prometheus
 
@@ -41,11 +42,12 @@ class Receiver:
         now: Callable[[], float] = time.time,
         pod_days: int = 35,
         on_stored: Callable[[NodeReport], None] = lambda report: None,
+        verify: Callable[[NodeReport, int], NodeReport] = lambda report, now: report,
     ) -> None:
         self._access, self._writer, self._now = access, writer, now
         self._cluster, self._agent_account = cluster, agent_account
         self._max_report_bytes, self._max_node_watts = max_report_bytes, max_node_watts
-        self._pod_days, self._on_stored = pod_days, on_stored
+        self._pod_days, self._on_stored, self._verify = pod_days, on_stored, verify
         self._accepted = prometheus.Counter(
             "carbonbudget_ingest_reports", "Reports taken, by fate.", ("fate",), registry=registry
         )
@@ -118,7 +120,7 @@ class Receiver:
         now = int(self._now())
         checks.check(report, self._cluster, self._max_node_watts, now, self._pod_days)
         self._boots.check(report, now)
-        return arrival
+        return replace(arrival, report=self._verify(report, now))
 
     async def _caller(self, token: str) -> Caller:
         try:

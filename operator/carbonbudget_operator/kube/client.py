@@ -49,8 +49,9 @@ class KubeClient(Connection):
         params: Mapping[str, str] | None = None,
         metadata_only: bool = False,
         most_parsed: int = 0,
+        as_table: bool = False,
     ) -> AsyncIterator[tuple[str, JsonObject | None]]:
-        """List, then watch, for ever.
+        """List, then watch, for ever. `as_table`: each object is metadata and the cells of its row (`table.py`).
 
         `("LISTING", None)`, `("ADDED", object)` for each, `("LISTED", None)`, then the changes. A watch that
         ends or is dropped goes on where it was: proxies cut what is silent, and a list of all Jobs is dear. After
@@ -60,6 +61,7 @@ class KubeClient(Connection):
         its metadata alone.
         """
         with self.watches.of(str(path)) as watched:
-            async with aclosing(watch(self, path, params or {}, metadata_only, most_parsed, watched)) as events:
+            events_of = watch(self, path, params or {}, metadata_only, most_parsed, watched, as_table)
+            async with aclosing(events_of) as events:
                 async for event in events:
                     yield event

@@ -25,6 +25,7 @@ from carbonbudget_operator.kube.credentials import Credentials, find_credentials
 MERGE_PATCH = "application/merge-patch+json"
 JSON = "application/json"
 METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+TABLE = "application/json;as=Table;g=meta.k8s.io;v=v1"
 _METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 
 # Requests in flight at a time. Watches stay open for minutes and have a pool of their own without a limit: whoever
@@ -183,17 +184,24 @@ class Connection:
                 return Answer(response.status, response.reason or "", warnings, read.decode(errors="replace"))
 
     async def pages(
-        self, path: ApiPath, params: Mapping[str, str], page: int, metadata_only: bool = False, most_parsed: int = 0
+        self,
+        path: ApiPath,
+        params: Mapping[str, str],
+        page: int,
+        metadata_only: bool = False,
+        most_parsed: int = 0,
+        as_table: bool = False,
     ) -> AsyncIterator[JsonObject]:
         """A collection's lists, of at most `page` items each, fewer where they are large, down to one.
 
         An item by itself that would take more than `most_parsed` bytes once parsed (0: no limit) comes with its
         metadata alone. Raises KubeError.
         """
+        accept = TABLE if as_table else _METADATA_LIST if metadata_only else JSON
         token, limit = "", page
         while True:
             query = {**params, "limit": str(limit)} | ({"continue": token} if token else {})
-            answer, size = await self._page(path, query, metadata_only, limit == 1, most_parsed)
+            answer, size = await self._page(path, query, accept, limit == 1, most_parsed)
             if answer is None:
                 limit = max(1, limit // 8)
                 continue
@@ -206,10 +214,10 @@ class Connection:
                 limit = min(page, limit * 2)
 
     async def _page(
-        self, path: ApiPath, query: Mapping[str, str], metadata_only: bool, single: bool, most_parsed: int
+        self, path: ApiPath, query: Mapping[str, str], accept: str, single: bool, most_parsed: int
     ) -> tuple[JsonObject | None, int]:
         """One list and its size in bytes; None where it is too large and not of a single item."""
-        headers = self._headers() | {"Accept": _METADATA_LIST if metadata_only else JSON}
+        headers = self._headers() | {"Accept": accept}
         with _unreachable():
             async with self._session.get(self._url(path), params=query, headers=headers) as response, self.large:
                 read = await _read(response, MAX_OBJECT_BYTES if single else _PAGE_BYTES)

@@ -20,6 +20,7 @@ from carbonbudget_operator.kube.connection import (
     MAX_METADATA_BYTES,
     MAX_OBJECT_BYTES,
     METADATA,
+    TABLE,
     Connection,
     JsonObject,
     KubeError,
@@ -27,6 +28,7 @@ from carbonbudget_operator.kube.connection import (
     metadata_of,
     name_of,
 )
+from carbonbudget_operator.kube.table import TABLE_PARAMS, TableRows
 from carbonbudget_operator.kube.watched import Watched
 
 _PAGE = 500
@@ -50,10 +52,15 @@ async def watch(
     metadata_only: bool,
     most_parsed: int,
     watched: Watched,
+    as_table: bool = False,
 ) -> AsyncGenerator[tuple[str, JsonObject | None]]:
     """For ever, until it is closed; the client's `watch` says what it yields. `watched` is told when it is current."""
     version: str | None = None  # from where to go on; None: list first
     outage = _Outage(str(path))
+    rows = TableRows()
+    read = rows.items if as_table else items_of
+    accept = TABLE if as_table else METADATA if metadata_only else JSON
+    params = {**params, **TABLE_PARAMS} if as_table else params
     while True:
         opened_at: float | None = None
         failure: KubeError | None = None
@@ -61,16 +68,15 @@ async def watch(
             if version is None:
                 yield "LISTING", None
                 listed = ""
-                async for answer in connection.pages(path, params, _PAGE, metadata_only, most_parsed):
+                async for answer in connection.pages(path, params, _PAGE, metadata_only, most_parsed, as_table):
                     listed = metadata_of(answer, "resourceVersion")
-                    for item in items_of(answer):
+                    for item in read(answer):
                         yield "ADDED", item
                     del answer
                 version = listed
                 watched.is_current()
                 yield "LISTED", None
             query = {**params, **_from(version)}
-            accept = METADATA if metadata_only else JSON
             async with (
                 connection.opened(path, query, accept, _TIMEOUT) as content,
                 aclosing(_lines(content, connection.large)) as lines,
@@ -81,8 +87,10 @@ async def watch(
                     outage.over()
                     watched.is_current()
                     version = metadata_of(changed, "resourceVersion") or version
-                    if event != "BOOKMARK":
-                        yield event, changed
+                    if event == "BOOKMARK":
+                        continue
+                    for item in rows.items(changed) if as_table else (changed,):
+                        yield event, item
         except KubeError as error:
             failure = error
             if error.status not in _GOES_ON:

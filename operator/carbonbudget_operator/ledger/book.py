@@ -18,6 +18,7 @@ from carbonbudget_agent.report import NodeReport
 from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.bounds import HourBounds, too_large
 from carbonbudget_operator.ledger.ids import Ids, KnownNode
+from carbonbudget_operator.ledger.labels import SelectedLabels
 from carbonbudget_operator.ledger.rows import Rows, chunks
 from carbonbudget_operator.ledger.slices import HOUR, slice_start, spread
 from carbonbudget_operator.ledger.sums import Batch
@@ -120,6 +121,16 @@ class Booker:
     def labels_collapsed(self) -> int:
         """Label values that were made one since the start."""
         return self._ids.label_bound.collapsed
+
+    @property
+    def selected_labels(self) -> SelectedLabels:
+        """What budgets select by: the bound on labels leaves it alone."""
+        return self._ids.label_bound.selected
+
+    @property
+    def owners_left_out(self) -> int:
+        """Pods since the start whose controller no object in Kubernetes can be."""
+        return self._ids.owners_left_out
 
     def book(self, arrivals: Sequence[Arrival]) -> list[Booked]:
         """Book a batch; the fate of each report. All of it is committed or nothing (SQLAlchemyError)."""

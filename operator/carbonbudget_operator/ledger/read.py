@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import sqlalchemy as sa
 
@@ -12,7 +13,9 @@ from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.book import load_cuts
 from carbonbudget_operator.ledger.facts import DomainFacts, Group, GroupFacts, NodeFacts, NodeSlice
 from carbonbudget_operator.ledger.slices import HOUR, slice_end
+from carbonbudget_operator.ledger.sound import left_out, sound_rows
 
+_NOBODY = (-1, Group("", "", {}))  # stands for a pod that is not there
 # A node silent for this long no longer holds back `data_through`; its missing time shows as coverage.
 SILENT_SECONDS = 300
 
@@ -27,24 +30,46 @@ class NodeSpan:
 
 
 def read_hour(connection: sa.Connection, cluster: str, hour: int) -> list[NodeSlice]:
-    """All node slices of one hour."""
+    """All node slices of one hour that can be read; what is left out of them is counted (`sound.py`)."""
     cuts = [at for at in load_cuts(connection) if hour < at < hour + HOUR]
     nodes = read_nodes(connection, cluster, hour)
     last_ends = _last_ends(connection, hour)
     domains = _domains(connection, hour)
     groups = _groups(connection, hour)
-    return [
-        NodeSlice(
-            node=nodes[node_id],
-            start=start,
-            # A slice that is still open reaches as far as its node has reported.
-            end=max(start + 1, min(slice_end(start, cuts), last_ends[node_id])),
-            domains=facts,
-            groups=tuple(sorted(groups.get((node_id, start), {}).values(), key=_order)),
-        )
-        for (node_id, start), facts in sorted(domains.items())
-        if node_id in nodes
-    ]
+    found: list[NodeSlice] = []
+    for (node_id, start), facts in sorted(domains.items()):
+        if node_id not in nodes:
+            continue
+        its = tuple(sorted(groups.get((node_id, start), {}).values(), key=_order))
+        conserving = _conserving(facts, its)
+        if conserving is None:
+            left_out.node_hour(nodes[node_id].name, node_id, start, "its pods hold more energy than was measured")
+            continue
+        # A slice that is still open reaches as far as its node has reported.
+        end = max(start + 1, min(slice_end(start, cuts), last_ends.get(node_id, start)))
+        found.append(NodeSlice(nodes[node_id], start, end, conserving, its))
+    return found
+
+
+def _conserving(domains: dict[str, DomainFacts], groups: Sequence[GroupFacts]) -> dict[str, DomainFacts] | None:
+    """The domains, each with what its parts lack in `unseen`; None if a part is more than the whole.
+
+    They lack something only where a row could not be read: whose energy that was is not known any more.
+    """
+    own: dict[str, int] = {}
+    for group in groups:
+        for energies in (group.energy_uj, group.idle_uj):
+            for name, energy_uj in energies.items():
+                own[name] = own.get(name, 0) + energy_uj
+    if not own.keys() <= domains.keys():
+        return None
+    found: dict[str, DomainFacts] = {}
+    for name, domain in domains.items():
+        lacking = domain.measured_uj - domain.idle_uj - domain.system_uj - domain.unseen_uj - own.get(name, 0)
+        if lacking < 0:
+            return None
+        found[name] = replace(domain, unseen_uj=domain.unseen_uj + lacking) if lacking else domain
+    return found
 
 
 def hours_with_facts(connection: sa.Connection, start: int, end: int) -> dict[int, int]:
@@ -87,7 +112,7 @@ def read_nodes(
     if since is not None:
         span = schema.node_span.c
         query = query.where(c.id.in_(sa.select(span.node_id).where(span.last_end > since).scalar_subquery()))
-    return {row[0]: NodeFacts(*row) for row in connection.execute(query)}
+    return {row[0]: NodeFacts(*row) for row in sound_rows(connection.execute(query), 6, "node", zeroed=True)}
 
 
 def _nodes_of(hour: int) -> sa.ScalarSelect[int]:
@@ -98,19 +123,19 @@ def _nodes_of(hour: int) -> sa.ScalarSelect[int]:
 def _last_ends(connection: sa.Connection, hour: int) -> dict[int, int]:
     span = schema.node_span.c
     query = sa.select(span.node_id, span.last_end).where(span.node_id.in_(_nodes_of(hour)))
-    return {row.node_id: row.last_end for row in connection.execute(query)}
+    return dict(map(tuple, sound_rows(connection.execute(query), 1, "node_span", zeroed=True)))
 
 
 def _domains(connection: sa.Connection, hour: int) -> dict[tuple[int, int], dict[str, DomainFacts]]:
     table = schema.node_fact
     rows = connection.execute(
         sa.select(
-            table.c.node_id, table.c.start, table.c.domain, table.c.method, table.c.measured_uj,
+            table.c.start, table.c.node_id, table.c.domain, table.c.method, table.c.measured_uj,
             table.c.idle_uj, table.c.system_uj, table.c.unseen_uj, table.c.duration_ms,
         ).where(table.c.start >= hour, table.c.start < hour + HOUR)
     )  # fmt: skip
     slices: dict[tuple[int, int], dict[str, DomainFacts]] = defaultdict(dict)
-    for node_id, start, name, method, measured, idle, system, unseen, duration in rows:
+    for start, node_id, name, method, measured, idle, system, unseen, duration in sound_rows(rows, 4, "node_hour", 0):
         facts = slices[(node_id, start)]
         former = facts.get(name, DomainFacts(0, 0, 0, 0, 0, 0))
         facts[name] = DomainFacts(  # a meter that came or went inside the slice: two rows, one domain
@@ -133,15 +158,17 @@ def _groups(connection: sa.Connection, hour: int) -> dict[tuple[int, int], dict[
     found: dict[tuple[int, int], dict[Group, GroupFacts]] = defaultdict(dict)
     rows = connection.execute(
         sa.select(
-            fact.c.pod_id, fact.c.start, pod.c.node_id, pod.c.namespace, pod.c.name, pod.c.controller_kind,
-            pod.c.controller_name, pod.c.label_set_id, fact.c.cpu_us, fact.c.cpu_request_millicore_ms,
-            fact.c.gpu_request_ms, owner.c.kind, owner.c.name,
+            fact.c.start, fact.c.pod_id, pod.c.node_id, pod.c.namespace, pod.c.name, pod.c.controller_kind,
+            pod.c.controller_name, pod.c.label_set_id, owner.c.kind, owner.c.name, fact.c.cpu_us,
+            fact.c.cpu_request_millicore_ms, fact.c.gpu_request_ms,
         )
         .join(pod, pod.c.id == fact.c.pod_id)
         .outerjoin(owner, owner.c.uid == pod.c.controller_uid)
         .where(fact.c.start >= hour, fact.c.start < hour + HOUR)
     )  # fmt: skip
-    for pod_id, start, node_id, namespace, name, kind, controller, label_id, cpu_us, request, gpu_ms, *owned in rows:
+    # A pod whose use cannot be read still has its energy: without use it bears less of what is shared by that.
+    for row in sound_rows(rows, 10, "pod_hour", start=0, zeroed=True):
+        start, pod_id, node_id, namespace, name, kind, controller, label_id, *owned, cpu_us, request, gpu_ms = row
         top_kind, top = owned if owned[0] else (kind, controller) if kind else ("Pod", name)
         workload = f"{top_kind}/{top}"
         key = (namespace, workload, label_id)
@@ -154,15 +181,20 @@ def _groups(connection: sa.Connection, hour: int) -> dict[tuple[int, int], dict[
         facts.cpu_us += cpu_us
         facts.reserved += max(request, cpu_us)
         facts.gpu_reserved_ms += gpu_ms
-    for pod_id, start, domain, energy_uj, idle_uj in connection.execute(
-        sa.select(energy.c.pod_id, energy.c.start, energy.c.domain, energy.c.energy_uj, energy.c.idle_uj)
-        .where(energy.c.start >= hour, energy.c.start < hour + HOUR)
-    ):  # fmt: skip
-        node_id, group = of_pod[pod_id]
-        facts = found[(node_id, start)][group]
-        facts.energy_uj[domain] = facts.energy_uj.get(domain, 0) + energy_uj
+    parts = connection.execute(
+        sa.select(energy.c.start, energy.c.pod_id, energy.c.domain, energy.c.energy_uj, energy.c.idle_uj).where(
+            energy.c.start >= hour, energy.c.start < hour + HOUR
+        )
+    )
+    for start, pod_id, domain, energy_uj, idle_uj in sound_rows(parts, 3, "pod_energy", start=0):
+        node_id, group = of_pod.get(pod_id, _NOBODY)
+        its = found.get((node_id, start), {}).get(group)
+        if its is None:  # of a pod that is not there: nobody can say whose it was
+            left_out.row("pod_energy", start, (start, pod_id, domain))
+            continue
+        its.energy_uj[domain] = its.energy_uj.get(domain, 0) + energy_uj
         if idle_uj:
-            facts.idle_uj[domain] = facts.idle_uj.get(domain, 0) + idle_uj
+            its.idle_uj[domain] = its.idle_uj.get(domain, 0) + idle_uj
     return found
 
 

@@ -21,6 +21,7 @@ from carbonbudget_operator.ledger.grid import load_grid
 from carbonbudget_operator.ledger.read import hours_with_facts, read_hour
 from carbonbudget_operator.ledger.seal import sealed_hours
 from carbonbudget_operator.ledger.slices import HOUR
+from carbonbudget_operator.ledger.sound import left_out
 from carbonbudget_operator.ledger.store import snapshot
 from carbonbudget_operator.ledger.valued import Unit, ValuedRow
 from carbonbudget_operator.reporting.places import Places
@@ -29,6 +30,7 @@ from carbonbudget_operator.reporting.valued import Valuer, within
 from carbonbudget_operator.settings import Settings
 
 _CACHED_ROWS = 300_000  # some 700 bytes each
+_MAX_FIGURE = 2**62
 SEALED_NODE = "__sealed__"
 _RULES = 3  # raised whenever the same facts and settings would give other rows
 
@@ -78,8 +80,38 @@ class Book:
         sealed = sealed_hours(connection, self.cluster, hour, hour + 1)
         if sealed:
             return self.derived.load(connection, HOURS, hour, sealed[hour])
+        slices, rows = self.value(connection, hour)
+        return Unit(HOURS, hour, rows, _reported(slices))
+
+    def value(
+        self, connection: sa.Connection, hour: int, by_node: bool = False
+    ) -> tuple[list[NodeSlice], list[ValuedRow]]:
+        """An hour's node slices and their rows. A node that cannot be valued is left out, the others are not."""
         slices = read_hour(connection, self.cluster, hour)
-        return Unit(HOURS, hour, self.valuer.value(slices, hours=self.grid(connection, hour)), _reported(slices))
+        hours = self.grid(connection, hour)
+        try:
+            rows = self.valuer.value(slices, by_node, hours)
+            if _fit(rows):
+                return slices, rows
+        except (ArithmeticError, LookupError, TypeError, ValueError):
+            pass  # looked for below, node by node
+        most = _MAX_FIGURE // len(slices)
+        sound: list[NodeSlice] = []
+        for slice_ in slices:
+            try:
+                reason = "" if _fit(self.valuer.value([slice_], by_node, hours), most) else "its figures are too large"
+            except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+                reason = f"it cannot be valued: {error!r}"
+            if reason:
+                left_out.node_hour(slice_.node.name, slice_.node.id, slice_.start, reason)
+            else:
+                sound.append(slice_)
+        return sound, self.valuer.value(sound, by_node, hours)
+
+    def valued_uj(self, connection: sa.Connection, hour: int) -> int:
+        """What the nodes that can be valued measured in an hour."""
+        slices, _ = self.value(connection, hour)
+        return sum(domain.measured_uj for slice_ in slices for domain in slice_.domains.values())
 
     def grid(self, connection: sa.Connection, hour: int) -> Hours | None:
         """What hourly sources say of an hour, and of those before it that may stand in; None without sources."""
@@ -102,8 +134,7 @@ class Book:
                     if hour in sealed:
                         rows = [replace(row, node=SEALED_NODE) for row in self.make(connection, hour).rows]
                     else:
-                        slices = read_hour(connection, self.cluster, hour)
-                        rows = self.valuer.value(slices, True, self.grid(connection, hour))
+                        _, rows = self.value(connection, hour, by_node=True)
                     yield from within(rows, start, end)
                 return
             units = self.units(connection, start, end)
@@ -124,6 +155,11 @@ def by_namespace(rows: Iterable[ValuedRow]) -> Mapping[str, list[ValuedRow]]:
     for row in rows:
         found.setdefault(row.namespace, []).append(row)
     return found
+
+
+def _fit(rows: Iterable[ValuedRow], most: int = _MAX_FIGURE) -> bool:
+    """Whether a database can hold each figure."""
+    return all(max(row.figures) <= most for row in rows)
 
 
 def _reported(slices: Iterable[NodeSlice]) -> list[tuple[int, int, int]]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from carbonbudget_operator.ledger.sound import left_out
 from carbonbudget_operator.ledger.writer import Writer
 from carbonbudget_operator.reporting.query import Queries
 
@@ -33,6 +34,21 @@ class ServerMetrics(Collector):
             "carbonbudget_ledger_label_values_collapsed",
             "Label values kept as __other__, and labels left out, because a namespace had too many in a day.",
             value=self._writer.labels_collapsed,
+        )
+        yield CounterMetricFamily(
+            "carbonbudget_ledger_owners_left_out",
+            "Pods kept without the controller in their ownerReferences, because no object can have its kind or name.",
+            value=self._writer.owners_left_out,
+        )
+        yield GaugeMetricFamily(
+            "carbonbudget_ledger_unreadable_rows",
+            "Rows read since the server's start that hold something else than whole numbers and were left out.",
+            left_out.rows,
+        )
+        yield GaugeMetricFamily(
+            "carbonbudget_ledger_node_hours_left_out",
+            "Hours of nodes read since the server's start that could not be valued and were left out.",
+            left_out.node_hours,
         )
 
     def describe(self) -> Iterator[Metric]:

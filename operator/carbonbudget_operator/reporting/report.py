@@ -16,6 +16,7 @@ from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.expected import expectations, expected_ms
 from carbonbudget_operator.ledger.read import SILENT_SECONDS, data_through, node_spans
 from carbonbudget_operator.ledger.slices import HOUR
+from carbonbudget_operator.ledger.sound import sound_in_database
 from carbonbudget_operator.ledger.store import snapshot
 from carbonbudget_operator.ledger.valued import (
     EMBODIED_HIGH_UG,
@@ -162,10 +163,14 @@ class Reporter:
         fact, node = schema.node_fact.c, schema.node
         domain = sa.case((fact.domain.startswith("gpu:", autoescape=True), "gpu"), else_=fact.domain)
         hour = fact.start - fact.start % HOUR
+        dialect = connection.dialect
         sums = (
             sa.func.sum(fact.measured_uj),
             *(
-                sa.func.sum(sa.func.coalesce(sa.func.nullif(end, 0), fact.measured_uj))
+                # 0 is an end that nobody gave; above 2.5 MWh in an hour it is none that could be.
+                sa.func.sum(
+                    sa.case((sa.and_(end > 0, sound_in_database(dialect, end, 2**53)), end), else_=fact.measured_uj)
+                )
                 for end in (fact.low_uj, fact.high_uj)
             ),
         )
@@ -173,7 +178,7 @@ class Reporter:
             sa.select(domain, fact.method, *sums)
             .join(node, node.c.id == fact.node_id)
             .where(node.c.cluster == self._settings.cluster)
-            .where(fact.start >= self._start, fact.start < self._end)
+            .where(fact.start >= self._start, fact.start < self._end, sound_in_database(dialect, fact.measured_uj))
             .group_by(hour, domain, fact.method)
             .execution_options(yield_per=10_000)
         )

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Request, Response
 
 from carbonbudget_operator.api.query import BudgetAnswers, BudgetQueries, BudgetQuery, HourlyAnswers
 from carbonbudget_operator.ingest.refusal import Refusal
+from carbonbudget_operator.ledger.labels import SelectedLabels
 from carbonbudget_operator.ledger.slices import HOUR
 from carbonbudget_operator.ledger.writer import Writer
 from carbonbudget_operator.reporting.hourly import MAX_HOURS, MAX_HOURS_IN_ALL, hourly, whole_hours
@@ -35,6 +36,7 @@ def budget_routes(asking: Asking, queries: Queries, writer: Writer, now: Callabl
             if wide:  # the controller: a tenant's question must not use up the cuts of all
                 instants = [at for query in asked for at in (query.start, query.end)]
                 await asyncio.to_thread(writer.add_cuts, instants, int(now()))
+                _learn(asked, writer.selected_labels)
             return await asyncio.to_thread(answer, asked)
 
     def answer(asked: Sequence[BudgetQuery]) -> Response:
@@ -59,6 +61,16 @@ def budget_routes(asking: Asking, queries: Queries, writer: Writer, now: Callabl
 
 def _namespaces(asked: Sequence[BudgetQuery]) -> set[str]:
     return {EVERY_NAMESPACE if name == STAR else name for query in asked for name in query.namespaces}
+
+
+def _learn(asked: Sequence[BudgetQuery], selected: SelectedLabels) -> None:
+    for query in asked:
+        if query.selector is None:
+            continue
+        for key, value in query.selector.match_labels.items():
+            selected.learn(query.namespaces, key, [value])
+        for expression in query.selector.match_expressions:
+            selected.learn(query.namespaces, expression.key, expression.values)
 
 
 def _check(asked: Sequence[BudgetQuery]) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from carbonbudget_operator.ingest.peers import Peers
 from carbonbudget_operator.ledger.writer import Writer
 from carbonbudget_operator.reporting.query import Queries
 
@@ -14,8 +15,8 @@ from carbonbudget_operator.reporting.query import Queries
 class ServerMetrics(Collector):
     """How far the record reaches, and what committing costs."""
 
-    def __init__(self, writer: Writer, queries: Queries) -> None:
-        self._writer, self._queries = writer, queries
+    def __init__(self, writer: Writer, queries: Queries, peers: Peers) -> None:
+        self._writer, self._queries, self._peers = writer, queries, peers
 
     def collect(self) -> Iterator[Metric]:
         """Called with each scrape."""
@@ -33,6 +34,12 @@ class ServerMetrics(Collector):
             "carbonbudget_ledger_label_values_collapsed",
             "Label values kept as __other__, and labels left out, because a namespace had too many in a day.",
             value=self._writer.labels_collapsed,
+        )
+
+        yield CounterMetricFamily(
+            "carbonbudget_connections_cut",
+            "Connections ended because an address, a caller or all of them together had too many.",
+            value=self._peers.cut,
         )
 
     def describe(self) -> Iterator[Metric]:

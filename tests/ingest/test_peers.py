@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 import ssl
+import weakref
 from collections.abc import Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -176,7 +178,8 @@ async def test_requests_in_the_handshakes_last_flight_are_answered(
         assert answers == [OK] * 20
 
 
-def at_once(port: int, trust: ssl.SSLContext) -> bytes:
+def at_once(port: int, trust: ssl.SSLContext | None, request: bytes = GET) -> bytes:
+    assert trust is not None
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     client = trust.wrap_bio(incoming, outgoing, server_hostname="localhost")
     with socket.create_connection(("127.0.0.1", port), timeout=10) as plain:
@@ -187,13 +190,48 @@ def at_once(port: int, trust: ssl.SSLContext) -> bytes:
             except ssl.SSLWantReadError:
                 plain.sendall(outgoing.read())
                 incoming.write(plain.recv(65536))
-        client.write(GET)
+        client.write(request)
         plain.sendall(outgoing.read())
         while True:
             try:
                 return client.read(4096).partition(b"\r\n")[0]
             except ssl.SSLWantReadError:
                 incoming.write(plain.recv(65536))
+
+
+@on_tls
+async def test_a_connection_that_ended_leaves_nothing_for_the_garbage_collector(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It holds a quarter of a megabyte of TLS, anybody may make thousands, and cycles are looked for seldom."""
+    monkeypatch.setattr(connections, "_UNREAD_SECONDS", 0.05)
+    made: list[weakref.ref[object]] = []
+    first = connections.Connection.connection_made
+
+    def seen(self: connections.Connection, transport: Any) -> None:
+        made.extend(weakref.ref(held) for held in (self, self.peer))
+        first(self, transport)
+
+    monkeypatch.setattr(connections.Connection, "connection_made", seen)
+    unread = b"POST /v1/x HTTP/1.1\r\nContent-Length: 1000000\r\n\r\n" + b" " * 100_000
+    async with serve(Known()) as server:
+        gc.collect()
+        gc.disable()
+        try:
+            for request in (GET, unread) * 3:
+                assert await asyncio.to_thread(at_once, server.port, server.trust, request) == OK
+            for connection in silent(server, 3, b"\x16\x03\x01"):
+                connection.close()
+            await eventually(lambda: not server.server.server_state.connections)
+            await eventually(lambda: not any(ref() for ref in made) and not tls_of_uvloop())
+        finally:
+            gc.enable()
+    assert len(made) == 12
+
+
+def tls_of_uvloop() -> int:
+    """Connections' TLS that is in memory: it takes no weak reference."""
+    return sum(type(held).__name__ in ("SSLProtocol", "_SSLProtocolTransport") for held in gc.get_objects())
 
 
 @pytest.mark.parametrize(
@@ -234,3 +272,21 @@ async def test_who_does_not_take_its_answer_is_cut(monkeypatch: pytest.MonkeyPat
             connection.sendall(GET)
             await eventually(lambda: server.server.server_state.tasks)
             await eventually(lambda: not server.server.server_state.connections)
+
+
+async def test_a_body_that_nobody_wants_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The answer comes, then the connection ends: to read on and throw away is work for whoever wants to make some."""
+    monkeypatch.setattr(connections, "_UNREAD_SECONDS", 0.2)
+    async with running(Bounded(App())) as server:
+        reader, writer = await server.connect()
+        writer.write(b"POST /v1/x HTTP/1.1\r\nContent-Length: 1000000000\r\n\r\n")
+        assert (await reader.readuntil(b"\r\n")).strip() == OK
+
+        async def flood() -> None:
+            while True:
+                writer.write(b" " * 2**16)
+                await writer.drain()
+
+        with pytest.raises(ConnectionError):
+            await asyncio.wait_for(flood(), 10)
+        assert await ask(await server.connect()) == OK

@@ -24,6 +24,7 @@ _HEADERS_SECONDS = 10.0
 _MOST_HEAD_BYTES = 64 * 1024
 _MOST_PIPELINED = 8  # agents and clients of ours wait for each answer
 _ANSWER_SECONDS = 60.0
+_UNREAD_SECONDS = 0.2
 _FAREWELL_SECONDS = 0.5
 _PROBES = frozenset({"/healthz", "/readyz"})
 
@@ -105,8 +106,15 @@ class Connection(HttpToolsProtocol):
         super().on_body(body)
 
     def on_response_complete(self) -> None:
-        """After the last answer it is over."""
+        """After the last answer it is over, and after one to a request whose body nobody wants: it is not read.
+
+        A moment passes before that connection is cut, so that the client finds the answer.
+        """
+        unread = self.cycle.more_body
         super().on_response_complete()
+        if unread and not self.transport.is_closing():
+            self.flow.pause_reading()
+            self.loop.call_later(_UNREAD_SECONDS, self.transport.abort)
         self._part()
 
     def pause_writing(self) -> None:

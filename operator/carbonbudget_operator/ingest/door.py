@@ -67,6 +67,7 @@ class Door:
         ):  # no TLS, a reset, too slow (ssl.SSLError is an OSError); one too many
             assert reading.peer is not None
             reading.peer.left()
+            reading.peer = None
             accepted.close()
 
     def hear(self, connection: Connection, size: int) -> None:
@@ -194,3 +195,4 @@ class _Reading(asyncio.BufferedProtocol):
         self._connection.connection_lost(exc)
         self._door.forget(self._connection)
         del self._connection
+        self.peer = None

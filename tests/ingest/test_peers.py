@@ -290,3 +290,25 @@ async def test_a_body_that_nobody_wants_is_not_read(monkeypatch: pytest.MonkeyPa
         with pytest.raises(ConnectionError):
             await asyncio.wait_for(flood(), 10)
         assert await ask(await server.connect()) == OK
+
+
+async def test_a_request_whose_body_still_comes_is_not_cut_by_the_answer_to_the_one_before_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connections, "_UNREAD_SECONDS", 0)
+    got: list[int] = []
+
+    async def reads(scope: Scope, receive: Receive, send: Send) -> None:
+        more, size = True, 0
+        while more:
+            message = await receive()
+            more, size = message.get("more_body", False), size + len(message.get("body", b""))
+        got.append(size)
+        await App()(scope, receive, send)
+
+    async with running(Bounded(reads)) as server:
+        stream = await server.connect()
+        stream[1].write(GET + b"POST /v1/x HTTP/1.1\r\nContent-Length: 2\r\n\r\na")
+        assert await ask(stream, b"") == OK
+        assert await ask(stream, b"b") == OK
+    assert got == [0, 2]

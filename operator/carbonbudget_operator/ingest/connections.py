@@ -110,7 +110,7 @@ class Connection(HttpToolsProtocol):
 
         A moment passes before that connection is cut, so that the client finds the answer.
         """
-        unread = self.cycle.more_body
+        unread = self.cycle.response_complete and self.cycle.more_body  # it may be a later request's, which waits
         super().on_response_complete()
         if unread and not self.transport.is_closing():
             self.flow.pause_reading()

@@ -31,8 +31,9 @@ async def read_body(request: Request, hold: Hold, max_bytes: int) -> bytes:
                     raise Refusal(413, "too_large", f"the body is larger than {max_bytes} bytes")
                 hold.add(len(part))
                 body += part
-                seconds = min(_BODY_SECONDS + len(body) / _LEAST_BYTES_PER_SECOND, _LONGEST_BODY_SECONDS)
-                deadline.reschedule(began + seconds)
+                if len(body) >= _LEAST_BYTES_PER_SECOND:  # an ordinary report is far smaller, and moves no timer
+                    seconds = min(_BODY_SECONDS + len(body) / _LEAST_BYTES_PER_SECOND, _LONGEST_BODY_SECONDS)
+                    deadline.reschedule(began + seconds)
     except TimeoutError:
         reason = f"the body came too slowly: {len(body)} bytes had arrived when its time was up"
         raise Refusal(408, "slow", reason) from None

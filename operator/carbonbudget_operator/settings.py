@@ -18,6 +18,8 @@ from pydantic import Field, PositiveInt, ValidationError, model_validator
 
 from carbonbudget_operator.allocation.policy import Idle, Overhead, Policy
 from carbonbudget_operator.intensity_settings import ElectricityMapsSource, Intensity, NesoSource, Section
+from carbonbudget_operator.printable import printable
+from carbonbudget_operator.strict_yaml import StrictLoader
 
 AUDIENCE = "carbonbudget-server"
 
@@ -245,11 +247,14 @@ def load_settings(path: Path | None, overrides: Mapping[str, Mapping[str, object
     source = str(path) if path else "settings"
     if path is not None:
         try:
-            loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
+            loaded = yaml.load(path.read_text(encoding="utf-8"), StrictLoader)  # noqa: S506 # a safe loader's subclass
         except OSError as error:
             raise SettingsError(f"{path}: cannot be read: {error.strerror}") from None
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise SettingsError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+        except (RecursionError, ValueError) as error:  # ValueError: a date that is none
+            reason = "it has too many levels" if isinstance(error, RecursionError) else str(error)
+            raise SettingsError(f"{path}: not YAML: {reason}") from None
         if loaded is not None and not isinstance(loaded, dict):
             raise SettingsError(f"{path}: the file must be a mapping of sections")
         values = dict(loaded or {})
@@ -257,7 +262,11 @@ def load_settings(path: Path | None, overrides: Mapping[str, Mapping[str, object
         if isinstance(override, Mapping):
             given = {name: value for name, value in override.items() if value is not None}
             section = values.get(key)
-            values[key] = (section if isinstance(section, dict) else {}) | given
+            if section is not None and not isinstance(section, dict):
+                raise SettingsError(
+                    f"{source}: {key}: must be a mapping of settings, not {printable(repr(section), 60)}"
+                )
+            values[key] = (section or {}) | given
         elif override is not None:
             values[key] = override
     try:

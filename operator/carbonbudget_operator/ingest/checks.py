@@ -30,7 +30,10 @@ def parse(text: bytes) -> Arrival:
     except ReportError as error:
         raise Refusal(400, "malformed", str(error)) from None
     # Of what it says, not of how it is written: order of keys and white space are no other content.
-    content = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    try:
+        content = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    except orjson.JSONEncodeError:  # what the parser takes, the writer may not: 254 levels
+        raise Refusal(400, "malformed", "the JSON has too many levels of lists and objects") from None
     return Arrival(report, blake2b(content, digest_size=8).digest())
 
 

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import time
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeVar
@@ -23,6 +24,9 @@ _TOKEN_SECONDS = 300.0
 _REFUSED_SECONDS = 10.0
 _RIGHT_SECONDS = 60.0
 _MAX_ENTRIES = 20_000
+# Tokens that are being looked at: a flood of made-up ones from one address leaves room for those from others.
+_MOST_REVIEWS = 1_000
+_MOST_REVIEWS_EACH = 64
 
 
 class Unauthenticated(Exception):
@@ -51,18 +55,19 @@ class Access:
         self._client, self._audience = client, audience
         self._callers: dict[bytes, tuple[Caller | None, float]] = {}
         self._rights: dict[tuple[bytes, str], tuple[bool, float]] = {}
+        self._reviews: Counter[str] = Counter()
 
-    async def authenticate(self, token: str) -> Caller:
-        """Who holds this token.
+    async def authenticate(self, token: str, address: str = "") -> Caller:
+        """Who holds this token, which came from this address.
 
         Raises:
             Unauthenticated: nobody that this audience knows.
-            Unavailable: the API server could not be asked.
+            Unavailable: the API server could not be asked, or is asked too much already.
         """
         key = hashlib.sha256(token.encode("utf-8", "replace")).digest()
         caller, until = self._callers.get(key, (None, 0.0))
         if time.monotonic() >= until:
-            caller = await self._review(token)
+            caller = await self._review_in_turn(token, address)
             lifetime = _REFUSED_SECONDS if caller is None else min(_TOKEN_SECONDS, _seconds_left(token))
             _remember(self._callers, key, (caller, time.monotonic() + lifetime))
         if caller is None:
@@ -78,6 +83,17 @@ class Access:
     async def may_read_metrics(self, caller: Caller) -> bool:
         """Whether the caller may get the non-resource URL /metrics."""
         return await self._may(caller, {"nonResourceAttributes": {"path": "/metrics", "verb": "get"}})
+
+    async def _review_in_turn(self, token: str, address: str) -> Caller | None:
+        if self._reviews[address] >= _MOST_REVIEWS_EACH or self._reviews.total() >= _MOST_REVIEWS:
+            raise Unavailable("too many unknown tokens are being checked: try again later")
+        self._reviews[address] += 1
+        try:
+            return await self._review(token)
+        finally:
+            self._reviews[address] -= 1
+            if not self._reviews[address]:
+                del self._reviews[address]
 
     async def _review(self, token: str) -> Caller | None:
         body = {
@@ -145,5 +161,5 @@ def _seconds_left(token: str) -> float:
         payload = token.split(".")[1]
         claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
         return max(0.0, float(claims["exp"]) - time.time())
-    except (IndexError, ValueError, KeyError, TypeError):
+    except (IndexError, ValueError, KeyError, TypeError, RecursionError):
         return _TOKEN_SECONDS

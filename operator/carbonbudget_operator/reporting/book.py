@@ -5,6 +5,7 @@ Both the server's answers and the offline commands read here, so they agree to t
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import threading
 from collections.abc import Iterable, Iterator, Mapping
@@ -45,9 +46,13 @@ class Book:
         self.policy = settings.allocation.policy()
         self.valuer = Valuer(self.places, self.policy)
         self.derived = Derived(engine, _description(settings))
-        self._cache: dict[Key, tuple[str, Unit]] = {}
-        self._cached_rows = 0
-        self._lock = threading.Lock()
+        self._cache = _Cache()
+
+    def on(self, engine: sa.Engine) -> Book:
+        """The same book read through other connections to the same ledger; what is kept in memory is shared."""
+        other = copy.copy(self)
+        other.engine = engine
+        return other
 
     def units(self, connection: sa.Connection, start: int, end: int) -> dict[Key, tuple[str, bool]]:
         """The units that [start, end) is read from: each one's signature, and whether it is kept."""
@@ -61,18 +66,11 @@ class Book:
 
     def unit(self, connection: sa.Connection, key: Key, signature: str, kept: bool) -> Unit:
         """One unit's rows."""
-        with self._lock:
-            cached = self._cache.get(key)
+        cached = self._cache.get(key)
         if cached is not None and cached[0] == signature:
             return cached[1]
         unit = self.derived.load(connection, *key) if kept else self.make(connection, key[1])
-        with self._lock:
-            former = self._cache.pop(key, None)
-            self._cached_rows += len(unit.rows) - (len(former[1].rows) if former else 0)
-            self._cache[key] = (signature, unit)
-            while self._cached_rows > _CACHED_ROWS and len(self._cache) > 1:
-                _, oldest = self._cache.pop(next(iter(self._cache)))
-                self._cached_rows -= len(oldest.rows)
+        self._cache.put(key, signature, unit)
         return unit
 
     def make(self, connection: sa.Connection, hour: int) -> Unit:
@@ -147,6 +145,28 @@ class Book:
                 whole = []
             for key in units.keys() - set(whole):
                 yield from within(self.unit(connection, key, *units[key]).rows, start, end)
+
+
+class _Cache:
+    """The units of the latest questions, each with its signature. Threads share it."""
+
+    def __init__(self) -> None:
+        self._units: dict[Key, tuple[str, Unit]] = {}
+        self._rows = 0
+        self._lock = threading.Lock()
+
+    def get(self, key: Key) -> tuple[str, Unit] | None:
+        with self._lock:
+            return self._units.get(key)
+
+    def put(self, key: Key, signature: str, unit: Unit) -> None:
+        with self._lock:
+            former = self._units.pop(key, None)
+            self._rows += len(unit.rows) - (len(former[1].rows) if former else 0)
+            self._units[key] = (signature, unit)
+            while self._rows > _CACHED_ROWS and len(self._units) > 1:
+                _, oldest = self._units.pop(next(iter(self._units)))
+                self._rows -= len(oldest.rows)
 
 
 def by_namespace(rows: Iterable[ValuedRow]) -> Mapping[str, list[ValuedRow]]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from carbonbudget_operator.ingest.peers import Peers
 from carbonbudget_operator.ledger.sound import left_out
 from carbonbudget_operator.ledger.writer import Writer
 from carbonbudget_operator.reporting.query import Queries
@@ -15,8 +16,8 @@ from carbonbudget_operator.reporting.query import Queries
 class ServerMetrics(Collector):
     """How far the record reaches, and what committing costs."""
 
-    def __init__(self, writer: Writer, queries: Queries) -> None:
-        self._writer, self._queries = writer, queries
+    def __init__(self, writer: Writer, queries: Queries, peers: Peers) -> None:
+        self._writer, self._queries, self._peers = writer, queries, peers
 
     def collect(self) -> Iterator[Metric]:
         """Called with each scrape."""
@@ -49,6 +50,12 @@ class ServerMetrics(Collector):
             "carbonbudget_ledger_node_hours_left_out",
             "Hours of nodes read since the server's start that could not be valued and were left out.",
             left_out.node_hours,
+        )
+
+        yield CounterMetricFamily(
+            "carbonbudget_connections_cut",
+            "Connections ended because an address, a caller or all of them together had too many.",
+            value=self._peers.cut,
         )
 
     def describe(self) -> Iterator[Metric]:

@@ -14,6 +14,8 @@ class Counts:
     meter_errors: int = 0
     meter_doubts: int = 0
     pod_errors: int = 0
+    pods_left_out: int = 0
+    pods_disputed: int = 0
     device_errors: int = 0
     node_errors: int = 0
     cgroup_errors: int = 0

@@ -184,6 +184,12 @@ class Exporter(Collector):
                 counts.meter_doubts,
             ),
             ("pod_errors", "Failures to learn this node's pods; the last list stands.", counts.pod_errors),
+            ("pods_left_out", "Pods that are not kept, because too many wait on this node.", counts.pods_left_out),
+            (
+                "pods_disputed",
+                "Cgroups of static pods that more than one pod claims; their energy is not given to a claimant.",
+                counts.pods_disputed,
+            ),
             (
                 "node_errors",
                 "Looks at which the node's busy time could not be read; the last stands.",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from pathlib import Path
 
 from carbonbudget_agent.counts import Counts
@@ -25,9 +25,13 @@ class Holders:
         self._claims: list[Claim] = []
         self._told: set[str] = set()
         self._unmapped: set[str] = set()
+        self._over: set[tuple[str, str]] = set()
 
-    def devices(self, pods: Mapping[str, PodInfo]) -> dict[str, DeviceUse]:
-        """Use of each GPU by the name of its domain; `pods` by the uid of their cgroup."""
+    def devices(self, pods: Mapping[str, PodInfo], standing: Container[str] = ()) -> dict[str, DeviceUse]:
+        """Use of each GPU by the name of its domain; `pods` by the uid of their cgroup, `standing` the cgroups there.
+
+        A pod that is deleted still holds its device while its cgroup stands.
+        """
         try:
             gpus = self._gpus.all()
         except GpuError:
@@ -37,10 +41,15 @@ class Holders:
             self._told.discard("socket")
         except ResourcesError as error:
             self._tell("socket", f"{error}; who holds which GPU stands as it was")
-        uids = {(pod.namespace, pod.name): uid for uid, pod in pods.items() if not pod.finished}
+        uids: dict[tuple[str, str], str] = {}
+        for pod in sorted(pods.values(), key=lambda pod: not pod.gone):  # of two of one name the later one
+            if not pod.finished and (not pod.gone or pod.cgroup_uid in standing):
+                uids[pod.namespace, pod.name] = pod.cgroup_uid
         # The kubelet goes on naming pods that have finished, until another one gets their device.
-        over = {(pod.namespace, pod.name) for pod in pods.values() if pod.finished} - uids.keys()
-        claims = [claim for claim in self._claims if (claim.namespace, claim.pod) not in over]
+        claimed = {(claim.namespace, claim.pod) for claim in self._claims}
+        known = {(pod.namespace, pod.name) for pod in pods.values()}
+        self._over = ((known | self._over) & claimed) - uids.keys()
+        claims = [claim for claim in self._claims if (claim.namespace, claim.pod) not in self._over]
         holders, unmapped = join_claims(gpus, claims, uids)
         if set(unmapped) - self._unmapped:
             self._gpus.look_again()

@@ -140,7 +140,7 @@ def play(scenario: Scenario, driver: Driver, kubelet: Kubelet, root: Path) -> No
     resources = PodResources(kubelet.path)
     collector = Collector(
         Identity("default", "node-1", "boot"), Metering([model, meter], counts), CgroupReader(node.cgroups),
-        FilePods(node.pod_list(UID_A, UID_B, finished=scenario.finished), counts), node.procfs, 60, clock,
+        FilePods(node.pod_list(UID_A, UID_B, finished=scenario.finished), "node-1", counts), node.procfs, 60, clock,
         Checkpoint("boot", Progress(), {}),
         NodeInfo, counts, Holders(meter.gpus, resources, node.procfs, counts),
     )  # fmt: skip

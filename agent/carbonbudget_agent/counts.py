@@ -25,5 +25,6 @@ class Counts:
     dropped: int = 0
     corrupt: int = 0
     sent: int = 0
+    delayed: int = 0
     send_errors: int = 0
     refused: Counter[int] = field(default_factory=Counter)

@@ -201,6 +201,7 @@ class Exporter(Collector):
             ("outbox_errors", "Reports that could not be stored at once.", counts.outbox_errors),
             ("reports_dropped", "Reports dropped because the outbox was full.", counts.dropped),
             ("reports_corrupt", "Reports whose file could not be read.", counts.corrupt),
+            ("reports_delayed", "Reports that the server fails at while it takes others; set aside.", counts.delayed),
             ("reports_sent", "Reports that the ledger has.", counts.sent),
             ("send_errors", "Attempts that reached no server.", counts.send_errors),
         ):
@@ -220,3 +221,8 @@ class Exporter(Collector):
             depth, size = self._outbox.size()
             yield GaugeMetricFamily("carbonbudget_agent_outbox_reports", "Reports that wait.", depth)
             yield GaugeMetricFamily("carbonbudget_agent_outbox_bytes", "Bytes that wait.", size)
+            yield GaugeMetricFamily(
+                "carbonbudget_agent_outbox_delayed_reports",
+                "Reports that are tried again each hour, because the server fails at them.",
+                len(self._outbox.delayed()),
+            )

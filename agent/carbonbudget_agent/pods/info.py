@@ -121,8 +121,11 @@ def info_from_json(value: list[Any]) -> PodInfo:
     return PodInfo(uid, cgroup_uid, namespace, name, Controller(*owner) if owner else None, labels, Requests(*requests))
 
 
-def parse_pod(value: Mapping[str, object], node: str) -> PodInfo:
-    """One pod of the API's JSON, on the node of this name. ValueError for what is no pod; odd quantities count as 0."""
+def parse_pod(value: Mapping[str, object], node: str = "") -> PodInfo:
+    """One pod of the API's JSON, on the node of this name; without a name no pod is believed to mirror a static pod.
+
+    ValueError for what is no pod; odd quantities count as 0.
+    """
     metadata, status = _mapping(value.get("metadata")), _mapping(value.get("status"))
     uid, name, namespace = (_text(metadata.get(key)) for key in ("uid", "name", "namespace"))
     if not (uid and name and namespace):
@@ -155,10 +158,14 @@ def _static_hash(metadata: Mapping[str, object], status: Mapping[str, object], n
     the mirror of a static pod that it runs, for no other mirror pod, and nobody else may write a status.
     """
     annotations = _mapping(metadata.get("annotations"))
-    is_mirror = _CONFIG_MIRROR in annotations and any(
-        (owner.get("apiVersion"), owner.get("kind"), owner.get("name"), owner.get("controller"))
-        == ("v1", "Node", node, True)
-        for owner in elements_of(metadata.get("ownerReferences"))
+    is_mirror = (
+        bool(node)
+        and _CONFIG_MIRROR in annotations
+        and any(
+            (owner.get("apiVersion"), owner.get("kind"), owner.get("name"), owner.get("controller"))
+            == ("v1", "Node", node, True)
+            for owner in elements_of(metadata.get("ownerReferences"))
+        )
     )
     acknowledged = status.get("startTime") and not metadata.get("deletionTimestamp")
     return _text(annotations.get(_CONFIG_HASH)) if is_mirror and acknowledged else ""

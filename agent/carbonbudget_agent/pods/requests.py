@@ -3,7 +3,7 @@
 The formula is Kubernetes' own (k8s.io/component-helpers/resource, KEP-753 for sidecars, KEP-1287 for resize in
 place): of each container the largest of what is wished, allocated and in force; a resize that the kubelet found
 infeasible is not held. `carbonbudget_operator.budgets.projection` has the same formula for work that has no status
-yet; both are tested against the table `tests/shared/pod_requests.py`.
+yet; both are tested against the table in `tests/shared/test_pod_requests.py`.
 """
 
 from __future__ import annotations

@@ -17,6 +17,8 @@ class Counts:
     pods_left_out: int = 0
     pods_disputed: int = 0
     device_errors: int = 0
+    devices_unmatched: int = 0
+    gpu_unclaimed: int = 0
     node_errors: int = 0
     cgroup_errors: int = 0
     sample_ms: int = 0

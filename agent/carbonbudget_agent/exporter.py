@@ -197,6 +197,7 @@ class Exporter(Collector):
             ),
             ("cgroup_errors", "Lists of pods' cgroups that failed; the last list stands.", counts.cgroup_errors),
             ("device_errors", "Looks at which it was unclear who holds or uses a GPU.", counts.device_errors),
+            ("gpu_unclaimed", "Looks at which a pod worked on a GPU that it does not hold.", counts.gpu_unclaimed),
             ("checkpoint_errors", "Checkpoints that could not be written.", counts.checkpoint_errors),
             ("outbox_errors", "Reports that could not be stored at once.", counts.outbox_errors),
             ("reports_dropped", "Reports dropped because the outbox was full.", counts.dropped),
@@ -216,6 +217,11 @@ class Exporter(Collector):
             "carbonbudget_agent_sample_duration_seconds",
             "How long the last look took.",
             counts.sample_ms / 1000,
+        )
+        yield GaugeMetricFamily(
+            "carbonbudget_agent_devices_unmatched",
+            "Device ids of NVIDIA that pods hold and that fit no GPU of the driver.",
+            counts.devices_unmatched,
         )
         if self._outbox is not None:
             depth, size = self._outbox.size()

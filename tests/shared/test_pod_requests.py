@@ -109,7 +109,7 @@ RESIZES: dict[str, tuple[dict[str, Any], dict[str, Any], int]] = {
     "a status without resources": (ONE, status(None, allocated="4"), 1000),
     "granted": (ONE, status("1", "1"), 1000),
     "infeasible: what is granted": ({"containers": [c("1000")]}, status("500m", "500m", pending="Infeasible"), 500),
-    "deferred: set aside by the scheduler": ({"containers": [c("4")]}, status("500m", "500m", pending="Deferred"), 4000),
+    "deferred: the scheduler holds it": ({"containers": [c("4")]}, status("500m", "500m", pending="Deferred"), 4000),
     "larger, under way": ({"containers": [c("4")]}, status("500m", "4"), 4000),
     "smaller, under way": ({"containers": [c("100m")]}, status("4", "100m"), 4000),
     "smaller, not granted yet": ({"containers": [c("100m")]}, status("100m", "4"), 4000),

@@ -99,6 +99,14 @@ def test_a_mirror_pod_that_lacks_anything_is_known_by_its_own_uid_alone(what: st
     assert owners(lacking(a_mirror_pod(), what)) == {MIRROR_UID: "static-node-1"}
 
 
+@pytest.mark.parametrize("config_hash", ["", "other", UID_A])
+def test_a_config_hash_that_was_changed_afterwards_moves_no_static_pod(config_hash: str) -> None:
+    """`edit` in the mirror pod's namespace may change that annotation; `config.mirror` nobody may."""
+    pod = a_mirror_pod()
+    pod["metadata"]["annotations"]["kubernetes.io/config.hash"] = config_hash
+    assert owners(pod) == {HASH: "static-node-1", MIRROR_UID: "static-node-1"}
+
+
 def test_a_pod_whose_uid_is_the_hash_keeps_its_cgroup_and_it_is_counted_and_logged_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

@@ -29,7 +29,7 @@ _GENERATED = frozenset({
     "statefulset.kubernetes.io/pod-name",
 })  # fmt: skip
 _FINISHED = ("Succeeded", "Failed")
-_CONFIG_HASH, _CONFIG_MIRROR = "kubernetes.io/config.hash", "kubernetes.io/config.mirror"
+_CONFIG_MIRROR = "kubernetes.io/config.mirror"
 _AMOUNTS: Final[Mapping[str, Parts]] = {"cpu": None, "memory": None, "nvidia.com/gpu": None}
 _RESOURCES: Final[Mapping[str, Parts]] = {"requests": _AMOUNTS, "limits": _AMOUNTS}
 _CONTAINERS: Final = Each(
@@ -44,7 +44,7 @@ POD_PARTS: Final[Mapping[str, Parts]] = {
     "metadata": {
         **dict.fromkeys(("uid", "name", "namespace", "resourceVersion", "deletionTimestamp")),
         "labels": MAX_LABELS + len(_GENERATED),
-        "annotations": {_CONFIG_HASH: None, _CONFIG_MIRROR: None},
+        "annotations": {_CONFIG_MIRROR: None},
         "ownerReferences": Each(
             dict.fromkeys(("apiVersion", "kind", "name", "uid", "controller")),
             lambda owner: owner.get("controller") is True,
@@ -155,20 +155,16 @@ def _static_hash(metadata: Mapping[str, object], status: Mapping[str, object], n
 
     Annotation and owner are what NodeRestriction demands of a kubelet that makes a mirror pod. It demands them of
     kubelets alone: whoever may create pods can write both. The proof is `status.startTime`. The kubelet writes it for
-    the mirror of a static pod that it runs, for no other mirror pod, and nobody else may write a status.
+    the mirror of a static pod that it runs, for no other mirror pod, and nobody else may write a status. The hash is
+    read from `config.mirror`, which the kubelet compares and nobody can change later, unlike `config.hash`.
     """
-    annotations = _mapping(metadata.get("annotations"))
-    is_mirror = (
-        bool(node)
-        and _CONFIG_MIRROR in annotations
-        and any(
-            (owner.get("apiVersion"), owner.get("kind"), owner.get("name"), owner.get("controller"))
-            == ("v1", "Node", node, True)
-            for owner in elements_of(metadata.get("ownerReferences"))
-        )
-    )
     acknowledged = status.get("startTime") and not metadata.get("deletionTimestamp")
-    return _text(annotations.get(_CONFIG_HASH)) if is_mirror and acknowledged else ""
+    owned = any(
+        (owner.get("apiVersion"), owner.get("kind"), owner.get("name"), owner.get("controller"))
+        == ("v1", "Node", node, True)
+        for owner in elements_of(metadata.get("ownerReferences"))
+    )
+    return _text(_mapping(metadata.get("annotations")).get(_CONFIG_MIRROR)) if acknowledged and node and owned else ""
 
 
 def _controller(owners: object) -> Controller | None:

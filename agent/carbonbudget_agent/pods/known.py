@@ -99,7 +99,7 @@ class KnownPods:
             self._counts.pods_disputed += 1
             _log.error(
                 "the static pod's cgroup %s is claimed by more than one pod; it stays with the pod of that uid, or its "
-                "energy is unseen: look for pods with that annotation kubernetes.io/config.hash",
+                "energy is unseen: look for pods with that annotation kubernetes.io/config.mirror",
                 uid,
             )
         self._disputed = frozenset(disputed)

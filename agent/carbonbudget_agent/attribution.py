@@ -108,8 +108,8 @@ def usage_between(before: Sample, after: Sample, carry_us: Mapping[str, int]) ->
 
 
 def _held(before: DeviceUse | None, after: DeviceUse) -> DeviceUse:
-    """Who held a device between two looks: those who hold it now, else those who just gave it back."""
-    return after if after.held or before is None else before
+    """Who had a device between two looks: those who hold it or work on it now, else those who just gave it back."""
+    return after if after.held or after.active or before is None else before
 
 
 def share_domain(domain: DomainEnergy, baseline_uj: int, usage: Usage) -> Shares:

@@ -109,16 +109,16 @@ class Collector:
             parents_us=reading.parents_us,
             pods=reading.pods,
             ended=reading.ended,
-            devices={} if self._holders is None else self._holders.devices(self._source.pods()),
+            devices={} if self._holders is None else self._holders.devices(self._source.pods(), reading.pods),
         )
 
     def _names(self) -> Mapping[str, PodInfo]:
-        """Pods by the uid of their cgroup: in the first window also those that a former agent knew."""
+        """Pods by the uid of their cgroup, those that a former agent knew and no list names any more included."""
         return {**self._former, **self._source.pods()} if self._former else self._source.pods()
 
     def _keep_names(self) -> None:
         pods = self._last.pods if self._last else {}
-        self.progress.names = {uid: pod for uid, pod in self._source.pods().items() if uid in pods}
+        self.progress.names = {uid: pod for uid, pod in self._names().items() if uid in pods}
 
     def _busy_us(self) -> int:
         """The node's busy time, or the last one while it cannot be read. Raises at the first look only."""
@@ -197,8 +197,9 @@ class Collector:
             return None
         report = window.close(self._identity, self._info(), self._names())
         check_report(report)
-        self._former = {}
         self._keep_names()
+        # A pod that was deleted by force may run on for hours: its cgroup keeps the name that it had.
+        self._former = {uid: pod for uid, pod in self.progress.names.items() if uid in self._former}
         self.progress.sample, self.progress.carry_us = self._last, dict(self._carry_us)
         self._counts.windows += 1
         return report

@@ -32,6 +32,16 @@ class _PodSum:
     memory_byte_ms: int = 0
     duration_ms: int = 0
 
+    def add(self, other: _PodSum) -> None:
+        """What another cgroup of the same pod used."""
+        for mine, theirs in ((self.energy_uj, other.energy_uj), (self.idle_uj, other.idle_uj)):
+            for name, energy_uj in theirs.items():
+                mine[name] = mine.get(name, 0) + energy_uj
+        self.cpu_us += other.cpu_us
+        self.gpu_ms += other.gpu_ms
+        self.memory_byte_ms += other.memory_byte_ms
+        self.duration_ms = max(self.duration_ms, other.duration_ms)
+
 
 @dataclass(frozen=True, slots=True)
 class Identity:
@@ -97,19 +107,20 @@ class Window:
     def close(self, identity: Identity, info: NodeInfo, infos: Mapping[str, PodInfo]) -> NodeReport:
         """The report. The energy of a pod whose name never became known is unseen.
 
-        So is that of a second cgroup which a broken list of pods gives the same uid: a report names each once.
+        Two cgroups that belong to one pod are added up, since a report names each pod once.
         """
-        pods: list[PodUsage] = []
-        named: set[str] = set()
+        named: dict[str, tuple[PodInfo, _PodSum]] = {}
         for uid, total in sorted(self._pods.items()):
             known = self._infos.get(uid) or infos.get(uid)
-            if known is None or known.uid in named:
+            if known is None:
                 for part in (total.energy_uj, total.idle_uj):
                     for name, energy_uj in part.items():
                         self._domains[name].unseen_uj += energy_uj
-                continue
-            named.add(known.uid)
-            pods.append(_pod_usage(known, total))
+            elif known.uid in named:
+                named[known.uid][1].add(total)
+            else:
+                named[known.uid] = known, total
+        pods = [_pod_usage(known, total) for known, total in named.values()]
         domains = tuple(
             Domain(
                 name=name,

@@ -40,7 +40,7 @@ class Agent:
         meter = detect_model(node.procfs).meter
         assert meter is not None
         identity = Identity("default", "node-1", boot_id(node.procfs))
-        pods = FilePods(node.pod_list(UID_A, UID_B), self.counts)
+        pods = FilePods(node.pod_list(UID_A, UID_B), "node-1", self.counts)
         self.cgroups = CgroupReader(node.cgroups)
         self.collector = Collector(
             identity, Metering([meter, *more], self.counts), self.cgroups, pods, node.procfs, 60, clock,

@@ -13,6 +13,7 @@ class Counts:
     windows: int = 0
     meter_errors: int = 0
     meter_doubts: int = 0
+    meter_implausible: int = 0
     pod_errors: int = 0
     device_errors: int = 0
     node_errors: int = 0

@@ -183,6 +183,11 @@ class Exporter(Collector):
                 "Readings that another sensor says cannot be right: package and dram above psys.",
                 counts.meter_doubts,
             ),
+            (
+                "meter_implausible",
+                "Readings without a figure: a counter stepped back, or its device cannot draw as much.",
+                counts.meter_implausible,
+            ),
             ("pod_errors", "Failures to learn this node's pods; the last list stands.", counts.pod_errors),
             (
                 "node_errors",

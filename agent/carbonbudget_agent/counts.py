@@ -18,6 +18,7 @@ class Counts:
     device_errors: int = 0
     node_errors: int = 0
     cgroup_errors: int = 0
+    cpu_beyond: int = 0
     sample_ms: int = 0
     checkpoint_errors: int = 0
     outbox_errors: int = 0

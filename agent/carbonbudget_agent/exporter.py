@@ -195,6 +195,7 @@ class Exporter(Collector):
                 counts.node_errors,
             ),
             ("cgroup_errors", "Lists of pods' cgroups that failed; the last list stands.", counts.cgroup_errors),
+            ("cpu_beyond", "Looks at which cgroups showed more CPU time than the node has.", counts.cpu_beyond),
             ("device_errors", "Looks at which it was unclear who holds or uses a GPU.", counts.device_errors),
             ("checkpoint_errors", "Checkpoints that could not be written.", counts.checkpoint_errors),
             ("outbox_errors", "Reports that could not be stored at once.", counts.outbox_errors),

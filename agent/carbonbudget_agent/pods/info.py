@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, Protocol
 
+from carbonbudget_agent.pods.life import FINISHED, life_of
 from carbonbudget_agent.report import MAX_INTEGER, MAX_LABELS, MAX_TEXT, Controller, Requests
+from carbonbudget_agent.sample import Life
 
 # Labels that a controller makes for each pod or revision: no person groups by them, and each value would
 # be a label set of its own in the ledger.
@@ -24,7 +26,6 @@ _GENERATED = frozenset({
     "apps.kubernetes.io/pod-index",
     "statefulset.kubernetes.io/pod-name",
 })  # fmt: skip
-_FINISHED = ("Succeeded", "Failed")
 _CONFIG_HASH = "kubernetes.io/config.hash"
 # At most two digits of exponent: "1e999999999" would be a number of a gigabyte.
 _QUANTITY = re.compile(r"([+-]?(?:[0-9]{1,40}(?:\.[0-9]{0,40})?|\.[0-9]{1,40})(?:[eE][+-]?[0-9]{1,2})?)([a-zA-Z]{0,2})")
@@ -48,6 +49,7 @@ class PodInfo:
     labels: Mapping[str, str]
     requests: Requests
     finished: bool = field(default=False, compare=False)  # its containers have ended for good; it may stay listed
+    life: Life = field(default=Life(), compare=False)
 
 
 class PodSource(Protocol):
@@ -104,7 +106,8 @@ def parse_pod(value: Mapping[str, object]) -> PodInfo:
         controller=_controller(metadata.get("ownerReferences")),
         labels=dict(list(labels.items())[:MAX_LABELS]),
         requests=_requests(spec),
-        finished=_mapping(value.get("status")).get("phase") in _FINISHED,
+        finished=_mapping(value.get("status")).get("phase") in FINISHED,
+        life=life_of(_mapping(value.get("status"))),
     )
 
 

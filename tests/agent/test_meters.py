@@ -18,7 +18,7 @@ from carbonbudget_agent.meters import Counters, Detection, Meter, MeterError
 from carbonbudget_agent.meters.calibration import parse_calibration
 from carbonbudget_agent.meters.detect import choose_meters, detect_meters, winners
 from carbonbudget_agent.meters.instance_types import find_by_instance_type
-from carbonbudget_agent.meters.microarchitecture import find_microarchitecture
+from carbonbudget_agent.meters.microarchitecture import find_microarchitecture, first_processor
 from carbonbudget_agent.meters.model import ModelMeter, PowerCurve, detect_model, load_curves
 from carbonbudget_agent.meters.rapl import detect_rapl
 
@@ -245,7 +245,7 @@ def test_every_familys_model_lies_between_idle_and_full(
     ],
 )
 def test_a_microarchitecture_is_told_by_numbers(text: str, name: str | None) -> None:
-    assert find_microarchitecture(text) == name
+    assert find_microarchitecture(first_processor(text)) == name
     assert name is None or name in load_curves()
 
 

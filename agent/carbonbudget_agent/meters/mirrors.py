@@ -79,7 +79,7 @@ class Mirrors:
             pair.agreed += now_uj[0] != pair.last_uj[0] and now_uj[1] != pair.last_uj[1]
             pair.last_uj = now_uj
         self._doubtful = [pair for pair in self._doubtful if pair not in distinct]
-        for pair in distinct:
+        for pair in {pair.second: pair for pair in distinct}.values():  # a name may have been in doubt with several
             self._release(pair)
         for pair in [pair for pair in self._doubtful if pair.agreed >= _READINGS and pair.moved_uj(0) >= _MOVED_UJ]:
             self._doubtful.remove(pair)

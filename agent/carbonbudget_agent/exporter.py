@@ -183,6 +183,11 @@ class Exporter(Collector):
                 "Readings that another sensor says cannot be right: package and dram above psys.",
                 counts.meter_doubts,
             ),
+            (
+                "meter_implausible",
+                "Readings without a figure: a counter stepped back, or its device cannot draw as much.",
+                counts.meter_implausible,
+            ),
             ("pod_errors", "Failures to learn this node's pods; the last list stands.", counts.pod_errors),
             ("pods_left_out", "Pods that are not kept, because too many wait on this node.", counts.pods_left_out),
             (
@@ -196,6 +201,7 @@ class Exporter(Collector):
                 counts.node_errors,
             ),
             ("cgroup_errors", "Lists of pods' cgroups that failed; the last list stands.", counts.cgroup_errors),
+            ("cpu_beyond", "Looks at which cgroups showed more CPU time than the node has.", counts.cpu_beyond),
             ("device_errors", "Looks at which it was unclear who holds or uses a GPU.", counts.device_errors),
             ("gpu_unclaimed", "Looks at which a pod worked on a GPU that it does not hold.", counts.gpu_unclaimed),
             ("checkpoint_errors", "Checkpoints that could not be written.", counts.checkpoint_errors),

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from carbonbudget_agent.attribution import Shares, Usage
+from carbonbudget_agent.attribution import Shares
 from carbonbudget_agent.pods.info import PodInfo
 from carbonbudget_agent.report import Domain, NodeInfo, NodeReport, PodUsage
+from carbonbudget_agent.usage import Usage
 
 
 @dataclass(slots=True)
@@ -73,10 +74,10 @@ class Window:
     def add(self, usage: Usage, domains: Iterable[Shares], infos: Mapping[str, PodInfo]) -> None:
         """One tick. A pod's name is kept from the first tick that knows it."""
         for uid, cpu_us in usage.pods_cpu_us.items():
-            pod = self._pods.setdefault(uid, _PodSum())
+            pod, present_ms = self._pods.setdefault(uid, _PodSum()), usage.pods_ms.get(uid, usage.elapsed_ms)
             pod.cpu_us += cpu_us
-            pod.memory_byte_ms += usage.pods_memory_bytes.get(uid, 0) * usage.elapsed_ms
-            pod.duration_ms += usage.elapsed_ms
+            pod.memory_byte_ms += usage.pods_memory_bytes.get(uid, 0) * present_ms
+            pod.duration_ms += present_ms
         for shares in domains:
             self._add_domain(shares)
         for uid in self._pods:

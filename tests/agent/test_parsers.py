@@ -14,7 +14,7 @@ from carbonbudget_agent import node
 from carbonbudget_agent.checkpoint import load_checkpoint
 from carbonbudget_agent.counts import Counts
 from carbonbudget_agent.meters.hwmon import detect_hwmon
-from carbonbudget_agent.meters.microarchitecture import find_microarchitecture
+from carbonbudget_agent.meters.microarchitecture import find_microarchitecture, first_processor
 from carbonbudget_agent.meters.model import detect_model
 from carbonbudget_agent.meters.rapl import detect_rapl
 from carbonbudget_agent.outbox import Outbox
@@ -58,7 +58,7 @@ def test_any_proc_is_a_node_or_a_refusal(content: bytes) -> None:
         assert node.local_info(Path(root)).threads >= 0
         assert detect_model(Path(root)).meter is not None
         pod_of_process(Path(root), 7)
-        find_microarchitecture(content.decode("utf-8", "replace"))
+        find_microarchitecture(first_processor(content.decode("utf-8", "replace")))
         with suppress(ValueError):
             assert node.busy_us(Path(root)) >= 0
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.gpu.driver import GPU_A, GPU_B, MIG_1, MIG_2, MIG_4
 
-from carbonbudget_agent.attribution import Shares, Usage, share_domain
+from carbonbudget_agent.attribution import Shares, share_domain
 from carbonbudget_agent.devices import (
     NO_POD,
     UNKNOWN_POD,
@@ -20,6 +20,7 @@ from carbonbudget_agent.devices import (
     nvidia_device,
 )
 from carbonbudget_agent.meters import DomainEnergy
+from carbonbudget_agent.usage import Usage
 
 PLAIN = Gpu(GPU_A, "A100", 0)
 CUT = Gpu(GPU_B, "A100", 1, 7, (Instance(MIG_1, 1, 0, 1), Instance(MIG_2, 2, 0, 2), Instance(MIG_4, 3, 0, 4)))

@@ -11,8 +11,10 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from carbonbudget_agent.json_stream import Each, Parts, elements_of
+from carbonbudget_agent.pods.life import FINISHED, life_of
 from carbonbudget_agent.pods.requests import pod_requests
 from carbonbudget_agent.report import MAX_INTEGER, MAX_LABELS, MAX_TEXT, Controller, Requests
+from carbonbudget_agent.sample import Life
 
 # Labels that a controller makes for each pod or revision: no person groups by them, and each value would
 # be a label set of its own in the ledger.
@@ -28,7 +30,6 @@ _GENERATED = frozenset({
     "apps.kubernetes.io/pod-index",
     "statefulset.kubernetes.io/pod-name",
 })  # fmt: skip
-_FINISHED = ("Succeeded", "Failed")
 _CONFIG_MIRROR = "kubernetes.io/config.mirror"
 _AMOUNTS: Final[Mapping[str, Parts]] = {"cpu": None, "memory": None, "nvidia.com/gpu": None}
 _RESOURCES: Final[Mapping[str, Parts]] = {"requests": _AMOUNTS, "limits": _AMOUNTS}
@@ -36,8 +37,13 @@ _CONTAINERS: Final = Each(
     {"name": None, "restartPolicy": None, "resources": _RESOURCES}, lambda container: bool(container.get("resources"))
 )
 _STATUSES: Final = Each(
-    {"name": None, "resources": _RESOURCES, "allocatedResources": _AMOUNTS},
-    lambda status: bool(status.get("resources")),
+    {
+        "name": None,
+        "resources": _RESOURCES,
+        "allocatedResources": _AMOUNTS,
+        "state": {"terminated": {"finishedAt": None}},
+    },
+    lambda status: bool(status.get("resources") or status.get("state", {}).get("terminated")),
 )
 # What `parse_pod` reads, for a pod that is too large to be decoded whole.
 POD_PARTS: Final[Mapping[str, Parts]] = {
@@ -85,6 +91,7 @@ class PodInfo:
     finished: bool = field(default=False, compare=False)  # its containers have ended for good; it may stay listed
     acknowledged: bool = field(default=False, compare=False)
     gone: bool = field(default=False, compare=False)
+    life: Life = field(default=Life(), compare=False)
 
 
 class PodSource(Protocol):
@@ -145,8 +152,9 @@ def parse_pod(value: Mapping[str, object], node: str = "") -> PodInfo:
         controller=_controller(metadata.get("ownerReferences")),
         labels=dict(list(labels.items())[:MAX_LABELS]),
         requests=pod_requests(_mapping(value.get("spec")), status),
-        finished=status.get("phase") in _FINISHED,
+        finished=status.get("phase") in FINISHED,
         acknowledged=bool(status.get("startTime")),
+        life=life_of(status),
     )
 
 

@@ -1,10 +1,10 @@
 """What the webhook takes and how it answers while somebody who reaches its port tries to switch it off.
 
 The process is the real command with 100 budgets; the attack comes from a process of its own. Beside it go good reviews,
-25 a second, connections kept: `p50_ms`, `p99_ms` and `unanswered` (within the second that the API server waits) are of
-those. `peak_mib` is the most resident memory of the webhook since its start, `after_mib` what is left two seconds later.
-Attacker and good caller have one address here, which is the worst case. The last two rows are of objects that the API
-server has: budgets older than the CRD's bounds, and Deployments at etcd's limit while a budget blocks their growth.
+25 a second: `p50_ms`, `p99_ms` and `unanswered` (within the second that the API server waits) are of those. `peak_mib`
+is the most resident memory of the webhook since its start, `after_mib` what is left two seconds later. Attacker and
+good caller have one address here, which is the worst case. The last two rows are of objects that the API server has:
+budgets older than the CRD's bounds, and Deployments at etcd's limit while a budget blocks their growth.
 """
 
 from __future__ import annotations

@@ -226,3 +226,19 @@ def test_a_dead_webhook_lets_growth_by_within_a_second_and_new_work_stays_refuse
     assert team.kubectl("scale", "deployment/probe", "--replicas=2")[0]
     assert time.monotonic() - began < 5  # kubectl itself takes a part of that
     assert not judging.admitted(work("Job", team.name))
+
+
+def test_growth_of_an_object_that_is_padded_beyond_what_the_webhook_reads_is_refused(
+    team: Team, webhook: Webhook
+) -> None:
+    padded = work("Deployment", team.name, replicas=2)
+    # JSON writes six bytes for each of these: the review has the old and the new object, 8 MiB together.
+    padded["spec"]["template"]["spec"]["containers"][0]["env"] = [{"name": "P", "value": "<" * 700_000}]
+    # As it is: kubectl would write them in six bytes too, which is more than the API server takes.
+    path = f"/apis/apps/v1/namespaces/{team.name}/deployments"
+    team.judging.cluster.kubectl("create", "--raw", path, "-f", "-", stdin=json.dumps(padded))
+    team.block()
+    fine, said = team.patch("deployment", {"spec": {"replicas": 3}})
+    assert not fine
+    assert "carbon budget tight: used 110 % (Deployment w is too large to be read, so that no selector" in said
+    assert webhook.figure('carbonbudget_admission_too_large_total{answer="refused"}') == 1

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import ssl
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -133,13 +133,7 @@ class Connection:
         answer = await self.exchange(method, path, body, params, content_type, accept)
         if answer.status >= 400:
             raise KubeError(answer.status, _message(answer.text, answer.reason))
-        try:
-            value = json.loads(answer.text)
-        except (ValueError, RecursionError):
-            value = None
-        if not isinstance(value, dict):
-            raise KubeError(0, f"the API server answered {method} {path} with something else than a JSON object")
-        return value
+        return _object(lambda: json.loads(answer.text), method, path)
 
     async def send(
         self,
@@ -228,15 +222,9 @@ class Connection:
                 parsed = parsed_bytes(read) if len(read) > _PAGE_PARSED_BYTES // 64 else 0
                 if not single and parsed > _PAGE_PARSED_BYTES:
                     return None, 0
-                try:
-                    value = _metadata_of_single(read) if single and 0 < most_parsed < parsed else json.loads(read)
-                except (ValueError, RecursionError):
-                    value = None
-                if not isinstance(value, dict):
-                    raise KubeError(
-                        0, f"the API server answered a list of {path} with something else than a JSON object"
-                    )
-                return value, len(read)
+                reduced = single and 0 < most_parsed < parsed
+                parse = (lambda: _metadata_of_single(read)) if reduced else (lambda: json.loads(read))
+                return _object(parse, "GET", path), len(read)
 
     @asynccontextmanager
     async def opened(
@@ -280,6 +268,17 @@ async def _read(response: aiohttp.ClientResponse, most: int) -> bytes | None:
             response.close()
             return None
     return bytes(read)
+
+
+def _object(parse: Callable[[], object], method: str, path: ApiPath) -> JsonObject:
+    """What `parse` makes of an answer. Raises KubeError: no JSON object."""
+    try:
+        value = parse()
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict):
+        raise KubeError(0, f"the API server answered {method} {path} with something else than a JSON object")
+    return value
 
 
 def _metadata_of_single(read: bytes) -> JsonObject:

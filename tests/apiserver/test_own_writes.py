@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 from tests.apiserver.manifests import work
+from tests.apiserver.test_kueue import WORKLOADS
 from tests.conftest import Cluster
 from tests.e2e.conftest import CHART, budget, wait_for
 
@@ -24,12 +25,14 @@ pytestmark = [pytest.mark.cluster, pytest.mark.control_plane]
 
 ACCOUNT = "carbonbudget-controller"
 SPACE = "own-writes"
+WORKLOADS_NAME = "workloads.kueue.x-k8s.io"
 KINDS = {
     "Job": ApiPath("batch", "v1", "jobs"),
     "CronJob": ApiPath("batch", "v1", "cronjobs"),
     "Deployment": ApiPath("apps", "v1", "deployments"),
     "StatefulSet": ApiPath("apps", "v1", "statefulsets"),
     "DaemonSet": ApiPath("apps", "v1", "daemonsets"),
+    "Workload": ApiPath("kueue.x-k8s.io", "v1beta1", "workloads"),
 }
 LABELS = {"team": "a", "carbonbudget.dev/suspendable": "true"}
 METADATA = {"labels": LABELS, "annotations": {"note": "x"}, "finalizers": ["example.com/held"]}
@@ -74,7 +77,7 @@ def account(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Itera
         templates = [f"--show-only=templates/{name}.yaml" for name in ("rbac", "controller", "own-writes-policy")]
         rendered = cluster.run(
             "helm", "template", "carbonbudget", CHART, "-n", SPACE, "--kube-version", "1.34", *templates,
-            "--set", "certificates.mode=Provided",
+            "--set", "certificates.mode=Provided,enforcement.kueue=v1beta1",
         ).stdout  # fmt: skip
         for document in yaml.safe_load_all(rendered):
             if document["metadata"]["name"] not in (ACCOUNT, "carbonbudget-own-writes"):
@@ -82,6 +85,8 @@ def account(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Itera
             if document["kind"] != "Deployment":
                 made.append((document["kind"], document["metadata"]["name"]))
                 kubectl("apply", "-f", "-", stdin=json.dumps(document))
+        kubectl("apply", "-f", "-", stdin=json.dumps(WORKLOADS))
+        kubectl("wait", "--for=condition=Established", "crd", WORKLOADS_NAME, "--timeout=60s")
         for kind in KINDS:
             kubectl("apply", "-f", "-", stdin=json.dumps(a_workload(kind)))
         kubectl("apply", "-f", "-", stdin=json.dumps(budget(SPACE, "b", limit="1kg", period="Month")))
@@ -97,10 +102,14 @@ def account(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Itera
             )
         for kind, name in made:
             kubectl("-n", SPACE, "delete", kind, name, "--ignore-not-found")
+        kubectl("delete", "crd", WORKLOADS_NAME, "--ignore-not-found", "--timeout=60s")
         kubectl("delete", "namespace", SPACE, "--wait=false")
 
 
 def a_workload(kind: str) -> dict[str, Any]:
+    if kind == "Workload":
+        metadata = {"name": "w", "namespace": SPACE} | METADATA
+        return {"apiVersion": "kueue.x-k8s.io/v1beta1", "kind": kind, "metadata": metadata, "spec": {"queueName": "q"}}
     if kind != "CronJob":
         return work(kind, SPACE, metadata=METADATA, **({"suspend": True} if kind == "Job" else {}))
     job = work("Job", SPACE)
@@ -124,6 +133,12 @@ def test_a_job_it_suspends_and_resumes_with_its_marks(account: Account) -> None:
     for suspended in (False, True, False, True):
         change = {"spec": {"suspend": suspended}, "metadata": marks("true" if suspended else None)}
         assert account.patch("Job", change) == ""
+
+
+def test_a_workload_of_kueue_it_deactivates_and_activates_with_its_marks(account: Account) -> None:
+    for active in (False, True):
+        change = {"spec": {"active": active}, "metadata": marks(None if active else "true")}
+        assert account.patch("Workload", change) == ""
 
 
 NOT_ITS_OWN: dict[str, dict[str, Any]] = {
@@ -161,6 +176,8 @@ OF_SPECS: list[tuple[str, dict[str, Any]]] = [
     ("StatefulSet", IMAGE),
     ("DaemonSet", IMAGE),
     ("CronJob", {"suspend": True}),
+    ("Workload", {"queueName": "another"}),
+    ("Workload", {"active": False, "priority": 9}),
     ("CronJob", {"schedule": "* * * * *"}),
     ("CronJob", {"jobTemplate": {"metadata": {"labels": {"carbonbudget.dev/exempt": "true"}}}}),
 ]

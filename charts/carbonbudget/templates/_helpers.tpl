@@ -95,6 +95,7 @@ enforcement:
   kinds: {{- toYaml .Values.enforcement.kinds | nindent 4 }}
   exempt_namespaces: {{ include "carbonbudget.exemptNamespaces" . }}
   annotate: {{ .Values.enforcement.annotate }}
+  kueue: {{ .Values.enforcement.kueue | quote }}
   resume_jitter_seconds: {{ int .Values.enforcement.resumeJitterSeconds }}
 admission:
   server_url: {{ include "carbonbudget.serverURL" . }}

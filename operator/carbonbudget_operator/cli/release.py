@@ -24,6 +24,9 @@ def release(
             help="Scale this Deployment to 0 first: a running controller blocks again in its next window.",
         ),
     ] = "",
+    kueue: Annotated[
+        str, typer.Option("--kueue", metavar="VERSION", help="Activate Kueue's Workloads too: its API's version.")
+    ] = "",
     timeout: Annotated[int, typer.Option("--timeout", min=1, max=3600, help="Give up after so many seconds.")] = 60,
 ) -> None:
     """Resume suspended Jobs and lift blocks, now.
@@ -43,7 +46,7 @@ def release(
 
     async def run() -> Release:
         client = KubeClient.from_environment()
-        done = Release(client, dry_run, lambda line: print(shown(line)))
+        done = Release(client, dry_run, lambda line: print(shown(line)), kueue)
         try:
             async with asyncio.timeout(timeout):
                 if stop_controller:

@@ -55,6 +55,14 @@ _MAX_NAME: Final = 253  # of an owner: a reference is free text
 
 
 @dataclass(frozen=True, slots=True)
+class Queued:
+    """The Workload of Kueue that stands for a Job."""
+
+    uid: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """One Job. Times are UTC seconds, 0 for never."""
 
@@ -81,16 +89,18 @@ class Job:
     finished_at: int
     resumed_at: int
     """When the Job controller last saw spec.suspend turn false."""
+    queued: Queued | None = None
+    """Its Workload, where that is what is suspended and marked in place of the Job."""
 
 
 def parse_job(body: Mapping[str, object]) -> Job:
     """A Job of a batch/v1 object; what is missing is empty."""
     metadata, spec, status = _dict(body, "metadata"), _dict(body, "spec"), _dict(body, "status")
-    labels, annotations, owner = _dict(metadata, "labels"), _dict(metadata, "annotations"), _controller(metadata)
+    labels, owner = _dict(metadata, "labels"), controller_of(metadata)
     conditions = _conditions(status)
     ended = [at for kind, (holds, at) in conditions.items() if kind in ("Complete", "Failed") and holds]
     suspension = conditions.get("Suspended", (True, 0))
-    managers = _managers(metadata)
+    managers = writers_of(metadata, "suspend")
     template = _dict(_dict(_dict(spec, "template"), "metadata"), "labels")
     template = {key: value for key, value in template.items() if key not in _GENERATED}
     return Job(
@@ -101,7 +111,7 @@ def parse_job(body: Mapping[str, object]) -> Job:
         template_labels={
             sys.intern(key): sys.intern(str(value)) for key, value in islice(sorted(template.items()), _MAX_LABELS)
         },
-        annotations={key: str(annotations[key])[:_MAX_TEXT] for key in _OURS if key in annotations},
+        annotations=our_annotations(metadata),
         opted_in=labels.get(SUSPENDABLE_LABEL) == "true",
         exempt=labels.get(EXEMPT_LABEL) == "true",
         marked=labels.get(SUSPENDED_LABEL) == "true",
@@ -112,7 +122,7 @@ def parse_job(body: Mapping[str, object]) -> Job:
             # Kueue can be told to manage Jobs without the label too: then it has written spec.suspend.
             or any(name.startswith("kueue") for name in managers)
         ),
-        suspend_managers=tuple(sorted(managers - {FIELD_MANAGER})[:_MAX_MANAGERS]),
+        suspend_managers=tuple(managers),
         owner_kind=sys.intern(_text(owner, "kind")[:_MAX_NAME]),
         owner_name=sys.intern(_text(owner, "name")[:_MAX_NAME]),
         created_at=instant(_text(metadata, "creationTimestamp")),
@@ -161,7 +171,8 @@ def _list(value: Mapping[str, object], key: str) -> list[_Object]:
     return [item for item in found if isinstance(item, dict)] if isinstance(found, list) else []
 
 
-def _controller(metadata: _Object) -> _Object:
+def controller_of(metadata: Mapping[str, object]) -> _Object:
+    """The owner reference of an object's controller; empty without one."""
     return next((owner for owner in _list(metadata, "ownerReferences") if owner.get("controller") is True), {})
 
 
@@ -173,10 +184,17 @@ def _conditions(status: _Object) -> dict[str, tuple[bool, int]]:
     }
 
 
-def _managers(metadata: _Object) -> set[str]:
-    """Who owns spec.suspend."""
-    return {
-        sys.intern(_text(entry, "manager"))
+def our_annotations(metadata: Mapping[str, object]) -> dict[str, str]:
+    """Those of an object that are ours, cut."""
+    annotations = _dict(metadata, "annotations")
+    return {key: str(annotations[key])[:_MAX_TEXT] for key in _OURS if key in annotations}
+
+
+def writers_of(metadata: Mapping[str, object], field: str) -> dict[str, str]:
+    """Who else than we last wrote that field of the spec, by managedFields, and when they last wrote any of theirs."""
+    found = {
+        sys.intern(_text(entry, "manager")): _text(entry, "time")
         for entry in _list(metadata, "managedFields")
-        if "f:suspend" in _dict(_dict(entry, "fieldsV1"), "f:spec")
+        if f"f:{field}" in _dict(_dict(entry, "fieldsV1"), "f:spec") and _text(entry, "manager") != FIELD_MANAGER
     }
+    return dict(islice(sorted(found.items()), _MAX_MANAGERS))

@@ -24,7 +24,8 @@ from carbonbudget_operator.api_path import ApiPath
 from carbonbudget_operator.enforcement.decide import Action, Resume, Unmark, Withdraw
 from carbonbudget_operator.enforcement.job import FIELD_MANAGER, Job, parse_job
 from carbonbudget_operator.enforcement.jobs import JOBS
-from carbonbudget_operator.enforcement.patches import patch_of
+from carbonbudget_operator.enforcement.kueue import parse_workload, patch_of_workload, workloads
+from carbonbudget_operator.enforcement.patches import patch_of, released
 from carbonbudget_operator.kube.client import MERGE_PATCH, ImpossibleName, JsonObject, KubeClient, KubeError
 
 _ATTEMPTS: Final = 4
@@ -42,8 +43,9 @@ class Scope:
 class Release:
     """`say` is told of each thing that is done, or with `dry_run` would be; nothing is written then."""
 
-    def __init__(self, client: KubeClient, dry_run: bool, say: Callable[[str], None]) -> None:
-        self._client, self._dry_run, self._say = client, dry_run, say
+    def __init__(self, client: KubeClient, dry_run: bool, say: Callable[[str], None], kueue: str = "") -> None:
+        """`kueue` is the version of its API, empty where it is not used."""
+        self._client, self._dry_run, self._say, self._kueue = client, dry_run, say, kueue
         self.done = 0
         self.failed = 0
 
@@ -87,12 +89,26 @@ class Release:
                 continue
             resumes = job.suspended and not job.managed and bool(by)  # without it the label is not ours
             await self._job(Resume(job) if resumes else Unmark(job), "resumed" if resumes else "no longer marked", now)
+        if self._kueue:
+            await self._workloads(workloads(self._kueue).at(scope.namespace or None), scope, now)
         if scope.budget:
             return  # an announcement does not say whose it is; the controller takes it back
         async for body in self._list(jobs, {"labelSelector": f"{SUSPENDABLE_LABEL}=true,{SUSPENDED_LABEL}!=true"}):
             job = parse_job(body)
             if SUSPEND_AT_ANNOTATION in job.annotations:
                 await self._job(Withdraw(job), "will not be suspended", now)
+
+    async def _workloads(self, path: ApiPath, scope: Scope, now: int) -> None:
+        """Activate those that we deactivated: they have our label and our annotation."""
+        async for body in self._list(path, {"labelSelector": f"{SUSPENDED_LABEL}=true"}):
+            workload = parse_workload(body)
+            by = workload.annotations.get(SUSPENDED_BY_ANNOTATION, "") if workload is not None else ""
+            if workload is None or not by or (scope.budget and by != f"{scope.namespace}/{scope.budget}"):
+                continue
+            where = workloads(self._kueue).at(workload.namespace, workload.name)
+            what = "no longer marked" if workload.active else "active again"
+            patch = patch_of_workload(released(now, resumes=not workload.active))
+            await self._marked(f"Workload {workload.namespace}/{workload.name}", what, where, workload.uid, patch)
 
     async def _budget(self, resource: Resource, body: JsonObject, scope: Scope) -> None:
         metadata = _dict(body, "metadata")
@@ -112,12 +128,14 @@ class Release:
     async def _job(self, action: Action, what: str, now: int) -> None:
         job: Job = action.job
         patch, _ = patch_of(action, now)
+        await self._marked(f"Job {job.namespace}/{job.name}", what, JOBS.at(job.namespace, job.name), job.uid, patch)
+
+    async def _marked(self, which: str, what: str, path: ApiPath, uid: str, patch: dict[str, object]) -> None:
+        """Write to the object of that uid, and to no later one of its name."""
         metadata = patch["metadata"]
         assert isinstance(metadata, dict)
-        body = patch | {"metadata": metadata | {"uid": job.uid}}
-        await self._do(
-            f"Job {job.namespace}/{job.name}", what, [lambda: self._patch(JOBS.at(job.namespace, job.name), body)]
-        )
+        body = patch | {"metadata": metadata | {"uid": uid}}
+        await self._do(which, what, [lambda: self._patch(path, body)])
 
     async def _do(self, which: str, what: str, writes: list[Callable[[], Awaitable[object]]]) -> None:
         for attempt in range(1, _ATTEMPTS + 1):

@@ -237,6 +237,22 @@ def test_updates_that_are_no_growth_never_reach_the_webhook(team: Team, webhook:
     assert webhook.figure(counted) == before + 1
 
 
+def test_growth_of_an_object_that_is_padded_beyond_what_the_webhook_reads_is_refused(
+    team: Team, webhook: Webhook
+) -> None:
+    padded = work("Deployment", team.name, replicas=2)
+    # JSON writes six bytes for each of these: the review has the old and the new object, 8 MiB together.
+    padded["spec"]["template"]["spec"]["containers"][0]["env"] = [{"name": "P", "value": "<" * 700_000}]
+    # As it is: kubectl would write them in six bytes too, which is more than the API server takes.
+    path = f"/apis/apps/v1/namespaces/{team.name}/deployments"
+    team.judging.cluster.kubectl("create", "--raw", path, "-f", "-", stdin=json.dumps(padded))
+    team.block()
+    fine, said = team.patch("deployment", {"spec": {"replicas": 3}})
+    assert not fine
+    assert "carbon budget tight: used 110 % (Deployment w is too large to be read, so that no selector" in said
+    assert webhook.figure('carbonbudget_admission_too_large_total{answer="refused"}') == 1
+
+
 def test_a_dead_webhook_lets_growth_by_within_a_second_and_new_work_stays_refused(judging: Judging, team: Team) -> None:
     """Last in this file: it ends the webhook that the others share."""
     team.judging.apply(work("Deployment", team.name, labels={"project": "y"}))
@@ -257,19 +273,3 @@ def test_a_dead_webhook_lets_growth_by_within_a_second_and_new_work_stays_refuse
     fine, said = team.patch("deployment", template, "--dry-run=server")
     assert not fine, "labels that bring pods into the budget are held by the policy too"
     assert "carbon budget tight" in said
-
-
-def test_growth_of_an_object_that_is_padded_beyond_what_the_webhook_reads_is_refused(
-    team: Team, webhook: Webhook
-) -> None:
-    padded = work("Deployment", team.name, replicas=2)
-    # JSON writes six bytes for each of these: the review has the old and the new object, 8 MiB together.
-    padded["spec"]["template"]["spec"]["containers"][0]["env"] = [{"name": "P", "value": "<" * 700_000}]
-    # As it is: kubectl would write them in six bytes too, which is more than the API server takes.
-    path = f"/apis/apps/v1/namespaces/{team.name}/deployments"
-    team.judging.cluster.kubectl("create", "--raw", path, "-f", "-", stdin=json.dumps(padded))
-    team.block()
-    fine, said = team.patch("deployment", {"spec": {"replicas": 3}})
-    assert not fine
-    assert "carbon budget tight: used 110 % (Deployment w is too large to be read, so that no selector" in said
-    assert webhook.figure('carbonbudget_admission_too_large_total{answer="refused"}') == 1

@@ -81,8 +81,8 @@ def test_every_fact_of_the_first_schema_is_kept_and_booking_goes_on(
 
 def test_a_ledger_that_is_behind_is_refused_until_it_is_migrated(former: tuple[sa.Engine, str]) -> None:
     engine = open_ledger(former[1])
-    with pytest.raises(LedgerError, match=r"schema 0001, not 0005: run `carbonbudget ledger migrate`"):
+    with pytest.raises(LedgerError, match=r"schema 0001, not 0006: run `carbonbudget ledger migrate`"):
         require_schema(engine)
-    assert migrate(engine) == "0005"
+    assert migrate(engine) == "0006"
     require_schema(engine)
     engine.dispose()

@@ -1,15 +1,16 @@
-"""Reading facts: node slices of a span of time, and how far the record reaches."""
+"""Reading facts: what nodes and their pods did in an hour, and how far the record reaches."""
 
 from __future__ import annotations
 
 import json
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import sqlalchemy as sa
 
 from carbonbudget_operator.ledger import schema
-from carbonbudget_operator.ledger.book import load_cuts
+from carbonbudget_operator.ledger.cuts import load_cuts
 from carbonbudget_operator.ledger.facts import DomainFacts, Group, GroupFacts, NodeFacts, NodeSlice
 from carbonbudget_operator.ledger.slices import HOUR, slice_end
 
@@ -27,22 +28,23 @@ class NodeSpan:
 
 
 def read_hour(connection: sa.Connection, cluster: str, hour: int) -> list[NodeSlice]:
-    """All node slices of one hour."""
-    cuts = [at for at in load_cuts(connection) if hour < at < hour + HOUR]
+    """What each node reported in one hour."""
     nodes = read_nodes(connection, cluster, hour)
-    last_ends = _last_ends(connection, hour)
+    # An hour that is still open reaches as far as its node has reported.
+    spans = _spans(connection, hour)
+    ends = {node_id: min(hour + HOUR, span.last_end) for node_id, span in spans.items()}
     domains = _domains(connection, hour)
-    groups = _groups(connection, hour)
+    groups = _groups(connection, hour, ends)
     return [
         NodeSlice(
             node=nodes[node_id],
-            start=start,
-            # A slice that is still open reaches as far as its node has reported.
-            end=max(start + 1, min(slice_end(start, cuts), last_ends[node_id])),
+            start=hour,
+            end=max(hour + 1, ends[node_id]),
             domains=facts,
-            groups=tuple(sorted(groups.get((node_id, start), {}).values(), key=_order)),
+            groups=tuple(sorted(groups.get(node_id, {}).values(), key=_order)),
+            reported_from=spans[node_id].first_start,
         )
-        for (node_id, start), facts in sorted(domains.items())
+        for node_id, facts in sorted(domains.items())
         if node_id in nodes
     ]
 
@@ -95,25 +97,25 @@ def _nodes_of(hour: int) -> sa.ScalarSelect[int]:
     return sa.select(fact.node_id).where(fact.start >= hour, fact.start < hour + HOUR).distinct().scalar_subquery()
 
 
-def _last_ends(connection: sa.Connection, hour: int) -> dict[int, int]:
+def _spans(connection: sa.Connection, hour: int) -> dict[int, NodeSpan]:
     span = schema.node_span.c
-    query = sa.select(span.node_id, span.last_end).where(span.node_id.in_(_nodes_of(hour)))
-    return {row.node_id: row.last_end for row in connection.execute(query)}
+    query = sa.select(span.node_id, span.first_start, span.last_end).where(span.node_id.in_(_nodes_of(hour)))
+    return {row.node_id: NodeSpan(*row) for row in connection.execute(query)}
 
 
-def _domains(connection: sa.Connection, hour: int) -> dict[tuple[int, int], dict[str, DomainFacts]]:
+def _domains(connection: sa.Connection, hour: int) -> dict[int, dict[str, DomainFacts]]:
     table = schema.node_fact
     rows = connection.execute(
         sa.select(
-            table.c.node_id, table.c.start, table.c.domain, table.c.method, table.c.measured_uj,
+            table.c.node_id, table.c.domain, table.c.method, table.c.measured_uj,
             table.c.idle_uj, table.c.system_uj, table.c.unseen_uj, table.c.duration_ms,
         ).where(table.c.start >= hour, table.c.start < hour + HOUR)
     )  # fmt: skip
-    slices: dict[tuple[int, int], dict[str, DomainFacts]] = defaultdict(dict)
-    for node_id, start, name, method, measured, idle, system, unseen, duration in rows:
-        facts = slices[(node_id, start)]
+    nodes: dict[int, dict[str, DomainFacts]] = defaultdict(dict)
+    for node_id, name, method, measured, idle, system, unseen, duration in rows:
+        facts = nodes[node_id]
         former = facts.get(name, DomainFacts(0, 0, 0, 0, 0, 0))
-        facts[name] = DomainFacts(  # a meter that came or went inside the slice: two rows, one domain
+        facts[name] = DomainFacts(  # a meter that came or went inside the hour: two rows, one domain
             measured_uj=former.measured_uj + measured,
             idle_uj=former.idle_uj + idle,
             system_uj=former.system_uj + system,
@@ -121,16 +123,19 @@ def _domains(connection: sa.Connection, hour: int) -> dict[tuple[int, int], dict
             metered_uj=former.metered_uj + (0 if method == "model" else measured),
             duration_ms=former.duration_ms + duration,
         )
-    return slices
+    return nodes
 
 
-def _groups(connection: sa.Connection, hour: int) -> dict[tuple[int, int], dict[Group, GroupFacts]]:
-    """By node and slice. One object for each group of the hour: rows of it are found by identity."""
+_Parts = dict[tuple[Group, int], GroupFacts]  # by group and start of the slice
+
+
+def _groups(connection: sa.Connection, hour: int, ends: Mapping[int, int]) -> dict[int, _Parts]:
+    """By node. One object for each group of the hour: rows of it are found by identity."""
     pod, fact, energy, owner = schema.pod, schema.pod_fact, schema.pod_energy, schema.owner
-    labels = _label_sets(connection, hour)
+    labels, cuts = _label_sets(connection, hour), load_cuts(connection, hour + 1, hour + HOUR)
     known: dict[tuple[str, str, int], Group] = {}
     of_pod: dict[int, tuple[int, Group]] = {}
-    found: dict[tuple[int, int], dict[Group, GroupFacts]] = defaultdict(dict)
+    found: dict[int, _Parts] = defaultdict(dict)
     rows = connection.execute(
         sa.select(
             fact.c.pod_id, fact.c.start, pod.c.node_id, pod.c.namespace, pod.c.name, pod.c.controller_kind,
@@ -149,7 +154,12 @@ def _groups(connection: sa.Connection, hour: int) -> dict[tuple[int, int], dict[
         if group is None:
             group = known[key] = Group(namespace, workload, labels[label_id])
         of_pod[pod_id] = (node_id, group)
-        facts = found[(node_id, start)].setdefault(group, GroupFacts(group))
+        parts = found[node_id]
+        facts = parts.get((group, start))
+        if facts is None:
+            facts = parts[(group, start)] = GroupFacts(group)
+            if its := cuts.of(namespace):
+                facts.part = (start, max(start + 1, min(slice_end(start, its), ends.get(node_id, hour + HOUR))))
         facts.pods += 1
         facts.cpu_us += cpu_us
         facts.reserved += max(request, cpu_us)
@@ -159,17 +169,17 @@ def _groups(connection: sa.Connection, hour: int) -> dict[tuple[int, int], dict[
         .where(energy.c.start >= hour, energy.c.start < hour + HOUR)
     ):  # fmt: skip
         node_id, group = of_pod[pod_id]
-        facts = found[(node_id, start)][group]
+        facts = found[node_id][(group, start)]
         facts.energy_uj[domain] = facts.energy_uj.get(domain, 0) + energy_uj
         if idle_uj:
             facts.idle_uj[domain] = facts.idle_uj.get(domain, 0) + idle_uj
     return found
 
 
-def _order(facts: GroupFacts) -> tuple[str, str, list[tuple[str, str]]]:
+def _order(facts: GroupFacts) -> tuple[str, str, list[tuple[str, str]], tuple[int, int]]:
     """The same for the same facts, so that the last microjoule always goes the same way."""
     group = facts.group
-    return group.namespace, group.workload, sorted(group.labels.items())
+    return group.namespace, group.workload, sorted(group.labels.items()), facts.part or (0, 0)
 
 
 def _label_sets(connection: sa.Connection, hour: int) -> dict[int, dict[str, str]]:

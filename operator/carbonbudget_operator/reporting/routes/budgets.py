@@ -12,6 +12,7 @@ from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.ledger.slices import HOUR
 from carbonbudget_operator.ledger.writer import Writer
 from carbonbudget_operator.reporting.hourly import MAX_HOURS, MAX_HOURS_IN_ALL, hourly, whole_hours
+from carbonbudget_operator.reporting.instants import wanted_cuts
 from carbonbudget_operator.reporting.merged import EVERY_NAMESPACE as STAR
 from carbonbudget_operator.reporting.query import Queries, span_of
 from carbonbudget_operator.reporting.routes.asking import EVERY_NAMESPACE, Asking
@@ -33,8 +34,7 @@ def budget_routes(asking: Asking, queries: Queries, writer: Writer, now: Callabl
             _check_spans(asked)
         with asking.timed("/v1/budgets/query"):
             if wide:  # the controller: a tenant's question must not use up the cuts of all
-                instants = [at for query in asked for at in (query.start, query.end)]
-                await asyncio.to_thread(writer.add_cuts, instants, int(now()))
+                await asyncio.to_thread(writer.add_cuts, wanted_cuts(asked), int(now()))
             return await asyncio.to_thread(answer, asked)
 
     def answer(asked: Sequence[BudgetQuery]) -> Response:

@@ -3,6 +3,9 @@
 # makes only a small layer anew. The ARGs without a value let a build pass the machine's own package
 # settings (certificates, mirrors) to single steps; none of them stays in an image.
 
+# The base has no digest here: `hack/images` makes it from Debian's signed packages where no registry can be reached, and
+# what it makes has another digest than the registry's image. Who builds from a registry pins it there
+# (docs/development/cluster.md).
 FROM debian:bookworm-slim AS python
 ARG APT_CONFIG
 RUN apt-get -qq update \

@@ -29,8 +29,9 @@ test-unit: venv ## the tests that need no cluster
 	@$(BIN)/pytest -m "not cluster"
 
 soak: venv ## the long counts (half an hour): 2,000 examples of each law, 100 kills, 100,000 hostile reports
-	@$(BIN)/pytest --hypothesis-profile=soak --timeout=3600 tests/agent/test_attribution.py tests/agent/test_baseline.py \
-	  tests/agent/test_parsers.py tests/shared tests/allocation tests/carbon tests/budgets tests/enforcement/test_decide.py
+	@$(BIN)/pytest --hypothesis-profile=soak --timeout=3600 tests/agent/test_attribution.py tests/agent/test_usage.py \
+	  tests/agent/test_counter.py tests/agent/test_mirrors.py tests/agent/test_baseline.py tests/agent/test_parsers.py \
+	  tests/shared tests/allocation tests/carbon tests/budgets tests/enforcement/test_decide.py
 	@CARBONBUDGET_KILLS=100 CARBONBUDGET_HOSTILE=100000 $(BIN)/pytest --timeout=3600 tests/agent/test_kill.py \
 	  tests/ledger/test_faults.py tests/ingest/test_hostile.py
 
@@ -43,8 +44,9 @@ format: venv ## let ruff format and mend what it can
 bench: venv ## figures of cost: agent, ingest, allocation
 	@hack/bench
 
-crds: venv ## write the CRDs and their reference page from the models
+crds: venv ## write the CRDs and the reference pages from the models and the table of exceptions
 	@$(BIN)/python hack/crds
+	@$(BIN)/python hack/exceptions
 
 images: ## build the container images into build/images (hack/images --load: and load them)
 	@hack/images

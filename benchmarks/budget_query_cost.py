@@ -56,14 +56,14 @@ def row(start: int, end: int, workload: int, figure: int) -> ValuedRow:
     )
 
 
-def fill(engine: sa.Engine, book: Book, workloads: int, every_hour: bool) -> None:
+def fill(engine: sa.Engine, book: Book, workloads: int, every_hour: bool, begins: int = START, ends: int = NOW) -> None:
     """Kept units until the hour before the last; of hours inside whole days only if they are asked for."""
     with engine.begin() as connection:
-        for hour in range(START, NOW, HOUR):
+        for hour in range(begins, ends, HOUR):
             connection.execute(sa.insert(schema.hour_revision).values(hour=hour, revision=1))
-    for done, ((level, start), signature) in enumerate(signatures(dict.fromkeys(range(START, NOW, HOUR), 1)).items()):
+    for done, ((level, start), signature) in enumerate(signatures(dict.fromkeys(range(begins, ends, HOUR), 1)).items()):
         end = unit_end(start, level)
-        if end > NOW or (level == HOURS and not every_hour and start < NOW - NOW % DAY):
+        if end > ends or (level == HOURS and not every_hour and start < ends - ends % DAY):
             continue
         rows = [row(start, end, w, (w + 1) * 10**7 * (end - start) // HOUR) for w in range(workloads)]
         book.derived.save(Unit(level, start, rows, [(start, end, 1)]), end, signature)

@@ -3,8 +3,6 @@
 The API server is the real one of `hack/cluster` where it runs (in namespaces of this benchmark's own, deleted
 afterwards), else a small HTTP server. carbonbudget's own server is a small one in a process of its own: what its
 answers cost is benchmarks/query_cost.py's question. CPU is this process's: the controller's.
-
-Not in the figures: kopf's part for each write's echo, 1.8 ms of CPU (docs/design/2026-11-23-kopf.md).
 """
 
 from __future__ import annotations
@@ -26,6 +24,7 @@ from figures import Figures, arguments, show
 from prometheus_client import CollectorRegistry
 
 from carbonbudget_operator.api.names import BUDGET, GROUP
+from carbonbudget_operator.api_path import ApiPath
 from carbonbudget_operator.budgets.evaluate import Terms
 from carbonbudget_operator.controller.conflicts import Conflicts
 from carbonbudget_operator.controller.inventory import Inventory
@@ -39,6 +38,7 @@ from carbonbudget_operator.server_client import Server
 
 _ROOT = Path(__file__).resolve().parent.parent
 _PER_NAMESPACE = 100
+_NAMESPACES = ApiPath("", "v1", "namespaces")
 _NOW = int(time.time())
 # What each budget of 5 kg has used at one evaluation after the other.
 _USES_UG = {
@@ -95,19 +95,19 @@ async def spaces(client: KubeClient, budgets: int) -> AsyncIterator[set[str]]:
     names = {f"{stem}-{index}" for index in range(-(-budgets // _PER_NAMESPACE))}
     gate = asyncio.Semaphore(16)
 
-    async def put(path: str, body: dict[str, object]) -> None:
+    async def put(path: ApiPath, body: dict[str, object]) -> None:
         async with gate:
             await client.request("POST", path, body)
 
     try:
         for name in names:
-            await put("/api/v1/namespaces", {"metadata": {"name": name}})
+            await put(_NAMESPACES, {"metadata": {"name": name}})
         wanted = [(name, index) for name in sorted(names) for index in range(_PER_NAMESPACE)][:budgets]
-        await asyncio.gather(*(put(_collection(name), a_budget(name, index)) for name, index in wanted))
+        await asyncio.gather(*(put(BUDGET.path(name), a_budget(name, index)) for name, index in wanted))
         yield names
     finally:
         for name in names:
-            await client.request("DELETE", f"/api/v1/namespaces/{name}")
+            await client.request("DELETE", _NAMESPACES.at(None, name))
 
 
 def a_budget(namespace: str, index: int) -> dict[str, object]:
@@ -125,10 +125,6 @@ def a_budget(namespace: str, index: int) -> dict[str, object]:
             "contact": "#ml-platform",
         },
     }
-
-
-def _collection(namespace: str) -> str:
-    return BUDGET.path(namespace, "").rstrip("/")
 
 
 def _namespace(body: dict[str, object]) -> str:
@@ -230,7 +226,7 @@ def _cluster() -> bool:
 
 async def known(client: KubeClient) -> bool:
     """Whether the API server has our CRD, of this version: what an older one prunes would be written each time."""
-    path = f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{BUDGET.plural}.{GROUP}"
+    path = ApiPath("apiextensions.k8s.io", "v1", "customresourcedefinitions", name=f"{BUDGET.plural}.{GROUP}")
     try:
         return "exhaustedAt" in json.dumps(await client.request("GET", path))
     except KubeError:

@@ -7,30 +7,26 @@ on a PostgreSQL of Debian's, whose own CPU time stands beside the server's.
 from __future__ import annotations
 
 import asyncio
-import datetime as dt
 import gzip
-import os
-import ssl
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
+import uuid
 import zlib
 from pathlib import Path
 
 import aiohttp
-import yaml
 from aiohttp import web
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.figures import Figures, arguments, cpu_seconds, rss_mib, show, yardstick_ms
+from benchmarks.serving import URL, Answer, serving
 from tests.postgres import PostgresServer
 
 from carbonbudget_agent.report import Allocatable, Domain, NodeInfo, NodeReport, PodUsage, Requests
 from carbonbudget_agent.report_json import encode_report
-from carbonbudget_operator.controller.certificates import make_ca, make_leaf
 from carbonbudget_operator.ingest.connections import raise_file_limit
 
 PODS = 30
@@ -43,7 +39,7 @@ def a_report(node: int, start: int) -> str:
     """One node's minute."""
     pods = tuple(
         PodUsage(
-            f"uid-{node}-{i}", f"team-{i % 5}", f"pod-{i}", labels={"app": f"a{i % 9}"}, energy_uj={"cpu": 1000 + i},
+            pod_uid(node, i), f"team-{i % 5}", f"pod-{i}", labels={"app": f"a{i % 9}"}, energy_uj={"cpu": 1000 + i},
             cpu_us=10_000, memory_byte_seconds=10**9, requests=Requests(100, 2**27, 0), duration_ms=60_000,
         )
         for i in range(PODS)
@@ -52,6 +48,44 @@ def a_report(node: int, start: int) -> str:
     domain = Domain("cpu", "model", "wall", 60_000, total, 8_000, 900, 100)
     info = NodeInfo(threads=64, allocatable=Allocatable(64_000, 2**38, 0))
     return encode_report(NodeReport("default", f"node-{node}", "boot", start, start + 60, (domain,), pods, info))
+
+
+def pod_uid(node: int, pod: int) -> str:
+    """As the API server has them."""
+    return str(uuid.UUID(int=(node << 64) + pod))
+
+
+def node_object(name: str) -> web.Response:
+    """What the node has: as it reports."""
+    has = {"cpu": "64", "memory": str(2**38)}
+    return web.json_response({"metadata": {"name": name}, "status": {"capacity": has, "allocatable": has}})
+
+
+def pod_table(nodes: int) -> web.Response:
+    """All nodes' pods, each on its node."""
+    rows = [
+        {
+            "cells": [f"pod-{i}", f"node-{node}"],
+            "object": {"metadata": {"name": f"pod-{i}", "namespace": f"team-{i % 5}", "uid": pod_uid(node, i)}},
+        }
+        for node in range(nodes)
+        for i in range(PODS)
+    ]
+    columns = [{"name": "Name"}, {"name": "Node"}]
+    return web.json_response({"metadata": {"resourceVersion": "1"}, "columnDefinitions": columns, "rows": rows})
+
+
+def objects(nodes: int) -> Answer:
+    """What the API server has: each node, and all nodes' pods."""
+
+    async def read(request: web.Request) -> web.Response:
+        if request.path.startswith("/api/v1/nodes/"):
+            return node_object(request.match_info["path"].rpartition("/")[2])
+        if request.path == "/api/v1/pods" and "watch" not in request.query:
+            return pod_table(nodes)
+        raise web.HTTPNotFound
+
+    return read
 
 
 async def review(request: web.Request) -> web.Response:
@@ -94,56 +128,31 @@ async def measure(nodes: int, minutes: int, database: str) -> Figures:
             (base / "pg").mkdir()
             postgres = PostgresServer(base / "pg")
         url = postgres.database() if postgres else f"sqlite:///{base}/ledger.db"
-        ca = make_ca(dt.datetime.now(dt.UTC))
-        leaf = make_leaf(ca, ["localhost"], dt.datetime.now(dt.UTC))
-        (base / "tls.crt").write_text(leaf.certificate)
-        (base / "tls.key").write_text(leaf.key)
-        app = web.Application()
-        app.router.add_post("/{path:.*}", review)
-        runner = web.AppRunner(app, access_log=None)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        api_port = runner.addresses[0][1]
-        named = {"name": "bench", "cluster": {"server": f"http://127.0.0.1:{api_port}"}}
-        context = {"name": "bench", "context": {"cluster": "bench", "user": "bench"}}
-        kubeconfig = {
-            "apiVersion": "v1", "kind": "Config", "current-context": "bench", "clusters": [named],
-            "contexts": [context], "users": [{"name": "bench", "user": {"token": "bench"}}],
-        }  # fmt: skip
-        (base / "kubeconfig").write_text(yaml.safe_dump(kubeconfig))
-        command = [
-            str(Path(sys.executable).parent / "carbonbudget"), "server", "--listen", "127.0.0.1:18443",
-            "--ledger", url, "--tls-cert", str(base / "tls.crt"),
-            "--tls-key", str(base / "tls.key"), "--log-level", "error",
-        ]  # fmt: skip
-        server = subprocess.Popen(command, env=os.environ | {"KUBECONFIG": str(base / "kubeconfig")})
         try:
-            trust = ssl.create_default_context(cadata=ca.certificate)
-            # As agents do: one connection a node, which is kept from one minute to the next.
-            sessions = [
-                aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=trust, limit=1, keepalive_timeout=300))
-                for _ in range(nodes)
-            ]
-            try:
-                figures = await _drive(sessions, server.pid, postgres, minutes)
-            finally:
-                await asyncio.gather(*(session.close() for session in sessions))
-            sizes = [file.stat().st_size for file in base.glob("ledger.db*")]
-            size = postgres.size_bytes() if postgres else sum(sizes)
-            return {"database": database, **figures, "ledger_bytes_per_pod_hour": size // (nodes * PODS)}
+            async with serving(base, url, review, objects(nodes)) as server:
+                # As agents do: one connection a node, which is kept from one minute to the next.
+                sessions = [
+                    aiohttp.ClientSession(
+                        connector=aiohttp.TCPConnector(ssl=server.trust, limit=1, keepalive_timeout=300)
+                    )
+                    for _ in range(nodes)
+                ]
+                try:
+                    figures = await _drive(sessions, server.pid, postgres, minutes)
+                finally:
+                    await asyncio.gather(*(session.close() for session in sessions))
+                sizes = [file.stat().st_size for file in base.glob("ledger.db*")]
+                size = postgres.size_bytes() if postgres else sum(sizes)
+                return {"database": database, **figures, "ledger_bytes_per_pod_hour": size // (nodes * PODS)}
         finally:
-            server.terminate()
-            server.wait()
             if postgres is not None:
                 postgres.stop()
-            await runner.cleanup()
 
 
 async def _drive(
     sessions: list[aiohttp.ClientSession], pid: int, postgres: PostgresServer | None, minutes: int
 ) -> Figures:
-    url, nodes = "https://localhost:18443", len(sessions)
+    url, nodes = URL, len(sessions)
     for _ in range(200):
         try:
             await (await sessions[0].get(f"{url}/readyz")).read()

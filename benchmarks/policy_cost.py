@@ -27,11 +27,14 @@ from tests.apiserver.manifests import work
 from tests.conftest import ROOT, Cluster
 from tests.e2e.conftest import budget
 
+from carbonbudget_operator.api.names import BUDGET
+from carbonbudget_operator.api_path import ApiPath
 from carbonbudget_operator.kube.client import KubeClient, KubeError
 
 SPACES = 100
 BLOCKING = {"carbonbudget.dev/blocking": "true"}
 DRY = {"dryRun": "All"}
+NAMESPACES = ApiPath("", "v1", "namespaces")
 
 
 def ask(word: str) -> Path:
@@ -54,23 +57,23 @@ class Bench:
         for name in [*self.spaces, self.outside]:
             labels = {} if name == self.outside else {RUN_LABEL: self._judging.run}
             body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
-            await self._client.request("POST", "/api/v1/namespaces", body)
+            await self._client.request("POST", NAMESPACES, body)
 
     async def fill(self, count: int) -> None:
         """Up to `count` budgets, spread over the namespaces; none of them blocks."""
         for number in range(self.made, count):
             space = self.spaces[number % SPACES]
             made = budget(space, f"b{number}", limit="1kg", period="Month")
-            await self._client.request("POST", collection(space), made)
+            await self._client.request("POST", BUDGET.path(space), made)
         self.made = max(self.made, count)
 
     async def block(self, name: str, blocks: bool) -> None:
         """Write a budget of the first namespace as the controller would."""
-        path = f"{collection(self.spaces[0])}/{name}"
+        path = BUDGET.path(self.spaces[0], name)
         until = instant(dt.datetime.now(dt.UTC) + dt.timedelta(hours=1))
         status = {"message": "used up", "enforcement": {"action": "Block", "until": until} if blocks else None}
         kind = "application/merge-patch+json"
-        await self._client.request("PATCH", f"{path}/status", {"status": status}, content_type=kind)
+        await self._client.request("PATCH", path.sub("status"), {"status": status}, content_type=kind)
         labels = {key: value if blocks else None for key, value in BLOCKING.items()}
         await self._client.request("PATCH", path, {"metadata": {"labels": labels}}, content_type=kind)
 
@@ -78,7 +81,7 @@ class Bench:
         """A dry run of a Job; whether it was admitted."""
         try:
             await self._client.request(
-                "POST", f"/apis/batch/v1/namespaces/{space}/jobs", work("Job", space, labels=labels), DRY
+                "POST", ApiPath("batch", "v1", "jobs", space), work("Job", space, labels=labels), DRY
             )
         except KubeError as error:
             if error.status != 422 and error.status != 403:
@@ -102,13 +105,9 @@ class Bench:
         """All of it."""
         for name in [*self.spaces, self.outside]:
             try:
-                await self._client.request("DELETE", f"/api/v1/namespaces/{name}")
+                await self._client.request("DELETE", NAMESPACES.at(None, name))
             except KubeError:
                 pass  # it was never made
-
-
-def collection(space: str) -> str:
-    return f"/apis/carbonbudget.dev/v1alpha1/namespaces/{space}/carbonbudgets"
 
 
 async def until(holds: Callable[[], Awaitable[bool]]) -> float:
@@ -134,7 +133,7 @@ async def measure(judging: Judging, quick: bool) -> list[Figures]:
             outside, none = await bench.added_ms(pairs)
             select = {"spec": {"selector": {"matchLabels": {"project": "x"}}}}
             kind = "application/merge-patch+json"
-            await client.request("PATCH", f"{collection(bench.spaces[0])}/b0", select, content_type=kind)
+            await client.request("PATCH", BUDGET.path(bench.spaces[0], "b0"), select, content_type=kind)
             first = []
             for _ in range(3 if quick else 10):
                 await bench.block("b0", True)

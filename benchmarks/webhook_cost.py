@@ -19,6 +19,9 @@ import tempfile
 import threading
 import time
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -52,8 +55,8 @@ def budgets(count: int) -> list[dict[str, Any]]:
     return found
 
 
-def an_api(found: list[dict[str, Any]], port: int, ready: threading.Event) -> None:
-    """An API server that lists what there is and then is silent; runs until the process ends."""
+def an_api(found: dict[str, list[dict[str, Any]]], port: int, ready: threading.Event) -> None:
+    """An API server that lists what there is by plural and then is silent; runs until the process ends."""
 
     async def answer(request: web.Request) -> web.StreamResponse:
         if "watch" in request.query:
@@ -61,8 +64,11 @@ def an_api(found: list[dict[str, Any]], port: int, ready: threading.Event) -> No
             await response.prepare(request)
             await asyncio.sleep(3600)
             return response
-        items = found if request.path.endswith("/carbonbudgets") else []
-        return web.json_response({"metadata": {"resourceVersion": "1"}, "items": items})
+        items = found.get(request.path.rsplit("/", 1)[1], [])
+        start, limit = int(request.query.get("continue") or 0), int(request.query.get("limit") or len(items))
+        more = str(start + limit) if start + limit < len(items) else ""
+        metadata = {"resourceVersion": "1", "continue": more}
+        return web.json_response({"kind": "List", "metadata": metadata, "items": items[start : start + limit]})
 
     async def serve() -> None:
         app = web.Application()
@@ -137,8 +143,22 @@ def judging_us(port: int) -> int:
     return round(float(lines[f"{name}_sum"]) / float(lines[f"{name}_count"]) * 1e6)
 
 
-def measure(directory: Path, count: int, seconds: int) -> Figures:
-    """One webhook with `count` budgets."""
+@dataclass(frozen=True)
+class Webhook:
+    """One that runs. `metrics` is its plain port, `log` what it has written."""
+
+    pid: int
+    url: str
+    context: ssl.SSLContext
+    metrics: int
+    log: Path
+
+
+@contextmanager
+def a_webhook(
+    directory: Path, found: list[dict[str, Any]], more: dict[str, list[dict[str, Any]]] | None = None
+) -> Iterator[Webhook]:
+    """The real command with these budgets, on one core; ready. `more` are other objects by plural."""
     now = dt.datetime.now(dt.UTC)
     ca = make_ca(now)
     leaf = make_leaf(ca, ["localhost"], now)
@@ -146,13 +166,13 @@ def measure(directory: Path, count: int, seconds: int) -> Figures:
         (directory / name).write_text(text)
     api, port, plain = free_port(), free_port(), free_port()
     ready = threading.Event()
-    threading.Thread(target=an_api, args=(budgets(count), api, ready), daemon=True).start()
+    listed = {"carbonbudgets": found} | (more or {})
+    threading.Thread(target=an_api, args=(listed, api, ready), daemon=True).start()
     ready.wait(10)
     command = [
         "admission", f"--listen=127.0.0.1:{port}",
         f"--metrics-listen=127.0.0.1:{plain}", f"--tls-cert={directory}/tls.crt", f"--tls-key={directory}/tls.key",
     ]  # fmt: skip
-    log = (directory / "log").open("wb")
     # As in a pod, where there is no kubeconfig: the official client would be loaded to read one, 40 MB.
     code = (
         "from carbonbudget_operator.kube import connection, credentials\n"
@@ -161,24 +181,30 @@ def measure(directory: Path, count: int, seconds: int) -> Figures:
         "from carbonbudget_operator.cli.main import main\n"
         "main()\n"
     )
-    process = subprocess.Popen([sys.executable, "-c", code, *command], stdout=log, stderr=log)
-    os.sched_setaffinity(process.pid, {max(os.sched_getaffinity(0))})
-    context = ssl.create_default_context(cafile=str(directory / "ca.crt"))
-    url = f"https://localhost:{port}"
-    try:
-        asyncio.run(until_ready(url, context, process))
-        busy = cpu_seconds(process.pid)
-        times = asyncio.run(load(url, context, seconds, bodies(count)))
-        busy = cpu_seconds(process.pid) - busy
-        memory = rss_mib(process.pid)
-        judged = judging_us(plain)
-    except (RuntimeError, TimeoutError):
-        print((directory / "log").read_text()[-2000:], file=sys.stderr)
-        raise
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(20)
-        log.close()
+    with (directory / "log").open("wb") as log:
+        process = subprocess.Popen([sys.executable, "-c", code, *command], stdout=log, stderr=log)
+        os.sched_setaffinity(process.pid, {max(os.sched_getaffinity(0))})
+        context = ssl.create_default_context(cafile=str(directory / "ca.crt"))
+        url = f"https://localhost:{port}"
+        try:
+            asyncio.run(until_ready(url, context, process))
+            yield Webhook(process.pid, url, context, plain, directory / "log")
+        except (RuntimeError, TimeoutError):
+            print((directory / "log").read_text()[-2000:], file=sys.stderr)
+            raise
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(20)
+
+
+def measure(directory: Path, count: int, seconds: int) -> Figures:
+    """One webhook with `count` budgets."""
+    with a_webhook(directory, budgets(count)) as webhook:
+        busy = cpu_seconds(webhook.pid)
+        times = asyncio.run(load(webhook.url, webhook.context, seconds, bodies(count)))
+        busy = cpu_seconds(webhook.pid) - busy
+        memory = rss_mib(webhook.pid)
+        judged = judging_us(webhook.metrics)
     return {
         "budgets": count,
         "requests": len(times),

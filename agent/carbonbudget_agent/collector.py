@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from carbonbudget_agent import node
-from carbonbudget_agent.attribution import Shares, Usage, share_domain, usage_between
+from carbonbudget_agent.attribution import Shares, share_domain
 from carbonbudget_agent.baseline import Baseline
 from carbonbudget_agent.checkpoint import Checkpoint
 from carbonbudget_agent.clock import Clock
@@ -23,7 +23,8 @@ from carbonbudget_agent.meters import DomainEnergy
 from carbonbudget_agent.pods.cgroups import CgroupReader
 from carbonbudget_agent.pods.info import PodInfo, PodSource
 from carbonbudget_agent.report import NodeInfo, NodeReport, check_report
-from carbonbudget_agent.sample import Sample
+from carbonbudget_agent.sample import Life, Sample
+from carbonbudget_agent.usage import Usage, usage_between
 from carbonbudget_agent.window import Identity, Window
 
 _log = logging.getLogger(__name__)
@@ -56,7 +57,8 @@ class Collector:
         self._last, self._carry_us = checkpoint.progress.sample, dict(checkpoint.progress.carry_us)
         self._former = checkpoint.progress.names
         self._window: Window | None = None
-        self._blind = False
+        self._blind = self._beyond = False
+        self._created_ms: Mapping[str, int] = {}
 
     def next_tick_ms(self, interval_ms: int) -> int:
         """When to look next: at the next multiple of the interval, or when the window ends."""
@@ -98,6 +100,7 @@ class Collector:
         reading = self._cgroups.read()
         self._counts.cgroup_errors = self._cgroups.errors
         self._source.expect(reading.pods)
+        self._created_ms = reading.created_ms
         busy_us = reading.busy_us if reading.busy_us is not None else self._busy_us()
         steady_ms = self._clock.steady_ms()
         return Sample(
@@ -109,16 +112,16 @@ class Collector:
             parents_us=reading.parents_us,
             pods=reading.pods,
             ended=reading.ended,
-            devices={} if self._holders is None else self._holders.devices(self._source.pods()),
+            devices={} if self._holders is None else self._holders.devices(self._source.pods(), reading.pods),
         )
 
     def _names(self) -> Mapping[str, PodInfo]:
-        """Pods by the uid of their cgroup: in the first window also those that a former agent knew."""
+        """Pods by the uid of their cgroup, those that a former agent knew and no list names any more included."""
         return {**self._former, **self._source.pods()} if self._former else self._source.pods()
 
     def _keep_names(self) -> None:
         pods = self._last.pods if self._last else {}
-        self.progress.names = {uid: pod for uid, pod in self._source.pods().items() if uid in pods}
+        self.progress.names = {uid: pod for uid, pod in self._names().items() if uid in pods}
 
     def _busy_us(self) -> int:
         """The node's busy time, or the last one while it cannot be read. Raises at the first look only."""
@@ -157,8 +160,34 @@ class Collector:
             self._keep_names()
         if before is None or self._window is None or sample.steady_ms <= before.steady_ms:
             return
-        usage, self._carry_us = usage_between(before, sample, self._carry_us)
-        self._window.add(usage, self._share(before, sample, usage), self._names())
+        names = self._names()
+        usage, self._carry_us = usage_between(before, sample, self._carry_us, self._threads(), self._lives(names))
+        if usage.beyond_us:
+            self._refuse(usage)
+        self._window.add(usage, self._share(before, sample, usage), names)
+
+    def _threads(self) -> int:
+        """The node's logical CPUs; the API server also knows of those that were added since the agent started."""
+        info = self._info()
+        return max(info.threads, -(-info.allocatable.cpu_millicores // 1000))
+
+    def _lives(self, names: Mapping[str, PodInfo]) -> dict[str, Life]:
+        """Starts and ends of pods as the API server says; the cgroup's start where it says none or a later one."""
+        lives = {uid: pod.life for uid, pod in names.items()}
+        for uid, created_ms in self._created_ms.items():
+            life = lives.get(uid, Life())
+            if life.started_ms is None or created_ms < life.started_ms:
+                lives[uid] = Life(created_ms, life.ended_ms)
+        return lives
+
+    def _refuse(self, usage: Usage) -> None:
+        self._counts.cpu_beyond += 1
+        if not self._beyond:  # once, it is counted
+            _log.error(
+                "the pods' cgroups show %d ms of CPU time more than the node's %d CPUs have in %d ms; it is not booked",
+                usage.beyond_us // 1000, self._threads(), usage.elapsed_ms,
+            )  # fmt: skip
+        self._beyond = True
 
     def _share(self, before: Sample, sample: Sample, usage: Usage) -> list[Shares]:
         shares: list[Shares] = []
@@ -197,8 +226,9 @@ class Collector:
             return None
         report = window.close(self._identity, self._info(), self._names())
         check_report(report)
-        self._former = {}
         self._keep_names()
+        # A pod that was deleted by force may run on for hours: its cgroup keeps the name that it had.
+        self._former = {uid: pod for uid, pod in self.progress.names.items() if uid in self._former}
         self.progress.sample, self.progress.carry_us = self._last, dict(self._carry_us)
         self._counts.windows += 1
         return report

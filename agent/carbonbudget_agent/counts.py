@@ -13,15 +13,22 @@ class Counts:
     windows: int = 0
     meter_errors: int = 0
     meter_doubts: int = 0
+    meter_implausible: int = 0
     pod_errors: int = 0
+    pods_left_out: int = 0
+    pods_disputed: int = 0
     device_errors: int = 0
+    devices_unmatched: int = 0
+    gpu_unclaimed: int = 0
     node_errors: int = 0
     cgroup_errors: int = 0
+    cpu_beyond: int = 0
     sample_ms: int = 0
     checkpoint_errors: int = 0
     outbox_errors: int = 0
     dropped: int = 0
     corrupt: int = 0
     sent: int = 0
+    delayed: int = 0
     send_errors: int = 0
     refused: Counter[int] = field(default_factory=Counter)

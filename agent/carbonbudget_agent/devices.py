@@ -2,7 +2,8 @@
 
 A device id is one of: `GPU-<uuid>`, `MIG-<uuid>`, the older `MIG-GPU-<uuid>/<gi>/<ci>`, any of them with
 `::<n>` for a share (time slicing, MPS), and GKE's `nvidia<minor>`, with `/gi<n>` for an instance and
-`/vgpu<n>` for a share. Ids are compared without regard to case.
+`/vgpu<n>` for a share. NVIDIA's driver for dynamic resource allocation says `gpu-<n>`, with the claim's uid before
+it in the CDI specification of a claim. Ids are compared without regard to case.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ UNKNOWN_POD: Final = " unseen"
 # A process on a device that belongs to no pod: the node's own.
 NO_POD: Final = " system"
 _GKE = re.compile(r"nvidia(\d+)(?:/gi(\d+))?(?:/vgpu\d+)?")
+_CLAIM_UID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}-(?=gpu-)")
 _OLD_MIG = re.compile(r"mig-(gpu-[0-9a-f-]+)/(\d+)/(\d+)")
 
 
@@ -53,7 +55,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Activity:
-    """What a device tells of its work: by pod where it tells processes, by GPU instance where it has GPM."""
+    """What a device tells of its work: by pod where its processes are seen, by GPU instance where it has GPM."""
 
     busy_permille: int | None = None
     pods: Mapping[str, int] = field(default_factory=dict)
@@ -65,13 +67,19 @@ class DeviceUse:
     """Who shares a device's energy: pods by the uid of their cgroup.
 
     `held` in parts of the `parts` that the device has; what nobody holds idles for the node. `active`
-    weighs the dynamic energy, and is empty where it goes by what is held.
+    weighs the dynamic energy by who works, whether it holds anything or not, and is empty where it goes by what
+    is held.
     """
 
     parts: int
     held: Mapping[str, int] = field(default_factory=dict)
     active: Mapping[str, int] = field(default_factory=dict)
     busy_permille: int | None = None
+
+    @property
+    def unclaimed(self) -> set[str]:
+        """Who works on the device and does not hold it: pods, and UNKNOWN_POD for an instance that nobody holds."""
+        return {uid for uid, weight in self.active.items() if weight and uid not in self.held} - {NO_POD}
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +103,7 @@ def join_claims(
     for claim in claims:
         place = _find(claim.device_id, places)
         if place is None:
-            if re.match(r"(gpu|mig)-|nvidia\d", claim.device_id.lower()):
+            if re.match(r"(gpu|mig)-|nvidia\d", _plain(claim.device_id)):
                 unmapped.append(claim.device_id)
             continue
         uid = uids.get((claim.namespace, claim.pod), UNKNOWN_POD)
@@ -103,25 +111,33 @@ def join_claims(
     return holders, unmapped
 
 
+def nvidia_device(cdi_name: str) -> str:
+    """The device in a CDI name (`vendor/class=device`), without a claim's uid; empty for another vendor's."""
+    vendor = cdi_name.partition("/")[0]
+    device = cdi_name.rpartition("=")[2]
+    return _CLAIM_UID.sub("", device, count=1) if vendor == "nvidia.com" or vendor.endswith(".nvidia.com") else ""
+
+
 def device_use(gpu: Gpu, holders: Iterable[tuple[str, Instance | None]], activity: Activity) -> DeviceUse:
     """One GPU's use.
 
     Without MIG the holders have all of it, whatever number of shares is offered: each claim is one equal
-    part. With MIG an instance is held by its compute slices, shared out among those that share it.
+    part. With MIG an instance is held by its compute slices, shared out among those that share it. What an
+    instance does that nobody holds is done by an unknown pod.
     """
     holders = list(holders)
     if not gpu.instances:
         held: dict[str, int] = {}
         for uid, _ in holders:
             held[uid] = held.get(uid, 0) + 1
-        active = {uid: weight for uid, weight in activity.pods.items() if uid in held or uid == NO_POD}
-        return DeviceUse(max(1, sum(held.values())), held, active, activity.busy_permille)
+        return DeviceUse(max(1, sum(held.values())), held, dict(activity.pods), activity.busy_permille)
     sharers: dict[str, list[str]] = {}
     for uid, instance in holders:
         if instance is not None:
             sharers.setdefault(instance.uuid, []).append(uid)
     unit = math.lcm(*map(len, sharers.values()))  # each part is cut so that any number of sharers divides it
-    held, active = {}, {}
+    held = {}
+    active: dict[str, int] = {}
     busy = activity.busy_permille
     if busy is None and activity.instances:  # a GPU that is cut up tells no utilization of its own
         worked = sum(instance.parts * activity.instances.get(instance.gpu_instance, 0) for instance in gpu.instances)
@@ -129,17 +145,23 @@ def device_use(gpu: Gpu, holders: Iterable[tuple[str, Instance | None]], activit
     for instance in gpu.instances:
         pods = sharers.get(instance.uuid, [])
         for uid in pods:
-            part = instance.parts * unit // len(pods)
-            held[uid] = held.get(uid, 0) + part
-            if instance.gpu_instance in activity.instances:
-                active[uid] = active.get(uid, 0) + part * activity.instances[instance.gpu_instance]
+            held[uid] = held.get(uid, 0) + instance.parts * unit // len(pods)
+        if instance.gpu_instance in activity.instances:
+            worked = instance.parts * unit // max(1, len(pods)) * activity.instances[instance.gpu_instance]
+            for uid in pods or [UNKNOWN_POD]:
+                active[uid] = active.get(uid, 0) + worked
     return DeviceUse(gpu.parts * unit, held, active, busy)
 
 
 def _places(gpus: Iterable[Gpu]) -> dict[str, _Place]:
     """Every spelling of every device, in lower case."""
     places: dict[str, _Place] = {}
+    gpus = list(gpus)
+    # NVIDIA's DRA driver numbers GPUs by minor, older ones by index: without a doubt only where both are the same.
+    same_numbers = all(gpu.minor == index for index, gpu in enumerate(gpus))
     for gpu in gpus:
+        if same_numbers:
+            places[f"gpu-{gpu.minor}"] = _Place(gpu.uuid)
         places[gpu.uuid.lower()] = _Place(gpu.uuid)
         if gpu.minor >= 0:
             places[f"nvidia{gpu.minor}"] = _Place(gpu.uuid)
@@ -153,10 +175,15 @@ def _places(gpus: Iterable[Gpu]) -> dict[str, _Place]:
 
 
 def _find(device_id: str, places: Mapping[str, _Place]) -> _Place | None:
-    plain = device_id.lower().split("::")[0]
+    plain = _plain(device_id)
     gke, old = _GKE.fullmatch(plain), _OLD_MIG.fullmatch(plain)
     if gke is not None:
         plain = f"nvidia{gke[1]}" + (f"/gi{gke[2]}" if gke[2] else "")
     elif old is not None:
         plain = f"{old[1]}/{old[2]}/{old[3]}"
     return places.get(plain)
+
+
+def _plain(device_id: str) -> str:
+    """The device alone, in lower case: without the number of a share and without the uid of a claim."""
+    return _CLAIM_UID.sub("", device_id.lower().split("::")[0], count=1)

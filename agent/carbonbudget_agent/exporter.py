@@ -183,18 +183,32 @@ class Exporter(Collector):
                 "Readings that another sensor says cannot be right: package and dram above psys.",
                 counts.meter_doubts,
             ),
+            (
+                "meter_implausible",
+                "Readings without a figure: a counter stepped back, or its device cannot draw as much.",
+                counts.meter_implausible,
+            ),
             ("pod_errors", "Failures to learn this node's pods; the last list stands.", counts.pod_errors),
+            ("pods_left_out", "Pods that are not kept, because too many wait on this node.", counts.pods_left_out),
+            (
+                "pods_disputed",
+                "Cgroups of static pods that more than one pod claims; their energy is not given to a claimant.",
+                counts.pods_disputed,
+            ),
             (
                 "node_errors",
                 "Looks at which the node's busy time could not be read; the last stands.",
                 counts.node_errors,
             ),
             ("cgroup_errors", "Lists of pods' cgroups that failed; the last list stands.", counts.cgroup_errors),
+            ("cpu_beyond", "Looks at which cgroups showed more CPU time than the node has.", counts.cpu_beyond),
             ("device_errors", "Looks at which it was unclear who holds or uses a GPU.", counts.device_errors),
+            ("gpu_unclaimed", "Looks at which a pod worked on a GPU that it does not hold.", counts.gpu_unclaimed),
             ("checkpoint_errors", "Checkpoints that could not be written.", counts.checkpoint_errors),
             ("outbox_errors", "Reports that could not be stored at once.", counts.outbox_errors),
             ("reports_dropped", "Reports dropped because the outbox was full.", counts.dropped),
             ("reports_corrupt", "Reports whose file could not be read.", counts.corrupt),
+            ("reports_delayed", "Reports that the server fails at while it takes others; set aside.", counts.delayed),
             ("reports_sent", "Reports that the ledger has.", counts.sent),
             ("send_errors", "Attempts that reached no server.", counts.send_errors),
         ):
@@ -210,7 +224,17 @@ class Exporter(Collector):
             "How long the last look took.",
             counts.sample_ms / 1000,
         )
+        yield GaugeMetricFamily(
+            "carbonbudget_agent_devices_unmatched",
+            "Device ids of NVIDIA that pods hold and that fit no GPU of the driver.",
+            counts.devices_unmatched,
+        )
         if self._outbox is not None:
             depth, size = self._outbox.size()
             yield GaugeMetricFamily("carbonbudget_agent_outbox_reports", "Reports that wait.", depth)
             yield GaugeMetricFamily("carbonbudget_agent_outbox_bytes", "Bytes that wait.", size)
+            yield GaugeMetricFamily(
+                "carbonbudget_agent_outbox_delayed_reports",
+                "Reports that are tried again each hour, because the server fails at them.",
+                len(self._outbox.delayed()),
+            )

@@ -5,11 +5,34 @@ from __future__ import annotations
 import http.client
 import ssl
 import time
+from collections.abc import Generator
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
-# Of a node's pods: some 10 KB each, so over a thousand. Parsed it takes several times as much, for a moment.
-MAX_ANSWER_BYTES = 16 * 2**20
+MAX_ANSWER_BYTES = 4 * 2**20  # of an answer that is held whole
+_CHUNK_BYTES = 65_536
+
+
+class StatusError(OSError):
+    """The answer's status is not 200; `retry_after_seconds` is what the server asked for, 0 for nothing."""
+
+    def __init__(self, url: str, status: int, reason: str, retry_after_seconds: int) -> None:
+        super().__init__(f"{url}: {status} {reason}")
+        self.status, self.retry_after_seconds = status, retry_after_seconds
+
+
+def retry_after_seconds(text: str, now: float) -> int:
+    """Seconds that a Retry-After header asks for: a number of them or an HTTP date; 0 for anything else.
+
+    `now` is in UTC seconds.
+    """
+    if text.isdecimal():
+        return int(text) if len(text) < 10 else 0
+    try:
+        return max(0, min(int(parsedate_to_datetime(text).timestamp() - now), 10**9))
+    except (ValueError, OverflowError, OSError):
+        return 0
 
 
 class Endpoint:
@@ -51,32 +74,44 @@ class Endpoint:
             headers["Authorization"] = f"Bearer {self._token_file.read_text(encoding='ascii').strip()}"
         return headers
 
-    def get(self, path: str, max_bytes: int = MAX_ANSWER_BYTES) -> bytes:
-        """One GET's body. Raises OSError or http.client.HTTPException, with the status in the text.
+    def get(self, path: str) -> bytes:
+        """One GET's body, whole. Raises OSError or http.client.HTTPException, with the status in the text."""
+        body = bytearray()
+        for chunk in self.stream(path):
+            body += chunk
+            if len(body) > MAX_ANSWER_BYTES:
+                raise OSError(f"{self.url}: the answer is larger than {MAX_ANSWER_BYTES} bytes")
+        return bytes(body)
 
-        The whole answer must come within the timeout: a server that gives a byte now and then would
-        otherwise hold up whoever asks for ever.
+    def stream(self, path: str, silence_s: float | None = None) -> Generator[bytes]:
+        """One GET's body as it comes. Raises what `get` raises, StatusError for a status other than 200.
+
+        The whole answer must come within the timeout: a server that gives a byte now and then would otherwise
+        hold up whoever asks for ever. With `silence_s` it may last, and is given up after a silence of so long.
         """
         end = time.monotonic() + self._timeout_s
         connection = self.connect()
-        body = bytearray()
+        response: http.client.HTTPResponse | None = None
         try:
+            if silence_s is not None:
+                connection.timeout = silence_s
             connection.request("GET", self.path(path), headers=self.headers())
             response = connection.getresponse()
-            length = response.length  # None where the answer is chunked
-            while length is None or len(body) < length:
-                chunk = response.read1(65_536)  # what is there; `read` waits until all is
+            if response.status != 200:
+                asked = retry_after_seconds(response.headers.get("Retry-After", ""), time.time())
+                raise StatusError(self.url, response.status, response.reason, asked)
+            length, got = response.length, 0  # None where the answer is chunked
+            while length is None or got < length:
+                chunk = response.read1(_CHUNK_BYTES)  # what is there; `read` waits until all is
                 if not chunk:
                     break
-                body += chunk
-                if len(body) > max_bytes:
-                    raise OSError(f"{self.url}: the answer is larger than {max_bytes} bytes")
-                if time.monotonic() > end:
+                got += len(chunk)
+                yield chunk
+                if silence_s is None and time.monotonic() > end:
                     raise OSError(f"{self.url}: the answer was not complete after {self._timeout_s:g} s")
+            if length is not None and got < length:
+                raise OSError(f"{self.url}: the answer was cut off")
         finally:
+            if response is not None:  # it holds the socket, where the answer ends with the connection
+                response.close()
             connection.close()
-        if response.status != 200:
-            raise OSError(f"{self.url}: {response.status} {response.reason}")
-        if length is not None and len(body) < length:
-            raise OSError(f"{self.url}: the answer was cut off")
-        return bytes(body)

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Mapping, Sequence
 
 from carbonbudget_agent.counts import Counts
-from carbonbudget_agent.meters import DomainEnergy, Meter, MeterError, Stamp
+from carbonbudget_agent.meters import DomainEnergy, ImplausibleError, Meter, MeterError, Stamp
 
 _log = logging.getLogger(__name__)
 # No part of one node draws more: a reading above it is a defect of the counter (and the server would
@@ -28,6 +28,7 @@ class Metering:
         self._meters, self._counts = meters, counts
         self._owner: dict[str, Meter] = {}
         self._failing: dict[str, str] = {}
+        self._implausible: set[str] = set()
 
     def read(self, steady_ms: int, busy_us: int, last: Mapping[str, Stamp]) -> dict[str, Stamp]:
         """A stamp of each unit that was ever read; of one that fails now, the `last` it had."""
@@ -62,13 +63,26 @@ class Metering:
                 domains = meter.energy(unit, former.counters, stamp.counters, elapsed_ms)
                 for domain in domains:
                     if domain.energy_uj > _MAX_WATTS * 1000 * domain.elapsed_ms:
-                        raise MeterError(f"{domain.name} seems to draw more than {_MAX_WATTS // 1000} kW")
+                        raise ImplausibleError(f"{domain.name} seems to draw more than {_MAX_WATTS // 1000} kW")
                 found += domains
                 self._doubt(unit, next((domain.doubt for domain in domains if domain.doubt), ""))
                 self._failing.pop(f"compare {unit}", None)
+            except ImplausibleError as error:
+                self._refuse(unit, error)
             except (MeterError, KeyError) as error:
                 self._tell(f"compare {unit}", f"meter {unit}: {error}; this stretch has no figure")
         return found
+
+    def _refuse(self, unit: str, error: ImplausibleError) -> None:
+        """No figure. A counter that steps back does so again and again: it is logged once for each unit."""
+        self._counts.meter_errors += 1
+        self._counts.meter_implausible += 1
+        if unit not in self._implausible:
+            _log.error(
+                "meter %s: %s; this stretch has no figure, as all later ones of this kind, which are counted in "
+                "carbonbudget_agent_meter_implausible", unit, error,
+            )  # fmt: skip
+        self._implausible.add(unit)
 
     def _doubt(self, unit: str, doubt: str) -> None:
         if not doubt:

@@ -12,7 +12,7 @@ from urllib.parse import quote
 from carbonbudget_agent.clock import Clock
 from carbonbudget_agent.http import Endpoint
 from carbonbudget_agent.jsons import parse_json
-from carbonbudget_agent.pods.info import parse_quantity
+from carbonbudget_agent.pods.requests import parse_quantity
 from carbonbudget_agent.report import MAX_INTEGER, MAX_TEXT, Allocatable, NodeInfo
 
 _log = logging.getLogger(__name__)

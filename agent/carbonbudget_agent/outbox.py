@@ -1,7 +1,8 @@
 """The durable queue on the node: a closed window stays here until the ledger has committed it.
 
 One compressed file a report, written beside its name, synced, then renamed: a file that has its name is
-whole. The oldest are dropped, and counted, when the queue outgrows its limits.
+whole. A report that the server cannot take now, though it takes others, lies in the folder `delayed`. The oldest
+are dropped, and counted, when the queue outgrows its limits, delayed ones included.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ _NAME = re.compile(r"\d{12,}-\d{6,}-[0-9a-f]{1,8}\.json\.z")  # anything else in
 _MAX_REPORTS = 7 * 86_400 // 60  # seven days of windows of a minute
 _MAX_BYTES = 200 * 2**20
 _MAX_ASIDE = 1_000
+_DELAYED = "delayed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,7 @@ def pack(report: NodeReport) -> Packed:
 
 
 class Outbox:
-    """A directory of reports; names sort by window."""
+    """A directory of reports; names sort by window. That of a delayed report begins with its folder."""
 
     def __init__(
         self, directory: Path, counts: Counts, max_bytes: int = _MAX_BYTES, max_reports: int = _MAX_REPORTS
@@ -59,11 +61,16 @@ class Outbox:
 
     def names(self) -> list[str]:
         """What waits, oldest first."""
-        try:
-            return sorted(name for name in os.listdir(self.directory) if _NAME.fullmatch(name))
-        except OSError as error:
-            _log.error("outbox: %s cannot be listed: %s", self.directory, error.strerror)
-            return []
+        return self._list("")
+
+    def delayed(self) -> list[str]:
+        """What is tried again now and then, oldest first."""
+        return self._list(f"{_DELAYED}/")
+
+    def delay(self, name: str) -> None:
+        """The server cannot take this one now: others go first. Raises OSError; then it waits where it was."""
+        (self.directory / _DELAYED).mkdir(exist_ok=True)
+        os.replace(self.directory / name, self.directory / _DELAYED / name)
 
     def read(self, name: str) -> bytes | None:
         """A report's JSON; None if it was dropped meanwhile, or is corrupt: then it is set aside and counted.
@@ -89,7 +96,7 @@ class Outbox:
         folder = self.directory / why
         try:
             folder.mkdir(exist_ok=True)
-            os.replace(self.directory / name, folder / name)
+            os.replace(self.directory / name, folder / Path(name).name)
             for old in sorted(folder.iterdir())[:-_MAX_ASIDE]:
                 old.unlink(missing_ok=True)
         except OSError:
@@ -101,7 +108,8 @@ class Outbox:
         By number, not by age: on a node whose clock was ahead for a moment, everything after that would
         look too old.
         """
-        sizes = {name: self._size(name) for name in self.names()}
+        names = sorted([*self.names(), *self.delayed()], key=lambda name: Path(name).name)
+        sizes = {name: self._size(name) for name in names}
         total, number = sum(sizes.values()), len(sizes)
         for name, size in sizes.items():
             if total <= self._max_bytes and number <= self._max_reports:
@@ -115,6 +123,15 @@ class Outbox:
         """How many reports wait, and their bytes."""
         names = self.names()
         return len(names), sum(map(self._size, names))
+
+    def _list(self, folder: str) -> list[str]:
+        try:
+            return sorted(folder + name for name in os.listdir(self.directory / folder) if _NAME.fullmatch(name))
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            _log.error("outbox: %s cannot be listed: %s", self.directory / folder, error.strerror)
+            return []
 
     def _size(self, name: str) -> int:
         try:

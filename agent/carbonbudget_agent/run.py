@@ -189,13 +189,13 @@ def _api(options: argparse.Namespace) -> Endpoint | None:
 
 def _pod_source(options: argparse.Namespace, counts: Counts) -> PodSource:
     if options.pods_file:
-        return FilePods(options.pods_file, counts)
+        return FilePods(options.pods_file, options.node_name, counts)
     if options.kubelet_url:
         kubelet = Endpoint(
             options.kubelet_url, options.kubelet_token_file, options.kubelet_ca, TIMEOUT_SECONDS,
             verify=not options.kubelet_insecure_skip_verify,
         )  # fmt: skip
-        return KubeletPods(kubelet, counts)
+        return KubeletPods(kubelet, options.node_name, counts)
     api = _api(options)
     assert api is not None
     watched = WatchedPods(api, options.node_name, counts)

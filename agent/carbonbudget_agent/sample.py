@@ -24,6 +24,14 @@ class PodCounters:
 
 
 @dataclass(frozen=True, slots=True)
+class Life:
+    """When a pod began and ended, in milliseconds of the node's wall clock (UTC); None: not known, or not ended."""
+
+    started_ms: int | None = None
+    ended_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Sample:
     """`wall_ms` is UTC; `steady_ms` is the boot's clock that is never set.
 

@@ -1,8 +1,10 @@
 """Sends the outbox to the server, oldest first, in a thread of its own; removes what the ledger has.
 
 Each answer has one treatment: 2xx, the ledger has it; 400, 409, 413 and 422, it will never be taken, so
-it is set aside and counted; anything else, or no answer, it is kept and tried again with backoff. Whatever
-goes wrong, the thread lives: a sender that ended would be noticed a week later, when the outbox is full.
+it is set aside and counted; anything else, or no answer, it is kept and tried again with backoff. Where one
+report goes on failing while the server takes another, it is delayed: it stays on disk, is tried again each
+hour, and holds up nobody. Whatever goes wrong, the thread lives: a sender that ended would be noticed a week
+later, when the outbox is full.
 """
 
 from __future__ import annotations
@@ -10,14 +12,15 @@ from __future__ import annotations
 import gzip
 import http.client
 import logging
-import random
 import threading
 import time
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from carbonbudget_agent.backoff import Backoff
 from carbonbudget_agent.counts import Counts
-from carbonbudget_agent.http import Endpoint
+from carbonbudget_agent.http import Endpoint, retry_after_seconds
 from carbonbudget_agent.jsons import parse_json
 from carbonbudget_agent.outbox import Outbox
 
@@ -25,7 +28,10 @@ _log = logging.getLogger(__name__)
 _FINAL = frozenset({400, 409, 413, 422})
 _TOO_EARLY = 425  # the window ends in the server's future: one of the two clocks is wrong
 _MAX_BACKOFF_SECONDS = 60.0
-_MAX_ASKED_SECONDS = 600
+# After so many tries, of which the first was so long ago, another report shows whether the fault is this one's.
+_STUCK_TRIES, _STUCK_SECONDS = 5, 60.0
+_DELAYED_SECONDS = 3600.0
+_MAX_DELAYED_TRIES = 20  # in an hour
 _CATCH_UP_PAUSE_SECONDS = 0.05  # a day of windows in about a minute and a half, and no flood
 
 
@@ -37,10 +43,25 @@ class _Blocked:
     retry_after: int = 0
 
 
+class _Stuck:
+    """For how long the oldest report has failed."""
+
+    def __init__(self) -> None:
+        self._name, self._tries, self._since = "", 0, 0.0
+
+    def failed(self, name: str, now: float) -> bool:
+        """One more failure; whether it failed often enough and for long enough."""
+        if name != self._name:
+            self._name, self._tries, self._since = name, 0, now
+        self._tries += 1
+        return self._tries >= _STUCK_TRIES and now - self._since >= _STUCK_SECONDS
+
+
 class Sender:
     """`spread_seconds`: how far apart the nodes of a cluster send after a window's end, by their name.
 
-    `stop` ends it, and is what it waits on: a test gives one that counts the pauses instead of taking them.
+    `stop` ends it, and is what it waits on: a test gives one that counts the pauses instead of taking them. `now`
+    is a seam for tests too: seconds of a steady clock.
     """
 
     def __init__(
@@ -51,12 +72,15 @@ class Sender:
         node: str,
         spread_seconds: float,
         stop: threading.Event | None = None,
+        now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._server, self._outbox, self._counts = server, outbox, counts
         self._delay = spread_seconds * (zlib.crc32(node.encode()) % 1000) / 1000
         self._wake, self._stop = threading.Event(), stop or threading.Event()
         self._connection: http.client.HTTPConnection | None = None
         self._told: set[int] = set()
+        self._now, self._delayed_due, self._delayed_last = now, now(), ""
+        self._stuck = _Stuck()
         self._thread = threading.Thread(target=self._run, name="sender", daemon=True)
         self._thread.start()
 
@@ -71,7 +95,7 @@ class Sender:
         self._thread.join(seconds)
 
     def _run(self) -> None:
-        backoff = 1.0
+        backoff = Backoff(1.0, _MAX_BACKOFF_SECONDS)
         while True:
             stopping = self._stop.is_set()
             blocked = self._send_all()
@@ -81,14 +105,13 @@ class Sender:
             if self._stop.is_set():
                 continue  # once more: the last part may have come after the names were listed
             if blocked is None:
-                backoff = 1.0
+                backoff.reset()
+                self._send_delayed()
                 self._wake.wait()
                 self._wake.clear()
                 self._stop.wait(self._delay)
                 continue
-            # Halved at random, so that a thousand nodes do not come back together.
-            pause = max(blocked.retry_after, backoff * (0.5 + random.random() / 2))  # noqa: S311 - jitter
-            backoff = min(backoff * 2, _MAX_BACKOFF_SECONDS)
+            pause = backoff.pause_seconds(blocked.retry_after)
             if blocked.status == _TOO_EARLY:  # what is older than the window that is refused need not wait
                 self._wake.wait(pause)
                 self._wake.clear()
@@ -97,19 +120,63 @@ class Sender:
 
     def _send_all(self) -> _Blocked | None:
         """Send until the outbox is empty (None) or something is in the way."""
-        for name in self._outbox.names():
-            try:
-                blocked = self._send(name)
-            except (OSError, ValueError, http.client.HTTPException) as error:
-                # ValueError: a token that is no header, a header that is no number.
-                self._close()
-                self._counts.send_errors += 1
-                self._tell(0, f"reports cannot be sent to {self._server.url}: {error}")
-                return _Blocked(0)
-            if blocked is not None:
+        names = self._outbox.names()
+        for number, name in enumerate(names):
+            blocked = self._try(name)
+            if blocked is not None and not self._out_of_the_way(name, names[number + 1 :], blocked):
                 return blocked
             self._stop.wait(_CATCH_UP_PAUSE_SECONDS)
         return None
+
+    def _try(self, name: str) -> _Blocked | None:
+        """One report; None when it has left the outbox."""
+        try:
+            return self._send(name)
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            # ValueError: a token that is no header, a header that is no number.
+            self._close()
+            self._counts.send_errors += 1
+            self._tell(0, f"reports cannot be sent to {self._server.url}: {error}")
+            return _Blocked(0)
+
+    def _out_of_the_way(self, name: str, later: list[str], blocked: _Blocked) -> bool:
+        """Whether a report that failed is out of the way: delayed, or sent after all.
+
+        It is delayed only if it failed for a while, and fails once more just after another one was taken: a server
+        that is away, or is overloaded, fails all of them.
+        """
+        if blocked.status == _TOO_EARLY or not self._stuck.failed(name, self._now()):
+            return False
+        probes = dict.fromkeys([*later[:1], *later[-1:]])  # the newest too: several in a row may be of one kind
+        if all(self._try(probe) is not None for probe in probes):
+            return False
+        if self._try(name) is None:
+            return True
+        try:
+            self._outbox.delay(name)
+        except OSError as error:
+            _log.error("report %s cannot be set aside: %s", name, error)
+            return False
+        self._counts.delayed += 1
+        _log.error(
+            "the server fails at report %s (status %d) and takes others: it is set aside and tried again each hour; "
+            "the server's log says why",
+            name,
+            blocked.status,
+        )
+        return True
+
+    def _send_delayed(self) -> None:
+        """Once an hour each delayed report again, a bounded number in turn."""
+        if self._now() < self._delayed_due:
+            return
+        self._delayed_due = self._now() + _DELAYED_SECONDS
+        names = self._outbox.delayed()
+        in_turn = [name for name in names if name > self._delayed_last] + [n for n in names if n <= self._delayed_last]
+        for name in in_turn[:_MAX_DELAYED_TRIES]:
+            self._delayed_last = name
+            self._try(name)
+            self._stop.wait(_CATCH_UP_PAUSE_SECONDS)
 
     def _send(self, name: str) -> _Blocked | None:
         """One report; None when it has left the outbox. Raises OSError, ValueError or HTTPException."""
@@ -153,9 +220,8 @@ class Sender:
         connection.request("POST", self._server.path("/v1/reports"), body=body, headers=headers)
         response = connection.getresponse()
         text = response.read(65_536)
-        asked = response.headers.get("Retry-After", "")  # in whole seconds; a date is taken for none
-        retry_after = min(int(asked), _MAX_ASKED_SECONDS) if asked.isdecimal() and len(asked) < 20 else 0
-        return response.status, _reason(text), retry_after
+        asked = retry_after_seconds(response.headers.get("Retry-After", ""), time.time())
+        return response.status, _reason(text), asked
 
     def _close(self) -> None:
         if self._connection is not None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from carbonbudget_agent.attribution import Shares, Usage
+from carbonbudget_agent.attribution import Shares
 from carbonbudget_agent.pods.info import PodInfo
 from carbonbudget_agent.report import Domain, NodeInfo, NodeReport, PodUsage
+from carbonbudget_agent.usage import Usage
 
 
 @dataclass(slots=True)
@@ -31,6 +32,16 @@ class _PodSum:
     gpu_ms: int = 0
     memory_byte_ms: int = 0
     duration_ms: int = 0
+
+    def add(self, other: _PodSum) -> None:
+        """What another cgroup of the same pod used."""
+        for mine, theirs in ((self.energy_uj, other.energy_uj), (self.idle_uj, other.idle_uj)):
+            for name, energy_uj in theirs.items():
+                mine[name] = mine.get(name, 0) + energy_uj
+        self.cpu_us += other.cpu_us
+        self.gpu_ms += other.gpu_ms
+        self.memory_byte_ms += other.memory_byte_ms
+        self.duration_ms = max(self.duration_ms, other.duration_ms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +74,10 @@ class Window:
     def add(self, usage: Usage, domains: Iterable[Shares], infos: Mapping[str, PodInfo]) -> None:
         """One tick. A pod's name is kept from the first tick that knows it."""
         for uid, cpu_us in usage.pods_cpu_us.items():
-            pod = self._pods.setdefault(uid, _PodSum())
+            pod, present_ms = self._pods.setdefault(uid, _PodSum()), usage.pods_ms.get(uid, usage.elapsed_ms)
             pod.cpu_us += cpu_us
-            pod.memory_byte_ms += usage.pods_memory_bytes.get(uid, 0) * usage.elapsed_ms
-            pod.duration_ms += usage.elapsed_ms
+            pod.memory_byte_ms += usage.pods_memory_bytes.get(uid, 0) * present_ms
+            pod.duration_ms += present_ms
         for shares in domains:
             self._add_domain(shares)
         for uid in self._pods:
@@ -97,19 +108,20 @@ class Window:
     def close(self, identity: Identity, info: NodeInfo, infos: Mapping[str, PodInfo]) -> NodeReport:
         """The report. The energy of a pod whose name never became known is unseen.
 
-        So is that of a second cgroup which a broken list of pods gives the same uid: a report names each once.
+        Two cgroups that belong to one pod are added up, since a report names each pod once.
         """
-        pods: list[PodUsage] = []
-        named: set[str] = set()
+        named: dict[str, tuple[PodInfo, _PodSum]] = {}
         for uid, total in sorted(self._pods.items()):
             known = self._infos.get(uid) or infos.get(uid)
-            if known is None or known.uid in named:
+            if known is None:
                 for part in (total.energy_uj, total.idle_uj):
                     for name, energy_uj in part.items():
                         self._domains[name].unseen_uj += energy_uj
-                continue
-            named.add(known.uid)
-            pods.append(_pod_usage(known, total))
+            elif known.uid in named:
+                named[known.uid][1].add(total)
+            else:
+                named[known.uid] = known, total
+        pods = [_pod_usage(known, total) for known, total in named.values()]
         domains = tuple(
             Domain(
                 name=name,

@@ -36,7 +36,11 @@ class Asked(SourceOf):
 class Keyed(Asked):
     """A source for many zones, mostly with a key."""
 
-    zones: dict[str, str] = Field({}, description="Our zones and the source's words for them; empty: all, as they are.")
+    zones: dict[str, str] = Field(
+        {},
+        description="Our zones and the source's names for them; electricityMaps adds them to its bundled names, "
+        "http asks for no other zones.",
+    )
     key_file: Path | None = Field(None, description="File with the key, from a Secret; read at each question.")
 
 

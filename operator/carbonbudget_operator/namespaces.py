@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from carbonbudget_operator.api.selector import LabelSelector
+from carbonbudget_operator.api_path import ApiPath
 from carbonbudget_operator.kube.client import KubeClient
 
-_PATH = "/api/v1/namespaces"
+NAMESPACES = ApiPath("", "v1", "namespaces")
 
 
 class Namespaces:
@@ -32,7 +33,7 @@ class Namespaces:
     async def follow(self, client: KubeClient) -> None:
         """For ever. After each list, what was not in it is gone: its end was missed."""
         seen: set[str] = set()
-        async for event, body in client.watch(_PATH, metadata_only=True):
+        async for event, body in client.watch(NAMESPACES, metadata_only=True):
             if event == "LISTING":
                 seen.clear()
             elif body is None:

@@ -18,6 +18,8 @@ from pydantic import Field, PositiveInt, ValidationError, model_validator
 
 from carbonbudget_operator.allocation.policy import Idle, Overhead, Policy
 from carbonbudget_operator.intensity_settings import ElectricityMapsSource, Intensity, NesoSource, Section
+from carbonbudget_operator.printable import printable
+from carbonbudget_operator.strict_yaml import StrictLoader
 
 AUDIENCE = "carbonbudget-server"
 
@@ -126,6 +128,9 @@ class Carbon(Section):
     ownership: Literal["auto", "owned", "cloud"] = Field(
         "auto", description="Whose nodes they are: Scope 2 if owned, else Scope 3; auto: a cloud's id tells."
     )
+    provider: str = Field(
+        "", description="Who runs nodes whose provider id does not tell: a provider of the region table, or `own`."
+    )
     market: Market = Market()
     embodied: Embodied = Embodied()
     intensity: Intensity = Intensity()
@@ -149,7 +154,7 @@ class Carbon(Section):
 
 
 class Controller(Section):
-    """`carbonbudget controller`: the kopf controller and its evaluation loop."""
+    """`carbonbudget controller`: the watches and the evaluation loop."""
 
     server_url: str = Field("https://carbonbudget-server:8443", description="The server's REST face.")
     server_ca: Path | None = Field(None, description="PEM CA of the server's certificate.")
@@ -217,6 +222,11 @@ class Enforcement(Section):
         description="Namespaces that are never judged, the whole list: the chart adds yours to these.",
     )
     annotate: bool = Field(True, description="Write emissions, energy, budget and state to workloads' annotations.")
+    kueue: Literal["", "v1beta1", "v1beta2"] = Field(
+        "",
+        description="Version of Kueue's API by which Workloads of suspendable Jobs are deactivated. Empty: Kueue's "
+        "Jobs are left alone.",
+    )
     resume_jitter_seconds: int = Field(300, ge=0, le=3600, description="Suspended Jobs are resumed spread over it.")
 
 
@@ -242,11 +252,14 @@ def load_settings(path: Path | None, overrides: Mapping[str, Mapping[str, object
     source = str(path) if path else "settings"
     if path is not None:
         try:
-            loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
+            loaded = yaml.load(path.read_text(encoding="utf-8"), StrictLoader)  # noqa: S506 # a safe loader's subclass
         except OSError as error:
             raise SettingsError(f"{path}: cannot be read: {error.strerror}") from None
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise SettingsError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+        except (RecursionError, ValueError) as error:  # ValueError: a date that is none
+            reason = "it has too many levels" if isinstance(error, RecursionError) else str(error)
+            raise SettingsError(f"{path}: not YAML: {reason}") from None
         if loaded is not None and not isinstance(loaded, dict):
             raise SettingsError(f"{path}: the file must be a mapping of sections")
         values = dict(loaded or {})
@@ -254,7 +267,11 @@ def load_settings(path: Path | None, overrides: Mapping[str, Mapping[str, object
         if isinstance(override, Mapping):
             given = {name: value for name, value in override.items() if value is not None}
             section = values.get(key)
-            values[key] = (section if isinstance(section, dict) else {}) | given
+            if section is not None and not isinstance(section, dict):
+                raise SettingsError(
+                    f"{source}: {key}: must be a mapping of settings, not {printable(repr(section), 60)}"
+                )
+            values[key] = (section or {}) | given
         elif override is not None:
             values[key] = override
     try:

@@ -31,9 +31,10 @@ RESOURCES = {
     "StatefulSet": ("apps", "statefulsets"),
     "ReplicaSet": ("apps", "replicasets"),
     "DaemonSet": ("apps", "daemonsets"),
+    "ReplicationController": ("", "replicationcontrollers"),
     "TrainJob": ("train.example", "trainjobs"),
 }
-APPS = ["Deployment", "StatefulSet", "ReplicaSet"]
+APPS = ["Deployment", "StatefulSet", "ReplicaSet", "ReplicationController"]
 
 
 def instant(at: int) -> str:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from tests.admission.given import HOUR, NOW, Bench, a_budget
+from tests.admission.given import HOUR, NOW, Bench, a_budget, a_review, an_object
+
+from carbonbudget_operator.admission.decide import Decision
+from carbonbudget_operator.admission.view import view
 
 X = {"matchLabels": {"project": "x"}}
 
@@ -123,3 +126,46 @@ def test_a_long_message_is_cut_to_what_the_api_server_passes_on() -> None:
     body = a_budget(contact="#ml")
     body["status"]["message"] = "x" * 300
     assert [len(sentence) for sentence in Bench(body).creates().warnings] == [256]
+
+
+def test_a_status_and_a_contact_that_somebody_wrote_by_hand_act_in_no_terminal() -> None:
+    hostile = "\x1b[2J\u202e\nforged"
+    body = {
+        "metadata": {"name": "tight", "namespace": "team-a"},
+        "spec": {"limit": "1kg", "period": "Month", "contact": hostile},
+        "status": {"message": hostile},
+    }
+    seen = view(body, cluster=False)
+    assert seen.contact == seen.candidate.message == "\\x1b[2J\\u202e\\nforged"
+
+
+OPERATOR = "system:serviceaccount:databases:operator"
+
+
+def made_by(username: str, **owner: object) -> Decision:
+    """The answer where a budget blocks, to a pod under a controller's ownerReference."""
+    reference = {"apiVersion": "db.example/v1", "kind": "Cluster", "name": "db", "uid": "7", "controller": True} | owner
+    pod = an_object("Pod", metadata={"ownerReferences": [reference]})
+    return Bench(a_budget(until=NOW + HOUR)).answers(a_review("Pod", pod, userInfo={"username": username}))
+
+
+def test_an_account_that_may_be_a_controllers_is_told_how_it_is_allowed_on_the_owner() -> None:
+    decision = made_by(OPERATOR)
+    assert f"(if {OPERATOR} is a controller, name it in enforcement.controllerAccounts)" in decision.refusal
+    assert (decision.about.kind, decision.about.name, decision.about.uid) == ("Cluster", "db", "7")
+
+
+@pytest.mark.parametrize("username", ["dev", "system:node:a", "system:serviceaccount:kube-system:job-controller", ""])
+def test_no_other_account_is(username: str) -> None:
+    decision = made_by(username)
+    assert decision.refusal.startswith("carbon budget tight: used up; see:")
+    assert decision.about.kind == "Pod"
+
+
+@pytest.mark.parametrize("owner", [{"name": "../../x"}, {"name": "a\x1b[2J"}, {"kind": "a/b"}, {"name": "x" * 300}])
+def test_an_owner_that_no_object_can_be_called_gets_no_event(owner: dict[str, object]) -> None:
+    assert made_by(OPERATOR, **owner).about.kind == "Pod"
+
+
+def test_without_a_controller_an_account_makes_its_own_work() -> None:
+    assert made_by(OPERATOR, controller=False).refusal.startswith("carbon budget tight: used up; see:")

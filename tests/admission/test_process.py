@@ -6,6 +6,7 @@ import asyncio
 import json
 import math
 import ssl
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -18,6 +19,7 @@ from prometheus_client import CollectorRegistry
 from tests.admission.given import NOW, Bench, a_budget, a_review, an_object
 
 from carbonbudget_operator.admission.app import make_app, make_metrics_app
+from carbonbudget_operator.admission.caches import MAX_AGE_SECONDS
 from carbonbudget_operator.admission.decide import Decision
 from carbonbudget_operator.admission.events import QUEUE, QUIET_SECONDS, Events
 from carbonbudget_operator.admission.kept import Kept
@@ -26,8 +28,11 @@ from carbonbudget_operator.admission.review import BadReview, parse_review
 from carbonbudget_operator.admission.run import follow_workloads
 from carbonbudget_operator.admission.table import Table, keep_fetching
 from carbonbudget_operator.admission.work import Reference
+from carbonbudget_operator.api.names import BUDGET, CLUSTER_BUDGET
+from carbonbudget_operator.api_path import ApiPath
 from carbonbudget_operator.kube.client import KubeClient
 from carbonbudget_operator.kube.credentials import Credentials
+from carbonbudget_operator.namespaces import NAMESPACES
 from carbonbudget_operator.server_client import Server
 
 FAR = NOW + 10**9
@@ -39,10 +44,11 @@ class Process:
 
     def __init__(self, bench: Bench) -> None:
         self.registry = CollectorRegistry()
-        self.metrics = AdmissionMetrics(self.registry, lambda: math.nan)
+        self.metrics = AdmissionMetrics(self.registry, lambda: math.nan, {})
         self.events = Events(self.metrics)
         self.budgets = bench.budgets
-        self.app = make_app(bench.judge, bench.budgets, self.events, self.metrics)
+        self.current_at: dict[str, float] = {}
+        self.app = make_app(bench.judge, bench.budgets, self.events, self.metrics, lambda: self.current_at)
 
     def figure(self, name: str, **labels: str) -> float | None:
         return self.registry.get_sample_value(name, labels)
@@ -105,6 +111,25 @@ async def test_it_is_ready_after_the_first_lists_and_answers_garbage_with_400() 
             assert answer.status == 400
             assert "\n" not in (await answer.json())["reason"]
     assert process.figure("carbonbudget_admission_reviews_total", outcome="bad") == 6
+
+
+async def test_it_is_not_ready_while_a_watch_it_judges_by_has_long_told_nothing() -> None:
+    process = Process(Bench())
+    for kept in (process.budgets.own, process.budgets.wide):
+        kept.listed.set()
+    process.budgets.namespaces.listed = True
+    async with TestClient(TestServer(process.app)) as client:
+        for path in (BUDGET.collection, CLUSTER_BUDGET.collection, NAMESPACES):
+            process.current_at[str(path)] = time.time() - MAX_AGE_SECONDS + 60
+            assert (await client.get("/readyz")).status == 200
+            process.current_at[str(path)] = time.time() - MAX_AGE_SECONDS - 1
+            answer = await client.get("/readyz")
+            assert answer.status == 503
+            assert await answer.text() == f"the watch of {path} was last current 601 s ago"
+            assert (await client.get("/healthz")).status == 200  # a restart would know no more
+            process.current_at[str(path)] = time.time()
+        process.current_at["/apis/apps/v1/deployments"] = 0.0  # growth that is not settled passes meanwhile
+        assert (await client.get("/readyz")).status == 200
 
 
 async def test_a_warning_and_a_refusal_are_told_as_the_api_server_reads_them() -> None:
@@ -171,6 +196,15 @@ def test_the_same_about_the_same_object_is_told_once_in_ten_minutes() -> None:
     assert process.figure("carbonbudget_admission_events_total", fate="repeated") == 2
 
 
+def test_nothing_is_remembered_or_posted_about_what_no_object_can_be_called() -> None:
+    process = Process(Bench())
+    for number in range(3):
+        owner = Reference("batch/v1", "CronJob", f"{number}" * 100_000)
+        process.events.tell("team-a", Decision(refusal="no", about=owner), 0)
+    assert (process.events._queue.qsize(), len(process.events._told)) == (0, 0)
+    assert process.figure("carbonbudget_admission_events_total", fate="dropped") == 3
+
+
 def test_events_beyond_the_queue_are_dropped_and_counted() -> None:
     process = Process(Bench())
     for number in range(QUEUE + 7):
@@ -195,7 +229,7 @@ async def test_an_event_that_the_api_server_refuses_is_counted_and_the_next_is_p
 
 async def test_after_a_new_list_what_is_not_in_it_is_gone_and_what_is_not_understood_is_left_out() -> None:
     class Watch:
-        async def watch(self, _: str) -> Any:
+        async def watch(self, _: ApiPath, most_parsed: int) -> Any:
             yield "LISTING", None
             for name in "ab":
                 yield "ADDED", a_budget(name)
@@ -247,6 +281,54 @@ async def test_workloads_are_watched_while_a_budget_blocks_and_no_longer() -> No
         await until(lambda: bench.workloads.find(shape, "team-a", "web") is None)
         bench.workloads.stop()
     assert set(asked) == {"/apis/apps/v1/namespaces/team-a/deployments"}
+
+
+async def test_ten_namespaces_that_block_three_kinds_leave_every_watch_of_budgets_current() -> None:
+    watching: set[str] = set()
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        if "watch" not in request.query:
+            return web.json_response({"metadata": {"resourceVersion": "1"}, "items": []})
+        watching.add(request.path)
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await asyncio.sleep(30)
+        return response
+
+    kinds = ["Deployment", "StatefulSet", "ReplicaSet"]
+    bench = Bench(
+        *(a_budget(namespace=f"n{n}", ends=FAR, until=FAR, enforce={"kinds": kinds}) for n in range(10)),
+        a_budget("x", namespace="n0", ends=FAR, until=FAR, enforce={"kinds": ["TrainJob"]}),
+    )
+    bench.budgets.own.listed.set()
+    bench.budgets.wide.listed.set()
+    bench.budgets.namespaces.listed = True
+    async with an_api_server(answer) as client, running(follow_workloads(client, bench.budgets, bench.workloads)):
+        budgets = bench.budgets.watches(client)
+        await until(lambda: len(watching) == 7)
+        assert (await client.request("GET", BUDGET.collection))["items"] == []
+        bench.workloads.stop()
+        for task in budgets:
+            task.cancel()
+        await asyncio.gather(*budgets, return_exceptions=True)
+    assert {path for path in watching if "/apis/apps" in path} == {
+        "/apis/apps/v1/deployments", "/apis/apps/v1/statefulsets", "/apis/apps/v1/replicasets"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("error", [TypeError, AttributeError, RecursionError, ValueError, KeyError])
+async def test_one_object_that_any_defect_trips_over_does_not_end_the_watch_of_the_others(
+    error: type[Exception],
+) -> None:
+    def parse(body: Any) -> str:
+        if body["metadata"]["name"] == "odd":
+            raise error("odd\x1b")
+        return str(body["metadata"]["name"])
+
+    kept = Kept[str]("x", parse)
+    for name in ("a", "odd", "b"):
+        kept.put("ADDED", {"metadata": {"namespace": "n", "name": name}})
+    assert kept.all() == ["a", "b"]
 
 
 async def test_the_table_stands_while_the_server_is_away_and_tells_its_age(monkeypatch: pytest.MonkeyPatch) -> None:

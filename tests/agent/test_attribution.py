@@ -10,12 +10,13 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from carbonbudget_agent.attribution import Usage, share_domain, usage_between
+from carbonbudget_agent.attribution import share_domain
 from carbonbudget_agent.devices import NO_POD, UNKNOWN_POD, DeviceUse
 from carbonbudget_agent.meters import DomainEnergy
 from carbonbudget_agent.pods.info import PodInfo
 from carbonbudget_agent.report import NodeInfo, Requests, check_report
 from carbonbudget_agent.sample import PodCounters, Sample, sample_from_json, sample_to_json
+from carbonbudget_agent.usage import Usage, usage_between
 from carbonbudget_agent.window import Identity, Window
 
 AMOUNTS = st.integers(0, 10**12)
@@ -199,7 +200,7 @@ def test_over_any_coming_and_going_the_booked_time_is_the_parents(life: list[dic
     for tick in life:
         counters = {uid: counters.get(uid, 0) + delta for uid, delta in tick.items()}
         parent += sum(tick.values())
-        after = sample({uid: (us, "q") for uid, us in counters.items()}, {"q": parent})
+        after = sample({uid: (us, "q") for uid, us in counters.items()}, {"q": parent}, busy_us=parent)
         usage, carry = usage_between(before, after, carry)
         booked += sum(usage.pods_cpu_us.values()) + usage.unseen_cpu_us
         before = after

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import os
 from argparse import Namespace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from tests.agent.node import UID_A, UID_B, FakeClock, FakeNode
+from tests.agent.node import BURSTABLE, UID_A, UID_B, FakeClock, FakeNode
 
 from carbonbudget_agent.checkpoint import load_checkpoint
 from carbonbudget_agent.collector import Collector
@@ -40,7 +43,7 @@ class Agent:
         meter = detect_model(node.procfs).meter
         assert meter is not None
         identity = Identity("default", "node-1", boot_id(node.procfs))
-        pods = FilePods(node.pod_list(UID_A, UID_B), self.counts)
+        pods = FilePods(node.pod_list(UID_A, UID_B), "node-1", self.counts)
         self.cgroups = CgroupReader(node.cgroups)
         self.collector = Collector(
             identity, Metering([meter, *more], self.counts), self.cgroups, pods, node.procfs, 60, clock,
@@ -389,3 +392,48 @@ def test_a_meter_that_was_gone_for_more_than_a_day_has_no_figure_and_costs_the_o
     assert ("for more than a day; this stretch has no figure" in caplog.text) is not booked
     for report in (back, later):
         check(report, "default", 20_000, clock.wall_ms() // 1000)
+
+
+@pytest.mark.parametrize("told_by", ["the API's startTime", "its cgroup alone"])
+def test_after_twelve_hours_away_a_pod_of_one_minute_reserves_one_minute(node: FakeNode, told_by: str) -> None:
+    """32 cores and 8 GPUs: 32 core-minutes and 8 GPU-minutes, where it was 384 core-hours and 96 GPU-hours."""
+    clock, new = FakeClock(START), "5b0c1f7e-0000-4000-8000-0000000000cc"
+    Agent(node, clock).tick(60)
+    clock.go(12 * 3600)
+    started = START + 60 + 12 * 3600 - 60
+    node.burn(30_000_000, new)
+    os.utime(node.cgroups / "cpuacct" / BURSTABLE / f"pod{new}", (started, started))
+    agent = Agent(node, clock)
+    pods = json.loads(node.pod_list(UID_A, UID_B, new).read_text())
+    pods["items"][2]["spec"]["containers"][0]["resources"] = {
+        "requests": {"cpu": "32"},
+        "limits": {"nvidia.com/gpu": "8"},
+    }
+    if told_by != "its cgroup alone":
+        pods["items"][2]["status"]["startTime"] = f"{datetime.fromtimestamp(started, UTC):%Y-%m-%dT%H:%M:%SZ}"
+    (node.root / "pods.json").write_text(json.dumps(pods))
+    os.utime(node.root / "pods.json", (1, 1))  # read again
+    closed = agent.tick(60)
+    assert closed is not None
+    check_report(closed)
+    (pod,) = (pod for pod in closed.pods if pod.uid == new)
+    assert (pod.requests.cpu_millicores, pod.requests.gpus) == (32_000, 8)
+    assert (pod.duration_ms, pod.cpu_us) == (120_000, 30_000_000)  # its minute, and the one of this window
+    assert pod.memory_byte_seconds == 2_000 * 120
+    (old,) = (pod for pod in closed.pods if pod.uid == UID_A)
+    assert old.duration_ms == (12 * 3600 + 60) * 1000
+
+
+def test_more_cpu_time_than_the_node_has_is_cut_counted_and_logged_once(
+    node: FakeNode, caplog: pytest.LogCaptureFixture
+) -> None:
+    agent = Agent(node, FakeClock(START))
+    agent.info = NodeInfo(threads=2)
+    for _ in range(2):
+        node.burn(3_600_000_000, UID_A)
+        agent.tick(5)
+    report = agent.tick(50, final=True)
+    assert report is not None
+    assert cpu_us([report], UID_A) == 2 * 2 * 6_000_000
+    assert agent.counts.cpu_beyond == 2
+    assert len([record for record in caplog.records if "CPU time more than" in record.message]) == 1

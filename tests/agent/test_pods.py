@@ -18,15 +18,22 @@ from hypothesis import strategies as st
 
 from carbonbudget_agent.counts import Counts
 from carbonbudget_agent.http import Endpoint
-from carbonbudget_agent.pods.info import parse_pod, parse_quantity
+from carbonbudget_agent.pods.info import PodInfo
+from carbonbudget_agent.pods.info import parse_pod as parse_pod_on
 from carbonbudget_agent.pods.known import KnownPods
 from carbonbudget_agent.pods.kubelet import KubeletPods
+from carbonbudget_agent.pods.requests import parse_quantity
 from carbonbudget_agent.pods.watch import WatchedPods
 from carbonbudget_agent.report import Controller, Requests
 
 
 def a_pod(uid: str = "u1", **spec: object) -> dict[str, Any]:
-    return {"metadata": {"uid": uid, "name": f"pod-{uid}", "namespace": "team-a"}, "spec": spec}
+    metadata = {"uid": uid, "name": f"pod-{uid}", "namespace": "team-a"}
+    return {"metadata": metadata, "spec": spec, "status": {"phase": "Running", "startTime": "2026-11-29T08:00:00Z"}}
+
+
+def parse_pod(value: dict[str, Any]) -> PodInfo:
+    return parse_pod_on(value, "node-1")
 
 
 def container(cpu: str, **more: object) -> dict[str, object]:
@@ -67,12 +74,6 @@ def test_the_controller_is_the_owner_that_says_so() -> None:
     owner = {"kind": "Job", "name": "train", "uid": "o"}
     pod["metadata"]["ownerReferences"] = [{"kind": "X", "name": "x", "uid": "x"}, owner | {"controller": True}]
     assert parse_pod(pod).controller == Controller("Job", "train", "o")
-
-
-def test_a_static_pod_is_found_by_its_config_hash() -> None:
-    pod = a_pod()
-    pod["metadata"]["annotations"] = {"kubernetes.io/config.hash": "h"}
-    assert (parse_pod(pod).uid, parse_pod(pod).cgroup_uid) == ("u1", "h")
 
 
 @pytest.mark.parametrize(
@@ -140,7 +141,7 @@ def test_what_is_no_pod_is_refused(value: dict[str, object]) -> None:
 
 
 def test_a_pod_that_is_gone_keeps_its_name_for_a_while() -> None:
-    known = KnownPods()
+    known = KnownPods(Counts())
     known.put(parse_pod(a_pod("u1")))
     known.remove("u1", now=0.0)
     assert "u1" in known.snapshot()
@@ -158,9 +159,12 @@ class Api(http.server.ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.items = [a_pod("u1")]
         self.watches: list[list[dict[str, Any]]] = []
+        self.raw_watches: list[bytes] = []
         self.lists = 0
         self.paths: list[str] = []
         self.answer: tuple[int, bytes] | None = None  # instead of a list
+        self.answer_headers: dict[str, str] = {}
+        self.watch_answer: tuple[int, dict[str, str]] | None = None  # instead of a watch, once none is left
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -170,8 +174,16 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.server.paths.append(self.path)
         if self.server.answer is not None and "watch=1" not in self.path:
             self.send_response(self.server.answer[0])
+            for header in self.server.answer_headers.items():
+                self.send_header(*header)
             self.end_headers()
             self.wfile.write(self.server.answer[1])
+            return
+        if "watch=1" in self.path and self.server.watch_answer and not self.server.raw_watches:
+            self.send_response(self.server.watch_answer[0])
+            for header in self.server.watch_answer[1].items():
+                self.send_header(*header)
+            self.end_headers()
             return
         self.send_response(200)
         self.end_headers()
@@ -180,8 +192,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
             items = {"items": self.server.items, "metadata": {"resourceVersion": "5"}}
             self.wfile.write(json.dumps(items).encode())
             return
-        while not self.server.watches:
+        while not self.server.watches and not self.server.raw_watches:
             time.sleep(0.01)
+        if self.server.raw_watches:
+            self.wfile.write(self.server.raw_watches.pop(0))
+            return
         for event in self.server.watches.pop(0):
             self.wfile.write(json.dumps(event).encode() + b"\n")
 
@@ -237,7 +252,7 @@ def test_after_410_gone_it_lists_again(api: Api) -> None:
 def test_the_kubelets_list_stands_while_it_does_not_answer(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     counts = Counts()
     clock = Clock()
-    kubelet = KubeletPods(Endpoint(f"http://127.0.0.1:{api.server_port}", None, None), counts, clock)
+    kubelet = KubeletPods(Endpoint(f"http://127.0.0.1:{api.server_port}", None, None), "node-1", counts, clock)
     assert set(kubelet.pods()) == {"u1"}
     assert api.paths == ["/pods"]
     clock.seconds += 10
@@ -248,7 +263,7 @@ def test_the_kubelets_list_stands_while_it_does_not_answer(api: Api, monkeypatch
 
 def test_a_pod_that_the_kubelet_has_not_told_yet_is_asked_for_at_once_and_only_once(api: Api) -> None:
     clock = Clock()
-    kubelet = KubeletPods(Endpoint(f"http://127.0.0.1:{api.server_port}", None, None), Counts(), clock)
+    kubelet = KubeletPods(Endpoint(f"http://127.0.0.1:{api.server_port}", None, None), "node-1", Counts(), clock)
     kubelet.pods()
     api.items.append(a_pod("u2"))
     clock.seconds += 1
@@ -288,7 +303,7 @@ def test_whatever_a_kubelet_answers_the_last_list_stands_and_it_is_counted_each_
     counts = Counts()
     endpoint = Endpoint(f"http://127.0.0.1:{api.server_port}", None, None)
     clock = Clock()
-    kubelet = KubeletPods(endpoint, counts, clock)
+    kubelet = KubeletPods(endpoint, "node-1", counts, clock)
     kubelet.pods()
     api.answer = (status, body)
     for _ in range(3):
@@ -314,15 +329,15 @@ def test_whatever_the_api_server_answers_the_watch_comes_back_when_it_is_well(
 
 def test_an_answer_without_end_is_cut_off(api: Api) -> None:
     api.answer = (200, b"x" * 5_000_000)
-    with pytest.raises(OSError, match="larger than 1000 bytes"):
-        Endpoint(f"http://127.0.0.1:{api.server_port}", None, None).get("/pods", max_bytes=1000)
+    with pytest.raises(OSError, match="larger than 4194304 bytes"):
+        Endpoint(f"http://127.0.0.1:{api.server_port}", None, None).get("/pods")
 
 
 def test_a_kubelet_that_is_silent_is_given_up_after_the_timeout() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         endpoint = Endpoint(f"http://127.0.0.1:{listener.getsockname()[1]}", None, None, timeout_s=0.2)
         counts = Counts()
-        assert KubeletPods(endpoint, counts).pods() == {}
+        assert KubeletPods(endpoint, "node-1", counts).pods() == {}
         assert counts.pod_errors == 1
 
 

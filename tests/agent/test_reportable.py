@@ -29,11 +29,17 @@ POD = st.fixed_dictionaries({
         "name": TEXTS,
         "namespace": TEXTS,
         "labels": st.dictionaries(TEXTS, TEXTS, max_size=70),
-        "annotations": st.dictionaries(st.just("kubernetes.io/config.hash"), st.sampled_from([UID_A, UID_B])),
+        "annotations": st.dictionaries(
+            st.sampled_from(["kubernetes.io/config.hash", "kubernetes.io/config.mirror"]),
+            st.sampled_from([UID_A, UID_B]),
+        ),
         "ownerReferences": st.lists(
-            st.fixed_dictionaries({"controller": st.just(True), "kind": TEXTS, "name": TEXTS, "uid": TEXTS}), max_size=1
+            st.fixed_dictionaries({"controller": st.just(True), "kind": TEXTS, "name": TEXTS, "uid": TEXTS})
+            | st.just({"apiVersion": "v1", "kind": "Node", "name": "node-1", "uid": "n", "controller": True}),
+            max_size=1,
         ),
     }),
+    "status": st.fixed_dictionaries({"startTime": st.sampled_from(["", "2026-11-29T08:00:00Z"])}),
     "spec": st.fixed_dictionaries({
         "containers": st.lists(
             st.fixed_dictionaries({
@@ -67,22 +73,6 @@ def test_every_report_is_one_that_the_server_reads(pods: list[object], cpu: str,
         agent.cgroups.close()
         assert report is not None
         assert decode_report(encode_report(report)) == report
-
-
-def test_two_cgroups_that_a_list_gives_one_uid_are_one_pod_and_unseen(tmp_path: Path) -> None:
-    node = FakeNode(tmp_path)
-    node.burn(1_000, UID_A)
-    node.burn(1_000, UID_B)
-    agent = Agent(node, FakeClock(START))
-    meta = {"uid": "same", "name": "x", "namespace": "team"}
-    items = [{"metadata": meta | {"annotations": {"kubernetes.io/config.hash": uid}}} for uid in (UID_A, UID_B)]
-    node.write("pods.json", json.dumps({"items": items}))
-    for uid in (UID_A, UID_B):
-        node.burn(1_000_000, uid)
-    report = agent.tick(60)
-    assert report is not None
-    assert [pod.uid for pod in report.pods] == ["same"]
-    assert report.domains[0].unseen_uj > 0
 
 
 def test_a_pod_that_ended_while_no_agent_looked_keeps_its_name(tmp_path: Path) -> None:

@@ -230,7 +230,7 @@ def test_the_wait_that_a_server_asks_for_is_kept(server: Server, outbox: tuple[O
     sender = Sender(url, box, counts, "node-1", spread_seconds=0, stop=pauses)
     server.await_requests(4)
     sender.finish(5)
-    assert pauses.asked[0] == 77
+    assert 77 <= pauses.asked[0] <= 77 * 1.1
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ def body_of(about: Involved, message: str = "why") -> dict[str, Any]:
 
 def test_an_event_is_where_its_object_is_and_names_it() -> None:
     body = body_of(JOB)
-    assert JOB.events_path == "/api/v1/namespaces/team-a/events"
+    assert str(JOB.events_path) == "/api/v1/namespaces/team-a/events"
     assert body["metadata"]["namespace"] == "team-a"
     assert body["involvedObject"] == {
         "apiVersion": "batch/v1", "kind": "Job", "name": "train", "namespace": "team-a", "uid": "u1",
@@ -36,7 +36,7 @@ def test_who_tells_is_named_the_same_way_in_old_and_new_fields() -> None:
 
 def test_an_event_of_a_cluster_wide_object_is_in_the_default_namespace() -> None:
     about = Involved("carbonbudget.dev/v1alpha1", "ClusterCarbonBudget", "all", uid="c")
-    assert about.events_path == "/api/v1/namespaces/default/events"
+    assert str(about.events_path) == "/api/v1/namespaces/default/events"
     assert body_of(about)["metadata"]["namespace"] == "default"
     assert "namespace" not in body_of(about)["involvedObject"]
 
@@ -58,3 +58,10 @@ def test_an_object_that_is_not_made_yet_has_neither_name_nor_uid() -> None:
 
 def test_a_message_is_cut_where_the_api_server_would_refuse_it() -> None:
     assert len(body_of(JOB, "x" * 5000)["message"]) == MAX_MESSAGE
+
+
+def test_what_somebody_else_wrote_is_printable_in_an_event() -> None:
+    hostile = "\x1b[2Jw\n\u202e"
+    body = body_of(Involved("batch/v1", "Job", hostile, "team-a"), f"refused: {hostile}")
+    assert body["message"] == "refused: \\x1b[2Jw\\n\\u202e"
+    assert body["involvedObject"]["name"] == "\\x1b[2Jw\\n\\u202e"

@@ -154,7 +154,7 @@ class Judging:
         try:
             process.start()
             for document in self.render("admission.yaml"):
-                if document["kind"] != "ValidatingWebhookConfiguration":
+                if document["kind"] not in ("ValidatingWebhookConfiguration", "MutatingWebhookConfiguration"):
                     continue
                 document["metadata"]["name"] = self.named(document["metadata"]["name"])
                 for hook in document["webhooks"]:
@@ -164,8 +164,8 @@ class Judging:
             yield process
         finally:
             process.stop()
-            kind, name = "validatingwebhookconfiguration", self.named("carbonbudget")
-            self.cluster.kubectl("delete", kind, name, "--ignore-not-found")
+            kinds = "validatingwebhookconfiguration,mutatingwebhookconfiguration"
+            self.cluster.kubectl("delete", kinds, self.named("carbonbudget"), "--ignore-not-found")
 
     def apply(self, *manifests: Mapping[str, object]) -> None:
         """Apply objects."""

@@ -100,6 +100,28 @@ def test_a_namespace_that_gets_the_label_is_covered_from_then_on(judging: Judgin
         judging.cluster.kubectl("label", "namespace", plain, "late-")
 
 
+def test_labels_of_pods_are_held_as_in_a_namespaces_own(judging: Judging, space: str) -> None:
+    name = judging.named("labels")
+    judging.apply(work("Pod", space, "outside", labels={"project": "y"}), work("ReplicaSet", space, "made", replicas=1))
+    pods = ("-n", space, "get", "pods", "-l", "app=made", "-o", "name")
+    (made,) = wait_for("its pod", lambda: judging.cluster.kubectl(*pods).stdout.split(), 30)
+
+    def labelled(pod: str, label: str) -> bool:
+        write = ("-n", space, "label", pod, label, "--overwrite", "--dry-run=server")
+        return judging.cluster.kubectl(*write, check=False).returncode == 0
+
+    assert labelled("pod/outside", "project=x")
+    mine = {"matchLabels": {RUN_LABEL: judging.run}}
+    judging.block("", name, namespaceSelector=mine, selector=SELECT_X, enforce={"kinds": ["Pod", "ReplicaSet"]})
+    try:
+        judging.refusal(work("Pod", space))
+        assert not labelled("pod/outside", "project=x")
+        assert labelled("pod/outside", "project=z")
+        assert not labelled(made, "app-")
+    finally:
+        judging.unblock("", name)
+
+
 def test_beside_a_namespaces_own_budget_either_of_them_decides(judging: Judging, space: str) -> None:
     name = judging.named("beside")
     judging.block("", name, namespaceSelector={"matchLabels": {RUN_LABEL: judging.run}}, selector=SELECT_X)

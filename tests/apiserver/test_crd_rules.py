@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tests.conftest import ROOT, Cluster
-from tests.e2e.conftest import Release, budget
+from tests.e2e.conftest import Release, budget, wait_for
 
+from carbonbudget_operator.api.carbonbudget import CarbonBudget
 from carbonbudget_operator.api.crd import Schema, crds
+from carbonbudget_operator.enforcement.budgets import parse_budget
 
 pytestmark = [pytest.mark.cluster, pytest.mark.control_plane]
 
@@ -32,6 +35,20 @@ BAD: list[tuple[dict[str, object], str]] = [
     ({"timeZone": "+02:00"}, "timeZone must be a name of the IANA database"),
     ({"timeZone": "Local"}, "timeZone must be a name of the IANA database"),
     ({"contact": "ask\nAda"}, "contact must be one line"),
+    ({"contact": "ask\u2028Ada"}, "contact must be one line of printable characters"),
+    ({"contact": "\x1b[2Jask"}, "contact must be one line of printable characters"),
+    ({"contact": "ask \u202eadA"}, "contact must be one line of printable characters"),
+    ({"selector": {"matchLabels": {"k" * 318: "x"}}}, "selector.matchLabels has a key of more than 317 characters"),
+    ({"selector": {"matchLabels": {"k": "x" * 64}}}, "Too long: may not be more than 63"),
+    ({"selector": {"matchLabels": {f"k{n}": "x" for n in range(65)}}}, "must have at most 64 items"),
+    ({"selector": {"matchExpressions": [{"key": "a b", "operator": "Exists"}]}}, "should match"),
+    ({"selector": {"matchExpressions": [{"key": "k" * 318, "operator": "Exists"}]}}, "may not be more than 317"),
+    (
+        {"selector": {"matchExpressions": [{"key": "k", "operator": "In", "values": ["x" * 64]}]}},
+        "may not be more than 63",
+    ),
+    ({"enforce": {"kinds": ["J" * 64]}}, "may not be more than 63"),
+    ({"enforce": {"kinds": ["Job"] * 17}}, "must have at most 16 items"),
     ({"period": "Monthly"}, 'Unsupported value: "Monthly": supported values: "Day", "Week", "Month"'),
     ({"period": None}, "write either period (Day, Week, Month, Quarter or Year), or start and end"),
     ({"start": "2026-01-01T00:00:00Z", "end": "2026-02-01T00:00:00Z"}, "write either period"),
@@ -70,10 +87,6 @@ BAD: list[tuple[dict[str, object], str]] = [
     ),
     ({"enforce": {"kinds": ["deployments"]}}, "enforce.kinds must be names of kinds, for example Job or Deployment"),
     ({"enforce": {"kinds": ["CronJob"]}}, "a CronJob emits nothing by itself: write Job in enforce.kinds"),
-    (
-        {"enforce": {"kinds": ["Job", "ReplicationController"]}},
-        "a ReplicationController is not judged: make it a Deployment, and write Deployment in enforce.kinds",
-    ),
     ({"enforce": {"grace": "half an hour"}}, "Too long: may not be more than 8"),
     ({"enforce": {"grace": "30"}}, "grace must be a number with s, m or h, for example 30m"),
     ({"per": "Pod"}, 'supported values: "Selection", "Workload"'),
@@ -89,6 +102,7 @@ BAD: list[tuple[dict[str, object], str]] = [
 
 CLUSTER_BAD: list[tuple[dict[str, object], str]] = [
     ({"namespaceSelector": {"matchLabels": {"": "x"}}}, "namespaceSelector.matchLabels has an empty key"),
+    ({"namespaceSelector": {"matchLabels": {"k" * 318: "x"}}}, "namespaceSelector.matchLabels has a key of more than"),
     (
         {"namespaceSelector": {"matchExpressions": [{"key": "a", "operator": "In"}]}},
         "namespaceSelector.matchExpressions: In and NotIn need values",
@@ -105,6 +119,8 @@ GOOD: list[dict[str, object]] = [
     {"enforce": {"kinds": ["Job", "PyTorchJob", "Deployment"], "grace": "0s"}},
     {"selector": {"matchExpressions": [{"key": f"k{n}", "operator": "Exists"} for n in range(32)]}},
     {"contact": "Équipe Énergie ⚡"},
+    {"selector": {"matchLabels": {"p" * 253 + "/" + "k" * 63: "x"}}},
+    {"selector": {"matchExpressions": [{"key": "example.com/team_A.b", "operator": "Exists"}]}},
 ]
 
 
@@ -154,6 +170,32 @@ def test_what_is_unusual_but_right_is_accepted(with_crds: Release, space: str, c
     spec = {"limit": "5kg", "period": "Month"} | change
     code, said = with_crds.create(budget(space, "odd", **spec), "--dry-run=server")
     assert code == 0, said
+
+
+def test_a_budget_of_before_a_rule_is_still_judged_and_read(with_crds: Release, space: str) -> None:
+    """An update that leaves alone what breaks a new rule is let in (Kubernetes 1.30: ratcheting)."""
+    kubectl = with_crds.cluster.kubectl
+    name = "carbonbudgets.carbonbudget.dev"
+    rules = "/spec/versions/0/schema/openAPIV3Schema/properties/spec"
+    before = with_crds.cluster.get("crd", name)
+    lax = [
+        {"op": "remove", "path": f"{rules}/x-kubernetes-validations"},
+        {"op": "remove", "path": f"{rules}/properties/contact/x-kubernetes-validations"},
+    ]
+    old = {"contact": "\x1b[2Jask\u202e", "selector": {"matchLabels": {"k" * 1000: "x"}}}
+    kubectl("patch", "crd", name, "--type=json", "-p", json.dumps(lax))
+    try:
+        made = budget(space, "old", limit="5kg", period="Month", **old)
+        wait_for("the old rules", lambda: with_crds.create(made)[0] == 0, 30)
+    finally:
+        kubectl("patch", "crd", name, "--type=merge", "-p", json.dumps({"spec": before["spec"]}))
+    wait_for("the rules", lambda: with_crds.create(budget(space, "new", limit="5kg", **old))[0] == 1, 30)
+    write = ("-n", space, "patch", "carbonbudget", "old", "--type=merge")
+    kubectl(*write, "--subresource=status", "-p", json.dumps({"status": {"state": "Exceeded", "message": "x"}}))
+    kubectl(*write, "-p", json.dumps({"metadata": {"labels": {"carbonbudget.dev/blocking": "true"}}}))
+    body = with_crds.cluster.get("-n", space, "carbonbudget", "old")
+    assert CarbonBudget.model_validate(body).status.state == "Exceeded"
+    assert parse_budget(body) is not None
 
 
 EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from tests.apiserver.judging import Judging, Webhook
-from tests.apiserver.manifests import SELECT_X, work
+from tests.apiserver.manifests import OWNER, SELECT_X, work
 from tests.e2e.conftest import wait_for
 
 pytestmark = [pytest.mark.cluster, pytest.mark.control_plane]
@@ -191,6 +191,27 @@ def test_a_warning_is_shown_and_left_as_an_event_but_not_by_a_dry_run(team: Team
     assert {event["involvedObject"]["name"] for event in judging.events(team.name, "WorkWarned")} == {"made"}
 
 
+def test_an_operators_account_that_recreates_a_pod_is_refused_and_an_event_on_the_owner_says_what_to_do(
+    team: Team, judging: Judging
+) -> None:
+    """As a database operator does: the pod is its own, and no controller of Kubernetes makes it again."""
+    account = f"system:serviceaccount:{team.name}:db-operator"
+    judging.cluster.kubectl("-n", team.name, "create", "rolebinding", "db", "--clusterrole=edit", f"--user={account}")
+    judging.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "db", "namespace": team.name}})
+    uid = judging.cluster.get("-n", team.name, "configmap", "db")["metadata"]["uid"]  # type: ignore[index]
+    owner = {"apiVersion": "v1", "kind": "ConfigMap", "name": "db", "uid": uid, "controller": True}
+    pod = work("Pod", team.name, "db-1", metadata={"ownerReferences": [owner]})
+    assert judging.admitted(pod, f"--as={account}")
+    team.block()
+    fine, said = judging.create(pod, f"--as={account}")
+    assert not fine
+    hint = f"(if {account} is a controller, name it in enforcement.controllerAccounts)"
+    assert hint in said
+    event = wait_for("the Event", lambda: next(iter(judging.events(team.name, "WorkRefused")), None), 15)
+    assert event["involvedObject"]["uid"] == uid
+    assert hint in event["message"]
+
+
 def test_the_warning_about_a_cronjobs_job_is_the_cronjobs_event(team: Team, judging: Judging) -> None:
     judging.stand(team.name, "soft", 85, None, state="Warning")
     judging.schedule(team.name, "nightly", work("Job", team.name))
@@ -218,7 +239,8 @@ def test_updates_that_are_no_growth_never_reach_the_webhook(team: Team, webhook:
 
 def test_a_dead_webhook_lets_growth_by_within_a_second_and_new_work_stays_refused(judging: Judging, team: Team) -> None:
     """Last in this file: it ends the webhook that the others share."""
-    team.block()
+    team.judging.apply(work("Deployment", team.name, labels={"project": "y"}))
+    team.block(selector=SELECT_X)
     process = team.judging.current
     assert process is not None
     process.stop()
@@ -226,3 +248,28 @@ def test_a_dead_webhook_lets_growth_by_within_a_second_and_new_work_stays_refuse
     assert team.kubectl("scale", "deployment/probe", "--replicas=2")[0]
     assert time.monotonic() - began < 5  # kubectl itself takes a part of that
     assert not judging.admitted(work("Job", team.name))
+    owned = work("Pod", team.name, metadata={"ownerReferences": [OWNER]})
+    account = f"system:serviceaccount:{team.name}:operator"
+    judging.cluster.kubectl("-n", team.name, "create", "rolebinding", "o", "--clusterrole=edit", f"--user={account}")
+    hint = f"(if {account} is a controller, name it in enforcement.controllerAccounts)"
+    assert hint in judging.refusal(owned, f"--as={account}"), "the policy's own sentence"
+    template = {"spec": {"template": {"metadata": {"labels": {"project": "x"}}}}}
+    fine, said = team.patch("deployment", template, "--dry-run=server")
+    assert not fine, "labels that bring pods into the budget are held by the policy too"
+    assert "carbon budget tight" in said
+
+
+def test_growth_of_an_object_that_is_padded_beyond_what_the_webhook_reads_is_refused(
+    team: Team, webhook: Webhook
+) -> None:
+    padded = work("Deployment", team.name, replicas=2)
+    # JSON writes six bytes for each of these: the review has the old and the new object, 8 MiB together.
+    padded["spec"]["template"]["spec"]["containers"][0]["env"] = [{"name": "P", "value": "<" * 700_000}]
+    # As it is: kubectl would write them in six bytes too, which is more than the API server takes.
+    path = f"/apis/apps/v1/namespaces/{team.name}/deployments"
+    team.judging.cluster.kubectl("create", "--raw", path, "-f", "-", stdin=json.dumps(padded))
+    team.block()
+    fine, said = team.patch("deployment", {"spec": {"replicas": 3}})
+    assert not fine
+    assert "carbon budget tight: used 110 % (Deployment w is too large to be read, so that no selector" in said
+    assert webhook.figure('carbonbudget_admission_too_large_total{answer="refused"}') == 1

@@ -10,10 +10,11 @@ from tests.apiserver.judging import OPERATOR, Judging
 from tests.apiserver.manifests import ALL, OWNER, SELECT_X, X, work
 from tests.e2e.conftest import wait_for
 
+POLICIES = ["carbonbudget", "carbonbudget-cluster", "carbonbudget-exempt", "carbonbudget-suspended"]
 pytestmark = [pytest.mark.cluster, pytest.mark.control_plane]
 
 
-@pytest.mark.parametrize("policy", ["carbonbudget", "carbonbudget-cluster", "carbonbudget-exempt"])
+@pytest.mark.parametrize("policy", POLICIES)
 def test_the_api_server_finds_no_fault_with_the_types(judging: Judging, policy: str) -> None:
     def checked() -> dict[str, object] | None:
         status = judging.cluster.get("validatingadmissionpolicy", judging.named(policy)).get("status", {})
@@ -126,6 +127,27 @@ def test_a_block_lapses_at_its_until_with_nobody_there_to_lift_it(judging: Judgi
     judging.wait_admitted(work("Job", space), seconds=30)
     labels = judging.cluster.get("-n", space, "carbonbudget", "tight")["metadata"]["labels"]  # type: ignore[index]
     assert labels == {"carbonbudget.dev/blocking": "true"}, "nobody has touched the budget"
+
+
+def test_an_update_has_no_clock_so_that_only_what_was_made_after_the_block_shows_that_it_has_lapsed(
+    judging: Judging, space: str
+) -> None:
+    """What is held then is a change of labels, and whoever may edit budgets lets go of it."""
+
+    def label_in(name: str) -> tuple[bool, str]:
+        write = ("-n", space, "label", "pod", name, "project=x", "--overwrite", "--dry-run=server")
+        done = judging.cluster.kubectl(*write, check=False)
+        return done.returncode == 0, done.stderr
+
+    judging.apply(work("Pod", space, "before", labels={"project": "y"}))
+    judging.block(space, "tight", until=dt.timedelta(seconds=8), selector=SELECT_X)
+    judging.refusal(work("Pod", space))
+    judging.wait_admitted(work("Pod", space), seconds=30)
+    judging.apply(work("Pod", space, "after", labels={"project": "y"}))
+    assert label_in("after")[0]
+    assert "carbon budget tight: used 110 %" in label_in("before")[1]
+    judging.patch(space, "tight", {"metadata": {"labels": {"carbonbudget.dev/blocking": None}}})
+    wait_for("the label to be gone", lambda: label_in("before")[0], 15)
 
 
 def test_a_runs_own_budget_blocks_nobody(judging: Judging, space: str) -> None:

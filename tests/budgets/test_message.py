@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from carbonbudget_operator.budgets.evaluate import Action, State, Verdict
 from carbonbudget_operator.budgets.message import MAX_MESSAGE, Subject, describe, format_instant
 from carbonbudget_operator.budgets.period import Period
+from carbonbudget_operator.printable import is_printable
 
 PARIS = ZoneInfo("Europe/Paris")
 NOVEMBER = Period(1793487600, 1796079600)  # 2026-11-01 to 2026-12-01 in Paris
@@ -47,6 +48,25 @@ def test_a_budget_per_workload_names_the_one_that_used_most() -> None:
 def test_without_data_it_says_so_first() -> None:
     text = describe(MONTHLY, 5 * 10**9, replace(VERDICT, state=State.UNKNOWN), None)
     assert text.startswith("carbon budget monthly: no data now; last known: used 4.1kg")
+
+
+# What an owner's name and a contact may hold: a terminal's commands, a line's end, a change of direction.
+HOSTILE = "\x1b[2J\x1b[31mPWNED\x1b[0m\nDeployment/fake-row  0mg\x1b]0;title\a\u202eolleh\u2028"
+
+
+def test_what_a_tenant_writes_is_shown_and_neither_acts_nor_deceives() -> None:
+    text = sentence(Subject("monthly", PARIS, HOSTILE, workload=f"CronJob/{HOSTILE}"))
+    assert is_printable(text)
+    assert "CronJob/\\x1b[2J" in text
+    assert "used 4.1kg of 5kg" in text
+
+
+@given(st.text(max_size=400), st.text(max_size=400))
+def test_whatever_is_written_the_sentence_is_printable_and_of_one_line(workload: str, contact: str) -> None:
+    text = sentence(Subject("monthly", PARIS, contact, workload=workload))
+    assert is_printable(text)
+    assert len(text) <= MAX_MESSAGE
+    assert "used 4.1kg of 5kg CO2e" in text
 
 
 @given(st.text("n", max_size=253), st.text("wé", max_size=300), st.text("c", max_size=64), st.booleans())

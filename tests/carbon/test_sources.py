@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from tests.carbon.answering import Answer, Answering, answering
 
-from carbonbudget_operator.carbon.intensity.electricity_maps import ElectricityMaps
+from carbonbudget_operator.carbon.factors import is_zone
+from carbonbudget_operator.carbon.intensity.electricity_maps import ElectricityMaps, bundled_names
 from carbonbudget_operator.carbon.intensity.hours import Point
 from carbonbudget_operator.carbon.intensity.http_json import HttpJson, Shape
 from carbonbudget_operator.carbon.intensity.neso import Neso
@@ -274,4 +275,35 @@ async def test_a_list_without_a_name_as_the_carbon_aware_sdks(server: Answering)
 async def test_stated_figures_hold_at_all_times() -> None:
     source = Static("inventory", {"DE": 363_000})
     assert await source.fetch("DE", HOUR, HOUR + DAY) == [Point(HOUR, HOUR + DAY, 363_000)]
-    assert list(source.zones) == ["DE"]
+    assert (source.zone_name("DE"), source.zone_name("FR")) == ("DE", None)
+
+
+async def test_a_value_that_is_null_discards_no_other(server: Answering, key_file: Path) -> None:
+    rows = [{"t": "2025-11-24T16:00:00Z", "v": 300}, {"t": "2025-11-24T17:00:00Z", "v": None}]
+    server.answers = [Answer(rows)]
+    source = HttpJson(quick("own", key_file), Shape(server.url, "v", "t", "g/kWh", 3600), {}, 2)
+    assert await source.fetch("DE", HOUR, HOUR + DAY) == [Point(HOUR, HOUR + 3600, 300_000)]
+
+
+async def test_a_value_that_is_missing_is_a_wrong_path_and_no_null(server: Answering, key_file: Path) -> None:
+    server.answers = [Answer([{"t": "2025-11-24T16:00:00Z"}])]
+    source = HttpJson(quick("own", key_file), Shape(server.url, "v", "t", "g/kWh", 3600), {}, 2)
+    with pytest.raises(SourceError, match="the answer has no 'v'"):
+        await source.fetch("DE", HOUR, HOUR + DAY)
+
+
+def test_electricity_maps_is_asked_by_its_own_names_and_one_more_name_switches_none_off(key_file: Path) -> None:
+    source = ElectricityMaps(quick("electricityMaps", key_file), "http://127.0.0.1", "direct", {"US-WY": "US-NW-WACM"})
+    assert source.zone_name("US-VA") == "US-MIDA-PJM"
+    assert source.zone_name("US-WY") == "US-NW-WACM"
+    assert source.zone_name("DE") == "DE"
+
+
+def test_an_http_source_is_asked_for_the_zones_that_are_named_and_no_others(key_file: Path) -> None:
+    shape = Shape("http://127.0.0.1", "v", "t", "g/kWh", 3600)
+    assert HttpJson(quick("own", key_file), shape, {"NL": "westeurope"}, 2).zone_name("DE") is None
+    assert HttpJson(quick("own", key_file), shape, {}, 2).zone_name("DE") == "DE"
+
+
+def test_every_zone_with_a_name_of_its_own_is_one_that_a_node_can_stand_in() -> None:
+    assert all(is_zone(zone) for zone in bundled_names())

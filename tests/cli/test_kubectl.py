@@ -19,6 +19,7 @@ from carbonbudget_operator.api.carbonbudget import AnyBudget, CarbonBudget, Clus
 from carbonbudget_operator.cli.explain import Beside, explain
 from carbonbudget_operator.cli.kubectl import app
 from carbonbudget_operator.cli.standing import rows, workers
+from carbonbudget_operator.printable import is_printable
 
 NOW = dt.datetime(2026, 11, 24, 12, tzinfo=dt.UTC)
 STATUS: dict[str, Any] = {
@@ -410,3 +411,15 @@ def test_no_api_server_is_one_sentence(tmp_path: Path) -> None:
 @pytest.mark.parametrize("args", [("budgets", "-A", "-n", "x"), ("explain", "b", "--cluster", "-n", "x")])
 def test_options_that_contradict_each_other_are_2(tmp_path: Path, args: tuple[str, ...]) -> None:
     assert run(tmp_path, BOTH, *args).exit_code == 2
+
+
+@pytest.mark.parametrize("args", [("top",), ("explain", "monthly"), ("budgets",), ("top", "-o", "json")])
+def test_what_a_tenant_wrote_is_shown_and_neither_acts_nor_deceives(tmp_path: Path, args: tuple[str, ...]) -> None:
+    """Also where the status is of a controller that wrote it as it was."""
+    hostile = "\x1b[2J\x1b[31mPWNED\x1b[0m\nDeployment/fake-row  0mg\x1b]0;title\a\u202e"
+    tops = [{"kind": "CronJob", "name": hostile, "emissions": "2.2kg", "percent": 44}]
+    budget = an_object("monthly", given=STATUS | {"topWorkloads": tops, "message": hostile}, contact=hostile[:64])
+    shown = run(tmp_path, cluster_of([budget], []), *args).output
+    assert "monthly" in shown
+    assert all(is_printable(line) for line in shown.split("\n"))
+    assert not any(line.strip().startswith("Deployment/fake-row") for line in shown.split("\n"))

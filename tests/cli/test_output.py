@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import re
+import sys
 from collections.abc import Iterator
 from decimal import Decimal
 
@@ -14,7 +16,8 @@ from rich.table import Table
 from typer.testing import CliRunner
 
 from carbonbudget_operator.cli import kubectl, main
-from carbonbudget_operator.cli.options import print_table, rounded
+from carbonbudget_operator.cli.options import PrintableFormatter, csv_cells, fail, print_table, rounded
+from carbonbudget_operator.printable import is_printable
 
 LONG = "a-namespace-whose-name-is-as-long-as-a-name-may-be-" + "x" * 12  # 63 characters
 HEADINGS = [f"heading of column {number}" for number in range(6)]
@@ -81,3 +84,32 @@ def test_help_on_eighty_columns_has_every_option_and_environment_variable_whole(
     assert [name for name in names if name not in shown] == []
     assert "…" not in shown
     assert not re.search(r"\w\.\.\.$", shown, re.MULTILINE), "a command's first sentence is too long for the list"
+
+
+HOSTILE = "\x1b[2J\x1b[31mPWNED\x1b[0m\n2026-11-29 ERROR forged\x1b]0;title\a\u202e"
+
+
+def test_a_log_line_is_one_line_whatever_is_in_it() -> None:
+    formatter = PrintableFormatter("%(levelname)s: %(message)s")
+    try:
+        raise ValueError(HOSTILE)
+    except ValueError:
+        error = sys.exc_info()
+    record = logging.LogRecord("x", logging.WARNING, "", 0, "%s is away: %s", (HOSTILE, HOSTILE), error)
+    first, *trace = formatter.format(record).split("\n")
+    assert first.startswith("WARNING: \\x1b[2J")
+    assert all(map(is_printable, [first, *trace]))
+    assert all(line.startswith("  ") for line in trace)
+
+
+def test_an_error_of_several_lines_keeps_them_and_nothing_acts(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(typer.Exit):
+        fail("first\nsecond \x1b[2J")
+    assert capsys.readouterr().err == "first\nsecond \\x1b[2J\n"
+
+
+def test_a_cell_of_a_csv_file_is_no_formula_and_a_number_stays_one() -> None:
+    cells = ["=cmd|' /C calc'!A0", "@x", "+x", "-x", "-1.5", 7, None, "Job/train", "a\nb"]
+    assert csv_cells(cells) == [
+        "'=cmd|' /C calc'!A0", "'@x", "'+x", "'-x", "-1.5", "7", "None", "Job/train", "a\\nb",
+    ]  # fmt: skip

@@ -182,3 +182,38 @@ async def test_owners_of_pods_that_are_gone_are_forgotten(engine: sa.Engine, clu
         connection.execute(sa.text("DELETE FROM pod WHERE controller_uid = '1'"))
         drop_orphans(connection)
         assert list(connection.scalars(sa.text("SELECT uid FROM owner"))) == ["2"]
+
+
+FORGED = [
+    ("Deployment", "../../other/deployments/victim", "d1"),
+    ("Deployment", "web?fieldManager=x", "d1"),
+    ("Deployment", "web\x1b[31m", "d1"),
+    ("Depl\nyment", "web", "d1"),
+    ("Deployment", "web\u202egnp", "d1"),
+    ("Deployment", "web", "d1/../../x"),
+    ("Deployment", "x" * 300, "d1"),
+    ("", "web", "d1"),
+]
+
+
+@pytest.mark.parametrize("owner", FORGED)
+async def test_an_owner_that_no_object_can_be_is_not_stored(
+    engine: sa.Engine, cluster: Cluster, owner: tuple[str, str, str]
+) -> None:
+    cluster.add(f"{SETS}/web-1", "s1", (*owner, True))
+    report = owned(("ReplicaSet", "web-1", "s1"))
+    assert book(Booker(engine), report) == [Booked.STORED]
+    async with client_of(cluster.answer) as client:
+        owners = Owners(engine, client, {})
+        owners.see(report)
+        assert await owners.step() == 0
+    assert workloads(engine) == ["ReplicaSet/web-1"]
+
+
+def test_a_pod_whose_controller_no_object_can_be_counts_by_itself(engine: sa.Engine) -> None:
+    """Whoever creates a pod writes its ownerReferences: no tenant can have the node's report refused by them."""
+    booker = Booker(engine)
+    forged = [("Job", "a/../b", "u1"), ("J b", "x", "u2"), ("Job", "x", "u 3"), ("Job", "train", "u4")]
+    assert book(booker, owned(*forged)) == [Booked.STORED]
+    assert workloads(engine) == ["Job/train", "Pod/pod-0", "Pod/pod-1", "Pod/pod-2"]
+    assert booker.owners_left_out == 3

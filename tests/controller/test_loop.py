@@ -15,7 +15,6 @@ from tests.controller.objects import NOW, merge
 
 from carbonbudget_operator.api.names import BUDGET, CLUSTER_BUDGET
 from carbonbudget_operator.budgets.evaluate import Terms
-from carbonbudget_operator.controller.census import Census
 from carbonbudget_operator.controller.conflicts import Conflicts
 from carbonbudget_operator.controller.inventory import Inventory
 from carbonbudget_operator.controller.loop import EvaluationLoop, Seen
@@ -23,6 +22,7 @@ from carbonbudget_operator.controller.metrics import ControllerMetrics
 from carbonbudget_operator.kube.client import KubeClient
 from carbonbudget_operator.kube.credentials import Credentials
 from carbonbudget_operator.namespaces import Namespaces
+from carbonbudget_operator.printable import is_printable
 from carbonbudget_operator.server_client import Server
 
 BLOCK = [{"at": 100, "action": "Block"}]
@@ -40,10 +40,12 @@ class World:
     up: bool = True
     reports: bool = True
     hours_ug: list[int] = field(default_factory=list)
+    workloads: list[dict[str, Any]] = field(default_factory=list)
     objects: dict[str, dict[str, Any]] = field(default_factory=dict)
     calls: list[tuple[str, str]] = field(default_factory=list)
     asked: list[dict[str, Any]] = field(default_factory=list)
     events: list[tuple[str, str]] = field(default_factory=list)
+    messages: list[str] = field(default_factory=list)
     writing: int = 0
     most_writing: int = 0
 
@@ -57,6 +59,7 @@ class World:
         body = await request.json()
         if request.path.endswith("/events"):
             self.events.append((body["metadata"]["namespace"], body["reason"]))
+            self.messages.append(body["message"])
             return web.json_response(body)
         path = request.path.removeprefix("/apis/carbonbudget.dev/v1alpha1/").removesuffix("/status")
         if path not in self.objects:
@@ -85,6 +88,7 @@ class World:
             "id": query["id"], "used_ug": used_ug, "used_g": "0", "energy_uj": 9, "energy_kwh": "0",
             "coverage_percent": 100, "measured_percent": 0, "data_from": query["start"],
             "settled_ug": used_ug if query["settled_through"] else 0, "settled_energy_uj": 7,
+            "workloads": self.workloads,
         }  # fmt: skip
 
     async def hours(self, request: web.Request) -> web.Response:
@@ -313,17 +317,23 @@ async def test_a_budget_that_is_gone_is_forgotten_by_the_write_that_misses_it(be
     assert bench.seen.inventory.held() == {}
 
 
-async def test_a_budget_whose_end_the_watch_missed_is_forgotten_by_the_next_census(bench: Bench) -> None:
-    bench.add("kept")
-    bench.add("gone")
-    bench.add_cluster_wide("kept")
+async def test_a_budget_that_is_too_large_is_told_so_once_and_blocks_nothing(bench: Bench) -> None:
+    """Its metadata alone is shown, so that its status cannot be compared."""
+    body = bench.add("huge")
+    body["metadata"]["labels"] = {"carbonbudget.dev/blocking": "true"}
+    spec = body.pop("spec")
+    assert [call for call in await bench.evaluate() if call[0] == "PATCH"] == [
+        ("PATCH", "/apis/carbonbudget.dev/v1alpha1/namespaces/team-a/carbonbudgets/huge/status"),
+        ("PATCH", "/apis/carbonbudget.dev/v1alpha1/namespaces/team-a/carbonbudgets/huge"),
+    ]
+    assert "too large" in body["status"]["message"]
+    assert body["metadata"]["labels"] == {}
+    del body["status"]
+    assert [call for call in await bench.evaluate() if call[0] == "PATCH"] == []
+    body["spec"] = spec
+    body["metadata"]["generation"] = 2
     await bench.evaluate()
-    await bench.evaluate()
-    del bench.world.objects["namespaces/team-a/carbonbudgets/gone"]
-    await bench.loop.evaluate()
-    assert "team-a/gone" in bench.seen.inventory.held()  # nothing to write, so no 404 tells
-    await Census(bench.client, bench.seen.inventory).take()
-    assert sorted(bench.seen.inventory.held()) == ["/kept", "team-a/kept"]
+    assert body["status"]["state"] == "WithinBudget"
 
 
 async def test_a_budget_made_anew_under_its_name_is_another_one(bench: Bench) -> None:
@@ -416,3 +426,27 @@ async def test_a_budget_shows_our_verdict_once_the_watch_has_given_the_status_ba
     bench.seen.inventory.seen(former.resource, "MODIFIED", {**former.body, "status": {}})  # a late echo
     assert not bench.loop.shows_verdict("team-a/monthly")
     assert not bench.loop.shows_verdict("team-a/other")
+
+
+def texts_of(value: object) -> list[str]:
+    if isinstance(value, dict):
+        return [text for item in value.values() for text in texts_of(item)]
+    if isinstance(value, list):
+        return [text for item in value for text in texts_of(item)]
+    return [value] if isinstance(value, str) else []
+
+
+async def test_an_owners_name_and_a_contact_are_shown_and_neither_acts_nor_deceives(bench: Bench) -> None:
+    """A pod's ownerReferences and a budget's contact are free text: a terminal would act on what is in them."""
+    hostile = "\x1b[2J\x1b[31mPWNED\x1b[0m\nDeployment/fake-row  0mg\x1b]0;title\a\u202e"
+    bench.world.used_ug = 2_000_000
+    bench.world.workloads = [
+        {"namespace": "team-a", "workload": f"{kind}/{hostile}", "used_ug": 9, "energy_uj": 9}
+        for kind in ("CronJob", hostile.replace("/", ""))
+    ]
+    bench.add("tight", per="Workload", contact=hostile[:64])
+    await bench.evaluate()
+    status = bench.world.objects["namespaces/team-a/carbonbudgets/tight"]["status"]
+    assert status["topWorkloads"][0]["name"].startswith("\\x1b[2J\\x1b[31mPWNED")
+    assert [text for text in texts_of(status) + bench.world.messages if not is_printable(text)] == []
+    assert [call for call in await bench.evaluate() if call[0] == "PATCH"] == []  # the same again is no change

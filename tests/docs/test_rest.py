@@ -12,20 +12,18 @@ from pydantic import BaseModel
 from starlette.routing import Route
 
 from carbonbudget_operator.api import projection, query
-from carbonbudget_operator.ledger.store import open_ledger
 from carbonbudget_operator.reporting.app import make_app
-from carbonbudget_operator.reporting.book import Book
-from carbonbudget_operator.reporting.query import Queries
+from carbonbudget_operator.reporting.pools import Pools
 from carbonbudget_operator.settings import Settings
 
 PAGE = (Path(__file__).resolve().parent.parent.parent / "docs/reference/rest.md").read_text(encoding="utf-8")
 
 
 def endpoints() -> set[str]:
-    engine = open_ledger("sqlite://")
     nobody = cast(Any, None)
-    app = make_app(nobody, nobody, nobody, Queries(Book(engine, Settings())), CollectorRegistry(), 1)
-    engine.dispose()
+    pools = Pools("sqlite:////nowhere/ledger.db", Settings(), 1)  # nothing is opened
+    app = make_app(nobody, nobody, nobody, pools, CollectorRegistry())
+    pools.close()
     answering = {f"{method.upper()} {path}" for path, item in app.openapi()["paths"].items() for method in item}
     plain = {f"{method} {route.path}" for route in app.routes if type(route) is Route for method in route.methods or ()}
     return answering | plain

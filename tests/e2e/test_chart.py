@@ -71,6 +71,7 @@ def test_the_mode_is_the_switch(cluster: Cluster, mode: str, policies: int, webh
     kinds = [document["kind"] for document in yaml.safe_load_all(text)]
     assert kinds.count("ValidatingAdmissionPolicy") == policies
     assert kinds.count("ValidatingWebhookConfiguration") == webhooks
+    assert kinds.count("MutatingWebhookConfiguration") == webhooks
 
 
 def test_a_configured_kind_reaches_policies_webhook_rights_and_settings(cluster: Cluster, tmp_path: Path) -> None:
@@ -91,14 +92,15 @@ def test_a_configured_kind_reaches_policies_webhook_rights_and_settings(cluster:
 
     for document in documents:
         name = document["metadata"]["name"]
-        # What guards the label of suspended Jobs concerns Jobs alone.
-        if document["kind"] == "ValidatingAdmissionPolicy" and name != "carbonbudget-suspended":
+        if document["kind"] == "ValidatingAdmissionPolicy":
             assert resources(document["spec"]["matchConstraints"]["resourceRules"]) == {"trainjobs"}
         elif document["kind"] == "ValidatingWebhookConfiguration":
             assert [resources(hook["rules"]) for hook in document["webhooks"]] == [
                 {"trainjobs"},
                 {"trainjobs", "trainjobs/scale"},
             ]
+        elif document["kind"] == "MutatingWebhookConfiguration":
+            assert [resources(hook["rules"]) for hook in document["webhooks"]] == [{"trainjobs"}]
         elif (document["kind"], name) == ("ClusterRole", "carbonbudget-admission"):
             assert resources(document["rules"]) == {"trainjobs"}
         elif (document["kind"], name) == ("ConfigMap", "carbonbudget-config"):

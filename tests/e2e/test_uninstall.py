@@ -31,7 +31,8 @@ def test_an_uninstall_leaves_nothing_that_acts_and_keeps_budgets_and_ledger(rele
         assert "enforcement" not in found["status"]  # type: ignore[operator] # JSON
         assert "carbonbudget.dev/blocking" not in found["metadata"].get("labels", {})  # type: ignore[attr-defined] # JSON
         assert (release.volumes / "ledger" / "ledger.db").exists()
-        kinds = "validatingadmissionpolicy,validatingwebhookconfiguration,clusterrole,clusterrolebinding"
+        kinds = "validatingadmissionpolicy,validatingwebhookconfiguration,mutatingwebhookconfiguration"
+        kinds += ",clusterrole,clusterrolebinding"
         left = cluster.kubectl("get", kinds, "-l", "app.kubernetes.io/name=carbonbudget", "-o", "name").stdout
         assert left == ""
         left = cluster.kubectl("get", "job,pod,serviceaccount,role,rolebinding", "-n", SYSTEM, "-o", "name").stdout

@@ -134,7 +134,7 @@ def test_a_workload_is_told_its_strictest_budget() -> None:
             "carbonbudget.dev/state": "Warning",
         }
     }
-    assert workload_path(("team-a", "CronJob", "x")) == "/apis/batch/v1/namespaces/team-a/cronjobs/x"
+    assert str(workload_path(("team-a", "CronJob", "x"))) == "/apis/batch/v1/namespaces/team-a/cronjobs/x"
 
 
 def test_the_strictest_is_the_one_that_a_refusal_names_too() -> None:

@@ -7,9 +7,9 @@ import json
 
 from aiohttp import web
 from aiohttp.test_utils import TestServer
-from tests.enforcement.worlds import NOW, Body, finished, job_body
+from tests.enforcement.worlds import NOW, Body, finished, job_body, merged
 
-from carbonbudget_operator.enforcement.job import instant, parse_job
+from carbonbudget_operator.enforcement.job import instant, parse_job, patched_job
 from carbonbudget_operator.enforcement.jobs import JobStore
 from carbonbudget_operator.kube.client import KubeClient
 from carbonbudget_operator.kube.credentials import Credentials
@@ -94,3 +94,32 @@ def test_an_instant_without_a_zone_or_sense_is_none() -> None:
 def test_a_failed_job_is_finished_when_its_condition_says() -> None:
     assert parse_job(job_body(status=finished(NOW, NOW - 60, kind="Failed"))).finished_at == NOW
     assert parse_job(job_body()).finished_at == 0
+
+
+def test_a_job_takes_little_however_large_its_owner_makes_it() -> None:
+    """25 suspended Jobs of 1.4 MB each ended the controller at its start, for the whole cluster."""
+    body = job_body("huge")
+    metadata = body["metadata"]
+    metadata["ownerReferences"] = [{"kind": "K" * 400_000, "name": "n" * 400_000, "controller": True}]
+    metadata["annotations"] = {"carbonbudget.dev/suspended-by": "x" * 200_000}
+    metadata["managedFields"] = [
+        {"manager": f"m{n:0128}", "fieldsV1": {"f:spec": {"f:suspend": {}}}} for n in range(5000)
+    ]
+    labels = {f"{n:05}.{'p' * 247}/{'k' * 63}": "v" * 63 for n in range(3000)}
+    body["spec"]["template"] = {"metadata": {"labels": labels}, "spec": {"containers": [{"args": ["x"] * 100_000}]}}
+    job = parse_job(body)
+    assert len(repr(job)) < 32_000
+    assert len(job.template_labels) == 64
+
+
+def test_after_our_patch_a_job_is_what_the_answers_metadata_and_the_patch_say() -> None:
+    before = job_body("a")
+    patch: Body = {
+        "spec": {"suspend": True},
+        "metadata": {
+            "labels": {"carbonbudget.dev/suspended": "true"}, "annotations": {"carbonbudget.dev/suspended-by": "t/b"},
+        },
+    }  # fmt: skip
+    after = merged(before, patch)
+    after["metadata"]["resourceVersion"] = "99"
+    assert patched_job(parse_job(before), patch, {"metadata": after["metadata"]}) == parse_job(after)

@@ -515,3 +515,35 @@ async def test_it_acts_within_seconds_of_a_change_and_a_round_that_fails_ends_no
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
     assert bench.world.patches[0][1]["spec"] == {"suspend": True}
+
+
+# An owner's name in a pod's ownerReferences is free text, and so is what a report calls a workload.
+FORGED = (
+    "../../attack-c/deployments/victim", "../../attack-c/cronjobs/vcj?fieldManager=attacker&x=", "web/scale", "..",
+    "web#", "web%2Fscale", "", "Web", "a" * 254, "web\n",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["Deployment", "CronJob"])
+@pytest.mark.parametrize("name", FORGED)
+async def test_a_name_that_no_object_can_have_is_never_written_to(bench: Bench, kind: str, name: str) -> None:
+    top = [{"kind": kind, "name": name, "emissions": "1kg"}, {"kind": kind, "name": "web", "emissions": "1g"}]
+    bench.world.budgets = [budget_body(status={"topWorkloads": top})]
+    plural = f"{kind.lower()}s"
+    group = "batch" if kind == "CronJob" else "apps"
+    assert [path for path, _ in await bench.annotate()] == [f"/apis/{group}/v1/namespaces/team-a/{plural}/web"]
+    assert bench.metric("failures_total") == 0  # nothing failed: there is no such object
+    assert bench.metric("annotations_total") == 1
+
+
+@pytest.mark.parametrize("namespace", ["../team-b", "team-b/deployments", "Team", "a" * 64, ".", "team.b"])
+async def test_a_namespace_that_cannot_be_is_never_written_in(bench: Bench, namespace: str) -> None:
+    top = [{"kind": "Deployment", "name": "web", "emissions": "1kg", "namespace": namespace}]
+    bench.world.budgets = [budget_body("all", "", status={"topWorkloads": top})]
+    assert await bench.annotate() == []
+
+
+async def test_a_namespaces_own_budget_writes_in_its_namespace_alone(bench: Bench) -> None:
+    top = [{"kind": "Deployment", "name": "web", "emissions": "1kg", "namespace": "team-b"}]
+    bench.world.budgets = [budget_body(status={"topWorkloads": top})]
+    assert [path for path, _ in await bench.annotate()] == ["/apis/apps/v1/namespaces/team-a/deployments/web"]

@@ -113,6 +113,11 @@ R nvmlDeviceGetTotalEnergyConsumption(Dev d, unsigned long long *out) {
     return OK;
 }
 R nvmlDeviceGetPowerUsage(Dev d, unsigned *out) { FAIL_IF_WANTED(d); return whole(d, "power_mw", out); }
+R nvmlDeviceGetPowerManagementLimitConstraints(Dev d, unsigned *least, unsigned *most) {
+    FAIL_IF_WANTED(d);
+    *least = 0;
+    return whole(d, "limit_mw", most);
+}
 R nvmlDeviceGetUtilizationRates(Dev d, unsigned out[2]) {
     FAIL_IF_WANTED(d);
     out[1] = 0;

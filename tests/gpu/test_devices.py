@@ -7,9 +7,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.gpu.driver import GPU_A, GPU_B, MIG_1, MIG_2, MIG_4
 
-from carbonbudget_agent.attribution import Shares, Usage, share_domain
-from carbonbudget_agent.devices import NO_POD, UNKNOWN_POD, Activity, Claim, Gpu, Instance, device_use, join_claims
+from carbonbudget_agent.attribution import Shares, share_domain
+from carbonbudget_agent.devices import (
+    NO_POD,
+    UNKNOWN_POD,
+    Activity,
+    Claim,
+    Gpu,
+    Instance,
+    device_use,
+    join_claims,
+    nvidia_device,
+)
 from carbonbudget_agent.meters import DomainEnergy
+from carbonbudget_agent.usage import Usage
 
 PLAIN = Gpu(GPU_A, "A100", 0)
 CUT = Gpu(GPU_B, "A100", 1, 7, (Instance(MIG_1, 1, 0, 1), Instance(MIG_2, 2, 0, 2), Instance(MIG_4, 3, 0, 4)))
@@ -141,7 +152,75 @@ def test_however_a_gpu_is_shared_the_parts_add_up_to_what_was_measured(
     assert sum(parts) == energy_uj
     assert min(parts) >= 0
     assert sum(found.pods_gpu_ms.values()) <= 1000
-    assert not {NO_POD, UNKNOWN_POD, "stranger"} & (found.pods_uj.keys() | found.pods_idle_uj.keys())
+    assert not {NO_POD, UNKNOWN_POD} & (found.pods_uj.keys() | found.pods_idle_uj.keys())
+
+
+@given(CLAIMS, ACTIVITY, AMOUNT, AMOUNT)
+def test_whoever_works_pays_whatever_is_held_and_idle_is_paid_by_holders_alone(
+    claims: list[Claim], activity: Activity, energy_uj: int, idle_uj: int
+) -> None:
+    found = shares(PLAIN, claims, activity, energy_uj, idle_uj)
+    working = {uid for uid, weight in activity.pods.items() if weight} - {NO_POD}
+    if any(activity.pods.values()):
+        assert {uid for uid, part_uj in found.pods_uj.items() if part_uj} <= working
+    holding = {UIDS.get((claim.namespace, claim.pod), UNKNOWN_POD) for claim in claims}
+    assert found.pods_idle_uj.keys() <= holding
+
+
+@pytest.mark.parametrize(
+    ("holders", "idle"),
+    [([], {}), (["a"], {"uid-a": 300}), (["a", "a"], {"uid-a": 300})],
+    ids=["nobody holds it", "one holds it", "one holds two shares"],
+)
+def test_a_pod_that_works_without_a_claim_pays_for_its_work_and_holders_for_what_they_hold(
+    holders: list[str], idle: dict[str, int]
+) -> None:
+    claims = [claim for n, pod in enumerate(holders) for claim in hold(f"{GPU_A}::{n}", pod=pod)]
+    found = shares(PLAIN, claims, Activity(1000, pods={"uid-b": 100}))
+    assert (found.pods_uj, found.pods_idle_uj, found.system_uj) == ({"uid-b": 700}, idle, 0)
+    assert found.pods_gpu_ms == {"uid-b": 1000}
+
+
+def test_work_of_a_mig_instance_that_nobody_holds_is_unseen_and_no_holder_pays_for_it() -> None:
+    found = shares(CUT, hold(MIG_1), Activity(instances={1: 1000, 3: 250}), energy_uj=1700, idle_uj=700)
+    assert (found.pods_uj, found.unseen_uj) == ({"uid-a": 500}, 500)
+
+
+def test_who_works_without_holding_is_named() -> None:
+    holders, _ = join_claims([PLAIN], hold(GPU_A), UIDS)
+    active = {"uid-a": 1, "uid-b": 2, "idle": 0, NO_POD: 3}
+    assert device_use(PLAIN, holders[GPU_A], Activity(pods=active)).unclaimed == {"uid-b"}
+
+
+CLAIM_UID = "5d1c0d0e-0000-4000-8000-00000000000a"
+
+
+@pytest.mark.parametrize("device_id", ["gpu-0", f"{CLAIM_UID}-gpu-0"])
+def test_dra_names_are_matched_by_number_where_minor_and_index_agree(device_id: str) -> None:
+    second = Gpu(GPU_B, "A100", 1)
+    assert join_claims([PLAIN, second], hold(device_id), UIDS) == ({GPU_A: [("uid-a", None)]}, [])
+
+
+@pytest.mark.parametrize("minors", [(1, 0), (0, 2), (-1, -1), (0, -1)])
+@pytest.mark.parametrize("device_id", ["gpu-0", f"{CLAIM_UID}-gpu-1", "gpu-0-mig-9-0-1", "gpu-vfio-0"])
+def test_dra_names_that_could_be_either_are_reported(device_id: str, minors: tuple[int, int]) -> None:
+    gpus = [Gpu(uuid, "A100", minor) for uuid, minor in zip((GPU_A, GPU_B), minors, strict=True)]
+    assert join_claims(gpus, hold(device_id), UIDS) == ({}, [device_id])
+
+
+@pytest.mark.parametrize(
+    ("cdi_name", "device"),
+    [
+        (f"nvidia.com/gpu={GPU_A}", GPU_A),
+        ("k8s.gpu.nvidia.com/device=gpu-0", "gpu-0"),
+        (f"k8s.gpu.nvidia.com/claim={CLAIM_UID}-gpu-0", "gpu-0"),
+        ("gpu.example.com/gpu=gpu-0", ""),
+        ("evilnvidia.com/gpu=gpu-0", ""),
+        ("", ""),
+    ],
+)
+def test_of_cdi_names_those_of_nvidia_are_taken(cdi_name: str, device: str) -> None:
+    assert nvidia_device(cdi_name) == device
 
 
 @given(st.sampled_from([PLAIN, CUT]), CLAIMS, ACTIVITY, AMOUNT, AMOUNT, st.randoms(use_true_random=False))

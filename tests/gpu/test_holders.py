@@ -63,6 +63,50 @@ def test_a_process_of_the_host_on_a_shared_gpu_is_the_systems(look: tuple[Holder
     assert use.active == {UID_A: 30, NO_POD: 10}
 
 
+@pytest.mark.parametrize("holding", [[], ["a"]], ids=["nobody holds it", "another holds it"])
+def test_a_pod_that_works_without_a_claim_is_charged_counted_and_logged_once(
+    look: tuple[Holders, Counts], driver: Driver, kubelet: Kubelet, tmp_path: Path, holding: list[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    holders, counts = look
+    kubelet.answer = lambda _: pod_resources(*(("team", name, [GPU_A]) for name in holding))
+    process(tmp_path, 102, f"/kubepods/besteffort/pod{UID_B}/0123")
+    for stamp in (200, 300, 400):
+        driver.set(0, processes=f"102:10:{stamp}")
+        (use,) = holders.devices(PODS).values()
+        assert (use.active, use.held) == ({UID_B: 10}, {UID_A: 1} if holding else {})
+    assert (counts.gpu_unclaimed, counts.device_errors) == (3, 0)
+    assert [record.message for record in caplog.records] == [
+        f"pod team/b works on {GPU_A}, which it does not hold: its energy is that pod's"
+    ]
+
+
+def test_short_processes_hide_no_longer_ones(look: tuple[Holders, Counts], tmp_path: Path) -> None:
+    process(tmp_path, 102, f"/kubepods/besteffort/pod{UID_B}/0123")  # 101 has ended meanwhile
+    (use,) = look[0].devices(PODS).values()
+    assert use.active == {UID_B: 10}
+
+
+def test_a_single_holder_has_it_all_where_no_process_can_be_seen(
+    look: tuple[Holders, Counts], kubelet: Kubelet, caplog: pytest.LogCaptureFixture
+) -> None:
+    holders, counts = look
+    kubelet.answer = lambda _: pod_resources(("team", "a", [GPU_A]))
+    (use,) = holders.devices(PODS).values()
+    assert (use.held, use.active, use.busy_permille) == ({UID_A: 1}, {}, 600)
+    assert (counts.device_errors, caplog.records) == (0, [])
+
+
+def test_a_deleted_pod_holds_its_gpu_while_its_cgroup_stands(look: tuple[Holders, Counts], kubelet: Kubelet) -> None:
+    kubelet.answer = lambda _: pod_resources(("team", "a", [GPU_A]))
+    gone = {UID_A: replace(PODS[UID_A], gone=True)}
+    (use,) = look[0].devices(gone, {UID_A}).values()
+    assert use.held == {UID_A: 1}
+    for pods in (gone, {}):  # the kubelet names it still, when its name is long forgotten
+        (use,) = look[0].devices(pods, set()).values()
+        assert use.held == {}
+
+
 def test_without_the_hosts_pids_a_shared_gpu_goes_by_claims_and_that_is_told_once(
     look: tuple[Holders, Counts], driver: Driver, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -101,6 +145,7 @@ def test_a_holder_without_a_name_and_a_device_without_a_gpu_are_told(
     (use,) = look[0].devices(PODS).values()
     assert use.held == {UNKNOWN_POD: 1}
     assert f"device {GPU_B} is held by a pod and is no GPU that the driver lists" in caplog.text
+    assert look[1].devices_unmatched == 1
 
 
 def test_of_two_pods_of_one_name_the_claim_is_that_of_the_one_that_runs(look: tuple[Holders, Counts]) -> None:

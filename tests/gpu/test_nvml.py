@@ -9,7 +9,7 @@ from tests.gpu.driver import GPU_A, GPU_B, MIG_1, MIG_4, Driver
 
 from carbonbudget_agent.counts import Counts
 from carbonbudget_agent.metering import Metering
-from carbonbudget_agent.meters import MeterError, Stamp
+from carbonbudget_agent.meters import ImplausibleError, MeterError, Stamp
 from carbonbudget_agent.meters.accelerators import find_accelerator
 from carbonbudget_agent.meters.gpus import GpuError, Gpus
 from carbonbudget_agent.meters.nvml import NvmlMeter
@@ -85,6 +85,50 @@ def test_a_counter_that_went_back_was_reset_by_the_driver_and_counts_from_zero(d
     node.look()
     driver.set(0, energy_mj=40)
     assert node.look() == {f"gpu:{GPU_A}": 40_000}
+
+
+@pytest.mark.parametrize(
+    ("says", "most_watts"),
+    [
+        ({"limit_mw": 350_000}, 700),
+        ({}, 800),  # an A100 of 400 W, by its kind
+        ({"name": "Some New Thing"}, 3_000),
+        ({"name": "Some New Thing", "limit_mw": 75_000}, 150),
+    ],
+)
+def test_no_counter_says_more_than_twice_what_its_card_can_draw(
+    driver: Driver, says: dict[str, object], most_watts: int
+) -> None:
+    """Back by a joule, it would count all of it from 0; forward by a garbled reading, a megajoule."""
+    driver.gpu(0, GPU_A, energy_mj=900_000_000, **says)
+    node = Node()
+    node.look()
+    for energy_mj in (899_999_000, 999_999_000, 899_999_000):
+        driver.set(0, energy_mj=energy_mj)
+        assert node.look() == {}
+    driver.set(0, energy_mj=899_999_000 + 6_000 * most_watts)  # its counter may be a second older than the look
+    assert node.look() == {f"gpu:{GPU_A}": 6_000_000 * most_watts}
+    driver.set(0, energy_mj=899_999_000 + 12_000 * most_watts + 1)
+    assert node.look() == {}
+    assert (node.counts.meter_implausible, node.counts.meter_errors) == (4, 4)
+
+
+def test_a_power_sensor_that_says_more_than_its_card_can_draw_has_no_figure(driver: Driver) -> None:
+    driver.gpu(0, GPU_A, power_mw=100_000)
+    node = Node()
+    node.look()
+    driver.set(0, power_mw=4_294_967_295)
+    assert node.look() == {}
+    assert node.counts.meter_implausible == 1
+
+
+def test_a_card_whose_limit_cannot_be_asked_is_measured_all_the_same(driver: Driver) -> None:
+    driver.gpu(0, GPU_A, energy_mj=0)
+    driver.fail("nvmlDeviceGetPowerManagementLimitConstraints", UNKNOWN, gpu=0)
+    node = Node()
+    node.look()
+    driver.set(0, energy_mj=1_000)
+    assert node.look() == {f"gpu:{GPU_A}": 1_000_000}
 
 
 @pytest.mark.parametrize("code", [GPU_IS_LOST, UNKNOWN, 1, 2, 4, 10, 17, 18])
@@ -252,9 +296,13 @@ def test_any_name_is_a_known_model_or_none(name: str) -> None:
 
 
 @given(st.integers(0, 2**62), st.integers(0, 2**62), st.integers(0, 10**7))
-def test_a_gpus_energy_is_never_negative(before: int, after: int, elapsed_ms: int) -> None:
+def test_a_gpus_energy_is_never_negative_nor_more_than_a_card_draws(before: int, after: int, elapsed_ms: int) -> None:
     meter = NvmlMeter(None)  # `energy` needs no driver
-    (domain,) = meter.energy(GPU_A, {"energy_mj": before}, {"energy_mj": after}, elapsed_ms)
-    assert domain.energy_uj >= 0
+    most_uj = 3_000_000 * (elapsed_ms + 1_000)
+    try:
+        (domain,) = meter.energy(GPU_A, {"energy_mj": before}, {"energy_mj": after}, elapsed_ms)
+        assert 0 <= domain.energy_uj <= most_uj
+    except ImplausibleError:
+        assert (after if after < before else after - before) * 1000 > most_uj
     with pytest.raises(MeterError, match="different kinds"):
         meter.energy(GPU_A, {"energy_mj": 1}, {"power_mw": 1}, elapsed_ms)

@@ -82,6 +82,14 @@ def test_dynamic_resource_allocation_is_told_by_the_cdi_name() -> None:
     assert list(parse_list(message)) == [Claim("team", "a", GPU_A)]
 
 
+def test_the_names_of_one_device_in_a_claim_are_one_hold_and_another_vendors_are_none() -> None:
+    uid = "5d1c0d0e-0000-4000-8000-00000000000a"
+    names = ["k8s.gpu.nvidia.com/device=gpu-0", f"k8s.gpu.nvidia.com/claim={uid}-gpu-0", "gpu.example.com/gpu=gpu-1"]
+    resource = field(4, b"".join(field(1, field(1, name)) for name in names) + field(2, "gpu.nvidia.com"))
+    message = field(1, field(1, "a") + field(2, "team") + field(3, field(5, field(2, "claim") + resource)))
+    assert list(parse_list(message)) == [Claim("team", "a", "gpu-0")]
+
+
 @pytest.mark.parametrize("garbage", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\x00" * 64, b"\xff" * 64])
 def test_what_does_not_speak_http2_is_one_sentence(tmp_path: Path, garbage: bytes) -> None:
     path = tmp_path / "kubelet.sock"

@@ -83,6 +83,10 @@ def _work(driver: Driver, second: int) -> None:
     driver.set(0, processes=f"101:60:{second * 10**6},102:20:{second * 10**6}")
 
 
+def _stolen(driver: Driver, second: int) -> None:
+    driver.set(0, processes=f"102:90:{second * 10**6}")
+
+
 SCENARIOS = [
     Scenario("one GPU at 300 W, held whole", {GPU_A: 300}, {"a": [GPU_A]}, {"a": 18_000}),
     Scenario("300 W and 200 W, one pod each", {GPU_A: 300, GPU_B: 200}, {"a": [GPU_A], "b": [GPU_B]},
@@ -93,6 +97,9 @@ SCENARIOS = [
     Scenario("200 W at full use, shares 1:1, work 3:1 (24 W idle)", {GPU_A: 200},
              {"a": [f"{GPU_A}::0"], "b": [f"{GPU_A}::1"]}, {"a": 720 + 7_920, "b": 720 + 2_640},
              set_up=lambda driver: driver.set(0, processes=""), step=_work, processes={101: UID_A, 102: UID_B}),
+    Scenario("300 W at full use, held by a, worked on by b without a claim (36 W idle)", {GPU_A: 300},
+             {"a": [GPU_A]}, {"a": 2_160, "b": 15_840}, set_up=lambda driver: driver.set(0, processes=""),
+             step=_stolen, processes={102: UID_B}),
     Scenario("140 W cut by MIG: 1 and 4 of 7 slices held, 2 free (46 W idle, by its kind)", {GPU_A: 140},
              {"a": [MIG_1], "b": [MIG_4]}, {"a": 394.29 + 1_128, "b": 1_577.14 + 4_512, "node": 788.57},
              set_up=_instances),
@@ -140,7 +147,7 @@ def play(scenario: Scenario, driver: Driver, kubelet: Kubelet, root: Path) -> No
     resources = PodResources(kubelet.path)
     collector = Collector(
         Identity("default", "node-1", "boot"), Metering([model, meter], counts), CgroupReader(node.cgroups),
-        FilePods(node.pod_list(UID_A, UID_B, finished=scenario.finished), counts), node.procfs, 60, clock,
+        FilePods(node.pod_list(UID_A, UID_B, finished=scenario.finished), "node-1", counts), node.procfs, 60, clock,
         Checkpoint("boot", Progress(), {}),
         NodeInfo, counts, Holders(meter.gpus, resources, node.procfs, counts),
     )  # fmt: skip

@@ -19,7 +19,7 @@ from tests.controller.api_server import eventually
 
 from carbonbudget_operator.controller.certificates import make_ca, make_leaf
 from carbonbudget_operator.ingest import connections
-from carbonbudget_operator.ingest.connections import Bounded, Connection
+from carbonbudget_operator.ingest.connections import Bounded
 from carbonbudget_operator.ingest.door import Door
 
 GET = b"GET /v1/x HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -137,15 +137,6 @@ async def test_who_does_not_say_what_it_wants_is_cut(
             assert await ask(stream, before) == b"HTTP/1.1 200 OK"
         stream[1].write(said)
         assert await asyncio.wait_for(ask(stream, b""), 10) == b""
-
-
-async def test_a_connection_too_many_is_cut_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Connection, "most", 2)
-    async with running(Bounded(App())) as server:
-        kept = [await server.connect() for _ in range(2)]
-        assert [await ask(stream) for stream in kept] == [b"HTTP/1.1 200 OK"] * 2
-        assert await ask(await server.connect()) == b""
-        assert await ask(kept[0]) == b"HTTP/1.1 200 OK"
 
 
 def tls(folder: Path) -> tuple[ssl.SSLContext, dict[str, str]]:

@@ -12,10 +12,12 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from prometheus_client import CollectorRegistry
 
+from carbonbudget_operator.api_path import ApiPath
 from carbonbudget_operator.kube.client import KubeClient, KubeError
 from carbonbudget_operator.kube.credentials import Credentials
 from carbonbudget_operator.kube.watched import Watches, WatchMetrics
 
+X = ApiPath("x.dev", "v1", "xs")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -54,8 +56,8 @@ async def test_the_token_is_read_for_each_request() -> None:
         return web.json_response({})
 
     async with client_of(answer, token=lambda: next(tokens)) as client:
-        await client.request("GET", "/x")
-        await client.request("GET", "/x")
+        await client.request("GET", X)
+        await client.request("GET", X)
     assert seen == ["Bearer old", "Bearer new"]
 
 
@@ -65,14 +67,14 @@ async def test_a_refusal_carries_the_api_servers_own_sentence() -> None:
 
     async with client_of(answer) as client:
         with pytest.raises(KubeError, match="pods is forbidden") as error:
-            await client.request("GET", "/x")
+            await client.request("GET", X)
     assert error.value.status == 403
 
 
 async def test_an_api_server_that_is_not_there_is_status_0() -> None:
     client = KubeClient.connect(Credentials(url="http://127.0.0.1:1", token=lambda: ""))
     with pytest.raises(KubeError, match="no answer from the API server") as error:
-        await client.request("GET", "/x")
+        await client.request("GET", X)
     await client.close()
     assert error.value.status == 0
 
@@ -83,7 +85,7 @@ async def test_an_answer_that_is_no_json_object_is_an_error_not_a_crash() -> Non
 
     async with client_of(answer) as client:
         with pytest.raises(KubeError, match="something else than a JSON object"):
-            await client.request("GET", "/x")
+            await client.request("GET", X)
 
 
 async def test_a_list_is_read_page_by_page() -> None:
@@ -97,7 +99,7 @@ async def test_a_list_is_read_page_by_page() -> None:
         )
 
     async with client_of(answer) as client:
-        names = [item["metadata"]["name"] async for item in client.list("/x", page=2)]  # type: ignore[index] # JSON
+        names = [item["metadata"]["name"] async for item in client.list(X, page=2)]  # type: ignore[index] # JSON
     assert names == ["a", "b", "c"]
 
 
@@ -118,7 +120,7 @@ async def test_a_watch_goes_on_where_it_ended_and_lists_again_when_that_is_gone(
 
     seen: list[str] = []
     async with client_of(answer) as client:
-        events = client.watch("/x")
+        events = client.watch(X)
         async for kind, _ in events:
             seen.append(kind)
             if seen.count("LISTED") == 2:
@@ -143,7 +145,7 @@ async def test_a_watch_survives_an_api_server_that_answers_5xx_or_garbage() -> N
                 return web.json_response({"items": [], "metadata": {"resourceVersion": "10"}})
 
     async with client_of(answer) as client:
-        events = client.watch("/x")
+        events = client.watch(X)
         # Two lists that fail, one that does not, then the watch.
         kinds = [(await anext(events))[0] for _ in range(5)]
         assert kinds == ["LISTING", "LISTING", "LISTING", "LISTED", "ADDED"]
@@ -159,7 +161,7 @@ async def test_a_line_longer_than_any_buffer_is_read_whole() -> None:
         return web.json_response({"items": [], "metadata": {"resourceVersion": "10"}})
 
     async with client_of(answer) as client:
-        events = client.watch("/x")
+        events = client.watch(X)
         assert [(await anext(events))[0] for _ in range(2)] == ["LISTING", "LISTED"]
         assert (await anext(events))[1] == large
         await events.aclose()  # type: ignore[attr-defined] # an async generator
@@ -204,7 +206,7 @@ async def seen_until(collection: Collection, holds: Callable[[list[str]], bool])
     """The events until it holds."""
     kinds: list[str] = []
     async with client_of(collection.answer) as client, asyncio.timeout(20):
-        events = client.watch("/x")
+        events = client.watch(X)
         async for kind, _ in events:
             kinds.append(kind)
             if holds(kinds):
@@ -251,8 +253,8 @@ async def test_what_is_refused_each_time_is_logged_once_with_its_path_and_asked_
     began = asyncio.get_running_loop().time()
     await seen_until(collection, lambda kinds: "ADDED" in kinds)
     assert asyncio.get_running_loop().time() - began > 0.5 * (0.5 + 1 + 2 + 4)  # doubling, less jitter
-    assert warnings(caplog) == ["/x is not watched, tried again until it is: not now"]
-    assert [r.getMessage() for r in caplog.records if r.levelname == "INFO"] == ["/x is watched again"]
+    assert warnings(caplog) == [f"{X} is not watched, tried again until it is: not now"]
+    assert [r.getMessage() for r in caplog.records if r.levelname == "INFO"] == [f"{X} is watched again"]
 
 
 # --- up to when it is current ----------------------------------------------------------------------------------------
@@ -285,23 +287,23 @@ async def test_a_list_a_change_and_a_bookmark_make_a_watch_current_and_a_connect
 
     async with client_of(answer) as client, asyncio.timeout(10):
         client.watches = Watches(Ticks())
-        events = client.watch("/x")
+        events = client.watch(X)
         assert client.watches.current_at() == {}
         await anext(events)
-        assert client.watches.current_at() == {"/x": 1}  # it begins, and has told nothing
+        assert client.watches.current_at() == {"/apis/x.dev/v1/xs": 1}  # it begins, and has told nothing
         await anext(events)
-        assert client.watches.current_at() == {"/x": 2}  # listed
+        assert client.watches.current_at() == {"/apis/x.dev/v1/xs": 2}  # listed
         says.put_nowait({"type": "ADDED", "object": an_object("a", "11")})
         await anext(events)
-        assert client.watches.current_at() == {"/x": 3}
+        assert client.watches.current_at() == {"/apis/x.dev/v1/xs": 3}
         says.put_nowait({"type": "BOOKMARK", "object": an_object("", "12")})
         says.put_nowait({"type": "ADDED", "object": an_object("b", "13")})
         await anext(events)
-        assert client.watches.current_at() == {"/x": 5}
+        assert client.watches.current_at() == {"/apis/x.dev/v1/xs": 5}
         says.put_nowait(None)
         waits = asyncio.ensure_future(anext(events))
         await until(lambda: opened == 2)
-        assert client.watches.current_at() == {"/x": 5}
+        assert client.watches.current_at() == {"/apis/x.dev/v1/xs": 5}
         says.put_nowait({"type": "DELETED", "object": an_object("b", "14")})
         assert (await waits)[0] == "DELETED"
         says.put_nowait(None)
@@ -321,12 +323,12 @@ async def test_a_watch_that_never_comes_to_list_is_as_old_as_its_begin() -> None
         client.watches = Watches(Ticks())
 
         async def follow() -> None:
-            async for _ in client.watch("/x"):
+            async for _ in client.watch(X):
                 pass
 
         following = asyncio.create_task(follow())
         await until(lambda: asked == 2)
-        assert client.watches.current_at() == {"/x": 1}
+        assert client.watches.current_at() == {"/apis/x.dev/v1/xs": 1}
         following.cancel()
         await asyncio.wait([following])
         await until(lambda: client.watches.current_at() == {})

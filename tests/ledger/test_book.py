@@ -178,7 +178,7 @@ def test_check_finds_what_does_not_add_up(engine: sa.Engine) -> None:
 
 
 def test_the_migrations_make_the_schema_and_can_run_again(engine: sa.Engine) -> None:
-    assert migrate(engine) == "0006"
+    assert migrate(engine) == "0008"
     with engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), schema.metadata) == []
     require_schema(engine)
@@ -273,7 +273,7 @@ async def test_servers_that_start_at_once_make_one_schema(postgres: PostgresServ
     url = postgres.database()
     engines = [open_ledger(url) for _ in range(4)]
     made = await asyncio.gather(*(asyncio.to_thread(migrate, engine) for engine in engines))
-    assert set(made) == {"0006"}
+    assert set(made) == {"0008"}
     for engine in engines:
         engine.dispose()
 
@@ -306,8 +306,15 @@ async def test_servers_that_book_each_others_former_hours_do_not_wait_for_each_o
     url = postgres.database()
     writers = [Writer(open_engine(url)) for _ in range(3)]
     gaps = [a_report(HOUR + 7200 + 60 * i, f"n{n}", {"p": 7, "q": 5}, since=HOUR) for i in range(9) for n in range(8)]
-    # Nine gaps over the same hours: their meters were there for a minute of them, else the hours could not hold all.
-    after = [replace(report, domains=(replace(report.domains[0], duration_ms=60_000),)) for report in gaps]
+    # Nine gaps over the same hours: meters and pods were there for a minute of them, else the hours could not hold all.
+    after = [
+        replace(
+            report,
+            domains=(replace(report.domains[0], duration_ms=60_000),),
+            pods=tuple(replace(pod, duration_ms=60_000) for pod in report.pods),
+        )
+        for report in gaps
+    ]
     late = [a_report(HOUR + 60 * i, f"n{n}", {"q": 5, "p": 7}) for i in range(9) for n in reversed(range(8))]
     ask = [booked(writers[i % 3], report) for reports in (after, late) for i, report in enumerate(reports)]
     assert Counter(await asyncio.gather(*ask)) == {Booked.STORED: len(after) + len(late)}

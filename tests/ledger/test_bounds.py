@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 from tests.ledger.reports import HOUR, a_report, book
 
-from carbonbudget_agent.report import Domain, NodeReport
+from carbonbudget_agent.report import Domain, NodeReport, Requests
 from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.book import Booked, Booker
 
@@ -62,8 +62,8 @@ def test_a_node_whose_clock_was_set_back_may_live_an_hour_twice_but_not_three_ti
     for part in range(2):
         assert set(book(booker, *(drawing(500, HOUR + 60 * i, part=part) for i in range(60)))) == {Booked.STORED}
     assert book(booker, drawing(500, part=2)) == [Booked.IMPOSSIBLE]
-    assert book(booker, drawing(500, part=2, name="dram")) == [Booked.STORED]  # each domain has its own time
-    assert hours(engine)[HOUR][1] == 7_260
+    assert book(booker, drawing(500, part=2, name="dram")) == [Booked.IMPOSSIBLE]  # a new name is no new time
+    assert hours(engine)[HOUR][1] == 7_200
 
 
 def test_the_slices_of_a_cut_hour_count_together(engine: sa.Engine) -> None:
@@ -96,3 +96,29 @@ def test_memory_holds_a_few_hours_of_each_node_whatever_gaps_it_reports(engine: 
     for i in range(3):
         book(booker, drawing(10, HOUR + 3600 * 800, since=HOUR + 3600 * i, part=i))
     assert sum(map(len, booker._bounds._hours.values())) <= 3
+
+
+def test_pods_have_no_time_that_no_meter_had(engine: sa.Engine) -> None:
+    """Gaps over the same hours, whose meters were there for a moment and whose pods all the time: each would count, and
+    forty such sums are more than 64 bits, which SQLite keeps as a float.
+    """
+    booker = Booker(engine, max_node_watts=WATTS)
+    fates: Counter[Booked] = Counter()
+    for part in range(45):
+        report = a_report(HOUR + 3600 * 300 + 60 * part, since=HOUR, part=part)
+        domain = replace(report.domains[0], duration_ms=1)
+        pod = replace(report.pods[0], requests=Requests(8_192_000, 2**46, 4_096))
+        fates.update(book(booker, replace(report, domains=(domain,), pods=(pod,))))
+    assert fates == {Booked.STORED: 2, Booked.IMPOSSIBLE: 43}
+    with engine.connect() as connection:
+        for table in (schema.node_fact, schema.pod_fact, schema.pod_energy):
+            for row in connection.execute(sa.select(*(c for c in table.columns if not c.primary_key))):
+                assert all(type(value) is int and 0 <= value < 2**62 for value in row)
+
+
+def test_upper_ends_of_models_fill_an_hour_once_too(engine: sa.Engine) -> None:
+    booker = Booker(engine, max_node_watts=WATTS)
+    domain = replace(drawing(100).domains[0], method="model", low_uj=0, high_uj=2**46)
+    reports = [replace(drawing(100, HOUR + 60 * i), domains=(domain,)) for i in range(10)]
+    assert Counter(book(booker, *reports)) == {Booked.STORED: 2, Booked.IMPOSSIBLE: 8}
+    assert book(Booker(engine, max_node_watts=WATTS), reports[5]) == [Booked.IMPOSSIBLE]  # read back, it counts

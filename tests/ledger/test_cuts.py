@@ -109,7 +109,8 @@ def test_a_namespace_that_asks_for_every_second_of_an_hour_is_bounded_and_multip
     book(Booker(engine), *an_hour())
     assert cuts(engine) == {"team-a": MAX_AN_HOUR}
     assert count(engine, schema.node_fact) == count(plain, schema.node_fact)
-    others = sa.select(sa.func.count()).select_from(schema.pod_fact.join(schema.pod, schema.pod.c.id == schema.pod_fact.c.pod_id))
+    of_pods = schema.pod_fact.join(schema.pod, schema.pod.c.id == schema.pod_fact.c.pod_id)
+    others = sa.select(sa.func.count()).select_from(of_pods)
     for namespace, most in (("team-a", 1 + MAX_AN_HOUR), ("team-b", 1), ("team-c", 1)):
         query = others.where(schema.pod.c.namespace == namespace)
         with engine.connect() as split, plain.connect() as whole:
@@ -118,9 +119,7 @@ def test_a_namespace_that_asks_for_every_second_of_an_hour_is_bounded_and_multip
     assert checked.defects == []
 
 
-def test_one_namespace_cannot_use_up_another_s_cuts_nor_those_of_the_cluster(
-    engine: sa.Engine, writer: Writer
-) -> None:
+def test_one_namespace_cannot_use_up_another_s_cuts_nor_those_of_the_cluster(engine: sa.Engine, writer: Writer) -> None:
     flood = [("team-a", HOUR + 7 * i) for i in range(1, 12_000)]
     for _ in range(2):
         writer.add_cuts(flood, now=HOUR)
@@ -206,9 +205,7 @@ def _postgresql(server: PostgresServer) -> str:
 @pytest.fixture(params=["sqlite", "postgresql"], scope="module")
 def again(request: pytest.FixtureRequest) -> Iterator[Callable[[], sa.Engine]]:
     """An empty ledger for each example."""
-    engine = open_ledger(
-        "sqlite://" if request.param == "sqlite" else _postgresql(request.getfixturevalue("postgres"))
-    )
+    engine = open_ledger("sqlite://" if request.param == "sqlite" else _postgresql(request.getfixturevalue("postgres")))
     migrate(engine)
 
     def empty() -> sa.Engine:
@@ -235,7 +232,7 @@ def test_with_any_cuts_every_hour_conserves_and_other_namespaces_bear_what_they_
 ) -> None:
     chosen = Settings(carbon=Carbon(zone="DE", pue=1.2), allocation=policy)
     reports = [mixed(n, gap_s) for n in range(2)]
-    reports += [a_report(HOUR + 60 * i, "n0", {"x": 10**6 + i}, namespace=TEAMS[i % 3]) for i in range(6)]
+    reports += [a_report(HOUR + 60 * i, "n0", {f"x{i % 3}": 10**6 + i}, namespace=TEAMS[i % 3]) for i in range(6)]
     found = []
     for instants in ([], wanted):
         engine = again()

@@ -81,8 +81,33 @@ def test_every_fact_of_the_first_schema_is_kept_and_booking_goes_on(
 
 def test_a_ledger_that_is_behind_is_refused_until_it_is_migrated(former: tuple[sa.Engine, str]) -> None:
     engine = open_ledger(former[1])
-    with pytest.raises(LedgerError, match=r"schema 0001, not 0006: run `carbonbudget ledger migrate`"):
+    with pytest.raises(LedgerError, match=r"schema 0001, not \d{4}: run `carbonbudget ledger migrate`"):
         require_schema(engine)
-    assert migrate(engine) == "0006"
+    assert migrate(engine) == "0008"
     require_schema(engine)
     engine.dispose()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql+psycopg://u:geheim@[::1/db",
+        "postgresql+psycopg://u:geh@eim@h:54x/db",
+        "postgresql+psycopg://u:geheim@h:port/db",
+        "postgresql+psycopg://u:geheim@127.0.0.1:1/db",
+        "postgresql+psycopg://127.0.0.1:1/db?password=geheim",
+        f"postgresql+psycopg://u:geheim@{'h' * 70}.x/db",
+        "postgresql+psycopg://u:geheim@h\x00/db",
+        "postgres://u:geheim@h/db",
+        "mysql://u:geheim@h/db",
+        "u:geheim@h/db",
+        "geheim",
+        "",
+    ],
+)
+def test_a_ledger_that_cannot_be_opened_is_one_sentence_without_its_password(url: str) -> None:
+    with pytest.raises(LedgerError) as error:
+        migrate(open_ledger(url))
+    assert "geheim" not in str(error.value)
+    assert "eim@" not in str(error.value)
+    assert str(error.value).isprintable()

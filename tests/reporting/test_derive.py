@@ -20,9 +20,11 @@ from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.book import Booked, Booker
 from carbonbudget_operator.ledger.check import check_ledger
 from carbonbudget_operator.ledger.derived import DAYS, HOURS, LEVELS, MONTHS, QUARTERS, THIRDS, Derived
+from carbonbudget_operator.ledger.facts import NodeFacts
 from carbonbudget_operator.ledger.read import read_hour, read_nodes
 from carbonbudget_operator.ledger.retention import drop_before
 from carbonbudget_operator.ledger.seal import SealError, seal_hour
+from carbonbudget_operator.ledger.sound import left_out
 from carbonbudget_operator.ledger.valued import (
     COLUMNS,
     EMBODIED_UG,
@@ -37,6 +39,7 @@ from carbonbudget_operator.ledger.valued import (
 from carbonbudget_operator.reporting.book import Book
 from carbonbudget_operator.reporting.derive import Deriver
 from carbonbudget_operator.reporting.grouping import group
+from carbonbudget_operator.reporting.places import Hardware, Places
 from carbonbudget_operator.reporting.query import Queries
 from carbonbudget_operator.reporting.units import plan, signatures, unit_end, unit_of
 from carbonbudget_operator.settings import Carbon, Settings
@@ -415,3 +418,38 @@ def test_what_sealing_costs_grows_with_the_hour_and_not_with_its_square(
         assert seal(engine, NOW) == [DAY]
         counts.append(len(statements))
     assert counts[0] == counts[1]
+
+
+def test_a_node_that_cannot_be_valued_is_left_out_and_its_hour_is_kept_and_sealed(
+    engine: sa.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    book(Booker(engine), *(a_report(DAY, node, {f"p-{node}": 300}, labels={}) for node in ("n1", "n2", "n3")))
+    hardware = Places.hardware
+
+    def poisoned(places: Places, node: NodeFacts, gpus: int | None = None) -> Hardware:
+        if node.name == "n2":
+            raise OverflowError("more GPUs than a figure can hold")
+        return hardware(places, node, gpus)
+
+    monkeypatch.setattr(Places, "hardware", poisoned)
+    left_out._node_hours.clear()
+    assert keep(engine)[HOURS] == 1
+    rows = list(Book(engine, SETTINGS).rows(DAY, DAY + HOUR))
+    assert {row.workload for row in rows if row.workload} == {"Pod/p-n1", "Pod/p-n3"}
+    assert left_out.node_hours == 1
+    assert seal(engine, NOW) == [DAY]
+
+
+def test_figures_that_no_database_holds_are_left_out_with_their_node(engine: sa.Engine) -> None:
+    figures = {f"n{n}": 2**58 for n in range(4)} | {"n4": 300}
+    reports = [a_report(DAY, node, {"p": uj}, labels={}) for node, uj in figures.items()]
+    book(Booker(engine, max_node_watts=10**12), *reports)
+    far = Settings(carbon=Carbon(zone="WORLD", pue=5.0))
+    left_out._node_hours.clear()
+    deriver = Deriver(Book(engine, far), 35, 25)
+    while deriver.step(NOW) is not None:
+        pass
+    (left,) = [row for row in Book(engine, far).rows(DAY, DAY + HOUR) if row.workload]
+    assert left.figures[0] < 10_000
+    assert left_out.node_hours == 4
+    assert seal(engine, NOW, far) == [DAY]

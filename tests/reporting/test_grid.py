@@ -47,6 +47,9 @@ class Told:
     max_days: int = 2
     asked: list[tuple[str, int, int]] = field(default_factory=list)
 
+    def zone_name(self, zone: str) -> str | None:
+        return self.zones.get(zone) if self.zones else zone
+
     async def fetch(self, zone: str, start: int, end: int) -> list[Point]:
         self.asked.append((zone, start, end))
         if self.error:

@@ -8,7 +8,7 @@ from tests.ledger.reports import a_report, book
 from tests.reporting.runs import a_job_report
 
 from carbonbudget_operator.api.query import BudgetQuery, Component, RunQuery
-from carbonbudget_operator.carbon.factors import find_factor
+from carbonbudget_operator.carbon.factors import NO_PROVIDER, find_factor
 from carbonbudget_operator.ledger.book import Booker
 from carbonbudget_operator.ledger.owners import Owner, store_owners
 from carbonbudget_operator.reporting.book import Book
@@ -32,7 +32,7 @@ def test_before_any_report_the_bundled_figures_stand_in_and_say_so(engine: sa.En
     (rate,) = table.rates
     assert (rate.modelled, rate.instance_type, table.runs, table.as_of) == (True, "", [], DAY)
     # 3.5 W of a thread for an hour, PUE 1.2, at the zone's lifecycle intensity; an A100 is 400 W.
-    factor = find_factor(region="", provider_id="", zone="DE", pue_permille=1200, basis="lifecycle")
+    factor = find_factor(region="", provider=NO_PROVIDER, zone="DE", pue_permille=1200, basis="lifecycle")
     assert rate.core_hour_location_ug == round(3.5 * 1.2 * factor.intensity_mg_per_kwh)
     assert rate.gpu_hour_location_ug == round(400 * 1.2 * factor.intensity_mg_per_kwh)
     assert rate.core_hour_market_ug == rate.core_hour_location_ug > 0
@@ -71,7 +71,7 @@ def test_gpus_energy_is_theirs_and_each_instance_type_has_its_rate(engine: sa.En
     assert set(rates) == {"", "m5", "p4d"}
     assert rates["p4d"].gpu_hour_location_ug == rates[""].gpu_hour_location_ug
     # Four GPUs held, 50 J a window and GPU: 3 kJ of one in the hour, PUE 1.2.
-    factor = find_factor(region="", provider_id="", zone="DE", pue_permille=1200, basis="lifecycle")
+    factor = find_factor(region="", provider=NO_PROVIDER, zone="DE", pue_permille=1200, basis="lifecycle")
     assert rates["p4d"].gpu_hour_location_ug == pytest.approx(3000 * 1.2 * factor.intensity_mg_per_kwh / 3600, abs=2)
     assert rates["p4d"].gpu_hour_embodied_ug > rates["m5"].gpu_hour_embodied_ug == 0
     assert rates["m5"].core_hour_location_ug > 0

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from tests.carbon.answering import Answer, answering
 from tests.ledger.reports import a_report, book
 from typer.testing import CliRunner
@@ -15,12 +17,14 @@ from typer.testing import CliRunner
 from carbonbudget_agent.report import NodeInfo, NodeReport
 from carbonbudget_agent.report_json import encode_report
 from carbonbudget_operator.cli.main import app
+from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.book import Booker
 from carbonbudget_operator.ledger.expected import store_listed
 from carbonbudget_operator.ledger.store import migrate, open_ledger
 from carbonbudget_operator.reporting.book import Book
 from carbonbudget_operator.reporting.derive import Deriver
-from carbonbudget_operator.reporting.report import Reporter, restatement
+from carbonbudget_operator.reporting.report import Reporter
+from carbonbudget_operator.reporting.restatement import restatement
 from carbonbudget_operator.reporting.spans import SpanError, parse_span
 from carbonbudget_operator.settings import Settings
 
@@ -170,7 +174,73 @@ def test_a_period_is_closed_once_and_what_differs_later_is_a_restatement(ledger:
     ledger.book(a_report(DAY + 7200, "third", {"p1": 5}))
     factors = "\n".join(ledger.report("--period", "2025-Q3")["closed"]["restatement"])
     assert "factors: closed with " not in factors  # every factor of that time is one still
-    assert "restatement: total.it_energy_uj" in ledger.run("report", "--period", "2025-Q3").replace("\n", " ")
+    details = ledger.run("report", "--period", "2025-Q3", "--details").replace("\n", " ")
+    assert "restatement: total.it_energy_uj" in details
+
+
+@pytest.mark.parametrize("period", ["2020-01", "2024-Q1"])
+def test_a_period_without_data_has_no_coverage_and_cannot_be_closed(ledger: Ledger, period: str) -> None:
+    assert ledger.report("--period", period)["coverage_percent"] is None
+    assert "coverage: no data" in ledger.run("report", "--period", period)
+    for more in ((), ("--incomplete",)):
+        assert "has no data" in ledger.run("report", "close", period, *more, code=1)
+    assert "closed" not in ledger.report("--period", period)
+
+
+def test_nodes_that_were_listed_and_never_reported_are_no_coverage_rather_than_no_data(ledger: Ledger) -> None:
+    store_listed(ledger.engine, "default", {"silent": "uid-1"}, DAY - 86_400 * 30)
+    store_listed(ledger.engine, "default", {"silent": "uid-1"}, DAY)
+    assert ledger.report("--period", "2025-06")["coverage_percent"] == 0
+
+
+def test_what_differs_from_a_closed_report_is_summed_up_for_people(ledger: Ledger) -> None:
+    ledger.run("report", "close", "2025-Q3", "--incomplete")
+    ledger.book(a_report(DAY + 3600, "own", {"p1": 3_000_000_000_000}, idle_uj=1_000_000))
+    shown = ledger.run("report", "--period", "2025-Q3")
+    assert "restatement: total location-based: closed as" in shown
+    assert "values differ below the totals: --details lists each" in shown
+    assert len([line for line in shown.splitlines() if line.startswith("restatement:")]) <= 5
+
+
+def test_a_closed_report_is_shown_exported_and_verified_as_it_was_closed(ledger: Ledger, tmp_path: Path) -> None:
+    before = ledger.report("--period", "2025-Q3")
+    sha256 = ledger.run("report", "close", "2025-Q3", "--incomplete").split()[-1]
+    ledger.book(a_report(DAY + 3600, "own", {"p1": 3_000_000}, idle_uj=1_000_000))
+    shown = json.loads(ledger.run("report", "show", "2025-Q3", "-o", "json"))
+    assert shown["total"] == before["total"] != ledger.report("--period", "2025-Q3")["total"]
+    assert sha256 in ledger.run("report", "show", "2025-Q3")
+    file = tmp_path / "q3.json"
+    ledger.run("report", "export", "2025-Q3", str(file))
+    assert hashlib.sha256(file.read_bytes()).hexdigest() == sha256
+    assert f"match sha256 {sha256}" in ledger.run("report", "verify", "2025-Q3", "--file", str(file))
+    assert "exists already" in ledger.run("report", "export", "2025-Q3", str(file), code=1)
+    assert "cannot be written" in ledger.run("report", "export", "2025-Q3", str(tmp_path / "no" / "q3.json"), code=1)
+    file.write_bytes(file.read_bytes() + b"\n")
+    assert "is not the report of 2025-Q3" in ledger.run("report", "verify", "2025-Q3", "--file", str(file), code=1)
+
+
+def test_a_closed_report_that_was_changed_in_the_ledger_does_not_verify(ledger: Ledger) -> None:
+    ledger.run("report", "close", "2025-Q3", "--incomplete")
+    assert "match" in ledger.run("report", "verify", "2025-Q3")
+    table = schema.closed_report
+    with ledger.engine.begin() as connection:
+        text = sa.func.replace(table.c.report, '"basis":"lifecycle"', '"basis":"direct"')
+        connection.execute(sa.update(table).values(report=text))
+    assert "is not the one that was closed" in ledger.run("report", "verify", "2025-Q3", code=1)
+
+
+def test_a_closure_by_mistake_is_undone_and_stays_on_record(ledger: Ledger) -> None:
+    assert "is not closed" in ledger.run("report", "reopen", "2025-Q3", "--reason", "wrong quarter", code=1)
+    sha256 = ledger.run("report", "close", "2025-Q3", "--incomplete").split()[-1]
+    ledger.run("report", "reopen", "2025-Q3", code=2)
+    ledger.run("report", "reopen", "2025-Q3", "--reason", " ", code=2)
+    assert "is open again" in ledger.run("report", "reopen", "2025-Q3", "--reason", "wrong \x1b[2Jquarter")
+    found = ledger.report("--period", "2025-Q3")
+    assert "closed" not in found
+    assert [(one["sha256"], one["reason"]) for one in found["reopened"]] == [(sha256, "wrong \x1b[2Jquarter")]
+    assert r"reason: wrong \x1b[2Jquarter" in ledger.run("report", "--period", "2025-Q3")
+    assert "is not closed" in ledger.run("report", "show", "2025-Q3", code=1)
+    ledger.run("report", "close", "2025-Q3", "--incomplete")
 
 
 def test_a_period_that_has_not_ended_cannot_be_closed(ledger: Ledger) -> None:

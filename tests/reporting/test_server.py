@@ -16,20 +16,21 @@ import pytest
 import sqlalchemy as sa
 from aiohttp import web
 from aiohttp.test_utils import TestServer
+from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 from tests.ledger.reports import HOUR, a_report
 
 from carbonbudget_agent.report_json import encode_report
+from carbonbudget_operator.ingest.peers import Peers
 from carbonbudget_operator.ingest.receive import Receiver
 from carbonbudget_operator.kube.access import Access
 from carbonbudget_operator.kube.client import KubeClient
 from carbonbudget_operator.kube.credentials import Credentials
-from carbonbudget_operator.ledger.store import migrate, open_ledger
+from carbonbudget_operator.ledger.store import migrate
 from carbonbudget_operator.ledger.writer import Writer
 from carbonbudget_operator.reporting.app import make_app
-from carbonbudget_operator.reporting.book import Book
 from carbonbudget_operator.reporting.metrics import ServerMetrics
-from carbonbudget_operator.reporting.query import Queries
+from carbonbudget_operator.reporting.pools import Pools
 from carbonbudget_operator.settings import Carbon, Settings
 
 AGENT = "system:serviceaccount:carbonbudget-agent:carbonbudget-agent"
@@ -79,8 +80,9 @@ class ApiServer:
 class Face:
     """The app, and short words for its requests."""
 
-    def __init__(self, client: httpx.AsyncClient, api: ApiServer, engine: sa.Engine, clock: list[int]) -> None:
-        self.client, self.api, self.engine, self.clock = client, api, engine, clock
+    def __init__(self, client: httpx.AsyncClient, api: ApiServer, pools: Pools, clock: list[int]) -> None:
+        self.client, self.api, self.pools, self.clock = client, api, pools, clock
+        self.engine = pools.upkeep
 
     async def report(self, body: object, token: str = "node:node-1", **headers: str) -> httpx.Response:
         content = body if isinstance(body, bytes) else encode_report(body).encode()  # type: ignore[arg-type] # or a report
@@ -105,26 +107,42 @@ class Face:
             return sum(sizes) // 16
 
 
+@dataclass
+class Made:
+    """The application with all that it is made of; `clock` holds the UTC second."""
+
+    app: FastAPI
+    api: ApiServer
+    pools: Pools
+    clock: list[int]
+
+
 @asynccontextmanager
-async def a_face(url: str) -> AsyncIterator[Face]:
+async def a_server(url: str) -> AsyncIterator[Made]:
     api, clock = ApiServer(), [NOW]
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", api.answer)
-    engine = open_ledger(url)
-    migrate(engine)
+    pools = Pools(url, Settings(carbon=Carbon(zone="WORLD", pue=1.0)), MAX)
+    migrate(pools.upkeep)
     async with TestServer(app) as server:
         kube = KubeClient.connect(Credentials(str(server.make_url("")).rstrip("/"), lambda: ""))
-        access, writer, registry = Access(kube, "carbonbudget-server"), Writer(engine), CollectorRegistry()
-        queries = Queries(Book(engine, Settings(carbon=Carbon(zone="WORLD", pue=1.0))))
-        registry.register(ServerMetrics(writer, queries))
-        receiver = Receiver(access, writer, "default", AGENT, MAX, 20_000, registry, now=lambda: clock[0])
-        rest = make_app(receiver, access, writer, queries, registry, MAX, now=lambda: clock[0])
-        transport = httpx.ASGITransport(rest)
-        async with httpx.AsyncClient(transport=transport, base_url="https://server") as client:
-            yield Face(client, api, engine, clock)
+        access, writer, registry = Access(kube, "carbonbudget-server"), Writer(pools.ingest), CollectorRegistry()
+        registry.register(ServerMetrics(writer, pools.probes.queries, Peers(1_000)))
+        receiver = Receiver(
+            access, pools.reports, writer, "default", AGENT, MAX, 20_000, registry, now=lambda: clock[0]
+        )
+        yield Made(make_app(receiver, access, writer, pools, registry, now=lambda: clock[0]), api, pools, clock)
         writer.close()
         await kube.close()
-    engine.dispose()
+    pools.close()
+
+
+@asynccontextmanager
+async def a_face(url: str) -> AsyncIterator[Face]:
+    async with a_server(url) as made:
+        transport = httpx.ASGITransport(made.app)
+        async with httpx.AsyncClient(transport=transport, base_url="https://server") as client:
+            yield Face(client, made.api, made.pools, made.clock)
 
 
 @pytest.fixture
@@ -381,6 +399,49 @@ async def test_metrics_need_their_right_and_count_refusals(face: Face) -> None:
     assert 'carbonbudget_ingest_refused_total{reason="malformed"} 1.0' in text
     assert 'carbonbudget_ingest_reports_total{fate="stored"} 1.0' in text
     assert "carbonbudget_ledger_data_through_timestamp_seconds 1.76400006e+09" in text
+
+
+async def test_a_question_about_nothing_needs_the_right_to_all(face: Face) -> None:
+    """It is answered how far the whole cluster's record reaches."""
+    for path in ("/v1/budgets/query", "/v1/budgets/hours", "/v1/runs/query"):
+        for token, status in (("user:eve@nowhere", 403), ("user:dev@team-a", 403), ("user:controller@*", 200)):
+            headers = {"Authorization": f"Bearer {token}"}
+            answer = await face.client.post(path, json={"queries": []}, headers=headers)
+            assert (answer.status_code, path) == (status, path)
+
+
+@pytest.mark.parametrize("levels", [100, 400, 2_000, 100_000])
+async def test_json_of_many_levels_is_malformed_wherever_it_stands(face: Face, levels: int) -> None:
+    deep = b"[" * levels + b"]" * levels
+    report = encode_report(a_report()).encode()
+    for body in (deep, b'{"node": %s}' % deep, report[:-1] + b', "more": %s}' % deep):
+        answer = await face.report(body[:MAX])
+        assert answer.status_code in (400, 200)  # an unknown key of a hundred levels is ignored
+        assert "\n" not in answer.json().get("reason", "")
+    for path in ("/v1/budgets/query", "/v1/budgets/hours", "/v1/runs/query"):
+        for body in (deep, b'{"queries": [%s]}' % deep, b'{"queries": [{"selector": %s}]}' % deep):
+            headers = {"Authorization": "Bearer user:controller@*"}
+            answer = await face.client.post(path, content=body[:MAX], headers=headers)
+            assert (answer.status_code, "\n" in answer.json()["reason"]) == (400, False)
+    assert (await face.report(a_report(node="node-2"), "node:node-2")).status_code == 200
+
+
+async def test_a_reason_that_repeats_what_was_asked_is_printable(face: Face) -> None:
+    answer = await face.ask(**{"\x1b[2J\u202e": 1})
+    assert answer.status_code == 400
+    assert answer.json()["reason"].isprintable()
+
+
+async def test_how_much_a_tenant_asks_for_at_once_is_bounded_by_what_is_answered(face: Face) -> None:
+    whole = {"namespaces": ["team-a"], "start": HOUR, "end": HOUR + 35 * 86_400}
+    headers = {"Authorization": "Bearer user:dev@team-a"}
+    for path, number, sentence in (
+        ("/v1/budgets/query", 1_001, "1001 questions in one request, at most 1000"),
+        ("/v1/budgets/hours", 120, "100800 hours in one request, at most 100000"),
+    ):
+        queries = [{"id": str(index), **whole} for index in range(number)]
+        answer = await face.client.post(path, json={"queries": queries}, headers=headers)
+        assert (answer.status_code, sentence in answer.json()["reason"]) == (422, True)
 
 
 @pytest.mark.parametrize("query", [{"start": -1}, {"namespaces": []}, {"selector": {"matchLabel": {}}}, {"bogus": 1}])

@@ -266,6 +266,28 @@ def test_a_zone_of_an_instrument_that_is_none_stops_the_start() -> None:
         check_places(Carbon(market=Market(contracts=[CONTRACT.model_copy(update={"zone": "NEVERLAND"})])))
 
 
+def test_a_zone_of_a_source_that_no_node_can_stand_in_stops_the_start() -> None:
+    source = {"type": "http", "name": "own", "url": "http://x", "value": "v", "time": "t", "basis": "lifecycle"}
+    check_places(Carbon.model_validate({"intensity": {"sources": [source | {"zones": {"de": "Germany"}}]}}))
+    with pytest.raises(UnknownZone, match=r"intensity.sources of own: 'US-CAL-CISO' is no grid zone"):
+        check_places(Carbon.model_validate({"intensity": {"sources": [source | {"zones": {"US-CAL-CISO": "x"}}]}}))
+
+
+def test_a_provider_that_is_none_stops_the_start_and_names_those_that_are_known() -> None:
+    check_places(Carbon(provider="own"))
+    with pytest.raises(UnknownZone, match=r"carbon.provider 'amazon' is not known: use one of own, alibaba, aws"):
+        check_places(Carbon(provider="amazon"))
+
+
+def test_a_node_whose_owner_is_not_clear_says_so_with_its_factors_and_the_setting_decides() -> None:
+    node = a_node(10, "RegionOne", "openstack:///0f1e").node
+    unclear, own = Places(Carbon()), Places(Carbon(provider="own"))
+    assert any("set carbon.provider" in factor for factor in unclear.of(node, 0).factors)
+    assert unclear.scope(node) == "Scope 3, category 1"
+    assert not any("set carbon.provider" in factor for factor in own.of(node, 0).factors)
+    assert own.scope(node) == "Scope 2"
+
+
 def test_who_bears_a_shared_namespace_has_the_factors_of_its_nodes() -> None:
     shared = Group("kube-system", "Deployment/dns", {})
     nodes = [

@@ -38,11 +38,35 @@ def test_an_option_wins_over_the_file_and_an_absent_one_does_not(tmp_path: Path)
         ),
         ("- a", "must be a mapping"),
         ("a: [", "not YAML"),
+        ("a: " + "[" * 5_000, "not YAML"),
+        ("a: " + "[" * 5_000 + "]" * 5_000, "not YAML: it has too many levels"),
+        (
+            "cluster: a\nserver: {}\ncluster: b",
+            "'cluster' stands twice in one mapping, first in line 1 .* line 3, column 1",
+        ),
+        ("server:\n  listen: a\n  pod_days: 3\n  listen: b", "'listen' stands twice in one mapping, first in line 2"),
+        ("carbon: {embodied: {in_service: 2026-13-01}}", "not YAML: month must be in 1..12"),
     ],
 )
 def test_a_bad_file_is_named_with_key_and_reason(tmp_path: Path, text: str, sentence: str) -> None:
-    with pytest.raises(SettingsError, match=sentence.replace(".", r"\.")):
+    with pytest.raises(SettingsError, match=sentence.replace(".", r"\.").replace(r"\.*", ".*")):
         load_settings(write(tmp_path, text), {})
+
+
+@pytest.mark.parametrize("section", ["[1, 2]", "text", "5", "false", "[]"])
+@pytest.mark.parametrize("name", ["server", "carbon"])
+def test_a_section_that_is_no_mapping_is_refused_with_and_without_options(
+    tmp_path: Path, name: str, section: str
+) -> None:
+    for overrides in ({}, {name: {}}, {name: {"listen": None}}):
+        with pytest.raises(SettingsError, match=rf"config\.yaml: {name}: "):
+            load_settings(write(tmp_path, f"{name}: {section}"), overrides)
+
+
+def test_a_key_that_comes_by_a_merge_is_not_there_twice(tmp_path: Path) -> None:
+    text = "server: &a {listen: x}\ncontroller: {<<: *a, listen: y}\nadmission: {<<: *a}"
+    settings = load_settings(write(tmp_path, text), {})
+    assert (settings.controller.listen, settings.admission.listen) == ("y", "x")
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:

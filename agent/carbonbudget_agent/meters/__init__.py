@@ -18,6 +18,10 @@ class MeterError(Exception):
     """A unit cannot be read or its readings cannot be compared; one line says why."""
 
 
+class ImplausibleError(MeterError):
+    """A reading says what its device cannot have drawn: a counter that stepped back or jumped."""
+
+
 @dataclass(frozen=True, slots=True)
 class Stamp:
     """A unit's raw counters and the moment they were read, in milliseconds of the boot's own clock."""

@@ -108,6 +108,11 @@ class Gpus:
         power_mw: int | None = self._ask(gpu, "nvmlDeviceGetPowerUsage")
         return power_mw
 
+    def limit_mw(self, gpu: Gpu) -> int | None:
+        """The highest power limit that can be set, in milliwatts; None where it is not told. Raises GpuError."""
+        limits = self._ask(gpu, "nvmlDeviceGetPowerManagementLimitConstraints")
+        return None if limits is None else limits[1]
+
     def busy_permille(self, gpu: Gpu) -> int | None:
         """How much of the last sampling period a kernel ran; None where it is not told (MIG)."""
         rates = self._ask(gpu, "nvmlDeviceGetUtilizationRates")

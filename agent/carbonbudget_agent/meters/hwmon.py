@@ -12,8 +12,11 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from carbonbudget_agent.meters import Counters, Detection, DomainEnergy, MeterError, Reading
+from carbonbudget_agent.meters import Counters, Detection, DomainEnergy, ImplausibleError, MeterError, Reading
+from carbonbudget_agent.meters.counter import counted_uj
 
+# The most that one sensor's part can draw: data sheets give 500 W for the largest CPU sockets of 2025 and for Grace.
+_MOST_WATTS = 1_000
 MAX_GAP_MS = 60_000  # power seen twice says nothing about what lay further apart than this
 
 
@@ -64,18 +67,22 @@ class HwmonMeter:
             if key not in before or key not in after:
                 raise MeterError(f"sensor {key} was not there at both readings")
             if sensor.is_power:
-                total_uj += integrate_uw(before[key], after[key], elapsed_ms)
-            elif after[key] < before[key]:
-                raise MeterError(f"sensor {key} went back")
-            else:
-                total_uj += after[key] - before[key]
+                total_uj += integrate_uw(before[key], after[key], elapsed_ms, _MOST_WATTS)
+            else:  # the driver adds its registers up in 64 bits
+                total_uj += counted_uj(f"sensor {key}", before[key], after[key], elapsed_ms, _MOST_WATTS)
         return (DomainEnergy("cpu", self.name, self._boundary, elapsed_ms, total_uj),)
 
 
-def integrate_uw(before_uw: int, after_uw: int, elapsed_ms: int) -> int:
-    """Microjoules between two looks at a power in microwatts (trapezium). MeterError for too long a gap."""
+def integrate_uw(before_uw: int, after_uw: int, elapsed_ms: int, most_watts: int) -> int:
+    """Microjoules between two looks at a power in microwatts (trapezium).
+
+    MeterError for too long a gap, ImplausibleError for more than `most_watts`.
+    """
     if elapsed_ms > MAX_GAP_MS:
         raise MeterError(f"power was not looked at for {elapsed_ms // 1000} s")
+    highest_watts = max(before_uw, after_uw) // 1_000_000
+    if highest_watts > most_watts:
+        raise ImplausibleError(f"its sensor says {highest_watts} W, and it can draw {most_watts} W")
     return (before_uw + after_uw) * elapsed_ms // 2000
 
 

@@ -45,12 +45,17 @@ _ARM = {
 }
 
 
-def find_microarchitecture(cpuinfo: str) -> str | None:
-    """The name for the first processor of /proc/cpuinfo's text; None if the numbers are not known."""
+def first_processor(cpuinfo: str) -> dict[str, str]:
+    """The fields of the first processor of /proc/cpuinfo's text."""
     fields: dict[str, str] = {}
     for line in cpuinfo.splitlines():
         key, _, value = line.partition(":")
         fields.setdefault(key.strip(), value.strip())
+    return fields
+
+
+def find_microarchitecture(fields: dict[str, str]) -> str | None:
+    """The name for a processor's fields; None if its numbers are not known."""
     if "CPU implementer" in fields:
         return _ARM.get((_number(fields, "CPU implementer"), _number(fields, "CPU part")))
     family, model = _number(fields, "cpu family"), _number(fields, "model")

@@ -15,10 +15,14 @@ import ctypes
 from carbonbudget_agent.devices import Gpu
 from carbonbudget_agent.meters import Counters, Detection, DomainEnergy, MeterError, Reading
 from carbonbudget_agent.meters.accelerators import Accelerator, find_accelerator
+from carbonbudget_agent.meters.counter import MARGIN, counted_uj
 from carbonbudget_agent.meters.gpus import GpuError, Gpus
 from carbonbudget_agent.meters.hwmon import integrate_uw
 
 _LIBRARY = "libnvidia-ml.so.1"
+# The most that a card draws whose driver states no limit and whose kind is unknown. Data sheets: 1,400 W for B300,
+# 2,300 W announced for Rubin.
+_MOST_WATTS = 3_000
 
 
 def domain_of(uuid: str) -> str:
@@ -34,6 +38,7 @@ class NvmlMeter:
     def __init__(self, gpus: Gpus) -> None:
         self.gpus = gpus
         self._kinds: dict[str, Accelerator | None] = {}
+        self._most_watts: dict[str, int] = {}
 
     def read(self, busy_us: int) -> Reading:
         """Each GPU's counters; a lost GPU is the only one that fails."""
@@ -47,6 +52,8 @@ class NvmlMeter:
             if gpu.uuid not in self._kinds:
                 self._kinds[gpu.uuid] = find_accelerator(gpu.name)
             try:
+                if gpu.uuid not in self._most_watts:
+                    self._most_watts[gpu.uuid] = self._limit_watts(gpu)
                 counters[gpu.uuid] = self._counters(gpu)
             except GpuError as error:
                 failed[gpu.uuid] = str(error)
@@ -64,13 +71,25 @@ class NvmlMeter:
             raise GpuError(f"it has no energy counter and no power sensor, and no model is known for {gpu.name!r}")
         return {"busy_permille": self.gpus.busy_permille(gpu) or 0}
 
+    def _limit_watts(self, gpu: Gpu) -> int:
+        """The most that this GPU can draw: twice the limit that its driver states, else twice what its kind draws."""
+        kind = self._kinds[gpu.uuid]
+        try:
+            stated_mw = self.gpus.limit_mw(gpu) or 0
+        except GpuError:
+            stated_mw = 0  # the figure is more than its bound; a GPU that is lost fails at its counter
+        stated_mw = stated_mw or (0 if kind is None else kind.max_mw)
+        return MARGIN * stated_mw // 1000 or _MOST_WATTS
+
     def energy(self, unit: str, before: Counters, after: Counters, elapsed_ms: int) -> tuple[DomainEnergy, ...]:
-        """One GPU's energy. A counter that went back was reset, and counts from 0 since."""
+        """One GPU's energy. A counter that went back counts from 0, if the GPU can have drawn that since."""
+        most_watts = self._most_watts.get(unit, _MOST_WATTS)
         if "energy_mj" in before and "energy_mj" in after:
-            delta_mj = after["energy_mj"] - before["energy_mj"]
-            energy_uj = (delta_mj if delta_mj >= 0 else after["energy_mj"]) * 1000
+            # The driver starts it from 0 when it is loaded again.
+            before_mj = before["energy_mj"] if before["energy_mj"] <= after["energy_mj"] else 0
+            energy_uj = counted_uj("its counter", before_mj * 1000, after["energy_mj"] * 1000, elapsed_ms, most_watts)
         elif "power_mw" in before and "power_mw" in after:
-            energy_uj = integrate_uw(before["power_mw"] * 1000, after["power_mw"] * 1000, elapsed_ms)
+            energy_uj = integrate_uw(before["power_mw"] * 1000, after["power_mw"] * 1000, elapsed_ms, most_watts)
         elif "busy_permille" in after:
             return (self._modelled(unit, after["busy_permille"], elapsed_ms),)
         else:

@@ -11,35 +11,50 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 from carbonbudget_agent.meters import Counters, Detection, DomainEnergy, MeterError, Reading
+from carbonbudget_agent.meters.counter import MARGIN, counted_uj
+from carbonbudget_agent.meters.mirrors import Mirrors
 
-_PACKAGE = re.compile(r"package-\d+(-die-\d+)?")
-# No socket draws more than this for long (data sheets: 500 W for the largest of 2025); it bounds how
-# soon a 32-bit counter can wrap twice unseen.
-_MAX_SOCKET_WATTS = 600
+_PACKAGE = re.compile(r"(package-\d+)(-die-\d+)?")
+# The most that a socket, or the memory of one, can draw where the firmware states no limit. Data sheets: 500 W for
+# EPYC 9965 and Xeon 6980P, 760 W peak for Instinct MI300A, the largest socket that counts itself by RAPL.
+_MOST_WATTS = 1_000
+# Firmware that states less than this for a socket has not filled in its limits: data sheets begin at 15 W.
+_LEAST_STATED_WATTS = 10
+_MOST_PLATFORM_WATTS = 20_000
 _PSYS = "psys"
 _TOLERANCE_PERMILLE = 1010  # the zones are read some microseconds apart, and refreshed each millisecond
 
 
 @dataclass(frozen=True, slots=True)
 class _Zone:
+    """One counter's name. `package` is the socket that it says to belong to."""
+
     domain: str
     path: Path
     range_uj: int
+    most_watts: int
+    package: str = ""
 
 
 class RaplMeter:
     """Units `rapl:cpu` and `rapl:dram`: cumulative microjoules of each zone, keyed `<domain>/<socket's name>`.
 
-    With `rapl:cpu` go the zones that psys is held against, where all of them could be read.
+    With `rapl:cpu` go the zones that psys is held against, where all of them could be read. `released/<domain>` is
+    energy that a zone drew while it was in doubt whether it is another name of a counter (mirrors.py).
     """
 
     name = "rapl"
 
     def __init__(self, zones: dict[str, _Zone]) -> None:
-        self._zones = zones
+        self._zones, self._mirrors = zones, Mirrors()
+        ranges = {key: zone.range_uj for key, zone in zones.items()}
+        measured = sorted((zone.domain, zone.package, key) for key, zone in zones.items() if zone.domain != _PSYS)
+        for _, group in groupby(measured, key=lambda entry: entry[:2]):
+            self._mirrors.suspect([key for _, _, key in group], ranges)
 
     def read(self, busy_us: int) -> Reading:
         """All zones' counters; an unreadable one fails its domain, because a part would undercount."""
@@ -50,6 +65,7 @@ class RaplMeter:
                 values[key] = _number(zone.path / "energy_uj")
             except MeterError as error:
                 failed[_unit(zone.domain)] = str(error)
+        self._mirrors.look(values, self._again())
         counters: dict[str, dict[str, int]] = {}
         for key, value in values.items():
             unit = _unit(self._zones[key].domain)
@@ -58,7 +74,20 @@ class RaplMeter:
         failed.pop(_unit(_PSYS), None)  # a check that cannot be made is no failure
         if "rapl:cpu" in counters and len(values) == len(self._zones):
             counters["rapl:cpu"] = values
+        for domain, released_uj in self._mirrors.released_uj.items():
+            if _unit(domain) in counters:
+                counters[_unit(domain)][f"released/{domain}"] = released_uj
         return Reading(counters, failed)
+
+    def _again(self) -> dict[str, int]:
+        """A second reading of the zones that may be names of one counter; without those that cannot be read."""
+        values: dict[str, int] = {}
+        for key in self._mirrors.suspects:
+            try:
+                values[key] = _number(self._zones[key].path / "energy_uj")
+            except MeterError:
+                continue  # the first reading reports a lasting failure
+        return values
 
     def energy(self, unit: str, before: Counters, after: Counters, elapsed_ms: int) -> tuple[DomainEnergy, ...]:
         """Packages as `cpu` or drams as `dram`, summed over sockets; a wrap adds the counter's range."""
@@ -68,20 +97,14 @@ class RaplMeter:
         return (DomainEnergy(domain, self.name, "package", elapsed_ms, total_uj, doubt=doubt),)
 
     def _sum(self, domain: str, before: Counters, after: Counters, elapsed_ms: int) -> int:
-        total_uj = 0
+        released = f"released/{domain}"
+        total_uj = max(0, after.get(released, 0) - before.get(released, 0))  # it starts from 0 with each agent
         for key, zone in self._zones.items():
-            if zone.domain != domain:
+            if zone.domain != domain or not self._mirrors.counts(key):
                 continue
             if key not in before or key not in after:
                 raise MeterError(f"zone {key} was not there at both readings")
-            if elapsed_ms * _MAX_SOCKET_WATTS * 1000 > zone.range_uj:
-                raise MeterError(f"zone {key} may have wrapped unseen in {elapsed_ms // 1000} s")
-            delta_uj = after[key] - before[key]
-            if delta_uj < 0:
-                delta_uj += zone.range_uj
-            if delta_uj < 0:
-                raise MeterError(f"zone {key} went back by more than its range")
-            total_uj += delta_uj
+            total_uj += counted_uj(f"zone {key}", before[key], after[key], elapsed_ms, zone.most_watts, zone.range_uj)
         return total_uj
 
     def _doubt(self, before: Counters, after: Counters, elapsed_ms: int) -> str:
@@ -115,13 +138,16 @@ def detect_rapl(sysfs: Path) -> Detection:
         for zone in sorted(root.glob("intel-rapl:*")):
             name = (zone / "name").read_text(encoding="ascii").strip()
             if name == _PSYS:
-                zones[f"{_PSYS}/{zone.name}"] = _zone(_PSYS, zone)
-            if not _PACKAGE.fullmatch(name):
+                zones[f"{_PSYS}/{zone.name}"] = _zone(_PSYS, zone, "", _MOST_PLATFORM_WATTS)
+            package = _PACKAGE.fullmatch(name)
+            if package is None:
                 continue
-            zones[f"cpu/{name}"] = _zone("cpu", zone)
+            if f"cpu/{name}" in zones:  # two zones of one name: mirrors.py finds out whether both count
+                name = f"{name}@{zone.name}"
+            zones[f"cpu/{name}"] = _zone("cpu", zone, package[1], _stated_watts(zone))
             for child in sorted(zone.glob("intel-rapl:*")):
                 if (child / "name").read_text(encoding="ascii").strip() == "dram":
-                    zones[f"dram/{name}"] = _zone("dram", child)
+                    zones[f"dram/{name}"] = _zone("dram", child, package[1], _MOST_WATTS)
         for path in zones.values():
             _number(path.path / "energy_uj")
     except (OSError, MeterError, ValueError) as error:
@@ -134,11 +160,27 @@ def detect_rapl(sysfs: Path) -> Detection:
     return Detection("rapl", RaplMeter(zones), f"{len(measured)} zones: {', '.join(measured)}{check}", kinds)
 
 
-def _zone(domain: str, path: Path) -> _Zone:
+def _zone(domain: str, path: Path, package: str, most_watts: int) -> _Zone:
     range_uj = _number(path / "max_energy_range_uj")
     if not range_uj:
         raise MeterError(f"{path}/max_energy_range_uj: a counter without a range")
-    return _Zone(domain, path, range_uj)
+    return _Zone(domain, path, range_uj, most_watts, package)
+
+
+def _stated_watts(zone: Path) -> int:
+    """The most that this package can draw: twice what its firmware states (TDP and limits), else `_MOST_WATTS`.
+
+    A limit that somebody lifted reads as thousands of watts. Memory zones are not asked: their stated power is often
+    that of another configuration.
+    """
+    stated_watts = 0
+    for path in zone.glob("constraint_*_uw"):
+        if path.name.endswith(("_max_power_uw", "_power_limit_uw")):
+            try:
+                stated_watts = max(stated_watts, _number(path) // 1_000_000)
+            except MeterError:
+                continue  # not every constraint can be read on every CPU
+    return min(_MOST_WATTS, MARGIN * stated_watts) if stated_watts >= _LEAST_STATED_WATTS else _MOST_WATTS
 
 
 def _number(path: Path) -> int:

@@ -42,26 +42,30 @@ class CgroupError(Exception):
 class Reading:
     """All pods at one instant. `parents_us` exclude what their own child slices hold.
 
-    `ended` are pods that were peeked at since the former reading and are gone: as they were last seen.
+    `ended` are pods that were peeked at since the former reading and are gone: as they were last seen. `created_ms` is
+    when the cgroups of new pods were made, in milliseconds UTC.
     """
 
     busy_us: int | None
     parents_us: dict[str, int]
     pods: dict[str, PodCounters]
     ended: dict[str, PodCounters] = field(default_factory=dict)
+    created_ms: dict[str, int] = field(default_factory=dict)
 
 
 class _Files:
     """One cgroup's open files, and the last figures that could be read."""
 
     __slots__ = (
-        "_descriptors", "_paths", "cache_at_bytes", "cache_bytes", "cpu_us", "memory_bytes", "parent", "reads", "uid",
+        "_descriptors", "_paths", "cache_at_bytes", "cache_bytes", "cpu_us", "created_ms", "memory_bytes", "parent",
+        "reads", "uid",
     )  # fmt: skip
 
     def __init__(self, uid: str, parent: str, *paths: str) -> None:
         self.uid, self.parent, self.reads, self.memory_bytes = uid, parent, 0, 0
         self.cache_bytes, self.cache_at_bytes = 0, 0
         self.cpu_us: int | None = None
+        self.created_ms: int | None = None
         self._paths = paths
         self._descriptors: list[int | None] = [None] * len(paths)
 
@@ -102,6 +106,7 @@ class CgroupReader:
         self._slices: dict[str, _Files] = {}
         self._pods: dict[str, _Files] = {}
         self._peeked: dict[str, PodCounters] = {}
+        self._created_ms: dict[str, int] = {}  # of pods that were peeked at
         self._grown: set[str] = set()  # slices none of whose pods was young at the last reading
         self._listings: dict[tuple[str, str], tuple[list[str], list[str]]] = {}
         self._top = self._open("", self._cpu)
@@ -120,6 +125,7 @@ class CgroupReader:
             parents[os.path.basename(self._pods_root)] -= below
         pods: dict[str, PodCounters] = {}
         seen: set[str] = set()
+        created_ms, self._created_ms = self._created_ms, {}
         self._grown = set(slices)
         for parent in slices:
             for path in self._listed(parent, _POD):
@@ -128,6 +134,8 @@ class CgroupReader:
                 files.reads += 1
                 if files.reads < _YOUNG_READS:
                     self._grown.discard(parent)
+                if files.reads == 1 and files.created_ms is not None:
+                    created_ms[files.uid] = files.created_ms
                 counters = self._pod(files)
                 if counters is not None:
                     pods[files.uid] = counters
@@ -135,7 +143,7 @@ class CgroupReader:
             self._pods.pop(path).close()
         ended = {uid: counters for uid, counters in self._peeked.items() if uid not in pods}
         self._peeked = {}
-        return Reading(self._cpu_us(self._top), parents, pods, ended)
+        return Reading(self._cpu_us(self._top), parents, pods, ended, created_ms)
 
     def peek(self) -> list[str]:
         """Between two readings: remember what young pods have used, because they may be gone at the next.
@@ -155,6 +163,8 @@ class CgroupReader:
                 if cpu_us is not None:
                     young.append(files.uid)
                     self._peeked[files.uid] = PodCounters(cpu_us, 0, files.parent)
+                    if files.created_ms is not None:
+                        self._created_ms[files.uid] = files.created_ms
         return young
 
     def close(self) -> None:
@@ -180,6 +190,7 @@ class CgroupReader:
             match = _POD.search(path)
             assert match is not None
             files = self._pods[path] = self._open(match[1].replace("_", "-"), path)
+            files.created_ms = _changed_ms(path)
         return files
 
     def _listed(self, path: str, name: re.Pattern[str]) -> list[str]:
@@ -255,6 +266,14 @@ class CgroupReader:
                 files.cache_bytes, files.cache_at_bytes = _field(files.text(2) or "", name) or 0, current
             files.memory_bytes = max(0, current - files.cache_bytes)
         return files.memory_bytes
+
+
+def _changed_ms(path: str) -> int | None:
+    """When a cgroup was made, in milliseconds UTC: its directory keeps that time. None if it is gone."""
+    try:
+        return os.stat(path).st_mtime_ns // 1_000_000
+    except OSError:
+        return None
 
 
 def _holds_pods(root: str) -> bool:

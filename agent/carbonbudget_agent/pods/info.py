@@ -1,14 +1,20 @@
-"""What the agent keeps of a pod: name, owner, labels, requests. Parsed from the API's JSON."""
+"""What the agent keeps of a pod: name, owner, labels, requests. Parsed from the API's JSON.
+
+Which cgroup is a pod's follows from what the API server and the kubelet wrote: the pod's uid, and the status. What a
+tenant can write decides nothing here; docs/design/2026-11-29-pod-identity.md says why for each field.
+"""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from fractions import Fraction
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
+from carbonbudget_agent.json_stream import Each, Parts, elements_of
+from carbonbudget_agent.pods.life import FINISHED, life_of
+from carbonbudget_agent.pods.requests import pod_requests
 from carbonbudget_agent.report import MAX_INTEGER, MAX_LABELS, MAX_TEXT, Controller, Requests
+from carbonbudget_agent.sample import Life
 
 # Labels that a controller makes for each pod or revision: no person groups by them, and each value would
 # be a label set of its own in the ledger.
@@ -24,21 +30,56 @@ _GENERATED = frozenset({
     "apps.kubernetes.io/pod-index",
     "statefulset.kubernetes.io/pod-name",
 })  # fmt: skip
-_FINISHED = ("Succeeded", "Failed")
-_CONFIG_HASH = "kubernetes.io/config.hash"
-# At most two digits of exponent: "1e999999999" would be a number of a gigabyte.
-_QUANTITY = re.compile(r"([+-]?(?:[0-9]{1,40}(?:\.[0-9]{0,40})?|\.[0-9]{1,40})(?:[eE][+-]?[0-9]{1,2})?)([a-zA-Z]{0,2})")
-_SUFFIXES = {
-    "": Fraction(1), "n": Fraction(1, 10**9), "u": Fraction(1, 10**6), "m": Fraction(1, 1000),
-    "k": Fraction(10**3), "M": Fraction(10**6), "G": Fraction(10**9), "T": Fraction(10**12),
-    "P": Fraction(10**15), "E": Fraction(10**18), "Ki": Fraction(2**10), "Mi": Fraction(2**20),
-    "Gi": Fraction(2**30), "Ti": Fraction(2**40), "Pi": Fraction(2**50), "Ei": Fraction(2**60),
-}  # fmt: skip
+_CONFIG_MIRROR = "kubernetes.io/config.mirror"
+_AMOUNTS: Final[Mapping[str, Parts]] = {"cpu": None, "memory": None, "nvidia.com/gpu": None}
+_RESOURCES: Final[Mapping[str, Parts]] = {"requests": _AMOUNTS, "limits": _AMOUNTS}
+_CONTAINERS: Final = Each(
+    {"name": None, "restartPolicy": None, "resources": _RESOURCES}, lambda container: bool(container.get("resources"))
+)
+_STATUSES: Final = Each(
+    {
+        "name": None,
+        "resources": _RESOURCES,
+        "allocatedResources": _AMOUNTS,
+        "state": {"terminated": {"finishedAt": None}},
+    },
+    lambda status: bool(status.get("resources") or status.get("state", {}).get("terminated")),
+)
+# What `parse_pod` reads, for a pod that is too large to be decoded whole.
+POD_PARTS: Final[Mapping[str, Parts]] = {
+    "metadata": {
+        **dict.fromkeys(("uid", "name", "namespace", "resourceVersion", "deletionTimestamp")),
+        "labels": MAX_LABELS + len(_GENERATED),
+        "annotations": {_CONFIG_MIRROR: None},
+        "ownerReferences": Each(
+            dict.fromkeys(("apiVersion", "kind", "name", "uid", "controller")),
+            lambda owner: owner.get("controller") is True,
+        ),
+    },
+    "spec": {
+        "containers": _CONTAINERS,
+        "initContainers": _CONTAINERS,
+        "resources": _RESOURCES,
+        "overhead": _AMOUNTS,
+    },
+    "status": {
+        **dict.fromkeys(("phase", "startTime")),
+        "conditions": Each(
+            dict.fromkeys(("type", "reason")), lambda condition: condition.get("type") == "PodResizePending"
+        ),
+        "containerStatuses": _STATUSES,
+        "initContainerStatuses": _STATUSES,
+    },
+}
 
 
 @dataclass(frozen=True, slots=True)
 class PodInfo:
-    """One pod. `cgroup_uid` is the uid its cgroup carries: the config hash for a static pod."""
+    """One pod. `cgroup_uid` is the uid its cgroup carries: the config hash for a static pod's mirror, else its own.
+
+    `acknowledged`: the node's kubelet has written its status, so it saw the pod. `gone`: no list names it any more;
+    its containers may still run, as after a deletion by force.
+    """
 
     uid: str
     cgroup_uid: str
@@ -48,16 +89,22 @@ class PodInfo:
     labels: Mapping[str, str]
     requests: Requests
     finished: bool = field(default=False, compare=False)  # its containers have ended for good; it may stay listed
+    acknowledged: bool = field(default=False, compare=False)
+    gone: bool = field(default=False, compare=False)
+    life: Life = field(default=Life(), compare=False)
 
 
 class PodSource(Protocol):
     """Who knows the node's pods."""
 
     def pods(self) -> Mapping[str, PodInfo]:
-        """Pods by the uid of their cgroup, those that ended a short while ago included."""
+        """Pods by the uid of their cgroup, those that ended a short while ago included.
+
+        A pod is found by its own uid too, whatever its `cgroup_uid` is.
+        """
 
     def expect(self, uids: Collection[str]) -> None:
-        """These pods were just seen in the cgroups: a source that asks now and then asks for unknown ones sooner."""
+        """These cgroups were just seen: their pods are remembered, and unknown ones are asked for sooner."""
 
     def close(self) -> None:
         """End whatever runs in the background."""
@@ -81,14 +128,15 @@ def info_from_json(value: list[Any]) -> PodInfo:
     return PodInfo(uid, cgroup_uid, namespace, name, Controller(*owner) if owner else None, labels, Requests(*requests))
 
 
-def parse_pod(value: Mapping[str, object]) -> PodInfo:
-    """One pod of the API's JSON. ValueError for what is no pod; odd quantities count as 0."""
-    metadata = _mapping(value.get("metadata"))
-    spec = _mapping(value.get("spec"))
+def parse_pod(value: Mapping[str, object], node: str = "") -> PodInfo:
+    """One pod of the API's JSON, on the node of this name; without a name no pod is believed to mirror a static pod.
+
+    ValueError for what is no pod; odd quantities count as 0.
+    """
+    metadata, status = _mapping(value.get("metadata")), _mapping(value.get("status"))
     uid, name, namespace = (_text(metadata.get(key)) for key in ("uid", "name", "namespace"))
     if not (uid and name and namespace):
         raise ValueError("a pod has a uid, a name and a namespace")
-    annotations = _mapping(metadata.get("annotations"))
     if not all(map(_reportable, (uid, name, namespace))):
         raise ValueError("a pod's uid, name and namespace are printable and not longer than 512 characters")
     labels = {
@@ -98,81 +146,42 @@ def parse_pod(value: Mapping[str, object]) -> PodInfo:
     }
     return PodInfo(
         uid=uid,
-        cgroup_uid=_text(annotations.get(_CONFIG_HASH)) or uid,
+        cgroup_uid=_static_hash(metadata, status, node) or uid,
         namespace=namespace,
         name=name,
         controller=_controller(metadata.get("ownerReferences")),
         labels=dict(list(labels.items())[:MAX_LABELS]),
-        requests=_requests(spec),
-        finished=_mapping(value.get("status")).get("phase") in _FINISHED,
+        requests=pod_requests(_mapping(value.get("spec")), status),
+        finished=status.get("phase") in FINISHED,
+        acknowledged=bool(status.get("startTime")),
+        life=life_of(status),
     )
 
 
-def parse_quantity(text: str) -> Fraction:
-    """A Kubernetes quantity ("100m", "1.5Gi", "2e3") as an exact number. ValueError if it is none."""
-    match = _QUANTITY.fullmatch(text)
-    if match is None or match[2] not in _SUFFIXES:
-        raise ValueError(f"{text[:40]!r} is not a quantity")
-    return Fraction(match[1]) * _SUFFIXES[match[2]]
+def _static_hash(metadata: Mapping[str, object], status: Mapping[str, object], node: str) -> str:
+    """The config hash, which a static pod's cgroup is named after; empty for every pod but this node's own mirror pods.
+
+    Annotation and owner are what NodeRestriction demands of a kubelet that makes a mirror pod. It demands them of
+    kubelets alone: whoever may create pods can write both. The proof is `status.startTime`. The kubelet writes it for
+    the mirror of a static pod that it runs, for no other mirror pod, and nobody else may write a status. The hash is
+    read from `config.mirror`, which the kubelet compares and nobody can change later, unlike `config.hash`.
+    """
+    acknowledged = status.get("startTime") and not metadata.get("deletionTimestamp")
+    owned = any(
+        (owner.get("apiVersion"), owner.get("kind"), owner.get("name"), owner.get("controller"))
+        == ("v1", "Node", node, True)
+        for owner in elements_of(metadata.get("ownerReferences"))
+    )
+    return _text(_mapping(metadata.get("annotations")).get(_CONFIG_MIRROR)) if acknowledged and node and owned else ""
 
 
 def _controller(owners: object) -> Controller | None:
-    for owner in owners if isinstance(owners, list) else []:
-        fields = _mapping(owner)
+    for fields in elements_of(owners):
         if fields.get("controller") is True:
             kind, name, uid = (_text(fields.get(key)) for key in ("kind", "name", "uid"))
             known = kind and name and uid and all(map(_reportable, (kind, name, uid)))
             return Controller(kind, name, uid) if known else None
     return None
-
-
-def _requests(spec: Mapping[str, object]) -> Requests:
-    """As the scheduler counts: containers and sidecars together, or the largest init container."""
-    return Requests(
-        cpu_millicores=_amount(spec, "cpu", 1000),
-        memory_bytes=_amount(spec, "memory"),
-        gpus=_amount(spec, "nvidia.com/gpu"),
-    )
-
-
-def _amount(spec: Mapping[str, object], resource: str, unit: int = 1) -> int:
-    """What the pod reserves; 0 for more than a report can say, which no node has."""
-    amount = int(_effective(spec, resource) * unit)
-    return amount if amount <= MAX_INTEGER else 0
-
-
-def _effective(spec: Mapping[str, object], resource: str) -> Fraction:
-    overhead = _quantity(_mapping(spec.get("overhead")).get(resource))
-    # Of the pod as a whole (Kubernetes 1.34 on, by default): then its containers' share in that.
-    whole = _mapping(_mapping(spec.get("resources")).get("requests")).get(resource)
-    if whole is not None:
-        return _quantity(whole) + overhead
-    running = sum((_request(c, resource) for c in _list(spec.get("containers"))), Fraction(0))
-    sidecars, starting = Fraction(0), Fraction(0)
-    for container in _list(spec.get("initContainers")):
-        amount = _request(container, resource)
-        if container.get("restartPolicy") == "Always":
-            sidecars += amount
-            starting = max(starting, sidecars)
-        else:
-            starting = max(starting, sidecars + amount)
-    return max(running + sidecars, starting) + overhead
-
-
-def _request(container: Mapping[str, object], resource: str) -> Fraction:
-    resources = _mapping(container.get("resources"))
-    for kind in ("requests", "limits"):  # without a request the limit stands for it
-        amount = _mapping(resources.get(kind)).get(resource)
-        if amount is not None:
-            return _quantity(amount)
-    return Fraction(0)
-
-
-def _quantity(value: object) -> Fraction:
-    try:
-        return max(Fraction(0), parse_quantity(str(value))) if value is not None else Fraction(0)
-    except ValueError:
-        return Fraction(0)
 
 
 def _reportable(text: str) -> bool:
@@ -182,10 +191,6 @@ def _reportable(text: str) -> bool:
 
 def _mapping(value: object) -> Mapping[str, object]:
     return value if isinstance(value, dict) else {}
-
-
-def _list(value: object) -> list[Mapping[str, object]]:
-    return [_mapping(item) for item in value] if isinstance(value, list) else []
 
 
 def _text(value: object) -> str:

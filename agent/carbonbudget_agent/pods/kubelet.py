@@ -5,12 +5,15 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Collection, Mapping
+from contextlib import closing
 from http.client import HTTPException
+from typing import Any
 
+from carbonbudget_agent.backoff import Backoff
 from carbonbudget_agent.counts import Counts
-from carbonbudget_agent.http import Endpoint
-from carbonbudget_agent.jsons import parse_items
-from carbonbudget_agent.pods.info import PodInfo, parse_pod
+from carbonbudget_agent.http import Endpoint, StatusError
+from carbonbudget_agent.json_stream import read_items
+from carbonbudget_agent.pods.info import POD_PARTS, PodInfo, parse_pod
 from carbonbudget_agent.pods.known import KnownPods
 
 _log = logging.getLogger(__name__)
@@ -25,25 +28,27 @@ class KubeletPods:
     `now` is a seam for tests: seconds of a steady clock.
     """
 
-    def __init__(self, kubelet: Endpoint, counts: Counts, now: Callable[[], float] = time.monotonic) -> None:
-        self._kubelet, self._counts, self._now = kubelet, counts, now
-        self._known = KnownPods()
-        self._asked = now() - _REFRESH_SECONDS
+    def __init__(self, kubelet: Endpoint, node: str, counts: Counts, now: Callable[[], float] = time.monotonic) -> None:
+        self._kubelet, self._node, self._counts, self._now = kubelet, node, counts, now
+        self._known = KnownPods(counts)
+        self._backoff = Backoff(_SOONEST_SECONDS, _REFRESH_SECONDS)
+        self._due = self._soonest = now()
         self._unknown: frozenset[str] = frozenset()
         self._failing = False
 
     def expect(self, uids: Collection[str]) -> None:
         """Ask at once for pods that are new here; for one that the kubelet does not tell, only once."""
+        self._known.seen(uids, self._now())
         unknown = frozenset(uids).difference(self._known.snapshot())
         fresh = unknown - self._unknown
         self._unknown = self._unknown & unknown
-        if fresh and self._now() - self._asked >= _SOONEST_SECONDS:
+        if fresh and self._now() >= self._soonest:
             self._unknown |= fresh
             self._ask()
 
     def pods(self) -> Mapping[str, PodInfo]:
         """The kubelet's list; while it does not answer, the last one."""
-        if self._now() - self._asked >= _REFRESH_SECONDS:
+        if self._now() >= self._due:
             self._ask()
         return self._known.snapshot()
 
@@ -51,13 +56,19 @@ class KubeletPods:
         """Nothing runs in the background."""
 
     def _ask(self) -> None:
-        self._asked = self._now()
+        asked = self._now()
+        fields: dict[str, Any] = {}
         try:
-            _, pods = parse_items(self._kubelet.get("/pods"), parse_pod)
-            self._known.replace(pods, self._asked)
+            with closing(self._kubelet.stream("/pods")) as chunks:
+                items = read_items(chunks, POD_PARTS, fields)
+                self._known.replace((parse_pod(item, self._node) for item in items), asked)
             self._failing = False
+            self._backoff.reset()
+            self._soonest, self._due = asked + _SOONEST_SECONDS, asked + _REFRESH_SECONDS
         except (OSError, HTTPException, ValueError, KeyError, TypeError, AttributeError) as error:
             self._counts.pod_errors += 1
             if not self._failing:  # once, until it works again
                 _log.warning("the kubelet's pods cannot be read, the last list stands: %s", error)
             self._failing = True
+            wanted_s = error.retry_after_seconds if isinstance(error, StatusError) else 0
+            self._soonest = self._due = asked + self._backoff.pause_seconds(wanted_s)

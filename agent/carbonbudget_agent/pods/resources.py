@@ -17,7 +17,7 @@ import h2.connection
 import h2.events
 import h2.exceptions
 
-from carbonbudget_agent.devices import Claim
+from carbonbudget_agent.devices import Claim, nvidia_device
 
 _TIMEOUT_SECONDS = 3.0
 _MAX_BYTES = 16 * 2**20  # the kubelet's own limit of an answer
@@ -129,8 +129,9 @@ def _message(body: bytes) -> bytes:
 def parse_list(message: bytes) -> Iterator[Claim]:
     """The claims of a ListPodResourcesResponse. Raises ResourcesError for what is none.
 
-    Devices of dynamic resource allocation are taken where their CDI name carries the device's uuid
-    (`nvidia.com/gpu=GPU-...`).
+    Devices of dynamic resource allocation are known by their CDI names, of which only NVIDIA's are taken:
+    `nvidia.com/gpu=GPU-...`, or its driver's `k8s.gpu.nvidia.com/device=gpu-0`. Names of the same device in one
+    claim are one hold.
     """
     for pod in _all(message, 1):
         name, namespace = _first_text(pod, 1), _first_text(pod, 2)
@@ -140,8 +141,10 @@ def parse_list(message: bytes) -> Iterator[Claim]:
                     yield Claim(namespace, name, _text(device_id))
             for dynamic in _all(container, 5):
                 for resource in _all(dynamic, 4):
-                    for cdi in _all(resource, 1):
-                        yield Claim(namespace, name, _first_text(cdi, 1).rpartition("=")[2])
+                    names = (_first_text(cdi, 1) for cdi in _all(resource, 1))
+                    for device in dict.fromkeys(map(nvidia_device, names)):
+                        if device:
+                            yield Claim(namespace, name, device)
 
 
 def _all(message: bytes, number: int) -> Iterator[bytes]:

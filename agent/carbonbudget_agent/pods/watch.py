@@ -1,37 +1,50 @@
 """Pods from the API server: a list and a watch limited to this node, in a thread of its own.
 
-What a kubelet itself costs the API server, no more: the list comes from its cache (resourceVersion=0), a
-lost watch is taken up with backoff and jitter. It recovers from an API server that restarts.
+What a kubelet itself costs the API server, no more: the list comes from its cache (resourceVersion=0), and a watch
+that ended, for whatever reason, is taken up with backoff and jitter. Pods that have ended are left out by the server.
+It recovers from an API server that restarts.
 """
 
 from __future__ import annotations
 
 import logging
-import random
 import threading
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
+from contextlib import closing
 from http.client import HTTPException
+from typing import Any, Final
 from urllib.parse import urlencode
 
+from carbonbudget_agent.backoff import Backoff
 from carbonbudget_agent.counts import Counts
-from carbonbudget_agent.http import Endpoint
-from carbonbudget_agent.jsons import parse_items, parse_json
-from carbonbudget_agent.pods.info import PodInfo, parse_pod
+from carbonbudget_agent.http import Endpoint, StatusError
+from carbonbudget_agent.json_stream import JsonStream, Parts, read_items
+from carbonbudget_agent.pods.info import POD_PARTS, PodInfo, parse_pod
 from carbonbudget_agent.pods.known import KnownPods
 
 _log = logging.getLogger(__name__)
 _WATCH_SECONDS = 300
-_MAX_BACKOFF_SECONDS = 30.0
+_SILENCE_SECONDS = 90  # bookmarks come every minute: a longer silence is a half-open connection
+_HELD_SECONDS = 30  # a watch that lasted so long worked
+_FIRST_PAUSE_SECONDS, _MAX_PAUSE_SECONDS = 1.0, 60.0
+_EVENT_PARTS: Final[Parts] = {"type": None, "object": {**POD_PARTS, "message": None}}
+
+
+class _OutdatedError(Exception):
+    """The watch cannot go on from where it was; only a list helps."""
 
 
 class WatchedPods:
     """The default source inside a cluster."""
 
-    def __init__(self, api: Endpoint, node: str, counts: Counts) -> None:
+    def __init__(self, api: Endpoint, node: str, counts: Counts, stop: threading.Event | None = None) -> None:
+        """`stop` ends it, and is what it waits on: a test gives one that counts the pauses instead of taking them."""
         self._api, self._node, self._counts = api, node, counts
-        self._known = KnownPods()
-        self._stop = threading.Event()
+        self._known = KnownPods(counts)
+        self._stop = stop or threading.Event()
+        self._version = ""  # from where a watch goes on; empty: a list is needed first
+        self._backoff = Backoff(_FIRST_PAUSE_SECONDS, _MAX_PAUSE_SECONDS)
         self._listed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="pod-watch", daemon=True)
         self._thread.start()
@@ -45,71 +58,73 @@ class WatchedPods:
         return self._listed.wait(seconds)
 
     def expect(self, uids: Collection[str]) -> None:
-        """The watch tells of a pod before its cgroup is made."""
+        """The watch reports a pod before its cgroup is made; it is remembered as long as that is there."""
+        self._known.seen(uids, time.monotonic())
 
     def close(self) -> None:
         """Tell the thread to end; it is a daemon and holds nothing that must be saved."""
         self._stop.set()
 
     def _run(self) -> None:
-        backoff, failing = 0.5, False
+        failing = False
         while not self._stop.is_set():
+            asked_seconds = 0
             try:
-                version = self._list()
-                self._listed.set()
-                backoff, failing = 0.5, False
-                while not self._stop.is_set():
-                    version = self._watch(version)
-            except (OSError, HTTPException, ValueError, KeyError, TypeError, AttributeError) as error:
+                if not self._version:
+                    self._list()
+                    self._listed.set()
+                self._watch()
+                failing = False
+            except (_OutdatedError, OSError, HTTPException, ValueError, KeyError, TypeError, AttributeError) as error:
                 self._counts.pod_errors += 1
                 if not failing:  # once, until it works again
-                    _log.warning("watch of this node's pods broke, listing again: %s", error)
+                    _log.warning("watch of this node's pods broke, trying again: %s", error)
                 failing = True
-                self._stop.wait(backoff * (0.5 + random.random()))  # noqa: S311 - jitter, not secrecy
-                backoff = min(backoff * 2, _MAX_BACKOFF_SECONDS)
+                if not isinstance(error, (OSError, HTTPException)):
+                    self._version = ""
+                if isinstance(error, StatusError):
+                    asked_seconds = error.retry_after_seconds
+            self._stop.wait(self._backoff.pause_seconds(asked_seconds))
 
     def _path(self, **query: str) -> str:
-        return "/api/v1/pods?" + urlencode({"fieldSelector": f"spec.nodeName={self._node}"} | query)
+        # What has ended holds nothing, and a node can have any number of pods that its kubelet rejected.
+        fields = f"spec.nodeName={self._node},status.phase!=Succeeded,status.phase!=Failed"
+        return "/api/v1/pods?" + urlencode({"fieldSelector": fields} | query)
 
-    def _list(self) -> str:
-        fields, pods = parse_items(self._api.get(self._path(resourceVersion="0")), parse_pod)
-        version = str(fields["metadata"]["resourceVersion"])
-        self._known.replace(pods, time.monotonic())
-        return version
+    def _list(self) -> None:
+        fields: dict[str, Any] = {}
+        with closing(self._api.stream(self._path(resourceVersion="0"))) as chunks:
+            items = read_items(chunks, POD_PARTS, fields)
+            self._known.replace((parse_pod(item, self._node) for item in items), time.monotonic())
+        self._version = str(fields["metadata"]["resourceVersion"])
 
-    def _watch(self, version: str) -> str:
-        """One watch until the server ends it; the version to go on from."""
-        query = {"watch": "1", "resourceVersion": version, "allowWatchBookmarks": "true"}
-        connection = self._api.connect()
+    def _watch(self) -> None:
+        """One watch until the server ends it."""
+        query = {"watch": "1", "resourceVersion": self._version, "allowWatchBookmarks": "true"}
+        began = time.monotonic()
         try:
-            # Bookmarks come every minute: a longer silence is a half-open connection.
-            connection.timeout = 90
             path = self._path(**query, timeoutSeconds=str(_WATCH_SECONDS))
-            connection.request("GET", path, headers=self._api.headers())
-            response = connection.getresponse()
-            if response.status != 200:
-                raise OSError(f"the API server answered {response.status} {response.reason}")
-            for line in _lines(response):
-                event = parse_json(line)
-                self._apply(event["type"], event["object"])
-                version = str(event["object"]["metadata"]["resourceVersion"])
-                if self._stop.is_set():
-                    break
+            with closing(self._api.stream(path, _SILENCE_SECONDS)) as chunks:
+                events = JsonStream(chunks)
+                while events.next_character() and not self._stop.is_set():
+                    event = events.value(_EVENT_PARTS)
+                    self._apply(event["type"], event["object"])
+                    self._version = str(event["object"]["metadata"]["resourceVersion"])
+        except StatusError as error:
+            if error.status == 410:
+                raise _OutdatedError(str(error)) from None
+            raise
         finally:
-            connection.close()
-        return version
+            if time.monotonic() - began >= _HELD_SECONDS:
+                self._backoff.reset()
 
     def _apply(self, kind: str, value: dict[str, object]) -> None:
         if kind == "ERROR":
-            raise OSError(f"the API server ended the watch: {value.get('message')}")
+            raise _OutdatedError(f"the API server ended the watch: {value.get('message')}")
         if kind == "BOOKMARK":
             return
-        pod = parse_pod(value)
+        pod = parse_pod(value, self._node)
         if kind == "DELETED":
-            self._known.remove(pod.cgroup_uid, time.monotonic())
+            self._known.remove(pod.uid, time.monotonic())
         else:
             self._known.put(pod)
-
-
-def _lines(response: Iterator[bytes]) -> Iterator[bytes]:
-    return (line for line in response if line.strip())

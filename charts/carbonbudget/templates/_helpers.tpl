@@ -75,6 +75,7 @@ carbon:
   pue: {{ .Values.carbon.pue | default "null" }}
   basis: {{ .Values.carbon.basis }}
   ownership: {{ .Values.carbon.ownership }}
+  provider: {{ .Values.carbon.provider | quote }}
   market: {{- toYaml .Values.carbon.market | nindent 4 }}
   embodied: {{- toYaml .Values.carbon.embodied | nindent 4 }}
   intensity: {{- toYaml .Values.carbon.intensity | nindent 4 }}
@@ -94,6 +95,7 @@ enforcement:
   kinds: {{- toYaml .Values.enforcement.kinds | nindent 4 }}
   exempt_namespaces: {{ include "carbonbudget.exemptNamespaces" . }}
   annotate: {{ .Values.enforcement.annotate }}
+  kueue: {{ .Values.enforcement.kueue | quote }}
   resume_jitter_seconds: {{ int .Values.enforcement.resumeJitterSeconds }}
 admission:
   server_url: {{ include "carbonbudget.serverURL" . }}

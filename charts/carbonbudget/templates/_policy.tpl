@@ -3,6 +3,16 @@ CEL that the policies share. `object.?a.?b` is an optional field: no error where
 failurePolicy Ignore an error would admit without a word.
 */}}
 
+{{/* Whether the controller of `object` is of a kind whose template is guarded where a label is written into it. */}}
+{{- define "carbonbudget.ownedByGuarded" -}}
+object.metadata.?ownerReferences.orValue([]).exists(o, o.?controller.orValue(false) && (
+{{- range .Values.enforcement.kinds }}
+  (o.kind == {{ .kind | squote }} && o.apiVersion.startsWith('{{ .group }}/')) ||
+{{- end }}
+  (o.apiVersion in ['apps/v1', 'v1', 'batch/v1'] && o.kind in
+    ['Job', 'CronJob', 'Deployment', 'StatefulSet', 'DaemonSet', 'ReplicaSet', 'ReplicationController'])))
+{{- end }}
+
 {{/* Namespaces that are never judged, for policies and webhook; the controller has the same list in its settings. */}}
 {{- define "carbonbudget.judgedNamespaces" -}}
 matchExpressions:
@@ -10,20 +20,16 @@ matchExpressions:
   - {key: carbonbudget.dev/enforcement, operator: NotIn, values: ["off"]}
 {{- end }}
 
-{{/* What may be judged, by `operations`, `scale` for the scale subresources too. */}}
-{{- define "carbonbudget.judgedResources" -}}
-{{- $root := .root -}}
+{{/* Judged kinds that have a pod template, by `operations`, without Jobs. */}}
+{{- define "carbonbudget.templatedResources" -}}
 {{- $operations := toJson .operations -}}
-- {apiGroups: [batch], apiVersions: [v1], operations: {{ $operations }}, resources: [jobs], scope: Namespaced}
-{{- if .pods }}
-- {apiGroups: [""], apiVersions: [v1], operations: {{ $operations }}, resources: [pods], scope: Namespaced}
-{{- end }}
+- {apiGroups: [""], apiVersions: [v1], operations: {{ $operations }}, resources: [replicationcontrollers], scope: Namespaced}
 - apiGroups: [apps]
   apiVersions: [v1]
   operations: {{ $operations }}
   resources: [deployments, statefulsets, daemonsets, replicasets]
   scope: Namespaced
-{{- range $root.Values.enforcement.kinds }}
+{{- range .root.Values.enforcement.kinds }}
 - apiGroups: [{{ .group | quote }}]
   apiVersions: [{{ .version | quote }}]
   operations: {{ $operations }}
@@ -32,17 +38,46 @@ matchExpressions:
 {{- end }}
 {{- end }}
 
+{{/* All that may be judged, by `operations`. */}}
+{{- define "carbonbudget.judgedResources" -}}
+- {apiGroups: [batch], apiVersions: [v1], operations: {{ toJson .operations }}, resources: [jobs], scope: Namespaced}
+- {apiGroups: [""], apiVersions: [v1], operations: {{ toJson .operations }}, resources: [pods], scope: Namespaced}
+{{ include "carbonbudget.templatedResources" . }}
+{{- end }}
+
+{{/* CronJobs are not judged, their Jobs are; but they pass labels on. */}}
+{{- define "carbonbudget.cronjobs" -}}
+- {apiGroups: [batch], apiVersions: [v1], operations: [CREATE, UPDATE], resources: [cronjobs], scope: Namespaced}
+{{- end }}
+
+{{/* Whether `.object` (CEL) has a controller. */}}
+{{- define "carbonbudget.controlled" -}}
+{{ .object }}.?metadata.?ownerReferences.orValue([]).exists(o, o.?controller.orValue(false))
+{{- end }}
+
+{{/* Kubernetes' own controllers. The garbage collector orphans pods, which is no new work. */}}
+{{- define "carbonbudget.kubernetesControllers" -}}
+(request.userInfo.username.matches('^system:serviceaccount:kube-system:([a-z-]+-controller|generic-garbage-collector)$') ||
+ request.userInfo.username == 'system:kube-controller-manager')
+{{- end }}
+
 {{/*
-What a controller makes counts as its owner's, which was judged, or deliberately not: pods and ReplicaSets, if the
-maker is a controller of kube-system or one that enforcement.controllerAccounts names. ownerReferences alone can be
-forged. A Job that a CronJob makes is judged itself.
+What a controller makes or changes counts as its owner's, which was judged, or deliberately not: pods and ReplicaSets, if
+the account is a controller of kube-system or one that enforcement.controllerAccounts names. ownerReferences alone can be
+forged. A Job that a CronJob makes is judged itself. The old object counts too: a controller may let a pod go.
 */}}
 {{- define "carbonbudget.madeByController" -}}
-object.metadata.?ownerReferences.orValue([]).exists(o, o.?controller.orValue(false)) && (
-  (request.resource.resource in ['pods', 'replicasets'] &&
-   (request.userInfo.username.matches('^system:serviceaccount:kube-system:[a-z-]+-controller$') ||
-    request.userInfo.username == 'system:kube-controller-manager')) ||
-  request.userInfo.username in {{ toJson .Values.enforcement.controllerAccounts }})
+(request.userInfo.username in {{ toJson .Values.enforcement.controllerAccounts }} ||
+ (request.resource.resource in ['pods', 'replicasets'] && {{ include "carbonbudget.kubernetesControllers" . | nindent 2 | trim }})) &&
+({{ include "carbonbudget.controlled" (dict "object" "object") }} ||
+ {{ include "carbonbudget.controlled" (dict "object" "oldObject") }})
+{{- end }}
+
+{{/* Whether an account outside kube-system makes it under a controller's ownerReference: a controller's, or a forger's. */}}
+{{- define "carbonbudget.madeByAnotherAccount" -}}
+(request.userInfo.username.startsWith('system:serviceaccount:') &&
+ !request.userInfo.username.startsWith('system:serviceaccount:kube-system:') &&
+ {{ include "carbonbudget.controlled" (dict "object" "object") }})
 {{- end }}
 
 {{/* Whether the requester may exempt workloads of the namespace. */}}
@@ -64,10 +99,14 @@ request.userInfo.username in ['system:serviceaccount:kube-system:cronjob-control
   expression: >-
     request.resource.resource != 'pods' || !request.userInfo.username.startsWith('system:node:') ||
     !('kubernetes.io/config.mirror' in object.metadata.?annotations.orValue({}))
+# Who sets the label needs the verb; who changes what has it does not. A pod may have it from a Job's template, where
+# nobody asked for the verb: there who changes the pod needs it too.
 - name: not-exempt
   expression: >-
     object.metadata.?labels[?'carbonbudget.dev/exempt'].orValue('') != 'true' ||
-    !({{ include "carbonbudget.madeByCronJob" . }} ||
+    !((request.resource.resource != 'pods' &&
+       oldObject.?metadata.?labels[?'carbonbudget.dev/exempt'].orValue('') == 'true') ||
+      {{ include "carbonbudget.madeByCronJob" . }} ||
       {{ include "carbonbudget.mayExempt" . }})
 {{- end }}
 
@@ -81,14 +120,15 @@ request.userInfo.username in ['system:serviceaccount:kube-system:cronjob-control
   e.operator == 'Exists' ? e.key in {{ .labels }} : !(e.key in {{ .labels }}))
 {{- end }}
 
-{{/* The labels that count are those that the pods will have. */}}
+{{/* The labels that count are those that the pods will have; of `.object` (CEL), object or oldObject. */}}
 {{- define "carbonbudget.podLabels" -}}
-request.resource.resource == 'pods' ? object.metadata.?labels.orValue({}) :
-{{- range .Values.enforcement.kinds }}
+{{- $object := .object -}}
+request.resource.resource == 'pods' ? {{ $object }}.metadata.?labels.orValue({}) :
+{{- range .root.Values.enforcement.kinds }}
 request.kind.group == {{ .group | squote }} && request.kind.kind == {{ .kind | squote }} ?
-  object.?{{ .template | replace "." ".?" }}.?metadata.?labels.orValue({}) :
+  {{ $object }}.?{{ .template | replace "." ".?" }}.?metadata.?labels.orValue({}) :
 {{- end }}
-object.?spec.?template.?metadata.?labels.orValue({})
+{{ $object }}.?spec.?template.?metadata.?labels.orValue({})
 {{- end }}
 
 {{/* The policy over one kind of budget, without its name: variables and the one validation. */}}
@@ -96,16 +136,37 @@ object.?spec.?template.?metadata.?labels.orValue({})
 variables:
   - name: labels
     expression: >-
-      {{- include "carbonbudget.podLabels" .root | nindent 6 }}
-  # A run's own budget (per: Workload) never stands in another's way.
-  - name: judged
+      {{- include "carbonbudget.podLabels" (dict "root" .root "object" "object") | nindent 6 }}
+  - name: labelsBefore
     expression: >-
-      request.kind.kind in params.spec.?enforce.?kinds.orValue(['Job', 'Pod']) &&
-      params.spec.?per.orValue('Selection') != 'Workload'
+      {{- include "carbonbudget.podLabels" (dict "root" .root "object" "oldObject") | nindent 6 }}
+  - name: kinds
+    expression: "params.spec.?enforce.?kinds.orValue(['Job', 'Pod'])"
   - name: selected
     expression: >-
       !has(params.spec.selector) || (
       {{- include "carbonbudget.selects" (dict "selector" "params.spec.selector" "labels" "variables.labels") | nindent 6 }})
+  - name: selectedBefore
+    expression: >-
+      !has(params.spec.selector) || (
+      {{- include "carbonbudget.selects" (dict "selector" "params.spec.selector" "labels" "variables.labelsBefore") | nindent 6 }})
+  # New work, or work whose pods' labels bring it into the budget.
+  - name: enters
+    expression: >-
+      request.kind.kind in variables.kinds && variables.selected &&
+      (request.operation == 'CREATE' || !variables.selectedBefore)
+  # A pod that leaves its controller runs on, and the controller makes another. Which labels the controller selects by is
+  # not in the pod, so that all of them count. A StatefulSet's pod keeps its name, and no second one can be made.
+  - name: leavesController
+    expression: >-
+      request.resource.resource == 'pods' &&
+      oldObject.metadata.?ownerReferences.orValue([]).exists(o, o.?controller.orValue(false) &&
+        o.apiVersion in ['apps/v1', 'v1', 'batch/v1'] &&
+        o.kind in ['ReplicaSet', 'ReplicationController', 'DaemonSet', 'Job'] &&
+        (o.kind in variables.kinds || (o.kind == 'ReplicaSet' && 'Deployment' in variables.kinds)) &&
+        (object.metadata.?labels.orValue({}) != oldObject.metadata.?labels.orValue({}) ||
+         !object.metadata.?ownerReferences.orValue([]).exists(n, n.?controller.orValue(false) && n.uid == o.uid))) &&
+      variables.selectedBefore
   {{- if .namespaces }}
   - name: namespaceLabels
     expression: "namespaceObject.metadata.?labels.orValue({})"
@@ -114,18 +175,42 @@ variables:
       !has(params.spec.namespaceSelector) || (
       {{- include "carbonbudget.selects" (dict "selector" "params.spec.namespaceSelector" "labels" "variables.namespaceLabels") | nindent 6 }})
   {{- end }}
-  # On CREATE the API server has just set creationTimestamp: it is now, and nobody can forge it.
+  # On CREATE the API server has just set creationTimestamp: it is now, and nobody can forge it. On UPDATE there is no
+  # clock, and only an object that was made after `until` shows that it has passed. A run's own budget (per: Workload)
+  # never stands in another's way.
   - name: blocking
     expression: >-
+      params.spec.?per.orValue('Selection') != 'Workload' &&
       has(params.status) && has(params.status.enforcement) &&
       timestamp(object.metadata.creationTimestamp) < timestamp(params.status.enforcement.until)
 validations:
-  - expression: "!(variables.blocking && variables.judged {{ if .namespaces }}&& variables.covered {{ end }}&& variables.selected)"
+  - expression: "!(variables.blocking {{ if .namespaces }}&& variables.covered {{ end }}&& (variables.enters || (request.operation == 'UPDATE' && variables.leavesController)))"
     reason: Forbidden
     messageExpression: >-
       params.?status.?message.orValue('carbon budget ' + string(params.metadata.name) + ' is exceeded') +
+      (request.operation == 'UPDATE' && variables.leavesController ? ' (meanwhile labels and controller of a pod that its ' +
+        'controller would replace stay as they are)' : '') +
+      (request.operation == 'CREATE' && {{ include "carbonbudget.madeByAnotherAccount" . | nindent 7 | trim }} ?
+        ' (if ' + request.userInfo.username + ' is a controller, name it in enforcement.controllerAccounts)' : '') +
       '; see: kubectl {{ if not .namespaces }}-n ' + string(params.metadata.namespace) + ' {{ end }}describe {{ .kind }} ' +
       string(params.metadata.name)
+{{- end }}
+
+{{/*
+Whether the label `.label` becomes "true" at one of the places where it is passed on to objects that controllers make: the
+object itself, its pod template, a CronJob's template for Jobs and that one's pod template, a configured kind's template.
+*/}}
+{{- define "carbonbudget.newlyLabelled" -}}
+{{- $label := .label -}}
+{{- $places := list "?metadata" "?spec.?template.?metadata" "?spec.?jobTemplate.?metadata" "?spec.?jobTemplate.?spec.?template.?metadata" -}}
+{{- range .root.Values.enforcement.kinds }}
+{{- $places = append $places (printf "?%s.?metadata" (.template | replace "." ".?")) }}
+{{- end -}}
+{{- range $index, $place := uniq $places }}
+{{- if $index }} ||{{ end }}
+(object.{{ $place }}.?labels[?'{{ $label }}'].orValue('') == 'true' &&
+ oldObject.{{ $place }}.?labels[?'{{ $label }}'].orValue('') != 'true')
+{{- end }}
 {{- end }}
 
 {{/* The accounts that suspend and resume, in CEL. */}}
@@ -134,7 +219,7 @@ request.userInfo.username in ['system:serviceaccount:{{ .Release.Namespace }}:ca
   'system:serviceaccount:{{ .Release.Namespace }}:carbonbudget-release']
 {{- end }}
 
-{{/* What both webhooks have in common. Nothing may wait or fail for them. */}}
+{{/* What all webhooks have in common. Nothing may wait or fail for them. */}}
 {{- define "carbonbudget.webhook" -}}
 clientConfig:
   service: {name: carbonbudget-admission, namespace: {{ .Release.Namespace }}, path: /validate, port: 443}
@@ -145,15 +230,43 @@ admissionReviewVersions: [v1]
 namespaceSelector: {{- include "carbonbudget.judgedNamespaces" . | nindent 2 }}
 {{- end }}
 
-{{/* Growth, in CEL: more replicas (also a Scale's), a Job that starts or runs more pods at a time. */}}
+{{/* How many pods of the Job `.object` (CEL) run at a time. An Indexed Job may get more completions. */}}
+{{- define "carbonbudget.atOnce" -}}
+[{{ .object }}.?spec.?parallelism.orValue(1),
+ {{ .object }}.?spec.?completions.orValue({{ .object }}.?spec.?parallelism.orValue(1))].min()
+{{- end }}
+
+{{/* A required node affinity of the pod template of `.object` (CEL). */}}
+{{- define "carbonbudget.nodeAffinity" -}}
+{{ .object }}.?spec.?template.?spec.?affinity.?nodeAffinity.?requiredDuringSchedulingIgnoredDuringExecution
+{{- end }}
+
+{{/*
+Growth, in CEL: a pod that loses its last scheduling gate; a Job that starts or runs more pods at a time (one that we
+suspended may start, as it was: that is reported as a conflict of the budget, and not fought); a DaemonSet that may run on
+more nodes; more replicas (also a Scale's); a ReplicationController that selects other pods.
+*/}}
 {{- define "carbonbudget.grows" -}}
-request.kind.group == 'batch' && request.kind.kind == 'Job'
-? (!object.?spec.?suspend.orValue(false) &&
-   (oldObject.?spec.?suspend.orValue(false) ||
-    object.?spec.?parallelism.orValue(1) > oldObject.?spec.?parallelism.orValue(1)))
+request.kind.group == '' && request.kind.kind == 'Pod'
+? size(oldObject.?spec.?schedulingGates.orValue([])) > 0 && size(object.?spec.?schedulingGates.orValue([])) == 0
+: request.kind.group == 'batch' && request.kind.kind == 'Job'
+? (oldObject.?metadata.?labels[?'carbonbudget.dev/suspended'].orValue('') == 'true'
+   ? {{ include "carbonbudget.atOnce" (dict "object" "object") | nindent 5 | trim }} > {{ include "carbonbudget.atOnce" (dict "object" "oldObject") | nindent 5 | trim }}
+   : !object.?spec.?suspend.orValue(false) && (oldObject.?spec.?suspend.orValue(false) ||
+     {{ include "carbonbudget.atOnce" (dict "object" "object") | nindent 5 | trim }} > {{ include "carbonbudget.atOnce" (dict "object" "oldObject") | nindent 5 | trim }}))
+: request.kind.group == 'apps' && request.kind.kind == 'DaemonSet'
+? (oldObject.?spec.?template.?spec.?nodeSelector.orValue({}).exists(k,
+     object.?spec.?template.?spec.?nodeSelector[?k].orValue('') != oldObject.spec.template.spec.nodeSelector[k]) ||
+   object.?spec.?template.?spec.?tolerations.orValue([]).exists(t,
+     !(t in oldObject.?spec.?template.?spec.?tolerations.orValue([]))) ||
+   ({{ include "carbonbudget.nodeAffinity" (dict "object" "oldObject") }}.hasValue() &&
+    {{ include "carbonbudget.nodeAffinity" (dict "object" "object") }} !=
+    {{ include "carbonbudget.nodeAffinity" (dict "object" "oldObject") }}))
 {{- range .Values.enforcement.kinds }}
 : request.kind.group == {{ .group | squote }} && request.kind.kind == {{ .kind | squote }}
 ? {{ if .replicas }}object.?{{ .replicas | replace "." ".?" }}.orValue(1) > oldObject.?{{ .replicas | replace "." ".?" }}.orValue(1){{ else }}false{{ end }}
 {{- end }}
-: object.?spec.?replicas.orValue(1) > oldObject.?spec.?replicas.orValue(1) && oldObject.?spec.?replicas.orValue(1) > 0
+: oldObject.?spec.?replicas.orValue(1) > 0 && (object.?spec.?replicas.orValue(1) > oldObject.?spec.?replicas.orValue(1) ||
+  (request.kind.group == '' && request.kind.kind == 'ReplicationController' &&
+   object.?spec.?selector.orValue({}) != oldObject.?spec.?selector.orValue({})))
 {{- end }}

@@ -3,35 +3,44 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Mapping
 
 import orjson
 from aiohttp import web
 from prometheus_client import CollectorRegistry, generate_latest
 
+from carbonbudget_operator.admission.bodies import MOST_BYTES, Bodies, Body, TooLong
 from carbonbudget_operator.admission.caches import Budgets
 from carbonbudget_operator.admission.decide import Decision
 from carbonbudget_operator.admission.events import Events
 from carbonbudget_operator.admission.judge import Judge
 from carbonbudget_operator.admission.metrics import AdmissionMetrics
-from carbonbudget_operator.admission.review import BadReview, parse_review
+from carbonbudget_operator.admission.review import BadReview, Review, parse_head, parse_review
 from carbonbudget_operator.admission.table import now_s
 
-_MAX_REVIEW_BYTES = 8 * 2**20  # an object of 1.5 MiB, twice, as JSON
 
-
-def make_app(judge: Judge, budgets: Budgets, events: Events, metrics: AdmissionMetrics) -> web.Application:
-    """The TLS side."""
+def make_app(
+    judge: Judge,
+    budgets: Budgets,
+    events: Events,
+    metrics: AdmissionMetrics,
+    current_at: Callable[[], Mapping[str, float]],
+) -> web.Application:
+    """The TLS side. `current_at`: up to when each watch is current, as `Watches` says it."""
+    bodies = Bodies()
 
     async def validate(request: web.Request) -> web.Response:
-        body = await request.read()
+        if "Content-Encoding" in request.headers:
+            return _refused(metrics, 415, "the body must not be compressed")
+        try:
+            body = await bodies.read(request)
+        except TooLong:
+            return _refused(metrics, 413, f"the body is longer than {MOST_BYTES} bytes")
         began = time.perf_counter()
         try:
-            review = parse_review(orjson.loads(body))
+            review, decision = _decide(judge, metrics, body)
         except ValueError as error:  # BadReview and orjson's are ones
-            metrics.reviews.labels("bad").inc()
-            reason = str(error) if isinstance(error, BadReview) else "the body is not JSON"
-            return web.json_response({"reason": reason}, status=400)
-        decision = judge.judge(review, now_s())
+            return _refused(metrics, 400, str(error) if isinstance(error, BadReview) else "the body is not JSON")
         if not review.dry_run:
             events.tell(review.namespace, decision, time.monotonic())
         _count(metrics, decision)
@@ -43,14 +52,34 @@ def make_app(judge: Judge, budgets: Budgets, events: Events, metrics: AdmissionM
         return web.Response(text="ok")
 
     async def readyz(_: web.Request) -> web.Response:
-        ready = budgets.listed()
-        return web.Response(status=200 if ready else 503, text="ok" if ready else "budgets not listed yet")
+        reason = budgets.unready(current_at(), time.time())
+        return web.Response(status=503 if reason else 200, text=reason or "ok")
 
-    app = web.Application(client_max_size=_MAX_REVIEW_BYTES)
+    app = web.Application()
     app.router.add_post("/validate", validate)
     app.router.add_get("/healthz", healthz)
     app.router.add_get("/readyz", readyz)
     return app
+
+
+def _decide(judge: Judge, metrics: AdmissionMetrics, body: Body) -> tuple[Review, Decision]:
+    """By the whole review; of one that is too large by its beginning. Raises ValueError: it is no review."""
+    if not body.too_large():
+        review = parse_review(orjson.loads(body.kept))
+        return review, judge.judge(review, now_s())
+    try:
+        review = parse_head(body.kept)
+    except BadReview:
+        metrics.too_large.labels("unreadable").inc()
+        raise
+    decision = judge.judge_unread(review, now_s())
+    metrics.too_large.labels("refused" if decision.refusal else "allowed").inc()
+    return review, decision
+
+
+def _refused(metrics: AdmissionMetrics, status: int, reason: str) -> web.Response:
+    metrics.reviews.labels("bad").inc()
+    return web.json_response({"reason": reason}, status=status)
 
 
 def make_metrics_app(registry: CollectorRegistry) -> web.Application:

@@ -4,28 +4,37 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from carbonbudget_operator.admission.bounded import bounded_view, text_bytes
 from carbonbudget_operator.admission.kept import Kept
 from carbonbudget_operator.admission.review import at, texts
 from carbonbudget_operator.admission.shapes import JOB, POD, Shape, Shapes
-from carbonbudget_operator.admission.view import BudgetView, view
+from carbonbudget_operator.admission.view import BudgetView
 from carbonbudget_operator.api.names import BUDGET, CLUSTER_BUDGET, EXEMPT_LABEL
 from carbonbudget_operator.kube.client import KubeClient
-from carbonbudget_operator.namespaces import Namespaces
+from carbonbudget_operator.kube.following import keep_following
+from carbonbudget_operator.namespaces import NAMESPACES, Namespaces
 
+# Twice as old as what the alert CarbonBudgetWatchStale reports: somebody was told before.
+MAX_AGE_SECONDS = 600.0
 _NAME_LABEL = "kubernetes.io/metadata.name"
-# With more namespaces than this, one watch of all of them is cheaper than one each.
-_MAX_WATCHES_OF_A_KIND = 20
+# With more namespaces than this there is one watch of all of them: a watch is a connection and its memory, so their
+# number has a bound that does not grow with the cluster.
+_MAX_WATCHES_OF_A_KIND = 3
+# A workload that takes more once parsed comes with its metadata alone, and so without its pods' labels.
+_MOST_PARSED = 8 * 2**20
+_MOST_LABELS_BYTES = 8 * 2**10
 
 
 class Budgets:
     """Both kinds of budget, and the namespaces' labels that decide where a cluster's holds."""
 
     def __init__(self) -> None:
-        self.own = Kept[BudgetView]("CarbonBudget", functools.partial(view, cluster=False))
-        self.wide = Kept[BudgetView]("ClusterCarbonBudget", functools.partial(view, cluster=True))
+        self.own = Kept[BudgetView](BUDGET.kind, functools.partial(bounded_view, cluster=False), text_bytes)
+        self.wide = Kept[BudgetView](CLUSTER_BUDGET.kind, functools.partial(bounded_view, cluster=True), text_bytes)
         self.namespaces = Namespaces()
 
     def of(self, namespace: str) -> list[BudgetView]:
@@ -37,17 +46,32 @@ class Budgets:
             found += [budget for budget in wide if budget.holds_in(namespace, labels)]
         return found
 
+    def crowded(self) -> int:
+        """Of how many namespaces some budgets are left out."""
+        return len(self.own.crowded) + len(self.wide.crowded)
+
     def listed(self) -> bool:
         """Whether each watch has had its first complete list."""
         return self.own.listed.is_set() and self.wide.listed.is_set() and self.namespaces.listed
 
     def watches(self, client: KubeClient) -> list[asyncio.Task[None]]:
         """The three watches, started."""
-        return [
-            asyncio.create_task(self.own.follow(client, BUDGET.collection), name="carbonbudgets"),
-            asyncio.create_task(self.wide.follow(client, CLUSTER_BUDGET.collection), name="clustercarbonbudgets"),
-            asyncio.create_task(self.namespaces.follow(client), name="namespaces"),
-        ]
+        follow = (
+            (BUDGET.collection, lambda: self.own.follow(client, BUDGET.collection)),
+            (CLUSTER_BUDGET.collection, lambda: self.wide.follow(client, CLUSTER_BUDGET.collection)),
+            (NAMESPACES, lambda: self.namespaces.follow(client)),
+        )
+        return [asyncio.create_task(keep_following(client, path, each), name=str(path)) for path, each in follow]
+
+    def unready(self, current_at: Mapping[str, float], now: float) -> str:
+        """Why nothing should be judged by what is known here; empty where it may. Times in UTC seconds."""
+        if not self.listed():
+            return "budgets are not listed yet"
+        for path in map(str, (BUDGET.collection, CLUSTER_BUDGET.collection, NAMESPACES)):
+            age_s = now - current_at.get(path, now)
+            if age_s > MAX_AGE_SECONDS:
+                return f"the watch of {path} was last current {age_s:.0f} s ago"
+        return ""
 
     def scaled_kinds(self, kinds: Mapping[str, Shape], now: int) -> set[tuple[Shape, str]]:
         """Which kinds' scaling may have to be refused, and where: empty is everywhere."""
@@ -76,10 +100,13 @@ class Budgets:
 
 @dataclass(frozen=True, slots=True)
 class Scalable:
-    """What a Scale does not say of its workload."""
+    """What a Scale does not say of its workload. `labels` is None where they are too many to be kept."""
 
-    labels: Mapping[str, str]
+    labels: Mapping[str, str] | None
     exempt: bool
+
+
+_LEFT_OUT = Scalable(None, exempt=False)
 
 
 class Workloads:
@@ -91,20 +118,25 @@ class Workloads:
 
     def find(self, shape: Shape, namespace: str, name: str) -> Scalable | None:
         """None where it is not known (yet)."""
-        for place in (namespace, ""):
-            kept = self._kept.get((shape, place))
-            if kept is not None and (found := kept[0].of(namespace).get(name)) is not None:
-                return found
-        return None
+        kept = [self._kept[shape, place][0] for place in (namespace, "") if (shape, place) in self._kept]
+        found = next((one.of(namespace)[name] for one in kept if name in one.of(namespace)), None)
+        if found is None and any(namespace in one.crowded for one in kept):
+            return _LEFT_OUT
+        return found
+
+    def crowded(self) -> int:
+        """Of how many namespaces some are left out."""
+        return sum(len(kept.crowded) for kept, _ in self._kept.values())
 
     def want(self, client: KubeClient, wanted: set[tuple[Shape, str]]) -> None:
         """Watch these and no others."""
         for key in self._kept.keys() - wanted:
             self._kept.pop(key)[1].cancel()
         for shape, namespace in wanted - self._kept.keys():
-            kept = Kept[Scalable](shape.kind, functools.partial(_scalable, shape))
-            task = asyncio.create_task(kept.follow(client, shape.collection(namespace)), name=f"{shape.resource}")
-            self._kept[shape, namespace] = (kept, task)
+            kept = Kept[Scalable](shape.kind, functools.partial(_scalable, shape), _labels_bytes, _MOST_PARSED)
+            path = shape.collection(namespace)
+            follow = keep_following(client, path, functools.partial(kept.follow, client, path))
+            self._kept[shape, namespace] = (kept, asyncio.create_task(follow, name=str(path)))
 
     def stop(self) -> None:
         """End all watches."""
@@ -115,4 +147,16 @@ class Workloads:
 
 def _scalable(shape: Shape, body: Mapping[str, object]) -> Scalable:
     labels = texts(at(body, *shape.template, "metadata").get("labels"))
-    return Scalable(labels, texts(at(body, "metadata").get("labels")).get(EXEMPT_LABEL) == "true")
+    kept = "spec" in body and _length(labels) <= _MOST_LABELS_BYTES
+    return Scalable(
+        {sys.intern(key): sys.intern(value) for key, value in labels.items()} if kept else None,
+        texts(at(body, "metadata").get("labels")).get(EXEMPT_LABEL) == "true",
+    )
+
+
+def _labels_bytes(found: Scalable) -> int:
+    return _length(found.labels or {})
+
+
+def _length(labels: Mapping[str, str]) -> int:
+    return sum(len(key) + len(value) for key, value in labels.items())

@@ -87,7 +87,8 @@ def _blocked(work: Work, budgets: Sequence[BudgetView], grows: str, now: int, mo
         return ""
     message = budget.candidate.message or f"carbon budget {budget.name} is exceeded"
     growth = f" ({work.kind} {work.name} {grows})" if grows else ""
-    return f"{message}{growth}; {budget.where()}"
+    account = f" (if {work.account} is a controller, name it in enforcement.controllerAccounts)" if work.account else ""
+    return f"{message}{growth}{account}; {budget.where()}"
 
 
 def _too_much(work: Work, budgets: Sequence[BudgetView], expected: Expectation) -> str:

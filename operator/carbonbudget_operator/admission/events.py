@@ -11,6 +11,7 @@ from carbonbudget_operator.admission.decide import Decision
 from carbonbudget_operator.admission.metrics import AdmissionMetrics
 from carbonbudget_operator.admission.work import Reference
 from carbonbudget_operator.api.event import Involved, event_body
+from carbonbudget_operator.api_path import ApiPath
 from carbonbudget_operator.kube.client import JsonObject, KubeClient, KubeError
 
 _log = logging.getLogger(__name__)
@@ -18,6 +19,7 @@ QUEUE = 500
 # The same about the same object at most so often: a controller asks again and again for what is refused.
 QUIET_SECONDS = 600.0
 _REMEMBERED = 5_000
+_MAX_NAME = 317  # a kind's API group and version are the longest
 # Posts a second at most: what is beyond the queue is dropped and counted, the API server has other work.
 _PAUSE_SECONDS = 0.1
 
@@ -27,7 +29,7 @@ class Events:
 
     def __init__(self, metrics: AdmissionMetrics) -> None:
         self._metrics = metrics
-        self._queue: asyncio.Queue[tuple[str, JsonObject]] = asyncio.Queue(QUEUE)
+        self._queue: asyncio.Queue[tuple[ApiPath, JsonObject]] = asyncio.Queue(QUEUE)
         self._told: OrderedDict[tuple[str, Reference, str], float] = OrderedDict()
 
     def tell(self, namespace: str, decision: Decision, now: float) -> None:
@@ -35,17 +37,20 @@ class Events:
         message = decision.refusal or (decision.warnings[0] if decision.warnings else "")
         if not message:
             return
+        about = decision.about
+        # An owner's name is whatever its author wrote: nothing is remembered or posted that no object can be called.
+        if max(map(len, (about.api_version, about.kind, about.name, about.uid))) > _MAX_NAME:
+            self._metrics.events.labels("dropped").inc()
+            return
         reason = "WorkRefused" if decision.refusal else "WorkWarned"
-        key = (namespace, decision.about, reason)
+        key = (namespace, about, reason)
         if now - self._told.get(key, -QUIET_SECONDS) < QUIET_SECONDS:
             self._metrics.events.labels("repeated").inc()
             return
         try:
-            about = Involved(
-                decision.about.api_version, decision.about.kind, decision.about.name, namespace, decision.about.uid
-            )
-            body = event_body(about, "admission", "Warning", reason, message, int(time.time()))
-            self._queue.put_nowait((about.events_path, body))
+            involved = Involved(about.api_version, about.kind, about.name, namespace, about.uid)
+            body = event_body(involved, "admission", "Warning", reason, message, int(time.time()))
+            self._queue.put_nowait((involved.events_path, body))
         except asyncio.QueueFull:
             self._metrics.events.labels("dropped").inc()
             return

@@ -15,6 +15,7 @@ from carbonbudget_operator.admission.work import Reference, Work, growth, work_o
 from carbonbudget_operator.budgets.expectation import Expected
 
 ALLOWED = Decision()
+_TOO_LARGE = "is too large to be read, so that no selector can leave it out: make it smaller"
 
 
 class Judge:
@@ -46,19 +47,45 @@ class Judge:
 
         return decide(work, selected, expected, grows, self._mode, now)
 
+    def judge_unread(self, review: Review, now: int) -> Decision:
+        """The answer to a request of which only the beginning was read: without its object, and so without labels.
+
+        It is refused where a budget blocks that kind in the namespace, whatever that budget selects: otherwise
+        whoever makes an object large enough is let in. An UPDATE that is sent here is growth, by the matchConditions.
+        """
+        shape = self._shapes.get(review.resource)
+        if shape is None:
+            return ALLOWED
+        budgets = [budget for budget in self._budgets.of(review.namespace) if shape.kind in budget.kinds]
+        work = Work(
+            kind=shape.kind,
+            name=review.name or "without a name yet",
+            exempt=False,
+            labels={},
+            about=Reference(shape.api_version, shape.kind, review.name),
+            workload=f"{shape.kind}/{review.name}" if review.name else "",
+            instance_type="",
+            plan=None,
+        )
+        return decide(work, budgets, lambda _: None, _TOO_LARGE, self._mode, now)
+
     def _scaled(self, review: Review, shape: Shape, budgets: Sequence[BudgetView]) -> tuple[Work, list[BudgetView]]:
         """By the workload's own labels where they are known, else by what the Scale's selector settles."""
         found = self._workloads.find(shape, review.namespace, review.name)
-        if found is not None:
-            selected = [b for b in budgets if b.selector is None or b.selector.matches(found.labels)]
+        labels = found.labels if found is not None else None
+        if labels is not None:
+            selected = [b for b in budgets if b.selector is None or b.selector.matches(labels)]
         else:
             known = known_labels(text(at(review.object, "status").get("selector")))
-            selected = [b for b in budgets if decided(b.selector, known) is True]
+            # Of one that was made a moment ago, what is unsettled passes. Labels that are too many to be kept do not
+            # take it out of a budget.
+            holds = (True,) if found is None else (True, None)
+            selected = [b for b in budgets if decided(b.selector, known) in holds]
         work = Work(
             kind=shape.kind,
             name=review.name,
             exempt=found is not None and found.exempt,
-            labels=found.labels if found is not None else {},
+            labels=labels or {},
             about=Reference(shape.api_version, shape.kind, review.name, text(at(review.object, "metadata").get("uid"))),
             workload=f"{shape.kind}/{review.name}",
             instance_type="",

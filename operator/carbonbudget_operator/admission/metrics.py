@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
@@ -10,9 +10,16 @@ _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
 
 
 class AdmissionMetrics:
-    """`age` gives the age of the table of projections in seconds, NaN without one."""
+    """`age` gives the age of the table of projections in seconds, NaN without one; `crowded` of how many namespaces
+    some objects of a kind are not kept.
+    """
 
-    def __init__(self, registry: CollectorRegistry, age: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        age: Callable[[], float],
+        crowded: Mapping[str, Callable[[], float]],
+    ) -> None:
         self.reviews = Counter("carbonbudget_admission_reviews", "Reviews by outcome.", ("outcome",), registry=registry)
         self.duration = Histogram(
             "carbonbudget_admission_duration_seconds", "One review.", buckets=_SECONDS, registry=registry
@@ -27,6 +34,14 @@ class AdmissionMetrics:
             ("fate",),
             registry=registry,
         )
+        self.too_large = Counter(
+            "carbonbudget_admission_too_large",
+            "Reviews of which only the beginning was read, by their answer.",
+            ("answer",),
+            registry=registry,
+        )
+        for answer in ("refused", "allowed", "unreadable"):
+            self.too_large.labels(answer)
         for outcome in ("allowed", "warned", "refused", "bad"):
             self.reviews.labels(outcome)
         for basis in ("Used", "Projected"):
@@ -39,3 +54,11 @@ class AdmissionMetrics:
             registry=registry,
         )
         gauge.set_function(age)
+        namespaces = Gauge(
+            "carbonbudget_admission_crowded_namespaces",
+            "Namespaces of which some objects are not kept in memory, because they have too many.",
+            ("what",),
+            registry=registry,
+        )
+        for what, count in crowded.items():
+            namespaces.labels(what).set_function(count)

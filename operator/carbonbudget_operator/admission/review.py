@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
+
+from carbonbudget_operator.json_bounds import beginning, first_members
 
 JsonObject = Mapping[str, object]
 _OPERATIONS: Final = ("CREATE", "UPDATE")
 _NAMESPACE: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?|")  # a DNS label; none for what has no namespace
+_MAX_UID: Final = 253  # it is sent back
+HEAD_BYTES: Final = 16 * 2**10  # names and kinds only, each of at most 253 characters
+_BEFORE_OBJECTS: Final = (
+    "uid", "kind", "resource", "subResource", "requestKind", "requestResource", "requestSubResource",
+    "name", "namespace", "operation",
+)  # fmt: skip
 
 
 class BadReview(ValueError):
@@ -27,6 +35,7 @@ class Review:
     resource: tuple[str, str]
     subresource: str
     name: str
+    username: str
     object: JsonObject
     old: JsonObject
 
@@ -35,7 +44,7 @@ def parse_review(value: object) -> Review:
     """Raises BadReview. What is merely missing inside is empty: the API server has checked its objects itself."""
     request = mapping(mapping(value).get("request"))
     uid = request.get("uid")
-    if not isinstance(uid, str) or not uid:
+    if not isinstance(uid, str) or not 0 < len(uid) <= _MAX_UID:
         raise BadReview("the body is no AdmissionReview: request.uid is missing")
     operation = text(request.get("operation"))
     if operation not in _OPERATIONS:
@@ -54,9 +63,29 @@ def parse_review(value: object) -> Review:
         resource=(text(resource.get("group")), text(resource.get("resource"))),
         subresource=text(request.get("subResource")),
         name=text(request.get("name")) or text(metadata.get("name")),
+        username=text(mapping(request.get("userInfo")).get("username")),
         object=found,
         old=mapping(request.get("oldObject")),
     )
+
+
+def parse_head(head: bytes | bytearray) -> Review:
+    """The review of which `head` is the beginning, without its objects; it counts as a dry run, since whether it is one
+    comes after them.
+
+    The API server writes members in this order (k8s.io/api/admission/v1, AdmissionRequest; Go keeps the order of the
+    fields). Raises BadReview: also where what is needed does not come before the objects.
+    """
+    try:
+        text_ = beginning(head, HEAD_BYTES)
+        _, key, at_ = first_members(text_, 0, ("kind", "apiVersion"))
+        request, _, _ = first_members(text_, at_ if key == "request" else len(text_), _BEFORE_OBJECTS)
+    except ValueError:
+        raise BadReview("the body is too large, and its beginning is no AdmissionReview's") from None
+    missing = [name for name in ("uid", "resource", "namespace", "operation") if name not in request]
+    if missing:
+        raise BadReview(f"the body is too large, and request.{missing[0]} does not come before its objects")
+    return replace(parse_review({"request": request}), dry_run=True)
 
 
 def mapping(value: object) -> JsonObject:

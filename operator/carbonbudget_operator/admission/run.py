@@ -7,7 +7,6 @@ import math
 import signal
 import ssl
 
-from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 from carbonbudget_operator.admission.app import make_app, make_metrics_app
@@ -20,11 +19,16 @@ from carbonbudget_operator.admission.table import Table, keep_fetching, now_s
 from carbonbudget_operator.garbage import collect_seldom
 from carbonbudget_operator.kube.client import KubeClient
 from carbonbudget_operator.kube.watched import WatchMetrics
+from carbonbudget_operator.listening import Bounds, ConnectionMetrics, Listener
 from carbonbudget_operator.server_client import Server, trust_in
 from carbonbudget_operator.settings import Admission, Enforcement
 from carbonbudget_operator.tls import follow_certificate
 
 Address = tuple[str, int]
+# An API server keeps 25 idle connections to each host, and opens one for each request beyond.
+_MOST_CALLERS = 128
+_MOST_SCRAPERS = 16
+_SETTLE_SECONDS = 0.5  # a budget that is changed again and again does not start and end watches each time
 _LOOK_SECONDS = 15.0  # a block lapses, and a namespace gets a label, without a change of a budget
 
 
@@ -36,17 +40,25 @@ async def run(
     shapes = shapes_of(enforcement.kinds)
     budgets, workloads, table = Budgets(), Workloads(shapes), Table()
     registry = CollectorRegistry()
-    metrics = AdmissionMetrics(registry, lambda: _or_nan(table.age_s(now_s())))
+    metrics = AdmissionMetrics(
+        registry,
+        lambda: _or_nan(table.age_s(now_s())),
+        {"budgets": budgets.crowded, "workloads": workloads.crowded},
+    )
     WatchMetrics(registry, client.watches)
     events = Events(metrics)
     judge = Judge(shapes, budgets, workloads, table, enforcement.mode)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    runners = [
-        await _listen(make_app(judge, budgets, events, metrics), listen, context),
-        await _listen(make_metrics_app(registry), metrics_listen, None),
+    app = make_app(judge, budgets, events, metrics, client.watches.current_at)
+    connections = ConnectionMetrics(registry)
+    listeners = [
+        Listener("reviews", app, Bounds(_MOST_CALLERS), connections, context),
+        Listener("metrics", make_metrics_app(registry), Bounds(_MOST_SCRAPERS), connections),
     ]
+    for listener, where in zip(listeners, (listen, metrics_listen), strict=True):
+        await listener.start(*where)
     assert settings.tls_cert is not None
     assert settings.tls_key is not None
     collect_seldom()  # a full collection takes some 20 ms, in which requests wait
@@ -68,8 +80,8 @@ async def run(
         for task in tasks:
             task.cancel()
         workloads.stop()
-        for runner in runners:
-            await runner.cleanup()
+        for listener in listeners:
+            await listener.close()
         await client.close()
 
 
@@ -85,14 +97,8 @@ async def follow_workloads(client: KubeClient, budgets: Budgets, workloads: Work
             await asyncio.wait_for(changed.wait(), _LOOK_SECONDS)
         except TimeoutError:
             pass
+        await asyncio.sleep(_SETTLE_SECONDS)
         changed.clear()
-
-
-async def _listen(app: web.Application, address: Address, context: ssl.SSLContext | None) -> web.AppRunner:
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, *address, ssl_context=context).start()
-    return runner
 
 
 def _or_nan(age_s: int | None) -> float:

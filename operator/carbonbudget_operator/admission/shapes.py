@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from carbonbudget_operator.api_path import ApiPath
 from carbonbudget_operator.settings import JudgedKind
 
 
@@ -25,22 +26,27 @@ class Shape:
         """As ownerReferences and Events have it."""
         return f"{self.group}/{self.version}" if self.group else self.version
 
-    def collection(self, namespace: str) -> str:
+    def collection(self, namespace: str) -> ApiPath:
         """The path of its objects in a namespace; in all where `namespace` is empty."""
-        start = f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
-        return f"{start}/namespaces/{namespace}/{self.resource}" if namespace else f"{start}/{self.resource}"
+        return ApiPath(self.group, self.version, self.resource, namespace or None)
 
 
 _REPLICAS = ("spec", "replicas")
 JOB = Shape("Job", "batch", "v1", "jobs", replicas=("spec", "parallelism"))
 POD = Shape("Pod", "", "v1", "pods", template=())
+REPLICATION_CONTROLLER = Shape(
+    "ReplicationController", "", "v1", "replicationcontrollers", replicas=_REPLICAS, endless=True
+)
+# How many pods it gets is not in it: no projection.
+DAEMON_SET = Shape("DaemonSet", "apps", "v1", "daemonsets")
 _OWN = (
     JOB,
     POD,
     Shape("Deployment", "apps", "v1", "deployments", replicas=_REPLICAS, endless=True),
     Shape("StatefulSet", "apps", "v1", "statefulsets", replicas=_REPLICAS, endless=True),
     Shape("ReplicaSet", "apps", "v1", "replicasets", replicas=_REPLICAS, endless=True),
-    Shape("DaemonSet", "apps", "v1", "daemonsets"),  # how many pods it gets is not in it: no projection
+    REPLICATION_CONTROLLER,
+    DAEMON_SET,
 )
 
 Shapes = Mapping[tuple[str, str], Shape]

@@ -10,6 +10,7 @@ from carbonbudget_operator.api.selector import LabelSelector
 from carbonbudget_operator.budgets.evaluate import Action, State
 from carbonbudget_operator.budgets.quantity import parse_mass
 from carbonbudget_operator.budgets.strictest import Candidate
+from carbonbudget_operator.printable import printable
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +90,10 @@ def view(body: Mapping[str, object], cluster: bool) -> BudgetView:
             for threshold in spec.thresholds or ()
             if threshold.basis == "Projected"
         ),
-        candidate=Candidate(key, action, state, status.percent_used or 0, status.message or ""),
+        candidate=Candidate(key, action, state, status.percent_used or 0, printable(status.message or "")),
         used_ug=None if state is State.UNKNOWN else status.used_micrograms,
         period_start=int(status.period.start.timestamp()) if status.period else 0,
         period_end=int(status.period.end.timestamp()) if status.period else 0,
         block_until=int(status.enforcement.until.timestamp()) if status.enforcement else 0,
-        contact=spec.contact,
+        contact=printable(spec.contact),
     )

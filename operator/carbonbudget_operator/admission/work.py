@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from carbonbudget_operator.admission.placement import widened
 from carbonbudget_operator.admission.review import JsonObject, Review, at, mapping, text, texts, whole
-from carbonbudget_operator.admission.shapes import JOB, Shape
+from carbonbudget_operator.admission.shapes import DAEMON_SET, JOB, POD, REPLICATION_CONTROLLER, Shape
 from carbonbudget_operator.api.names import EXEMPT_LABEL, EXPECTED_DURATION_ANNOTATION, SUSPENDED_LABEL
 from carbonbudget_operator.budgets.expectation import Plan
 from carbonbudget_operator.budgets.projection import duration_s, pod_demand
 
 INSTANCE_TYPE_LABELS = ("node.kubernetes.io/instance-type", "beta.kubernetes.io/instance-type")
+_KIND = re.compile(r"[A-Z][A-Za-z0-9]{0,62}")
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +33,8 @@ class Work:
     """The object under review.
 
     `workload` is KIND/NAME as the server counts it: its controller's, if it has one. `unread` is what its owner states
-    as its duration and is none; empty where that is read or nothing is stated.
+    as its duration and is none; empty where that is read or nothing is stated. `account` is the service account that
+    makes it under a controller and may be a controller's own; those that are known as such are not judged.
     """
 
     kind: str
@@ -41,6 +46,7 @@ class Work:
     instance_type: str
     plan: Plan | None
     unread: str = ""
+    account: str = ""
 
 
 def work_of(review: Review, shape: Shape) -> Work:
@@ -55,18 +61,24 @@ def work_of(review: Review, shape: Shape) -> Work:
     itself = Reference(shape.api_version, shape.kind, name, uid)
     node = texts(at(template, "spec").get("nodeSelector"))
     stated = _stated(metadata, at(template, "metadata"))
+    account = review.username if owner is not None and _may_be_a_controllers(review) else ""
+    # A Job of a CronJob lives for an hour and has a random name: people look at the CronJob. What a controller could
+    # not make never exists: people look at its owner.
+    looked_at = owner if owner is not None and (account or owner.kind == "CronJob") and _is_name(owner) else itself
     counted = owner or (Reference(shape.api_version, shape.kind, review.name) if review.name else None)
     return Work(
         kind=shape.kind,
         name=name,
-        exempt=texts(metadata.get("labels")).get(EXEMPT_LABEL) == "true",
+        # A pod's label may come from a Job's template; the chart's matchConditions let by who may exempt.
+        exempt=texts(metadata.get("labels")).get(EXEMPT_LABEL) == "true"
+        and not (shape is POD and review.operation == "UPDATE"),
         labels=labels,
-        # A Job of a CronJob lives for an hour and has a random name: people look at the CronJob.
-        about=owner if owner is not None and owner.kind == "CronJob" else itself,
+        about=looked_at,
         workload=f"{counted.kind}/{counted.name}" if counted else "",
         instance_type=next((node[key] for key in INSTANCE_TYPE_LABELS if key in node), ""),
         plan=_plan(review.object, template, shape, duration_s(stated) or 0),
         unread="" if duration_s(stated) else stated,
+        account=account,
     )
 
 
@@ -75,21 +87,59 @@ def growth(review: Review, shape: Shape) -> str:
 
     A rollout is no growth, and neither is going from 0 replicas to any: what was scaled to zero must come back.
     A Job has no such way: resuming it, or raising its parallelism from 0, is what starts its pods. A Job that we
-    suspended may be resumed by its own controller or by GitOps: that is told as a conflict, and not fought.
+    suspended may be resumed by its own controller or by GitOps, as it was: the budget reports that as a conflict. The
+    chart's matchConditions (carbonbudget.grows) ask for the same, so that no other update comes here.
     """
     if review.subresource == "scale":
         return _more(
             whole(at(review.old, "spec").get("replicas"), 0), whole(at(review.object, "spec").get("replicas"), 0)
         )
+    if shape is POD:
+        return "loses its last scheduling gate" if _gated(review.old) and not _gated(review.object) else ""
     if shape is JOB:
-        if at(review.old, "spec").get("suspend") is True and at(review.object, "spec").get("suspend") is not True:
-            ours = texts(at(review.old, "metadata").get("labels")).get(SUSPENDED_LABEL) == "true"
-            return "" if ours else "is resumed"
-        before, after = _pods(review.old, shape), _pods(review.object, shape)
-        return f"goes from parallelism {before} to {after}" if after > before else ""
+        return _job_growth(review)
+    if shape is DAEMON_SET:
+        return "may run on more nodes" if widened(_pod_spec(review.old), _pod_spec(review.object)) else ""
     if not shape.replicas:
         return ""
-    return _more(_pods(review.old, shape), _pods(review.object, shape))
+    before = _pods(review.old, shape)
+    if shape is REPLICATION_CONTROLLER and before and _selector(review.old) != _selector(review.object):
+        return "selects other pods"
+    return _more(before, _pods(review.object, shape))
+
+
+def _job_growth(review: Review) -> str:
+    before, after = _pods(review.old, JOB), _pods(review.object, JOB)
+    suspended, stays_suspended = (at(job, "spec").get("suspend") is True for job in (review.old, review.object))
+    if texts(at(review.old, "metadata").get("labels")).get(SUSPENDED_LABEL) != "true":
+        if stays_suspended:
+            return ""
+        if suspended:
+            return "is resumed"
+    return f"goes from parallelism {before} to {after}" if after > before else ""
+
+
+def _gated(pod: JsonObject) -> bool:
+    return bool(at(pod, "spec").get("schedulingGates"))
+
+
+def _pod_spec(found: JsonObject) -> JsonObject:
+    return at(found, "spec", "template", "spec")
+
+
+def _selector(found: JsonObject) -> JsonObject:
+    return at(found, "spec", "selector")
+
+
+def _may_be_a_controllers(review: Review) -> bool:
+    made_by = review.username
+    own = made_by.startswith("system:serviceaccount:kube-system:")
+    return review.operation == "CREATE" and made_by.startswith("system:serviceaccount:") and not own
+
+
+def _is_name(owner: Reference) -> bool:
+    """Whether an object can be called so: an ownerReference has whatever its author wrote."""
+    return _KIND.fullmatch(owner.kind) is not None and _NAME.fullmatch(owner.name) is not None
 
 
 def _more(before: int, after: int) -> str:
@@ -97,7 +147,9 @@ def _more(before: int, after: int) -> str:
 
 
 def _pods(found: JsonObject, shape: Shape) -> int:
-    return whole(at(found, *shape.replicas[:-1]).get(shape.replicas[-1]), 1) if shape.replicas else 1
+    """How many at a time; an Indexed Job of fewer completions than parallelism may get more completions."""
+    pods = whole(at(found, *shape.replicas[:-1]).get(shape.replicas[-1]), 1) if shape.replicas else 1
+    return min(pods, whole(at(found, "spec").get("completions"), pods)) if shape is JOB else pods
 
 
 def _stated(*metadata: JsonObject) -> str:
@@ -115,7 +167,6 @@ def _plan(found: JsonObject, template: JsonObject, shape: Shape, stated_s: int) 
     if shape is JOB:
         deadline = whole(spec.get("activeDeadlineSeconds"), 0)
         pods = max(1, whole(spec.get("completions"), at_once))
-        at_once = min(at_once, pods)
     return Plan(
         demand=pod_demand(pod),
         at_once=at_once,

@@ -8,6 +8,8 @@ from typing import Final, Literal
 
 from carbonbudget_operator.api.names import GROUP
 from carbonbudget_operator.api.times import format_time
+from carbonbudget_operator.api_path import ApiPath
+from carbonbudget_operator.printable import printable
 
 MAX_MESSAGE: Final = 1024  # characters; the API server refuses an Event with more
 _MAX_NAME: Final = 200  # of the object's name: an Event's own may have 253 with what makes it unique
@@ -25,15 +27,15 @@ class Involved:
     uid: str = ""
 
     @property
-    def events_path(self) -> str:
+    def events_path(self) -> ApiPath:
         """Where its Events are posted."""
-        return f"/api/v1/namespaces/{self.namespace or _OF_CLUSTER_OBJECTS}/events"
+        return ApiPath("", "v1", "events", self.namespace or _OF_CLUSTER_OBJECTS)
 
 
 def event_body(
     about: Involved, component: str, kind: Literal["Normal", "Warning"], reason: str, message: str, at: int
 ) -> dict[str, object]:
-    """An Event at `at` (UTC seconds) by `component`, such as "controller"; a longer message is cut."""
+    """An Event at `at` (UTC seconds) by `component`, such as "controller"; its texts are printable and cut."""
     time = format_time(at)
     # A name that was cut may end in what no name may end in before the dot.
     name = about.name[:_MAX_NAME].rstrip("-.") or about.kind.lower()
@@ -51,10 +53,10 @@ def event_body(
             "name": f"{name}.{uuid.uuid4().hex[:16]}",
             "namespace": about.namespace or _OF_CLUSTER_OBJECTS,
         },
-        "involvedObject": {key: value for key, value in involved.items() if value},
+        "involvedObject": {key: printable(value) for key, value in involved.items() if value},
         "type": kind,
         "reason": reason,
-        "message": message[:MAX_MESSAGE],
+        "message": printable(message, MAX_MESSAGE),
         "source": {"component": f"carbonbudget-{component}"},
         "reportingComponent": f"{GROUP}/{component}",
         "firstTimestamp": time,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from carbonbudget_operator.api_path import ApiPath
+
 GROUP: Final = "carbonbudget.dev"
 VERSION: Final = "v1alpha1"
 
@@ -19,15 +21,13 @@ class Resource:
     namespaced: bool
 
     @property
-    def collection(self) -> str:
+    def collection(self) -> ApiPath:
         """The path of all objects in all namespaces."""
-        return f"/apis/{GROUP}/{VERSION}/{self.plural}"
+        return ApiPath(GROUP, VERSION, self.plural)
 
-    def path(self, namespace: str, name: str) -> str:
-        """The path of one object; `namespace` is empty for a cluster-wide kind."""
-        if not self.namespaced:
-            return f"{self.collection}/{name}"
-        return f"/apis/{GROUP}/{VERSION}/namespaces/{namespace}/{self.plural}/{name}"
+    def path(self, namespace: str, name: str | None = None) -> ApiPath:
+        """The path of one object, or of all in a namespace; a cluster-wide kind takes no notice of `namespace`."""
+        return self.collection.at(namespace if self.namespaced else None, name)
 
 
 BUDGET: Final = Resource("CarbonBudget", "carbonbudgets", "cb", True)
@@ -35,7 +35,9 @@ CLUSTER_BUDGET: Final = Resource("ClusterCarbonBudget", "clustercarbonbudgets", 
 RESOURCES: Final = (BUDGET, CLUSTER_BUDGET)
 
 # Of Kubernetes' own kinds, those that `enforce.kinds` may name; the chart's value enforcement.kinds adds to them.
-JUDGED_KINDS: Final = frozenset({"Job", "Pod", "Deployment", "StatefulSet", "ReplicaSet", "DaemonSet"})
+JUDGED_KINDS: Final = frozenset(
+    {"Job", "Pod", "Deployment", "StatefulSet", "ReplicaSet", "DaemonSet", "ReplicationController"}
+)
 
 # On budgets, by the controller: the policy's binding selects by it, so that a create pays only where one blocks.
 BLOCKING_LABEL: Final = f"{GROUP}/blocking"
@@ -45,7 +47,8 @@ ENFORCEMENT_LABEL: Final = f"{GROUP}/enforcement"
 EXEMPT_LABEL: Final = f"{GROUP}/exempt"
 # On Jobs, by their owner: "true" allows suspension (its pods are deleted, so it must resume from checkpoints).
 SUSPENDABLE_LABEL: Final = f"{GROUP}/suspendable"
-# On Jobs, by the controller: "true" while suspended by us; the annotation names the budget, "namespace/name" or "name".
+# On Jobs, by the controller alone: "true" while suspended by us; the annotation names the budget, "namespace/name" or
+# "name".
 SUSPENDED_LABEL: Final = f"{GROUP}/suspended"
 SUSPENDED_BY_ANNOTATION: Final = f"{GROUP}/suspended-by"
 # On Jobs, by the controller, instants: when it will be suspended (announced when grace begins), when it will be

@@ -6,7 +6,7 @@ readers whose numbers end at 2**53.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -22,7 +22,7 @@ class BudgetQuery(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     id: str = Field(min_length=1, max_length=512)
-    namespaces: list[str] = Field(
+    namespaces: list[Annotated[str, Field(max_length=253)]] = Field(
         min_length=1, max_length=1000, description="Their names; `*` alone is every namespace, also those deleted"
     )
     selector: LabelSelector | None = None

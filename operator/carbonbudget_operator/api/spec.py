@@ -13,7 +13,7 @@ from pydantic import Field
 
 from carbonbudget_operator.api.model import Model, rules
 from carbonbudget_operator.api.query import Accounting, Component
-from carbonbudget_operator.api.selector import LabelSelector
+from carbonbudget_operator.api.selector import MAX_LABEL_KEY, LabelSelector
 
 # Instants of any sense: before and after them arithmetic of calendars ends.
 _INSTANT: Final = rules(
@@ -50,7 +50,8 @@ class Enforce(Model):
         max_length=16,
         description="Kinds of which Block refuses creation and growth (more replicas or parallelism, a Job resumed; "
         "never a rollout, nor 0 to n): Job, Pod (pods without a controller), Deployment, StatefulSet, DaemonSet, "
-        "ReplicaSet, or one that the chart's value enforcement.kinds names; 1 to 16. Default: Job and Pod.",
+        "ReplicaSet, ReplicationController, or one that the chart's value enforcement.kinds names; 1 to 16. "
+        "Default: Job and Pod.",
         json_schema_extra=rules(
             (
                 "self.all(k, k.matches('^[A-Z][A-Za-z0-9]{0,62}$'))",
@@ -59,10 +60,6 @@ class Enforce(Model):
             (
                 "!self.exists(k, k == 'CronJob')",
                 "a CronJob emits nothing by itself: write Job in enforce.kinds, and its Jobs are judged",
-            ),
-            (
-                "!self.exists(k, k == 'ReplicationController')",
-                "a ReplicationController is not judged: make it a Deployment, and write Deployment in enforce.kinds",
             ),
         ),
     )
@@ -187,9 +184,12 @@ class CarbonBudgetSpec(Model):
         default="",
         max_length=64,
         description="Whom to ask, shown in warnings and refusals, for example #ml-platform. One line of at most 64 "
-        "characters. Left out: nobody is named.",
+        "printable characters. Left out: nobody is named.",
         json_schema_extra=rules(
-            ("!self.matches('[\\\\n\\\\r]')", "contact must be one line, for example #ml-platform")
+            (
+                "!self.matches('[\\\\p{C}\\\\p{Zl}\\\\p{Zp}]')",
+                "contact must be one line of printable characters, for example #ml-platform",
+            )
         ),
     )
 
@@ -208,6 +208,11 @@ def _selector_rules(name: str) -> tuple[tuple[str, str], ...]:
         (
             f"!has(self.{name}) || !has(self.{name}.matchLabels) || self.{name}.matchLabels.all(k, k != '')",
             f"{name}.matchLabels has an empty key: write the label's name before the colon",
+        ),
+        (
+            f"!has(self.{name}) || !has(self.{name}.matchLabels) || "
+            f"self.{name}.matchLabels.all(k, size(k) <= {MAX_LABEL_KEY})",
+            f"{name}.matchLabels has a key of more than {MAX_LABEL_KEY} characters, which no label has",
         ),
         (
             f"!has(self.{name}) || !has(self.{name}.matchExpressions) || "

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from zoneinfo import ZoneInfo
 
 from carbonbudget_operator.budgets.evaluate import State, Verdict
 from carbonbudget_operator.budgets.quantity import format_mass
+from carbonbudget_operator.printable import printable
 
 MAX_MESSAGE = 256  # the API server cuts warnings there
+_MAX_CONTACT = 64  # as the CRD says; an object of before that may have more
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +38,9 @@ def describe(subject: Subject, limit_ug: int, verdict: Verdict, forecast_ug: int
     if verdict.state is State.UNKNOWN:
         rest = f"no data now; last known: {rest}"
     # One line: the API server discards a messageExpression that has a line break.
-    if contact := " ".join(subject.contact.split()):
+    if contact := printable(" ".join(subject.contact.split()), _MAX_CONTACT):
         rest += f"; ask {contact}"
-    return _fitted(subject, rest)
+    return _fitted(replace(subject, workload=printable(subject.workload)), rest)
 
 
 def _fitted(subject: Subject, rest: str) -> str:

@@ -68,6 +68,8 @@ def pod_demand(spec: Mapping[str, object]) -> Demand:
 
     The formula is Kubernetes' own (KEP-753, sidecar containers): an init container runs beside the sidecars
     that were started before it. CPU that the pod itself requests stands for its containers' (KEP-2837).
+    `carbonbudget_agent.pods.requests` has it for pods that run; both are tested against one table,
+    `tests/shared/test_pod_requests.py`.
     """
     main = _sum(map(_requests, _list(spec, "containers")))
     sidecars, peak = Demand(0, 0), Demand(0, 0)
@@ -77,16 +79,29 @@ def pod_demand(spec: Mapping[str, object]) -> Demand:
             peak = _max(peak, sidecars)
         else:
             peak = _max(peak, _sum([sidecars, _requests(container)]))
-    needed, whole = _max(_sum([main, sidecars]), peak), _requests(spec)
-    if whole.millicores:
-        needed = Demand(whole.millicores, needed.milligpus)
+    needed = _max(_sum([main, sidecars]), peak)
+    whole = _cpu_of_the_whole(spec)
+    if whole is not None:
+        needed = Demand(_demand({"cpu": whole}).millicores, needed.milligpus)
     return _sum([needed, _demand(_mapping(spec.get("overhead")))])
 
 
+def _cpu_of_the_whole(spec: Mapping[str, object]) -> object:
+    """CPU that the pod itself requests, or its limit where no container has a request; None: neither."""
+    resources = _mapping(spec.get("resources"))
+    containers = [*_list(spec, "containers"), *_list(spec, "initContainers")]
+    limit = None if any("cpu" in _quantities(each) for each in containers) else _mapping(resources.get("limits"))
+    return _mapping(resources.get("requests")).get("cpu", (limit or {}).get("cpu"))
+
+
 def _requests(holder: Mapping[str, object]) -> Demand:
+    return _demand(_quantities(holder))
+
+
+def _quantities(holder: Mapping[str, object]) -> dict[str, object]:
     resources = _mapping(holder.get("resources"))
     # A limit without a request is its request: the API server fills it in later.
-    return _demand(_mapping(resources.get("limits")) | _mapping(resources.get("requests")))
+    return _mapping(resources.get("limits")) | _mapping(resources.get("requests"))
 
 
 def _demand(quantities: Mapping[str, object]) -> Demand:

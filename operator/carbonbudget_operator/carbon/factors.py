@@ -7,11 +7,11 @@ world's lifecycle mean stands in, and the sentence says so: the basis never chan
 
 from __future__ import annotations
 
-import csv
 from dataclasses import dataclass
 from functools import cache
-from importlib import resources
 from typing import Final
+
+from carbonbudget_operator.carbon.providers import Provider, read_table, region_name
 
 WORLD: Final = "WORLD"
 # Uptime Institute's global survey of 2023: mean PUE 1.58, for a data centre that publishes none.
@@ -20,7 +20,7 @@ _DEFAULT_PUE_SOURCE: Final = "Uptime Institute survey average, 2023"
 # Yearly figures of small grids are rounded, some to 0. No source of power is below wind's lifecycle median
 # (IPCC AR5, Annex III: 11 g/kWh), so a lifecycle figure below it is raised to it.
 _LIFECYCLE_FLOOR_MG: Final = 11_000
-_PREFIXES: Final = {"aws": "aws", "gce": "gcp", "azure": "azure", "oci": "oci", "ibm": "ibm"}
+NO_PROVIDER: Final = Provider("", "own")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,14 +83,20 @@ def check_zone(zone: str, basis: str) -> None:
         raise UnknownZone(f"carbon.zone {zone!r} has no {basis} figure in the bundled table")
 
 
-def find_factor(region: str, provider_id: str, zone: str, pue_permille: int | None, basis: str) -> Factor:
+def check_region(region: str) -> None:
+    """Raise UnknownZone unless `region` is empty or a cloud region of the table, of one provider or several."""
+    if region and region not in _regions():
+        raise UnknownZone(f"region {region!r} is in no table: see `carbonbudget factors`, or give --zone")
+
+
+def find_factor(region: str, provider: Provider, zone: str, pue_permille: int | None, basis: str) -> Factor:
     """The factor of a node.
 
-    `region` and `provider_id` are the node's own words, `zone` and `pue_permille` the configuration (empty
-    and None where it says nothing), `basis` is lifecycle or direct.
+    `region` is the node's label, `provider` who runs it, `zone` and `pue_permille` the configuration (empty and None
+    where it says nothing), `basis` is lifecycle or direct.
     """
-    place = _find_region(region, provider_id)
-    figure, how = _find_figure(place, region, zone, basis)
+    place = _find_region(region, provider)
+    figure, how = _find_figure(place, region, provider, zone, basis)
     intensity, basis_note = figure.mg_per_kwh, ""
     if figure.basis == "lifecycle":
         intensity = max(intensity, _LIFECYCLE_FLOOR_MG)
@@ -109,17 +115,17 @@ def find_factor(region: str, provider_id: str, zone: str, pue_permille: int | No
     return Factor(figure.zone, intensity, pue, figure.basis, grid_why, f"PUE {pue / 1000:g} ({pue_why})", known)
 
 
-def find_zone(region: str, provider_id: str, zone: str) -> str:
+def find_zone(region: str, provider: Provider, zone: str) -> str:
     """The grid zone that a node stands in; empty if that is not known."""
-    place = _find_region(region, provider_id)
+    place = _find_region(region, provider)
     return zone.upper() or ("" if place is None else place.figure.zone)
 
 
-def find_country(region: str, provider_id: str, zone: str) -> str:
+def find_country(region: str, provider: Provider, zone: str) -> str:
     """The country that it stands in; empty if that is not known."""
     if zone:
         return next((figure.country for figure in _zones().get(zone.upper(), ())), "")
-    place = _find_region(region, provider_id)
+    place = _find_region(region, provider)
     return "" if place is None else place.country
 
 
@@ -128,13 +134,18 @@ def is_zone(zone: str) -> bool:
     return zone.upper() in _zones() or zone.upper() in _zones_of_regions()
 
 
-def find_claim(region: str, provider_id: str) -> Claim | None:
+def providers() -> frozenset[str]:
+    """Those whose regions are known."""
+    return frozenset(row.provider for rows in _regions().values() for row in rows)
+
+
+def find_claim(region: str, provider: Provider) -> Claim | None:
     """The provider's own market-based figure of the node's region, if it publishes one."""
-    place = _find_region(region, provider_id)
+    place = _find_region(region, provider)
     return None if place is None else place.claim
 
 
-def _find_figure(place: _Region | None, region: str, zone: str, basis: str) -> tuple[_Figure, str]:
+def _find_figure(place: _Region | None, region: str, provider: Provider, zone: str, basis: str) -> tuple[_Figure, str]:
     zones = _zones()
 
     def of(name: str) -> _Figure | None:
@@ -148,23 +159,30 @@ def _find_figure(place: _Region | None, region: str, zone: str, basis: str) -> t
         for name, how in ((place.figure.zone, "zone"), (place.country, "country")):
             if found := of(name):
                 return found, f"{how} of cloud region {region}"
-    why = f"region {region!r} is in no table" if region else "the node has no region label"
-    return of(WORLD) or zones[WORLD][0], f"world mean: {why}"
+    return of(WORLD) or zones[WORLD][0], f"world mean: {_why_unknown(region, provider)}"
 
 
-def _find_region(region: str, provider_id: str) -> _Region | None:
+def _why_unknown(region: str, provider: Provider) -> str:
+    if not region:
+        return "the node has no region label"
+    others = " and ".join(sorted(row.provider for row in _regions().get(region, ())))
+    if others and not provider.name:
+        return f"region {region!r} exists at {others}, and the node does not tell which: set carbon.provider"
+    return f"region {region!r} is in no table" + (f" of {provider.name}" if provider.name else "")
+
+
+def _find_region(region: str, provider: Provider) -> _Region | None:
     """By provider and region; by the region's name alone where only one provider has it."""
-    rows = _regions().get(region, [])
-    provider = _PREFIXES.get(provider_id.partition("://")[0], "")
-    if provider:
-        return next((row for row in rows if row.provider == provider), None)
+    rows = _regions().get(region_name(provider.name, region), [])
+    if provider.name:
+        return next((row for row in rows if row.provider == provider.name), None)
     return rows[0] if len(rows) == 1 else None
 
 
 @cache
 def _zones() -> dict[str, list[_Figure]]:
     found: dict[str, list[_Figure]] = {}
-    for row in _read("grid_intensity.csv"):
+    for row in read_table("grid_intensity.csv"):
         figure = _Figure(row["zone"], int(row["mg_per_kwh"]), row["basis"], row["year"], row["source"], row["country"])
         found.setdefault(row["zone"], []).append(figure)
     return found
@@ -178,7 +196,7 @@ def _zones_of_regions() -> frozenset[str]:
 @cache
 def _regions() -> dict[str, list[_Region]]:
     found: dict[str, list[_Region]] = {}
-    for row in _read("cloud_regions.csv"):
+    for row in read_table("cloud_regions.csv"):
         figure = _Figure(row["zone"], int(row["mg_per_kwh"]), row["basis"], row["year"], row["source"])
         pue_source = f"{row['pue_scope']}, {row['pue_source']}"
         claim = None
@@ -190,8 +208,3 @@ def _regions() -> dict[str, list[_Region]]:
             _Region(row["provider"], row["country"], figure, int(row["pue_permille"] or 0), pue_source, claim)
         )
     return found
-
-
-def _read(name: str) -> list[dict[str, str]]:
-    path = resources.files("carbonbudget_operator") / "carbon" / "data" / name
-    return list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))

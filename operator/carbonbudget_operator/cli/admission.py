@@ -47,12 +47,16 @@ def admission(
     settings = load_settings(config, {"admission": options})
     own = settings.admission
     # Imported here: `--help` should not wait for it.
+    import uvloop
+
     from carbonbudget_operator.admission.run import run
     from carbonbudget_operator.kube.client import KubeError
     from carbonbudget_operator.tls import server_context
 
     context = server_context(own.tls_cert, own.tls_key)
     try:
-        asyncio.run(run(own, settings.enforcement, context, address(own.listen), address(own.metrics_listen)))
+        # asyncio's own loop takes 256 KB for each TLS connection.
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(run(own, settings.enforcement, context, address(own.listen), address(own.metrics_listen)))
     except (KubeError, OSError) as error:
         fail(str(error))

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from carbonbudget_operator.allocation.policy import Idle, Overhead, PolicyError, parse_shared
-from carbonbudget_operator.cli.options import Config, Output, fail, instant, print_table, rounded
+from carbonbudget_operator.cli.options import Config, Output, csv_cells, fail, instant, print_table, rounded, shown
 from carbonbudget_operator.settings import Settings, load_settings
 
 
@@ -134,15 +134,15 @@ def _print(result: dict[str, object], output: Output) -> None:
     table = [[*row["key"].values(), *(row[figure] for figure in figures)] for row in rows]
     if output is Output.CSV:
         writer = csv.writer(sys.stdout)
-        writer.writerows([[*keys, *figures], *table])
+        writer.writerows(map(csv_cells, [[*keys, *figures], *table]))
         return
     from rich.table import Table
 
-    shown = Table(*keys, box=None)
+    made = Table(*keys, box=None)
     for heading in ("kWh", "g CO2e location-based", "market-based", "embodied"):
-        shown.add_column(heading, justify="right")
+        made.add_column(heading, justify="right")
     for line in [*table, ["total", *[""] * (len(keys) - 1), *(total[figure] for figure in figures)]]:
-        shown.add_row(*line[: len(keys)], *map(rounded, line[len(keys) :]))
-    print_table(shown)
+        made.add_row(*map(shown, line[: len(keys)]), *map(rounded, line[len(keys) :]))
+    print_table(made)
     for factor in result.get("factors", ()):  # type: ignore[attr-defined] # a list
-        print(f"factor: {factor}")
+        print(f"factor: {shown(factor)}")

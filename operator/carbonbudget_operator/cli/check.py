@@ -19,7 +19,7 @@ import typer
 from carbonbudget_operator.cli.answers import EXIT_CODES, Outcome, Verdict, worst
 from carbonbudget_operator.cli.connection import Context, Kubeconfig, Namespace, Timeout, credentials
 from carbonbudget_operator.cli.manifests import Entry, ManifestError, read_manifests, to_try
-from carbonbudget_operator.cli.options import fail
+from carbonbudget_operator.cli.options import fail, shown
 
 _UNANSWERABLE: Final = EXIT_CODES[Verdict.UNANSWERABLE]
 _SUFFIXES: Final = (".yaml", ".yml", ".json")
@@ -142,16 +142,16 @@ def _read(files: Sequence[str]) -> list[Entry]:
 def _print(verdict: Verdict, results: Sequence[tuple[Entry, Outcome]], notes: Sequence[str]) -> None:
     for entry, outcome in results:
         where = f" in {entry.namespace}" if entry.namespace else ""
-        print(f"{outcome.verdict:<13} {entry.title}{where} ({entry.source})")
+        print(shown(f"{outcome.verdict:<13} {entry.title}{where} ({entry.source})"))
         for sentence in outcome.carbon:
-            print(f"              {sentence}")
+            print(f"              {shown(sentence)}")
         if outcome.reason:
-            print(f"              {outcome.reason}")
+            print(f"              {shown(outcome.reason)}")
         for sentence in outcome.other:
-            print(f"              not of carbon: {sentence}")
+            print(f"              not of carbon: {shown(sentence)}")
         if outcome.exists:
             print("              it exists already")
     for note in notes:
-        print(f"note: {note}", file=sys.stderr)
+        print(f"note: {shown(note)}", file=sys.stderr)
     if len(results) > 1:
         print(f"together: {verdict}")

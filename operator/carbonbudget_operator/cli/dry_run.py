@@ -6,9 +6,9 @@ import asyncio
 import json
 from collections.abc import Mapping
 from typing import Final
-from urllib.parse import quote
 
 from carbonbudget_operator.api.names import BUDGET, GROUP, VERSION
+from carbonbudget_operator.api_path import ApiPath
 from carbonbudget_operator.cli.answers import Outcome, Verdict, judge, with_unread_duration
 from carbonbudget_operator.cli.manifests import Entry, unread_duration
 from carbonbudget_operator.cli.mode import enforcement_mode
@@ -45,7 +45,7 @@ class DryRun:
         Raises:
             Unanswerable: the API server is not there, or neither are our CRD and policy.
         """
-        found = await self._ask("GET", f"/apis/{GROUP}/{VERSION}")
+        found = await self._ask("GET", ApiPath(GROUP, VERSION))
         if found.status == 404:
             raise Unanswerable(f"there are no carbon budgets in this cluster: install the carbonbudget chart ({GROUP})")
         if found.status == 401:
@@ -76,34 +76,33 @@ class DryRun:
         # It would not be let in anew. If it is there, applying it is a change, which another rule judges (growth,
         # never a rollout): a server-side apply is asked, which may be refused for want of the right to patch, or
         # create where there is nothing, and then the first answer stands.
-        applied = await self._ask("PATCH", f"{path}/{quote(entry.name)}", entry.manifest, _APPLY, {"force": "true"})
+        applied = await self._ask(
+            "PATCH", path.at(path.namespace, entry.name), entry.manifest, _APPLY, {"force": "true"}
+        )
         changed = judge(applied, entry.kind)
         if applied.status != 200 or changed.verdict is Verdict.UNANSWERABLE:
             return created
         return Outcome(changed.verdict, changed.carbon, changed.other, exists=True)
 
-    async def _path(self, entry: Entry) -> str:
+    async def _path(self, entry: Entry) -> ApiPath:
         version = entry.api_version
-        root = f"/api/{version}" if "/" not in version else f"/apis/{version}"
         if version not in self._kinds:
-            answer = await self._ask("GET", quote(root))
+            answer = await self._ask("GET", ApiPath.of_version(version))
             if answer.status not in (200, 404):
                 raise Unanswerable(f"the API server could not say what {version} holds: {_said(answer)}")
             self._kinds[version] = _kinds(answer.text) if answer.status == 200 else {}
         if entry.kind not in self._kinds[version]:
             raise Unanswerable(f"this cluster knows no kind {entry.kind} of {version}")
         plural, namespaced = self._kinds[version][entry.kind]
-        if not namespaced:
-            return f"{quote(root)}/{plural}"
-        return f"{quote(root)}/namespaces/{quote(entry.namespace or self._namespace, safe='')}/{plural}"
+        return ApiPath.of_version(version, plural).at((entry.namespace or self._namespace) if namespaced else None)
 
-    async def _status(self, path: str) -> int:
+    async def _status(self, path: ApiPath) -> int:
         return (await self._ask("GET", path)).status
 
     async def _ask(
         self,
         method: str,
-        path: str,
+        path: ApiPath,
         body: Mapping[str, object] | None = None,
         content_type: str = JSON,
         more: Mapping[str, str] | None = None,

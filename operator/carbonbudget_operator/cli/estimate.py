@@ -29,7 +29,7 @@ def estimate(
     """Estimate a run for planning. It is no measurement, and is never added to what was measured."""
     from carbonbudget_operator.carbon.accelerators import Accelerator, UnknownAccelerator, find_accelerators
     from carbonbudget_operator.carbon.estimate import UNKNOWN_PUE_PERMILLE, Plan, green_algorithms, ml_co2
-    from carbonbudget_operator.carbon.factors import UnknownZone, check_zone, find_factor
+    from carbonbudget_operator.carbon.factors import NO_PROVIDER, UnknownZone, check_region, check_zone, find_factor
     from carbonbudget_operator.reporting.numbers import grams, kilowatt_hours
 
     if basis not in ("lifecycle", "direct"):
@@ -38,11 +38,12 @@ def estimate(
         fail("give --gpu or --cpu-cores: there is nothing to estimate", code=2)
     try:
         check_zone(zone, basis)
+        check_region(region)
         found = find_accelerators(gpu) if gpu else [Accelerator("", 0, "")]
     except (UnknownZone, UnknownAccelerator) as error:
         fail(str(error), code=2)
     chosen, others = found[0], [other for other in found[1:] if other.max_mw != found[0].max_mw]
-    factor = find_factor(region, "", zone, None if pue is None else round(pue * 1000), basis)
+    factor = find_factor(region, NO_PROVIDER, zone, None if pue is None else round(pue * 1000), basis)
     pue_permille = factor.pue_permille if factor.pue_known else UNKNOWN_PUE_PERMILLE
     plan = Plan(
         duration_ms=_milliseconds(hours), gpus=count if gpu else 0, gpu_mw=chosen.max_mw, cores=cpu_cores,

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from carbonbudget_operator.cli.options import Config, Output, fail
+from carbonbudget_operator.cli.options import Config, Output, csv_cells, fail, shown
 from carbonbudget_operator.settings import load_settings
 
 
@@ -85,16 +85,16 @@ def factors(
     elif output is Output.CSV:
         writer = csv.DictWriter(sys.stdout, list(rows[0]) if rows else ["node"])
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows(dict(zip(row, csv_cells(row.values()), strict=True)) for row in rows)
     elif not rows:
         print(f"no node of cluster {settings.cluster} has reported yet")
     else:
         for row in rows:
-            print(f"{row['node']}: zone {row['zone']}, {row['location_g_per_kwh']} g/kWh, PUE {row['pue']}")
-            print(f"  {row['why']}\n  embodied: {row['embodied']}")
+            print(shown(f"{row['node']}: zone {row['zone']}, {row['location_g_per_kwh']} g/kWh, PUE {row['pue']}"))
+            print(f"  {shown(row['why'])}\n  embodied: {shown(row['embodied'])}")
         for state in sources:
             name = f"source {state['source']}, zone {state['zone']}"
-            print(f"{name}: last answer {state['last_answer']}{state['error'] and ', now: '}{state['error']}")
+            print(shown(f"{name}: last answer {state['last_answer']}{state['error'] and ', now: '}{state['error']}"))
         unplaced = sum(not row["placed"] for row in rows)
         if unplaced:
             print(f"{unplaced} of {len(rows)} nodes cannot be placed: set carbon.zone, or label them with their region")

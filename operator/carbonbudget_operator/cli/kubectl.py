@@ -17,10 +17,11 @@ import typer
 
 from carbonbudget_operator.api.carbonbudget import AnyBudget
 from carbonbudget_operator.api.names import BUDGET, CLUSTER_BUDGET
+from carbonbudget_operator.api_path import ApiPath
 from carbonbudget_operator.cli.connection import Context, Kubeconfig, Namespace, Timeout, credentials
 from carbonbudget_operator.cli.explain import Beside, as_json, explain
 from carbonbudget_operator.cli.mode import enforcement_mode
-from carbonbudget_operator.cli.options import fail, print_table
+from carbonbudget_operator.cli.options import fail, print_table, shown
 from carbonbudget_operator.cli.reading import ask, budgets_of, is_exempt, list_budgets, may_change
 from carbonbudget_operator.cli.standing import CLUSTER, kind_of, rows, workers
 from carbonbudget_operator.kube.client import KubeClient
@@ -130,7 +131,7 @@ def explain_budget(
         if one is None:
             return None, all_of_them, Beside(None, None)
 
-        async def status_of(path: str) -> int:
+        async def status_of(path: ApiPath) -> int:
             return (await client.exchange("GET", path)).status
 
         mode = await enforcement_mode(status_of)
@@ -150,7 +151,7 @@ def explain_budget(
     for heading, sentences in sections:
         print(f"\n{heading}")
         for sentence in sentences:
-            print(f"  {sentence}")
+            print(f"  {shown(sentence)}")
 
 
 def _table(headings: Sequence[str], lines: Sequence[Sequence[str]], nothing: str) -> None:
@@ -160,13 +161,13 @@ def _table(headings: Sequence[str], lines: Sequence[Sequence[str]], nothing: str
     from rich.table import Table
     from rich.text import Text
 
-    shown = Table(box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
     right = {"LIMIT", "USED", "%", "FORECAST", "CO2E", "% OF LIMIT"}
     for heading in headings:
-        shown.add_column(heading, justify="right" if heading in right else "left")
+        table.add_column(heading, justify="right" if heading in right else "left")
     for line in lines:
-        shown.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in line))
-    print_table(shown)
+        table.add_row(*(Text(shown(cell), style=_STYLES.get(cell, "")) for cell in line))
+    print_table(table)
 
 
 def _number(value: int | None) -> str:

@@ -72,7 +72,7 @@ def backup(
     ledger: Url = None,
 ) -> None:
     """Copy the whole ledger, from either database, into an SQLite file. A server may go on meanwhile."""
-    from carbonbudget_operator.ledger.store import LedgerError, open_ledger, require_schema
+    from carbonbudget_operator.ledger.store import LedgerError, open_ledger, require_schema, shown
 
     if file.exists():
         fail(f"{file} is there already: a backup overwrites nothing", code=2)
@@ -89,7 +89,7 @@ def backup(
     except (LedgerError, OSError) as error:
         partial.unlink(missing_ok=True)
         fail(str(error))
-    print(f"{file} is a backup of {source.url!r}")
+    print(f"{file} is a backup of {shown(source)}")
 
 
 @app.command()

@@ -1,6 +1,6 @@
 """The `carbonbudget` command, put together from its subcommands.
 
-The modules imported here import what is heavy (SQLAlchemy, FastAPI, kopf) when they run: the webhook must
+The modules imported here import what is heavy (SQLAlchemy, FastAPI) when they run: the webhook must
 not pay for the ledger.
 """
 
@@ -18,6 +18,7 @@ from carbonbudget_operator.cli.check import check
 from carbonbudget_operator.cli.controller import controller
 from carbonbudget_operator.cli.estimate import estimate
 from carbonbudget_operator.cli.factors import factors
+from carbonbudget_operator.cli.options import shown
 from carbonbudget_operator.cli.release import release
 from carbonbudget_operator.cli.server import serve
 from carbonbudget_operator.settings import SettingsError
@@ -60,5 +61,6 @@ def main() -> None:
     try:
         app()
     except SettingsError as error:
-        print(error, file=sys.stderr)
+        for line in str(error).splitlines():
+            print(shown(line), file=sys.stderr)
         sys.exit(2)

@@ -12,6 +12,7 @@ import yaml
 
 from carbonbudget_operator.api.names import EXEMPT_LABEL, EXPECTED_DURATION_ANNOTATION
 from carbonbudget_operator.budgets.projection import duration_s
+from carbonbudget_operator.strict_yaml import StrictLoader
 
 JsonObject = dict[str, object]
 _MAX_DEPTH: Final = 12  # of the way to a pod template; the deepest known is a List of a custom kind's five
@@ -62,7 +63,7 @@ class Entry:
         return f"{self.kind}/{self.name or _text(self.metadata.get('generateName')) + '*'}"
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(StrictLoader):
     """YAML as kubectl reads it: a date is a text, JSON knows none."""
 
 

@@ -5,17 +5,22 @@ from __future__ import annotations
 import datetime as dt
 import logging
 import sys
-from decimal import Decimal
+from collections.abc import Iterable
+from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
 
 import typer
+
+from carbonbudget_operator.printable import printable
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 _ANY_WIDTH: Final = 100_000  # rich measures within a width
+MAX_LINE: Final = 4096
+_FORMULA: Final = ("=", "+", "-", "@")
 
 Config = Annotated[Path | None, typer.Option("--config", envvar="CARBONBUDGET_CONFIG", help="YAML file of settings.")]
 LogLevel = Annotated[
@@ -35,14 +40,45 @@ def set_up_logging(level: str) -> None:
     """One line an event on stderr. Ends the process with exit code 2 for an unknown level."""
     if level.lower() not in ("debug", "info", "warning", "error"):
         fail(f"--log-level must be debug, info, warning or error, not {level!r}", code=2)
-    logging.basicConfig(
-        stream=sys.stderr, level=level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(PrintableFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(handlers=[handler], level=level.upper())
+
+
+class PrintableFormatter(logging.Formatter):
+    """One printable line an event, whatever text is in it; the lines of a stack trace are set in."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's own name
+        """The line, with a printable message."""
+        record.message = shown(record.message)
+        return super().formatMessage(record)
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - logging's own name
+        """The stack trace, each line of it printable."""
+        return "\n".join(f"  {shown(line)}" for line in super().formatException(ei).split("\n"))
+
+
+def shown(text: object) -> str:
+    """Any text as one line of a terminal, a log or a CSV file may have it."""
+    return printable(str(text), MAX_LINE)
+
+
+def csv_cells(cells: Iterable[object]) -> list[str]:
+    """A row whose texts no spreadsheet takes for formulas: those are set behind an apostrophe."""
+    return [f"'{text}" if text.startswith(_FORMULA) and not _is_number(text) else text for text in map(shown, cells)]
+
+
+def _is_number(text: str) -> bool:
+    try:
+        Decimal(text)
+    except InvalidOperation:
+        return False
+    return True
 
 
 def fail(sentence: str, code: int = 1) -> NoReturn:
-    """Say what is wrong and leave."""
-    print(sentence, file=sys.stderr)
+    """Say what is wrong and leave. `sentence` may have several lines."""
+    print("\n".join(map(shown, sentence.split("\n"))), file=sys.stderr)
     raise typer.Exit(code)
 
 

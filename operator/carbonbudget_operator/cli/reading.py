@@ -10,12 +10,14 @@ from typing import Final, TypeVar
 from pydantic import ValidationError
 
 from carbonbudget_operator.api.carbonbudget import AnyBudget, CarbonBudget, ClusterCarbonBudget
-from carbonbudget_operator.api.names import BUDGET, CLUSTER_BUDGET, ENFORCEMENT_LABEL, GROUP, VERSION, Resource
-from carbonbudget_operator.cli.options import fail
-from carbonbudget_operator.kube.client import KubeClient, KubeError
+from carbonbudget_operator.api.names import BUDGET, CLUSTER_BUDGET, ENFORCEMENT_LABEL, GROUP, Resource
+from carbonbudget_operator.api_path import ApiPath
+from carbonbudget_operator.cli.options import fail, shown
+from carbonbudget_operator.kube.client import ImpossibleName, KubeClient, KubeError
 from carbonbudget_operator.kube.credentials import Credentials
 
 T = TypeVar("T")
+_ACCESS_REVIEWS: Final = ApiPath("authorization.k8s.io", "v1", "selfsubjectaccessreviews")
 _MODELS: Final[dict[str, type[CarbonBudget] | type[ClusterCarbonBudget]]] = {
     BUDGET.kind: CarbonBudget,
     CLUSTER_BUDGET.kind: ClusterCarbonBudget,
@@ -60,9 +62,7 @@ def ask(who: Credentials, timeout: float, question: Callable[[KubeClient], Await
 
 async def list_budgets(client: KubeClient, resource: Resource, namespace: str) -> list[AnyBudget]:
     """Those of a kind in a namespace, in all where it is empty. One that is not understood is told and left out."""
-    path = resource.collection
-    if namespace:
-        path = f"/apis/{GROUP}/{VERSION}/namespaces/{namespace}/{resource.plural}"
+    path = resource.path(namespace) if namespace else resource.collection
     found: list[AnyBudget] = []
     async for item in client.list(path):
         try:
@@ -70,7 +70,7 @@ async def list_budgets(client: KubeClient, resource: Resource, namespace: str) -
         except ValidationError as error:
             metadata = item.get("metadata")
             name = metadata.get("name") if isinstance(metadata, dict) else "?"
-            print(f"{resource.kind} {name} is not understood: {error.errors()[0]['msg']}", file=sys.stderr)
+            print(shown(f"{resource.kind} {name} is not understood: {error.errors()[0]['msg']}"), file=sys.stderr)
     return found
 
 
@@ -83,7 +83,7 @@ async def may_change(client: KubeClient, resource: Resource, namespace: str, nam
         "spec": {"resourceAttributes": attributes},
     }
     try:
-        answer = await client.request("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", body)
+        answer = await client.request("POST", _ACCESS_REVIEWS, body)
     except KubeError:
         return None
     status = answer.get("status")
@@ -95,7 +95,7 @@ async def is_exempt(client: KubeClient, namespace: str) -> bool:
     if not namespace:
         return False
     try:
-        labels = (await client.request("GET", f"/api/v1/namespaces/{namespace}"))["metadata"]
+        labels = (await client.request("GET", ApiPath("", "v1", "namespaces", name=namespace)))["metadata"]
     except KubeError:
         return False
     found = labels.get("labels") if isinstance(labels, dict) else None
@@ -103,6 +103,8 @@ async def is_exempt(client: KubeClient, namespace: str) -> bool:
 
 
 def _sentence(error: KubeError) -> str:
+    if isinstance(error, ImpossibleName):
+        return error.reason
     if error.status == 404:
         return (
             "there are no carbon budgets in this cluster: helm install carbonbudget charts/carbonbudget "

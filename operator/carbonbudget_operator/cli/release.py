@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from carbonbudget_operator.cli.options import fail
+from carbonbudget_operator.cli.options import fail, shown
 
 
 def release(
@@ -23,6 +23,9 @@ def release(
             metavar="NAMESPACE/NAME",
             help="Scale this Deployment to 0 first: a running controller blocks again in its next window.",
         ),
+    ] = "",
+    kueue: Annotated[
+        str, typer.Option("--kueue", metavar="VERSION", help="Activate Kueue's Workloads too: its API's version.")
     ] = "",
     timeout: Annotated[int, typer.Option("--timeout", min=1, max=3600, help="Give up after so many seconds.")] = 60,
 ) -> None:
@@ -43,7 +46,7 @@ def release(
 
     async def run() -> Release:
         client = KubeClient.from_environment()
-        done = Release(client, dry_run, print)
+        done = Release(client, dry_run, lambda line: print(shown(line)), kueue)
         try:
             async with asyncio.timeout(timeout):
                 if stop_controller:

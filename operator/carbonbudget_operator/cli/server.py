@@ -7,6 +7,7 @@ import logging
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -62,39 +63,45 @@ async def _run(settings: Settings) -> None:
     import uvicorn
     from prometheus_client import CollectorRegistry
 
+    from carbonbudget_operator.cluster.capacities import Capacities
     from carbonbudget_operator.cluster.nodes import Nodes
     from carbonbudget_operator.cluster.owners import Owners
+    from carbonbudget_operator.cluster.pods import Pods
     from carbonbudget_operator.ingest import connections
     from carbonbudget_operator.ingest.door import Door
     from carbonbudget_operator.ingest.receive import Receiver
+    from carbonbudget_operator.ingest.verify import Verifier
     from carbonbudget_operator.kube.access import Access
     from carbonbudget_operator.kube.client import KubeClient
-    from carbonbudget_operator.ledger.store import migrate, open_ledger
+    from carbonbudget_operator.kube.watched import WatchMetrics
+    from carbonbudget_operator.ledger.store import migrate, shown
     from carbonbudget_operator.ledger.writer import Writer
     from carbonbudget_operator.reporting.app import make_app
-    from carbonbudget_operator.reporting.book import Book
     from carbonbudget_operator.reporting.derive import Deriver
     from carbonbudget_operator.reporting.grid import GridFollower
     from carbonbudget_operator.reporting.metrics import ServerMetrics
-    from carbonbudget_operator.reporting.query import Queries
+    from carbonbudget_operator.reporting.pools import UPKEEP_THREADS, Pools
 
     server = settings.server
     host, port = address(server.listen)
     context = server_context(server.tls_cert, server.tls_key)
-    engine = open_ledger(server.ledger)
-    _log.info("ledger %r has schema %s", engine.url, migrate(engine))
+    pools = Pools(server.ledger, settings, server.max_report_bytes)
+    _log.info("ledger %s has schema %s", shown(pools.upkeep), migrate(pools.upkeep))
     client = KubeClient.from_environment()
     registry = CollectorRegistry()
-    writer = Writer(engine, server.max_label_values, server.max_node_watts)
+    writer = Writer(pools.ingest, server.max_label_values, server.max_node_watts)
     access = Access(client, server.audience)
-    book = Book(engine, settings)
-    queries = Queries(book)
-    registry.register(ServerMetrics(writer, queries))
-    owners = Owners(engine, client, server.owners)
-    nodes = Nodes(engine, client, settings.cluster, registry)
-    grid = GridFollower(engine, settings, registry)
+    connections.raise_file_limit()
+    door = Door(context)
+    registry.register(ServerMetrics(writer, pools.probes.queries, door.peers))
+    owners = Owners(pools.upkeep, client, server.owners)
+    nodes = Nodes(pools.upkeep, client, settings.cluster, registry)
+    capacities, pods = Capacities(client), Pods(client, registry, selected=writer.selected_labels.keys)
+    WatchMetrics(registry, client.watches)
+    grid = GridFollower(pools.upkeep, settings, registry)
     receiver = Receiver(
         access,
+        pools.reports,
         writer,
         settings.cluster,
         server.agent_account,
@@ -103,18 +110,19 @@ async def _run(settings: Settings) -> None:
         registry,
         pod_days=server.pod_days,
         on_stored=owners.see,
+        verify=Verifier(capacities, pods, registry).verify,
     )
-    app = make_app(receiver, access, writer, queries, registry, server.max_report_bytes)
-    connections.raise_file_limit()
+    app = make_app(receiver, access, writer, pools, registry)
     collect_seldom()
     # The loop and the ledger's writer take turns: every 5 ms, as Python would, each finds its caches cold.
     sys.setswitchinterval(0.05)
-    connections.Connection.most = connections.most_connections()
+    # What is done beside reports and questions: asyncio's own threads, which nothing else uses.
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(UPKEEP_THREADS, thread_name_prefix="upkeep"))
     options = uvicorn.Config(
         connections.Bounded(app),
         host=host,
         port=port,
-        http=Door().connection,  # type: ignore[arg-type] # as uvicorn calls it
+        http=door.connection,  # type: ignore[arg-type] # as uvicorn calls it
         access_log=False,
         log_config=None,
         server_header=False,
@@ -122,12 +130,10 @@ async def _run(settings: Settings) -> None:
         backlog=2_048,
         timeout_keep_alive=75,  # longer than a window: agents keep their connection
         timeout_graceful_shutdown=20,
-        # The context is made here, so that a renewed certificate can be loaded into it.
-        ssl_context_factory=lambda *_: context,
     )
     assert server.tls_cert is not None
     assert server.tls_key is not None
-    deriver = Deriver(book, server.pod_days, server.keep_months)
+    deriver = Deriver(pools.book, server.pod_days, server.keep_months)
     tasks = [
         asyncio.create_task(task)
         for task in (
@@ -135,6 +141,8 @@ async def _run(settings: Settings) -> None:
             _every(30, "valued hours cannot be kept, questions are answered from facts", lambda: _keep(deriver)),
             _every(30, "hourly intensities cannot be kept", lambda: grid.step(int(time.time()))),
             _every(5, "owners of controllers cannot be kept", owners.step),
+            _every(5, "nodes cannot be compared with their reports", capacities.step),
+            _every(30, "pods cannot be compared with reports", pods.run),
             _every(120, "the list of nodes cannot be kept", lambda: nodes.step(int(time.time()))),
         )
     ]
@@ -145,7 +153,7 @@ async def _run(settings: Settings) -> None:
             task.cancel()
         writer.close()
         await client.close()
-        engine.dispose()
+        pools.close()
 
 
 async def _keep(deriver: Deriver) -> None:

@@ -8,10 +8,12 @@ import logging
 import sqlalchemy as sa
 from prometheus_client import CollectorRegistry, Gauge
 
+from carbonbudget_operator.api_path import ApiPath
 from carbonbudget_operator.kube.client import JsonObject, KubeClient, KubeError
 from carbonbudget_operator.ledger.expected import store_listed
 
 _log = logging.getLogger(__name__)
+_NODES = ApiPath("", "v1", "nodes")
 # What the chart's DaemonSets leave out by their affinity.
 _LEFT_OUT = (
     ("carbonbudget.dev/agent", "none"),
@@ -34,7 +36,7 @@ class Nodes:
         """List them once and keep it. A list that fails changes nothing: it is logged once."""
         listed: dict[str, str] = {}
         try:
-            async for item in self._client.list("/api/v1/nodes", metadata_only=True):
+            async for item in self._client.list(_NODES, metadata_only=True):
                 metadata = item.get("metadata")
                 if isinstance(metadata, dict) and should_report(metadata):
                     listed[str(metadata.get("name"))] = str(metadata.get("uid"))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,9 +16,11 @@ from typing import Final
 import sqlalchemy as sa
 
 from carbonbudget_agent.report import NodeReport
+from carbonbudget_operator.api_path import ApiPath, is_label, is_subdomain
 from carbonbudget_operator.kube.client import METADATA, JsonObject, KubeClient, KubeError
 from carbonbudget_operator.ledger.owners import Owner, known_owners, store_owners
 from carbonbudget_operator.ledger.slices import HOUR
+from carbonbudget_operator.object_names import is_owner
 
 _log = logging.getLogger(__name__)
 
@@ -32,7 +33,6 @@ _AT_ONCE = 8
 _LIST_ABOVE = 200  # so many of one kind are read faster as a list
 _LIST_AGAIN_SECONDS = 60.0
 _MAX_STEPS = 5
-_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
 
 
 @dataclass(slots=True)
@@ -61,8 +61,8 @@ class Owners:
             controller = pod.controller
             if controller is None or controller.uid in self._known or controller.kind not in self._resources:
                 continue
-            if not (_NAME.fullmatch(controller.name) and _NAME.fullmatch(pod.namespace)):
-                continue  # no object can be named so, and it would become part of a path
+            if not (is_subdomain(controller.name) and is_label(pod.namespace)):
+                continue  # no object can be named so: not worth a question
             wanted = self._waiting.get(controller.uid)
             if wanted is None:
                 if len(self._waiting) >= _MAX_WAITING:
@@ -122,17 +122,15 @@ class Owners:
             return None
         metadata = read.get(owner.uid)
         if metadata is None:
-            version, _, plural = resource.rpartition("/")
-            prefix = f"/apis/{version}" if "/" in version else f"/api/{version}"
-            path = f"{prefix}/namespaces/{namespace}/{plural}/{owner.name}"
+            path = _path_of(resource).at(namespace, owner.name)
             async with self._slots:
                 metadata = _metadata(await self._client.request("GET", path, accept=METADATA))
         if metadata.get("uid") != owner.uid:
             return None
         references = metadata.get("ownerReferences")
         for reference in references if isinstance(references, list) else ():
-            if reference.get("controller") is True:
-                return Owner(*(str(reference.get(name, ""))[:500] for name in ("kind", "name", "uid")))
+            if isinstance(reference, dict) and reference.get("controller") is True:
+                return _owner(reference)
         return None
 
     async def _lists(self, kinds: list[str]) -> dict[str, JsonObject]:
@@ -143,10 +141,8 @@ class Owners:
             if kinds.count(kind) <= _LIST_ABOVE or kind in self._refused or now < self._list_again.get(kind, 0.0):
                 continue
             self._list_again[kind] = now + _LIST_AGAIN_SECONDS
-            version, _, plural = self._resources[kind].rpartition("/")
-            prefix = f"/apis/{version}" if "/" in version else f"/api/{version}"
             try:
-                async for item in self._client.list(f"{prefix}/{plural}", metadata_only=True):
+                async for item in self._client.list(_path_of(self._resources[kind]), metadata_only=True):
                     metadata = _metadata(item)
                     read[str(metadata.get("uid"))] = metadata
             except KubeError as error:
@@ -159,6 +155,18 @@ class Owners:
         if kind not in self._refused:
             _log.warning("owners of %s are not looked up until a restart: %s", kind, reason)
         self._refused.add(kind)
+
+
+def _path_of(resource: str) -> ApiPath:
+    """Of a resource as `RESOURCES` and the setting server.owners write it: apps/v1/replicasets."""
+    version, _, plural = resource.rpartition("/")
+    return ApiPath.of_version(version, plural)
+
+
+def _owner(reference: JsonObject) -> Owner | None:
+    """Whom an ownerReference names; its writer may have written anything."""
+    kind, name, uid = (str(reference.get(field)) for field in ("kind", "name", "uid"))
+    return Owner(kind, name, uid) if is_owner(kind, name, uid) else None
 
 
 def _metadata(value: JsonObject) -> JsonObject:

@@ -1,1 +1,1 @@
-"""The kopf controller: keeps budgets in memory, judges them each window, writes what changed."""
+"""The controller: keeps budgets in memory, judges them each window, writes what changed."""

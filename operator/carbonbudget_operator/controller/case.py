@@ -128,6 +128,8 @@ def prepare(
     `remembered` is the standing of the last evaluation, which the object's status may not show yet; `kinds` are those
     that the cluster judges.
     """
+    if held.left_out:
+        raise BadBudget(held.left_out)
     try:
         resource = held.budget
         spec = resource.spec

@@ -33,6 +33,6 @@ async def tell(client: KubeClient, held: Held, state: State, message: str, now: 
     kind, reason = _REASONS[state]
     about = Involved(f"{GROUP}/{VERSION}", held.resource.kind, held.name, held.namespace, held.uid)
     try:
-        await client.request("POST", about.events_path, event_body(about, "controller", kind, reason, message, now))
+        await client.send("POST", about.events_path, event_body(about, "controller", kind, reason, message, now))
     except KubeError as error:
         _log.warning("event %s of %s not posted: %s", reason, held.key, error.reason)

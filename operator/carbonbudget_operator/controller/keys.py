@@ -8,6 +8,7 @@ import datetime as dt
 import logging
 from collections.abc import Mapping, Sequence
 
+from carbonbudget_operator.api_path import ApiPath
 from carbonbudget_operator.controller.certificates import (
     Pair,
     ca_usable,
@@ -21,7 +22,10 @@ from carbonbudget_operator.kube.client import MERGE_PATCH, KubeClient, KubeError
 _log = logging.getLogger(__name__)
 _CA = "carbonbudget-ca"
 _LEAVES = ("carbonbudget-server", "carbonbudget-admission")
-_WEBHOOK = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/carbonbudget"
+_WEBHOOKS = tuple(
+    ApiPath("admissionregistration.k8s.io", "v1", plural, name="carbonbudget")
+    for plural in ("validatingwebhookconfigurations", "mutatingwebhookconfigurations")
+)
 _LOOK_SECONDS = 3600.0
 _RETRY_SECONDS = 5.0
 
@@ -52,11 +56,12 @@ class Keys:
         self.bundle = "".join(cas)
         for namespace in (self._namespace, self._agent_namespace):
             await self._config_map(namespace, self.bundle)
-        await self._webhook(self.bundle)
+        for path in _WEBHOOKS:
+            await self._webhook(path, self.bundle)
 
     async def _ca(self, now: dt.datetime) -> tuple[Pair, str]:
         """The CA, made anew if need be, and the former one's certificate while it is valid."""
-        path = f"/api/v1/namespaces/{self._namespace}/secrets/{_CA}"
+        path = ApiPath("", "v1", "secrets", self._namespace, _CA)
         data = await self._secret(path)
         found, former = _pair(data), data.get("former.crt", "")
         if found is not None and ca_usable(found, now):
@@ -70,7 +75,7 @@ class Keys:
 
     async def _leaf(self, service: str, ca: Pair, cas: Sequence[str], now: dt.datetime) -> None:
         name = f"{service}-tls"
-        path = f"/api/v1/namespaces/{self._namespace}/secrets/{name}"
+        path = ApiPath("", "v1", "secrets", self._namespace, name)
         names = [
             f"{service}.{self._namespace}.svc",
             f"{service}.{self._namespace}.svc.cluster.local",
@@ -86,7 +91,7 @@ class Keys:
         await self._put_secret(path, name, "kubernetes.io/tls", values, exists=bool(data))
 
     async def _config_map(self, namespace: str, bundle: str) -> None:
-        path = f"/api/v1/namespaces/{namespace}/configmaps/{_CA}"
+        path = ApiPath("", "v1", "configmaps", namespace, _CA)
         found = await self._get(path)
         if found is not None and found.get("data") == {"ca.crt": bundle}:
             return
@@ -97,14 +102,14 @@ class Keys:
             "data": {"ca.crt": bundle},
         }
         if found is None:
-            await self._client.request("POST", path.rsplit("/", 1)[0], body=body)
+            await self._client.request("POST", path.collection, body=body)
         else:
             patch = {"data": {"ca.crt": bundle}}
             await self._client.request("PATCH", path, body=patch, content_type=MERGE_PATCH)
 
-    async def _webhook(self, bundle: str) -> None:
-        """Every webhook of our configuration trusts the bundle; without one (Observe) there is nothing to do."""
-        found = await self._get(_WEBHOOK)
+    async def _webhook(self, path: ApiPath, bundle: str) -> None:
+        """Every webhook of a configuration trusts the bundle; without one (Observe) there is nothing to do."""
+        found = await self._get(path)
         if found is None:
             return
         wanted = base64.b64encode(bundle.encode()).decode()
@@ -120,9 +125,9 @@ class Keys:
         version = metadata.get("resourceVersion") if isinstance(metadata, dict) else None
         # The list is replaced whole; the version makes that fail if somebody else changed it meanwhile.
         patch = {"metadata": {"resourceVersion": version}, "webhooks": webhooks}
-        await self._client.request("PATCH", _WEBHOOK, body=patch, content_type=MERGE_PATCH)
+        await self._client.request("PATCH", path, body=patch, content_type=MERGE_PATCH)
 
-    async def _secret(self, path: str) -> dict[str, str]:
+    async def _secret(self, path: ApiPath) -> dict[str, str]:
         """A Secret's data as text; empty if there is none."""
         found = await self._get(path)
         data = found.get("data") if found is not None else None
@@ -130,7 +135,7 @@ class Keys:
             return {}
         return {key: base64.b64decode(str(value)).decode("utf-8", "replace") for key, value in data.items()}
 
-    async def _put_secret(self, path: str, name: str, kind: str, values: Mapping[str, str], exists: bool) -> None:
+    async def _put_secret(self, path: ApiPath, name: str, kind: str, values: Mapping[str, str], exists: bool) -> None:
         body = {
             "apiVersion": "v1",
             "kind": "Secret",
@@ -141,9 +146,9 @@ class Keys:
         if exists:
             await self._client.request("PATCH", path, {"stringData": dict(values)}, content_type=MERGE_PATCH)
         else:
-            await self._client.request("POST", path.rsplit("/", 1)[0], body=body)
+            await self._client.request("POST", path.collection, body=body)
 
-    async def _get(self, path: str) -> dict[str, object] | None:
+    async def _get(self, path: ApiPath) -> dict[str, object] | None:
         try:
             return await self._client.request("GET", path)
         except KubeError as error:

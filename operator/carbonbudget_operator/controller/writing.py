@@ -6,13 +6,17 @@ import asyncio
 import logging
 
 from carbonbudget_operator.api.names import BLOCKING_LABEL
+from carbonbudget_operator.api_path import ApiPath
 from carbonbudget_operator.controller.inventory import Held, Inventory
 from carbonbudget_operator.controller.metrics import ControllerMetrics
-from carbonbudget_operator.controller.status import Outcome, differs
-from carbonbudget_operator.kube.client import MERGE_PATCH, METADATA, KubeClient, KubeError
+from carbonbudget_operator.controller.status import Outcome, Status, differs
+from carbonbudget_operator.kube.client import MERGE_PATCH, KubeClient, KubeError
+from carbonbudget_operator.printable import printable
 
 _log = logging.getLogger(__name__)
 _WRITES_AT_ONCE = 16
+_MAX_TEXT = 1024  # of one text in a status
+_MAX_TOLD = 10_000
 
 
 class Writer:
@@ -21,6 +25,8 @@ class Writer:
     def __init__(self, client: KubeClient, inventory: Inventory, metrics: ControllerMetrics) -> None:
         self._client, self._inventory, self._metrics = client, inventory, metrics
         self._writers = asyncio.Semaphore(_WRITES_AT_ONCE)
+        # Versions whose status is not known, since they are kept without it, and was written.
+        self._told: dict[str, tuple[str, object]] = {}
 
     async def write(self, held: Held, outcome: Outcome) -> bool:
         """Bring status and label to what they should be; whether the object is as judged now.
@@ -28,15 +34,17 @@ class Writer:
         Status first: a block holds when both say so, and is lifted as soon as the status does not. The uid
         goes with each write, so that a budget which was made anew under this name is not written to.
         """
+        status = printable_status(outcome.status)
         labels = held.metadata.get("labels") or {}
         labelled = isinstance(labels, dict) and labels.get(BLOCKING_LABEL) == "true"
         wanted = labelled if outcome.blocking is None else outcome.blocking
         try:
-            if differs(held.body, outcome.status):
-                await self._patch(held, "/status", {"metadata": {"uid": held.uid}, "status": outcome.status})
+            if differs(held.body, status) and not (held.left_out and self._told.get(held.key) == held.version):
+                await self._patch(held.path.sub("status"), {"metadata": {"uid": held.uid}, "status": status})
+                self._tell(held)
             if wanted != labelled:
                 label = {BLOCKING_LABEL: "true" if wanted else None}
-                await self._patch(held, "", {"metadata": {"uid": held.uid, "labels": label}})
+                await self._patch(held.path, {"metadata": {"uid": held.uid, "labels": label}})
         except KubeError as error:
             if error.status == 404:  # its end was missed
                 self._inventory.forget(held.key, held.uid)
@@ -46,8 +54,27 @@ class Writer:
             return False
         return True
 
-    async def _patch(self, held: Held, part: str, patch: dict[str, object]) -> None:
+    def _tell(self, held: Held) -> None:
+        self._told.pop(held.key, None)
+        if held.left_out:
+            self._told[held.key] = held.version
+            if len(self._told) > _MAX_TOLD:  # the oldest is written once more
+                del self._told[next(iter(self._told))]
+
+    async def _patch(self, path: ApiPath, patch: dict[str, object]) -> None:
         async with self._writers:
-            # Nobody reads the answer, so it is asked for short; the watch tells what was written.
-            await self._client.request("PATCH", held.path + part, patch, content_type=MERGE_PATCH, accept=METADATA)
+            await self._client.send("PATCH", path, patch, content_type=MERGE_PATCH)  # the watch tells what was written
         self._metrics.patches.inc()
+
+
+def printable_status(status: Status) -> Status:
+    """A status with each text in it printable: a workload is called what its pods' owner reference says."""
+    return {key: _printable(value) for key, value in status.items()}
+
+
+def _printable(value: object) -> object:
+    if isinstance(value, str):
+        return printable(value, _MAX_TEXT)
+    if isinstance(value, dict):
+        return printable_status(value)
+    return [_printable(item) for item in value] if isinstance(value, list) else value

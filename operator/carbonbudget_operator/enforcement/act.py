@@ -8,12 +8,14 @@ from collections.abc import Iterable, Mapping
 from typing import Final, Literal
 
 from carbonbudget_operator.api.event import Involved, event_body
+from carbonbudget_operator.api_path import ApiPath
 from carbonbudget_operator.enforcement.decide import Action
-from carbonbudget_operator.enforcement.job import FIELD_MANAGER, Job, parse_job
-from carbonbudget_operator.enforcement.jobs import JobStore
+from carbonbudget_operator.enforcement.job import FIELD_MANAGER, Job, patched_job
+from carbonbudget_operator.enforcement.jobs import JOBS, JobStore
+from carbonbudget_operator.enforcement.kueue import patch_of_workload, patched_workload, workloads
 from carbonbudget_operator.enforcement.metrics import EnforcementMetrics
 from carbonbudget_operator.enforcement.patches import Note, Patch, patch_of
-from carbonbudget_operator.kube.client import MERGE_PATCH, KubeClient, KubeError
+from carbonbudget_operator.kube.client import MERGE_PATCH, METADATA, KubeClient, KubeError
 
 _log = logging.getLogger(__name__)
 _AT_ONCE: Final = 16
@@ -25,9 +27,11 @@ Fate = Literal["written", "gone", "failed"]
 class Actor:
     """Writes to Jobs and other workloads; a write that fails is counted and comes again with the next decision."""
 
-    def __init__(self, client: KubeClient, store: JobStore, metrics: EnforcementMetrics) -> None:
+    def __init__(self, client: KubeClient, store: JobStore, metrics: EnforcementMetrics, kueue: str = "") -> None:
+        """`kueue` is the version of its API, empty where it is not used."""
         self._client, self._store, self._metrics = client, store, metrics
         self._slots = asyncio.Semaphore(_AT_ONCE)
+        self._workloads = workloads(kueue)
 
     async def carry_out(self, actions: Iterable[Action], now: int) -> None:
         """All of them, some at a time."""
@@ -42,40 +46,49 @@ class Actor:
             await self.tell(action.job, note, now)
 
     async def patch_job(self, job: Job, patch: Patch) -> bool:
-        """Whether it was written. Only to the Job as it was seen: one that changed since is decided anew."""
+        """Whether it was written. Only to the Job as it was seen: one that changed since is decided anew.
+
+        A queued Job's Workload is written in its place.
+        """
+        path, uid = JOBS.at(job.namespace, job.name), job.uid
+        if job.queued is not None:
+            path, uid = self._workloads.at(job.namespace, job.queued.name), job.queued.uid
+            patch = patch_of_workload(patch)
         metadata = patch["metadata"]
         assert isinstance(metadata, dict)
-        body = patch | {"metadata": metadata | {"uid": job.uid, "resourceVersion": job.version}}
+        body = patch | {"metadata": metadata | {"uid": uid, "resourceVersion": job.version}}
         try:
             async with self._slots:
-                answer = await self._client.request(
-                    "PATCH", job_path(job.namespace, job.name), body, _MANAGER, MERGE_PATCH
-                )
+                answer = await self._client.request("PATCH", path, body, _MANAGER, MERGE_PATCH, METADATA)
         except KubeError as error:
             if error.status == 404:
-                self._store.forget(job.uid)
+                self._store.forget(uid)
             elif error.status == 409:  # somebody was faster: the watch shows what they did
                 self._metrics.overtaken.inc()
             else:
-                self._failed(f"Job {job.namespace}/{job.name}", error)
+                self._failed(str(path), error)
             return False
         # The watch's echo may be under way for a while, and nothing should be done twice meanwhile. What it has shown
         # since is newer than the answer (our patch was of `job`), or says that the Job is gone.
-        if self._store.jobs.get(job.uid) is job:
-            self._store.jobs[job.uid] = parse_job(answer)
+        if job.queued is not None:
+            workload = self._store.workloads.get(uid)
+            if workload is not None and workload.version == job.version:
+                self._store.workloads[uid] = patched_workload(workload, patch, answer)
+        elif self._store.jobs.get(uid) is job:
+            self._store.jobs[uid] = patched_job(job, patch, answer)
         return True
 
-    async def patch_workload(self, path: str, annotations: Mapping[str, str | None]) -> Fate:
+    async def patch_workload(self, path: ApiPath, annotations: Mapping[str, str | None]) -> Fate:
         """Annotate a workload, if it is there; what failed was counted."""
         try:
             async with self._slots:
-                await self._client.request(
+                await self._client.send(
                     "PATCH", path, {"metadata": {"annotations": dict(annotations)}}, _MANAGER, MERGE_PATCH
                 )
         except KubeError as error:
             if error.status == 404:
                 return "gone"
-            self._failed(path, error)
+            self._failed(str(path), error)
             return "failed"
         return "written"
 
@@ -85,7 +98,7 @@ class Actor:
         body = event_body(about, "controller", note.type, note.reason, note.message, now)
         try:
             async with self._slots:
-                await self._client.request("POST", about.events_path, body)
+                await self._client.send("POST", about.events_path, body)
         except KubeError as error:
             # The patch says the same; an Event that is missing changes nothing.
             _log.warning("event %s of Job %s/%s not posted: %s", note.reason, job.namespace, job.name, error.reason)
@@ -93,8 +106,3 @@ class Actor:
     def _failed(self, what: str, error: KubeError) -> None:
         self._metrics.failures.inc()
         _log.warning("%s not updated, tried again later: %s", what, error.reason)
-
-
-def job_path(namespace: str, name: str) -> str:
-    """Where a Job is."""
-    return f"/apis/batch/v1/namespaces/{namespace}/jobs/{name}"

@@ -142,7 +142,8 @@ def parse_budget(body: Mapping[str, object]) -> Budget | None:
         grace_s=grace_s,
         suspend_at_percent=min((t.at for t in spec.thresholds or () if t.action == "Suspend"), default=100),
         top=tuple(
-            Use(use.namespace or meta.namespace, use.kind, use.name, use.emissions, use.percent or 0)
+            # A namespace's own budget never reaches beyond it, whatever its status says.
+            Use(meta.namespace or use.namespace or "", use.kind, use.name, use.emissions, use.percent or 0)
             for use in status.top_workloads or ()
         ),
     )

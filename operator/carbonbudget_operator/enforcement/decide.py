@@ -3,7 +3,8 @@
 No I/O and no clock here, and nothing is remembered: all that counts is in the objects, so that a controller that was
 away decides as one that was not, and deciding twice does the same once. Its laws, each with a property test:
 
-- never a Job that did not opt in, is exempt, is managed by Kueue or in a namespace that is not judged
+- never a Job that did not opt in, is exempt, is managed by Kueue, or in a namespace that is not judged (Kueue's Jobs
+  may come once more as their Workloads have them, and are then decided about as any other)
 - never before its budget's status.enforcement.suspendFrom, never after its until
 - only what we suspended is resumed: what carries our label and our annotation; and never while a budget still
   suspends it or refuses new Jobs like it

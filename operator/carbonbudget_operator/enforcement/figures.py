@@ -16,6 +16,7 @@ from carbonbudget_operator.api.names import (
 )
 from carbonbudget_operator.api.query import RunAnswer, RunQuery
 from carbonbudget_operator.api.times import format_time
+from carbonbudget_operator.api_path import ApiPath
 from carbonbudget_operator.budgets.quantity import format_mass
 from carbonbudget_operator.enforcement.budgets import Budget, strictest_of
 from carbonbudget_operator.enforcement.job import Job
@@ -26,11 +27,11 @@ _UJ_PER_KWH: Final = 3_600_000_000_000
 # Reports of a node that was cut off may still come; after this there is nothing to wait for.
 _PATIENCE_S: Final = _HOUR_S
 _KINDS: Final = {
-    "Deployment": "apps/v1/namespaces/{}/deployments/{}",
-    "StatefulSet": "apps/v1/namespaces/{}/statefulsets/{}",
-    "DaemonSet": "apps/v1/namespaces/{}/daemonsets/{}",
-    "CronJob": "batch/v1/namespaces/{}/cronjobs/{}",
-    "Job": "batch/v1/namespaces/{}/jobs/{}",
+    "Deployment": ApiPath("apps", "v1", "deployments"),
+    "StatefulSet": ApiPath("apps", "v1", "statefulsets"),
+    "DaemonSet": ApiPath("apps", "v1", "daemonsets"),
+    "CronJob": ApiPath("batch", "v1", "cronjobs"),
+    "Job": ApiPath("batch", "v1", "jobs"),
 }
 
 Key = tuple[str, str, str]
@@ -136,7 +137,7 @@ def standing(annotations: Mapping[str, str | None]) -> tuple[str | None, str | N
     return annotations.get(BUDGET_ANNOTATION), annotations.get(STATE_ANNOTATION)
 
 
-def workload_path(key: Key) -> str:
-    """Where it is."""
+def workload_path(key: Key) -> ApiPath:
+    """Where it is. Its name is what a report says: whether an object can be called so, the path knows."""
     namespace, kind, name = key
-    return "/apis/" + _KINDS[kind].format(namespace, name)
+    return _KINDS[kind].at(namespace, name)

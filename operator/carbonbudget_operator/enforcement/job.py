@@ -2,7 +2,8 @@
 
 Of an object of 3 to 10 KB only what follows is kept: 2.1 KB (tracemalloc) for a Job that has six template labels which
 no other has, an owner and all of our annotations, so 21 MB for 10,000 such Jobs. Annotations are ours alone and cut at
-300 characters; of labels all are kept, since a selector may name any.
+300 characters; of labels the first 64 are kept, as the ledger keeps of pods, since a selector may name any. So a Job
+takes some 30 KB at most, however large its owner makes it.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from __future__ import annotations
 import datetime as dt
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Final
 
 from carbonbudget_operator.api.names import (
@@ -47,6 +49,17 @@ _OURS: Final = (
     SUSPENDED_BY_ANNOTATION,
 )
 _MAX_TEXT: Final = 300
+_MAX_LABELS: Final = 64
+_MAX_MANAGERS: Final = 4
+_MAX_NAME: Final = 253  # of an owner: a reference is free text
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """The Workload of Kueue that stands for a Job."""
+
+    uid: str
+    name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,27 +89,29 @@ class Job:
     finished_at: int
     resumed_at: int
     """When the Job controller last saw spec.suspend turn false."""
+    queued: Queued | None = None
+    """Its Workload, where that is what is suspended and marked in place of the Job."""
 
 
 def parse_job(body: Mapping[str, object]) -> Job:
     """A Job of a batch/v1 object; what is missing is empty."""
     metadata, spec, status = _dict(body, "metadata"), _dict(body, "spec"), _dict(body, "status")
-    labels, annotations, owner = _dict(metadata, "labels"), _dict(metadata, "annotations"), _controller(metadata)
+    labels, owner = _dict(metadata, "labels"), controller_of(metadata)
     conditions = _conditions(status)
     ended = [at for kind, (holds, at) in conditions.items() if kind in ("Complete", "Failed") and holds]
     suspension = conditions.get("Suspended", (True, 0))
-    managers = _managers(metadata)
+    managers = writers_of(metadata, "suspend")
+    template = _dict(_dict(_dict(spec, "template"), "metadata"), "labels")
+    template = {key: value for key, value in template.items() if key not in _GENERATED}
     return Job(
         uid=_text(metadata, "uid"),
         namespace=sys.intern(_text(metadata, "namespace")),
         name=_text(metadata, "name"),
         version=_text(metadata, "resourceVersion"),
         template_labels={
-            sys.intern(key): sys.intern(str(value))
-            for key, value in _dict(_dict(_dict(spec, "template"), "metadata"), "labels").items()
-            if key not in _GENERATED
+            sys.intern(key): sys.intern(str(value)) for key, value in islice(sorted(template.items()), _MAX_LABELS)
         },
-        annotations={key: str(annotations[key])[:_MAX_TEXT] for key in _OURS if key in annotations},
+        annotations=our_annotations(metadata),
         opted_in=labels.get(SUSPENDABLE_LABEL) == "true",
         exempt=labels.get(EXEMPT_LABEL) == "true",
         marked=labels.get(SUSPENDED_LABEL) == "true",
@@ -107,13 +122,28 @@ def parse_job(body: Mapping[str, object]) -> Job:
             # Kueue can be told to manage Jobs without the label too: then it has written spec.suspend.
             or any(name.startswith("kueue") for name in managers)
         ),
-        suspend_managers=tuple(sorted(managers - {FIELD_MANAGER})),
-        owner_kind=sys.intern(_text(owner, "kind")),
-        owner_name=sys.intern(_text(owner, "name")),
+        suspend_managers=tuple(managers),
+        owner_kind=sys.intern(_text(owner, "kind")[:_MAX_NAME]),
+        owner_name=sys.intern(_text(owner, "name")[:_MAX_NAME]),
         created_at=instant(_text(metadata, "creationTimestamp")),
         started_at=instant(_text(status, "startTime")),
         finished_at=max([instant(_text(status, "completionTime")), *ended]) if ended else 0,
         resumed_at=0 if suspension[0] else suspension[1],
+    )
+
+
+def patched_job(job: Job, patch: Mapping[str, object], answer: Mapping[str, object]) -> Job:
+    """A Job after a patch of ours, of the metadata that it was answered with: a whole Job may be 1.5 MB."""
+    seen, suspended = parse_job(answer), _dict(patch, "spec").get("suspend")
+    return replace(
+        job,
+        version=seen.version,
+        annotations=seen.annotations,
+        opted_in=seen.opted_in,
+        exempt=seen.exempt,
+        marked=seen.marked,
+        suspended=job.suspended if suspended is None else suspended is True,
+        suspend_managers=seen.suspend_managers,
     )
 
 
@@ -141,7 +171,8 @@ def _list(value: Mapping[str, object], key: str) -> list[_Object]:
     return [item for item in found if isinstance(item, dict)] if isinstance(found, list) else []
 
 
-def _controller(metadata: _Object) -> _Object:
+def controller_of(metadata: Mapping[str, object]) -> _Object:
+    """The owner reference of an object's controller; empty without one."""
     return next((owner for owner in _list(metadata, "ownerReferences") if owner.get("controller") is True), {})
 
 
@@ -153,10 +184,17 @@ def _conditions(status: _Object) -> dict[str, tuple[bool, int]]:
     }
 
 
-def _managers(metadata: _Object) -> set[str]:
-    """Who owns spec.suspend."""
-    return {
-        sys.intern(_text(entry, "manager"))
+def our_annotations(metadata: Mapping[str, object]) -> dict[str, str]:
+    """Those of an object that are ours, cut."""
+    annotations = _dict(metadata, "annotations")
+    return {key: str(annotations[key])[:_MAX_TEXT] for key in _OURS if key in annotations}
+
+
+def writers_of(metadata: Mapping[str, object], field: str) -> dict[str, str]:
+    """Who else than we last wrote that field of the spec, by managedFields, and when they last wrote any of theirs."""
+    found = {
+        sys.intern(_text(entry, "manager")): _text(entry, "time")
         for entry in _list(metadata, "managedFields")
-        if "f:suspend" in _dict(_dict(entry, "fieldsV1"), "f:spec")
+        if f"f:{field}" in _dict(_dict(entry, "fieldsV1"), "f:spec") and _text(entry, "manager") != FIELD_MANAGER
     }
+    return dict(islice(sorted(found.items()), _MAX_MANAGERS))

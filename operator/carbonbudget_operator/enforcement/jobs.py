@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from carbonbudget_operator.api.names import FINAL_ANNOTATION
+from carbonbudget_operator.api_path import ApiPath
 from carbonbudget_operator.enforcement.job import Job, parse_job
+from carbonbudget_operator.enforcement.kueue import Workload, parse_workload, queued
 from carbonbudget_operator.kube.client import KubeClient
 
-PATH: Final = "/apis/batch/v1/jobs"
+JOBS: Final = ApiPath("batch", "v1", "jobs")
 _MAX_DEPARTED: Final = 10_000
 
 
@@ -25,12 +27,34 @@ class JobStore:
     listed: bool = False
     """Whether all Jobs have been seen once; before that none is missing, just unknown."""
     changed: asyncio.Event = field(default_factory=asyncio.Event)
+    workloads: dict[str, Workload] = field(default_factory=dict)
+    """Kueue's, of Jobs, by their own uid; empty unless enforcement.kueue is set."""
+
+    def acted_on(self) -> list[Job]:
+        """All Jobs, and those that Kueue manages once more as their Workloads have them."""
+        return [*self.jobs.values(), *queued(self.jobs, self.workloads.values())]
+
+    async def follow_workloads(self, client: KubeClient, path: ApiPath) -> None:
+        """Keep Kueue's Workloads, for ever."""
+        seen: set[str] = set()
+        async for event, body in client.watch(path):
+            if event == "LISTING":
+                seen = set()
+            elif event == "LISTED":
+                self.workloads = {uid: one for uid, one in self.workloads.items() if uid in seen}
+            elif body is not None and (workload := parse_workload(body)) is not None:
+                seen.add(workload.uid)
+                if event == "DELETED":
+                    self.workloads.pop(workload.uid, None)
+                else:
+                    self.workloads[workload.uid] = workload
+            self.changed.set()
 
     async def follow(self, client: KubeClient) -> None:
         """Keep it filled, for ever."""
         seen: set[str] = set()
         listing = False
-        async for event, body in client.watch(PATH):
+        async for event, body in client.watch(JOBS):
             if event == "LISTING":
                 listing, seen = True, set()
             elif event == "LISTED":
@@ -57,6 +81,7 @@ class JobStore:
     def forget(self, uid: str) -> None:
         """A write found it gone."""
         self.jobs.pop(uid, None)
+        self.workloads.pop(uid, None)
 
     def _gone(self, uid: str) -> None:
         job = self.jobs.pop(uid)

@@ -14,6 +14,7 @@ from carbonbudget_operator.enforcement.annotate import Annotator
 from carbonbudget_operator.enforcement.budgets import Budget, parse_budget
 from carbonbudget_operator.enforcement.decide import decide
 from carbonbudget_operator.enforcement.jobs import JobStore
+from carbonbudget_operator.enforcement.kueue import workloads
 from carbonbudget_operator.enforcement.metrics import EnforcementMetrics
 from carbonbudget_operator.kube.client import KubeClient, KubeError
 from carbonbudget_operator.server_client import Server
@@ -65,7 +66,7 @@ class EnforcementLoop:
         self._conflicts, self._settings, self._exempt, self._metrics = conflicts, settings, exempt, metrics
         self._window_s, self._now = window_seconds, now
         self.store = JobStore()
-        self._actor = Actor(client, self.store, metrics)
+        self._actor = Actor(client, self.store, metrics, settings.kueue)
         self._annotator = Annotator(server, self._actor, self.store, metrics, pod_days, exempt, now)
         self._parsed: dict[str, tuple[Body, Budget | None]] = {}
         self._reported: set[str] = set()
@@ -77,6 +78,8 @@ class EnforcementLoop:
         """For ever; a round that fails is logged and counted, and the next one comes."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self.store.follow(self._client))
+            if self._settings.kueue:
+                group.create_task(self.store.follow_workloads(self._client, workloads(self._settings.kueue)))
             group.create_task(self._rounds("enforcement", self._wait, self.step))
             if self._settings.annotate:
                 group.create_task(self._rounds("annotation", self._window, self.annotate))
@@ -128,7 +131,7 @@ class EnforcementLoop:
             return
         decision = decide(
             budgets,
-            self.store.jobs.values(),
+            self.store.acted_on(),
             labels,
             now,
             self._settings.resume_jitter_seconds,
@@ -144,7 +147,7 @@ class EnforcementLoop:
         self._reported = set(decision.conflicts)
         self._metrics.conflicts.set(len(decision.conflicts))
         await self._actor.carry_out(decision.actions, now)
-        self._metrics.suspended.set(sum(job.marked and job.suspended for job in self.store.jobs.values()))
+        self._metrics.suspended.set(sum(job.marked and job.suspended for job in self.store.acted_on()))
 
     async def annotate(self) -> None:
         """Tell workloads once."""

@@ -63,10 +63,16 @@ def patch_of(action: Action, now: int) -> tuple[Patch, Note | None]:
         case Resume():
             by = action.job.annotations.get(SUSPENDED_BY_ANNOTATION, "") or "its carbon budget"
             note = Note("Normal", "ResumedByCarbonBudget", f"{name} is resumed: {by} no longer suspends it")
-            gone = _MARKS | {RESUMED_AT_ANNOTATION: format_time(now)}
-            return _patch({SUSPENDED_LABEL: None}, gone, suspend=False), note
+            return released(now, resumes=True), note
         case Unmark():
-            return _patch({SUSPENDED_LABEL: None}, _MARKS), None
+            return released(now, resumes=False), None
+
+
+def released(now: int, resumes: bool) -> Patch:
+    """Our marks go; what `resumes` is resumed with it, and says when."""
+    if not resumes:
+        return _patch({SUSPENDED_LABEL: None}, _MARKS)
+    return _patch({SUSPENDED_LABEL: None}, _MARKS | {RESUMED_AT_ANNOTATION: format_time(now)}, suspend=False)
 
 
 _MARKS: dict[str, str | None] = {

@@ -20,11 +20,13 @@ from carbonbudget_operator.api.names import (
     SUSPENDED_LABEL,
     Resource,
 )
-from carbonbudget_operator.enforcement.act import job_path
+from carbonbudget_operator.api_path import ApiPath
 from carbonbudget_operator.enforcement.decide import Action, Resume, Unmark, Withdraw
 from carbonbudget_operator.enforcement.job import FIELD_MANAGER, Job, parse_job
-from carbonbudget_operator.enforcement.patches import patch_of
-from carbonbudget_operator.kube.client import MERGE_PATCH, JsonObject, KubeClient, KubeError
+from carbonbudget_operator.enforcement.jobs import JOBS
+from carbonbudget_operator.enforcement.kueue import parse_workload, patch_of_workload, workloads
+from carbonbudget_operator.enforcement.patches import patch_of, released
+from carbonbudget_operator.kube.client import MERGE_PATCH, ImpossibleName, JsonObject, KubeClient, KubeError
 
 _ATTEMPTS: Final = 4
 _PAUSE_S: Final = 0.5
@@ -41,27 +43,28 @@ class Scope:
 class Release:
     """`say` is told of each thing that is done, or with `dry_run` would be; nothing is written then."""
 
-    def __init__(self, client: KubeClient, dry_run: bool, say: Callable[[str], None]) -> None:
-        self._client, self._dry_run, self._say = client, dry_run, say
+    def __init__(self, client: KubeClient, dry_run: bool, say: Callable[[str], None], kueue: str = "") -> None:
+        """`kueue` is the version of its API, empty where it is not used."""
+        self._client, self._dry_run, self._say, self._kueue = client, dry_run, say, kueue
         self.done = 0
         self.failed = 0
 
     async def stop_controller(self, namespace: str, name: str) -> None:
         """Scale the controller's Deployment to 0 and wait until its pods are gone: it would block again."""
-        path = f"/apis/apps/v1/namespaces/{namespace}/deployments/{name}/scale"
+        path = ApiPath("apps", "v1", "deployments", namespace, name, "scale")
         if self._dry_run:
             self._tell(f"Deployment {namespace}/{name}", "scaled to 0")
             return
         try:
             scale = await self._client.request("PATCH", path, {"spec": {"replicas": 0}}, content_type=MERGE_PATCH)
         except KubeError as error:
-            if error.status != 404:
+            if error.status != 404 or isinstance(error, ImpossibleName):
                 self._fail(f"Deployment {namespace}/{name}", error)
             return
         self._tell(f"Deployment {namespace}/{name}", "scaled to 0")
         selector = str(_dict(scale, "status").get("selector", ""))
         while selector:
-            pods = self._client.list(f"/api/v1/namespaces/{namespace}/pods", {"labelSelector": selector})
+            pods = self._client.list(ApiPath("", "v1", "pods", namespace), {"labelSelector": selector})
             try:
                 if not [pod async for pod in pods]:
                     return
@@ -74,9 +77,11 @@ class Release:
         """Release what is in scope. What cannot be written is counted in `failed`; the rest goes on."""
         for resource in (BUDGET, CLUSTER_BUDGET):
             if resource.namespaced or not scope.namespace:
-                async for body in self._list(resource.collection if not scope.namespace else _within(resource, scope)):
+                async for body in self._list(
+                    resource.path(scope.namespace) if scope.namespace else resource.collection
+                ):
                     await self._budget(resource, body, scope)
-        jobs = "/apis/batch/v1/jobs" if not scope.namespace else f"/apis/batch/v1/namespaces/{scope.namespace}/jobs"
+        jobs = JOBS.at(scope.namespace or None)
         async for body in self._list(jobs, {"labelSelector": f"{SUSPENDED_LABEL}=true"}):
             job = parse_job(body)
             by = job.annotations.get(SUSPENDED_BY_ANNOTATION, "")
@@ -84,12 +89,26 @@ class Release:
                 continue
             resumes = job.suspended and not job.managed and bool(by)  # without it the label is not ours
             await self._job(Resume(job) if resumes else Unmark(job), "resumed" if resumes else "no longer marked", now)
+        if self._kueue:
+            await self._workloads(workloads(self._kueue).at(scope.namespace or None), scope, now)
         if scope.budget:
             return  # an announcement does not say whose it is; the controller takes it back
         async for body in self._list(jobs, {"labelSelector": f"{SUSPENDABLE_LABEL}=true,{SUSPENDED_LABEL}!=true"}):
             job = parse_job(body)
             if SUSPEND_AT_ANNOTATION in job.annotations:
                 await self._job(Withdraw(job), "will not be suspended", now)
+
+    async def _workloads(self, path: ApiPath, scope: Scope, now: int) -> None:
+        """Activate those that we deactivated: they have our label and our annotation."""
+        async for body in self._list(path, {"labelSelector": f"{SUSPENDED_LABEL}=true"}):
+            workload = parse_workload(body)
+            by = workload.annotations.get(SUSPENDED_BY_ANNOTATION, "") if workload is not None else ""
+            if workload is None or not by or (scope.budget and by != f"{scope.namespace}/{scope.budget}"):
+                continue
+            where = workloads(self._kueue).at(workload.namespace, workload.name)
+            what = "no longer marked" if workload.active else "active again"
+            patch = patch_of_workload(released(now, resumes=not workload.active))
+            await self._marked(f"Workload {workload.namespace}/{workload.name}", what, where, workload.uid, patch)
 
     async def _budget(self, resource: Resource, body: JsonObject, scope: Scope) -> None:
         metadata = _dict(body, "metadata")
@@ -99,7 +118,7 @@ class Release:
         path = resource.path(namespace, name)
         writes: list[Callable[[], Awaitable[object]]] = []
         if _dict(body, "status").get("enforcement"):
-            writes.append(lambda: self._patch(path + "/status", {"status": {"enforcement": None}}))
+            writes.append(lambda: self._patch(path.sub("status"), {"status": {"enforcement": None}}))
         if BLOCKING_LABEL in _dict(metadata, "labels"):
             writes.append(lambda: self._patch(path, {"metadata": {"labels": {BLOCKING_LABEL: None}}}))
         if writes:
@@ -109,12 +128,14 @@ class Release:
     async def _job(self, action: Action, what: str, now: int) -> None:
         job: Job = action.job
         patch, _ = patch_of(action, now)
+        await self._marked(f"Job {job.namespace}/{job.name}", what, JOBS.at(job.namespace, job.name), job.uid, patch)
+
+    async def _marked(self, which: str, what: str, path: ApiPath, uid: str, patch: dict[str, object]) -> None:
+        """Write to the object of that uid, and to no later one of its name."""
         metadata = patch["metadata"]
         assert isinstance(metadata, dict)
-        body = patch | {"metadata": metadata | {"uid": job.uid}}
-        await self._do(
-            f"Job {job.namespace}/{job.name}", what, [lambda: self._patch(job_path(job.namespace, job.name), body)]
-        )
+        body = patch | {"metadata": metadata | {"uid": uid}}
+        await self._do(which, what, [lambda: self._patch(path, body)])
 
     async def _do(self, which: str, what: str, writes: list[Callable[[], Awaitable[object]]]) -> None:
         for attempt in range(1, _ATTEMPTS + 1):
@@ -131,16 +152,17 @@ class Release:
                 else:  # also 403: a webhook follows a budget's status within a second
                     await asyncio.sleep(_PAUSE_S * attempt)
 
-    async def _patch(self, path: str, body: dict[str, object]) -> None:
+    async def _patch(self, path: ApiPath, body: dict[str, object]) -> None:
         await self._client.request("PATCH", path, body, {"fieldManager": FIELD_MANAGER}, MERGE_PATCH)
 
-    async def _list(self, path: str, params: dict[str, str] | None = None) -> AsyncIterator[JsonObject]:
+    async def _list(self, path: ApiPath, params: dict[str, str] | None = None) -> AsyncIterator[JsonObject]:
         try:
             async for item in self._client.list(path, params):
                 yield item
         except KubeError as error:
-            if error.status != 404:  # no such kind here: nothing to release
-                self._fail(path, error)
+            # 404: no such kind here, so nothing to release.
+            if error.status != 404 or isinstance(error, ImpossibleName):
+                self._fail(str(path), error)
 
     def _tell(self, which: str, what: str) -> None:
         self.done += 1
@@ -149,10 +171,6 @@ class Release:
     def _fail(self, which: str, error: KubeError) -> None:
         self.failed += 1
         self._say(f"{which}: not released: {error.reason}")
-
-
-def _within(resource: Resource, scope: Scope) -> str:
-    return resource.path(scope.namespace, "").rstrip("/")
 
 
 def _dict(value: JsonObject, key: str) -> JsonObject:

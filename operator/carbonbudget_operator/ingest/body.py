@@ -1,10 +1,45 @@
-"""The body of a report: decompressed within bounds, however it is packed."""
+"""A request's body: read within bounds of size and time, and decompressed within bounds."""
 
 from __future__ import annotations
 
+import asyncio
 import zlib
 
+from starlette.requests import ClientDisconnect, Request
+
 from carbonbudget_operator.ingest.refusal import Refusal
+from carbonbudget_operator.ingest.shares import Hold
+
+# A body has this long, and longer while it keeps coming at this rate; within a cluster both are far from any link's.
+_BODY_SECONDS = 10.0
+_LEAST_BYTES_PER_SECOND = 64 * 1024
+_LONGEST_BODY_SECONDS = 60.0
+
+
+async def read_body(request: Request, hold: Hold, max_bytes: int) -> bytes:
+    """The body as it came. What has arrived of it is counted in `hold`.
+
+    Raises:
+        Refusal: 413 for one that is too large, 408 for one that comes too slowly, 503 where `hold` takes no more.
+    """
+    body = bytearray()  # in one piece: a body that comes byte by byte would be millions of objects
+    began = asyncio.get_running_loop().time()
+    try:
+        async with asyncio.timeout_at(began + _BODY_SECONDS) as deadline:
+            async for part in request.stream():
+                if len(body) + len(part) > max_bytes:
+                    raise Refusal(413, "too_large", f"the body is larger than {max_bytes} bytes")
+                hold.add(len(part))
+                body += part
+                if len(body) >= _LEAST_BYTES_PER_SECOND:  # an ordinary report is far smaller, and moves no timer
+                    seconds = min(_BODY_SECONDS + len(body) / _LEAST_BYTES_PER_SECOND, _LONGEST_BODY_SECONDS)
+                    deadline.reschedule(began + seconds)
+    except TimeoutError:
+        reason = f"the body came too slowly: {len(body)} bytes had arrived when its time was up"
+        raise Refusal(408, "slow", reason) from None
+    except ClientDisconnect:
+        raise Refusal(400, "incomplete", "the client closed the connection before the body was complete") from None
+    return bytes(body)
 
 
 def unpack(body: bytes, encoding: str, max_bytes: int) -> bytes:

@@ -8,17 +8,16 @@ import orjson
 
 from carbonbudget_agent.report import NodeReport, ReportError
 from carbonbudget_agent.report_json import report_of_json
+from carbonbudget_operator.ingest.limits import check_physical
+from carbonbudget_operator.ingest.names import Names
 from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.ledger.book import Arrival
 
 _FUTURE_SECONDS = 30
-# Beyond any pod there is; a thousand windows of them in an hour still fit a database's integer.
-_MAX_CORES = 100_000
-_MAX_MEMORY_BYTES = 2**46
-_MAX_GPUS = 10_000
 # Kubernetes is made for 110 pods a node, and few go beyond 500; with those that came and went in a minute.
 _MAX_PODS = 4_000
 _MAX_DOMAINS = 256
+_names = Names()
 
 
 def parse(text: bytes) -> Arrival:
@@ -31,12 +30,17 @@ def parse(text: bytes) -> Arrival:
     except ReportError as error:
         raise Refusal(400, "malformed", str(error)) from None
     # Of what it says, not of how it is written: order of keys and white space are no other content.
-    content = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    try:
+        content = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    except orjson.JSONEncodeError:  # what the parser takes, the writer may not: 254 levels
+        raise Refusal(400, "malformed", "the JSON has too many levels of lists and objects") from None
     return Arrival(report, blake2b(content, digest_size=8).digest())
 
 
 def check(report: NodeReport, cluster: str, max_node_watts: int, now: int, oldest_days: int = 35) -> None:
-    """Raise Refusal for another cluster's name (422), an impossible time (425, 422), number (413) or power (422)."""
+    """Raise Refusal for another cluster's name (422), for a time (425, 422), a number (413), a name, power or use (422)
+    that cannot be.
+    """
     if report.cluster != cluster:
         raise Refusal(422, "cluster", f"the report is of cluster {report.cluster!r}, this is {cluster!r}")
     if report.window_end > now + _FUTURE_SECONDS:
@@ -46,11 +50,13 @@ def check(report: NodeReport, cluster: str, max_node_watts: int, now: int, oldes
     for what, number, most in (("pods", len(report.pods), _MAX_PODS), ("domains", len(report.domains), _MAX_DOMAINS)):
         if number > most:
             raise Refusal(413, "too_large", f"the report has {number} {what}, {most} are allowed")
+    _names.check(report)
     check_power(report, max_node_watts)
+    check_physical(report)
 
 
 def check_power(report: NodeReport, max_node_watts: int) -> None:
-    """Raise Refusal 422 for more than a node can be or draw; the time is the meters' own, by domain."""
+    """Raise Refusal 422 for more time or power than a node can have; the time is the meters' own, by domain."""
     span_ms = (report.window_end - report.since) * 1000
     total_uj = 0
     for domain in report.domains:
@@ -58,23 +64,10 @@ def check_power(report: NodeReport, max_node_watts: int) -> None:
         if domain.duration_ms > 2 * span_ms:
             raise Refusal(422, "impossible", f"domain {domain.name!r} covers {domain.duration_ms} ms of {span_ms} ms")
         total_uj += domain.measured_uj
-    _check_pods(report, 2 * span_ms)
+    for pod in report.pods:
+        if pod.duration_ms > 2 * span_ms:
+            raise Refusal(422, "impossible", f"pod {pod.uid!r} was there for {pod.duration_ms} ms of {span_ms} ms")
     longest_ms = max((domain.duration_ms for domain in report.domains), default=0)
     if total_uj > max_node_watts * 1000 * longest_ms:  # W x ms x 1000 = uJ
         watts = total_uj // (1000 * longest_ms) if longest_ms else "infinitely many"
         raise Refusal(422, "impossible", f"{watts} W is above the limit of {max_node_watts} W for a node")
-
-
-def _check_pods(report: NodeReport, longest_ms: int) -> None:
-    """What a pod reserved and used, by the longest time that it can have been there."""
-    cpu_us, byte_seconds = _MAX_CORES * longest_ms * 1000, _MAX_MEMORY_BYTES * longest_ms // 1000
-    for pod in report.pods:
-        requests = pod.requests
-        if (
-            pod.duration_ms > longest_ms or pod.cpu_us > cpu_us or pod.memory_byte_seconds > byte_seconds
-            or pod.gpu_ms > _MAX_GPUS * longest_ms or requests.cpu_millicores > 1000 * _MAX_CORES
-            or requests.memory_bytes > _MAX_MEMORY_BYTES or requests.gpus > _MAX_GPUS
-        ):  # fmt: skip
-            raise Refusal(422, "impossible", f"pod {pod.uid!r} has a duration, use or requests that cannot be")
-        if pod.namespace.startswith("__"):  # what nobody bears is named so
-            raise Refusal(422, "impossible", f"pod {pod.uid!r} has a namespace that cannot be: {pod.namespace!r}")

@@ -15,10 +15,16 @@ from contextlib import suppress
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from carbonbudget_operator.ingest.peers import Peer
+
 MOST_REQUESTS = 2_000
-_MOST_CONNECTIONS = 12_000
+_MOST_CONNECTIONS = 14_000
 _SPARE_FILES = 200  # for the ledger, the API server, certificates
-_HEADERS_SECONDS = 30.0
+_HEADERS_SECONDS = 10.0
+_MOST_HEAD_BYTES = 64 * 1024
+_MOST_PIPELINED = 8  # agents and clients of ours wait for each answer
+_ANSWER_SECONDS = 60.0
+_UNREAD_SECONDS = 0.2
 _FAREWELL_SECONDS = 0.5
 _PROBES = frozenset({"/healthz", "/readyz"})
 
@@ -31,58 +37,96 @@ def raise_file_limit() -> None:
 
 
 def most_connections() -> int:
-    """As many as there may be open files, and at most 12,000."""
+    """As many as there may be open files, and at most 14,000."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return _MOST_CONNECTIONS if soft == resource.RLIM_INFINITY else min(_MOST_CONNECTIONS, soft - _SPARE_FILES)
 
 
+def belongs_to(scope: Scope, owner: str, agent: bool = False) -> None:
+    """Its sender was authenticated: count the connection of a request as its node's (an agent's) or user's."""
+    peer = scope.get("state", {}).get("peer")
+    if isinstance(peer, Peer):
+        peer.belongs_to(owner, agent)
+
+
 class Connection(HttpToolsProtocol):
-    """One that must say what it wants, and that does not wait for its client when it is over.
+    """One that must say what it wants, take its answers, and that does not wait for its client when it is over.
 
     A closed TLS connection waits up to 30 s for the client's own farewell, and an agent reads none before it has its
     next report: a server that was told to end would be away for most of a window.
     """
 
-    most: int = _MOST_CONNECTIONS
     # What it said may still be on its way here when we are about to end it: this brings it.
     bring: Callable[[], None] = staticmethod(lambda: None)
+    peer: Peer | None = None
     _deadline: asyncio.TimerHandle | None = None
+    _answer_deadline: asyncio.TimerHandle | None = None
+    _unused_bytes = 0  # received since a request began or a part of its body came: heads, extensions, trailers
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
-        """Cut at once where there are too many."""
+        """Its first request has to follow."""
         super().connection_made(transport)
-        if len(self.connections) > self.most:
-            transport.abort()
-        else:
-            self._await_headers()
+        self._await_headers()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Nothing is awaited any more. After a reset uvicorn leaves its timer, and that all that it holds."""
         self._heard()
+        self._taken()
         self._unset_keepalive_if_required()
+        if self.peer is not None:
+            self.peer.left()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """What begins no request, as an empty line, ends the wait for one at uvicorn: here it has to follow."""
+        self._unused_bytes += len(data)
         super().data_received(data)
+        if self._unused_bytes > _MOST_HEAD_BYTES or len(self.pipeline) > _MOST_PIPELINED:
+            self.transport.abort()
+            return
         idle = self.cycle is None or self.cycle.response_complete
         if idle and self._deadline is None and not self.transport.is_closing():
             self._await_headers()
 
     def on_message_begin(self) -> None:
         """A request's first byte: its head has to follow."""
+        self._unused_bytes = 0
         self._await_headers()
         super().on_message_begin()
+        self.scope["state"]["peer"] = self.peer  # not the connection: it would hold itself by its request's scope
 
     def on_headers_complete(self) -> None:
         """The head is whole; how long a body takes is its reader's business."""
         self._heard()
         super().on_headers_complete()
 
+    def on_body(self, body: bytes) -> None:
+        """A part of the body."""
+        self._unused_bytes = 0
+        super().on_body(body)
+
     def on_response_complete(self) -> None:
-        """After the last answer it is over."""
+        """After the last answer it is over, and after one to a request whose body nobody wants: it is not read.
+
+        A moment passes before that connection is cut, so that the client finds the answer.
+        """
+        unread = self.cycle.response_complete and self.cycle.more_body  # it may be a later request's, which waits
         super().on_response_complete()
+        if unread and not self.transport.is_closing():
+            self.flow.pause_reading()
+            self.loop.call_later(_UNREAD_SECONDS, self.transport.abort)
         self._part()
+
+    def pause_writing(self) -> None:
+        """The client does not take its answer: it has to, or the answer would lie here for ever."""
+        super().pause_writing()
+        if self._answer_deadline is None:
+            self._answer_deadline = self.loop.call_later(_ANSWER_SECONDS, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """It took most of it."""
+        self._taken()
+        super().resume_writing()
 
     def shutdown(self) -> None:
         """As uvicorn has it: at once where nothing is asked, else after the answer; but then for good."""
@@ -104,6 +148,11 @@ class Connection(HttpToolsProtocol):
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
+
+    def _taken(self) -> None:
+        if self._answer_deadline is not None:
+            self._answer_deadline.cancel()
+            self._answer_deadline = None
 
     def _part(self) -> None:
         if self.transport.is_closing():

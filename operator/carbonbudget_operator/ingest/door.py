@@ -9,20 +9,31 @@ for a tenth of a second; from there on all is done for a burst of reports at a t
 from __future__ import annotations
 
 import asyncio
+import socket
+import ssl
 from typing import Any, cast
 
-from carbonbudget_operator.ingest.connections import Connection
+from carbonbudget_operator.ingest.connections import Connection, most_connections
+from carbonbudget_operator.ingest.peers import Peer, Peers
 
 # One agent that sends one report after the other is never made to wait, nor are a few.
 _SEVERAL = 8
 _GATHER_SECONDS = 0.1
 _MOST_BYTES = 1 << 20
+_HANDSHAKE_SECONDS = 10.0
 
 
 class Door:
-    """All connections of one server; `connection` is what uvicorn calls for each."""
+    """All connections of one server; `connection` is what uvicorn calls for each.
 
-    def __init__(self) -> None:
+    With `tls`, which uvicorn is not told of then, a connection counts from the moment at which it is accepted, and its
+    handshake has a bound of time. Left to uvicorn, no one could count or end the handshakes under way.
+    """
+
+    def __init__(self, tls: ssl.SSLContext | None = None, peers: Peers | None = None) -> None:
+        self.peers = Peers(most_connections()) if peers is None else peers
+        self._tls = tls
+        self._handshakes: set[asyncio.Task[None]] = set()
         # Emptied before anybody else reads: both calls come from one turn of the one loop.
         self.buffer = memoryview(bytearray(64 * 1024))
         self._spoke: set[Connection] = set()
@@ -31,11 +42,33 @@ class Door:
         self._said: list[tuple[Connection, bytes]] = []
         self._size = 0
 
-    def connection(self, *args: Any, **options: Any) -> asyncio.BufferedProtocol:
+    def connection(self, *args: Any, **options: Any) -> asyncio.BaseProtocol:
         """One that was made; uvicorn's arguments."""
         connection = Connection(*args, **options)
         connection.bring = self.pass_on
-        return _Reading(self, connection)
+        reading = _Reading(self, connection)
+        return reading if self._tls is None else _Accepted(self, reading)
+
+    def begin_tls(self, accepted: socket.socket, reading: _Reading) -> None:
+        """Shake hands on an accepted connection."""
+        task = asyncio.get_running_loop().create_task(self._begin_tls(accepted, reading))
+        reading.peer = Peer(self.peers, address_of(accepted.getpeername()), Handshake(task, accepted))
+        self._handshakes.add(task)
+        task.add_done_callback(self._handshakes.discard)
+
+    async def _begin_tls(self, accepted: socket.socket, reading: _Reading) -> None:
+        try:
+            await asyncio.get_running_loop().connect_accepted_socket(
+                lambda: reading, accepted, ssl=self._tls, ssl_handshake_timeout=_HANDSHAKE_SECONDS
+            )
+        except (
+            OSError,
+            asyncio.CancelledError,
+        ):  # no TLS, a reset, too slow (ssl.SSLError is an OSError); one too many
+            assert reading.peer is not None
+            reading.peer.left()
+            reading.peer = None
+            accepted.close()
 
     def hear(self, connection: Connection, size: int) -> None:
         """So many bytes of the buffer are what it said: pass them on, now or with what others say."""
@@ -82,6 +115,39 @@ class Door:
         self.pass_on()
 
 
+def address_of(peername: object) -> str:
+    """The client's address, of what a socket says of its other side."""
+    return str(peername[0]) if isinstance(peername, tuple) and peername else ""
+
+
+class Handshake:
+    """A connection's handshake under way."""
+
+    def __init__(self, task: asyncio.Task[None], accepted: socket.socket) -> None:
+        self._task, self._accepted = task, accepted
+
+    def abort(self) -> None:
+        """End it, and the connection."""
+        self._task.cancel()
+        self._accepted.close()
+
+
+class _Accepted(asyncio.Protocol):
+    """A connection that was just accepted: its socket is taken over for the handshake, before anything is read."""
+
+    def __init__(self, door: Door, reading: _Reading) -> None:
+        self._door, self._reading = door, reading
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """It is to speak TLS."""
+        accepted: socket.socket = transport.get_extra_info("socket").dup()
+        cast("asyncio.Transport", transport).abort()  # our copy of the socket stays open
+        try:
+            self._door.begin_tls(accepted, self._reading)
+        except OSError:  # the client has gone
+            accepted.close()
+
+
 class _Reading(asyncio.BufferedProtocol):
     """One connection, read into the buffer of all.
 
@@ -91,10 +157,16 @@ class _Reading(asyncio.BufferedProtocol):
 
     def __init__(self, door: Door, connection: Connection) -> None:
         self._door, self._connection = door, connection
+        self.peer: Peer | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """As its connection has it."""
-        self._connection.connection_made(cast("asyncio.Transport", transport))
+        """From here on it is its connection's."""
+        made = cast("asyncio.Transport", transport)
+        if self.peer is None:  # it speaks no TLS, or uvicorn's
+            self.peer = Peer(self._door.peers, address_of(made.get_extra_info("peername")), made)
+        self.peer.transport = made
+        self._connection.peer = self.peer
+        self._connection.connection_made(made)
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Where to read to."""
@@ -123,3 +195,4 @@ class _Reading(asyncio.BufferedProtocol):
         self._connection.connection_lost(exc)
         self._door.forget(self._connection)
         del self._connection
+        self.peer = None

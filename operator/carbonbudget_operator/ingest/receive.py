@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import prometheus_client as prometheus
+from starlette.requests import Request
 
 from carbonbudget_agent.report import NodeReport
 from carbonbudget_operator.ingest import checks
 from carbonbudget_operator.ingest.body import unpack
 from carbonbudget_operator.ingest.boots import Boots
+from carbonbudget_operator.ingest.callers import authenticated
 from carbonbudget_operator.ingest.refusal import Refusal
-from carbonbudget_operator.kube.access import Access, Caller, Unauthenticated, Unavailable
+from carbonbudget_operator.ingest.shares import Hold, Share
+from carbonbudget_operator.kube.access import Access, Caller
 from carbonbudget_operator.ledger.book import Arrival, Booked
 from carbonbudget_operator.ledger.bounds import MAX_ROWS
 from carbonbudget_operator.ledger.store import LedgerError
@@ -23,7 +26,6 @@ from carbonbudget_operator.ledger.writer import LedgerBusy, Writer
 
 _log = logging.getLogger(__name__)
 _TELL_AGAIN_SECONDS = 3600.0
-_AT_ONCE = 8  # an agent sends one after the other; a few more after time-outs
 
 
 class Receiver:
@@ -32,6 +34,7 @@ class Receiver:
     def __init__(
         self,
         access: Access,
+        share: Share,
         writer: Writer,
         cluster: str,
         agent_account: str,
@@ -41,11 +44,12 @@ class Receiver:
         now: Callable[[], float] = time.time,
         pod_days: int = 35,
         on_stored: Callable[[NodeReport], None] = lambda report: None,
+        verify: Callable[[NodeReport, int], NodeReport] = lambda report, now: report,
     ) -> None:
-        self._access, self._writer, self._now = access, writer, now
+        self._access, self._share, self._writer, self._now = access, share, writer, now
         self._cluster, self._agent_account = cluster, agent_account
         self._max_report_bytes, self._max_node_watts = max_report_bytes, max_node_watts
-        self._pod_days, self._on_stored = pod_days, on_stored
+        self._pod_days, self._on_stored, self._verify = pod_days, on_stored, verify
         self._accepted = prometheus.Counter(
             "carbonbudget_ingest_reports", "Reports taken, by fate.", ("fate",), registry=registry
         )
@@ -53,12 +57,11 @@ class Receiver:
             "carbonbudget_ingest_refused", "Reports refused, by reason.", ("reason",), registry=registry
         )
         self._boots = Boots()
-        self._sending: Counter[str] = Counter()
         self._defect_told = 0.0
         self._told: dict[tuple[str, str], float] = {}
 
     @asynccontextmanager
-    async def admit(self, token: str) -> AsyncIterator[Caller]:
+    async def admit(self, request: Request) -> AsyncIterator[tuple[Caller, Hold]]:
         """Let an agent in, before its body is read: memory is not for anybody. Refusals inside are counted and told.
 
         Raises:
@@ -66,19 +69,12 @@ class Receiver:
         """
         sender = "unknown"
         try:
-            caller = await self._caller(token)
+            caller = await authenticated(self._access, request)
             sender = caller.node or caller.user
             if caller.user != self._agent_account:
                 raise Refusal(403, "account", f"{caller.user} is not the agents' account {self._agent_account}")
-            if self._sending[sender] >= _AT_ONCE:
-                raise Refusal(503, "busy", f"{sender} sends more than {_AT_ONCE} reports at once", 2)
-            self._sending[sender] += 1
-            try:
-                yield caller
-            finally:
-                self._sending[sender] -= 1
-                if not self._sending[sender]:
-                    del self._sending[sender]
+            with self._share.request(sender) as hold:
+                yield caller, hold
         except Refusal as refusal:
             self._refused.labels(refusal.kind).inc()
             self._tell(sender, refusal)
@@ -118,17 +114,7 @@ class Receiver:
         now = int(self._now())
         checks.check(report, self._cluster, self._max_node_watts, now, self._pod_days)
         self._boots.check(report, now)
-        return arrival
-
-    async def _caller(self, token: str) -> Caller:
-        try:
-            if not token:
-                raise Unauthenticated("a bearer token is needed")
-            return await self._access.authenticate(token)
-        except Unauthenticated as error:
-            raise Refusal(401, "unauthenticated", str(error)) from None
-        except Unavailable as error:
-            raise Refusal(503, "api_server", str(error), 5) from None
+        return replace(arrival, report=self._verify(report, now))
 
     async def _book(self, read: Callable[[], Arrival]) -> tuple[NodeReport, str]:
         try:

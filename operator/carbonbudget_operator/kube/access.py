@@ -6,20 +6,27 @@ import base64
 import hashlib
 import json
 import time
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
+from carbonbudget_operator.api_path import ApiPath
 from carbonbudget_operator.kube.client import KubeClient, KubeError
 
 K = TypeVar("K")
 V = TypeVar("V")
 
+_TOKEN_REVIEWS = ApiPath("authentication.k8s.io", "v1", "tokenreviews")
+_ACCESS_REVIEWS = ApiPath("authorization.k8s.io", "v1", "subjectaccessreviews")
 _NODE_NAME = "authentication.kubernetes.io/node-name"
 _TOKEN_SECONDS = 300.0
 _REFUSED_SECONDS = 10.0
 _RIGHT_SECONDS = 60.0
 _MAX_ENTRIES = 20_000
+# Tokens that are being looked at: a flood of made-up ones from one address leaves room for those from others.
+_MOST_REVIEWS = 1_000
+_MOST_REVIEWS_EACH = 64
 
 
 class Unauthenticated(Exception):
@@ -48,18 +55,19 @@ class Access:
         self._client, self._audience = client, audience
         self._callers: dict[bytes, tuple[Caller | None, float]] = {}
         self._rights: dict[tuple[bytes, str], tuple[bool, float]] = {}
+        self._reviews: Counter[str] = Counter()
 
-    async def authenticate(self, token: str) -> Caller:
-        """Who holds this token.
+    async def authenticate(self, token: str, address: str = "") -> Caller:
+        """Who holds this token, which came from this address.
 
         Raises:
             Unauthenticated: nobody that this audience knows.
-            Unavailable: the API server could not be asked.
+            Unavailable: the API server could not be asked, or is asked too much already.
         """
         key = hashlib.sha256(token.encode("utf-8", "replace")).digest()
         caller, until = self._callers.get(key, (None, 0.0))
         if time.monotonic() >= until:
-            caller = await self._review(token)
+            caller = await self._review_in_turn(token, address)
             lifetime = _REFUSED_SECONDS if caller is None else min(_TOKEN_SECONDS, _seconds_left(token))
             _remember(self._callers, key, (caller, time.monotonic() + lifetime))
         if caller is None:
@@ -76,13 +84,24 @@ class Access:
         """Whether the caller may get the non-resource URL /metrics."""
         return await self._may(caller, {"nonResourceAttributes": {"path": "/metrics", "verb": "get"}})
 
+    async def _review_in_turn(self, token: str, address: str) -> Caller | None:
+        if self._reviews[address] >= _MOST_REVIEWS_EACH or self._reviews.total() >= _MOST_REVIEWS:
+            raise Unavailable("too many unknown tokens are being checked: try again later")
+        self._reviews[address] += 1
+        try:
+            return await self._review(token)
+        finally:
+            self._reviews[address] -= 1
+            if not self._reviews[address]:
+                del self._reviews[address]
+
     async def _review(self, token: str) -> Caller | None:
         body = {
             "apiVersion": "authentication.k8s.io/v1",
             "kind": "TokenReview",
             "spec": {"token": token, "audiences": [self._audience]},
         }
-        status = await self._ask("/apis/authentication.k8s.io/v1/tokenreviews", body)
+        status = await self._ask(_TOKEN_REVIEWS, body)
         user = status.get("user")
         audiences = status.get("audiences")
         if status.get("authenticated") is not True or not isinstance(user, dict):
@@ -116,12 +135,12 @@ class Access:
                     "extra": {name: list(values) for name, values in caller.extra.items()},
                 },
             }
-            status = await self._ask("/apis/authorization.k8s.io/v1/subjectaccessreviews", body)
+            status = await self._ask(_ACCESS_REVIEWS, body)
             allowed = status.get("allowed") is True
             _remember(self._rights, key, (allowed, time.monotonic() + _RIGHT_SECONDS))
         return allowed
 
-    async def _ask(self, path: str, body: Mapping[str, object]) -> Mapping[str, object]:
+    async def _ask(self, path: ApiPath, body: Mapping[str, object]) -> Mapping[str, object]:
         try:
             status = (await self._client.request("POST", path, body=body)).get("status")
         except KubeError as error:
@@ -142,5 +161,5 @@ def _seconds_left(token: str) -> float:
         payload = token.split(".")[1]
         claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
         return max(0.0, float(claims["exp"]) - time.time())
-    except (IndexError, ValueError, KeyError, TypeError):
+    except (IndexError, ValueError, KeyError, TypeError, RecursionError):
         return _TOKEN_SECONDS

@@ -1,4 +1,4 @@
-"""Requests to the Kubernetes API in JSON, on aiohttp (which kopf brings anyway).
+"""Requests to the Kubernetes API in JSON, on aiohttp.
 
 Why not the official client here: its models cost each process about 40 MB and block the event loop;
 these processes send a handful of request kinds as plain JSON. The official client still reads
@@ -10,19 +10,35 @@ from __future__ import annotations
 import asyncio
 import json
 import ssl
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Self
 
 import aiohttp
 
+from carbonbudget_operator.api_path import ApiPath, InvalidPath
+from carbonbudget_operator.json_bounds import beginning, first_element, first_members, parsed_bytes
 from carbonbudget_operator.kube.credentials import Credentials, find_credentials
 
 MERGE_PATCH = "application/merge-patch+json"
 JSON = "application/json"
 METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+TABLE = "application/json;as=Table;g=meta.k8s.io;v=v1"
 _METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+
+# Requests in flight at a time. Watches stay open for minutes and have a pool of their own without a limit: whoever
+# opens them bounds their number, or they would hold up each other and every request.
+_MAX_REQUESTS = 32
+# An object is at most 1.5 MiB in etcd, and Go's JSON writes six bytes for each `<` of it.
+MAX_OBJECT_BYTES = 16 * 2**20
+# A page of a list that is larger, or that would take more memory once parsed, is asked for again with fewer items.
+_PAGE_BYTES = 4 * 2**20
+_PAGE_PARSED_BYTES = 32 * 2**20
+# What begins each object and list, in this order; in metadata are labels and annotations without structure.
+ENVELOPE = ("kind", "apiVersion", "metadata")
+MAX_METADATA_BYTES = 4 * 2**20
 
 JsonObject = dict[str, object]
 
@@ -34,6 +50,13 @@ class KubeError(Exception):
         super().__init__(reason)
         self.status = status
         self.reason = reason
+
+
+class ImpossibleName(KubeError):
+    """No object can have that path; nobody was asked. For who follows objects it is as good as not found."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(HTTPStatus.NOT_FOUND, reason)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +72,14 @@ class Answer:
 class Connection:
     """Single requests, paged lists and answers without end, with one set of credentials."""
 
-    def __init__(self, credentials: Credentials, session: aiohttp.ClientSession) -> None:
+    def __init__(
+        self, credentials: Credentials, session: aiohttp.ClientSession, streams: aiohttp.ClientSession
+    ) -> None:
+        """`session` for requests; `streams` for answers without end."""
         self._credentials = credentials
-        self._session = session
+        self._session, self._streams = session, streams
+        # Large answers are read one after the other: a limit for each is none for all of them together.
+        self.large = asyncio.Lock()
 
     @classmethod
     def from_environment(cls) -> Self:
@@ -70,16 +98,20 @@ class Connection:
     def connect(cls, credentials: Credentials) -> Self:
         """A client for explicit credentials."""
         tls: ssl.SSLContext | bool = credentials.ssl_context() if credentials.url.startswith("https") else False
-        session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(ssl=tls, limit=32),
-            timeout=aiohttp.ClientTimeout(total=30, sock_connect=10),
-            headers={"User-Agent": "carbonbudget"},
+        session, streams = (
+            aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(ssl=tls, limit=limit),
+                timeout=aiohttp.ClientTimeout(total=30, sock_connect=10),
+                headers={"User-Agent": "carbonbudget"},
+            )
+            for limit in (_MAX_REQUESTS, 0)
         )
-        return cls(credentials, session)
+        return cls(credentials, session, streams)
 
     async def close(self) -> None:
         """Close all connections."""
         await self._session.close()
+        await self._streams.close()
         if self._credentials.url.startswith("https"):
             # aiohttp waits for no TLS connection to end (its documentation, "Graceful shutdown"): a loop that ended
             # now would leave their sockets open.
@@ -88,7 +120,7 @@ class Connection:
     async def request(
         self,
         method: str,
-        path: str,
+        path: ApiPath,
         body: Mapping[str, object] | None = None,
         params: Mapping[str, str] | None = None,
         content_type: str = JSON,
@@ -102,18 +134,33 @@ class Connection:
         answer = await self.exchange(method, path, body, params, content_type, accept)
         if answer.status >= 400:
             raise KubeError(answer.status, _message(answer.text, answer.reason))
-        try:
-            value = json.loads(answer.text)
-        except (ValueError, RecursionError):
-            value = None
-        if not isinstance(value, dict):
-            raise KubeError(0, f"the API server answered {method} {path} with something else than a JSON object")
-        return value
+        return _object(lambda: json.loads(answer.text), method, path)
+
+    async def send(
+        self,
+        method: str,
+        path: ApiPath,
+        body: Mapping[str, object],
+        params: Mapping[str, str] | None = None,
+        content_type: str = JSON,
+    ) -> None:
+        """One request whose answer nobody reads: it is let go by as it comes, whatever its size. Raises KubeError."""
+        # PartialObjectMetadata is the shortest answer that there is.
+        headers = self._headers() | {"Content-Type": content_type, "Accept": METADATA}
+        with _unreachable():
+            async with self._session.request(
+                method, self._url(path), data=json.dumps(body), params=params, headers=headers
+            ) as response:
+                if response.status >= 400:
+                    read = await _read(response, MAX_OBJECT_BYTES) or b""
+                    raise KubeError(response.status, _message(read.decode(errors="replace"), response.reason or ""))
+                async for _ in response.content.iter_any():
+                    pass
 
     async def exchange(
         self,
         method: str,
-        path: str,
+        path: ApiPath,
         body: Mapping[str, object] | None = None,
         params: Mapping[str, str] | None = None,
         content_type: str = JSON,
@@ -122,52 +169,136 @@ class Connection:
         """One request; the answer with its warnings, also a refusal.
 
         Raises:
-            KubeError: no answer.
+            KubeError: no answer, or one that is larger than any object.
         """
         data = None if body is None else json.dumps(body)
         headers = self._headers() | {"Content-Type": content_type, "Accept": accept}
-        try:
+        with _unreachable():
             async with self._session.request(
-                method, self._credentials.url + path, data=data, params=params, headers=headers
+                method, self._url(path), data=data, params=params, headers=headers
             ) as response:
-                text = await response.text(errors="replace")
+                read = await _read(response, MAX_OBJECT_BYTES)
+                if read is None:
+                    raise KubeError(0, f"the answer to {method} {path} is larger than {MAX_OBJECT_BYTES} bytes")
                 warnings = tuple(response.headers.getall("Warning", ()))
-                return Answer(response.status, response.reason or "", warnings, text)
-        except (aiohttp.ClientError, TimeoutError) as error:
-            raise KubeError(0, f"no answer from the API server: {name_of(error)}") from error
+                return Answer(response.status, response.reason or "", warnings, read.decode(errors="replace"))
 
     async def pages(
-        self, path: str, params: Mapping[str, str], page: int, metadata_only: bool = False
+        self,
+        path: ApiPath,
+        params: Mapping[str, str],
+        page: int,
+        metadata_only: bool = False,
+        most_parsed: int = 0,
+        as_table: bool = False,
     ) -> AsyncIterator[JsonObject]:
-        """A collection's lists, of `page` items each, so that no answer is huge. Raises KubeError."""
-        token = ""
+        """A collection's lists, of at most `page` items each, fewer where they are large, down to one.
+
+        An item by itself that would take more than `most_parsed` bytes once parsed (0: no limit) comes with its
+        metadata alone. Raises KubeError.
+        """
+        accept = TABLE if as_table else _METADATA_LIST if metadata_only else JSON
+        token, limit = "", page
         while True:
-            query = {**params, "limit": str(page)} | ({"continue": token} if token else {})
-            answer = await self.request("GET", path, params=query, accept=_METADATA_LIST if metadata_only else JSON)
+            query = {**params, "limit": str(limit)} | ({"continue": token} if token else {})
+            answer, size = await self._page(path, query, accept, limit == 1, most_parsed)
+            if answer is None:
+                limit = max(1, limit // 8)
+                continue
             yield answer
             token = metadata_of(answer, "continue")
+            del answer  # or it stays until the next one is read
             if not token:
                 return
+            if size < _PAGE_BYTES // 8:
+                limit = min(page, limit * 2)
+
+    async def _page(
+        self, path: ApiPath, query: Mapping[str, str], accept: str, single: bool, most_parsed: int
+    ) -> tuple[JsonObject | None, int]:
+        """One list and its size in bytes; None where it is too large and not of a single item."""
+        headers = self._headers() | {"Accept": accept}
+        with _unreachable():
+            async with self._session.get(self._url(path), params=query, headers=headers) as response, self.large:
+                read = await _read(response, MAX_OBJECT_BYTES if single else _PAGE_BYTES)
+                if read is None and single:
+                    raise KubeError(0, f"an object of {path} is larger than {MAX_OBJECT_BYTES} bytes")
+                if read is None:
+                    return None, 0
+                if response.status >= 400:
+                    raise KubeError(response.status, _message(read.decode(errors="replace"), response.reason or ""))
+                parsed = parsed_bytes(read) if len(read) > _PAGE_PARSED_BYTES // 64 else 0
+                if not single and parsed > _PAGE_PARSED_BYTES:
+                    return None, 0
+                reduced = single and 0 < most_parsed < parsed
+                parse = (lambda: _metadata_of_single(read)) if reduced else (lambda: json.loads(read))
+                return _object(parse, "GET", path), len(read)
 
     @asynccontextmanager
     async def opened(
-        self, path: str, params: Mapping[str, str], accept: str, limits: aiohttp.ClientTimeout
+        self, path: ApiPath, params: Mapping[str, str], accept: str, limits: aiohttp.ClientTimeout
     ) -> AsyncIterator[aiohttp.StreamReader]:
         """An answer's body as it comes. Raises KubeError: a refusal, or the connection broke, also inside the block."""
         headers = self._headers() | {"Accept": accept}
-        try:
-            async with self._session.get(
-                self._credentials.url + path, params=params, headers=headers, timeout=limits
-            ) as response:
+        with _unreachable("the watch broke"):
+            async with self._streams.get(self._url(path), params=params, headers=headers, timeout=limits) as response:
                 if response.status >= 400:
-                    raise KubeError(response.status, _message(await response.text(), response.reason or ""))
+                    read = await _read(response, MAX_OBJECT_BYTES) or b""
+                    raise KubeError(response.status, _message(read.decode(errors="replace"), response.reason or ""))
                 yield response.content
-        except (aiohttp.ClientError, TimeoutError) as error:
-            raise KubeError(0, f"the watch broke: {name_of(error)}") from error
+
+    def _url(self, path: ApiPath) -> str:
+        """Where it is. Raises ImpossibleName."""
+        try:
+            return self._credentials.url + path.text()
+        except InvalidPath as error:
+            raise ImpossibleName(str(error)) from None
 
     def _headers(self) -> dict[str, str]:
         token = self._credentials.token()
         return {"Authorization": f"Bearer {token}"} if token else {}
+
+
+@contextmanager
+def _unreachable(what: str = "no answer from the API server") -> Iterator[None]:
+    try:
+        yield
+    except (aiohttp.ClientError, TimeoutError) as error:
+        raise KubeError(0, f"{what}: {name_of(error)}") from error
+
+
+async def _read(response: aiohttp.ClientResponse, most: int) -> bytes | None:
+    """The body; None, and the connection is given up, where it is longer than `most` bytes."""
+    read = bytearray()
+    async for chunk in response.content.iter_any():
+        read += chunk
+        if len(read) > most:
+            response.close()
+            return None
+    return bytes(read)
+
+
+def _object(parse: Callable[[], object], method: str, path: ApiPath) -> JsonObject:
+    """What `parse` makes of an answer. Raises KubeError: no JSON object."""
+    try:
+        value = parse()
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict):
+        raise KubeError(0, f"the API server answered {method} {path} with something else than a JSON object")
+    return value
+
+
+def _metadata_of_single(read: bytes) -> JsonObject:
+    """A list of one item, with its metadata alone. Raises ValueError."""
+    text = beginning(read, MAX_METADATA_BYTES)
+    found, key, at = first_members(text, 0, ENVELOPE)
+    if key != "items":
+        raise ValueError("the list has no items")
+    item, _, _ = first_members(text, first_element(text, at), ENVELOPE)
+    # Lists of custom resources have their keys in alphabetical order: the continue token comes last.
+    rest = {} if "metadata" in found else json.loads(b"{" + read[read.rindex(b'],"kind":') + 2 :])
+    return {**found, **rest, "items": [item]}
 
 
 def items_of(answer: JsonObject) -> list[JsonObject]:

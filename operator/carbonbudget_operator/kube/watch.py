@@ -7,13 +7,20 @@ import json
 import logging
 import random
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 
 import aiohttp
 
+from carbonbudget_operator.api_path import ApiPath
+from carbonbudget_operator.json_bounds import beginning, first_members, parsed_bytes
 from carbonbudget_operator.kube.connection import (
+    ENVELOPE,
     JSON,
+    MAX_METADATA_BYTES,
+    MAX_OBJECT_BYTES,
     METADATA,
+    TABLE,
     Connection,
     JsonObject,
     KubeError,
@@ -21,12 +28,14 @@ from carbonbudget_operator.kube.connection import (
     metadata_of,
     name_of,
 )
+from carbonbudget_operator.kube.table import TABLE_PARAMS, TableRows
 from carbonbudget_operator.kube.watched import Watched
 
 _PAGE = 500
 _WATCH_SECONDS = 300
 _SILENCE_SECONDS = 70  # bookmarks come every minute: longer silence is a half-open connection
 _TIMEOUT = aiohttp.ClientTimeout(total=_WATCH_SECONDS + 10, sock_connect=10, sock_read=_SILENCE_SECONDS)
+_LARGE_LINE = 256 * 2**10
 _FIRST_BACKOFF_SECONDS = 0.5
 _MAX_BACKOFF_SECONDS = 30.0
 _GONE = 410
@@ -37,11 +46,21 @@ _log = logging.getLogger(__name__)
 
 
 async def watch(
-    connection: Connection, path: str, params: Mapping[str, str], metadata_only: bool, watched: Watched
+    connection: Connection,
+    path: ApiPath,
+    params: Mapping[str, str],
+    metadata_only: bool,
+    most_parsed: int,
+    watched: Watched,
+    as_table: bool = False,
 ) -> AsyncGenerator[tuple[str, JsonObject | None]]:
     """For ever, until it is closed; the client's `watch` says what it yields. `watched` is told when it is current."""
     version: str | None = None  # from where to go on; None: list first
-    outage = _Outage(path)
+    outage = _Outage(str(path))
+    rows = TableRows()
+    read = rows.items if as_table else items_of
+    accept = TABLE if as_table else METADATA if metadata_only else JSON
+    params = {**params, **TABLE_PARAMS} if as_table else params
     while True:
         opened_at: float | None = None
         failure: KubeError | None = None
@@ -49,23 +68,29 @@ async def watch(
             if version is None:
                 yield "LISTING", None
                 listed = ""
-                async for answer in connection.pages(path, params, _PAGE, metadata_only):
+                async for answer in connection.pages(path, params, _PAGE, metadata_only, most_parsed, as_table):
                     listed = metadata_of(answer, "resourceVersion")
-                    for item in items_of(answer):
+                    for item in read(answer):
                         yield "ADDED", item
+                    del answer
                 version = listed
                 watched.is_current()
                 yield "LISTED", None
             query = {**params, **_from(version)}
-            async with connection.opened(path, query, METADATA if metadata_only else JSON, _TIMEOUT) as content:
+            async with (
+                connection.opened(path, query, accept, _TIMEOUT) as content,
+                aclosing(_lines(content, connection.large)) as lines,
+            ):
                 opened_at = time.monotonic()
-                async for line in _lines(content):
-                    event, changed = _event(line)
+                async for line in lines:
+                    event, changed = _event(line, most_parsed)
                     outage.over()
                     watched.is_current()
                     version = metadata_of(changed, "resourceVersion") or version
-                    if event != "BOOKMARK":
-                        yield event, changed
+                    if event == "BOOKMARK":
+                        continue
+                    for item in rows.items(changed) if as_table else (changed,):
+                        yield event, item
         except KubeError as error:
             failure = error
             if error.status not in _GOES_ON:
@@ -111,10 +136,11 @@ class _Outage:
         return self._failures > 1 or failure.status not in (0, 410)
 
 
-def _event(line: bytes) -> tuple[str, JsonObject]:
+def _event(line: bytes, most_parsed: int) -> tuple[str, JsonObject]:
     """One line of a watch. Raises KubeError where it ends the watch: what comes after it cannot be trusted."""
     try:
-        event = json.loads(line)
+        large = len(line) > _LARGE_LINE and 0 < most_parsed < parsed_bytes(line)
+        event = _metadata_of_event(line) if large else json.loads(line)
         kind, changed = event["type"], event["object"]
         if not isinstance(kind, str) or not isinstance(changed, dict):
             raise TypeError("type or object is missing")
@@ -127,11 +153,39 @@ def _event(line: bytes) -> tuple[str, JsonObject]:
     return kind, changed
 
 
-async def _lines(stream: aiohttp.StreamReader) -> AsyncIterator[bytes]:
-    """Whole lines of any length: the stream's own readline refuses those above its buffer."""
-    rest = b""
-    async for chunk in stream.iter_any():
-        *lines, rest = (rest + chunk).split(b"\n")
-        for line in lines:
-            if line:
-                yield line
+def _metadata_of_event(line: bytes) -> JsonObject:
+    """A line with its object's metadata alone. Raises ValueError."""
+    text = beginning(line, MAX_METADATA_BYTES)
+    event, key, at = first_members(text, 0, ("type",))
+    if key != "object":
+        raise ValueError("it has no object")
+    return {**event, "object": first_members(text, at, ENVELOPE)[0]}
+
+
+async def _lines(stream: aiohttp.StreamReader, large: asyncio.Lock) -> AsyncGenerator[bytes]:
+    """Whole lines: the stream's own readline refuses those above its buffer.
+
+    A long one is read with `large` held, so that one watch at a time holds one. Raises KubeError: a line is longer
+    than any object.
+    """
+    line, alone = bytearray(), False
+    try:
+        async for chunk in stream.iter_any():
+            *ends, rest = chunk.split(b"\n")
+            for end in ends:
+                line += end
+                if alone:
+                    large.release()
+                    alone = False
+                if line:
+                    yield bytes(line)
+                line = bytearray()
+            line += rest
+            if len(line) > MAX_OBJECT_BYTES:
+                raise KubeError(_GONE, f"a line of the watch is longer than {MAX_OBJECT_BYTES} bytes")
+            if len(line) > _LARGE_LINE and not alone:
+                await large.acquire()
+                alone = True
+    finally:
+        if alone:
+            large.release()

@@ -1,4 +1,4 @@
-"""Up to when each watch is known to have told everything, for /metrics."""
+"""Up to when each watch is known to have told everything, for readiness and /metrics; how often one was restarted."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from prometheus_client import CollectorRegistry
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 
 class Watched:
     """One watch. Before it has told anything it is as old as its begin: one that never comes to list shows too."""
 
-    def __init__(self, path: str, now: Callable[[], float]) -> None:
+    def __init__(self, path: str, now: Callable[[], float], since: float | None = None) -> None:
         self.path, self._now = path, now
-        self.current_at = now()
+        self.current_at = now() if since is None else since
 
     def is_current(self) -> None:
         """Something came that proves it: a whole list, a change, a bookmark."""
@@ -29,20 +29,36 @@ class Watches:
     def __init__(self, now: Callable[[], float] = time.time) -> None:
         self._now = now
         self._running: list[Watched] = []
+        self._ended: dict[str, float] = {}
+        self._since: dict[str, float] = {}
+        self.restarts: dict[str, int] = {}
 
     @contextmanager
     def of(self, path: str) -> Iterator[Watched]:
         """A watch of `path`, counted until the block is left."""
-        watched = Watched(path, self._now)
+        watched = Watched(path, self._now, self._since.pop(path, None))
         self._running.append(watched)
         try:
             yield watched
         finally:
             self._running.remove(watched)
+            self._ended[path] = watched.current_at
+
+    def failed(self, path: str) -> None:
+        """A watch of `path` ended by a defect. The next one is as old as it was: a restart alone makes none current."""
+        self.restarts[path] = self.restarts.get(path, 0) + 1
+        current_at = (self._ended | self.current_at()).get(path)
+        if current_at is not None:
+            self._since[path] = current_at
+
+    def forget(self, path: str) -> None:
+        """Nobody wants a watch of `path` any more."""
+        self._ended.pop(path, None)
+        self._since.pop(path, None)
 
     def current_at(self) -> dict[str, float]:
-        """UTC seconds by path; of several watches of one path the oldest."""
-        found: dict[str, float] = {}
+        """UTC seconds by path; of several watches of one path the oldest, and one that is to be restarted too."""
+        found = dict(self._since)
         for watched in self._running:
             found[watched.path] = min(watched.current_at, found.get(watched.path, watched.current_at))
         return found
@@ -65,3 +81,10 @@ class WatchMetrics(Collector):
         for path, at in sorted(self._watches.current_at().items()):
             gauge.add_metric((path,), at)
         yield gauge
+        restarts = CounterMetricFamily(
+            "carbonbudget_watch_restarts", "Watches that ended by a defect of ours and were started again.",
+            labels=("path",),
+        )  # fmt: skip
+        for path, count in sorted(self._watches.restarts.items()):
+            restarts.add_metric((path,), count)
+        yield restarts

@@ -7,7 +7,7 @@ process books at a time: the server, or a command beside it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from hashlib import blake2b
@@ -19,6 +19,7 @@ from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.bounds import HourBounds, too_large
 from carbonbudget_operator.ledger.cuts import NO_CUTS, Cuts, load_cuts
 from carbonbudget_operator.ledger.ids import Ids, KnownNode
+from carbonbudget_operator.ledger.labels import SelectedLabels
 from carbonbudget_operator.ledger.rows import Rows, chunks
 from carbonbudget_operator.ledger.slices import HOUR
 from carbonbudget_operator.ledger.sums import Batch, Parts
@@ -121,6 +122,16 @@ class Booker:
     def labels_collapsed(self) -> int:
         """Label values that were made one since the start."""
         return self._ids.label_bound.collapsed
+
+    @property
+    def selected_labels(self) -> SelectedLabels:
+        """What budgets select by: the bound on labels leaves it alone."""
+        return self._ids.label_bound.selected
+
+    @property
+    def owners_left_out(self) -> int:
+        """Pods since the start whose controller no object in Kubernetes can be."""
+        return self._ids.owners_left_out
 
     def book(self, arrivals: Sequence[Arrival]) -> list[Booked]:
         """Book a batch; the fate of each report. All of it is committed or nothing (SQLAlchemyError)."""
@@ -237,7 +248,7 @@ class Booker:
 
 
 def _parts(report: NodeReport, cuts: Cuts) -> Parts:
-    """Its slices; where cuts alone make it too large it is booked by the hour, since a report is worth more than they."""
+    """Its slices; where cuts alone make it too large, its hours: a report is worth more than cuts."""
     parts = Parts(report, cuts)
     return Parts(report, NO_CUTS) if too_large(report, parts) else parts
 

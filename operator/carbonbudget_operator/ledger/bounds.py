@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import sqlalchemy as sa
 
@@ -11,6 +11,7 @@ from carbonbudget_agent.report import NodeReport
 from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.rows import chunks
 from carbonbudget_operator.ledger.slices import HOUR
+from carbonbudget_operator.ledger.sound import sound_rows
 from carbonbudget_operator.ledger.sums import Parts
 
 _LATE_SECONDS = 120
@@ -39,20 +40,28 @@ def _rows_at_most(report: NodeReport) -> int:
     return (len(report.pods) + 1) * (len(report.domains) + 1)
 
 
+def reported_ms(report: NodeReport) -> int:
+    """The time that a report speaks of: that of its longest domain or pod."""
+    domains = max((domain.duration_ms for domain in report.domains), default=0)
+    return max(domains, max((pod.duration_ms for pod in report.pods), default=0))
+
+
 @dataclass(slots=True)
 class _Hour:
-    """What a node's hour holds: microjoules of all domains, and milliseconds by domain."""
+    """What a node's hour holds: microjoules of all domains, and of their upper ends, and the time reported."""
 
     energy_uj: int = 0
-    duration_ms: dict[str, int] = field(default_factory=dict)
+    high_uj: int = 0
+    duration_ms: int = 0
 
 
 class HourBounds:
     """What nodes' hours hold, as far as it was asked for; read once, then kept up by what is taken.
 
-    Energy of all domains: what the most powerful node draws in an hour, and in what a last window may be late. Time of
-    each domain: twice the hour, since a clock that was set back lives one twice. Of several servers each adds up its
-    own until it reads again, at the latest an hour later.
+    Energy of all domains: what the most powerful node draws in an hour, and in what a last window may be late; of the
+    upper ends of models twice that. Time: twice the hour, since a clock that was set back lives one twice. What pods
+    used and reserved is bounded by the time of their report (`ingest/limits.py`), and so it is in the hour. Of several
+    servers each adds up its own until it reads again, at the latest an hour later.
     """
 
     def __init__(self, max_node_watts: int) -> None:
@@ -75,34 +84,44 @@ class HourBounds:
         for hour, node_ids in missing.items():
             alike.setdefault(frozenset(node_ids), []).append(hour)
         fact = schema.node_fact.c
-        columns = sa.select(fact.start, fact.node_id, fact.domain, fact.measured_uj, fact.duration_ms)
+        columns = sa.select(fact.start, fact.node_id, fact.domain, fact.measured_uj, fact.high_uj, fact.duration_ms)
         for nodes, starts in alike.items():
+            times: dict[tuple[int, int, str], int] = {}
             for some_nodes in chunks(sorted(nodes)):
                 for some in chunks(starts):  # each is looked up by the key: a range would read all nodes' rows
                     query = columns.where(fact.start.in_(some), fact.node_id.in_(some_nodes))
-                    for start, node_id, domain, energy_uj, duration_ms in connection.execute(query):
-                        held = self._hours[node_id][start]
+                    rows = sound_rows(connection.execute(query), 3, "node_hour", start=0)
+                    for start, node_id, domain, energy_uj, high_uj, duration_ms in rows:
+                        hour = start - start % HOUR
+                        held = self._hours[node_id][hour]
                         held.energy_uj += energy_uj
-                        held.duration_ms[domain] = held.duration_ms.get(domain, 0) + duration_ms
+                        held.high_uj += high_uj
+                        key = (node_id, hour, domain)
+                        times[key] = times.get(key, 0) + duration_ms
+            for (node_id, hour, _), duration_ms in times.items():
+                held = self._hours[node_id][hour]
+                held.duration_ms = max(held.duration_ms, duration_ms)
 
     def take(self, node_id: int, report: NodeReport, seconds: Mapping[int, int]) -> bool:
         """Add a report, its hours by seconds of overlap; False, and nothing added, if an hour would hold too much."""
         known = self._hours[node_id]
         whole = sum(seconds.values())
         measured_uj = sum(domain.measured_uj for domain in report.domains)
+        high_uj = sum(domain.high_uj or 0 for domain in report.domains)
+        duration_ms = reported_ms(report)
         for hour, overlap in seconds.items():
             held = known[hour]
-            if held.energy_uj + measured_uj * overlap // whole > self._max_uj:
+            if (
+                held.energy_uj + measured_uj * overlap // whole > self._max_uj
+                or held.high_uj + high_uj * overlap // whole > 2 * self._max_uj
+                or held.duration_ms + duration_ms * overlap // whole > _MAX_DURATION_MS
+            ):
                 return False
-            for domain in report.domains:
-                if held.duration_ms.get(domain.name, 0) + domain.duration_ms * overlap // whole > _MAX_DURATION_MS:
-                    return False
         for hour, overlap in seconds.items():
             held = known[hour]
             held.energy_uj += measured_uj * overlap // whole
-            for domain in report.domains:
-                former = held.duration_ms.get(domain.name, 0)
-                held.duration_ms[domain.name] = former + domain.duration_ms * overlap // whole
+            held.high_uj += high_uj * overlap // whole
+            held.duration_ms += duration_ms * overlap // whole
         return True
 
     def trim(self, node_ids: Iterable[int]) -> None:

@@ -10,7 +10,9 @@ import sqlalchemy as sa
 from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.seal import valued_energy_uj
 from carbonbudget_operator.ledger.slices import HOUR
+from carbonbudget_operator.ledger.sound import MAX_COUNT, is_count, sound_in_database, sound_rows
 from carbonbudget_operator.ledger.store import snapshot
+from carbonbudget_operator.printable import printable
 
 _ENTRY_BYTES = 16
 _NO_NODE = -1  # of facts whose pod is not there
@@ -63,22 +65,26 @@ def _check_hour(connection: sa.Connection, hour: int, sealed: frozenset[str], re
     done = {row.id for row in nodes if row.cluster in sealed}
     measured: dict[tuple[int, int, str], int] = {}
     borne: dict[tuple[int, int, str], int] = {}
-    for node_id, start, domain, total, idle, system, unseen in connection.execute(
+    for table in (fact, schema.pod_fact, energy):
+        _check_counts(connection, table, hour, result)
+    node_facts = connection.execute(
         sa.select(
-            fact.c.node_id, fact.c.start, fact.c.domain, fact.c.measured_uj, fact.c.idle_uj,
-            fact.c.system_uj, fact.c.unseen_uj,
+            fact.c.start, fact.c.node_id, fact.c.domain, fact.c.measured_uj, fact.c.idle_uj, fact.c.system_uj,
+            fact.c.unseen_uj,
         ).where(fact.c.start >= hour, fact.c.start < hour + HOUR)
-    ):  # fmt: skip
+    )  # fmt: skip
+    for start, node_id, domain, total, idle, system, unseen in sound_rows(node_facts, 3, fact.name, start=0):
         if node_id in done:
             continue
         key = (node_id, start - start % HOUR, domain)
         measured[key] = measured.get(key, 0) + total
         borne[key] = borne.get(key, 0) + idle + system + unseen
-    for node_id, start, domain, own, held in connection.execute(
-        sa.select(pod.c.node_id, energy.c.start, energy.c.domain, energy.c.energy_uj, energy.c.idle_uj)
+    energies = connection.execute(
+        sa.select(energy.c.start, energy.c.pod_id, energy.c.domain, pod.c.node_id, energy.c.energy_uj, energy.c.idle_uj)
         .outerjoin(pod, pod.c.id == energy.c.pod_id)
         .where(energy.c.start >= hour, energy.c.start < hour + HOUR)
-    ):
+    )
+    for start, _, domain, node_id, own, held in sound_rows(energies, 4, energy.name, start=0):
         key = (node_id if node_id is not None else _NO_NODE, start - start % HOUR, domain)
         borne[key] = borne.get(key, 0) + own + held
     result.slices += len({key[:2] for key in measured})
@@ -94,6 +100,26 @@ def _check_hour(connection: sa.Connection, hour: int, sealed: frozenset[str], re
             )
 
 
+def _check_counts(connection: sa.Connection, table: sa.Table, hour: int, result: CheckResult) -> None:
+    """Each value that is no count, by its row's key."""
+    keys = list(table.primary_key)
+    for column in table.columns:
+        if column.primary_key:
+            continue
+        rows = connection.execute(
+            sa.select(*keys, column).where(
+                table.c.start >= hour, table.c.start < hour + HOUR,
+                ~sound_in_database(connection.dialect, column, MAX_COUNT),
+            )
+        )  # fmt: skip
+        for *key, value in rows:
+            where = ", ".join(f"{item.name} {part}" for item, part in zip(keys, key, strict=True))
+            result.defects.append(
+                f"table {table.name}, {where}: {column.name} is {printable(repr(value))}, no whole number from 0 on: "
+                "the row is left out"
+            )
+
+
 def _check_sealed(connection: sa.Connection, cluster: str, hour: int, derivation_id: int, result: CheckResult) -> None:
     """Its pods are gone; what it was sealed with must hold what its nodes measured."""
     fact, node = schema.node_fact.c, schema.node.c
@@ -102,7 +128,7 @@ def _check_sealed(connection: sa.Connection, cluster: str, hour: int, derivation
         .join(schema.node, node.id == fact.node_id)
         .where(node.cluster == cluster, fact.start >= hour, fact.start < hour + HOUR)
     ).all()
-    measured_uj = sum(row.measured_uj for row in rows)
+    measured_uj = sum(row.measured_uj for row in rows if is_count(row.measured_uj))
     valued_uj = valued_energy_uj(connection, derivation_id, hour)
     result.slices += len({(row.node_id, row.start) for row in rows})
     result.measured_uj += measured_uj

@@ -1,4 +1,4 @@
-"""Closed reports: what was said once is kept as it was said."""
+"""Closed reports: what was reported once is kept as it was, and a closure that is undone stays on record."""
 
 from __future__ import annotations
 
@@ -11,12 +11,21 @@ from carbonbudget_operator.ledger import schema
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """A report's text as it was closed, its SHA-256, and when that was."""
+    """A report's text as it was closed, its SHA-256, and when that was (UTC seconds)."""
 
     period: str
     closed_at: int
     digest: str
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reopened:
+    """A closure that was undone: what was closed, when it was undone (UTC seconds), and why."""
+
+    closed: Closed
+    reopened_at: int
+    reason: str
 
 
 class AlreadyClosed(Exception):
@@ -35,11 +44,38 @@ def find_closed(connection: sa.Connection, cluster: str, period: str) -> Closed 
 def close(connection: sa.Connection, cluster: str, closed: Closed) -> None:
     """Keep it. Raises AlreadyClosed."""
     try:
-        connection.execute(
-            sa.insert(schema.closed_report).values(
-                cluster=cluster, period=closed.period, closed_at=closed.closed_at, digest=closed.digest,
-                report=closed.text,
-            )
-        )  # fmt: skip
+        connection.execute(sa.insert(schema.closed_report).values(cluster=cluster, **_columns(closed)))
     except sa.exc.IntegrityError:
         raise AlreadyClosed(closed.period) from None
+
+
+def reopen(connection: sa.Connection, cluster: str, period: str, now: int, reason: str) -> Closed | None:
+    """Undo a closure and keep the record of it; what was closed, None where nothing was."""
+    closed = find_closed(connection, cluster, period)
+    if closed is None:
+        return None
+    c = schema.closed_report.c
+    connection.execute(sa.delete(schema.closed_report).where(c.cluster == cluster, c.period == period))
+    connection.execute(
+        sa.insert(schema.reopened_report).values(
+            cluster=cluster, reopened_at=now, reason=reason, **_columns(closed)
+        )
+    )  # fmt: skip
+    return closed
+
+
+def find_reopened(connection: sa.Connection, cluster: str, period: str) -> list[Reopened]:
+    """Former closures of a period, the oldest first."""
+    c = schema.reopened_report.c
+    rows = connection.execute(
+        sa.select(c.period, c.closed_at, c.digest, c.report, c.reopened_at, c.reason)
+        .where(c.cluster == cluster, c.period == period)
+        .order_by(c.id)
+    )
+    return [Reopened(Closed(*row[:4]), *row[4:]) for row in rows]
+
+
+def _columns(closed: Closed) -> dict[str, object]:
+    return {
+        "period": closed.period, "closed_at": closed.closed_at, "digest": closed.digest, "report": closed.text,
+    }  # fmt: skip

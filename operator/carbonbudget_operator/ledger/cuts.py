@@ -1,4 +1,4 @@
-"""Cuts: instants inside an hour at which the facts of a namespace's pods are split, because a budget starts or ends there.
+"""Cuts: instants inside an hour where a budget starts or ends; the facts of its namespace's pods are split there.
 
 A cut belongs to the namespace whose budget asked for it; `*` splits the pods of all namespaces. Facts of nodes are
 never split, so a namespace pays for its own cuts in rows and changes no other namespace's rows. Each namespace has its
@@ -130,4 +130,5 @@ def _admitted(wanted: Iterable[Cut], known: set[Cut]) -> list[Cut]:
 
 def _load(connection: sa.Connection, start: int, end: int) -> list[Cut]:
     c = schema.cut.c
-    return [(at, name) for at, name in connection.execute(sa.select(c.at, c.namespace).where(c.at >= start, c.at < end))]
+    rows = connection.execute(sa.select(c.at, c.namespace).where(c.at >= start, c.at < end))
+    return [(at, name) for at, name in rows]

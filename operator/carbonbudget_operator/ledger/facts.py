@@ -1,8 +1,8 @@
 """Facts as the ledger gives them: one node in one hour, with its pods. Plain dataclasses.
 
 Where a budget starts or ends inside the hour, the pods of its namespace are several facts: one for each part of the
-hour. Times are [start, end) in UTC seconds. Energy in microjoules, request integrals in millicore-milliseconds: one core used for one
-microsecond is one of those, so that they compare with CPU time as they are.
+hour. Times are [start, end) in UTC seconds. Energy in microjoules, request integrals in millicore-milliseconds: one
+core used for one microsecond is one of those, so that they compare with CPU time as they are.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ from carbonbudget_agent.report import NodeInfo, NodeReport, PodUsage
 from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.labels import LabelBound
 from carbonbudget_operator.ledger.rows import Rows, chunks, integers, texts, written_array
+from carbonbudget_operator.object_names import is_owner
 
 _MAX_LABEL_SETS = 50_000
 _INFO = (
@@ -26,6 +27,7 @@ _POD = (
     "node_id", "uid", "label_set_id", "namespace", "name", "controller_kind", "controller_name", "controller_uid",
     "last_hour",
 )  # fmt: skip
+_NO_OWNER = ("", "", "")
 Labels = Mapping[str, str]
 _Pod = tuple[int, str, int]  # node, uid, label set
 
@@ -64,6 +66,7 @@ class Ids:
 
     def __init__(self, dialect: sa.Dialect, max_label_values: int) -> None:
         self.label_bound = LabelBound(max_label_values)
+        self.owners_left_out = 0  # pods whose controller no object in Kubernetes can be
         self._nodes: dict[tuple[str, str], KnownNode] = {}
         self._label_sets: dict[str, tuple[Labels, int]] = {}
         self._put_nodes = Rows(dialect, schema.node, ("cluster", "name"), ("cluster", "name"))
@@ -71,7 +74,8 @@ class Ids:
             dialect, schema.node, ("cluster", "name", *_INFO), ("cluster", "name"), dict.fromkeys(_INFO, "set")
         )
         self._put_labels = Rows(dialect, schema.label_set, ("digest", "labels"), ("digest",))
-        self._put_pods = Rows(dialect, schema.pod, _POD, ("node_id", "uid", "label_set_id"), {"last_hour": "max"})
+        merge = {"last_hour": "max", "namespace": "set", "name": "set"}  # those that were verified stand
+        self._put_pods = Rows(dialect, schema.pod, _POD, ("node_id", "uid", "label_set_id"), merge)
 
     def forget(self) -> None:
         """Ids that were given in a transaction that was rolled back mean nothing, nor do those of what is gone."""
@@ -135,8 +139,12 @@ class Ids:
         sets = self._labels(connection, set(texts))
         rows = {}
         for (node, pod, _), text in zip(missing, texts, strict=True):
-            owner = pod.controller
-            controller = (owner.kind, owner.name, owner.uid) if owner else ("", "", "")
+            owner, controller = pod.controller, _NO_OWNER
+            if owner is not None:  # who creates a pod writes it: the pod counts by itself where it names no object
+                if is_owner(owner.kind, owner.name, owner.uid):
+                    controller = (owner.kind, owner.name, owner.uid)
+                else:
+                    self.owners_left_out += 1
             rows[(node.id, pod.uid, sets[text][1])] = (pod.namespace, pod.name, *controller, hour)
         self._put_pods.put(connection, ((*key, *rows[key]) for key in sorted(rows)))
         found = self._find_pods(connection, rows)

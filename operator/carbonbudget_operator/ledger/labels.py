@@ -2,24 +2,56 @@
 
 Counted by namespace and day. Beyond the bound new values of a label become one, `__other__`, and labels of a new name
 are left out: their pods' energy still counts, under that value or without that label; what came first keeps its name.
-What was made one or left out is counted.
+What was made one or left out is counted. What a budget selects by is kept in any case: else a tenant would fill its own
+namespace's bound, and leave its budget behind.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Set
 from typing import Final
 
 OTHER: Final = "__other__"
 _MAX_VALUES_IN_ALL = 1_000_000  # some 100 MB of them
 _MAX_NAMES = 1_000  # of a namespace; a namespace of many charts has some fifty
 _MAX_NAMES_IN_ALL = 100_000  # some 20 MB of them
+_MAX_SELECTED = 256  # keys of a namespace's budgets, and values of a key
+EVERY_NAMESPACE: Final = "*"
+
+
+class SelectedLabels:
+    """The labels that budgets select by, and with which values, as the controller asks for them each minute.
+
+    By namespace, because whoever may edit budgets in one must not crowd out another's. The latest 256 keys are kept.
+    """
+
+    def __init__(self) -> None:
+        self._keys: dict[str, dict[str, set[str]]] = {}
+
+    def learn(self, namespaces: Iterable[str], key: str, values: Iterable[str] = ()) -> None:
+        """A budget of these namespaces selects by `key`, with these values if they are named."""
+        named = list(values)
+        for namespace in namespaces:
+            keys = self._keys.setdefault(namespace, {})
+            known = keys.pop(key, None) or set()
+            if len(keys) >= _MAX_SELECTED:
+                del keys[next(iter(keys))]
+            keys[key] = known if known.issuperset(named) or len(known) >= _MAX_SELECTED else known | set(named)
+
+    def keys(self, namespace: str) -> Set[str]:
+        """All keys that select pods of the namespace."""
+        return self._keys.get(namespace, {}).keys() | self._keys.get(EVERY_NAMESPACE, {}).keys()
+
+    def names(self, namespace: str, key: str, value: str) -> bool:
+        """Whether a budget of the namespace names the label with this value."""
+        return any(value in self._keys.get(name, {}).get(key, ()) for name in (namespace, EVERY_NAMESPACE))
 
 
 class LabelBound:
     """What one process has seen of the latest day, as hashes: texts are long and come from anybody."""
 
     def __init__(self, max_values: int) -> None:
+        self.selected = SelectedLabels()
         self._max_values = max_values
         self._day = 0
         self._seen: dict[int, int | set[int]] = {}  # by namespace and name; most labels have one value
@@ -46,10 +78,22 @@ class LabelBound:
                     left_out.add(name)
             elif not self._take(label, values, value):
                 changed[name] = OTHER
+        if changed or left_out:
+            self._keep_selected(namespace, labels, changed, left_out)
         self.collapsed += len(changed) + len(left_out)
         if not changed and not left_out:
             return labels
         return {name: changed.get(name, text) for name, text in labels.items() if name not in left_out}
+
+    def _keep_selected(
+        self, namespace: str, labels: Mapping[str, str], changed: dict[str, str], left_out: set[str]
+    ) -> None:
+        for name in self.selected.keys(namespace) & (changed.keys() | left_out):
+            left_out.discard(name)
+            if self.selected.names(namespace, name, labels[name]):
+                changed.pop(name, None)
+            else:
+                changed[name] = OTHER
 
     def _has_room(self, namespace: int) -> bool:
         names = self._names.get(namespace, 0)

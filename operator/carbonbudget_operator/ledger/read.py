@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
 import sqlalchemy as sa
 
@@ -13,7 +13,9 @@ from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.cuts import load_cuts
 from carbonbudget_operator.ledger.facts import DomainFacts, Group, GroupFacts, NodeFacts, NodeSlice
 from carbonbudget_operator.ledger.slices import HOUR, slice_end
+from carbonbudget_operator.ledger.sound import left_out, sound_rows
 
+_NOBODY = (-1, Group("", "", {}))  # stands for a pod that is not there
 # A node silent for this long no longer holds back `data_through`; its missing time shows as coverage.
 SILENT_SECONDS = 300
 
@@ -28,25 +30,47 @@ class NodeSpan:
 
 
 def read_hour(connection: sa.Connection, cluster: str, hour: int) -> list[NodeSlice]:
-    """What each node reported in one hour."""
+    """What each node reported in one hour; what cannot be read of it is left out and counted (`sound.py`)."""
     nodes = read_nodes(connection, cluster, hour)
     # An hour that is still open reaches as far as its node has reported.
     spans = _spans(connection, hour)
     ends = {node_id: min(hour + HOUR, span.last_end) for node_id, span in spans.items()}
     domains = _domains(connection, hour)
     groups = _groups(connection, hour, ends)
-    return [
-        NodeSlice(
-            node=nodes[node_id],
-            start=hour,
-            end=max(hour + 1, ends[node_id]),
-            domains=facts,
-            groups=tuple(sorted(groups.get(node_id, {}).values(), key=_order)),
-            reported_from=spans[node_id].first_start,
-        )
-        for node_id, facts in sorted(domains.items())
-        if node_id in nodes
-    ]
+    found: list[NodeSlice] = []
+    for node_id, facts in sorted(domains.items()):
+        if node_id not in nodes:
+            continue
+        its = tuple(sorted(groups.get(node_id, {}).values(), key=_order))
+        conserving = _conserving(facts, its)
+        if conserving is None:
+            left_out.node_hour(nodes[node_id].name, node_id, hour, "its pods hold more energy than was measured")
+            continue
+        span = spans.get(node_id)
+        end = max(hour + 1, ends.get(node_id, hour))
+        found.append(NodeSlice(nodes[node_id], hour, end, conserving, its, span.first_start if span else hour))
+    return found
+
+
+def _conserving(domains: dict[str, DomainFacts], groups: Iterable[GroupFacts]) -> dict[str, DomainFacts] | None:
+    """The domains, each with what its parts lack in `unseen`; None if a part is more than the whole.
+
+    They lack something only where a row could not be read: whose energy that was is not known any more.
+    """
+    own: dict[str, int] = {}
+    for group in groups:
+        for energies in (group.energy_uj, group.idle_uj):
+            for name, energy_uj in energies.items():
+                own[name] = own.get(name, 0) + energy_uj
+    if not own.keys() <= domains.keys():
+        return None
+    found: dict[str, DomainFacts] = {}
+    for name, domain in domains.items():
+        lacking = domain.measured_uj - domain.idle_uj - domain.system_uj - domain.unseen_uj - own.get(name, 0)
+        if lacking < 0:
+            return None
+        found[name] = replace(domain, unseen_uj=domain.unseen_uj + lacking) if lacking else domain
+    return found
 
 
 def hours_with_facts(connection: sa.Connection, start: int, end: int) -> dict[int, int]:
@@ -89,7 +113,7 @@ def read_nodes(
     if since is not None:
         span = schema.node_span.c
         query = query.where(c.id.in_(sa.select(span.node_id).where(span.last_end > since).scalar_subquery()))
-    return {row[0]: NodeFacts(*row) for row in connection.execute(query)}
+    return {row[0]: NodeFacts(*row) for row in sound_rows(connection.execute(query), 6, "node", zeroed=True)}
 
 
 def _nodes_of(hour: int) -> sa.ScalarSelect[int]:
@@ -100,19 +124,20 @@ def _nodes_of(hour: int) -> sa.ScalarSelect[int]:
 def _spans(connection: sa.Connection, hour: int) -> dict[int, NodeSpan]:
     span = schema.node_span.c
     query = sa.select(span.node_id, span.first_start, span.last_end).where(span.node_id.in_(_nodes_of(hour)))
-    return {row.node_id: NodeSpan(*row) for row in connection.execute(query)}
+    rows = sound_rows(connection.execute(query), 1, "node_span", zeroed=True)
+    return {row[0]: NodeSpan(*row) for row in rows}
 
 
 def _domains(connection: sa.Connection, hour: int) -> dict[int, dict[str, DomainFacts]]:
     table = schema.node_fact
     rows = connection.execute(
         sa.select(
-            table.c.node_id, table.c.domain, table.c.method, table.c.measured_uj,
+            table.c.start, table.c.node_id, table.c.domain, table.c.method, table.c.measured_uj,
             table.c.idle_uj, table.c.system_uj, table.c.unseen_uj, table.c.duration_ms,
         ).where(table.c.start >= hour, table.c.start < hour + HOUR)
     )  # fmt: skip
     nodes: dict[int, dict[str, DomainFacts]] = defaultdict(dict)
-    for node_id, name, method, measured, idle, system, unseen, duration in rows:
+    for _, node_id, name, method, measured, idle, system, unseen, duration in sound_rows(rows, 4, "node_hour", 0):
         facts = nodes[node_id]
         former = facts.get(name, DomainFacts(0, 0, 0, 0, 0, 0))
         facts[name] = DomainFacts(  # a meter that came or went inside the hour: two rows, one domain
@@ -138,15 +163,17 @@ def _groups(connection: sa.Connection, hour: int, ends: Mapping[int, int]) -> di
     found: dict[int, _Parts] = defaultdict(dict)
     rows = connection.execute(
         sa.select(
-            fact.c.pod_id, fact.c.start, pod.c.node_id, pod.c.namespace, pod.c.name, pod.c.controller_kind,
-            pod.c.controller_name, pod.c.label_set_id, fact.c.cpu_us, fact.c.cpu_request_millicore_ms,
-            fact.c.gpu_request_ms, owner.c.kind, owner.c.name,
+            fact.c.start, fact.c.pod_id, pod.c.node_id, pod.c.namespace, pod.c.name, pod.c.controller_kind,
+            pod.c.controller_name, pod.c.label_set_id, owner.c.kind, owner.c.name, fact.c.cpu_us,
+            fact.c.cpu_request_millicore_ms, fact.c.gpu_request_ms,
         )
         .join(pod, pod.c.id == fact.c.pod_id)
         .outerjoin(owner, owner.c.uid == pod.c.controller_uid)
         .where(fact.c.start >= hour, fact.c.start < hour + HOUR)
     )  # fmt: skip
-    for pod_id, start, node_id, namespace, name, kind, controller, label_id, cpu_us, request, gpu_ms, *owned in rows:
+    # A pod whose use cannot be read still has its energy: without use it bears less of what is shared by that.
+    for row in sound_rows(rows, 10, "pod_hour", start=0, zeroed=True):
+        start, pod_id, node_id, namespace, name, kind, controller, label_id, *owned, cpu_us, request, gpu_ms = row
         top_kind, top = owned if owned[0] else (kind, controller) if kind else ("Pod", name)
         workload = f"{top_kind}/{top}"
         key = (namespace, workload, label_id)
@@ -164,15 +191,20 @@ def _groups(connection: sa.Connection, hour: int, ends: Mapping[int, int]) -> di
         facts.cpu_us += cpu_us
         facts.reserved += max(request, cpu_us)
         facts.gpu_reserved_ms += gpu_ms
-    for pod_id, start, domain, energy_uj, idle_uj in connection.execute(
-        sa.select(energy.c.pod_id, energy.c.start, energy.c.domain, energy.c.energy_uj, energy.c.idle_uj)
-        .where(energy.c.start >= hour, energy.c.start < hour + HOUR)
-    ):  # fmt: skip
-        node_id, group = of_pod[pod_id]
-        facts = found[node_id][(group, start)]
-        facts.energy_uj[domain] = facts.energy_uj.get(domain, 0) + energy_uj
+    energies = connection.execute(
+        sa.select(energy.c.start, energy.c.pod_id, energy.c.domain, energy.c.energy_uj, energy.c.idle_uj).where(
+            energy.c.start >= hour, energy.c.start < hour + HOUR
+        )
+    )
+    for start, pod_id, domain, energy_uj, idle_uj in sound_rows(energies, 3, "pod_energy", start=0):
+        node_id, group = of_pod.get(pod_id, _NOBODY)
+        held = found.get(node_id, {}).get((group, start))
+        if held is None:  # of a pod that is not there: nobody can say whose it was
+            left_out.row("pod_energy", start, (start, pod_id, domain))
+            continue
+        held.energy_uj[domain] = held.energy_uj.get(domain, 0) + energy_uj
         if idle_uj:
-            facts.idle_uj[domain] = facts.idle_uj.get(domain, 0) + idle_uj
+            held.idle_uj[domain] = held.idle_uj.get(domain, 0) + idle_uj
     return found
 
 

@@ -14,11 +14,13 @@ import sqlalchemy as sa
 from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.rows import chunks
 from carbonbudget_operator.ledger.slices import HOUR
+from carbonbudget_operator.ledger.sound import sound_in_database, sound_rows
 
 # Kinds whose pods have no end of their own: what one of them emitted in its life says nothing of the next.
 ENDLESS = ("ReplicaSet", "StatefulSet", "DaemonSet", "ReplicationController", "Node")
 _STARTS_AT_ONCE = 100
 _NAMESPACES_AT_ONCE = 500
+_MAX_MS = 2**40  # of a pod in a slice; a thousand windows of it in an hour are far below
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,20 +127,21 @@ def read_pods(connection: sa.Connection, pod_ids: Sequence[int], starts: Sequenc
         for ids in chunks(pod_ids):
             rows = connection.execute(
                 sa.select(
-                    fact.pod_id, fact.start, fact.cpu_us, fact.cpu_request_millicore_ms, fact.gpu_request_ms
+                    fact.start, fact.pod_id, fact.cpu_us, fact.cpu_request_millicore_ms, fact.gpu_request_ms
                 ).where(fact.start.in_(some), fact.pod_id.in_(ids))
             )
-            for pod_id, start, cpu_us, request, gpu_ms in rows:
+            for start, pod_id, cpu_us, request, gpu_ms in sound_rows(rows, 2, "pod_hour", start=0, zeroed=True):
                 found[(pod_id, start)] = PodFacts(pod_id, start, max(request, cpu_us), gpu_ms)
             parts = connection.execute(
-                sa.select(energy.pod_id, energy.start, energy.energy_uj, energy.idle_uj).where(
+                sa.select(energy.start, energy.pod_id, energy.domain, energy.energy_uj, energy.idle_uj).where(
                     energy.start.in_(some), energy.pod_id.in_(ids)
                 )
             )
-            for pod_id, start, energy_uj, idle_uj in parts:
-                its = found[(pod_id, start)]
-                its.energy_uj += energy_uj
-                its.held_uj += idle_uj
+            for start, pod_id, _, energy_uj, idle_uj in sound_rows(parts, 3, "pod_energy", start=0):
+                its = found.get((pod_id, start))
+                if its is not None:
+                    its.energy_uj += energy_uj
+                    its.held_uj += idle_uj
     return list(found.values())
 
 
@@ -187,7 +190,7 @@ def pod_milliseconds(
         .join(schema.node, schema.node.c.id == pod.node_id)
         .outerjoin(schema.owner, schema.owner.c.uid == pod.controller_uid)
         .where(schema.node.c.cluster == cluster, pod.id > after_pod, pod.controller_kind.not_in(ENDLESS))
-        .where(fact.start >= start, fact.start < end)
+        .where(fact.start >= start, fact.start < end, sound_in_database(connection.dialect, fact.duration_ms, _MAX_MS))
         .group_by(pod.namespace, kind, name)
     )
     return {(namespace, f"{its}/{called}"): int(ms) for namespace, its, called, ms in rows}

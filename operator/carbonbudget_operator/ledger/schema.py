@@ -170,6 +170,20 @@ closed_report = Table(
     Column("report", Text, nullable=False),
 )
 
+# Closures that were undone: what was closed, when it was undone, and why.
+reopened_report = Table(
+    "reopened_report",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("cluster", String(512), nullable=False),
+    Column("period", String(32), nullable=False),
+    Column("closed_at", BigInteger, nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("report", Text, nullable=False),
+    Column("reopened_at", BigInteger, nullable=False),
+    Column("reason", String(512), nullable=False),
+)
+
 # What valued rows were made with: settings and bundled figures, as text.
 derivation = Table(
     "derivation",

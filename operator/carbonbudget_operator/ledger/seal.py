@@ -6,6 +6,8 @@ that `ledger check` can prove that the rows add up to it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import sqlalchemy as sa
 
 from carbonbudget_operator.ledger import schema
@@ -13,6 +15,7 @@ from carbonbudget_operator.ledger.book import lock_bookings
 from carbonbudget_operator.ledger.derived import HOURS
 from carbonbudget_operator.ledger.owners import drop_orphans
 from carbonbudget_operator.ledger.slices import HOUR
+from carbonbudget_operator.ledger.sound import sound_rows
 
 
 class SealError(Exception):
@@ -28,8 +31,13 @@ def sealed_hours(connection: sa.Connection, cluster: str, start: int, end: int) 
     return {row.hour: row.derivation_id for row in rows}
 
 
-def seal_hour(engine: sa.Engine, cluster: str, hour: int, derivation_id: int, now: int) -> None:
+def seal_hour(
+    engine: sa.Engine, cluster: str, hour: int, derivation_id: int, now: int,
+    valued: Callable[[sa.Connection, int], int] | None = None,
+) -> None:  # fmt: skip
     """Seal one hour whose valued rows are kept, unless another server just did.
+
+    `valued` gives what of the hour can be valued, for one that holds rows that cannot (`sound.py`).
 
     All reports wait meanwhile: what is deleted is deleted by the hour, in as many statements as there are tables.
 
@@ -41,14 +49,15 @@ def seal_hour(engine: sa.Engine, cluster: str, hour: int, derivation_id: int, no
         lock_bookings(connection)
         if sealed_hours(connection, cluster, hour, hour + 1):
             return
-        measured_uj = sum(
-            connection.scalars(
-                sa.select(fact.measured_uj)
-                .join(schema.node, node.id == fact.node_id)
-                .where(node.cluster == cluster, fact.start >= hour, fact.start < hour + HOUR)
-            )
+        rows = connection.execute(
+            sa.select(fact.start, fact.node_id, fact.measured_uj)
+            .join(schema.node, node.id == fact.node_id)
+            .where(node.cluster == cluster, fact.start >= hour, fact.start < hour + HOUR)
         )
+        measured_uj = sum(row[2] for row in sound_rows(rows, 2, "node_hour", start=0))
         valued_uj = valued_energy_uj(connection, derivation_id, hour)
+        if measured_uj != valued_uj and valued is not None:
+            measured_uj = valued(connection, hour)
         if measured_uj != valued_uj:
             raise SealError(f"hour {hour}: {measured_uj} uJ were measured, its rows hold {valued_uj} uJ")
         connection.execute(

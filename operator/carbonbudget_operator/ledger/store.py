@@ -14,22 +14,34 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 _MIGRATE_LOCK = 0x6362_0002
+_WRONG_URL = (
+    "the ledger's URL is not of the form sqlite:////PATH or postgresql+psycopg://USER:PASSWORD@HOST:PORT/DATABASE; "
+    "in USER and PASSWORD write % as %25, @ as %40, : as %3A and / as %2F"
+)
 
 
 class LedgerError(Exception):
     """The ledger cannot be used; one line says why and what to do."""
 
 
-def open_ledger(url: str) -> sa.Engine:
+def open_ledger(url: str, connections: int | None = None) -> sa.Engine:
     """An engine for the ledger at a SQLAlchemy URL. Nothing is read or made yet.
 
+    `connections` is how many it opens at most (of a database in memory: one a thread, and it must be None).
+
     Raises:
-        LedgerError: the URL is none, or names a database that is not supported.
+        LedgerError: the URL is none, or names a database that is not supported. Its password is not repeated.
     """
+    if not url.isprintable():
+        raise LedgerError(_WRONG_URL)
+    bound = {} if connections is None else {"pool_size": connections, "max_overflow": 0}
     try:
-        engine = sa.create_engine(url, pool_pre_ping=True)
-    except (sa.exc.ArgumentError, sa.exc.NoSuchModuleError, ImportError) as error:
-        raise LedgerError(f"ledger URL {url!r} cannot be used: {error}") from None
+        engine = sa.create_engine(url, pool_pre_ping=True, **bound)
+    except (sa.exc.NoSuchModuleError, ImportError):
+        scheme = url.partition(":")[0]
+        raise LedgerError(f"ledger on {scheme!r} is not supported: use sqlite or postgresql+psycopg") from None
+    except (sa.exc.ArgumentError, ValueError):  # ValueError: a port that is no number. Its text may hold the password.
+        raise LedgerError(_WRONG_URL) from None
     if engine.dialect.name == "sqlite":
         sa.event.listen(engine, "connect", _set_up_sqlite)
     elif engine.dialect.name != "postgresql":
@@ -44,6 +56,11 @@ def _set_up_sqlite(connection: SQLiteConnection, _record: object) -> None:
         "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=10000", "cache_size=-32768",
     ):  # fmt: skip
         connection.execute(f"PRAGMA {pragma}")
+
+
+def shown(engine: sa.Engine) -> str:
+    """The ledger's URL for people: without its password, and without options, which may hold one too."""
+    return engine.url.set(query={}).render_as_string(hide_password=True)
 
 
 @contextmanager
@@ -64,7 +81,7 @@ def told(engine: sa.Engine) -> Iterator[None]:
     try:
         yield
     except sa.exc.SQLAlchemyError as error:
-        raise LedgerError(f"ledger {engine.url!r}: {_first_line(error)}") from None
+        raise LedgerError(f"ledger {shown(engine)}: {_first_line(error)}") from None
 
 
 def migrate(engine: sa.Engine) -> str:
@@ -85,8 +102,8 @@ def migrate(engine: sa.Engine) -> str:
                 raise LedgerError(f"the ledger has schema {current} of a later version: upgrade carbonbudget")
             command.upgrade(config, "head")
             return str(MigrationContext.configure(connection).get_current_revision())
-    except sa.exc.SQLAlchemyError as error:
-        raise LedgerError(f"ledger {engine.url!r} cannot be opened: {_first_line(error)}") from None
+    except (sa.exc.SQLAlchemyError, UnicodeError) as error:  # UnicodeError: a host that can be no name
+        raise LedgerError(f"ledger {shown(engine)} cannot be opened: {_first_line(error)}") from None
 
 
 def require_schema(engine: sa.Engine) -> None:
@@ -97,8 +114,8 @@ def require_schema(engine: sa.Engine) -> None:
     try:
         with engine.connect() as connection:
             current = MigrationContext.configure(connection).get_current_revision()
-    except sa.exc.SQLAlchemyError as error:
-        raise LedgerError(f"ledger {engine.url!r} cannot be opened: {_first_line(error)}") from None
+    except (sa.exc.SQLAlchemyError, UnicodeError) as error:  # UnicodeError: a host that can be no name
+        raise LedgerError(f"ledger {shown(engine)} cannot be opened: {_first_line(error)}") from None
     if current != head:
         raise LedgerError(f"the ledger has schema {current}, not {head}: run `carbonbudget ledger migrate`")
 

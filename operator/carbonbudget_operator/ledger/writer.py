@@ -20,6 +20,7 @@ from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.book import Arrival, Booked, Booker, lock_bookings
 from carbonbudget_operator.ledger.bounds import MAX_ROWS, weight
 from carbonbudget_operator.ledger.cuts import new_cuts
+from carbonbudget_operator.ledger.labels import SelectedLabels
 from carbonbudget_operator.ledger.slices import HOUR
 from carbonbudget_operator.ledger.store import LedgerError
 
@@ -76,6 +77,16 @@ class Writer:
     def labels_collapsed(self) -> int:
         """Label values that were made one since the start."""
         return self._booker.labels_collapsed
+
+    @property
+    def selected_labels(self) -> SelectedLabels:
+        """What budgets select by: the bound on labels leaves it alone."""
+        return self._booker.selected_labels
+
+    @property
+    def owners_left_out(self) -> int:
+        """Pods since the start whose controller no object in Kubernetes can be."""
+        return self._booker.owners_left_out
 
     def close(self) -> None:
         """Commit what waits, then end."""

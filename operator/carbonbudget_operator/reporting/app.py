@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable
 
@@ -12,13 +11,16 @@ from fastapi.responses import JSONResponse
 from prometheus_client import CollectorRegistry, generate_latest
 from starlette.routing import Route
 
+from carbonbudget_operator.ingest.body import read_body
+from carbonbudget_operator.ingest.callers import authenticated
 from carbonbudget_operator.ingest.receive import Receiver
 from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.kube.access import Access
 from carbonbudget_operator.ledger.writer import Writer
-from carbonbudget_operator.reporting.query import Queries
+from carbonbudget_operator.reporting.pools import Pools
+from carbonbudget_operator.reporting.readiness import Readiness
 from carbonbudget_operator.reporting.routes.allocation import allocation_routes
-from carbonbudget_operator.reporting.routes.asking import Asking, ask, body, token
+from carbonbudget_operator.reporting.routes.asking import Asking, ask
 from carbonbudget_operator.reporting.routes.budgets import budget_routes
 from carbonbudget_operator.reporting.routes.runs import run_routes
 
@@ -27,9 +29,8 @@ def make_app(
     receiver: Receiver,
     access: Access,
     writer: Writer,
-    queries: Queries,
+    pools: Pools,
     registry: CollectorRegistry,
-    max_body_bytes: int,
     now: Callable[[], float] = time.time,
 ) -> FastAPI:
     """Compose the routes. `now` gives UTC seconds."""
@@ -38,7 +39,7 @@ def make_app(
     @app.exception_handler(Refusal)
     async def refused(_: Request, refusal: Refusal) -> JSONResponse:
         headers = {"Retry-After": str(refusal.retry_after_s)} if refusal.retry_after_s else {}
-        if refusal.status == 401:  # nobody keeps a connection without a name
+        if refusal.status in (401, 408):  # nobody keeps a connection without a name, or with half a body
             headers["Connection"] = "close"
         return JSONResponse({"reason": refusal.reason}, refusal.status, headers)
 
@@ -49,8 +50,8 @@ def make_app(
         return JSONResponse({"reason": f"{where}: {first['msg']}"}, 400)
 
     async def reports(request: Request) -> JSONResponse:
-        async with receiver.admit(token(request)) as caller:
-            report = await body(request, max_body_bytes)
+        async with receiver.admit(request) as (caller, hold):
+            report = await read_body(request, hold, pools.reports.limits.body)
             encoding = request.headers.get("Content-Encoding", "").lower()
             fate = await receiver.receive(caller, encoding, report)
         return JSONResponse({"result": fate})
@@ -58,18 +59,21 @@ def make_app(
     # A plain route: FastAPI's way of calling a handler costs some 15 us more for each report.
     app.router.routes.insert(0, Route("/v1/reports", reports, methods=["POST"]))
 
-    asking = Asking(access, registry, max_body_bytes)
-    app.include_router(budget_routes(asking, queries, writer, now))
-    app.include_router(run_routes(asking, queries.book, now))
-    app.include_router(allocation_routes(asking, queries))
+    asking = Asking(access, registry, pools)
+    app.include_router(budget_routes(asking, writer, now))
+    app.include_router(run_routes(asking, now))
+    app.include_router(allocation_routes(asking))
 
     @app.get("/metrics")
     async def metrics(request: Request) -> Response:
-        caller = await asking.caller(request)
+        caller = await authenticated(access, request)
         if not await ask(access.may_read_metrics(caller)):
             raise Refusal(403, "forbidden", f"{caller.user} may not get /metrics")
-        text = await asyncio.to_thread(generate_latest, registry)
+        async with pools.probes.turn(caller.user):
+            text = await pools.probes.ask(lambda _: generate_latest(registry))
         return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    readiness = Readiness(pools.probes)
 
     @app.get("/healthz")
     async def healthz() -> Response:
@@ -77,7 +81,7 @@ def make_app(
 
     @app.get("/readyz")
     async def readyz() -> Response:
-        await asyncio.to_thread(queries.data_through)  # the ledger answers
+        await readiness.check()
         return Response("ok")
 
     return app

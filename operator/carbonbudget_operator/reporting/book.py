@@ -5,6 +5,7 @@ Both the server's answers and the offline commands read here, so they agree to t
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import threading
 from collections.abc import Iterable, Iterator, Mapping
@@ -21,6 +22,7 @@ from carbonbudget_operator.ledger.grid import load_grid
 from carbonbudget_operator.ledger.read import hours_with_facts, read_hour
 from carbonbudget_operator.ledger.seal import sealed_hours
 from carbonbudget_operator.ledger.slices import HOUR
+from carbonbudget_operator.ledger.sound import left_out
 from carbonbudget_operator.ledger.store import snapshot
 from carbonbudget_operator.ledger.valued import Unit, ValuedRow
 from carbonbudget_operator.reporting.places import Places
@@ -29,6 +31,7 @@ from carbonbudget_operator.reporting.valued import Valuer, within
 from carbonbudget_operator.settings import Settings
 
 _CACHED_ROWS = 300_000  # some 700 bytes each
+_MAX_FIGURE = 2**62
 SEALED_NODE = "__sealed__"
 _RULES = 4  # raised whenever the same facts and settings would give other rows
 
@@ -43,9 +46,13 @@ class Book:
         self.policy = settings.allocation.policy()
         self.valuer = Valuer(self.places, self.policy)
         self.derived = Derived(engine, _description(settings))
-        self._cache: dict[Key, tuple[str, Unit]] = {}
-        self._cached_rows = 0
-        self._lock = threading.Lock()
+        self._cache = _Cache()
+
+    def on(self, engine: sa.Engine) -> Book:
+        """The same book read through other connections to the same ledger; what is kept in memory is shared."""
+        other = copy.copy(self)
+        other.engine = engine
+        return other
 
     def units(self, connection: sa.Connection, start: int, end: int) -> dict[Key, tuple[str, bool]]:
         """The units that [start, end) is read from: each one's signature, and whether it is kept."""
@@ -59,18 +66,11 @@ class Book:
 
     def unit(self, connection: sa.Connection, key: Key, signature: str, kept: bool) -> Unit:
         """One unit's rows."""
-        with self._lock:
-            cached = self._cache.get(key)
+        cached = self._cache.get(key)
         if cached is not None and cached[0] == signature:
             return cached[1]
         unit = self.derived.load(connection, *key) if kept else self.make(connection, key[1])
-        with self._lock:
-            former = self._cache.pop(key, None)
-            self._cached_rows += len(unit.rows) - (len(former[1].rows) if former else 0)
-            self._cache[key] = (signature, unit)
-            while self._cached_rows > _CACHED_ROWS and len(self._cache) > 1:
-                _, oldest = self._cache.pop(next(iter(self._cache)))
-                self._cached_rows -= len(oldest.rows)
+        self._cache.put(key, signature, unit)
         return unit
 
     def make(self, connection: sa.Connection, hour: int) -> Unit:
@@ -78,8 +78,38 @@ class Book:
         sealed = sealed_hours(connection, self.cluster, hour, hour + 1)
         if sealed:
             return self.derived.load(connection, HOURS, hour, sealed[hour])
+        slices, rows = self.value(connection, hour)
+        return Unit(HOURS, hour, rows, _reported(slices))
+
+    def value(
+        self, connection: sa.Connection, hour: int, by_node: bool = False
+    ) -> tuple[list[NodeSlice], list[ValuedRow]]:
+        """An hour's node slices and their rows. A node that cannot be valued is left out, the others are not."""
         slices = read_hour(connection, self.cluster, hour)
-        return Unit(HOURS, hour, self.valuer.value(slices, hours=self.grid(connection, hour)), _reported(slices))
+        hours = self.grid(connection, hour)
+        try:
+            rows = self.valuer.value(slices, by_node, hours)
+            if _fit(rows):
+                return slices, rows
+        except (ArithmeticError, LookupError, TypeError, ValueError):
+            pass  # looked for below, node by node
+        most = _MAX_FIGURE // len(slices)
+        sound: list[NodeSlice] = []
+        for slice_ in slices:
+            try:
+                reason = "" if _fit(self.valuer.value([slice_], by_node, hours), most) else "its figures are too large"
+            except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+                reason = f"it cannot be valued: {error!r}"
+            if reason:
+                left_out.node_hour(slice_.node.name, slice_.node.id, slice_.start, reason)
+            else:
+                sound.append(slice_)
+        return sound, self.valuer.value(sound, by_node, hours)
+
+    def valued_uj(self, connection: sa.Connection, hour: int) -> int:
+        """What the nodes that can be valued measured in an hour."""
+        slices, _ = self.value(connection, hour)
+        return sum(domain.measured_uj for slice_ in slices for domain in slice_.domains.values())
 
     def grid(self, connection: sa.Connection, hour: int) -> Hours | None:
         """What hourly sources say of an hour, and of those before it that may stand in; None without sources."""
@@ -102,8 +132,7 @@ class Book:
                     if hour in sealed:
                         rows = [replace(row, node=SEALED_NODE) for row in self.make(connection, hour).rows]
                     else:
-                        slices = read_hour(connection, self.cluster, hour)
-                        rows = self.valuer.value(slices, True, self.grid(connection, hour))
+                        _, rows = self.value(connection, hour, by_node=True)
                     yield from within(rows, start, end)
                 return
             units = self.units(connection, start, end)
@@ -118,12 +147,39 @@ class Book:
                 yield from within(self.unit(connection, key, *units[key]).rows, start, end)
 
 
+class _Cache:
+    """The units of the latest questions, each with its signature. Threads share it."""
+
+    def __init__(self) -> None:
+        self._units: dict[Key, tuple[str, Unit]] = {}
+        self._rows = 0
+        self._lock = threading.Lock()
+
+    def get(self, key: Key) -> tuple[str, Unit] | None:
+        with self._lock:
+            return self._units.get(key)
+
+    def put(self, key: Key, signature: str, unit: Unit) -> None:
+        with self._lock:
+            former = self._units.pop(key, None)
+            self._rows += len(unit.rows) - (len(former[1].rows) if former else 0)
+            self._units[key] = (signature, unit)
+            while self._rows > _CACHED_ROWS and len(self._units) > 1:
+                _, oldest = self._units.pop(next(iter(self._units)))
+                self._rows -= len(oldest.rows)
+
+
 def by_namespace(rows: Iterable[ValuedRow]) -> Mapping[str, list[ValuedRow]]:
     """Rows under their namespaces."""
     found: dict[str, list[ValuedRow]] = {}
     for row in rows:
         found.setdefault(row.namespace, []).append(row)
     return found
+
+
+def _fit(rows: Iterable[ValuedRow], most: int = _MAX_FIGURE) -> bool:
+    """Whether a database can hold each figure."""
+    return all(max(row.figures) <= most for row in rows)
 
 
 def _reported(slices: Iterable[NodeSlice]) -> list[tuple[int, int, int]]:

@@ -99,7 +99,7 @@ class Deriver:
         wanted = signatures({hour: revisions[hour] for hour in open_})
         for hour in open_:
             if kept.get((HOURS, hour)) == wanted[(HOURS, hour)] and derivation_id is not None:
-                seal_hour(book.engine, book.cluster, hour, derivation_id, now)
+                seal_hour(book.engine, book.cluster, hour, derivation_id, now, book.valued_uj)
                 self._sealed = True
                 return hour
         if self._sealed:

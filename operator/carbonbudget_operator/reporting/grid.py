@@ -71,21 +71,21 @@ class GridFollower:
         if not self._sources:
             return 0
         zones = await asyncio.to_thread(self._zones, now)
-        done = [self._follow(source, zone, now, force) for source, zone in self._wanted(zones)]
+        done = [self._follow(source, zone, name, now, force) for source, zone, name in self._wanted(zones)]
         return sum(await asyncio.gather(*done))
 
-    def _wanted(self, zones: Iterable[str]) -> list[tuple[Source, str]]:
-        return [
-            (source, zone) for source in self._sources for zone in zones if not source.zones or zone in source.zones
-        ]
+    def _wanted(self, zones: Iterable[str]) -> list[tuple[Source, str, str]]:
+        """Each source with our zone and its own name for it."""
+        named = ((source, zone, source.zone_name(zone)) for source in self._sources for zone in zones)
+        return [(source, zone, name) for source, zone, name in named if name is not None]
 
-    async def _follow(self, source: Source, zone: str, now: int, force: bool) -> int:
+    async def _follow(self, source: Source, zone: str, name: str, now: int, force: bool) -> int:
         interval = 0 if force else self._intensity.interval_seconds
         if not await asyncio.to_thread(claim_poll, self._engine, source.name, zone, now, interval):
             return 0
         start, end = await asyncio.to_thread(self._missing, source, zone, now)
         try:
-            points = await source.fetch(source.zones.get(zone, zone), start, end)
+            points = await source.fetch(name, start, end)
             series = {hour: figure for hour, figure in hourly(points).items() if start <= hour < end}
             if not series:
                 raise SourceError(f"{source.name}: no figure of zone {zone} in the last {(end - start) // HOUR} h")

@@ -21,7 +21,6 @@ from carbonbudget_operator.reporting.plans import Plans
 from carbonbudget_operator.reporting.query import Columns
 
 MAX_HOURS: Final = 35 * 24
-MAX_HOURS_IN_ALL: Final = 2_000_000  # 8 bytes each, and as many digits in the answer
 
 
 class _Series:

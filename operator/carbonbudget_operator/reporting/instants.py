@@ -27,7 +27,8 @@ class Instants:
         return [
             at
             for at in _inside(query)
-            if (at, EVERY_NAMESPACE) not in self._cuts and any((at, name) not in self._cuts for name in query.namespaces)
+            if (at, EVERY_NAMESPACE) not in self._cuts
+            and any((at, name) not in self._cuts for name in query.namespaces)
         ]
 
 

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from carbonbudget_operator.ingest.peers import Peers
+from carbonbudget_operator.ledger.sound import left_out
 from carbonbudget_operator.ledger.writer import Writer
 from carbonbudget_operator.reporting.query import Queries
 
@@ -14,8 +16,8 @@ from carbonbudget_operator.reporting.query import Queries
 class ServerMetrics(Collector):
     """How far the record reaches, and what committing costs."""
 
-    def __init__(self, writer: Writer, queries: Queries) -> None:
-        self._writer, self._queries = writer, queries
+    def __init__(self, writer: Writer, queries: Queries, peers: Peers) -> None:
+        self._writer, self._queries, self._peers = writer, queries, peers
 
     def collect(self) -> Iterator[Metric]:
         """Called with each scrape."""
@@ -33,6 +35,27 @@ class ServerMetrics(Collector):
             "carbonbudget_ledger_label_values_collapsed",
             "Label values kept as __other__, and labels left out, because a namespace had too many in a day.",
             value=self._writer.labels_collapsed,
+        )
+        yield CounterMetricFamily(
+            "carbonbudget_ledger_owners_left_out",
+            "Pods kept without the controller in their ownerReferences, because no object can have its kind or name.",
+            value=self._writer.owners_left_out,
+        )
+        yield GaugeMetricFamily(
+            "carbonbudget_ledger_unreadable_rows",
+            "Rows read since the server's start that hold something else than whole numbers and were left out.",
+            left_out.rows,
+        )
+        yield GaugeMetricFamily(
+            "carbonbudget_ledger_node_hours_left_out",
+            "Hours of nodes read since the server's start that could not be valued and were left out.",
+            left_out.node_hours,
+        )
+
+        yield CounterMetricFamily(
+            "carbonbudget_connections_cut",
+            "Connections ended because an address, a caller or all of them together had too many.",
+            value=self._peers.cut,
         )
 
     def describe(self) -> Iterator[Metric]:

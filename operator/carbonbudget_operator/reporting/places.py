@@ -18,10 +18,12 @@ from carbonbudget_operator.carbon.factors import (
     find_factor,
     find_zone,
     is_zone,
+    providers,
 )
 from carbonbudget_operator.carbon.hardware import Made, find_hardware
 from carbonbudget_operator.carbon.intensity.hours import Hours, Live
 from carbonbudget_operator.carbon.market import Contract, Drawn, draw
+from carbonbudget_operator.carbon.providers import OWN, Provider, find_provider
 from carbonbudget_operator.ledger.facts import NodeFacts
 from carbonbudget_operator.settings import Carbon
 
@@ -74,12 +76,12 @@ class Places:
 
     def __init__(self, carbon: Carbon) -> None:
         self._carbon = carbon
-        self._places: dict[tuple[str, str], Place] = {}
+        self._places: dict[tuple[str, Provider], Place] = {}
         self._hardware: dict[tuple[bool, int, int], Hardware] = {}
 
     def of(self, node: NodeFacts, at: int, hours: Hours | None = None) -> Place:
         """The node's place at the UTC second `at`; `hours` is what hourly sources say of that time."""
-        key = (node.region, node.provider_id.partition("://")[0])
+        key = (node.region, self._provider(node))
         if key not in self._places:
             self._places[key] = self._find(node)
         place = self._places[key]
@@ -88,9 +90,7 @@ class Places:
 
     def scope(self, node: NodeFacts) -> str:
         """Whose emissions the node's energy is: the owner's Scope 2, or a cloud tenant's Scope 3."""
-        cloud = bool(node.provider_id.partition("://")[1])
-        owned = {"owned": True, "cloud": False, "auto": not cloud}[self._carbon.ownership]
-        return SCOPE_2 if owned else SCOPE_3
+        return SCOPE_3 if self._is_cloud(node) else SCOPE_2
 
     def draw(self, zone: str, facility_uj: int, start: int, end: int) -> Drawn:
         """What the contracts cover of a zone's energy."""
@@ -102,7 +102,7 @@ class Places:
         `gpus` is how many it really has, where that is known: it may offer shares of them.
         """
         gpus = node.gpus if gpus is None else gpus
-        cloud = bool(node.provider_id.partition("://")[1])
+        cloud = self._is_cloud(node)
         key = (cloud, node.threads, gpus)
         if key not in self._hardware:
             embodied = self._carbon.embodied
@@ -143,38 +143,48 @@ class Places:
             for contract in self._carbon.market.contracts
         ]
 
+    def _provider(self, node: NodeFacts) -> Provider:
+        return find_provider(node.provider_id, node.region, self._carbon.provider)
+
+    def _is_cloud(self, node: NodeFacts) -> bool:
+        """Whether it is a cloud tenant's. An owner that is not clear counts as one, and the factors say so."""
+        if self._carbon.ownership == "auto":
+            return self._provider(node).owner != OWN
+        return self._carbon.ownership == "cloud"
+
     def _find(self, node: NodeFacts) -> Place:
-        pue = self._carbon.pue
+        pue, provider = self._carbon.pue, self._provider(node)
         factor = find_factor(
             region=node.region,
-            provider_id=node.provider_id,
+            provider=provider,
             zone=self._carbon.zone,
             pue_permille=None if pue is None else round(pue * 1000),
             basis=self._carbon.basis,
         )
-        where = (node.region, node.provider_id, self._carbon.zone)
+        where = (node.region, provider, self._carbon.zone)
         grid_zone, country = find_zone(*where), find_country(*where)
+        notes = {provider.why} if provider.why and self._carbon.ownership == "auto" else set[str]()
         zones = [zone for zone in (grid_zone, factor.zone, country) if zone not in ("", WORLD)]
         return Place(
             zone=factor.zone,
             mg_per_kwh=factor.intensity_mg_per_kwh,
             pue_permille=factor.pue_permille,
             basis=factor.basis,
-            factors=frozenset({factor.why}),
-            market=self._market(node, zones, factor.intensity_mg_per_kwh),
+            factors=frozenset({factor.why, *notes}),
+            market=self._market(node, provider, zones, factor.intensity_mg_per_kwh),
             grid_zone=grid_zone,
             pue_why=factor.pue_why,
             market_zones=frozenset(zones),
         )
 
-    def _market(self, node: NodeFacts, zones: Sequence[str], location_mg: int) -> Market:
+    def _market(self, node: NodeFacts, provider: Provider, zones: Sequence[str], location_mg: int) -> Market:
         """Hierarchy below contracts: the node's provider's attested claim, the supplier, the residual mix, none.
 
         A claim that is attested stands on certificates that its provider holds for this very region; the supplier
         is that of the sites that one pays the electricity of, and a residual mix is for those that hold nothing.
         """
         given = self._carbon.market
-        claim = find_claim(node.region, node.provider_id)
+        claim = find_claim(node.region, provider)
         if claim is not None and claim.provider in given.attested_providers:
             return Market(claim.mg_per_kwh, frozenset({f"market: {claim.why}, attested"}), stands_in=False)
         residual = next((mix for zone in zones for mix in given.residual_mixes if mix.zone.upper() == zone), None)
@@ -187,10 +197,18 @@ class Places:
 
 
 def check_places(carbon: Carbon) -> None:
-    """Raise UnknownZone for a zone in the configuration that no node can stand in: it would never count, unsaid."""
+    """Raise UnknownZone for a zone or provider in the configuration that no node can have: it would never count."""
     check_zone(carbon.zone, carbon.basis)
+    if carbon.provider and carbon.provider not in {OWN, *providers()}:
+        known = ", ".join([OWN, *sorted(providers())])
+        raise UnknownZone(f"carbon.provider {carbon.provider!r} is not known: use one of {known}")
     market = carbon.market
+    sources = [
+        (f"intensity.sources of {source.name}", [*getattr(source, "zones", ()), *getattr(source, "figures", ())])
+        for source in carbon.intensity.sources
+    ]
     for key, zones in (
+        *sources,
         ("contracts", [contract.zone for contract in market.contracts]),
         ("residual_mixes", [mix.zone for mix in market.residual_mixes]),
     ):

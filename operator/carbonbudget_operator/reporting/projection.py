@@ -14,7 +14,7 @@ from typing import Final
 import sqlalchemy as sa
 
 from carbonbudget_operator.api.projection import FormerRuns, Projection
-from carbonbudget_operator.ledger.read import data_through, hours_with_facts, node_spans, read_hour
+from carbonbudget_operator.ledger.read import data_through, hours_with_facts, node_spans
 from carbonbudget_operator.ledger.runs import Former, former_workloads, last_pod, pod_milliseconds
 from carbonbudget_operator.ledger.seal import sealed_hours
 from carbonbudget_operator.ledger.slices import HOUR
@@ -70,8 +70,7 @@ class Projections:
         stale = [hour for hour, revision in revisions.items() if self._hours.get(hour, (None,))[0] != revision]
         book = self._book
         for hour in sorted(stale, reverse=True)[:_HOURS_AT_ONCE]:
-            slices = read_hour(connection, book.cluster, hour)
-            rows = book.valuer.value(slices, by_node=True, hours=book.grid(connection, hour))
+            slices, rows = book.value(connection, hour, by_node=True)
             self._hours[hour] = (revisions[hour], capacity_of_hour(slices, rows, book.places, book.policy))
         return sorted(self._hours)
 

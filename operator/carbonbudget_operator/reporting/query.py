@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping, Sequence
 from hashlib import blake2b
 from heapq import nsmallest
@@ -34,6 +35,7 @@ from carbonbudget_operator.reporting.units import Key
 _HOUR = 3600
 _LONGEST_WINDOW_SECONDS = 60
 _LOADED_ROWS = 300_000  # some 700 bytes each
+_NAMED_WORKLOADS = 200_000  # some 500 bytes each
 _COMPONENTS = {"Dynamic": 0, "Idle": 1, "Overhead": 2}
 
 
@@ -63,6 +65,10 @@ class Columns:
         return Parts(dynamic_ug=dynamic, idle_ug=idle, overhead_ug=overhead, embodied_ug=embodied)
 
 
+class TooManyWorkloads(ValueError):
+    """One request's answers would name too many workloads."""
+
+
 class Queries:
     """Answers from the valued book."""
 
@@ -70,6 +76,12 @@ class Queries:
         """`max_rows`: how many rows are kept added up between questions."""
         self.book = book
         self._merges = Merges(max_rows)
+
+    def on(self, engine: sa.Engine) -> Queries:
+        """The same answers through other connections to the same ledger; what is kept in memory is shared."""
+        other = copy.copy(self)
+        other.book = self.book.on(engine)
+        return other
 
     def rows(self, start: int, end: int, by_node: bool = False) -> Iterator[ValuedRow]:
         """All valued rows of [start, end)."""
@@ -80,20 +92,27 @@ class Queries:
         with snapshot(self.book.engine) as connection:
             return data_through(node_spans(connection, self.book.cluster))
 
-    def budgets(self, queries: Sequence[BudgetQuery]) -> list[BudgetAnswer]:
+    def budgets(self, queries: Sequence[BudgetQuery], most_workloads: int = _NAMED_WORKLOADS) -> list[BudgetAnswer]:
         """Each budget's answer, in order. One pass over the units serves all of them.
 
         Span by span, so that what is held goes by the rows of one span, not by how many spans are asked for.
+
+        Raises:
+            TooManyWorkloads: the answers would name more than `most_workloads`.
         """
         if not queries:
             return []
         answers: dict[int, BudgetAnswer] = {}
+        named = 0
         with snapshot(self.book.engine) as connection:
             pass_ = _Pass(self.book, self._merges, connection, queries)
             numbers = sorted(range(len(queries)), key=lambda number: span_of(queries[number]))
             for _, alike in groupby(numbers, key=lambda number: span_of(queries[number])):
                 for number in alike:
                     answers[number] = _answer(queries[number], pass_)
+                    named += len(answers[number].workloads)
+                    if named > most_workloads:
+                        raise TooManyWorkloads(f"the answers name more than {most_workloads} workloads: ask in parts")
                 pass_.forget()
         self._merges.trim()
         return [answers[number] for number in range(len(queries))]

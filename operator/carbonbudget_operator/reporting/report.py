@@ -7,17 +7,16 @@ Scope 3, category 1 (purchased services).
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-import orjson
 import sqlalchemy as sa
 
 from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.expected import expectations, expected_ms
 from carbonbudget_operator.ledger.read import SILENT_SECONDS, data_through, node_spans
 from carbonbudget_operator.ledger.slices import HOUR
+from carbonbudget_operator.ledger.sound import sound_in_database
 from carbonbudget_operator.ledger.store import snapshot
 from carbonbudget_operator.ledger.valued import (
     EMBODIED_HIGH_UG,
@@ -164,10 +163,14 @@ class Reporter:
         fact, node = schema.node_fact.c, schema.node
         domain = sa.case((fact.domain.startswith("gpu:", autoescape=True), "gpu"), else_=fact.domain)
         hour = fact.start - fact.start % HOUR
+        dialect = connection.dialect
         sums = (
             sa.func.sum(fact.measured_uj),
             *(
-                sa.func.sum(sa.func.coalesce(sa.func.nullif(end, 0), fact.measured_uj))
+                # 0 is an end that nobody gave; above 2.5 MWh in an hour it is none that could be.
+                sa.func.sum(
+                    sa.case((sa.and_(end > 0, sound_in_database(dialect, end, 2**53)), end), else_=fact.measured_uj)
+                )
                 for end in (fact.low_uj, fact.high_uj)
             ),
         )
@@ -175,7 +178,7 @@ class Reporter:
             sa.select(domain, fact.method, *sums)
             .join(node, node.c.id == fact.node_id)
             .where(node.c.cluster == self._settings.cluster)
-            .where(fact.start >= self._start, fact.start < self._end)
+            .where(fact.start >= self._start, fact.start < self._end, sound_in_database(dialect, fact.measured_uj))
             .group_by(hour, domain, fact.method)
             .execution_options(yield_per=10_000)
         )
@@ -185,7 +188,7 @@ class Reporter:
             found.low_uj += int(low_uj)
             found.high_uj += int(high_uj)
 
-    def _coverage(self) -> int:
+    def _coverage(self) -> int | None:
         """Share of the node-time that was reported, over the nodes that should report.
 
         All of a period that is over counts, also where reports stopped before its end.
@@ -194,7 +197,14 @@ class Reporter:
         if self._now < self._end:  # what may still be on its way is no gap yet
             until = min(self._end, max(self.data_through, self._now - SILENT_SECONDS))
         wanted_ms = expected_ms(self._expected, self._start, until)
-        return min(100, self._sums.reported_ms * 100 // wanted_ms) if wanted_ms else 100
+        if not wanted_ms:  # no node was expected: without a single report there is nothing to be complete
+            return 100 if self._sums.reported_ms else None
+        return min(100, self._sums.reported_ms * 100 // wanted_ms)
+
+    @property
+    def has_data(self) -> bool:
+        """Whether any node reported anything of that time."""
+        return self._sums.reported_ms > 0
 
     def _silent(self) -> list[str]:
         """Nodes of that time that have never reported."""
@@ -203,34 +213,3 @@ class Reporter:
             for item in self._expected
             if item.silent and item.start < self._end and (item.end is None or item.end > self._start)
         })  # fmt: skip
-
-
-def canonical(report: dict[str, object]) -> bytes:
-    """The text that is hashed and kept."""
-    return orjson.dumps(report, option=orjson.OPT_SORT_KEYS)
-
-
-def digest(text: bytes) -> str:
-    """SHA-256, in hex."""
-    return hashlib.sha256(text).hexdigest()
-
-
-def restatement(closed: dict[str, object], now: dict[str, object]) -> list[str]:
-    """What differs between a closed report and today's: one line each, by its path."""
-    return list(_differences("", closed, now))
-
-
-def _differences(path: str, before: object, after: object) -> Iterator[str]:
-    if isinstance(before, dict) and isinstance(after, dict):
-        for key in sorted(before.keys() | after.keys()):
-            yield from _differences(f"{path}.{key}" if path else key, before.get(key), after.get(key))
-    elif isinstance(before, list) and isinstance(after, list):
-        yield from (f"{path}: closed with {_short(item)}, not so now" for item in before if item not in after)
-        yield from (f"{path}: closed without {_short(item)}" for item in after if item not in before)
-    elif before != after:
-        yield f"{path}: closed as {_short(before)}, now {_short(after)}"
-
-
-def _short(value: object) -> str:
-    text = orjson.dumps(value).decode()
-    return text if len(text) <= 200 else text[:197] + "..."

@@ -8,12 +8,20 @@ caller's address.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 
 from carbonbudget_operator.carbon.intensity.answers import at, instant, iso, items
 from carbonbudget_operator.carbon.intensity.hours import HOUR, Point
 from carbonbudget_operator.carbon.intensity.source import Http, SourceError, milligrams
+from carbonbudget_operator.carbon.providers import read_table
 
 _DAY = 24 * HOUR
+
+
+@cache
+def bundled_names() -> dict[str, str]:
+    """Zones of the bundled tables that Electricity Maps has under another name."""
+    return {row["zone"]: row["name"] for row in read_table("source_zones.csv") if row["source"] == "electricityMaps"}
 
 
 class ElectricityMaps:
@@ -22,8 +30,12 @@ class ElectricityMaps:
     max_days = 10
 
     def __init__(self, http: Http, url: str, basis: str, zones: Mapping[str, str]) -> None:
-        self.name, self.zones = http.name, zones
+        self.name, self._zones = http.name, bundled_names() | dict(zones)
         self._http, self._url, self._basis = http, url.rstrip("/"), basis
+
+    def zone_name(self, zone: str) -> str | None:
+        """A configured name, else the bundled one, else the zone as it is: most are called alike."""
+        return self._zones.get(zone, zone)
 
     async def fetch(self, zone: str, start: int, end: int) -> list[Point]:
         """As the Protocol says."""

@@ -39,8 +39,12 @@ class HttpJson:
     """One question, one list of points."""
 
     def __init__(self, http: Http, shape: Shape, zones: Mapping[str, str], max_days: int) -> None:
-        self.name, self.zones, self.max_days = http.name, zones, max_days
-        self._http, self._shape = http, shape
+        self.name, self.max_days = http.name, max_days
+        self._http, self._shape, self._zones = http, shape, zones
+
+    def zone_name(self, zone: str) -> str | None:
+        """The configured names alone, so that a question for another place is never asked; without any, as it is."""
+        return self._zones.get(zone) if self._zones else zone
 
     async def fetch(self, zone: str, start: int, end: int) -> list[Point]:
         """As the Protocol says."""
@@ -55,12 +59,16 @@ class HttpJson:
             wanted, told = _filled(text, values), at(self.name, answer, path)
             if str(told) != wanted:
                 raise SourceError(f"{self.name}: {path} should be {wanted}, the answer has {str(told)[:40]}")
-        return [self._point(item) for item in items(self.name, answer, shape.items)]
+        points = [self._point(item) for item in items(self.name, answer, shape.items)]
+        return [point for point in points if point is not None]
 
-    def _point(self, item: Any) -> Point:
+    def _point(self, item: Any) -> Point | None:
+        """None where the value is null: it is not known yet, which says nothing about the others."""
         shape = self._shape
         begin = instant(self.name, at(self.name, item, shape.time))
         value = at(self.name, item, shape.value)
+        if value is None:
+            return None
         if isinstance(value, int | float) and not isinstance(value, bool):
             value *= UNITS[shape.unit]
         guess = bool(shape.estimated) and at(self.name, item, shape.estimated, True) is not False

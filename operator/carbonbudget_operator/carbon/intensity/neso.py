@@ -19,8 +19,11 @@ class Neso:
     max_days = 14
 
     def __init__(self, http: Http, url: str) -> None:
-        self.name, self.zones = http.name, {"GB": "GB"}
-        self._http, self._url = http, url.rstrip("/")
+        self.name, self._http, self._url = http.name, http, url.rstrip("/")
+
+    def zone_name(self, zone: str) -> str | None:
+        """As the Protocol says."""
+        return zone if zone == "GB" else None
 
     async def fetch(self, zone: str, start: int, end: int) -> list[Point]:
         """As the Protocol says."""

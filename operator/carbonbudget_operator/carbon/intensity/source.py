@@ -29,15 +29,14 @@ class SourceError(Exception):
 
 
 class Source(Protocol):
-    """Gives a zone's average intensities; `zones` maps our zones to its own words, empty: any zone as it is."""
+    """Gives a zone's average intensities."""
 
     @property
     def name(self) -> str:
         """How factors name it."""
 
-    @property
-    def zones(self) -> Mapping[str, str]:
-        """Our zones and its words for them."""
+    def zone_name(self, zone: str) -> str | None:
+        """What it calls one of our zones; None for a zone that it is not asked for."""
 
     @property
     def max_days(self) -> int:

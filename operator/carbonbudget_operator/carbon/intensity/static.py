@@ -14,8 +14,11 @@ class Static:
     max_days = 36
 
     def __init__(self, name: str, mg_per_kwh: Mapping[str, int]) -> None:
-        self.name, self.zones = name, {zone: zone for zone in mg_per_kwh}
-        self._mg_per_kwh = mg_per_kwh
+        self.name, self._mg_per_kwh = name, mg_per_kwh
+
+    def zone_name(self, zone: str) -> str | None:
+        """As the Protocol says."""
+        return zone if zone in self._mg_per_kwh else None
 
     async def fetch(self, zone: str, start: int, end: int) -> list[Point]:
         """As the Protocol says."""

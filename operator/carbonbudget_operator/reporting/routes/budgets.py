@@ -2,67 +2,73 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Response
 
 from carbonbudget_operator.api.query import BudgetAnswers, BudgetQueries, BudgetQuery, HourlyAnswers
 from carbonbudget_operator.ingest.refusal import Refusal
+from carbonbudget_operator.ledger.labels import SelectedLabels
 from carbonbudget_operator.ledger.slices import HOUR
 from carbonbudget_operator.ledger.writer import Writer
-from carbonbudget_operator.reporting.hourly import MAX_HOURS, MAX_HOURS_IN_ALL, hourly, whole_hours
+from carbonbudget_operator.reporting.hourly import MAX_HOURS, hourly, whole_hours
 from carbonbudget_operator.reporting.instants import wanted_cuts
 from carbonbudget_operator.reporting.merged import EVERY_NAMESPACE as STAR
-from carbonbudget_operator.reporting.query import Queries, span_of
-from carbonbudget_operator.reporting.routes.asking import EVERY_NAMESPACE, Asking
+from carbonbudget_operator.reporting.pools import Allowance, Readers
+from carbonbudget_operator.reporting.query import Queries, TooManyWorkloads, span_of
+from carbonbudget_operator.reporting.routes.asking import EVERY_NAMESPACE, Asker, Asking
 
-_MAX_SPANS = 100  # of a tenant: each takes the rows of its namespaces once more
 
-
-def budget_routes(asking: Asking, queries: Queries, writer: Writer, now: Callable[[], float]) -> APIRouter:
+def budget_routes(asking: Asking, writer: Writer, now: Callable[[], float]) -> APIRouter:
     """Both of them."""
-    router = APIRouter()
+    router, known = APIRouter(), Depends(asking.asker)
 
     @router.post("/v1/budgets/query")
-    async def query(request: Request) -> Response:
-        caller = await asking.caller(request)
-        asked = (await asking.read(request, BudgetQueries)).queries
-        wide = await asking.authorize(caller, _namespaces(asked))
-        _check(asked)
-        if not wide:
-            _check_spans(asked)
-        with asking.timed("/v1/budgets/query"):
-            if wide:  # the controller: a tenant's question must not use up the cuts of all
-                await asyncio.to_thread(writer.add_cuts, wanted_cuts(asked), int(now()))
-            return await asyncio.to_thread(answer, asked)
+    async def query(asker: Asker = known) -> Response:
+        return await asker.answer(BudgetQueries, _namespaces, answer)
 
-    def answer(asked: Sequence[BudgetQuery]) -> Response:
+    def answer(queries: Queries, asked: BudgetQueries, readers: Readers) -> str:
+        _check(asked.queries, readers.allowance)
+        readers.allowance.check("spans", len({span_of(query) for query in asked.queries}))
+        if readers is asking.pools.cluster_readers:  # a tenant's question must not use up the cuts of all
+            writer.add_cuts(wanted_cuts(asked.queries), int(now()))
+            _learn(asked.queries, writer.selected_labels)
         through = queries.data_through()
-        return _json(BudgetAnswers(data_through=through, answers=queries.budgets(asked)).model_dump_json())
+        try:
+            answers = queries.budgets(asked.queries, readers.allowance.workloads)
+        except TooManyWorkloads as error:
+            raise Refusal(422, "unanswerable", str(error)) from None
+        return BudgetAnswers(data_through=through, answers=answers).model_dump_json()
 
     @router.post("/v1/budgets/hours")
-    async def hours(request: Request) -> Response:
-        caller = await asking.caller(request)
-        asked = (await asking.read(request, BudgetQueries)).queries
-        await asking.authorize(caller, _namespaces(asked))
-        _check(asked)
-        _check_hours(asked)
-        with asking.timed("/v1/budgets/hours"):
-            return await asyncio.to_thread(answer_hours, asked)
+    async def hours(asker: Asker = known) -> Response:
+        return await asker.answer(BudgetQueries, _namespaces, answer_hours)
 
-    def answer_hours(asked: Sequence[BudgetQuery]) -> Response:
-        return _json(HourlyAnswers(answers=hourly(queries.book, asked)).model_dump_json())
+    def answer_hours(queries: Queries, asked: BudgetQueries, readers: Readers) -> str:
+        _check(asked.queries, readers.allowance)
+        _check_hours(asked.queries, readers.allowance)
+        return HourlyAnswers(answers=hourly(queries.book, asked.queries)).model_dump_json()
 
     return router
 
 
-def _namespaces(asked: Sequence[BudgetQuery]) -> set[str]:
-    return {EVERY_NAMESPACE if name == STAR else name for query in asked for name in query.namespaces}
+def _namespaces(asked: BudgetQueries) -> set[str]:
+    return {EVERY_NAMESPACE if name == STAR else name for query in asked.queries for name in query.namespaces}
 
 
-def _check(asked: Sequence[BudgetQuery]) -> None:
+def _learn(asked: Sequence[BudgetQuery], selected: SelectedLabels) -> None:
+    for query in asked:
+        if query.selector is None:
+            continue
+        for key, value in query.selector.match_labels.items():
+            selected.learn(query.namespaces, key, [value])
+        for expression in query.selector.match_expressions:
+            selected.learn(query.namespaces, expression.key, expression.values)
+
+
+def _check(asked: Sequence[BudgetQuery], allowance: Allowance) -> None:
     """Refuse what is well-formed and cannot be answered."""
+    allowance.check("questions", len(asked))
     for query in asked:
         if query.end <= query.start:
             raise Refusal(422, "unanswerable", f"{query.id}: end must be after start")
@@ -72,15 +78,7 @@ def _check(asked: Sequence[BudgetQuery]) -> None:
             raise Refusal(422, "unanswerable", f"{query.id}: * stands for every namespace, so name no other beside it")
 
 
-def _check_spans(asked: Sequence[BudgetQuery]) -> None:
-    """A thousand budgets of a cluster have as many spans as they like; they are the controller's question."""
-    count = len({span_of(query) for query in asked})
-    if count > _MAX_SPANS:
-        reason = f"{count} different spans (start, end, settled_through) in one request, at most {_MAX_SPANS}"
-        raise Refusal(422, "unanswerable", f"{reason} for who may not read all namespaces: ask in parts")
-
-
-def _check_hours(asked: Sequence[BudgetQuery]) -> None:
+def _check_hours(asked: Sequence[BudgetQuery], allowance: Allowance) -> None:
     total = 0
     for query in asked:
         first, last = whole_hours(query)
@@ -88,9 +86,4 @@ def _check_hours(asked: Sequence[BudgetQuery]) -> None:
         total += count
         if count > MAX_HOURS:
             raise Refusal(422, "unanswerable", f"{query.id}: at most {MAX_HOURS // 24} days by the hour, not {count} h")
-    if total > MAX_HOURS_IN_ALL:
-        raise Refusal(422, "unanswerable", f"{total} hours in one request, at most {MAX_HOURS_IN_ALL}: ask in parts")
-
-
-def _json(text: str) -> Response:
-    return Response(text, media_type="application/json")
+    allowance.check("hours", total)

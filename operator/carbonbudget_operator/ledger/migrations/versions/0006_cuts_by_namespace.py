@@ -40,7 +40,8 @@ def _join_node_facts() -> None:
         inside = sa.and_(fact.c.start >= at, fact.c.start < at + _HOUR)
         sums: dict[tuple[object, ...], list[int]] = {}
         sound = True
-        for row in connection.execute(sa.select(*(fact.c[name] for name in (*_NODE_KEYS, *_NODE_COUNTS))).where(inside)):
+        columns = [fact.c[name] for name in (*_NODE_KEYS, *_NODE_COUNTS)]
+        for row in connection.execute(sa.select(*columns).where(inside)):
             keys, counts = row[: len(_NODE_KEYS)], row[len(_NODE_KEYS) :]
             sound = sound and all(type(count) is int for count in counts)
             former = sums.setdefault(tuple(keys), [0] * len(counts))
@@ -48,7 +49,5 @@ def _join_node_facts() -> None:
         # What no column can hold, or is no number, stays as it is: whoever reads an hour adds up its rows.
         if sound and all(max(counts) < 2**63 for counts in sums.values()):
             connection.execute(sa.delete(fact).where(inside))
-            columns = ("start", *_NODE_KEYS, *_NODE_COUNTS)
-            op.bulk_insert(
-                fact, [dict(zip(columns, (at, *keys, *counts), strict=True)) for keys, counts in sums.items()]
-            )
+            names = ("start", *_NODE_KEYS, *_NODE_COUNTS)
+            op.bulk_insert(fact, [dict(zip(names, (at, *keys, *counts), strict=True)) for keys, counts in sums.items()])

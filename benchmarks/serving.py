@@ -1,0 +1,66 @@
+"""A real server process for a benchmark, over TLS on this machine; two functions answer for the API server."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import ssl
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+from aiohttp import web
+
+from carbonbudget_operator.controller.certificates import make_ca, make_leaf
+
+URL = "https://localhost:18443"
+Answer = Callable[[web.Request], Awaitable[web.Response]]
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """The process, and what a client trusts."""
+
+    pid: int
+    trust: ssl.SSLContext
+
+
+@asynccontextmanager
+async def serving(base: Path, ledger: str, review: Answer, read: Answer | None = None) -> AsyncIterator[Serving]:
+    """`base` is a folder for its files, `ledger` the ledger's URL; `review` answers POST, `read` GET (None: 404)."""
+    ca = make_ca(dt.datetime.now(dt.UTC))
+    leaf = make_leaf(ca, ["localhost"], dt.datetime.now(dt.UTC))
+    (base / "tls.crt").write_text(leaf.certificate)
+    (base / "tls.key").write_text(leaf.key)
+    app = web.Application(client_max_size=2**26)
+    app.router.add_post("/{path:.*}", review)
+    if read is not None:
+        app.router.add_get("/{path:.*}", read)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    api_port = runner.addresses[0][1]
+    named = {"name": "bench", "cluster": {"server": f"http://127.0.0.1:{api_port}"}}
+    context = {"name": "bench", "context": {"cluster": "bench", "user": "bench"}}
+    kubeconfig = {
+        "apiVersion": "v1", "kind": "Config", "current-context": "bench", "clusters": [named],
+        "contexts": [context], "users": [{"name": "bench", "user": {"token": "bench"}}],
+    }  # fmt: skip
+    (base / "kubeconfig").write_text(yaml.safe_dump(kubeconfig))
+    command = [
+        str(Path(sys.executable).parent / "carbonbudget"), "server", "--listen", "127.0.0.1:18443",
+        "--ledger", ledger, "--tls-cert", str(base / "tls.crt"),
+        "--tls-key", str(base / "tls.key"), "--log-level", "error",
+    ]  # fmt: skip
+    server = subprocess.Popen(command, env=os.environ | {"KUBECONFIG": str(base / "kubeconfig")})
+    try:
+        yield Serving(server.pid, ssl.create_default_context(cadata=ca.certificate))
+    finally:
+        server.terminate()
+        server.wait()
+        await runner.cleanup()

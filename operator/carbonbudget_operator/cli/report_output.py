@@ -1,0 +1,111 @@
+"""How the report commands make a report from the ledger and print it."""
+
+from __future__ import annotations
+
+import csv
+import datetime as dt
+import json
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from carbonbudget_operator.cli.options import Output, csv_cells, fail, print_table, rounded, shown
+from carbonbudget_operator.settings import Settings
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from carbonbudget_operator.reporting.report import Reporter
+
+Url = Annotated[
+    str | None, typer.Option("--ledger", envvar="CARBONBUDGET_LEDGER", help="SQLAlchemy URL of the ledger.")
+]
+
+
+def make_report(settings: Settings, start: int, end: int, now: int) -> tuple[Engine, Reporter]:
+    """The ledger's engine, and the report of [start, end) in UTC seconds."""
+    from rich.console import Console
+
+    from carbonbudget_operator.carbon.factors import UnknownZone
+    from carbonbudget_operator.ledger.store import LedgerError, open_ledger, require_schema, told
+    from carbonbudget_operator.reporting.places import check_places
+    from carbonbudget_operator.reporting.report import Reporter
+
+    try:
+        check_places(settings.carbon)
+        engine = open_ledger(settings.server.ledger)
+        require_schema(engine)
+        reporter = Reporter(engine, settings)
+        with told(engine), Console(stderr=True).status("reading") as status:
+            for done, hours in reporter.run(start, end, now):
+                status.update(f"part {done} of {hours}")
+        return engine, reporter
+    except (LedgerError, UnknownZone) as error:
+        fail(str(error))
+
+
+def span_of(period: str) -> tuple[int, int]:
+    """[start, end) in UTC seconds of a period by name; ends with exit code 2 for what is none."""
+    from carbonbudget_operator.reporting.spans import SpanError, parse_span
+
+    try:
+        return parse_span(period)
+    except SpanError as error:
+        fail(str(error), code=2)
+
+
+def print_report(result: dict[str, Any], output: Output, details: bool = False) -> None:
+    """A report as it is asked for; `details` lists each value that differs from the closed one."""
+    if output is Output.JSON:
+        print(json.dumps(result, indent=2))
+        return
+    rows = [("total", result["total"]), *result["scopes"].items(), *result["namespaces"].items()]
+    columns = ["it_energy_kwh", "facility_energy_kwh", "location_g", "market_g", "embodied_g", "measured_percent"]
+    all_columns = [*columns, "embodied_low_g", "embodied_high_g"]
+    if output is Output.CSV:
+        writer = csv.writer(sys.stdout)
+        kinds = ["total"] + ["scope"] * len(result["scopes"]) + ["namespace"] * len(result["namespaces"])
+        writer.writerow(["kind", "name", *all_columns])
+        writer.writerows(
+            csv_cells([kind, name, *(f[c] for c in all_columns)]) for kind, (name, f) in zip(kinds, rows, strict=True)
+        )
+        return
+    from rich.table import Table
+
+    print(f"{result['cluster']}, {date_of(result['from'])} to {date_of(result['to'])}, {result['basis']} factors")
+    table = Table("", box=None)
+    for heading in ("IT kWh", "facility kWh", "location-based g", "market-based g", "embodied g", "measured %"):
+        table.add_column(heading, justify="right")
+    for name, figures in rows:
+        table.add_row(shown(name), *(rounded(figures[column]) for column in columns))
+    print_table(table)
+    low, high = (rounded(result["total"][key]) for key in ("embodied_low_g", "embodied_high_g"))
+    print(f"embodied: {low} to {high} g by other sources' figures")
+    for line in result["energy"]:
+        kwh, low, high = (rounded(line[key]) for key in ("kwh", "low_kwh", "high_kwh"))
+        print(f"{line['domain']} by {line['method']}: {kwh} kWh ({low} to {high})")
+    if (percent := result["coverage_percent"]) is None:
+        print("coverage: no data: no node was listed or reported in that time")
+    else:
+        print(f"coverage {percent} % of the nodes' time")
+    if silent := result["nodes_without_reports"]:
+        more = f" and {len(silent) - 10} more" if len(silent) > 10 else ""
+        print(f"no report ever came from {shown(', '.join(silent[:10]))}{more}: does an agent run there?")
+    for factor in result["factors"]:
+        print(f"factor: {shown(factor)}")
+    if "closed" in result:
+        closed = result["closed"]
+        print(f"closed on {date_of(closed['at'])}, sha256 {closed['sha256']}")
+        for line in closed["restatement" if details else "summary"] or ["nothing differs from it"]:
+            print(f"restatement: {shown(line)}")
+    for former in result.get("reopened", ()):
+        print(
+            f"reopened on {date_of(former['at'])}: closed before on {date_of(former['closed_at'])}, "
+            f"sha256 {former['sha256']}; reason: {shown(former['reason'])}"
+        )
+
+
+def date_of(seconds: int) -> str:
+    """UTC seconds as people read them."""
+    return dt.datetime.fromtimestamp(seconds, dt.UTC).strftime("%Y-%m-%d %H:%M UTC")

@@ -1,0 +1,131 @@
+"""What the API server's Node objects say of the nodes that report: their place, and what they have.
+
+Each node that reports is asked for by itself and again each hour: a list of whole Nodes is a hundred times its
+metadata. Until the answer came only what no machine can have is refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from carbonbudget_agent.report import MAX_TEXT, Allocatable, NodeInfo
+from carbonbudget_operator.api_path import ApiPath, InvalidPath
+from carbonbudget_operator.kube.client import JsonObject, KubeClient, KubeError
+from carbonbudget_operator.printable import is_printable
+
+_log = logging.getLogger(__name__)
+_NODES: Final = ApiPath("", "v1", "nodes")
+_AGAIN_SECONDS: Final = 3_600
+_DOUBTED_SECONDS: Final = 60
+_AT_ONCE: Final = 8
+_BATCH: Final = 1_000
+_MAX_NODES: Final = 50_000
+# As the API server writes quantities: whole numbers.
+_QUANTITY: Final = re.compile(r"([0-9]{1,15})(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?")
+_MILLI: Final = {
+    None: 1000, "m": 1, "k": 10**6, "M": 10**9, "G": 10**12, "T": 10**15, "P": 10**18,
+    "Ki": 1000 * 2**10, "Mi": 1000 * 2**20, "Gi": 1000 * 2**30, "Ti": 1000 * 2**40, "Pi": 1000 * 2**50,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class NodeObject:
+    """`info` as a report has it, but for the CPU's model, which only the node knows; `capacity` is all that it has."""
+
+    info: NodeInfo
+    capacity: Allocatable
+    read_at: float
+
+
+class Capacities:
+    """By node. The ledger writer's thread asks and reads, one task fetches. `now` gives UTC seconds."""
+
+    def __init__(self, client: KubeClient, now: Callable[[], float] = time.time) -> None:
+        self._client, self._now = client, now
+        self._known: dict[str, NodeObject] = {}
+        self._wanted: set[str] = set()
+        self._failing = False
+
+    def find(self, node: str) -> NodeObject | None:
+        """What is known; None before the API server was asked."""
+        found = self._known.get(node)
+        if found is None or found.read_at < self._now() - _AGAIN_SECONDS:
+            self._wanted.add(node)
+        return found
+
+    def doubt(self, node: str) -> None:
+        """A report says something else: the node may have changed, so it is read again soon."""
+        found = self._known.get(node)
+        if found is not None and found.read_at < self._now() - _DOUBTED_SECONDS:
+            self._wanted.add(node)
+
+    async def step(self) -> None:
+        """Read those that are wanted."""
+        wanted = [self._wanted.pop() for _ in range(min(_BATCH, len(self._wanted)))]
+        slots = asyncio.Semaphore(_AT_ONCE)
+
+        async def read(node: str) -> None:
+            async with slots:
+                await self._read(node)
+
+        await asyncio.gather(*map(read, wanted))
+
+    async def _read(self, node: str) -> None:
+        try:
+            found = node_object(await self._client.request("GET", _NODES.at(None, node)), self._now())
+        except (KubeError, InvalidPath) as error:
+            if not self._failing:
+                _log.warning("nodes cannot be read, what they report of themselves stands: %s", error)
+            self._failing = True
+            return
+        self._failing = False
+        if len(self._known) >= _MAX_NODES:  # an autoscaler makes new ones for ever
+            self._known.clear()
+        if found is not None:
+            self._known[node] = found
+
+
+def node_object(value: JsonObject, now: float) -> NodeObject | None:
+    """What a Node says; None for one that does not say what it has yet."""
+    metadata, spec, status = (_mapping(value.get(key)) for key in ("metadata", "spec", "status"))
+    labels = _mapping(metadata.get("labels"))
+    capacity, offered = (_mapping(status.get(key)) for key in ("capacity", "allocatable"))
+    has = Allocatable(
+        _milli(capacity.get("cpu")),
+        _milli(capacity.get("memory")) // 1000,
+        sum(_milli(amount) // 1000 for name, amount in capacity.items() if name.startswith("nvidia.com/")),
+    )
+    if not has.cpu_millicores or not has.memory_bytes:
+        return None
+    offers = (_milli(offered.get(name)) for name in ("cpu", "memory", "nvidia.com/gpu"))
+    cpu_millicores, memory_milli, gpus_milli = offers
+    info = NodeInfo(
+        provider_id=_text(spec.get("providerID")),
+        region=_text(labels.get("topology.kubernetes.io/region")),
+        zone=_text(labels.get("topology.kubernetes.io/zone")),
+        instance_type=_text(labels.get("node.kubernetes.io/instance-type")),
+        threads=has.cpu_millicores // 1000,
+        memory_bytes=has.memory_bytes,
+        allocatable=Allocatable(cpu_millicores, memory_milli // 1000, gpus_milli // 1000),
+    )
+    return NodeObject(info, has, now)
+
+
+def _milli(quantity: object) -> int:
+    """Thousandths; 0 for what is no quantity that the API server writes."""
+    match = _QUANTITY.fullmatch(quantity) if isinstance(quantity, str) else None
+    return int(match[1]) * _MILLI[match[2]] if match else 0
+
+
+def _mapping(value: object) -> JsonObject:
+    return value if isinstance(value, dict) else {}
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) and len(value) <= MAX_TEXT and is_printable(value) else ""

@@ -1,0 +1,97 @@
+"""Jobs that Kueue manages: suspended by `spec.active` of their Workload, as Kueue documents. No I/O, no clock.
+
+Kueue owns such a Job's `spec.suspend`, and gives it a Workload, which it evicts while `active` is false and queues
+again when that is true. So a Workload is decided about as its Job with the Workload's own state and marks: the same
+announcement, grace, resumption and conflicts as for any Job.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Final
+
+from carbonbudget_operator.api.names import SUSPENDED_LABEL
+from carbonbudget_operator.api_path import ApiPath
+from carbonbudget_operator.enforcement.job import Job, Queued, controller_of, instant, our_annotations, writers_of
+from carbonbudget_operator.enforcement.patches import Patch
+
+GROUP: Final = "kueue.x-k8s.io"
+_MAX_UID: Final = 64
+
+
+def workloads(version: str) -> ApiPath:
+    """Where they are. `version` is that of Kueue's API: v1beta1 or v1beta2, which are the same in what is used."""
+    return ApiPath(GROUP, version, "workloads")
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """A Workload of a Job. `activated_at`: when somebody else than Kueue and we wrote `active`; 0 for never."""
+
+    uid: str
+    namespace: str
+    name: str
+    version: str
+    job_uid: str
+    active: bool
+    marked: bool
+    annotations: Mapping[str, str]
+    active_managers: tuple[str, ...]
+    activated_at: int
+
+
+def parse_workload(body: Mapping[str, object]) -> Workload | None:
+    """A Workload whose controller is a Job, by its owner's uid; None for any other."""
+    found = body.get("metadata")
+    metadata = found if isinstance(found, dict) else {}
+    owner = controller_of(metadata)
+    if (owner.get("apiVersion"), owner.get("kind")) != ("batch/v1", "Job"):
+        return None
+    spec, labels = body.get("spec"), metadata.get("labels")
+    writers = {name: at for name, at in writers_of(metadata, "active").items() if not name.startswith("kueue")}
+    return Workload(
+        uid=str(metadata.get("uid", "")),
+        namespace=str(metadata.get("namespace", "")),
+        name=str(metadata.get("name", "")),
+        version=str(metadata.get("resourceVersion", "")),
+        job_uid=str(owner.get("uid", ""))[:_MAX_UID],
+        active=not (isinstance(spec, dict) and spec.get("active") is False),  # Kueue's default is true
+        marked=isinstance(labels, dict) and labels.get(SUSPENDED_LABEL) == "true",
+        annotations=our_annotations(metadata),
+        active_managers=tuple(sorted(writers)),
+        activated_at=max((instant(at) for at in writers.values()), default=0),
+    )
+
+
+def queued(jobs: Mapping[str, Job], found: Iterable[Workload]) -> Iterator[Job]:
+    """The Jobs as their Workloads have them. A Workload of no Job that is there, in its namespace, is left out."""
+    for workload in found:
+        job = jobs.get(workload.job_uid)
+        if job is not None and job.namespace == workload.namespace:
+            yield replace(
+                job,
+                queued=Queued(workload.uid, workload.name),
+                version=workload.version,
+                annotations=workload.annotations,
+                marked=workload.marked,
+                suspended=not workload.active,
+                managed=False,
+                suspend_managers=workload.active_managers,
+                resumed_at=workload.activated_at if workload.active else 0,
+            )
+
+
+def patch_of_workload(patch: Patch) -> Patch:
+    """A Job's patch as its Workload's: what is suspended is not active."""
+    spec = patch.get("spec")
+    if not isinstance(spec, dict):
+        return patch
+    return patch | {"spec": {"active": not spec["suspend"]}}
+
+
+def patched_workload(workload: Workload, patch: Patch, answer: Mapping[str, object]) -> Workload:
+    """A Workload after a patch of ours, of the metadata that it was answered with."""
+    spec = patch.get("spec")
+    seen = parse_workload(answer) or workload
+    return replace(seen, active=bool(spec["active"]) if isinstance(spec, dict) else workload.active)

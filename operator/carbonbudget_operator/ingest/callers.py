@@ -1,0 +1,34 @@
+"""Who sent a request, before anything of its body is read."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+
+from carbonbudget_operator.ingest.connections import belongs_to
+from carbonbudget_operator.ingest.refusal import Refusal
+from carbonbudget_operator.kube.access import Access, Caller, Unauthenticated, Unavailable
+
+_SERVICE_ACCOUNT = "system:serviceaccount:"
+
+
+async def authenticated(access: Access, request: Request) -> Caller:
+    """The caller that a request's bearer token belongs to. Raises Refusal 401, or 503 if that cannot be known."""
+    scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+    try:
+        if scheme.lower() != "bearer" or not given.strip():
+            raise Unauthenticated("a bearer token is needed")
+        caller = await access.authenticate(given.strip(), request.client.host if request.client else "")
+    except Unauthenticated as error:
+        raise Refusal(401, "unauthenticated", str(error)) from None
+    except Unavailable as error:
+        raise Refusal(503, "api_server", str(error), 5) from None
+    belongs_to(request.scope, caller.node or tenant_of(caller.user), bool(caller.node))
+    return caller
+
+
+def tenant_of(user: str) -> str:
+    """By what a caller's requests are counted: a service account by its namespace, since anybody who may edit a
+    namespace can make any number of accounts there.
+    """
+    namespace, found, _ = user.removeprefix(_SERVICE_ACCOUNT).partition(":")
+    return f"namespace {namespace}" if found and user.startswith(_SERVICE_ACCOUNT) else user

@@ -1,0 +1,192 @@
+"""A report's claims of its node and pods, compared with what the API server knows of them.
+
+The node's place and size are the API server's. Pods' use and requests are cut to what the node has. A pod that the API
+server never had on that node is taken out, and its energy counts as the node's `unseen`. A pod that cannot be verified,
+because the watch of pods does not reach its time, is taken within the node's bounds, and counted.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Final, Protocol
+
+import prometheus_client as prometheus
+
+from carbonbudget_agent.report import MAX_LABELS, Allocatable, Domain, NodeInfo, NodeReport, PodUsage
+from carbonbudget_operator.ingest.limits import cut_to, exceeds, fits
+from carbonbudget_operator.ingest.refusal import Refusal
+from carbonbudget_operator.printable import printable
+
+_log = logging.getLogger(__name__)
+# Twice the time between two bookmarks of a watch that works.
+_WAIT_SECONDS: Final = 120
+_RETRY_SECONDS: Final = 15
+_MAX_TOLD: Final = 10_000
+
+
+class KnownNode(Protocol):
+    """A node as the API server has it."""
+
+    @property
+    def info(self) -> NodeInfo:
+        """All but the CPU's model."""
+
+    @property
+    def capacity(self) -> Allocatable:
+        """What it has."""
+
+
+class KnownNodes(Protocol):
+    """The API server's nodes."""
+
+    def find(self, node: str) -> KnownNode | None:
+        """One of them; None while it is not known."""
+
+    def doubt(self, node: str) -> None:
+        """It may have changed."""
+
+
+class KnownPods(Protocol):
+    """The API server's pods."""
+
+    @property
+    def current_at(self) -> float:
+        """Up to when all are known."""
+
+    def knows_all(self, since: int) -> bool:
+        """Whether no pod that ran from `since` on is missing."""
+
+    def place(self, uid: str) -> str | None:
+        """ "node/namespace/name" of a pod; None for one that is not known."""
+
+    def labels(self, uid: str, namespace: str, reported: Mapping[str, str]) -> Mapping[str, str]:
+        """A pod's labels, at most as many as a report holds, those first that a budget selects by."""
+
+
+class Verifier:
+    """Compares reports; what it changes is counted, and logged once for each node."""
+
+    def __init__(self, nodes: KnownNodes, pods: KnownPods, registry: prometheus.CollectorRegistry) -> None:
+        self._nodes, self._pods = nodes, pods
+        self._told: set[tuple[str, str]] = set()
+        self._corrected = prometheus.Counter(
+            "carbonbudget_ingest_nodes_corrected", "Reports whose node has less, or is elsewhere, by the API server.",
+            ("what",), registry=registry,
+        )  # fmt: skip
+        self._compared = prometheus.Counter(
+            "carbonbudget_ingest_pods_compared", "Pods in reports that are not as the API server has them, by outcome.",
+            ("outcome",), registry=registry,
+        )  # fmt: skip
+        for outcome in ("unseen", "unverified", "renamed"):
+            self._compared.labels(outcome)
+        for what in ("node_info", "use"):
+            self._corrected.labels(what)
+
+    def verify(self, report: NodeReport, now: int) -> NodeReport:
+        """The report as it may be stored. Raises Refusal 503 for a pod that the watch may tell of in a moment."""
+        return self._label_pods(self._verify_pods(self._verify_node(report), now))
+
+    def _verify_node(self, report: NodeReport) -> NodeReport:
+        known = self._nodes.find(report.node)
+        if known is None:
+            return report
+        claimed = report.node_info
+        info = replace(known.info, cpu_model=claimed.cpu_model)
+        if claimed != info:
+            if _claims_more(claimed, info):
+                self._corrected.labels("node_info").inc()
+                self._nodes.doubt(report.node)
+                self._tell(report.node, "node_info", "says that it has more, or is elsewhere, than its Node object")
+            report = replace(report, node_info=info)
+        if not fits(report, known.capacity):
+            self._corrected.labels("use").inc()
+            self._nodes.doubt(report.node)
+            self._tell(report.node, "use", "reports pods that use or reserve more than it has")
+            report = cut_to(report, known.capacity)
+        return report
+
+    def _verify_pods(self, report: NodeReport, now: int) -> NodeReport:
+        place, node = self._pods.place, report.node
+        other = [pod for pod in report.pods if place(pod.uid) != f"{node}/{pod.namespace}/{pod.name}"]
+        if not other:
+            return report
+        false: set[str] = set()
+        renamed: dict[str, PodUsage] = {}
+        unverified = 0
+        for pod in other:
+            where = place(pod.uid)
+            if where is None and not self._never_was(report, pod, now):
+                unverified += 1
+            elif where is not None and where.startswith(f"{node}/"):
+                _, namespace, name = where.split("/")
+                renamed[pod.uid] = replace(pod, namespace=namespace, name=name)
+            else:
+                false.add(pod.uid)
+        if unverified:
+            self._compared.labels("unverified").inc(unverified)
+        if renamed:
+            self._compared.labels("renamed").inc(len(renamed))
+            self._tell(node, "renamed", "names pods otherwise than the API server, whose names stand")
+            report = replace(report, pods=tuple(renamed.get(pod.uid, pod) for pod in report.pods))
+        if false:
+            self._compared.labels("unseen").inc(len(false))
+            first = printable(next(iter(false)))
+            self._tell(node, "unseen", f"reports pods that the API server never had there, such as {first}")
+            report = _without(report, false)
+        return report
+
+    def _label_pods(self, report: NodeReport) -> NodeReport:
+        """An agent cuts at 64 labels, by name."""
+        if not any(len(pod.labels) >= MAX_LABELS for pod in report.pods):
+            return report
+        pods = (
+            replace(pod, labels=self._pods.labels(pod.uid, pod.namespace, pod.labels))
+            if len(pod.labels) >= MAX_LABELS
+            else pod
+            for pod in report.pods
+        )
+        return replace(report, pods=tuple(pods))
+
+    def _never_was(self, report: NodeReport, pod: PodUsage, now: int) -> bool:
+        if not self._pods.knows_all(report.since):
+            return False
+        if self._pods.current_at > report.window_end:
+            return True
+        if now < report.window_end + _WAIT_SECONDS:
+            reason = f"the API server has not told of pod {printable(pod.uid)} yet: send the report again"
+            raise Refusal(503, "pod_unknown", reason, _RETRY_SECONDS)
+        return False  # the watch does not work: its own metric says so
+
+    def _tell(self, node: str, what: str, sentence: str) -> None:
+        if (node, what) not in self._told and len(self._told) < _MAX_TOLD:
+            self._told.add((node, what))
+            _log.warning("node %s %s", node, sentence)
+
+
+def _claims_more(claimed: NodeInfo, known: NodeInfo) -> bool:
+    """What an agent that just began does not know yet, it leaves empty: that is no claim."""
+    places = (
+        (claimed.provider_id, known.provider_id), (claimed.region, known.region), (claimed.zone, known.zone),
+        (claimed.instance_type, known.instance_type),
+    )  # fmt: skip
+    return (
+        any(mine and mine != its for mine, its in places)
+        or claimed.threads > known.threads
+        or claimed.memory_bytes > known.memory_bytes
+        or exceeds(claimed.allocatable, Allocatable(known.threads * 1000, known.memory_bytes, known.allocatable.gpus))
+    )
+
+
+def _without(report: NodeReport, uids: set[str]) -> NodeReport:
+    """The report without these pods: their energy stays in its domain, as nobody's."""
+    pods = tuple(pod for pod in report.pods if pod.uid not in uids)
+    left = [pod for pod in report.pods if pod.uid in uids]
+    return replace(report, pods=pods, domains=tuple(_domains(report.domains, left)))
+
+
+def _domains(domains: Sequence[Domain], left: Sequence[PodUsage]) -> Iterable[Domain]:
+    for domain in domains:
+        energy_uj = sum(pod.energy_uj.get(domain.name, 0) + pod.idle_uj.get(domain.name, 0) for pod in left)
+        yield replace(domain, unseen_uj=domain.unseen_uj + energy_uj) if energy_uj else domain

@@ -1,0 +1,64 @@
+"""The text of a report that is kept and hashed, and how a later report of the same period differs from it. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
+
+import orjson
+
+_FIGURES = (
+    ("facility_energy_kwh", "facility energy", "kWh"),
+    ("location_g", "location-based", "g"),
+    ("market_g", "market-based", "g"),
+    ("embodied_g", "embodied", "g"),
+)
+
+
+def canonical(report: Mapping[str, object]) -> bytes:
+    """The text that is hashed and kept: JSON in UTF-8 with sorted keys, no white space and no line end."""
+    return orjson.dumps(report, option=orjson.OPT_SORT_KEYS)
+
+
+def digest(text: bytes) -> str:
+    """SHA-256 of all bytes of the text, in hex."""
+    return hashlib.sha256(text).hexdigest()
+
+
+def restatement(closed: Mapping[str, object], now: Mapping[str, object]) -> list[str]:
+    """What differs between a closed report and today's: one line for each value, by its path."""
+    return list(_differences("", closed, now))
+
+
+def summary(closed: Mapping[str, object], now: Mapping[str, object]) -> list[str]:
+    """The same in a few lines: the totals that changed, by how much, and how many other values did."""
+    lines = []
+    before, after = closed.get("total"), now.get("total")
+    if isinstance(before, dict) and isinstance(after, dict):
+        for key, name, unit in _FIGURES:
+            former, present = Decimal(str(before.get(key, 0))), Decimal(str(after.get(key, 0)))
+            if former != present:
+                percent = f" ({(present - former) * 100 / former:+.2f} %)" if former else ""
+                lines.append(f"total {name}: closed as {former} {unit}, now {present} {unit}{percent}")
+    others = [line for line in restatement(closed, now) if not line.startswith("total.")]
+    if others:
+        values = "value differs" if len(others) == 1 else "values differ"
+        lines.append(f"{len(others)} {values} below the totals: --details lists each")
+    return lines
+
+
+def _differences(path: str, before: object, after: object) -> Iterator[str]:
+    if isinstance(before, Mapping) and isinstance(after, Mapping):
+        for key in sorted(before.keys() | after.keys()):
+            yield from _differences(f"{path}.{key}" if path else key, before.get(key), after.get(key))
+    elif isinstance(before, list) and isinstance(after, list):
+        yield from (f"{path}: closed with {_short(item)}, not so now" for item in before if item not in after)
+        yield from (f"{path}: closed without {_short(item)}" for item in after if item not in before)
+    elif before != after:
+        yield f"{path}: closed as {_short(before)}, now {_short(after)}"
+
+
+def _short(value: object) -> str:
+    text = orjson.dumps(value).decode()
+    return text if len(text) <= 200 else text[:197] + "..."

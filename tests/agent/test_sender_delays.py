@@ -1,0 +1,252 @@
+"""A report that the server fails at holds up no other, and is lost no more than they are."""
+
+from __future__ import annotations
+
+import gzip
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from tests.agent.test_sender import Handler, Server, pack_report, until
+
+from carbonbudget_agent.counts import Counts
+from carbonbudget_agent.http import Endpoint
+from carbonbudget_agent.outbox import Outbox
+from carbonbudget_agent.report_json import decode_report
+from carbonbudget_agent.sender import Sender
+
+START = 1_764_000_000
+HANG_UP = 0
+
+
+class FailingServer(Server):
+    """Fails at some windows, by their start, and takes the others; `away` fails at all."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.RequestHandlerClass = FailingHandler
+        self.fails: dict[int, int] = {}
+        self.away = 0
+        self.asked: list[int] = []
+
+    def handle_error(self, *_: object) -> None:
+        """A client that was hung up on."""
+
+
+class FailingHandler(Handler):
+    server: FailingServer
+
+    def do_POST(self) -> None:
+        report = decode_report(gzip.decompress(self.rfile.read(int(self.headers["Content-Length"]))))
+        self.server.asked.append(report.window_start)
+        status = self.server.away or self.server.fails.get(report.window_start, 200)
+        if status == HANG_UP:
+            self.close_connection = True
+            return
+        if status == 200:
+            self.server.got.append(report)
+        self.send_response(status)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+
+class Time(threading.Event):
+    """A sender's pauses, which pass at once, and the clock they turn."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seconds, self.pauses = 1_000.0, 0
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.seconds += timeout or 0
+        self.pauses += 1
+        return super().wait(0.0005)
+
+    def now(self) -> float:
+        return self.seconds
+
+
+class Node:
+    """A sender and what it sends from."""
+
+    def __init__(self, root: Path, server: FailingServer) -> None:
+        (root / "token").write_text("t\n")
+        self.counts, self.time = Counts(), Time()
+        self.box = Outbox(root / "outbox", self.counts)
+        self._url = Endpoint(f"http://127.0.0.1:{server.server_port}", root / "token", None, timeout_s=5)
+        self.sender: Sender | None = None
+
+    def put(self, *minutes: int) -> None:
+        for minute in minutes:
+            self.box.put(pack_report(START + 60 * minute))
+        if self.sender is not None:
+            self.sender.wake()
+
+    def send(self) -> None:
+        self.sender = Sender(
+            self._url, self.box, self.counts, "node-1", spread_seconds=0, stop=self.time, now=self.time.now
+        )
+
+    def stop(self) -> None:
+        assert self.sender is not None
+        self.sender.finish(20)
+
+
+@pytest.fixture
+def server() -> Iterator[FailingServer]:
+    made = FailingServer()
+    thread = threading.Thread(target=made.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield made
+    made.shutdown()
+    thread.join()
+    made.server_close()
+
+
+def minutes(server: FailingServer) -> list[int]:
+    """The windows that the server took."""
+    return sorted((report.window_start - START) // 60 for report in server.got)
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 504, HANG_UP])
+def test_a_report_that_the_server_fails_at_is_set_aside_and_the_later_ones_go_on(
+    server: FailingServer, tmp_path: Path, status: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.fails = {START + 60: status}
+    node = Node(tmp_path, server)
+    node.put(*range(6))
+    node.send()
+    until("the others to be sent", lambda: node.counts.sent == 5)
+    until("the report to be set aside", lambda: node.counts.delayed == 1)
+    node.stop()
+    assert minutes(server) == [0, 2, 3, 4, 5]
+    assert (node.box.names(), [Path(name).name for name in node.box.delayed()]) == ([], [pack_report(START + 60).name])
+    assert server.asked.count(START + 60) >= 6  # it was tried for a while, and once more after another was taken
+    assert sum("tried again each hour" in record.message for record in caplog.records) == 1
+
+
+@pytest.mark.parametrize("status", [429, 500, 503, 401])
+def test_while_the_server_is_away_nothing_is_set_aside_however_long_it_takes(
+    server: FailingServer, tmp_path: Path, status: int
+) -> None:
+    server.away = status
+    node = Node(tmp_path, server)
+    node.put(*range(4))
+    node.send()
+    until("hours of pauses", lambda: node.time.seconds > 20_000)
+    assert (node.counts.delayed, len(node.box.names()), node.box.delayed()) == (0, 4, [])
+    server.away = 0
+    until("all to be sent", lambda: node.counts.sent == 4)
+    node.stop()
+    assert (node.counts.delayed, minutes(server)) == (0, [0, 1, 2, 3])
+
+
+def test_a_single_report_waits_for_another_one_that_shows_whose_fault_it_is(
+    server: FailingServer, tmp_path: Path
+) -> None:
+    server.fails = {START: 500}
+    node = Node(tmp_path, server)
+    node.put(0)
+    node.send()
+    until("an hour of pauses", lambda: node.time.seconds > 5_000)
+    assert node.counts.delayed == 0
+    node.put(1)
+    until("it to be set aside", lambda: node.counts.delayed == 1)
+    until("the next to be sent", lambda: node.counts.sent == 1)
+    node.stop()
+
+
+def test_several_in_a_row_are_set_aside_one_after_another(server: FailingServer, tmp_path: Path) -> None:
+    server.fails = {START + 60 * minute: 500 for minute in range(5)}
+    node = Node(tmp_path, server)
+    node.put(*range(8))
+    node.send()
+    until("those to be set aside that later ones show to be at fault", lambda: node.counts.delayed == 3)
+    node.put(8, 9)  # with each minute comes another one
+    until("all of them to be set aside", lambda: node.counts.delayed == 5)
+    node.stop()
+    assert minutes(server) == [5, 6, 7, 8, 9]
+
+
+def hourly(server: FailingServer, node: Node, done: Callable[[], bool]) -> None:
+    """Hours pass, in which windows close."""
+    minute = 100
+    while not done():
+        asked = len(server.asked)
+        node.time.seconds += 3_600
+        node.put(minute)
+        until("the window to be sent", lambda number=asked: len(server.asked) > number)
+        until("the outbox to be empty", lambda: not node.box.names())
+        minute += 1
+        assert minute < 200
+
+
+def test_what_was_set_aside_is_tried_again_each_hour_and_leaves_when_the_server_takes_it(
+    server: FailingServer, tmp_path: Path
+) -> None:
+    server.fails = {START: 500}
+    node = Node(tmp_path, server)
+    node.put(0, 1)
+    node.send()
+    until("it to be set aside", lambda: node.counts.delayed == 1)
+    before = server.asked.count(START)
+    hourly(server, node, lambda: server.asked.count(START) >= before + 3)
+    assert len(node.box.delayed()) == 1
+    server.fails = {}
+    hourly(server, node, lambda: not node.box.delayed())
+    node.stop()
+    assert 0 in minutes(server)
+
+
+def test_what_was_set_aside_and_is_refused_for_good_at_last_is_rejected(server: FailingServer, tmp_path: Path) -> None:
+    server.fails = {START: 500}
+    node = Node(tmp_path, server)
+    node.put(0, 1)
+    node.send()
+    until("it to be set aside", lambda: node.counts.delayed == 1)
+    server.fails = {START: 422}
+    hourly(server, node, lambda: not node.box.delayed())
+    node.stop()
+    assert [path.name for path in (node.box.directory / "rejected").iterdir()] == [pack_report(START).name]
+
+
+def test_of_many_that_were_set_aside_each_gets_its_turn(server: FailingServer, tmp_path: Path) -> None:
+    node = Node(tmp_path, server)
+    node.put(*range(50))
+    for name in node.box.names():
+        node.box.delay(name)
+    server.fails = {START + 60 * minute: 500 for minute in range(49)}
+    node.send()  # after a restart of the agent they are still there, and tried at once
+    until("the first to be tried", lambda: START in server.asked)
+    hourly(server, node, lambda: 49 in minutes(server))
+    node.stop()
+    assert all(server.asked.count(START + 60 * minute) <= 3 for minute in range(49))
+
+
+def test_a_window_of_the_future_is_never_set_aside(server: FailingServer, tmp_path: Path) -> None:
+    server.fails = {START: 425}
+    node = Node(tmp_path, server)
+    node.put(0, 1)
+    node.send()
+    for minute in range(2, 12):
+        asked = len(server.asked)
+        node.time.seconds += 60
+        node.put(minute)
+        until("it to be asked for again", lambda number=asked: len(server.asked) > number)
+    node.stop()
+    assert (node.counts.delayed, node.box.delayed()) == (0, [])
+
+
+def test_what_was_set_aside_counts_within_the_outboxs_bounds_and_the_oldest_goes_first(tmp_path: Path) -> None:
+    counts = Counts()
+    box = Outbox(tmp_path, counts, max_reports=3)
+    for minute in range(5):
+        box.put(pack_report(START + 60 * minute))
+    for name in box.names()[1:3]:
+        box.delay(name)
+    box.trim()
+    assert counts.dropped == 2
+    assert [Path(name).name for name in (*box.delayed(), *box.names())] == [
+        pack_report(START + 60 * minute).name for minute in (2, 3, 4)
+    ]

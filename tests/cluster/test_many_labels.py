@@ -1,0 +1,80 @@
+"""A pod with many labels counts in the budgets that select it, as the admission policy sees it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import sqlalchemy as sa
+from prometheus_client import CollectorRegistry
+from tests.cluster.test_pods import UIDS, a_pod, listed
+from tests.ingest.test_verify import END, Cluster
+from tests.ledger.reports import HOUR, a_report, book
+
+from carbonbudget_agent.pods.info import parse_pod
+from carbonbudget_agent.report import NodeReport
+from carbonbudget_operator.api.query import BudgetQuery
+from carbonbudget_operator.api.selector import LabelSelector
+from carbonbudget_operator.cluster.many_labels import ManyLabels
+from carbonbudget_operator.cluster.pods import Pods
+from carbonbudget_operator.ingest.verify import Verifier
+from carbonbudget_operator.ledger.book import Booked, Booker
+from carbonbudget_operator.reporting.book import Book
+from carbonbudget_operator.reporting.query import Queries
+from carbonbudget_operator.settings import Carbon, Settings
+
+PADDED = {f"a{n:02d}": "" for n in range(64)} | {"project": "x"}
+SELECTED = LabelSelector(match_labels={"project": "x"})
+
+
+def reported(labels: dict[str, str]) -> NodeReport:
+    """As an agent sends it, which keeps 64 labels."""
+    pod = parse_pod({"metadata": {"uid": UIDS[1], "namespace": "team-a", "name": "pod-1", "labels": labels}})
+    report = a_report(pods={UIDS[1]: 300})
+    return replace(report, pods=(replace(report.pods[0], name="pod-1", labels=pod.labels),))
+
+
+def used_uj(engine: sa.Engine) -> int:
+    query = BudgetQuery(id="b", namespaces=["team-a"], start=HOUR, end=HOUR + 3_600, selector=SELECTED)
+    (answer,) = Queries(Book(engine, Settings(carbon=Carbon(zone="WORLD", pue=1.0)))).budgets([query])
+    return answer.energy_uj
+
+
+@pytest.mark.parametrize("labels", [{"project": "x"}, PADDED, {f"a{n:04d}": "v" * 63 for n in range(2_000)} | PADDED])
+def test_no_number_of_labels_hides_a_pod_from_its_budget(engine: sa.Engine, labels: dict[str, str]) -> None:
+    booker = Booker(engine)
+    booker.selected_labels.learn(["team-a"], "project", ["x"])
+    pods = Pods(None, CollectorRegistry(), selected=booker.selected_labels.keys)  # type: ignore[arg-type] # asks nobody
+    listed(pods, a_pod(1, labels=labels))
+    nodes = Cluster()
+    verify = Verifier(nodes, pods, CollectorRegistry()).verify
+    report = verify(reported(labels), END)
+    assert len(report.pods[0].labels) == min(64, len(labels))
+    assert book(booker, report) == [Booked.STORED]
+    assert used_uj(engine) > 0
+
+
+def test_labels_beyond_the_bound_of_all_are_cut_to_those_that_are_selected() -> None:
+    many = ManyLabels(lambda namespace: {"project"}, max_characters=2_000)
+    for number in range(100):
+        many.keep(bytes([number]), "team-a", PADDED)
+    for number in range(100):
+        assert many.of(bytes([number]), "team-a", {"a00": ""})["project"] == "x"
+    assert many._characters <= 2_000 + 100 * len("projectx")
+    for number in range(100):
+        many.drop(bytes([number]))
+    assert many._characters == 0
+
+
+@pytest.mark.parametrize("what", ["names", "values"])
+def test_a_namespace_that_fills_its_bound_of_labels_stays_in_its_budget(engine: sa.Engine, what: str) -> None:
+    """What differs for each pod is made one, but not what a budget names."""
+    booker = Booker(engine, max_label_values=2)
+    booker.selected_labels.learn(["team-a"], "project", ["x"])
+    bound = booker._ids.label_bound
+    for number in range(1_200):
+        labels = {f"n{number}": "v"} if what == "names" else {"project": f"v{number}"}
+        bound.bound("team-a", labels, HOUR // 86_400)
+    assert bound.collapsed > 0
+    assert book(booker, reported({"project": "x"})) == [Booked.STORED]
+    assert used_uj(engine) > 0

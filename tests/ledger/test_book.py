@@ -23,7 +23,7 @@ from tests.postgres import PostgresServer
 from carbonbudget_agent.report import Requests
 from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger import writer as writer_module
-from carbonbudget_operator.ledger.book import Booked, Booker, load_cuts
+from carbonbudget_operator.ledger.book import Booked, Booker
 from carbonbudget_operator.ledger.check import CheckResult, check_ledger
 from carbonbudget_operator.ledger.facts import GroupFacts, NodeSlice
 from carbonbudget_operator.ledger.read import data_through, hours_with_facts, node_spans, read_hour
@@ -138,27 +138,6 @@ def test_labels_that_change_leave_former_facts_as_they_were(engine: sa.Engine) -
     assert sorted(facts.group.labels["team"] for facts in item.groups) == ["a", "b"]
 
 
-def test_a_cut_splits_what_comes_after_it(engine: sa.Engine) -> None:
-    writer = Writer(engine)
-    writer.add_cuts([HOUR + 90, HOUR + 3600, HOUR - 5], now=HOUR + 80)
-    writer.close()
-    book(Booker(engine), *(a_report(HOUR + 60 * i) for i in range(4)))
-    assert [(item.start, item.end, item.domains["cpu"].measured_uj) for item in slices(engine)] == [
-        (HOUR, HOUR + 90, 2000),  # the windows that start before the cut
-        (HOUR + 90, HOUR + 240, 2000),  # open still: as far as the node has reported
-    ]
-
-
-def test_more_cuts_in_a_day_than_are_sane_are_left_out_and_hold_up_nobody(engine: sa.Engine) -> None:
-    writer = Writer(engine)
-    for _ in range(2):
-        writer.add_cuts([HOUR + 7 * i for i in range(1, 1500)], now=HOUR)
-    writer.close()
-    with engine.connect() as connection:
-        cuts = load_cuts(connection)
-    assert (len(cuts), cuts[0]) == (1000, HOUR + 7)
-
-
 async def test_a_report_that_the_database_cannot_take_harms_no_other(engine: sa.Engine) -> None:
     poison = a_report(node="node-2")
     pods = (replace(poison.pods[0], requests=Requests(2**59, 0, 0)),)
@@ -194,7 +173,7 @@ def test_check_finds_what_does_not_add_up(engine: sa.Engine) -> None:
     with engine.begin() as connection:
         connection.execute(sa.text("UPDATE pod_energy SET energy_uj = energy_uj + 1"))
     assert checked(engine).defects == [
-        f"node node-1, slice {HOUR}, domain cpu: measured 1000 uJ, but its parts add up to 1001 uJ"
+        f"node node-1, hour {HOUR}, domain cpu: measured 1000 uJ, but its parts add up to 1001 uJ"
     ]
 
 
@@ -263,7 +242,7 @@ async def test_several_servers_on_one_ledger_book_each_window_once(
     ]
     fates = Counter(await asyncio.gather(*ask))
     assert (fates[Booked.STORED], fates[Booked.STORED] + fates[Booked.DUPLICATE]) == (len(reports), 2 * len(reports))
-    writers[0].add_cuts([HOUR + 1_801], now=HOUR)
+    writers[0].add_cuts([("team-a", HOUR + 1_801)], now=HOUR)
     assert (checked(engines[0]).windows, checked(engines[0]).defects) == (len(reports), [])
     assert total_uj(engines[1]) == 712 * len(reports)
     for writer in writers:
@@ -387,14 +366,6 @@ def test_a_report_of_more_rows_than_any_node_has_is_refused_and_one_beside_it_st
         assert connection.scalar(sa.text("SELECT count(*) FROM pod_hour")) == 1
     fewer = a_report(HOUR + 34 * 86_400, pods={f"p{i}": 0 for i in range(100)}, since=HOUR)
     assert book(booker, fewer) == [Booked.STORED]
-
-
-def test_cuts_count_as_slices_of_a_gap(engine: sa.Engine) -> None:
-    pods = {f"p{i}": 0 for i in range(150)}
-    day = a_report(HOUR + 86_400, pods=pods, since=HOUR)
-    with engine.begin() as connection:
-        connection.execute(sa.insert(schema.cut), [{"at": HOUR + 86 * i + 1} for i in range(1_000)])
-    assert book(Booker(engine), day) == [Booked.TOO_LARGE]
 
 
 async def test_reports_that_are_much_at_once_are_committed_one_by_one(

@@ -82,6 +82,11 @@ class BudgetAnswer(BaseModel):
     settled_energy_uj: int = Field(default=0, description="The part of `energy_uj` before it")
     workloads: list[WorkloadUse] = Field(default=[], description="Most used first, as many as were asked for")
     factors: list[str] = Field(default=[], description="Which intensity and PUE went into it, with source")
+    pro_rata: list[int] = Field(
+        default=[],
+        description="The start or end where it lies inside an hour that is not split there: that hour is counted pro "
+        "rata in time",
+    )
 
 
 class BudgetAnswers(BaseModel):

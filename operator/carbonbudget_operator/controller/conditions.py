@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -26,10 +26,16 @@ class Wanted:
     message: str
 
 
-def ready(namespaces: tuple[str, ...] | None, left_out: bool, unjudged: tuple[str, ...] = ()) -> Wanted:
+def ready(
+    namespaces: tuple[str, ...] | None,
+    left_out: bool,
+    unjudged: tuple[str, ...] = (),
+    pro_rata: Sequence[int] = (),
+) -> Wanted:
     """It is judged. `left_out`: more namespaces counted in its period than can be asked for.
 
-    `unjudged`: kinds that it wants to hold up and that nobody judges here.
+    `unjudged`: kinds that it wants to hold up and that nobody judges here. `pro_rata`: its start or end, where the
+    ledger is not split there.
     """
     if left_out:
         sentence = (
@@ -45,6 +51,13 @@ def ready(namespaces: tuple[str, ...] | None, left_out: bool, unjudged: tuple[st
             "cluster: mistyped, or missing from the chart's enforcement.kinds"
         )
         return Wanted("Ready", "True", "KindsNotJudged", sentence)
+    if pro_rata:
+        instants = " and ".join(map(format_time, pro_rata))
+        sentence = (
+            f"the hour around {instants} is counted pro rata in time: the budget was made after it, or its namespace "
+            "has too many starts and ends inside hours; a start or end on the full hour is always exact"
+        )
+        return Wanted("Ready", "True", "CountedProRata", sentence)
     return Wanted("Ready", "True", "Evaluated", "the budget is judged each window")
 
 

@@ -57,7 +57,7 @@ def judge(case: Case, answers: Answered, week: Week | None, conflict: str, now: 
         case.resource,
         now,
         (
-            ready(case.namespaces, case.left_out, case.unjudged),
+            ready(case.namespaces, case.left_out, case.unjudged, answers.use.pro_rata),
             data_complete(answers.use.coverage_percent, made.lost, made.missing, reading.data_through),
             within_budget(verdict.state, message),
             enforcement_conflict(conflict),

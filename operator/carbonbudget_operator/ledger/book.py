@@ -7,7 +7,7 @@ process books at a time: the server, or a command beside it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from hashlib import blake2b
@@ -17,11 +17,12 @@ import sqlalchemy as sa
 from carbonbudget_agent.report import NodeReport
 from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.bounds import HourBounds, too_large
+from carbonbudget_operator.ledger.cuts import NO_CUTS, Cuts, load_cuts
 from carbonbudget_operator.ledger.ids import Ids, KnownNode
 from carbonbudget_operator.ledger.labels import SelectedLabels
 from carbonbudget_operator.ledger.rows import Rows, chunks
-from carbonbudget_operator.ledger.slices import HOUR, slice_start, spread
-from carbonbudget_operator.ledger.sums import Batch
+from carbonbudget_operator.ledger.slices import HOUR
+from carbonbudget_operator.ledger.sums import Batch, Parts
 
 _DIGEST = 8
 _ENTRY = 2 * _DIGEST
@@ -88,13 +89,13 @@ class _Changes:
     latest: dict[tuple[str, str], NodeReport] = field(default_factory=dict)
     hours: set[int] = field(default_factory=set)
 
-    def see(self, node_id: int, report: NodeReport, slices: Iterable[int]) -> None:
+    def see(self, node_id: int, report: NodeReport, hours: Iterable[int]) -> None:
         span = self.spans.setdefault(node_id, _Span(report.since, report.window_end))
         span.first_start = min(span.first_start, report.since)
         if report.window_end >= span.last_end:
             span.last_end = report.window_end
             self.latest[(report.cluster, report.node)] = report
-        self.hours.update(start - start % HOUR for start in slices)
+        self.hours.update(hours)
 
 
 class Booker:
@@ -154,13 +155,14 @@ class Booker:
         self._forget_former(max(_hour(arrival.report) for arrival in arrivals), newest_sealed or 0)
         nodes = self._ids.nodes(connection, (arrival.report for arrival in arrivals))
         node_of = [nodes[(arrival.report.cluster, arrival.report.node)] for arrival in arrivals]
-        cuts = load_cuts(connection, min(arrival.report.since for arrival in arrivals) - HOUR)
+        first = min(arrival.report.since for arrival in arrivals)
+        cuts = load_cuts(connection, first - HOUR, max(arrival.report.window_end for arrival in arrivals))
         parts_of = [_parts(arrival.report, cuts) for arrival in arrivals]
         fates = [
             Booked.SEALED
             if newest_sealed is not None and arrival.report.since < newest_sealed + HOUR
             else Booked.TOO_LARGE
-            if too_large(arrival.report, len(parts))
+            if too_large(arrival.report, parts)
             else Booked.STORED
             for arrival, parts in zip(arrivals, parts_of, strict=True)
         ]
@@ -172,16 +174,16 @@ class Booker:
                     held.update((former, node_id) for former in range(_full(arrival.report.since), hour, HOUR))
         windows = self._windows(connection, held)
         stored: list[tuple[KnownNode, NodeReport]] = []
-        parts_stored: list[Mapping[int, int]] = []
+        parts_stored: list[Parts] = []
         booked = [at for at, fate in enumerate(fates) if fate is Booked.STORED]
-        self._bounds.read(connection, ((node_of[at].id, start) for at in booked for start in parts_of[at]), cuts)
+        self._bounds.read(connection, ((node_of[at].id, hour) for at in booked for hour in parts_of[at].hours))
         for at in booked:
             arrival, node, found = arrivals[at], node_of[at], windows[keys[at]]
             key = _key(arrival.report)
             fates[at] = found.fate(key, arrival.digest)
             if fates[at] is not Booked.STORED:
                 continue
-            if not self._bounds.take(node.id, arrival.report, parts_of[at]):
+            if not self._bounds.take(node.id, arrival.report, parts_of[at].hours):
                 fates[at] = Booked.IMPOSSIBLE
                 continue
             found.add(key, arrival.digest)
@@ -194,7 +196,7 @@ class Booker:
         pod_ids_of = self._ids.pods(connection, stored, self._ids_of[0])
         for (node, report), pod_ids, parts in zip(stored, pod_ids_of, parts_stored, strict=True):
             batch.add(node.id, pod_ids, report, parts)
-            changes.see(node.id, report, parts)
+            changes.see(node.id, report, parts.hours)
         self._write(connection, batch, changes, windows)
         return fates
 
@@ -245,17 +247,10 @@ class Booker:
         self._put_revisions.put(connection, ((hour, 1) for hour in sorted(hours)))
 
 
-def _parts(report: NodeReport, cuts: Sequence[int]) -> Mapping[int, int]:
-    """An ordinary window lies in one slice; after a gap a report spans several, pro rata in time."""
-    if report.since < report.window_start:
-        return spread(report.since, report.window_end, cuts)
-    return {slice_start(report.window_start, cuts): 1}
-
-
-def load_cuts(connection: sa.Connection, since: int = 0) -> list[int]:
-    """All cuts from `since` on, sorted."""
-    at = schema.cut.c.at
-    return list(connection.scalars(sa.select(at).where(at >= since).order_by(at)))
+def _parts(report: NodeReport, cuts: Cuts) -> Parts:
+    """Its slices; where cuts alone make it too large, its hours: a report is worth more than cuts."""
+    parts = Parts(report, cuts)
+    return Parts(report, NO_CUTS) if too_large(report, parts) else parts
 
 
 def lock_bookings(connection: sa.Connection) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -13,6 +12,7 @@ from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.rows import chunks
 from carbonbudget_operator.ledger.slices import HOUR
 from carbonbudget_operator.ledger.sound import sound_rows
+from carbonbudget_operator.ledger.sums import Parts
 
 _LATE_SECONDS = 120
 _MAX_DURATION_MS = 2 * HOUR * 1000
@@ -21,12 +21,14 @@ _KEPT_HOURS = 3
 MAX_ROWS = 200_000
 
 
-def too_large(report: NodeReport, slices: int) -> bool:
-    """Whether it would be more than 200,000 rows: each domain, pod and pod's domain is one in each slice it spans."""
-    if _rows_at_most(report) * slices <= MAX_ROWS:  # so it is but for what is made up: nothing is counted
+def too_large(report: NodeReport, parts: Parts) -> bool:
+    """Whether it would be more than 200,000 rows: a domain is one in each hour, a pod and its domains in each slice."""
+    if _rows_at_most(report) * parts.most_slices <= MAX_ROWS:  # so it is but for what is made up: nothing is counted
         return False
-    energies = sum(len(pod.energy_uj.keys() | pod.idle_uj.keys()) for pod in report.pods)
-    return (len(report.domains) + len(report.pods) + energies) * slices > MAX_ROWS
+    rows = len(report.domains) * len(parts.hours)
+    for pod in report.pods:
+        rows += (1 + len(pod.energy_uj.keys() | pod.idle_uj.keys())) * parts.slices(pod.namespace)
+    return rows > MAX_ROWS
 
 
 def weight(report: NodeReport) -> int:
@@ -70,18 +72,17 @@ class HourBounds:
         """What was taken in a transaction that was rolled back means nothing."""
         self._hours.clear()
 
-    def read(self, connection: sa.Connection, slices: Iterable[tuple[int, int]], cuts: Sequence[int]) -> None:
-        """Read what is not known of the hours of these slices, by node and start."""
+    def read(self, connection: sa.Connection, wanted: Iterable[tuple[int, int]]) -> None:
+        """Read what is not known of these hours, by node and start."""
         missing: dict[int, set[int]] = {}
-        for node_id, start in slices:
-            hour = start - start % HOUR
+        for node_id, hour in wanted:
             hours = self._hours.setdefault(node_id, {})
             if hour not in hours:
                 hours[hour] = _Hour()
                 missing.setdefault(hour, set()).add(node_id)
         alike: dict[frozenset[int], list[int]] = {}
         for hour, node_ids in missing.items():
-            alike.setdefault(frozenset(node_ids), []).extend(_slices(hour, cuts))
+            alike.setdefault(frozenset(node_ids), []).append(hour)
         fact = schema.node_fact.c
         columns = sa.select(fact.start, fact.node_id, fact.domain, fact.measured_uj, fact.high_uj, fact.duration_ms)
         for nodes, starts in alike.items():
@@ -101,12 +102,9 @@ class HourBounds:
                 held = self._hours[node_id][hour]
                 held.duration_ms = max(held.duration_ms, duration_ms)
 
-    def take(self, node_id: int, report: NodeReport, parts: Mapping[int, int]) -> bool:
-        """Add a report, its slices by seconds of overlap; False, and nothing added, if an hour would hold too much."""
+    def take(self, node_id: int, report: NodeReport, seconds: Mapping[int, int]) -> bool:
+        """Add a report, its hours by seconds of overlap; False, and nothing added, if an hour would hold too much."""
         known = self._hours[node_id]
-        seconds: dict[int, int] = {}
-        for start, overlap in parts.items():
-            seconds[start - start % HOUR] = seconds.get(start - start % HOUR, 0) + overlap
         whole = sum(seconds.values())
         measured_uj = sum(domain.measured_uj for domain in report.domains)
         high_uj = sum(domain.high_uj or 0 for domain in report.domains)
@@ -133,7 +131,3 @@ class HourBounds:
             if len(hours) > _KEPT_HOURS:
                 for hour in sorted(hours)[:-_KEPT_HOURS]:
                     del hours[hour]
-
-
-def _slices(hour: int, cuts: Sequence[int]) -> list[int]:
-    return [hour, *cuts[bisect_right(cuts, hour) : bisect_left(cuts, hour + HOUR)]]

@@ -20,7 +20,7 @@ _NO_NODE = -1  # of facts whose pod is not there
 
 @dataclass(slots=True)
 class CheckResult:
-    """What was looked at, and one line for each node, slice and domain that does not add up."""
+    """What was looked at, and one line for each node, hour and domain that does not add up."""
 
     nodes: int = 0
     windows: int = 0
@@ -76,7 +76,7 @@ def _check_hour(connection: sa.Connection, hour: int, sealed: frozenset[str], re
     for start, node_id, domain, total, idle, system, unseen in sound_rows(node_facts, 3, fact.name, start=0):
         if node_id in done:
             continue
-        key = (node_id, start, domain)
+        key = (node_id, start - start % HOUR, domain)
         measured[key] = measured.get(key, 0) + total
         borne[key] = borne.get(key, 0) + idle + system + unseen
     energies = connection.execute(
@@ -85,17 +85,17 @@ def _check_hour(connection: sa.Connection, hour: int, sealed: frozenset[str], re
         .where(energy.c.start >= hour, energy.c.start < hour + HOUR)
     )
     for start, _, domain, node_id, own, held in sound_rows(energies, 4, energy.name, start=0):
-        key = (node_id if node_id is not None else _NO_NODE, start, domain)
+        key = (node_id if node_id is not None else _NO_NODE, start - start % HOUR, domain)
         borne[key] = borne.get(key, 0) + own + held
     result.slices += len({key[:2] for key in measured})
     result.measured_uj += sum(measured.values())
     for key in sorted(measured.keys() | borne.keys()):
-        node_id, start, domain = key
+        node_id, at, domain = key
         if key in measured and node_id not in names:
-            result.defects.append(f"slice {start}, domain {domain}: of a node that is not there ({node_id})")
+            result.defects.append(f"hour {at}, domain {domain}: of a node that is not there ({node_id})")
         if measured.get(key, 0) != borne.get(key, 0):
             result.defects.append(
-                f"node {names.get(node_id, 'that is not there')}, slice {start}, domain {domain}: measured "
+                f"node {names.get(node_id, 'that is not there')}, hour {at}, domain {domain}: measured "
                 f"{measured.get(key, 0)} uJ, but its parts add up to {borne.get(key, 0)} uJ"
             )
 

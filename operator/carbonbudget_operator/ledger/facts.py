@@ -1,8 +1,8 @@
-"""Facts as the ledger gives them: one node in one slice of time, with its pods. Plain dataclasses.
+"""Facts as the ledger gives them: one node in one hour, with its pods. Plain dataclasses.
 
-A slice is an hour, or a part of one where a budget's period starts or ends inside it: [start, end) in
-UTC seconds. Energy in microjoules, request integrals in millicore-milliseconds: one core used for one
-microsecond is one of those, so that they compare with CPU time as they are.
+Where a budget starts or ends inside the hour, the pods of its namespace are several facts: one for each part of the
+hour. Times are [start, end) in UTC seconds. Energy in microjoules, request integrals in millicore-milliseconds: one
+core used for one microsecond is one of those, so that they compare with CPU time as they are.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class GroupFacts:
     """The pods of one group on the node in the slice, summed up.
 
     `reserved` adds up max(request, use) of each pod in millicore-milliseconds, `gpu_reserved_ms` the GPUs they
-    requested.
+    requested. `part` is the part of the hour that they are of, where the hour is split for their namespace.
     """
 
     group: Group
@@ -62,17 +62,19 @@ class GroupFacts:
     cpu_us: int = 0
     reserved: int = 0
     gpu_reserved_ms: int = 0
+    part: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class NodeSlice:
-    """All that is known of one node in one slice."""
+    """All that is known of one node in one hour, as far as it has reported. A group may come once for each part."""
 
     node: NodeFacts
     start: int
     end: int
     domains: Mapping[str, DomainFacts]
     groups: tuple[GroupFacts, ...]
+    reported_from: int = 0  # when the node reported first of all, if that is later than `start`
 
     @property
     def duration_ms(self) -> int:

@@ -1,16 +1,16 @@
-"""Reading facts: node slices of a span of time, and how far the record reaches."""
+"""Reading facts: what nodes and their pods did in an hour, and how far the record reaches."""
 
 from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import sqlalchemy as sa
 
 from carbonbudget_operator.ledger import schema
-from carbonbudget_operator.ledger.book import load_cuts
+from carbonbudget_operator.ledger.cuts import load_cuts
 from carbonbudget_operator.ledger.facts import DomainFacts, Group, GroupFacts, NodeFacts, NodeSlice
 from carbonbudget_operator.ledger.slices import HOUR, slice_end
 from carbonbudget_operator.ledger.sound import left_out, sound_rows
@@ -30,28 +30,29 @@ class NodeSpan:
 
 
 def read_hour(connection: sa.Connection, cluster: str, hour: int) -> list[NodeSlice]:
-    """All node slices of one hour that can be read; what is left out of them is counted (`sound.py`)."""
-    cuts = [at for at in load_cuts(connection) if hour < at < hour + HOUR]
+    """What each node reported in one hour; what cannot be read of it is left out and counted (`sound.py`)."""
     nodes = read_nodes(connection, cluster, hour)
-    last_ends = _last_ends(connection, hour)
+    # An hour that is still open reaches as far as its node has reported.
+    spans = _spans(connection, hour)
+    ends = {node_id: min(hour + HOUR, span.last_end) for node_id, span in spans.items()}
     domains = _domains(connection, hour)
-    groups = _groups(connection, hour)
+    groups = _groups(connection, hour, ends)
     found: list[NodeSlice] = []
-    for (node_id, start), facts in sorted(domains.items()):
+    for node_id, facts in sorted(domains.items()):
         if node_id not in nodes:
             continue
-        its = tuple(sorted(groups.get((node_id, start), {}).values(), key=_order))
+        its = tuple(sorted(groups.get(node_id, {}).values(), key=_order))
         conserving = _conserving(facts, its)
         if conserving is None:
-            left_out.node_hour(nodes[node_id].name, node_id, start, "its pods hold more energy than was measured")
+            left_out.node_hour(nodes[node_id].name, node_id, hour, "its pods hold more energy than was measured")
             continue
-        # A slice that is still open reaches as far as its node has reported.
-        end = max(start + 1, min(slice_end(start, cuts), last_ends.get(node_id, start)))
-        found.append(NodeSlice(nodes[node_id], start, end, conserving, its))
+        span = spans.get(node_id)
+        end = max(hour + 1, ends.get(node_id, hour))
+        found.append(NodeSlice(nodes[node_id], hour, end, conserving, its, span.first_start if span else hour))
     return found
 
 
-def _conserving(domains: dict[str, DomainFacts], groups: Sequence[GroupFacts]) -> dict[str, DomainFacts] | None:
+def _conserving(domains: dict[str, DomainFacts], groups: Iterable[GroupFacts]) -> dict[str, DomainFacts] | None:
     """The domains, each with what its parts lack in `unseen`; None if a part is more than the whole.
 
     They lack something only where a row could not be read: whose energy that was is not known any more.
@@ -120,13 +121,14 @@ def _nodes_of(hour: int) -> sa.ScalarSelect[int]:
     return sa.select(fact.node_id).where(fact.start >= hour, fact.start < hour + HOUR).distinct().scalar_subquery()
 
 
-def _last_ends(connection: sa.Connection, hour: int) -> dict[int, int]:
+def _spans(connection: sa.Connection, hour: int) -> dict[int, NodeSpan]:
     span = schema.node_span.c
-    query = sa.select(span.node_id, span.last_end).where(span.node_id.in_(_nodes_of(hour)))
-    return dict(map(tuple, sound_rows(connection.execute(query), 1, "node_span", zeroed=True)))
+    query = sa.select(span.node_id, span.first_start, span.last_end).where(span.node_id.in_(_nodes_of(hour)))
+    rows = sound_rows(connection.execute(query), 1, "node_span", zeroed=True)
+    return {row[0]: NodeSpan(*row) for row in rows}
 
 
-def _domains(connection: sa.Connection, hour: int) -> dict[tuple[int, int], dict[str, DomainFacts]]:
+def _domains(connection: sa.Connection, hour: int) -> dict[int, dict[str, DomainFacts]]:
     table = schema.node_fact
     rows = connection.execute(
         sa.select(
@@ -134,11 +136,11 @@ def _domains(connection: sa.Connection, hour: int) -> dict[tuple[int, int], dict
             table.c.idle_uj, table.c.system_uj, table.c.unseen_uj, table.c.duration_ms,
         ).where(table.c.start >= hour, table.c.start < hour + HOUR)
     )  # fmt: skip
-    slices: dict[tuple[int, int], dict[str, DomainFacts]] = defaultdict(dict)
-    for start, node_id, name, method, measured, idle, system, unseen, duration in sound_rows(rows, 4, "node_hour", 0):
-        facts = slices[(node_id, start)]
+    nodes: dict[int, dict[str, DomainFacts]] = defaultdict(dict)
+    for _, node_id, name, method, measured, idle, system, unseen, duration in sound_rows(rows, 4, "node_hour", 0):
+        facts = nodes[node_id]
         former = facts.get(name, DomainFacts(0, 0, 0, 0, 0, 0))
-        facts[name] = DomainFacts(  # a meter that came or went inside the slice: two rows, one domain
+        facts[name] = DomainFacts(  # a meter that came or went inside the hour: two rows, one domain
             measured_uj=former.measured_uj + measured,
             idle_uj=former.idle_uj + idle,
             system_uj=former.system_uj + system,
@@ -146,16 +148,19 @@ def _domains(connection: sa.Connection, hour: int) -> dict[tuple[int, int], dict
             metered_uj=former.metered_uj + (0 if method == "model" else measured),
             duration_ms=former.duration_ms + duration,
         )
-    return slices
+    return nodes
 
 
-def _groups(connection: sa.Connection, hour: int) -> dict[tuple[int, int], dict[Group, GroupFacts]]:
-    """By node and slice. One object for each group of the hour: rows of it are found by identity."""
+_Parts = dict[tuple[Group, int], GroupFacts]  # by group and start of the slice
+
+
+def _groups(connection: sa.Connection, hour: int, ends: Mapping[int, int]) -> dict[int, _Parts]:
+    """By node. One object for each group of the hour: rows of it are found by identity."""
     pod, fact, energy, owner = schema.pod, schema.pod_fact, schema.pod_energy, schema.owner
-    labels = _label_sets(connection, hour)
+    labels, cuts = _label_sets(connection, hour), load_cuts(connection, hour + 1, hour + HOUR)
     known: dict[tuple[str, str, int], Group] = {}
     of_pod: dict[int, tuple[int, Group]] = {}
-    found: dict[tuple[int, int], dict[Group, GroupFacts]] = defaultdict(dict)
+    found: dict[int, _Parts] = defaultdict(dict)
     rows = connection.execute(
         sa.select(
             fact.c.start, fact.c.pod_id, pod.c.node_id, pod.c.namespace, pod.c.name, pod.c.controller_kind,
@@ -176,32 +181,37 @@ def _groups(connection: sa.Connection, hour: int) -> dict[tuple[int, int], dict[
         if group is None:
             group = known[key] = Group(namespace, workload, labels[label_id])
         of_pod[pod_id] = (node_id, group)
-        facts = found[(node_id, start)].setdefault(group, GroupFacts(group))
+        parts = found[node_id]
+        facts = parts.get((group, start))
+        if facts is None:
+            facts = parts[(group, start)] = GroupFacts(group)
+            if its := cuts.of(namespace):
+                facts.part = (start, max(start + 1, min(slice_end(start, its), ends.get(node_id, hour + HOUR))))
         facts.pods += 1
         facts.cpu_us += cpu_us
         facts.reserved += max(request, cpu_us)
         facts.gpu_reserved_ms += gpu_ms
-    parts = connection.execute(
+    energies = connection.execute(
         sa.select(energy.c.start, energy.c.pod_id, energy.c.domain, energy.c.energy_uj, energy.c.idle_uj).where(
             energy.c.start >= hour, energy.c.start < hour + HOUR
         )
     )
-    for start, pod_id, domain, energy_uj, idle_uj in sound_rows(parts, 3, "pod_energy", start=0):
+    for start, pod_id, domain, energy_uj, idle_uj in sound_rows(energies, 3, "pod_energy", start=0):
         node_id, group = of_pod.get(pod_id, _NOBODY)
-        its = found.get((node_id, start), {}).get(group)
-        if its is None:  # of a pod that is not there: nobody can say whose it was
+        held = found.get(node_id, {}).get((group, start))
+        if held is None:  # of a pod that is not there: nobody can say whose it was
             left_out.row("pod_energy", start, (start, pod_id, domain))
             continue
-        its.energy_uj[domain] = its.energy_uj.get(domain, 0) + energy_uj
+        held.energy_uj[domain] = held.energy_uj.get(domain, 0) + energy_uj
         if idle_uj:
-            its.idle_uj[domain] = its.idle_uj.get(domain, 0) + idle_uj
+            held.idle_uj[domain] = held.idle_uj.get(domain, 0) + idle_uj
     return found
 
 
-def _order(facts: GroupFacts) -> tuple[str, str, list[tuple[str, str]]]:
+def _order(facts: GroupFacts) -> tuple[str, str, list[tuple[str, str]], tuple[int, int]]:
     """The same for the same facts, so that the last microjoule always goes the same way."""
     group = facts.group
-    return group.namespace, group.workload, sorted(group.labels.items())
+    return group.namespace, group.workload, sorted(group.labels.items()), facts.part or (0, 0)
 
 
 def _label_sets(connection: sa.Connection, hour: int) -> dict[int, dict[str, str]]:

@@ -12,9 +12,8 @@ from dataclasses import dataclass, replace
 import sqlalchemy as sa
 
 from carbonbudget_operator.ledger import schema
-from carbonbudget_operator.ledger.book import load_cuts
 from carbonbudget_operator.ledger.rows import chunks
-from carbonbudget_operator.ledger.slices import slice_start
+from carbonbudget_operator.ledger.slices import HOUR
 from carbonbudget_operator.ledger.sound import sound_in_database, sound_rows
 
 # Kinds whose pods have no end of their own: what one of them emitted in its life says nothing of the next.
@@ -77,9 +76,9 @@ class Former:
 
 
 def first_fact(connection: sa.Connection, cluster: str, start: int, end: int) -> int | None:
-    """The start of the first slice of [start, end) in which anything was reported."""
+    """The first hour that touches [start, end) and in which anything was reported."""
     fact, node = schema.node_fact.c, schema.node
-    since = slice_start(start, load_cuts(connection, start - start % 3600))
+    since = start - start % HOUR
     return connection.scalar(
         sa.select(fact.start)
         .join(node, node.c.id == fact.node_id)

@@ -1,6 +1,6 @@
 """The ledger's tables. Integers are 64-bit; a sum over many rows is taken in Python, which does not overflow.
 
-Time is UTC seconds. `start` of a fact is the start of its slice: the hour, or a cut inside it.
+Time is UTC seconds. `start` of a node's fact is its hour; that of a pod's is its hour or a cut inside it.
 """
 
 from __future__ import annotations
@@ -85,8 +85,14 @@ node_windows = _facts(
 # Grows with each commit that changes an hour's facts: what was made of them can be kept until then.
 hour_revision = Table("hour_revision", metadata, _key("hour"), _count("revision"))
 
-# Instants inside an hour at which facts are split, because a budget starts or ends there.
-cut = Table("cut", metadata, _key("at"))
+# Instants inside an hour at which the facts of a namespace's pods are split, because a budget starts or ends there;
+# `*` splits those of all.
+cut = Table(
+    "cut",
+    metadata,
+    _key("at"),
+    Column("namespace", String(512), primary_key=True, server_default="*"),
+)
 
 node_fact = _facts(
     "node_hour",
@@ -118,14 +124,14 @@ pod = Table(
     "pod",
     metadata,
     Column("id", _ID, primary_key=True),
-    Column("node_id", _ID, ForeignKey("node.id"), nullable=False),
+    Column("node_id", _ID, ForeignKey("node.id"), nullable=False, index=True),  # whether a node that is gone has any
     Column("uid", String(512), nullable=False),
     Column("label_set_id", _ID, ForeignKey("label_set.id"), nullable=False),
     Column("namespace", String(512), nullable=False),
     Column("name", String(512), nullable=False),
     Column("controller_kind", String(512), nullable=False, server_default=""),
     Column("controller_name", String(512), nullable=False, server_default=""),
-    Column("controller_uid", String(512), nullable=False, server_default=""),
+    Column("controller_uid", String(512), nullable=False, server_default="", index=True),  # and a former owner
     # No fact of it is of a later hour; a pod that has none any more is found by it.
     Column("last_hour", BigInteger, nullable=False, server_default="0", index=True),
     UniqueConstraint("uid", "node_id", "label_set_id"),  # the uid first: a batch looks pods up by it

@@ -12,14 +12,14 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection
 
 import sqlalchemy as sa
 
-from carbonbudget_agent.report import WINDOW_SECONDS
 from carbonbudget_operator.ledger import schema
-from carbonbudget_operator.ledger.book import Arrival, Booked, Booker, load_cuts, lock_bookings
+from carbonbudget_operator.ledger.book import Arrival, Booked, Booker, lock_bookings
 from carbonbudget_operator.ledger.bounds import MAX_ROWS, weight
+from carbonbudget_operator.ledger.cuts import new_cuts
 from carbonbudget_operator.ledger.labels import SelectedLabels
 from carbonbudget_operator.ledger.slices import HOUR
 from carbonbudget_operator.ledger.store import LedgerError
@@ -29,7 +29,6 @@ _MAX_BATCH = 200
 _MAX_QUEUE = 2_000
 # To read an honest batch takes some 0.05 s; what is large and made up must not keep it from its commit.
 _READ_SECONDS = 0.25
-_MAX_CUTS_A_DAY = 1_000
 
 _Fate = tuple[Arrival, Booked]
 _Read = Callable[[], Arrival]
@@ -94,33 +93,18 @@ class Writer:
         self._queue.put(None)
         self._thread.join()
 
-    def add_cuts(self, instants: Sequence[int], now: int) -> None:
-        """Split facts at these instants from here on; those on the hour need nothing.
-
-        An instant that a booked window may already lie beyond cannot split any more: a query that starts
-        there counts the slice pro rata in time. `now` bounds how many a day may hold.
-        Those beyond the bound are left to be counted pro rata too: no budget may hold up the others.
-        """
-        wanted = {at for at in instants if at % HOUR}
-        if not wanted:
-            return
+    def add_cuts(self, wanted: Collection[tuple[str, int]], now: int) -> None:
+        """Split facts of these namespaces at these instants from here on, as far as `new_cuts` says."""
+        with self._engine.connect() as connection:  # mostly all are there, or cannot be: reports need not wait then
+            if not new_cuts(connection, wanted, now):
+                return
         with self._lock, self._engine.begin() as connection:
             lock_bookings(connection)
-            latest_end = connection.scalar(sa.select(sa.func.max(schema.node_span.c.last_end))) or 0
-            known = set(load_cuts(connection))
-            # A window that starts at the instant or later ends at least a shortest window after it.
-            fresh = {at for at in wanted - known if at > latest_end - WINDOW_SECONDS[0]}
-            if not fresh:
-                return
-            day = {at for at in known | fresh if now - HOUR <= at < now + 86_400}
-            room = _MAX_CUTS_A_DAY - len(day - fresh)
-            if len(fresh) > room:
-                _log.warning("%d starts and ends inside an hour are counted pro rata", len(fresh) - room)
-            fresh = set(sorted(fresh)[: max(0, room)])
-            if not fresh:
-                return
-            connection.execute(sa.insert(schema.cut), [{"at": at} for at in sorted(fresh)])
-            self._booker.touch(connection, {at - at % HOUR for at in fresh})  # their slices end elsewhere now
+            made = new_cuts(connection, wanted, now)
+            if made:
+                connection.execute(sa.insert(schema.cut), [{"at": at, "namespace": name} for at, name in made])
+                # What is made of hours that are open reads their slices' ends anew.
+                self._booker.touch(connection, {hour for at, _ in made if (hour := at - at % HOUR) <= now})
 
     def _run(self) -> None:
         while True:

@@ -33,7 +33,7 @@ from carbonbudget_operator.settings import Settings
 _CACHED_ROWS = 300_000  # some 700 bytes each
 _MAX_FIGURE = 2**62
 SEALED_NODE = "__sealed__"
-_RULES = 3  # raised whenever the same facts and settings would give other rows
+_RULES = 4  # raised whenever the same facts and settings would give other rows
 
 
 class Book:
@@ -185,8 +185,9 @@ def _fit(rows: Iterable[ValuedRow], most: int = _MAX_FIGURE) -> bool:
 def _reported(slices: Iterable[NodeSlice]) -> list[tuple[int, int, int]]:
     found: dict[tuple[int, int], int] = {}
     for slice_ in slices:
-        span_ms = (slice_.end - slice_.start) * 1000
-        key = (slice_.start, slice_.end)
+        start = min(max(slice_.start, slice_.reported_from), slice_.end - 1)
+        span_ms = (slice_.end - start) * 1000
+        key = (start, slice_.end)
         found[key] = found.get(key, 0) + min(slice_.duration_ms, span_ms)
     return [(start, end, ms) for (start, end), ms in sorted(found.items())]
 

@@ -26,6 +26,7 @@ from carbonbudget_operator.ledger.valued import (
     ValuedRow,
 )
 from carbonbudget_operator.reporting.book import Book, by_namespace
+from carbonbudget_operator.reporting.instants import Instants
 from carbonbudget_operator.reporting.merged import MAX_ROWS, Merged, Merges, Selection
 from carbonbudget_operator.reporting.numbers import grams, kilowatt_hours
 from carbonbudget_operator.reporting.plans import Planned, Plans
@@ -157,6 +158,7 @@ def _answer(query: BudgetQuery, pass_: _Pass) -> BudgetAnswer:
             for (namespace, workload), use in most
         ],
         factors=sorted(factors),
+        pro_rata=pass_.pro_rata(query),
     )
 
 
@@ -176,6 +178,7 @@ class _Pass:
         self._known_rows = self._new_rows = 0
         self._coverage: dict[tuple[int, int], int] = {}
         self._first_facts: dict[int, int | None] = {}
+        self._instants = Instants(connection, queries)
 
     def selections(self, query: BudgetQuery) -> Iterator[tuple[Selection, bool]]:
         """The groups that a budget counts, and whether they are of the time before `settled_through`."""
@@ -201,6 +204,11 @@ class _Pass:
             wanted_ms = expected_ms(self._expected, since, min(end, max(self._through, start)))
             self._coverage[(start, end)] = min(100, reported_ms * 100 // wanted_ms) if wanted_ms else 100
         return self._coverage[(start, end)]
+
+    def pro_rata(self, query: BudgetQuery) -> list[int]:
+        """Where the span starts or ends inside an hour whose facts are there and are not split at that instant."""
+        hours = self._plans.revisions
+        return [at for at in self._instants.uncut(query) if at < self._through and at - at % _HOUR in hours]
 
     def data_from(self, start: int, end: int) -> int:
         """When the first report of [start, end) begins, to the slice; 0 without any."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import sqlalchemy as sa
 
 from carbonbudget_operator.api.query import RunAnswer, RunQuery
-from carbonbudget_operator.ledger.book import load_cuts
+from carbonbudget_operator.ledger.cuts import load_cuts
 from carbonbudget_operator.ledger.read import data_through, node_spans, read_nodes
 from carbonbudget_operator.ledger.runs import (
     Controller,
@@ -89,10 +89,13 @@ class Runs:
         first = min(run.query.start for run in runs)
         last = min(max(run.query.end for run in runs), through + HOUR)
         plans = Plans(self._book, connection, first, last)
-        slices = _open_slices(connection, self._book.cluster, plans.revisions)
+        namespaces = {run.query.namespace for run in runs}
+        slices = _open_slices(connection, self._book.cluster, plans.revisions, namespaces)
         of_pod = self._pods(connection, runs)
         starts = {
-            index: tuple(start for start, end in slices if start < run.query.end and end > run.query.start)
+            index: tuple(
+                start for start, end in slices[run.query.namespace] if start < run.query.end and end > run.query.start
+            )
             for index, run in enumerate(runs)
         }
         ids: dict[tuple[int, ...], set[int]] = defaultdict(set)
@@ -164,22 +167,26 @@ class Runs:
                         run.add(figures)
 
 
-def _open_slices(connection: sa.Connection, cluster: str, revisions: Mapping[int, int]) -> list[tuple[int, int]]:
-    """[start, end) of the slices of these hours that are not sealed."""
-    if not revisions:
-        return []
-    first, last = min(revisions), max(revisions) + HOUR
+def _open_slices(
+    connection: sa.Connection, cluster: str, revisions: Mapping[int, int], namespaces: Iterable[str]
+) -> dict[str, list[tuple[int, int]]]:
+    """[start, end) of the slices of these hours that are not sealed, by namespace."""
+    first, last = min(revisions, default=0), max(revisions, default=0) + HOUR
     sealed = sealed_hours(connection, cluster, first, last)
-    cuts = load_cuts(connection, first)
-    inside: dict[int, list[int]] = defaultdict(list)
-    for cut in cuts:
-        inside[cut - cut % HOUR].append(cut)
-    return [
-        (start, slice_end(start, cuts))
-        for hour in revisions
-        if hour not in sealed
-        for start in sorted({hour, *inside[hour]})
-    ]
+    cuts = load_cuts(connection, first, last)
+    found: dict[str, list[tuple[int, int]]] = {}
+    for namespace in namespaces:
+        its = cuts.of(namespace)
+        inside: dict[int, list[int]] = defaultdict(list)
+        for cut in its:
+            inside[cut - cut % HOUR].append(cut)
+        found[namespace] = [
+            (start, slice_end(start, its))
+            for hour in revisions
+            if hour not in sealed
+            for start in (hour, *inside[hour])
+        ]
+    return found
 
 
 def _read(connection: sa.Connection, ids: Mapping[tuple[int, ...], set[int]]) -> Iterable[PodFacts]:

@@ -17,7 +17,7 @@ from carbonbudget_operator.allocation.policy import Policy
 from carbonbudget_operator.allocation.shared import share_namespaces
 from carbonbudget_operator.carbon.intensity.hours import Hours
 from carbonbudget_operator.carbon.value import emissions_ug
-from carbonbudget_operator.ledger.facts import Group, NodeSlice
+from carbonbudget_operator.ledger.facts import Group, GroupFacts, NodeSlice
 from carbonbudget_operator.ledger.slices import HOUR
 from carbonbudget_operator.ledger.valued import (
     COLUMNS,
@@ -35,11 +35,11 @@ from carbonbudget_operator.reporting.places import Place, Places
 # What another namespace bears of a shared one is its overhead.
 _TO_OVERHEAD: Final = (2, 2, 2, 3, 6, 6, 6, 9, 9, 9, 10, 11, 12, 13)
 _SPECIAL: Final = {name: Group(name, "", {}) for name in (IDLE_ROW, SYSTEM_ROW, UNSEEN_ROW)}
-_IDLE: Final = _SPECIAL[IDLE_ROW]
+_NOBODY: Final = GroupFacts(_SPECIAL[IDLE_ROW])
 _NOTHING: Final[frozenset[str]] = frozenset()
 
 
-_Key = tuple[str, str, Group]  # node, scope, group
+_Key = tuple[str, str, Group, int]  # node, scope, group, start
 
 
 @dataclass(slots=True)
@@ -72,9 +72,9 @@ class Valuer:
         by_start: dict[int, list[_Placed]] = {}
         for placed in zip(slices, places, self._market(slices, places), strict=True):
             by_start.setdefault(placed[0].start, []).append(placed)
-        return [row for start, found in sorted(by_start.items()) for row in self._value(start, found, by_node)]
+        return [row for _, found in sorted(by_start.items()) for row in self._value(found, by_node)]
 
-    def _value(self, start: int, slices: Sequence[_Placed], by_node: bool) -> list[ValuedRow]:
+    def _value(self, slices: Sequence[_Placed], by_node: bool) -> list[ValuedRow]:
         sums: dict[_Key, _Sum] = {}
         for slice_, place, markets in slices:
             self._add_slice(sums, slice_, place, markets, slice_.node.name if by_node else "")
@@ -91,18 +91,18 @@ class Valuer:
                 total.figures,
                 total.factors,
             )
-            for (node, scope, group), total in sums.items()
+            for (node, scope, group, start), total in sums.items()
             if (scope, group) not in emptied
         ]
 
     def _share(self, sums: dict[_Key, _Sum]) -> set[tuple[str, Group]]:
         """Share namespaces out over the whole cluster; the groups that are empty now.
 
-        It is done for groups, and what a group bears is shared out over its nodes: so a group bears the same
-        whether nodes are kept apart or not.
+        It is done for groups, and what a group bears is shared out over its nodes and the parts of its hour: so a
+        group bears the same whether these are kept apart or not.
         """
         groups: dict[tuple[str, Group], list[_Sum]] = {}
-        for (_, scope, group), total in sums.items():
+        for (_, scope, group, _), total in sums.items():
             groups.setdefault((scope, group), []).append(total)
         former = [
             [sum(column) for column in zip(*(t.figures for t in found), strict=True)] for found in groups.values()
@@ -173,7 +173,8 @@ class Valuer:
         node: str,
     ) -> None:
         scope, pue_permille = self._places.scope(slice_.node), place.pue_permille
-        keys = [(node, scope, facts.group) for facts in slice_.groups]
+        keys = [_key(node, scope, facts, slice_) for facts in slice_.groups]
+        ends = [facts.part[1] if facts.part else slice_.end for facts in slice_.groups]
         factors = place.factors.union(*(market.factors for market in markets.values()))
         factors |= {f"embodied: {self._places.hardware(slice_.node, gpu_count(slice_)).why}"}
         for shares in allocate(slice_, self._policy):
@@ -192,7 +193,7 @@ class Valuer:
             )
             count = len(keys)
             for index, key in enumerate(keys):
-                total = _sum(sums, key, slice_.end, factors)
+                total = _sum(sums, key, ends[index], factors)
                 for column, at in enumerate((index, count + index, 2 * count + index)):
                     if energies[at]:
                         total[column] += energies[at]
@@ -204,7 +205,7 @@ class Valuer:
                 (3 * count, IDLE_ROW, 1), (3 * count + 1, SYSTEM_ROW, 2), (3 * count + 2, UNSEEN_ROW, 0),
             ):  # fmt: skip
                 if energies[at]:
-                    total = _sum(sums, (node, scope, _SPECIAL[name]), slice_.end, factors)
+                    total = _sum(sums, (node, scope, _SPECIAL[name], slice_.start), slice_.end, factors)
                     total[column] += energies[at]
                     total[METERED_UJ] += metered[at]
                     total[4 + column] += location[at]
@@ -224,14 +225,18 @@ class Valuer:
             (hardware.gpus, share_gpus(gpus_ug, slice_)),
         )
         for device, (shares, nobody) in parts:
-            bearers = [*((group.group, part) for group, part in zip(facts, shares, strict=True)), (_IDLE, nobody)]
-            for group, part in bearers:
+            for group, part in zip((*facts, _NOBODY), (*shares, nobody), strict=True):
                 if part and device is not None:
-                    figures = _sum(sums, (node, scope, group), slice_.end, factors)
+                    end = group.part[1] if group.part else slice_.end
+                    figures = _sum(sums, _key(node, scope, group, slice_), end, factors)
                     low, high = device.range_ug(part)
                     figures[EMBODIED_UG] += part
                     figures[EMBODIED_LOW_UG] += low
                     figures[EMBODIED_HIGH_UG] += high
+
+
+def _key(node: str, scope: str, facts: GroupFacts, slice_: NodeSlice) -> _Key:
+    return node, scope, facts.group, facts.part[0] if facts.part else slice_.start
 
 
 def _flat(shares: Shares) -> list[int]:

@@ -12,6 +12,7 @@ from carbonbudget_operator.ledger.labels import SelectedLabels
 from carbonbudget_operator.ledger.slices import HOUR
 from carbonbudget_operator.ledger.writer import Writer
 from carbonbudget_operator.reporting.hourly import MAX_HOURS, hourly, whole_hours
+from carbonbudget_operator.reporting.instants import wanted_cuts
 from carbonbudget_operator.reporting.merged import EVERY_NAMESPACE as STAR
 from carbonbudget_operator.reporting.pools import Allowance, Readers
 from carbonbudget_operator.reporting.query import Queries, TooManyWorkloads, span_of
@@ -30,7 +31,7 @@ def budget_routes(asking: Asking, writer: Writer, now: Callable[[], float]) -> A
         _check(asked.queries, readers.allowance)
         readers.allowance.check("spans", len({span_of(query) for query in asked.queries}))
         if readers is asking.pools.cluster_readers:  # a tenant's question must not use up the cuts of all
-            writer.add_cuts([at for query in asked.queries for at in (query.start, query.end)], int(now()))
+            writer.add_cuts(wanted_cuts(asked.queries), int(now()))
             _learn(asked.queries, writer.selected_labels)
         through = queries.data_through()
         try:

@@ -11,6 +11,7 @@ from tests.ledger.reports import HOUR, a_report, book
 from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.book import Booked, Booker
 from carbonbudget_operator.ledger.check import check_ledger
+from carbonbudget_operator.ledger.derived import HOURS
 from carbonbudget_operator.ledger.facts import NodeSlice
 from carbonbudget_operator.ledger.read import read_hour, read_nodes
 from carbonbudget_operator.ledger.sound import left_out
@@ -84,7 +85,7 @@ def test_a_row_that_holds_no_counts_spoils_no_hour(
     (*_, checked) = check_ledger(engine)
     assert any(f"table {table}" in defect and column in defect for defect in checked.defects), checked.defects
     assert all(defect.isprintable() for defect in checked.defects)
-    assert deriver.seal(LATER) == HOUR
+    assert deriver.seal(LATER) == (HOURS, HOUR)
     read = column not in ("low_uj", "high_uj", "memory_byte_seconds", "gpu_ms", "memory_request_byte_seconds")
     if read and (table, column) != ("pod_hour", "duration_ms"):
         assert left_out.rows + left_out.node_hours == 1
@@ -127,4 +128,4 @@ def test_a_node_whose_pods_hold_more_than_it_measured_is_left_out_and_the_hour_i
     deriver = Deriver(Book(engine, SETTINGS), 35, 25)
     while deriver.step(LATER) is not None:
         pass
-    assert deriver.seal(LATER) == HOUR
+    assert deriver.seal(LATER) == (HOURS, HOUR)

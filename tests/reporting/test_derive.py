@@ -394,7 +394,7 @@ def test_a_pod_that_goes_on_outlives_the_sealing_of_its_first_hours(filled: sa.E
 def test_two_servers_seal_an_hour_once(filled: sa.Engine) -> None:
     keep(filled)
     deriver = Deriver(Book(filled, SETTINGS), 35, 25)
-    assert deriver.seal(NOW) == DAY
+    assert deriver.seal(NOW) == (HOURS, DAY)
     with filled.connect() as connection:
         derivation_id = Book(filled, SETTINGS).derived.id(connection)
     assert derivation_id is not None

@@ -19,6 +19,7 @@ from carbonbudget_agent.report_json import encode_report
 from carbonbudget_operator.cli.main import app
 from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.book import Booker
+from carbonbudget_operator.ledger.derived import HOURS
 from carbonbudget_operator.ledger.expected import store_listed
 from carbonbudget_operator.ledger.store import migrate, open_ledger
 from carbonbudget_operator.reporting.book import Book
@@ -349,7 +350,7 @@ def test_what_policies_cannot_change_any_more_is_told(ledger: Ledger) -> None:
     later = DAY + 60 * 86_400
     while deriver.step(later):
         pass
-    assert deriver.seal(later) == DAY
+    assert deriver.seal(later) == (HOURS, DAY)
     done = ledger.run("allocate", "--from", "2025-07-01", "--to", "2025-07-02", "--idle", "even")
     assert "1 hours of that time are sealed" in done
 

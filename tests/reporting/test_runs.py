@@ -15,6 +15,7 @@ from carbonbudget_operator.allocation.policy import Idle, Overhead, Policy
 from carbonbudget_operator.api.query import BudgetAnswer, BudgetQuery, Component, RunAnswer, RunQuery
 from carbonbudget_operator.api.selector import LabelSelector
 from carbonbudget_operator.ledger.book import Booker
+from carbonbudget_operator.ledger.derived import HOURS
 from carbonbudget_operator.ledger.owners import Owner, store_owners
 from carbonbudget_operator.ledger.valued import COLUMNS, IDLE_UJ
 from carbonbudget_operator.reporting.book import Book
@@ -147,7 +148,7 @@ def test_what_is_absent_or_sealed_has_no_pods(engine: sa.Engine) -> None:
     while deriver.step(DAY + 40 * 24 * HOUR) is not None:
         pass
     assert ask(engine, "train")[0].energy_uj == both
-    assert deriver.seal(DAY + 36 * 24 * HOUR + 1800 + HOUR) == DAY
+    assert deriver.seal(DAY + 36 * 24 * HOUR + 1800 + HOUR) == (HOURS, DAY)
     (left,) = ask(engine, "train")
     assert (left.pods, left.energy_uj < 10**9) == (1, True)
     assert ask(engine, "train", end=DAY + HOUR)[0].pods == 0

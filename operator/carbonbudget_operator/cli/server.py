@@ -9,7 +9,7 @@ import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -17,9 +17,6 @@ from carbonbudget_operator.cli.options import Config, LogLevel, address, fail, s
 from carbonbudget_operator.garbage import collect_seldom
 from carbonbudget_operator.settings import Settings, load_settings
 from carbonbudget_operator.tls import follow_certificate, server_context
-
-if TYPE_CHECKING:
-    from carbonbudget_operator.reporting.derive import Deriver
 
 _log = logging.getLogger(__name__)
 
@@ -81,6 +78,7 @@ async def _run(settings: Settings) -> None:
     from carbonbudget_operator.reporting.grid import GridFollower
     from carbonbudget_operator.reporting.metrics import ServerMetrics
     from carbonbudget_operator.reporting.pools import UPKEEP_THREADS, Pools
+    from carbonbudget_operator.reporting.upkeep import Upkeep
 
     server = settings.server
     host, port = address(server.listen)
@@ -133,12 +131,12 @@ async def _run(settings: Settings) -> None:
     )
     assert server.tls_cert is not None
     assert server.tls_key is not None
-    deriver = Deriver(pools.book, server.pod_days, server.keep_months)
+    upkeep = Upkeep(Deriver(pools.book, server.pod_days, server.keep_months), registry)
     tasks = [
         asyncio.create_task(task)
         for task in (
             follow_certificate(context, server.tls_cert, server.tls_key, registry),
-            _every(30, "valued hours cannot be kept, questions are answered from facts", lambda: _keep(deriver)),
+            _every(30, "valued hours cannot be kept, sealed or dropped", lambda: upkeep.run(int(time.time()))),
             _every(30, "hourly intensities cannot be kept", lambda: grid.step(int(time.time()))),
             _every(5, "owners of controllers cannot be kept", owners.step),
             _every(5, "nodes cannot be compared with their reports", capacities.step),
@@ -154,17 +152,6 @@ async def _run(settings: Settings) -> None:
         writer.close()
         await client.close()
         pools.close()
-
-
-async def _keep(deriver: Deriver) -> None:
-    """Value hours that are over, their days and months, seal old ones, drop the oldest."""
-    now = int(time.time())
-    await asyncio.to_thread(deriver.begin, now)
-    while await asyncio.to_thread(deriver.step, now) is not None:
-        pass
-    while await asyncio.to_thread(deriver.seal, now) is not None:
-        pass
-    await asyncio.to_thread(deriver.drop, now)
 
 
 async def _every(seconds: float, trouble: str, step: Callable[[], Awaitable[object]]) -> None:

@@ -74,12 +74,17 @@ def seal_hour(
 
 
 def forget_pods(engine: sa.Engine, cluster: str, before: int) -> None:
-    """Forget the pods that have no facts from the full hour `before` on; all hours before it are sealed."""
+    """Forget the pods that have no facts from the full hour `before` on, nor in an earlier hour that is not sealed."""
     node, pod = schema.node.c, schema.pod.c
     with engine.begin() as connection:
         lock_bookings(connection)
         nodes = sa.select(node.id).where(node.cluster == cluster)
-        connection.execute(sa.delete(schema.pod).where(pod.last_hour < before, pod.node_id.in_(nodes)))
+        # Sealed hours have no facts of pods any more.
+        needed = [
+            pod.id.not_in(sa.select(table.c.pod_id).where(table.c.start < before))
+            for table in (schema.pod_fact, schema.pod_energy)
+        ]
+        connection.execute(sa.delete(schema.pod).where(pod.last_hour < before, pod.node_id.in_(nodes), *needed))
         if before % (24 * HOUR) == 0:  # once a day: it reads all pods
             drop_orphans(connection)
 

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import Counter
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+
+import sqlalchemy as sa
 
 from carbonbudget_operator.ledger.derived import HOURS, LEVELS
 from carbonbudget_operator.ledger.read import hours_with_facts
 from carbonbudget_operator.ledger.retention import drop_before, drop_former
 from carbonbudget_operator.ledger.seal import forget_pods, seal_hour, sealed_hours
 from carbonbudget_operator.ledger.slices import HOUR
-from carbonbudget_operator.ledger.store import snapshot
+from carbonbudget_operator.ledger.store import LedgerError, snapshot
 from carbonbudget_operator.ledger.valued import COLUMNS, Unit, ValuedRow
 from carbonbudget_operator.reporting.book import Book
 from carbonbudget_operator.reporting.units import DAY, Key, signatures, unit_end, unit_of
@@ -18,6 +22,27 @@ from carbonbudget_operator.reporting.units import DAY, Key, signatures, unit_end
 _SETTLED_SECONDS = 3600  # servers of an upgrade, and settings that are taken back, need not make all anew
 _MAX_FIGURE = 2**60  # eight of them still fit a database's integer
 _GRACE_SECONDS = 900  # late windows of an ordinary hour have come by then
+
+
+class UnitError(Exception):
+    """A unit that cannot be kept or sealed, though the database answers: the others may be."""
+
+    def __init__(self, unit: Key, error: Exception) -> None:
+        level, start = unit
+        when = dt.datetime.fromtimestamp(start, dt.UTC)
+        super().__init__(f"unit of level {level} from {when:%Y-%m-%dT%H:%MZ}: {error or type(error).__name__}")
+        self.unit = unit
+
+
+@contextmanager
+def _of(unit: Key) -> Iterator[None]:
+    """What fails here is the unit's own failure, unless the database is away."""
+    try:
+        yield
+    except (LedgerError, sa.exc.OperationalError, sa.exc.InterfaceError):
+        raise
+    except Exception as error:
+        raise UnitError(unit, error) from error
 
 
 class Deriver:
@@ -31,6 +56,7 @@ class Deriver:
         self._too_large: dict[Key, str] = {}
         self._done: tuple[int, dict[int, int]] | None = None  # for which all was kept that can be
         self._sealed = False  # something, since pods were last forgotten
+        self.hours_unsealed = 0  # of those that should be, when `seal` was last called
 
     def begin(self, now: int) -> None:
         """Begin a round: until the next one, `step` takes only hours that did not change since the one before.
@@ -43,8 +69,12 @@ class Deriver:
         self._quiet = {hour for hour, revision in revisions.items() if before.get(hour) == revision}
         self._last = revisions
 
-    def step(self, now: int) -> Key | None:
-        """Keep the next unit that is over and not kept as it is now; which one, None if all are."""
+    def step(self, now: int, aside: Collection[Key] = ()) -> Key | None:
+        """Keep the next unit that is over and not kept as it is now; which one, None if all are but those set aside.
+
+        Raises:
+            UnitError: one cannot be kept.
+        """
         with snapshot(self._book.engine) as connection:
             revisions = hours_with_facts(connection, 0, now)
             over = {hour: revision for hour, revision in revisions.items() if hour + HOUR + _GRACE_SECONDS <= now}
@@ -58,17 +88,22 @@ class Deriver:
                     end = unit_end(key[1], level)
                     if wanted[key] in (kept.get(key), self._too_large.get(key)) or end + _GRACE_SECONDS > now:
                         continue
+                    if key in aside:
+                        waits = True
+                        continue
                     if level == HOURS:
                         if not self._is_quiet(key[1], revisions[key[1]]):
                             waits = True
                             continue
-                        unit = self._book.make(connection, key[1])
+                        with _of(key):
+                            unit = self._book.make(connection, key[1])
                     else:
                         parts = [child for child in wanted if child[0] == level - 1 and key[1] <= child[1] < end]
                         if any(kept.get(child) != wanted[child] for child in parts):
                             continue  # one of them waits
-                        loaded = [self._book.derived.load(connection, *child) for child in sorted(parts)]
-                        unit = add_up(level, key[1], end, loaded)
+                        with _of(key):
+                            loaded = [self._book.derived.load(connection, *child) for child in sorted(parts)]
+                            unit = add_up(level, key[1], end, loaded)
                         if any(max(row.figures) > _MAX_FIGURE for row in unit.rows):
                             self._too_large[key] = wanted[key]  # shorter units answer for it
                             continue
@@ -79,14 +114,19 @@ class Deriver:
             else:
                 self._done = self._done if waits else state
                 return None
-        self._book.derived.save(unit, end, wanted[key])
+        with _of(key):
+            self._book.derived.save(unit, end, wanted[key])
         return key
 
     def _is_quiet(self, hour: int, revision: int) -> bool:
         return self._last is None or (hour in self._quiet and self._last.get(hour) == revision)
 
-    def seal(self, now: int) -> int | None:
-        """Seal the next hour that is old enough and kept; which one, None if there is none. Raises SealError."""
+    def seal(self, now: int, aside: Collection[Key] = ()) -> Key | None:
+        """Seal the next hour that is old enough and kept; which one, None if there is none but those set aside.
+
+        Raises:
+            UnitError: one cannot be sealed.
+        """
         # A day later than the last report of that hour may come.
         limit = unit_of(now - (self._pod_days + 1) * DAY, HOURS)
         book = self._book
@@ -96,14 +136,17 @@ class Deriver:
             open_ = [hour for hour in revisions if hour not in sealed]
             derivation_id = book.derived.id(connection)
             kept = book.derived.kept(connection, open_[0], limit) if open_ else {}
+        self.hours_unsealed = len(open_)
         wanted = signatures({hour: revisions[hour] for hour in open_})
-        for hour in open_:
-            if kept.get((HOURS, hour)) == wanted[(HOURS, hour)] and derivation_id is not None:
-                seal_hour(book.engine, book.cluster, hour, derivation_id, now, book.valued_uj)
+        hopeful = [key for hour in open_ if (key := (HOURS, hour)) not in aside]
+        for key in hopeful:
+            if kept.get(key) == wanted[key] and derivation_id is not None:
+                with _of(key):
+                    seal_hour(book.engine, book.cluster, key[1], derivation_id, now, book.valued_uj)
                 self._sealed = True
-                return hour
+                return key
         if self._sealed:
-            forget_pods(book.engine, book.cluster, min(open_, default=limit))
+            forget_pods(book.engine, book.cluster, min((hour for _, hour in hopeful), default=limit))
             self._sealed = False
         return None
 

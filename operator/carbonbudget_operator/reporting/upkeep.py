@@ -1,0 +1,113 @@
+"""Upkeep: what is derived, sealed and dropped in the background, so that one failure does not stop the rest.
+
+A unit that fails is set aside and tried again after an hour, then after twice as long, at most once a day; the other
+units go on. A step that fails ends, and the other steps go on. Both are counted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Collection
+
+from prometheus_client import CollectorRegistry, Counter, Gauge
+
+from carbonbudget_operator.reporting.derive import Deriver, UnitError
+from carbonbudget_operator.reporting.units import Key
+
+_FIRST_PAUSE = 3600
+_LONGEST_PAUSE = 86_400
+
+_log = logging.getLogger(__name__)
+
+
+class SetAside:
+    """Units that failed, each with the UTC second from which it may be tried again and its pause in seconds."""
+
+    def __init__(self) -> None:
+        self._units: dict[Key, tuple[int, int]] = {}
+
+    def fail(self, unit: Key, now: int) -> int:
+        """Set a unit aside; for how many seconds."""
+        _, former = self._units.get(unit, (0, 0))
+        pause = min(2 * former or _FIRST_PAUSE, _LONGEST_PAUSE)
+        self._units[unit] = (now + pause, pause)
+        return pause
+
+    def done(self, unit: Key) -> None:
+        """A unit succeeded: its next failure is a first one."""
+        self._units.pop(unit, None)
+
+    def waiting(self, now: int) -> set[Key]:
+        """Those that are not to be tried yet."""
+        return {unit for unit, (until, _) in self._units.items() if now < until}
+
+
+class Upkeep:
+    """Runs the steps of a deriver, each by itself."""
+
+    def __init__(self, deriver: Deriver, registry: CollectorRegistry) -> None:
+        self._deriver = deriver
+        self._underived, self._unsealed = SetAside(), SetAside()
+        self._failures = Counter(
+            "carbonbudget_upkeep_failures", "Units and steps of upkeep that failed.", ["step"], registry=registry
+        )
+        self._last_success = Gauge(
+            "carbonbudget_upkeep_last_success_timestamp_seconds", "UTC second of the last run without a failure.",
+            ["step"], registry=registry,
+        )  # fmt: skip
+        hours = Gauge(
+            "carbonbudget_ledger_hours_unsealed", "Hours that should be sealed by now and are not.", registry=registry
+        )
+        hours.set_function(lambda: deriver.hours_unsealed)
+        for step in ("derive", "seal", "drop"):
+            self._failures.labels(step)
+
+    async def run(self, now: int) -> None:
+        """Value hours that are over, their days and months; seal old ones; drop the oldest.
+
+        Raises:
+            Exception: the first that ended a step, once all steps were tried.
+        """
+        errors: list[Exception] = []
+        for name, step in (("derive", self._derive), ("seal", self._seal), ("drop", self._drop)):
+            try:
+                sound = await step(now)
+            except Exception as error:
+                self._failures.labels(name).inc()
+                errors.append(error)
+            else:
+                if sound:
+                    self._last_success.labels(name).set(time.time())
+        if errors:
+            raise errors[0]
+
+    async def _derive(self, now: int) -> bool:
+        await asyncio.to_thread(self._deriver.begin, now)
+        return await self._each("derive", self._underived, now, self._deriver.step)
+
+    async def _seal(self, now: int) -> bool:
+        return await self._each("seal", self._unsealed, now, self._deriver.seal, self._underived.waiting(now))
+
+    async def _drop(self, now: int) -> bool:
+        await asyncio.to_thread(self._deriver.drop, now)
+        return True
+
+    async def _each(
+        self, name: str, aside: SetAside, now: int, step: Callable[[int, Collection[Key]], Key | None],
+        also: Collection[Key] = (),
+    ) -> bool:  # fmt: skip
+        """Take unit after unit, without those set aside and `also`; whether none is set aside."""
+        while True:
+            waiting = aside.waiting(now)
+            try:
+                unit = await asyncio.to_thread(step, now, waiting.union(also))
+            except UnitError as error:
+                pause = aside.fail(error.unit, now)
+                self._failures.labels(name).inc()
+                _log.error("upkeep: %s: %s; tried again in %d h, the others go on", name, error, pause // 3600)
+                continue
+            if unit is None:
+                return not waiting
+            aside.done(unit)

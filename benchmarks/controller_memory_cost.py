@@ -25,6 +25,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from aiohttp import web
 from benchmarks.figures import Figures, arguments, show
 
+from carbonbudget_operator.api.names import GROUP, RESOURCES, VERSION
+
 LIMIT_MIB = 256
 SIZE = 1_400_000
 AFTER_SECONDS = 10.0
@@ -44,7 +46,7 @@ def a_job(number: int) -> bytes:
 
 
 def a_budget(number: int) -> bytes:
-    """Whose metadata is as large as may be: no schema of ours bounds that."""
+    """Whose metadata is as large as an API server keeps: what the policy `carbonbudget-budget-size` refuses."""
     labels = {f"{index:05}.{'p' * 40}/{'k' * 10}": "v" for index in range(SIZE // 64)}
     return _json({
         "apiVersion": "carbonbudget.dev/v1alpha1",
@@ -61,6 +63,26 @@ def _metadata(number: int, labels: dict[str, str]) -> dict[str, Any]:
 
 def _json(value: object) -> bytes:
     return json.dumps(value, separators=(",", ":")).encode()
+
+
+def _discovery(path: str) -> dict[str, Any]:
+    """What kopf asks before it watches: the groups, our kinds, and those that it wants to know itself."""
+    group = f"{GROUP}/{VERSION}"
+    if path == "/apis":
+        versions = [{"groupVersion": group, "version": VERSION}]
+        return {"groups": [{"name": GROUP, "versions": versions, "preferredVersion": versions[0]}]}
+    found = {
+        f"/apis/{group}": [(one.plural, one.kind, one.namespaced) for one in RESOURCES],
+        "/api/v1": [("namespaces", "Namespace", False), ("events", "Event", True)],
+    }.get(path, [])
+    shared = {"verbs": ["get", "list", "watch", "patch", "create"]}
+    return {
+        "versions": ["v1"],
+        "resources": [
+            shared | {"name": name, "singularName": kind.lower(), "kind": kind, "namespaced": namespaced}
+            for name, kind, namespaced in found
+        ],
+    }
 
 
 def serve(port: Any, listed: Event, jobs: int, budgets: int) -> None:
@@ -86,7 +108,7 @@ def serve(port: Any, listed: Event, jobs: int, budgets: int) -> None:
             await asyncio.sleep(LONGEST_SECONDS)
             return stream
         if plural not in (_JOBS, _BUDGETS, _CLUSTER, "namespaces"):
-            return web.json_response({"kind": "Status", "code": 404}, status=404)
+            return web.json_response(_discovery(request.path))
         return await _list(request, plural)
 
     async def _list(request: web.Request, plural: str) -> web.StreamResponse:
@@ -94,7 +116,7 @@ def serve(port: Any, listed: Event, jobs: int, budgets: int) -> None:
         found = items.get(plural, [])
         start, limit = int(request.query.get("continue") or 0), int(request.query.get("limit") or len(found) or 1)
         end = min(start + limit, len(found))
-        stream = web.StreamResponse()
+        stream = web.StreamResponse(headers={"Content-Type": "application/json"})
         await stream.prepare(request)
         token = str(end) if end < len(found) else ""
         try:

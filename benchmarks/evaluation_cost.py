@@ -3,6 +3,8 @@
 The API server is the real one of `hack/cluster` where it runs (in namespaces of this benchmark's own, deleted
 afterwards), else a small HTTP server. carbonbudget's own server is a small one in a process of its own: what its
 answers cost is benchmarks/query_cost.py's question. CPU is this process's: the controller's.
+
+Not in the figures: kopf's part for each write's echo, 1.8 ms of CPU (docs/design/2026-11-23-kopf.md).
 """
 
 from __future__ import annotations

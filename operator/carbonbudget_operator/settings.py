@@ -154,7 +154,7 @@ class Carbon(Section):
 
 
 class Controller(Section):
-    """`carbonbudget controller`: the watches and the evaluation loop."""
+    """`carbonbudget controller`: the kopf controller and its evaluation loop."""
 
     server_url: str = Field("https://carbonbudget-server:8443", description="The server's REST face.")
     server_ca: Path | None = Field(None, description="PEM CA of the server's certificate.")

@@ -1,4 +1,4 @@
-"""An API server: lists and watches of our two kinds, and every way in which it can fail."""
+"""An API server for kopf: discovery, lists and watches of our two kinds, and every way in which it can fail."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from aiohttp.test_utils import unused_port
 from carbonbudget_operator.api.names import RESOURCES, Resource
 
 _ROOT = "/apis/carbonbudget.dev/v1alpha1"
+_VERBS = ["get", "list", "watch", "patch", "create"]
 
 
 class ApiServer:
@@ -91,7 +92,7 @@ class ApiServer:
             return web.json_response({})
         if plural in self.objects:
             return await (self._watch(request, plural) if "watch" in request.query else self._list(plural))
-        return web.json_response({"kind": "Status", "code": 404, "message": "not found"}, status=404)
+        return web.json_response(_discovery(request.path))
 
     async def _list(self, plural: str) -> web.Response:
         self.lists[plural] += 1
@@ -116,8 +117,29 @@ class ApiServer:
         return bool(self._streams[plural])
 
 
+def _discovery(path: str) -> dict[str, Any]:
+    """What kopf asks before it watches: the groups, our kinds, and those that it uses itself."""
+    groups = {"carbonbudget.dev": "v1alpha1", "apiextensions.k8s.io": "v1", "events.k8s.io": "v1"}
+    if path == "/api":
+        return {"versions": ["v1"]}
+    if path == "/apis":
+        versions = {name: {"groupVersion": f"{name}/{version}", "version": version} for name, version in groups.items()}
+        return {"groups": [{"name": n, "versions": [v], "preferredVersion": v} for n, v in versions.items()]}
+    found = {
+        _ROOT: [(resource.plural, resource.kind, resource.namespaced) for resource in RESOURCES],
+        "/api/v1": [("namespaces", "Namespace", False), ("events", "Event", True)],
+        "/apis/apiextensions.k8s.io/v1": [("customresourcedefinitions", "CustomResourceDefinition", False)],
+    }.get(path, [])
+    return {
+        "resources": [
+            {"name": name, "singularName": kind.lower(), "kind": kind, "namespaced": namespaced, "verbs": _VERBS}
+            for name, kind, namespaced in found
+        ]
+    }
+
+
 async def eventually(holds: Callable[[], object], seconds: float = 10.0) -> None:
     """Wait until it holds."""
     async with asyncio.timeout(seconds):
-        while not holds():  # noqa: ASYNC110 - nobody could set an event: it is another process's state
+        while not holds():  # noqa: ASYNC110 - nobody could set an event: it is kopf's state
             await asyncio.sleep(0.01)

@@ -15,6 +15,7 @@ from tests.controller.objects import NOW, merge
 
 from carbonbudget_operator.api.names import BUDGET, CLUSTER_BUDGET
 from carbonbudget_operator.budgets.evaluate import Terms
+from carbonbudget_operator.controller.census import Census
 from carbonbudget_operator.controller.conflicts import Conflicts
 from carbonbudget_operator.controller.inventory import Inventory
 from carbonbudget_operator.controller.loop import EvaluationLoop, Seen
@@ -317,11 +318,25 @@ async def test_a_budget_that_is_gone_is_forgotten_by_the_write_that_misses_it(be
     assert bench.seen.inventory.held() == {}
 
 
+async def test_a_budget_whose_end_the_watch_missed_is_forgotten_by_the_next_census(bench: Bench) -> None:
+    bench.add("kept")
+    bench.add("gone")
+    bench.add_cluster_wide("kept")
+    await bench.evaluate()
+    await bench.evaluate()
+    del bench.world.objects["namespaces/team-a/carbonbudgets/gone"]
+    await bench.loop.evaluate()
+    assert "team-a/gone" in bench.seen.inventory.held()  # nothing to write, so no 404 tells
+    await Census(bench.client, bench.seen.inventory).take()
+    assert sorted(bench.seen.inventory.held()) == ["/kept", "team-a/kept"]
+
+
 async def test_a_budget_that_is_too_large_is_told_so_once_and_blocks_nothing(bench: Bench) -> None:
-    """Its metadata alone is shown, so that its status cannot be compared."""
+    """Not all of its status is kept, so that it cannot be compared."""
     body = bench.add("huge")
     body["metadata"]["labels"] = {"carbonbudget.dev/blocking": "true"}
-    spec = body.pop("spec")
+    spec = body["spec"]
+    body["spec"] = spec | {"selector": {"matchLabels": {"k" * 2**20: "x"}}}
     assert [call for call in await bench.evaluate() if call[0] == "PATCH"] == [
         ("PATCH", "/apis/carbonbudget.dev/v1alpha1/namespaces/team-a/carbonbudgets/huge/status"),
         ("PATCH", "/apis/carbonbudget.dev/v1alpha1/namespaces/team-a/carbonbudgets/huge"),

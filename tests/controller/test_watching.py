@@ -1,51 +1,24 @@
-"""The watch of budgets, against an API server that fails in every way, and what is kept of what it shows."""
+"""kopf's settings: the traps that were measured stay closed; and what is kept of what its watch shows."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from itertools import islice
 from typing import Any
 
 import aiohttp
+import kopf
 import pytest
 from prometheus_client import CollectorRegistry
-from tests.controller.api_server import ApiServer, eventually
-from tests.controller.objects import NOW, Body, a_body, a_cluster_body
+from tests.controller.objects import NOW, Body, a_body
 
-from carbonbudget_operator.api.names import BUDGET, CLUSTER_BUDGET, RESOURCES
+from carbonbudget_operator.api.names import BUDGET
 from carbonbudget_operator.controller.case import BadBudget, prepare
 from carbonbudget_operator.controller.inventory import Inventory
 from carbonbudget_operator.controller.run import serve_probe
-from carbonbudget_operator.controller.watching import follow
-from carbonbudget_operator.kube.client import KubeClient
-from carbonbudget_operator.kube.credentials import Credentials
+from carbonbudget_operator.controller.watching import EndlessBackoffs, configure
 from carbonbudget_operator.namespaces import Namespaces
-
-
-@pytest.fixture
-async def api() -> AsyncIterator[ApiServer]:
-    server = ApiServer()
-    await server.start()
-    yield server
-    await server.stop()
-
-
-@pytest.fixture
-async def inventory(api: ApiServer) -> AsyncIterator[Inventory]:
-    """Filled by the controller's watches of both kinds, of which one object each is there."""
-    filled = Inventory()
-    client = KubeClient.connect(Credentials(f"http://127.0.0.1:{api.port}", lambda: ""))
-    api.put(BUDGET, named("first"))
-    api.put(CLUSTER_BUDGET, a_cluster_body())
-    tasks = [asyncio.create_task(follow(client, resource, filled)) for resource in RESOURCES]
-    await eventually(lambda: {"team-a/first", "/all"} <= filled.held().keys())
-    await eventually(lambda: all(api.watching(resource.plural) for resource in RESOURCES))
-    yield filled
-    for task in tasks:
-        task.cancel()
-    await asyncio.wait(tasks, timeout=10)
-    await client.close()
 
 
 def named(name: str, uid: str = "", namespace: str = "team-a", **spec: object) -> Body:
@@ -54,57 +27,21 @@ def named(name: str, uid: str = "", namespace: str = "team-a", **spec: object) -
     return body
 
 
-async def sees_new_budgets(api: ApiServer, inventory: Inventory) -> None:
-    """Both kinds, by the watch."""
-    api.put(BUDGET, named("later"))
-    another = a_cluster_body()
-    another["metadata"] |= {"name": "later", "uid": "c2"}
-    api.put(CLUSTER_BUDGET, another)
-    await eventually(lambda: {"team-a/later", "/later"} <= inventory.held().keys(), seconds=60)
+def test_attempts_never_run_out_and_never_wait_longer_than_half_a_minute() -> None:
+    delays = list(islice(EndlessBackoffs(), 1000))
+    assert delays[:6] == [1, 2, 4, 8, 16, 30]
+    assert set(delays[5:]) == {30}
 
 
-async def test_objects_are_watched_and_never_written_to(api: ApiServer, inventory: Inventory) -> None:
-    """No finalizer and no annotation: a namespace that is deleted while the operator is away waits for nobody."""
-    await sees_new_budgets(api, inventory)
-    api.delete(BUDGET, "first")
-    await eventually(lambda: "team-a/first" not in inventory.held())
-    assert api.writes == []
-
-
-async def test_an_api_server_that_is_away_is_watched_again(api: ApiServer, inventory: Inventory) -> None:
-    await api.stop()
-    await api.start()
-    await sees_new_budgets(api, inventory)
-
-
-async def test_an_api_server_that_answers_5xx_is_watched_again(api: ApiServer, inventory: Inventory) -> None:
-    api.status, api.requests = 503, 0
-    api.gone()
-    await eventually(lambda: api.requests >= 4, seconds=30)
-    api.status = 0
-    await sees_new_budgets(api, inventory)
-
-
-async def test_after_410_gone_what_went_meanwhile_is_gone_and_the_other_kind_stays(
-    api: ApiServer, inventory: Inventory
-) -> None:
-    api.status = 503  # so that the watch is away while the object goes
-    api.gone()
-    del api.objects["carbonbudgets"]["first"]
-    api.put(BUDGET, named("second"))
-    api.status = 0
-    await eventually(lambda: sorted(inventory.held()) == ["/all", "team-a/second"], seconds=30)
-
-
-async def test_a_budget_made_anew_while_the_watch_was_away_takes_the_place_of_the_former(
-    api: ApiServer, inventory: Inventory
-) -> None:
-    api.status = 503
-    api.gone()
-    del api.objects["carbonbudgets"]["first"]
-    api.status = 0
-    api.put(BUDGET, named("first", "another", limit="1t"))
-    await eventually(lambda: inventory.held()["team-a/first"].uid == "another", seconds=30)
+def test_kopf_posts_nothing_and_watches_no_other_resource() -> None:
+    settings = kopf.OperatorSettings()
+    configure(settings)
+    assert settings.posting.enabled is False
+    assert settings.scanning.disabled is True
+    assert settings.peering.standalone is True
+    assert settings.watching.client_timeout is not None
+    assert settings.watching.server_timeout is not None
+    assert settings.watching.client_timeout > settings.watching.server_timeout
 
 
 async def test_the_probe_fails_when_a_task_has_ended() -> None:
@@ -123,13 +60,13 @@ async def test_the_probe_fails_when_a_task_has_ended() -> None:
 def test_only_a_new_budget_or_generation_rings_the_bell() -> None:
     inventory = Inventory()
 
-    def rings(event: str, **metadata: object) -> bool:
+    def rings(event: str | None, **metadata: object) -> bool:
         inventory.changed.clear()
         body = a_body()
         inventory.seen(BUDGET, event, body | {"metadata": body["metadata"] | metadata})
         return inventory.changed.is_set()
 
-    assert rings("ADDED")
+    assert rings(None)
     assert not rings("MODIFIED", labels={"ours": "true"})
     assert rings("MODIFIED", generation=4)
     assert rings("ADDED", generation=4, uid="another")
@@ -164,9 +101,10 @@ def test_of_an_objects_metadata_only_what_is_used_is_kept() -> None:
     assert prepare(held, NOW, Namespaces()).spec.limit == "5kg"
 
 
-def test_an_object_that_came_without_its_spec_is_said_to_be_too_large() -> None:
+def test_an_object_that_is_larger_than_the_crds_allow_is_said_to_be_too_large() -> None:
     inventory = Inventory()
-    inventory.seen(BUDGET, "ADDED", {"metadata": named("huge")["metadata"]})
+    inventory.seen(BUDGET, "ADDED", named("huge", selector={"matchLabels": {"k" * 2**20: "x"}}))
+    assert kept_bytes(inventory) < 1_000
     assert "too large to be judged" in refusal(inventory, "team-a/huge")
 
 

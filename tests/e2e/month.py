@@ -147,7 +147,7 @@ class Month:
         await self.enforcement.step()
 
     async def _look(self) -> None:
-        """What the watch would have shown."""
+        """What kopf's watch would have shown."""
         async for body in self.client.list(BUDGET.collection):
             if body["metadata"]["namespace"] == self.namespace:  # type: ignore[index] # JSON
                 self.seen.inventory.seen(BUDGET, "ADDED", body)

@@ -35,7 +35,7 @@ def controller(
         "listen": listen,
     }
     settings = load_settings(config, {"controller": options})
-    # Imported here: `--help` should not wait for it.
+    # Imported here: `--help` should not wait for kopf.
     from carbonbudget_operator.controller.run import run
     from carbonbudget_operator.kube.client import KubeError
 

@@ -1,6 +1,6 @@
 """The `carbonbudget` command, put together from its subcommands.
 
-The modules imported here import what is heavy (SQLAlchemy, FastAPI) when they run: the webhook must
+The modules imported here import what is heavy (SQLAlchemy, FastAPI, kopf) when they run: the webhook must
 not pay for the ledger.
 """
 

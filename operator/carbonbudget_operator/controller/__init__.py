@@ -1,1 +1,1 @@
-"""The controller: keeps budgets in memory, judges them each window, writes what changed."""
+"""The kopf controller: keeps budgets in memory, judges them each window, writes what changed."""

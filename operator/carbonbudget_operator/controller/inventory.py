@@ -23,10 +23,12 @@ Body = Mapping[str, object]
 _log = logging.getLogger(__name__)
 # Bytes of JSON: some thousand budgets with all that a status may have.
 _MOST_OF_A_NAMESPACE: Final = 4 * 2**20
+# What the CRDs allow takes half of it; a budget from before their bounds may be larger.
+_MOST_OF_A_BUDGET: Final = 2**20
 _METADATA: Final = ("name", "namespace", "uid", "generation", "resourceVersion")
 # What is kept of a status that does not fit: what is written about such a budget.
 _TOLD: Final = ("state", "message", "action", "enforcement", "conditions")
-_TOO_LARGE: Final = "the budget is too large to be judged: make its selectors and its metadata shorter"
+_TOO_LARGE: Final = "the budget is too large to be judged: make its selectors shorter"
 _CROWDED: Final = (
     f"the budgets of this namespace are together larger than the {_MOST_OF_A_NAMESPACE // 2**20} MiB that are kept: "
     "delete some, or make their selectors shorter, then change this one"
@@ -90,7 +92,7 @@ class Held:
 
 
 class Inventory:
-    """Filled by the watch, read by the evaluation loop; one event loop, so no lock.
+    """Filled by kopf's watch, read by the evaluation loop; one event loop, so no lock.
 
     By key and not by uid: a budget that was deleted and made anew while the watch was away takes the place
     of the one whose end was missed.
@@ -104,12 +106,12 @@ class Inventory:
         # Rings with our own status patches too: what enforcement waits for.
         self.moved = asyncio.Event()
 
-    def seen(self, resource: Resource, event: str, body: Body) -> str:
-        """One watch event; the object's uid. A new generation rings the bell; our own status patches do not."""
+    def seen(self, resource: Resource, event: str | None, body: Body) -> None:
+        """One watch event. A new generation rings the bell; our own status patches do not."""
         held, size = _kept(resource, body)
         if event == "DELETED":
             self.forget(held.key, held.uid)
-            return held.uid
+            return
         former = self._held.get(held.key)
         self._count(held, 0)
         if held.namespace and self._sums.get(held.namespace, 0) + size > _MOST_OF_A_NAMESPACE:
@@ -122,7 +124,6 @@ class Inventory:
         self.moved.set()
         if former is None or former.version != held.version:
             self.changed.set()
-        return held.uid
 
     def _count(self, held: Held, size: int) -> None:
         """Of this object so many bytes are kept now."""
@@ -161,9 +162,8 @@ def _kept(resource: Resource, body: Body) -> tuple[Held, int]:
     used["labels"] = {BLOCKING_LABEL: label} if label is not None else {}
     parts = {key: body[key] for key in ("spec", "status") if key in body}
     held = Held(resource, {"metadata": used} | parts)
-    if "spec" not in parts:  # the watch shows the metadata alone of what is too large
-        return _without_spec(held, _TOO_LARGE), 0
-    return held, len(json.dumps(parts))
+    size = len(json.dumps(parts))
+    return (_without_spec(held, _TOO_LARGE), 0) if size > _MOST_OF_A_BUDGET else (held, size)
 
 
 def _without_spec(held: Held, why: str) -> Held:

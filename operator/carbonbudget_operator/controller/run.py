@@ -1,4 +1,4 @@
-"""`carbonbudget controller`: the watches, the evaluation loop, certificates and the probe in one event loop."""
+"""`carbonbudget controller`: kopf's watch, the evaluation loop, certificates and the probe in one event loop."""
 
 from __future__ import annotations
 
@@ -6,26 +6,26 @@ import asyncio
 import logging
 import signal
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 
+import kopf
 from aiohttp import web
 from prometheus_client import CollectorRegistry, generate_latest
 
-from carbonbudget_operator.api.names import JUDGED_KINDS, RESOURCES
+from carbonbudget_operator.api.names import JUDGED_KINDS
 from carbonbudget_operator.budgets.evaluate import Terms
+from carbonbudget_operator.controller.census import Census
 from carbonbudget_operator.controller.conflicts import Conflicts
 from carbonbudget_operator.controller.inventory import Inventory
 from carbonbudget_operator.controller.keys import Keys
 from carbonbudget_operator.controller.loop import EvaluationLoop, Seen
 from carbonbudget_operator.controller.metrics import ControllerMetrics
-from carbonbudget_operator.controller.watching import follow
+from carbonbudget_operator.controller.watching import configure, registry_of, unwatched
 from carbonbudget_operator.enforcement.loop import EnforcementLoop
 from carbonbudget_operator.enforcement.metrics import EnforcementMetrics
 from carbonbudget_operator.garbage import collect_seldom
 from carbonbudget_operator.kube.client import KubeClient
 from carbonbudget_operator.kube.credentials import SERVICE_ACCOUNT
-from carbonbudget_operator.kube.following import keep_following
 from carbonbudget_operator.kube.watched import WatchMetrics
 from carbonbudget_operator.namespaces import Namespaces
 from carbonbudget_operator.server_client import Server, trust_in
@@ -33,6 +33,8 @@ from carbonbudget_operator.settings import Controller, Settings, SettingsError
 
 _log = logging.getLogger(__name__)
 _END_SECONDS = 3.0  # for a write that is under way; the kubelet gives 10 s in all
+_KOPF_END_SECONDS = 5.0
+_START_SECONDS = 60.0  # kopf's watchers appear within seconds; until then the probe is patient
 
 
 async def run(whole: Settings, host: str, port: int) -> None:
@@ -46,35 +48,57 @@ async def run(whole: Settings, host: str, port: int) -> None:
     server = Server(settings.server_url, settings.server_token_file, _trust(settings.server_ca, keys))
     terms = Terms(settings.fresh_for_seconds, acts=whole.enforcement.mode == "Enforce")
     loop = EvaluationLoop(client, server, seen, metrics, settings.window_seconds, terms, kinds=_kinds(whole))
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    stop, ready = asyncio.Event(), asyncio.Event()
+    _on_signals(stop)
+    kopf_settings = kopf.OperatorSettings()
+    configure(kopf_settings)
+    operator = kopf.operator(
+        registry=registry_of(seen.inventory),
+        settings=kopf_settings,
+        clusterwide=True,
+        standalone=True,
+        # Or kopf looks up our user, and an image has none. Its alias of str is private.
+        identity="carbonbudget-controller",  # type: ignore[arg-type]
+        stop_flag=stop,
+        ready_flag=ready,
+    )
     tasks = [
-        *(
-            asyncio.create_task(
-                keep_following(client, resource.collection, partial(follow, client, resource, seen.inventory)),
-                name=resource.plural,
-            )
-            for resource in RESOURCES
-        ),
+        asyncio.create_task(operator, name="kopf"),
         asyncio.create_task(loop.run(), name="evaluation"),
         asyncio.create_task(loop.profiles.run(), name="profiles"),
         asyncio.create_task(seen.namespaces.follow(client), name="namespaces"),
+        asyncio.create_task(Census(client, seen.inventory).run(), name="census"),
         *([asyncio.create_task(keys.run(), name="certificates")] if keys else []),
         asyncio.create_task(_enforcement(whole, client, server, seen, loop, registry).run(), name="enforcement"),
     ]
     collect_seldom()
     runner = await serve_probe(host, port, registry, tasks)
+    signals = asyncio.create_task(_take_back_signals(ready, stop))
     try:
         # Whichever ends first ends the process: the kubelet starts a whole one again.
         done, _ = await asyncio.wait([*tasks, asyncio.create_task(stop.wait())], return_when="FIRST_COMPLETED")
         for task in done:
-            if task in tasks and task.exception() is not None:
+            # A SIGTERM that kopf took cancels what is younger than it: that is an end, and no failure.
+            if not stop.is_set() and not task.cancelled() and task.exception() is not None:
                 raise RuntimeError(f"{task.get_name()} ended: {task.exception()}")
     finally:
-        await _end(tasks)
+        # kopf last: it waits 5 s for whatever else is still there.
+        await _end([signals, *tasks[1:]])
         await runner.cleanup()
         await client.close()
+        stop.set()
+        await asyncio.wait(tasks[:1], timeout=_KOPF_END_SECONDS)
+
+
+def _on_signals(stop: asyncio.Event) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+
+
+async def _take_back_signals(ready: asyncio.Event, stop: asyncio.Event) -> None:
+    """kopf takes SIGTERM for itself when it starts, and would then let us wait for it instead of it for us."""
+    await ready.wait()
+    _on_signals(stop)
 
 
 async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
@@ -111,13 +135,17 @@ async def serve_probe(
     port: int,
     registry: CollectorRegistry,
     tasks: Sequence[asyncio.Task[None]],
+    patience_seconds: float = _START_SECONDS,
 ) -> web.AppRunner:
-    """/healthz, which fails when one of `tasks` has ended, and /metrics."""
+    """/healthz, which fails when one of `tasks` or a watch of budgets has ended, and /metrics."""
+    began = asyncio.get_running_loop().time()
 
     async def healthz(_: web.Request) -> web.Response:
         ended = [task.get_name() for task in tasks if task.done()]
-        if ended:
-            return web.Response(status=500, text=f"ended: {', '.join(ended)}")
+        young = asyncio.get_running_loop().time() - began < patience_seconds
+        blind = [] if young else [f"the watch of {plural}" for plural in unwatched()]
+        if ended or blind:
+            return web.Response(status=500, text=f"ended: {', '.join(ended + blind)}")
         return web.Response(text="ok")
 
     async def metrics(_: web.Request) -> web.Response:

@@ -1,29 +1,98 @@
-"""The watch of budgets: what the API server has of both kinds, into the inventory.
+"""kopf, set up so that it cannot go blind: its settings, our two handlers, the probe.
 
-It is the client's own watch: a list is read in pages, and an object by itself. So budgets of any size and number, which
-whoever may create them decides, take no more memory than the inventory keeps.
+What kopf is for here: it watches our own custom resources. What it is not used for: pods, nodes, jobs,
+namespaces, indexes, timers, daemons, finalizers (docs/design/2026-11-23-kopf.md has the figures).
 """
 
 from __future__ import annotations
 
-from typing import Final
+import asyncio
+import dataclasses
+import logging
+import ssl
+from collections.abc import Iterator
 
-from carbonbudget_operator.api.names import Resource
+import kopf
+
+from carbonbudget_operator.api.names import GROUP, RESOURCES, VERSION, Resource
 from carbonbudget_operator.controller.inventory import Inventory
-from carbonbudget_operator.kube.client import KubeClient
 
-# Bytes that one object may take once parsed: a budget with the longest selectors and status takes half of it.
-_MOST_PARSED: Final = 4 * 2**20
+_FIRST_BACKOFF_SECONDS = 1.0
+_MAX_BACKOFF_SECONDS = 30.0
+_WATCHER = "watcher for "  # how kopf names the task of each; then <plural>.<version>.<group>@<namespace>
 
 
-async def follow(client: KubeClient, resource: Resource, inventory: Inventory) -> None:
-    """For ever. After each list, what was not in it is gone: its end was missed."""
-    before = inventory.held()
-    seen: set[str] = set()
-    async for event, body in client.watch(resource.collection, most_parsed=_MOST_PARSED):
-        if event == "LISTING":
-            before, seen = inventory.held(), set()
-        elif event == "LISTED":
-            inventory.keep_only(seen, {key: held for key, held in before.items() if held.resource is resource})
-        elif body is not None:
-            seen.add(inventory.seen(resource, event, body))
+class EndlessBackoffs:
+    """Delays between attempts that never run out.
+
+    With kopf's default a watcher ends for good after 54 s of 5xx, and nobody notices.
+    """
+
+    def __init__(self, first_seconds: float = _FIRST_BACKOFF_SECONDS, most_seconds: float = _MAX_BACKOFF_SECONDS):
+        self._first_s, self._most_s = first_seconds, most_seconds
+
+    def __iter__(self) -> Iterator[float]:
+        """1, 2, 4, 8, 16, 30, 30, ... seconds."""
+        delay = self._first_s
+        while True:
+            yield min(delay, self._most_s)
+            delay = min(delay * 2, self._most_s)
+
+
+class _Connection(kopf.ConnectionInfo):
+    """Trusts the CAs of older clusters, which have no key usage: kubectl does, and so does kube/credentials.py.
+
+    Python 3.13 refuses them by default.
+    """
+
+    def as_ssl_context(self) -> ssl.SSLContext:
+        context = super().as_ssl_context()
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+        return context
+
+
+def configure(settings: kopf.OperatorSettings, backoffs: EndlessBackoffs | None = None) -> None:
+    """kopf's settings, each with its reason."""
+    settings.persistence.finalizer = f"{GROUP}/finalizer"  # none is set; ours if ever
+    settings.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix=GROUP, v1=False)
+    settings.persistence.diffbase_storage = kopf.AnnotationsDiffBaseStorage(prefix=GROUP, v1=False)
+    settings.networking.error_backoffs = backoffs or EndlessBackoffs()
+    settings.networking.request_timeout = 30
+    settings.networking.connect_timeout = 10
+    settings.watching.server_timeout = 300  # load balancers drop what is silent for longer
+    settings.watching.client_timeout = 310
+    settings.watching.connect_timeout = 10
+    settings.posting.enabled = False  # our own Events have stable reasons
+    settings.posting.loggers = False
+    if not logging.getLogger().isEnabledFor(logging.DEBUG):
+        logging.getLogger("kopf").setLevel(logging.WARNING)  # at INFO a line for every event of every budget
+    settings.peering.standalone = True  # one replica, strategy Recreate
+    settings.scanning.disabled = True  # no watch of all CRDs and namespaces, nor the right to it
+
+
+def registry_of(inventory: Inventory) -> kopf.OperatorRegistry:
+    """The handlers: credentials, and every event of a budget of either kind into the inventory."""
+    registry = kopf.OperatorRegistry()
+
+    @kopf.on.login(registry=registry)
+    def login(**kwargs: object) -> kopf.ConnectionInfo | None:
+        found = kopf.login_with_service_account(**kwargs) or kopf.login_with_kubeconfig(**kwargs)  # type: ignore[arg-type] # kopf's own keywords
+        return found and _Connection(**{f.name: getattr(found, f.name) for f in dataclasses.fields(found)})
+
+    for resource in RESOURCES:
+        _watch(registry, resource, inventory)
+    return registry
+
+
+def _watch(registry: kopf.OperatorRegistry, resource: Resource, inventory: Inventory) -> None:
+    # An on.event handler alone writes nothing to the object: no finalizer, no annotation, no progress.
+    @kopf.on.event(GROUP, VERSION, resource.plural, registry=registry)
+    async def seen(type: str | None, body: kopf.Body, **_: object) -> None:
+        inventory.seen(resource, type, body)  # which copies what it keeps of the metadata, and drops the rest
+
+
+def unwatched() -> list[str]:
+    """Our kinds whose watcher does not run: blind for it, the controller has to be started again."""
+    names = [task.get_name() for task in asyncio.all_tasks() if not task.done()]
+    watched = {name.removeprefix(_WATCHER).partition(".")[0] for name in names if name.startswith(_WATCHER)}
+    return [resource.plural for resource in RESOURCES if resource.plural not in watched]

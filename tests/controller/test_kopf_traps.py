@@ -1,0 +1,181 @@
+"""What ends or blinds an ordinary kopf operator, against a real kopf and an API server that fails in that way.
+
+Three minutes of failure are some six of the longest backoff (30 s). Here the longest is 20 ms, and a failure
+lasts for a hundred attempts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+import kopf
+import pytest
+from prometheus_client import CollectorRegistry
+from tests.controller.api_server import ApiServer, eventually
+from tests.controller.objects import Body, a_body, a_cluster_body
+
+from carbonbudget_operator.api.names import BUDGET, CLUSTER_BUDGET, RESOURCES, Resource
+from carbonbudget_operator.controller.census import Census
+from carbonbudget_operator.controller.inventory import Inventory
+from carbonbudget_operator.controller.run import serve_probe
+from carbonbudget_operator.controller.watching import EndlessBackoffs, configure, registry_of, unwatched
+from carbonbudget_operator.kube.client import KubeClient
+from carbonbudget_operator.kube.credentials import Credentials
+
+ATTEMPTS = 100
+
+
+@pytest.fixture
+async def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[ApiServer]:
+    server = ApiServer()
+    await server.start()
+    kubeconfig = {
+        "current-context": "c",
+        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+        "clusters": [{"name": "c", "cluster": {"server": f"http://127.0.0.1:{server.port}"}}],
+        "users": [{"name": "u", "user": {"token": "t"}}],
+    }
+    (tmp_path / "kubeconfig").write_text(json.dumps(kubeconfig))
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
+    yield server
+    await server.stop()
+
+
+@pytest.fixture
+async def inventory(api: ApiServer) -> AsyncIterator[Inventory]:
+    """Filled by a kopf that is set up as the controller's, but for the length of its backoffs."""
+    filled = Inventory()
+    settings = kopf.OperatorSettings()
+    configure(settings, EndlessBackoffs(0.005, 0.02))
+    settings.process.ultimate_exiting_timeout = 5
+    # Not kopf.operator: when that ends it cancels every task of the loop that is younger, pytest's own too.
+    tasks = await kopf.spawn_tasks(
+        registry=registry_of(filled),
+        settings=settings,
+        clusterwide=True,
+        standalone=True,
+        identity="test",  # type: ignore[arg-type] # kopf's own alias of str
+    )
+    api.put(BUDGET, named("first"))
+    api.put(CLUSTER_BUDGET, a_cluster_body())
+    await eventually(lambda: all(api.watching(resource.plural) for resource in RESOURCES))
+    await eventually(lambda: {"team-a/first", "/all"} <= filled.held().keys())
+    yield filled
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks, timeout=10)
+
+
+def named(name: str, uid: str = "", **spec: object) -> Body:
+    body = a_body(**spec)
+    body["metadata"] |= {"name": name, "uid": uid or name}
+    return body
+
+
+def held_limit(inventory: Inventory, name: str) -> object:
+    held = inventory.held().get(f"team-a/{name}")
+    return held.body["spec"]["limit"] if held else None
+
+
+async def sees_new_budgets(api: ApiServer, inventory: Inventory) -> None:
+    """Both kinds, by the watch."""
+    assert unwatched() == []
+    api.put(BUDGET, named("later"))
+    another = a_cluster_body()
+    another["metadata"] |= {"name": "later", "uid": "c2"}
+    api.put(CLUSTER_BUDGET, another)
+    await eventually(lambda: {"team-a/later", "/later"} <= inventory.held().keys())
+
+
+async def test_objects_are_watched_and_never_written_to(api: ApiServer, inventory: Inventory) -> None:
+    """No finalizer and no annotation: a namespace that is deleted while the operator is away waits for nobody."""
+    await sees_new_budgets(api, inventory)
+    api.delete(BUDGET, "first")
+    await eventually(lambda: "team-a/first" not in inventory.held())
+    assert api.writes == []
+
+
+async def test_an_event_that_was_handled_is_no_line_of_the_log_unless_one_debugs(
+    api: ApiServer, inventory: Inventory, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    for limit in ("1kg", "2kg"):  # the events of one object come one after another: by the second the first is told of
+        api.put(BUDGET, named("quiet", limit=limit))
+        await eventually(lambda limit=limit: held_limit(inventory, "quiet") == limit)
+    assert "succeeded" not in caplog.text
+
+    caplog.set_level(logging.NOTSET, logger="kopf")
+    caplog.set_level(logging.DEBUG)
+    configure(kopf.OperatorSettings())
+    api.put(BUDGET, named("debugged"))
+    await eventually(lambda: "succeeded" in caplog.text)
+
+
+async def test_an_api_server_that_is_away_for_long_is_watched_again(api: ApiServer, inventory: Inventory) -> None:
+    await api.stop()
+    await asyncio.sleep(ATTEMPTS * 0.02)  # nobody counts the attempts at a port on which nobody listens
+    await api.start()
+    await eventually(lambda: all(api.watching(resource.plural) for resource in RESOURCES))
+    await sees_new_budgets(api, inventory)
+
+
+async def test_an_api_server_that_answers_5xx_for_long_is_watched_again(api: ApiServer, inventory: Inventory) -> None:
+    api.status, api.requests = 503, 0
+    api.gone()
+    await eventually(lambda: api.requests >= ATTEMPTS)
+    api.status = 0
+    await eventually(lambda: all(api.watching(resource.plural) for resource in RESOURCES))
+    await sees_new_budgets(api, inventory)
+
+
+async def test_after_410_gone_all_is_listed_again_and_a_census_finds_what_went(
+    api: ApiServer, inventory: Inventory
+) -> None:
+    lists = dict(api.lists)
+    api.status = 503  # so that the watch is away while the objects go
+    api.gone()
+    del api.objects["carbonbudgets"]["first"]
+    del api.objects["clustercarbonbudgets"]["c"]
+    api.status = 0
+    await eventually(lambda: all(api.lists[plural] > before for plural, before in lists.items()))
+    await sees_new_budgets(api, inventory)
+    assert {"team-a/first", "/all"} <= inventory.held().keys()  # kopf does not tell
+    client = KubeClient.connect(Credentials(f"http://127.0.0.1:{api.port}", lambda: ""))
+    await Census(client, inventory).take()
+    await client.close()
+    assert sorted(inventory.held()) == ["/later", "team-a/later"]
+
+
+async def test_a_budget_made_anew_while_the_watch_was_away_takes_the_place_of_the_former(
+    api: ApiServer, inventory: Inventory
+) -> None:
+    api.status = 503
+    api.gone()
+    del api.objects["carbonbudgets"]["first"]
+    api.status = 0
+    api.put(BUDGET, named("first", "another", limit="1t"))
+    await eventually(lambda: inventory.held()["team-a/first"].uid == "another")
+
+
+@pytest.mark.parametrize("resource", RESOURCES, ids=lambda resource: str(resource.plural))
+async def test_a_watcher_that_ends_fails_the_probe_whichever_kind_it_is_of(
+    api: ApiServer, inventory: Inventory, resource: Resource
+) -> None:
+    runner = await serve_probe("127.0.0.1", 0, CollectorRegistry(), [], patience_seconds=0)
+    address = f"http://127.0.0.1:{runner.addresses[0][1]}/healthz"
+
+    async def probe() -> tuple[int, str]:
+        async with aiohttp.ClientSession() as session, session.get(address) as response:
+            return response.status, await response.text()
+
+    assert await probe() == (200, "ok")
+    api.status_of[resource.plural] = 404  # as after its CRD was deleted: kopf gives up for good
+    api.gone()
+    await eventually(lambda: unwatched() == [resource.plural])
+    assert await probe() == (500, f"ended: the watch of {resource.plural}")
+    await runner.cleanup()

@@ -23,7 +23,7 @@ from carbonbudget_operator.ledger.derived import DAYS, HOURS, LEVELS, MONTHS, QU
 from carbonbudget_operator.ledger.facts import NodeFacts
 from carbonbudget_operator.ledger.read import read_hour, read_nodes
 from carbonbudget_operator.ledger.retention import drop_before
-from carbonbudget_operator.ledger.seal import SealError, seal_hour
+from carbonbudget_operator.ledger.seal import seal_hour
 from carbonbudget_operator.ledger.sound import left_out
 from carbonbudget_operator.ledger.valued import (
     COLUMNS,
@@ -37,7 +37,7 @@ from carbonbudget_operator.ledger.valued import (
     ValuedRow,
 )
 from carbonbudget_operator.reporting.book import Book
-from carbonbudget_operator.reporting.derive import Deriver
+from carbonbudget_operator.reporting.derive import Deriver, UnitError
 from carbonbudget_operator.reporting.grouping import group
 from carbonbudget_operator.reporting.places import Hardware, Places
 from carbonbudget_operator.reporting.query import Queries
@@ -245,8 +245,8 @@ def test_units_tile_time(at: int, level: int) -> None:
 
 def seal(engine: sa.Engine, now: int, settings: Settings = SETTINGS) -> list[int]:
     deriver, sealed = Deriver(Book(engine, settings), 35, 25), []
-    while (hour := deriver.seal(now)) is not None:
-        sealed.append(hour)
+    while (unit := deriver.seal(now)) is not None:
+        sealed.append(unit[1])
     return sealed
 
 
@@ -326,7 +326,7 @@ def test_rows_that_were_tampered_with_are_found_by_the_check_and_hinder_a_seal(f
     keep(filled)
     with filled.begin() as connection:
         connection.exec_driver_sql("UPDATE valued_row SET idle_uj = idle_uj + 1 WHERE level = 0")
-    with pytest.raises(SealError, match="were measured, its rows hold"):
+    with pytest.raises(UnitError, match="were measured, its rows hold"):
         seal(filled, NOW)
 
 

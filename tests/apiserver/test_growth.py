@@ -250,7 +250,8 @@ def test_growth_of_an_object_that_is_padded_beyond_what_the_webhook_reads_is_ref
     fine, said = team.patch("deployment", {"spec": {"replicas": 3}})
     assert not fine
     assert "carbon budget tight: used 110 % (Deployment w is too large to be read, so that no selector" in said
-    assert webhook.figure('carbonbudget_admission_too_large_total{answer="refused"}') == 1
+    # The API server asks again where the Deployment's controller changed it meanwhile.
+    assert webhook.figure('carbonbudget_admission_too_large_total{answer="refused"}') >= 1
 
 
 def test_a_dead_webhook_lets_growth_by_within_a_second_and_new_work_stays_refused(judging: Judging, team: Team) -> None:

@@ -18,7 +18,7 @@ from carbonbudget_operator.api.selector import LabelSelector
 from carbonbudget_operator.cluster.many_labels import ManyLabels
 from carbonbudget_operator.cluster.pods import Pods
 from carbonbudget_operator.ingest.verify import Verifier
-from carbonbudget_operator.ledger.book import Booked, Booker
+from carbonbudget_operator.ledger.book import Arrival, Booked, Booker
 from carbonbudget_operator.reporting.book import Book
 from carbonbudget_operator.reporting.query import Queries
 from carbonbudget_operator.settings import Carbon, Settings
@@ -51,6 +51,21 @@ def test_no_number_of_labels_hides_a_pod_from_its_budget(engine: sa.Engine, labe
     report = verify(reported(labels), END)
     assert len(report.pods[0].labels) == min(64, len(labels))
     assert book(booker, report) == [Booked.STORED]
+    assert used_uj(engine) > 0
+
+
+def test_a_budget_that_selects_by_64_labels_hides_a_pod_from_no_other_budget(engine: sa.Engine) -> None:
+    booker = Booker(engine)
+    booker.selected_labels.learn(["team-a", "other"], "project", ["x"])
+    for name in PADDED.keys() - {"project"}:
+        booker.selected_labels.learn(["team-a"], name, [""])
+    pods = Pods(None, CollectorRegistry(), selected=booker.selected_labels.keys)  # type: ignore[arg-type] # asks nobody
+    listed(pods, a_pod(1, labels=PADDED))
+    report = Verifier(Cluster(), pods, CollectorRegistry()).verify(reported(PADDED), END)
+    assert report.pods[0].labels == PADDED
+    assert booker.book([Arrival(report, b"8 bytes.")]) == [
+        Booked.STORED
+    ]  # no agent sends so many: it is not on the wire
     assert used_uj(engine) > 0
 
 

@@ -66,6 +66,24 @@ def test_a_node_whose_clock_was_set_back_may_live_an_hour_twice_but_not_three_ti
     assert hours(engine)[HOUR][1] == 7_200
 
 
+def test_meters_that_were_away_at_different_times_of_an_hour_catch_up_without_a_loss(engine: sa.Engine) -> None:
+    """Eight GPUs, each away for twenty minutes: each catches up in one report, and no domain has more than its hour."""
+    booker = Booker(engine)
+    fates: Counter[Booked] = Counter()
+    for minute in range(60):
+        start = HOUR + 60 * minute
+        away = [gpu for gpu in range(8) if 4 * gpu <= minute < 4 * gpu + 20]
+        late = [gpu for gpu in range(8) if minute == 4 * gpu + 20]
+        ms = {"cpu": 60_000} | {f"gpu:{gpu}": 60_000 for gpu in range(8) if gpu not in away}
+        ms |= {f"gpu:{gpu}": 21 * 60_000 for gpu in late}
+        domains = tuple(Domain(name, "nvml", "board", span, 300 * span, 300 * span, 0, 0) for name, span in ms.items())
+        report = a_report(start, pods={}, since=start - 20 * 60 if late else -1)
+        fates.update(book(booker, replace(report, domains=domains)))
+        if minute == 30:  # another server goes on: what was taken is read from the ledger
+            booker = Booker(engine)
+    assert fates == {Booked.STORED: 60}
+
+
 def test_the_slices_of_a_cut_hour_count_together(engine: sa.Engine) -> None:
     with engine.begin() as connection:
         connection.execute(sa.insert(schema.cut), [{"at": HOUR + 61}])

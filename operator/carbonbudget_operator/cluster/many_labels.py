@@ -7,6 +7,7 @@ the admission policy would see that one, and the budget would not.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Set
+from itertools import islice
 from typing import Final
 
 from carbonbudget_agent.report import MAX_LABELS
@@ -42,13 +43,16 @@ class ManyLabels:
             self._characters -= _characters(former)
 
     def of(self, key: bytes, namespace: str, reported: Mapping[str, str]) -> Mapping[str, str]:
-        """The labels that were reported, at most 64, those first that a budget selects by."""
+        """All labels that a budget selects by, and of the others as many as were reported, up to 64 in all.
+
+        Those that are selected are never cut: one budget with 64 keys would hide the pod from all others.
+        """
         known = self._labels.get(key)
         if known is None:
             return reported
         first = {name: known[name] for name in sorted(self._selected(namespace)) if name in known}
         rest = ((name, text) for name, text in reported.items() if name not in first)
-        return dict([*first.items(), *rest][:MAX_LABELS])
+        return first | dict(islice(rest, max(0, MAX_LABELS - len(first))))
 
 
 def _characters(labels: Mapping[str, str]) -> int:

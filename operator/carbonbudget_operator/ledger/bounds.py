@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import sqlalchemy as sa
 
@@ -16,6 +16,7 @@ from carbonbudget_operator.ledger.sums import Parts
 
 _LATE_SECONDS = 120
 _MAX_DURATION_MS = 2 * HOUR * 1000
+_MAX_REPORTED_MS = 16 * HOUR * 1000
 _KEPT_HOURS = 3
 # Written in some 1.5 s, with 80 MB. After a gap of 11 days a node with 250 pods in two domains is just below it.
 MAX_ROWS = 200_000
@@ -46,22 +47,38 @@ def reported_ms(report: NodeReport) -> int:
     return max(domains, max((pod.duration_ms for pod in report.pods), default=0))
 
 
+def own_ms(report: NodeReport) -> int:
+    """The time that a report adds to its node's: its window, or that of its pods, which after a gap is longer.
+
+    A meter that could not be read for a while covers more once it answers: that is time of this domain alone.
+    """
+    window_ms = 1000 * (report.window_end - report.window_start)
+    domains = max((domain.duration_ms for domain in report.domains), default=0)
+    return max(min(domains, window_ms), max((pod.duration_ms for pod in report.pods), default=0))
+
+
 @dataclass(slots=True)
 class _Hour:
-    """What a node's hour holds: microjoules of all domains, and of their upper ends, and the time reported."""
+    """What a node's hour holds: microjoules of all domains, and of their upper ends; milliseconds of the node's own
+    time, of each domain, and of all reports.
+    """
 
     energy_uj: int = 0
     high_uj: int = 0
-    duration_ms: int = 0
+    own_ms: int = 0
+    domains_ms: dict[str, int] = field(default_factory=dict)
+    reported_ms: int = 0
 
 
 class HourBounds:
     """What nodes' hours hold, as far as it was asked for; read once, then kept up by what is taken.
 
     Energy of all domains: what the most powerful node draws in an hour, and in what a last window may be late; of the
-    upper ends of models twice that. Time: twice the hour, since a clock that was set back lives one twice. What pods
-    used and reserved is bounded by the time of their report (`ingest/limits.py`), and so it is in the hour. Of several
-    servers each adds up its own until it reads again, at the latest an hour later.
+    upper ends of models twice that. Time, of the node and of each domain: twice the hour, since a clock that was set
+    back lives one twice. Of all reports: sixteen hours, for domains that were away at different times. What pods used
+    and reserved is bounded by the time of their report (`ingest/limits.py`), and so it is in the hour: 64 TiB for
+    sixteen hours are 4 * 10^18 byte seconds, which a database's integer holds. Of several servers each adds up its own
+    until it reads again, at the latest an hour later.
     """
 
     def __init__(self, max_node_watts: int) -> None:
@@ -98,9 +115,12 @@ class HourBounds:
                         held.high_uj += high_uj
                         key = (node_id, hour, domain)
                         times[key] = times.get(key, 0) + duration_ms
-            for (node_id, hour, _), duration_ms in times.items():
+            for (node_id, hour, domain), duration_ms in times.items():
                 held = self._hours[node_id][hour]
-                held.duration_ms = max(held.duration_ms, duration_ms)
+                held.domains_ms[domain] = duration_ms
+                # Which of it was caught up is not stored. The shortest domain was away least or caught up least.
+                held.own_ms = min(held.own_ms or duration_ms, duration_ms)
+                held.reported_ms = max(held.reported_ms, duration_ms)
 
     def take(self, node_id: int, report: NodeReport, seconds: Mapping[int, int]) -> bool:
         """Add a report, its hours by seconds of overlap; False, and nothing added, if an hour would hold too much."""
@@ -108,20 +128,29 @@ class HourBounds:
         whole = sum(seconds.values())
         measured_uj = sum(domain.measured_uj for domain in report.domains)
         high_uj = sum(domain.high_uj or 0 for domain in report.domains)
-        duration_ms = reported_ms(report)
+        time_ms, all_ms = own_ms(report), reported_ms(report)
         for hour, overlap in seconds.items():
             held = known[hour]
             if (
                 held.energy_uj + measured_uj * overlap // whole > self._max_uj
                 or held.high_uj + high_uj * overlap // whole > 2 * self._max_uj
-                or held.duration_ms + duration_ms * overlap // whole > _MAX_DURATION_MS
+                or held.own_ms + time_ms * overlap // whole > _MAX_DURATION_MS
+                or held.reported_ms + all_ms * overlap // whole > _MAX_REPORTED_MS
+                or any(
+                    held.domains_ms.get(domain.name, 0) + domain.duration_ms * overlap // whole > _MAX_DURATION_MS
+                    for domain in report.domains
+                )
             ):
                 return False
         for hour, overlap in seconds.items():
             held = known[hour]
             held.energy_uj += measured_uj * overlap // whole
             held.high_uj += high_uj * overlap // whole
-            held.duration_ms += duration_ms * overlap // whole
+            held.own_ms += time_ms * overlap // whole
+            held.reported_ms += all_ms * overlap // whole
+            for domain in report.domains:
+                former = held.domains_ms.get(domain.name, 0)
+                held.domains_ms[domain.name] = former + domain.duration_ms * overlap // whole
         return True
 
     def trim(self, node_ids: Iterable[int]) -> None:

@@ -207,3 +207,32 @@ def test_a_status_other_than_200_says_what_was_asked(api: Api) -> None:
     with pytest.raises(StatusError, match="503") as caught:
         next(Endpoint(f"http://127.0.0.1:{api.server_port}", None, None).stream("/pods"))
     assert (caught.value.status, caught.value.retry_after_seconds) == (503, 9)
+
+
+def test_a_pod_that_began_in_a_pause_ends_the_pause(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pause after an outage may be longer than a window, and what has no name when it closes is unseen."""
+    monkeypatch.setattr(watch, "_FIRST_PAUSE_SECONDS", 60.0)
+    monkeypatch.setattr(watch, "_SOONEST_SECONDS", 0.05)
+    api.watches = [[], [event("ADDED", a_pod("u9"), "9")]]
+    watched = WatchedPods(Endpoint(f"http://127.0.0.1:{api.server_port}", None, None), "node-1", Counts())
+    assert watched.wait_listed(10)
+
+    def named() -> bool:
+        watched.expect({"u1", "u9"})
+        return "u9" in watched.pods()
+
+    until(named)
+    watched.close()
+
+
+def test_a_time_that_the_server_asked_for_is_not_cut_short(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch, "_SOONEST_SECONDS", 0.0)
+    api.watch_answer = (429, {"Retry-After": "60"})
+    watched = WatchedPods(Endpoint(f"http://127.0.0.1:{api.server_port}", None, None), "node-1", Counts())
+    until(lambda: any("watch=1" in path for path in api.paths))
+    asked = len(api.paths)
+    for number in range(100):
+        watched.expect({f"new-{number}"})
+    assert not watched._wake.is_set()
+    assert len(api.paths) == asked
+    watched.close()

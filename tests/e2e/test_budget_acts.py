@@ -205,5 +205,4 @@ def _settled_cpu_us(release: Release, uid: str) -> int:
 
 
 def _await_booked(release: Release, name: str, uid: str, used_us: int) -> None:
-    # Agents pause up to a minute between tries, and a pod that the server does not know yet waits two minutes at most.
-    wait_for(f"the ledger to have it: {name}", lambda: release.booked_cpu_us(uid) >= used_us * 99 // 100, seconds=300)
+    wait_for(f"the ledger to have it: {name}", lambda: release.booked_cpu_us(uid) >= used_us * 99 // 100, seconds=90)

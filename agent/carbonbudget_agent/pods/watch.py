@@ -28,6 +28,7 @@ _WATCH_SECONDS = 300
 _SILENCE_SECONDS = 90  # bookmarks come every minute: a longer silence is a half-open connection
 _HELD_SECONDS = 30  # a watch that lasted so long worked
 _FIRST_PAUSE_SECONDS, _MAX_PAUSE_SECONDS = 1.0, 60.0
+_SOONEST_SECONDS = 1.0  # between two attempts, where a pause is cut short for a new pod
 _EVENT_PARTS: Final[Parts] = {"type": None, "object": {**POD_PARTS, "message": None}}
 
 
@@ -43,6 +44,9 @@ class WatchedPods:
         self._api, self._node, self._counts = api, node, counts
         self._known = KnownPods(counts)
         self._stop = stop or threading.Event()
+        self._wake = stop or threading.Event()  # ends a pause early
+        self._unknown: frozenset[str] = frozenset()
+        self._tried = 0.0  # when, of a steady clock, an attempt ended whose pause may be cut short; 0: none
         self._version = ""  # from where a watch goes on; empty: a list is needed first
         self._backoff = Backoff(_FIRST_PAUSE_SECONDS, _MAX_PAUSE_SECONDS)
         self._listed = threading.Event()
@@ -58,12 +62,23 @@ class WatchedPods:
         return self._listed.wait(seconds)
 
     def expect(self, uids: Collection[str]) -> None:
-        """The watch reports a pod before its cgroup is made; it is remembered as long as that is there."""
-        self._known.seen(uids, time.monotonic())
+        """The watch reports a pod before its cgroup is made; it is remembered as long as that is there.
+
+        After an outage a pause may be a minute long. A cgroup that no list names is a pod that began meanwhile: it cuts
+        the pause short, once, since a window that closes without its name counts it as unseen.
+        """
+        now = time.monotonic()
+        self._known.seen(uids, now)
+        if self._tried and now - self._tried >= _SOONEST_SECONDS:
+            unknown = frozenset(uids).difference(self._known.snapshot())
+            if unknown - self._unknown:
+                self._wake.set()
+            self._unknown = unknown
 
     def close(self) -> None:
         """Tell the thread to end; it is a daemon and holds nothing that must be saved."""
         self._stop.set()
+        self._wake.set()
 
     def _run(self) -> None:
         failing = False
@@ -84,7 +99,17 @@ class WatchedPods:
                     self._version = ""
                 if isinstance(error, StatusError):
                     asked_seconds = error.retry_after_seconds
-            self._stop.wait(self._backoff.pause_seconds(asked_seconds))
+            self._pause(asked_seconds)
+
+    def _pause(self, asked_seconds: int) -> None:
+        """As long as the backoff says. Where the server asked for a time, nothing cuts it short."""
+        if not self._stop.is_set():
+            self._wake.clear()
+        if self._stop.is_set():
+            return  # it was closed meanwhile
+        self._tried = 0.0 if asked_seconds else time.monotonic()
+        self._wake.wait(self._backoff.pause_seconds(asked_seconds))
+        self._tried = 0.0
 
     def _path(self, **query: str) -> str:
         # What has ended holds nothing, and a node can have any number of pods that its kubelet rejected.

@@ -19,6 +19,7 @@ from carbonbudget_operator.cluster.many_labels import ManyLabels
 from carbonbudget_operator.cluster.pods import Pods
 from carbonbudget_operator.ingest.verify import Verifier
 from carbonbudget_operator.ledger.book import Arrival, Booked, Booker
+from carbonbudget_operator.ledger.labels import SelectedLabels
 from carbonbudget_operator.reporting.book import Book
 from carbonbudget_operator.reporting.query import Queries
 from carbonbudget_operator.settings import Carbon, Settings
@@ -67,6 +68,18 @@ def test_a_budget_that_selects_by_64_labels_hides_a_pod_from_no_other_budget(eng
         Booked.STORED
     ]  # no agent sends so many: it is not on the wire
     assert used_uj(engine) > 0
+
+
+def test_the_budgets_of_one_namespace_push_out_no_key_of_a_budget_over_several() -> None:
+    selected = SelectedLabels()
+    selected.learn(["team-a", "team-b"], "project", ["x"])
+    selected.learn(["*"], "model", ["m"])
+    for number in range(300):
+        selected.learn(["team-a"], f"k{number}")
+    assert {"project", "model", "k299"} <= selected.keys("team-a")
+    assert selected.names("team-a", "project", "x")
+    assert selected.keys("team-b") == {"project", "model"}
+    assert selected.keys("team-c") == {"model"}
 
 
 def test_labels_beyond_the_bound_of_all_are_cut_to_those_that_are_selected() -> None:

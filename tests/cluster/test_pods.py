@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -114,9 +115,11 @@ def test_pods_that_run_are_never_forgotten(pods: Pods, clock: Clock) -> None:
     assert all(pods.place(UIDS[n]) for n in range(50))
 
 
-def a_mirror(number: int, node: str = "node-1", owner: str = "node-1", kind: str = "Node") -> dict[str, object]:
-    owners = [{"kind": kind, "name": owner, "uid": "n"}]
-    return a_pod(number, node, annotations={"kubernetes.io/config.mirror": HASH}, ownerReferences=owners)
+def a_mirror(number: int, node: str = "node-1", status: str = "Running", **owner: object) -> dict[str, object]:
+    owners = [{"apiVersion": "v1", "kind": "Node", "name": "node-1", "uid": "n", "controller": True} | owner]
+    pod = a_pod(number, node, annotations={"kubernetes.io/config.mirror": HASH}, ownerReferences=owners)
+    pod["cells"] = {"Node": node, "Status": status}
+    return pod
 
 
 def test_a_static_pod_is_known_by_its_objects_uid_and_by_the_kubelets(pods: Pods) -> None:
@@ -124,10 +127,19 @@ def test_a_static_pod_is_known_by_its_objects_uid_and_by_the_kubelets(pods: Pods
     assert pods.place(UIDS[1]) == pods.place(HASH) == "node-1/team-a/pod-1"
 
 
-@pytest.mark.parametrize("change", [{"owner": "node-2"}, {"kind": "ReplicaSet"}])
-def test_who_is_no_mirror_pod_of_its_node_takes_no_other_uid(pods: Pods, change: dict[str, str]) -> None:
+@pytest.mark.parametrize(
+    "change",
+    [{"name": "node-2"}, {"kind": "ReplicaSet"}, {"apiVersion": "apps/v1"}, {"controller": False},
+    {"status": "Pending"}, {"status": "Terminating"}],
+)  # fmt: skip
+def test_who_is_no_mirror_pod_of_its_node_takes_no_other_uid(pods: Pods, change: dict[str, Any]) -> None:
     listed(pods, a_mirror(1, **change))
     assert pods.place(HASH) is None
+
+
+def test_a_forged_mirror_pod_that_is_listed_first_does_not_take_a_static_pods_uid(pods: Pods) -> None:
+    listed(pods, a_mirror(1, status="Terminating"), a_mirror(2))
+    assert pods.place(HASH) == "node-1/team-a/pod-2"
 
 
 def test_a_forged_mirror_pod_does_not_take_another_pods_uid(pods: Pods) -> None:

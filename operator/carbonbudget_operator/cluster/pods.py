@@ -25,6 +25,8 @@ _PRUNE_EVERY: Final = 1_000
 _AFTERLIFE_SECONDS: Final = 600
 _MIRROR: Final = "kubernetes.io/config.mirror"
 _NO_NODE: Final = ("", "<none>")
+# What the Status column shows while no kubelet acknowledged a pod, and while one ends that none did.
+_NOT_TAKEN: Final = (None, "", "Pending", "Terminating")
 
 
 class Pods:
@@ -96,7 +98,9 @@ class Pods:
             return  # it runs nowhere yet
         self._labels.keep(key, str(metadata.get("namespace")), metadata.get("labels"))
         place = f"{node}/{metadata.get('namespace')}/{metadata.get('name')}"
-        for its in (key, _mirror_key(metadata, node)):
+        # Whoever may create pods can write a mirror pod's annotation and owner, but no pod's status.
+        mirrored = None if cells.get("Status") in _NOT_TAKEN else _mirror_key(metadata, node)
+        for its in (key, mirrored):
             if its is None or (its is not key and self._placed.get(its, place) != place):
                 continue
             self._placed[its] = place
@@ -133,7 +137,8 @@ def _mirror_key(metadata: JsonObject, node: str) -> bytes | None:
     """The kubelet's own uid of a static pod, under which an agent that asks the kubelet names it."""
     annotations, owners = metadata.get("annotations"), metadata.get("ownerReferences")
     mirrored = annotations.get(_MIRROR) if isinstance(annotations, dict) else None
+    expected = {"apiVersion": "v1", "kind": "Node", "name": node, "controller": True}
     of_node = isinstance(owners, list) and any(
-        isinstance(owner, dict) and owner.get("kind") == "Node" and owner.get("name") == node for owner in owners
+        isinstance(owner, dict) and expected.items() <= owner.items() for owner in owners
     )
     return _key(mirrored) if isinstance(mirrored, str) and of_node else None

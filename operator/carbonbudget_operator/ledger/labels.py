@@ -8,6 +8,7 @@ namespace's bound, and leave its budget behind.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Mapping, Set
 from typing import Final
 
@@ -22,29 +23,41 @@ EVERY_NAMESPACE: Final = "*"
 class SelectedLabels:
     """The labels that budgets select by, and with which values, as the controller asks for them each minute.
 
-    By namespace, because whoever may edit budgets in one must not crowd out another's. The latest 256 keys are kept.
+    By namespace, because whoever may edit budgets in one must not crowd out another's; and for the same reason those of
+    budgets over several namespaces apart. The latest 256 keys of each are kept. Several threads learn and another
+    reads, so that what is read is replaced whole and never changed.
     """
 
     def __init__(self) -> None:
-        self._keys: dict[str, dict[str, set[str]]] = {}
+        self._own: dict[str, Mapping[str, frozenset[str]]] = {}
+        self._wide: dict[str, Mapping[str, frozenset[str]]] = {}
+        self._learning = threading.Lock()
 
     def learn(self, namespaces: Iterable[str], key: str, values: Iterable[str] = ()) -> None:
         """A budget of these namespaces selects by `key`, with these values if they are named."""
-        named = list(values)
-        for namespace in namespaces:
-            keys = self._keys.setdefault(namespace, {})
-            known = keys.pop(key, None) or set()
-            if len(keys) >= _MAX_SELECTED:
-                del keys[next(iter(keys))]
-            keys[key] = known if known.issuperset(named) or len(known) >= _MAX_SELECTED else known | set(named)
+        named, among = frozenset(values), list(namespaces)
+        table = self._own if len(among) == 1 and among[0] != EVERY_NAMESPACE else self._wide
+        with self._learning:
+            for namespace in among:
+                keys = dict(table.get(namespace, {}))
+                known = keys.pop(key, frozenset())
+                if len(keys) >= _MAX_SELECTED:
+                    del keys[next(iter(keys))]
+                keys[key] = known if len(known) >= _MAX_SELECTED else known | named
+                table[namespace] = keys
 
     def keys(self, namespace: str) -> Set[str]:
         """All keys that select pods of the namespace."""
-        return self._keys.get(namespace, {}).keys() | self._keys.get(EVERY_NAMESPACE, {}).keys()
+        return {key for keys in self._of(namespace) for key in keys}
 
     def names(self, namespace: str, key: str, value: str) -> bool:
         """Whether a budget of the namespace names the label with this value."""
-        return any(value in self._keys.get(name, {}).get(key, ()) for name in (namespace, EVERY_NAMESPACE))
+        return any(value in keys.get(key, ()) for keys in self._of(namespace))
+
+    def _of(self, namespace: str) -> Iterable[Mapping[str, frozenset[str]]]:
+        yield self._own.get(namespace, {})
+        yield self._wide.get(namespace, {})
+        yield self._wide.get(EVERY_NAMESPACE, {})
 
 
 class LabelBound:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import datetime as dt
 from collections import Counter
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import sqlalchemy as sa
 
 from carbonbudget_operator.ledger.derived import HOURS, LEVELS
+from carbonbudget_operator.ledger.dropping import Dropper, Unfinished
 from carbonbudget_operator.ledger.read import hours_with_facts
-from carbonbudget_operator.ledger.retention import drop_before, drop_former
+from carbonbudget_operator.ledger.retention import drop_before, drop_former, nothing_before
 from carbonbudget_operator.ledger.seal import forget_pods, seal_hour, sealed_hours
 from carbonbudget_operator.ledger.slices import HOUR
 from carbonbudget_operator.ledger.store import LedgerError, snapshot
@@ -21,6 +22,7 @@ from carbonbudget_operator.reporting.units import DAY, Key, signatures, unit_end
 
 _SETTLED_SECONDS = 3600  # servers of an upgrade, and settings that are taken back, need not make all anew
 _MAX_FIGURE = 2**60  # eight of them still fit a database's integer
+_DROP_SECONDS = 20.0  # of each round: the other steps wait meanwhile
 _GRACE_SECONDS = 900  # late windows of an ordinary hour have come by then
 
 
@@ -55,6 +57,7 @@ class Deriver:
         self._quiet: set[int] = set()
         self._too_large: dict[Key, str] = {}
         self._done: tuple[int, dict[int, int]] | None = None  # for which all was kept that can be
+        self._dropped = 0  # before which instant all was dropped
         self._sealed = False  # something, since pods were last forgotten
         self.hours_unsealed = 0  # of those that should be, when `seal` was last called
 
@@ -155,15 +158,21 @@ class Deriver:
         day = dt.datetime.fromtimestamp(now, dt.UTC)
         months = day.year * 12 + day.month - 1 - self._keep_months
         first = dt.datetime(months // 12, months % 12 + 1, 1, tzinfo=dt.UTC)
-        while drop_before(self._book.engine, int(first.timestamp())):
-            pass
-        self._since = now if self._since is None else self._since
-        if now - self._since < _SETTLED_SECONDS:
-            return
-        with snapshot(self._book.engine) as connection:
-            derivation_id = self._book.derived.id(connection)
-        if derivation_id is not None:
-            drop_former(self._book.engine, derivation_id)
+        instant, engine = int(first.timestamp()), self._book.engine
+        dropper = Dropper(engine, _DROP_SECONDS)
+        with suppress(Unfinished):
+            with engine.connect() as connection:
+                done = instant == self._dropped and nothing_before(connection, instant)
+            if not done:
+                drop_before(engine, instant, dropper)
+                self._dropped = instant
+            self._since = now if self._since is None else self._since
+            if now - self._since < _SETTLED_SECONDS:
+                return
+            with snapshot(engine) as connection:
+                derivation_id = self._book.derived.id(connection)
+            if derivation_id is not None:
+                drop_former(engine, derivation_id, dropper)
 
 
 def add_up(level: int, start: int, end: int, parts: list[Unit]) -> Unit:

@@ -13,7 +13,7 @@ from carbonbudget_operator.ledger.derived import HOURS, LEVELS
 from carbonbudget_operator.ledger.dropping import Dropper, Unfinished
 from carbonbudget_operator.ledger.read import hours_with_facts
 from carbonbudget_operator.ledger.retention import drop_before, drop_former, nothing_before
-from carbonbudget_operator.ledger.seal import forget_pods, seal_hour, sealed_hours
+from carbonbudget_operator.ledger.seal import SealError, forget_pods, seal_hour, sealed_hours
 from carbonbudget_operator.ledger.slices import HOUR
 from carbonbudget_operator.ledger.store import LedgerError, snapshot
 from carbonbudget_operator.ledger.valued import COLUMNS, Unit, ValuedRow
@@ -27,22 +27,21 @@ _GRACE_SECONDS = 900  # late windows of an ordinary hour have come by then
 
 
 class UnitError(Exception):
-    """A unit that cannot be kept or sealed, though the database answers: the others may be."""
+    """A unit that cannot be kept or sealed: the others may be. `away`: perhaps it is the database that fails."""
 
     def __init__(self, unit: Key, error: Exception) -> None:
         level, start = unit
         when = dt.datetime.fromtimestamp(start, dt.UTC)
         super().__init__(f"unit of level {level} from {when:%Y-%m-%dT%H:%MZ}: {error or type(error).__name__}")
         self.unit = unit
+        self.away = isinstance(error, LedgerError | sa.exc.OperationalError | sa.exc.InterfaceError)
 
 
 @contextmanager
 def _of(unit: Key) -> Iterator[None]:
-    """What fails here is the unit's own failure, unless the database is away."""
+    """What fails here is a failure of the unit."""
     try:
         yield
-    except (LedgerError, sa.exc.OperationalError, sa.exc.InterfaceError):
-        raise
     except Exception as error:
         raise UnitError(unit, error) from error
 
@@ -144,7 +143,7 @@ class Deriver:
         hopeful = [key for hour in open_ if (key := (HOURS, hour)) not in aside]
         for key in hopeful:
             if kept.get(key) == wanted[key] and derivation_id is not None:
-                with _of(key):
+                with _of(key), self._made_anew(key[1]):
                     seal_hour(book.engine, book.cluster, key[1], derivation_id, now, book.valued_uj)
                 self._sealed = True
                 return key
@@ -152,6 +151,17 @@ class Deriver:
             forget_pods(book.engine, book.cluster, min((hour for _, hour in hopeful), default=limit))
             self._sealed = False
         return None
+
+    @contextmanager
+    def _made_anew(self, hour: int) -> Iterator[None]:
+        """Kept rows that do not hold what was measured are worth nothing: they are made again, of the facts."""
+        try:
+            yield
+        except SealError:
+            starts = {level: unit_of(hour, level) for level in LEVELS}
+            self._book.derived.forget((level, start, unit_end(start, level)) for level, start in starts.items())
+            self._done = None
+            raise
 
     def drop(self, now: int) -> None:
         """Forget what is older than is kept, and what former settings left once these have been in force a while."""

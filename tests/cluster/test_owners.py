@@ -13,6 +13,7 @@ from tests.ledger.reports import HOUR, a_report, book
 from carbonbudget_agent.report import Controller, NodeReport
 from carbonbudget_operator.cluster.owners import Owners
 from carbonbudget_operator.ledger.book import Booked, Booker
+from carbonbudget_operator.ledger.dropping import Dropper
 from carbonbudget_operator.ledger.owners import drop_orphans
 from carbonbudget_operator.ledger.read import hours_with_facts, read_hour
 
@@ -180,7 +181,8 @@ async def test_owners_of_pods_that_are_gone_are_forgotten(engine: sa.Engine, clu
     await found(engine, cluster, owned(("Job", "a", "1"), ("Job", "b", "2")))
     with engine.begin() as connection:
         connection.execute(sa.text("DELETE FROM pod WHERE controller_uid = '1'"))
-        drop_orphans(connection)
+    drop_orphans(engine, Dropper(engine))
+    with engine.connect() as connection:
         assert list(connection.scalars(sa.text("SELECT uid FROM owner"))) == ["2"]
 
 

@@ -20,6 +20,7 @@ from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.book import Booked, Booker
 from carbonbudget_operator.ledger.check import check_ledger
 from carbonbudget_operator.ledger.derived import DAYS, HOURS, LEVELS, MONTHS, QUARTERS, THIRDS, Derived
+from carbonbudget_operator.ledger.dropping import Dropper
 from carbonbudget_operator.ledger.facts import NodeFacts
 from carbonbudget_operator.ledger.read import read_hour, read_nodes
 from carbonbudget_operator.ledger.retention import drop_before
@@ -355,12 +356,10 @@ def test_nodes_are_forgotten_with_the_last_of_their_hours(filled: sa.Engine) -> 
             return set(connection.scalars(sa.text(f"SELECT name FROM node WHERE id IN (SELECT {key} FROM {table})")))
 
     assert nodes() == nodes("node_span") == {"spot", "stays", "n1", "n2"}
-    while drop_before(filled, DAY):
-        pass
+    drop_before(filled, DAY, Dropper(filled))
     assert nodes() == nodes("node_span") == {"stays", "n1", "n2"}
     book(Booker(filled), a_report(NOW, "spot"))  # it comes back
-    while drop_before(filled, NOW - NOW % HOUR):
-        pass
+    drop_before(filled, NOW - NOW % HOUR, Dropper(filled))
     assert nodes() == nodes("node_span") == {"stays", "spot"}
     *_, checked = check_ledger(filled)
     assert (checked.nodes, checked.pods, checked.defects) == (2, 2, [])
@@ -406,7 +405,7 @@ def test_two_servers_seal_an_hour_once(filled: sa.Engine) -> None:
 def test_what_sealing_costs_grows_with_the_hour_and_not_with_its_square(
     new_url: Callable[[], str], open_engine: Callable[[str], sa.Engine]
 ) -> None:
-    """Counted in statements, as all reports wait meanwhile: it took 97 s for 30,000 pods."""
+    """Counted in statements: it took 97 s for 30,000 pods. Pods are forgotten some hundreds at a time."""
     counts = []
     for nodes in (2, 40):
         engine = open_engine(new_url())
@@ -417,7 +416,7 @@ def test_what_sealing_costs_grows_with_the_hour_and_not_with_its_square(
         listen(engine, "before_cursor_execute", lambda *args, seen=statements: seen.append(args[2]))
         assert seal(engine, NOW) == [DAY]
         counts.append(len(statements))
-    assert counts[0] == counts[1]
+    assert counts[1] - counts[0] <= 2 * (40 * 30 // 200)
 
 
 def test_a_node_that_cannot_be_valued_is_left_out_and_its_hour_is_kept_and_sealed(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -13,7 +14,7 @@ from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.book import Booker
 from carbonbudget_operator.reporting import derive
 from carbonbudget_operator.reporting.book import Book
-from carbonbudget_operator.reporting.derive import Deriver
+from carbonbudget_operator.reporting.derive import Deriver, UnitError
 from carbonbudget_operator.reporting.upkeep import SetAside, Upkeep
 from carbonbudget_operator.settings import Carbon, Settings
 
@@ -68,11 +69,68 @@ def test_an_hour_that_cannot_be_sealed_leaves_the_others_sealed_and_dropped_and_
     assert value(registry, "upkeep_failures_total", step="derive") == 0
     assert value(registry, "ledger_hours_unsealed") == 1
     asyncio.run(upkeep.run(NOW + 1800))
-    assert value(registry, "upkeep_failures_total", step="seal") == 1  # set aside
+    assert value(registry, "upkeep_failures_total", step="seal") == 1  # set aside, and made anew meanwhile
     asyncio.run(upkeep.run(NOW + 3600))
-    assert value(registry, "upkeep_failures_total", step="seal") == 2
+    assert value(registry, "upkeep_failures_total", step="seal") == 1
+    assert value(registry, "ledger_hours_unsealed") == 0
+    assert pods(filled) == []
+
+
+def test_an_hour_that_is_never_sealed_is_dropped_in_its_time(
+    filled: sa.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry, seal_hour = CollectorRegistry(), derive.seal_hour
+
+    def failing(engine: sa.Engine, cluster: str, hour: int, *rest: Any) -> None:
+        if hour == BROKEN:
+            raise ZeroDivisionError
+        seal_hour(engine, cluster, hour, *rest)
+
+    monkeypatch.setattr(derive, "seal_hour", failing)
+    upkeep = Upkeep(Deriver(Book(filled, SETTINGS), 35, 25), registry)
+    for now in (NOW, NOW, NOW + 3600, NOW + 3 * 3600):
+        asyncio.run(upkeep.run(now))
+    assert value(registry, "upkeep_failures_total", step="seal") == 3
+    assert (pods(filled), value(registry, "ledger_hours_unsealed")) == (["p1"], 1)
     asyncio.run(upkeep.run(NOW + 26 * 30 * 86_400))
-    assert hours_of(filled, schema.pod_fact.c.start) == []  # older than is kept: dropped
+    assert hours_of(filled, schema.pod_fact.c.start) == []
+    assert pods(filled) == []
+
+
+def test_a_defect_that_all_hours_have_ends_the_round_and_each_is_tried_and_logged_in_its_turn(
+    filled: sa.Engine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    book(Booker(filled), *(a_report(FIRST + hour * HOUR) for hour in range(4, 15)))
+    registry, kept = CollectorRegistry(), Book(filled, SETTINGS)
+    monkeypatch.setattr(kept, "make", lambda *_: 1 // 0)
+    upkeep = Upkeep(Deriver(kept, 35, 25), registry)
+    counts = []
+    for now in (NOW, NOW, NOW + 30, NOW + 60, NOW + 2 * 3600):
+        asyncio.run(upkeep.run(now))
+        counts.append(value(registry, "upkeep_failures_total", step="derive"))
+    assert counts == [0, 10, 15, 15, 25]
+    assert len([message for message in caplog.messages if "upkeep: derive" in message]) == 15
+
+
+def test_an_hour_at_which_the_database_fails_is_left_out_of_the_next_round(
+    filled: sa.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A statement's time-out looks like a database that is away, and came for the same hour for ever."""
+    kept = Book(filled, SETTINGS)
+    make = kept.make
+
+    def failing(connection: sa.Connection, hour: int) -> object:
+        if hour == FIRST:
+            raise sa.exc.OperationalError("SELECT 1", {}, Exception("canceling statement due to statement timeout"))
+        return make(connection, hour)
+
+    monkeypatch.setattr(kept, "make", failing)
+    upkeep = Upkeep(Deriver(kept, 35, 25), CollectorRegistry())
+    asyncio.run(upkeep.run(NOW))
+    with pytest.raises(UnitError, match="statement timeout"):
+        asyncio.run(upkeep.run(NOW))
+    asyncio.run(upkeep.run(NOW + 30))
+    assert hours_of(filled, schema.sealed_hour.c.hour) == [FIRST + HOUR, FIRST + 2 * HOUR, FIRST + 3 * HOUR]
 
 
 def test_an_hour_that_cannot_be_valued_leaves_the_others_kept_and_sealed(
@@ -114,7 +172,7 @@ def test_a_step_that_fails_is_told_once_the_others_were_tried(
     upkeep = Upkeep(Deriver(Book(filled, SETTINGS), 35, 25), registry)
     asyncio.run(upkeep.run(FIRST + 86_400))
     asyncio.run(upkeep.run(FIRST + 86_400))
-    with pytest.raises(sa.exc.OperationalError):
+    with pytest.raises(UnitError, match="away"):
         asyncio.run(upkeep.run(NOW))
     assert dropped[-1] == NOW
     assert value(registry, "upkeep_failures_total", step="seal") == 1

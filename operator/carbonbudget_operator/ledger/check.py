@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import sqlalchemy as sa
 
 from carbonbudget_operator.ledger import schema
-from carbonbudget_operator.ledger.seal import valued_energy_uj
+from carbonbudget_operator.ledger.seal import sealed_hours, valued_energy_uj
 from carbonbudget_operator.ledger.slices import HOUR
 from carbonbudget_operator.ledger.sound import MAX_COUNT, is_count, sound_in_database, sound_rows
 from carbonbudget_operator.ledger.store import snapshot
@@ -40,9 +40,7 @@ def check_ledger(engine: sa.Engine) -> Iterator[CheckResult]:
         node = schema.node
         result.nodes = connection.scalar(sa.select(sa.func.count()).select_from(node)) or 0
         result.pods = connection.scalar(sa.select(sa.func.count()).select_from(schema.pod)) or 0
-        sealed: dict[int, dict[str, int]] = {}
-        for row in connection.execute(sa.select(schema.sealed_hour)):
-            sealed.setdefault(row.hour, {})[row.cluster] = row.derivation_id
+        clusters = connection.scalars(sa.select(node.c.cluster).distinct()).all()
         for (size,) in connection.execute(sa.select(sa.func.length(schema.node_windows.c.windows))):
             result.windows += size // _ENTRY_BYTES
         starts = connection.scalars(sa.select(schema.node_fact.c.start).distinct())
@@ -51,7 +49,11 @@ def check_ledger(engine: sa.Engine) -> Iterator[CheckResult]:
     yield result
     for hour in hours:
         with snapshot(engine) as connection:
-            of_hour = sealed.get(hour, {})
+            if hour < (connection.scalar(sa.select(sa.func.min(schema.hour_revision.c.hour))) or hour + 1):
+                continue  # it is being dropped, in parts
+            of_hour = {
+                name: its for name in clusters for its in sealed_hours(connection, name, hour, hour + 1).values()
+            }
             for cluster, derivation_id in of_hour.items():
                 _check_sealed(connection, cluster, hour, derivation_id, result)
             _check_hour(connection, hour, frozenset(of_hour), result)
@@ -85,6 +87,8 @@ def _check_hour(connection: sa.Connection, hour: int, sealed: frozenset[str], re
         .where(energy.c.start >= hour, energy.c.start < hour + HOUR)
     )
     for start, _, domain, node_id, own, held in sound_rows(energies, 4, energy.name, start=0):
+        if node_id in done:  # of a sealed hour, which is being cleared
+            continue
         key = (node_id if node_id is not None else _NO_NODE, start - start % HOUR, domain)
         borne[key] = borne.get(key, 0) + own + held
     result.slices += len({key[:2] for key in measured})

@@ -151,6 +151,14 @@ class Derived:
             )  # fmt: skip
         self._id = derivation_id  # not before the commit: what is rolled back may be another's id next
 
+    def forget(self, units: Iterable[tuple[int, int, int]]) -> None:
+        """Drop units, by level, start and end, because what is kept of them is wrong."""
+        with self._engine.begin() as connection:
+            derivation_id = self._look_up(connection)
+            if derivation_id is not None:
+                for level, start, end in units:
+                    self._drop(connection, derivation_id, level, start, end)
+
     @staticmethod
     def _drop(connection: sa.Connection, derivation_id: int, level: int, start: int, end: int) -> None:
         for table in (schema.valued_unit, schema.valued_row):

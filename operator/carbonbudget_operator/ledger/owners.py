@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.book import lock_bookings
+from carbonbudget_operator.ledger.dropping import Dropper, ids_of
 from carbonbudget_operator.ledger.rows import Rows, chunks
 
 
@@ -43,6 +44,10 @@ def store_owners(engine: sa.Engine, owners: Mapping[str, Owner], hours: Iterable
             )
 
 
-def drop_orphans(connection: sa.Connection) -> None:
+def drop_orphans(engine: sa.Engine, dropper: Dropper) -> None:
     """Forget owners of controllers whose pods are gone."""
-    connection.execute(sa.delete(schema.owner).where(schema.owner.c.uid.not_in(sa.select(schema.pod.c.controller_uid))))
+    owner = schema.owner
+    gone = ~sa.exists().where(schema.pod.c.controller_uid == owner.c.uid)
+    with engine.connect() as connection:
+        uids = ids_of(connection, sa.select(owner.c.uid).where(gone))
+    dropper.these(uids, lambda some: [sa.delete(owner).where(owner.c.uid.in_(some), gone)])

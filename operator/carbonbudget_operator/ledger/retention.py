@@ -2,76 +2,116 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import sqlalchemy as sa
 
 from carbonbudget_operator.ledger import schema
-from carbonbudget_operator.ledger.book import lock_bookings
+from carbonbudget_operator.ledger.derived import LEVELS
+from carbonbudget_operator.ledger.dropping import Dropper, ids_of
 
-_UNITS_AT_ONCE = 100
-_DAY = 86_400
+_FOR_EVER = 2**62
+# The hours' revisions first; facts of pods before those of nodes, which say whose hour it is.
+_BY_TIME = (
+    schema.hour_revision, schema.pod_fact, schema.pod_energy, schema.node_windows, schema.node_fact, schema.cut,
+)  # fmt: skip
 
 
-def drop_before(engine: sa.Engine, instant: int) -> bool:
-    """Forget the oldest day that lies before a full hour; whether there was any.
+def nothing_before(connection: sa.Connection, instant: int) -> bool:
+    """Whether no table that is read by time holds anything that lies before a full hour."""
+    times = [next(iter(table.primary_key)) for table in _BY_TIME]
+    return not any(connection.scalar(sa.select(sa.exists().where(column < instant))) for column in times)
 
-    A day at a time: reports wait for no more than that.
+
+def drop_before(engine: sa.Engine, instant: int, dropper: Dropper) -> None:
+    """Forget what lies before a full hour. What was interrupted goes on when it is called again.
+
+    The hours' revisions go first: no question reads an hour without one, so that nobody sees half of an hour.
+
+    Raises:
+        Unfinished: the dropper's time is used up.
     """
-    hour = schema.hour_revision.c.hour
-    with engine.connect() as connection:  # asked for often: what follows reads whole tables
-        oldest = connection.scalar(sa.select(sa.func.min(hour)).where(hour < instant))
-    if oldest is None:
-        return False
-    instant = min(instant, oldest - oldest % _DAY + _DAY)
-    with engine.begin() as connection:
-        lock_bookings(connection)
-        for table, column in (
-            (schema.node_fact, "start"), (schema.pod_fact, "start"), (schema.pod_energy, "start"),
-            (schema.node_windows, "hour"), (schema.hour_revision, "hour"), (schema.sealed_hour, "hour"),
-            (schema.valued_unit, "end"), (schema.cut, "at"), (schema.grid_hour, "hour"), (schema.node_listed, "until"),
-        ):  # fmt: skip
-            limit = instant + 1 if column == "end" else instant
-            connection.execute(sa.delete(table).where(table.c[column] < limit))
-        c = schema.valued_row.c
-        connection.execute(sa.delete(schema.valued_row).where(c.end <= instant))
-        _drop_nodes(connection, instant)
-    return True
+    for table in _BY_TIME:
+        dropper.before(table, instant)
+    with engine.connect() as connection:
+        clusters = connection.scalars(sa.select(schema.sealed_hour.c.cluster).distinct()).all()
+        derivations = connection.scalars(sa.select(schema.derivation.c.id)).all()
+        grid = schema.grid_hour.c
+        series = connection.execute(sa.select(grid.source, grid.zone, grid.basis).distinct()).all()
+    for cluster in clusters:
+        dropper.before(schema.sealed_hour, instant, prefix={"cluster": cluster})
+    for source, zone, basis in series:
+        dropper.before(schema.grid_hour, instant, prefix={"source": source, "zone": zone, "basis": basis})
+    for derivation_id in derivations:
+        for level in LEVELS:
+            with engine.connect() as connection:
+                limit = _whole_units(connection, derivation_id, level, instant)
+            _drop_units(dropper, derivation_id, level, limit)
+    _drop_nodes(engine, dropper, instant)
 
 
-def _drop_nodes(connection: sa.Connection, instant: int) -> None:
+def _whole_units(connection: sa.Connection, derivation_id: int, level: int, instant: int) -> int:
+    """The instant, or the start of the unit that it lies inside: that one is kept."""
+    c = schema.valued_unit.c
+    last = connection.execute(
+        sa.select(c.start, c.end)
+        .where(c.derivation_id == derivation_id, c.level == level, c.start < instant)
+        .order_by(c.start.desc())
+        .limit(1)
+    ).first()
+    return instant if last is None or last.end <= instant else int(last.start)
+
+
+def _drop_units(
+    dropper: Dropper, derivation_id: int, level: int, limit: int, only: Sequence[sa.ColumnElement[bool]] = ()
+) -> None:
+    """Units before their rows: a unit that is not there is made of facts, one without rows would say nothing was."""
+    prefix = {"derivation_id": derivation_id, "level": level}
+    dropper.before(schema.valued_unit, limit, prefix=prefix, only=only)
+    dropper.before(schema.valued_row, limit, prefix=prefix, only=only)
+
+
+def _drop_nodes(engine: sa.Engine, dropper: Dropper, instant: int) -> None:
     """Forget the nodes that have reported nothing since, and pods without facts; all facts before it are gone.
 
     A server that remembers such a node's id (it remembers those of an hour) learns it anew with the first new pod,
     whose foreign key refuses the former one.
     """
-    node, pod, span = schema.node.c, schema.pod.c, schema.node_span.c
-    connection.execute(sa.delete(schema.pod).where(pod.last_hour < instant))
-    gone = sa.select(span.node_id).where(span.last_end <= instant).scalar_subquery()
-    with_pods = sa.select(pod.node_id).scalar_subquery()
-    connection.execute(sa.delete(schema.node).where(node.id.in_(gone), node.id.not_in(with_pods)))
-    left = sa.select(node.id).scalar_subquery()
-    connection.execute(sa.delete(schema.node_span).where(span.last_end <= instant, span.node_id.not_in(left)))
+    node, pod, span, listed = schema.node, schema.pod, schema.node_span, schema.node_listed
+    with engine.connect() as connection:
+        pods = ids_of(connection, sa.select(pod.c.id).where(pod.c.last_hour < instant))
+        nodes = ids_of(connection, sa.select(span.c.node_id).where(span.c.last_end <= instant))
+        uids = ids_of(connection, sa.select(listed.c.uid).where(listed.c.until < instant))
+    dropper.these(pods, lambda ids: [sa.delete(pod).where(pod.c.id.in_(ids), pod.c.last_hour < instant)])
+    silent = span.c.last_end <= instant
+    dropper.these(
+        nodes,
+        lambda ids: [
+            sa.delete(node).where(
+                node.c.id.in_(sa.select(span.c.node_id).where(span.c.node_id.in_(ids), silent)),
+                ~sa.exists().where(pod.c.node_id == node.c.id),
+            ),
+            sa.delete(span).where(span.c.node_id.in_(ids), silent, ~sa.exists().where(node.c.id == span.c.node_id)),
+        ],
+    )
+    dropper.these(uids, lambda some: [sa.delete(listed).where(listed.c.uid.in_(some), listed.c.until < instant)])
 
 
-def drop_former(engine: sa.Engine, derivation_id: int) -> int:
-    """Forget some units of other derivations than this one; how many. What hours were sealed with stays."""
-    unit, row, derivation = schema.valued_unit.c, schema.valued_row.c, schema.derivation.c
-    with engine.begin() as connection:
-        sealed = set(connection.scalars(sa.select(schema.sealed_hour.c.derivation_id).distinct()))
-        keep = sorted(sealed | {derivation_id})
-        found = connection.execute(
-            sa.select(unit.derivation_id, unit.level, unit.start, unit.end)
-            .where(unit.derivation_id.not_in(keep))
-            .limit(_UNITS_AT_ONCE)
+def drop_former(engine: sa.Engine, derivation_id: int, dropper: Dropper) -> None:
+    """Forget all units of other derivations than this one. What hours were sealed with stays. Raises Unfinished."""
+    derivation = schema.derivation
+    with engine.connect() as connection:
+        former = connection.scalars(
+            sa.select(derivation.c.id).where(derivation.c.id != derivation_id, _unsealed(derivation.c.id))
         ).all()
-        for its, level, start, end in found:
-            connection.execute(
-                sa.delete(schema.valued_row).where(
-                    row.derivation_id == its, row.level == level, row.start >= start, row.start < end
-                )
-            )
-            connection.execute(
-                sa.delete(schema.valued_unit).where(unit.derivation_id == its, unit.level == level, unit.start == start)
-            )
-        if not found:
-            connection.execute(sa.delete(schema.derivation).where(derivation.id.not_in(keep)))
-        return len(found)
+    for its in former:
+        for level in LEVELS:
+            _drop_units(dropper, its, level, _FOR_EVER, [_unsealed(its)])
+    dropper.these(
+        former, lambda ids: [sa.delete(derivation).where(derivation.c.id.in_(ids), _unsealed(derivation.c.id))]
+    )
+
+
+def _unsealed(derivation_id: sa.ColumnElement[int] | int) -> sa.ColumnElement[bool]:
+    """Whether no hour was sealed under a derivation. Another server with former settings may still seal one."""
+    return ~sa.exists().where(schema.sealed_hour.c.derivation_id == derivation_id)

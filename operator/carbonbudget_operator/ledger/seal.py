@@ -13,9 +13,11 @@ import sqlalchemy as sa
 from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.book import lock_bookings
 from carbonbudget_operator.ledger.derived import HOURS
+from carbonbudget_operator.ledger.dropping import Dropper, ids_of
 from carbonbudget_operator.ledger.owners import drop_orphans
 from carbonbudget_operator.ledger.slices import HOUR
 from carbonbudget_operator.ledger.sound import sound_rows
+from carbonbudget_operator.ledger.store import snapshot
 
 
 class SealError(Exception):
@@ -35,58 +37,107 @@ def seal_hour(
     engine: sa.Engine, cluster: str, hour: int, derivation_id: int, now: int,
     valued: Callable[[sa.Connection, int], int] | None = None,
 ) -> None:  # fmt: skip
-    """Seal one hour whose valued rows are kept, unless another server just did.
+    """Seal one hour whose valued rows are kept, unless another server just did or it changed meanwhile.
 
-    `valued` gives what of the hour can be valued, for one that holds rows that cannot (`sound.py`).
-
-    All reports wait meanwhile: what is deleted is deleted by the hour, in as many statements as there are tables.
+    `valued` gives what of the hour can be valued, for one that holds rows that cannot (`sound.py`). What is added up is
+    added up before reports have to wait, and what the hour gives up goes in small transactions after it.
 
     Raises:
         SealError: its rows do not hold what was measured; then nothing is changed.
     """
-    node, fact = schema.node.c, schema.node_fact.c
+    with snapshot(engine) as connection:
+        before = _state(connection, derivation_id, hour)
+        _check(connection, cluster, hour, derivation_id, valued)
     with engine.begin() as connection:
         lock_bookings(connection)
-        if sealed_hours(connection, cluster, hour, hour + 1):
+        if sealed_hours(connection, cluster, hour, hour + 1) or _state(connection, derivation_id, hour) != before:
             return
-        rows = connection.execute(
-            sa.select(fact.start, fact.node_id, fact.measured_uj)
-            .join(schema.node, node.id == fact.node_id)
-            .where(node.cluster == cluster, fact.start >= hour, fact.start < hour + HOUR)
-        )
-        measured_uj = sum(row[2] for row in sound_rows(rows, 2, "node_hour", start=0))
-        valued_uj = valued_energy_uj(connection, derivation_id, hour)
-        if measured_uj != valued_uj and valued is not None:
-            measured_uj = valued(connection, hour)
-        if measured_uj != valued_uj:
-            raise SealError(f"hour {hour}: {measured_uj} uJ were measured, its rows hold {valued_uj} uJ")
         connection.execute(
             sa.insert(schema.sealed_hour).values(cluster=cluster, hour=hour, derivation_id=derivation_id, sealed_at=now)
         )
-        nodes = sa.select(node.id).where(node.cluster == cluster)
-        pods = sa.select(schema.pod.c.id).where(schema.pod.c.node_id.in_(nodes))
+    _clear(engine, cluster, hour)
+
+
+def _state(connection: sa.Connection, derivation_id: int, hour: int) -> tuple[int | None, str | None]:
+    """The revision of an hour's facts, and the signature of the unit that is kept of them."""
+    revision, unit = schema.hour_revision.c, schema.valued_unit.c
+    return (
+        connection.scalar(sa.select(revision.revision).where(revision.hour == hour)),
+        connection.scalar(
+            sa.select(unit.signature).where(
+                unit.derivation_id == derivation_id, unit.level == HOURS, unit.start == hour
+            )
+        ),
+    )
+
+
+def _check(
+    connection: sa.Connection, cluster: str, hour: int, derivation_id: int,
+    valued: Callable[[sa.Connection, int], int] | None,
+) -> None:  # fmt: skip
+    node, fact = schema.node.c, schema.node_fact.c
+    rows = connection.execute(
+        sa.select(fact.start, fact.node_id, fact.measured_uj)
+        .join(schema.node, node.id == fact.node_id)
+        .where(node.cluster == cluster, fact.start >= hour, fact.start < hour + HOUR)
+    )
+    measured_uj = sum(row[2] for row in sound_rows(rows, 2, "node_hour", start=0))
+    valued_uj = valued_energy_uj(connection, derivation_id, hour)
+    if measured_uj != valued_uj and valued is not None:
+        measured_uj = valued(connection, hour)
+    if measured_uj != valued_uj:
+        raise SealError(f"hour {hour}: {measured_uj} uJ were measured, its rows hold {valued_uj} uJ")
+
+
+def _clear(engine: sa.Engine, cluster: str, hour: int) -> None:
+    """Drop the facts of pods of a sealed hour, and which windows were in."""
+    node, dropper = schema.node.c, Dropper(engine)
+    nodes = sa.select(node.id).where(node.cluster == cluster)
+    with engine.connect() as connection:
         alone = connection.scalar(sa.select(node.id).where(node.cluster != cluster).limit(1)) is None
-        for table in (schema.pod_fact, schema.pod_energy):
-            statement = sa.delete(table).where(table.c.start >= hour, table.c.start < hour + HOUR)
-            connection.execute(statement if alone else statement.where(table.c.pod_id.in_(pods)))
-        windows = schema.node_windows.c
-        connection.execute(sa.delete(schema.node_windows).where(windows.hour == hour, windows.node_id.in_(nodes)))
+    for table in (schema.pod_fact, schema.pod_energy):
+        if alone:
+            dropper.before(table, hour + HOUR, start=hour)
+            continue
+        pods = sa.select(schema.pod.c.id).where(schema.pod.c.node_id.in_(nodes))
+        dropper.delete(
+            [sa.delete(table).where(table.c.start >= hour, table.c.start < hour + HOUR, table.c.pod_id.in_(pods))]
+        )
+    windows = schema.node_windows.c
+    dropper.delete([sa.delete(schema.node_windows).where(windows.hour == hour, windows.node_id.in_(nodes))])
 
 
 def forget_pods(engine: sa.Engine, cluster: str, before: int) -> None:
     """Forget the pods that have no facts from the full hour `before` on, nor in an earlier hour that is not sealed."""
     node, pod = schema.node.c, schema.pod.c
-    with engine.begin() as connection:
-        lock_bookings(connection)
+    _clear_rest(engine, cluster, before)
+    with engine.connect() as connection:
         nodes = sa.select(node.id).where(node.cluster == cluster)
-        # Sealed hours have no facts of pods any more.
-        needed = [
+        needed = [  # by hours that are not sealed
             pod.id.not_in(sa.select(table.c.pod_id).where(table.c.start < before))
             for table in (schema.pod_fact, schema.pod_energy)
         ]
-        connection.execute(sa.delete(schema.pod).where(pod.last_hour < before, pod.node_id.in_(nodes), *needed))
-        if before % (24 * HOUR) == 0:  # once a day: it reads all pods
-            drop_orphans(connection)
+        ids = ids_of(connection, sa.select(pod.id).where(pod.last_hour < before, pod.node_id.in_(nodes), *needed))
+    dropper = Dropper(engine)
+    dropper.these(ids, lambda some: [sa.delete(schema.pod).where(pod.id.in_(some), pod.last_hour < before)])
+    if before % (24 * HOUR) == 0:  # once a day: it reads all owners
+        drop_orphans(engine, dropper)
+
+
+def _clear_rest(engine: sa.Engine, cluster: str, before: int) -> None:
+    """Clear sealed hours of which a server that ended meanwhile left something."""
+    start = schema.pod_fact.c.start
+    at = -1
+    while True:
+        with engine.connect() as connection:  # the next hour with facts of pods: by the key, however many there are
+            found = connection.scalar(sa.select(sa.func.min(start)).where(start > at, start < before))
+            if found is None:
+                return
+            hour = found - found % HOUR
+            sealed = sealed_hours(connection, cluster, hour, hour + 1)
+        if sealed:
+            _clear(engine, cluster, hour)
+        at = hour + HOUR - 1
 
 
 def valued_energy_uj(connection: sa.Connection, derivation_id: int, hour: int) -> int:

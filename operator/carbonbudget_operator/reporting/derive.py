@@ -5,14 +5,15 @@ from __future__ import annotations
 import datetime as dt
 from collections import Counter
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import sqlalchemy as sa
 
 from carbonbudget_operator.ledger.derived import HOURS, LEVELS
+from carbonbudget_operator.ledger.dropping import Dropper, Unfinished
 from carbonbudget_operator.ledger.read import hours_with_facts
-from carbonbudget_operator.ledger.retention import drop_before, drop_former
-from carbonbudget_operator.ledger.seal import forget_pods, seal_hour, sealed_hours
+from carbonbudget_operator.ledger.retention import drop_before, drop_former, nothing_before
+from carbonbudget_operator.ledger.seal import SealError, forget_pods, seal_hour, sealed_hours
 from carbonbudget_operator.ledger.slices import HOUR
 from carbonbudget_operator.ledger.store import LedgerError, snapshot
 from carbonbudget_operator.ledger.valued import COLUMNS, Unit, ValuedRow
@@ -21,26 +22,26 @@ from carbonbudget_operator.reporting.units import DAY, Key, signatures, unit_end
 
 _SETTLED_SECONDS = 3600  # servers of an upgrade, and settings that are taken back, need not make all anew
 _MAX_FIGURE = 2**60  # eight of them still fit a database's integer
+_DROP_SECONDS = 20.0  # of each round: the other steps wait meanwhile
 _GRACE_SECONDS = 900  # late windows of an ordinary hour have come by then
 
 
 class UnitError(Exception):
-    """A unit that cannot be kept or sealed, though the database answers: the others may be."""
+    """A unit that cannot be kept or sealed: the others may be. `away`: perhaps it is the database that fails."""
 
     def __init__(self, unit: Key, error: Exception) -> None:
         level, start = unit
         when = dt.datetime.fromtimestamp(start, dt.UTC)
         super().__init__(f"unit of level {level} from {when:%Y-%m-%dT%H:%MZ}: {error or type(error).__name__}")
         self.unit = unit
+        self.away = isinstance(error, LedgerError | sa.exc.OperationalError | sa.exc.InterfaceError)
 
 
 @contextmanager
 def _of(unit: Key) -> Iterator[None]:
-    """What fails here is the unit's own failure, unless the database is away."""
+    """What fails here is a failure of the unit."""
     try:
         yield
-    except (LedgerError, sa.exc.OperationalError, sa.exc.InterfaceError):
-        raise
     except Exception as error:
         raise UnitError(unit, error) from error
 
@@ -55,6 +56,7 @@ class Deriver:
         self._quiet: set[int] = set()
         self._too_large: dict[Key, str] = {}
         self._done: tuple[int, dict[int, int]] | None = None  # for which all was kept that can be
+        self._dropped = 0  # before which instant all was dropped
         self._sealed = False  # something, since pods were last forgotten
         self.hours_unsealed = 0  # of those that should be, when `seal` was last called
 
@@ -141,7 +143,7 @@ class Deriver:
         hopeful = [key for hour in open_ if (key := (HOURS, hour)) not in aside]
         for key in hopeful:
             if kept.get(key) == wanted[key] and derivation_id is not None:
-                with _of(key):
+                with _of(key), self._made_anew(key[1]):
                     seal_hour(book.engine, book.cluster, key[1], derivation_id, now, book.valued_uj)
                 self._sealed = True
                 return key
@@ -150,20 +152,37 @@ class Deriver:
             self._sealed = False
         return None
 
+    @contextmanager
+    def _made_anew(self, hour: int) -> Iterator[None]:
+        """Kept rows that do not hold what was measured are worth nothing: they are made again, of the facts."""
+        try:
+            yield
+        except SealError:
+            starts = {level: unit_of(hour, level) for level in LEVELS}
+            self._book.derived.forget((level, start, unit_end(start, level)) for level, start in starts.items())
+            self._done = None
+            raise
+
     def drop(self, now: int) -> None:
         """Forget what is older than is kept, and what former settings left once these have been in force a while."""
         day = dt.datetime.fromtimestamp(now, dt.UTC)
         months = day.year * 12 + day.month - 1 - self._keep_months
         first = dt.datetime(months // 12, months % 12 + 1, 1, tzinfo=dt.UTC)
-        while drop_before(self._book.engine, int(first.timestamp())):
-            pass
-        self._since = now if self._since is None else self._since
-        if now - self._since < _SETTLED_SECONDS:
-            return
-        with snapshot(self._book.engine) as connection:
-            derivation_id = self._book.derived.id(connection)
-        if derivation_id is not None:
-            drop_former(self._book.engine, derivation_id)
+        instant, engine = int(first.timestamp()), self._book.engine
+        dropper = Dropper(engine, _DROP_SECONDS)
+        with suppress(Unfinished):
+            with engine.connect() as connection:
+                done = instant == self._dropped and nothing_before(connection, instant)
+            if not done:
+                drop_before(engine, instant, dropper)
+                self._dropped = instant
+            self._since = now if self._since is None else self._since
+            if now - self._since < _SETTLED_SECONDS:
+                return
+            with snapshot(engine) as connection:
+                derivation_id = self._book.derived.id(connection)
+            if derivation_id is not None:
+                drop_former(engine, derivation_id, dropper)
 
 
 def add_up(level: int, start: int, end: int, parts: list[Unit]) -> Unit:

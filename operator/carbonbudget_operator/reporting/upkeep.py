@@ -1,7 +1,8 @@
 """Upkeep: what is derived, sealed and dropped in the background, so that one failure does not stop the rest.
 
 A unit that fails is set aside and tried again after an hour, then after twice as long, at most once a day; the other
-units go on. A step that fails ends, and the other steps go on. Both are counted.
+units go on. A step that fails ends, and the other steps go on; so does one in which many units fail, since what fails
+then may be all of them. Failures are counted; a unit's first one is logged.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from carbonbudget_operator.reporting.units import Key
 
 _FIRST_PAUSE = 3600
 _LONGEST_PAUSE = 86_400
+_MOST_FAILURES = 10  # of a step in one round: the next round goes on with other units
 
 _log = logging.getLogger(__name__)
 
@@ -63,6 +65,7 @@ class Upkeep:
         hours.set_function(lambda: deriver.hours_unsealed)
         for step in ("derive", "seal", "drop"):
             self._failures.labels(step)
+            self._last_success.labels(step)
 
     async def run(self, now: int) -> None:
         """Value hours that are over, their days and months; seal old ones; drop the oldest.
@@ -98,16 +101,26 @@ class Upkeep:
         self, name: str, aside: SetAside, now: int, step: Callable[[int, Collection[Key]], Key | None],
         also: Collection[Key] = (),
     ) -> bool:  # fmt: skip
-        """Take unit after unit, without those set aside and `also`; whether none is set aside."""
-        while True:
+        """Take unit after unit, without those set aside and `also`; whether none is set aside.
+
+        Raises:
+            UnitError: one failed, and perhaps the database is away. The next round leaves it out.
+        """
+        failed = 0
+        while failed < _MOST_FAILURES:
             waiting = aside.waiting(now)
             try:
                 unit = await asyncio.to_thread(step, now, waiting.union(also))
             except UnitError as error:
                 pause = aside.fail(error.unit, now)
+                if error.away:
+                    raise
+                failed += 1
                 self._failures.labels(name).inc()
-                _log.error("upkeep: %s: %s; tried again in %d h, the others go on", name, error, pause // 3600)
+                if pause == _FIRST_PAUSE:
+                    _log.error("upkeep: %s: %s; tried again in an hour, the others go on", name, error)
                 continue
             if unit is None:
                 return not waiting
             aside.done(unit)
+        return False

@@ -21,7 +21,9 @@ from carbonbudget_operator.ingest.connections import Bounded
 from carbonbudget_operator.ingest.door import Door
 from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.ingest.shares import Limits, Share
+from carbonbudget_operator.kube.access import Access, Caller
 from carbonbudget_operator.reporting.pools import Pools
+from carbonbudget_operator.reporting.routes import asking
 from carbonbudget_operator.settings import Settings
 from carbonbudget_operator.tls import server_context
 
@@ -222,3 +224,24 @@ def test_the_default_limits_fit_the_charts_memory(tmp_path: Path) -> None:
     shares = (pools.reports, pools.cluster_readers.share, pools.namespace_readers.share)
     assert sum(share.limits.bytes for share in shares) <= 256 * 2**20
     pools.close()
+
+
+@on_the_real_server
+async def test_an_api_server_that_is_slow_about_one_callers_rights_holds_up_no_other(
+    clients: Clients, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = Access.may_read_budgets
+
+    async def slow(self: Access, caller: Caller, namespace: str) -> bool:
+        if namespace == "slow":
+            await asyncio.Event().wait()
+        return await original(self, caller, namespace)
+
+    monkeypatch.setattr(Access, "may_read_budgets", slow)
+    monkeypatch.setattr(asking, "_AUTHORIZE_SECONDS", 0.2)
+    content = json.dumps({"queries": [QUESTION | {"namespaces": ["slow"]}]}).encode()
+    asked = [asyncio.create_task(clients.ask(f"user:eve-{number}@team-b", content)) for number in range(3)]
+    assert await clients.question() == 200
+    for status, said in await asyncio.gather(*asked):
+        assert status == 503
+        assert "did not say within 0.2 s what" in said

@@ -63,13 +63,14 @@ async def _run(settings: Settings) -> None:
     from carbonbudget_operator.cluster.capacities import Capacities
     from carbonbudget_operator.cluster.nodes import Nodes
     from carbonbudget_operator.cluster.owners import Owners
-    from carbonbudget_operator.cluster.pods import Pods
+    from carbonbudget_operator.cluster.pods import PODS, Pods
     from carbonbudget_operator.ingest import connections
     from carbonbudget_operator.ingest.door import Door
     from carbonbudget_operator.ingest.receive import Receiver
     from carbonbudget_operator.ingest.verify import Verifier
     from carbonbudget_operator.kube.access import Access
     from carbonbudget_operator.kube.client import KubeClient
+    from carbonbudget_operator.kube.following import keep_following
     from carbonbudget_operator.kube.watched import WatchMetrics
     from carbonbudget_operator.ledger.store import migrate, shown
     from carbonbudget_operator.ledger.writer import Writer
@@ -140,7 +141,7 @@ async def _run(settings: Settings) -> None:
             _every(30, "hourly intensities cannot be kept", lambda: grid.step(int(time.time()))),
             _every(5, "owners of controllers cannot be kept", owners.step),
             _every(5, "nodes cannot be compared with their reports", capacities.step),
-            _every(30, "pods cannot be compared with reports", pods.run),
+            keep_following(client, PODS, pods.run),
             _every(120, "the list of nodes cannot be kept", lambda: nodes.step(int(time.time()))),
         )
     ]

@@ -17,7 +17,7 @@ from carbonbudget_operator.api_path import ApiPath
 from carbonbudget_operator.cluster.many_labels import ManyLabels, Selected
 from carbonbudget_operator.kube.client import JsonObject, KubeClient
 
-_PODS: Final = ApiPath("", "v1", "pods")
+PODS: Final = ApiPath("", "v1", "pods")
 _KEPT_SECONDS: Final = 8 * 86_400  # agents keep their windows for 7 days
 _MAX_PODS: Final = 500_000  # some 130 MB; 150,000 run on 5,000 nodes
 _PRUNE_EVERY: Final = 1_000
@@ -49,7 +49,7 @@ class Pods:
 
     async def run(self) -> None:
         """Watch for ever."""
-        async for event, item in self._client.watch(_PODS, as_table=True):
+        async for event, item in self._client.watch(PODS, as_table=True):
             self.apply(event, item)
 
     def apply(self, event: str, item: JsonObject | None) -> None:
@@ -78,7 +78,7 @@ class Pods:
     @property
     def current_at(self) -> float:
         """UTC seconds up to which the watch is known to have told everything."""
-        return self._client.watches.current_at().get(str(_PODS), 0.0)
+        return self._client.watches.current_at().get(str(PODS), 0.0)
 
     def _end_list(self) -> None:
         listed, self._listed = self._listed or set(), None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ _P = ParamSpec("_P")
 _Question = TypeVar("_Question", bound=BaseModel)
 EVERY_NAMESPACE = ""
 _MAX_REASON = 300
+_AUTHORIZE_SECONDS = 5
 
 
 class Asker:
@@ -54,7 +56,7 @@ class Asker:
         async with pool.turn(self._who):
             question = await pool.run(_parse, kind, given)
             # A question about no namespace is answered from the whole cluster's record (`data_through`).
-            await self.authorize(set(namespaces(question)) or {EVERY_NAMESPACE})
+            await self._authorize_in_time(set(namespaces(question)) or {EVERY_NAMESPACE})
             with self._asking.timed(self._request.url.path):
                 return self._held(await pool.ask(_encoded, work, question, self.readers))
 
@@ -65,6 +67,15 @@ class Asker:
         async with pool.turn(self._who):
             with self._asking.timed(self._request.url.path):
                 return self._held(await pool.ask(_encoded, work))
+
+    async def _authorize_in_time(self, namespaces: Iterable[str]) -> None:
+        """The others wait for the turn meanwhile: an API server that is slow must not hold them up."""
+        try:
+            async with asyncio.timeout(_AUTHORIZE_SECONDS):
+                await self.authorize(namespaces)
+        except TimeoutError:
+            reason = f"the API server did not say within {_AUTHORIZE_SECONDS} s what {self.caller.user} may read"
+            raise Refusal(503, "api_server", f"{reason}: ask again, or about fewer namespaces", 5) from None
 
     async def authorize(self, namespaces: Iterable[str]) -> None:
         """Refuse unless the caller may get carbonbudgets in every namespace; EVERY_NAMESPACE stands for all of them."""

@@ -79,6 +79,54 @@ def test_every_fact_of_the_first_schema_is_kept_and_booking_goes_on(
     assert (checked.windows, checked.defects) == (7, [])
 
 
+def test_the_slices_of_a_nodes_hour_are_joined_and_former_cuts_are_everybodys(
+    new_url: Callable[[], str], open_engine: Callable[[str], sa.Engine]
+) -> None:
+    """Schema 0005 split facts of nodes too, and its cuts had no namespace."""
+    source, url, at = open_engine(new_url()), new_url(), HOUR + 1800
+    with source.begin() as connection:
+        connection.execute(sa.insert(schema.cut), [{"at": at, "namespace": "*"}])
+    reports = [a_report(HOUR + 600 * i, pods={"p": 70, f"q{i}": 5}) for i in range(6)]
+    assert set(book(Booker(source), *reports)) == {Booked.STORED}
+    target = open_ledger(url)
+    with source.connect() as old, target.begin() as new:
+        config = _config()
+        config.attributes["connection"] = new
+        command.upgrade(config, "0005")
+        tables = sa.MetaData()
+        tables.reflect(new)
+        for name in (
+            "node",
+            "node_span",
+            "label_set",
+            "pod",
+            "node_windows",
+            "hour_revision",
+            "pod_hour",
+            "pod_energy",
+        ):
+            for row in old.execute(sa.select(schema.metadata.tables[name])).mappings():
+                new.execute(sa.insert(tables.tables[name]), dict(row))
+        for row in old.execute(sa.select(schema.node_fact)).mappings():
+            counts = {key: value for key, value in row.items() if key.endswith(("_uj", "_ms"))}
+            first = {key: value // 3 for key, value in counts.items()}
+            rest = {key: value - first[key] for key, value in counts.items()}
+            new.execute(sa.insert(tables.tables["node_hour"]), [{**row, **first}, {**row, **rest, "start": at}])
+        new.execute(sa.insert(tables.tables["cut"]), [{"at": at}, {"at": HOUR + 90_001}])
+        closed = {"cluster": "default", "period": "2025-10", "closed_at": 1, "digest": "d", "report": "{}"}
+        new.execute(sa.insert(tables.tables["closed_report"]), closed)
+    target.dispose()
+    engine = open_engine(url)
+    assert facts(engine) == facts(source)
+    with engine.connect() as connection:
+        assert connection.execute(sa.select(schema.cut.c.at, schema.cut.c.namespace)).all() == [(at, "*")]
+        assert connection.scalars(sa.select(schema.node_fact.c.start)).all() == [HOUR]
+        assert connection.scalars(sa.select(schema.closed_report.c.report)).all() == ["{}"]
+    assert book(Booker(engine), reports[0], a_report(HOUR + 60, pods={"p": 9})) == [Booked.DUPLICATE, Booked.STORED]
+    *_, checked = check_ledger(engine)
+    assert checked.defects == []
+
+
 def test_a_ledger_that_is_behind_is_refused_until_it_is_migrated(former: tuple[sa.Engine, str]) -> None:
     engine = open_ledger(former[1])
     with pytest.raises(LedgerError, match=r"schema 0001, not \d{4}: run `carbonbudget ledger migrate`"):

@@ -55,7 +55,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Activity:
-    """What a device tells of its work: by pod where its processes are seen, by GPU instance where it has GPM."""
+    """What is measured of a device's work: by pod where processes are visible, by GPU instance where it has GPM."""
 
     busy_permille: int | None = None
     pods: Mapping[str, int] = field(default_factory=dict)
@@ -78,7 +78,7 @@ class DeviceUse:
 
     @property
     def unclaimed(self) -> set[str]:
-        """Who works on the device and does not hold it: pods, and UNKNOWN_POD for an instance that nobody holds."""
+        """Pods that work on the device without holding it; UNKNOWN_POD for an instance that no pod holds."""
         return {uid for uid, weight in self.active.items() if weight and uid not in self.held} - {NO_POD}
 
 

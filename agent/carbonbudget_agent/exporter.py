@@ -56,7 +56,7 @@ class _Server(ThreadingHTTPServer):
             self.handle_request()
 
     # Ignored twice: the typeshed allows datagrams here, which a stream server never gets.
-    def process_request(self, request: socket.socket, client_address: object) -> None:  # type: ignore[override]
+    def process_request(self, request: socket.socket, client_address: object) -> None:  # type: ignore[override] # socketserver types the request as socket or tuple
         if not self._free.acquire(blocking=False):
             self.shutdown_request(request)
             return
@@ -67,7 +67,7 @@ class _Server(ThreadingHTTPServer):
             raise
 
     # As above: no datagram comes here.
-    def process_request_thread(self, request: socket.socket, client_address: object) -> None:  # type: ignore[override]
+    def process_request_thread(self, request: socket.socket, client_address: object) -> None:  # type: ignore[override] # socketserver types the request as socket or tuple
         try:
             super().process_request_thread(request, client_address)
         finally:

@@ -2,7 +2,7 @@
 
 Law of this module: integers in, integers out, no I/O, no clock, no log. Counters are cumulative and are read one after
 the other, not at one instant. So a difference of two of them (a parent cgroup less its children, the node less its
-pods) can fall although nobody gave time back. Such a fall is carried: nothing is booked until the difference has
+pods) can fall although no time was given back. Such a fall is carried: nothing is booked until the difference has
 risen by as much again. Whatever the counters say, nobody used more CPU time than the node has.
 """
 

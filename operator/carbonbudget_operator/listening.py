@@ -33,7 +33,7 @@ _BOUNDS: Final[Mapping[str, Any]] = {
     "max_field_size": 4_096,
     "max_headers": 16,
     "read_bufsize": 2**14,
-    "lingering_time": 1,  # seconds for the rest of a body that nobody reads
+    "lingering_time": 1,  # seconds for the rest of a body that is not read
     "auto_decompress": False,
 }
 _BACKLOG: Final = 512
@@ -96,7 +96,7 @@ class _Held:
 
 
 class Listener:
-    """One address. `name` is what the metrics call it; without `context` it speaks no TLS."""
+    """One address. `name` is what the metrics call it; without `context` it has no TLS."""
 
     def __init__(
         self, name: str, app: web.Application, bounds: Bounds, metrics: ConnectionMetrics,
@@ -172,7 +172,7 @@ class Listener:
         tls = {"ssl_handshake_timeout": self._bounds.head_seconds} if self._context is not None else {}
         try:
             await self._loop.connect_accepted_socket(lambda: held.protocol, held.sock, ssl=self._context, **tls)
-        except (OSError, EOFError) as error:  # ssl.SSLError and TimeoutError are ones; whoever it was speaks no TLS
+        except (OSError, EOFError) as error:  # ssl.SSLError and TimeoutError are ones: the handshake failed
             _log.debug("no connection from %s: %s", held.peer, error)
             self._metrics.ended.labels(self._name, "failed").inc()
             held.sock.close()

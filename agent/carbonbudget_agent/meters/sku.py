@@ -15,7 +15,7 @@ from importlib import resources
 
 # The family's figures weigh as much as this many results of the SKU; benchmarks/power_model.py shows other weights.
 _FAMILY_WEIGHT = 1
-# Words of a model name that do not tell one SKU from another.
+# Words of a model name that do not distinguish SKUs.
 _COMMON = re.compile(
     r"\((?:r|tm)\)|@.*|\d+-core|\b(?:intel|amd|xeon|epyc|platinum|gold|silver|bronze|cpu|processor)\b|,", re.IGNORECASE
 )

@@ -82,7 +82,7 @@ class KnownPods:
 
     def _merge(self) -> Mapping[str, PodInfo]:
         """A cgroup that is named after a pod's uid is that pod's. One that is named after a config hash belongs to
-        the one mirror pod that has it; nobody's if two have it."""
+        the one mirror pod that has it, and to no pod if two have it."""
         own = {uid: pod for uid, (pod, _) in self._gone.items()} | self._live
         found: dict[str, PodInfo] = {}
         disputed: set[str] = set()

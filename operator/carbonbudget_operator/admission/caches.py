@@ -18,7 +18,7 @@ from carbonbudget_operator.kube.client import KubeClient
 from carbonbudget_operator.kube.following import keep_following
 from carbonbudget_operator.namespaces import NAMESPACES, Namespaces
 
-# Twice as old as what the alert CarbonBudgetWatchStale reports: somebody was told before.
+# Older than what the alert CarbonBudgetWatchStale reports, so that the alert comes first.
 MAX_AGE_SECONDS = 600.0
 _NAME_LABEL = "kubernetes.io/metadata.name"
 # With more namespaces than this there is one watch of all of them: a watch is a connection and its memory, so their

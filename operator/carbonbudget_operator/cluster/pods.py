@@ -77,7 +77,7 @@ class Pods:
 
     @property
     def current_at(self) -> float:
-        """UTC seconds up to which the watch is known to have told everything."""
+        """UTC second up to which the watch is known to be complete."""
         return self._client.watches.current_at().get(str(PODS), 0.0)
 
     def _end_list(self) -> None:

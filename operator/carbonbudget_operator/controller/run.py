@@ -58,7 +58,7 @@ async def run(whole: Settings, host: str, port: int) -> None:
         clusterwide=True,
         standalone=True,
         # Or kopf looks up our user, and an image has none. Its alias of str is private.
-        identity="carbonbudget-controller",  # type: ignore[arg-type]
+        identity="carbonbudget-controller",  # type: ignore[arg-type] # kopf's own NewType of str
         stop_flag=stop,
         ready_flag=ready,
     )

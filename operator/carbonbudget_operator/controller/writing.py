@@ -63,7 +63,9 @@ class Writer:
 
     async def _patch(self, path: ApiPath, patch: dict[str, object]) -> None:
         async with self._writers:
-            await self._client.send("PATCH", path, patch, content_type=MERGE_PATCH)  # the watch tells what was written
+            await self._client.send(
+                "PATCH", path, patch, content_type=MERGE_PATCH
+            )  # the watch reports what was written
         self._metrics.patches.inc()
 
 

@@ -106,9 +106,9 @@ class Connection(HttpToolsProtocol):
         super().on_body(body)
 
     def on_response_complete(self) -> None:
-        """After the last answer it is over, and after one to a request whose body nobody wants: it is not read.
+        """Closes the connection after its last answer, and after an answer to a request whose body was not read.
 
-        A moment passes before that connection is cut, so that the client finds the answer.
+        A moment passes before that connection is closed, so that the client finds the answer.
         """
         unread = self.cycle.response_complete and self.cycle.more_body  # it may be a later request's, which waits
         super().on_response_complete()

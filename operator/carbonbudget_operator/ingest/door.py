@@ -139,7 +139,7 @@ class _Accepted(asyncio.Protocol):
         self._door, self._reading = door, reading
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """It is to speak TLS."""
+        """Starts TLS on this connection."""
         accepted: socket.socket = transport.get_extra_info("socket").dup()
         cast("asyncio.Transport", transport).abort()  # our copy of the socket stays open
         try:
@@ -162,7 +162,7 @@ class _Reading(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """From here on it is its connection's."""
         made = cast("asyncio.Transport", transport)
-        if self.peer is None:  # it speaks no TLS, or uvicorn's
+        if self.peer is None:  # without TLS, or with uvicorn's
             self.peer = Peer(self._door.peers, address_of(made.get_extra_info("peername")), made)
         self.peer.transport = made
         self._connection.peer = self.peer

@@ -62,7 +62,7 @@ class KnownPods(Protocol):
         """ "node/namespace/name" of a pod; None for one that is not known."""
 
     def labels(self, uid: str, namespace: str, reported: Mapping[str, str]) -> Mapping[str, str]:
-        """A pod's labels, at most as many as a report holds, those first that a budget selects by."""
+        """A pod's labels: all that a budget selects by, and others up to 64 in all."""
 
 
 class Verifier:
@@ -85,7 +85,7 @@ class Verifier:
             self._corrected.labels(what)
 
     def verify(self, report: NodeReport, now: int) -> NodeReport:
-        """The report as it may be stored. Raises Refusal 503 for a pod that the watch may tell of in a moment."""
+        """The report as it may be stored. Raises Refusal 503 for a pod that the watch may report soon."""
         return self._label_pods(self._verify_pods(self._verify_node(report), now))
 
     def _verify_node(self, report: NodeReport) -> NodeReport:
@@ -138,7 +138,7 @@ class Verifier:
         return report
 
     def _label_pods(self, report: NodeReport) -> NodeReport:
-        """An agent cuts at 64 labels, by name."""
+        """Agents report the first 64 labels by name; the others are taken from the API server."""
         if not any(len(pod.labels) >= MAX_LABELS for pod in report.pods):
             return report
         pods = (
@@ -180,7 +180,7 @@ def _claims_more(claimed: NodeInfo, known: NodeInfo) -> bool:
 
 
 def _without(report: NodeReport, uids: set[str]) -> NodeReport:
-    """The report without these pods: their energy stays in its domain, as nobody's."""
+    """The report without these pods: their energy is counted as `unseen` in its domain."""
     pods = tuple(pod for pod in report.pods if pod.uid not in uids)
     left = [pod for pod in report.pods if pod.uid in uids]
     return replace(report, pods=pods, domains=tuple(_domains(report.domains, left)))

@@ -53,7 +53,7 @@ class KubeError(Exception):
 
 
 class ImpossibleName(KubeError):
-    """No object can have that path; nobody was asked. For who follows objects it is as good as not found."""
+    """No object can have that path, so no request was sent. Callers treat it as a 404."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(HTTPStatus.NOT_FOUND, reason)
@@ -144,7 +144,7 @@ class Connection:
         params: Mapping[str, str] | None = None,
         content_type: str = JSON,
     ) -> None:
-        """One request whose answer nobody reads: it is let go by as it comes, whatever its size. Raises KubeError."""
+        """One request whose answer is discarded as it arrives, whatever its size. Raises KubeError."""
         # PartialObjectMetadata is the shortest answer that there is.
         headers = self._headers() | {"Content-Type": content_type, "Accept": METADATA}
         with _unreachable():

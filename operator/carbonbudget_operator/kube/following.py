@@ -1,4 +1,4 @@
-"""Watches that go on after a defect in whoever follows them."""
+"""Watches that are restarted when the code that follows them fails."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Up to when each watch is known to have told everything, for readiness and /metrics; how often one was restarted."""
+"""Up to when each watch is known to be complete, for readiness and /metrics; how often one was restarted."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Watches:
             self._since[path] = current_at
 
     def forget(self, path: str) -> None:
-        """Nobody wants a watch of `path` any more."""
+        """The watch of `path` is not needed any more."""
         self._ended.pop(path, None)
         self._since.pop(path, None)
 

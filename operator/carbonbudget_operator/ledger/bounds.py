@@ -42,7 +42,7 @@ def _rows_at_most(report: NodeReport) -> int:
 
 
 def reported_ms(report: NodeReport) -> int:
-    """The time that a report speaks of: that of its longest domain or pod."""
+    """Milliseconds that a report covers: those of its longest domain or pod."""
     domains = max((domain.duration_ms for domain in report.domains), default=0)
     return max(domains, max((pod.duration_ms for pod in report.pods), default=0))
 

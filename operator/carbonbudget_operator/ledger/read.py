@@ -171,7 +171,7 @@ def _groups(connection: sa.Connection, hour: int, ends: Mapping[int, int]) -> di
         .outerjoin(owner, owner.c.uid == pod.c.controller_uid)
         .where(fact.c.start >= hour, fact.c.start < hour + HOUR)
     )  # fmt: skip
-    # A pod whose use cannot be read still has its energy: without use it bears less of what is shared by that.
+    # A pod whose use cannot be read still has its energy: without use it is charged less of what is shared by use.
     for row in sound_rows(rows, 10, "pod_hour", start=0, zeroed=True):
         start, pod_id, node_id, namespace, name, kind, controller, label_id, *owned, cpu_us, request, gpu_ms = row
         top_kind, top = owned if owned[0] else (kind, controller) if kind else ("Pod", name)
@@ -199,7 +199,7 @@ def _groups(connection: sa.Connection, hour: int, ends: Mapping[int, int]) -> di
     for start, pod_id, domain, energy_uj, idle_uj in sound_rows(energies, 3, "pod_energy", start=0):
         node_id, group = of_pod.get(pod_id, _NOBODY)
         held = found.get(node_id, {}).get((group, start))
-        if held is None:  # of a pod that is not there: nobody can say whose it was
+        if held is None:  # its pod is not in the ledger
             left_out.row("pod_energy", start, (start, pod_id, domain))
             continue
         held.energy_uj[domain] = held.energy_uj.get(domain, 0) + energy_uj

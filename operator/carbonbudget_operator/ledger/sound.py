@@ -32,12 +32,12 @@ class LeftOut:
 
     @property
     def rows(self) -> int:
-        """Rows that hold something else than counts; at most 10,000 are told apart."""
+        """Rows that hold something else than counts; at most 10,000 are distinguished."""
         return len(self._rows)
 
     @property
     def node_hours(self) -> int:
-        """Hours of nodes that could not be valued; at most 10,000 are told apart."""
+        """Hours of nodes that could not be valued; at most 10,000 are distinguished."""
         return len(self._node_hours)
 
     def row(self, table: str, start: int, row: Sequence[object]) -> None:

@@ -16,7 +16,7 @@ Sums = dict[tuple[object, ...], tuple[Any, ...]]
 
 
 class Parts:
-    """The time that a report speaks of: hours, for its domains, and slices of them, for the pods of a namespace.
+    """The time that a report covers: hours, for its domains, and slices of them, for the pods of a namespace.
 
     An ordinary window lies in the slice in which it starts. After a gap a report spans several, pro rata in time.
     """

@@ -167,7 +167,7 @@ class Reporter:
         sums = (
             sa.func.sum(fact.measured_uj),
             *(
-                # 0 is an end that nobody gave; above 2.5 MWh in an hour it is none that could be.
+                # 0 means that no upper end was given; above 2.5 MWh in an hour it is impossible.
                 sa.func.sum(
                     sa.case((sa.and_(end > 0, sound_in_database(dialect, end, 2**53)), end), else_=fact.measured_uj)
                 )

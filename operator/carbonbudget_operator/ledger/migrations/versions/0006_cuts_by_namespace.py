@@ -46,7 +46,7 @@ def _join_node_facts() -> None:
             sound = sound and all(type(count) is int for count in counts)
             former = sums.setdefault(tuple(keys), [0] * len(counts))
             sums[tuple(keys)] = [a + b for a, b in zip(former, counts, strict=True)] if sound else former
-        # What no column can hold, or is no number, stays as it is: whoever reads an hour adds up its rows.
+        # What no column can hold, or is no number, stays as it is: readers of an hour add up its rows.
         if sound and all(max(counts) < 2**63 for counts in sums.values()):
             connection.execute(sa.delete(fact).where(inside))
             names = ("start", *_NODE_KEYS, *_NODE_COUNTS)

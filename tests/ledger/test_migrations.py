@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 import sqlalchemy as sa
 from alembic import command
+from alembic.script import ScriptDirectory
 from tests.ledger.reports import HOUR, a_report, book
 
 from carbonbudget_operator.ledger import schema
@@ -15,7 +16,15 @@ from carbonbudget_operator.ledger.book import Booked, Booker
 from carbonbudget_operator.ledger.check import check_ledger
 from carbonbudget_operator.ledger.facts import Group
 from carbonbudget_operator.ledger.read import data_through, hours_with_facts, node_spans, read_hour
-from carbonbudget_operator.ledger.store import LedgerError, _config, migrate, open_ledger, require_schema
+from carbonbudget_operator.ledger.store import (
+    OLDEST_SCHEMA,
+    LedgerError,
+    _config,
+    downgrade,
+    migrate,
+    open_ledger,
+    require_schema,
+)
 
 NO_GROUP = Group("", "", {})
 
@@ -159,3 +168,53 @@ def test_a_ledger_that_cannot_be_opened_is_one_sentence_without_its_password(url
     assert "geheim" not in str(error.value)
     assert "eim@" not in str(error.value)
     assert str(error.value).isprintable()
+
+
+def test_a_ledger_is_not_taken_back_to_what_no_version_can_use(
+    open_engine: Callable[[str], sa.Engine], new_url: Callable[[], str]
+) -> None:
+    engine = open_engine(new_url())
+    for wrong in ("0005", "0007", "base", "-1", ""):
+        with pytest.raises(LedgerError, match="is no schema that a ledger can be taken back to: "):
+            downgrade(engine, wrong)
+    require_schema(engine)
+
+
+def test_an_empty_database_is_not_taken_back(new_url: Callable[[], str]) -> None:
+    engine = open_ledger(new_url())
+    try:
+        with pytest.raises(LedgerError, match="has schema none, which is not later than 0008: nothing to take back"):
+            downgrade(engine, "0008")
+    finally:
+        engine.dispose()
+
+
+def _columns(engine: sa.Engine) -> dict[str, set[str]]:
+    """Each table with its columns and indexes."""
+    looked = sa.inspect(engine)
+    return {
+        table: {column["name"] for column in looked.get_columns(table)}
+        | {f"index {index['name']}" for index in looked.get_indexes(table)}
+        for table in looked.get_table_names()
+    }
+
+
+def test_a_ledger_taken_back_has_the_earlier_schema_and_every_fact_and_comes_up_again(
+    new_url: Callable[[], str], open_engine: Callable[[str], sa.Engine]
+) -> None:
+    engine = open_engine(new_url())
+    assert set(book(Booker(engine), *(a_report(HOUR + 60 * i, "n0", {"p": 70}) for i in range(3)))) == {Booked.STORED}
+    before = facts(engine)
+    revisions = [script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()]  # newest first
+    for revision in revisions[1 : revisions.index(OLDEST_SCHEMA) + 1]:
+        assert downgrade(engine, revision) == revision
+        fresh = open_ledger(new_url())
+        with fresh.begin() as connection:
+            config = _config()
+            config.attributes["connection"] = connection
+            command.upgrade(config, revision)
+        assert _columns(engine) == _columns(fresh), revision
+        fresh.dispose()
+    assert migrate(engine) == revisions[0]
+    require_schema(engine)
+    assert facts(engine) == before

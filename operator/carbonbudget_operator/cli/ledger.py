@@ -25,14 +25,23 @@ def _settings(config: Path | None, ledger: str | None) -> Settings:
 
 
 @app.command()
-def migrate(config: Config = None, ledger: Url = None) -> None:
-    """Make the ledger's tables, or bring them up to date."""
-    from carbonbudget_operator.ledger.store import LedgerError, open_ledger
+def migrate(
+    to: Annotated[
+        str | None,
+        typer.Option("--to", help="Take it back to this earlier schema, before an older version is installed again."),
+    ] = None,
+    config: Config = None,
+    ledger: Url = None,
+) -> None:
+    """Make the ledger's tables, or bring them up to date. With --to: take them back. Stop the servers first."""
+    from carbonbudget_operator.ledger.store import LedgerError, downgrade, open_ledger, require_file
     from carbonbudget_operator.ledger.store import migrate as run
 
     try:
         engine = open_ledger(_settings(config, ledger).server.ledger)
-        print(f"the ledger has schema {run(engine)}")
+        if to is not None:
+            require_file(engine)
+        print(f"the ledger has schema {run(engine) if to is None else downgrade(engine, to)}")
     except LedgerError as error:
         fail(str(error))
 

@@ -14,6 +14,8 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 _MIGRATE_LOCK = 0x6362_0002
+# Schemas before this one cannot be gone back to: 0006 joined rows that no downgrade could part again.
+OLDEST_SCHEMA = "0008"
 _WRONG_URL = (
     "the ledger's URL is not of the form sqlite:////PATH or postgresql+psycopg://USER:PASSWORD@HOST:PORT/DATABASE; "
     "in USER and PASSWORD write % as %25, @ as %40, : as %3A and / as %2F"
@@ -90,6 +92,23 @@ def migrate(engine: sa.Engine) -> str:
     Raises:
         LedgerError: the database cannot be opened, or was made by a later version.
     """
+    return _move(engine, None)
+
+
+def downgrade(engine: sa.Engine, revision: str) -> str:
+    """Take the schema back to an earlier revision, so that the version that knows it can be installed again.
+
+    In one transaction: whatever fails leaves the ledger as it was.
+
+    Raises:
+        LedgerError: the database cannot be opened; the revision is unknown, later than the ledger's, or before
+            `OLDEST_SCHEMA`; or something is stored that the earlier schema has no place for.
+    """
+    return _move(engine, revision)
+
+
+def _move(engine: sa.Engine, back_to: str | None) -> str:
+    """Upgrade to the newest revision, or downgrade to `back_to`, under the lock; the revision there is then."""
     config = _config()
     try:
         with engine.begin() as connection:
@@ -97,19 +116,41 @@ def migrate(engine: sa.Engine) -> str:
             if engine.dialect.name == "postgresql":  # several servers may start at once
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATE_LOCK)))
             current = MigrationContext.configure(connection).get_current_revision()
-            known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+            known = [script.revision for script in ScriptDirectory.from_config(config).walk_revisions()]  # newest first
             if current is not None and current not in known:
-                raise LedgerError(f"the ledger has schema {current} of a later version: upgrade carbonbudget")
-            command.upgrade(config, "head")
+                raise LedgerError(
+                    f"the ledger has schema {current} of a later version: upgrade carbonbudget, or let that version "
+                    f"run `carbonbudget ledger migrate --to {known[0]}`"
+                )
+            if back_to is None:
+                command.upgrade(config, "head")
+            else:
+                _check_downgrade(current, back_to, known)
+                command.downgrade(config, back_to)
             return str(MigrationContext.configure(connection).get_current_revision())
     except (sa.exc.SQLAlchemyError, UnicodeError) as error:  # UnicodeError: a host that can be no name
         raise LedgerError(f"ledger {shown(engine)} cannot be opened: {_first_line(error)}") from None
 
 
-def require_schema(engine: sa.Engine) -> None:
-    """Raise LedgerError unless the ledger exists with the schema of this version. Makes nothing."""
+def _check_downgrade(current: str | None, to: str, known: list[str]) -> None:
+    allowed = known[: known.index(OLDEST_SCHEMA) + 1]
+    if to not in allowed:
+        raise LedgerError(f"{to} is no schema that a ledger can be taken back to: {', '.join(allowed)}")
+    if current is None or known.index(current) > known.index(to):
+        raise LedgerError(
+            f"the ledger has schema {current or 'none'}, which is not later than {to}: nothing to take back"
+        )
+
+
+def require_file(engine: sa.Engine) -> None:
+    """Raise LedgerError where an SQLite ledger has no file yet, which opening it would make."""
     if engine.url.database and engine.dialect.name == "sqlite" and not Path(engine.url.database).exists():
         raise LedgerError(f"there is no ledger at {engine.url.database}")
+
+
+def require_schema(engine: sa.Engine) -> None:
+    """Raise LedgerError unless the ledger exists with the schema of this version. Makes nothing."""
+    require_file(engine)
     head = ScriptDirectory.from_config(_config()).get_current_head()
     try:
         with engine.connect() as connection:

@@ -98,15 +98,15 @@ def test_the_budgets_of_one_namespace_push_out_no_key_of_a_budget_over_several()
 
 
 def test_labels_beyond_the_bound_of_all_are_cut_to_those_that_are_selected() -> None:
-    many = ManyLabels(lambda namespace: {"project"}, max_characters=2_000)
+    many = ManyLabels(lambda namespace: {"project"}, max_bytes=120_000)
     for number in range(100):
         many.keep(bytes([number]), "team-a", PADDED)
     for number in range(100):
         assert many.of(bytes([number]), "team-a", {"a00": ""})["project"] == "x"
-    assert many._characters <= 2_000 + 100 * len("projectx")
+    assert many.used <= 120_000 + 100 * 565
     for number in range(100):
         many.drop(bytes([number]))
-    assert many._characters == 0
+    assert many.used == 0
 
 
 @pytest.mark.parametrize("what", ["names", "values"])

@@ -97,7 +97,13 @@ async def _run(settings: Settings) -> None:
     registry.register(ServerMetrics(writer, pools.probes.queries, door.peers))
     owners = Owners(pools.upkeep, client, server.owners)
     nodes = Nodes(pools.upkeep, client, settings.cluster, registry)
-    capacities, pods = Capacities(client), Pods(client, registry, selected=writer.selected_labels.keys)
+    capacities = Capacities(client)
+    pods = Pods(
+        client,
+        registry,
+        selected=writer.selected_labels.keys,
+        selected_of_several=writer.selected_labels.keys_of_several,
+    )
     WatchMetrics(registry, client.watches)
     grid = GridFollower(pools.upkeep, settings, registry)
     receiver = Receiver(
@@ -149,6 +155,7 @@ async def _run(settings: Settings) -> None:
             _every(5, "owners of controllers cannot be kept", owners.step),
             _every(5, "nodes cannot be compared with their reports", capacities.step),
             keep_following(client, PODS, pods.run),
+            _every(60, "labels of pods cannot be read again", pods.read_labels_again),
             _every(120, "the list of nodes cannot be kept", lambda: nodes.step(int(time.time()))),
         )
     ]

@@ -58,8 +58,11 @@ class Pods:
 
     async def run(self) -> None:
         """Watch for ever."""
-        async for event, item in self._client.watch(PODS, as_table=True):
-            self.apply(event, item)
+        try:
+            async for event, item in self._client.watch(PODS, as_table=True):
+                self.apply(event, item)
+        finally:
+            self._complete = False  # until the next list: what came meanwhile, or made it fail, is not known
 
     def apply(self, event: str, item: JsonObject | None) -> None:
         """One event of the watch."""

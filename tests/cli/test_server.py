@@ -10,12 +10,24 @@ import os
 import signal
 import ssl
 import sys
+import time
+from collections.abc import Callable, Set
 from pathlib import Path
+from typing import Any
 
+import pytest
+import uvicorn
 from aiohttp.test_utils import unused_port
 from tests.controller.api_server import ApiServer, eventually
 
+from carbonbudget_operator.cli import server as server_module
+from carbonbudget_operator.cluster import pods as pods_module
+from carbonbudget_operator.cluster.pods import Pods
 from carbonbudget_operator.controller.certificates import make_ca, make_leaf
+from carbonbudget_operator.kube import following
+from carbonbudget_operator.ledger.store import migrate, open_ledger
+from carbonbudget_operator.ledger.writer import Writer
+from carbonbudget_operator.settings import load_settings
 
 
 async def test_it_ends_while_an_agent_keeps_its_connection_and_does_not_read(tmp_path: Path) -> None:
@@ -42,6 +54,44 @@ async def test_it_ends_while_an_agent_keeps_its_connection_and_does_not_read(tmp
         await api.stop()
     assert process.returncode == -signal.SIGTERM, said.decode()  # as uvicorn has it: the signal again at the end
     assert "Traceback" not in said.decode()
+
+
+async def test_before_it_listens_it_has_the_labels_that_budgets_select_by_and_its_watch_of_pods_is_started_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    api, port, found = ApiServer(), unused_port(), list[Set[str]]()
+    config = load_settings(settings(tmp_path, port), {})
+    engine = open_ledger(config.server.ledger)
+    migrate(engine)
+    former = Writer(engine)
+    former.select_labels([(["team-a"], "project", ["x"])], int(time.time()))
+    former.close()
+    engine.dispose()
+
+    class Observed(Pods):
+        def __init__(self, *args: Any, selected: Callable[[str], Set[str]], **options: Any) -> None:
+            super().__init__(*args, selected=selected, **options)
+            found.append(selected("team-a"))
+
+        async def run(self) -> None:
+            raise AttributeError("a defect of ours")
+
+    monkeypatch.setattr(following, "_FIRST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(pods_module, "Pods", Observed)
+    monkeypatch.setattr(server_module, "collect_seldom", lambda: None)
+    monkeypatch.setattr(uvicorn.Server, "serve", lambda self: asyncio.Event().wait())  # it would leave its socket open
+    monkeypatch.setattr(sys, "setswitchinterval", lambda seconds: None)
+    monkeypatch.setenv("KUBECONFIG", str(kubeconfig(tmp_path, api.port)))
+    await api.start()
+    serving = asyncio.create_task(server_module._run(config))
+    again = "the watch of /api/v1/pods failed and is started again"
+    try:
+        await eventually(lambda: caplog.text.count(again) >= 2, seconds=30)
+    finally:
+        serving.cancel()
+        await asyncio.wait([serving])
+        await api.stop()
+    assert found == [{"project"}]
 
 
 def answers(connection: http.client.HTTPSConnection) -> bool:

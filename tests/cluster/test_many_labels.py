@@ -19,7 +19,8 @@ from carbonbudget_operator.cluster.many_labels import ManyLabels
 from carbonbudget_operator.cluster.pods import Pods
 from carbonbudget_operator.ingest.verify import Verifier
 from carbonbudget_operator.ledger.book import Arrival, Booked, Booker
-from carbonbudget_operator.ledger.labels import SelectedLabels
+from carbonbudget_operator.ledger.selected import SelectedLabels
+from carbonbudget_operator.ledger.writer import Writer
 from carbonbudget_operator.reporting.book import Book
 from carbonbudget_operator.reporting.query import Queries
 from carbonbudget_operator.settings import Carbon, Settings
@@ -55,6 +56,20 @@ def test_no_number_of_labels_hides_a_pod_from_its_budget(engine: sa.Engine, labe
     assert used_uj(engine) > 0
 
 
+def test_no_server_behind_a_ledger_hides_a_pod_from_a_budget_that_another_one_was_asked_for(engine: sa.Engine) -> None:
+    """The controller's question comes to one server, and the node's report to one that has just started."""
+    asked, other = Writer(engine), Writer(engine)
+    asked.select_labels([(["team-a"], "project", ["x"])], END)
+    other.load_selected_labels(END)
+    pods = Pods(None, CollectorRegistry(), selected=other.selected_labels.keys)  # type: ignore[arg-type] # asks nobody
+    listed(pods, a_pod(1, labels=PADDED))
+    report = Verifier(Cluster(), pods, CollectorRegistry()).verify(reported(PADDED), END)
+    assert book(other._booker, report) == [Booked.STORED]
+    assert used_uj(engine) > 0
+    asked.close()
+    other.close()
+
+
 def test_a_budget_that_selects_by_64_labels_hides_a_pod_from_no_other_budget(engine: sa.Engine) -> None:
     booker = Booker(engine)
     booker.selected_labels.learn(["team-a", "other"], "project", ["x"])
@@ -83,15 +98,15 @@ def test_the_budgets_of_one_namespace_push_out_no_key_of_a_budget_over_several()
 
 
 def test_labels_beyond_the_bound_of_all_are_cut_to_those_that_are_selected() -> None:
-    many = ManyLabels(lambda namespace: {"project"}, max_characters=2_000)
+    many = ManyLabels(lambda namespace: {"project"}, max_bytes=120_000)
     for number in range(100):
         many.keep(bytes([number]), "team-a", PADDED)
     for number in range(100):
         assert many.of(bytes([number]), "team-a", {"a00": ""})["project"] == "x"
-    assert many._characters <= 2_000 + 100 * len("projectx")
+    assert many.used <= 120_000 + 100 * 565
     for number in range(100):
         many.drop(bytes([number]))
-    assert many._characters == 0
+    assert many.used == 0
 
 
 @pytest.mark.parametrize("what", ["names", "values"])

@@ -188,3 +188,18 @@ def test_what_is_left_out_of_a_report_stays_in_its_domains(pods: dict[str, int],
     found = Checked(cluster)(report)
     assert {pod.uid for pod in found.pods} == real & pods.keys()
     assert [domain.measured_uj for domain in found.domains] == [domain.measured_uj for domain in report.domains]
+
+
+_PODS = st.dictionaries(st.sampled_from(["p", "q"]), st.sampled_from(["a", "b"]))
+
+
+@given(st.lists(st.tuples(st.sampled_from(["node-1", "node-2"]), _PODS), max_size=8))
+def test_what_was_right_a_minute_before_is_compared_as_at_first(reports: list[tuple[str, dict[str, str]]]) -> None:
+    """A list of pods that was good is remembered by its node: no other list, and no other node, passes for it."""
+    cluster = Cluster(places={"p": "node-1/a/p", "q": "node-2/b/q"})
+    remembers = Checked(cluster)
+    for node, pods in reports:
+        whole = a_report(HOUR, node, dict.fromkeys(pods, 10) or {"other": 1})
+        named = (replace(pod, namespace=pods.get(pod.uid, "a"), name=pod.uid) for pod in whole.pods)
+        report = replace(whole, pods=tuple(named))
+        assert remembers(report) == Checked(cluster)(report)

@@ -159,6 +159,14 @@ async def test_a_report_is_stored_then_known(face: Face) -> None:
     assert face.api.reviews == ["node:node-1"]  # the second answer came from the cache
 
 
+async def test_what_the_controller_asks_by_is_in_the_ledger_and_what_a_tenant_asks_by_is_not(face: Face) -> None:
+    await face.ask(selector={"matchLabels": {"app": "a"}, "matchExpressions": [{"key": "run", "operator": "Exists"}]})
+    await face.ask("user:dev@team-a", selector={"matchLabels": {"mine": "a"}})
+    with face.engine.connect() as connection:
+        rows = connection.execute(sa.text("SELECT namespace, several, key, value FROM selected_label")).all()
+    assert sorted(map(tuple, rows)) == [("team-a", 0, *pair) for pair in (("app", "*"), ("app", "a"), ("run", "*"))]
+
+
 def spoilt(**change: object) -> bytes:
     return json.dumps(json.loads(encode_report(a_report())) | change).encode()
 

@@ -154,6 +154,7 @@ def import_reports(
     from carbonbudget_operator.ingest.checks import parse
     from carbonbudget_operator.ingest.refusal import Refusal
     from carbonbudget_operator.ledger.book import Booked, Booker
+    from carbonbudget_operator.ledger.selected import StoredLabels
     from carbonbudget_operator.ledger.store import LedgerError, open_ledger, told
     from carbonbudget_operator.ledger.store import migrate as run
 
@@ -164,6 +165,11 @@ def import_reports(
         engine = open_ledger(settings.server.ledger)
         run(engine)
         booker = Booker(engine, settings.server.max_label_values, settings.server.max_node_watts)
+        with (
+            told(engine),
+            engine.connect() as connection,
+        ):  # as a server has them: the bound on labels leaves them alone
+            StoredLabels(engine.dialect, booker.selected_labels).load(connection, int(time.time()))
         longest = settings.server.max_report_bytes
         with file.open("rb") as lines, told(engine), Console(stderr=True).status("importing") as status:
             for number, line in enumerate(iter(lambda: lines.readline(longest + 2), b""), 1):

@@ -72,7 +72,7 @@ async def _run(settings: Settings) -> None:
     from carbonbudget_operator.kube.client import KubeClient
     from carbonbudget_operator.kube.following import keep_following
     from carbonbudget_operator.kube.watched import WatchMetrics
-    from carbonbudget_operator.ledger.store import migrate, shown
+    from carbonbudget_operator.ledger.store import migrate, shown, told
     from carbonbudget_operator.ledger.writer import Writer
     from carbonbudget_operator.reporting.app import make_app
     from carbonbudget_operator.reporting.derive import Deriver
@@ -89,13 +89,21 @@ async def _run(settings: Settings) -> None:
     client = KubeClient.from_environment()
     registry = CollectorRegistry()
     writer = Writer(pools.ingest, server.max_label_values, server.max_node_watts)
+    with told(pools.ingest):  # before a report comes: it keeps its pods' labels by them
+        writer.load_selected_labels(int(time.time()))
     access = Access(client, server.audience)
     connections.raise_file_limit()
     door = Door(context)
     registry.register(ServerMetrics(writer, pools.probes.queries, door.peers))
     owners = Owners(pools.upkeep, client, server.owners)
     nodes = Nodes(pools.upkeep, client, settings.cluster, registry)
-    capacities, pods = Capacities(client), Pods(client, registry, selected=writer.selected_labels.keys)
+    capacities = Capacities(client)
+    pods = Pods(
+        client,
+        registry,
+        selected=writer.selected_labels.keys,
+        selected_of_several=writer.selected_labels.keys_of_several,
+    )
     WatchMetrics(registry, client.watches)
     grid = GridFollower(pools.upkeep, settings, registry)
     receiver = Receiver(
@@ -139,9 +147,15 @@ async def _run(settings: Settings) -> None:
             follow_certificate(context, server.tls_cert, server.tls_key, registry),
             _every(30, "valued hours cannot be kept, sealed or dropped", lambda: upkeep.run(int(time.time()))),
             _every(30, "hourly intensities cannot be kept", lambda: grid.step(int(time.time()))),
+            _every(
+                60,
+                "the labels that budgets select by cannot be read",
+                lambda: asyncio.to_thread(writer.load_selected_labels, int(time.time())),
+            ),
             _every(5, "owners of controllers cannot be kept", owners.step),
             _every(5, "nodes cannot be compared with their reports", capacities.step),
             keep_following(client, PODS, pods.run),
+            _every(60, "labels of pods cannot be read again", pods.read_labels_again),
             _every(120, "the list of nodes cannot be kept", lambda: nodes.step(int(time.time()))),
         )
     ]

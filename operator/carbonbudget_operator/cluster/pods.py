@@ -11,10 +11,11 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Gauge
+from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from carbonbudget_operator.api_path import ApiPath
-from carbonbudget_operator.cluster.many_labels import ManyLabels, Selected
+from carbonbudget_operator.cluster.labels_again import key_of, read_again
+from carbonbudget_operator.cluster.many_labels import MAX_BYTES, ManyLabels, Selected
 from carbonbudget_operator.kube.client import JsonObject, KubeClient
 
 PODS: Final = ApiPath("", "v1", "pods")
@@ -35,22 +36,33 @@ class Pods:
     def __init__(
         self, client: KubeClient, registry: CollectorRegistry, now: Callable[[], float] = time.time,
         selected: Selected = lambda namespace: frozenset(), max_pods: int = _MAX_PODS,
+        selected_of_several: Selected = lambda namespace: frozenset(), max_label_bytes: int = MAX_BYTES,
     ) -> None:  # fmt: skip
-        """`selected` gives the labels that budgets select a namespace's pods by."""
+        """`selected` gives the labels that budgets select a namespace's pods by, `selected_of_several` those of
+        budgets over several namespaces alone.
+        """
         self._client, self._now, self._max_pods = client, now, max_pods
         self._placed: dict[bytes, str] = {}
-        self._labels = ManyLabels(selected)
         self._gone: dict[bytes, int] = {}  # since when, the first to go first
         self._listed: set[bytes] | None = None
         self._complete = False
         self._from = 0  # all that was there from then on is known
         known = Gauge("carbonbudget_ingest_pods_known", "Pods that reports are compared with.", registry=registry)
         known.set_function(lambda: len(self._placed))
+        cut = Counter(
+            "carbonbudget_ingest_pod_labels_cut",
+            "Pods with more than 64 labels of which not all are kept, because their namespace has more than its share.",
+            registry=registry,
+        )
+        self._labels = ManyLabels(selected, selected_of_several, max_label_bytes, cut.inc)
 
     async def run(self) -> None:
         """Watch for ever."""
-        async for event, item in self._client.watch(PODS, as_table=True):
-            self.apply(event, item)
+        try:
+            async for event, item in self._client.watch(PODS, as_table=True):
+                self.apply(event, item)
+        finally:
+            self._complete = False  # until the next list: what came meanwhile, or made it fail, is not known
 
     def apply(self, event: str, item: JsonObject | None) -> None:
         """One event of the watch."""
@@ -63,13 +75,17 @@ class Pods:
 
     def place(self, uid: str) -> str | None:
         """ "node/namespace/name" of a pod that is or was; None for one that is not known."""
-        key = _key(uid)
+        key = key_of(uid)
         return None if key is None else self._placed.get(key)
 
     def labels(self, uid: str, namespace: str, reported: Mapping[str, str]) -> Mapping[str, str]:
         """The labels of a pod that was reported with 64: those first that a budget selects by."""
-        key = _key(uid)
+        key = key_of(uid)
         return reported if key is None else self._labels.of(key, namespace, reported)
+
+    async def read_labels_again(self) -> None:
+        """Read labels that had no room, or by which no budget selected: one round of it. Raises KubeError."""
+        await read_again(self._client, PODS, self._labels, self._name)
 
     def knows_all(self, since: int) -> bool:
         """Whether each pod that ran at `since` or later and began up to `current_at` is known."""
@@ -85,18 +101,23 @@ class Pods:
         now = int(self._now())
         for key in self._placed.keys() - listed - self._gone.keys():
             self._gone[key] = now
+            self._labels.end(key)
         self._complete, self._from = True, now  # what came and went unseen was before
         self._prune(now)
+
+    def _name(self, key: bytes) -> str:
+        """Of a pod that is known."""
+        return self._placed.get(key, "").rpartition("/")[2]
 
     def _change(self, deleted: bool, item: JsonObject) -> None:
         metadata, cells = item.get("metadata"), item.get("cells")
         if not isinstance(metadata, dict) or not isinstance(cells, dict):
             return
         node = cells.get("Node")
-        key = _key(str(metadata.get("uid")))
+        key = key_of(str(metadata.get("uid")))
         if key is None or not isinstance(node, str) or node in _NO_NODE:
             return  # it runs nowhere yet
-        self._labels.keep(key, str(metadata.get("namespace")), metadata.get("labels"))
+        self._labels.keep(key, str(metadata.get("namespace")), metadata.get("labels"), deleted)
         place = f"{node}/{metadata.get('namespace')}/{metadata.get('name')}"
         # Whoever may create pods can write a mirror pod's annotation and owner, but no pod's status.
         mirrored = None if cells.get("Status") in _NOT_TAKEN else _mirror_key(metadata, node)
@@ -124,15 +145,6 @@ class Pods:
             self._from = max(self._from, since)
 
 
-def _key(uid: str) -> bytes | None:
-    """A uid's 16 bytes, a third of its text; None for what is no uid of the API server's."""
-    try:
-        key = bytes.fromhex(uid.replace("-", ""))
-    except ValueError:
-        return None
-    return key if len(key) == 16 else None
-
-
 def _mirror_key(metadata: JsonObject, node: str) -> bytes | None:
     """The kubelet's own uid of a static pod, under which an agent that asks the kubelet names it."""
     annotations, owners = metadata.get("annotations"), metadata.get("ownerReferences")
@@ -141,4 +153,4 @@ def _mirror_key(metadata: JsonObject, node: str) -> bytes | None:
     of_node = isinstance(owners, list) and any(
         isinstance(owner, dict) and expected.items() <= owner.items() for owner in owners
     )
-    return _key(mirrored) if isinstance(mirrored, str) and of_node else None
+    return key_of(mirrored) if isinstance(mirrored, str) and of_node else None

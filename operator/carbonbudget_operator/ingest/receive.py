@@ -6,7 +6,6 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import replace
 
 import prometheus_client as prometheus
 from starlette.requests import Request
@@ -114,7 +113,7 @@ class Receiver:
         now = int(self._now())
         checks.check(report, self._cluster, self._max_node_watts, now, self._pod_days)
         self._boots.check(report, now)
-        return replace(arrival, report=self._verify(report, now))
+        return Arrival(self._verify(report, now), arrival.digest)
 
     async def _book(self, read: Callable[[], Arrival]) -> tuple[NodeReport, str]:
         try:

@@ -19,8 +19,8 @@ from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.bounds import HourBounds, too_large
 from carbonbudget_operator.ledger.cuts import NO_CUTS, Cuts, load_cuts
 from carbonbudget_operator.ledger.ids import Ids, KnownNode
-from carbonbudget_operator.ledger.labels import SelectedLabels
 from carbonbudget_operator.ledger.rows import Rows, chunks
+from carbonbudget_operator.ledger.selected import SelectedLabels
 from carbonbudget_operator.ledger.slices import HOUR
 from carbonbudget_operator.ledger.sums import Batch, Parts
 

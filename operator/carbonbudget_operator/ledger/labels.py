@@ -8,56 +8,15 @@ namespace's bound, and leave its budget behind.
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Mapping
 from typing import Final
+
+from carbonbudget_operator.ledger.selected import SelectedLabels
 
 OTHER: Final = "__other__"
 _MAX_VALUES_IN_ALL = 1_000_000  # some 100 MB of them
 _MAX_NAMES = 1_000  # of a namespace; a namespace of many charts has some fifty
 _MAX_NAMES_IN_ALL = 100_000  # some 20 MB of them
-_MAX_SELECTED = 256  # keys of a namespace's budgets, and values of a key
-EVERY_NAMESPACE: Final = "*"
-
-
-class SelectedLabels:
-    """The labels that budgets select by, and with which values, as the controller asks for them each minute.
-
-    By namespace, because whoever may edit budgets in one must not crowd out another's; and for the same reason those of
-    budgets over several namespaces apart. The latest 256 keys of each are kept. Several threads learn and another
-    reads, so that what is read is replaced whole and never changed.
-    """
-
-    def __init__(self) -> None:
-        self._own: dict[str, Mapping[str, frozenset[str]]] = {}
-        self._wide: dict[str, Mapping[str, frozenset[str]]] = {}
-        self._learning = threading.Lock()
-
-    def learn(self, namespaces: Iterable[str], key: str, values: Iterable[str] = ()) -> None:
-        """A budget of these namespaces selects by `key`, with these values if they are named."""
-        named, among = frozenset(values), list(namespaces)
-        table = self._own if len(among) == 1 and among[0] != EVERY_NAMESPACE else self._wide
-        with self._learning:
-            for namespace in among:
-                keys = dict(table.get(namespace, {}))
-                known = keys.pop(key, frozenset())
-                if len(keys) >= _MAX_SELECTED:
-                    del keys[next(iter(keys))]
-                keys[key] = known if len(known) >= _MAX_SELECTED else known | named
-                table[namespace] = keys
-
-    def keys(self, namespace: str) -> Set[str]:
-        """All keys that select pods of the namespace."""
-        return {key for keys in self._of(namespace) for key in keys}
-
-    def names(self, namespace: str, key: str, value: str) -> bool:
-        """Whether a budget of the namespace names the label with this value."""
-        return any(value in keys.get(key, ()) for keys in self._of(namespace))
-
-    def _of(self, namespace: str) -> Iterable[Mapping[str, frozenset[str]]]:
-        yield self._own.get(namespace, {})
-        yield self._wide.get(namespace, {})
-        yield self._wide.get(EVERY_NAMESPACE, {})
 
 
 class LabelBound:

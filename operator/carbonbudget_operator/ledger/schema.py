@@ -94,6 +94,17 @@ cut = Table(
     Column("namespace", String(512), primary_key=True, server_default="*"),
 )
 
+# The labels that budgets select by: what a server keeps of a pod's labels depends on it. `value` is `*` for any.
+selected_label = Table(
+    "selected_label",
+    metadata,
+    Column("namespace", String(512), primary_key=True),
+    Column("several", Boolean, primary_key=True),  # by a budget over several namespaces
+    Column("key", String(512), primary_key=True),
+    Column("value", String(512), primary_key=True),
+    Column("asked_at", BigInteger, nullable=False, index=True),  # UTC second at which a budget last asked, about
+)
+
 node_fact = _facts(
     "node_hour",
     _key("start"),

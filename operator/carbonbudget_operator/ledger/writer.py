@@ -12,7 +12,7 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 
 import sqlalchemy as sa
 
@@ -20,7 +20,7 @@ from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.book import Arrival, Booked, Booker, lock_bookings
 from carbonbudget_operator.ledger.bounds import MAX_ROWS, weight
 from carbonbudget_operator.ledger.cuts import new_cuts
-from carbonbudget_operator.ledger.labels import SelectedLabels
+from carbonbudget_operator.ledger.selected import Asked, SelectedLabels, StoredLabels
 from carbonbudget_operator.ledger.slices import HOUR
 from carbonbudget_operator.ledger.store import LedgerError
 
@@ -50,6 +50,7 @@ class Writer:
         self._queue: queue.Queue[_Asked | None] = queue.Queue(_MAX_QUEUE)
         self._lock = threading.Lock()  # one transaction at a time: SQLite has one writer
         self._failing = False
+        self._stored_labels = StoredLabels(engine.dialect, self._booker.selected_labels)
         self.commit_seconds = 0.0
         self.batches = 0
         self._thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
@@ -105,6 +106,33 @@ class Writer:
                 connection.execute(sa.insert(schema.cut), [{"at": at, "namespace": name} for at, name in made])
                 # What is made of hours that are open reads their slices' ends anew.
                 self._booker.touch(connection, {hour for at, _ in made if (hour := at - at % HOUR) <= now})
+
+    def select_labels(self, asked: Iterable[Asked], now: int) -> None:
+        """Keep the labels that budgets select by, here and in the ledger for the other servers. `now` is UTC seconds.
+
+        Raises SQLAlchemyError: then they are new again at the next call.
+        """
+        news = self.selected_labels.news(asked, now)
+        if not news:
+            return
+        with self._lock, self._engine.begin() as connection:
+            self._stored_labels.store(connection, news)
+        gone = self.selected_labels.take(news)
+        if gone:
+            with self._lock, self._engine.begin() as connection:
+                self._stored_labels.remove(connection, gone)
+
+    def load_selected_labels(self, now: int) -> None:
+        """Learn what budgets select by from the ledger: before the first report is booked, and each minute.
+
+        Raises SQLAlchemyError.
+        """
+        with self._engine.connect() as connection:
+            self._stored_labels.load(connection, now)
+            expired = self._stored_labels.has_expired(connection, now)
+        if expired:
+            with self._lock, self._engine.begin() as connection:
+                self._stored_labels.drop_expired(connection, now)
 
     def _run(self) -> None:
         while True:

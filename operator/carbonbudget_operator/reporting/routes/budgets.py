@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from fastapi import APIRouter, Depends, Response
 
 from carbonbudget_operator.api.query import BudgetAnswers, BudgetQueries, BudgetQuery, HourlyAnswers
 from carbonbudget_operator.ingest.refusal import Refusal
-from carbonbudget_operator.ledger.labels import SelectedLabels
+from carbonbudget_operator.ledger.selected import Asked
 from carbonbudget_operator.ledger.slices import HOUR
 from carbonbudget_operator.ledger.writer import Writer
 from carbonbudget_operator.reporting.hourly import MAX_HOURS, hourly, whole_hours
@@ -32,7 +32,7 @@ def budget_routes(asking: Asking, writer: Writer, now: Callable[[], float]) -> A
         readers.allowance.check("spans", len({span_of(query) for query in asked.queries}))
         if readers is asking.pools.cluster_readers:  # a tenant's question must not use up the cuts of all
             writer.add_cuts(wanted_cuts(asked.queries), int(now()))
-            _learn(asked.queries, writer.selected_labels)
+            writer.select_labels(_selected(asked.queries), int(now()))
         through = queries.data_through()
         try:
             answers = queries.budgets(asked.queries, readers.allowance.workloads)
@@ -56,14 +56,14 @@ def _namespaces(asked: BudgetQueries) -> set[str]:
     return {EVERY_NAMESPACE if name == STAR else name for query in asked.queries for name in query.namespaces}
 
 
-def _learn(asked: Sequence[BudgetQuery], selected: SelectedLabels) -> None:
+def _selected(asked: Iterable[BudgetQuery]) -> Iterator[Asked]:
     for query in asked:
         if query.selector is None:
             continue
         for key, value in query.selector.match_labels.items():
-            selected.learn(query.namespaces, key, [value])
+            yield query.namespaces, key, [value]
         for expression in query.selector.match_expressions:
-            selected.learn(query.namespaces, expression.key, expression.values)
+            yield query.namespaces, expression.key, expression.values
 
 
 def _check(asked: Sequence[BudgetQuery], allowance: Allowance) -> None:

@@ -20,3 +20,8 @@ def upgrade() -> None:
         sa.Column("asked_at", sa.BigInteger, nullable=False),
     )
     op.create_index("ix_selected_label_asked_at", "selected_label", ["asked_at"])
+
+
+def downgrade() -> None:
+    """Drop it: what is in it is asked for anew each minute."""
+    op.drop_table("selected_label")

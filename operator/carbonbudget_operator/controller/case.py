@@ -76,11 +76,14 @@ class Case:
         return TOP_PER_WORKLOAD if self.budget.per_workload else TOP
 
     @property
-    def suspends_runs_at(self) -> int | None:
-        """From which per cent of a run's own limit on it is suspended, and named in the status; None for never."""
+    def names_runs_at(self) -> int | None:
+        """From which per cent of its own limit on a run is named in the status in any case; None for never.
+
+        The lowest threshold: each run that reached it has an Event, and is suspended where a threshold asks for that.
+        """
         if not self.budget.per_workload:
             return None
-        return min((t.at for t in self.budget.thresholds if t.action is Action.SUSPEND), default=None)
+        return min([100, *(t.at for t in self.budget.thresholds)])
 
     def subject(self, workload: str) -> Subject:
         """How its message speaks of it."""
@@ -91,6 +94,7 @@ class Case:
             cluster=not self.held.resource.namespaced,
             recurs=self.calendar is not None,
             workload=workload if self.budget.per_workload else "",
+            market=self.spec.accounting == "MarketBased",
         )
 
     def query(self, query_id: str, settled_through: int = 0) -> BudgetQuery:
@@ -112,7 +116,7 @@ class Case:
             accounting=spec.accounting,
             include=spec.include,
             settled_through=settled_through,
-            workloads=self.named if self.suspends_runs_at is None else MOST_WORKLOADS,
+            workloads=MOST_WORKLOADS if self.budget.per_workload else self.named,
         )
 
 

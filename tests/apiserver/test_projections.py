@@ -43,7 +43,7 @@ def test_work_that_does_not_fit_is_refused_by_a_projected_threshold(judging: Jud
     judging.stand(space, "fits", 50, None, selector=SELECT_X, thresholds=PROJECTED, contact="#ml")
     hour = {"annotations": {"carbonbudget.dev/expected-duration": "1h"}}
     said = judging.refusal(work("Job", space, metadata=hour))
-    assert "carbon budget fits: expected 1kg, left 500g of 1kg CO2e (by the requests of Job w); ask #ml; see:" in said
+    assert "carbon budget fits: expected 1kg, left 500g of 1kg CO2e (by the requests of Job w; location-based); ask #ml; see:" in said
     assert judging.admitted(work("Job", space, metadata={"annotations": {"carbonbudget.dev/expected-duration": "20m"}}))
     assert judging.admitted(work("Job", space, activeDeadlineSeconds=60))
     assert not judging.admitted(work("Job", space, activeDeadlineSeconds=3600))

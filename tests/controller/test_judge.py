@@ -194,6 +194,17 @@ def test_what_revised_factors_added_makes_no_run_stand_worse() -> None:
     ]  # fmt: skip
 
 
+def test_a_market_based_budget_says_where_the_locations_figure_stands_in() -> None:
+    def reason(accounting: str, *factors: str) -> str:
+        status = status_of(judged(a_body(accounting=accounting), an_answer(1, factors=list(factors))))
+        return conditions(status)["Ready"][1]
+
+    none = "noMarketFactor: no contract, supplier or residual mix is configured; the location's factor stands in"
+    assert reason("MarketBased", "DE 380 g/kWh", none) == "LocationStandsIn"
+    assert reason("MarketBased", "market: contract c") == "Evaluated"
+    assert reason("LocationBased", none) == "Evaluated"
+
+
 def test_a_block_that_ends_is_taken_out_of_the_status() -> None:
     body = written(a_body(thresholds=BLOCK), an_answer(6 * KILO))
     assert body["status"]["enforcement"] == {"action": "Block", "until": "2026-11-24T00:53:20Z"}

@@ -9,7 +9,13 @@ from pydantic import Field
 
 from carbonbudget_operator.api.model import Model
 
-MOST_WORKLOADS: Final = 100  # in topWorkloads: 12 KB of a status
+MOST_WORKLOADS: Final = 100  # in topWorkloads: 15 KB of a status
+# How many a status names in any case.
+TOP: Final = 5
+TOP_PER_WORKLOAD: Final = 10
+# Reasons of the condition Ready that commands go by.
+LOCATION_STANDS_IN: Final = "LocationStandsIn"
+KINDS_NOT_JUDGED: Final = "KindsNotJudged"
 
 
 class PeriodStatus(Model):

@@ -14,7 +14,7 @@ from carbonbudget_operator.api.carbonbudget import AnyBudget, ClusterCarbonBudge
 from carbonbudget_operator.api.names import JUDGED_KINDS
 from carbonbudget_operator.api.query import BudgetQuery
 from carbonbudget_operator.api.spec import CarbonBudgetSpec
-from carbonbudget_operator.api.status import MOST_WORKLOADS
+from carbonbudget_operator.api.status import MOST_WORKLOADS, TOP, TOP_PER_WORKLOAD
 from carbonbudget_operator.api.times import seconds
 from carbonbudget_operator.budgets.assess import Standing
 from carbonbudget_operator.budgets.evaluate import DEFAULT_THRESHOLDS, Action, Budget, State, Threshold, Verdict
@@ -28,7 +28,6 @@ from carbonbudget_operator.controller.inventory import Held
 from carbonbudget_operator.namespaces import Namespaces
 
 ALL_NAMESPACES: Final = "*"
-TOP, TOP_PER_WORKLOAD = 5, 10
 # The same bounds as the CRD's rule: before and after them the arithmetic of calendars ends.
 _FIRST: Final = seconds(dt.datetime(1971, 1, 1, tzinfo=dt.UTC))
 _LAST: Final = seconds(dt.datetime(9000, 1, 1, tzinfo=dt.UTC)) - 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from carbonbudget_operator.api.query import NO_MARKET_FACTOR
 from carbonbudget_operator.api.times import format_time, seconds
 from carbonbudget_operator.budgets.assess import Assessment, Standing, assess, assess_without_answer
 from carbonbudget_operator.budgets.evaluate import State, Terms
@@ -63,7 +64,7 @@ def judge(case: Case, answers: Answered, week: Week | None, conflict: str, now: 
         case.resource,
         now,
         (
-            ready(case.namespaces, case.left_out, case.unjudged, answers.use.pro_rata),
+            ready(case.namespaces, case.left_out, case.unjudged, answers.use.pro_rata, _stands_in(case, answers)),
             data_complete(answers.use.coverage_percent, made.lost, made.missing, reading.data_through),
             within_budget(verdict.state, message),
             enforcement_conflict(conflict),
@@ -131,6 +132,12 @@ def _message(case: Case, made: Assessment, answers: Answered) -> str:
         workload = f"{top.namespace}/{workload}"
     through = answers.reading.data_through
     return describe(case.subject(workload), case.budget.limit_ug, made.standing.verdict, made.forecast_ug, through)
+
+
+def _stands_in(case: Case, answers: Answered) -> bool:
+    """Whether a market-based budget's figures are the location's for some of its energy, by the server's factors."""
+    market = case.spec.accounting == "MarketBased"
+    return market and any(why.startswith(NO_MARKET_FACTOR) for why in answers.use.factors)
 
 
 def _blocks(case: Case, made: Standing) -> bool:

@@ -9,12 +9,13 @@ from typing import Final
 from zlib import crc32
 
 from carbonbudget_operator.api.query import BudgetAnswer, Parts, WorkloadUse
+from carbonbudget_operator.api.status import TOP_PER_WORKLOAD
 from carbonbudget_operator.api.times import format_time
 from carbonbudget_operator.budgets.assess import Standing
 from carbonbudget_operator.budgets.evaluate import Action, Verdict, percent, run_verdict
 from carbonbudget_operator.budgets.message import without_instant
 from carbonbudget_operator.budgets.quantity import format_beside, format_mass
-from carbonbudget_operator.controller.case import ALL_NAMESPACES, TOP_PER_WORKLOAD, Case
+from carbonbudget_operator.controller.case import ALL_NAMESPACES, Case
 from carbonbudget_operator.controller.conditions import essence
 
 Status = dict[str, object]

@@ -7,6 +7,7 @@ from tests.enforcement.worlds import HOUR, NOW, a_budget, a_job, finished
 
 from carbonbudget_operator.api.query import RunAnswer
 from carbonbudget_operator.enforcement.budgets import Budget
+from carbonbudget_operator.enforcement.decide import Announce, Suspend
 from carbonbudget_operator.enforcement.figures import (
     final_figures,
     hopeless,
@@ -15,6 +16,7 @@ from carbonbudget_operator.enforcement.figures import (
     workload_annotations,
     workload_path,
 )
+from carbonbudget_operator.enforcement.patches import patch_of
 
 ANSWER = RunAnswer(
     id="uid-train",
@@ -206,3 +208,16 @@ def test_kinds_that_we_may_not_write_and_budgets_without_a_state_are_left_out() 
 
     assert workload_annotations([a_budget(status={"topWorkloads": top("RayJob")})]) == {}
     assert workload_annotations([a_budget(status={"state": None, "topWorkloads": top("Job")})]) == {}
+
+
+def test_a_run_that_is_suspended_is_told_its_own_use_and_another_jobs_budget_speaks_for_all() -> None:
+    own = a_budget("own", spec={"per": "Workload"}, status=RUNS)
+    _, note = patch_of(Suspend(a_job("big"), own), NOW)
+    assert note is not None
+    assert note.message == (
+        "big is suspended: it used 5.5kg CO2e, 110 % of what carbon budget team-a/own allows each workload "
+        "(location-based, as of 2026-11-23T18:50:00Z). It is resumed when the budget allows it again"
+    )
+    _, note = patch_of(Announce(a_job("big"), a_budget(), NOW + 60), NOW)
+    assert note is not None
+    assert ": carbon budget team-a/monthly has reached Suspend. Write a checkpoint" in note.message

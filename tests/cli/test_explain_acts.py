@@ -81,6 +81,17 @@ def test_what_is_said_of_each_kind_is_what_the_webhook_answers(mode: Mode, state
 
 
 REPLICATED = ("Deployment", "StatefulSet", "ReplicaSet", "ReplicationController")
+
+
+def test_new_work_is_said_to_be_refused_where_the_policy_alone_refuses_it() -> None:
+    """It reads status.enforcement, and no period."""
+    made = body(**STATES["blocks"])
+    del made["status"]["period"]
+    said = section(made, "Refused now", Beside(None, "Enforce", judged=JUDGED))
+    assert said.startswith("New Job or bare Pod until ")
+    assert GROWTH["Job"] not in said
+
+
 GROWN: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "Job": ({"parallelism": 1}, {"parallelism": 2}),
     "Pod": ({"schedulingGates": [{"name": "g"}]}, {}),

@@ -85,14 +85,15 @@ def acts(budget: AnyBudget, at: dt.datetime, beside: Beside) -> Acts:
         return Acts()
     acting = beside.mode != "Warn"
     mine = judged(budget, kinds(budget), beside)
-    refused = tuple(kind for kind in mine if acting and found.blocks(kind, now) and found.counts(now))
+    # The policy goes by status.enforcement alone; the webhook, which refuses growth, by the period too.
+    refused = tuple(kind for kind in mine if acting and found.blocks(kind, now))
     warned = judged(budget, dict.fromkeys((*ALWAYS_WARNED, *mine)), beside)
     holds = found.counts(now)
     fits = any(threshold.blocks for threshold in found.projected) and (found.per_workload or found.used_ug is not None)
     runs = enforced(budget)
     return Acts(
         refused=refused,
-        grown=tuple(kind for kind in refused if kind in GROWTH),
+        grown=tuple(kind for kind in refused if holds and kind in GROWTH),
         warned=tuple(kind for kind in warned if holds and kind not in refused and _warned(found, kind, acting)),
         projected=tuple(kind for kind in mine if holds and acting and fits and projects(kind) and kind not in refused),
         suspends=acting and runs is not None and runs.suspends(now),

@@ -55,22 +55,17 @@ def format_beside(micrograms: int, other_ug: int) -> str:
 
     So a use of 1255mg is not "1.2g" beside a limit of 1.25g that it exceeds. `other_ug` is shown by `exact_mass`.
     """
-    return next(
-        (
-            text
-            for more in range(_MOST_DECIMALS)
-            if _order(_read(text := _mass(micrograms, more)), other_ug) == _order(micrograms, other_ug)
-        ),
-        exact_mass(micrograms),
-    )
+    if micrograms <= other_ug:  # rounded down it stays below; what is equal has to be exact
+        return exact_mass(micrograms) if micrograms == other_ug else format_mass(micrograms)
+    more = next((more for more in range(_MOST_DECIMALS) if _floor(micrograms, more) > other_ug), _MOST_DECIMALS)
+    return _mass(micrograms, more)
 
 
 def format_pair(first_ug: int, second_ug: int) -> tuple[str, str]:
     """Both, with as many digits as it takes to show which is more."""
     for more in range(_MOST_DECIMALS):
-        texts = _mass(first_ug, more), _mass(second_ug, more)
-        if _order(_read(texts[0]), _read(texts[1])) == _order(first_ug, second_ug):
-            return texts
+        if _order(_floor(first_ug, more), _floor(second_ug, more)) == _order(first_ug, second_ug):
+            return _mass(first_ug, more), _mass(second_ug, more)
     return exact_mass(first_ug), exact_mass(second_ug)
 
 
@@ -91,11 +86,24 @@ def format_percent(percent: int, used_ug: int) -> str:
 def _mass(micrograms: int, more: int) -> str:
     """With `more` decimals than reads best."""
     sign, value = ("-", -micrograms) if micrograms < 0 else ("", micrograms)
+    unit, decimals = _reads_best(value)
+    return f"{sign}{_number(value, UNITS_UG[unit], min(decimals + more, _MOST_DECIMALS), 0)}{unit}"
+
+
+def _floor(micrograms: int, more: int) -> int:
+    """Micrograms that `_mass` shows of what is not below 0."""
+    unit, decimals = _reads_best(micrograms)
+    step = max(1, UNITS_UG[unit] // 10 ** min(decimals + more, _MOST_DECIMALS))
+    return micrograms - micrograms % step
+
+
+def _reads_best(value: int) -> tuple[str, int]:
+    """The unit, and how many decimals give two significant digits or more."""
     unit = next((name for name in ("t", "kg", "g") if value >= UNITS_UG[name]), "mg")
     decimals = 0 if value >= 100 * UNITS_UG[unit] else 1
     if value < UNITS_UG["mg"]:
         decimals = 2 if value >= 100 else 3
-    return f"{sign}{_number(value, UNITS_UG[unit], min(decimals + more, _MOST_DECIMALS), 0)}{unit}"
+    return unit, decimals
 
 
 def _digits(value: int, unit: int, significant: int, least: int) -> str:
@@ -113,12 +121,6 @@ def _number(value: int, unit: int, decimals: int, least: int) -> str:
     while len(fraction) > least and fraction.endswith("0"):
         fraction = fraction[:-1]
     return f"{whole}.{fraction}" if fraction else str(whole)
-
-
-def _read(mass: str) -> int:
-    """Micrograms of a text of ours, whatever its size and sign."""
-    unit = next(name for name in ("mg", "kg", "g", "t") if mass.endswith(name))
-    return int(Fraction(mass.removesuffix(unit)) * UNITS_UG[unit])
 
 
 def _order(first: int, second: int) -> int:

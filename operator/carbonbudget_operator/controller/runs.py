@@ -8,7 +8,7 @@ from typing import Final
 
 from carbonbudget_operator.api.query import BudgetAnswer
 from carbonbudget_operator.budgets.evaluate import State, Verdict, run_verdict
-from carbonbudget_operator.budgets.message import describe
+from carbonbudget_operator.budgets.message import Subject, describe
 from carbonbudget_operator.controller.case import Case
 from carbonbudget_operator.controller.status import named
 
@@ -20,11 +20,23 @@ Key = tuple[str, str, str]
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One that is over a threshold, and the sentence that says so."""
+    """One that is over a threshold. `data_through`: up to when there were data (UTC seconds)."""
 
     key: Key
-    state: State
-    message: str
+    subject: Subject
+    limit_ug: int
+    verdict: Verdict
+    data_through: int
+
+    @property
+    def state(self) -> State:
+        """How it stands by its own use."""
+        return self.verdict.state
+
+    @property
+    def message(self) -> str:
+        """The sentence that says so; made when it is posted, since most runs were reported before."""
+        return describe(self.subject, self.limit_ug, self.verdict, None, self.data_through)
 
 
 def runs_over(case: Case, answer: BudgetAnswer, verdict: Verdict, data_through: int) -> tuple[Run, ...]:
@@ -40,8 +52,7 @@ def runs_over(case: Case, answer: BudgetAnswer, verdict: Verdict, data_through: 
         # A namespace's own budget never reaches beyond it.
         namespace = case.held.namespace or use.namespace
         shown = use.workload if case.held.namespace else f"{namespace}/{use.workload}"
-        message = describe(case.subject(shown), case.budget.limit_ug, own, None, data_through)
-        found.append(Run((namespace, kind, name), own.state, message))
+        found.append(Run((namespace, kind, name), case.subject(shown), case.budget.limit_ug, own, data_through))
     return tuple(found)
 
 

@@ -93,7 +93,7 @@ def _mass(micrograms: int, more: int) -> str:
 def _floor(micrograms: int, more: int) -> int:
     """Micrograms that `_mass` shows of what is not below 0."""
     unit, decimals = _reads_best(micrograms)
-    step = max(1, UNITS_UG[unit] // 10 ** min(decimals + more, _MOST_DECIMALS))
+    step: int = max(1, UNITS_UG[unit] // 10 ** min(decimals + more, _MOST_DECIMALS))
     return micrograms - micrograms % step
 
 

@@ -50,6 +50,7 @@ def test_a_runs_own_limit_is_told_as_what_is_allowed() -> None:
         ("Job", None, {"metadata": STATED}, Unknown.NO_TABLE),
         ("Job", {"as_of": NOW - 90_000}, {"metadata": STATED}, Unknown.NO_TABLE),
         ("DaemonSet", {}, {}, Unknown.PODS_UNKNOWN),
+        ("Job", {}, {"metadata": STATED, "pod": {"containers": [{"name": "c"}]}}, Unknown.NO_REQUESTS),
         ("Deployment", {}, {"replicas": 0}, Unknown.NO_PODS),
     ],
 )

@@ -242,3 +242,14 @@ async def test_judged_kinds_are_those_of_the_policys_rules() -> None:
 async def test_where_the_policy_cannot_be_read_nothing_is_claimed_of_kinds(policy: tuple[int, Any]) -> None:
     assert (await seen(policy, (200, {})))[1] is None
     assert (await seen((200, the_policy()), (403, {})))[1] is None
+
+
+@pytest.mark.parametrize(
+    ("runs", "words"), [(1, "reached by 1 run)"), (3, "reached by 3 runs)"), (100, "by at least 100 runs)")]
+)
+def test_a_runs_threshold_says_how_many_runs_reached_it(runs: int, words: str) -> None:
+    made = body(used_g=1100, per="Workload", thresholds=[{"at": 100, "action": "Warn"}])
+    tops = [{"kind": "Job", "name": f"over-{n}", "emissions": "1.1kg", "percent": 110} for n in range(runs)]
+    below = [] if runs == 100 else [{"kind": "Job", "name": "below", "emissions": "1g", "percent": 0}]
+    made["status"]["topWorkloads"] = tops + below
+    assert words in section(made, "Thresholds", Beside(None, "Enforce"))

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.enforcement.worlds import HOUR, NOW, a_budget, a_job, finished
 
 from carbonbudget_operator.api.query import RunAnswer
+from carbonbudget_operator.budgets.evaluate import Action, State, Threshold, Verdict, percent, run_verdict
+from carbonbudget_operator.budgets.evaluate import Budget as EvaluatedBudget
+from carbonbudget_operator.budgets.period import Period
+from carbonbudget_operator.budgets.quantity import parse_mass
 from carbonbudget_operator.enforcement.budgets import Budget
 from carbonbudget_operator.enforcement.decide import Announce, Suspend
 from carbonbudget_operator.enforcement.figures import (
@@ -221,3 +227,33 @@ def test_a_run_that_is_suspended_is_told_its_own_use_and_another_jobs_budget_spe
     _, note = patch_of(Announce(a_job("big"), a_budget(), NOW + 60), NOW)
     assert note is not None
     assert ": carbon budget team-a/monthly has reached Suspend. Write a checkpoint" in note.message
+
+
+@given(
+    st.integers(0, 3 * 10**6),
+    st.lists(st.integers(1, 300), min_size=1, max_size=4, unique=True).map(sorted),
+    st.sampled_from(["Warn", "Block", "Suspend"]),
+    st.sampled_from(["0g", "1g", "1234.567mg"]),
+)
+def test_a_run_stands_by_its_per_cent_as_the_controller_finds_it_by_its_micrograms(
+    used_ug: int, ats: list[int], action: str, limit: str
+) -> None:
+    """A status of the version before has no states, and the per cent is rounded down: no threshold lies between."""
+    thresholds = [{"at": at, "action": action} for at in ats]
+    enforced = a_budget(spec={"per": "Workload", "limit": limit, "thresholds": thresholds}, status=RUNS)
+    limit_ug, period = parse_mass(limit), Period(0, 2 * NOW)
+    judged = EvaluatedBudget(
+        limit_ug, period, [Threshold(at, Action[action.upper()]) for at in ats], 1, per_workload=True
+    )
+    own = run_verdict(judged, Verdict(period, 1, used_ug, State.WITHIN, Action.NONE, 0), used_ug)
+    found = enforced.standing_of(percent(used_ug, limit_ug))
+    assert (found.state, found.action) == (own.state, own.action)
+
+
+def test_any_run_of_a_limit_of_0_is_over_a_threshold_above_100_as_the_controller_finds_it() -> None:
+    top = [{"kind": "Job", "name": "train", "emissions": "1mg", "percent": 100, "state": "Exceeded"}]
+    suspends = [{"at": 120, "action": "Suspend"}]
+    own = a_budget(spec={"per": "Workload", "limit": "0g", "thresholds": suspends}, status={"topWorkloads": top})
+    assert own.over(a_job("train"))
+    limited = a_budget(spec={"per": "Workload", "limit": "1g", "thresholds": suspends}, status={"topWorkloads": top})
+    assert not limited.over(a_job("train"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from typing import Final, Literal
 
 from carbonbudget_operator.admission.view import BudgetView
@@ -194,6 +194,8 @@ def figures(work: Work, budgets: Sequence[BudgetView], expected: Expectation, mo
 
 
 def _figures(work: Work, budget: BudgetView, own: Expected | Unknown) -> str:
+    if isinstance(own, Expected) and not own.former and work.plan is not None and not any(astuple(work.plan.demand)):
+        own = Unknown.NO_REQUESTS  # a projection of 0 refuses nothing; as a figure it would not be true
     known = budget.per_workload or budget.used_ug is not None
     if isinstance(own, Expected) and known:
         return _expects(work, budget, own)

@@ -11,6 +11,7 @@ from carbonbudget_operator.admission.work import GROWTH, projects
 from carbonbudget_operator.api.carbonbudget import AnyBudget
 from carbonbudget_operator.api.names import ENFORCEMENT_LABEL, SUSPENDABLE_LABEL
 from carbonbudget_operator.api.spec import Enforce, Threshold
+from carbonbudget_operator.api.status import MOST_WORKLOADS
 from carbonbudget_operator.budgets.evaluate import Action, reached
 from carbonbudget_operator.cli.acts import Beside, acts, enforced, judged, kinds
 from carbonbudget_operator.cli.wording import at, listed, micrograms, utc
@@ -182,7 +183,8 @@ def _reached(budget: AnyBudget, threshold: Threshold, now: dt.datetime) -> str:
     if budget.spec.per == "Workload":
         tops = status.top_workloads or ()
         runs = sum((top.percent or 0) >= threshold.at for top in tops)
-        return f"reached by {runs} {'run' if runs == 1 else 'runs'}" if runs else "reached"
+        least = "at least " if runs == MOST_WORKLOADS else ""  # a status names no more
+        return f"reached by {least}{runs} {'run' if runs == 1 else 'runs'}" if runs else "reached"
     return "reached"
 
 

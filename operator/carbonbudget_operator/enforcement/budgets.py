@@ -94,12 +94,12 @@ class Budget:
     def over(self, job: Job) -> bool:
         """Whether the Job, or its CronJob, is one that a per: Workload budget suspends."""
         use = self.use_of(job)
-        return use is not None and use.percent >= self.suspend_at_percent
+        return use is not None and self._reaches(use.percent, self.suspend_at_percent)
 
     def may_hide(self, job: Job) -> bool:
         """Whether the Job may be over its limit and still be missing from the status: a full list may hide more."""
-        full = len(self.top) >= MOST_WORKLOADS and min(use.percent for use in self.top) >= self.suspend_at_percent
-        return full and self.use_of(job) is None
+        full = len(self.top) >= MOST_WORKLOADS
+        return full and self.use_of(job) is None and self._reaches(self.top[-1].percent, self.suspend_at_percent)
 
     def standing_of(self, percent: int, state: str = "") -> Candidate:
         """How a workload stands in it that used `percent` of the limit; `state` as the status has it, if it has one.
@@ -108,9 +108,13 @@ class Budget:
         """
         if not self.per_workload or self.candidate.state is State.UNKNOWN:
             return self.candidate
-        action = max((action for at, action in self.thresholds if percent >= at), default=Action.NONE)
-        found = State.EXCEEDED if percent >= 100 else State.WARNING if action else State.WITHIN
+        action = max((action for at, action in self.thresholds if self._reaches(percent, at)), default=Action.NONE)
+        found = State.EXCEEDED if self._reaches(percent, 100) else State.WARNING if action else State.WITHIN
         return replace(self.candidate, action=action, state=State(state or found), percent=percent)
+
+    def _reaches(self, percent: int, at: int) -> bool:
+        """Any use reaches each threshold of a limit of 0, of which it is 100 per cent (budgets.evaluate.reached)."""
+        return percent > 0 if self.limit_ug == 0 else percent >= at
 
     def use_of(self, job: Job) -> Use | None:
         """What the status says of the Job's workload."""

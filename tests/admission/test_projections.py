@@ -24,7 +24,7 @@ def runs(workload: str = "Job/train", grams: int = 500) -> FormerRuns:
 def test_work_that_does_not_fit_is_warned_of_with_what_is_left() -> None:
     decision = Bench(a_budget(**WITHIN)).knows(core_hour_ug=650 * 10**6).creates(metadata=ANNOTATED)
     assert list(decision.warnings) == [
-        "carbon budget tight: expected 1.3kg, left 900g of 1kg CO2e (by the requests of Job train)"
+        "carbon budget tight: expected 1.3kg, left 900g of 1kg CO2e (by the requests of Job train; location-based)"
     ]
 
 
@@ -32,7 +32,10 @@ def test_work_that_fits_is_not_warned_of_and_its_projection_is_told_beside_anoth
     small = {"metadata": ANNOTATED}
     assert Bench(a_budget(**WITHIN)).knows(core_hour_ug=10**6).creates(**small).warnings == []
     said = Bench(a_budget(state="Warning", percent=85, used_g=850)).knows(core_hour_ug=10**6).creates(**small).warnings
-    assert said[1] == "carbon budget tight: expected 2g, left 150g of 1kg CO2e (by the requests of Job train)"
+    assert (
+        said[1]
+        == "carbon budget tight: expected 2g, left 150g of 1kg CO2e (by the requests of Job train; location-based)"
+    )
 
 
 def test_a_projected_threshold_refuses_what_would_reach_it_and_names_whom_to_ask() -> None:
@@ -40,8 +43,8 @@ def test_a_projected_threshold_refuses_what_would_reach_it_and_names_whom_to_ask
     decision = bench.knows(core_hour_ug=450 * 10**6).creates(metadata=ANNOTATED)
     assert decision.basis == "Projected"
     assert decision.refusal == (
-        "carbon budget tight: expected 900g, left 900g of 1kg CO2e (by the requests of Job train); ask #ml; "
-        "see: kubectl -n team-a describe carbonbudget tight"
+        "carbon budget tight: expected 900g, left 900g of 1kg CO2e (by the requests of Job train; location-based); "
+        "ask #ml; see: kubectl -n team-a describe carbonbudget tight"
     )
     assert bench.knows(core_hour_ug=449 * 10**6).creates(metadata=ANNOTATED).refusal == ""
 
@@ -60,7 +63,9 @@ def test_a_projection_refuses_only_the_kinds_that_the_budget_judges() -> None:
 
 def test_former_runs_of_the_same_name_tell_without_a_duration() -> None:
     said = Bench(a_budget(**WITHIN)).knows(runs(grams=1000)).creates().warnings
-    assert said == ["carbon budget tight: expected 1kg, left 900g of 1kg CO2e (by the former runs of Job train)"]
+    assert said == [
+        "carbon budget tight: expected 1kg, left 900g of 1kg CO2e (by the former runs of Job train; location-based)"
+    ]
     assert Bench(a_budget(**WITHIN)).knows(runs("Job/other", 1000)).creates().warnings == []
 
 
@@ -103,7 +108,8 @@ def test_a_runs_own_limit_is_compared_with_the_run_alone() -> None:
         .knows(runs(grams=1000))
         .creates()
         .refusal.startswith(
-            "carbon budget run: expected 1kg, allowed 1kg for each workload (by the former runs of Job train); see: "
+            "carbon budget run: expected 1kg, allowed 1kg for each workload (by the former runs of Job train; "
+            "location-based); see: "
         )
     )
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.apiserver.judging import Judging, Webhook, a_server
+from tests.apiserver.judging import RUN_LABEL, Judging, Webhook, a_server
 from tests.apiserver.manifests import SELECT_X, work
 from tests.e2e.conftest import wait_for
+
+from carbonbudget_operator.api.names import JUDGED_KINDS
+from carbonbudget_operator.api_path import ApiPath
+from carbonbudget_operator.cli.mode import Acting, Json, acting, judged_kinds, parsed
 
 pytestmark = [pytest.mark.cluster, pytest.mark.control_plane]
 
@@ -43,13 +48,62 @@ def test_work_that_does_not_fit_is_refused_by_a_projected_threshold(judging: Jud
     judging.stand(space, "fits", 50, None, selector=SELECT_X, thresholds=PROJECTED, contact="#ml")
     hour = {"annotations": {"carbonbudget.dev/expected-duration": "1h"}}
     said = judging.refusal(work("Job", space, metadata=hour))
-    assert "carbon budget fits: expected 1kg, left 500g of 1kg CO2e (by the requests of Job w); ask #ml; see:" in said
+    assert (
+        "carbon budget fits: expected 1kg, left 500g of 1kg CO2e (by the requests of Job w; location-based); " in said
+    )
+    assert "; ask #ml; see:" in said
     assert judging.admitted(work("Job", space, metadata={"annotations": {"carbonbudget.dev/expected-duration": "20m"}}))
     assert judging.admitted(work("Job", space, activeDeadlineSeconds=60))
     assert not judging.admitted(work("Job", space, activeDeadlineSeconds=3600))
     assert judging.admitted(work("Job", space)), "without a duration nothing is guessed"
-    assert "(by the former runs of Job known)" in judging.try_out(work("Job", space, "known"))[1]
+    assert "(by the former runs of Job known; location-based)" in judging.try_out(work("Job", space, "known"))[1]
     assert judging.admitted(work("Job", space, labels={"project": "y"}, metadata=hour))
+
+
+CHECK = "--field-manager=carbonbudget-check"
+
+
+def test_a_dry_run_of_the_check_is_told_what_is_expected_and_what_is_left(
+    judging: Judging, webhook: Webhook, space: str
+) -> None:
+    judging.stand(space, "roomy", 10, None, limit="10kg")
+    hour = {"annotations": {"carbonbudget.dev/expected-duration": "1h"}}
+    stated = work("Job", space, metadata=hour)
+
+    def told() -> str | None:
+        fine, said = judging.try_out(stated, CHECK)
+        assert fine
+        return said if "for information: carbon budget roomy" in said else None
+
+    assert "expected 1kg, left 9.9kg of 10kg CO2e (by the requests of Job w; location-based)" in wait_for(
+        "the figures", told, 15
+    )
+    assert judging.try_out(stated) == (True, ""), "nobody else is told"
+    said = judging.try_out(work("Job", space), CHECK)[1]
+    assert (
+        "left 9.9kg of 10kg CO2e, location-based; nothing is expected of Job w: nothing of that name ran before" in said
+    )
+
+
+def test_explain_finds_the_judged_kinds_and_namespaces_in_the_installed_policy(judging: Judging, space: str) -> None:
+    def get(path: str) -> tuple[int, Json]:
+        done = judging.cluster.kubectl("get", "--raw", path, check=False)
+        return (200, parsed(done.stdout)) if done.returncode == 0 else (404, {})
+
+    async def read(path: ApiPath) -> tuple[int, Json]:
+        own = path.name == "carbonbudget"
+        return get(path.at(None, judging.named("carbonbudget")).text() if own else path.text())
+
+    async def found() -> tuple[Acting, frozenset[str] | None]:
+        seen = await acting(read)
+        return seen, await judged_kinds(seen, read)
+
+    seen, kinds = asyncio.run(found())
+    assert (seen.mode, kinds) == ("Enforce", JUDGED_KINDS | {"TrainJob"})
+    ours = {RUN_LABEL: judging.run}
+    assert not seen.leaves_out(space, ours)
+    assert seen.leaves_out("kube-system", ours)
+    assert seen.leaves_out(space, ours | {"carbonbudget.dev/enforcement": "off"})
 
 
 def test_a_run_is_compared_with_its_own_limit_alone(judging: Judging, webhook: Webhook, space: str) -> None:

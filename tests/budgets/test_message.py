@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from carbonbudget_operator.budgets.evaluate import Action, State, Verdict
-from carbonbudget_operator.budgets.message import MAX_MESSAGE, Subject, describe, format_instant
+from carbonbudget_operator.budgets.message import MAX_MESSAGE, Subject, describe, format_instant, without_instant
 from carbonbudget_operator.budgets.period import Period
 from carbonbudget_operator.printable import is_printable
 
@@ -23,13 +23,32 @@ def sentence(subject: Subject, forecast_ug: int | None = 6_300_000_000) -> str:
 
 def test_it_says_what_was_used_and_is_expected_when_it_resets_and_whom_to_ask() -> None:
     assert sentence(MONTHLY) == (
-        "carbon budget monthly: used 4.1kg of 5kg CO2e (82 %), forecast 6.3kg, resets 2026-12-01; ask #ml-platform"
+        "carbon budget monthly: used 4.1kg of 5kg CO2e (82 %), forecast 6.3kg, resets 2026-12-01; location-based; "
+        "ask #ml-platform"
     )
+
+
+def test_it_says_up_to_when_and_by_which_accounting_it_counts() -> None:
+    text = describe(replace(MONTHLY, market=True), 5 * 10**9, VERDICT, None, NOVEMBER.end - 86400 - 60)
+    assert text.endswith("resets 2026-12-01; market-based, as of 2026-11-29 23:59 CET; ask #ml-platform")
+    later = describe(replace(MONTHLY, market=True), 5 * 10**9, VERDICT, None, NOVEMBER.end - 86400)
+    assert later != text
+    assert without_instant(later) == without_instant(text) == text.replace(", as of 2026-11-29 23:59 CET", "")
+    assert without_instant(sentence(MONTHLY)) == sentence(MONTHLY)
+    bare = describe(Subject("b", PARIS), 5 * 10**9, VERDICT, None, NOVEMBER.end)
+    assert without_instant(bare) == describe(Subject("b", PARIS), 5 * 10**9, VERDICT, None)
+
+
+def test_the_limit_has_all_its_digits_and_what_is_over_it_reads_as_more() -> None:
+    over = replace(VERDICT, used_ug=1_255_000_000, state=State.EXCEEDED)
+    assert "used 1.255kg of 1.25kg CO2e (100 %)" in describe(MONTHLY, 1_250_000_000, over, None)
+    little = describe(MONTHLY, 5 * 10**9, replace(VERDICT, used_ug=40), None)
+    assert "used 0.04mg of 5kg CO2e (<1 %)" in little
 
 
 def test_what_is_not_known_is_left_out() -> None:
     assert sentence(Subject("monthly", PARIS), None) == (
-        "carbon budget monthly: used 4.1kg of 5kg CO2e (82 %), resets 2026-12-01"
+        "carbon budget monthly: used 4.1kg of 5kg CO2e (82 %), resets 2026-12-01; location-based"
     )
 
 
@@ -85,7 +104,7 @@ def test_a_reset_inside_a_day_says_the_hour_and_the_zone() -> None:
 
 def test_a_contact_of_several_lines_is_one_and_a_blank_one_is_none() -> None:
     assert sentence(replace(MONTHLY, contact=" #ml\r\n  platform\u2028now\n")).endswith("; ask #ml platform now")
-    assert sentence(replace(MONTHLY, contact="\n \t")).endswith("resets 2026-12-01")
+    assert sentence(replace(MONTHLY, contact="\n \t")).endswith("resets 2026-12-01; location-based")
 
 
 @given(st.text(max_size=64))

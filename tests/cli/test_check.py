@@ -57,6 +57,87 @@ def test_what_is_let_in_is_a_yes_and_nothing_is_created(tmp_path: Path) -> None:
     assert set(asked[0].query.split("&")) >= {"dryRun=All", "fieldValidation=Strict"}
 
 
+FITS = "carbon budget tight: expected 2g, left 900g of 1kg CO2e (by the requests of Job j; location-based)"
+JUDGES = {
+    "spec": {
+        "matchConstraints": {
+            "resourceRules": [
+                {
+                    "apiGroups": ["batch"],
+                    "apiVersions": ["v1"],
+                    "operations": ["CREATE", "UPDATE"],
+                    "resources": ["jobs"],
+                }
+            ],
+            "namespaceSelector": {
+                "matchExpressions": [
+                    {"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": ["kube-system"]},
+                    {"key": "carbonbudget.dev/enforcement", "operator": "NotIn", "values": ["off"]},
+                ]
+            },
+        }
+    }
+}
+
+
+def judging(created: Callable[[Asked], Said], labels: dict[str, str] | None = None) -> Callable[[Asked], Said]:
+    """A policy that judges Jobs, and a namespace with these labels."""
+
+    def answer(asked: Asked) -> Said:
+        if "validatingadmissionpolicies" in asked.path:
+            return Said(JUDGES)
+        if asked.path.startswith("/api/v1/namespaces/"):
+            return Said({"metadata": {"labels": labels or {}}})
+        return ordinary(created)(asked)
+
+    return answer
+
+
+def test_a_yes_says_what_is_expected_and_what_is_left(tmp_path: Path) -> None:
+    warnings = (f'299 - "for information: {FITS}"',)
+    asked: list[Asked] = []
+
+    def created(request: Asked) -> Said:
+        asked.append(request)
+        return Said(request.body, 201, warnings)
+
+    code, value = checked(tmp_path, judging(created))
+    assert (code, value["verdict"]) == (0, "yes")
+    assert value["objects"][0]["figures"] == [FITS]
+    assert (value["objects"][0]["carbon"], value["objects"][0]["warnings"]) == ([], [])
+    assert "fieldManager=carbonbudget-check" in asked[0].query, "by it the webhook knows that it is asked"
+    with api_server(judging(created), tmp_path) as path:
+        assert FITS in run(path).stdout
+
+
+@pytest.mark.parametrize(
+    ("manifest", "labels", "said", "why"),
+    [
+        (JOB, {}, Said({}, 201), "the webhook did not answer"),
+        (JOB, {"carbonbudget.dev/enforcement": "off"}, Said({}, 201), "namespace default is not judged"),
+        (DEPLOYMENT, {}, Said({}, 201), "Deployment is not judged in this cluster"),
+        (JOB | {"metadata": {"name": "j", "namespace": "kube-system"}}, {}, Said({}, 201), "kube-system is not judged"),
+        (JOB, {}, status(403, "Forbidden", POLICY), "the refusal came before that was asked"),
+        (JOB, {}, Said({}, 201, (f'299 - "{FITS}"',)), "stands in the warning"),
+    ],
+    ids=["webhook away", "off", "kind", "system", "refused", "warned"],
+)
+def test_an_answer_without_figures_says_why(
+    tmp_path: Path, manifest: dict[str, Any], labels: dict[str, str], said: Said, why: str
+) -> None:
+    def created(asked: Asked) -> Said:
+        return said if said.status != 201 else Said(asked.body, 201, said.warnings)
+
+    _, value = checked(tmp_path, judging(created, labels), manifest)
+    (figure,) = value["objects"][0]["figures"]
+    assert why in figure
+
+
+def test_each_object_of_a_cronjob_says_figures_or_why_not(tmp_path: Path) -> None:
+    _, value = checked(tmp_path, judging(echo), cron())
+    assert ["CronJob emits nothing by itself" in one["figures"][0] for one in value["objects"]] == [True, False]
+
+
 def test_a_budgets_warning_is_3_with_its_sentence_and_others_apart(tmp_path: Path) -> None:
     warnings = (f'299 - "{MESSAGE}"', '299 - "batch/v0 is deprecated"')
     code, value = checked(tmp_path, ordinary(lambda asked: Said(asked.body, 201, warnings)))
@@ -305,7 +386,11 @@ def test_a_file_that_is_not_there_is_2_and_a_directory_is_its_manifests(tmp_path
 def test_the_table_names_object_verdict_and_sentence(tmp_path: Path) -> None:
     with api_server(ordinary(lambda _: status(403, "Forbidden", POLICY)), tmp_path) as path:
         result = run(path)
-    assert result.stdout.splitlines() == ["refused       Job/j (stdin)", f"              {MESSAGE}"]
+    assert result.stdout.splitlines() == [
+        "refused       Job/j (stdin)",
+        f"              {MESSAGE}",
+        "              what is expected is not known: the refusal came before that was asked",
+    ]
 
 
 @pytest.mark.parametrize(

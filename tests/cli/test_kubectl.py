@@ -16,7 +16,8 @@ from typer.testing import CliRunner, Result
 
 from carbonbudget_operator.admission.decide import Mode
 from carbonbudget_operator.api.carbonbudget import AnyBudget, CarbonBudget, ClusterCarbonBudget
-from carbonbudget_operator.cli.explain import Beside, explain
+from carbonbudget_operator.cli.acts import Beside
+from carbonbudget_operator.cli.explain import explain
 from carbonbudget_operator.cli.kubectl import app
 from carbonbudget_operator.cli.standing import rows, workers
 from carbonbudget_operator.printable import is_printable
@@ -117,7 +118,10 @@ def test_a_clusters_budget_says_over_which_namespaces() -> None:
 
 def test_the_use_is_told_with_its_parts_its_workloads_and_how_well_it_is_known() -> None:
     budget = a_budget()
-    assert told(budget, "Used").startswith("4.1kg of 5kg (82 %); 900g are left. Of it 3kg that followed")
+    assert told(budget, "Used").startswith(
+        "4.1kg of 5kg (82 %); 900g are left. Location-based, by reports up to 2026-11-24 12:59 CET. "
+        "Of it 3kg that followed"
+    )
     assert "Job train 2.2kg and Job small 900g" in told(budget, "Used")
     assert "98 % of the nodes' time was reported; what the rest used is missing" in told(budget, "Measured")
     assert "40 % of the energy was measured by a meter; the rest is modelled" in told(budget, "Measured")
@@ -127,7 +131,7 @@ def test_a_part_of_nothing_is_left_out() -> None:
     none_idle = {"breakdown": {"dynamic": "3kg", "idle": "0mg"}}
     assert "3kg that followed the pods' use." in told(a_budget(given=STATUS | none_idle), "Used")
     nothing = {"breakdown": {"dynamic": "0mg"}, "topWorkloads": None}
-    assert told(a_budget(given=STATUS | nothing), "Used") == "4.1kg of 5kg (82 %); 900g are left."
+    assert told(a_budget(given=STATUS | nothing), "Used").startswith("4.1kg of 5kg (82 %); 900g are left. Location")
 
 
 def test_a_budget_per_workload_tells_of_the_one_that_used_most() -> None:
@@ -160,7 +164,8 @@ def test_thresholds_name_the_kinds_that_they_act_on_and_the_grace() -> None:
     budget = a_budget(thresholds=ALL_THREE, enforce={"kinds": ["Deployment", "Job"], "grace": "2h"})
     assert told(budget, "Thresholds").split(". ") == [
         "At 80 % it warns whoever creates a Job, bare Pod or Deployment (reached)",
-        "At 90 % it refuses a new Deployment or Job, and growth of what runs (not reached)",
+        "At 90 % it refuses a new Deployment or Job, and growth of what runs, and warns whoever creates a bare Pod "
+        "(not reached)",
         "At 100 % it refuses a new Deployment or Job, and growth of what runs, and suspends running Jobs labelled "
         "carbonbudget.dev/suspendable=true 2h later (not reached).",
     ]
@@ -168,9 +173,9 @@ def test_thresholds_name_the_kinds_that_they_act_on_and_the_grace() -> None:
 
 def test_a_runs_own_thresholds_concern_the_run_alone() -> None:
     text = told(a_budget(thresholds=ALL_THREE, per="Workload"), "Thresholds")
-    assert "At 80 % it tells of the run by an Event (reached)." in text
-    assert "At 90 % it tells of the run by an Event, and refuses nobody else's work (not reached)." in text
-    assert "At 100 % it suspends the run 30m later, if it is a Job labelled carbonbudget.dev/suspendable=true" in text
+    assert "At 80 % it reports the run by an Event (reached)." in text
+    assert "At 90 % it reports the run by an Event, and refuses nobody else's work (not reached)." in text
+    assert "and suspends it 30m later, if it is a Job labelled carbonbudget.dev/suspendable=true" in text
 
 
 def test_what_revised_factors_added_reaches_no_threshold() -> None:
@@ -284,10 +289,12 @@ def test_budgets_are_those_of_the_contexts_namespace_and_the_clusters(tmp_path: 
     result = run(tmp_path, BOTH, "budgets")
     lines = result.stdout.splitlines()
     assert lines[0].split() == [
-        "NAMESPACE", "NAME", "LIMIT", "USED", "%", "FORECAST", "EXHAUSTED", "STATE", "ACTION", "RESETS",
+        "NAMESPACE", "NAME", "LIMIT", "USED", "%", "FORECAST", "EXHAUSTED", "STATE", "ACTION", "RESETS", "BASIS",
+        "AS", "OF",
     ]  # fmt: skip
     assert lines[1].split() == [
-        "team-a", "monthly", "5kg", "4.1kg", "82", "6.3kg", "2026-11-27", "Warning", "Warn", "2026-12-01",
+        "team-a", "monthly", "5kg", "4.1kg", "82", "6.3kg", "2026-11-27", "Warning", "Warn", "2026-12-01", "location",
+        "2026-11-24T11:59:00Z",
     ]  # fmt: skip
     assert lines[2].split()[:2] == ["(cluster)", "company"]
     assert len(lines) == 3
@@ -306,7 +313,69 @@ def test_json_has_the_same_rows(tmp_path: Path) -> None:
 
 def test_top_lists_the_workloads(tmp_path: Path) -> None:
     lines = run(tmp_path, BOTH, "top").stdout.splitlines()
-    assert lines[2].split() == ["team-a", "Job/train", "2.2kg", "44", "monthly"]
+    assert lines[:2] == ["location-based", lines[1]]
+    assert lines[1].split() == ["NAMESPACE", "WORKLOAD", "CO2E", "%", "OF", "LIMIT", "BUDGET", "SINCE", "AS", "OF"]
+    assert lines[2].split() == [
+        "team-a", "Job/train", "2.2kg", "44", "monthly", "2026-10-31T23:00:00Z", "2026-11-24T11:59:00Z",
+    ]  # fmt: skip
+
+
+def tops(*names: str, namespace: str | None = None, emissions: str = "1g") -> dict[str, Any]:
+    named = [{"kind": "Job", "name": name, "emissions": emissions, "percent": 0} for name in names]
+    return STATUS | {"topWorkloads": [one | ({"namespace": namespace} if namespace else {}) for one in named]}
+
+
+def top(tmp_path: Path, answer: Callable[[Asked], Said], *args: str) -> tuple[list[str], str]:
+    """The workloads of the rows, and the notes."""
+    result = run(tmp_path, answer, "top", *args)
+    assert result.exit_code == 0
+    rows = [line.split() for line in result.stdout.splitlines()]
+    return [row[1] for row in rows if len(row) > 5 and row[1].startswith("Job/")], result.stderr
+
+
+def test_top_of_a_namespace_shows_no_other_namespaces_workloads(tmp_path: Path) -> None:
+    there = cluster_of([an_object("own", given=tops("a"))], [an_object("all", "", tops("b", namespace="team-b"))])
+    assert top(tmp_path, there)[0] == ["Job/a"]
+    assert top(tmp_path, there, "-A")[0] == ["Job/a", "Job/b"]
+
+
+def test_top_mixes_no_two_bases(tmp_path: Path) -> None:
+    there = cluster_of(
+        [
+            an_object("l", given=tops("a", "b")),
+            an_object("m", given=tops("c", emissions="9g"), accounting="MarketBased"),
+        ],
+        [],
+    )
+    assert top(tmp_path, there)[0] == ["Job/a", "Job/b", "Job/c"]
+    printed = run(tmp_path, there, "top").stdout
+    assert (
+        printed.index("location-based")
+        < printed.index("Job/b")
+        < printed.index("market-based")
+        < printed.index("Job/c")
+    )
+    assert top(tmp_path, there, "--accounting", "MarketBased")[0] == ["Job/c"]
+    items = json.loads(run(tmp_path, there, "top", "-o", "json").stdout)["items"]
+    assert {(one["name"], one["accounting"]) for one in items} == {
+        ("a", "LocationBased"), ("b", "LocationBased"), ("c", "MarketBased"),
+    }  # fmt: skip
+
+
+def test_top_shows_all_rows_or_as_many_as_asked_for_and_says_what_is_left_out(tmp_path: Path) -> None:
+    names = [f"j{n}" for n in range(5)]
+    there = cluster_of([an_object("b", given=tops(*names))], [])
+    rows, notes = top(tmp_path, there)
+    assert len(rows) == 5
+    assert "team-a/b names the 5 workloads that used most; all others used some 4kg" in notes
+    rows, notes = top(tmp_path, there, "--limit", "2")
+    assert rows == ["Job/j0", "Job/j1"]
+    assert "2 of 5 rows" in notes
+    assert "others" not in top(tmp_path, cluster_of([an_object("b", given=tops("a"))], []))[1]
+
+
+def test_a_small_share_is_not_0(tmp_path: Path) -> None:
+    assert "<1" in run(tmp_path, cluster_of([an_object("b", given=tops("a"))], []), "top").stdout
 
 
 def test_explain_is_of_one_budget(tmp_path: Path) -> None:

@@ -113,3 +113,15 @@ def test_a_cell_of_a_csv_file_is_no_formula_and_a_number_stays_one() -> None:
     assert csv_cells(cells) == [
         "'=cmd|' /C calc'!A0", "'@x", "'+x", "'-x", "-1.5", "7", "None", "Job/train", "a\\nb",
     ]  # fmt: skip
+
+
+def test_an_estimate_of_a_small_run_is_not_0_and_says_its_basis() -> None:
+    printed = CliRunner().invoke(
+        main.app, ["estimate", "--gpu", "A100", "--hours", "0.0001", "--region", "europe-west4"]
+    )
+    assert printed.exit_code == 0
+    figures = [line.split() for line in printed.stdout.splitlines() if " kWh " in line]
+    assert len(figures) == 2
+    for figure in figures:
+        assert all(float(figure[figure.index(unit) - 1].replace(",", "")) > 0 for unit in ("kWh", "kg"))
+        assert figure[-1] == "location-based"

@@ -35,10 +35,10 @@ def test_the_question_to_the_server_is_of_the_whole_period() -> None:
     assert query.selector.matches({"a": "b"})
 
 
-def test_a_budget_per_workload_asks_for_ten_of_them() -> None:
+def test_a_budget_per_workload_asks_for_as_many_of_them_as_can_be_named() -> None:
     query = questions(case_of(a_body(per="Workload")), 0, NOW).use
     assert query is not None
-    assert query.workloads == 10
+    assert query.workloads == 100
 
 
 def test_thresholds_by_projection_are_left_to_the_webhook() -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from tests.controller.objects import DECEMBER, NOVEMBER, NOW, Body, a_body, a_cluster_body, held, merge, namespaces
 
 from carbonbudget_operator.api.carbonbudget import CarbonBudget
 from carbonbudget_operator.api.query import BudgetAnswer, Parts, WorkloadUse
-from carbonbudget_operator.budgets.evaluate import State, Terms
+from carbonbudget_operator.budgets.evaluate import State, Terms, run_verdict
 from carbonbudget_operator.controller.asking import answered, questions
 from carbonbudget_operator.controller.case import prepare, standing_of
 from carbonbudget_operator.controller.judge import Judgement, bad_budget, judge, judge_without_answer
@@ -69,7 +70,8 @@ def test_a_status_says_all_of_the_design() -> None:
     assert status["topWorkloads"] == [{"kind": "Job", "name": "train", "emissions": "2.2kg", "percent": 44}]
     assert (status["coverage"], status["measured"]) == (100, 91)
     assert status["message"] == (
-        "carbon budget monthly: used 4.1kg of 5kg CO2e (82 %), forecast 5.3kg, resets 2026-12-01; ask #ml-platform"
+        "carbon budget monthly: used 4.1kg of 5kg CO2e (82 %), forecast 5.3kg, resets 2026-12-01; location-based, "
+        "as of 2026-11-23 18:53 UTC; ask #ml-platform"
     )
     assert conditions(status) == {
         "Ready": ("True", "Evaluated"),
@@ -121,8 +123,8 @@ def used_by(*grams: int) -> BudgetAnswer:
     return an_answer(sum(grams) * GRAM, workloads=uses)
 
 
-def test_a_budget_that_suspends_runs_names_ten_and_beyond_them_all_that_are_over_and_none_else() -> None:
-    body = a_body(per="Workload", thresholds=[{"at": 80, "action": "Warn"}, *SUSPEND])
+def test_a_budget_per_workload_names_ten_and_beyond_them_all_that_reached_a_threshold_and_none_else() -> None:
+    body = a_body(per="Workload", thresholds=SUSPEND)
 
     def named(*grams: int, **spec: Any) -> int:
         return len(status_of(judged(body | {"spec": body["spec"] | spec}, used_by(*grams)))["topWorkloads"])
@@ -131,7 +133,9 @@ def test_a_budget_that_suspends_runs_names_ten_and_beyond_them_all_that_are_over
     assert named(*[6000] * 12, *[4999] * 3) == 12
     assert named(*[5000] * 60, 4999) == 60
     assert named(*[4999] * 15) == 10
-    assert named(*[6000] * 15, thresholds=BLOCK) == 10
+    assert named(*[6000] * 15, thresholds=BLOCK) == 15
+    assert named(*[4000] * 15, *[3999] * 3, thresholds=[{"at": 80, "action": "Warn"}, *SUSPEND]) == 15
+    assert named(*[6000] * 15, thresholds=[{"at": 150, "action": "Warn"}]) == 15, "each run over its limit has an Event"
 
 
 def test_as_many_workloads_are_asked_for_as_may_be_named() -> None:
@@ -140,7 +144,7 @@ def test_as_many_workloads_are_asked_for_as_may_be_named() -> None:
         return {query.workloads for query in questions(case, 0, NOW).all()}
 
     assert asked() == {5}
-    assert asked(per="Workload") == {10}
+    assert asked(per="Workload") == {100}
     assert asked(per="Workload", thresholds=SUSPEND) == {100}
     assert asked(thresholds=SUSPEND) == {5}
 
@@ -152,6 +156,53 @@ def test_beyond_the_ten_it_is_written_who_is_over_and_not_by_how_much() -> None:
     assert differs(after, status_of(judged(after, used_by(*[9000] * 10, 6400, 6000, 5000))))
     assert differs(after, status_of(judged(after, used_by(9200, *[9000] * 9, 6400, 6000))))
     CarbonBudget.model_validate(written(body, used_by(*[9000] * 100)))
+
+
+def test_a_figure_that_moves_is_written_within_ten_minutes_and_one_that_does_not_is_not() -> None:
+    """By two digits of a month's budget it would be hours."""
+    body = written(a_body(per="Workload"), used_by(1050, 1))  # it has no forecast, which moves by itself
+    for minute in range(1, 30):
+        due = differs(body, status_of(judged(body, used_by(1051, 2), NOW + 60 * minute)))
+        assert due or minute < 10
+        assert not due or minute >= 5
+        assert not differs(body, status_of(judged(body, used_by(1050, 1), NOW + 60 * minute)))
+
+
+def test_moving_figures_of_many_budgets_are_not_written_in_the_same_minute() -> None:
+    def due_at(uid: str) -> int:
+        own = a_body(per="Workload")
+        body = written(own | {"metadata": own["metadata"] | {"uid": uid}}, used_by(1050))
+        status = {minute: status_of(judged(body, used_by(1051), NOW + 60 * minute)) for minute in range(1, 12)}
+        return next(minute for minute, one in status.items() if differs(body, one))
+
+    assert len({due_at(f"uid-{n}") for n in range(40)}) >= 4
+
+
+def test_a_run_that_comes_over_its_limit_is_written_though_others_are_over_longer() -> None:
+    body = written(a_body(per="Workload"), used_by(6000, 4990))
+    assert differs(body, status_of(judged(body, used_by(6000, 5000), NOW + 60)))
+
+
+def test_what_revised_factors_added_makes_no_run_stand_worse() -> None:
+    body = written(a_body(per="Workload"), used_by(4000, 3000))
+    case = prepare(held(body), NOW, namespaces(team_a={}))
+    assert case.former is not None
+    verdict = replace(case.former.verdict, used_ug=6000 * GRAM, revised_ug=3000 * GRAM)
+    own = [run_verdict(case.budget, verdict, used * GRAM) for used in (6000, 5000, 9000)]
+    assert [(one.state.value, one.revised_ug // GRAM) for one in own] == [
+        ("WithinBudget", 3000), ("WithinBudget", 2500), ("Warning", 4500),
+    ]  # fmt: skip
+
+
+def test_a_market_based_budget_says_where_the_locations_figure_stands_in() -> None:
+    def reason(accounting: str, *factors: str) -> str:
+        status = status_of(judged(a_body(accounting=accounting), an_answer(1, factors=list(factors))))
+        return conditions(status)["Ready"][1]
+
+    none = "noMarketFactor: no contract, supplier or residual mix is configured; the location's factor stands in"
+    assert reason("MarketBased", "DE 380 g/kWh", none) == "LocationStandsIn"
+    assert reason("MarketBased", "market: contract c") == "Evaluated"
+    assert reason("LocationBased", none) == "Evaluated"
 
 
 def test_a_block_that_ends_is_taken_out_of_the_status() -> None:
@@ -181,8 +232,12 @@ def test_a_budget_per_workload_names_the_one_that_used_most_and_blocks_nobody() 
     made = judged(a_body(per="Workload", thresholds=BLOCK), answer)
     status = status_of(made)
     assert (status["used"], status["percentUsed"], status["state"]) == ("6kg", 120, "Exceeded")
-    assert status["message"] == ("carbon budget monthly: Job/big used 6kg of 5kg CO2e (120 %), resets 2026-12-01")
-    assert [(top["name"], top["percent"]) for top in status["topWorkloads"]] == [("big", 120), ("small", 20)]
+    assert status["message"].startswith(
+        "carbon budget monthly: Job/big used 6kg of 5kg CO2e (120 %), resets 2026-12-01;"
+    )
+    assert [(top["name"], top["percent"], top["state"]) for top in status["topWorkloads"]] == [
+        ("big", 120, "Exceeded"), ("small", 20, "WithinBudget"),
+    ]  # fmt: skip
     assert (status["enforcement"], status["forecast"], status["breakdown"]) == (None, None, None)
     assert made.outcome.blocking is False
     suspending = judged(a_body(per="Workload", thresholds=SUSPEND), answer)

@@ -14,12 +14,14 @@ from prometheus_client import CollectorRegistry, generate_latest
 from tests.controller.objects import NOW, merge
 
 from carbonbudget_operator.api.names import BUDGET, CLUSTER_BUDGET
+from carbonbudget_operator.api.query import BudgetQuery
 from carbonbudget_operator.budgets.evaluate import Terms
 from carbonbudget_operator.controller.census import Census
 from carbonbudget_operator.controller.conflicts import Conflicts
 from carbonbudget_operator.controller.inventory import Inventory
-from carbonbudget_operator.controller.loop import EvaluationLoop, Seen
+from carbonbudget_operator.controller.loop import EvaluationLoop, Seen, _parts
 from carbonbudget_operator.controller.metrics import ControllerMetrics
+from carbonbudget_operator.controller.run_events import RunEvents
 from carbonbudget_operator.kube.client import KubeClient
 from carbonbudget_operator.kube.credentials import Credentials
 from carbonbudget_operator.namespaces import Namespaces
@@ -47,6 +49,7 @@ class World:
     asked: list[dict[str, Any]] = field(default_factory=list)
     events: list[tuple[str, str]] = field(default_factory=list)
     messages: list[str] = field(default_factory=list)
+    bodies: list[dict[str, Any]] = field(default_factory=list)  # Events of runs
     writing: int = 0
     most_writing: int = 0
 
@@ -59,6 +62,9 @@ class World:
             return web.json_response({"items": items, "metadata": {}})
         body = await request.json()
         if request.path.endswith("/events"):
+            if body["reason"].startswith("Run"):
+                self.bodies.append(body)
+                return web.json_response(body)
             self.events.append((body["metadata"]["namespace"], body["reason"]))
             self.messages.append(body["message"])
             return web.json_response(body)
@@ -138,6 +144,11 @@ class Bench:
         self.world.calls.clear()
         await self.loop.evaluate()
         return list(self.world.calls)
+
+    def run_events(self) -> list[tuple[str, str, str]]:
+        """Kind, name and uid of what Events of runs were about, since this was asked last."""
+        found, self.world.bodies = [one["involvedObject"] for one in self.world.bodies], []
+        return sorted((one["kind"], one["name"], one.get("uid", "")) for one in found)
 
     def failures(self) -> float:
         """How many were counted."""
@@ -239,6 +250,83 @@ async def test_while_the_server_is_away_the_last_verdict_stands(bench: Bench) ->
     reasons = {c["type"]: c["reason"] for c in tight["status"]["conditions"]}
     assert reasons["DataComplete"] == "ServerUnavailable"
     assert await bench.evaluate() == []  # said once
+
+
+def runs(*used_g: float) -> list[dict[str, Any]]:
+    return [
+        {"namespace": "team-a", "workload": f"Job/run-{n}", "used_ug": int(used * 10**6), "energy_uj": 1}
+        for n, used in enumerate(used_g)
+    ]
+
+
+async def test_each_run_over_its_limit_has_its_own_event_on_the_budget_and_on_the_job(bench: Bench) -> None:
+    own = bench.add("own", per="Workload")
+    bench.loop.run_events.uids = lambda: {("team-a", "Job", "run-1"): "uid-1"}
+    bench.world.workloads = runs(2, 0.5)
+    await bench.evaluate()
+    assert bench.run_events() == [("CarbonBudget", "own", "own"), ("Job", "run-0", "")]
+    bench.world.workloads = runs(3, 1.1, 0.9)
+    await bench.evaluate()
+    sentences = {event["involvedObject"]["name"]: (event["reason"], event["message"]) for event in bench.world.bodies}
+    assert bench.run_events() == [
+        ("CarbonBudget", "own", "own"), ("CarbonBudget", "own", "own"), ("Job", "run-1", "uid-1"), ("Job", "run-2", ""),
+    ]  # fmt: skip
+    assert sentences["run-1"][0] == "RunExceeded"
+    assert sentences["run-1"][1].startswith("carbon budget own: Job/run-1 used 1.1g of 1g CO2e (110 %), resets ")
+    assert sentences["run-2"][0] == "RunWarning"
+    assert [top["state"] for top in own["status"]["topWorkloads"]] == ["Exceeded", "Exceeded", "Warning"]
+    await bench.evaluate()
+    assert bench.run_events() == []
+
+
+async def test_a_restarted_controller_repeats_no_runs_event(bench: Bench) -> None:
+    bench.add("own", per="Workload")
+    bench.world.workloads = runs(2, 2)
+    await bench.evaluate()
+    bench.run_events()
+    bench.loop.run_events = RunEvents(bench.client)
+    await bench.evaluate()
+    assert bench.run_events() == []
+    bench.world.workloads = runs(2, 2, 2)
+    await bench.evaluate()
+    assert {name for _, name, _ in bench.run_events()} == {"own", "run-2"}
+
+
+async def test_runs_events_are_bounded_in_each_window_and_none_is_lost(bench: Bench) -> None:
+    for n in range(3):
+        bench.add(f"own-{n}", per="Workload")
+    bench.world.workloads = runs(*[2] * 100)
+    found: list[int] = []
+    for _ in range(4):
+        await bench.evaluate()
+        found.append(sum(kind == "Job" for kind, _, _ in bench.run_events()))
+    assert found == [100, 100, 100, 0]
+
+
+async def test_a_run_in_a_namespace_that_is_not_judged_or_with_an_impossible_name_is_told_on_the_budget_alone(
+    bench: Bench,
+) -> None:
+    bench.add_cluster_wide("own", per="Workload")
+    bench.loop.run_events.judged = lambda namespace: namespace != "off"
+    one = {"used_ug": 2 * 10**6, "energy_uj": 1}
+    bench.world.workloads = [
+        one | {"namespace": "off", "workload": "Job/a"}, one | {"namespace": "team-a", "workload": "Job/../b"},
+        one | {"namespace": "team-a", "workload": "RayJob/c"}, one | {"namespace": "team-a", "workload": "Job/d"},
+    ]  # fmt: skip
+    await bench.evaluate()
+    events = bench.run_events()
+    assert [kind for kind, _, _ in events].count("ClusterCarbonBudget") == 4
+    assert [one for one in events if one[0] != "ClusterCarbonBudget"] == [("Job", "d", "")]
+
+
+def test_questions_go_in_parts_that_the_server_names_all_workloads_of() -> None:
+    def query(n: int, workloads: int) -> BudgetQuery:
+        return BudgetQuery(id=str(n), namespaces=["a"], start=0, end=1, workloads=workloads)
+
+    parts = _parts([query(n, 100) for n in range(3000)])
+    assert [len(part) for part in parts] == [1000, 1000, 1000]
+    assert [len(part) for part in _parts([query(n, 5) for n in range(5001)])] == [5000, 1]
+    assert _parts([]) == [[]]
 
 
 async def test_only_what_blocks_is_renewed(bench: Bench) -> None:

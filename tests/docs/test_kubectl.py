@@ -11,9 +11,9 @@ import yaml
 from typer.main import get_command
 
 from carbonbudget_operator.api.carbonbudget import CarbonBudget
+from carbonbudget_operator.cli.acts import Beside
 from carbonbudget_operator.cli.answers import EXIT_CODES
 from carbonbudget_operator.cli.check import as_json
-from carbonbudget_operator.cli.explain import Beside
 from carbonbudget_operator.cli.explain import as_json as explained
 from carbonbudget_operator.cli.kubectl import app as plugin
 from carbonbudget_operator.cli.main import app

@@ -321,7 +321,10 @@ def test_a_finished_job_gets_its_final_figures_and_an_event(
     cluster = quiet.cluster
     quiet.apply(a_job("short", namespace, {}, "true"))
     wait_for("the figures", lambda: "carbonbudget.dev/final" in metadata(cluster, namespace, "short")[1], seconds=60)
-    assert metadata(cluster, namespace, "short")[1] == {
+    found = metadata(cluster, namespace, "short")[1]
+    assert found.pop("carbonbudget.dev/as-of").endswith("Z")
+    assert found == {
+        "carbonbudget.dev/accounting": "LocationBased",
         "carbonbudget.dev/emissions": "312g",
         "carbonbudget.dev/energy": "0.78 kWh",
         "carbonbudget.dev/final": "true",

@@ -96,8 +96,8 @@ def make_metrics_app(registry: CollectorRegistry) -> web.Application:
 def answer(uid: str, decision: Decision) -> dict[str, object]:
     """The AdmissionReview that says it."""
     response: dict[str, object] = {"uid": uid, "allowed": not decision.refusal}
-    if decision.warnings:
-        response["warnings"] = list(decision.warnings)
+    if decision.warnings or decision.figures:
+        response["warnings"] = [*decision.warnings, *decision.figures]
     if decision.refusal:
         response["status"] = {"code": 403, "reason": "Forbidden", "message": decision.refusal}
     return {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response}

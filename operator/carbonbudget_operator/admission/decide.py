@@ -3,37 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from typing import Final, Literal
 
 from carbonbudget_operator.admission.view import BudgetView
 from carbonbudget_operator.admission.work import Reference, Work
 from carbonbudget_operator.api.names import EXPECTED_DURATION_ANNOTATION
 from carbonbudget_operator.budgets.evaluate import State
-from carbonbudget_operator.budgets.expectation import Expected
+from carbonbudget_operator.budgets.expectation import Expected, Unknown
 from carbonbudget_operator.budgets.projection import no_duration
-from carbonbudget_operator.budgets.quantity import format_mass
+from carbonbudget_operator.budgets.quantity import exact_mass, format_beside, format_mass, format_pair
 from carbonbudget_operator.budgets.strictest import by_strictness
 
 MAX_WARNINGS: Final = 3
 MAX_LENGTH: Final = 256  # the API server cuts longer ones
-_ALWAYS_WARNED: Final = ("Job", "Pod")
+ALWAYS_WARNED: Final = ("Job", "Pod")
 _WARNS: Final = (State.WARNING, State.EXCEEDED)
 
 Mode = Literal["Observe", "Warn", "Enforce"]
 Outcome = Literal["allowed", "warned", "refused"]
-# What a budget lets one expect of this work; None where nothing is known.
-Expectation = Callable[[BudgetView], Expected | None]
+# What a budget lets one expect of this work, or why nothing.
+Expectation = Callable[[BudgetView], Expected | Unknown]
+# How a sentence begins that is no warning: what `carbonbudget check` asks for besides the verdict.
+FIGURES: Final = "for information: "
+_MOST_FIGURES: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The answer. `refusal` is empty where it is allowed; `basis` says on what a refusal rests."""
+    """The answer. `refusal` is empty where it is allowed; `basis` says on what a refusal rests.
+
+    `figures` are sentences for who asked for them; they warn nobody.
+    """
 
     warnings: Sequence[str] = ()
     refusal: str = ""
     basis: Literal["", "Used", "Projected"] = ""
     about: Reference = field(default=Reference("", "", ""))
+    figures: Sequence[str] = ()
 
     @property
     def outcome(self) -> Outcome:
@@ -53,7 +60,7 @@ def decide(
     """
     if mode == "Observe" or work.exempt:
         return Decision(about=work.about)
-    held = _strictest_first([budget for budget in budgets if budget.period_start <= now < budget.period_end])
+    held = _strictest_first([budget for budget in budgets if budget.counts(now)])
     refusal, basis = _blocked(work, held, grows, now, mode), "Used"
     if not refusal and not grows:
         refusal, basis = _too_much(work, held, expected), "Projected"
@@ -99,21 +106,29 @@ def _too_much(work: Work, budgets: Sequence[BudgetView], expected: Expectation) 
         if not blocking or work.kind not in budget.kinds or used is None:
             continue
         own = expected(budget)
-        if own is not None and own.micrograms and (used + own.micrograms) * 100 >= budget.limit_ug * min(blocking):
+        if (
+            isinstance(own, Expected)
+            and own.micrograms
+            and (used + own.micrograms) * 100 >= budget.limit_ug * min(blocking)
+        ):
             ask = f"; ask {budget.contact}" if budget.contact else ""
             return f"{_expects(work, budget, own)}{ask}; {budget.where()}"
     return ""
 
 
 def _warns(budget: BudgetView, work: Work) -> bool:
-    """A run's own budget names the run that used most: nothing that concerns another."""
+    return warns(budget) and concerned(budget, work.kind)
+
+
+def warns(budget: BudgetView) -> bool:
+    """Whether it warns now. A run's own budget names the run that used most: nothing that concerns another."""
     candidate = budget.candidate
-    told = not budget.per_workload and bool(candidate.action) and candidate.state in _WARNS
-    return told and _concerned(budget, work)
+    return not budget.per_workload and bool(candidate.action) and candidate.state in _WARNS
 
 
-def _concerned(budget: BudgetView, work: Work) -> bool:
-    return work.kind in _ALWAYS_WARNED or work.kind in budget.kinds
+def concerned(budget: BudgetView, kind: str) -> bool:
+    """Whether whoever creates work of a kind is warned by it at all."""
+    return kind in ALWAYS_WARNED or kind in budget.kinds
 
 
 def _projection(work: Work, budgets: Sequence[BudgetView], expected: Expectation, anyway: bool) -> list[str]:
@@ -121,10 +136,10 @@ def _projection(work: Work, budgets: Sequence[BudgetView], expected: Expectation
     found: list[tuple[int, str]] = []
     for budget in budgets:
         used = 0 if budget.per_workload else budget.used_ug
-        if used is None or not _concerned(budget, work):
+        if used is None or not concerned(budget, work.kind):
             continue
         own = expected(budget)
-        if own is None:
+        if not isinstance(own, Expected):
             continue
         left = budget.limit_ug - used - own.micrograms
         # A threshold of 100 % is reached when nothing is left: by at most a microgram less than "over it".
@@ -136,22 +151,61 @@ def _projection(work: Work, budgets: Sequence[BudgetView], expected: Expectation
 
 def _unread(work: Work, budgets: Sequence[BudgetView], expected: Expectation) -> list[str]:
     """A stated duration that is none, and what stands in for it; nothing where no budget asks how long it lasts."""
-    budget = next((budget for budget in budgets if _concerned(budget, work)), None)
+    budget = next((budget for budget in budgets if concerned(budget, work.kind)), None)
     if budget is None or not work.unread:
         return []
     own = expected(budget)
-    instead = "nothing is projected" if own is None else f"{own.duration} is used instead"
+    instead = f"{own.duration} is used instead" if isinstance(own, Expected) else "nothing is projected"
     return [no_duration(EXPECTED_DURATION_ANNOTATION, work.unread, instead)]
 
 
 def _expects(work: Work, budget: BudgetView, own: Expected) -> str:
     source = "former runs" if own.former else "requests"
     if budget.per_workload:
-        room = f"allowed {format_mass(budget.limit_ug)} for each workload"
+        expected = format_beside(own.micrograms, budget.limit_ug)
+        room = f"allowed {exact_mass(budget.limit_ug)} for each workload"
     else:
-        left = format_mass(max(0, budget.limit_ug - (budget.used_ug or 0)))
-        room = f"left {left} of {format_mass(budget.limit_ug)} CO2e"
+        # With the digits that it takes to see which is more.
+        expected, left = format_pair(own.micrograms, max(0, budget.limit_ug - (budget.used_ug or 0)))
+        room = f"left {left} of {exact_mass(budget.limit_ug)} CO2e"
     return (
-        f"carbon budget {budget.name}: expected {format_mass(own.micrograms)}, {room} "
-        f"(by the {source} of {work.kind} {work.name})"
+        f"carbon budget {budget.name}: expected {expected}, {room} (by the {source} of {work.kind} {work.name}; "
+        f"{_basis(budget)})"
     )
+
+
+def _basis(budget: BudgetView) -> str:
+    return "market-based" if budget.market else "location-based"
+
+
+def figures(work: Work, budgets: Sequence[BudgetView], expected: Expectation, mode: Mode, now: int) -> list[str]:
+    """For each budget that selects the work what that is expected to emit and what is left, or why that is not known.
+
+    The strictest first, at most five. Sentences for who asks before creating; nobody is warned by them.
+    """
+    if mode == "Observe":
+        return []
+    if work.exempt:
+        return [f"{FIGURES}{work.kind} {work.name} is exempt: no carbon budget is asked"]
+    held = _strictest_first([budget for budget in budgets if budget.counts(now)])
+    if not held:
+        return [f"{FIGURES}no carbon budget that counts now selects {work.kind} {work.name}: nothing limits it"]
+    return [cut(f"{FIGURES}{_figures(work, budget, expected(budget))}") for budget in held[:_MOST_FIGURES]]
+
+
+def _figures(work: Work, budget: BudgetView, own: Expected | Unknown) -> str:
+    if isinstance(own, Expected) and not own.former and work.plan is not None and not any(astuple(work.plan.demand)):
+        own = Unknown.NO_REQUESTS  # a projection of 0 refuses nothing; as a figure it would not be true
+    known = budget.per_workload or budget.used_ug is not None
+    if isinstance(own, Expected) and known:
+        return _expects(work, budget, own)
+    if budget.per_workload:
+        room = f"allowed {exact_mass(budget.limit_ug)} for each workload"
+    elif budget.used_ug is None:
+        room = f"not known what is left of {exact_mass(budget.limit_ug)} CO2e, since there are no data now"
+    else:
+        left = format_mass(max(0, budget.limit_ug - budget.used_ug))
+        room = f"left {left} of {exact_mass(budget.limit_ug)} CO2e, {_basis(budget)}"
+    if isinstance(own, Expected):
+        return f"carbon budget {budget.name}: expected {format_mass(own.micrograms)}, {_basis(budget)}; {room}"
+    return f"carbon budget {budget.name}: {room}; nothing is expected of {work.kind} {work.name}: {own}"

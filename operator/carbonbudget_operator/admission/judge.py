@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from carbonbudget_operator.admission.caches import Budgets, Workloads
-from carbonbudget_operator.admission.decide import Decision, Mode, decide
+from carbonbudget_operator.admission.decide import FIGURES, Decision, Mode, decide, figures
 from carbonbudget_operator.admission.review import Review, at, text
 from carbonbudget_operator.admission.selecting import decided, known_labels
 from carbonbudget_operator.admission.shapes import Shape, Shapes
 from carbonbudget_operator.admission.table import Table
 from carbonbudget_operator.admission.view import BudgetView
 from carbonbudget_operator.admission.work import Reference, Work, growth, work_of
-from carbonbudget_operator.budgets.expectation import Expected
+from carbonbudget_operator.budgets.expectation import Expected, Unknown
 
 ALLOWED = Decision()
 _TOO_LARGE = "is too large to be read, so that no selector can leave it out: make it smaller"
@@ -29,7 +30,7 @@ class Judge:
         """What the review is answered at `now` (UTC seconds)."""
         shape = self._shapes.get(review.resource)
         budgets = self._budgets.of(review.namespace)
-        if shape is None or not budgets:
+        if shape is None or (not budgets and not review.asks):
             return ALLOWED
         grows = growth(review, shape) if review.operation == "UPDATE" else ""
         if review.operation == "UPDATE" and not grows:
@@ -42,10 +43,15 @@ class Judge:
         if grows:  # judged only where a budget asks for it
             selected = [budget for budget in selected if work.kind in budget.kinds]
 
-        def expected(budget: BudgetView) -> Expected | None:
+        def expected(budget: BudgetView) -> Expected | Unknown:
             return self._table.expected(work, review.namespace, budget, now)
 
-        return decide(work, selected, expected, grows, self._mode, now)
+        decision = decide(work, selected, expected, grows, self._mode, now)
+        if not review.asks or grows:
+            return decision
+        said = (*decision.warnings, decision.refusal)
+        told = figures(work, selected, expected, self._mode, now)
+        return replace(decision, figures=[one for one in told if not any(one.removeprefix(FIGURES) in s for s in said)])
 
     def judge_unread(self, review: Review, now: int) -> Decision:
         """The answer to a request of which only the beginning was read: without its object, and so without labels.
@@ -67,7 +73,7 @@ class Judge:
             instance_type="",
             plan=None,
         )
-        return decide(work, budgets, lambda _: None, _TOO_LARGE, self._mode, now)
+        return decide(work, budgets, lambda _: Unknown.NO_PODS, _TOO_LARGE, self._mode, now)
 
     def _scaled(self, review: Review, shape: Shape, budgets: Sequence[BudgetView]) -> tuple[Work, list[BudgetView]]:
         """By the workload's own labels where they are known, else by what the Scale's selector settles."""

@@ -10,6 +10,7 @@ from typing import Final
 from carbonbudget_operator.json_bounds import beginning, first_members
 
 JsonObject = Mapping[str, object]
+CHECK_MANAGER: Final = "carbonbudget-check"  # the field manager of its dry runs
 _OPERATIONS: Final = ("CREATE", "UPDATE")
 _NAMESPACE: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?|")  # a DNS label; none for what has no namespace
 _MAX_UID: Final = 253  # it is sent back
@@ -38,6 +39,8 @@ class Review:
     username: str
     object: JsonObject
     old: JsonObject
+    asks: bool = False
+    """Whether it is a dry run of `carbonbudget check`: it wants to know what is expected and what is left."""
 
 
 def parse_review(value: object) -> Review:
@@ -66,6 +69,8 @@ def parse_review(value: object) -> Review:
         username=text(mapping(request.get("userInfo")).get("username")),
         object=found,
         old=mapping(request.get("oldObject")),
+        asks=request.get("dryRun") is True
+        and text(mapping(request.get("options")).get("fieldManager")) == CHECK_MANAGER,
     )
 
 

@@ -10,7 +10,7 @@ import time
 from carbonbudget_operator.admission.view import BudgetView
 from carbonbudget_operator.admission.work import Work
 from carbonbudget_operator.api.projection import FormerRuns, Projection, Rate
-from carbonbudget_operator.budgets.expectation import Expected, Former, expect
+from carbonbudget_operator.budgets.expectation import Expected, Former, Unknown, expect
 from carbonbudget_operator.budgets.projection import Rates
 from carbonbudget_operator.server_client import Server, ServerUnavailable
 
@@ -38,10 +38,12 @@ class Table:
         """Seconds since it was made; None without one."""
         return max(0, now - self.as_of) if self.as_of else None
 
-    def expected(self, work: Work, namespace: str, budget: BudgetView, now: int) -> Expected | None:
-        """What the work is expected to emit until the budget's period ends, as the budget counts."""
-        if work.plan is None or not self.as_of or now - self.as_of > MAX_AGE_SECONDS:
-            return None
+    def expected(self, work: Work, namespace: str, budget: BudgetView, now: int) -> Expected | Unknown:
+        """What the work is expected to emit until the budget's period ends, as the budget counts; or why not."""
+        if work.plan is None:
+            return Unknown.PODS_UNKNOWN
+        if not self.as_of or now - self.as_of > MAX_AGE_SECONDS:
+            return Unknown.NO_TABLE
         run = self._runs.get((namespace, work.workload))
         former = None if run is None else Former(_former_ug(run, budget), run.pod_seconds)
         rate = self._rates.get(work.instance_type) or self._rates.get("")

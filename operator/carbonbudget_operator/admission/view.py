@@ -52,6 +52,10 @@ class BudgetView:
             return self.namespace == namespace
         return self.namespace_selector is None or self.namespace_selector.matches(labels)
 
+    def counts(self, now: int) -> bool:
+        """Whether its period is now: else it says nothing of new work."""
+        return self.period_start <= now < self.period_end
+
     def blocks(self, kind: str, now: int) -> bool:
         """Whether it refuses new work of this kind; a run's own budget never stands in another's way."""
         return now < self.block_until and kind in self.kinds and not self.per_workload

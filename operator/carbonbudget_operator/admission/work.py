@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from carbonbudget_operator.admission.placement import widened
 from carbonbudget_operator.admission.review import JsonObject, Review, at, mapping, text, texts, whole
@@ -80,6 +81,24 @@ def work_of(review: Review, shape: Shape) -> Work:
         unread="" if duration_s(stated) else stated,
         account=account,
     )
+
+
+# What is growth of each of Kubernetes' kinds, as `growth` finds it; of a configured kind: more replicas, if the
+# settings name their field.
+GROWTH: Final[Mapping[str, str]] = {
+    "Job": "a Job that is resumed or runs more pods at a time",
+    "Pod": "a Pod that loses its last scheduling gate",
+    "Deployment": "more replicas of a Deployment",
+    "StatefulSet": "more replicas of a StatefulSet",
+    "ReplicaSet": "more replicas of a ReplicaSet",
+    "ReplicationController": "more replicas or another selector of a ReplicationController",
+    "DaemonSet": "a DaemonSet that may run on more nodes",
+}
+
+
+def projects(kind: str) -> bool:
+    """Whether it can be expected what work of a kind emits: not where the nodes decide how many pods it has."""
+    return kind != DAEMON_SET.kind
 
 
 def growth(review: Review, shape: Shape) -> str:
@@ -159,7 +178,7 @@ def _stated(*metadata: JsonObject) -> str:
 
 
 def _plan(found: JsonObject, template: JsonObject, shape: Shape, stated_s: int) -> Plan | None:
-    if shape.kind == "DaemonSet":
+    if not projects(shape.kind):
         return None
     spec, pod = at(found, "spec"), at(template, "spec")
     at_once = pods = _pods(found, shape)

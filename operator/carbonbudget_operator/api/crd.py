@@ -30,6 +30,10 @@ _COLUMNS: Final = (
     ("Resets", "string", ".status.period.end"),
     ("Age", "date", ".metadata.creationTimestamp"),
 )
+_WIDE_COLUMNS: Final = (  # with -o wide
+    ("Accounting", "string", ".spec.accounting"),
+    ("As of", "string", ".status.dataThrough"),
+)
 # Maps of labels need a bound too, or the API server must expect that CEL walks millions of entries.
 _MAX_LABELS: Final = 64
 _MAX_LABEL_VALUE: Final = 63
@@ -86,6 +90,10 @@ def _crd(resource: names.Resource, model: type[BaseModel], spec_model: type[Base
                     "subresources": {"status": {}},
                     "additionalPrinterColumns": [
                         {"name": name, "type": kind, "jsonPath": path} for name, kind, path in _COLUMNS
+                    ]
+                    + [
+                        {"name": name, "type": kind, "jsonPath": path, "priority": 1}
+                        for name, kind, path in _WIDE_COLUMNS
                     ],
                 }
             ],

@@ -63,5 +63,8 @@ EMISSIONS_ANNOTATION: Final = f"{GROUP}/emissions"
 ENERGY_ANNOTATION: Final = f"{GROUP}/energy"
 BUDGET_ANNOTATION: Final = f"{GROUP}/budget"
 STATE_ANNOTATION: Final = f"{GROUP}/state"
+# Beside those figures: up to when there were data, and LocationBased or MarketBased.
+AS_OF_ANNOTATION: Final = f"{GROUP}/as-of"
+ACCOUNTING_ANNOTATION: Final = f"{GROUP}/accounting"
 # On finished Jobs, by the controller: "true" once its figures are final.
 FINAL_ANNOTATION: Final = f"{GROUP}/final"

@@ -12,6 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from carbonbudget_operator.api.selector import LabelSelector
 
+# How the sentence of a factor begins where no market factor is known.
+NO_MARKET_FACTOR = "noMarketFactor"
+
 Component = Literal["Dynamic", "Idle", "Overhead", "Embodied"]
 Accounting = Literal["LocationBased", "MarketBased"]
 

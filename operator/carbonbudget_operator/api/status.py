@@ -9,7 +9,13 @@ from pydantic import Field
 
 from carbonbudget_operator.api.model import Model
 
-MOST_WORKLOADS: Final = 100  # in topWorkloads: 12 KB of a status
+MOST_WORKLOADS: Final = 100  # in topWorkloads: 15 KB of a status
+# How many a status names in any case.
+TOP: Final = 5
+TOP_PER_WORKLOAD: Final = 10
+# Reasons of the condition Ready that commands go by.
+LOCATION_STANDS_IN: Final = "LocationStandsIn"
+KINDS_NOT_JUDGED: Final = "KindsNotJudged"
 
 
 class PeriodStatus(Model):
@@ -60,6 +66,11 @@ class TopWorkload(Model):
     namespace: str | None = Field(default=None, description="Its namespace; only in a ClusterCarbonBudget.")
     emissions: str = Field(description="CO2e it emitted in the period, as the budget counts, rounded down.")
     percent: int | None = Field(default=None, description="Per cent of the limit, rounded down.")
+    state: Literal["WithinBudget", "Warning", "Exceeded"] | None = Field(
+        default=None,
+        description="How it stands by its own use: Warning from its lowest threshold on, Exceeded from the limit on. "
+        "Each change for the worse is an Event. Only with per: Workload.",
+    )
 
 
 class FormerPeriod(Model):
@@ -144,7 +155,8 @@ class CarbonBudgetStatus(Model):
     message: str | None = Field(default=None, description="All this in a sentence, as a refusal shows it.")
     observed_at: dt.datetime | None = Field(
         default=None,
-        description="When this was written: judged each minute, written when a person would see a difference.",
+        description="When this was written: judged each minute, written when a person would see a difference, and "
+        "within ten minutes while any figure moves.",
     )
     data_through: dt.datetime | None = Field(
         default=None,
@@ -161,7 +173,7 @@ class CarbonBudgetStatus(Model):
         default=None,
         max_length=MOST_WORKLOADS,
         description="The workloads that used most in the period, most first: five; ten with per: Workload, and beyond "
-        "them all that reached its threshold with Suspend, 100 at most. By these Jobs are suspended.",
+        "them all that reached its lowest threshold or the limit, 100 at most. By these Jobs are suspended.",
     )
     history: list[FormerPeriod] | None = Field(
         default=None, max_length=12, description="The last 12 periods that are over, newest first."

@@ -8,7 +8,7 @@ downwards (settled.py): a `used` that falls otherwise is a fault in the data, an
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum, StrEnum
 
 from carbonbudget_operator.budgets.period import Period
@@ -167,6 +167,23 @@ def evaluate(
         block_until=_until(budget.period, now, terms.fresh_for_s, former) if blocks else 0,
         suspend_from=_suspend_from(budget, now, former) if blocks and action is Action.SUSPEND else 0,
         revised_ug=use.revised_ug,
+    )
+
+
+def run_verdict(budget: Budget, verdict: Verdict, used_ug: int) -> Verdict:
+    """How one workload of a budget per workload stands by its own use; `verdict` is that of the one that used most.
+
+    Of what revised factors added it has its share, rounded up. What is in force is the budget's, and left out.
+    """
+    revised_ug = min(used_ug, -(-verdict.revised_ug * used_ug // max(1, verdict.used_ug)))
+    judged_ug = used_ug - revised_ug
+    found = (t.action for t in budget.thresholds if reached(judged_ug, budget.limit_ug, t.at))
+    action = max(found, default=Action.NONE)
+    state = State.WARNING if action else State.WITHIN
+    if reached(judged_ug, budget.limit_ug, 100):
+        state = State.EXCEEDED
+    return replace(
+        verdict, used_ug=used_ug, revised_ug=revised_ug, state=state, action=action, block_until=0, suspend_from=0
     )
 
 

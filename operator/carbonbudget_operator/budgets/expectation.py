@@ -48,6 +48,20 @@ class Duration(StrEnum):
     REST = "the rest of the period"
 
 
+class Unknown(StrEnum):
+    """Why nothing can be expected of a piece of work."""
+
+    NO_TABLE = "the server has given no rates yet, or none for a day"
+    PERIOD_OVER = "the budget's period is over"
+    NO_PODS = "it makes no pods now"
+    PODS_UNKNOWN = "how many pods it makes depends on the nodes"
+    NO_REQUESTS = "it requests neither CPU nor GPU, and nothing of that name ran before"
+    NO_RATES = "nothing ran yet that would give a rate"
+    NO_DURATION = (
+        "nothing of that name ran before, and how long it runs is not stated: set carbonbudget.dev/expected-duration"
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Expected:
     """Micrograms until the period's end, rounded up; `former` where former runs tell."""
@@ -57,10 +71,12 @@ class Expected:
     duration: Duration
 
 
-def expect(plan: Plan, former: Former | None, rates: Rates | None, rest_s: int) -> Expected | None:
-    """The expectation for a period of which `rest_s` seconds are left; None where there is nothing to go by."""
-    if rest_s <= 0 or plan.pods <= 0 or plan.at_once <= 0:
-        return None
+def expect(plan: Plan, former: Former | None, rates: Rates | None, rest_s: int) -> Expected | Unknown:
+    """The expectation for a period of which `rest_s` seconds are left, or why there is nothing to go by."""
+    if rest_s <= 0:
+        return Unknown.PERIOD_OVER
+    if plan.pods <= 0 or plan.at_once <= 0:
+        return Unknown.NO_PODS
     waves = -(-plan.pods // plan.at_once)
     if former is not None and former.pod_s > 0:
         stated = plan.stated_s or (rest_s if plan.endless else 0)
@@ -71,7 +87,7 @@ def expect(plan: Plan, former: Former | None, rates: Rates | None, rest_s: int) 
             total, lasts, duration = plan.pods * former.pod_ug, former.pod_s * waves, Duration.FORMER
         return Expected(_within(total, lasts, rest_s), True, duration)
     if rates is None:
-        return None
+        return Unknown.NO_RATES
     if seconds := plan.stated_s or plan.deadline_s:
         total, lasts = expected_ug(plan.demand, plan.at_once, seconds, rates), seconds
         duration = Duration.STATED if plan.stated_s else Duration.DEADLINE
@@ -82,7 +98,7 @@ def expect(plan: Plan, former: Former | None, rates: Rates | None, rest_s: int) 
         total, lasts = expected_ug(plan.demand, plan.at_once, rest_s, rates), rest_s
         duration = Duration.REST
     else:
-        return None
+        return Unknown.NO_DURATION
     return Expected(_within(total, lasts, rest_s), False, duration)
 
 

@@ -7,16 +7,20 @@ from dataclasses import dataclass, replace
 from zoneinfo import ZoneInfo
 
 from carbonbudget_operator.budgets.evaluate import State, Verdict
-from carbonbudget_operator.budgets.quantity import format_mass
+from carbonbudget_operator.budgets.quantity import exact_mass, format_beside, format_mass, format_percent
 from carbonbudget_operator.printable import printable
 
 MAX_MESSAGE = 256  # the API server cuts warnings there
+_AS_OF = ", as of "
 _MAX_CONTACT = 64  # as the CRD says; an object of before that may have more
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """How a budget is spoken of. `workload`: the one that used most, KIND/NAME, for a budget per workload."""
+    """How a budget is spoken of. `workload`: the one that used most, KIND/NAME, for a budget per workload.
+
+    `market`: whether its grams are market-based; the figures of the two methods cannot be compared.
+    """
 
     name: str
     zone: ZoneInfo
@@ -24,19 +28,27 @@ class Subject:
     cluster: bool = False
     recurs: bool = True
     workload: str = ""
+    market: bool = False
 
 
-def describe(subject: Subject, limit_ug: int, verdict: Verdict, forecast_ug: int | None) -> str:
-    """ "carbon budget monthly: used 4.1kg of 5kg CO2e (82 %), forecast 6.3kg, resets 2026-12-01; ask #ml-platform"."""
-    share = f"{verdict.percent(limit_ug)} %"
+def describe(subject: Subject, limit_ug: int, verdict: Verdict, forecast_ug: int | None, as_of: int = 0) -> str:
+    """ "carbon budget monthly: used 4.1kg of 5kg CO2e (82 %), forecast 6.3kg, resets 2026-12-01; location-based, as of
+    2026-11-24 12:59 CET; ask #ml-platform".
+
+    `as_of`: up to when there were data (UTC seconds), 0 where that is not known.
+    """
+    share = f"{format_percent(verdict.percent(limit_ug), verdict.used_ug)} %"
     if verdict.revised_ug:  # or a state below that per cent would be a riddle
         share += f", {format_mass(verdict.revised_ug)} of it by revised factors"
-    rest = f"used {format_mass(verdict.used_ug)} of {format_mass(limit_ug)} CO2e ({share})"
+    rest = f"used {format_beside(verdict.used_ug, limit_ug)} of {exact_mass(limit_ug)} CO2e ({share})"
     if forecast_ug is not None:
-        rest += f", forecast {format_mass(forecast_ug)}"
+        rest += f", forecast {format_beside(forecast_ug, limit_ug)}"
     rest += f", {'resets' if subject.recurs else 'ends'} {format_instant(verdict.period.end, subject.zone)}"
     if verdict.state is State.UNKNOWN:
         rest = f"no data now; last known: {rest}"
+    rest += f"; {'market' if subject.market else 'location'}-based"
+    if as_of:
+        rest += f"{_AS_OF}{format_instant(as_of, subject.zone)}"
     # One line: the API server discards a messageExpression that has a line break.
     if contact := printable(" ".join(subject.contact.split()), _MAX_CONTACT):
         rest += f"; ask {contact}"
@@ -55,6 +67,12 @@ def _fitted(subject: Subject, rest: str) -> str:
     excess -= len(subject.name) - len(name)
     workload = f"{_cut(subject.workload, max(20, len(subject.workload) - excess))} " if workload else ""
     return f"{kind} {name}: {workload}{rest}"[:MAX_MESSAGE]
+
+
+def without_instant(message: str) -> str:
+    """A sentence of `describe` without its "as of": what a change of is a change of the figures."""
+    before, found, after = message.partition(_AS_OF)
+    return before + after[after.find(";") if ";" in after else len(after) :] if found else message
 
 
 def _cut(text: str, length: int) -> str:

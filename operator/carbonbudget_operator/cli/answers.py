@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
+from carbonbudget_operator.admission.decide import FIGURES
 from carbonbudget_operator.api.names import EXPECTED_DURATION_ANNOTATION
 from carbonbudget_operator.budgets.projection import no_duration
 from carbonbudget_operator.kube.client import Answer
@@ -46,13 +47,17 @@ _WEBHOOK: Final = re.compile(r'^admission webhook "[a-z.-]*\.carbonbudget\.dev" 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One object's verdict. `carbon` are budgets' sentences, `other` all other warnings, `reason` why not more."""
+    """One object's verdict. `carbon` are budgets' sentences, `other` all other warnings, `reason` why not more.
+
+    `figures` are sentences of what is expected and what is left, or why that is not known.
+    """
 
     verdict: Verdict
     carbon: tuple[str, ...] = ()
     other: tuple[str, ...] = ()
     reason: str = ""
     exists: bool = False
+    figures: tuple[str, ...] = ()
 
 
 def worst(verdicts: Iterable[Verdict]) -> Verdict:
@@ -90,6 +95,12 @@ def judge(answer: Answer, kind: str) -> Outcome:
     they let it pass.
     """
     texts = parse_warnings(answer.warnings)
+    figures = tuple(text.removeprefix(FIGURES) for text in texts if text.startswith(FIGURES))
+    texts = [text for text in texts if not text.startswith(FIGURES)]
+    return replace(_judged(answer, kind, texts), figures=figures)
+
+
+def _judged(answer: Answer, kind: str, texts: Sequence[str]) -> Outcome:
     carbon = tuple(text for text in texts if _OURS.match(text))
     other = tuple(text for text in texts if not _OURS.match(text))
     body = _object(answer.text)

@@ -108,6 +108,7 @@ def as_json(
                 "madeBy": entry.made_by,
                 "verdict": outcome.verdict,
                 "carbon": list(outcome.carbon),
+                "figures": list(outcome.figures),
                 "warnings": list(outcome.other),
                 "reason": outcome.reason,
                 "exists": outcome.exists,
@@ -144,6 +145,8 @@ def _print(verdict: Verdict, results: Sequence[tuple[Entry, Outcome]], notes: Se
         where = f" in {entry.namespace}" if entry.namespace else ""
         print(shown(f"{outcome.verdict:<13} {entry.title}{where} ({entry.source})"))
         for sentence in outcome.carbon:
+            print(f"              {shown(sentence)}")
+        for sentence in outcome.figures:
             print(f"              {shown(sentence)}")
         if outcome.reason:
             print(f"              {shown(outcome.reason)}")

@@ -5,19 +5,21 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
+from carbonbudget_operator.admission.review import CHECK_MANAGER
 from carbonbudget_operator.api.names import BUDGET, GROUP, VERSION
 from carbonbudget_operator.api_path import ApiPath
 from carbonbudget_operator.cli.answers import Outcome, Verdict, judge, with_unread_duration
 from carbonbudget_operator.cli.manifests import Entry, unread_duration
-from carbonbudget_operator.cli.mode import enforcement_mode
+from carbonbudget_operator.cli.mode import Acting, acting, parsed
 from carbonbudget_operator.kube.client import JSON, Answer, KubeClient, KubeError
 from carbonbudget_operator.kube.credentials import Credentials
 
 _APPLY: Final = "application/apply-patch+yaml"
-_MANAGER: Final = "carbonbudget-check"
-_DRY: Final = {"dryRun": "All", "fieldValidation": "Strict", "fieldManager": _MANAGER}
+# By the field manager the webhook knows that it is asked what is expected and what is left.
+_DRY: Final = {"dryRun": "All", "fieldValidation": "Strict", "fieldManager": CHECK_MANAGER}
 # What is replaced, never changed: a change of its template is refused whoever asks.
 _REPLACED: Final = ("Job", "Pod")
 
@@ -33,6 +35,8 @@ class DryRun:
         self._client = KubeClient.connect(credentials)
         self._namespace, self._timeout_seconds = namespace, timeout_seconds
         self._kinds: dict[str, Mapping[str, tuple[str, bool]]] = {}
+        self._acting = Acting(None)
+        self._labels: dict[str, Mapping[str, str]] = {}
         self.notes: list[str] = []
 
     async def close(self) -> None:
@@ -52,7 +56,8 @@ class DryRun:
             raise Unanswerable("the API server does not know who you are: renew your credentials")
         if found.status != 200 or BUDGET.kind not in _kinds(found.text):
             raise Unanswerable(f"the API server could not say whether there are carbon budgets: {_said(found)}")
-        mode = await enforcement_mode(self._status)
+        self._acting = await acting(self._read)
+        mode = self._acting.mode
         if mode == "Observe":
             raise Unanswerable("nothing is judged in this cluster: the chart's enforcement.mode is Observe")
         if mode == "Warn":
@@ -65,8 +70,39 @@ class DryRun:
         try:
             outcome = await self._attempt(entry)
         except Unanswerable as error:
-            outcome = Outcome(Verdict.UNANSWERABLE, reason=str(error))
+            return with_unread_duration(Outcome(Verdict.UNANSWERABLE, reason=str(error)), unread_duration(entry))
+        if not outcome.figures and outcome.verdict is not Verdict.UNANSWERABLE:
+            outcome = replace(outcome, figures=(await self._why_no_figures(entry, outcome),))
         return with_unread_duration(outcome, unread_duration(entry))
+
+    async def _why_no_figures(self, entry: Entry, outcome: Outcome) -> str:
+        """Why the webhook did not say what is expected and what is left, as far as that can be seen."""
+        namespace = entry.namespace or self._namespace
+        if entry.kind == "CronJob":
+            return "a CronJob emits nothing by itself: what is expected of a Job that it makes stands there"
+        path = await self._path(entry)
+        if self._acting.judges(path.group, path.resource) is False:
+            return f"nothing is expected: {entry.kind} is not judged in this cluster, so that no budget limits it"
+        if self._acting.leaves_out(namespace, await self._labels_of(namespace)):
+            return f"nothing is expected: namespace {namespace} is not judged, so that no budget limits it"
+        if outcome.verdict is Verdict.REFUSED:
+            if any("expected " in sentence for sentence in outcome.carbon):
+                return "what is expected and what is left stands in the refusal"
+            return "what is expected is not known: the refusal came before that was asked"
+        if any("expected " in sentence for sentence in outcome.carbon):
+            return "what is expected and what is left stands in the warning"
+        if outcome.exists and entry.kind not in _REPLACED:
+            return "nothing more is expected: it is there already and does not grow by this"
+        return "what is expected is not known: the webhook did not answer; it is away, or of a former version"
+
+    async def _labels_of(self, namespace: str) -> Mapping[str, str]:
+        """A namespace's labels; empty where they may not be read."""
+        if namespace not in self._labels:
+            _, found = await self._read(ApiPath("", "v1", "namespaces", name=namespace))
+            metadata = found.get("metadata")
+            labels = metadata.get("labels") if isinstance(metadata, dict) else None
+            self._labels[namespace] = labels if isinstance(labels, dict) else {}
+        return self._labels[namespace]
 
     async def _attempt(self, entry: Entry) -> Outcome:
         path = await self._path(entry)
@@ -82,7 +118,7 @@ class DryRun:
         changed = judge(applied, entry.kind)
         if applied.status != 200 or changed.verdict is Verdict.UNANSWERABLE:
             return created
-        return Outcome(changed.verdict, changed.carbon, changed.other, exists=True)
+        return replace(changed, exists=True)
 
     async def _path(self, entry: Entry) -> ApiPath:
         version = entry.api_version
@@ -96,8 +132,9 @@ class DryRun:
         plural, namespaced = self._kinds[version][entry.kind]
         return ApiPath.of_version(version, plural).at((entry.namespace or self._namespace) if namespaced else None)
 
-    async def _status(self, path: ApiPath) -> int:
-        return (await self._ask("GET", path)).status
+    async def _read(self, path: ApiPath) -> tuple[int, Mapping[str, object]]:
+        answer = await self._ask("GET", path)
+        return answer.status, parsed(answer.text) if answer.status == 200 else {}
 
     async def _ask(
         self,

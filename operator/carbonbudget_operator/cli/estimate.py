@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from carbonbudget_operator.cli.options import Output, fail
+from carbonbudget_operator.cli.options import Output, fail, rounded
 
 
 def estimate(
@@ -30,7 +30,7 @@ def estimate(
     from carbonbudget_operator.carbon.accelerators import Accelerator, UnknownAccelerator, find_accelerators
     from carbonbudget_operator.carbon.estimate import UNKNOWN_PUE_PERMILLE, Plan, green_algorithms, ml_co2
     from carbonbudget_operator.carbon.factors import NO_PROVIDER, UnknownZone, check_region, check_zone, find_factor
-    from carbonbudget_operator.reporting.numbers import grams, kilowatt_hours
+    from carbonbudget_operator.reporting.numbers import grams, kilograms, kilowatt_hours
 
     if basis not in ("lifecycle", "direct"):
         fail(f"--basis must be lifecycle or direct, not {basis!r}", code=2)
@@ -71,7 +71,8 @@ def estimate(
         return
     print("Estimates for planning, not measurements:")
     for result in results:
-        print(f"  {result.method:18} {result.energy_uj / 3.6e12:12.3f} kWh {result.emissions_ug / 1e9:14.3f} kg CO2e")
+        energy, mass = rounded(kilowatt_hours(result.energy_uj)), rounded(kilograms(result.emissions_ug))
+        print(f"  {result.method:18} {energy:>14} kWh {mass:>16} kg CO2e, location-based")
     for note in notes:
         print(f"  {note}")
 

@@ -4,29 +4,17 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from carbonbudget_operator.admission.decide import Mode
 from carbonbudget_operator.api.carbonbudget import AnyBudget, ClusterCarbonBudget
-from carbonbudget_operator.api.names import ENFORCEMENT_LABEL
-from carbonbudget_operator.cli.explain_acts import cluster, kinds, refused, thresholds
+from carbonbudget_operator.api.status import LOCATION_STANDS_IN
+from carbonbudget_operator.cli.acts import Beside, acts, kinds
+from carbonbudget_operator.cli.explain_acts import cluster, outside, refused, thresholds
 from carbonbudget_operator.cli.explain_use import forecast, measured, used
 from carbonbudget_operator.cli.standing import kind_of
-from carbonbudget_operator.cli.wording import at, labels, listed, utc
+from carbonbudget_operator.cli.wording import at, instant_of, labels, listed
 
-_EXEMPT = f"Nothing: the namespace is labelled {ENFORCEMENT_LABEL}=off, so nothing in it is refused or suspended."
-
-
-@dataclass(frozen=True, slots=True)
-class Beside:
-    """What else the reader's rights let one see: whether they may change it, and enforcement.mode; None for unknown.
-
-    `exempt`: its namespace is labelled off, as far as that may be read.
-    """
-
-    may_change: bool | None
-    mode: Mode | None
-    exempt: bool = False
+# What is wrong with a budget is a condition that is not as it should be, or a reason of Ready that is not this one.
+_ROUTINE = "Evaluated"
 
 
 def explain(budget: AnyBudget, now: dt.datetime, beside: Beside) -> list[tuple[str, list[str]]]:
@@ -35,13 +23,13 @@ def explain(budget: AnyBudget, now: dt.datetime, beside: Beside) -> list[tuple[s
         ("Counts", _counts(budget)),
         ("Used", used(budget)),
         ("Measured", measured(budget)),
-        ("Forecast", forecast(budget)),
-        ("Thresholds", thresholds(budget)),
-        ("Refused now", [_EXEMPT] if beside.exempt else refused(budget, now, beside.mode)),
+        ("Forecast", forecast(budget, now)),
+        ("Thresholds", thresholds(budget, now, beside)),
+        ("Refused now", refused(budget, now, beside)),
         ("Cluster", cluster(beside.mode)),
         ("Troubles", _troubles(budget)),
         ("Who decides", _decides(budget, beside.may_change)),
-        ("Next", _next(budget, now, "Observe" if beside.exempt else beside.mode)),
+        ("Next", _next(budget, now, beside)),
     ]
     return [(heading, sentences) for heading, sentences in sections if sentences]
 
@@ -54,6 +42,9 @@ def as_json(budget: AnyBudget, beside: Beside, sections: Sequence[tuple[str, lis
         "name": budget.metadata.name,
         "kinds": list(kinds(budget)),
         "enforcementMode": beside.mode,
+        "judgedKinds": sorted(beside.judged) if beside.judged is not None else None,
+        "asOf": instant_of(budget.status.data_through),
+        "accounting": budget.spec.accounting,
         "mayChange": beside.may_change,
         "sections": [{"heading": heading, "sentences": sentences} for heading, sentences in sections],
     }
@@ -77,11 +68,24 @@ def _counts(budget: AnyBudget) -> list[str]:
     left_out = [part for part in ("Dynamic", "Idle", "Overhead", "Embodied") if part not in spec.include]
     without = f", without {listed([part.lower() for part in left_out])}" if left_out else ""
     limit = f"{spec.limit} of CO2e for each workload by itself" if spec.per == "Workload" else f"{spec.limit} of CO2e"
-    by = "the grid it is drawn from" if spec.accounting == "LocationBased" else "the contracts it is bought under"
     return [
         f"The emissions of {pods} in {spaces}, {span}. Allowed are {limit}.",
-        f"Energy is valued by {by}; what counts is {listed([part.lower() for part in spec.include])}{without}.",
+        f"{_valued(budget)}; what counts is {listed([part.lower() for part in spec.include])}{without}.",
     ]
+
+
+def _valued(budget: AnyBudget) -> str:
+    """By which figures its energy is valued: what the server used, by the condition that it led to."""
+    if budget.spec.accounting == "LocationBased":
+        return "Energy is valued by the grid it is drawn from (location-based)"
+    ready = next((one for one in budget.status.conditions or () if one.type == "Ready"), None)
+    if ready is None or budget.status.used is None:
+        return "Energy is to be valued market-based; nothing was valued yet"
+    if ready.reason == LOCATION_STANDS_IN:
+        return (
+            "Energy is to be valued market-based, and the grid's figure stands in where no contract or other is known"
+        )
+    return "Energy is valued by contracts, supplier's factors or claims of the cluster's settings (market-based)"
 
 
 def _troubles(budget: AnyBudget) -> list[str]:
@@ -89,29 +93,36 @@ def _troubles(budget: AnyBudget) -> list[str]:
     return [
         f"{one.type} is {one.status} ({one.reason}): {one.message}"
         for one in budget.status.conditions or ()
-        if bad.get(one.type) == one.status
+        if bad.get(one.type) == one.status or (one.type == "Ready" and one.reason not in (_ROUTINE, "Judged"))
     ]
 
 
 def _decides(budget: AnyBudget, may_change: bool | None) -> list[str]:
+    role = "carbonbudget-cluster-editor" if isinstance(budget, ClusterCarbonBudget) else "carbonbudget-editor"
     sentences = {
         None: [],
         True: ["You may change it."],
-        False: ["You may not change it: that takes the role carbonbudget-editor."],
+        False: [f"You may not change it: that takes the role {role}."],
     }[may_change]
     if budget.spec.contact:
         sentences = [*sentences, f"Ask {budget.spec.contact}."]
     return sentences
 
 
-def _next(budget: AnyBudget, now: dt.datetime, mode: Mode | None) -> list[str]:
+def _next(budget: AnyBudget, now: dt.datetime, beside: Beside) -> list[str]:
     status, space = budget.status, budget.metadata.namespace
-    held = status.enforcement if mode not in ("Warn", "Observe") else None
     where = f" -n {space}" if space else ""
     if status.used is None:
         return ["Look again in two minutes; then at the conditions and at the controller's log."]
+    if why := outside(budget, now):
+        if budget.spec.period is None and "ended" in why:
+            return ["It counts no more: set start and end anew, or make another budget."]
+        if "ended" in why:
+            return ["Its next period was not judged yet: look at the conditions and at the controller's log."]
+        return []
     sentences = []
-    if budget.spec.per != "Workload" and held is not None and utc(held.until) > now:
+    found = acts(budget, now, beside)
+    if found.refused:
         sentences.append(
             f"Wait until {at(budget, status.period.end if status.period else None) or 'the reset'}, have the limit "
             "raised, or let somebody with the verb exempt label urgent work carbonbudget.dev/exempt=true."
@@ -120,6 +131,7 @@ def _next(budget: AnyBudget, now: dt.datetime, mode: Mode | None) -> list[str]:
         sentences.append("There are no data now: see whether agents and server run, and the conditions.")
     if status.state in ("Warning", "Exceeded"):
         sentences.append(f"See who used most: kubectl carbon top{where or ' -A'}.")
-    if status.state in ("WithinBudget", "Warning"):
+    judges = beside.mode != "Observe" and not beside.exempt
+    if judges and not found.refused and status.state in ("WithinBudget", "Warning"):
         sentences.append(f"Ask before creating: carbonbudget check{where} -f job.yaml.")
     return sentences

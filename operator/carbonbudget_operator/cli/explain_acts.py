@@ -6,15 +6,21 @@ import datetime as dt
 from collections.abc import Sequence
 from typing import Final
 
-from carbonbudget_operator.admission.decide import Mode
+from carbonbudget_operator.admission.decide import ALWAYS_WARNED, Mode
+from carbonbudget_operator.admission.work import GROWTH, projects
 from carbonbudget_operator.api.carbonbudget import AnyBudget
-from carbonbudget_operator.api.names import SUSPENDABLE_LABEL
+from carbonbudget_operator.api.names import ENFORCEMENT_LABEL, SUSPENDABLE_LABEL
 from carbonbudget_operator.api.spec import Enforce, Threshold
-from carbonbudget_operator.budgets.evaluate import reached
+from carbonbudget_operator.api.status import MOST_WORKLOADS
+from carbonbudget_operator.budgets.evaluate import Action, reached
+from carbonbudget_operator.cli.acts import Beside, acts, enforced, judged, kinds
 from carbonbudget_operator.cli.wording import at, listed, micrograms, utc
 
 _DEFAULT: Final = (Threshold(at=80, action="Warn"), Threshold(at=100, action="Warn"))
-_ALWAYS_WARNED: Final = ("Job", "Pod")
+_EXEMPT: Final = (
+    f"Nothing: the namespace is labelled {ENFORCEMENT_LABEL}=off, or the chart leaves it out, so nothing in it is "
+    "refused or suspended."
+)
 _MODES: Final[dict[Mode | None, str]] = {
     "Enforce": "enforcement.mode is Enforce: what the thresholds say is done.",
     "Warn": "enforcement.mode is Warn: nothing is refused or suspended here; what would be refused is warned of.",
@@ -23,17 +29,13 @@ _MODES: Final[dict[Mode | None, str]] = {
 }
 
 
-def kinds(budget: AnyBudget) -> Sequence[str]:
-    """What Block refuses."""
-    return (budget.spec.enforce or Enforce()).kinds
-
-
-def thresholds(budget: AnyBudget) -> list[str]:
+def thresholds(budget: AnyBudget, now: dt.datetime, beside: Beside) -> list[str]:
     """What happens from which per cent on, to which kinds, and whether that is reached."""
-    return [
-        f"At {one.at} % it {_does(budget, one)} ({_reached(budget, one)})."
+    sentences = [
+        f"At {one.at} % it {_does(budget, one, beside)} ({_reached(budget, one, now)})."
         for one in budget.spec.thresholds or _DEFAULT
     ]
+    return sentences + _unjudged(budget, beside)
 
 
 def cluster(mode: Mode | None) -> list[str]:
@@ -41,60 +43,162 @@ def cluster(mode: Mode | None) -> list[str]:
     return [_MODES[mode]]
 
 
-def refused(budget: AnyBudget, now: dt.datetime, mode: Mode | None) -> list[str]:
+def outside(budget: AnyBudget, now: dt.datetime) -> str:
+    """Why nothing of its period counts now; empty where it does."""
+    period = budget.status.period
+    if period is None:
+        return ""
+    if utc(period.end) <= now:
+        return f"its period ended {at(budget, period.end)}"
+    return f"its period begins {at(budget, period.start)}" if now < utc(period.start) else ""
+
+
+def refused(budget: AnyBudget, now: dt.datetime, beside: Beside) -> list[str]:
     """What is refused and suspended now, and until when."""
-    held = budget.status.enforcement
-    if held is None:
-        return ["Nothing."]
-    if mode in ("Warn", "Observe"):  # the mode was changed since the budget was judged
-        return [f"Nothing: the cluster's enforcement.mode is {mode}."]
-    if utc(held.until) <= now:
-        return [f"Nothing: the block ended {at(budget, held.until)} and was not renewed."]
-    sentences = [
-        f"New {listed(_named(kinds(budget)), 'or')} until {at(budget, held.until)}, "
-        "renewed while the budget is exceeded."
-    ]
-    if budget.spec.per == "Workload":
-        sentences = ["Nothing: a run's own budget stands in no other's way."]
-    if held.suspend_from is not None:
+    if beside.exempt:
+        return [_EXEMPT]
+    if beside.mode in ("Warn", "Observe"):  # the mode may have been changed since the budget was judged
+        return [f"Nothing: the cluster's enforcement.mode is {beside.mode}."]
+    found, held = acts(budget, now, beside), budget.status.enforcement
+    sentences = []
+    if found.refused and held is not None:
+        sentences.append(
+            f"New {listed(_named(found.refused), 'or')} until {at(budget, held.until)}, renewed while the threshold "
+            f"stays reached{_selected(budget)}."
+        )
+    if found.grown:
+        sentences.append(f"Also {listed([GROWTH[kind] for kind in found.grown], 'or')}, by the webhook alone.")
+    if found.projected:
+        limits = [t.at for t in budget.spec.thresholds or () if t.basis == "Projected" and t.action == "Block"]
+        sentences.append(
+            f"New {listed(_named(found.projected), 'or')} that would reach {min(limits)} % by what it is expected to "
+            "emit, by the webhook alone."
+        )
+    if not sentences:
+        sentences = [f"Nothing{_why_nothing(budget, now, beside)}."]
+    if found.suspends and held is not None and held.suspend_from is not None:
         verb = "are" if utc(held.suspend_from) <= now else "will be"
-        sentences.append(f"Running Jobs that opted in {verb} suspended from {at(budget, held.suspend_from)} on.")
+        sentences.append(f"{_suspended(budget)} {verb} suspended from {at(budget, held.suspend_from)} on.")
+        runs = enforced(budget)
+        if runs is not None and not runs.settled:
+            sentences.append("None more is suspended until the edited budget is judged.")
     return sentences
 
 
-def _does(budget: AnyBudget, threshold: Threshold) -> str:
-    acts_on = kinds(budget)
-    warned = listed(_named([*_ALWAYS_WARNED, *(kind for kind in acts_on if kind not in _ALWAYS_WARNED)]), "or")
-    judged = listed(_named(acts_on), "or")
+def _why_nothing(budget: AnyBudget, now: dt.datetime, beside: Beside) -> str:
+    held = budget.status.enforcement
+    if held is None:
+        return f": {why}" if (why := outside(budget, now)) else ""
+    if why := outside(budget, now):
+        return f": {why}"
+    if utc(held.until) <= now:
+        return f": the block ended {at(budget, held.until)} and was not renewed"
+    if budget.spec.per == "Workload":
+        return ": a run's own budget stands in no other's way"
+    if not judged(budget, kinds(budget), beside):
+        return f": {listed(_named(kinds(budget)), 'or')} {_is_not(kinds(budget))} judged in this cluster"
+    return ""
+
+
+def _suspended(budget: AnyBudget) -> str:
+    label = f"{SUSPENDABLE_LABEL}=true"
+    if budget.spec.per != "Workload":
+        return f"Running Jobs labelled {label}"
+    found = enforced(budget)
+    limit = found.suspend_at_percent if found is not None else 100
+    return f"Running Jobs labelled {label} that used {limit} % of the limit each"
+
+
+def _selected(budget: AnyBudget) -> str:
+    return " (whose pods its selector picks)" if budget.spec.selector else ""
+
+
+def _unjudged(budget: AnyBudget, beside: Beside) -> list[str]:
+    """Kinds that it names and nobody judges here."""
+    mine = kinds(budget)
+    left = [kind for kind in mine if kind not in judged(budget, mine, beside)]
+    if not left:
+        return []
+    return [
+        f"{listed(_named(left))} of enforce.kinds {_is_not(left)} judged in this cluster: mistyped, or missing from "
+        "the chart's enforcement.kinds."
+    ]
+
+
+def _is_not(found: Sequence[str]) -> str:
+    return "is not" if len(found) == 1 else "are not"
+
+
+def _does(budget: AnyBudget, threshold: Threshold, beside: Beside) -> str:
+    mine = judged(budget, kinds(budget), beside)
+    warned = judged(budget, dict.fromkeys((*ALWAYS_WARNED, *mine)), beside)
     grace = (budget.spec.enforce or Enforce()).grace
     label = f"{SUSPENDABLE_LABEL}=true"
     if threshold.basis == "Projected":
-        return f"refuses a new {judged}" if threshold.action == "Block" else f"warns whoever creates a {warned}"
+        return _projects(mine, threshold) if threshold.action == "Block" else _warns(list(filter(projects, warned)))
     if budget.spec.per == "Workload":
         return {
-            "Warn": "tells of the run by an Event",
-            "Block": "tells of the run by an Event, and refuses nobody else's work",
-            "Suspend": f"suspends the run {grace} later, if it is a Job labelled {label}",
+            "Warn": "reports the run by an Event",
+            "Block": "reports the run by an Event, and refuses nobody else's work",
+            "Suspend": f"reports the run by an Event, and suspends it {grace} later, if it is a Job labelled {label}",
         }[threshold.action]
-    refuses = f"refuses a new {judged}, and growth of what runs"
-    return {
-        "Warn": f"warns whoever creates a {warned}",
-        "Block": refuses,
-        "Suspend": f"{refuses}, and suspends running Jobs labelled {label} {grace} later",
-    }[threshold.action]
+    if threshold.action == "Warn":
+        return _warns(warned)
+    refuses = f"refuses a new {listed(_named(mine), 'or')}" if mine else "refuses nothing"
+    if any(kind in GROWTH for kind in mine):
+        refuses += ", and growth of what runs"
+    others = [kind for kind in warned if kind not in mine]
+    if threshold.action == "Block":
+        return f"{refuses}, and {_warns(others)}" if others else refuses
+    return f"{refuses}, and suspends running Jobs labelled {label} {grace} later"
 
 
-def _reached(budget: AnyBudget, threshold: Threshold) -> str:
+def _warns(found: Sequence[str]) -> str:
+    return f"warns whoever creates a {listed(_named(found), 'or')}" if found else "warns nobody"
+
+
+def _projects(mine: Sequence[str], threshold: Threshold) -> str:
+    known = [kind for kind in mine if projects(kind)]
+    return f"refuses a new {listed(_named(known), 'or')}" if known else f"{threshold.action.lower()}s nothing"
+
+
+def _reached(budget: AnyBudget, threshold: Threshold, now: dt.datetime) -> str:
     status = budget.status
+    if why := outside(budget, now):
+        if threshold.basis == "Projected":
+            return why
+        over = _by_use(budget, threshold)
+        ended = "ended" in why
+        word = ("was reached" if over else "was not reached") if ended else ("reached" if over else "not reached")
+        return f"{word}; {why}, so that it does nothing now"
     if threshold.basis == "Projected":
         used = "" if budget.spec.per == "Workload" else "what was used and "
         return f"by {used}what the new work is expected to emit"
+    if not _by_use(budget, threshold):
+        return "not reached"
+    if status.action is not None and _rank(status.action) < Action[threshold.action.upper()]:
+        if status.state == "Unknown":
+            return "reached by what was known last; it does nothing now, since there are no data"
+        return "reached, but not judged yet: it does nothing now"
+    if budget.spec.per == "Workload":
+        tops = status.top_workloads or ()
+        runs = sum((top.percent or 0) >= threshold.at for top in tops)
+        least = "at least " if runs == MOST_WORKLOADS else ""  # a status names no more
+        return f"reached by {least}{runs} {'run' if runs == 1 else 'runs'}" if runs else "reached"
+    return "reached"
+
+
+def _rank(action: str) -> Action:
+    return next((one for one in Action if one.word == action), Action.NONE)
+
+
+def _by_use(budget: AnyBudget, threshold: Threshold) -> bool:
+    status = budget.status
     if status.used_micrograms is None:
-        found = status.percent_used is not None and status.percent_used >= threshold.at
-    else:  # what revised factors added is shown and reaches nothing
-        revised_ug = status.settled.revised_micrograms if status.settled else 0
-        found = reached(max(0, status.used_micrograms - revised_ug), micrograms(budget.spec.limit), threshold.at)
-    return "reached" if found else "not reached"
+        return status.percent_used is not None and status.percent_used >= threshold.at
+    # What revised factors added is shown and reaches nothing.
+    revised_ug = status.settled.revised_micrograms if status.settled else 0
+    return reached(max(0, status.used_micrograms - revised_ug), micrograms(budget.spec.limit), threshold.at)
 
 
 def _named(names: Sequence[str]) -> list[str]:

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import datetime as dt
+
 from carbonbudget_operator.api.carbonbudget import AnyBudget
-from carbonbudget_operator.cli.wording import at, listed, micrograms
+from carbonbudget_operator.budgets.quantity import format_percent
+from carbonbudget_operator.cli.wording import at, listed, micrograms, utc
 
 
 def used(budget: AnyBudget) -> list[str]:
-    """How much, of which parts, by whom."""
+    """How much, up to when and by which accounting, of which parts, by whom."""
     status = budget.status
     if status.used is None:
         return ["Not judged yet: the controller writes the first figures within a window or two."]
-    percent = f" ({status.percent_used} %)" if status.percent_used is not None else ""
+    percent = ""
+    if status.percent_used is not None:
+        percent = f" ({format_percent(status.percent_used, status.used_micrograms or micrograms(status.used))} %)"
     subject = "By the workload that used most: " if budget.spec.per == "Workload" else ""
     sentences = [f"{subject}{status.used} of {budget.spec.limit}{percent}; {status.remaining or '?'} are left."]
+    sentences.append(f"{_as_of(budget)}.")
     if status.breakdown:
         parts = {
             "that followed the pods' use": status.breakdown.dynamic,
@@ -25,17 +31,29 @@ def used(budget: AnyBudget) -> list[str]:
         sentences += [f"Of it {listed(known)}."] if known else []
     if status.top_workloads:
         tops = [f"{top.kind} {top.name} {top.emissions}" for top in status.top_workloads[:3]]
-        sentences.append(f"Most of it by {listed(tops)}.")
+        sentences.append(
+            f"Most of it by {listed(tops)}." if budget.spec.per != "Workload" else f"Most by {listed(tops)}."
+        )
     if status.settled and status.settled.revised_micrograms > 0:
         sentences.append("Revised factors made former hours look worse; that is shown, and never a reason to act.")
     return sentences
+
+
+def _as_of(budget: AnyBudget) -> str:
+    """Up to when and by which accounting."""
+    basis = "Market-based" if budget.spec.accounting == "MarketBased" else "Location-based"
+    through = budget.status.data_through
+    return f"{basis}, by reports up to {at(budget, through)}" if through else f"{basis}; up to when is not known"
 
 
 def measured(budget: AnyBudget) -> list[str]:
     """How well it is known."""
     status, sentences = budget.status, []
     if status.data_through:
-        sentences.append(f"Every node has reported up to {at(budget, status.data_through)}.")
+        sentences.append(
+            f"Every node that still reports has reported up to {at(budget, status.data_through)}; one that was silent "
+            "for five minutes counts as not reported."
+        )
     if status.coverage is not None:
         rest = "" if status.coverage >= 100 else "; what the rest used is missing from the figures"
         sentences.append(f"{status.coverage} % of the nodes' time was reported{rest}.")
@@ -45,23 +63,24 @@ def measured(budget: AnyBudget) -> list[str]:
     return sentences
 
 
-def forecast(budget: AnyBudget) -> list[str]:
+def forecast(budget: AnyBudget, now: dt.datetime) -> list[str]:
     """What is to come, and what that rests on."""
     status = budget.status
     if status.used is None:
         return []
     if budget.spec.per == "Workload":
         return ["None: each workload has a limit of its own."]
+    if status.period is not None and utc(status.period.end) <= now:
+        over = " The limit was used up." if status.state == "Exceeded" else ""
+        return [f"None: the period ended {at(budget, status.period.end)}, with {status.used} used.{over}"]
     if status.forecast is None:
         return ["None yet: too little is known of this period."]
     end = at(budget, status.period.end) if status.period else "the period's end"
-    reached = (
-        f"the limit is reached on {at(budget, status.exhausted_at)}"
-        if status.exhausted_at
-        else "the limit is used up already"
-        if status.state == "Exceeded"
-        else "the limit is not reached"
-    )
+    if status.exhausted_at:
+        verb = "was reached" if utc(status.exhausted_at) <= now else "is reached"
+        reached = f"the limit {verb} on {at(budget, status.exhausted_at)}"
+    else:
+        reached = "the limit is used up already" if status.state == "Exceeded" else "the limit is not reached"
     return [
         f"{status.forecast} by {end}: {reached}.",
         "It goes by the mean rate so far and, once there are two weeks of data, by the hours of the week.",

@@ -11,19 +11,23 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from enum import StrEnum
-from typing import Annotated, Final
+from typing import Annotated, Final, get_args
 
 import typer
 
 from carbonbudget_operator.api.carbonbudget import AnyBudget
-from carbonbudget_operator.api.names import BUDGET, CLUSTER_BUDGET
+from carbonbudget_operator.api.names import BUDGET, CLUSTER_BUDGET, ENFORCEMENT_LABEL
+from carbonbudget_operator.api.query import Accounting
 from carbonbudget_operator.api_path import ApiPath
+from carbonbudget_operator.budgets.quantity import format_percent
+from carbonbudget_operator.cli.acts import Beside
 from carbonbudget_operator.cli.connection import Context, Kubeconfig, Namespace, Timeout, credentials
-from carbonbudget_operator.cli.explain import Beside, as_json, explain
-from carbonbudget_operator.cli.mode import enforcement_mode
+from carbonbudget_operator.cli.explain import as_json, explain
+from carbonbudget_operator.cli.mode import Json, acting, judged_kinds, parsed
 from carbonbudget_operator.cli.options import fail, print_table, shown
-from carbonbudget_operator.cli.reading import ask, budgets_of, is_exempt, list_budgets, may_change
-from carbonbudget_operator.cli.standing import CLUSTER, kind_of, rows, workers
+from carbonbudget_operator.cli.reading import ask, budgets_of, labels_of, list_budgets, may_change
+from carbonbudget_operator.cli.standing import CLUSTER, Worker, kind_of, rows, unnamed, workers
+from carbonbudget_operator.cli.wording import micrograms
 from carbonbudget_operator.kube.client import KubeClient
 
 _STYLES: Final = {"Exceeded": "red", "Warning": "yellow", "WithinBudget": "green"}
@@ -63,13 +67,17 @@ def budgets(
     if output is Shown.JSON:
         print(json.dumps({"items": [asdict(line) for line in lines]}, indent=2))
         return
-    headings = ("NAMESPACE", "NAME", "LIMIT", "USED", "%", "FORECAST", "EXHAUSTED", "STATE", "ACTION", "RESETS")
+    headings = (
+        "NAMESPACE", "NAME", "LIMIT", "USED", "%", "FORECAST", "EXHAUSTED", "STATE", "ACTION", "RESETS", "BASIS",
+        "AS OF",
+    )  # fmt: skip
     _table(
         headings,
         [
             (
-                line.namespace or CLUSTER, line.name, line.limit, line.used, _number(line.percent), line.forecast,
-                line.exhausted, line.state, line.action, line.resets,
+                line.namespace or CLUSTER, line.name, line.limit, line.used, _percent(line.percent, line.used),
+                line.forecast, line.exhausted, line.state, line.action, line.resets, _basis(line.accounting),
+                line.as_of or "",
             )
             for line in lines
         ],
@@ -85,26 +93,52 @@ def top(
     context: Context = "",
     output: Output = Shown.TABLE,
     timeout: Timeout = 30,
+    limit: Annotated[int, typer.Option("--limit", min=0, help="At most so many rows; 0 for all.")] = 0,
+    accounting: Annotated[
+        Accounting | None,
+        typer.Option("--accounting", help="Of budgets with this accounting. Left out: each in a table of its own."),
+    ] = None,
 ) -> None:
-    """The workloads that used most, most first. Under the budgets of a namespace, or of all."""
-    found = budgets_of(credentials(kubeconfig, context, 1), namespace, everywhere, timeout)
-    lines = workers(found)
+    """The workloads that used most, most first. Of a namespace, or of all.
+
+    All that the budgets' statuses name: each names five, or ten and all over a threshold with per: Workload. What the
+    others used is printed below.
+    """
+    who = credentials(kubeconfig, context, 1)
+    found = budgets_of(who, namespace, everywhere, timeout)
+    space = "" if everywhere else namespace or who.namespace
+    lines = workers(found, space, accounting)
     if output is Shown.JSON:
-        print(json.dumps({"items": [asdict(line) for line in lines]}, indent=2))
+        print(json.dumps({"items": [asdict(line) for line in lines[: limit or None]]}, indent=2))
         return
+    bases = [basis for basis in get_args(Accounting) if any(line.accounting == basis for line in lines)]
+    for number, basis in enumerate(bases):  # figures of two bases cannot be compared
+        print(("\n" if number else "") + f"{_basis(basis)}-based")
+        _workloads([line for line in lines if line.accounting == basis], limit)
+    if not lines:
+        _table((), [], "no budget names a workload yet" + ("" if everywhere else "; -A shows all namespaces"))
+    for sentence in unnamed(found, accounting):
+        print(f"note: {shown(sentence)}", file=sys.stderr)
+
+
+def _workloads(lines: Sequence[Worker], limit: int) -> None:
+    if limit and len(lines) > limit:
+        print(f"note: {limit} of {len(lines)} rows", file=sys.stderr)
     _table(
-        ("NAMESPACE", "WORKLOAD", "CO2E", "% OF LIMIT", "BUDGET"),
+        ("NAMESPACE", "WORKLOAD", "CO2E", "% OF LIMIT", "BUDGET", "SINCE", "AS OF"),
         [
             (
                 line.namespace,
                 f"{line.kind}/{line.name}",
                 line.emissions,
-                _number(line.percent),
+                _percent(line.percent, line.emissions),
                 line.budget + (f" {CLUSTER}" if line.budget_kind == CLUSTER_BUDGET.kind else ""),
+                line.since or "",
+                line.as_of or "",
             )
-            for line in lines
+            for line in lines[: limit or None]
         ],
-        "no budget names a workload yet" + ("" if everywhere else "; -A shows all namespaces"),
+        "",
     )
 
 
@@ -131,12 +165,15 @@ def explain_budget(
         if one is None:
             return None, all_of_them, Beside(None, None)
 
-        async def status_of(path: ApiPath) -> int:
-            return (await client.exchange("GET", path)).status
+        async def read(path: ApiPath) -> tuple[int, Json]:
+            answer = await client.exchange("GET", path)
+            return answer.status, parsed(answer.text) if answer.status == 200 else {}
 
-        mode = await enforcement_mode(status_of)
-        exempt = await is_exempt(client, space)
-        return one, all_of_them, Beside(await may_change(client, resource, space, budget), mode, exempt)
+        found = await acting(read)
+        labels = await labels_of(client, space)
+        exempt = found.leaves_out(space, labels) or (labels or {}).get(ENFORCEMENT_LABEL) == "off"
+        changes = await may_change(client, resource, space, budget)
+        return one, all_of_them, Beside(changes, found.mode, exempt, await judged_kinds(found, read))
 
     chosen, others, beside = ask(who, timeout, run)
     if chosen is None:
@@ -170,8 +207,13 @@ def _table(headings: Sequence[str], lines: Sequence[Sequence[str]], nothing: str
     print_table(table)
 
 
-def _number(value: int | None) -> str:
-    return "" if value is None else str(value)
+def _percent(value: int | None, mass: str) -> str:
+    return "" if value is None else format_percent(value, micrograms(mass))
+
+
+def _basis(accounting: str) -> str:
+    """ "location" of LocationBased."""
+    return accounting.removesuffix("Based").lower()
 
 
 def main() -> None:

@@ -1,23 +1,126 @@
-"""Whether budgets act in a cluster at all: the chart's enforcement.mode, seen by what it installed."""
+"""What acts in a cluster: the chart's enforcement.mode, which kinds and which namespaces are judged.
+
+Read from the policy and the webhook's configuration themselves, since these decide, whatever settings say.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import json
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Final
 
+from pydantic import ValidationError
+
 from carbonbudget_operator.admission.decide import Mode
+from carbonbudget_operator.admission.shapes import shapes_of
+from carbonbudget_operator.api.selector import LabelSelector
 from carbonbudget_operator.api_path import ApiPath
 
 # Everybody may read these two by name (the chart's ClusterRole carbonbudget-check), and nothing else of their kinds.
 _GROUP: Final = "admissionregistration.k8s.io"
 _POLICY: Final = ApiPath(_GROUP, "v1", "validatingadmissionpolicies", name="carbonbudget")
 _WEBHOOK: Final = ApiPath(_GROUP, "v1", "validatingwebhookconfigurations", name="carbonbudget")
+_NAME_LABEL: Final = "kubernetes.io/metadata.name"
+_OWN: Final = {(group, resource): shape.kind for (group, resource), shape in shapes_of(()).items()}
+
+Json = Mapping[str, object]
+# The HTTP status of reading a path, and the object; empty where there is none.
+Read = Callable[[ApiPath], Awaitable[tuple[int, Json]]]
 
 
-async def enforcement_mode(status_of: Callable[[ApiPath], Awaitable[int]]) -> Mode | None:
-    """The mode; None where it cannot be seen. `status_of` gives the HTTP status of reading a path."""
-    policy = await status_of(_POLICY)
-    if policy != 404:
-        return "Enforce" if policy == 200 else None
-    modes: dict[int, Mode] = {200: "Warn", 404: "Observe"}
-    return modes.get(await status_of(_WEBHOOK))
+@dataclass(frozen=True, slots=True)
+class Acting:
+    """`mode` is None where it cannot be seen.
+
+    `resources` are the (API group, version, plural) whose creation is judged, and `namespaces` selects where; None for
+    what cannot be seen.
+    """
+
+    mode: Mode | None
+    resources: frozenset[tuple[str, str, str]] | None = None
+    namespaces: LabelSelector | None = None
+
+    def leaves_out(self, namespace: str, labels: Mapping[str, str] | None) -> bool:
+        """Whether nothing in a namespace is judged, as far as that can be seen; `labels` None where they cannot be."""
+        if self.namespaces is None or not namespace:
+            return False
+        return not self.namespaces.matches({_NAME_LABEL: namespace} | dict(labels or {}))
+
+    def judges(self, group: str, plural: str) -> bool | None:
+        """Whether the creation of such objects is judged; None where that cannot be seen."""
+        if self.resources is None:
+            return None
+        return (group, plural) in {(group, plural) for group, _, plural in self.resources}
+
+
+async def acting(read: Read) -> Acting:
+    """What the chart installed."""
+    status, policy = await read(_POLICY)
+    if status == 200:
+        rules = _mapping(_mapping(policy.get("spec")).get("matchConstraints"))
+        return Acting("Enforce", *_matched(rules.get("resourceRules"), rules.get("namespaceSelector")))
+    if status != 404:
+        return Acting(None)
+    status, webhook = await read(_WEBHOOK)
+    if status == 200:
+        hooks = webhook.get("webhooks")
+        first = _mapping(hooks[0]) if isinstance(hooks, list) and hooks else {}
+        return Acting("Warn", *_matched(first.get("rules"), first.get("namespaceSelector")))
+    return Acting("Observe" if status == 404 else None)
+
+
+async def judged_kinds(found: Acting, read: Read) -> frozenset[str] | None:
+    """The kinds whose creation is judged; None where that cannot be seen."""
+    if found.resources is None:
+        return None
+    kinds: set[str] = set()
+    for group, version, plural in found.resources:
+        if (group, plural) in _OWN:
+            kinds.add(_OWN[group, plural])
+            continue
+        status, listed = await read(ApiPath(group, version))
+        if status == 404:  # a kind whose CRD is not installed
+            continue
+        names = [_mapping(one) for one in _list(listed.get("resources"))]
+        kind = next((str(one.get("kind")) for one in names if one.get("name") == plural), "")
+        if status != 200 or not kind:
+            return None
+        kinds.add(kind)
+    return frozenset(kinds)
+
+
+def parsed(text: str) -> Json:
+    """The object of an answer; empty where it is none."""
+    try:
+        return _mapping(json.loads(text))
+    except (ValueError, RecursionError):
+        return {}
+
+
+def _matched(rules: object, selector: object) -> tuple[frozenset[tuple[str, str, str]] | None, LabelSelector | None]:
+    found = frozenset(
+        (group, version, plural)
+        for rule in map(_mapping, _list(rules))
+        if "CREATE" in _list(rule.get("operations"))
+        for group in _texts(rule.get("apiGroups"))
+        for version in _texts(rule.get("apiVersions"))
+        for plural in _texts(rule.get("resources"))
+    )
+    try:
+        namespaces = LabelSelector.model_validate(selector) if isinstance(selector, dict) else None
+    except ValidationError:
+        namespaces = None
+    return found or None, namespaces
+
+
+def _mapping(value: object) -> Json:
+    return value if isinstance(value, dict) else {}
+
+
+def _list(value: object) -> list[object]:
+    return value if isinstance(value, list) else []
+
+
+def _texts(value: object) -> Iterable[str]:
+    return [one for one in _list(value) if isinstance(one, str)]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final, TypeVar
 
 from pydantic import ValidationError
 
 from carbonbudget_operator.api.carbonbudget import AnyBudget, CarbonBudget, ClusterCarbonBudget
-from carbonbudget_operator.api.names import BUDGET, CLUSTER_BUDGET, ENFORCEMENT_LABEL, GROUP, Resource
+from carbonbudget_operator.api.names import BUDGET, CLUSTER_BUDGET, GROUP, Resource
 from carbonbudget_operator.api_path import ApiPath
 from carbonbudget_operator.cli.options import fail, shown
 from carbonbudget_operator.kube.client import ImpossibleName, KubeClient, KubeError
@@ -90,16 +90,16 @@ async def may_change(client: KubeClient, resource: Resource, namespace: str, nam
     return status.get("allowed") is True if isinstance(status, dict) else None
 
 
-async def is_exempt(client: KubeClient, namespace: str) -> bool:
-    """Whether a namespace is labelled off; False where it may not be read."""
+async def labels_of(client: KubeClient, namespace: str) -> Mapping[str, str] | None:
+    """A namespace's labels; None where they may not be read."""
     if not namespace:
-        return False
+        return None
     try:
-        labels = (await client.request("GET", ApiPath("", "v1", "namespaces", name=namespace)))["metadata"]
-    except KubeError:
-        return False
-    found = labels.get("labels") if isinstance(labels, dict) else None
-    return isinstance(found, dict) and found.get(ENFORCEMENT_LABEL) == "off"
+        metadata = (await client.request("GET", ApiPath("", "v1", "namespaces", name=namespace)))["metadata"]
+    except (KubeError, KeyError):
+        return None
+    found = metadata.get("labels") if isinstance(metadata, dict) else None
+    return found if isinstance(found, dict) else {}
 
 
 def _sentence(error: KubeError) -> str:

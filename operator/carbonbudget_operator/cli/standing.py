@@ -6,7 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from carbonbudget_operator.api.carbonbudget import AnyBudget
-from carbonbudget_operator.cli.wording import at, micrograms
+from carbonbudget_operator.api.query import Accounting
+from carbonbudget_operator.api.status import TOP, TOP_PER_WORKLOAD
+from carbonbudget_operator.budgets.quantity import format_mass
+from carbonbudget_operator.cli.wording import at, instant_of, micrograms
 
 CLUSTER = "(cluster)"  # in place of a namespace: parentheses cannot be part of a name
 
@@ -26,6 +29,9 @@ class Row:
     state: str = ""
     action: str = ""
     resets: str = ""
+    accounting: str = ""
+    as_of: str | None = None
+    """Up to when there were data: an instant in UTC, None where it is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +45,12 @@ class Worker:
     percent: int | None
     budget: str
     budget_kind: str
+    accounting: str = ""
+    since: str | None = None
+    """The start of the budget's period, and `as_of` up to when there were data: instants in UTC."""
+    as_of: str | None = None
+    state: str | None = None
+    """By its own use, in a budget per workload."""
 
 
 def row(budget: AnyBudget) -> Row:
@@ -57,6 +69,8 @@ def row(budget: AnyBudget) -> Row:
         state=status.state or "",
         action=status.action or "",
         resets=at(budget, status.period.end if status.period else None),
+        accounting=budget.spec.accounting,
+        as_of=instant_of(status.data_through),
     )
 
 
@@ -65,8 +79,8 @@ def rows(budgets: Iterable[AnyBudget]) -> list[Row]:
     return sorted(map(row, budgets), key=lambda r: (not r.namespace, r.namespace, r.name))
 
 
-def workers(budgets: Iterable[AnyBudget]) -> list[Worker]:
-    """The workloads of all budgets, most first.
+def workers(budgets: Iterable[AnyBudget], namespace: str = "", accounting: Accounting | None = None) -> list[Worker]:
+    """The workloads that the budgets' statuses name, most first; of one namespace and one accounting, if given.
 
     One that counts in two budgets has two lines, for their periods differ.
     """
@@ -79,11 +93,46 @@ def workers(budgets: Iterable[AnyBudget]) -> list[Worker]:
             top.percent,
             budget.metadata.name,
             kind_of(budget),
+            budget.spec.accounting,
+            instant_of(budget.status.period.start if budget.status.period else None),
+            instant_of(budget.status.data_through),
+            top.state,
         )
         for budget in budgets
+        if accounting in (None, budget.spec.accounting)
         for top in budget.status.top_workloads or ()
     ]
+    found = [one for one in found if namespace in ("", one.namespace)]
     return sorted(found, key=lambda w: (-micrograms(w.emissions), w.namespace, w.kind, w.name, w.budget))
+
+
+def unnamed(budgets: Iterable[AnyBudget], accounting: Accounting | None = None) -> list[str]:
+    """For each budget how many workloads it names and what the others used: what a table of them leaves out."""
+    sentences = []
+    for budget in budgets:
+        status, name = budget.status, shown_name(budget)
+        tops = status.top_workloads or ()
+        if not tops or accounting not in (None, budget.spec.accounting):
+            continue
+        if budget.spec.per == "Workload":
+            if len(tops) >= TOP_PER_WORKLOAD:
+                sentences.append(
+                    f"{name} names {len(tops)} workloads: the {TOP_PER_WORKLOAD} that used most and those over a "
+                    "threshold"
+                )
+            continue
+        named_ug = sum(micrograms(top.emissions) for top in tops)
+        rest_ug = (status.used_micrograms or micrograms(status.used or "")) - named_ug
+        if len(tops) >= TOP:
+            rest = f"all others used some {format_mass(rest_ug)}" if rest_ug > 0 else "all others used next to nothing"
+            sentences.append(f"{name} names the {len(tops)} workloads that used most; {rest}")
+    return sentences
+
+
+def shown_name(budget: AnyBudget) -> str:
+    """namespace/name, or the cluster's name with a mark."""
+    space = budget.metadata.namespace
+    return f"{space}/{budget.metadata.name}" if space else f"{budget.metadata.name} {CLUSTER}"
 
 
 def kind_of(budget: AnyBudget) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from carbonbudget_operator.api.carbonbudget import AnyBudget
-from carbonbudget_operator.api.times import seconds
+from carbonbudget_operator.api.times import format_time, seconds
 from carbonbudget_operator.budgets.message import format_instant
 from carbonbudget_operator.budgets.quantity import QuantityError, parse_mass
 
@@ -24,6 +24,11 @@ def at(budget: AnyBudget, instant: dt.datetime | None) -> str:
         return format_instant(seconds(instant), zone)
     except (OverflowError, ValueError, OSError):  # beyond the years of calendars: as it is written
         return instant.isoformat()
+
+
+def instant_of(instant: dt.datetime | None) -> str | None:
+    """An instant as machines read it, in UTC."""
+    return format_time(seconds(instant)) if instant is not None else None
 
 
 def utc(instant: dt.datetime) -> dt.datetime:

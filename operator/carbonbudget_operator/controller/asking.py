@@ -49,7 +49,9 @@ def questions(case: Case, data_through: int, now: int) -> Questions:
         return Questions(None, None, former)
     new = settled_through(case.budget.period, data_through)
     settled = case.former.settled if case.former is not None and same(case.budget, case.former.verdict) else None
-    later = case.query(f"{case.key}@settled", new) if settled is not None and new > settled.through else None
+    later = None
+    if settled is not None and new > settled.through:  # whose use it is the first question says
+        later = case.query(f"{case.key}@settled", new).model_copy(update={"workloads": 0})
     use = case.query(case.key, settled.through if settled is not None else new)
     return Questions(use, later, former)
 

@@ -14,7 +14,7 @@ from carbonbudget_operator.api.carbonbudget import AnyBudget, ClusterCarbonBudge
 from carbonbudget_operator.api.names import JUDGED_KINDS
 from carbonbudget_operator.api.query import BudgetQuery
 from carbonbudget_operator.api.spec import CarbonBudgetSpec
-from carbonbudget_operator.api.status import MOST_WORKLOADS
+from carbonbudget_operator.api.status import MOST_WORKLOADS, TOP, TOP_PER_WORKLOAD
 from carbonbudget_operator.api.times import seconds
 from carbonbudget_operator.budgets.assess import Standing
 from carbonbudget_operator.budgets.evaluate import DEFAULT_THRESHOLDS, Action, Budget, State, Threshold, Verdict
@@ -28,7 +28,6 @@ from carbonbudget_operator.controller.inventory import Held
 from carbonbudget_operator.namespaces import Namespaces
 
 ALL_NAMESPACES: Final = "*"
-TOP, TOP_PER_WORKLOAD = 5, 10
 # The same bounds as the CRD's rule: before and after them the arithmetic of calendars ends.
 _FIRST: Final = seconds(dt.datetime(1971, 1, 1, tzinfo=dt.UTC))
 _LAST: Final = seconds(dt.datetime(9000, 1, 1, tzinfo=dt.UTC)) - 1
@@ -76,11 +75,14 @@ class Case:
         return TOP_PER_WORKLOAD if self.budget.per_workload else TOP
 
     @property
-    def suspends_runs_at(self) -> int | None:
-        """From which per cent of a run's own limit on it is suspended, and named in the status; None for never."""
+    def names_runs_at(self) -> int | None:
+        """From which per cent of its own limit on a run is named in the status in any case; None for never.
+
+        The lowest threshold: each run that reached it has an Event, and is suspended where a threshold asks for that.
+        """
         if not self.budget.per_workload:
             return None
-        return min((t.at for t in self.budget.thresholds if t.action is Action.SUSPEND), default=None)
+        return min([100, *(t.at for t in self.budget.thresholds)])
 
     def subject(self, workload: str) -> Subject:
         """How its message speaks of it."""
@@ -91,6 +93,7 @@ class Case:
             cluster=not self.held.resource.namespaced,
             recurs=self.calendar is not None,
             workload=workload if self.budget.per_workload else "",
+            market=self.spec.accounting == "MarketBased",
         )
 
     def query(self, query_id: str, settled_through: int = 0) -> BudgetQuery:
@@ -112,7 +115,7 @@ class Case:
             accounting=spec.accounting,
             include=spec.include,
             settled_through=settled_through,
-            workloads=self.named if self.suspends_runs_at is None else MOST_WORKLOADS,
+            workloads=MOST_WORKLOADS if self.budget.per_workload else self.named,
         )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from carbonbudget_operator.api.carbonbudget import AnyBudget
+from carbonbudget_operator.api.status import KINDS_NOT_JUDGED, LOCATION_STANDS_IN
 from carbonbudget_operator.api.times import format_time, seconds
 from carbonbudget_operator.budgets.evaluate import State
 
@@ -31,11 +32,12 @@ def ready(
     left_out: bool,
     unjudged: tuple[str, ...] = (),
     pro_rata: Sequence[int] = (),
+    stands_in: bool = False,
 ) -> Wanted:
     """It is judged. `left_out`: more namespaces counted in its period than can be asked for.
 
     `unjudged`: kinds that it wants to hold up and that nobody judges here. `pro_rata`: its start or end, where the
-    ledger is not split there.
+    ledger is not split there. `stands_in`: it is market-based, and the location's figure is used for some of it.
     """
     if left_out:
         sentence = (
@@ -50,7 +52,7 @@ def ready(
             f"{', '.join(unjudged)} of enforce.kinds {'is' if len(unjudged) == 1 else 'are'} not judged in this "
             "cluster: mistyped, or missing from the chart's enforcement.kinds"
         )
-        return Wanted("Ready", "True", "KindsNotJudged", sentence)
+        return Wanted("Ready", "True", KINDS_NOT_JUDGED, sentence)
     if pro_rata:
         instants = " and ".join(map(format_time, pro_rata))
         sentence = (
@@ -58,6 +60,12 @@ def ready(
             "has too many starts and ends inside hours; a start or end on the full hour is always exact"
         )
         return Wanted("Ready", "True", "CountedProRata", sentence)
+    if stands_in:
+        sentence = (
+            "no contract, supplier's factor, residual mix or claim is known for some or all of its energy: there the "
+            "location's figure stands in; see carbonbudget factors"
+        )
+        return Wanted("Ready", "True", LOCATION_STANDS_IN, sentence)
     return Wanted("Ready", "True", "Evaluated", "the budget is judged each window")
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from carbonbudget_operator.api.times import format_time
+from carbonbudget_operator.api.query import NO_MARKET_FACTOR
+from carbonbudget_operator.api.times import format_time, seconds
 from carbonbudget_operator.budgets.assess import Assessment, Standing, assess, assess_without_answer
 from carbonbudget_operator.budgets.evaluate import State, Terms
 from carbonbudget_operator.budgets.forecast import Week
 from carbonbudget_operator.budgets.message import describe
-from carbonbudget_operator.budgets.quantity import format_mass
+from carbonbudget_operator.budgets.quantity import format_beside
 from carbonbudget_operator.controller.asking import Answered
 from carbonbudget_operator.controller.case import Case
 from carbonbudget_operator.controller.conditions import (
@@ -24,18 +25,23 @@ from carbonbudget_operator.controller.conditions import (
 )
 from carbonbudget_operator.controller.history import history
 from carbonbudget_operator.controller.inventory import Held
+from carbonbudget_operator.controller.runs import Run, runs_over
 from carbonbudget_operator.controller.status import Outcome, Status, details, standing
 
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What was found, and what the object should be. `standing` is None where nothing is known."""
+    """What was found, and what the object should be. `standing` is None where nothing is known.
+
+    `runs` are those over a threshold of a budget per workload.
+    """
 
     outcome: Outcome
     standing: Standing | None
     message: str
     forecast_ug: int | None = None
     lost: bool = False
+    runs: tuple[Run, ...] = ()
 
 
 def judge(case: Case, answers: Answered, week: Week | None, conflict: str, now: int, terms: Terms) -> Judgement:
@@ -43,9 +49,10 @@ def judge(case: Case, answers: Answered, week: Week | None, conflict: str, now: 
     made = assess(case.budget, answers.reading, week, now, terms, case.former)
     verdict = made.standing.verdict
     message = _message(case, made, answers)
-    status = standing(case, made.standing) | details(case, answers.use)
+    status = standing(case, made.standing) | details(case, answers.use, verdict)
     if not made.lost:  # else the last forecast stands, as all figures do
-        status["forecast"] = format_mass(made.forecast_ug) if made.forecast_ug is not None else None
+        forecast_ug = made.forecast_ug
+        status["forecast"] = format_beside(forecast_ug, case.budget.limit_ug) if forecast_ug is not None else None
     reading = answers.reading
     status |= {
         "message": message,
@@ -57,13 +64,15 @@ def judge(case: Case, answers: Answered, week: Week | None, conflict: str, now: 
         case.resource,
         now,
         (
-            ready(case.namespaces, case.left_out, case.unjudged, answers.use.pro_rata),
+            ready(case.namespaces, case.left_out, case.unjudged, answers.use.pro_rata, _stands_in(case, answers)),
             data_complete(answers.use.coverage_percent, made.lost, made.missing, reading.data_through),
             within_budget(verdict.state, message),
             enforcement_conflict(conflict),
         ),
     )
-    return Judgement(Outcome(status, _blocks(case, made.standing)), made.standing, message, made.forecast_ug, made.lost)
+    outcome = Outcome(status, _blocks(case, made.standing))
+    over = runs_over(case, answers.use, verdict, reading.data_through)
+    return Judgement(outcome, made.standing, message, made.forecast_ug, made.lost, over)
 
 
 def judge_without_answer(
@@ -81,7 +90,10 @@ def judge_without_answer(
     status = {}
     message = case.resource.status.message or ""
     if case.former is None or made.verdict != case.former.verdict:
-        message = describe(case.subject(""), case.budget.limit_ug, made.verdict, None)
+        through = case.resource.status.data_through
+        message = describe(
+            case.subject(""), case.budget.limit_ug, made.verdict, None, seconds(through) if through is not None else 0
+        )
         status = standing(case, made) | {"message": message, "observedAt": format_time(now)}
     wanted = (incomplete, within_budget(made.verdict.state, message), enforcement_conflict(conflict))
     status["conditions"] = merged(case.resource, now, wanted)
@@ -118,7 +130,14 @@ def _message(case: Case, made: Assessment, answers: Answered) -> str:
     workload = top.workload if top is not None else ""
     if top is not None and not case.held.resource.namespaced:
         workload = f"{top.namespace}/{workload}"
-    return describe(case.subject(workload), case.budget.limit_ug, made.standing.verdict, made.forecast_ug)
+    through = answers.reading.data_through
+    return describe(case.subject(workload), case.budget.limit_ug, made.standing.verdict, made.forecast_ug, through)
+
+
+def _stands_in(case: Case, answers: Answered) -> bool:
+    """Whether a market-based budget's figures are the location's for some of its energy, by the server's factors."""
+    market = case.spec.accounting == "MarketBased"
+    return market and any(why.startswith(NO_MARKET_FACTOR) for why in answers.use.factors)
 
 
 def _blocks(case: Case, made: Standing) -> bool:

@@ -23,6 +23,7 @@ from carbonbudget_operator.controller.judge import Judgement, bad_budget, judge,
 from carbonbudget_operator.controller.metrics import ControllerMetrics
 from carbonbudget_operator.controller.profiles import Profiles
 from carbonbudget_operator.controller.rounds import Rounds
+from carbonbudget_operator.controller.run_events import RunEvents
 from carbonbudget_operator.controller.writing import Writer
 from carbonbudget_operator.kube.client import KubeClient
 from carbonbudget_operator.namespaces import Namespaces
@@ -32,6 +33,8 @@ _Made = TypeVar("_Made")
 
 _log = logging.getLogger(__name__)
 _QUESTIONS_AT_ONCE = 5000
+_WORKLOADS_AT_ONCE = 100_000  # the server names twice as many in one answer
+_RUNS_A_WINDOW = 100  # two Events each: some three posts a second
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +75,7 @@ class EvaluationLoop:
         self._terms, self._now = terms, now
         self._rounds = Rounds(seen.inventory.changed, window_seconds, now)
         self._writer = Writer(client, seen.inventory, metrics)
+        self.run_events = RunEvents(client)
         self.profiles = Profiles(server, now)
         # How each budget stood when it was judged last, with its uid: an echo of the write may still be under way.
         self._standings: dict[str, tuple[str, Standing]] = {}
@@ -109,6 +113,8 @@ class EvaluationLoop:
             judged, unjudged = self._each(held, asked, lambda key: self._judge(cases[key], asked[key], known, now), now)
             self.profiles.want(cases[key] for key in judged)
             await self._settle_all(held, cases, bad | odd | judged | unjudged)
+        self.run_events.forget_all_but(held)
+        await self.run_events.post(_RUNS_A_WINDOW, now)
         self._metrics.evaluations.inc()
         self._metrics.forget_all_but(held.values())
         self._seen.conflicts.forget_all_but(held)
@@ -186,11 +192,18 @@ class EvaluationLoop:
         """Up to when there are data, and the answers by question. Raises ServerUnavailable."""
         through: list[int] = []
         found: dict[str, BudgetAnswer] = {}
-        for start in range(0, max(1, len(queries)), _QUESTIONS_AT_ONCE):
-            answers = await self._server.budgets(queries[start : start + _QUESTIONS_AT_ONCE])
+        for part in _parts(queries):
+            answers = await self._server.budgets(part)
             through.append(answers.data_through)
             found |= {answer.id: answer for answer in answers.answers}
         return min(through), found
+
+    def _take_runs(self, held: Held, judgement: Judgement) -> None:
+        status = judgement.outcome.status
+        if "topWorkloads" not in status:  # nothing was answered: what was written last stands
+            return
+        if dropped := self.run_events.take(held, status.get("period"), judgement.runs):
+            self._metrics.run_events_dropped.inc(dropped)
 
     async def _settle_all(
         self, held: Mapping[str, Held], cases: Mapping[str, Case], judged: Mapping[str, Judgement]
@@ -211,11 +224,26 @@ class EvaluationLoop:
             return
         if standing is not None:
             self._standings[held.key] = (held.uid, standing)
+        if case is not None and case.budget.per_workload:
+            self._take_runs(held, judgement)
         state = standing.verdict.state if standing is not None else State.UNKNOWN
         uid, former = self._states.get(held.key, ("", None))
         if worth_telling(former if uid == held.uid else held.state, state):
             await tell(self._client, held, state, judgement.message, int(self._now()))
         self._states[held.key] = (held.uid, state)
+
+
+def _parts(queries: Sequence[BudgetQuery]) -> list[list[BudgetQuery]]:
+    """In the order of the questions; there is one part at least, for the instant up to which there are data."""
+    parts: list[list[BudgetQuery]] = [[]]
+    named = 0
+    for query in queries:
+        if len(parts[-1]) >= _QUESTIONS_AT_ONCE or named + query.workloads > _WORKLOADS_AT_ONCE:
+            parts.append([])
+            named = 0
+        parts[-1].append(query)
+        named += query.workloads
+    return parts
 
 
 def _last_data(cases: Mapping[str, Case]) -> int:

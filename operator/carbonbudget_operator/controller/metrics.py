@@ -21,6 +21,11 @@ class ControllerMetrics:
         self.failures = Counter(
             "carbonbudget_evaluation_failures", "Evaluations or writes that failed.", registry=registry
         )
+        self.run_events_dropped = Counter(
+            "carbonbudget_run_events_dropped",
+            "Events of runs over their own limit that were not posted, since too many waited.",
+            registry=registry,
+        )
         self.patches = Counter("carbonbudget_patches", "Writes to budgets.", registry=registry)
         self.duration = Histogram(
             "carbonbudget_evaluation_duration_seconds", "One evaluation of all budgets.", registry=registry

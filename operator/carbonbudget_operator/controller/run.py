@@ -62,6 +62,9 @@ async def run(whole: Settings, host: str, port: int) -> None:
         stop_flag=stop,
         ready_flag=ready,
     )
+    enforcement = _enforcement(whole, client, server, seen, loop, registry)
+    loop.run_events.uids = enforcement.job_uids
+    loop.run_events.judged = enforcement.judges
     tasks = [
         asyncio.create_task(operator, name="kopf"),
         asyncio.create_task(loop.run(), name="evaluation"),
@@ -69,7 +72,7 @@ async def run(whole: Settings, host: str, port: int) -> None:
         asyncio.create_task(seen.namespaces.follow(client), name="namespaces"),
         asyncio.create_task(Census(client, seen.inventory).run(), name="census"),
         *([asyncio.create_task(keys.run(), name="certificates")] if keys else []),
-        asyncio.create_task(_enforcement(whole, client, server, seen, loop, registry).run(), name="enforcement"),
+        asyncio.create_task(enforcement.run(), name="enforcement"),
     ]
     collect_seldom()
     runner = await serve_probe(host, port, registry, tasks)

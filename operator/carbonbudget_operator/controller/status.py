@@ -2,23 +2,41 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
+from zlib import crc32
 
 from carbonbudget_operator.api.query import BudgetAnswer, Parts, WorkloadUse
+from carbonbudget_operator.api.status import TOP_PER_WORKLOAD
 from carbonbudget_operator.api.times import format_time
 from carbonbudget_operator.budgets.assess import Standing
-from carbonbudget_operator.budgets.evaluate import Action, Verdict, percent
-from carbonbudget_operator.budgets.quantity import format_mass
-from carbonbudget_operator.controller.case import ALL_NAMESPACES, TOP_PER_WORKLOAD, Case
+from carbonbudget_operator.budgets.evaluate import Action, Verdict, percent, run_verdict
+from carbonbudget_operator.budgets.message import without_instant
+from carbonbudget_operator.budgets.quantity import format_beside, format_mass
+from carbonbudget_operator.controller.case import ALL_NAMESPACES, Case
 from carbonbudget_operator.controller.conditions import essence
 
 Status = dict[str, object]
 # What a person does not see, what always changes, and details that go with what is seen: written with the
 # rest, and no reason to write by themselves.
 _SILENT = frozenset(
-    {"usedMicrograms", "observedAt", "dataThrough", "conditions", "coverage", "settled", "breakdown", "topWorkloads"}
+    {
+        "usedMicrograms",
+        "message",
+        "observedAt",
+        "dataThrough",
+        "conditions",
+        "coverage",
+        "settled",
+        "breakdown",
+        "topWorkloads",
+    }
 )
+# A figure that moves is written after so long even if nothing else changed. Spread by the budget's uid, so that a
+# thousand budgets are some two writes a second.
+_FRESH_S: Final = 600
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +53,7 @@ def standing(case: Case, now: Standing) -> Status:
     return {
         "observedGeneration": verdict.generation,
         "period": {"start": format_time(verdict.period.start), "end": format_time(verdict.period.end)},
-        "used": format_mass(verdict.used_ug),
+        "used": format_beside(verdict.used_ug, case.budget.limit_ug),
         "usedMicrograms": verdict.used_ug,
         "remaining": format_mass(max(0, case.budget.limit_ug - verdict.used_ug)),
         "percentUsed": verdict.percent(case.budget.limit_ug),
@@ -54,13 +72,13 @@ def standing(case: Case, now: Standing) -> Status:
     }
 
 
-def details(case: Case, answer: BudgetAnswer) -> Status:
+def details(case: Case, answer: BudgetAnswer, verdict: Verdict) -> Status:
     """Where the use comes from."""
     return {
         "coverage": answer.coverage_percent,
         "measured": answer.measured_percent,
         "breakdown": None if case.budget.per_workload else _breakdown(case, answer.parts),
-        "topWorkloads": [_top(case, use) for use in _named(case, answer)] or None,
+        "topWorkloads": [_top(case, use, verdict) for use in named(case, answer)] or None,
         "namespaces": list(case.namespaces or ()) if _names_namespaces(case) else None,
     }
 
@@ -72,6 +90,10 @@ def differs(body: Mapping[str, object], status: Status) -> bool:
     if essence(former.get("conditions")) != essence(status.get("conditions")):
         return True
     if "topWorkloads" in status and _ranks(former.get("topWorkloads")) != _ranks(status["topWorkloads"]):
+        return True
+    if "message" in status and without_instant(str(former.get("message"))) != without_instant(str(status["message"])):
+        return True
+    if _aged(body, former, status):
         return True
     return any(former.get(key) != _whole(value) for key, value in status.items() if key not in _SILENT)
 
@@ -95,22 +117,45 @@ def _breakdown(case: Case, parts: Parts) -> Status:
     return {name.lower(): format_mass(used) if name in included else None for name, used in figures.items()}
 
 
-def _named(case: Case, answer: BudgetAnswer) -> list[WorkloadUse]:
-    """Those that used most; and beyond them the runs to suspend, since enforcement knows them from here alone."""
-    suspends_at, limit_ug = case.suspends_runs_at, case.budget.limit_ug
+def _aged(body: Mapping[str, object], former: Mapping[str, object], status: Status) -> bool:
+    """Whether figures moved since the status was written, and that is long ago."""
+    before, now = (_instant(one.get("observedAt")) for one in (former, status))
+    if before is None or now is None:
+        return False
+    moved = any(former.get(key) != _whole(status[key]) for key in ("usedMicrograms", "topWorkloads") if key in status)
+    metadata = body.get("metadata")
+    uid = str(metadata.get("uid")) if isinstance(metadata, Mapping) else ""
+    return moved and now - before >= _FRESH_S - crc32(uid.encode()) % (_FRESH_S // 2)
+
+
+def _instant(text: object) -> float | None:
+    try:
+        return dt.datetime.fromisoformat(str(text)).timestamp()
+    except ValueError:
+        return None
+
+
+def named(case: Case, answer: BudgetAnswer) -> list[WorkloadUse]:
+    """Those that used most; and beyond them the runs over a threshold, since enforcement knows them from here alone."""
+    names_at, limit_ug = case.names_runs_at, case.budget.limit_ug
     return [
         use
         for rank, use in enumerate(answer.workloads)
-        if rank < case.named or (suspends_at is not None and percent(use.used_ug, limit_ug) >= suspends_at)
+        if rank < case.named or (names_at is not None and percent(use.used_ug, limit_ug) >= names_at)
     ]
 
 
-def _top(case: Case, use: WorkloadUse) -> Status:
+def _top(case: Case, use: WorkloadUse, verdict: Verdict) -> Status:
     kind, _, name = use.workload.partition("/")
     top: Status = {"kind": kind, "name": name}
     if not case.held.resource.namespaced:
         top["namespace"] = use.namespace
-    return top | {"emissions": format_mass(use.used_ug), "percent": percent(use.used_ug, case.budget.limit_ug)}
+    limit_ug = case.budget.limit_ug
+    if not case.budget.per_workload:
+        return top | {"emissions": format_mass(use.used_ug), "percent": percent(use.used_ug, limit_ug)}
+    own = run_verdict(case.budget, verdict, use.used_ug)
+    emissions = format_beside(use.used_ug, limit_ug)
+    return top | {"emissions": emissions, "percent": percent(use.used_ug, limit_ug), "state": own.state.value}
 
 
 def _names_namespaces(case: Case) -> bool:
@@ -118,9 +163,11 @@ def _names_namespaces(case: Case) -> bool:
 
 
 def _ranks(tops: object) -> list[tuple[object, ...]]:
-    """Who is on the list, and the first ten at what per cent; grams change each minute, and so does a long list."""
+    """Who is on the list in which state, and the first ten at what per cent; grams change each minute, and so does a
+    long list.
+    """
     items = tops if isinstance(tops, list) else []
-    names = [(item.get("namespace"), item.get("kind"), item.get("name")) for item in items]
+    names = [(item.get("namespace"), item.get("kind"), item.get("name"), item.get("state")) for item in items]
     first = [(*name, item.get("percent")) for name, item in zip(names, items[:TOP_PER_WORKLOAD], strict=False)]
     return [*first, *sorted(names[TOP_PER_WORKLOAD:], key=str)]
 

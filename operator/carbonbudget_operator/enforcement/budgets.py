@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pydantic import ValidationError
 
@@ -12,9 +12,11 @@ from carbonbudget_operator.api.names import ENFORCEMENT_LABEL
 from carbonbudget_operator.api.selector import LabelSelector
 from carbonbudget_operator.api.spec import Enforce
 from carbonbudget_operator.api.status import MOST_WORKLOADS
-from carbonbudget_operator.budgets.evaluate import Action, State
+from carbonbudget_operator.api.times import seconds
+from carbonbudget_operator.budgets.evaluate import DEFAULT_THRESHOLDS, Action, State
 from carbonbudget_operator.budgets.projection import duration_s
-from carbonbudget_operator.budgets.strictest import Candidate, strictest
+from carbonbudget_operator.budgets.quantity import QuantityError, parse_mass
+from carbonbudget_operator.budgets.strictest import Candidate
 from carbonbudget_operator.enforcement.job import Job
 
 
@@ -27,6 +29,8 @@ class Use:
     name: str
     emissions: str
     percent: int
+    state: str = ""
+    """By its own use, in a budget per workload."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,7 @@ class Budget:
     """Of status.namespaces: what stands in while a namespace's labels are not known."""
     market: bool
     per_workload: bool
+    limit_ug: int
     state: str
     """As the status says; empty before the first verdict."""
     candidate: Candidate
@@ -54,7 +59,11 @@ class Budget:
     """Whether a block of it is one of new Jobs."""
     grace_s: int
     suspend_at_percent: int
+    thresholds: tuple[tuple[int, Action], ...]
+    """Those that go by what was used: per cent of the limit, and what is asked for."""
     top: tuple[Use, ...]
+    as_of: int = 0
+    """Up to when there were data, by the status; 0 where it does not say."""
 
     @property
     def shown(self) -> str:
@@ -85,11 +94,27 @@ class Budget:
     def over(self, job: Job) -> bool:
         """Whether the Job, or its CronJob, is one that a per: Workload budget suspends."""
         use = self.use_of(job)
-        return use is not None and use.percent >= self.suspend_at_percent
+        return use is not None and self._reaches(use.percent, self.suspend_at_percent)
 
     def may_hide(self, job: Job) -> bool:
         """Whether the Job may be over its limit and still be missing from the status: a full list may hide more."""
-        return self.use_of(job) is None and len(self.top) >= MOST_WORKLOADS
+        full = len(self.top) >= MOST_WORKLOADS
+        return full and self.use_of(job) is None and self._reaches(self.top[-1].percent, self.suspend_at_percent)
+
+    def standing_of(self, percent: int, state: str = "") -> Candidate:
+        """How a workload stands in it that used `percent` of the limit; `state` as the status has it, if it has one.
+
+        In a budget per workload by its own use, else as the budget does.
+        """
+        if not self.per_workload or self.candidate.state is State.UNKNOWN:
+            return self.candidate
+        action = max((action for at, action in self.thresholds if self._reaches(percent, at)), default=Action.NONE)
+        found = State.EXCEEDED if self._reaches(percent, 100) else State.WARNING if action else State.WITHIN
+        return replace(self.candidate, action=action, state=State(state or found), percent=percent)
+
+    def _reaches(self, percent: int, at: int) -> bool:
+        """Any use reaches each threshold of a limit of 0, of which it is 100 per cent (budgets.evaluate.reached)."""
+        return percent > 0 if self.limit_ug == 0 else percent >= at
 
     def use_of(self, job: Job) -> Use | None:
         """What the status says of the Job's workload."""
@@ -107,7 +132,8 @@ def parse_budget(body: Mapping[str, object]) -> Budget | None:
         namespace_selector = None
         if not resource.metadata.namespace:
             namespace_selector = ClusterCarbonBudget.model_validate(body).spec.namespace_selector
-    except ValidationError:
+        parse_mass(resource.spec.limit)
+    except (ValidationError, QuantityError):
         return None
     enforce = resource.spec.enforce or Enforce()
     grace_s = duration_s(enforce.grace)
@@ -116,6 +142,7 @@ def parse_budget(body: Mapping[str, object]) -> Budget | None:
     meta, spec, status = resource.metadata, resource.spec, resource.status
     enforcement = status.enforcement
     suspends = enforcement is not None and enforcement.action == "Suspend" and enforcement.suspend_from is not None
+    as_of = status.data_through or status.observed_at
     return Budget(
         key=f"{meta.namespace}/{meta.name}",
         namespace=meta.namespace,
@@ -124,6 +151,7 @@ def parse_budget(body: Mapping[str, object]) -> Budget | None:
         namespaces=frozenset(status.namespaces or ()),
         market=spec.accounting == "MarketBased",
         per_workload=spec.per == "Workload",
+        limit_ug=parse_mass(spec.limit),
         state=status.state or "",
         candidate=Candidate(
             key=f"{meta.namespace}/{meta.name}",
@@ -140,20 +168,24 @@ def parse_budget(body: Mapping[str, object]) -> Budget | None:
         acts_until=int(enforcement.until.timestamp()) if enforcement is not None else 0,
         refuses_jobs="Job" in enforce.kinds,
         grace_s=grace_s,
+        thresholds=tuple((t.at, Action[t.action.upper()]) for t in spec.thresholds if t.basis == "Used")
+        if spec.thresholds is not None
+        else tuple((t.at, t.action) for t in DEFAULT_THRESHOLDS),
+        as_of=seconds(as_of) if as_of is not None else 0,
         suspend_at_percent=min((t.at for t in spec.thresholds or () if t.action == "Suspend"), default=100),
         top=tuple(
             # A namespace's own budget never reaches beyond it, whatever its status says.
-            Use(meta.namespace or use.namespace or "", use.kind, use.name, use.emissions, use.percent or 0)
+            Use(
+                meta.namespace or use.namespace or "",
+                use.kind,
+                use.name,
+                use.emissions,
+                use.percent or 0,
+                use.state or "",
+            )
             for use in status.top_workloads or ()
         ),
     )
-
-
-def strictest_of(budgets: Iterable[Budget]) -> Budget | None:
-    """The one that a person should be told of, the same that a refusal names; None of none."""
-    by_key = {budget.key: budget for budget in budgets}
-    found = strictest(budget.candidate for budget in by_key.values())
-    return by_key[found.key] if found is not None else None
 
 
 def judged(namespace: str, labels: Mapping[str, str] | None, exempt: frozenset[str]) -> bool:

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from carbonbudget_operator.api.names import (
+    ACCOUNTING_ANNOTATION,
+    AS_OF_ANNOTATION,
     BUDGET_ANNOTATION,
     EMISSIONS_ANNOTATION,
     ENERGY_ANNOTATION,
@@ -14,16 +16,17 @@ from carbonbudget_operator.api.names import (
     STATE_ANNOTATION,
     SUSPEND_AT_ANNOTATION,
 )
-from carbonbudget_operator.api.query import RunAnswer, RunQuery
+from carbonbudget_operator.api.query import Accounting, RunAnswer, RunQuery
 from carbonbudget_operator.api.times import format_time
 from carbonbudget_operator.api_path import ApiPath
-from carbonbudget_operator.budgets.quantity import format_mass
-from carbonbudget_operator.enforcement.budgets import Budget, strictest_of
+from carbonbudget_operator.budgets.evaluate import percent
+from carbonbudget_operator.budgets.quantity import format_energy, format_mass
+from carbonbudget_operator.budgets.strictest import Candidate, strictest
+from carbonbudget_operator.enforcement.budgets import Budget, Use
 from carbonbudget_operator.enforcement.job import Job
 from carbonbudget_operator.enforcement.patches import Note, Patch
 
 _HOUR_S: Final = 3600
-_UJ_PER_KWH: Final = 3_600_000_000_000
 # Reports of a node that was cut off may still come; after this there is nothing to wait for.
 _PATIENCE_S: Final = _HOUR_S
 _KINDS: Final = {
@@ -69,25 +72,34 @@ def hopeless(job: Job, data_through: int) -> bool:
     return data_through >= job.finished_at + _PATIENCE_S
 
 
-def final_figures(job: Job, answer: RunAnswer, budget: Budget | None, kept_from: int) -> tuple[Patch, Note]:
-    """The annotations and the Event; `budget` is the strictest that governs it, and decides the accounting.
+def final_figures(
+    job: Job, answer: RunAnswer, governing: Iterable[Budget], kept_from: int, data_through: int
+) -> tuple[Patch, Note]:
+    """The annotations and the Event; of the budgets that govern it the strictest is named, and decides the accounting.
 
-    A Job that is older than `kept_from` emitted more than can be told of it, and that is said.
+    A Job that is older than `kept_from` emitted more than can be told of it, and that is said. `data_through`: up to
+    when the answer had data (UTC seconds).
     """
     whole = job.created_at >= kept_from
-    emitted_ug = answer.market_ug if budget is not None and budget.market else answer.location_ug
+    found = _strictest((budget, _own_standing(budget, job, answer)) for budget in governing)
+    budget, own = found if found is not None else (None, None)
+    market = budget is not None and budget.market
+    emitted_ug = answer.market_ug if market else answer.location_ug
     annotations: dict[str, str | None] = {
         EMISSIONS_ANNOTATION: format_mass(emitted_ug),
-        ENERGY_ANNOTATION: energy_text(answer.energy_uj),
+        ENERGY_ANNOTATION: format_energy(answer.energy_uj),
+        ACCOUNTING_ANNOTATION: _accounting(market),
+        AS_OF_ANNOTATION: format_time(data_through),
         BUDGET_ANNOTATION: budget.shown if budget is not None else None,
-        STATE_ANNOTATION: (budget.state or None) if budget is not None else None,
+        STATE_ANNOTATION: own.state.value if budget is not None and own is not None and budget.state else None,
         FINAL_ANNOTATION: "true" if whole else "partial",
         SUSPEND_AT_ANNOTATION: None,
     }
-    parts = [energy_text(answer.energy_uj), *_time_spent(job, answer.gpu_ms)]
+    parts = [format_energy(answer.energy_uj), *_time_spent(job, answer.gpu_ms)]
     message = f"{job.name} emitted {format_mass(emitted_ug)} CO2e: {', '.join(parts)}"
     if answer.measured_percent < 100:
         message += f" ({answer.measured_percent} % measured, the rest modelled)"
+    message += f"; {'market' if market else 'location'}-based, by reports up to {format_time(data_through)}"
     if not whole:
         message += f"; only since {format_time(kept_from)}, no pods are kept of the time before"
     return {"metadata": {"annotations": annotations}}, Note("Normal", "CarbonEmitted", message)
@@ -97,43 +109,62 @@ def _time_spent(job: Job, gpu_ms: int) -> list[str]:
     """ "2.1 h on 4 GPUs". What was suspended in between has no single duration: then only GPU hours, if any."""
     duration_s = job.finished_at - job.started_at
     if RESUMED_AT_ANNOTATION in job.annotations or not job.started_at or duration_s <= 0:
-        return [f"{gpu_ms / 3_600_000:.1f} GPU hours"] if gpu_ms else []
+        if not gpu_ms:
+            return []
+        return [f"{gpu_ms / 3_600_000:.1f} GPU hours" if gpu_ms >= 360_000 else f"{gpu_ms / 1000:g} GPU seconds"]
     text = f"{duration_s / _HOUR_S:.1f} h" if duration_s >= 360 else f"{duration_s} s"
     gpus = max(1, (gpu_ms + duration_s * 500) // (duration_s * 1000)) if gpu_ms else 0
     return [text + (f" on {gpus} GPU{'s' if gpus > 1 else ''}" if gpus else "")]
 
 
-def energy_text(energy_uj: int) -> str:
-    """ "0.78 kWh", "3.20 Wh" or "12 J", rounded down."""
-    for unit, uj in (("kWh", _UJ_PER_KWH), ("Wh", _UJ_PER_KWH // 1000)):
-        hundredths = energy_uj * 100 // uj
-        if hundredths:
-            return f"{hundredths // 100}.{hundredths % 100:02d} {unit}"
-    return f"{energy_uj // 1_000_000} J"
+def _own_standing(budget: Budget, job: Job, answer: RunAnswer) -> Candidate:
+    """How the Job stands in a budget: by the status where that names it, else by what it emitted in all."""
+    use = budget.use_of(job)
+    if use is not None:
+        return budget.standing_of(use.percent, use.state)
+    return budget.standing_of(percent(answer.market_ug if budget.market else answer.location_ug, budget.limit_ug))
+
+
+def _strictest(found: Iterable[tuple[Budget, Candidate]]) -> tuple[Budget, Candidate] | None:
+    """The one that a person should be told of, the same that a refusal names; None of none."""
+    by_key = {budget.key: (budget, candidate) for budget, candidate in found}
+    first = strictest(candidate for _, candidate in by_key.values())
+    return by_key[first.key] if first is not None else None
 
 
 def workload_annotations(budgets: Iterable[Budget]) -> dict[Key, dict[str, str | None]]:
-    """What each workload that a status names should say: its strictest budget, that one's state, its emissions."""
-    named: dict[Key, list[tuple[Budget, str]]] = {}
+    """What each workload that a status names should say: its strictest budget, how it stands there, its emissions.
+
+    In a budget per workload it stands by its own use: another run that is over says nothing of it.
+    """
+    named: dict[Key, dict[str, tuple[Budget, Use, Candidate]]] = {}
     for budget in budgets:
         for use in budget.top:
             if use.kind in _KINDS and budget.state:
-                named.setdefault((use.namespace, use.kind, use.name), []).append((budget, use.emissions))
+                key = (use.namespace, use.kind, use.name)
+                found = (budget, use, budget.standing_of(use.percent, use.state))
+                named.setdefault(key, {}).setdefault(budget.key, found)
     wanted: dict[Key, dict[str, str | None]] = {}
-    for key, found in named.items():
-        chosen = strictest_of(budget for budget, _ in found)
-        assert chosen is not None
-        emissions = next(text for budget, text in found if budget is chosen)
+    for key, by_budget in named.items():
+        first = strictest(candidate for _, _, candidate in by_budget.values())
+        assert first is not None
+        budget, use, candidate = by_budget[first.key]
         wanted[key] = {
-            EMISSIONS_ANNOTATION: emissions,
-            BUDGET_ANNOTATION: chosen.shown,
-            STATE_ANNOTATION: chosen.state,
+            EMISSIONS_ANNOTATION: use.emissions,
+            ACCOUNTING_ANNOTATION: _accounting(budget.market),
+            AS_OF_ANNOTATION: format_time(budget.as_of) if budget.as_of else None,
+            BUDGET_ANNOTATION: budget.shown,
+            STATE_ANNOTATION: candidate.state.value,
         }
     return wanted
 
 
+def _accounting(market: bool) -> Accounting:
+    return "MarketBased" if market else "LocationBased"
+
+
 def standing(annotations: Mapping[str, str | None]) -> tuple[str | None, str | None]:
-    """What a change of is a reason to write: the budget and its state, never the figure alone."""
+    """What a change of is written first: the budget and the state."""
     return annotations.get(BUDGET_ANNOTATION), annotations.get(STATE_ANNOTATION)
 
 

@@ -16,6 +16,7 @@ from itertools import islice
 from typing import Final
 
 from carbonbudget_operator.api.names import (
+    AS_OF_ANNOTATION,
     BUDGET_ANNOTATION,
     EMISSIONS_ANNOTATION,
     EXEMPT_LABEL,
@@ -39,6 +40,7 @@ _GENERATED: Final = frozenset({
     "controller-uid", "job-name", "batch.kubernetes.io/controller-uid", "batch.kubernetes.io/job-name",
 })  # fmt: skip
 _OURS: Final = (
+    AS_OF_ANNOTATION,
     BUDGET_ANNOTATION,
     EMISSIONS_ANNOTATION,
     FINAL_ANNOTATION,

@@ -12,6 +12,7 @@ from carbonbudget_operator.api.names import RESOURCES
 from carbonbudget_operator.enforcement.act import Actor
 from carbonbudget_operator.enforcement.annotate import Annotator
 from carbonbudget_operator.enforcement.budgets import Budget, parse_budget
+from carbonbudget_operator.enforcement.budgets import judged as is_judged
 from carbonbudget_operator.enforcement.decide import decide
 from carbonbudget_operator.enforcement.jobs import JobStore
 from carbonbudget_operator.enforcement.kueue import workloads
@@ -43,7 +44,7 @@ class EnforcementLoop:
     """`bodies` are the budgets that the controller's watch has shown, by uid, and `changed` rings with each change.
 
     `namespaces` are the namespaces' labels, None while they are not known. `exempt` are namespaces never judged.
-    `judged` tells of a budget's key whether its status is of this process; without it any status is good.
+    `judged` says of a budget's key whether its status is of this process; without it any status is good.
     """
 
     def __init__(
@@ -73,6 +74,15 @@ class EnforcementLoop:
         self._complete, self._judged, self._waiting_since = False, judged, 0.0
         self._here_since = 0  # UTC seconds of the first decision
         self._wake_at = 0
+
+    def job_uids(self) -> dict[tuple[str, str, str], str]:
+        """The Jobs' uids by namespace, kind and name."""
+        return {(job.namespace, "Job", job.name): job.uid for job in self.store.jobs.values()}
+
+    def judges(self, namespace: str) -> bool:
+        """Whether anything in a namespace is judged; no while namespaces are not known."""
+        labels = self._namespaces()
+        return labels is not None and is_judged(namespace, labels.get(namespace), self._exempt)
 
     async def run(self) -> None:
         """For ever; a round that fails is logged and counted, and the next one comes."""

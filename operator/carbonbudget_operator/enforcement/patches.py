@@ -14,7 +14,9 @@ from carbonbudget_operator.api.names import (
     SUSPENDED_LABEL,
 )
 from carbonbudget_operator.api.times import format_time
+from carbonbudget_operator.enforcement.budgets import Budget
 from carbonbudget_operator.enforcement.decide import Action, Announce, Keep, Plan, Resume, Suspend, Unmark, Withdraw
+from carbonbudget_operator.enforcement.job import Job
 
 Patch = dict[str, object]
 
@@ -36,7 +38,7 @@ def patch_of(action: Action, now: int) -> tuple[Patch, Note | None]:
             note = Note(
                 "Warning",
                 "SuspendAnnounced",
-                f"{name} will be suspended at {format_time(at)}: carbon budget {budget.shown} has reached Suspend. "
+                f"{name} will be suspended at {format_time(at)}: {_why(action.job, budget)}. "
                 f"Write a checkpoint, or take the label {SUSPENDABLE_LABEL} away to keep it running",
             )
             return _patch({}, {SUSPEND_AT_ANNOTATION: format_time(at)}), note
@@ -52,8 +54,7 @@ def patch_of(action: Action, now: int) -> tuple[Patch, Note | None]:
             note = Note(
                 "Warning",
                 "SuspendedByCarbonBudget",
-                f"{name} is suspended: carbon budget {budget.shown} has reached Suspend. It is resumed when the budget "
-                "allows it again",
+                f"{name} is suspended: {_why(action.job, budget)}. It is resumed when the budget allows it again",
             )
             return _patch({SUSPENDED_LABEL: "true"}, marks, suspend=True), note
         case Keep(_, budget):
@@ -66,6 +67,19 @@ def patch_of(action: Action, now: int) -> tuple[Patch, Note | None]:
             return released(now, resumes=True), note
         case Unmark():
             return released(now, resumes=False), None
+
+
+def _why(job: Job, budget: Budget) -> str:
+    """What was reached: by all of the budget together, or with per: Workload by the Job alone."""
+    use = budget.use_of(job) if budget.per_workload else None
+    if use is None:
+        return f"carbon budget {budget.shown} has reached Suspend"
+    basis = "market" if budget.market else "location"
+    as_of = f", as of {format_time(budget.as_of)}" if budget.as_of else ""
+    return (
+        f"it used {use.emissions} CO2e, {use.percent} % of what carbon budget {budget.shown} allows each workload "
+        f"({basis}-based{as_of})"
+    )
 
 
 def released(now: int, resumes: bool) -> Patch:

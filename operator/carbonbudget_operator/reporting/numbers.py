@@ -8,9 +8,15 @@ def grams(micrograms: int) -> str:
     return _decimal(micrograms, 6)
 
 
+def kilograms(micrograms: int) -> str:
+    """Kilograms with all their decimals."""
+    return _decimal(micrograms, 9)
+
+
 def kilowatt_hours(microjoules: int) -> str:
-    """Kilowatt-hours to the nanowatt-hour below: 3.6e12 uJ is "1"."""
-    return _decimal(microjoules * 10**12 // 3_600_000_000_000, 12)
+    """Kilowatt-hours to the nanowatt-hour below: 3.6e12 uJ is "1"; what is less than that has a digit more."""
+    digits = 13 if 0 < microjoules < 4 else 12
+    return _decimal(microjoules * 10**digits // 3_600_000_000_000, digits)
 
 
 def _decimal(value: int, digits: int) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import cached_property
 
+from carbonbudget_operator.api.query import NO_MARKET_FACTOR
 from carbonbudget_operator.carbon.embodied import Device
 from carbonbudget_operator.carbon.factors import (
     WORLD,
@@ -192,7 +193,9 @@ class Places:
             if rate is not None:
                 why = f"market: {name} {rate.g_per_kwh:f} g/kWh ({rate.source}, {rate.year})"
                 return Market(_mg(rate.g_per_kwh), frozenset({why}), stands_in=False)
-        why = "noMarketFactor: no contract, supplier or residual mix is configured; the location's factor stands in"
+        why = (
+            f"{NO_MARKET_FACTOR}: no contract, supplier or residual mix is configured; the location's factor stands in"
+        )
         return Market(location_mg, frozenset({why}), stands_in=True)
 
 

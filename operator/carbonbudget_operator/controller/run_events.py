@@ -1,0 +1,91 @@
+"""Each run over a threshold of a budget per workload has an Event of its own, on the budget and on the workload.
+
+What was reported already is in the status (`topWorkloads[].state`), so that a restart repeats nothing. At most 100 runs
+of a budget are named there, and at most 100 are reported in each window, over all budgets.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from carbonbudget_operator.api.event import Involved, event_body
+from carbonbudget_operator.api.names import GROUP, VERSION
+from carbonbudget_operator.api_path import is_label, is_subdomain
+from carbonbudget_operator.budgets.evaluate import State
+from carbonbudget_operator.controller.inventory import Held
+from carbonbudget_operator.controller.runs import Key, Run, told
+from carbonbudget_operator.kube.client import KubeClient, KubeError
+
+_log = logging.getLogger(__name__)
+_REASONS: Final = {State.WARNING: "RunWarning", State.EXCEEDED: "RunExceeded"}
+_SEVERITY: Final = {"WithinBudget": 0, "Warning": 1, "Exceeded": 2}
+_AT_ONCE: Final = 16
+_MOST_WAITING: Final = 10_000
+# Kinds that a run may be of and that an Event can be about; of others only the budget has one.
+_VERSIONS: Final = {
+    "Job": "batch/v1", "CronJob": "batch/v1", "Deployment": "apps/v1", "StatefulSet": "apps/v1", "DaemonSet": "apps/v1",
+    "ReplicaSet": "apps/v1", "ReplicationController": "v1", "Pod": "v1",
+}  # fmt: skip
+
+
+class RunEvents:
+    """What is to be posted, in order. `uids` are the Jobs' uids; `judged` says whether a namespace is judged at all."""
+
+    def __init__(self, client: KubeClient) -> None:
+        self.uids: Callable[[], Mapping[Key, str]] = dict
+        self.judged: Callable[[str], bool] = lambda _: True
+        self._client = client
+        self._waiting: deque[tuple[Held, Run]] = deque()
+        self._known: dict[str, tuple[str, object, dict[Key, str]]] = {}
+
+    def take(self, held: Held, period: object, runs: tuple[Run, ...]) -> int:
+        """Add what stands worse than it was written last; how many were dropped, since too many wait.
+
+        `period` is the status's. The watch may show a former status for a while after a write.
+        """
+        uid, of, former = self._known.get(held.key, ("", None, {}))
+        if uid != held.uid or of != period:
+            former = told(held.body, period)
+        worse = [run for run in runs if _SEVERITY[run.state.value] > _SEVERITY.get(former.get(run.key, ""), 0)]
+        self._known[held.key] = (held.uid, period, {run.key: run.state.value for run in runs})
+        room = max(0, _MOST_WAITING - len(self._waiting))
+        self._waiting.extend((held, run) for run in worse[:room])
+        return len(worse) - min(room, len(worse))
+
+    def forget_all_but(self, keys: Mapping[str, object]) -> None:
+        """Budgets that are gone."""
+        self._known = {key: kept for key, kept in self._known.items() if key in keys}
+
+    async def post(self, most: int, now: int) -> None:
+        """The next `most` runs. An Event that cannot be posted is logged: the status says the same."""
+        due = [self._waiting.popleft() for _ in range(min(most, len(self._waiting)))]
+        if not due:
+            return
+        uids, slots = self.uids(), asyncio.Semaphore(_AT_ONCE)
+        abouts: list[tuple[Involved, Run]] = []
+        for held, run in due:
+            kind = held.resource.kind
+            abouts.append((Involved(f"{GROUP}/{VERSION}", kind, held.name, held.namespace, held.uid), run))
+            if (about := self._workload(run.key, uids)) is not None:
+                abouts.append((about, run))
+
+        async def send(about: Involved, run: Run) -> None:
+            body = event_body(about, "controller", "Warning", _REASONS[run.state], run.message, now)
+            try:
+                async with slots:
+                    await self._client.send("POST", about.events_path, body)
+            except KubeError as error:
+                _log.warning("event of %s %s not posted: %s", about.kind, about.name, error.reason)
+
+        await asyncio.gather(*(send(about, run) for about, run in abouts))
+
+    def _workload(self, key: Key, uids: Mapping[Key, str]) -> Involved | None:
+        """None where it cannot be an object, by the names that its pods' owner references gave it, or is not judged."""
+        namespace, kind, name = key
+        if kind not in _VERSIONS or not is_label(namespace) or not is_subdomain(name) or not self.judged(namespace):
+            return None
+        return Involved(_VERSIONS[kind], kind, name, namespace, uids.get(key, ""))

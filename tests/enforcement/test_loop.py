@@ -109,7 +109,7 @@ class Told:
 
     sentences: dict[str, str] = field(default_factory=dict)
 
-    def report(self, budget_key: str, sentence: str) -> None:
+    def report(self, budget_key: str, sentence: str, managed: bool = False) -> None:
         self.sentences[budget_key] = sentence
 
     def clear(self, budget_key: str) -> None:

@@ -175,12 +175,12 @@ class EvaluationLoop:
 
     def _judge(self, case: Case, asked: Questions, known: _Known, now: int) -> Judgement:
         """By the server's answers; while there are none, by what was known."""
-        conflict = self._seen.conflicts.of(case.key)
+        conflict, managed = self._seen.conflicts.of(case.key), self._seen.conflicts.managed(case.key)
         if known.through and case.namespaces is not None:
             one = answered(case, asked, known.answers, known.through)
-            return judge(case, one, self.profiles.week(case), conflict, now, self._terms)
+            return judge(case, one, self.profiles.week(case), conflict, now, self._terms, managed)
         since = self._missing_since
-        return judge_without_answer(case, known.reason, known.sentence, since, conflict, now, self._terms)
+        return judge_without_answer(case, known.reason, known.sentence, since, conflict, now, self._terms, managed)
 
     async def _answers(self, queries: Sequence[BudgetQuery]) -> tuple[int, dict[str, BudgetAnswer]]:
         """Up to when there are data, and the answers by question. Raises ServerUnavailable."""

@@ -31,7 +31,7 @@ class Actor:
         """`kueue` is the version of its API, empty where it is not used."""
         self._client, self._store, self._metrics = client, store, metrics
         self._slots = asyncio.Semaphore(_AT_ONCE)
-        self._workloads = workloads(kueue)
+        self.workloads = workloads(kueue)
 
     async def carry_out(self, actions: Iterable[Action], now: int) -> None:
         """All of them, some at a time."""
@@ -52,7 +52,7 @@ class Actor:
         """
         path, uid = JOBS.at(job.namespace, job.name), job.uid
         if job.queued is not None:
-            path, uid = self._workloads.at(job.namespace, job.queued.name), job.queued.uid
+            path, uid = self.workloads.at(job.namespace, job.queued.name), job.queued.uid
             patch = patch_of_workload(patch)
         metadata = patch["metadata"]
         assert isinstance(metadata, dict)

@@ -70,9 +70,10 @@ async def test_the_controller_goes_by_it_and_by_its_setting_where_it_is_unknown(
     statuses: dict[str, int], setting: str, used: str
 ) -> None:
     async with an_api_server(statuses) as (client, asked):
+        settings, metrics = Enforcement.model_validate({"kueue": setting}), EnforcementMetrics(CollectorRegistry())
         loop = EnforcementLoop(
-            client, Server("http://127.0.0.1:1", None, lambda: ""), dict, asyncio.Event(), dict, Conflicts(),
-            Enforcement.model_validate({"kueue": setting}), frozenset(), EnforcementMetrics(CollectorRegistry()), 60, 35,
+            client, Server("http://127.0.0.1:1", None, lambda: ""), dict, asyncio.Event(), dict, Conflicts(), settings,
+            frozenset(), metrics, 60, 35,
         )  # fmt: skip
         following = asyncio.create_task(loop.follow_workloads())
         path = f"/apis/kueue.x-k8s.io/{used}/workloads"

@@ -25,6 +25,7 @@ from carbonbudget_operator.controller.profiles import Profiles
 from carbonbudget_operator.controller.rounds import Rounds
 from carbonbudget_operator.controller.writing import Writer
 from carbonbudget_operator.kube.client import KubeClient
+from carbonbudget_operator.logs import Failures, log_action
 from carbonbudget_operator.namespaces import Namespaces
 from carbonbudget_operator.server_client import Server, ServerUnavailable
 
@@ -78,7 +79,7 @@ class EvaluationLoop:
         self._states: dict[str, tuple[str, State]] = {}
         self._data_through = 0
         self._missing_since = int(now())  # a controller that starts beside its server is patient first
-        self._server_failing = False
+        self._server_failing, self._failing = False, Failures()
         # Versions of budgets that could not be judged for a defect of ours, in this evaluation and in the one before.
         self._odd: dict[str, tuple[str, object]] = {}
         self._odd_before: dict[str, tuple[str, object]] = {}
@@ -160,11 +161,13 @@ class EvaluationLoop:
             return _Known(0, {}, "", "")
         try:
             through, answers = await self._answers([query for one in asked for query in one.all()])
+            if self._server_failing:
+                log_action(_log, "server-back", "the server answers again")
             self._server_failing = False
         except ServerUnavailable as error:
             self._metrics.failures.inc()
             if not self._server_failing:  # once, until it answers again
-                _log.warning("%s; the last verdicts stand", error)
+                log_action(_log, "server-away", f"{error}; the last verdicts stand", level=logging.WARNING)
             self._server_failing = True
             return _Known(0, {}, "ServerUnavailable", str(error))
         if not through:
@@ -214,7 +217,10 @@ class EvaluationLoop:
         state = standing.verdict.state if standing is not None else State.UNKNOWN
         uid, former = self._states.get(held.key, ("", None))
         if worth_telling(former if uid == held.uid else held.state, state):
-            await tell(self._client, held, state, judgement.message, int(self._now()))
+            former_state = (former if uid == held.uid else held.state) or State.UNKNOWN
+            sentence = f"{held.key} is {state.value}, was {former_state.value}: {judgement.message}"
+            log_action(_log, "verdict", sentence, budget=held.key, state=state.value, former=former_state.value)
+            await tell(self._client, held, state, judgement.message, int(self._now()), self._failing)
         self._states[held.key] = (held.uid, state)
 
 

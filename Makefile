@@ -3,7 +3,7 @@ SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
-.PHONY: help venv lock demo demo-down test test-unit soak lint format bench crds images cluster-up cluster-down
+.PHONY: help venv lock demo demo-down test test-unit soak lint format bench crds images cluster-up cluster-down kueue
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +34,9 @@ soak: venv ## the long counts (half an hour): 2,000 examples of each law, 100 ki
 	  tests/shared tests/allocation tests/carbon tests/budgets tests/enforcement/test_decide.py
 	@CARBONBUDGET_KILLS=100 CARBONBUDGET_HOSTILE=100000 $(BIN)/pytest --timeout=3600 tests/agent/test_kill.py \
 	  tests/ledger/test_faults.py tests/ingest/test_hostile.py
+
+kueue: venv ## try enforcement.kueue against a real Kueue (builds it once: some minutes)
+	@hack/kueue
 
 lint: venv ## ruff, mypy --strict, import-linter, generated files, no registry addresses
 	@hack/lint

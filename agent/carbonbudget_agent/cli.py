@@ -9,6 +9,7 @@ import signal
 import sys
 from types import FrameType
 
+from carbonbudget_agent.json_log import JsonFormatter
 from carbonbudget_agent.meters.detect import PREFERENCE, choose_meters, detect_meters, winners
 from carbonbudget_agent.options import parse_options
 from carbonbudget_agent.run import run
@@ -19,11 +20,10 @@ def main() -> None:
     options = parse_options()
     if options.command == "meters":
         sys.exit(_meters(options))
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=options.log_level.upper(),
-        format="%(asctime)s %(levelname)s %(message)s",
-    )
+    text = logging.Formatter("%(asctime)s %(levelname)s %(message)s")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter() if options.log_format == "json" else text)
+    logging.basicConfig(handlers=[handler], level=options.log_level.upper())
     try:
         sys.exit(run(options, on_stop=_on_stop))
     except (OSError, ValueError, RuntimeError) as error:

@@ -64,6 +64,7 @@ def _add_run(run: argparse.ArgumentParser) -> None:
     _add(run, "--server-token-file", None, "token with the server's audience", type=Path)
     _add(run, "--metrics-listen", "", "ADDRESS:PORT of /metrics; empty: none")
     _add(run, "--log-level", "info", "debug, info, warning or error")
+    _add(run, "--log-format", "text", "text or json: one object a line")
 
 
 def _add(parser: argparse.ArgumentParser, flag: str, default: object, text: str, **more: Any) -> None:
@@ -89,6 +90,8 @@ def _check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None
         text = getattr(options, name)
         if not text or not text.isprintable() or len(text) > MAX_TEXT:
             parser.error(f"--{name.replace('_', '-')} must be a name of 1 to {MAX_TEXT} printable characters")
+    if options.log_format not in ("text", "json"):
+        parser.error(f"--log-format must be text or json, not {options.log_format!r}")
     if options.log_level not in ("debug", "info", "warning", "error"):
         parser.error(f"--log-level must be debug, info, warning or error, not {options.log_level!r}")
     if not options.dry_run and not (options.server_url and options.outbox):

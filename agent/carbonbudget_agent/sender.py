@@ -187,6 +187,8 @@ class Sender:
         if 200 <= status < 300:
             self._outbox.remove(name)
             self._counts.sent += 1
+            if self._told:
+                _log.info("the server takes reports again")
             self._told.clear()
             return None
         self._counts.refused[status] += 1

@@ -23,6 +23,7 @@ class Tool:
     package: str  # what `go build` is given
     version_args: tuple[str, ...]  # makes the program print its version
     exact_minor: bool = True  # a Kubernetes program: the minor version has to be ours
+    module: Path | None = None  # with the go.mod that it is built from; None: MODULE
 
 
 TOOLS = {
@@ -37,6 +38,10 @@ TOOLS = {
 }
 # CoreDNS goes into an image without a C library: only a build of our own is known to be static.
 COREDNS = Tool("github.com/coredns/coredns", ("-version",), exact_minor=False)
+# Only `make kueue` needs it. It pins other Kubernetes libraries than ours, so it has a module of its own.
+KUEUE = Tool("sigs.k8s.io/kueue/cmd/kueue", ("--help",), exact_minor=False, module=MODULE / "kueue")
+# Always built here, and no part of the cluster.
+OURS_ALONE = {"coredns": COREDNS, "kueue": KUEUE}
 
 
 def bin_dir() -> Path:
@@ -76,13 +81,17 @@ def linker_flags() -> str:
 
 
 def _flags_for(name: str) -> str:
-    return "-s -w" if name == "etcd" else linker_flags()
+    return "-s -w" if name in ("etcd", "kueue") else linker_flags()
+
+
+def _tool(name: str) -> Tool:
+    return OURS_ALONE.get(name) or TOOLS[name]
 
 
 def stamp_of(name: str) -> str:
     """Changes when the program would: its sources' versions or the flags it is built with."""
-    tool = TOOLS.get(name, COREDNS)
-    parts = [(MODULE / f).read_text() for f in ("go.mod", "go.sum")]
+    tool = _tool(name)
+    parts = [((tool.module or MODULE) / f).read_text() for f in ("go.mod", "go.sum")]
     return hashlib.sha256("\n".join([*parts, GOFLAGS, _flags_for(name), tool.package]).encode()).hexdigest()
 
 
@@ -109,7 +118,8 @@ def found_elsewhere(name: str) -> Path | None:
     return None
 
 
-def _is_built(name: str) -> bool:
+def is_built(name: str) -> bool:
+    """Whether it was built here from the sources and with the flags of now."""
     stamp = bin_dir() / ".stamps" / name
     return (bin_dir() / name).is_file() and stamp.is_file() and stamp.read_text() == stamp_of(name)
 
@@ -127,7 +137,7 @@ def _check_go() -> None:
 
 
 def _build(name: str) -> None:
-    tool = TOOLS.get(name, COREDNS)
+    tool = _tool(name)
     target = bin_dir() / name
     if target.is_symlink():
         target.unlink()
@@ -135,7 +145,7 @@ def _build(name: str) -> None:
     log = cache_dir() / "tools" / f"build-{name}.log"
     command = ["go", "build", "-ldflags", _flags_for(name), "-o", str(target), tool.package]
     with log.open("wb") as out:
-        code = subprocess.run(command, cwd=MODULE, env=env, stdout=out, stderr=out).returncode
+        code = subprocess.run(command, cwd=tool.module or MODULE, env=env, stdout=out, stderr=out).returncode
     if code != 0:
         last = log.read_text(errors="replace").strip().splitlines()[-1:]
         raise say.ClusterError(f"building {name} failed ({' '.join(last)[:200]}): see {log}")
@@ -149,7 +159,7 @@ def ensure(names: Iterable[str]) -> dict[str, Path]:
     paths: dict[str, Path] = {}
     missing = []
     for name in names:
-        elsewhere = None if name == "coredns" else found_elsewhere(name)
+        elsewhere = None if name in OURS_ALONE else found_elsewhere(name)
         if elsewhere is not None:
             paths[name] = elsewhere
             link = bin_dir() / name
@@ -158,11 +168,11 @@ def ensure(names: Iterable[str]) -> dict[str, Path]:
                 link.symlink_to(elsewhere)
             continue
         paths[name] = bin_dir() / name
-        if not _is_built(name):
+        if not is_built(name):
             missing.append(name)
     if missing:
         _check_go()
-        say.line(f"building {len(missing)} programs with Go: the first build takes about 12 minutes on 2 cores")
+        say.line(f"building {', '.join(missing)} with Go: the first build of all takes about 12 minutes on 2 cores")
         for name in missing:
             with say.step(f"go build {name}", heartbeat=True):
                 _build(name)

@@ -224,8 +224,8 @@ class Enforcement(Section):
     annotate: bool = Field(True, description="Write emissions, energy, budget and state to workloads' annotations.")
     kueue: Literal["", "v1beta1", "v1beta2"] = Field(
         "",
-        description="Version of Kueue's API by which Workloads of suspendable Jobs are deactivated. Empty: Kueue's "
-        "Jobs are left alone.",
+        description="Version of Kueue's API by which Workloads of suspendable Jobs are deactivated; a newer one that "
+        "the cluster serves is used instead. Empty: Kueue's Jobs are left alone.",
     )
     resume_jitter_seconds: int = Field(300, ge=0, le=3600, description="Suspended Jobs are resumed spread over it.")
 

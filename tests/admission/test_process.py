@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import math
 import ssl
 import time
@@ -32,6 +33,7 @@ from carbonbudget_operator.api.names import BUDGET, CLUSTER_BUDGET
 from carbonbudget_operator.api_path import ApiPath
 from carbonbudget_operator.kube.client import KubeClient
 from carbonbudget_operator.kube.credentials import Credentials
+from carbonbudget_operator.logs import JsonFormatter
 from carbonbudget_operator.namespaces import NAMESPACES
 from carbonbudget_operator.server_client import Server
 
@@ -366,3 +368,21 @@ async def test_the_metrics_are_on_a_port_of_their_own() -> None:
         assert (await client.post("/validate", data=b"{}")).status == 404
     assert 'carbonbudget_admission_reviews_total{outcome="refused"} 0.0' in text
     assert "carbonbudget_admission_projection_age_seconds NaN" in text
+
+
+def test_a_refusal_is_one_line_and_of_many_in_a_second_ten_are_with_how_many_were_not(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    process = Process(Bench())
+    refused = Decision(refusal="carbon budget b: no", about=Reference("batch/v1", "Job", "tr\nain"))
+    with caplog.at_level(logging.INFO):
+        for number in range(100):
+            process.events.tell("team-a", refused, number / 1000)
+        process.events.tell("team-a", refused, 1.5)
+        process.events.tell("team-a", Decision(warnings=("near",), about=JOB), 2.5)
+    records = [record for record in caplog.records if getattr(record, "action", "") == "refuse"]
+    assert len(records) == 11
+    assert records[0].getMessage() == "refused Job team-a/tr\nain: carbon budget b: no"
+    assert records[10].getMessage().endswith(" (90 refusals before it are not logged)")
+    line = json.loads(JsonFormatter().format(records[10]))
+    assert (line["action"], line["name"], line["namespace"], line["suppressed"]) == ("refuse", "tr\\nain", "team-a", 90)

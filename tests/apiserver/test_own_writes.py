@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import yaml
 from tests.apiserver.manifests import work
-from tests.apiserver.test_kueue import WORKLOADS
 from tests.conftest import Cluster
 from tests.e2e.conftest import CHART, budget, wait_for
+from tests.kueue.module import apply_workloads_crd, delete_workloads_crd, pod_sets
 
 from carbonbudget_operator.api.names import BUDGET
 from carbonbudget_operator.api_path import ApiPath
@@ -25,14 +25,13 @@ pytestmark = [pytest.mark.cluster, pytest.mark.control_plane]
 
 ACCOUNT = "carbonbudget-controller"
 SPACE = "own-writes"
-WORKLOADS_NAME = "workloads.kueue.x-k8s.io"
 KINDS = {
     "Job": ApiPath("batch", "v1", "jobs"),
     "CronJob": ApiPath("batch", "v1", "cronjobs"),
     "Deployment": ApiPath("apps", "v1", "deployments"),
     "StatefulSet": ApiPath("apps", "v1", "statefulsets"),
     "DaemonSet": ApiPath("apps", "v1", "daemonsets"),
-    "Workload": ApiPath("kueue.x-k8s.io", "v1beta1", "workloads"),
+    "Workload": ApiPath("kueue.x-k8s.io", "v1beta2", "workloads"),
 }
 LABELS = {"team": "a", "carbonbudget.dev/suspendable": "true"}
 METADATA = {"labels": LABELS, "annotations": {"note": "x"}, "finalizers": ["example.com/held"]}
@@ -85,8 +84,7 @@ def account(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Itera
             if document["kind"] != "Deployment":
                 made.append((document["kind"], document["metadata"]["name"]))
                 kubectl("apply", "-f", "-", stdin=json.dumps(document))
-        kubectl("apply", "-f", "-", stdin=json.dumps(WORKLOADS))
-        kubectl("wait", "--for=condition=Established", "crd", WORKLOADS_NAME, "--timeout=60s")
+        apply_workloads_crd(cluster)
         for kind in KINDS:
             kubectl("apply", "-f", "-", stdin=json.dumps(a_workload(kind)))
         kubectl("apply", "-f", "-", stdin=json.dumps(budget(SPACE, "b", limit="1kg", period="Month")))
@@ -102,14 +100,15 @@ def account(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Itera
             )
         for kind, name in made:
             kubectl("-n", SPACE, "delete", kind, name, "--ignore-not-found")
-        kubectl("delete", "crd", WORKLOADS_NAME, "--ignore-not-found", "--timeout=60s")
+        delete_workloads_crd(cluster)
         kubectl("delete", "namespace", SPACE, "--wait=false")
 
 
 def a_workload(kind: str) -> dict[str, Any]:
     if kind == "Workload":
         metadata = {"name": "w", "namespace": SPACE} | METADATA
-        return {"apiVersion": "kueue.x-k8s.io/v1beta1", "kind": kind, "metadata": metadata, "spec": {"queueName": "q"}}
+        spec: dict[str, Any] = {"queueName": "q", "podSets": pod_sets()}
+        return {"apiVersion": "kueue.x-k8s.io/v1beta2", "kind": kind, "metadata": metadata, "spec": spec}
     if kind != "CronJob":
         return work(kind, SPACE, metadata=METADATA, **({"suspend": True} if kind == "Job" else {}))
     job = work("Job", SPACE)

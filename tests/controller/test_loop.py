@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -553,3 +554,46 @@ async def test_an_owners_name_and_a_contact_are_shown_and_neither_acts_nor_decei
     assert status["topWorkloads"][0]["name"].startswith("\\x1b[2J\\x1b[31mPWNED")
     assert [text for text in texts_of(status) + bench.world.messages if not is_printable(text)] == []
     assert [call for call in await bench.evaluate() if call[0] == "PATCH"] == []  # the same again is no change
+
+
+def actions_logged(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
+    found = [(getattr(record, "action", ""), record.getMessage()) for record in caplog.records]
+    return [one for one in found if one[0]]
+
+
+async def test_a_change_of_verdict_is_one_line(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    tight = bench.add("tight", thresholds=BLOCK)
+    with caplog.at_level(logging.INFO):
+        await bench.evaluate()
+        bench.world.used_ug = 2_000_000
+        await bench.evaluate()
+        await bench.evaluate()
+    (line,) = actions_logged(caplog)
+    assert line == ("verdict", f"team-a/tight is Exceeded, was WithinBudget: {tight['status']['message']}")
+
+
+async def test_the_server_away_and_back_is_a_line_each(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    bench.add("monthly")
+    with caplog.at_level(logging.INFO):
+        for up in (True, False, False, True, True):
+            bench.world.up = up
+            await bench.evaluate()
+    assert [action for action, _ in actions_logged(caplog)] == ["server-away", "server-back"]
+    assert actions_logged(caplog)[0][1].endswith("; the last verdicts stand")
+
+
+async def test_a_status_that_is_refused_again_and_again_is_logged_once(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = bench.add("monthly")
+    bench.show()
+    made["metadata"]["uid"] = "another"  # the API server refuses writes to the former
+    with caplog.at_level(logging.INFO):
+        for _ in range(3):
+            await bench.loop.evaluate()
+    assert len([record for record in caplog.records if "not updated" in record.getMessage()]) == 1
+    assert bench.failures() == 3
+    made["metadata"]["uid"] = "monthly"
+    with caplog.at_level(logging.INFO):
+        await bench.loop.evaluate()
+    assert [record.getMessage() for record in caplog.records][-1] == "team-a/monthly updated again"

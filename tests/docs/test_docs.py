@@ -83,8 +83,8 @@ def test_every_value_of_the_chart_is_in_its_schema_and_explained() -> None:
     text = (ROOT / "charts/carbonbudget/values.yaml").read_text(encoding="utf-8")
     values = yaml.safe_load(text)
     assert set(values) == {
-        "cluster", "windowSeconds", "carbon", "allocation", "enforcement", "images", "agent", "server", "controller",
-        "admission", "certificates", "networkPolicy", "monitoring",
+        "cluster", "windowSeconds", "logFormat", "carbon", "allocation", "enforcement", "images", "agent", "server",
+        "controller", "admission", "certificates", "networkPolicy", "monitoring",
     }  # fmt: skip
     for section in ("carbon", "allocation", "enforcement", "certificates", "networkPolicy", "monitoring"):
         for key in values[section]:

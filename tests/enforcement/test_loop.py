@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import json
+import logging
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -39,6 +40,9 @@ class World:
     """Uids of which no pods are known."""
     up: bool = True
     failing: int = 0
+    no_events: bool = False
+    refused: int = 0
+    """Patches that are refused from now on."""
     missing: set[str] = field(default_factory=set)
     failed: asyncio.Event = field(default_factory=asyncio.Event)
     patches: list[tuple[str, Body]] = field(default_factory=list)
@@ -65,9 +69,14 @@ class World:
             kind = "CarbonBudget" if namespaced else "ClusterCarbonBudget"
             return web.json_response({"items": [b for b in self.budgets if b["kind"] == kind], "metadata": {}})
         body = await request.json()
+        if request.method == "POST" and self.no_events:
+            return web.json_response({"message": "too many"}, status=403)
         if request.method == "POST":
             self.events.append((body["reason"], body["message"]))
             return web.json_response(body)
+        if self.refused:
+            self.refused -= 1
+            return web.json_response({"message": "refused"}, status=403)
         self.patches.append((request.path, body))
         assert request.query["fieldManager"] == "carbonbudget"
         if request.path in self.missing:
@@ -110,7 +119,7 @@ class Told:
 
     sentences: dict[str, str] = field(default_factory=dict)
 
-    def report(self, budget_key: str, sentence: str) -> None:
+    def report(self, budget_key: str, sentence: str, managed: bool = False) -> None:
         self.sentences[budget_key] = sentence
 
     def clear(self, budget_key: str) -> None:
@@ -618,3 +627,53 @@ async def test_a_namespaces_own_budget_writes_in_its_namespace_alone(bench: Benc
     top = [{"kind": "Deployment", "name": "web", "emissions": "1kg", "namespace": "team-b"}]
     bench.world.budgets = [budget_body(status={"topWorkloads": top})]
     assert [path for path, _ in await bench.annotate()] == ["/apis/apps/v1/namespaces/team-a/deployments/web"]
+
+
+def actions_logged(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
+    found = [(getattr(record, "action", ""), record.getMessage()) for record in caplog.records]
+    return [one for one in found if one[0]]
+
+
+async def test_each_step_with_a_job_is_one_line(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    bench.add()
+    bench.world.budgets = [budget_body(suspend_from=NOW + 60)]
+    with caplog.at_level(logging.INFO):
+        await bench.step()
+        bench.time[0] = NOW + 60
+        await bench.step()
+        await bench.step()
+        bench.world.budgets = []
+        await bench.step()
+    assert actions_logged(caplog) == [
+        ("announce", "announce Job team-a/train by budget team-a/monthly"),
+        ("suspend", "suspend Job team-a/train by budget team-a/monthly"),
+        ("resume", "resume Job team-a/train"),
+    ]
+
+
+async def test_a_write_that_fails_again_and_again_is_logged_once_and_when_it_works(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench.add()
+    bench.world.budgets = [budget_body(suspend_from=NOW - 60)]
+    bench.world.refused = 3
+    with caplog.at_level(logging.INFO):
+        for _ in range(5):
+            await bench.step()
+    lines = [record.getMessage() for record in caplog.records if record.name.startswith("carbonbudget")]
+    path = "/apis/batch/v1/namespaces/team-a/jobs/train"
+    assert lines == [
+        f"{path} not updated, tried again later: refused",
+        f"{path} updated again",
+        "suspend Job team-a/train by budget team-a/monthly",
+    ]
+    assert bench.metric("failures_total") == 3
+
+
+async def test_events_that_cannot_be_posted_are_one_line(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    for number in range(3):
+        bench.add(f"j{number}")
+    bench.world.budgets, bench.world.no_events = [budget_body(suspend_from=NOW - 60)], True
+    await bench.step()
+    assert len([record for record in caplog.records if "not posted" in record.getMessage()]) == 1
+    assert all(job["spec"]["suspend"] for job in bench.world.jobs.values())

@@ -124,3 +124,60 @@ admission:
 {{- end -}}
 {{- toYaml $affinity -}}
 {{- end }}
+
+{{/* Whether the cluster has Kueue's API. Without a cluster (helm template) only what --api-versions names. */}}
+{{- define "carbonbudget.hasKueue" -}}
+{{- range .Capabilities.APIVersions }}{{ if hasPrefix "kueue.x-k8s.io/" . }}true{{ break }}{{ end }}{{ end }}
+{{- end }}
+
+{{/* When the right to Workloads is there: at an uninstall, and (for true) after an upgrade that switches Kueue off. */}}
+{{- define "carbonbudget.releaseWorkloadsHook" -}}
+helm.sh/hook: pre-delete{{ if . }},post-upgrade,post-rollback{{ end }}
+helm.sh/hook-weight: "-5"
+helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded,hook-failed
+{{- end }}
+
+{{/* A Job of `carbonbudget release`: of .root, with .name, the hook's .events and its .args. */}}
+{{- define "carbonbudget.releaseJob" -}}
+{{- $labels := include "carbonbudget.labels" .root }}
+apiVersion: batch/v1
+kind: Job
+metadata:
+  name: {{ .name }}
+  namespace: {{ .root.Release.Namespace }}
+  labels: {{- $labels | nindent 4 }}
+  annotations:
+    helm.sh/hook: {{ .events }}
+    helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
+spec:
+  backoffLimit: 2
+  activeDeadlineSeconds: 180 # nothing waits longer for it, whatever is wrong
+  template:
+    metadata:
+      labels: {{- $labels | nindent 8 }}
+    spec:
+      serviceAccountName: carbonbudget-release
+      restartPolicy: Never
+      enableServiceLinks: false
+      {{- include "carbonbudget.pullSecrets" .root | nindent 6 }}
+      securityContext: {{- include "carbonbudget.podSecurity" .root | nindent 8 }}
+      nodeSelector: {{- toYaml .root.Values.controller.nodeSelector | nindent 8 }}
+      tolerations: {{- toYaml .root.Values.controller.tolerations | nindent 8 }}
+      containers:
+        - name: release
+          image: {{ include "carbonbudget.image" (dict "image" .root.Values.images.operator "root" .root) }}
+          imagePullPolicy: {{ .root.Values.images.operator.pullPolicy }}
+          args:
+            - release
+            {{- range .args }}
+            - {{ . }}
+            {{- end }}
+            - --timeout=90
+          securityContext: {{- include "carbonbudget.containerSecurity" .root | nindent 12 }}
+          resources: {{- toYaml .root.Values.controller.resources | nindent 12 }}
+          volumeMounts:
+            - {name: tmp, mountPath: /tmp}
+      volumes:
+        - name: tmp
+          emptyDir: {sizeLimit: 16Mi}
+{{- end }}

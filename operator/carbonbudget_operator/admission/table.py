@@ -12,6 +12,7 @@ from carbonbudget_operator.admission.work import Work
 from carbonbudget_operator.api.projection import FormerRuns, Projection, Rate
 from carbonbudget_operator.budgets.expectation import Expected, Former, Unknown, expect
 from carbonbudget_operator.budgets.projection import Rates
+from carbonbudget_operator.logs import log_action
 from carbonbudget_operator.server_client import Server, ServerUnavailable
 
 _log = logging.getLogger(__name__)
@@ -71,10 +72,13 @@ async def keep_fetching(table: Table, server: Server) -> None:
     while True:
         try:
             table.take(await server.projection())
+            if silent:
+                log_action(_log, "server-back", "the server answers again")
             silent = False
         except ServerUnavailable as error:
             if not silent:
-                _log.warning("no new table of projections, the last one stands: %s", error)
+                sentence = f"no new table of projections, the last one stands: {error}"
+                log_action(_log, "server-away", sentence, level=logging.WARNING)
             silent = True
         await asyncio.sleep(FETCH_SECONDS * (0.75 + random.random() / 2))  # noqa: S311 - jitter, not secrecy
 

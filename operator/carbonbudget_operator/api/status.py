@@ -99,7 +99,8 @@ class Condition(Model):
 
     type: str = Field(
         description="Ready: the budget can be judged. DataComplete: the figures are whole. WithinBudget: the limit is "
-        "not used up. EnforcementConflict: somebody resumes what was suspended (there False is good)."
+        "not used up. EnforcementConflict: somebody resumes what was suspended, or another controller decides when it "
+        "runs (there False is good)."
     )
     status: Literal["True", "False", "Unknown"] = Field(description="Whether it holds.")
     reason: str = Field(default="", description="Why, as one word that stays the same.")

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from carbonbudget_operator.cli.options import Config, LogLevel, address, fail, set_up_logging
+from carbonbudget_operator.cli.options import Config, LogFormat, LogLevel, address, fail, set_up_logging
 from carbonbudget_operator.settings import load_settings
 
 
@@ -32,9 +32,10 @@ def admission(
         Path | None, typer.Option(envvar="CARBONBUDGET_SERVER_TOKEN_FILE", help="Token for it.")
     ] = None,
     log_level: LogLevel = "info",
+    log_format: LogFormat = "text",
 ) -> None:
     """Warn whoever creates work, refuse growth and what would not fit."""
-    set_up_logging(log_level)
+    set_up_logging(log_level, log_format)
     options = {
         "listen": listen,
         "metrics_listen": metrics_listen,

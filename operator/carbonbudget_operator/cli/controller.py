@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from carbonbudget_operator.cli.options import Config, LogLevel, address, fail, set_up_logging
+from carbonbudget_operator.cli.options import Config, LogFormat, LogLevel, address, fail, set_up_logging
 from carbonbudget_operator.settings import load_settings
 
 
@@ -25,9 +25,10 @@ def controller(
         str | None, typer.Option(envvar="CARBONBUDGET_LISTEN", help="ADDRESS:PORT of /healthz and /metrics.")
     ] = None,
     log_level: LogLevel = "info",
+    log_format: LogFormat = "text",
 ) -> None:
     """Judge budgets each window and write what changed."""
-    set_up_logging(log_level)
+    set_up_logging(log_level, log_format)
     options = {
         "server_url": server_url,
         "server_ca": server_ca,

@@ -13,18 +13,21 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
 
 import typer
 
+from carbonbudget_operator.logs import MAX_LINE, JsonFormatter
 from carbonbudget_operator.printable import printable
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 _ANY_WIDTH: Final = 100_000  # rich measures within a width
-MAX_LINE: Final = 4096
 _FORMULA: Final = ("=", "+", "-", "@")
 
 Config = Annotated[Path | None, typer.Option("--config", envvar="CARBONBUDGET_CONFIG", help="YAML file of settings.")]
 LogLevel = Annotated[
     str, typer.Option("--log-level", envvar="CARBONBUDGET_LOG_LEVEL", help="debug, info, warning or error.")
+]
+LogFormat = Annotated[
+    str, typer.Option("--log-format", envvar="CARBONBUDGET_LOG_FORMAT", help="text or json: one object a line.")
 ]
 
 
@@ -36,12 +39,15 @@ class Output(StrEnum):
     CSV = "csv"
 
 
-def set_up_logging(level: str) -> None:
-    """One line an event on stderr. Ends the process with exit code 2 for an unknown level."""
+def set_up_logging(level: str, form: str = "text") -> None:
+    """One line an event on stderr. Ends the process with exit code 2 for an unknown level or format."""
     if level.lower() not in ("debug", "info", "warning", "error"):
         fail(f"--log-level must be debug, info, warning or error, not {level!r}", code=2)
+    if form.lower() not in ("text", "json"):
+        fail(f"--log-format must be text or json, not {form!r}", code=2)
+    text = PrintableFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(PrintableFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handler.setFormatter(JsonFormatter() if form.lower() == "json" else text)
     logging.basicConfig(handlers=[handler], level=level.upper())
 
 

@@ -25,8 +25,14 @@ def release(
         ),
     ] = "",
     kueue: Annotated[
-        str, typer.Option("--kueue", metavar="VERSION", help="Activate Kueue's Workloads too: its API's version.")
+        str,
+        typer.Option(
+            "--kueue", metavar="VERSION", help="Activate Kueue's Workloads too: its API's version, or auto to find it."
+        ),
     ] = "",
+    only_kueue: Annotated[
+        bool, typer.Option("--only-kueue", help="Leave budgets and Jobs as they are, with --kueue.")
+    ] = False,
     timeout: Annotated[int, typer.Option("--timeout", min=1, max=3600, help="Give up after so many seconds.")] = 60,
 ) -> None:
     """Resume suspended Jobs and lift blocks, now.
@@ -37,6 +43,8 @@ def release(
         fail("write either --all, or --namespace NAME", code=2)
     if budget and not namespace:
         fail("--budget needs --namespace", code=2)
+    if only_kueue and not kueue:
+        fail("--only-kueue needs --kueue VERSION, or --kueue auto", code=2)
     controller_namespace, _, controller_name = stop_controller.partition("/")
     if stop_controller and not (controller_namespace and controller_name):
         fail(f"--stop-controller must be NAMESPACE/NAME, not {stop_controller!r}", code=2)
@@ -51,7 +59,8 @@ def release(
             async with asyncio.timeout(timeout):
                 if stop_controller:
                     await done.stop_controller(controller_namespace, controller_name)
-                await done.run(Scope(namespace, budget), int(time.time()))
+                scope, now = Scope(namespace, budget), int(time.time())
+                await (done.run_workloads(scope, now) if only_kueue else done.run(scope, now))
         finally:
             await client.close()
         return done

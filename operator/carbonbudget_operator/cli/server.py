@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from carbonbudget_operator.cli.options import Config, LogLevel, address, fail, set_up_logging
+from carbonbudget_operator.cli.options import Config, LogFormat, LogLevel, address, fail, set_up_logging
 from carbonbudget_operator.garbage import collect_seldom
 from carbonbudget_operator.settings import Settings, load_settings
 from carbonbudget_operator.tls import follow_certificate, server_context
@@ -35,9 +35,10 @@ def serve(
     tls_key: Annotated[Path | None, typer.Option(envvar="CARBONBUDGET_TLS_KEY", help="PEM private key.")] = None,
     cluster: Annotated[str | None, typer.Option(envvar="CARBONBUDGET_CLUSTER", help="This cluster's name.")] = None,
     log_level: LogLevel = "info",
+    log_format: LogFormat = "text",
 ) -> None:
     """Receive node reports, keep the ledger, answer queries."""
-    set_up_logging(log_level)
+    set_up_logging(log_level, log_format)
     options = {"ledger": ledger, "listen": listen, "tls_cert": tls_cert, "tls_key": tls_key}
     settings = load_settings(config, {"cluster": cluster, "server": options})
     # Imported here: `--help` and a bad option should not wait for FastAPI.

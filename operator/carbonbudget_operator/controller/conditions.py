@@ -97,8 +97,10 @@ def within_budget(state: State, message: str) -> Wanted:
     return Wanted("WithinBudget", status, state.value, message)
 
 
-def enforcement_conflict(sentence: str) -> Wanted:
-    """Whether somebody works against what the budget asks for."""
+def enforcement_conflict(sentence: str, managed: bool = False) -> Wanted:
+    """Whether somebody works against what the budget asks for, or what it asks for is another controller's to do."""
+    if sentence and managed:
+        return Wanted("EnforcementConflict", "True", "ManagedElsewhere", sentence)
     if sentence:
         return Wanted("EnforcementConflict", "True", "Reverted", sentence)
     return Wanted("EnforcementConflict", "False", "NoConflict", "nobody reverts what this budget asks for")

@@ -11,6 +11,7 @@ from carbonbudget_operator.api.names import GROUP, VERSION
 from carbonbudget_operator.budgets.evaluate import State
 from carbonbudget_operator.controller.inventory import Held
 from carbonbudget_operator.kube.client import KubeClient, KubeError
+from carbonbudget_operator.logs import Failures
 
 _log = logging.getLogger(__name__)
 _REASONS: Final[Mapping[State, tuple[Literal["Normal", "Warning"], str]]] = {
@@ -28,11 +29,14 @@ def worth_telling(former: State | None, state: State) -> bool:
     return former is not state
 
 
-async def tell(client: KubeClient, held: Held, state: State, message: str, now: int) -> None:
-    """Post the Event; one that cannot be posted is logged, as it changes nothing."""
+async def tell(client: KubeClient, held: Held, state: State, message: str, now: int, failing: Failures) -> None:
+    """Post the Event. That Events cannot be posted is logged once, until one is: it changes nothing."""
     kind, reason = _REASONS[state]
     about = Involved(f"{GROUP}/{VERSION}", held.resource.kind, held.name, held.namespace, held.uid)
     try:
         await client.send("POST", about.events_path, event_body(about, "controller", kind, reason, message, now))
     except KubeError as error:
-        _log.warning("event %s of %s not posted: %s", reason, held.key, error.reason)
+        if failing.begins("events"):
+            _log.warning("event %s of %s not posted: %s", reason, held.key, error.reason)
+    else:
+        failing.ends("events")

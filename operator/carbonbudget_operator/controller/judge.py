@@ -44,7 +44,9 @@ class Judgement:
     runs: tuple[Run, ...] = ()
 
 
-def judge(case: Case, answers: Answered, week: Week | None, conflict: str, now: int, terms: Terms) -> Judgement:
+def judge(
+    case: Case, answers: Answered, week: Week | None, conflict: str, now: int, terms: Terms, managed: bool = False
+) -> Judgement:
     """By the server's answers at `now`."""
     made = assess(case.budget, answers.reading, week, now, terms, case.former)
     verdict = made.standing.verdict
@@ -67,7 +69,7 @@ def judge(case: Case, answers: Answered, week: Week | None, conflict: str, now: 
             ready(case.namespaces, case.left_out, case.unjudged, answers.use.pro_rata, _stands_in(case, answers)),
             data_complete(answers.use.coverage_percent, made.lost, made.missing, reading.data_through),
             within_budget(verdict.state, message),
-            enforcement_conflict(conflict),
+            enforcement_conflict(conflict, managed),
         ),
     )
     outcome = Outcome(status, _blocks(case, made.standing))
@@ -76,7 +78,14 @@ def judge(case: Case, answers: Answered, week: Week | None, conflict: str, now: 
 
 
 def judge_without_answer(
-    case: Case, reason: str, sentence: str, missing_since: int, conflict: str, now: int, terms: Terms
+    case: Case,
+    reason: str,
+    sentence: str,
+    missing_since: int,
+    conflict: str,
+    now: int,
+    terms: Terms,
+    managed: bool = False,
 ) -> Judgement:
     """While there is nothing to judge by. What did not change is left as it is, and a condition says why."""
     incomplete = Wanted("DataComplete", "False", reason, sentence)
@@ -84,7 +93,7 @@ def judge_without_answer(
     if made is None:
         # The period that the status shows stays there: it will be asked for when there are answers again.
         status: Status = {"state": State.UNKNOWN.value, "action": "", "enforcement": None, "message": sentence}
-        wanted = (incomplete, within_budget(State.UNKNOWN, sentence), enforcement_conflict(conflict))
+        wanted = (incomplete, within_budget(State.UNKNOWN, sentence), enforcement_conflict(conflict, managed))
         status["conditions"] = merged(case.resource, now, wanted)
         return Judgement(Outcome(status, blocking=False), None, sentence)
     status = {}
@@ -95,7 +104,7 @@ def judge_without_answer(
             case.subject(""), case.budget.limit_ug, made.verdict, None, seconds(through) if through is not None else 0
         )
         status = standing(case, made) | {"message": message, "observedAt": format_time(now)}
-    wanted = (incomplete, within_budget(made.verdict.state, message), enforcement_conflict(conflict))
+    wanted = (incomplete, within_budget(made.verdict.state, message), enforcement_conflict(conflict, managed))
     status["conditions"] = merged(case.resource, now, wanted)
     return Judgement(Outcome(status, _blocks(case, made)), made, message)
 

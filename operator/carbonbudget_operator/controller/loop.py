@@ -26,6 +26,7 @@ from carbonbudget_operator.controller.rounds import Rounds
 from carbonbudget_operator.controller.run_events import RunEvents
 from carbonbudget_operator.controller.writing import Writer
 from carbonbudget_operator.kube.client import KubeClient
+from carbonbudget_operator.logs import Failures, log_action
 from carbonbudget_operator.namespaces import Namespaces
 from carbonbudget_operator.server_client import Server, ServerUnavailable
 
@@ -82,7 +83,7 @@ class EvaluationLoop:
         self._states: dict[str, tuple[str, State]] = {}
         self._data_through = 0
         self._missing_since = int(now())  # a controller that starts beside its server is patient first
-        self._server_failing = False
+        self._server_failing, self._failing = False, Failures()
         # Versions of budgets that could not be judged for a defect of ours, in this evaluation and in the one before.
         self._odd: dict[str, tuple[str, object]] = {}
         self._odd_before: dict[str, tuple[str, object]] = {}
@@ -166,11 +167,13 @@ class EvaluationLoop:
             return _Known(0, {}, "", "")
         try:
             through, answers = await self._answers([query for one in asked for query in one.all()])
+            if self._server_failing:
+                log_action(_log, "server-back", "the server answers again")
             self._server_failing = False
         except ServerUnavailable as error:
             self._metrics.failures.inc()
             if not self._server_failing:  # once, until it answers again
-                _log.warning("%s; the last verdicts stand", error)
+                log_action(_log, "server-away", f"{error}; the last verdicts stand", level=logging.WARNING)
             self._server_failing = True
             return _Known(0, {}, "ServerUnavailable", str(error))
         if not through:
@@ -181,12 +184,12 @@ class EvaluationLoop:
 
     def _judge(self, case: Case, asked: Questions, known: _Known, now: int) -> Judgement:
         """By the server's answers; while there are none, by what was known."""
-        conflict = self._seen.conflicts.of(case.key)
+        conflict, managed = self._seen.conflicts.of(case.key), self._seen.conflicts.managed(case.key)
         if known.through and case.namespaces is not None:
             one = answered(case, asked, known.answers, known.through)
-            return judge(case, one, self.profiles.week(case), conflict, now, self._terms)
+            return judge(case, one, self.profiles.week(case), conflict, now, self._terms, managed)
         since = self._missing_since
-        return judge_without_answer(case, known.reason, known.sentence, since, conflict, now, self._terms)
+        return judge_without_answer(case, known.reason, known.sentence, since, conflict, now, self._terms, managed)
 
     async def _answers(self, queries: Sequence[BudgetQuery]) -> tuple[int, dict[str, BudgetAnswer]]:
         """Up to when there are data, and the answers by question. Raises ServerUnavailable."""
@@ -229,7 +232,10 @@ class EvaluationLoop:
         state = standing.verdict.state if standing is not None else State.UNKNOWN
         uid, former = self._states.get(held.key, ("", None))
         if worth_telling(former if uid == held.uid else held.state, state):
-            await tell(self._client, held, state, judgement.message, int(self._now()))
+            former_state = (former if uid == held.uid else held.state) or State.UNKNOWN
+            sentence = f"{held.key} is {state.value}, was {former_state.value}: {judgement.message}"
+            log_action(_log, "verdict", sentence, budget=held.key, state=state.value, former=former_state.value)
+            await tell(self._client, held, state, judgement.message, int(self._now()), self._failing)
         self._states[held.key] = (held.uid, state)
 
 

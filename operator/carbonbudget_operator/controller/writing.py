@@ -11,6 +11,7 @@ from carbonbudget_operator.controller.inventory import Held, Inventory
 from carbonbudget_operator.controller.metrics import ControllerMetrics
 from carbonbudget_operator.controller.status import Outcome, Status, differs
 from carbonbudget_operator.kube.client import MERGE_PATCH, KubeClient, KubeError
+from carbonbudget_operator.logs import Failures
 from carbonbudget_operator.printable import printable
 
 _log = logging.getLogger(__name__)
@@ -25,6 +26,7 @@ class Writer:
     def __init__(self, client: KubeClient, inventory: Inventory, metrics: ControllerMetrics) -> None:
         self._client, self._inventory, self._metrics = client, inventory, metrics
         self._writers = asyncio.Semaphore(_WRITES_AT_ONCE)
+        self._failing = Failures()
         # Versions whose status is not known, since they are kept without it, and was written.
         self._told: dict[str, tuple[str, object]] = {}
 
@@ -50,8 +52,11 @@ class Writer:
                 self._inventory.forget(held.key, held.uid)
             else:
                 self._metrics.failures.inc()
-                _log.warning("%s not updated, the next window tries again: %s", held.key, error.reason)
+                if self._failing.begins(held.key):  # once, until it is written
+                    _log.warning("%s not updated, the next window tries again: %s", held.key, error.reason)
             return False
+        if self._failing.ends(held.key):
+            _log.info("%s updated again", held.key)
         return True
 
     def _tell(self, held: Held) -> None:

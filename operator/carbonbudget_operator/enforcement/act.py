@@ -16,6 +16,7 @@ from carbonbudget_operator.enforcement.kueue import patch_of_workload, patched_w
 from carbonbudget_operator.enforcement.metrics import EnforcementMetrics
 from carbonbudget_operator.enforcement.patches import Note, Patch, patch_of
 from carbonbudget_operator.kube.client import MERGE_PATCH, METADATA, KubeClient, KubeError
+from carbonbudget_operator.logs import Failures, log_action
 
 _log = logging.getLogger(__name__)
 _AT_ONCE: Final = 16
@@ -31,7 +32,8 @@ class Actor:
         """`kueue` is the version of its API, empty where it is not used."""
         self._client, self._store, self._metrics = client, store, metrics
         self._slots = asyncio.Semaphore(_AT_ONCE)
-        self._workloads = workloads(kueue)
+        self._failing = Failures()
+        self.workloads = workloads(kueue)
 
     async def carry_out(self, actions: Iterable[Action], now: int) -> None:
         """All of them, some at a time."""
@@ -41,7 +43,15 @@ class Actor:
         patch, note = patch_of(action, now)
         if not await self.patch_job(action.job, patch):
             return
-        self._metrics.actions.labels(type(action).__name__.lower()).inc()
+        what = type(action).__name__.lower()
+        self._metrics.actions.labels(what).inc()
+        job, budget = action.job, getattr(action, "budget", None)
+        kind, name = ("Workload", job.queued.name) if job.queued is not None else ("Job", job.name)
+        by = f" by budget {budget.shown}" if budget is not None else ""
+        log_action(
+            _log, what, f"{what} {kind} {job.namespace}/{name}{by}",
+            kind=kind, namespace=job.namespace, name=name, **({"budget": budget.shown} if budget is not None else {}),
+        )  # fmt: skip
         if note is not None:
             await self.tell(action.job, note, now)
 
@@ -52,7 +62,7 @@ class Actor:
         """
         path, uid = JOBS.at(job.namespace, job.name), job.uid
         if job.queued is not None:
-            path, uid = self._workloads.at(job.namespace, job.queued.name), job.queued.uid
+            path, uid = self.workloads.at(job.namespace, job.queued.name), job.queued.uid
             patch = patch_of_workload(patch)
         metadata = patch["metadata"]
         assert isinstance(metadata, dict)
@@ -62,12 +72,14 @@ class Actor:
                 answer = await self._client.request("PATCH", path, body, _MANAGER, MERGE_PATCH, METADATA)
         except KubeError as error:
             if error.status == 404:
+                self._failing.ends(str(path))
                 self._store.forget(uid)
             elif error.status == 409:  # somebody was faster: the watch shows what they did
                 self._metrics.overtaken.inc()
             else:
                 self._failed(str(path), error)
             return False
+        self._works(str(path))
         # The watch's echo may be under way for a while, and nothing should be done twice meanwhile. What it has shown
         # since is newer than the answer (our patch was of `job`), or says that the Job is gone.
         if job.queued is not None:
@@ -90,6 +102,7 @@ class Actor:
                 return "gone"
             self._failed(str(path), error)
             return "failed"
+        self._works(str(path))
         return "written"
 
     async def tell(self, job: Job, note: Note, now: int) -> None:
@@ -101,8 +114,16 @@ class Actor:
                 await self._client.send("POST", about.events_path, body)
         except KubeError as error:
             # The patch says the same; an Event that is missing changes nothing.
-            _log.warning("event %s of Job %s/%s not posted: %s", note.reason, job.namespace, job.name, error.reason)
+            if self._failing.begins("events"):
+                _log.warning("event %s of Job %s/%s not posted: %s", note.reason, job.namespace, job.name, error.reason)
+        else:
+            self._failing.ends("events")
 
     def _failed(self, what: str, error: KubeError) -> None:
         self._metrics.failures.inc()
-        _log.warning("%s not updated, tried again later: %s", what, error.reason)
+        if self._failing.begins(what):  # once, until it is written
+            _log.warning("%s not updated, tried again later: %s", what, error.reason)
+
+    def _works(self, what: str) -> None:
+        if self._failing.ends(what):
+            _log.info("%s updated again", what)

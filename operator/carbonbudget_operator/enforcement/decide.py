@@ -3,18 +3,18 @@
 No I/O and no clock here, and nothing is remembered: all that counts is in the objects, so that a controller that was
 away decides as one that was not, and deciding twice does the same once. Its laws, each with a property test:
 
-- never a Job that did not opt in, is exempt, is managed by Kueue, or in a namespace that is not judged (Kueue's Jobs
-  may come once more as their Workloads have them, and are then decided about as any other)
+- never a Job that did not opt in, is exempt, is managed by Kueue or another controller, or in a namespace that is not
+  judged (Kueue's Jobs may come once more as their Workloads have them, and are then decided about as any other)
 - never before its budget's status.enforcement.suspendFrom, never after its until
 - only what we suspended is resumed: what carries our label and our annotation; and never while a budget still
   suspends it or refuses new Jobs like it
-- what somebody else resumed is not suspended again: it is reported
+- what somebody else resumed is not suspended again, and what somebody else manages is not suspended: it is reported
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -99,6 +99,8 @@ class Decision:
 
     actions: list[Action] = field(default_factory=list)
     conflicts: dict[str, str] = field(default_factory=dict)
+    managed: set[str] = field(default_factory=set)
+    """Those of `conflicts` in which nobody reverts anything: another controller decides when the Jobs run."""
     wake_at: int = 0
 
     def wake(self, at: int) -> None:
@@ -123,23 +125,32 @@ def decide(
     this process first decided; resumptions that were planned for an earlier time are spread anew.
     """
     decision = Decision()
-    budgets = list(budgets) if enforced else []
+    budgets, jobs = list(budgets) if enforced else [], list(jobs)
     suspending = Governing(budget for budget in budgets if budget.suspends(now))
     blocking = Governing(budget for budget in budgets if budget.blocks_jobs(now))
     reverted: dict[str, list[Job]] = {}
+    untouched: dict[str, list[Job]] = {}
+    queued = {job.uid for job in jobs if job.queued is not None}
     for job in jobs:
         if job.finished_at or not (job.opted_in or job.marked or SUSPEND_AT_ANNOTATION in job.annotations):
             continue
         labels = namespaces.get(job.namespace)
-        touched = not job.exempt and not job.managed and judged(job.namespace, labels, exempt)
+        ours = not job.exempt and judged(job.namespace, labels, exempt)
+        touched = ours and not job.managed
+        if ours and job.managed and job.opted_in and not job.suspended and job.uid not in queued:
+            for budget in suspending.of(job, labels):
+                if _reached(budget, job, now):
+                    untouched.setdefault(budget.key, []).append(job)
         mine = suspending.of(job, labels) if touched and job.opted_in else []
         if job.marked:
             refusing = blocking.of(job, labels) if touched and job.suspended else []
             _marked(decision, job, mine, refusing, reverted, now, jitter_s, here_since)
         else:
             _unmarked(decision, job, [budget for budget in mine if budget.settled], reverted, now)
-    for key, found in reverted.items():
-        decision.conflicts[key] = _sentence(found)
+    for key in reverted.keys() | untouched.keys():
+        if key not in reverted:
+            decision.managed.add(key)
+        decision.conflicts[key] = _sentence(reverted.get(key, []), untouched.get(key, []))
     return decision
 
 
@@ -184,6 +195,12 @@ def _due(budget: Budget, job: Job, now: int) -> int | None:
     announced_at = instant(job.annotations.get(SUSPEND_AT_ANNOTATION, ""))
     latest_at = now + budget.grace_s
     return max(announced_at if 0 < announced_at <= latest_at else latest_at, budget.suspend_from)
+
+
+def _reached(budget: Budget, job: Job, now: int) -> bool:
+    """Whether the budget would suspend this running Job now, were it ours to suspend. It gets no announcement."""
+    assert budget.suspend_from is not None
+    return budget.settled and budget.suspend_from <= now and (not budget.per_workload or budget.over(job))
 
 
 def _marked(
@@ -244,11 +261,23 @@ def jitter(uid: str, within_s: int) -> int:
     return int.from_bytes(hashlib.sha256(uid.encode()).digest()[:8], "big") % (within_s + 1)
 
 
-def _sentence(jobs: list[Job]) -> str:
-    """Who resumed what, for people; the same jobs always give the same."""
-    told = []
-    for job in sorted(jobs, key=lambda job: (job.namespace, job.name))[:_NAMED]:
-        who = " and ".join(job.suspend_managers) or "an unknown field manager"
-        told.append(f"{job.namespace}/{job.name} by {who}")
-    more = f" and {len(jobs) - _NAMED} more" if len(jobs) > _NAMED else ""
-    return f"suspended Jobs were resumed and are left running: {', '.join(told)}{more}"
+def _sentence(reverted: list[Job], untouched: list[Job]) -> str:
+    """Who resumed what, and what is somebody else's to suspend, for people; the same jobs always give the same."""
+    said = []
+    if reverted:
+        said.append(
+            "suspended Jobs were resumed and are left running: "
+            + _listed(reverted, lambda job: f"by {' and '.join(job.suspend_managers) or 'an unknown field manager'}")
+        )
+    if untouched:
+        said.append(
+            "Jobs run on, because another controller decides when they run: "
+            + _listed(untouched, lambda job: f"({job.manager})")
+        )
+    return "; ".join(said)
+
+
+def _listed(jobs: list[Job], more: Callable[[Job], str]) -> str:
+    first = sorted(jobs, key=lambda job: (job.namespace, job.name))[:_NAMED]
+    rest = f" and {len(jobs) - _NAMED} more" if len(jobs) > _NAMED else ""
+    return ", ".join(f"{job.namespace}/{job.name} {more(job)}" for job in first) + rest

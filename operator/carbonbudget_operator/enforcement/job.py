@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import datetime as dt
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Final
@@ -35,6 +35,9 @@ _Object = dict[str, object]
 FIELD_MANAGER: Final = "carbonbudget"
 _QUEUE_LABEL: Final = "kueue.x-k8s.io/queue-name"
 _OWN_CONTROLLER: Final = "kubernetes.io/job-controller"
+# These resume a Job of theirs that is suspended while they are not, so that its pods would be lost for nothing: JobSet
+# 0.11.1 (resumeJobsIfNecessary), MPI operator 0.8.0 (syncHandler).
+_RESUMING_OWNERS: Final = frozenset({("jobset.x-k8s.io", "JobSet"), ("kubeflow.org", "MPIJob")})
 # Unique to each Job and never what a budget selects by; the agents leave them out as well.
 _GENERATED: Final = frozenset({
     "controller-uid", "job-name", "batch.kubernetes.io/controller-uid", "batch.kubernetes.io/job-name",
@@ -80,8 +83,9 @@ class Job:
     marked: bool
     """Whether it carries our label that says we suspended it."""
     suspended: bool
-    managed: bool
-    """By Kueue, or by another controller than Kubernetes' own: its spec.suspend is not ours to touch."""
+    manager: str
+    """Who else decides when it runs, so that its spec.suspend is not ours to touch: Kueue, its spec.managedBy, or the
+    kind that made it. Empty: Kubernetes' own controller."""
     suspend_managers: tuple[str, ...]
     """Who last wrote spec.suspend, by managedFields, without us."""
     owner_kind: str
@@ -93,6 +97,11 @@ class Job:
     """When the Job controller last saw spec.suspend turn false."""
     queued: Queued | None = None
     """Its Workload, where that is what is suspended and marked in place of the Job."""
+
+    @property
+    def managed(self) -> bool:
+        """Whether another controller than Kubernetes' own decides when it runs."""
+        return bool(self.manager)
 
 
 def parse_job(body: Mapping[str, object]) -> Job:
@@ -118,12 +127,7 @@ def parse_job(body: Mapping[str, object]) -> Job:
         exempt=labels.get(EXEMPT_LABEL) == "true",
         marked=labels.get(SUSPENDED_LABEL) == "true",
         suspended=spec.get("suspend") is True,
-        managed=(
-            _QUEUE_LABEL in labels
-            or (_text(spec, "managedBy") or _OWN_CONTROLLER) != _OWN_CONTROLLER
-            # Kueue can be told to manage Jobs without the label too: then it has written spec.suspend.
-            or any(name.startswith("kueue") for name in managers)
-        ),
+        manager=sys.intern(_manager(labels, spec, owner, managers)),
         suspend_managers=tuple(managers),
         owner_kind=sys.intern(_text(owner, "kind")[:_MAX_NAME]),
         owner_name=sys.intern(_text(owner, "name")[:_MAX_NAME]),
@@ -176,6 +180,17 @@ def _list(value: Mapping[str, object], key: str) -> list[_Object]:
 def controller_of(metadata: Mapping[str, object]) -> _Object:
     """The owner reference of an object's controller; empty without one."""
     return next((owner for owner in _list(metadata, "ownerReferences") if owner.get("controller") is True), {})
+
+
+def _manager(labels: _Object, spec: _Object, owner: _Object, writers: Iterable[str]) -> str:
+    """Who decides when a Job runs, for people; empty where that is Kubernetes' own controller."""
+    # Kueue can be configured to manage Jobs without the label too: then it has written spec.suspend.
+    if _QUEUE_LABEL in labels or any(name.startswith("kueue") for name in writers):
+        return "Kueue"
+    if (managed_by := _text(spec, "managedBy") or _OWN_CONTROLLER) != _OWN_CONTROLLER:
+        return managed_by[:_MAX_NAME]
+    kind = _text(owner, "kind")
+    return kind if (_text(owner, "apiVersion").partition("/")[0], kind) in _RESUMING_OWNERS else ""
 
 
 def _conditions(status: _Object) -> dict[str, tuple[bool, int]]:

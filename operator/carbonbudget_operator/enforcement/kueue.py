@@ -76,7 +76,7 @@ def queued(jobs: Mapping[str, Job], found: Iterable[Workload]) -> Iterator[Job]:
                 annotations=workload.annotations,
                 marked=workload.marked,
                 suspended=not workload.active,
-                managed=False,
+                manager="",
                 suspend_managers=workload.active_managers,
                 resumed_at=workload.activated_at if workload.active else 0,
             )

@@ -16,6 +16,7 @@ from carbonbudget_operator.enforcement.budgets import judged as is_judged
 from carbonbudget_operator.enforcement.decide import decide
 from carbonbudget_operator.enforcement.jobs import JobStore
 from carbonbudget_operator.enforcement.kueue import workloads
+from carbonbudget_operator.enforcement.kueue_versions import served_version
 from carbonbudget_operator.enforcement.metrics import EnforcementMetrics
 from carbonbudget_operator.kube.client import KubeClient, KubeError
 from carbonbudget_operator.server_client import Server
@@ -33,7 +34,7 @@ Labels = Mapping[str, Mapping[str, str]]
 class Conflicts(Protocol):
     """Where a budget's EnforcementConflict condition is said; keys are the server's ("namespace/name", "/name")."""
 
-    def report(self, budget_key: str, sentence: str) -> None:
+    def report(self, budget_key: str, sentence: str, managed: bool = False) -> None:
         """It stands until it is cleared."""
 
     def clear(self, budget_key: str) -> None:
@@ -89,10 +90,20 @@ class EnforcementLoop:
         async with asyncio.TaskGroup() as group:
             group.create_task(self.store.follow(self._client))
             if self._settings.kueue:
-                group.create_task(self.store.follow_workloads(self._client, workloads(self._settings.kueue)))
+                group.create_task(self.follow_workloads())
             group.create_task(self._rounds("enforcement", self._wait, self.step))
             if self._settings.annotate:
                 group.create_task(self._rounds("annotation", self._window, self.annotate))
+
+    async def follow_workloads(self) -> None:
+        """Keep Kueue's Workloads, for ever: by the newest version of its API, else by the setting's."""
+        try:
+            version = await served_version(self._client)
+        except KubeError as error:
+            _log.warning("the versions of Kueue's API are not known: %s", error.reason)
+            version = ""
+        path = self._actor.workloads = workloads(version or self._settings.kueue)
+        await self.store.follow_workloads(self._client, path)
 
     async def _rounds(
         self, what: str, wait: Callable[[], Awaitable[None]], step: Callable[[], Awaitable[None]]
@@ -151,7 +162,7 @@ class EnforcementLoop:
         )
         self._wake_at = decision.wake_at
         for key, sentence in decision.conflicts.items():
-            self._conflicts.report(key, sentence)
+            self._conflicts.report(key, sentence, key in decision.managed)
         for key in self._reported - decision.conflicts.keys():
             self._conflicts.clear(key)
         self._reported = set(decision.conflicts)

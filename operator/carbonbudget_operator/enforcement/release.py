@@ -24,12 +24,14 @@ from carbonbudget_operator.api_path import ApiPath
 from carbonbudget_operator.enforcement.decide import Action, Resume, Unmark, Withdraw
 from carbonbudget_operator.enforcement.job import FIELD_MANAGER, Job, parse_job
 from carbonbudget_operator.enforcement.jobs import JOBS
-from carbonbudget_operator.enforcement.kueue import parse_workload, patch_of_workload, workloads
+from carbonbudget_operator.enforcement.kueue import GROUP, parse_workload, patch_of_workload, workloads
+from carbonbudget_operator.enforcement.kueue_versions import served_version
 from carbonbudget_operator.enforcement.patches import patch_of, released
 from carbonbudget_operator.kube.client import MERGE_PATCH, ImpossibleName, JsonObject, KubeClient, KubeError
 
 _ATTEMPTS: Final = 4
 _PAUSE_S: Final = 0.5
+AUTO: Final = "auto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,7 @@ class Release:
     """`say` is told of each thing that is done, or with `dry_run` would be; nothing is written then."""
 
     def __init__(self, client: KubeClient, dry_run: bool, say: Callable[[str], None], kueue: str = "") -> None:
-        """`kueue` is the version of its API, empty where it is not used."""
+        """`kueue` is the version of its API, AUTO for one that the cluster has, empty where it is not used."""
         self._client, self._dry_run, self._say, self._kueue = client, dry_run, say, kueue
         self.done = 0
         self.failed = 0
@@ -89,8 +91,7 @@ class Release:
                 continue
             resumes = job.suspended and not job.managed and bool(by)  # without it the label is not ours
             await self._job(Resume(job) if resumes else Unmark(job), "resumed" if resumes else "no longer marked", now)
-        if self._kueue:
-            await self._workloads(workloads(self._kueue).at(scope.namespace or None), scope, now)
+        await self.run_workloads(scope, now)
         if scope.budget:
             return  # an announcement does not say whose it is; the controller takes it back
         async for body in self._list(jobs, {"labelSelector": f"{SUSPENDABLE_LABEL}=true,{SUSPENDED_LABEL}!=true"}):
@@ -98,17 +99,29 @@ class Release:
             if SUSPEND_AT_ANNOTATION in job.annotations:
                 await self._job(Withdraw(job), "will not be suspended", now)
 
-    async def _workloads(self, path: ApiPath, scope: Scope, now: int) -> None:
-        """Activate those that we deactivated: they have our label and our annotation."""
-        async for body in self._list(path, {"labelSelector": f"{SUSPENDED_LABEL}=true"}):
+    async def run_workloads(self, scope: Scope, now: int) -> None:
+        """Of what is in scope only Kueue's Workloads: those that we deactivated have our label and our annotation."""
+        version = await self._version() if self._kueue == AUTO else self._kueue
+        if not version:
+            return
+        found = workloads(version)
+        async for body in self._list(found.at(scope.namespace or None), {"labelSelector": f"{SUSPENDED_LABEL}=true"}):
             workload = parse_workload(body)
             by = workload.annotations.get(SUSPENDED_BY_ANNOTATION, "") if workload is not None else ""
             if workload is None or not by or (scope.budget and by != f"{scope.namespace}/{scope.budget}"):
                 continue
-            where = workloads(self._kueue).at(workload.namespace, workload.name)
+            where = found.at(workload.namespace, workload.name)
             what = "no longer marked" if workload.active else "active again"
             patch = patch_of_workload(released(now, resumes=not workload.active))
             await self._marked(f"Workload {workload.namespace}/{workload.name}", what, where, workload.uid, patch)
+
+    async def _version(self) -> str:
+        """The newest version of Kueue's API that the cluster has; empty where there is no Kueue."""
+        try:
+            return await served_version(self._client)
+        except KubeError as error:
+            self._fail(f"API group {GROUP}", error)
+            return ""
 
     async def _budget(self, resource: Resource, body: JsonObject, scope: Scope) -> None:
         metadata = _dict(body, "metadata")

@@ -1,0 +1,98 @@
+"""Which version of Kueue's API is used, against an API server that is a small HTTP server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from prometheus_client import CollectorRegistry
+
+from carbonbudget_operator.controller.conflicts import Conflicts
+from carbonbudget_operator.enforcement.kueue_versions import served_version
+from carbonbudget_operator.enforcement.loop import EnforcementLoop
+from carbonbudget_operator.enforcement.metrics import EnforcementMetrics
+from carbonbudget_operator.enforcement.release import AUTO, Release, Scope
+from carbonbudget_operator.kube.client import KubeClient
+from carbonbudget_operator.kube.credentials import Credentials
+from carbonbudget_operator.server_client import Server
+from carbonbudget_operator.settings import Enforcement
+
+
+@asynccontextmanager
+async def an_api_server(statuses: dict[str, int]) -> AsyncIterator[tuple[KubeClient, list[str]]]:
+    """By version of Kueue's API the status of the answer, 404 for others; and the paths that were asked."""
+    asked: list[str] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        asked.append(request.path)
+        status = statuses.get(request.path.split("/")[3], 404)
+        return web.json_response({"items": [], "metadata": {}, "message": "refused"}, status=status)
+
+    api = web.Application()
+    api.router.add_route("*", "/{path:.*}", answer)
+    async with TestServer(api) as server:
+        client = KubeClient.connect(Credentials(str(server.make_url("")).rstrip("/"), lambda: ""))
+        try:
+            yield client, asked
+        finally:
+            await client.close()
+
+
+@pytest.mark.parametrize(
+    ("served", "used"),
+    [
+        (["v1beta1"], "v1beta1"),
+        (["v1beta1", "v1beta2"], "v1beta2"),
+        (["v1", "v1beta2"], "v1"),
+        (["v1alpha1"], ""),
+        ([], ""),
+    ],
+)
+async def test_it_is_the_newest_that_is_served(served: list[str], used: str) -> None:
+    async with an_api_server(dict.fromkeys(served, 200)) as (client, _):
+        assert await served_version(client) == used
+
+
+@pytest.mark.parametrize(
+    ("statuses", "setting", "used"),
+    [
+        ({"v1beta1": 200, "v1beta2": 200}, "v1beta1", "v1beta2"),
+        ({"v1beta1": 200}, "v1beta2", "v1beta1"),
+        ({}, "v1beta1", "v1beta1"),  # Kueue comes later
+        ({"v1": 403}, "v1beta2", "v1beta2"),
+    ],
+)
+async def test_the_controller_goes_by_it_and_by_its_setting_where_it_is_unknown(
+    statuses: dict[str, int], setting: str, used: str
+) -> None:
+    async with an_api_server(statuses) as (client, asked):
+        settings, metrics = Enforcement.model_validate({"kueue": setting}), EnforcementMetrics(CollectorRegistry())
+        loop = EnforcementLoop(
+            client, Server("http://127.0.0.1:1", None, lambda: ""), dict, asyncio.Event(), dict, Conflicts(), settings,
+            frozenset(), metrics, 60, 35,
+        )  # fmt: skip
+        following = asyncio.create_task(loop.follow_workloads())
+        path = f"/apis/kueue.x-k8s.io/{used}/workloads"
+        async with asyncio.timeout(10):
+            while path not in asked:  # noqa: ASYNC110 - the server has no event to wait for
+                await asyncio.sleep(0.01)
+        following.cancel()
+        await asyncio.wait([following])
+        assert {one for one in asked if one.endswith("/workloads")} == {path}
+
+
+async def test_a_release_without_kueue_finds_nothing_and_one_that_may_not_look_fails() -> None:
+    said: list[str] = []
+    async with an_api_server({}) as (client, _):
+        release = Release(client, False, said.append, AUTO)
+        await release.run_workloads(Scope(), 0)
+        assert (release.done, release.failed, said) == (0, 0, [])
+    async with an_api_server({"v1": 403}) as (client, _):
+        release = Release(client, False, said.append, AUTO)
+        await release.run_workloads(Scope(), 0)
+        assert release.failed == 1
+        assert said[0].startswith("API group kueue.x-k8s.io: not released: ")

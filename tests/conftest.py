@@ -15,6 +15,9 @@ from hypothesis import settings
 
 # `make soak`: twenty times as many examples of each law, where a test does not say otherwise.
 settings.register_profile("soak", max_examples=2_000, deadline=None)
+# No deadline: how long an example takes is the machine's matter. `--hypothesis-profile` picks another profile.
+settings.register_profile("quick", deadline=None)
+settings.load_profile("quick")
 
 pytest_plugins = ["tests.databases"]
 

@@ -24,6 +24,7 @@ from carbonbudget_operator.reporting.query import Queries
 from carbonbudget_operator.reporting.runs import Runs
 from carbonbudget_operator.reporting.split import PodPart, split_row
 from carbonbudget_operator.settings import Allocation, Carbon, Settings
+from carbonbudget_operator.timeline import Timeline
 
 HOUR = 3600
 DAY = 1_761_868_800
@@ -95,7 +96,7 @@ def fill(engine: sa.Engine, seed: int) -> None:
 @pytest.mark.parametrize("idle", list(Idle))
 @pytest.mark.parametrize("seed", [1, 2])
 def test_the_runs_of_a_group_add_up_to_the_group(engine: sa.Engine, seed: int, idle: Idle) -> None:
-    settings = SETTINGS.model_copy(update={"allocation": Allocation(idle=idle)})
+    settings = SETTINGS.model_copy(update={"allocation": Timeline.always(Allocation(idle=idle))})
     fill(engine, seed)
     runs = ask(engine, *JOBS, settings=settings)
     nightly = LabelSelector(match_labels={"app": "nightly"})

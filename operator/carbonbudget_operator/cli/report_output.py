@@ -29,11 +29,11 @@ def make_report(settings: Settings, start: int, end: int, now: int) -> tuple[Eng
 
     from carbonbudget_operator.carbon.factors import UnknownZone
     from carbonbudget_operator.ledger.store import LedgerError, open_ledger, require_schema, told
-    from carbonbudget_operator.reporting.places import check_places
+    from carbonbudget_operator.reporting.places import check_all_places
     from carbonbudget_operator.reporting.report import Reporter
 
     try:
-        check_places(settings.carbon)
+        check_all_places(settings.carbon)
         engine = open_ledger(settings.server.ledger)
         require_schema(engine)
         reporter = Reporter(engine, settings)

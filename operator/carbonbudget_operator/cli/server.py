@@ -46,10 +46,10 @@ def serve(
     from carbonbudget_operator.carbon.factors import UnknownZone
     from carbonbudget_operator.kube.client import KubeError
     from carbonbudget_operator.ledger.store import LedgerError
-    from carbonbudget_operator.reporting.places import check_places
+    from carbonbudget_operator.reporting.places import check_all_places
 
     try:
-        check_places(settings.carbon)
+        check_all_places(settings.carbon)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_run(settings))
     except (LedgerError, KubeError, UnknownZone) as error:

@@ -108,13 +108,16 @@ class Reporter:
 
     def result(self) -> dict[str, object]:
         """The report, the same to the last digit for the same facts, figures and settings."""
-        sums, carbon, allocation = self._sums, self._settings.carbon, self._settings.allocation
+        sums, carbon = self._sums, self._settings.carbon
+        policies = self._settings.allocation.within(self._start, self._end)
+        policy = policies[-1].model_dump(mode="json")
         return {
             "cluster": self._settings.cluster,
             "from": self._start,
             "to": self._end,
-            "basis": carbon.basis,
-            "policy": allocation.model_dump(mode="json"),
+            "basis": carbon.at(self._start).basis,
+            "policy": policy,  # the one in force at the span's end
+            **({"former_policies": [its.model_dump(mode="json") for its in policies[:-1]]} if policies[:-1] else {}),
             "total": sums.total.to_json(),
             "scopes": {name: figures.to_json() for name, figures in sorted(sums.scopes.items())},
             "namespaces": {name: figures.to_json() for name, figures in sorted(sums.namespaces.items())},

@@ -95,13 +95,18 @@ def _lists(model: type[BaseModel], given: Mapping[Any, Any], path: _Path) -> Ite
         value, here = given.get(key), (*path, key)
         if is_dated(model, key) and isinstance(value, list):
             plain_list = list in (get_origin(field.annotation), field.annotation)
-            if not plain_list or any(isinstance(item, Mapping) and item.keys() & _KEYS for item in value):
+            if not plain_list or any(map(_is_entry, value)):
                 yield here, value, True
         elif isinstance(value, list) and any(isinstance(item, Mapping) and "valid_from" in item for item in value):
             yield here, value, False
         elif isinstance(value, Mapping):
             for inner in _sections(field.annotation):
                 yield from _lists(inner, value, here)
+
+
+def _is_entry(item: object) -> bool:
+    """Whether an item of a list is meant as a dated value: items of lists may have a key `value` of their own."""
+    return isinstance(item, Mapping) and ("valid_from" in item or item.keys() == {"value"})
 
 
 def _sections(annotation: object) -> list[type[BaseModel]]:

@@ -90,7 +90,9 @@ class Market(Section):
     """What the market-based figure (GHG Protocol, Scope 2) may use; nothing: the location's factor stands in."""
 
     contracts: list[Contract] = Field([], description="Instruments held; the lowest factor is drawn first.")
-    supplier: Annotated[Rate | None, DATED] = Field(None, description="The supplier's own factor, for what no contract covers.")
+    supplier: Annotated[Rate | None, DATED] = Field(
+        None, description="The supplier's own factor, for what no contract covers."
+    )
     residual_mixes: Annotated[list[ResidualMix], DATED] = Field(
         [], description="By zone, where there is no supplier's factor."
     )
@@ -102,11 +104,17 @@ class Market(Section):
 class Embodied(Section):
     """What making the hardware emitted (SCI, ISO/IEC 21031): a KPI beside the inventory, never in it."""
 
-    server_kg: Annotated[float | None, DATED] = Field(None, ge=0, description="kg CO2e of a server without GPUs; empty: bundled.")
+    server_kg: Annotated[float | None, DATED] = Field(
+        None, ge=0, description="kg CO2e of a server without GPUs; empty: bundled."
+    )
     gpu_kg: Annotated[float | None, DATED] = Field(None, ge=0, description="kg CO2e of a GPU; empty: bundled.")
     host_threads: Annotated[int, DATED] = Field(96, gt=0, description="Threads that a cloud's host is taken to have.")
-    life_years: Annotated[int, DATED] = Field(4, gt=0, le=30, description="Expected life, over which it is written off.")
-    in_service: Annotated[dt.date | None, DATED] = Field(None, description="Since when it runs; past its life nothing is left.")
+    life_years: Annotated[int, DATED] = Field(
+        4, gt=0, le=30, description="Expected life, over which it is written off."
+    )
+    in_service: Annotated[dt.date | None, DATED] = Field(
+        None, description="Since when it runs; past its life nothing is left."
+    )
 
 
 class Allocation(Section):
@@ -126,7 +134,9 @@ class Allocation(Section):
 class Carbon(Section):
     """Where the cluster stands and what its data centre adds."""
 
-    zone: Annotated[str, DATED] = Field("", description="Grid zone of the whole cluster; empty: from each node's region.")
+    zone: Annotated[str, DATED] = Field(
+        "", description="Grid zone of the whole cluster; empty: from each node's region."
+    )
     pue: Annotated[float | None, DATED] = Field(None, ge=1.0, le=5.0, description="PUE; empty: from the bundled table.")
     basis: Literal["lifecycle", "direct"] = Field("lifecycle", description="What a grid factor includes.")
     ownership: Annotated[Literal["auto", "owned", "cloud"], DATED] = Field(

@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from carbonbudget_operator.dated import DATED, is_dated
+from carbonbudget_operator.reporting.places import check_all_places
 from carbonbudget_operator.settings import Allocation, Carbon, Settings, SettingsError, load_settings
 from carbonbudget_operator.timeline import HOUR
 
+ROOT = Path(__file__).resolve().parents[2]
 JULY = 1_782_864_000  # 2026-07-01T00:00Z
 RATE = {"g_per_kwh": 120, "source": "bill", "year": 2026}
 
@@ -94,6 +96,12 @@ def test_every_setting_that_values_hours_may_be_dated(
     assert list(dated.values) == [model.model_validate(section(value)) for value in values]
 
 
+def test_a_plain_list_may_have_items_with_a_key_value_of_their_own(tmp_path: Path) -> None:
+    source = {"type": "http", "name": "x", "url": "http://x", "value": "v", "time": "t", "basis": "lifecycle"}
+    carbon = load(tmp_path, yaml.safe_dump({"carbon": {"intensity": {"sources": [source]}}})).carbon
+    assert [its.name for its in carbon.at(0).intensity.sources] == ["x"]
+
+
 def test_keys_that_cannot_be_dated_are_those_that_the_reference_says() -> None:
     """A new key must be dated, or be named here and in docs/reference/settings.md."""
 
@@ -121,7 +129,10 @@ def test_keys_that_cannot_be_dated_are_those_that_the_reference_says() -> None:
         ("{pue: [{value: 1.2}, {from: 2026-07-01, value: 1.1}]}", "carbon.pue: entry 2 must be {value: ...} if"),
         ("{pue: [{valid_from: 2026-07-01, value: 1.2}]}", "carbon.pue: the first entry must have no valid_from"),
         ("{pue: [{value: 1.2}, {value: 1.1}]}", "carbon.pue: entry 2 needs valid_from"),
-        ("{pue: [{value: 1.2}, {valid_from: soon, value: 1.1}]}", "carbon.pue: valid_from must be a date or an instant"),
+        (
+            "{pue: [{value: 1.2}, {valid_from: soon, value: 1.1}]}",
+            "carbon.pue: valid_from must be a date or an instant",
+        ),
         ("{pue: [{value: 1.2}, {valid_from: 5, value: 1.1}]}", "carbon.pue: valid_from must be a date or an instant"),
         ("{pue: [{value: 1.2}, {valid_from: null, value: 1.1}]}", "carbon.pue: valid_from must be a date"),
         (
@@ -186,3 +197,14 @@ def test_an_entry_that_is_added_later_changes_no_section_before_it(entries: list
         assert lines[count].at(start).pue == pue
         for at in (0, start - HOUR, start - 1, *(other * HOUR for other, _ in entries[: count - 1])):
             assert lines[count].at(at) == lines[count - 1].at(at)
+
+
+def test_the_example_of_dated_values_reads_as_it_says() -> None:
+    """The chart gives these values to the server as they are (tests/e2e/test_chart.py renders them)."""
+    values = yaml.safe_load((ROOT / "examples/dated-values.yaml").read_text(encoding="utf-8"))
+    settings = Settings.model_validate(values)
+    check_all_places(settings.carbon)
+    changes = [dt.datetime.fromtimestamp(at, dt.UTC).strftime("%Y-%m-%dT%H") for at in settings.carbon.starts[1:]]
+    assert changes == ["2025-12-31T23", "2026-01-01T00", "2026-07-01T00", "2026-10-01T00"]
+    assert [its.pue for its in settings.carbon.values] == [1.45, 1.45, 1.45, 1.2, 1.2]
+    assert [its.idle.value for its in settings.allocation.values] == ["even", "byRequest"]

@@ -71,11 +71,11 @@ server:
   keep_months: {{ int .Values.server.keepMonths }}
   owners: {{- toYaml .Values.server.owners | nindent 4 }}
 carbon:
-  zone: {{ .Values.carbon.zone | quote }}
-  pue: {{ .Values.carbon.pue | default "null" }}
+  zone: {{ toJson .Values.carbon.zone }}
+  pue: {{ toJson .Values.carbon.pue }}
   basis: {{ .Values.carbon.basis }}
-  ownership: {{ .Values.carbon.ownership }}
-  provider: {{ .Values.carbon.provider | quote }}
+  ownership: {{ toJson .Values.carbon.ownership }}
+  provider: {{ toJson .Values.carbon.provider }}
   market: {{- toYaml .Values.carbon.market | nindent 4 }}
   embodied: {{- toYaml .Values.carbon.embodied | nindent 4 }}
   intensity: {{- toYaml .Values.carbon.intensity | nindent 4 }}

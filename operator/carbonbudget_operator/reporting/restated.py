@@ -21,8 +21,8 @@ class Restated:
 
     described: str
     hours: list[int] = field(default_factory=list)
-    before: Totals = Totals()
-    after: Totals = Totals()
+    before: Totals = field(default_factory=Totals)
+    after: Totals = field(default_factory=Totals)
     changes: list[str] = field(default_factory=list)
 
     def add(self, hour: int, former_description: str, before: Totals, after: Totals) -> None:

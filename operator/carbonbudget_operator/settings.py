@@ -51,6 +51,11 @@ class Server(Section):
     owners: dict[str, Annotated[str, Field(pattern=r"^[a-z0-9.-]+/v[a-z0-9]+/[a-z]+$")]] = Field(
         {}, description="More kinds whose owners are read, for example {RayCluster: ray.io/v1/rayclusters}."
     )
+    nodes_without_agent: dict[str, list[str]] = Field(
+        {},
+        description="Labels of more nodes on which no agent can run, with their values (none: any); the chart keeps "
+        "agents off them.",
+    )
     keep_months: int = Field(25, ge=2, le=84, description="Months after which sealed hours are dropped.")
 
 

@@ -94,8 +94,10 @@ async def _run(settings: Settings) -> None:
     door = Door(context)
     registry.register(ServerMetrics(writer, pools.probes.queries, door.peers))
     owners = Owners(pools.upkeep, client, server.owners)
-    nodes = Nodes(pools.upkeep, client, settings.cluster, registry)
     capacities, pods = Capacities(client), Pods(client, registry, selected=writer.selected_labels.keys)
+    nodes = Nodes(
+        pools.upkeep, client, settings.cluster, registry, more=server.nodes_without_agent, pods_on=pods.count_on
+    )
     WatchMetrics(registry, client.watches)
     grid = GridFollower(pools.upkeep, settings, registry)
     receiver = Receiver(

@@ -8,7 +8,8 @@ bound the first to go are forgotten, and what ended before they did cannot be ve
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Set
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Gauge
@@ -70,6 +71,15 @@ class Pods:
         """The labels of a pod that was reported with 64: those first that a budget selects by."""
         key = _key(uid)
         return reported if key is None else self._labels.of(key, namespace, reported)
+
+    def count_on(self, nodes: Set[str]) -> dict[str, int]:
+        """How many pods each namespace has on these nodes now, those that ended and are still objects included."""
+        found: Counter[str] = Counter()
+        for key, place in self._placed.items():
+            node, namespace, _ = place.split("/", 2)
+            if node in nodes and key not in self._gone:
+                found[namespace] += 1
+        return found
 
     def knows_all(self, since: int) -> bool:
         """Whether each pod that ran at `since` or later and began up to `current_at` is known."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import sqlalchemy as sa
 
 from carbonbudget_operator.ledger import schema
-from carbonbudget_operator.ledger.expected import expectations, expected_ms
+from carbonbudget_operator.ledger.expected import expectations, expected_ms, without_agent
 from carbonbudget_operator.ledger.read import SILENT_SECONDS, data_through, node_spans
 from carbonbudget_operator.ledger.slices import HOUR
 from carbonbudget_operator.ledger.sound import sound_in_database
@@ -104,6 +104,7 @@ class Reporter:
                 self._add(self._book.unit(connection, key, signature, kept))
             self._add_methods(connection)
             self._expected = expectations(connection, self._settings.cluster)
+            self._without_agent = without_agent(connection, self._settings.cluster, start, end)
             self.data_through = data_through(node_spans(connection, self._settings.cluster))
 
     def result(self) -> dict[str, object]:
@@ -133,6 +134,8 @@ class Reporter:
             ],
             "coverage_percent": self._coverage(),
             "nodes_without_reports": self._silent(),
+            # Not there where there are none: reports that earlier versions closed have no such key.
+            **({"nodes_without_agent": self._without_agent} if self._without_agent else {}),
             "factors": sorted(sums.factors),
         }
 

@@ -93,7 +93,9 @@ def print_report(result: dict[str, Any], output: Output, details: bool = False) 
         more = f" and {len(silent) - 10} more" if len(silent) > 10 else ""
         print(f"no report ever came from {shown(', '.join(silent[:10]))}{more}: does an agent run there?")
     for what, nodes in result.get("nodes_without_agent", {}).items():
-        print(f"no agent runs on up to {nodes} nodes ({shown(what)}): what ran there is in no figure, nor in the coverage")
+        print(
+            f"no agent runs on up to {nodes} nodes ({shown(what)}): what ran there is in no figure, nor in the coverage"
+        )
     for factor in result["factors"]:
         print(f"factor: {shown(factor)}")
     if "closed" in result:

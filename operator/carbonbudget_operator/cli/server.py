@@ -113,7 +113,7 @@ async def _run(settings: Settings) -> None:
         on_stored=owners.see,
         verify=Verifier(capacities, pods, registry).verify,
     )
-    app = make_app(receiver, access, writer, pools, registry)
+    app = make_app(receiver, access, writer, pools, registry, pods_without_agent=lambda: nodes.pods_without_agent)
     collect_seldom()
     # The loop and the ledger's writer take turns: every 5 ms, as Python would, each finds its caches cold.
     sys.setswitchinterval(0.05)

@@ -38,6 +38,7 @@ class Nodes:
     ) -> None:  # fmt: skip
         self._engine, self._client, self._cluster = engine, client, cluster
         self._more, self._pods_on = more, pods_on
+        self.pods_without_agent: Mapping[str, int] = {}  # by namespace, as last listed
         self._failing = False
         self._reported: set[str] = set()
         self._forgotten: set[str] = set()
@@ -82,9 +83,9 @@ class Nodes:
         self._expected.set(expected)
         for what in kinds():
             self._without.labels(what).set(counts.get(what, 0))
-        pods = self._pods_on(names) if names else {}
+        self.pods_without_agent = self._pods_on(names) if names else {}
         self._pods.clear()
-        for namespace, number in pods.items():
+        for namespace, number in self.pods_without_agent.items():
             self._pods.labels(namespace).set(number)
         if counts.keys() - self._reported:
             listed = ", ".join(f"{what}: {number}" for what, number in sorted(counts.items()))

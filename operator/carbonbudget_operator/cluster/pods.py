@@ -74,12 +74,9 @@ class Pods:
 
     def count_on(self, nodes: Set[str]) -> dict[str, int]:
         """How many pods each namespace has on these nodes now, those that ended and are still objects included."""
-        found: Counter[str] = Counter()
-        for key, place in self._placed.items():
-            node, namespace, _ = place.split("/", 2)
-            if node in nodes and key not in self._gone:
-                found[namespace] += 1
-        return found
+        here = (place for key, place in self._placed.items() if key not in self._gone)
+        places = {place for place in here if place.partition("/")[0] in nodes}  # a static pod has two uids
+        return Counter(place.split("/", 2)[1] for place in places)
 
     def knows_all(self, since: int) -> bool:
         """Whether each pod that ran at `since` or later and began up to `current_at` is known."""

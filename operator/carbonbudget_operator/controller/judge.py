@@ -58,7 +58,13 @@ def judge(case: Case, answers: Answered, week: Week | None, conflict: str, now: 
         now,
         (
             ready(case.namespaces, case.left_out, case.unjudged, answers.use.pro_rata),
-            data_complete(answers.use.coverage_percent, made.lost, made.missing, reading.data_through),
+            data_complete(
+                answers.use.coverage_percent,
+                made.lost,
+                made.missing,
+                reading.data_through,
+                answers.use.pods_without_agent,
+            ),
             within_budget(verdict.state, message),
             enforcement_conflict(conflict),
         ),

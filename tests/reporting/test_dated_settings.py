@@ -21,7 +21,7 @@ from carbonbudget_operator.ledger.read import read_nodes
 from carbonbudget_operator.ledger.store import migrate, open_ledger
 from carbonbudget_operator.ledger.valued import EMBODIED_UG, FACILITY_UJ, LOCATION_UG, MARKET_UG, ValuedRow
 from carbonbudget_operator.reporting.book import Book
-from carbonbudget_operator.reporting.derivation import BUNDLED, describe, differences
+from carbonbudget_operator.reporting.derivation import BUNDLED, changes, describe, differences
 from carbonbudget_operator.reporting.derive import Deriver
 from carbonbudget_operator.reporting.grid import GridFollower
 from carbonbudget_operator.reporting.places import check_all_places
@@ -113,7 +113,13 @@ def test_who_bears_idle_energy_may_change_from_an_hour_on(filled: sa.Engine) -> 
     result = reporter.result()
     assert isinstance(result["policy"], dict)
     assert result["policy"]["idle"] == "separate"
-    assert [policy["idle"] for policy in result["former_policies"]] == ["even"]  # type: ignore[attr-defined]
+    assert result["settings_changes"] == [
+        {"from": FIRST + 2 * HOUR, "settings": ['allocation.idle "even" -> "separate"']}
+    ]
+    before = Reporter(filled, allocation(after("even", 2, "separate")))
+    assert list(before.run(FIRST, FIRST + 2 * HOUR, NOW))
+    assert before.result()["policy"]["idle"] == "even"  # type: ignore[index]
+    assert "settings_changes" not in before.result()
 
 
 @hypothesis_settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -226,6 +232,19 @@ def test_an_entry_that_is_added_restates_nothing_before_it(filled: sa.Engine, ca
     assert "changed: carbon.pue 1.2 -> 1.5" in lines[0]
 
 
+async def test_a_stated_figure_that_is_changed_is_logged_though_its_hours_got_new_revisions(
+    filled: sa.Engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    def stated(figure: int) -> Settings:
+        return settings(intensity={"sources": [STATIC | {"figures": {"DE": figure}}]})
+
+    for figure, expected in ((300, 0), (200, HOURS)):
+        await GridFollower(filled, stated(figure), CollectorRegistry()).step(NOW + 3600 * (figure == 200))
+        count, lines = await asyncio.to_thread(upkeep, filled, stated(figure), caplog)
+        assert count == expected
+    assert "; changed: carbon.intensity " in lines[0]
+
+
 def test_facts_that_came_late_are_no_restatement(filled: sa.Engine, caplog: pytest.LogCaptureFixture) -> None:
     upkeep(filled, settings(), caplog)
     book(Booker(filled), a_report(FIRST + 60, pods={"late": 10**9}))
@@ -259,6 +278,13 @@ def test_settings_without_dates_are_described_as_by_the_former_version() -> None
 )  # fmt: skip
 def test_what_two_settings_differ_by_is_named(one: dict[str, Any], other: dict[str, Any], expected: list[str]) -> None:
     assert differences(describe(settings(**one)), describe(settings(**other))) == expected
+
+
+def test_a_source_whose_words_look_like_a_description_breaks_nothing() -> None:
+    odd = STATIC | {"source": 'a"]; allocation {"idle": 1}; from 5: carbon {'}
+    given = settings(intensity={"sources": after([STATIC], 3, [odd])})
+    assert [since for since, _ in changes(given, FIRST, NOW)] == [FIRST + 3 * HOUR]
+    assert isinstance(differences(describe(given), describe(settings())), list)
 
 
 def test_other_tables_of_a_version_are_named_as_such() -> None:

@@ -92,6 +92,9 @@ def print_report(result: dict[str, Any], output: Output, details: bool = False) 
     if silent := result["nodes_without_reports"]:
         more = f" and {len(silent) - 10} more" if len(silent) > 10 else ""
         print(f"no report ever came from {shown(', '.join(silent[:10]))}{more}: does an agent run there?")
+    for change in result.get("settings_changes", ()):
+        since = dt.datetime.fromtimestamp(change["from"], dt.UTC)
+        print(f"from {since:%Y-%m-%d %H:%M} UTC: {shown('; '.join(change['settings']))}")
     for what, nodes in result.get("nodes_without_agent", {}).items():
         print(
             f"no agent runs on up to {nodes} nodes ({shown(what)}): what ran there is in no figure, nor in the coverage"

@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from functools import cache
 from importlib import resources
+from itertools import pairwise
 from typing import Final
 
 from carbonbudget_operator.settings import Allocation, Carbon, Settings
@@ -39,25 +40,51 @@ def differences(former: str, present: str) -> list[str]:
     if before is None or after is None:
         return []
     found = [] if before[0] == after[0] else [BUNDLED]
-    starts = sorted(before[1].keys() | after[1].keys())
-    seen: set[str] = set()
-    for start in starts:
-        one, other = (_at(text[1], start) for text in (before, after))
-        for key in sorted(one.keys() | other.keys()):
-            if one.get(key) != other.get(key) and key not in seen:
-                seen.add(key)
-                found.append(f"{key} {_short(one.get(key))} -> {_short(other.get(key))}")
-    return found
+    named: dict[str, str] = {}  # by key, the earliest difference
+    for start in sorted(before[1].keys() | after[1].keys()):
+        for key, words in _changed(_at(before[1], start), _at(after[1], start)).items():
+            named.setdefault(key, words)
+    return [*found, *named.values()]
+
+
+def changes(settings: Settings, start: int, end: int) -> list[tuple[int, list[str]]]:
+    """Which settings change inside [start, end), by the UTC second from which they are in force."""
+    line = merge(settings.carbon, settings.allocation).map(lambda pair: _settings(*pair))
+    spans = list(line)
+    return [
+        (since, list(_changed(former, present).values()))
+        for (_, former), (since, present) in pairwise(spans)
+        if start < since < end
+    ]
+
+
+def _changed(one: Mapping[str, object], other: Mapping[str, object]) -> dict[str, str]:
+    return {
+        key: f"{key} {_short(one.get(key))} -> {_short(other.get(key))}"
+        for key in sorted(one.keys() | other.keys())
+        if one.get(key) != other.get(key)
+    }
+
+
+def _settings(carbon: Carbon, allocation: Allocation) -> dict[str, object]:
+    """Plain settings by their path, as `_read` gives them."""
+    given = json.loads(carbon.model_dump_json(exclude={"intensity"}))
+    borne = json.loads(allocation.model_dump_json())
+    return {**_flat("carbon", given), **_flat("allocation", borne), "carbon.intensity": _sources(carbon)}
 
 
 def _terms(carbon: Carbon, allocation: Allocation) -> str:
-    intensity = carbon.intensity
-    # What sources said is in the revisions of hours; how they are asked changes no row.
-    sources = [f"{source.words} {source.model_dump_json(include={'figures'})}" for source in intensity.sources]
     return (
-        f"carbon {carbon.model_dump_json(exclude={'intensity'})}; sources {sources}, {intensity.max_age_hours} h; "
+        f"carbon {carbon.model_dump_json(exclude={'intensity'})}; sources {_sources(carbon)}; "
         f"allocation {allocation.model_dump_json()}"
     )
+
+
+def _sources(carbon: Carbon) -> str:
+    """What sources said is in the revisions of hours; how they are asked changes no row."""
+    intensity = carbon.intensity
+    sources = [f"{source.words} {source.model_dump_json(include={'figures'})}" for source in intensity.sources]
+    return f"{sources}, {intensity.max_age_hours} h"
 
 
 @cache

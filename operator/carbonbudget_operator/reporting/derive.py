@@ -121,7 +121,7 @@ class Deriver:
                 return None
         with _of(key):
             self._book.derived.save(unit, end, wanted[key])
-            if key[0] == HOURS:
+            if level == HOURS:
                 self._compare(unit)
         return key
 

@@ -30,6 +30,7 @@ from carbonbudget_operator.ledger.valued import (
     Unit,
 )
 from carbonbudget_operator.reporting.book import Book
+from carbonbudget_operator.reporting.derivation import changes
 from carbonbudget_operator.reporting.numbers import grams, kilowatt_hours
 from carbonbudget_operator.reporting.valued import within
 from carbonbudget_operator.settings import Settings
@@ -110,15 +111,15 @@ class Reporter:
     def result(self) -> dict[str, object]:
         """The report, the same to the last digit for the same facts, figures and settings."""
         sums, carbon = self._sums, self._settings.carbon
-        policies = self._settings.allocation.within(self._start, self._end)
-        policy = policies[-1].model_dump(mode="json")
+        policy = self._settings.allocation.at(self._end - 1)  # the one in force at the span's end
+        changed = [{"from": since, "settings": its} for since, its in changes(self._settings, self._start, self._end)]
         return {
             "cluster": self._settings.cluster,
             "from": self._start,
             "to": self._end,
             "basis": carbon.at(self._start).basis,
-            "policy": policy,  # the one in force at the span's end
-            **({"former_policies": [its.model_dump(mode="json") for its in policies[:-1]]} if policies[:-1] else {}),
+            "policy": policy.model_dump(mode="json"),
+            **({"settings_changes": changed} if changed else {}),  # not there where there are none, as below
             "total": sums.total.to_json(),
             "scopes": {name: figures.to_json() for name, figures in sorted(sums.scopes.items())},
             "namespaces": {name: figures.to_json() for name, figures in sorted(sums.namespaces.items())},

@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from carbonbudget_operator.dated import DATED
+
 
 class Section(BaseModel):
     """One section of the file; a key that it does not know is an error."""
@@ -103,7 +105,9 @@ AnySource = Annotated[ElectricityMapsSource | NesoSource | HttpSource | StaticSo
 class Intensity(Section):
     """Hourly intensities in place of yearly ones."""
 
-    sources: list[AnySource] = Field([], description="Asked in this order; none: the bundled yearly tables.")
+    sources: Annotated[list[AnySource], DATED] = Field(
+        [], description="Asked in this order; none: the bundled yearly tables."
+    )
     interval_seconds: int = Field(900, ge=60, le=86_400, description="Each source is asked once in that time.")
     max_age_hours: int = Field(24, ge=0, le=168, description="How long the last good figure stands in.")
     revised_hours: int = Field(24, ge=1, le=240, description="How far back figures are asked for again.")

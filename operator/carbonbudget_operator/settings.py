@@ -17,9 +17,11 @@ import yaml
 from pydantic import Field, PositiveInt, ValidationError, model_validator
 
 from carbonbudget_operator.allocation.policy import Idle, Overhead, Policy
+from carbonbudget_operator.dated import DATED, dated
 from carbonbudget_operator.intensity_settings import ElectricityMapsSource, Intensity, NesoSource, Section
 from carbonbudget_operator.printable import printable
 from carbonbudget_operator.strict_yaml import StrictLoader
+from carbonbudget_operator.timeline import Timeline
 
 AUDIENCE = "carbonbudget-server"
 
@@ -48,6 +50,11 @@ class Server(Section):
     )
     owners: dict[str, Annotated[str, Field(pattern=r"^[a-z0-9.-]+/v[a-z0-9]+/[a-z]+$")]] = Field(
         {}, description="More kinds whose owners are read, for example {RayCluster: ray.io/v1/rayclusters}."
+    )
+    nodes_without_agent: dict[str, list[str]] = Field(
+        {},
+        description="Labels of more nodes on which no agent can run, with their values (none: any); the chart keeps "
+        "agents off them.",
     )
     keep_months: int = Field(25, ge=2, le=84, description="Months after which sealed hours are dropped.")
 
@@ -88,9 +95,13 @@ class Market(Section):
     """What the market-based figure (GHG Protocol, Scope 2) may use; nothing: the location's factor stands in."""
 
     contracts: list[Contract] = Field([], description="Instruments held; the lowest factor is drawn first.")
-    supplier: Rate | None = Field(None, description="The supplier's own factor, for what no contract covers.")
-    residual_mixes: list[ResidualMix] = Field([], description="By zone, where there is no supplier's factor.")
-    attested_providers: list[str] = Field(
+    supplier: Annotated[Rate | None, DATED] = Field(
+        None, description="The supplier's own factor, for what no contract covers."
+    )
+    residual_mixes: Annotated[list[ResidualMix], DATED] = Field(
+        [], description="By zone, where there is no supplier's factor."
+    )
+    attested_providers: Annotated[list[str], DATED] = Field(
         [], description="Clouds (aws, azure, gcp) whose annual claims you hold an attestation for."
     )
 
@@ -98,19 +109,25 @@ class Market(Section):
 class Embodied(Section):
     """What making the hardware emitted (SCI, ISO/IEC 21031): a KPI beside the inventory, never in it."""
 
-    server_kg: float | None = Field(None, ge=0, description="kg CO2e of a server without GPUs; empty: bundled.")
-    gpu_kg: float | None = Field(None, ge=0, description="kg CO2e of a GPU; empty: bundled.")
-    host_threads: int = Field(96, gt=0, description="Threads that a cloud's host is taken to have.")
-    life_years: int = Field(4, gt=0, le=30, description="Expected life, over which it is written off.")
-    in_service: dt.date | None = Field(None, description="Since when it runs; past its life nothing is left.")
+    server_kg: Annotated[float | None, DATED] = Field(
+        None, ge=0, description="kg CO2e of a server without GPUs; empty: bundled."
+    )
+    gpu_kg: Annotated[float | None, DATED] = Field(None, ge=0, description="kg CO2e of a GPU; empty: bundled.")
+    host_threads: Annotated[int, DATED] = Field(96, gt=0, description="Threads that a cloud's host is taken to have.")
+    life_years: Annotated[int, DATED] = Field(
+        4, gt=0, le=30, description="Expected life, over which it is written off."
+    )
+    in_service: Annotated[dt.date | None, DATED] = Field(
+        None, description="Since when it runs; past its life nothing is left."
+    )
 
 
 class Allocation(Section):
     """Who bears what no pod used itself."""
 
-    idle: Idle = Field(Idle.BY_REQUEST, description="The node's idle energy.")
-    overhead: Overhead = Field(Overhead.PROPORTIONAL, description="System and platform energy.")
-    shared: dict[str, Literal["proportional", "even", "separate"] | dict[str, PositiveInt]] = Field(
+    idle: Annotated[Idle, DATED] = Field(Idle.BY_REQUEST, description="The node's idle energy.")
+    overhead: Annotated[Overhead, DATED] = Field(Overhead.PROPORTIONAL, description="System and platform energy.")
+    shared: Annotated[dict[str, Literal["proportional", "even", "separate"] | dict[str, PositiveInt]], DATED] = Field(
         {}, description="Namespaces that the others bear: a rule, or weights by namespace."
     )
 
@@ -122,13 +139,15 @@ class Allocation(Section):
 class Carbon(Section):
     """Where the cluster stands and what its data centre adds."""
 
-    zone: str = Field("", description="Grid zone of the whole cluster; empty: from each node's region.")
-    pue: float | None = Field(None, ge=1.0, le=5.0, description="PUE; empty: from the bundled table.")
+    zone: Annotated[str, DATED] = Field(
+        "", description="Grid zone of the whole cluster; empty: from each node's region."
+    )
+    pue: Annotated[float | None, DATED] = Field(None, ge=1.0, le=5.0, description="PUE; empty: from the bundled table.")
     basis: Literal["lifecycle", "direct"] = Field("lifecycle", description="What a grid factor includes.")
-    ownership: Literal["auto", "owned", "cloud"] = Field(
+    ownership: Annotated[Literal["auto", "owned", "cloud"], DATED] = Field(
         "auto", description="Whose nodes they are: Scope 2 if owned, else Scope 3; auto: a cloud's id tells."
     )
-    provider: str = Field(
+    provider: Annotated[str, DATED] = Field(
         "", description="Who runs nodes whose provider id does not tell: a provider of the region table, or `own`."
     )
     market: Market = Market()
@@ -235,11 +254,23 @@ class Settings(Section):
 
     cluster: str = Field("default", min_length=1, max_length=63, description="Its name in the ledger.")
     server: Server = Server()
-    carbon: Carbon = Carbon()
-    allocation: Allocation = Allocation()
+    carbon: Annotated[Timeline[Carbon], dated(Carbon)] = Timeline.always(Carbon())
+    allocation: Annotated[Timeline[Allocation], dated(Allocation)] = Timeline.always(Allocation())
     controller: Controller = Controller()
     admission: Admission = Admission()
     enforcement: Enforcement = Enforcement()
+
+    @model_validator(mode="after")
+    def _one_type_a_name(self) -> Settings:
+        types: dict[str, str] = {}
+        for _, carbon in self.carbon:
+            for source in carbon.intensity.sources:
+                if types.setdefault(source.name, source.type) != source.type:
+                    raise ValueError(
+                        f"intensity source {source.name} is of type {types[source.name]} and later of {source.type}: "
+                        "figures are kept by a source's name, so give the later one another name"
+                    )
+        return self
 
 
 def load_settings(path: Path | None, overrides: Mapping[str, Mapping[str, object] | object]) -> Settings:

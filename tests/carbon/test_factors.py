@@ -99,6 +99,22 @@ def test_an_id_that_does_not_tell_is_decided_by_the_setting_and_said(provider_id
     assert find_provider(provider_id, "RegionOne", "gcp") == Provider("gcp", "cloud")
 
 
+@pytest.mark.parametrize("provider_id", ["k3s://box-1", "rke2://box-1", "k3d://k3d-server-0", "docker://x"])
+def test_a_distributions_id_is_the_same_on_anybodys_machines_so_that_the_setting_decides(provider_id: str) -> None:
+    """Its factor says `set carbon.provider` where a region is of several providers: that must have an effect."""
+    assert find_provider(provider_id, "eu-central-1") == Provider("", "own")
+    unknown = find_factor("eu-central-1", find_provider(provider_id, "eu-central-1"), "", None, "lifecycle")
+    assert "set carbon.provider" in unknown.why
+    found = find_provider(provider_id, "eu-central-1", "aws")
+    assert found == Provider("aws", "cloud")
+    assert find_factor("eu-central-1", found, "", None, "lifecycle").zone == "DE"
+
+
+@pytest.mark.parametrize("provider_id", ["vsphere://1", "metal3://n/0", "eks-hybrid:///eu-central-1/c/mi-0"])
+def test_machines_that_only_their_owner_has_are_not_overruled_by_the_setting(provider_id: str) -> None:
+    assert find_provider(provider_id, "", "aws") == Provider("", "own")
+
+
 def test_an_id_that_tells_is_not_overruled_by_the_setting() -> None:
     assert find_provider("aws:///eu-central-1a/i-0", "eu-central-1", "gcp").name == "aws"
 

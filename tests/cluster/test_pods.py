@@ -147,3 +147,19 @@ def test_a_forged_mirror_pod_does_not_take_another_pods_uid(pods: Pods) -> None:
     forged["metadata"]["annotations"]["kubernetes.io/config.mirror"] = UIDS[1]  # type: ignore[index] # a mapping
     listed(pods, a_pod(1), forged)
     assert pods.place(UIDS[1]) == "node-1/team-a/pod-1"
+
+
+def test_pods_on_some_nodes_are_counted_by_namespace_and_each_once(pods: Pods) -> None:
+    other = {"uid": UIDS[3], "namespace": "team-b", "name": "pod-3"}
+    listed(
+        pods,
+        a_pod(1),
+        a_pod(2, "node-2"),
+        {"metadata": other, "cells": {"Node": "node-2"}},
+        a_mirror(4, "node-2", name="node-2"),
+    )
+    assert pods.place(HASH) is not None
+    assert pods.count_on({"node-2"}) == {"team-a": 2, "team-b": 1}
+    pods.apply("DELETED", a_pod(2, "node-2"))
+    assert pods.count_on({"node-2", "node-9"}) == {"team-a": 1, "team-b": 1}
+    assert pods.count_on(set()) == {}

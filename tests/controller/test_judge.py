@@ -277,6 +277,13 @@ def test_what_is_wrong_with_the_data_shows_as_a_condition() -> None:
     assert conditions(status_of(judged(a_body(), an_answer(1, coverage_percent=80))))["DataComplete"] == (
         "False", "Gaps",
     )  # fmt: skip
+    unmetered = status_of(judged(a_body(), an_answer(0, pods_without_agent=2)))
+    assert conditions(unmetered)["DataComplete"] == ("False", "NotMetered")
+    (message,) = [c["message"] for c in unmetered["conditions"] if c["reason"] == "NotMetered"]
+    assert message == (
+        "100 % of the nodes' time was reported, and 2 pods of its namespaces are on nodes that cannot run an agent: "
+        "no figure has their energy"
+    )
     old = status_of(judged(a_body(), an_answer(1), through=NOW - 901))
     assert conditions(old)["DataComplete"] == ("False", "Stale")
 

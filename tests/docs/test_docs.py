@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from carbonbudget_operator.cli.main import app
-from carbonbudget_operator.settings import Carbon
+from carbonbudget_operator.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 CODE = [*(ROOT / "agent").rglob("*.py"), *(ROOT / "operator").rglob("*.py")]
@@ -75,8 +75,9 @@ def test_every_configuration_on_the_intensity_page_is_accepted() -> None:
     for block in blocks:
         carbon = yaml.safe_load(block)["carbon"]
         carbon.pop("keysSecret", None)
-        kinds += [source.type for source in Carbon.model_validate(carbon).intensity.sources]
-    assert sorted(kinds) == ["electricityMaps", "http", "http", "neso", "static"]
+        by_time = Settings.model_validate({"carbon": carbon}).carbon.values
+        kinds += [source.type for its in by_time for source in its.intensity.sources]
+    assert sorted(kinds) == ["electricityMaps", "http", "http", "neso", "static", "static", "static"]
 
 
 def test_every_value_of_the_chart_is_in_its_schema_and_explained() -> None:

@@ -12,9 +12,11 @@ from tests.e2e.conftest import CHART, Release
 
 from carbonbudget_agent.meters.calibration import parse_calibration
 from carbonbudget_operator.allocation.policy import Idle, Overhead, Policy
-from carbonbudget_operator.settings import load_settings
+from carbonbudget_operator.settings import Settings, load_settings
 
 pytestmark = pytest.mark.cluster
+
+ROOT = Path(__file__).resolve().parents[2]
 
 RENDER = ("helm", "template", "carbonbudget", CHART, "-n", "carbonbudget-system", "--kube-version", "1.34")
 WEBHOOK = (
@@ -143,11 +145,24 @@ def test_carbon_settings_reach_the_server_as_they_are(cluster: Cluster, tmp_path
     (config,) = [d for d in yaml.safe_load_all(text) if d["metadata"]["name"] == "carbonbudget-config"]
     (tmp_path / "config.yaml").write_text(config["data"]["config.yaml"])
     settings = load_settings(tmp_path / "config.yaml", {})
-    assert settings.carbon.embodied.server_kg == 1200
-    assert settings.carbon.market.supplier is not None
-    assert settings.allocation.policy() == Policy(
+    (carbon,), (allocation,) = settings.carbon.values, settings.allocation.values
+    assert carbon.embodied.server_kg == 1200
+    assert carbon.market.supplier is not None
+    assert allocation.policy() == Policy(
         Idle.EVEN, Overhead.PROPORTIONAL, {"kube-system": "proportional", "mon": {"a": 2}}
     )
+
+
+def test_dated_values_reach_the_server_as_they_are(cluster: Cluster, tmp_path: Path) -> None:
+    text = cluster.run(*RENDER, "-f", str(ROOT / "examples/dated-values.yaml")).stdout
+    (config,) = [d for d in yaml.safe_load_all(text) if d["metadata"]["name"] == "carbonbudget-config"]
+    (tmp_path / "config.yaml").write_text(config["data"]["config.yaml"])
+    carbon = load_settings(tmp_path / "config.yaml", {}).carbon
+    given = Settings.model_validate(yaml.safe_load((ROOT / "examples/dated-values.yaml").read_text()))
+    assert carbon == given.carbon
+    done = cluster.run(*RENDER, "--set-json", 'carbon.pue=[{"value":1.4},{"value":1.2}]', check=False)
+    assert done.returncode == 1
+    assert "valid_from" in done.stderr
 
 
 def test_policies_webhook_and_controller_leave_the_same_namespaces_alone(cluster: Cluster, tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ SETTINGS = Settings(carbon=Carbon(zone="DE", pue=1.2))
 TABLES = (
     schema.hour_revision, schema.node_fact, schema.pod_fact, schema.pod_energy, schema.node_windows, schema.sealed_hour,
     schema.valued_unit, schema.valued_row, schema.grid_hour, schema.cut, schema.node_listed, schema.pod, schema.node,
-    schema.node_span,
+    schema.node_span, schema.node_count,
 )  # fmt: skip
 
 
@@ -63,6 +63,9 @@ def filled(engine: sa.Engine) -> sa.Engine:
         node = {"cluster": "default", "since": 1}
         listed = [node | {"name": f"n{i}", "uid": f"u{i}", "until": FIRST + i} for i in range(9)]
         connection.execute(sa.insert(schema.node_listed), listed)
+        counted = {"cluster": "default", "nodes": 1, "until": 1}
+        days = [counted | {"day": FIRST + i * DAY, "kind": kind} for i in range(4) for kind in ("", "EKS Fargate")]
+        connection.execute(sa.insert(schema.node_count), days)
     return engine
 
 

@@ -138,9 +138,9 @@ def test_the_slices_of_a_nodes_hour_are_joined_and_former_cuts_are_everybodys(
 
 def test_a_ledger_that_is_behind_is_refused_until_it_is_migrated(former: tuple[sa.Engine, str]) -> None:
     engine = open_ledger(former[1])
-    with pytest.raises(LedgerError, match=r"schema 0001, not 0009: run `carbonbudget ledger migrate`"):
+    with pytest.raises(LedgerError, match=r"schema 0001, not 0010: run `carbonbudget ledger migrate`"):
         require_schema(engine)
-    assert migrate(engine) == "0009"
+    assert migrate(engine) == "0010"
     require_schema(engine)
     engine.dispose()
 

@@ -21,6 +21,7 @@ from carbonbudget_operator.reporting.derive import Deriver
 from carbonbudget_operator.reporting.hourly import hourly
 from carbonbudget_operator.reporting.query import Queries
 from carbonbudget_operator.settings import Allocation, Carbon, Settings
+from carbonbudget_operator.timeline import Timeline
 
 DAY = 1_761_868_800  # 2025-10-31: the last day of a month
 HOUR = 3600
@@ -224,7 +225,9 @@ def test_a_report_that_comes_late_is_in_the_next_answer(engine: sa.Engine) -> No
 
 def test_a_namespace_that_others_bear_is_in_their_workloads(engine: sa.Engine) -> None:
     fill(engine)
-    shared = SETTINGS.model_copy(update={"allocation": Allocation(shared={"kube-system": "proportional"})})
+    shared = SETTINGS.model_copy(
+        update={"allocation": Timeline.always(Allocation(shared={"kube-system": "proportional"}))}
+    )
     (answer,) = Queries(Book(engine, shared)).budgets(
         [BudgetQuery(id="x", namespaces=["*"], start=DAY, end=END, workloads=100)]
     )

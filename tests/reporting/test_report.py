@@ -20,7 +20,7 @@ from carbonbudget_operator.cli.main import app
 from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.book import Booker
 from carbonbudget_operator.ledger.derived import HOURS
-from carbonbudget_operator.ledger.expected import store_listed
+from carbonbudget_operator.ledger.expected import store_counts, store_listed
 from carbonbudget_operator.ledger.store import migrate, open_ledger
 from carbonbudget_operator.reporting.book import Book
 from carbonbudget_operator.reporting.derive import Deriver
@@ -365,3 +365,16 @@ def test_a_file_of_reports_is_read_line_by_line_and_no_further_than_a_report_may
     said = ledger.run("ledger", "import", str(file), "--any-age", "--config", str(config), code=1)
     assert "larger than 4000 bytes" in said
     assert "1 stored" in said
+
+
+def test_a_report_names_nodes_that_cannot_run_an_agent_and_does_not_miss_them(ledger: Ledger) -> None:
+    assert "nodes_without_agent" not in ledger.report("--period", "2025-07")
+    store_counts(ledger.engine, "default", {"": 2, "EKS Fargate": 12}, DAY + 600)
+    store_counts(ledger.engine, "default", {"": 2, "EKS Fargate": 9, "not Linux": 0}, DAY + 86_400)
+    found = ledger.report("--period", "2025-07")
+    assert found["nodes_without_agent"] == {"EKS Fargate": 12}
+    assert found["nodes_without_reports"] == []
+    assert found["coverage_percent"] == 100
+    shown = ledger.run("report", "--period", "2025-07")
+    assert "no agent runs on up to 12 nodes (EKS Fargate): what ran there is in no figure" in shown
+    assert "nodes_without_agent" not in ledger.report("--period", "2025-08")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import random
 
 import pytest
@@ -24,6 +25,7 @@ from carbonbudget_operator.reporting.query import Queries
 from carbonbudget_operator.reporting.runs import Runs
 from carbonbudget_operator.reporting.split import PodPart, split_row
 from carbonbudget_operator.settings import Allocation, Carbon, Settings
+from carbonbudget_operator.timeline import Timeline
 
 HOUR = 3600
 DAY = 1_761_868_800
@@ -95,7 +97,7 @@ def fill(engine: sa.Engine, seed: int) -> None:
 @pytest.mark.parametrize("idle", list(Idle))
 @pytest.mark.parametrize("seed", [1, 2])
 def test_the_runs_of_a_group_add_up_to_the_group(engine: sa.Engine, seed: int, idle: Idle) -> None:
-    settings = SETTINGS.model_copy(update={"allocation": Allocation(idle=idle)})
+    settings = SETTINGS.model_copy(update={"allocation": Timeline.always(Allocation(idle=idle))})
     fill(engine, seed)
     runs = ask(engine, *JOBS, settings=settings)
     nightly = LabelSelector(match_labels={"app": "nightly"})
@@ -106,6 +108,19 @@ def test_the_runs_of_a_group_add_up_to_the_group(engine: sa.Engine, seed: int, i
     market = budget(engine, settings, selector=nightly, accounting="MarketBased", include=EVERYTHING[:3])
     assert sum(run.market_ug for run in runs) == market.used_ug
     assert ask(engine, *JOBS[:2], settings=settings) == runs[:2]  # whoever else is asked for
+
+
+def test_runs_over_a_change_of_ownership_and_of_the_policy_add_up_to_the_group(engine: sa.Engine) -> None:
+    when = dt.datetime.fromtimestamp(DAY + 4 * 3600, dt.UTC).isoformat()
+    dated = Settings.model_validate({
+        "carbon": {"zone": "DE", "ownership": [{"value": "owned"}, {"valid_from": when, "value": "cloud"}]},
+        "allocation": {"idle": [{"value": "even"}, {"valid_from": when, "value": "byUsage"}]},
+    })  # fmt: skip
+    fill(engine, 1)
+    runs = ask(engine, *JOBS, settings=dated)
+    whole = budget(engine, dated, selector=LabelSelector(match_labels={"app": "nightly"}))
+    assert sum(run.energy_uj for run in runs) == whole.energy_uj > 0
+    assert sum(run.location_ug + run.embodied_ug for run in runs) == whole.used_ug
 
 
 def test_a_run_alone_in_its_group_is_the_group_and_counts_its_gpus(engine: sa.Engine) -> None:

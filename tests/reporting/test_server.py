@@ -44,6 +44,7 @@ class ApiServer:
 
     up: bool = True
     reviews: list[str] = field(default_factory=list)
+    unmetered: dict[str, int] = field(default_factory=dict)  # pods on nodes without an agent, by namespace
 
     async def answer(self, request: web.Request) -> web.Response:
         if not self.up:
@@ -131,7 +132,10 @@ async def a_server(url: str) -> AsyncIterator[Made]:
         receiver = Receiver(
             access, pools.reports, writer, "default", AGENT, MAX, 20_000, registry, now=lambda: clock[0]
         )
-        yield Made(make_app(receiver, access, writer, pools, registry, now=lambda: clock[0]), api, pools, clock)
+        made = make_app(
+            receiver, access, writer, pools, registry, now=lambda: clock[0], pods_without_agent=lambda: api.unmetered
+        )
+        yield Made(made, api, pools, clock)
         writer.close()
         await kube.close()
     pools.close()
@@ -457,3 +461,13 @@ async def test_a_malformed_question_is_refused_in_a_line(face: Face, query: dict
     answer = await face.ask(**query)
     assert answer.status_code == 400
     assert "\n" not in answer.json()["reason"]
+
+
+async def test_a_budget_is_answered_with_the_pods_of_its_namespaces_that_no_agent_sees(face: Face) -> None:
+    await face.report(a_report())
+    assert (await face.answer())["pods_without_agent"] == 0
+    face.api.unmetered = {"team-a": 2, "team-b": 3}
+    assert (await face.answer())["pods_without_agent"] == 2
+    assert (await face.answer(namespaces=["team-a", "team-c"]))["pods_without_agent"] == 2
+    assert (await face.answer(namespaces=["*"]))["pods_without_agent"] == 5
+    assert (await face.answer(namespaces=["team-c"]))["pods_without_agent"] == 0

@@ -70,12 +70,13 @@ server:
   pod_days: {{ int .Values.server.podDays }}
   keep_months: {{ int .Values.server.keepMonths }}
   owners: {{- toYaml .Values.server.owners | nindent 4 }}
+  nodes_without_agent: {{- toYaml .Values.agent.nodesWithoutAgent | nindent 4 }}
 carbon:
-  zone: {{ .Values.carbon.zone | quote }}
-  pue: {{ .Values.carbon.pue | default "null" }}
+  zone: {{ toJson .Values.carbon.zone }}
+  pue: {{ toJson .Values.carbon.pue }}
   basis: {{ .Values.carbon.basis }}
-  ownership: {{ .Values.carbon.ownership }}
-  provider: {{ .Values.carbon.provider | quote }}
+  ownership: {{ toJson .Values.carbon.ownership }}
+  provider: {{ toJson .Values.carbon.provider }}
   market: {{- toYaml .Values.carbon.market | nindent 4 }}
   embodied: {{- toYaml .Values.carbon.embodied | nindent 4 }}
   intensity: {{- toYaml .Values.carbon.intensity | nindent 4 }}
@@ -107,16 +108,27 @@ admission:
   tls_key: /etc/carbonbudget/tls/tls.key
 {{- end }}
 
-{{- /* The agent's affinity; with GPU nodes the two DaemonSets exclude each other, so no node reports twice. */}}
+{{- /* The agent's affinity, without the nodes of nodesWithoutAgent; with GPU nodes the two DaemonSets exclude each
+other, so no node reports twice. */}}
 {{- define "carbonbudget.agentAffinity" -}}
 {{- $affinity := deepCopy .root.Values.agent.affinity -}}
+{{- $wanted := list -}}
+{{- range $label, $values := .root.Values.agent.nodesWithoutAgent -}}
+{{- if $values -}}
+{{- $wanted = append $wanted (dict "key" $label "operator" "NotIn" "values" $values) -}}
+{{- else -}}
+{{- $wanted = append $wanted (dict "key" $label "operator" "DoesNotExist") -}}
+{{- end -}}
+{{- end -}}
 {{- if .root.Values.agent.gpu.enabled -}}
-{{- $wanted := dict "key" .root.Values.agent.gpu.nodeLabel "operator" (ternary "In" "NotIn" .gpu) "values" (list "true") -}}
+{{- $wanted = append $wanted (dict "key" .root.Values.agent.gpu.nodeLabel "operator" (ternary "In" "NotIn" .gpu) "values" (list "true")) -}}
+{{- end -}}
+{{- if $wanted -}}
 {{- $node := dig "nodeAffinity" dict $affinity -}}
 {{- $required := dig "requiredDuringSchedulingIgnoredDuringExecution" dict $node -}}
 {{- $terms := list -}}
 {{- range (dig "nodeSelectorTerms" (list dict) $required) -}}
-{{- $terms = append $terms (set . "matchExpressions" (append (dig "matchExpressions" list .) $wanted)) -}}
+{{- $terms = append $terms (set . "matchExpressions" (concat (dig "matchExpressions" list .) $wanted)) -}}
 {{- end -}}
 {{- $_ := set $required "nodeSelectorTerms" $terms -}}
 {{- $_ := set $node "requiredDuringSchedulingIgnoredDuringExecution" $required -}}

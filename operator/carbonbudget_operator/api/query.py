@@ -79,6 +79,10 @@ class BudgetAnswer(BaseModel):
     energy_kwh: str
     coverage_percent: int
     measured_percent: int
+    pods_without_agent: int = Field(
+        default=0,
+        description="Pods of its namespaces that are on nodes without an agent now: no figure has their energy",
+    )
     data_from: int = Field(default=0, description="UTC second of the first report in the span; its start if earlier")
     parts: Parts = Parts()
     settled_ug: int = Field(default=0, description="The part of `used_ug` before `settled_through`")

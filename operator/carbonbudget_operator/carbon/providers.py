@@ -28,19 +28,24 @@ class Provider:
 
 
 def find_provider(provider_id: str, region: str, configured: str = "") -> Provider:
-    """Who runs a node. `configured` decides where the id does not: a provider of the region table, or `own`."""
+    """Who runs a node. `configured` decides where the id does not: a provider of the region table, or `own`.
+
+    A distribution's id (k3s, RKE2) is the same on anybody's machines: they are one's own unless that is configured.
+    """
+    own_by_default = not provider_id  # no cloud controller has named it
     for row in _ids():
         if row.pattern.fullmatch(provider_id) and (row.owner != "region" or _is_region(row.provider, region)):
             if row.owner in ("cloud", "region"):
                 return Provider(row.provider, "cloud")
             if row.owner == "own":
                 return Provider("", "own")
+            own_by_default = row.owner == "distribution"
             break
     if configured:
         return Provider("", "own") if configured == OWN else Provider(configured, "cloud")
     scheme, separator, _ = provider_id.partition("://")
-    if not provider_id:
-        return Provider("", "own")  # no cloud controller has named it
+    if own_by_default:
+        return Provider("", "own")
     what = f"{scheme}://" if separator else "a form that is not known"
     return Provider("", "unclear", f"the provider id ({what}) does not tell whose node it is: set carbon.provider")
 

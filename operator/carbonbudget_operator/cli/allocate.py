@@ -77,11 +77,11 @@ def _from_ledger(settings: Settings, span: tuple[int, int], group_by: str, filte
     from carbonbudget_operator.ledger.store import LedgerError, open_ledger, require_schema, told
     from carbonbudget_operator.reporting.book import Book
     from carbonbudget_operator.reporting.grouping import answer, group, needs_nodes, parse_filter, parse_group_by
-    from carbonbudget_operator.reporting.places import check_places
+    from carbonbudget_operator.reporting.places import check_all_places
 
     fields, filters = parse_group_by(group_by), parse_filter(filter_by)
     try:
-        check_places(settings.carbon)
+        check_all_places(settings.carbon)
         engine = open_ledger(settings.server.ledger)
         require_schema(engine)
         with told(engine), engine.connect() as connection:

@@ -35,11 +35,11 @@ def factors(
     from carbonbudget_operator.ledger.store import LedgerError, open_ledger, require_schema, told
     from carbonbudget_operator.reporting.book import Book
     from carbonbudget_operator.reporting.grid import GridFollower
-    from carbonbudget_operator.reporting.places import check_places
+    from carbonbudget_operator.reporting.places import check_all_places
 
     settings, now = load_settings(config, {"server": {"ledger": ledger}}), int(time.time())
     try:
-        check_places(settings.carbon)
+        check_all_places(settings.carbon)
         engine = open_ledger(settings.server.ledger)
         require_schema(engine)
         if fetch:
@@ -53,7 +53,7 @@ def factors(
         engine.dispose()
     except (LedgerError, UnknownZone) as error:
         fail(str(error))
-    places = book.places
+    places = book.terms.at(now).places
     sources = [
         {
             "source": source.name,
@@ -61,7 +61,7 @@ def factors(
             "last_answer": "never" if not poll.good_at else f"{(now - poll.good_at) // 60} min ago",
             "error": poll.error,
         }
-        for source in settings.carbon.intensity.sources
+        for source in settings.carbon.at(now).intensity.sources
         for poll in states.values()
         if poll.source == source.name
     ]

@@ -29,11 +29,11 @@ def make_report(settings: Settings, start: int, end: int, now: int) -> tuple[Eng
 
     from carbonbudget_operator.carbon.factors import UnknownZone
     from carbonbudget_operator.ledger.store import LedgerError, open_ledger, require_schema, told
-    from carbonbudget_operator.reporting.places import check_places
+    from carbonbudget_operator.reporting.places import check_all_places
     from carbonbudget_operator.reporting.report import Reporter
 
     try:
-        check_places(settings.carbon)
+        check_all_places(settings.carbon)
         engine = open_ledger(settings.server.ledger)
         require_schema(engine)
         reporter = Reporter(engine, settings)
@@ -92,6 +92,13 @@ def print_report(result: dict[str, Any], output: Output, details: bool = False) 
     if silent := result["nodes_without_reports"]:
         more = f" and {len(silent) - 10} more" if len(silent) > 10 else ""
         print(f"no report ever came from {shown(', '.join(silent[:10]))}{more}: does an agent run there?")
+    for change in result.get("settings_changes", ()):
+        since = dt.datetime.fromtimestamp(change["from"], dt.UTC)
+        print(f"from {since:%Y-%m-%d %H:%M} UTC: {shown('; '.join(change['settings']))}")
+    for what, nodes in result.get("nodes_without_agent", {}).items():
+        print(
+            f"no agent runs on up to {nodes} nodes ({shown(what)}): what ran there is in no figure, nor in the coverage"
+        )
     for factor in result["factors"]:
         print(f"factor: {shown(factor)}")
     if "closed" in result:

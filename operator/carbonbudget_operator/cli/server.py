@@ -47,10 +47,10 @@ def serve(
     from carbonbudget_operator.carbon.factors import UnknownZone
     from carbonbudget_operator.kube.client import KubeError
     from carbonbudget_operator.ledger.store import LedgerError
-    from carbonbudget_operator.reporting.places import check_places
+    from carbonbudget_operator.reporting.places import check_all_places
 
     try:
-        check_places(settings.carbon)
+        check_all_places(settings.carbon)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_run(settings))
     except (LedgerError, KubeError, UnknownZone) as error:
@@ -97,13 +97,15 @@ async def _run(settings: Settings) -> None:
     door = Door(context)
     registry.register(ServerMetrics(writer, pools.probes.queries, door.peers))
     owners = Owners(pools.upkeep, client, server.owners)
-    nodes = Nodes(pools.upkeep, client, settings.cluster, registry)
     capacities = Capacities(client)
     pods = Pods(
         client,
         registry,
         selected=writer.selected_labels.keys,
         selected_of_several=writer.selected_labels.keys_of_several,
+    )
+    nodes = Nodes(
+        pools.upkeep, client, settings.cluster, registry, more=server.nodes_without_agent, pods_on=pods.count_on
     )
     WatchMetrics(registry, client.watches)
     grid = GridFollower(pools.upkeep, settings, registry)
@@ -120,7 +122,7 @@ async def _run(settings: Settings) -> None:
         on_stored=owners.see,
         verify=Verifier(capacities, pods, registry).verify,
     )
-    app = make_app(receiver, access, writer, pools, registry)
+    app = make_app(receiver, access, writer, pools, registry, pods_without_agent=lambda: nodes.pods_without_agent)
     collect_seldom()
     # The loop and the ledger's writer take turns: every 5 ms, as Python would, each finds its caches cold.
     sys.setswitchinterval(0.05)

@@ -1,58 +1,113 @@
-"""Lists the nodes that should report, so that a node without an agent shows as missing and not as nothing."""
+"""Lists the nodes that should report, so that a node without an agent shows as missing and not as nothing.
+
+Nodes on which no agent can run (`agentless.py`) are counted apart: they are not missing, and what runs there has no
+energy in any figure.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence, Set
 
 import sqlalchemy as sa
 from prometheus_client import CollectorRegistry, Gauge
 
 from carbonbudget_operator.api_path import ApiPath
+from carbonbudget_operator.cluster.agentless import OPTED_OUT, kinds, without_agent
 from carbonbudget_operator.kube.client import JsonObject, KubeClient, KubeError
-from carbonbudget_operator.ledger.expected import store_listed
+from carbonbudget_operator.ledger.expected import forget_listed, store_counts, store_listed
 
 _log = logging.getLogger(__name__)
 _NODES = ApiPath("", "v1", "nodes")
-# What the chart's DaemonSets leave out by their affinity.
-_LEFT_OUT = (
-    ("carbonbudget.dev/agent", "none"),
-    ("type", "virtual-kubelet"),
-)
+_NO_LABELS: Mapping[str, Sequence[str]] = {}
 
 
 class Nodes:
-    """One cluster's list."""
+    """One cluster's list.
 
-    def __init__(self, engine: sa.Engine, client: KubeClient, cluster: str, registry: CollectorRegistry) -> None:
+    `more` are labels of nodes without an agent beside the bundled ones; `pods_on` counts the pods of each namespace
+    that some nodes have.
+    """
+
+    def __init__(
+        self, engine: sa.Engine, client: KubeClient, cluster: str, registry: CollectorRegistry,
+        more: Mapping[str, Sequence[str]] = _NO_LABELS,
+        pods_on: Callable[[Set[str]], Mapping[str, int]] = lambda nodes: {},
+    ) -> None:  # fmt: skip
         self._engine, self._client, self._cluster = engine, client, cluster
+        self._more, self._pods_on = more, pods_on
+        self.pods_without_agent: Mapping[str, int] = {}  # by namespace, as last listed
         self._failing = False
+        self._reported: set[str] = set()
+        self._forgotten: set[str] = set()
         self._expected = Gauge(
             "carbonbudget_ingest_nodes_expected", "Nodes that should report, by the cluster's own list.",
             registry=registry,
+        )  # fmt: skip
+        self._without = Gauge(
+            "carbonbudget_ingest_nodes_without_agent", "Nodes on which no agent runs, by what they are.", ["what"],
+            registry=registry,
+        )  # fmt: skip
+        self._pods = Gauge(
+            "carbonbudget_ingest_pods_without_agent", "Pods on nodes without an agent: their energy is in no figure.",
+            ["namespace"], registry=registry,
         )  # fmt: skip
 
     async def step(self, now: int) -> None:
         """List them once and keep it. A list that fails changes nothing: it is logged once."""
         listed: dict[str, str] = {}
+        without: dict[str, tuple[str, str]] = {}  # uid and what it is
         try:
             async for item in self._client.list(_NODES, metadata_only=True):
                 metadata = item.get("metadata")
-                if isinstance(metadata, dict) and should_report(metadata):
-                    listed[str(metadata.get("name"))] = str(metadata.get("uid"))
+                if isinstance(metadata, dict):
+                    name, uid = str(metadata.get("name")), str(metadata.get("uid"))
+                    what = without_agent(_labels(metadata), self._more)
+                    if what:
+                        without[name] = (uid, what)
+                    else:
+                        listed[name] = uid
         except KubeError as error:
             if not self._failing:
                 _log.warning("nodes cannot be listed, coverage counts those that report: %s", error.reason)
             self._failing = True
             return
         self._failing = False
-        self._expected.set(len(listed))
-        await asyncio.to_thread(store_listed, self._engine, self._cluster, listed, now)
+        counts = Counter(what for _, what in without.values())
+        self._show(len(listed), counts, without.keys())
+        await asyncio.to_thread(self._keep, listed, without, counts, now)
+
+    def _show(self, expected: int, counts: Mapping[str, int], names: Set[str]) -> None:
+        self._expected.set(expected)
+        for what in kinds():
+            self._without.labels(what).set(counts.get(what, 0))
+        self.pods_without_agent = self._pods_on(names) if names else {}
+        self._pods.clear()
+        for namespace, number in self.pods_without_agent.items():
+            self._pods.labels(namespace).set(number)
+        if counts.keys() - self._reported:
+            listed = ", ".join(f"{what}: {number}" for what, number in sorted(counts.items()))
+            _log.info("no agent runs on some nodes (%s): the energy of what runs there is in no figure", listed)
+        self._reported |= counts.keys()
+
+    def _keep(
+        self, listed: Mapping[str, str], without: Mapping[str, tuple[str, str]], counts: Mapping[str, int], now: int
+    ) -> None:
+        store_listed(self._engine, self._cluster, listed, now)
+        store_counts(self._engine, self._cluster, {"": len(listed), **counts}, now)
+        # Earlier versions expected reports of them. Who opts a node out now may have missed its reports before.
+        never = {uid for uid, what in without.values() if what != OPTED_OUT}
+        forget_listed(self._engine, self._cluster, never - self._forgotten)
+        self._forgotten = never
 
 
 def should_report(metadata: JsonObject) -> bool:
     """Whether an agent belongs on the node: by its labels."""
+    return not without_agent(_labels(metadata), _NO_LABELS)
+
+
+def _labels(metadata: JsonObject) -> Mapping[str, object]:
     labels = metadata.get("labels")
-    labels = labels if isinstance(labels, dict) else {}
-    linux = labels.get("kubernetes.io/os", "linux") == "linux"
-    return linux and all(labels.get(name) != value for name, value in _LEFT_OUT)
+    return labels if isinstance(labels, dict) else {}

@@ -8,7 +8,8 @@ bound the first to go are forgotten, and what ended before they did cannot be ve
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections import Counter as Counts
+from collections.abc import Callable, Mapping, Set
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
@@ -86,6 +87,12 @@ class Pods:
     async def read_labels_again(self) -> None:
         """Read labels that had no room, or by which no budget selected: one round of it. Raises KubeError."""
         await read_again(self._client, PODS, self._labels, self._name)
+
+    def count_on(self, nodes: Set[str]) -> dict[str, int]:
+        """How many pods each namespace has on these nodes now, those that ended and are still objects included."""
+        here = (place for key, place in self._placed.items() if key not in self._gone)
+        places = {place for place in here if place.partition("/")[0] in nodes}  # a static pod has two uids
+        return Counts(place.split("/", 2)[1] for place in places)
 
     def knows_all(self, since: int) -> bool:
         """Whether each pod that ran at `since` or later and began up to `current_at` is known."""

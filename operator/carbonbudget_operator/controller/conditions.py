@@ -74,7 +74,9 @@ def bad_spec(sentence: str) -> Wanted:
     return Wanted("Ready", "False", "BadSpec", sentence)
 
 
-def data_complete(coverage_percent: int, lost: bool, missing: bool, data_through: int) -> Wanted:
+def data_complete(
+    coverage_percent: int, lost: bool, missing: bool, data_through: int, pods_without_agent: int = 0
+) -> Wanted:
     """Whether the figures are whole, and what is wrong with them if not."""
     if lost:
         sentence = (
@@ -88,6 +90,10 @@ def data_complete(coverage_percent: int, lost: bool, missing: bool, data_through
     sentence = f"{coverage_percent} % of the nodes' time was reported"
     if coverage_percent < 99:
         return Wanted("DataComplete", "False", "Gaps", sentence)
+    if pods_without_agent:
+        pods = "1 pod" if pods_without_agent == 1 else f"{pods_without_agent} pods"
+        sentence += f", and {pods} of its namespaces are on nodes that cannot run an agent: no figure has their energy"
+        return Wanted("DataComplete", "False", "NotMetered", sentence)
     return Wanted("DataComplete", "True", "Complete", sentence)
 
 

@@ -67,7 +67,13 @@ def judge(
         now,
         (
             ready(case.namespaces, case.left_out, case.unjudged, answers.use.pro_rata, _stands_in(case, answers)),
-            data_complete(answers.use.coverage_percent, made.lost, made.missing, reading.data_through),
+            data_complete(
+                answers.use.coverage_percent,
+                made.lost,
+                made.missing,
+                reading.data_through,
+                answers.use.pods_without_agent,
+            ),
             within_budget(verdict.state, message),
             enforcement_conflict(conflict, managed),
         ),

@@ -33,7 +33,7 @@ class Derived:
 
     def __init__(self, engine: sa.Engine, description: str) -> None:
         """`description` names settings and figures; another one is another derivation."""
-        self._engine, self._description = engine, description
+        self._engine, self.description = engine, description
         self._digest = _digest(description)
         self._id: int | None = None
         self._groups: dict[int, _Group] = {}
@@ -122,7 +122,7 @@ class Derived:
         with self._engine.begin() as connection:
             if connection.dialect.name == "postgresql":  # several servers keep the same units
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_KEEP_LOCK)))
-            self._put_derivation.put(connection, [(self._digest, self._description)])
+            self._put_derivation.put(connection, [(self._digest, self.description)])
             derivation_id = self._look_up(connection)
             assert derivation_id is not None
             if self._kept(connection, derivation_id, unit.start, unit.start + 1).get(key) == signature:

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from carbonbudget_operator.ledger import schema
-from carbonbudget_operator.ledger.rows import Rows
+from carbonbudget_operator.ledger.rows import Rows, chunks
 
 # A new node's first minutes are nobody's gap: its agent's image is being pulled.
 _GRACE_SECONDS = 180
+_DAY = 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,46 @@ def store_listed(engine: sa.Engine, cluster: str, listed: Mapping[str, str], now
         rows.put(connection, ((cluster, name, uid, now, now) for name, uid in sorted(listed.items())))
 
 
+def store_counts(engine: sa.Engine, cluster: str, counts: Mapping[str, int], now: int) -> None:
+    """Keep how many nodes of each kind a whole list had: of a day the most at once, and when it was last listed.
+
+    The kind is what the nodes are on which no agent runs; empty for those that should report.
+    """
+    table, day = schema.node_count, now - now % _DAY
+    with engine.begin() as connection:
+        rows = Rows(
+            connection.dialect, table, ("cluster", "day", "kind", "nodes", "until"), ("cluster", "day", "kind"),
+            {"nodes": "max", "until": "max"},
+        )  # fmt: skip
+        rows.put(connection, ((cluster, day, kind, nodes, now) for kind, nodes in sorted(counts.items())))
+
+
+def forget_listed(engine: sa.Engine, cluster: str, uids: Iterable[str]) -> None:
+    """Expect nothing of nodes that were listed as such by mistake, unless one of that name has ever reported."""
+    listed, node = schema.node_listed.c, schema.node.c
+    with engine.begin() as connection:
+        for some in chunks(sorted(uids)):
+            connection.execute(
+                sa.delete(schema.node_listed).where(
+                    listed.cluster == cluster,
+                    listed.uid.in_(some),
+                    listed.name.not_in(sa.select(node.name).where(node.cluster == cluster)),
+                )
+            )
+
+
+def without_agent(connection: sa.Connection, cluster: str, start: int, end: int) -> dict[str, int]:
+    """Nodes on which no agent runs, by what they are: the most that there were at once on any day of [start, end)."""
+    c = schema.node_count.c
+    rows = connection.execute(
+        sa.select(c.kind, sa.func.max(c.nodes))
+        .where(c.cluster == cluster, c.day > start - _DAY, c.day < end, c.kind != "", c.nodes > 0)
+        .group_by(c.kind)
+        .order_by(c.kind)
+    )
+    return {kind: int(nodes) for kind, nodes in rows}
+
+
 def expectations(connection: sa.Connection, cluster: str) -> list[Expectation]:
     """Every stretch of time in which a node should have reported."""
     node, span, listed = schema.node.c, schema.node_span.c, schema.node_listed.c
@@ -55,7 +96,10 @@ def expectations(connection: sa.Connection, cluster: str) -> list[Expectation]:
         .where(listed.cluster == cluster)
         .order_by(listed.name, listed.since)
     ).all()
+    counted = schema.node_count.c  # a list without any node that should report is one too
+    last_list = connection.scalar(sa.select(sa.func.max(counted.until)).where(counted.cluster == cluster))
     latest = max((row.until for row in rows), default=0)
+    latest = max(latest, last_list or 0)
     found: list[Expectation] = []
     seen: set[str] = set()
     for row in rows:

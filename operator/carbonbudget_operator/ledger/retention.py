@@ -35,11 +35,14 @@ def drop_before(engine: sa.Engine, instant: int, dropper: Dropper) -> None:
         dropper.before(table, instant)
     with engine.connect() as connection:
         clusters = connection.scalars(sa.select(schema.sealed_hour.c.cluster).distinct()).all()
+        counted = connection.scalars(sa.select(schema.node_count.c.cluster).distinct()).all()
         derivations = connection.scalars(sa.select(schema.derivation.c.id)).all()
         grid = schema.grid_hour.c
         series = connection.execute(sa.select(grid.source, grid.zone, grid.basis).distinct()).all()
     for cluster in clusters:
         dropper.before(schema.sealed_hour, instant, prefix={"cluster": cluster})
+    for cluster in counted:
+        dropper.before(schema.node_count, instant, prefix={"cluster": cluster})
     for source, zone, basis in series:
         dropper.before(schema.grid_hour, instant, prefix={"source": source, "zone": zone, "basis": basis})
     for derivation_id in derivations:

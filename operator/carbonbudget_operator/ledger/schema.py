@@ -269,6 +269,16 @@ owner = Table(
 )
 
 # From when to when the cluster listed a node that should report.
+# How many nodes of a kind a day's lists had at most at once, and when one was last made; kind "" should report.
+node_count = Table(
+    "node_count",
+    metadata,
+    Column("cluster", String(512), primary_key=True),
+    Column("day", BigInteger, primary_key=True, autoincrement=False),
+    Column("kind", String(64), primary_key=True),
+    _count("nodes"),
+    _count("until"),
+)
 node_listed = Table(
     "node_listed",
     metadata,

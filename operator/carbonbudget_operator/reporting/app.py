@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -32,8 +32,9 @@ def make_app(
     pools: Pools,
     registry: CollectorRegistry,
     now: Callable[[], float] = time.time,
+    pods_without_agent: Callable[[], Mapping[str, int]] = dict,
 ) -> FastAPI:
-    """Compose the routes. `now` gives UTC seconds."""
+    """Compose the routes. `now` gives UTC seconds, `pods_without_agent` by namespace those that no figure has."""
     app = FastAPI(title="carbonbudget", docs_url=None, redoc_url=None, openapi_url=None)
 
     @app.exception_handler(Refusal)
@@ -60,7 +61,7 @@ def make_app(
     app.router.routes.insert(0, Route("/v1/reports", reports, methods=["POST"]))
 
     asking = Asking(access, registry, pools)
-    app.include_router(budget_routes(asking, writer, now))
+    app.include_router(budget_routes(asking, writer, now, pods_without_agent))
     app.include_router(run_routes(asking, now))
     app.include_router(allocation_routes(asking))
 

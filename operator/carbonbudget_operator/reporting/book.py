@@ -6,12 +6,9 @@ Both the server's answers and the offline commands read here, so they agree to t
 from __future__ import annotations
 
 import copy
-import hashlib
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from functools import cache
-from importlib import resources
 
 import sqlalchemy as sa
 
@@ -25,27 +22,24 @@ from carbonbudget_operator.ledger.slices import HOUR
 from carbonbudget_operator.ledger.sound import left_out
 from carbonbudget_operator.ledger.store import snapshot
 from carbonbudget_operator.ledger.valued import Unit, ValuedRow
-from carbonbudget_operator.reporting.places import Places
+from carbonbudget_operator.reporting.derivation import describe
+from carbonbudget_operator.reporting.terms import terms_of
 from carbonbudget_operator.reporting.units import Key, plan, signatures, unit_end
-from carbonbudget_operator.reporting.valued import Valuer, within
+from carbonbudget_operator.reporting.valued import within
 from carbonbudget_operator.settings import Settings
 
 _CACHED_ROWS = 300_000  # some 700 bytes each
 _MAX_FIGURE = 2**62
 SEALED_NODE = "__sealed__"
-_RULES = 4  # raised whenever the same facts and settings would give other rows
 
 
 class Book:
-    """Units of a cluster under one derivation."""
+    """Units of a cluster under one derivation. `terms` is what each hour is valued by."""
 
     def __init__(self, engine: sa.Engine, settings: Settings) -> None:
         self.engine, self.cluster = engine, settings.cluster
-        self.places = Places(settings.carbon)
-        self._intensity, self._basis = settings.carbon.intensity, settings.carbon.basis
-        self.policy = settings.allocation.policy()
-        self.valuer = Valuer(self.places, self.policy)
-        self.derived = Derived(engine, _description(settings))
+        self.terms = terms_of(settings)
+        self.derived = Derived(engine, describe(settings))
         self._cache = _Cache()
 
     def on(self, engine: sa.Engine) -> Book:
@@ -86,9 +80,9 @@ class Book:
     ) -> tuple[list[NodeSlice], list[ValuedRow]]:
         """An hour's node slices and their rows. A node that cannot be valued is left out, the others are not."""
         slices = read_hour(connection, self.cluster, hour)
-        hours = self.grid(connection, hour)
+        hours, valuer = self.grid(connection, hour), self.terms.at(hour).valuer
         try:
-            rows = self.valuer.value(slices, by_node, hours)
+            rows = valuer.value(slices, by_node, hours)
             if _fit(rows):
                 return slices, rows
         except (ArithmeticError, LookupError, TypeError, ValueError):
@@ -97,14 +91,14 @@ class Book:
         sound: list[NodeSlice] = []
         for slice_ in slices:
             try:
-                reason = "" if _fit(self.valuer.value([slice_], by_node, hours), most) else "its figures are too large"
+                reason = "" if _fit(valuer.value([slice_], by_node, hours), most) else "its figures are too large"
             except (ArithmeticError, LookupError, TypeError, ValueError) as error:
                 reason = f"it cannot be valued: {error!r}"
             if reason:
                 left_out.node_hour(slice_.node.name, slice_.node.id, slice_.start, reason)
             else:
                 sound.append(slice_)
-        return sound, self.valuer.value(sound, by_node, hours)
+        return sound, valuer.value(sound, by_node, hours)
 
     def valued_uj(self, connection: sa.Connection, hour: int) -> int:
         """What the nodes that can be valued measured in an hour."""
@@ -113,11 +107,12 @@ class Book:
 
     def grid(self, connection: sa.Connection, hour: int) -> Hours | None:
         """What hourly sources say of an hour, and of those before it that may stand in; None without sources."""
-        if not self._intensity.sources:
+        carbon = self.terms.at(hour).carbon
+        sources, age = carbon.intensity.sources, carbon.intensity.max_age_hours
+        if not sources:
             return None
-        age = self._intensity.max_age_hours
-        series = load_grid(connection, self._basis, hour - age * HOUR, hour + HOUR)
-        return Hours(series, {source.name: source.words for source in self._intensity.sources}, age)
+        series = load_grid(connection, carbon.basis, hour - age * HOUR, hour + HOUR)
+        return Hours(series, {source.name: source.words for source in sources}, age)
 
     def rows(self, start: int, end: int, by_node: bool = False) -> Iterator[ValuedRow]:
         """Rows that add up to [start, end); `by_node` keeps nodes apart.
@@ -190,23 +185,3 @@ def _reported(slices: Iterable[NodeSlice]) -> list[tuple[int, int, int]]:
         key = (start, slice_.end)
         found[key] = found.get(key, 0) + min(slice_.duration_ms, span_ms)
     return [(start, end, ms) for (start, end), ms in sorted(found.items())]
-
-
-def _description(settings: Settings) -> str:
-    """All that a row depends on beside the facts."""
-    intensity = settings.carbon.intensity
-    carbon = settings.carbon.model_dump_json(exclude={"intensity"})
-    # What sources said is in the revisions of hours; how they are asked changes no row.
-    sources = [f"{source.words} {source.model_dump_json(include={'figures'})}" for source in intensity.sources]
-    carbon += f"; sources {sources}, {intensity.max_age_hours} h"
-    allocation = settings.allocation.model_dump_json()
-    return f"rules {_RULES}; cluster {settings.cluster}; figures {_figures()}; carbon {carbon}; allocation {allocation}"
-
-
-@cache
-def _figures() -> str:
-    digest = hashlib.sha256()
-    folder = resources.files("carbonbudget_operator") / "carbon" / "data"
-    for name in ("cloud_regions.csv", "embodied.csv", "grid_intensity.csv"):
-        digest.update((folder / name).read_bytes())
-    return digest.hexdigest()[:16]

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from carbonbudget_operator.ledger.derived import HOURS, LEVELS
 from carbonbudget_operator.ledger.dropping import Dropper, Unfinished
+from carbonbudget_operator.ledger.former import former_hour, totals_of
 from carbonbudget_operator.ledger.read import hours_with_facts
 from carbonbudget_operator.ledger.retention import drop_before, drop_former, nothing_before
 from carbonbudget_operator.ledger.seal import SealError, forget_pods, seal_hour, sealed_hours
@@ -18,6 +19,7 @@ from carbonbudget_operator.ledger.slices import HOUR
 from carbonbudget_operator.ledger.store import LedgerError, snapshot
 from carbonbudget_operator.ledger.valued import COLUMNS, Unit, ValuedRow
 from carbonbudget_operator.reporting.book import Book
+from carbonbudget_operator.reporting.restated import Restated
 from carbonbudget_operator.reporting.units import DAY, Key, signatures, unit_end, unit_of
 
 _SETTLED_SECONDS = 3600  # servers of an upgrade, and settings that are taken back, need not make all anew
@@ -58,6 +60,7 @@ class Deriver:
         self._done: tuple[int, dict[int, int]] | None = None  # for which all was kept that can be
         self._dropped = 0  # before which instant all was dropped
         self._sealed = False  # something, since pods were last forgotten
+        self._restated = Restated(book.derived.description)
         self.hours_unsealed = 0  # of those that should be, when `seal` was last called
 
     def begin(self, now: int) -> None:
@@ -118,7 +121,23 @@ class Deriver:
                 return None
         with _of(key):
             self._book.derived.save(unit, end, wanted[key])
+            if level == HOURS:
+                self._compare(unit)
         return key
+
+    def take_restated(self) -> Restated | None:
+        """The hours that got other figures by other settings since this was last called; None if none did."""
+        found, self._restated = self._restated, Restated(self._book.derived.description)
+        return found if found.hours else None
+
+    def _compare(self, unit: Unit) -> None:
+        """An hour that was kept under former settings may have other figures now."""
+        with self._book.engine.connect() as connection:
+            derivation_id = self._book.derived.id(connection)
+            former = None if derivation_id is None else former_hour(connection, derivation_id, unit.start)
+        if former is not None:
+            after = totals_of(row.figures for row in unit.rows)
+            self._restated.add(unit.start, former.description, former.totals, after)
 
     def _is_quiet(self, hour: int, revision: int) -> bool:
         return self._last is None or (hour in self._quiet and self._last.get(hour) == revision)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 
 import sqlalchemy as sa
 from prometheus_client import CollectorRegistry, Counter
@@ -19,17 +20,17 @@ from carbonbudget_operator.intensity_settings import AnySource, ElectricityMapsS
 from carbonbudget_operator.ledger.grid import claim_poll, fail_poll, load_grid, store_grid
 from carbonbudget_operator.ledger.read import hours_with_facts, read_nodes
 from carbonbudget_operator.reporting.places import Places
-from carbonbudget_operator.settings import Settings
+from carbonbudget_operator.settings import Carbon, Settings
+from carbonbudget_operator.timeline import Timeline
 
 _log = logging.getLogger(__name__)
 _DAY = 24 * HOUR
 
 
 def make_source(given: AnySource, basis: str) -> Source:
-    """A source as its settings say."""
+    """A source as its settings say; a static one has these figures at all times."""
     if isinstance(given, StaticSource):
-        figures = {zone.upper(): int(figure * 1000) for zone, figure in given.figures.items()}
-        return Static(given.name, figures)
+        return Static(given.name, _figures(given))
     if isinstance(given, NesoSource):
         return Neso(Http(given.name, None, given.requests_per_minute, given.timeout_seconds), given.url)
     http = Http(given.name, given.key_file, given.requests_per_minute, given.timeout_seconds)
@@ -44,6 +45,36 @@ def make_source(given: AnySource, basis: str) -> Source:
     return HttpJson(http, shape, zones, given.max_days)
 
 
+def make_sources(carbon: Timeline[Carbon]) -> Timeline[list[Source]]:
+    """The sources to ask, by time: those on the network that are in force, and all static ones with all their figures.
+
+    Settings may say now what static figures were in force before; nothing is asked of a network that left the settings.
+    """
+    static: dict[str, Source] = {}
+    for _, its in carbon:
+        for given in its.intensity.sources:
+            if isinstance(given, StaticSource) and given.name not in static:
+                static[given.name] = Static(given.name, carbon.map(partial(_figures_of, given.name)))
+    made: dict[str, Source] = {}  # one is kept over changes of other settings: it counts its questions
+
+    def of(its: Carbon) -> list[Source]:
+        network = [given for given in its.intensity.sources if not isinstance(given, StaticSource)]
+        for given in network:
+            made.setdefault(given.model_dump_json(), make_source(given, its.basis))
+        return [*(made[given.model_dump_json()] for given in network), *static.values()]
+
+    return carbon.map(of)
+
+
+def _figures_of(name: str, carbon: Carbon) -> Mapping[str, int]:
+    found = (source for source in carbon.intensity.sources if source.name == name)
+    return next((_figures(source) for source in found if isinstance(source, StaticSource)), {})
+
+
+def _figures(given: StaticSource) -> dict[str, int]:
+    return {zone.upper(): int(figure * 1000) for zone, figure in given.figures.items()}
+
+
 class GridFollower:
     """Brings the ledger's intensities up to date; any number of servers share the turns."""
 
@@ -56,10 +87,9 @@ class GridFollower:
     ) -> None:
         """`sources`: in place of the settings' own, for tests."""
         self._engine, self._settings = engine, settings
-        self._intensity, self._basis = settings.carbon.intensity, settings.carbon.basis
-        given = (make_source(source, self._basis) for source in self._intensity.sources)
-        self._sources = list(given if sources is None else sources)
-        self._places = Places(settings.carbon)
+        self._carbon = settings.carbon
+        self._sources = make_sources(settings.carbon) if sources is None else Timeline.always(list(sources))
+        self._places = settings.carbon.map(Places)
         self._failing: set[tuple[str, str]] = set()
         self._polls = Counter(
             "carbonbudget_intensity_polls", "Questions to sources of intensities.", ["source", "outcome"],
@@ -68,19 +98,22 @@ class GridFollower:
 
     async def step(self, now: int, force: bool = False) -> int:
         """Ask every source whose turn it is for every zone that nodes stand in; how many hours changed."""
-        if not self._sources:
+        sources = self._sources.at(now)
+        if not sources:
             return 0
-        zones = await asyncio.to_thread(self._zones, now)
-        done = [self._follow(source, zone, name, now, force) for source, zone, name in self._wanted(zones)]
+        zones = await asyncio.to_thread(self._zones, now, max(source.max_days for source in sources))
+        done = [self._follow(source, zone, name, now, force) for source, zone, name in self._wanted(sources, zones)]
         return sum(await asyncio.gather(*done))
 
-    def _wanted(self, zones: Iterable[str]) -> list[tuple[Source, str, str]]:
+    @staticmethod
+    def _wanted(sources: Sequence[Source], zones: Iterable[str]) -> list[tuple[Source, str, str]]:
         """Each source with our zone and its own name for it."""
-        named = ((source, zone, source.zone_name(zone)) for source in self._sources for zone in zones)
+        named = ((source, zone, source.zone_name(zone)) for source in sources for zone in zones)
         return [(source, zone, name) for source, zone, name in named if name is not None]
 
     async def _follow(self, source: Source, zone: str, name: str, now: int, force: bool) -> int:
-        interval = 0 if force else self._intensity.interval_seconds
+        carbon = self._carbon.at(now)
+        interval = 0 if force else carbon.intensity.interval_seconds
         if not await asyncio.to_thread(claim_poll, self._engine, source.name, zone, now, interval):
             return 0
         start, end = await asyncio.to_thread(self._missing, source, zone, now)
@@ -98,15 +131,16 @@ class GridFollower:
             return 0
         self._failing.discard((source.name, zone))
         self._polls.labels(source.name, "answered").inc()
-        reach = self._intensity.max_age_hours
-        return await asyncio.to_thread(store_grid, self._engine, source.name, zone, self._basis, series, now, reach)
+        reach = carbon.intensity.max_age_hours
+        return await asyncio.to_thread(store_grid, self._engine, source.name, zone, carbon.basis, series, now, reach)
 
-    def _zones(self, now: int) -> list[str]:
-        """Where nodes stand that have reported in the time that sources reach back."""
-        since = now - max(source.max_days for source in self._sources) * _DAY
+    def _zones(self, now: int, days: int) -> list[str]:
+        """Where nodes stand, or stood by the settings of that time, that have reported in the time of so many days."""
+        since = now - days * _DAY
         with self._engine.connect() as connection:
             nodes = read_nodes(connection, self._settings.cluster, since=since).values()
-        return sorted({zone for node in nodes if (zone := self._places.of(node, now).grid_zone)})
+        places = self._places.within(since, now + 1)
+        return sorted({zone for its in places for node in nodes if (zone := its.of(node, now).grid_zone)})
 
     def _missing(self, source: Source, zone: str, now: int) -> tuple[int, int]:
         """From the first hour that has facts and no figure, or may be revised, to the end of this one."""
@@ -114,8 +148,9 @@ class GridFollower:
         first = end - source.max_days * _DAY
         if isinstance(source, Static):  # a figure that was changed holds for all hours that it can
             return first, end
-        revised = end - self._intensity.revised_hours * HOUR
+        carbon = self._carbon.at(now)
+        revised = end - carbon.intensity.revised_hours * HOUR
         with self._engine.connect() as connection:
-            known = load_grid(connection, self._basis, first, end).get((source.name, zone), {})
+            known = load_grid(connection, carbon.basis, first, end).get((source.name, zone), {})
             missing = (hour for hour in hours_with_facts(connection, first, end) if hour not in known and hour >= first)
             return max(first, min(next(missing, revised), revised)), end

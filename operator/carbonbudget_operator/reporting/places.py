@@ -25,8 +25,10 @@ from carbonbudget_operator.carbon.hardware import Made, find_hardware
 from carbonbudget_operator.carbon.intensity.hours import Hours, Live
 from carbonbudget_operator.carbon.market import Contract, Drawn, draw
 from carbonbudget_operator.carbon.providers import OWN, Provider, find_provider
+from carbonbudget_operator.dated import utc
 from carbonbudget_operator.ledger.facts import NodeFacts
 from carbonbudget_operator.settings import Carbon
+from carbonbudget_operator.timeline import Timeline
 
 # GHG Protocol: energy of owned nodes; a cloud's nodes are purchased services to their tenant.
 SCOPE_2 = "Scope 2"
@@ -197,6 +199,15 @@ class Places:
             f"{NO_MARKET_FACTOR}: no contract, supplier or residual mix is configured; the location's factor stands in"
         )
         return Market(location_mg, frozenset({why}), stands_in=True)
+
+
+def check_all_places(carbon: Timeline[Carbon]) -> None:
+    """The same for the configuration of every time; the message says from when on it is wrong."""
+    for start, its in carbon:
+        try:
+            check_places(its)
+        except UnknownZone as error:
+            raise UnknownZone(f"{error} (in force from {utc(start)})" if start else str(error)) from None
 
 
 def check_places(carbon: Carbon) -> None:

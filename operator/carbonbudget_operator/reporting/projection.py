@@ -60,7 +60,7 @@ class Projections:
                     found[name].add(capacity)
             if end != self._runs[0]:
                 self._runs = (end, self._former(connection, end))
-        return Projection(as_of=now, rates=rates_of(found, self._book.places, now), runs=self._runs[1])
+        return Projection(as_of=now, rates=rates_of(found, self._book.terms.at(now).places, now), runs=self._runs[1])
 
     def _value(self, connection: sa.Connection, end: int) -> list[int]:
         """The hours that the rates are of: the last whole ones, or the one that is open while there is no other."""
@@ -71,7 +71,8 @@ class Projections:
         book = self._book
         for hour in sorted(stale, reverse=True)[:_HOURS_AT_ONCE]:
             slices, rows = book.value(connection, hour, by_node=True)
-            self._hours[hour] = (revisions[hour], capacity_of_hour(slices, rows, book.places, book.policy))
+            terms = book.terms.at(hour)
+            self._hours[hour] = (revisions[hour], capacity_of_hour(slices, rows, terms.places, terms.policy))
         return sorted(self._hours)
 
     def _former(self, connection: sa.Connection, end: int) -> list[FormerRuns]:

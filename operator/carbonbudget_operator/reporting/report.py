@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import sqlalchemy as sa
 
 from carbonbudget_operator.ledger import schema
-from carbonbudget_operator.ledger.expected import expectations, expected_ms
+from carbonbudget_operator.ledger.expected import expectations, expected_ms, without_agent
 from carbonbudget_operator.ledger.read import SILENT_SECONDS, data_through, node_spans
 from carbonbudget_operator.ledger.slices import HOUR
 from carbonbudget_operator.ledger.sound import sound_in_database
@@ -30,6 +30,7 @@ from carbonbudget_operator.ledger.valued import (
     Unit,
 )
 from carbonbudget_operator.reporting.book import Book
+from carbonbudget_operator.reporting.derivation import changes
 from carbonbudget_operator.reporting.numbers import grams, kilowatt_hours
 from carbonbudget_operator.reporting.valued import within
 from carbonbudget_operator.settings import Settings
@@ -104,17 +105,21 @@ class Reporter:
                 self._add(self._book.unit(connection, key, signature, kept))
             self._add_methods(connection)
             self._expected = expectations(connection, self._settings.cluster)
+            self._without_agent = without_agent(connection, self._settings.cluster, start, end)
             self.data_through = data_through(node_spans(connection, self._settings.cluster))
 
     def result(self) -> dict[str, object]:
         """The report, the same to the last digit for the same facts, figures and settings."""
-        sums, carbon, allocation = self._sums, self._settings.carbon, self._settings.allocation
+        sums, carbon = self._sums, self._settings.carbon
+        policy = self._settings.allocation.at(self._end - 1)  # the one in force at the span's end
+        changed = [{"from": since, "settings": its} for since, its in changes(self._settings, self._start, self._end)]
         return {
             "cluster": self._settings.cluster,
             "from": self._start,
             "to": self._end,
-            "basis": carbon.basis,
-            "policy": allocation.model_dump(mode="json"),
+            "basis": carbon.at(self._start).basis,
+            "policy": policy.model_dump(mode="json"),
+            **({"settings_changes": changed} if changed else {}),  # not there where there are none, as below
             "total": sums.total.to_json(),
             "scopes": {name: figures.to_json() for name, figures in sorted(sums.scopes.items())},
             "namespaces": {name: figures.to_json() for name, figures in sorted(sums.namespaces.items())},
@@ -130,6 +135,8 @@ class Reporter:
             ],
             "coverage_percent": self._coverage(),
             "nodes_without_reports": self._silent(),
+            # Not there where there are none: reports that earlier versions closed have no such key.
+            **({"nodes_without_agent": self._without_agent} if self._without_agent else {}),
             "factors": sorted(sums.factors),
         }
 

@@ -138,7 +138,8 @@ class Runs:
     ) -> None:
         """Share each group's row of each slice out among all of its pods, and give the runs theirs."""
         nodes = read_nodes(connection, self._book.cluster)
-        scopes = {node_id: self._book.places.scope(node) for node_id, node in nodes.items()}
+        terms = self._book.terms
+        scopes = terms.map(lambda its: {node_id: its.places.scope(node) for node_id, node in nodes.items()})
         starts = {start for its in groups.values() for start in its}
         pods = {pod.id: pod for pod in members_of(connection, self._book.cluster, groups, starts)}
         ids: dict[tuple[int, ...], set[int]] = defaultdict(set)
@@ -147,10 +148,11 @@ class Runs:
         members: dict[_Place, list[PodFacts]] = defaultdict(list)
         for facts in _read(connection, ids):
             pod = pods[facts.pod_id]
-            members[(facts.start, scopes[pod.node_id], pod.group)].append(facts)
+            members[(facts.start, scopes.at(facts.start)[pod.node_id], pod.group)].append(facts)
         labels = label_sets(connection, {group.label_set_id for group in groups})
         names = {(group.namespace, group.workload, labels[group.label_set_id]): group for group in groups}
         for hour in sorted({start - start % HOUR for start in starts}):
+            policy = terms.at(hour).policy
             for row in plans.load(plans.hour(hour)).rows:
                 text = json.dumps(dict(row.labels), sort_keys=True, separators=(",", ":"))
                 group = names.get((row.namespace, row.workload, text))
@@ -162,7 +164,7 @@ class Runs:
                 if not any((row.start, facts.pod_id) in wanted for facts in parts):
                     continue
                 weights = [PodPart(facts.energy_uj, facts.held_uj, facts.reserved) for facts in parts]
-                for facts, figures in zip(parts, split_row(row.figures, weights, self._book.policy), strict=True):
+                for facts, figures in zip(parts, split_row(row.figures, weights, policy), strict=True):
                     for run in wanted.get((row.start, facts.pod_id), ()):
                         run.add(figures)
 

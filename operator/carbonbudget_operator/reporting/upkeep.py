@@ -59,6 +59,10 @@ class Upkeep:
             "carbonbudget_upkeep_last_success_timestamp_seconds", "UTC second of the last run without a failure.",
             ["step"], registry=registry,
         )  # fmt: skip
+        self._restated = Counter(
+            "carbonbudget_restated_hours", "Hours that other settings or bundled figures gave other figures.",
+            registry=registry,
+        )  # fmt: skip
         hours = Gauge(
             "carbonbudget_ledger_hours_unsealed", "Hours that should be sealed by now and are not.", registry=registry
         )
@@ -88,7 +92,13 @@ class Upkeep:
 
     async def _derive(self, now: int) -> bool:
         await asyncio.to_thread(self._deriver.begin, now)
-        return await self._each("derive", self._underived, now, self._deriver.step)
+        try:
+            return await self._each("derive", self._underived, now, self._deriver.step)
+        finally:
+            restated = self._deriver.take_restated()
+            if restated is not None:
+                self._restated.inc(len(restated.hours))
+                _log.warning("%s", restated.sentence())
 
     async def _seal(self, now: int) -> bool:
         return await self._each("seal", self._unsealed, now, self._deriver.seal, self._underived.waiting(now))

@@ -6,22 +6,29 @@ from collections.abc import Mapping
 
 from carbonbudget_operator.carbon.intensity.hours import Point
 from carbonbudget_operator.carbon.intensity.source import SourceError
+from carbonbudget_operator.timeline import Timeline
 
 
 class Static:
-    """One figure for each zone, at all times."""
+    """One figure in mgCO2e/kWh for each zone, at all times or by time."""
 
     max_days = 36
 
-    def __init__(self, name: str, mg_per_kwh: Mapping[str, int]) -> None:
-        self.name, self._mg_per_kwh = name, mg_per_kwh
+    def __init__(self, name: str, mg_per_kwh: Mapping[str, int] | Timeline[Mapping[str, int]]) -> None:
+        self.name = name
+        self._mg_per_kwh = mg_per_kwh if isinstance(mg_per_kwh, Timeline) else Timeline.always(mg_per_kwh)
 
     def zone_name(self, zone: str) -> str | None:
         """As the Protocol says."""
-        return zone if zone in self._mg_per_kwh else None
+        return zone if any(zone in figures for figures in self._mg_per_kwh.values) else None
 
     async def fetch(self, zone: str, start: int, end: int) -> list[Point]:
         """As the Protocol says."""
-        if zone not in self._mg_per_kwh:
+        points = [
+            Point(max(start, since), min(end, until), figures[zone])
+            for since, until, figures in self._mg_per_kwh.spans()
+            if zone in figures and since < end and until > start
+        ]
+        if not points:
             raise SourceError(f"{self.name}: no figure for zone {zone}")
-        return [Point(start, end, self._mg_per_kwh[zone])]
+        return points

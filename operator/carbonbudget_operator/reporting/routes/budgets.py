@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from fastapi import APIRouter, Depends, Response
 
@@ -19,8 +19,10 @@ from carbonbudget_operator.reporting.query import Queries, TooManyWorkloads, spa
 from carbonbudget_operator.reporting.routes.asking import EVERY_NAMESPACE, Asker, Asking
 
 
-def budget_routes(asking: Asking, writer: Writer, now: Callable[[], float]) -> APIRouter:
-    """Both of them."""
+def budget_routes(
+    asking: Asking, writer: Writer, now: Callable[[], float], pods_without_agent: Callable[[], Mapping[str, int]]
+) -> APIRouter:
+    """Both of them. `pods_without_agent` gives how many pods each namespace has on nodes without an agent."""
     router, known = APIRouter(), Depends(asking.asker)
 
     @router.post("/v1/budgets/query")
@@ -38,6 +40,14 @@ def budget_routes(asking: Asking, writer: Writer, now: Callable[[], float]) -> A
             answers = queries.budgets(asked.queries, readers.allowance.workloads)
         except TooManyWorkloads as error:
             raise Refusal(422, "unanswerable", str(error)) from None
+        pods = pods_without_agent()
+        if pods:
+            for asked_for, its in zip(asked.queries, answers, strict=True):
+                its.pods_without_agent = sum(
+                    number
+                    for name, number in pods.items()
+                    if name in asked_for.namespaces or STAR in asked_for.namespaces
+                )
         return BudgetAnswers(data_through=through, answers=answers).model_dump_json()
 
     @router.post("/v1/budgets/hours")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import csv
-import datetime as dt
 import json
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from carbonbudget_operator.cli.covers import CSV_COVERS, covers_line, csv_covers, date_of
 from carbonbudget_operator.cli.options import Output, csv_cells, fail, print_table, rounded, shown
 from carbonbudget_operator.settings import Settings
 
@@ -66,9 +66,11 @@ def print_report(result: dict[str, Any], output: Output, details: bool = False) 
     if output is Output.CSV:
         writer = csv.writer(sys.stdout)
         kinds = ["total"] + ["scope"] * len(result["scopes"]) + ["namespace"] * len(result["namespaces"])
-        writer.writerow(["kind", "name", *all_columns])
+        writer.writerow(["kind", "name", *all_columns, *CSV_COVERS])
+        said = csv_covers(result)
         writer.writerows(
-            csv_cells([kind, name, *(f[c] for c in all_columns)]) for kind, (name, f) in zip(kinds, rows, strict=True)
+            csv_cells([kind, name, *(f[c] for c in all_columns), *said])
+            for kind, (name, f) in zip(kinds, rows, strict=True)
         )
         return
     from rich.table import Table
@@ -80,6 +82,8 @@ def print_report(result: dict[str, Any], output: Output, details: bool = False) 
     for name, figures in rows:
         table.add_row(shown(name), *(rounded(figures[column]) for column in columns))
     print_table(table)
+    if "covers" in result:  # reports closed before 0.2 have none; their periods are whole days
+        print(covers_line(result, (result["from"], result["to"])))
     low, high = (rounded(result["total"][key]) for key in ("embodied_low_g", "embodied_high_g"))
     print(f"embodied: {low} to {high} g by other sources' figures")
     for line in result["energy"]:
@@ -104,8 +108,3 @@ def print_report(result: dict[str, Any], output: Output, details: bool = False) 
             f"reopened on {date_of(former['at'])}: closed before on {date_of(former['closed_at'])}, "
             f"sha256 {former['sha256']}; reason: {shown(former['reason'])}"
         )
-
-
-def date_of(seconds: int) -> str:
-    """UTC seconds as people read them."""
-    return dt.datetime.fromtimestamp(seconds, dt.UTC).strftime("%Y-%m-%d %H:%M UTC")

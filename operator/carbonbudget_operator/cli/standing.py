@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from carbonbudget_operator.api.carbonbudget import AnyBudget
@@ -26,6 +26,7 @@ class Row:
     state: str = ""
     action: str = ""
     resets: str = ""
+    pro_rata: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,7 @@ class Worker:
     percent: int | None
     budget: str
     budget_kind: str
+    pro_rata: Sequence[str] = ()
 
 
 def row(budget: AnyBudget) -> Row:
@@ -57,6 +59,7 @@ def row(budget: AnyBudget) -> Row:
         state=status.state or "",
         action=status.action or "",
         resets=at(budget, status.period.end if status.period else None),
+        pro_rata=pro_rata(budget),
     )
 
 
@@ -79,11 +82,25 @@ def workers(budgets: Iterable[AnyBudget]) -> list[Worker]:
             top.percent,
             budget.metadata.name,
             kind_of(budget),
+            pro_rata(budget),
         )
         for budget in budgets
         for top in budget.status.top_workloads or ()
     ]
     return sorted(found, key=lambda w: (-micrograms(w.emissions), w.namespace, w.kind, w.name, w.budget))
+
+
+def pro_rata(budget: AnyBudget) -> list[str]:
+    """The starts and ends of its period around which a part of an hour is counted pro rata, in its own time zone."""
+    return [at(budget, instant) for instant in budget.status.pro_rata or ()]
+
+
+def pro_rata_sentence(instants: Sequence[str]) -> str:
+    """What that means for the figures."""
+    return (
+        f"The hour around {' and '.join(instants)} is counted pro rata in time: when in that hour energy was used is "
+        "not known."
+    )
 
 
 def kind_of(budget: AnyBudget) -> str:

@@ -17,8 +17,11 @@ Status = dict[str, object]
 # What a person does not see, what always changes, and details that go with what is seen: written with the
 # rest, and no reason to write by themselves.
 _SILENT = frozenset(
-    {"usedMicrograms", "observedAt", "dataThrough", "conditions", "coverage", "settled", "breakdown", "topWorkloads"}
-)
+    {
+        "usedMicrograms", "observedAt", "dataThrough", "conditions", "coverage", "settled", "breakdown", "topWorkloads",
+        "proRata",  # the condition Ready says it too; a former version's CRD drops it, which is no difference
+    }
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,7 @@ def details(case: Case, answer: BudgetAnswer) -> Status:
         "coverage": answer.coverage_percent,
         "measured": answer.measured_percent,
         "breakdown": None if case.budget.per_workload else _breakdown(case, answer.parts),
+        "proRata": [format_time(at) for at in answer.pro_rata] or None,
         "topWorkloads": [_top(case, use) for use in _named(case, answer)] or None,
         "namespaces": list(case.namespaces or ()) if _names_namespaces(case) else None,
     }

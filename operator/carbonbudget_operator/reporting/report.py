@@ -31,6 +31,7 @@ from carbonbudget_operator.ledger.valued import (
 )
 from carbonbudget_operator.reporting.book import Book
 from carbonbudget_operator.reporting.numbers import grams, kilowatt_hours
+from carbonbudget_operator.reporting.spans import covered, covers
 from carbonbudget_operator.reporting.valued import within
 from carbonbudget_operator.settings import Settings
 
@@ -95,8 +96,12 @@ class Reporter:
         self._sums = _Sums()
 
     def run(self, start: int, end: int, now: int) -> Iterator[tuple[int, int]]:
-        """Read and value; yields how many units of how many are done. Then `result` has the report."""
-        self._start, self._end, self._now = start, end, now
+        """Read and value; yields how many units of how many are done. Then `result` has the report.
+
+        It covers the whole hours that hold [start, end); `start` is below `end`.
+        """
+        self._asked, self._now = (start, end), now
+        self._start, self._end = start, end = covered(start, end)
         with snapshot(self._book.engine) as connection:
             units = self._book.units(connection, start, end)
             for done, (key, (signature, kept)) in enumerate(units.items()):
@@ -111,8 +116,9 @@ class Reporter:
         sums, carbon, allocation = self._sums, self._settings.carbon, self._settings.allocation
         return {
             "cluster": self._settings.cluster,
-            "from": self._start,
-            "to": self._end,
+            "from": self._asked[0],
+            "to": self._asked[1],
+            "covers": covers((self._start, self._end)),
             "basis": carbon.basis,
             "policy": allocation.model_dump(mode="json"),
             "total": sums.total.to_json(),

@@ -16,6 +16,7 @@ from importlib import resources
 import sqlalchemy as sa
 
 from carbonbudget_operator.carbon.intensity.hours import Hours
+from carbonbudget_operator.carbon.split import other_basis
 from carbonbudget_operator.ledger.derived import HOURS, Derived
 from carbonbudget_operator.ledger.facts import NodeSlice
 from carbonbudget_operator.ledger.grid import load_grid
@@ -33,7 +34,8 @@ from carbonbudget_operator.settings import Settings
 _CACHED_ROWS = 300_000  # some 700 bytes each
 _MAX_FIGURE = 2**62
 SEALED_NODE = "__sealed__"
-_RULES = 4  # raised whenever the same facts and settings would give other rows
+_OF_SOURCES = {"figures", "other_figures", "both_bases"}
+_RULES = 5  # raised whenever the same facts and settings would give other rows
 
 
 class Book:
@@ -116,8 +118,11 @@ class Book:
         if not self._intensity.sources:
             return None
         age = self._intensity.max_age_hours
-        series = load_grid(connection, self._basis, hour - age * HOUR, hour + HOUR)
-        return Hours(series, {source.name: source.words for source in self._intensity.sources}, age)
+        span = hour - age * HOUR, hour + HOUR
+        series = load_grid(connection, self._basis, *span)
+        words = {source.name: source.words for source in self._intensity.sources}
+        others = load_grid(connection, other_basis(self._basis), *span) if self._intensity.both_bases else None
+        return Hours(series, words, age, self._basis, others)
 
     def rows(self, start: int, end: int, by_node: bool = False) -> Iterator[ValuedRow]:
         """Rows that add up to [start, end); `by_node` keeps nodes apart.
@@ -197,7 +202,7 @@ def _description(settings: Settings) -> str:
     intensity = settings.carbon.intensity
     carbon = settings.carbon.model_dump_json(exclude={"intensity"})
     # What sources said is in the revisions of hours; how they are asked changes no row.
-    sources = [f"{source.words} {source.model_dump_json(include={'figures'})}" for source in intensity.sources]
+    sources = [f"{source.words} {source.model_dump_json(include=_OF_SOURCES)}" for source in intensity.sources]
     carbon += f"; sources {sources}, {intensity.max_age_hours} h"
     allocation = settings.allocation.model_dump_json()
     return f"rules {_RULES}; cluster {settings.cluster}; figures {_figures()}; carbon {carbon}; allocation {allocation}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import sqlalchemy as sa
 from prometheus_client import CollectorRegistry, Counter
@@ -15,6 +15,7 @@ from carbonbudget_operator.carbon.intensity.http_json import HttpJson, Shape
 from carbonbudget_operator.carbon.intensity.neso import Neso
 from carbonbudget_operator.carbon.intensity.source import Http, Source, SourceError
 from carbonbudget_operator.carbon.intensity.static import Static
+from carbonbudget_operator.carbon.split import other_basis
 from carbonbudget_operator.intensity_settings import AnySource, ElectricityMapsSource, NesoSource, StaticSource
 from carbonbudget_operator.ledger.grid import claim_poll, fail_poll, load_grid, store_grid
 from carbonbudget_operator.ledger.read import hours_with_facts, read_nodes
@@ -44,6 +45,15 @@ def make_source(given: AnySource, basis: str) -> Source:
     return HttpJson(http, shape, zones, given.max_days)
 
 
+def make_other(given: AnySource, basis: str) -> Source | None:
+    """The same source's figures of the other basis, if the settings ask for them."""
+    if isinstance(given, StaticSource) and given.other_figures:
+        return make_source(given.model_copy(update={"figures": given.other_figures}), other_basis(basis))
+    if isinstance(given, ElectricityMapsSource) and given.both_bases:
+        return make_source(given, other_basis(basis))
+    return None
+
+
 class GridFollower:
     """Brings the ledger's intensities up to date; any number of servers share the turns."""
 
@@ -53,12 +63,15 @@ class GridFollower:
         settings: Settings,
         registry: CollectorRegistry,
         sources: Sequence[Source] | None = None,
+        others: Mapping[str, Source] | None = None,
     ) -> None:
-        """`sources`: in place of the settings' own, for tests."""
+        """`sources`: in place of the settings' own, for tests; `others`: those of the other basis, by name."""
         self._engine, self._settings = engine, settings
         self._intensity, self._basis = settings.carbon.intensity, settings.carbon.basis
         given = (make_source(source, self._basis) for source in self._intensity.sources)
         self._sources = list(given if sources is None else sources)
+        made = ((source.name, make_other(source, self._basis)) for source in self._intensity.sources)
+        self._others = {name: other for name, other in made if other is not None} if others is None else others
         self._places = Places(settings.carbon)
         self._failing: set[tuple[str, str]] = set()
         self._polls = Counter(
@@ -83,23 +96,33 @@ class GridFollower:
         interval = 0 if force else self._intensity.interval_seconds
         if not await asyncio.to_thread(claim_poll, self._engine, source.name, zone, now, interval):
             return 0
-        start, end = await asyncio.to_thread(self._missing, source, zone, now)
+        asked: list[tuple[str, Source]] = [(self._basis, source)]
+        if (other := self._others.get(source.name)) is not None and other.zone_name(zone) is not None:
+            asked.append((other_basis(self._basis), other))
+        changed = 0
         try:
-            points = await source.fetch(name, start, end)
-            series = {hour: figure for hour, figure in hourly(points).items() if start <= hour < end}
-            if not series:
-                raise SourceError(f"{source.name}: no figure of zone {zone} in the last {(end - start) // HOUR} h")
+            for basis, its in asked:  # the basis that is reported comes first: kept even where the other one fails
+                changed += await self._keep(its, basis, zone, name, now)
         except SourceError as error:
             self._polls.labels(source.name, "failed").inc()
             if (source.name, zone) not in self._failing:  # once, until it works again
                 _log.warning("zone %s: %s; former and yearly figures stand in", zone, error)
             self._failing.add((source.name, zone))
             await asyncio.to_thread(fail_poll, self._engine, source.name, zone, str(error))
-            return 0
+            return changed
         self._failing.discard((source.name, zone))
         self._polls.labels(source.name, "answered").inc()
+        return changed
+
+    async def _keep(self, source: Source, basis: str, zone: str, name: str, now: int) -> int:
+        """Ask for what is missing of one basis and keep it; how many hours changed. Raises SourceError."""
+        start, end = await asyncio.to_thread(self._missing, source, basis, zone, now)
+        points = await source.fetch(name, start, end)
+        series = {hour: figure for hour, figure in hourly(points).items() if start <= hour < end}
+        if not series:
+            raise SourceError(f"{source.name}: no figure of zone {zone} in the last {(end - start) // HOUR} h")
         reach = self._intensity.max_age_hours
-        return await asyncio.to_thread(store_grid, self._engine, source.name, zone, self._basis, series, now, reach)
+        return await asyncio.to_thread(store_grid, self._engine, source.name, zone, basis, series, now, reach)
 
     def _zones(self, now: int) -> list[str]:
         """Where nodes stand that have reported in the time that sources reach back."""
@@ -108,7 +131,7 @@ class GridFollower:
             nodes = read_nodes(connection, self._settings.cluster, since=since).values()
         return sorted({zone for node in nodes if (zone := self._places.of(node, now).grid_zone)})
 
-    def _missing(self, source: Source, zone: str, now: int) -> tuple[int, int]:
+    def _missing(self, source: Source, basis: str, zone: str, now: int) -> tuple[int, int]:
         """From the first hour that has facts and no figure, or may be revised, to the end of this one."""
         end = now - now % HOUR + HOUR
         first = end - source.max_days * _DAY
@@ -116,6 +139,6 @@ class GridFollower:
             return first, end
         revised = end - self._intensity.revised_hours * HOUR
         with self._engine.connect() as connection:
-            known = load_grid(connection, self._basis, first, end).get((source.name, zone), {})
+            known = load_grid(connection, basis, first, end).get((source.name, zone), {})
             missing = (hour for hour in hours_with_facts(connection, first, end) if hour not in known and hour >= first)
             return max(first, min(next(missing, revised), revised)), end

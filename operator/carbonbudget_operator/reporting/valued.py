@@ -16,24 +16,28 @@ from carbonbudget_operator.allocation.allocate import IDLE_ROW, SYSTEM_ROW, UNSE
 from carbonbudget_operator.allocation.policy import Policy
 from carbonbudget_operator.allocation.shared import share_namespaces
 from carbonbudget_operator.carbon.intensity.hours import Hours
+from carbonbudget_operator.carbon.split import split
 from carbonbudget_operator.carbon.value import emissions_ug
 from carbonbudget_operator.ledger.facts import Group, GroupFacts, NodeSlice
 from carbonbudget_operator.ledger.slices import HOUR
 from carbonbudget_operator.ledger.valued import (
     COLUMNS,
+    DIRECT_UG,
     EMBODIED_HIGH_UG,
     EMBODIED_LOW_UG,
     EMBODIED_UG,
     ENERGY_UJ,
     FACILITY_UJ,
     METERED_UJ,
+    UNSPLIT_UG,
+    UPSTREAM_UG,
     ValuedRow,
 )
 from carbonbudget_operator.reporting.embodied import gpu_count, share_gpus
 from carbonbudget_operator.reporting.places import Place, Places
 
 # What another namespace bears of a shared one is its overhead.
-_TO_OVERHEAD: Final = (2, 2, 2, 3, 6, 6, 6, 9, 9, 9, 10, 11, 12, 13)
+_TO_OVERHEAD: Final = (2, 2, 2, 3, 6, 6, 6, 9, 9, 9, *range(10, COLUMNS))
 _SPECIAL: Final = {name: Group(name, "", {}) for name in (IDLE_ROW, SYSTEM_ROW, UNSEEN_ROW)}
 _NOBODY: Final = GroupFacts(_SPECIAL[IDLE_ROW])
 _NOTHING: Final[frozenset[str]] = frozenset()
@@ -191,6 +195,9 @@ class Valuer:
             facility = (
                 share_list(domain.measured_uj * pue_permille // 1000, energies) if domain.measured_uj else energies
             )
+            parts = split(location, energies, pue_permille, place.basis, place.bases)
+            columns = ((DIRECT_UG, parts.direct), (UPSTREAM_UG, parts.upstream), (UNSPLIT_UG, parts.unsplit))
+            split_into = [(column, cells) for column, cells in columns if cells]
             count = len(keys)
             for index, key in enumerate(keys):
                 total = _sum(sums, key, ends[index], factors)
@@ -201,6 +208,8 @@ class Valuer:
                         total[4 + column] += location[at]
                         total[7 + column] += market[at]
                         total[FACILITY_UJ] += facility[at]
+                        for part, cells in split_into:
+                            total[part] += cells[at]
             for at, name, column in (
                 (3 * count, IDLE_ROW, 1), (3 * count + 1, SYSTEM_ROW, 2), (3 * count + 2, UNSEEN_ROW, 0),
             ):  # fmt: skip
@@ -211,6 +220,8 @@ class Valuer:
                     total[4 + column] += location[at]
                     total[7 + column] += market[at]
                     total[FACILITY_UJ] += facility[at]
+                    for part, cells in split_into:
+                        total[part] += cells[at]
         self._add_embodied(sums, slice_, node, factors)
 
     def _add_embodied(self, sums: dict[_Key, _Sum], slice_: NodeSlice, node: str, factors: frozenset[str]) -> None:

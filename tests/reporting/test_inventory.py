@@ -49,6 +49,14 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
     made.engine.dispose()
 
 
+@pytest.fixture
+def supplied(tmp_path: Path) -> Path:
+    """Settings with a supplier's factor."""
+    config = tmp_path / "supplied.yaml"
+    config.write_text("carbon: {market: {supplier: {g_per_kwh: 120, source: a bill, year: 2025}}}")
+    return config
+
+
 def named(report: dict[str, Any]) -> dict[str, Any]:
     return {row["name"]: row["ug"] for row in report["inventory"]}
 
@@ -63,10 +71,10 @@ OWN = (
 
 
 def test_by_life_cycle_factors_no_row_is_called_scope_2_location_based_and_embodied_is_a_row_of_its_own(
-    ledger: Ledger,
+    ledger: Ledger, supplied: Path
 ) -> None:
     """The reported case: the row `Scope 2` had life-cycle grams, and embodied ones in it."""
-    report = ledger.report("--period", "2025-07")
+    report = ledger.report("--period", "2025-07", "--config", str(supplied))
     found, own = named(report), report["ownership"]["owned"]
     unsplit, direct, market, upstream, embodied = OWN
     assert (found[direct], found[upstream]) == (None, None)
@@ -78,7 +86,7 @@ def test_by_life_cycle_factors_no_row_is_called_scope_2_location_based_and_embod
     assert found[f"{service}: embodied hardware"] == clouds["embodied_ug"] > 0
     assert found[f"{service}: electricity, market-based"] == clouds["market_ug"] > 0
     assert "scopes" not in report
-    said = ledger.run("report", "--period", "2025-07")
+    said = ledger.run("report", "--period", "2025-07", "--config", str(supplied))
     assert f"{direct} " in said
     assert "not known" in said
     assert f"{unsplit}: no source states the direct part" in said
@@ -92,6 +100,20 @@ def test_by_direct_factors_scope_2_has_them_and_what_is_upstream_is_not_known(le
     assert found[OWN[1]] == report["total"]["location_ug"] > 0
     assert found[OWN[3]] is None
     assert OWN[0] not in found
+
+
+def test_a_life_cycle_figure_that_stands_in_for_a_market_factor_is_not_called_scope_2(ledger: Ledger) -> None:
+    report = ledger.report("--period", "2025-07")
+    found = named(report)
+    assert OWN[2] not in found
+    name = "Market-based, life-cycle factors stand in where no market factor is known"
+    assert found[name] == report["ownership"]["owned"]["market_ug"] > 0
+    assert not [one for one, ug in found.items() if one.startswith("Scope 2") and ug is not None]
+    direct = Amounts(
+        location_ug=9, direct_ug=9, upstream_ug=0, unsplit_ug=0, market_ug=9, embodied_ug=0, stands_in=True
+    )
+    (row,) = [row for row in rows({"owned": direct}) if row.name == OWN[2]]
+    assert row.note.endswith("the location's figure stands in")
 
 
 def test_leased_machines_that_others_operate_are_category_8(ledger: Ledger, tmp_path: Path) -> None:

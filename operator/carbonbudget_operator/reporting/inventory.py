@@ -29,6 +29,7 @@ OWNERSHIP: Final = {SCOPE_2: "owned", SCOPE_3: "cloud", LEASED: "leased"}
 _NOT_SPLIT: Final = "no source states the direct part: this is no Scope 2 figure by direct factors"
 _UPSTREAM: Final = "life-cycle less direct factor of one source; losses of the grid are not in it"
 _WRITTEN_OFF: Final = "written off over the machines' life (SCI); the GHG Protocol counts it in the year of purchase"
+_NO_UPSTREAM: Final = "no source states both the direct and the life-cycle factor"
 _STANDS_IN: Final = "no market factor is configured for some of it: the location's figure stands in"
 
 
@@ -73,6 +74,7 @@ class _Names:
     direct: str
     unsplit: str
     market: str
+    market_by_lifecycle: str
     upstream: str
     embodied: str
 
@@ -82,6 +84,7 @@ def _of_a_service(category: str) -> _Names:
         f"{category}: electricity, location-based (direct)",
         f"{category}: electricity, location-based (life-cycle factors; direct share not known)",
         f"{category}: electricity, market-based",
+        f"{category}: electricity, market-based; life-cycle factors stand in",
         f"{category}: upstream of electricity",
         f"{category}: embodied hardware",
     )
@@ -92,6 +95,7 @@ _NAMES: Final[Mapping[str, _Names]] = {
         "Scope 2, location-based (direct)",
         "Location-based, life-cycle factors; direct share not known",
         "Scope 2, market-based",
+        "Market-based, life-cycle factors stand in where no market factor is known",
         "Scope 3, category 3 (upstream of electricity)",
         "Scope 3, category 2 (capital goods): embodied hardware",
     ),
@@ -115,6 +119,9 @@ def _rows(ownership: str, names: _Names, amounts: Amounts) -> Iterable[Row]:
     yield Row(names.direct, ownership, direct_ug)
     if amounts.unsplit_ug:
         yield Row(names.unsplit, ownership, amounts.unsplit_ug, _NOT_SPLIT if ownership == "owned" else "")
-    yield Row(names.market, ownership, amounts.market_ug, _STANDS_IN if amounts.stands_in else "")
-    yield Row(names.upstream, ownership, upstream_ug, _UPSTREAM)
+    # What is not by direct factors alone is no Scope 2, also where it stands in for a market factor.
+    by_lifecycle = amounts.stands_in and amounts.location_ug != amounts.direct_ug
+    market = names.market_by_lifecycle if by_lifecycle else names.market
+    yield Row(market, ownership, amounts.market_ug, _STANDS_IN if amounts.stands_in else "")
+    yield Row(names.upstream, ownership, upstream_ug, _NO_UPSTREAM if upstream_ug is None else _UPSTREAM)
     yield Row(names.embodied, ownership, amounts.embodied_ug, _WRITTEN_OFF)

@@ -20,6 +20,7 @@ from tests.reporting.test_server import Face, a_face
 from typer.testing import CliRunner
 
 from carbonbudget_operator.api.query import RunQuery
+from carbonbudget_operator.cli.covers import covers_line, csv_covers
 from carbonbudget_operator.cli.main import app
 from carbonbudget_operator.ledger.book import Booker
 from carbonbudget_operator.ledger.slices import HOUR, slice_start
@@ -131,6 +132,25 @@ def test_each_line_of_the_csv_says_what_it_covers(asked: Asked, command: str) ->
     assert {(line["covers_from"], line["covers_to"]) for line in lines} == {
         ("2025-07-01T00:00:00Z", "2025-07-01T01:00:00Z")
     }
+
+
+@given(st.integers(-(2**70), 2**70), st.integers(-(2**70), 2**70))
+def test_any_span_that_an_answer_states_is_shown(start: int, end: int) -> None:
+    answer = {"covers": {"from": start, "to": end}}
+    assert covers_line(answer, (start, end)).startswith("covers ")
+    assert all(csv_covers(answer))
+
+
+@pytest.mark.parametrize("covers", [None, {}, [1, 2], {"from": "0", "to": "1"}, {"from": True, "to": 3600}])
+def test_a_server_of_a_former_version_that_states_none_is_named(covers: object) -> None:
+    assert "former version" in covers_line({"covers": covers}, (0, 60))
+    assert csv_covers({"covers": covers}) == ("", "")
+
+
+@pytest.mark.parametrize("command", ["allocate", "report"])
+def test_a_span_up_to_the_end_of_all_calendars_is_answered(asked: Asked, command: str) -> None:
+    said = asked.run(command, DAY, 253_402_300_799)  # 9999-12-31T23:59:59
+    assert "covers 2025-07-01 00:00 UTC to 253402300800 s after 1970-01-01 UTC" in said
 
 
 def test_the_coverage_of_a_report_is_that_of_what_it_covers(asked: Asked) -> None:

@@ -29,8 +29,7 @@ def csv_covers(result: Mapping[str, Any]) -> tuple[str, str]:
 
 def date_of(seconds: int) -> str:
     """UTC seconds as people read them; with seconds only where there are any."""
-    when = dt.datetime.fromtimestamp(seconds, dt.UTC)
-    return when.strftime("%Y-%m-%d %H:%M:%S UTC" if seconds % 60 else "%Y-%m-%d %H:%M UTC")
+    return _formatted(seconds, "%Y-%m-%d %H:%M:%S UTC" if seconds % 60 else "%Y-%m-%d %H:%M UTC")
 
 
 def _span(result: Mapping[str, Any]) -> tuple[int, int] | None:
@@ -41,4 +40,11 @@ def _span(result: Mapping[str, Any]) -> tuple[int, int] | None:
 
 
 def _iso(seconds: int) -> str:
-    return dt.datetime.fromtimestamp(seconds, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return _formatted(seconds, "%Y-%m-%dT%H:%M:%SZ")
+
+
+def _formatted(seconds: int, form: str) -> str:
+    try:
+        return dt.datetime.fromtimestamp(seconds, dt.UTC).strftime(form)
+    except (ValueError, OverflowError, OSError):  # before the year 1 or after 9999, where calendars end
+        return f"{seconds} s after 1970-01-01 UTC"

@@ -156,7 +156,7 @@ def test_sealed_rows_are_by_direct_factors_only_where_they_were_valued_by_one(
             connection.execute(sa.insert(tables.tables[name]).values(values))
 
         put("derivation", id=1, digest=b"d", description=f'carbon {{"basis":"{basis}"}}')
-        put("factor_set", id=1, digest=b"f", factors=json.dumps([factor]))
+        put("factor_set", id=1, digest=b"f", factors=json.dumps([factor, "noMarketFactor: the location's stands in"]))
         for derivation_id in (1, 2):  # the second holds nothing that is sealed
             figures = dict.fromkeys(NAMES[:14], 1) | {"location_dynamic_ug": 100, "location_idle_ug": 20}
             put("valued_row", derivation_id=derivation_id, level=0, start=HOUR, group_id=1, end=HOUR + 3600,
@@ -165,9 +165,10 @@ def test_sealed_rows_are_by_direct_factors_only_where_they_were_valued_by_one(
     migrate(engine)
     with engine.connect() as connection:
         c = schema.valued_row.c
-        columns = ("direct_ug", "upstream_ug", "unsplit_ug")
+        columns = ("direct_ug", "upstream_ug", "unsplit_ug", "stood_in_ug")
         rows = connection.execute(sa.select(*(c[name] for name in columns)).order_by(c.derivation_id)).all()
-    assert [tuple(row) for row in rows] == [tuple(121 if name == column else 0 for name in columns), (0, 0, 0)]
+    whole = {column: 121, "stood_in_ug": 3}
+    assert [tuple(row) for row in rows] == [tuple(whole.get(name, 0) for name in columns), (0, 0, 0, 0)]
     engine.dispose()
 
 

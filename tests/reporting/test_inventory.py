@@ -105,15 +105,26 @@ def test_by_direct_factors_scope_2_has_them_and_what_is_upstream_is_not_known(le
 def test_a_life_cycle_figure_that_stands_in_for_a_market_factor_is_not_called_scope_2(ledger: Ledger) -> None:
     report = ledger.report("--period", "2025-07")
     found = named(report)
-    assert OWN[2] not in found
-    name = "Market-based, life-cycle factors stand in where no market factor is known"
+    assert found[OWN[2]] is None
+    name = "Market-based, life-cycle factors stand in; no market factor is known"
     assert found[name] == report["ownership"]["owned"]["market_ug"] > 0
     assert not [one for one, ug in found.items() if one.startswith("Scope 2") and ug is not None]
-    direct = Amounts(
-        location_ug=9, direct_ug=9, upstream_ug=0, unsplit_ug=0, market_ug=9, embodied_ug=0, stands_in=True
-    )
+    direct = Amounts(9, direct_ug=9, upstream_ug=0, unsplit_ug=0, market_ug=9, embodied_ug=0, stood_in_ug=9)
     (row,) = [row for row in rows({"owned": direct}) if row.name == OWN[2]]
+    assert row.micrograms == 9
     assert row.note.endswith("the location's figure stands in")
+
+
+def test_what_a_contract_covers_is_scope_2_and_only_the_rest_stands_in(ledger: Ledger, tmp_path: Path) -> None:
+    config = tmp_path / "contract.yaml"
+    contract = "{name: sun, certificate: C1, zone: DE, start: 2025-07-01, end: 2025-07-02, kwh: 1, g_per_kwh: 40}"
+    config.write_text(f"carbon: {{zone: DE, ownership: owned, market: {{contracts: [{contract}]}}}}")
+    report = ledger.report("--period", "2025-07", "--config", str(config))
+    found, total = named(report), report["total"]
+    stood_in = found["Market-based, life-cycle factors stand in; no market factor is known"]
+    assert 0 < found[OWN[2]] < stood_in == total["stood_in_ug"]
+    assert found[OWN[2]] + stood_in == total["market_ug"]
+    assert found[OWN[2]] == pytest.approx(10**9 * 40 / 1000 / 24, rel=1e-3)  # a 24th of a kWh at 40 g
 
 
 def test_leased_machines_that_others_operate_are_category_8(ledger: Ledger, tmp_path: Path) -> None:
@@ -150,7 +161,7 @@ def test_an_amount_of_nothing_is_0_and_not_unknown() -> None:
 
 def former(report: dict[str, Any]) -> dict[str, Any]:
     """A report as the version before wrote it."""
-    added = {f"{part}_{unit}" for part in ("direct", "upstream", "unsplit") for unit in ("ug", "g")}
+    added = {f"{part}_{unit}" for part in ("direct", "upstream", "unsplit", "stood_in") for unit in ("ug", "g")}
 
     def figures(found: dict[str, Any]) -> dict[str, Any]:
         return {key: value for key, value in found.items() if key not in added}

@@ -25,6 +25,7 @@ from carbonbudget_operator.ledger.valued import (
     ENERGY_UJ,
     LOCATION_UG,
     MARKET_UG,
+    STOOD_IN_UG,
     UNSPLIT_UG,
     UPSTREAM_UG,
     ValuedRow,
@@ -122,6 +123,7 @@ def test_under_every_policy_grouping_and_filter_the_rows_add_up_to_the_clusters_
     for some in [rows] if policy.shared else [rows, *([row] for row in rows)]:
         parts = sum(row.figures[DIRECT_UG] + row.figures[UPSTREAM_UG] + row.figures[UNSPLIT_UG] for row in some)
         assert parts == sum(sum(row.figures[LOCATION_UG]) for row in some)
+        assert sum(row.figures[STOOD_IN_UG] for row in some) <= sum(sum(row.figures[MARKET_UG]) for row in some)
     found = answer(group(rows, group_by, filters), (0, 3600))
     for figure in ("energy_uj", "location_ug", "market_ug", "embodied_ug"):
         assert sum(row[figure] for row in found["rows"]) == found["total"][figure]

@@ -30,13 +30,13 @@ _NOT_SPLIT: Final = "no source states the direct part: this is no Scope 2 figure
 _UPSTREAM: Final = "life-cycle less direct factor of one source; losses of the grid are not in it"
 _WRITTEN_OFF: Final = "written off over the machines' life (SCI); the GHG Protocol counts it in the year of purchase"
 _NO_UPSTREAM: Final = "no source states both the direct and the life-cycle factor"
-_STANDS_IN: Final = "no market factor is configured for some of it: the location's figure stands in"
+_STANDS_IN: Final = "no market factor is configured for it: the location's figure stands in"
 
 
 @dataclass(frozen=True, slots=True)
 class Amounts:
     """Micrograms of one ownership. `direct_ug` + `unsplit_ug`, and with life-cycle factors + `upstream_ug`, are
-    `location_ug`. `stands_in`: whether the location's figure stands in for a market factor in some of it.
+    `location_ug`. `stood_in_ug`: the part of `market_ug` for which no market factor is known.
     """
 
     location_ug: int
@@ -45,7 +45,7 @@ class Amounts:
     unsplit_ug: int
     market_ug: int
     embodied_ug: int
-    stands_in: bool = False
+    stood_in_ug: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ _NAMES: Final[Mapping[str, _Names]] = {
         "Scope 2, location-based (direct)",
         "Location-based, life-cycle factors; direct share not known",
         "Scope 2, market-based",
-        "Market-based, life-cycle factors stand in where no market factor is known",
+        "Market-based, life-cycle factors stand in; no market factor is known",
         "Scope 3, category 3 (upstream of electricity)",
         "Scope 3, category 2 (capital goods): embodied hardware",
     ),
@@ -120,8 +120,11 @@ def _rows(ownership: str, names: _Names, amounts: Amounts) -> Iterable[Row]:
     if amounts.unsplit_ug:
         yield Row(names.unsplit, ownership, amounts.unsplit_ug, _NOT_SPLIT if ownership == "owned" else "")
     # What is not by direct factors alone is no Scope 2, also where it stands in for a market factor.
-    by_lifecycle = amounts.stands_in and amounts.location_ug != amounts.direct_ug
-    market = names.market_by_lifecycle if by_lifecycle else names.market
-    yield Row(market, ownership, amounts.market_ug, _STANDS_IN if amounts.stands_in else "")
+    stood_in_ug = amounts.stood_in_ug if amounts.location_ug != amounts.direct_ug else 0
+    all_of_it = 0 < stood_in_ug == amounts.market_ug
+    note = _STANDS_IN if amounts.stood_in_ug and not stood_in_ug else ""
+    yield Row(names.market, ownership, None if all_of_it else amounts.market_ug - stood_in_ug, note)
+    if stood_in_ug:
+        yield Row(names.market_by_lifecycle, ownership, stood_in_ug, _STANDS_IN)
     yield Row(names.upstream, ownership, upstream_ug, _NO_UPSTREAM if upstream_ug is None else _UPSTREAM)
     yield Row(names.embodied, ownership, amounts.embodied_ug, _WRITTEN_OFF)

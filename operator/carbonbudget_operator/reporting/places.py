@@ -34,7 +34,6 @@ from carbonbudget_operator.settings import Carbon
 SCOPE_2 = "Scope 2"
 SCOPE_3 = "Scope 3, category 1"
 LEASED = "Scope 3, category 8"
-NO_MARKET_FACTOR = "noMarketFactor"  # how the factor begins that says that the location's figure stands in
 _UNKNOWN: Final = Bases(None, None)
 
 
@@ -207,9 +206,7 @@ class Places:
             if rate is not None:
                 why = f"market: {name} {rate.g_per_kwh:f} g/kWh ({rate.source}, {rate.year})"
                 return Market(_mg(rate.g_per_kwh), frozenset({why}), stands_in=False)
-        why = (
-            f"{NO_MARKET_FACTOR}: no contract, supplier or residual mix is configured; the location's factor stands in"
-        )
+        why = "noMarketFactor: no contract, supplier or residual mix is configured; the location's factor stands in"
         return Market(location_mg, frozenset({why}), stands_in=True)
 
 

@@ -28,6 +28,7 @@ from carbonbudget_operator.ledger.valued import (
     LOCATION_UG,
     MARKET_UG,
     METERED_UJ,
+    STOOD_IN_UG,
     UNSPLIT_UG,
     UPSTREAM_UG,
     Unit,
@@ -35,7 +36,6 @@ from carbonbudget_operator.ledger.valued import (
 from carbonbudget_operator.reporting.book import Book
 from carbonbudget_operator.reporting.inventory import OWNERSHIP, Amounts, rows
 from carbonbudget_operator.reporting.numbers import grams, kilowatt_hours
-from carbonbudget_operator.reporting.places import NO_MARKET_FACTOR
 from carbonbudget_operator.reporting.spans import covered, covers
 from carbonbudget_operator.reporting.valued import within
 from carbonbudget_operator.settings import Settings
@@ -54,7 +54,7 @@ class _Figures:
     direct_ug: int = 0
     upstream_ug: int = 0
     unsplit_ug: int = 0
-    stands_in: bool = False
+    stood_in_ug: int = 0
 
     def amounts(self) -> Amounts:
         """For the rows of an inventory."""
@@ -65,7 +65,7 @@ class _Figures:
             self.unsplit_ug,
             self.market_ug,
             self.embodied_ug,
-            self.stands_in,
+            self.stood_in_ug,
         )
 
     def to_json(self) -> dict[str, object]:
@@ -88,6 +88,8 @@ class _Figures:
             "upstream_g": grams(self.upstream_ug),
             "unsplit_ug": self.unsplit_ug,
             "unsplit_g": grams(self.unsplit_ug),
+            "stood_in_ug": self.stood_in_ug,
+            "stood_in_g": grams(self.stood_in_ug),
             "measured_percent": self.metered_uj * 100 // self.it_uj if self.it_uj else 0,
         }
 
@@ -176,7 +178,6 @@ class Reporter:
             if overlap > 0:
                 sums.reported_ms += ms * overlap // (slice_end - slice_start)
         for row in within(unit.rows, self._start, self._end):
-            stands_in = any(map(_stands_in, row.factors))
             for figures in (
                 sums.total,
                 sums.ownership.setdefault(OWNERSHIP[row.scope], _Figures()),
@@ -193,7 +194,7 @@ class Reporter:
                 figures.direct_ug += row.figures[DIRECT_UG]
                 figures.upstream_ug += row.figures[UPSTREAM_UG]
                 figures.unsplit_ug += row.figures[UNSPLIT_UG]
-                figures.stands_in = figures.stands_in or stands_in
+                figures.stood_in_ug += row.figures[STOOD_IN_UG]
             sums.factors |= row.factors
 
     def _add_methods(self, connection: sa.Connection) -> None:
@@ -254,7 +255,3 @@ class Reporter:
             for item in self._expected
             if item.silent and item.start < self._end and (item.end is None or item.end > self._start)
         })  # fmt: skip
-
-
-def _stands_in(factor: str) -> bool:
-    return factor.startswith(NO_MARKET_FACTOR)

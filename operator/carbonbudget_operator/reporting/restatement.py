@@ -16,7 +16,7 @@ _FIGURES = (
 )
 
 _FORMER_NAMES = {"owned": "Scope 2", "cloud": "Scope 3, category 1"}
-_ADDED = {f"{part}_{unit}" for part in ("direct", "upstream", "unsplit") for unit in ("ug", "g")}
+_ADDED = {f"{part}_{unit}" for part in ("direct", "upstream", "unsplit", "stood_in") for unit in ("ug", "g")}
 
 
 def canonical(report: Mapping[str, object]) -> bytes:

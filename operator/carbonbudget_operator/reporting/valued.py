@@ -29,6 +29,7 @@ from carbonbudget_operator.ledger.valued import (
     ENERGY_UJ,
     FACILITY_UJ,
     METERED_UJ,
+    STOOD_IN_UG,
     UNSPLIT_UG,
     UPSTREAM_UG,
     ValuedRow,
@@ -55,10 +56,14 @@ class _Sum:
 
 @dataclass(frozen=True, slots=True)
 class _Market:
-    """A node slice's domain on the market: its micrograms, or None where the location's figure stands in."""
+    """A node slice's domain on the market: its micrograms, or None where the location's figure stands in for all of it.
+
+    `stood_in_ug`: for which part of them it does, where contracts cover the rest.
+    """
 
     emissions_ug: int | None
     factors: frozenset[str]
+    stood_in_ug: int = 0
 
 
 _Placed = tuple[NodeSlice, Place, dict[str, _Market]]
@@ -162,9 +167,11 @@ class Valuer:
             if not instruments and rest.stands_in:
                 found[at][name] = _Market(None, rest.factors)
                 continue
-            total_ug = part_ug + emissions_ug(left_uj, 1000, rest.mg_per_kwh)
+            left_ug = emissions_ug(left_uj, 1000, rest.mg_per_kwh)
             found[at][name] = _Market(
-                total_ug, instruments | rest.factors if left_uj or not instruments else instruments
+                part_ug + left_ug,
+                instruments | rest.factors if left_uj or not instruments else instruments,
+                left_ug if rest.stands_in else 0,
             )
         return found
 
@@ -196,7 +203,14 @@ class Valuer:
                 share_list(domain.measured_uj * pue_permille // 1000, energies) if domain.measured_uj else energies
             )
             parts = split(location, energies, pue_permille, place.basis, place.bases)
-            columns = ((DIRECT_UG, parts.direct), (UPSTREAM_UG, parts.upstream), (UNSPLIT_UG, parts.unsplit))
+            stood_in_ug = markets[shares.domain].stood_in_ug
+            columns = (
+                (DIRECT_UG, parts.direct),
+                (UPSTREAM_UG, parts.upstream),
+                (UNSPLIT_UG, parts.unsplit),
+                # By the grams and not by the energies: so no row's part is more than the row.
+                (STOOD_IN_UG, location if market_ug is None else _share(stood_in_ug, market) if stood_in_ug else ()),
+            )
             split_into = [(column, cells) for column, cells in columns if cells]
             count = len(keys)
             for index, key in enumerate(keys):

@@ -53,6 +53,11 @@ class ElectricityMapsSource(Keyed):
     type: Literal["electricityMaps"] = Field("electricityMaps", description="Electricity Maps, API v3.")
     url: str = Field("https://api.electricitymaps.com/v3", description="Where its API is.")
     key_file: Path = Field(description="File with the token, from a Secret.")
+    both_bases: bool = Field(
+        False,
+        description="Ask for the other basis too, so that reports set direct and upstream emissions apart; twice the "
+        "questions.",
+    )
 
 
 class NesoSource(Asked):
@@ -90,6 +95,11 @@ class StaticSource(SourceOf):
     type: Literal["static"] = Field("static", description="Figures stated here, by zone, in gCO2e per kWh.")
     figures: dict[str, Annotated[Decimal, Field(ge=0, le=5000)]] = Field(description="gCO2e per kWh by zone.")
     basis: Literal["lifecycle", "direct"] = Field(description="What they include.")
+    other_figures: dict[str, Annotated[Decimal, Field(ge=0, le=5000)]] = Field(
+        {},
+        description="The same source's figures of the other basis, by zone: reports then set direct and upstream "
+        "emissions apart.",
+    )
     source: str = Field(min_length=1, description="Who says so, and where.")
     year: int = Field(ge=2000, le=2100, description="The year that they are of.")
 
@@ -111,3 +121,8 @@ class Intensity(Section):
     interval_seconds: int = Field(900, ge=60, le=86_400, description="Each source is asked once in that time.")
     max_age_hours: int = Field(24, ge=0, le=168, description="How long the last good figure stands in.")
     revised_hours: int = Field(24, ge=1, le=240, description="How far back figures are asked for again.")
+
+    @property
+    def both_bases(self) -> bool:
+        """Whether any source gives direct and life-cycle figures of the same hour."""
+        return any(getattr(one, "both_bases", False) or getattr(one, "other_figures", None) for one in self.sources)

@@ -144,8 +144,10 @@ class Carbon(Section):
     )
     pue: Annotated[float | None, DATED] = Field(None, ge=1.0, le=5.0, description="PUE; empty: from the bundled table.")
     basis: Literal["lifecycle", "direct"] = Field("lifecycle", description="What a grid factor includes.")
-    ownership: Annotated[Literal["auto", "owned", "cloud"], DATED] = Field(
-        "auto", description="Whose nodes they are: Scope 2 if owned, else Scope 3; auto: a cloud's id tells."
+    ownership: Annotated[Literal["auto", "owned", "cloud", "leased"], DATED] = Field(
+        "auto",
+        description="Whose nodes they are: owned (or leased and operated by you): Scope 2; cloud: Scope 3, category 1; "
+        "leased (and operated by the lessor): Scope 3, category 8; auto: cloud by the node's provider id, else owned.",
     )
     provider: Annotated[str, DATED] = Field(
         "", description="Who runs nodes whose provider id does not tell: a provider of the region table, or `own`."

@@ -442,6 +442,26 @@ def test_nothing_to_show_is_said(tmp_path: Path) -> None:
         assert "-A shows all namespaces" in result.stderr
 
 
+PRO_RATA = STATUS | {"proRata": ["2026-10-31T23:20:00Z"]}
+SENTENCE = "The hour around 2026-11-01 00:20 CET is counted pro rata in time"
+
+
+@pytest.mark.parametrize("args", [("budgets",), ("top",), ("explain", "monthly")], ids=lambda args: args[0])
+def test_a_figure_that_holds_a_part_of_an_hour_by_time_says_so(tmp_path: Path, args: tuple[str, ...]) -> None:
+    def said(given: dict[str, Any], *more: str) -> str:
+        return run(tmp_path, cluster_of([an_object("monthly", given=given)], []), *args, *more).stdout
+
+    assert SENTENCE in said(PRO_RATA)
+    assert said(PRO_RATA).count(SENTENCE) == 1
+    assert "pro rata" not in said(STATUS)
+    value = json.loads(said(PRO_RATA, "-o", "json"))
+    if args[0] == "explain":
+        assert any(SENTENCE in line for one in value["sections"] for line in one["sentences"])
+    else:
+        assert all(item["pro_rata"] == ["2026-11-01 00:20 CET"] for item in value["items"])
+        assert all(item["pro_rata"] == [] for item in json.loads(said(STATUS, "-o", "json"))["items"])
+
+
 def test_a_budget_that_is_not_understood_hides_no_other(tmp_path: Path) -> None:
     broken = {"metadata": {"name": "odd", "namespace": "team-a"}, "spec": {"limit": 5}}
     result = run(tmp_path, cluster_of([broken, an_object("monthly")], []), "budgets")

@@ -53,6 +53,17 @@ def conditions(status: dict[str, Any]) -> dict[str, tuple[str, str]]:
     return {c["type"]: (c["status"], c["reason"]) for c in status["conditions"]}
 
 
+def test_a_status_lists_the_instants_that_are_counted_pro_rata_whatever_else_its_conditions_say() -> None:
+    answer = an_answer(KILO, pro_rata=[NOVEMBER + 1200])
+    for more in ({}, {"enforce": {"kinds": ["Nonesuch"]}}):
+        status = status_of(judged(a_body(**more), answer))
+        assert status["proRata"] == ["2026-11-01T00:20:00Z"]
+    assert status_of(judged(a_body(), an_answer(KILO)))["proRata"] is None
+    body = written(a_body(), answer)
+    without = body | {"status": {key: value for key, value in body["status"].items() if key != "proRata"}}
+    assert not differs(without, status_of(judged(a_body(), answer)))  # a former version's CRD drops the field
+
+
 def test_a_status_says_all_of_the_design() -> None:
     answer = an_answer(
         4_100_000_000,

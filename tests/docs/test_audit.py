@@ -33,6 +33,13 @@ def test_the_jobs_figures_are_those_of_the_page(tmp_path: Path) -> None:
     bold = [int(number.replace(",", "")) for number in re.findall(r"\*\*([\d,]+) u[Jg]\*\*", PAGE)]
     assert bold == [job["energy_uj"], job["location_ug"], job["market_ug"], job["embodied_ug"]]
     assert f"= {found['total']['location_ug']:,} ug" in PAGE
+    report = json.loads(run("report", "--period", "2025-11-10", "-o", "json", *ledger, *config))
+    told = " ".join(PAGE[PAGE.index("## In the report") :].split())
+    rows = {row["name"]: row["ug"] for row in report["inventory"]}
+    for name in ("Location-based, life-cycle factors; direct share not known", "Scope 2, market-based"):
+        assert f"`{name}`" in told
+        assert f"{rows[name]:,} ug" in told
+    assert f"{rows['Scope 3, category 2 (capital goods): embodied hardware']:,} ug" in told
 
 
 def test_the_pages_own_arithmetic_holds() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -25,6 +26,7 @@ from carbonbudget_operator.ledger.store import (
     open_ledger,
     require_schema,
 )
+from carbonbudget_operator.ledger.valued import NAMES
 
 NO_GROUP = Group("", "", {})
 
@@ -136,11 +138,54 @@ def test_the_slices_of_a_nodes_hour_are_joined_and_former_cuts_are_everybodys(
     assert checked.defects == []
 
 
+@pytest.mark.parametrize(
+    ("basis", "factor", "column"),
+    [
+        ("lifecycle", "DE 329.65 g/kWh (lifecycle, Ember, 2025; zone)", "unsplit_ug"),
+        ("direct", "US-VA 244.76 g/kWh (direct, eGRID, 2023; zone)", "direct_ug"),
+        (
+            "direct",
+            "WORLD 458.29 g/kWh (lifecycle, no direct figure is bundled, Ember; world mean)",
+            "unsplit_ug",
+        ),
+    ],
+)
+def test_sealed_rows_are_by_direct_factors_only_where_they_were_valued_by_one(
+    new_url: Callable[[], str], basis: str, factor: str, column: str
+) -> None:
+    engine = open_ledger(new_url())
+    with engine.begin() as connection:
+        config = _config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0008")
+        tables = sa.MetaData()
+        tables.reflect(connection)
+
+        def put(name: str, **values: object) -> None:
+            connection.execute(sa.insert(tables.tables[name]).values(values))
+
+        put("derivation", id=1, digest=b"d", description=f'carbon {{"basis":"{basis}"}}')
+        put("factor_set", id=1, digest=b"f", factors=json.dumps([factor, "noMarketFactor: the location's stands in"]))
+        for derivation_id in (1, 2):  # the second holds nothing that is sealed
+            figures = dict.fromkeys(NAMES[:14], 1) | {"location_dynamic_ug": 100, "location_idle_ug": 20}
+            put("valued_row", derivation_id=derivation_id, level=0, start=HOUR, group_id=1, end=HOUR + 3600,
+                factor_set_id=1, **figures)  # fmt: skip
+        put("sealed_hour", cluster="default", hour=HOUR, derivation_id=1, sealed_at=1)
+    migrate(engine)
+    with engine.connect() as connection:
+        c = schema.valued_row.c
+        columns = ("direct_ug", "upstream_ug", "unsplit_ug", "stood_in_ug")
+        rows = connection.execute(sa.select(*(c[name] for name in columns)).order_by(c.derivation_id)).all()
+    whole = {column: 121, "stood_in_ug": 3}
+    assert [tuple(row) for row in rows] == [tuple(whole.get(name, 0) for name in columns), (0, 0, 0, 0)]
+    engine.dispose()
+
+
 def test_a_ledger_that_is_behind_is_refused_until_it_is_migrated(former: tuple[sa.Engine, str]) -> None:
     engine = open_ledger(former[1])
-    with pytest.raises(LedgerError, match=r"schema 0001, not 0010: run `carbonbudget ledger migrate`"):
+    with pytest.raises(LedgerError, match=r"schema 0001, not 0011: run `carbonbudget ledger migrate`"):
         require_schema(engine)
-    assert migrate(engine) == "0010"
+    assert migrate(engine) == "0011"
     require_schema(engine)
     engine.dispose()
 

@@ -107,14 +107,14 @@ def ledger(tmp_path: Path) -> Ledger:
     made.engine.dispose()
 
 
-def test_owned_nodes_are_scope_2_and_a_clouds_are_scope_3(ledger: Ledger) -> None:
+def test_the_figures_of_owned_nodes_and_of_a_clouds_stand_apart_and_add_up(ledger: Ledger) -> None:
     found = ledger.report("--period", "2025-07")
-    scopes = found["scopes"]
-    assert set(scopes) == {"Scope 2", "Scope 3, category 1"}
-    assert scopes["Scope 2"]["it_energy_uj"] == 60 * 4_000_100
-    assert scopes["Scope 3, category 1"]["it_energy_uj"] == 60 * 7_000_100
+    owners = found["ownership"]
+    assert set(owners) == {"owned", "cloud"}
+    assert owners["owned"]["it_energy_uj"] == 60 * 4_000_100
+    assert owners["cloud"]["it_energy_uj"] == 60 * 7_000_100
     for figure in ("it_energy_uj", "location_ug", "market_ug", "embodied_ug"):
-        assert sum(part[figure] for part in scopes.values()) == found["total"][figure] > 0
+        assert sum(part[figure] for part in owners.values()) == found["total"][figure] > 0
         assert sum(part[figure] for part in found["namespaces"].values()) == found["total"][figure]
     assert found["coverage_percent"] == 100
     assert found["total"]["measured_percent"] == 0

@@ -139,7 +139,9 @@ def test_a_run_of_minutes_inside_an_hour_counts_whole(engine: sa.Engine) -> None
         book(Booker(engine), a_job_report(DAY + minute * 60, {"p1": ("short", 10**9)}))
     book(Booker(engine), a_job_report(DAY + 59 * 60, {"p2": ("other", 10**9)}))
     (exact,) = ask(engine, "short", start=DAY + 20 * 60, end=DAY + 22 * 60)
-    assert ask(engine, "short") == [exact]
+    (long,) = ask(engine, "short")
+    assert (exact.covers_from, exact.covers_to) == (DAY, DAY + HOUR)
+    assert long.model_copy(update={"covers_to": exact.covers_to}) == exact  # of a longer span, and the same figures
     assert exact.energy_uj > 2 * 10**9
 
 

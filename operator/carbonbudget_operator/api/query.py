@@ -144,7 +144,10 @@ class RunQueries(BaseModel):
 
 
 class RunAnswer(BaseModel):
-    """One run's figures; embodied stands apart. `pods` is 0 where nothing was reported of it."""
+    """One run's figures; embodied stands apart. `pods` is 0 where nothing was reported of it.
+
+    They are of [`covers_from`, `covers_to`): the whole parts of hours that hold the span that was asked for.
+    """
 
     id: str
     pods: int
@@ -154,6 +157,8 @@ class RunAnswer(BaseModel):
     embodied_ug: int
     gpu_ms: int
     measured_percent: int
+    covers_from: int = 0
+    covers_to: int = 0
 
 
 class RunAnswers(BaseModel):

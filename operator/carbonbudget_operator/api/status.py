@@ -170,6 +170,12 @@ class CarbonBudgetStatus(Model):
         default=None,
         description="Per cent of the energy counted that a meter measured; the rest is modelled, an estimate.",
     )
+    pro_rata: list[dt.datetime] | None = Field(
+        default=None,
+        max_length=2,
+        description="The period's start or end where it lies inside an hour that is not split there: of that hour a "
+        "part is counted pro rata in time. Left out where every instant is exact.",
+    )
     top_workloads: list[TopWorkload] | None = Field(
         default=None,
         max_length=MOST_WORKLOADS,

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from carbonbudget_operator.allocation.policy import Idle, Overhead, PolicyError, parse_shared
+from carbonbudget_operator.cli.covers import CSV_COVERS, covers_line, csv_covers
 from carbonbudget_operator.cli.options import Config, Output, csv_cells, fail, instant, print_table, rounded, shown
 from carbonbudget_operator.settings import Settings, load_settings
 
@@ -67,28 +68,29 @@ def allocate(
             result = _from_ledger(settings, span, group_by, filter_by)
     except GroupingError as error:
         fail(str(error), code=2)
-    _print(result, output)
+    _print(result, span, output)
 
 
 def _from_ledger(settings: Settings, span: tuple[int, int], group_by: str, filter_by: str) -> dict[str, object]:
     from carbonbudget_operator.carbon.factors import UnknownZone
     from carbonbudget_operator.ledger.seal import sealed_hours
-    from carbonbudget_operator.ledger.slices import HOUR
     from carbonbudget_operator.ledger.store import LedgerError, open_ledger, require_schema, told
     from carbonbudget_operator.reporting.book import Book
     from carbonbudget_operator.reporting.grouping import answer, group, needs_nodes, parse_filter, parse_group_by
     from carbonbudget_operator.reporting.places import check_all_places
+    from carbonbudget_operator.reporting.spans import covered
 
     fields, filters = parse_group_by(group_by), parse_filter(filter_by)
+    span = covered(*span)
     try:
         check_all_places(settings.carbon)
         engine = open_ledger(settings.server.ledger)
         require_schema(engine)
         with told(engine), engine.connect() as connection:
-            sealed = len(sealed_hours(connection, settings.cluster, span[0] - span[0] % HOUR, span[1]))
+            sealed = len(sealed_hours(connection, settings.cluster, *span))
         with told(engine):
             rows = Book(engine, settings).rows(*span, needs_nodes(fields, filters))
-            result = answer(group(rows, fields, filters))
+            result = answer(group(rows, fields, filters), span)
     except (LedgerError, UnknownZone) as error:
         fail(str(error))
     if sealed:
@@ -122,7 +124,7 @@ def _from_server(
     return said
 
 
-def _print(result: dict[str, object], output: Output) -> None:
+def _print(result: dict[str, object], asked: tuple[int, int], output: Output) -> None:
     rows, total = result["rows"], result["total"]
     assert isinstance(rows, list)
     assert isinstance(total, dict)
@@ -134,7 +136,8 @@ def _print(result: dict[str, object], output: Output) -> None:
     table = [[*row["key"].values(), *(row[figure] for figure in figures)] for row in rows]
     if output is Output.CSV:
         writer = csv.writer(sys.stdout)
-        writer.writerows(map(csv_cells, [[*keys, *figures], *table]))
+        said = csv_covers(result)
+        writer.writerows(map(csv_cells, [[*keys, *figures, *CSV_COVERS], *([*line, *said] for line in table)]))
         return
     from rich.table import Table
 
@@ -144,5 +147,6 @@ def _print(result: dict[str, object], output: Output) -> None:
     for line in [*table, ["total", *[""] * (len(keys) - 1), *(total[figure] for figure in figures)]]:
         made.add_row(*map(shown, line[: len(keys)]), *map(rounded, line[len(keys) :]))
     print_table(made)
+    print(covers_line(result, asked))
     for factor in result.get("factors", ()):  # type: ignore[attr-defined] # a list
         print(f"factor: {shown(factor)}")

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from carbonbudget_operator.cli.covers import date_of
 from carbonbudget_operator.cli.options import Config, Output, fail
-from carbonbudget_operator.cli.report_output import Url, date_of, make_report, print_report, span_of
+from carbonbudget_operator.cli.report_output import Url, make_report, print_report, span_of
 from carbonbudget_operator.settings import Settings, load_settings
 
 if TYPE_CHECKING:

@@ -6,6 +6,7 @@ import datetime as dt
 
 from carbonbudget_operator.api.carbonbudget import AnyBudget
 from carbonbudget_operator.budgets.quantity import format_percent
+from carbonbudget_operator.cli.standing import pro_rata, pro_rata_sentence
 from carbonbudget_operator.cli.wording import at, listed, micrograms, utc
 
 
@@ -60,6 +61,8 @@ def measured(budget: AnyBudget) -> list[str]:
     if status.measured is not None:
         rest = "" if status.measured >= 100 else "; the rest is modelled, an estimate"
         sentences.append(f"{status.measured} % of the energy was measured by a meter{rest}.")
+    if instants := pro_rata(budget):
+        sentences.append(pro_rata_sentence(instants))
     return sentences
 
 

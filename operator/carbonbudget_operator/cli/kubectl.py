@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from enum import StrEnum
 from typing import Annotated, Final, get_args
@@ -26,7 +26,16 @@ from carbonbudget_operator.cli.explain import as_json, explain
 from carbonbudget_operator.cli.mode import Json, acting, judged_kinds, parsed
 from carbonbudget_operator.cli.options import fail, print_table, shown
 from carbonbudget_operator.cli.reading import ask, budgets_of, labels_of, list_budgets, may_change
-from carbonbudget_operator.cli.standing import CLUSTER, Worker, kind_of, rows, unnamed, workers
+from carbonbudget_operator.cli.standing import (
+    CLUSTER,
+    Worker,
+    kind_of,
+    pro_rata,
+    pro_rata_sentence,
+    rows,
+    unnamed,
+    workers,
+)
 from carbonbudget_operator.cli.wording import micrograms
 from carbonbudget_operator.kube.client import KubeClient
 
@@ -83,6 +92,7 @@ def budgets(
         ],
         "no carbon budgets" + ("" if everywhere else "; -A shows all namespaces"),
     )  # fmt: skip
+    _say_pro_rata(found)
 
 
 @app.command()
@@ -117,6 +127,7 @@ def top(
         _workloads([line for line in lines if line.accounting == basis], limit)
     if not lines:
         _table((), [], "no budget names a workload yet" + ("" if everywhere else "; -A shows all namespaces"))
+    _say_pro_rata(found)
     for sentence in unnamed(found, accounting):
         print(f"note: {shown(sentence)}", file=sys.stderr)
 
@@ -205,6 +216,14 @@ def _table(headings: Sequence[str], lines: Sequence[Sequence[str]], nothing: str
     for line in lines:
         table.add_row(*(Text(shown(cell), style=_STYLES.get(cell, "")) for cell in line))
     print_table(table)
+
+
+def _say_pro_rata(budgets: Iterable[AnyBudget]) -> None:
+    """Below a table: which budgets' figures hold a part of an hour that was shared by time."""
+    for budget in budgets:
+        if instants := pro_rata(budget):
+            name = "/".join(filter(None, (budget.metadata.namespace, budget.metadata.name)))
+            print(shown(f"{kind_of(budget)} {name}: {pro_rata_sentence(instants)}"))
 
 
 def _percent(value: int | None, mass: str) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from carbonbudget_operator.cli.covers import CSV_COVERS, covers_line, csv_covers, date_of
 from carbonbudget_operator.cli.options import Output, csv_cells, fail, print_table, rounded, shown
 from carbonbudget_operator.settings import Settings
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from carbonbudget_operator.reporting.report import Reporter
 
+_OWNERS = {"owned": "nodes owned", "cloud": "nodes of clouds", "leased": "nodes leased"}
 Url = Annotated[
     str | None, typer.Option("--ledger", envvar="CARBONBUDGET_LEDGER", help="SQLAlchemy URL of the ledger.")
 ]
@@ -60,26 +62,44 @@ def print_report(result: dict[str, Any], output: Output, details: bool = False) 
     if output is Output.JSON:
         print(json.dumps(result, indent=2))
         return
-    rows = [("total", result["total"]), *result["scopes"].items(), *result["namespaces"].items()]
+    by_owner = result["ownership"] if "ownership" in result else result["scopes"]  # as closed by a former version
+    inventory = result.get("inventory", ())
+    rows = [
+        ("total", result["total"]),
+        *((_OWNERS.get(name, name), figures) for name, figures in by_owner.items()),
+        *result["namespaces"].items(),
+    ]
     columns = ["it_energy_kwh", "facility_energy_kwh", "location_g", "market_g", "embodied_g", "measured_percent"]
     all_columns = [*columns, "embodied_low_g", "embodied_high_g"]
     if output is Output.CSV:
         writer = csv.writer(sys.stdout)
-        kinds = ["total"] + ["scope"] * len(result["scopes"]) + ["namespace"] * len(result["namespaces"])
-        writer.writerow(["kind", "name", *all_columns])
+        kind_of = "ownership" if "ownership" in result else "scope"
+        kinds = ["total"] + [kind_of] * len(by_owner) + ["namespace"] * len(result["namespaces"])
+        rows = [rows[0], *by_owner.items(), *result["namespaces"].items()]
+        writer.writerow(["kind", "name", *all_columns, *CSV_COVERS, "emissions_g", "note"])
+        said = csv_covers(result)
         writer.writerows(
-            csv_cells([kind, name, *(f[c] for c in all_columns)]) for kind, (name, f) in zip(kinds, rows, strict=True)
+            csv_cells([kind, name, *(f[c] for c in all_columns), *said, "", ""])
+            for kind, (name, f) in zip(kinds, rows, strict=True)
+        )
+        writer.writerows(
+            csv_cells(["inventory", row["name"], *[""] * len(all_columns), *said, row["g"] or "", row["note"]])
+            for row in inventory
         )
         return
     from rich.table import Table
 
     print(f"{result['cluster']}, {date_of(result['from'])} to {date_of(result['to'])}, {result['basis']} factors")
+    if inventory:
+        _print_inventory(inventory)
     table = Table("", box=None)
     for heading in ("IT kWh", "facility kWh", "location-based g", "market-based g", "embodied g", "measured %"):
         table.add_column(heading, justify="right")
     for name, figures in rows:
         table.add_row(shown(name), *(rounded(figures[column]) for column in columns))
     print_table(table)
+    if "covers" in result:  # a report that a former version closed has none: its period is whole days
+        print(covers_line(result, (result["from"], result["to"])))
     low, high = (rounded(result["total"][key]) for key in ("embodied_low_g", "embodied_high_g"))
     print(f"embodied: {low} to {high} g by other sources' figures")
     for line in result["energy"]:
@@ -113,6 +133,16 @@ def print_report(result: dict[str, Any], output: Output, details: bool = False) 
         )
 
 
-def date_of(seconds: int) -> str:
-    """UTC seconds as people read them."""
-    return dt.datetime.fromtimestamp(seconds, dt.UTC).strftime("%Y-%m-%d %H:%M UTC")
+def _print_inventory(inventory: list[dict[str, Any]]) -> None:
+    """The rows by their names in the GHG Protocol; below them what is to be known of some."""
+    from rich.table import Table
+
+    table = Table("GHG Protocol", box=None)
+    table.add_column("g CO2e", justify="right")
+    for row in inventory:
+        table.add_row(shown(row["name"]), "not known" if row["g"] is None else rounded(row["g"]))
+    print_table(table)
+    for row in inventory:
+        if row["note"]:
+            print(f"{shown(row['name'])}: {shown(row['note'])}")
+    print()

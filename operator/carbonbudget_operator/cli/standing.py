@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from carbonbudget_operator.api.carbonbudget import AnyBudget
@@ -32,6 +32,7 @@ class Row:
     accounting: str = ""
     as_of: str | None = None
     """Up to when there were data: an instant in UTC, None where it is not known."""
+    pro_rata: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,7 @@ class Worker:
     as_of: str | None = None
     state: str | None = None
     """By its own use, in a budget per workload."""
+    pro_rata: Sequence[str] = ()
 
 
 def row(budget: AnyBudget) -> Row:
@@ -71,6 +73,7 @@ def row(budget: AnyBudget) -> Row:
         resets=at(budget, status.period.end if status.period else None),
         accounting=budget.spec.accounting,
         as_of=instant_of(status.data_through),
+        pro_rata=pro_rata(budget),
     )
 
 
@@ -97,6 +100,7 @@ def workers(budgets: Iterable[AnyBudget], namespace: str = "", accounting: Accou
             instant_of(budget.status.period.start if budget.status.period else None),
             instant_of(budget.status.data_through),
             top.state,
+            pro_rata(budget),
         )
         for budget in budgets
         if accounting in (None, budget.spec.accounting)
@@ -133,6 +137,19 @@ def shown_name(budget: AnyBudget) -> str:
     """namespace/name, or the cluster's name with a mark."""
     space = budget.metadata.namespace
     return f"{space}/{budget.metadata.name}" if space else f"{budget.metadata.name} {CLUSTER}"
+
+
+def pro_rata(budget: AnyBudget) -> list[str]:
+    """The starts and ends of its period around which a part of an hour is counted pro rata, in its own time zone."""
+    return [at(budget, instant) for instant in budget.status.pro_rata or ()]
+
+
+def pro_rata_sentence(instants: Sequence[str]) -> str:
+    """What that means for the figures."""
+    return (
+        f"The hour around {' and '.join(instants)} is counted pro rata in time: when in that hour energy was used is "
+        "not known."
+    )
 
 
 def kind_of(budget: AnyBudget) -> str:

@@ -32,6 +32,7 @@ _SILENT = frozenset(
         "settled",
         "breakdown",
         "topWorkloads",
+        "proRata",  # the condition Ready says it too; a former version's CRD drops it, which is no difference
     }
 )
 # A figure that moves is written after so long even if nothing else changed. Spread by the budget's uid, so that a
@@ -78,6 +79,7 @@ def details(case: Case, answer: BudgetAnswer, verdict: Verdict) -> Status:
         "coverage": answer.coverage_percent,
         "measured": answer.measured_percent,
         "breakdown": None if case.budget.per_workload else _breakdown(case, answer.parts),
+        "proRata": [format_time(at) for at in answer.pro_rata] or None,
         "topWorkloads": [_top(case, use, verdict) for use in named(case, answer)] or None,
         "namespaces": list(case.namespaces or ()) if _names_namespaces(case) else None,
     }

@@ -20,7 +20,7 @@ from carbonbudget_operator.ledger.valued import COLUMNS, NAMES, Unit, ValuedRow
 # Levels of units, each made of the one before: hours, quarters of a day, days, thirds of a month, months.
 HOURS, QUARTERS, DAYS, THIRDS, MONTHS = LEVELS = range(5)
 # What `total` sums up: three components in one column each.
-_SUMMED = {0: (0, 1, 2), 3: (3,), 4: (4, 5, 6), 7: (7, 8, 9), 10: (10,), 11: (11,), 12: (12,), 13: (13,)}
+_SUMMED = {0: (0, 1, 2), 3: (3,), 4: (4, 5, 6), 7: (7, 8, 9), **{column: (column,) for column in range(10, COLUMNS)}}
 _RANGES_AT_ONCE = 200  # SQLite takes 500 in one statement
 _KEEP_LOCK = 0x6362_0003
 _MAX_GROUPS = 500_000  # some 500 bytes each, beyond which they are read again

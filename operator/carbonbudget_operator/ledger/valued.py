@@ -15,12 +15,20 @@ EMBODIED_UG: Final = 10
 FACILITY_UJ: Final = 11
 EMBODIED_LOW_UG: Final = 12
 EMBODIED_HIGH_UG: Final = 13
-COLUMNS: Final = 14
+# The location-based emissions by what their factor has: direct; upstream of the electricity; a life cycle whose direct
+# share is not known (`carbon/split.py`).
+DIRECT_UG: Final = 14
+UPSTREAM_UG: Final = 15
+UNSPLIT_UG: Final = 16
+# The part of the market-based emissions for which no market factor is known: the location's figure stands in.
+STOOD_IN_UG: Final = 17
+COLUMNS: Final = 18
 NAMES: Final = (
     "dynamic_uj", "idle_uj", "overhead_uj", "metered_uj",
     "location_dynamic_ug", "location_idle_ug", "location_overhead_ug",
     "market_dynamic_ug", "market_idle_ug", "market_overhead_ug", "embodied_ug", "facility_uj",
-    "embodied_low_ug", "embodied_high_ug",
+    "embodied_low_ug", "embodied_high_ug", "direct_ug", "upstream_ug", "unsplit_ug",
+    "stood_in_ug",
 )  # fmt: skip
 
 

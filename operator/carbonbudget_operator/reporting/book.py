@@ -13,6 +13,7 @@ from dataclasses import replace
 import sqlalchemy as sa
 
 from carbonbudget_operator.carbon.intensity.hours import Hours
+from carbonbudget_operator.carbon.split import other_basis
 from carbonbudget_operator.ledger.derived import HOURS, Derived
 from carbonbudget_operator.ledger.facts import NodeSlice
 from carbonbudget_operator.ledger.grid import load_grid
@@ -111,8 +112,11 @@ class Book:
         sources, age = carbon.intensity.sources, carbon.intensity.max_age_hours
         if not sources:
             return None
-        series = load_grid(connection, carbon.basis, hour - age * HOUR, hour + HOUR)
-        return Hours(series, {source.name: source.words for source in sources}, age)
+        span = hour - age * HOUR, hour + HOUR
+        series = load_grid(connection, carbon.basis, *span)
+        words = {source.name: source.words for source in sources}
+        others = load_grid(connection, other_basis(carbon.basis), *span) if carbon.intensity.both_bases else None
+        return Hours(series, words, age, carbon.basis, others)
 
     def rows(self, start: int, end: int, by_node: bool = False) -> Iterator[ValuedRow]:
         """Rows that add up to [start, end); `by_node` keeps nodes apart.

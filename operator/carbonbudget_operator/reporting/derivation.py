@@ -17,10 +17,11 @@ from typing import Final
 from carbonbudget_operator.settings import Allocation, Carbon, Settings
 from carbonbudget_operator.timeline import merge
 
-_RULES: Final = 4  # raised whenever the same facts and settings would give other rows
+_RULES: Final = 5  # raised whenever the same facts and settings would give other rows
 _TABLES: Final = (
     "cloud_regions.csv", "embodied.csv", "grid_intensity.csv", "provider_ids.csv", "region_names.csv",
 )  # fmt: skip
+_OF_SOURCES: Final = {"figures", "other_figures", "both_bases"}
 _HEAD: Final = re.compile(r"rules (\d+); cluster (.*?); figures (\w+); (?=carbon \{)", re.DOTALL)
 _FROM: Final = re.compile(r"; from (\d+): ")
 _WHOLE: Final = ("allocation.shared", "carbon.market.supplier")
@@ -83,7 +84,7 @@ def _terms(carbon: Carbon, allocation: Allocation) -> str:
 def _sources(carbon: Carbon) -> str:
     """What sources said is in the revisions of hours; how they are asked changes no row."""
     intensity = carbon.intensity
-    sources = [f"{source.words} {source.model_dump_json(include={'figures'})}" for source in intensity.sources]
+    sources = [f"{source.words} {source.model_dump_json(include=_OF_SOURCES)}" for source in intensity.sources]
     return f"{sources}, {intensity.max_age_hours} h"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
 from functools import partial
 
 import sqlalchemy as sa
@@ -16,6 +17,7 @@ from carbonbudget_operator.carbon.intensity.http_json import HttpJson, Shape
 from carbonbudget_operator.carbon.intensity.neso import Neso
 from carbonbudget_operator.carbon.intensity.source import Http, Source, SourceError
 from carbonbudget_operator.carbon.intensity.static import Static
+from carbonbudget_operator.carbon.split import other_basis
 from carbonbudget_operator.intensity_settings import AnySource, ElectricityMapsSource, NesoSource, StaticSource
 from carbonbudget_operator.ledger.grid import claim_poll, fail_poll, load_grid, store_grid
 from carbonbudget_operator.ledger.read import hours_with_facts, read_nodes
@@ -45,22 +47,28 @@ def make_source(given: AnySource, basis: str) -> Source:
     return HttpJson(http, shape, zones, given.max_days)
 
 
-def make_sources(carbon: Timeline[Carbon]) -> Timeline[list[Source]]:
+def make_sources(carbon: Timeline[Carbon], other: bool = False) -> Timeline[list[Source]]:
     """The sources to ask, by time: those on the network that are in force, and all static ones with all their figures.
 
     Settings may say now what static figures were in force before; nothing is asked of a network that left the settings.
+    `other`: for the basis that is not reported, those alone whose settings ask for it or state it.
     """
+    figures_of = _other_figures_of if other else _figures_of
     static: dict[str, Source] = {}
     for _, its in carbon:
         for given in its.intensity.sources:
-            if isinstance(given, StaticSource) and given.name not in static:
-                static[given.name] = Static(given.name, carbon.map(partial(_figures_of, given.name)))
+            stated = isinstance(given, StaticSource) and (given.other_figures or not other)
+            if stated and given.name not in static:
+                static[given.name] = Static(given.name, carbon.map(partial(figures_of, given.name)))
     made: dict[str, Source] = {}  # one is kept over changes of other settings: it counts its questions
 
     def of(its: Carbon) -> list[Source]:
         network = [given for given in its.intensity.sources if not isinstance(given, StaticSource)]
+        if other:
+            network = [given for given in network if isinstance(given, ElectricityMapsSource) and given.both_bases]
+        basis = other_basis(its.basis) if other else its.basis
         for given in network:
-            made.setdefault(given.model_dump_json(), make_source(given, its.basis))
+            made.setdefault(given.model_dump_json(), make_source(given, basis))
         return [*(made[given.model_dump_json()] for given in network), *static.values()]
 
     return carbon.map(of)
@@ -71,8 +79,18 @@ def _figures_of(name: str, carbon: Carbon) -> Mapping[str, int]:
     return next((_figures(source) for source in found if isinstance(source, StaticSource)), {})
 
 
+def _other_figures_of(name: str, carbon: Carbon) -> Mapping[str, int]:
+    found = (source for source in carbon.intensity.sources if source.name == name)
+    return next((_milligrams(source.other_figures) for source in found if isinstance(source, StaticSource)), {})
+
+
 def _figures(given: StaticSource) -> dict[str, int]:
-    return {zone.upper(): int(figure * 1000) for zone, figure in given.figures.items()}
+    return _milligrams(given.figures)
+
+
+def _milligrams(figures: Mapping[str, Decimal]) -> dict[str, int]:
+    """Per kWh, from grams."""
+    return {zone.upper(): int(figure * 1000) for zone, figure in figures.items()}
 
 
 class GridFollower:
@@ -84,11 +102,15 @@ class GridFollower:
         settings: Settings,
         registry: CollectorRegistry,
         sources: Sequence[Source] | None = None,
+        others: Mapping[str, Source] | None = None,
     ) -> None:
-        """`sources`: in place of the settings' own, for tests."""
+        """`sources`: in place of the settings' own, for tests; `others`: those of the other basis, by name."""
         self._engine, self._settings = engine, settings
         self._carbon = settings.carbon
         self._sources = make_sources(settings.carbon) if sources is None else Timeline.always(list(sources))
+        self._basis = settings.carbon.at(0).basis
+        made = make_sources(settings.carbon, other=True).map(lambda its: {source.name: source for source in its})
+        self._others = made if others is None else Timeline.always(dict(others))
         self._places = settings.carbon.map(Places)
         self._failing: set[tuple[str, str]] = set()
         self._polls = Counter(
@@ -116,23 +138,33 @@ class GridFollower:
         interval = 0 if force else carbon.intensity.interval_seconds
         if not await asyncio.to_thread(claim_poll, self._engine, source.name, zone, now, interval):
             return 0
-        start, end = await asyncio.to_thread(self._missing, source, zone, now)
+        asked: list[tuple[str, Source]] = [(self._basis, source)]
+        if (other := self._others.at(now).get(source.name)) is not None and other.zone_name(zone) is not None:
+            asked.append((other_basis(self._basis), other))
+        changed = 0
         try:
-            points = await source.fetch(name, start, end)
-            series = {hour: figure for hour, figure in hourly(points).items() if start <= hour < end}
-            if not series:
-                raise SourceError(f"{source.name}: no figure of zone {zone} in the last {(end - start) // HOUR} h")
+            for basis, its in asked:  # the basis that is reported comes first: kept even where the other one fails
+                changed += await self._keep(its, basis, zone, name, now)
         except SourceError as error:
             self._polls.labels(source.name, "failed").inc()
             if (source.name, zone) not in self._failing:  # once, until it works again
                 _log.warning("zone %s: %s; former and yearly figures stand in", zone, error)
             self._failing.add((source.name, zone))
             await asyncio.to_thread(fail_poll, self._engine, source.name, zone, str(error))
-            return 0
+            return changed
         self._failing.discard((source.name, zone))
         self._polls.labels(source.name, "answered").inc()
-        reach = carbon.intensity.max_age_hours
-        return await asyncio.to_thread(store_grid, self._engine, source.name, zone, carbon.basis, series, now, reach)
+        return changed
+
+    async def _keep(self, source: Source, basis: str, zone: str, name: str, now: int) -> int:
+        """Ask for what is missing of one basis and keep it; how many hours changed. Raises SourceError."""
+        start, end = await asyncio.to_thread(self._missing, source, basis, zone, now)
+        points = await source.fetch(name, start, end)
+        series = {hour: figure for hour, figure in hourly(points).items() if start <= hour < end}
+        if not series:
+            raise SourceError(f"{source.name}: no figure of zone {zone} in the last {(end - start) // HOUR} h")
+        reach = self._carbon.at(now).intensity.max_age_hours
+        return await asyncio.to_thread(store_grid, self._engine, source.name, zone, basis, series, now, reach)
 
     def _zones(self, now: int, days: int) -> list[str]:
         """Where nodes stand, or stood by the settings of that time, that have reported in the time of so many days."""
@@ -142,7 +174,7 @@ class GridFollower:
         places = self._places.within(since, now + 1)
         return sorted({zone for its in places for node in nodes if (zone := its.of(node, now).grid_zone)})
 
-    def _missing(self, source: Source, zone: str, now: int) -> tuple[int, int]:
+    def _missing(self, source: Source, basis: str, zone: str, now: int) -> tuple[int, int]:
         """From the first hour that has facts and no figure, or may be revised, to the end of this one."""
         end = now - now % HOUR + HOUR
         first = end - source.max_days * _DAY
@@ -151,6 +183,6 @@ class GridFollower:
         carbon = self._carbon.at(now)
         revised = end - carbon.intensity.revised_hours * HOUR
         with self._engine.connect() as connection:
-            known = load_grid(connection, carbon.basis, first, end).get((source.name, zone), {})
+            known = load_grid(connection, basis, first, end).get((source.name, zone), {})
             missing = (hour for hour in hours_with_facts(connection, first, end) if hour not in known and hour >= first)
             return max(first, min(next(missing, revised), revised)), end

@@ -16,6 +16,7 @@ from carbonbudget_operator.ledger.valued import (
     ValuedRow,
 )
 from carbonbudget_operator.reporting.numbers import grams, kilowatt_hours
+from carbonbudget_operator.reporting.spans import covers
 
 _FIELDS = ("namespace", "workload", "node")
 _SUMS = ("energy_uj", "location_ug", "market_ug", "embodied_ug", "metered_uj", "embodied_low_ug", "embodied_high_ug")
@@ -111,14 +112,18 @@ def group(rows: Iterable[ValuedRow], group_by: Sequence[str], filters: Sequence[
     return sorted(groups, key=lambda g: (-g.location_ug, -g.energy_uj, *g.key.values()))
 
 
-def answer(groups: Sequence[Group]) -> dict[str, object]:
-    """The JSON of an allocation: the total, its rows, and a sentence for each factor that went into them."""
+def answer(groups: Sequence[Group], span: tuple[int, int]) -> dict[str, object]:
+    """The JSON of an allocation: what it covers, the total, its rows, a sentence for each factor that went into them.
+
+    `span` is the [start, end) in UTC seconds that the groups are of (`spans.covered`).
+    """
     sums = (sum(getattr(g, field) for g in groups) for field in _SUMS)
     factors = sorted(frozenset[str]().union(*(g.factors for g in groups)))
     sentences = {factor: index for index, factor in enumerate(factors)}
     total = Group({}, frozenset(factors), *sums).to_json(sentences)
     del total["key"], total["factors"]
-    return {"total": total, "rows": [g.to_json(sentences) for g in groups], "factors": factors}
+    rows = [g.to_json(sentences) for g in groups]
+    return {"covers": covers(span), "total": total, "rows": rows, "factors": factors}
 
 
 def _field(row: ValuedRow, field: str) -> str:

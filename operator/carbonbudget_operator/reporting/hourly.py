@@ -15,6 +15,7 @@ from carbonbudget_operator.ledger.read import data_through, node_spans
 from carbonbudget_operator.ledger.slices import HOUR
 from carbonbudget_operator.ledger.store import snapshot
 from carbonbudget_operator.ledger.valued import ValuedRow
+from carbonbudget_operator.reporting import spans
 from carbonbudget_operator.reporting.book import Book
 from carbonbudget_operator.reporting.merged import EVERY_NAMESPACE
 from carbonbudget_operator.reporting.plans import Plans
@@ -40,8 +41,7 @@ class _Series:
 
 def whole_hours(query: BudgetQuery) -> tuple[int, int]:
     """The first whole hour of a span and the end of its last; the same instant where there is none."""
-    first, last = -(-query.start // HOUR) * HOUR, query.end - query.end % HOUR
-    return first, max(first, last)
+    return spans.whole_hours(query.start, query.end)
 
 
 def hourly(book: Book, queries: Sequence[BudgetQuery]) -> list[HourlyAnswer]:

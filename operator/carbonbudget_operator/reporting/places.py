@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import cached_property
+from typing import Final
 
 from carbonbudget_operator.api.query import NO_MARKET_FACTOR
 from carbonbudget_operator.carbon.embodied import Device
@@ -25,14 +26,18 @@ from carbonbudget_operator.carbon.hardware import Made, find_hardware
 from carbonbudget_operator.carbon.intensity.hours import Hours, Live
 from carbonbudget_operator.carbon.market import Contract, Drawn, draw
 from carbonbudget_operator.carbon.providers import OWN, Provider, find_provider
+from carbonbudget_operator.carbon.split import Bases
 from carbonbudget_operator.dated import utc
 from carbonbudget_operator.ledger.facts import NodeFacts
 from carbonbudget_operator.settings import Carbon
 from carbonbudget_operator.timeline import Timeline
 
-# GHG Protocol: energy of owned nodes; a cloud's nodes are purchased services to their tenant.
+# Whose nodes they are, as rows are kept under it: energy of owned nodes is Scope 2, a cloud's nodes are purchased
+# services to their tenant, and nodes that are leased and operated by their lessor are leased assets (`inventory.py`).
 SCOPE_2 = "Scope 2"
 SCOPE_3 = "Scope 3, category 1"
+LEASED = "Scope 3, category 8"
+_UNKNOWN: Final = Bases(None, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +62,18 @@ class Place:
     grid_zone: str = ""  # the one that hourly sources are asked for; empty: not known
     pue_why: str = ""
     market_zones: frozenset[str] = frozenset()  # where an instrument must deliver to count here: zone and country
+    bases: Bases = _UNKNOWN  # what the intensity has of direct and of upstream emissions
 
     def at(self, live: Live) -> Place:
         """The same place with an hour's own intensity."""
-        why = f"{self.grid_zone} {self.basis}, {live.why}, {self.pue_why}"
+        basis = live.basis  # a yearly figure may stand in with another one; an hourly one is of the basis asked for
+        bases = Bases.of(basis, live.mg_per_kwh, live.other_mg)
+        both = "" if None in (bases.direct_mg, bases.lifecycle_mg) else ", direct and life-cycle"
+        why = f"{self.grid_zone} {basis}, {live.why}{both}, {self.pue_why}"
         market = replace(self.market, mg_per_kwh=live.mg_per_kwh) if self.market.stands_in else self.market
-        return replace(self, mg_per_kwh=live.mg_per_kwh, factors=frozenset({why}), market=market)
+        return replace(
+            self, mg_per_kwh=live.mg_per_kwh, basis=basis, factors=frozenset({why}), market=market, bases=bases
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +103,9 @@ class Places:
         return place if live is None else place.at(live)
 
     def scope(self, node: NodeFacts) -> str:
-        """Whose emissions the node's energy is: the owner's Scope 2, or a cloud tenant's Scope 3."""
+        """Whose emissions the node's energy is: the owner's Scope 2, or a cloud tenant's or lessee's Scope 3."""
+        if self._carbon.ownership == "leased":
+            return LEASED
         return SCOPE_3 if self._is_cloud(node) else SCOPE_2
 
     def draw(self, zone: str, facility_uj: int, start: int, end: int) -> Drawn:
@@ -178,6 +191,7 @@ class Places:
             grid_zone=grid_zone,
             pue_why=factor.pue_why,
             market_zones=frozenset(zones),
+            bases=Bases.of(factor.basis, factor.intensity_mg_per_kwh),
         )
 
     def _market(self, node: NodeFacts, provider: Provider, zones: Sequence[str], location_mg: int) -> Market:

@@ -1,8 +1,8 @@
 """The emissions report of a span of time: what a sustainability lead signs, and an auditor takes apart.
 
-Both Scope 2 figures stand side by side, embodied emissions apart, by whose nodes they are: the energy of owned
-nodes is Scope 2 (category of the GHG Protocol's Corporate Standard), that of a cloud's nodes is its tenant's
-Scope 3, category 1 (purchased services).
+`inventory` has the rows of the GHG Protocol by name: Scope 2 by direct factors, market-based, upstream of electricity
+and embodied hardware, each apart (`inventory.py`). `total`, `ownership` and `namespaces` have the same figures by who
+used them, location-based by `basis`, as budgets count them.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from carbonbudget_operator.ledger.slices import HOUR
 from carbonbudget_operator.ledger.sound import sound_in_database
 from carbonbudget_operator.ledger.store import snapshot
 from carbonbudget_operator.ledger.valued import (
+    DIRECT_UG,
     EMBODIED_HIGH_UG,
     EMBODIED_LOW_UG,
     EMBODIED_UG,
@@ -27,11 +28,16 @@ from carbonbudget_operator.ledger.valued import (
     LOCATION_UG,
     MARKET_UG,
     METERED_UJ,
+    STOOD_IN_UG,
+    UNSPLIT_UG,
+    UPSTREAM_UG,
     Unit,
 )
 from carbonbudget_operator.reporting.book import Book
 from carbonbudget_operator.reporting.derivation import changes
+from carbonbudget_operator.reporting.inventory import OWNERSHIP, Amounts, rows
 from carbonbudget_operator.reporting.numbers import grams, kilowatt_hours
+from carbonbudget_operator.reporting.spans import covered, covers
 from carbonbudget_operator.reporting.valued import within
 from carbonbudget_operator.settings import Settings
 
@@ -46,6 +52,22 @@ class _Figures:
     embodied_ug: int = 0
     embodied_low_ug: int = 0
     embodied_high_ug: int = 0
+    direct_ug: int = 0
+    upstream_ug: int = 0
+    unsplit_ug: int = 0
+    stood_in_ug: int = 0
+
+    def amounts(self) -> Amounts:
+        """For the rows of an inventory."""
+        return Amounts(
+            self.location_ug,
+            self.direct_ug,
+            self.upstream_ug,
+            self.unsplit_ug,
+            self.market_ug,
+            self.embodied_ug,
+            self.stood_in_ug,
+        )
 
     def to_json(self) -> dict[str, object]:
         """Integers, with decimal strings beside them."""
@@ -61,6 +83,14 @@ class _Figures:
             "embodied_g": grams(self.embodied_ug),
             "embodied_low_g": grams(self.embodied_low_ug),
             "embodied_high_g": grams(self.embodied_high_ug),
+            "direct_ug": self.direct_ug,
+            "direct_g": grams(self.direct_ug),
+            "upstream_ug": self.upstream_ug,
+            "upstream_g": grams(self.upstream_ug),
+            "unsplit_ug": self.unsplit_ug,
+            "unsplit_g": grams(self.unsplit_ug),
+            "stood_in_ug": self.stood_in_ug,
+            "stood_in_g": grams(self.stood_in_ug),
             "measured_percent": self.metered_uj * 100 // self.it_uj if self.it_uj else 0,
         }
 
@@ -77,7 +107,7 @@ class _Method:
 @dataclass(slots=True)
 class _Sums:
     total: _Figures = field(default_factory=_Figures)
-    scopes: dict[str, _Figures] = field(default_factory=dict)
+    ownership: dict[str, _Figures] = field(default_factory=dict)
     namespaces: dict[str, _Figures] = field(default_factory=dict)
     methods: dict[tuple[str, str], _Method] = field(default_factory=dict)
     factors: set[str] = field(default_factory=set)
@@ -96,8 +126,12 @@ class Reporter:
         self._sums = _Sums()
 
     def run(self, start: int, end: int, now: int) -> Iterator[tuple[int, int]]:
-        """Read and value; yields how many units of how many are done. Then `result` has the report."""
-        self._start, self._end, self._now = start, end, now
+        """Read and value; yields how many units of how many are done. Then `result` has the report.
+
+        It covers the whole hours that hold [start, end); `start` is below `end`.
+        """
+        self._asked, self._now = (start, end), now
+        self._start, self._end = start, end = covered(start, end)
         with snapshot(self._book.engine) as connection:
             units = self._book.units(connection, start, end)
             for done, (key, (signature, kept)) in enumerate(units.items()):
@@ -115,13 +149,17 @@ class Reporter:
         changed = [{"from": since, "settings": its} for since, its in changes(self._settings, self._start, self._end)]
         return {
             "cluster": self._settings.cluster,
-            "from": self._start,
-            "to": self._end,
+            "from": self._asked[0],
+            "to": self._asked[1],
+            "covers": covers((self._start, self._end)),
             "basis": carbon.at(self._start).basis,
             "policy": policy.model_dump(mode="json"),
             **({"settings_changes": changed} if changed else {}),  # not there where there are none, as below
             "total": sums.total.to_json(),
-            "scopes": {name: figures.to_json() for name, figures in sorted(sums.scopes.items())},
+            "inventory": [
+                row.to_json() for row in rows({name: figures.amounts() for name, figures in sums.ownership.items()})
+            ],
+            "ownership": {name: figures.to_json() for name, figures in sorted(sums.ownership.items())},
             "namespaces": {name: figures.to_json() for name, figures in sorted(sums.namespaces.items())},
             "energy": [
                 {
@@ -149,7 +187,7 @@ class Reporter:
         for row in within(unit.rows, self._start, self._end):
             for figures in (
                 sums.total,
-                sums.scopes.setdefault(row.scope, _Figures()),
+                sums.ownership.setdefault(OWNERSHIP[row.scope], _Figures()),
                 sums.namespaces.setdefault(row.namespace, _Figures()),
             ):
                 figures.it_uj += sum(row.figures[ENERGY_UJ])
@@ -160,6 +198,10 @@ class Reporter:
                 figures.embodied_ug += row.figures[EMBODIED_UG]
                 figures.embodied_low_ug += row.figures[EMBODIED_LOW_UG]
                 figures.embodied_high_ug += row.figures[EMBODIED_HIGH_UG]
+                figures.direct_ug += row.figures[DIRECT_UG]
+                figures.upstream_ug += row.figures[UPSTREAM_UG]
+                figures.unsplit_ug += row.figures[UNSPLIT_UG]
+                figures.stood_in_ug += row.figures[STOOD_IN_UG]
             sums.factors |= row.factors
 
     def _add_methods(self, connection: sa.Connection) -> None:

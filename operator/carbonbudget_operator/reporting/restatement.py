@@ -15,6 +15,9 @@ _FIGURES = (
     ("embodied_g", "embodied", "g"),
 )
 
+_FORMER_NAMES = {"owned": "Scope 2", "cloud": "Scope 3, category 1"}
+_ADDED = {f"{part}_{unit}" for part in ("direct", "upstream", "unsplit", "stood_in") for unit in ("ug", "g")}
+
 
 def canonical(report: Mapping[str, object]) -> bytes:
     """The text that is hashed and kept: JSON in UTF-8 with sorted keys, no white space and no line end."""
@@ -27,8 +30,11 @@ def digest(text: bytes) -> str:
 
 
 def restatement(closed: Mapping[str, object], now: Mapping[str, object]) -> list[str]:
-    """What differs between a closed report and today's: one line for each value, by its path."""
-    return list(_differences("", closed, now))
+    """What differs between a closed report and today's: one line for each value, by its path.
+
+    What a report of the closed one's version did not have is no difference.
+    """
+    return list(_differences("", closed, _as_before(closed, now)))
 
 
 def summary(closed: Mapping[str, object], now: Mapping[str, object]) -> list[str]:
@@ -46,6 +52,28 @@ def summary(closed: Mapping[str, object], now: Mapping[str, object]) -> list[str
         values = "value differs" if len(others) == 1 else "values differ"
         lines.append(f"{len(others)} {values} below the totals: --details lists each")
     return lines
+
+
+def _as_before(closed: Mapping[str, object], now: Mapping[str, object]) -> Mapping[str, object]:
+    """Today's report in the form of a closed one that has no inventory: it had ownership by name of a scope."""
+    if "scopes" not in closed or "scopes" in now:
+        return now
+    found = {key: value for key, value in now.items() if key not in ("inventory", "ownership", "covers")}
+    figures = _without_added(now.get("ownership"))
+    found["scopes"] = {_FORMER_NAMES.get(name, name): value for name, value in figures.items()}
+    found["namespaces"] = _without_added(now.get("namespaces"))
+    found["total"] = _without_added({"total": now.get("total")})["total"]
+    return found
+
+
+def _without_added(figures: object) -> dict[str, object]:
+    """Figures by name, without the ones that came with the inventory."""
+    if not isinstance(figures, Mapping):
+        return {}
+    return {
+        name: {key: one for key, one in value.items() if key not in _ADDED} if isinstance(value, Mapping) else value
+        for name, value in figures.items()
+    }
 
 
 def _differences(path: str, before: object, after: object) -> Iterator[str]:

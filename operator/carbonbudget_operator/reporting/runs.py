@@ -1,7 +1,8 @@
 """Queries of runs: what the pods of one controller emitted, all runs of a batch in one pass over the hours they share.
 
-A slice of time that touches the span counts whole: within an hour facts do not tell their minutes, and the pods of a
-run have nothing outside of it. Sealed hours have no pods any more, so nothing of them is told.
+A slice of time that touches the span counts whole: inside an hour it is not known when energy was used, and the pods of
+a run have nothing outside of it. The answer states the slices that it covers. Sealed hours have no pods any more, so
+they add nothing.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from carbonbudget_operator.ledger.store import snapshot
 from carbonbudget_operator.ledger.valued import EMBODIED_UG, ENERGY_UJ, LOCATION_UG, MARKET_UG, METERED_UJ
 from carbonbudget_operator.reporting.book import Book
 from carbonbudget_operator.reporting.plans import Plans
+from carbonbudget_operator.reporting.spans import covered
 from carbonbudget_operator.reporting.split import PodPart, split_row
 
 _Place = tuple[int, str, GroupKey]  # start of the slice, scope, group
@@ -49,6 +51,7 @@ class _Run:
     market_ug: int = 0
     embodied_ug: int = 0
     gpu_ms: int = 0
+    covers: tuple[int, int] = (0, 0)
 
     def add(self, figures: Sequence[int]) -> None:
         self.energy_uj += sum(figures[ENERGY_UJ])
@@ -67,6 +70,8 @@ class _Run:
             embodied_ug=self.embodied_ug,
             gpu_ms=self.gpu_ms,
             measured_percent=self.metered_uj * 100 // self.energy_uj if self.energy_uj else 0,
+            covers_from=self.covers[0],
+            covers_to=self.covers[1],
         )
 
 
@@ -81,6 +86,7 @@ class Runs:
         runs = [_Run(query) for query in queries]
         with snapshot(self._book.engine) as connection:
             through = data_through(node_spans(connection, self._book.cluster))
+            _cover(connection, runs)
             if runs and through:
                 self._fill(connection, runs, through)
         return through, [run.answer() for run in runs]
@@ -167,6 +173,15 @@ class Runs:
                 for facts, figures in zip(parts, split_row(row.figures, weights, policy), strict=True):
                     for run in wanted.get((row.start, facts.pod_id), ()):
                         run.add(figures)
+
+
+def _cover(connection: sa.Connection, runs: Sequence[_Run]) -> None:
+    """What each answer covers: whole parts of hours, as its namespace's facts are split."""
+    first = min((run.query.start for run in runs), default=0)
+    last = max((run.query.end for run in runs), default=0)
+    cuts = load_cuts(connection, first - first % HOUR, last + HOUR)
+    for run in runs:
+        run.covers = covered(run.query.start, run.query.end, cuts.of(run.query.namespace))
 
 
 def _open_slices(

@@ -1,13 +1,45 @@
-"""Reporting periods by name: a year, quarter, month, ISO week or day, in UTC. Pure."""
+"""Spans of time that questions are about: periods by name, and the whole parts that answer any span. Pure.
+
+One rule for all questions: inside an hour, or a part of one that is split at a cut, nothing is known of when energy
+was used. A question of people (allocation, report) is answered by the whole hours that hold its span, a question about
+a run by whole parts of hours, and each answer states what it covers. A budget alone keeps its own instants: hours are
+split there in advance, and where one is not, the answer lists the instant under `pro_rata`
+(docs/design/2026-11-29-spans-of-questions.md).
+"""
 
 from __future__ import annotations
 
 import datetime as dt
 import re
+from collections.abc import Sequence
+
+from carbonbudget_operator.ledger.slices import HOUR, slice_end, slice_start
 
 
 class SpanError(ValueError):
     """A name of no period; one line says what to write."""
+
+
+def covered(start: int, end: int, cuts: Sequence[int] = ()) -> tuple[int, int]:
+    """The shortest span of whole known parts that holds [start, end), in UTC seconds; `start` is below `end`.
+
+    A part is an hour; `cuts` (sorted) split it further.
+    """
+    return slice_start(start, cuts), slice_end(slice_start(end - 1, cuts), cuts)
+
+
+def whole_hours(start: int, end: int) -> tuple[int, int]:
+    """The whole hours inside [start, end): the first one's start and the last one's end; the same where there is none.
+
+    For series by the hour, in which each hour stands by itself: one that the span holds only a part of is left out.
+    """
+    first, last = -(-start // HOUR) * HOUR, end - end % HOUR
+    return first, max(first, last)
+
+
+def covers(span: tuple[int, int]) -> dict[str, int]:
+    """What an answer covers, as its JSON states it."""
+    return {"from": span[0], "to": span[1]}
 
 
 def parse_span(text: str) -> tuple[int, int]:

@@ -16,7 +16,10 @@ from carbonbudget_agent.exact import share_list
 from carbonbudget_operator.allocation.policy import Idle, Overhead, Policy
 from carbonbudget_operator.ledger.valued import (
     COLUMNS,
+    DIRECT_UG,
     DYNAMIC_UJ,
+    EMBODIED_HIGH_UG,
+    EMBODIED_LOW_UG,
     EMBODIED_UG,
     FACILITY_UJ,
     IDLE_UJ,
@@ -24,6 +27,9 @@ from carbonbudget_operator.ledger.valued import (
     MARKET_UG,
     METERED_UJ,
     OVERHEAD_UJ,
+    STOOD_IN_UG,
+    UNSPLIT_UG,
+    UPSTREAM_UG,
 )
 
 
@@ -63,10 +69,10 @@ def split_row(figures: Sequence[int], pods: Sequence[PodPart], policy: Policy) -
         for at in (column, LOCATION_UG.start + column, MARKET_UG.start + column):
             columns[at] = _share(figures[at], *by)
     energies = [sum(parts) for parts in zip(*(columns[at] for at in (DYNAMIC_UJ, IDLE_UJ, OVERHEAD_UJ)), strict=True)]
-    for at in (METERED_UJ, FACILITY_UJ):
+    for at in (METERED_UJ, FACILITY_UJ, DIRECT_UG, UPSTREAM_UG, UNSPLIT_UG, STOOD_IN_UG):
         columns[at] = _share(figures[at], energies)
-    for at in range(EMBODIED_UG, COLUMNS):  # and the range that goes with it
-        columns[at] = columns[at] or _share(figures[at], reserved)
+    for at in (EMBODIED_UG, EMBODIED_LOW_UG, EMBODIED_HIGH_UG):
+        columns[at] = _share(figures[at], reserved)
     return [list(parts) for parts in zip(*columns, strict=True)]
 
 

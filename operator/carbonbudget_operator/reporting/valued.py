@@ -16,24 +16,29 @@ from carbonbudget_operator.allocation.allocate import IDLE_ROW, SYSTEM_ROW, UNSE
 from carbonbudget_operator.allocation.policy import Policy
 from carbonbudget_operator.allocation.shared import share_namespaces
 from carbonbudget_operator.carbon.intensity.hours import Hours
+from carbonbudget_operator.carbon.split import split
 from carbonbudget_operator.carbon.value import emissions_ug
 from carbonbudget_operator.ledger.facts import Group, GroupFacts, NodeSlice
 from carbonbudget_operator.ledger.slices import HOUR
 from carbonbudget_operator.ledger.valued import (
     COLUMNS,
+    DIRECT_UG,
     EMBODIED_HIGH_UG,
     EMBODIED_LOW_UG,
     EMBODIED_UG,
     ENERGY_UJ,
     FACILITY_UJ,
     METERED_UJ,
+    STOOD_IN_UG,
+    UNSPLIT_UG,
+    UPSTREAM_UG,
     ValuedRow,
 )
 from carbonbudget_operator.reporting.embodied import gpu_count, share_gpus
 from carbonbudget_operator.reporting.places import Place, Places
 
 # What another namespace bears of a shared one is its overhead.
-_TO_OVERHEAD: Final = (2, 2, 2, 3, 6, 6, 6, 9, 9, 9, 10, 11, 12, 13)
+_TO_OVERHEAD: Final = (2, 2, 2, 3, 6, 6, 6, 9, 9, 9, *range(10, COLUMNS))
 _SPECIAL: Final = {name: Group(name, "", {}) for name in (IDLE_ROW, SYSTEM_ROW, UNSEEN_ROW)}
 _NOBODY: Final = GroupFacts(_SPECIAL[IDLE_ROW])
 _NOTHING: Final[frozenset[str]] = frozenset()
@@ -51,10 +56,14 @@ class _Sum:
 
 @dataclass(frozen=True, slots=True)
 class _Market:
-    """A node slice's domain on the market: its micrograms, or None where the location's figure stands in."""
+    """A node slice's domain on the market: its micrograms, or None where the location's figure stands in for all of it.
+
+    `stood_in_ug`: for which part of them it does, where contracts cover the rest.
+    """
 
     emissions_ug: int | None
     factors: frozenset[str]
+    stood_in_ug: int = 0
 
 
 _Placed = tuple[NodeSlice, Place, dict[str, _Market]]
@@ -158,9 +167,11 @@ class Valuer:
             if not instruments and rest.stands_in:
                 found[at][name] = _Market(None, rest.factors)
                 continue
-            total_ug = part_ug + emissions_ug(left_uj, 1000, rest.mg_per_kwh)
+            left_ug = emissions_ug(left_uj, 1000, rest.mg_per_kwh)
             found[at][name] = _Market(
-                total_ug, instruments | rest.factors if left_uj or not instruments else instruments
+                part_ug + left_ug,
+                instruments | rest.factors if left_uj or not instruments else instruments,
+                left_ug if rest.stands_in else 0,
             )
         return found
 
@@ -191,6 +202,16 @@ class Valuer:
             facility = (
                 share_list(domain.measured_uj * pue_permille // 1000, energies) if domain.measured_uj else energies
             )
+            parts = split(location, energies, pue_permille, place.basis, place.bases)
+            stood_in_ug = markets[shares.domain].stood_in_ug
+            columns = (
+                (DIRECT_UG, parts.direct),
+                (UPSTREAM_UG, parts.upstream),
+                (UNSPLIT_UG, parts.unsplit),
+                # By the grams and not by the energies: so no row's part is more than the row.
+                (STOOD_IN_UG, location if market_ug is None else _share(stood_in_ug, market) if stood_in_ug else ()),
+            )
+            split_into = [(column, cells) for column, cells in columns if cells]
             count = len(keys)
             for index, key in enumerate(keys):
                 total = _sum(sums, key, ends[index], factors)
@@ -201,6 +222,8 @@ class Valuer:
                         total[4 + column] += location[at]
                         total[7 + column] += market[at]
                         total[FACILITY_UJ] += facility[at]
+                        for part, cells in split_into:
+                            total[part] += cells[at]
             for at, name, column in (
                 (3 * count, IDLE_ROW, 1), (3 * count + 1, SYSTEM_ROW, 2), (3 * count + 2, UNSEEN_ROW, 0),
             ):  # fmt: skip
@@ -211,6 +234,8 @@ class Valuer:
                     total[4 + column] += location[at]
                     total[7 + column] += market[at]
                     total[FACILITY_UJ] += facility[at]
+                    for part, cells in split_into:
+                        total[part] += cells[at]
         self._add_embodied(sums, slice_, node, factors)
 
     def _add_embodied(self, sums: dict[_Key, _Sum], slice_: NodeSlice, node: str, factors: frozenset[str]) -> None:

@@ -26,10 +26,16 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """The figure that stands for an hour, and the sentence's part that says which one it is."""
+    """The figure that stands for an hour, its basis, and the sentence's part that says which one it is.
+
+    `other_mg` is the same source's figure of the same zone and hour by the other basis (direct for lifecycle, lifecycle
+    for direct); None where it has none.
+    """
 
     mg_per_kwh: int
     why: str
+    basis: str = "lifecycle"
+    other_mg: int | None = None
 
 
 Figure = tuple[int, bool]  # mg/kWh, estimated
@@ -55,21 +61,35 @@ class Hours:
     """What is known of some hours: a series for each source and zone."""
 
     def __init__(
-        self, series: Mapping[tuple[str, str], Series], sources: Mapping[str, str], max_age_hours: int
+        self,
+        series: Mapping[tuple[str, str], Series],
+        sources: Mapping[str, str],
+        max_age_hours: int,
+        basis: str = "lifecycle",
+        others: Mapping[tuple[str, str], Series] | None = None,
     ) -> None:
-        """`sources` in the order in which they are asked, with the words that a factor has for each."""
+        """`sources` in the order in which they are asked, with the words that a factor has for each.
+
+        `series` is of `basis`, and `others` of the other one: lifecycle or direct.
+        """
         self._series, self._sources, self._max_age_hours = series, sources, max_age_hours
+        self._basis, self._others = basis, others or {}
 
     def find(self, zone: str, at: int) -> Live | None:
         """The first source that has the hour; else the first that has one not too long before it; else None."""
         hour = at - at % HOUR
-        found = [(words, self._series.get((source, zone), {})) for source, words in self._sources.items()]
-        for words, series in found:
+        found = [
+            (words, self._series.get((source, zone), {}), self._others.get((source, zone), {}))
+            for source, words in self._sources.items()
+        ]
+        for words, series, others in found:
             if hour in series:
                 mg_per_kwh, estimated = series[hour]
-                return Live(mg_per_kwh, f"hourly, {words}{', estimated' if estimated else ''}")
-        for words, series in found:
+                why = f"hourly, {words}{', estimated' if estimated else ''}"
+                return Live(mg_per_kwh, why, self._basis, others.get(hour, (None, False))[0])
+        for words, series, others in found:
             for age in range(1, self._max_age_hours + 1):
                 if former := series.get(hour - age * HOUR):
-                    return Live(former[0], f"hourly, {words}, last good figure, at most {self._max_age_hours} h old")
+                    why = f"hourly, {words}, last good figure, at most {self._max_age_hours} h old"
+                    return Live(former[0], why, self._basis, others.get(hour - age * HOUR, (None, False))[0])
         return None

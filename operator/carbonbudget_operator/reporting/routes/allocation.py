@@ -18,6 +18,7 @@ from carbonbudget_operator.reporting.grouping import (
 )
 from carbonbudget_operator.reporting.query import Queries
 from carbonbudget_operator.reporting.routes.asking import Asker, Asking
+from carbonbudget_operator.reporting.spans import covered
 
 _LATEST = 2**40
 
@@ -34,12 +35,16 @@ def allocation_routes(asking: Asking) -> APIRouter:
         filter_by: Annotated[str, Query(alias="filter", max_length=4000)] = "",
         asker: Asker = known,
     ) -> Response:
+        if end <= start:
+            raise Refusal(422, "unanswerable", "to must be after from")
+
         def rows(queries: Queries) -> str:
             try:
                 fields, filters = parse_group_by(group_by), parse_filter(filter_by)
             except GroupingError as error:
                 raise Refusal(400, "malformed", str(error)) from None
-            return json.dumps(answer(group(queries.rows(start, end, needs_nodes(fields, filters)), fields, filters)))
+            span = covered(start, end)
+            return json.dumps(answer(group(queries.rows(*span, needs_nodes(fields, filters)), fields, filters), span))
 
         # A share depends on everybody else on the node, and the rest shows as a row: all namespaces.
         return await asker.answer_all(rows)

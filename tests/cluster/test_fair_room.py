@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from carbonbudget_operator.cluster import fair_room
 from carbonbudget_operator.cluster.fair_room import FairRoom
 
 MOST, EACH = 100, 60
@@ -15,10 +17,16 @@ _PUTS = st.lists(
 )  # fmt: skip
 
 
-@given(_PUTS)
+@given(_PUTS, st.sampled_from([0, 1_000]))
 def test_no_owner_within_its_share_gives_anything_up_and_the_bounds_hold(
-    puts: list[tuple[str, int, bool, bool]],
+    puts: list[tuple[str, int, bool, bool]], spare: int
 ) -> None:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(fair_room, "_SPARE", spare)
+        put_all(puts)
+
+
+def put_all(puts: list[tuple[str, int, bool, bool]]) -> None:
     room, owned = FairRoom(MOST, EACH), defaultdict[str, dict[bytes, int]](dict)
     for number, (owner, size, first, taken) in enumerate(puts):
         if taken and owned[owner]:

@@ -49,6 +49,19 @@ def test_what_another_process_booked_counts(engine: sa.Engine) -> None:
     assert book(Booker(engine), drawing(WATTS, part=62)) == [Booked.IMPOSSIBLE]
 
 
+def test_two_servers_on_one_ledger_fill_a_nodes_hour_once(engine: sa.Engine) -> None:
+    """A node that alternates between them, and one that goes from one to the other and back."""
+    servers = [Booker(engine, max_node_watts=WATTS) for _ in range(2)]
+    fates = Counter(book(servers[part % 2], drawing(WATTS, part=part))[0] for part in range(100))
+    assert fates == {Booked.STORED: 62, Booked.IMPOSSIBLE: 38}
+    later = [drawing(WATTS, HOUR + 3600, part=part) for part in range(120)]
+    fates = Counter()
+    for server, some in ((0, later[:20]), (1, later[20:60]), (0, later[60:])):
+        fates += Counter(book(servers[server], *some))
+    assert fates == {Booked.STORED: 62, Booked.IMPOSSIBLE: 58}
+    assert all(watts <= WATTS * 31 // 30 for watts, _ in hours(engine).values())
+
+
 def test_gaps_that_overlap_fill_their_hours_once(engine: sa.Engine) -> None:
     booker = Booker(engine, max_node_watts=WATTS)
     gap = [drawing(15_000, HOUR + 3 * 3600 + 60 * i, since=HOUR) for i in range(5)]

@@ -176,6 +176,7 @@ class Booker:
         stored: list[tuple[KnownNode, NodeReport]] = []
         parts_stored: list[Parts] = []
         booked = [at for at, fate in enumerate(fates) if fate is Booked.STORED]
+        self._bounds.follow((node_id, hour, len(found.entries)) for (hour, node_id), found in windows.items())
         self._bounds.read(connection, ((node_of[at].id, hour) for at in booked for hour in parts_of[at].hours))
         for at in booked:
             arrival, node, found = arrivals[at], node_of[at], windows[keys[at]]
@@ -189,6 +190,7 @@ class Booker:
             found.add(key, arrival.digest)
             stored.append((node, arrival.report))
             parts_stored.append(parts_of[at])
+        self._bounds.remember((node_id, hour, len(found.entries)) for (hour, node_id), found in windows.items())
         self._bounds.trim({node_of[at].id for at in booked})
         if not stored:
             return fates

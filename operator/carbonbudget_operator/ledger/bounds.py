@@ -77,23 +77,43 @@ class HourBounds:
     upper ends of models twice that. Time, of the node and of each domain: twice the hour, since a clock that was set
     back lives one twice. Of all reports: sixteen hours, for domains that were away at different times. What pods used
     and reserved is bounded by the time of their report (`ingest/limits.py`), and so it is in the hour: 64 TiB for
-    sixteen hours are 4 * 10^18 byte seconds, which a database's integer holds. Of several servers each adds up its own
-    until it reads again, at the latest an hour later.
+    sixteen hours are 4 * 10^18 byte seconds, which a database's integer holds. What another server booked of a node is
+    read when the node's windows show it; what it added to former hours after a gap, at the latest an hour later.
     """
 
     def __init__(self, max_node_watts: int) -> None:
         self._max_uj = max_node_watts * (HOUR + _LATE_SECONDS) * 1_000_000
         self._hours: dict[int, dict[int, _Hour]] = {}
+        self._stale: dict[int, set[int]] = {}  # hours that are to be read again, by node
+        self._windows: dict[int, dict[int, int]] = {}  # how many bytes of windows a node's hour had, by node and hour
 
     def forget(self) -> None:
         """What was taken in a transaction that was rolled back means nothing."""
         self._hours.clear()
+        self._stale.clear()
+        self._windows.clear()
+
+    def follow(self, windows: Iterable[tuple[int, int, int]]) -> None:
+        """Read nodes again that have a window of another server: of node and hour the ledger's bytes of windows."""
+        for node_id, hour, size in windows:
+            if self._windows.get(node_id, {}).get(hour, size) != size:
+                self._stale[node_id] = set(self._hours.get(node_id, ()))
+
+    def remember(self, windows: Iterable[tuple[int, int, int]]) -> None:
+        """The same as they are after the batch."""
+        for node_id, hour, size in windows:
+            self._windows.setdefault(node_id, {})[hour] = size
 
     def read(self, connection: sa.Connection, wanted: Iterable[tuple[int, int]]) -> None:
         """Read what is not known of these hours, by node and start."""
         missing: dict[int, set[int]] = {}
+        known: dict[tuple[int, int], _Hour] = {}
         for node_id, hour in wanted:
             hours = self._hours.setdefault(node_id, {})
+            stale = self._stale.get(node_id)
+            if stale and hour in stale:
+                stale.discard(hour)
+                known[(node_id, hour)] = hours.pop(hour, _Hour())
             if hour not in hours:
                 hours[hour] = _Hour()
                 missing.setdefault(hour, set()).add(node_id)
@@ -121,6 +141,10 @@ class HourBounds:
                 # Which of it was caught up is not stored. The shortest domain was away least or caught up least.
                 held.own_ms = min(held.own_ms or duration_ms, duration_ms)
                 held.reported_ms = max(held.reported_ms, duration_ms)
+        for (node_id, hour), former in known.items():  # these two are more exact as they were added up
+            held = self._hours[node_id][hour]
+            held.own_ms = max(held.own_ms, former.own_ms)
+            held.reported_ms = max(held.reported_ms, former.reported_ms)
 
     def take(self, node_id: int, report: NodeReport, seconds: Mapping[int, int]) -> bool:
         """Add a report, its hours by seconds of overlap; False, and nothing added, if an hour would hold too much."""
@@ -156,7 +180,7 @@ class HourBounds:
     def trim(self, node_ids: Iterable[int]) -> None:
         """Keep the latest hours of each node: a gap may have asked for hundreds."""
         for node_id in node_ids:
-            hours = self._hours.get(node_id, {})
-            if len(hours) > _KEPT_HOURS:
-                for hour in sorted(hours)[:-_KEPT_HOURS]:
-                    del hours[hour]
+            for hours in (self._hours.get(node_id, {}), self._windows.get(node_id, {})):
+                if len(hours) > _KEPT_HOURS:
+                    for hour in sorted(hours)[:-_KEPT_HOURS]:
+                        del hours[hour]

@@ -1,48 +1,13 @@
-"""How the report commands make a report from the ledger and print it."""
+"""How the report commands print a report."""
 
 from __future__ import annotations
 
 import csv
-import datetime as dt
 import json
 import sys
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Any
 
-import typer
-
-from carbonbudget_operator.cli.options import Output, csv_cells, fail, print_table, rounded, shown
-from carbonbudget_operator.settings import Settings
-
-if TYPE_CHECKING:
-    from sqlalchemy import Engine
-
-    from carbonbudget_operator.reporting.report import Reporter
-
-Url = Annotated[
-    str | None, typer.Option("--ledger", envvar="CARBONBUDGET_LEDGER", help="SQLAlchemy URL of the ledger.")
-]
-
-
-def make_report(settings: Settings, start: int, end: int, now: int) -> tuple[Engine, Reporter]:
-    """The ledger's engine, and the report of [start, end) in UTC seconds."""
-    from rich.console import Console
-
-    from carbonbudget_operator.carbon.factors import UnknownZone
-    from carbonbudget_operator.ledger.store import LedgerError, open_ledger, require_schema, told
-    from carbonbudget_operator.reporting.places import check_places
-    from carbonbudget_operator.reporting.report import Reporter
-
-    try:
-        check_places(settings.carbon)
-        engine = open_ledger(settings.server.ledger)
-        require_schema(engine)
-        reporter = Reporter(engine, settings)
-        with told(engine), Console(stderr=True).status("reading") as status:
-            for done, hours in reporter.run(start, end, now):
-                status.update(f"part {done} of {hours}")
-        return engine, reporter
-    except (LedgerError, UnknownZone) as error:
-        fail(str(error))
+from carbonbudget_operator.cli.options import Output, csv_cells, date_of, fail, print_table, rounded, shown
 
 
 def span_of(period: str) -> tuple[int, int]:
@@ -104,8 +69,3 @@ def print_report(result: dict[str, Any], output: Output, details: bool = False) 
             f"reopened on {date_of(former['at'])}: closed before on {date_of(former['closed_at'])}, "
             f"sha256 {former['sha256']}; reason: {shown(former['reason'])}"
         )
-
-
-def date_of(seconds: int) -> str:
-    """UTC seconds as people read them."""
-    return dt.datetime.fromtimestamp(seconds, dt.UTC).strftime("%Y-%m-%d %H:%M UTC")

@@ -39,7 +39,8 @@ def allocation_routes(asking: Asking) -> APIRouter:
                 fields, filters = parse_group_by(group_by), parse_filter(filter_by)
             except GroupingError as error:
                 raise Refusal(400, "malformed", str(error)) from None
-            return json.dumps(answer(group(queries.rows(start, end, needs_nodes(fields, filters)), fields, filters)))
+            found = answer(group(queries.rows(start, end, needs_nodes(fields, filters)), fields, filters))
+            return json.dumps(found | {"settings": asking.pools.settings.source})
 
         # A share depends on everybody else on the node, and the rest shows as a row: all namespaces.
         return await asker.answer_all(rows)

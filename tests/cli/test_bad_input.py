@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -67,14 +70,22 @@ class Done:
 Run = Callable[..., Done]
 
 
+@cache
+def empty_ledger() -> bytes:
+    """Made once: migrations take longer than a command."""
+    with tempfile.TemporaryDirectory() as directory:
+        engine = open_ledger(f"sqlite:///{directory}/ledger.db")
+        migrate(engine)
+        engine.dispose()
+        return Path(directory, "ledger.db").read_bytes()
+
+
 class World:
     """A directory with something of everything that can be wrong."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        engine = open_ledger(f"sqlite:///{directory}/ledger.db")
-        migrate(engine)
-        engine.dispose()
+        (directory / "ledger.db").write_bytes(empty_ledger())
         files = {
             "config": "carbon: {zone: DE}", "zone": "carbon: {zone: mars-1}", "section": "carbon: [1]", "list": "- a",
             "key": "carbn: {}", "type": "carbon: {pue: much}", "yaml": "a: [", "negative": "server: {pod_days: -1}",
@@ -86,6 +97,7 @@ class World:
             (directory / name).write_text(text)
         (directory / "binary").write_bytes(b"\xff\xfe\x00")
         (directory / "directory").mkdir()
+        (directory / "unreadable").symlink_to("/proc/self/mem")  # opens, and gives an error: to root too
         (directory / "other-ca").write_text(make_ca(_now()).certificate)
 
     def path(self, name: str) -> str:
@@ -163,7 +175,8 @@ def assert_refused(done: Done, sentence: str = "") -> None:
 
 
 BAD_SETTINGS = [
-    ("none", "cannot be read: No such file"), ("directory", "cannot be read: Is a directory"), ("yaml", "not YAML"),
+    ("none", "cannot be read: No such file"), ("directory", "cannot be read: Is a directory"),
+    ("unreadable", "cannot be read"), ("yaml", "not YAML"),
     ("binary", "not YAML"), ("list", "must be a mapping"), ("scalar", "must be a mapping"), ("section", "carbon"),
     ("key", "carbn: Extra inputs"), ("type", "carbon.pue"), ("negative", "server.pod_days"),
 ]  # fmt: skip
@@ -215,7 +228,7 @@ def test_a_ledger_that_cannot_be_read(run: Run, world: World, name: str, url: st
     assert world.snapshot() == before
 
 
-BAD_KUBECONFIGS = [("none", ""), ("directory", ""), ("text", ""), ("scalar", ""), ("list", "")]
+BAD_KUBECONFIGS = [("none", ""), ("directory", ""), ("unreadable", ""), ("text", ""), ("scalar", ""), ("list", "")]
 KUBE_USERS = [*[("carbonbudget", name, args) for name, args in [*FIGURES.items(), ("check", ALONE["check"])]],
               *[("kubectl carbon", name, args) for name, args in PLUGIN.items()]]  # fmt: skip
 
@@ -323,6 +336,7 @@ def test_a_server_that_never_answers_is_given_up_after_the_timeout(run: Run, nam
         ["--server-url", "https://127.0.0.1:1", "--server-ca", "{directory}"],
         ["--server-url", "https://127.0.0.1:1", "--server-token-file", "{none}"],
         ["--server-url", "https://127.0.0.1:1", "--server-token-file", "{binary}"],
+        ["--server-url", "https://127.0.0.1:1", "--server-token-file", "{unreadable}"],
         ["--server-url", "https://127.0.0.1:1", "--ledger", "sqlite:///{ledger}"],
         ["--server-url", "https://127.0.0.1:1", "--config", "{config}"],
         ["--ledger", "sqlite:///{ledger}", "--context", "x"],
@@ -385,6 +399,7 @@ BAD_VALUES = {
     ],
     "check": [
         ["check"], ["check", "-f", "{none}"], ["check", "-f", "{binary}"], ["check", "-f", "{yaml}"],
+        ["check", "-f", "{unreadable}"],
         ["check", "-f", "{scalar}"], ["check", "-f", "{directory}"], ["check", "-f", "{list}"],
         ["check", "-f", "{job}", "-o", "csv"], ["check", "-f", "{job}", "--timeout", "-5"], ["check", "-f", ""],
         ["check", "-f", "{job}", "-n", "No/Name", "--kubeconfig", "{none}"],
@@ -405,9 +420,12 @@ BAD_VALUES = {
         ["ledger", "restore", "{directory}", "--ledger", "sqlite:///{new}"],
         ["ledger", "import", "{none}", "--ledger", "sqlite:///{ledger}"],
         ["ledger", "import", "{directory}", "--ledger", "sqlite:///{ledger}"],
+        ["ledger", "import", "{unreadable}", "--ledger", "sqlite:///{ledger}"],
+        ["ledger", "restore", "{unreadable}", "--ledger", "sqlite:///{new}"],
     ],
     "settings": [
-        ["settings"], ["settings", "check"], ["settings", "check", "{none}"], ["settings", "check", ""],
+        ["settings"], ["settings", "check"], ["settings", "check", "{unreadable}"],
+        ["settings", "check", "{none}"], ["settings", "check", ""],
         ["settings", "check", "/dev/zero"],
     ],
 }  # fmt: skip
@@ -496,3 +514,17 @@ def test_a_reader_that_leaves_early_is_no_traceback(command: str) -> None:
     finally:
         os.close(writing)
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("file", ["{none}", "{directory}", "{unreadable}", "{text}"])
+def test_a_file_to_compare_with_a_closed_report_that_is_none(run: Run, world: World, file: str) -> None:
+    from carbonbudget_operator.ledger.closed import Closed, close
+
+    engine = open_ledger(f"sqlite:///{world.directory}/ledger.db")
+    with engine.begin() as connection:
+        close(connection, "default", Closed("2025-11-10", 1, hashlib.sha256(b"{}").hexdigest(), "{}"))
+    engine.dispose()
+    assert_refused(
+        run(["report", "verify", "2025-11-10", "--file", file, "--ledger", "sqlite:///{ledger}"]),
+        "report of 2025-11-10" if "text" in file else "cannot be read",
+    )

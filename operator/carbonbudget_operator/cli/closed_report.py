@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -44,6 +45,8 @@ def closures(
     if output is Output.JSON:
         print(json.dumps({"items": found}, indent=2))
         return
+    if not found:
+        print("no report is closed: `carbonbudget report close PERIOD` closes one", file=sys.stderr)
     separator = "," if output is Output.CSV else "  "
     if output is Output.CSV:
         print("period,closed_at,sha256")

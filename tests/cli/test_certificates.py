@@ -12,9 +12,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from tests.cli.test_bad_input import FIGURES, PLUGIN, Run, World, assert_refused
-from tests.cli.test_bad_input import run as run
-from tests.cli.test_bad_input import world as world
+from tests.cli.bad_world import FIGURES, PLUGIN, Run, World, assert_refused
+from tests.cli.bad_world import run as run
+from tests.cli.bad_world import world as world
 
 from carbonbudget_operator.controller.certificates import make_ca, make_leaf
 

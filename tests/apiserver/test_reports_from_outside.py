@@ -206,7 +206,7 @@ def test_with_the_role_a_token_reads_what_the_ledger_itself_answers_and_closes_n
     bind(cluster, "carbonbudget-reports", f"--serviceaccount={SPACE}:lead")
     local = outside.directory / "config.yaml"
     for args in (("allocate", *DAYS, "-o", "json"), ("report", "--period", "2025-11", "-o", "json")):
-        far = wait_for("the right", lambda args=args: settled(outside.run(nobody, *args)), 15)
+        far = wait_for("the right", lambda args=args: settled(outside.run(nobody, *args)), 60)
         near = subprocess.run((COMMAND, *args, "--config", str(local)), capture_output=True, text=True, check=True)
         assert json.loads(far) == json.loads(near.stdout)
         assert json.loads(far)["total"]["location_ug"] > 0
@@ -221,7 +221,7 @@ def test_a_client_certificate_closes_shows_verifies_exports_and_reopens(cluster:
     bind(cluster, "carbonbudget-closing", "--user=auditor")
     try:
         text = wait_for(
-            "the right", lambda: settled(outside.run(auditor, "report", "close", "2025-11-24", "--incomplete")), 15
+            "the right", lambda: settled(outside.run(auditor, "report", "close", "2025-11-24", "--incomplete")), 60
         )
         digest = text.split()[-1]
         listed = outside.run(auditor, "report", "list").stdout

@@ -33,7 +33,8 @@ BAD_VALUES = {
         ["report", "export", "2025"], ["report", "export", "soon", "{new}"], ["report", "export", "2025", "{new}"],
         ["report", "reopen", "2025"], ["report", "reopen", "2025", "--reason", " "], ["report", "frobnicate"],
         ["report", "reopen", "2025", "--reason", "x" * 501], ["report", "reopen", "2025", "--reason", "why"],
-        ["report", "close", "2025"],
+        ["report", "close", "2025"], ["report", "--config", "{config}", "close", "2025"],
+        ["report", "--ledger", "sqlite:///{ledger}", "show", "2025"], ["report", "--period", "2025", "list"],
     ],
     "estimate": [
         ["estimate"], ["estimate", "--hours", "-1", "--gpu", "A100"], ["estimate", "--hours", "x", "--gpu", "A100"],

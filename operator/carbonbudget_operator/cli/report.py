@@ -9,7 +9,7 @@ import typer
 from carbonbudget_operator.cli import closed_report
 from carbonbudget_operator.cli.options import Output, fail, instant
 from carbonbudget_operator.cli.report_output import print_report, span_of
-from carbonbudget_operator.cli.where import Where, answered, somewhere
+from carbonbudget_operator.cli.where import Where, answered, is_typed, somewhere
 
 app = typer.Typer(help="Report a period's emissions, or close it.", invoke_without_command=True, add_completion=False)
 for name, command in (
@@ -37,7 +37,9 @@ def report(
     ] = False,
 ) -> None:
     """Both Scope 2 figures side by side, embodied apart, with coverage, data quality and every factor used."""
-    if typer_context.invoked_subcommand is not None:
+    if (below := typer_context.invoked_subcommand) is not None:
+        if typed := [name for name in typer_context.params if is_typed(typer_context, name)]:
+            fail(f"write options behind {below}: what stands before it is not of it ({', '.join(typed)})", code=2)
         return
     if bool(period) == bool(start or end) or bool(start) != bool(end):
         fail("give --period, or --from and --to", code=2)

@@ -109,7 +109,7 @@ class Where:
         announce(settings or "of a server that does not name them", output, self.local and not self.config)
 
 
-def _is_typed(context: typer.Context, option: str) -> bool:
+def is_typed(context: typer.Context, option: str) -> bool:
     """Whether it stands on the command line: an environment variable gives way to what does."""
     source = context.get_parameter_source(option)
     return source is not None and source.name == "COMMANDLINE"
@@ -146,7 +146,7 @@ def somewhere(command: Callable[..., None]) -> Callable[..., None]:
     def wrapped(context_: typer.Context, **given: Any) -> None:
         named = {
             way: option for option, way in _WAYS.items()
-            if _is_typed(context_, option)
+            if is_typed(context_, option)
         }  # fmt: skip
         if len(named) > 1:
             options_named = " or ".join(f"--{option.replace('_', '-')}" for option in named.values())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import subprocess
 import sys
 from collections.abc import Iterator
 from decimal import Decimal
@@ -113,3 +114,13 @@ def test_a_cell_of_a_csv_file_is_no_formula_and_a_number_stays_one() -> None:
     assert csv_cells(cells) == [
         "'=cmd|' /C calc'!A0", "'@x", "'+x", "'-x", "-1.5", "7", "None", "Job/train", "a\\nb",
     ]  # fmt: skip
+
+
+def test_a_command_that_is_not_run_imports_nothing_heavy() -> None:
+    """The webhook must not pay for the ledger, and `--help` not for a second."""
+    heavy = ("sqlalchemy", "fastapi", "kopf", "httpx", "uvicorn", "kubernetes", "alembic")
+    script = (
+        "import sys; from carbonbudget_operator.cli import kubectl, main; "
+        f"print([name for name in {heavy} if name in sys.modules])"
+    )
+    assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout == "[]\n"

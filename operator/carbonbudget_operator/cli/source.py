@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from carbonbudget_operator.ledger.closed import Closed
+if TYPE_CHECKING:
+    from carbonbudget_operator.ledger.closed import Closed
 
 JsonObject = dict[str, Any]
 Span = tuple[int, int]

@@ -60,7 +60,10 @@ async def test_closing_and_reopening_need_rights_of_their_own(face: Face, token:
     assert (await get(face, "/v1/report/closures")).json() == {"items": []}
 
 
-async def test_a_report_is_closed_listed_shown_and_reopened_with_one_hash(face: Face) -> None:
+async def test_a_report_is_closed_listed_shown_and_reopened_with_one_hash(
+    face: Face, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
     closed = (await post(face, "close", period=DAY, incomplete=True)).json()
     assert hashlib.sha256(closed["report"].encode()).hexdigest() == closed["sha256"]
     assert (await get(face, "/v1/report/closed", period=DAY)).json() == closed
@@ -72,6 +75,8 @@ async def test_a_report_is_closed_listed_shown_and_reopened_with_one_hash(face: 
     assert (await post(face, "close", period=DAY, incomplete=True)).status_code == 422
     undone = await post(face, "reopen", period=DAY, reason="a mistake")
     assert undone.json() == closed
+    for word in ("closed", "reopened"):
+        assert f"the report of {DAY} was {word} by closer@*" in caplog.messages
     assert (await get(face, "/v1/report/closed", period=DAY)).status_code == 404
     assert (await get(face, "/v1/report", period=DAY)).json()["reopened"][0]["reason"] == "a mistake"
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 from fastapi import APIRouter, Depends, Query, Response
 
@@ -18,6 +19,8 @@ from carbonbudget_operator.reporting.routes.asking import EVERY_NAMESPACE, Asker
 from carbonbudget_operator.reporting.spans import SpanError, parse_span
 from carbonbudget_operator.settings import Settings
 
+_log = logging.getLogger(__name__)
+_T = TypeVar("_T")
 _LATEST = 2**40
 
 
@@ -60,11 +63,10 @@ def report_routes(asking: Asking, settings: Settings, now: Callable[[], float]) 
     @router.post("/v1/report/close")
     async def close(asker: Asker = known) -> Response:
         def kept(queries: Queries, asked: ClosePeriod, _: Readers) -> str:
-            return _refused(
-                lambda: _encoded(
-                    closing.close(queries.book.engine, settings, asked.period, int(now()), asked.incomplete)
-                )
-            )
+            engine = queries.book.engine
+            closed = _refused(lambda: closing.close(engine, settings, asked.period, int(now()), asked.incomplete))
+            _log.info("the report of %s was closed by %s", closed.period, asker.caller.user)
+            return _encoded(closed)
 
         await asker.authorize_closing("create")
         return await asker.answer(ClosePeriod, lambda _: {EVERY_NAMESPACE}, kept, pool)
@@ -72,11 +74,10 @@ def report_routes(asking: Asking, settings: Settings, now: Callable[[], float]) 
     @router.post("/v1/report/reopen")
     async def reopen(asker: Asker = known) -> Response:
         def undone(queries: Queries, asked: ReopenPeriod, _: Readers) -> str:
-            return _refused(
-                lambda: _encoded(
-                    closing.reopen(queries.book.engine, settings.cluster, asked.period, int(now()), asked.reason)
-                )
-            )
+            engine = queries.book.engine
+            found = _refused(lambda: closing.reopen(engine, settings.cluster, asked.period, int(now()), asked.reason))
+            _log.info("the report of %s was reopened by %s", found.period, asker.caller.user)
+            return _encoded(found)
 
         await asker.authorize_closing("delete")
         return await asker.answer(ReopenPeriod, lambda _: {EVERY_NAMESPACE}, undone, pool)
@@ -91,7 +92,7 @@ def _encoded(closed: Closed) -> str:
     )
 
 
-def _refused(work: Callable[[], str]) -> str:
+def _refused(work: Callable[[], _T]) -> _T:
     try:
         return work()
     except SpanError as error:

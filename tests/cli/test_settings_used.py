@@ -63,6 +63,16 @@ def test_a_file_that_can_be_used_is_printed_with_what_differs_from_the_defaults(
     ]  # fmt: skip
 
 
+def test_a_key_in_a_source_of_intensities_is_not_printed(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    source = {"type": "http", "name": "s", "url": "https://h", "value": "v", "time": "t", "basis": "lifecycle"}
+    source |= {"headers": {"authorization": "Bearer geheim"}}
+    file.write_text(json.dumps({"carbon": {"intensity": {"sources": [source]}}}))
+    done = CliRunner().invoke(app, ["settings", "check", str(file)])
+    assert (done.exit_code, "geheim" in done.output) == (0, False)
+    assert "carbon.intensity.sources: 1 entries" in done.stdout
+
+
 def test_the_config_map_that_helm_prints_is_checked_as_the_file_in_it(tmp_path: Path) -> None:
     def tried(held: str) -> str:
         config_map = {"apiVersion": "v1", "kind": "ConfigMap", "data": {"config.yaml": held}}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -89,4 +91,11 @@ def _differences(value: BaseModel, default: BaseModel, path: str) -> Iterator[tu
         if isinstance(given, BaseModel) and isinstance(usual, BaseModel):
             yield from _differences(given, usual, f"{name}.")
         elif given != usual:
-            yield name, f"{len(given)} entries" if isinstance(given, list | dict) else str(given)
+            yield name, _shown(given)
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, list | dict):
+        return f"{len(value)} entries"
+    plain = isinstance(value, str | int | float | Decimal | date | Path) or value is None
+    return str(value) if plain else "set"

@@ -27,7 +27,10 @@ def main() -> None:
     try:
         sys.exit(run(options, on_stop=_on_stop))
     except (OSError, ValueError, RuntimeError) as error:
-        print(f"carbonbudget-agent: {error}", file=sys.stderr)
+        reason = str(error)
+        if isinstance(error, OSError) and error.filename and error.strerror:
+            reason = f"{error.filename} cannot be used: {error.strerror}"
+        print(f"carbonbudget-agent: {reason}", file=sys.stderr)
         sys.exit(1)
 
 

@@ -81,7 +81,16 @@ def linker_flags() -> str:
 
 
 def _flags_for(name: str) -> str:
-    return "-s -w" if name in ("etcd", "kueue") else linker_flags()
+    if name in ("etcd", "kueue"):
+        return "-s -w"
+    return linker_flags() + (_helm_flags() if name == "helm" else "")
+
+
+def _helm_flags() -> str:
+    """The Kubernetes that `helm template` renders for where no cluster is asked; without them that is 1.20."""
+    major, minor = version_of(KUBERNETES_VERSION) or (0, 0)
+    packages = ("helm.sh/helm/v3/pkg/chartutil", "helm.sh/helm/v3/pkg/lint/rules")
+    return "".join(f" -X {one}.k8sVersionMajor={major} -X {one}.k8sVersionMinor={minor}" for one in packages)
 
 
 def _tool(name: str) -> Tool:

@@ -93,3 +93,33 @@ class ApiPath:
         parts += ["namespaces", self.namespace] if self.namespace is not None else []
         parts += [part for part in (self.resource or None, self.name, self.subresource) if part is not None]
         return "/" + "/".join(quote(part, safe="") for part in parts)
+
+
+@dataclass(frozen=True, slots=True)
+class ServicePath:
+    """A path that a Service answers over TLS, by way of the API server's proxy: /api/v1/namespaces/.../proxy/...
+
+    The right is `get` (or `create`, for a POST) of `services/proxy`, and `resource_name` is what RBAC calls it.
+    """
+
+    namespace: str
+    service: str
+    port: int
+    path: str  # of the service, from its first slash on; ours alone, never a tenant's
+
+    @property
+    def resource_name(self) -> str:
+        """As `resourceNames` of a Role has it."""
+        return f"https:{self.service}:{self.port}"
+
+    def text(self) -> str:
+        """The path of a URL. Raises InvalidPath."""
+        for what, part in (("namespace", self.namespace), ("service", self.service)):
+            if not is_label(part):
+                raise InvalidPath(f"no {what} in Kubernetes can be {printable(part, _MAX_LABEL)!r}")
+        return str(self)
+
+    def __str__(self) -> str:
+        """For people; each part is quoted."""
+        parts = "/".join(quote(part, safe=":") for part in (self.namespace, "services", self.resource_name))
+        return f"/api/v1/namespaces/{parts}/proxy{self.path}"

@@ -8,13 +8,14 @@ and reason: a typo must never become a silent default.
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import Field, PositiveInt, ValidationError, model_validator
+from pydantic import Field, PositiveInt, PrivateAttr, ValidationError, model_validator
 
 from carbonbudget_operator.allocation.policy import Idle, Overhead, Policy
 from carbonbudget_operator.dated import DATED, dated
@@ -261,6 +262,12 @@ class Settings(Section):
     controller: Controller = Controller()
     admission: Admission = Admission()
     enforcement: Enforcement = Enforcement()
+    _source: str = PrivateAttr("")
+
+    @property
+    def source(self) -> str:
+        """The file that they are from and the start of its SHA-256, for people; without a file, that it is none."""
+        return self._source or "the defaults, without a file"
 
     @model_validator(mode="after")
     def _one_type_a_name(self) -> Settings:
@@ -281,21 +288,25 @@ def load_settings(path: Path | None, overrides: Mapping[str, Mapping[str, object
     Raises:
         SettingsError: one line for each defect: file, key, reason.
     """
-    values: dict[str, object] = {}
-    source = str(path) if path else "settings"
-    if path is not None:
-        try:
-            loaded = yaml.load(path.read_text(encoding="utf-8"), StrictLoader)  # noqa: S506 # a safe loader's subclass
-        except OSError as error:
-            raise SettingsError(f"{path}: cannot be read: {error.strerror}") from None
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise SettingsError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
-        except (RecursionError, ValueError) as error:  # ValueError: a date that is none
-            reason = "it has too many levels" if isinstance(error, RecursionError) else str(error)
-            raise SettingsError(f"{path}: not YAML: {reason}") from None
-        if loaded is not None and not isinstance(loaded, dict):
-            raise SettingsError(f"{path}: the file must be a mapping of sections")
-        values = dict(loaded or {})
+    if path is None:
+        return parse_settings(None, "", overrides)
+    try:
+        return parse_settings(path.read_bytes(), str(path), overrides)
+    except OSError as error:
+        raise SettingsError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def parse_settings(
+    text: bytes | None, name: str, overrides: Mapping[str, Mapping[str, object] | object] | None = None
+) -> Settings:
+    """The same of a file's bytes; `name` is what messages call it.
+
+    Raises:
+        SettingsError: one line for each defect: file, key, reason.
+    """
+    values = {} if text is None else _sections(text, name)
+    source = name or "settings"
+    overrides = overrides or {}
     for key, override in overrides.items():
         if isinstance(override, Mapping):
             given = {name: value for name, value in override.items() if value is not None}
@@ -308,7 +319,23 @@ def load_settings(path: Path | None, overrides: Mapping[str, Mapping[str, object
         elif override is not None:
             values[key] = override
     try:
-        return Settings.model_validate(values)
+        settings = Settings.model_validate(values)
     except ValidationError as error:
         lines = (f"{source}: {'.'.join(map(str, item['loc'])) or 'file'}: {item['msg']}" for item in error.errors())
         raise SettingsError("\n".join(lines)) from None
+    if text is not None:
+        settings._source = f"{name} (sha256 {hashlib.sha256(text).hexdigest()[:12]})"
+    return settings
+
+
+def _sections(text: bytes, name: str) -> dict[str, object]:
+    try:
+        loaded = yaml.load(text.decode("utf-8"), StrictLoader)  # noqa: S506 # a safe loader's subclass
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{name}: not YAML: {' '.join(str(error).split())}") from None
+    except (RecursionError, ValueError) as error:  # ValueError: a date that is none
+        reason = "it has too many levels" if isinstance(error, RecursionError) else str(error)
+        raise SettingsError(f"{name}: not YAML: {reason}") from None
+    if loaded is not None and not isinstance(loaded, dict):
+        raise SettingsError(f"{name}: the file must be a mapping of sections")
+    return dict(loaded or {})

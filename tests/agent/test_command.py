@@ -69,6 +69,18 @@ def test_a_cgroup_root_that_is_none_is_said_in_a_line(tmp_path: Path) -> None:
     assert done.stderr.splitlines()[-1].startswith(f"carbonbudget-agent: {tmp_path} holds neither cgroup v2")
 
 
+@pytest.mark.parametrize("outbox", ["/proc/outbox", "/dev/null"])
+def test_an_outbox_that_cannot_be_made_is_named_in_a_line(tmp_path: Path, outbox: str) -> None:
+    node = FakeNode(tmp_path)
+    done = run(
+        "run", "--sysfs", str(tmp_path / "sys"), "--procfs", str(node.procfs), "--cgroup-root", str(node.cgroups),
+        "--pods-file", str(node.pod_list(UID_A)), "--outbox", outbox, "--server-url", "https://127.0.0.1:1",
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith(f"carbonbudget-agent: {outbox} cannot be used: ")
+    assert "Traceback" not in done.stderr
+
+
 def test_meters_lists_what_is_there_and_why_not(tmp_path: Path) -> None:
     done = run("meters", "--sysfs", str(tmp_path / "sys"), "--procfs", str(FakeNode(tmp_path).procfs))
     assert done.returncode == 0

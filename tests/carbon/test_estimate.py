@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 
 import pytest
@@ -74,3 +75,10 @@ def test_a_bad_estimate_is_a_usage_error(args: list[str]) -> None:
     done = CliRunner().invoke(app, ["estimate", *args])
     assert done.exit_code == 2
     assert "Traceback" not in done.output
+
+
+def test_an_estimate_as_csv_is_csv() -> None:
+    args = ["estimate", "--hours", "1", "--gpu", "A100", "--region", "europe-west4", "-o", "csv"]
+    rows = list(csv.DictReader(CliRunner().invoke(app, args).stdout.splitlines()))
+    assert [row["method"] for row in rows] == ["Green Algorithms", "ML CO2 Impact"]
+    assert all(float(row["location_g"]) > 0 for row in rows)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import subprocess
 import sys
 from collections.abc import Iterator
 from decimal import Decimal
@@ -125,3 +126,13 @@ def test_an_estimate_of_a_small_run_is_not_0_and_says_its_basis() -> None:
     for figure in figures:
         assert all(float(figure[figure.index(unit) - 1].replace(",", "")) > 0 for unit in ("kWh", "kg"))
         assert figure[-1] == "location-based"
+
+
+def test_a_command_that_is_not_run_imports_nothing_heavy() -> None:
+    """The webhook must not pay for the ledger, and `--help` not for a second."""
+    heavy = ("sqlalchemy", "fastapi", "kopf", "httpx", "uvicorn", "kubernetes", "alembic")
+    script = (
+        "import sys; from carbonbudget_operator.cli import kubectl, main; "
+        f"print([name for name in {heavy} if name in sys.modules])"
+    )
+    assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout == "[]\n"

@@ -103,14 +103,14 @@ def answers(connection: http.client.HTTPSConnection) -> bool:
         return False
 
 
-def settings(directory: Path, port: int) -> Path:
+def settings(directory: Path, port: int, host: str = "127.0.0.1") -> Path:
     ca = make_ca(dt.datetime.now(dt.UTC))
     leaf = make_leaf(ca, ["localhost"], dt.datetime.now(dt.UTC))
     (directory / "ca.crt").write_text(ca.certificate)
     (directory / "tls.crt").write_text(leaf.certificate)
     (directory / "tls.key").write_text(leaf.key)
     server = {
-        "listen": f"127.0.0.1:{port}",
+        "listen": f"{host}:{port}",
         "ledger": f"sqlite:///{directory}/ledger.db",
         "tls_cert": f"{directory}/tls.crt",
         "tls_key": f"{directory}/tls.key",

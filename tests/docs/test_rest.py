@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 from pydantic import BaseModel
 from starlette.routing import Route
 
-from carbonbudget_operator.api import projection, query
+from carbonbudget_operator.api import projection, query, report
 from carbonbudget_operator.reporting.app import make_app
 from carbonbudget_operator.reporting.pools import Pools
 from carbonbudget_operator.settings import Settings
@@ -42,6 +42,8 @@ def test_every_endpoint_says_who_may_ask_and_no_other_is_named() -> None:
         ("POST /v1/budgets/query", [query.BudgetQuery, query.BudgetAnswer, query.Parts, query.WorkloadUse]),
         ("POST /v1/budgets/hours", [query.HourlyAnswer]),
         ("POST /v1/runs/query", [query.RunQuery, query.RunAnswer, query.RunAnswers]),
+        ("POST /v1/report/close", [report.ClosePeriod]),
+        ("POST /v1/report/reopen", [report.ReopenPeriod]),
         ("GET /v1/projection", [projection.Projection, projection.Rate, projection.FormerRuns]),
     ],
 )

@@ -83,3 +83,11 @@ def test_without_root_the_missing_packages_are_named(monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize(("capabilities", "may"), [("000001ffffffffff", True), ("000001fffeffffff", False)])
 def test_sandboxes_are_protected_from_the_oom_killer_only_where_root_may(capabilities: str, may: bool) -> None:
     assert machine.may_lower_oom_score(f"Name:\tx\nCapEff:\t{capabilities}\n") is may
+
+
+def test_helm_renders_for_the_kubernetes_that_is_built_beside_it() -> None:
+    """It is told by the linker: without a flag `helm template` takes 1.20, and the chart refuses that."""
+    _, minor = tools.version_of(tools.KUBERNETES_VERSION) or (0, 0)
+    for package in ("pkg/chartutil", "pkg/lint/rules"):
+        assert f"-X helm.sh/helm/v3/{package}.k8sVersionMinor={minor}" in tools._flags_for("helm")
+        assert package not in tools._flags_for("kubectl")

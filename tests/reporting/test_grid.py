@@ -194,8 +194,8 @@ def test_factors_shows_the_hourly_figure_and_how_its_source_is_doing(
     )
     args = ["factors", "--config", str(config), "--ledger", url]
     before = CliRunner().invoke(app, args)
-    assert "world" not in before.output
-    assert "hourly" not in before.output
+    assert "world" not in before.stdout
+    assert "hourly" not in before.stdout
     after = CliRunner().invoke(app, [*args, "--fetch"])
     assert "node-1: zone DE, 301.5 g/kWh, PUE 1.58" in after.output
     assert "DE lifecycle, hourly, static: inventory, 2025, PUE 1.58" in after.output

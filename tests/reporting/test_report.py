@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -88,7 +89,7 @@ class Ledger:
         done = CliRunner().invoke(app, [*args, "--ledger", self.url])
         assert done.exit_code == code, done.output
         assert "Traceback" not in done.output
-        return done.output
+        return re.sub(r"(?m)^settings: .*\n", "", done.output)
 
     def report(self, *args: str) -> dict[str, object]:
         return json.loads(self.run("report", *args, "-o", "json"))

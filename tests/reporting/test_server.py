@@ -60,6 +60,8 @@ class ApiServer:
             return web.json_response({"status": {"allowed": who == "prometheus"}})
         namespace = spec["resourceAttributes"].get("namespace", "")
         allowed = where == "*" or (bool(namespace) and namespace in where.split(","))
+        if spec["resourceAttributes"]["resource"] == "closedreports":
+            allowed = where == "*" and who == "closer"
         return web.json_response({"status": {"allowed": allowed}})
 
     @staticmethod

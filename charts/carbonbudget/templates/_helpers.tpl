@@ -57,6 +57,7 @@ https://carbonbudget-server.{{ .Release.Namespace }}.svc:8443
 
 {{/* The one settings file of server, controller and webhook. */}}
 {{- define "carbonbudget.config" -}}
+{{- include "carbonbudget.checkZones" . -}}
 cluster: {{ .Values.cluster }}
 server:
   {{- if not .Values.server.database.secretName }}

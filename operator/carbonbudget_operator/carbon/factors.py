@@ -134,6 +134,12 @@ def is_zone(zone: str) -> bool:
     return zone.upper() in _zones() or zone.upper() in _zones_of_regions()
 
 
+def bases_of_zones() -> dict[str, list[str]]:
+    """Every zone of the tables, and the bases in which it has a figure of its own."""
+    figures = {zone: sorted({figure.basis for figure in found}) for zone, found in _zones().items()}
+    return {zone.upper(): [] for zone in _zones_of_regions()} | figures
+
+
 def providers() -> frozenset[str]:
     """Those whose regions are known."""
     return frozenset(row.provider for rows in _regions().values() for row in rows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from pathlib import Path
 from typing import Annotated
 
@@ -46,6 +47,7 @@ def admission(
         "server_token_file": server_token_file,
     }
     settings = load_settings(config, {"admission": options})
+    logging.getLogger(__name__).info("settings: %s", settings.source)
     own = settings.admission
     # Imported here: `--help` should not wait for it.
     import uvloop

@@ -32,12 +32,12 @@ Timeout = Annotated[
 ]
 
 
-def credentials(kubeconfig: str, context: str, code: int) -> Credentials:
-    """Who we are; ends the process with `code` and a sentence if nobody."""
+def credentials(kubeconfig: str, context: str, code: int, hint: str = "") -> Credentials:
+    """Who we are; ends the process with `code` and a sentence (`hint` behind it) if nobody."""
     try:
         found = find_credentials(kubeconfig, context)
         if found.url.startswith("https"):
             found.ssl_context()  # a CA or key that is no longer there is told here
     except (ValueError, OSError) as error:
-        fail(str(error), code=code)
+        fail(f"{error}; {hint}" if hint else str(error), code=code)
     return found

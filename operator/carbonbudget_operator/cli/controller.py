@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from pathlib import Path
 from typing import Annotated
 
@@ -36,11 +37,13 @@ def controller(
         "listen": listen,
     }
     settings = load_settings(config, {"controller": options})
+    logging.getLogger(__name__).info("settings: %s", settings.source)
     # Imported here: `--help` should not wait for kopf.
     from carbonbudget_operator.controller.run import run
     from carbonbudget_operator.kube.client import KubeError
 
+    host, port = address(settings.controller.listen)  # outside: how typer ends a process is a RuntimeError too
     try:
-        asyncio.run(run(settings, *address(settings.controller.listen)))
+        asyncio.run(run(settings, host, port))
     except (KubeError, RuntimeError, OSError) as error:
         fail(str(error))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import sys
 from decimal import Decimal, InvalidOperation
 from typing import Annotated
 
 import typer
 
-from carbonbudget_operator.cli.options import Output, fail, rounded
+from carbonbudget_operator.cli.options import Output, csv_cells, fail, rounded
 
 
 def estimate(
@@ -24,7 +26,7 @@ def estimate(
     zone: Annotated[str, typer.Option(help="Grid zone instead, for example DE or US-VA.")] = "",
     pue: Annotated[float | None, typer.Option(min=1, max=5, help="PUE; else the region's, else 1.67.")] = None,
     basis: Annotated[str, typer.Option(help="lifecycle or direct.")] = "lifecycle",
-    output: Annotated[Output, typer.Option("--output", "-o", help="table or json.")] = Output.TABLE,
+    output: Annotated[Output, typer.Option("--output", "-o", help="table, json or csv.")] = Output.TABLE,
 ) -> None:
     """Estimate a run for planning. It is no measurement, and is never added to what was measured."""
     from carbonbudget_operator.carbon.accelerators import Accelerator, UnknownAccelerator, find_accelerators
@@ -69,6 +71,10 @@ def estimate(
     if output is Output.JSON:
         print(json.dumps({"estimates": rows, "notes": notes}, indent=2))
         return
+    if output is Output.CSV:
+        writer = csv.writer(sys.stdout)
+        writer.writerows([rows[0], *(csv_cells(row.values()) for row in rows)])
+        return
     print("Estimates for planning, not measurements:")
     for result in results:
         energy, mass = rounded(kilowatt_hours(result.energy_uj)), rounded(kilograms(result.emissions_ug))
@@ -82,6 +88,6 @@ def _milliseconds(hours: str) -> int:
         value = Decimal(hours)
     except InvalidOperation:
         value = Decimal(0)
-    if not value.is_finite() or not 0 < value <= 10_000_000:
-        fail(f"--hours must be a number above 0, not {hours!r}", code=2)
-    return int(value * 3_600_000)
+    if not value.is_finite() or not 0 < value <= 10_000_000 or not (milliseconds := int(value * 3_600_000)):
+        fail(f"--hours must be a number above 0 (a millisecond at least) and at most 10,000,000, not {hours!r}", code=2)
+    return milliseconds

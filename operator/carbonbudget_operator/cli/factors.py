@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from carbonbudget_operator.cli.options import Config, Output, csv_cells, fail, shown
+from carbonbudget_operator.cli.options import Config, Output, announce, csv_cells, fail, shown
 from carbonbudget_operator.settings import load_settings
 
 
@@ -80,8 +80,13 @@ def factors(
             "why": "; ".join([*sorted(place.factors), *sorted(place.market.factors)]),
             "embodied": places.hardware(node).why,
         })  # fmt: skip
+    announce(settings.source, output, config is None)
     if output is Output.JSON:
-        print(json.dumps({"cluster": settings.cluster, "nodes": rows, "sources": sources}, indent=2))
+        print(
+            json.dumps(
+                {"cluster": settings.cluster, "settings": settings.source, "nodes": rows, "sources": sources}, indent=2
+            )
+        )
     elif output is Output.CSV:
         writer = csv.DictWriter(sys.stdout, list(rows[0]) if rows else ["node"])
         writer.writeheader()

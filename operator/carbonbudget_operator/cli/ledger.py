@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from carbonbudget_operator.cli.options import Config, fail
+from carbonbudget_operator.cli.files import written_whole
+from carbonbudget_operator.cli.options import Config, announce, fail, shown
 from carbonbudget_operator.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -37,13 +38,16 @@ def migrate(
     from carbonbudget_operator.ledger.store import LedgerError, downgrade, open_ledger, require_file
     from carbonbudget_operator.ledger.store import migrate as run
 
+    settings = _settings(config, ledger)
     try:
-        engine = open_ledger(_settings(config, ledger).server.ledger)
+        engine = open_ledger(settings.server.ledger)
         if to is not None:
             require_file(engine)
-        print(f"the ledger has schema {run(engine) if to is None else downgrade(engine, to)}")
+        schema = run(engine) if to is None else downgrade(engine, to)
     except LedgerError as error:
         fail(str(error))
+    announce(settings.source, None, config is None)
+    print(f"the ledger has schema {schema}")
 
 
 @app.command()
@@ -54,17 +58,18 @@ def check(config: Config = None, ledger: Url = None) -> None:
     from carbonbudget_operator.ledger.check import CheckResult, check_ledger
     from carbonbudget_operator.ledger.store import LedgerError, open_ledger, require_schema, told
 
-    result = CheckResult()
+    result, settings = CheckResult(), _settings(config, ledger)
     try:
-        engine = open_ledger(_settings(config, ledger).server.ledger)
+        engine = open_ledger(settings.server.ledger)
         require_schema(engine)
         with told(engine), Console(stderr=True).status("checking") as status:
             for result in check_ledger(engine):
                 status.update(f"checking: {result.slices} node slices")
     except LedgerError as error:
         fail(str(error))
+    announce(settings.source, None, config is None)
     for defect in result.defects:
-        print(defect)
+        print(shown(defect))
     print(
         f"{result.nodes} nodes, {result.windows} windows, {result.slices} node slices, {result.pods} pods, "
         f"{result.measured_uj} uJ: "
@@ -81,24 +86,22 @@ def backup(
     ledger: Url = None,
 ) -> None:
     """Copy the whole ledger, from either database, into an SQLite file. A server may go on meanwhile."""
-    from carbonbudget_operator.ledger.store import LedgerError, open_ledger, require_schema, shown
+    from carbonbudget_operator.ledger.store import LedgerError, open_ledger, require_schema
+    from carbonbudget_operator.ledger.store import shown as url_of
 
-    if file.exists():
-        fail(f"{file} is there already: a backup overwrites nothing", code=2)
-    partial = file.with_name(file.name + ".partial")
-    partial.unlink(missing_ok=True)
+    settings = _settings(config, ledger)
     try:
-        source = open_ledger(_settings(config, ledger).server.ledger)
+        source = open_ledger(settings.server.ledger)
         try:
             require_schema(source)
-            _copy(source, f"sqlite:///{partial}")
+            with written_whole(file, code_if_there=2) as partial:
+                _copy(source, f"sqlite:///{partial}")
         finally:
             source.dispose()
-        partial.replace(file)
-    except (LedgerError, OSError) as error:
-        partial.unlink(missing_ok=True)
+    except LedgerError as error:
         fail(str(error))
-    print(f"{file} is a backup of {shown(source)}")
+    announce(settings.source, None, config is None)
+    print(shown(f"{file} is a backup of {url_of(source)}"))
 
 
 @app.command()
@@ -110,15 +113,19 @@ def restore(
     """Copy a backup into an empty ledger on either database. Stop the servers first."""
     from carbonbudget_operator.ledger.store import LedgerError, open_ledger, require_schema
 
+    settings = _settings(config, ledger)
+    if not file.is_file():
+        fail(f"there is no backup at {file}", code=2)
     try:
         source = open_ledger(f"sqlite:///{file}")
         try:
             require_schema(source)
-            _copy(source, _settings(config, ledger).server.ledger)
+            _copy(source, settings.server.ledger)
         finally:
             source.dispose()
     except LedgerError as error:
         fail(str(error))
+    announce(settings.source, None, config is None)
     print(f"{file} is restored; check it with `carbonbudget ledger check`")
 
 
@@ -204,6 +211,7 @@ def import_reports(
         fail(f"{file}: {error.strerror}", code=2)
     except LedgerError as error:
         fail(str(error))
+    announce(settings.source, None, config is None)
     print(", ".join(f"{count} {fate}" for fate, count in counts.items()))
     if counts["refused"]:
         raise typer.Exit(1)

@@ -88,6 +88,16 @@ def fail(sentence: str, code: int = 1) -> NoReturn:
     raise typer.Exit(code)
 
 
+def announce(settings: str, output: Output | None = None, is_default: bool = False) -> None:
+    """Name on stderr the settings that figures follow from; for JSON not: it holds them beside the figures.
+
+    `is_default`: no file was named, and a server's figures may be others.
+    """
+    if output is not Output.JSON:
+        hint = ": the server's figures may differ, --config or CARBONBUDGET_CONFIG names its file" if is_default else ""
+        print(f"settings: {shown(settings)}{hint}", file=sys.stderr)
+
+
 def address(listen: str) -> tuple[str, int]:
     """ "0.0.0.0:8443" as host and port; ends the process with exit code 2 for anything else."""
     host, _, port = listen.rpartition(":")
@@ -102,7 +112,10 @@ def instant(text: str, option: str) -> int:
         value = dt.datetime.fromisoformat(text)
     except ValueError:
         fail(f"{option} must be a date or an instant such as 2026-11-23T18:00:00Z, not {text!r}", code=2)
-    return int((value if value.tzinfo else value.replace(tzinfo=dt.UTC)).timestamp())
+    seconds = int((value if value.tzinfo else value.replace(tzinfo=dt.UTC)).timestamp())
+    if seconds < 0:
+        fail(f"{option} must be 1970 or later, not {text!r}", code=2)
+    return seconds
 
 
 def rounded(figure: object) -> str:

@@ -114,4 +114,6 @@ def _sentence(error: KubeError) -> str:
         return "the API server does not know who you are: renew your credentials"
     if error.status == 403:
         return f"a right is missing, which the role view or carbonbudget-view has: {error.reason}"
+    if error.status:
+        return f"the API server answered {error.status}: {error.reason}"
     return error.reason

@@ -1,50 +1,16 @@
-"""How the report commands make a report from the ledger and print it."""
+"""How the report commands print a report."""
 
 from __future__ import annotations
 
 import csv
-import datetime as dt
 import json
 import sys
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import Any
 
 from carbonbudget_operator.cli.covers import CSV_COVERS, covers_line, csv_covers, date_of
 from carbonbudget_operator.cli.options import Output, csv_cells, fail, print_table, rounded, shown
-from carbonbudget_operator.settings import Settings
-
-if TYPE_CHECKING:
-    from sqlalchemy import Engine
-
-    from carbonbudget_operator.reporting.report import Reporter
 
 _OWNERS = {"owned": "nodes owned", "cloud": "nodes of clouds", "leased": "nodes leased"}
-Url = Annotated[
-    str | None, typer.Option("--ledger", envvar="CARBONBUDGET_LEDGER", help="SQLAlchemy URL of the ledger.")
-]
-
-
-def make_report(settings: Settings, start: int, end: int, now: int) -> tuple[Engine, Reporter]:
-    """The ledger's engine, and the report of [start, end) in UTC seconds."""
-    from rich.console import Console
-
-    from carbonbudget_operator.carbon.factors import UnknownZone
-    from carbonbudget_operator.ledger.store import LedgerError, open_ledger, require_schema, told
-    from carbonbudget_operator.reporting.places import check_all_places
-    from carbonbudget_operator.reporting.report import Reporter
-
-    try:
-        check_all_places(settings.carbon)
-        engine = open_ledger(settings.server.ledger)
-        require_schema(engine)
-        reporter = Reporter(engine, settings)
-        with told(engine), Console(stderr=True).status("reading") as status:
-            for done, hours in reporter.run(start, end, now):
-                status.update(f"part {done} of {hours}")
-        return engine, reporter
-    except (LedgerError, UnknownZone) as error:
-        fail(str(error))
 
 
 def span_of(period: str) -> tuple[int, int]:
@@ -113,8 +79,7 @@ def print_report(result: dict[str, Any], output: Output, details: bool = False) 
         more = f" and {len(silent) - 10} more" if len(silent) > 10 else ""
         print(f"no report ever came from {shown(', '.join(silent[:10]))}{more}: does an agent run there?")
     for change in result.get("settings_changes", ()):
-        since = dt.datetime.fromtimestamp(change["from"], dt.UTC)
-        print(f"from {since:%Y-%m-%d %H:%M} UTC: {shown('; '.join(change['settings']))}")
+        print(f"from {date_of(change['from'])}: {shown('; '.join(change['settings']))}")
     for what, nodes in result.get("nodes_without_agent", {}).items():
         print(
             f"no agent runs on up to {nodes} nodes ({shown(what)}): what ran there is in no figure, nor in the coverage"

@@ -41,6 +41,7 @@ def serve(
     set_up_logging(log_level, log_format)
     options = {"ledger": ledger, "listen": listen, "tls_cert": tls_cert, "tls_key": tls_key}
     settings = load_settings(config, {"cluster": cluster, "server": options})
+    _log.info("settings: %s", settings.source)
     # Imported here: `--help` and a bad option should not wait for FastAPI.
     import uvloop
 

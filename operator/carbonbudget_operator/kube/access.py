@@ -80,6 +80,14 @@ class Access:
         attributes = resource | ({"namespace": namespace} if namespace else {})
         return await self._may(caller, {"resourceAttributes": attributes})
 
+    async def may_close_reports(self, caller: Caller, verb: str) -> bool:
+        """Whether the caller may "create" (close) or "delete" (reopen) closedreports, which exist in the ledger alone.
+
+        RBAC grants a resource by its name, whether the API server has such a kind or not.
+        """
+        resource = {"group": "carbonbudget.dev", "resource": "closedreports", "verb": verb}
+        return await self._may(caller, {"resourceAttributes": resource})
+
     async def may_read_metrics(self, caller: Caller) -> bool:
         """Whether the caller may get the non-resource URL /metrics."""
         return await self._may(caller, {"nonResourceAttributes": {"path": "/metrics", "verb": "get"}})

@@ -41,6 +41,15 @@ def find_closed(connection: sa.Connection, cluster: str, period: str) -> Closed 
     return None if row is None else Closed(*row)
 
 
+def list_closed(connection: sa.Connection, cluster: str) -> list[tuple[str, int, str]]:
+    """Period, time of closing (UTC seconds) and SHA-256 of every closed report, by period; without their texts."""
+    c = schema.closed_report.c
+    rows = connection.execute(
+        sa.select(c.period, c.closed_at, c.digest).where(c.cluster == cluster).order_by(c.period)
+    )  # fmt: skip
+    return [(str(period), int(closed_at), str(digest)) for period, closed_at, digest in rows]
+
+
 def close(connection: sa.Connection, cluster: str, closed: Closed) -> None:
     """Keep it. Raises AlreadyClosed."""
     try:

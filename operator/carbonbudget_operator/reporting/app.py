@@ -22,6 +22,7 @@ from carbonbudget_operator.reporting.readiness import Readiness
 from carbonbudget_operator.reporting.routes.allocation import allocation_routes
 from carbonbudget_operator.reporting.routes.asking import Asking, ask
 from carbonbudget_operator.reporting.routes.budgets import budget_routes
+from carbonbudget_operator.reporting.routes.reports import report_routes
 from carbonbudget_operator.reporting.routes.runs import run_routes
 
 
@@ -64,6 +65,7 @@ def make_app(
     app.include_router(budget_routes(asking, writer, now, pods_without_agent))
     app.include_router(run_routes(asking, now))
     app.include_router(allocation_routes(asking))
+    app.include_router(report_routes(asking, pools.settings, now))
 
     @app.get("/metrics")
     async def metrics(request: Request) -> Response:

@@ -77,8 +77,21 @@ def parse_filter(text: str) -> tuple[tuple[str, str], ...]:
         if not separator:
             raise GroupingError(f"filter {item!r} has no value: write FIELD=VALUE")
         _check_field(field := field.strip(), "filter")
-        parts.append((field, value.strip()))
+        _check_value(field, value := value.strip())
+        if any(field == former for former, _ in parts):
+            raise GroupingError(f"filter names {field} twice, and no row has two: ask once for each")
+        parts.append((field, value))
     return tuple(parts)
+
+
+def _check_value(field: str, value: str) -> None:
+    """A value that no row can have is an error, not an answer without rows."""
+    if not value and not field.startswith("label:"):  # a label may be empty
+        raise GroupingError(f"filter {field!r} has no value: write {field}=VALUE")
+    if field == "workload" and "/" not in value and not value.startswith("__"):
+        raise GroupingError(
+            f"filter workload={value} has no kind: write workload=KIND/{value}, for example Job/{value}"
+        )
 
 
 def _check_field(field: str, to: str) -> None:

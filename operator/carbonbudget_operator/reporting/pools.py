@@ -148,6 +148,7 @@ class Pools:
 
     def __init__(self, url: str, settings: Settings, max_body_bytes: int) -> None:
         self._engines: list[sa.Engine] = []
+        self.settings = settings
         # The writer's thread, and the controller's questions that add cuts.
         self.ingest = self._open(url, 3)
         self.upkeep = self._open(url, UPKEEP_THREADS + 1)
@@ -155,6 +156,8 @@ class Pools:
         queries = Queries(self.book)
         self.reports = Share("reports", Limits(2_000, 8, 8 * max_body_bytes, max_body_bytes, max_body_bytes))
         self.probes = Pool("probes", queries.on(self._open(url, 1)), threads=1, each=1, waiting=16)
+        # A year's report takes minutes: it waits for other reports, and no budget's question waits for it.
+        self.periods = Pool("reports of periods", queries.on(self._open(url, 1)), threads=1, each=1, waiting=8)
         self.cluster_readers = Readers(
             Pool("questions about the whole cluster", queries.on(self._open(url, 2)), threads=2, each=2, waiting=32),
             Share(
@@ -172,7 +175,7 @@ class Pools:
 
     def close(self) -> None:
         """End the threads and close the connections."""
-        for pool in (self.probes, self.cluster_readers.pool, self.namespace_readers.pool):
+        for pool in (self.probes, self.periods, self.cluster_readers.pool, self.namespace_readers.pool):
             pool.close()
         for engine in self._engines:
             engine.dispose()

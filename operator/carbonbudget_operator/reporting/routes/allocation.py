@@ -44,7 +44,8 @@ def allocation_routes(asking: Asking) -> APIRouter:
             except GroupingError as error:
                 raise Refusal(400, "malformed", str(error)) from None
             span = covered(start, end)
-            return json.dumps(answer(group(queries.rows(*span, needs_nodes(fields, filters)), fields, filters), span))
+            found = answer(group(queries.rows(*span, needs_nodes(fields, filters)), fields, filters), span)
+            return json.dumps(found | {"settings": asking.pools.settings.source})
 
         # A share depends on everybody else on the node, and the rest shows as a row: all namespaces.
         return await asker.answer_all(rows)

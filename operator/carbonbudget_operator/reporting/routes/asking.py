@@ -20,7 +20,7 @@ from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.ingest.shares import Hold
 from carbonbudget_operator.kube.access import Access, Caller, Unavailable
 from carbonbudget_operator.printable import printable
-from carbonbudget_operator.reporting.pools import Pools, Readers
+from carbonbudget_operator.reporting.pools import Pool, Pools, Readers
 from carbonbudget_operator.reporting.query import Queries
 
 _P = ParamSpec("_P")
@@ -43,16 +43,18 @@ class Asker:
         kind: type[_Question],
         namespaces: Callable[[_Question], Iterable[str]],
         work: Callable[[Queries, _Question, Readers], str],
+        pool: Pool | None = None,
     ) -> Response:
         """Read the question in the body, authorize it for its namespaces, and answer with the JSON that `work` gives.
 
-        What a question is parsed to is many times its text: it is parsed when its turn has come, not before.
+        What a question is parsed to is many times its text: it is parsed when its turn has come, not before. `pool` is
+        whose turn it waits for; None: that of its readers.
 
         Raises:
             Refusal: it is malformed, too large, forbidden, or too many are asked.
         """
         given = await read_body(self._request, self._hold, self.readers.share.limits.body)
-        pool = self.readers.pool
+        pool = pool or self.readers.pool
         async with pool.turn(self._who):
             question = await pool.run(_parse, kind, given)
             # A question about no namespace is answered from the whole cluster's record (`data_through`).
@@ -60,10 +62,10 @@ class Asker:
             with self._asking.timed(self._request.url.path):
                 return self._held(await pool.ask(_encoded, work, question, self.readers))
 
-    async def answer_all(self, work: Callable[[Queries], str]) -> Response:
+    async def answer_all(self, work: Callable[[Queries], str], pool: Pool | None = None) -> Response:
         """Answer a question about the whole cluster that has no body. Raises Refusal."""
         await self.authorize({EVERY_NAMESPACE})
-        pool = self.readers.pool
+        pool = pool or self.readers.pool
         async with pool.turn(self._who):
             with self._asking.timed(self._request.url.path):
                 return self._held(await pool.ask(_encoded, work))
@@ -83,6 +85,11 @@ class Asker:
             if not namespace or not await ask(self._asking.access.may_read_budgets(self.caller, namespace)):
                 where = f"namespace {namespace}" if namespace else "all namespaces"
                 raise Refusal(403, "forbidden", f"{self.caller.user} may not get carbonbudgets in {where}")
+
+    async def authorize_closing(self, verb: str) -> None:
+        """Refuse unless the caller may do so ("create" or "delete") with closed reports."""
+        if not await ask(self._asking.access.may_close_reports(self.caller, verb)):
+            raise Refusal(403, "forbidden", f"{self.caller.user} may not {verb} closedreports.carbonbudget.dev")
 
     def _held(self, text: bytes) -> Response:
         most = self.readers.share.limits.bytes_each

@@ -1,0 +1,40 @@
+"""Files that commands write: whole or not at all, and never over another."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from carbonbudget_operator.cli.options import fail
+
+
+@contextmanager
+def written_whole(file: Path, code_if_there: int = 1) -> Iterator[Path]:
+    """A path to write to, in a directory of its own beside `file`; at the end it becomes `file`, else all of it goes.
+
+    Ends the process with one line where `file` exists (exit code `code_if_there`) or cannot be written (1).
+    """
+    made = ""
+    try:
+        if file.is_symlink() or file.exists():
+            raise FileExistsError
+        made = tempfile.mkdtemp(prefix=f".{file.name}.", dir=file.parent)
+        partial = Path(made, file.name)
+        yield partial
+        try:
+            os.link(partial, file)  # fails where `file` was made meanwhile; a rename would overwrite it
+        except FileExistsError:
+            raise
+        except OSError:  # a file system without links
+            partial.replace(file)
+    except FileExistsError:
+        fail(f"{file} exists already, and nothing is overwritten: give another name", code=code_if_there)
+    except OSError as error:
+        fail(f"{file} cannot be written: {error.strerror or error}")
+    finally:
+        if made:
+            shutil.rmtree(made, ignore_errors=True)

@@ -1,0 +1,222 @@
+"""Answers from a server: through the API server with the caller's kubeconfig, or at a URL.
+
+Through the API server, its proxy passes the question on to the server's Service. It takes the caller's own credentials
+away from it, so the server would not know who asks: the command first asks the API server for a short-lived token of
+one of the chart's two accounts (TokenRequest), and sends it in a header of its own. A kubeconfig with a client
+certificate works like one with a token, and the server never sees what would be good for the API server.
+"""
+
+from __future__ import annotations
+
+import json
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol
+
+import httpx
+
+from carbonbudget_operator.api_path import ApiPath, InvalidPath, ServicePath
+from carbonbudget_operator.cli.source import JsonObject, SourceError, Span
+from carbonbudget_operator.kube.credentials import Credentials
+from carbonbudget_operator.ledger.closed import Closed
+
+SERVICE: Final = "carbonbudget-server"
+READER: Final = "carbonbudget-reports"
+CLOSER: Final = "carbonbudget-closing"
+TOKEN_HEADER: Final = "X-Carbonbudget-Token"  # noqa: S105 - a header's name
+AUDIENCE: Final = "carbonbudget-server"
+_TOKEN_SECONDS: Final = 600  # the least that Kubernetes gives
+_MOST_BYTES: Final = 256 * 2**20
+_CONNECT_SECONDS: Final = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One request to the server; `account` is whose right it needs."""
+
+    method: str
+    path: str
+    params: Mapping[str, str | int]
+    body: JsonObject | None = None
+    account: str = READER
+
+
+class Way(Protocol):
+    """How a question gets to the server."""
+
+    def send(self, question: Question) -> tuple[int, bytes]:
+        """Status and body of the server's own answer. Raises SourceError for any other."""
+
+
+class ServerSource:
+    """See `Source`."""
+
+    def __init__(self, way: Way) -> None:
+        self._way = way
+
+    def allocation(self, span: Span, group_by: str, filter_by: str) -> JsonObject:
+        """Total, rows and factors, and `settings`: the server's."""
+        params: dict[str, str | int] = {"from": span[0], "to": span[1], "group_by": group_by, "filter": filter_by}
+        return self._ask(Question("GET", "/v1/allocation", params), {"rows", "total"})
+
+    def report(self, span: Span, period: str) -> JsonObject:
+        """A report, and `settings`: the server's."""
+        params: dict[str, str | int] = {"period": period} if period else {"from": span[0], "to": span[1]}
+        return self._ask(Question("GET", "/v1/report", params), {"total", "namespaces"})
+
+    def closures(self) -> list[JsonObject]:
+        """All closed reports, without their texts."""
+        items = self._ask(Question("GET", "/v1/report/closures", {}), {"items"})["items"]
+        return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
+
+    def closed(self, period: str) -> Closed:
+        """One closed report."""
+        return self._closed(Question("GET", "/v1/report/closed", {"period": period}))
+
+    def close(self, period: str, incomplete: bool) -> Closed:
+        """Close a period's report."""
+        body: JsonObject = {"period": period, "incomplete": incomplete}
+        return self._closed(Question("POST", "/v1/report/close", {}, body, CLOSER))
+
+    def reopen(self, period: str, reason: str) -> Closed:
+        """Undo a closure; what was closed."""
+        body: JsonObject = {"period": period, "reason": reason}
+        return self._closed(Question("POST", "/v1/report/reopen", {}, body, CLOSER))
+
+    def _closed(self, question: Question) -> Closed:
+        found = self._ask(question, {"period", "closed_at", "sha256", "report"})
+        return Closed(str(found["period"]), int(found["closed_at"]), str(found["sha256"]), str(found["report"]))
+
+    def _ask(self, question: Question, keys: set[str]) -> JsonObject:
+        status, text = self._way.send(question)
+        try:
+            value = json.loads(text)
+        except (ValueError, RecursionError):
+            raise SourceError(
+                f"the server cannot be asked: it answered {status} with something else than JSON"
+            ) from None
+        said = value if isinstance(value, dict) else {}
+        if status == 200 and said.keys() >= keys:
+            return said
+        reason = said.get("reason", "no allocation: is that the server?" if "rows" in keys else "is that the server?")
+        raise SourceError(f"the server answered {status}: {reason}", 2 if status == 400 else 1)
+
+
+class ByUrl:
+    """A server at a URL: for a network that reaches it, or behind `kubectl port-forward`.
+
+    `name` is the name in its certificate where that is not the URL's; `ca` and `token_file` are files.
+    """
+
+    def __init__(self, url: str, ca: Path | None, name: str, token_file: Path | None, timeout: float) -> None:
+        self._url, self._ca, self._name, self._token_file, self._timeout = (
+            url.rstrip("/"),
+            ca,
+            name,
+            token_file,
+            timeout,
+        )
+
+    def send(self, question: Question) -> tuple[int, bytes]:
+        """Status and body of the answer."""
+        try:
+            token = self._token_file.read_text(encoding="ascii").strip() if self._token_file else ""
+            verify = ssl.create_default_context(cafile=str(self._ca) if self._ca else None)
+            with httpx.Client(verify=verify, timeout=_times(self._timeout)) as client:
+                headers = {"Authorization": f"Bearer {token}"} if token else {}
+                return _exchange(client, self._url + question.path, question, headers, self._name)
+        except ssl.SSLCertVerificationError as error:
+            raise SourceError(f"{self._url} cannot be asked: {error.verify_message}") from None
+        except (OSError, ValueError, httpx.HTTPError, httpx.InvalidURL) as error:
+            raise SourceError(f"{self._url} cannot be asked: {error}{_certificate_hint(error)}") from None
+
+
+class ThroughApiServer:
+    """The server's Service in `namespace`, by the API server's proxy."""
+
+    def __init__(self, who: Credentials, namespace: str, timeout: float) -> None:
+        self._who, self._namespace, self._timeout = who, namespace, timeout
+
+    def send(self, question: Question) -> tuple[int, bytes]:
+        """Status and body of the server's answer; what the API server refuses itself is a SourceError."""
+        verify = self._who.ssl_context() if self._who.url.startswith("https") else True
+        try:
+            own = self._who.token()
+            headers = {"Authorization": f"Bearer {own}"} if own else {}
+            with httpx.Client(verify=verify, timeout=_times(self._timeout), headers=headers) as client:
+                token = self._token(client, question.account)
+                path = ServicePath(self._namespace, SERVICE, 8443, question.path).text()
+                status, text = _exchange(client, self._who.url + path, question, {TOKEN_HEADER: token})
+        except InvalidPath as error:
+            raise SourceError(f"--server-namespace: {error}", 2) from None
+        except (OSError, ValueError, httpx.HTTPError, httpx.InvalidURL) as error:
+            raise SourceError(f"the API server at {self._who.url} cannot be asked: {error}") from None
+        self._check(status, text, f"{'get' if question.method == 'GET' else 'create'} services/proxy", question.account)
+        return status, text
+
+    def _token(self, client: httpx.Client, account: str) -> str:
+        path = ApiPath("", "v1", "serviceaccounts", self._namespace, account, "token").text()
+        body: JsonObject = {
+            "apiVersion": "authentication.k8s.io/v1",
+            "kind": "TokenRequest",
+            "spec": {"audiences": [AUDIENCE], "expirationSeconds": _TOKEN_SECONDS},
+        }
+        status, text = _exchange(client, self._who.url + path, Question("POST", path, {}, body), {})
+        self._check(status, text, "create serviceaccounts/token", account)
+        try:
+            return str(json.loads(text)["status"]["token"])
+        except (ValueError, KeyError, TypeError, RecursionError):
+            raise SourceError(f"the API server answered {status} to a TokenRequest with something else") from None
+
+    def _check(self, status: int, text: bytes, right: str, account: str) -> None:
+        """Raise SourceError if that is the API server's own refusal (a Status); the server's has a `reason` alone."""
+        try:
+            said = json.loads(text)
+        except (ValueError, RecursionError):
+            return
+        if not isinstance(said, dict) or said.get("kind") != "Status":
+            return
+        message = " ".join(str(said.get("message", "")).split())
+        where = f"namespace {self._namespace}"
+        if status == 401:
+            raise SourceError("the API server does not know who you are: renew your credentials")
+        if status == 403:
+            role = f"role {account} in {where} has it (docs/reference/rest.md)"
+            raise SourceError(f"the right to {right} is missing, {role}: {message}")
+        if status == 404:
+            raise SourceError(
+                f"no carbonbudget server in {where} ({message}): --server-namespace names the chart's namespace"
+            )
+        if status == 503:
+            raise SourceError(f"the server in {where} does not answer just now ({message}): try again")
+        raise SourceError(f"the API server answered {status}: {message}")
+
+
+def _exchange(
+    client: httpx.Client, url: str, question: Question, headers: Mapping[str, str], server_name: str = ""
+) -> tuple[int, bytes]:
+    extensions = {"sni_hostname": server_name} if server_name else {}
+    with client.stream(
+        question.method, url, params=dict(question.params) or None, json=question.body, headers=headers,
+        extensions=extensions,
+    ) as response:  # fmt: skip
+        read = bytearray()
+        for part in response.iter_bytes():
+            read += part
+            if len(read) > _MOST_BYTES:
+                raise ValueError(f"its answer is larger than {_MOST_BYTES} bytes")
+        return response.status_code, bytes(read)
+
+
+def _times(seconds: float) -> httpx.Timeout:
+    return httpx.Timeout(seconds, connect=min(seconds, _CONNECT_SECONDS))
+
+
+def _certificate_hint(error: Exception) -> str:
+    if "mismatch" in str(error):
+        return f"; --server-name {SERVICE}.NAMESPACE.svc names it, or leave --server-url out and ask by your kubeconfig"
+    if "CERTIFICATE_VERIFY_FAILED" in str(error):
+        return "; --server-ca names its CA: `ca.crt` of the ConfigMap carbonbudget-ca"
+    return ""

@@ -1,0 +1,108 @@
+"""`carbonbudget settings check`: tries a settings file before a server starts with it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+import yaml
+from pydantic import BaseModel
+
+from carbonbudget_operator.cli.options import address, fail, shown
+from carbonbudget_operator.dated import utc
+from carbonbudget_operator.settings import Settings, parse_settings
+from carbonbudget_operator.strict_yaml import StrictLoader
+from carbonbudget_operator.timeline import Timeline
+
+app = typer.Typer(no_args_is_help=True, add_completion=False)
+_KEY: Final = "config.yaml"  # of the chart's ConfigMap
+_MOST_BYTES: Final = 3 * 2**20  # a ConfigMap has 1 MiB at most
+
+
+@app.callback()  # without it typer makes the only command the group itself
+def _group() -> None:
+    """Try a settings file."""
+
+
+@app.command()
+def check(
+    file: Annotated[str, typer.Argument(help="Settings file, ConfigMap of the chart, or - for stdin.")],
+) -> None:
+    """Check a file before a server starts with it. As they do at their start; nothing is written.
+
+    Exit code 0: all of them would start with it. 2: they would not, one line for each defect.
+    """
+    from carbonbudget_operator.carbon.factors import UnknownZone
+    from carbonbudget_operator.ledger.store import LedgerError, open_ledger
+    from carbonbudget_operator.ledger.store import shown as url_of
+    from carbonbudget_operator.reporting.places import check_all_places
+
+    name = "stdin" if file == "-" else file
+    settings = parse_settings(_settings_in(_read(file), name), name)
+    try:
+        check_all_places(settings.carbon)
+        engine = open_ledger(settings.server.ledger)  # the URL alone: nothing is opened
+    except (UnknownZone, LedgerError) as error:
+        fail(f"{name}: {error}", code=2)
+    for listen in (settings.server.listen, settings.controller.listen, settings.admission.listen):
+        address(listen)
+    print(f"{shown(settings.source)} can be used; what differs from the defaults:")
+    for key, value in _differences(settings, Settings(), ""):
+        print(shown(f"  {key}: {url_of(engine) if key == 'server.ledger' else value}"))
+    print("files that it names and addresses are not tried here", file=sys.stderr)
+
+
+def _read(file: str) -> bytes:
+    try:
+        if file == "-":
+            text = sys.stdin.buffer.read(_MOST_BYTES + 1)
+        else:
+            with Path(file).open("rb") as source:
+                text = source.read(_MOST_BYTES + 1)
+    except OSError as error:
+        fail(f"{file}: cannot be read: {error.strerror}", code=2)
+    if len(text) > _MOST_BYTES:
+        fail(f"{file}: more than {_MOST_BYTES} bytes are no settings file", code=2)
+    return text
+
+
+def _settings_in(text: bytes, name: str) -> bytes:
+    """The settings themselves: of a ConfigMap, as `helm template` prints it, what it holds."""
+    try:
+        value = yaml.load(text.decode(), StrictLoader)  # noqa: S506 # a safe loader's subclass
+    except (yaml.YAMLError, ValueError, RecursionError):
+        return text  # parse_settings says why it is none
+    if not isinstance(value, dict) or value.get("kind") != "ConfigMap":
+        return text
+    data = value.get("data")
+    held = data.get(_KEY) if isinstance(data, dict) else None
+    if not isinstance(held, str):
+        fail(f"{name}: the ConfigMap has no data.{_KEY}: is it carbonbudget-config?", code=2)
+    return held.encode()
+
+
+def _differences(value: BaseModel, default: BaseModel, path: str) -> Iterator[tuple[str, str]]:
+    """Key and value of what differs; of a list or mapping only its size, since headers may hold a key."""
+    for key in type(value).model_fields:
+        given, usual, name = getattr(value, key), getattr(default, key), f"{path}{key}"
+        if isinstance(given, Timeline) and isinstance(usual, Timeline):
+            for since, its in given:
+                dated = f" from {utc(since)}" if since else ""
+                for changed, text in _differences(its, usual.at(0), f"{name}."):
+                    yield changed + dated, text
+        elif isinstance(given, BaseModel) and isinstance(usual, BaseModel):
+            yield from _differences(given, usual, f"{name}.")
+        elif given != usual:
+            yield name, _shown(given)
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, list | dict):
+        return f"{len(value)} entries"
+    plain = isinstance(value, str | int | float | Decimal | date | Path) or value is None
+    return str(value) if plain else "set"

@@ -1,0 +1,41 @@
+"""Where `allocate` and `report` get their answers: one Protocol, the ledger itself or a server."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from carbonbudget_operator.ledger.closed import Closed
+
+JsonObject = dict[str, Any]
+Span = tuple[int, int]
+
+
+class SourceError(Exception):
+    """There is no answer; one line says why and what to do. `code`: how the command ends."""
+
+    def __init__(self, sentence: str, code: int = 1) -> None:
+        super().__init__(sentence)
+        self.code = code
+
+
+class Source(Protocol):
+    """Answers about a cluster's ledger. Spans are [start, end) in UTC seconds. Each method raises SourceError."""
+
+    def allocation(self, span: Span, group_by: str, filter_by: str) -> JsonObject:
+        """Total, rows and factors (reporting.grouping.answer), and `settings`."""
+
+    def report(self, span: Span, period: str) -> JsonObject:
+        """A report; of a named period beside what was closed of it."""
+
+    def closures(self) -> list[JsonObject]:
+        """`period`, `closed_at` and `sha256` of all closed reports."""
+
+    def closed(self, period: str) -> Closed:
+        """One closed report."""
+
+    def close(self, period: str, incomplete: bool) -> Closed:
+        """Close a period's report."""
+
+    def reopen(self, period: str, reason: str) -> Closed:
+        """Undo a closure; what was closed."""

@@ -1,0 +1,148 @@
+"""Reports of a period, and what closes them: for `carbonbudget report` beside the ledger and for the server's answers.
+
+Both call the same functions, so that a report closed from outside has the bytes of one closed beside the ledger.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Callable
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from carbonbudget_operator.ledger import closed as kept
+from carbonbudget_operator.ledger.closed import AlreadyClosed, Closed
+from carbonbudget_operator.reporting.report import Reporter
+from carbonbudget_operator.reporting.restatement import canonical, digest, restatement, summary
+from carbonbudget_operator.reporting.spans import parse_span
+from carbonbudget_operator.settings import Settings
+
+MAX_REASON: Final = 500
+
+
+class ClosingError(Exception):
+    """What is asked cannot be done with this period; one line says why and what to do."""
+
+
+class NotClosed(ClosingError):
+    """The period has no closed report."""
+
+
+def _unseen(_done: int, _all: int) -> None:
+    """The progress of whoever shows none."""
+
+
+def report(
+    engine: sa.Engine,
+    settings: Settings,
+    span: tuple[int, int],
+    now: int,
+    period: str = "",
+    progress: Callable[[int, int], None] = _unseen,
+) -> dict[str, Any]:
+    """The report of [start, end) in UTC seconds; of a named period beside what was closed of it."""
+    made: dict[str, Any] = json.loads(canonical(_run(engine, settings, span, now, progress).result()))
+    if period:
+        made |= _compared(engine, settings.cluster, period, made)
+    return made | {"settings": settings.source}
+
+
+def close(
+    engine: sa.Engine,
+    settings: Settings,
+    period: str,
+    now: int,
+    incomplete: bool,
+    progress: Callable[[int, int], None] = _unseen,
+) -> Closed:
+    """Keep a period's report as it is at `now`. Raises ClosingError, SpanError."""
+    span = parse_span(period)
+    if span[1] > now:
+        raise ClosingError(f"{period} has not ended yet")
+    reporter = _run(engine, settings, span, now, progress)
+    made, through = reporter.result(), reporter.data_through
+    if not reporter.has_data:
+        raise ClosingError(
+            f"{period} has no data: no node reported anything in that time, so there is nothing to close"
+        )
+    if through < span[1] and not incomplete:
+        raise ClosingError(
+            f"{period} ends at {date_of(span[1])}, and all nodes have reported up to {date_of(through)} only: "
+            "wait until agents have caught up, or close it as it is with --incomplete "
+            f"(its coverage would be {made['coverage_percent']} %)"
+        )
+    text = canonical(made)
+    closed = Closed(period, now, digest(text), text.decode())
+    try:
+        with engine.begin() as connection:
+            kept.close(connection, settings.cluster, closed)
+    except AlreadyClosed:
+        former = find(engine, settings.cluster, period)
+        raise ClosingError(
+            f"{period} was closed on {date_of(former.closed_at)} with sha256 {former.digest}: a period is closed once. "
+            "A closure by mistake is undone with `carbonbudget report reopen`"
+        ) from None
+    return closed
+
+
+def reopen(engine: sa.Engine, cluster: str, period: str, now: int, reason: str) -> Closed:
+    """Undo a closure; what was closed stays on record. Raises ClosingError, SpanError."""
+    parse_span(period)
+    if not reason.strip() or len(reason) > MAX_REASON:
+        raise ClosingError(f"the reason must say why, in at most {MAX_REASON} characters")
+    with engine.begin() as connection:
+        found = kept.reopen(connection, cluster, period, now, reason.strip())
+    if found is None:
+        raise NotClosed(f"{period} is not closed")
+    return found
+
+
+def find(engine: sa.Engine, cluster: str, period: str) -> Closed:
+    """The closed report of a period. Raises NotClosed, SpanError."""
+    parse_span(period)
+    with engine.connect() as connection:
+        found = kept.find_closed(connection, cluster, period)
+    if found is None:
+        raise NotClosed(f"{period} is not closed: `carbonbudget report close {period}` closes it")
+    return found
+
+
+def date_of(seconds: int) -> str:
+    """UTC seconds as people read them."""
+    return dt.datetime.fromtimestamp(seconds, dt.UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def _run(
+    engine: sa.Engine, settings: Settings, span: tuple[int, int], now: int, progress: Callable[[int, int], None]
+) -> Reporter:
+    reporter = Reporter(engine, settings)
+    for done, parts in reporter.run(*span, now):
+        progress(done, parts)
+    return reporter
+
+
+def _compared(engine: sa.Engine, cluster: str, period: str, made: dict[str, Any]) -> dict[str, Any]:
+    """Beside today's report of a period: the closed one with what differs, and closures that were undone."""
+    with engine.connect() as connection:
+        closed = kept.find_closed(connection, cluster, period)
+        reopened = kept.find_reopened(connection, cluster, period)
+    found: dict[str, Any] = {}
+    if closed is not None:
+        before = json.loads(closed.text)
+        found["closed"] = {
+            "at": closed.closed_at, "sha256": closed.digest, "summary": summary(before, made),
+            "restatement": restatement(before, made),
+        }  # fmt: skip
+    if reopened:
+        found["reopened"] = [
+            {
+                "at": one.reopened_at,
+                "closed_at": one.closed.closed_at,
+                "sha256": one.closed.digest,
+                "reason": one.reason,
+            }
+            for one in reopened
+        ]
+    return found

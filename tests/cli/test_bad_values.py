@@ -1,0 +1,117 @@
+"""Every command with values and options that cannot be right: it ends with a sentence, and nothing is half done."""
+
+from __future__ import annotations
+
+import pytest
+from tests.cli.api_server import Asked, Said, api_server
+from tests.cli.bad_world import DAYS, SERVERS, Run, World, assert_refused
+from tests.cli.bad_world import run as run
+from tests.cli.bad_world import world as world
+
+BAD_VALUES = {
+    "allocate": [
+        ["allocate"], ["allocate", "--from", "2025-01-01"], ["allocate", "--from", "x", "--to", "2025-01-02"],
+        ["allocate", "--from", "2025-01-02", "--to", "2025-01-01"], ["allocate", "--from", "", "--to", ""],
+        ["allocate", "--from", "2025-13-01", "--to", "2026-01-01"],
+        ["allocate", "--from", "0001-01-01T00:00:00+14:00", "--to", "2026-01-01"],
+        ["allocate", "--from", "1960-01-01", "--to", "1961-01-01"],
+        ["allocate", "--from", "-1", "--to", "2026-01-01"],
+        ["allocate", *DAYS, "--group-by", "ns"], ["allocate", *DAYS, "--group-by", "label:"],
+        ["allocate", *DAYS, "--filter", "namespace"], ["allocate", *DAYS, "--filter", "namespace="],
+        ["allocate", *DAYS, "--filter", "workload=train-a"], ["allocate", *DAYS, "--filter", "namespace=a,namespace=b"],
+        ["allocate", *DAYS, "--idle", "nobody"], ["allocate", *DAYS, "--overhead", "nobody"],
+        ["allocate", *DAYS, "--shared", "kube-system"], ["allocate", *DAYS, "--shared", "kube-system=a:-1"],
+        ["allocate", *DAYS, "--shared", "a=b:x"], ["allocate", *DAYS, "-o", "xml"],
+        ["allocate", *DAYS, "--server-url", "http://127.0.0.1:1", "--idle", "even"],
+    ],
+    "report": [
+        ["report"], ["report", "--period", "soon"], ["report", "--period", "2025", "--from", "2025-01-01"],
+        ["report", "--from", "2025-01-01"], ["report", "--to", "2025-01-01"], ["report", "--period", "2025-W60"],
+        ["report", "--from", "2025-01-02", "--to", "2025-01-01"], ["report", "--period", "2025", "-o", "xml"],
+        ["report", "close"], ["report", "close", "soon"], ["report", "close", "2099"], ["report", "show", "2025"],
+        ["report", "show", "2025-00"], ["report", "verify", "2025-02-30"], ["report", "verify", "2025"],
+        ["report", "export", "2025"], ["report", "export", "soon", "{new}"], ["report", "export", "2025", "{new}"],
+        ["report", "reopen", "2025"], ["report", "reopen", "2025", "--reason", " "], ["report", "frobnicate"],
+        ["report", "reopen", "2025", "--reason", "x" * 501], ["report", "reopen", "2025", "--reason", "why"],
+        ["report", "close", "2025"], ["report", "--config", "{config}", "close", "2025"],
+        ["report", "--ledger", "sqlite:///{ledger}", "show", "2025"], ["report", "--period", "2025", "list"],
+    ],
+    "estimate": [
+        ["estimate"], ["estimate", "--hours", "-1", "--gpu", "A100"], ["estimate", "--hours", "x", "--gpu", "A100"],
+        ["estimate", "--hours", "nan", "--gpu", "A100"], ["estimate", "--hours", "1"],
+        ["estimate", "--hours", "1", "--gpu", "A100", "--region", "mars-1"],
+        ["estimate", "--hours", "1", "--gpu", "A100", "--zone", "mars-1"], ["estimate", "--hours", "1", "--gpu", "Z80"],
+        ["estimate", "--hours", "1", "--gpu", "A100", "--count", "-1"],
+        ["estimate", "--hours", "1", "--cpu-cores", "-1"], ["estimate", "--hours", "1", "--gpu", "A100", "--pue", "0"],
+        ["estimate", "--hours", "1", "--gpu", "A100", "--basis", "guess"],
+        ["estimate", "--hours", "1", "--gpu", "A100", "--usage", "101"],
+        ["estimate", "--hours", "1", "--gpu", "A100", "-o", "xml"],
+        ["estimate", "--hours", "1e-9", "--gpu", "A100", "--zone", "DE"],
+        ["estimate", "--hours", "1", "--gpu", "A100", "--pue", "nan"],
+    ],
+    "release": [
+        ["release"], ["release", "--all", "-n", "a"], ["release", "--budget", "b"],
+        ["release", "--all", "--budget", "b"],
+        ["release", "--all", "--stop-controller", "x"], ["release", "--all", "--timeout", "0"], ["release", "--all"],
+        ["release", "-n", "No/Name"], ["release", "--all", "--kueue", "v9/../x"],
+    ],
+    "check": [
+        ["check"], ["check", "-f", "{none}"], ["check", "-f", "{binary}"], ["check", "-f", "{yaml}"],
+        ["check", "-f", "{unreadable}"],
+        ["check", "-f", "{scalar}"], ["check", "-f", "{directory}"], ["check", "-f", "{list}"],
+        ["check", "-f", "{job}", "-o", "csv"], ["check", "-f", "{job}", "--timeout", "-5"], ["check", "-f", ""],
+        ["check", "-f", "{job}", "-n", "No/Name", "--kubeconfig", "{none}"],
+    ],
+    "servers": [
+        [one, *more] for one in SERVERS for more in (
+            ["--log-level", "loud"], ["--listen", "nowhere"], ["--listen", "127.0.0.1:99999"], ["--listen", ":1"],
+            [], ["--config", "{config}"],
+        )
+    ] + [
+        [one, "--tls-cert", cert, "--tls-key", key] for one in ("server", "admission")
+        for cert, key in (("{none}", "{none}"), ("{text}", "{text}"), ("{directory}", "{text}"))
+    ],
+    "ledger": [
+        ["ledger"], ["ledger", "backup"], ["ledger", "restore"], ["ledger", "import"], ["ledger", "frobnicate"],
+        ["ledger", "restore", "{none}", "--ledger", "sqlite:///{new}"],
+        ["ledger", "restore", "{text}", "--ledger", "sqlite:///{new}"],
+        ["ledger", "restore", "{directory}", "--ledger", "sqlite:///{new}"],
+        ["ledger", "import", "{none}", "--ledger", "sqlite:///{ledger}"],
+        ["ledger", "import", "{directory}", "--ledger", "sqlite:///{ledger}"],
+        ["ledger", "import", "{unreadable}", "--ledger", "sqlite:///{ledger}"],
+        ["ledger", "restore", "{unreadable}", "--ledger", "sqlite:///{new}"],
+    ],
+    "settings": [
+        ["settings"], ["settings", "check"], ["settings", "check", "{unreadable}"],
+        ["settings", "check", "{none}"], ["settings", "check", ""],
+        ["settings", "check", "/dev/zero"],
+    ],
+}  # fmt: skip
+ROWS = [args for rows in BAD_VALUES.values() for args in rows]
+HELP = (["ledger"], ["settings"])  # a group by itself prints its help, with exit code 2
+
+
+@pytest.mark.parametrize("args", [row for row in ROWS if row not in HELP], ids=lambda args: " ".join(args)[:100])
+def test_a_value_that_cannot_be_right(run: Run, world: World, args: list[str]) -> None:
+    before = world.snapshot()
+    reads = args[0] in ("allocate", "report", "factors") and "--server-url" not in args
+    done = run([*args, "--ledger", "sqlite:///{ledger}"] if reads else args)
+    assert_refused(done)
+    assert world.snapshot() == before
+
+
+PLUGIN_ROWS = [
+    ["budgets", "-A", "-n", "a"], ["top", "-A", "-n", "a"], ["explain"], ["explain", "b", "--cluster", "-n", "a"],
+    ["budgets", "-o", "csv"], ["budgets", "--timeout", "0"], ["budgets", "-n", "No/Name"], ["top", "-n", "No/Name"],
+    ["explain", "No/Name", "-n", "a"], ["frobnicate"],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("args", PLUGIN_ROWS, ids=" ".join)
+def test_a_value_of_the_plugin_that_cannot_be_right(run: Run, world: World, args: list[str]) -> None:
+    def answer(asked: Asked) -> Said:
+        return Said({"items": [], "metadata": {}})
+
+    with api_server(answer, world.directory):
+        more = [] if args[0] == "frobnicate" else ["--kubeconfig", "{kubeconfig}"]
+        assert_refused(run([*args, *more], "kubectl carbon"))

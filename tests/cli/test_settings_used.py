@@ -1,0 +1,105 @@
+"""Which settings figures follow from: every command names them, and a file is tried before it is installed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from tests.conftest import ROOT
+from typer.testing import CliRunner
+
+from carbonbudget_operator.cli.main import app
+from carbonbudget_operator.ledger.store import migrate, open_ledger
+from carbonbudget_operator.settings import SettingsError
+
+DAYS = ("--from", "2025-11-10", "--to", "2025-11-11")
+READING = [("allocate", *DAYS), ("report", *DAYS), ("factors",), ("ledger", "check"), ("ledger", "migrate")]
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    made = f"sqlite:///{tmp_path}/ledger.db"
+    engine = open_ledger(made)
+    migrate(engine)
+    engine.dispose()
+    return made
+
+
+@pytest.mark.parametrize("command", READING, ids=" ".join)
+def test_a_command_that_prints_figures_names_its_settings(command: tuple[str, ...], url: str, tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text("carbon: {zone: DE}\n")
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()[:12]
+    named = CliRunner().invoke(app, [*command, "--ledger", url, "--config", str(file)]).stderr
+    assert f"settings: {file} (sha256 {digest})\n" in named
+    by_environment = CliRunner().invoke(app, [*command, "--ledger", url], env={"CARBONBUDGET_CONFIG": str(file)}).stderr
+    assert f"settings: {file} (sha256 {digest})\n" in by_environment
+    without = CliRunner().invoke(app, [*command, "--ledger", url]).stderr
+    assert "settings: the defaults, without a file: the server's figures may differ, --config or CARB" in without
+
+
+@pytest.mark.parametrize("command", [("allocate", *DAYS), ("report", *DAYS), ("factors",)], ids=" ".join)
+def test_an_answer_in_json_holds_its_settings(command: tuple[str, ...], url: str, tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, [*command, "--ledger", url, "-o", "json"])
+    assert json.loads(done.stdout)["settings"] == "the defaults, without a file"
+
+
+@pytest.mark.parametrize("component", ["server", "controller", "admission"])
+def test_the_pods_of_the_chart_name_their_settings_file_in_the_environment(component: str) -> None:
+    text = (ROOT / f"charts/carbonbudget/templates/{component}.yaml").read_text(encoding="utf-8")
+    assert "{name: CARBONBUDGET_CONFIG, value: /etc/carbonbudget/config/config.yaml}" in text
+
+
+def test_a_file_that_can_be_used_is_printed_with_what_differs_from_the_defaults(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text("carbon: {zone: DE, pue: 1.2}\nserver: {ledger: 'postgresql+psycopg://me:geheim@db/l'}\n")
+    done = CliRunner().invoke(app, ["settings", "check", str(file)])
+    assert done.exit_code == 0
+    assert done.stdout.splitlines()[1:] == [
+        "  server.ledger: postgresql+psycopg://me:***@db/l", "  carbon.zone: DE", "  carbon.pue: 1.2",
+    ]  # fmt: skip
+
+
+def test_a_key_in_a_source_of_intensities_is_not_printed(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    source = {"type": "http", "name": "s", "url": "https://h", "value": "v", "time": "t", "basis": "lifecycle"}
+    source |= {"headers": {"authorization": "Bearer geheim"}}
+    file.write_text(json.dumps({"carbon": {"intensity": {"sources": [source]}}}))
+    done = CliRunner().invoke(app, ["settings", "check", str(file)])
+    assert (done.exit_code, "geheim" in done.output) == (0, False)
+    assert "carbon.intensity.sources: 1 entries" in done.stdout
+
+
+def test_the_config_map_that_helm_prints_is_checked_as_the_file_in_it(tmp_path: Path) -> None:
+    def tried(held: str) -> str:
+        config_map = {"apiVersion": "v1", "kind": "ConfigMap", "data": {"config.yaml": held}}
+        return yaml.safe_dump(config_map)
+
+    good = CliRunner().invoke(app, ["settings", "check", "-"], input=tried("carbon: {zone: DE}"))
+    assert (good.exit_code, "carbon.zone: DE" in good.stdout) == (0, True)
+    bad = CliRunner().invoke(app, ["settings", "check", "-"], input=tried("carbon: {zone: mars-1}"))
+    assert (bad.exit_code, bad.stderr.count("\n")) == (2, 1)
+    assert "stdin: carbon.zone 'mars-1' has no lifecycle figure" in bad.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("carbon: {pue: 0.5}", "carbon.pue: Input should be greater than or equal to 1"),
+        ("carbon: {provider: acme}", "carbon.provider 'acme' is not known"),
+        ("carbon: {market: {residual_mixes: [{zone: XX, g_per_kwh: 1, source: s, year: 2024}]}}", "'XX' is no grid"),
+        ("server: {listen: nowhere}", "listen must be ADDRESS:PORT"),
+        ("server: {ledger: 'mysql://h/d'}", "not supported"),
+        ("{kind: ConfigMap, data: {other: x}}", "has no data.config.yaml"),
+    ],
+)
+def test_a_file_by_which_the_server_would_not_start_is_refused(tmp_path: Path, text: str, sentence: str) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text(text)
+    done = CliRunner().invoke(app, ["settings", "check", str(file)])
+    said = done.stderr or str(done.exception)  # the entry point prints a SettingsError, with exit code 2
+    assert sentence in said
+    assert done.exit_code == 2 or isinstance(done.exception, SettingsError)

@@ -1,0 +1,56 @@
+"""What the chart takes as values: numbers as helm's --set gives them, zones that exist, the cluster's Kubernetes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+import yaml
+from tests.conftest import ROOT, Cluster
+from tests.e2e.conftest import CHART
+
+pytestmark = [pytest.mark.cluster, pytest.mark.control_plane]  # helm is the cluster's
+
+RENDER = ("helm", "template", "carbonbudget", CHART, "-n", "carbonbudget-system", "--kube-version", "1.34")
+
+
+def test_the_chart_s_list_of_zones_is_that_of_the_tables() -> None:
+    done = subprocess.run(
+        [sys.executable, ROOT / "hack" / "zones", "--check"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(("given", "value"), [("1.2", 1.2), ("1", 1), ("5.0", 5), ("null", None)])
+def test_a_pue_may_be_given_by_set(cluster: Cluster, given: str, value: float | None) -> None:
+    shown = cluster.run(*RENDER, "--set", f"carbon.pue={given}", "-s", "templates/config.yaml").stdout
+    assert yaml.safe_load(yaml.safe_load(shown)["data"]["config.yaml"])["carbon"]["pue"] == value
+
+
+@pytest.mark.parametrize("given", ["0.9", "5.1", "much", "1.2.3"])
+def test_a_pue_that_is_none_is_refused(cluster: Cluster, given: str) -> None:
+    done = cluster.run(*RENDER, "--set", f"carbon.pue={given}", check=False)
+    assert (done.returncode, "carbon/pue" in done.stderr) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"zone": "mars-1"}, 'carbon.zone: "mars-1" has no lifecycle figure'),
+        ({"zone": "DE", "basis": "direct"}, 'carbon.zone: "DE" has no direct figure'),
+        ({"market": {"contracts": [{"zone": "XX"}]}}, 'carbon.market.contracts: "XX" is no grid zone'),
+        ({"market": {"residual_mixes": [{"zone": "XX"}]}}, 'carbon.market.residual_mixes: "XX" is no grid zone'),
+        ({"intensity": {"sources": [{"type": "static", "figures": {"XX": 1}}]}}, '"XX" is no grid zone'),
+        ({"intensity": {"sources": [{"type": "http", "zones": {"XX": "x"}}]}}, '"XX" is no grid zone'),
+    ],
+)
+def test_a_zone_that_is_none_stops_the_installation(cluster: Cluster, values: object, sentence: str) -> None:
+    done = cluster.run(*RENDER, "--set-json", f"carbon={json.dumps(values)}", check=False)
+    assert (done.returncode, sentence in done.stderr) == (1, True), done.stderr
+
+
+@pytest.mark.parametrize("zone", ["DE", "de", "WORLD", "", "US-VA,carbon.basis=direct"])
+def test_a_zone_of_the_tables_is_taken(cluster: Cluster, zone: str) -> None:
+    cluster.run(*RENDER, "--set", f"carbon.zone={zone}", "-s", "templates/config.yaml")

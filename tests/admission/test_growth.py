@@ -128,6 +128,28 @@ def test_a_replication_controller_that_selects_others_lets_its_pods_go_and_makes
     assert blocking().changes("ReplicationController", before | empty, after | empty).refusal == ""
 
 
+def test_a_stateful_set_that_names_its_pods_anew_makes_new_ones_beside_those_that_left_it() -> None:
+    before = {"replicas": 1}
+    decision = blocking().changes("StatefulSet", before, before | {"ordinals": {"start": 5}})
+    assert "names its pods anew" in decision.refusal
+    assert blocking().changes("StatefulSet", {"replicas": 0}, {"ordinals": {"start": 5}}).outcome == "allowed"
+
+
+@pytest.mark.parametrize(
+    ("grace", "strategy", "outcome"),
+    [(600, "RollingUpdate", "allowed"), (601, "RollingUpdate", "refused"), (601, "Recreate", "allowed")],
+)
+def test_a_rollout_whose_former_pods_may_run_on_for_long_is_growth(grace: int, strategy: str, outcome: str) -> None:
+    """Deployments alone go on before the former pods have ended, and those that recreate do not."""
+    pod = {"terminationGracePeriodSeconds": grace, "containers": [{"name": "c", "image": "web:1"}]}
+    before = {"replicas": 1, "strategy": {"type": strategy}, "pod": pod}
+    after = before | {"pod": pod | {"containers": [{"name": "c", "image": "web:2"}]}}
+    decision = blocking().changes("Deployment", before, after)
+    assert decision.outcome == outcome
+    assert ("run its former pods on for up to 601 s" in decision.refusal) == (outcome == "refused")
+    assert blocking().changes("Deployment", before, before).outcome == "allowed"
+
+
 def test_a_configured_kind_grows_by_its_own_path() -> None:
     assert "grows from 2 to 4 pods" in blocking().changes("TrainJob", {"count": 2}, {"count": 4}).refusal
     assert blocking().changes("TrainJob", {"count": 4}, {"count": 2}).outcome == "allowed"

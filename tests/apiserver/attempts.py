@@ -318,6 +318,7 @@ changing("tolerate", "plain", lambda k: nested((*template_path(k), "spec"), {"to
 changing("select_others", "plain", lambda k: {"spec": {"selector": {"app": named("plain", k), "project": "x"}}})
 changing("change_image", "plain", image)
 changing("change_image_and_grow", "plain", lambda k: laid_over(image(k), count(k, 4)))
+changing("name_pods_anew", "plain", lambda _: {"spec": {"ordinals": {"start": 5}}})
 changing("exempt_template", "plain", _passed_on)
 changing("become_mirror", "plain", lambda _: {"metadata": {"annotations": MIRROR}})
 changing("release_gated", "gated", lambda _: {"spec": {"schedulingGates": None}})
@@ -363,6 +364,12 @@ of_a_pod("release_exempt_gated", "gated-exempt-job", {"spec": {"schedulingGates"
 def grow_owned(field: Field, kind: str, flags: list[str]) -> Answer:
     """The ReplicaSet that the deployment controller made."""
     return field.patch(kind, field.get("replicasets", "plain-deployment")[0], count(kind, 4), flags)
+
+
+@attempt
+def leave_deployment(field: Field, kind: str, flags: list[str]) -> Answer:
+    """The ReplicaSet that the deployment controller made."""
+    return field.patch(kind, field.get("replicasets", "plain-deployment")[0], NO_APP, flags)
 
 
 @attempt

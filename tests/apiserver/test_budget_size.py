@@ -29,6 +29,21 @@ def many(number: int, value: str = "x") -> dict[str, str]:
     return {f"k{n}": value for n in range(number)}
 
 
+def managed(fields: dict[str, Any], managers: int = 1) -> dict[str, Any]:
+    """What a client says of who wrote what; the API server keeps it as it is where it can be read."""
+    shared = {"operation": "Update", "apiVersion": "carbonbudget.dev/v1alpha1", "fieldsType": "FieldsV1"}
+    shared["time"] = "2026-11-29T00:00:00Z"
+    return {"managedFields": [shared | {"manager": f"m{n}", "fieldsV1": fields} for n in range(managers)]}
+
+
+def names(number: int) -> dict[str, Any]:
+    return {f"f:n{n}": {} for n in range(number)}
+
+
+def deep(levels: int) -> dict[str, Any]:
+    return {"f:a": deep(levels - 1)} if levels else {}
+
+
 ALLOWED: dict[str, dict[str, Any]] = {
     "64 labels": {"labels": many(64)},
     "64 annotations": {"annotations": many(64)},
@@ -36,6 +51,7 @@ ALLOWED: dict[str, dict[str, Any]] = {
     "what kubectl apply keeps": {"annotations": {APPLIED: "x" * 65536}},
     "16 finalizers": {"finalizers": [f"example.com/f{n}" for n in range(16)]},
     "16 owners": {"ownerReferences": owners(16, "x" * 253)},
+    "ten managers of 100 labels each": managed({"f:metadata": {"f:labels": names(100)}, "f:spec": names(20)}, 10),
 }
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "65 labels": ({"labels": many(65)}, "at most 64 labels: remove some"),
@@ -48,6 +64,11 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "17 owners": ({"ownerReferences": owners(17)}, "at most 16 ownerReferences: remove some"),
     "10,000 owners": ({"ownerReferences": owners(10_000)}, "at most 16 ownerReferences: remove some"),
     "an owner's name of a megabyte": ({"ownerReferences": owners(1, "x" * 1_000_000)}, "253 characters in each field"),
+    "3,000 managed fields": (managed({"f:spec": names(3_000)}), "at most 2000 managedFields on a level"),
+    "3,000 managed fields below": (managed({"f:spec": {"f:a": {"f:b": names(3_000)}}}), "at most 2000 managedFields"),
+    "nine managers of 300 fields each": (managed({"f:spec": names(300)}, 9), "at most 2000 managedFields"),
+    "managed fields of nine levels": (managed(deep(9)), "at most 2000 managedFields on a level"),
+    "a managed field of 100 KB": (managed({"f:spec": {"f:" + "x" * 100_000: {}}}), "1024 characters each"),
 }
 
 

@@ -98,12 +98,12 @@ request.userInfo.username in ['system:serviceaccount:kube-system:cronjob-control
 - name: not-a-mirror-pod
   expression: >-
     request.resource.resource != 'pods' || !request.userInfo.username.startsWith('system:node:') ||
-    !('kubernetes.io/config.mirror' in object.metadata.?annotations.orValue({}))
+    !('kubernetes.io/config.mirror' in object.?metadata.?annotations.orValue({}))
 # Who sets the label needs the verb; who changes what has it does not. A pod may have it from a Job's template, where
 # nobody asked for the verb: there who changes the pod needs it too.
 - name: not-exempt
   expression: >-
-    object.metadata.?labels[?'carbonbudget.dev/exempt'].orValue('') != 'true' ||
+    object.?metadata.?labels[?'carbonbudget.dev/exempt'].orValue('') != 'true' ||
     !((request.resource.resource != 'pods' &&
        oldObject.?metadata.?labels[?'carbonbudget.dev/exempt'].orValue('') == 'true') ||
       {{ include "carbonbudget.madeByCronJob" . }} ||
@@ -155,18 +155,51 @@ variables:
     expression: >-
       request.kind.kind in variables.kinds && variables.selected &&
       (request.operation == 'CREATE' || !variables.selectedBefore)
-  # A pod that leaves its controller runs on, and the controller makes another. Which labels the controller selects by is
-  # not in the pod, so that all of them count. A StatefulSet's pod keeps its name, and no second one can be made.
+  # Controllers of the old object that replace it once it is gone: those of the budget's kinds, and of their ReplicaSets.
+  # A StatefulSet's pod keeps its name, and no second one can be made.
+  - name: replacers
+    expression: >-
+      oldObject == null ? [] : oldObject.metadata.?ownerReferences.orValue([]).filter(o, o.?controller.orValue(false) &&
+        (o.kind in variables.kinds || (o.kind == 'ReplicaSet' && 'Deployment' in variables.kinds)) && (
+        {{- range .root.Values.enforcement.kinds }}
+        (o.kind == {{ .kind | squote }} && o.apiVersion.startsWith('{{ .group }}/')) ||
+        {{- end }}
+        (o.apiVersion in ['apps/v1', 'v1', 'batch/v1'] &&
+         o.kind in ['Deployment', 'ReplicaSet', 'ReplicationController', 'DaemonSet', 'Job'])))
+  # A pod or ReplicaSet that leaves its controller runs on, and the controller makes another. Which labels the controller
+  # selects by is not in the object, so that all of them count.
   - name: leavesController
     expression: >-
-      request.resource.resource == 'pods' &&
-      oldObject.metadata.?ownerReferences.orValue([]).exists(o, o.?controller.orValue(false) &&
-        o.apiVersion in ['apps/v1', 'v1', 'batch/v1'] &&
-        o.kind in ['ReplicaSet', 'ReplicationController', 'DaemonSet', 'Job'] &&
-        (o.kind in variables.kinds || (o.kind == 'ReplicaSet' && 'Deployment' in variables.kinds)) &&
-        (object.metadata.?labels.orValue({}) != oldObject.metadata.?labels.orValue({}) ||
-         !object.metadata.?ownerReferences.orValue([]).exists(n, n.?controller.orValue(false) && n.uid == o.uid))) &&
-      variables.selectedBefore
+      request.operation == 'UPDATE' && variables.replacers.exists(o,
+        object.metadata.?labels.orValue({}) != oldObject.metadata.?labels.orValue({}) ||
+        !object.metadata.?ownerReferences.orValue([]).exists(n, n.?controller.orValue(false) && n.uid == o.uid)) &&
+      !({{ include "carbonbudget.ourAccounts" .root | nindent 6 | trim }}) && variables.selectedBefore
+  # People and their tools, and no part of Kubernetes: its garbage collection, preemption and evictions go on.
+  - name: byATenant
+    expression: >-
+      request.userInfo.username.startsWith('system:serviceaccount:') ?
+      !request.userInfo.username.startsWith('system:serviceaccount:kube-system:') :
+      !request.userInfo.username.startsWith('system:')
+  # The same without a controller that sees it: a ReplicaSet that goes and leaves its pods to run.
+  - name: orphansItsPods
+    expression: >-
+      request.operation == 'DELETE' && request.resource.resource != 'pods' && size(variables.replacers) > 0 &&
+      (has(request.options.propagationPolicy) ? request.options.propagationPolicy == 'Orphan' :
+       has(request.options.orphanDependents) ? request.options.orphanDependents :
+       'orphan' in oldObject.metadata.?finalizers.orValue([])) && variables.byATenant && variables.selectedBefore
+  # The same in time: what is being deleted runs on until it ends by itself, and its replacement runs already. 600 s is
+  # what the cluster autoscaler grants at most. Of an eviction only who may evict in all namespaces leaves it open.
+  - name: endsLate
+    expression: >-
+      request.operation == 'DELETE' ?
+      request.resource.resource == 'pods' && size(variables.replacers) > 0 &&
+      (has(request.options.gracePeriodSeconds) ? request.options.gracePeriodSeconds :
+       oldObject.spec.?terminationGracePeriodSeconds.orValue(30)) > 600 &&
+      !(oldObject.?status.?phase.orValue('') in ['Succeeded', 'Failed']) && variables.byATenant && variables.selectedBefore :
+      request.?subResource.orValue('') == 'eviction' &&
+      ['Job', 'ReplicaSet', 'ReplicationController', 'Deployment'].exists(k, k in variables.kinds) &&
+      object.?deleteOptions.?gracePeriodSeconds.orValue(601) > 600 && variables.byATenant &&
+      !authorizer.group('').resource('pods').subresource('eviction').check('create').allowed()
   {{- if .namespaces }}
   - name: namespaceLabels
     expression: "namespaceObject.metadata.?labels.orValue({})"
@@ -182,14 +215,20 @@ variables:
     expression: >-
       params.spec.?per.orValue('Selection') != 'Workload' &&
       has(params.status) && has(params.status.enforcement) &&
-      timestamp(object.metadata.creationTimestamp) < timestamp(params.status.enforcement.until)
+      (request.?subResource.orValue('') == 'eviction' || timestamp((object == null ? oldObject : object).metadata.creationTimestamp) <
+       timestamp(params.status.enforcement.until))
 validations:
-  - expression: "!(variables.blocking {{ if .namespaces }}&& variables.covered {{ end }}&& (variables.enters || (request.operation == 'UPDATE' && variables.leavesController)))"
+  - expression: "!(variables.blocking {{ if .namespaces }}&& variables.covered {{ end }}&& ((request.operation in ['CREATE', 'UPDATE'] && request.?subResource.orValue('') == '' && variables.enters) || variables.leavesController || variables.orphansItsPods || variables.endsLate))"
     reason: Forbidden
     messageExpression: >-
       params.?status.?message.orValue('carbon budget ' + string(params.metadata.name) + ' is exceeded') +
-      (request.operation == 'UPDATE' && variables.leavesController ? ' (meanwhile labels and controller of a pod that its ' +
+      (variables.leavesController ? ' (meanwhile labels and controller of ' +
+        (request.resource.resource == 'pods' ? 'a pod that its ' : 'what its ') +
         'controller would replace stay as they are)' : '') +
+      (variables.orphansItsPods ? ' (its controller would make another: delete it without --cascade=orphan)' : '') +
+      (request.?subResource.orValue('') == 'eviction' ? ' (evict with deleteOptions.gracePeriodSeconds of 600 or less)' :
+       request.operation == 'DELETE' && request.resource.resource == 'pods' ?
+       ' (its controller makes another at once: delete it with --grace-period=600 or less)' : '') +
       (request.operation == 'CREATE' && {{ include "carbonbudget.madeByAnotherAccount" . | nindent 7 | trim }} ?
         ' (if ' + request.userInfo.username + ' is a controller, name it in enforcement.controllerAccounts)' : '') +
       '; see: kubectl {{ if not .namespaces }}-n ' + string(params.metadata.namespace) + ' {{ end }}describe {{ .kind }} ' +
@@ -244,7 +283,8 @@ namespaceSelector: {{- include "carbonbudget.judgedNamespaces" . | nindent 2 }}
 {{/*
 Growth, in CEL: a pod that loses its last scheduling gate; a Job that starts or runs more pods at a time (one that we
 suspended may start, as it was: that is reported as a conflict of the budget, and not fought); a DaemonSet that may run on
-more nodes; more replicas (also a Scale's); a ReplicationController that selects other pods.
+more nodes; more replicas (also a Scale's); a ReplicationController that selects other pods; a StatefulSet that names its
+pods anew, since one that left it runs on under the old name; a rollout whose former pods may take more than 600 s to end.
 */}}
 {{- define "carbonbudget.grows" -}}
 request.kind.group == '' && request.kind.kind == 'Pod'
@@ -268,5 +308,11 @@ request.kind.group == '' && request.kind.kind == 'Pod'
 {{- end }}
 : oldObject.?spec.?replicas.orValue(1) > 0 && (object.?spec.?replicas.orValue(1) > oldObject.?spec.?replicas.orValue(1) ||
   (request.kind.group == '' && request.kind.kind == 'ReplicationController' &&
-   object.?spec.?selector.orValue({}) != oldObject.?spec.?selector.orValue({})))
+   object.?spec.?selector.orValue({}) != oldObject.?spec.?selector.orValue({})) ||
+  (request.kind.group == 'apps' && request.kind.kind == 'StatefulSet' &&
+   object.?spec.?ordinals.?start.orValue(0) != oldObject.?spec.?ordinals.?start.orValue(0)) ||
+  (request.kind.group == 'apps' && request.kind.kind == 'Deployment' &&
+   object.?spec.?strategy.?type.orValue('') != 'Recreate' &&
+   oldObject.?spec.?template.?spec.?terminationGracePeriodSeconds.orValue(30) > 600 &&
+   object.?spec.?template != oldObject.?spec.?template))
 {{- end }}

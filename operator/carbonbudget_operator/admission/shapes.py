@@ -37,13 +37,15 @@ POD = Shape("Pod", "", "v1", "pods", template=())
 REPLICATION_CONTROLLER = Shape(
     "ReplicationController", "", "v1", "replicationcontrollers", replicas=_REPLICAS, endless=True
 )
+DEPLOYMENT = Shape("Deployment", "apps", "v1", "deployments", replicas=_REPLICAS, endless=True)
+STATEFUL_SET = Shape("StatefulSet", "apps", "v1", "statefulsets", replicas=_REPLICAS, endless=True)
 # How many pods it gets is not in it: no projection.
 DAEMON_SET = Shape("DaemonSet", "apps", "v1", "daemonsets")
 _OWN = (
     JOB,
     POD,
-    Shape("Deployment", "apps", "v1", "deployments", replicas=_REPLICAS, endless=True),
-    Shape("StatefulSet", "apps", "v1", "statefulsets", replicas=_REPLICAS, endless=True),
+    DEPLOYMENT,
+    STATEFUL_SET,
     Shape("ReplicaSet", "apps", "v1", "replicasets", replicas=_REPLICAS, endless=True),
     REPLICATION_CONTROLLER,
     DAEMON_SET,

@@ -9,12 +9,22 @@ from typing import Final
 
 from carbonbudget_operator.admission.placement import widened
 from carbonbudget_operator.admission.review import JsonObject, Review, at, mapping, text, texts, whole
-from carbonbudget_operator.admission.shapes import DAEMON_SET, JOB, POD, REPLICATION_CONTROLLER, Shape
+from carbonbudget_operator.admission.shapes import (
+    DAEMON_SET,
+    DEPLOYMENT,
+    JOB,
+    POD,
+    REPLICATION_CONTROLLER,
+    STATEFUL_SET,
+    Shape,
+)
 from carbonbudget_operator.api.names import EXEMPT_LABEL, EXPECTED_DURATION_ANNOTATION, SUSPENDED_LABEL
 from carbonbudget_operator.budgets.expectation import Plan
 from carbonbudget_operator.budgets.projection import duration_s, pod_demand
 
 INSTANCE_TYPE_LABELS = ("node.kubernetes.io/instance-type", "beta.kubernetes.io/instance-type")
+# What the cluster autoscaler grants a pod at most (--max-graceful-termination-sec).
+LONGEST_END_SECONDS = 600
 _KIND = re.compile(r"[A-Z][A-Za-z0-9]{0,62}")
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 
@@ -122,9 +132,23 @@ def growth(review: Review, shape: Shape) -> str:
     if not shape.replicas:
         return ""
     before = _pods(review.old, shape)
-    if shape is REPLICATION_CONTROLLER and before and _selector(review.old) != _selector(review.object):
-        return "selects other pods"
+    if before and (changed := _changed(review, shape)):
+        return changed
     return _more(before, _pods(review.object, shape))
+
+
+def _changed(review: Review, shape: Shape) -> str:
+    """How the same number of replicas brings more pods: former ones run on beside their replacements."""
+    if shape is REPLICATION_CONTROLLER and _selector(review.old) != _selector(review.object):
+        return "selects other pods"
+    if shape is STATEFUL_SET and _first_ordinal(review.old) != _first_ordinal(review.object):
+        return "names its pods anew"
+    ends_s = whole(_pod_spec(review.old).get("terminationGracePeriodSeconds"), 30)
+    rolls_out = at(review.old, "spec", "template") != at(review.object, "spec", "template")
+    recreates = at(review.object, "spec", "strategy").get("type") == "Recreate"
+    if shape is DEPLOYMENT and ends_s > LONGEST_END_SECONDS and rolls_out and not recreates:
+        return f"would run its former pods on for up to {ends_s} s"
+    return ""
 
 
 def _job_growth(review: Review) -> str:
@@ -148,6 +172,10 @@ def _pod_spec(found: JsonObject) -> JsonObject:
 
 def _selector(found: JsonObject) -> JsonObject:
     return at(found, "spec", "selector")
+
+
+def _first_ordinal(found: JsonObject) -> int:
+    return whole(at(found, "spec", "ordinals").get("start"), 0)
 
 
 def _may_be_a_controllers(review: Review) -> bool:

@@ -7,39 +7,24 @@ one namespace must not fill the controller, which judges those of all.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from collections.abc import Iterable, Mapping
 from functools import cached_property
-from typing import Final
 
 from carbonbudget_operator.api.carbonbudget import AnyBudget, CarbonBudget, ClusterCarbonBudget
-from carbonbudget_operator.api.names import BLOCKING_LABEL, Resource
+from carbonbudget_operator.api.names import Resource
 from carbonbudget_operator.api_path import ApiPath
 from carbonbudget_operator.budgets.evaluate import State
-
-Body = Mapping[str, object]
+from carbonbudget_operator.controller.shown import CROWDED, MOST_OF_A_NAMESPACE, Body, left_out, shown, without_spec
 
 _log = logging.getLogger(__name__)
-# Bytes of JSON: some thousand budgets with all that a status may have.
-_MOST_OF_A_NAMESPACE: Final = 4 * 2**20
-# What the CRDs allow takes half of it; a budget from before their bounds may be larger.
-_MOST_OF_A_BUDGET: Final = 2**20
-_METADATA: Final = ("name", "namespace", "uid", "generation", "resourceVersion")
-# What is kept of a status that does not fit: what is written about such a budget.
-_TOLD: Final = ("state", "message", "action", "enforcement", "conditions")
-_TOO_LARGE: Final = "the budget is too large to be judged: make its selectors shorter"
-_CROWDED: Final = (
-    f"the budgets of this namespace are together larger than the {_MOST_OF_A_NAMESPACE // 2**20} MiB that are kept: "
-    "delete some, or make their selectors shorter, then change this one"
-)
 
 
 class Held:
     """One object as the watch showed it last; `left_out` says why it is kept without its spec."""
 
-    def __init__(self, resource: Resource, body: Body, left_out: str = "") -> None:
-        self.resource, self.body, self.left_out = resource, body, left_out
+    def __init__(self, resource: Resource, body: Body) -> None:
+        self.resource, self.body, self.left_out = resource, body, left_out(body)
 
     @cached_property
     def budget(self) -> AnyBudget:
@@ -108,16 +93,17 @@ class Inventory:
 
     def seen(self, resource: Resource, event: str | None, body: Body) -> None:
         """One watch event. A new generation rings the bell; our own status patches do not."""
-        held, size = _kept(resource, body)
+        kept, size = shown(body)
+        held = Held(resource, kept)
         if event == "DELETED":
             self.forget(held.key, held.uid)
             return
         former = self._held.get(held.key)
         self._count(held, 0)
-        if held.namespace and self._sums.get(held.namespace, 0) + size > _MOST_OF_A_NAMESPACE:
+        if held.namespace and self._sums.get(held.namespace, 0) + size > MOST_OF_A_NAMESPACE:
             if former is None or not former.left_out:
-                _log.warning("%s is not judged: %s", held.key, _CROWDED)
-            held = _without_spec(held, _CROWDED)
+                _log.warning("%s is not judged: %s", held.key, CROWDED)
+            held = Held(resource, without_spec(kept, CROWDED))
         else:
             self._count(held, size)
         self._held[held.key] = held
@@ -150,23 +136,3 @@ class Inventory:
     def held(self) -> dict[str, Held]:
         """A snapshot by key."""
         return dict(self._held)
-
-
-def _kept(resource: Resource, body: Body) -> tuple[Held, int]:
-    """What is used of an object, and how many bytes of JSON its spec and its status are."""
-    found = body.get("metadata")
-    metadata = found if isinstance(found, Mapping) else {}
-    labels = metadata.get("labels")
-    label = labels.get(BLOCKING_LABEL) if isinstance(labels, Mapping) else None
-    used: dict[str, object] = {key: metadata[key] for key in _METADATA if key in metadata}
-    used["labels"] = {BLOCKING_LABEL: label} if label is not None else {}
-    parts = {key: body[key] for key in ("spec", "status") if key in body}
-    held = Held(resource, {"metadata": used} | parts)
-    size = len(json.dumps(parts))
-    return (_without_spec(held, _TOO_LARGE), 0) if size > _MOST_OF_A_BUDGET else (held, size)
-
-
-def _without_spec(held: Held, why: str) -> Held:
-    status = held.body.get("status")
-    told = {key: status[key] for key in _TOLD if key in status} if isinstance(status, Mapping) else {}
-    return Held(held.resource, {"metadata": held.metadata, "status": told}, why)

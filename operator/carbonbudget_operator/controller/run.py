@@ -16,6 +16,7 @@ from carbonbudget_operator.api.names import JUDGED_KINDS
 from carbonbudget_operator.budgets.evaluate import Terms
 from carbonbudget_operator.controller.census import Census
 from carbonbudget_operator.controller.conflicts import Conflicts
+from carbonbudget_operator.controller.feed import BudgetFeed
 from carbonbudget_operator.controller.inventory import Inventory
 from carbonbudget_operator.controller.keys import Keys
 from carbonbudget_operator.controller.loop import EvaluationLoop, Seen
@@ -49,11 +50,13 @@ async def run(whole: Settings, host: str, port: int) -> None:
     terms = Terms(settings.fresh_for_seconds, acts=whole.enforcement.mode == "Enforce")
     loop = EvaluationLoop(client, server, seen, metrics, settings.window_seconds, terms, kinds=_kinds(whole))
     stop, ready = asyncio.Event(), asyncio.Event()
+    feed = BudgetFeed(client)
+    await feed.start()
     _on_signals(stop)
     kopf_settings = kopf.OperatorSettings()
     configure(kopf_settings)
     operator = kopf.operator(
-        registry=registry_of(seen.inventory),
+        registry=registry_of(seen.inventory, feed),
         settings=kopf_settings,
         clusterwide=True,
         standalone=True,
@@ -88,9 +91,10 @@ async def run(whole: Settings, host: str, port: int) -> None:
         # kopf last: it waits 5 s for whatever else is still there.
         await _end([signals, *tasks[1:]])
         await runner.cleanup()
-        await client.close()
         stop.set()
         await asyncio.wait(tasks[:1], timeout=_KOPF_END_SECONDS)
+        await feed.stop()
+        await client.close()
 
 
 def _on_signals(stop: asyncio.Event) -> None:

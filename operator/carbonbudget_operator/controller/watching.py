@@ -7,18 +7,19 @@ namespaces, indexes, timers, daemons, finalizers (docs/design/2026-11-23-kopf.md
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import logging
-import ssl
 from collections.abc import Iterator
 
 import kopf
 
 from carbonbudget_operator.api.names import GROUP, RESOURCES, VERSION, Resource
+from carbonbudget_operator.controller.feed import BudgetFeed
 from carbonbudget_operator.controller.inventory import Inventory
 
 _FIRST_BACKOFF_SECONDS = 1.0
 _MAX_BACKOFF_SECONDS = 30.0
+_WORKERS = 100
+_IDLE_SECONDS = 0.1
 _WATCHER = "watcher for "  # how kopf names the task of each; then <plural>.<version>.<group>@<namespace>
 
 
@@ -39,18 +40,6 @@ class EndlessBackoffs:
             delay = min(delay * 2, self._most_s)
 
 
-class _Connection(kopf.ConnectionInfo):
-    """Trusts the CAs of older clusters, which have no key usage: kubectl does, and so does kube/credentials.py.
-
-    Python 3.13 refuses them by default.
-    """
-
-    def as_ssl_context(self) -> ssl.SSLContext:
-        context = super().as_ssl_context()
-        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
-        return context
-
-
 def configure(settings: kopf.OperatorSettings, backoffs: EndlessBackoffs | None = None) -> None:
     """kopf's settings, each with its reason."""
     settings.persistence.finalizer = f"{GROUP}/finalizer"  # none is set; ours if ever
@@ -66,18 +55,20 @@ def configure(settings: kopf.OperatorSettings, backoffs: EndlessBackoffs | None 
     settings.posting.loggers = False
     if not logging.getLogger().isEnabledFor(logging.DEBUG):
         logging.getLogger("kopf").setLevel(logging.WARNING)  # at INFO a line for every event of every budget
+    # A worker for each object of a list at once, for 5 s, is what filled the memory where there are many.
+    settings.queueing.worker_limit = _WORKERS
+    settings.queueing.idle_timeout = _IDLE_SECONDS
     settings.peering.standalone = True  # one replica, strategy Recreate
     settings.scanning.disabled = True  # no watch of all CRDs and namespaces, nor the right to it
 
 
-def registry_of(inventory: Inventory) -> kopf.OperatorRegistry:
-    """The handlers: credentials, and every event of a budget of either kind into the inventory."""
+def registry_of(inventory: Inventory, feed: BudgetFeed) -> kopf.OperatorRegistry:
+    """The handlers: the API as `feed` shows it, and every event of a budget of either kind into the inventory."""
     registry = kopf.OperatorRegistry()
 
     @kopf.on.login(registry=registry)
-    def login(**kwargs: object) -> kopf.ConnectionInfo | None:
-        found = kopf.login_with_service_account(**kwargs) or kopf.login_with_kubeconfig(**kwargs)  # type: ignore[arg-type] # kopf's own keywords
-        return found and _Connection(**{f.name: getattr(found, f.name) for f in dataclasses.fields(found)})
+    async def login(**_: object) -> kopf.AiohttpSession:
+        return feed.login()
 
     for resource in RESOURCES:
         _watch(registry, resource, inventory)

@@ -8,7 +8,7 @@ import logging
 import random
 import time
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 
 import aiohttp
 
@@ -40,7 +40,7 @@ _FIRST_BACKOFF_SECONDS = 0.5
 _MAX_BACKOFF_SECONDS = 30.0
 _GONE = 410
 # No answer, or asked to wait: the version is still good. All else may be a refusal of the version.
-_GOES_ON = frozenset({0, 429})
+GOES_ON = frozenset({0, 429})
 
 _log = logging.getLogger(__name__)
 
@@ -76,14 +76,9 @@ async def watch(
                 version = listed
                 watched.is_current()
                 yield "LISTED", None
-            query = {**params, **_from(version)}
-            async with (
-                connection.opened(path, query, accept, _TIMEOUT) as content,
-                aclosing(_lines(content, connection.large)) as lines,
-            ):
+            async with changes(connection, path, version, params, accept, most_parsed) as told:
                 opened_at = time.monotonic()
-                async for line in lines:
-                    event, changed = _event(line, most_parsed)
+                async for event, changed in told:
                     outage.over()
                     watched.is_current()
                     version = metadata_of(changed, "resourceVersion") or version
@@ -93,11 +88,34 @@ async def watch(
                         yield event, item
         except KubeError as error:
             failure = error
-            if error.status not in _GOES_ON:
+            if error.status not in GOES_ON:
                 version = None
         if opened_at is not None and time.monotonic() - opened_at >= _MAX_BACKOFF_SECONDS:
             outage.over()  # it held for a while, whatever ended it
         await outage.pause(failure)
+
+
+@asynccontextmanager
+async def changes(
+    connection: Connection,
+    path: ApiPath,
+    version: str,
+    params: Mapping[str, str] | None = None,
+    accept: str = JSON,
+    most_parsed: int = 0,
+) -> AsyncGenerator[AsyncGenerator[tuple[str, JsonObject]]]:
+    """What changes after `version`, with bookmarks, until the watch ends. Raises KubeError, also inside the block."""
+
+    async def events(lines: AsyncGenerator[bytes]) -> AsyncGenerator[tuple[str, JsonObject]]:
+        async for line in lines:
+            yield _event(line, most_parsed)
+
+    async with (
+        connection.opened(path, {**(params or {}), **_from(version)}, accept, _TIMEOUT) as content,
+        aclosing(_lines(content, connection.large)) as lines,
+        aclosing(events(lines)) as told,
+    ):
+        yield told
 
 
 def _from(version: str) -> dict[str, str]:
@@ -149,7 +167,7 @@ def _event(line: bytes, most_parsed: int) -> tuple[str, JsonObject]:
     if kind == "ERROR":
         code = changed.get("code")
         # Whatever it says, it is about the version: 0 and 429 would go on from the same.
-        raise KubeError(code if isinstance(code, int) and code not in _GOES_ON else _GONE, str(changed.get("message")))
+        raise KubeError(code if isinstance(code, int) and code not in GOES_ON else _GONE, str(changed.get("message")))
     return kind, changed
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from . import cleanup, existing, health, imports, lifecycle, lock, machine, packages, settings, tools
 from .components import ORDER
 from .lifecycle import Cluster
+from .nodevm import cli as node_vm
 from .say import ClusterError, line, step
 
 ENVIRONMENT = """environment:
@@ -200,6 +201,7 @@ def parser() -> argparse.ArgumentParser:
         verb.add_argument("component", choices=ORDER, metavar="COMPONENT", help=", ".join(ORDER))
         if name != "start":
             verb.add_argument("--kill", action="store_true", help="by SIGKILL instead of SIGTERM")
+    node_vm.add_arguments(verbs.add_parser("node-vm", help=node_vm.HELP, description=node_vm.HELP + "."))
     top.set_defaults(kill=False, purge=False)
     return top
 

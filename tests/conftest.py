@@ -77,7 +77,14 @@ _SKIPPED = pytest.StashKey[str]()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Without a cluster its tests are left out with one line, or fail where CI must have one."""
+    """Without a cluster its tests are left out with one line, or fail where CI must have one.
+
+    Those of the second node take half an hour and its virtual machine: they run where they are asked for by marker.
+    """
+    if "node_vm" not in config.option.markexpr and not config.option.collectonly:
+        of_second = [item for item in items if item.get_closest_marker("node_vm")]
+        items[:] = [item for item in items if item not in of_second]
+        config.hook.pytest_deselected(items=of_second)
     wanted = [item for item in items if item.get_closest_marker("cluster")]
     if not wanted or config.option.collectonly:
         return

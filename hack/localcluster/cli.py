@@ -13,6 +13,7 @@ from .components import ORDER
 from .lifecycle import Cluster
 from .nodevm import cli as node_vm
 from .say import ClusterError, line, step
+from .settings import NODE_VM
 
 ENVIRONMENT = """environment:
   CARBONBUDGET_CLUSTER_DIR           data, certificates, logs (/var/lib/carbonbudget-cluster)
@@ -97,6 +98,8 @@ def _status(args: argparse.Namespace) -> int:
     version = (health.api(conf, "/version") or {}).get("gitVersion", "unknown")
     ready = "Ready" if node else "NOT Ready"
     line(f"node {conf.node_name}: {ready}; version {version}; address {cluster.node_ip()}")
+    if cluster.pids.alive(NODE_VM):
+        line(f"{node_vm.state(conf)} (virtual machine)")
     line(f"kubeconfig: {conf.kubeconfig}")
     return 0 if fine and node and dns else 1
 

@@ -22,18 +22,24 @@ def add_arguments(verb: argparse.ArgumentParser) -> None:
     inside.add_argument("command", nargs=argparse.REMAINDER, metavar="COMMAND")
 
 
+def state(conf: settings.Settings) -> str:
+    """`node NAME: Ready`, `NOT Ready` or `down`."""
+    found = node.Node(conf)
+    word = "down" if not found.alive() else "Ready" if found.ready() else "NOT Ready"
+    return f"node {address.NAME}: {word}"
+
+
 def run(args: argparse.Namespace) -> int:
     if existing.current():
         raise ClusterError("the cluster in use is your own: a node can be added to the local one only")
     conf = settings.load()
     machine.check_root()
-    found = node.Node(conf)
     if args.action == "run":
         return node.shell(conf, args.command)
     if args.action == "status":
-        ready = found.ready() if found.alive() else False
-        line(f"node {address.NAME}: {'Ready' if ready else 'NOT Ready' if found.alive() else 'down'}")
-        return 0 if ready else 1 if found.alive() else 3
+        text = state(conf)
+        line(text)
+        return {"down": 3, "Ready": 0}.get(text.partition(": ")[2], 1)
     with lock.exclusive(conf.run.with_suffix(".lock")):
         if args.action == "up":
             node.up(conf, args.labels)

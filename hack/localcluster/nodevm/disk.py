@@ -11,7 +11,7 @@ from pathlib import Path
 
 from .. import components, configs, pki
 from ..settings import Settings
-from . import address, images, rootfs
+from . import address, images, rootfs, system
 
 SIZE_MB = 6_000  # sparse
 TAINT = "carbonbudget.dev/node-vm=true:NoSchedule"
@@ -21,7 +21,7 @@ SLOW = {"runtimeRequestTimeout": "5m"}
 
 def write(here: Settings, node_ip: str, programs: Mapping[str, Path], labels: str, target: Path) -> None:
     """Makes the disk for a cluster whose API server is at `node_ip`."""
-    there = address.settings(here, rootfs.DATA)
+    there = address.settings(here, system.DATA)
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as name:
         root = Path(name)

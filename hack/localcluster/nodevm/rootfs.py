@@ -18,14 +18,13 @@ from ..imagebuild import builder, surroundings
 from ..lock import exclusive
 from ..say import ClusterError, step
 from ..settings import cache_dir
-from . import address
+from . import system
 
 SUITE = "bookworm"
 PACKAGES = (
     "systemd-sysv", "dbus", "udev", "kmod", "iproute2", "iptables", "conntrack", "mount", "openssh-server",
     "containerd", "runc", "containernetworking-plugins", "linux-image-cloud-amd64",
 )  # fmt: skip
-DATA = "/var/lib/carbonbudget-cluster"  # where the node mounts what belongs to one cluster
 SIZE_MB = 1_500  # of the image, sparse; the node's data has a disk of its own
 NOT_NEEDED = (
     "usr/share/doc",
@@ -41,58 +40,6 @@ MASKED = (
     "e2scrub_reap.service", "fstrim.timer", "systemd-tmpfiles-clean.timer", "getty@tty1.service",
     "serial-getty@ttyS0.service",
 )  # fmt: skip
-
-
-def service(name: str, after: str, command: str, more: str = "") -> str:
-    """A unit that runs a file of the data disk, restarted whenever it ends."""
-    return f"""[Unit]
-Description={name} of the node
-After={after}
-RequiresMountsFor={DATA}
-StartLimitIntervalSec=0
-
-[Service]
-ExecStart={command}
-Restart=always
-RestartSec=1
-{more}
-[Install]
-WantedBy=multi-user.target
-"""
-
-
-def files() -> dict[str, str]:
-    """Path -> content of every file that is ours in the image."""
-    ours = "Delegate=yes\nKillMode=process\nOOMScoreAdjust=-999\nLimitNOFILE=1048576\nTasksMax=infinity"
-    units = {
-        "containerd": service(
-            "containerd", "local-fs.target dbus.service", f"/usr/bin/containerd --config={DATA}/config/containerd.toml",
-            f"Type=notify\n{ours}",
-        ),
-        "kubelet": service(
-            "kubelet", "containerd.service network-online.target", f"/bin/sh {DATA}/config/kubelet.sh"
-        ),
-        "kube-proxy": service("kube-proxy", "network-online.target", f"/bin/sh {DATA}/config/kube-proxy.sh"),
-    }  # fmt: skip
-    return {f"etc/systemd/system/{name}.service": text for name, text in units.items()} | {
-        "etc/fstab": f"/dev/nvme0n1 / ext4 defaults 0 0\n/dev/nvme0n2 {DATA} ext4 defaults 0 0\n",
-        "etc/hostname": "node\n",
-        "etc/resolv.conf": "",
-        "etc/hosts": "127.0.0.1 localhost\n",
-        "etc/machine-id": hashlib.md5(DATA.encode()).hexdigest() + "\n",
-        "etc/modules-load.d/node.conf": "overlay\nveth\nnf_conntrack\n",
-        "etc/systemd/network/10-node.network": (
-            f"[Match]\nDriver=virtio_net\n\n[Network]\nAddress={address.NODE}/{address.PREFIX}\n"
-            f"Gateway={address.HOST}\nLinkLocalAddressing=no\nIPv6AcceptRA=no\n"
-        ),
-        # Routes to pods are CNI's.
-        "etc/systemd/networkd.conf": "[Network]\nManageForeignRoutes=no\nManageForeignRoutingPolicyRules=no\n",
-        "etc/systemd/system/ssh.service.d/node.conf": f"[Unit]\nRequiresMountsFor={DATA}\n",
-        "etc/ssh/sshd_config.d/node.conf": (
-            f"HostKey {DATA}/ssh/host\nAuthorizedKeysFile {DATA}/ssh/authorized_keys\n"
-            "PermitRootLogin prohibit-password\nPasswordAuthentication no\nUseDNS no\n"
-        ),
-    }
 
 
 @dataclass(frozen=True)
@@ -111,7 +58,7 @@ def key(content: Mapping[str, str]) -> str:
 def ensure() -> Image:
     """The image, made where the cache has none of these inputs; older ones are removed."""
     place = cache_dir() / "node-vm"
-    content = files()
+    content = system.files()
     directory = place / key(content)
     image = Image(directory / "root.img", directory / "vmlinuz")
     if directory.is_dir():
@@ -166,7 +113,7 @@ def _fill(root: Path, content: Mapping[str, str]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.unlink(missing_ok=True)  # a link: resolv.conf
         path.write_text(text)
-    (root / DATA[1:]).mkdir(parents=True)
+    (root / system.DATA[1:]).mkdir(parents=True)
 
 
 def make_disk(disk: Path, content: Path, size_mb: int) -> None:

@@ -89,18 +89,24 @@ def _await_all_booked(release: Release, uids: list[str]) -> None:
     wait_for("the last window", settled, seconds=600)
 
 
-def _come_and_go(release: Release, space: str, until: float) -> list[int]:
-    """One short pod after the other on each node; the numbers in their names."""
-    done = "--for=jsonpath={.status.phase}=Succeeded"
-    numbers: list[int] = []
+def _come_and_go(release: Release, space: str, until: float) -> dict[str, list[str]]:
+    """One short pod after the other on each node, as fast as it starts them; their names."""
+    names: dict[str, list[str]] = {node: [] for node in NODES}
+
+    def running(name: str) -> bool:
+        phase = ("-o", "jsonpath={.status.phase}")
+        return release.cluster.kubectl("-n", space, "get", f"pod/{name}", *phase).stdout != "Succeeded"
+
     while time.monotonic() < until:
-        began, number = time.monotonic(), len(numbers)
-        release.apply(*(_short(f"short-{node}-{number}", space, node) for node in NODES))
-        for node in NODES:
-            release.cluster.kubectl("-n", space, "wait", f"pod/short-{node}-{number}", done, "--timeout=280s")
-        numbers.append(number)
+        began = time.monotonic()
+        for node, its in names.items():
+            if not its or not running(its[-1]):
+                its.append(f"short-{node}-{len(its)}")
+                release.apply(_short(its[-1], space, node))
         time.sleep(max(0.0, SHORT_EVERY_S - (time.monotonic() - began)))  # the pace at which they come
-    return numbers
+    for node, its in names.items():
+        wait_for(f"the last pod of {node}", lambda its=its: not running(its[-1]), seconds=300)
+    return names
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +118,7 @@ def truth(two_nodes: Release, space: str) -> dict[str, Truth]:
         manifests = (pod(f"{name}-{n}", space, {}, script.format(seconds=seconds) + "; sleep 7200") for n in NODES)
         release.apply(*(node_vm.placed(m, n) for m, n in zip(manifests, NODES, strict=True)))
     started = time.monotonic()
-    numbers = _come_and_go(release, space, until=started + seconds)
+    names = _come_and_go(release, space, until=started + seconds)
     uids = {
         item["metadata"]["name"]: item["metadata"]["uid"]
         for item in release.cluster.get("-n", space, "pods")["items"]  # type: ignore[attr-defined]
@@ -124,7 +130,7 @@ def truth(two_nodes: Release, space: str) -> dict[str, Truth]:
         loads = {name: uids[f"{name}-{node}"] for name in LOADS}
         kernel = {n: release.pod_cpu_us(u) if node == FIRST else second.pods_us[u] for n, u in loads.items()}
         ended = besteffort_us() if node == FIRST else second.besteffort_us
-        shorts = {f"short-{node}-{n}": uids[f"short-{node}-{n}"] for n in numbers}
+        shorts = {name: uids[name] for name in names[node]}
         found[node] = Truth(
             kernel,
             {name: release.booked_cpu_us(uid) for name, uid in loads.items()},
@@ -174,6 +180,7 @@ def test_pods_of_two_seconds_are_booked_under_their_names(truth: dict[str, Truth
     booked_us = sum(its.short_booked_us.values())
     assert 0.95 * its.short_kernel_us <= booked_us <= 1.001 * its.short_kernel_us, figures(its)
     assert [name for name, us in its.short_booked_us.items() if us == 0] == []
+    assert len(its.short_booked_us) >= MINUTES / 2, "too few to judge by: the machine was too busy"
 
 
 def test_the_ledger_of_both_nodes_conserves_to_the_microjoule(two_nodes: Release, truth: dict[str, Truth]) -> None:
@@ -205,7 +212,7 @@ def test_the_shares_of_both_nodes_add_up_to_what_each_measured(two_nodes: Releas
 def test_an_agent_that_is_killed_and_a_restarted_kubelet_and_runtime_lose_nothing(
     two_nodes: Release, truth: dict[str, Truth], space: str
 ) -> None:
-    seconds = 150
+    seconds = 300  # longer than the kill and the restarts take
     two_nodes.apply(node_vm.placed(pod("steady", space, {}, BURN.format(seconds=seconds) + "; sleep 7200"), SECOND))
     two_nodes.cluster.kubectl("-n", space, "wait", "pod/steady", "--for=condition=Ready", "--timeout=120s")
     until, uid = time.monotonic() + seconds, two_nodes.uid(space, "pod/steady")

@@ -21,7 +21,7 @@ PACKAGES = {
     "mkfs.ext4": "e2fsprogs",
     "ssh": "openssh-client",
 }
-# Seen: 26 s and 30 s on an idle machine of two cores, four times that on a busy one.
+# Seen: one to two minutes each on a busy machine of two cores.
 BOOT_S, READY_S, NICENESS = 240.0, 300.0, 10
 CLOCKS_DIFFER_S = 2.0
 
@@ -146,10 +146,10 @@ def _await(node: Node) -> None:
         _check(node, in_time, f"the node did not answer within {BOOT_S:.0f} s of its start")
     with step("the kubelet starts, the node becomes Ready", heartbeat=True):
         in_time = health.wait(ready, READY_S, pause_s=1.0)
+        journal = node.settings.logs / f"{NODE_VM}.journal.log"
         if node.alive() and not in_time:
-            journal = node.settings.logs / f"{NODE_VM}.journal.log"
             journal.write_text(node.run("journalctl", "--boot", "--no-pager").stdout)
-        _check(node, in_time, f"node {address.NAME} was not Ready within {READY_S:.0f} s of its boot")
+        _check(node, in_time, f"node {address.NAME} was not Ready within {READY_S:.0f} s of its boot: see {journal}")
     offset_s = node.clock_offset_s()
     if abs(offset_s) > CLOCKS_DIFFER_S:
         raise ClusterError(f"the node's clock is {offset_s:+.1f} s off ours: see {node.serial}")
@@ -160,7 +160,7 @@ def _check(node: Node, in_time: bool, late: str) -> None:
     if not node.alive():
         raise ClusterError(f"the node's virtual machine ended: see {node.log} and {node.serial}")
     if not in_time:
-        raise ClusterError(f"{late}: see {node.serial}")
+        raise ClusterError(f"{late}; the serial log is {node.serial}")
 
 
 def down(settings: Settings, kubectl: Path) -> list[str]:

@@ -140,6 +140,7 @@ def test_a_node_that_does_not_start_is_taken_away_again_and_the_error_names_the_
     with pytest.raises(ClusterError, match=r"did not answer within .*node-vm\.serial\.log"):
         node.up(settings)
     assert not runs(made[0])
+    made[0].wait(5)
     assert not (settings.state / "node-vm").exists()
 
 

@@ -3,7 +3,7 @@ SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
-.PHONY: help venv lock demo demo-down test test-unit soak lint format bench crds images cluster-up cluster-down kueue
+.PHONY: help venv lock demo demo-down test test-unit node-vm-test soak lint format bench crds images cluster-up cluster-down kueue
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,12 +28,16 @@ test: venv ## unit, property and cluster tests (root: starts a cluster of its ow
 test-unit: venv ## the tests that need no cluster
 	@$(BIN)/pytest -m "not cluster"
 
-soak: venv ## the long counts (half an hour): 2,000 examples of each law, 100 kills, 100,000 hostile reports
+node-vm-test: venv ## ten minutes of loads on two nodes, cgroup v1 and v2, one in a virtual machine (root; half an hour)
+	@hack/node-vm-test
+
+soak: venv ## the long counts (an hour): 2,000 examples of each law, 100 kills, 100,000 hostile reports, two nodes
 	@$(BIN)/pytest --hypothesis-profile=soak --timeout=3600 tests/agent/test_attribution.py tests/agent/test_usage.py \
 	  tests/agent/test_counter.py tests/agent/test_mirrors.py tests/agent/test_baseline.py tests/agent/test_parsers.py \
 	  tests/shared tests/allocation tests/carbon tests/budgets tests/enforcement/test_decide.py
 	@CARBONBUDGET_KILLS=100 CARBONBUDGET_HOSTILE=100000 $(BIN)/pytest --timeout=3600 tests/agent/test_kill.py \
 	  tests/ledger/test_faults.py tests/ingest/test_hostile.py
+	@hack/node-vm-test
 
 kueue: venv ## try enforcement.kueue against a real Kueue (builds it once: some minutes)
 	@hack/kueue

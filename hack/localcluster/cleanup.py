@@ -16,13 +16,13 @@ from pathlib import Path
 from . import cgroups, machine, netfilter, processes
 from .components import ORDER
 from .machine import Before
-from .settings import MARK, Settings
+from .settings import MARK, NODE_VM, Settings
 
 
 def end_processes(settings: Settings) -> str:
-    """Components first (all at once), then the shims that serve our containerd and what runs under them."""
+    """Components and the second node first (all at once), then our containerd's shims and what runs under them."""
     files = processes.PidFiles(settings.run / "pids")
-    known = [(name, files.read(name)) for name in reversed(ORDER)]
+    known = [(name, files.read(name)) for name in (NODE_VM, *reversed(ORDER))]
     identities = [identity for _, identity in known if identity]
     # The kubelet and containerd may be left to end by themselves: their data goes anyway.
     count = len(processes.end(identities, patience_s=3.0))

@@ -11,7 +11,9 @@ from pathlib import Path
 from . import cleanup, existing, health, imports, lifecycle, lock, machine, packages, settings, tools
 from .components import ORDER
 from .lifecycle import Cluster
+from .nodevm import cli as node_vm
 from .say import ClusterError, line, step
+from .settings import NODE_VM
 
 ENVIRONMENT = """environment:
   CARBONBUDGET_CLUSTER_DIR           data, certificates, logs (/var/lib/carbonbudget-cluster)
@@ -96,6 +98,8 @@ def _status(args: argparse.Namespace) -> int:
     version = (health.api(conf, "/version") or {}).get("gitVersion", "unknown")
     ready = "Ready" if node else "NOT Ready"
     line(f"node {conf.node_name}: {ready}; version {version}; address {cluster.node_ip()}")
+    if cluster.pids.alive(NODE_VM):
+        line(f"{node_vm.state(conf)} (virtual machine)")
     line(f"kubeconfig: {conf.kubeconfig}")
     return 0 if fine and node and dns else 1
 
@@ -200,6 +204,7 @@ def parser() -> argparse.ArgumentParser:
         verb.add_argument("component", choices=ORDER, metavar="COMPONENT", help=", ".join(ORDER))
         if name != "start":
             verb.add_argument("--kill", action="store_true", help="by SIGKILL instead of SIGTERM")
+    node_vm.add_arguments(verbs.add_parser("node-vm", help=node_vm.HELP, description=node_vm.HELP + "."))
     top.set_defaults(kill=False, purge=False)
     return top
 

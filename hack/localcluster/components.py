@@ -146,7 +146,8 @@ def _scheduler(s: Settings) -> list[str]:
     ]
 
 
-def _kubelet(s: Settings, node_ip: str) -> list[str]:
+def kubelet_flags(s: Settings, node_ip: str) -> list[str]:
+    """The kubelet's command line; the paths are those of the node it runs on."""
     return [
         f"--config={s.config}/kubelet.json",
         f"--kubeconfig={s.config}/kubelet.kubeconfig",
@@ -166,7 +167,7 @@ def all_of(s: Settings, node_ip: str, tools: Mapping[str, Path]) -> dict[str, Co
         "containerd": [f"--config={s.config}/containerd.toml"],
         "kube-controller-manager": _controller_manager(s),
         "kube-scheduler": _scheduler(s),
-        "kubelet": _kubelet(s, node_ip),
+        "kubelet": kubelet_flags(s, node_ip),
         "kube-proxy": [f"--config={s.config}/kube-proxy.json", LOG_LEVEL],
     }
     ca = s.pki / "ca.crt"

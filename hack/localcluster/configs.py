@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 from .settings import Settings
 
 # The CRI plugin expands short names; the kubelet's pods and `ctr import` see the same full name.
 PAUSE_IMAGE = "pause:dev"
+CGROUP_DRIVER = "cgroupfs"  # needs no systemd, which this machine may lack
 
 
-def containerd(settings: Settings, cni_bin: Path, protect_sandboxes: bool) -> str:
+def containerd(settings: Settings, cni_bin: Path, protect_sandboxes: bool, cgroup_driver: str = CGROUP_DRIVER) -> str:
     """containerd 1.6/1.7 (config version 2), apart from any other containerd of the machine.
 
     Without `protect_sandboxes` a container's OOM score stays at or above containerd's own.
@@ -52,7 +54,7 @@ disabled_plugins = {json.dumps(disabled)}
 
       [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
         Root = "{settings.run}/runc"
-        SystemdCgroup = false
+        SystemdCgroup = {"true" if cgroup_driver == "systemd" else "false"}
 """
 
 
@@ -73,7 +75,8 @@ def cni(settings: Settings, mtu: int) -> str:
     return json.dumps({"cniVersion": "0.4.0", "name": "carbonbudget", "plugins": plugins}, indent=1)
 
 
-def kubelet(settings: Settings) -> str:
+def kubelet(settings: Settings, cgroup_driver: str = CGROUP_DRIVER, more: Mapping[str, object] = {}) -> str:
+    """The kubelet's configuration; `more` goes over it."""
     config: dict[str, object] = {
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
@@ -84,7 +87,7 @@ def kubelet(settings: Settings) -> str:
             "x509": {"clientCAFile": str(settings.pki / "ca.crt")},
         },
         "authorization": {"mode": "Webhook"},
-        "cgroupDriver": "cgroupfs",
+        "cgroupDriver": cgroup_driver,
         "failCgroupV1": False,
         "clusterDNS": [settings.dns_ip],
         "clusterDomain": "cluster.local",
@@ -106,7 +109,7 @@ def kubelet(settings: Settings) -> str:
     if settings.kubelet_serving_cert == "cluster":
         config["tlsCertFile"] = str(settings.pki / "kubelet-serving.crt")
         config["tlsPrivateKeyFile"] = str(settings.pki / "kubelet-serving.key")
-    return json.dumps(config, indent=1)
+    return json.dumps({**config, **more}, indent=1)
 
 
 def kube_proxy(settings: Settings) -> str:

@@ -65,8 +65,9 @@ def api(settings: Settings, path: str) -> dict[str, Any] | None:
     return found
 
 
-def node_ready(settings: Settings) -> bool:
-    node = api(settings, f"/api/v1/nodes/{settings.node_name}") or {}
+def node_ready(settings: Settings, name: str = "") -> bool:
+    """Whether a node (by default the first) is Ready."""
+    node = api(settings, f"/api/v1/nodes/{name or settings.node_name}") or {}
     conditions = node.get("status", {}).get("conditions", [])
     return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
 

@@ -183,14 +183,19 @@ def _holder(port: int) -> str:
 def check_networks(settings: Settings) -> None:
     """The pods' and services' ranges must not lie inside a network the machine already reaches."""
     for cidr in (settings.pod_cidr, settings.service_cidr):
-        wanted = ipaddress.ip_network(cidr)
-        for route in _ip("-4", "route", "show"):
-            there = str(route.get("dst", ""))
-            if there and there != "default" and ipaddress.ip_network(there, strict=False).overlaps(wanted):
-                raise ClusterError(
-                    f"the network {there} on {route.get('dev')} overlaps {cidr}, which the cluster "
-                    "uses: remove that route for the time of the test"
-                )
+        check_network_free(cidr)
+
+
+def check_network_free(cidr: str) -> None:
+    """A range of the cluster's must not lie inside a network the machine already reaches."""
+    wanted = ipaddress.ip_network(cidr, strict=False)
+    for route in _ip("-4", "route", "show"):
+        there = str(route.get("dst", ""))
+        if there and there != "default" and ipaddress.ip_network(there, strict=False).overlaps(wanted):
+            raise ClusterError(
+                f"the network {there} on {route.get('dev')} overlaps {cidr}, which the cluster "
+                "uses: remove that route for the time of the test"
+            )
 
 
 def check_no_other_kubelet() -> None:

@@ -126,12 +126,7 @@ def create(settings: Settings, node_ip: str) -> None:
         _leaf(pki, "apiserver-etcd-client", "/CN=kube-apiserver-etcd-client")
         _leaf(pki, "apiserver-kubelet-client", "/O=system:masters/CN=kube-apiserver-kubelet-client")
         _leaf(pki, "front-proxy-client", "/CN=front-proxy-client", authority="front-proxy-ca")
-        _leaf(
-            pki,
-            "kubelet-serving",
-            f"/O=system:nodes/CN=system:node:{settings.node_name}",
-            sans=[f"DNS:{settings.node_name}", f"IP:{node_ip}"],
-        )
+        _leaf(pki, "kubelet-serving", _node(settings.node_name), sans=[f"DNS:{settings.node_name}", f"IP:{node_ip}"])
         for name, subject in clients(settings).items():
             _leaf(pki, name, subject)
     finally:
@@ -145,8 +140,23 @@ def clients(settings: Settings) -> dict[str, str]:
         "controller-manager": "/CN=system:kube-controller-manager",
         "scheduler": "/CN=system:kube-scheduler",
         "kube-proxy": "/CN=system:kube-proxy",
-        "kubelet": f"/O=system:nodes/CN=system:node:{settings.node_name}",
+        "kubelet": _node(settings.node_name),
     }
+
+
+def _node(name: str) -> str:
+    """The subject by which the API server knows a node's kubelet."""
+    return f"/O=system:nodes/CN=system:node:{name}"
+
+
+def node(settings: Settings, name: str, address: str) -> None:
+    """Makes what the kubelet of another node needs: `NAME-serving` and, as a client, `NAME-kubelet`."""
+    old = os.umask(0o077)
+    try:
+        _leaf(settings.pki, f"{name}-serving", _node(name), sans=[f"DNS:{name}", f"IP:{address}"])
+        _leaf(settings.pki, f"{name}-kubelet", _node(name))
+    finally:
+        os.umask(old)
 
 
 def write_kubeconfig(settings: Settings, client: str, server: str, path: Path) -> None:

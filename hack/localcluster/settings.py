@@ -9,6 +9,7 @@ from pathlib import Path
 REPO = Path(__file__).resolve().parents[2]
 KUBERNETES_VERSION = "v1.34.4"
 MARK = ".carbonbudget-cluster"  # a file in directories that are ours to empty
+NODE_VM = "node-vm"  # the pid file and the logs of the second node's virtual machine
 NAMESPACE = "k8s.io"  # containerd's namespace for what the kubelet runs
 
 # Each port with who listens on it; all but the API server's and the kubelet's on loopback.

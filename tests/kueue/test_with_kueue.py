@@ -24,7 +24,7 @@ from tests.kueue.module import VERSIONS
 
 from carbonbudget_operator.kube.client import KubeClient
 
-pytestmark = [pytest.mark.cluster, pytest.mark.control_plane]
+pytestmark = [pytest.mark.cluster, pytest.mark.control_plane, pytest.mark.kueue]
 
 PATIENCE_S = 60
 

@@ -82,8 +82,8 @@ _SKIPPED = pytest.StashKey[str]()
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Without a cluster its tests are left out with one line, or fail where CI must have one.
 
-    Those of the second node and of a running Kueue take long, and need what is built for them alone: they run where they
-    are asked for by marker (`make node-vm-test`, `make kueue`).
+    Those of the second node and of a running Kueue take long, and need what is built for them alone: they run where
+    they are asked for by marker (`make node-vm-test`, `make kueue`).
     """
     for marker in ("node_vm", "kueue"):
         if marker not in config.option.markexpr and not config.option.collectonly:

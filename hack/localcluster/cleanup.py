@@ -55,15 +55,32 @@ def _mount_points() -> list[str]:
 def remove_namespaces(before: Before) -> str:
     """The pods' network namespaces (cni-*), and with each its end of the veth pair."""
     directory = Path("/run/netns")
-    names = [e.name for e in directory.iterdir()] if directory.is_dir() else []
-    ours = [name for name in names if name.startswith("cni-") and name not in before.netns]
+    found = _remove_names(directory, before)
+    if str(directory) not in before.places:
+        # The directory is a mount of its own (shared); other tools' namespaces would keep it. An `ip netns add` laid it
+        # over itself: each name that was there is mounted once more, below.
+        while str(directory) in _mount_points() and _unmount(directory):
+            found |= _remove_names(directory, before)
+    left = sorted(name for name in found if (directory / name).exists())
+    done = f"{len(found) - len(left)} network namespaces" if len(found) > len(left) else ""
+    return done + (f" (NOT removed, still mounted: {', '.join(left)} in {directory})" if left else "")
+
+
+def _remove_names(directory: Path, before: Before) -> set[str]:
+    """Unmounts and removes our names; returns them, those that could not be removed among them."""
+    names = {e.name for e in directory.iterdir()} if directory.is_dir() else set()
+    ours = {name for name in names if name.startswith("cni-") and name not in before.netns}
     for name in ours:
-        subprocess.run(["umount", "--lazy", str(directory / name)], capture_output=True)
-        (directory / name).unlink(missing_ok=True)
-    if str(directory) not in before.places and directory.is_dir():
-        # The directory is a mount of its own (shared); other tools' namespaces would keep it.
-        subprocess.run(["umount", "--lazy", str(directory)], capture_output=True)
-    return f"{len(ours)} network namespaces" if ours else ""
+        _unmount(directory / name)
+        try:
+            (directory / name).unlink(missing_ok=True)
+        except OSError:
+            pass  # mounted once more
+    return ours
+
+
+def _unmount(point: Path) -> bool:
+    return subprocess.run(["umount", "--lazy", str(point)], capture_output=True).returncode == 0
 
 
 def remove_interfaces(settings: Settings) -> str:

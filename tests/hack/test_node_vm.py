@@ -155,6 +155,15 @@ def test_without_a_cluster_the_node_is_refused_in_a_sentence(
     assert cli.main(["node-vm", "status"]) == 3
 
 
+def test_on_another_architecture_the_node_is_refused_before_anything_is_made(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(node.platform, "machine", lambda: "aarch64")
+    with pytest.raises(ClusterError, match="this one is aarch64"):
+        node.up(settings)
+    assert not settings.state.exists()
+
+
 def test_counters_are_read_of_pods_of_every_class_and_of_the_besteffort_parent_alone() -> None:
     root = "/sys/fs/cgroup/kubepods.slice"
     found = parse_counters(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -150,3 +153,33 @@ def test_the_record_of_the_machine_survives_writing_and_reading(settings: Settin
     assert machine.remembered(settings) == machine.look()
     settings.before.write_text("{")
     assert machine.remembered(settings) is None
+
+
+OVERLAID = """
+import subprocess, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from localcluster import cleanup
+from localcluster.machine import Before
+def mount(*words): subprocess.run(["mount", *words], check=True)
+mount("-t", "tmpfs", "none", "/run")
+names = Path("/run/netns")
+names.mkdir()
+for name in ("cni-ours", "cni-before"):
+    (names / name).touch()
+    mount("--bind", "/proc/self/ns/net", str(names / name))
+mount("--rbind", str(names), str(names))  # as `ip netns add` does
+said = cleanup.remove_namespaces(Before(boot="", netns=["cni-before"]))
+print(said, sorted(path.name for path in names.iterdir()), sep="|")
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a mount namespace of its own needs root")
+def test_names_of_namespaces_go_though_somebody_laid_their_directory_over_itself(tmp_path: Path) -> None:
+    script = tmp_path / "overlaid.py"
+    script.write_text(OVERLAID)
+    hack = Path(cleanup.__file__).resolve().parents[1]
+    done = subprocess.run(
+        ["unshare", "--mount", sys.executable, script, hack], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.stdout == "1 network namespaces|['cni-before']\n", done.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import platform
 import shutil
 import subprocess
 import time
@@ -21,7 +22,7 @@ PACKAGES = {
     "mkfs.ext4": "e2fsprogs",
     "ssh": "openssh-client",
 }
-# Seen: one to two minutes each on a busy machine of two cores.
+# Seen: half a minute together on an idle machine of two cores, one to two minutes each on a busy one.
 BOOT_S, READY_S, NICENESS = 240.0, 300.0, 10
 CLOCKS_DIFFER_S = 2.0
 
@@ -91,6 +92,8 @@ def ssh_command(settings: Settings) -> list[str]:
 
 def up(settings: Settings, labels: str = "") -> None:
     """Makes the node Ready; one that is is left as it is, anything else is taken away and started afresh."""
+    if platform.machine() != "x86_64":
+        raise ClusterError(f"the second node is an x86-64 machine, this one is {platform.machine()}: run it on another")
     cluster = Cluster(settings)
     node_ip = cluster.node_ip()
     if node_ip is None or "kube-apiserver" not in cluster.alive():

@@ -263,3 +263,21 @@ def test_a_ledger_taken_back_has_the_earlier_schema_and_every_fact_and_comes_up_
     assert migrate(engine) == revisions[0]
     require_schema(engine)
     assert facts(engine) == before
+
+
+def test_a_migration_that_fails_half_way_leaves_the_ledger_as_it_was(
+    new_url: Callable[[], str], open_engine: Callable[[str], sa.Engine]
+) -> None:
+    engine = open_engine(new_url())
+    before = _columns(engine)
+
+    def fail(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
+        if statement.strip().startswith("DROP TABLE selected_label"):  # the last step, after others were done
+            raise sa.exc.OperationalError(statement, {}, Exception("disk full"))
+
+    sa.event.listen(engine, "before_cursor_execute", fail)
+    with pytest.raises(LedgerError, match="disk full"):
+        downgrade(engine, OLDEST_SCHEMA)
+    sa.event.remove(engine, "before_cursor_execute", fail)
+    assert _columns(engine) == before
+    require_schema(engine)

@@ -115,6 +115,8 @@ def _move(engine: sa.Engine, back_to: str | None) -> str:
             config.attributes["connection"] = connection
             if engine.dialect.name == "postgresql":  # several servers may start at once
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATE_LOCK)))
+            else:  # SQLite's driver begins only before a statement that writes rows: tables would be made outside
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
             current = MigrationContext.configure(connection).get_current_revision()
             known = [script.revision for script in ScriptDirectory.from_config(config).walk_revisions()]  # newest first
             if current is not None and current not in known:

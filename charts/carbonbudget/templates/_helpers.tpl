@@ -74,7 +74,7 @@ server:
   nodes_without_agent: {{- toYaml .Values.agent.nodesWithoutAgent | nindent 4 }}
 carbon:
   zone: {{ toJson .Values.carbon.zone }}
-  pue: {{ toJson .Values.carbon.pue }}
+  pue: {{ kindIs "string" .Values.carbon.pue | ternary .Values.carbon.pue (toJson .Values.carbon.pue) }}
   basis: {{ .Values.carbon.basis }}
   ownership: {{ toJson .Values.carbon.ownership }}
   provider: {{ toJson .Values.carbon.provider }}

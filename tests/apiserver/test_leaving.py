@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from tests.apiserver.attempts import EXEMPT
-from tests.apiserver.judging import Judging
+from tests.apiserver.judging import OPERATOR, Judging
 from tests.apiserver.manifests import ALL, SELECT_X, work
 from tests.e2e.conftest import wait_for
 
@@ -187,6 +187,12 @@ def test_its_own_grace_period_counts_where_the_deletion_has_none(tenant: Tenant)
 def test_pods_that_nothing_replaces_end_as_late_as_they_like(tenant: Tenant) -> None:
     passes(tenant.delete("pods", "pod", LONG))
     passes(tenant.delete("pods", "statefulset", LONG))
+
+
+def test_a_controller_that_the_settings_name_deletes_as_it_must(tenant: Tenant) -> None:
+    flags = ("--as-group=system:masters", LONG)
+    passes(tenant.delete("pods", "job", *flags, account=f"--as={OPERATOR}"))
+    refused(tenant.delete("pods", "job", *flags, account="--as=system:serviceaccount:training:other"))
 
 
 def test_what_is_exempt_ends_and_leaves_its_pods_as_ever(tenant: Tenant) -> None:

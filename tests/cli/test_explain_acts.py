@@ -113,6 +113,22 @@ def test_growth_is_said_to_be_refused_where_the_webhook_refuses_it(kind: str, st
     assert (GROWTH[kind] in said) == (answered.outcome == "refused")
 
 
+@pytest.mark.parametrize(
+    ("kind", "before", "after", "words"),
+    [
+        ("Deployment", {"pod": {"terminationGracePeriodSeconds": 601}}, {}, "a rollout of one whose pods may take"),
+        ("StatefulSet", {}, {"ordinals": {"start": 5}}, "another first ordinal"),
+        ("ReplicationController", {"selector": {"a": "b"}}, {"selector": {"a": "c"}}, "another selector"),
+    ],
+)
+def test_growth_without_more_replicas_is_said_too(
+    kind: str, before: dict[str, Any], after: dict[str, Any], words: str
+) -> None:
+    made = body(**STATES["blocks"], enforce={"kinds": [kind]})
+    assert Bench(made).changes(kind, before, after, replicas=1).outcome == "refused"
+    assert words in section(made, "Refused now", Beside(None, "Enforce", judged=JUDGED))
+
+
 @pytest.mark.parametrize("kind", sorted(set(KINDS) - {"Job"}))
 def test_a_kind_that_nobody_judges_is_not_said_to_be_refused(kind: str) -> None:
     made = body(

@@ -485,10 +485,10 @@ async def test_workloads_that_cannot_be_written_hold_up_no_others(bench: Bench) 
     def use(name: str, emissions: str) -> Body:
         return {"kind": "Deployment", "name": name, "emissions": emissions}
 
-    full = [
-        budget_body(f"a{part}", status={"state": "WithinBudget", "topWorkloads": [use(f"full-{part}-{n}", "1g") for n in range(100)]})
-        for part in range(3)
-    ]  # fmt: skip
+    full = []
+    for part in range(3):
+        tops = [use(f"full-{part}-{n}", "1g") for n in range(100)]
+        full.append(budget_body(f"a{part}", status={"state": "WithinBudget", "topWorkloads": tops}))
     bench.world.unwritable = "full-"
 
     def others(emissions: str) -> None:

@@ -254,6 +254,14 @@ async def test_judged_kinds_are_those_of_the_policys_rules() -> None:
     assert (await seen((200, the_policy()), (404, {})))[1] == JUDGED - {"TrainJob"}, "its CRD is not installed"
 
 
+async def test_an_eviction_that_the_policy_matches_is_no_kind_of_work() -> None:
+    made = the_policy()
+    rules = made["spec"]["matchConstraints"]["resourceRules"]
+    rules.append({"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods/eviction"]})
+    kinds = {"resources": [{"name": "trainjobs", "kind": "TrainJob"}, {"name": "pods/eviction", "kind": "Eviction"}]}
+    assert (await seen((200, made), (200, kinds)))[1] == JUDGED
+
+
 @pytest.mark.parametrize("policy", [(403, {}), (200, {"kind": "ValidatingAdmissionPolicy"}), (200, {"spec": []})])
 async def test_where_the_policy_cannot_be_read_nothing_is_claimed_of_kinds(policy: tuple[int, Any]) -> None:
     assert (await seen(policy, (200, {})))[1] is None

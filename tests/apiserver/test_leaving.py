@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from tests.apiserver.judging import Judging
+from tests.apiserver.attempts import EXEMPT
+from tests.apiserver.judging import OPERATOR, Judging
 from tests.apiserver.manifests import ALL, SELECT_X, work
 from tests.e2e.conftest import wait_for
 
@@ -31,14 +32,29 @@ class Tenant:
     def prepare(self) -> None:
         """Rights and objects, then the block."""
         self.kubectl("create", "rolebinding", "dev", "--clusterrole=edit", "--user=dev")
+        grant = ("create", "role", "lead", "--verb=exempt", "--resource=carbonbudgets.carbonbudget.dev")
+        passes(self.kubectl(*grant))
+        self.kubectl("create", "rolebinding", "lead", "--clusterrole=edit", "--user=lead")
+        self.kubectl("create", "rolebinding", "lead-exempts", "--role=lead", "--user=lead")
         self.judging.cluster.kubectl("create", "clusterrolebinding", self.space, "--clusterrole=edit", "--user=drainer")
         long = {"terminationGracePeriodSeconds": 7200}
         made = [work(kind, self.space, kind.lower()) for kind in ALL if kind != "TrainJob"]
         made += [work("Deployment", self.space, "slow"), work("Job", self.space, "slow-job")]
-        for slow in made[-2:]:
+        made.append(work("Deployment", self.space, "free", metadata={"labels": EXEMPT}))
+        for slow in made[-3:]:
             slow["spec"]["template"]["spec"] |= long  # type: ignore[index] # a manifest
+        made[-1]["spec"]["template"]["metadata"]["labels"] |= EXEMPT  # type: ignore[index] # a manifest
         self.judging.apply({"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE}}, *made)
-        for app in ["job", "deployment", "statefulset", "replicaset", "replicationcontroller", "slow", "slow-job"]:
+        for app in [
+            "job",
+            "deployment",
+            "statefulset",
+            "replicaset",
+            "replicationcontroller",
+            "slow",
+            "slow-job",
+            "free",
+        ]:
             wait_for(f"the pod of {app}", lambda app=app: self.names("pods", app), 60)
             self.bind(self.names("pods", app)[0])
         self.bind("pod")
@@ -171,6 +187,20 @@ def test_its_own_grace_period_counts_where_the_deletion_has_none(tenant: Tenant)
 def test_pods_that_nothing_replaces_end_as_late_as_they_like(tenant: Tenant) -> None:
     passes(tenant.delete("pods", "pod", LONG))
     passes(tenant.delete("pods", "statefulset", LONG))
+
+
+def test_a_controller_that_the_settings_name_deletes_as_it_must(tenant: Tenant) -> None:
+    flags = ("--as-group=system:masters", LONG)
+    passes(tenant.delete("pods", "job", *flags, account=f"--as={OPERATOR}"))
+    refused(tenant.delete("pods", "job", *flags, account="--as=system:serviceaccount:training:other"))
+
+
+def test_what_is_exempt_ends_and_leaves_its_pods_as_ever(tenant: Tenant) -> None:
+    """A deletion has no new object, and the label of the old one counts; of a pod for who has the verb, as ever."""
+    passes(tenant.delete("replicasets", "free", "--cascade=orphan"))
+    passes(tenant.delete("pods", "free", account="--as=lead"))
+    passes(tenant.delete("pods", "free", LONG, account="--as=lead"))
+    refused(tenant.delete("pods", "free"), "--grace-period=600 or less")
 
 
 def test_all_pods_at_once_are_no_way_around_it(tenant: Tenant) -> None:

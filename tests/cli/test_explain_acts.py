@@ -113,6 +113,22 @@ def test_growth_is_said_to_be_refused_where_the_webhook_refuses_it(kind: str, st
     assert (GROWTH[kind] in said) == (answered.outcome == "refused")
 
 
+@pytest.mark.parametrize(
+    ("kind", "before", "after", "words"),
+    [
+        ("Deployment", {"pod": {"terminationGracePeriodSeconds": 601}}, {}, "a rollout of one whose pods may take"),
+        ("StatefulSet", {}, {"ordinals": {"start": 5}}, "another first ordinal"),
+        ("ReplicationController", {"selector": {"a": "b"}}, {"selector": {"a": "c"}}, "another selector"),
+    ],
+)
+def test_growth_without_more_replicas_is_said_too(
+    kind: str, before: dict[str, Any], after: dict[str, Any], words: str
+) -> None:
+    made = body(**STATES["blocks"], enforce={"kinds": [kind]})
+    assert Bench(made).changes(kind, before, after, replicas=1).outcome == "refused"
+    assert words in section(made, "Refused now", Beside(None, "Enforce", judged=JUDGED))
+
+
 @pytest.mark.parametrize("kind", sorted(set(KINDS) - {"Job"}))
 def test_a_kind_that_nobody_judges_is_not_said_to_be_refused(kind: str) -> None:
     made = body(
@@ -236,6 +252,14 @@ async def test_judged_kinds_are_those_of_the_policys_rules() -> None:
     assert not found.leaves_out("team-a", None)
     assert (found.judges("batch", "jobs"), found.judges("ray.io", "rayjobs")) == (True, False)
     assert (await seen((200, the_policy()), (404, {})))[1] == JUDGED - {"TrainJob"}, "its CRD is not installed"
+
+
+async def test_an_eviction_that_the_policy_matches_is_no_kind_of_work() -> None:
+    made = the_policy()
+    rules = made["spec"]["matchConstraints"]["resourceRules"]
+    rules.append({"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods/eviction"]})
+    kinds = {"resources": [{"name": "trainjobs", "kind": "TrainJob"}, {"name": "pods/eviction", "kind": "Eviction"}]}
+    assert (await seen((200, made), (200, kinds)))[1] == JUDGED
 
 
 @pytest.mark.parametrize("policy", [(403, {}), (200, {"kind": "ValidatingAdmissionPolicy"}), (200, {"spec": []})])

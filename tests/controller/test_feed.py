@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -113,6 +115,22 @@ async def test_a_list_that_fails_is_one_to_be_tried_again(
     api.status = status
     async with session.get(LIST) as answer:
         assert (answer.status, (await answer.json())["message"]) == (503, "not now")
+
+
+async def test_without_its_socket_it_ends_and_does_not_leave_kopf_to_try_for_ever(api: ApiServer) -> None:
+    client = KubeClient.connect(Credentials(f"http://127.0.0.1:{api.port}", lambda: "t"))
+    feed = BudgetFeed(client)
+    await feed.start()
+    running = asyncio.create_task(feed.run(0.01))
+    done, _ = await asyncio.wait([running], timeout=0.1)
+    assert not done
+    async with feed.login().aiohttp_session as session:
+        assert isinstance(session.connector, aiohttp.UnixConnector)
+        os.unlink(session.connector.path)
+        with pytest.raises(RuntimeError, match="no budget is seen"):
+            await asyncio.wait_for(running, 10)
+    await feed.stop()
+    await client.close()
 
 
 async def test_nothing_is_written_by_way_of_it(api: ApiServer, session: aiohttp.ClientSession) -> None:

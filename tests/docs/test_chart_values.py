@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 import yaml
 from tests.conftest import ROOT, Cluster
 from tests.e2e.conftest import CHART
+
+from carbonbudget_operator.settings import Settings
 
 pytestmark = [pytest.mark.cluster, pytest.mark.control_plane]  # helm is the cluster's
 
@@ -54,3 +57,20 @@ def test_a_zone_that_is_none_stops_the_installation(cluster: Cluster, values: ob
 @pytest.mark.parametrize("zone", ["DE", "de", "WORLD", "", "US-VA,carbon.basis=direct"])
 def test_a_zone_of_the_tables_is_taken(cluster: Cluster, zone: str) -> None:
     cluster.run(*RENDER, "--set", f"carbon.zone={zone}", "-s", "templates/config.yaml")
+
+
+def test_values_of_a_former_version_without_the_later_keys_start_every_component(cluster: Cluster) -> None:
+    """What `helm upgrade --reuse-values` gives: the former chart's defaults, in which later keys are missing."""
+    later = ("logFormat", "agent.nodesWithoutAgent")
+    missing = [word for key in later for word in ("--set", f"{key}=null")]
+    shown = list(yaml.safe_load_all(cluster.run(*RENDER, *missing).stdout))
+    words = [word for one in shown if one for word in _args(one) if word.startswith("--log-format")]
+    assert len(words) >= 4
+    assert set(words) == {"--log-format=text"}
+    config = next(one["data"]["config.yaml"] for one in shown if one and "config.yaml" in one.get("data", {}))
+    assert Settings.model_validate(yaml.safe_load(config)).server.nodes_without_agent == {}
+
+
+def _args(manifest: dict[str, Any]) -> list[str]:
+    containers = manifest.get("spec", {}).get("template", {}).get("spec", {}).get("containers", [])
+    return [word for container in containers for word in container.get("args", [])]

@@ -85,6 +85,27 @@ async def test_the_controller_goes_by_it_and_by_its_setting_where_it_is_unknown(
         assert {one for one in asked if one.endswith("/workloads")} == {path}
 
 
+async def test_an_api_server_that_is_away_at_the_start_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the setting's version Kueue 0.17 refuses writes, and nothing would change that until the next start."""
+    monkeypatch.setattr("carbonbudget_operator.enforcement.loop._KUEUE_RETRY_S", 0.01)
+    statuses = {"v1": 503, "v1beta1": 200, "v1beta2": 200}
+    async with an_api_server(statuses) as (client, asked):
+        loop = EnforcementLoop(
+            client, Server("http://127.0.0.1:1", None, lambda: ""), dict, asyncio.Event(), dict, Conflicts(),
+            Enforcement(kueue="v1beta1"), frozenset(), EnforcementMetrics(CollectorRegistry()), 60, 35,
+        )  # fmt: skip
+        following = asyncio.create_task(loop.follow_workloads())
+        async with asyncio.timeout(20):
+            while not asked:  # noqa: ASYNC110 - the server has no event to wait for
+                await asyncio.sleep(0.01)
+            statuses["v1"] = 404
+            while not (lists := [one for one in asked if one.endswith("/workloads")]):  # noqa: ASYNC110 - the same
+                await asyncio.sleep(0.01)
+        following.cancel()
+        await asyncio.wait([following])
+    assert set(lists) == {"/apis/kueue.x-k8s.io/v1beta2/workloads"}
+
+
 async def test_a_release_without_kueue_finds_nothing_and_one_that_may_not_look_fails() -> None:
     said: list[str] = []
     async with an_api_server({}) as (client, _):

@@ -43,6 +43,8 @@ class World:
     no_events: bool = False
     refused: int = 0
     """Patches that are refused from now on."""
+    unwritable: str = ""
+    """Objects whose name begins so refuse each patch."""
     missing: set[str] = field(default_factory=set)
     failed: asyncio.Event = field(default_factory=asyncio.Event)
     patches: list[tuple[str, Body]] = field(default_factory=list)
@@ -77,6 +79,10 @@ class World:
         if self.refused:
             self.refused -= 1
             return web.json_response({"message": "refused"}, status=403)
+        if self.unwritable and request.path.rsplit("/", 1)[1].startswith(self.unwritable):
+            return web.json_response(
+                {"message": "annotations: Too long: may not be more than 262144 bytes"}, status=422
+            )
         self.patches.append((request.path, body))
         assert request.query["fieldManager"] == "carbonbudget"
         if request.path in self.missing:
@@ -471,6 +477,31 @@ async def test_no_more_than_200_workloads_are_written_in_a_window_and_a_change_o
     rest = {path for path, _ in await bench.annotate()}
     assert len(rest) == 100
     assert not rest & {path for path, _ in found}
+
+
+async def test_workloads_that_cannot_be_written_hold_up_no_others(bench: Bench) -> None:
+    """Whoever fills the annotations of 200 workloads has each write of ours refused: those of others still come."""
+
+    def use(name: str, emissions: str) -> Body:
+        return {"kind": "Deployment", "name": name, "emissions": emissions}
+
+    full = []
+    for part in range(3):
+        tops = [use(f"full-{part}-{n}", "1g") for n in range(100)]
+        full.append(budget_body(f"a{part}", status={"state": "WithinBudget", "topWorkloads": tops}))
+    bench.world.unwritable = "full-"
+
+    def others(emissions: str) -> None:
+        status = {"state": "WithinBudget", "topWorkloads": [use("web", emissions)]}
+        bench.world.budgets = [*full, budget_body("own", "team-b", status=status)]
+
+    for emissions in ("1g", "2g"):
+        others(emissions)
+        found = [path for _ in range(3) for path, _ in await bench.annotate()]
+        assert found == ["/apis/apps/v1/namespaces/team-b/deployments/web"]
+        bench.time[0] += 600
+    bench.world.unwritable = ""
+    assert len({path for _ in range(2) for path, _ in await bench.annotate()}) == 300
 
 
 async def test_a_figure_is_never_further_behind_the_status_than_ten_minutes(bench: Bench) -> None:

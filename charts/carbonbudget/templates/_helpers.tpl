@@ -71,7 +71,7 @@ server:
   pod_days: {{ int .Values.server.podDays }}
   keep_months: {{ int .Values.server.keepMonths }}
   owners: {{- toYaml .Values.server.owners | nindent 4 }}
-  nodes_without_agent: {{- toYaml .Values.agent.nodesWithoutAgent | nindent 4 }}
+  nodes_without_agent: {{- toYaml (.Values.agent.nodesWithoutAgent | default dict) | nindent 4 }}
 carbon:
   zone: {{ toJson .Values.carbon.zone }}
   pue: {{ kindIs "string" .Values.carbon.pue | ternary .Values.carbon.pue (toJson .Values.carbon.pue) }}

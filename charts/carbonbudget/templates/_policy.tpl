@@ -100,10 +100,10 @@ request.userInfo.username in ['system:serviceaccount:kube-system:cronjob-control
     request.resource.resource != 'pods' || !request.userInfo.username.startsWith('system:node:') ||
     !('kubernetes.io/config.mirror' in object.?metadata.?annotations.orValue({}))
 # Who sets the label needs the verb; who changes what has it does not. A pod may have it from a Job's template, where
-# nobody asked for the verb: there who changes the pod needs it too.
+# nobody asked for the verb: there who changes the pod needs it too. A deletion has the old object alone.
 - name: not-exempt
   expression: >-
-    object.?metadata.?labels[?'carbonbudget.dev/exempt'].orValue('') != 'true' ||
+    (object == null ? oldObject : object).?metadata.?labels[?'carbonbudget.dev/exempt'].orValue('') != 'true' ||
     !((request.resource.resource != 'pods' &&
        oldObject.?metadata.?labels[?'carbonbudget.dev/exempt'].orValue('') == 'true') ||
       {{ include "carbonbudget.madeByCronJob" . }} ||

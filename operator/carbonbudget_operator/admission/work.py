@@ -98,8 +98,9 @@ def work_of(review: Review, shape: Shape) -> Work:
 GROWTH: Final[Mapping[str, str]] = {
     "Job": "a Job that is resumed or runs more pods at a time",
     "Pod": "a Pod that loses its last scheduling gate",
-    "Deployment": "more replicas of a Deployment",
-    "StatefulSet": "more replicas of a StatefulSet",
+    "Deployment": "more replicas of a Deployment or a rollout of one whose pods may take more than "
+    f"{LONGEST_END_SECONDS} s to end",
+    "StatefulSet": "more replicas or another first ordinal of a StatefulSet",
     "ReplicaSet": "more replicas of a ReplicaSet",
     "ReplicationController": "more replicas or another selector of a ReplicationController",
     "DaemonSet": "a DaemonSet that may run on more nodes",

@@ -106,7 +106,7 @@ def _matched(rules: object, selector: object) -> tuple[frozenset[tuple[str, str,
         for group in _texts(rule.get("apiGroups"))
         for version in _texts(rule.get("apiVersions"))
         for plural in _texts(rule.get("resources"))
-        if "/" not in plural  # an eviction is no workload
+        if "/" not in plural  # an eviction, a Scale: no new work
     )
     try:
         namespaces = LabelSelector.model_validate(selector) if isinstance(selector, dict) else None

@@ -31,6 +31,7 @@ _GROUP_VERSION: Final = f"{GROUP}/{VERSION}"
 _PAGE: Final = 100
 _GONE: Final = {"kind": "Status", "code": HTTPStatus.GONE, "message": "the watch begins anew"}
 _PAUSE_SECONDS: Final = 1.0  # kopf lists again at once after 410
+_LOOK_SECONDS: Final = 10.0
 
 _log = logging.getLogger(__name__)
 
@@ -55,6 +56,12 @@ class BudgetFeed:
         await self._runner.setup()
         self._directory = Path(tempfile.mkdtemp(prefix="carbonbudget-"))
         await web.UnixSite(self._runner, str(self._socket)).start()
+
+    async def run(self, every_seconds: float = _LOOK_SECONDS) -> None:
+        """While its socket is there. Raises RuntimeError: kopf would try for ever to connect again, and see nothing."""
+        while self._socket.is_socket():  # noqa: ASYNC110 - a file system rings no bell
+            await asyncio.sleep(every_seconds)
+        raise RuntimeError(f"the socket {self._socket} is gone, and no budget is seen without it")
 
     async def stop(self) -> None:
         """End all answers and remove the socket."""

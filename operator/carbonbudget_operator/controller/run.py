@@ -70,6 +70,7 @@ async def run(whole: Settings, host: str, port: int) -> None:
     loop.run_events.judged = enforcement.judges
     tasks = [
         asyncio.create_task(operator, name="kopf"),
+        asyncio.create_task(feed.run(), name="feed"),
         asyncio.create_task(loop.run(), name="evaluation"),
         asyncio.create_task(loop.profiles.run(), name="profiles"),
         asyncio.create_task(seen.namespaces.follow(client), name="namespaces"),

@@ -5,8 +5,9 @@ be very many, and the right to read them is not ours): what was written last is 
 and after a restart written once more, a few in each window.
 
 At most 200 workloads are written in a window of a minute, 3.3 a second: first those whose budget or state changed, then
-those whose figure did, the oldest first. So figures are as the statuses have them, at most ten minutes late for up to
-2,000 workloads whose figures move, 25 minutes for 5,000. Each says up to when it counts.
+those whose figure did, the oldest first, and last those whose last write failed. So figures are as the statuses have
+them, at most ten minutes late for up to 2,000 workloads whose figures move, 25 minutes for 5,000. Each says up to when
+it counts.
 """
 
 from __future__ import annotations
@@ -87,6 +88,8 @@ class Annotator:
         self._without_data: set[str] = set()
         self._asked_at: dict[str, int] = {}
         self._written: dict[Key, _Written] = {}
+        # When those whose last write failed were tried. They come last, or 200 of one tenant would hold up the rest.
+        self._failed: dict[Key, int] = {}
         self._dropped = 0
 
     async def step(self, budgets: Sequence[Budget], namespaces: Labels) -> None:
@@ -160,8 +163,12 @@ class Annotator:
         due = self._due(wanted, jobs, now)
         due = [key for key in due if self._judged(key[0], namespaces)][:_WRITES]
         fates = await asyncio.gather(*(self._actor.patch_workload(workload_path(key), wanted[key]) for key in due))
+        self._failed = {key: at for key, at in self._failed.items() if key in wanted}
         for key, fate in zip(due, fates, strict=True):
-            if fate == "written":
+            self._failed.pop(key, None)
+            if fate == "failed":
+                self._failed[key] = now
+            elif fate == "written":
                 self._metrics.annotations.inc()
                 self._written[key] = _Written(standing(wanted[key]), wanted[key][EMISSIONS_ANNOTATION], now)
             elif fate == "gone":  # it is tried again while it is named: it may be made anew
@@ -176,8 +183,11 @@ class Annotator:
         }
 
     def _due(self, wanted: Mapping[Key, Mapping[str, str | None]], jobs: Mapping[Key, Job], now: int) -> list[Key]:
-        """What differs and was not written lately: another standing first, then another figure, the oldest first."""
-        found: list[tuple[bool, int, Key]] = []
+        """What differs and was not written lately: another standing first, then another figure, the oldest first.
+
+        What failed comes last, what was tried longest ago first.
+        """
+        found: list[tuple[int, bool, int, Key]] = []
         for key, texts in wanted.items():
             last = self._written.get(key, _Written())
             if key[1] == "Job":
@@ -194,5 +204,5 @@ class Annotator:
             if stands and last.emissions == texts[EMISSIONS_ANNOTATION]:
                 continue
             if now - (last.at if stands else quiet_since) >= _QUIET_S:
-                found.append((stands, last.at, key))
-        return [key for _, _, key in sorted(found)]
+                found.append((self._failed.get(key, 0), stands, last.at, key))
+        return [key for *_, key in sorted(found)]

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from http import HTTPStatus
 from typing import Final, Protocol
 
 from carbonbudget_operator.api.names import RESOURCES
@@ -26,6 +27,7 @@ _log = logging.getLogger(__name__)
 _DEBOUNCE_S: Final = 0.5
 _LATEST_WAKE_S: Final = 0.05
 _PATIENCE_WINDOWS: Final = 5
+_KUEUE_RETRY_S = 5.0
 
 Body = Mapping[str, object]
 Labels = Mapping[str, Mapping[str, str]]
@@ -97,11 +99,18 @@ class EnforcementLoop:
 
     async def follow_workloads(self) -> None:
         """Keep Kueue's Workloads, for ever: by the newest version of its API, else by the setting's."""
-        try:
-            version = await served_version(self._client)
-        except KubeError as error:
-            _log.warning("the versions of Kueue's API are not known: %s", error.reason)
-            version = ""
+        version, told = "", False
+        while True:
+            try:
+                version = await served_version(self._client)
+                break
+            except KubeError as error:
+                if not told:
+                    _log.warning("the versions of Kueue's API are not known: %s", error.reason)
+                told = True
+                if error.status == HTTPStatus.FORBIDDEN:
+                    break
+                await asyncio.sleep(_KUEUE_RETRY_S)  # or an older version would be used until the next start
         path = self._actor.workloads = workloads(version or self._settings.kueue)
         await self.store.follow_workloads(self._client, path)
 

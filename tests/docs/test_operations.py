@@ -1,0 +1,128 @@
+"""What examples/operations runs in a pod, run here: the scripts as they are, with other directories."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from tests.conftest import ROOT
+
+# Makes what is named last for `backup`; a check fails where BAD is in the copy's place.
+STUB = """#!/bin/sh
+case "$*" in
+  *"ledger backup"*) for last; do :; done; cp "$CONTENT" "$last";;
+  *"ledger check"*) for last; do :; done; ! grep -q bad "${last#sqlite:///}";;
+esac
+"""
+
+
+class Pod:
+    """A pod's directories below one of ours."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+        self.backups, self.ledger = place / "backups", place / "ledger"
+        for directory in (self.backups, self.ledger, place / "work"):
+            directory.mkdir()
+        (place / "config.yaml").write_text(f"cluster: x\nserver:\n  ledger: sqlite:///{self.ledger}/ledger.db\n")
+        self.path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+
+    def run(self, example: str, command: list[str] | None = None, **env: str) -> subprocess.CompletedProcess[str]:
+        """The container's command with its variables, and `env` laid over them."""
+        container = containers(example)[0]
+        given = {one["name"]: self.here(one["value"]) for one in container.get("env", ())}
+        own = [*container.get("command", ["carbonbudget"]), *container["args"]]
+        return subprocess.run(
+            [self.here(word) for word in command or own],
+            env={"PATH": self.path, **given, **env},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def here(self, text: str) -> str:
+        """Its paths, as they are here."""
+        text = text.replace("/etc/carbonbudget/config/config.yaml", f"{self.place}/config.yaml")
+        text = text.replace("/var/lib/carbonbudget", str(self.ledger))
+        return re.sub(r"(?<![\w.-])/(backups|work)\b", rf"{self.place}/\1", text)
+
+    def copies(self) -> list[str]:
+        return sorted(found.name for found in self.backups.glob("ledger-*Z.db"))
+
+
+def containers(example: str) -> list[dict[str, Any]]:
+    for found in yaml.safe_load_all((ROOT / "examples" / "operations" / example).read_text()):
+        if found["kind"] in ("CronJob", "Job"):
+            job = found["spec"].get("jobTemplate", found)["spec"]
+            listed: list[dict[str, Any]] = job["template"]["spec"]["containers"]
+            return listed
+    raise LookupError(example)
+
+
+@pytest.fixture
+def pod(tmp_path: Path) -> Pod:
+    return Pod(tmp_path)
+
+
+def passes(done: subprocess.CompletedProcess[str]) -> str:
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_a_copy_is_made_restored_and_taken_back_to_an_earlier_schema(pod: Pod) -> None:
+    config = {"CARBONBUDGET_CONFIG": f"{pod.place}/config.yaml"}
+    command = [Path(sys.executable).parent / "carbonbudget", "ledger", "migrate"]
+    passes(subprocess.run(command, env=os.environ | config, capture_output=True, text=True, check=False))
+    assert "conserves" in passes(pod.run("backup.yaml"))
+    (copy,) = pod.copies()
+    passes(pod.run("restore.yaml", BACKUP=copy))
+    assert len(list(pod.ledger.glob("before-restore-*/ledger.db"))) == 1
+    assert "schema 0008" in passes(pod.run("downgrade.yaml"))
+    done = pod.run("restore.yaml", BACKUP="none.db")
+    assert (done.returncode, copy in done.stdout) == (1, True)
+    assert (pod.ledger / "ledger.db").is_file()
+
+
+def test_the_ledger_is_checked_as_the_runbook_says(pod: Pod) -> None:
+    """Without a pod of the server there is nothing to exec into."""
+    page = (ROOT / "docs" / "runbooks" / "CarbonBudgetUsedFell.md").read_text()
+    (command,) = re.findall(r"`command: (\[.*?\])` and without `args`", page)
+    done = pod.run("restore.yaml", command=yaml.safe_load(command))
+    assert "there is no ledger" in done.stderr or "conserves" in done.stdout, done.stderr
+
+
+def test_copies_that_do_not_conserve_never_push_out_good_ones(pod: Pod) -> None:
+    (pod.place / "carbonbudget").write_text(STUB)
+    (pod.place / "carbonbudget").chmod(0o755)
+    pod.path = f"{pod.place}:{pod.path}"
+    content = pod.place / "content"
+    good = [f"ledger-2026-11-{day:02}T021500Z.db" for day in range(1, 15)]
+    for name in good:
+        (pod.backups / name).write_text("good")
+    content.write_text("bad")
+    # A new name each second; three attempts in each of several nights.
+    for second in range(20):
+        done = pod.run("backup.yaml", CONTENT=str(content), PATH=f"{clock(pod, second)}:{pod.path}")
+        assert done.returncode != 0
+    assert set(good) <= set(pod.copies())
+    content.write_text("good")
+    passes(pod.run("backup.yaml", CONTENT=str(content), PATH=f"{clock(pod, 59)}:{pod.path}"))
+    assert len(pod.copies()) == 14
+    assert set(good[1:]) <= set(pod.copies())
+    assert {(pod.backups / name).read_text() for name in pod.copies()} == {"good"}
+    assert len(list(pod.backups.iterdir())) == 14
+
+
+def clock(pod: Pod, second: int) -> Path:
+    """A directory with a `date` that says this second."""
+    place = pod.place / "clock"
+    place.mkdir(exist_ok=True)
+    (place / "date").write_text(f"#!/bin/sh\necho 2026-11-29T0215{second:02}Z\n")
+    (place / "date").chmod(0o755)
+    return place

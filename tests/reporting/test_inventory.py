@@ -168,7 +168,8 @@ def former(report: dict[str, Any]) -> dict[str, Any]:
         return {key: value for key, value in found.items() if key not in added}
 
     names = {"owned": "Scope 2", "cloud": "Scope 3, category 1"}
-    kept = {key: value for key, value in report.items() if key not in ("inventory", "ownership", "covers")}
+    later = ("inventory", "ownership", "covers", "settings")  # the last one is beside a report, never in it
+    kept = {key: value for key, value in report.items() if key not in later}
     return kept | {
         "total": figures(report["total"]),
         "scopes": {names[name]: figures(found) for name, found in report["ownership"].items()},

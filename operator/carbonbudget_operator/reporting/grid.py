@@ -93,6 +93,12 @@ def _milligrams(figures: Mapping[str, Decimal]) -> dict[str, int]:
     return {zone.upper(): int(figure * 1000) for zone, figure in figures.items()}
 
 
+def _is_over(source: Source, zone: str, now: int) -> bool:
+    """Whether stated figures were in force so long ago that they are not asked for any more: that is no failure."""
+    end = now - now % HOUR + HOUR
+    return isinstance(source, Static) and not source.states(zone, end - source.max_days * _DAY, end)
+
+
 class GridFollower:
     """Brings the ledger's intensities up to date; any number of servers share the turns."""
 
@@ -124,14 +130,16 @@ class GridFollower:
         if not sources:
             return 0
         zones = await asyncio.to_thread(self._zones, now, max(source.max_days for source in sources))
-        done = [self._follow(source, zone, name, now, force) for source, zone, name in self._wanted(sources, zones)]
+        done = [self._follow(source, zone, name, now, force) for source, zone, name in self._wanted(sources, zones, now)]
         return sum(await asyncio.gather(*done))
 
     @staticmethod
-    def _wanted(sources: Sequence[Source], zones: Iterable[str]) -> list[tuple[Source, str, str]]:
+    def _wanted(sources: Sequence[Source], zones: Iterable[str], now: int) -> list[tuple[Source, str, str]]:
         """Each source with our zone and its own name for it."""
         named = ((source, zone, source.zone_name(zone)) for source in sources for zone in zones)
-        return [(source, zone, name) for source, zone, name in named if name is not None]
+        return [
+            (source, zone, name) for source, zone, name in named if name is not None and not _is_over(source, zone, now)
+        ]
 
     async def _follow(self, source: Source, zone: str, name: str, now: int, force: bool) -> int:
         carbon = self._carbon.at(now)
@@ -139,7 +147,9 @@ class GridFollower:
         if not await asyncio.to_thread(claim_poll, self._engine, source.name, zone, now, interval):
             return 0
         asked: list[tuple[str, Source]] = [(self._basis, source)]
-        if (other := self._others.at(now).get(source.name)) is not None and other.zone_name(zone) is not None:
+        if (other := self._others.at(now).get(source.name)) is not None and not (
+            other.zone_name(zone) is None or _is_over(other, zone, now)
+        ):
             asked.append((other_basis(self._basis), other))
         changed = 0
         try:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+import yaml
 from tests.cli.api_server import Asked, Said, api_server, kubeconfig, status
 from tests.cli.bad_world import ALONE, FIGURES, PLUGIN, Run, World, assert_refused
 from tests.cli.bad_world import run as run
@@ -110,6 +111,27 @@ def test_a_server_that_never_answers_is_given_up_after_the_timeout(run: Run, nam
     with silent() as port:
         done = run([*FIGURES[name], "--server-url", f"http://127.0.0.1:{port}", "--timeout", "0.3"])
     assert_refused(done, "cannot be asked")
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_file_that_holds_no_token_is_not_shown(run: Run, world: World, name: str) -> None:
+    """It may be a private key, given by mistake."""
+    (world.directory / "key").write_text("-----BEGIN KEY-----\nAAAAtopsecret\n-----END KEY-----\n")
+    token_file = str(world.directory / "key")
+    done = run([*FIGURES[name], "--server-url", "http://127.0.0.1:1", "--server-token-file", token_file])
+    assert_refused(done, "holds no token")
+    assert "topsecret" not in done.out + done.err
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_token_of_the_kubeconfig_that_is_none_is_not_shown(run: Run, world: World, name: str) -> None:
+    text = kubeconfig(world.directory, "http://127.0.0.1:1").read_text()
+    document = yaml.safe_load(text)
+    document["users"][0]["user"] = {"token": "AAAA\ntopsecret"}
+    (world.directory / "config").write_text(yaml.safe_dump(document))
+    done = run([*FIGURES[name], "--kubeconfig", str(world.directory / "config")])
+    assert_refused(done, "token")
+    assert "topsecret" not in done.out + done.err
 
 
 @pytest.mark.parametrize(

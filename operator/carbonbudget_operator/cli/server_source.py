@@ -122,7 +122,7 @@ class ByUrl:
     def send(self, question: Question) -> tuple[int, bytes]:
         """Status and body of the answer."""
         try:
-            token = self._token_file.read_text(encoding="ascii").strip() if self._token_file else ""
+            token = _as_header(self._token_file.read_bytes(), f"{self._token_file}") if self._token_file else ""
             verify = ssl.create_default_context(cafile=str(self._ca) if self._ca else None)
             with httpx.Client(verify=verify, timeout=_times(self._timeout)) as client:
                 headers = {"Authorization": f"Bearer {token}"} if token else {}
@@ -143,7 +143,7 @@ class ThroughApiServer:
         """Status and body of the server's answer; what the API server refuses itself is a SourceError."""
         verify = self._who.ssl_context() if self._who.url.startswith("https") else True
         try:
-            own = self._who.token()
+            own = _as_header(self._who.token().encode(), "the kubeconfig")
             headers = {"Authorization": f"Bearer {own}"} if own else {}
             with httpx.Client(verify=verify, timeout=_times(self._timeout), headers=headers) as client:
                 token = self._token(client, question.account)
@@ -166,7 +166,7 @@ class ThroughApiServer:
         status, text = _exchange(client, self._who.url + path, Question("POST", path, {}, body), {})
         self._check(status, text, "create serviceaccounts/token", account)
         try:
-            return str(json.loads(text)["status"]["token"])
+            return _as_header(str(json.loads(text)["status"]["token"]).encode(), "the answer")
         except (ValueError, KeyError, TypeError, RecursionError):
             raise SourceError(f"the API server answered {status} to a TokenRequest with something else") from None
 
@@ -208,6 +208,14 @@ def _exchange(
             if len(read) > _MOST_BYTES:
                 raise ValueError(f"its answer is larger than {_MOST_BYTES} bytes")
         return response.status_code, bytes(read)
+
+
+def _as_header(token: bytes, where: str) -> str:
+    """The token as a header's text. Raises ValueError without it: what is there by mistake may be a private key."""
+    text = token.decode("ascii", "replace").strip()
+    if not text.isascii() or not text.isprintable() or " " in text:
+        raise ValueError(f"{where} holds no token: a token is one line of letters, digits and signs")
+    return text
 
 
 def _times(seconds: float) -> httpx.Timeout:

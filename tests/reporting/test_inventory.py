@@ -250,6 +250,26 @@ async def test_an_hour_whose_other_basis_fails_keeps_its_figure_and_is_not_split
         assert 90_000 in set(connection.scalars(sa.select(c.mg_per_kwh).where(c.basis == "lifecycle", c.hour == HOUR)))
 
 
+async def test_a_figure_that_is_kept_is_an_answer_also_where_the_other_basis_fails(
+    engine: sa.Engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A plan without direct figures must not look like a source that is away, and nothing stands in for its figures."""
+    a_year(engine)
+    first = ElectricityMapsSource(name="first", key_file=Path("/none"), both_bases=True)
+    settings, registry = Settings(carbon=Carbon(zone="DE", intensity=Intensity(sources=[first]))), CollectorRegistry()
+    source, other = Told(says=dict.fromkeys(range(4), 100_000)), Told(error="first: no direct figures in this plan")
+    follower = GridFollower(engine, settings, registry, [source], {"first": other})
+    for force in (False, True):
+        await follower.step(NOW, force)
+    labels = ({"source": "first", "outcome": outcome} for outcome in ("answered", "failed"))
+    assert [registry.get_sample_value("carbonbudget_intensity_polls_total", its) for its in labels] == [2, 2]
+    (message,) = caplog.messages
+    assert message == "zone DE: first: no direct figures in this plan; its hours are not set apart into direct and upstream"
+    source.error = "first: away"
+    await follower.step(NOW, force=True)
+    assert caplog.messages[1:] == ["zone DE: first: away; former and yearly figures stand in"]
+
+
 def test_the_other_basis_is_asked_for_only_where_the_settings_say_so() -> None:
     maps = ElectricityMapsSource(key_file=Path("/none"))
     stated = StaticSource.model_validate(STATED)

@@ -27,6 +27,8 @@ from carbonbudget_operator.timeline import Timeline
 
 _log = logging.getLogger(__name__)
 _DAY = 24 * HOUR
+_STANDS_IN = "former and yearly figures stand in"
+_NOT_SPLIT = "its hours are not set apart into direct and upstream"
 
 
 def make_source(given: AnySource, basis: str) -> Source:
@@ -118,7 +120,7 @@ class GridFollower:
         made = make_sources(settings.carbon, other=True).map(lambda its: {source.name: source for source in its})
         self._others = made if others is None else Timeline.always(dict(others))
         self._places = settings.carbon.map(Places)
-        self._failing: set[tuple[str, str]] = set()
+        self._failing: set[tuple[str, str, str]] = set()
         self._polls = Counter(
             "carbonbudget_intensity_polls", "Questions to sources of intensities.", ["source", "outcome"],
             registry=registry,
@@ -152,18 +154,19 @@ class GridFollower:
         ):
             asked.append((other_basis(self._basis), other))
         changed = 0
-        try:
-            for basis, its in asked:  # the basis that is reported comes first: kept even where the other one fails
+        for basis, its in asked:  # the basis that is reported comes first: kept even where the other one fails
+            failing = (source.name, zone, basis)
+            try:
                 changed += await self._keep(its, basis, zone, name, now)
-        except SourceError as error:
-            self._polls.labels(source.name, "failed").inc()
-            if (source.name, zone) not in self._failing:  # once, until it works again
-                _log.warning("zone %s: %s; former and yearly figures stand in", zone, error)
-            self._failing.add((source.name, zone))
-            await asyncio.to_thread(fail_poll, self._engine, source.name, zone, str(error))
-            return changed
-        self._failing.discard((source.name, zone))
-        self._polls.labels(source.name, "answered").inc()
+            except SourceError as error:
+                self._polls.labels(source.name, "failed").inc()
+                if failing not in self._failing:  # once, until it works again
+                    _log.warning("zone %s: %s; %s", zone, error, _STANDS_IN if basis == self._basis else _NOT_SPLIT)
+                self._failing.add(failing)
+                await asyncio.to_thread(fail_poll, self._engine, source.name, zone, str(error))
+                break
+            self._failing.discard(failing)
+            self._polls.labels(source.name, "answered").inc()
         return changed
 
     async def _keep(self, source: Source, basis: str, zone: str, name: str, now: int) -> int:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from prometheus_client import CollectorRegistry
+from pydantic import ValidationError
 from tests.ledger.reports import a_report, book
 from tests.reporting.test_grid import HOUR, NOW, Told
 from tests.reporting.test_report import DAY, Ledger
@@ -220,6 +221,15 @@ async def test_where_a_source_states_both_bases_direct_and_upstream_are_the_life
     ug = {row["name"]: row["ug"] for row in reporter.result()["inventory"]}  # type: ignore[index,union-attr] # rows
     assert ug[OWN[1]] + ug[OWN[3]] == location
     assert any("direct and life-cycle" in factor for factor in reporter.result()["factors"])  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(("basis", "other"), [("lifecycle", 331), ("direct", 329)])
+def test_stated_figures_whose_direct_part_is_more_than_the_whole_stop_the_start(basis: str, other: int) -> None:
+    """They would be left out of every report without a word."""
+    given = STATED | {"basis": basis, "other_figures": {"de": other}}
+    with pytest.raises(ValidationError, match=r"DE: the direct figure is above the life-cycle one"):
+        StaticSource.model_validate(given)
+    StaticSource.model_validate(given | {"other_figures": {"de": 330}})
 
 
 async def test_an_hour_whose_other_basis_fails_keeps_its_figure_and_is_not_split(engine: sa.Engine) -> None:

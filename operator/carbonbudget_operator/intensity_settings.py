@@ -110,8 +110,8 @@ class StaticSource(SourceOf):
             other = others.get(zone.upper(), figure)
             if other != figure and (other > figure) == (self.basis == "lifecycle"):
                 raise ValueError(
-                    f"{zone.upper()}: the direct figure is above the life-cycle one, of which it is a part: are figures "
-                    "and other_figures mixed up?"
+                    f"{zone.upper()}: the direct figure is above the life-cycle one, of which it is a part: are "
+                    "figures and other_figures mixed up?"
                 )
         return self
 

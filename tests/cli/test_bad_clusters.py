@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import threading
 from collections.abc import Iterator
@@ -111,6 +112,26 @@ def test_a_server_that_never_answers_is_given_up_after_the_timeout(run: Run, nam
     with silent() as port:
         done = run([*FIGURES[name], "--server-url", f"http://127.0.0.1:{port}", "--timeout", "0.3"])
     assert_refused(done, "cannot be asked")
+
+
+_CLOSURE = {"period": "2025-01", "sha256": "d", "report": "{}"}
+
+
+@pytest.mark.parametrize("name", [name for name in FIGURES if name != "report export"])
+@pytest.mark.parametrize("more", [{}, {"closed_at": "x"}, {"closed_at": None}, {"settings": {"a": 1}}])
+def test_a_server_of_another_version(run: Run, world: World, name: str, more: dict[str, object]) -> None:
+    """What it says is none of the answers that the command knows."""
+    said = _CLOSURE | {"items": [_CLOSURE | more], "total": {}, "rows": [{}], "namespaces": {}} | more
+
+    def answer(_: Asked) -> Said:
+        return Said(said)
+
+    with api_server(answer, world.directory) as config:
+        url = json.loads(config.read_text())["clusters"][0]["cluster"]["server"]
+        done = run([*FIGURES[name], "--server-url", url])
+    assert done.code not in (0, None)
+    assert "Traceback" not in done.err
+    assert "are versions mixed?" in done.err or "is that the server?" in done.err, done.err
 
 
 @pytest.mark.parametrize("name", FIGURES)

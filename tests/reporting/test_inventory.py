@@ -274,7 +274,10 @@ async def test_a_figure_that_is_kept_is_an_answer_also_where_the_other_basis_fai
     labels = ({"source": "first", "outcome": outcome} for outcome in ("answered", "failed"))
     assert [registry.get_sample_value("carbonbudget_intensity_polls_total", its) for its in labels] == [2, 2]
     (message,) = caplog.messages
-    assert message == "zone DE: first: no direct figures in this plan; its hours are not set apart into direct and upstream"
+    assert (
+        message
+        == "zone DE: first: no direct figures in this plan; its hours are not set apart into direct and upstream"
+    )
     source.error = "first: away"
     await follower.step(NOW, force=True)
     assert caplog.messages[1:] == ["zone DE: first: away; former and yearly figures stand in"]

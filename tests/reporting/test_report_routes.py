@@ -84,9 +84,7 @@ async def test_a_report_is_closed_listed_shown_and_reopened_with_one_hash(
     assert (await get(face, "/v1/report", period=DAY)).json()["reopened"][0]["reason"] == "a mistake"
 
 
-async def test_what_was_closed_is_read_while_a_long_report_is_made(
-    face: Face, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_what_was_closed_is_read_while_a_long_report_is_made(face: Face, monkeypatch: pytest.MonkeyPatch) -> None:
     """A year's report takes minutes: a look at one that is kept would wait until it is refused."""
     monkeypatch.setattr(pools, "_WAIT_SECONDS", 0.1)
     closed = (await post(face, "close", period=DAY, incomplete=True)).json()

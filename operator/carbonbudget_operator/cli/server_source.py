@@ -69,7 +69,9 @@ class ServerSource:
     def closures(self) -> list[JsonObject]:
         """All closed reports, without their texts."""
         items = self._ask(Question("GET", "/v1/report/closures", {}), {"items"})["items"]
-        return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
+        if not isinstance(items, list) or not all(map(_is_closure, items)):
+            raise SourceError("the server's list of closed reports is not understood: are versions mixed?")
+        return items
 
     def closed(self, period: str) -> Closed:
         """One closed report."""
@@ -87,6 +89,8 @@ class ServerSource:
 
     def _closed(self, question: Question) -> Closed:
         found = self._ask(question, {"period", "closed_at", "sha256", "report"})
+        if not _is_closure(found):
+            raise SourceError("the server's closed report is not understood: are versions mixed?")
         return Closed(str(found["period"]), int(found["closed_at"]), str(found["sha256"]), str(found["report"]))
 
     def _ask(self, question: Question, keys: set[str]) -> JsonObject:
@@ -208,6 +212,10 @@ def _exchange(
             if len(read) > _MOST_BYTES:
                 raise ValueError(f"its answer is larger than {_MOST_BYTES} bytes")
         return response.status_code, bytes(read)
+
+
+def _is_closure(item: object) -> bool:
+    return isinstance(item, dict) and item.keys() >= {"period", "sha256"} and type(item.get("closed_at")) is int
 
 
 def _as_header(token: bytes, where: str) -> str:

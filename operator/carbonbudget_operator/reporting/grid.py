@@ -132,7 +132,9 @@ class GridFollower:
         if not sources:
             return 0
         zones = await asyncio.to_thread(self._zones, now, max(source.max_days for source in sources))
-        done = [self._follow(source, zone, name, now, force) for source, zone, name in self._wanted(sources, zones, now)]
+        done = [
+            self._follow(source, zone, name, now, force) for source, zone, name in self._wanted(sources, zones, now)
+        ]
         return sum(await asyncio.gather(*done))
 
     @staticmethod

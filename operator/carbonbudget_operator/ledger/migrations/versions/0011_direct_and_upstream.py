@@ -56,6 +56,6 @@ def downgrade() -> None:
             sealed.derivation_id == kept.derivation_id, sealed.hour == kept.start - kept.start % 3600
         )
         op.execute(sa.delete(table).where(sa.or_(kept.level != 0, sa.not_(of_sealed_hour))))
-    with op.batch_alter_table("valued_row") as table:
+    with op.batch_alter_table("valued_row") as altered:
         for name in _PARTS:
-            table.drop_column(name)
+            altered.drop_column(name)

@@ -6,7 +6,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from carbonbudget_operator.dated import DATED
 
@@ -102,6 +102,18 @@ class StaticSource(SourceOf):
     )
     source: str = Field(min_length=1, description="Who says so, and where.")
     year: int = Field(ge=2000, le=2100, description="The year that they are of.")
+
+    @model_validator(mode="after")
+    def _direct_is_part_of_the_whole(self) -> StaticSource:
+        others = {zone.upper(): figure for zone, figure in self.other_figures.items()}
+        for zone, figure in self.figures.items():
+            other = others.get(zone.upper(), figure)
+            if other != figure and (other > figure) == (self.basis == "lifecycle"):
+                raise ValueError(
+                    f"{zone.upper()}: the direct figure is above the life-cycle one, of which it is a part: are "
+                    "figures and other_figures mixed up?"
+                )
+        return self
 
     @property
     def words(self) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+import yaml
 from tests.cli.api_server import Asked, Said, api_server, kubeconfig, status
 from tests.cli.bad_world import ALONE, FIGURES, PLUGIN, Run, World, assert_refused
 from tests.cli.bad_world import run as run
@@ -110,6 +112,47 @@ def test_a_server_that_never_answers_is_given_up_after_the_timeout(run: Run, nam
     with silent() as port:
         done = run([*FIGURES[name], "--server-url", f"http://127.0.0.1:{port}", "--timeout", "0.3"])
     assert_refused(done, "cannot be asked")
+
+
+_CLOSURE = {"period": "2025-01", "sha256": "d", "report": "{}"}
+
+
+@pytest.mark.parametrize("name", [name for name in FIGURES if name != "report export"])
+@pytest.mark.parametrize("more", [{}, {"closed_at": "x"}, {"closed_at": None}, {"settings": {"a": 1}}])
+def test_a_server_of_another_version(run: Run, world: World, name: str, more: dict[str, object]) -> None:
+    """What it says is none of the answers that the command knows."""
+    said = _CLOSURE | {"items": [_CLOSURE | more], "total": {}, "rows": [{}], "namespaces": {}} | more
+
+    def answer(_: Asked) -> Said:
+        return Said(said)
+
+    with api_server(answer, world.directory) as config:
+        url = json.loads(config.read_text())["clusters"][0]["cluster"]["server"]
+        done = run([*FIGURES[name], "--server-url", url])
+    assert done.code not in (0, None)
+    assert "Traceback" not in done.err
+    assert "are versions mixed?" in done.err or "is that the server?" in done.err, done.err
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_file_that_holds_no_token_is_not_shown(run: Run, world: World, name: str) -> None:
+    """It may be a private key, given by mistake."""
+    (world.directory / "key").write_text("-----BEGIN KEY-----\nAAAAtopsecret\n-----END KEY-----\n")
+    token_file = str(world.directory / "key")
+    done = run([*FIGURES[name], "--server-url", "http://127.0.0.1:1", "--server-token-file", token_file])
+    assert_refused(done, "holds no token")
+    assert "topsecret" not in done.out + done.err
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_token_of_the_kubeconfig_that_is_none_is_not_shown(run: Run, world: World, name: str) -> None:
+    text = kubeconfig(world.directory, "http://127.0.0.1:1").read_text()
+    document = yaml.safe_load(text)
+    document["users"][0]["user"] = {"token": "AAAA\ntopsecret"}
+    (world.directory / "config").write_text(yaml.safe_dump(document))
+    done = run([*FIGURES[name], "--kubeconfig", str(world.directory / "config")])
+    assert_refused(done, "token")
+    assert "topsecret" not in done.out + done.err
 
 
 @pytest.mark.parametrize(

@@ -190,6 +190,16 @@ def test_what_is_left_out_of_a_report_stays_in_its_domains(pods: dict[str, int],
     assert [domain.measured_uj for domain in found.domains] == [domain.measured_uj for domain in report.domains]
 
 
+def test_pods_that_ended_long_ago_are_not_charged_because_they_were_right_once(
+    cluster: Cluster, checked: Checked
+) -> None:
+    cluster.places = {"a": "node-1/team-a/a"}
+    report = report_of({"a": 300})
+    assert checked(report) is report
+    cluster.places = {}  # eight days after it ended it is forgotten
+    assert checked(report, now=END + 3_605).pods == ()
+
+
 _PODS = st.dictionaries(st.sampled_from(["p", "q"]), st.sampled_from(["a", "b"]))
 
 

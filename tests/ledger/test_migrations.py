@@ -26,7 +26,10 @@ from carbonbudget_operator.ledger.store import (
     open_ledger,
     require_schema,
 )
-from carbonbudget_operator.ledger.valued import NAMES
+from carbonbudget_operator.ledger.valued import LOCATION_UG, NAMES, UNSPLIT_UG
+from carbonbudget_operator.reporting.book import Book
+from carbonbudget_operator.reporting.derive import Deriver
+from carbonbudget_operator.settings import Carbon, Settings
 
 NO_GROUP = Group("", "", {})
 
@@ -281,3 +284,36 @@ def test_a_migration_that_fails_half_way_leaves_the_ledger_as_it_was(
     sa.event.remove(engine, "before_cursor_execute", fail)
     assert _columns(engine) == before
     require_schema(engine)
+
+
+@pytest.mark.parametrize("sealed_hours", [0, 1])
+def test_a_ledger_taken_back_and_brought_up_again_has_the_direct_and_upstream_parts_again(
+    new_url: Callable[[], str], open_engine: Callable[[str], sa.Engine], sealed_hours: int
+) -> None:
+    """What was kept loses its parts on the way down: it is made anew, and what was sealed has one of them."""
+    engine, settings = open_engine(new_url()), Settings(carbon=Carbon(zone="DE", pue=1.2))
+    assert set(book(Booker(engine), *(a_report(HOUR + 3600 * i, "n0", {"p": 10**9}) for i in range(3)))) == {
+        Booked.STORED
+    }
+
+    def upkeep(sealed: int) -> None:
+        deriver = Deriver(Book(engine, settings), 35, 25)
+        while deriver.step(HOUR + 38 * 86_400) is not None:
+            pass
+        for _ in range(sealed):
+            assert deriver.seal(HOUR + 38 * 86_400) is not None
+
+    def location_and_unsplit_ug() -> tuple[int, int]:
+        rows = list(Book(engine, settings).rows(HOUR, HOUR + 3 * 3600))
+        return sum(sum(row.figures[LOCATION_UG]) for row in rows), sum(row.figures[UNSPLIT_UG] for row in rows)
+
+    upkeep(sealed_hours)
+    before = location_and_unsplit_ug()
+    assert before[0] == before[1] > 0
+    assert downgrade(engine, OLDEST_SCHEMA) == OLDEST_SCHEMA
+    migrate(engine)
+    assert location_and_unsplit_ug() == before
+    upkeep(0)
+    assert location_and_unsplit_ug() == before
+    *_, checked = check_ledger(engine)
+    assert checked.defects == []

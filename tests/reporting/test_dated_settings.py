@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import gc
 import logging
 from typing import Any
 
@@ -192,9 +193,33 @@ async def test_a_source_that_came_later_leaves_the_hours_before_it_at_their_year
     assert by_hour(filled, given)[4:] != yearly[4:]
 
 
+async def test_static_figures_that_ended_long_ago_are_no_failure(filled: sa.Engine) -> None:
+    """They can change no hour any more: an alert that they fail would never end."""
+    both, much_later = STATIC | {"other_figures": {"DE": 250}}, FIRST + 60 * 86_400
+    book(Booker(filled), a_report(much_later, pods={"p": 10}))
+    for later in ([], [STATIC], [both | {"name": "now", "figures": {"DE": 200}, "other_figures": {"FR": 20}}]):
+        registry = CollectorRegistry()
+        follower = GridFollower(filled, settings(intensity={"sources": after([both], 2, later)}), registry)
+        await follower.step(much_later + HOUR, force=True)
+        failed = {"source": "static", "outcome": "failed"}
+        assert not registry.get_sample_value("carbonbudget_intensity_polls_total", failed), later
+
+
 def test_a_zone_that_nothing_can_stand_in_later_stops_the_start() -> None:
     with pytest.raises(UnknownZone, match=r"'NOWHERE'.*\(in force from 2025-10-31T03:00Z\)"):
         check_all_places(settings(zone=after("DE", 3, "NOWHERE")).carbon)
+
+
+def test_a_report_keeps_nothing_of_what_it_has_added_up(filled: sa.Engine) -> None:
+    """A server has the room for its questions; a year's report beside them must not take as much again."""
+
+    def rows_in_memory() -> int:
+        gc.collect()
+        return sum(isinstance(one, ValuedRow) for one in gc.get_objects())
+
+    before, reporter = rows_in_memory(), Reporter(filled, settings())
+    most = max(rows_in_memory() - before for _ in reporter.run(FIRST, FIRST + HOURS * HOUR, NOW))
+    assert most <= 2 * max(len(rows) for rows in by_hour(filled, settings()))
 
 
 def upkeep(engine: sa.Engine, given: Settings, caplog: pytest.LogCaptureFixture) -> tuple[float | None, list[str]]:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from prometheus_client import CollectorRegistry
+from pydantic import ValidationError
 from tests.ledger.reports import a_report, book
 from tests.reporting.test_grid import HOUR, NOW, Told
 from tests.reporting.test_report import DAY, Ledger
@@ -221,6 +222,15 @@ async def test_where_a_source_states_both_bases_direct_and_upstream_are_the_life
     assert any("direct and life-cycle" in factor for factor in reporter.result()["factors"])  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize(("basis", "other"), [("lifecycle", 331), ("direct", 329)])
+def test_stated_figures_whose_direct_part_is_more_than_the_whole_stop_the_start(basis: str, other: int) -> None:
+    """They would be left out of every report without a word."""
+    given = STATED | {"basis": basis, "other_figures": {"de": other}}
+    with pytest.raises(ValidationError, match=r"DE: the direct figure is above the life-cycle one"):
+        StaticSource.model_validate(given)
+    StaticSource.model_validate(given | {"other_figures": {"de": 330}})
+
+
 async def test_an_hour_whose_other_basis_fails_keeps_its_figure_and_is_not_split(engine: sa.Engine) -> None:
     a_year(engine)
     first = ElectricityMapsSource(name="first", key_file=Path("/none"), both_bases=True)
@@ -247,6 +257,29 @@ async def test_an_hour_whose_other_basis_fails_keeps_its_figure_and_is_not_split
     )
     with engine.connect() as connection:
         assert 90_000 in set(connection.scalars(sa.select(c.mg_per_kwh).where(c.basis == "lifecycle", c.hour == HOUR)))
+
+
+async def test_a_figure_that_is_kept_is_an_answer_also_where_the_other_basis_fails(
+    engine: sa.Engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A plan without direct figures must not look like a source that is away, and nothing stands in for its figures."""
+    a_year(engine)
+    first = ElectricityMapsSource(name="first", key_file=Path("/none"), both_bases=True)
+    settings, registry = Settings(carbon=Carbon(zone="DE", intensity=Intensity(sources=[first]))), CollectorRegistry()
+    source, other = Told(says=dict.fromkeys(range(4), 100_000)), Told(error="first: no direct figures in this plan")
+    follower = GridFollower(engine, settings, registry, [source], {"first": other})
+    for force in (False, True):
+        await follower.step(NOW, force)
+    labels = ({"source": "first", "outcome": outcome} for outcome in ("answered", "failed"))
+    assert [registry.get_sample_value("carbonbudget_intensity_polls_total", its) for its in labels] == [2, 2]
+    (message,) = caplog.messages
+    assert (
+        message
+        == "zone DE: first: no direct figures in this plan; its hours are not set apart into direct and upstream"
+    )
+    source.error = "first: away"
+    await follower.step(NOW, force=True)
+    assert caplog.messages[1:] == ["zone DE: first: away; former and yearly figures stand in"]
 
 
 def test_the_other_basis_is_asked_for_only_where_the_settings_say_so() -> None:

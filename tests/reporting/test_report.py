@@ -67,6 +67,9 @@ def test_periods_are_named_as_people_name_them(text: str, start: str, end: str) 
         "9999-W52",
         "9999-12",
         "9999",
+        "\uff12\uff10\uff12\uff16",  # digits to Python, another period to the ledger
+        "2026-0\uff11",
+        "2026\n",
     ],
 )
 def test_a_period_that_is_none_is_told(text: str) -> None:

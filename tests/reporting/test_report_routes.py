@@ -12,6 +12,8 @@ import pytest
 from tests.ledger.reports import HOUR, a_report
 from tests.reporting.test_server import Face, a_face
 
+from carbonbudget_operator.reporting import pools
+
 DAY = "2025-11-24"
 READER, CLOSER = "user:reader@*", "user:closer@*"
 
@@ -39,6 +41,7 @@ async def test_a_token_in_the_header_that_the_api_servers_proxy_leaves_is_a_toke
     for headers, status in (
         ({"X-Carbonbudget-Token": READER}, 200),
         ({"X-Carbonbudget-Token": "nonsense"}, 401),
+        ({"X-Carbonbudget-Token": "user:foreign@*"}, 401),  # of another audience
         ({"X-Carbonbudget-Token": ""}, 401),
         ({}, 401),
         ({"X-Carbonbudget-Token": READER, "Authorization": "Bearer nonsense"}, 401),
@@ -79,6 +82,16 @@ async def test_a_report_is_closed_listed_shown_and_reopened_with_one_hash(
         assert f"the report of {DAY} was {word} by closer@*" in caplog.messages
     assert (await get(face, "/v1/report/closed", period=DAY)).status_code == 404
     assert (await get(face, "/v1/report", period=DAY)).json()["reopened"][0]["reason"] == "a mistake"
+
+
+async def test_what_was_closed_is_read_while_a_long_report_is_made(face: Face, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A year's report takes minutes: a look at one that is kept would wait until it is refused."""
+    monkeypatch.setattr(pools, "_WAIT_SECONDS", 0.1)
+    closed = (await post(face, "close", period=DAY, incomplete=True)).json()
+    async with face.pools.periods.turn("somebody"):
+        assert (await get(face, "/v1/report", period=DAY)).status_code == 503
+        assert (await get(face, "/v1/report/closed", period=DAY)).json() == closed
+        assert len((await get(face, "/v1/report/closures")).json()["items"]) == 1
 
 
 @pytest.mark.parametrize(

@@ -282,6 +282,14 @@ def test_a_zone_of_a_source_that_no_node_can_stand_in_stops_the_start() -> None:
         check_places(Carbon.model_validate({"intensity": {"sources": [source | {"zones": {"US-CAL-CISO": "x"}}]}}))
 
 
+@pytest.mark.parametrize("key", ["figures", "other_figures"])
+def test_a_zone_of_a_stated_figure_that_no_node_can_stand_in_stops_the_start(key: str) -> None:
+    source = {"type": "static", "figures": {"DE": 330}, "basis": "lifecycle", "source": "s", "year": 2025}
+    check_places(Carbon.model_validate({"intensity": {"sources": [source | {key: {"de": 300}}]}}))
+    with pytest.raises(UnknownZone, match=r"^carbon\.intensity\.sources of static: 'D' is no grid zone"):
+        check_places(Carbon.model_validate({"intensity": {"sources": [source | {key: {"D": 300}}]}}))
+
+
 def test_a_provider_that_is_none_stops_the_start_and_names_those_that_are_known() -> None:
     check_places(Carbon(provider="own"))
     with pytest.raises(UnknownZone, match=r"carbon.provider 'amazon' is not known: use one of own, alibaba, aws"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import sys
+from contextlib import suppress
 from typing import Annotated, Any
 
 import typer
@@ -12,7 +13,7 @@ import typer
 from carbonbudget_operator.allocation.policy import Idle, Overhead, PolicyError, parse_shared
 from carbonbudget_operator.cli.covers import CSV_COVERS, covers_line, csv_covers
 from carbonbudget_operator.cli.options import Output, csv_cells, fail, instant, print_table, rounded, shown
-from carbonbudget_operator.cli.where import Where, answered, somewhere
+from carbonbudget_operator.cli.where import Where, answered, somewhere, understood
 
 
 @somewhere
@@ -51,16 +52,18 @@ def allocate(
     with answered():
         result = where.source({"allocation": policy}).allocation(span, group_by, filter_by)
     where.announce(result.get("settings"), output)
-    if result["rows"] and all(set(row["key"].values()) == {FILTERED} for row in result["rows"]):
-        print(f"note: nothing of that time is of --filter {shown(filter_by)}", file=sys.stderr)
-    _print(result, span, output)
+    with suppress(LookupError, TypeError, AttributeError):  # said below, and `-o json` prints any answer
+        if result["rows"] and all(set(row["key"].values()) == {FILTERED} for row in result["rows"]):
+            print(f"note: nothing of that time is of --filter {shown(filter_by)}", file=sys.stderr)
+    if output is Output.JSON:
+        print(json.dumps(result, indent=2))
+        return
+    with understood():
+        _print(result, span, output)
 
 
 def _print(result: dict[str, Any], asked: tuple[int, int], output: Output) -> None:
     rows, total = result["rows"], result["total"]
-    if output is Output.JSON:
-        print(json.dumps(result, indent=2))
-        return
     keys = list(rows[0]["key"]) if rows else ["namespace"]
     figures = ["energy_kwh", "location_g", "market_g", "embodied_g"]
     table = [[*row["key"].values(), *(row[figure] for figure in figures)] for row in rows]

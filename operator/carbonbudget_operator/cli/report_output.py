@@ -9,6 +9,7 @@ from typing import Any
 
 from carbonbudget_operator.cli.covers import CSV_COVERS, covers_line, csv_covers, date_of
 from carbonbudget_operator.cli.options import Output, csv_cells, fail, print_table, rounded, shown
+from carbonbudget_operator.cli.where import understood
 
 _OWNERS = {"owned": "nodes owned", "cloud": "nodes of clouds", "leased": "nodes leased"}
 
@@ -28,6 +29,11 @@ def print_report(result: dict[str, Any], output: Output, details: bool = False) 
     if output is Output.JSON:
         print(json.dumps(result, indent=2))
         return
+    with understood():
+        _print(result, output, details)
+
+
+def _print(result: dict[str, Any], output: Output, details: bool) -> None:
     by_owner = result["ownership"] if "ownership" in result else result["scopes"]  # as closed by a former version
     inventory = result.get("inventory", ())
     rows = [
@@ -55,7 +61,8 @@ def print_report(result: dict[str, Any], output: Output, details: bool = False) 
         return
     from rich.table import Table
 
-    print(f"{result['cluster']}, {date_of(result['from'])} to {date_of(result['to'])}, {result['basis']} factors")
+    span = f"{date_of(result['from'])} to {date_of(result['to'])}"
+    print(f"{shown(result['cluster'])}, {span}, {shown(result['basis'])} factors")
     if inventory:
         _print_inventory(inventory)
     table = Table("", box=None)
@@ -88,13 +95,13 @@ def print_report(result: dict[str, Any], output: Output, details: bool = False) 
         print(f"factor: {shown(factor)}")
     if "closed" in result:
         closed = result["closed"]
-        print(f"closed on {date_of(closed['at'])}, sha256 {closed['sha256']}")
+        print(f"closed on {date_of(closed['at'])}, sha256 {shown(closed['sha256'])}")
         for line in closed["restatement" if details else "summary"] or ["nothing differs from it"]:
             print(f"restatement: {shown(line)}")
     for former in result.get("reopened", ()):
         print(
             f"reopened on {date_of(former['at'])}: closed before on {date_of(former['closed_at'])}, "
-            f"sha256 {former['sha256']}; reason: {shown(former['reason'])}"
+            f"sha256 {shown(former['sha256'])}; reason: {shown(former['reason'])}"
         )
 
 

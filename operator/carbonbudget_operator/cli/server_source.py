@@ -69,7 +69,9 @@ class ServerSource:
     def closures(self) -> list[JsonObject]:
         """All closed reports, without their texts."""
         items = self._ask(Question("GET", "/v1/report/closures", {}), {"items"})["items"]
-        return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
+        if not isinstance(items, list) or not all(map(_is_closure, items)):
+            raise SourceError("the server's list of closed reports is not understood: are versions mixed?")
+        return items
 
     def closed(self, period: str) -> Closed:
         """One closed report."""
@@ -87,6 +89,8 @@ class ServerSource:
 
     def _closed(self, question: Question) -> Closed:
         found = self._ask(question, {"period", "closed_at", "sha256", "report"})
+        if not _is_closure(found):
+            raise SourceError("the server's closed report is not understood: are versions mixed?")
         return Closed(str(found["period"]), int(found["closed_at"]), str(found["sha256"]), str(found["report"]))
 
     def _ask(self, question: Question, keys: set[str]) -> JsonObject:
@@ -122,7 +126,7 @@ class ByUrl:
     def send(self, question: Question) -> tuple[int, bytes]:
         """Status and body of the answer."""
         try:
-            token = self._token_file.read_text(encoding="ascii").strip() if self._token_file else ""
+            token = _as_header(self._token_file.read_bytes(), f"{self._token_file}") if self._token_file else ""
             verify = ssl.create_default_context(cafile=str(self._ca) if self._ca else None)
             with httpx.Client(verify=verify, timeout=_times(self._timeout)) as client:
                 headers = {"Authorization": f"Bearer {token}"} if token else {}
@@ -143,7 +147,7 @@ class ThroughApiServer:
         """Status and body of the server's answer; what the API server refuses itself is a SourceError."""
         verify = self._who.ssl_context() if self._who.url.startswith("https") else True
         try:
-            own = self._who.token()
+            own = _as_header(self._who.token().encode(), "the kubeconfig")
             headers = {"Authorization": f"Bearer {own}"} if own else {}
             with httpx.Client(verify=verify, timeout=_times(self._timeout), headers=headers) as client:
                 token = self._token(client, question.account)
@@ -166,7 +170,7 @@ class ThroughApiServer:
         status, text = _exchange(client, self._who.url + path, Question("POST", path, {}, body), {})
         self._check(status, text, "create serviceaccounts/token", account)
         try:
-            return str(json.loads(text)["status"]["token"])
+            return _as_header(str(json.loads(text)["status"]["token"]).encode(), "the answer")
         except (ValueError, KeyError, TypeError, RecursionError):
             raise SourceError(f"the API server answered {status} to a TokenRequest with something else") from None
 
@@ -208,6 +212,18 @@ def _exchange(
             if len(read) > _MOST_BYTES:
                 raise ValueError(f"its answer is larger than {_MOST_BYTES} bytes")
         return response.status_code, bytes(read)
+
+
+def _is_closure(item: object) -> bool:
+    return isinstance(item, dict) and item.keys() >= {"period", "sha256"} and type(item.get("closed_at")) is int
+
+
+def _as_header(token: bytes, where: str) -> str:
+    """The token as a header's text. Raises ValueError without it: what is there by mistake may be a private key."""
+    text = token.decode("ascii", "replace").strip()
+    if not text.isascii() or not text.isprintable() or " " in text:
+        raise ValueError(f"{where} holds no token: a token is one line of letters, digits and signs")
+    return text
 
 
 def _times(seconds: float) -> httpx.Timeout:

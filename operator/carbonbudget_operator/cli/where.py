@@ -124,6 +124,15 @@ def answered() -> Iterator[None]:
         fail(str(error), error.code)
 
 
+@contextmanager
+def understood() -> Iterator[None]:
+    """An answer of another form, as a server of another version gives, ends the process with one line."""
+    try:
+        yield
+    except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError):
+        fail("the answer has another form than this version prints: are versions mixed? `-o json` prints it as it is")
+
+
 def somewhere(command: Callable[..., None]) -> Callable[..., None]:
     """The command with these options in the place of its parameter `where`."""
 

@@ -27,6 +27,7 @@ _WAIT_SECONDS: Final = 120
 _RETRY_SECONDS: Final = 15
 _MAX_TOLD: Final = 10_000
 _MAX_NODES: Final = 50_000
+_GOOD_SECONDS: Final = 3_600
 # Of a node as the API server has it: all but the CPU's model.
 _INFO: Final = attrgetter(
     "threads", "memory_bytes", "allocatable", "provider_id", "region", "zone", "instance_type"
@@ -78,7 +79,8 @@ class Verifier:
     def __init__(self, nodes: KnownNodes, pods: KnownPods, registry: prometheus.CollectorRegistry) -> None:
         self._nodes, self._pods = nodes, pods
         self._told: set[tuple[str, str]] = set()
-        self._good: dict[str, bytes] = {}  # by node, a digest of its pods' places where all were right
+        # By node, a digest of its pods' places where all were right, and the UTC second until which that counts.
+        self._good: dict[str, tuple[bytes, int]] = {}
         self._corrected = prometheus.Counter(
             "carbonbudget_ingest_nodes_corrected", "Reports whose node has less, or is elsewhere, by the API server.",
             ("what",), registry=registry,
@@ -117,16 +119,17 @@ class Verifier:
 
     def _verify_pods(self, report: NodeReport, now: int) -> NodeReport:
         place, node = self._pods.place, report.node
-        # Mostly they are those of the minute before, and a pod's place never changes.
+        # Mostly they are those of the minute before, and a pod's place never changes. But it ends and is forgotten.
         places = "\n".join([f"{pod.namespace}\n{pod.name}\n{pod.uid}" for pod in report.pods])
         digest = blake2b(places.encode(), digest_size=16).digest()
-        if self._good.get(node) == digest:
+        good, until = self._good.get(node, (b"", 0))
+        if good == digest and now < until:
             return report
         other = [pod for pod in report.pods if place(pod.uid) != f"{node}/{pod.namespace}/{pod.name}"]
         if not other:
             if len(self._good) >= _MAX_NODES:  # an autoscaler makes new ones for ever
                 self._good.clear()
-            self._good[node] = digest
+            self._good[node] = (digest, now + _GOOD_SECONDS)
             return report
         false: set[str] = set()
         renamed: dict[str, PodUsage] = {}

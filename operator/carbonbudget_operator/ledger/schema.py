@@ -268,7 +268,6 @@ owner = Table(
     Column("owner_uid", String(512), nullable=False),
 )
 
-# From when to when the cluster listed a node that should report.
 # How many nodes of a kind a day's lists had at most at once, and when one was last made; kind "" should report.
 node_count = Table(
     "node_count",
@@ -279,6 +278,8 @@ node_count = Table(
     _count("nodes"),
     _count("until"),
 )
+
+# From when to when the cluster listed a node that should report.
 node_listed = Table(
     "node_listed",
     metadata,

@@ -64,9 +64,13 @@ class Book:
         cached = self._cache.get(key)
         if cached is not None and cached[0] == signature:
             return cached[1]
-        unit = self.derived.load(connection, *key) if kept else self.make(connection, key[1])
+        unit = self.read(connection, key, kept)
         self._cache.put(key, signature, unit)
         return unit
+
+    def read(self, connection: sa.Connection, key: Key, kept: bool) -> Unit:
+        """The same for who needs each unit once: nothing of it stays in memory."""
+        return self.derived.load(connection, *key) if kept else self.make(connection, key[1])
 
     def make(self, connection: sa.Connection, hour: int) -> Unit:
         """An hour from its facts; a sealed one from the rows that it was sealed with."""

@@ -27,6 +27,8 @@ from carbonbudget_operator.timeline import Timeline
 
 _log = logging.getLogger(__name__)
 _DAY = 24 * HOUR
+_STANDS_IN = "former and yearly figures stand in"
+_NOT_SPLIT = "its hours are not set apart into direct and upstream"
 
 
 def make_source(given: AnySource, basis: str) -> Source:
@@ -93,6 +95,12 @@ def _milligrams(figures: Mapping[str, Decimal]) -> dict[str, int]:
     return {zone.upper(): int(figure * 1000) for zone, figure in figures.items()}
 
 
+def _is_over(source: Source, zone: str, now: int) -> bool:
+    """Whether stated figures were in force so long ago that they are not asked for any more: that is no failure."""
+    end = now - now % HOUR + HOUR
+    return isinstance(source, Static) and not source.states(zone, end - source.max_days * _DAY, end)
+
+
 class GridFollower:
     """Brings the ledger's intensities up to date; any number of servers share the turns."""
 
@@ -112,7 +120,7 @@ class GridFollower:
         made = make_sources(settings.carbon, other=True).map(lambda its: {source.name: source for source in its})
         self._others = made if others is None else Timeline.always(dict(others))
         self._places = settings.carbon.map(Places)
-        self._failing: set[tuple[str, str]] = set()
+        self._failing: set[tuple[str, str, str]] = set()
         self._polls = Counter(
             "carbonbudget_intensity_polls", "Questions to sources of intensities.", ["source", "outcome"],
             registry=registry,
@@ -124,14 +132,18 @@ class GridFollower:
         if not sources:
             return 0
         zones = await asyncio.to_thread(self._zones, now, max(source.max_days for source in sources))
-        done = [self._follow(source, zone, name, now, force) for source, zone, name in self._wanted(sources, zones)]
+        done = [
+            self._follow(source, zone, name, now, force) for source, zone, name in self._wanted(sources, zones, now)
+        ]
         return sum(await asyncio.gather(*done))
 
     @staticmethod
-    def _wanted(sources: Sequence[Source], zones: Iterable[str]) -> list[tuple[Source, str, str]]:
+    def _wanted(sources: Sequence[Source], zones: Iterable[str], now: int) -> list[tuple[Source, str, str]]:
         """Each source with our zone and its own name for it."""
         named = ((source, zone, source.zone_name(zone)) for source in sources for zone in zones)
-        return [(source, zone, name) for source, zone, name in named if name is not None]
+        return [
+            (source, zone, name) for source, zone, name in named if name is not None and not _is_over(source, zone, now)
+        ]
 
     async def _follow(self, source: Source, zone: str, name: str, now: int, force: bool) -> int:
         carbon = self._carbon.at(now)
@@ -139,21 +151,24 @@ class GridFollower:
         if not await asyncio.to_thread(claim_poll, self._engine, source.name, zone, now, interval):
             return 0
         asked: list[tuple[str, Source]] = [(self._basis, source)]
-        if (other := self._others.at(now).get(source.name)) is not None and other.zone_name(zone) is not None:
+        if (other := self._others.at(now).get(source.name)) is not None and not (
+            other.zone_name(zone) is None or _is_over(other, zone, now)
+        ):
             asked.append((other_basis(self._basis), other))
         changed = 0
-        try:
-            for basis, its in asked:  # the basis that is reported comes first: kept even where the other one fails
+        for basis, its in asked:  # the basis that is reported comes first: kept even where the other one fails
+            failing = (source.name, zone, basis)
+            try:
                 changed += await self._keep(its, basis, zone, name, now)
-        except SourceError as error:
-            self._polls.labels(source.name, "failed").inc()
-            if (source.name, zone) not in self._failing:  # once, until it works again
-                _log.warning("zone %s: %s; former and yearly figures stand in", zone, error)
-            self._failing.add((source.name, zone))
-            await asyncio.to_thread(fail_poll, self._engine, source.name, zone, str(error))
-            return changed
-        self._failing.discard((source.name, zone))
-        self._polls.labels(source.name, "answered").inc()
+            except SourceError as error:
+                self._polls.labels(source.name, "failed").inc()
+                if failing not in self._failing:  # once, until it works again
+                    _log.warning("zone %s: %s; %s", zone, error, _STANDS_IN if basis == self._basis else _NOT_SPLIT)
+                self._failing.add(failing)
+                await asyncio.to_thread(fail_poll, self._engine, source.name, zone, str(error))
+                break
+            self._failing.discard(failing)
+            self._polls.labels(source.name, "answered").inc()
         return changed
 
     async def _keep(self, source: Source, basis: str, zone: str, name: str, now: int) -> int:

@@ -232,17 +232,20 @@ def check_places(carbon: Carbon) -> None:
         raise UnknownZone(f"carbon.provider {carbon.provider!r} is not known: use one of {known}")
     market = carbon.market
     sources = [
-        (f"intensity.sources of {source.name}", [*getattr(source, "zones", ()), *getattr(source, "figures", ())])
+        (
+            f"intensity.sources of {source.name}",
+            [zone for field in ("zones", "figures", "other_figures") for zone in getattr(source, field, ())],
+        )
         for source in carbon.intensity.sources
     ]
     for key, zones in (
         *sources,
-        ("contracts", [contract.zone for contract in market.contracts]),
-        ("residual_mixes", [mix.zone for mix in market.residual_mixes]),
+        ("market.contracts", [contract.zone for contract in market.contracts]),
+        ("market.residual_mixes", [mix.zone for mix in market.residual_mixes]),
     ):
         for zone in zones:
             if not is_zone(zone):
-                raise UnknownZone(f"carbon.market.{key}: {zone!r} is no grid zone of the bundled tables")
+                raise UnknownZone(f"carbon.{key}: {zone!r} is no grid zone of the bundled tables")
 
 
 def _midnight(day: dt.date) -> int:

@@ -134,9 +134,9 @@ class Reporter:
         self._start, self._end = start, end = covered(start, end)
         with snapshot(self._book.engine) as connection:
             units = self._book.units(connection, start, end)
-            for done, (key, (signature, kept)) in enumerate(units.items()):
+            for done, (key, (_, kept)) in enumerate(units.items()):
                 yield done, len(units)
-                self._add(self._book.unit(connection, key, signature, kept))
+                self._add(self._book.read(connection, key, kept))
             self._add_methods(connection)
             self._expected = expectations(connection, self._settings.cluster)
             self._without_agent = without_agent(connection, self._settings.cluster, start, end)

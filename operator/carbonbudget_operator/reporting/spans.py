@@ -52,6 +52,8 @@ def parse_span(text: str) -> tuple[int, int]:
 
 
 def _days(text: str) -> tuple[dt.date, dt.date]:
+    if not text.isascii():  # other digits are digits too: the same period could be closed once more
+        raise ValueError(text)
     if re.fullmatch(r"\d{4}", text):
         return dt.date(int(text), 1, 1), dt.date(int(text) + 1, 1, 1)
     if re.fullmatch(r"\d{4}-Q[1-4]", text):

@@ -22,6 +22,12 @@ class Static:
         """As the Protocol says."""
         return zone if any(zone in figures for figures in self._mg_per_kwh.values) else None
 
+    def states(self, zone: str, start: int, end: int) -> bool:
+        """Whether it has a figure of a zone for any time of [start, end) in UTC seconds."""
+        return any(
+            zone in figures and since < end and until > start for since, until, figures in self._mg_per_kwh.spans()
+        )
+
     async def fetch(self, zone: str, start: int, end: int) -> list[Point]:
         """As the Protocol says."""
         points = [

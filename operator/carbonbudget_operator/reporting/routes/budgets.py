@@ -42,12 +42,10 @@ def budget_routes(
             raise Refusal(422, "unanswerable", str(error)) from None
         pods = pods_without_agent()
         if pods:
+            in_all = sum(pods.values())
             for asked_for, its in zip(asked.queries, answers, strict=True):
-                its.pods_without_agent = sum(
-                    number
-                    for name, number in pods.items()
-                    if name in asked_for.namespaces or STAR in asked_for.namespaces
-                )
+                names = set(asked_for.namespaces)
+                its.pods_without_agent = in_all if STAR in names else sum(pods.get(name, 0) for name in names)
         return BudgetAnswers(data_through=through, answers=answers).model_dump_json()
 
     @router.post("/v1/budgets/hours")

@@ -25,7 +25,7 @@ _LATEST = 2**40
 
 
 def report_routes(asking: Asking, settings: Settings, now: Callable[[], float]) -> APIRouter:
-    """All of them. A report reads much, so they have a thread and a connection of their own."""
+    """All of them. A report reads much: what makes one has a thread and a connection of its own."""
     router, known, pool = APIRouter(), Depends(asking.asker), asking.pools.periods
 
     @router.get("/v1/report")
@@ -51,14 +51,14 @@ def report_routes(asking: Asking, settings: Settings, now: Callable[[], float]) 
             keys = ("period", "closed_at", "sha256")
             return json.dumps({"items": [dict(zip(keys, one, strict=True)) for one in found]})
 
-        return await asker.answer_all(listed, pool)
+        return await asker.answer_all(listed)
 
     @router.get("/v1/report/closed")
     async def closed(period: Annotated[str, Query(max_length=32)], asker: Asker = known) -> Response:
         def found(queries: Queries) -> str:
             return _encoded(closing.find(queries.book.engine, settings.cluster, period))
 
-        return await asker.answer_all(lambda queries: _refused(lambda: found(queries)), pool)
+        return await asker.answer_all(lambda queries: _refused(lambda: found(queries)))
 
     @router.post("/v1/report/close")
     async def close(asker: Asker = known) -> Response:

@@ -10,6 +10,7 @@ depends_on = None
 
 _PARTS = ("direct_ug", "upstream_ug", "unsplit_ug", "stood_in_ug")
 _MARKET = ("market_dynamic_ug", "market_idle_ug", "market_overhead_ug")
+_KEPT = ("derivation_id", "level", "start")
 _LOCATION = ("location_dynamic_ug", "location_idle_ug", "location_overhead_ug")
 
 
@@ -42,7 +43,19 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drop the columns: the sums that the parts add up to stay."""
-    with op.batch_alter_table("valued_row") as table:
+    """Drop the columns: the sums that the parts add up to stay.
+
+    What is kept and not sealed goes too, to be made anew: without its parts it would be taken for whole when the ledger
+    comes up again.
+    """
+    unit, row = sa.table("valued_unit", *map(sa.column, _KEPT)), sa.table("valued_row", *map(sa.column, _KEPT))
+    sealed = sa.table("sealed_hour", sa.column("derivation_id"), sa.column("hour")).c
+    for table in (unit, row):
+        kept = table.c
+        of_sealed_hour = sa.exists().where(
+            sealed.derivation_id == kept.derivation_id, sealed.hour == kept.start - kept.start % 3600
+        )
+        op.execute(sa.delete(table).where(sa.or_(kept.level != 0, sa.not_(of_sealed_hour))))
+    with op.batch_alter_table("valued_row") as altered:
         for name in _PARTS:
-            table.drop_column(name)
+            altered.drop_column(name)

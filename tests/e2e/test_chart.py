@@ -128,8 +128,9 @@ def test_several_servers_need_a_database(cluster: Cluster) -> None:
     assert "PersistentVolumeClaim" not in {document["kind"] for document in documents}
     (server,) = [d for d in documents if d["kind"] == "Deployment" and d["metadata"]["name"] == "carbonbudget-server"]
     assert server["spec"]["replicas"] == 2
-    (variable,) = server["spec"]["template"]["spec"]["containers"][0]["env"]
-    assert variable["valueFrom"]["secretKeyRef"] == {"name": "ledger", "key": "url"}
+    variables = {one["name"]: one for one in server["spec"]["template"]["spec"]["containers"][0]["env"]}
+    assert variables.keys() == {"CARBONBUDGET_CONFIG", "CARBONBUDGET_LEDGER"}
+    assert variables["CARBONBUDGET_LEDGER"]["valueFrom"]["secretKeyRef"] == {"name": "ledger", "key": "url"}
 
 
 def test_carbon_settings_reach_the_server_as_they_are(cluster: Cluster, tmp_path: Path) -> None:

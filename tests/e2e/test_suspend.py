@@ -53,7 +53,7 @@ class Enforcing:
         self._thread.join(10)
         assert not self._thread.is_alive()
 
-    def report(self, budget_key: str, sentence: str) -> None:
+    def report(self, budget_key: str, sentence: str, _managed: bool) -> None:
         self.conflicts[budget_key] = sentence
 
     def clear(self, budget_key: str) -> None:

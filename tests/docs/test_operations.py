@@ -28,7 +28,7 @@ class Pod:
     def __init__(self, place: Path) -> None:
         self.place = place
         self.backups, self.ledger = place / "backups", place / "ledger"
-        for directory in (self.backups, self.ledger, place / "work"):
+        for directory in (self.backups, self.ledger, place / "scratch"):
             directory.mkdir()
         (place / "config.yaml").write_text(f"cluster: x\nserver:\n  ledger: sqlite:///{self.ledger}/ledger.db\n")
         self.path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
@@ -50,7 +50,7 @@ class Pod:
         """Its paths, as they are here."""
         text = text.replace("/etc/carbonbudget/config/config.yaml", f"{self.place}/config.yaml")
         text = text.replace("/var/lib/carbonbudget", str(self.ledger))
-        return re.sub(r"(?<![\w.-])/(backups|work)\b", rf"{self.place}/\1", text)
+        return re.sub(r"(?<![\w.-])/(backups|scratch)\b", rf"{self.place}/\1", text)
 
     def copies(self) -> list[str]:
         return sorted(found.name for found in self.backups.glob("ledger-*Z.db"))

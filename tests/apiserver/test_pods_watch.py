@@ -59,8 +59,10 @@ async def test_a_pod_is_known_with_its_node_from_its_binding_on(
         assert pods.place(after) is None  # it runs nowhere
         await bind("after")
         await until(lambda: pods.place(after) == f"node-7/{namespace}/after")  # by the watch
+        assert pods.count_on({"node-7"}).get(namespace) == 2
         await kubectl("delete", "pod", "after", "-n", namespace, "--force", "--grace-period=0", "--wait=false")
-        await until(lambda: len(pods._gone) == 1)
+        # By namespace: pods of other tests' namespaces may end meanwhile.
+        await until(lambda: pods.count_on({"node-7"}).get(namespace) == 1)
         assert pods.place(after) == f"node-7/{namespace}/after"
     finally:
         task.cancel()

@@ -7,7 +7,9 @@ on a PostgreSQL of Debian's, whose own CPU time stands beside the server's.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gzip
+import json
 import statistics
 import sys
 import tempfile
@@ -61,28 +63,45 @@ def node_object(name: str) -> web.Response:
     return web.json_response({"metadata": {"name": name}, "status": {"capacity": has, "allocatable": has}})
 
 
-def pod_table(nodes: int) -> web.Response:
-    """All nodes' pods, each on its node."""
-    rows = [
-        {
-            "cells": [f"pod-{i}", f"node-{node}"],
-            "object": {"metadata": {"name": f"pod-{i}", "namespace": f"team-{i % 5}", "uid": pod_uid(node, i)}},
-        }
-        for node in range(nodes)
-        for i in range(PODS)
-    ]
+def pod_row(node: int, pod: int) -> dict[str, object]:
+    """One row of the table, on its node."""
+    metadata = {"name": f"pod-{pod}", "namespace": f"team-{pod % 5}", "uid": pod_uid(node, pod)}
+    return {"cells": [f"pod-{pod}", f"node-{node}"], "object": {"metadata": metadata}}
+
+
+def pod_table(nodes: int, limit: int, after: int) -> web.Response:
+    """A page of all nodes' pods."""
+    end = min(after + limit, nodes * PODS)
+    rows = [pod_row(*divmod(i, PODS)) for i in range(after, end)]
+    metadata = {"resourceVersion": "1"} | ({"continue": str(end)} if end < nodes * PODS else {})
     columns = [{"name": "Name"}, {"name": "Node"}]
-    return web.json_response({"metadata": {"resourceVersion": "1"}, "columnDefinitions": columns, "rows": rows})
+    return web.json_response({"metadata": metadata, "columnDefinitions": columns, "rows": rows})
+
+
+async def pod_watch(request: web.Request) -> web.StreamResponse:
+    """No pod comes or goes: a bookmark a minute, as a real API server sends them, until the client ends it."""
+    answer = web.StreamResponse(headers={"Content-Type": "application/json"})
+    await answer.prepare(request)
+    seen = {"metadata": {"resourceVersion": "1"}}
+    row = {"cells": [], "object": seen}
+    bookmark = json.dumps({"type": "BOOKMARK", "object": {**seen, "rows": [row]}}).encode() + b"\n"
+    with contextlib.suppress(ConnectionResetError):
+        while True:
+            await answer.write(bookmark)
+            await asyncio.sleep(60)
+    return answer
 
 
 def objects(nodes: int) -> Answer:
     """What the API server has: each node, and all nodes' pods."""
 
-    async def read(request: web.Request) -> web.Response:
+    async def read(request: web.Request) -> web.StreamResponse:
         if request.path.startswith("/api/v1/nodes/"):
             return node_object(request.match_info["path"].rpartition("/")[2])
-        if request.path == "/api/v1/pods" and "watch" not in request.query:
-            return pod_table(nodes)
+        if request.path == "/api/v1/pods" and "watch" in request.query:
+            return await pod_watch(request)
+        if request.path == "/api/v1/pods":
+            return pod_table(nodes, int(request.query["limit"]), int(request.query.get("continue", 0)))
         raise web.HTTPNotFound
 
     return read

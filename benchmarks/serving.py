@@ -18,7 +18,7 @@ from aiohttp import web
 from carbonbudget_operator.controller.certificates import make_ca, make_leaf
 
 URL = "https://localhost:18443"
-Answer = Callable[[web.Request], Awaitable[web.Response]]
+Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import re
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib import resources
 from typing import Final, Literal
 
@@ -27,6 +27,7 @@ class Provider:
     why: str = ""
 
 
+@lru_cache(maxsize=16_384)  # a node's id is its own, and is asked for several times an hour
 def find_provider(provider_id: str, region: str, configured: str = "") -> Provider:
     """Who runs a node. `configured` decides where the id does not: a provider of the region table, or `own`.
 

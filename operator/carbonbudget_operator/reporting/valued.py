@@ -188,6 +188,8 @@ class Valuer:
         ends = [facts.part[1] if facts.part else slice_.end for facts in slice_.groups]
         factors = place.factors.union(*(market.factors for market in markets.values()))
         factors |= {f"embodied: {self._places.hardware(slice_.node, gpu_count(slice_)).why}"}
+        totals = [_sum(sums, key, end, factors) for key, end in zip(keys, ends, strict=True)] if slice_.domains else []
+        count = len(keys)
         for shares in allocate(slice_, self._policy):
             domain = slice_.domains[shares.domain]
             energies = _flat(shares)
@@ -212,18 +214,21 @@ class Valuer:
                 (STOOD_IN_UG, location if market_ug is None else _share(stood_in_ug, market) if stood_in_ug else ()),
             )
             split_into = [(column, cells) for column, cells in columns if cells]
-            count = len(keys)
-            for index, key in enumerate(keys):
-                total = _sum(sums, key, ends[index], factors)
-                for column, at in enumerate((index, count + index, 2 * count + index)):
-                    if energies[at]:
-                        total[column] += energies[at]
-                        total[METERED_UJ] += metered[at]
-                        total[4 + column] += location[at]
-                        total[7 + column] += market[at]
-                        total[FACILITY_UJ] += facility[at]
-                        for part, cells in split_into:
-                            total[part] += cells[at]
+            for index, total in enumerate(totals):
+                a, b, c = index, count + index, 2 * count + index  # dynamic, idle, overhead; no energy, no grams
+                total[0] += energies[a]
+                total[1] += energies[b]
+                total[2] += energies[c]
+                total[METERED_UJ] += metered[a] + metered[b] + metered[c]
+                total[4] += location[a]
+                total[5] += location[b]
+                total[6] += location[c]
+                total[7] += market[a]
+                total[8] += market[b]
+                total[9] += market[c]
+                total[FACILITY_UJ] += facility[a] + facility[b] + facility[c]
+                for part, cells in split_into:
+                    total[part] += cells[a] + cells[b] + cells[c]
             for at, name, column in (
                 (3 * count, IDLE_ROW, 1), (3 * count + 1, SYSTEM_ROW, 2), (3 * count + 2, UNSEEN_ROW, 0),
             ):  # fmt: skip

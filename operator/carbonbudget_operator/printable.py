@@ -26,6 +26,8 @@ def printable(text: str, max_length: int = MAX_LENGTH) -> str:
 
     What is cut ends with three dots. Text that is printable and short enough comes back unchanged.
     """
+    if len(text) <= max_length and text.isascii() and text.isprintable():
+        return text  # nearly all are
     shown = text if is_printable(text) else "".join(map(_shown, text[: max_length + 1]))
     return shown if len(shown) <= max_length else shown[: max(0, max_length - len(_CUT))] + _CUT
 

@@ -32,13 +32,13 @@ class Held:
         model = CarbonBudget if self.resource.namespaced else ClusterCarbonBudget
         return model.model_validate(self.body)
 
-    @property
+    @cached_property
     def metadata(self) -> Mapping[str, object]:
         """Its metadata."""
         found = self.body.get("metadata")
         return found if isinstance(found, Mapping) else {}
 
-    @property
+    @cached_property
     def uid(self) -> str:
         """Its uid: another one under the same name is another budget."""
         return str(self.metadata.get("uid", ""))
@@ -48,7 +48,7 @@ class Held:
         """Its uid and generation: changes with what is asked for, and not with its status."""
         return self.uid, self.metadata.get("generation")
 
-    @property
+    @cached_property
     def namespace(self) -> str:
         """Its namespace; empty for a cluster-wide budget."""
         return str(self.metadata.get("namespace") or "")

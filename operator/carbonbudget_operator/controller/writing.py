@@ -83,5 +83,5 @@ def _printable(value: object) -> object:
     if isinstance(value, str):
         return printable(value, _MAX_TEXT)
     if isinstance(value, dict):
-        return printable_status(value)
+        return {key: _printable(item) for key, item in value.items()}
     return [_printable(item) for item in value] if isinstance(value, list) else value

@@ -28,6 +28,7 @@ from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.book import Booker
 from carbonbudget_operator.ledger.rows import Rows
 from carbonbudget_operator.ledger.store import migrate, open_ledger
+from carbonbudget_operator.ledger.valued import COLUMNS
 from carbonbudget_operator.reporting.book import Book
 from carbonbudget_operator.reporting.derive import Deriver
 from carbonbudget_operator.settings import Settings
@@ -67,7 +68,7 @@ def fill(engine: sa.Engine, rows: int) -> None:
             for at in range(month, month + 30 * DAY, HOUR):
                 if at != hour:
                     units.append((kind, 0, at, at + HOUR, f"{at}:1", "[]"))
-                    put.put(connection, ((kind, 0, at, group, at + HOUR, 1, *[0] * 14) for group in range(its)))
+                    put.put(connection, ((kind, 0, at, group, at + HOUR, 1, *[0] * COLUMNS) for group in range(its)))
             columns = ("derivation_id", "level", "start", "end", "signature", "reported")
             Rows(connection.dialect, schema.valued_unit, columns, columns[:3]).put(connection, units)
         hours = [(at, 1) for month in (FIRST, SECOND) for at in range(month, month + 30 * DAY, HOUR)]

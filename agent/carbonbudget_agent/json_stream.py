@@ -204,10 +204,3 @@ def read_items(chunks: Iterable[bytes], parts: Parts, fields: dict[str, Any]) ->
             fields[key] = stream.value()
     if stream.next_character():
         raise ValueError("JSON: there is more behind the list")
-
-
-def elements_of(value: object) -> Iterator[Mapping[str, Any]]:
-    """The objects in a list, be it decoded whole or kept as `Each` keeps it; nothing of what is no list."""
-    for element in value if isinstance(value, list) else ():
-        decoded = json.loads(element) if isinstance(element, bytes) else element
-        yield decoded if isinstance(decoded, dict) else {}

@@ -11,9 +11,9 @@ from urllib.parse import quote
 
 from carbonbudget_agent.clock import Clock
 from carbonbudget_agent.http import Endpoint
-from carbonbudget_agent.jsons import parse_json
-from carbonbudget_agent.pods.requests import parse_quantity
-from carbonbudget_agent.report import MAX_INTEGER, MAX_TEXT, Allocatable, NodeInfo
+from carbonbudget_core.jsons import parse_json
+from carbonbudget_core.pod_requests import parse_quantity
+from carbonbudget_core.report import MAX_INTEGER, MAX_TEXT, Allocatable, NodeInfo
 
 _log = logging.getLogger(__name__)
 _REFRESH_MS = 3_600_000

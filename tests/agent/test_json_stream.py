@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from tests.agent.test_parsers import CONTENT
 
 from carbonbudget_agent import json_stream
-from carbonbudget_agent.json_stream import Each, JsonStream, Parts, elements_of, read_items
+from carbonbudget_agent.json_stream import Each, JsonStream, Parts, read_items
+from carbonbudget_core.jsons import elements_of
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),

@@ -12,7 +12,7 @@ from importlib import resources
 
 
 def find_by_instance_type(instance_type: str) -> str | None:
-    """The name of a row of data/cpu_power.csv; None for a type that is not known."""
+    """The name of a row of cpu_power.csv; None for a type that is not known."""
     text = (resources.files("carbonbudget_agent") / "data" / "instance_types.csv").read_text(encoding="utf-8")
     return next(
         (

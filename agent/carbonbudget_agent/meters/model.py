@@ -2,7 +2,7 @@
 
     P(u) = idle + (max - idle) * (u + c * u * (1 - u))
 
-with idle, max and c of the microarchitecture (data/cpu_power.csv), and idle and max of the CPU's own model where its
+with idle, max and c of the microarchitecture (cpu_power.csv), and idle and max of the CPU's own model where its
 name tells it (sku.py). The figures are those of whole servers at the wall, so memory is in them: boundary `wall`, one
 domain `cpu`. Over 266 servers of 2023 and later, each predicted from the others, the mean error at mid load is 11.7 %,
 and 14.3 % by microarchitecture alone (benchmarks/power_model.py). It is always an estimate and carries its range: the
@@ -117,7 +117,7 @@ def _curve(fields: dict[str, str], instance_type: str) -> tuple[PowerCurve, str]
 
 def load_curves() -> dict[str, PowerCurve]:
     """The bundled table by microarchitecture."""
-    text = (resources.files("carbonbudget_agent") / "data" / "cpu_power.csv").read_text(encoding="utf-8")
+    text = (resources.files("carbonbudget_core") / "data" / "cpu_power.csv").read_text(encoding="utf-8")
     return {
         row["microarchitecture"]: PowerCurve(
             row["microarchitecture"],

@@ -2,7 +2,7 @@
 
 Figures: data/cpu_sku.csv, medians per hardware thread of published results, each row with its number of results, its
 leave-one-out error and its source. Few results say little: a row is moved towards its family's figures
-(data/cpu_power.csv), which count as much as one result. Clouds that mask the name, or have CPUs of their own, get the
+(cpu_power.csv), which count as much as one result. Clouds that mask the name, or have CPUs of their own, get the
 family's figures.
 """
 

@@ -10,11 +10,12 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
-from carbonbudget_agent.json_stream import Each, Parts, elements_of
+from carbonbudget_agent.json_stream import Each, Parts
 from carbonbudget_agent.pods.life import FINISHED, life_of
-from carbonbudget_agent.pods.requests import pod_requests
-from carbonbudget_agent.report import MAX_INTEGER, MAX_LABELS, MAX_TEXT, Controller, Requests
 from carbonbudget_agent.sample import Life
+from carbonbudget_core.jsons import elements_of
+from carbonbudget_core.pod_requests import pod_requests
+from carbonbudget_core.report import MAX_INTEGER, MAX_LABELS, MAX_TEXT, Controller, Requests
 
 # Labels that a controller makes for each pod or revision: no person groups by them, and each value would
 # be a label set of its own in the ledger.

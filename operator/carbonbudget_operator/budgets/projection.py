@@ -68,8 +68,8 @@ def pod_demand(spec: Mapping[str, object]) -> Demand:
 
     The formula is Kubernetes' own (KEP-753, sidecar containers): an init container runs beside the sidecars
     that were started before it. CPU that the pod itself requests stands for its containers' (KEP-2837).
-    `carbonbudget_agent.pods.requests` has it for pods that run; both are tested against one table,
-    `tests/shared/test_pod_requests.py`.
+    `carbonbudget_core.pod_requests` has it for pods that run; both are tested against one table,
+    `tests/core/test_pod_requests.py`.
     """
     main = _sum(map(_requests, _list(spec, "containers")))
     sidecars, peak = Demand(0, 0), Demand(0, 0)

@@ -34,7 +34,7 @@ def find_accelerators(name: str) -> list[Accelerator]:
 
 
 def _table() -> list[Accelerator]:
-    path = resources.files("carbonbudget_agent") / "data" / "accelerators.csv"
+    path = resources.files("carbonbudget_core") / "data" / "accelerators.csv"
     return [
         Accelerator(
             _name(row),

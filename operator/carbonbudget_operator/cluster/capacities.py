@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from carbonbudget_agent.report import MAX_TEXT, Allocatable, NodeInfo
+from carbonbudget_core.report import MAX_TEXT, Allocatable, NodeInfo
 from carbonbudget_operator.api_path import ApiPath, InvalidPath
 from carbonbudget_operator.kube.client import JsonObject, KubeClient, KubeError
 from carbonbudget_operator.printable import is_printable

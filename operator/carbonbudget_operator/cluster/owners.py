@@ -15,7 +15,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from carbonbudget_agent.report import NodeReport
+from carbonbudget_core.report import NodeReport
 from carbonbudget_operator.api_path import ApiPath, is_label, is_subdomain
 from carbonbudget_operator.kube.client import METADATA, JsonObject, KubeClient, KubeError
 from carbonbudget_operator.ledger.owners import Owner, known_owners, store_owners

@@ -21,7 +21,7 @@ from functools import cache
 from importlib import resources
 from typing import Final
 
-from carbonbudget_agent.exact import share_list
+from carbonbudget_core.exact import share_list
 from carbonbudget_operator.allocation.allocate import allocate, reserve
 from carbonbudget_operator.allocation.policy import Policy
 from carbonbudget_operator.api.projection import Rate
@@ -158,7 +158,7 @@ def bundled_rate(places: Places, now: int) -> Rate:
 @cache
 def _default_core_mw() -> int:
     """Full power of a thread of a CPU that is not known: the agent's own table says it."""
-    path = resources.files("carbonbudget_agent") / "data" / "cpu_power.csv"
+    path = resources.files("carbonbudget_core") / "data" / "cpu_power.csv"
     rows = csv.DictReader(path.read_text(encoding="utf-8").splitlines())
     return next(int(row["max_mw_per_thread"]) for row in rows if row["microarchitecture"] == "default")
 

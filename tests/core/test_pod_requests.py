@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from carbonbudget_agent.pods.requests import pod_requests
+from carbonbudget_core.pod_requests import pod_requests
 from carbonbudget_operator.budgets.projection import pod_demand
 
 

@@ -3,7 +3,7 @@
 The formula is Kubernetes' own (k8s.io/component-helpers/resource, KEP-753 for sidecars, KEP-1287 for resize in
 place): of each container the largest of what is wished, allocated and in force; a resize that the kubelet found
 infeasible is not held. `carbonbudget_operator.budgets.projection` has the same formula for work that has no status
-yet; both are tested against the table in `tests/shared/test_pod_requests.py`.
+yet; both are tested against the table in `tests/core/test_pod_requests.py`.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import re
 from collections.abc import Mapping
 from fractions import Fraction
 
-from carbonbudget_agent.json_stream import elements_of
-from carbonbudget_agent.report import MAX_INTEGER, Requests
+from carbonbudget_core.jsons import elements_of
+from carbonbudget_core.report import MAX_INTEGER, Requests
 
 # At most two digits of exponent: "1e999999999" would be a number of a gigabyte.
 _QUANTITY = re.compile(r"([+-]?(?:[0-9]{1,40}(?:\.[0-9]{0,40})?|\.[0-9]{1,40})(?:[eE][+-]?[0-9]{1,2})?)([a-zA-Z]{0,2})")

@@ -27,7 +27,7 @@ _PLAIN = re.compile(r'[^"{}\[\]]+')
 class Each:
     """Of a list: these parts of each element, and only the elements that `keep` accepts.
 
-    They are kept as JSON, a tenth of what objects take; `elements_of` gives them back.
+    They are kept as JSON, a tenth of what objects take; `jsons.objects` gives them back.
     """
 
     parts: Mapping[str, Parts]

@@ -26,7 +26,7 @@ def whole(cpu: str = "", limit: str = "") -> dict[str, Any]:
     return {"resources": c(cpu, limit=limit)["resources"]}
 
 
-# What is wished for alone: both formulas read it.
+# What is wished for alone: agent and operator read it, each with its own count of resources.
 SPECS: dict[str, tuple[dict[str, Any], int, int]] = {
     "nothing": ({}, 0, 0),
     "no requests": ({"containers": [{}, {"resources": {}}]}, 0, 0),

@@ -65,7 +65,7 @@ def items(value: object) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-def objects(value: object) -> Iterator[Mapping[str, Any]]:
+def objects(value: object) -> Iterator[dict[str, Any]]:
     """The objects in a list, be they decoded or still encoded (bytes); nothing of what is no list."""
     for element in items(value):
         found = json.loads(element) if isinstance(element, bytes) else element

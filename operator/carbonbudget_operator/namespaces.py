@@ -51,6 +51,5 @@ class Namespaces:
         if event == "DELETED":
             self._labels.pop(name, None)
         else:
-            labels = metadata.get("labels") or {}
-            self._labels[name] = {str(key): str(value) for key, value in labels.items()}
+            self._labels[name] = {key: str(value) for key, value in at(metadata, "labels").items()}
         return name

@@ -15,10 +15,10 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from carbonbudget_core.jsons import at, objects
+from carbonbudget_core.jsons import JsonObject, at, objects
 from carbonbudget_core.report import NodeReport
 from carbonbudget_operator.api_path import ApiPath, is_label, is_subdomain
-from carbonbudget_operator.kube.client import METADATA, JsonObject, KubeClient, KubeError
+from carbonbudget_operator.kube.client import METADATA, KubeClient, KubeError
 from carbonbudget_operator.ledger.owners import Owner, known_owners, store_owners
 from carbonbudget_operator.ledger.slices import HOUR
 from carbonbudget_operator.object_names import is_owner

@@ -43,6 +43,7 @@ RUN python3 -m venv --without-pip /venv \
 FROM build AS ours
 ENV SOURCE_DATE_EPOCH=1577836800
 COPY pyproject.toml README.md LICENSE /src/
+COPY core /src/core
 COPY agent /src/agent
 COPY operator /src/operator
 RUN cd /src && /opt/backend/bin/python -m hatchling build -t wheel -d /dist >/dev/null \

@@ -27,8 +27,8 @@ from benchmarks.figures import Figures, arguments, cpu_seconds, rss_mib, show, y
 from benchmarks.serving import URL, Answer, serving
 from tests.postgres import PostgresServer
 
-from carbonbudget_agent.report import Allocatable, Domain, NodeInfo, NodeReport, PodUsage, Requests
-from carbonbudget_agent.report_json import encode_report
+from carbonbudget_core.report import Allocatable, Domain, NodeInfo, NodeReport, PodUsage, Requests
+from carbonbudget_core.report_json import encode_report
 from carbonbudget_operator.ingest.connections import raise_file_limit
 
 PODS = 30

@@ -1,7 +1,7 @@
 """How far off the model of a CPU's power is: each published server predicted from the others.
 
-With `--write` it also writes the rows of these CPUs into the agent's tables (data/cpu_sku.csv, and the errors of
-data/cpu_power.csv).
+With `--write` it also writes the rows of these CPUs into the bundled tables (cpu_sku.csv of the agent, and the errors
+of cpu_power.csv of the core).
 
 Servers: power_model_servers.csv, all SPECpower_ssj2008 results of CPUs launched since 2022 in the file dated 2026-03-09
 of cloud-carbon-footprint/ccf-coefficients (Apache-2.0). Threads are chips times the CPU's own: the file counts those of
@@ -29,7 +29,9 @@ from carbonbudget_agent.meters.model import load_curves
 from carbonbudget_agent.meters.sku import towards_family
 
 SERVERS = Path(__file__).with_name("power_model_servers.csv")
-DATA = Path(__file__).parent.parent / "agent" / "carbonbudget_agent" / "data"
+ROOT = Path(__file__).parent.parent
+CPU_SKU = ROOT / "agent/carbonbudget_agent/data/cpu_sku.csv"
+CPU_POWER = ROOT / "core/carbonbudget_core/data/cpu_power.csv"
 SINCE = 2023
 SOURCE = (
     "own medians of SPECpower_ssj2008 results (file dated 2026-03-09, in cloud-carbon-footprint/ccf-coefficients); "
@@ -129,7 +131,7 @@ def family_errors(everything: Sequence[Server]) -> dict[str, int]:
 
 
 def sku_rows(everything: Sequence[Server]) -> list[dict[str, str]]:
-    """The rows of data/cpu_sku.csv for these servers. Of few results, the error is not less than the family's."""
+    """The rows of cpu_sku.csv for these servers. Of few results, the error is not less than the family's."""
     families, errors = family_errors(everything), leave_one_out(everything, by_sku=True)
     rows = []
     for cpu in sorted({server.cpu for server in everything}):
@@ -160,20 +162,18 @@ def table(everything: Sequence[Server]) -> list[tuple[str, int, Errors, Errors]]
 
 
 def write(everything: Sequence[Server]) -> None:
-    """Replace the rows of these CPUs, and the errors of these families, in the agent's tables."""
-    path = DATA / "cpu_sku.csv"
+    """Replace the rows of these CPUs, and the errors of these families, in the bundled tables."""
     fresh = sku_rows(everything)
     names = {row["cpu"] for row in fresh}
-    kept = [row for row in read(path) if row["cpu"] not in names] if path.exists() else []
-    save(path, sorted([*kept, *fresh], key=lambda row: (row["microarchitecture"], row["cpu"])))
+    kept = [row for row in read(CPU_SKU) if row["cpu"] not in names] if CPU_SKU.exists() else []
+    save(CPU_SKU, sorted([*kept, *fresh], key=lambda row: (row["microarchitecture"], row["cpu"])))
     errors = family_errors(everything)
-    path = DATA / "cpu_power.csv"
-    rows = read(path)
+    rows = read(CPU_POWER)
     for row in rows:
         if row["microarchitecture"] in errors:
             row["error_permille"] = str(errors[row["microarchitecture"]])
             row["source"] = SOURCE
-    save(path, rows)
+    save(CPU_POWER, rows)
 
 
 def read(path: Path) -> list[dict[str, str]]:
@@ -190,7 +190,7 @@ def save(path: Path, rows: Sequence[dict[str, str]]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--write", action="store_true", help="write the agent's tables")
+    parser.add_argument("--write", action="store_true", help="write the bundled tables")
     parser.add_argument("--json", type=Path, help="write the figures here too")
     given, everything = parser.parse_args(), servers()
     if given.write:

@@ -21,9 +21,9 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from carbonbudget_agent.devices import NO_POD, UNKNOWN_POD
-from carbonbudget_agent.exact import share_out
 from carbonbudget_agent.meters import DomainEnergy
 from carbonbudget_agent.usage import OUTAGE_MS, Usage
+from carbonbudget_core.exact import share_out
 
 # A key of no pod: a uid never holds a space.
 _NODE: Final = " node"

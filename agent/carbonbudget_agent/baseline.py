@@ -5,7 +5,7 @@ was busy): in each of twenty steps of use the lowest power of the last week is k
 that an old minimum is forgotten (a kernel or firmware may change it). Idle is where the flattest line below
 these points meets use 0. So a node that is never idle has a baseline too, as soon as its use has varied; until
 then idle is taken as 12 % of full power, which CPU packages (Teads' EC2 measurements, 0.11 to 0.15) and GPUs
-(data/accelerators.csv, median) have in common. What is found is approached slowly, so that it never jumps.
+(accelerators.csv, median) have in common. What is found is approached slowly, so that it never jumps.
 Attribution caps it at what was measured.
 """
 

@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from carbonbudget_agent.baseline import Baseline
-from carbonbudget_agent.jsons import parse_json
 from carbonbudget_agent.outbox import Packed, pack, write_durably
 from carbonbudget_agent.pods.info import PodInfo, info_from_json, info_to_json
-from carbonbudget_agent.report_json import decode_report
 from carbonbudget_agent.sample import Sample, amounts, sample_from_json, sample_to_json
+from carbonbudget_core.jsons import parse_json
+from carbonbudget_core.report_json import decode_report
 
 _log = logging.getLogger(__name__)
 

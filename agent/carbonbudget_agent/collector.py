@@ -22,10 +22,10 @@ from carbonbudget_agent.metering import Metering
 from carbonbudget_agent.meters import DomainEnergy
 from carbonbudget_agent.pods.cgroups import CgroupReader
 from carbonbudget_agent.pods.info import PodInfo, PodSource
-from carbonbudget_agent.report import NodeInfo, NodeReport, check_report
 from carbonbudget_agent.sample import Life, Sample
 from carbonbudget_agent.usage import Usage, usage_between
 from carbonbudget_agent.window import Identity, Window
+from carbonbudget_core.report import NodeInfo, NodeReport, check_report
 
 _log = logging.getLogger(__name__)
 _LATE_MS = 1_000  # a tick this late no longer belongs to the window that is over

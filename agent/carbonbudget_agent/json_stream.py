@@ -27,7 +27,7 @@ _PLAIN = re.compile(r'[^"{}\[\]]+')
 class Each:
     """Of a list: these parts of each element, and only the elements that `keep` accepts.
 
-    They are kept as JSON, a tenth of what objects take; `elements_of` gives them back.
+    They are kept as JSON, a tenth of what objects take; `jsons.objects` gives them back.
     """
 
     parts: Mapping[str, Parts]
@@ -204,10 +204,3 @@ def read_items(chunks: Iterable[bytes], parts: Parts, fields: dict[str, Any]) ->
             fields[key] = stream.value()
     if stream.next_character():
         raise ValueError("JSON: there is more behind the list")
-
-
-def elements_of(value: object) -> Iterator[Mapping[str, Any]]:
-    """The objects in a list, be it decoded whole or kept as `Each` keeps it; nothing of what is no list."""
-    for element in value if isinstance(value, list) else ():
-        decoded = json.loads(element) if isinstance(element, bytes) else element
-        yield decoded if isinstance(decoded, dict) else {}

@@ -8,7 +8,7 @@ from pathlib import Path
 from carbonbudget_agent.checkpoint import Checkpoint, save_checkpoint
 from carbonbudget_agent.counts import Counts
 from carbonbudget_agent.outbox import Outbox, pack
-from carbonbudget_agent.report import NodeReport
+from carbonbudget_core.report import NodeReport
 
 _log = logging.getLogger(__name__)
 _MAX_PENDING = 240  # closed windows held in memory while the disk takes none

@@ -11,9 +11,9 @@ from urllib.parse import quote
 
 from carbonbudget_agent.clock import Clock
 from carbonbudget_agent.http import Endpoint
-from carbonbudget_agent.jsons import parse_json
-from carbonbudget_agent.pods.requests import parse_quantity
-from carbonbudget_agent.report import MAX_INTEGER, MAX_TEXT, Allocatable, NodeInfo
+from carbonbudget_core.jsons import parse_json, text
+from carbonbudget_core.pod_requests import parse_quantity
+from carbonbudget_core.report import MAX_INTEGER, MAX_TEXT, Allocatable, NodeInfo
 
 _log = logging.getLogger(__name__)
 _REFRESH_MS = 3_600_000
@@ -142,8 +142,8 @@ def cluster_info(api: Endpoint, node: str, local: NodeInfo) -> NodeInfo:
 
 def _text(value: dict[str, object], key: str) -> str:
     """A text that a report can hold; empty if it is none."""
-    text = value.get(key)
-    return text if isinstance(text, str) and len(text) <= MAX_TEXT and text.isprintable() else ""
+    found = text(value.get(key))
+    return found if len(found) <= MAX_TEXT and found.isprintable() else ""
 
 
 def _amount(value: dict[str, object], resource: str, unit: int = 1) -> int:

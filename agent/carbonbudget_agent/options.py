@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from carbonbudget_agent.meters.calibration import Calibration, parse_calibration
-from carbonbudget_agent.report import MAX_TEXT, WINDOW_SECONDS
+from carbonbudget_core.report import MAX_TEXT, WINDOW_SECONDS
 
 _SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 

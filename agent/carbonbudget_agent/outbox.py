@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from carbonbudget_agent.counts import Counts
-from carbonbudget_agent.report import NodeReport
-from carbonbudget_agent.report_json import encode_report
+from carbonbudget_core.report import NodeReport
+from carbonbudget_core.report_json import encode_report
 
 _log = logging.getLogger(__name__)
 _SUFFIX = ".json.z"

@@ -28,10 +28,10 @@ from carbonbudget_agent.pods.file import FilePods
 from carbonbudget_agent.pods.info import PodSource
 from carbonbudget_agent.pods.kubelet import TIMEOUT_SECONDS, KubeletPods
 from carbonbudget_agent.pods.watch import WatchedPods
-from carbonbudget_agent.report import NodeReport
-from carbonbudget_agent.report_json import encode_report
 from carbonbudget_agent.sender import Sender
 from carbonbudget_agent.window import Identity
+from carbonbudget_core.report import NodeReport
+from carbonbudget_core.report_json import encode_report
 
 _log = logging.getLogger(__name__)
 _FIRST_LIST_SECONDS = 10.0  # how long the start waits for the API server's answer

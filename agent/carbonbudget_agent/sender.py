@@ -18,11 +18,11 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from carbonbudget_agent.backoff import Backoff
 from carbonbudget_agent.counts import Counts
 from carbonbudget_agent.http import Endpoint, retry_after_seconds
-from carbonbudget_agent.jsons import parse_json
 from carbonbudget_agent.outbox import Outbox
+from carbonbudget_core.backoff import Backoff
+from carbonbudget_core.jsons import parse_json
 
 _log = logging.getLogger(__name__)
 _FINAL = frozenset({400, 409, 413, 422})

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from carbonbudget_agent.attribution import Shares
 from carbonbudget_agent.pods.info import PodInfo
-from carbonbudget_agent.report import Domain, NodeInfo, NodeReport, PodUsage
 from carbonbudget_agent.usage import Usage
+from carbonbudget_core.report import Domain, NodeInfo, NodeReport, PodUsage
 
 
 @dataclass(slots=True)

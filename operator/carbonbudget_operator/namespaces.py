@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from carbonbudget_core.jsons import at
 from carbonbudget_operator.api.selector import LabelSelector
 from carbonbudget_operator.api_path import ApiPath
 from carbonbudget_operator.kube.client import KubeClient
@@ -45,12 +46,10 @@ class Namespaces:
 
     def seen(self, event: str, body: Mapping[str, object]) -> str:
         """One change; the namespace's name."""
-        metadata = body.get("metadata")
-        metadata = metadata if isinstance(metadata, Mapping) else {}
+        metadata = at(body, "metadata")
         name = str(metadata.get("name", ""))
         if event == "DELETED":
             self._labels.pop(name, None)
         else:
-            labels = metadata.get("labels") or {}
-            self._labels[name] = {str(key): str(value) for key, value in labels.items()}
+            self._labels[name] = {key: str(value) for key, value in at(metadata, "labels").items()}
         return name

@@ -14,10 +14,10 @@ from carbonbudget_agent.attribution import share_domain
 from carbonbudget_agent.devices import NO_POD, UNKNOWN_POD, DeviceUse
 from carbonbudget_agent.meters import DomainEnergy
 from carbonbudget_agent.pods.info import PodInfo
-from carbonbudget_agent.report import NodeInfo, Requests, check_report
 from carbonbudget_agent.sample import PodCounters, Sample, sample_from_json, sample_to_json
 from carbonbudget_agent.usage import Usage, usage_between
 from carbonbudget_agent.window import Identity, Window
+from carbonbudget_core.report import NodeInfo, Requests, check_report
 
 AMOUNTS = st.integers(0, 10**12)
 USES = st.dictionaries(st.text("abcdef", min_size=1, max_size=3), AMOUNTS, max_size=12)

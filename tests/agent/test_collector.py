@@ -22,10 +22,10 @@ from carbonbudget_agent.node import boot_id
 from carbonbudget_agent.outbox import Outbox
 from carbonbudget_agent.pods.cgroups import CgroupReader
 from carbonbudget_agent.pods.file import FilePods
-from carbonbudget_agent.report import NodeInfo, NodeReport, check_report
-from carbonbudget_agent.report_json import decode_report
 from carbonbudget_agent.run import _loop
 from carbonbudget_agent.window import Identity
+from carbonbudget_core.report import NodeInfo, NodeReport, check_report
+from carbonbudget_core.report_json import decode_report
 from carbonbudget_operator.ingest.checks import check, check_power
 
 START = 1_764_000_000  # a full hour

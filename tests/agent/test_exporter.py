@@ -21,7 +21,7 @@ from carbonbudget_agent import exporter as exporter_module
 from carbonbudget_agent.counts import Counts
 from carbonbudget_agent.exporter import Exporter
 from carbonbudget_agent.outbox import Outbox
-from carbonbudget_agent.report import Domain, NodeReport, PodUsage
+from carbonbudget_core.report import Domain, NodeReport, PodUsage
 
 
 class Hands:

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from tests.agent.test_parsers import CONTENT
 
 from carbonbudget_agent import json_stream
-from carbonbudget_agent.json_stream import Each, JsonStream, Parts, elements_of, read_items
+from carbonbudget_agent.json_stream import Each, JsonStream, Parts, read_items
+from carbonbudget_core.jsons import objects
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
@@ -99,7 +100,7 @@ def assert_part(found: object, value: object, parts: Parts) -> None:
     if isinstance(parts, Each):
         assert isinstance(found, list)
         assert isinstance(value, list)
-        assert all(any(holds(whole, part) for whole in value) for part in elements_of(found))
+        assert all(any(holds(whole, part) for whole in value) for part in objects(found))
         return
     assert isinstance(found, dict)
     assert isinstance(value, dict)

@@ -13,8 +13,8 @@ from tests.agent.test_collector import START, Agent
 
 from carbonbudget_agent.http import Endpoint
 from carbonbudget_agent.node import NodeFacts, local_info
-from carbonbudget_agent.report import NodeInfo
 from carbonbudget_agent.run import _wait
+from carbonbudget_core.report import NodeInfo
 
 NODE = {
     "metadata": {"labels": {"topology.kubernetes.io/region": "eu-1", "node.kubernetes.io/instance-type": "m6a.large"}},

@@ -16,7 +16,7 @@ from tests.agent.test_collector import START, Agent
 from carbonbudget_agent.counts import Counts
 from carbonbudget_agent.pods.info import parse_pod
 from carbonbudget_agent.pods.known import KnownPods
-from carbonbudget_agent.report import NodeReport
+from carbonbudget_core.report import NodeReport
 
 HASH = "0123456789abcdef0123456789abcdef"
 MIRROR_UID = "5b0c1f7e-0000-4000-8000-0000000000ee"

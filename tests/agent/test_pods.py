@@ -22,9 +22,9 @@ from carbonbudget_agent.pods.info import PodInfo
 from carbonbudget_agent.pods.info import parse_pod as parse_pod_on
 from carbonbudget_agent.pods.known import KnownPods
 from carbonbudget_agent.pods.kubelet import KubeletPods
-from carbonbudget_agent.pods.requests import parse_quantity
 from carbonbudget_agent.pods.watch import WatchedPods
-from carbonbudget_agent.report import Controller, Requests
+from carbonbudget_core.pod_requests import parse_quantity
+from carbonbudget_core.report import Controller, Requests
 
 
 def a_pod(uid: str = "u1", **spec: object) -> dict[str, Any]:

@@ -18,9 +18,9 @@ from tests.disk import small_disk
 from carbonbudget_agent.counts import Counts
 from carbonbudget_agent.http import Endpoint
 from carbonbudget_agent.outbox import Outbox, Packed, pack
-from carbonbudget_agent.report import NodeReport
-from carbonbudget_agent.report_json import decode_report
 from carbonbudget_agent.sender import Sender
+from carbonbudget_core.report import NodeReport
+from carbonbudget_core.report_json import decode_report
 
 
 class Server(http.server.ThreadingHTTPServer):

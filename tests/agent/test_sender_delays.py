@@ -13,8 +13,8 @@ from tests.agent.test_sender import Handler, Server, pack_report, until
 from carbonbudget_agent.counts import Counts
 from carbonbudget_agent.http import Endpoint
 from carbonbudget_agent.outbox import Outbox
-from carbonbudget_agent.report_json import decode_report
 from carbonbudget_agent.sender import Sender
+from carbonbudget_core.report_json import decode_report
 
 START = 1_764_000_000
 HANG_UP = 0

@@ -12,12 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.agent.test_pods import Api, Clock, a_pod, event, until
 
-from carbonbudget_agent.backoff import Backoff
 from carbonbudget_agent.counts import Counts
 from carbonbudget_agent.http import Endpoint, StatusError, retry_after_seconds
 from carbonbudget_agent.pods import watch
 from carbonbudget_agent.pods.kubelet import KubeletPods
 from carbonbudget_agent.pods.watch import WatchedPods
+from carbonbudget_core.backoff import Backoff
 
 
 class Pauses(threading.Event):

@@ -12,9 +12,10 @@ from tests.apiserver.judging import RUN_LABEL, Judging, Webhook, a_server
 from tests.apiserver.manifests import SELECT_X, work
 from tests.e2e.conftest import wait_for
 
+from carbonbudget_core.jsons import JsonObject, parse_object
 from carbonbudget_operator.api.names import JUDGED_KINDS
 from carbonbudget_operator.api_path import ApiPath
-from carbonbudget_operator.cli.mode import Acting, Json, acting, judged_kinds, parsed
+from carbonbudget_operator.cli.mode import Acting, acting, judged_kinds
 
 pytestmark = [pytest.mark.cluster, pytest.mark.control_plane]
 
@@ -86,11 +87,11 @@ def test_a_dry_run_of_the_check_is_told_what_is_expected_and_what_is_left(
 
 
 def test_explain_finds_the_judged_kinds_and_namespaces_in_the_installed_policy(judging: Judging, space: str) -> None:
-    def get(path: str) -> tuple[int, Json]:
+    def get(path: str) -> tuple[int, JsonObject]:
         done = judging.cluster.kubectl("get", "--raw", path, check=False)
-        return (200, parsed(done.stdout)) if done.returncode == 0 else (404, {})
+        return (200, parse_object(done.stdout)) if done.returncode == 0 else (404, {})
 
-    async def read(path: ApiPath) -> tuple[int, Json]:
+    async def read(path: ApiPath) -> tuple[int, JsonObject]:
         own = path.name == "carbonbudget"
         return get(path.at(None, judging.named("carbonbudget")).text() if own else path.text())
 

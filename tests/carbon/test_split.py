@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from carbonbudget_agent.exact import share_list
+from carbonbudget_core.exact import share_list
 from carbonbudget_operator.carbon.split import Bases, Split, split
 from carbonbudget_operator.carbon.value import emissions_ug
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import sqlalchemy as sa
 from tests.ledger.reports import HOUR, a_report
 
-from carbonbudget_agent.report_json import encode_report
+from carbonbudget_core.report_json import encode_report
 from carbonbudget_operator.ledger.store import migrate, open_ledger
 from carbonbudget_operator.ledger.writer import Writer
 

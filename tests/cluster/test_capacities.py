@@ -8,7 +8,7 @@ import pytest
 from aiohttp import web
 from tests.kube.test_client import client_of
 
-from carbonbudget_agent.report import Allocatable
+from carbonbudget_core.report import Allocatable
 from carbonbudget_operator.cluster.capacities import Capacities, node_object
 
 NODE = {

@@ -12,7 +12,7 @@ from tests.ingest.test_verify import END, Cluster
 from tests.ledger.reports import HOUR, a_report, book
 
 from carbonbudget_agent.pods.info import parse_pod
-from carbonbudget_agent.report import NodeReport
+from carbonbudget_core.report import NodeReport
 from carbonbudget_operator.api.query import BudgetQuery
 from carbonbudget_operator.api.selector import LabelSelector
 from carbonbudget_operator.cluster.many_labels import ManyLabels

@@ -10,7 +10,7 @@ from aiohttp import web
 from tests.kube.test_client import client_of
 from tests.ledger.reports import HOUR, a_report, book
 
-from carbonbudget_agent.report import Controller, NodeReport
+from carbonbudget_core.report import Controller, NodeReport
 from carbonbudget_operator.cluster.owners import Owners
 from carbonbudget_operator.ledger.book import Booked, Booker
 from carbonbudget_operator.ledger.dropping import Dropper

@@ -12,7 +12,7 @@ from carbonbudget_operator.cli.main import app
 from carbonbudget_operator.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-CODE = [*(ROOT / "agent").rglob("*.py"), *(ROOT / "operator").rglob("*.py")]
+CODE = [path for tree in ("core", "agent", "operator") for path in (ROOT / tree).rglob("*.py")]
 PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
 
 

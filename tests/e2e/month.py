@@ -20,7 +20,7 @@ from prometheus_client import CollectorRegistry
 from tests.conftest import Cluster
 from tests.ledger.reports import arrival
 
-from carbonbudget_agent.report import Allocatable, Controller, Domain, NodeInfo, NodeReport, PodUsage, Requests
+from carbonbudget_core.report import Allocatable, Controller, Domain, NodeInfo, NodeReport, PodUsage, Requests
 from carbonbudget_operator.api.names import BUDGET
 from carbonbudget_operator.api.query import BudgetAnswers, BudgetQuery, HourlyAnswers, RunAnswers, RunQuery
 from carbonbudget_operator.budgets.evaluate import Terms

@@ -19,7 +19,7 @@ from carbonbudget_agent.holders import Holders
 from carbonbudget_agent.meters.gpus import Gpus
 from carbonbudget_agent.pods.info import PodInfo
 from carbonbudget_agent.pods.resources import PodResources
-from carbonbudget_agent.report import Requests
+from carbonbudget_core.report import Requests
 
 PODS = {uid: PodInfo(uid, uid, "team", name, None, {}, Requests(0, 0, 0)) for uid, name in ((UID_A, "a"), (UID_B, "b"))}
 

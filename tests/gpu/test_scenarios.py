@@ -28,9 +28,9 @@ from carbonbudget_agent.meters.nvml import NvmlMeter
 from carbonbudget_agent.pods.cgroups import CgroupReader
 from carbonbudget_agent.pods.file import FilePods
 from carbonbudget_agent.pods.resources import PodResources
-from carbonbudget_agent.report import NodeInfo, NodeReport
-from carbonbudget_agent.report_json import decode_report, encode_report
 from carbonbudget_agent.window import Identity
+from carbonbudget_core.report import NodeInfo, NodeReport
+from carbonbudget_core.report_json import decode_report, encode_report
 
 START = 1_764_000_000
 TICK = 5

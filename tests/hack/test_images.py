@@ -57,7 +57,8 @@ def test_names_of_architectures_are_gos() -> None:
 
 
 def checkout(root: Path) -> Path:
-    for name in ("Dockerfile", "pyproject.toml", "requirements/agent.txt", "agent/a/x.py", "operator/o/y.py"):
+    trees = ("requirements/agent.txt", "core/c/w.py", "agent/a/x.py", "operator/o/y.py")
+    for name in ("Dockerfile", "pyproject.toml", *trees):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(name)
     return root

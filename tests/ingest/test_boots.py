@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 from tests.ledger.reports import HOUR, a_report
 
-from carbonbudget_agent.report import NodeReport
 from carbonbudget_agent.sender import _FINAL
+from carbonbudget_core.report import NodeReport
 from carbonbudget_operator.ingest import boots as module
 from carbonbudget_operator.ingest.boots import Boots
 from carbonbudget_operator.ingest.refusal import Refusal

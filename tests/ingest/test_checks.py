@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 from tests.ledger.reports import HOUR, a_report
 
-from carbonbudget_agent.report import Allocatable, Domain, NodeInfo, NodeReport
-from carbonbudget_agent.report_json import encode_report
+from carbonbudget_core.report import Allocatable, Domain, NodeInfo, NodeReport
+from carbonbudget_core.report_json import encode_report
 from carbonbudget_operator.ingest.checks import check, parse
 from carbonbudget_operator.ingest.refusal import Refusal
 

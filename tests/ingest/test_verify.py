@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 from tests.ledger.reports import HOUR, a_report
 
-from carbonbudget_agent.report import Allocatable, NodeInfo, NodeReport, Requests, check_report
+from carbonbudget_core.report import Allocatable, NodeInfo, NodeReport, Requests, check_report
 from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.ingest.verify import Verifier
 

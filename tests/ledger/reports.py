@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from carbonbudget_agent.report import Allocatable, Domain, NodeInfo, NodeReport, PodUsage, Requests
-from carbonbudget_agent.report_json import encode_report
+from carbonbudget_core.report import Allocatable, Domain, NodeInfo, NodeReport, PodUsage, Requests
+from carbonbudget_core.report_json import encode_report
 from carbonbudget_operator.ingest.checks import parse
 from carbonbudget_operator.ledger.book import Arrival, Booked, Booker
 from carbonbudget_operator.ledger.writer import Writer

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from tests.ledger.reports import HOUR, a_report, book, booked
 from tests.postgres import PostgresServer
 
-from carbonbudget_agent.report import Requests
+from carbonbudget_core.report import Requests
 from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger import writer as writer_module
 from carbonbudget_operator.ledger.book import Booked, Booker

@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 from tests.ledger.reports import HOUR, a_report, book
 
-from carbonbudget_agent.report import Domain, NodeReport, Requests
+from carbonbudget_core.report import Domain, NodeReport, Requests
 from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.book import Booked, Booker
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests.ledger.reports import HOUR, a_report, book
 from tests.postgres import PostgresServer
 
-from carbonbudget_agent.report import NodeReport
+from carbonbudget_core.report import NodeReport
 from carbonbudget_operator.allocation.policy import Idle, Overhead
 from carbonbudget_operator.ledger import cuts as cuts_module
 from carbonbudget_operator.ledger import schema

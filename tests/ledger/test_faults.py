@@ -18,7 +18,7 @@ from tests.disk import fill, small_disk
 from tests.ledger.reports import HOUR, a_report, book, booked
 from tests.postgres import PostgresServer
 
-from carbonbudget_agent.report_json import encode_report
+from carbonbudget_core.report_json import encode_report
 from carbonbudget_operator.ledger.book import Booked, Booker
 from carbonbudget_operator.ledger.check import check_ledger
 from carbonbudget_operator.ledger.read import hours_with_facts, read_hour

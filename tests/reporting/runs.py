@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from tests.ledger.reports import a_report
 
-from carbonbudget_agent.report import Controller, Domain, NodeReport, Requests
+from carbonbudget_core.report import Controller, Domain, NodeReport, Requests
 
 
 def a_job_report(

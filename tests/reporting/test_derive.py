@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from sqlalchemy.event import listen
 from tests.ledger.reports import a_report, book
 
-from carbonbudget_agent.report import NodeReport
+from carbonbudget_core.report import NodeReport
 from carbonbudget_operator.api.query import BudgetQuery
 from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.book import Booked, Booker

@@ -18,7 +18,7 @@ from tests.ledger.reports import a_report, book
 from tests.reporting.test_grid import HOUR, NOW, Told
 from tests.reporting.test_report import DAY, Ledger
 
-from carbonbudget_agent.report import NodeInfo
+from carbonbudget_core.report import NodeInfo
 from carbonbudget_operator.intensity_settings import ElectricityMapsSource, Intensity, StaticSource
 from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.book import Booker

@@ -15,7 +15,7 @@ from tests.ingest.test_connections import Running, Stream, running, tls
 from tests.ledger.reports import HOUR, a_report
 from tests.reporting.test_server import MAX, Made, a_server
 
-from carbonbudget_agent.report_json import encode_report
+from carbonbudget_core.report_json import encode_report
 from carbonbudget_operator.ingest import body
 from carbonbudget_operator.ingest.connections import Bounded
 from carbonbudget_operator.ingest.door import Door

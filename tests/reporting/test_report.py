@@ -15,8 +15,8 @@ from tests.carbon.answering import Answer, answering
 from tests.ledger.reports import a_report, book
 from typer.testing import CliRunner
 
-from carbonbudget_agent.report import NodeInfo, NodeReport
-from carbonbudget_agent.report_json import encode_report
+from carbonbudget_core.report import NodeInfo, NodeReport
+from carbonbudget_core.report_json import encode_report
 from carbonbudget_operator.cli.main import app
 from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.book import Booker

@@ -20,7 +20,7 @@ from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 from tests.ledger.reports import HOUR, a_report
 
-from carbonbudget_agent.report_json import encode_report
+from carbonbudget_core.report_json import encode_report
 from carbonbudget_operator.ingest.peers import Peers
 from carbonbudget_operator.ingest.receive import Receiver
 from carbonbudget_operator.kube.access import Access

@@ -1,15 +1,15 @@
 """Idle and full power of accelerators by the name that the driver gives, for those without any sensor.
 
-Figures: data/accelerators.csv, each row with its source. Where a row has no idle figure, the median of the
+Figures: accelerators.csv, each row with its source. Where a row has no idle figure, the median of the
 others stands in: 12 % of full power.
 """
 
 from __future__ import annotations
 
-import csv
 import re
 from dataclasses import dataclass
-from importlib import resources
+
+from carbonbudget_core.tables import accelerator_rows
 
 _IDLE_PERMILLE = 120
 # Wider than the 32 % mean error that an instruction-level model of a GPU reaches (AccelWattch, as measured
@@ -32,9 +32,8 @@ def find_accelerator(driver_name: str) -> Accelerator | None:
     """The row whose model's words are all in the name; form and memory decide between rows of one model."""
     words = _words(driver_name)
     form = next((form for word, form in _FORMS.items() if any(w.startswith(word) for w in words)), "")
-    text = (resources.files("carbonbudget_agent") / "data" / "accelerators.csv").read_text(encoding="utf-8")
     best: tuple[int, dict[str, str]] | None = None
-    for row in csv.DictReader(text.splitlines()):
+    for row in accelerator_rows():
         model = _words(row["model"]) - {"tesla"}
         if not model <= words:
             continue

@@ -6,18 +6,17 @@ type on several generations the older stands, and types that it runs on anything
 
 from __future__ import annotations
 
-import csv
 import re
-from importlib import resources
+
+from carbonbudget_core.tables import bundled_rows
 
 
 def find_by_instance_type(instance_type: str) -> str | None:
-    """The name of a row of data/cpu_power.csv; None for a type that is not known."""
-    text = (resources.files("carbonbudget_agent") / "data" / "instance_types.csv").read_text(encoding="utf-8")
+    """The name of a row of cpu_power.csv; None for a type that is not known."""
     return next(
         (
             row["microarchitecture"]
-            for row in csv.DictReader(text.splitlines())
+            for row in bundled_rows("carbonbudget_agent", "data/instance_types.csv")
             if re.fullmatch(row["instance_type"], instance_type)
         ),
         None,

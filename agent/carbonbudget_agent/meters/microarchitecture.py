@@ -2,7 +2,7 @@
 
 Clouds mask the model's name (it may read just "AMD EPYC"), the numbers stay. Sources: the kernel's
 arch/x86/include/asm/intel-family.h for Intel, AMD's lists of family 17h, 19h and 1Ah models, Arm's
-main ID register part numbers. The names are rows of data/cpu_power.csv.
+main ID register part numbers. The names are rows of cpu_power.csv.
 """
 
 from __future__ import annotations

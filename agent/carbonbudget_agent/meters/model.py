@@ -2,7 +2,7 @@
 
     P(u) = idle + (max - idle) * (u + c * u * (1 - u))
 
-with idle, max and c of the microarchitecture (data/cpu_power.csv), and idle and max of the CPU's own model where its
+with idle, max and c of the microarchitecture (cpu_power.csv), and idle and max of the CPU's own model where its
 name tells it (sku.py). The figures are those of whole servers at the wall, so memory is in them: boundary `wall`, one
 domain `cpu`. Over 266 servers of 2023 and later, each predicted from the others, the mean error at mid load is 11.7 %,
 and 14.3 % by microarchitecture alone (benchmarks/power_model.py). It is always an estimate and carries its range: the
@@ -11,9 +11,7 @@ largest of the leave-one-out errors at idle, mid and full load.
 
 from __future__ import annotations
 
-import csv
 from dataclasses import dataclass, replace
-from importlib import resources
 from pathlib import Path
 
 from carbonbudget_agent.meters import Counters, Detection, DomainEnergy, MeterError, Reading
@@ -21,6 +19,7 @@ from carbonbudget_agent.meters.calibration import Calibration, factor_permille
 from carbonbudget_agent.meters.instance_types import find_by_instance_type
 from carbonbudget_agent.meters.microarchitecture import find_microarchitecture, first_processor
 from carbonbudget_agent.meters.sku import find_sku, towards_family
+from carbonbudget_core.tables import cpu_power_rows
 
 _DEFAULT = "default"
 _PPM = 1_000_000
@@ -117,7 +116,6 @@ def _curve(fields: dict[str, str], instance_type: str) -> tuple[PowerCurve, str]
 
 def load_curves() -> dict[str, PowerCurve]:
     """The bundled table by microarchitecture."""
-    text = (resources.files("carbonbudget_agent") / "data" / "cpu_power.csv").read_text(encoding="utf-8")
     return {
         row["microarchitecture"]: PowerCurve(
             row["microarchitecture"],
@@ -126,5 +124,5 @@ def load_curves() -> dict[str, PowerCurve]:
             int(row["curve_permille"]),
             int(row["error_permille"]),
         )
-        for row in csv.DictReader(text.splitlines())
+        for row in cpu_power_rows()
     }

@@ -4,7 +4,7 @@ Energy comes from the first of these that a GPU has:
     1. its energy counter (millijoules since the driver was loaded; Volta and later), preferred because the
        power sensor of A100 and H100 looks only a quarter of the time (arXiv 2312.02741);
     2. its power, integrated between looks;
-    3. the model: idle and full power of its kind (data/accelerators.csv) by utilization, with a range.
+    3. the model: idle and full power of its kind (accelerators.csv) by utilization, with a range.
 A MIG GPU is measured as a whole; `devices.py` splits it. Source: NVML's API reference (nvml.h).
 """
 

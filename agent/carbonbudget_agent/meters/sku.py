@@ -2,16 +2,16 @@
 
 Figures: data/cpu_sku.csv, medians per hardware thread of published results, each row with its number of results, its
 leave-one-out error and its source. Few results say little: a row is moved towards its family's figures
-(data/cpu_power.csv), which count as much as one result. Clouds that mask the name, or have CPUs of their own, get the
+(cpu_power.csv), which count as much as one result. Clouds that mask the name, or have CPUs of their own, get the
 family's figures.
 """
 
 from __future__ import annotations
 
-import csv
 import re
 from dataclasses import dataclass
-from importlib import resources
+
+from carbonbudget_core.tables import bundled_rows
 
 # The family's figures weigh as much as this many results of the SKU; benchmarks/power_model.py shows other weights.
 _FAMILY_WEIGHT = 1
@@ -36,8 +36,8 @@ class Sku:
 def find_sku(model_name: str) -> Sku | None:
     """The row for a model name of /proc/cpuinfo; None for one that is masked or not known."""
     wanted = _key(model_name)
-    text = (resources.files("carbonbudget_agent") / "data" / "cpu_sku.csv").read_text(encoding="utf-8")
-    row = next((row for row in csv.DictReader(text.splitlines()) if wanted and _key(row["cpu"]) == wanted), None)
+    rows = bundled_rows("carbonbudget_agent", "data/cpu_sku.csv")
+    row = next((row for row in rows if wanted and _key(row["cpu"]) == wanted), None)
     if row is None:
         return None
     return Sku(

@@ -15,8 +15,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from carbonbudget_agent.report import MAX_INTEGER
 from carbonbudget_agent.sample import PodCounters
+from carbonbudget_core.report import MAX_INTEGER
 
 _log = logging.getLogger(__name__)
 # A pod's directory: its uid, or the 32-hex config hash of a static pod; the systemd driver writes _ for -.

@@ -10,11 +10,12 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
-from carbonbudget_agent.json_stream import Each, Parts, elements_of
+from carbonbudget_agent.json_stream import Each, Parts
 from carbonbudget_agent.pods.life import FINISHED, life_of
-from carbonbudget_agent.pods.requests import pod_requests
-from carbonbudget_agent.report import MAX_INTEGER, MAX_LABELS, MAX_TEXT, Controller, Requests
 from carbonbudget_agent.sample import Life
+from carbonbudget_core.jsons import mapping, objects, text
+from carbonbudget_core.pod_requests import pod_requests
+from carbonbudget_core.report import MAX_INTEGER, MAX_LABELS, MAX_TEXT, Controller, Requests
 
 # Labels that a controller makes for each pod or revision: no person groups by them, and each value would
 # be a label set of its own in the ledger.
@@ -133,16 +134,16 @@ def parse_pod(value: Mapping[str, object], node: str = "") -> PodInfo:
 
     ValueError for what is no pod; odd quantities count as 0.
     """
-    metadata, status = _mapping(value.get("metadata")), _mapping(value.get("status"))
-    uid, name, namespace = (_text(metadata.get(key)) for key in ("uid", "name", "namespace"))
+    metadata, status = mapping(value.get("metadata")), mapping(value.get("status"))
+    uid, name, namespace = (text(metadata.get(key)) for key in ("uid", "name", "namespace"))
     if not (uid and name and namespace):
         raise ValueError("a pod has a uid, a name and a namespace")
     if not all(map(_reportable, (uid, name, namespace))):
         raise ValueError("a pod's uid, name and namespace are printable and not longer than 512 characters")
     labels = {
-        key: _text(text)
-        for key, text in sorted(_mapping(metadata.get("labels")).items())
-        if key not in _GENERATED and _reportable(key) and _reportable(_text(text))
+        key: text(value)
+        for key, value in sorted(mapping(metadata.get("labels")).items())
+        if key not in _GENERATED and _reportable(key) and _reportable(text(value))
     }
     return PodInfo(
         uid=uid,
@@ -151,7 +152,7 @@ def parse_pod(value: Mapping[str, object], node: str = "") -> PodInfo:
         name=name,
         controller=_controller(metadata.get("ownerReferences")),
         labels=dict(list(labels.items())[:MAX_LABELS]),
-        requests=pod_requests(_mapping(value.get("spec")), status),
+        requests=pod_requests(mapping(value.get("spec")), status),
         finished=status.get("phase") in FINISHED,
         acknowledged=bool(status.get("startTime")),
         life=life_of(status),
@@ -170,15 +171,15 @@ def _static_hash(metadata: Mapping[str, object], status: Mapping[str, object], n
     owned = any(
         (owner.get("apiVersion"), owner.get("kind"), owner.get("name"), owner.get("controller"))
         == ("v1", "Node", node, True)
-        for owner in elements_of(metadata.get("ownerReferences"))
+        for owner in objects(metadata.get("ownerReferences"))
     )
-    return _text(_mapping(metadata.get("annotations")).get(_CONFIG_MIRROR)) if acknowledged and node and owned else ""
+    return text(mapping(metadata.get("annotations")).get(_CONFIG_MIRROR)) if acknowledged and node and owned else ""
 
 
 def _controller(owners: object) -> Controller | None:
-    for fields in elements_of(owners):
+    for fields in objects(owners):
         if fields.get("controller") is True:
-            kind, name, uid = (_text(fields.get(key)) for key in ("kind", "name", "uid"))
+            kind, name, uid = (text(fields.get(key)) for key in ("kind", "name", "uid"))
             known = kind and name and uid and all(map(_reportable, (kind, name, uid)))
             return Controller(kind, name, uid) if known else None
     return None
@@ -187,11 +188,3 @@ def _controller(owners: object) -> Controller | None:
 def _reportable(text: str) -> bool:
     """Whether a report with this text would be taken: one bad text would cost the whole window."""
     return len(text) <= MAX_TEXT and text.isprintable()
-
-
-def _mapping(value: object) -> Mapping[str, object]:
-    return value if isinstance(value, dict) else {}
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""

@@ -9,12 +9,12 @@ from contextlib import closing
 from http.client import HTTPException
 from typing import Any
 
-from carbonbudget_agent.backoff import Backoff
 from carbonbudget_agent.counts import Counts
 from carbonbudget_agent.http import Endpoint, StatusError
 from carbonbudget_agent.json_stream import read_items
 from carbonbudget_agent.pods.info import POD_PARTS, PodInfo, parse_pod
 from carbonbudget_agent.pods.known import KnownPods
+from carbonbudget_core.backoff import Backoff
 
 _log = logging.getLogger(__name__)
 _REFRESH_SECONDS = 10.0

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from carbonbudget_agent.sample import Life
+from carbonbudget_core.jsons import at, objects
 
 FINISHED = ("Succeeded", "Failed")
 
@@ -17,14 +18,12 @@ def life_of(status: Mapping[str, object]) -> Life:
     """
     ended_ms = None
     if status.get("phase") in FINISHED:
-        ended_ms = max(filter(None, map(_finished_ms, _list(status.get("containerStatuses")))), default=None)
+        ended_ms = max(filter(None, map(_finished_ms, objects(status.get("containerStatuses")))), default=None)
     return Life(_milliseconds(status.get("startTime")), ended_ms)
 
 
-def _finished_ms(container: object) -> int | None:
-    state = container.get("state") if isinstance(container, dict) else None
-    terminated = state.get("terminated") if isinstance(state, dict) else None
-    return _milliseconds(terminated.get("finishedAt")) if isinstance(terminated, dict) else None
+def _finished_ms(container: Mapping[str, object]) -> int | None:
+    return _milliseconds(at(container, "state", "terminated").get("finishedAt"))
 
 
 def _milliseconds(time: object) -> int | None:
@@ -35,7 +34,3 @@ def _milliseconds(time: object) -> int | None:
         return max(0, int(datetime.fromisoformat(time).timestamp() * 1000))
     except (ValueError, OverflowError):
         return None
-
-
-def _list(value: object) -> list[object]:
-    return value if isinstance(value, list) else []

@@ -16,12 +16,12 @@ from http.client import HTTPException
 from typing import Any, Final
 from urllib.parse import urlencode
 
-from carbonbudget_agent.backoff import Backoff
 from carbonbudget_agent.counts import Counts
 from carbonbudget_agent.http import Endpoint, StatusError
 from carbonbudget_agent.json_stream import JsonStream, Parts, read_items
 from carbonbudget_agent.pods.info import POD_PARTS, PodInfo, parse_pod
 from carbonbudget_agent.pods.known import KnownPods
+from carbonbudget_core.backoff import Backoff
 
 _log = logging.getLogger(__name__)
 _WATCH_SECONDS = 300

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 FILES = ("Dockerfile", ".dockerignore", "pyproject.toml", "README.md", "LICENSE")
-TREES = ("requirements", "agent", "operator")
+TREES = ("requirements", "core", "agent", "operator")
 
 
 def sources(repo: Path) -> list[Path]:

@@ -8,9 +8,9 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from carbonbudget_core.jsons import at, texts
 from carbonbudget_operator.admission.bounded import bounded_view, text_bytes
 from carbonbudget_operator.admission.kept import Kept
-from carbonbudget_operator.admission.review import at, texts
 from carbonbudget_operator.admission.shapes import JOB, POD, Shape, Shapes
 from carbonbudget_operator.admission.view import BudgetView
 from carbonbudget_operator.api.names import BUDGET, CLUSTER_BUDGET, EXEMPT_LABEL

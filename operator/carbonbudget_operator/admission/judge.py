@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from carbonbudget_core.jsons import at, text
 from carbonbudget_operator.admission.caches import Budgets, Workloads
 from carbonbudget_operator.admission.decide import FIGURES, Decision, Mode, decide, figures
-from carbonbudget_operator.admission.review import Review, at, text
+from carbonbudget_operator.admission.review import Review
 from carbonbudget_operator.admission.selecting import decided, known_labels
 from carbonbudget_operator.admission.shapes import Shape, Shapes
 from carbonbudget_operator.admission.table import Table

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Generic, TypeVar
 
-from carbonbudget_operator.admission.review import at, text
+from carbonbudget_core.jsons import at, text
 from carbonbudget_operator.api_path import ApiPath
 from carbonbudget_operator.kube.client import KubeClient
 from carbonbudget_operator.printable import printable

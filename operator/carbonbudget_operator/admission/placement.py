@@ -6,7 +6,7 @@ is not looked at.
 
 from __future__ import annotations
 
-from carbonbudget_operator.admission.review import JsonObject, at, mapping
+from carbonbudget_core.jsons import JsonObject, at, items, mapping
 
 
 def widened(before: JsonObject, after: JsonObject) -> bool:
@@ -24,8 +24,7 @@ def widened(before: JsonObject, after: JsonObject) -> bool:
 
 
 def _tolerations(spec: JsonObject) -> list[object]:
-    found = spec.get("tolerations")
-    return found if isinstance(found, list) else []
+    return items(spec.get("tolerations"))
 
 
 def _required(spec: JsonObject) -> JsonObject:

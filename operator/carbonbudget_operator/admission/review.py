@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
+from carbonbudget_core.jsons import JsonObject, mapping, text
 from carbonbudget_operator.json_bounds import beginning, first_members
 
-JsonObject = Mapping[str, object]
 CHECK_MANAGER: Final = "carbonbudget-check"  # the field manager of its dry runs
 _OPERATIONS: Final = ("CREATE", "UPDATE")
 _NAMESPACE: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?|")  # a DNS label; none for what has no namespace
@@ -91,30 +90,3 @@ def parse_head(head: bytes | bytearray) -> Review:
     if missing:
         raise BadReview(f"the body is too large, and request.{missing[0]} does not come before its objects")
     return replace(parse_review({"request": request}), dry_run=True)
-
-
-def mapping(value: object) -> JsonObject:
-    """`value` if it is an object, else an empty one."""
-    return value if isinstance(value, dict) else {}
-
-
-def at(value: JsonObject, *path: str) -> JsonObject:
-    """The object under `path`; empty where there is none."""
-    for key in path:
-        value = mapping(value.get(key))
-    return value
-
-
-def text(value: object) -> str:
-    """`value` if it is text, else none."""
-    return value if isinstance(value, str) else ""
-
-
-def texts(value: object) -> dict[str, str]:
-    """Labels or annotations."""
-    return {key: entry for key, entry in mapping(value).items() if isinstance(entry, str)}
-
-
-def whole(value: object, absent: int) -> int:
-    """`value` if it is a number from 0 on, else `absent`. JSON has no other integers than these."""
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else absent

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from carbonbudget_core.jsons import JsonObject, at, objects, text, texts, whole
 from carbonbudget_operator.admission.placement import widened
-from carbonbudget_operator.admission.review import JsonObject, Review, at, mapping, text, texts, whole
+from carbonbudget_operator.admission.review import Review
 from carbonbudget_operator.admission.shapes import (
     DAEMON_SET,
     DEPLOYMENT,
@@ -227,8 +228,7 @@ def _plan(found: JsonObject, template: JsonObject, shape: Shape, stated_s: int) 
 
 
 def _controller(metadata: JsonObject) -> Reference | None:
-    references = metadata.get("ownerReferences")
-    for reference in map(mapping, references if isinstance(references, list) else ()):
+    for reference in objects(metadata.get("ownerReferences")):
         if reference.get("controller") is True:
             kind, name = text(reference.get("kind")), text(reference.get("name"))
             return Reference(text(reference.get("apiVersion")), kind, name, text(reference.get("uid")))

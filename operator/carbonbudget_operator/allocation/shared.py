@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from carbonbudget_agent.exact import share_list
+from carbonbudget_core.exact import share_list
 from carbonbudget_operator.allocation.policy import Policy, Shared
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from dataclasses import dataclass
-from importlib import resources
+
+from carbonbudget_core.tables import accelerator_rows
 
 
 class UnknownAccelerator(ValueError):
@@ -34,14 +34,13 @@ def find_accelerators(name: str) -> list[Accelerator]:
 
 
 def _table() -> list[Accelerator]:
-    path = resources.files("carbonbudget_agent") / "data" / "accelerators.csv"
     return [
         Accelerator(
             _name(row),
             int(row["max_mw"]),
             f"{row['source']}, {row['year']}",
         )
-        for row in csv.DictReader(path.read_text(encoding="utf-8").splitlines())
+        for row in accelerator_rows()
         if row["max_mw"]
     ]
 

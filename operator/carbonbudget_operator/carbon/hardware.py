@@ -6,11 +6,11 @@ of devices differ three- to fivefold between sources, so they are a KPI with a r
 
 from __future__ import annotations
 
-import csv
 from dataclasses import dataclass
 from functools import cache
-from importlib import resources
 from typing import Final
+
+from carbonbudget_core.tables import bundled_rows
 
 SERVER: Final = "generic rack, compute medium"
 GPU: Final = "data-centre GPU 80 GB"
@@ -79,8 +79,7 @@ def _made(item: str, configured_kg: float | None) -> tuple[Made, str]:
 @cache
 def embodied_figures() -> dict[str, Embodied]:
     """The bundled table by item."""
-    path = resources.files("carbonbudget_operator") / "carbon" / "data" / "embodied.csv"
-    rows = csv.DictReader(path.read_text(encoding="utf-8").splitlines())
+    rows = bundled_rows("carbonbudget_operator", "carbon/data/embodied.csv")
     return {
         row["item"]: Embodied(
             row["item"], int(row["grams"]), _optional(row["low_grams"]), _optional(row["high_grams"]), row["year"],

@@ -7,12 +7,12 @@ So each kind is a row of a table with an example. What the table cannot decide i
 
 from __future__ import annotations
 
-import csv
 import re
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from importlib import resources
 from typing import Final, Literal
+
+from carbonbudget_core.tables import bundled_rows
 
 Owner = Literal["cloud", "own", "unclear"]
 OWN: Final = "own"
@@ -97,5 +97,4 @@ def _names() -> tuple[_Name, ...]:
 
 def read_table(name: str) -> list[dict[str, str]]:
     """A bundled table's rows."""
-    path = resources.files("carbonbudget_operator") / "carbon" / "data" / name
-    return list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
+    return list(bundled_rows("carbonbudget_operator", f"carbon/data/{name}"))

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from carbonbudget_agent.exact import share_list
+from carbonbudget_core.exact import share_list
 from carbonbudget_operator.carbon.value import emissions_ug
 
 LIFECYCLE: Final = "lifecycle"

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from carbonbudget_agent.exact import share_out
+from carbonbudget_core.exact import share_out
 
 UJ_PER_KWH: Final = 3_600_000_000_000
 UG_PER_MG: Final = 1000

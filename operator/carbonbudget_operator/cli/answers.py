@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
+from carbonbudget_core.jsons import parse_object, text
 from carbonbudget_operator.admission.decide import FIGURES
 from carbonbudget_operator.api.names import EXPECTED_DURATION_ANNOTATION
 from carbonbudget_operator.budgets.projection import no_duration
@@ -103,9 +103,8 @@ def judge(answer: Answer, kind: str) -> Outcome:
 def _judged(answer: Answer, kind: str, texts: Sequence[str]) -> Outcome:
     carbon = tuple(text for text in texts if _OURS.match(text))
     other = tuple(text for text in texts if not _OURS.match(text))
-    body = _object(answer.text)
-    said = body.get("message")
-    message = said if isinstance(said, str) else ""
+    body = parse_object(answer.text)
+    message = text(body.get("message"))
     reason = body.get("reason")
     if answer.status in (200, 201) and body.get("kind") == kind:
         return Outcome(Verdict.WARNED if carbon else Verdict.YES, carbon, other)
@@ -136,11 +135,3 @@ def _why(answer: Answer, message: str, is_status: bool) -> str:
     if answer.status == 403 and re.search(r" cannot (create|patch) resource ", sentence):
         return f"the right to create it is missing: {sentence}"
     return f"it is refused, but not for carbon: {sentence}"
-
-
-def _object(text: str) -> dict[str, object]:
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        return {}
-    return value if isinstance(value, dict) else {}

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
+from carbonbudget_core.jsons import at, objects, parse_object, texts
 from carbonbudget_operator.admission.review import CHECK_MANAGER
 from carbonbudget_operator.api.names import BUDGET, GROUP, VERSION
 from carbonbudget_operator.api_path import ApiPath
 from carbonbudget_operator.cli.answers import Outcome, Verdict, judge, with_unread_duration
 from carbonbudget_operator.cli.manifests import Entry, unread_duration
-from carbonbudget_operator.cli.mode import Acting, acting, parsed
+from carbonbudget_operator.cli.mode import Acting, acting
 from carbonbudget_operator.kube.client import JSON, Answer, KubeClient, KubeError
 from carbonbudget_operator.kube.credentials import Credentials
 
@@ -99,9 +99,7 @@ class DryRun:
         """A namespace's labels; empty where they may not be read."""
         if namespace not in self._labels:
             _, found = await self._read(ApiPath("", "v1", "namespaces", name=namespace))
-            metadata = found.get("metadata")
-            labels = metadata.get("labels") if isinstance(metadata, dict) else None
-            self._labels[namespace] = labels if isinstance(labels, dict) else {}
+            self._labels[namespace] = texts(at(found, "metadata").get("labels"))
         return self._labels[namespace]
 
     async def _attempt(self, entry: Entry) -> Outcome:
@@ -134,7 +132,7 @@ class DryRun:
 
     async def _read(self, path: ApiPath) -> tuple[int, Mapping[str, object]]:
         answer = await self._ask("GET", path)
-        return answer.status, parsed(answer.text) if answer.status == 200 else {}
+        return answer.status, parse_object(answer.text) if answer.status == 200 else {}
 
     async def _ask(
         self,
@@ -156,15 +154,10 @@ class DryRun:
 
 def _kinds(text: str) -> dict[str, tuple[str, bool]]:
     """Of a discovery document: each kind's plural, and whether it is of a namespace."""
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        return {}
-    resources = value.get("resources") if isinstance(value, dict) else None
     return {
         str(one.get("kind")): (str(one.get("name")), one.get("namespaced") is True)
-        for one in (resources if isinstance(resources, list) else ())
-        if isinstance(one, dict) and "/" not in str(one.get("name"))  # a subresource
+        for one in objects(parse_object(text).get("resources"))
+        if "/" not in str(one.get("name"))  # a subresource
     }
 
 

@@ -15,6 +15,7 @@ from typing import Annotated, Final, get_args
 
 import typer
 
+from carbonbudget_core.jsons import JsonObject, parse_object
 from carbonbudget_operator.api.carbonbudget import AnyBudget
 from carbonbudget_operator.api.names import BUDGET, CLUSTER_BUDGET, ENFORCEMENT_LABEL
 from carbonbudget_operator.api.query import Accounting
@@ -23,7 +24,7 @@ from carbonbudget_operator.budgets.quantity import format_percent
 from carbonbudget_operator.cli.acts import Beside
 from carbonbudget_operator.cli.connection import Context, Kubeconfig, Namespace, Timeout, credentials
 from carbonbudget_operator.cli.explain import as_json, explain
-from carbonbudget_operator.cli.mode import Json, acting, judged_kinds, parsed
+from carbonbudget_operator.cli.mode import acting, judged_kinds
 from carbonbudget_operator.cli.options import fail, print_table, shown
 from carbonbudget_operator.cli.reading import ask, budgets_of, labels_of, list_budgets, may_change
 from carbonbudget_operator.cli.standing import (
@@ -176,9 +177,9 @@ def explain_budget(
         if one is None:
             return None, all_of_them, Beside(None, None)
 
-        async def read(path: ApiPath) -> tuple[int, Json]:
+        async def read(path: ApiPath) -> tuple[int, JsonObject]:
             answer = await client.exchange("GET", path)
-            return answer.status, parsed(answer.text) if answer.status == 200 else {}
+            return answer.status, parse_object(answer.text) if answer.status == 200 else {}
 
         found = await acting(read)
         labels = await labels_of(client, space)

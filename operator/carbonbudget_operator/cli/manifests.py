@@ -10,6 +10,7 @@ from typing import Final
 
 import yaml
 
+from carbonbudget_core.jsons import mapping, text
 from carbonbudget_operator.api.names import EXEMPT_LABEL, EXPECTED_DURATION_ANNOTATION
 from carbonbudget_operator.budgets.projection import duration_s
 from carbonbudget_operator.strict_yaml import StrictLoader
@@ -43,24 +44,24 @@ class Entry:
     @property
     def name(self) -> str:
         """Its name; empty where the API server would make one."""
-        return _text(self.metadata.get("name"))
+        return text(self.metadata.get("name"))
 
     @property
     def namespace(self) -> str:
         """The namespace that it names; empty for none."""
-        return _text(self.metadata.get("namespace"))
+        return text(self.metadata.get("namespace"))
 
     @property
     def metadata(self) -> Mapping[str, object]:
         """Its metadata."""
-        return _mapping(self.manifest.get("metadata"))
+        return mapping(self.manifest.get("metadata"))
 
     @property
     def title(self) -> str:
         """KIND/NAME as people read it."""
         if self.made_by:
             return f"{self.kind} of {self.made_by}"
-        return f"{self.kind}/{self.name or _text(self.metadata.get('generateName')) + '*'}"
+        return f"{self.kind}/{self.name or text(self.metadata.get('generateName')) + '*'}"
 
 
 class _Loader(StrictLoader):
@@ -122,14 +123,14 @@ def unread_duration(entry: Entry) -> str:
     """
     if entry.kind == "CronJob":
         return ""
-    templates = (_mapping(one.get("metadata")) for one in _templates(entry.manifest.get("spec"), _MAX_DEPTH))
+    templates = (mapping(one.get("metadata")) for one in _templates(entry.manifest.get("spec"), _MAX_DEPTH))
     own = _stated(entry.metadata)
     written = [own] if own.strip() else [text for text in map(_stated, templates) if text.strip()]
     return next((text for text in written if not duration_s(text)), "")
 
 
 def _stated(metadata: Mapping[str, object]) -> str:
-    return _text(_mapping(metadata.get("annotations")).get(EXPECTED_DURATION_ANNOTATION))
+    return text(mapping(metadata.get("annotations")).get(EXPECTED_DURATION_ANNOTATION))
 
 
 def job_of(entry: Entry) -> Entry | None:
@@ -137,9 +138,9 @@ def job_of(entry: Entry) -> Entry | None:
 
     It names the CronJob as its controller, as a real one would, so that former runs are found.
     """
-    template = _mapping(_mapping(entry.manifest.get("spec")).get("jobTemplate"))
-    given = _mapping(template.get("metadata"))
-    if _mapping(given.get("labels")).get(EXEMPT_LABEL) == "true":
+    template = mapping(mapping(entry.manifest.get("spec")).get("jobTemplate"))
+    given = mapping(template.get("metadata"))
+    if mapping(given.get("labels")).get(EXEMPT_LABEL) == "true":
         return None
     owner = {"apiVersion": entry.api_version, "kind": "CronJob", "name": entry.name, "controller": True}
     metadata: JsonObject = {"generateName": f"{entry.name[:52]}-"} | {
@@ -176,17 +177,9 @@ def _templates(value: object, depth: int) -> Iterator[Mapping[str, object]]:
         for one in value:
             yield from _templates(one, depth - 1)
         return
-    fields = _mapping(value)
-    template = _mapping(fields.get("template"))
-    if isinstance(_mapping(template.get("spec")).get("containers"), list):
+    fields = mapping(value)
+    template = mapping(fields.get("template"))
+    if isinstance(mapping(template.get("spec")).get("containers"), list):
         yield template
     for one in fields.values():
         yield from _templates(one, depth - 1)
-
-
-def _mapping(value: object) -> Mapping[str, object]:
-    return value if isinstance(value, dict) else {}
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""

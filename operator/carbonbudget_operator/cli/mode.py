@@ -5,13 +5,13 @@ Read from the policy and the webhook's configuration themselves, since these dec
 
 from __future__ import annotations
 
-import json
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from pydantic import ValidationError
 
+from carbonbudget_core.jsons import JsonObject, at, items, mapping, objects
 from carbonbudget_operator.admission.decide import Mode
 from carbonbudget_operator.admission.shapes import shapes_of
 from carbonbudget_operator.api.selector import LabelSelector
@@ -24,9 +24,8 @@ _WEBHOOK: Final = ApiPath(_GROUP, "v1", "validatingwebhookconfigurations", name=
 _NAME_LABEL: Final = "kubernetes.io/metadata.name"
 _OWN: Final = {(group, resource): shape.kind for (group, resource), shape in shapes_of(()).items()}
 
-Json = Mapping[str, object]
 # The HTTP status of reading a path, and the object; empty where there is none.
-Read = Callable[[ApiPath], Awaitable[tuple[int, Json]]]
+Read = Callable[[ApiPath], Awaitable[tuple[int, JsonObject]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +57,13 @@ async def acting(read: Read) -> Acting:
     """What the chart installed."""
     status, policy = await read(_POLICY)
     if status == 200:
-        rules = _mapping(_mapping(policy.get("spec")).get("matchConstraints"))
+        rules = at(policy, "spec", "matchConstraints")
         return Acting("Enforce", *_matched(rules.get("resourceRules"), rules.get("namespaceSelector")))
     if status != 404:
         return Acting(None)
     status, webhook = await read(_WEBHOOK)
     if status == 200:
-        hooks = webhook.get("webhooks")
-        first = _mapping(hooks[0]) if isinstance(hooks, list) and hooks else {}
+        first = mapping(next(iter(items(webhook.get("webhooks"))), None))
         return Acting("Warn", *_matched(first.get("rules"), first.get("namespaceSelector")))
     return Acting("Observe" if status == 404 else None)
 
@@ -82,7 +80,7 @@ async def judged_kinds(found: Acting, read: Read) -> frozenset[str] | None:
         status, listed = await read(ApiPath(group, version))
         if status == 404:  # a kind whose CRD is not installed
             continue
-        names = [_mapping(one) for one in _list(listed.get("resources"))]
+        names = list(objects(listed.get("resources")))
         kind = next((str(one.get("kind")) for one in names if one.get("name") == plural), "")
         if status != 200 or not kind:
             return None
@@ -90,19 +88,11 @@ async def judged_kinds(found: Acting, read: Read) -> frozenset[str] | None:
     return frozenset(kinds)
 
 
-def parsed(text: str) -> Json:
-    """The object of an answer; empty where it is none."""
-    try:
-        return _mapping(json.loads(text))
-    except (ValueError, RecursionError):
-        return {}
-
-
 def _matched(rules: object, selector: object) -> tuple[frozenset[tuple[str, str, str]] | None, LabelSelector | None]:
     found = frozenset(
         (group, version, plural)
-        for rule in map(_mapping, _list(rules))
-        if "CREATE" in _list(rule.get("operations"))
+        for rule in objects(rules)
+        if "CREATE" in items(rule.get("operations"))
         for group in _texts(rule.get("apiGroups"))
         for version in _texts(rule.get("apiVersions"))
         for plural in _texts(rule.get("resources"))
@@ -115,13 +105,5 @@ def _matched(rules: object, selector: object) -> tuple[frozenset[tuple[str, str,
     return found or None, namespaces
 
 
-def _mapping(value: object) -> Json:
-    return value if isinstance(value, dict) else {}
-
-
-def _list(value: object) -> list[object]:
-    return value if isinstance(value, list) else []
-
-
 def _texts(value: object) -> Iterable[str]:
-    return [one for one in _list(value) if isinstance(one, str)]
+    return [one for one in items(value) if isinstance(one, str)]

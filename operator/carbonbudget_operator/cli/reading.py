@@ -9,6 +9,7 @@ from typing import Final, TypeVar
 
 from pydantic import ValidationError
 
+from carbonbudget_core.jsons import at, mapping, texts
 from carbonbudget_operator.api.carbonbudget import AnyBudget, CarbonBudget, ClusterCarbonBudget
 from carbonbudget_operator.api.names import BUDGET, CLUSTER_BUDGET, GROUP, Resource
 from carbonbudget_operator.api_path import ApiPath
@@ -68,8 +69,7 @@ async def list_budgets(client: KubeClient, resource: Resource, namespace: str) -
         try:
             found.append(_MODELS[resource.kind].model_validate(item))
         except ValidationError as error:
-            metadata = item.get("metadata")
-            name = metadata.get("name") if isinstance(metadata, dict) else "?"
+            name = at(item, "metadata").get("name", "?")
             print(shown(f"{resource.kind} {name} is not understood: {error.errors()[0]['msg']}"), file=sys.stderr)
     return found
 
@@ -98,8 +98,7 @@ async def labels_of(client: KubeClient, namespace: str) -> Mapping[str, str] | N
         metadata = (await client.request("GET", ApiPath("", "v1", "namespaces", name=namespace)))["metadata"]
     except (KubeError, KeyError):
         return None
-    found = metadata.get("labels") if isinstance(metadata, dict) else None
-    return found if isinstance(found, dict) else {}
+    return texts(mapping(metadata).get("labels"))
 
 
 def _sentence(error: KubeError) -> str:

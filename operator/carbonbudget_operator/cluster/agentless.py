@@ -6,12 +6,12 @@ could hide them. The kubelet's own labels are limited too (NodeRestriction), and
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib import resources
 from typing import Final
+
+from carbonbudget_core.tables import bundled_rows
 
 NOT_LINUX: Final = "not Linux"
 BY_SETTING: Final = "server.nodes_without_agent"
@@ -43,8 +43,7 @@ def without_agent(labels: Mapping[str, object], more: Mapping[str, Sequence[str]
 @cache
 def marks() -> tuple[Mark, ...]:
     """The bundled table, each row with its source."""
-    path = resources.files("carbonbudget_operator") / "cluster" / "data" / "nodes_without_agent.csv"
-    rows = csv.DictReader(path.read_text(encoding="utf-8").splitlines())
+    rows = bundled_rows("carbonbudget_operator", "cluster/data/nodes_without_agent.csv")
     return tuple(Mark(row["label"], row["value"], row["what"]) for row in rows)
 
 

@@ -14,7 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from carbonbudget_agent.report import MAX_TEXT, Allocatable, NodeInfo
+from carbonbudget_core.jsons import mapping, text
+from carbonbudget_core.report import MAX_TEXT, Allocatable, NodeInfo
 from carbonbudget_operator.api_path import ApiPath, InvalidPath
 from carbonbudget_operator.kube.client import JsonObject, KubeClient, KubeError
 from carbonbudget_operator.printable import is_printable
@@ -93,9 +94,9 @@ class Capacities:
 
 def node_object(value: JsonObject, now: float) -> NodeObject | None:
     """What a Node says; None for one that does not say what it has yet."""
-    metadata, spec, status = (_mapping(value.get(key)) for key in ("metadata", "spec", "status"))
-    labels = _mapping(metadata.get("labels"))
-    capacity, offered = (_mapping(status.get(key)) for key in ("capacity", "allocatable"))
+    metadata, spec, status = (mapping(value.get(key)) for key in ("metadata", "spec", "status"))
+    labels = mapping(metadata.get("labels"))
+    capacity, offered = (mapping(status.get(key)) for key in ("capacity", "allocatable"))
     has = Allocatable(
         _milli(capacity.get("cpu")),
         _milli(capacity.get("memory")) // 1000,
@@ -123,9 +124,6 @@ def _milli(quantity: object) -> int:
     return int(match[1]) * _MILLI[match[2]] if match else 0
 
 
-def _mapping(value: object) -> JsonObject:
-    return value if isinstance(value, dict) else {}
-
-
 def _text(value: object) -> str:
-    return value if isinstance(value, str) and len(value) <= MAX_TEXT and is_printable(value) else ""
+    found = text(value)
+    return found if len(found) <= MAX_TEXT and is_printable(found) else ""

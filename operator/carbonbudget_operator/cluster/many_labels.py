@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
-from carbonbudget_agent.report import MAX_LABELS
+from carbonbudget_core.report import MAX_LABELS
 from carbonbudget_operator.cluster.fair_room import FairRoom
 
 _log = logging.getLogger(__name__)

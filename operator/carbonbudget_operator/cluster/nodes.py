@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence, Set
 import sqlalchemy as sa
 from prometheus_client import CollectorRegistry, Gauge
 
+from carbonbudget_core.jsons import mapping
 from carbonbudget_operator.api_path import ApiPath
 from carbonbudget_operator.cluster.agentless import OPTED_OUT, kinds, without_agent
 from carbonbudget_operator.kube.client import JsonObject, KubeClient, KubeError
@@ -109,5 +110,4 @@ def should_report(metadata: JsonObject) -> bool:
 
 
 def _labels(metadata: JsonObject) -> Mapping[str, object]:
-    labels = metadata.get("labels")
-    return labels if isinstance(labels, dict) else {}
+    return mapping(metadata.get("labels"))

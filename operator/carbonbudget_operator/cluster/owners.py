@@ -15,9 +15,10 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from carbonbudget_agent.report import NodeReport
+from carbonbudget_core.jsons import JsonObject, at, objects
+from carbonbudget_core.report import NodeReport
 from carbonbudget_operator.api_path import ApiPath, is_label, is_subdomain
-from carbonbudget_operator.kube.client import METADATA, JsonObject, KubeClient, KubeError
+from carbonbudget_operator.kube.client import METADATA, KubeClient, KubeError
 from carbonbudget_operator.ledger.owners import Owner, known_owners, store_owners
 from carbonbudget_operator.ledger.slices import HOUR
 from carbonbudget_operator.object_names import is_owner
@@ -124,12 +125,11 @@ class Owners:
         if metadata is None:
             path = _path_of(resource).at(namespace, owner.name)
             async with self._slots:
-                metadata = _metadata(await self._client.request("GET", path, accept=METADATA))
+                metadata = at(await self._client.request("GET", path, accept=METADATA), "metadata")
         if metadata.get("uid") != owner.uid:
             return None
-        references = metadata.get("ownerReferences")
-        for reference in references if isinstance(references, list) else ():
-            if isinstance(reference, dict) and reference.get("controller") is True:
+        for reference in objects(metadata.get("ownerReferences")):
+            if reference.get("controller") is True:
                 return _owner(reference)
         return None
 
@@ -143,7 +143,7 @@ class Owners:
             self._list_again[kind] = now + _LIST_AGAIN_SECONDS
             try:
                 async for item in self._client.list(_path_of(self._resources[kind]), metadata_only=True):
-                    metadata = _metadata(item)
+                    metadata = at(item, "metadata")
                     read[str(metadata.get("uid"))] = metadata
             except KubeError as error:
                 if 400 <= error.status < 500 and error.status != 429:
@@ -167,8 +167,3 @@ def _owner(reference: JsonObject) -> Owner | None:
     """Whom an ownerReference names; its writer may have written anything."""
     kind, name, uid = (str(reference.get(field)) for field in ("kind", "name", "uid"))
     return Owner(kind, name, uid) if is_owner(kind, name, uid) else None
-
-
-def _metadata(value: JsonObject) -> JsonObject:
-    metadata = value.get("metadata")
-    return metadata if isinstance(metadata, dict) else {}

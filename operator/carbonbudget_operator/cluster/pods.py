@@ -14,6 +14,7 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
+from carbonbudget_core.jsons import at, objects, text
 from carbonbudget_operator.api_path import ApiPath
 from carbonbudget_operator.cluster.labels_again import key_of, read_again
 from carbonbudget_operator.cluster.many_labels import MAX_BYTES, ManyLabels, Selected
@@ -154,10 +155,7 @@ class Pods:
 
 def _mirror_key(metadata: JsonObject, node: str) -> bytes | None:
     """The kubelet's own uid of a static pod, under which an agent that asks the kubelet names it."""
-    annotations, owners = metadata.get("annotations"), metadata.get("ownerReferences")
-    mirrored = annotations.get(_MIRROR) if isinstance(annotations, dict) else None
+    mirrored = text(at(metadata, "annotations").get(_MIRROR))
     expected = {"apiVersion": "v1", "kind": "Node", "name": node, "controller": True}
-    of_node = isinstance(owners, list) and any(
-        isinstance(owner, dict) and expected.items() <= owner.items() for owner in owners
-    )
-    return key_of(mirrored) if isinstance(mirrored, str) and of_node else None
+    of_node = any(expected.items() <= owner.items() for owner in objects(metadata.get("ownerReferences")))
+    return key_of(mirrored) if of_node else None

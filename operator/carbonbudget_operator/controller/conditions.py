@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from carbonbudget_core.jsons import objects
 from carbonbudget_operator.api.carbonbudget import AnyBudget
 from carbonbudget_operator.api.status import KINDS_NOT_JUDGED, LOCATION_STANDS_IN
 from carbonbudget_operator.api.times import format_time, seconds
@@ -135,7 +136,6 @@ def merged(budget: AnyBudget, now: int, wanted: Iterable[Wanted]) -> list[dict[s
 
 def essence(conditions: object) -> set[tuple[object, ...]]:
     """What a person would miss if it were not written."""
-    items = conditions if isinstance(conditions, list) else []
     return {
         (
             item.get("type"),
@@ -143,5 +143,5 @@ def essence(conditions: object) -> set[tuple[object, ...]]:
             item.get("reason"),
             item.get("message") if item.get("type") in _TELLING else "",
         )
-        for item in items
+        for item in objects(conditions)
     }

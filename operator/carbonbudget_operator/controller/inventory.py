@@ -11,6 +11,7 @@ import logging
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 
+from carbonbudget_core.jsons import at
 from carbonbudget_operator.api.carbonbudget import AnyBudget, CarbonBudget, ClusterCarbonBudget
 from carbonbudget_operator.api.names import Resource
 from carbonbudget_operator.api_path import ApiPath
@@ -35,8 +36,7 @@ class Held:
     @cached_property
     def metadata(self) -> Mapping[str, object]:
         """Its metadata."""
-        found = self.body.get("metadata")
-        return found if isinstance(found, Mapping) else {}
+        return at(self.body, "metadata")
 
     @cached_property
     def uid(self) -> str:
@@ -61,8 +61,7 @@ class Held:
     @property
     def state(self) -> State | None:
         """The state that its status shows; None before the first."""
-        status = self.body.get("status")
-        word = status.get("state") if isinstance(status, Mapping) else None
+        word = at(self.body, "status").get("state")
         return next((state for state in State if state.value == word), None)
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from carbonbudget_core.jsons import at, objects
 from carbonbudget_operator.api.query import NO_MARKET_FACTOR
 from carbonbudget_operator.api.times import format_time, seconds
 from carbonbudget_operator.budgets.assess import Assessment, Standing, assess, assess_without_answer
@@ -161,6 +162,4 @@ def _blocks(case: Case, made: Standing) -> bool:
 
 
 def _conditions(held: Held) -> list[Mapping[str, object]]:
-    status = held.body.get("status")
-    found = status.get("conditions") if isinstance(status, Mapping) else None
-    return [item for item in found if isinstance(item, Mapping)] if isinstance(found, list) else []
+    return list(objects(at(held.body, "status").get("conditions")))

@@ -8,6 +8,7 @@ import datetime as dt
 import logging
 from collections.abc import Mapping, Sequence
 
+from carbonbudget_core.jsons import at
 from carbonbudget_operator.api_path import ApiPath
 from carbonbudget_operator.controller.certificates import (
     Pair,
@@ -121,8 +122,7 @@ class Keys:
             return
         for webhook in webhooks:
             webhook["clientConfig"]["caBundle"] = wanted
-        metadata = found.get("metadata")
-        version = metadata.get("resourceVersion") if isinstance(metadata, dict) else None
+        version = at(found, "metadata").get("resourceVersion")
         # The list is replaced whole; the version makes that fail if somebody else changed it meanwhile.
         patch = {"metadata": {"resourceVersion": version}, "webhooks": webhooks}
         await self._client.request("PATCH", path, body=patch, content_type=MERGE_PATCH)
@@ -130,10 +130,8 @@ class Keys:
     async def _secret(self, path: ApiPath) -> dict[str, str]:
         """A Secret's data as text; empty if there is none."""
         found = await self._get(path)
-        data = found.get("data") if found is not None else None
-        if not isinstance(data, Mapping):
-            return {}
-        return {key: base64.b64decode(str(value)).decode("utf-8", "replace") for key, value in data.items()}
+        data = at(found, "data").items()
+        return {key: base64.b64decode(str(value)).decode("utf-8", "replace") for key, value in data}
 
     async def _put_secret(self, path: ApiPath, name: str, kind: str, values: Mapping[str, str], exists: bool) -> None:
         body = {

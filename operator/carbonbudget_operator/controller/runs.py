@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from carbonbudget_core.jsons import objects
 from carbonbudget_operator.api.query import BudgetAnswer
 from carbonbudget_operator.budgets.evaluate import State, Verdict, run_verdict
 from carbonbudget_operator.budgets.message import Subject, describe
@@ -61,9 +62,8 @@ def told(body: Mapping[str, object], period: object) -> dict[Key, str]:
     status, metadata = body.get("status"), body.get("metadata")
     if not isinstance(status, Mapping) or not isinstance(metadata, Mapping) or status.get("period") != period:
         return {}
-    own, tops = str(metadata.get("namespace") or ""), status.get("topWorkloads")
+    own = str(metadata.get("namespace") or "")
     return {
         (own or str(one.get("namespace")), str(one.get("kind")), str(one.get("name"))): str(one.get("state"))
-        for one in (tops if isinstance(tops, list) else [])
-        if isinstance(one, Mapping)
+        for one in objects(status.get("topWorkloads"))
     }

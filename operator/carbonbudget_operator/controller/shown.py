@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping
 from typing import Final
 
+from carbonbudget_core.jsons import at
 from carbonbudget_operator.api.names import BLOCKING_LABEL
 
 Body = Mapping[str, object]
@@ -31,10 +32,8 @@ CROWDED: Final = (
 
 def shown(body: Body) -> tuple[dict[str, object], int]:
     """What is used of an object, and how many bytes of JSON its spec and its status are; 0 where they do not fit."""
-    found = body.get("metadata")
-    metadata = found if isinstance(found, Mapping) else {}
-    labels = metadata.get("labels")
-    label = labels.get(BLOCKING_LABEL) if isinstance(labels, Mapping) else None
+    metadata = at(body, "metadata")
+    label = at(metadata, "labels").get(BLOCKING_LABEL)
     used: dict[str, object] = {key: metadata[key] for key in _METADATA if key in metadata}
     used["labels"] = {BLOCKING_LABEL: label} if label is not None else {}
     if why := left_out(body):
@@ -56,5 +55,5 @@ def left_out(body: Body) -> str:
 
 
 def _status(body: Body) -> dict[str, object]:
-    status = body.get("status")
-    return {"status": {key: status[key] for key in _TOLD if key in status} if isinstance(status, Mapping) else {}}
+    status = at(body, "status")
+    return {"status": {key: status[key] for key in _TOLD if key in status}}

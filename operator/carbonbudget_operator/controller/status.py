@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 from zlib import crc32
 
+from carbonbudget_core.jsons import at, objects, text
 from carbonbudget_operator.api.query import BudgetAnswer, Parts, WorkloadUse
 from carbonbudget_operator.api.status import TOP_PER_WORKLOAD
 from carbonbudget_operator.api.times import format_time
@@ -87,8 +88,7 @@ def details(case: Case, answer: BudgetAnswer, verdict: Verdict) -> Status:
 
 def differs(body: Mapping[str, object], status: Status) -> bool:
     """Whether a person would see the difference between the object's status and this one."""
-    found = body.get("status")
-    former = found if isinstance(found, Mapping) else {}
+    former = at(body, "status")
     if essence(former.get("conditions")) != essence(status.get("conditions")):
         return True
     if "topWorkloads" in status and _ranks(former.get("topWorkloads")) != _ranks(status["topWorkloads"]):
@@ -125,8 +125,7 @@ def _aged(body: Mapping[str, object], former: Mapping[str, object], status: Stat
     if before is None or now is None:
         return False
     moved = any(former.get(key) != _whole(status[key]) for key in ("usedMicrograms", "topWorkloads") if key in status)
-    metadata = body.get("metadata")
-    uid = str(metadata.get("uid")) if isinstance(metadata, Mapping) else ""
+    uid = text(at(body, "metadata").get("uid"))
     return moved and now - before >= _FRESH_S - crc32(uid.encode()) % (_FRESH_S // 2)
 
 
@@ -168,9 +167,9 @@ def _ranks(tops: object) -> list[tuple[object, ...]]:
     """Who is on the list in which state, and the first ten at what per cent; grams change each minute, and so does a
     long list.
     """
-    items = tops if isinstance(tops, list) else []
-    names = [(item.get("namespace"), item.get("kind"), item.get("name"), item.get("state")) for item in items]
-    first = [(*name, item.get("percent")) for name, item in zip(names, items[:TOP_PER_WORKLOAD], strict=False)]
+    ranked = list(objects(tops))
+    names = [(item.get("namespace"), item.get("kind"), item.get("name"), item.get("state")) for item in ranked]
+    first = [(*name, item.get("percent")) for name, item in zip(names, ranked[:TOP_PER_WORKLOAD], strict=False)]
     return [*first, *sorted(names[TOP_PER_WORKLOAD:], key=str)]
 
 

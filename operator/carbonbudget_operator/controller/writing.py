@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
+from carbonbudget_core.jsons import at
 from carbonbudget_operator.api.names import BLOCKING_LABEL
 from carbonbudget_operator.api_path import ApiPath
 from carbonbudget_operator.controller.inventory import Held, Inventory
@@ -37,8 +38,7 @@ class Writer:
         goes with each write, so that a budget which was made anew under this name is not written to.
         """
         status = printable_status(outcome.status)
-        labels = held.metadata.get("labels") or {}
-        labelled = isinstance(labels, dict) and labels.get(BLOCKING_LABEL) == "true"
+        labelled = at(held.metadata, "labels").get(BLOCKING_LABEL) == "true"
         wanted = labelled if outcome.blocking is None else outcome.blocking
         try:
             if differs(held.body, status) and not (held.left_out and self._told.get(held.key) == held.version):

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Final
 
+from carbonbudget_core.jsons import JsonObject, at, mapping, objects, text
 from carbonbudget_operator.api.names import (
     AS_OF_ANNOTATION,
     BUDGET_ANNOTATION,
@@ -29,8 +30,6 @@ from carbonbudget_operator.api.names import (
     SUSPENDED_BY_ANNOTATION,
     SUSPENDED_LABEL,
 )
-
-_Object = dict[str, object]
 
 FIELD_MANAGER: Final = "carbonbudget"
 _QUEUE_LABEL: Final = "kueue.x-k8s.io/queue-name"
@@ -106,19 +105,19 @@ class Job:
 
 def parse_job(body: Mapping[str, object]) -> Job:
     """A Job of a batch/v1 object; what is missing is empty."""
-    metadata, spec, status = _dict(body, "metadata"), _dict(body, "spec"), _dict(body, "status")
-    labels, owner = _dict(metadata, "labels"), controller_of(metadata)
+    metadata, spec, status = mapping(body.get("metadata")), mapping(body.get("spec")), mapping(body.get("status"))
+    labels, owner = mapping(metadata.get("labels")), controller_of(metadata)
     conditions = _conditions(status)
     ended = [at for kind, (holds, at) in conditions.items() if kind in ("Complete", "Failed") and holds]
     suspension = conditions.get("Suspended", (True, 0))
     managers = writers_of(metadata, "suspend")
-    template = _dict(_dict(_dict(spec, "template"), "metadata"), "labels")
+    template = at(spec, "template", "metadata", "labels")
     template = {key: value for key, value in template.items() if key not in _GENERATED}
     return Job(
-        uid=_text(metadata, "uid"),
-        namespace=sys.intern(_text(metadata, "namespace")),
-        name=_text(metadata, "name"),
-        version=_text(metadata, "resourceVersion"),
+        uid=text(metadata.get("uid")),
+        namespace=sys.intern(text(metadata.get("namespace"))),
+        name=text(metadata.get("name")),
+        version=text(metadata.get("resourceVersion")),
         template_labels={
             sys.intern(key): sys.intern(str(value)) for key, value in islice(sorted(template.items()), _MAX_LABELS)
         },
@@ -129,18 +128,18 @@ def parse_job(body: Mapping[str, object]) -> Job:
         suspended=spec.get("suspend") is True,
         manager=sys.intern(_manager(labels, spec, owner, managers)),
         suspend_managers=tuple(managers),
-        owner_kind=sys.intern(_text(owner, "kind")[:_MAX_NAME]),
-        owner_name=sys.intern(_text(owner, "name")[:_MAX_NAME]),
-        created_at=instant(_text(metadata, "creationTimestamp")),
-        started_at=instant(_text(status, "startTime")),
-        finished_at=max([instant(_text(status, "completionTime")), *ended]) if ended else 0,
+        owner_kind=sys.intern(text(owner.get("kind"))[:_MAX_NAME]),
+        owner_name=sys.intern(text(owner.get("name"))[:_MAX_NAME]),
+        created_at=instant(text(metadata.get("creationTimestamp"))),
+        started_at=instant(text(status.get("startTime"))),
+        finished_at=max([instant(text(status.get("completionTime"))), *ended]) if ended else 0,
         resumed_at=0 if suspension[0] else suspension[1],
     )
 
 
 def patched_job(job: Job, patch: Mapping[str, object], answer: Mapping[str, object]) -> Job:
     """A Job after a patch of ours, of the metadata that it was answered with: a whole Job may be 1.5 MB."""
-    seen, suspended = parse_job(answer), _dict(patch, "spec").get("suspend")
+    seen, suspended = parse_job(answer), mapping(patch.get("spec")).get("suspend")
     return replace(
         job,
         version=seen.version,
@@ -162,56 +161,41 @@ def instant(text: str) -> int:
     return int(value.timestamp()) if value.tzinfo else 0
 
 
-def _dict(value: Mapping[str, object], key: str) -> _Object:
-    found = value.get(key)
-    return found if isinstance(found, dict) else {}
-
-
-def _text(value: Mapping[str, object], key: str) -> str:
-    found = value.get(key)
-    return found if isinstance(found, str) else ""
-
-
-def _list(value: Mapping[str, object], key: str) -> list[_Object]:
-    found = value.get(key)
-    return [item for item in found if isinstance(item, dict)] if isinstance(found, list) else []
-
-
-def controller_of(metadata: Mapping[str, object]) -> _Object:
+def controller_of(metadata: Mapping[str, object]) -> JsonObject:
     """The owner reference of an object's controller; empty without one."""
-    return next((owner for owner in _list(metadata, "ownerReferences") if owner.get("controller") is True), {})
+    return next((owner for owner in objects(metadata.get("ownerReferences")) if owner.get("controller") is True), {})
 
 
-def _manager(labels: _Object, spec: _Object, owner: _Object, writers: Iterable[str]) -> str:
+def _manager(labels: JsonObject, spec: JsonObject, owner: JsonObject, writers: Iterable[str]) -> str:
     """Who decides when a Job runs, for people; empty where that is Kubernetes' own controller."""
     # Kueue can be configured to manage Jobs without the label too: then it has written spec.suspend.
     if _QUEUE_LABEL in labels or any(name.startswith("kueue") for name in writers):
         return "Kueue"
-    if (managed_by := _text(spec, "managedBy") or _OWN_CONTROLLER) != _OWN_CONTROLLER:
+    if (managed_by := text(spec.get("managedBy")) or _OWN_CONTROLLER) != _OWN_CONTROLLER:
         return managed_by[:_MAX_NAME]
-    kind = _text(owner, "kind")
-    return kind if (_text(owner, "apiVersion").partition("/")[0], kind) in _RESUMING_OWNERS else ""
+    kind = text(owner.get("kind"))
+    return kind if (text(owner.get("apiVersion")).partition("/")[0], kind) in _RESUMING_OWNERS else ""
 
 
-def _conditions(status: _Object) -> dict[str, tuple[bool, int]]:
+def _conditions(status: JsonObject) -> dict[str, tuple[bool, int]]:
     """Type to (whether it holds, since when)."""
     return {
-        _text(item, "type"): (item.get("status") == "True", instant(_text(item, "lastTransitionTime")))
-        for item in _list(status, "conditions")
+        text(item.get("type")): (item.get("status") == "True", instant(text(item.get("lastTransitionTime"))))
+        for item in objects(status.get("conditions"))
     }
 
 
 def our_annotations(metadata: Mapping[str, object]) -> dict[str, str]:
     """Those of an object that are ours, cut."""
-    annotations = _dict(metadata, "annotations")
+    annotations = mapping(metadata.get("annotations"))
     return {key: str(annotations[key])[:_MAX_TEXT] for key in _OURS if key in annotations}
 
 
 def writers_of(metadata: Mapping[str, object], field: str) -> dict[str, str]:
     """Who else than we last wrote that field of the spec, by managedFields, and when they last wrote any of theirs."""
     found = {
-        sys.intern(_text(entry, "manager")): _text(entry, "time")
-        for entry in _list(metadata, "managedFields")
-        if f"f:{field}" in _dict(_dict(entry, "fieldsV1"), "f:spec") and _text(entry, "manager") != FIELD_MANAGER
+        sys.intern(text(entry.get("manager"))): text(entry.get("time"))
+        for entry in objects(metadata.get("managedFields"))
+        if f"f:{field}" in at(entry, "fieldsV1", "f:spec") and text(entry.get("manager")) != FIELD_MANAGER
     }
     return dict(islice(sorted(found.items()), _MAX_MANAGERS))

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
+from carbonbudget_core.jsons import at
 from carbonbudget_operator.api.names import SUSPENDED_LABEL
 from carbonbudget_operator.api_path import ApiPath
 from carbonbudget_operator.enforcement.job import Job, Queued, controller_of, instant, our_annotations, writers_of
@@ -43,12 +44,10 @@ class Workload:
 
 def parse_workload(body: Mapping[str, object]) -> Workload | None:
     """A Workload whose controller is a Job, by its owner's uid; None for any other."""
-    found = body.get("metadata")
-    metadata = found if isinstance(found, dict) else {}
+    metadata, spec = at(body, "metadata"), at(body, "spec")
     owner = controller_of(metadata)
     if (owner.get("apiVersion"), owner.get("kind")) != ("batch/v1", "Job"):
         return None
-    spec, labels = body.get("spec"), metadata.get("labels")
     writers = {name: at for name, at in writers_of(metadata, "active").items() if not name.startswith("kueue")}
     return Workload(
         uid=str(metadata.get("uid", "")),
@@ -56,8 +55,8 @@ def parse_workload(body: Mapping[str, object]) -> Workload | None:
         name=str(metadata.get("name", "")),
         version=str(metadata.get("resourceVersion", "")),
         job_uid=str(owner.get("uid", ""))[:_MAX_UID],
-        active=not (isinstance(spec, dict) and spec.get("active") is False),  # Kueue's default is true
-        marked=isinstance(labels, dict) and labels.get(SUSPENDED_LABEL) == "true",
+        active=spec.get("active") is not False,  # Kueue's default is true
+        marked=at(metadata, "labels").get(SUSPENDED_LABEL) == "true",
         annotations=our_annotations(metadata),
         active_managers=tuple(sorted(writers)),
         activated_at=max((instant(at) for at in writers.values()), default=0),

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
+from carbonbudget_core.jsons import at
 from carbonbudget_operator.api.names import (
     BLOCKING_LABEL,
     BUDGET,
@@ -64,7 +65,7 @@ class Release:
                 self._fail(f"Deployment {namespace}/{name}", error)
             return
         self._tell(f"Deployment {namespace}/{name}", "scaled to 0")
-        selector = str(_dict(scale, "status").get("selector", ""))
+        selector = str(at(scale, "status").get("selector", ""))
         while selector:
             pods = self._client.list(ApiPath("", "v1", "pods", namespace), {"labelSelector": selector})
             try:
@@ -124,15 +125,15 @@ class Release:
             return ""
 
     async def _budget(self, resource: Resource, body: JsonObject, scope: Scope) -> None:
-        metadata = _dict(body, "metadata")
+        metadata = at(body, "metadata")
         namespace, name = str(metadata.get("namespace", "")), str(metadata.get("name"))
         if scope.budget and name != scope.budget:
             return
         path = resource.path(namespace, name)
         writes: list[Callable[[], Awaitable[object]]] = []
-        if _dict(body, "status").get("enforcement"):
+        if at(body, "status").get("enforcement"):
             writes.append(lambda: self._patch(path.sub("status"), {"status": {"enforcement": None}}))
-        if BLOCKING_LABEL in _dict(metadata, "labels"):
+        if BLOCKING_LABEL in at(metadata, "labels"):
             writes.append(lambda: self._patch(path, {"metadata": {"labels": {BLOCKING_LABEL: None}}}))
         if writes:
             shown = f"{namespace}/{name}" if namespace else name
@@ -184,8 +185,3 @@ class Release:
     def _fail(self, which: str, error: KubeError) -> None:
         self.failed += 1
         self._say(f"{which}: not released: {error.reason}")
-
-
-def _dict(value: JsonObject, key: str) -> JsonObject:
-    found = value.get(key)
-    return found if isinstance(found, dict) else {}

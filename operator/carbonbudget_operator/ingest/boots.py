@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from carbonbudget_agent.report import NodeReport
+from carbonbudget_core.report import NodeReport
 from carbonbudget_operator.ingest.refusal import Refusal
 
 _OVERLAP_SECONDS = 120  # a boot's last window may be sent as the next one's first begins

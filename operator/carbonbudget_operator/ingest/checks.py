@@ -6,8 +6,8 @@ from hashlib import blake2b
 
 import orjson
 
-from carbonbudget_agent.report import NodeReport, ReportError
-from carbonbudget_agent.report_json import report_of_json
+from carbonbudget_core.report import NodeReport, ReportError
+from carbonbudget_core.report_json import report_of_json
 from carbonbudget_operator.ingest.limits import check_physical
 from carbonbudget_operator.ingest.names import Names
 from carbonbudget_operator.ingest.refusal import Refusal

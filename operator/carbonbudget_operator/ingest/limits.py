@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from carbonbudget_agent.exact import share_list
-from carbonbudget_agent.report import Allocatable, NodeReport, PodUsage, Requests
+from carbonbudget_core.exact import share_list
+from carbonbudget_core.report import Allocatable, NodeReport, PodUsage, Requests
 from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.ledger.bounds import reported_ms
 

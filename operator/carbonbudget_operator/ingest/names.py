@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from carbonbudget_agent.report import NodeReport, PodUsage
+from carbonbudget_core.report import NodeReport, PodUsage
 from carbonbudget_operator.api_path import is_label, is_subdomain
 from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.object_names import is_label_key, is_label_value, is_uid

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 import prometheus_client as prometheus
 from starlette.requests import Request
 
-from carbonbudget_agent.report import NodeReport
+from carbonbudget_core.report import NodeReport
 from carbonbudget_operator.ingest import checks
 from carbonbudget_operator.ingest.body import unpack
 from carbonbudget_operator.ingest.boots import Boots

@@ -16,7 +16,7 @@ from typing import Final, Protocol
 
 import prometheus_client as prometheus
 
-from carbonbudget_agent.report import MAX_LABELS, Allocatable, Domain, NodeInfo, NodeReport, PodUsage
+from carbonbudget_core.report import MAX_LABELS, Allocatable, Domain, NodeInfo, NodeReport, PodUsage
 from carbonbudget_operator.ingest.limits import cut_to, exceeds, fits
 from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.printable import printable

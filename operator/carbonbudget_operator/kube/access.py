@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
+from carbonbudget_core.jsons import mapping
 from carbonbudget_operator.api_path import ApiPath
 from carbonbudget_operator.kube.client import KubeClient, KubeError
 
@@ -153,7 +154,7 @@ class Access:
             status = (await self._client.request("POST", path, body=body)).get("status")
         except KubeError as error:
             raise Unavailable(f"the API server cannot be asked who calls: {error.reason}") from error
-        return status if isinstance(status, dict) else {}
+        return mapping(status)
 
 
 def _remember(cache: dict[K, V], key: K, value: V) -> None:

@@ -18,6 +18,7 @@ from typing import Self
 
 import aiohttp
 
+from carbonbudget_core.jsons import at, objects, parse_object, text
 from carbonbudget_operator.api_path import ApiPath, InvalidPath
 from carbonbudget_operator.json_bounds import beginning, first_element, first_members, parsed_bytes
 from carbonbudget_operator.kube.credentials import Credentials, find_credentials
@@ -303,15 +304,12 @@ def _metadata_of_single(read: bytes) -> JsonObject:
 
 def items_of(answer: JsonObject) -> list[JsonObject]:
     """A list's items."""
-    items = answer.get("items")
-    return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
+    return list(objects(answer.get("items")))
 
 
 def metadata_of(value: JsonObject, key: str) -> str:
     """A text of an object's or a list's metadata; empty if there is none."""
-    metadata = value.get("metadata")
-    found = metadata.get(key) if isinstance(metadata, dict) else None
-    return found if isinstance(found, str) else ""
+    return text(at(value, "metadata").get(key))
 
 
 def name_of(error: Exception) -> str:
@@ -319,11 +317,6 @@ def name_of(error: Exception) -> str:
     return str(error) or type(error).__name__  # some of aiohttp's errors have no text
 
 
-def _message(text: str, reason: str) -> str:
+def _message(answer: str, reason: str) -> str:
     """The API server's own sentence from a Status object, else the HTTP reason."""
-    try:
-        value = json.loads(text)
-    except ValueError:
-        return reason
-    message = value.get("message") if isinstance(value, dict) else None
-    return message if isinstance(message, str) and message else reason
+    return text(parse_object(answer).get("message")) or reason

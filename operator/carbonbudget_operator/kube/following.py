@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
+from carbonbudget_core.backoff import Backoff
 from carbonbudget_operator.api_path import ApiPath
 from carbonbudget_operator.kube.client import KubeClient
 
@@ -20,16 +21,16 @@ async def keep_following(client: KubeClient, path: ApiPath, follow: Callable[[],
 
     What it kept stands meanwhile, and ages: a task that died unseen would leave it looking current for ever.
     """
-    pause_s = _FIRST_PAUSE_SECONDS
+    backoff = Backoff(_FIRST_PAUSE_SECONDS, _MAX_PAUSE_SECONDS)
     try:
         while True:
+            pause_s = backoff.pause_seconds()
             try:
                 await follow()
-                _log.error("the watch of %s ended and is started again in %d s", path, pause_s)
+                _log.error("the watch of %s ended and is started again in %.0f s", path, pause_s)
             except Exception:  # whatever it is: the next object may be no trouble
-                _log.exception("the watch of %s failed and is started again in %d s", path, pause_s)
+                _log.exception("the watch of %s failed and is started again in %.0f s", path, pause_s)
             client.watches.failed(str(path))
             await asyncio.sleep(pause_s)
-            pause_s = min(pause_s * 2, _MAX_PAUSE_SECONDS)
     finally:
         client.watches.forget(str(path))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from carbonbudget_core.jsons import items, objects
 from carbonbudget_operator.kube.connection import JsonObject
 
 TABLE_PARAMS: Final = {"includeObject": "Metadata"}
@@ -22,13 +23,11 @@ class TableRows:
     def items(self, table: JsonObject) -> list[JsonObject]:
         """Each row as an object with `metadata` and `cells`, the latter by the columns' names."""
         columns = table.get("columnDefinitions")
-        if isinstance(columns, list) and columns:
-            self._columns = [str(column.get("name")) for column in columns if isinstance(column, dict)]
+        if items(columns):
+            self._columns = [str(column.get("name")) for column in objects(columns)]
         found: list[JsonObject] = []
-        rows = table.get("rows")
-        for row in rows if isinstance(rows, list) else ():
-            its = row.get("object") if isinstance(row, dict) else None
-            cells = row.get("cells") if isinstance(row, dict) else None
+        for row in objects(table.get("rows")):
+            its, cells = row.get("object"), row.get("cells")
             if isinstance(its, dict) and isinstance(cells, list):
                 found.append({"metadata": its.get("metadata"), "cells": dict(zip(self._columns, cells, strict=False))})
         return found

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import random
 import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing, asynccontextmanager
 
 import aiohttp
 
+from carbonbudget_core.backoff import Backoff
 from carbonbudget_operator.api_path import ApiPath
 from carbonbudget_operator.json_bounds import beginning, first_members, parsed_bytes
 from carbonbudget_operator.kube.connection import (
@@ -132,21 +132,22 @@ class _Outage:
 
     def __init__(self, path: str) -> None:
         self._path = path
-        self._pause_s, self._failures, self._told = _FIRST_BACKOFF_SECONDS, 0, False
+        self._backoff = Backoff(_FIRST_BACKOFF_SECONDS, _MAX_BACKOFF_SECONDS)
+        self._failures, self._told = 0, False
 
     def over(self) -> None:
         """Something came."""
         if self._told:
             _log.info("%s is watched again", self._path)
-        self._pause_s, self._failures, self._told = _FIRST_BACKOFF_SECONDS, 0, False
+        self._backoff.reset()
+        self._failures, self._told = 0, False
 
     async def pause(self, failure: KubeError | None) -> None:
         """Before the next attempt; None where the last one ended as watches do."""
         if failure is not None and self._failed(failure) and not self._told:
             _log.warning("%s is not watched, tried again until it is: %s", self._path, failure.reason)
             self._told = True
-        await asyncio.sleep(self._pause_s * (0.5 + random.random()))  # noqa: S311 - jitter, not secrecy
-        self._pause_s = min(self._pause_s * 2, _MAX_BACKOFF_SECONDS)
+        await asyncio.sleep(self._backoff.pause_seconds())
 
     def _failed(self, failure: KubeError) -> bool:
         """Whether it is worth a line: one connection that is cut, or one 410, is the life of a watch."""

@@ -14,7 +14,7 @@ from hashlib import blake2b
 
 import sqlalchemy as sa
 
-from carbonbudget_agent.report import NodeReport
+from carbonbudget_core.report import NodeReport
 from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.bounds import HourBounds, too_large
 from carbonbudget_operator.ledger.cuts import NO_CUTS, Cuts, load_cuts

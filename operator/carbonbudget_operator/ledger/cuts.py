@@ -14,7 +14,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from carbonbudget_agent.report import WINDOW_SECONDS
+from carbonbudget_core.report import WINDOW_SECONDS
 from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.rows import chunks
 from carbonbudget_operator.ledger.slices import HOUR, slice_start

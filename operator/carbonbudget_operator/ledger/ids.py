@@ -12,7 +12,7 @@ from hashlib import blake2b
 
 import sqlalchemy as sa
 
-from carbonbudget_agent.report import NodeInfo, NodeReport, PodUsage
+from carbonbudget_core.report import NodeInfo, NodeReport, PodUsage
 from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.labels import LabelBound
 from carbonbudget_operator.ledger.rows import Rows, chunks, integers, texts, written_array

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from carbonbudget_agent.exact import share_out
-from carbonbudget_agent.report import Domain, NodeReport, PodUsage
+from carbonbudget_core.exact import share_out
+from carbonbudget_core.report import Domain, NodeReport, PodUsage
 from carbonbudget_operator.ledger.cuts import Cuts
 from carbonbudget_operator.ledger.slices import HOUR, spread
 

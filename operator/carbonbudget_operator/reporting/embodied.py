@@ -7,7 +7,7 @@ its idle energy is, which the agent shares out by what is held of it: whole, by 
 
 from __future__ import annotations
 
-from carbonbudget_agent.exact import share_list
+from carbonbudget_core.exact import share_list
 from carbonbudget_operator.allocation.allocate import reserve
 from carbonbudget_operator.ledger.facts import NodeSlice
 

@@ -13,15 +13,14 @@ Embodied: the server's by cores reserved, its GPUs' by who holds them, as in all
 
 from __future__ import annotations
 
-import csv
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cache
-from importlib import resources
 from typing import Final
 
-from carbonbudget_agent.exact import share_list
+from carbonbudget_core.exact import share_list
+from carbonbudget_core.tables import cpu_power_rows
 from carbonbudget_operator.allocation.allocate import allocate, reserve
 from carbonbudget_operator.allocation.policy import Policy
 from carbonbudget_operator.api.projection import Rate
@@ -158,8 +157,7 @@ def bundled_rate(places: Places, now: int) -> Rate:
 @cache
 def _default_core_mw() -> int:
     """Full power of a thread of a CPU that is not known: the agent's own table says it."""
-    path = resources.files("carbonbudget_agent") / "data" / "cpu_power.csv"
-    rows = csv.DictReader(path.read_text(encoding="utf-8").splitlines())
+    rows = cpu_power_rows()
     return next(int(row["max_mw_per_thread"]) for row in rows if row["microarchitecture"] == "default")
 
 

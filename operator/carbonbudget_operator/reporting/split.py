@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from carbonbudget_agent.exact import share_list
+from carbonbudget_core.exact import share_list
 from carbonbudget_operator.allocation.policy import Idle, Overhead, Policy
 from carbonbudget_operator.ledger.valued import (
     COLUMNS,

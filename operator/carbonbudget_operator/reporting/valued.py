@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from carbonbudget_agent.exact import share_list
+from carbonbudget_core.exact import share_list
 from carbonbudget_operator.allocation.allocate import IDLE_ROW, SYSTEM_ROW, UNSEEN_ROW, Shares, allocate, reserve
 from carbonbudget_operator.allocation.policy import Policy
 from carbonbudget_operator.allocation.shared import share_namespaces

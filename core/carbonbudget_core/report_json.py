@@ -9,8 +9,8 @@ import json
 from collections.abc import Callable, Mapping
 from typing import TypeVar, cast
 
-from carbonbudget_agent.jsons import parse_json
-from carbonbudget_agent.report import (
+from carbonbudget_core.jsons import parse_json
+from carbonbudget_core.report import (
     BOUNDARIES,
     MAX_INTEGER,
     MAX_LABEL_NAME,

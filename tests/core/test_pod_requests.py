@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from carbonbudget_agent.pods.requests import pod_requests
+from carbonbudget_core.pod_requests import pod_requests
 from carbonbudget_operator.budgets.projection import pod_demand
 
 
@@ -26,7 +26,7 @@ def whole(cpu: str = "", limit: str = "") -> dict[str, Any]:
     return {"resources": c(cpu, limit=limit)["resources"]}
 
 
-# What is wished for alone: both formulas read it.
+# What is wished for alone: agent and operator read it, each with its own count of resources.
 SPECS: dict[str, tuple[dict[str, Any], int, int]] = {
     "nothing": ({}, 0, 0),
     "no requests": ({"containers": [{}, {"resources": {}}]}, 0, 0),

@@ -16,7 +16,7 @@ class Backoff:
     def pause_seconds(self, asked_seconds: int = 0) -> float:
         """The next pause. `asked_seconds` is the server's Retry-After.
 
-        Random, so that a thousand nodes do not come back together: half to all of the doubled pause, or up to a
+        Random, so that a thousand callers do not come back together: half to all of the doubled pause, or up to a
         tenth more than was asked for.
         """
         random_part = random.random()  # noqa: S311 - jitter, not secrecy

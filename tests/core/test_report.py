@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from carbonbudget_agent.report import (
+from carbonbudget_core.report import (
     MAX_INTEGER,
     MAX_TEXT,
     Allocatable,
@@ -19,7 +19,7 @@ from carbonbudget_agent.report import (
     ReportError,
     Requests,
 )
-from carbonbudget_agent.report_json import decode_report, encode_report, report_of_json
+from carbonbudget_core.report_json import decode_report, encode_report, report_of_json
 
 
 def a_report() -> NodeReport:

@@ -1,4 +1,4 @@
-"""The node report: one node's window, the only thing agent and operator share. report_json.py reads and writes it.
+"""The node report: one node's window, what agent and server agree on. report_json.py reads and writes it.
 
 Law of this module: plain dataclasses and checks, standard library only. It does no I/O and
 reads no clock, so that a report means the same on the node that wrote it, in the server that

@@ -1,0 +1,1 @@
+"""What agent, operator and clients share: the node report and the rules by which both count."""

@@ -1,0 +1,73 @@
+"""JSON from outside: parsing it, and reading values of which nobody has checked the shape.
+
+A reader gives what is there if it is of the kind that was asked for, else an empty value of that kind: a field that is
+missing, null or nonsense is the same as one that was never written. Who has to refuse such a value checks it himself,
+as report_json.py does.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+JsonObject = Mapping[str, object]
+
+
+def parse_json(text: str | bytes) -> Any:
+    """The value. ValueError for what is no JSON, no UTF-8, or nested deeper than the interpreter goes."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def parse_object(source: str | bytes) -> JsonObject:
+    """The object that a text is; empty for any other text."""
+    try:
+        return mapping(parse_json(source))
+    except ValueError:
+        return {}
+
+
+def mapping(value: object) -> JsonObject:
+    """`value` if it is an object, else an empty one."""
+    if isinstance(value, dict):  # nearly always, and many times quicker to ask
+        return value
+    return value if isinstance(value, Mapping) else {}
+
+
+def at(value: object, *path: str) -> JsonObject:
+    """The object under `path`; empty where there is none."""
+    found = mapping(value)
+    for key in path:
+        found = mapping(found.get(key))
+    return found
+
+
+def text(value: object) -> str:
+    """`value` if it is text, else none."""
+    return value if isinstance(value, str) else ""
+
+
+def texts(value: object) -> dict[str, str]:
+    """The entries of an object whose values are text: labels or annotations."""
+    return {key: entry for key, entry in mapping(value).items() if isinstance(entry, str)}
+
+
+def whole(value: object, absent: int) -> int:
+    """`value` if it is a number from 0 on, else `absent`. JSON has no other integers than these."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else absent
+
+
+def items(value: object) -> list[Any]:
+    """`value` if it is a list, else an empty one."""
+    return value if isinstance(value, list) else []
+
+
+def objects(value: object) -> Iterator[dict[str, Any]]:
+    """The objects in a list, be they decoded or still encoded (bytes); nothing of what is no list."""
+    for element in items(value):
+        found = json.loads(element) if isinstance(element, bytes) else element
+        if isinstance(found, dict):
+            yield found

@@ -1,0 +1,124 @@
+"""What a pod reserves of its node: what the scheduler holds for it, from the API's JSON.
+
+The formula is Kubernetes' own (k8s.io/component-helpers/resource, KEP-753 for sidecars, KEP-1287 for resize in
+place): of each container the largest of what is wished, allocated and in force; a resize that the kubelet found
+infeasible is not held. Work that has no status yet has what its spec wishes for.
+
+Which resources are counted, and in which unit, is for whoever asks: `Count` turns quantities by resource name into
+amounts. CPU and memory that the pod itself requests are known by the names `cpu` and `memory` (KEP-2837).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from fractions import Fraction
+
+from carbonbudget_core.jsons import at, mapping, objects
+from carbonbudget_core.report import MAX_INTEGER, Requests
+
+# At most two digits of exponent: "1e999999999" would be a number of a gigabyte.
+_QUANTITY = re.compile(r"([+-]?(?:[0-9]{1,40}(?:\.[0-9]{0,40})?|\.[0-9]{1,40})(?:[eE][+-]?[0-9]{1,2})?)([a-zA-Z]{0,2})")
+_SUFFIXES = {
+    "": Fraction(1), "n": Fraction(1, 10**9), "u": Fraction(1, 10**6), "m": Fraction(1, 1000),
+    "k": Fraction(10**3), "M": Fraction(10**6), "G": Fraction(10**9), "T": Fraction(10**12),
+    "P": Fraction(10**15), "E": Fraction(10**18), "Ki": Fraction(2**10), "Mi": Fraction(2**20),
+    "Gi": Fraction(2**30), "Ti": Fraction(2**40), "Pi": Fraction(2**50), "Ei": Fraction(2**60),
+}  # fmt: skip
+Amounts = Mapping[str, Fraction]
+Count = Callable[[Mapping[str, object]], Amounts]
+_UNITS = {"cpu": 1000, "memory": 1, "nvidia.com/gpu": 1}  # a request is reported in thousandths, bytes, pieces
+_OF_A_POD = ("cpu", "memory")  # what a pod can request as a whole (KEP-2837)
+_NONE = Fraction(0)
+
+
+def pod_requests(spec: Mapping[str, object], status: Mapping[str, object]) -> Requests:
+    """What is reserved. Odd quantities count as 0, and so does more than a report can hold, which no node has."""
+    amounts = pod_amounts(spec, status, _reported)
+    cpu, memory, gpus = (int(amounts.get(name, _NONE) * unit) for name, unit in _UNITS.items())
+    return Requests(*(amount if amount <= MAX_INTEGER else 0 for amount in (cpu, memory, gpus)))
+
+
+def pod_amounts(spec: Mapping[str, object], status: Mapping[str, object], count: Count) -> Amounts:
+    """What is reserved of all that `count` counts; `status` is empty for work that does not run yet."""
+    granted, infeasible = _granted_by_name(status, count), _resize_is_infeasible(status)
+
+    def wished(container: Mapping[str, object]) -> Amounts:
+        resources = mapping(container.get("resources"))
+        # A limit without a request is its request: the API server fills it in later.
+        return count({**mapping(resources.get("limits")), **mapping(resources.get("requests"))})
+
+    def held(container: Mapping[str, object]) -> Amounts:
+        """Of one that can be resized. Without resources in its status only the spec is known."""
+        own = granted.get(str(container.get("name")))
+        if own is None:
+            return wished(container)
+        return own if infeasible else _largest(wished(container), own)
+
+    running: Amounts = {}
+    for container in objects(spec.get("containers")):
+        running = _sum(running, held(container))
+    sidecars: Amounts = {}
+    starting: Amounts = {}
+    for container in objects(spec.get("initContainers")):
+        if container.get("restartPolicy") == "Always":
+            sidecars = _sum(sidecars, held(container))
+            starting = _largest(starting, sidecars)
+        else:  # it runs beside the sidecars that were started before it, and is never resized
+            starting = _largest(starting, _sum(sidecars, wished(container)))
+    needed = _largest(_sum(running, sidecars), starting)
+    return _sum(_of_the_whole(spec, needed, count), count(mapping(spec.get("overhead"))))
+
+
+def parse_quantity(text: str) -> Fraction:
+    """A Kubernetes quantity ("100m", "1.5Gi", "2e3") as an exact number. ValueError if it is none."""
+    match = _QUANTITY.fullmatch(text)
+    if match is None or match[2] not in _SUFFIXES:
+        raise ValueError(f"{text[:40]!r} is not a quantity")
+    return Fraction(match[1]) * _SUFFIXES[match[2]]
+
+
+def quantity(value: object) -> Fraction:
+    """The same for a value of unknown kind; 0 for what is no quantity or below 0: the API server refuses that."""
+    try:
+        return max(_NONE, parse_quantity(str(value)))
+    except ValueError:
+        return _NONE
+
+
+def _of_the_whole(spec: Mapping[str, object], needed: Amounts, count: Count) -> Amounts:
+    """What the pod as a whole requests stands for its containers; its limit only where no container has a request."""
+    resources = mapping(spec.get("resources"))
+    limits, requests = (count(mapping(resources.get(kind))) for kind in ("limits", "requests"))
+    whole = {**limits, **needed, **requests}
+    return {**needed, **{name: whole[name] for name in _OF_A_POD if name in whole}}
+
+
+def _granted_by_name(status: Mapping[str, object], count: Count) -> dict[str, Amounts]:
+    """What the kubelet gave each container: the larger of what is in force and what is allocated."""
+    kinds = ("containerStatuses", "initContainerStatuses")
+    entries = (entry for kind in kinds for entry in objects(status.get(kind)))
+    return {
+        str(entry.get("name")): _largest(
+            count(at(entry, "resources", "requests")), count(mapping(entry.get("allocatedResources")))
+        )
+        for entry in entries
+        if isinstance(entry.get("resources"), dict)
+    }
+
+
+def _resize_is_infeasible(status: Mapping[str, object]) -> bool:
+    pending = (entry for entry in objects(status.get("conditions")) if entry.get("type") == "PodResizePending")
+    return next((entry.get("reason") == "Infeasible" for entry in pending), False)
+
+
+def _reported(quantities: Mapping[str, object]) -> Amounts:
+    return {name: quantity(quantities[name]) for name in _UNITS if name in quantities}
+
+
+def _sum(one: Amounts, other: Amounts) -> Amounts:
+    return {name: one.get(name, _NONE) + other.get(name, _NONE) for name in {**one, **other}}
+
+
+def _largest(one: Amounts, other: Amounts) -> Amounts:
+    return {name: max(one.get(name, _NONE), other.get(name, _NONE)) for name in {**one, **other}}

@@ -37,7 +37,7 @@ def close(
     if where.local:
         announce(where.settings().source, None, where.config is None)
     for line in coverage_lines(_parsed(closed.text, period)):
-        print(shown(line))
+        print(shown(line), file=sys.stderr)
     print(f"{period} is closed: sha256 {shown(closed.digest)}")
 
 

@@ -61,11 +61,13 @@ def write_hours(report: Mapping[str, Any], file: Path) -> None:
     with written_whole(file) as partial, partial.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream)
         writer.writerow(_HOUR_COLUMNS)
-        for name, factor in report["location_factors"].items():
-            for hour, (mg, other_mg, energy_uj, location_ug) in factor["hours"].items():
-                other = "" if other_mg is None else _grams(other_mg)
-                cells = [hour, name, factor["basis"], _grams(mg), other, factor["pue"], energy_uj, location_ug]
-                writer.writerow(csv_cells(cells))
+        factors = report["location_factors"]
+        for hour, name in sorted((hour, name) for name, factor in factors.items() for hour in factor["hours"]):
+            factor = factors[name]
+            mg, other_mg, energy_uj, location_ug = factor["hours"][hour]
+            other = "" if other_mg is None else _grams(other_mg)
+            cells = [hour, name, factor["basis"], _grams(mg), other, factor["pue"], energy_uj, location_ug]
+            writer.writerow(csv_cells(cells))
 
 
 def _grams(mg_per_kwh: int) -> str:

@@ -59,7 +59,9 @@ def test_two_minutes_of_a_day_are_less_than_a_hundredth_of_it_and_closing_says_t
     assert line in said
     assert "the ledger has no list of the cluster's nodes of that time: time in which no node reported counts" in said
     refused = two_minutes.run("report", "close", "2025-07-01", code=1)
-    assert "if no more reports will come, close it as it is with --incomplete (its coverage would be less than" in refused
+    assert (
+        "if no more reports will come, close it as it is with --incomplete (its coverage would be less than" in refused
+    )
     assert line in two_minutes.run("report", "close", "2025-07-01", "--incomplete")
     assert line in two_minutes.run("report", "show", "2025-07-01")
     assert json.loads(two_minutes.run("report", "show", "2025-07-01", "-o", "json"))["coverage_percent"] == 0

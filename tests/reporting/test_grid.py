@@ -241,7 +241,10 @@ def test_factors_shows_the_hourly_figure_and_how_its_source_is_doing(
 async def test_each_source_and_zone_says_what_it_gave(filled: sa.Engine) -> None:
     good, bad = Told(says={0: 100_000, 1: 110_000}), Told("second", error="second: away")
     one = follower(filled, good, bad)
-    assert await one.ask(NOW, force=True) == [Fetched("first", "DE", 2, 2), Fetched("second", "DE", 0, 0, "second: away")]
+    assert await one.ask(NOW, force=True) == [
+        Fetched("first", "DE", 2, 2),
+        Fetched("second", "DE", 0, 0, "second: away"),
+    ]
     assert (await one.ask(NOW, force=True))[0] == Fetched("first", "DE", 2, 0)
 
 

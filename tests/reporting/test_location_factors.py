@@ -57,7 +57,10 @@ def made(
         at = DAY + hour * HOUR
         book(
             Booker(engine),
-            *(a_report(at, f"n{n}", {"p": 7_123_456_789 * (n + 1) + hour * 10**9 + n}, idle_uj=10**9) for n in range(3)),
+            *(
+                a_report(at, f"n{n}", {"p": 7_123_456_789 * (n + 1) + hour * 10**9 + n}, idle_uj=10**9)
+                for n in range(3)
+            ),
         )
     for basis, less in (("lifecycle", 0), ("direct", 90_001)):
         figures = {DAY + i * HOUR: (300_017 + 13_003 * i * i - less, False) for i in range(6)}

@@ -77,6 +77,11 @@ def test_a_period_that_is_none_is_told(text: str) -> None:
         parse_span(text)
 
 
+def sha256_of(said: str) -> str:
+    (found,) = re.findall(r"sha256 ([0-9a-f]{64})", said)
+    return str(found)
+
+
 class Ledger:
     """A ledger on disk, and the command over it."""
 
@@ -175,7 +180,7 @@ def test_a_period_is_closed_once_and_what_differs_later_is_a_restatement(ledger:
     before = ledger.report("--period", "2025-Q3")["total"]["it_energy_uj"]
     ledger.book(a_report(DAY + 3600, "own", {"p1": 3_000_000}, idle_uj=1_000_000))  # it came late
     closed = ledger.report("--period", "2025-Q3")["closed"]
-    assert said.split()[-1] == closed["sha256"]
+    assert sha256_of(said) == closed["sha256"]
     assert f"total.it_energy_uj: closed as {before}, now {before + 4_000_100}" in closed["restatement"]
     ledger.book(a_report(DAY + 7200, "third", {"p1": 5}))
     factors = "\n".join(ledger.report("--period", "2025-Q3")["closed"]["restatement"])
@@ -210,7 +215,7 @@ def test_what_differs_from_a_closed_report_is_summed_up_for_people(ledger: Ledge
 
 def test_a_closed_report_is_shown_exported_and_verified_as_it_was_closed(ledger: Ledger, tmp_path: Path) -> None:
     before = ledger.report("--period", "2025-Q3")
-    sha256 = ledger.run("report", "close", "2025-Q3", "--incomplete").split()[-1]
+    sha256 = sha256_of(ledger.run("report", "close", "2025-Q3", "--incomplete"))
     ledger.book(a_report(DAY + 3600, "own", {"p1": 3_000_000}, idle_uj=1_000_000))
     shown = json.loads(ledger.run("report", "show", "2025-Q3", "-o", "json"))
     assert shown["total"] == before["total"] != ledger.report("--period", "2025-Q3")["total"]
@@ -237,7 +242,7 @@ def test_a_closed_report_that_was_changed_in_the_ledger_does_not_verify(ledger: 
 
 def test_a_closure_by_mistake_is_undone_and_stays_on_record(ledger: Ledger) -> None:
     assert "is not closed" in ledger.run("report", "reopen", "2025-Q3", "--reason", "wrong quarter", code=1)
-    sha256 = ledger.run("report", "close", "2025-Q3", "--incomplete").split()[-1]
+    sha256 = sha256_of(ledger.run("report", "close", "2025-Q3", "--incomplete"))
     ledger.run("report", "reopen", "2025-Q3", code=2)
     ledger.run("report", "reopen", "2025-Q3", "--reason", " ", code=2)
     assert "is open again" in ledger.run("report", "reopen", "2025-Q3", "--reason", "wrong \x1b[2Jquarter")
@@ -254,7 +259,7 @@ def test_a_period_that_has_not_ended_cannot_be_closed(ledger: Ledger) -> None:
 
 
 def test_a_closure_that_was_undone_is_listed_and_its_file_verifies_as_undone(ledger: Ledger, tmp_path: Path) -> None:
-    sha256 = ledger.run("report", "close", "2025-Q3", "--incomplete").split()[-1]
+    sha256 = sha256_of(ledger.run("report", "close", "2025-Q3", "--incomplete"))
     file = tmp_path / "closed.json"
     ledger.run("report", "export", "2025-Q3", str(file))
     ledger.run("report", "reopen", "2025-Q3", "--reason", "=wrong, quarter")

@@ -101,8 +101,12 @@ def factors(
         print(
             json.dumps(
                 {
-                    "cluster": settings.cluster, "settings": settings.source, "nodes": rows, "sources": sources,
-                    "stated": stated, **({"fetched": [asdict(one) for one in fetched]} if fetch else {}),
+                    "cluster": settings.cluster,
+                    "settings": settings.source,
+                    "nodes": rows,
+                    "sources": sources,
+                    "stated": stated,
+                    **({"fetched": [asdict(one) for one in fetched]} if fetch else {}),
                 },
                 indent=2,
             )

@@ -85,7 +85,8 @@ class Derived:
         ).all()
         groups, sets = self._learn(connection, {item[2] for item in found}, {item[3] for item in found})
         rows = [
-            _row(at, until, groups[group], list(figures), sets[factors]) for at, until, group, factors, *figures in found
+            _row(at, until, groups[group], list(figures), sets[factors])
+            for at, until, group, factors, *figures in found
         ]
         return Unit(level, start, rows, [tuple(item) for item in json.loads(reported)], applied_of(applied))
 

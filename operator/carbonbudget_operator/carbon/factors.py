@@ -109,7 +109,8 @@ def find_factor(region: str, provider: Provider, zone: str, pue_permille: int | 
         pue, pue_why = place.pue_permille, place.pue_source
     else:
         pue, pue_why = DEFAULT_PUE_PERMILLE, _DEFAULT_PUE_SOURCE
-    grid_why = f"{figure.zone} {g_per_kwh(intensity)} g/kWh ({figure.basis}{basis_note}, {figure.source}, {figure.year}; {how})"
+    told = f"{figure.basis}{basis_note}, {figure.source}, {figure.year}; {how}"
+    grid_why = f"{figure.zone} {g_per_kwh(intensity)} g/kWh ({told})"
     known = pue_why != _DEFAULT_PUE_SOURCE
     return Factor(figure.zone, intensity, pue, figure.basis, grid_why, f"PUE {pue / 1000:g} ({pue_why})", known)
 

@@ -30,8 +30,8 @@ def factors(
     """
     from prometheus_client import CollectorRegistry
 
-    from carbonbudget_operator.carbon.factors import WORLD, UnknownZone
     from carbonbudget_operator.carbon.exactly import g_per_kwh
+    from carbonbudget_operator.carbon.factors import WORLD, UnknownZone
     from carbonbudget_operator.cli.fetched import fetched_lines
     from carbonbudget_operator.intensity_settings import StaticSource, milligrams
     from carbonbudget_operator.ledger.grid import polls

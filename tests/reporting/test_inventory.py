@@ -182,7 +182,7 @@ def test_a_report_that_a_former_version_closed_is_shown_verified_and_compared_as
     with ledger.engine.begin() as connection:
         close(connection, "default", Closed("2025-07", DAY + 40 * 86_400, digest(text), text.decode()))
     assert ledger.report("--period", "2025-07")["closed"]["restatement"] == []
-    assert f"match sha256 {digest(text)}" in ledger.run("report", "verify", "2025-07")
+    assert f"matches sha256 {digest(text)}" in ledger.run("report", "verify", "2025-07")
     shown = ledger.run("report", "show", "2025-07")
     assert "Scope 2 " in shown
     assert "GHG Protocol" not in shown

@@ -15,9 +15,10 @@ from dataclasses import astuple, dataclass
 class Applied:
     """One factor in one hour, and the energy that it was applied to.
 
-    `factor` is its sentence in the rows. `mg_per_kwh` (mgCO2e/kWh) is of `basis`, lifecycle or direct; `other_mg`
-    is the same source's figure of the other basis, None where it has none. `energy_uj` is IT energy, and `location_ug` the
-    location-based emissions of it: the sum of `values` products, each rounded to whole micrograms.
+    `factor` is its sentence in the rows. `mg_per_kwh` (mgCO2e/kWh) is of `basis`, lifecycle or direct.
+    `other_mg` is the same source's figure of the other basis, None where it has none.
+    `energy_uj` is IT energy, and `location_ug` its location-based emissions: the sum of `values` products, each rounded
+    to whole micrograms.
     """
 
     hour: int

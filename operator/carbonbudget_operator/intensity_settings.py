@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Literal
@@ -9,6 +10,11 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from carbonbudget_operator.dated import DATED
+
+
+def milligrams(figures: Mapping[str, Decimal]) -> dict[str, int]:
+    """mg/kWh by zone, from g/kWh."""
+    return {zone.upper(): int(figure * 1000) for zone, figure in figures.items()}
 
 
 class Section(BaseModel):
@@ -121,6 +127,7 @@ class StaticSource(SourceOf):
         return f"{self.name}: {self.source}, {self.year}"
 
 
+NetworkSource = ElectricityMapsSource | NesoSource | HttpSource
 AnySource = Annotated[ElectricityMapsSource | NesoSource | HttpSource | StaticSource, Field(discriminator="type")]
 
 

@@ -18,7 +18,6 @@ from carbonbudget_operator.carbon.intensity.hours import Point
 from carbonbudget_operator.carbon.intensity.http_json import HttpJson, Shape
 from carbonbudget_operator.carbon.intensity.neso import Neso
 from carbonbudget_operator.carbon.intensity.source import Http, SourceError
-from carbonbudget_operator.carbon.intensity.static import Static
 
 HOUR = 1_764_000_000  # 2025-11-24T16:00:00Z
 DAY = 86_400
@@ -270,12 +269,6 @@ async def test_a_list_without_a_name_as_the_carbon_aware_sdks(server: Answering)
     server.answers = [Answer([{"time": "2025-11-24T16:00:00"}])]
     with pytest.raises(SourceError, match="the answer has no 'rating'"):
         await source.fetch("westeurope", HOUR, HOUR + 3600)
-
-
-async def test_stated_figures_hold_at_all_times() -> None:
-    source = Static("inventory", {"DE": 363_000})
-    assert await source.fetch("DE", HOUR, HOUR + DAY) == [Point(HOUR, HOUR + DAY, 363_000)]
-    assert (source.zone_name("DE"), source.zone_name("FR")) == ("DE", None)
 
 
 async def test_a_value_that_is_null_discards_no_other(server: Answering, key_file: Path) -> None:

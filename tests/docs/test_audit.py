@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import csv
+import hashlib
 import json
+import os
 import re
+import subprocess
+import sys
 from fractions import Fraction
 from pathlib import Path
 
@@ -40,6 +45,29 @@ def test_the_jobs_figures_are_those_of_the_page(tmp_path: Path) -> None:
         assert f"`{name}`" in told
         assert f"{rows[name]:,} ug" in told
     assert f"{rows['Scope 3, category 2 (capital goods): embodied hardware']:,} ug" in told
+
+
+def test_every_command_of_the_page_runs_as_it_is_written(tmp_path: Path) -> None:
+    """In the page's order, in a checkout of one's own: the hash that is closed is the one that all others print."""
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    blocks = re.findall(r"(?:^    .*\n)+", PAGE, re.MULTILINE)
+    script = "".join(block for block in blocks if "carbonbudget " in block).replace("export PATH", ": ")
+    assert len(re.findall(r"carbonbudget ", script)) == 9
+    environment = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "HOME": str(tmp_path)}
+    done = subprocess.run(
+        ["/bin/bash", "-euc", script], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    hashes = re.findall(r"\b[0-9a-f]{64}\b", (tmp_path / "closed.json").read_text() and done.stdout)
+    digest = hashlib.sha256((tmp_path / "closed.json").read_bytes()).hexdigest()
+    assert hashes.count(digest) == 6  # close, list, export, verify, show, sha256sum
+    said = re.search(r"^    (17,400,000,001 uJ x .*), series sha256", PAGE, re.MULTILINE)
+    assert said is not None
+    assert said[1] in done.stdout
+    with (tmp_path / "hours.csv").open(newline="") as stream:
+        (row,) = csv.DictReader(stream)
+    grams = int(row["it_energy_uj"]) * Fraction(row["pue"]) * Fraction(row["g_per_kwh"]) * 10**6 / (36 * 10**11)
+    assert round(grams) == int(row["location_ug"]) == 1_911_970
 
 
 def test_the_pages_own_arithmetic_holds() -> None:

@@ -186,9 +186,9 @@ def test_sealed_rows_are_by_direct_factors_only_where_they_were_valued_by_one(
 
 def test_a_ledger_that_is_behind_is_refused_until_it_is_migrated(former: tuple[sa.Engine, str]) -> None:
     engine = open_ledger(former[1])
-    with pytest.raises(LedgerError, match=r"schema 0001, not 0011: run `carbonbudget ledger migrate`"):
+    with pytest.raises(LedgerError, match=r"schema 0001, not 0012: run `carbonbudget ledger migrate`"):
         require_schema(engine)
-    assert migrate(engine) == "0011"
+    assert migrate(engine) == "0012"
     require_schema(engine)
     engine.dispose()
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -15,23 +17,25 @@ from prometheus_client import CollectorRegistry
 from tests.ledger.reports import a_report, book
 from typer.testing import CliRunner
 
+from carbonbudget_agent.report import NodeInfo
 from carbonbudget_operator.carbon.intensity.hours import Point
 from carbonbudget_operator.carbon.intensity.source import SourceError
+from carbonbudget_operator.cli.fetched import fetched_lines
 from carbonbudget_operator.cli.main import app
-from carbonbudget_operator.intensity_settings import Intensity, StaticSource
+from carbonbudget_operator.intensity_settings import ElectricityMapsSource, Intensity, StaticSource
 from carbonbudget_operator.ledger.book import Booker
-from carbonbudget_operator.ledger.grid import load_grid
+from carbonbudget_operator.ledger.grid import load_grid, store_grid
 from carbonbudget_operator.ledger.valued import LOCATION_UG, MARKET_UG
 from carbonbudget_operator.reporting.book import Book
 from carbonbudget_operator.reporting.derive import Deriver
-from carbonbudget_operator.reporting.grid import GridFollower
+from carbonbudget_operator.reporting.grid import Fetched, GridFollower
 from carbonbudget_operator.settings import Carbon, Settings
 
 HOUR = 1_764_000_000
 NOW = HOUR + 3 * 3600 + 60
 # The kept figures are those of sources named like these; `Told` below stands in for their network.
-FIRST = StaticSource(name="first", figures={}, basis="lifecycle", source="test", year=2025)
-SECOND = StaticSource(name="second", figures={}, basis="lifecycle", source="test", year=2025)
+FIRST = ElectricityMapsSource(name="first", key_file=Path("/none"))
+SECOND = ElectricityMapsSource(name="second", key_file=Path("/none"))
 INTENSITY = Intensity(sources=[FIRST, SECOND], interval_seconds=900, max_age_hours=2)
 SETTINGS = Settings(carbon=Carbon(zone="DE", pue=1.0, intensity=INTENSITY))
 
@@ -170,15 +174,42 @@ async def test_an_answer_without_any_of_the_hours_is_a_failure(filled: sa.Engine
         assert load_grid(connection, "lifecycle", 0, 2**40) == {}
 
 
-async def test_stated_figures_reach_back_and_change_when_they_are_changed(filled: sa.Engine) -> None:
-    def stated(figure: int) -> Settings:
-        source = StaticSource(figures={"de": Decimal(figure)}, basis="lifecycle", source="inventory", year=2025)
-        return Settings(carbon=Carbon(zone="DE", pue=1.0, intensity=Intensity(sources=[source])))
+def stated(figure: str, source: str = "inventory", **more: Any) -> Settings:
+    its = StaticSource(figures={"de": Decimal(figure)}, basis="lifecycle", source=source, year=2025, **more)
+    return Settings(carbon=Carbon(zone="DE", pue=1.0, intensity=Intensity(sources=[its])))
 
-    for turn, figure in enumerate((300, 310)):
-        given = stated(figure)
-        await GridFollower(filled, given, CollectorRegistry()).step(NOW + 30 * 86_400 + turn * 900)
-        assert grams(filled, given) == [figure] * 4
+
+def test_a_stated_figure_and_its_source_change_together_and_at_once(filled: sa.Engine) -> None:
+    """Nobody has to ask: no row has a former figure under the name of the present source."""
+    for figure, source in (("363", "old table"), ("301.5", "new table"), ("1234.567", "new table")):
+        given = stated(figure, source)
+        assert grams(filled, given) == [round(float(figure))] * 4
+        rows = list(Book(filled, given).rows(HOUR, NOW))
+        assert {factor for row in rows for factor in row.factors if "static" in factor} == {
+            f"DE lifecycle, {figure} g/kWh, static: {source}, 2025, PUE 1 (configured)"
+        }
+
+
+async def test_what_the_ledger_keeps_of_a_stated_source_never_replaces_what_the_settings_state(
+    filled: sa.Engine,
+) -> None:
+    """A former version asked for stated figures and kept them."""
+    for basis in ("lifecycle", "direct"):
+        store_grid(filled, "static", "DE", basis, {HOUR + 3600 * i: (100_000, False) for i in range(4)}, NOW, 2)
+    assert grams(filled, stated("300")) == [300] * 4
+    fr = StaticSource(figures={"FR": Decimal(20)}, basis="lifecycle", source="s", year=2025)
+    elsewhere = Settings(carbon=Carbon(zone="DE", pue=1.0, intensity=Intensity(sources=[fr])))
+    assert grams(filled, elsewhere) == grams(filled, Settings(carbon=Carbon(zone="DE", pue=1.0)))
+
+
+def test_stated_figures_reach_the_zones_of_nodes_that_reported_years_ago(filled: sa.Engine) -> None:
+    later = HOUR + 3 * 366 * 86_400
+    book(Booker(filled), replace(a_report(later, "new"), node_info=NodeInfo(region="europe-west9")))
+    given = Settings(carbon=stated("300").carbon.at(0).model_copy(update={"zone": ""}))
+    book(Booker(filled), replace(a_report(HOUR, "old"), node_info=NodeInfo(region="europe-west3")))
+    rows = list(Book(filled, given).rows(HOUR, HOUR + 3600, by_node=True))
+    (old,) = {factor for row in rows for factor in row.factors if row.node == "old" and "g/kWh" in factor}
+    assert old.startswith("DE lifecycle, 300 g/kWh, static: inventory, 2025")
 
 
 def test_factors_shows_the_hourly_figure_and_how_its_source_is_doing(
@@ -195,9 +226,37 @@ def test_factors_shows_the_hourly_figure_and_how_its_source_is_doing(
     args = ["factors", "--config", str(config), "--ledger", url]
     before = CliRunner().invoke(app, args)
     assert "world" not in before.stdout
-    assert "hourly" not in before.stdout
     after = CliRunner().invoke(app, [*args, "--fetch"])
-    assert "node-1: zone DE, 301.5 g/kWh, PUE 1.58" in after.output
-    assert "DE lifecycle, hourly, static: inventory, 2025, PUE 1.58" in after.output
-    assert "source static, zone DE: last answer 0 min ago\n" in after.output
+    for said in (before, after):
+        assert "node-1: zone DE, 301.5 g/kWh, PUE 1.58" in said.output
+        assert "DE lifecycle, 301.5 g/kWh, static: inventory, 2025, PUE 1.58" in said.output
+        assert "source static: inventory, 2025: 301.5 g/kWh in zone DE, from the settings\n" in said.output
+    assert "static: nothing to fetch: its figures (DE) are in the settings, and apply to every hour" in after.output
+    assert "electricityMaps, zone DE: nothing was fetched: electricityMaps: no key in /none" in after.output
+    fetched = json.loads(CliRunner().invoke(app, [*args, "--fetch", "-o", "json"]).stdout)["fetched"]
+    assert [(one["source"], one["zone"], one["hours"]) for one in fetched] == [("electricityMaps", "DE", 0)]
     assert "electricityMaps, zone DE: last answer never, now: electricityMaps: no key in /none: put it" in after.output
+
+
+async def test_each_source_and_zone_says_what_it_gave(filled: sa.Engine) -> None:
+    good, bad = Told(says={0: 100_000, 1: 110_000}), Told("second", error="second: away")
+    one = follower(filled, good, bad)
+    assert await one.ask(NOW, force=True) == [
+        Fetched("first", "DE", 2, 2),
+        Fetched("second", "DE", 0, 0, "second: away"),
+    ]
+    assert (await one.ask(NOW, force=True))[0] == Fetched("first", "DE", 2, 0)
+
+
+@pytest.mark.parametrize(
+    ("sources", "through", "line"),
+    [
+        ([], NOW, "nothing to fetch: carbon.intensity.sources names no source, so the bundled yearly figures apply."),
+        ([FIRST], 0, "first: nothing was fetched: no node has reported yet"),
+        ([FIRST], HOUR, "first: nothing was fetched: no node of the last"),
+        ([FIRST], HOUR - 40 * 86_400, "the last report ends at 2025-10-15 16:00 UTC. Older hours keep the figures"),
+    ],
+)
+def test_where_nothing_was_fetched_the_command_says_why(sources: list[Any], through: int, line: str) -> None:
+    (said,) = fetched_lines(Carbon(intensity=Intensity(sources=sources)), [], through, NOW)
+    assert line in said

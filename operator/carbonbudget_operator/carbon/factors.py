@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Final
 
+from carbonbudget_operator.carbon.exactly import g_per_kwh
 from carbonbudget_operator.carbon.providers import Provider, read_table, region_name
 
 WORLD: Final = "WORLD"
@@ -108,9 +109,8 @@ def find_factor(region: str, provider: Provider, zone: str, pue_permille: int | 
         pue, pue_why = place.pue_permille, place.pue_source
     else:
         pue, pue_why = DEFAULT_PUE_PERMILLE, _DEFAULT_PUE_SOURCE
-    grid_why = (
-        f"{figure.zone} {intensity / 1000:g} g/kWh ({figure.basis}{basis_note}, {figure.source}, {figure.year}; {how})"
-    )
+    told = f"{figure.basis}{basis_note}, {figure.source}, {figure.year}; {how}"
+    grid_why = f"{figure.zone} {g_per_kwh(intensity)} g/kWh ({told})"
     known = pue_why != _DEFAULT_PUE_SOURCE
     return Factor(figure.zone, intensity, pue, figure.basis, grid_why, f"PUE {pue / 1000:g} ({pue_why})", known)
 
@@ -208,7 +208,7 @@ def _regions() -> dict[str, list[_Region]]:
         claim = None
         if row["market_mg_per_kwh"]:
             mg = int(row["market_mg_per_kwh"])
-            why = f"claim of {row['provider']} for {row['region']} {mg / 1000:g} g/kWh ({row['market_source']}, "
+            why = f"claim of {row['provider']} for {row['region']} {g_per_kwh(mg)} g/kWh ({row['market_source']}, "
             claim = Claim(row["provider"], mg, f"{why}{row['market_year']})")
         found.setdefault(row["region"], []).append(
             _Region(row["provider"], row["country"], figure, int(row["pue_permille"] or 0), pue_source, claim)

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from carbonbudget_operator.carbon.exactly import g_per_kwh
 from carbonbudget_operator.carbon.value import UJ_PER_KWH, emissions_ug
 
 
@@ -51,5 +52,5 @@ def draw(contracts: Iterable[Contract], zone: str, facility_uj: int, start: int,
         if drawn_uj:
             total_ug += emissions_ug(drawn_uj, 1000, contract.mg_per_kwh)
             left_uj -= drawn_uj
-            used.append(f"{contract.name} ({contract.certificate}), {contract.mg_per_kwh / 1000:g} g/kWh")
+            used.append(f"{contract.name} ({contract.certificate}), {g_per_kwh(contract.mg_per_kwh)} g/kWh")
     return Drawn(facility_uj - left_uj, total_ug, tuple(used))

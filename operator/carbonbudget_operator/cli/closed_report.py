@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 import sys
@@ -12,12 +13,15 @@ import typer
 
 from carbonbudget_operator.cli.covers import date_of
 from carbonbudget_operator.cli.files import written_whole
-from carbonbudget_operator.cli.options import Output, announce, fail, shown
-from carbonbudget_operator.cli.report_output import print_report, span_of
+from carbonbudget_operator.cli.numbers import coverage_lines
+from carbonbudget_operator.cli.options import Output, announce, csv_cells, fail, shown
+from carbonbudget_operator.cli.report_output import HourlyFactors, print_report, span_of, write_numbers
+from carbonbudget_operator.cli.source import JsonObject
 from carbonbudget_operator.cli.where import Where, answered, somewhere
 
 Period = Annotated[str, typer.Argument(help="2026, 2026-Q1, 2026-01, 2026-W05 or 2026-01-15 (UTC).")]
 _MAX_REASON = 500
+_LIST_COLUMNS = ("period", "closed_at", "sha256", "reopened_at", "reason")
 
 
 @somewhere
@@ -32,6 +36,8 @@ def close(
         closed = where.source().close(period, incomplete)
     if where.local:
         announce(where.settings().source, None, where.config is None)
+    for line in coverage_lines(_parsed(closed.text, period)):
+        print(shown(line), file=sys.stderr)
     print(f"{period} is closed: sha256 {shown(closed.digest)}")
 
 
@@ -40,20 +46,25 @@ def closures(
     where: Where,
     output: Annotated[Output, typer.Option("--output", "-o", help="table, json or csv.")] = Output.TABLE,
 ) -> None:
-    """List the closed reports. Each with its time of closing and its hash."""
+    """List the closed reports and the closures that were undone. Each with its time of closing and its hash."""
     with answered():
         found = where.source().closures()
     if output is Output.JSON:
-        print(json.dumps({"items": found}, indent=2))
+        print(json.dumps(found, indent=2))
         return
-    if not found:
+    items = sorted([*found["items"], *found["reopened"]], key=lambda one: (one["period"], one["closed_at"]))
+    if not found["items"]:
         print("no report is closed: `carbonbudget report close PERIOD` closes one", file=sys.stderr)
-    separator = "," if output is Output.CSV else "  "
     if output is Output.CSV:
-        print("period,closed_at,sha256")
-    for one in found:
-        at = one["closed_at"] if output is Output.CSV else date_of(int(one["closed_at"]))
-        print(separator.join(shown(cell) for cell in (one["period"], at, one["sha256"])))
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        writer.writerow(_LIST_COLUMNS)
+        writer.writerows(csv_cells(one.get(column, "") for column in _LIST_COLUMNS) for one in items)
+        return
+    for one in items:
+        line = f"{one['period']}  {date_of(int(one['closed_at']))}  {one['sha256']}"
+        if "reopened_at" in one:
+            line += f"  reopened on {date_of(int(one['reopened_at']))}, reason: {one['reason']}"
+        print(shown(line))
 
 
 @somewhere
@@ -61,6 +72,7 @@ def show(
     where: Where,
     period: Period,
     output: Annotated[Output, typer.Option("--output", "-o", help="table, json or csv.")] = Output.TABLE,
+    hourly_factors: HourlyFactors = None,
 ) -> None:
     """Print a closed report as it was closed. What the ledger holds now plays no part."""
     span_of(period)
@@ -68,7 +80,9 @@ def show(
         found = where.source().closed(period)
     if output is Output.TABLE:
         print(f"{period} as closed on {date_of(found.closed_at)}, sha256 {shown(found.digest)}")
-    print_report(_parsed(found.text, period), output)
+    report = _parsed(found.text, period)
+    print_report(report, output)
+    write_numbers(report, hourly_factors)
 
 
 @somewhere
@@ -79,19 +93,23 @@ def verify(
 ) -> None:
     """Check a closed report against its hash. Exit code 1 if they differ."""
     span_of(period)
-    with answered():
-        found = where.source().closed(period)
-    if _digest(found.text.encode()) != found.digest:
-        fail(f"the report of {period} in the ledger is not the one that was closed: its sha256 is not {found.digest}")
+    given = None
     if file is not None:
         try:
             given = _digest(file.read_bytes())
         except OSError as error:
             fail(f"{file} cannot be read: {error.strerror}")
-        if given != found.digest:
-            fail(f"{file} is not the report of {period} that was closed: sha256 {given}, closed with {found.digest}")
-    what = "the report in the ledger" if file is None else f"{file} and the report in the ledger"
-    print(shown(f"{period}: {what} match sha256 {found.digest}, closed on {date_of(found.closed_at)}"))
+    with answered():
+        source = where.source()
+        if file is not None and given is not None:
+            _refuse_reopened(source.closures(), period, file, given)
+        found = source.closed(period)
+    if _digest(found.text.encode()) != found.digest:
+        fail(f"the report of {period} in the ledger is not the one that was closed: its sha256 is not {found.digest}")
+    if given is not None and given != found.digest:
+        fail(f"{file} is not the report of {period} that was closed: sha256 {given}, closed with {found.digest}")
+    what = "the report in the ledger matches" if file is None else f"{file} and the report in the ledger match"
+    print(shown(f"{period}: {what} sha256 {found.digest}, closed on {date_of(found.closed_at)}"))
 
 
 @somewhere
@@ -125,6 +143,21 @@ def reopen(
         f"{period} is open again: the closure of {date_of(found.closed_at)} with sha256 {shown(found.digest)} "
         "stays on record"
     )
+
+
+def _refuse_reopened(closures: JsonObject, period: str, file: Path, given: str) -> None:
+    """End the command where the file is a report whose closure was undone: it does not stand any more."""
+    if any(one["period"] == period and one["sha256"] == given for one in closures["items"]):
+        return
+    former = next(
+        (one for one in reversed(closures["reopened"]) if one["period"] == period and one["sha256"] == given), None
+    )
+    if former is not None:
+        fail(
+            f"{file} is the report of {period} that was closed on {date_of(int(former['closed_at']))} with sha256 "
+            f"{given}. That closure was undone on {date_of(int(former['reopened_at']))} (reason: {former['reason']}), "
+            "so it does not stand any more: `carbonbudget report list` shows what does"
+        )
 
 
 def _digest(text: bytes) -> str:

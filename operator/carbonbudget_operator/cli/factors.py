@@ -7,6 +7,7 @@ import csv
 import json
 import sys
 import time
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -29,12 +30,15 @@ def factors(
     """
     from prometheus_client import CollectorRegistry
 
+    from carbonbudget_operator.carbon.exactly import g_per_kwh
     from carbonbudget_operator.carbon.factors import WORLD, UnknownZone
+    from carbonbudget_operator.cli.fetched import fetched_lines
+    from carbonbudget_operator.intensity_settings import StaticSource, milligrams
     from carbonbudget_operator.ledger.grid import polls
-    from carbonbudget_operator.ledger.read import read_nodes
+    from carbonbudget_operator.ledger.read import data_through, node_spans, read_nodes
     from carbonbudget_operator.ledger.store import LedgerError, open_ledger, require_schema, told
     from carbonbudget_operator.reporting.book import Book
-    from carbonbudget_operator.reporting.grid import GridFollower
+    from carbonbudget_operator.reporting.grid import Fetched, GridFollower
     from carbonbudget_operator.reporting.places import check_all_places
 
     settings, now = load_settings(config, {"server": {"ledger": ledger}}), int(time.time())
@@ -42,14 +46,16 @@ def factors(
         check_all_places(settings.carbon)
         engine = open_ledger(settings.server.ledger)
         require_schema(engine)
+        fetched: list[Fetched] = []
         if fetch:
             with told(engine):
-                asyncio.run(GridFollower(engine, settings, CollectorRegistry()).step(now, force=True))
+                fetched = asyncio.run(GridFollower(engine, settings, CollectorRegistry()).ask(now, force=True))
         book = Book(engine, settings)
         with told(engine), engine.connect() as connection:
             nodes = sorted(read_nodes(connection, settings.cluster).values(), key=lambda node: node.name)
             hours = book.grid(connection, now - now % 3600)
             states = polls(connection)
+            through = data_through(node_spans(connection, settings.cluster))
         engine.dispose()
     except (LedgerError, UnknownZone) as error:
         fail(str(error))
@@ -62,6 +68,7 @@ def factors(
             "error": poll.error,
         }
         for source in settings.carbon.at(now).intensity.sources
+        if not isinstance(source, StaticSource)
         for poll in states.values()
         if poll.source == source.name
     ]
@@ -80,11 +87,28 @@ def factors(
             "why": "; ".join([*sorted(place.factors), *sorted(place.market.factors)]),
             "embodied": places.hardware(node).why,
         })  # fmt: skip
+    stated = [
+        {"source": one.name, "zone": zone, "words": one.words, "g_per_kwh": g_per_kwh(mg)}
+        for one in settings.carbon.at(now).intensity.sources
+        if isinstance(one, StaticSource)
+        for zone, mg in sorted(milligrams(one.figures).items())
+    ]
     announce(settings.source, output, config is None)
+    if fetch:
+        for line in fetched_lines(settings.carbon.at(now), fetched, through, now):
+            print(shown(line), file=sys.stderr if output is not Output.TABLE else sys.stdout)
     if output is Output.JSON:
         print(
             json.dumps(
-                {"cluster": settings.cluster, "settings": settings.source, "nodes": rows, "sources": sources}, indent=2
+                {
+                    "cluster": settings.cluster,
+                    "settings": settings.source,
+                    "nodes": rows,
+                    "sources": sources,
+                    "stated": stated,
+                    **({"fetched": [asdict(one) for one in fetched]} if fetch else {}),
+                },
+                indent=2,
             )
         )
     elif output is Output.CSV:
@@ -97,6 +121,8 @@ def factors(
         for row in rows:
             print(shown(f"{row['node']}: zone {row['zone']}, {row['location_g_per_kwh']} g/kWh, PUE {row['pue']}"))
             print(f"  {shown(row['why'])}\n  embodied: {shown(row['embodied'])}")
+        for one in stated:
+            print(shown(f"source {one['words']}: {one['g_per_kwh']} g/kWh in zone {one['zone']}, from the settings"))
         for state in sources:
             name = f"source {state['source']}, zone {state['zone']}"
             print(shown(f"{name}: last answer {state['last_answer']}{state['error'] and ', now: '}{state['error']}"))

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from carbonbudget_operator.carbon.factors import UnknownZone
 from carbonbudget_operator.cli.source import JsonObject, SourceError, Span
-from carbonbudget_operator.ledger.closed import Closed, list_closed
+from carbonbudget_operator.ledger.closed import Closed
 from carbonbudget_operator.ledger.seal import sealed_hours
 from carbonbudget_operator.ledger.store import LedgerError, open_ledger, require_schema, told
 from carbonbudget_operator.reporting import closing
@@ -62,15 +62,9 @@ class LedgerSource:
                 lambda engine: closing.report(engine, self._settings, span, int(time.time()), period, progress)
             )
 
-    def closures(self) -> list[JsonObject]:
-        """All closed reports, without their texts."""
-
-        def listed(engine: sa.Engine) -> list[JsonObject]:
-            with engine.connect() as connection:
-                found = list_closed(connection, self._settings.cluster)
-            return [{"period": period, "closed_at": at, "sha256": digest} for period, at, digest in found]
-
-        return self._ask(listed)
+    def closures(self) -> JsonObject:
+        """All closed reports and all closures that were undone, without their texts."""
+        return self._ask(lambda engine: closing.closures(engine, self._settings.cluster))
 
     def closed(self, period: str) -> Closed:
         """One closed report."""

@@ -8,7 +8,7 @@ import typer
 
 from carbonbudget_operator.cli import closed_report
 from carbonbudget_operator.cli.options import Output, fail, instant
-from carbonbudget_operator.cli.report_output import print_report, span_of
+from carbonbudget_operator.cli.report_output import HourlyFactors, print_report, span_of, write_numbers
 from carbonbudget_operator.cli.where import Where, answered, is_typed, somewhere
 
 app = typer.Typer(help="Report a period's emissions, or close it.", invoke_without_command=True, add_completion=False)
@@ -35,6 +35,7 @@ def report(
     details: Annotated[
         bool, typer.Option("--details", help="List each value that differs from the closed report.")
     ] = False,
+    hourly_factors: HourlyFactors = None,
 ) -> None:
     """Both Scope 2 figures side by side, embodied apart, with coverage, data quality and every factor used."""
     if (below := typer_context.invoked_subcommand) is not None:
@@ -50,3 +51,4 @@ def report(
         result = where.source().report(span, period)
     where.announce(result.get("settings"), output)
     print_report(result, output, details)
+    write_numbers(result, hourly_factors)

@@ -5,12 +5,19 @@ from __future__ import annotations
 import csv
 import json
 import sys
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
 
 from carbonbudget_operator.cli.covers import CSV_COVERS, covers_line, csv_covers, date_of
+from carbonbudget_operator.cli.numbers import coverage_lines, number_line, write_hours
 from carbonbudget_operator.cli.options import Output, csv_cells, fail, print_table, rounded, shown
 from carbonbudget_operator.cli.where import understood
 
+HourlyFactors = Annotated[
+    Path | None, typer.Option("--hourly-factors", help="Also write each factor's number in each hour, CSV; a new file.")
+]
 _OWNERS = {"owned": "nodes owned", "cloud": "nodes of clouds", "leased": "nodes leased"}
 
 
@@ -78,10 +85,8 @@ def _print(result: dict[str, Any], output: Output, details: bool) -> None:
     for line in result["energy"]:
         kwh, low, high = (rounded(line[key]) for key in ("kwh", "low_kwh", "high_kwh"))
         print(f"{line['domain']} by {line['method']}: {kwh} kWh ({low} to {high})")
-    if (percent := result["coverage_percent"]) is None:
-        print("coverage: no data: no node was listed or reported in that time")
-    else:
-        print(f"coverage {percent} % of the nodes' time")
+    for line in coverage_lines(result):
+        print(shown(line))
     if silent := result["nodes_without_reports"]:
         more = f" and {len(silent) - 10} more" if len(silent) > 10 else ""
         print(f"no report ever came from {shown(', '.join(silent[:10]))}{more}: does an agent run there?")
@@ -91,8 +96,13 @@ def _print(result: dict[str, Any], output: Output, details: bool) -> None:
         print(
             f"no agent runs on up to {nodes} nodes ({shown(what)}): what ran there is in no figure, nor in the coverage"
         )
+    numbers = result.get("location_factors", {})  # a report that a former version closed has none
     for factor in result["factors"]:
         print(f"factor: {shown(factor)}")
+        if factor in numbers:
+            print(f"  {shown(number_line(numbers[factor]))}")
+    if without := result.get("without_numbers_uj"):
+        print(f"{without:,} uJ are of hours that an earlier version valued: the numbers of their factors are not kept")
     if "closed" in result:
         closed = result["closed"]
         print(f"closed on {date_of(closed['at'])}, sha256 {shown(closed['sha256'])}")
@@ -103,6 +113,14 @@ def _print(result: dict[str, Any], output: Output, details: bool) -> None:
             f"reopened on {date_of(former['at'])}: closed before on {date_of(former['closed_at'])}, "
             f"sha256 {shown(former['sha256'])}; reason: {shown(former['reason'])}"
         )
+
+
+def write_numbers(result: dict[str, Any], file: Path | None) -> None:
+    """The hourly numbers of the factors, where they are asked for."""
+    if file is not None:
+        with understood():
+            write_hours(result, file)
+        print(f"{shown(str(file))}: each factor's number in each hour", file=sys.stderr)
 
 
 def _print_inventory(inventory: list[dict[str, Any]]) -> None:

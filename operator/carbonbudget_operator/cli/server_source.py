@@ -66,12 +66,17 @@ class ServerSource:
         params: dict[str, str | int] = {"period": period} if period else {"from": span[0], "to": span[1]}
         return self._ask(Question("GET", "/v1/report", params), {"total", "namespaces"})
 
-    def closures(self) -> list[JsonObject]:
-        """All closed reports, without their texts."""
-        items = self._ask(Question("GET", "/v1/report/closures", {}), {"items"})["items"]
-        if not isinstance(items, list) or not all(map(_is_closure, items)):
+    def closures(self) -> JsonObject:
+        """All closed reports and all closures that were undone, without their texts."""
+        said = self._ask(Question("GET", "/v1/report/closures", {}), {"items"})
+        items, former = said["items"], said.get("reopened", [])  # a server of a former version lists none
+        understood = (
+            isinstance(items, list) and isinstance(former, list) and all(map(_is_closure, [*items, *former]))
+            and all(type(one.get("reopened_at")) is int and "reason" in one for one in former)
+        )  # fmt: skip
+        if not understood:
             raise SourceError("the server's list of closed reports is not understood: are versions mixed?")
-        return items
+        return {"items": items, "reopened": former}
 
     def closed(self, period: str) -> Closed:
         """One closed report."""

@@ -28,8 +28,10 @@ class Source(Protocol):
     def report(self, span: Span, period: str) -> JsonObject:
         """A report; of a named period beside what was closed of it."""
 
-    def closures(self) -> list[JsonObject]:
-        """`period`, `closed_at` and `sha256` of all closed reports."""
+    def closures(self) -> JsonObject:
+        """`items`: `period`, `closed_at` and `sha256` of all closed reports; `reopened`: of all closures that were
+        undone too, with `reopened_at` and `reason`.
+        """
 
     def closed(self, period: str) -> Closed:
         """One closed report."""

@@ -73,6 +73,20 @@ def reopen(connection: sa.Connection, cluster: str, period: str, now: int, reaso
     return closed
 
 
+def list_reopened(connection: sa.Connection, cluster: str) -> list[tuple[str, int, str, int, str]]:
+    """Period, time of closing, SHA-256, time of reopening and reason of every closure that was undone, without texts.
+
+    By period, of each the oldest first.
+    """
+    c = schema.reopened_report.c
+    rows = connection.execute(
+        sa.select(c.period, c.closed_at, c.digest, c.reopened_at, c.reason)
+        .where(c.cluster == cluster)
+        .order_by(c.period, c.id)
+    )
+    return [(str(period), int(at), str(digest), int(since), str(why)) for period, at, digest, since, why in rows]
+
+
 def find_reopened(connection: sa.Connection, cluster: str, period: str) -> list[Reopened]:
     """Former closures of a period, the oldest first."""
     c = schema.reopened_report.c

@@ -14,6 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from carbonbudget_operator.ledger import schema
+from carbonbudget_operator.ledger.applied import Applied, applied_of, applied_text
 from carbonbudget_operator.ledger.rows import Rows, chunks
 from carbonbudget_operator.ledger.valued import COLUMNS, NAMES, Unit, ValuedRow
 
@@ -72,8 +73,8 @@ class Derived:
         """One unit that is kept, under this derivation or another."""
         unit, row = schema.valued_unit.c, schema.valued_row.c
         derivation_id = self._find(connection) if derivation_id is None else derivation_id
-        reported, end = connection.execute(
-            sa.select(unit.reported, unit.end).where(
+        reported, applied, end = connection.execute(
+            sa.select(unit.reported, unit.applied, unit.end).where(
                 unit.derivation_id == derivation_id, unit.level == level, unit.start == start
             )
         ).one()
@@ -82,9 +83,22 @@ class Derived:
                 row.derivation_id == derivation_id, row.level == level, row.start >= start, row.start < end
             )
         ).all()
-        self._learn(connection, {item[2] for item in found}, {item[3] for item in found})
-        rows = [self._row(at, until, group, list(f), self._factors[factors]) for at, until, group, factors, *f in found]
-        return Unit(level, start, rows, [tuple(item) for item in json.loads(reported)])
+        groups, sets = self._learn(connection, {item[2] for item in found}, {item[3] for item in found})
+        rows = [
+            _row(at, until, groups[group], list(figures), sets[factors])
+            for at, until, group, factors, *figures in found
+        ]
+        return Unit(level, start, rows, [tuple(item) for item in json.loads(reported)], applied_of(applied))
+
+    def applied(self, connection: sa.Connection, start: int, end: int) -> list[Applied]:
+        """What the hours of [start, end) that are kept were valued by, in order."""
+        unit, derivation_id = schema.valued_unit.c, self._find(connection)
+        texts = connection.scalars(
+            sa.select(unit.applied)
+            .where(unit.derivation_id == derivation_id, unit.level == HOURS, unit.start >= start, unit.start < end)
+            .order_by(unit.start)
+        )
+        return [one for text in texts for one in applied_of(text)]
 
     def total(self, connection: sa.Connection, units: Sequence[_Key], start: int, end: int) -> list[ValuedRow]:
         """Whole units summed up by group and factors in the database; with many gaps a group has several rows.
@@ -105,13 +119,13 @@ class Derived:
             for first, last in _runs(sorted(at for its, at in units if its == level), level)
         ]
         found = [row for part in chunks(spans, _RANGES_AT_ONCE) for row in _summed(connection, part)]
-        self._learn(connection, {row[0] for row in found}, {row[1] for row in found})
+        groups, sets = self._learn(connection, {row[0] for row in found}, {row[1] for row in found})
         rows = []
         for group, factors, *sums in found:
             figures = [0] * COLUMNS
             for column, figure in zip(_SUMMED, sums, strict=True):
                 figures[column] = int(figure)
-            rows.append(self._row(start, end, group, figures, self._factors[factors]))
+            rows.append(_row(start, end, groups[group], figures, sets[factors]))
         return rows
 
     def save(self, unit: Unit, end: int, signature: str) -> None:
@@ -138,7 +152,7 @@ class Derived:
             connection.execute(
                 sa.insert(schema.valued_unit).values(
                     derivation_id=derivation_id, level=unit.level, start=unit.start, end=end, signature=signature,
-                    reported=_text(unit.reported),
+                    reported=_text(unit.reported), applied=applied_text(unit.applied),
                 )
             )  # fmt: skip
             self._put_rows.put(
@@ -177,21 +191,25 @@ class Derived:
     def _look_up(self, connection: sa.Connection) -> int | None:
         return connection.scalar(sa.select(schema.derivation.c.id).where(schema.derivation.c.digest == self._digest))
 
-    def _row(self, start: int, end: int, group: int, figures: list[int], factors: frozenset[str]) -> ValuedRow:
-        scope, namespace, workload, labels = self._groups[group]
-        return ValuedRow(start, end, "", scope, namespace, workload, labels, figures, factors)
+    def _learn(
+        self, connection: sa.Connection, groups: set[int], factors: set[int]
+    ) -> tuple[Mapping[int, _Group], Mapping[int, frozenset[str]]]:
+        """Groups and sets of factors by id, with those asked for.
 
-    def _learn(self, connection: sa.Connection, groups: set[int], factors: set[int]) -> None:
+        Threads share what is remembered. Each reads from the maps that it was given: another one may begin new ones.
+        """
         if len(self._groups) + len(self._factors) > _MAX_GROUPS:
             self._groups, self._factors = {}, {}
+        known, sets = self._groups, self._factors
         g, f = schema.row_group.c, schema.factor_set.c
-        for ids in chunks(groups - self._groups.keys()):
+        for ids in chunks(groups - known.keys()):
             query = sa.select(g.id, g.scope, g.namespace, g.workload, g.labels).where(g.id.in_(ids))
             for key, scope, namespace, workload, labels in connection.execute(query):
-                self._groups[key] = (scope, namespace, workload, json.loads(labels))
-        for ids in chunks(factors - self._factors.keys()):
+                known[key] = (scope, namespace, workload, json.loads(labels))
+        for ids in chunks(factors - sets.keys()):
             for key, text in connection.execute(sa.select(f.id, f.factors).where(f.id.in_(ids))):
-                self._factors[key] = frozenset(json.loads(text))
+                sets[key] = frozenset(json.loads(text))
+        return known, sets
 
     @staticmethod
     def _ids(
@@ -233,6 +251,11 @@ def _runs(starts: Sequence[int], level: int) -> Iterable[tuple[int, int]]:
         first = last = at
     if first >= 0:
         yield first, last + (step or 1)
+
+
+def _row(start: int, end: int, group: _Group, figures: list[int], factors: frozenset[str]) -> ValuedRow:
+    scope, namespace, workload, labels = group
+    return ValuedRow(start, end, "", scope, namespace, workload, labels, figures, factors)
 
 
 def _group_text(row: ValuedRow) -> str:

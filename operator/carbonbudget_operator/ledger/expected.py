@@ -113,6 +113,16 @@ def expectations(connection: sa.Connection, cluster: str) -> list[Expectation]:
     return found
 
 
+def listed_from(connection: sa.Connection, cluster: str) -> int | None:
+    """The UTC second of the first list of the cluster's nodes; None where the ledger has no list."""
+    listed, counted = schema.node_listed.c, schema.node_count.c
+    firsts = (
+        connection.scalar(sa.select(sa.func.min(listed.since)).where(listed.cluster == cluster)),
+        connection.scalar(sa.select(sa.func.min(counted.day)).where(counted.cluster == cluster)),
+    )
+    return min((int(first) for first in firsts if first is not None), default=None)
+
+
 def expected_ms(expected: Iterable[Expectation], start: int, end: int) -> int:
     """Milliseconds of node-time of [start, end) in which there should be reports."""
     return sum(

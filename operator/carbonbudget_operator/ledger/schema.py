@@ -233,6 +233,7 @@ valued_unit = Table(
     Column("end", BigInteger, nullable=False),
     Column("signature", String(64), nullable=False),
     Column("reported", Text, nullable=False),
+    Column("applied", Text),
 )
 
 valued_row = Table(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
+
+from carbonbudget_operator.ledger.applied import Applied
 
 # Columns of a row's figures: energy, the metered part of it, both ways to count its emissions, embodied
 # emissions, the energy of the whole facility (PUE included), and between which figures sources put embodied ones.
@@ -58,9 +60,13 @@ class ValuedRow:
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """An hour, a day or a month that is over, valued; `reported` is (start, end, node-milliseconds) by slice."""
+    """An hour, a day or a month that is over, valued; `reported` is (start, end, node-milliseconds) by slice.
+
+    `applied` is of hours alone: the numbers that they were valued by.
+    """
 
     level: int
     start: int
     rows: list[ValuedRow]
     reported: list[tuple[int, int, int]]
+    applied: list[Applied] = field(default_factory=list)

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from carbonbudget_operator.carbon.intensity.hours import Hours
 from carbonbudget_operator.carbon.split import other_basis
+from carbonbudget_operator.ledger.applied import Applied
 from carbonbudget_operator.ledger.derived import HOURS, Derived
 from carbonbudget_operator.ledger.facts import NodeSlice
 from carbonbudget_operator.ledger.grid import load_grid
@@ -78,7 +79,13 @@ class Book:
         if sealed:
             return self.derived.load(connection, HOURS, hour, sealed[hour])
         slices, rows = self.value(connection, hour)
-        return Unit(HOURS, hour, rows, _reported(slices))
+        applied = self.terms.at(hour).valuer.applied(slices, self.grid(connection, hour))
+        return Unit(HOURS, hour, rows, _reported(slices), applied)
+
+    def applied(self, connection: sa.Connection, key: Key, unit: Unit) -> list[Applied]:
+        """By which numbers the hours of a unit were valued: of one above the hours, those that are kept of these."""
+        level, start = key
+        return unit.applied if level == HOURS else self.derived.applied(connection, start, unit_end(start, level))
 
     def value(
         self, connection: sa.Connection, hour: int, by_node: bool = False
@@ -111,8 +118,13 @@ class Book:
         return sum(domain.measured_uj for slice_ in slices for domain in slice_.domains.values())
 
     def grid(self, connection: sa.Connection, hour: int) -> Hours | None:
-        """What hourly sources say of an hour, and of those before it that may stand in; None without sources."""
-        carbon = self.terms.at(hour).carbon
+        """What sources say of an hour, and of those before it that may stand in; None without sources.
+
+        What the settings state is taken from the settings in force at the hour, never from what the ledger keeps: so a
+        figure and its source change together, and it reaches every zone and hour.
+        """
+        terms = self.terms.at(hour)
+        carbon = terms.carbon
         sources, age = carbon.intensity.sources, carbon.intensity.max_age_hours
         if not sources:
             return None
@@ -120,7 +132,7 @@ class Book:
         series = load_grid(connection, carbon.basis, *span)
         words = {source.name: source.words for source in sources}
         others = load_grid(connection, other_basis(carbon.basis), *span) if carbon.intensity.both_bases else None
-        return Hours(series, words, age, carbon.basis, others)
+        return Hours(series, words, age, carbon.basis, others, terms.stated)
 
     def rows(self, start: int, end: int, by_node: bool = False) -> Iterator[ValuedRow]:
         """Rows that add up to [start, end); `by_node` keeps nodes apart.

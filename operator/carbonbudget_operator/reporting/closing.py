@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -70,8 +70,8 @@ def close(
     if through < span[1] and not incomplete:
         raise ClosingError(
             f"{period} ends at {date_of(span[1])}, and all nodes have reported up to {date_of(through)} only: "
-            "wait until agents have caught up, or close it as it is with --incomplete "
-            f"(its coverage would be {made['coverage_percent']} %)"
+            "wait until agents have caught up, or, if no more reports will come, close it as it is with --incomplete "
+            f"(its coverage would be {_percent(made)})"
         )
     text = canonical(made)
     closed = Closed(period, now, digest(text), text.decode())
@@ -104,14 +104,41 @@ def find(engine: sa.Engine, cluster: str, period: str) -> Closed:
     parse_span(period)
     with engine.connect() as connection:
         found = kept.find_closed(connection, cluster, period)
-    if found is None:
+        former = [] if found is not None else kept.find_reopened(connection, cluster, period)
+    if found is not None:
+        return found
+    if not former:
         raise NotClosed(f"{period} is not closed: `carbonbudget report close {period}` closes it")
-    return found
+    last = former[-1]
+    raise NotClosed(
+        f"{period} is not closed any more: it was closed on {date_of(last.closed.closed_at)} with sha256 "
+        f"{last.closed.digest}, and reopened on {date_of(last.reopened_at)} (reason: {last.reason}). "
+        f"`carbonbudget report close {period}` closes it again"
+    )
+
+
+def closures(engine: sa.Engine, cluster: str) -> dict[str, list[dict[str, object]]]:
+    """All closed reports (`items`) and all closures that were undone (`reopened`), without their texts."""
+    with engine.connect() as connection:
+        closed, former = kept.list_closed(connection, cluster), kept.list_reopened(connection, cluster)
+    keys = ("period", "closed_at", "sha256", "reopened_at", "reason")
+    return {
+        "items": [dict(zip(keys[:3], one, strict=True)) for one in closed],
+        "reopened": [dict(zip(keys, one, strict=True)) for one in former],
+    }
 
 
 def date_of(seconds: int) -> str:
     """UTC seconds as people read them."""
     return dt.datetime.fromtimestamp(seconds, dt.UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def _percent(made: Mapping[str, object]) -> str:
+    """A report's coverage in words, as the report itself states it."""
+    percent = made["coverage_percent"]
+    if percent is None:
+        return "not known"
+    return "less than 1 %" if percent == 0 and made["coverage_reported_ms"] else f"{percent} %"
 
 
 def _run(

@@ -1,11 +1,14 @@
-"""Follows the configured sources of hourly intensities: each is asked in turn and its figures are kept."""
+"""Follows the configured sources of hourly intensities: each is asked in turn and its figures are kept.
+
+Figures that the settings state are no part of this: hours are valued by the settings themselves (`book.py`).
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from decimal import Decimal
+from dataclasses import dataclass
 from functools import partial
 
 import sqlalchemy as sa
@@ -16,9 +19,8 @@ from carbonbudget_operator.carbon.intensity.hours import HOUR, hourly
 from carbonbudget_operator.carbon.intensity.http_json import HttpJson, Shape
 from carbonbudget_operator.carbon.intensity.neso import Neso
 from carbonbudget_operator.carbon.intensity.source import Http, Source, SourceError
-from carbonbudget_operator.carbon.intensity.static import Static
 from carbonbudget_operator.carbon.split import other_basis
-from carbonbudget_operator.intensity_settings import AnySource, ElectricityMapsSource, NesoSource, StaticSource
+from carbonbudget_operator.intensity_settings import ElectricityMapsSource, NesoSource, NetworkSource, StaticSource
 from carbonbudget_operator.ledger.grid import claim_poll, fail_poll, load_grid, store_grid
 from carbonbudget_operator.ledger.read import hours_with_facts, read_nodes
 from carbonbudget_operator.reporting.places import Places
@@ -31,10 +33,22 @@ _STANDS_IN = "former and yearly figures stand in"
 _NOT_SPLIT = "its hours are not set apart into direct and upstream"
 
 
-def make_source(given: AnySource, basis: str) -> Source:
-    """A source as its settings say; a static one has these figures at all times."""
-    if isinstance(given, StaticSource):
-        return Static(given.name, _figures(given))
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """One source that was asked for one zone: how many hours of the reported basis it gave, and how many changed.
+
+    `error` says what was wrong with its answer for either basis; empty if nothing was.
+    """
+
+    source: str
+    zone: str
+    hours: int
+    changed: int
+    error: str = ""
+
+
+def make_source(given: NetworkSource, basis: str) -> Source:
+    """A source on the network as its settings say."""
     if isinstance(given, NesoSource):
         return Neso(Http(given.name, None, given.requests_per_minute, given.timeout_seconds), given.url)
     http = Http(given.name, given.key_file, given.requests_per_minute, given.timeout_seconds)
@@ -50,18 +64,10 @@ def make_source(given: AnySource, basis: str) -> Source:
 
 
 def make_sources(carbon: Timeline[Carbon], other: bool = False) -> Timeline[list[Source]]:
-    """The sources to ask, by time: those on the network that are in force, and all static ones with all their figures.
+    """The sources to ask, by time: those on the network that are in force. What settings state is not asked for.
 
-    Settings may say now what static figures were in force before; nothing is asked of a network that left the settings.
-    `other`: for the basis that is not reported, those alone whose settings ask for it or state it.
+    `other`: for the basis that is not reported, those alone whose settings ask for it.
     """
-    figures_of = _other_figures_of if other else _figures_of
-    static: dict[str, Source] = {}
-    for _, its in carbon:
-        for given in its.intensity.sources:
-            stated = isinstance(given, StaticSource) and (given.other_figures or not other)
-            if stated and given.name not in static:
-                static[given.name] = Static(given.name, carbon.map(partial(figures_of, given.name)))
     made: dict[str, Source] = {}  # one is kept over changes of other settings: it counts its questions
 
     def of(its: Carbon) -> list[Source]:
@@ -71,34 +77,9 @@ def make_sources(carbon: Timeline[Carbon], other: bool = False) -> Timeline[list
         basis = other_basis(its.basis) if other else its.basis
         for given in network:
             made.setdefault(given.model_dump_json(), make_source(given, basis))
-        return [*(made[given.model_dump_json()] for given in network), *static.values()]
+        return [made[given.model_dump_json()] for given in network]
 
     return carbon.map(of)
-
-
-def _figures_of(name: str, carbon: Carbon) -> Mapping[str, int]:
-    found = (source for source in carbon.intensity.sources if source.name == name)
-    return next((_figures(source) for source in found if isinstance(source, StaticSource)), {})
-
-
-def _other_figures_of(name: str, carbon: Carbon) -> Mapping[str, int]:
-    found = (source for source in carbon.intensity.sources if source.name == name)
-    return next((_milligrams(source.other_figures) for source in found if isinstance(source, StaticSource)), {})
-
-
-def _figures(given: StaticSource) -> dict[str, int]:
-    return _milligrams(given.figures)
-
-
-def _milligrams(figures: Mapping[str, Decimal]) -> dict[str, int]:
-    """Per kWh, from grams."""
-    return {zone.upper(): int(figure * 1000) for zone, figure in figures.items()}
-
-
-def _is_over(source: Source, zone: str, now: int) -> bool:
-    """Whether stated figures were in force so long ago that they are not asked for any more: that is no failure."""
-    end = now - now % HOUR + HOUR
-    return isinstance(source, Static) and not source.states(zone, end - source.max_days * _DAY, end)
 
 
 class GridFollower:
@@ -128,58 +109,58 @@ class GridFollower:
 
     async def step(self, now: int, force: bool = False) -> int:
         """Ask every source whose turn it is for every zone that nodes stand in; how many hours changed."""
+        return sum(done.changed for done in await self.ask(now, force))
+
+    async def ask(self, now: int, force: bool = False) -> list[Fetched]:
+        """The same, with what each source gave for each zone; those whose turn it is not are left out."""
         sources = self._sources.at(now)
         if not sources:
-            return 0
+            return []
         zones = await asyncio.to_thread(self._zones, now, max(source.max_days for source in sources))
-        done = [
-            self._follow(source, zone, name, now, force) for source, zone, name in self._wanted(sources, zones, now)
-        ]
-        return sum(await asyncio.gather(*done))
+        done = [self._follow(source, zone, name, now, force) for source, zone, name in self._wanted(sources, zones)]
+        return [found for found in await asyncio.gather(*done) if found is not None]
 
     @staticmethod
-    def _wanted(sources: Sequence[Source], zones: Iterable[str], now: int) -> list[tuple[Source, str, str]]:
+    def _wanted(sources: Sequence[Source], zones: Iterable[str]) -> list[tuple[Source, str, str]]:
         """Each source with our zone and its own name for it."""
         named = ((source, zone, source.zone_name(zone)) for source in sources for zone in zones)
-        return [
-            (source, zone, name) for source, zone, name in named if name is not None and not _is_over(source, zone, now)
-        ]
+        return [(source, zone, name) for source, zone, name in named if name is not None]
 
-    async def _follow(self, source: Source, zone: str, name: str, now: int, force: bool) -> int:
+    async def _follow(self, source: Source, zone: str, name: str, now: int, force: bool) -> Fetched | None:
         carbon = self._carbon.at(now)
         interval = 0 if force else carbon.intensity.interval_seconds
         if not await asyncio.to_thread(claim_poll, self._engine, source.name, zone, now, interval):
-            return 0
+            return None
         asked: list[tuple[str, Source]] = [(self._basis, source)]
-        if (other := self._others.at(now).get(source.name)) is not None and not (
-            other.zone_name(zone) is None or _is_over(other, zone, now)
-        ):
+        if (other := self._others.at(now).get(source.name)) is not None and other.zone_name(zone) is not None:
             asked.append((other_basis(self._basis), other))
-        changed = 0
+        hours = changed = 0
         for basis, its in asked:  # the basis that is reported comes first: kept even where the other one fails
             failing = (source.name, zone, basis)
             try:
-                changed += await self._keep(its, basis, zone, name, now)
+                given, new = await self._keep(its, basis, zone, name, now)
             except SourceError as error:
                 self._polls.labels(source.name, "failed").inc()
                 if failing not in self._failing:  # once, until it works again
                     _log.warning("zone %s: %s; %s", zone, error, _STANDS_IN if basis == self._basis else _NOT_SPLIT)
                 self._failing.add(failing)
                 await asyncio.to_thread(fail_poll, self._engine, source.name, zone, str(error))
-                break
+                return Fetched(source.name, zone, hours, changed, str(error))
             self._failing.discard(failing)
             self._polls.labels(source.name, "answered").inc()
-        return changed
+            hours, changed = hours + given * (basis == self._basis), changed + new
+        return Fetched(source.name, zone, hours, changed)
 
-    async def _keep(self, source: Source, basis: str, zone: str, name: str, now: int) -> int:
-        """Ask for what is missing of one basis and keep it; how many hours changed. Raises SourceError."""
+    async def _keep(self, source: Source, basis: str, zone: str, name: str, now: int) -> tuple[int, int]:
+        """Ask for what is missing of one basis and keep it; how many hours came and changed. Raises SourceError."""
         start, end = await asyncio.to_thread(self._missing, source, basis, zone, now)
         points = await source.fetch(name, start, end)
         series = {hour: figure for hour, figure in hourly(points).items() if start <= hour < end}
         if not series:
             raise SourceError(f"{source.name}: no figure of zone {zone} in the last {(end - start) // HOUR} h")
         reach = self._carbon.at(now).intensity.max_age_hours
-        return await asyncio.to_thread(store_grid, self._engine, source.name, zone, basis, series, now, reach)
+        store = partial(store_grid, self._engine, source.name, zone, basis, series, now, reach)
+        return len(series), await asyncio.to_thread(store)
 
     def _zones(self, now: int, days: int) -> list[str]:
         """Where nodes stand, or stood by the settings of that time, that have reported in the time of so many days."""
@@ -193,8 +174,6 @@ class GridFollower:
         """From the first hour that has facts and no figure, or may be revised, to the end of this one."""
         end = now - now % HOUR + HOUR
         first = end - source.max_days * _DAY
-        if isinstance(source, Static):  # a figure that was changed holds for all hours that it can
-            return first, end
         carbon = self._carbon.at(now)
         revised = end - carbon.intensity.revised_hours * HOUR
         with self._engine.connect() as connection:

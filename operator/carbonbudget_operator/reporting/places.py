@@ -61,6 +61,7 @@ class Place:
     market: Market
     grid_zone: str = ""  # the one that hourly sources are asked for; empty: not known
     pue_why: str = ""
+    why: str = ""  # the sentence of the intensity and PUE, one of `factors`
     market_zones: frozenset[str] = frozenset()  # where an instrument must deliver to count here: zone and country
     bases: Bases = _UNKNOWN  # what the intensity has of direct and of upstream emissions
 
@@ -72,7 +73,7 @@ class Place:
         why = f"{self.grid_zone} {basis}, {live.why}{both}, {self.pue_why}"
         market = replace(self.market, mg_per_kwh=live.mg_per_kwh) if self.market.stands_in else self.market
         return replace(
-            self, mg_per_kwh=live.mg_per_kwh, basis=basis, factors=frozenset({why}), market=market, bases=bases
+            self, mg_per_kwh=live.mg_per_kwh, basis=basis, factors=frozenset({why}), market=market, bases=bases, why=why
         )
 
 
@@ -187,6 +188,7 @@ class Places:
             pue_permille=factor.pue_permille,
             basis=factor.basis,
             factors=frozenset({factor.why, *notes}),
+            why=factor.why,
             market=self._market(node, provider, zones, factor.intensity_mg_per_kwh),
             grid_zone=grid_zone,
             pue_why=factor.pue_why,

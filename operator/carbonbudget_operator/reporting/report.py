@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import sqlalchemy as sa
 
 from carbonbudget_operator.ledger import schema
-from carbonbudget_operator.ledger.expected import expectations, expected_ms, without_agent
+from carbonbudget_operator.ledger.expected import expectations, listed_from, without_agent
 from carbonbudget_operator.ledger.read import SILENT_SECONDS, data_through, node_spans
 from carbonbudget_operator.ledger.slices import HOUR
 from carbonbudget_operator.ledger.sound import sound_in_database
@@ -34,8 +34,10 @@ from carbonbudget_operator.ledger.valued import (
     Unit,
 )
 from carbonbudget_operator.reporting.book import Book
+from carbonbudget_operator.reporting.coverage import Coverage, coverage
 from carbonbudget_operator.reporting.derivation import changes
 from carbonbudget_operator.reporting.inventory import OWNERSHIP, Amounts, rows
+from carbonbudget_operator.reporting.location_factors import LocationFactors
 from carbonbudget_operator.reporting.numbers import grams, kilowatt_hours
 from carbonbudget_operator.reporting.spans import covered, covers
 from carbonbudget_operator.reporting.valued import within
@@ -112,6 +114,7 @@ class _Sums:
     methods: dict[tuple[str, str], _Method] = field(default_factory=dict)
     factors: set[str] = field(default_factory=set)
     reported_ms: int = 0
+    numbers: LocationFactors = field(default_factory=LocationFactors)
 
 
 class Reporter:
@@ -136,9 +139,12 @@ class Reporter:
             units = self._book.units(connection, start, end)
             for done, (key, (_, kept)) in enumerate(units.items()):
                 yield done, len(units)
-                self._add(self._book.read(connection, key, kept))
+                unit = self._book.read(connection, key, kept)
+                self._add(unit)
+                self._sums.numbers.add(self._book.applied(connection, key, unit))
             self._add_methods(connection)
             self._expected = expectations(connection, self._settings.cluster)
+            self._listed_from = listed_from(connection, self._settings.cluster)
             self._without_agent = without_agent(connection, self._settings.cluster, start, end)
             self.data_through = data_through(node_spans(connection, self._settings.cluster))
 
@@ -171,11 +177,13 @@ class Reporter:
                 }
                 for (domain, method), found in sorted(sums.methods.items())
             ],
-            "coverage_percent": self._coverage(),
+            **self._coverage().to_json(),
             "nodes_without_reports": self._silent(),
             # Not there where there are none: reports that earlier versions closed have no such key.
             **({"nodes_without_agent": self._without_agent} if self._without_agent else {}),
             "factors": sorted(sums.factors),
+            "location_factors": sums.numbers.to_json(),
+            **({"without_numbers_uj": unknown} if (unknown := sums.total.it_uj - sums.numbers.energy_uj) else {}),
         }
 
     def _add(self, unit: Unit) -> None:
@@ -237,7 +245,7 @@ class Reporter:
             found.low_uj += int(low_uj)
             found.high_uj += int(high_uj)
 
-    def _coverage(self) -> int | None:
+    def _coverage(self) -> Coverage:
         """Share of the node-time that was reported, over the nodes that should report.
 
         All of a period that is over counts, also where reports stopped before its end.
@@ -245,10 +253,7 @@ class Reporter:
         until = self._end
         if self._now < self._end:  # what may still be on its way is no gap yet
             until = min(self._end, max(self.data_through, self._now - SILENT_SECONDS))
-        wanted_ms = expected_ms(self._expected, self._start, until)
-        if not wanted_ms:  # no node was expected: without a single report there is nothing to be complete
-            return 100 if self._sums.reported_ms else None
-        return min(100, self._sums.reported_ms * 100 // wanted_ms)
+        return coverage(self._expected, self._sums.reported_ms, self._start, until, self._listed_from)
 
     @property
     def has_data(self) -> bool:

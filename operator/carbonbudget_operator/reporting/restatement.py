@@ -18,6 +18,11 @@ _FIGURES = (
 _FORMER_NAMES = {"owned": "Scope 2", "cloud": "Scope 3, category 1"}
 _ADDED = {f"{part}_{unit}" for part in ("direct", "upstream", "unsplit", "stood_in") for unit in ("ug", "g")}
 
+# What came with the numbers of factors.
+_NUMBERS = {
+    "location_factors", "without_numbers_uj", "coverage_reported_ms", "coverage_expected_ms", "nodes_listed_from",
+}  # fmt: skip
+
 
 def canonical(report: Mapping[str, object]) -> bytes:
     """The text that is hashed and kept: JSON in UTF-8 with sorted keys, no white space and no line end."""
@@ -55,7 +60,12 @@ def summary(closed: Mapping[str, object], now: Mapping[str, object]) -> list[str
 
 
 def _as_before(closed: Mapping[str, object], now: Mapping[str, object]) -> Mapping[str, object]:
-    """Today's report in the form of a closed one that has no inventory: it had ownership by name of a scope."""
+    """Today's report in the form of a closed one of an earlier version.
+
+    One without an inventory had ownership by name of a scope; one without numbers of factors has no such keys.
+    """
+    if "location_factors" not in closed:
+        now = {key: value for key, value in now.items() if key not in _NUMBERS}
     if "scopes" not in closed or "scopes" in now:
         return now
     found = {key: value for key, value in now.items() if key not in ("inventory", "ownership", "covers")}

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from carbonbudget_operator.allocation.policy import Policy
+from carbonbudget_operator.carbon.intensity.hours import Stated
+from carbonbudget_operator.intensity_settings import StaticSource, milligrams
 from carbonbudget_operator.reporting.places import Places
 from carbonbudget_operator.reporting.valued import Valuer
 from carbonbudget_operator.settings import Allocation, Carbon, Settings
@@ -19,6 +22,7 @@ class Terms:
     places: Places
     policy: Policy
     valuer: Valuer
+    stated: Mapping[str, Stated]  # by name of a source: the figures that the settings state
 
 
 def terms_of(settings: Settings) -> Timeline[Terms]:
@@ -29,4 +33,10 @@ def terms_of(settings: Settings) -> Timeline[Terms]:
 def _make(given: tuple[Carbon, Allocation]) -> Terms:
     carbon, allocation = given
     places, policy = Places(carbon), allocation.policy()
-    return Terms(carbon, places, policy, Valuer(places, policy))
+    stated = {one.name: _stated(one) for one in carbon.intensity.sources if isinstance(one, StaticSource)}
+    return Terms(carbon, places, policy, Valuer(places, policy), stated)
+
+
+def _stated(source: StaticSource) -> Stated:
+    figures, others = milligrams(source.figures), milligrams(source.other_figures)
+    return {zone: (figure, others.get(zone)) for zone, figure in figures.items()}

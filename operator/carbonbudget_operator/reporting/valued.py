@@ -16,8 +16,9 @@ from carbonbudget_operator.allocation.allocate import IDLE_ROW, SYSTEM_ROW, UNSE
 from carbonbudget_operator.allocation.policy import Policy
 from carbonbudget_operator.allocation.shared import share_namespaces
 from carbonbudget_operator.carbon.intensity.hours import Hours
-from carbonbudget_operator.carbon.split import split
+from carbonbudget_operator.carbon.split import DIRECT, split
 from carbonbudget_operator.carbon.value import emissions_ug
+from carbonbudget_operator.ledger.applied import Applied
 from carbonbudget_operator.ledger.facts import Group, GroupFacts, NodeSlice
 from carbonbudget_operator.ledger.slices import HOUR
 from carbonbudget_operator.ledger.valued import (
@@ -82,6 +83,27 @@ class Valuer:
         for placed in zip(slices, places, self._market(slices, places), strict=True):
             by_start.setdefault(placed[0].start, []).append(placed)
         return [row for _, found in sorted(by_start.items()) for row in self._value(found, by_node)]
+
+    def applied(self, slices: Sequence[NodeSlice], hours: Hours | None = None) -> list[Applied]:
+        """By which numbers an hour's node slices are valued, and the energy that each was applied to, in order.
+
+        Their emissions add up to the location-based emissions of the rows.
+        """
+        sums: dict[tuple[int, str], Applied] = {}
+        for slice_ in slices:
+            place = self._places.of(slice_.node, slice_.start, hours)
+            direct, whole, hour = place.bases.direct_mg, place.bases.lifecycle_mg, slice_.start - slice_.start % HOUR
+            other = None if None in (direct, whole) else whole if place.basis == DIRECT else direct
+            numbers = (place.basis, place.mg_per_kwh, other, place.pue_permille)
+            for domain in slice_.domains.values():
+                if domain.measured_uj:
+                    ug = emissions_ug(domain.measured_uj, place.pue_permille, place.mg_per_kwh)
+                    former = sums.get((hour, place.why))
+                    energy_uj, before_ug, values = (0, 0, 0) if former is None else former.sums
+                    sums[hour, place.why] = Applied(
+                        hour, place.why, *numbers, energy_uj + domain.measured_uj, before_ug + ug, values + 1
+                    )
+        return [one for _, one in sorted(sums.items())]
 
     def _value(self, slices: Sequence[_Placed], by_node: bool) -> list[ValuedRow]:
         sums: dict[_Key, _Sum] = {}

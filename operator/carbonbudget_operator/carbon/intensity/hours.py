@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from carbonbudget_operator.carbon.exactly import g_per_kwh
+from carbonbudget_operator.carbon.split import other_basis
+
 HOUR = 3600
 # Above it no grid lies: oil-fired island grids reach some 1,200 g/kWh lifecycle (Electricity Maps).
 MAX_MG_PER_KWH = 5_000_000
@@ -39,6 +42,7 @@ class Live:
 
 
 Figure = tuple[int, bool]  # mg/kWh, estimated
+Stated = Mapping[str, tuple[int, int | None]]  # by zone: mg/kWh, and the same source's figure of the other basis
 Series = Mapping[int, Figure]  # by full hour
 
 
@@ -67,22 +71,27 @@ class Hours:
         max_age_hours: int,
         basis: str = "lifecycle",
         others: Mapping[tuple[str, str], Series] | None = None,
+        stated: Mapping[str, Stated] | None = None,
     ) -> None:
         """`sources` in the order in which they are asked, with the words that a factor has for each.
 
-        `series` is of `basis`, and `others` of the other one: lifecycle or direct.
+        `series` is of `basis`, and `others` of the other one: lifecycle or direct. `stated` has the figures of sources
+        that the settings state, by name of the source: they hold for every hour, and nothing kept replaces them.
         """
         self._series, self._sources, self._max_age_hours = series, sources, max_age_hours
-        self._basis, self._others = basis, others or {}
+        self._basis, self._others, self._stated = basis, others or {}, stated or {}
 
     def find(self, zone: str, at: int) -> Live | None:
         """The first source that has the hour; else the first that has one not too long before it; else None."""
         hour = at - at % HOUR
-        found = [
-            (words, self._series.get((source, zone), {}), self._others.get((source, zone), {}))
-            for source, words in self._sources.items()
-        ]
-        for words, series, others in found:
+        found: list[tuple[str, Series, Series]] = []
+        for source, words in self._sources.items():
+            if (stated := self._stated.get(source)) is not None:
+                if zone in stated:
+                    return self._of_settings(words, *stated[zone])
+                continue
+            series, others = self._series.get((source, zone), {}), self._others.get((source, zone), {})
+            found.append((words, series, others))
             if hour in series:
                 mg_per_kwh, estimated = series[hour]
                 why = f"hourly, {words}{', estimated' if estimated else ''}"
@@ -93,3 +102,8 @@ class Hours:
                     why = f"hourly, {words}, last good figure, at most {self._max_age_hours} h old"
                     return Live(former[0], why, self._basis, others.get(hour - age * HOUR, (None, False))[0])
         return None
+
+    def _of_settings(self, words: str, mg_per_kwh: int, other_mg: int | None) -> Live:
+        """The number is part of the sentence: it is the same for all hours for which the settings are in force."""
+        beside = "" if other_mg is None else f" ({other_basis(self._basis)} {g_per_kwh(other_mg)} g/kWh)"
+        return Live(mg_per_kwh, f"{g_per_kwh(mg_per_kwh)} g/kWh{beside}, {words}", self._basis, other_mg)

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Depends, Query, Response
 
 from carbonbudget_operator.api.report import ClosePeriod, ReopenPeriod
 from carbonbudget_operator.ingest.refusal import Refusal
-from carbonbudget_operator.ledger.closed import Closed, list_closed
+from carbonbudget_operator.ledger.closed import Closed
 from carbonbudget_operator.reporting import closing
 from carbonbudget_operator.reporting.pools import Readers
 from carbonbudget_operator.reporting.query import Queries
@@ -46,10 +46,7 @@ def report_routes(asking: Asking, settings: Settings, now: Callable[[], float]) 
     @router.get("/v1/report/closures")
     async def closures(asker: Asker = known) -> Response:
         def listed(queries: Queries) -> str:
-            with queries.book.engine.connect() as connection:
-                found = list_closed(connection, settings.cluster)
-            keys = ("period", "closed_at", "sha256")
-            return json.dumps({"items": [dict(zip(keys, one, strict=True)) for one in found]})
+            return json.dumps(closing.closures(queries.book.engine, settings.cluster))
 
         return await asker.answer_all(listed)
 

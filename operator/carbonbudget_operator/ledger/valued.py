@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from carbonbudget_operator.namespace_names import is_special
+
 # Columns of a row's figures: energy, the metered part of it, both ways to count its emissions, embodied
 # emissions, the energy of the whole facility (PUE included), and between which figures sources put embodied ones.
 DYNAMIC_UJ, IDLE_UJ, OVERHEAD_UJ, METERED_UJ = 0, 1, 2, 3
@@ -53,7 +55,7 @@ class ValuedRow:
     @property
     def special(self) -> bool:
         """Whether it belongs to no pod."""
-        return self.namespace.startswith("__")
+        return is_special(self.namespace)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.budgets.coverage_cases import CASES, NO, NOT_KNOWN, OWN, YES, Case
 from tests.budgets.oracle import possible, selected
+from tests.conftest import ROOT
 
 from carbonbudget_operator.api.names import ENFORCEMENT_LABEL
 from carbonbudget_operator.api.selector import LabelSelector
@@ -42,6 +43,20 @@ selectors = st.none() | st.fixed_dictionaries(
 
 def model(selector: dict[str, Any] | None) -> LabelSelector | None:
     return None if selector is None else LabelSelector.model_validate(selector)
+
+
+def files_with(text: str) -> set[str]:
+    """Modules of the operator that have it, but for the migrations, which never change."""
+    root = ROOT / "operator" / "carbonbudget_operator"
+    found = (path.relative_to(root) for path in root.rglob("*.py") if text in path.read_text(encoding="utf-8"))
+    return {str(path) for path in found if "migrations" not in path.parts}
+
+
+def test_the_rule_and_the_sign_for_every_namespace_stand_in_one_place_each() -> None:
+    # ledger/selected.py: the sign for any value of a label.
+    assert files_with('"*"') == {"namespace_names.py", "ledger/selected.py"}
+    # cli/wording.py writes selectors as kubectl does, and asks nothing.
+    assert files_with('"DoesNotExist"') - {"cli/wording.py"} == {"budgets/coverage.py", "api/selector.py"}
 
 
 def test_no_case_of_the_table_stands_twice() -> None:

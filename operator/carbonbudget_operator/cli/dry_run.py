@@ -36,7 +36,7 @@ class DryRun:
         self._namespace, self._timeout_seconds = namespace, timeout_seconds
         self._kinds: dict[str, Mapping[str, tuple[str, bool]]] = {}
         self._acting = Acting(None)
-        self._labels: dict[str, Mapping[str, str]] = {}
+        self._labels: dict[str, Mapping[str, str] | None] = {}
         self.notes: list[str] = []
 
     async def close(self) -> None:
@@ -95,11 +95,11 @@ class DryRun:
             return "nothing more is expected: it is there already and does not grow by this"
         return "what is expected is not known: the webhook did not answer; it is away, or of a former version"
 
-    async def _labels_of(self, namespace: str) -> Mapping[str, str]:
-        """A namespace's labels; empty where they may not be read."""
+    async def _labels_of(self, namespace: str) -> Mapping[str, str] | None:
+        """A namespace's labels; None where they may not be read."""
         if namespace not in self._labels:
-            _, found = await self._read(ApiPath("", "v1", "namespaces", name=namespace))
-            self._labels[namespace] = texts(at(found, "metadata").get("labels"))
+            status, found = await self._read(ApiPath("", "v1", "namespaces", name=namespace))
+            self._labels[namespace] = texts(at(found, "metadata").get("labels")) if status == 200 else None
         return self._labels[namespace]
 
     async def _attempt(self, entry: Entry) -> Outcome:

@@ -17,7 +17,7 @@ import typer
 
 from carbonbudget_core.jsons import JsonObject, parse_object
 from carbonbudget_operator.api.carbonbudget import AnyBudget
-from carbonbudget_operator.api.names import BUDGET, CLUSTER_BUDGET, ENFORCEMENT_LABEL
+from carbonbudget_operator.api.names import BUDGET, CLUSTER_BUDGET
 from carbonbudget_operator.api.query import Accounting
 from carbonbudget_operator.api_path import ApiPath
 from carbonbudget_operator.budgets.quantity import format_percent
@@ -38,6 +38,7 @@ from carbonbudget_operator.cli.standing import (
     workers,
 )
 from carbonbudget_operator.cli.wording import micrograms
+from carbonbudget_operator.enforcement.budgets import judged
 from carbonbudget_operator.kube.client import KubeClient
 
 _STYLES: Final = {"Exceeded": "red", "Warning": "yellow", "WithinBudget": "green"}
@@ -183,7 +184,7 @@ def explain_budget(
 
         found = await acting(read)
         labels = await labels_of(client, space)
-        exempt = found.leaves_out(space, labels) or (labels or {}).get(ENFORCEMENT_LABEL) == "off"
+        exempt = found.leaves_out(space, labels) or not judged(space, labels, frozenset())
         changes = await may_change(client, resource, space, budget)
         return one, all_of_them, Beside(changes, found.mode, exempt, await judged_kinds(found, read))
 

@@ -19,13 +19,13 @@ from carbonbudget_operator.ingest.callers import authenticated, tenant_of
 from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.ingest.shares import Hold
 from carbonbudget_operator.kube.access import Access, Caller, Unavailable
+from carbonbudget_operator.namespace_names import EVERY_NAMESPACE
 from carbonbudget_operator.printable import printable
 from carbonbudget_operator.reporting.pools import Pool, Pools, Readers
 from carbonbudget_operator.reporting.query import Queries
 
 _P = ParamSpec("_P")
 _Question = TypeVar("_Question", bound=BaseModel)
-EVERY_NAMESPACE = ""
 _MAX_REASON = 300
 _AUTHORIZE_SECONDS = 5
 
@@ -82,8 +82,9 @@ class Asker:
     async def authorize(self, namespaces: Iterable[str]) -> None:
         """Refuse unless the caller may get carbonbudgets in every namespace; EVERY_NAMESPACE stands for all of them."""
         for namespace in () if self.wide else sorted(namespaces):
-            if not namespace or not await ask(self._asking.access.may_read_budgets(self.caller, namespace)):
-                where = f"namespace {namespace}" if namespace else "all namespaces"
+            every = namespace == EVERY_NAMESPACE
+            if every or not await ask(self._asking.access.may_read_budgets(self.caller, namespace)):
+                where = "all namespaces" if every else f"namespace {namespace}"
                 raise Refusal(403, "forbidden", f"{self.caller.user} may not get carbonbudgets in {where}")
 
     async def authorize_closing(self, verb: str) -> None:

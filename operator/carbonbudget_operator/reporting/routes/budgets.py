@@ -7,16 +7,17 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from fastapi import APIRouter, Depends, Response
 
 from carbonbudget_operator.api.query import BudgetAnswers, BudgetQueries, BudgetQuery, HourlyAnswers
+from carbonbudget_operator.budgets.coverage import asked_labels
 from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.ledger.selected import Asked
 from carbonbudget_operator.ledger.slices import HOUR
 from carbonbudget_operator.ledger.writer import Writer
+from carbonbudget_operator.namespace_names import EVERY_NAMESPACE
 from carbonbudget_operator.reporting.hourly import MAX_HOURS, hourly, whole_hours
 from carbonbudget_operator.reporting.instants import wanted_cuts
-from carbonbudget_operator.reporting.merged import EVERY_NAMESPACE as STAR
 from carbonbudget_operator.reporting.pools import Allowance, Readers
 from carbonbudget_operator.reporting.query import Queries, TooManyWorkloads, span_of
-from carbonbudget_operator.reporting.routes.asking import EVERY_NAMESPACE, Asker, Asking
+from carbonbudget_operator.reporting.routes.asking import Asker, Asking
 
 
 def budget_routes(
@@ -45,7 +46,9 @@ def budget_routes(
             in_all = sum(pods.values())
             for asked_for, its in zip(asked.queries, answers, strict=True):
                 names = set(asked_for.namespaces)
-                its.pods_without_agent = in_all if STAR in names else sum(pods.get(name, 0) for name in names)
+                its.pods_without_agent = (
+                    in_all if EVERY_NAMESPACE in names else sum(pods.get(name, 0) for name in names)
+                )
         return BudgetAnswers(data_through=through, answers=answers).model_dump_json()
 
     @router.post("/v1/budgets/hours")
@@ -61,17 +64,14 @@ def budget_routes(
 
 
 def _namespaces(asked: BudgetQueries) -> set[str]:
-    return {EVERY_NAMESPACE if name == STAR else name for query in asked.queries for name in query.namespaces}
+    # An empty name is no namespace's: nobody may ask by it but who may ask about all.
+    return {name or EVERY_NAMESPACE for query in asked.queries for name in query.namespaces}
 
 
 def _selected(asked: Iterable[BudgetQuery]) -> Iterator[Asked]:
     for query in asked:
-        if query.selector is None:
-            continue
-        for key, value in query.selector.match_labels.items():
-            yield query.namespaces, key, [value]
-        for expression in query.selector.match_expressions:
-            yield query.namespaces, expression.key, expression.values
+        for key, values in asked_labels(query.selector):
+            yield query.namespaces, key, values
 
 
 def _check(asked: Sequence[BudgetQuery], allowance: Allowance) -> None:
@@ -82,7 +82,7 @@ def _check(asked: Sequence[BudgetQuery], allowance: Allowance) -> None:
             raise Refusal(422, "unanswerable", f"{query.id}: end must be after start")
         if query.settled_through % HOUR:
             raise Refusal(422, "unanswerable", f"{query.id}: settled_through must be a whole hour")
-        if STAR in query.namespaces and len(query.namespaces) > 1:
+        if EVERY_NAMESPACE in query.namespaces and len(query.namespaces) > 1:
             raise Refusal(422, "unanswerable", f"{query.id}: * stands for every namespace, so name no other beside it")
 
 

@@ -12,10 +12,11 @@ from fastapi import APIRouter, Depends, Query, Response
 from carbonbudget_operator.api.report import ClosePeriod, ReopenPeriod
 from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.ledger.closed import Closed
+from carbonbudget_operator.namespace_names import EVERY_NAMESPACE
 from carbonbudget_operator.reporting import closing
 from carbonbudget_operator.reporting.pools import Readers
 from carbonbudget_operator.reporting.query import Queries
-from carbonbudget_operator.reporting.routes.asking import EVERY_NAMESPACE, Asker, Asking
+from carbonbudget_operator.reporting.routes.asking import Asker, Asking
 from carbonbudget_operator.reporting.spans import SpanError, parse_span
 from carbonbudget_operator.settings import Settings
 

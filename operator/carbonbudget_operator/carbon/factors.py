@@ -80,7 +80,7 @@ class UnknownZone(ValueError):
 def check_zone(zone: str, basis: str) -> None:
     """Raise UnknownZone unless `zone` is empty or has a figure of that basis."""
     if zone and not any(figure.basis == basis for figure in _zones().get(zone.upper(), ())):
-        raise UnknownZone(f"carbon.zone {zone!r} has no {basis} figure in the bundled table")
+        raise UnknownZone(f"{zone!r} has no {basis} figure in the bundled table")
 
 
 def check_region(region: str) -> None:
@@ -143,6 +143,11 @@ def bases_of_zones() -> dict[str, list[str]]:
 def providers() -> frozenset[str]:
     """Those whose regions are known."""
     return frozenset(row.provider for rows in _regions().values() for row in rows)
+
+
+def claimants() -> frozenset[str]:
+    """Providers that publish a market-based figure of any region: others have no claim to attest."""
+    return frozenset(row.provider for rows in _regions().values() for row in rows if row.claim is not None)
 
 
 def find_claim(region: str, provider: Provider) -> Claim | None:

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from tests.cli.bad_world import LEDGER, Run, World
+from tests.cli.bad_world import run as run
+from tests.cli.bad_world import world as world
 from tests.conftest import ROOT
 from typer.testing import CliRunner
 
@@ -17,7 +20,7 @@ from carbonbudget_operator.settings import Settings, SettingsError
 from carbonbudget_operator.settings_defects import CHART_KEYS, sections_in
 
 DAYS = ("--from", "2025-11-10", "--to", "2025-11-11")
-READING = [("allocate", *DAYS), ("report", *DAYS), ("factors",), ("ledger", "check"), ("ledger", "migrate")]
+READING = [("allocate", *DAYS), ("report", *DAYS), ("factors",)]
 
 
 @pytest.fixture
@@ -40,6 +43,13 @@ def test_a_command_that_prints_figures_names_its_settings(command: tuple[str, ..
     assert f"settings: {file} (sha256 {digest})\n" in by_environment
     without = CliRunner().invoke(app, [*command, "--ledger", url]).stderr
     assert "settings: the defaults, without a file: the server's figures may differ, --config or CARB" in without
+
+
+@pytest.mark.parametrize("name", [name for name in LEDGER if name.startswith("ledger ")])
+def test_a_command_that_values_nothing_names_no_settings_of_figures(run: Run, world: World, name: str) -> None:
+    target = "sqlite:///{new}" if name == "ledger restore" else "sqlite:///{ledger}"
+    done = run([*LEDGER[name], "--ledger", target])
+    assert (done.code, done.err) == (0, "")
 
 
 @pytest.mark.parametrize("command", [("allocate", *DAYS), ("report", *DAYS), ("factors",)], ids=" ".join)

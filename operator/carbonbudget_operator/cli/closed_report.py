@@ -68,7 +68,7 @@ def show(
         found = where.source().closed(period)
     if output is Output.TABLE:
         print(f"{period} as closed on {date_of(found.closed_at)}, sha256 {shown(found.digest)}")
-    print_report(_parsed(found.text, period), output)
+    print_report(_parsed(found.text, period), output, closed_sha256=found.digest)
 
 
 @somewhere
@@ -87,7 +87,7 @@ def verify(
         try:
             given = _digest(file.read_bytes())
         except OSError as error:
-            fail(f"{file} cannot be read: {error.strerror}")
+            fail(f"{file} cannot be read: {error.strerror}", code=2)
         if given != found.digest:
             fail(f"{file} is not the report of {period} that was closed: sha256 {given}, closed with {found.digest}")
     what = "the report in the ledger" if file is None else f"{file} and the report in the ledger"

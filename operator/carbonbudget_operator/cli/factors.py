@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from carbonbudget_operator.cli.options import Config, Output, announce, csv_cells, fail, shown
+from carbonbudget_operator.cli.options import Config, Output, announce, code_of, csv_cells, fail, shown
 from carbonbudget_operator.settings import load_settings
 
 
@@ -30,6 +30,7 @@ def factors(
     from prometheus_client import CollectorRegistry
 
     from carbonbudget_operator.carbon.factors import WORLD, UnknownZone
+    from carbonbudget_operator.ledger.clusters import require_cluster
     from carbonbudget_operator.ledger.grid import polls
     from carbonbudget_operator.ledger.read import read_nodes
     from carbonbudget_operator.ledger.store import LedgerError, open_ledger, require_schema, told
@@ -42,6 +43,8 @@ def factors(
         check_all_places(settings.carbon)
         engine = open_ledger(settings.server.ledger)
         require_schema(engine)
+        with told(engine):
+            require_cluster(engine, settings.cluster)
         if fetch:
             with told(engine):
                 asyncio.run(GridFollower(engine, settings, CollectorRegistry()).step(now, force=True))
@@ -51,8 +54,10 @@ def factors(
             hours = book.grid(connection, now - now % 3600)
             states = polls(connection)
         engine.dispose()
-    except (LedgerError, UnknownZone) as error:
-        fail(str(error))
+    except UnknownZone as error:
+        fail(str(error), code=2)
+    except LedgerError as error:
+        fail(str(error), code_of(error))
     places = book.terms.at(now).places
     sources = [
         {

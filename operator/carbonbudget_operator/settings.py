@@ -21,6 +21,7 @@ from carbonbudget_operator.allocation.policy import Idle, Overhead, Policy
 from carbonbudget_operator.dated import DATED, dated
 from carbonbudget_operator.intensity_settings import ElectricityMapsSource, Intensity, NesoSource, Section
 from carbonbudget_operator.printable import printable
+from carbonbudget_operator.settings_defects import another_kind_of_file, defect
 from carbonbudget_operator.strict_yaml import StrictLoader
 from carbonbudget_operator.timeline import Timeline
 
@@ -321,7 +322,7 @@ def parse_settings(
     try:
         settings = Settings.model_validate(values)
     except ValidationError as error:
-        lines = (f"{source}: {'.'.join(map(str, item['loc'])) or 'file'}: {item['msg']}" for item in error.errors())
+        lines = (f"{source}: {defect(Settings, item)}" for item in error.errors())
         raise SettingsError("\n".join(lines)) from None
     if text is not None:
         settings._source = f"{name} (sha256 {hashlib.sha256(text).hexdigest()[:12]})"
@@ -332,10 +333,23 @@ def _sections(text: bytes, name: str) -> dict[str, object]:
     try:
         loaded = yaml.load(text.decode("utf-8"), StrictLoader)  # noqa: S506 # a safe loader's subclass
     except (yaml.YAMLError, UnicodeDecodeError) as error:
+        if isinstance(error, yaml.composer.ComposerError) and (other := _first_document(text)):
+            raise SettingsError(f"{name}: {other}") from None
         raise SettingsError(f"{name}: not YAML: {' '.join(str(error).split())}") from None
     except (RecursionError, ValueError) as error:  # ValueError: a date that is none
         reason = "it has too many levels" if isinstance(error, RecursionError) else str(error)
         raise SettingsError(f"{name}: not YAML: {reason}") from None
     if loaded is not None and not isinstance(loaded, dict):
         raise SettingsError(f"{name}: the file must be a mapping of sections")
+    if other := another_kind_of_file(loaded or {}):
+        raise SettingsError(f"{name}: {other}")
     return dict(loaded or {})
+
+
+def _first_document(text: bytes) -> str:
+    """What a file of several YAML documents is, by its first one; empty where that is no other kind of file."""
+    try:
+        first = next(iter(yaml.load_all(text.decode("utf-8"), StrictLoader)), None)
+    except (yaml.YAMLError, RecursionError, ValueError):
+        return ""
+    return another_kind_of_file(first) if isinstance(first, dict) else ""

@@ -73,7 +73,7 @@ def budgets(
     timeout: Timeout = 30,
 ) -> None:
     """How the budgets of a namespace, or of all, stand. The cluster's too, if you may see those."""
-    found = budgets_of(credentials(kubeconfig, context, 1), namespace, everywhere, timeout)
+    found = budgets_of(credentials(kubeconfig, context), namespace, everywhere, timeout)
     lines = rows(found)
     if output is Shown.JSON:
         print(json.dumps({"items": [asdict(line) for line in lines]}, indent=2))
@@ -116,7 +116,7 @@ def top(
     All that the budgets' statuses name: each names five, or ten and all over a threshold with per: Workload. What the
     others used is printed below.
     """
-    who = credentials(kubeconfig, context, 1)
+    who = credentials(kubeconfig, context)
     found = budgets_of(who, namespace, everywhere, timeout)
     space = "" if everywhere else namespace or who.namespace
     lines = workers(found, space, accounting)
@@ -168,7 +168,7 @@ def explain_budget(
     """One budget in plain words. What counts, how it stands, what happens when and to what, and what to do next."""
     if cluster and namespace:
         fail("a ClusterCarbonBudget is in no namespace: leave out --cluster or --namespace", code=2)
-    who = credentials(kubeconfig, context, 1)
+    who = credentials(kubeconfig, context)
     space = "" if cluster else namespace or who.namespace
     resource = CLUSTER_BUDGET if cluster else BUDGET
 

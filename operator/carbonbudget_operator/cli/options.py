@@ -74,6 +74,11 @@ def csv_cells(cells: Iterable[object]) -> list[str]:
     return [f"'{text}" if text.startswith(_FORMULA) and not _is_number(text) else text for text in map(shown, cells)]
 
 
+def csv_list(texts: Iterable[object]) -> str:
+    """Several texts as one cell, which is not cut however many they are."""
+    return "; ".join(csv_cells(texts))
+
+
 def _is_number(text: str) -> bool:
     try:
         Decimal(text)
@@ -86,6 +91,11 @@ def fail(sentence: str, code: int = 1) -> NoReturn:
     """Say what is wrong and leave. `sentence` may have several lines."""
     print("\n".join(map(shown, sentence.split("\n"))), file=sys.stderr)
     raise typer.Exit(code)
+
+
+def code_of(error: Exception) -> int:
+    """The exit code of an error: 2 where what is given cannot be right, 1 where it could not be done."""
+    return 2 if getattr(error, "wrong_use", False) else 1
 
 
 def announce(settings: str, output: Output | None = None, is_default: bool = False) -> None:

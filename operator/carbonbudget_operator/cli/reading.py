@@ -13,7 +13,7 @@ from carbonbudget_core.jsons import at, mapping, texts
 from carbonbudget_operator.api.carbonbudget import AnyBudget, CarbonBudget, ClusterCarbonBudget
 from carbonbudget_operator.api.names import BUDGET, CLUSTER_BUDGET, GROUP, Resource
 from carbonbudget_operator.api_path import ApiPath
-from carbonbudget_operator.cli.options import fail, shown
+from carbonbudget_operator.cli.options import code_of, fail, shown
 from carbonbudget_operator.kube.client import ImpossibleName, KubeClient, KubeError
 from carbonbudget_operator.kube.credentials import Credentials
 
@@ -58,7 +58,7 @@ def ask(who: Credentials, timeout: float, question: Callable[[KubeClient], Await
     except TimeoutError:
         fail(f"no answer from the API server within {timeout:g} s")
     except KubeError as error:
-        fail(_sentence(error))
+        fail(_sentence(error), code_of(error))
 
 
 async def list_budgets(client: KubeClient, resource: Resource, namespace: str) -> list[AnyBudget]:

@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from carbonbudget_operator.cli.options import Config, LogFormat, LogLevel, address, fail, set_up_logging
+from carbonbudget_operator.cli.options import Config, LogFormat, LogLevel, address, code_of, fail, set_up_logging
 from carbonbudget_operator.garbage import collect_seldom
 from carbonbudget_operator.settings import Settings, load_settings
 from carbonbudget_operator.tls import follow_certificate, server_context
@@ -54,8 +54,10 @@ def serve(
         check_all_places(settings.carbon)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_run(settings))
-    except (LedgerError, KubeError, UnknownZone) as error:
-        fail(str(error))
+    except UnknownZone as error:
+        fail(str(error), code=2)
+    except (LedgerError, KubeError) as error:
+        fail(str(error), code_of(error))
 
 
 async def _run(settings: Settings) -> None:

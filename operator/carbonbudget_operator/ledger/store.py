@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from sqlite3 import SQLITE_CANTOPEN, SQLITE_NOTADB
 from sqlite3 import Connection as SQLiteConnection
 
 import sqlalchemy as sa
@@ -23,7 +24,18 @@ _WRONG_URL = (
 
 
 class LedgerError(Exception):
-    """The ledger cannot be used; one line says why and what to do."""
+    """The ledger cannot be used; one line says why and what to do.
+
+    `wrong_use`: what is given names no ledger that could be used, so that trying again does not help.
+    """
+
+    wrong_use = False
+
+
+class WrongLedger(LedgerError):
+    """The URL, the file or the revision that is given cannot be right, whatever the database says later."""
+
+    wrong_use = True
 
 
 def open_ledger(url: str, connections: int | None = None) -> sa.Engine:
@@ -32,22 +44,22 @@ def open_ledger(url: str, connections: int | None = None) -> sa.Engine:
     `connections` is how many it opens at most (of a database in memory: one a thread, and it must be None).
 
     Raises:
-        LedgerError: the URL is none, or names a database that is not supported. Its password is not repeated.
+        WrongLedger: the URL is none, or names a database that is not supported. Its password is not repeated.
     """
     if not url.isprintable():
-        raise LedgerError(_WRONG_URL)
+        raise WrongLedger(_WRONG_URL)
     bound = {} if connections is None else {"pool_size": connections, "max_overflow": 0}
     try:
         engine = sa.create_engine(url, pool_pre_ping=True, **bound)
     except (sa.exc.NoSuchModuleError, ImportError):
         scheme = url.partition(":")[0]
-        raise LedgerError(f"ledger on {scheme!r} is not supported: use sqlite or postgresql+psycopg") from None
+        raise WrongLedger(f"ledger on {scheme!r} is not supported: use sqlite or postgresql+psycopg") from None
     except (sa.exc.ArgumentError, ValueError):  # ValueError: a port that is no number. Its text may hold the password.
-        raise LedgerError(_WRONG_URL) from None
+        raise WrongLedger(_WRONG_URL) from None
     if engine.dialect.name == "sqlite":
         sa.event.listen(engine, "connect", _set_up_sqlite)
     elif engine.dialect.name != "postgresql":
-        raise LedgerError(f"ledger on {engine.dialect.name} is not supported: use sqlite or postgresql")
+        raise WrongLedger(f"ledger on {engine.dialect.name} is not supported: use sqlite or postgresql")
     return engine
 
 
@@ -130,14 +142,14 @@ def _move(engine: sa.Engine, back_to: str | None) -> str:
                 _check_downgrade(current, back_to, known)
                 command.downgrade(config, back_to)
             return str(MigrationContext.configure(connection).get_current_revision())
-    except (sa.exc.SQLAlchemyError, UnicodeError) as error:  # UnicodeError: a host that can be no name
-        raise LedgerError(f"ledger {shown(engine)} cannot be opened: {_first_line(error)}") from None
+    except (sa.exc.SQLAlchemyError, UnicodeError) as error:
+        raise _not_opened(engine, error) from None
 
 
 def _check_downgrade(current: str | None, to: str, known: list[str]) -> None:
     allowed = known[: known.index(OLDEST_SCHEMA) + 1]
     if to not in allowed:
-        raise LedgerError(f"{to} is no schema that a ledger can be taken back to: {', '.join(allowed)}")
+        raise WrongLedger(f"{to} is no schema that a ledger can be taken back to: {', '.join(allowed)}")
     if current is None or known.index(current) > known.index(to):
         raise LedgerError(
             f"the ledger has schema {current or 'none'}, which is not later than {to}: nothing to take back"
@@ -147,7 +159,7 @@ def _check_downgrade(current: str | None, to: str, known: list[str]) -> None:
 def require_file(engine: sa.Engine) -> None:
     """Raise LedgerError where an SQLite ledger has no file yet, which opening it would make."""
     if engine.url.database and engine.dialect.name == "sqlite" and not Path(engine.url.database).exists():
-        raise LedgerError(f"there is no ledger at {engine.url.database}")
+        raise WrongLedger(f"there is no ledger at {engine.url.database}")
 
 
 def require_schema(engine: sa.Engine) -> None:
@@ -157,10 +169,18 @@ def require_schema(engine: sa.Engine) -> None:
     try:
         with engine.connect() as connection:
             current = MigrationContext.configure(connection).get_current_revision()
-    except (sa.exc.SQLAlchemyError, UnicodeError) as error:  # UnicodeError: a host that can be no name
-        raise LedgerError(f"ledger {shown(engine)} cannot be opened: {_first_line(error)}") from None
+    except (sa.exc.SQLAlchemyError, UnicodeError) as error:
+        raise _not_opened(engine, error) from None
     if current != head:
         raise LedgerError(f"the ledger has schema {current}, not {head}: run `carbonbudget ledger migrate`")
+
+
+def _not_opened(engine: sa.Engine, error: Exception) -> LedgerError:
+    """What to say of a database that cannot be opened: a file that is none is another matter than one that is away."""
+    code = getattr(getattr(error, "orig", None), "sqlite_errorcode", None)
+    no_name = isinstance(error, UnicodeError)  # a host that can be no name
+    kind = WrongLedger if no_name or code in (SQLITE_NOTADB, SQLITE_CANTOPEN) else LedgerError
+    return kind(f"ledger {shown(engine)} cannot be opened: {_first_line(error)}")
 
 
 def _config() -> Config:

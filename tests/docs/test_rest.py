@@ -14,6 +14,7 @@ from starlette.routing import Route
 from carbonbudget_operator.api import projection, query, report
 from carbonbudget_operator.reporting.app import make_app
 from carbonbudget_operator.server.wiring import make_pools
+from carbonbudget_operator.server.worker import Setup
 from carbonbudget_operator.settings import Settings
 
 PAGE = (Path(__file__).resolve().parent.parent.parent / "docs/reference/rest.md").read_text(encoding="utf-8")
@@ -22,7 +23,7 @@ PAGE = (Path(__file__).resolve().parent.parent.parent / "docs/reference/rest.md"
 def endpoints() -> set[str]:
     nobody = cast(Any, None)
     registry = CollectorRegistry()
-    pools, people = make_pools("sqlite:////nowhere/ledger.db", Settings(), 1, registry)  # nothing is opened
+    pools, people = make_pools(Setup("sqlite:////nowhere/ledger.db", Settings()), registry)  # nothing is opened
     app = make_app(nobody, nobody, nobody, pools, registry)
     people.close()
     pools.close()

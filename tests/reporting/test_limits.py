@@ -25,6 +25,7 @@ from carbonbudget_operator.ingest.shares import Limits, Share
 from carbonbudget_operator.kube.access import Access, Caller
 from carbonbudget_operator.reporting.routes import asking
 from carbonbudget_operator.server.wiring import make_pools
+from carbonbudget_operator.server.worker import Setup
 from carbonbudget_operator.settings import Settings
 from carbonbudget_operator.tls import server_context
 
@@ -174,9 +175,11 @@ async def test_reports_that_fill_their_share_leave_questions_theirs_and_the_othe
     assert await clients.report() == 200
 
     share = pools.cluster_readers.share
+    monkeypatch.setattr(share, "limits", Limits(64, 16, 16 * (MAX - 1), 8 * MAX, MAX))
     held = [await clients.begin("/v1/runs/query", f"user:sre-{n}@*", MAX, b" " * (MAX - 1)) for n in range(16)]
     await eventually(lambda: share.bytes == 16 * (MAX - 1))
-    assert await clients.question("user:controller@*") == 503
+    assert await clients.question("user:sre@*") == 503
+    assert await clients.question("user:controller@*") == 200
     assert await clients.report("node-8") == 200
     assert await clients.question() == 200
     for stream in held:
@@ -220,9 +223,7 @@ def test_a_share_counts_down_what_it_counted_up() -> None:
 
 
 def test_the_default_limits_fit_the_charts_memory(tmp_path: Path) -> None:
-    settings = Settings()
-    most = settings.server.max_report_bytes
-    pools, people = make_pools(f"sqlite:///{tmp_path}/none.db", settings, most, CollectorRegistry())
+    pools, people = make_pools(Setup(f"sqlite:///{tmp_path}/none.db", Settings()), CollectorRegistry())
     readers = (pools.operator_readers, pools.cluster_readers, pools.namespace_readers)
     assert sum(share.limits.bytes for share in (pools.reports, *(its.share for its in readers))) <= 256 * 2**20
     people.close()

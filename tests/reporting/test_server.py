@@ -31,7 +31,9 @@ from carbonbudget_operator.ledger.writer import Writer
 from carbonbudget_operator.reporting.app import make_app
 from carbonbudget_operator.reporting.metrics import ServerMetrics
 from carbonbudget_operator.reporting.pools import Pools
+from carbonbudget_operator.server.answers import LedgerAnswers
 from carbonbudget_operator.server.wiring import make_pools
+from carbonbudget_operator.server.worker import Setup
 from carbonbudget_operator.server.workers import People
 from carbonbudget_operator.settings import Carbon, Questions, Server, Settings
 
@@ -127,13 +129,16 @@ class Made:
 
 
 @asynccontextmanager
-async def a_server(url: str, questions: Questions = QUESTIONS) -> AsyncIterator[Made]:
+async def a_server(
+    url: str, questions: Questions = QUESTIONS, answers: type[LedgerAnswers] = LedgerAnswers
+) -> AsyncIterator[Made]:
     api, clock = ApiServer(), [NOW]
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", api.answer)
-    server = Server(operator_accounts=["controller@*"], questions=questions)
+    server = Server(operator_accounts=["controller@*"], questions=questions, max_report_bytes=MAX)
     registry = CollectorRegistry()
-    pools, people = make_pools(url, Settings(server=server, carbon=Carbon(zone="WORLD", pue=1.0)), MAX, registry)
+    settings = Settings(server=server, carbon=Carbon(zone="WORLD", pue=1.0))
+    pools, people = make_pools(Setup(url, settings, answers=answers), registry)
     migrate(pools.upkeep)
     async with TestServer(app) as api_server:
         kube = KubeClient.connect(Credentials(str(api_server.make_url("")).rstrip("/"), lambda: ""))
@@ -155,8 +160,10 @@ async def a_server(url: str, questions: Questions = QUESTIONS) -> AsyncIterator[
 
 
 @asynccontextmanager
-async def a_face(url: str, questions: Questions = QUESTIONS) -> AsyncIterator[Face]:
-    async with a_server(url, questions) as made:
+async def a_face(
+    url: str, questions: Questions = QUESTIONS, answers: type[LedgerAnswers] = LedgerAnswers
+) -> AsyncIterator[Face]:
+    async with a_server(url, questions, answers) as made:
         transport = httpx.ASGITransport(made.app)
         async with httpx.AsyncClient(transport=transport, base_url="https://server") as client:
             yield Face(client, made.api, made.pools, made.people, made.clock)

@@ -38,9 +38,6 @@ _Item = tuple[Arrival, "asyncio.Future[_Fate]"]
 _Answer = tuple["asyncio.Future[_Fate]", _Fate | Exception]
 
 
-_GONE = RuntimeError("the sender waits no more")
-
-
 class LedgerBusy(Exception):
     """The queue is full: the agent keeps its report and tries again."""
 
@@ -159,8 +156,7 @@ class Writer:
         until = time.monotonic() + _READ_SECONDS
         while asked is not None:
             read, future = asked
-            # Who was told meanwhile to come again sends the report again.
-            arrival = _GONE if future.done() else _attempt(read)
+            arrival = _attempt(read)
             if isinstance(arrival, Exception):
                 refused.append((future, arrival))
             else:

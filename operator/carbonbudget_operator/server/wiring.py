@@ -46,17 +46,11 @@ from carbonbudget_operator.tls import follow_certificate, server_context
 _log = logging.getLogger(__name__)
 
 
-def make_pools(
-    url: str,
-    settings: Settings,
-    max_body_bytes: int,
-    registry: CollectorRegistry,
-    log_level: str = "info",
-    log_format: str = "text",
-) -> tuple[Pools, People]:
-    """The worker pools on the ledger at `url`. No process is started yet, and nothing is opened."""
-    people = People(Setup(url, settings, log_level, log_format), registry)
-    return Pools(url, settings, max_body_bytes, LedgerAnswers, people), people
+def make_pools(setup: Setup, registry: CollectorRegistry) -> tuple[Pools, People]:
+    """The worker pools on a ledger. No process is started yet, and nothing is opened."""
+    people = People(setup, registry)
+    settings = setup.settings
+    return Pools(setup.url, settings, settings.server.max_report_bytes, LedgerAnswers, people), people
 
 
 async def run(settings: Settings, host: str, port: int, log_level: str, log_format: str) -> None:
@@ -64,7 +58,7 @@ async def run(settings: Settings, host: str, port: int, log_level: str, log_form
     server = settings.server
     context = server_context(server.tls_cert, server.tls_key)
     registry = CollectorRegistry()
-    pools, people = make_pools(server.ledger, settings, server.max_report_bytes, registry, log_level, log_format)
+    pools, people = make_pools(Setup(server.ledger, settings, log_level, log_format), registry)
     _log.info("ledger %s has schema %s", shown(pools.upkeep), migrate(pools.upkeep))
     client = KubeClient.from_environment()
     writer = Writer(pools.ingest, server.max_label_values, server.max_node_watts)

@@ -16,6 +16,7 @@ import resource
 import signal
 import socket
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -39,12 +40,13 @@ _COME_AGAIN_SECONDS: Final = 30
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What the template is started with."""
+    """What the template is started with. `answers` makes what answers, of the worker's own queries."""
 
     url: str
     settings: Settings
-    log_level: str
-    log_format: str
+    log_level: str = "info"
+    log_format: str = "text"
+    answers: Callable[[Queries, Settings], LedgerAnswers] = LedgerAnswers
 
 
 def main() -> None:
@@ -133,7 +135,7 @@ def _answers(setup: Setup) -> LedgerAnswers:
     engine = open_ledger(setup.url)
     reading = read_only(engine, max(questions.seconds, questions.report_seconds))
     engine.dispose()
-    return LedgerAnswers(Queries(Book(reading, setup.settings, rows // 2), rows // 2), setup.settings)
+    return setup.answers(Queries(Book(reading, setup.settings, rows // 2), rows // 2), setup.settings)
 
 
 def _work(connection: socket.socket, answers: LedgerAnswers, settings: Settings, template: int) -> None:

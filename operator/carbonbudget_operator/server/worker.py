@@ -53,15 +53,21 @@ def main() -> None:
     """The template: fork a worker for each socket that the server sends, until the server is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to the whole group: the server decides
     control = socket.socket(fileno=int(sys.argv[1]))
-    setup = receive_question(control)
-    if setup is None:
-        return
-    _set_up_logging(setup)
+    try:
+        setup = receive_question(control)
+        if setup is not None:
+            _fork_on_demand(control, setup)
+    except (BrokenPipeError, ConnectionResetError):
+        pass  # the server is gone
+
+
+def _fork_on_demand(control: socket.socket, setup: Setup) -> None:
+    logging.basicConfig(handlers=[stderr_handler(setup.log_format)], level=setup.log_level.upper())
     answers = _answers(setup)
     gc.collect()
     gc.freeze()
-    signal.signal(signal.SIGCHLD, lambda *_: _reap())
     ended = {signal.SIGCHLD}
+    signal.signal(signal.SIGCHLD, lambda *_: _reap())
     control.sendall(b"r")
     template = os.getpid()
     while True:
@@ -188,10 +194,6 @@ def _reap() -> None:
             pass
     except ChildProcessError:
         pass
-
-
-def _set_up_logging(setup: Setup) -> None:
-    logging.basicConfig(handlers=[stderr_handler(setup.log_format)], level=setup.log_level.upper())
 
 
 if __name__ == "__main__":

@@ -246,8 +246,12 @@ class People:
         worker.kill()
 
     async def _start(self) -> Worker:
+        forked = asyncio.get_running_loop().run_in_executor(self._executor, self._template.fork)
         try:
-            pid, handle, connection = await self.run(self._template.fork)
+            pid, handle, connection = await asyncio.shield(forked)
+        except asyncio.CancelledError:
+            forked.add_done_callback(_close)
+            raise
         except OSError as error:
             reason = f"no process could be started to answer it: {error}: try again later"
             raise Refusal(503, "worker", reason, _COME_AGAIN_SECONDS) from None
@@ -255,6 +259,14 @@ class People:
         worker = Worker(pid, handle, reader, writer)
         self.workers.add(worker)
         return worker
+
+
+def _close(forked: asyncio.Future[tuple[int, int, socket.socket]]) -> None:
+    """A worker that nobody waits for any more: it ends when its connection does."""
+    if not forked.cancelled() and forked.exception() is None:
+        _, handle, connection = forked.result()
+        os.close(handle)
+        connection.close()
 
 
 def _too_long(seconds: int, long: bool) -> Refusal:

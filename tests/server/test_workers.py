@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
@@ -19,7 +21,7 @@ import sqlalchemy as sa
 from tests.controller.api_server import eventually
 from tests.ledger.reports import HOUR, a_report
 from tests.postgres import PostgresServer
-from tests.reporting.test_server import Face, a_face
+from tests.reporting.test_server import Face, a_face, a_server
 from tests.server.slow import SlowAnswers
 
 from carbonbudget_operator.ledger.store import migrate, open_ledger, read_only
@@ -59,6 +61,12 @@ def runs(pid: int) -> bool:
         return False
 
 
+async def probe_seconds(face: Face) -> float:
+    began = time.monotonic()
+    assert (await face.client.get("/readyz")).status_code == 200
+    return time.monotonic() - began
+
+
 async def stop(tasks: list[asyncio.Task[httpx.Response]]) -> None:
     for task in tasks:
         task.cancel()
@@ -71,14 +79,26 @@ async def test_six_month_long_questions_of_one_tenant_delay_nobody_else(face: Fa
     await eventually(lambda: sum(task.done() for task in slow) == 2 and len(busy(face)) == 1)
     refused = [task.result() for task in slow if task.done()]
     assert {(answer.status_code, answer.headers["Retry-After"]) for answer in refused} == {(503, "2")}
-    began = time.monotonic()
-    assert (await face.client.get("/readyz")).status_code == 200
-    assert time.monotonic() - began < 0.2
+    assert min([await probe_seconds(face) for _ in range(5)]) < 0.2  # others use this machine too
     assert (await ask(face, "q", OTHER)).status_code == 200
     assert (await ask(face, "q", "user:sre@*")).status_code == 200
     assert (await face.ask("user:controller@*")).status_code == 200
     assert (await face.report(a_report(HOUR + 60))).json() == {"result": "stored"}
     await stop(slow)
+
+
+async def test_a_probe_does_not_wait_for_a_ledger_that_is_slow_and_answered_before(face: Face) -> None:
+    await probe_seconds(face)
+    go, begun = threading.Event(), threading.Event()
+    queries = face.pools.looks.queries
+    queries.data_through = lambda: begun.set() or go.wait(30)  # type: ignore[method-assign, assignment, func-returns-value]
+    try:
+        while not begun.is_set():  # a former look serves for a second
+            await probe_seconds(face)
+            await asyncio.sleep(0.05)
+        assert min([await probe_seconds(face) for _ in range(5)]) < 0.2
+    finally:
+        go.set()
 
 
 async def test_a_question_that_takes_too_long_is_ended_and_its_asker_told(url: str) -> None:
@@ -106,6 +126,40 @@ async def test_a_worker_that_is_killed_in_a_question_is_replaced(face: Face) -> 
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "30")
     assert "the process that made the answer ended" in answer.json()["reason"]
     assert (await ask(face, "q")).status_code == 200
+
+
+async def test_who_goes_away_leaves_no_question_behind_and_no_place_in_the_queue(url: str) -> None:
+    async with a_server(url, Questions(), SlowAnswers) as made:
+        people = made.people
+        gone = asyncio.Event()
+        body = json.dumps({"queries": [{"id": "slow", "namespaces": ["team-a"], "start": HOUR, "end": HOUR + 60}]})
+
+        async def request() -> None:
+            parts = iter([{"type": "http.request", "body": body.encode(), "more_body": False}])
+
+            async def receive() -> dict[str, Any]:
+                for part in parts:
+                    return part
+                await gone.wait()
+                return {"type": "http.disconnect"}
+
+            async def send(_: object) -> None:
+                pass
+
+            headers = [(b"authorization", b"Bearer " + TENANT.encode())]
+            scope = {
+                "type": "http", "method": "POST", "path": "/v1/budgets/query", "raw_path": b"", "query_string": b"",
+                "headers": headers, "http_version": "1.1", "scheme": "https", "server": ("server", 443), "client": None,
+            }  # fmt: skip
+            await made.app(scope, receive, send)  # type: ignore[arg-type] # as a server calls it
+
+        asking = [asyncio.create_task(request()) for _ in range(2)]
+        await eventually(lambda: len(people.workers) == 1 and people._turns._waiting, seconds=60)
+        (worker,) = people.workers
+        gone.set()
+        await asyncio.gather(*asking)
+        await eventually(lambda: not runs(worker.pid))
+        assert (people._turns._waiting, people._turns._running.total(), len(people.workers)) == ([], 0, 0)
 
 
 async def test_a_worker_that_ended_between_two_questions_is_not_asked(face: Face) -> None:

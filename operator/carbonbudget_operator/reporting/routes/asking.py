@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -58,22 +58,26 @@ class Asker:
             Refusal: it is malformed, too large, forbidden, or too many are asked.
         """
         body = await read_body(self._request, self._hold, self.readers.share.limits.body)
-        pool = self.readers.pool
-        async with pool.turn(self.who, long):
-            question = Question(endpoint, int(self._asking.now()), self.readers.allowance, body)
-            # Who may read the whole cluster needs no other right: the worker parses its question, which may be long.
-            if not self.wide or isinstance(pool, OperatorPool):
-                parsed = await pool.run(parse, kind, body)
-                # A question about no namespace is answered from the whole cluster's record (`data_through`).
-                asked_for = set(namespaces(parsed)) or {EVERY_NAMESPACE}
-                await self._authorize_in_time(asked_for)
-                if isinstance(pool, OperatorPool):
-                    await pool.ask(lambda _: before(parsed))
-                    question = replace(question, parsed=parsed)
-                question = replace(question, given=given(asked_for))
-            else:
-                question = replace(question, given=given({EVERY_NAMESPACE}))
-            return await self._answer(question, long, then)
+
+        async def answered() -> Response:
+            pool = self.readers.pool
+            async with pool.turn(self.who, long):
+                question = Question(endpoint, int(self._asking.now()), self.readers.allowance, body)
+                # Who may read the whole cluster needs no other right: the worker parses its long question.
+                if not self.wide or isinstance(pool, OperatorPool):
+                    parsed = await pool.run(parse, kind, body)
+                    # A question about no namespace is answered from the whole cluster's record (`data_through`).
+                    asked_for = set(namespaces(parsed)) or {EVERY_NAMESPACE}
+                    await self._authorize_in_time(asked_for)
+                    if isinstance(pool, OperatorPool):
+                        await pool.ask(lambda _: before(parsed))
+                        question = replace(question, parsed=parsed)
+                    question = replace(question, given=given(asked_for))
+                else:
+                    question = replace(question, given=given({EVERY_NAMESPACE}))
+                return await self._answer(question, long, then)
+
+        return await self._unless_gone(answered())
 
     async def read(self, kind: type[_Question]) -> _Question:
         """The body, for who does not ask but changes something. Raises Refusal."""
@@ -83,10 +87,30 @@ class Asker:
     async def answer_all(self, endpoint: str, long: bool = False, **given: object) -> Response:
         """Answer a question about the whole cluster that has no body. Raises Refusal."""
         await self.authorize({EVERY_NAMESPACE})
-        async with self.readers.pool.turn(self.who, long):
-            return await self._answer(
-                Question(endpoint, int(self._asking.now()), self.readers.allowance, given=given), long
-            )
+        question = Question(endpoint, int(self._asking.now()), self.readers.allowance, given=given)
+
+        async def answered() -> Response:
+            async with self.readers.pool.turn(self.who, long):
+                return await self._answer(question, long)
+
+        return await self._unless_gone(answered())
+
+    async def _unless_gone(self, answered: Coroutine[Any, Any, Response]) -> Response:
+        """The answer, as long as its asker is there: nobody waits for a turn, or computes, for one that went away."""
+        answering, gone = asyncio.create_task(answered), asyncio.create_task(self._gone())
+        try:
+            await asyncio.wait({answering, gone}, return_when=asyncio.FIRST_COMPLETED)
+            if not answering.done():
+                raise Refusal(503, "gone", "the asker ended the connection")
+            return answering.result()
+        finally:
+            answering.cancel()
+            gone.cancel()
+            await asyncio.gather(answering, gone, return_exceptions=True)
+
+    async def _gone(self) -> None:
+        while (await self._request.receive())["type"] != "http.disconnect":
+            pass
 
     async def _answer(
         self, question: Question, long: bool, then: Callable[[bytes], Awaitable[bytes]] | None = None

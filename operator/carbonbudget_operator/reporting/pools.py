@@ -270,7 +270,7 @@ class Pools:
         self.cluster_readers = Readers(
             people,
             Share("questions about the whole cluster", Limits(64, 16, 2 * most, most, _MIB)),
-            Allowance(1_000, spans=1_000, workloads=50_000, hours=100_000, answer_bytes=most),
+            Allowance(1_000, spans=1_000, workloads=50_000, hours=500_000, answer_bytes=most),
         )
         self.namespace_readers = Readers(
             people,

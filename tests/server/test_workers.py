@@ -285,12 +285,12 @@ async def test_no_worker_outlives_its_server_however_that_ends(
 async def test_a_database_that_does_not_answer_is_one_reason_for_all_and_nothing_is_lost(
     postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("carbonbudget_operator.reporting.readiness._SILENT_SECONDS", 0.5)
-    monkeypatch.setattr("carbonbudget_operator.ledger.writer._ANSWER_SECONDS", 1.0)
     async with a_face(postgres.database(), Questions(), SlowAnswers) as face:
         assert (await face.report(a_report())).status_code == 200
         assert (await ask(face, "q")).status_code == 200
         postgres.freeze()
+        monkeypatch.setattr("carbonbudget_operator.reporting.readiness._SILENT_SECONDS", 0.5)
+        monkeypatch.setattr("carbonbudget_operator.ledger.writer._ANSWER_SECONDS", 1.0)
         try:
             in_flight = asyncio.create_task(face.report(a_report(HOUR + 60)))
             await readiness_is(face, 503)
@@ -304,6 +304,8 @@ async def test_a_database_that_does_not_answer_is_one_reason_for_all_and_nothing
             ]
         finally:
             postgres.thaw()
+            monkeypatch.undo()
+            monkeypatch.setenv("PYTHONPATH", str(ROOT))
         assert {(answer.status_code, answer.headers["Retry-After"]) for answer in answers} == {(503, "10")}
         (reason,) = {answer.json()["reason"] for answer in answers}
         assert "the database does not answer" in reason

@@ -63,6 +63,26 @@ class PostgresServer:
         os.kill(pid, how)
         self._process.wait(60)
 
+    def freeze(self) -> None:
+        """Let none of its processes go on: connections stay open, and nothing answers."""
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Go on. So does runuser, which stops when its child does."""
+        self._signal(signal.SIGCONT)
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
+    def _signal(self, how: signal.Signals) -> None:
+        pid = (self._data / "postmaster.pid").read_text().split()[0]
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            try:
+                parent = stat.read_text().rpartition(")")[2].split()[1]
+            except OSError:
+                continue
+            if pid in (parent, stat.parent.name):
+                os.kill(int(stat.parent.name), how)
+
     def cpu_seconds(self) -> float:
         """CPU time of the server so far, with all its processes that live or have ended."""
         pid = int((self._data / "postmaster.pid").read_text().split()[0])

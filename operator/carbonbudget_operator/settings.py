@@ -32,6 +32,27 @@ class SettingsError(ValueError):
     """The settings cannot be used; the message names file, key and reason."""
 
 
+class Questions(Section):
+    """People's questions: they are answered in processes of their own, of low priority, that can be ended."""
+
+    workers: int = Field(
+        2, ge=1, le=16, description="Processes that answer people's questions, each one question at a time."
+    )
+    at_once_each: int = Field(
+        1, ge=1, le=16, description="Questions that one identity has answered at once; its others wait."
+    )
+    waiting: int = Field(64, ge=1, le=1000, description="Questions that wait at most; more are refused with 503.")
+    wait_seconds: int = Field(20, ge=1, le=600, description="A question that has waited so long is refused with 503.")
+    seconds: int = Field(30, ge=1, le=3600, description="A question that takes longer is ended with 503.")
+    report_seconds: int = Field(
+        600, ge=1, le=7200, description="The same for a period's report; one fewer of them than workers run at once."
+    )
+    memory_mib: int = Field(
+        192, ge=64, le=65536, description="MiB that a process may take for a question; at the limit it ends with 503."
+    )
+    idle_seconds: int = Field(300, ge=1, le=86_400, description="A process without a question ends after so long.")
+
+
 class Server(Section):
     """`carbonbudget server`: ingest, ledger, REST, metrics."""
 
@@ -44,6 +65,14 @@ class Server(Section):
         "system:serviceaccount:carbonbudget-agent:carbonbudget-agent",
         description="User name that a reporting agent's token must have.",
     )
+    operator_accounts: list[str] = Field(
+        [
+            "system:serviceaccount:carbonbudget-system:carbonbudget-controller",
+            "system:serviceaccount:carbonbudget-system:carbonbudget-admission",
+        ],
+        description="User names of controller and webhook: their questions wait for nobody else's.",
+    )
+    questions: Questions = Questions()
     max_report_bytes: int = Field(8 * 2**20, gt=0, description="Largest report body, after decompression.")
     max_node_watts: int = Field(20_000, gt=0, description="A report above this mean power is refused.")
     pod_days: int = Field(35, ge=2, le=366, description="Days after which an hour is sealed and gives up its pods.")

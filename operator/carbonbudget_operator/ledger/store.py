@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from sqlite3 import SQLITE_CANTOPEN, SQLITE_NOTADB
 from sqlite3 import Connection as SQLiteConnection
+from typing import Any
+from urllib.parse import quote
 
 import sqlalchemy as sa
 from alembic import command
@@ -17,6 +19,12 @@ from alembic.script import ScriptDirectory
 _MIGRATE_LOCK = 0x6362_0002
 # Schemas before this one cannot be gone back to: 0006 joined rows that no downgrade could part again.
 OLDEST_SCHEMA = "0008"
+_POOL_SECONDS = 10  # for a connection that others of the same pool use: a caller is told sooner than it gives up
+# A server that is gone without a word is noticed: by default a connection waits for a quarter of an hour.
+_POSTGRES = {
+    "connect_timeout": 10, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,
+}  # fmt: skip
 _WRONG_URL = (
     "the ledger's URL is not of the form sqlite:////PATH or postgresql+psycopg://USER:PASSWORD@HOST:PORT/DATABASE; "
     "in USER and PASSWORD write % as %25, @ as %40, : as %3A and / as %2F"
@@ -41,16 +49,23 @@ class WrongLedger(LedgerError):
 def open_ledger(url: str, connections: int | None = None) -> sa.Engine:
     """An engine for the ledger at a SQLAlchemy URL. Nothing is read or made yet.
 
-    `connections` is how many it opens at most (of a database in memory: one a thread, and it must be None).
+    `connections` is how many it opens at most (of a database in memory: one a thread, and it must be None). Who waits
+    for one of them is refused after 10 seconds with SQLAlchemy's TimeoutError.
 
     Raises:
         WrongLedger: the URL is none, or names a database that is not supported. Its password is not repeated.
     """
     if not url.isprintable():
         raise WrongLedger(_WRONG_URL)
-    bound = {} if connections is None else {"pool_size": connections, "max_overflow": 0}
+    bound = {} if connections is None else {
+        "pool_size": connections, "max_overflow": 0, "pool_timeout": _POOL_SECONDS
+    }  # fmt: skip
     try:
-        engine = sa.create_engine(url, pool_pre_ping=True, **bound)
+        parsed = sa.make_url(url)
+        if parsed.get_backend_name() == "postgresql":  # what the URL says comes first
+            more = {key: str(value) for key, value in _POSTGRES.items() if key not in parsed.query}
+            parsed = parsed.update_query_dict(more)
+        engine = sa.create_engine(parsed, pool_pre_ping=True, **bound)
     except (sa.exc.NoSuchModuleError, ImportError):
         scheme = url.partition(":")[0]
         raise WrongLedger(f"ledger on {scheme!r} is not supported: use sqlite or postgresql+psycopg") from None
@@ -70,6 +85,42 @@ def _set_up_sqlite(connection: SQLiteConnection, _record: object) -> None:
         "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=10000", "cache_size=-32768",
     ):  # fmt: skip
         connection.execute(f"PRAGMA {pragma}")
+
+
+def read_only(engine: sa.Engine, statement_seconds: float) -> sa.Engine:
+    """The same ledger through connections that can change nothing; PostgreSQL ends a statement after so many seconds.
+
+    Where the process that asked is killed, PostgreSQL notices it within two seconds and ends its statement too.
+    """
+    if engine.dialect.name == "sqlite":
+        path = f"file:{quote(engine.url.database or '')}"
+        url = engine.url.set(database=path).update_query_dict({"mode": "ro", "uri": "true"})
+        made = sa.create_engine(url, pool_size=2, max_overflow=0, pool_timeout=_POOL_SECONDS)
+        sa.event.listen(made, "connect", _set_up_reading_sqlite)
+        return made
+    made = sa.create_engine(engine.url, pool_pre_ping=True, pool_size=2, max_overflow=0, pool_timeout=_POOL_SECONDS)
+
+    def set_up(connection: Any, _record: object) -> None:
+        connection.autocommit = True  # what a transaction sets ends with it, should it be rolled back
+        connection.execute("SET default_transaction_read_only = on")
+        connection.execute(f"SET statement_timeout = {int(statement_seconds * 1000)}")
+        connection.execute(
+            "SELECT set_config(name, '2000', false) FROM pg_settings WHERE name = 'client_connection_check_interval'"
+        )
+        connection.autocommit = False
+
+    sa.event.listen(made, "connect", set_up)
+    return made
+
+
+def _set_up_reading_sqlite(connection: SQLiteConnection, _record: object) -> None:
+    for pragma in ("query_only=ON", "busy_timeout=10000", "cache_size=-16384"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def silence(engine: sa.Engine) -> LedgerError:
+    """What everybody is told who waits for a ledger that does not answer."""
+    return LedgerError(f"ledger {shown(engine)}: the database does not answer: nothing is lost, try again later")
 
 
 def shown(engine: sa.Engine) -> str:
@@ -95,7 +146,7 @@ def told(engine: sa.Engine) -> Iterator[None]:
     try:
         yield
     except sa.exc.SQLAlchemyError as error:
-        raise LedgerError(f"ledger {shown(engine)}: {_first_line(error)}") from None
+        raise LedgerError(f"ledger {shown(engine)}: {reason_of(error)}") from None
 
 
 def migrate(engine: sa.Engine) -> str:
@@ -187,6 +238,13 @@ def _config() -> Config:
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     return config
+
+
+def reason_of(error: Exception) -> str:
+    """What a database's error says, in a line."""
+    if isinstance(error, sa.exc.TimeoutError):
+        return "all connections of this kind of work are in use"
+    return _first_line(error)
 
 
 def _first_line(error: Exception) -> str:

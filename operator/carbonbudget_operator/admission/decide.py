@@ -193,6 +193,28 @@ def figures(work: Work, budgets: Sequence[BudgetView], expected: Expectation, mo
     return [cut(f"{FIGURES}{_figures(work, budget, expected(budget))}") for budget in held[:_MOST_FIGURES]]
 
 
+def misplaced(work: Work, budgets: Sequence[BudgetView], mode: Mode, now: int) -> list[str]:
+    """Budgets that miss the work because their labels stand on the object and not on its pods; at most five."""
+    if mode == "Observe" or work.exempt:
+        return []
+    together = {**work.labels, **work.own_labels}
+    missed = [
+        budget.name
+        for budget in budgets
+        if budget.selector is not None
+        and budget.counts(now)
+        and budget.selector.matches(together)
+        and not budget.selector.matches(work.labels)
+    ]
+    return [
+        cut(
+            f"{FIGURES}carbon budget {name} does not select {work.kind} {work.name}: it goes by the labels of the pod "
+            f"template (spec.template.metadata.labels), and only the {work.kind}'s own labels match"
+        )
+        for name in missed[:_MOST_FIGURES]
+    ]
+
+
 def _figures(work: Work, budget: BudgetView, own: Expected | Unknown) -> str:
     if isinstance(own, Expected) and not own.former and work.plan is not None and not any(astuple(work.plan.demand)):
         own = Unknown.NO_REQUESTS  # a projection of 0 refuses nothing; as a figure it would not be true

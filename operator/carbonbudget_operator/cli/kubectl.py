@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from enum import StrEnum
-from typing import Annotated, Final, get_args
+from typing import Annotated, Any, Final, get_args
 
 import typer
 from typer.core import TyperGroup
@@ -46,7 +46,7 @@ _STYLES: Final = {"Exceeded": "red", "Warning": "yellow", "WithinBudget": "green
 class _Commands(TyperGroup):
     """Says where an option belongs that stands before the command, where kubectl's own users write it."""
 
-    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """The command and its arguments."""
         if args and args[0].startswith("-") and args[0] != "--help":
             raise typer.BadParameter("options stand after the command: kubectl carbon budgets -n NAMESPACE", ctx)

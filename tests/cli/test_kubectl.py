@@ -234,7 +234,13 @@ def test_what_is_refused_is_told_with_its_kinds_and_until_when() -> None:
     assert "New Job, bare Pod or Deployment until 2026-11-24 19:00 CET" in told(budget, "Refused now")
     assert "will be suspended from 2026-11-24 13:30 CET" in told(budget, "Refused now")
     assert "are suspended from" in told(budget, "Refused now", now=NOW + dt.timedelta(hours=1))
+    resumes = (
+        "See which Jobs are suspended: kubectl get jobs -n team-a -l carbonbudget.dev/suspended=true. They resume by "
+        "themselves after 2026-12-01, or when the limit is raised."
+    )
+    assert resumes in told(budget, "Next")
     lapsed = NOW + dt.timedelta(days=1)
+    assert resumes not in told(budget, "Next", now=lapsed)
     assert "was not renewed" in told(budget, "Refused now", now=lapsed)
     assert "Wait until 2026-12-01" in told(budget, "Next")
     assert "Wait" not in told(budget, "Next", now=lapsed)

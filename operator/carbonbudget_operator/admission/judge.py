@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from carbonbudget_core.jsons import at, text
 from carbonbudget_operator.admission.caches import Budgets, Workloads
-from carbonbudget_operator.admission.decide import FIGURES, Decision, Mode, decide, figures
+from carbonbudget_operator.admission.decide import FIGURES, Decision, Mode, decide, figures, misplaced
 from carbonbudget_operator.admission.review import Review
 from carbonbudget_operator.admission.selecting import known_labels
 from carbonbudget_operator.admission.shapes import Shape, Shapes
@@ -52,7 +52,7 @@ class Judge:
         if not review.asks or grows:
             return decision
         said = (*decision.warnings, decision.refusal)
-        told = figures(work, selected, expected, self._mode, now)
+        told = figures(work, selected, expected, self._mode, now) + misplaced(work, budgets, self._mode, now)
         return replace(decision, figures=[one for one in told if not any(one.removeprefix(FIGURES) in s for s in said)])
 
     def judge_unread(self, review: Review, now: int) -> Decision:

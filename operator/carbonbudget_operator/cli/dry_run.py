@@ -11,7 +11,7 @@ from carbonbudget_core.jsons import at, objects, parse_object, texts
 from carbonbudget_operator.admission.review import CHECK_MANAGER
 from carbonbudget_operator.api.names import BUDGET, GROUP, VERSION
 from carbonbudget_operator.api_path import ApiPath
-from carbonbudget_operator.cli.answers import Outcome, Verdict, judge, with_unread_duration
+from carbonbudget_operator.cli.answers import Outcome, Verdict, judge, with_unread_duration, without_controller_hint
 from carbonbudget_operator.cli.manifests import Entry, unread_duration
 from carbonbudget_operator.cli.mode import Acting, acting
 from carbonbudget_operator.kube.client import JSON, Answer, KubeClient, KubeError
@@ -71,6 +71,8 @@ class DryRun:
             outcome = await self._attempt(entry)
         except Unanswerable as error:
             return with_unread_duration(Outcome(Verdict.UNANSWERABLE, reason=str(error)), unread_duration(entry))
+        if entry.made_by:
+            outcome = without_controller_hint(outcome)
         if not outcome.figures and outcome.verdict is not Verdict.UNANSWERABLE:
             outcome = replace(outcome, figures=(await self._why_no_figures(entry, outcome),))
         return with_unread_duration(outcome, unread_duration(entry))

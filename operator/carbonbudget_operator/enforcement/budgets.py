@@ -59,6 +59,8 @@ class Budget:
     top: tuple[Use, ...]
     as_of: int = 0
     """Up to when there were data, by the status; 0 where it does not say."""
+    ends: int = 0
+    """The end of its period, by the status; 0 where it does not say."""
 
     @property
     def namespace(self) -> str:
@@ -173,6 +175,7 @@ def parse_budget(body: Mapping[str, object]) -> Budget | None:
         if spec.thresholds is not None
         else tuple((t.at, t.action) for t in DEFAULT_THRESHOLDS),
         as_of=seconds(as_of) if as_of is not None else 0,
+        ends=seconds(status.period.end) if status.period is not None else 0,
         suspend_at_percent=min((t.at for t in spec.thresholds or () if t.action == "Suspend"), default=100),
         top=tuple(
             # A namespace's own budget never reaches beyond it, whatever its status says.

@@ -194,7 +194,7 @@ REFUSALS: list[tuple[str, bytes, str, dict[str, str], int, str]] = [
     ("too large", b" " * (MAX + 1), "node:node-1", {}, 413, "larger than"),
     ("gzip bomb", BOMB, "node:node-1", {"Content-Encoding": "gzip"}, 413, "larger than"),
     ("another cluster", spoilt(cluster="other"), "node:node-1", {}, 422, "of cluster 'other', this is 'default'"),
-    ("future", FUTURE, "node:node-1", {}, 425, "in the future"),
+    ("future", FUTURE, "node:node-1", {}, 425, "in the future and is taken then"),
     ("too old", spoilt(since=HOUR - 40 * 86_400), "node:node-1", {}, 422, "older than 35 days"),
 ]  # fmt: skip
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 
-from carbonbudget_operator.api.carbonbudget import AnyBudget
+from carbonbudget_operator.api.carbonbudget import AnyBudget, ClusterCarbonBudget
 from carbonbudget_operator.budgets.quantity import format_percent
 from carbonbudget_operator.cli.standing import pro_rata, pro_rata_sentence
 from carbonbudget_operator.cli.wording import at, listed, micrograms, utc
@@ -21,6 +21,8 @@ def used(budget: AnyBudget) -> list[str]:
     subject = "By the workload that used most: " if budget.spec.per == "Workload" else ""
     sentences = [f"{subject}{status.used} of {budget.spec.limit}{percent}; {status.remaining or '?'} are left."]
     sentences.append(f"{_as_of(budget)}.")
+    if _nothing_used(budget):
+        sentences.append(f"No use of these pods was reported in the period.{_compare(budget)}")
     if status.breakdown:
         parts = {
             "that followed the pods' use": status.breakdown.dynamic,
@@ -38,6 +40,23 @@ def used(budget: AnyBudget) -> list[str]:
     if status.settled and status.settled.revised_micrograms > 0:
         sentences.append("Revised factors made former hours look worse; that is shown, and never a reason to act.")
     return sentences
+
+
+def _nothing_used(budget: AnyBudget) -> bool:
+    """Whether it was evaluated, and nothing that it selects used any energy."""
+    status = budget.status
+    return status.used is not None and not (status.used_micrograms or micrograms(status.used))
+
+
+def _compare(budget: AnyBudget) -> str:
+    """Where to look if that is a surprise: a mistyped label selects nothing, and Kubernetes accepts it."""
+    commands = []
+    if isinstance(budget, ClusterCarbonBudget) and budget.spec.namespace_selector:
+        commands.append("kubectl get namespaces --show-labels")
+    if budget.spec.selector:
+        where = f"-n {budget.metadata.namespace}" if budget.metadata.namespace else "-A"
+        commands.append(f"kubectl get pods {where} --show-labels")
+    return f" If you expected some, compare the labels: {listed(commands)}." if commands else ""
 
 
 def _as_of(budget: AnyBudget) -> str:
@@ -58,7 +77,7 @@ def measured(budget: AnyBudget) -> list[str]:
     if status.coverage is not None:
         rest = "" if status.coverage >= 100 else "; what the rest used is missing from the figures"
         sentences.append(f"{status.coverage} % of the nodes' time was reported{rest}.")
-    if status.measured is not None:
+    if status.measured is not None and not _nothing_used(budget):
         rest = "" if status.measured >= 100 else "; the rest is modelled, an estimate"
         sentences.append(f"{status.measured} % of the energy was measured by a meter{rest}.")
     if instants := pro_rata(budget):

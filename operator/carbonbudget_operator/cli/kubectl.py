@@ -37,7 +37,7 @@ from carbonbudget_operator.cli.standing import (
     workers,
 )
 from carbonbudget_operator.cli.wording import micrograms
-from carbonbudget_operator.kube.client import KubeClient
+from carbonbudget_operator.kube.client import KubeClient, KubeError
 
 _STYLES: Final = {"Exceeded": "red", "Warning": "yellow", "WithinBudget": "green"}
 
@@ -170,11 +170,12 @@ def explain_budget(
     space = "" if cluster else namespace or who.namespace
     resource = CLUSTER_BUDGET if cluster else BUDGET
 
-    async def run(client: KubeClient) -> tuple[AnyBudget | None, list[AnyBudget], Beside]:
+    async def run(client: KubeClient) -> tuple[AnyBudget | None, list[AnyBudget], Beside, str]:
         all_of_them = await list_budgets(client, resource, space)
         one = next((one for one in all_of_them if one.metadata.name == budget), None)
         if one is None:
-            return None, all_of_them, Beside(None, None)
+            hint = "" if cluster else await _elsewhere(client, budget, bool(all_of_them))
+            return None, all_of_them, Beside(None, None), hint
 
         async def read(path: ApiPath) -> tuple[int, Json]:
             answer = await client.exchange("GET", path)
@@ -184,13 +185,13 @@ def explain_budget(
         labels = await labels_of(client, space)
         exempt = found.leaves_out(space, labels) or (labels or {}).get(ENFORCEMENT_LABEL) == "off"
         changes = await may_change(client, resource, space, budget)
-        return one, all_of_them, Beside(changes, found.mode, exempt, await judged_kinds(found, read))
+        return one, all_of_them, Beside(changes, found.mode, exempt, await judged_kinds(found, read)), ""
 
-    chosen, others, beside = ask(who, timeout, run)
+    chosen, others, beside, hint = ask(who, timeout, run)
     if chosen is None:
         place = f" in namespace {space}" if space else ""
         there = ", ".join(sorted(one.metadata.name for one in others)) or "none"
-        fail(f"no {resource.kind} {budget}{place}; there is: {there}")
+        fail(f"no {resource.kind} {budget}{place}; there is: {there}{hint}")
     sections = explain(chosen, dt.datetime.now(dt.UTC), beside)
     if output is Shown.JSON:
         print(json.dumps(as_json(chosen, beside, sections), indent=2))
@@ -200,6 +201,17 @@ def explain_budget(
         print(f"\n{heading}")
         for sentence in sentences:
             print(f"  {shown(sentence)}")
+
+
+async def _elsewhere(client: KubeClient, name: str, others: bool) -> str:
+    """Where else a CarbonBudget that is not in this namespace may be; empty where the names beside it say enough."""
+    try:
+        whole = await list_budgets(client, CLUSTER_BUDGET, "")
+    except KubeError:  # hidden from a team
+        whole = []
+    if any(one.metadata.name == name for one in whole):
+        return "; a ClusterCarbonBudget has that name: add --cluster"
+    return "" if others else "; -n names another namespace, and `kubectl carbon budgets -A` shows all"
 
 
 def _table(headings: Sequence[str], lines: Sequence[Sequence[str]], nothing: str) -> None:

@@ -12,6 +12,7 @@ import yaml
 from tests.conftest import ROOT, Cluster
 from tests.e2e.conftest import CHART
 
+from carbonbudget_operator.carbon.factors import providers
 from carbonbudget_operator.intensity_settings import Intensity
 from carbonbudget_operator.settings import Embodied, Market, Settings
 
@@ -71,6 +72,7 @@ def test_a_zone_of_the_tables_is_taken(cluster: Cluster, zone: str) -> None:
         ("carbon.market.contract", "x", "carbon/market"),
         ("carbon.embodied.server", "900", "carbon/embodied"),
         ("carbon.embodied.server_kg", "much", "carbon/embodied/server_kg"),
+        ("carbon.provider", "amazon", "carbon/provider"),
         ("allocation.shared.kube-system", "proportinal", "allocation/shared/kube-system"),
     ],
 )
@@ -103,6 +105,7 @@ def test_the_schema_has_the_keys_of_the_settings() -> None:
     for name, section in (("market", Market), ("embodied", Embodied), ("intensity", Intensity)):
         assert set(carbon[name]["properties"]) == set(section.model_fields), name
         assert carbon[name]["additionalProperties"] is False
+    assert set(carbon["provider"]["else"]["enum"]) == {"", "own", *providers()}
 
 
 def test_values_of_a_former_version_without_the_later_keys_start_every_component(cluster: Cluster) -> None:

@@ -63,6 +63,24 @@ class PostgresServer:
         os.kill(pid, how)
         self._process.wait(60)
 
+    def freeze(self) -> None:
+        """Let none of its processes go on: connections stay open, and nothing answers."""
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Go on."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, how: signal.Signals) -> None:
+        pid = (self._data / "postmaster.pid").read_text().split()[0]
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            try:
+                parent = stat.read_text().rpartition(")")[2].split()[1]
+            except OSError:
+                continue
+            if pid in (parent, stat.parent.name):
+                os.kill(int(stat.parent.name), how)
+
     def cpu_seconds(self) -> float:
         """CPU time of the server so far, with all its processes that live or have ended."""
         pid = int((self._data / "postmaster.pid").read_text().split()[0])
@@ -103,7 +121,9 @@ class PostgresServer:
     def _command(self, name: str, *args: str) -> list[str]:
         directory = self.bin()
         assert directory is not None
-        switch = ["runuser", "-u", _USER, "--"] if os.geteuid() == 0 else []
+        # The signal comes when the tests' process has gone, however it ended: no server outlives its tests.
+        user = ["--reuid", _USER, "--regid", _USER, "--init-groups"] if os.geteuid() == 0 else []
+        switch = ["setpriv", *user, "--pdeathsig", "INT"]
         return [*switch, str(directory / name), *args]
 
     def _run(self, name: str, *args: str) -> None:

@@ -71,7 +71,7 @@ class Endpoint:
         """The bearer token, read anew: the kubelet replaces it long before it expires. Raises OSError."""
         headers = {"Accept": "application/json", "User-Agent": "carbonbudget-agent"}
         if self._token_file is not None:
-            headers["Authorization"] = f"Bearer {self._token_file.read_text(encoding='ascii').strip()}"
+            headers["Authorization"] = f"Bearer {_token(self._token_file)}"
         return headers
 
     def get(self, path: str) -> bytes:
@@ -115,3 +115,11 @@ class Endpoint:
             if response is not None:  # it holds the socket, where the answer ends with the connection
                 response.close()
             connection.close()
+
+
+def _token(file: Path) -> str:
+    """The token in a file. Raises OSError without its text: what is there by mistake may be a private key."""
+    text = file.read_bytes().decode("ascii", "replace").strip()
+    if not text.isascii() or not text.isprintable() or " " in text:
+        raise OSError(f"{file} holds no token: a token is one line of letters, digits and signs")
+    return text

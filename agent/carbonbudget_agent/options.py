@@ -8,6 +8,7 @@ import socket
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from carbonbudget_agent.meters.calibration import Calibration, parse_calibration
 from carbonbudget_core.report import MAX_TEXT, WINDOW_SECONDS
@@ -96,12 +97,23 @@ def _check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None
         parser.error(f"--log-level must be debug, info, warning or error, not {options.log_level!r}")
     if not options.dry_run and not (options.server_url and options.outbox):
         parser.error("--server-url and --outbox are needed, or --dry-run to print the reports")
+    for name in ("server_url", "kubelet_url", "api_url"):
+        if (url := getattr(options, name)) and not _is_url(url):
+            parser.error(f"--{name.replace('_', '-')} must be an http or https URL, not {url!r}")
     if not (options.pods_file or options.kubelet_url or options.api_url):
         parser.error("no source of pods: give --pods-file, --kubelet-url or --api-url")
     if options.metrics_listen:
         address, _, port = options.metrics_listen.rpartition(":")
         if not address or not port.isdigit() or not 0 < int(port) < 65536:
             parser.error(f"--metrics-listen must be ADDRESS:PORT, not {options.metrics_listen!r}")
+
+
+def _is_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is no number
+        return False
 
 
 def _calibration(text: str) -> Calibration:

@@ -76,16 +76,16 @@ def _read(model: type[M], given: object) -> Timeline[M]:
             since = f" (in force from {utc(start)})" if start else ""
             for item in error.errors(include_url=False):
                 key = (item["loc"], item["msg"])
-                wrong.setdefault(key, _detail(item["loc"], item["msg"] + since, item["input"]))
+                wrong.setdefault(key, _detail(item["loc"], item["msg"] + since, item["input"], item["type"]))
     if wrong:
         raise ValidationError.from_exception_data(model.__name__, list(wrong.values()))
     return Timeline(starts, tuple(sections))
 
 
-def _detail(path: tuple[int | str, ...], reason: str, given: object) -> InitErrorDetails:
+def _detail(path: tuple[int | str, ...], reason: str, given: object, kind: str = "dated") -> InitErrorDetails:
     # A message's braces are its own: it is given as a value, not as a template.
     return InitErrorDetails(
-        type=PydanticCustomError("dated", "{reason}", {"reason": reason}), loc=path, input=given
+        type=PydanticCustomError(kind, "{reason}", {"reason": reason}), loc=path, input=given
     )  # fmt: skip
 
 

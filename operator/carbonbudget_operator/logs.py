@@ -9,8 +9,9 @@ from __future__ import annotations
 import datetime as dt
 import json
 import logging
+import sys
 from collections.abc import Hashable
-from typing import Final
+from typing import Any, Final
 
 from carbonbudget_operator.printable import printable
 
@@ -42,6 +43,27 @@ class JsonFormatter(logging.Formatter):
         if record.exc_info:
             line["stack"] = [printable(text, MAX_LINE) for text in self.formatException(record.exc_info).split("\n")]
         return json.dumps(line)
+
+
+class PrintableFormatter(logging.Formatter):
+    """One printable line an event, whatever text is in it; the lines of a stack trace are set in."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's own name
+        """The line, with a printable message."""
+        record.message = printable(record.message, MAX_LINE)
+        return super().formatMessage(record)
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - logging's own name
+        """The stack trace, each line of it printable."""
+        return "\n".join(f"  {printable(line, MAX_LINE)}" for line in super().formatException(ei).split("\n"))
+
+
+def stderr_handler(form: str) -> logging.Handler:
+    """Writes one line an event to stderr; `form` is text or json."""
+    text = PrintableFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter() if form.lower() == "json" else text)
+    return handler
 
 
 class Failures:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from carbonbudget_core.jsons import at
-from carbonbudget_operator.api.selector import LabelSelector
 from carbonbudget_operator.api_path import ApiPath
+from carbonbudget_operator.budgets.coverage import Covers, Selector, selects_namespace
 from carbonbudget_operator.kube.client import KubeClient
 
 NAMESPACES = ApiPath("", "v1", "namespaces")
@@ -19,9 +19,11 @@ class Namespaces:
         self._labels: dict[str, Mapping[str, str]] = {}
         self.listed = False
 
-    def matching(self, selector: LabelSelector) -> set[str]:
+    def matching(self, selector: Selector) -> set[str]:
         """Names of those that it selects now."""
-        return {name for name, labels in self._labels.items() if selector.matches(labels)}
+        return {
+            name for name, labels in self._labels.items() if selects_namespace(selector, name, labels) is Covers.YES
+        }
 
     def labels(self) -> Mapping[str, Mapping[str, str]] | None:
         """Each one's labels; None until all are known."""

@@ -21,6 +21,7 @@ from carbonbudget_operator.allocation.policy import Idle, Overhead, Policy
 from carbonbudget_operator.dated import DATED, dated
 from carbonbudget_operator.intensity_settings import ElectricityMapsSource, Intensity, NesoSource, Section
 from carbonbudget_operator.printable import printable
+from carbonbudget_operator.settings_defects import another_kind_of_file, defect
 from carbonbudget_operator.strict_yaml import StrictLoader
 from carbonbudget_operator.timeline import Timeline
 
@@ -29,6 +30,27 @@ AUDIENCE = "carbonbudget-server"
 
 class SettingsError(ValueError):
     """The settings cannot be used; the message names file, key and reason."""
+
+
+class Questions(Section):
+    """People's questions: they are answered in processes of their own, of low priority, that can be ended."""
+
+    workers: int = Field(
+        2, ge=1, le=16, description="Processes that answer people's questions, each one question at a time."
+    )
+    at_once_each: int = Field(
+        1, ge=1, le=16, description="Questions that one identity has answered at once; its others wait."
+    )
+    waiting: int = Field(64, ge=1, le=1000, description="Questions that wait at most; more are refused with 503.")
+    wait_seconds: int = Field(20, ge=1, le=600, description="A question that has waited so long is refused with 503.")
+    seconds: int = Field(30, ge=1, le=3600, description="A question that takes longer is ended with 503.")
+    report_seconds: int = Field(
+        600, ge=1, le=7200, description="The same for a period's report; one fewer of them than workers run at once."
+    )
+    memory_mib: int = Field(
+        192, ge=64, le=65536, description="MiB that a process may take for a question; at the limit it ends with 503."
+    )
+    idle_seconds: int = Field(300, ge=1, le=86_400, description="A process without a question ends after so long.")
 
 
 class Server(Section):
@@ -43,6 +65,14 @@ class Server(Section):
         "system:serviceaccount:carbonbudget-agent:carbonbudget-agent",
         description="User name that a reporting agent's token must have.",
     )
+    operator_accounts: list[str] = Field(
+        [
+            "system:serviceaccount:carbonbudget-system:carbonbudget-controller",
+            "system:serviceaccount:carbonbudget-system:carbonbudget-admission",
+        ],
+        description="User names of controller and webhook: their questions wait for nobody else's.",
+    )
+    questions: Questions = Questions()
     max_report_bytes: int = Field(8 * 2**20, gt=0, description="Largest report body, after decompression.")
     max_node_watts: int = Field(20_000, gt=0, description="A report above this mean power is refused.")
     pod_days: int = Field(35, ge=2, le=366, description="Days after which an hour is sealed and gives up its pods.")
@@ -321,7 +351,7 @@ def parse_settings(
     try:
         settings = Settings.model_validate(values)
     except ValidationError as error:
-        lines = (f"{source}: {'.'.join(map(str, item['loc'])) or 'file'}: {item['msg']}" for item in error.errors())
+        lines = (f"{source}: {defect(Settings, item)}" for item in error.errors())
         raise SettingsError("\n".join(lines)) from None
     if text is not None:
         settings._source = f"{name} (sha256 {hashlib.sha256(text).hexdigest()[:12]})"
@@ -332,10 +362,23 @@ def _sections(text: bytes, name: str) -> dict[str, object]:
     try:
         loaded = yaml.load(text.decode("utf-8"), StrictLoader)  # noqa: S506 # a safe loader's subclass
     except (yaml.YAMLError, UnicodeDecodeError) as error:
+        if isinstance(error, yaml.composer.ComposerError) and (other := _first_document(text)):
+            raise SettingsError(f"{name}: {other}") from None
         raise SettingsError(f"{name}: not YAML: {' '.join(str(error).split())}") from None
     except (RecursionError, ValueError) as error:  # ValueError: a date that is none
         reason = "it has too many levels" if isinstance(error, RecursionError) else str(error)
         raise SettingsError(f"{name}: not YAML: {reason}") from None
     if loaded is not None and not isinstance(loaded, dict):
         raise SettingsError(f"{name}: the file must be a mapping of sections")
+    if other := another_kind_of_file(loaded or {}):
+        raise SettingsError(f"{name}: {other}")
     return dict(loaded or {})
+
+
+def _first_document(text: bytes) -> str:
+    """What a file of several YAML documents is, by its first one; empty where that is no other kind of file."""
+    try:
+        first = next(iter(yaml.load_all(text.decode("utf-8"), StrictLoader)), None)
+    except (yaml.YAMLError, RecursionError, ValueError):
+        return ""
+    return another_kind_of_file(first) if isinstance(first, dict) else ""

@@ -117,6 +117,26 @@ def test_a_cluster_budget_without_a_selector_holds_everywhere_also_in_a_namespac
     assert Bench(a_budget("wide", namespace="", until=NOW + HOUR)).creates().refusal != ""
 
 
+@pytest.mark.parametrize(
+    ("key", "operator", "values", "at_once", "later"),
+    [
+        ("dept", "DoesNotExist", [], False, False),  # it may have the label
+        ("dept", "NotIn", ["ml"], False, True),
+        ("kubernetes.io/metadata.name", "NotIn", ["kube-system"], True, True),
+        ("kubernetes.io/metadata.name", "NotIn", ["team-a"], False, False),
+        ("kubernetes.io/metadata.name", "In", ["team-a"], True, True),
+    ],
+)
+def test_of_a_namespace_just_made_its_name_is_known_and_what_that_leaves_open_passes(
+    key: str, operator: str, values: list[str], at_once: bool, later: bool
+) -> None:
+    selector = {"matchExpressions": [{"key": key, "operator": operator, "values": values}]}
+    bench = Bench(a_budget("wide", namespace="", until=NOW + HOUR, namespaceSelector=selector))
+    assert (bench.creates().refusal != "") == at_once
+    bench.namespace("team-a", dept="web")
+    assert (bench.creates().refusal != "") == later
+
+
 def test_a_runs_own_budget_stands_in_nobody_elses_way() -> None:
     decision = Bench(a_budget(per="Workload", until=NOW + HOUR)).creates()
     assert (decision.refusal, list(decision.warnings)) == ("", [])

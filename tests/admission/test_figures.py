@@ -70,6 +70,23 @@ def test_what_is_left_of_a_budget_without_data_is_not_known() -> None:
     assert "not known what is left of 1kg CO2e" in sentence
 
 
+def test_labels_on_the_job_that_its_pods_lack_are_told_where_a_budget_selects_by_them() -> None:
+    chosen = {"matchLabels": {"project": "chatbot"}}
+    bench = Bench(a_budget("chat", **WITHIN, selector=chosen), a_budget("all", **WITHIN)).knows()
+    labels = {"metadata": STATED | {"labels": {"project": "chatbot"}}}
+    told_of_pods, of_job = told(bench, **labels)
+    assert "carbon budget all: expected" in told_of_pods
+    assert of_job == (
+        f"{FIGURES}carbon budget chat does not select Job train: it goes by the labels of the pod template "
+        "(spec.template.metadata.labels), and only the Job's own labels match"
+    )
+    assert len(told(bench, labels={"project": "chatbot"}, **labels)) == 2
+    assert not any("does not select" in one for one in told(bench, labels={"project": "chatbot"}, **labels))
+    assert not any("does not select" in one for one in told(bench, metadata=STATED))
+    ended = Bench(a_budget("chat", **WITHIN, selector=chosen, ends=NOW - 1)).knows()
+    assert not any("does not select" in one for one in told(ended, **labels))
+
+
 def test_without_a_budget_that_holds_it_says_so() -> None:
     assert "no carbon budget that counts now selects Job train" in told(Bench())[0]
     assert "no carbon budget that counts now selects Job train" in told(Bench(a_budget(ends=NOW - 1)))[0]

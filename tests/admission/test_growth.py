@@ -15,6 +15,7 @@ from tests.admission.given import APPS, HOUR, NOW, Bench, a_budget, a_review, in
 
 from carbonbudget_operator.admission.caches import Scalable
 from carbonbudget_operator.admission.kept import Kept
+from carbonbudget_operator.namespace_names import EVERY_NAMESPACE
 
 X = {"project": "x"}
 ALL = ["Job", "Pod", "DaemonSet", *APPS, "TrainJob"]
@@ -222,7 +223,7 @@ def test_only_workloads_that_a_blocking_budget_names_are_watched() -> None:
     assert blocking(enforce={"kinds": ["Job"]}).watched() == set()
     assert blocking(enforce={"kinds": ["Deployment"]}).watched() == {("Deployment", "team-a")}
     wide = a_budget("w", namespace="", until=NOW + HOUR, enforce={"kinds": ["StatefulSet"]})
-    assert Bench(wide).watched() == {("StatefulSet", "")}
+    assert Bench(wide).watched() == {("StatefulSet", EVERY_NAMESPACE)}
     some = a_budget(
         "w", namespace="", until=NOW + HOUR, enforce={"kinds": ["StatefulSet"]},
         namespaceSelector={"matchLabels": {"dept": "ml"}},
@@ -232,7 +233,7 @@ def test_only_workloads_that_a_blocking_budget_names_are_watched() -> None:
         bench.namespace(f"n{number}", dept="ml")
     assert len(bench.watched()) == 3
     bench.namespace("n20", dept="ml")
-    assert bench.watched() == {("StatefulSet", "")}
+    assert bench.watched() == {("StatefulSet", EVERY_NAMESPACE)}
 
 
 counts = st.integers(0, 50)

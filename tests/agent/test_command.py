@@ -46,6 +46,12 @@ def test_a_dry_run_prints_reports_that_conserve(tmp_path: Path) -> None:
         (("run", "--dry-run", "--pods-file", "x", "--interval", "x"), "invalid int value"),
         (("run", "--dry-run", "--pods-file", "x", "--metrics-listen", "9109"), "must be ADDRESS:PORT"),
         (("run", "--dry-run", "--pods-file", "x", "--calibration", "m5"), "'m5' is not MACHINE=FACTOR"),
+        (
+            ("run", "--server-url", "nonsense", "--outbox", "x", "--pods-file", "x"),
+            "--server-url must be an http or https",
+        ),
+        (("run", "--dry-run", "--kubelet-url", "https://h:port"), "--kubelet-url must be an http or https URL"),
+        (("run", "--dry-run", "--api-url", "ftp://h"), "--api-url must be an http or https URL, not 'ftp://h'"),
         (("meters", "--calibration", "m5=50"), "'m5=50' is not MACHINE=FACTOR"),
         (("fly",), "invalid choice"),
     ],

@@ -54,7 +54,10 @@ def test_without_the_verb_it_is_refused_also_where_no_budget_blocks(judging: Jud
     judging.wait_admitted(work(kind, space), DEV)
     fine, said = judging.try_out(work(kind, space, metadata=EXEMPT), DEV)
     assert not fine
-    assert f"{SENTENCE} {space}: leave it out, or ask whoever sets carbon budgets there" in said
+    assert (
+        f"{SENTENCE} {space}, as the role carbonbudget-exempter has it: leave the label out, or ask for that role"
+        in said
+    )
 
 
 def test_another_value_of_the_label_is_nothing(judging: Judging, team: str) -> None:

@@ -49,6 +49,9 @@ def test_only_what_falls_into_the_period_counts() -> None:
 
 def test_without_a_duration_or_without_rates_nothing_is_guessed() -> None:
     assert expect(Plan(CORE, 1, 1), None, RATES, DAY) is Unknown.NO_DURATION
+    for why in (Unknown.NO_DURATION, Unknown.NO_REQUESTS):  # a run counts once its hour is over, not when it ends
+        assert "no run of that name is counted yet" in why
+    assert "set the annotation carbonbudget.dev/expected-duration" in Unknown.NO_DURATION
     assert expect(Plan(CORE, 1, 1, stated_s=HOUR), None, None, DAY) is Unknown.NO_RATES
     assert expect(Plan(CORE, 0, 0, stated_s=HOUR), None, RATES, DAY) is Unknown.NO_PODS
     assert expect(Plan(CORE, 1, 1, stated_s=HOUR), None, RATES, 0) is Unknown.PERIOD_OVER

@@ -77,8 +77,76 @@ def test_a_bad_estimate_is_a_usage_error(args: list[str]) -> None:
     assert "Traceback" not in done.output
 
 
+A100 = ["estimate", "--hours", "1", "--gpu", "A100"]
+
+
+@pytest.mark.parametrize(
+    ("args", "sentence"),
+    [
+        (["--region", "europe-west4", "--zone", "DE"], "write either --region or --zone"),
+        (
+            ["--region", "europe-wst4"],
+            "--region 'europe-wst4' is no cloud region of the bundled table: did you mean",
+        ),
+        (["--region", "us-east-1"], "--region 'us-east-1' exists at alibaba and aws: --provider says which one"),
+        (
+            ["--region", "us-east-1", "--provider", "amazon"],
+            "--provider 'amazon' is not known: use one of alibaba",
+        ),
+        (
+            ["--region", "europe-west4", "--provider", "aws"],
+            "--provider aws has no region 'europe-west4': that is of gcp",
+        ),
+        (["--provider", "aws"], "--provider needs --region"),
+        (["--zone", "Deutschland"], "--zone 'Deutschland' is no zone of the bundled table: --zone takes a grid zone"),
+        (
+            ["--zone", "DE", "--basis", "direct"],
+            "--zone 'DE' has no direct figure in the bundled table: it has a ",
+        ),
+        (["--zone", "CA-QC"], "--zone 'CA-QC' has no lifecycle figure in the bundled table: give a cloud region there"),
+    ],
+)
+def test_a_place_that_is_none_or_two_is_answered_by_the_commands_own_options(args: list[str], sentence: str) -> None:
+    done = CliRunner().invoke(app, [*A100, *args])
+    assert done.exit_code == 2
+    assert done.stderr.startswith(sentence)
+    assert "carbon." not in done.stderr
+
+
+@pytest.mark.parametrize("form", ["table", "json", "csv"])
+def test_the_worlds_mean_is_named_with_the_option_that_chooses_a_place(form: str) -> None:
+    done = CliRunner().invoke(app, [*A100, "-o", form])
+    assert done.exit_code == 0
+    assert "this is for the world's mean: --region or --zone chooses a place" in done.stdout
+    assert "world's mean" in (done.stdout if form == "table" else done.stderr)
+    assert "node" not in done.output
+    assert "world's mean" not in CliRunner().invoke(app, [*A100, "-o", form, "--zone", "DE"]).output
+
+
+def test_a_region_without_a_figure_of_that_basis_is_not_said_to_be_unknown() -> None:
+    done = CliRunner().invoke(app, [*A100, "--region", "eu-west-2", "--basis", "direct"])
+    assert done.exit_code == 0
+    assert "no figure of that basis is known for --region eu-west-2" in done.stdout
+    assert "is in no table" not in done.stdout
+
+
+def test_a_region_that_several_providers_have_is_that_of_the_provider_named() -> None:
+    done = CliRunner().invoke(app, [*A100, "--region", "us-east-1", "--provider", "aws", "-o", "json"])
+    assert "cloud region us-east-1" in json.loads(done.stdout)["notes"][0]
+
+
+def test_no_accelerators_name_says_a_thing_twice() -> None:
+    for accelerator in find_accelerators("a100"):
+        words = accelerator.name.split()
+        assert len(words) == len(set(words)), accelerator.name
+
+
 def test_an_estimate_as_csv_is_csv() -> None:
     args = ["estimate", "--hours", "1", "--gpu", "A100", "--region", "europe-west4", "-o", "csv"]
     rows = list(csv.DictReader(CliRunner().invoke(app, args).stdout.splitlines()))
     assert [row["method"] for row in rows] == ["Green Algorithms", "ML CO2 Impact"]
     assert all(float(row["location_g"]) > 0 for row in rows)
+    assert [(row["zone"], row["basis"], row["pue"]) for row in rows] == [
+        ("NL", "lifecycle", "1.07"), ("NL", "lifecycle", "1"),
+    ]  # fmt: skip
+    assert all("grid: NL " in row["notes"] for row in rows)

@@ -46,7 +46,9 @@ def test_a_disk_that_is_full_leaves_nothing(run: Run, world: World, name: str, m
 
     monkeypatch.setattr(Path, "write_bytes", full)
     monkeypatch.setattr("carbonbudget_operator.cli.ledger._copy", full)
-    assert_refused(run([*WRITERS[name][0], "{new}", "--ledger", "sqlite:///{ledger}"]), "No space left on device")
+    done = run([*WRITERS[name][0], "{new}", "--ledger", "sqlite:///{ledger}"])
+    assert_refused(done, "No space left on device")
+    assert done.code == 1
     assert world.snapshot() == before
 
 

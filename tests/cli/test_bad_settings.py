@@ -31,7 +31,7 @@ BAD_SETTINGS = [
     ("none", "cannot be read: No such file"), ("directory", "cannot be read: Is a directory"),
     ("unreadable", "cannot be read"), ("yaml", "not YAML"),
     ("binary", "not YAML"), ("list", "must be a mapping"), ("scalar", "must be a mapping"), ("section", "carbon"),
-    ("key", "carbn: Extra inputs"), ("type", "carbon.pue"), ("negative", "server.pod_days"),
+    ("key", "carbn: unknown key: did you mean carbon?"), ("type", "carbon.pue"), ("negative", "server.pod_days"),
 ]  # fmt: skip
 SETTINGS_READERS = [*FIGURES.items(), *LEDGER.items(), *SERVERS.items()]
 

@@ -266,6 +266,33 @@ def test_one_refusal_decides_over_what_is_not_answerable(tmp_path: Path) -> None
     assert value["untried"] == [{"source": "stdin, document 2", "kind": "ConfigMap", "name": "c"}]
 
 
+def test_a_job_whose_template_is_misspelt_is_no_yes(tmp_path: Path) -> None:
+    said = 'Job in version "v1" cannot be handled as a Job: strict decoding error: unknown field "spec.tmplate"'
+    manifest = JOB | {"spec": {"tmplate": TEMPLATE}}
+    code, value = checked(tmp_path, ordinary(lambda _: status(400, "BadRequest", said)), manifest)
+    assert (code, value["verdict"]) == (5, "unanswerable")
+    assert value["objects"][0]["reason"].endswith(said)
+
+
+def test_who_asks_for_a_cronjob_is_taken_for_no_controller(tmp_path: Path) -> None:
+    hint = " (if system:serviceaccount:team-a:me is a controller, name it in enforcement.controllerAccounts)"
+
+    def created(asked: Asked) -> Said:
+        said = POLICY + (hint if asked.path.endswith("/jobs") else "") + "; see: kubectl describe carbonbudget tight"
+        return status(403, "Forbidden", said)
+
+    _, value = checked(tmp_path, ordinary(created), cron())
+    job = next(one for one in value["objects"] if one["kind"] == "Job")
+    assert "controller" not in job["carbon"][0]
+    assert job["carbon"][0].endswith("; see: kubectl describe carbonbudget tight")
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["check", "-f", str(tmp_path / "no.yaml")])
+    assert (result.exit_code, "Errno" in result.output) == (2, False)
+    assert f"{tmp_path}/no.yaml cannot be read: No such file or directory" in " ".join(result.output.split())
+
+
 def test_what_makes_no_pods_is_a_yes_without_asking(tmp_path: Path) -> None:
     result = run(kubeconfig(tmp_path, "http://127.0.0.1:1"), manifests=CONFIG)
     assert result.exit_code == 0

@@ -254,6 +254,16 @@ async def test_judged_kinds_are_those_of_the_policys_rules() -> None:
     assert (await seen((200, the_policy()), (404, {})))[1] == JUDGED - {"TrainJob"}, "its CRD is not installed"
 
 
+async def test_a_namespace_whose_labels_cannot_be_read_is_left_out_by_its_name_alone() -> None:
+    made = the_policy()
+    selector = made["spec"]["matchConstraints"]["namespaceSelector"]
+    selector["matchExpressions"].append({"key": "dept", "operator": "Exists"})
+    found, _ = await seen((200, made), (404, {}))
+    assert not found.leaves_out("team-a", None)
+    assert found.leaves_out("team-a", {})
+    assert found.leaves_out("kube-system", None)
+
+
 async def test_an_eviction_that_the_policy_matches_is_no_kind_of_work() -> None:
     made = the_policy()
     rules = made["spec"]["matchConstraints"]["resourceRules"]

@@ -127,6 +127,17 @@ def test_the_use_is_told_with_its_parts_its_workloads_and_how_well_it_is_known()
     assert "40 % of the energy was measured by a meter; the rest is modelled" in told(budget, "Measured")
 
 
+def test_a_selector_that_nothing_matched_is_said_to_be_looked_at() -> None:
+    nothing = STATUS | {"used": "0mg", "usedMicrograms": 0, "measured": 0, "topWorkloads": [], "breakdown": None}
+    typed = a_budget(given=nothing, selector={"matchLabels": {"project": "chatbott"}})
+    words = "No pod with these labels used anything in this period. Compare: kubectl get pods -n team-a --show-labels."
+    assert words in told(typed, "Used")
+    assert "labels of a Job's pod template count, not the Job's own" in told(typed, "Used")
+    assert "measured by a meter" not in told(typed, "Measured"), "0 % of nothing"
+    assert "No pod" not in told(a_budget(given=nothing), "Used")
+    assert "No pod" not in told(a_budget(selector={"matchLabels": {"project": "chatbot"}}), "Used")
+
+
 def test_a_part_of_nothing_is_left_out() -> None:
     none_idle = {"breakdown": {"dynamic": "3kg", "idle": "0mg"}}
     assert "3kg that followed the pods' use." in told(a_budget(given=STATUS | none_idle), "Used")
@@ -223,7 +234,13 @@ def test_what_is_refused_is_told_with_its_kinds_and_until_when() -> None:
     assert "New Job, bare Pod or Deployment until 2026-11-24 19:00 CET" in told(budget, "Refused now")
     assert "will be suspended from 2026-11-24 13:30 CET" in told(budget, "Refused now")
     assert "are suspended from" in told(budget, "Refused now", now=NOW + dt.timedelta(hours=1))
+    resumes = (
+        "See which Jobs are suspended: kubectl get jobs -n team-a -l carbonbudget.dev/suspended=true. They resume by "
+        "themselves after 2026-12-01, or when the limit is raised."
+    )
+    assert resumes in told(budget, "Next")
     lapsed = NOW + dt.timedelta(days=1)
+    assert resumes not in told(budget, "Next", now=lapsed)
     assert "was not renewed" in told(budget, "Refused now", now=lapsed)
     assert "Wait until 2026-12-01" in told(budget, "Next")
     assert "Wait" not in told(budget, "Next", now=lapsed)
@@ -426,6 +443,31 @@ def test_a_name_that_is_not_there_is_told_with_those_that_are(tmp_path: Path) ->
     assert result.output == "no CarbonBudget montly in namespace team-a; there is: monthly\n"
 
 
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (("budgets",), "the role view or carbonbudget-view has; is namespace team-a spelt right?"),
+        (("explain", "monthly"), "the role view or carbonbudget-view has; is namespace team-a spelt right?"),
+        (("budgets", "-A"), "or leave -A out to see one namespace"),
+        (("top", "-A"), "or leave -A out to see one namespace"),
+        (("explain", "all", "--cluster"), "the role carbonbudget-cluster-view, bound for the whole cluster, has"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_who_may_not_read_is_told_which_right_is_missing_and_what_to_look_at(
+    tmp_path: Path, command: tuple[str, ...], words: str
+) -> None:
+    result = run(tmp_path, lambda _: status(403, "Forbidden", "no"), *command)
+    assert result.exit_code == 1
+    assert words in result.output
+
+
+def test_options_before_the_command_are_said_to_stand_after_it(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["-n", "team-a", "budgets"])
+    assert result.exit_code == 2
+    assert "options stand after the command: kubectl carbon budgets -n NAMESPACE" in " ".join(result.output.split())
+
+
 def test_a_team_that_may_not_see_the_clusters_budgets_sees_its_own(tmp_path: Path) -> None:
     def answer(asked: Asked) -> Said:
         return status(403, "Forbidden", "no") if asked.path.endswith("/clustercarbonbudgets") else BOTH(asked)
@@ -439,7 +481,11 @@ def test_nothing_to_show_is_said(tmp_path: Path) -> None:
     for command in ("budgets", "top"):
         result = run(tmp_path, cluster_of([], []), command)
         assert (result.exit_code, result.stdout) == (0, "")
+        assert "no carbon budgets in namespace team-a" in result.stderr
         assert "-A shows all namespaces" in result.stderr
+    result = run(tmp_path, cluster_of([an_object("new", given={})], []), "top")
+    assert "no budget in namespace team-a names a workload yet" in result.stderr
+    assert run(tmp_path, cluster_of([], []), "budgets", "-A").stderr == "no carbon budgets\n"
 
 
 PRO_RATA = STATUS | {"proRata": ["2026-10-31T23:20:00Z"]}

@@ -88,6 +88,15 @@ def test_only_what_makes_pods_is_tried() -> None:
     assert [entry.kind for entry in others] == ["ConfigMap", "PodTemplate"]
 
 
+@pytest.mark.parametrize("kind", ["Job", "CronJob", "Deployment", "StatefulSet", "DaemonSet", "ReplicaSet"])
+def test_a_kind_that_always_makes_pods_is_tried_whatever_its_template(kind: str) -> None:
+    version = "batch/v1" if kind.endswith("Job") else "apps/v1"
+    typed = Entry("f", {"apiVersion": version, "kind": kind, "metadata": {"name": "t"}, "spec": {"tmplate": TEMPLATE}})
+    assert to_try([typed])[1] == []
+    foreign = Entry("f", {"apiVersion": "x.dev/v1", "kind": kind, "metadata": {"name": "t"}, "spec": {}})
+    assert to_try([foreign]) == ([], [foreign])
+
+
 def test_a_cronjobs_job_is_tried_after_it_with_its_labels_and_its_owner() -> None:
     tried, _ = to_try([Entry("f", cron(metadata={"labels": {"x": "y"}, "annotations": {"e": "3h"}}))])
     assert titles(tried) == ["CronJob/n", "Job of CronJob/n"]

@@ -17,7 +17,8 @@ from rich.table import Table
 from typer.testing import CliRunner
 
 from carbonbudget_operator.cli import kubectl, main
-from carbonbudget_operator.cli.options import PrintableFormatter, csv_cells, fail, print_table, rounded
+from carbonbudget_operator.cli.options import csv_cells, fail, print_table, rounded
+from carbonbudget_operator.logs import PrintableFormatter
 from carbonbudget_operator.printable import is_printable
 
 LONG = "a-namespace-whose-name-is-as-long-as-a-name-may-be-" + "x" * 12  # 63 characters

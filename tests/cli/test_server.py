@@ -20,13 +20,12 @@ import uvicorn
 from aiohttp.test_utils import unused_port
 from tests.controller.api_server import ApiServer, eventually
 
-from carbonbudget_operator.cli import server as server_module
-from carbonbudget_operator.cluster import pods as pods_module
 from carbonbudget_operator.cluster.pods import Pods
 from carbonbudget_operator.controller.certificates import make_ca, make_leaf
 from carbonbudget_operator.kube import following
 from carbonbudget_operator.ledger.store import migrate, open_ledger
 from carbonbudget_operator.ledger.writer import Writer
+from carbonbudget_operator.server import wiring
 from carbonbudget_operator.settings import load_settings
 
 
@@ -77,13 +76,13 @@ async def test_before_it_listens_it_has_the_labels_that_budgets_select_by_and_it
             raise AttributeError("a defect of ours")
 
     monkeypatch.setattr(following, "_FIRST_PAUSE_SECONDS", 0.01)
-    monkeypatch.setattr(pods_module, "Pods", Observed)
-    monkeypatch.setattr(server_module, "collect_seldom", lambda: None)
+    monkeypatch.setattr(wiring, "Pods", Observed)
+    monkeypatch.setattr(wiring, "collect_seldom", lambda: None)
     monkeypatch.setattr(uvicorn.Server, "serve", lambda self: asyncio.Event().wait())  # it would leave its socket open
     monkeypatch.setattr(sys, "setswitchinterval", lambda seconds: None)
     monkeypatch.setenv("KUBECONFIG", str(kubeconfig(tmp_path, api.port)))
     await api.start()
-    serving = asyncio.create_task(server_module._run(config))
+    serving = asyncio.create_task(wiring.run(config, "127.0.0.1", port, "info", "text"))
     again = "the watch of /api/v1/pods failed and is started again"
     try:
         await eventually(lambda: caplog.text.count(again) >= 2, seconds=30)

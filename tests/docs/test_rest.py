@@ -13,7 +13,8 @@ from starlette.routing import Route
 
 from carbonbudget_operator.api import projection, query, report
 from carbonbudget_operator.reporting.app import make_app
-from carbonbudget_operator.reporting.pools import Pools
+from carbonbudget_operator.server.wiring import make_pools
+from carbonbudget_operator.server.worker import Setup
 from carbonbudget_operator.settings import Settings
 
 PAGE = (Path(__file__).resolve().parent.parent.parent / "docs/reference/rest.md").read_text(encoding="utf-8")
@@ -21,8 +22,10 @@ PAGE = (Path(__file__).resolve().parent.parent.parent / "docs/reference/rest.md"
 
 def endpoints() -> set[str]:
     nobody = cast(Any, None)
-    pools = Pools("sqlite:////nowhere/ledger.db", Settings(), 1)  # nothing is opened
-    app = make_app(nobody, nobody, nobody, pools, CollectorRegistry())
+    registry = CollectorRegistry()
+    pools, people = make_pools(Setup("sqlite:////nowhere/ledger.db", Settings()), registry)  # nothing is opened
+    app = make_app(nobody, nobody, nobody, pools, registry)
+    people.close()
     pools.close()
     answering = {f"{method.upper()} {path}" for path, item in app.openapi()["paths"].items() for method in item}
     plain = {f"{method} {route.path}" for route in app.routes if type(route) is Route for method in route.methods or ()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.enforcement.worlds import HOUR, NOW, Body, a_budget, a_job, job_body, merged
@@ -131,6 +132,26 @@ def test_a_cluster_budget_goes_by_the_namespaces_labels_and_by_its_status_while_
     assert [a.job.name for a in decided([cluster], [a_job(), a_job("other", "team-b")], namespaces=known).actions] == [
         "other"
     ]
+
+
+@pytest.mark.parametrize(("excluded", "suspends"), [("kube-system", True), ("team-a", False)])
+def test_a_namespaces_name_is_known_before_its_labels_are(excluded: str, suspends: bool) -> None:
+    but = {"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": [excluded]}
+    cluster = a_budget(
+        "all", "", suspend_from=NOW - 60, spec={"namespaceSelector": {"matchExpressions": [but]}},
+        status={"namespaces": ["team-a"]} if not suspends else {},
+    )  # fmt: skip
+    assert actions([cluster], [a_job()], namespaces={}) == ([Suspend] if suspends else [])
+
+
+@pytest.mark.parametrize("labels", [64, 65])
+def test_a_job_whose_label_may_be_among_those_that_are_not_kept_is_left_alone(labels: int) -> None:
+    without = {"matchExpressions": [{"key": "project", "operator": "DoesNotExist"}]}
+    budget = a_budget(suspend_from=NOW - 60, spec={"selector": without})
+    many = a_job(template={f"a{number:02}": "x" for number in range(labels)})
+    assert actions([budget], [many]) == ([Suspend] if labels == 64 else [])
+    by_another = a_budget(suspend_from=NOW - 60, spec={"selector": {"matchLabels": {"a00": "x"}}})
+    assert actions([by_another], [many]) == [Suspend]
 
 
 def test_per_workload_only_a_job_over_its_own_limit_is_announced_and_suspended() -> None:

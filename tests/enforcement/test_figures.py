@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from tests.enforcement.worlds import HOUR, NOW, a_budget, a_job, finished
 
 from carbonbudget_operator.api.query import RunAnswer
+from carbonbudget_operator.api.times import format_time
 from carbonbudget_operator.budgets.evaluate import Action, State, Threshold, Verdict, percent, run_verdict
 from carbonbudget_operator.budgets.evaluate import Budget as EvaluatedBudget
 from carbonbudget_operator.budgets.period import Period
@@ -216,13 +217,20 @@ def test_kinds_that_we_may_not_write_and_budgets_without_a_state_are_left_out() 
     assert workload_annotations([a_budget(status={"state": None, "topWorkloads": top("Job")})]) == {}
 
 
-def test_a_run_that_is_suspended_is_told_its_own_use_and_another_jobs_budget_speaks_for_all() -> None:
+def test_a_run_that_is_suspended_is_told_why_and_until_when() -> None:
     own = a_budget("own", spec={"per": "Workload"}, status=RUNS)
     _, note = patch_of(Suspend(a_job("big"), own), NOW)
     assert note is not None
     assert note.message == (
         "big is suspended: it used 5.5kg CO2e, 110 % of what carbon budget team-a/own allows each workload "
-        "(location-based, as of 2026-11-23T18:50:00Z). It is resumed when the budget allows it again"
+        "(location-based, as of 2026-11-23T18:50:00Z). It is resumed when the budget lets go: once its limit is raised"
+    )
+    ends = {"period": {"start": format_time(NOW - HOUR), "end": format_time(NOW + HOUR)}}
+    _, note = patch_of(Suspend(a_job("big"), a_budget(status=ends)), NOW)
+    assert note is not None
+    assert note.message == (
+        "big is suspended: carbon budget team-a/monthly has reached Suspend. "
+        f"It is resumed when the budget lets go: at {format_time(NOW + HOUR)}, or once its limit is raised"
     )
     _, note = patch_of(Announce(a_job("big"), a_budget(), NOW + 60), NOW)
     assert note is not None

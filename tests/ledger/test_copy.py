@@ -56,8 +56,8 @@ def test_a_restore_into_a_ledger_with_data_changes_nothing(engine: sa.Engine, ur
     book(Booker(engine), a_report())
     assert run("backup", str(tmp_path / "b.db"), "--ledger", url)[0] == 0
     code, said = run("restore", str(tmp_path / "b.db"), "--ledger", url)
-    assert code == 1
-    assert "give an empty one" in said
+    assert code == 2
+    assert "is not empty" in said
     assert counts(engine)[0] == 1
 
 

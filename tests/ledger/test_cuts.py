@@ -21,10 +21,11 @@ from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.book import Booked, Booker
 from carbonbudget_operator.ledger.bounds import MAX_ROWS
 from carbonbudget_operator.ledger.check import check_ledger
-from carbonbudget_operator.ledger.cuts import EVERY_NAMESPACE, MAX_A_DAY, MAX_AN_HOUR, cuts_at, load_cuts
+from carbonbudget_operator.ledger.cuts import MAX_A_DAY, MAX_AN_HOUR, cuts_at, load_cuts
 from carbonbudget_operator.ledger.read import read_hour
 from carbonbudget_operator.ledger.store import migrate, open_ledger
 from carbonbudget_operator.ledger.writer import Writer
+from carbonbudget_operator.namespace_names import EVERY_NAMESPACE
 from carbonbudget_operator.reporting.book import Book
 from carbonbudget_operator.settings import Allocation, Carbon, Settings
 

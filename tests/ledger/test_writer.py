@@ -6,14 +6,21 @@ import asyncio
 import gc
 import threading
 import weakref
+from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from prometheus_client import CollectorRegistry
 from tests.ledger.reports import HOUR, a_report, arrival, booked
 
 from carbonbudget_operator.ledger import writer as module
 from carbonbudget_operator.ledger.book import Arrival, Booked
+from carbonbudget_operator.ledger.store import LedgerError, migrate
 from carbonbudget_operator.ledger.writer import Writer
+from carbonbudget_operator.server.wiring import make_pools
+from carbonbudget_operator.server.worker import Setup
+from carbonbudget_operator.settings import Settings
 
 
 class NotThis(Exception):
@@ -143,4 +150,56 @@ async def test_who_went_away_is_not_told_and_the_others_are(engine: sa.Engine) -
     assert await waiting[0] is Booked.STORED
     assert await waiting[2] is Booked.STORED
     assert await booked(writer, a_report(node="node-1")) is Booked.DUPLICATE
+    writer.close()
+
+
+async def test_reports_that_find_no_connection_are_all_refused_at_once_and_none_is_tried_alone(tmp_path: Path) -> None:
+    engine = sa.create_engine(f"sqlite:///{tmp_path}/ledger.db", pool_size=1, max_overflow=0, pool_timeout=0.2)
+    migrate(engine)
+    writer, attempts = Writer(engine), list[int]()
+    original = writer._booker.book
+    writer._booker.book = lambda arrivals: attempts.append(len(arrivals)) or original(arrivals)  # type: ignore[method-assign]
+    with engine.connect():  # somebody else has the only one
+        with writer._lock:
+            waiting = [asyncio.ensure_future(booked(writer, a_report(node=f"node-{n}"))) for n in range(12)]
+            await asyncio.sleep(0)
+        said = await asyncio.gather(*waiting, return_exceptions=True)
+    assert {str(error) for error in said} == {
+        "the ledger cannot store: all connections of this kind of work are in use"
+    }
+    assert sum(attempts) == 12  # each report once
+    assert await booked(writer, a_report()) is Booked.STORED
+    writer.close()
+    engine.dispose()
+
+
+async def test_connections_that_slow_questions_hold_take_none_from_200_reports(url: str) -> None:
+    registry = CollectorRegistry()
+    pools, people = make_pools(Setup(url, Settings()), registry)
+    migrate(pools.upkeep)
+    writer = Writer(pools.ingest)
+    others = [engine for engine in pools._engines if engine is not pools.ingest]
+    with ExitStack() as held:
+        for engine in others:
+            for _ in range(engine.pool.size()):  # type: ignore[attr-defined]
+                held.enter_context(engine.connect()).execute(sa.text("SELECT 1 FROM node"))
+        with writer._lock:
+            waiting = [asyncio.ensure_future(booked(writer, a_report(node=f"node-{n}"))) for n in range(200)]
+            await asyncio.sleep(0)
+        assert set(await asyncio.gather(*waiting)) == {Booked.STORED}
+    assert writer.batches <= 2  # the first may be taken before the others have come
+    writer.close()
+    people.close()
+    pools.close()
+
+
+async def test_a_report_does_not_wait_for_a_silent_ledger_for_ever(
+    engine: sa.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_ANSWER_SECONDS", 0.1)
+    writer = Writer(engine)
+    with writer._lock, pytest.raises(LedgerError, match="the database does not answer"):
+        await booked(writer, a_report())
+    monkeypatch.undo()
+    assert await booked(writer, a_report()) is Booked.DUPLICATE  # it was stored when the ledger answered again
     writer.close()

@@ -22,11 +22,13 @@ from typer.testing import CliRunner
 from carbonbudget_operator.api.query import RunQuery
 from carbonbudget_operator.cli.covers import covers_line, csv_covers
 from carbonbudget_operator.cli.main import app
+from carbonbudget_operator.cli.options import csv_list
 from carbonbudget_operator.ledger.book import Booker
 from carbonbudget_operator.ledger.slices import HOUR, slice_start
 from carbonbudget_operator.ledger.store import migrate, open_ledger
 from carbonbudget_operator.ledger.writer import Writer
 from carbonbudget_operator.reporting.book import Book
+from carbonbudget_operator.reporting.numbers import grams
 from carbonbudget_operator.reporting.runs import Runs
 from carbonbudget_operator.reporting.spans import covered
 from carbonbudget_operator.settings import Settings
@@ -48,6 +50,11 @@ class Asked:
             app, [command, "--from", times[0], "--to", times[1], "--ledger", self.url, *args], catch_exceptions=False
         )
         assert done.exit_code == code, done.output
+        return done.stdout
+
+    def command(self, *args: str) -> str:
+        done = CliRunner().invoke(app, [*args, "--ledger", self.url], catch_exceptions=False)
+        assert done.exit_code == 0, done.output
         return done.stdout
 
     def json(self, command: str, start: int, end: int) -> dict[str, Any]:
@@ -132,6 +139,49 @@ def test_each_line_of_the_csv_says_what_it_covers(asked: Asked, command: str) ->
     assert {(line["covers_from"], line["covers_to"]) for line in lines} == {
         ("2025-07-01T00:00:00Z", "2025-07-01T01:00:00Z")
     }
+
+
+def test_a_line_of_an_allocations_csv_is_whole_by_itself(asked: Asked) -> None:
+    answer = asked.json("allocate", DAY, DAY + HOUR)
+    text = asked.run("allocate", DAY, DAY + HOUR, "-o", "csv")
+    assert text.startswith("namespace,energy_kwh,location_g,market_g,embodied_g,covers_from,covers_to,embodied_low_g,")
+    lines = list(csv.DictReader(io.StringIO(text)))
+    assert [line["namespace"] for line in lines] == [row["key"]["namespace"] for row in answer["rows"]]
+    for line, row in zip(lines, answer["rows"], strict=True):
+        assert line["factors"] == "; ".join(answer["factors"][place] for place in row["factors"]) != ""
+        assert float(line["embodied_low_g"]) <= float(line["embodied_g"]) <= float(line["embodied_high_g"])
+        assert line["embodied_high_g"] == grams(row["embodied_high_ug"])
+        assert line["measured_percent"] == str(row["measured_percent"])
+        for figure in ("energy_kwh", "location_g", "market_g", "embodied_g"):
+            assert line[f"total_{figure}"] == answer["total"][figure]
+        assert line["settings"] == answer["settings"]
+
+
+def test_a_line_of_a_reports_csv_is_whole_by_itself(asked: Asked) -> None:
+    sha256 = asked.command("report", "close", "2025-07-01", "--incomplete").rpartition("sha256 ")[2].strip()
+    answer = asked.json("report", DAY, DAY + 24 * HOUR)
+    text = asked.command("report", "--period", "2025-07-01", "-o", "csv")
+    assert text.startswith(
+        "kind,name,it_energy_kwh,facility_energy_kwh,location_g,market_g,embodied_g,measured_percent,embodied_low_g,"
+        "embodied_high_g,covers_from,covers_to,emissions_g,note,it_energy_low_kwh,"
+    )
+    for shown in (text, asked.command("report", "show", "2025-07-01", "-o", "csv")):
+        lines = list(csv.DictReader(io.StringIO(shown)))
+        assert {line["kind"] for line in lines} == {"total", "ownership", "namespace", "inventory", "energy"}
+        for line in lines:
+            assert line["factors"] == "; ".join(answer["factors"]) != ""
+            assert line["coverage_percent"] == str(answer["coverage_percent"])
+            assert (line["cluster"], line["basis"]) == (answer["cluster"], answer["basis"])
+            assert line["closed_sha256"] == sha256
+        energy = [line for line in lines if line["kind"] == "energy"]
+        assert [(line["it_energy_low_kwh"], line["it_energy_kwh"], line["it_energy_high_kwh"]) for line in energy] == [
+            (row["low_kwh"], row["kwh"], row["high_kwh"]) for row in answer["energy"]
+        ]
+
+
+def test_a_cell_of_many_factors_is_not_cut() -> None:
+    factors = [f"factor {number} " + "x" * 500 for number in range(40)]
+    assert csv_list(factors).split("; ") == factors
 
 
 @given(st.integers(-(2**70), 2**70), st.integers(-(2**70), 2**70))

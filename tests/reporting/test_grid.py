@@ -17,7 +17,7 @@ from prometheus_client import CollectorRegistry
 from tests.ledger.reports import a_report, book
 from typer.testing import CliRunner
 
-from carbonbudget_agent.report import NodeInfo
+from carbonbudget_core.report import NodeInfo
 from carbonbudget_operator.carbon.intensity.hours import Point
 from carbonbudget_operator.carbon.intensity.source import SourceError
 from carbonbudget_operator.cli.fetched import fetched_lines

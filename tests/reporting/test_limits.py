@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import uvloop
+from prometheus_client import CollectorRegistry
 from tests.controller.api_server import eventually
 from tests.ingest.test_connections import Running, Stream, running, tls
 from tests.ledger.reports import HOUR, a_report
@@ -22,8 +23,9 @@ from carbonbudget_operator.ingest.door import Door
 from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.ingest.shares import Limits, Share
 from carbonbudget_operator.kube.access import Access, Caller
-from carbonbudget_operator.reporting.pools import Pools
 from carbonbudget_operator.reporting.routes import asking
+from carbonbudget_operator.server.wiring import make_pools
+from carbonbudget_operator.server.worker import Setup
 from carbonbudget_operator.settings import Settings
 from carbonbudget_operator.tls import server_context
 
@@ -123,7 +125,7 @@ async def test_only_who_may_read_the_whole_cluster_asks_long_questions(
     clients: Clients, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     long = json.dumps({"queries": [QUESTION]}).encode() + b" " * 300_000
-    monkeypatch.setattr(clients.made.pools.cluster_readers.share, "limits", Limits(8, 8, 2**20, 2**20, 400_000))
+    monkeypatch.setattr(clients.made.pools.operator_readers.share, "limits", Limits(8, 8, 2**20, 2**20, 400_000))
     status, reason = await clients.ask("user:dev@team-a", long)
     assert (status, "larger than 262144 bytes" in reason) == (413, True)
     assert (await clients.ask("user:controller@*", long))[0] == 200
@@ -173,9 +175,11 @@ async def test_reports_that_fill_their_share_leave_questions_theirs_and_the_othe
     assert await clients.report() == 200
 
     share = pools.cluster_readers.share
+    monkeypatch.setattr(share, "limits", Limits(64, 16, 16 * (MAX - 1), 8 * MAX, MAX))
     held = [await clients.begin("/v1/runs/query", f"user:sre-{n}@*", MAX, b" " * (MAX - 1)) for n in range(16)]
     await eventually(lambda: share.bytes == 16 * (MAX - 1))
-    assert await clients.question("user:controller@*") == 503
+    assert await clients.question("user:sre@*") == 503
+    assert await clients.question("user:controller@*") == 200
     assert await clients.report("node-8") == 200
     assert await clients.question() == 200
     for stream in held:
@@ -219,10 +223,10 @@ def test_a_share_counts_down_what_it_counted_up() -> None:
 
 
 def test_the_default_limits_fit_the_charts_memory(tmp_path: Path) -> None:
-    settings = Settings()
-    pools = Pools(f"sqlite:///{tmp_path}/none.db", settings, settings.server.max_report_bytes)
-    shares = (pools.reports, pools.cluster_readers.share, pools.namespace_readers.share)
-    assert sum(share.limits.bytes for share in shares) <= 256 * 2**20
+    pools, people = make_pools(Setup(f"sqlite:///{tmp_path}/none.db", Settings()), CollectorRegistry())
+    readers = (pools.operator_readers, pools.cluster_readers, pools.namespace_readers)
+    assert sum(share.limits.bytes for share in (pools.reports, *(its.share for its in readers))) <= 256 * 2**20
+    people.close()
     pools.close()
 
 

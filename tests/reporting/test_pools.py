@@ -53,8 +53,7 @@ class Busy:
 
 
 async def test_probes_and_reports_are_answered_while_all_readers_are_busy(face: Face) -> None:
-    everybody = face.pools.cluster_readers.pool, face.pools.namespace_readers.pool
-    async with Busy(everybody[0], 2), Busy(everybody[1]):
+    async with Busy(face.pools.operator, 2), face.pools.people.turn("a"), face.pools.people.turn("b"):
         assert (await face.client.get("/readyz")).status_code == 200
         metrics = await face.client.get("/metrics", headers={"Authorization": "Bearer user:prometheus@x"})
         assert metrics.status_code == 200
@@ -62,13 +61,13 @@ async def test_probes_and_reports_are_answered_while_all_readers_are_busy(face: 
 
 
 async def test_the_controllers_questions_do_not_wait_for_other_peoples(face: Face) -> None:
-    async with Busy(face.pools.namespace_readers.pool):
+    async with face.pools.people.turn("a"), face.pools.people.turn("b"):
         assert (await face.ask("user:controller@*")).status_code == 200
 
 
 async def test_many_probes_are_one_look_at_the_ledger(face: Face, monkeypatch: pytest.MonkeyPatch) -> None:
     looks: list[int] = []
-    queries = face.pools.probes.queries
+    queries = face.pools.looks.queries
     monkeypatch.setattr(queries, "data_through", lambda: looks.append(1))
     answers = await asyncio.gather(*(face.client.get("/readyz") for _ in range(200)))
     assert {answer.status_code for answer in answers} == {200}
@@ -110,7 +109,7 @@ async def test_beyond_the_queue_a_question_is_told_to_come_again() -> None:
     pool = a_pool(threads=1, each=1, waiting=1)
     async with Busy(pool):
         waiting = asyncio.create_task(pool.turn("b").__aenter__())
-        await eventually(lambda: pool._waiting)
+        await eventually(lambda: pool._turns._waiting)
         with pytest.raises(Refusal, match="1 of them wait already") as refused:
             await pool.turn("c").__aenter__()
         assert (refused.value.status, refused.value.retry_after_s) == (503, 5)
@@ -135,7 +134,7 @@ async def test_a_turn_that_comes_in_the_moment_of_its_end_is_given_back() -> Non
     first = pool.turn("a")
     await first.__aenter__()
     waiting = asyncio.create_task(pool.turn("b").__aenter__())
-    await eventually(lambda: pool._waiting)
+    await eventually(lambda: pool._turns._waiting)
     await first.__aexit__(None, None, None)  # b has the turn, and does not know
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):

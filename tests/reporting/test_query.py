@@ -9,6 +9,7 @@ import pytest
 import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.budgets.oracle import selected
 from tests.ledger.reports import a_report, book
 
 from carbonbudget_operator.api.query import BudgetAnswer, BudgetQuery
@@ -16,6 +17,7 @@ from carbonbudget_operator.api.selector import LabelSelector, LabelSelectorRequi
 from carbonbudget_operator.ledger.book import Booker
 from carbonbudget_operator.ledger.store import migrate, open_ledger
 from carbonbudget_operator.ledger.valued import EMBODIED_UG, LOCATION_UG
+from carbonbudget_operator.namespace_names import EVERY_NAMESPACE
 from carbonbudget_operator.reporting.book import Book
 from carbonbudget_operator.reporting.derive import Deriver
 from carbonbudget_operator.reporting.hourly import hourly
@@ -157,6 +159,42 @@ def test_hours_add_up_to_the_same_spans_use(asked: Callable[[bool], Queries], qu
         some = first + len(hours.used_ug) // 2 * HOUR
         (answer,) = asked(kept).budgets([query.model_copy(update={"start": some, "end": some + HOUR})])
         assert hours.used_ug[len(hours.used_ug) // 2] == answer.used_ug if some < last else True
+
+
+REQUIREMENTS = st.builds(
+    lambda key, operator, values: {"key": key, "operator": operator} | ({"values": values} if "In" in operator else {}),
+    st.sampled_from(["team", "rare", "none"]),
+    st.sampled_from(["In", "NotIn", "Exists", "DoesNotExist"]),
+    st.lists(st.sampled_from(["t0", "t1", "t3", "yes", "", "x"]), min_size=1, max_size=3),
+)
+MANIFESTS = st.none() | st.fixed_dictionaries(
+    {},
+    optional={
+        "matchLabels": st.dictionaries(st.sampled_from(["team", "rare"]), st.sampled_from(["t0", "t2", "yes"])),
+        "matchExpressions": st.lists(REQUIREMENTS, max_size=3),
+    },
+)
+
+
+@settings(max_examples=120, deadline=None)
+@given(
+    MANIFESTS, st.lists(st.sampled_from([*NAMESPACES, "nobody", "__idle__"]), min_size=1, unique=True), st.booleans()
+)
+def test_an_answer_and_its_hours_are_the_rows_that_the_selector_selects_as_kubernetes_does(
+    asked: Callable[[bool], Queries], manifest: dict[str, object] | None, names: list[str], kept: bool
+) -> None:
+    """The rule of coverage, whatever the ledger's statements and indexes leave out on the way to it."""
+    selector = None if manifest is None else LabelSelector.model_validate(manifest)
+    rows = [row for row in asked(False).rows(DAY, END) if selected(manifest, row.labels)]
+    for namespaces in (names, [EVERY_NAMESPACE]):
+        query = BudgetQuery(
+            id="x", namespaces=namespaces, selector=selector, start=DAY, end=END,
+            include=["Dynamic", "Idle", "Overhead", "Embodied"],
+        )  # fmt: skip
+        mine = [row for row in rows if (row.namespace in names if namespaces is names else not row.special)]
+        expected = sum(sum(row.figures[LOCATION_UG]) + row.figures[EMBODIED_UG] for row in mine)
+        assert asked(kept).budgets([query])[0].used_ug == expected
+        assert sum(hourly(asked(kept).book, [query])[0].used_ug) == expected
 
 
 def test_the_whole_cluster_is_every_row_that_is_not_special(asked: Callable[[bool], Queries]) -> None:

@@ -224,8 +224,8 @@ def test_a_closed_report_is_shown_exported_and_verified_as_it_was_closed(ledger:
     ledger.run("report", "export", "2025-Q3", str(file))
     assert hashlib.sha256(file.read_bytes()).hexdigest() == sha256
     assert f"match sha256 {sha256}" in ledger.run("report", "verify", "2025-Q3", "--file", str(file))
-    assert "exists already" in ledger.run("report", "export", "2025-Q3", str(file), code=1)
-    assert "cannot be written" in ledger.run("report", "export", "2025-Q3", str(tmp_path / "no" / "q3.json"), code=1)
+    assert "exists already" in ledger.run("report", "export", "2025-Q3", str(file), code=2)
+    assert "cannot be written" in ledger.run("report", "export", "2025-Q3", str(tmp_path / "no" / "q3.json"), code=2)
     file.write_bytes(file.read_bytes() + b"\n")
     assert "is not the report of 2025-Q3" in ledger.run("report", "verify", "2025-Q3", "--file", str(file), code=1)
 
@@ -362,7 +362,7 @@ def test_a_configured_zone_that_is_none_is_said_and_no_other_stands_in(
 ) -> None:
     config = tmp_path / "config.yaml"
     config.write_text("carbon: {zone: ATLANTIS}")
-    assert "'ATLANTIS' has no lifecycle figure" in ledger.run(*args, "--config", str(config), code=1)
+    assert "'ATLANTIS' has no lifecycle figure" in ledger.run(*args, "--config", str(config), code=2)
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,6 @@ import pytest
 from tests.ledger.reports import HOUR, a_report
 from tests.reporting.test_server import Face, a_face
 
-from carbonbudget_operator.reporting import pools
-
 DAY = "2025-11-24"
 READER, CLOSER = "user:reader@*", "user:closer@*"
 
@@ -86,9 +84,9 @@ async def test_a_report_is_closed_listed_shown_and_reopened_with_one_hash(
 
 async def test_what_was_closed_is_read_while_a_long_report_is_made(face: Face, monkeypatch: pytest.MonkeyPatch) -> None:
     """A year's report takes minutes: a look at one that is kept would wait until it is refused."""
-    monkeypatch.setattr(pools, "_WAIT_SECONDS", 0.1)
+    monkeypatch.setattr(face.people._long, "_wait_seconds", 0.1)
     closed = (await post(face, "close", period=DAY, incomplete=True)).json()
-    async with face.pools.periods.turn("somebody"):
+    async with face.pools.people.turn("somebody", long=True):
         assert (await get(face, "/v1/report", period=DAY)).status_code == 503
         assert (await get(face, "/v1/report/closed", period=DAY)).json() == closed
         assert len((await get(face, "/v1/report/closures")).json()["items"]) == 1

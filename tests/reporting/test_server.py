@@ -31,11 +31,16 @@ from carbonbudget_operator.ledger.writer import Writer
 from carbonbudget_operator.reporting.app import make_app
 from carbonbudget_operator.reporting.metrics import ServerMetrics
 from carbonbudget_operator.reporting.pools import Pools
-from carbonbudget_operator.settings import Carbon, Settings
+from carbonbudget_operator.server.answers import LedgerAnswers
+from carbonbudget_operator.server.wiring import make_pools
+from carbonbudget_operator.server.worker import Setup
+from carbonbudget_operator.server.workers import People
+from carbonbudget_operator.settings import Carbon, Questions, Server, Settings
 
 AGENT = "system:serviceaccount:carbonbudget-agent:carbonbudget-agent"
 NOW = HOUR + 600
 MAX = 200_000
+QUESTIONS = Questions()
 
 
 @dataclass
@@ -83,8 +88,10 @@ class ApiServer:
 class Face:
     """The app, and short words for its requests."""
 
-    def __init__(self, client: httpx.AsyncClient, api: ApiServer, pools: Pools, clock: list[int]) -> None:
-        self.client, self.api, self.pools, self.clock = client, api, pools, clock
+    def __init__(
+        self, client: httpx.AsyncClient, api: ApiServer, pools: Pools, people: People, clock: list[int]
+    ) -> None:
+        self.client, self.api, self.pools, self.people, self.clock = client, api, pools, people, clock
         self.engine = pools.upkeep
 
     async def report(self, body: object, token: str = "node:node-1", **headers: str) -> httpx.Response:
@@ -117,19 +124,25 @@ class Made:
     app: FastAPI
     api: ApiServer
     pools: Pools
+    people: People
     clock: list[int]
 
 
 @asynccontextmanager
-async def a_server(url: str) -> AsyncIterator[Made]:
+async def a_server(
+    url: str, questions: Questions = QUESTIONS, answers: type[LedgerAnswers] = LedgerAnswers
+) -> AsyncIterator[Made]:
     api, clock = ApiServer(), [NOW]
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", api.answer)
-    pools = Pools(url, Settings(carbon=Carbon(zone="WORLD", pue=1.0)), MAX)
+    server = Server(operator_accounts=["controller@*"], questions=questions, max_report_bytes=MAX)
+    registry = CollectorRegistry()
+    settings = Settings(server=server, carbon=Carbon(zone="WORLD", pue=1.0))
+    pools, people = make_pools(Setup(url, settings, answers=answers), registry)
     migrate(pools.upkeep)
-    async with TestServer(app) as server:
-        kube = KubeClient.connect(Credentials(str(server.make_url("")).rstrip("/"), lambda: ""))
-        access, writer, registry = Access(kube, "carbonbudget-server"), Writer(pools.ingest), CollectorRegistry()
+    async with TestServer(app) as api_server:
+        kube = KubeClient.connect(Credentials(str(api_server.make_url("")).rstrip("/"), lambda: ""))
+        access, writer = Access(kube, "carbonbudget-server"), Writer(pools.ingest)
         registry.register(ServerMetrics(writer, pools.probes.queries, Peers(1_000)))
         receiver = Receiver(
             access, pools.reports, writer, "default", AGENT, MAX, 20_000, registry, now=lambda: clock[0]
@@ -137,18 +150,23 @@ async def a_server(url: str) -> AsyncIterator[Made]:
         made = make_app(
             receiver, access, writer, pools, registry, now=lambda: clock[0], pods_without_agent=lambda: api.unmetered
         )
-        yield Made(made, api, pools, clock)
-        writer.close()
-        await kube.close()
-    pools.close()
+        try:
+            yield Made(made, api, pools, people, clock)
+        finally:
+            writer.close()
+            await kube.close()
+            people.close()
+            pools.close()
 
 
 @asynccontextmanager
-async def a_face(url: str) -> AsyncIterator[Face]:
-    async with a_server(url) as made:
+async def a_face(
+    url: str, questions: Questions = QUESTIONS, answers: type[LedgerAnswers] = LedgerAnswers
+) -> AsyncIterator[Face]:
+    async with a_server(url, questions, answers) as made:
         transport = httpx.ASGITransport(made.app)
         async with httpx.AsyncClient(transport=transport, base_url="https://server") as client:
-            yield Face(client, made.api, made.pools, made.clock)
+            yield Face(client, made.api, made.pools, made.people, made.clock)
 
 
 @pytest.fixture

@@ -27,8 +27,8 @@ def test_an_option_wins_over_the_file_and_an_absent_one_does_not(tmp_path: Path)
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("sever: {}", "config.yaml: sever: Extra inputs are not permitted"),
-        ("server: {lissten: x}", "config.yaml: server.lissten: Extra inputs are not permitted"),
+        ("sever: {}", "config.yaml: sever: unknown key: did you mean server?"),
+        ("server: {lissten: x}", "config.yaml: server.lissten: unknown key: did you mean listen?"),
         ("carbon: {pue: 0.5}", "config.yaml: carbon.pue: Input should be greater than or equal to 1"),
         ("carbon: {basis: guess}", "config.yaml: carbon.basis: Input should be 'lifecycle' or 'direct'"),
         (
@@ -84,3 +84,33 @@ def test_every_defect_is_told_at_once(tmp_path: Path) -> None:
 def test_a_block_may_outlive_its_renewal_by_four_windows_and_no_less(window_s: int, fresh_s: int) -> None:
     given = {"controller": {"window_seconds": window_s, "fresh_for_seconds": fresh_s}}
     assert load_settings(None, given).controller.fresh_for_seconds == fresh_s
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("carbon: {market: {suplier: 1}}", "carbon.market.suplier: unknown key: did you mean supplier?"),
+        (
+            "carbon: {suplier: 1, pue: [{value: 1.1}, {valid_from: 2026-01-01, value: 1.2}]}",
+            "carbon.suplier: unknown key: did you mean carbon.market.supplier?",
+        ),
+        ("zone: DE", "zone: unknown key: did you mean carbon.zone?"),
+        (
+            "enforcement: {resumeJitter: 3}",
+            "enforcement.resumeJitter: unknown key: did you mean resume_jitter_seconds?",
+        ),
+        (
+            "carbon: {intensity: {sources: [{type: neso, timeout_second: 1}]}}",
+            "carbon.intensity.sources.0.neso.timeout_second: unknown key: did you mean timeout_seconds?",
+        ),
+        (
+            "carbon: {embodied: {x: 1}}",
+            "carbon.embodied.x: unknown key: there are gpu_kg, host_threads, in_service, life_years, server_kg",
+        ),
+        ("server: {qqqqqqq: 1}", "server.qqqqqqq: unknown key: docs/reference/settings.md lists all keys"),
+    ],
+)
+def test_an_unknown_key_is_answered_with_the_key_that_is_meant(tmp_path: Path, text: str, sentence: str) -> None:
+    with pytest.raises(SettingsError) as error:
+        load_settings(write(tmp_path, text), {})
+    assert sentence in str(error.value)

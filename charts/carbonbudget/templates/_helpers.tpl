@@ -67,6 +67,18 @@ server:
   tls_cert: /etc/carbonbudget/tls/tls.crt
   tls_key: /etc/carbonbudget/tls/tls.key
   agent_account: system:serviceaccount:{{ .Values.agent.namespace }}:carbonbudget-agent
+  operator_accounts:
+    - system:serviceaccount:{{ .Release.Namespace }}:carbonbudget-controller
+    - system:serviceaccount:{{ .Release.Namespace }}:carbonbudget-admission
+  questions:
+    workers: {{ int .Values.server.questions.workers }}
+    at_once_each: {{ int .Values.server.questions.atOnceEach }}
+    waiting: {{ int .Values.server.questions.waiting }}
+    wait_seconds: {{ int .Values.server.questions.waitSeconds }}
+    seconds: {{ int .Values.server.questions.seconds }}
+    report_seconds: {{ int .Values.server.questions.reportSeconds }}
+    memory_mib: {{ int .Values.server.questions.memoryMiB }}
+    idle_seconds: {{ int .Values.server.questions.idleSeconds }}
   max_node_watts: {{ int .Values.server.maxNodeWatts }}
   pod_days: {{ int .Values.server.podDays }}
   keep_months: {{ int .Values.server.keepMonths }}

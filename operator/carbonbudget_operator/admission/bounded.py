@@ -13,6 +13,7 @@ from typing import Final
 
 from carbonbudget_operator.admission.view import BudgetView, view
 from carbonbudget_operator.api.selector import LabelSelector, LabelSelectorRequirement
+from carbonbudget_operator.budgets.coverage import Requirement, Selector
 
 # https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#syntax-and-character-set
 _MAX_KEY: Final = 317
@@ -24,34 +25,33 @@ _MAX_MESSAGE: Final = 1024
 def bounded_view(body: Mapping[str, object], cluster: bool) -> BudgetView | None:
     """The budget; None where it selects nothing that can exist. Raises ValueError for what is no budget."""
     found = view(body, cluster)
-    selectors = [found.selector, found.namespace_selector]
+    selectors = [found.scope.selector, found.scope.namespace_selector]
     if not all(selector is None or _possible(selector) for selector in selectors):
         return None
     own, namespaces = (None if selector is None else _bounded(selector) for selector in selectors)
     message = found.candidate.message[:_MAX_MESSAGE]
-    return replace(
-        found, selector=own, namespace_selector=namespaces, candidate=replace(found.candidate, message=message)
-    )
+    scope = replace(found.scope, selector=own, namespace_selector=namespaces)
+    return replace(found, scope=scope, candidate=replace(found.candidate, message=message))
 
 
 def text_bytes(budget: BudgetView) -> int:
     """About how much it holds: fixed parts, sentence and selectors."""
     texts = [budget.candidate.message]
-    for selector in (budget.selector, budget.namespace_selector):
+    for selector in (budget.scope.selector, budget.scope.namespace_selector):
         if selector is not None:
             texts += [*selector.match_labels, *selector.match_labels.values()]
             texts += [text for one in selector.match_expressions for text in (one.key, *one.values)]
     return 1_500 + sum(80 + len(text) for text in texts)
 
 
-def _possible(selector: LabelSelector) -> bool:
+def _possible(selector: Selector) -> bool:
     """Whether any object can have what it asks for."""
     if any(len(key) > _MAX_KEY or len(value) > _MAX_VALUE for key, value in selector.match_labels.items()):
         return False
     return all(_values(one) for one in selector.match_expressions if one.operator == "In")
 
 
-def _bounded(selector: LabelSelector) -> LabelSelector:
+def _bounded(selector: Selector) -> LabelSelector:
     labels = dict(list(selector.match_labels.items())[:_MOST_LABELS])
     expressions = [
         LabelSelectorRequirement(key=one.key, operator=one.operator, values=_values(one))
@@ -60,5 +60,5 @@ def _bounded(selector: LabelSelector) -> LabelSelector:
     return LabelSelector(match_labels=labels, match_expressions=expressions)
 
 
-def _values(requirement: LabelSelectorRequirement) -> list[str]:
+def _values(requirement: Requirement) -> list[str]:
     return [value for value in requirement.values if len(value) <= _MAX_VALUE]

@@ -14,13 +14,14 @@ from carbonbudget_operator.admission.kept import Kept
 from carbonbudget_operator.admission.shapes import JOB, POD, Shape, Shapes
 from carbonbudget_operator.admission.view import BudgetView
 from carbonbudget_operator.api.names import BUDGET, CLUSTER_BUDGET, EXEMPT_LABEL
+from carbonbudget_operator.budgets.coverage import Covers
 from carbonbudget_operator.kube.client import KubeClient
 from carbonbudget_operator.kube.following import keep_following
+from carbonbudget_operator.namespace_names import EVERY_NAMESPACE
 from carbonbudget_operator.namespaces import NAMESPACES, Namespaces
 
 # Older than what the alert CarbonBudgetWatchStale reports, so that the alert comes first.
 MAX_AGE_SECONDS = 600.0
-_NAME_LABEL = "kubernetes.io/metadata.name"
 # With more namespaces than this there is one watch of all of them: a watch is a connection and its memory, so their
 # number has a bound that does not grow with the cluster.
 _MAX_WATCHES_OF_A_KIND = 3
@@ -38,13 +39,13 @@ class Budgets:
         self.namespaces = Namespaces()
 
     def of(self, namespace: str) -> list[BudgetView]:
-        """The budgets that hold in a namespace."""
-        wide = self.wide.of("").values()
-        found = [*self.own.of(namespace).values()]
-        if wide:
-            labels = self._labels(namespace)
-            found += [budget for budget in wide if budget.holds_in(namespace, labels)]
-        return found
+        """The budgets that hold in a namespace.
+
+        One made a moment ago may not have arrived yet: what its name does not settle passes until it has.
+        """
+        labels = (self.namespaces.labels() or {}).get(namespace)
+        budgets = (*self.own.of(namespace).values(), *self.wide.of("").values())
+        return [budget for budget in budgets if budget.scope.holds_in(namespace, labels) is Covers.YES]
 
     def crowded(self) -> int:
         """Of how many namespaces some budgets are left out."""
@@ -74,28 +75,20 @@ class Budgets:
         return ""
 
     def scaled_kinds(self, kinds: Mapping[str, Shape], now: int) -> set[tuple[Shape, str]]:
-        """Which kinds' scaling may have to be refused, and where: empty is everywhere."""
+        """Which kinds' scaling may have to be refused, and in which namespaces."""
         wanted: dict[Shape, set[str]] = {}
         for budget in [*self.own.all(), *self.wide.all()]:
             for shape in [kinds[kind] for kind in budget.kinds if kind in kinds and budget.blocks(kind, now)]:
-                wanted.setdefault(shape, set()).update(self._where(budget))
+                wanted.setdefault(shape, set()).update(budget.scope.names(self.namespaces.labels() or {}) or ())
         return {
             (shape, namespace)
             for shape, namespaces in wanted.items()
-            for namespace in ({""} if len(namespaces) > _MAX_WATCHES_OF_A_KIND or "" in namespaces else namespaces)
+            for namespace in (
+                {EVERY_NAMESPACE}
+                if len(namespaces) > _MAX_WATCHES_OF_A_KIND or EVERY_NAMESPACE in namespaces
+                else namespaces
+            )
         }
-
-    def _where(self, budget: BudgetView) -> set[str]:
-        if budget.namespace:
-            return {budget.namespace}
-        selector = budget.namespace_selector
-        if selector is None:
-            return {""}
-        return self.namespaces.matching(selector)
-
-    def _labels(self, namespace: str) -> Mapping[str, str]:
-        # One made a moment ago may not have arrived yet: its name it has at any rate.
-        return (self.namespaces.labels() or {}).get(namespace, {_NAME_LABEL: namespace})
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +111,7 @@ class Workloads:
 
     def find(self, shape: Shape, namespace: str, name: str) -> Scalable | None:
         """None where it is not known (yet)."""
-        kept = [self._kept[shape, place][0] for place in (namespace, "") if (shape, place) in self._kept]
+        kept = [self._kept[shape, place][0] for place in (namespace, EVERY_NAMESPACE) if (shape, place) in self._kept]
         found = next((one.of(namespace)[name] for one in kept if name in one.of(namespace)), None)
         if found is None and any(namespace in one.crowded for one in kept):
             return _LEFT_OUT

@@ -9,6 +9,7 @@ from typing import Final, Literal
 from carbonbudget_operator.admission.view import BudgetView
 from carbonbudget_operator.admission.work import Reference, Work
 from carbonbudget_operator.api.names import EXPECTED_DURATION_ANNOTATION
+from carbonbudget_operator.budgets.coverage import Covers, selects
 from carbonbudget_operator.budgets.evaluate import State
 from carbonbudget_operator.budgets.expectation import Expected, Unknown
 from carbonbudget_operator.budgets.projection import no_duration
@@ -191,6 +192,27 @@ def figures(work: Work, budgets: Sequence[BudgetView], expected: Expectation, mo
     if not held:
         return [f"{FIGURES}no carbon budget that counts now selects {work.kind} {work.name}: nothing limits it"]
     return [cut(f"{FIGURES}{_figures(work, budget, expected(budget))}") for budget in held[:_MOST_FIGURES]]
+
+
+def misplaced(work: Work, budgets: Sequence[BudgetView], mode: Mode, now: int) -> list[str]:
+    """Budgets that miss the work because their labels stand on the object and not on its pods; at most five."""
+    if mode == "Observe" or work.exempt:
+        return []
+    together = {**work.labels, **work.own_labels}
+    missed = [
+        budget.name
+        for budget in budgets
+        if budget.counts(now)
+        and selects(budget.scope.selector, together) is Covers.YES
+        and selects(budget.scope.selector, work.labels) is Covers.NO
+    ]
+    return [
+        cut(
+            f"{FIGURES}carbon budget {name} does not select {work.kind} {work.name}: it goes by the labels of the pod "
+            f"template (spec.template.metadata.labels), and only the {work.kind}'s own labels match"
+        )
+        for name in missed[:_MOST_FIGURES]
+    ]
 
 
 def _figures(work: Work, budget: BudgetView, own: Expected | Unknown) -> str:

@@ -7,13 +7,14 @@ from dataclasses import replace
 
 from carbonbudget_core.jsons import at, text
 from carbonbudget_operator.admission.caches import Budgets, Workloads
-from carbonbudget_operator.admission.decide import FIGURES, Decision, Mode, decide, figures
+from carbonbudget_operator.admission.decide import FIGURES, Decision, Mode, decide, figures, misplaced
 from carbonbudget_operator.admission.review import Review
-from carbonbudget_operator.admission.selecting import decided, known_labels
+from carbonbudget_operator.admission.selecting import known_labels
 from carbonbudget_operator.admission.shapes import Shape, Shapes
 from carbonbudget_operator.admission.table import Table
 from carbonbudget_operator.admission.view import BudgetView
 from carbonbudget_operator.admission.work import Reference, Work, growth, work_of
+from carbonbudget_operator.budgets.coverage import Covers, selects
 from carbonbudget_operator.budgets.expectation import Expected, Unknown
 
 ALLOWED = Decision()
@@ -40,7 +41,7 @@ class Judge:
             work, selected = self._scaled(review, shape, budgets)
         else:
             work = work_of(review, shape)
-            selected = [b for b in budgets if b.selector is None or b.selector.matches(work.labels)]
+            selected = [b for b in budgets if selects(b.scope.selector, work.labels) is Covers.YES]
         if grows:  # judged only where a budget asks for it
             selected = [budget for budget in selected if work.kind in budget.kinds]
 
@@ -51,7 +52,7 @@ class Judge:
         if not review.asks or grows:
             return decision
         said = (*decision.warnings, decision.refusal)
-        told = figures(work, selected, expected, self._mode, now)
+        told = figures(work, selected, expected, self._mode, now) + misplaced(work, budgets, self._mode, now)
         return replace(decision, figures=[one for one in told if not any(one.removeprefix(FIGURES) in s for s in said)])
 
     def judge_unread(self, review: Review, now: int) -> Decision:
@@ -81,13 +82,13 @@ class Judge:
         found = self._workloads.find(shape, review.namespace, review.name)
         labels = found.labels if found is not None else None
         if labels is not None:
-            selected = [b for b in budgets if b.selector is None or b.selector.matches(labels)]
+            selected = [b for b in budgets if selects(b.scope.selector, labels) is Covers.YES]
         else:
             known = known_labels(text(at(review.object, "status").get("selector")))
             # Of one that was made a moment ago, what is unsettled passes. Labels that are too many to be kept do not
             # take it out of a budget.
-            holds = (True,) if found is None else (True, None)
-            selected = [b for b in budgets if decided(b.selector, known) in holds]
+            counted = (Covers.YES,) if found is None else (Covers.YES, Covers.NOT_KNOWN)
+            selected = [b for b in budgets if selects(b.scope.selector, known, whole=False) in counted]
         work = Work(
             kind=shape.kind,
             name=review.name,

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from carbonbudget_operator.api_path import ApiPath
+from carbonbudget_operator.namespace_names import EVERY_NAMESPACE
 from carbonbudget_operator.settings import JudgedKind
 
 
@@ -27,8 +28,8 @@ class Shape:
         return f"{self.group}/{self.version}" if self.group else self.version
 
     def collection(self, namespace: str) -> ApiPath:
-        """The path of its objects in a namespace; in all where `namespace` is empty."""
-        return ApiPath(self.group, self.version, self.resource, namespace or None)
+        """The path of its objects in a namespace, or in EVERY_NAMESPACE."""
+        return ApiPath(self.group, self.version, self.resource, None if namespace == EVERY_NAMESPACE else namespace)
 
 
 _REPLICAS = ("spec", "replicas")

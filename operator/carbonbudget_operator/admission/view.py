@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from carbonbudget_operator.api.carbonbudget import CarbonBudget, ClusterCarbonBudget
-from carbonbudget_operator.api.selector import LabelSelector
+from carbonbudget_operator.budgets.coverage import Scope
 from carbonbudget_operator.budgets.evaluate import Action, State
 from carbonbudget_operator.budgets.quantity import parse_mass
 from carbonbudget_operator.budgets.strictest import Candidate
@@ -23,18 +23,15 @@ class Projected:
 
 @dataclass(frozen=True, slots=True)
 class BudgetView:
-    """One budget. `namespace` is empty for a ClusterCarbonBudget. Times are UTC seconds, 0 for none.
+    """One budget. Times are UTC seconds, 0 for none.
 
     `used_ug` is None where it is not known.
     """
 
-    namespace: str
+    scope: Scope
     name: str
     limit_ug: int
-    selector: LabelSelector | None
-    namespace_selector: LabelSelector | None
     kinds: frozenset[str]
-    per_workload: bool
     market: bool
     operational: bool
     embodied: bool
@@ -46,23 +43,27 @@ class BudgetView:
     block_until: int
     contact: str
 
-    def holds_in(self, namespace: str, labels: Mapping[str, str]) -> bool:
-        """Whether it holds in a namespace with these labels."""
-        if self.namespace:
-            return self.namespace == namespace
-        return self.namespace_selector is None or self.namespace_selector.matches(labels)
+    @property
+    def namespace(self) -> str:
+        """Its own; empty for a ClusterCarbonBudget."""
+        return self.scope.namespace
+
+    @property
+    def per_workload(self) -> bool:
+        """Whether its limit is one for each workload."""
+        return self.scope.per_workload
 
     def counts(self, now: int) -> bool:
         """Whether its period is now: else it says nothing of new work."""
         return self.period_start <= now < self.period_end
 
     def blocks(self, kind: str, now: int) -> bool:
-        """Whether it refuses new work of this kind; a run's own budget never stands in another's way."""
-        return now < self.block_until and kind in self.kinds and not self.per_workload
+        """Whether it refuses new work of this kind."""
+        return now < self.block_until and kind in self.kinds and self.scope.refuses_others
 
     def would_block(self, kind: str) -> bool:
         """Whether it would refuse such work if budgets acted."""
-        return self.candidate.action >= Action.BLOCK and kind in self.kinds and not self.per_workload
+        return self.candidate.action >= Action.BLOCK and kind in self.kinds and self.scope.refuses_others
 
     def where(self) -> str:
         """How its status is read."""
@@ -79,13 +80,15 @@ def view(body: Mapping[str, object], cluster: bool) -> BudgetView:
     state = State(status.state or "Unknown")
     key = f"{meta.namespace}/{meta.name}"
     return BudgetView(
-        namespace=meta.namespace,
+        scope=Scope(
+            meta.namespace,
+            spec.selector,
+            found.spec.namespace_selector if isinstance(found, ClusterCarbonBudget) else None,
+            spec.per == "Workload",
+        ),
         name=meta.name,
         limit_ug=parse_mass(spec.limit),
-        selector=spec.selector,
-        namespace_selector=found.spec.namespace_selector if isinstance(found, ClusterCarbonBudget) else None,
         kinds=frozenset(spec.enforce.kinds if spec.enforce else ("Job", "Pod")),
-        per_workload=spec.per == "Workload",
         market=spec.accounting == "MarketBased",
         operational=bool(include - {"Embodied"}),
         embodied="Embodied" in include,

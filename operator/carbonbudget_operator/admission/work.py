@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from carbonbudget_core.jsons import JsonObject, at, objects, text, texts, whole
@@ -47,6 +47,7 @@ class Work:
     `workload` is KIND/NAME as the server counts it: its controller's, if it has one. `unread` is what its owner states
     as its duration and is none; empty where that is read or nothing is stated. `account` is the service account that
     makes it under a controller and may be a controller's own; those that are known as such are not judged.
+    `labels` are its pods', `own_labels` the object's.
     """
 
     kind: str
@@ -59,6 +60,7 @@ class Work:
     plan: Plan | None
     unread: str = ""
     account: str = ""
+    own_labels: Mapping[str, str] = field(default_factory=dict)
 
 
 def work_of(review: Review, shape: Shape) -> Work:
@@ -91,6 +93,7 @@ def work_of(review: Review, shape: Shape) -> Work:
         plan=_plan(review.object, template, shape, duration_s(stated) or 0),
         unread="" if duration_s(stated) else stated,
         account=account,
+        own_labels=texts(metadata.get("labels")),
     )
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from carbonbudget_core.exact import share_list
 from carbonbudget_operator.allocation.policy import Policy, Shared
+from carbonbudget_operator.namespace_names import is_special
 
 
 def share_namespaces(
@@ -27,7 +28,7 @@ def share_namespaces(
     """
     rules = {name: rule for name, rule in policy.shared.items() if rule != "separate"}
     emptied: set[int] = set()
-    bearers = [i for i, name in enumerate(namespaces) if name not in rules and not name.startswith("__")]
+    bearers = [i for i, name in enumerate(namespaces) if name not in rules and not is_special(name)]
     for namespace, rule in sorted(rules.items()):
         rows = [i for i, name in enumerate(namespaces) if name == namespace]
         weights = _weights(rule, bearers, namespaces, figures, weigh)

@@ -1,8 +1,7 @@
-"""The Kubernetes label selector as a model."""
+"""The Kubernetes label selector as a model. Which labels it selects: `budgets.coverage.selects`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -51,22 +50,3 @@ class LabelSelector(BaseModel):
         max_length=32,
         description="Expressions that must all hold, at most 32. Left out: none.",
     )
-
-    def matches(self, labels: Mapping[str, str]) -> bool:
-        """Whether an object with `labels` is selected, by the rules of Kubernetes' own selectors."""
-        if any(labels.get(key) != value for key, value in self.match_labels.items()):
-            return False
-        return all(_holds(requirement, labels) for requirement in self.match_expressions)
-
-
-def _holds(requirement: LabelSelectorRequirement, labels: Mapping[str, str]) -> bool:
-    value = labels.get(requirement.key)
-    match requirement.operator:
-        case "In":
-            return value is not None and value in requirement.values
-        case "NotIn":  # as in Kubernetes: an object without the label is "not in" too
-            return value is None or value not in requirement.values
-        case "Exists":
-            return value is not None
-        case "DoesNotExist":
-            return value is None

@@ -55,10 +55,11 @@ class Unknown(StrEnum):
     PERIOD_OVER = "the budget's period is over"
     NO_PODS = "it makes no pods now"
     PODS_UNKNOWN = "how many pods it makes depends on the nodes"
-    NO_REQUESTS = "it requests neither CPU nor GPU, and nothing of that name ran before"
+    NO_REQUESTS = "it requests neither CPU nor GPU, and no run of that name is counted yet"
     NO_RATES = "nothing ran yet that would give a rate"
     NO_DURATION = (
-        "nothing of that name ran before, and how long it runs is not stated: set carbonbudget.dev/expected-duration"
+        "no run of that name is counted yet, and how long it runs is not stated: "
+        "set the annotation carbonbudget.dev/expected-duration"
     )
 
 

@@ -46,9 +46,11 @@ def _table() -> list[Accelerator]:
 
 
 def _name(row: dict[str, str]) -> str:
-    memory = f"{row['memory_gb']}GB"
-    parts = [row["model"], row["form_factor"], memory]
-    return " ".join(part for part in parts if part and (part is row["model"] or part not in row["model"].split()))
+    """Model, form factor and memory; what the former say already is not said again."""
+    words = row["model"].split()
+    for part in (row["form_factor"], f"{row['memory_gb']}GB"):
+        words += [word for word in part.split() if word not in words]
+    return " ".join(words)
 
 
 def _words(text: str) -> frozenset[str]:

@@ -46,6 +46,22 @@ class Factor:
 
 
 @dataclass(frozen=True, slots=True)
+class Wording:
+    """How a factor's sentence calls what it follows from: a node's label and the settings, or a command's options.
+
+    `no_figure` is for a region that is known and has no figure of the basis asked for; empty: as for an unknown one.
+    """
+
+    zone: str = "configured zone"
+    pue: str = "configured"
+    no_region: str = "the node has no region label"
+    no_figure: str = ""
+
+
+OF_NODES: Final = Wording()
+
+
+@dataclass(frozen=True, slots=True)
 class _Figure:
     zone: str
     mg_per_kwh: int
@@ -81,30 +97,36 @@ class UnknownZone(ValueError):
 def check_zone(zone: str, basis: str) -> None:
     """Raise UnknownZone unless `zone` is empty or has a figure of that basis."""
     if zone and not any(figure.basis == basis for figure in _zones().get(zone.upper(), ())):
-        raise UnknownZone(f"carbon.zone {zone!r} has no {basis} figure in the bundled table")
+        raise UnknownZone(f"{zone!r} has no {basis} figure in the bundled table")
 
 
-def check_region(region: str) -> None:
-    """Raise UnknownZone unless `region` is empty or a cloud region of the table, of one provider or several."""
-    if region and region not in _regions():
-        raise UnknownZone(f"region {region!r} is in no table: see `carbonbudget factors`, or give --zone")
+def regions() -> dict[str, list[str]]:
+    """Every cloud region of the table with the providers that have one of that name."""
+    return {name: sorted(row.provider for row in rows) for name, rows in _regions().items()}
 
 
-def find_factor(region: str, provider: Provider, zone: str, pue_permille: int | None, basis: str) -> Factor:
-    """The factor of a node.
+def find_factor(
+    region: str,
+    provider: Provider,
+    zone: str,
+    pue_permille: int | None,
+    basis: str,
+    wording: Wording = OF_NODES,
+) -> Factor:
+    """The factor of a node, or of a place that a command's options name.
 
     `region` is the node's label, `provider` who runs it, `zone` and `pue_permille` the configuration (empty and None
     where it says nothing), `basis` is lifecycle or direct.
     """
     place = _find_region(region, provider)
-    figure, how = _find_figure(place, region, provider, zone, basis)
+    figure, how = _find_figure(place, region, provider, zone, basis, wording)
     intensity, basis_note = figure.mg_per_kwh, ""
     if figure.basis == "lifecycle":
         intensity = max(intensity, _LIFECYCLE_FLOOR_MG)
     if figure.basis != basis:
         basis_note = f", no {basis} figure is bundled"
     if pue_permille is not None:
-        pue, pue_why = pue_permille, "configured"
+        pue, pue_why = pue_permille, wording.pue
     elif place is not None and place.pue_permille:
         pue, pue_why = place.pue_permille, place.pue_source
     else:
@@ -145,32 +167,40 @@ def providers() -> frozenset[str]:
     return frozenset(row.provider for rows in _regions().values() for row in rows)
 
 
+def claimants() -> frozenset[str]:
+    """Providers that publish a market-based figure of any region: others have no claim to attest."""
+    return frozenset(row.provider for rows in _regions().values() for row in rows if row.claim is not None)
+
+
 def find_claim(region: str, provider: Provider) -> Claim | None:
     """The provider's own market-based figure of the node's region, if it publishes one."""
     place = _find_region(region, provider)
     return None if place is None else place.claim
 
 
-def _find_figure(place: _Region | None, region: str, provider: Provider, zone: str, basis: str) -> tuple[_Figure, str]:
+def _find_figure(
+    place: _Region | None, region: str, provider: Provider, zone: str, basis: str, wording: Wording
+) -> tuple[_Figure, str]:
     zones = _zones()
 
     def of(name: str) -> _Figure | None:
         return next((figure for figure in zones.get(name, ()) if figure.basis == basis), None)
 
     if zone and (configured := of(zone.upper())):
-        return configured, "configured zone"
+        return configured, wording.zone
     if place is not None:
         if place.figure.basis == basis:
             return place.figure, f"cloud region {region}"
         for name, how in ((place.figure.zone, "zone"), (place.country, "country")):
             if found := of(name):
                 return found, f"{how} of cloud region {region}"
-    return of(WORLD) or zones[WORLD][0], f"world mean: {_why_unknown(region, provider)}"
+    why = wording.no_figure if place is not None and wording.no_figure else _why_unknown(region, provider, wording)
+    return of(WORLD) or zones[WORLD][0], f"world mean: {why}"
 
 
-def _why_unknown(region: str, provider: Provider) -> str:
+def _why_unknown(region: str, provider: Provider, wording: Wording) -> str:
     if not region:
-        return "the node has no region label"
+        return wording.no_region
     others = " and ".join(sorted(row.provider for row in _regions().get(region, ())))
     if others and not provider.name:
         return f"region {region!r} exists at {others}, and the node does not tell which: set carbon.provider"

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from carbonbudget_operator.cli.options import Config, LogFormat, LogLevel, address, fail, set_up_logging
+from carbonbudget_operator.cli.options import Config, LogFormat, LogLevel, address, code_of, fail, set_up_logging
 from carbonbudget_operator.settings import load_settings
 
 
@@ -62,4 +62,4 @@ def admission(
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(run(own, settings.enforcement, context, address(own.listen), address(own.metrics_listen)))
     except (KubeError, OSError) as error:
-        fail(str(error))
+        fail(str(error), code_of(error))

@@ -5,15 +5,21 @@ from __future__ import annotations
 import csv
 import json
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
 from carbonbudget_operator.allocation.policy import Idle, Overhead, PolicyError, parse_shared
 from carbonbudget_operator.cli.covers import CSV_COVERS, covers_line, csv_covers
-from carbonbudget_operator.cli.options import Output, csv_cells, fail, instant, print_table, rounded, shown
+from carbonbudget_operator.cli.options import Output, csv_cells, csv_list, fail, instant, print_table, rounded, shown
 from carbonbudget_operator.cli.where import Where, answered, somewhere, understood
+
+_CSV_MORE: Final = (
+    "embodied_low_g", "embodied_high_g", "measured_percent", "total_energy_kwh", "total_location_g", "total_market_g",
+    "total_embodied_g", "factors", "settings",
+)  # fmt: skip
 
 
 @somewhere
@@ -62,6 +68,19 @@ def allocate(
         _print(result, span, output)
 
 
+def _csv_more(row: dict[str, Any], result: dict[str, Any], figures: Sequence[str]) -> list[str]:
+    """The cells of `_CSV_MORE`: what makes a row whole by itself. Empty where a former version's server has none."""
+    from carbonbudget_operator.reporting.numbers import grams
+
+    low, high = (row.get(key) for key in ("embodied_low_ug", "embodied_high_ug"))
+    factors = [result["factors"][place] for place in row.get("factors", ())]
+    cells = [
+        "" if low is None else grams(low), "" if high is None else grams(high), row.get("measured_percent", ""),
+        *(result["total"][figure] for figure in figures),
+    ]  # fmt: skip
+    return [*csv_cells(cells), csv_list(factors), *csv_cells([result.get("settings") or ""])]
+
+
 def _print(result: dict[str, Any], asked: tuple[int, int], output: Output) -> None:
     rows, total = result["rows"], result["total"]
     keys = list(rows[0]["key"]) if rows else ["namespace"]
@@ -70,7 +89,9 @@ def _print(result: dict[str, Any], asked: tuple[int, int], output: Output) -> No
     if output is Output.CSV:
         writer = csv.writer(sys.stdout)
         said = csv_covers(result)
-        writer.writerows(map(csv_cells, [[*keys, *figures, *CSV_COVERS], *([*line, *said] for line in table)]))
+        writer.writerow(csv_cells([*keys, *figures, *CSV_COVERS, *_CSV_MORE]))
+        for row, line in zip(rows, table, strict=True):
+            writer.writerow([*csv_cells([*line, *said]), *_csv_more(row, result, figures)])
         return
     from rich.table import Table
 

@@ -42,6 +42,8 @@ _POLICY: Final = re.compile(
     r"ValidatingAdmissionPolicy 'carbonbudget(?:-[a-z0-9-]+)?' (?:with binding '[^']*' )?"
     r"denied request: "
 )
+# For controllers alone: a Job tried as a CronJob's is made by the one who asks.
+_CONTROLLER: Final = re.compile(r" \(if [^()]* is a controller, name it in enforcement\.controllerAccounts\)")
 _WEBHOOK: Final = re.compile(r'^admission webhook "[a-z.-]*\.carbonbudget\.dev" denied the request: ')
 
 
@@ -75,6 +77,11 @@ def with_unread_duration(outcome: Outcome, stated: str) -> Outcome:
         return outcome
     said = (*outcome.carbon, no_duration(EXPECTED_DURATION_ANNOTATION, stated))
     return replace(outcome, verdict=worst([outcome.verdict, Verdict.WARNED]), carbon=said)
+
+
+def without_controller_hint(outcome: Outcome) -> Outcome:
+    """The outcome of an object that the asker tried in a controller's place: the asker is none."""
+    return replace(outcome, carbon=tuple(_CONTROLLER.sub("", sentence) for sentence in outcome.carbon))
 
 
 def parse_warnings(values: Iterable[str]) -> list[str]:

@@ -131,8 +131,10 @@ def _read(files: Sequence[str]) -> list[Entry]:
             found = sorted(one for one in path.iterdir() if one.suffix in _SUFFIXES) if path.is_dir() else [path]
             for one in found:
                 entries += read_manifests(one.read_text(encoding="utf-8"), str(one))
-    except (ManifestError, OSError) as error:
+    except ManifestError as error:
         fail(str(error), code=2)
+    except OSError as error:
+        fail(f"{error.filename} cannot be read: {error.strerror}", code=2)
     except UnicodeDecodeError as error:
         fail(f"{name} is no UTF-8 text: {error.reason}", code=2)
     if not entries:

@@ -81,7 +81,7 @@ def show(
     if output is Output.TABLE:
         print(f"{period} as closed on {date_of(found.closed_at)}, sha256 {shown(found.digest)}")
     report = _parsed(found.text, period)
-    print_report(report, output)
+    print_report(report, output, closed_sha256=found.digest)
     write_numbers(report, hourly_factors)
 
 
@@ -98,7 +98,7 @@ def verify(
         try:
             given = _digest(file.read_bytes())
         except OSError as error:
-            fail(f"{file} cannot be read: {error.strerror}")
+            fail(f"{file} cannot be read: {error.strerror}", code=2)
     with answered():
         source = where.source()
         if file is not None and given is not None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import re
+from typing import Annotated, Final
 
 import typer
 
@@ -31,13 +32,18 @@ Timeout = Annotated[
     ),
 ]
 
+_WRONG_USE: Final = 2
+_URL: Final = re.compile(r"https?://[^\s/]+(/\S*)?$")
 
-def credentials(kubeconfig: str, context: str, code: int, hint: str = "") -> Credentials:
+
+def credentials(kubeconfig: str, context: str, code: int = _WRONG_USE, hint: str = "") -> Credentials:
     """Who we are; ends the process with `code` and a sentence (`hint` behind it) if nobody."""
     try:
         found = find_credentials(kubeconfig, context)
         if found.url.startswith("https"):
             found.ssl_context()  # a CA or key that is no longer there is told here
+        if code == _WRONG_USE and not _URL.match(found.url):  # `check` says of each object why it is not answerable
+            raise ValueError(f"the kubeconfig's server {found.url!r} is no http or https URL")
     except (ValueError, OSError) as error:
         fail(f"{error}; {hint}" if hint else str(error), code=code)
     return found

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from carbonbudget_operator.cli.options import Config, LogFormat, LogLevel, address, fail, set_up_logging
+from carbonbudget_operator.cli.options import Config, LogFormat, LogLevel, address, code_of, fail, set_up_logging
 from carbonbudget_operator.settings import load_settings
 
 
@@ -46,4 +46,4 @@ def controller(
     try:
         asyncio.run(run(settings, host, port))
     except (KubeError, RuntimeError, OSError) as error:
-        fail(str(error))
+        fail(str(error), code_of(error))

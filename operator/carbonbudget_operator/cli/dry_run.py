@@ -11,7 +11,7 @@ from carbonbudget_core.jsons import at, objects, parse_object, texts
 from carbonbudget_operator.admission.review import CHECK_MANAGER
 from carbonbudget_operator.api.names import BUDGET, GROUP, VERSION
 from carbonbudget_operator.api_path import ApiPath
-from carbonbudget_operator.cli.answers import Outcome, Verdict, judge, with_unread_duration
+from carbonbudget_operator.cli.answers import Outcome, Verdict, judge, with_unread_duration, without_controller_hint
 from carbonbudget_operator.cli.manifests import Entry, unread_duration
 from carbonbudget_operator.cli.mode import Acting, acting
 from carbonbudget_operator.kube.client import JSON, Answer, KubeClient, KubeError
@@ -36,7 +36,7 @@ class DryRun:
         self._namespace, self._timeout_seconds = namespace, timeout_seconds
         self._kinds: dict[str, Mapping[str, tuple[str, bool]]] = {}
         self._acting = Acting(None)
-        self._labels: dict[str, Mapping[str, str]] = {}
+        self._labels: dict[str, Mapping[str, str] | None] = {}
         self.notes: list[str] = []
 
     async def close(self) -> None:
@@ -71,6 +71,8 @@ class DryRun:
             outcome = await self._attempt(entry)
         except Unanswerable as error:
             return with_unread_duration(Outcome(Verdict.UNANSWERABLE, reason=str(error)), unread_duration(entry))
+        if entry.made_by:
+            outcome = without_controller_hint(outcome)
         if not outcome.figures and outcome.verdict is not Verdict.UNANSWERABLE:
             outcome = replace(outcome, figures=(await self._why_no_figures(entry, outcome),))
         return with_unread_duration(outcome, unread_duration(entry))
@@ -95,11 +97,11 @@ class DryRun:
             return "nothing more is expected: it is there already and does not grow by this"
         return "what is expected is not known: the webhook did not answer; it is away, or of a former version"
 
-    async def _labels_of(self, namespace: str) -> Mapping[str, str]:
-        """A namespace's labels; empty where they may not be read."""
+    async def _labels_of(self, namespace: str) -> Mapping[str, str] | None:
+        """A namespace's labels; None where they may not be read."""
         if namespace not in self._labels:
-            _, found = await self._read(ApiPath("", "v1", "namespaces", name=namespace))
-            self._labels[namespace] = texts(at(found, "metadata").get("labels"))
+            status, found = await self._read(ApiPath("", "v1", "namespaces", name=namespace))
+            self._labels[namespace] = texts(at(found, "metadata").get("labels")) if status == 200 else None
         return self._labels[namespace]
 
     async def _attempt(self, entry: Entry) -> Outcome:

@@ -22,16 +22,27 @@ def estimate(
     memory_gb: Annotated[int, typer.Option(min=0, max=10_000_000, help="Memory that is reserved.")] = 0,
     usage: Annotated[int, typer.Option(min=1, max=100, help="Per cent of full use.")] = 100,
     runs: Annotated[int, typer.Option(min=1, max=1_000_000, help="How often the whole is run.")] = 1,
-    region: Annotated[str, typer.Option(help="Cloud region, for example europe-west4.")] = "",
-    zone: Annotated[str, typer.Option(help="Grid zone instead, for example DE or US-VA.")] = "",
+    region: Annotated[
+        str, typer.Option(help="Cloud region, for example europe-west4; without a place: the world's mean.")
+    ] = "",
+    provider: Annotated[
+        str, typer.Option(help="Whose region it is, for example aws, where several have one of that name.")
+    ] = "",
+    zone: Annotated[str, typer.Option(help="Grid zone in place of a region, for example DE or US-VA.")] = "",
     pue: Annotated[float | None, typer.Option(min=1, max=5, help="PUE; else the region's, else 1.67.")] = None,
     basis: Annotated[str, typer.Option(help="lifecycle or direct.")] = "lifecycle",
     output: Annotated[Output, typer.Option("--output", "-o", help="table, json or csv.")] = Output.TABLE,
 ) -> None:
     """Estimate a run for planning. It is no measurement, and is never added to what was measured."""
     from carbonbudget_operator.carbon.accelerators import Accelerator, UnknownAccelerator, find_accelerators
-    from carbonbudget_operator.carbon.estimate import UNKNOWN_PUE_PERMILLE, Plan, green_algorithms, ml_co2
-    from carbonbudget_operator.carbon.factors import NO_PROVIDER, UnknownZone, check_region, check_zone, find_factor
+    from carbonbudget_operator.carbon.estimate import (
+        GREEN_ALGORITHMS,
+        UNKNOWN_PUE_PERMILLE,
+        Plan,
+        green_algorithms,
+        ml_co2,
+    )
+    from carbonbudget_operator.cli.estimate_place import NoPlace, find_place, world_note
     from carbonbudget_operator.reporting.numbers import grams, kilograms, kilowatt_hours
 
     if basis not in ("lifecycle", "direct"):
@@ -39,13 +50,11 @@ def estimate(
     if not gpu and not cpu_cores:
         fail("give --gpu or --cpu-cores: there is nothing to estimate", code=2)
     try:
-        check_zone(zone, basis)
-        check_region(region)
+        factor = find_place(region, provider, zone, pue, basis)
         found = find_accelerators(gpu) if gpu else [Accelerator("", 0, "")]
-    except (UnknownZone, UnknownAccelerator) as error:
+    except (NoPlace, UnknownAccelerator) as error:
         fail(str(error), code=2)
     chosen, others = found[0], [other for other in found[1:] if other.max_mw != found[0].max_mw]
-    factor = find_factor(region, NO_PROVIDER, zone, None if pue is None else round(pue * 1000), basis)
     pue_permille = factor.pue_permille if factor.pue_known else UNKNOWN_PUE_PERMILLE
     plan = Plan(
         duration_ms=_milliseconds(hours), gpus=count if gpu else 0, gpu_mw=chosen.max_mw, cores=cpu_cores,
@@ -55,7 +64,8 @@ def estimate(
     if gpu:
         results.append(ml_co2(plan, factor.intensity_mg_per_kwh))
     pue_why = factor.pue_why if factor.pue_known else f"PUE {pue_permille / 1000:g} (Green Algorithms' default)"
-    notes = [f"grid: {factor.grid_why}", f"{pue_why}, not in ML CO2 Impact"]
+    world = world_note(factor, region)
+    notes = [*([world] if world else []), f"grid: {factor.grid_why}", f"{pue_why}, not in ML CO2 Impact"]
     if gpu:
         notes.append(f"GPU: {chosen.name}, {chosen.max_mw / 1000:g} W ({chosen.source})")
     if others:
@@ -64,16 +74,21 @@ def estimate(
         {
             "method": result.method, "estimate": True, "energy_uj": result.energy_uj,
             "energy_kwh": kilowatt_hours(result.energy_uj), "location_ug": result.emissions_ug,
-            "location_g": grams(result.emissions_ug),
+            "location_g": grams(result.emissions_ug), "zone": factor.zone, "basis": factor.basis,
+            "g_per_kwh": f"{factor.intensity_mg_per_kwh / 1000:g}",
+            "pue": f"{pue_permille / 1000:g}" if result.method == GREEN_ALGORITHMS else "1",
         }
         for result in results
     ]  # fmt: skip
+    if world and output is not Output.TABLE:
+        print(f"note: {world}", file=sys.stderr)
     if output is Output.JSON:
         print(json.dumps({"estimates": rows, "notes": notes}, indent=2))
         return
     if output is Output.CSV:
         writer = csv.writer(sys.stdout)
-        writer.writerows([rows[0], *(csv_cells(row.values()) for row in rows)])
+        writer.writerow([*rows[0], "notes"])
+        writer.writerows(csv_cells([*row.values(), "; ".join(notes)]) for row in rows)
         return
     print("Estimates for planning, not measurements:")
     for result in results:

@@ -6,6 +6,7 @@ import datetime as dt
 from collections.abc import Sequence
 
 from carbonbudget_operator.api.carbonbudget import AnyBudget, ClusterCarbonBudget
+from carbonbudget_operator.api.names import SUSPENDED_LABEL
 from carbonbudget_operator.api.status import LOCATION_STANDS_IN
 from carbonbudget_operator.cli.acts import Beside, acts, kinds
 from carbonbudget_operator.cli.explain_acts import cluster, outside, refused, thresholds
@@ -126,6 +127,12 @@ def _next(budget: AnyBudget, now: dt.datetime, beside: Beside) -> list[str]:
         sentences.append(
             f"Wait until {at(budget, status.period.end if status.period else None) or 'the reset'}, have the limit "
             "raised, or let somebody with the verb exempt label urgent work carbonbudget.dev/exempt=true."
+        )
+    if found.suspends:
+        end = at(budget, status.period.end if status.period else None) or "the reset"
+        sentences.append(
+            f"See which Jobs are suspended: kubectl get jobs{where or ' -A'} -l {SUSPENDED_LABEL}=true. They resume by "
+            f"themselves after {end}, or when the limit is raised."
         )
     if status.state == "Unknown":
         sentences.append("There are no data now: see whether agents and server run, and the conditions.")

@@ -21,6 +21,12 @@ def used(budget: AnyBudget) -> list[str]:
     subject = "By the workload that used most: " if budget.spec.per == "Workload" else ""
     sentences = [f"{subject}{status.used} of {budget.spec.limit}{percent}; {status.remaining or '?'} are left."]
     sentences.append(f"{_as_of(budget)}.")
+    if budget.spec.selector is not None and _nothing_used(budget):
+        space = f"-n {budget.metadata.namespace}" if budget.metadata.namespace else "-A"
+        sentences.append(
+            f"No pod with these labels used anything in this period. Compare: kubectl get pods {space} --show-labels. "
+            "The labels of a Job's pod template count, not the Job's own."
+        )
     if status.breakdown:
         parts = {
             "that followed the pods' use": status.breakdown.dynamic,
@@ -38,6 +44,11 @@ def used(budget: AnyBudget) -> list[str]:
     if status.settled and status.settled.revised_micrograms > 0:
         sentences.append("Revised factors made former hours look worse; that is shown, and never a reason to act.")
     return sentences
+
+
+def _nothing_used(budget: AnyBudget) -> bool:
+    """Whether there were reports, and nothing in them that it counts."""
+    return budget.status.data_through is not None and budget.status.used_micrograms == 0
 
 
 def _as_of(budget: AnyBudget) -> str:
@@ -58,7 +69,7 @@ def measured(budget: AnyBudget) -> list[str]:
     if status.coverage is not None:
         rest = "" if status.coverage >= 100 else "; what the rest used is missing from the figures"
         sentences.append(f"{status.coverage} % of the nodes' time was reported{rest}.")
-    if status.measured is not None:
+    if status.measured is not None and not _nothing_used(budget):
         rest = "" if status.measured >= 100 else "; the rest is modelled, an estimate"
         sentences.append(f"{status.measured} % of the energy was measured by a meter{rest}.")
     if instants := pro_rata(budget):

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from carbonbudget_operator.cli.options import Config, Output, announce, csv_cells, fail, shown
+from carbonbudget_operator.cli.options import Config, Output, announce, code_of, csv_cells, fail, shown
 from carbonbudget_operator.settings import load_settings
 
 
@@ -34,6 +34,7 @@ def factors(
     from carbonbudget_operator.carbon.factors import WORLD, UnknownZone
     from carbonbudget_operator.cli.fetched import fetched_lines
     from carbonbudget_operator.intensity_settings import StaticSource, milligrams
+    from carbonbudget_operator.ledger.clusters import require_cluster
     from carbonbudget_operator.ledger.grid import polls
     from carbonbudget_operator.ledger.read import data_through, node_spans, read_nodes
     from carbonbudget_operator.ledger.store import LedgerError, open_ledger, require_schema, told
@@ -47,6 +48,8 @@ def factors(
         engine = open_ledger(settings.server.ledger)
         require_schema(engine)
         fetched: list[Fetched] = []
+        with told(engine):
+            require_cluster(engine, settings.cluster)
         if fetch:
             with told(engine):
                 fetched = asyncio.run(GridFollower(engine, settings, CollectorRegistry()).ask(now, force=True))
@@ -57,8 +60,10 @@ def factors(
             states = polls(connection)
             through = data_through(node_spans(connection, settings.cluster))
         engine.dispose()
-    except (LedgerError, UnknownZone) as error:
-        fail(str(error))
+    except UnknownZone as error:
+        fail(str(error), code=2)
+    except LedgerError as error:
+        fail(str(error), code_of(error))
     places = book.terms.at(now).places
     sources = [
         {

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 from carbonbudget_operator.cli.options import fail
 
+_NO_PLACE: Final = {
+    errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.EINVAL, errno.EACCES, errno.EPERM, errno.EROFS,
+}  # fmt: skip
+
 
 @contextmanager
-def written_whole(file: Path, code_if_there: int = 1) -> Iterator[Path]:
+def written_whole(file: Path) -> Iterator[Path]:
     """A path to write to, in a directory of its own beside `file`; at the end it becomes `file`, else all of it goes.
 
-    Ends the process with one line where `file` exists (exit code `code_if_there`) or cannot be written (1).
+    Ends the process with one line: exit code 2 where `file` exists or is no path to write to, 1 where writing fails.
     """
     made = ""
     try:
@@ -32,9 +38,9 @@ def written_whole(file: Path, code_if_there: int = 1) -> Iterator[Path]:
         except OSError:  # a file system without links
             partial.replace(file)
     except FileExistsError:
-        fail(f"{file} exists already, and nothing is overwritten: give another name", code=code_if_there)
+        fail(f"{file} exists already, and nothing is overwritten: give another name", code=2)
     except OSError as error:
-        fail(f"{file} cannot be written: {error.strerror or error}")
+        fail(f"{file} cannot be written: {error.strerror or error}", code=2 if error.errno in _NO_PLACE else 1)
     finally:
         if made:
             shutil.rmtree(made, ignore_errors=True)

@@ -11,13 +11,14 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from enum import StrEnum
-from typing import Annotated, Final, get_args
+from typing import Annotated, Any, Final, get_args
 
 import typer
+from typer.core import TyperGroup
 
 from carbonbudget_core.jsons import JsonObject, parse_object
 from carbonbudget_operator.api.carbonbudget import AnyBudget
-from carbonbudget_operator.api.names import BUDGET, CLUSTER_BUDGET, ENFORCEMENT_LABEL
+from carbonbudget_operator.api.names import BUDGET, CLUSTER_BUDGET
 from carbonbudget_operator.api.query import Accounting
 from carbonbudget_operator.api_path import ApiPath
 from carbonbudget_operator.budgets.quantity import format_percent
@@ -26,7 +27,7 @@ from carbonbudget_operator.cli.connection import Context, Kubeconfig, Namespace,
 from carbonbudget_operator.cli.explain import as_json, explain
 from carbonbudget_operator.cli.mode import acting, judged_kinds
 from carbonbudget_operator.cli.options import fail, print_table, shown
-from carbonbudget_operator.cli.reading import ask, budgets_of, labels_of, list_budgets, may_change
+from carbonbudget_operator.cli.reading import WHOLE_CLUSTER, ask, budgets_of, labels_of, list_budgets, may_change
 from carbonbudget_operator.cli.standing import (
     CLUSTER,
     Worker,
@@ -38,12 +39,25 @@ from carbonbudget_operator.cli.standing import (
     workers,
 )
 from carbonbudget_operator.cli.wording import micrograms
+from carbonbudget_operator.enforcement.budgets import judged
 from carbonbudget_operator.kube.client import KubeClient
 
 _STYLES: Final = {"Exceeded": "red", "Warning": "yellow", "WithinBudget": "green"}
 
+
+class _Commands(TyperGroup):
+    """Says where an option belongs that stands before the command, where kubectl's own users write it."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """The command and its arguments."""
+        if args and args[0].startswith("-") and args[0] != "--help":
+            raise typer.BadParameter("options stand after the command: kubectl carbon budgets -n NAMESPACE", ctx)
+        return super().parse_args(ctx, args)
+
+
 app = typer.Typer(
     name="kubectl carbon",
+    cls=_Commands,
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,  # as of `carbonbudget`
@@ -72,7 +86,8 @@ def budgets(
     timeout: Timeout = 30,
 ) -> None:
     """How the budgets of a namespace, or of all, stand. The cluster's too, if you may see those."""
-    found = budgets_of(credentials(kubeconfig, context, 1), namespace, everywhere, timeout)
+    who = credentials(kubeconfig, context)
+    found = budgets_of(who, namespace, everywhere, timeout)
     lines = rows(found)
     if output is Shown.JSON:
         print(json.dumps({"items": [asdict(line) for line in lines]}, indent=2))
@@ -91,7 +106,7 @@ def budgets(
             )
             for line in lines
         ],
-        "no carbon budgets" + ("" if everywhere else "; -A shows all namespaces"),
+        _nothing("no carbon budgets{place}", "" if everywhere else namespace or who.namespace),
     )  # fmt: skip
     _say_pro_rata(found)
 
@@ -115,7 +130,7 @@ def top(
     All that the budgets' statuses name: each names five, or ten and all over a threshold with per: Workload. What the
     others used is printed below.
     """
-    who = credentials(kubeconfig, context, 1)
+    who = credentials(kubeconfig, context)
     found = budgets_of(who, namespace, everywhere, timeout)
     space = "" if everywhere else namespace or who.namespace
     lines = workers(found, space, accounting)
@@ -127,7 +142,8 @@ def top(
         print(("\n" if number else "") + f"{_basis(basis)}-based")
         _workloads([line for line in lines if line.accounting == basis], limit)
     if not lines:
-        _table((), [], "no budget names a workload yet" + ("" if everywhere else "; -A shows all namespaces"))
+        nothing = "no budget{place} names a workload yet" if found else "no carbon budgets{place}, so no workloads"
+        _table((), [], _nothing(nothing, space))
     _say_pro_rata(found)
     for sentence in unnamed(found, accounting):
         print(f"note: {shown(sentence)}", file=sys.stderr)
@@ -167,7 +183,7 @@ def explain_budget(
     """One budget in plain words. What counts, how it stands, what happens when and to what, and what to do next."""
     if cluster and namespace:
         fail("a ClusterCarbonBudget is in no namespace: leave out --cluster or --namespace", code=2)
-    who = credentials(kubeconfig, context, 1)
+    who = credentials(kubeconfig, context)
     space = "" if cluster else namespace or who.namespace
     resource = CLUSTER_BUDGET if cluster else BUDGET
 
@@ -183,11 +199,11 @@ def explain_budget(
 
         found = await acting(read)
         labels = await labels_of(client, space)
-        exempt = found.leaves_out(space, labels) or (labels or {}).get(ENFORCEMENT_LABEL) == "off"
+        exempt = found.leaves_out(space, labels) or not judged(space, labels, frozenset())
         changes = await may_change(client, resource, space, budget)
         return one, all_of_them, Beside(changes, found.mode, exempt, await judged_kinds(found, read))
 
-    chosen, others, beside = ask(who, timeout, run)
+    chosen, others, beside = ask(who, timeout, run, WHOLE_CLUSTER if cluster else space)
     if chosen is None:
         place = f" in namespace {space}" if space else ""
         there = ", ".join(sorted(one.metadata.name for one in others)) or "none"
@@ -217,6 +233,12 @@ def _table(headings: Sequence[str], lines: Sequence[Sequence[str]], nothing: str
     for line in lines:
         table.add_row(*(Text(shown(cell), style=_STYLES.get(cell, "")) for cell in line))
     print_table(table)
+
+
+def _nothing(sentence: str, namespace: str) -> str:
+    """That there is nothing to show, and where that was looked for; an empty namespace is all of them."""
+    place = f" in namespace {namespace}" if namespace else ""
+    return sentence.replace("{place}", place) + ("; -A shows all namespaces" if namespace else "")
 
 
 def _say_pro_rata(budgets: Iterable[AnyBudget]) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from carbonbudget_operator.cli.files import written_whole
-from carbonbudget_operator.cli.options import Config, announce, fail, shown
+from carbonbudget_operator.cli.options import Config, code_of, fail, shown
 from carbonbudget_operator.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -45,8 +45,7 @@ def migrate(
             require_file(engine)
         schema = run(engine) if to is None else downgrade(engine, to)
     except LedgerError as error:
-        fail(str(error))
-    announce(settings.source, None, config is None)
+        fail(str(error), code_of(error))
     print(f"the ledger has schema {schema}")
 
 
@@ -66,8 +65,7 @@ def check(config: Config = None, ledger: Url = None) -> None:
             for result in check_ledger(engine):
                 status.update(f"checking: {result.slices} node slices")
     except LedgerError as error:
-        fail(str(error))
-    announce(settings.source, None, config is None)
+        fail(str(error), code_of(error))
     for defect in result.defects:
         print(shown(defect))
     print(
@@ -94,13 +92,12 @@ def backup(
         source = open_ledger(settings.server.ledger)
         try:
             require_schema(source)
-            with written_whole(file, code_if_there=2) as partial:
+            with written_whole(file) as partial:
                 _copy(source, f"sqlite:///{partial}")
         finally:
             source.dispose()
     except LedgerError as error:
-        fail(str(error))
-    announce(settings.source, None, config is None)
+        fail(str(error), code_of(error))
     print(shown(f"{file} is a backup of {url_of(source)}"))
 
 
@@ -124,8 +121,7 @@ def restore(
         finally:
             source.dispose()
     except LedgerError as error:
-        fail(str(error))
-    announce(settings.source, None, config is None)
+        fail(str(error), code_of(error))
     print(f"{file} is restored; check it with `carbonbudget ledger check`")
 
 
@@ -210,8 +206,7 @@ def import_reports(
     except OSError as error:
         fail(f"{file}: {error.strerror}", code=2)
     except LedgerError as error:
-        fail(str(error))
-    announce(settings.source, None, config is None)
+        fail(str(error), code_of(error))
     print(", ".join(f"{count} {fate}" for fate, count in counts.items()))
     if counts["refused"]:
         raise typer.Exit(1)

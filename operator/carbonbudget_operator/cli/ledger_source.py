@@ -11,8 +11,10 @@ from typing import TypeVar
 import sqlalchemy as sa
 
 from carbonbudget_operator.carbon.factors import UnknownZone
+from carbonbudget_operator.cli.options import code_of
 from carbonbudget_operator.cli.source import JsonObject, SourceError, Span
 from carbonbudget_operator.ledger.closed import Closed
+from carbonbudget_operator.ledger.clusters import require_cluster
 from carbonbudget_operator.ledger.seal import sealed_hours
 from carbonbudget_operator.ledger.store import LedgerError, open_ledger, require_schema, told
 from carbonbudget_operator.reporting import closing
@@ -90,13 +92,14 @@ class LedgerSource:
             try:
                 require_schema(engine)
                 with told(engine):
+                    require_cluster(engine, self._settings.cluster)
                     return question(engine)
             finally:
                 engine.dispose()
-        except (GroupingError, SpanError) as error:
+        except (GroupingError, SpanError, UnknownZone) as error:
             raise SourceError(str(error), 2) from None
-        except (LedgerError, UnknownZone, closing.ClosingError) as error:
-            raise SourceError(str(error)) from None
+        except (LedgerError, closing.ClosingError) as error:
+            raise SourceError(str(error), code_of(error)) from None
 
 
 @contextmanager

@@ -16,6 +16,12 @@ from carbonbudget_operator.budgets.projection import duration_s
 from carbonbudget_operator.strict_yaml import StrictLoader
 
 JsonObject = dict[str, object]
+# Tried whatever their manifest says: one whose template is misspelt would otherwise pass for one without pods.
+_MAKERS: Final = {
+    "v1": ("Pod", "ReplicationController"),
+    "batch/v1": ("Job", "CronJob"),
+    "apps/v1": ("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet"),
+}
 _MAX_DEPTH: Final = 12  # of the way to a pod template; the deepest known is a List of a custom kind's five
 
 
@@ -110,10 +116,10 @@ def to_try(entries: list[Entry]) -> tuple[list[Entry], list[Entry]]:
 
 
 def makes_pods(entry: Entry) -> bool:
-    """Whether it is a pod or has a pod template somewhere; a PodTemplate by itself makes none."""
+    """Whether its kind always does, or it has a pod template somewhere; a PodTemplate by itself makes none."""
     if entry.kind in ("PodTemplate", "CustomResourceDefinition"):
         return False
-    return entry.kind == "Pod" or any(_templates(entry.manifest.get("spec"), _MAX_DEPTH))
+    return entry.kind in _MAKERS.get(entry.api_version, ()) or any(_templates(entry.manifest.get("spec"), _MAX_DEPTH))
 
 
 def unread_duration(entry: Entry) -> str:

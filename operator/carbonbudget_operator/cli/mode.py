@@ -16,12 +16,12 @@ from carbonbudget_operator.admission.decide import Mode
 from carbonbudget_operator.admission.shapes import shapes_of
 from carbonbudget_operator.api.selector import LabelSelector
 from carbonbudget_operator.api_path import ApiPath
+from carbonbudget_operator.budgets.coverage import Covers, selects_namespace
 
 # Everybody may read these two by name (the chart's ClusterRole carbonbudget-check), and nothing else of their kinds.
 _GROUP: Final = "admissionregistration.k8s.io"
 _POLICY: Final = ApiPath(_GROUP, "v1", "validatingadmissionpolicies", name="carbonbudget")
 _WEBHOOK: Final = ApiPath(_GROUP, "v1", "validatingwebhookconfigurations", name="carbonbudget")
-_NAME_LABEL: Final = "kubernetes.io/metadata.name"
 _OWN: Final = {(group, resource): shape.kind for (group, resource), shape in shapes_of(()).items()}
 
 # The HTTP status of reading a path, and the object; empty where there is none.
@@ -44,7 +44,7 @@ class Acting:
         """Whether nothing in a namespace is judged, as far as that can be seen; `labels` None where they cannot be."""
         if self.namespaces is None or not namespace:
             return False
-        return not self.namespaces.matches({_NAME_LABEL: namespace} | dict(labels or {}))
+        return selects_namespace(self.namespaces, namespace, labels) is Covers.NO
 
     def judges(self, group: str, plural: str) -> bool | None:
         """Whether the creation of such objects is judged; None where that cannot be seen."""

@@ -9,11 +9,11 @@ from collections.abc import Iterable
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Annotated, Final, NoReturn
 
 import typer
 
-from carbonbudget_operator.logs import MAX_LINE, JsonFormatter
+from carbonbudget_operator.logs import MAX_LINE, stderr_handler
 from carbonbudget_operator.printable import printable
 
 if TYPE_CHECKING:
@@ -45,23 +45,7 @@ def set_up_logging(level: str, form: str = "text") -> None:
         fail(f"--log-level must be debug, info, warning or error, not {level!r}", code=2)
     if form.lower() not in ("text", "json"):
         fail(f"--log-format must be text or json, not {form!r}", code=2)
-    text = PrintableFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonFormatter() if form.lower() == "json" else text)
-    logging.basicConfig(handlers=[handler], level=level.upper())
-
-
-class PrintableFormatter(logging.Formatter):
-    """One printable line an event, whatever text is in it; the lines of a stack trace are set in."""
-
-    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's own name
-        """The line, with a printable message."""
-        record.message = shown(record.message)
-        return super().formatMessage(record)
-
-    def formatException(self, ei: Any) -> str:  # noqa: N802 - logging's own name
-        """The stack trace, each line of it printable."""
-        return "\n".join(f"  {shown(line)}" for line in super().formatException(ei).split("\n"))
+    logging.basicConfig(handlers=[stderr_handler(form)], level=level.upper())
 
 
 def shown(text: object) -> str:
@@ -72,6 +56,11 @@ def shown(text: object) -> str:
 def csv_cells(cells: Iterable[object]) -> list[str]:
     """A row whose texts no spreadsheet takes for formulas: those are set behind an apostrophe."""
     return [f"'{text}" if text.startswith(_FORMULA) and not _is_number(text) else text for text in map(shown, cells)]
+
+
+def csv_list(texts: Iterable[object]) -> str:
+    """Several texts as one cell, which is not cut however many they are."""
+    return "; ".join(csv_cells(texts))
 
 
 def _is_number(text: str) -> bool:
@@ -86,6 +75,11 @@ def fail(sentence: str, code: int = 1) -> NoReturn:
     """Say what is wrong and leave. `sentence` may have several lines."""
     print("\n".join(map(shown, sentence.split("\n"))), file=sys.stderr)
     raise typer.Exit(code)
+
+
+def code_of(error: Exception) -> int:
+    """The exit code of an error: 2 where what is given cannot be right, 1 where it could not be done."""
+    return 2 if getattr(error, "wrong_use", False) else 1
 
 
 def announce(settings: str, output: Output | None = None, is_default: bool = False) -> None:

@@ -13,11 +13,13 @@ from carbonbudget_core.jsons import at, mapping, texts
 from carbonbudget_operator.api.carbonbudget import AnyBudget, CarbonBudget, ClusterCarbonBudget
 from carbonbudget_operator.api.names import BUDGET, CLUSTER_BUDGET, GROUP, Resource
 from carbonbudget_operator.api_path import ApiPath
-from carbonbudget_operator.cli.options import fail, shown
+from carbonbudget_operator.cli.options import code_of, fail, shown
 from carbonbudget_operator.kube.client import ImpossibleName, KubeClient, KubeError
 from carbonbudget_operator.kube.credentials import Credentials
 
 T = TypeVar("T")
+ALL_NAMESPACES: Final = "*"  # no namespace has this name
+WHOLE_CLUSTER: Final = ""
 _ACCESS_REVIEWS: Final = ApiPath("authorization.k8s.io", "v1", "selfsubjectaccessreviews")
 _MODELS: Final[dict[str, type[CarbonBudget] | type[ClusterCarbonBudget]]] = {
     BUDGET.kind: CarbonBudget,
@@ -39,11 +41,14 @@ def budgets_of(who: Credentials, namespace: str, everywhere: bool, timeout: floa
                 raise
             return found
 
-    return ask(who, timeout, run)
+    return ask(who, timeout, run, ALL_NAMESPACES if everywhere else namespace or who.namespace)
 
 
-def ask(who: Credentials, timeout: float, question: Callable[[KubeClient], Awaitable[T]]) -> T:
-    """The question's answer; any failure ends the process with one sentence and exit code 1."""
+def ask(who: Credentials, timeout: float, question: Callable[[KubeClient], Awaitable[T]], where: str) -> T:
+    """The question's answer; any failure ends the process with one sentence and exit code 1.
+
+    `where` is what is asked about: a namespace, all of them, or the cluster's own budgets.
+    """
 
     async def run() -> T:
         client = KubeClient.connect(who)
@@ -58,7 +63,7 @@ def ask(who: Credentials, timeout: float, question: Callable[[KubeClient], Await
     except TimeoutError:
         fail(f"no answer from the API server within {timeout:g} s")
     except KubeError as error:
-        fail(_sentence(error))
+        fail(_sentence(error, where), code_of(error))
 
 
 async def list_budgets(client: KubeClient, resource: Resource, namespace: str) -> list[AnyBudget]:
@@ -101,7 +106,7 @@ async def labels_of(client: KubeClient, namespace: str) -> Mapping[str, str] | N
     return texts(mapping(metadata).get("labels"))
 
 
-def _sentence(error: KubeError) -> str:
+def _sentence(error: KubeError, where: str) -> str:
     if isinstance(error, ImpossibleName):
         return error.reason
     if error.status == 404:
@@ -112,7 +117,20 @@ def _sentence(error: KubeError) -> str:
     if error.status == 401:
         return "the API server does not know who you are: renew your credentials"
     if error.status == 403:
-        return f"a right is missing, which the role view or carbonbudget-view has: {error.reason}"
+        return f"a right is missing, which {_who_has_it(where)} ({error.reason})"
     if error.status:
         return f"the API server answered {error.status}: {error.reason}"
     return error.reason
+
+
+def _who_has_it(where: str) -> str:
+    """Which role has the right to read budgets there, and what else may be wrong."""
+    if where == WHOLE_CLUSTER:
+        return "the role carbonbudget-cluster-view, bound for the whole cluster, has"
+    if where == ALL_NAMESPACES:
+        return (
+            "the role view or carbonbudget-view has; have it bound for the whole cluster, "
+            "or leave -A out to see one namespace"
+        )
+    # The API server does not say of a namespace that is not there that it is not there.
+    return f"the role view or carbonbudget-view has; is namespace {where} spelt right?"

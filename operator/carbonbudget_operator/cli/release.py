@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from carbonbudget_operator.cli.options import fail, shown
+from carbonbudget_operator.cli.options import code_of, fail, shown
 
 
 def release(
@@ -70,7 +70,7 @@ def release(
     except TimeoutError:
         fail(f"not all was released within {timeout} s: run it again, or give it a longer --timeout")
     except KubeError as error:
-        fail(error.reason)
+        fail(error.reason, code_of(error))
     if made.failed:
         fail(f"{made.failed} could not be released")
     if not made.done:

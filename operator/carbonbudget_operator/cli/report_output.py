@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
-from carbonbudget_operator.cli.covers import CSV_COVERS, covers_line, csv_covers, date_of
+from carbonbudget_operator.cli.covers import covers_line, date_of
 from carbonbudget_operator.cli.numbers import coverage_lines, number_line, write_hours
-from carbonbudget_operator.cli.options import Output, csv_cells, fail, print_table, rounded, shown
+from carbonbudget_operator.cli.options import Output, fail, print_table, rounded, shown
+from carbonbudget_operator.cli.report_csv import COLUMNS, print_csv
 from carbonbudget_operator.cli.where import understood
 
 HourlyFactors = Annotated[
     Path | None, typer.Option("--hourly-factors", help="Also write each factor's number in each hour, CSV; a new file.")
 ]
-_OWNERS = {"owned": "nodes owned", "cloud": "nodes of clouds", "leased": "nodes leased"}
+_OWNERS: Final = {"owned": "nodes owned", "cloud": "nodes of clouds", "leased": "nodes leased"}
 
 
 def span_of(period: str) -> tuple[int, int]:
@@ -31,16 +31,22 @@ def span_of(period: str) -> tuple[int, int]:
         fail(str(error), code=2)
 
 
-def print_report(result: dict[str, Any], output: Output, details: bool = False) -> None:
-    """A report as it is asked for; `details` lists each value that differs from the closed one."""
+def print_report(result: dict[str, Any], output: Output, details: bool = False, closed_sha256: str = "") -> None:
+    """A report as it is asked for; `details` lists each value that differs from the closed one.
+
+    `closed_sha256` is of the report itself, where it is printed as it was closed.
+    """
     if output is Output.JSON:
         print(json.dumps(result, indent=2))
         return
     with understood():
-        _print(result, output, details)
+        if output is Output.CSV:
+            print_csv(result, closed_sha256)
+        else:
+            _print(result, details)
 
 
-def _print(result: dict[str, Any], output: Output, details: bool) -> None:
+def _print(result: dict[str, Any], details: bool) -> None:
     by_owner = result["ownership"] if "ownership" in result else result["scopes"]  # as closed by a former version
     inventory = result.get("inventory", ())
     rows = [
@@ -48,24 +54,6 @@ def _print(result: dict[str, Any], output: Output, details: bool) -> None:
         *((_OWNERS.get(name, name), figures) for name, figures in by_owner.items()),
         *result["namespaces"].items(),
     ]
-    columns = ["it_energy_kwh", "facility_energy_kwh", "location_g", "market_g", "embodied_g", "measured_percent"]
-    all_columns = [*columns, "embodied_low_g", "embodied_high_g"]
-    if output is Output.CSV:
-        writer = csv.writer(sys.stdout)
-        kind_of = "ownership" if "ownership" in result else "scope"
-        kinds = ["total"] + [kind_of] * len(by_owner) + ["namespace"] * len(result["namespaces"])
-        rows = [rows[0], *by_owner.items(), *result["namespaces"].items()]
-        writer.writerow(["kind", "name", *all_columns, *CSV_COVERS, "emissions_g", "note"])
-        said = csv_covers(result)
-        writer.writerows(
-            csv_cells([kind, name, *(f[c] for c in all_columns), *said, "", ""])
-            for kind, (name, f) in zip(kinds, rows, strict=True)
-        )
-        writer.writerows(
-            csv_cells(["inventory", row["name"], *[""] * len(all_columns), *said, row["g"] or "", row["note"]])
-            for row in inventory
-        )
-        return
     from rich.table import Table
 
     span = f"{date_of(result['from'])} to {date_of(result['to'])}"
@@ -76,7 +64,7 @@ def _print(result: dict[str, Any], output: Output, details: bool) -> None:
     for heading in ("IT kWh", "facility kWh", "location-based g", "market-based g", "embodied g", "measured %"):
         table.add_column(heading, justify="right")
     for name, figures in rows:
-        table.add_row(shown(name), *(rounded(figures[column]) for column in columns))
+        table.add_row(shown(name), *(rounded(figures[column]) for column in COLUMNS))
     print_table(table)
     if "covers" in result:  # a report that a former version closed has none: its period is whole days
         print(covers_line(result, (result["from"], result["to"])))

@@ -133,12 +133,15 @@ class ByUrl:
         try:
             token = _as_header(self._token_file.read_bytes(), f"{self._token_file}") if self._token_file else ""
             verify = ssl.create_default_context(cafile=str(self._ca) if self._ca else None)
+        except (OSError, ValueError) as error:
+            raise SourceError(f"{self._url} cannot be asked: {error}", 2) from None
+        try:
             with httpx.Client(verify=verify, timeout=_times(self._timeout)) as client:
                 headers = {"Authorization": f"Bearer {token}"} if token else {}
                 return _exchange(client, self._url + question.path, question, headers, self._name)
-        except ssl.SSLCertVerificationError as error:
-            raise SourceError(f"{self._url} cannot be asked: {error.verify_message}") from None
-        except (OSError, ValueError, httpx.HTTPError, httpx.InvalidURL) as error:
+        except (httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
+            raise SourceError(f"--server-url {self._url!r} is no http or https URL: {error}", 2) from None
+        except (OSError, ValueError, httpx.HTTPError) as error:
             raise SourceError(f"{self._url} cannot be asked: {error}{_certificate_hint(error)}") from None
 
 
@@ -152,7 +155,7 @@ class ThroughApiServer:
         """Status and body of the server's answer; what the API server refuses itself is a SourceError."""
         verify = self._who.ssl_context() if self._who.url.startswith("https") else True
         try:
-            own = _as_header(self._who.token().encode(), "the kubeconfig")
+            own = _own_token(self._who)
             headers = {"Authorization": f"Bearer {own}"} if own else {}
             with httpx.Client(verify=verify, timeout=_times(self._timeout), headers=headers) as client:
                 token = self._token(client, question.account)
@@ -229,6 +232,13 @@ def _as_header(token: bytes, where: str) -> str:
     if not text.isascii() or not text.isprintable() or " " in text:
         raise ValueError(f"{where} holds no token: a token is one line of letters, digits and signs")
     return text
+
+
+def _own_token(who: Credentials) -> str:
+    try:
+        return _as_header(who.token().encode(), "the kubeconfig")
+    except (OSError, ValueError) as error:
+        raise SourceError(f"the API server at {who.url} cannot be asked: {error}", 2) from None
 
 
 def _times(seconds: float) -> httpx.Timeout:

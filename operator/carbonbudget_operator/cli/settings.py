@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from datetime import date
-from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 import yaml
-from pydantic import BaseModel
 
 from carbonbudget_operator.cli.options import address, fail, shown
-from carbonbudget_operator.dated import utc
-from carbonbudget_operator.settings import Settings, parse_settings
+from carbonbudget_operator.cli.settings_shown import differences
+from carbonbudget_operator.settings import parse_settings
 from carbonbudget_operator.strict_yaml import StrictLoader
-from carbonbudget_operator.timeline import Timeline
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 _KEY: Final = "config.yaml"  # of the chart's ConfigMap
@@ -52,7 +47,7 @@ def check(
     for listen in (settings.server.listen, settings.controller.listen, settings.admission.listen):
         address(listen)
     print(f"{shown(settings.source)} can be used; what differs from the defaults:")
-    for key, value in _differences(settings, Settings(), ""):
+    for key, value in differences(settings):
         print(shown(f"  {key}: {url_of(engine) if key == 'server.ledger' else value}"))
     print("files that it names and addresses are not tried here", file=sys.stderr)
 
@@ -84,25 +79,3 @@ def _settings_in(text: bytes, name: str) -> bytes:
     if not isinstance(held, str):
         fail(f"{name}: the ConfigMap has no data.{_KEY}: is it carbonbudget-config?", code=2)
     return held.encode()
-
-
-def _differences(value: BaseModel, default: BaseModel, path: str) -> Iterator[tuple[str, str]]:
-    """Key and value of what differs; of a list or mapping only its size, since headers may hold a key."""
-    for key in type(value).model_fields:
-        given, usual, name = getattr(value, key), getattr(default, key), f"{path}{key}"
-        if isinstance(given, Timeline) and isinstance(usual, Timeline):
-            for since, its in given:
-                dated = f" from {utc(since)}" if since else ""
-                for changed, text in _differences(its, usual.at(0), f"{name}."):
-                    yield changed + dated, text
-        elif isinstance(given, BaseModel) and isinstance(usual, BaseModel):
-            yield from _differences(given, usual, f"{name}.")
-        elif given != usual:
-            yield name, _shown(given)
-
-
-def _shown(value: object) -> str:
-    if isinstance(value, list | dict):
-        return f"{len(value)} entries"
-    plain = isinstance(value, str | int | float | Decimal | date | Path) or value is None
-    return str(value) if plain else "set"

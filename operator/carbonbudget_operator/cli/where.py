@@ -101,7 +101,7 @@ class Where:
                 ByUrl(self.server_url, self.server_ca, self.server_name, self.server_token_file, self.timeout)
             )
         hint = "--config and --ledger read a ledger without a cluster"
-        who = credentials(self.kubeconfig, self.context, 1, hint)
+        who = credentials(self.kubeconfig, self.context, hint=hint)
         return ServerSource(ThroughApiServer(who, self.server_namespace, self.timeout))
 
     def announce(self, settings: str | None, output: Output) -> None:

@@ -17,6 +17,7 @@ from carbonbudget_operator.api.spec import CarbonBudgetSpec
 from carbonbudget_operator.api.status import MOST_WORKLOADS, TOP, TOP_PER_WORKLOAD
 from carbonbudget_operator.api.times import seconds
 from carbonbudget_operator.budgets.assess import Standing
+from carbonbudget_operator.budgets.coverage import Scope, still_counting
 from carbonbudget_operator.budgets.evaluate import DEFAULT_THRESHOLDS, Action, Budget, State, Threshold, Verdict
 from carbonbudget_operator.budgets.message import Subject
 from carbonbudget_operator.budgets.period import Calendar, Period, PeriodError, period_at, time_zone
@@ -27,7 +28,6 @@ from carbonbudget_operator.controller.conditions import MOST_NAMESPACES
 from carbonbudget_operator.controller.inventory import Held
 from carbonbudget_operator.namespaces import Namespaces
 
-ALL_NAMESPACES: Final = "*"
 # The same bounds as the CRD's rule: before and after them the arithmetic of calendars ends.
 _FIRST: Final = seconds(dt.datetime(1971, 1, 1, tzinfo=dt.UTC))
 _LAST: Final = seconds(dt.datetime(9000, 1, 1, tzinfo=dt.UTC)) - 1
@@ -41,7 +41,7 @@ class BadBudget(ValueError):
 class Case:
     """One budget, ready to be judged.
 
-    `namespaces`: whose pods count; `*` for all; empty where none is selected; None while not known.
+    `namespaces`: whose pods count; EVERY_NAMESPACE alone for all; empty where none is selected; None while not known.
     `namespaces_before`: those, and whose counted in the period that the status shows.
     `former`: how it stood when it was judged last.
     `left_out`: whether namespaces that are gone were too many to ask for all of them.
@@ -216,20 +216,11 @@ def _grace_s(grace: str) -> int:
 
 
 def _namespaces(resource: AnyBudget, period: Period, namespaces: Namespaces) -> tuple[str, ...] | None:
-    """Whose pods count.
-
-    A namespace that counted in this period goes on counting when it is deleted or labelled anew: what it
-    emitted was emitted. An edited selector takes effect at once for those that still exist. First those that
-    match now, then the others, the one that went last before those that went earlier: as the status keeps them.
-    """
-    if not isinstance(resource, ClusterCarbonBudget):
-        return (resource.metadata.namespace,)
-    selector = resource.spec.namespace_selector
-    if selector is None:
-        return (ALL_NAMESPACES,)
-    if not namespaces.listed:
-        return None
-    live = namespaces.matching(selector)
+    """Whose pods count: first those that it covers now, then those that the status keeps, the last to go first."""
+    chosen = resource.spec.namespace_selector if isinstance(resource, ClusterCarbonBudget) else None
+    live = Scope(resource.metadata.namespace, namespace_selector=chosen).names(namespaces.labels())
+    if chosen is None or live is None:
+        return live
     if len(live) > MOST_NAMESPACES:
         raise BadBudget(
             f"spec.namespaceSelector selects {len(live)} namespaces and {MOST_NAMESPACES} are possible: "
@@ -237,7 +228,6 @@ def _namespaces(resource: AnyBudget, period: Period, namespaces: Namespaces) -> 
         )
     status = resource.status
     if status.period is None or seconds(status.period.start) != period.start:
-        return tuple(sorted(live))
+        return live
     edited = status.observed_generation != resource.metadata.generation
-    counted = [name for name in status.namespaces or () if not (edited and namespaces.exist(name))]
-    return tuple(dict.fromkeys((*sorted(live), *counted)))
+    return still_counting(live, status.namespaces or (), namespaces.labels() or {}, edited)

@@ -16,8 +16,9 @@ from carbonbudget_operator.budgets.assess import Standing
 from carbonbudget_operator.budgets.evaluate import Action, Verdict, percent, run_verdict
 from carbonbudget_operator.budgets.message import without_instant
 from carbonbudget_operator.budgets.quantity import format_beside, format_mass
-from carbonbudget_operator.controller.case import ALL_NAMESPACES, Case
+from carbonbudget_operator.controller.case import Case
 from carbonbudget_operator.controller.conditions import essence
+from carbonbudget_operator.namespace_names import EVERY_NAMESPACE
 
 Status = dict[str, object]
 # What a person does not see, what always changes, and details that go with what is seen: written with the
@@ -160,7 +161,7 @@ def _top(case: Case, use: WorkloadUse, verdict: Verdict) -> Status:
 
 
 def _names_namespaces(case: Case) -> bool:
-    return not case.held.resource.namespaced and case.namespaces != (ALL_NAMESPACES,)
+    return not case.held.resource.namespaced and case.namespaces != (EVERY_NAMESPACE,)
 
 
 def _ranks(tops: object) -> list[tuple[object, ...]]:

@@ -9,10 +9,10 @@ from pydantic import ValidationError
 
 from carbonbudget_operator.api.carbonbudget import CarbonBudget, ClusterCarbonBudget
 from carbonbudget_operator.api.names import ENFORCEMENT_LABEL
-from carbonbudget_operator.api.selector import LabelSelector
 from carbonbudget_operator.api.spec import Enforce
 from carbonbudget_operator.api.status import MOST_WORKLOADS
 from carbonbudget_operator.api.times import seconds
+from carbonbudget_operator.budgets.coverage import Covers, Scope, judged_namespaces, selects_namespace
 from carbonbudget_operator.budgets.evaluate import DEFAULT_THRESHOLDS, Action, State
 from carbonbudget_operator.budgets.projection import duration_s
 from carbonbudget_operator.budgets.quantity import QuantityError, parse_mass
@@ -38,13 +38,8 @@ class Budget:
     """`key` is the server's: "namespace/name", or "/name" for a ClusterCarbonBudget. Times are UTC seconds."""
 
     key: str
-    namespace: str
-    selector: LabelSelector | None
-    namespace_selector: LabelSelector | None
-    namespaces: frozenset[str]
-    """Of status.namespaces: what stands in while a namespace's labels are not known."""
+    scope: Scope
     market: bool
-    per_workload: bool
     limit_ug: int
     state: str
     """As the status says; empty before the first verdict."""
@@ -64,6 +59,18 @@ class Budget:
     top: tuple[Use, ...]
     as_of: int = 0
     """Up to when there were data, by the status; 0 where it does not say."""
+    ends: int = 0
+    """The end of its period, by the status; 0 where it does not say."""
+
+    @property
+    def namespace(self) -> str:
+        """Its own; empty for a ClusterCarbonBudget."""
+        return self.scope.namespace
+
+    @property
+    def per_workload(self) -> bool:
+        """Whether its limit is one for each workload."""
+        return self.scope.per_workload
 
     @property
     def shown(self) -> str:
@@ -75,21 +82,15 @@ class Budget:
         return self.suspend_from is not None and now < self.acts_until
 
     def blocks_jobs(self, now: int) -> bool:
-        """Whether new Jobs of it are refused now; a limit for each workload refuses nobody else's."""
-        return self.refuses_jobs and not self.per_workload and now < self.acts_until
+        """Whether new Jobs of it are refused now."""
+        return self.refuses_jobs and self.scope.refuses_others and now < self.acts_until
 
     def selects(self, job: Job, labels: Mapping[str, str] | None) -> bool:
-        """Whether the Job's pods count in it; `labels` are its namespace's, None while they are not known."""
-        if self.namespace:
-            if self.namespace != job.namespace:
-                return False
-        elif self.namespace_selector is not None:
-            if labels is None:
-                if job.namespace not in self.namespaces:
-                    return False
-            elif not self.namespace_selector.matches(labels):
-                return False
-        return self.selector is None or self.selector.matches(job.template_labels)
+        """Whether the Job's pods are known to count in it; `labels` are its namespace's, None while they are not known.
+
+        What a budget may cover and may not is left alone: neither suspended nor held by it.
+        """
+        return self.scope.covers(job.namespace, labels, job.template_labels, not job.labels_cut) is Covers.YES
 
     def over(self, job: Job) -> bool:
         """Whether the Job, or its CronJob, is one that a per: Workload budget suspends."""
@@ -145,12 +146,14 @@ def parse_budget(body: Mapping[str, object]) -> Budget | None:
     as_of = status.data_through or status.observed_at
     return Budget(
         key=f"{meta.namespace}/{meta.name}",
-        namespace=meta.namespace,
-        selector=spec.selector,
-        namespace_selector=namespace_selector,
-        namespaces=frozenset(status.namespaces or ()),
+        scope=Scope(
+            meta.namespace,
+            spec.selector,
+            namespace_selector,
+            spec.per == "Workload",
+            frozenset(status.namespaces or ()),
+        ),
         market=spec.accounting == "MarketBased",
-        per_workload=spec.per == "Workload",
         limit_ug=parse_mass(spec.limit),
         state=status.state or "",
         candidate=Candidate(
@@ -172,6 +175,7 @@ def parse_budget(body: Mapping[str, object]) -> Budget | None:
         if spec.thresholds is not None
         else tuple((t.at, t.action) for t in DEFAULT_THRESHOLDS),
         as_of=seconds(as_of) if as_of is not None else 0,
+        ends=seconds(status.period.end) if status.period is not None else 0,
         suspend_at_percent=min((t.at for t in spec.thresholds or () if t.action == "Suspend"), default=100),
         top=tuple(
             # A namespace's own budget never reaches beyond it, whatever its status says.
@@ -189,8 +193,8 @@ def parse_budget(body: Mapping[str, object]) -> Budget | None:
 
 
 def judged(namespace: str, labels: Mapping[str, str] | None, exempt: frozenset[str]) -> bool:
-    """Whether anything in that namespace is judged at all; the same rule as the admission policy's."""
-    return namespace not in exempt and (labels or {}).get(ENFORCEMENT_LABEL) != "off"
+    """Whether anything in that namespace is judged at all, as far as its labels are known; None: they are not."""
+    return selects_namespace(judged_namespaces(exempt, ENFORCEMENT_LABEL), namespace, labels) is not Covers.NO
 
 
 class Governing:

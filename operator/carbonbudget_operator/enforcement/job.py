@@ -75,6 +75,8 @@ class Job:
     name: str
     version: str
     template_labels: Mapping[str, str]
+    labels_cut: bool
+    """Whether it has more of them than are kept."""
     annotations: Mapping[str, str]
     """Ours only."""
     opted_in: bool
@@ -121,6 +123,7 @@ def parse_job(body: Mapping[str, object]) -> Job:
         template_labels={
             sys.intern(key): sys.intern(str(value)) for key, value in islice(sorted(template.items()), _MAX_LABELS)
         },
+        labels_cut=len(template) > _MAX_LABELS,
         annotations=our_annotations(metadata),
         opted_in=labels.get(SUSPENDABLE_LABEL) == "true",
         exempt=labels.get(EXEMPT_LABEL) == "true",

@@ -54,7 +54,8 @@ def patch_of(action: Action, now: int) -> tuple[Patch, Note | None]:
             note = Note(
                 "Warning",
                 "SuspendedByCarbonBudget",
-                f"{name} is suspended: {_why(action.job, budget)}. It is resumed when the budget allows it again",
+                f"{name} is suspended: {_why(action.job, budget)}. It is resumed when the budget lets go: "
+                f"{_at(budget.ends)}once its limit is raised",
             )
             return _patch({SUSPENDED_LABEL: "true"}, marks, suspend=True), note
         case Keep(_, budget):
@@ -80,6 +81,11 @@ def _why(job: Job, budget: Budget) -> str:
         f"it used {use.emissions} CO2e, {use.percent} % of what carbon budget {budget.shown} allows each workload "
         f"({basis}-based{as_of})"
     )
+
+
+def _at(ends: int) -> str:
+    """The end of the period as a part of a sentence; empty where it is not known."""
+    return f"at {format_time(ends)}, or " if ends else ""
 
 
 def released(now: int, resumes: bool) -> Patch:

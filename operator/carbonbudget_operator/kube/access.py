@@ -14,6 +14,7 @@ from typing import TypeVar
 from carbonbudget_core.jsons import mapping
 from carbonbudget_operator.api_path import ApiPath
 from carbonbudget_operator.kube.client import KubeClient, KubeError
+from carbonbudget_operator.namespace_names import EVERY_NAMESPACE
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -76,9 +77,9 @@ class Access:
         return caller
 
     async def may_read_budgets(self, caller: Caller, namespace: str) -> bool:
-        """Whether the caller may get carbonbudgets in a namespace; "" asks for all of them."""
+        """Whether the caller may get carbonbudgets in a namespace, or in EVERY_NAMESPACE."""
         resource = {"group": "carbonbudget.dev", "resource": "carbonbudgets", "verb": "get"}
-        attributes = resource | ({"namespace": namespace} if namespace else {})
+        attributes = resource | ({"namespace": namespace} if namespace != EVERY_NAMESPACE else {})
         return await self._may(caller, {"resourceAttributes": attributes})
 
     async def may_close_reports(self, caller: Caller, verb: str) -> bool:

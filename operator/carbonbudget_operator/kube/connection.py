@@ -45,7 +45,12 @@ JsonObject = dict[str, object]
 
 
 class KubeError(Exception):
-    """The API server refused or could not be reached. `status` is the HTTP code, 0 if unreachable."""
+    """The API server refused or could not be reached. `status` is the HTTP code, 0 if unreachable.
+
+    `wrong_use`: nobody was asked, because what is given cannot be right.
+    """
+
+    wrong_use = False
 
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(reason)
@@ -53,8 +58,16 @@ class KubeError(Exception):
         self.reason = reason
 
 
+class NoCredentials(KubeError):
+    """Neither a service account nor a kubeconfig is there."""
+
+    wrong_use = True
+
+
 class ImpossibleName(KubeError):
     """No object can have that path, so no request was sent. Callers treat it as a 404."""
+
+    wrong_use = True
 
     def __init__(self, reason: str) -> None:
         super().__init__(HTTPStatus.NOT_FOUND, reason)
@@ -92,7 +105,7 @@ class Connection:
         try:
             credentials = find_credentials()
         except ValueError as error:
-            raise KubeError(0, str(error)) from None
+            raise NoCredentials(0, str(error)) from None
         return cls.connect(credentials)
 
     @classmethod

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import sqlalchemy as sa
 
 from carbonbudget_operator.ledger import schema
-from carbonbudget_operator.ledger.store import LedgerError, snapshot
+from carbonbudget_operator.ledger.store import LedgerError, WrongLedger, shown, snapshot
 
 _ROWS = 5_000
 
@@ -19,13 +19,17 @@ def copy_ledger(source: sa.Engine, target: sa.Engine) -> Iterator[tuple[str, int
     """Copy all tables in one transaction of each side; yields each table with its rows when it is done.
 
     Raises:
-        LedgerError: the target is not empty, or either side failed; then the target is as it was.
+        WrongLedger: the target is not empty.
+        LedgerError: either side failed; the target is as it was.
     """
     try:
         with snapshot(source) as reading, target.begin() as writing:
             for table in schema.metadata.sorted_tables:
                 if writing.execute(sa.select(table).limit(1)).first() is not None:
-                    raise LedgerError(f"the target holds data in {table.name}: give an empty one")
+                    raise WrongLedger(
+                        f"the target ledger {shown(target)} is not empty, and only an empty one can be copied into: "
+                        "name another one by --ledger, or move this one away first"
+                    )
             for table in schema.metadata.sorted_tables:
                 count = 0
                 rows = reading.execute(sa.select(table).execution_options(yield_per=_ROWS))

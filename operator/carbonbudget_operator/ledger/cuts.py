@@ -18,9 +18,9 @@ from carbonbudget_core.report import WINDOW_SECONDS
 from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.rows import chunks
 from carbonbudget_operator.ledger.slices import HOUR, slice_start
+from carbonbudget_operator.namespace_names import EVERY_NAMESPACE
 
 DAY: Final = 86_400
-EVERY_NAMESPACE: Final = "*"
 # Of a namespace. Six: a row becomes at most seven in one hour, thirteen with those of `*`. A day's 24: at most twice
 # the rows over the day, three times with those of `*`.
 MAX_AN_HOUR: Final = 6

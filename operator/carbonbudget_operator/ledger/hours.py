@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import sqlalchemy as sa
 
@@ -11,18 +11,19 @@ from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.derived import HOURS
 from carbonbudget_operator.ledger.rows import chunks
 from carbonbudget_operator.ledger.valued import NAMES
+from carbonbudget_operator.namespace_names import EVERY_NAMESPACE
 
 Row = Sequence[int]
 
 
-def kept_groups(
-    connection: sa.Connection, namespaces: Iterable[str] | None
-) -> Iterator[tuple[int, str, Mapping[str, str]]]:
-    """Id, namespace and labels of every group that was ever kept; in these namespaces, or None for all."""
+def kept_groups(connection: sa.Connection, namespaces: Collection[str]) -> Iterator[tuple[int, str, Mapping[str, str]]]:
+    """Id, namespace and labels of every group that was ever kept; in these namespaces, or EVERY_NAMESPACE."""
     c = schema.row_group.c
     query = sa.select(c.id, c.namespace, c.labels)
     parts = (
-        [query] if namespaces is None else [query.where(c.namespace.in_(some)) for some in chunks(sorted(namespaces))]
+        [query]
+        if EVERY_NAMESPACE in namespaces
+        else [query.where(c.namespace.in_(some)) for some in chunks(sorted(namespaces))]
     )
     for part in parts:
         for group_id, namespace, labels in connection.execute(part.execution_options(yield_per=5_000)):

@@ -22,6 +22,7 @@ from sqlalchemy import (
 )
 
 from carbonbudget_operator.ledger.valued import NAMES
+from carbonbudget_operator.namespace_names import EVERY_NAMESPACE
 
 metadata = MetaData()
 
@@ -91,7 +92,7 @@ cut = Table(
     "cut",
     metadata,
     _key("at"),
-    Column("namespace", String(512), primary_key=True, server_default="*"),
+    Column("namespace", String(512), primary_key=True, server_default=EVERY_NAMESPACE),
 )
 
 # The labels that budgets select by: what a server keeps of a pod's labels depends on it. `value` is `*` for any.

@@ -16,9 +16,9 @@ import sqlalchemy as sa
 
 from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.rows import Rows
+from carbonbudget_operator.namespace_names import EVERY_NAMESPACE
 from carbonbudget_operator.object_names import is_label_key, is_label_value
 
-EVERY_NAMESPACE: Final = "*"
 KEPT_SECONDS: Final = 8 * 86_400  # agents keep their windows for 7 days
 # What is asked each minute is written once an hour.
 _RENEW_SECONDS: Final = 3_600

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from sqlite3 import SQLITE_CANTOPEN, SQLITE_NOTADB
 from sqlite3 import Connection as SQLiteConnection
+from typing import Any
+from urllib.parse import quote
 
 import sqlalchemy as sa
 from alembic import command
@@ -16,6 +19,12 @@ from alembic.script import ScriptDirectory
 _MIGRATE_LOCK = 0x6362_0002
 # Schemas before this one cannot be gone back to: 0006 joined rows that no downgrade could part again.
 OLDEST_SCHEMA = "0008"
+_POOL_SECONDS = 10  # for a connection that others of the same pool use: a caller is told sooner than it gives up
+# A server that is gone without a word is noticed: by default a connection waits for a quarter of an hour.
+_POSTGRES = {
+    "connect_timeout": 10, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,
+}  # fmt: skip
 _WRONG_URL = (
     "the ledger's URL is not of the form sqlite:////PATH or postgresql+psycopg://USER:PASSWORD@HOST:PORT/DATABASE; "
     "in USER and PASSWORD write % as %25, @ as %40, : as %3A and / as %2F"
@@ -23,31 +32,49 @@ _WRONG_URL = (
 
 
 class LedgerError(Exception):
-    """The ledger cannot be used; one line says why and what to do."""
+    """The ledger cannot be used; one line says why and what to do.
+
+    `wrong_use`: what is given names no ledger that could be used, so that trying again does not help.
+    """
+
+    wrong_use = False
+
+
+class WrongLedger(LedgerError):
+    """The URL, the file or the revision that is given cannot be right, whatever the database says later."""
+
+    wrong_use = True
 
 
 def open_ledger(url: str, connections: int | None = None) -> sa.Engine:
     """An engine for the ledger at a SQLAlchemy URL. Nothing is read or made yet.
 
-    `connections` is how many it opens at most (of a database in memory: one a thread, and it must be None).
+    `connections` is how many it opens at most (of a database in memory: one a thread, and it must be None). Who waits
+    for one of them is refused after 10 seconds with SQLAlchemy's TimeoutError.
 
     Raises:
-        LedgerError: the URL is none, or names a database that is not supported. Its password is not repeated.
+        WrongLedger: the URL is none, or names a database that is not supported. Its password is not repeated.
     """
     if not url.isprintable():
-        raise LedgerError(_WRONG_URL)
-    bound = {} if connections is None else {"pool_size": connections, "max_overflow": 0}
+        raise WrongLedger(_WRONG_URL)
+    bound = {} if connections is None else {
+        "pool_size": connections, "max_overflow": 0, "pool_timeout": _POOL_SECONDS
+    }  # fmt: skip
     try:
-        engine = sa.create_engine(url, pool_pre_ping=True, **bound)
+        parsed = sa.make_url(url)
+        if parsed.get_backend_name() == "postgresql":  # what the URL says comes first
+            more = {key: str(value) for key, value in _POSTGRES.items() if key not in parsed.query}
+            parsed = parsed.update_query_dict(more)
+        engine = sa.create_engine(parsed, pool_pre_ping=True, **bound)
     except (sa.exc.NoSuchModuleError, ImportError):
         scheme = url.partition(":")[0]
-        raise LedgerError(f"ledger on {scheme!r} is not supported: use sqlite or postgresql+psycopg") from None
+        raise WrongLedger(f"ledger on {scheme!r} is not supported: use sqlite or postgresql+psycopg") from None
     except (sa.exc.ArgumentError, ValueError):  # ValueError: a port that is no number. Its text may hold the password.
-        raise LedgerError(_WRONG_URL) from None
+        raise WrongLedger(_WRONG_URL) from None
     if engine.dialect.name == "sqlite":
         sa.event.listen(engine, "connect", _set_up_sqlite)
     elif engine.dialect.name != "postgresql":
-        raise LedgerError(f"ledger on {engine.dialect.name} is not supported: use sqlite or postgresql")
+        raise WrongLedger(f"ledger on {engine.dialect.name} is not supported: use sqlite or postgresql")
     return engine
 
 
@@ -58,6 +85,42 @@ def _set_up_sqlite(connection: SQLiteConnection, _record: object) -> None:
         "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=10000", "cache_size=-32768",
     ):  # fmt: skip
         connection.execute(f"PRAGMA {pragma}")
+
+
+def read_only(engine: sa.Engine, statement_seconds: float) -> sa.Engine:
+    """The same ledger through connections that can change nothing; PostgreSQL ends a statement after so many seconds.
+
+    Where the process that asked is killed, PostgreSQL notices it within two seconds and ends its statement too.
+    """
+    if engine.dialect.name == "sqlite":
+        path = f"file:{quote(engine.url.database or '')}"
+        url = engine.url.set(database=path).update_query_dict({"mode": "ro", "uri": "true"})
+        made = sa.create_engine(url, pool_size=2, max_overflow=0, pool_timeout=_POOL_SECONDS)
+        sa.event.listen(made, "connect", _set_up_reading_sqlite)
+        return made
+    made = sa.create_engine(engine.url, pool_pre_ping=True, pool_size=2, max_overflow=0, pool_timeout=_POOL_SECONDS)
+
+    def set_up(connection: Any, _record: object) -> None:
+        connection.autocommit = True  # what a transaction sets ends with it, should it be rolled back
+        connection.execute("SET default_transaction_read_only = on")
+        connection.execute(f"SET statement_timeout = {int(statement_seconds * 1000)}")
+        connection.execute(
+            "SELECT set_config(name, '2000', false) FROM pg_settings WHERE name = 'client_connection_check_interval'"
+        )
+        connection.autocommit = False
+
+    sa.event.listen(made, "connect", set_up)
+    return made
+
+
+def _set_up_reading_sqlite(connection: SQLiteConnection, _record: object) -> None:
+    for pragma in ("query_only=ON", "busy_timeout=10000", "cache_size=-16384"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def silence(engine: sa.Engine) -> LedgerError:
+    """What everybody is told who waits for a ledger that does not answer."""
+    return LedgerError(f"ledger {shown(engine)}: the database does not answer: nothing is lost, try again later")
 
 
 def shown(engine: sa.Engine) -> str:
@@ -83,7 +146,7 @@ def told(engine: sa.Engine) -> Iterator[None]:
     try:
         yield
     except sa.exc.SQLAlchemyError as error:
-        raise LedgerError(f"ledger {shown(engine)}: {_first_line(error)}") from None
+        raise LedgerError(f"ledger {shown(engine)}: {reason_of(error)}") from None
 
 
 def migrate(engine: sa.Engine) -> str:
@@ -130,14 +193,14 @@ def _move(engine: sa.Engine, back_to: str | None) -> str:
                 _check_downgrade(current, back_to, known)
                 command.downgrade(config, back_to)
             return str(MigrationContext.configure(connection).get_current_revision())
-    except (sa.exc.SQLAlchemyError, UnicodeError) as error:  # UnicodeError: a host that can be no name
-        raise LedgerError(f"ledger {shown(engine)} cannot be opened: {_first_line(error)}") from None
+    except (sa.exc.SQLAlchemyError, UnicodeError) as error:
+        raise _not_opened(engine, error) from None
 
 
 def _check_downgrade(current: str | None, to: str, known: list[str]) -> None:
     allowed = known[: known.index(OLDEST_SCHEMA) + 1]
     if to not in allowed:
-        raise LedgerError(f"{to} is no schema that a ledger can be taken back to: {', '.join(allowed)}")
+        raise WrongLedger(f"{to} is no schema that a ledger can be taken back to: {', '.join(allowed)}")
     if current is None or known.index(current) > known.index(to):
         raise LedgerError(
             f"the ledger has schema {current or 'none'}, which is not later than {to}: nothing to take back"
@@ -147,7 +210,7 @@ def _check_downgrade(current: str | None, to: str, known: list[str]) -> None:
 def require_file(engine: sa.Engine) -> None:
     """Raise LedgerError where an SQLite ledger has no file yet, which opening it would make."""
     if engine.url.database and engine.dialect.name == "sqlite" and not Path(engine.url.database).exists():
-        raise LedgerError(f"there is no ledger at {engine.url.database}")
+        raise WrongLedger(f"there is no ledger at {engine.url.database}")
 
 
 def require_schema(engine: sa.Engine) -> None:
@@ -157,16 +220,31 @@ def require_schema(engine: sa.Engine) -> None:
     try:
         with engine.connect() as connection:
             current = MigrationContext.configure(connection).get_current_revision()
-    except (sa.exc.SQLAlchemyError, UnicodeError) as error:  # UnicodeError: a host that can be no name
-        raise LedgerError(f"ledger {shown(engine)} cannot be opened: {_first_line(error)}") from None
+    except (sa.exc.SQLAlchemyError, UnicodeError) as error:
+        raise _not_opened(engine, error) from None
     if current != head:
         raise LedgerError(f"the ledger has schema {current}, not {head}: run `carbonbudget ledger migrate`")
+
+
+def _not_opened(engine: sa.Engine, error: Exception) -> LedgerError:
+    """What to say of a database that cannot be opened: a file that is none is another matter than one that is away."""
+    code = getattr(getattr(error, "orig", None), "sqlite_errorcode", None)
+    no_name = isinstance(error, UnicodeError)  # a host that can be no name
+    kind = WrongLedger if no_name or code in (SQLITE_NOTADB, SQLITE_CANTOPEN) else LedgerError
+    return kind(f"ledger {shown(engine)} cannot be opened: {_first_line(error)}")
 
 
 def _config() -> Config:
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     return config
+
+
+def reason_of(error: Exception) -> str:
+    """What a database's error says, in a line."""
+    if isinstance(error, sa.exc.TimeoutError):
+        return "all connections of this kind of work are in use"
+    return _first_line(error)
 
 
 def _first_line(error: Exception) -> str:

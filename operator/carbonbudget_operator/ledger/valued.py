@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from carbonbudget_operator.ledger.applied import Applied
+from carbonbudget_operator.namespace_names import is_special
 
 # Columns of a row's figures: energy, the metered part of it, both ways to count its emissions, embodied
 # emissions, the energy of the whole facility (PUE included), and between which figures sources put embodied ones.
@@ -55,7 +56,7 @@ class ValuedRow:
     @property
     def special(self) -> bool:
         """Whether it belongs to no pod."""
-        return self.namespace.startswith("__")
+        return is_special(self.namespace)
 
 
 @dataclass(frozen=True, slots=True)

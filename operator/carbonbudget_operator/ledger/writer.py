@@ -22,13 +22,14 @@ from carbonbudget_operator.ledger.bounds import MAX_ROWS, weight
 from carbonbudget_operator.ledger.cuts import new_cuts
 from carbonbudget_operator.ledger.selected import Asked, SelectedLabels, StoredLabels
 from carbonbudget_operator.ledger.slices import HOUR
-from carbonbudget_operator.ledger.store import LedgerError
+from carbonbudget_operator.ledger.store import LedgerError, reason_of, silence
 
 _log = logging.getLogger(__name__)
 _MAX_BATCH = 200
 _MAX_QUEUE = 2_000
 # To read an honest batch takes some 0.05 s; what is large and made up must not keep it from its commit.
 _READ_SECONDS = 0.25
+_ANSWER_SECONDS = 20.0  # an agent gives a report 30 s, and must learn why it waited
 
 _Fate = tuple[Arrival, Booked]
 _Read = Callable[[], Arrival]
@@ -63,12 +64,16 @@ class Writer:
 
         Raises:
             LedgerBusy: too many wait.
-            LedgerError: the database refused; nothing was stored.
+            LedgerError: the database refused, and nothing was stored; or it does not answer, and what may have been
+                stored is a duplicate when it is sent again.
         """
         future: asyncio.Future[_Fate] = asyncio.get_running_loop().create_future()
         try:
             self._queue.put_nowait((read, future))
-            return await future
+            async with asyncio.timeout(_ANSWER_SECONDS):
+                return await future
+        except TimeoutError:
+            raise silence(self._engine) from None
         except queue.Full:
             raise LedgerBusy("too many reports wait for the ledger") from None
         finally:
@@ -171,8 +176,10 @@ class Writer:
         try:
             with self._lock:
                 fates = self._booker.book([arrival for arrival, _ in batch])
-        except sa.exc.OperationalError as error:  # the database itself: full, locked, away
-            reason = str(error.orig or error).splitlines()[0]
+        # The database itself: full, locked, away. Or all connections are in use: each report tried by itself would
+        # wait for one as long.
+        except (sa.exc.OperationalError, sa.exc.TimeoutError) as error:
+            reason = reason_of(error)
             if not self._failing:  # once, until it works again
                 _log.error("ledger: %s: reports are refused with 503 and stay with the agents", reason)
             self._failing = True

@@ -55,17 +55,20 @@ def make_app(
         async with receiver.admit(request) as (caller, hold):
             report = await read_body(request, hold, pools.reports.limits.body)
             encoding = request.headers.get("Content-Encoding", "").lower()
+            if readiness.silent is not None:  # it would wait for the ledger, and its memory with it
+                raise readiness.silent
             fate = await receiver.receive(caller, encoding, report)
         return JSONResponse({"result": fate})
 
     # A plain route: FastAPI's way of calling a handler costs some 15 us more for each report.
     app.router.routes.insert(0, Route("/v1/reports", reports, methods=["POST"]))
 
-    asking = Asking(access, registry, pools)
-    app.include_router(budget_routes(asking, writer, now, pods_without_agent))
-    app.include_router(run_routes(asking, now))
+    readiness = Readiness(pools.looks)
+    asking = Asking(access, registry, pools, readiness, now)
+    app.include_router(budget_routes(asking, writer, pods_without_agent))
+    app.include_router(run_routes(asking))
     app.include_router(allocation_routes(asking))
-    app.include_router(report_routes(asking, pools.settings, now))
+    app.include_router(report_routes(asking))
 
     @app.get("/metrics")
     async def metrics(request: Request) -> Response:
@@ -75,8 +78,6 @@ def make_app(
         async with pools.probes.turn(caller.user):
             text = await pools.probes.ask(lambda _: generate_latest(registry))
         return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
-
-    readiness = Readiness(pools.probes)
 
     @app.get("/healthz")
     async def healthz() -> Response:

@@ -38,11 +38,12 @@ SEALED_NODE = "__sealed__"
 class Book:
     """Units of a cluster under one derivation. `terms` is what each hour is valued by."""
 
-    def __init__(self, engine: sa.Engine, settings: Settings) -> None:
+    def __init__(self, engine: sa.Engine, settings: Settings, cached_rows: int = _CACHED_ROWS) -> None:
+        """`cached_rows`: how many rows of the latest questions' units stay in memory."""
         self.engine, self.cluster = engine, settings.cluster
         self.terms = terms_of(settings)
         self.derived = Derived(engine, describe(settings))
-        self._cache = _Cache()
+        self._cache = _Cache(cached_rows)
 
     def on(self, engine: sa.Engine) -> Book:
         """The same book read through other connections to the same ledger; what is kept in memory is shared."""
@@ -165,7 +166,8 @@ class Book:
 class _Cache:
     """The units of the latest questions, each with its signature. Threads share it."""
 
-    def __init__(self) -> None:
+    def __init__(self, most_rows: int) -> None:
+        self._most_rows = most_rows
         self._units: dict[Key, tuple[str, Unit]] = {}
         self._rows = 0
         self._lock = threading.Lock()
@@ -179,7 +181,7 @@ class _Cache:
             former = self._units.pop(key, None)
             self._rows += len(unit.rows) - (len(former[1].rows) if former else 0)
             self._units[key] = (signature, unit)
-            while self._rows > _CACHED_ROWS and len(self._units) > 1:
+            while self._rows > self._most_rows and len(self._units) > 1:
                 _, oldest = self._units.pop(next(iter(self._units)))
                 self._rows -= len(oldest.rows)
 

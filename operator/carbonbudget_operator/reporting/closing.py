@@ -58,6 +58,20 @@ def close(
     progress: Callable[[int, int], None] = _unseen,
 ) -> Closed:
     """Keep a period's report as it is at `now`. Raises ClosingError, SpanError."""
+    closed = prepare(engine, settings, period, now, incomplete, progress)
+    keep(engine, settings.cluster, closed)
+    return closed
+
+
+def prepare(
+    engine: sa.Engine,
+    settings: Settings,
+    period: str,
+    now: int,
+    incomplete: bool,
+    progress: Callable[[int, int], None] = _unseen,
+) -> Closed:
+    """What `keep` would close a period with; reads alone. Raises ClosingError, SpanError."""
     span = parse_span(period)
     if span[1] > now:
         raise ClosingError(f"{period} has not ended yet")
@@ -74,17 +88,20 @@ def close(
             f"(its coverage would be {_percent(made)})"
         )
     text = canonical(made)
-    closed = Closed(period, now, digest(text), text.decode())
+    return Closed(period, now, digest(text), text.decode())
+
+
+def keep(engine: sa.Engine, cluster: str, closed: Closed) -> None:
+    """Close a period with what `prepare` made. Raises ClosingError."""
     try:
         with engine.begin() as connection:
-            kept.close(connection, settings.cluster, closed)
+            kept.close(connection, cluster, closed)
     except AlreadyClosed:
-        former = find(engine, settings.cluster, period)
+        former = find(engine, cluster, closed.period)
         raise ClosingError(
-            f"{period} was closed on {date_of(former.closed_at)} with sha256 {former.digest}: a period is closed once. "
-            "A closure by mistake is undone with `carbonbudget report reopen`"
+            f"{closed.period} was closed on {date_of(former.closed_at)} with sha256 {former.digest}: a period is "
+            "closed once. A closure by mistake is undone with `carbonbudget report reopen`"
         ) from None
-    return closed
 
 
 def reopen(engine: sa.Engine, cluster: str, period: str, now: int, reason: str) -> Closed:

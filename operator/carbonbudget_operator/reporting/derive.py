@@ -62,6 +62,7 @@ class Deriver:
         self._sealed = False  # something, since pods were last forgotten
         self._restated = Restated(book.derived.description)
         self.hours_unsealed = 0  # of those that should be, when `seal` was last called
+        self.first_unsealed = 0  # the earliest of them, in UTC seconds
 
     def begin(self, now: int) -> None:
         """Begin a round: until the next one, `step` takes only hours that did not change since the one before.
@@ -157,7 +158,7 @@ class Deriver:
             open_ = [hour for hour in revisions if hour not in sealed]
             derivation_id = book.derived.id(connection)
             kept = book.derived.kept(connection, open_[0], limit) if open_ else {}
-        self.hours_unsealed = len(open_)
+        self.hours_unsealed, self.first_unsealed = len(open_), min(open_, default=0)
         wanted = signatures({hour: revisions[hour] for hour in open_})
         hopeful = [key for hour in open_ if (key := (HOURS, hour)) not in aside]
         for key in hopeful:

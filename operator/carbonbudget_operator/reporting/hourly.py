@@ -10,14 +10,15 @@ from typing import Final
 import sqlalchemy as sa
 
 from carbonbudget_operator.api.query import BudgetQuery, HourlyAnswer
+from carbonbudget_operator.budgets.coverage import Covers, among, selects
 from carbonbudget_operator.ledger.hours import kept_groups, kept_hours
 from carbonbudget_operator.ledger.read import data_through, node_spans
 from carbonbudget_operator.ledger.slices import HOUR
 from carbonbudget_operator.ledger.store import snapshot
 from carbonbudget_operator.ledger.valued import ValuedRow
+from carbonbudget_operator.namespace_names import EVERY_NAMESPACE
 from carbonbudget_operator.reporting import spans
 from carbonbudget_operator.reporting.book import Book
-from carbonbudget_operator.reporting.merged import EVERY_NAMESPACE
 from carbonbudget_operator.reporting.plans import Plans
 from carbonbudget_operator.reporting.query import Columns
 
@@ -33,10 +34,7 @@ class _Series:
         self.used_ug = array("q", bytes(8 * max(0, (last - self.first) // HOUR)))
 
     def selects(self, namespace: str, labels: Mapping[str, str]) -> bool:
-        names = self.query.namespaces
-        if namespace not in names and (EVERY_NAMESPACE not in names or namespace.startswith("__")):
-            return False
-        return self.query.selector is None or self.query.selector.matches(labels)
+        return among(self.query.namespaces, namespace) and selects(self.query.selector, labels) is Covers.YES
 
 
 def whole_hours(query: BudgetQuery) -> tuple[int, int]:
@@ -98,7 +96,7 @@ def _add_kept(connection: sa.Connection, book: Book, asked: Sequence[_Series], h
     by_namespace = _by_namespace(asked)
     everywhere = by_namespace.get(EVERY_NAMESPACE, [])
     of_group: dict[int, list[tuple[int, int, array[int]]]] = {}  # which sum, the first hour's number, the uses
-    for group_id, namespace, labels in kept_groups(connection, None if everywhere else by_namespace.keys()):
+    for group_id, namespace, labels in kept_groups(connection, by_namespace.keys()):
         targets = [
             (counts.index(series.columns.used), series.first // HOUR, series.used_ug)
             for series in (*by_namespace.get(namespace, ()), *everywhere)

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Sequence
 import sqlalchemy as sa
 
 from carbonbudget_operator.api.query import BudgetQuery
-from carbonbudget_operator.ledger.cuts import EVERY_NAMESPACE, cuts_at
+from carbonbudget_operator.ledger.cuts import cuts_at
 from carbonbudget_operator.ledger.slices import HOUR
+from carbonbudget_operator.namespace_names import EVERY_NAMESPACE
 
 
 def wanted_cuts(queries: Iterable[BudgetQuery]) -> set[tuple[str, int]]:

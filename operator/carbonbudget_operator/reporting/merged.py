@@ -11,13 +11,13 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from carbonbudget_operator.api.selector import LabelSelector
+from carbonbudget_operator.budgets.coverage import Covers, Selector, among, selects
 from carbonbudget_operator.ledger.valued import COLUMNS, Unit, ValuedRow
+from carbonbudget_operator.namespace_names import EVERY_NAMESPACE
 from carbonbudget_operator.reporting.plans import Planned
 from carbonbudget_operator.reporting.units import unit_end
 from carbonbudget_operator.reporting.valued import within
 
-EVERY_NAMESPACE = "*"
 MAX_ROWS = 200_000  # some 700 bytes each
 _MAX_SELECTED = 2_000_000  # references to rows, 8 bytes each
 _PLANNED_A_ROW = 4  # units planned take as much memory as one row
@@ -71,21 +71,21 @@ class Merged:
             self._reported_ms = total
         return self._reported_ms
 
-    def select(self, load: Load, namespace: str, selector: LabelSelector | None, digest: bytes) -> Selection:
+    def select(self, load: Load, namespace: str, selector: Selector | None, digest: bytes) -> Selection:
         """What `selector` picks in a namespace, `*` for all; `digest` is the selector's."""
         key = (namespace, digest)
         found = self._selections.get(key)
         if found is None:
             rows = self._candidates(load, namespace, selector)
             if selector is not None:
-                rows = [row for row in rows if selector.matches(row.labels)]
+                rows = [row for row in rows if selects(selector, row.labels) is Covers.YES]
             self._selected += len(rows)
             if self._selected > _MAX_SELECTED:  # ten thousand selectors that pick all: found again when asked again
                 self._selections, self._selected = {}, len(rows)
             found = self._selections[key] = Selection(rows)
         return found
 
-    def _candidates(self, load: Load, namespace: str, selector: LabelSelector | None) -> list[ValuedRow]:
+    def _candidates(self, load: Load, namespace: str, selector: Selector | None) -> list[ValuedRow]:
         """The rows that may match: those with the rarest of the labels that must be equal, if there are such."""
         rows = self._namespace(load, namespace)
         if selector is None:
@@ -105,8 +105,7 @@ class Merged:
     def _namespace(self, load: Load, namespace: str) -> list[ValuedRow]:
         if namespace != EVERY_NAMESPACE:
             return self._merge(load, namespace)
-        # What no pod of a known name used (`__idle__`, `__system__`, `__unseen__`) is in no namespace.
-        names = {name for planned in self.units for name in load(planned)[1] if not name.startswith("__")}
+        names = {name for planned in self.units for name in load(planned)[1] if among((namespace,), name)}
         return [row for name in sorted(names) for row in self._merge(load, name)]
 
     def _merge(self, load: Load, namespace: str) -> list[ValuedRow]:

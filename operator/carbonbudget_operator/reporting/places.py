@@ -15,6 +15,7 @@ from carbonbudget_operator.carbon.factors import (
     WORLD,
     UnknownZone,
     check_zone,
+    claimants,
     find_claim,
     find_country,
     find_factor,
@@ -228,11 +229,20 @@ def check_all_places(carbon: Timeline[Carbon]) -> None:
 
 def check_places(carbon: Carbon) -> None:
     """Raise UnknownZone for a zone or provider in the configuration that no node can have: it would never count."""
-    check_zone(carbon.zone, carbon.basis)
+    try:
+        check_zone(carbon.zone, carbon.basis)
+    except UnknownZone as error:
+        raise UnknownZone(f"carbon.zone {error}") from None
     if carbon.provider and carbon.provider not in {OWN, *providers()}:
         known = ", ".join([OWN, *sorted(providers())])
         raise UnknownZone(f"carbon.provider {carbon.provider!r} is not known: use one of {known}")
     market = carbon.market
+    for name in market.attested_providers:
+        if name not in claimants():
+            known = ", ".join(sorted(claimants()))
+            raise UnknownZone(
+                f"carbon.market.attested_providers: {name!r} is no provider with bundled claims: use some of {known}"
+            )
     sources = [
         (
             f"intensity.sources of {source.name}",

@@ -1,25 +1,27 @@
-"""The server's worker pools: who runs in which threads, on which of the ledger's connections, within which limits.
+"""The server's worker pools: who runs where, on which of the ledger's connections, within which limits.
 
 Reports have the writer's thread, and a pool of connections that nobody else takes from. Upkeep (derivation, sealing,
-owners, nodes, grid) has asyncio's default executor, which nobody else uses. Probes, the questions of who may read the
-whole cluster, and other people's questions have a pool each, so that none of them waits for another.
+owners, nodes, grid) has asyncio's default executor, which nobody else uses. Probes, the questions of the operator's own
+accounts, and what closes reports have threads each. People's questions have processes (`server/workers.py`): threads
+share one interpreter lock with the reports, and cannot be ended.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from typing import Concatenate, Final, Literal, ParamSpec, TypeVar
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, Concatenate, Final, Literal, ParamSpec, Protocol, TypeVar
 
 import sqlalchemy as sa
+from pydantic import BaseModel
 
 from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.ingest.shares import Limits, Share
-from carbonbudget_operator.ledger.store import LedgerError, open_ledger, told
+from carbonbudget_operator.ledger.store import LedgerError, open_ledger, silence, told
 from carbonbudget_operator.reporting.book import Book
 from carbonbudget_operator.reporting.query import Queries
 from carbonbudget_operator.settings import Settings
@@ -29,30 +31,82 @@ _T = TypeVar("_T")
 UPKEEP_THREADS: Final = 4
 _MIB: Final = 2**20
 _WAIT_SECONDS: Final = 20.0  # the controller gives a question 30 s
+_ANSWER_SECONDS: Final = 25.0
+_PROBE_SECONDS: Final = 9.0  # Prometheus gives a scrape 10 s
 _COME_AGAIN_SECONDS: Final = 5
 
 
-class Pool:
-    """Threads for one kind of question. `each` is how many of one caller's run at once."""
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """How much one request may ask for, added up over its questions; more is refused with 422.
 
-    def __init__(self, name: str, queries: Queries, threads: int, each: int, waiting: int) -> None:
-        self.queries = queries
-        self._name, self._threads, self._each, self._most_waiting = name, threads, each, waiting
-        self._executor = ThreadPoolExecutor(threads, thread_name_prefix=name)
+    `workloads`: how many its answers may name. `answer_bytes`: how long its answer may be.
+    """
+
+    questions: int
+    spans: int
+    workloads: int
+    hours: int  # 8 bytes each, and as many digits in the answer
+    answer_bytes: int
+
+    def check(self, what: Literal["questions", "spans", "hours"], number: int) -> None:
+        """Raise Refusal 422 if `number` of them are too many."""
+        most: int = getattr(self, what)
+        if number > most:
+            reason = f"{number} {what} in one request, at most {most} for this caller: ask in parts"
+            raise Refusal(422, "unanswerable", reason)
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One question, as it also travels to a worker process. `kind` is the name of its function in `server/answers.py`.
+
+    `body` is what the caller sent, `parsed` the same where this process has parsed it, `given` what else the function
+    takes. `now` is the UTC second.
+    """
+
+    kind: str
+    now: int
+    allowance: Allowance
+    body: bytes = b""
+    given: Mapping[str, Any] = field(default_factory=dict)
+    parsed: BaseModel | None = None
+
+
+class Answers(Protocol):
+    """Answers questions from the ledger, in whatever thread or process it is called."""
+
+    def answer(self, question: Question) -> bytes:
+        """The answer as JSON. Raises Refusal."""
+
+
+class Answerer(Protocol):
+    """Where one kind of caller's questions are answered."""
+
+    def turn(self, who: str, long: bool = False) -> AbstractAsyncContextManager[None]:
+        """The caller's turn; `long` for what takes minutes. Raises Refusal 503 if it does not come in time."""
+
+    async def run(self, work: Callable[_P, _T], *args: _P.args, **options: _P.kwargs) -> _T:
+        """Call a short function, such as one that parses a body, in a thread of this kind of caller."""
+        raise NotImplementedError
+
+    async def answer(self, question: Question, long: bool = False) -> bytes:
+        """The answer as JSON. Raises Refusal."""
+        raise NotImplementedError
+
+
+class Turns:
+    """A queue: `size` callers have a turn at once, one caller has `each` of them, `waiting` wait `seconds` for one."""
+
+    def __init__(self, name: str, size: int, each: int, waiting: int, seconds: float | None = None) -> None:
+        self._name, self._size, self._each, self._most_waiting = name, size, each, waiting
+        self._wait_seconds = seconds
         self._running: Counter[str] = Counter()
         self._waiting: list[tuple[str, asyncio.Future[None]]] = []
 
-    async def run(self, work: Callable[_P, _T], *args: _P.args, **options: _P.kwargs) -> _T:
-        """Call `work` in one of the threads."""
-        return await asyncio.get_running_loop().run_in_executor(self._executor, lambda: work(*args, **options))
-
-    async def ask(self, work: Callable[Concatenate[Queries, _P], _T], *args: _P.args, **options: _P.kwargs) -> _T:
-        """Call `work` in one of the threads with what answers from the ledger. Raises Refusal 503 if that fails."""
-        return await self.run(self._told, lambda: work(self.queries, *args, **options))
-
     @asynccontextmanager
     async def turn(self, who: str) -> AsyncIterator[None]:
-        """The caller's turn: as many have one as there are threads, the first that came and may run is the next.
+        """The caller's turn: the first that came and may run is the next.
 
         Raises:
             Refusal: 503 if too many wait, or the turn does not come in time.
@@ -66,18 +120,15 @@ class Pool:
         finally:
             self._end(who)
 
-    def close(self) -> None:
-        """End the threads, after the work that they do."""
-        self._executor.shutdown()
-
     async def _wait(self, who: str) -> None:
         if len(self._waiting) >= self._most_waiting:
             raise self._busy(f"{self._most_waiting} of them wait already")
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         place = (who, turn)
         self._waiting.append(place)
+        seconds = _WAIT_SECONDS if self._wait_seconds is None else self._wait_seconds
         try:
-            async with asyncio.timeout(_WAIT_SECONDS):
+            async with asyncio.timeout(seconds):
                 await turn
         except BaseException as error:
             if place in self._waiting:
@@ -85,18 +136,11 @@ class Pool:
             else:  # the turn came in the same moment
                 self._end(who)
             if isinstance(error, TimeoutError):
-                raise self._busy(f"this one waited {_WAIT_SECONDS:.0f} s for its turn") from None
+                raise self._busy(f"this one waited {seconds:.0f} s for its turn") from None
             raise
 
-    def _told(self, work: Callable[[], _T]) -> _T:
-        try:
-            with told(self.queries.book.engine):
-                return work()
-        except LedgerError as error:
-            raise Refusal(503, "ledger", str(error), 10) from None
-
     def _may_run(self, who: str) -> bool:
-        return self._running.total() < self._threads and self._running[who] < self._each
+        return self._running.total() < self._size and self._running[who] < self._each
 
     def _end(self, who: str) -> None:
         self._running[who] -= 1
@@ -114,39 +158,92 @@ class Pool:
         return Refusal(503, "busy", f"{self._name} are busy, {why}: try again later", _COME_AGAIN_SECONDS)
 
 
-@dataclass(frozen=True, slots=True)
-class Allowance:
-    """How much one request may ask for, added up over its questions; more is refused with 422.
+class Pool:
+    """Threads for one kind of question. `each` is how many of one caller's run at once.
 
-    `workloads`: how many its answers may name.
+    An asker is refused after `seconds` (None: never); the thread goes on, and others wait for it.
     """
 
-    questions: int
-    spans: int
-    workloads: int
-    hours: int  # 8 bytes each, and as many digits in the answer
+    def __init__(
+        self,
+        name: str,
+        queries: Queries,
+        threads: int,
+        each: int,
+        waiting: int,
+        seconds: float | None = _ANSWER_SECONDS,
+    ) -> None:
+        self.queries = queries
+        self._turns = Turns(name, threads, each, waiting)
+        self._seconds = seconds
+        self._executor = ThreadPoolExecutor(threads, thread_name_prefix=name)
 
-    def check(self, what: Literal["questions", "spans", "hours"], number: int) -> None:
-        """Raise Refusal 422 if `number` of them are too many."""
-        most: int = getattr(self, what)
-        if number > most:
-            reason = f"{number} {what} in one request, at most {most} for this caller: ask in parts"
-            raise Refusal(422, "unanswerable", reason)
+    @asynccontextmanager
+    async def turn(self, who: str, long: bool = False) -> AsyncIterator[None]:
+        """The caller's turn, see `Turns`."""
+        async with self._turns.turn(who):
+            yield
+
+    async def run(self, work: Callable[_P, _T], *args: _P.args, **options: _P.kwargs) -> _T:
+        """Call `work` in one of the threads."""
+        return await asyncio.get_running_loop().run_in_executor(self._executor, lambda: work(*args, **options))
+
+    async def ask(self, work: Callable[Concatenate[Queries, _P], _T], *args: _P.args, **options: _P.kwargs) -> _T:
+        """Call `work` in one of the threads with what answers from the ledger.
+
+        Raises:
+            Refusal: 503 if the ledger fails, or does not answer in time.
+        """
+        try:
+            async with asyncio.timeout(self._seconds):
+                return await self.run(self._told, lambda: work(self.queries, *args, **options))
+        except TimeoutError:
+            raise Refusal(503, "ledger", str(silence(self.queries.book.engine)), 10) from None
+
+    def close(self) -> None:
+        """End the threads, after the work that they do."""
+        self._executor.shutdown()
+
+    def _told(self, work: Callable[[], _T]) -> _T:
+        try:
+            with told(self.queries.book.engine):
+                return work()
+        except LedgerError as error:
+            raise Refusal(503, "ledger", str(error), 10) from None
+
+
+class OperatorPool(Pool):
+    """The threads that answer the operator's own accounts."""
+
+    def __init__(self, name: str, queries: Queries, answers: Answers, threads: int, waiting: int) -> None:
+        super().__init__(name, queries, threads, threads, waiting)
+        self._answers = answers
+
+    async def answer(self, question: Question, long: bool = False) -> bytes:
+        """The answer as JSON. Raises Refusal."""
+        return await self.ask(lambda _: self._answers.answer(question))
 
 
 @dataclass(frozen=True, slots=True)
 class Readers:
-    """What one kind of caller has: threads and connections, memory, and how much a request may ask for."""
+    """What one kind of caller has: who answers it, memory, and how much a request may ask for."""
 
-    pool: Pool
+    pool: Answerer
     share: Share
     allowance: Allowance
 
 
 class Pools:
-    """All of them, on one ledger. `max_body_bytes` is the largest report, and question about the whole cluster."""
+    """All of them, on one ledger. `max_body_bytes` is the largest report, and the operator's largest question."""
 
-    def __init__(self, url: str, settings: Settings, max_body_bytes: int) -> None:
+    def __init__(
+        self,
+        url: str,
+        settings: Settings,
+        max_body_bytes: int,
+        answers: Callable[[Queries, Settings], Answers],
+        people: Answerer,
+    ) -> None:
         self._engines: list[sa.Engine] = []
         self.settings = settings
         # The writer's thread, and the controller's questions that add cuts.
@@ -155,27 +252,35 @@ class Pools:
         self.book = Book(self.upkeep, settings)
         queries = Queries(self.book)
         self.reports = Share("reports", Limits(2_000, 8, 8 * max_body_bytes, max_body_bytes, max_body_bytes))
-        self.probes = Pool("probes", queries.on(self._open(url, 1)), threads=1, each=1, waiting=16)
-        # A year's report takes minutes: it waits for other reports, and no budget's question waits for it.
-        self.periods = Pool("reports of periods", queries.on(self._open(url, 1)), threads=1, each=1, waiting=8)
-        self.cluster_readers = Readers(
-            Pool("questions about the whole cluster", queries.on(self._open(url, 2)), threads=2, each=2, waiting=32),
-            Share(
-                "questions about the whole cluster",
-                Limits(64, 16, 16 * max_body_bytes, 8 * max_body_bytes, max_body_bytes),
-            ),
-            Allowance(questions=10_000, spans=10_000, workloads=200_000, hours=2_000_000),
+        self.probes = Pool("probes", queries.on(self._open(url, 1)), 1, each=1, waiting=16, seconds=_PROBE_SECONDS)
+        # A look at the ledger has a thread of its own: one that is stuck must not hold up the metrics.
+        # It is under way until the ledger answers: that tells how long it has been silent.
+        self.looks = Pool("looks at the ledger", queries.on(self._open(url, 1)), 1, each=1, waiting=1, seconds=None)
+        self.closing = Pool("closures of reports", queries.on(self._open(url, 1)), threads=1, each=1, waiting=8)
+        asked = queries.on(self._open(url, 2))
+        name = "questions of the operator"
+        self.operator = OperatorPool(name, asked, answers(asked, settings), threads=2, waiting=32)
+        self.operator_readers = Readers(
+            self.operator,
+            Share(name, Limits(64, 16, 8 * max_body_bytes, 8 * max_body_bytes, max_body_bytes)),
+            Allowance(10_000, spans=10_000, workloads=200_000, hours=2_000_000, answer_bytes=8 * max_body_bytes),
         )
-        # Python runs one thread at a time: a second one here would take as much from reports as the first.
+        self.people = people
+        most = 32 * _MIB
+        self.cluster_readers = Readers(
+            people,
+            Share("questions about the whole cluster", Limits(64, 16, 2 * most, most, _MIB)),
+            Allowance(1_000, spans=1_000, workloads=50_000, hours=500_000, answer_bytes=most),
+        )
         self.namespace_readers = Readers(
-            Pool("questions about namespaces", queries.on(self._open(url, 1)), threads=1, each=1, waiting=32),
-            Share("questions about namespaces", Limits(64, 4, 32 * _MIB, 4 * _MIB, 256 * 1024)),
-            Allowance(questions=1_000, spans=100, workloads=10_000, hours=100_000),
+            people,
+            Share("questions about namespaces", Limits(64, 4, most, 4 * _MIB, 256 * 1024)),
+            Allowance(1_000, spans=100, workloads=10_000, hours=100_000, answer_bytes=4 * _MIB),
         )
 
     def close(self) -> None:
         """End the threads and close the connections."""
-        for pool in (self.probes, self.periods, self.cluster_readers.pool, self.namespace_readers.pool):
+        for pool in (self.probes, self.looks, self.closing, self.operator):
             pool.close()
         for engine in self._engines:
             engine.dispose()

@@ -67,6 +67,12 @@ class Upkeep:
             "carbonbudget_ledger_hours_unsealed", "Hours that should be sealed by now and are not.", registry=registry
         )
         hours.set_function(lambda: deriver.hours_unsealed)
+        first = Gauge(
+            "carbonbudget_ledger_first_unsealed_hour_timestamp_seconds",
+            "Start of the first hour that should be sealed by now and is not, in UTC seconds; 0 without one.",
+            registry=registry,
+        )  # fmt: skip
+        first.set_function(lambda: deriver.first_unsealed)
         for step in ("derive", "seal", "drop"):
             self._failures.labels(step)
             self._last_success.labels(step)

@@ -2,23 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Response
 
 from carbonbudget_operator.ingest.refusal import Refusal
-from carbonbudget_operator.reporting.grouping import (
-    GroupingError,
-    answer,
-    group,
-    needs_nodes,
-    parse_filter,
-    parse_group_by,
-)
-from carbonbudget_operator.reporting.query import Queries
 from carbonbudget_operator.reporting.routes.asking import Asker, Asking
-from carbonbudget_operator.reporting.spans import covered
 
 _LATEST = 2**40
 
@@ -37,17 +26,7 @@ def allocation_routes(asking: Asking) -> APIRouter:
     ) -> Response:
         if end <= start:
             raise Refusal(422, "unanswerable", "to must be after from")
-
-        def rows(queries: Queries) -> str:
-            try:
-                fields, filters = parse_group_by(group_by), parse_filter(filter_by)
-            except GroupingError as error:
-                raise Refusal(400, "malformed", str(error)) from None
-            span = covered(start, end)
-            found = answer(group(queries.rows(*span, needs_nodes(fields, filters)), fields, filters), span)
-            return json.dumps(found | {"settings": asking.pools.settings.source})
-
         # A share depends on everybody else on the node, and the rest shows as a row: all namespaces.
-        return await asker.answer_all(rows)
+        return await asker.answer_all("allocation", start=start, end=end, group_by=group_by, filter=filter_by)
 
     return router

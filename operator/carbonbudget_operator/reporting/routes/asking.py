@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Concatenate, ParamSpec, TypeVar
+from dataclasses import replace
+from typing import Any, TypeVar
 
 from fastapi import Request
 from prometheus_client import CollectorRegistry, Counter, Histogram
@@ -19,13 +20,12 @@ from carbonbudget_operator.ingest.callers import authenticated, tenant_of
 from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.ingest.shares import Hold
 from carbonbudget_operator.kube.access import Access, Caller, Unavailable
+from carbonbudget_operator.namespace_names import EVERY_NAMESPACE
 from carbonbudget_operator.printable import printable
-from carbonbudget_operator.reporting.pools import Pool, Pools, Readers
-from carbonbudget_operator.reporting.query import Queries
+from carbonbudget_operator.reporting.pools import OperatorPool, Pools, Question, Readers
+from carbonbudget_operator.reporting.readiness import Readiness
 
-_P = ParamSpec("_P")
 _Question = TypeVar("_Question", bound=BaseModel)
-EVERY_NAMESPACE = ""
 _MAX_REASON = 300
 _AUTHORIZE_SECONDS = 5
 
@@ -34,41 +34,90 @@ class Asker:
     """Who asks one question, with what the question may use. `wide`: whether it may be about every namespace."""
 
     def __init__(self, asking: Asking, request: Request, caller: Caller, wide: bool, who: str, hold: Hold) -> None:
-        self.caller, self.wide = caller, wide
-        self.readers = asking.pools.cluster_readers if wide else asking.pools.namespace_readers
-        self._asking, self._request, self._who, self._hold = asking, request, who, hold
+        self.caller, self.wide, self.who = caller, wide, who
+        self.readers = asking.readers(caller, wide)
+        self._asking, self._request, self._hold = asking, request, hold
 
     async def answer(
         self,
+        endpoint: str,
         kind: type[_Question],
         namespaces: Callable[[_Question], Iterable[str]],
-        work: Callable[[Queries, _Question, Readers], str],
-        pool: Pool | None = None,
+        given: Callable[[Iterable[str]], Mapping[str, Any]] = lambda _: {},
+        before: Callable[[_Question], None] = lambda _: None,
+        long: bool = False,
+        then: Callable[[bytes], Awaitable[bytes]] | None = None,
     ) -> Response:
-        """Read the question in the body, authorize it for its namespaces, and answer with the JSON that `work` gives.
+        """Read the question in the body, authorize it for its namespaces, and answer it.
 
-        What a question is parsed to is many times its text: it is parsed when its turn has come, not before. `pool` is
-        whose turn it waits for; None: that of its readers.
+        What a question is parsed to is many times its text: it is parsed when its turn has come, not before. `given`
+        gives what is added to the question, by its namespaces; `before` is called for the operator's alone, in its
+        thread, and may write to the ledger. `then` takes the answer and gives the one that is sent.
 
         Raises:
             Refusal: it is malformed, too large, forbidden, or too many are asked.
         """
-        given = await read_body(self._request, self._hold, self.readers.share.limits.body)
-        pool = pool or self.readers.pool
-        async with pool.turn(self._who):
-            question = await pool.run(_parse, kind, given)
-            # A question about no namespace is answered from the whole cluster's record (`data_through`).
-            await self._authorize_in_time(set(namespaces(question)) or {EVERY_NAMESPACE})
-            with self._asking.timed(self._request.url.path):
-                return self._held(await pool.ask(_encoded, work, question, self.readers))
+        body = await read_body(self._request, self._hold, self.readers.share.limits.body)
 
-    async def answer_all(self, work: Callable[[Queries], str], pool: Pool | None = None) -> Response:
+        async def answered() -> Response:
+            pool = self.readers.pool
+            async with pool.turn(self.who, long):
+                question = Question(endpoint, int(self._asking.now()), self.readers.allowance, body)
+                # Who may read the whole cluster needs no other right: the worker parses its long question.
+                if not self.wide or isinstance(pool, OperatorPool):
+                    parsed = await pool.run(parse, kind, body)
+                    # A question about no namespace is answered from the whole cluster's record (`data_through`).
+                    asked_for = set(namespaces(parsed)) or {EVERY_NAMESPACE}
+                    await self._authorize_in_time(asked_for)
+                    if isinstance(pool, OperatorPool):
+                        await pool.ask(lambda _: before(parsed))
+                        question = replace(question, parsed=parsed)
+                    question = replace(question, given=given(asked_for))
+                else:
+                    question = replace(question, given=given({EVERY_NAMESPACE}))
+                return await self._answer(question, long, then)
+
+        return await self._unless_gone(answered())
+
+    async def read(self, kind: type[_Question]) -> _Question:
+        """The body, for who does not ask but changes something. Raises Refusal."""
+        body = await read_body(self._request, self._hold, self.readers.share.limits.body)
+        return await self.readers.pool.run(parse, kind, body)
+
+    async def answer_all(self, endpoint: str, long: bool = False, **given: object) -> Response:
         """Answer a question about the whole cluster that has no body. Raises Refusal."""
         await self.authorize({EVERY_NAMESPACE})
-        pool = pool or self.readers.pool
-        async with pool.turn(self._who):
-            with self._asking.timed(self._request.url.path):
-                return self._held(await pool.ask(_encoded, work))
+        question = Question(endpoint, int(self._asking.now()), self.readers.allowance, given=given)
+
+        async def answered() -> Response:
+            async with self.readers.pool.turn(self.who, long):
+                return await self._answer(question, long)
+
+        return await self._unless_gone(answered())
+
+    async def _unless_gone(self, answered: Coroutine[Any, Any, Response]) -> Response:
+        """The answer, as long as its asker is there: nobody waits for a turn, or computes, for one that went away."""
+        answering, gone = asyncio.create_task(answered), asyncio.create_task(self._gone())
+        try:
+            await asyncio.wait({answering, gone}, return_when=asyncio.FIRST_COMPLETED)
+            if not answering.done():
+                raise Refusal(503, "gone", "the asker ended the connection")
+            return answering.result()
+        finally:
+            answering.cancel()
+            gone.cancel()
+            await asyncio.gather(answering, gone, return_exceptions=True)
+
+    async def _gone(self) -> None:
+        while (await self._request.receive())["type"] != "http.disconnect":
+            pass
+
+    async def _answer(
+        self, question: Question, long: bool, then: Callable[[bytes], Awaitable[bytes]] | None = None
+    ) -> Response:
+        with self._asking.timed(self._request.url.path):
+            answer = await self.readers.pool.answer(question, long)
+            return self.held(answer if then is None else await then(answer))
 
     async def _authorize_in_time(self, namespaces: Iterable[str]) -> None:
         """The others wait for the turn meanwhile: an API server that is slow must not hold them up."""
@@ -82,8 +131,9 @@ class Asker:
     async def authorize(self, namespaces: Iterable[str]) -> None:
         """Refuse unless the caller may get carbonbudgets in every namespace; EVERY_NAMESPACE stands for all of them."""
         for namespace in () if self.wide else sorted(namespaces):
-            if not namespace or not await ask(self._asking.access.may_read_budgets(self.caller, namespace)):
-                where = f"namespace {namespace}" if namespace else "all namespaces"
+            every = namespace == EVERY_NAMESPACE
+            if every or not await ask(self._asking.access.may_read_budgets(self.caller, namespace)):
+                where = "all namespaces" if every else f"namespace {namespace}"
                 raise Refusal(403, "forbidden", f"{self.caller.user} may not get carbonbudgets in {where}")
 
     async def authorize_closing(self, verb: str) -> None:
@@ -91,8 +141,9 @@ class Asker:
         if not await ask(self._asking.access.may_close_reports(self.caller, verb)):
             raise Refusal(403, "forbidden", f"{self.caller.user} may not {verb} closedreports.carbonbudget.dev")
 
-    def _held(self, text: bytes) -> Response:
-        most = self.readers.share.limits.bytes_each
+    def held(self, text: bytes) -> Response:
+        """The answer, which counts as held until the caller took it. Raises Refusal."""
+        most = self.readers.allowance.answer_bytes
         if len(text) > most:
             reason = f"the answer has {len(text)} bytes, at most {most} are sent at once: ask in parts"
             raise Refusal(422, "unanswerable", reason)
@@ -103,8 +154,16 @@ class Asker:
 class Asking:
     """Authenticates, authorizes and reads questions; each endpoint's answers are timed, refusals are counted."""
 
-    def __init__(self, access: Access, registry: CollectorRegistry, pools: Pools) -> None:
-        self.access, self.pools = access, pools
+    def __init__(
+        self,
+        access: Access,
+        registry: CollectorRegistry,
+        pools: Pools,
+        readiness: Readiness,
+        now: Callable[[], float],
+    ) -> None:
+        self.access, self.pools, self.now = access, pools, now
+        self._readiness = readiness
         self._seconds = Histogram(
             "carbonbudget_query_duration_seconds", "One question's answer.", ["endpoint"], registry=registry,
             buckets=(0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
@@ -124,13 +183,22 @@ class Asking:
         try:
             caller = await self.caller(request)
             wide = await ask(self.access.may_read_budgets(caller, EVERY_NAMESPACE))
-            readers = self.pools.cluster_readers if wide else self.pools.namespace_readers
+            await self._readiness.check()
             who = caller.user if wide else tenant_of(caller.user)
-            with readers.share.request(who) as hold:
+            with self.readers(caller, wide).share.request(who) as hold:
                 yield Asker(self, request, caller, wide, who, hold)
-        except Refusal as refusal:
+        except Refusal as error:
+            # While the ledger is silent, whatever went wrong on the way went wrong by that.
+            refusal = self._readiness.silent or error if error.status == 503 else error
             self._refused.labels(refusal.kind).inc()
-            raise
+            raise refusal from None
+
+    def readers(self, caller: Caller, wide: bool) -> Readers:
+        """Who answers this caller, and within which limits."""
+        if not wide:
+            return self.pools.namespace_readers
+        operator = caller.user in self.pools.settings.server.operator_accounts
+        return self.pools.operator_readers if operator else self.pools.cluster_readers
 
     async def caller(self, request: Request) -> Caller:
         """Who asks. Raises Refusal."""
@@ -163,7 +231,8 @@ async def ask(question: Awaitable[bool]) -> bool:
         raise Refusal(503, "api_server", str(error), 5) from None
 
 
-def _parse(kind: type[_Question], given: bytes) -> _Question:
+def parse(kind: type[_Question], given: bytes) -> _Question:
+    """The question that a body is. Raises Refusal 400."""
     try:
         return kind.model_validate_json(given)
     except ValidationError as error:
@@ -171,9 +240,3 @@ def _parse(kind: type[_Question], given: bytes) -> _Question:
         where = ".".join(map(str, first["loc"])) or "body"
         reason = f"{where}: {' '.join(first['msg'].split())}"
         raise Refusal(400, "malformed", printable(reason, _MAX_REASON)) from None
-
-
-def _encoded(
-    queries: Queries, work: Callable[Concatenate[Queries, _P], str], *args: _P.args, **options: _P.kwargs
-) -> bytes:
-    return work(queries, *args, **options).encode()

@@ -6,75 +6,60 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from fastapi import APIRouter, Depends, Response
 
-from carbonbudget_operator.api.query import BudgetAnswers, BudgetQueries, BudgetQuery, HourlyAnswers
+from carbonbudget_operator.api.query import BudgetQueries, BudgetQuery
+from carbonbudget_operator.budgets.coverage import asked_labels
 from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.ledger.selected import Asked
 from carbonbudget_operator.ledger.slices import HOUR
 from carbonbudget_operator.ledger.writer import Writer
-from carbonbudget_operator.reporting.hourly import MAX_HOURS, hourly, whole_hours
+from carbonbudget_operator.namespace_names import EVERY_NAMESPACE
+from carbonbudget_operator.reporting.hourly import MAX_HOURS, whole_hours
 from carbonbudget_operator.reporting.instants import wanted_cuts
-from carbonbudget_operator.reporting.merged import EVERY_NAMESPACE as STAR
-from carbonbudget_operator.reporting.pools import Allowance, Readers
-from carbonbudget_operator.reporting.query import Queries, TooManyWorkloads, span_of
-from carbonbudget_operator.reporting.routes.asking import EVERY_NAMESPACE, Asker, Asking
+from carbonbudget_operator.reporting.pools import Allowance
+from carbonbudget_operator.reporting.query import span_of
+from carbonbudget_operator.reporting.routes.asking import Asker, Asking
 
 
-def budget_routes(
-    asking: Asking, writer: Writer, now: Callable[[], float], pods_without_agent: Callable[[], Mapping[str, int]]
-) -> APIRouter:
+def budget_routes(asking: Asking, writer: Writer, pods_without_agent: Callable[[], Mapping[str, int]]) -> APIRouter:
     """Both of them. `pods_without_agent` gives how many pods each namespace has on nodes without an agent."""
     router, known = APIRouter(), Depends(asking.asker)
 
     @router.post("/v1/budgets/query")
     async def query(asker: Asker = known) -> Response:
-        return await asker.answer(BudgetQueries, _namespaces, answer)
+        def before(asked: BudgetQueries) -> None:
+            """The operator's alone: a tenant's question must not use up the cuts of all."""
+            check_questions(asked.queries, asker.readers.allowance)
+            check_spans(asked.queries, asker.readers.allowance)
+            writer.add_cuts(wanted_cuts(asked.queries), int(asking.now()))
+            writer.select_labels(_selected(asked.queries), int(asking.now()))
 
-    def answer(queries: Queries, asked: BudgetQueries, readers: Readers) -> str:
-        _check(asked.queries, readers.allowance)
-        readers.allowance.check("spans", len({span_of(query) for query in asked.queries}))
-        if readers is asking.pools.cluster_readers:  # a tenant's question must not use up the cuts of all
-            writer.add_cuts(wanted_cuts(asked.queries), int(now()))
-            writer.select_labels(_selected(asked.queries), int(now()))
-        through = queries.data_through()
-        try:
-            answers = queries.budgets(asked.queries, readers.allowance.workloads)
-        except TooManyWorkloads as error:
-            raise Refusal(422, "unanswerable", str(error)) from None
-        pods = pods_without_agent()
-        if pods:
-            in_all = sum(pods.values())
-            for asked_for, its in zip(asked.queries, answers, strict=True):
-                names = set(asked_for.namespaces)
-                its.pods_without_agent = in_all if STAR in names else sum(pods.get(name, 0) for name in names)
-        return BudgetAnswers(data_through=through, answers=answers).model_dump_json()
+        return await asker.answer("budgets", BudgetQueries, _namespaces, counted, before)
+
+    def counted(namespaces: Iterable[str]) -> dict[str, dict[str, int]]:
+        pods, names = pods_without_agent(), set(namespaces)
+        if EVERY_NAMESPACE not in names:
+            pods = {name: number for name, number in pods.items() if name in names}
+        return {"pods_without_agent": dict(pods)}
 
     @router.post("/v1/budgets/hours")
     async def hours(asker: Asker = known) -> Response:
-        return await asker.answer(BudgetQueries, _namespaces, answer_hours)
-
-    def answer_hours(queries: Queries, asked: BudgetQueries, readers: Readers) -> str:
-        _check(asked.queries, readers.allowance)
-        _check_hours(asked.queries, readers.allowance)
-        return HourlyAnswers(answers=hourly(queries.book, asked.queries)).model_dump_json()
+        return await asker.answer("hours", BudgetQueries, _namespaces)
 
     return router
 
 
 def _namespaces(asked: BudgetQueries) -> set[str]:
-    return {EVERY_NAMESPACE if name == STAR else name for query in asked.queries for name in query.namespaces}
+    # An empty name is no namespace's: nobody may ask by it but who may ask about all.
+    return {name or EVERY_NAMESPACE for query in asked.queries for name in query.namespaces}
 
 
 def _selected(asked: Iterable[BudgetQuery]) -> Iterator[Asked]:
     for query in asked:
-        if query.selector is None:
-            continue
-        for key, value in query.selector.match_labels.items():
-            yield query.namespaces, key, [value]
-        for expression in query.selector.match_expressions:
-            yield query.namespaces, expression.key, expression.values
+        for key, values in asked_labels(query.selector):
+            yield query.namespaces, key, values
 
 
-def _check(asked: Sequence[BudgetQuery], allowance: Allowance) -> None:
+def check_questions(asked: Sequence[BudgetQuery], allowance: Allowance) -> None:
     """Refuse what is well-formed and cannot be answered."""
     allowance.check("questions", len(asked))
     for query in asked:
@@ -82,11 +67,17 @@ def _check(asked: Sequence[BudgetQuery], allowance: Allowance) -> None:
             raise Refusal(422, "unanswerable", f"{query.id}: end must be after start")
         if query.settled_through % HOUR:
             raise Refusal(422, "unanswerable", f"{query.id}: settled_through must be a whole hour")
-        if STAR in query.namespaces and len(query.namespaces) > 1:
+        if EVERY_NAMESPACE in query.namespaces and len(query.namespaces) > 1:
             raise Refusal(422, "unanswerable", f"{query.id}: * stands for every namespace, so name no other beside it")
 
 
-def _check_hours(asked: Sequence[BudgetQuery], allowance: Allowance) -> None:
+def check_spans(asked: Sequence[BudgetQuery], allowance: Allowance) -> None:
+    """Refuse questions about too many different spans."""
+    allowance.check("spans", len({span_of(query) for query in asked}))
+
+
+def check_hours(asked: Sequence[BudgetQuery], allowance: Allowance) -> None:
+    """Refuse questions by the hour about too many hours."""
     total = 0
     for query in asked:
         first, last = whole_hours(query)

@@ -1,0 +1,54 @@
+"""How the report commands print a report as CSV: lines that each say what they cover and rest on."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Iterator
+from typing import Any, Final
+
+from carbonbudget_operator.cli.covers import CSV_COVERS, csv_covers
+from carbonbudget_operator.cli.options import csv_cells, csv_list
+
+COLUMNS: Final = (
+    "it_energy_kwh", "facility_energy_kwh", "location_g", "market_g", "embodied_g", "measured_percent",
+)  # fmt: skip
+_FIGURES: Final = (*COLUMNS, "embodied_low_g", "embodied_high_g")
+_OF_A_LINE: Final = ("emissions_g", "note", "it_energy_low_kwh", "it_energy_high_kwh")
+_OF_THE_REPORT: Final = ("cluster", "basis", "coverage_percent", "factors", "closed_sha256", "settings")
+
+
+def print_csv(result: dict[str, Any], closed_sha256: str) -> None:
+    """All lines; columns are only ever added at the end, so that what reads them by place goes on working.
+
+    `closed_sha256` is of the report itself, where it is printed as it was closed. Else it is that of the closed report
+    of the same period, if there is one.
+    """
+    coverage = result["coverage_percent"]
+    closed = closed_sha256 or result.get("closed", {}).get("sha256", "")
+    of_all = [
+        *csv_cells([result["cluster"], result["basis"], "" if coverage is None else coverage]),
+        csv_list(result["factors"]), *csv_cells([closed, result.get("settings") or ""]),
+    ]  # fmt: skip
+    said = csv_covers(result)
+    writer = csv.writer(sys.stdout)
+    writer.writerow(["kind", "name", *_FIGURES, *CSV_COVERS, *_OF_A_LINE, *_OF_THE_REPORT])
+    for kind, name, figures in _lines(result):
+        own, more = ([figures.get(column, "") for column in columns] for columns in (_FIGURES, _OF_A_LINE))
+        writer.writerow([*csv_cells([kind, name, *own, *said, *more]), *of_all])
+
+
+def _lines(result: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Kind, name and cells of each line."""
+    by_owner = "ownership" if "ownership" in result else "scopes"  # as closed by a former version
+    yield "total", "total", result["total"]
+    for name, figures in result[by_owner].items():
+        yield by_owner.removesuffix("s"), name, figures
+    for name, figures in result["namespaces"].items():
+        yield "namespace", name, figures
+    for row in result.get("inventory", ()):
+        yield "inventory", row["name"], {"emissions_g": row["g"] or "", "note": row["note"]}
+    for line in result["energy"]:
+        yield "energy", f"{line['domain']} by {line['method']}", {
+            "it_energy_kwh": line["kwh"], "it_energy_low_kwh": line["low_kwh"], "it_energy_high_kwh": line["high_kwh"],
+        }  # fmt: skip

@@ -1,0 +1,168 @@
+"""How the server process is put together: each part is made here once, and given what it needs.
+
+No part looks for another one. What runs in the background is started here too, and ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import uvicorn
+from prometheus_client import CollectorRegistry
+
+from carbonbudget_operator.cluster.capacities import Capacities
+from carbonbudget_operator.cluster.nodes import Nodes
+from carbonbudget_operator.cluster.owners import Owners
+from carbonbudget_operator.cluster.pods import PODS, Pods
+from carbonbudget_operator.garbage import collect_seldom
+from carbonbudget_operator.ingest import connections
+from carbonbudget_operator.ingest.door import Door
+from carbonbudget_operator.ingest.receive import Receiver
+from carbonbudget_operator.ingest.refusal import Refusal
+from carbonbudget_operator.ingest.verify import Verifier
+from carbonbudget_operator.kube.access import Access
+from carbonbudget_operator.kube.client import KubeClient
+from carbonbudget_operator.kube.following import keep_following
+from carbonbudget_operator.kube.watched import WatchMetrics
+from carbonbudget_operator.ledger.store import migrate, shown, told
+from carbonbudget_operator.ledger.writer import Writer
+from carbonbudget_operator.reporting.app import make_app
+from carbonbudget_operator.reporting.derive import Deriver
+from carbonbudget_operator.reporting.grid import GridFollower
+from carbonbudget_operator.reporting.metrics import ServerMetrics
+from carbonbudget_operator.reporting.pools import UPKEEP_THREADS, Pools
+from carbonbudget_operator.reporting.upkeep import Upkeep
+from carbonbudget_operator.server.answers import LedgerAnswers
+from carbonbudget_operator.server.worker import Setup
+from carbonbudget_operator.server.workers import People
+from carbonbudget_operator.settings import Settings
+from carbonbudget_operator.tls import follow_certificate, server_context
+
+_log = logging.getLogger(__name__)
+
+
+def make_pools(setup: Setup, registry: CollectorRegistry) -> tuple[Pools, People]:
+    """The worker pools on a ledger. No process is started yet, and nothing is opened."""
+    people = People(setup, registry)
+    settings = setup.settings
+    return Pools(setup.url, settings, settings.server.max_report_bytes, LedgerAnswers, people), people
+
+
+async def run(settings: Settings, host: str, port: int, log_level: str, log_format: str) -> None:
+    """The server, until it is told to end. Raises LedgerError, KubeError."""
+    server = settings.server
+    context = server_context(server.tls_cert, server.tls_key)
+    registry = CollectorRegistry()
+    pools, people = make_pools(Setup(server.ledger, settings, log_level, log_format), registry)
+    _log.info("ledger %s has schema %s", shown(pools.upkeep), migrate(pools.upkeep))
+    client = KubeClient.from_environment()
+    writer = Writer(pools.ingest, server.max_label_values, server.max_node_watts)
+    with told(pools.ingest):  # before a report comes: it keeps its pods' labels by them
+        writer.load_selected_labels(int(time.time()))
+    access = Access(client, server.audience)
+    connections.raise_file_limit()
+    door = Door(context)
+    registry.register(ServerMetrics(writer, pools.probes.queries, door.peers))
+    owners = Owners(pools.upkeep, client, server.owners)
+    capacities = Capacities(client)
+    pods = Pods(
+        client,
+        registry,
+        selected=writer.selected_labels.keys,
+        selected_of_several=writer.selected_labels.keys_of_several,
+    )
+    nodes = Nodes(
+        pools.upkeep, client, settings.cluster, registry, more=server.nodes_without_agent, pods_on=pods.count_on
+    )
+    WatchMetrics(registry, client.watches)
+    grid = GridFollower(pools.upkeep, settings, registry)
+    receiver = Receiver(
+        access,
+        pools.reports,
+        writer,
+        settings.cluster,
+        server.agent_account,
+        server.max_report_bytes,
+        server.max_node_watts,
+        registry,
+        pod_days=server.pod_days,
+        on_stored=owners.see,
+        verify=Verifier(capacities, pods, registry).verify,
+    )
+    app = make_app(receiver, access, writer, pools, registry, pods_without_agent=lambda: nodes.pods_without_agent)
+    collect_seldom()
+    # The loop and the ledger's writer take turns: every 5 ms, as Python would, each finds its caches cold.
+    sys.setswitchinterval(0.05)
+    # What is done beside reports and questions: asyncio's own threads, which nothing else uses.
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(UPKEEP_THREADS, thread_name_prefix="upkeep"))
+    options = uvicorn.Config(
+        connections.Bounded(app),
+        host=host,
+        port=port,
+        http=door.connection,  # type: ignore[arg-type] # as uvicorn calls it
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        proxy_headers=False,  # nobody's word for where a request is from is asked
+        backlog=2_048,
+        timeout_keep_alive=75,  # longer than a window: agents keep their connection
+        timeout_graceful_shutdown=20,
+    )
+    assert server.tls_cert is not None
+    assert server.tls_key is not None
+    upkeep = Upkeep(Deriver(pools.book, server.pod_days, server.keep_months), registry)
+    tasks = [
+        asyncio.create_task(task)
+        for task in (
+            follow_certificate(context, server.tls_cert, server.tls_key, registry),
+            _every(30, "valued hours cannot be kept, sealed or dropped", lambda: upkeep.run(int(time.time()))),
+            _every(30, "hourly intensities cannot be kept", lambda: grid.step(int(time.time()))),
+            _every(
+                60,
+                "the labels that budgets select by cannot be read",
+                lambda: asyncio.to_thread(writer.load_selected_labels, int(time.time())),
+            ),
+            _started(people),
+            _every(5, "owners of controllers cannot be kept", owners.step),
+            _every(5, "nodes cannot be compared with their reports", capacities.step),
+            keep_following(client, PODS, pods.run),
+            _every(60, "labels of pods cannot be read again", pods.read_labels_again),
+            _every(120, "the list of nodes cannot be kept", lambda: nodes.step(int(time.time()))),
+        )
+    ]
+    try:
+        await uvicorn.Server(options).serve()
+    finally:
+        for task in tasks:
+            task.cancel()
+        writer.close()
+        await client.close()
+        people.close()
+        pools.close()
+
+
+async def _started(people: People) -> None:
+    """Have the first worker before the first question: the first one loads the code."""
+    try:
+        await people.start()
+    except Refusal as refusal:
+        _log.error("people's questions: %s", refusal.reason)
+
+
+async def _every(seconds: float, trouble: str, step: Callable[[], Awaitable[object]]) -> None:
+    """Do it for ever; what fails is logged once, until it works again. The server answers without it too."""
+    failing = False
+    while True:
+        try:
+            await step()
+            failing = False
+        except Exception as error:
+            if not failing:
+                _log.error("%s: %s", trouble, error)
+            failing = True
+        await asyncio.sleep(seconds)

@@ -1,0 +1,200 @@
+"""A worker process: answers one question after the other, with a connection to the ledger that can change nothing.
+
+`python -m carbonbudget_operator.server.worker FD` is the template: it loads the code once, and forks a worker whenever
+the server sends it a socket on FD. So a worker starts in milliseconds and shares the template's memory. The template
+ends when the server's end of FD closes, however the server ended; a worker is killed by the kernel when the template
+ends.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import logging
+import os
+import resource
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from carbonbudget_operator.ingest.refusal import Refusal
+from carbonbudget_operator.ledger.store import LedgerError, open_ledger, read_only, told
+from carbonbudget_operator.logs import stderr_handler
+from carbonbudget_operator.reporting.book import Book
+from carbonbudget_operator.reporting.pools import Question
+from carbonbudget_operator.reporting.query import Queries
+from carbonbudget_operator.server.answers import LedgerAnswers
+from carbonbudget_operator.server.messages import pack_answer, pack_refusal, receive_question
+from carbonbudget_operator.settings import Settings
+
+_log = logging.getLogger(__name__)
+_PR_SET_PDEATHSIG: Final = 1
+_NICE: Final = 10
+_MIB: Final = 2**20
+_ROW_BYTES: Final = 700
+_COME_AGAIN_SECONDS: Final = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What the template is started with. `answers` makes what answers, of the worker's own queries."""
+
+    url: str
+    settings: Settings
+    log_level: str = "info"
+    log_format: str = "text"
+    answers: Callable[[Queries, Settings], LedgerAnswers] = LedgerAnswers
+
+
+def main() -> None:
+    """The template: fork a worker for each socket that the server sends, until the server is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to the whole group: the server decides
+    control = socket.socket(fileno=int(sys.argv[1]))
+    try:
+        setup = receive_question(control)
+        if setup is not None:
+            _fork_on_demand(control, setup)
+    except (BrokenPipeError, ConnectionResetError):
+        pass  # the server is gone
+
+
+def _fork_on_demand(control: socket.socket, setup: Setup) -> None:
+    logging.basicConfig(handlers=[stderr_handler(setup.log_format)], level=setup.log_level.upper())
+    answers = _answers(setup)
+    gc.collect()
+    gc.freeze()
+    ended = {signal.SIGCHLD}
+    signal.signal(signal.SIGCHLD, lambda *_: _reap())
+    control.sendall(b"r")
+    template = os.getpid()
+    while True:
+        message, descriptors, _, _ = socket.recv_fds(control, 1, 1)
+        if not message:
+            return
+        # A handle is opened before the worker is reaped, so that it is never another process's.
+        signal.pthread_sigmask(signal.SIG_BLOCK, ended)
+        pid = os.fork()
+        if pid == 0:
+            control.close()
+            _work(socket.socket(fileno=descriptors[0]), answers, setup.settings, template)
+        handle = os.pidfd_open(pid)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ended)
+        socket.send_fds(control, [str(pid).encode()], [handle])
+        os.close(handle)
+        os.close(descriptors[0])
+
+
+def serve(connection: socket.socket, answers: LedgerAnswers, memory_mib: int) -> None:
+    """Answer until the server closes the connection, or the memory limit was reached."""
+    while True:
+        question = receive_question(connection)
+        if question is None:
+            return
+        refusal: Refusal | None = None
+        try:
+            connection.sendall(pack_answer(_answer(answers, question)))
+        except Refusal as error:
+            error.__traceback__ = None  # it holds all that the answer was made of
+            refusal = error
+        except MemoryError:
+            pass  # answered below, where nothing holds any more what took the memory
+        else:
+            continue
+        if refusal is None:
+            _limit_memory(None)
+            connection.sendall(pack_refusal(out_of_memory(memory_mib)))
+            return
+        connection.sendall(pack_refusal(refusal))
+
+
+def out_of_memory(memory_mib: int) -> Refusal:
+    """The question needs too much memory."""
+    reason = (
+        f"the answer needs more than {memory_mib} MiB of memory, which is the limit (server.questions.memory_mib): "
+        "ask about a shorter time, or in parts"
+    )
+    return Refusal(503, "memory", reason, _COME_AGAIN_SECONDS)
+
+
+def _answer(answers: LedgerAnswers, question: Question) -> bytes:
+    try:
+        with told(answers.queries.book.engine):
+            return answers.answer(question)
+    except LedgerError as error:
+        raise Refusal(503, "ledger", str(error), 10) from None
+    except (Refusal, MemoryError):
+        raise
+    except Exception:
+        _log.exception("a question of kind %s cannot be answered", question.kind)
+        reason = "the server cannot answer this question, by a defect of its own: its log says where"
+        raise Refusal(500, "defect", reason) from None
+
+
+def _answers(setup: Setup) -> LedgerAnswers:
+    """All that a worker needs, without a connection: those are opened after the fork."""
+    questions = setup.settings.server.questions
+    # A quarter of the memory for what is kept between questions.
+    rows = questions.memory_mib * _MIB // 4 // _ROW_BYTES
+    engine = open_ledger(setup.url)
+    reading = read_only(engine, max(questions.seconds, questions.report_seconds))
+    engine.dispose()
+    return setup.answers(Queries(Book(reading, setup.settings, rows // 2), rows // 2), setup.settings)
+
+
+def _work(connection: socket.socket, answers: LedgerAnswers, settings: Settings, template: int) -> None:
+    """The worker, until its end: it never returns to the template's code."""
+    code = 1
+    try:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != template:
+            return
+        os.nice(_NICE)
+        _volunteer()
+        memory_mib = settings.server.questions.memory_mib
+        _limit_memory(_virtual_bytes() + memory_mib * _MIB)
+        serve(connection, answers, memory_mib)
+        code = 0
+    except OSError:
+        pass  # the server is gone
+    except BaseException:
+        _log.exception("a worker ends")
+    finally:
+        os._exit(code)
+
+
+def _limit_memory(size: int | None) -> None:
+    """Let this process have `size` bytes of address space; None: as many as before."""
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    soft = hard if size is None or 0 <= hard < size else size
+    resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
+def _virtual_bytes() -> int:
+    with open("/proc/self/statm", encoding="ascii") as file:
+        return int(file.read().split()[0]) * resource.getpagesize()
+
+
+def _volunteer() -> None:
+    """Where the container's memory ends all the same, the kernel should end a worker and not the server."""
+    try:
+        with open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
+            file.write("1000")
+    except OSError:
+        pass  # not everywhere
+
+
+def _reap() -> None:
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        pass
+
+
+if __name__ == "__main__":
+    main()

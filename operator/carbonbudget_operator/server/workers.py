@@ -1,0 +1,283 @@
+"""People's questions: a queue, and the worker processes that answer them, as many as are needed.
+
+A worker that takes too long, or whose asker went away, is killed, and the next question gets a new one. So nothing that
+a question does outlives its time, and the server's own memory and interpreter are never its.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Final, ParamSpec, TypeVar
+
+from prometheus_client import CollectorRegistry, Counter, Gauge
+
+from carbonbudget_operator.ingest.refusal import Refusal
+from carbonbudget_operator.reporting.pools import Question, Turns
+from carbonbudget_operator.server.messages import LENGTHS, MAX_HEAD, pack_question, unpack_refusal
+from carbonbudget_operator.server.worker import Setup
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+_START_SECONDS: Final = 60.0
+_FORK_SECONDS: Final = 10.0
+_COME_AGAIN_SECONDS: Final = 30
+
+
+class Worker:
+    """One process, and the connection to it. `handle` is its file descriptor: a number alone may be another's later."""
+
+    def __init__(self, pid: int, handle: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.pid = pid
+        self._handle, self._reader, self._writer = handle, reader, writer
+        self.idle_since = 0.0
+
+    @property
+    def lives(self) -> bool:
+        """Whether the process runs."""
+        poll = select.poll()
+        poll.register(self._handle, select.POLLIN)
+        return not poll.poll(0)
+
+    async def ask(self, question: Question) -> bytes:
+        """The answer.
+
+        Raises:
+            Refusal: the worker's.
+            EOFError, OSError: it ended.
+            ValueError: what it said is no answer.
+        """
+        self._writer.write(pack_question(replace(question, parsed=None)))
+        await self._writer.drain()
+        head, body = LENGTHS.unpack(await self._reader.readexactly(LENGTHS.size))
+        if head > MAX_HEAD or body > question.allowance.answer_bytes:
+            raise ValueError(f"a worker announced {head} and {body} bytes")
+        if head:
+            raise unpack_refusal(await self._reader.readexactly(head))
+        return await self._reader.readexactly(body)
+
+    def kill(self) -> None:
+        """End it, whatever it does."""
+        try:
+            signal.pidfd_send_signal(self._handle, signal.SIGKILL)
+        except ProcessLookupError:
+            pass  # it has ended
+        os.close(self._handle)
+        self._writer.close()
+
+
+class Template:
+    """The process that workers are forked from. Its methods block: they are called in one thread."""
+
+    def __init__(self, setup: Setup) -> None:
+        self._setup = setup
+        self._process: subprocess.Popen[bytes] | None = None
+        self._control: socket.socket | None = None
+
+    def fork(self) -> tuple[int, int, socket.socket]:
+        """A new worker: its number, its handle, the connection to it. Raises OSError."""
+        if self._control is None:
+            self._control = self._start()
+        ours, theirs = socket.socketpair()
+        try:
+            with theirs:
+                socket.send_fds(self._control, [b"f"], [theirs.fileno()])
+            number, handles, _, _ = socket.recv_fds(self._control, 20, 1)
+            if not handles:
+                raise OSError("the process that they are forked from has ended")
+        except OSError:
+            ours.close()
+            self.close()  # the next question starts another
+            raise
+        return int(number), handles[0], ours
+
+    def close(self) -> None:
+        """End it, and with it all workers."""
+        if self._control is not None:
+            self._control.close()
+            self._control = None
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def _start(self) -> socket.socket:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "carbonbudget_operator.server.worker", str(theirs.fileno())],
+                pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            )  # fmt: skip
+        ours.settimeout(_START_SECONDS)
+        try:
+            ours.sendall(pack_question(self._setup))
+            if ours.recv(1) != b"r":
+                raise OSError("the process that they are forked from did not start: the log says why")
+        except OSError:
+            ours.close()
+            self.close()
+            raise
+        ours.settimeout(_FORK_SECONDS)
+        return ours
+
+
+class People:
+    """Answers people's questions in workers, within the limits of the settings `server.questions`."""
+
+    def __init__(self, setup: Setup, registry: CollectorRegistry) -> None:
+        self._limits = limits = setup.settings.server.questions
+        name = "people's questions"
+        self._turns = Turns(name, limits.workers, limits.at_once_each, limits.waiting, limits.wait_seconds)
+        longest = max(1, limits.workers - 1)  # what takes minutes leaves a worker to the others
+        self._long = Turns("reports of periods", longest, limits.at_once_each, 8, limits.wait_seconds)
+        self._template = Template(setup)
+        self._idle: list[Worker] = []
+        self._ending: asyncio.TimerHandle | None = None
+        # Starting a worker, and parsing a body, block: one at a time.
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix="people")
+        self.workers: set[Worker] = set()
+        gauge = Gauge(
+            "carbonbudget_question_workers", "Processes that answer people's questions, now.", registry=registry
+        )
+        gauge.set_function(lambda: len(self.workers))
+        self._killed = Counter(
+            "carbonbudget_question_workers_ended", "Processes that ended in a question, by reason.", ["reason"],
+            registry=registry,
+        )  # fmt: skip
+        for reason in ("time", "memory", "gone", "asker"):
+            self._killed.labels(reason)
+
+    @asynccontextmanager
+    async def turn(self, who: str, long: bool = False) -> AsyncIterator[None]:
+        """The caller's turn. What takes minutes waits for others of its kind first. Raises Refusal."""
+        if not long:
+            async with self._turns.turn(who):
+                yield
+            return
+        async with self._long.turn(who), self._turns.turn(who):
+            yield
+
+    async def run(self, work: Callable[_P, _T], *args: _P.args, **options: _P.kwargs) -> _T:
+        """Call a short function in a thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._executor, lambda: work(*args, **options))
+
+    async def answer(self, question: Question, long: bool = False) -> bytes:
+        """The answer as JSON, from one of the workers.
+
+        Raises:
+            Refusal: the worker's; 503 if it took too long, or ended.
+        """
+        seconds = self._limits.report_seconds if long else self._limits.seconds
+        worker = self._take() or await self._start()
+        reason = "asker"  # whoever asked is gone, as long as nothing else is known
+        try:
+            async with asyncio.timeout(seconds):
+                answer = await worker.ask(question)
+            reason = ""
+        except TimeoutError:
+            reason = "time"
+            raise _too_long(seconds, long) from None
+        except Refusal as refusal:
+            reason = "memory" if refusal.kind == "memory" else ""
+            raise
+        except (EOFError, OSError, ValueError):
+            reason = "gone"
+            raise _ended() from None
+        finally:
+            if reason:
+                self._killed.labels(reason).inc()
+                self._end(worker)
+            else:
+                self._keep(worker)
+        return answer
+
+    async def start(self) -> None:
+        """Have a worker before the first question. Raises Refusal."""
+        self._keep(await self._start())
+
+    def close(self) -> None:
+        """End all processes."""
+        if self._ending is not None:
+            self._ending.cancel()
+        for worker in list(self.workers):
+            self._end(worker)
+        self._idle.clear()
+        self._executor.submit(self._template.close).result()
+        self._executor.shutdown()
+
+    def _take(self) -> Worker | None:
+        while self._idle:
+            worker = self._idle.pop()
+            if worker.lives:
+                return worker
+            self._end(worker)
+        return None
+
+    def _keep(self, worker: Worker) -> None:
+        loop = asyncio.get_running_loop()
+        worker.idle_since = loop.time()
+        self._idle.append(worker)
+        if self._ending is None:
+            self._ending = loop.call_later(self._limits.idle_seconds, self._end_idle)
+
+    def _end_idle(self) -> None:
+        """The list is in order of time: the latest is used first."""
+        loop = asyncio.get_running_loop()
+        border = loop.time() - self._limits.idle_seconds
+        for worker in [worker for worker in self._idle if worker.idle_since <= border]:
+            self._idle.remove(worker)
+            self._end(worker)
+        self._ending = None
+        if self._idle:
+            at = self._idle[0].idle_since + self._limits.idle_seconds
+            self._ending = loop.call_at(at, self._end_idle)
+
+    def _end(self, worker: Worker) -> None:
+        self.workers.discard(worker)
+        worker.kill()
+
+    async def _start(self) -> Worker:
+        forked = asyncio.get_running_loop().run_in_executor(self._executor, self._template.fork)
+        try:
+            pid, handle, connection = await asyncio.shield(forked)
+        except asyncio.CancelledError:
+            forked.add_done_callback(_close)
+            raise
+        except OSError as error:
+            reason = f"no process could be started to answer it: {error}: try again later"
+            raise Refusal(503, "worker", reason, _COME_AGAIN_SECONDS) from None
+        reader, writer = await asyncio.open_unix_connection(sock=connection)
+        worker = Worker(pid, handle, reader, writer)
+        self.workers.add(worker)
+        return worker
+
+
+def _close(forked: asyncio.Future[tuple[int, int, socket.socket]]) -> None:
+    """A worker that nobody waits for any more: it ends when its connection does."""
+    if not forked.cancelled() and forked.exception() is None:
+        _, handle, connection = forked.result()
+        os.close(handle)
+        connection.close()
+
+
+def _too_long(seconds: int, long: bool) -> Refusal:
+    setting = "report_seconds" if long else "seconds"
+    reason = (
+        f"the answer takes longer than {seconds} s, which is the limit (server.questions.{setting}): "
+        "ask about a shorter time, or in parts"
+    )
+    return Refusal(503, "time", reason, _COME_AGAIN_SECONDS)
+
+
+def _ended() -> Refusal:
+    reason = "the process that made the answer ended: try again; if it ends again, ask about a shorter time"
+    return Refusal(503, "worker", reason, _COME_AGAIN_SECONDS)

@@ -1,0 +1,111 @@
+"""Sentences for what is wrong in a settings file: an unknown key, or another kind of file. Pure."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final, get_args
+
+from pydantic import BaseModel
+from pydantic_core import ErrorDetails
+
+from carbonbudget_operator.printable import printable
+
+# Keys that the chart's values.yaml has and a settings file has not. A file with one of these is meant for Helm.
+CHART_KEYS: Final = frozenset({
+    "windowSeconds", "logFormat", "images", "agent", "certificates", "networkPolicy", "monitoring",
+    "carbon.keysSecret", "enforcement.exemptNamespaces", "enforcement.controllerAccounts",
+    "enforcement.resumeJitterSeconds", "server.persistence", "server.database", "server.replicas", "server.podDays",
+    "server.keepMonths", "server.maxNodeWatts", "server.resources", "server.nodeSelector", "server.tolerations",
+    "controller.freshForSeconds", "controller.resources", "controller.nodeSelector", "controller.tolerations",
+    "admission.replicas", "admission.timeoutSeconds", "admission.resources", "admission.nodeSelector",
+    "admission.tolerations",
+})  # fmt: skip
+_MOST_LISTED: Final = 12
+_CLOSE: Final = 0.8  # how like a key of another section must be: difflib's own 0.6 names unrelated ones
+UNKNOWN: Final = "extra_forbidden"  # pydantic's type of the error
+
+_Path = tuple[int | str, ...]
+
+
+def another_kind_of_file(values: Mapping[object, object]) -> str:
+    """What the file is and what to give instead, where it is no settings file; else empty."""
+    kind = values.get("kind")
+    if kind is not None and "apiVersion" in values:
+        what = f"this is a Kubernetes manifest of kind {printable(str(kind), 60)}, not a settings file"
+        if kind == "ConfigMap":
+            return f"{what}: give what stands under its data.config.yaml as a file"
+        if kind in ("CarbonBudget", "ClusterCarbonBudget"):
+            return (
+                f"{what}: give the file that --config names, and try a budget with `kubectl apply --dry-run=server -f`"
+            )
+        return f"{what}: give the file that --config names, or the chart's ConfigMap carbonbudget-config"
+    found = [key for key in _two_levels(values) if key in CHART_KEYS]
+    if not found:
+        return ""
+    some = ", ".join(found[:3]) + (", ..." if len(found) > 3 else "")
+    return (
+        f"these are values of the Helm chart ({some}), not a settings file: give the settings that the chart makes of "
+        "them, by `helm template carbonbudget charts/carbonbudget -f values.yaml -s templates/config.yaml | "
+        "carbonbudget settings check -`"
+    )
+
+
+def defect(model: type[BaseModel], error: ErrorDetails) -> str:
+    """One line for pydantic's error of a section: key and reason."""
+    path = error["loc"]
+    key = ".".join(map(str, path)) or "file"
+    return f"{key}: {_unknown(model, path)}" if error["type"] == UNKNOWN else f"{key}: {error['msg']}"
+
+
+def _unknown(model: type[BaseModel], path: _Path) -> str:
+    """What is meant by a key that does not exist, as far as that can be guessed."""
+    key, section = str(path[-1]), _sections_at(model, path[:-1])
+    names = sorted({name for one in section for name in one.model_fields})
+    snake = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", key).replace("-", "_").lower()
+    if close := difflib.get_close_matches(snake, names, n=1):
+        return f"unknown key: did you mean {close[0]}?"
+    elsewhere: dict[str, list[str]] = {}
+    for name in _all_keys(model, ""):
+        elsewhere.setdefault(name.rpartition(".")[2], []).append(name)
+    if close := difflib.get_close_matches(snake, elsewhere, n=1, cutoff=_CLOSE):
+        return f"unknown key: did you mean {' or '.join(elsewhere[close[0]])}?"
+    if len(names) > _MOST_LISTED:
+        return "unknown key: docs/reference/settings.md lists all keys"
+    return f"unknown key: there are {', '.join(names)}"
+
+
+def _sections_at(model: type[BaseModel], path: Iterable[int | str]) -> list[type[BaseModel]]:
+    """The sections that may stand at a path of an error; of a list of several kinds, that of the error's tag."""
+    found = [model]
+    for part in path:
+        below = [one for section in found if part in section.model_fields
+                 for one in sections_in(section.model_fields[str(part)].annotation)]  # fmt: skip
+        if below:
+            found = below
+        elif isinstance(part, str):  # a tag
+            found = [one for one in found if (tag := one.model_fields.get("type")) and tag.default == part] or found
+    return found
+
+
+def sections_in(annotation: object) -> list[type[BaseModel]]:
+    """All sections in a type: those of a list, a union or a timeline too."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [one for inner in get_args(annotation) for one in sections_in(inner)]
+
+
+def _all_keys(model: type[BaseModel], path: str) -> Iterator[str]:
+    """Every key with its path; of lists only the list itself."""
+    for name, field in model.model_fields.items():
+        yield f"{path}{name}"
+        if len(below := sections_in(field.annotation)) == 1 and field.get_default(call_default_factory=False):
+            yield from _all_keys(below[0], f"{path}{name}.")
+
+
+def _two_levels(values: Mapping[object, object]) -> Iterator[str]:
+    for key, value in values.items():
+        yield str(key)
+        if isinstance(value, Mapping):
+            yield from (f"{key}.{below}" for below in value)

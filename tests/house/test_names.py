@@ -1,0 +1,75 @@
+"""A name says which thing is meant: no public class and no module is called as another one is."""
+
+from __future__ import annotations
+
+import ast
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+# The distributions' own code; a folder that does not exist holds nothing.
+PACKAGES = (
+    "agent/carbonbudget_agent",
+    "operator/carbonbudget_operator",
+    "core/carbonbudget_core",
+    "client/carbonbudget",
+)
+
+# Modules that hold the same kind of thing, each for its own package.
+SAME_KIND = {
+    "__init__": "what a package is for",
+    "app": "the HTTP application of one process: routes and their order",
+    "metrics": "the Prometheus metrics of one process",
+    "options": "the command-line options of one distribution",
+    "run": "starts one process and connects its parts",
+}
+
+
+def modules() -> Iterator[Path]:
+    for package in PACKAGES:
+        yield from sorted((ROOT / package).rglob("*.py"))
+
+
+def repeated(places: dict[str, list[str]]) -> dict[str, list[str]]:
+    return {name: found for name, found in sorted(places.items()) if len(found) > 1}
+
+
+def classes(source: str, path: str) -> Iterator[tuple[str, str]]:
+    """The public classes of a module, with the place of each. A class inside a function is not public."""
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+            yield node.name, f"{path}:{node.lineno}"
+
+
+def test_no_public_class_has_the_name_of_another() -> None:
+    places: dict[str, list[str]] = defaultdict(list)
+    for path in modules():
+        for name, place in classes(path.read_text(encoding="utf-8"), str(path.relative_to(ROOT))):
+            places[name].append(place)
+    assert len(places) > 100, "the packages were not found"
+    assert repeated(places) == {}
+
+
+def module_places() -> dict[str, list[str]]:
+    places: dict[str, list[str]] = defaultdict(list)
+    for path in modules():
+        places[path.stem].append(str(path.relative_to(ROOT)))
+    return places
+
+
+def test_no_module_has_the_name_of_another_of_a_different_kind() -> None:
+    assert {name: found for name, found in repeated(module_places()).items() if name not in SAME_KIND} == {}
+
+
+@pytest.mark.parametrize("name", SAME_KIND)
+def test_a_name_that_may_stand_twice_does(name: str) -> None:
+    """Else its line in SAME_KIND would let a later module take the name unseen."""
+    assert name in repeated(module_places())
+
+
+def test_a_class_inside_a_function_and_a_private_one_are_not_counted() -> None:
+    source = "class A: pass\nclass _B: pass\ndef f():\n    class A: pass\n"
+    assert list(classes(source, "m.py")) == [("A", "m.py:1")]

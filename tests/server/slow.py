@@ -1,0 +1,59 @@
+"""Answers of worker processes that do on purpose what a large question may do; which, the question's id says."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+
+from carbonbudget_operator.reporting.pools import Question
+from carbonbudget_operator.server.answers import LedgerAnswers
+from carbonbudget_operator.settings import Settings
+
+
+class SlowAnswers(LedgerAnswers):
+    """`slow` waits for ever in Python, `sleep` in the database, `large` takes memory, `die` ends the process."""
+
+    def answer(self, question: Question) -> bytes:
+        asked = json.loads(question.body)["queries"][0]["id"] if question.body else ""
+        if asked == "slow":
+            while True:  # as a computation does: it takes the processor and leaves no gap
+                sum(range(10_000))
+        if asked == "sleep":
+            with self.queries.book.engine.connect() as connection:
+                connection.exec_driver_sql("SELECT pg_sleep(3600)")
+        if asked == "large":
+            taken = [bytes(2**20) for _ in range(4096)]
+            return b"%d" % len(taken)
+        if asked == "die":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if asked == "write":
+            with self.queries.book.engine.begin() as connection:
+                connection.exec_driver_sql("CREATE TABLE mine (a INTEGER)")
+        return super().answer(question)
+
+
+if __name__ == "__main__":  # a server that has a question under way: it says which processes it has
+    import asyncio
+
+    from prometheus_client import CollectorRegistry
+
+    from carbonbudget_operator.reporting.pools import Allowance
+    from carbonbudget_operator.server.wiring import make_pools
+    from carbonbudget_operator.server.worker import Setup
+
+    async def ask() -> None:
+        _, people = make_pools(Setup(sys.argv[1], Settings(), answers=SlowAnswers), CollectorRegistry())
+        body = json.dumps({"queries": [{"id": "slow"}]}).encode()
+        allowance = Allowance(1, 1, 1, 1, 1000)
+        asking = asyncio.create_task(people.answer(Question("budgets", 0, allowance, body)))
+        while not people.workers:  # noqa: ASYNC110 - nobody could set an event
+            await asyncio.sleep(0.01)
+        assert people._template._process is not None
+        print(people._template._process.pid, *(worker.pid for worker in people.workers), flush=True)
+        await asking
+
+    from tests.server.slow import SlowAnswers  # by its name for another process, not __main__'s
+
+    asyncio.run(ask())

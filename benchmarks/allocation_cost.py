@@ -11,11 +11,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.figures import Figures, arguments, show
 
-from carbonbudget_operator.allocation.policy import Policy
-from carbonbudget_operator.ledger.facts import DomainFacts, Group, GroupFacts, NodeFacts, NodeSlice
-from carbonbudget_operator.reporting.places import Places
-from carbonbudget_operator.reporting.valued import Valuer
-from carbonbudget_operator.settings import Carbon
+from carbonbudget_operator.allocation.policy import AllocationPolicy
+from carbonbudget_operator.ledger.facts import DomainFacts, NodeFacts, NodeSlice, PodGroup, PodGroupFacts
+from carbonbudget_operator.settings import CarbonSettings
+from carbonbudget_operator.valuation.places import Places
+from carbonbudget_operator.valuation.valuer import Valuer
 
 PODS_A_NODE = 30
 
@@ -23,13 +23,13 @@ PODS_A_NODE = 30
 def hour_of(pods: int) -> list[NodeSlice]:
     """One hour's facts: 1,001 groups of pods over the cluster, nearly all pods of a node in different ones."""
     groups = {
-        key: Group(f"team-{key[0]}", f"Job/train-{key[1]}", {"project": f"x{key[2]}"})
+        key: PodGroup(f"team-{key[0]}", f"Job/train-{key[1]}", {"project": f"x{key[2]}"})
         for key in product(range(7), range(11), range(13))
     }
     slices = []
     for index in range(pods // PODS_A_NODE):
         facts = tuple(
-            GroupFacts(
+            PodGroupFacts(
                 groups[(i % 7, (i + index) % 11, (i + index) % 13)], 1, {"cpu": 1_000_003 * i, "dram": 70_001 * i}, {},
                 1_000_000 * i, 360_000_000,
             )
@@ -49,7 +49,7 @@ def hour_of(pods: int) -> list[NodeSlice]:
 def measure(pods: int) -> Figures:
     """Allocate and value."""
     slices = hour_of(pods)
-    valuer = Valuer(Places(Carbon()), Policy())
+    valuer = Valuer(Places(CarbonSettings()), AllocationPolicy())
     began = time.process_time()
     rows = valuer.value(slices)
     return {"pods": pods, "rows": len(rows), "cpu_seconds": round(time.process_time() - began, 2)}

@@ -25,19 +25,19 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import sqlalchemy as sa
 from benchmarks.figures import Figures, arguments, show
 
-from carbonbudget_core.report import Allocatable, Domain, NodeInfo, NodeReport, PodUsage, Requests
-from carbonbudget_operator.api.query import BudgetQuery
+from carbonbudget_core.node_report import Allocatable, DomainUse, NodeInfo, NodeReport, PodRequests, PodUsage
+from carbonbudget_operator.answers.budget_use import BudgetUseQueries
+from carbonbudget_operator.answers.hourly_use import hourly_use
+from carbonbudget_operator.api.query_bodies import BudgetQuery
 from carbonbudget_operator.api.selector import LabelSelector
 from carbonbudget_operator.ledger import schema
-from carbonbudget_operator.ledger.book import Arrival, Booker
-from carbonbudget_operator.ledger.derived import HOURS
+from carbonbudget_operator.ledger.booking import Booker, CheckedReport
 from carbonbudget_operator.ledger.store import migrate, open_ledger
-from carbonbudget_operator.ledger.valued import COLUMNS, Unit, ValuedRow
-from carbonbudget_operator.reporting.book import Book
-from carbonbudget_operator.reporting.hourly import hourly
-from carbonbudget_operator.reporting.query import Queries
-from carbonbudget_operator.reporting.units import signatures, unit_end
+from carbonbudget_operator.ledger.stored_units import HOURS
+from carbonbudget_operator.ledger.valued_rows import COLUMNS, ValuedRow, ValuedUnit
 from carbonbudget_operator.settings import Settings
+from carbonbudget_operator.valued_hours.unit_calendar import signatures, unit_end
+from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
 
 DAY, HOUR = 86_400, 3600
 START = 1_761_955_200  # 2025-11-01
@@ -56,7 +56,9 @@ def row(start: int, end: int, workload: int, figure: int) -> ValuedRow:
     )
 
 
-def fill(engine: sa.Engine, book: Book, workloads: int, every_hour: bool, begins: int = START, ends: int = NOW) -> None:
+def fill(
+    engine: sa.Engine, book: ValuedReader, workloads: int, every_hour: bool, begins: int = START, ends: int = NOW
+) -> None:
     """Kept units until the hour before the last; of hours inside whole days only if they are asked for."""
     with engine.begin() as connection:
         for hour in range(begins, ends, HOUR):
@@ -66,7 +68,7 @@ def fill(engine: sa.Engine, book: Book, workloads: int, every_hour: bool, begins
         if end > ends or (level == HOURS and not every_hour and start < ends - ends % DAY):
             continue
         rows = [row(start, end, w, (w + 1) * 10**7 * (end - start) // HOUR) for w in range(workloads)]
-        book.derived.save(Unit(level, start, rows, [(start, end, 1)]), end, signature)
+        book.derived.save(ValuedUnit(level, start, rows, [(start, end, 1)]), end, signature)
         if done % 200 == 0:
             print(f".. {workloads} workloads: {done} units looked at", file=sys.stderr, flush=True)
 
@@ -80,15 +82,15 @@ def report_open_hour(booker: Booker, workloads: int, window: int) -> None:
             PodUsage(
                 uid=f"u{w}", namespace=f"team-{w % NAMESPACES}", name=f"w{w}",
                 labels={"project": f"p{w // NAMESPACES % 10}", "app": f"w{w}"}, energy_uj={"cpu": 10**6 + w},
-                cpu_us=10**5, requests=Requests(100, 10**8, 0), duration_ms=60_000,
+                cpu_us=10**5, requests=PodRequests(100, 10**8, 0), duration_ms=60_000,
             )
             for w in range(node * PODS_A_NODE, min(workloads, (node + 1) * PODS_A_NODE))
         )  # fmt: skip
         total = sum(pod.energy_uj["cpu"] for pod in pods) + 10**9
-        domain = Domain("cpu", "model", "wall", 60_000, total, 10**9, 0, 0, total, total)
+        domain = DomainUse("cpu", "model", "wall", 60_000, total, 10**9, 0, 0, total, total)
         info = NodeInfo(threads=16, allocatable=Allocatable(16_000, 10**11, 0))
         report = NodeReport("default", f"n{node}", "boot", start, start + 60, (domain,), pods, info, 0, start)
-        arrivals.append(Arrival(report, f"{window:08}".encode()))
+        arrivals.append(CheckedReport(report, f"{window:08}".encode()))
     booker.book(arrivals)
 
 
@@ -120,7 +122,7 @@ class Clock:
         return (time.process_time() - self._cpu) * 1000, (time.perf_counter() - self._wall) * 1000
 
 
-def timed(queries: Queries, asked: list[BudgetQuery]) -> tuple[float, float]:
+def timed(queries: BudgetUseQueries, asked: list[BudgetQuery]) -> tuple[float, float]:
     clock = Clock()
     assert all(answer.used_ug for answer in queries.budgets(asked))
     return clock.read()
@@ -128,8 +130,12 @@ def timed(queries: Queries, asked: list[BudgetQuery]) -> tuple[float, float]:
 
 def measure(engine: sa.Engine, budgets: int, workloads: int, windows: int) -> Figures:
     """One number of budgets on the ledger; `windows` tells which of the open hour are in already."""
-    book, booker, asked = Book(engine, Settings()), Booker(engine), questions(budgets, min(10, workloads // NAMESPACES))
-    queries = Queries(book)
+    book, booker, asked = (
+        ValuedReader(engine, Settings()),
+        Booker(engine),
+        questions(budgets, min(10, workloads // NAMESPACES)),
+    )
+    queries = BudgetUseQueries(book)
     first, _ = timed(queries, asked)
     warm, opened = [], []
     for window in range(5):
@@ -141,10 +147,10 @@ def measure(engine: sa.Engine, budgets: int, workloads: int, windows: int) -> Fi
                 book.unit(connection, key, signature, kept)
             opened.append(clock.read()[0])
         warm.append(timed(queries, asked))
-    again = Queries(book)  # as after another hour was kept: units are known, what was added up is not
+    again = BudgetUseQueries(book)  # as after another hour was kept: units are known, what was added up is not
     hour, _ = timed(again, asked)
     clock = Clock()
-    hourly(book, [query.model_copy(update={"start": NOW - 28 * DAY, "end": NOW}) for query in asked])
+    hourly_use(book, [query.model_copy(update={"start": NOW - 28 * DAY, "end": NOW}) for query in asked])
     return {
         "budgets": budgets,
         "workloads": workloads,
@@ -166,7 +172,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as directory:
         engine = open_ledger(f"sqlite:///{directory}/ledger.db")
         migrate(engine)
-        fill(engine, Book(engine, Settings()), workloads, every_hour=True)
+        fill(engine, ValuedReader(engine, Settings()), workloads, every_hour=True)
         report_open_hour(Booker(engine), workloads, 0)
         for index, budgets in enumerate((10, 100, 1_000)):
             found.append(measure(engine, budgets, workloads, 1 + 5 * index))

@@ -19,12 +19,12 @@ from benchmarks.ingest_cost import PODS, a_report
 from tests.postgres import PostgresServer
 
 from carbonbudget_operator.ingest.checks import parse
-from carbonbudget_operator.ledger.book import Booker
-from carbonbudget_operator.ledger.derived import DAYS, HOURS
+from carbonbudget_operator.ledger.booking import Booker
 from carbonbudget_operator.ledger.store import migrate, open_ledger
-from carbonbudget_operator.reporting.book import Book
-from carbonbudget_operator.reporting.derive import add_up
+from carbonbudget_operator.ledger.stored_units import DAYS, HOURS
 from carbonbudget_operator.settings import Settings
+from carbonbudget_operator.valued_hours.upkeep_steps import add_up
+from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
 
 HOUR = 1_763_985_600
 
@@ -57,7 +57,7 @@ def measure(url: str, nodes: int) -> Figures:
             start = hour + 60 * minute
             booker.book([parse(named(a_report(node, start), node)) for node in range(nodes)])
         sizes.append(size(engine))
-    book = Book(engine, Settings())
+    book = ValuedReader(engine, Settings())
     units = []
     with engine.connect() as connection:
         units = [book.make(connection, hour) for hour in (HOUR, HOUR + 3600)]

@@ -25,18 +25,18 @@ from aiohttp import web
 from figures import Figures, arguments, show
 from prometheus_client import CollectorRegistry
 
-from carbonbudget_operator.api.names import BUDGET, GROUP
+from carbonbudget_operator.api.resource_names import BUDGET, GROUP
 from carbonbudget_operator.api_path import ApiPath
-from carbonbudget_operator.budgets.evaluate import Terms
-from carbonbudget_operator.controller.conflicts import Conflicts
-from carbonbudget_operator.controller.inventory import Inventory
-from carbonbudget_operator.controller.loop import EvaluationLoop, Seen
+from carbonbudget_operator.budgets.evaluate import EnforcementTerms
+from carbonbudget_operator.controller.budget_store import BudgetStore
+from carbonbudget_operator.controller.conflicts import ConflictStore
+from carbonbudget_operator.controller.evaluation_loop import EvaluationInputs, EvaluationLoop
 from carbonbudget_operator.controller.metrics import ControllerMetrics
 from carbonbudget_operator.garbage import collect_seldom
 from carbonbudget_operator.kube.client import KubeClient, KubeError
 from carbonbudget_operator.kube.credentials import Credentials, find_credentials
 from carbonbudget_operator.namespaces import Namespaces
-from carbonbudget_operator.server_client import Server
+from carbonbudget_operator.server_client import ServerClient
 
 _ROOT = Path(__file__).resolve().parent.parent
 _PER_NAMESPACE = 100
@@ -55,13 +55,13 @@ async def bench(budgets: int, client: KubeClient, server_url: str, api: str) -> 
     """Budgets that are new, that changed, and that did not."""
     rows: list[Figures] = []
     async with spaces(client, budgets) as namespaces:
-        seen = Seen(Inventory(), Namespaces(), Conflicts())
+        seen = EvaluationInputs(BudgetStore(), Namespaces(), ConflictStore())
         registry = CollectorRegistry()
-        server = Server(server_url, None, lambda: "")
+        server = ServerClient(server_url, None, lambda: "")
         server._tls = lambda: False  # type: ignore[method-assign,assignment,return-value] # plain HTTP on loopback
         now = [float(_NOW)]
         loop = EvaluationLoop(
-            client, server, seen, ControllerMetrics(registry), 60, Terms(6 * 3600), now=lambda: now[0]
+            client, server, seen, ControllerMetrics(registry), 60, EnforcementTerms(6 * 3600), now=lambda: now[0]
         )
         for later_s, case in enumerate(_USES_UG):
             now[0] = _NOW + later_s
@@ -83,7 +83,7 @@ async def bench(budgets: int, client: KubeClient, server_url: str, api: str) -> 
     return rows
 
 
-async def look(client: KubeClient, inventory: Inventory, namespaces: set[str]) -> None:
+async def look(client: KubeClient, inventory: BudgetStore, namespaces: set[str]) -> None:
     """What the watch would have told by now."""
     async for body in client.list(BUDGET.collection):
         if _namespace(body) in namespaces:

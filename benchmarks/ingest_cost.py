@@ -27,8 +27,8 @@ from benchmarks.figures import Figures, arguments, cpu_seconds, rss_mib, show, y
 from benchmarks.serving import URL, Answer, serving
 from tests.postgres import PostgresServer
 
-from carbonbudget_core.report import Allocatable, Domain, NodeInfo, NodeReport, PodUsage, Requests
-from carbonbudget_core.report_json import encode_report
+from carbonbudget_core.node_report import Allocatable, DomainUse, NodeInfo, NodeReport, PodRequests, PodUsage
+from carbonbudget_core.node_report_json import encode_report
 from carbonbudget_operator.ingest.connections import raise_file_limit
 
 PODS = 30
@@ -42,12 +42,12 @@ def a_report(node: int, start: int) -> str:
     pods = tuple(
         PodUsage(
             pod_uid(node, i), f"team-{i % 5}", f"pod-{i}", labels={"app": f"a{i % 9}"}, energy_uj={"cpu": 1000 + i},
-            cpu_us=10_000, memory_byte_seconds=10**9, requests=Requests(100, 2**27, 0), duration_ms=60_000,
+            cpu_us=10_000, memory_byte_seconds=10**9, requests=PodRequests(100, 2**27, 0), duration_ms=60_000,
         )
         for i in range(PODS)
     )  # fmt: skip
     total = 9_000 + sum(pod.energy_uj["cpu"] for pod in pods)
-    domain = Domain("cpu", "model", "wall", 60_000, total, 8_000, 900, 100)
+    domain = DomainUse("cpu", "model", "wall", 60_000, total, 8_000, 900, 100)
     info = NodeInfo(threads=64, allocatable=Allocatable(64_000, 2**38, 0))
     return encode_report(NodeReport("default", f"node-{node}", "boot", start, start + 60, (domain,), pods, info))
 

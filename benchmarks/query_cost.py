@@ -18,21 +18,21 @@ import sqlalchemy as sa
 from benchmarks.figures import Figures, arguments, show
 from tests.postgres import PostgresServer
 
+from carbonbudget_operator.answers.grouping import allocation_json, group_rows
 from carbonbudget_operator.ledger import schema
-from carbonbudget_operator.ledger.derived import HOURS, QUARTERS
 from carbonbudget_operator.ledger.store import migrate, open_ledger
-from carbonbudget_operator.ledger.valued import COLUMNS, Unit, ValuedRow
-from carbonbudget_operator.reporting.book import Book
-from carbonbudget_operator.reporting.grouping import answer, group
-from carbonbudget_operator.reporting.units import signatures, unit_end
+from carbonbudget_operator.ledger.stored_units import HOURS, QUARTERS
+from carbonbudget_operator.ledger.valued_rows import COLUMNS, ValuedRow, ValuedUnit
 from carbonbudget_operator.settings import Settings
+from carbonbudget_operator.valued_hours.unit_calendar import signatures, unit_end
+from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
 
 DAY = 86_400
 END = 1_763_985_600 + 11 * 3600  # 2025-11-24 11:00
 START = END - 90 * DAY
 
 
-def fill(engine: sa.Engine, book: Book, workloads: int) -> None:
+def fill(engine: sa.Engine, book: ValuedReader, workloads: int) -> None:
     """Kept units of 90 days; each workload has a row in each."""
     hours = dict.fromkeys(range(START, END, 3600), 1)
     with engine.begin() as connection:
@@ -49,7 +49,7 @@ def fill(engine: sa.Engine, book: Book, workloads: int) -> None:
             )
             for w in range(workloads)
         ]  # fmt: skip
-        book.derived.save(Unit(level, start, rows, [(start, end, 1)]), end, signature)
+        book.derived.save(ValuedUnit(level, start, rows, [(start, end, 1)]), end, signature)
     print(f".. {workloads} workloads: kept", file=sys.stderr, flush=True)
 
 
@@ -57,12 +57,12 @@ def measure(url: str, workloads: int) -> Figures:
     """One ledger, one question."""
     engine = open_ledger(url)
     migrate(engine)
-    book = Book(engine, Settings())
+    book = ValuedReader(engine, Settings())
     fill(engine, book, workloads)
     times, cpu = [], []
     for _ in range(5):
         began, busy = time.perf_counter(), time.process_time()
-        result = answer(group(book.rows(START, END), ["label:project"], []), (START, END))
+        result = allocation_json(group_rows(book.rows(START, END), ["label:project"], []), (START, END))
         times.append(time.perf_counter() - began)
         cpu.append(time.process_time() - busy)
     with engine.connect() as connection:

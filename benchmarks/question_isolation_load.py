@@ -29,11 +29,11 @@ from benchmarks.serving import URL, Serving, serving
 
 from carbonbudget_operator.ingest.connections import raise_file_limit
 from carbonbudget_operator.ledger.store import migrate, open_ledger
-from carbonbudget_operator.reporting.book import Book
-from carbonbudget_operator.settings import Server, Settings
+from carbonbudget_operator.settings import ServerSettings, Settings
+from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
 
 PEOPLE, BUDGETS = 50, 100
-CONTROLLER = Server().operator_accounts[0]
+CONTROLLER = ServerSettings().operator_accounts[0]
 STUB_SECONDS = 1.0
 
 
@@ -133,7 +133,14 @@ async def measure(base: Path, workloads: int, seconds: float) -> list[Figures]:
     engine = open_ledger(url)
     migrate(engine)
     now = int(time.time()) // HOUR * HOUR - HOUR
-    fill(engine, Book(engine, Settings()), workloads, every_hour=False, begins=(now - 31 * DAY) // DAY * DAY, ends=now)
+    fill(
+        engine,
+        ValuedReader(engine, Settings()),
+        workloads,
+        every_hour=False,
+        begins=(now - 31 * DAY) // DAY * DAY,
+        ends=now,
+    )
     engine.dispose()
     rows: list[Figures] = []
 

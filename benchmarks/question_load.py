@@ -34,8 +34,8 @@ from benchmarks.serving import URL, Serving, serving
 
 from carbonbudget_operator.ingest.connections import raise_file_limit
 from carbonbudget_operator.ledger.store import migrate, open_ledger
-from carbonbudget_operator.reporting.book import Book
 from carbonbudget_operator.settings import Settings
+from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
 
 NODES, TENANTS, HELD = 50, 30, 100
 
@@ -181,7 +181,7 @@ async def measure(base: Path, workloads: int, seconds: float) -> list[Figures]:
     migrate(engine)
     now = int(time.time()) // HOUR * HOUR - HOUR
     begins = (now - 31 * DAY) // DAY * DAY
-    fill(engine, Book(engine, Settings()), workloads, every_hour=False, begins=begins, ends=now)
+    fill(engine, ValuedReader(engine, Settings()), workloads, every_hour=False, begins=begins, ends=now)
     engine.dispose()
     rows: list[Figures] = []
     async with serving(base, url, review) as server:

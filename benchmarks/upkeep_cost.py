@@ -25,13 +25,13 @@ from tests.ledger.reports import a_report, arrival
 from tests.postgres import PostgresServer
 
 from carbonbudget_operator.ledger import schema
-from carbonbudget_operator.ledger.book import Booker
-from carbonbudget_operator.ledger.rows import Rows
+from carbonbudget_operator.ledger.booking import Booker
+from carbonbudget_operator.ledger.bulk_rows import BulkInsert
 from carbonbudget_operator.ledger.store import migrate, open_ledger
-from carbonbudget_operator.ledger.valued import COLUMNS
-from carbonbudget_operator.reporting.book import Book
-from carbonbudget_operator.reporting.derive import Deriver
+from carbonbudget_operator.ledger.valued_rows import COLUMNS
 from carbonbudget_operator.settings import Settings
+from carbonbudget_operator.valued_hours.upkeep_steps import UpkeepSteps
+from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
 
 HOUR, DAY = 3600, 86_400
 FIRST = 1_754_006_400  # 2025-08-01
@@ -42,7 +42,7 @@ NODES = 50
 
 def fill(engine: sa.Engine, rows: int) -> None:
     """`rows` of kept rows in each month, a tenth of it under former settings, a tenth of pods, facts of an hour."""
-    book = Book(engine, Settings())
+    book = ValuedReader(engine, Settings())
     booker = Booker(engine)
     booker.book([arrival(a_report(FIRST, f"n{node}")) for node in range(NODES)])
     hour = SECOND - SECOND % HOUR - 3 * HOUR + 4 * DAY
@@ -57,7 +57,7 @@ def fill(engine: sa.Engine, rows: int) -> None:
             sa.insert(schema.derivation).values(id=derivation + 1, digest=b"f" * 16, description="former")
         )
         names = [column.name for column in schema.valued_row.columns]
-        put = Rows(connection.dialect, schema.valued_row, names, names[:4])
+        put = BulkInsert(connection.dialect, schema.valued_row, names, names[:4])
         groups = rows // (31 * 24)
         for kind, month, its in (
             (derivation, FIRST, groups),
@@ -70,11 +70,11 @@ def fill(engine: sa.Engine, rows: int) -> None:
                     units.append((kind, 0, at, at + HOUR, f"{at}:1", "[]"))
                     put.put(connection, ((kind, 0, at, group, at + HOUR, 1, *[0] * COLUMNS) for group in range(its)))
             columns = ("derivation_id", "level", "start", "end", "signature", "reported")
-            Rows(connection.dialect, schema.valued_unit, columns, columns[:3]).put(connection, units)
+            BulkInsert(connection.dialect, schema.valued_unit, columns, columns[:3]).put(connection, units)
         hours = [(at, 1) for month in (FIRST, SECOND) for at in range(month, month + 30 * DAY, HOUR)]
-        Rows(connection.dialect, schema.hour_revision, ("hour", "revision"), ("hour",)).put(connection, hours)
+        BulkInsert(connection.dialect, schema.hour_revision, ("hour", "revision"), ("hour",)).put(connection, hours)
         sealed = [("default", at, derivation, NOW) for at, _ in hours if at != hour]
-        Rows(connection.dialect, schema.sealed_hour, ("cluster", "hour", "derivation_id", "sealed_at"),
+        BulkInsert(connection.dialect, schema.sealed_hour, ("cluster", "hour", "derivation_id", "sealed_at"),
              ("cluster", "hour")).put(connection, sealed)  # fmt: skip
         node = connection.scalar(sa.select(sa.func.min(schema.node.c.id)))
         labels = connection.scalar(sa.select(sa.func.min(schema.label_set.c.id)))
@@ -84,11 +84,13 @@ def fill(engine: sa.Engine, rows: int) -> None:
         )
         columns = ("node_id", "uid", "label_set_id", "namespace", "name", "controller_kind", "controller_name",
                    "controller_uid", "last_hour")  # fmt: skip
-        Rows(connection.dialect, schema.pod, columns, columns[:0] or ("uid", "node_id", "label_set_id")).put(
+        BulkInsert(connection.dialect, schema.pod, columns, columns[:0] or ("uid", "node_id", "label_set_id")).put(
             connection, pods
         )
         owners = ((f"job-{i}", "CronJob", f"c{i}", "u") for i in range(rows // 10))
-        Rows(connection.dialect, schema.owner, ("uid", "kind", "name", "owner_uid"), ("uid",)).put(connection, owners)
+        BulkInsert(connection.dialect, schema.owner, ("uid", "kind", "name", "owner_uid"), ("uid",)).put(
+            connection, owners
+        )
 
 
 def held_up(engine: sa.Engine, work: Callable[[], object]) -> tuple[float, float, float]:
@@ -121,7 +123,7 @@ def measure(url: str, rows: int) -> list[Figures]:
     engine = open_ledger(url)
     migrate(engine)
     fill(engine, rows)
-    deriver = Deriver(Book(engine, Settings()), 25, 1)
+    deriver = UpkeepSteps(ValuedReader(engine, Settings()), 25, 1)
     deriver._since = NOW - DAY  # the settings have been in force for a day
 
     def seal() -> None:

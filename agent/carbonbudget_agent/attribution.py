@@ -30,7 +30,7 @@ _NODE: Final = " node"
 
 
 @dataclass(frozen=True, slots=True)
-class Shares:
+class AttributedEnergy:
     """One domain's energy, shared out; `pods_idle_uj` is the idle of a device that pods hold."""
 
     domain: DomainEnergy
@@ -42,7 +42,7 @@ class Shares:
     pods_gpu_ms: Mapping[str, int] = field(default_factory=dict)
 
 
-def share_domain(domain: DomainEnergy, baseline_uj: int, usage: Usage) -> Shares:
+def share_domain(domain: DomainEnergy, baseline_uj: int, usage: Usage) -> AttributedEnergy:
     """Share one domain's energy. `baseline_uj` is the learned idle, taken where the meter has none.
 
     Idle is never more than was measured. Dynamic energy that nobody's use explains is the system's.
@@ -62,7 +62,7 @@ def share_domain(domain: DomainEnergy, baseline_uj: int, usage: Usage) -> Shares
     if device is not None and device.busy_permille:
         busy = share_out(domain.elapsed_ms * device.busy_permille // 1000, weights)
         busy.pop(NO_POD, 0), busy.pop(UNKNOWN_POD, 0)
-    return Shares(
+    return AttributedEnergy(
         domain=domain,
         idle_uj=idle.pop(_NODE, 0),
         system_uj=parts.pop(NO_POD, 0),

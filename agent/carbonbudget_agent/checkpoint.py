@@ -17,17 +17,17 @@ from pathlib import Path
 from typing import Any
 
 from carbonbudget_agent.baseline import Baseline
-from carbonbudget_agent.outbox import Packed, pack, write_durably
+from carbonbudget_agent.outbox import PackedReport, pack, write_durably
 from carbonbudget_agent.pods.info import PodInfo, info_from_json, info_to_json
 from carbonbudget_agent.sample import Sample, amounts, sample_from_json, sample_to_json
 from carbonbudget_core.jsons import parse_json
-from carbonbudget_core.report_json import decode_report
+from carbonbudget_core.node_report_json import decode_report
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
-class Progress:
+class AttributionProgress:
     """Where attribution stands.
 
     `newest_start` is the latest window ever opened on this boot; a window at or before it (the clock was
@@ -39,7 +39,7 @@ class Progress:
     carry_us: dict[str, int] = field(default_factory=dict)
     newest_start: int = -1
     parts_used: int = 0
-    pending: list[Packed] = field(default_factory=list)
+    pending: list[PackedReport] = field(default_factory=list)
     names: Mapping[str, PodInfo] = field(default_factory=dict)
 
     def next_part(self, start: int) -> int:
@@ -56,7 +56,7 @@ class Checkpoint:
     """What survives a restart: the progress of one boot, and the baselines of all."""
 
     boot_id: str
-    progress: Progress
+    progress: AttributionProgress
     baselines: dict[str, Baseline]
 
 
@@ -83,10 +83,10 @@ def load_checkpoint(path: Path, boot_id: str) -> Checkpoint:
         baselines = {name: _baseline(fields) for name, fields in value["baselines"].items()}
         pending = [packed for text in value["pending"] if (packed := _pending(text)) is not None]
         if value["boot_id"] != boot_id:
-            return Checkpoint(boot_id, Progress(pending=pending), baselines)
+            return Checkpoint(boot_id, AttributionProgress(pending=pending), baselines)
         amounts({key: value[key] for key in ("newest_start", "parts_used")}, least=-1)
         names = [info_from_json(pod) for pod in value.get("names", ())]
-        progress = Progress(
+        progress = AttributionProgress(
             sample=sample_from_json(value["sample"]) if value["sample"] else None,
             carry_us=amounts(value["carry_us"], least=-(2**62)),
             newest_start=value["newest_start"],
@@ -99,10 +99,10 @@ def load_checkpoint(path: Path, boot_id: str) -> Checkpoint:
         pass
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         _log.error("checkpoint %s cannot be used, starting without it: %s", path, error)
-    return Checkpoint(boot_id, Progress(), {})
+    return Checkpoint(boot_id, AttributionProgress(), {})
 
 
-def _pending(text: str) -> Packed | None:
+def _pending(text: str) -> PackedReport | None:
     """One report; None if it is none, which hinders no other."""
     try:
         return pack(decode_report(zlib.decompress(b64decode(text))))

@@ -9,7 +9,7 @@ import signal
 import sys
 from types import FrameType
 
-from carbonbudget_agent.json_log import JsonFormatter
+from carbonbudget_agent.json_log import AgentJsonFormatter
 from carbonbudget_agent.meters.detect import PREFERENCE, choose_meters, detect_meters, winners
 from carbonbudget_agent.options import parse_options
 from carbonbudget_agent.run import run
@@ -22,7 +22,7 @@ def main() -> None:
         sys.exit(_meters(options))
     text = logging.Formatter("%(asctime)s %(levelname)s %(message)s")
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonFormatter() if options.log_format == "json" else text)
+    handler.setFormatter(AgentJsonFormatter() if options.log_format == "json" else text)
     logging.basicConfig(handlers=[handler], level=options.log_level.upper())
     try:
         sys.exit(run(options, on_stop=_on_stop))

@@ -12,20 +12,20 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from carbonbudget_agent import node
-from carbonbudget_agent.attribution import Shares, share_domain
+from carbonbudget_agent.attribution import AttributedEnergy, share_domain
 from carbonbudget_agent.baseline import Baseline
 from carbonbudget_agent.checkpoint import Checkpoint
 from carbonbudget_agent.clock import Clock
 from carbonbudget_agent.counts import Counts
-from carbonbudget_agent.holders import Holders
+from carbonbudget_agent.device_holders import DeviceHolders
 from carbonbudget_agent.metering import Metering
 from carbonbudget_agent.meters import DomainEnergy
 from carbonbudget_agent.pods.cgroups import CgroupReader
 from carbonbudget_agent.pods.info import PodInfo, PodSource
-from carbonbudget_agent.sample import Life, Sample
+from carbonbudget_agent.sample import PodLifetime, Sample
 from carbonbudget_agent.usage import Usage, usage_between
-from carbonbudget_agent.window import Identity, Window
-from carbonbudget_core.report import NodeInfo, NodeReport, check_report
+from carbonbudget_agent.window import NodeIdentity, Window
+from carbonbudget_core.node_report import NodeInfo, NodeReport, check_report
 
 _log = logging.getLogger(__name__)
 _LATE_MS = 1_000  # a tick this late no longer belongs to the window that is over
@@ -36,7 +36,7 @@ class Collector:
 
     def __init__(
         self,
-        identity: Identity,
+        identity: NodeIdentity,
         metering: Metering,
         cgroups: CgroupReader,
         source: PodSource,
@@ -46,7 +46,7 @@ class Collector:
         checkpoint: Checkpoint,
         info: Callable[[], NodeInfo],
         counts: Counts,
-        holders: Holders | None = None,
+        holders: DeviceHolders | None = None,
     ) -> None:
         self._identity, self._metering, self._cgroups, self._source = identity, metering, cgroups, source
         self._holders = holders
@@ -171,13 +171,13 @@ class Collector:
         info = self._info()
         return max(info.threads, -(-info.allocatable.cpu_millicores // 1000))
 
-    def _lives(self, names: Mapping[str, PodInfo]) -> dict[str, Life]:
+    def _lives(self, names: Mapping[str, PodInfo]) -> dict[str, PodLifetime]:
         """Starts and ends of pods as the API server says; the cgroup's start where it says none or a later one."""
         lives = {uid: pod.life for uid, pod in names.items()}
         for uid, created_ms in self._created_ms.items():
-            life = lives.get(uid, Life())
+            life = lives.get(uid, PodLifetime())
             if life.started_ms is None or created_ms < life.started_ms:
-                lives[uid] = Life(created_ms, life.ended_ms)
+                lives[uid] = PodLifetime(created_ms, life.ended_ms)
         return lives
 
     def _refuse(self, usage: Usage) -> None:
@@ -189,8 +189,8 @@ class Collector:
             )  # fmt: skip
         self._beyond = True
 
-    def _share(self, before: Sample, sample: Sample, usage: Usage) -> list[Shares]:
-        shares: list[Shares] = []
+    def _share(self, before: Sample, sample: Sample, usage: Usage) -> list[AttributedEnergy]:
+        shares: list[AttributedEnergy] = []
         for domain in self._metering.energies(before.meters, sample.meters, usage.elapsed_ms):
             if domain.elapsed_ms > usage.elapsed_ms and self._window is not None:
                 # A meter that could not be read for a while: its counter says what was drawn since then. All else

@@ -24,7 +24,7 @@ _OLD_MIG = re.compile(r"mig-(gpu-[0-9a-f-]+)/(\d+)/(\d+)")
 
 
 @dataclass(frozen=True, slots=True)
-class Instance:
+class MigInstance:
     """A MIG device: `parts` of its GPU's parts, inside GPU instance `gpu_instance`."""
 
     uuid: str
@@ -41,11 +41,11 @@ class Gpu:
     name: str
     minor: int
     parts: int = 1
-    instances: tuple[Instance, ...] = ()
+    instances: tuple[MigInstance, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
+class DeviceClaim:
     """A container's hold on one device id, as the kubelet tells it: it knows no uid of the pod."""
 
     namespace: str
@@ -54,7 +54,7 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
-class Activity:
+class DeviceActivity:
     """What is measured of a device's work: by pod where processes are visible, by GPU instance where it has GPM."""
 
     busy_permille: int | None = None
@@ -87,18 +87,18 @@ class _Place:
     """Where an id points: a GPU as a whole, or one of its instances."""
 
     gpu: str
-    instance: Instance | None = None
+    instance: MigInstance | None = None
 
 
 def join_claims(
-    gpus: Iterable[Gpu], claims: Iterable[Claim], uids: Mapping[tuple[str, str], str]
-) -> tuple[dict[str, list[tuple[str, Instance | None]]], list[str]]:
+    gpus: Iterable[Gpu], claims: Iterable[DeviceClaim], uids: Mapping[tuple[str, str], str]
+) -> tuple[dict[str, list[tuple[str, MigInstance | None]]], list[str]]:
     """Holders of each GPU: (pod, instance or None for the whole), and the NVIDIA ids that fit no GPU.
 
     A share of a GPU that is held twice by one pod counts twice. `uids` gives a pod by namespace and name.
     """
     places = _places(gpus)
-    holders: dict[str, list[tuple[str, Instance | None]]] = {}
+    holders: dict[str, list[tuple[str, MigInstance | None]]] = {}
     unmapped: list[str] = []
     for claim in claims:
         place = _find(claim.device_id, places)
@@ -118,7 +118,7 @@ def nvidia_device(cdi_name: str) -> str:
     return _CLAIM_UID.sub("", device, count=1) if vendor == "nvidia.com" or vendor.endswith(".nvidia.com") else ""
 
 
-def device_use(gpu: Gpu, holders: Iterable[tuple[str, Instance | None]], activity: Activity) -> DeviceUse:
+def device_use(gpu: Gpu, holders: Iterable[tuple[str, MigInstance | None]], activity: DeviceActivity) -> DeviceUse:
     """One GPU's use.
 
     Without MIG the holders have all of it, whatever number of shares is offered: each claim is one equal

@@ -17,7 +17,7 @@ from prometheus_client.registry import Collector, CollectorRegistry
 
 from carbonbudget_agent.counts import Counts
 from carbonbudget_agent.outbox import Outbox
-from carbonbudget_core.report import NodeReport
+from carbonbudget_core.node_report import NodeReport
 
 _KEEP_SECONDS = 600.0  # ended pods stay long enough to be scraped twice
 # A counter whose first sample is not 0 loses that sample in increase(); so a new series stands at 0 for a

@@ -9,7 +9,7 @@ import time
 _MAX_TEXT = 4096
 
 
-class JsonFormatter(logging.Formatter):
+class AgentJsonFormatter(logging.Formatter):
     """One object an event, in ASCII: characters that act or deceive are escaped."""
 
     def format(self, record: logging.LogRecord) -> str:

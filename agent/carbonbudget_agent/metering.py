@@ -10,7 +10,7 @@ import logging
 from collections.abc import Mapping, Sequence
 
 from carbonbudget_agent.counts import Counts
-from carbonbudget_agent.meters import DomainEnergy, ImplausibleError, Meter, MeterError, Stamp
+from carbonbudget_agent.meters import CounterReading, DomainEnergy, ImplausibleError, Meter, MeterError
 
 _log = logging.getLogger(__name__)
 # No part of one node draws more: a reading above it is a defect of the counter (and the server would
@@ -30,14 +30,14 @@ class Metering:
         self._failing: dict[str, str] = {}
         self._implausible: set[str] = set()
 
-    def read(self, steady_ms: int, busy_us: int, last: Mapping[str, Stamp]) -> dict[str, Stamp]:
+    def read(self, steady_ms: int, busy_us: int, last: Mapping[str, CounterReading]) -> dict[str, CounterReading]:
         """A stamp of each unit that was ever read; of one that fails now, the `last` it had."""
         stamps = dict(last)
         for meter in self._meters:
             reading = meter.read(busy_us)
             for unit, counters in reading.counters.items():
                 self._owner[unit] = meter
-                stamps[unit] = Stamp(steady_ms, counters)
+                stamps[unit] = CounterReading(steady_ms, counters)
                 if self._failing.pop(f"read {unit}", None):
                     _log.info("meter %s works again", unit)
             for unit, reason in reading.failed.items():
@@ -45,7 +45,7 @@ class Metering:
         return stamps
 
     def energies(
-        self, before: Mapping[str, Stamp], after: Mapping[str, Stamp], looked_ms: int = 0
+        self, before: Mapping[str, CounterReading], after: Mapping[str, CounterReading], looked_ms: int = 0
     ) -> list[DomainEnergy]:
         """What each domain drew between two sets of stamps, of which the later was made `looked_ms` after the former.
 

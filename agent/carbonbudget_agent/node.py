@@ -12,8 +12,8 @@ from urllib.parse import quote
 from carbonbudget_agent.clock import Clock
 from carbonbudget_agent.http import Endpoint
 from carbonbudget_core.jsons import parse_json, text
+from carbonbudget_core.node_report import MAX_INTEGER, MAX_TEXT, Allocatable, NodeInfo
 from carbonbudget_core.pod_requests import parse_quantity
-from carbonbudget_core.report import MAX_INTEGER, MAX_TEXT, Allocatable, NodeInfo
 
 _log = logging.getLogger(__name__)
 _REFRESH_MS = 3_600_000
@@ -79,7 +79,7 @@ def local_info(procfs: Path) -> NodeInfo:
     return NodeInfo(cpu_model=model, threads=threads, memory_bytes=total, allocatable=allocatable)
 
 
-class NodeFacts:
+class NodeInfoSource:
     """The node's facts, asked for hourly in a thread of its own: sampling never waits for the API server.
 
     What the machine itself says stands until the API server has answered.

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from carbonbudget_agent.meters.calibration import Calibration, parse_calibration
-from carbonbudget_core.report import MAX_TEXT, WINDOW_SECONDS
+from carbonbudget_core.node_report import MAX_TEXT, WINDOW_SECONDS
 
 _SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 

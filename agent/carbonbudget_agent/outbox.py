@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from carbonbudget_agent.counts import Counts
-from carbonbudget_core.report import NodeReport
-from carbonbudget_core.report_json import encode_report
+from carbonbudget_core.node_report import NodeReport
+from carbonbudget_core.node_report_json import encode_report
 
 _log = logging.getLogger(__name__)
 _SUFFIX = ".json.z"
@@ -28,18 +28,18 @@ _DELAYED = "delayed"
 
 
 @dataclass(frozen=True, slots=True)
-class Packed:
+class PackedReport:
     """A report as it is stored, a twentieth of what it takes as objects: what waits for a full disk is many."""
 
     name: str
     body: bytes
 
 
-def pack(report: NodeReport) -> Packed:
+def pack(report: NodeReport) -> PackedReport:
     """The file name is unique by the report's key and sorted by its window."""
     boot = f"{zlib.crc32(report.boot_id.encode()):08x}"
     name = f"{report.window_start:012d}-{report.part:06d}-{boot}{_SUFFIX}"
-    return Packed(name, zlib.compress(encode_report(report).encode(), 6))
+    return PackedReport(name, zlib.compress(encode_report(report).encode(), 6))
 
 
 class Outbox:
@@ -55,7 +55,7 @@ class Outbox:
         for left in directory.glob("*.tmp"):  # of a write that was cut off
             left.unlink(missing_ok=True)
 
-    def put(self, packed: Packed) -> None:
+    def put(self, packed: PackedReport) -> None:
         """Store a report durably. Raises OSError; then nothing is stored."""
         write_durably(self.directory / packed.name, packed.body)
 

@@ -11,13 +11,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from carbonbudget_agent import node
-from carbonbudget_agent.checkpoint import Checkpoint, Progress, load_checkpoint
+from carbonbudget_agent.checkpoint import AttributionProgress, Checkpoint, load_checkpoint
 from carbonbudget_agent.clock import Clock, SystemClock
 from carbonbudget_agent.collector import Collector
 from carbonbudget_agent.counts import Counts
-from carbonbudget_agent.holders import Holders
+from carbonbudget_agent.device_holders import DeviceHolders
+from carbonbudget_agent.durable_progress import DurableProgress
 from carbonbudget_agent.http import Endpoint
-from carbonbudget_agent.keeper import Keeper
 from carbonbudget_agent.metering import Metering
 from carbonbudget_agent.meters import Meter
 from carbonbudget_agent.meters.detect import choose_meters, detect_meters
@@ -27,11 +27,11 @@ from carbonbudget_agent.pods.cgroups import CgroupError, CgroupReader
 from carbonbudget_agent.pods.file import FilePods
 from carbonbudget_agent.pods.info import PodSource
 from carbonbudget_agent.pods.kubelet import TIMEOUT_SECONDS, KubeletPods
-from carbonbudget_agent.pods.watch import WatchedPods
+from carbonbudget_agent.pods.pod_watch import WatchedPods
 from carbonbudget_agent.sender import Sender
-from carbonbudget_agent.window import Identity
-from carbonbudget_core.report import NodeReport
-from carbonbudget_core.report_json import encode_report
+from carbonbudget_agent.window import NodeIdentity
+from carbonbudget_core.node_report import NodeReport
+from carbonbudget_core.node_report_json import encode_report
 
 _log = logging.getLogger(__name__)
 _FIRST_LIST_SECONDS = 10.0  # how long the start waits for the API server's answer
@@ -61,10 +61,10 @@ def run(options: argparse.Namespace, on_stop: Callable[[Callable[[], None]], Non
         raise RuntimeError(str(error)) from None
     outbox = None if options.dry_run else Outbox(options.outbox, counts, max_reports=_KEEP_SECONDS // options.window)
     path = Path() if outbox is None else outbox.directory / "checkpoint.json"
-    checkpoint = Checkpoint(boot_id, Progress(), {}) if outbox is None else load_checkpoint(path, boot_id)
+    checkpoint = Checkpoint(boot_id, AttributionProgress(), {}) if outbox is None else load_checkpoint(path, boot_id)
     source = _pod_source(options, counts)
     collector = Collector(
-        identity=Identity(options.cluster, options.node_name, boot_id),
+        identity=NodeIdentity(options.cluster, options.node_name, boot_id),
         metering=Metering(meters, counts),
         cgroups=cgroups,
         source=source,
@@ -76,7 +76,7 @@ def run(options: argparse.Namespace, on_stop: Callable[[Callable[[], None]], Non
         counts=counts,
         holders=_holders(options, meters, counts),
     )
-    keeper = None if outbox is None else Keeper(checkpoint, path, outbox, counts)
+    keeper = None if outbox is None else DurableProgress(checkpoint, path, outbox, counts)
     sender = None if outbox is None else _sender(options, outbox, counts)
     handlers = _handlers(options, counts, outbox, keeper, sender)
     try:
@@ -100,7 +100,7 @@ def _loop(
     clock: Clock,
     counts: Counts,
     collector: Collector,
-    keeper: Keeper | None,
+    keeper: DurableProgress | None,
     handle: Callable[[NodeReport], None],
 ) -> None:
     collector.tick()
@@ -133,7 +133,7 @@ def _wait(clock: Clock, collector: Collector, interval_ms: int) -> bool:
         collector.peek()
 
 
-def _holders(options: argparse.Namespace, meters: list[Meter], counts: Counts) -> Holders | None:
+def _holders(options: argparse.Namespace, meters: list[Meter], counts: Counts) -> DeviceHolders | None:
     """Who holds the GPUs; None on a node without any."""
     meter = next((meter for meter in meters if isinstance(meter, NvmlMeter)), None)
     if meter is None:
@@ -141,14 +141,14 @@ def _holders(options: argparse.Namespace, meters: list[Meter], counts: Counts) -
     # Imported here: only a node with GPUs pays for HTTP/2.
     from carbonbudget_agent.pods.resources import PodResources
 
-    return Holders(meter.gpus, PodResources(options.pod_resources_socket), options.procfs, counts)
+    return DeviceHolders(meter.gpus, PodResources(options.pod_resources_socket), options.procfs, counts)
 
 
 def _handlers(
     options: argparse.Namespace,
     counts: Counts,
     outbox: Outbox | None,
-    keeper: Keeper | None,
+    keeper: DurableProgress | None,
     sender: Sender | None,
 ) -> Callable[[NodeReport], None]:
     """What happens with a closed window: printed, or kept, sent and exported."""
@@ -204,11 +204,11 @@ def _pod_source(options: argparse.Namespace, counts: Counts) -> PodSource:
     return watched
 
 
-def _node_facts(options: argparse.Namespace, clock: Clock) -> node.NodeFacts:
+def _node_facts(options: argparse.Namespace, clock: Clock) -> node.NodeInfoSource:
     api = None if options.pods_file else _api(options)
-    return node.NodeFacts(api, options.node_name, node.local_info(options.procfs), clock)
+    return node.NodeInfoSource(api, options.node_name, node.local_info(options.procfs), clock)
 
 
-def _instance_type(options: argparse.Namespace, facts: node.NodeFacts) -> str:
+def _instance_type(options: argparse.Namespace, facts: node.NodeInfoSource) -> str:
     """As it is given, else as the API server says, which is waited for a moment: the model may need it."""
     return options.instance_type or facts.wait(_FIRST_LIST_SECONDS).instance_type

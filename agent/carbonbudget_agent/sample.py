@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from carbonbudget_agent.devices import DeviceUse
-from carbonbudget_agent.meters import Stamp
+from carbonbudget_agent.meters import CounterReading
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class PodCounters:
 
 
 @dataclass(frozen=True, slots=True)
-class Life:
+class PodLifetime:
     """When a pod began and ended, in milliseconds of the node's wall clock (UTC); None: not known, or not ended."""
 
     started_ms: int | None = None
@@ -41,7 +41,7 @@ class Sample:
 
     wall_ms: int
     steady_ms: int
-    meters: Mapping[str, Stamp]
+    meters: Mapping[str, CounterReading]
     busy_us: int
     memory_used_bytes: int
     parents_us: Mapping[str, int]
@@ -87,9 +87,9 @@ def _pod(value: dict[str, Any]) -> PodCounters:
     return PodCounters(**value)
 
 
-def _stamp(value: dict[str, Any]) -> Stamp:
+def _stamp(value: dict[str, Any]) -> CounterReading:
     amounts({"steady_ms": value["steady_ms"]})
-    return Stamp(value["steady_ms"], amounts(value["counters"]))
+    return CounterReading(value["steady_ms"], amounts(value["counters"]))
 
 
 def _device(value: dict[str, Any]) -> DeviceUse:

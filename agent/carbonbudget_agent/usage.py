@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from carbonbudget_agent.devices import NO_POD, DeviceUse
-from carbonbudget_agent.sample import Life, Sample
+from carbonbudget_agent.sample import PodLifetime, Sample
 from carbonbudget_core.exact import share_out
 
 # The most CPUs that a kernel can have (NR_CPUS of x86), where the node's number is not known.
@@ -23,7 +23,7 @@ _SLACK_MS = 1_000
 # Two looks further apart than this are an outage. Within it a pod whose start or end is not known counts as there all
 # the time; in a longer gap it counts as there for this long.
 OUTAGE_MS = 60_000
-_NO_LIVES: Mapping[str, Life] = MappingProxyType({})
+_NO_LIVES: Mapping[str, PodLifetime] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ def usage_between(
     after: Sample,
     carry_us: Mapping[str, int],
     threads: int = 0,
-    lives: Mapping[str, Life] = _NO_LIVES,
+    lives: Mapping[str, PodLifetime] = _NO_LIVES,
 ) -> tuple[Usage, dict[str, int]]:
     """Use between two samples of one boot, and the carry for the next call.
 
@@ -88,7 +88,7 @@ def usage_between(
         system_memory_bytes=max(0, after.memory_used_bytes - sum(memory.values())),
         unseen_cpu_us=unseen_us,
         devices={domain: _held(before.devices.get(domain), use) for domain, use in after.devices.items()},
-        pods_ms={uid: _present_ms(uid, before, after, elapsed_ms, lives.get(uid, Life())) for uid in pods_us},
+        pods_ms={uid: _present_ms(uid, before, after, elapsed_ms, lives.get(uid, PodLifetime())) for uid in pods_us},
         ages_ms=_ages_ms(before, after, elapsed_ms, lives),
         beyond_us=beyond_us,
     )
@@ -146,7 +146,7 @@ def _book_missed(before: Sample, after: Sample, missed_us: Mapping[str, int], po
     return unseen_us
 
 
-def _present_ms(uid: str, before: Sample, after: Sample, elapsed_ms: int, life: Life) -> int:
+def _present_ms(uid: str, before: Sample, after: Sample, elapsed_ms: int, life: PodLifetime) -> int:
     """How long the pod was there between the samples; see `OUTAGE_MS` for one whose start or end is not known."""
     first_ms, last_ms = after.wall_ms - elapsed_ms, after.wall_ms
     start_ms, end_ms = first_ms, last_ms
@@ -159,10 +159,10 @@ def _present_ms(uid: str, before: Sample, after: Sample, elapsed_ms: int, life: 
     return end_ms - start_ms
 
 
-def _ages_ms(before: Sample, after: Sample, elapsed_ms: int, lives: Mapping[str, Life]) -> dict[str, int]:
+def _ages_ms(before: Sample, after: Sample, elapsed_ms: int, lives: Mapping[str, PodLifetime]) -> dict[str, int]:
     ages: dict[str, int] = {}
     for uid in after.pods:
-        started_ms = lives.get(uid, Life()).started_ms
+        started_ms = lives.get(uid, PodLifetime()).started_ms
         if started_ms is not None and started_ms <= after.wall_ms:
             ages[uid] = after.wall_ms - started_ms
         elif uid not in before.pods:

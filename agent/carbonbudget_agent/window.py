@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from carbonbudget_agent.attribution import Shares
+from carbonbudget_agent.attribution import AttributedEnergy
 from carbonbudget_agent.pods.info import PodInfo
 from carbonbudget_agent.usage import Usage
-from carbonbudget_core.report import Domain, NodeInfo, NodeReport, PodUsage
+from carbonbudget_core.node_report import DomainUse, NodeInfo, NodeReport, PodUsage
 
 
 @dataclass(slots=True)
@@ -45,7 +45,7 @@ class _PodSum:
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
+class NodeIdentity:
     """Who reports."""
 
     cluster: str
@@ -71,7 +71,7 @@ class Window:
         """Energy drawn since then is booked in this window; the ledger spreads it over the time."""
         self.since = max(0, min(self.since, since))
 
-    def add(self, usage: Usage, domains: Iterable[Shares], infos: Mapping[str, PodInfo]) -> None:
+    def add(self, usage: Usage, domains: Iterable[AttributedEnergy], infos: Mapping[str, PodInfo]) -> None:
         """One tick. A pod's name is kept from the first tick that knows it."""
         for uid, cpu_us in usage.pods_cpu_us.items():
             pod, present_ms = self._pods.setdefault(uid, _PodSum()), usage.pods_ms.get(uid, usage.elapsed_ms)
@@ -84,7 +84,7 @@ class Window:
             if uid in infos:
                 self._infos[uid] = infos[uid]
 
-    def _add_domain(self, shares: Shares) -> None:
+    def _add_domain(self, shares: AttributedEnergy) -> None:
         domain = shares.domain
         total = self._domains.setdefault(domain.name, _DomainSum(domain.method, domain.boundary))
         total.measured_uj += domain.energy_uj
@@ -105,7 +105,7 @@ class Window:
         for uid, gpu_ms in shares.pods_gpu_ms.items():
             self._pods.setdefault(uid, _PodSum()).gpu_ms += gpu_ms
 
-    def close(self, identity: Identity, info: NodeInfo, infos: Mapping[str, PodInfo]) -> NodeReport:
+    def close(self, identity: NodeIdentity, info: NodeInfo, infos: Mapping[str, PodInfo]) -> NodeReport:
         """The report. The energy of a pod whose name never became known is unseen.
 
         Two cgroups that belong to one pod are added up, since a report names each pod once.
@@ -123,7 +123,7 @@ class Window:
                 named[known.uid] = known, total
         pods = [_pod_usage(known, total) for known, total in named.values()]
         domains = tuple(
-            Domain(
+            DomainUse(
                 name=name,
                 method=total.method,
                 boundary=total.boundary,

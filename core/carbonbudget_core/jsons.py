@@ -2,7 +2,7 @@
 
 A reader gives what is there if it is of the kind that was asked for, else an empty value of that kind: a field that is
 missing, null or nonsense is the same as one that was never written. Who has to refuse such a value checks it himself,
-as report_json.py does.
+as node_report_json.py does.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from fractions import Fraction
 
 from carbonbudget_core.jsons import at, mapping, objects
-from carbonbudget_core.report import MAX_INTEGER, Requests
+from carbonbudget_core.node_report import MAX_INTEGER, PodRequests
 
 # At most two digits of exponent: "1e999999999" would be a number of a gigabyte.
 _QUANTITY = re.compile(r"([+-]?(?:[0-9]{1,40}(?:\.[0-9]{0,40})?|\.[0-9]{1,40})(?:[eE][+-]?[0-9]{1,2})?)([a-zA-Z]{0,2})")
@@ -32,11 +32,11 @@ _OF_A_POD = ("cpu", "memory")  # what a pod can request as a whole (KEP-2837)
 _NONE = Fraction(0)
 
 
-def pod_requests(spec: Mapping[str, object], status: Mapping[str, object]) -> Requests:
+def pod_requests(spec: Mapping[str, object], status: Mapping[str, object]) -> PodRequests:
     """What is reserved. Odd quantities count as 0, and so does more than a report can hold, which no node has."""
     amounts = pod_amounts(spec, status, _reported)
     cpu, memory, gpus = (int(amounts.get(name, _NONE) * unit) for name, unit in _UNITS.items())
-    return Requests(*(amount if amount <= MAX_INTEGER else 0 for amount in (cpu, memory, gpus)))
+    return PodRequests(*(amount if amount <= MAX_INTEGER else 0 for amount in (cpu, memory, gpus)))
 
 
 def pod_amounts(spec: Mapping[str, object], status: Mapping[str, object], count: Count) -> Amounts:

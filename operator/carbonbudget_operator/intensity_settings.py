@@ -17,13 +17,13 @@ def milligrams(figures: Mapping[str, Decimal]) -> dict[str, int]:
     return {zone.upper(): int(figure * 1000) for zone, figure in figures.items()}
 
 
-class Section(BaseModel):
+class SettingsSection(BaseModel):
     """One section of the file; a key that it does not know is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class SourceOf(Section):
+class SourceSettings(SettingsSection):
     """What every source of hourly intensities has."""
 
     name: str = Field(min_length=1, max_length=60, description="How factors name it.")
@@ -34,14 +34,14 @@ class SourceOf(Section):
         return self.name
 
 
-class Asked(SourceOf):
+class NetworkSourceSettings(SourceSettings):
     """A source on the network."""
 
     requests_per_minute: int = Field(30, ge=1, le=6000, description="Never more questions than these.")
     timeout_seconds: float = Field(10, gt=0, le=60, description="For one whole answer.")
 
 
-class Keyed(Asked):
+class ZonedSourceSettings(NetworkSourceSettings):
     """A source for many zones, mostly with a key."""
 
     zones: dict[str, str] = Field(
@@ -52,7 +52,7 @@ class Keyed(Asked):
     key_file: Path | None = Field(None, description="File with the key, from a Secret; read at each question.")
 
 
-class ElectricityMapsSource(Keyed):
+class ElectricityMapsSettings(ZonedSourceSettings):
     """Electricity Maps, API v3."""
 
     name: str = Field("electricityMaps", min_length=1, max_length=60, description="How factors name it.")
@@ -66,7 +66,7 @@ class ElectricityMapsSource(Keyed):
     )
 
 
-class NesoSource(Asked):
+class NesoSettings(NetworkSourceSettings):
     """NESO's Carbon Intensity API."""
 
     name: str = Field("neso", min_length=1, max_length=60, description="How factors name it.")
@@ -74,7 +74,7 @@ class NesoSource(Asked):
     url: str = Field("https://api.carbonintensity.org.uk", description="Where its API is.")
 
 
-class HttpSource(Keyed):
+class HttpJsonSettings(ZonedSourceSettings):
     """Any JSON over HTTP."""
 
     type: Literal["http"] = Field("http", description="Any JSON over HTTP; an average signal, never a marginal one.")
@@ -94,7 +94,7 @@ class HttpSource(Keyed):
     max_days: int = Field(2, ge=1, le=36, description="How far back one question may reach.")
 
 
-class StaticSource(SourceOf):
+class StaticSourceSettings(SourceSettings):
     """Figures stated here."""
 
     name: str = Field("static", min_length=1, max_length=60, description="How factors name it.")
@@ -110,7 +110,7 @@ class StaticSource(SourceOf):
     year: int = Field(ge=2000, le=2100, description="The year that they are of.")
 
     @model_validator(mode="after")
-    def _direct_is_part_of_the_whole(self) -> StaticSource:
+    def _direct_is_part_of_the_whole(self) -> StaticSourceSettings:
         others = {zone.upper(): figure for zone, figure in self.other_figures.items()}
         for zone, figure in self.figures.items():
             other = others.get(zone.upper(), figure)
@@ -127,11 +127,13 @@ class StaticSource(SourceOf):
         return f"{self.name}: {self.source}, {self.year}"
 
 
-NetworkSource = ElectricityMapsSource | NesoSource | HttpSource
-AnySource = Annotated[ElectricityMapsSource | NesoSource | HttpSource | StaticSource, Field(discriminator="type")]
+NetworkSource = ElectricityMapsSettings | NesoSettings | HttpJsonSettings
+AnySource = Annotated[
+    ElectricityMapsSettings | NesoSettings | HttpJsonSettings | StaticSourceSettings, Field(discriminator="type")
+]
 
 
-class Intensity(Section):
+class IntensitySettings(SettingsSection):
     """Hourly intensities in place of yearly ones."""
 
     sources: Annotated[list[AnySource], DATED] = Field(

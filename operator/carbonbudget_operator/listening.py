@@ -44,7 +44,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
+class ListenerBounds:
     """Of one listener."""
 
     connections: int
@@ -99,7 +99,7 @@ class Listener:
     """One address. `name` is what the metrics call it; without `context` it has no TLS."""
 
     def __init__(
-        self, name: str, app: web.Application, bounds: Bounds, metrics: ConnectionMetrics,
+        self, name: str, app: web.Application, bounds: ListenerBounds, metrics: ConnectionMetrics,
         context: ssl.SSLContext | None = None,
     ) -> None:  # fmt: skip
         self._name, self._bounds, self._context = name, bounds, context

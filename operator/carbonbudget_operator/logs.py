@@ -1,6 +1,6 @@
 """Log lines: one for each action, as text or as JSON, and none twice for what fails again and again.
 
-A component logs what it did (`log_action`), once that a write fails and once that it works again (`Failures`), and of
+A component logs what it did (`log_action`), once that a write fails and once that it works again (`FailureLog`), and of
 what callers can repeat at will only so many lines a second (`Limit`). Counters count all of it.
 """
 
@@ -66,7 +66,7 @@ def stderr_handler(form: str) -> logging.Handler:
     return handler
 
 
-class Failures:
+class FailureLog:
     """What fails now, by key. Bounded: beyond 10,000 the longest known is dropped, and would be logged once more."""
 
     def __init__(self) -> None:
@@ -89,7 +89,7 @@ class Failures:
         return True
 
 
-class Limit:
+class LogRateLimit:
     """At most `per_second` lines a second; the others are counted, and the next line says how many they were."""
 
     def __init__(self, per_second: int) -> None:

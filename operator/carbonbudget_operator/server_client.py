@@ -10,8 +10,8 @@ from typing import TypeVar
 import aiohttp
 from pydantic import BaseModel, ValidationError
 
-from carbonbudget_operator.api.projection import Projection
-from carbonbudget_operator.api.query import (
+from carbonbudget_operator.api.projection_bodies import ProjectionAnswer
+from carbonbudget_operator.api.query_bodies import (
     BudgetAnswers,
     BudgetQueries,
     BudgetQuery,
@@ -28,7 +28,7 @@ class ServerUnavailable(Exception):
     """There is no answer to judge by; one line says why."""
 
 
-class Server:
+class ServerClient:
     """`trust` gives the PEM bundle of the server's CA, or None while there is none yet.
 
     Each question raises ServerUnavailable: no answer, a refusal, or something else than answers.
@@ -58,9 +58,9 @@ class Server:
         _same([query.id for query in queries], [answer.id for answer in answers.answers])
         return answers
 
-    async def projection(self) -> Projection:
+    async def projection(self) -> ProjectionAnswer:
         """The table by which new workloads' emissions are expected."""
-        return await self._ask("GET", "/v1/projection", None, Projection)
+        return await self._ask("GET", "/v1/projection", None, ProjectionAnswer)
 
     async def _ask(self, method: str, path: str, body: BaseModel | None, kind: type[_Answer]) -> _Answer:
         try:

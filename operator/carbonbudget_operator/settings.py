@@ -17,9 +17,14 @@ from typing import Annotated, Literal
 import yaml
 from pydantic import Field, PositiveInt, PrivateAttr, ValidationError, model_validator
 
-from carbonbudget_operator.allocation.policy import Idle, Overhead, Policy
+from carbonbudget_operator.allocation.policy import AllocationPolicy, IdleRule, OverheadRule
 from carbonbudget_operator.dated import DATED, dated
-from carbonbudget_operator.intensity_settings import ElectricityMapsSource, Intensity, NesoSource, Section
+from carbonbudget_operator.intensity_settings import (
+    ElectricityMapsSettings,
+    IntensitySettings,
+    NesoSettings,
+    SettingsSection,
+)
 from carbonbudget_operator.printable import printable
 from carbonbudget_operator.settings_defects import another_kind_of_file, defect
 from carbonbudget_operator.strict_yaml import StrictLoader
@@ -32,7 +37,7 @@ class SettingsError(ValueError):
     """The settings cannot be used; the message names file, key and reason."""
 
 
-class Questions(Section):
+class Questions(SettingsSection):
     """People's questions: they are answered in processes of their own, of low priority, that can be ended."""
 
     workers: int = Field(
@@ -53,7 +58,7 @@ class Questions(Section):
     idle_seconds: int = Field(300, ge=1, le=86_400, description="A process without a question ends after so long.")
 
 
-class Server(Section):
+class ServerSettings(SettingsSection):
     """`carbonbudget server`: ingest, ledger, REST, metrics."""
 
     ledger: str = Field("sqlite:////var/lib/carbonbudget/ledger.db", description="SQLAlchemy URL of the ledger.")
@@ -90,7 +95,7 @@ class Server(Section):
     keep_months: int = Field(25, ge=2, le=84, description="Months after which sealed hours are dropped.")
 
 
-class Rate(Section):
+class MarketRate(SettingsSection):
     """A market factor somebody states: a supplier's, or a zone's residual mix."""
 
     g_per_kwh: Decimal = Field(ge=0, le=3000, description="gCO2e per kWh.")
@@ -98,13 +103,13 @@ class Rate(Section):
     year: int = Field(ge=2000, le=2100, description="The year that it is of.")
 
 
-class ResidualMix(Rate):
+class ResidualMix(MarketRate):
     """What is left of a zone's grid when everybody's contracts are taken out."""
 
     zone: str = Field(min_length=2, description="Grid zone, for example DE.")
 
 
-class Contract(Section):
+class ContractSettings(SettingsSection):
     """Energy attribute certificates or a power purchase agreement, delivered evenly over its hours."""
 
     name: str = Field(min_length=1, description="How the report names it.")
@@ -116,17 +121,17 @@ class Contract(Section):
     g_per_kwh: Decimal = Field(Decimal(0), ge=0, le=3000, description="Its own factor in gCO2e per kWh.")
 
     @model_validator(mode="after")
-    def _in_order(self) -> Contract:
+    def _in_order(self) -> ContractSettings:
         if self.end <= self.start:
             raise ValueError("end must be after start")
         return self
 
 
-class Market(Section):
+class MarketSettings(SettingsSection):
     """What the market-based figure (GHG Protocol, Scope 2) may use; nothing: the location's factor stands in."""
 
-    contracts: list[Contract] = Field([], description="Instruments held; the lowest factor is drawn first.")
-    supplier: Annotated[Rate | None, DATED] = Field(
+    contracts: list[ContractSettings] = Field([], description="Instruments held; the lowest factor is drawn first.")
+    supplier: Annotated[MarketRate | None, DATED] = Field(
         None, description="The supplier's own factor, for what no contract covers."
     )
     residual_mixes: Annotated[list[ResidualMix], DATED] = Field(
@@ -137,7 +142,7 @@ class Market(Section):
     )
 
 
-class Embodied(Section):
+class EmbodiedSettings(SettingsSection):
     """What making the hardware emitted (SCI, ISO/IEC 21031): a KPI beside the inventory, never in it."""
 
     server_kg: Annotated[float | None, DATED] = Field(
@@ -153,21 +158,23 @@ class Embodied(Section):
     )
 
 
-class Allocation(Section):
+class AllocationSettings(SettingsSection):
     """Who bears what no pod used itself."""
 
-    idle: Annotated[Idle, DATED] = Field(Idle.BY_REQUEST, description="The node's idle energy.")
-    overhead: Annotated[Overhead, DATED] = Field(Overhead.PROPORTIONAL, description="System and platform energy.")
+    idle: Annotated[IdleRule, DATED] = Field(IdleRule.BY_REQUEST, description="The node's idle energy.")
+    overhead: Annotated[OverheadRule, DATED] = Field(
+        OverheadRule.PROPORTIONAL, description="System and platform energy."
+    )
     shared: Annotated[dict[str, Literal["proportional", "even", "separate"] | dict[str, PositiveInt]], DATED] = Field(
         {}, description="Namespaces that the others bear: a rule, or weights by namespace."
     )
 
-    def policy(self) -> Policy:
+    def policy(self) -> AllocationPolicy:
         """As the pure room takes it."""
-        return Policy(self.idle, self.overhead, dict(self.shared))
+        return AllocationPolicy(self.idle, self.overhead, dict(self.shared))
 
 
-class Carbon(Section):
+class CarbonSettings(SettingsSection):
     """Where the cluster stands and what its data centre adds."""
 
     zone: Annotated[str, DATED] = Field(
@@ -183,18 +190,18 @@ class Carbon(Section):
     provider: Annotated[str, DATED] = Field(
         "", description="Who runs nodes whose provider id does not tell: a provider of the region table, or `own`."
     )
-    market: Market = Market()
-    embodied: Embodied = Embodied()
-    intensity: Intensity = Intensity()
+    market: MarketSettings = MarketSettings()
+    embodied: EmbodiedSettings = EmbodiedSettings()
+    intensity: IntensitySettings = IntensitySettings()
 
     @model_validator(mode="after")
-    def _one_basis(self) -> Carbon:
+    def _one_basis(self) -> CarbonSettings:
         names = [source.name for source in self.intensity.sources]
         for source in self.intensity.sources:
-            if isinstance(source, ElectricityMapsSource):  # has both
+            if isinstance(source, ElectricityMapsSettings):  # has both
                 basis: str = self.basis
             else:
-                basis = "direct" if isinstance(source, NesoSource) else source.basis
+                basis = "direct" if isinstance(source, NesoSettings) else source.basis
             if basis != self.basis:
                 raise ValueError(
                     f"intensity source {source.name} has {basis} figures and carbon.basis is {self.basis}: "
@@ -205,7 +212,7 @@ class Carbon(Section):
         return self
 
 
-class Controller(Section):
+class ControllerSettings(SettingsSection):
     """`carbonbudget controller`: the kopf controller and its evaluation loop."""
 
     server_url: str = Field("https://carbonbudget-server:8443", description="The server's REST face.")
@@ -221,7 +228,7 @@ class Controller(Section):
     listen: str = Field("0.0.0.0:8080", description="Address of /healthz and /metrics.")
 
     @model_validator(mode="after")
-    def _renewed_in_time(self) -> Controller:
+    def _renewed_in_time(self) -> ControllerSettings:
         # Renewed at half of it, by the first evaluation after that: one window later, and one more if that one fails.
         least_s = 4 * self.window_seconds
         if self.fresh_for_seconds < least_s:
@@ -232,7 +239,7 @@ class Controller(Section):
         return self
 
 
-class Admission(Section):
+class AdmissionSettings(SettingsSection):
     """`carbonbudget admission`: the webhook."""
 
     server_url: str = Field("https://carbonbudget-server:8443", description="Where projections come from.")
@@ -244,7 +251,7 @@ class Admission(Section):
     metrics_listen: str = Field("0.0.0.0:8081", description="Address and port of /metrics, without TLS.")
 
 
-class JudgedKind(Section):
+class JudgedKind(SettingsSection):
     """A kind beyond Kubernetes' own that enforce.kinds may name, for example PyTorchJob."""
 
     kind: str = Field(pattern=r"^[A-Z][A-Za-z0-9]{0,62}$", description="For example PyTorchJob.")
@@ -262,7 +269,7 @@ class JudgedKind(Section):
     )
 
 
-class Enforcement(Section):
+class EnforcementSettings(SettingsSection):
     """What budgets may do to workloads, for controller and webhook."""
 
     mode: Literal["Observe", "Warn", "Enforce"] = Field(
@@ -282,16 +289,18 @@ class Enforcement(Section):
     resume_jitter_seconds: int = Field(300, ge=0, le=3600, description="Suspended Jobs are resumed spread over it.")
 
 
-class Settings(Section):
+class Settings(SettingsSection):
     """The whole file."""
 
     cluster: str = Field("default", min_length=1, max_length=63, description="Its name in the ledger.")
-    server: Server = Server()
-    carbon: Annotated[Timeline[Carbon], dated(Carbon)] = Timeline.always(Carbon())
-    allocation: Annotated[Timeline[Allocation], dated(Allocation)] = Timeline.always(Allocation())
-    controller: Controller = Controller()
-    admission: Admission = Admission()
-    enforcement: Enforcement = Enforcement()
+    server: ServerSettings = ServerSettings()
+    carbon: Annotated[Timeline[CarbonSettings], dated(CarbonSettings)] = Timeline.always(CarbonSettings())
+    allocation: Annotated[Timeline[AllocationSettings], dated(AllocationSettings)] = Timeline.always(
+        AllocationSettings()
+    )
+    controller: ControllerSettings = ControllerSettings()
+    admission: AdmissionSettings = AdmissionSettings()
+    enforcement: EnforcementSettings = EnforcementSettings()
     _source: str = PrivateAttr("")
 
     @property

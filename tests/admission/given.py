@@ -5,13 +5,13 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
-from carbonbudget_operator.admission.caches import Budgets, Workloads
-from carbonbudget_operator.admission.decide import Decision, Mode
-from carbonbudget_operator.admission.judge import Judge
+from carbonbudget_operator.admission.admission_decision import AdmissionDecision, Mode
+from carbonbudget_operator.admission.caches import BudgetCache, WorkloadCache
+from carbonbudget_operator.admission.projection_cache import ProjectionCache
 from carbonbudget_operator.admission.review import parse_review
-from carbonbudget_operator.admission.shapes import shapes_of
-from carbonbudget_operator.admission.table import Table
-from carbonbudget_operator.api.projection import FormerRuns, Projection, Rate
+from carbonbudget_operator.admission.review_handler import ReviewHandler
+from carbonbudget_operator.admission.workload_kinds import workload_kinds
+from carbonbudget_operator.api.projection_bodies import CapacityRate, FormerRuns, ProjectionAnswer
 from carbonbudget_operator.settings import JudgedKind
 
 NOW = 1_795_000_000
@@ -103,9 +103,9 @@ class Bench:
     """Caches filled by hand, and a judge over them."""
 
     def __init__(self, *budgets: dict[str, Any], mode: Mode = "Enforce") -> None:
-        self.shapes = shapes_of([TRAIN])
-        self.budgets, self.workloads, self.table = Budgets(), Workloads(self.shapes), Table()
-        self.judge = Judge(self.shapes, self.budgets, self.workloads, self.table, mode)
+        self.shapes = workload_kinds([TRAIN])
+        self.budgets, self.workloads, self.table = BudgetCache(), WorkloadCache(self.shapes), ProjectionCache()
+        self.judge = ReviewHandler(self.shapes, self.budgets, self.workloads, self.table, mode)
         for body in budgets:
             kept = self.budgets.own if "namespace" in body["metadata"] else self.budgets.wide
             kept.put("ADDED", body)
@@ -117,7 +117,7 @@ class Bench:
 
     def knows(self, *runs: FormerRuns, core_hour_ug: int = 10**6, as_of: int = NOW) -> Bench:
         """The server's table: what a core emits in an hour, and former runs."""
-        rate = Rate(
+        rate = CapacityRate(
             instance_type="",
             core_hour_location_ug=core_hour_ug,
             core_hour_market_ug=core_hour_ug // 2,
@@ -127,16 +127,16 @@ class Bench:
             gpu_hour_embodied_ug=0,
             modelled=False,
         )
-        self.table.take(Projection(as_of=as_of, rates=[rate], runs=list(runs)))
+        self.table.take(ProjectionAnswer(as_of=as_of, rates=[rate], runs=list(runs)))
         return self
 
-    def answers(self, review: dict[str, Any]) -> Decision:
+    def answers(self, review: dict[str, Any]) -> AdmissionDecision:
         return self.judge.judge(parse_review(review), NOW)
 
-    def creates(self, kind: str = "Job", labels: dict[str, str] | None = None, **spec: Any) -> Decision:
+    def creates(self, kind: str = "Job", labels: dict[str, str] | None = None, **spec: Any) -> AdmissionDecision:
         return self.answers(a_review(kind, an_object(kind, labels, **spec)))
 
-    def changes(self, kind: str, before: dict[str, Any], after: dict[str, Any], **common: Any) -> Decision:
+    def changes(self, kind: str, before: dict[str, Any], after: dict[str, Any], **common: Any) -> AdmissionDecision:
         old, new = an_object(kind, **common, **before), an_object(kind, **common, **after)
         return self.answers(a_review(kind, new, old))
 

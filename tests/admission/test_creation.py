@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from tests.admission.given import HOUR, NOW, Bench, a_budget, a_review, an_object
 
-from carbonbudget_operator.admission.decide import Decision
-from carbonbudget_operator.admission.view import view
+from carbonbudget_operator.admission.admission_decision import AdmissionDecision
+from carbonbudget_operator.admission.budget_view import budget_view
 
 X = {"matchLabels": {"project": "x"}}
 
@@ -155,14 +155,14 @@ def test_a_status_and_a_contact_that_somebody_wrote_by_hand_act_in_no_terminal()
         "spec": {"limit": "1kg", "period": "Month", "contact": hostile},
         "status": {"message": hostile},
     }
-    seen = view(body, cluster=False)
+    seen = budget_view(body, cluster=False)
     assert seen.contact == seen.candidate.message == "\\x1b[2J\\u202e\\nforged"
 
 
 OPERATOR = "system:serviceaccount:databases:operator"
 
 
-def made_by(username: str, **owner: object) -> Decision:
+def made_by(username: str, **owner: object) -> AdmissionDecision:
     """The answer where a budget blocks, to a pod under a controller's ownerReference."""
     reference = {"apiVersion": "db.example/v1", "kind": "Cluster", "name": "db", "uid": "7", "controller": True} | owner
     pod = an_object("Pod", metadata={"ownerReferences": [reference]})

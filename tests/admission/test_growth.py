@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.admission.given import APPS, HOUR, NOW, Bench, a_budget, a_review, instant
 
-from carbonbudget_operator.admission.caches import Scalable
-from carbonbudget_operator.admission.kept import Kept
+from carbonbudget_operator.admission.caches import ScalableWorkload
+from carbonbudget_operator.admission.watch_cache import WatchCache
 from carbonbudget_operator.namespace_names import EVERY_NAMESPACE
 
 X = {"project": "x"}
@@ -185,7 +185,7 @@ def a_scale(before: int, after: int, selector: str = "") -> dict[str, Any]:
 def known(bench: Bench, labels: dict[str, str], exempt: bool = False) -> None:
     """What the watch would have brought."""
     shape = bench.workloads.kinds["Deployment"]
-    kept = Kept[Scalable]("Deployment", lambda _: Scalable(labels, exempt))
+    kept = WatchCache[ScalableWorkload]("Deployment", lambda _: ScalableWorkload(labels, exempt))
     kept.put("ADDED", {"metadata": {"namespace": "team-a", "name": "web"}})
     bench.workloads._kept[shape, "team-a"] = (kept, None)  # type: ignore[assignment] # no task
 

@@ -17,7 +17,13 @@ from hypothesis import strategies as st
 from tests.admission.given import Bench, a_budget, an_object
 from tests.admission.test_process import FAR, Process
 
-from carbonbudget_operator.admission.bodies import MOST_BYTES, MOST_HELD_BYTES, MOST_WHOLE_BYTES, Bodies, Body
+from carbonbudget_operator.admission.bodies import (
+    MOST_BYTES,
+    MOST_HELD_BYTES,
+    MOST_WHOLE_BYTES,
+    ReviewBodies,
+    ReviewBody,
+)
 from carbonbudget_operator.admission.review import HEAD_BYTES, BadReview, parse_head, parse_review
 
 MIB = 2**20
@@ -220,7 +226,7 @@ class Slow:
 
 
 async def test_bodies_that_are_held_back_make_room_for_those_that_come_now() -> None:
-    reading, slow = Bodies(), [Slow() for _ in range(20)]
+    reading, slow = ReviewBodies(), [Slow() for _ in range(20)]
     tasks = [asyncio.create_task(reading.read(each)) for each in slow]  # type: ignore[arg-type] # of a request this much
     for each in slow:
         await each.says(b"{" * MIB)
@@ -239,7 +245,7 @@ async def test_bodies_that_are_held_back_make_room_for_those_that_come_now() -> 
 
 
 async def test_a_body_whose_sender_is_gone_is_held_no_longer() -> None:
-    reading, slow = Bodies(), Slow()
+    reading, slow = ReviewBodies(), Slow()
     task = asyncio.create_task(reading.read(slow))  # type: ignore[arg-type] # of a request this much
     await slow.says(b"x" * MIB)
     assert reading._held == MIB
@@ -249,7 +255,7 @@ async def test_a_body_whose_sender_is_gone_is_held_no_longer() -> None:
 
 
 def test_a_small_body_is_never_estimated_too_large() -> None:
-    body = Body()
+    body = ReviewBody()
     body.kept += b"[" + b"{}," * 20_000 + b"1]"
     body.size = len(body.kept)
     assert not body.too_large()

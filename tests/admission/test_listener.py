@@ -15,13 +15,13 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 from carbonbudget_operator.controller.certificates import make_ca, make_leaf
-from carbonbudget_operator.listening import Bounds, ConnectionMetrics, Listener
+from carbonbudget_operator.listening import ConnectionMetrics, Listener, ListenerBounds
 from carbonbudget_operator.tls import server_context
 
 HALF_A_BODY = b"POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{"
 ASKS = b"POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
-MANY = Bounds(8)
+MANY = ListenerBounds(8)
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,7 @@ class Served:
 
 
 @asynccontextmanager
-async def serving(bounds: Bounds, context: ssl.SSLContext | None) -> AsyncIterator[Served]:
+async def serving(bounds: ListenerBounds, context: ssl.SSLContext | None) -> AsyncIterator[Served]:
     async def answer(request: web.Request) -> web.Response:
         return web.Response(text=str(len(await request.read())))
 
@@ -136,13 +136,13 @@ async def test_the_first_to_end_is_the_one_that_went_longest_without_a_step(cont
 @pytest.mark.parametrize("said", [b"", b"POST /x HTTP/1.1\r\nHost:", HALF_A_BODY, ASKS])
 @pytest.mark.parametrize("tls", [True, False])
 async def test_nobody_stays_for_longer_than_it_takes_to_ask(context: ssl.SSLContext, said: bytes, tls: bool) -> None:
-    bounds = Bounds(8, head_seconds=0.3, body_seconds=0.2, idle_seconds=0.2)
+    bounds = ListenerBounds(8, head_seconds=0.3, body_seconds=0.2, idle_seconds=0.2)
     async with serving(bounds, context if tls else None) as served:
         assert await is_over(await served.connect(said, tls=tls))
 
 
 async def test_a_handshake_that_is_not_finished_ends(context: ssl.SSLContext) -> None:
-    async with serving(Bounds(8, head_seconds=0.3), context) as served:
+    async with serving(ListenerBounds(8, head_seconds=0.3), context) as served:
         assert await is_over(await served.connect(b"\x16\x03\x01", tls=False))
 
 

@@ -19,26 +19,26 @@ from aiohttp.test_utils import TestClient, TestServer
 from prometheus_client import CollectorRegistry
 from tests.admission.given import NOW, Bench, a_budget, a_review, an_object
 
+from carbonbudget_operator.admission.admission_decision import AdmissionDecision
+from carbonbudget_operator.admission.admission_events import QUEUE, QUIET_SECONDS, AdmissionEvents
 from carbonbudget_operator.admission.app import make_app, make_metrics_app
 from carbonbudget_operator.admission.caches import MAX_AGE_SECONDS
-from carbonbudget_operator.admission.decide import Decision
-from carbonbudget_operator.admission.events import QUEUE, QUIET_SECONDS, Events
-from carbonbudget_operator.admission.kept import Kept
 from carbonbudget_operator.admission.metrics import AdmissionMetrics
+from carbonbudget_operator.admission.projection_cache import ProjectionCache, keep_fetching
 from carbonbudget_operator.admission.review import BadReview, parse_review
 from carbonbudget_operator.admission.run import follow_workloads
-from carbonbudget_operator.admission.table import Table, keep_fetching
-from carbonbudget_operator.admission.work import Reference
-from carbonbudget_operator.api.names import BUDGET, CLUSTER_BUDGET
+from carbonbudget_operator.admission.watch_cache import WatchCache
+from carbonbudget_operator.admission.work import ObjectReference
+from carbonbudget_operator.api.resource_names import BUDGET, CLUSTER_BUDGET
 from carbonbudget_operator.api_path import ApiPath
 from carbonbudget_operator.kube.client import KubeClient
 from carbonbudget_operator.kube.credentials import Credentials
 from carbonbudget_operator.logs import JsonFormatter
 from carbonbudget_operator.namespaces import NAMESPACES
-from carbonbudget_operator.server_client import Server
+from carbonbudget_operator.server_client import ServerClient
 
 FAR = NOW + 10**9
-JOB = Reference("batch/v1", "Job", "train")
+JOB = ObjectReference("batch/v1", "Job", "train")
 
 
 class Process:
@@ -47,7 +47,7 @@ class Process:
     def __init__(self, bench: Bench) -> None:
         self.registry = CollectorRegistry()
         self.metrics = AdmissionMetrics(self.registry, lambda: math.nan, {})
-        self.events = Events(self.metrics)
+        self.events = AdmissionEvents(self.metrics)
         self.budgets = bench.budgets
         self.current_at: dict[str, float] = {}
         self.app = make_app(bench.judge, bench.budgets, self.events, self.metrics, lambda: self.current_at)
@@ -178,7 +178,7 @@ async def test_an_event_is_posted_in_the_background_about_what_was_refused() -> 
         return web.json_response({}, status=201)
 
     process = Process(Bench())
-    process.events.tell("team-a", Decision(refusal="no", basis="Used", about=JOB), 0)
+    process.events.tell("team-a", AdmissionDecision(refusal="no", basis="Used", about=JOB), 0)
     async with an_api_server(answer) as client, running(process.events.post(client)):
         await until(lambda: process.figure("carbonbudget_admission_events_total", fate="posted") == 1)
     path, event = posted[0]
@@ -191,7 +191,7 @@ async def test_an_event_is_posted_in_the_background_about_what_was_refused() -> 
 
 def test_the_same_about_the_same_object_is_told_once_in_ten_minutes() -> None:
     process = Process(Bench())
-    refused = Decision(refusal="no", about=JOB)
+    refused = AdmissionDecision(refusal="no", about=JOB)
     for now in (0.0, 1.0, QUIET_SECONDS - 1, QUIET_SECONDS):
         process.events.tell("team-a", refused, now)
     assert process.events._queue.qsize() == 2
@@ -201,8 +201,8 @@ def test_the_same_about_the_same_object_is_told_once_in_ten_minutes() -> None:
 def test_nothing_is_remembered_or_posted_about_what_no_object_can_be_called() -> None:
     process = Process(Bench())
     for number in range(3):
-        owner = Reference("batch/v1", "CronJob", f"{number}" * 100_000)
-        process.events.tell("team-a", Decision(refusal="no", about=owner), 0)
+        owner = ObjectReference("batch/v1", "CronJob", f"{number}" * 100_000)
+        process.events.tell("team-a", AdmissionDecision(refusal="no", about=owner), 0)
     assert (process.events._queue.qsize(), len(process.events._told)) == (0, 0)
     assert process.figure("carbonbudget_admission_events_total", fate="dropped") == 3
 
@@ -210,7 +210,9 @@ def test_nothing_is_remembered_or_posted_about_what_no_object_can_be_called() ->
 def test_events_beyond_the_queue_are_dropped_and_counted() -> None:
     process = Process(Bench())
     for number in range(QUEUE + 7):
-        process.events.tell("team-a", Decision(refusal="no", about=Reference("batch/v1", "Job", f"j{number}")), 0)
+        process.events.tell(
+            "team-a", AdmissionDecision(refusal="no", about=ObjectReference("batch/v1", "Job", f"j{number}")), 0
+        )
     assert process.events._queue.qsize() == QUEUE
     assert process.figure("carbonbudget_admission_events_total", fate="dropped") == 7
 
@@ -223,7 +225,9 @@ async def test_an_event_that_the_api_server_refuses_is_counted_and_the_next_is_p
 
     process = Process(Bench())
     for name in ("a", "b"):
-        process.events.tell("team-a", Decision(refusal="no", about=Reference("batch/v1", "Job", name)), 0)
+        process.events.tell(
+            "team-a", AdmissionDecision(refusal="no", about=ObjectReference("batch/v1", "Job", name)), 0
+        )
     async with an_api_server(answer) as client, running(process.events.post(client)):
         await until(lambda: process.figure("carbonbudget_admission_events_total", fate="posted") == 1)
     assert process.figure("carbonbudget_admission_events_total", fate="failed") == 1
@@ -252,7 +256,7 @@ async def test_after_a_new_list_what_is_not_in_it_is_gone_and_what_is_not_unders
 
 
 async def test_a_kept_object_that_becomes_unreadable_is_no_longer_kept() -> None:
-    kept = Kept[int]("x", lambda body: int(str(body["n"])))
+    kept = WatchCache[int]("x", lambda body: int(str(body["n"])))
     kept.put("ADDED", {"metadata": {"namespace": "a", "name": "x"}, "n": 1})
     kept.put("MODIFIED", {"metadata": {"namespace": "a", "name": "x"}, "n": "odd"})
     assert kept.all() == []
@@ -327,14 +331,14 @@ async def test_one_object_that_any_defect_trips_over_does_not_end_the_watch_of_t
             raise error("odd\x1b")
         return str(body["metadata"]["name"])
 
-    kept = Kept[str]("x", parse)
+    kept = WatchCache[str]("x", parse)
     for name in ("a", "odd", "b"):
         kept.put("ADDED", {"metadata": {"namespace": "n", "name": name}})
     assert kept.all() == ["a", "b"]
 
 
 async def test_the_table_stands_while_the_server_is_away_and_tells_its_age(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("carbonbudget_operator.admission.table.FETCH_SECONDS", 0.02)
+    monkeypatch.setattr("carbonbudget_operator.admission.projection_cache.FETCH_SECONDS", 0.02)
     calls = 0
 
     async def answer(_: web.Request) -> web.Response:
@@ -345,10 +349,10 @@ async def test_the_table_stands_while_the_server_is_away_and_tells_its_age(monke
 
     app = web.Application()
     app.router.add_get("/v1/projection", answer)
-    table = Table()
+    table = ProjectionCache()
     assert table.age_s(NOW) is None
     async with TestServer(app) as server:
-        asked = Server(str(server.make_url("")), None, a_bundle)
+        asked = ServerClient(str(server.make_url("")), None, a_bundle)
         async with running(keep_fetching(table, asked)):
             await until(lambda: calls >= 3)
     assert table.age_s(NOW + 90) == 90
@@ -374,12 +378,12 @@ def test_a_refusal_is_one_line_and_of_many_in_a_second_ten_are_with_how_many_wer
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     process = Process(Bench())
-    refused = Decision(refusal="carbon budget b: no", about=Reference("batch/v1", "Job", "tr\nain"))
+    refused = AdmissionDecision(refusal="carbon budget b: no", about=ObjectReference("batch/v1", "Job", "tr\nain"))
     with caplog.at_level(logging.INFO):
         for number in range(100):
             process.events.tell("team-a", refused, number / 1000)
         process.events.tell("team-a", refused, 1.5)
-        process.events.tell("team-a", Decision(warnings=("near",), about=JOB), 2.5)
+        process.events.tell("team-a", AdmissionDecision(warnings=("near",), about=JOB), 2.5)
     records = [record for record in caplog.records if getattr(record, "action", "") == "refuse"]
     assert len(records) == 11
     assert records[0].getMessage() == "refused Job team-a/tr\nain: carbon budget b: no"

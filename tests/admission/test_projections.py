@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from tests.admission.given import HOUR, NOW, Bench, a_budget
 
-from carbonbudget_operator.api.projection import FormerRuns
+from carbonbudget_operator.api.projection_bodies import FormerRuns
 
 WITHIN: dict[str, Any] = {"state": "WithinBudget", "percent": 10, "used_g": 100}
 BLOCK = [{"at": 100, "action": "Block", "basis": "Projected"}]

@@ -16,14 +16,14 @@ from carbonbudget_agent.meters import DomainEnergy
 from carbonbudget_agent.pods.info import PodInfo
 from carbonbudget_agent.sample import PodCounters, Sample, sample_from_json, sample_to_json
 from carbonbudget_agent.usage import Usage, usage_between
-from carbonbudget_agent.window import Identity, Window
-from carbonbudget_core.report import NodeInfo, Requests, check_report
+from carbonbudget_agent.window import NodeIdentity, Window
+from carbonbudget_core.node_report import NodeInfo, PodRequests, check_report
 
 AMOUNTS = st.integers(0, 10**12)
 USES = st.dictionaries(st.text("abcdef", min_size=1, max_size=3), AMOUNTS, max_size=12)
 # Names are known of some pods only: the others' energy is unseen.
 INFOS = {
-    uid: PodInfo(uid, uid, "team", uid, None, {}, Requests(0, 0, 0)) for uid in ("a", "b", "c", "ab", "abc", "fed")
+    uid: PodInfo(uid, uid, "team", uid, None, {}, PodRequests(0, 0, 0)) for uid in ("a", "b", "c", "ab", "abc", "fed")
 }
 DOMAINS = st.sampled_from(["cpu", "dram", "gpu:x"])
 
@@ -99,7 +99,7 @@ def totals(ticks: list[tuple[str, int, int, Usage]], *ends: int) -> Counter[tupl
         window = Window(0, 60, 0, 0)
         for name, measured_uj, baseline_uj, usage in ticks[first:end]:
             window.add(usage, [share_domain(energy(name, measured_uj), baseline_uj, usage)], INFOS)
-        report = window.close(Identity("default", "node-1", "boot"), NodeInfo(), INFOS)
+        report = window.close(NodeIdentity("default", "node-1", "boot"), NodeInfo(), INFOS)
         check_report(report)  # each window conserves by itself, in each domain
         for domain in report.domains:
             for part in ("measured_uj", "idle_uj", "system_uj", "unseen_uj", "duration_ms"):

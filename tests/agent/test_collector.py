@@ -14,18 +14,18 @@ from tests.agent.node import BURSTABLE, UID_A, UID_B, FakeClock, FakeNode
 from carbonbudget_agent.checkpoint import load_checkpoint
 from carbonbudget_agent.collector import Collector
 from carbonbudget_agent.counts import Counts
-from carbonbudget_agent.keeper import Keeper
+from carbonbudget_agent.durable_progress import DurableProgress
 from carbonbudget_agent.metering import Metering
-from carbonbudget_agent.meters import Counters, DomainEnergy, Meter, Reading
+from carbonbudget_agent.meters import Counters, DomainEnergy, Meter, MeterReading
 from carbonbudget_agent.meters.model import detect_model
 from carbonbudget_agent.node import boot_id
 from carbonbudget_agent.outbox import Outbox
 from carbonbudget_agent.pods.cgroups import CgroupReader
 from carbonbudget_agent.pods.file import FilePods
 from carbonbudget_agent.run import _loop
-from carbonbudget_agent.window import Identity
-from carbonbudget_core.report import NodeInfo, NodeReport, check_report
-from carbonbudget_core.report_json import decode_report
+from carbonbudget_agent.window import NodeIdentity
+from carbonbudget_core.node_report import NodeInfo, NodeReport, check_report
+from carbonbudget_core.node_report_json import decode_report
 from carbonbudget_operator.ingest.checks import check, check_power
 
 START = 1_764_000_000  # a full hour
@@ -42,14 +42,14 @@ class Agent:
         checkpoint = load_checkpoint(path, boot_id(node.procfs))
         meter = detect_model(node.procfs).meter
         assert meter is not None
-        identity = Identity("default", "node-1", boot_id(node.procfs))
+        identity = NodeIdentity("default", "node-1", boot_id(node.procfs))
         pods = FilePods(node.pod_list(UID_A, UID_B), "node-1", self.counts)
         self.cgroups = CgroupReader(node.cgroups)
         self.collector = Collector(
             identity, Metering([meter, *more], self.counts), self.cgroups, pods, node.procfs, 60, clock,
             checkpoint, lambda: self.info, self.counts,
         )  # fmt: skip
-        self.keeper = Keeper(checkpoint, path, self.outbox, self.counts)
+        self.keeper = DurableProgress(checkpoint, path, self.outbox, self.counts)
         self.collector.tick()
         self.keeper.keep(None)
 
@@ -339,10 +339,10 @@ class Flaky:
     def __init__(self, clock: FakeClock) -> None:
         self.clock, self.gone = clock, False
 
-    def read(self, busy_us: int) -> Reading:
+    def read(self, busy_us: int) -> MeterReading:
         if self.gone:
-            return Reading({}, {"flaky": "gone"})
-        return Reading({"flaky": {"uj": self.clock.steady * 100_000}})
+            return MeterReading({}, {"flaky": "gone"})
+        return MeterReading({"flaky": {"uj": self.clock.steady * 100_000}})
 
     def energy(self, unit: str, before: Counters, after: Counters, elapsed_ms: int) -> tuple[DomainEnergy, ...]:
         return (DomainEnergy("gpu:x", "nvml", "board", elapsed_ms, after["uj"] - before["uj"]),)

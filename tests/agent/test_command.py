@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from tests.agent.node import UID_A, FakeNode
 
-from carbonbudget_core.report_json import decode_report
+from carbonbudget_core.node_report_json import decode_report
 
 AGENT = str(Path(sys.executable).parent / "carbonbudget-agent")
 

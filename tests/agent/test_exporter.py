@@ -21,7 +21,7 @@ from carbonbudget_agent import exporter as exporter_module
 from carbonbudget_agent.counts import Counts
 from carbonbudget_agent.exporter import Exporter
 from carbonbudget_agent.outbox import Outbox
-from carbonbudget_core.report import Domain, NodeReport, PodUsage
+from carbonbudget_core.node_report import DomainUse, NodeReport, PodUsage
 
 
 class Hands:
@@ -39,7 +39,7 @@ def a_report(start: int, pods: dict[str, int], system_uj: int = 0) -> NodeReport
     usages = tuple(
         PodUsage(f"uid-{name}", "team", name, energy_uj={"cpu": uj} if uj else {}) for name, uj in pods.items()
     )
-    domain = Domain("cpu", "rapl", "package", 60_000, sum(pods.values()) + system_uj, 0, system_uj, 0)
+    domain = DomainUse("cpu", "rapl", "package", 60_000, sum(pods.values()) + system_uj, 0, system_uj, 0)
     return NodeReport("default", "node-1", "boot", start, start + 60, (domain,), usages)
 
 

@@ -20,8 +20,8 @@ from pathlib import Path
 import pytest
 from tests.agent.node import UID_A, UID_B, FakeNode
 
-from carbonbudget_core.report import NodeReport
-from carbonbudget_core.report_json import decode_report
+from carbonbudget_core.node_report import NodeReport
+from carbonbudget_core.node_report_json import decode_report
 
 KILLS = 200
 LIVES_AT_ONCE = 2

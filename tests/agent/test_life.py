@@ -11,7 +11,7 @@ from tests.agent.node import BURSTABLE, UID_A, UID_B, FakeNode
 from carbonbudget_agent.pods.cgroups import CgroupReader
 from carbonbudget_agent.pods.info import parse_pod
 from carbonbudget_agent.pods.life import life_of
-from carbonbudget_agent.sample import Life
+from carbonbudget_agent.sample import PodLifetime
 
 ENDED = {"state": {"terminated": {"finishedAt": "2026-11-29T03:50:00Z"}}}
 LATER = {"state": {"terminated": {"finishedAt": "2026-11-29T03:51:00Z"}}}
@@ -21,25 +21,25 @@ STARTED = "2026-11-29T03:49:02Z"
 @pytest.mark.parametrize(
     ("status", "life"),
     [
-        ({"startTime": STARTED}, Life(1_795_924_142_000)),
-        ({"startTime": STARTED, "phase": "Running", "containerStatuses": [ENDED]}, Life(1_795_924_142_000)),
+        ({"startTime": STARTED}, PodLifetime(1_795_924_142_000)),
+        ({"startTime": STARTED, "phase": "Running", "containerStatuses": [ENDED]}, PodLifetime(1_795_924_142_000)),
         (
             {"phase": "Failed", "containerStatuses": [ENDED, LATER, {"state": {"running": {}}}]},
-            Life(None, 1_795_924_260_000),
+            PodLifetime(None, 1_795_924_260_000),
         ),
-        ({"phase": "Succeeded", "containerStatuses": []}, Life()),
-        ({"startTime": "yesterday"}, Life()),
-        ({"startTime": "2026-11-29T03:49:02"}, Life()),
+        ({"phase": "Succeeded", "containerStatuses": []}, PodLifetime()),
+        ({"startTime": "yesterday"}, PodLifetime()),
+        ({"startTime": "2026-11-29T03:49:02"}, PodLifetime()),
         (
             {"startTime": 5, "phase": "Failed", "containerStatuses": [5, {"state": 5}, {"state": {"terminated": 5}}]},
-            Life(),
+            PodLifetime(),
         ),
-        ({"startTime": "0001-01-01T00:00:00Z"}, Life(0)),
-        ({}, Life()),
+        ({"startTime": "0001-01-01T00:00:00Z"}, PodLifetime(0)),
+        ({}, PodLifetime()),
     ],
 )
 def test_a_pod_begins_when_the_kubelet_took_it_and_ends_with_its_last_container(
-    status: dict[str, object], life: Life
+    status: dict[str, object], life: PodLifetime
 ) -> None:
     assert life_of(status) == life
     metadata = {"uid": "u", "name": "n", "namespace": "t"}

@@ -8,7 +8,7 @@ import pytest
 
 from carbonbudget_agent.counts import Counts
 from carbonbudget_agent.metering import Metering
-from carbonbudget_agent.meters import Counters, DomainEnergy, MeterError, Reading, Stamp
+from carbonbudget_agent.meters import CounterReading, Counters, DomainEnergy, MeterError, MeterReading
 
 
 class Scripted:
@@ -19,8 +19,8 @@ class Scripted:
     def __init__(self) -> None:
         self.says: dict[str, int | str] = {"one": 0, "two": 0}
 
-    def read(self, busy_us: int) -> Reading:
-        return Reading(
+    def read(self, busy_us: int) -> MeterReading:
+        return MeterReading(
             {unit: {"uj": value} for unit, value in self.says.items() if isinstance(value, int)},
             {unit: value for unit, value in self.says.items() if isinstance(value, str)},
         )
@@ -36,7 +36,7 @@ class Node:
 
     def __init__(self) -> None:
         self.meter, self.counts, self.now_ms = Scripted(), Counts(), 0
-        self.metering, self.stamps = Metering([self.meter], self.counts), dict[str, Stamp]()
+        self.metering, self.stamps = Metering([self.meter], self.counts), dict[str, CounterReading]()
 
     def look(self, **says: int | str) -> dict[str, tuple[int, int]]:
         """Energy and time covered, by domain."""

@@ -11,7 +11,7 @@ from tests.agent.test_meters import found, powercap
 
 from carbonbudget_agent.counts import Counts
 from carbonbudget_agent.metering import Metering
-from carbonbudget_agent.meters import Stamp
+from carbonbudget_agent.meters import CounterReading
 from carbonbudget_agent.meters.mirrors import Mirrors
 from carbonbudget_agent.meters.rapl import detect_rapl
 
@@ -25,7 +25,7 @@ class Node:
     """A node with these zones, looked at every five seconds."""
 
     def __init__(self, root: Path, names: dict[str, str]) -> None:
-        self.root, self.names, self.now_ms, self.stamps = root, names, 0, dict[str, Stamp]()
+        self.root, self.names, self.now_ms, self.stamps = root, names, 0, dict[str, CounterReading]()
         self.metering: Metering | None = None
 
     def look(self, *values_uj: int) -> dict[str, int]:

@@ -12,9 +12,9 @@ from tests.agent.node import FakeClock, FakeNode
 from tests.agent.test_collector import START, Agent
 
 from carbonbudget_agent.http import Endpoint
-from carbonbudget_agent.node import NodeFacts, local_info
+from carbonbudget_agent.node import NodeInfoSource, local_info
 from carbonbudget_agent.run import _wait
-from carbonbudget_core.report import NodeInfo
+from carbonbudget_core.node_report import NodeInfo
 
 NODE = {
     "metadata": {"labels": {"topology.kubernetes.io/region": "eu-1", "node.kubernetes.io/instance-type": "m6a.large"}},
@@ -38,7 +38,7 @@ class Api:
             connection.sendall(f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
 
 
-def until(facts: NodeFacts, region: str) -> NodeInfo:
+def until(facts: NodeInfoSource, region: str) -> NodeInfo:
     end = time.monotonic() + 20
     while facts().region != region:
         assert time.monotonic() < end
@@ -50,7 +50,7 @@ def test_an_api_server_that_does_not_answer_holds_up_nobody(tmp_path: Path) -> N
     local = local_info(FakeNode(tmp_path).procfs)
     api = Api()
     with api.listener:
-        facts = NodeFacts(api.endpoint, "node-1", local, FakeClock(START))
+        facts = NodeInfoSource(api.endpoint, "node-1", local, FakeClock(START))
         began = time.monotonic()
         for _ in range(1_000):
             assert facts() == local
@@ -67,7 +67,7 @@ def test_facts_are_asked_for_again_after_a_minute_if_they_could_not_be_had_and_h
 ) -> None:
     api, clock = Api(), FakeClock(START)
     with api.listener:
-        facts = NodeFacts(api.endpoint, "node-1", local_info(FakeNode(tmp_path).procfs), clock)
+        facts = NodeInfoSource(api.endpoint, "node-1", local_info(FakeNode(tmp_path).procfs), clock)
         facts()
         api.answer("503 Busy", {})
         facts.wait(20)

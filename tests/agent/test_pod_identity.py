@@ -15,8 +15,8 @@ from tests.agent.test_collector import START, Agent
 
 from carbonbudget_agent.counts import Counts
 from carbonbudget_agent.pods.info import parse_pod
-from carbonbudget_agent.pods.known import KnownPods
-from carbonbudget_core.report import NodeReport
+from carbonbudget_agent.pods.pod_cache import PodCache
+from carbonbudget_core.node_report import NodeReport
 
 HASH = "0123456789abcdef0123456789abcdef"
 MIRROR_UID = "5b0c1f7e-0000-4000-8000-0000000000ee"
@@ -36,7 +36,7 @@ def a_mirror_pod(config_hash: str = HASH, uid: str = MIRROR_UID, name: str = "st
 
 def owners(*pods: dict[str, Any], counts: Counts | None = None) -> dict[str, str]:
     """The pod's name of each cgroup."""
-    known = KnownPods(counts or Counts())
+    known = PodCache(counts or Counts())
     known.replace((parse_pod(pod, "node-1") for pod in pods), now=0.0)
     return {uid: pod.name for uid, pod in known.snapshot().items()}
 
@@ -111,7 +111,7 @@ def test_a_pod_whose_uid_is_the_hash_keeps_its_cgroup_and_it_is_counted_and_logg
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     counts = Counts()
-    known = KnownPods(counts)
+    known = PodCache(counts)
     for _ in range(3):
         pods = [a_mirror_pod(UID_A, name="thief"), a_pod(UID_A, "victim")]
         known.replace((parse_pod(pod, "node-1") for pod in pods), now=0.0)
@@ -122,7 +122,7 @@ def test_a_pod_whose_uid_is_the_hash_keeps_its_cgroup_and_it_is_counted_and_logg
 
 def test_a_pod_that_was_deleted_keeps_its_cgroup_too() -> None:
     """Its owner deletes it by force, so that it runs on, and has a mirror pod of another namespace take its place."""
-    known = KnownPods(Counts())
+    known = PodCache(Counts())
     known.put(parse_pod(a_pod(UID_A, "victim"), "node-1"))
     known.remove(UID_A, now=0.0)
     known.put(parse_pod(a_mirror_pod(UID_A, name="thief"), "node-1"))
@@ -137,7 +137,7 @@ def test_a_hash_that_two_mirror_pods_have_belongs_to_neither() -> None:
 
 
 def test_a_static_pod_that_is_made_anew_under_its_hash_is_the_new_mirror_pods() -> None:
-    known = KnownPods(Counts())
+    known = PodCache(Counts())
     known.put(parse_pod(a_mirror_pod(name="former"), "node-1"))
     known.remove(MIRROR_UID, now=0.0)
     assert known.snapshot()[HASH].name == "former"
@@ -179,7 +179,7 @@ def test_whatever_pods_claim_each_keeps_the_cgroup_of_its_own_uid(pods: list[dic
 
 
 def test_a_pod_that_runs_on_after_a_deletion_by_force_keeps_its_name_while_its_cgroup_stands() -> None:
-    known = KnownPods(Counts())
+    known = PodCache(Counts())
     known.put(parse_pod(a_pod(UID_A, "a"), "node-1"))
     known.remove(UID_A, now=0.0)
     for now in range(0, 7_200, 60):

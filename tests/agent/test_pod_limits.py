@@ -21,9 +21,9 @@ from carbonbudget_agent.http import Endpoint
 from carbonbudget_agent.json_stream import JsonStream
 from carbonbudget_agent.pods.file import FilePods
 from carbonbudget_agent.pods.info import POD_PARTS, PodSource, parse_pod
-from carbonbudget_agent.pods.known import KnownPods
 from carbonbudget_agent.pods.kubelet import KubeletPods
-from carbonbudget_agent.pods.watch import WatchedPods
+from carbonbudget_agent.pods.pod_cache import PodCache
+from carbonbudget_agent.pods.pod_watch import WatchedPods
 
 SIZE = 1_350_000  # bytes; an API server takes objects of 1.5 MiB
 LIMIT_KB = 40 * 1024
@@ -208,7 +208,7 @@ import sys, time
 import carbonbudget_agent.exporter, carbonbudget_agent.run
 from carbonbudget_agent.counts import Counts
 from carbonbudget_agent.http import Endpoint
-from carbonbudget_agent.pods.watch import WatchedPods
+from carbonbudget_agent.pods.pod_watch import WatchedPods
 from carbonbudget_agent.pods.kubelet import KubeletPods
 url, kind = sys.argv[1:]
 counts = Counts()
@@ -248,7 +248,7 @@ def test_of_pods_that_only_wait_the_first_have_labels_many_a_name_and_the_rest_i
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     counts = Counts()
-    known = KnownPods(counts)
+    known = PodCache(counts)
 
     def pod(uid: str, **status: str) -> Any:
         value = a_pod(uid)
@@ -273,7 +273,7 @@ def test_of_pods_that_only_wait_the_first_have_labels_many_a_name_and_the_rest_i
 
 
 def test_a_pod_whose_cgroup_is_there_is_kept_whole_whatever_waits() -> None:
-    known = KnownPods(Counts())
+    known = PodCache(Counts())
     known.seen(["last"], now=0.0)
     known.replace((parse_pod({**a_pod(f"w{n}"), "status": {}}, "node-1") for n in range(3_000)), now=0.0)
     pod = a_pod("last")
@@ -284,7 +284,7 @@ def test_a_pod_whose_cgroup_is_there_is_kept_whole_whatever_waits() -> None:
 
 def test_pods_that_never_ran_are_forgotten_at_once_when_they_go() -> None:
     """A tenant that makes and loses a thousand pods a minute fills no memory of those that are gone."""
-    known = KnownPods(Counts())
+    known = PodCache(Counts())
     for n in range(1_000):
         known.put(parse_pod({**a_pod(f"w{n}"), "status": {"phase": "Pending"}}, "node-1"))
         known.remove(f"w{n}", now=0.0)

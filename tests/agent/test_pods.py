@@ -20,11 +20,11 @@ from carbonbudget_agent.counts import Counts
 from carbonbudget_agent.http import Endpoint
 from carbonbudget_agent.pods.info import PodInfo
 from carbonbudget_agent.pods.info import parse_pod as parse_pod_on
-from carbonbudget_agent.pods.known import KnownPods
 from carbonbudget_agent.pods.kubelet import KubeletPods
-from carbonbudget_agent.pods.watch import WatchedPods
+from carbonbudget_agent.pods.pod_cache import PodCache
+from carbonbudget_agent.pods.pod_watch import WatchedPods
+from carbonbudget_core.node_report import PodController, PodRequests
 from carbonbudget_core.pod_requests import parse_quantity
-from carbonbudget_core.report import Controller, Requests
 
 
 def a_pod(uid: str = "u1", **spec: object) -> dict[str, Any]:
@@ -73,7 +73,7 @@ def test_the_controller_is_the_owner_that_says_so() -> None:
     pod = a_pod()
     owner = {"kind": "Job", "name": "train", "uid": "o"}
     pod["metadata"]["ownerReferences"] = [{"kind": "X", "name": "x", "uid": "x"}, owner | {"controller": True}]
-    assert parse_pod(pod).controller == Controller("Job", "train", "o")
+    assert parse_pod(pod).controller == PodController("Job", "train", "o")
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_any_text_is_a_quantity_of_a_size_that_can_be_held_or_refused(text: str)
 def test_a_tenants_request_that_no_node_has_costs_no_window() -> None:
     """A pod may name its node itself, and so reach the agent without a scheduler having looked at it."""
     spec = {"containers": [{"resources": {"requests": {"cpu": "9E", "memory": "1e99", "nvidia.com/gpu": "1e999999"}}}]}
-    assert parse_pod(a_pod(**spec)).requests == Requests(0, 0, 0)
+    assert parse_pod(a_pod(**spec)).requests == PodRequests(0, 0, 0)
 
 
 @pytest.mark.parametrize("value", [{}, {"metadata": None}, {"metadata": {"uid": 5, "name": "x", "namespace": "y"}}])
@@ -141,7 +141,7 @@ def test_what_is_no_pod_is_refused(value: dict[str, object]) -> None:
 
 
 def test_a_pod_that_is_gone_keeps_its_name_for_a_while() -> None:
-    known = KnownPods(Counts())
+    known = PodCache(Counts())
     known.put(parse_pod(a_pod("u1")))
     known.remove("u1", now=0.0)
     assert "u1" in known.snapshot()

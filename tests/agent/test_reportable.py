@@ -19,7 +19,7 @@ from tests.agent.test_collector import START, Agent, cpu_us, reports
 from carbonbudget_agent.checkpoint import load_checkpoint
 from carbonbudget_agent.node import local_info
 from carbonbudget_agent.outbox import pack
-from carbonbudget_core.report_json import decode_report, encode_report
+from carbonbudget_core.node_report_json import decode_report, encode_report
 
 TEXTS = st.one_of(st.text(max_size=20), st.sampled_from(["x" * 600, "a\nb", "\x00", "\u202e", "", "ok"]))
 AMOUNTS = st.sampled_from(["1", "100m", "9E", "1e99", "1e999999999", "-5", "x", "", "1/0", "0.0000001"])

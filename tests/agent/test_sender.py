@@ -17,10 +17,10 @@ from tests.disk import small_disk
 
 from carbonbudget_agent.counts import Counts
 from carbonbudget_agent.http import Endpoint
-from carbonbudget_agent.outbox import Outbox, Packed, pack
+from carbonbudget_agent.outbox import Outbox, PackedReport, pack
 from carbonbudget_agent.sender import Sender
-from carbonbudget_core.report import NodeReport
-from carbonbudget_core.report_json import decode_report
+from carbonbudget_core.node_report import NodeReport
+from carbonbudget_core.node_report_json import decode_report
 
 
 class Server(http.server.ThreadingHTTPServer):
@@ -92,7 +92,7 @@ def read_request(connection: socket.socket) -> None:
         stream.read(int(headers.get("Content-Length", 0)))
 
 
-def pack_report(start: int) -> Packed:
+def pack_report(start: int) -> PackedReport:
     return pack(a_report(start))
 
 

@@ -14,7 +14,7 @@ from carbonbudget_agent.counts import Counts
 from carbonbudget_agent.http import Endpoint
 from carbonbudget_agent.outbox import Outbox
 from carbonbudget_agent.sender import Sender
-from carbonbudget_core.report_json import decode_report
+from carbonbudget_core.node_report_json import decode_report
 
 START = 1_764_000_000
 HANG_UP = 0

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from carbonbudget_agent.attribution import share_domain
 from carbonbudget_agent.devices import DeviceUse
 from carbonbudget_agent.meters import DomainEnergy
-from carbonbudget_agent.sample import Life, PodCounters, Sample
+from carbonbudget_agent.sample import PodCounters, PodLifetime, Sample
 from carbonbudget_agent.usage import Usage, usage_between
 
 HOUR_MS, MINUTE_MS = 3_600_000, 60_000
@@ -173,7 +173,7 @@ def test_whatever_the_counters_say_nobody_used_more_than_the_node_has(
         assert min(parts) >= 0
 
 
-def outage(life: Life, devices: dict[str, DeviceUse] | None = None, hours: int = 12) -> Usage:
+def outage(life: PodLifetime, devices: dict[str, DeviceUse] | None = None, hours: int = 12) -> Usage:
     """The agent was away; a pod is new, another one was there all the time, a third one is gone."""
     before = sample({"old": (0, "q"), "gone": (0, "q")}, {"q": 0}, 0, 0)
     after = sample({"old": (0, "q"), "new": (SECOND_US, "q")}, {"q": 2 * SECOND_US}, 2 * SECOND_US, hours * HOUR_MS,
@@ -183,35 +183,37 @@ def outage(life: Life, devices: dict[str, DeviceUse] | None = None, hours: int =
 
 def test_after_an_outage_a_new_pod_is_there_since_its_own_start() -> None:
     now_ms = START_MS + 12 * HOUR_MS
-    usage = outage(Life(now_ms - MINUTE_MS))
+    usage = outage(PodLifetime(now_ms - MINUTE_MS))
     assert (usage.pods_ms["new"], usage.pods_ms["old"]) == (MINUTE_MS, 12 * HOUR_MS)
-    assert outage(Life(START_MS - 5)).pods_ms["new"] == 12 * HOUR_MS  # it was there before the agent looked first
+    assert (
+        outage(PodLifetime(START_MS - 5)).pods_ms["new"] == 12 * HOUR_MS
+    )  # it was there before the agent looked first
 
 
-@pytest.mark.parametrize("life", [Life(), Life(START_MS + 13 * HOUR_MS)])
-def test_a_new_pod_whose_start_is_not_known_is_there_for_a_minute_at_most(life: Life) -> None:
+@pytest.mark.parametrize("life", [PodLifetime(), PodLifetime(START_MS + 13 * HOUR_MS)])
+def test_a_new_pod_whose_start_is_not_known_is_there_for_a_minute_at_most(life: PodLifetime) -> None:
     assert outage(life).pods_ms["new"] == MINUTE_MS
 
 
 def test_a_pod_that_ended_in_an_outage_is_there_until_its_end_and_without_one_for_a_minute() -> None:
     before = sample({"a": (0, "q"), "b": (0, "q")}, {"q": 0}, 0, 0)
     after = sample({}, {"q": SECOND_US}, SECOND_US, 12 * HOUR_MS)
-    usage, _ = usage_between(before, after, {}, 32, {"a": Life(5, START_MS + HOUR_MS), "b": Life(5)})
+    usage, _ = usage_between(before, after, {}, 32, {"a": PodLifetime(5, START_MS + HOUR_MS), "b": PodLifetime(5)})
     assert usage.pods_ms == {"a": HOUR_MS, "b": MINUTE_MS}
 
 
 def test_a_pod_that_came_and_went_in_a_tick_is_there_between_its_start_and_its_end() -> None:
     before = sample({}, {"q": 0}, 0, 0)
     after = Sample(START_MS + 5_000, 5_000, {}, 0, 0, {"q": 9}, {}, ended={"a": PodCounters(9, 0, "q")})
-    for life, there_ms in ((Life(), 5_000), (Life(START_MS + 1_000), 4_000),
-                           (Life(START_MS + 1_000, START_MS + 3_000), 2_000)):  # fmt: skip
+    for life, there_ms in ((PodLifetime(), 5_000), (PodLifetime(START_MS + 1_000), 4_000),
+                           (PodLifetime(START_MS + 1_000, START_MS + 3_000), 2_000)):  # fmt: skip
         usage, _ = usage_between(before, after, {}, 2, {"a": life})
         assert usage.pods_ms == {"a": there_ms}
 
 
 def test_what_a_gpu_or_memory_drew_in_an_outage_is_a_new_pods_for_its_own_minute_only() -> None:
     held = DeviceUse(8, {"new": 8}, {}, 1000)
-    usage = outage(Life(START_MS + 12 * HOUR_MS - MINUTE_MS), {"gpu:x": held})
+    usage = outage(PodLifetime(START_MS + 12 * HOUR_MS - MINUTE_MS), {"gpu:x": held})
     whole_ms = 12 * HOUR_MS
     shares = share_domain(DomainEnergy("gpu:x", "nvml", "board", whole_ms, 720_000, 72_000), 0, usage)
     assert (shares.pods_uj, shares.pods_idle_uj, shares.pods_gpu_ms) == ({"new": 900}, {"new": 100}, {"new": 60_000})
@@ -223,7 +225,7 @@ def test_what_a_gpu_or_memory_drew_in_an_outage_is_a_new_pods_for_its_own_minute
 def test_a_meter_that_was_away_for_hours_gives_a_new_pod_its_own_minute_only() -> None:
     """The agent looked on every five seconds; only the meter did not answer."""
     before, after = (sample({"old": (n, "q"), "new": (n, "q")}, {"q": 2 * n}, 2 * n, 5_000 * n) for n in (0, 1))
-    lives = {"old": Life(0), "new": Life(after.wall_ms - MINUTE_MS)}
+    lives = {"old": PodLifetime(0), "new": PodLifetime(after.wall_ms - MINUTE_MS)}
     usage, _ = usage_between(before, after, {}, 32, lives)
     shares = share_domain(DomainEnergy("cpu", "rapl", "package", 12 * HOUR_MS, 1_440_000, 0), 0, usage)
     assert (shares.pods_uj, shares.unseen_uj) == ({"old": 720_000, "new": 1_000}, 719_000)
@@ -242,7 +244,7 @@ def test_no_pod_is_there_longer_than_since_its_start_and_every_share_conserves(
     ages_ms: dict[str, int | None], known: set[str], elapsed_ms: int, energy_uj: int, name: str
 ) -> None:
     now_ms = START_MS + elapsed_ms
-    lives = {uid: Life(None if age is None else now_ms - age) for uid, age in ages_ms.items()}
+    lives = {uid: PodLifetime(None if age is None else now_ms - age) for uid, age in ages_ms.items()}
     before = sample(dict.fromkeys(known, (0, "q")), {"q": 0}, 0, 0)
     device = DeviceUse(9, dict.fromkeys(ages_ms, 2), {}, 500)
     after = sample(dict.fromkeys(ages_ms, (5, "q")), {"q": 50}, 50, elapsed_ms, devices={"gpu:x": device})

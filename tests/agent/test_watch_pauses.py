@@ -14,9 +14,9 @@ from tests.agent.test_pods import Api, Clock, a_pod, event, until
 
 from carbonbudget_agent.counts import Counts
 from carbonbudget_agent.http import Endpoint, StatusError, retry_after_seconds
-from carbonbudget_agent.pods import watch
+from carbonbudget_agent.pods import pod_watch
 from carbonbudget_agent.pods.kubelet import KubeletPods
-from carbonbudget_agent.pods.watch import WatchedPods
+from carbonbudget_agent.pods.pod_watch import WatchedPods
 from carbonbudget_core.backoff import Backoff
 
 
@@ -130,7 +130,7 @@ def test_a_watch_goes_on_behind_the_last_event_that_came_though_it_broke_afterwa
 def test_the_pauses_begin_anew_only_after_a_watch_that_held(
     api: Api, held: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watch, "_HELD_SECONDS", 0 if held else 30)
+    monkeypatch.setattr(pod_watch, "_HELD_SECONDS", 0 if held else 30)
     ends_well(api)
     pauses = run(api, 5)
     assert (max(pauses) <= 1) is held
@@ -211,8 +211,8 @@ def test_a_status_other_than_200_says_what_was_asked(api: Api) -> None:
 
 def test_a_pod_that_began_in_a_pause_ends_the_pause(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     """A pause after an outage may be longer than a window, and what has no name when it closes is unseen."""
-    monkeypatch.setattr(watch, "_FIRST_PAUSE_SECONDS", 60.0)
-    monkeypatch.setattr(watch, "_SOONEST_SECONDS", 0.05)
+    monkeypatch.setattr(pod_watch, "_FIRST_PAUSE_SECONDS", 60.0)
+    monkeypatch.setattr(pod_watch, "_SOONEST_SECONDS", 0.05)
     api.watches = [[], [event("ADDED", a_pod("u9"), "9")]]
     watched = WatchedPods(Endpoint(f"http://127.0.0.1:{api.server_port}", None, None), "node-1", Counts())
     assert watched.wait_listed(10)
@@ -226,7 +226,7 @@ def test_a_pod_that_began_in_a_pause_ends_the_pause(api: Api, monkeypatch: pytes
 
 
 def test_a_time_that_the_server_asked_for_is_not_cut_short(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watch, "_SOONEST_SECONDS", 0.0)
+    monkeypatch.setattr(pod_watch, "_SOONEST_SECONDS", 0.0)
     api.watch_answer = (429, {"Retry-After": "60"})
     watched = WatchedPods(Endpoint(f"http://127.0.0.1:{api.server_port}", None, None), "node-1", Counts())
     until(lambda: any("watch=1" in path for path in api.paths))

@@ -2,7 +2,7 @@
 
 They are what `helm template` renders, under names of their own and for labelled namespaces only, so that nothing
 else in the cluster is judged by them. The webhook is the real command in a process of its own, reached by a URL. The
-installed chart is tried elsewhere (test_budget_acts.py); here statuses are written by hand, as the controller would.
+installed chart is tried elsewhere (test_budget_effects.py); here statuses are written by hand, as the controller would.
 """
 
 from __future__ import annotations

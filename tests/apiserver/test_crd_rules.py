@@ -13,7 +13,7 @@ from tests.e2e.conftest import Release, budget, wait_for
 
 from carbonbudget_operator.api.carbonbudget import CarbonBudget
 from carbonbudget_operator.api.crd import Schema, crds
-from carbonbudget_operator.enforcement.budgets import parse_budget
+from carbonbudget_operator.enforcement.enforced_budgets import parse_budget
 
 pytestmark = [pytest.mark.cluster, pytest.mark.control_plane]
 

@@ -10,7 +10,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 from tests.conftest import Cluster
 
-from carbonbudget_operator.cluster.pods import Pods
+from carbonbudget_operator.cluster.pods import PodIndex
 from carbonbudget_operator.kube.client import KubeClient
 
 pytestmark = [pytest.mark.cluster, pytest.mark.control_plane]
@@ -49,7 +49,7 @@ async def test_a_pod_is_known_with_its_node_from_its_binding_on(
     await kubectl("create", "-f", "-", stdin=a_pod("before", namespace))
     await bind("before")
     client = KubeClient.from_environment()
-    pods = Pods(client, CollectorRegistry())
+    pods = PodIndex(client, CollectorRegistry())
     task = asyncio.create_task(pods.run())
     try:
         before = await uid("before")

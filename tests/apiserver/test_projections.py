@@ -13,9 +13,9 @@ from tests.apiserver.manifests import SELECT_X, work
 from tests.e2e.conftest import wait_for
 
 from carbonbudget_core.jsons import JsonObject, parse_object
-from carbonbudget_operator.api.names import JUDGED_KINDS
+from carbonbudget_operator.api.resource_names import JUDGED_KINDS
 from carbonbudget_operator.api_path import ApiPath
-from carbonbudget_operator.cli.mode import Acting, acting, judged_kinds
+from carbonbudget_operator.cli.installed_enforcement import InstalledEnforcement, installed_enforcement, judged_kinds
 
 pytestmark = [pytest.mark.cluster, pytest.mark.control_plane]
 
@@ -93,8 +93,8 @@ def test_explain_finds_the_judged_kinds_and_namespaces_in_the_installed_policy(j
         own = path.name == "carbonbudget"
         return get(path.at(None, judging.named("carbonbudget")).text() if own else path.text())
 
-    async def found() -> tuple[Acting, frozenset[str] | None]:
-        seen = await acting(read)
+    async def found() -> tuple[InstalledEnforcement, frozenset[str] | None]:
+        seen = await installed_enforcement(read)
         return seen, await judged_kinds(seen, read)
 
     seen, kinds = asyncio.run(found())

@@ -25,7 +25,7 @@ from tests.conftest import ENDS_WITH_US, Cluster
 from tests.e2e.conftest import CHART, wait_for
 from tests.ledger.reports import a_report, book
 
-from carbonbudget_operator.ledger.book import Booker
+from carbonbudget_operator.ledger.booking import Booker
 from carbonbudget_operator.ledger.store import migrate, open_ledger
 
 pytestmark = [pytest.mark.cluster, pytest.mark.control_plane]

@@ -12,7 +12,7 @@ from tests.budgets.coverage_cases import CASES, NO, NOT_KNOWN, OWN, YES, Case
 from tests.budgets.oracle import possible, selected
 from tests.conftest import ROOT
 
-from carbonbudget_operator.api.names import ENFORCEMENT_LABEL
+from carbonbudget_operator.api.resource_names import ENFORCEMENT_LABEL
 from carbonbudget_operator.api.selector import LabelSelector
 from carbonbudget_operator.budgets.coverage import (
     Covers,
@@ -53,8 +53,8 @@ def files_with(text: str) -> set[str]:
 
 
 def test_the_rule_and_the_sign_for_every_namespace_stand_in_one_place_each() -> None:
-    # ledger/selected.py: the sign for any value of a label.
-    assert files_with('"*"') == {"namespace_names.py", "ledger/selected.py"}
+    # ledger/selected_labels.py: the sign for any value of a label.
+    assert files_with('"*"') == {"namespace_names.py", "ledger/selected_labels.py"}
     # cli/wording.py writes selectors as kubectl does, and asks nothing.
     assert files_with('"DoesNotExist"') - {"cli/wording.py"} == {"budgets/coverage.py", "api/selector.py"}
 

@@ -9,31 +9,31 @@ from hypothesis import strategies as st
 from carbonbudget_operator.budgets.evaluate import (
     DEFAULT_THRESHOLDS,
     Action,
-    Budget,
+    BudgetLimit,
+    BudgetUse,
+    EnforcementTerms,
     State,
-    Terms,
     Threshold,
-    Use,
     Verdict,
+    effective_use,
     evaluate,
-    hold,
 )
 from carbonbudget_operator.budgets.period import Period
 
 BLOCKING = (Threshold(80, Action.WARN), Threshold(100, Action.BLOCK))
 SUSPENDING = (*BLOCKING, Threshold(120, Action.SUSPEND))
 HOUR = 3600
-TERMS = Terms(6 * HOUR)
+TERMS = EnforcementTerms(6 * HOUR)
 
 
-def a_budget(limit_ug: int = 1000, thresholds: tuple[Threshold, ...] = BLOCKING, end: int = 100 * HOUR) -> Budget:
-    return Budget(limit_ug, Period(0, end), thresholds, generation=1)
+def a_budget(limit_ug: int = 1000, thresholds: tuple[Threshold, ...] = BLOCKING, end: int = 100 * HOUR) -> BudgetLimit:
+    return BudgetLimit(limit_ug, Period(0, end), thresholds, generation=1)
 
 
 def judged(
-    budget: Budget, used_ug: int, now: int, former: Verdict | None = None, forecast_ug: int | None = None
+    budget: BudgetLimit, used_ug: int, now: int, former: Verdict | None = None, forecast_ug: int | None = None
 ) -> Verdict:
-    return evaluate(budget, hold(budget, used_ug, 0, former), forecast_ug, now, TERMS, former)
+    return evaluate(budget, effective_use(budget, used_ug, 0, former), forecast_ug, now, TERMS, former)
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,9 @@ def test_a_budget_per_workload_blocks_nobody_else_and_still_suspends() -> None:
 
 
 def test_where_budgets_do_not_act_the_action_is_told_and_not_taken() -> None:
-    verdict = evaluate(a_budget(thresholds=SUSPENDING), Use(1200), None, HOUR, Terms(6 * HOUR, acts=False), None)
+    verdict = evaluate(
+        a_budget(thresholds=SUSPENDING), BudgetUse(1200), None, HOUR, EnforcementTerms(6 * HOUR, acts=False), None
+    )
     assert (verdict.action, verdict.block_until, verdict.suspend_from) == (Action.SUSPEND, 0, 0)
 
 
@@ -141,8 +143,8 @@ def test_more_use_never_gets_a_milder_verdict_and_no_block_outlasts_its_period(
     limit_ug: int, used_ug: int, more_ug: int, end: int, now: int, fresh_for_s: int
 ) -> None:
     budget = a_budget(limit_ug, SUSPENDING, end)
-    milder = evaluate(budget, Use(used_ug), None, now, Terms(fresh_for_s), None)
-    stricter = evaluate(budget, Use(used_ug + more_ug), None, now, Terms(fresh_for_s), None)
+    milder = evaluate(budget, BudgetUse(used_ug), None, now, EnforcementTerms(fresh_for_s), None)
+    stricter = evaluate(budget, BudgetUse(used_ug + more_ug), None, now, EnforcementTerms(fresh_for_s), None)
     assert milder.action <= stricter.action
     for verdict in (milder, stricter):
         assert verdict.block_until <= min(end, now + fresh_for_s)

@@ -3,7 +3,7 @@
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from carbonbudget_operator.budgets.forecast import Week, look_ahead, steady, week_of
+from carbonbudget_operator.budgets.forecast import WeeklyProfile, forecast_use, steady, weekly_profile
 from carbonbudget_operator.budgets.period import Period
 
 HOUR = 3600
@@ -11,59 +11,59 @@ DAY = 24 * HOUR
 PERIOD = Period(30 * DAY, 60 * DAY)
 
 
-def a_week(*hours_ug: int) -> Week:
+def a_week(*hours_ug: int) -> WeeklyProfile:
     """The week made of three equal ones."""
-    week = week_of(0, hours_ug * 3)
+    week = weekly_profile(0, hours_ug * 3)
     assert week is not None
     return week
 
 
 def test_the_rate_so_far_goes_on() -> None:
-    outlook = look_ahead(PERIOD, 10_000, 1000, PERIOD.start, PERIOD.start + 10 * DAY, PERIOD.start + 10 * DAY, None)
+    outlook = forecast_use(PERIOD, 10_000, 1000, PERIOD.start, PERIOD.start + 10 * DAY, PERIOD.start + 10 * DAY, None)
     assert outlook is not None
     assert (outlook.forecast_ug, outlook.exhausted_at) == (3000, 0)
 
 
 def test_the_rate_counts_from_the_first_data() -> None:
     now = PERIOD.start + 20 * DAY
-    outlook = look_ahead(PERIOD, 2000, 1000, now - 10 * DAY, now, now, None)
+    outlook = forecast_use(PERIOD, 2000, 1000, now - 10 * DAY, now, now, None)
     assert outlook is not None
     assert (outlook.forecast_ug, outlook.exhausted_at) == (2000, PERIOD.end)
 
 
 def test_the_first_hour_makes_no_forecast_nor_the_first_tenth_of_a_short_period() -> None:
     now = PERIOD.start + HOUR - 1
-    assert look_ahead(PERIOD, 1000, 10, PERIOD.start, now, now, None) is None
-    assert look_ahead(PERIOD, 1000, 10, PERIOD.start, now + 1, now + 1, None) is not None
+    assert forecast_use(PERIOD, 1000, 10, PERIOD.start, now, now, None) is None
+    assert forecast_use(PERIOD, 1000, 10, PERIOD.start, now + 1, now + 1, None) is not None
     short = Period(0, 1000)
-    assert look_ahead(short, 1000, 10, 0, 99, 99, None) is None
-    assert look_ahead(short, 1000, 10, 0, 100, 100, None) is not None
+    assert forecast_use(short, 1000, 10, 0, 99, 99, None) is None
+    assert forecast_use(short, 1000, 10, 0, 100, 100, None) is not None
 
 
 def test_with_two_weeks_of_data_nights_are_expected_to_be_nights() -> None:
     day = (0,) * 12 + (10,) * 12
     week = a_week(*day * 7)
-    assert week_of(0, day * 13) is None
+    assert weekly_profile(0, day * 13) is None
     through = PERIOD.end - DAY
-    outlook = look_ahead(PERIOD, 1030, 1000, 0, through, through, week)
+    outlook = forecast_use(PERIOD, 1030, 1000, 0, through, through, week)
     assert outlook is not None
     assert outlook.forecast_ug == 1120
     assert outlook.exhausted_at == through + 15 * HOUR
 
 
 def test_hours_before_the_first_use_are_no_data_and_only_four_weeks_count() -> None:
-    assert week_of(0, [0] * 200 + [5] * 335) is None
-    late = week_of(0, [0] * 200 + [5] * 336)
+    assert weekly_profile(0, [0] * 200 + [5] * 335) is None
+    late = weekly_profile(0, [0] * 200 + [5] * 336)
     assert late is not None
     assert set(late.hours_ug) == {5}
-    recent = week_of(0, [100] * 10 + [5] * 672)
+    recent = weekly_profile(0, [100] * 10 + [5] * 672)
     assert recent is not None
     assert set(recent.hours_ug) == {5}
 
 
 def test_the_hour_of_the_week_goes_by_utc_whatever_the_first_hour_is() -> None:
     hours = [index % 168 for index in range(1, 1 + 336)]
-    week = week_of(HOUR, hours)
+    week = weekly_profile(HOUR, hours)
     assert week is not None
     assert week.hours_ug == tuple(range(168))
 
@@ -85,10 +85,10 @@ weeks = st.one_of(
     st.integers(0, 10**15), st.integers(0, 10**15), st.integers(0, 60 * DAY), st.integers(0, 60 * DAY), weeks
 )  # fmt: skip
 def test_a_forecast_is_never_below_the_use_and_exhaustion_lies_between_now_and_the_end(
-    limit_ug: int, used_ug: int, data_from: int, data_through: int, week: Week | None
+    limit_ug: int, used_ug: int, data_from: int, data_through: int, week: WeeklyProfile | None
 ) -> None:
     now = max(data_through, PERIOD.start)
-    outlook = look_ahead(PERIOD, limit_ug, used_ug, data_from, data_through, now, week)
+    outlook = forecast_use(PERIOD, limit_ug, used_ug, data_from, data_through, now, week)
     assume(outlook is not None)
     assert outlook is not None
     assert outlook.forecast_ug >= used_ug
@@ -101,11 +101,11 @@ def test_a_forecast_is_never_below_the_use_and_exhaustion_lies_between_now_and_t
     st.integers(0, 10**12), st.integers(0, 10**12), st.integers(0, 10**12), st.integers(1, 30 * DAY), weeks
 )  # fmt: skip
 def test_more_use_never_expects_less_nor_a_later_end(
-    limit_ug: int, used_ug: int, more_ug: int, elapsed_s: int, week: Week | None
+    limit_ug: int, used_ug: int, more_ug: int, elapsed_s: int, week: WeeklyProfile | None
 ) -> None:
     now = PERIOD.start + elapsed_s
-    less = look_ahead(PERIOD, limit_ug, used_ug, PERIOD.start, now, now, week)
-    more = look_ahead(PERIOD, limit_ug, used_ug + more_ug, PERIOD.start, now, now, week)
+    less = forecast_use(PERIOD, limit_ug, used_ug, PERIOD.start, now, now, week)
+    more = forecast_use(PERIOD, limit_ug, used_ug + more_ug, PERIOD.start, now, now, week)
     assert (less is None) == (more is None)
     if less is not None and more is not None:
         assert less.forecast_ug <= more.forecast_ug

@@ -7,7 +7,7 @@ from importlib import resources
 
 import pytest
 
-from carbonbudget_operator.carbon.embodied import YEAR_MS, Device
+from carbonbudget_operator.carbon.embodied import YEAR_MS, EmbodiedDevice
 from carbonbudget_operator.carbon.hardware import embodied_figures, find_hardware
 
 
@@ -20,7 +20,7 @@ def test_a_node_of_ones_own_is_a_whole_server_and_a_clouds_is_its_threads_of_a_h
 
 
 def test_a_device_is_written_off_evenly_and_no_further() -> None:
-    device = Device(grams=876_600, life_years=1, since=1000)
+    device = EmbodiedDevice(grams=876_600, life_years=1, since=1000)
     assert device.emissions_ug(3_600_000, 1000) == 100_000_000  # 876.6 kg over 8,766 hours
     assert device.emissions_ug(YEAR_MS, 1000) == 876_600 * 10**6
     assert device.emissions_ug(3_600_000, 1000 + YEAR_MS // 1000) == 0

@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 from tests.carbon.answering import Answer, Answering, answering
 
-from carbonbudget_operator.carbon.factors import is_zone
+from carbonbudget_operator.carbon.grid_factors import is_zone
 from carbonbudget_operator.carbon.intensity.electricity_maps import ElectricityMaps, bundled_names
-from carbonbudget_operator.carbon.intensity.hours import Point
-from carbonbudget_operator.carbon.intensity.http_json import HttpJson, Shape
+from carbonbudget_operator.carbon.intensity.hourly_intensity import IntensityPoint
+from carbonbudget_operator.carbon.intensity.http_json import HttpJson, ResponseFormat
+from carbonbudget_operator.carbon.intensity.intensity_source import IntensitySourceError, SourceHttp
 from carbonbudget_operator.carbon.intensity.neso import Neso
-from carbonbudget_operator.carbon.intensity.source import Http, SourceError
 
 HOUR = 1_764_000_000  # 2025-11-24T16:00:00Z
 DAY = 86_400
@@ -39,8 +39,8 @@ def written(path: Path, text: str) -> Path:
     return path
 
 
-def quick(name: str, key_file: Path | None = None, **more: Any) -> Http:
-    return Http(name, key_file, 6000, **{"timeout_seconds": 5.0, "wait_seconds": 0.001, **more})
+def quick(name: str, key_file: Path | None = None, **more: Any) -> SourceHttp:
+    return SourceHttp(name, key_file, 6000, **{"timeout_seconds": 5.0, "wait_seconds": 0.001, **more})
 
 
 def maps(server: Answering, key_file: Path, basis: str = "lifecycle", **more: Any) -> ElectricityMaps:
@@ -59,8 +59,8 @@ async def test_electricity_maps_gives_a_day_by_the_hour_and_is_told_the_zone(ser
     guess = figure(302.25, 17, isEstimated=True, estimationMethod="TIME_SLICER_AVERAGE")
     server.answers = [Answer({"zone": "DE", "history": [figure(311), guess, figure(None, 18)]})]
     assert await maps(server, key_file).fetch("DE", HOUR, HOUR + DAY) == [
-        Point(HOUR, HOUR + 3600, 311_000),
-        Point(HOUR + 3600, HOUR + 7200, 302_250, estimated=True),
+        IntensityPoint(HOUR, HOUR + 3600, 311_000),
+        IntensityPoint(HOUR + 3600, HOUR + 7200, 302_250, estimated=True),
     ]
     (asked,) = server.asked
     assert (asked.path, asked.headers["auth-token"]) == ("/v3/carbon-intensity/history", "s3cret")
@@ -109,7 +109,7 @@ async def test_an_answer_that_cannot_be_used_is_refused_with_one_line(
     body: Any, says: str, server: Answering, key_file: Path
 ) -> None:
     server.answers = [Answer(body)]
-    with pytest.raises(SourceError, match=says) as error:
+    with pytest.raises(IntensitySourceError, match=says) as error:
         await maps(server, key_file).fetch("DE", HOUR, HOUR + DAY)
     assert "\n" not in str(error.value)
     assert len(server.asked) == 1  # the same again would help nobody
@@ -120,7 +120,7 @@ async def test_a_refused_key_is_said_and_not_tried_again_and_never_shown(
     status: int, server: Answering, key_file: Path
 ) -> None:
     server.answers = [Answer({"message": "bad token s3cret"}, status)]
-    with pytest.raises(SourceError, match=rf"the key is refused \({status}\): check the Secret") as error:
+    with pytest.raises(IntensitySourceError, match=rf"the key is refused \({status}\): check the Secret") as error:
         await maps(server, key_file).fetch("DE", HOUR, HOUR + DAY)
     assert "s3cret" not in str(error.value)
     assert len(server.asked) == 1
@@ -134,7 +134,7 @@ async def test_a_renewed_key_is_used_without_a_restart_and_none_is_said(server: 
     await source.fetch("DE", HOUR, HOUR + DAY)
     assert [asked.headers["auth-token"] for asked in server.asked] == ["s3cret", "renewed"]
     written(key_file, " ")
-    with pytest.raises(SourceError, match=r"no key in .*: put it into the Secret"):
+    with pytest.raises(IntensitySourceError, match=r"no key in .*: put it into the Secret"):
         await source.fetch("DE", HOUR, HOUR + DAY)
     assert len(server.asked) == 2
 
@@ -148,14 +148,14 @@ async def test_a_server_that_fails_is_asked_again_and_then_left_until_the_next_r
     assert len(await maps(server, key_file).fetch("DE", HOUR, HOUR + DAY)) == 1
     assert len(server.asked) == 3
     server.answers = [Answer(b"", status)]
-    with pytest.raises(SourceError, match=rf"\({status}\)"):
+    with pytest.raises(IntensitySourceError, match=rf"\({status}\)"):
         await maps(server, key_file).fetch("DE", HOUR, HOUR + DAY)
     assert len(server.asked) == 6
 
 
 async def test_a_long_retry_after_is_not_waited_for_and_a_short_one_is(server: Answering, key_file: Path) -> None:
     server.answers = [Answer(b"", 429, {"retry-after": "3600"})]
-    with pytest.raises(SourceError, match=r"too many requests \(429\)"):
+    with pytest.raises(IntensitySourceError, match=r"too many requests \(429\)"):
         await maps(server, key_file).fetch("DE", HOUR, HOUR + DAY)
     assert len(server.asked) == 1
     server.answers = [Answer(b"", 429, {"retry-after": "1"}), Answer({"zone": "DE", "history": [figure(311)]})]
@@ -167,7 +167,7 @@ async def test_a_long_retry_after_is_not_waited_for_and_a_short_one_is(server: A
 async def test_a_date_in_retry_after_counts_from_the_answers_own(server: Answering, key_file: Path) -> None:
     dates = {"date": "Mon, 24 Nov 2025 16:00:00 GMT", "retry-after": "Mon, 24 Nov 2025 17:00:00 GMT"}
     server.answers = [Answer(b"", 503, dates)]
-    with pytest.raises(SourceError):
+    with pytest.raises(IntensitySourceError):
         await maps(server, key_file).fetch("DE", HOUR, HOUR + DAY)
     assert len(server.asked) == 1
 
@@ -176,7 +176,7 @@ async def test_a_slow_server_is_left_after_its_time(server: Answering, key_file:
     never = threading.Event()
     server.answers = [Answer(b"", stall=never)]
     try:
-        with pytest.raises(SourceError, match=r"no answer within 0\.5 s"):
+        with pytest.raises(IntensitySourceError, match=r"no answer within 0\.5 s"):
             await maps(server, key_file, timeout_seconds=0.5, attempts=2).fetch("DE", HOUR, HOUR + DAY)
     finally:
         never.set()
@@ -185,14 +185,14 @@ async def test_a_slow_server_is_left_after_its_time(server: Answering, key_file:
 
 async def test_a_redirect_does_not_carry_the_key_away(server: Answering, key_file: Path) -> None:
     server.answers = [Answer(b"", 302, {"location": "/elsewhere"})]
-    with pytest.raises(SourceError, match="answered 302: check its url"):
+    with pytest.raises(IntensitySourceError, match="answered 302: check its url"):
         await maps(server, key_file).fetch("DE", HOUR, HOUR + DAY)
     assert [asked.path for asked in server.asked] == ["/v3/carbon-intensity/history"]
 
 
 async def test_nobody_there_is_said(key_file: Path) -> None:
     gone = Answering("http://127.0.0.1:1")
-    with pytest.raises(SourceError, match="no answer: ConnectError"):
+    with pytest.raises(IntensitySourceError, match="no answer: ConnectError"):
         await maps(gone, key_file).fetch("DE", HOUR, HOUR + DAY)
 
 
@@ -211,16 +211,16 @@ async def test_neso_gives_half_hours_and_a_forecast_until_they_are_settled(serve
     )
     server.answers = [Answer({"data": [before, settled, open_, half("17:00", "17:30", None, None)]})]
     assert await Neso(quick("neso"), server.url).fetch("GB", HOUR, HOUR + 7200) == [
-        Point(HOUR, HOUR + 1800, 180_000),
-        Point(HOUR + 1800, HOUR + 3600, 210_000, estimated=True),
+        IntensityPoint(HOUR, HOUR + 1800, 180_000),
+        IntensityPoint(HOUR + 1800, HOUR + 3600, 210_000, estimated=True),
     ]
     assert server.asked[0].path == "/intensity/2025-11-24T16:01Z/2025-11-24T18:00Z"
     server.answers = [Answer({"data": [half("16:00", "17:00", 5)]})]
-    with pytest.raises(SourceError, match="not for half an hour"):
+    with pytest.raises(IntensitySourceError, match="not for half an hour"):
         await Neso(quick("neso"), server.url).fetch("GB", HOUR, HOUR + 7200)
 
 
-WATTTIME = Shape(
+WATTTIME = ResponseFormat(
     url="{server}/v3/historical", items="data", value="value", time="point_time", unit="lb/MWh", step_seconds=300,
     params={"region": "{zone}", "start": "{start}", "end": "{end}", "signal_type": "co2_aoer"},
     headers={"authorization": "Bearer {key}"}, login_url="{server}/login",
@@ -232,7 +232,7 @@ def watttime(server: Answering, key_file: Path) -> HttpJson:
     fields = {name: getattr(WATTTIME, name) for name in WATTTIME.__slots__}
     for name in ("url", "login_url"):
         fields[name] = fields[name].replace("{server}", server.url)
-    return HttpJson(quick("watttime", key_file), Shape(**fields), {"US-CAL-CISO": "CAISO_NORTH"}, 30)
+    return HttpJson(quick("watttime", key_file), ResponseFormat(**fields), {"US-CAL-CISO": "CAISO_NORTH"}, 30)
 
 
 async def test_a_source_with_a_login_as_watttimes_average_signal(server: Answering, key_file: Path) -> None:
@@ -241,20 +241,20 @@ async def test_a_source_with_a_login_as_watttimes_average_signal(server: Answeri
     data = [{"point_time": "2025-11-24T16:00:00+00:00", "value": 1000}]
     server.answers = [Answer({"token": "abc"}), Answer({"data": data, "meta": meta})]
     source = watttime(server, key_file)
-    assert await source.fetch("CAISO_NORTH", HOUR, HOUR + 3600) == [Point(HOUR, HOUR + 300, 453_592)]
+    assert await source.fetch("CAISO_NORTH", HOUR, HOUR + 3600) == [IntensityPoint(HOUR, HOUR + 300, 453_592)]
     login, question = server.asked
     assert login.headers["authorization"] == "Basic " + b64encode(b"ada:pass:word").decode()
     assert (question.headers["authorization"], question.params["region"]) == ("Bearer abc", "CAISO_NORTH")
     server.answers = [Answer({"token": "abc"}), Answer({"data": data, "meta": {**meta, "signal_type": "co2_moer"}})]
-    with pytest.raises(SourceError, match=r"meta.signal_type should be co2_aoer, the answer has co2_moer"):
+    with pytest.raises(IntensitySourceError, match=r"meta.signal_type should be co2_aoer, the answer has co2_moer"):
         await source.fetch("CAISO_NORTH", HOUR, HOUR + 3600)
     server.answers = [Answer({"token": 5})]
-    with pytest.raises(SourceError, match="'token' of the login is no token"):
+    with pytest.raises(IntensitySourceError, match="'token' of the login is no token"):
         await source.fetch("CAISO_NORTH", HOUR, HOUR + 3600)
 
 
 async def test_a_list_without_a_name_as_the_carbon_aware_sdks(server: Answering) -> None:
-    shape = Shape(
+    shape = ResponseFormat(
         url=server.url + "/emissions/bylocation?location={zone}&time={start}&toTime={end}",
         value="rating", time="time", unit="g/kWh", step_seconds=3600, estimated="guess",
     )  # fmt: skip
@@ -262,26 +262,29 @@ async def test_a_list_without_a_name_as_the_carbon_aware_sdks(server: Answering)
     item = {"location": "westeurope", "time": "2025-11-24T16:00:00+00:00", "rating": 302.5, "duration": "01:00:00"}
     server.answers = [Answer([{**item, "guess": False}, item])]
     found = await source.fetch("westeurope", HOUR, HOUR + 3600)
-    assert found == [Point(HOUR, HOUR + 3600, 302_500, False), Point(HOUR, HOUR + 3600, 302_500, True)]
+    assert found == [
+        IntensityPoint(HOUR, HOUR + 3600, 302_500, False),
+        IntensityPoint(HOUR, HOUR + 3600, 302_500, True),
+    ]
     assert server.asked[0].params == {
         "location": "westeurope", "time": "2025-11-24T16:00:00Z", "toTime": "2025-11-24T17:00:00Z",
     }  # fmt: skip
     server.answers = [Answer([{"time": "2025-11-24T16:00:00"}])]
-    with pytest.raises(SourceError, match="the answer has no 'rating'"):
+    with pytest.raises(IntensitySourceError, match="the answer has no 'rating'"):
         await source.fetch("westeurope", HOUR, HOUR + 3600)
 
 
 async def test_a_value_that_is_null_discards_no_other(server: Answering, key_file: Path) -> None:
     rows = [{"t": "2025-11-24T16:00:00Z", "v": 300}, {"t": "2025-11-24T17:00:00Z", "v": None}]
     server.answers = [Answer(rows)]
-    source = HttpJson(quick("own", key_file), Shape(server.url, "v", "t", "g/kWh", 3600), {}, 2)
-    assert await source.fetch("DE", HOUR, HOUR + DAY) == [Point(HOUR, HOUR + 3600, 300_000)]
+    source = HttpJson(quick("own", key_file), ResponseFormat(server.url, "v", "t", "g/kWh", 3600), {}, 2)
+    assert await source.fetch("DE", HOUR, HOUR + DAY) == [IntensityPoint(HOUR, HOUR + 3600, 300_000)]
 
 
 async def test_a_value_that_is_missing_is_a_wrong_path_and_no_null(server: Answering, key_file: Path) -> None:
     server.answers = [Answer([{"t": "2025-11-24T16:00:00Z"}])]
-    source = HttpJson(quick("own", key_file), Shape(server.url, "v", "t", "g/kWh", 3600), {}, 2)
-    with pytest.raises(SourceError, match="the answer has no 'v'"):
+    source = HttpJson(quick("own", key_file), ResponseFormat(server.url, "v", "t", "g/kWh", 3600), {}, 2)
+    with pytest.raises(IntensitySourceError, match="the answer has no 'v'"):
         await source.fetch("DE", HOUR, HOUR + DAY)
 
 
@@ -293,7 +296,7 @@ def test_electricity_maps_is_asked_by_its_own_names_and_one_more_name_switches_n
 
 
 def test_an_http_source_is_asked_for_the_zones_that_are_named_and_no_others(key_file: Path) -> None:
-    shape = Shape("http://127.0.0.1", "v", "t", "g/kWh", 3600)
+    shape = ResponseFormat("http://127.0.0.1", "v", "t", "g/kWh", 3600)
     assert HttpJson(quick("own", key_file), shape, {"NL": "westeurope"}, 2).zone_name("DE") is None
     assert HttpJson(quick("own", key_file), shape, {}, 2).zone_name("DE") == "DE"
 

@@ -13,7 +13,7 @@ from tests.cli.bad_world import Run, World, assert_refused
 from tests.cli.bad_world import run as run
 from tests.cli.bad_world import world as world
 
-from carbonbudget_operator.ledger.closed import Closed, close
+from carbonbudget_operator.ledger.closed_reports import ClosedReport, close_report
 from carbonbudget_operator.ledger.store import open_ledger
 
 WRITERS = {
@@ -56,7 +56,7 @@ def closed(world: World) -> None:
     """A closed report in the ledger."""
     engine = open_ledger(f"sqlite:///{world.directory}/ledger.db")
     with engine.begin() as connection:
-        close(connection, "default", Closed("2025-11-10", 1, "d" * 64, "{}"))
+        close_report(connection, "default", ClosedReport("2025-11-10", 1, "d" * 64, "{}"))
     engine.dispose()
 
 
@@ -77,7 +77,7 @@ def test_a_reader_that_leaves_early_is_no_traceback(command: str) -> None:
 def test_a_file_to_compare_with_a_closed_report_that_is_none(run: Run, world: World, file: str) -> None:
     engine = open_ledger(f"sqlite:///{world.directory}/ledger.db")
     with engine.begin() as connection:
-        close(connection, "default", Closed("2025-11-10", 1, hashlib.sha256(b"{}").hexdigest(), "{}"))
+        close_report(connection, "default", ClosedReport("2025-11-10", 1, hashlib.sha256(b"{}").hexdigest(), "{}"))
     engine.dispose()
     assert_refused(
         run(["report", "verify", "2025-11-10", "--file", file, "--ledger", "sqlite:///{ledger}"]),

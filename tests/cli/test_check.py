@@ -16,9 +16,9 @@ from tests.cli.api_server import Asked, Said, api_server, discovery, echo, kubec
 from tests.cli.test_manifests import CONFIG, JOB, TEMPLATE, cron
 from typer.testing import CliRunner, Result
 
-from carbonbudget_operator.cli.answers import Verdict, judge, parse_warnings, worst
+from carbonbudget_operator.cli.dry_run_answers import CheckVerdict, interpret_answer, parse_warnings, worst
 from carbonbudget_operator.cli.main import app
-from carbonbudget_operator.kube.client import Answer
+from carbonbudget_operator.kube.client import ApiResponse
 
 MESSAGE = "carbon budget tight: used 2g of 1g CO2e (200 %), resets 2026-12-01"
 POLICY = (
@@ -485,11 +485,11 @@ def test_a_duration_that_can_be_read_is_a_yes(tmp_path: Path) -> None:
 
 @given(st.integers(200, 599), st.text(), st.lists(st.text(), max_size=3))
 def test_no_answer_breaks_the_judgement(code: int, text: str, warnings: list[str]) -> None:
-    assert judge(Answer(code, "", tuple(warnings), text), "Job").verdict is Verdict.UNANSWERABLE
+    assert interpret_answer(ApiResponse(code, "", tuple(warnings), text), "Job").verdict is CheckVerdict.UNANSWERABLE
 
 
 def test_the_worst_decides() -> None:
-    assert worst([]) is Verdict.YES
-    assert worst([Verdict.YES, Verdict.WARNED]) is Verdict.WARNED
-    assert worst([Verdict.WARNED, Verdict.UNANSWERABLE]) is Verdict.UNANSWERABLE
-    assert worst([Verdict.UNANSWERABLE, Verdict.REFUSED]) is Verdict.REFUSED
+    assert worst([]) is CheckVerdict.YES
+    assert worst([CheckVerdict.YES, CheckVerdict.WARNED]) is CheckVerdict.WARNED
+    assert worst([CheckVerdict.WARNED, CheckVerdict.UNANSWERABLE]) is CheckVerdict.UNANSWERABLE
+    assert worst([CheckVerdict.UNANSWERABLE, CheckVerdict.REFUSED]) is CheckVerdict.REFUSED

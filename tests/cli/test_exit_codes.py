@@ -15,10 +15,10 @@ from tests.cli.test_bad_settings import commands
 from tests.conftest import ROOT
 from tests.ledger.reports import HOUR, a_report, book
 
-from carbonbudget_core.report_json import encode_report
+from carbonbudget_core.node_report_json import encode_report
 from carbonbudget_operator.cli import kubectl, main
-from carbonbudget_operator.ledger.book import Booker
-from carbonbudget_operator.ledger.closed import Closed, close
+from carbonbudget_operator.ledger.booking import Booker
+from carbonbudget_operator.ledger.closed_reports import ClosedReport, close_report
 from carbonbudget_operator.ledger.store import open_ledger
 
 HERE = ["--ledger", "sqlite:///{ledger}"]
@@ -94,7 +94,7 @@ def filled(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
     """With a closed report in the ledger, a report that is refused, and a kubeconfig of nobody."""
     engine = open_ledger(f"sqlite:///{world.directory}/ledger.db")
     with engine.begin() as connection:
-        close(connection, "default", Closed("2025-11-10", 1, hashlib.sha256(b"{}").hexdigest(), "{}"))
+        close_report(connection, "default", ClosedReport("2025-11-10", 1, hashlib.sha256(b"{}").hexdigest(), "{}"))
     engine.dispose()
     (world.directory / "refused").write_text(encode_report(a_report(HOUR, "n", {"p": 7})))
     kubeconfig(world.directory, "nonsense").rename(world.directory / "malformed")

@@ -11,16 +11,16 @@ from pathlib import Path
 import sqlalchemy as sa
 from tests.ledger.reports import HOUR, a_report
 
-from carbonbudget_core.report_json import encode_report
+from carbonbudget_core.node_report_json import encode_report
 from carbonbudget_operator.ledger.store import migrate, open_ledger
-from carbonbudget_operator.ledger.writer import Writer
+from carbonbudget_operator.ledger.writer import LedgerWriter
 
 
 def test_a_value_that_a_budget_names_is_kept_beyond_the_bound_on_labels(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/ledger.db"
     engine = open_ledger(url)
     migrate(engine)
-    writer = Writer(engine)
+    writer = LedgerWriter(engine)
     writer.select_labels([(["team-a"], "project", ["x"])], int(time.time()))
     writer.close()
     reports = [a_report(HOUR, f"n{n}", {f"p{n}": 7}, labels={"project": value}) for n, value in enumerate("ayx")]

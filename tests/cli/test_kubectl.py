@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from tests.cli.api_server import Asked, Said, api_server, kubeconfig, status
 from typer.testing import CliRunner, Result
 
-from carbonbudget_operator.admission.decide import Mode
+from carbonbudget_operator.admission.admission_decision import Mode
 from carbonbudget_operator.api.carbonbudget import AnyBudget, CarbonBudget, ClusterCarbonBudget
-from carbonbudget_operator.cli.acts import Beside
+from carbonbudget_operator.cli.budget_effects import ReaderContext
+from carbonbudget_operator.cli.budget_table import budget_rows, workload_rows
 from carbonbudget_operator.cli.explain import explain
 from carbonbudget_operator.cli.kubectl import app
-from carbonbudget_operator.cli.standing import rows, workers
 from carbonbudget_operator.printable import is_printable
 
 NOW = dt.datetime(2026, 11, 24, 12, tzinfo=dt.UTC)
@@ -54,18 +54,18 @@ def told(
     now: dt.datetime = NOW,
     mode: Mode | None = "Enforce",
 ) -> str:
-    return " ".join(dict(explain(budget, now, Beside(may_change, mode))).get(heading, []))
+    return " ".join(dict(explain(budget, now, ReaderContext(may_change, mode))).get(heading, []))
 
 
 def test_a_row_has_what_the_status_says_in_the_budgets_own_time() -> None:
-    (row,) = rows([a_budget()])
+    (row,) = budget_rows([a_budget()])
     assert (row.limit, row.used, row.percent, row.forecast) == ("5kg", "4.1kg", 82, "6.3kg")
     assert (row.exhausted, row.resets) == ("2026-11-27", "2026-12-01")
     assert (row.state, row.action) == ("Warning", "Warn")
 
 
 def test_a_budget_that_nobody_judged_yet_is_a_row_of_its_limit() -> None:
-    (row,) = rows([a_budget(given={})])
+    (row,) = budget_rows([a_budget(given={})])
     assert (row.limit, row.used, row.percent, row.state, row.resets) == ("5kg", "", None, "", "")
 
 
@@ -73,7 +73,7 @@ def test_a_budget_that_nobody_judged_yet_is_a_row_of_its_limit() -> None:
 @pytest.mark.parametrize("end", ["9999-12-31T23:59:59Z", "9999-12-31T23:59:59-05:00", "0001-01-01T00:00:00+14:00"])
 def test_an_instant_beyond_all_calendars_hides_no_budget(zone: str, end: str) -> None:
     odd = a_budget(given=STATUS | {"period": {"start": "2026-10-31T23:00:00Z", "end": end}}, timeZone=zone)
-    found = rows([odd, a_budget("other")])
+    found = budget_rows([odd, a_budget("other")])
     assert [row.name for row in found] == ["monthly", "other"]
     assert found[0].resets.startswith(end[:4])
     assert told(odd, "Forecast")
@@ -82,14 +82,14 @@ def test_an_instant_beyond_all_calendars_hides_no_budget(zone: str, end: str) ->
 def test_rows_are_by_namespace_and_name_and_the_clusters_come_last() -> None:
     whole = ClusterCarbonBudget.model_validate(an_object("all", ""))
     other = CarbonBudget.model_validate(an_object("a", "team-b"))
-    assert [row.name for row in rows([whole, other, a_budget("z"), a_budget("b")])] == ["b", "z", "a", "all"]
+    assert [row.name for row in budget_rows([whole, other, a_budget("z"), a_budget("b")])] == ["b", "z", "a", "all"]
 
 
 def test_workloads_are_by_what_they_emitted_not_by_how_it_is_written() -> None:
     whole = ClusterCarbonBudget.model_validate(
         an_object("all", "", {"topWorkloads": [{"kind": "Job", "name": "x", "namespace": "n", "emissions": "1.5kg"}]})
     )
-    found = workers([a_budget(), whole])
+    found = workload_rows([a_budget(), whole])
     assert [(one.namespace, one.name, one.emissions) for one in found] == [
         ("team-a", "train", "2.2kg"), ("n", "x", "1.5kg"), ("team-a", "small", "900g"),
     ]  # fmt: skip
@@ -254,7 +254,7 @@ def test_troubles_are_the_conditions_that_are_not_as_they_should_be() -> None:
     ]
     budget = a_budget(given=STATUS | {"conditions": conditions})
     assert told(budget, "Troubles") == "DataComplete is False (UsedFell): the ledger has less"
-    assert "Troubles" not in dict(explain(a_budget(), NOW, Beside(None, None)))
+    assert "Troubles" not in dict(explain(a_budget(), NOW, ReaderContext(None, None)))
 
 
 def test_who_decides_is_whom_to_ask_and_whether_it_is_you() -> None:
@@ -272,8 +272,8 @@ def test_who_decides_is_whom_to_ask_and_whether_it_is_you() -> None:
 def test_whatever_a_status_lacks_it_is_explained(state: str | None, absent: list[str], zone: str, per: str) -> None:
     given_status = {key: value for key, value in (STATUS | {"state": state}).items() if key not in absent}
     budget = a_budget(given=given_status, timeZone=zone, per=per)
-    assert all(all(sentences) for _, sentences in explain(budget, NOW, Beside(None, None)))
-    assert "None" not in str(rows([budget])[0].resets)
+    assert all(all(sentences) for _, sentences in explain(budget, NOW, ReaderContext(None, None)))
+    assert "None" not in str(budget_rows([budget])[0].resets)
 
 
 def run(tmp_path: Path, answer: Callable[[Asked], Said], *args: str) -> Result:

@@ -9,7 +9,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from carbonbudget_operator.cli.manifests import Entry, ManifestError, read_manifests, to_try
+from carbonbudget_operator.cli.manifests import ManifestError, ManifestObject, read_manifests, to_try
 
 TEMPLATE = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
 POD = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": TEMPLATE["spec"]}
@@ -22,7 +22,7 @@ def cron(**template: object) -> dict[str, object]:
     return {"apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": "n", "namespace": "ns"}, "spec": spec}
 
 
-def titles(entries: list[Entry]) -> list[str]:
+def titles(entries: list[ManifestObject]) -> list[str]:
     return [entry.title for entry in entries]
 
 
@@ -82,7 +82,7 @@ def test_only_what_makes_pods_is_tried() -> None:
         "spec": {"pytorchReplicaSpecs": {"Worker": {"template": TEMPLATE}}},
     }  # fmt: skip
     stored = {"apiVersion": "v1", "kind": "PodTemplate", "metadata": {"name": "t"}, "template": TEMPLATE}
-    entries = [Entry("f", one) for one in (POD, JOB, deployment, torch, CONFIG, stored)]
+    entries = [ManifestObject("f", one) for one in (POD, JOB, deployment, torch, CONFIG, stored)]
     tried, others = to_try(entries)
     assert [entry.kind for entry in tried] == ["Pod", "Job", "Deployment", "PyTorchJob"]
     assert [entry.kind for entry in others] == ["ConfigMap", "PodTemplate"]
@@ -91,14 +91,16 @@ def test_only_what_makes_pods_is_tried() -> None:
 @pytest.mark.parametrize("kind", ["Job", "CronJob", "Deployment", "StatefulSet", "DaemonSet", "ReplicaSet"])
 def test_a_kind_that_always_makes_pods_is_tried_whatever_its_template(kind: str) -> None:
     version = "batch/v1" if kind.endswith("Job") else "apps/v1"
-    typed = Entry("f", {"apiVersion": version, "kind": kind, "metadata": {"name": "t"}, "spec": {"tmplate": TEMPLATE}})
+    typed = ManifestObject(
+        "f", {"apiVersion": version, "kind": kind, "metadata": {"name": "t"}, "spec": {"tmplate": TEMPLATE}}
+    )
     assert to_try([typed])[1] == []
-    foreign = Entry("f", {"apiVersion": "x.dev/v1", "kind": kind, "metadata": {"name": "t"}, "spec": {}})
+    foreign = ManifestObject("f", {"apiVersion": "x.dev/v1", "kind": kind, "metadata": {"name": "t"}, "spec": {}})
     assert to_try([foreign]) == ([], [foreign])
 
 
 def test_a_cronjobs_job_is_tried_after_it_with_its_labels_and_its_owner() -> None:
-    tried, _ = to_try([Entry("f", cron(metadata={"labels": {"x": "y"}, "annotations": {"e": "3h"}}))])
+    tried, _ = to_try([ManifestObject("f", cron(metadata={"labels": {"x": "y"}, "annotations": {"e": "3h"}}))])
     assert titles(tried) == ["CronJob/n", "Job of CronJob/n"]
     job = tried[1].manifest
     assert job["spec"] == JOB["spec"]
@@ -112,8 +114,11 @@ def test_a_cronjobs_job_is_tried_after_it_with_its_labels_and_its_owner() -> Non
 
 def test_jobs_of_an_exempt_template_are_judged_by_nobody_and_not_tried() -> None:
     exempt = cron(metadata={"labels": {"carbonbudget.dev/exempt": "true"}})
-    assert titles(to_try([Entry("f", exempt)])[0]) == ["CronJob/n"]
+    assert titles(to_try([ManifestObject("f", exempt)])[0]) == ["CronJob/n"]
 
 
 def test_a_generated_name_is_shown_as_one() -> None:
-    assert Entry("f", {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"generateName": "t-"}}).title == "Job/t-*"
+    assert (
+        ManifestObject("f", {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"generateName": "t-"}}).title
+        == "Job/t-*"
+    )

@@ -20,11 +20,11 @@ import uvicorn
 from aiohttp.test_utils import unused_port
 from tests.controller.api_server import ApiServer, eventually
 
-from carbonbudget_operator.cluster.pods import Pods
+from carbonbudget_operator.cluster.pods import PodIndex
 from carbonbudget_operator.controller.certificates import make_ca, make_leaf
 from carbonbudget_operator.kube import following
 from carbonbudget_operator.ledger.store import migrate, open_ledger
-from carbonbudget_operator.ledger.writer import Writer
+from carbonbudget_operator.ledger.writer import LedgerWriter
 from carbonbudget_operator.server import wiring
 from carbonbudget_operator.settings import load_settings
 
@@ -62,12 +62,12 @@ async def test_before_it_listens_it_has_the_labels_that_budgets_select_by_and_it
     config = load_settings(settings(tmp_path, port), {})
     engine = open_ledger(config.server.ledger)
     migrate(engine)
-    former = Writer(engine)
+    former = LedgerWriter(engine)
     former.select_labels([(["team-a"], "project", ["x"])], int(time.time()))
     former.close()
     engine.dispose()
 
-    class Observed(Pods):
+    class Observed(PodIndex):
         def __init__(self, *args: Any, selected: Callable[[str], Set[str]], **options: Any) -> None:
             super().__init__(*args, selected=selected, **options)
             found.append(selected("team-a"))
@@ -76,7 +76,7 @@ async def test_before_it_listens_it_has_the_labels_that_budgets_select_by_and_it
             raise AttributeError("a defect of ours")
 
     monkeypatch.setattr(following, "_FIRST_PAUSE_SECONDS", 0.01)
-    monkeypatch.setattr(wiring, "Pods", Observed)
+    monkeypatch.setattr(wiring, "PodIndex", Observed)
     monkeypatch.setattr(wiring, "collect_seldom", lambda: None)
     monkeypatch.setattr(uvicorn.Server, "serve", lambda self: asyncio.Event().wait())  # it would leave its socket open
     monkeypatch.setattr(sys, "setswitchinterval", lambda seconds: None)

@@ -8,8 +8,8 @@ import pytest
 from aiohttp import web
 from tests.kube.test_client import client_of
 
-from carbonbudget_core.report import Allocatable
-from carbonbudget_operator.cluster.capacities import Capacities, node_object
+from carbonbudget_core.node_report import Allocatable
+from carbonbudget_operator.cluster.capacities import NodeCapacities, node_object
 
 NODE = {
     "metadata": {
@@ -56,7 +56,7 @@ async def test_a_node_is_asked_for_once_an_hour_and_sooner_where_it_is_in_doubt(
 
     now = 1_000.0
     async with client_of(answer) as client:
-        capacities = Capacities(client, now=lambda: now)
+        capacities = NodeCapacities(client, now=lambda: now)
         assert capacities.find("n1") is None
         await capacities.step()
         assert capacities.find("n1") is not None

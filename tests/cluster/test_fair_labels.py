@@ -12,8 +12,8 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 from tests.kube.test_client import client_of
 
-from carbonbudget_operator.cluster.many_labels import ManyLabels
-from carbonbudget_operator.cluster.pods import Pods
+from carbonbudget_operator.cluster.large_label_sets import LargeLabelSets
+from carbonbudget_operator.cluster.pods import PodIndex
 from carbonbudget_operator.kube.client import JsonObject, KubeError
 
 SPARE = {f"a{n:02d}": "" for n in range(64)}
@@ -26,7 +26,7 @@ def key(number: int) -> bytes:
     return number.to_bytes(16)
 
 
-def whole(many: ManyLabels, numbers: range) -> set[int]:
+def whole(many: LargeLabelSets, numbers: range) -> set[int]:
     """Of which pods a label is known that no budget selects by."""
     return {n for n in numbers if (kept := many.find(key(n))) is not None and "a00" in kept.labels}
 
@@ -39,7 +39,7 @@ def a_table_row(number: int, namespace: str = "team-a", **labels: str) -> JsonOb
 def test_a_namespace_that_fills_the_room_takes_none_from_another(caplog: pytest.LogCaptureFixture) -> None:
     """A budget that selects team-b's pods by `model` is made later."""
     selected, cut = {"project"}, Counter[str]()
-    many = ManyLabels(lambda namespace: selected, max_bytes=8 * SIZE, on_cut=lambda: cut.update(["cut"]))
+    many = LargeLabelSets(lambda namespace: selected, max_bytes=8 * SIZE, on_cut=lambda: cut.update(["cut"]))
     for number in range(1_000):
         many.keep(key(number), "flood-1" if number % 2 else "flood-2", LABELS)
     many.keep(key(1_000), "team-b", LABELS)
@@ -54,7 +54,7 @@ def test_a_namespace_that_fills_the_room_takes_none_from_another(caplog: pytest.
 
 def test_who_may_edit_one_namespaces_budgets_hides_no_pod_from_those_over_several() -> None:
     own = {f"k{n}": "v" * 60 for n in range(256)}
-    many = ManyLabels(lambda namespace: {"project", *own}, lambda namespace: {"project"}, max_bytes=8 * SIZE)
+    many = LargeLabelSets(lambda namespace: {"project", *own}, lambda namespace: {"project"}, max_bytes=8 * SIZE)
     for number in range(300):
         many.keep(key(number), "team-a", LABELS | own)
     assert all(many.of(key(number), "team-a", SPARE)["project"] == "x" for number in range(300))
@@ -62,7 +62,7 @@ def test_who_may_edit_one_namespaces_budgets_hides_no_pod_from_those_over_severa
 
 
 def test_a_pod_that_is_gone_leaves_its_room_to_others_and_late_reports_of_it_count() -> None:
-    many = ManyLabels(lambda namespace: {"project"}, max_bytes=8 * SIZE)
+    many = LargeLabelSets(lambda namespace: {"project"}, max_bytes=8 * SIZE)
     for number in range(500):
         many.keep(key(number), "team-a", LABELS)
         many.end(key(number))
@@ -82,7 +82,7 @@ def test_a_pod_that_is_gone_leaves_its_room_to_others_and_late_reports_of_it_cou
 
 
 def test_a_pod_whose_end_was_missed_leaves_its_room_at_the_next_list() -> None:
-    pods = Pods(None, CollectorRegistry(), selected=lambda namespace: {"project"})  # type: ignore[arg-type] # asks nobody
+    pods = PodIndex(None, CollectorRegistry(), selected=lambda namespace: {"project"})  # type: ignore[arg-type] # asks nobody
     pods.apply("LISTING", None)
     pods.apply("ADDED", a_table_row(1))
     pods.apply("LISTED", None)
@@ -120,7 +120,7 @@ class Known:
     """What is known of the pods, and by what budgets select."""
 
     api: Api
-    pods: Pods
+    pods: PodIndex
     selected: defaultdict[str, set[str]]
     registry: CollectorRegistry
 
@@ -137,7 +137,7 @@ async def with_known(test: Callable[[Known], Awaitable[None]]) -> None:
     api, registry = Api(), CollectorRegistry()
     selected: defaultdict[str, set[str]] = defaultdict(lambda: {"project"})
     async with client_of(api.answer) as client, asyncio.timeout(20):
-        pods = Pods(
+        pods = PodIndex(
             client, registry, selected=lambda namespace: frozenset(selected[namespace]), max_label_bytes=80 * SIZE
         )
         await test(Known(api, pods, selected, registry))

@@ -14,12 +14,12 @@ from prometheus_client import CollectorRegistry
 from tests.kube.test_client import client_of
 from tests.ledger.reports import HOUR, a_report, book
 
-from carbonbudget_operator.cluster.agentless import BY_SETTING, kinds, marks
-from carbonbudget_operator.cluster.nodes import Nodes, should_report
+from carbonbudget_operator.cluster.agentless import BY_SETTING, agentless_labels, kinds
+from carbonbudget_operator.cluster.nodes import NodeLister, should_report
 from carbonbudget_operator.kube.client import JsonObject
-from carbonbudget_operator.ledger.book import Booker
-from carbonbudget_operator.ledger.expected import (
-    Expectation,
+from carbonbudget_operator.ledger.booking import Booker
+from carbonbudget_operator.ledger.expected_nodes import (
+    ExpectedNodeTime,
     expectations,
     expected_ms,
     store_listed,
@@ -30,7 +30,7 @@ GRACE = 180
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def expected(engine: sa.Engine) -> list[Expectation]:
+def expected(engine: sa.Engine) -> list[ExpectedNodeTime]:
     with engine.connect() as connection:
         return expectations(connection, "default")
 
@@ -41,8 +41,8 @@ def test_a_node_that_never_reports_is_missing(engine: sa.Engine) -> None:
     store_listed(engine, "default", {"node-1": "u1", "mute": "u2"}, HOUR + 120)
     found = expected(engine)
     assert found == [
-        Expectation("mute", HOUR + GRACE, None, silent=True),
-        Expectation("node-1", HOUR, None, silent=False),
+        ExpectedNodeTime("mute", HOUR + GRACE, None, silent=True),
+        ExpectedNodeTime("node-1", HOUR, None, silent=False),
     ]
     assert expected_ms(found, HOUR, HOUR + 3600) == (2 * 3600 - GRACE) * 1000
 
@@ -51,7 +51,7 @@ def test_a_node_that_was_removed_is_missed_no_longer(engine: sa.Engine) -> None:
     book(Booker(engine), a_report())
     store_listed(engine, "default", {"node-1": "u1", "node-2": "u2"}, HOUR)
     store_listed(engine, "default", {"node-2": "u2"}, HOUR + 600)
-    assert expected(engine)[0] == Expectation("node-1", HOUR, HOUR, silent=False)
+    assert expected(engine)[0] == ExpectedNodeTime("node-1", HOUR, HOUR, silent=False)
 
 
 def test_a_node_that_was_made_anew_under_its_name_is_not_missed_in_between(engine: sa.Engine) -> None:
@@ -60,20 +60,20 @@ def test_a_node_that_was_made_anew_under_its_name_is_not_missed_in_between(engin
         store_listed(engine, "default", listed, HOUR + at)
     found = expected(engine)
     assert found == [
-        Expectation("node-1", HOUR, HOUR + 60, silent=False),
-        Expectation("node-1", HOUR + 7200 + GRACE, None, silent=False),
+        ExpectedNodeTime("node-1", HOUR, HOUR + 60, silent=False),
+        ExpectedNodeTime("node-1", HOUR + 7200 + GRACE, None, silent=False),
     ]
 
 
 def test_a_server_that_was_down_misses_a_node_that_is_still_there(engine: sa.Engine) -> None:
     for at in (0, 86_400):
         store_listed(engine, "default", {"mute": "u"}, HOUR + at)
-    assert expected(engine) == [Expectation("mute", HOUR + GRACE, None, silent=True)]
+    assert expected(engine) == [ExpectedNodeTime("mute", HOUR + GRACE, None, silent=True)]
 
 
 def test_without_a_list_a_node_is_expected_while_it_reports(engine: sa.Engine) -> None:
     book(Booker(engine), a_report(), a_report(HOUR + 600))
-    assert expected(engine) == [Expectation("node-1", HOUR, HOUR + 660, silent=False)]
+    assert expected(engine) == [ExpectedNodeTime("node-1", HOUR, HOUR + 660, silent=False)]
     assert expected_ms(expected(engine), HOUR + 60, HOUR + 3600) == 600_000
 
 
@@ -113,13 +113,13 @@ async def test_the_list_is_kept_and_one_that_fails_changes_nothing(
 
     registry = CollectorRegistry()
     async with client_of(answer) as client:
-        nodes = Nodes(engine, client, "default", registry)
+        nodes = NodeLister(engine, client, "default", registry)
         await nodes.step(HOUR)
         status = 403
         with caplog.at_level(logging.WARNING):
             await nodes.step(HOUR + 120)
             await nodes.step(HOUR + 240)
-    assert expected(engine) == [Expectation("a", HOUR + GRACE, None, silent=True)]
+    assert expected(engine) == [ExpectedNodeTime("a", HOUR + GRACE, None, silent=True)]
     assert registry.get_sample_value("carbonbudget_ingest_nodes_expected") == 1
     assert [r.message for r in caplog.records] == [
         "nodes cannot be listed, coverage counts those that report: not today"
@@ -149,7 +149,7 @@ async def listed(
     asked: list[set[str]] = []
     registry = CollectorRegistry()
     async with client_of(answer) as client:
-        nodes = Nodes(engine, client, "default", registry, more or {}, pods_on)
+        nodes = NodeLister(engine, client, "default", registry, more or {}, pods_on)
         for at, items in steps.items():  # noqa: B007 # `answer` reads them
             await nodes.step(at)
     return registry, asked
@@ -162,7 +162,7 @@ async def test_nodes_that_cannot_run_an_agent_are_counted_apart_and_not_missed(
     now = [node("a", "1"), fargate, node("w", "3", **{"kubernetes.io/os": "windows"})]
     with caplog.at_level(logging.INFO, "carbonbudget_operator.cluster.nodes"):
         registry, asked = await listed(engine, {HOUR: now, HOUR + 120: now})
-    assert expected(engine) == [Expectation("a", HOUR + GRACE, None, silent=True)]
+    assert expected(engine) == [ExpectedNodeTime("a", HOUR + GRACE, None, silent=True)]
     assert registry.get_sample_value("carbonbudget_ingest_nodes_expected") == 1
     counts = {
         what: registry.get_sample_value("carbonbudget_ingest_nodes_without_agent", {"what": what}) for what in kinds()
@@ -220,7 +220,7 @@ async def test_a_node_that_an_earlier_version_missed_is_missed_no_longer(engine:
 async def test_without_any_node_that_should_report_the_last_ones_are_missed_no_longer(engine: sa.Engine) -> None:
     fargate = [{"metadata": {"name": "f", "uid": "9", "labels": FARGATE}}]
     await listed(engine, {HOUR: [node("a", "1")], HOUR + 120: fargate, HOUR + 7200: fargate})
-    assert expected(engine) == [Expectation("a", HOUR + GRACE, HOUR, silent=True)]
+    assert expected(engine) == [ExpectedNodeTime("a", HOUR + GRACE, HOUR, silent=True)]
 
 
 def test_the_charts_agents_keep_off_all_nodes_that_the_server_does_not_expect() -> None:
@@ -230,6 +230,6 @@ def test_the_charts_agents_keep_off_all_nodes_that_the_server_does_not_expect() 
     (term,) = node_affinity["nodeSelectorTerms"]
     assert all(expression["operator"] == "NotIn" for expression in term["matchExpressions"])
     kept_off = {(rule["key"], value) for rule in term["matchExpressions"] for value in rule["values"]}
-    assert kept_off == {(mark.label, mark.value) for mark in marks()}
+    assert kept_off == {(mark.label, mark.value) for mark in agentless_labels()}
     assert values["nodeSelector"] == {"kubernetes.io/os": "linux"}
     assert values["nodesWithoutAgent"] == {}

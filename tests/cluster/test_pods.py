@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from carbonbudget_operator.cluster.pods import Pods
+from carbonbudget_operator.cluster.pods import PodIndex
 
 UIDS = [f"2c7e0a9f-4685-440d-86c1-37cd78634b{n:02x}" for n in range(100)]
 HASH = "1f6b3c0a5d1e4b6f8a7c9d0e2f3a4b5c"
@@ -30,18 +30,18 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def pods(clock: Clock) -> Pods:
-    return Pods(None, CollectorRegistry(), now=lambda: clock.at, max_pods=5)  # type: ignore[arg-type] # asks nobody
+def pods(clock: Clock) -> PodIndex:
+    return PodIndex(None, CollectorRegistry(), now=lambda: clock.at, max_pods=5)  # type: ignore[arg-type] # asks nobody
 
 
-def listed(pods: Pods, *items: dict[str, object]) -> None:
+def listed(pods: PodIndex, *items: dict[str, object]) -> None:
     pods.apply("LISTING", None)
     for item in items:
         pods.apply("ADDED", item)
     pods.apply("LISTED", None)
 
 
-def test_a_pod_is_known_by_its_uid_with_its_place(pods: Pods) -> None:
+def test_a_pod_is_known_by_its_uid_with_its_place(pods: PodIndex) -> None:
     listed(pods, a_pod(1), a_pod(2, "node-2"))
     assert pods.place(UIDS[1]) == "node-1/team-a/pod-1"
     assert pods.place(UIDS[2]) == "node-2/team-a/pod-2"
@@ -49,14 +49,14 @@ def test_a_pod_is_known_by_its_uid_with_its_place(pods: Pods) -> None:
 
 
 @pytest.mark.parametrize("node", ["<none>", ""])
-def test_a_pod_that_runs_nowhere_yet_is_known_once_it_does(pods: Pods, node: str) -> None:
+def test_a_pod_that_runs_nowhere_yet_is_known_once_it_does(pods: PodIndex, node: str) -> None:
     listed(pods, a_pod(1, node))
     assert pods.place(UIDS[1]) is None
     pods.apply("MODIFIED", a_pod(1))
     assert pods.place(UIDS[1]) == "node-1/team-a/pod-1"
 
 
-def test_a_pod_that_is_gone_stays_known_for_as_long_as_a_report_of_it_may_come(pods: Pods, clock: Clock) -> None:
+def test_a_pod_that_is_gone_stays_known_for_as_long_as_a_report_of_it_may_come(pods: PodIndex, clock: Clock) -> None:
     listed(pods, a_pod(1), a_pod(2))
     pods.apply("DELETED", a_pod(1))
     clock.at += 7 * 86_400
@@ -68,7 +68,7 @@ def test_a_pod_that_is_gone_stays_known_for_as_long_as_a_report_of_it_may_come(p
     assert pods.place(UIDS[2]) is not None
 
 
-def test_a_pod_whose_end_was_missed_is_gone_since_the_list_that_lacks_it(pods: Pods, clock: Clock) -> None:
+def test_a_pod_whose_end_was_missed_is_gone_since_the_list_that_lacks_it(pods: PodIndex, clock: Clock) -> None:
     listed(pods, a_pod(1))
     clock.at += 60
     listed(pods)
@@ -78,7 +78,7 @@ def test_a_pod_whose_end_was_missed_is_gone_since_the_list_that_lacks_it(pods: P
     assert pods.place(UIDS[1]) is None
 
 
-def test_all_is_known_from_some_time_after_the_list_on(pods: Pods, clock: Clock) -> None:
+def test_all_is_known_from_some_time_after_the_list_on(pods: PodIndex, clock: Clock) -> None:
     assert not pods.knows_all(clock.at + 10_000)
     pods.apply("LISTING", None)
     assert not pods.knows_all(clock.at + 10_000)
@@ -93,7 +93,7 @@ def test_all_is_known_from_some_time_after_the_list_on(pods: Pods, clock: Clock)
 
 
 def test_beyond_the_bound_the_first_to_go_are_forgotten_and_their_time_cannot_be_verified(
-    pods: Pods, clock: Clock
+    pods: PodIndex, clock: Clock
 ) -> None:
     listed(pods, *(a_pod(n) for n in range(5)))
     for number in range(3):
@@ -108,7 +108,7 @@ def test_beyond_the_bound_the_first_to_go_are_forgotten_and_their_time_cannot_be
     assert not pods.knows_all(began - 1_000 + 599)
 
 
-def test_pods_that_run_are_never_forgotten(pods: Pods, clock: Clock) -> None:
+def test_pods_that_run_are_never_forgotten(pods: PodIndex, clock: Clock) -> None:
     listed(pods, *(a_pod(n) for n in range(50)))
     clock.at += 30 * 86_400
     pods._prune(clock.at)
@@ -122,7 +122,7 @@ def a_mirror(number: int, node: str = "node-1", status: str = "Running", **owner
     return pod
 
 
-def test_a_static_pod_is_known_by_its_objects_uid_and_by_the_kubelets(pods: Pods) -> None:
+def test_a_static_pod_is_known_by_its_objects_uid_and_by_the_kubelets(pods: PodIndex) -> None:
     listed(pods, a_mirror(1))
     assert pods.place(UIDS[1]) == pods.place(HASH) == "node-1/team-a/pod-1"
 
@@ -132,24 +132,24 @@ def test_a_static_pod_is_known_by_its_objects_uid_and_by_the_kubelets(pods: Pods
     [{"name": "node-2"}, {"kind": "ReplicaSet"}, {"apiVersion": "apps/v1"}, {"controller": False},
     {"status": "Pending"}, {"status": "Terminating"}],
 )  # fmt: skip
-def test_who_is_no_mirror_pod_of_its_node_takes_no_other_uid(pods: Pods, change: dict[str, Any]) -> None:
+def test_who_is_no_mirror_pod_of_its_node_takes_no_other_uid(pods: PodIndex, change: dict[str, Any]) -> None:
     listed(pods, a_mirror(1, **change))
     assert pods.place(HASH) is None
 
 
-def test_a_forged_mirror_pod_that_is_listed_first_does_not_take_a_static_pods_uid(pods: Pods) -> None:
+def test_a_forged_mirror_pod_that_is_listed_first_does_not_take_a_static_pods_uid(pods: PodIndex) -> None:
     listed(pods, a_mirror(1, status="Terminating"), a_mirror(2))
     assert pods.place(HASH) == "node-1/team-a/pod-2"
 
 
-def test_a_forged_mirror_pod_does_not_take_another_pods_uid(pods: Pods) -> None:
+def test_a_forged_mirror_pod_does_not_take_another_pods_uid(pods: PodIndex) -> None:
     forged = a_mirror(2)
     forged["metadata"]["annotations"]["kubernetes.io/config.mirror"] = UIDS[1]  # type: ignore[index] # a mapping
     listed(pods, a_pod(1), forged)
     assert pods.place(UIDS[1]) == "node-1/team-a/pod-1"
 
 
-def test_pods_on_some_nodes_are_counted_by_namespace_and_each_once(pods: Pods) -> None:
+def test_pods_on_some_nodes_are_counted_by_namespace_and_each_once(pods: PodIndex) -> None:
     other = {"uid": UIDS[3], "namespace": "team-b", "name": "pod-3"}
     listed(
         pods,

@@ -15,11 +15,11 @@ from prometheus_client import CollectorRegistry
 from tests.cluster.test_pods import UIDS, Clock
 from tests.kube.test_client import client_of, until
 
-from carbonbudget_operator.cluster.pods import PODS, Pods
+from carbonbudget_operator.cluster.pods import PODS, PodIndex
 from carbonbudget_operator.kube import following
 from carbonbudget_operator.kube.client import JsonObject
 from carbonbudget_operator.kube.following import keep_following
-from carbonbudget_operator.kube.watched import Watches, WatchMetrics
+from carbonbudget_operator.kube.watch_status import WatchMetrics, WatchStatuses
 
 COLUMNS = [{"name": "Name"}, {"name": "Status"}, {"name": "Node"}]
 
@@ -59,7 +59,7 @@ class ApiServer:
         self.events.put_nowait({"type": kind, "object": a_table(row)})
 
 
-class Broken(Pods):
+class Broken(PodIndex):
     """Has a defect: one pod cannot be taken, `trips` times; `current` is up to when it was taken for current then."""
 
     def __init__(self, *args: Any, clock: Clock, trips: int = 1) -> None:
@@ -93,7 +93,7 @@ async def watching(*rows: JsonObject, trips: int = 1) -> AsyncIterator[Watching]
     api, clock, registry = ApiServer(list(rows)), Clock(), CollectorRegistry()
     api.may_list.set()
     async with client_of(api.answer) as client, asyncio.timeout(20):
-        client.watches = Watches(lambda: clock.at)
+        client.watches = WatchStatuses(lambda: clock.at)
         WatchMetrics(registry, client.watches)
         pods = Broken(client, registry, clock=clock, trips=trips)
         task = asyncio.create_task(keep_following(client, PODS, pods.run))

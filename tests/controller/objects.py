@@ -5,8 +5,8 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from carbonbudget_operator.api.names import BUDGET, CLUSTER_BUDGET
-from carbonbudget_operator.controller.inventory import Held
+from carbonbudget_operator.api.resource_names import BUDGET, CLUSTER_BUDGET
+from carbonbudget_operator.controller.budget_store import StoredBudget
 from carbonbudget_operator.namespaces import Namespaces
 
 NOW = 1795460000  # 2026-11-23T18:53:20Z, a Monday
@@ -28,9 +28,9 @@ def a_cluster_body(**spec: object) -> Body:
     }
 
 
-def held(body: Body) -> Held:
+def held(body: Body) -> StoredBudget:
     """As the watch would show it."""
-    return Held(BUDGET if "namespace" in body["metadata"] else CLUSTER_BUDGET, copy.deepcopy(body))
+    return StoredBudget(BUDGET if "namespace" in body["metadata"] else CLUSTER_BUDGET, copy.deepcopy(body))
 
 
 def namespaces(**labels: dict[str, str]) -> Namespaces:

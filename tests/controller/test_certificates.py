@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from carbonbudget_operator.controller.certificates import (
-    Pair,
+    CertificatePair,
     ca_usable,
     leaf_usable,
     make_ca,
@@ -21,7 +21,7 @@ NOW = dt.datetime.now(dt.UTC)
 NAMES = ["carbonbudget-server.system.svc", "carbonbudget-server"]
 
 
-def handshake(leaf: Pair, bundle: str, name: str, tmp_path: Path) -> None:
+def handshake(leaf: CertificatePair, bundle: str, name: str, tmp_path: Path) -> None:
     """A real TLS connection over a socket pair; raises what the client sees."""
     cert, key = tmp_path / "tls.crt", tmp_path / "tls.key"
     cert.write_text(leaf.certificate)
@@ -79,8 +79,8 @@ def test_a_leaf_for_other_names_of_another_ca_or_broken_is_made_anew() -> None:
     leaf = make_leaf(ca, NAMES, NOW)
     assert not leaf_usable(leaf, [ca.certificate], ["other"], NOW)
     assert not leaf_usable(leaf, [make_ca(NOW).certificate], NAMES, NOW)
-    assert not leaf_usable(Pair(leaf.certificate, ca.key), [ca.certificate], NAMES, NOW)
-    assert not leaf_usable(Pair("junk", "junk"), [ca.certificate], NAMES, NOW)
+    assert not leaf_usable(CertificatePair(leaf.certificate, ca.key), [ca.certificate], NAMES, NOW)
+    assert not leaf_usable(CertificatePair("junk", "junk"), [ca.certificate], NAMES, NOW)
     assert not leaf_usable(None, [ca.certificate], NAMES, NOW)
 
 
@@ -91,4 +91,4 @@ def test_a_ca_is_replaced_in_time_and_stays_in_the_bundle_until_it_expires() -> 
     assert still_valid(ca.certificate, NOW + dt.timedelta(days=3649))
     assert not still_valid(ca.certificate, NOW + dt.timedelta(days=3651))
     assert not ca_usable(None, NOW)
-    assert not ca_usable(Pair("junk", "junk"), NOW)
+    assert not ca_usable(CertificatePair("junk", "junk"), NOW)

@@ -19,12 +19,12 @@ from prometheus_client import CollectorRegistry
 from tests.controller.api_server import ApiServer, eventually
 from tests.controller.objects import Body, a_body, a_cluster_body
 
-from carbonbudget_operator.api.names import BUDGET, CLUSTER_BUDGET, RESOURCES, Resource
-from carbonbudget_operator.controller.census import Census
-from carbonbudget_operator.controller.feed import BudgetFeed
-from carbonbudget_operator.controller.inventory import Inventory
+from carbonbudget_operator.api.resource_names import BUDGET, CLUSTER_BUDGET, RESOURCES, Resource
+from carbonbudget_operator.controller.budget_store import BudgetStore
+from carbonbudget_operator.controller.kopf_setup import EndlessBackoffs, configure, registry_of, stopped_watches
 from carbonbudget_operator.controller.run import serve_probe
-from carbonbudget_operator.controller.watching import EndlessBackoffs, configure, registry_of, unwatched
+from carbonbudget_operator.controller.watch_audit import WatchAudit
+from carbonbudget_operator.controller.watch_proxy import BudgetWatchProxy
 from carbonbudget_operator.kube.client import KubeClient
 from carbonbudget_operator.kube.credentials import Credentials
 
@@ -48,11 +48,11 @@ async def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
 
 
 @pytest.fixture
-async def inventory(api: ApiServer) -> AsyncIterator[Inventory]:
+async def inventory(api: ApiServer) -> AsyncIterator[BudgetStore]:
     """Filled by a kopf that is set up as the controller's, but for the length of its backoffs."""
-    filled = Inventory()
+    filled = BudgetStore()
     client = KubeClient.connect(Credentials(f"http://127.0.0.1:{api.port}", lambda: "t"))
-    feed = BudgetFeed(client, pause_seconds=0.02)
+    feed = BudgetWatchProxy(client, pause_seconds=0.02)
     await feed.start()
     settings = kopf.OperatorSettings()
     configure(settings, EndlessBackoffs(0.005, 0.02))
@@ -83,14 +83,14 @@ def named(name: str, uid: str = "", **spec: object) -> Body:
     return body
 
 
-def held_limit(inventory: Inventory, name: str) -> object:
+def held_limit(inventory: BudgetStore, name: str) -> object:
     held = inventory.held().get(f"team-a/{name}")
     return held.body["spec"]["limit"] if held else None
 
 
-async def sees_new_budgets(api: ApiServer, inventory: Inventory) -> None:
+async def sees_new_budgets(api: ApiServer, inventory: BudgetStore) -> None:
     """Both kinds, by the watch."""
-    assert unwatched() == []
+    assert stopped_watches() == []
     api.put(BUDGET, named("later"))
     another = a_cluster_body()
     another["metadata"] |= {"name": "later", "uid": "c2"}
@@ -98,7 +98,7 @@ async def sees_new_budgets(api: ApiServer, inventory: Inventory) -> None:
     await eventually(lambda: {"team-a/later", "/later"} <= inventory.held().keys())
 
 
-async def test_objects_are_watched_and_never_written_to(api: ApiServer, inventory: Inventory) -> None:
+async def test_objects_are_watched_and_never_written_to(api: ApiServer, inventory: BudgetStore) -> None:
     """No finalizer and no annotation: a namespace that is deleted while the operator is away waits for nobody."""
     await sees_new_budgets(api, inventory)
     api.delete(BUDGET, "first")
@@ -107,7 +107,7 @@ async def test_objects_are_watched_and_never_written_to(api: ApiServer, inventor
 
 
 async def test_an_event_that_was_handled_is_no_line_of_the_log_unless_one_debugs(
-    api: ApiServer, inventory: Inventory, caplog: pytest.LogCaptureFixture
+    api: ApiServer, inventory: BudgetStore, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
     for limit in ("1kg", "2kg"):  # the events of one object come one after another: by the second the first is told of
@@ -122,7 +122,7 @@ async def test_an_event_that_was_handled_is_no_line_of_the_log_unless_one_debugs
     await eventually(lambda: "succeeded" in caplog.text)
 
 
-async def test_an_api_server_that_is_away_for_long_is_watched_again(api: ApiServer, inventory: Inventory) -> None:
+async def test_an_api_server_that_is_away_for_long_is_watched_again(api: ApiServer, inventory: BudgetStore) -> None:
     await api.stop()
     await asyncio.sleep(ATTEMPTS * 0.02)  # nobody counts the attempts at a port on which nobody listens
     await api.start()
@@ -130,7 +130,7 @@ async def test_an_api_server_that_is_away_for_long_is_watched_again(api: ApiServ
     await sees_new_budgets(api, inventory)
 
 
-async def test_an_api_server_that_answers_5xx_for_long_is_watched_again(api: ApiServer, inventory: Inventory) -> None:
+async def test_an_api_server_that_answers_5xx_for_long_is_watched_again(api: ApiServer, inventory: BudgetStore) -> None:
     api.status, api.requests = 503, 0
     api.gone()
     await eventually(lambda: api.requests >= ATTEMPTS)
@@ -140,7 +140,7 @@ async def test_an_api_server_that_answers_5xx_for_long_is_watched_again(api: Api
 
 
 async def test_after_410_gone_all_is_listed_again_and_a_census_finds_what_went(
-    api: ApiServer, inventory: Inventory
+    api: ApiServer, inventory: BudgetStore
 ) -> None:
     lists = dict(api.lists)
     api.status = 503  # so that the watch is away while the objects go
@@ -152,13 +152,13 @@ async def test_after_410_gone_all_is_listed_again_and_a_census_finds_what_went(
     await sees_new_budgets(api, inventory)
     assert {"team-a/first", "/all"} <= inventory.held().keys()  # kopf does not tell
     client = KubeClient.connect(Credentials(f"http://127.0.0.1:{api.port}", lambda: ""))
-    await Census(client, inventory).take()
+    await WatchAudit(client, inventory).take()
     await client.close()
     assert sorted(inventory.held()) == ["/later", "team-a/later"]
 
 
 async def test_a_budget_made_anew_while_the_watch_was_away_takes_the_place_of_the_former(
-    api: ApiServer, inventory: Inventory
+    api: ApiServer, inventory: BudgetStore
 ) -> None:
     api.status = 503
     api.gone()
@@ -170,7 +170,7 @@ async def test_a_budget_made_anew_while_the_watch_was_away_takes_the_place_of_th
 
 @pytest.mark.parametrize("resource", RESOURCES, ids=lambda resource: str(resource.plural))
 async def test_a_watcher_that_ends_fails_the_probe_whichever_kind_it_is_of(
-    api: ApiServer, inventory: Inventory, resource: Resource
+    api: ApiServer, inventory: BudgetStore, resource: Resource
 ) -> None:
     runner = await serve_probe("127.0.0.1", 0, CollectorRegistry(), [], patience_seconds=0)
     address = f"http://127.0.0.1:{runner.addresses[0][1]}/healthz"
@@ -183,20 +183,20 @@ async def test_a_watcher_that_ends_fails_the_probe_whichever_kind_it_is_of(
     for task in asyncio.all_tasks():  # as by a defect of kopf's: what the API server answers ends none
         if task.get_name().startswith(f"watcher for {resource.plural}."):
             task.cancel()
-    await eventually(lambda: unwatched() == [resource.plural])
+    await eventually(lambda: stopped_watches() == [resource.plural])
     assert await probe() == (500, f"ended: the watch of {resource.plural}")
     await runner.cleanup()
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 422])
 async def test_no_answer_of_the_api_server_ends_a_watch_for_good(
-    api: ApiServer, inventory: Inventory, status: int
+    api: ApiServer, inventory: BudgetStore, status: int
 ) -> None:
     """404 is what a deleted CRD answers. kopf by itself gives up, or logs in again and again."""
     api.status, api.requests = status, 0
     api.gone()
     await eventually(lambda: api.requests >= ATTEMPTS // 4)
-    assert unwatched() == []
+    assert stopped_watches() == []
     api.status = 0
     await eventually(lambda: all(api.watching(resource.plural) for resource in RESOURCES))
     await sees_new_budgets(api, inventory)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from carbonbudget_operator.controller.certificates import make_ca
-from carbonbudget_operator.server_client import Server, ServerUnavailable, trust_in
+from carbonbudget_operator.server_client import ServerClient, ServerUnavailable, trust_in
 
 CA = make_ca(dt.datetime.now(dt.UTC)).certificate
 NOBODY = "the server's CA is not known yet"
@@ -24,7 +24,7 @@ def bundle(tmp_path: Path) -> Path:
 async def refused(trust: Callable[[], str | None], token_file: Path | None = None) -> str:
     """Why there is no projection from a server that nobody could reach anyway."""
     with pytest.raises(ServerUnavailable) as error:
-        await Server("https://127.0.0.1:1", token_file, trust).projection()
+        await ServerClient("https://127.0.0.1:1", token_file, trust).projection()
     return str(error.value)
 
 

@@ -11,16 +11,16 @@ import sqlalchemy as sa
 from tests.controller.objects import Body, a_body, held, merge, namespaces
 from tests.ledger.reports import HOUR, a_report, book
 
-from carbonbudget_operator.api.query import BudgetQuery
-from carbonbudget_operator.budgets.evaluate import Terms
-from carbonbudget_operator.controller.asking import answered, questions
-from carbonbudget_operator.controller.case import prepare
-from carbonbudget_operator.controller.judge import judge
-from carbonbudget_operator.ledger.book import Booker
+from carbonbudget_operator.answers.budget_use import BudgetUseQueries
+from carbonbudget_operator.api.query_bodies import BudgetQuery
+from carbonbudget_operator.budgets.evaluate import EnforcementTerms
+from carbonbudget_operator.controller.budget_evaluation import evaluate_budget
+from carbonbudget_operator.controller.prepared_budget import prepare_budget
+from carbonbudget_operator.controller.query_batch import period_answers, period_queries
+from carbonbudget_operator.ledger.booking import Booker
 from carbonbudget_operator.ledger.store import migrate, open_ledger
-from carbonbudget_operator.reporting.book import Book
-from carbonbudget_operator.reporting.query import Queries
-from carbonbudget_operator.settings import Carbon, Settings
+from carbonbudget_operator.settings import CarbonSettings, Settings
+from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
 
 WATT_HOUR_UJ = 3_600_000_000
 DAY = 86_400
@@ -44,13 +44,22 @@ class Cluster:
 
     def evaluate(self, now: int, pue: str = "1.0") -> Body:
         """The status after an evaluation."""
-        queries = Queries(Book(self.engine, Settings(carbon=Carbon(zone="WORLD", pue=float(Decimal(pue))))))
-        case = prepare(held(self.body), now, namespaces())
+        queries = BudgetUseQueries(
+            ValuedReader(self.engine, Settings(carbon=CarbonSettings(zone="WORLD", pue=float(Decimal(pue)))))
+        )
+        case = prepare_budget(held(self.body), now, namespaces())
         through = case.resource.status.data_through
-        asked = questions(case, int(through.timestamp()) if through else 0, now)
+        asked = period_queries(case, int(through.timestamp()) if through else 0, now)
         wanted: Sequence[BudgetQuery] = asked.all()
         answers = {answer.id: answer for answer in queries.budgets(wanted)}
-        made = judge(case, answered(case, asked, answers, queries.data_through()), None, "", now, Terms(6 * 3600))
+        made = evaluate_budget(
+            case,
+            period_answers(case, asked, answers, queries.data_through()),
+            None,
+            "",
+            now,
+            EnforcementTerms(6 * 3600),
+        )
         merge(self.body, {"status": made.outcome.status})
         return dict(self.body["status"])
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from carbonbudget_core.pod_requests import pod_requests
-from carbonbudget_operator.budgets.projection import pod_demand
+from carbonbudget_operator.budgets.workload_demand import pod_demand
 
 
 def c(cpu: str = "", name: str = "c", limit: str = "", gpus: str = "", sidecar: bool = False) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from tests.apiserver.attempts import ATTEMPTS, JUDGED, SCALED
 from tests.apiserver.exceptions import TABLE, cells
 
-from carbonbudget_operator.api.names import JUDGED_KINDS
+from carbonbudget_operator.api.resource_names import JUDGED_KINDS
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 

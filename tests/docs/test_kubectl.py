@@ -11,9 +11,9 @@ import yaml
 from typer.main import get_command
 
 from carbonbudget_operator.api.carbonbudget import CarbonBudget
-from carbonbudget_operator.cli.acts import Beside
-from carbonbudget_operator.cli.answers import EXIT_CODES
+from carbonbudget_operator.cli.budget_effects import ReaderContext
 from carbonbudget_operator.cli.check import as_json
+from carbonbudget_operator.cli.dry_run_answers import EXIT_CODES
 from carbonbudget_operator.cli.explain import as_json as explained
 from carbonbudget_operator.cli.kubectl import app as plugin
 from carbonbudget_operator.cli.main import app
@@ -41,7 +41,7 @@ def test_every_field_of_the_checks_json_is_in_the_reference() -> None:
 def test_every_field_of_explains_json_is_in_the_reference() -> None:
     budget = CarbonBudget.model_validate({"metadata": {"name": "b"}, "spec": {"limit": "1kg", "period": "Day"}})
     table = PAGE.split("`explain -o json`")[1]
-    assert [name for name in explained(budget, Beside(None, None), []) if f"`{name}" not in table] == []
+    assert [name for name in explained(budget, ReaderContext(None, None), []) if f"`{name}" not in table] == []
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)

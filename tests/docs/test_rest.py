@@ -11,8 +11,8 @@ from prometheus_client import CollectorRegistry
 from pydantic import BaseModel
 from starlette.routing import Route
 
-from carbonbudget_operator.api import projection, query, report
-from carbonbudget_operator.reporting.app import make_app
+from carbonbudget_operator.api import projection_bodies, query_bodies, report_bodies
+from carbonbudget_operator.server.app import make_app
 from carbonbudget_operator.server.wiring import make_pools
 from carbonbudget_operator.server.worker import Setup
 from carbonbudget_operator.settings import Settings
@@ -42,12 +42,18 @@ def test_every_endpoint_says_who_may_ask_and_no_other_is_named() -> None:
 @pytest.mark.parametrize(
     ("heading", "models"),
     [
-        ("POST /v1/budgets/query", [query.BudgetQuery, query.BudgetAnswer, query.Parts, query.WorkloadUse]),
-        ("POST /v1/budgets/hours", [query.HourlyAnswer]),
-        ("POST /v1/runs/query", [query.RunQuery, query.RunAnswer, query.RunAnswers]),
-        ("POST /v1/report/close", [report.ClosePeriod]),
-        ("POST /v1/report/reopen", [report.ReopenPeriod]),
-        ("GET /v1/projection", [projection.Projection, projection.Rate, projection.FormerRuns]),
+        (
+            "POST /v1/budgets/query",
+            [query_bodies.BudgetQuery, query_bodies.BudgetAnswer, query_bodies.UseComponents, query_bodies.WorkloadUse],
+        ),
+        ("POST /v1/budgets/hours", [query_bodies.HourlyAnswer]),
+        ("POST /v1/runs/query", [query_bodies.RunQuery, query_bodies.RunAnswer, query_bodies.RunAnswers]),
+        ("POST /v1/report/close", [report_bodies.ClosePeriod]),
+        ("POST /v1/report/reopen", [report_bodies.ReopenPeriod]),
+        (
+            "GET /v1/projection",
+            [projection_bodies.ProjectionAnswer, projection_bodies.CapacityRate, projection_bodies.FormerRuns],
+        ),
     ],
 )
 def test_every_field_of_a_body_is_explained_under_its_endpoint(heading: str, models: list[type[BaseModel]]) -> None:

@@ -20,26 +20,34 @@ from prometheus_client import CollectorRegistry
 from tests.conftest import Cluster
 from tests.ledger.reports import arrival
 
-from carbonbudget_core.report import Allocatable, Controller, Domain, NodeInfo, NodeReport, PodUsage, Requests
-from carbonbudget_operator.api.names import BUDGET
-from carbonbudget_operator.api.query import BudgetAnswers, BudgetQuery, HourlyAnswers, RunAnswers, RunQuery
-from carbonbudget_operator.budgets.evaluate import Terms
-from carbonbudget_operator.controller.conflicts import Conflicts
-from carbonbudget_operator.controller.inventory import Inventory
-from carbonbudget_operator.controller.loop import EvaluationLoop, Seen
+from carbonbudget_core.node_report import (
+    Allocatable,
+    DomainUse,
+    NodeInfo,
+    NodeReport,
+    PodController,
+    PodRequests,
+    PodUsage,
+)
+from carbonbudget_operator.answers.budget_use import BudgetUseQueries
+from carbonbudget_operator.answers.hourly_use import hourly_use
+from carbonbudget_operator.answers.run_use import RunQueriesAnswerer
+from carbonbudget_operator.api.query_bodies import BudgetAnswers, BudgetQuery, HourlyAnswers, RunAnswers, RunQuery
+from carbonbudget_operator.api.resource_names import BUDGET
+from carbonbudget_operator.budgets.evaluate import EnforcementTerms
+from carbonbudget_operator.controller.budget_store import BudgetStore
+from carbonbudget_operator.controller.conflicts import ConflictStore
+from carbonbudget_operator.controller.evaluation_loop import EvaluationInputs, EvaluationLoop
 from carbonbudget_operator.controller.metrics import ControllerMetrics
-from carbonbudget_operator.enforcement.loop import EnforcementLoop
+from carbonbudget_operator.enforcement.enforcement_loop import EnforcementLoop
 from carbonbudget_operator.enforcement.metrics import EnforcementMetrics
 from carbonbudget_operator.kube.client import KubeClient
-from carbonbudget_operator.ledger.book import Booker
+from carbonbudget_operator.ledger.booking import Booker
 from carbonbudget_operator.ledger.store import migrate, open_ledger
 from carbonbudget_operator.namespaces import Namespaces
-from carbonbudget_operator.reporting.book import Book
-from carbonbudget_operator.reporting.derive import Deriver
-from carbonbudget_operator.reporting.hourly import hourly
-from carbonbudget_operator.reporting.query import Queries
-from carbonbudget_operator.reporting.runs import Runs
-from carbonbudget_operator.settings import Carbon, Enforcement, Settings
+from carbonbudget_operator.settings import CarbonSettings, EnforcementSettings, Settings
+from carbonbudget_operator.valued_hours.upkeep_steps import UpkeepSteps
+from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
 
 ZONE = ZoneInfo("Europe/Berlin")
 HOUR = 3600
@@ -55,17 +63,17 @@ def at(day: int, hour: int = 0, month: int = 3) -> int:
 class InProcess:
     """The server's answers without HTTP between: the same rooms behind."""
 
-    def __init__(self, book: Book) -> None:
-        self._book, self._queries = book, Queries(book)
+    def __init__(self, book: ValuedReader) -> None:
+        self._book, self._queries = book, BudgetUseQueries(book)
 
     async def budgets(self, queries: Sequence[BudgetQuery]) -> BudgetAnswers:
         return BudgetAnswers(data_through=self._queries.data_through(), answers=self._queries.budgets(queries))
 
     async def hourly(self, queries: Sequence[BudgetQuery]) -> HourlyAnswers:
-        return HourlyAnswers(answers=hourly(self._book, queries))
+        return HourlyAnswers(answers=hourly_use(self._book, queries))
 
     async def runs(self, queries: Sequence[RunQuery]) -> RunAnswers:
-        through, answers = Runs(self._book).answers(queries)
+        through, answers = RunQueriesAnswerer(self._book).answers(queries)
         return RunAnswers(data_through=through, answers=answers)
 
 
@@ -89,10 +97,10 @@ class Month:
     cluster: Cluster
     namespace: str
     client: KubeClient
-    book: Book
+    book: ValuedReader
     loop: EvaluationLoop
     enforcement: EnforcementLoop
-    seen: Seen
+    seen: EvaluationInputs
     clock: Clock
     directory: Path
     training: str = ""
@@ -135,7 +143,7 @@ class Month:
 
     async def judge(self) -> None:
         """What server, controller and enforcement do each window."""
-        deriver = Deriver(self.book, 35, 25)
+        deriver = UpkeepSteps(self.book, 35, 25)
         deriver.begin(self.clock.now)
         while deriver.step(self.clock.now) is not None:
             pass
@@ -156,24 +164,24 @@ class Month:
         """One node: 40 W of idle, an API of 10 W by day and 4 W by night, 160 W while a Job trains."""
         local = dt.datetime.fromtimestamp(self.clock.now, ZONE)
         busy = 8 <= local.hour < 20 and local.weekday() < 5
-        pods = [self._pod("api-7d9f", Controller("Deployment", "api", "d"), (10 if busy else 4) * _W, 500)]
+        pods = [self._pod("api-7d9f", PodController("Deployment", "api", "d"), (10 if busy else 4) * _W, 500)]
         if self.training:
-            owner = Controller("Job", self.training, self.training)
+            owner = PodController("Job", self.training, self.training)
             pods.append(self._pod(f"{self.training}-x", owner, 160 * _W, 8000))
         dynamic = sum(pod.energy_uj["cpu"] for pod in pods)
         idle, system = 40 * _W, 2 * _W
-        domain = Domain("cpu", "rapl", "package", HOUR * 1000, idle + system + dynamic, idle, system, 0)
+        domain = DomainUse("cpu", "rapl", "package", HOUR * 1000, idle + system + dynamic, idle, system, 0)
         info = NodeInfo(threads=16, allocatable=Allocatable(16_000, 64 * 10**9, 0))
         window = self.clock.now + HOUR - 60
         return NodeReport(
             "default", "node-1", "boot", window, window + 60, (domain,), tuple(pods), info, 0, self.clock.now
         )
 
-    def _pod(self, name: str, controller: Controller, energy_uj: int, millicores: int) -> PodUsage:
+    def _pod(self, name: str, controller: PodController, energy_uj: int, millicores: int) -> PodUsage:
         return PodUsage(
             uid=name, namespace=self.namespace, name=name, controller=controller, labels={"team": "a"},
             energy_uj={"cpu": energy_uj}, cpu_us=millicores * HOUR * 500,
-            requests=Requests(millicores, 10**9, 0), duration_ms=HOUR * 1000,
+            requests=PodRequests(millicores, 10**9, 0), duration_ms=HOUR * 1000,
         )  # fmt: skip
 
     def say(self, text: str) -> None:
@@ -204,12 +212,16 @@ async def a_month(cluster: Cluster, namespace: str, ledger: Path, client: KubeCl
     """Everything of the controller, on a simulated clock. The real one must be at 0."""
     engine = open_ledger(f"sqlite:///{ledger}")
     migrate(engine)
-    settings = Settings(carbon=Carbon(zone="DE", pue=1.3), enforcement=Enforcement(resume_jitter_seconds=300))
-    book = Book(engine, settings)
+    settings = Settings(
+        carbon=CarbonSettings(zone="DE", pue=1.3), enforcement=EnforcementSettings(resume_jitter_seconds=300)
+    )
+    book = ValuedReader(engine, settings)
     server, registry = InProcess(book), CollectorRegistry()
-    seen = Seen(Inventory(), Namespaces(), Conflicts())
+    seen = EvaluationInputs(BudgetStore(), Namespaces(), ConflictStore())
     clock = Clock()
-    loop = EvaluationLoop(client, server, seen, ControllerMetrics(registry), 60, Terms(6 * HOUR, acts=True), clock)
+    loop = EvaluationLoop(
+        client, server, seen, ControllerMetrics(registry), 60, EnforcementTerms(6 * HOUR, acts=True), clock
+    )
     enforcement = EnforcementLoop(
         client, server, lambda: {held.uid: held.body for held in seen.inventory.held().values()},
         seen.inventory.moved, seen.namespaces.labels, seen.conflicts, settings.enforcement, frozenset({"kube-system"}),

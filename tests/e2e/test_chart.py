@@ -11,7 +11,7 @@ from tests.conftest import Cluster
 from tests.e2e.conftest import CHART, Release
 
 from carbonbudget_agent.meters.calibration import parse_calibration
-from carbonbudget_operator.allocation.policy import Idle, Overhead, Policy
+from carbonbudget_operator.allocation.policy import AllocationPolicy, IdleRule, OverheadRule
 from carbonbudget_operator.settings import Settings, load_settings
 
 pytestmark = pytest.mark.cluster
@@ -149,8 +149,8 @@ def test_carbon_settings_reach_the_server_as_they_are(cluster: Cluster, tmp_path
     (carbon,), (allocation,) = settings.carbon.values, settings.allocation.values
     assert carbon.embodied.server_kg == 1200
     assert carbon.market.supplier is not None
-    assert allocation.policy() == Policy(
-        Idle.EVEN, Overhead.PROPORTIONAL, {"kube-system": "proportional", "mon": {"a": 2}}
+    assert allocation.policy() == AllocationPolicy(
+        IdleRule.EVEN, OverheadRule.PROPORTIONAL, {"kube-system": "proportional", "mon": {"a": 2}}
     )
 
 

@@ -19,12 +19,12 @@ from prometheus_client import CollectorRegistry
 from tests.conftest import Cluster
 from tests.e2e.conftest import Manifest, Release, budget, deployment, job, wait_for
 
-from carbonbudget_operator.api.names import RESOURCES
-from carbonbudget_operator.enforcement.loop import EnforcementLoop
+from carbonbudget_operator.api.resource_names import RESOURCES
+from carbonbudget_operator.enforcement.enforcement_loop import EnforcementLoop
 from carbonbudget_operator.enforcement.metrics import EnforcementMetrics
 from carbonbudget_operator.kube.client import KubeClient
-from carbonbudget_operator.server_client import Server
-from carbonbudget_operator.settings import Enforcement
+from carbonbudget_operator.server_client import ServerClient
+from carbonbudget_operator.settings import EnforcementSettings
 
 pytestmark = pytest.mark.cluster
 
@@ -65,11 +65,11 @@ class Enforcing:
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()
-        server = Server(f"http://127.0.0.1:{runner.addresses[0][1]}", None, lambda: "")
+        server = ServerClient(f"http://127.0.0.1:{runner.addresses[0][1]}", None, lambda: "")
         server._tls = lambda: False  # type: ignore[method-assign,assignment,return-value] # plain HTTP on loopback
         loop = EnforcementLoop(
             client, server, lambda: dict(self._bodies), self._changed, dict, self,
-            Enforcement(resume_jitter_seconds=JITTER_SECONDS), frozenset({"kube-system"}),
+            EnforcementSettings(resume_jitter_seconds=JITTER_SECONDS), frozenset({"kube-system"}),
             EnforcementMetrics(CollectorRegistry()), window_seconds=10, pod_days=35,
         )  # fmt: skip
         tasks = [asyncio.create_task(loop.run()), *(asyncio.create_task(self._follow(client, r)) for r in RESOURCES)]

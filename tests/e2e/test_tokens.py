@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from tests.e2e.conftest import AGENTS, SYSTEM, Release, wait_for
 from tests.ledger.reports import a_report
 
-from carbonbudget_core.report_json import encode_report
+from carbonbudget_core.node_report_json import encode_report
 
 pytestmark = pytest.mark.cluster
 

@@ -8,16 +8,23 @@ import pytest
 from tests.enforcement.worlds import HOUR, NOW, Body, a_budget, a_job, merged
 
 from carbonbudget_operator.api.times import format_time
-from carbonbudget_operator.enforcement.decide import Announce, Decision, Resume, Suspend, Unmark, decide
 from carbonbudget_operator.enforcement.job import Job
 from carbonbudget_operator.enforcement.kueue import (
-    Workload,
+    KueueWorkload,
+    jobs_with_workloads,
     parse_workload,
     patch_of_workload,
     patched_workload,
-    queued,
 )
 from carbonbudget_operator.enforcement.patches import patch_of
+from carbonbudget_operator.enforcement.suspension import (
+    Announce,
+    EnforcementDecision,
+    Resume,
+    Suspend,
+    Unmark,
+    decide_suspensions,
+)
 
 QUEUED = {"carbonbudget.dev/suspendable": "true", "kueue.x-k8s.io/queue-name": "q"}
 MARKED = {
@@ -34,7 +41,7 @@ def workload_body(active: bool | None = None, owner: Body | None = None, **metad
     return {"metadata": made | {"ownerReferences": [reference | (owner or {})]} | metadata, "spec": spec}
 
 
-def a_workload(active: bool | None = None, **more: Any) -> Workload:
+def a_workload(active: bool | None = None, **more: Any) -> KueueWorkload:
     found = parse_workload(workload_body(active, **more))
     assert found is not None
     return found
@@ -45,11 +52,11 @@ def written_by(manager: str, at: int) -> dict[str, Any]:
     return {"managedFields": [entry]}
 
 
-def decided(workload: Workload, job: Job | None = None, suspends: bool = True) -> Decision:
+def decided(workload: KueueWorkload, job: Job | None = None, suspends: bool = True) -> EnforcementDecision:
     job = job or a_job(labels=QUEUED, suspend=True)
     budgets = [a_budget(suspend_from=NOW - 60)] if suspends else []
-    jobs = [job, *queued({job.uid: job}, [workload])]
-    return decide(budgets, jobs, {"team-a": {}}, NOW, 0, True, frozenset())
+    jobs = [job, *jobs_with_workloads({job.uid: job}, [workload])]
+    return decide_suspensions(budgets, jobs, {"team-a": {}}, NOW, 0, True, frozenset())
 
 
 @pytest.mark.parametrize(
@@ -61,18 +68,25 @@ def decided(workload: Workload, job: Job | None = None, suspends: bool = True) -
 def test_only_the_workload_whose_controller_is_that_very_job_is_its(owner: Body) -> None:
     found = parse_workload(workload_body(owner=owner))
     job = a_job(labels=QUEUED)
-    assert list(queued({job.uid: job}, [found] if found is not None else [])) == []
+    assert list(jobs_with_workloads({job.uid: job}, [found] if found is not None else [])) == []
 
 
 def test_a_workload_of_another_namespace_is_none_of_the_job() -> None:
     job = a_job(labels=QUEUED)
-    assert list(queued({job.uid: job}, [a_workload(namespace="team-b")])) == []
+    assert list(jobs_with_workloads({job.uid: job}, [a_workload(namespace="team-b")])) == []
 
 
 def test_an_active_workload_is_announced_and_then_deactivated_and_the_job_is_left_alone() -> None:
     job = a_job(labels=QUEUED, suspend=False)
-    soon = decide([a_budget(suspend_from=NOW + 60)], list(queued({job.uid: job}, [a_workload()])), {}, NOW, 0, True,
-                  frozenset())  # fmt: skip
+    soon = decide_suspensions(
+        [a_budget(suspend_from=NOW + 60)],
+        list(jobs_with_workloads({job.uid: job}, [a_workload()])),
+        {},
+        NOW,
+        0,
+        True,
+        frozenset(),
+    )
     assert [type(action) for action in soon.actions] == [Announce]
     (action,) = decided(a_workload(), job).actions
     assert isinstance(action, Suspend)

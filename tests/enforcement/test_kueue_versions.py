@@ -11,15 +11,15 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from prometheus_client import CollectorRegistry
 
-from carbonbudget_operator.controller.conflicts import Conflicts
+from carbonbudget_operator.controller.conflicts import ConflictStore
+from carbonbudget_operator.enforcement.budget_release import AUTO, BudgetRelease, ReleaseScope
+from carbonbudget_operator.enforcement.enforcement_loop import EnforcementLoop
 from carbonbudget_operator.enforcement.kueue_versions import served_version
-from carbonbudget_operator.enforcement.loop import EnforcementLoop
 from carbonbudget_operator.enforcement.metrics import EnforcementMetrics
-from carbonbudget_operator.enforcement.release import AUTO, Release, Scope
 from carbonbudget_operator.kube.client import KubeClient
 from carbonbudget_operator.kube.credentials import Credentials
-from carbonbudget_operator.server_client import Server
-from carbonbudget_operator.settings import Enforcement
+from carbonbudget_operator.server_client import ServerClient
+from carbonbudget_operator.settings import EnforcementSettings
 
 
 @asynccontextmanager
@@ -70,11 +70,23 @@ async def test_the_controller_goes_by_it_and_by_its_setting_where_it_is_unknown(
     statuses: dict[str, int], setting: str, used: str
 ) -> None:
     async with an_api_server(statuses) as (client, asked):
-        settings, metrics = Enforcement.model_validate({"kueue": setting}), EnforcementMetrics(CollectorRegistry())
+        settings, metrics = (
+            EnforcementSettings.model_validate({"kueue": setting}),
+            EnforcementMetrics(CollectorRegistry()),
+        )
         loop = EnforcementLoop(
-            client, Server("http://127.0.0.1:1", None, lambda: ""), dict, asyncio.Event(), dict, Conflicts(), settings,
-            frozenset(), metrics, 60, 35,
-        )  # fmt: skip
+            client,
+            ServerClient("http://127.0.0.1:1", None, lambda: ""),
+            dict,
+            asyncio.Event(),
+            dict,
+            ConflictStore(),
+            settings,
+            frozenset(),
+            metrics,
+            60,
+            35,
+        )
         following = asyncio.create_task(loop.follow_workloads())
         path = f"/apis/kueue.x-k8s.io/{used}/workloads"
         async with asyncio.timeout(10):
@@ -87,12 +99,12 @@ async def test_the_controller_goes_by_it_and_by_its_setting_where_it_is_unknown(
 
 async def test_an_api_server_that_is_away_at_the_start_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """By the setting's version Kueue 0.17 refuses writes, and nothing would change that until the next start."""
-    monkeypatch.setattr("carbonbudget_operator.enforcement.loop._KUEUE_RETRY_S", 0.01)
+    monkeypatch.setattr("carbonbudget_operator.enforcement.enforcement_loop._KUEUE_RETRY_S", 0.01)
     statuses = {"v1": 503, "v1beta1": 200, "v1beta2": 200}
     async with an_api_server(statuses) as (client, asked):
         loop = EnforcementLoop(
-            client, Server("http://127.0.0.1:1", None, lambda: ""), dict, asyncio.Event(), dict, Conflicts(),
-            Enforcement(kueue="v1beta1"), frozenset(), EnforcementMetrics(CollectorRegistry()), 60, 35,
+            client, ServerClient("http://127.0.0.1:1", None, lambda: ""), dict, asyncio.Event(), dict, ConflictStore(),
+            EnforcementSettings(kueue="v1beta1"), frozenset(), EnforcementMetrics(CollectorRegistry()), 60, 35,
         )  # fmt: skip
         following = asyncio.create_task(loop.follow_workloads())
         async with asyncio.timeout(20):
@@ -109,11 +121,11 @@ async def test_an_api_server_that_is_away_at_the_start_is_asked_again(monkeypatc
 async def test_a_release_without_kueue_finds_nothing_and_one_that_may_not_look_fails() -> None:
     said: list[str] = []
     async with an_api_server({}) as (client, _):
-        release = Release(client, False, said.append, AUTO)
-        await release.run_workloads(Scope(), 0)
+        release = BudgetRelease(client, False, said.append, AUTO)
+        await release.run_workloads(ReleaseScope(), 0)
         assert (release.done, release.failed, said) == (0, 0, [])
     async with an_api_server({"v1": 403}) as (client, _):
-        release = Release(client, False, said.append, AUTO)
-        await release.run_workloads(Scope(), 0)
+        release = BudgetRelease(client, False, said.append, AUTO)
+        await release.run_workloads(ReleaseScope(), 0)
         assert release.failed == 1
         assert said[0].startswith("API group kueue.x-k8s.io: not released: ")

@@ -9,9 +9,9 @@ import pytest
 from tests.enforcement.worlds import HOUR, NOW, Body, a_budget, a_job
 
 from carbonbudget_operator.controller.conditions import enforcement_conflict
-from carbonbudget_operator.controller.conflicts import Conflicts
-from carbonbudget_operator.enforcement.decide import Decision, Suspend, decide
-from carbonbudget_operator.enforcement.job import Job, Queued
+from carbonbudget_operator.controller.conflicts import ConflictStore
+from carbonbudget_operator.enforcement.job import Job, QueuedWorkload
+from carbonbudget_operator.enforcement.suspension import EnforcementDecision, Suspend, decide_suspensions
 
 OPTED_IN = {"carbonbudget.dev/suspendable": "true"}
 QUEUE = OPTED_IN | {"kueue.x-k8s.io/queue-name": "q"}
@@ -24,8 +24,8 @@ def owned_by(api_version: str, kind: str) -> Body:
     return {"metadata": {"ownerReferences": [owner]}}
 
 
-def decided(*jobs: Job, budget: Any = REACHED, enforced: bool = True) -> Decision:
-    return decide([budget], jobs, {"team-a": {}}, NOW, 0, enforced, frozenset())
+def decided(*jobs: Job, budget: Any = REACHED, enforced: bool = True) -> EnforcementDecision:
+    return decide_suspensions([budget], jobs, {"team-a": {}}, NOW, 0, enforced, frozenset())
 
 
 MANAGED: list[tuple[str, Body]] = [
@@ -88,7 +88,7 @@ def test_per_workload_the_one_over_its_own_limit_is_named() -> None:
 
 def test_one_that_comes_once_more_as_its_workload_is_suspended_there_and_not_named() -> None:
     job = a_job(labels=QUEUE)
-    decision = decided(job, replace(job, manager="", queued=Queued("uid-w", "w")))
+    decision = decided(job, replace(job, manager="", queued=QueuedWorkload("uid-w", "w")))
     assert [type(action) for action in decision.actions] == [Suspend]
     assert decision.conflicts == {}
 
@@ -105,7 +105,7 @@ def test_beside_what_somebody_resumed_both_are_named() -> None:
 
 
 def test_the_condition_has_a_reason_of_its_own_until_it_is_cleared() -> None:
-    conflicts = Conflicts()
+    conflicts = ConflictStore()
     conflicts.report("a/b", "x", managed=True)
     assert enforcement_conflict(conflicts.of("a/b"), conflicts.managed("a/b")).reason == "ManagedElsewhere"
     conflicts.report("a/b", "y")

@@ -6,7 +6,7 @@ import copy
 from typing import Any
 
 from carbonbudget_operator.api.times import format_time
-from carbonbudget_operator.enforcement.budgets import Budget, parse_budget
+from carbonbudget_operator.enforcement.enforced_budgets import EnforcedBudget, parse_budget
 from carbonbudget_operator.enforcement.job import Job, parse_job
 
 NOW = 1_795_460_000
@@ -73,7 +73,7 @@ def budget_body(name: str = "monthly", namespace: str = "team-a", **more: Any) -
     }
 
 
-def a_budget(name: str = "monthly", namespace: str = "team-a", **more: Any) -> Budget:
+def a_budget(name: str = "monthly", namespace: str = "team-a", **more: Any) -> EnforcedBudget:
     """The same, read."""
     budget = parse_budget(budget_body(name, namespace, **more))
     assert budget is not None

@@ -7,14 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.gpu.driver import GPU_A, GPU_B, MIG_1, MIG_2, MIG_4
 
-from carbonbudget_agent.attribution import Shares, share_domain
+from carbonbudget_agent.attribution import AttributedEnergy, share_domain
 from carbonbudget_agent.devices import (
     NO_POD,
     UNKNOWN_POD,
-    Activity,
-    Claim,
+    DeviceActivity,
+    DeviceClaim,
     Gpu,
-    Instance,
+    MigInstance,
     device_use,
     join_claims,
     nvidia_device,
@@ -23,21 +23,25 @@ from carbonbudget_agent.meters import DomainEnergy
 from carbonbudget_agent.usage import Usage
 
 PLAIN = Gpu(GPU_A, "A100", 0)
-CUT = Gpu(GPU_B, "A100", 1, 7, (Instance(MIG_1, 1, 0, 1), Instance(MIG_2, 2, 0, 2), Instance(MIG_4, 3, 0, 4)))
+CUT = Gpu(GPU_B, "A100", 1, 7, (MigInstance(MIG_1, 1, 0, 1), MigInstance(MIG_2, 2, 0, 2), MigInstance(MIG_4, 3, 0, 4)))
 UIDS = {("team", "a"): "uid-a", ("team", "b"): "uid-b", ("other", "a"): "uid-c"}
 
 
 def shares(
-    gpu: Gpu, claims: list[Claim], activity: Activity | None = None, energy_uj: int = 1000, idle_uj: int = 300
-) -> Shares:
+    gpu: Gpu,
+    claims: list[DeviceClaim],
+    activity: DeviceActivity | None = None,
+    energy_uj: int = 1000,
+    idle_uj: int = 300,
+) -> AttributedEnergy:
     holders, _ = join_claims([gpu], claims, UIDS)
-    use = device_use(gpu, holders.get(gpu.uuid, []), activity or Activity())
+    use = device_use(gpu, holders.get(gpu.uuid, []), activity or DeviceActivity())
     domain = DomainEnergy(f"gpu:{gpu.uuid}", "nvml", "board", 1000, energy_uj)
     return share_domain(domain, idle_uj, Usage(1000, {}, {}, 0, 0, 0, {domain.name: use}))
 
 
-def hold(*ids: str, pod: str = "a", namespace: str = "team") -> list[Claim]:
-    return [Claim(namespace, pod, device_id) for device_id in ids]
+def hold(*ids: str, pod: str = "a", namespace: str = "team") -> list[DeviceClaim]:
+    return [DeviceClaim(namespace, pod, device_id) for device_id in ids]
 
 
 def test_an_exclusive_gpu_is_its_holders_idle_included() -> None:
@@ -59,21 +63,21 @@ def test_an_idle_holder_holds_the_idle() -> None:
 
 def test_time_slicing_shares_by_what_each_ran_and_idle_by_what_each_holds() -> None:
     claims = [*hold(f"{GPU_A}::1", f"{GPU_A}::2"), *hold(f"{GPU_A}::3", pod="b")]
-    found = shares(PLAIN, claims, Activity(500, pods={"uid-a": 30, "uid-b": 10}))
+    found = shares(PLAIN, claims, DeviceActivity(500, pods={"uid-a": 30, "uid-b": 10}))
     assert found.pods_uj == {"uid-a": 525, "uid-b": 175}
     assert found.pods_idle_uj == {"uid-a": 200, "uid-b": 100}
     assert found.pods_gpu_ms == {"uid-a": 375, "uid-b": 125}
 
 
 def test_where_processes_cannot_be_told_sharers_share_by_claims() -> None:
-    found = shares(PLAIN, [*hold(f"{GPU_A}::0", f"{GPU_A}::1"), *hold(f"{GPU_A}::2", pod="b")], Activity(500))
+    found = shares(PLAIN, [*hold(f"{GPU_A}::0", f"{GPU_A}::1"), *hold(f"{GPU_A}::2", pod="b")], DeviceActivity(500))
     assert sum(found.pods_uj.values()) == 700
     assert found.pods_uj == {"uid-a": 467, "uid-b": 233}
 
 
 def test_a_process_of_no_pod_on_a_shared_gpu_is_the_systems() -> None:
     claims = [*hold(f"{GPU_A}::1"), *hold(f"{GPU_A}::3", pod="b")]
-    found = shares(PLAIN, claims, Activity(500, pods={"uid-a": 10, NO_POD: 60}))
+    found = shares(PLAIN, claims, DeviceActivity(500, pods={"uid-a": 10, NO_POD: 60}))
     assert (found.pods_uj, found.system_uj) == ({"uid-a": 100}, 600)
 
 
@@ -85,16 +89,16 @@ def test_mig_instances_are_held_by_their_slices_and_the_rest_idles_for_the_node(
 
 def test_with_gpm_a_mig_instance_counts_by_slices_times_activity() -> None:
     claims = [*hold(MIG_4), *hold(MIG_1, pod="b")]
-    found = shares(CUT, claims, Activity(instances={1: 1000, 3: 250}), energy_uj=1700, idle_uj=700)
+    found = shares(CUT, claims, DeviceActivity(instances={1: 1000, 3: 250}), energy_uj=1700, idle_uj=700)
     assert found.pods_uj == {"uid-a": 500, "uid-b": 500}
 
 
 def test_with_gpm_a_cut_gpu_is_as_busy_as_its_instances_together() -> None:
     claims = [*hold(MIG_4), *hold(MIG_1, pod="b")]
     holders, _ = join_claims([CUT], claims, UIDS)
-    use = device_use(CUT, holders[GPU_B], Activity(instances={1: 1000, 3: 250}))
+    use = device_use(CUT, holders[GPU_B], DeviceActivity(instances={1: 1000, 3: 250}))
     assert use.busy_permille == (1 * 1000 + 4 * 250) // 7
-    found = shares(CUT, claims, Activity(instances={1: 1000, 3: 250}))
+    found = shares(CUT, claims, DeviceActivity(instances={1: 1000, 3: 250}))
     assert found.pods_gpu_ms == {"uid-a": 143, "uid-b": 142}  # of a second of the whole GPU
 
 
@@ -119,7 +123,7 @@ def test_a_holder_that_is_in_no_list_of_pods_is_unseen() -> None:
     ],
 )  # fmt: skip
 def test_every_spelling_of_a_device_is_understood(device_id: str, parts: int | None) -> None:
-    holders, unmapped = join_claims([PLAIN, CUT], [Claim("team", "a", device_id)], UIDS)
+    holders, unmapped = join_claims([PLAIN, CUT], [DeviceClaim("team", "a", device_id)], UIDS)
     (((uid, instance),),) = holders.values()
     assert (uid, instance.parts if instance else None, unmapped) == ("uid-a", parts, [])
 
@@ -132,10 +136,11 @@ def test_an_nvidia_device_that_fits_no_gpu_is_told_and_any_other_device_is_no_gp
 
 IDS = [GPU_A, f"{GPU_A}::1", f"{GPU_A}::2", MIG_1, MIG_2, f"{MIG_4}::1", f"{MIG_4}::2", "junk"]
 CLAIMS = st.lists(
-    st.builds(Claim, st.sampled_from(["team", "other"]), st.sampled_from("abx"), st.sampled_from(IDS)), max_size=12
+    st.builds(DeviceClaim, st.sampled_from(["team", "other"]), st.sampled_from("abx"), st.sampled_from(IDS)),
+    max_size=12,
 )
 ACTIVITY = st.builds(
-    Activity,
+    DeviceActivity,
     st.one_of(st.none(), st.integers(0, 1000)),
     st.dictionaries(st.sampled_from(["uid-a", "uid-b", "stranger", NO_POD]), st.integers(0, 10**4)),
     st.dictionaries(st.integers(0, 4), st.integers(0, 1000)),
@@ -145,7 +150,7 @@ AMOUNT = st.integers(0, 10**13)
 
 @given(st.sampled_from([PLAIN, CUT]), CLAIMS, ACTIVITY, AMOUNT, AMOUNT)
 def test_however_a_gpu_is_shared_the_parts_add_up_to_what_was_measured(
-    gpu: Gpu, claims: list[Claim], activity: Activity, energy_uj: int, idle_uj: int
+    gpu: Gpu, claims: list[DeviceClaim], activity: DeviceActivity, energy_uj: int, idle_uj: int
 ) -> None:
     found = shares(gpu, claims, activity, energy_uj, idle_uj)
     parts = [found.idle_uj, found.system_uj, found.unseen_uj, *found.pods_uj.values(), *found.pods_idle_uj.values()]
@@ -157,7 +162,7 @@ def test_however_a_gpu_is_shared_the_parts_add_up_to_what_was_measured(
 
 @given(CLAIMS, ACTIVITY, AMOUNT, AMOUNT)
 def test_whoever_works_pays_whatever_is_held_and_idle_is_paid_by_holders_alone(
-    claims: list[Claim], activity: Activity, energy_uj: int, idle_uj: int
+    claims: list[DeviceClaim], activity: DeviceActivity, energy_uj: int, idle_uj: int
 ) -> None:
     found = shares(PLAIN, claims, activity, energy_uj, idle_uj)
     working = {uid for uid, weight in activity.pods.items() if weight} - {NO_POD}
@@ -176,20 +181,20 @@ def test_a_pod_that_works_without_a_claim_pays_for_its_work_and_holders_for_what
     holders: list[str], idle: dict[str, int]
 ) -> None:
     claims = [claim for n, pod in enumerate(holders) for claim in hold(f"{GPU_A}::{n}", pod=pod)]
-    found = shares(PLAIN, claims, Activity(1000, pods={"uid-b": 100}))
+    found = shares(PLAIN, claims, DeviceActivity(1000, pods={"uid-b": 100}))
     assert (found.pods_uj, found.pods_idle_uj, found.system_uj) == ({"uid-b": 700}, idle, 0)
     assert found.pods_gpu_ms == {"uid-b": 1000}
 
 
 def test_work_of_a_mig_instance_that_nobody_holds_is_unseen_and_no_holder_pays_for_it() -> None:
-    found = shares(CUT, hold(MIG_1), Activity(instances={1: 1000, 3: 250}), energy_uj=1700, idle_uj=700)
+    found = shares(CUT, hold(MIG_1), DeviceActivity(instances={1: 1000, 3: 250}), energy_uj=1700, idle_uj=700)
     assert (found.pods_uj, found.unseen_uj) == ({"uid-a": 500}, 500)
 
 
 def test_who_works_without_holding_is_named() -> None:
     holders, _ = join_claims([PLAIN], hold(GPU_A), UIDS)
     active = {"uid-a": 1, "uid-b": 2, "idle": 0, NO_POD: 3}
-    assert device_use(PLAIN, holders[GPU_A], Activity(pods=active)).unclaimed == {"uid-b"}
+    assert device_use(PLAIN, holders[GPU_A], DeviceActivity(pods=active)).unclaimed == {"uid-b"}
 
 
 CLAIM_UID = "5d1c0d0e-0000-4000-8000-00000000000a"
@@ -225,7 +230,7 @@ def test_of_cdi_names_those_of_nvidia_are_taken(cdi_name: str, device: str) -> N
 
 @given(st.sampled_from([PLAIN, CUT]), CLAIMS, ACTIVITY, AMOUNT, AMOUNT, st.randoms(use_true_random=False))
 def test_the_order_of_claims_does_not_matter(
-    gpu: Gpu, claims: list[Claim], activity: Activity, energy_uj: int, idle_uj: int, random: object
+    gpu: Gpu, claims: list[DeviceClaim], activity: DeviceActivity, energy_uj: int, idle_uj: int, random: object
 ) -> None:
     mixed = list(claims)
     random.shuffle(mixed)
@@ -237,7 +242,7 @@ def test_the_order_of_claims_does_not_matter(
 def test_who_works_more_on_a_shared_gpu_never_gets_less_of_its_dynamic_energy(
     work: dict[str, int], energy_uj: int, idle_uj: int
 ) -> None:
-    claims = [Claim("team", name, f"{GPU_A}::{n}") for n, name in enumerate("ab")]
-    found = shares(PLAIN, claims, Activity(500, pods=work), energy_uj, idle_uj).pods_uj
+    claims = [DeviceClaim("team", name, f"{GPU_A}::{n}") for n, name in enumerate("ab")]
+    found = shares(PLAIN, claims, DeviceActivity(500, pods=work), energy_uj, idle_uj).pods_uj
     less, more = sorted(work, key=lambda uid: work[uid])
     assert work[less] == work[more] or found[less] <= found[more]

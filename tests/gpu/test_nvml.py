@@ -9,8 +9,8 @@ from tests.gpu.driver import GPU_A, GPU_B, MIG_1, MIG_4, Driver
 
 from carbonbudget_agent.counts import Counts
 from carbonbudget_agent.metering import Metering
-from carbonbudget_agent.meters import ImplausibleError, MeterError, Stamp
-from carbonbudget_agent.meters.accelerators import find_accelerator
+from carbonbudget_agent.meters import CounterReading, ImplausibleError, MeterError
+from carbonbudget_agent.meters.accelerator_power import find_accelerator
 from carbonbudget_agent.meters.gpus import GpuError, Gpus
 from carbonbudget_agent.meters.nvml import NvmlMeter
 
@@ -34,7 +34,7 @@ class Node:
         self.hands, self.counts = Hands(), Counts()
         self.meter = NvmlMeter(Gpus(self.hands))
         self.metering = Metering([self.meter], self.counts)
-        self.stamps: dict[str, Stamp] = {}
+        self.stamps: dict[str, CounterReading] = {}
 
     def look(self, seconds: float = 5) -> dict[str, int]:
         """Microjoules by domain since the last look."""

@@ -17,7 +17,7 @@ from tests.gpu.driver import GPU_A
 from tests.gpu.kubelet import Kubelet
 from tests.gpu.wire import field, pod_resources
 
-from carbonbudget_agent.devices import Claim
+from carbonbudget_agent.devices import DeviceClaim
 from carbonbudget_agent.pods.resources import PodResources, ResourcesError, parse_list
 
 
@@ -37,7 +37,7 @@ def resources(kubelet: Kubelet) -> Iterator[PodResources]:
 
 def test_every_claim_of_every_container_is_listed(kubelet: Kubelet, resources: PodResources) -> None:
     kubelet.answer = lambda _: pod_resources(("team", "a", [GPU_A, "nvidia1"]), ("other", "b", []))
-    assert resources.claims() == [Claim("team", "a", GPU_A), Claim("team", "a", "nvidia1")]
+    assert resources.claims() == [DeviceClaim("team", "a", GPU_A), DeviceClaim("team", "a", "nvidia1")]
     kubelet.answer = lambda _: b""
     assert resources.claims() == []
 
@@ -52,7 +52,7 @@ def test_an_answer_of_many_frames_is_put_together(kubelet: Kubelet, resources: P
 def test_a_kubelet_that_restarted_is_found_again(kubelet: Kubelet, resources: PodResources) -> None:
     resources.claims()
     kubelet.restart()
-    assert resources.claims() == [Claim("team", "a", GPU_A)]
+    assert resources.claims() == [DeviceClaim("team", "a", GPU_A)]
 
 
 def test_a_socket_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
@@ -79,7 +79,7 @@ def test_an_error_of_the_kubelet_is_one_sentence_and_the_next_call_works(
 def test_dynamic_resource_allocation_is_told_by_the_cdi_name() -> None:
     dynamic = field(5, field(2, "claim") + field(4, field(1, field(1, f"nvidia.com/gpu={GPU_A}")) + field(2, "drv")))
     message = field(1, field(1, "a") + field(2, "team") + field(3, field(1, "main") + dynamic))
-    assert list(parse_list(message)) == [Claim("team", "a", GPU_A)]
+    assert list(parse_list(message)) == [DeviceClaim("team", "a", GPU_A)]
 
 
 def test_the_names_of_one_device_in_a_claim_are_one_hold_and_another_vendors_are_none() -> None:
@@ -87,7 +87,7 @@ def test_the_names_of_one_device_in_a_claim_are_one_hold_and_another_vendors_are
     names = ["k8s.gpu.nvidia.com/device=gpu-0", f"k8s.gpu.nvidia.com/claim={uid}-gpu-0", "gpu.example.com/gpu=gpu-1"]
     resource = field(4, b"".join(field(1, field(1, name)) for name in names) + field(2, "gpu.nvidia.com"))
     message = field(1, field(1, "a") + field(2, "team") + field(3, field(5, field(2, "claim") + resource)))
-    assert list(parse_list(message)) == [Claim("team", "a", "gpu-0")]
+    assert list(parse_list(message)) == [DeviceClaim("team", "a", "gpu-0")]
 
 
 @pytest.mark.parametrize("garbage", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\x00" * 64, b"\xff" * 64])
@@ -138,7 +138,7 @@ def test_a_kubelet_that_gives_a_byte_now_and_then_is_given_up(tmp_path: Path, mo
 @given(st.binary(max_size=300))
 def test_any_bytes_are_a_list_or_refused(message: bytes) -> None:
     try:
-        assert all(isinstance(claim, Claim) for claim in parse_list(message))
+        assert all(isinstance(claim, DeviceClaim) for claim in parse_list(message))
     except ResourcesError:
         pass
 
@@ -151,7 +151,7 @@ def test_what_is_written_is_read_and_what_is_cut_off_is_refused_or_shorter(
     pods: list[tuple[str, str, list[str]]], cut: int
 ) -> None:
     message = pod_resources(*pods)
-    whole = [Claim(namespace, name, device) for namespace, name, ids in pods for device in ids]
+    whole = [DeviceClaim(namespace, name, device) for namespace, name, ids in pods for device in ids]
     assert list(parse_list(message)) == whole
     try:
         assert len(list(parse_list(message[:cut]))) <= len(whole)

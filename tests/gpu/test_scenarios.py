@@ -17,10 +17,10 @@ from tests.gpu.driver import GPU_A, GPU_B, MIG_1, MIG_2, MIG_4, Driver
 from tests.gpu.kubelet import Kubelet
 from tests.gpu.wire import pod_resources
 
-from carbonbudget_agent.checkpoint import Checkpoint, Progress
+from carbonbudget_agent.checkpoint import AttributionProgress, Checkpoint
 from carbonbudget_agent.collector import Collector
 from carbonbudget_agent.counts import Counts
-from carbonbudget_agent.holders import Holders
+from carbonbudget_agent.device_holders import DeviceHolders
 from carbonbudget_agent.metering import Metering
 from carbonbudget_agent.meters.gpus import Gpus
 from carbonbudget_agent.meters.model import detect_model
@@ -28,9 +28,9 @@ from carbonbudget_agent.meters.nvml import NvmlMeter
 from carbonbudget_agent.pods.cgroups import CgroupReader
 from carbonbudget_agent.pods.file import FilePods
 from carbonbudget_agent.pods.resources import PodResources
-from carbonbudget_agent.window import Identity
-from carbonbudget_core.report import NodeInfo, NodeReport
-from carbonbudget_core.report_json import decode_report, encode_report
+from carbonbudget_agent.window import NodeIdentity
+from carbonbudget_core.node_report import NodeInfo, NodeReport
+from carbonbudget_core.node_report_json import decode_report, encode_report
 
 START = 1_764_000_000
 TICK = 5
@@ -146,10 +146,10 @@ def play(scenario: Scenario, driver: Driver, kubelet: Kubelet, root: Path) -> No
     assert model is not None
     resources = PodResources(kubelet.path)
     collector = Collector(
-        Identity("default", "node-1", "boot"), Metering([model, meter], counts), CgroupReader(node.cgroups),
+        NodeIdentity("default", "node-1", "boot"), Metering([model, meter], counts), CgroupReader(node.cgroups),
         FilePods(node.pod_list(UID_A, UID_B, finished=scenario.finished), "node-1", counts), node.procfs, 60, clock,
-        Checkpoint("boot", Progress(), {}),
-        NodeInfo, counts, Holders(meter.gpus, resources, node.procfs, counts),
+        Checkpoint("boot", AttributionProgress(), {}),
+        NodeInfo, counts, DeviceHolders(meter.gpus, resources, node.procfs, counts),
     )  # fmt: skip
     collector.tick()
     report = None

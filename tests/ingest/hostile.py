@@ -12,7 +12,7 @@ from typing import Any
 
 from tests.ledger.reports import HOUR, a_report
 
-from carbonbudget_core.report_json import encode_report
+from carbonbudget_core.node_report_json import encode_report
 
 NASTY: list[Any] = [
     None, True, False, 0, -1, 1, 2**31, 2**53 + 1, 2**62, 2**63 - 1, 2**63, -(2**63), 2**64, 10**30, 0.5, 1e308, -0.0,

@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 from tests.ledger.reports import HOUR, a_report
 
-from carbonbudget_core.report import Allocatable, Domain, NodeInfo, NodeReport
-from carbonbudget_core.report_json import encode_report
+from carbonbudget_core.node_report import Allocatable, DomainUse, NodeInfo, NodeReport
+from carbonbudget_core.node_report_json import encode_report
 from carbonbudget_operator.ingest.checks import check, parse
 from carbonbudget_operator.ingest.refusal import Refusal
 
@@ -26,7 +26,7 @@ def test_a_report_names_four_thousand_pods_and_no_more() -> None:
 
 
 def test_a_report_names_256_domains_and_no_more() -> None:
-    domains = tuple(Domain(f"sensor:{i}", "hwmon", "board", 60_000, 0, 0, 0, 0) for i in range(257))
+    domains = tuple(DomainUse(f"sensor:{i}", "hwmon", "board", 60_000, 0, 0, 0, 0) for i in range(257))
     taken(replace(a_report(pods={}), domains=domains[:256]))
     with pytest.raises(Refusal, match="257 domains, 256 are allowed"):
         taken(replace(a_report(pods={}), domains=domains))
@@ -52,7 +52,7 @@ def test_a_node_that_no_machine_can_be_is_refused(info: NodeInfo) -> None:
 
 
 def test_a_machine_has_at_most_64_gpus() -> None:
-    domains = tuple(Domain(f"gpu:{i}", "nvml", "board", 60_000, 0, 0, 0, 0) for i in range(65))
+    domains = tuple(DomainUse(f"gpu:{i}", "nvml", "board", 60_000, 0, 0, 0, 0) for i in range(65))
     taken(replace(a_report(pods={}), domains=domains[:64]))
     with pytest.raises(Refusal, match="65 GPUs"):
         taken(replace(a_report(pods={}), domains=domains))

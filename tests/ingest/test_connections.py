@@ -19,8 +19,8 @@ from tests.controller.api_server import eventually
 
 from carbonbudget_operator.controller.certificates import make_ca, make_leaf
 from carbonbudget_operator.ingest import connections
-from carbonbudget_operator.ingest.connections import Bounded
-from carbonbudget_operator.ingest.door import Door
+from carbonbudget_operator.ingest.burst_reader import BurstReader
+from carbonbudget_operator.ingest.connections import BoundedApplication
 
 GET = b"GET /v1/x HTTP/1.1\r\nHost: x\r\n\r\n"
 Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -75,7 +75,13 @@ async def running(
 ) -> AsyncIterator[Running]:
     port = unused_port()
     config = uvicorn.Config(
-        app, port=port, http=http or Door().connection, lifespan="off", log_config=None, log_level="critical", **more
+        app,
+        port=port,
+        http=http or BurstReader().connection,
+        lifespan="off",
+        log_config=None,
+        log_level="critical",
+        **more,
     )
     server = uvicorn.Server(config)
     server.capture_signals = no_signals  # type: ignore[method-assign] # pytest keeps its own
@@ -98,7 +104,7 @@ class no_signals:  # noqa: N801 - it stands in for a method
 
 async def test_any_number_of_agents_may_keep_their_connection() -> None:
     """Only what is under way counts, not what rests: 5,000 nodes have 5,000 connections."""
-    async with running(Bounded(App(), most=2)) as server:
+    async with running(BoundedApplication(App(), most=2)) as server:
         kept = [await server.connect() for _ in range(20)]
         for _ in range(2):
             assert [await ask(stream) for stream in kept] == [b"HTTP/1.1 200 OK"] * 20
@@ -107,7 +113,7 @@ async def test_any_number_of_agents_may_keep_their_connection() -> None:
 async def test_beyond_the_bound_of_requests_under_way_the_answer_is_to_come_again() -> None:
     app = App()
     app.go.clear()
-    async with running(Bounded(app, most=1)) as server:
+    async with running(BoundedApplication(app, most=1)) as server:
         first, second = await server.connect(), await server.connect()
         waiting = asyncio.create_task(ask(first))
         await eventually(lambda: server.server.server_state.tasks)
@@ -131,7 +137,7 @@ async def test_who_does_not_say_what_it_wants_is_cut(
     monkeypatch: pytest.MonkeyPatch, before: bytes, said: bytes
 ) -> None:
     monkeypatch.setattr(connections, "_HEADERS_SECONDS", 0.2)
-    async with running(Bounded(App())) as server:
+    async with running(BoundedApplication(App())) as server:
         stream = await server.connect()
         if before:
             assert await ask(stream, before) == b"HTTP/1.1 200 OK"

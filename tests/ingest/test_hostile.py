@@ -10,9 +10,9 @@ from collections.abc import Callable
 import sqlalchemy as sa
 from tests.ingest.hostile import hostile
 from tests.ledger.reports import HOUR, a_report
-from tests.reporting.test_server import a_face
+from tests.server.test_server import a_face
 
-from carbonbudget_operator.ledger.check import check_ledger
+from carbonbudget_operator.ledger.consistency import check_ledger
 
 # `CARBONBUDGET_HOSTILE=100000` sends as many as a night would bring.
 COUNT = int(os.environ.get("CARBONBUDGET_HOSTILE", "3000"))

@@ -18,10 +18,10 @@ from starlette.types import Receive, Scope, Send
 from tests.controller.api_server import eventually
 from tests.ingest.test_connections import GET, App, Running, ask, running, tls
 
-from carbonbudget_operator.ingest import connections, door
-from carbonbudget_operator.ingest.connections import Bounded, belongs_to
-from carbonbudget_operator.ingest.door import Door
-from carbonbudget_operator.ingest.peers import Peer, Peers
+from carbonbudget_operator.ingest import burst_reader, connections
+from carbonbudget_operator.ingest.burst_reader import BurstReader
+from carbonbudget_operator.ingest.connections import BoundedApplication, belongs_to
+from carbonbudget_operator.ingest.peers import ConnectionPeer, ConnectionPeers
 from carbonbudget_operator.tls import server_context
 
 OK = b"HTTP/1.1 200 OK"
@@ -37,15 +37,15 @@ class Line:
         self.is_cut = True
 
 
-def opened(peers: Peers, owner: str, number: int = 1) -> list[Line]:
+def opened(peers: ConnectionPeers, owner: str, number: int = 1) -> list[Line]:
     lines = [Line() for _ in range(number)]
     for line in lines:
-        Peer(peers, owner, line)
+        ConnectionPeer(peers, owner, line)
     return lines
 
 
 def test_beyond_the_limit_the_address_with_the_most_connections_loses_its_oldest() -> None:
-    peers = Peers(400)  # 50 strangers
+    peers = ConnectionPeers(400)  # 50 strangers
     one, many = opened(peers, "10.0.0.1"), opened(peers, "10.0.0.2", 60)
     assert not one[0].is_cut
     assert [line.is_cut for line in many] == [True] * 11 + [False] * 49
@@ -53,32 +53,32 @@ def test_beyond_the_limit_the_address_with_the_most_connections_loses_its_oldest
 
 
 def test_strangers_take_no_connection_of_an_agent_or_of_another_caller() -> None:
-    peers = Peers(400)
+    peers = ConnectionPeers(400)
     kept = [Line(), Line()]
-    Peer(peers, "10.0.0.1", kept[0]).belongs_to("node-1", agent=True)
-    Peer(peers, "10.0.0.1", kept[1]).belongs_to("namespace team-a", agent=False)
+    ConnectionPeer(peers, "10.0.0.1", kept[0]).belongs_to("node-1", agent=True)
+    ConnectionPeer(peers, "10.0.0.1", kept[1]).belongs_to("namespace team-a", agent=False)
     opened(peers, "10.0.0.1", 1000)
     assert [line.is_cut for line in kept] == [False, False]
 
 
 def test_one_node_keeps_its_latest_connections() -> None:
-    peers = Peers(400)
+    peers = ConnectionPeers(400)
     lines = [Line() for _ in range(20)]
     for line in lines:
-        Peer(peers, "10.0.0.1", line).belongs_to("node-1", agent=True)
+        ConnectionPeer(peers, "10.0.0.1", line).belongs_to("node-1", agent=True)
     assert [line.is_cut for line in lines] == [True] * 4 + [False] * 16
 
 
 def test_who_left_or_was_cut_is_counted_no_more() -> None:
-    peers = Peers(400)
+    peers = ConnectionPeers(400)
     line = Line()
-    first = Peer(peers, "10.0.0.1", line)
+    first = ConnectionPeer(peers, "10.0.0.1", line)
     opened(peers, "10.0.0.1", 50)
     assert line.is_cut
     first.left()
     first.belongs_to("node-1", agent=True)  # its last request was under way
     for _ in range(100):
-        Peer(peers, "10.0.0.3", Line()).left()
+        ConnectionPeer(peers, "10.0.0.3", Line()).left()
     assert peers.cut == 2  # the first of the hundred took a place, and gave it back
 
 
@@ -89,8 +89,8 @@ def on_tls(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None
         trust, files = tls(tmp_path)
         context = server_context(Path(files["ssl_certfile"]), Path(files["ssl_keyfile"]))
 
-        def serve(app: Any = None, peers: Peers | None = None) -> AbstractAsyncContextManager[Running]:
-            return running(Bounded(app or App()), http=Door(context, peers).connection, trust=trust)
+        def serve(app: Any = None, peers: ConnectionPeers | None = None) -> AbstractAsyncContextManager[Running]:
+            return running(BoundedApplication(app or App()), http=BurstReader(context, peers).connection, trust=trust)
 
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(test(serve, monkeypatch))
@@ -129,7 +129,7 @@ class Known(App):
 
 @on_tls
 async def test_handshakes_that_never_end_keep_no_agent_out(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    peers = Peers(80)  # 10 strangers
+    peers = ConnectionPeers(80)  # 10 strangers
     async with serve(Known(), peers) as server:
         agent = await server.connect()
         assert await ask(agent) == OK
@@ -143,7 +143,7 @@ async def test_handshakes_that_never_end_keep_no_agent_out(serve: Serve, monkeyp
 
 @on_tls
 async def test_a_handshake_that_does_not_end_in_time_is_cut(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(door, "_HANDSHAKE_SECONDS", 0.2)
+    monkeypatch.setattr(burst_reader, "_HANDSHAKE_SECONDS", 0.2)
     async with serve() as server:
         for connection in silent(server, 3) + silent(server, 3, b"\x16\x03\x01") + silent(server, 3, b"no TLS at all"):
             await ended(connection)
@@ -155,7 +155,7 @@ async def test_a_handshake_that_does_not_end_in_time_is_cut(serve: Serve, monkey
 async def test_clients_that_break_off_their_handshake_leave_nothing(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    peers = Peers(80)
+    peers = ConnectionPeers(80)
     async with serve(Known(), peers) as server:
         distrustful = ssl.create_default_context()
         for _ in range(30):
@@ -206,13 +206,13 @@ async def test_a_connection_that_ended_leaves_nothing_for_the_garbage_collector(
     """It holds a quarter of a megabyte of TLS, anybody may make thousands, and cycles are looked for seldom."""
     monkeypatch.setattr(connections, "_UNREAD_SECONDS", 0.05)
     made: list[weakref.ref[object]] = []
-    first = connections.Connection.connection_made
+    first = connections.ClientConnection.connection_made
 
-    def seen(self: connections.Connection, transport: Any) -> None:
+    def seen(self: connections.ClientConnection, transport: Any) -> None:
         made.extend(weakref.ref(held) for held in (self, self.peer))
         first(self, transport)
 
-    monkeypatch.setattr(connections.Connection, "connection_made", seen)
+    monkeypatch.setattr(connections.ClientConnection, "connection_made", seen)
     unread = b"POST /v1/x HTTP/1.1\r\nContent-Length: 1000000\r\n\r\n" + b" " * 100_000
     async with serve(Known()) as server:
         gc.collect()
@@ -250,7 +250,7 @@ async def test_what_is_no_body_has_a_limit_of_its_own(said: bytes) -> None:
     """uvicorn keeps heads, trailers and requests that wait for their turn, however many there are."""
     app = App()
     app.go.clear()
-    async with running(Bounded(app)) as server:
+    async with running(BoundedApplication(app)) as server:
         reader, writer = await server.connect()
         writer.write(said)
         with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
@@ -277,7 +277,7 @@ async def test_who_does_not_take_its_answer_is_cut(monkeypatch: pytest.MonkeyPat
 async def test_a_body_that_nobody_wants_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
     """The answer comes, then the connection ends: to read on and throw away is work for whoever wants to make some."""
     monkeypatch.setattr(connections, "_UNREAD_SECONDS", 0.2)
-    async with running(Bounded(App())) as server:
+    async with running(BoundedApplication(App())) as server:
         reader, writer = await server.connect()
         writer.write(b"POST /v1/x HTTP/1.1\r\nContent-Length: 1000000000\r\n\r\n")
         assert (await reader.readuntil(b"\r\n")).strip() == OK
@@ -306,7 +306,7 @@ async def test_a_request_whose_body_still_comes_is_not_cut_by_the_answer_to_the_
         got.append(size)
         await App()(scope, receive, send)
 
-    async with running(Bounded(reads)) as server:
+    async with running(BoundedApplication(reads)) as server:
         stream = await server.connect()
         stream[1].write(GET + b"POST /v1/x HTTP/1.1\r\nContent-Length: 2\r\n\r\na")
         assert await ask(stream, b"") == OK

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 from tests.ledger.reports import HOUR, a_report
 
-from carbonbudget_core.report import Allocatable, NodeInfo, NodeReport, Requests, check_report
+from carbonbudget_core.node_report import Allocatable, NodeInfo, NodeReport, PodRequests, check_report
 from carbonbudget_operator.ingest.refusal import Refusal
-from carbonbudget_operator.ingest.verify import Verifier
+from carbonbudget_operator.ingest.verify import ReportVerifier
 
 END = HOUR + 60
 
@@ -54,7 +54,7 @@ class Cluster:
 class Checked:
     def __init__(self, cluster: Cluster) -> None:
         self.registry = CollectorRegistry()
-        self._verifier = Verifier(cluster, cluster, self.registry)
+        self._verifier = ReportVerifier(cluster, cluster, self.registry)
 
     def __call__(self, report: NodeReport, now: int = END + 5) -> NodeReport:
         found = self._verifier.verify(report, now)
@@ -167,7 +167,7 @@ def test_pods_use_and_reserve_no_more_than_their_node_has(
     cluster = Cluster(nodes={"node-1": Node(NodeInfo(), Allocatable(millicores, memory_bytes, 2))}, complete=False)
     report = report_of({f"p{n}": n for n in range(len(figures))})
     pods = tuple(
-        replace(pod, cpu_us=cpu, memory_byte_seconds=memory, gpu_ms=gpu, requests=Requests(*requests))
+        replace(pod, cpu_us=cpu, memory_byte_seconds=memory, gpu_ms=gpu, requests=PodRequests(*requests))
         for pod, (cpu, memory, gpu, *requests) in zip(report.pods, figures, strict=True)
     )
     found = Checked(cluster)(replace(report, pods=pods), now=END + 200)

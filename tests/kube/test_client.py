@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry
 from carbonbudget_operator.api_path import ApiPath
 from carbonbudget_operator.kube.client import KubeClient, KubeError
 from carbonbudget_operator.kube.credentials import Credentials
-from carbonbudget_operator.kube.watched import Watches, WatchMetrics
+from carbonbudget_operator.kube.watch_status import WatchMetrics, WatchStatuses
 
 X = ApiPath("x.dev", "v1", "xs")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -286,7 +286,7 @@ async def test_a_list_a_change_and_a_bookmark_make_a_watch_current_and_a_connect
         return response
 
     async with client_of(answer) as client, asyncio.timeout(10):
-        client.watches = Watches(Ticks())
+        client.watches = WatchStatuses(Ticks())
         events = client.watch(X)
         assert client.watches.current_at() == {}
         await anext(events)
@@ -320,7 +320,7 @@ async def test_a_watch_that_never_comes_to_list_is_as_old_as_its_begin() -> None
         return web.json_response({"message": "forbidden"}, status=403)
 
     async with client_of(answer) as client, asyncio.timeout(10):
-        client.watches = Watches(Ticks())
+        client.watches = WatchStatuses(Ticks())
 
         async def follow() -> None:
             async for _ in client.watch(X):
@@ -335,7 +335,7 @@ async def test_a_watch_that_never_comes_to_list_is_as_old_as_its_begin() -> None
 
 
 def test_the_metric_has_each_path_once_with_its_oldest_watch_and_none_that_ended() -> None:
-    registry, watches = CollectorRegistry(), Watches(Ticks())
+    registry, watches = CollectorRegistry(), WatchStatuses(Ticks())
     WatchMetrics(registry, watches)
     with watches.of("/jobs"), watches.of("/jobs") as younger, watches.of("/namespaces"):
         younger.is_current()

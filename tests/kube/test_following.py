@@ -11,7 +11,7 @@ from tests.kube.test_client import Ticks, X, an_object, client_of, stream, until
 
 from carbonbudget_operator.kube import following
 from carbonbudget_operator.kube.following import keep_following
-from carbonbudget_operator.kube.watched import Watches, WatchMetrics
+from carbonbudget_operator.kube.watch_status import WatchMetrics, WatchStatuses
 
 
 async def answer(request: web.Request) -> web.StreamResponse:
@@ -54,7 +54,7 @@ async def test_a_restart_does_not_make_it_current_only_what_it_hears_does(monkey
     ages: list[float] = []
 
     async with client_of(answer) as client, asyncio.timeout(10):
-        client.watches = Watches(Ticks())
+        client.watches = WatchStatuses(Ticks())
 
         async def follow() -> None:
             async for kind, _ in client.watch(X):

@@ -13,12 +13,12 @@ from tests.conftest import Cluster
 from tests.controller.api_server import eventually
 from tests.enforcement.worlds import Body, budget_body
 
-from carbonbudget_operator.controller.conflicts import Conflicts
-from carbonbudget_operator.enforcement.loop import EnforcementLoop
+from carbonbudget_operator.controller.conflicts import ConflictStore
+from carbonbudget_operator.enforcement.enforcement_loop import EnforcementLoop
 from carbonbudget_operator.enforcement.metrics import EnforcementMetrics
 from carbonbudget_operator.kube.client import KubeClient
-from carbonbudget_operator.server_client import Server
-from carbonbudget_operator.settings import Enforcement
+from carbonbudget_operator.server_client import ServerClient
+from carbonbudget_operator.settings import EnforcementSettings
 
 
 class Bench:
@@ -26,13 +26,21 @@ class Bench:
 
     def __init__(self, cluster: Cluster, client: KubeClient, space: str, name: str, version: str) -> None:
         """`name` is the Workload's."""
-        self.cluster, self.client, self.budgets, self.conflicts = cluster, client, dict[str, Body](), Conflicts()
+        self.cluster, self.client, self.budgets, self.conflicts = cluster, client, dict[str, Body](), ConflictStore()
         self._space, self._name = space, name
         self.loop = EnforcementLoop(
-            client, Server("http://127.0.0.1:1", None, lambda: ""), lambda: self.budgets, asyncio.Event(),
-            lambda: {space: {}}, self.conflicts, Enforcement(kueue=version, resume_jitter_seconds=0), frozenset(),
-            EnforcementMetrics(CollectorRegistry()), 60, 35,
-        )  # fmt: skip
+            client,
+            ServerClient("http://127.0.0.1:1", None, lambda: ""),
+            lambda: self.budgets,
+            asyncio.Event(),
+            lambda: {space: {}},
+            self.conflicts,
+            EnforcementSettings(kueue=version, resume_jitter_seconds=0),
+            frozenset(),
+            EnforcementMetrics(CollectorRegistry()),
+            60,
+            35,
+        )
         self.loop._complete = True  # budgets are given, not listed
         self.suspends(False)
 

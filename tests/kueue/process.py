@@ -26,7 +26,7 @@ from tests.conftest import ENDS_WITH_US, Cluster
 from tests.e2e.conftest import wait_for
 from tests.kueue.module import directory
 
-from carbonbudget_operator.controller.certificates import Pair
+from carbonbudget_operator.controller.certificates import CertificatePair
 from localcluster import tools
 
 NAMESPACE = "kueue-system"
@@ -75,7 +75,7 @@ def running_kueue(cluster: Cluster, at: Path) -> Iterator[None]:
         process.wait()
 
 
-def _install(cluster: Cluster, url: str, ca: Pair, leaf: Pair) -> None:
+def _install(cluster: Cluster, url: str, ca: CertificatePair, leaf: CertificatePair) -> None:
     cluster.kubectl("create", "namespace", NAMESPACE)
     chart = str(directory() / "charts" / "kueue")
     text = cluster.run("helm", "template", "kueue", chart, "-n", NAMESPACE, "--kube-version", "1.34").stdout
@@ -96,7 +96,7 @@ def _install(cluster: Cluster, url: str, ca: Pair, leaf: Pair) -> None:
     cluster.kubectl("apply", "--server-side", "-f", "-", stdin=stdin)
 
 
-def _reached_at(client: dict[str, Any], url: str, ca: Pair) -> None:
+def _reached_at(client: dict[str, Any], url: str, ca: CertificatePair) -> None:
     """The same path at another address."""
     service = client.pop("service")
     client |= {"url": url + service["path"], "caBundle": base64.b64encode(ca.certificate.encode()).decode()}
@@ -128,7 +128,7 @@ def _configuration(port: int, health: int, certificates: Path) -> dict[str, Any]
     }
 
 
-def _certificates() -> tuple[Pair, Pair]:
+def _certificates() -> tuple[CertificatePair, CertificatePair]:
     """CA and server certificate as Kueue makes its own, or it would replace them.
 
     The CA is valid for the name kueue-ca, and both for more than the 90 days that Kueue looks ahead.
@@ -164,8 +164,8 @@ def _signed(
     )
 
 
-def _pair(certificate: x509.Certificate, key: rsa.RSAPrivateKey) -> Pair:
+def _pair(certificate: x509.Certificate, key: rsa.RSAPrivateKey) -> CertificatePair:
     text = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
     )
-    return Pair(certificate.public_bytes(serialization.Encoding.PEM).decode(), text.decode())
+    return CertificatePair(certificate.public_bytes(serialization.Encoding.PEM).decode(), text.decode())

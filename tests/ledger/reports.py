@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from carbonbudget_core.report import Allocatable, Domain, NodeInfo, NodeReport, PodUsage, Requests
-from carbonbudget_core.report_json import encode_report
+from carbonbudget_core.node_report import Allocatable, DomainUse, NodeInfo, NodeReport, PodRequests, PodUsage
+from carbonbudget_core.node_report_json import encode_report
 from carbonbudget_operator.ingest.checks import parse
-from carbonbudget_operator.ledger.book import Arrival, Booked, Booker
-from carbonbudget_operator.ledger.writer import Writer
+from carbonbudget_operator.ledger.booking import Booker, BookingResult, CheckedReport
+from carbonbudget_operator.ledger.writer import LedgerWriter
 
 HOUR = 1_764_000_000
 
@@ -19,11 +19,11 @@ def a_report(
     energies = {"pod-1": 300} if pods is None else pods
     span_ms = 60_000 + (0 if since < 0 else (start - since) * 1000)
     measured = idle_uj + system_uj + 10 + sum(energies.values())
-    domain = Domain("cpu", "model", "wall", span_ms, measured, idle_uj, system_uj, 10, measured // 2, measured * 2)
+    domain = DomainUse("cpu", "model", "wall", span_ms, measured, idle_uj, system_uj, 10, measured // 2, measured * 2)
     usages = tuple(
         PodUsage(
             uid=uid, namespace=namespace, name=uid, labels={"app": uid} if labels is None else labels,
-            energy_uj={"cpu": uj}, cpu_us=uj // 100, requests=Requests(100, 1000, 0), duration_ms=span_ms,
+            energy_uj={"cpu": uj}, cpu_us=uj // 100, requests=PodRequests(100, 1000, 0), duration_ms=span_ms,
         )
         for uid, uj in energies.items()
     )  # fmt: skip
@@ -31,17 +31,17 @@ def a_report(
     return NodeReport("default", node, "boot", start, start + 60, (domain,), usages, info, part, since)
 
 
-def arrival(report: NodeReport) -> Arrival:
+def arrival(report: NodeReport) -> CheckedReport:
     """A report as it comes in by the network."""
     return parse(encode_report(report).encode())
 
 
-async def booked(writer: Writer, report: NodeReport) -> Booked:
+async def booked(writer: LedgerWriter, report: NodeReport) -> BookingResult:
     """Its fate, after the commit."""
     came = arrival(report)
     return (await writer.book(lambda: came))[1]
 
 
-def book(booker: Booker, *reports: NodeReport) -> list[Booked]:
+def book(booker: Booker, *reports: NodeReport) -> list[BookingResult]:
     """Book a batch."""
     return booker.book([arrival(report) for report in reports])

@@ -11,8 +11,8 @@ from tests.ledger.reports import HOUR, a_report, book
 from typer.testing import CliRunner
 
 from carbonbudget_operator.cli.main import app
-from carbonbudget_operator.ledger.book import Booked, Booker
-from carbonbudget_operator.ledger.check import check_ledger
+from carbonbudget_operator.ledger.booking import Booker, BookingResult
+from carbonbudget_operator.ledger.consistency import check_ledger
 from carbonbudget_operator.ledger.copy import copy_ledger
 
 
@@ -39,7 +39,7 @@ def test_a_ledger_comes_back_from_its_backup_and_goes_on(
     restored = open_engine(other)
     assert counts(restored) == counts(engine) == (30, 30, 705 * 30, [])
     again = [a_report(HOUR + 60 * i, f"n{i % 3}", {f"p{i}": 5}) for i in range(31)]
-    assert book(Booker(restored), *again) == [Booked.DUPLICATE] * 30 + [Booked.STORED]
+    assert book(Booker(restored), *again) == [BookingResult.DUPLICATE] * 30 + [BookingResult.STORED]
 
 
 def test_a_backup_of_a_ledger_that_goes_on_is_of_one_moment(

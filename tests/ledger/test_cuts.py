@@ -14,28 +14,28 @@ from hypothesis import strategies as st
 from tests.ledger.reports import HOUR, a_report, book
 from tests.postgres import PostgresServer
 
-from carbonbudget_core.report import NodeReport
-from carbonbudget_operator.allocation.policy import Idle, Overhead
+from carbonbudget_core.node_report import NodeReport
+from carbonbudget_operator.allocation.policy import IdleRule, OverheadRule
 from carbonbudget_operator.ledger import cuts as cuts_module
 from carbonbudget_operator.ledger import schema
-from carbonbudget_operator.ledger.book import Booked, Booker
-from carbonbudget_operator.ledger.bounds import MAX_ROWS
-from carbonbudget_operator.ledger.check import check_ledger
+from carbonbudget_operator.ledger.booking import Booker, BookingResult
+from carbonbudget_operator.ledger.consistency import check_ledger
 from carbonbudget_operator.ledger.cuts import MAX_A_DAY, MAX_AN_HOUR, cuts_at, load_cuts
-from carbonbudget_operator.ledger.read import read_hour
+from carbonbudget_operator.ledger.fact_reader import read_hour
+from carbonbudget_operator.ledger.report_bounds import MAX_ROWS
 from carbonbudget_operator.ledger.store import migrate, open_ledger
-from carbonbudget_operator.ledger.writer import Writer
+from carbonbudget_operator.ledger.writer import LedgerWriter
 from carbonbudget_operator.namespace_names import EVERY_NAMESPACE
-from carbonbudget_operator.reporting.book import Book
-from carbonbudget_operator.settings import Allocation, Carbon, Settings
+from carbonbudget_operator.settings import AllocationSettings, CarbonSettings, Settings
+from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
 
 TEAMS = ("team-a", "team-b", "team-c")
-SETTINGS = Settings(carbon=Carbon(zone="DE", pue=1.2))
+SETTINGS = Settings(carbon=CarbonSettings(zone="DE", pue=1.2))
 
 
 @pytest.fixture
-def writer(engine: sa.Engine) -> Iterator[Writer]:
-    made = Writer(engine)
+def writer(engine: sa.Engine) -> Iterator[LedgerWriter]:
+    made = LedgerWriter(engine)
     yield made
     made.close()
 
@@ -61,10 +61,10 @@ def an_hour(teams: Sequence[str] = TEAMS, hour: int = HOUR) -> list[NodeReport]:
 
 
 def dynamic_uj(engine: sa.Engine, namespace: str, start: int, end: int) -> int:
-    return sum(row.figures[0] for row in Book(engine, SETTINGS).rows(start, end) if row.namespace == namespace)
+    return sum(row.figures[0] for row in ValuedReader(engine, SETTINGS).rows(start, end) if row.namespace == namespace)
 
 
-def test_a_cut_splits_the_pods_of_its_namespace_and_nothing_else(engine: sa.Engine, writer: Writer) -> None:
+def test_a_cut_splits_the_pods_of_its_namespace_and_nothing_else(engine: sa.Engine, writer: LedgerWriter) -> None:
     writer.add_cuts([("team-a", HOUR + 90), ("team-a", HOUR + 3600), ("team-a", HOUR - 5)], now=HOUR + 80)
     book(Booker(engine), *(a_report(HOUR + 60 * i, namespace=team, node=team) for i in range(4) for team in TEAMS[:2]))
     with engine.connect() as connection:
@@ -79,7 +79,7 @@ def test_a_cut_splits_the_pods_of_its_namespace_and_nothing_else(engine: sa.Engi
     assert [(facts.part, facts.energy_uj["cpu"]) for facts in other.groups] == [(None, 1200)]
 
 
-def test_the_cluster_s_own_cut_splits_all_namespaces(engine: sa.Engine, writer: Writer) -> None:
+def test_the_cluster_s_own_cut_splits_all_namespaces(engine: sa.Engine, writer: LedgerWriter) -> None:
     writer.add_cuts([(EVERY_NAMESPACE, HOUR + 1800)], now=HOUR)
     book(Booker(engine), *an_hour())
     for team in TEAMS:
@@ -88,7 +88,7 @@ def test_the_cluster_s_own_cut_splits_all_namespaces(engine: sa.Engine, writer: 
 
 
 def test_a_budget_that_starts_at_an_odd_second_counts_exactly_what_came_from_then_on(
-    engine: sa.Engine, writer: Writer
+    engine: sa.Engine, writer: LedgerWriter
 ) -> None:
     writer.add_cuts([("team-a", HOUR + 1021)], now=HOUR)
     book(Booker(engine), *an_hour())
@@ -103,7 +103,7 @@ def test_a_namespace_that_asks_for_every_second_of_an_hour_is_bounded_and_multip
     """The reported case: 3,599 cuts in one hour gave every pod of the cluster sixty rows."""
     plain = open_engine(new_url())
     book(Booker(plain), *an_hour())
-    writer = Writer(engine)
+    writer = LedgerWriter(engine)
     for _ in range(2):
         writer.add_cuts([("team-a", HOUR + second) for second in range(1, 3600)], now=HOUR)
     writer.close()
@@ -120,7 +120,9 @@ def test_a_namespace_that_asks_for_every_second_of_an_hour_is_bounded_and_multip
     assert checked.defects == []
 
 
-def test_one_namespace_cannot_use_up_another_s_cuts_nor_those_of_the_cluster(engine: sa.Engine, writer: Writer) -> None:
+def test_one_namespace_cannot_use_up_another_s_cuts_nor_those_of_the_cluster(
+    engine: sa.Engine, writer: LedgerWriter
+) -> None:
     flood = [("team-a", HOUR + 7 * i) for i in range(1, 12_000)]
     for _ in range(2):
         writer.add_cuts(flood, now=HOUR)
@@ -131,7 +133,7 @@ def test_one_namespace_cannot_use_up_another_s_cuts_nor_those_of_the_cluster(eng
     assert (found["team-b"], found[EVERY_NAMESPACE]) == (1, 1)  # what `*` splits team-b need not split again
 
 
-def test_a_flood_of_the_hours_to_come_leaves_room_for_the_day_after(engine: sa.Engine, writer: Writer) -> None:
+def test_a_flood_of_the_hours_to_come_leaves_room_for_the_day_after(engine: sa.Engine, writer: LedgerWriter) -> None:
     day = HOUR - HOUR % 86_400
     writer.add_cuts([("team-a", day + 61 * i) for i in range(1, 1400)], now=day)
     assert cuts(engine) == {"team-a": MAX_A_DAY}
@@ -139,7 +141,7 @@ def test_a_flood_of_the_hours_to_come_leaves_room_for_the_day_after(engine: sa.E
     assert cuts(engine) == {"team-a": MAX_A_DAY + 1}
 
 
-def test_ends_in_far_years_are_cut_when_their_day_comes(engine: sa.Engine, writer: Writer) -> None:
+def test_ends_in_far_years_are_cut_when_their_day_comes(engine: sa.Engine, writer: LedgerWriter) -> None:
     """Each edit of a budget names another end: none of them is kept before it is near."""
     far = HOUR + 3 * 365 * 86_400
     writer.add_cuts([("team-a", far + 61 * i) for i in range(5_000)], now=HOUR)
@@ -149,7 +151,7 @@ def test_ends_in_far_years_are_cut_when_their_day_comes(engine: sa.Engine, write
 
 
 def test_above_the_bound_of_all_namespaces_each_still_has_one(
-    engine: sa.Engine, writer: Writer, monkeypatch: pytest.MonkeyPatch
+    engine: sa.Engine, writer: LedgerWriter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cuts_module, "MAX_A_DAY_IN_ALL", 10)
     writer.add_cuts([(f"ns-{n}", HOUR + 60 * i + 1) for n in range(2) for i in range(5)], now=HOUR)
@@ -159,7 +161,7 @@ def test_above_the_bound_of_all_namespaces_each_still_has_one(
     assert all(found[f"later-{n}"] == 1 for n in range(20))
 
 
-def test_cuts_that_are_there_or_cannot_be_hold_up_no_report(engine: sa.Engine, writer: Writer) -> None:
+def test_cuts_that_are_there_or_cannot_be_hold_up_no_report(engine: sa.Engine, writer: LedgerWriter) -> None:
     """The controller asks for the same ones each minute."""
     wanted = [("team-a", HOUR + 61 * i) for i in range(1, 40)]
     writer.add_cuts(wanted, now=HOUR)
@@ -179,21 +181,21 @@ def test_a_report_that_cuts_alone_make_too_large_is_booked_by_the_hour(engine: s
     with engine.begin() as connection:
         inside = [{"at": HOUR + 3600 * i + 7, "namespace": "team-a"} for i in range(hours)]
         connection.execute(sa.insert(schema.cut), inside)
-    assert book(Booker(engine, max_node_watts=10**6), gap) == [Booked.STORED]
+    assert book(Booker(engine, max_node_watts=10**6), gap) == [BookingResult.STORED]
     *_, checked = check_ledger(engine)
     assert (checked.defects, checked.measured_uj) == ([], gap.domains[0].measured_uj)
 
 
 def test_a_report_that_is_too_large_without_any_cut_is_refused(engine: sa.Engine) -> None:
     gap = a_report(HOUR + 34 * 86_400, pods={f"p{i}": 0 for i in range(1_500)}, since=HOUR)
-    assert book(Booker(engine), gap) == [Booked.TOO_LARGE]
+    assert book(Booker(engine), gap) == [BookingResult.TOO_LARGE]
 
 
 INSTANTS = st.tuples(st.sampled_from((*TEAMS, EVERY_NAMESPACE)), st.integers(1, 3 * 3600 - 1).map(lambda s: HOUR + s))
 POLICIES = st.builds(
-    Allocation,
-    idle=st.sampled_from(Idle),
-    overhead=st.sampled_from(Overhead),
+    AllocationSettings,
+    idle=st.sampled_from(IdleRule),
+    overhead=st.sampled_from(OverheadRule),
     shared=st.sampled_from([{}, {"team-c": "even"}]),
 )
 
@@ -229,21 +231,21 @@ def mixed(n: int, gap_s: int) -> NodeReport:
 @settings(max_examples=40, deadline=None)
 @given(wanted=st.lists(INSTANTS, max_size=30), gap_s=st.integers(0, 7000), policy=POLICIES)
 def test_with_any_cuts_every_hour_conserves_and_other_namespaces_bear_what_they_bore(
-    again: Callable[[], sa.Engine], wanted: list[tuple[str, int]], gap_s: int, policy: Allocation
+    again: Callable[[], sa.Engine], wanted: list[tuple[str, int]], gap_s: int, policy: AllocationSettings
 ) -> None:
-    chosen = Settings(carbon=Carbon(zone="DE", pue=1.2), allocation=policy)
+    chosen = Settings(carbon=CarbonSettings(zone="DE", pue=1.2), allocation=policy)
     reports = [mixed(n, gap_s) for n in range(2)]
     reports += [a_report(HOUR + 60 * i, "n0", {f"x{i % 3}": 10**6 + i}, namespace=TEAMS[i % 3]) for i in range(6)]
     found = []
     for instants in ([], wanted):
         engine = again()
-        writer = Writer(engine, max_node_watts=10**6)
+        writer = LedgerWriter(engine, max_node_watts=10**6)
         writer.add_cuts(instants, now=HOUR)
         writer.close()
-        assert set(book(Booker(engine, max_node_watts=10**6), *reports)) == {Booked.STORED}
+        assert set(book(Booker(engine, max_node_watts=10**6), *reports)) == {BookingResult.STORED}
         *_, checked = check_ledger(engine)
         assert checked.defects == []
-        rows = list(Book(engine, chosen).rows(0, 2**40))
+        rows = list(ValuedReader(engine, chosen).rows(0, 2**40))
         sums: Counter[tuple[str, int]] = Counter()
         for row in rows:
             for column, figure in enumerate(row.figures):
@@ -260,7 +262,7 @@ def test_with_any_cuts_every_hour_conserves_and_other_namespaces_bear_what_they_
     assert {key: (whole[key], parted[key]) for key in whole if abs(whole[key] - parted[key]) > 200} == {}
 
 
-def test_cuts_are_found_by_instant_however_many_are_asked_for(engine: sa.Engine, writer: Writer) -> None:
+def test_cuts_are_found_by_instant_however_many_are_asked_for(engine: sa.Engine, writer: LedgerWriter) -> None:
     writer.add_cuts([("team-a", HOUR + 61), (EVERY_NAMESPACE, HOUR + 62)], now=HOUR)
     with engine.connect() as connection:
         assert cuts_at(connection, range(HOUR, HOUR + 3000)) == {(HOUR + 61, "team-a"), (HOUR + 62, EVERY_NAMESPACE)}

@@ -18,19 +18,19 @@ from tests.disk import fill, small_disk
 from tests.ledger.reports import HOUR, a_report, book, booked
 from tests.postgres import PostgresServer
 
-from carbonbudget_core.report_json import encode_report
-from carbonbudget_operator.ledger.book import Booked, Booker
-from carbonbudget_operator.ledger.check import check_ledger
-from carbonbudget_operator.ledger.read import hours_with_facts, read_hour
+from carbonbudget_core.node_report_json import encode_report
+from carbonbudget_operator.ledger.booking import Booker, BookingResult
+from carbonbudget_operator.ledger.consistency import check_ledger
+from carbonbudget_operator.ledger.fact_reader import hours_with_facts, read_hour
 from carbonbudget_operator.ledger.store import LedgerError
-from carbonbudget_operator.ledger.writer import Writer
+from carbonbudget_operator.ledger.writer import LedgerWriter
 
 # `CARBONBUDGET_KILLS=100` kills as often as a bad month would.
 KILLS = int(os.environ.get("CARBONBUDGET_KILLS", "5"))
 KILLED = """
 import sys
 from carbonbudget_operator.ingest.checks import parse
-from carbonbudget_operator.ledger.book import Booker
+from carbonbudget_operator.ledger.booking import Booker
 from carbonbudget_operator.ledger.store import open_ledger
 booker = Booker(open_ledger(sys.argv[1]))
 print("ready", flush=True)
@@ -82,7 +82,7 @@ def test_a_server_killed_again_and_again_leaves_whole_commits_and_resends_count_
         assert stored % 1007 == 0  # whole reports
         assert acknowledged <= stored // 1007 <= acknowledged + 1  # at most the one that nobody heard of
     fates = book(Booker(engine), *(a_report(HOUR + 60 * i, pods={"p": 300, f"q{i}": 7}) for i in range(40 * KILLS)))
-    assert fates.count(Booked.DUPLICATE) == stored // 1007
+    assert fates.count(BookingResult.DUPLICATE) == stored // 1007
     assert total_uj(engine) == 1007 * 40 * KILLS
     assert defects(engine) == []
 
@@ -116,15 +116,15 @@ async def test_on_a_full_disk_nothing_is_acknowledged_that_is_not_stored_and_it_
 ) -> None:
     url, disk = on_small_disk
     engine = open_engine(url)
-    writer = Writer(engine)
+    writer = LedgerWriter(engine)
     reports = [a_report(HOUR + 60 * i, pods={f"p{i}-{j}": 10 for j in range(200)}) for i in range(60)]
-    assert await booked(writer, reports[0]) is Booked.STORED
+    assert await booked(writer, reports[0]) is BookingResult.STORED
     ballast = fill(disk)
     refused: dict[int, str] = {}
     stored = 1
     for index, report in enumerate(reports[1:], 1):
         try:
-            assert await booked(writer, report) is Booked.STORED
+            assert await booked(writer, report) is BookingResult.STORED
             stored += 1
         except LedgerError as error:
             refused[index] = str(error)
@@ -134,7 +134,7 @@ async def test_on_a_full_disk_nothing_is_acknowledged_that_is_not_stored_and_it_
     assert len([record for record in caplog.records if "ledger: " in record.message]) == 1  # once
     ballast.unlink()
     for index in refused:
-        assert await booked(writer, reports[index]) is Booked.STORED
+        assert await booked(writer, reports[index]) is BookingResult.STORED
     writer.close()
     assert total_uj(engine) == 2700 * len(reports)
     assert defects(engine) == []

@@ -9,10 +9,10 @@ import sqlalchemy as sa
 from tests.ledger.reports import HOUR, a_report, book
 
 from carbonbudget_operator.ledger import labels as module
-from carbonbudget_operator.ledger.book import Booked, Booker
-from carbonbudget_operator.ledger.check import check_ledger
+from carbonbudget_operator.ledger.booking import Booker, BookingResult
+from carbonbudget_operator.ledger.consistency import check_ledger
+from carbonbudget_operator.ledger.fact_reader import read_hour
 from carbonbudget_operator.ledger.labels import OTHER, LabelBound
-from carbonbudget_operator.ledger.read import read_hour
 
 
 def values(engine: sa.Engine, hour: int = HOUR) -> dict[str, int]:
@@ -33,7 +33,7 @@ def test_ten_thousand_values_become_the_bound_and_one_more_and_all_energy_counts
             replace(a_report(HOUR, f"n{node}", {f"p{node}-{i}": 7}, labels={"run": f"{node}-{i}", "app": "x"}), part=i)
             for i in range(100)
         ]
-        assert set(book(booker, *reports)) == {Booked.STORED}
+        assert set(book(booker, *reports)) == {BookingResult.STORED}
     found = values(engine)
     assert len(found) == 101
     assert found[OTHER] == 7 * 9_900
@@ -84,9 +84,9 @@ def test_a_pod_whose_labels_have_too_many_names_loses_no_energy(engine: sa.Engin
     for i in range(20):
         labels = {"run": "r"} | {f"{i}-{j}": "" for j in range(63)}
         report = a_report(HOUR, f"n{i}", {"p": 7}, labels=labels)
-        assert book(booker, report) == [Booked.STORED]
+        assert book(booker, report) == [BookingResult.STORED]
         assert book(booker, replace(report, window_start=HOUR + 60, window_end=HOUR + 120, since=HOUR + 60)) == [
-            Booked.STORED
+            BookingResult.STORED
         ]
     assert values(engine) == {"r": 280}
     assert booker.labels_collapsed == 63 * 20 - 999  # asked for once, when the pods were new

@@ -13,10 +13,10 @@ from alembic.script import ScriptDirectory
 from tests.ledger.reports import HOUR, a_report, book
 
 from carbonbudget_operator.ledger import schema
-from carbonbudget_operator.ledger.book import Booked, Booker
-from carbonbudget_operator.ledger.check import check_ledger
-from carbonbudget_operator.ledger.facts import Group
-from carbonbudget_operator.ledger.read import data_through, hours_with_facts, node_spans, read_hour
+from carbonbudget_operator.ledger.booking import Booker, BookingResult
+from carbonbudget_operator.ledger.consistency import check_ledger
+from carbonbudget_operator.ledger.fact_reader import data_through, hours_with_facts, node_spans, read_hour
+from carbonbudget_operator.ledger.facts import PodGroup
 from carbonbudget_operator.ledger.store import (
     OLDEST_SCHEMA,
     LedgerError,
@@ -26,12 +26,12 @@ from carbonbudget_operator.ledger.store import (
     open_ledger,
     require_schema,
 )
-from carbonbudget_operator.ledger.valued import LOCATION_UG, NAMES, UNSPLIT_UG
-from carbonbudget_operator.reporting.book import Book
-from carbonbudget_operator.reporting.derive import Deriver
-from carbonbudget_operator.settings import Carbon, Settings
+from carbonbudget_operator.ledger.valued_rows import LOCATION_UG, NAMES, UNSPLIT_UG
+from carbonbudget_operator.settings import CarbonSettings, Settings
+from carbonbudget_operator.valued_hours.upkeep_steps import UpkeepSteps
+from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
 
-NO_GROUP = Group("", "", {})
+NO_GROUP = PodGroup("", "", {})
 
 
 def facts(engine: sa.Engine) -> list[tuple[object, ...]]:
@@ -70,7 +70,7 @@ def former(new_url: Callable[[], str], open_engine: Callable[[str], sa.Engine]) 
     """What was booked, and a ledger of the first schema that holds it."""
     source, url = open_engine(new_url()), new_url()
     reports = [a_report(HOUR + 1800 * i, f"n{n}", {f"p{n}": 70, f"q{i}": 5}) for i in range(3) for n in range(2)]
-    assert set(book(Booker(source), *reports)) == {Booked.STORED}
+    assert set(book(Booker(source), *reports)) == {BookingResult.STORED}
     target = open_ledger(url)
     write_as_0001(source, target)
     target.dispose()
@@ -88,7 +88,7 @@ def test_every_fact_of_the_first_schema_is_kept_and_booking_goes_on(
         assert hours_with_facts(connection, 0, 2**40).keys() == hours_with_facts(other, 0, 2**40).keys()
     # A window that comes again is no new one; a new pod on a new node gets ids of its own.
     again, fresh = a_report(HOUR, "n0", {"p0": 70, "q0": 5}), a_report(HOUR + 60, "n9", {"new": 9})
-    assert book(Booker(engine), again, fresh) == [Booked.DUPLICATE, Booked.STORED]
+    assert book(Booker(engine), again, fresh) == [BookingResult.DUPLICATE, BookingResult.STORED]
     *_, checked = check_ledger(engine)
     assert (checked.windows, checked.defects) == (7, [])
 
@@ -101,7 +101,7 @@ def test_the_slices_of_a_nodes_hour_are_joined_and_former_cuts_are_everybodys(
     with source.begin() as connection:
         connection.execute(sa.insert(schema.cut), [{"at": at, "namespace": "*"}])
     reports = [a_report(HOUR + 600 * i, pods={"p": 70, f"q{i}": 5}) for i in range(6)]
-    assert set(book(Booker(source), *reports)) == {Booked.STORED}
+    assert set(book(Booker(source), *reports)) == {BookingResult.STORED}
     target = open_ledger(url)
     with source.connect() as old, target.begin() as new:
         config = _config()
@@ -136,7 +136,10 @@ def test_the_slices_of_a_nodes_hour_are_joined_and_former_cuts_are_everybodys(
         assert connection.execute(sa.select(schema.cut.c.at, schema.cut.c.namespace)).all() == [(at, "*")]
         assert connection.scalars(sa.select(schema.node_fact.c.start)).all() == [HOUR]
         assert connection.scalars(sa.select(schema.closed_report.c.report)).all() == ["{}"]
-    assert book(Booker(engine), reports[0], a_report(HOUR + 60, pods={"p": 9})) == [Booked.DUPLICATE, Booked.STORED]
+    assert book(Booker(engine), reports[0], a_report(HOUR + 60, pods={"p": 9})) == [
+        BookingResult.DUPLICATE,
+        BookingResult.STORED,
+    ]
     *_, checked = check_ledger(engine)
     assert checked.defects == []
 
@@ -251,7 +254,9 @@ def test_a_ledger_taken_back_has_the_earlier_schema_and_every_fact_and_comes_up_
     new_url: Callable[[], str], open_engine: Callable[[str], sa.Engine]
 ) -> None:
     engine = open_engine(new_url())
-    assert set(book(Booker(engine), *(a_report(HOUR + 60 * i, "n0", {"p": 70}) for i in range(3)))) == {Booked.STORED}
+    assert set(book(Booker(engine), *(a_report(HOUR + 60 * i, "n0", {"p": 70}) for i in range(3)))) == {
+        BookingResult.STORED
+    }
     before = facts(engine)
     revisions = [script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()]  # newest first
     for revision in revisions[1 : revisions.index(OLDEST_SCHEMA) + 1]:
@@ -291,20 +296,20 @@ def test_a_ledger_taken_back_and_brought_up_again_has_the_direct_and_upstream_pa
     new_url: Callable[[], str], open_engine: Callable[[str], sa.Engine], sealed_hours: int
 ) -> None:
     """What was kept loses its parts on the way down: it is made anew, and what was sealed has one of them."""
-    engine, settings = open_engine(new_url()), Settings(carbon=Carbon(zone="DE", pue=1.2))
+    engine, settings = open_engine(new_url()), Settings(carbon=CarbonSettings(zone="DE", pue=1.2))
     assert set(book(Booker(engine), *(a_report(HOUR + 3600 * i, "n0", {"p": 10**9}) for i in range(3)))) == {
-        Booked.STORED
+        BookingResult.STORED
     }
 
     def upkeep(sealed: int) -> None:
-        deriver = Deriver(Book(engine, settings), 35, 25)
+        deriver = UpkeepSteps(ValuedReader(engine, settings), 35, 25)
         while deriver.step(HOUR + 38 * 86_400) is not None:
             pass
         for _ in range(sealed):
             assert deriver.seal(HOUR + 38 * 86_400) is not None
 
     def location_and_unsplit_ug() -> tuple[int, int]:
-        rows = list(Book(engine, settings).rows(HOUR, HOUR + 3 * 3600))
+        rows = list(ValuedReader(engine, settings).rows(HOUR, HOUR + 3 * 3600))
         return sum(sum(row.figures[LOCATION_UG]) for row in rows), sum(row.figures[UNSPLIT_UG] for row in rows)
 
     upkeep(sealed_hours)

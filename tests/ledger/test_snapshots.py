@@ -7,8 +7,8 @@ import threading
 import sqlalchemy as sa
 from tests.ledger.reports import HOUR, a_report, book
 
-from carbonbudget_operator.ledger.book import Booker
-from carbonbudget_operator.ledger.read import read_hour
+from carbonbudget_operator.ledger.booking import Booker
+from carbonbudget_operator.ledger.fact_reader import read_hour
 from carbonbudget_operator.ledger.store import snapshot
 
 ROUNDS = 150

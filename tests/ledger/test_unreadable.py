@@ -9,17 +9,17 @@ import sqlalchemy as sa
 from tests.ledger.reports import HOUR, a_report, book
 
 from carbonbudget_operator.ledger import schema
-from carbonbudget_operator.ledger.book import Booked, Booker
-from carbonbudget_operator.ledger.check import check_ledger
-from carbonbudget_operator.ledger.derived import HOURS
+from carbonbudget_operator.ledger.booking import Booker, BookingResult
+from carbonbudget_operator.ledger.consistency import check_ledger
+from carbonbudget_operator.ledger.fact_reader import read_hour, read_nodes
 from carbonbudget_operator.ledger.facts import NodeSlice
-from carbonbudget_operator.ledger.read import read_hour, read_nodes
-from carbonbudget_operator.ledger.sound import left_out
-from carbonbudget_operator.reporting.book import Book
-from carbonbudget_operator.reporting.derive import Deriver
-from carbonbudget_operator.settings import Carbon, Settings
+from carbonbudget_operator.ledger.stored_units import HOURS
+from carbonbudget_operator.ledger.valid_counts import left_out
+from carbonbudget_operator.settings import CarbonSettings, Settings
+from carbonbudget_operator.valued_hours.upkeep_steps import UpkeepSteps
+from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
 
-SETTINGS = Settings(carbon=Carbon(zone="WORLD", pue=1.0))
+SETTINGS = Settings(carbon=CarbonSettings(zone="WORLD", pue=1.0))
 LATER = HOUR + 40 * 86_400
 # What SQLite keeps in an integer column. PostgreSQL has types: there only a negative number can be.
 NO_COUNTS: list[Any] = [2.0**63, "many", b"\x00", -1]
@@ -46,7 +46,7 @@ def spoil(engine: sa.Engine, table: str, column: str, value: object) -> None:
 
 def two_nodes(engine: sa.Engine) -> None:
     reports = (a_report(node=f"node-{n}", pods={f"pod-{n}": 300, f"other-{n}": 50}) for n in (1, 2))
-    assert set(book(Booker(engine), *reports)) == {Booked.STORED}
+    assert set(book(Booker(engine), *reports)) == {BookingResult.STORED}
 
 
 def hour(engine: sa.Engine) -> dict[str, NodeSlice]:
@@ -79,7 +79,7 @@ def test_a_row_that_holds_no_counts_spoils_no_hour(
         groups = sum(sum(group.energy_uj.values()) + sum(group.idle_uj.values()) for group in slice_.groups)
         (domain,) = slice_.domains.values()
         assert domain.measured_uj == domain.idle_uj + domain.system_uj + domain.unseen_uj + groups
-    deriver = Deriver(Book(engine, SETTINGS), 35, 25)
+    deriver = UpkeepSteps(ValuedReader(engine, SETTINGS), 35, 25)
     while deriver.step(LATER) is not None:
         pass
     (*_, checked) = check_ledger(engine)
@@ -106,7 +106,7 @@ def test_a_report_is_added_beside_a_row_that_holds_no_count(engine: sa.Engine) -
     two_nodes(engine)
     spoil(engine, "node_hour", "measured_uj", NO_COUNTS[0] if engine.dialect.name == "sqlite" else -1)
     booker = Booker(engine)
-    assert book(booker, a_report(HOUR + 60, "node-1"), a_report(HOUR + 60, "node-2")) == [Booked.STORED] * 2
+    assert book(booker, a_report(HOUR + 60, "node-1"), a_report(HOUR + 60, "node-2")) == [BookingResult.STORED] * 2
     assert measured_uj({"node-2": hour(engine)["node-2"]}) == 1_050 + 1_000
 
 
@@ -125,7 +125,7 @@ def test_a_node_whose_pods_hold_more_than_it_measured_is_left_out_and_the_hour_i
         connection.execute(sa.text(f"UPDATE pod_energy SET energy_uj = 1000000000 WHERE pod_id = {pod}"))
     assert hour(engine).keys() == {"node-2"}
     assert left_out.node_hours == 1
-    deriver = Deriver(Book(engine, SETTINGS), 35, 25)
+    deriver = UpkeepSteps(ValuedReader(engine, SETTINGS), 35, 25)
     while deriver.step(LATER) is not None:
         pass
     assert deriver.seal(LATER) == (HOURS, HOUR)

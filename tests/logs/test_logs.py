@@ -15,9 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from carbonbudget_agent.json_log import JsonFormatter as AgentsJsonFormatter
+from carbonbudget_agent.json_log import AgentJsonFormatter as AgentsJsonFormatter
 from carbonbudget_operator.cli.main import app
-from carbonbudget_operator.logs import Failures, JsonFormatter, Limit, log_action
+from carbonbudget_operator.logs import FailureLog, JsonFormatter, LogRateLimit, log_action
 
 EVIL = "\x1b[2J\u202eevil\nname"
 
@@ -67,13 +67,13 @@ def test_a_message_that_is_too_long_is_cut() -> None:
 
 
 def test_a_failure_begins_once_and_ends_once() -> None:
-    failures = Failures()
+    failures = FailureLog()
     assert [failures.begins("a"), failures.begins("a"), failures.begins("b")] == [True, False, True]
     assert [failures.ends("a"), failures.ends("a"), failures.begins("a")] == [True, False, True]
 
 
 def test_what_fails_is_bounded() -> None:
-    failures = Failures()
+    failures = FailureLog()
     for key in range(20_000):
         failures.begins(key)
     assert len(failures._failing) == 10_000
@@ -81,7 +81,7 @@ def test_what_fails_is_bounded() -> None:
 
 @given(st.lists(st.integers(0, 30), min_size=1), st.integers(1, 5))
 def test_each_refusal_is_logged_or_counted_and_no_second_has_more_lines(tenths: list[int], per_second: int) -> None:
-    limit, logged, suppressed = Limit(per_second), dict[int, int](), 0
+    limit, logged, suppressed = LogRateLimit(per_second), dict[int, int](), 0
     for tenth in sorted(tenths):
         before = limit.admit(tenth / 10)
         if before is not None:

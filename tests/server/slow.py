@@ -7,8 +7,8 @@ import os
 import signal
 import sys
 
-from carbonbudget_operator.reporting.pools import Question
-from carbonbudget_operator.server.answers import LedgerAnswers
+from carbonbudget_operator.server.ledger_answers import LedgerAnswers
+from carbonbudget_operator.server.pools import Question
 from carbonbudget_operator.settings import Settings
 
 
@@ -39,14 +39,14 @@ if __name__ == "__main__":  # a server that has a question under way: it says wh
 
     from prometheus_client import CollectorRegistry
 
-    from carbonbudget_operator.reporting.pools import Allowance
+    from carbonbudget_operator.server.pools import QueryAllowance
     from carbonbudget_operator.server.wiring import make_pools
     from carbonbudget_operator.server.worker import Setup
 
     async def ask() -> None:
         _, people = make_pools(Setup(sys.argv[1], Settings(), answers=SlowAnswers), CollectorRegistry())
         body = json.dumps({"queries": [{"id": "slow"}]}).encode()
-        allowance = Allowance(1, 1, 1, 1, 1000)
+        allowance = QueryAllowance(1, 1, 1, 1, 1000)
         asking = asyncio.create_task(people.answer(Question("budgets", 0, allowance, body)))
         while not people.workers:  # noqa: ASYNC110 - nobody could set an event
             await asyncio.sleep(0.01)

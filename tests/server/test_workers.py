@@ -21,8 +21,8 @@ import sqlalchemy as sa
 from tests.controller.api_server import eventually
 from tests.ledger.reports import HOUR, a_report
 from tests.postgres import PostgresServer
-from tests.reporting.test_server import Face, a_face, a_server
 from tests.server.slow import SlowAnswers
+from tests.server.test_server import Face, a_face, a_server
 
 from carbonbudget_operator.ledger.store import migrate, open_ledger, read_only
 from carbonbudget_operator.settings import Questions
@@ -289,7 +289,7 @@ async def test_a_database_that_does_not_answer_is_one_reason_for_all_and_nothing
         assert (await face.report(a_report())).status_code == 200
         assert (await ask(face, "q")).status_code == 200
         postgres.freeze()
-        monkeypatch.setattr("carbonbudget_operator.reporting.readiness._SILENT_SECONDS", 0.5)
+        monkeypatch.setattr("carbonbudget_operator.server.readiness._SILENT_SECONDS", 0.5)
         monkeypatch.setattr("carbonbudget_operator.ledger.writer._ANSWER_SECONDS", 1.0)
         try:
             in_flight = asyncio.create_task(face.report(a_report(HOUR + 60)))

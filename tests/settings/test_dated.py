@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from carbonbudget_operator.dated import DATED, is_dated
-from carbonbudget_operator.reporting.places import check_all_places
-from carbonbudget_operator.settings import Allocation, Carbon, Settings, SettingsError, load_settings
+from carbonbudget_operator.settings import AllocationSettings, CarbonSettings, Settings, SettingsError, load_settings
 from carbonbudget_operator.timeline import HOUR
+from carbonbudget_operator.valuation.places import check_all_places
 
 ROOT = Path(__file__).resolve().parents[2]
 JULY = 1_782_864_000  # 2026-07-01T00:00Z
@@ -33,7 +33,7 @@ def both(value: object, other: object) -> list[dict[str, object]]:
 def test_a_plain_value_is_in_force_at_all_times(tmp_path: Path) -> None:
     carbon = load(tmp_path, "carbon: {pue: 1.4, zone: DE}").carbon
     assert carbon.starts == (0,)
-    assert carbon.values == (Carbon(pue=1.4, zone="DE"),)
+    assert carbon.values == (CarbonSettings(pue=1.4, zone="DE"),)
 
 
 def test_a_dated_value_is_in_force_from_its_instant_on(tmp_path: Path) -> None:
@@ -57,34 +57,34 @@ def test_an_instant_may_be_a_date_in_utc_or_have_a_zone(tmp_path: Path, written:
 @pytest.mark.parametrize(
     ("model", "path", "values"),
     [
-        (Carbon, "zone", ("DE", "FR")),
-        (Carbon, "pue", (None, 1.2)),
-        (Carbon, "ownership", ("owned", "cloud")),
-        (Carbon, "provider", ("own", "gcp")),
-        (Carbon, "market.supplier", (None, RATE)),
-        (Carbon, "market.residual_mixes", ([], [RATE | {"zone": "DE"}])),
-        (Carbon, "market.residual_mixes", ([RATE | {"zone": "FR"}], [RATE | {"zone": "DE"}])),
-        (Carbon, "market.attested_providers", (["gcp"], ["gcp", "aws"])),
-        (Carbon, "embodied.server_kg", (1000, 1200)),
-        (Carbon, "embodied.gpu_kg", (100, None)),
-        (Carbon, "embodied.host_threads", (96, 128)),
-        (Carbon, "embodied.life_years", (4, 6)),
-        (Carbon, "embodied.in_service", (None, "2024-01-01")),
+        (CarbonSettings, "zone", ("DE", "FR")),
+        (CarbonSettings, "pue", (None, 1.2)),
+        (CarbonSettings, "ownership", ("owned", "cloud")),
+        (CarbonSettings, "provider", ("own", "gcp")),
+        (CarbonSettings, "market.supplier", (None, RATE)),
+        (CarbonSettings, "market.residual_mixes", ([], [RATE | {"zone": "DE"}])),
+        (CarbonSettings, "market.residual_mixes", ([RATE | {"zone": "FR"}], [RATE | {"zone": "DE"}])),
+        (CarbonSettings, "market.attested_providers", (["gcp"], ["gcp", "aws"])),
+        (CarbonSettings, "embodied.server_kg", (1000, 1200)),
+        (CarbonSettings, "embodied.gpu_kg", (100, None)),
+        (CarbonSettings, "embodied.host_threads", (96, 128)),
+        (CarbonSettings, "embodied.life_years", (4, 6)),
+        (CarbonSettings, "embodied.in_service", (None, "2024-01-01")),
         (
-            Carbon,
+            CarbonSettings,
             "intensity.sources",
             ([], [{"type": "static", "figures": {"DE": 300}, "basis": "lifecycle", "source": "x", "year": 2025}]),
         ),
-        (Allocation, "idle", ("even", "byRequest")),
-        (Allocation, "overhead", ("even", "proportional")),
-        (Allocation, "shared", ({}, {"kube-system": "even"})),
+        (AllocationSettings, "idle", ("even", "byRequest")),
+        (AllocationSettings, "overhead", ("even", "proportional")),
+        (AllocationSettings, "shared", ({}, {"kube-system": "even"})),
     ],
 )
 def test_every_setting_that_values_hours_may_be_dated(
     tmp_path: Path, model: type[BaseModel], path: str, values: tuple[object, object]
 ) -> None:
     """Each reads as the plain section of its time."""
-    name = model.__name__.lower()
+    name = model.__name__.removesuffix("Settings").lower()
 
     def section(value: object) -> dict[str, object]:
         for key in reversed(path.split(".")):
@@ -114,11 +114,11 @@ def test_keys_that_cannot_be_dated_are_those_that_the_reference_says() -> None:
                 found.add(f"{prefix}{key}")
         return found
 
-    assert undated(Carbon, "carbon.") | undated(Allocation, "allocation.") == {
+    assert undated(CarbonSettings, "carbon.") | undated(AllocationSettings, "allocation.") == {
         "carbon.basis", "carbon.market.contracts", "carbon.intensity.interval_seconds",
         "carbon.intensity.max_age_hours", "carbon.intensity.revised_hours",
     }  # fmt: skip
-    assert DATED in Carbon.model_fields["pue"].metadata
+    assert DATED in CarbonSettings.model_fields["pue"].metadata
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry
 
-from carbonbudget_operator.controller.certificates import Pair, make_ca, make_leaf
+from carbonbudget_operator.controller.certificates import CertificatePair, make_ca, make_leaf
 from carbonbudget_operator.tls import follow_certificate, served_until, server_context
 
 NOW = dt.datetime.now(dt.UTC).replace(microsecond=0)
@@ -30,9 +30,9 @@ class Files:
     def put(self, made_at: dt.datetime, names: list[str] = NAMES, chain: bool = False) -> None:
         ca = make_ca(made_at)
         leaf = make_leaf(ca, names, made_at)
-        self.write(Pair(leaf.certificate + (ca.certificate if chain else ""), leaf.key))
+        self.write(CertificatePair(leaf.certificate + (ca.certificate if chain else ""), leaf.key))
 
-    def write(self, pair: Pair) -> None:
+    def write(self, pair: CertificatePair) -> None:
         self.cert.write_text(pair.certificate)
         self.key.write_text(pair.key)
 

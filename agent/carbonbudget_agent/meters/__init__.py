@@ -23,7 +23,7 @@ class ImplausibleError(MeterError):
 
 
 @dataclass(frozen=True, slots=True)
-class Stamp:
+class CounterReading:
     """A unit's raw counters and the moment they were read, in milliseconds of the boot's own clock."""
 
     steady_ms: int
@@ -31,7 +31,7 @@ class Stamp:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class MeterReading:
     """The counters of each unit that could be read, and for the others why not."""
 
     counters: Mapping[str, Counters]
@@ -65,7 +65,7 @@ class Meter(Protocol):
 
     name: str
 
-    def read(self, busy_us: int) -> Reading:
+    def read(self, busy_us: int) -> MeterReading:
         """Raw counters by unit. `busy_us`: the node's busy CPU time, which a model works on."""
 
     def energy(self, unit: str, before: Counters, after: Counters, elapsed_ms: int) -> tuple[DomainEnergy, ...]:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from carbonbudget_agent.devices import Gpu, Instance
+from carbonbudget_agent.devices import Gpu, MigInstance
 
 _REFRESH_SECONDS = 60.0
 
@@ -86,12 +86,12 @@ class Gpus:
         parts = max(most, sum(instance.parts for instance in instances))
         return Gpu(uuid, name, gpu.minor, parts, instances)
 
-    def _instance(self, handle: Any, index: int) -> Instance | None:
+    def _instance(self, handle: Any, index: int) -> MigInstance | None:
         mig = self._optional("nvmlDeviceGetMigDeviceHandleByIndex", handle, index)
         if mig is None:
             return None
         attributes = self._call("nvmlDeviceGetAttributes_v2", mig)
-        return Instance(
+        return MigInstance(
             uuid=self._call("nvmlDeviceGetUUID", mig),
             gpu_instance=self._call("nvmlDeviceGetGpuInstanceId", mig),
             compute_instance=self._call("nvmlDeviceGetComputeInstanceId", mig),

@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from carbonbudget_agent.meters import Counters, Detection, DomainEnergy, ImplausibleError, MeterError, Reading
+from carbonbudget_agent.meters import Counters, Detection, DomainEnergy, ImplausibleError, MeterError, MeterReading
 from carbonbudget_agent.meters.counter import counted_uj
 
 # The most that one sensor's part can draw: data sheets give 500 W for the largest CPU sockets of 2025 and for Grace.
@@ -53,12 +53,12 @@ class HwmonMeter:
     def __init__(self, sensors: dict[str, _Sensor], boundary: str) -> None:
         self._sensors, self._boundary = sensors, boundary
 
-    def read(self, busy_us: int) -> Reading:
+    def read(self, busy_us: int) -> MeterReading:
         """All sensors; an unreadable one fails them all, because a part would undercount."""
         try:
-            return Reading({self.name: {key: _number(sensor.path) for key, sensor in self._sensors.items()}})
+            return MeterReading({self.name: {key: _number(sensor.path) for key, sensor in self._sensors.items()}})
         except MeterError as error:
-            return Reading({}, {self.name: str(error)})
+            return MeterReading({}, {self.name: str(error)})
 
     def energy(self, unit: str, before: Counters, after: Counters, elapsed_ms: int) -> tuple[DomainEnergy, ...]:
         """The sum over sockets."""

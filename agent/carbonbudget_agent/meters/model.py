@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from carbonbudget_agent.meters import Counters, Detection, DomainEnergy, MeterError, Reading
+from carbonbudget_agent.meters import Counters, Detection, DomainEnergy, MeterError, MeterReading
 from carbonbudget_agent.meters.calibration import Calibration, factor_permille
 from carbonbudget_agent.meters.instance_types import find_by_instance_type
 from carbonbudget_agent.meters.microarchitecture import find_microarchitecture, first_processor
@@ -47,9 +47,9 @@ class ModelMeter:
         self.curve = curve
         self.threads = threads
 
-    def read(self, busy_us: int) -> Reading:
+    def read(self, busy_us: int) -> MeterReading:
         """Nothing of its own: the node's busy time is what it works on."""
-        return Reading({self.name: {"busy_us": busy_us}})
+        return MeterReading({self.name: {"busy_us": busy_us}})
 
     def energy(self, unit: str, before: Counters, after: Counters, elapsed_ms: int) -> tuple[DomainEnergy, ...]:
         """The modelled energy of the domain `cpu`, idle and range included."""

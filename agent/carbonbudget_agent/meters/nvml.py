@@ -13,8 +13,8 @@ from __future__ import annotations
 import ctypes
 
 from carbonbudget_agent.devices import Gpu
-from carbonbudget_agent.meters import Counters, Detection, DomainEnergy, MeterError, Reading
-from carbonbudget_agent.meters.accelerators import Accelerator, find_accelerator
+from carbonbudget_agent.meters import Counters, Detection, DomainEnergy, MeterError, MeterReading
+from carbonbudget_agent.meters.accelerator_power import AcceleratorPower, find_accelerator
 from carbonbudget_agent.meters.counter import MARGIN, counted_uj
 from carbonbudget_agent.meters.gpus import GpuError, Gpus
 from carbonbudget_agent.meters.hwmon import integrate_uw
@@ -37,17 +37,17 @@ class NvmlMeter:
 
     def __init__(self, gpus: Gpus) -> None:
         self.gpus = gpus
-        self._kinds: dict[str, Accelerator | None] = {}
+        self._kinds: dict[str, AcceleratorPower | None] = {}
         self._most_watts: dict[str, int] = {}
 
-    def read(self, busy_us: int) -> Reading:
+    def read(self, busy_us: int) -> MeterReading:
         """Each GPU's counters; a lost GPU is the only one that fails."""
         counters: dict[str, Counters] = {}
         failed: dict[str, str] = {}
         try:
             found = self.gpus.all()
         except GpuError as error:
-            return Reading({}, {self.name: str(error)})
+            return MeterReading({}, {self.name: str(error)})
         for gpu in found:
             if gpu.uuid not in self._kinds:
                 self._kinds[gpu.uuid] = find_accelerator(gpu.name)
@@ -58,7 +58,7 @@ class NvmlMeter:
             except GpuError as error:
                 failed[gpu.uuid] = str(error)
         failed |= {uuid: "the driver no longer lists it" for uuid in self._kinds if uuid not in counters | failed}
-        return Reading(counters, failed)
+        return MeterReading(counters, failed)
 
     def _counters(self, gpu: Gpu) -> Counters:
         energy_mj = self.gpus.energy_mj(gpu)

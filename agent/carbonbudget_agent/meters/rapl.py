@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
-from carbonbudget_agent.meters import Counters, Detection, DomainEnergy, MeterError, Reading
+from carbonbudget_agent.meters import Counters, Detection, DomainEnergy, MeterError, MeterReading
 from carbonbudget_agent.meters.counter import MARGIN, counted_uj
 from carbonbudget_agent.meters.mirrors import Mirrors
 
@@ -56,7 +56,7 @@ class RaplMeter:
         for _, group in groupby(measured, key=lambda entry: entry[:2]):
             self._mirrors.suspect([key for _, _, key in group], ranges)
 
-    def read(self, busy_us: int) -> Reading:
+    def read(self, busy_us: int) -> MeterReading:
         """All zones' counters; an unreadable one fails its domain, because a part would undercount."""
         values: dict[str, int] = {}
         failed: dict[str, str] = {}
@@ -77,7 +77,7 @@ class RaplMeter:
         for domain, released_uj in self._mirrors.released_uj.items():
             if _unit(domain) in counters:
                 counters[_unit(domain)][f"released/{domain}"] = released_uj
-        return Reading(counters, failed)
+        return MeterReading(counters, failed)
 
     def _again(self) -> dict[str, int]:
         """A second reading of the zones that may be names of one counter; without those that cannot be read."""

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from carbonbudget_agent.sample import PodCounters
-from carbonbudget_core.report import MAX_INTEGER
+from carbonbudget_core.node_report import MAX_INTEGER
 
 _log = logging.getLogger(__name__)
 # A pod's directory: its uid, or the 32-hex config hash of a static pod; the systemd driver writes _ for -.
@@ -39,7 +39,7 @@ class CgroupError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class CgroupReading:
     """All pods at one instant. `parents_us` exclude what their own child slices hold.
 
     `ended` are pods that were peeked at since the former reading and are gone: as they were last seen. `created_ms` is
@@ -114,7 +114,7 @@ class CgroupReader:
         self.errors = 0  # lists of pods that failed
         self.version = "v2" if unified else "v1"
 
-    def read(self) -> Reading:
+    def read(self) -> CgroupReading:
         """One pass: parents first, then pods, so that a live pod's time is never taken for a lost one's."""
         slices = self._find_slices()
         totals = {path: self._cpu_us(files) for path, files in slices.items()}
@@ -143,7 +143,7 @@ class CgroupReader:
             self._pods.pop(path).close()
         ended = {uid: counters for uid, counters in self._peeked.items() if uid not in pods}
         self._peeked = {}
-        return Reading(self._cpu_us(self._top), parents, pods, ended, created_ms)
+        return CgroupReading(self._cpu_us(self._top), parents, pods, ended, created_ms)
 
     def peek(self) -> list[str]:
         """Between two readings: remember what young pods have used, because they may be gone at the next.

@@ -11,7 +11,7 @@ from typing import Any
 from carbonbudget_agent.counts import Counts
 from carbonbudget_agent.json_stream import read_items
 from carbonbudget_agent.pods.info import POD_PARTS, PodInfo, parse_pod
-from carbonbudget_agent.pods.known import KnownPods
+from carbonbudget_agent.pods.pod_cache import PodCache
 
 _log = logging.getLogger(__name__)
 _CHUNK_BYTES = 65_536
@@ -23,7 +23,7 @@ class FilePods:
     def __init__(self, path: Path, node: str, counts: Counts) -> None:
         self._path, self._node, self._counts, self._failing = path, node, counts, False
         self._changed = -1.0
-        self._known = KnownPods(counts)
+        self._known = PodCache(counts)
 
     def pods(self) -> Mapping[str, PodInfo]:
         """The file's pods; while it cannot be read, the last that could."""

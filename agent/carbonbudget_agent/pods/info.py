@@ -12,10 +12,10 @@ from typing import Any, Final, Protocol
 
 from carbonbudget_agent.json_stream import Each, Parts
 from carbonbudget_agent.pods.life import FINISHED, life_of
-from carbonbudget_agent.sample import Life
+from carbonbudget_agent.sample import PodLifetime
 from carbonbudget_core.jsons import mapping, objects, text
+from carbonbudget_core.node_report import MAX_INTEGER, MAX_LABELS, MAX_TEXT, PodController, PodRequests
 from carbonbudget_core.pod_requests import pod_requests
-from carbonbudget_core.report import MAX_INTEGER, MAX_LABELS, MAX_TEXT, Controller, Requests
 
 # Labels that a controller makes for each pod or revision: no person groups by them, and each value would
 # be a label set of its own in the ledger.
@@ -86,13 +86,13 @@ class PodInfo:
     cgroup_uid: str
     namespace: str
     name: str
-    controller: Controller | None
+    controller: PodController | None
     labels: Mapping[str, str]
-    requests: Requests
+    requests: PodRequests
     finished: bool = field(default=False, compare=False)  # its containers have ended for good; it may stay listed
     acknowledged: bool = field(default=False, compare=False)
     gone: bool = field(default=False, compare=False)
-    life: Life = field(default=Life(), compare=False)
+    life: PodLifetime = field(default=PodLifetime(), compare=False)
 
 
 class PodSource(Protocol):
@@ -126,7 +126,9 @@ def info_from_json(value: list[Any]) -> PodInfo:
         raise ValueError("a text of a pod is none")
     if not all(type(amount) is int and 0 <= amount <= MAX_INTEGER for amount in requests) or len(labels) > MAX_LABELS:
         raise ValueError("a pod's requests or labels are none")
-    return PodInfo(uid, cgroup_uid, namespace, name, Controller(*owner) if owner else None, labels, Requests(*requests))
+    return PodInfo(
+        uid, cgroup_uid, namespace, name, PodController(*owner) if owner else None, labels, PodRequests(*requests)
+    )
 
 
 def parse_pod(value: Mapping[str, object], node: str = "") -> PodInfo:
@@ -176,12 +178,12 @@ def _static_hash(metadata: Mapping[str, object], status: Mapping[str, object], n
     return text(mapping(metadata.get("annotations")).get(_CONFIG_MIRROR)) if acknowledged and node and owned else ""
 
 
-def _controller(owners: object) -> Controller | None:
+def _controller(owners: object) -> PodController | None:
     for fields in objects(owners):
         if fields.get("controller") is True:
             kind, name, uid = (text(fields.get(key)) for key in ("kind", "name", "uid"))
             known = kind and name and uid and all(map(_reportable, (kind, name, uid)))
-            return Controller(kind, name, uid) if known else None
+            return PodController(kind, name, uid) if known else None
     return None
 
 

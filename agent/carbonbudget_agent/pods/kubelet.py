@@ -13,7 +13,7 @@ from carbonbudget_agent.counts import Counts
 from carbonbudget_agent.http import Endpoint, StatusError
 from carbonbudget_agent.json_stream import read_items
 from carbonbudget_agent.pods.info import POD_PARTS, PodInfo, parse_pod
-from carbonbudget_agent.pods.known import KnownPods
+from carbonbudget_agent.pods.pod_cache import PodCache
 from carbonbudget_core.backoff import Backoff
 
 _log = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ class KubeletPods:
 
     def __init__(self, kubelet: Endpoint, node: str, counts: Counts, now: Callable[[], float] = time.monotonic) -> None:
         self._kubelet, self._node, self._counts, self._now = kubelet, node, counts, now
-        self._known = KnownPods(counts)
+        self._known = PodCache(counts)
         self._backoff = Backoff(_SOONEST_SECONDS, _REFRESH_SECONDS)
         self._due = self._soonest = now()
         self._unknown: frozenset[str] = frozenset()

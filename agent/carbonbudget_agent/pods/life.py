@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 
-from carbonbudget_agent.sample import Life
+from carbonbudget_agent.sample import PodLifetime
 from carbonbudget_core.jsons import at, objects
 
 FINISHED = ("Succeeded", "Failed")
 
 
-def life_of(status: Mapping[str, object]) -> Life:
+def life_of(status: Mapping[str, object]) -> PodLifetime:
     """From `startTime`, which the kubelet sets when it takes the pod, to the end of the last container that finished.
 
     A pod ends when its phase says that all of its containers have ended for good. What is no time is not known.
@@ -19,7 +19,7 @@ def life_of(status: Mapping[str, object]) -> Life:
     ended_ms = None
     if status.get("phase") in FINISHED:
         ended_ms = max(filter(None, map(_finished_ms, objects(status.get("containerStatuses")))), default=None)
-    return Life(_milliseconds(status.get("startTime")), ended_ms)
+    return PodLifetime(_milliseconds(status.get("startTime")), ended_ms)
 
 
 def _finished_ms(container: Mapping[str, object]) -> int | None:

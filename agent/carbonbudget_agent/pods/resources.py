@@ -17,7 +17,7 @@ import h2.connection
 import h2.events
 import h2.exceptions
 
-from carbonbudget_agent.devices import Claim, nvidia_device
+from carbonbudget_agent.devices import DeviceClaim, nvidia_device
 
 _TIMEOUT_SECONDS = 3.0
 _MAX_BYTES = 16 * 2**20  # the kubelet's own limit of an answer
@@ -45,9 +45,9 @@ class PodResources:
         self._socket: socket.socket | None = None
         self._connection: h2.connection.H2Connection | None = None
         self._answer = b""
-        self._claims: list[Claim] = []
+        self._claims: list[DeviceClaim] = []
 
-    def claims(self) -> list[Claim]:
+    def claims(self) -> list[DeviceClaim]:
         """Every device that a container holds now. Raises ResourcesError."""
         kept = self._socket is not None
         try:
@@ -126,7 +126,7 @@ def _message(body: bytes) -> bytes:
     return body[5:]
 
 
-def parse_list(message: bytes) -> Iterator[Claim]:
+def parse_list(message: bytes) -> Iterator[DeviceClaim]:
     """The claims of a ListPodResourcesResponse. Raises ResourcesError for what is none.
 
     Devices of dynamic resource allocation are known by their CDI names, of which only NVIDIA's are taken:
@@ -138,13 +138,13 @@ def parse_list(message: bytes) -> Iterator[Claim]:
         for container in _all(pod, 3):
             for devices in _all(container, 2):
                 for device_id in _all(devices, 2):
-                    yield Claim(namespace, name, _text(device_id))
+                    yield DeviceClaim(namespace, name, _text(device_id))
             for dynamic in _all(container, 5):
                 for resource in _all(dynamic, 4):
                     names = (_first_text(cdi, 1) for cdi in _all(resource, 1))
                     for device in dict.fromkeys(map(nvidia_device, names)):
                         if device:
-                            yield Claim(namespace, name, device)
+                            yield DeviceClaim(namespace, name, device)
 
 
 def _all(message: bytes, number: int) -> Iterator[bytes]:

@@ -9,32 +9,32 @@ import orjson
 from aiohttp import web
 from prometheus_client import CollectorRegistry, generate_latest
 
-from carbonbudget_operator.admission.bodies import MOST_BYTES, Bodies, Body, TooLong
-from carbonbudget_operator.admission.caches import Budgets
-from carbonbudget_operator.admission.decide import Decision
-from carbonbudget_operator.admission.events import Events
-from carbonbudget_operator.admission.judge import Judge
+from carbonbudget_operator.admission.admission_decision import AdmissionDecision
+from carbonbudget_operator.admission.admission_events import AdmissionEvents
+from carbonbudget_operator.admission.bodies import MOST_BYTES, BodyTooLarge, ReviewBodies, ReviewBody
+from carbonbudget_operator.admission.caches import BudgetCache
 from carbonbudget_operator.admission.metrics import AdmissionMetrics
+from carbonbudget_operator.admission.projection_cache import now_s
 from carbonbudget_operator.admission.review import BadReview, Review, parse_head, parse_review
-from carbonbudget_operator.admission.table import now_s
+from carbonbudget_operator.admission.review_handler import ReviewHandler
 
 
 def make_app(
-    judge: Judge,
-    budgets: Budgets,
-    events: Events,
+    judge: ReviewHandler,
+    budgets: BudgetCache,
+    events: AdmissionEvents,
     metrics: AdmissionMetrics,
     current_at: Callable[[], Mapping[str, float]],
 ) -> web.Application:
     """The TLS side. `current_at`: up to when each watch is current, as `Watches` says it."""
-    bodies = Bodies()
+    bodies = ReviewBodies()
 
     async def validate(request: web.Request) -> web.Response:
         if "Content-Encoding" in request.headers:
             return _refused(metrics, 415, "the body must not be compressed")
         try:
             body = await bodies.read(request)
-        except TooLong:
+        except BodyTooLarge:
             return _refused(metrics, 413, f"the body is longer than {MOST_BYTES} bytes")
         began = time.perf_counter()
         try:
@@ -62,7 +62,7 @@ def make_app(
     return app
 
 
-def _decide(judge: Judge, metrics: AdmissionMetrics, body: Body) -> tuple[Review, Decision]:
+def _decide(judge: ReviewHandler, metrics: AdmissionMetrics, body: ReviewBody) -> tuple[Review, AdmissionDecision]:
     """By the whole review; of one that is too large by its beginning. Raises ValueError: it is no review."""
     if not body.too_large():
         review = parse_review(orjson.loads(body.kept))
@@ -93,7 +93,7 @@ def make_metrics_app(registry: CollectorRegistry) -> web.Application:
     return app
 
 
-def answer(uid: str, decision: Decision) -> dict[str, object]:
+def answer(uid: str, decision: AdmissionDecision) -> dict[str, object]:
     """The AdmissionReview that says it."""
     response: dict[str, object] = {"uid": uid, "allowed": not decision.refusal}
     if decision.warnings or decision.figures:
@@ -103,7 +103,7 @@ def answer(uid: str, decision: Decision) -> dict[str, object]:
     return {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response}
 
 
-def _count(metrics: AdmissionMetrics, decision: Decision) -> None:
+def _count(metrics: AdmissionMetrics, decision: AdmissionDecision) -> None:
     metrics.reviews.labels(decision.outcome).inc()
     if decision.refusal:
         metrics.refusals.labels(decision.basis).inc()

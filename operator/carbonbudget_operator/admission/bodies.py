@@ -23,11 +23,11 @@ MOST_BYTES: Final = 48 * 2**20
 _SMALL_BYTES: Final = 64 * 2**10  # as many of these as there are connections, and never cut
 
 
-class TooLong(Exception):
+class BodyTooLarge(Exception):
     """Longer than anything that the API server sends."""
 
 
-class Body:
+class ReviewBody:
     """What was kept of one, and how long it was."""
 
     __slots__ = ("kept", "size")
@@ -43,18 +43,18 @@ class Body:
         return self.size > _SMALL_BYTES and parsed_bytes(self.kept) > MOST_PARSED_BYTES
 
 
-class Bodies:
+class ReviewBodies:
     """Those that are being read now."""
 
     def __init__(self) -> None:
-        self._reading: dict[Body, None] = {}  # the oldest first
+        self._reading: dict[ReviewBody, None] = {}  # the oldest first
         self._held = 0
 
-    async def read(self, request: web.Request) -> Body:
+    async def read(self, request: web.Request) -> ReviewBody:
         """Its body, whole or its beginning. Raises TooLong."""
         if request.content_length is not None and request.content_length > MOST_BYTES:
-            raise TooLong
-        body = Body()
+            raise BodyTooLarge
+        body = ReviewBody()
         self._reading[body] = None
         try:
             async for chunk in request.content.iter_any():
@@ -64,11 +64,11 @@ class Bodies:
             del self._reading[body]
             self._held -= len(body.kept)
 
-    def _add(self, body: Body, chunk: bytes) -> None:
+    def _add(self, body: ReviewBody, chunk: bytes) -> None:
         whole = body.size == len(body.kept)
         body.size += len(chunk)
         if body.size > MOST_BYTES:
-            raise TooLong
+            raise BodyTooLarge
         if not whole:
             return
         if body.size > MOST_WHOLE_BYTES:
@@ -85,7 +85,7 @@ class Bodies:
             if self._held <= MOST_HELD_BYTES:
                 return
 
-    def _cut(self, body: Body) -> None:
+    def _cut(self, body: ReviewBody) -> None:
         self._held -= len(body.kept)
         body.kept = body.kept[:HEAD_BYTES]
         self._held += len(body.kept)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
-from carbonbudget_operator.admission.view import BudgetView, view
+from carbonbudget_operator.admission.budget_view import BudgetView, budget_view
 from carbonbudget_operator.api.selector import LabelSelector, LabelSelectorRequirement
 from carbonbudget_operator.budgets.coverage import Requirement, Selector
 
@@ -24,7 +24,7 @@ _MAX_MESSAGE: Final = 1024
 
 def bounded_view(body: Mapping[str, object], cluster: bool) -> BudgetView | None:
     """The budget; None where it selects nothing that can exist. Raises ValueError for what is no budget."""
-    found = view(body, cluster)
+    found = budget_view(body, cluster)
     selectors = [found.scope.selector, found.scope.namespace_selector]
     if not all(selector is None or _possible(selector) for selector in selectors):
         return None

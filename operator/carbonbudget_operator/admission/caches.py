@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 from carbonbudget_core.jsons import at, texts
 from carbonbudget_operator.admission.bounded import bounded_view, text_bytes
-from carbonbudget_operator.admission.kept import Kept
-from carbonbudget_operator.admission.shapes import JOB, POD, Shape, Shapes
-from carbonbudget_operator.admission.view import BudgetView
-from carbonbudget_operator.api.names import BUDGET, CLUSTER_BUDGET, EXEMPT_LABEL
+from carbonbudget_operator.admission.budget_view import BudgetView
+from carbonbudget_operator.admission.watch_cache import WatchCache
+from carbonbudget_operator.admission.workload_kinds import JOB, POD, Shapes, WorkloadKind
+from carbonbudget_operator.api.resource_names import BUDGET, CLUSTER_BUDGET, EXEMPT_LABEL
 from carbonbudget_operator.budgets.coverage import Covers
 from carbonbudget_operator.kube.client import KubeClient
 from carbonbudget_operator.kube.following import keep_following
@@ -30,12 +30,14 @@ _MOST_PARSED = 8 * 2**20
 _MOST_LABELS_BYTES = 8 * 2**10
 
 
-class Budgets:
+class BudgetCache:
     """Both kinds of budget, and the namespaces' labels that decide where a cluster's holds."""
 
     def __init__(self) -> None:
-        self.own = Kept[BudgetView](BUDGET.kind, functools.partial(bounded_view, cluster=False), text_bytes)
-        self.wide = Kept[BudgetView](CLUSTER_BUDGET.kind, functools.partial(bounded_view, cluster=True), text_bytes)
+        self.own = WatchCache[BudgetView](BUDGET.kind, functools.partial(bounded_view, cluster=False), text_bytes)
+        self.wide = WatchCache[BudgetView](
+            CLUSTER_BUDGET.kind, functools.partial(bounded_view, cluster=True), text_bytes
+        )
         self.namespaces = Namespaces()
 
     def of(self, namespace: str) -> list[BudgetView]:
@@ -74,9 +76,9 @@ class Budgets:
                 return f"the watch of {path} was last current {age_s:.0f} s ago"
         return ""
 
-    def scaled_kinds(self, kinds: Mapping[str, Shape], now: int) -> set[tuple[Shape, str]]:
+    def scaled_kinds(self, kinds: Mapping[str, WorkloadKind], now: int) -> set[tuple[WorkloadKind, str]]:
         """Which kinds' scaling may have to be refused, and in which namespaces."""
-        wanted: dict[Shape, set[str]] = {}
+        wanted: dict[WorkloadKind, set[str]] = {}
         for budget in [*self.own.all(), *self.wide.all()]:
             for shape in [kinds[kind] for kind in budget.kinds if kind in kinds and budget.blocks(kind, now)]:
                 wanted.setdefault(shape, set()).update(budget.scope.names(self.namespaces.labels() or {}) or ())
@@ -92,24 +94,24 @@ class Budgets:
 
 
 @dataclass(frozen=True, slots=True)
-class Scalable:
+class ScalableWorkload:
     """What a Scale does not say of its workload. `labels` is None where they are too many to be kept."""
 
     labels: Mapping[str, str] | None
     exempt: bool
 
 
-_LEFT_OUT = Scalable(None, exempt=False)
+_LEFT_OUT = ScalableWorkload(None, exempt=False)
 
 
-class Workloads:
+class WorkloadCache:
     """Pod labels of the workloads whose scaling a blocking budget judges; nothing while none does."""
 
     def __init__(self, shapes: Shapes) -> None:
         self.kinds = {shape.kind: shape for shape in shapes.values() if shape.replicas and shape not in (JOB, POD)}
-        self._kept: dict[tuple[Shape, str], tuple[Kept[Scalable], asyncio.Task[None]]] = {}
+        self._kept: dict[tuple[WorkloadKind, str], tuple[WatchCache[ScalableWorkload], asyncio.Task[None]]] = {}
 
-    def find(self, shape: Shape, namespace: str, name: str) -> Scalable | None:
+    def find(self, shape: WorkloadKind, namespace: str, name: str) -> ScalableWorkload | None:
         """None where it is not known (yet)."""
         kept = [self._kept[shape, place][0] for place in (namespace, EVERY_NAMESPACE) if (shape, place) in self._kept]
         found = next((one.of(namespace)[name] for one in kept if name in one.of(namespace)), None)
@@ -121,12 +123,14 @@ class Workloads:
         """Of how many namespaces some are left out."""
         return sum(len(kept.crowded) for kept, _ in self._kept.values())
 
-    def want(self, client: KubeClient, wanted: set[tuple[Shape, str]]) -> None:
+    def want(self, client: KubeClient, wanted: set[tuple[WorkloadKind, str]]) -> None:
         """Watch these and no others."""
         for key in self._kept.keys() - wanted:
             self._kept.pop(key)[1].cancel()
         for shape, namespace in wanted - self._kept.keys():
-            kept = Kept[Scalable](shape.kind, functools.partial(_scalable, shape), _labels_bytes, _MOST_PARSED)
+            kept = WatchCache[ScalableWorkload](
+                shape.kind, functools.partial(_scalable, shape), _labels_bytes, _MOST_PARSED
+            )
             path = shape.collection(namespace)
             follow = keep_following(client, path, functools.partial(kept.follow, client, path))
             self._kept[shape, namespace] = (kept, asyncio.create_task(follow, name=str(path)))
@@ -138,16 +142,16 @@ class Workloads:
         self._kept.clear()
 
 
-def _scalable(shape: Shape, body: Mapping[str, object]) -> Scalable:
+def _scalable(shape: WorkloadKind, body: Mapping[str, object]) -> ScalableWorkload:
     labels = texts(at(body, *shape.template, "metadata").get("labels"))
     kept = "spec" in body and _length(labels) <= _MOST_LABELS_BYTES
-    return Scalable(
+    return ScalableWorkload(
         {sys.intern(key): sys.intern(value) for key, value in labels.items()} if kept else None,
         texts(at(body, "metadata").get("labels")).get(EXEMPT_LABEL) == "true",
     )
 
 
-def _labels_bytes(found: Scalable) -> int:
+def _labels_bytes(found: ScalableWorkload) -> int:
     return _length(found.labels or {})
 
 

@@ -9,19 +9,19 @@ import ssl
 
 from prometheus_client import CollectorRegistry
 
+from carbonbudget_operator.admission.admission_events import AdmissionEvents
 from carbonbudget_operator.admission.app import make_app, make_metrics_app
-from carbonbudget_operator.admission.caches import Budgets, Workloads
-from carbonbudget_operator.admission.events import Events
-from carbonbudget_operator.admission.judge import Judge
+from carbonbudget_operator.admission.caches import BudgetCache, WorkloadCache
 from carbonbudget_operator.admission.metrics import AdmissionMetrics
-from carbonbudget_operator.admission.shapes import shapes_of
-from carbonbudget_operator.admission.table import Table, keep_fetching, now_s
+from carbonbudget_operator.admission.projection_cache import ProjectionCache, keep_fetching, now_s
+from carbonbudget_operator.admission.review_handler import ReviewHandler
+from carbonbudget_operator.admission.workload_kinds import workload_kinds
 from carbonbudget_operator.garbage import collect_seldom
 from carbonbudget_operator.kube.client import KubeClient
-from carbonbudget_operator.kube.watched import WatchMetrics
-from carbonbudget_operator.listening import Bounds, ConnectionMetrics, Listener
-from carbonbudget_operator.server_client import Server, trust_in
-from carbonbudget_operator.settings import Admission, Enforcement
+from carbonbudget_operator.kube.watch_status import WatchMetrics
+from carbonbudget_operator.listening import ConnectionMetrics, Listener, ListenerBounds
+from carbonbudget_operator.server_client import ServerClient, trust_in
+from carbonbudget_operator.settings import AdmissionSettings, EnforcementSettings
 from carbonbudget_operator.tls import follow_certificate
 
 Address = tuple[str, int]
@@ -33,12 +33,16 @@ _LOOK_SECONDS = 15.0  # a block lapses, and a namespace gets a label, without a 
 
 
 async def run(
-    settings: Admission, enforcement: Enforcement, context: ssl.SSLContext, listen: Address, metrics_listen: Address
+    settings: AdmissionSettings,
+    enforcement: EnforcementSettings,
+    context: ssl.SSLContext,
+    listen: Address,
+    metrics_listen: Address,
 ) -> None:
     """Until SIGTERM. Raises KubeError without credentials, OSError if a port is taken."""
     client = KubeClient.from_environment()
-    shapes = shapes_of(enforcement.kinds)
-    budgets, workloads, table = Budgets(), Workloads(shapes), Table()
+    shapes = workload_kinds(enforcement.kinds)
+    budgets, workloads, table = BudgetCache(), WorkloadCache(shapes), ProjectionCache()
     registry = CollectorRegistry()
     metrics = AdmissionMetrics(
         registry,
@@ -46,16 +50,16 @@ async def run(
         {"budgets": budgets.crowded, "workloads": workloads.crowded},
     )
     WatchMetrics(registry, client.watches)
-    events = Events(metrics)
-    judge = Judge(shapes, budgets, workloads, table, enforcement.mode)
+    events = AdmissionEvents(metrics)
+    judge = ReviewHandler(shapes, budgets, workloads, table, enforcement.mode)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     app = make_app(judge, budgets, events, metrics, client.watches.current_at)
     connections = ConnectionMetrics(registry)
     listeners = [
-        Listener("reviews", app, Bounds(_MOST_CALLERS), connections, context),
-        Listener("metrics", make_metrics_app(registry), Bounds(_MOST_SCRAPERS), connections),
+        Listener("reviews", app, ListenerBounds(_MOST_CALLERS), connections, context),
+        Listener("metrics", make_metrics_app(registry), ListenerBounds(_MOST_SCRAPERS), connections),
     ]
     for listener, where in zip(listeners, (listen, metrics_listen), strict=True):
         await listener.start(*where)
@@ -69,7 +73,7 @@ async def run(
         asyncio.create_task(follow_certificate(context, settings.tls_cert, settings.tls_key, registry)),
     ]
     if settings.server_ca is not None:
-        server = Server(settings.server_url, settings.server_token_file, trust_in(settings.server_ca))
+        server = ServerClient(settings.server_url, settings.server_token_file, trust_in(settings.server_ca))
         tasks.append(asyncio.create_task(keep_fetching(table, server)))
     try:
         stopped = asyncio.create_task(stop.wait())
@@ -85,7 +89,7 @@ async def run(
         await client.close()
 
 
-async def follow_workloads(client: KubeClient, budgets: Budgets, workloads: Workloads) -> None:
+async def follow_workloads(client: KubeClient, budgets: BudgetCache, workloads: WorkloadCache) -> None:
     """For ever: watch the workloads whose scaling a blocking budget judges, as budgets come to block and cease to."""
     changed = asyncio.Event()
     for kept in (budgets.own, budgets.wide):

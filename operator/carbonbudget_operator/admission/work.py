@@ -10,18 +10,18 @@ from typing import Final
 from carbonbudget_core.jsons import JsonObject, at, objects, text, texts, whole
 from carbonbudget_operator.admission.placement import widened
 from carbonbudget_operator.admission.review import Review
-from carbonbudget_operator.admission.shapes import (
+from carbonbudget_operator.admission.workload_kinds import (
     DAEMON_SET,
     DEPLOYMENT,
     JOB,
     POD,
     REPLICATION_CONTROLLER,
     STATEFUL_SET,
-    Shape,
+    WorkloadKind,
 )
-from carbonbudget_operator.api.names import EXEMPT_LABEL, EXPECTED_DURATION_ANNOTATION, SUSPENDED_LABEL
-from carbonbudget_operator.budgets.expectation import Plan
-from carbonbudget_operator.budgets.projection import duration_s, pod_demand
+from carbonbudget_operator.api.resource_names import EXEMPT_LABEL, EXPECTED_DURATION_ANNOTATION, SUSPENDED_LABEL
+from carbonbudget_operator.budgets.expected_emissions import WorkloadPlan
+from carbonbudget_operator.budgets.workload_demand import duration_s, pod_demand
 
 INSTANCE_TYPE_LABELS = ("node.kubernetes.io/instance-type", "beta.kubernetes.io/instance-type")
 # What the cluster autoscaler grants a pod at most (--max-graceful-termination-sec).
@@ -31,7 +31,7 @@ _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 
 
 @dataclass(frozen=True, slots=True)
-class Reference:
+class ObjectReference:
     """An object as an Event names it; `uid` is empty while it does not exist, and may never exist."""
 
     api_version: str
@@ -41,7 +41,7 @@ class Reference:
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class ReviewedWork:
     """The object under review.
 
     `workload` is KIND/NAME as the server counts it: its controller's, if it has one. `unread` is what its owner states
@@ -54,16 +54,16 @@ class Work:
     name: str
     exempt: bool
     labels: Mapping[str, str]
-    about: Reference
+    about: ObjectReference
     workload: str
     instance_type: str
-    plan: Plan | None
+    plan: WorkloadPlan | None
     unread: str = ""
     account: str = ""
     own_labels: Mapping[str, str] = field(default_factory=dict)
 
 
-def work_of(review: Review, shape: Shape) -> Work:
+def work_of(review: Review, shape: WorkloadKind) -> ReviewedWork:
     """What is created or changed, by the new object."""
     metadata = at(review.object, "metadata")
     template = at(review.object, *shape.template)
@@ -72,15 +72,15 @@ def work_of(review: Review, shape: Shape) -> Work:
     owner = _controller(metadata)
     # On CREATE the API server has made up a uid before it asks: each retry of a refused create has another.
     uid = "" if review.operation == "CREATE" else text(metadata.get("uid"))
-    itself = Reference(shape.api_version, shape.kind, name, uid)
+    itself = ObjectReference(shape.api_version, shape.kind, name, uid)
     node = texts(at(template, "spec").get("nodeSelector"))
     stated = _stated(metadata, at(template, "metadata"))
     account = review.username if owner is not None and _may_be_a_controllers(review) else ""
     # A Job of a CronJob lives for an hour and has a random name: people look at the CronJob. What a controller could
     # not make never exists: people look at its owner.
     looked_at = owner if owner is not None and (account or owner.kind == "CronJob") and _is_name(owner) else itself
-    counted = owner or (Reference(shape.api_version, shape.kind, review.name) if review.name else None)
-    return Work(
+    counted = owner or (ObjectReference(shape.api_version, shape.kind, review.name) if review.name else None)
+    return ReviewedWork(
         kind=shape.kind,
         name=name,
         # A pod's label may come from a Job's template; the chart's matchConditions let by who may exempt.
@@ -116,7 +116,7 @@ def projects(kind: str) -> bool:
     return kind != DAEMON_SET.kind
 
 
-def growth(review: Review, shape: Shape) -> str:
+def growth(review: Review, shape: WorkloadKind) -> str:
     """How the work grows, as a few words; empty where it does not.
 
     A rollout is no growth, and neither is going from 0 replicas to any: what was scaled to zero must come back.
@@ -142,7 +142,7 @@ def growth(review: Review, shape: Shape) -> str:
     return _more(before, _pods(review.object, shape))
 
 
-def _changed(review: Review, shape: Shape) -> str:
+def _changed(review: Review, shape: WorkloadKind) -> str:
     """How the same number of replicas brings more pods: former ones run on beside their replacements."""
     if shape is REPLICATION_CONTROLLER and _selector(review.old) != _selector(review.object):
         return "selects other pods"
@@ -189,7 +189,7 @@ def _may_be_a_controllers(review: Review) -> bool:
     return review.operation == "CREATE" and made_by.startswith("system:serviceaccount:") and not own
 
 
-def _is_name(owner: Reference) -> bool:
+def _is_name(owner: ObjectReference) -> bool:
     """Whether an object can be called so: an ownerReference has whatever its author wrote."""
     return _KIND.fullmatch(owner.kind) is not None and _NAME.fullmatch(owner.name) is not None
 
@@ -198,7 +198,7 @@ def _more(before: int, after: int) -> str:
     return f"grows from {before} to {after} pods" if 0 < before < after else ""
 
 
-def _pods(found: JsonObject, shape: Shape) -> int:
+def _pods(found: JsonObject, shape: WorkloadKind) -> int:
     """How many at a time; an Indexed Job of fewer completions than parallelism may get more completions."""
     pods = whole(at(found, *shape.replicas[:-1]).get(shape.replicas[-1]), 1) if shape.replicas else 1
     return min(pods, whole(at(found, "spec").get("completions"), pods)) if shape is JOB else pods
@@ -210,7 +210,7 @@ def _stated(*metadata: JsonObject) -> str:
     return next((text for text in written if text.strip()), "")
 
 
-def _plan(found: JsonObject, template: JsonObject, shape: Shape, stated_s: int) -> Plan | None:
+def _plan(found: JsonObject, template: JsonObject, shape: WorkloadKind, stated_s: int) -> WorkloadPlan | None:
     if not projects(shape.kind):
         return None
     spec, pod = at(found, "spec"), at(template, "spec")
@@ -219,7 +219,7 @@ def _plan(found: JsonObject, template: JsonObject, shape: Shape, stated_s: int) 
     if shape is JOB:
         deadline = whole(spec.get("activeDeadlineSeconds"), 0)
         pods = max(1, whole(spec.get("completions"), at_once))
-    return Plan(
+    return WorkloadPlan(
         demand=pod_demand(pod),
         at_once=at_once,
         pods=pods,
@@ -230,9 +230,9 @@ def _plan(found: JsonObject, template: JsonObject, shape: Shape, stated_s: int) 
     )
 
 
-def _controller(metadata: JsonObject) -> Reference | None:
+def _controller(metadata: JsonObject) -> ObjectReference | None:
     for reference in objects(metadata.get("ownerReferences")):
         if reference.get("controller") is True:
             kind, name = text(reference.get("kind")), text(reference.get("name"))
-            return Reference(text(reference.get("apiVersion")), kind, name, text(reference.get("uid")))
+            return ObjectReference(text(reference.get("apiVersion")), kind, name, text(reference.get("uid")))
     return None

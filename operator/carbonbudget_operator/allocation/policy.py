@@ -18,7 +18,7 @@ class PolicyError(ValueError):
     """A policy that is none; one line says what to write."""
 
 
-class Idle(StrEnum):
+class IdleRule(StrEnum):
     """Who bears the energy that a node draws with no pod working."""
 
     BY_REQUEST = "byRequest"  # by what each reserves or uses, whichever is more; the rest is nobody's
@@ -27,7 +27,7 @@ class Idle(StrEnum):
     SEPARATE = "separate"  # nobody: a row of its own
 
 
-class Overhead(StrEnum):
+class OverheadRule(StrEnum):
     """Who bears the node's system and platform energy."""
 
     PROPORTIONAL = "proportional"  # by own energy on that node
@@ -36,11 +36,11 @@ class Overhead(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Policy:
+class AllocationPolicy:
     """How rows are made of facts. The default is what the controller judges budgets by."""
 
-    idle: Idle = Idle.BY_REQUEST
-    overhead: Overhead = Overhead.PROPORTIONAL
+    idle: IdleRule = IdleRule.BY_REQUEST
+    overhead: OverheadRule = OverheadRule.PROPORTIONAL
     shared: Mapping[str, Shared] = field(default_factory=lambda: MappingProxyType({}))
 
 

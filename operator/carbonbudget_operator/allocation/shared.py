@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from carbonbudget_core.exact import share_list
-from carbonbudget_operator.allocation.policy import Policy, Shared
+from carbonbudget_operator.allocation.policy import AllocationPolicy, Shared
 from carbonbudget_operator.namespace_names import is_special
 
 
@@ -18,7 +18,7 @@ def share_namespaces(
     figures: Sequence[list[int]],
     weigh: Callable[[list[int]], int],
     to_overhead: Sequence[int],
-    policy: Policy,
+    policy: AllocationPolicy,
 ) -> set[int]:
     """Move the figures of shared namespaces to the others, in place; the indexes of rows that are empty now.
 

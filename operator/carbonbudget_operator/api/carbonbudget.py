@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from carbonbudget_operator.api.model import Model
+from carbonbudget_operator.api.base_model import Model
 from carbonbudget_operator.api.spec import CarbonBudgetSpec, ClusterCarbonBudgetSpec
 from carbonbudget_operator.api.status import CarbonBudgetStatus
 

@@ -6,7 +6,7 @@ import uuid
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from carbonbudget_operator.api.names import GROUP
+from carbonbudget_operator.api.resource_names import GROUP
 from carbonbudget_operator.api.times import format_time
 from carbonbudget_operator.api_path import ApiPath
 from carbonbudget_operator.printable import printable
@@ -17,7 +17,7 @@ _OF_CLUSTER_OBJECTS: Final = "default"  # where Kubernetes puts Events of what h
 
 
 @dataclass(frozen=True, slots=True)
-class Involved:
+class InvolvedObject:
     """The object that an Event is about. `name` and `uid` are empty for one that is not made yet."""
 
     api_version: str
@@ -33,7 +33,7 @@ class Involved:
 
 
 def event_body(
-    about: Involved, component: str, kind: Literal["Normal", "Warning"], reason: str, message: str, at: int
+    about: InvolvedObject, component: str, kind: Literal["Normal", "Warning"], reason: str, message: str, at: int
 ) -> dict[str, object]:
     """An Event at `at` (UTC seconds) by `component`, such as "controller"; its texts are printable and cut."""
     time = format_time(at)

@@ -11,8 +11,8 @@ from typing import Final, Literal
 
 from pydantic import Field
 
-from carbonbudget_operator.api.model import Model, rules
-from carbonbudget_operator.api.query import Accounting, Component
+from carbonbudget_operator.api.base_model import Model, rules
+from carbonbudget_operator.api.query_bodies import Accounting, Component
 from carbonbudget_operator.api.selector import MAX_LABEL_KEY, LabelSelector
 
 # Instants of any sense: before and after them arithmetic of calendars ends.
@@ -24,7 +24,7 @@ _INSTANT: Final = rules(
 )
 
 
-class Threshold(Model):
+class ThresholdSpec(Model):
     """From `at` per cent of the limit on, `action`."""
 
     at: int = Field(ge=1, le=1000, description="From this per cent of the limit on, 1 to 1000.")
@@ -41,7 +41,7 @@ class Threshold(Model):
     )
 
 
-class Enforce(Model):
+class EnforceSpec(Model):
     """What Block refuses, and how long Suspend waits."""
 
     kinds: list[str] = Field(
@@ -149,7 +149,7 @@ class CarbonBudgetSpec(Model):
         "what making the hardware emitted; 1 to 4 of them. The data centre's PUE always counts. Default: all but "
         "Embodied.",
     )
-    thresholds: list[Threshold] | None = Field(
+    thresholds: list[ThresholdSpec] | None = Field(
         default=None,
         min_length=1,
         max_length=16,
@@ -171,7 +171,7 @@ class CarbonBudgetSpec(Model):
             ),
         ),
     )
-    enforce: Enforce | None = Field(
+    enforce: EnforceSpec | None = Field(
         default=None,
         description="What Block refuses, and how long Suspend waits. Left out: Jobs and bare pods, 30m.",
     )

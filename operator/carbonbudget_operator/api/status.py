@@ -7,7 +7,7 @@ from typing import Final, Literal
 
 from pydantic import Field
 
-from carbonbudget_operator.api.model import Model
+from carbonbudget_operator.api.base_model import Model
 
 MOST_WORKLOADS: Final = 100  # in topWorkloads: 15 KB of a status
 # How many a status names in any case.
@@ -82,7 +82,7 @@ class FormerPeriod(Model):
     limit: str = Field(description="The limit at its end.")
 
 
-class Settled(Model):
+class SettledStatus(Model):
     """Use of the period's hours that are over, as it was valued then: how a revised factor is told from new use."""
 
     through: dt.datetime = Field(description="The start of an hour; the figures are of what was before it.")
@@ -94,7 +94,7 @@ class Settled(Model):
     )
 
 
-class Condition(Model):
+class StatusCondition(Model):
     """A condition as Kubernetes defines it."""
 
     type: str = Field(
@@ -191,10 +191,10 @@ class CarbonBudgetStatus(Model):
         description="Namespaces that count in this period, also those deleted since; only in a ClusterCarbonBudget "
         "with a namespaceSelector.",
     )
-    settled: Settled | None = Field(
+    settled: SettledStatus | None = Field(
         default=None, description="What was used in the hours that are over: how a revised factor is told from new use."
     )
-    conditions: list[Condition] | None = Field(
+    conditions: list[StatusCondition] | None = Field(
         default=None,
         max_length=8,
         description="What can be relied on: Ready, DataComplete, WithinBudget, EnforcementConflict.",

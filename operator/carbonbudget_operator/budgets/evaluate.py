@@ -2,7 +2,7 @@
 
 Level-based: nothing but its arguments counts, so that a controller that was away decides as one that was
 not. Within one period and one generation of the budget a verdict never loosens, but for a revision
-downwards (settled.py): a `used` that falls otherwise is a fault in the data, and the former one stands.
+downwards (settled_use.py): a `used` that falls otherwise is a fault in the data, and the former one stands.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ DEFAULT_THRESHOLDS = (Threshold(80, Action.WARN), Threshold(100, Action.WARN))
 
 
 @dataclass(frozen=True, slots=True)
-class Budget:
+class BudgetLimit:
     """What was asked for: the limit in micrograms over the period that contains now.
 
     `per_workload`: the limit is for each workload, and the use is that of the one that used most. It blocks
@@ -70,7 +70,7 @@ class Budget:
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class EnforcementTerms:
     """The cluster's settings: how long a block outlives its renewal, and whether budgets act at all."""
 
     fresh_for_s: int
@@ -78,7 +78,7 @@ class Terms:
 
 
 @dataclass(frozen=True, slots=True)
-class Use:
+class BudgetUse:
     """What was used: `revised_ug` of it came from revised factors, which are no reason to act."""
 
     used_ug: int
@@ -104,9 +104,9 @@ class Verdict:
     revised_ug: int = 0
 
     @property
-    def use(self) -> Use:
+    def use(self) -> BudgetUse:
         """What it was judged by."""
-        return Use(self.used_ug, self.revised_ug)
+        return BudgetUse(self.used_ug, self.revised_ug)
 
     def percent(self, limit_ug: int) -> int:
         """Per cent of the limit, rounded down. Any use of a limit of 0 is 100."""
@@ -120,28 +120,33 @@ def percent(used_ug: int, limit_ug: int) -> int:
     return used_ug * 100 // limit_ug
 
 
-def hold(budget: Budget, used_ug: int, revision_ug: int, former: Verdict | None) -> Use:
+def effective_use(budget: BudgetLimit, used_ug: int, revision_ug: int, former: Verdict | None) -> BudgetUse:
     """The use to judge by, after what the server says and the former verdict.
 
     `revision_ug` is what revised factors changed since that verdict, either way. A revision upwards is set
     aside, one downwards first takes back what was set aside. What is judged can then only fall by a
     revision, and only rise by new use.
     """
-    if former is None or not same(budget, former):
-        return Use(used_ug)
+    if former is None or not is_same_period(budget, former):
+        return BudgetUse(used_ug)
     revised_ug = max(0, former.revised_ug + revision_ug)
-    return Use(max(0, used_ug, former.used_ug + revision_ug), revised_ug)
+    return BudgetUse(max(0, used_ug, former.used_ug + revision_ug), revised_ug)
 
 
-def same(budget: Budget, former: Verdict | None) -> bool:
+def is_same_period(budget: BudgetLimit, former: Verdict | None) -> bool:
     """Whether the former verdict is of this period and this generation: what binds the next."""
     return former is not None and former.period == budget.period and former.generation == budget.generation
 
 
 def evaluate(
-    budget: Budget, use: Use, forecast_ug: int | None, now: int, terms: Terms, former: Verdict | None
+    budget: BudgetLimit,
+    use: BudgetUse,
+    forecast_ug: int | None,
+    now: int,
+    terms: EnforcementTerms,
+    former: Verdict | None,
 ) -> Verdict:
-    """The verdict at `now` (UTC seconds) of a use as `hold` gives it; `forecast_ug` None while there is none.
+    """The verdict at `now` (UTC seconds) of a use as `effective_use` gives it; `forecast_ug` None while there is none.
 
     A block holds until the end of the period, at most `fresh_for_s` from now: the policy in the API server
     refuses while creation lies before it, so that a dead controller lets go in the end. It is renewed at
@@ -170,7 +175,7 @@ def evaluate(
     )
 
 
-def run_verdict(budget: Budget, verdict: Verdict, used_ug: int) -> Verdict:
+def run_verdict(budget: BudgetLimit, verdict: Verdict, used_ug: int) -> Verdict:
     """How one workload of a budget per workload stands by its own use; `verdict` is that of the one that used most.
 
     Of what revised factors added it has its share, rounded up. What is in force is the budget's, and left out.
@@ -192,8 +197,8 @@ def reached(used_ug: int, limit_ug: int, at: int) -> bool:
     return used_ug > 0 if limit_ug == 0 else used_ug * 100 >= limit_ug * at
 
 
-def _forecast_over(budget: Budget, forecast_ug: int | None, former: Verdict | None) -> bool:
-    warned = same(budget, former) and former is not None and former.state in (State.WARNING, State.EXCEEDED)
+def _forecast_over(budget: BudgetLimit, forecast_ug: int | None, former: Verdict | None) -> bool:
+    warned = is_same_period(budget, former) and former is not None and former.state in (State.WARNING, State.EXCEEDED)
     if forecast_ug is None:
         return warned  # nothing new is known of what is to come
     if forecast_ug > budget.limit_ug:
@@ -210,7 +215,7 @@ def _until(period: Period, now: int, fresh_for_s: int, former: Verdict | None) -
     return until
 
 
-def _suspend_from(budget: Budget, now: int, former: Verdict | None) -> int:
+def _suspend_from(budget: BudgetLimit, now: int, former: Verdict | None) -> int:
     """The grace begins once: when Suspend was first reached in this period, also if the budget is edited then."""
     held = former is not None and former.period == budget.period and former.action is Action.SUSPEND
     return former.suspend_from if held and former is not None and former.suspend_from else now + budget.grace_s

@@ -26,7 +26,7 @@ _STEADY_SECONDS = 600
 
 
 @dataclass(frozen=True, slots=True)
-class Week:
+class WeeklyProfile:
     """Expected micrograms in each hour of a week, hour 0 being the first of the epoch; `before_ug`: their sums."""
 
     hours_ug: tuple[int, ...]
@@ -48,14 +48,14 @@ class Week:
 
 
 @dataclass(frozen=True, slots=True)
-class Outlook:
+class Forecast:
     """Expected micrograms at the period's end; UTC second at which the limit is reached, 0 if not in this period."""
 
     forecast_ug: int
     exhausted_at: int
 
 
-def week_of(first_hour: int, used_ug: Sequence[int]) -> Week | None:
+def weekly_profile(first_hour: int, used_ug: Sequence[int]) -> WeeklyProfile | None:
     """The mean week of uses by the hour, oldest first, from `first_hour` (UTC seconds, a whole hour) on.
 
     None with less than two weeks since the first use.
@@ -70,12 +70,12 @@ def week_of(first_hour: int, used_ug: Sequence[int]) -> Week | None:
         sums[hour] += used_ug[index]
         counts[hour] += 1
     hours = tuple(total // count for total, count in zip(sums, counts, strict=True))
-    return Week(hours, (0, *accumulate(hours)))
+    return WeeklyProfile(hours, (0, *accumulate(hours)))
 
 
-def look_ahead(
-    period: Period, limit_ug: int, used_ug: int, data_from: int, data_through: int, now: int, week: Week | None
-) -> Outlook | None:
+def forecast_use(
+    period: Period, limit_ug: int, used_ug: int, data_from: int, data_through: int, now: int, week: WeeklyProfile | None
+) -> Forecast | None:
     """What is to come after `used_ug` in [`data_from`, `data_through`); None while too little is known.
 
     All times are UTC seconds. A limit that is reached already was reached `now`, at the latest.
@@ -93,7 +93,7 @@ def look_ahead(
         return None
     forecast_ug = used_ug + to_come_ug
     if forecast_ug < limit_ug or forecast_ug == 0:
-        return Outlook(forecast_ug, 0)
+        return Forecast(forecast_ug, 0)
     missing_ug = limit_ug - used_ug
     if missing_ug <= 0:
         at = now if used_ug else through  # any use reaches a limit of 0, so the first second that brings some
@@ -101,7 +101,7 @@ def look_ahead(
         at = week.reaches(week.until(through) + missing_ug)
     else:
         at = through - (-missing_ug * elapsed_s // used_ug)
-    return Outlook(forecast_ug, min(max(at, now, period.start), period.end))
+    return Forecast(forecast_ug, min(max(at, now, period.start), period.end))
 
 
 def steady(at: int, former: int, now: int) -> int:

@@ -15,7 +15,7 @@ _UG_PER_GRAM: Final = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Device:
+class EmbodiedDevice:
     """What making a device emitted, and over which life it is written off. `since` is 0 if not known.
 
     `low_grams` and `high_grams`: between which figures sources put it; None where nothing is known of that.

@@ -17,7 +17,7 @@ from carbonbudget_operator.carbon.value import UJ_PER_KWH, emissions_ug
 
 
 @dataclass(frozen=True, slots=True)
-class Contract:
+class EnergyContract:
     """An instrument held: so many kWh of a zone over [start, end) UTC seconds, at its own factor."""
 
     name: str
@@ -35,7 +35,7 @@ class Contract:
 
 
 @dataclass(frozen=True, slots=True)
-class Drawn:
+class ContractedEnergy:
     """What contracts cover of an energy, the micrograms of that part, and which ones they are."""
 
     covered_uj: int = 0
@@ -43,7 +43,9 @@ class Drawn:
     instruments: tuple[str, ...] = ()
 
 
-def draw(contracts: Iterable[Contract], zone: str, facility_uj: int, start: int, end: int) -> Drawn:
+def apply_contracts(
+    contracts: Iterable[EnergyContract], zone: str, facility_uj: int, start: int, end: int
+) -> ContractedEnergy:
     """Cover the energy of a zone's facilities in [start, end); the contracts of the lowest factor are drawn first."""
     left_uj, total_ug = facility_uj, 0
     used: list[str] = []
@@ -53,4 +55,4 @@ def draw(contracts: Iterable[Contract], zone: str, facility_uj: int, start: int,
             total_ug += emissions_ug(drawn_uj, 1000, contract.mg_per_kwh)
             left_uj -= drawn_uj
             used.append(f"{contract.name} ({contract.certificate}), {g_per_kwh(contract.mg_per_kwh)} g/kWh")
-    return Drawn(facility_uj - left_uj, total_ug, tuple(used))
+    return ContractedEnergy(facility_uj - left_uj, total_ug, tuple(used))

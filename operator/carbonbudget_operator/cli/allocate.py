@@ -11,10 +11,24 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from carbonbudget_operator.allocation.policy import Idle, Overhead, PolicyError, parse_shared
+from carbonbudget_operator.allocation.policy import IdleRule, OverheadRule, PolicyError, parse_shared
 from carbonbudget_operator.cli.covers import CSV_COVERS, covers_line, csv_covers
-from carbonbudget_operator.cli.options import Output, csv_cells, csv_list, fail, instant, print_table, rounded, shown
-from carbonbudget_operator.cli.where import Where, answered, somewhere, understood
+from carbonbudget_operator.cli.options import (
+    OutputFormat,
+    csv_cells,
+    csv_list,
+    fail,
+    instant,
+    print_table,
+    printable_cell,
+    rounded,
+)
+from carbonbudget_operator.cli.source_options import (
+    SourceOptions,
+    exit_on_unknown_answer,
+    exit_without_answer,
+    with_source_options,
+)
 
 _CSV_MORE: Final = (
     "embodied_low_g", "embodied_high_g", "measured_percent", "total_energy_kwh", "total_location_g", "total_market_g",
@@ -22,27 +36,27 @@ _CSV_MORE: Final = (
 )  # fmt: skip
 
 
-@somewhere
+@with_source_options
 def allocate(
-    where: Where,
+    where: SourceOptions,
     start: Annotated[str, typer.Option("--from", help="Start: 2026-11-23 or 2026-11-23T18:00:00Z.")],
     end: Annotated[str, typer.Option("--to", help="End, not included.")],
     group_by: Annotated[str, typer.Option(help="Comma-separated: namespace, workload, node, label:KEY.")] = "namespace",
     filter_by: Annotated[str, typer.Option("--filter", help="Comma-separated FIELD=VALUE.")] = "",
     idle: Annotated[
-        Idle | None, typer.Option(help="Who bears idle energy.  [default: as configured, byRequest]")
+        IdleRule | None, typer.Option(help="Who bears idle energy.  [default: as configured, byRequest]")
     ] = None,
     overhead: Annotated[
-        Overhead | None, typer.Option(help="Who bears overhead.  [default: as configured, proportional]")
+        OverheadRule | None, typer.Option(help="Who bears overhead.  [default: as configured, proportional]")
     ] = None,
     shared: Annotated[
         list[str] | None,
         typer.Option(help="NAMESPACE=proportional, even, separate or TEAM:WEIGHT,...; can be repeated."),
     ] = None,
-    output: Annotated[Output, typer.Option("--output", "-o", help="table, json or csv.")] = Output.TABLE,
+    output: Annotated[OutputFormat, typer.Option("--output", "-o", help="table, json or csv.")] = OutputFormat.TABLE,
 ) -> None:
     """Share out the energy and emissions of a span of time. The rows add up to the cluster's total."""
-    from carbonbudget_operator.reporting.grouping import FILTERED, GroupingError, parse_filter, parse_group_by
+    from carbonbudget_operator.answers.grouping import FILTERED, GroupingError, parse_filter, parse_group_by
 
     try:
         borne = dict(map(parse_shared, shared or []))
@@ -55,22 +69,22 @@ def allocate(
     span = instant(start, "--from"), instant(end, "--to")
     if span[0] >= span[1]:
         fail("--from must be before --to", code=2)
-    with answered():
+    with exit_without_answer():
         result = where.source({"allocation": policy}).allocation(span, group_by, filter_by)
     where.announce(result.get("settings"), output)
     with suppress(LookupError, TypeError, AttributeError):  # said below, and `-o json` prints any answer
         if result["rows"] and all(set(row["key"].values()) == {FILTERED} for row in result["rows"]):
-            print(f"note: nothing of that time is of --filter {shown(filter_by)}", file=sys.stderr)
-    if output is Output.JSON:
+            print(f"note: nothing of that time is of --filter {printable_cell(filter_by)}", file=sys.stderr)
+    if output is OutputFormat.JSON:
         print(json.dumps(result, indent=2))
         return
-    with understood():
+    with exit_on_unknown_answer():
         _print(result, span, output)
 
 
 def _csv_more(row: dict[str, Any], result: dict[str, Any], figures: Sequence[str]) -> list[str]:
     """The cells of `_CSV_MORE`: what makes a row whole by itself. Empty where a former version's server has none."""
-    from carbonbudget_operator.reporting.numbers import grams
+    from carbonbudget_operator.decimal_text import grams
 
     low, high = (row.get(key) for key in ("embodied_low_ug", "embodied_high_ug"))
     factors = [result["factors"][place] for place in row.get("factors", ())]
@@ -81,12 +95,12 @@ def _csv_more(row: dict[str, Any], result: dict[str, Any], figures: Sequence[str
     return [*csv_cells(cells), csv_list(factors), *csv_cells([result.get("settings") or ""])]
 
 
-def _print(result: dict[str, Any], asked: tuple[int, int], output: Output) -> None:
+def _print(result: dict[str, Any], asked: tuple[int, int], output: OutputFormat) -> None:
     rows, total = result["rows"], result["total"]
     keys = list(rows[0]["key"]) if rows else ["namespace"]
     figures = ["energy_kwh", "location_g", "market_g", "embodied_g"]
     table = [[*row["key"].values(), *(row[figure] for figure in figures)] for row in rows]
-    if output is Output.CSV:
+    if output is OutputFormat.CSV:
         writer = csv.writer(sys.stdout)
         said = csv_covers(result)
         writer.writerow(csv_cells([*keys, *figures, *CSV_COVERS, *_CSV_MORE]))
@@ -99,8 +113,8 @@ def _print(result: dict[str, Any], asked: tuple[int, int], output: Output) -> No
     for heading in ("kWh", "g CO2e location-based", "market-based", "embodied"):
         made.add_column(heading, justify="right")
     for line in [*table, ["total", *[""] * (len(keys) - 1), *(total[figure] for figure in figures)]]:
-        made.add_row(*map(shown, line[: len(keys)]), *map(rounded, line[len(keys) :]))
+        made.add_row(*map(printable_cell, line[: len(keys)]), *map(rounded, line[len(keys) :]))
     print_table(made)
     print(covers_line(result, asked))
     for factor in result.get("factors", ()):
-        print(f"factor: {shown(factor)}")
+        print(f"factor: {printable_cell(factor)}")

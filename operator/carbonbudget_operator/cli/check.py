@@ -16,16 +16,16 @@ from typing import Annotated, Final
 
 import typer
 
-from carbonbudget_operator.cli.answers import EXIT_CODES, Outcome, Verdict, worst
-from carbonbudget_operator.cli.connection import Context, Kubeconfig, Namespace, Timeout, credentials
-from carbonbudget_operator.cli.manifests import Entry, ManifestError, read_manifests, to_try
-from carbonbudget_operator.cli.options import fail, shown
+from carbonbudget_operator.cli.dry_run_answers import EXIT_CODES, CheckVerdict, DryRunOutcome, worst
+from carbonbudget_operator.cli.kubeconfig import Context, Kubeconfig, Namespace, Timeout, credentials
+from carbonbudget_operator.cli.manifests import ManifestError, ManifestObject, read_manifests, to_try
+from carbonbudget_operator.cli.options import fail, printable_cell
 
-_UNANSWERABLE: Final = EXIT_CODES[Verdict.UNANSWERABLE]
+_UNANSWERABLE: Final = EXIT_CODES[CheckVerdict.UNANSWERABLE]
 _SUFFIXES: Final = (".yaml", ".yml", ".json")
 
 
-class Shown(StrEnum):
+class CheckFormat(StrEnum):
     """How the answer is written."""
 
     TABLE = "table"
@@ -41,8 +41,8 @@ def check(
     context: Context = "",
     namespace: Namespace = "",
     output: Annotated[
-        Shown, typer.Option("--output", "-o", envvar="CARBONBUDGET_OUTPUT", help="table or json.")
-    ] = Shown.TABLE,
+        CheckFormat, typer.Option("--output", "-o", envvar="CARBONBUDGET_OUTPUT", help="table or json.")
+    ] = CheckFormat.TABLE,
     timeout: Timeout = 30,
 ) -> None:
     """Ask whether manifests would be let in by the carbon budgets. Nothing is created.
@@ -57,9 +57,9 @@ def check(
     tried, others = to_try(entries)
     who = credentials(kubeconfig, context, _UNANSWERABLE)
     # Imported here: `--help` should not wait for it.
-    from carbonbudget_operator.cli.dry_run import DryRun, Unanswerable
+    from carbonbudget_operator.cli.dry_run import DryRun, DryRunImpossible
 
-    async def run() -> tuple[list[tuple[Entry, Outcome]], Sequence[str]]:
+    async def run() -> tuple[list[tuple[ManifestObject, DryRunOutcome]], Sequence[str]]:
         dry_run = DryRun(who, namespace or who.namespace, timeout)
         try:
             await dry_run.look_who_judges()
@@ -67,21 +67,23 @@ def check(
         finally:
             await dry_run.close()
 
-    async def _each(dry_run: DryRun, entries: Sequence[Entry]) -> AsyncIterator[tuple[Entry, Outcome]]:
+    async def _each(
+        dry_run: DryRun, entries: Sequence[ManifestObject]
+    ) -> AsyncIterator[tuple[ManifestObject, DryRunOutcome]]:
         for entry in entries:
             yield entry, await dry_run.attempt(entry)
 
-    results: list[tuple[Entry, Outcome]] = []
+    results: list[tuple[ManifestObject, DryRunOutcome]] = []
     notes: Sequence[str] = ()
     try:
         if tried:
             results, notes = asyncio.run(run())
         else:
             notes = ("nothing here makes pods, so no budget has a say",)
-    except Unanswerable as error:
-        results = [(entry, Outcome(Verdict.UNANSWERABLE, reason=str(error))) for entry in tried]
+    except DryRunImpossible as error:
+        results = [(entry, DryRunOutcome(CheckVerdict.UNANSWERABLE, reason=str(error))) for entry in tried]
     verdict = worst(outcome.verdict for _, outcome in results)
-    if output is Shown.JSON:
+    if output is CheckFormat.JSON:
         print(json.dumps(as_json(verdict, results, others, notes, namespace or who.namespace), indent=2))
     else:
         _print(verdict, results, notes)
@@ -89,9 +91,9 @@ def check(
 
 
 def as_json(
-    verdict: Verdict,
-    results: Sequence[tuple[Entry, Outcome]],
-    others: Sequence[Entry],
+    verdict: CheckVerdict,
+    results: Sequence[tuple[ManifestObject, DryRunOutcome]],
+    others: Sequence[ManifestObject],
     notes: Sequence[str],
     namespace: str,
 ) -> dict[str, object]:
@@ -120,8 +122,8 @@ def as_json(
     }
 
 
-def _read(files: Sequence[str]) -> list[Entry]:
-    entries: list[Entry] = []
+def _read(files: Sequence[str]) -> list[ManifestObject]:
+    entries: list[ManifestObject] = []
     try:
         for name in files:
             if name == "-":
@@ -142,21 +144,23 @@ def _read(files: Sequence[str]) -> list[Entry]:
     return entries
 
 
-def _print(verdict: Verdict, results: Sequence[tuple[Entry, Outcome]], notes: Sequence[str]) -> None:
+def _print(
+    verdict: CheckVerdict, results: Sequence[tuple[ManifestObject, DryRunOutcome]], notes: Sequence[str]
+) -> None:
     for entry, outcome in results:
         where = f" in {entry.namespace}" if entry.namespace else ""
-        print(shown(f"{outcome.verdict:<13} {entry.title}{where} ({entry.source})"))
+        print(printable_cell(f"{outcome.verdict:<13} {entry.title}{where} ({entry.source})"))
         for sentence in outcome.carbon:
-            print(f"              {shown(sentence)}")
+            print(f"              {printable_cell(sentence)}")
         for sentence in outcome.figures:
-            print(f"              {shown(sentence)}")
+            print(f"              {printable_cell(sentence)}")
         if outcome.reason:
-            print(f"              {shown(outcome.reason)}")
+            print(f"              {printable_cell(outcome.reason)}")
         for sentence in outcome.other:
-            print(f"              not of carbon: {shown(sentence)}")
+            print(f"              not of carbon: {printable_cell(sentence)}")
         if outcome.exists:
             print("              it exists already")
     for note in notes:
-        print(f"note: {shown(note)}", file=sys.stderr)
+        print(f"note: {printable_cell(note)}", file=sys.stderr)
     if len(results) > 1:
         print(f"together: {verdict}")

@@ -11,51 +11,51 @@ from typing import Annotated, Any
 
 import typer
 
+from carbonbudget_operator.cli.answer_source import JsonObject
 from carbonbudget_operator.cli.covers import date_of
 from carbonbudget_operator.cli.files import written_whole
 from carbonbudget_operator.cli.numbers import coverage_lines
-from carbonbudget_operator.cli.options import Output, announce, csv_cells, fail, shown
+from carbonbudget_operator.cli.options import OutputFormat, announce, csv_cells, fail, printable_cell
 from carbonbudget_operator.cli.report_output import HourlyFactors, print_report, span_of, write_numbers
-from carbonbudget_operator.cli.source import JsonObject
-from carbonbudget_operator.cli.where import Where, answered, somewhere
+from carbonbudget_operator.cli.source_options import SourceOptions, exit_without_answer, with_source_options
 
 Period = Annotated[str, typer.Argument(help="2026, 2026-Q1, 2026-01, 2026-W05 or 2026-01-15 (UTC).")]
 _MAX_REASON = 500
 _LIST_COLUMNS = ("period", "closed_at", "sha256", "reopened_at", "reason")
 
 
-@somewhere
+@with_source_options
 def close(
-    where: Where,
+    where: SourceOptions,
     period: Period,
     incomplete: Annotated[bool, typer.Option("--incomplete", help="Also if reports end before the period.")] = False,
 ) -> None:
     """Keep a period's report as it is now, with its hash. Later differences show as a restatement."""
     span_of(period)
-    with answered():
+    with exit_without_answer():
         closed = where.source().close(period, incomplete)
     if where.local:
         announce(where.settings().source, None, where.config is None)
     for line in coverage_lines(_parsed(closed.text, period)):
-        print(shown(line), file=sys.stderr)
-    print(f"{period} is closed: sha256 {shown(closed.digest)}")
+        print(printable_cell(line), file=sys.stderr)
+    print(f"{period} is closed: sha256 {printable_cell(closed.digest)}")
 
 
-@somewhere
+@with_source_options
 def closures(
-    where: Where,
-    output: Annotated[Output, typer.Option("--output", "-o", help="table, json or csv.")] = Output.TABLE,
+    where: SourceOptions,
+    output: Annotated[OutputFormat, typer.Option("--output", "-o", help="table, json or csv.")] = OutputFormat.TABLE,
 ) -> None:
     """List the closed reports and the closures that were undone. Each with its time of closing and its hash."""
-    with answered():
+    with exit_without_answer():
         found = where.source().closures()
-    if output is Output.JSON:
+    if output is OutputFormat.JSON:
         print(json.dumps(found, indent=2))
         return
     items = sorted([*found["items"], *found["reopened"]], key=lambda one: (one["period"], one["closed_at"]))
     if not found["items"]:
         print("no report is closed: `carbonbudget report close PERIOD` closes one", file=sys.stderr)
-    if output is Output.CSV:
+    if output is OutputFormat.CSV:
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow(_LIST_COLUMNS)
         writer.writerows(csv_cells(one.get(column, "") for column in _LIST_COLUMNS) for one in items)
@@ -64,30 +64,30 @@ def closures(
         line = f"{one['period']}  {date_of(int(one['closed_at']))}  {one['sha256']}"
         if "reopened_at" in one:
             line += f"  reopened on {date_of(int(one['reopened_at']))}, reason: {one['reason']}"
-        print(shown(line))
+        print(printable_cell(line))
 
 
-@somewhere
+@with_source_options
 def show(
-    where: Where,
+    where: SourceOptions,
     period: Period,
-    output: Annotated[Output, typer.Option("--output", "-o", help="table, json or csv.")] = Output.TABLE,
+    output: Annotated[OutputFormat, typer.Option("--output", "-o", help="table, json or csv.")] = OutputFormat.TABLE,
     hourly_factors: HourlyFactors = None,
 ) -> None:
     """Print a closed report as it was closed. What the ledger holds now plays no part."""
     span_of(period)
-    with answered():
+    with exit_without_answer():
         found = where.source().closed(period)
-    if output is Output.TABLE:
-        print(f"{period} as closed on {date_of(found.closed_at)}, sha256 {shown(found.digest)}")
+    if output is OutputFormat.TABLE:
+        print(f"{period} as closed on {date_of(found.closed_at)}, sha256 {printable_cell(found.digest)}")
     report = _parsed(found.text, period)
     print_report(report, output, closed_sha256=found.digest)
     write_numbers(report, hourly_factors)
 
 
-@somewhere
+@with_source_options
 def verify(
-    where: Where,
+    where: SourceOptions,
     period: Period,
     file: Annotated[Path | None, typer.Option(help="Compare an exported file, byte by byte.")] = None,
 ) -> None:
@@ -99,7 +99,7 @@ def verify(
             given = _digest(file.read_bytes())
         except OSError as error:
             fail(f"{file} cannot be read: {error.strerror}", code=2)
-    with answered():
+    with exit_without_answer():
         source = where.source()
         if file is not None and given is not None:
             _refuse_reopened(source.closures(), period, file, given)
@@ -109,27 +109,27 @@ def verify(
     if given is not None and given != found.digest:
         fail(f"{file} is not the report of {period} that was closed: sha256 {given}, closed with {found.digest}")
     what = "the report in the ledger matches" if file is None else f"{file} and the report in the ledger match"
-    print(shown(f"{period}: {what} sha256 {found.digest}, closed on {date_of(found.closed_at)}"))
+    print(printable_cell(f"{period}: {what} sha256 {found.digest}, closed on {date_of(found.closed_at)}"))
 
 
-@somewhere
+@with_source_options
 def export(
-    where: Where,
+    where: SourceOptions,
     period: Period,
     file: Annotated[Path, typer.Argument(help="Where to write the bytes that the hash covers; must not exist.")],
 ) -> None:
     """Write the text that was hashed. `sha256sum FILE` prints the same hash."""
     span_of(period)
-    with answered():
+    with exit_without_answer():
         found = where.source().closed(period)
     with written_whole(file) as partial:
         partial.write_bytes(found.text.encode())
-    print(shown(f"{file}: sha256 {found.digest}"))
+    print(printable_cell(f"{file}: sha256 {found.digest}"))
 
 
-@somewhere
+@with_source_options
 def reopen(
-    where: Where,
+    where: SourceOptions,
     period: Period,
     reason: Annotated[str, typer.Option(help="Why: it stays on record with the closed report.")],
 ) -> None:
@@ -137,10 +137,10 @@ def reopen(
     span_of(period)
     if not reason.strip() or len(reason) > _MAX_REASON:
         fail(f"--reason must say why, in at most {_MAX_REASON} characters", code=2)
-    with answered():
+    with exit_without_answer():
         found = where.source().reopen(period, reason)
     print(
-        f"{period} is open again: the closure of {date_of(found.closed_at)} with sha256 {shown(found.digest)} "
+        f"{period} is open again: the closure of {date_of(found.closed_at)} with sha256 {printable_cell(found.digest)} "
         "stays on record"
     )
 

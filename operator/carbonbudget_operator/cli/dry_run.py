@@ -9,12 +9,18 @@ from typing import Final
 
 from carbonbudget_core.jsons import at, objects, parse_object, texts
 from carbonbudget_operator.admission.review import CHECK_MANAGER
-from carbonbudget_operator.api.names import BUDGET, GROUP, VERSION
+from carbonbudget_operator.api.resource_names import BUDGET, GROUP, VERSION
 from carbonbudget_operator.api_path import ApiPath
-from carbonbudget_operator.cli.answers import Outcome, Verdict, judge, with_unread_duration, without_controller_hint
-from carbonbudget_operator.cli.manifests import Entry, unread_duration
-from carbonbudget_operator.cli.mode import Acting, acting
-from carbonbudget_operator.kube.client import JSON, Answer, KubeClient, KubeError
+from carbonbudget_operator.cli.dry_run_answers import (
+    CheckVerdict,
+    DryRunOutcome,
+    interpret_answer,
+    with_unread_duration,
+    without_controller_hint,
+)
+from carbonbudget_operator.cli.installed_enforcement import InstalledEnforcement, installed_enforcement
+from carbonbudget_operator.cli.manifests import ManifestObject, unread_duration
+from carbonbudget_operator.kube.client import JSON, ApiResponse, KubeClient, KubeError
 from carbonbudget_operator.kube.credentials import Credentials
 
 _APPLY: Final = "application/apply-patch+yaml"
@@ -24,7 +30,7 @@ _DRY: Final = {"dryRun": "All", "fieldValidation": "Strict", "fieldManager": CHE
 _REPLACED: Final = ("Job", "Pod")
 
 
-class Unanswerable(Exception):
+class DryRunImpossible(Exception):
     """No object can be answered for; one sentence says why and what to do."""
 
 
@@ -35,7 +41,7 @@ class DryRun:
         self._client = KubeClient.connect(credentials)
         self._namespace, self._timeout_seconds = namespace, timeout_seconds
         self._kinds: dict[str, Mapping[str, tuple[str, bool]]] = {}
-        self._acting = Acting(None)
+        self._acting = InstalledEnforcement(None)
         self._labels: dict[str, Mapping[str, str] | None] = {}
         self.notes: list[str] = []
 
@@ -51,33 +57,37 @@ class DryRun:
         """
         found = await self._ask("GET", ApiPath(GROUP, VERSION))
         if found.status == 404:
-            raise Unanswerable(f"there are no carbon budgets in this cluster: install the carbonbudget chart ({GROUP})")
+            raise DryRunImpossible(
+                f"there are no carbon budgets in this cluster: install the carbonbudget chart ({GROUP})"
+            )
         if found.status == 401:
-            raise Unanswerable("the API server does not know who you are: renew your credentials")
+            raise DryRunImpossible("the API server does not know who you are: renew your credentials")
         if found.status != 200 or BUDGET.kind not in _kinds(found.text):
-            raise Unanswerable(f"the API server could not say whether there are carbon budgets: {_said(found)}")
-        self._acting = await acting(self._read)
+            raise DryRunImpossible(f"the API server could not say whether there are carbon budgets: {_said(found)}")
+        self._acting = await installed_enforcement(self._read)
         mode = self._acting.mode
         if mode == "Observe":
-            raise Unanswerable("nothing is judged in this cluster: the chart's enforcement.mode is Observe")
+            raise DryRunImpossible("nothing is judged in this cluster: the chart's enforcement.mode is Observe")
         if mode == "Warn":
             self.notes.append("nothing is refused in this cluster: the chart's enforcement.mode is Warn")
         elif mode is None:
             self.notes.append("the chart's enforcement.mode cannot be seen with these rights")
 
-    async def attempt(self, entry: Entry) -> Outcome:
+    async def attempt(self, entry: ManifestObject) -> DryRunOutcome:
         """What the API server says to this object."""
         try:
             outcome = await self._attempt(entry)
-        except Unanswerable as error:
-            return with_unread_duration(Outcome(Verdict.UNANSWERABLE, reason=str(error)), unread_duration(entry))
+        except DryRunImpossible as error:
+            return with_unread_duration(
+                DryRunOutcome(CheckVerdict.UNANSWERABLE, reason=str(error)), unread_duration(entry)
+            )
         if entry.made_by:
             outcome = without_controller_hint(outcome)
-        if not outcome.figures and outcome.verdict is not Verdict.UNANSWERABLE:
+        if not outcome.figures and outcome.verdict is not CheckVerdict.UNANSWERABLE:
             outcome = replace(outcome, figures=(await self._why_no_figures(entry, outcome),))
         return with_unread_duration(outcome, unread_duration(entry))
 
-    async def _why_no_figures(self, entry: Entry, outcome: Outcome) -> str:
+    async def _why_no_figures(self, entry: ManifestObject, outcome: DryRunOutcome) -> str:
         """Why the webhook did not say what is expected and what is left, as far as that can be seen."""
         namespace = entry.namespace or self._namespace
         if entry.kind == "CronJob":
@@ -87,7 +97,7 @@ class DryRun:
             return f"nothing is expected: {entry.kind} is not judged in this cluster, so that no budget limits it"
         if self._acting.leaves_out(namespace, await self._labels_of(namespace)):
             return f"nothing is expected: namespace {namespace} is not judged, so that no budget limits it"
-        if outcome.verdict is Verdict.REFUSED:
+        if outcome.verdict is CheckVerdict.REFUSED:
             if any("expected " in sentence for sentence in outcome.carbon):
                 return "what is expected and what is left stands in the refusal"
             return "what is expected is not known: the refusal came before that was asked"
@@ -104,10 +114,10 @@ class DryRun:
             self._labels[namespace] = texts(at(found, "metadata").get("labels")) if status == 200 else None
         return self._labels[namespace]
 
-    async def _attempt(self, entry: Entry) -> Outcome:
+    async def _attempt(self, entry: ManifestObject) -> DryRunOutcome:
         path = await self._path(entry)
-        created = judge(await self._ask("POST", path, entry.manifest), entry.kind)
-        if created.verdict is not Verdict.REFUSED or not entry.name or entry.kind in _REPLACED:
+        created = interpret_answer(await self._ask("POST", path, entry.manifest), entry.kind)
+        if created.verdict is not CheckVerdict.REFUSED or not entry.name or entry.kind in _REPLACED:
             return created
         # It would not be let in anew. If it is there, applying it is a change, which another rule judges (growth,
         # never a rollout): a server-side apply is asked, which may be refused for want of the right to patch, or
@@ -115,20 +125,20 @@ class DryRun:
         applied = await self._ask(
             "PATCH", path.at(path.namespace, entry.name), entry.manifest, _APPLY, {"force": "true"}
         )
-        changed = judge(applied, entry.kind)
-        if applied.status != 200 or changed.verdict is Verdict.UNANSWERABLE:
+        changed = interpret_answer(applied, entry.kind)
+        if applied.status != 200 or changed.verdict is CheckVerdict.UNANSWERABLE:
             return created
         return replace(changed, exists=True)
 
-    async def _path(self, entry: Entry) -> ApiPath:
+    async def _path(self, entry: ManifestObject) -> ApiPath:
         version = entry.api_version
         if version not in self._kinds:
             answer = await self._ask("GET", ApiPath.of_version(version))
             if answer.status not in (200, 404):
-                raise Unanswerable(f"the API server could not say what {version} holds: {_said(answer)}")
+                raise DryRunImpossible(f"the API server could not say what {version} holds: {_said(answer)}")
             self._kinds[version] = _kinds(answer.text) if answer.status == 200 else {}
         if entry.kind not in self._kinds[version]:
-            raise Unanswerable(f"this cluster knows no kind {entry.kind} of {version}")
+            raise DryRunImpossible(f"this cluster knows no kind {entry.kind} of {version}")
         plural, namespaced = self._kinds[version][entry.kind]
         return ApiPath.of_version(version, plural).at((entry.namespace or self._namespace) if namespaced else None)
 
@@ -143,15 +153,15 @@ class DryRun:
         body: Mapping[str, object] | None = None,
         content_type: str = JSON,
         more: Mapping[str, str] | None = None,
-    ) -> Answer:
+    ) -> ApiResponse:
         params = None if body is None else _DRY | dict(more or {})
         try:
             async with asyncio.timeout(self._timeout_seconds):
                 return await self._client.exchange(method, path, body, params, content_type)
         except TimeoutError:
-            raise Unanswerable(f"no answer from the API server within {self._timeout_seconds:g} s") from None
+            raise DryRunImpossible(f"no answer from the API server within {self._timeout_seconds:g} s") from None
         except KubeError as error:
-            raise Unanswerable(error.reason) from None
+            raise DryRunImpossible(error.reason) from None
 
 
 def _kinds(text: str) -> dict[str, tuple[str, bool]]:
@@ -163,7 +173,7 @@ def _kinds(text: str) -> dict[str, tuple[str, bool]]:
     }
 
 
-def _said(answer: Answer) -> str:
+def _said(answer: ApiResponse) -> str:
     if answer.status == 200:
         return "its answer is no list of kinds"
     return f"{answer.status} {answer.reason}".strip()

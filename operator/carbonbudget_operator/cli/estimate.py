@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from carbonbudget_operator.cli.options import Output, csv_cells, fail, rounded
+from carbonbudget_operator.cli.options import OutputFormat, csv_cells, fail, rounded
 
 
 def estimate(
@@ -31,19 +31,19 @@ def estimate(
     zone: Annotated[str, typer.Option(help="Grid zone in place of a region, for example DE or US-VA.")] = "",
     pue: Annotated[float | None, typer.Option(min=1, max=5, help="PUE; else the region's, else 1.67.")] = None,
     basis: Annotated[str, typer.Option(help="lifecycle or direct.")] = "lifecycle",
-    output: Annotated[Output, typer.Option("--output", "-o", help="table, json or csv.")] = Output.TABLE,
+    output: Annotated[OutputFormat, typer.Option("--output", "-o", help="table, json or csv.")] = OutputFormat.TABLE,
 ) -> None:
     """Estimate a run for planning. It is no measurement, and is never added to what was measured."""
     from carbonbudget_operator.carbon.accelerators import Accelerator, UnknownAccelerator, find_accelerators
-    from carbonbudget_operator.carbon.estimate import (
+    from carbonbudget_operator.carbon.calculators import (
         GREEN_ALGORITHMS,
         UNKNOWN_PUE_PERMILLE,
-        Plan,
+        EstimateInput,
         green_algorithms,
         ml_co2,
     )
     from carbonbudget_operator.cli.estimate_place import NoPlace, find_place, world_note
-    from carbonbudget_operator.reporting.numbers import grams, kilograms, kilowatt_hours
+    from carbonbudget_operator.decimal_text import grams, kilograms, kilowatt_hours
 
     if basis not in ("lifecycle", "direct"):
         fail(f"--basis must be lifecycle or direct, not {basis!r}", code=2)
@@ -56,7 +56,7 @@ def estimate(
         fail(str(error), code=2)
     chosen, others = found[0], [other for other in found[1:] if other.max_mw != found[0].max_mw]
     pue_permille = factor.pue_permille if factor.pue_known else UNKNOWN_PUE_PERMILLE
-    plan = Plan(
+    plan = EstimateInput(
         duration_ms=_milliseconds(hours), gpus=count if gpu else 0, gpu_mw=chosen.max_mw, cores=cpu_cores,
         core_mw=cpu_watts * 1000, memory_mb=memory_gb * 1000, usage_permille=usage * 10, runs=runs,
     )  # fmt: skip
@@ -80,12 +80,12 @@ def estimate(
         }
         for result in results
     ]  # fmt: skip
-    if world and output is not Output.TABLE:
+    if world and output is not OutputFormat.TABLE:
         print(f"note: {world}", file=sys.stderr)
-    if output is Output.JSON:
+    if output is OutputFormat.JSON:
         print(json.dumps({"estimates": rows, "notes": notes}, indent=2))
         return
-    if output is Output.CSV:
+    if output is OutputFormat.CSV:
         writer = csv.writer(sys.stdout)
         writer.writerow([*rows[0], "notes"])
         writer.writerows(csv_cells([*row.values(), "; ".join(notes)]) for row in rows)

@@ -6,10 +6,10 @@ import difflib
 from collections.abc import Iterable
 from typing import Final
 
-from carbonbudget_operator.carbon.factors import (
+from carbonbudget_operator.carbon.grid_factors import (
     NO_PROVIDER,
     WORLD,
-    Factor,
+    GridFactor,
     UnknownZone,
     Wording,
     bases_of_zones,
@@ -32,7 +32,7 @@ class NoPlace(ValueError):
     """The options name no place, or two; one line says which option to change."""
 
 
-def find_place(region: str, provider: str, zone: str, pue: float | None, basis: str) -> Factor:
+def find_place(region: str, provider: str, zone: str, pue: float | None, basis: str) -> GridFactor:
     """The factor of the place that `--region` (with `--provider`) or `--zone` names. Raises NoPlace."""
     if region and zone:
         raise NoPlace("write either --region or --zone: each names a place, and --pue gives a PUE of your own")
@@ -46,7 +46,7 @@ def find_place(region: str, provider: str, zone: str, pue: float | None, basis: 
     return find_factor(region, given, zone, None if pue is None else round(pue * 1000), basis, _OPTIONS)
 
 
-def world_note(factor: Factor, region: str) -> str:
+def world_note(factor: GridFactor, region: str) -> str:
     """What to say where the world's mean stands in; empty where a place has its own figure."""
     if factor.zone != WORLD:
         return ""

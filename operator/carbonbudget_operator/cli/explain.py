@@ -6,19 +6,19 @@ import datetime as dt
 from collections.abc import Sequence
 
 from carbonbudget_operator.api.carbonbudget import AnyBudget, ClusterCarbonBudget
-from carbonbudget_operator.api.names import SUSPENDED_LABEL
+from carbonbudget_operator.api.resource_names import SUSPENDED_LABEL
 from carbonbudget_operator.api.status import LOCATION_STANDS_IN
-from carbonbudget_operator.cli.acts import Beside, acts, kinds
-from carbonbudget_operator.cli.explain_acts import cluster, outside, refused, thresholds
+from carbonbudget_operator.cli.budget_effects import ReaderContext, budget_effects, kinds
+from carbonbudget_operator.cli.budget_table import kind_of
+from carbonbudget_operator.cli.explain_effects import cluster, outside, refused, thresholds
 from carbonbudget_operator.cli.explain_use import forecast, measured, used
-from carbonbudget_operator.cli.standing import kind_of
 from carbonbudget_operator.cli.wording import at, instant_of, labels, listed
 
 # What is wrong with a budget is a condition that is not as it should be, or a reason of Ready that is not this one.
 _ROUTINE = "Evaluated"
 
 
-def explain(budget: AnyBudget, now: dt.datetime, beside: Beside) -> list[tuple[str, list[str]]]:
+def explain(budget: AnyBudget, now: dt.datetime, beside: ReaderContext) -> list[tuple[str, list[str]]]:
     """Headings with their sentences."""
     sections = [
         ("Counts", _counts(budget)),
@@ -35,7 +35,7 @@ def explain(budget: AnyBudget, now: dt.datetime, beside: Beside) -> list[tuple[s
     return [(heading, sentences) for heading, sentences in sections if sentences]
 
 
-def as_json(budget: AnyBudget, beside: Beside, sections: Sequence[tuple[str, list[str]]]) -> dict[str, object]:
+def as_json(budget: AnyBudget, beside: ReaderContext, sections: Sequence[tuple[str, list[str]]]) -> dict[str, object]:
     """The answer as a machine reads it (docs/reference/commands.md)."""
     return {
         "kind": kind_of(budget),
@@ -110,7 +110,7 @@ def _decides(budget: AnyBudget, may_change: bool | None) -> list[str]:
     return sentences
 
 
-def _next(budget: AnyBudget, now: dt.datetime, beside: Beside) -> list[str]:
+def _next(budget: AnyBudget, now: dt.datetime, beside: ReaderContext) -> list[str]:
     status, space = budget.status, budget.metadata.namespace
     where = f" -n {space}" if space else ""
     if status.used is None:
@@ -122,7 +122,7 @@ def _next(budget: AnyBudget, now: dt.datetime, beside: Beside) -> list[str]:
             return ["Its next period was not judged yet: look at the conditions and at the controller's log."]
         return []
     sentences = []
-    found = acts(budget, now, beside)
+    found = budget_effects(budget, now, beside)
     if found.refused:
         sentences.append(
             f"Wait until {at(budget, status.period.end if status.period else None) or 'the reset'}, have the limit "

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from carbonbudget_operator.cli.options import Config, Output, announce, code_of, csv_cells, fail, shown
+from carbonbudget_operator.cli.options import Config, OutputFormat, announce, code_of, csv_cells, fail, printable_cell
 from carbonbudget_operator.settings import load_settings
 
 
@@ -22,7 +22,7 @@ def factors(
         str | None, typer.Option(envvar="CARBONBUDGET_LEDGER", help="SQLAlchemy URL of the ledger.")
     ] = None,
     fetch: Annotated[bool, typer.Option("--fetch", help="Ask the hourly sources now.")] = False,
-    output: Annotated[Output, typer.Option("--output", "-o", help="table, json or csv.")] = Output.TABLE,
+    output: Annotated[OutputFormat, typer.Option("--output", "-o", help="table, json or csv.")] = OutputFormat.TABLE,
 ) -> None:
     """List the factors that apply to each node, with their sources.
 
@@ -31,16 +31,16 @@ def factors(
     from prometheus_client import CollectorRegistry
 
     from carbonbudget_operator.carbon.exactly import g_per_kwh
-    from carbonbudget_operator.carbon.factors import WORLD, UnknownZone
+    from carbonbudget_operator.carbon.grid_factors import WORLD, UnknownZone
     from carbonbudget_operator.cli.fetched import fetched_lines
-    from carbonbudget_operator.intensity_settings import StaticSource, milligrams
+    from carbonbudget_operator.intensity_settings import StaticSourceSettings, milligrams
     from carbonbudget_operator.ledger.clusters import require_cluster
-    from carbonbudget_operator.ledger.grid import polls
-    from carbonbudget_operator.ledger.read import data_through, node_spans, read_nodes
-    from carbonbudget_operator.ledger.store import LedgerError, open_ledger, require_schema, told
-    from carbonbudget_operator.reporting.book import Book
-    from carbonbudget_operator.reporting.grid import Fetched, GridFollower
-    from carbonbudget_operator.reporting.places import check_all_places
+    from carbonbudget_operator.ledger.fact_reader import data_through, node_spans, read_nodes
+    from carbonbudget_operator.ledger.intensity_store import polls
+    from carbonbudget_operator.ledger.store import LedgerError, ledger_errors, open_ledger, require_schema
+    from carbonbudget_operator.valuation.grid_hours import Fetched, IntensityPoller
+    from carbonbudget_operator.valuation.places import check_all_places
+    from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
 
     settings, now = load_settings(config, {"server": {"ledger": ledger}}), int(time.time())
     try:
@@ -48,13 +48,13 @@ def factors(
         engine = open_ledger(settings.server.ledger)
         require_schema(engine)
         fetched: list[Fetched] = []
-        with told(engine):
+        with ledger_errors(engine):
             require_cluster(engine, settings.cluster)
         if fetch:
-            with told(engine):
-                fetched = asyncio.run(GridFollower(engine, settings, CollectorRegistry()).ask(now, force=True))
-        book = Book(engine, settings)
-        with told(engine), engine.connect() as connection:
+            with ledger_errors(engine):
+                fetched = asyncio.run(IntensityPoller(engine, settings, CollectorRegistry()).ask(now, force=True))
+        book = ValuedReader(engine, settings)
+        with ledger_errors(engine), engine.connect() as connection:
             nodes = sorted(read_nodes(connection, settings.cluster).values(), key=lambda node: node.name)
             hours = book.grid(connection, now - now % 3600)
             states = polls(connection)
@@ -73,7 +73,7 @@ def factors(
             "error": poll.error,
         }
         for source in settings.carbon.at(now).intensity.sources
-        if not isinstance(source, StaticSource)
+        if not isinstance(source, StaticSourceSettings)
         for poll in states.values()
         if poll.source == source.name
     ]
@@ -95,14 +95,14 @@ def factors(
     stated = [
         {"source": one.name, "zone": zone, "words": one.words, "g_per_kwh": g_per_kwh(mg)}
         for one in settings.carbon.at(now).intensity.sources
-        if isinstance(one, StaticSource)
+        if isinstance(one, StaticSourceSettings)
         for zone, mg in sorted(milligrams(one.figures).items())
     ]
     announce(settings.source, output, config is None)
     if fetch:
         for line in fetched_lines(settings.carbon.at(now), fetched, through, now):
-            print(shown(line), file=sys.stderr if output is not Output.TABLE else sys.stdout)
-    if output is Output.JSON:
+            print(printable_cell(line), file=sys.stderr if output is not OutputFormat.TABLE else sys.stdout)
+    if output is OutputFormat.JSON:
         print(
             json.dumps(
                 {
@@ -116,7 +116,7 @@ def factors(
                 indent=2,
             )
         )
-    elif output is Output.CSV:
+    elif output is OutputFormat.CSV:
         writer = csv.DictWriter(sys.stdout, list(rows[0]) if rows else ["node"])
         writer.writeheader()
         writer.writerows(dict(zip(row, csv_cells(row.values()), strict=True)) for row in rows)
@@ -124,13 +124,25 @@ def factors(
         print(f"no node of cluster {settings.cluster} has reported yet")
     else:
         for row in rows:
-            print(shown(f"{row['node']}: zone {row['zone']}, {row['location_g_per_kwh']} g/kWh, PUE {row['pue']}"))
-            print(f"  {shown(row['why'])}\n  embodied: {shown(row['embodied'])}")
+            print(
+                printable_cell(
+                    f"{row['node']}: zone {row['zone']}, {row['location_g_per_kwh']} g/kWh, PUE {row['pue']}"
+                )
+            )
+            print(f"  {printable_cell(row['why'])}\n  embodied: {printable_cell(row['embodied'])}")
         for one in stated:
-            print(shown(f"source {one['words']}: {one['g_per_kwh']} g/kWh in zone {one['zone']}, from the settings"))
+            print(
+                printable_cell(
+                    f"source {one['words']}: {one['g_per_kwh']} g/kWh in zone {one['zone']}, from the settings"
+                )
+            )
         for state in sources:
             name = f"source {state['source']}, zone {state['zone']}"
-            print(shown(f"{name}: last answer {state['last_answer']}{state['error'] and ', now: '}{state['error']}"))
+            print(
+                printable_cell(
+                    f"{name}: last answer {state['last_answer']}{state['error'] and ', now: '}{state['error']}"
+                )
+            )
         unplaced = sum(not row["placed"] for row in rows)
         if unplaced:
             print(f"{unplaced} of {len(rows)} nodes cannot be placed: set carbon.zone, or label them with their region")

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from carbonbudget_operator.carbon.intensity.source import Source
+from carbonbudget_operator.carbon.intensity.intensity_source import IntensitySource
 from carbonbudget_operator.cli.covers import date_of
-from carbonbudget_operator.intensity_settings import StaticSource
-from carbonbudget_operator.reporting.grid import Fetched, make_sources
-from carbonbudget_operator.settings import Carbon
+from carbonbudget_operator.intensity_settings import StaticSourceSettings
+from carbonbudget_operator.settings import CarbonSettings
 from carbonbudget_operator.timeline import Timeline
+from carbonbudget_operator.valuation.grid_hours import Fetched, make_sources
 
 
-def fetched_lines(carbon: Carbon, fetched: Sequence[Fetched], through: int, now: int) -> Iterator[str]:
+def fetched_lines(carbon: CarbonSettings, fetched: Sequence[Fetched], through: int, now: int) -> Iterator[str]:
     """One line for each source and zone, and for each source that was not asked; `through`: the last report's end.
 
     `through` is 0 where no node ever reported.
@@ -26,7 +26,7 @@ def fetched_lines(carbon: Carbon, fetched: Sequence[Fetched], through: int, now:
     for given in carbon.intensity.sources:
         done = [one for one in fetched if one.source == given.name]
         yield from (_fetched(one) for one in done)
-        if isinstance(given, StaticSource):
+        if isinstance(given, StaticSourceSettings):
             zones = ", ".join(sorted(zone.upper() for zone in given.figures)) or "no zone"
             yield (
                 f"{given.name}: nothing to fetch: its figures ({zones}) are in the settings, and apply to every hour "
@@ -44,7 +44,7 @@ def _fetched(one: Fetched) -> str:
     return f"{one.source}, zone {one.zone}: {kept}: {one.error}"
 
 
-def _why_not(source: Source, through: int, now: int) -> str:
+def _why_not(source: IntensitySource, through: int, now: int) -> str:
     """Why a source on the network was not asked, and what to do."""
     reach = f"{source.max_days} days, which is how far back this source is asked"
     if not through:

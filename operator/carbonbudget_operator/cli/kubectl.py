@@ -18,28 +18,35 @@ from typer.core import TyperGroup
 
 from carbonbudget_core.jsons import JsonObject, parse_object
 from carbonbudget_operator.api.carbonbudget import AnyBudget
-from carbonbudget_operator.api.names import BUDGET, CLUSTER_BUDGET
-from carbonbudget_operator.api.query import Accounting
+from carbonbudget_operator.api.query_bodies import Accounting
+from carbonbudget_operator.api.resource_names import BUDGET, CLUSTER_BUDGET
 from carbonbudget_operator.api_path import ApiPath
 from carbonbudget_operator.budgets.quantity import format_percent
-from carbonbudget_operator.cli.acts import Beside
-from carbonbudget_operator.cli.connection import Context, Kubeconfig, Namespace, Timeout, credentials
-from carbonbudget_operator.cli.explain import as_json, explain
-from carbonbudget_operator.cli.mode import acting, judged_kinds
-from carbonbudget_operator.cli.options import fail, print_table, shown
-from carbonbudget_operator.cli.reading import WHOLE_CLUSTER, ask, budgets_of, labels_of, list_budgets, may_change
-from carbonbudget_operator.cli.standing import (
+from carbonbudget_operator.cli.budget_effects import ReaderContext
+from carbonbudget_operator.cli.budget_table import (
     CLUSTER,
-    Worker,
+    WorkloadRow,
+    budget_rows,
     kind_of,
     pro_rata,
     pro_rata_sentence,
-    rows,
-    unnamed,
-    workers,
+    unlisted_workloads,
+    workload_rows,
 )
+from carbonbudget_operator.cli.cluster_budgets import (
+    WHOLE_CLUSTER,
+    ask_api_server,
+    budgets_of,
+    labels_of,
+    list_budgets,
+    may_change,
+)
+from carbonbudget_operator.cli.explain import as_json, explain
+from carbonbudget_operator.cli.installed_enforcement import installed_enforcement, judged_kinds
+from carbonbudget_operator.cli.kubeconfig import Context, Kubeconfig, Namespace, Timeout, credentials
+from carbonbudget_operator.cli.options import fail, print_table, printable_cell
 from carbonbudget_operator.cli.wording import micrograms
-from carbonbudget_operator.enforcement.budgets import judged
+from carbonbudget_operator.enforcement.enforced_budgets import is_judged_namespace
 from carbonbudget_operator.kube.client import KubeClient
 
 _STYLES: Final = {"Exceeded": "red", "Warning": "yellow", "WithinBudget": "green"}
@@ -65,7 +72,7 @@ app = typer.Typer(
 )
 
 
-class Shown(StrEnum):
+class KubectlFormat(StrEnum):
     """How the answer is written."""
 
     TABLE = "table"
@@ -73,7 +80,7 @@ class Shown(StrEnum):
 
 
 All = Annotated[bool, typer.Option("--all-namespaces", "-A", help="Of all namespaces.")]
-Output = Annotated[Shown, typer.Option("--output", "-o", envvar="CARBONBUDGET_OUTPUT", help="table or json.")]
+Output = Annotated[KubectlFormat, typer.Option("--output", "-o", envvar="CARBONBUDGET_OUTPUT", help="table or json.")]
 
 
 @app.command()
@@ -82,14 +89,14 @@ def budgets(
     namespace: Namespace = "",
     kubeconfig: Kubeconfig = "",
     context: Context = "",
-    output: Output = Shown.TABLE,
+    output: Output = KubectlFormat.TABLE,
     timeout: Timeout = 30,
 ) -> None:
     """How the budgets of a namespace, or of all, stand. The cluster's too, if you may see those."""
     who = credentials(kubeconfig, context)
     found = budgets_of(who, namespace, everywhere, timeout)
-    lines = rows(found)
-    if output is Shown.JSON:
+    lines = budget_rows(found)
+    if output is KubectlFormat.JSON:
         print(json.dumps({"items": [asdict(line) for line in lines]}, indent=2))
         return
     headings = (
@@ -117,7 +124,7 @@ def top(
     namespace: Namespace = "",
     kubeconfig: Kubeconfig = "",
     context: Context = "",
-    output: Output = Shown.TABLE,
+    output: Output = KubectlFormat.TABLE,
     timeout: Timeout = 30,
     limit: Annotated[int, typer.Option("--limit", min=0, help="At most so many rows; 0 for all.")] = 0,
     accounting: Annotated[
@@ -133,8 +140,8 @@ def top(
     who = credentials(kubeconfig, context)
     found = budgets_of(who, namespace, everywhere, timeout)
     space = "" if everywhere else namespace or who.namespace
-    lines = workers(found, space, accounting)
-    if output is Shown.JSON:
+    lines = workload_rows(found, space, accounting)
+    if output is KubectlFormat.JSON:
         print(json.dumps({"items": [asdict(line) for line in lines[: limit or None]]}, indent=2))
         return
     bases = [basis for basis in get_args(Accounting) if any(line.accounting == basis for line in lines)]
@@ -145,11 +152,11 @@ def top(
         nothing = "no budget{place} names a workload yet" if found else "no carbon budgets{place}, so no workloads"
         _table((), [], _nothing(nothing, space))
     _say_pro_rata(found)
-    for sentence in unnamed(found, accounting):
-        print(f"note: {shown(sentence)}", file=sys.stderr)
+    for sentence in unlisted_workloads(found, accounting):
+        print(f"note: {printable_cell(sentence)}", file=sys.stderr)
 
 
-def _workloads(lines: Sequence[Worker], limit: int) -> None:
+def _workloads(lines: Sequence[WorkloadRow], limit: int) -> None:
     if limit and len(lines) > limit:
         print(f"note: {limit} of {len(lines)} rows", file=sys.stderr)
     _table(
@@ -177,7 +184,7 @@ def explain_budget(
     namespace: Namespace = "",
     kubeconfig: Kubeconfig = "",
     context: Context = "",
-    output: Output = Shown.TABLE,
+    output: Output = KubectlFormat.TABLE,
     timeout: Timeout = 30,
 ) -> None:
     """One budget in plain words. What counts, how it stands, what happens when and to what, and what to do next."""
@@ -187,36 +194,36 @@ def explain_budget(
     space = "" if cluster else namespace or who.namespace
     resource = CLUSTER_BUDGET if cluster else BUDGET
 
-    async def run(client: KubeClient) -> tuple[AnyBudget | None, list[AnyBudget], Beside]:
+    async def run(client: KubeClient) -> tuple[AnyBudget | None, list[AnyBudget], ReaderContext]:
         all_of_them = await list_budgets(client, resource, space)
         one = next((one for one in all_of_them if one.metadata.name == budget), None)
         if one is None:
-            return None, all_of_them, Beside(None, None)
+            return None, all_of_them, ReaderContext(None, None)
 
         async def read(path: ApiPath) -> tuple[int, JsonObject]:
             answer = await client.exchange("GET", path)
             return answer.status, parse_object(answer.text) if answer.status == 200 else {}
 
-        found = await acting(read)
+        found = await installed_enforcement(read)
         labels = await labels_of(client, space)
-        exempt = found.leaves_out(space, labels) or not judged(space, labels, frozenset())
+        exempt = found.leaves_out(space, labels) or not is_judged_namespace(space, labels, frozenset())
         changes = await may_change(client, resource, space, budget)
-        return one, all_of_them, Beside(changes, found.mode, exempt, await judged_kinds(found, read))
+        return one, all_of_them, ReaderContext(changes, found.mode, exempt, await judged_kinds(found, read))
 
-    chosen, others, beside = ask(who, timeout, run, WHOLE_CLUSTER if cluster else space)
+    chosen, others, beside = ask_api_server(who, timeout, run, WHOLE_CLUSTER if cluster else space)
     if chosen is None:
         place = f" in namespace {space}" if space else ""
         there = ", ".join(sorted(one.metadata.name for one in others)) or "none"
         fail(f"no {resource.kind} {budget}{place}; there is: {there}")
     sections = explain(chosen, dt.datetime.now(dt.UTC), beside)
-    if output is Shown.JSON:
+    if output is KubectlFormat.JSON:
         print(json.dumps(as_json(chosen, beside, sections), indent=2))
         return
     print(f"{kind_of(chosen)} {budget}" + (f" in namespace {space}" if space else ""))
     for heading, sentences in sections:
         print(f"\n{heading}")
         for sentence in sentences:
-            print(f"  {shown(sentence)}")
+            print(f"  {printable_cell(sentence)}")
 
 
 def _table(headings: Sequence[str], lines: Sequence[Sequence[str]], nothing: str) -> None:
@@ -231,7 +238,7 @@ def _table(headings: Sequence[str], lines: Sequence[Sequence[str]], nothing: str
     for heading in headings:
         table.add_column(heading, justify="right" if heading in right else "left")
     for line in lines:
-        table.add_row(*(Text(shown(cell), style=_STYLES.get(cell, "")) for cell in line))
+        table.add_row(*(Text(printable_cell(cell), style=_STYLES.get(cell, "")) for cell in line))
     print_table(table)
 
 
@@ -246,7 +253,7 @@ def _say_pro_rata(budgets: Iterable[AnyBudget]) -> None:
     for budget in budgets:
         if instants := pro_rata(budget):
             name = "/".join(filter(None, (budget.metadata.namespace, budget.metadata.name)))
-            print(shown(f"{kind_of(budget)} {name}: {pro_rata_sentence(instants)}"))
+            print(printable_cell(f"{kind_of(budget)} {name}: {pro_rata_sentence(instants)}"))
 
 
 def _percent(value: int | None, mass: str) -> str:

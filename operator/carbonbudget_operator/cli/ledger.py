@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from carbonbudget_operator.cli.files import written_whole
-from carbonbudget_operator.cli.options import Config, code_of, fail, shown
+from carbonbudget_operator.cli.options import Config, code_of, fail, printable_cell
 from carbonbudget_operator.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -54,20 +54,20 @@ def check(config: Config = None, ledger: Url = None) -> None:
     """Check that everything stored adds up, to the microjoule. Exit code 1 if not."""
     from rich.console import Console
 
-    from carbonbudget_operator.ledger.check import CheckResult, check_ledger
-    from carbonbudget_operator.ledger.store import LedgerError, open_ledger, require_schema, told
+    from carbonbudget_operator.ledger.consistency import CheckResult, check_ledger
+    from carbonbudget_operator.ledger.store import LedgerError, ledger_errors, open_ledger, require_schema
 
     result, settings = CheckResult(), _settings(config, ledger)
     try:
         engine = open_ledger(settings.server.ledger)
         require_schema(engine)
-        with told(engine), Console(stderr=True).status("checking") as status:
+        with ledger_errors(engine), Console(stderr=True).status("checking") as status:
             for result in check_ledger(engine):
                 status.update(f"checking: {result.slices} node slices")
     except LedgerError as error:
         fail(str(error), code_of(error))
     for defect in result.defects:
-        print(shown(defect))
+        print(printable_cell(defect))
     print(
         f"{result.nodes} nodes, {result.windows} windows, {result.slices} node slices, {result.pods} pods, "
         f"{result.measured_uj} uJ: "
@@ -85,7 +85,7 @@ def backup(
 ) -> None:
     """Copy the whole ledger, from either database, into an SQLite file. A server may go on meanwhile."""
     from carbonbudget_operator.ledger.store import LedgerError, open_ledger, require_schema
-    from carbonbudget_operator.ledger.store import shown as url_of
+    from carbonbudget_operator.ledger.store import printable_url as url_of
 
     settings = _settings(config, ledger)
     try:
@@ -98,7 +98,7 @@ def backup(
             source.dispose()
     except LedgerError as error:
         fail(str(error), code_of(error))
-    print(shown(f"{file} is a backup of {url_of(source)}"))
+    print(printable_cell(f"{file} is a backup of {url_of(source)}"))
 
 
 @app.command()
@@ -156,9 +156,9 @@ def import_reports(
     from carbonbudget_operator.ingest.checks import check as check_report
     from carbonbudget_operator.ingest.checks import parse
     from carbonbudget_operator.ingest.refusal import Refusal
-    from carbonbudget_operator.ledger.book import Booked, Booker
-    from carbonbudget_operator.ledger.selected import StoredLabels
-    from carbonbudget_operator.ledger.store import LedgerError, open_ledger, told
+    from carbonbudget_operator.ledger.booking import Booker, BookingResult
+    from carbonbudget_operator.ledger.selected_labels import StoredLabels
+    from carbonbudget_operator.ledger.store import LedgerError, ledger_errors, open_ledger
     from carbonbudget_operator.ledger.store import migrate as run
 
     settings = _settings(config, ledger)
@@ -169,12 +169,12 @@ def import_reports(
         run(engine)
         booker = Booker(engine, settings.server.max_label_values, settings.server.max_node_watts)
         with (
-            told(engine),
+            ledger_errors(engine),
             engine.connect() as connection,
         ):  # as a server has them: the bound on labels leaves them alone
             StoredLabels(engine.dialect, booker.selected_labels).load(connection, int(time.time()))
         longest = settings.server.max_report_bytes
-        with file.open("rb") as lines, told(engine), Console(stderr=True).status("importing") as status:
+        with file.open("rb") as lines, ledger_errors(engine), Console(stderr=True).status("importing") as status:
             for number, line in enumerate(iter(lambda: lines.readline(longest + 2), b""), 1):
                 if not line.strip():
                     continue
@@ -188,15 +188,15 @@ def import_reports(
                         days,
                     )
                     (fate,) = booker.book([arrival])
-                    if fate is Booked.SEALED:
+                    if fate is BookingResult.SEALED:
                         raise Refusal(422, "sealed", "the window's hour is sealed: it takes no more reports")
-                    if fate is Booked.TOO_MANY:
+                    if fate is BookingResult.TOO_MANY:
                         raise Refusal(422, "impossible", "the node's hour holds more windows than an hour can have")
-                    if fate is Booked.IMPOSSIBLE:
+                    if fate is BookingResult.IMPOSSIBLE:
                         raise Refusal(422, "impossible", "its hour would hold more energy or time than a node can")
-                    if fate is Booked.TOO_LARGE:
+                    if fate is BookingResult.TOO_LARGE:
                         raise Refusal(413, "too_large", "too many rows: the report's gap is too long for its pods")
-                    if fate is Booked.CONFLICT:
+                    if fate is BookingResult.CONFLICT:
                         raise Refusal(409, "conflict", "the window is stored with other content")
                     counts[fate.value] += 1
                 except Refusal as refusal:

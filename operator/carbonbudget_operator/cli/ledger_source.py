@@ -10,26 +10,26 @@ from typing import TypeVar
 
 import sqlalchemy as sa
 
-from carbonbudget_operator.carbon.factors import UnknownZone
-from carbonbudget_operator.cli.options import code_of
-from carbonbudget_operator.cli.source import JsonObject, SourceError, Span
-from carbonbudget_operator.ledger.closed import Closed
-from carbonbudget_operator.ledger.clusters import require_cluster
-from carbonbudget_operator.ledger.seal import sealed_hours
-from carbonbudget_operator.ledger.store import LedgerError, open_ledger, require_schema, told
-from carbonbudget_operator.reporting import closing
-from carbonbudget_operator.reporting.book import Book
-from carbonbudget_operator.reporting.grouping import (
+from carbonbudget_operator.answers import report_closing
+from carbonbudget_operator.answers.grouping import (
     GroupingError,
-    answer,
-    group,
+    allocation_json,
+    group_rows,
     needs_nodes,
     parse_filter,
     parse_group_by,
 )
-from carbonbudget_operator.reporting.places import check_all_places
-from carbonbudget_operator.reporting.spans import SpanError, covered
+from carbonbudget_operator.answers.time_ranges import TimeRangeError, covered_range
+from carbonbudget_operator.carbon.grid_factors import UnknownZone
+from carbonbudget_operator.cli.answer_source import AnswerSourceError, JsonObject, Span
+from carbonbudget_operator.cli.options import code_of
+from carbonbudget_operator.ledger.closed_reports import ClosedReport
+from carbonbudget_operator.ledger.clusters import require_cluster
+from carbonbudget_operator.ledger.seal import sealed_hours
+from carbonbudget_operator.ledger.store import LedgerError, ledger_errors, open_ledger, require_schema
 from carbonbudget_operator.settings import Settings
+from carbonbudget_operator.valuation.places import check_all_places
+from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
 
 T = TypeVar("T")
 
@@ -45,11 +45,11 @@ class LedgerSource:
 
         def made(engine: sa.Engine) -> JsonObject:
             fields, filters = parse_group_by(group_by), parse_filter(filter_by)
-            known = covered(*span)
+            known = covered_range(*span)
             with engine.connect() as connection:
                 sealed = len(sealed_hours(connection, self._settings.cluster, *known))
-            rows = Book(engine, self._settings).rows(*known, needs_nodes(fields, filters))
-            found = answer(group(rows, fields, filters), known) | {"settings": self._settings.source}
+            rows = ValuedReader(engine, self._settings).rows(*known, needs_nodes(fields, filters))
+            found = allocation_json(group_rows(rows, fields, filters), known) | {"settings": self._settings.source}
             if sealed:
                 note = f"note: {sealed} hours of that time are sealed: they stay as allocated under their time's policy"
                 print(note, file=sys.stderr)
@@ -61,28 +61,34 @@ class LedgerSource:
         """A report, and `settings`."""
         with _progress() as progress:
             return self._ask(
-                lambda engine: closing.report(engine, self._settings, span, int(time.time()), period, progress)
+                lambda engine: report_closing.period_report(
+                    engine, self._settings, span, int(time.time()), period, progress
+                )
             )
 
     def closures(self) -> JsonObject:
         """All closed reports and all closures that were undone, without their texts."""
-        return self._ask(lambda engine: closing.closures(engine, self._settings.cluster))
+        return self._ask(lambda engine: report_closing.closures(engine, self._settings.cluster))
 
-    def closed(self, period: str) -> Closed:
+    def closed(self, period: str) -> ClosedReport:
         """One closed report."""
-        return self._ask(lambda engine: closing.find(engine, self._settings.cluster, period))
+        return self._ask(lambda engine: report_closing.find_closure(engine, self._settings.cluster, period))
 
-    def close(self, period: str, incomplete: bool) -> Closed:
+    def close(self, period: str, incomplete: bool) -> ClosedReport:
         """Close a period's report."""
         with _progress() as progress:
             return self._ask(
-                lambda engine: closing.close(engine, self._settings, period, int(time.time()), incomplete, progress)
+                lambda engine: report_closing.close_period(
+                    engine, self._settings, period, int(time.time()), incomplete, progress
+                )
             )
 
-    def reopen(self, period: str, reason: str) -> Closed:
+    def reopen(self, period: str, reason: str) -> ClosedReport:
         """Undo a closure; what was closed."""
         return self._ask(
-            lambda engine: closing.reopen(engine, self._settings.cluster, period, int(time.time()), reason)
+            lambda engine: report_closing.reopen_period(
+                engine, self._settings.cluster, period, int(time.time()), reason
+            )
         )
 
     def _ask(self, question: Callable[[sa.Engine], T]) -> T:
@@ -91,15 +97,15 @@ class LedgerSource:
             engine = open_ledger(self._settings.server.ledger)
             try:
                 require_schema(engine)
-                with told(engine):
+                with ledger_errors(engine):
                     require_cluster(engine, self._settings.cluster)
                     return question(engine)
             finally:
                 engine.dispose()
-        except (GroupingError, SpanError, UnknownZone) as error:
-            raise SourceError(str(error), 2) from None
-        except (LedgerError, closing.ClosingError) as error:
-            raise SourceError(str(error), code_of(error)) from None
+        except (GroupingError, TimeRangeError, UnknownZone) as error:
+            raise AnswerSourceError(str(error), 2) from None
+        except (LedgerError, report_closing.ClosingError) as error:
+            raise AnswerSourceError(str(error), code_of(error)) from None
 
 
 @contextmanager

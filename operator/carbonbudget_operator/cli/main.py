@@ -11,14 +11,14 @@ from importlib import metadata
 
 import typer
 
-from carbonbudget_operator.cli import ledger, report, settings
+from carbonbudget_operator.cli import ledger, report, settings_check
 from carbonbudget_operator.cli.admission import admission
 from carbonbudget_operator.cli.allocate import allocate
 from carbonbudget_operator.cli.check import check
 from carbonbudget_operator.cli.controller import controller
 from carbonbudget_operator.cli.estimate import estimate
 from carbonbudget_operator.cli.factors import factors
-from carbonbudget_operator.cli.options import shown
+from carbonbudget_operator.cli.options import printable_cell
 from carbonbudget_operator.cli.release import release
 from carbonbudget_operator.cli.server import serve
 from carbonbudget_operator.settings import SettingsError
@@ -39,7 +39,7 @@ app.command("estimate")(estimate)
 app.command("release")(release)
 app.add_typer(report.app, name="report")
 app.add_typer(ledger.app, name="ledger")
-app.add_typer(settings.app, name="settings")
+app.add_typer(settings_check.app, name="settings")
 
 
 def _show_version(wanted: bool) -> None:
@@ -63,5 +63,5 @@ def main() -> None:
         app()
     except SettingsError as error:
         for line in str(error).splitlines():
-            print(shown(line), file=sys.stderr)
+            print(printable_cell(line), file=sys.stderr)
         sys.exit(2)

@@ -11,8 +11,8 @@ from typing import Final
 import yaml
 
 from carbonbudget_core.jsons import mapping, text
-from carbonbudget_operator.api.names import EXEMPT_LABEL, EXPECTED_DURATION_ANNOTATION
-from carbonbudget_operator.budgets.projection import duration_s
+from carbonbudget_operator.api.resource_names import EXEMPT_LABEL, EXPECTED_DURATION_ANNOTATION
+from carbonbudget_operator.budgets.workload_demand import duration_s
 from carbonbudget_operator.strict_yaml import StrictLoader
 
 JsonObject = dict[str, object]
@@ -30,7 +30,7 @@ class ManifestError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class ManifestObject:
     """An object to try. `made_by` names the CronJob that would make it."""
 
     source: str
@@ -80,18 +80,18 @@ _Loader.yaml_implicit_resolvers = {
 }
 
 
-def read_manifests(text: str, source: str) -> list[Entry]:
+def read_manifests(text: str, source: str) -> list[ManifestObject]:
     """All objects of a YAML or JSON text, Lists taken apart, in their order.
 
     Raises:
         ManifestError: not YAML, or not objects with apiVersion and kind.
     """
-    entries: list[Entry] = []
+    entries: list[ManifestObject] = []
     try:
         for number, document in enumerate(yaml.load_all(text, _Loader), 1):
             if document is not None:
                 where = source if number == 1 else f"{source}, document {number}"
-                entries += [Entry(where, one) for one in _objects(json.loads(json.dumps(document)), where)]
+                entries += [ManifestObject(where, one) for one in _objects(json.loads(json.dumps(document)), where)]
     except yaml.YAMLError as error:
         raise ManifestError(f"{source} is no YAML: {' '.join(str(error).split())}") from None
     except (TypeError, ValueError, RecursionError) as error:
@@ -101,10 +101,10 @@ def read_manifests(text: str, source: str) -> list[Entry]:
     return entries
 
 
-def to_try(entries: list[Entry]) -> tuple[list[Entry], list[Entry]]:
+def to_try(entries: list[ManifestObject]) -> tuple[list[ManifestObject], list[ManifestObject]]:
     """What makes pods, each CronJob followed by a Job such as it would make; and what makes none."""
-    tried: list[Entry] = []
-    others: list[Entry] = []
+    tried: list[ManifestObject] = []
+    others: list[ManifestObject] = []
     for entry in entries:
         if not makes_pods(entry):
             others.append(entry)
@@ -115,14 +115,14 @@ def to_try(entries: list[Entry]) -> tuple[list[Entry], list[Entry]]:
     return tried, others
 
 
-def makes_pods(entry: Entry) -> bool:
+def makes_pods(entry: ManifestObject) -> bool:
     """Whether its kind always does, or it has a pod template somewhere; a PodTemplate by itself makes none."""
     if entry.kind in ("PodTemplate", "CustomResourceDefinition"):
         return False
     return entry.kind in _MAKERS.get(entry.api_version, ()) or any(_templates(entry.manifest.get("spec"), _MAX_DEPTH))
 
 
-def unread_duration(entry: Entry) -> str:
+def unread_duration(entry: ManifestObject) -> str:
     """What it states as its duration and is none; empty where that is read or nothing is stated.
 
     As the webhook reads it: on the object, else on its pod template. A CronJob's is its Job's.
@@ -139,7 +139,7 @@ def _stated(metadata: Mapping[str, object]) -> str:
     return text(mapping(metadata.get("annotations")).get(EXPECTED_DURATION_ANNOTATION))
 
 
-def job_of(entry: Entry) -> Entry | None:
+def job_of(entry: ManifestObject) -> ManifestObject | None:
     """A Job as the CronJob would make it; None if its template is exempt, so that nobody judges its Jobs.
 
     It names the CronJob as its controller, as a real one would, so that former runs are found.
@@ -158,7 +158,7 @@ def job_of(entry: Entry) -> Entry | None:
         # The API server wants a uid and looks it up nowhere: this Job is never stored.
         metadata["ownerReferences"] = [owner | {"uid": str(uuid.UUID(int=0))}]
     job = {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": template.get("spec") or {}}
-    return Entry(entry.source, job, made_by=f"CronJob/{entry.name}")
+    return ManifestObject(entry.source, job, made_by=f"CronJob/{entry.name}")
 
 
 def _objects(value: object, where: str) -> Iterator[JsonObject]:

@@ -31,7 +31,7 @@ LogFormat = Annotated[
 ]
 
 
-class Output(StrEnum):
+class OutputFormat(StrEnum):
     """How a command's answer is written."""
 
     TABLE = "table"
@@ -48,14 +48,17 @@ def set_up_logging(level: str, form: str = "text") -> None:
     logging.basicConfig(handlers=[stderr_handler(form)], level=level.upper())
 
 
-def shown(text: object) -> str:
+def printable_cell(text: object) -> str:
     """Any text as one line of a terminal, a log or a CSV file may have it."""
     return printable(str(text), MAX_LINE)
 
 
 def csv_cells(cells: Iterable[object]) -> list[str]:
     """A row whose texts no spreadsheet takes for formulas: those are set behind an apostrophe."""
-    return [f"'{text}" if text.startswith(_FORMULA) and not _is_number(text) else text for text in map(shown, cells)]
+    return [
+        f"'{text}" if text.startswith(_FORMULA) and not _is_number(text) else text
+        for text in map(printable_cell, cells)
+    ]
 
 
 def csv_list(texts: Iterable[object]) -> str:
@@ -73,7 +76,7 @@ def _is_number(text: str) -> bool:
 
 def fail(sentence: str, code: int = 1) -> NoReturn:
     """Say what is wrong and leave. `sentence` may have several lines."""
-    print("\n".join(map(shown, sentence.split("\n"))), file=sys.stderr)
+    print("\n".join(map(printable_cell, sentence.split("\n"))), file=sys.stderr)
     raise typer.Exit(code)
 
 
@@ -82,14 +85,14 @@ def code_of(error: Exception) -> int:
     return 2 if getattr(error, "wrong_use", False) else 1
 
 
-def announce(settings: str, output: Output | None = None, is_default: bool = False) -> None:
+def announce(settings: str, output: OutputFormat | None = None, is_default: bool = False) -> None:
     """Name on stderr the settings that figures follow from; for JSON not: it holds them beside the figures.
 
     `is_default`: no file was named, and a server's figures may be others.
     """
-    if output is not Output.JSON:
+    if output is not OutputFormat.JSON:
         hint = ": the server's figures may differ, --config or CARBONBUDGET_CONFIG names its file" if is_default else ""
-        print(f"settings: {shown(settings)}{hint}", file=sys.stderr)
+        print(f"settings: {printable_cell(settings)}{hint}", file=sys.stderr)
 
 
 def address(listen: str) -> tuple[str, int]:

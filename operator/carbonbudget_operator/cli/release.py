@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from carbonbudget_operator.cli.options import code_of, fail, shown
+from carbonbudget_operator.cli.options import code_of, fail, printable_cell
 
 
 def release(
@@ -49,17 +49,17 @@ def release(
     if stop_controller and not (controller_namespace and controller_name):
         fail(f"--stop-controller must be NAMESPACE/NAME, not {stop_controller!r}", code=2)
 
-    from carbonbudget_operator.enforcement.release import Release, Scope
+    from carbonbudget_operator.enforcement.budget_release import BudgetRelease, ReleaseScope
     from carbonbudget_operator.kube.client import KubeClient, KubeError
 
-    async def run() -> Release:
+    async def run() -> BudgetRelease:
         client = KubeClient.from_environment()
-        done = Release(client, dry_run, lambda line: print(shown(line)), kueue)
+        done = BudgetRelease(client, dry_run, lambda line: print(printable_cell(line)), kueue)
         try:
             async with asyncio.timeout(timeout):
                 if stop_controller:
                     await done.stop_controller(controller_namespace, controller_name)
-                scope, now = Scope(namespace, budget), int(time.time())
+                scope, now = ReleaseScope(namespace, budget), int(time.time())
                 await (done.run_workloads(scope, now) if only_kueue else done.run(scope, now))
         finally:
             await client.close()

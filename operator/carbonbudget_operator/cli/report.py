@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 
 from carbonbudget_operator.cli import closed_report
-from carbonbudget_operator.cli.options import Output, fail, instant
+from carbonbudget_operator.cli.options import OutputFormat, fail, instant
 from carbonbudget_operator.cli.report_output import HourlyFactors, print_report, span_of, write_numbers
-from carbonbudget_operator.cli.where import Where, answered, is_typed, somewhere
+from carbonbudget_operator.cli.source_options import SourceOptions, exit_without_answer, is_typed, with_source_options
 
 app = typer.Typer(help="Report a period's emissions, or close it.", invoke_without_command=True, add_completion=False)
 for name, command in (
@@ -24,14 +24,14 @@ for name, command in (
 
 
 @app.callback()
-@somewhere
+@with_source_options
 def report(
-    where: Where,
+    where: SourceOptions,
     typer_context: typer.Context,
     period: Annotated[str, typer.Option(help="2026, 2026-Q1, 2026-01, 2026-W05 or 2026-01-15 (UTC).")] = "",
     start: Annotated[str, typer.Option("--from", help="Start, instead of --period: 2026-11-23.")] = "",
     end: Annotated[str, typer.Option("--to", help="End, not included.")] = "",
-    output: Annotated[Output, typer.Option("--output", "-o", help="table, json or csv.")] = Output.TABLE,
+    output: Annotated[OutputFormat, typer.Option("--output", "-o", help="table, json or csv.")] = OutputFormat.TABLE,
     details: Annotated[
         bool, typer.Option("--details", help="List each value that differs from the closed report.")
     ] = False,
@@ -47,7 +47,7 @@ def report(
     span = span_of(period) if period else (instant(start, "--from"), instant(end, "--to"))
     if span[0] >= span[1]:
         fail("--from must be before --to", code=2)
-    with answered():
+    with exit_without_answer():
         result = where.source().report(span, period)
     where.announce(result.get("settings"), output)
     print_report(result, output, details)

@@ -11,9 +11,9 @@ import typer
 
 from carbonbudget_operator.cli.covers import covers_line, date_of
 from carbonbudget_operator.cli.numbers import coverage_lines, number_line, write_hours
-from carbonbudget_operator.cli.options import Output, fail, print_table, rounded, shown
+from carbonbudget_operator.cli.options import OutputFormat, fail, print_table, printable_cell, rounded
 from carbonbudget_operator.cli.report_csv import COLUMNS, print_csv
-from carbonbudget_operator.cli.where import understood
+from carbonbudget_operator.cli.source_options import exit_on_unknown_answer
 
 HourlyFactors = Annotated[
     Path | None, typer.Option("--hourly-factors", help="Also write each factor's number in each hour, CSV; a new file.")
@@ -23,24 +23,24 @@ _OWNERS: Final = {"owned": "nodes owned", "cloud": "nodes of clouds", "leased": 
 
 def span_of(period: str) -> tuple[int, int]:
     """[start, end) in UTC seconds of a period by name; ends with exit code 2 for what is none."""
-    from carbonbudget_operator.reporting.spans import SpanError, parse_span
+    from carbonbudget_operator.answers.time_ranges import TimeRangeError, parse_time_range
 
     try:
-        return parse_span(period)
-    except SpanError as error:
+        return parse_time_range(period)
+    except TimeRangeError as error:
         fail(str(error), code=2)
 
 
-def print_report(result: dict[str, Any], output: Output, details: bool = False, closed_sha256: str = "") -> None:
+def print_report(result: dict[str, Any], output: OutputFormat, details: bool = False, closed_sha256: str = "") -> None:
     """A report as it is asked for; `details` lists each value that differs from the closed one.
 
     `closed_sha256` is of the report itself, where it is printed as it was closed.
     """
-    if output is Output.JSON:
+    if output is OutputFormat.JSON:
         print(json.dumps(result, indent=2))
         return
-    with understood():
-        if output is Output.CSV:
+    with exit_on_unknown_answer():
+        if output is OutputFormat.CSV:
             print_csv(result, closed_sha256)
         else:
             _print(result, details)
@@ -57,14 +57,14 @@ def _print(result: dict[str, Any], details: bool) -> None:
     from rich.table import Table
 
     span = f"{date_of(result['from'])} to {date_of(result['to'])}"
-    print(f"{shown(result['cluster'])}, {span}, {shown(result['basis'])} factors")
+    print(f"{printable_cell(result['cluster'])}, {span}, {printable_cell(result['basis'])} factors")
     if inventory:
         _print_inventory(inventory)
     table = Table("", box=None)
     for heading in ("IT kWh", "facility kWh", "location-based g", "market-based g", "embodied g", "measured %"):
         table.add_column(heading, justify="right")
     for name, figures in rows:
-        table.add_row(shown(name), *(rounded(figures[column]) for column in COLUMNS))
+        table.add_row(printable_cell(name), *(rounded(figures[column]) for column in COLUMNS))
     print_table(table)
     if "covers" in result:  # a report that a former version closed has none: its period is whole days
         print(covers_line(result, (result["from"], result["to"])))
@@ -74,41 +74,42 @@ def _print(result: dict[str, Any], details: bool) -> None:
         kwh, low, high = (rounded(line[key]) for key in ("kwh", "low_kwh", "high_kwh"))
         print(f"{line['domain']} by {line['method']}: {kwh} kWh ({low} to {high})")
     for line in coverage_lines(result):
-        print(shown(line))
+        print(printable_cell(line))
     if silent := result["nodes_without_reports"]:
         more = f" and {len(silent) - 10} more" if len(silent) > 10 else ""
-        print(f"no report ever came from {shown(', '.join(silent[:10]))}{more}: does an agent run there?")
+        print(f"no report ever came from {printable_cell(', '.join(silent[:10]))}{more}: does an agent run there?")
     for change in result.get("settings_changes", ()):
-        print(f"from {date_of(change['from'])}: {shown('; '.join(change['settings']))}")
+        print(f"from {date_of(change['from'])}: {printable_cell('; '.join(change['settings']))}")
     for what, nodes in result.get("nodes_without_agent", {}).items():
         print(
-            f"no agent runs on up to {nodes} nodes ({shown(what)}): what ran there is in no figure, nor in the coverage"
+            f"no agent runs on up to {nodes} nodes ({printable_cell(what)}): what ran there is in no figure, nor "
+            "in the coverage"
         )
     numbers = result.get("location_factors", {})  # a report that a former version closed has none
     for factor in result["factors"]:
-        print(f"factor: {shown(factor)}")
+        print(f"factor: {printable_cell(factor)}")
         if factor in numbers:
-            print(f"  {shown(number_line(numbers[factor]))}")
+            print(f"  {printable_cell(number_line(numbers[factor]))}")
     if without := result.get("without_numbers_uj"):
         print(f"{without:,} uJ are of hours that an earlier version valued: the numbers of their factors are not kept")
     if "closed" in result:
         closed = result["closed"]
-        print(f"closed on {date_of(closed['at'])}, sha256 {shown(closed['sha256'])}")
+        print(f"closed on {date_of(closed['at'])}, sha256 {printable_cell(closed['sha256'])}")
         for line in closed["restatement" if details else "summary"] or ["nothing differs from it"]:
-            print(f"restatement: {shown(line)}")
+            print(f"restatement: {printable_cell(line)}")
     for former in result.get("reopened", ()):
         print(
             f"reopened on {date_of(former['at'])}: closed before on {date_of(former['closed_at'])}, "
-            f"sha256 {shown(former['sha256'])}; reason: {shown(former['reason'])}"
+            f"sha256 {printable_cell(former['sha256'])}; reason: {printable_cell(former['reason'])}"
         )
 
 
 def write_numbers(result: dict[str, Any], file: Path | None) -> None:
     """The hourly numbers of the factors, where they are asked for."""
     if file is not None:
-        with understood():
+        with exit_on_unknown_answer():
             write_hours(result, file)
-        print(f"{shown(str(file))}: each factor's number in each hour", file=sys.stderr)
+        print(f"{printable_cell(str(file))}: each factor's number in each hour", file=sys.stderr)
 
 
 def _print_inventory(inventory: list[dict[str, Any]]) -> None:
@@ -118,9 +119,9 @@ def _print_inventory(inventory: list[dict[str, Any]]) -> None:
     table = Table("GHG Protocol", box=None)
     table.add_column("g CO2e", justify="right")
     for row in inventory:
-        table.add_row(shown(row["name"]), "not known" if row["g"] is None else rounded(row["g"]))
+        table.add_row(printable_cell(row["name"]), "not known" if row["g"] is None else rounded(row["g"]))
     print_table(table)
     for row in inventory:
         if row["note"]:
-            print(f"{shown(row['name'])}: {shown(row['note'])}")
+            print(f"{printable_cell(row['name'])}: {printable_cell(row['note'])}")
     print()

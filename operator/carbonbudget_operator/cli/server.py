@@ -39,11 +39,11 @@ def serve(
     # Imported here: `--help` and a bad option should not wait for FastAPI.
     import uvloop
 
-    from carbonbudget_operator.carbon.factors import UnknownZone
+    from carbonbudget_operator.carbon.grid_factors import UnknownZone
     from carbonbudget_operator.kube.client import KubeError
     from carbonbudget_operator.ledger.store import LedgerError
-    from carbonbudget_operator.reporting.places import check_all_places
     from carbonbudget_operator.server.wiring import run
+    from carbonbudget_operator.valuation.places import check_all_places
 
     try:
         check_all_places(settings.carbon)

@@ -18,9 +18,9 @@ from typing import Final, Protocol
 import httpx
 
 from carbonbudget_operator.api_path import ApiPath, InvalidPath, ServicePath
-from carbonbudget_operator.cli.source import JsonObject, SourceError, Span
+from carbonbudget_operator.cli.answer_source import AnswerSourceError, JsonObject, Span
 from carbonbudget_operator.kube.credentials import Credentials
-from carbonbudget_operator.ledger.closed import Closed
+from carbonbudget_operator.ledger.closed_reports import ClosedReport
 
 SERVICE: Final = "carbonbudget-server"
 READER: Final = "carbonbudget-reports"
@@ -33,7 +33,7 @@ _CONNECT_SECONDS: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class ServerRequest:
     """One request to the server; `account` is whose right it needs."""
 
     method: str
@@ -43,77 +43,77 @@ class Question:
     account: str = READER
 
 
-class Way(Protocol):
+class Transport(Protocol):
     """How a question gets to the server."""
 
-    def send(self, question: Question) -> tuple[int, bytes]:
+    def send(self, question: ServerRequest) -> tuple[int, bytes]:
         """Status and body of the server's own answer. Raises SourceError for any other."""
 
 
 class ServerSource:
     """See `Source`."""
 
-    def __init__(self, way: Way) -> None:
+    def __init__(self, way: Transport) -> None:
         self._way = way
 
     def allocation(self, span: Span, group_by: str, filter_by: str) -> JsonObject:
         """Total, rows and factors, and `settings`: the server's."""
         params: dict[str, str | int] = {"from": span[0], "to": span[1], "group_by": group_by, "filter": filter_by}
-        return self._ask(Question("GET", "/v1/allocation", params), {"rows", "total"})
+        return self._ask(ServerRequest("GET", "/v1/allocation", params), {"rows", "total"})
 
     def report(self, span: Span, period: str) -> JsonObject:
         """A report, and `settings`: the server's."""
         params: dict[str, str | int] = {"period": period} if period else {"from": span[0], "to": span[1]}
-        return self._ask(Question("GET", "/v1/report", params), {"total", "namespaces"})
+        return self._ask(ServerRequest("GET", "/v1/report", params), {"total", "namespaces"})
 
     def closures(self) -> JsonObject:
         """All closed reports and all closures that were undone, without their texts."""
-        said = self._ask(Question("GET", "/v1/report/closures", {}), {"items"})
+        said = self._ask(ServerRequest("GET", "/v1/report/closures", {}), {"items"})
         items, former = said["items"], said.get("reopened", [])  # a server of a former version lists none
         understood = (
             isinstance(items, list) and isinstance(former, list) and all(map(_is_closure, [*items, *former]))
             and all(type(one.get("reopened_at")) is int and "reason" in one for one in former)
         )  # fmt: skip
         if not understood:
-            raise SourceError("the server's list of closed reports is not understood: are versions mixed?")
+            raise AnswerSourceError("the server's list of closed reports is not understood: are versions mixed?")
         return {"items": items, "reopened": former}
 
-    def closed(self, period: str) -> Closed:
+    def closed(self, period: str) -> ClosedReport:
         """One closed report."""
-        return self._closed(Question("GET", "/v1/report/closed", {"period": period}))
+        return self._closed(ServerRequest("GET", "/v1/report/closed", {"period": period}))
 
-    def close(self, period: str, incomplete: bool) -> Closed:
+    def close(self, period: str, incomplete: bool) -> ClosedReport:
         """Close a period's report."""
         body: JsonObject = {"period": period, "incomplete": incomplete}
-        return self._closed(Question("POST", "/v1/report/close", {}, body, CLOSER))
+        return self._closed(ServerRequest("POST", "/v1/report/close", {}, body, CLOSER))
 
-    def reopen(self, period: str, reason: str) -> Closed:
+    def reopen(self, period: str, reason: str) -> ClosedReport:
         """Undo a closure; what was closed."""
         body: JsonObject = {"period": period, "reason": reason}
-        return self._closed(Question("POST", "/v1/report/reopen", {}, body, CLOSER))
+        return self._closed(ServerRequest("POST", "/v1/report/reopen", {}, body, CLOSER))
 
-    def _closed(self, question: Question) -> Closed:
+    def _closed(self, question: ServerRequest) -> ClosedReport:
         found = self._ask(question, {"period", "closed_at", "sha256", "report"})
         if not _is_closure(found):
-            raise SourceError("the server's closed report is not understood: are versions mixed?")
-        return Closed(str(found["period"]), int(found["closed_at"]), str(found["sha256"]), str(found["report"]))
+            raise AnswerSourceError("the server's closed report is not understood: are versions mixed?")
+        return ClosedReport(str(found["period"]), int(found["closed_at"]), str(found["sha256"]), str(found["report"]))
 
-    def _ask(self, question: Question, keys: set[str]) -> JsonObject:
+    def _ask(self, question: ServerRequest, keys: set[str]) -> JsonObject:
         status, text = self._way.send(question)
         try:
             value = json.loads(text)
         except (ValueError, RecursionError):
-            raise SourceError(
+            raise AnswerSourceError(
                 f"the server cannot be asked: it answered {status} with something else than JSON"
             ) from None
         said = value if isinstance(value, dict) else {}
         if status == 200 and said.keys() >= keys:
             return said
         reason = said.get("reason", "no allocation: is that the server?" if "rows" in keys else "is that the server?")
-        raise SourceError(f"the server answered {status}: {reason}", 2 if status == 400 else 1)
+        raise AnswerSourceError(f"the server answered {status}: {reason}", 2 if status == 400 else 1)
 
 
-class ByUrl:
+class UrlTransport:
     """A server at a URL: for a network that reaches it, or behind `kubectl port-forward`.
 
     `name` is the name in its certificate where that is not the URL's; `ca` and `token_file` are files.
@@ -128,30 +128,30 @@ class ByUrl:
             timeout,
         )
 
-    def send(self, question: Question) -> tuple[int, bytes]:
+    def send(self, question: ServerRequest) -> tuple[int, bytes]:
         """Status and body of the answer."""
         try:
             token = _as_header(self._token_file.read_bytes(), f"{self._token_file}") if self._token_file else ""
             verify = ssl.create_default_context(cafile=str(self._ca) if self._ca else None)
         except (OSError, ValueError) as error:
-            raise SourceError(f"{self._url} cannot be asked: {error}", 2) from None
+            raise AnswerSourceError(f"{self._url} cannot be asked: {error}", 2) from None
         try:
             with httpx.Client(verify=verify, timeout=_times(self._timeout)) as client:
                 headers = {"Authorization": f"Bearer {token}"} if token else {}
                 return _exchange(client, self._url + question.path, question, headers, self._name)
         except (httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
-            raise SourceError(f"--server-url {self._url!r} is no http or https URL: {error}", 2) from None
+            raise AnswerSourceError(f"--server-url {self._url!r} is no http or https URL: {error}", 2) from None
         except (OSError, ValueError, httpx.HTTPError) as error:
-            raise SourceError(f"{self._url} cannot be asked: {error}{_certificate_hint(error)}") from None
+            raise AnswerSourceError(f"{self._url} cannot be asked: {error}{_certificate_hint(error)}") from None
 
 
-class ThroughApiServer:
+class ApiServerTransport:
     """The server's Service in `namespace`, by the API server's proxy."""
 
     def __init__(self, who: Credentials, namespace: str, timeout: float) -> None:
         self._who, self._namespace, self._timeout = who, namespace, timeout
 
-    def send(self, question: Question) -> tuple[int, bytes]:
+    def send(self, question: ServerRequest) -> tuple[int, bytes]:
         """Status and body of the server's answer; what the API server refuses itself is a SourceError."""
         verify = self._who.ssl_context() if self._who.url.startswith("https") else True
         try:
@@ -162,9 +162,9 @@ class ThroughApiServer:
                 path = ServicePath(self._namespace, SERVICE, 8443, question.path).text()
                 status, text = _exchange(client, self._who.url + path, question, {TOKEN_HEADER: token})
         except InvalidPath as error:
-            raise SourceError(f"--server-namespace: {error}", 2) from None
+            raise AnswerSourceError(f"--server-namespace: {error}", 2) from None
         except (OSError, ValueError, httpx.HTTPError, httpx.InvalidURL) as error:
-            raise SourceError(f"the API server at {self._who.url} cannot be asked: {error}") from None
+            raise AnswerSourceError(f"the API server at {self._who.url} cannot be asked: {error}") from None
         self._check(status, text, f"{'get' if question.method == 'GET' else 'create'} services/proxy", question.account)
         return status, text
 
@@ -175,12 +175,12 @@ class ThroughApiServer:
             "kind": "TokenRequest",
             "spec": {"audiences": [AUDIENCE], "expirationSeconds": _TOKEN_SECONDS},
         }
-        status, text = _exchange(client, self._who.url + path, Question("POST", path, {}, body), {})
+        status, text = _exchange(client, self._who.url + path, ServerRequest("POST", path, {}, body), {})
         self._check(status, text, "create serviceaccounts/token", account)
         try:
             return _as_header(str(json.loads(text)["status"]["token"]).encode(), "the answer")
         except (ValueError, KeyError, TypeError, RecursionError):
-            raise SourceError(f"the API server answered {status} to a TokenRequest with something else") from None
+            raise AnswerSourceError(f"the API server answered {status} to a TokenRequest with something else") from None
 
     def _check(self, status: int, text: bytes, right: str, account: str) -> None:
         """Raise SourceError if that is the API server's own refusal (a Status); the server's has a `reason` alone."""
@@ -193,21 +193,21 @@ class ThroughApiServer:
         message = " ".join(str(said.get("message", "")).split())
         where = f"namespace {self._namespace}"
         if status == 401:
-            raise SourceError("the API server does not know who you are: renew your credentials")
+            raise AnswerSourceError("the API server does not know who you are: renew your credentials")
         if status == 403:
             role = f"role {account} in {where} has it (docs/reference/rest.md)"
-            raise SourceError(f"the right to {right} is missing, {role}: {message}")
+            raise AnswerSourceError(f"the right to {right} is missing, {role}: {message}")
         if status == 404:
-            raise SourceError(
+            raise AnswerSourceError(
                 f"no carbonbudget server in {where} ({message}): --server-namespace names the chart's namespace"
             )
         if status == 503:
-            raise SourceError(f"the server in {where} does not answer just now ({message}): try again")
-        raise SourceError(f"the API server answered {status}: {message}")
+            raise AnswerSourceError(f"the server in {where} does not answer just now ({message}): try again")
+        raise AnswerSourceError(f"the API server answered {status}: {message}")
 
 
 def _exchange(
-    client: httpx.Client, url: str, question: Question, headers: Mapping[str, str], server_name: str = ""
+    client: httpx.Client, url: str, question: ServerRequest, headers: Mapping[str, str], server_name: str = ""
 ) -> tuple[int, bytes]:
     extensions = {"sni_hostname": server_name} if server_name else {}
     with client.stream(
@@ -238,7 +238,7 @@ def _own_token(who: Credentials) -> str:
     try:
         return _as_header(who.token().encode(), "the kubeconfig")
     except (OSError, ValueError) as error:
-        raise SourceError(f"the API server at {who.url} cannot be asked: {error}", 2) from None
+        raise AnswerSourceError(f"the API server at {who.url} cannot be asked: {error}", 2) from None
 
 
 def _times(seconds: float) -> httpx.Timeout:

@@ -9,7 +9,7 @@ from typing import Final
 from pydantic import BaseModel
 
 from carbonbudget_operator.dated import utc
-from carbonbudget_operator.intensity_settings import SourceOf
+from carbonbudget_operator.intensity_settings import SourceSettings
 from carbonbudget_operator.settings import Settings
 from carbonbudget_operator.timeline import Timeline
 
@@ -71,7 +71,7 @@ def in_words(value: object) -> str:
         return "true" if value else "false"
     if isinstance(value, Decimal):
         return f"{value:f}"
-    if isinstance(value, SourceOf):
+    if isinstance(value, SourceSettings):
         return in_words(_of_source(value))
     if isinstance(value, BaseModel):
         return in_words({key: getattr(value, key) for key in type(value).model_fields})
@@ -80,7 +80,7 @@ def in_words(value: object) -> str:
     return ", ".join(map(in_words, value)) if isinstance(value, list) else str(value)
 
 
-def _of_source(source: SourceOf) -> dict[str, object]:
+def _of_source(source: SourceSettings) -> dict[str, object]:
     """What is given of a source; type and name always."""
     return {
         key: "set" if key in _MAY_HOLD_A_KEY else getattr(source, key)

@@ -19,7 +19,7 @@ OPTED_OUT: Final = "labelled carbonbudget.dev/agent=none"
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class AgentlessLabel:
     """A label of nodes on which no agent runs, and what such nodes are."""
 
     label: str
@@ -32,7 +32,7 @@ def without_agent(labels: Mapping[str, object], more: Mapping[str, Sequence[str]
 
     `more` is the setting: labels and the values that mark such nodes, any value if none is given.
     """
-    for mark in marks():
+    for mark in agentless_labels():
         if labels.get(mark.label) == mark.value:
             return mark.what
     if any(label in labels and (not values or labels[label] in values) for label, values in more.items()):
@@ -41,12 +41,12 @@ def without_agent(labels: Mapping[str, object], more: Mapping[str, Sequence[str]
 
 
 @cache
-def marks() -> tuple[Mark, ...]:
+def agentless_labels() -> tuple[AgentlessLabel, ...]:
     """The bundled table, each row with its source."""
     rows = bundled_rows("carbonbudget_operator", "cluster/data/nodes_without_agent.csv")
-    return tuple(Mark(row["label"], row["value"], row["what"]) for row in rows)
+    return tuple(AgentlessLabel(row["label"], row["value"], row["what"]) for row in rows)
 
 
 def kinds() -> tuple[str, ...]:
     """All that `without_agent` may answer but the empty text."""
-    return (*dict.fromkeys(mark.what for mark in marks()), BY_SETTING, NOT_LINUX)
+    return (*dict.fromkeys(mark.what for mark in agentless_labels()), BY_SETTING, NOT_LINUX)

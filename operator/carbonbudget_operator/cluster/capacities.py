@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from carbonbudget_core.jsons import mapping, text
-from carbonbudget_core.report import MAX_TEXT, Allocatable, NodeInfo
+from carbonbudget_core.node_report import MAX_TEXT, Allocatable, NodeInfo
 from carbonbudget_operator.api_path import ApiPath, InvalidPath
 from carbonbudget_operator.kube.client import JsonObject, KubeClient, KubeError
 from carbonbudget_operator.printable import is_printable
@@ -44,7 +44,7 @@ class NodeObject:
     read_at: float
 
 
-class Capacities:
+class NodeCapacities:
     """By node. The ledger writer's thread asks and reads, one task fetches. `now` gives UTC seconds."""
 
     def __init__(self, client: KubeClient, now: Callable[[], float] = time.time) -> None:

@@ -16,8 +16,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from carbonbudget_core.jsons import at, objects, text
 from carbonbudget_operator.api_path import ApiPath
-from carbonbudget_operator.cluster.labels_again import key_of, read_again
-from carbonbudget_operator.cluster.many_labels import MAX_BYTES, ManyLabels, Selected
+from carbonbudget_operator.cluster.label_refetch import key_of, refetch_labels
+from carbonbudget_operator.cluster.large_label_sets import MAX_BYTES, LargeLabelSets, Selected
 from carbonbudget_operator.kube.client import JsonObject, KubeClient
 
 PODS: Final = ApiPath("", "v1", "pods")
@@ -32,7 +32,7 @@ _NO_NODE: Final = ("", "<none>")
 _NOT_TAKEN: Final = (None, "", "Pending", "Terminating")
 
 
-class Pods:
+class PodIndex:
     """All pods by uid. One task writes, the ledger writer's thread reads. `now` gives UTC seconds."""
 
     def __init__(
@@ -56,7 +56,7 @@ class Pods:
             "Pods with more than 64 labels of which not all are kept, because their namespace has more than its share.",
             registry=registry,
         )
-        self._labels = ManyLabels(selected, selected_of_several, max_label_bytes, cut.inc)
+        self._labels = LargeLabelSets(selected, selected_of_several, max_label_bytes, cut.inc)
 
     async def run(self) -> None:
         """Watch for ever."""
@@ -87,7 +87,7 @@ class Pods:
 
     async def read_labels_again(self) -> None:
         """Read labels that had no room, or by which no budget selected: one round of it. Raises KubeError."""
-        await read_again(self._client, PODS, self._labels, self._name)
+        await refetch_labels(self._client, PODS, self._labels, self._name)
 
     def count_on(self, nodes: Set[str]) -> dict[str, int]:
         """How many pods each namespace has on these nodes now, those that ended and are still objects included."""

@@ -22,14 +22,14 @@ _SKEW = dt.timedelta(minutes=5)  # clocks differ
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class CertificatePair:
     """A certificate and its private key, both PEM."""
 
     certificate: str
     key: str
 
 
-def make_ca(now: dt.datetime) -> Pair:
+def make_ca(now: dt.datetime) -> CertificatePair:
     """A new CA."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"carbonbudget CA {now:%Y-%m-%d}")])
@@ -43,7 +43,7 @@ def make_ca(now: dt.datetime) -> Pair:
     return _pair(certificate, key)
 
 
-def make_leaf(ca: Pair, names: Sequence[str], now: dt.datetime) -> Pair:
+def make_leaf(ca: CertificatePair, names: Sequence[str], now: dt.datetime) -> CertificatePair:
     """A server certificate for these DNS names, signed by the CA."""
     issuer, issuer_key = _certificate(ca.certificate), _private_key(ca.key)
     key = ec.generate_private_key(ec.SECP256R1())
@@ -60,7 +60,7 @@ def make_leaf(ca: Pair, names: Sequence[str], now: dt.datetime) -> Pair:
     return _pair(certificate, key)
 
 
-def ca_usable(ca: Pair | None, now: dt.datetime) -> bool:
+def ca_usable(ca: CertificatePair | None, now: dt.datetime) -> bool:
     """Whether it is whole and more than a third of its life is left."""
     if ca is None:
         return False
@@ -71,7 +71,7 @@ def ca_usable(ca: Pair | None, now: dt.datetime) -> bool:
     return certificate.public_key() == key.public_key() and _fresh(certificate, now)
 
 
-def leaf_usable(leaf: Pair | None, cas: Sequence[str], names: Sequence[str], now: dt.datetime) -> bool:
+def leaf_usable(leaf: CertificatePair | None, cas: Sequence[str], names: Sequence[str], now: dt.datetime) -> bool:
     """Whether it is whole, signed by one of these CAs, for these names, and not about to end."""
     if leaf is None:
         return False
@@ -140,10 +140,10 @@ def _key_usage(sign_certificates: bool) -> x509.KeyUsage:
     )
 
 
-def _pair(certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> Pair:
+def _pair(certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> CertificatePair:
     pem = serialization.Encoding.PEM
     private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    return Pair(certificate.public_bytes(pem).decode(), private.decode())
+    return CertificatePair(certificate.public_bytes(pem).decode(), private.decode())
 
 
 def _certificate(pem: str) -> x509.Certificate:

@@ -19,7 +19,7 @@ _TELLING = frozenset({"Ready", "EnforcementConflict"})
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class DesiredCondition:
     """A condition as it should be."""
 
     type: str
@@ -34,7 +34,7 @@ def ready(
     unjudged: tuple[str, ...] = (),
     pro_rata: Sequence[int] = (),
     stands_in: bool = False,
-) -> Wanted:
+) -> DesiredCondition:
     """It is judged. `left_out`: more namespaces counted in its period than can be asked for.
 
     `unjudged`: kinds that it wants to hold up and that nobody judges here. `pro_rata`: its start or end, where the
@@ -45,75 +45,77 @@ def ready(
             f"more than {MOST_NAMESPACES} namespaces counted in this period: those that are gone longest count no "
             "more; leave namespaceSelector out to count all"
         )
-        return Wanted("Ready", "True", "NamespacesLeftOut", sentence)
+        return DesiredCondition("Ready", "True", "NamespacesLeftOut", sentence)
     if namespaces == ():
-        return Wanted("Ready", "True", "NoNamespaces", "namespaceSelector selects no namespace: nothing counts")
+        return DesiredCondition(
+            "Ready", "True", "NoNamespaces", "namespaceSelector selects no namespace: nothing counts"
+        )
     if unjudged:
         sentence = (
             f"{', '.join(unjudged)} of enforce.kinds {'is' if len(unjudged) == 1 else 'are'} not judged in this "
             "cluster: mistyped, or missing from the chart's enforcement.kinds"
         )
-        return Wanted("Ready", "True", KINDS_NOT_JUDGED, sentence)
+        return DesiredCondition("Ready", "True", KINDS_NOT_JUDGED, sentence)
     if pro_rata:
         instants = " and ".join(map(format_time, pro_rata))
         sentence = (
             f"the hour around {instants} is counted pro rata in time: the budget was made after it, or its namespace "
             "has too many starts and ends inside hours; a start or end on the full hour is always exact"
         )
-        return Wanted("Ready", "True", "CountedProRata", sentence)
+        return DesiredCondition("Ready", "True", "CountedProRata", sentence)
     if stands_in:
         sentence = (
             "no contract, supplier's factor, residual mix or claim is known for some or all of its energy: there the "
             "location's figure stands in; see carbonbudget factors"
         )
-        return Wanted("Ready", "True", LOCATION_STANDS_IN, sentence)
-    return Wanted("Ready", "True", "Evaluated", "the budget is judged each window")
+        return DesiredCondition("Ready", "True", LOCATION_STANDS_IN, sentence)
+    return DesiredCondition("Ready", "True", "Evaluated", "the budget is judged each window")
 
 
-def bad_spec(sentence: str) -> Wanted:
+def bad_spec(sentence: str) -> DesiredCondition:
     """It cannot be judged."""
-    return Wanted("Ready", "False", "BadSpec", sentence)
+    return DesiredCondition("Ready", "False", "BadSpec", sentence)
 
 
 def data_complete(
     coverage_percent: int, lost: bool, missing: bool, data_through: int, pods_without_agent: int = 0
-) -> Wanted:
+) -> DesiredCondition:
     """Whether the figures are whole, and what is wrong with them if not."""
     if lost:
         sentence = (
             "the ledger has less than it had: the last verdict stands until it is restored, the budget is edited or "
             "the period ends; see carbonbudget ledger check"
         )
-        return Wanted("DataComplete", "False", "UsedFell", sentence)
+        return DesiredCondition("DataComplete", "False", "UsedFell", sentence)
     if missing:
         sentence = f"not every node has reported since {format_time(data_through)}: see the agents' log"
-        return Wanted("DataComplete", "False", "Stale", sentence)
+        return DesiredCondition("DataComplete", "False", "Stale", sentence)
     sentence = f"{coverage_percent} % of the nodes' time was reported"
     if coverage_percent < 99:
-        return Wanted("DataComplete", "False", "Gaps", sentence)
+        return DesiredCondition("DataComplete", "False", "Gaps", sentence)
     if pods_without_agent:
         pods = "1 pod" if pods_without_agent == 1 else f"{pods_without_agent} pods"
         sentence += f", and {pods} of its namespaces are on nodes that cannot run an agent: no figure has their energy"
-        return Wanted("DataComplete", "False", "NotMetered", sentence)
-    return Wanted("DataComplete", "True", "Complete", sentence)
+        return DesiredCondition("DataComplete", "False", "NotMetered", sentence)
+    return DesiredCondition("DataComplete", "True", "Complete", sentence)
 
 
-def within_budget(state: State, message: str) -> Wanted:
+def within_budget(state: State, message: str) -> DesiredCondition:
     """Whether the limit holds."""
     status: Truth = "Unknown" if state is State.UNKNOWN else "False" if state is State.EXCEEDED else "True"
-    return Wanted("WithinBudget", status, state.value, message)
+    return DesiredCondition("WithinBudget", status, state.value, message)
 
 
-def enforcement_conflict(sentence: str, managed: bool = False) -> Wanted:
+def enforcement_conflict(sentence: str, managed: bool = False) -> DesiredCondition:
     """Whether somebody works against what the budget asks for, or what it asks for is another controller's to do."""
     if sentence and managed:
-        return Wanted("EnforcementConflict", "True", "ManagedElsewhere", sentence)
+        return DesiredCondition("EnforcementConflict", "True", "ManagedElsewhere", sentence)
     if sentence:
-        return Wanted("EnforcementConflict", "True", "Reverted", sentence)
-    return Wanted("EnforcementConflict", "False", "NoConflict", "nobody reverts what this budget asks for")
+        return DesiredCondition("EnforcementConflict", "True", "Reverted", sentence)
+    return DesiredCondition("EnforcementConflict", "False", "NoConflict", "nobody reverts what this budget asks for")
 
 
-def merged(budget: AnyBudget, now: int, wanted: Iterable[Wanted]) -> list[dict[str, object]]:
+def merged(budget: AnyBudget, now: int, wanted: Iterable[DesiredCondition]) -> list[dict[str, object]]:
     """The wanted conditions, and the former ones of other types; a time changes only with its status."""
     former = {condition.type: condition for condition in budget.status.conditions or ()}
     made: list[dict[str, object]] = []
@@ -134,7 +136,7 @@ def merged(budget: AnyBudget, now: int, wanted: Iterable[Wanted]) -> list[dict[s
     return made + kept
 
 
-def essence(conditions: object) -> set[tuple[object, ...]]:
+def visible_part(conditions: object) -> set[tuple[object, ...]]:
     """What a person would miss if it were not written."""
     return {
         (

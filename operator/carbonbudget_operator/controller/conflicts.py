@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 
-class Conflicts:
+class ConflictStore:
     """By budget key: namespace/name, or /name for a cluster-wide budget. One event loop, so no lock."""
 
     def __init__(self) -> None:

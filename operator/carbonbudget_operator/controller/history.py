@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from carbonbudget_operator.api.query import BudgetAnswer
+from carbonbudget_operator.api.query_bodies import BudgetAnswer
 from carbonbudget_operator.api.status import FormerPeriod
 from carbonbudget_operator.api.times import format_time, seconds
 from carbonbudget_operator.budgets.period import Period, period_at
 from carbonbudget_operator.budgets.quantity import format_mass
-from carbonbudget_operator.controller.case import Case
+from carbonbudget_operator.controller.prepared_budget import PreparedBudget
 
 MOST_PERIODS = 12
 # The last windows of a period arrive after its end: its use is asked for again that long.
 _SETTLING_S = 3600
 
 
-def periods_to_ask(case: Case, now: int) -> list[Period]:
+def periods_to_ask(case: PreparedBudget, now: int) -> list[Period]:
     """Former periods whose use is not known, or may still change; newest first.
 
     A controller that was away over several of them asks for each: the ledger knows what it missed.
@@ -44,7 +44,7 @@ def periods_to_ask(case: Case, now: int) -> list[Period]:
     return missed or [shown]
 
 
-def history(case: Case, answers: Mapping[Period, BudgetAnswer]) -> list[dict[str, object]] | None:
+def history(case: PreparedBudget, answers: Mapping[Period, BudgetAnswer]) -> list[dict[str, object]] | None:
     """What the status should show; None for nothing.
 
     The limit at a period's end is that of the first evaluation after it: what it was before is not kept.
@@ -66,7 +66,7 @@ def history(case: Case, answers: Mapping[Period, BudgetAnswer]) -> list[dict[str
     ] or None
 
 
-def final_use(case: Case, answer: BudgetAnswer) -> int:
+def final_use(case: PreparedBudget, answer: BudgetAnswer) -> int:
     """Micrograms to compare with the limit: of all, or of the workload that used most."""
     if not case.budget.per_workload:
         return answer.used_ug

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from carbonbudget_operator.budgets.evaluate import State, Verdict
-from carbonbudget_operator.controller.inventory import Held
+from carbonbudget_operator.controller.budget_store import StoredBudget
 
 _UG_PER_G = 1_000_000
 _LABELS = ("kind", "namespace", "name")
@@ -45,7 +45,7 @@ class ControllerMetrics:
         self._used_fell = gauge("carbonbudget_budget_used_fell", "1 while the ledger has less than it had.")
         self._known: set[tuple[str, str, str]] = set()
 
-    def judged(self, held: Held, limit_ug: int, verdict: Verdict, forecast_ug: int | None, lost: bool) -> None:
+    def judged(self, held: StoredBudget, limit_ug: int, verdict: Verdict, forecast_ug: int | None, lost: bool) -> None:
         """How it stands."""
         labels = _labels(held)
         self._known.add(labels)
@@ -59,20 +59,20 @@ class ControllerMetrics:
         self._used_fell.labels(*labels).set(lost)
         self._set_state(labels, verdict.state)
 
-    def unknown(self, held: Held) -> None:
+    def unknown(self, held: StoredBudget) -> None:
         """Nothing is known of it."""
         labels = _labels(held)
         self._known.add(labels)
         self._blocking.labels(*labels).set(0)
         self._set_state(labels, State.UNKNOWN)
 
-    def data_through(self, held: Iterable[Held], at: int) -> None:
+    def data_through(self, held: Iterable[StoredBudget], at: int) -> None:
         """UTC seconds; a value that stands still is data that do not come."""
         for one in held:
             self._known.add(_labels(one))
             self._data_through.labels(*_labels(one)).set(at)
 
-    def forget_all_but(self, held: Iterable[Held]) -> None:
+    def forget_all_but(self, held: Iterable[StoredBudget]) -> None:
         """Drop the series of budgets that are gone."""
         kept = {_labels(one) for one in held}
         for labels in self._known - kept:
@@ -96,5 +96,5 @@ class ControllerMetrics:
             pass
 
 
-def _labels(held: Held) -> tuple[str, str, str]:
+def _labels(held: StoredBudget) -> tuple[str, str, str]:
     return held.resource.kind, held.namespace, held.name

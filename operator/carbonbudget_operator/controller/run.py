@@ -12,25 +12,25 @@ import kopf
 from aiohttp import web
 from prometheus_client import CollectorRegistry, generate_latest
 
-from carbonbudget_operator.api.names import JUDGED_KINDS
-from carbonbudget_operator.budgets.evaluate import Terms
-from carbonbudget_operator.controller.census import Census
-from carbonbudget_operator.controller.conflicts import Conflicts
-from carbonbudget_operator.controller.feed import BudgetFeed
-from carbonbudget_operator.controller.inventory import Inventory
-from carbonbudget_operator.controller.keys import Keys
-from carbonbudget_operator.controller.loop import EvaluationLoop, Seen
+from carbonbudget_operator.api.resource_names import JUDGED_KINDS
+from carbonbudget_operator.budgets.evaluate import EnforcementTerms
+from carbonbudget_operator.controller.budget_store import BudgetStore
+from carbonbudget_operator.controller.certificate_store import CertificateStore
+from carbonbudget_operator.controller.conflicts import ConflictStore
+from carbonbudget_operator.controller.evaluation_loop import EvaluationInputs, EvaluationLoop
+from carbonbudget_operator.controller.kopf_setup import configure, registry_of, stopped_watches
 from carbonbudget_operator.controller.metrics import ControllerMetrics
-from carbonbudget_operator.controller.watching import configure, registry_of, unwatched
-from carbonbudget_operator.enforcement.loop import EnforcementLoop
+from carbonbudget_operator.controller.watch_audit import WatchAudit
+from carbonbudget_operator.controller.watch_proxy import BudgetWatchProxy
+from carbonbudget_operator.enforcement.enforcement_loop import EnforcementLoop
 from carbonbudget_operator.enforcement.metrics import EnforcementMetrics
 from carbonbudget_operator.garbage import collect_seldom
 from carbonbudget_operator.kube.client import KubeClient
 from carbonbudget_operator.kube.credentials import SERVICE_ACCOUNT
-from carbonbudget_operator.kube.watched import WatchMetrics
+from carbonbudget_operator.kube.watch_status import WatchMetrics
 from carbonbudget_operator.namespaces import Namespaces
-from carbonbudget_operator.server_client import Server, trust_in
-from carbonbudget_operator.settings import Controller, Settings, SettingsError
+from carbonbudget_operator.server_client import ServerClient, trust_in
+from carbonbudget_operator.settings import ControllerSettings, Settings, SettingsError
 
 _log = logging.getLogger(__name__)
 _END_SECONDS = 3.0  # for a write that is under way; the kubelet gives 10 s in all
@@ -43,14 +43,14 @@ async def run(whole: Settings, host: str, port: int) -> None:
     settings = whole.controller
     client = KubeClient.from_environment()
     registry = CollectorRegistry()
-    seen, metrics = Seen(Inventory(), Namespaces(), Conflicts()), ControllerMetrics(registry)
+    seen, metrics = EvaluationInputs(BudgetStore(), Namespaces(), ConflictStore()), ControllerMetrics(registry)
     WatchMetrics(registry, client.watches)
-    keys = Keys(client, _namespace(settings), settings.agent_namespace) if settings.certificates else None
-    server = Server(settings.server_url, settings.server_token_file, _trust(settings.server_ca, keys))
-    terms = Terms(settings.fresh_for_seconds, acts=whole.enforcement.mode == "Enforce")
+    keys = CertificateStore(client, _namespace(settings), settings.agent_namespace) if settings.certificates else None
+    server = ServerClient(settings.server_url, settings.server_token_file, _trust(settings.server_ca, keys))
+    terms = EnforcementTerms(settings.fresh_for_seconds, acts=whole.enforcement.mode == "Enforce")
     loop = EvaluationLoop(client, server, seen, metrics, settings.window_seconds, terms, kinds=_kinds(whole))
     stop, ready = asyncio.Event(), asyncio.Event()
-    feed = BudgetFeed(client)
+    feed = BudgetWatchProxy(client)
     await feed.start()
     _on_signals(stop)
     kopf_settings = kopf.OperatorSettings()
@@ -74,7 +74,7 @@ async def run(whole: Settings, host: str, port: int) -> None:
         asyncio.create_task(loop.run(), name="evaluation"),
         asyncio.create_task(loop.profiles.run(), name="profiles"),
         asyncio.create_task(seen.namespaces.follow(client), name="namespaces"),
-        asyncio.create_task(Census(client, seen.inventory).run(), name="census"),
+        asyncio.create_task(WatchAudit(client, seen.inventory).run(), name="census"),
         *([asyncio.create_task(keys.run(), name="certificates")] if keys else []),
         asyncio.create_task(enforcement.run(), name="enforcement"),
     ]
@@ -120,7 +120,12 @@ def _kinds(whole: Settings) -> frozenset[str]:
 
 
 def _enforcement(
-    whole: Settings, client: KubeClient, server: Server, seen: Seen, loop: EvaluationLoop, registry: CollectorRegistry
+    whole: Settings,
+    client: KubeClient,
+    server: ServerClient,
+    seen: EvaluationInputs,
+    loop: EvaluationLoop,
+    registry: CollectorRegistry,
 ) -> EnforcementLoop:
     return EnforcementLoop(
         client,
@@ -151,7 +156,7 @@ async def serve_probe(
     async def healthz(_: web.Request) -> web.Response:
         ended = [task.get_name() for task in tasks if task.done()]
         young = asyncio.get_running_loop().time() - began < patience_seconds
-        blind = [] if young else [f"the watch of {plural}" for plural in unwatched()]
+        blind = [] if young else [f"the watch of {plural}" for plural in stopped_watches()]
         if ended or blind:
             return web.Response(status=500, text=f"ended: {', '.join(ended + blind)}")
         return web.Response(text="ok")
@@ -168,14 +173,14 @@ async def serve_probe(
     return runner
 
 
-def _trust(ca_file: Path | None, keys: Keys | None) -> Callable[[], str | None]:
+def _trust(ca_file: Path | None, keys: CertificateStore | None) -> Callable[[], str | None]:
     """The CA bundle: our own while we make it, else the file's."""
     if keys is not None:
         return lambda: keys.bundle
     return trust_in(ca_file) if ca_file is not None else lambda: None
 
 
-def _namespace(settings: Controller) -> str:
+def _namespace(settings: ControllerSettings) -> str:
     if settings.namespace:
         return settings.namespace
     try:

@@ -12,12 +12,12 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from carbonbudget_operator.api.event import Involved, event_body
-from carbonbudget_operator.api.names import GROUP, VERSION
+from carbonbudget_operator.api.event import InvolvedObject, event_body
+from carbonbudget_operator.api.resource_names import GROUP, VERSION
 from carbonbudget_operator.api_path import is_label, is_subdomain
 from carbonbudget_operator.budgets.evaluate import State
-from carbonbudget_operator.controller.inventory import Held
-from carbonbudget_operator.controller.runs import Key, Run, told
+from carbonbudget_operator.controller.budget_store import StoredBudget
+from carbonbudget_operator.controller.run_limits import Key, RunOverThreshold, runs_in_status
 from carbonbudget_operator.kube.client import KubeClient, KubeError
 
 _log = logging.getLogger(__name__)
@@ -39,17 +39,17 @@ class RunEvents:
         self.uids: Callable[[], Mapping[Key, str]] = dict
         self.judged: Callable[[str], bool] = lambda _: True
         self._client = client
-        self._waiting: deque[tuple[Held, Run]] = deque()
+        self._waiting: deque[tuple[StoredBudget, RunOverThreshold]] = deque()
         self._known: dict[str, tuple[str, object, dict[Key, str]]] = {}
 
-    def take(self, held: Held, period: object, runs: tuple[Run, ...]) -> int:
+    def take(self, held: StoredBudget, period: object, runs: tuple[RunOverThreshold, ...]) -> int:
         """Add what stands worse than it was written last; how many were dropped, since too many wait.
 
         `period` is the status's. The watch may show a former status for a while after a write.
         """
         uid, of, former = self._known.get(held.key, ("", None, {}))
         if uid != held.uid or of != period:
-            former = told(held.body, period)
+            former = runs_in_status(held.body, period)
         worse = [run for run in runs if _SEVERITY[run.state.value] > _SEVERITY.get(former.get(run.key, ""), 0)]
         self._known[held.key] = (held.uid, period, {run.key: run.state.value for run in runs})
         room = max(0, _MOST_WAITING - len(self._waiting))
@@ -66,14 +66,14 @@ class RunEvents:
         if not due:
             return
         uids, slots = self.uids(), asyncio.Semaphore(_AT_ONCE)
-        abouts: list[tuple[Involved, Run]] = []
+        abouts: list[tuple[InvolvedObject, RunOverThreshold]] = []
         for held, run in due:
             kind = held.resource.kind
-            abouts.append((Involved(f"{GROUP}/{VERSION}", kind, held.name, held.namespace, held.uid), run))
+            abouts.append((InvolvedObject(f"{GROUP}/{VERSION}", kind, held.name, held.namespace, held.uid), run))
             if (about := self._workload(run.key, uids)) is not None:
                 abouts.append((about, run))
 
-        async def send(about: Involved, run: Run) -> None:
+        async def send(about: InvolvedObject, run: RunOverThreshold) -> None:
             body = event_body(about, "controller", "Warning", _REASONS[run.state], run.message, now)
             try:
                 async with slots:
@@ -83,9 +83,9 @@ class RunEvents:
 
         await asyncio.gather(*(send(about, run) for about, run in abouts))
 
-    def _workload(self, key: Key, uids: Mapping[Key, str]) -> Involved | None:
+    def _workload(self, key: Key, uids: Mapping[Key, str]) -> InvolvedObject | None:
         """None where it cannot be an object, by the names that its pods' owner references gave it, or is not judged."""
         namespace, kind, name = key
         if kind not in _VERSIONS or not is_label(namespace) or not is_subdomain(name) or not self.judged(namespace):
             return None
-        return Involved(_VERSIONS[kind], kind, name, namespace, uids.get(key, ""))
+        return InvolvedObject(_VERSIONS[kind], kind, name, namespace, uids.get(key, ""))

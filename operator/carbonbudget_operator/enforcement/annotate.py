@@ -18,30 +18,30 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from carbonbudget_operator.api.names import (
+from carbonbudget_operator.api.resource_names import (
     ACCOUNTING_ANNOTATION,
     AS_OF_ANNOTATION,
     BUDGET_ANNOTATION,
     EMISSIONS_ANNOTATION,
     STATE_ANNOTATION,
 )
-from carbonbudget_operator.enforcement.act import Actor
-from carbonbudget_operator.enforcement.budgets import Budget, Governing, judged
-from carbonbudget_operator.enforcement.figures import (
+from carbonbudget_operator.enforcement.enforced_budgets import BudgetsByNamespace, EnforcedBudget, is_judged_namespace
+from carbonbudget_operator.enforcement.job import Job, instant
+from carbonbudget_operator.enforcement.job_actions import JobActions
+from carbonbudget_operator.enforcement.job_emissions import (
     Key,
+    budget_state,
     final_figures,
-    hopeless,
-    question,
-    standing,
-    to_tell,
+    is_beyond_reporting,
+    jobs_to_annotate,
+    run_query,
     workload_annotations,
     workload_path,
 )
-from carbonbudget_operator.enforcement.job import Job, instant
-from carbonbudget_operator.enforcement.jobs import JobStore
+from carbonbudget_operator.enforcement.job_store import JobStore
 from carbonbudget_operator.enforcement.metrics import EnforcementMetrics
-from carbonbudget_operator.enforcement.patches import Note, Patch
-from carbonbudget_operator.server_client import Server, ServerUnavailable
+from carbonbudget_operator.enforcement.patches import EventText, Patch
+from carbonbudget_operator.server_client import ServerClient, ServerUnavailable
 
 _log = logging.getLogger(__name__)
 _WRITES: Final = 200  # in a window: a thousand budgets that change state must not storm the API server
@@ -54,7 +54,7 @@ _NOTHING: Final[dict[str, str | None]] = {
     BUDGET_ANNOTATION: None,
     STATE_ANNOTATION: None,
 }
-_NO_STANDING: Final = standing(_NOTHING)
+_NO_STANDING: Final = budget_state(_NOTHING)
 Labels = Mapping[str, Mapping[str, str]]
 
 
@@ -75,8 +75,8 @@ class Annotator:
 
     def __init__(
         self,
-        server: Server,
-        actor: Actor,
+        server: ServerClient,
+        actor: JobActions,
         store: JobStore,
         metrics: EnforcementMetrics,
         pod_days: int,
@@ -92,19 +92,19 @@ class Annotator:
         self._failed: dict[Key, int] = {}
         self._dropped = 0
 
-    async def step(self, budgets: Sequence[Budget], namespaces: Labels) -> None:
+    async def step(self, budgets: Sequence[EnforcedBudget], namespaces: Labels) -> None:
         """Once for all that is due."""
-        await self._finished(Governing(budgets), namespaces)
+        await self._finished(BudgetsByNamespace(budgets), namespaces)
         await self._running(budgets, namespaces)
 
-    async def _finished(self, governing: Governing, namespaces: Labels) -> None:
+    async def _finished(self, governing: BudgetsByNamespace, namespaces: Labels) -> None:
         self._metrics.figures.labels("dropped").inc(self._store.departed_dropped - self._dropped)
         self._dropped = self._store.departed_dropped
         self._without_data &= self._store.jobs.keys()
         for uid, job in list(self._store.departed.items()):
             if not self._judged(job.namespace, namespaces):
                 del self._store.departed[uid]
-        waiting = to_tell([*self._store.jobs.values(), *self._store.departed.values()])
+        waiting = jobs_to_annotate([*self._store.jobs.values(), *self._store.departed.values()])
         waiting = [
             job for job in waiting if job.uid not in self._without_data and self._judged(job.namespace, namespaces)
         ]
@@ -114,16 +114,16 @@ class Annotator:
         try:
             through = (await self._server.runs([])).data_through
             due = self._next([job for job in waiting if job.finished_at <= through])
-            answers = (await self._server.runs([question(job, kept) for job in due])).answers if due else []
+            answers = (await self._server.runs([run_query(job, kept) for job in due])).answers if due else []
         except ServerUnavailable as error:
             _log.info("final figures wait for the next window: %s", error)
             return
-        told: list[tuple[Job, Patch, Note]] = []
+        told: list[tuple[Job, Patch, EventText]] = []
         for job, answer in zip(due, answers, strict=True):
             if answer.pods:
                 mine = governing.of(job, namespaces.get(job.namespace))
                 told.append((job, *final_figures(job, answer, mine, kept, through)))
-            elif hopeless(job, through):
+            elif is_beyond_reporting(job, through):
                 self._metrics.figures.labels("nodata").inc()
                 if self._store.departed.pop(job.uid, None) is None:
                     self._without_data.add(job.uid)
@@ -138,7 +138,7 @@ class Annotator:
         self._asked_at |= {job.uid: int(self._now()) for job in chosen}
         return chosen
 
-    async def _tell(self, job: Job, patch: Patch, note: Note) -> None:
+    async def _tell(self, job: Job, patch: Patch, note: EventText) -> None:
         """Annotations, then the Event; a Job that is gone gets the Event alone."""
         fate = "event" if job.uid in self._store.departed else "annotated"
         if fate == "event":
@@ -149,9 +149,9 @@ class Annotator:
         await self._actor.tell(job, note, int(self._now()))
 
     def _judged(self, namespace: str, namespaces: Labels) -> bool:
-        return judged(namespace, namespaces.get(namespace), self._exempt)
+        return is_judged_namespace(namespace, namespaces.get(namespace), self._exempt)
 
-    async def _running(self, budgets: Sequence[Budget], namespaces: Labels) -> None:
+    async def _running(self, budgets: Sequence[EnforcedBudget], namespaces: Labels) -> None:
         """What the statuses name is told; what they no longer name loses its annotations: nobody would follow it."""
         named = workload_annotations(budgets)
         now = int(self._now())
@@ -170,7 +170,7 @@ class Annotator:
                 self._failed[key] = now
             elif fate == "written":
                 self._metrics.annotations.inc()
-                self._written[key] = _Written(standing(wanted[key]), wanted[key][EMISSIONS_ANNOTATION], now)
+                self._written[key] = _Written(budget_state(wanted[key]), wanted[key][EMISSIONS_ANNOTATION], now)
             elif fate == "gone":  # it is tried again while it is named: it may be made anew
                 self._written[key] = _Written(at=now)
                 if key not in named:
@@ -195,12 +195,12 @@ class Annotator:
                     continue
                 said = jobs[key].annotations
                 at = max(last.at, instant(said.get(AS_OF_ANNOTATION, "")))
-                last = _Written(standing(said), said.get(EMISSIONS_ANNOTATION), min(at, now))
+                last = _Written(budget_state(said), said.get(EMISSIONS_ANNOTATION), min(at, now))
                 # A change of state need not wait for the figure that a restart finds.
                 quiet_since = self._written[key].at if key in self._written else 0
             else:
                 quiet_since = last.at
-            stands = last.standing == standing(texts)
+            stands = last.standing == budget_state(texts)
             if stands and last.emissions == texts[EMISSIONS_ANNOTATION]:
                 continue
             if now - (last.at if stands else quiet_since) >= _QUIET_S:

@@ -16,7 +16,7 @@ from itertools import islice
 from typing import Final
 
 from carbonbudget_core.jsons import JsonObject, at, mapping, objects, text
-from carbonbudget_operator.api.names import (
+from carbonbudget_operator.api.resource_names import (
     AS_OF_ANNOTATION,
     BUDGET_ANNOTATION,
     EMISSIONS_ANNOTATION,
@@ -59,7 +59,7 @@ _MAX_NAME: Final = 253  # of an owner: a reference is free text
 
 
 @dataclass(frozen=True, slots=True)
-class Queued:
+class QueuedWorkload:
     """The Workload of Kueue that stands for a Job."""
 
     uid: str
@@ -96,7 +96,7 @@ class Job:
     finished_at: int
     resumed_at: int
     """When the Job controller last saw spec.suspend turn false."""
-    queued: Queued | None = None
+    queued: QueuedWorkload | None = None
     """Its Workload, where that is what is suspended and marked in place of the Job."""
 
     @property

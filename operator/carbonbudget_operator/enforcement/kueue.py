@@ -12,9 +12,16 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from carbonbudget_core.jsons import at
-from carbonbudget_operator.api.names import SUSPENDED_LABEL
+from carbonbudget_operator.api.resource_names import SUSPENDED_LABEL
 from carbonbudget_operator.api_path import ApiPath
-from carbonbudget_operator.enforcement.job import Job, Queued, controller_of, instant, our_annotations, writers_of
+from carbonbudget_operator.enforcement.job import (
+    Job,
+    QueuedWorkload,
+    controller_of,
+    instant,
+    our_annotations,
+    writers_of,
+)
 from carbonbudget_operator.enforcement.patches import Patch
 
 GROUP: Final = "kueue.x-k8s.io"
@@ -27,7 +34,7 @@ def workloads(version: str) -> ApiPath:
 
 
 @dataclass(frozen=True, slots=True)
-class Workload:
+class KueueWorkload:
     """A Workload of a Job. `activated_at`: when somebody else than Kueue and we wrote `active`; 0 for never."""
 
     uid: str
@@ -42,14 +49,14 @@ class Workload:
     activated_at: int
 
 
-def parse_workload(body: Mapping[str, object]) -> Workload | None:
+def parse_workload(body: Mapping[str, object]) -> KueueWorkload | None:
     """A Workload whose controller is a Job, by its owner's uid; None for any other."""
     metadata, spec = at(body, "metadata"), at(body, "spec")
     owner = controller_of(metadata)
     if (owner.get("apiVersion"), owner.get("kind")) != ("batch/v1", "Job"):
         return None
     writers = {name: at for name, at in writers_of(metadata, "active").items() if not name.startswith("kueue")}
-    return Workload(
+    return KueueWorkload(
         uid=str(metadata.get("uid", "")),
         namespace=str(metadata.get("namespace", "")),
         name=str(metadata.get("name", "")),
@@ -63,14 +70,14 @@ def parse_workload(body: Mapping[str, object]) -> Workload | None:
     )
 
 
-def queued(jobs: Mapping[str, Job], found: Iterable[Workload]) -> Iterator[Job]:
+def jobs_with_workloads(jobs: Mapping[str, Job], found: Iterable[KueueWorkload]) -> Iterator[Job]:
     """The Jobs as their Workloads have them. A Workload of no Job that is there, in its namespace, is left out."""
     for workload in found:
         job = jobs.get(workload.job_uid)
         if job is not None and job.namespace == workload.namespace:
             yield replace(
                 job,
-                queued=Queued(workload.uid, workload.name),
+                queued=QueuedWorkload(workload.uid, workload.name),
                 version=workload.version,
                 annotations=workload.annotations,
                 marked=workload.marked,
@@ -89,7 +96,7 @@ def patch_of_workload(patch: Patch) -> Patch:
     return patch | {"spec": {"active": not spec["suspend"]}}
 
 
-def patched_workload(workload: Workload, patch: Patch, answer: Mapping[str, object]) -> Workload:
+def patched_workload(workload: KueueWorkload, patch: Patch, answer: Mapping[str, object]) -> KueueWorkload:
     """A Workload after a patch of ours, of the metadata that it was answered with."""
     spec = patch.get("spec")
     seen = parse_workload(answer) or workload

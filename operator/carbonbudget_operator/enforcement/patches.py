@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from carbonbudget_operator.api.names import (
+from carbonbudget_operator.api.resource_names import (
     RESUME_AT_ANNOTATION,
     RESUMED_AT_ANNOTATION,
     SUSPEND_AT_ANNOTATION,
@@ -14,15 +14,15 @@ from carbonbudget_operator.api.names import (
     SUSPENDED_LABEL,
 )
 from carbonbudget_operator.api.times import format_time
-from carbonbudget_operator.enforcement.budgets import Budget
-from carbonbudget_operator.enforcement.decide import Action, Announce, Keep, Plan, Resume, Suspend, Unmark, Withdraw
+from carbonbudget_operator.enforcement.enforced_budgets import EnforcedBudget
 from carbonbudget_operator.enforcement.job import Job
+from carbonbudget_operator.enforcement.suspension import Action, Announce, Keep, Plan, Resume, Suspend, Unmark, Withdraw
 
 Patch = dict[str, object]
 
 
 @dataclass(frozen=True, slots=True)
-class Note:
+class EventText:
     """An Event; reasons stay the same."""
 
     type: Literal["Normal", "Warning"]
@@ -30,12 +30,12 @@ class Note:
     message: str
 
 
-def patch_of(action: Action, now: int) -> tuple[Patch, Note | None]:
+def patch_of(action: Action, now: int) -> tuple[Patch, EventText | None]:
     """The merge patch of the Job, and what to tell its owner."""
     name = action.job.name
     match action:
         case Announce(_, budget, at):
-            note = Note(
+            note = EventText(
                 "Warning",
                 "SuspendAnnounced",
                 f"{name} will be suspended at {format_time(at)}: {_why(action.job, budget)}. "
@@ -51,7 +51,7 @@ def patch_of(action: Action, now: int) -> tuple[Patch, Note | None]:
                 RESUME_AT_ANNOTATION: None,
                 RESUMED_AT_ANNOTATION: None,
             }
-            note = Note(
+            note = EventText(
                 "Warning",
                 "SuspendedByCarbonBudget",
                 f"{name} is suspended: {_why(action.job, budget)}. It is resumed when the budget lets go: "
@@ -64,13 +64,13 @@ def patch_of(action: Action, now: int) -> tuple[Patch, Note | None]:
             return _patch({}, {RESUME_AT_ANNOTATION: format_time(at)}), None
         case Resume():
             by = action.job.annotations.get(SUSPENDED_BY_ANNOTATION, "") or "its carbon budget"
-            note = Note("Normal", "ResumedByCarbonBudget", f"{name} is resumed: {by} no longer suspends it")
-            return released(now, resumes=True), note
+            note = EventText("Normal", "ResumedByCarbonBudget", f"{name} is resumed: {by} no longer suspends it")
+            return release_patch(now, resumes=True), note
         case Unmark():
-            return released(now, resumes=False), None
+            return release_patch(now, resumes=False), None
 
 
-def _why(job: Job, budget: Budget) -> str:
+def _why(job: Job, budget: EnforcedBudget) -> str:
     """What was reached: by all of the budget together, or with per: Workload by the Job alone."""
     use = budget.use_of(job) if budget.per_workload else None
     if use is None:
@@ -88,7 +88,7 @@ def _at(ends: int) -> str:
     return f"at {format_time(ends)}, or " if ends else ""
 
 
-def released(now: int, resumes: bool) -> Patch:
+def release_patch(now: int, resumes: bool) -> Patch:
     """Our marks go; what `resumes` is resumed with it, and says when."""
     if not resumes:
         return _patch({SUSPENDED_LABEL: None}, _MARKS)

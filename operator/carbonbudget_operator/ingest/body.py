@@ -8,7 +8,7 @@ import zlib
 from starlette.requests import ClientDisconnect, Request
 
 from carbonbudget_operator.ingest.refusal import Refusal
-from carbonbudget_operator.ingest.shares import Hold
+from carbonbudget_operator.ingest.request_limits import RequestBytes
 
 # A body has this long, and longer while it keeps coming at this rate; within a cluster both are far from any link's.
 _BODY_SECONDS = 10.0
@@ -16,7 +16,7 @@ _LEAST_BYTES_PER_SECOND = 64 * 1024
 _LONGEST_BODY_SECONDS = 60.0
 
 
-async def read_body(request: Request, hold: Hold, max_bytes: int) -> bytes:
+async def read_body(request: Request, hold: RequestBytes, max_bytes: int) -> bytes:
     """The body as it came. What has arrived of it is counted in `hold`.
 
     Raises:

@@ -6,7 +6,7 @@ from starlette.requests import Request
 
 from carbonbudget_operator.ingest.connections import belongs_to
 from carbonbudget_operator.ingest.refusal import Refusal
-from carbonbudget_operator.kube.access import Access, Caller, Unauthenticated, Unavailable
+from carbonbudget_operator.kube.access import Access, AccessUnavailable, Caller, Unauthenticated
 
 # The API server takes Authorization away from what it passes on to a Service: a token that comes that way is in this.
 TOKEN_HEADER = "X-Carbonbudget-Token"  # noqa: S105 - a header's name
@@ -24,7 +24,7 @@ async def authenticated(access: Access, request: Request) -> Caller:
         caller = await access.authenticate(given.strip(), request.client.host if request.client else "")
     except Unauthenticated as error:
         raise Refusal(401, "unauthenticated", str(error)) from None
-    except Unavailable as error:
+    except AccessUnavailable as error:
         raise Refusal(503, "api_server", str(error), 5) from None
     belongs_to(request.scope, caller.node or tenant_of(caller.user), bool(caller.node))
     return caller

@@ -6,21 +6,21 @@ from hashlib import blake2b
 
 import orjson
 
-from carbonbudget_core.report import NodeReport, ReportError
-from carbonbudget_core.report_json import report_of_json
-from carbonbudget_operator.ingest.limits import check_physical
-from carbonbudget_operator.ingest.names import Names
+from carbonbudget_core.node_report import NodeReport, ReportError
+from carbonbudget_core.node_report_json import report_of_json
+from carbonbudget_operator.ingest.name_checks import NameChecks
 from carbonbudget_operator.ingest.refusal import Refusal
-from carbonbudget_operator.ledger.book import Arrival
+from carbonbudget_operator.ingest.report_limits import check_physical
+from carbonbudget_operator.ledger.booking import CheckedReport
 
 _FUTURE_SECONDS = 30
 # Kubernetes is made for 110 pods a node, and few go beyond 500; with those that came and went in a minute.
 _MAX_PODS = 4_000
 _MAX_DOMAINS = 256
-_names = Names()
+_names = NameChecks()
 
 
-def parse(text: bytes) -> Arrival:
+def parse(text: bytes) -> CheckedReport:
     """The report, whole and conserving. Raises Refusal 400 with the sentence that says what is wrong."""
     try:
         value = orjson.loads(text)
@@ -34,7 +34,7 @@ def parse(text: bytes) -> Arrival:
         content = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
     except orjson.JSONEncodeError:  # what the parser takes, the writer may not: 254 levels
         raise Refusal(400, "malformed", "the JSON has too many levels of lists and objects") from None
-    return Arrival(report, blake2b(content, digest_size=8).digest())
+    return CheckedReport(report, blake2b(content, digest_size=8).digest())
 
 
 def check(report: NodeReport, cluster: str, max_node_watts: int, now: int, oldest_days: int = 35) -> None:

@@ -15,7 +15,7 @@ from contextlib import suppress
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from carbonbudget_operator.ingest.peers import Peer
+from carbonbudget_operator.ingest.peers import ConnectionPeer
 
 MOST_REQUESTS = 2_000
 _MOST_CONNECTIONS = 14_000
@@ -45,11 +45,11 @@ def most_connections() -> int:
 def belongs_to(scope: Scope, owner: str, agent: bool = False) -> None:
     """Its sender was authenticated: count the connection of a request as its node's (an agent's) or user's."""
     peer = scope.get("state", {}).get("peer")
-    if isinstance(peer, Peer):
+    if isinstance(peer, ConnectionPeer):
         peer.belongs_to(owner, agent)
 
 
-class Connection(HttpToolsProtocol):
+class ClientConnection(HttpToolsProtocol):
     """One that must say what it wants, take its answers, and that does not wait for its client when it is over.
 
     A closed TLS connection waits up to 30 s for the client's own farewell, and an agent reads none before it has its
@@ -58,7 +58,7 @@ class Connection(HttpToolsProtocol):
 
     # What it said may still be on its way here when we are about to end it: this brings it.
     bring: Callable[[], None] = staticmethod(lambda: None)
-    peer: Peer | None = None
+    peer: ConnectionPeer | None = None
     _deadline: asyncio.TimerHandle | None = None
     _answer_deadline: asyncio.TimerHandle | None = None
     _unused_bytes = 0  # received since a request began or a part of its body came: heads, extensions, trailers
@@ -159,7 +159,7 @@ class Connection(HttpToolsProtocol):
             self.loop.call_later(_FAREWELL_SECONDS, self.transport.abort)
 
 
-class Bounded:
+class BoundedApplication:
     """An application with a bound of requests under way; beyond it 503, which agents send again later."""
 
     def __init__(self, app: ASGIApp, most: int = MOST_REQUESTS) -> None:

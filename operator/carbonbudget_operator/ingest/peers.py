@@ -19,7 +19,7 @@ class Abortable(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Most:
+class ConnectionLimits:
     """How many connections a group may have, and each of its owners."""
 
     in_all: int
@@ -27,12 +27,12 @@ class Most:
 
 
 class _Group:
-    def __init__(self, most: Most) -> None:
+    def __init__(self, most: ConnectionLimits) -> None:
         self._most = most
         self._count = 0
-        self._peers: dict[str, dict[Peer, None]] = {}  # by owner, the oldest first
+        self._peers: dict[str, dict[ConnectionPeer, None]] = {}  # by owner, the oldest first
 
-    def add(self, owner: str, peer: Peer) -> None:
+    def add(self, owner: str, peer: ConnectionPeer) -> None:
         self._peers.setdefault(owner, {})[peer] = None
         self._count += 1
         if len(self._peers[owner]) > self._most.each:
@@ -41,7 +41,7 @@ class _Group:
             largest = max(self._peers.values(), key=len)
             next(iter(largest)).cut()
 
-    def remove(self, owner: str, peer: Peer) -> None:
+    def remove(self, owner: str, peer: ConnectionPeer) -> None:
         its = self._peers[owner]
         del its[peer]
         self._count -= 1
@@ -49,10 +49,10 @@ class _Group:
             del self._peers[owner]
 
 
-class Peer:
+class ConnectionPeer:
     """The other side of one connection. `transport` is what is cut where there are too many."""
 
-    def __init__(self, peers: Peers, address: str, transport: Abortable) -> None:
+    def __init__(self, peers: ConnectionPeers, address: str, transport: Abortable) -> None:
         self.transport: Abortable = transport
         self._peers = peers
         self._place: tuple[_Group, str] | None = None
@@ -83,13 +83,13 @@ class Peer:
             group.add(owner, self)
 
 
-class Peers:
+class ConnectionPeers:
     """All of one server. `cut` counts the connections that were ended because there were too many."""
 
     def __init__(self, most: int) -> None:
         """`most`: as many connections as there may be; three quarters of them, at least, are the agents'."""
         others = min(1_000, most // 8)
-        self.strangers = _Group(Most(others, min(256, others)))
-        self.callers = _Group(Most(others, min(64, others)))
-        self.agents = _Group(Most(most - 2 * others, 16))
+        self.strangers = _Group(ConnectionLimits(others, min(256, others)))
+        self.callers = _Group(ConnectionLimits(others, min(64, others)))
+        self.agents = _Group(ConnectionLimits(most - 2 * others, 16))
         self.cut = 0

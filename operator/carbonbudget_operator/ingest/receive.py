@@ -10,31 +10,31 @@ from contextlib import asynccontextmanager
 import prometheus_client as prometheus
 from starlette.requests import Request
 
-from carbonbudget_core.report import NodeReport
+from carbonbudget_core.node_report import NodeReport
 from carbonbudget_operator.ingest import checks
 from carbonbudget_operator.ingest.body import unpack
-from carbonbudget_operator.ingest.boots import Boots
+from carbonbudget_operator.ingest.boot_conflicts import BootConflicts
 from carbonbudget_operator.ingest.callers import authenticated
 from carbonbudget_operator.ingest.refusal import Refusal
-from carbonbudget_operator.ingest.shares import Hold, Share
+from carbonbudget_operator.ingest.request_limits import RequestBytes, RequestShare
 from carbonbudget_operator.kube.access import Access, Caller
-from carbonbudget_operator.ledger.book import Arrival, Booked
-from carbonbudget_operator.ledger.bounds import MAX_ROWS
+from carbonbudget_operator.ledger.booking import BookingResult, CheckedReport
+from carbonbudget_operator.ledger.report_bounds import MAX_ROWS
 from carbonbudget_operator.ledger.store import LedgerError
-from carbonbudget_operator.ledger.writer import LedgerBusy, Writer
+from carbonbudget_operator.ledger.writer import LedgerBusy, LedgerWriter
 
 _log = logging.getLogger(__name__)
 _TELL_AGAIN_SECONDS = 3600.0
 
 
-class Receiver:
+class ReportReceiver:
     """Takes reports. `now` gives UTC seconds."""
 
     def __init__(
         self,
         access: Access,
-        share: Share,
-        writer: Writer,
+        share: RequestShare,
+        writer: LedgerWriter,
         cluster: str,
         agent_account: str,
         max_report_bytes: int,
@@ -55,12 +55,12 @@ class Receiver:
         self._refused = prometheus.Counter(
             "carbonbudget_ingest_refused", "Reports refused, by reason.", ("reason",), registry=registry
         )
-        self._boots = Boots()
+        self._boots = BootConflicts()
         self._defect_told = 0.0
         self._told: dict[tuple[str, str], float] = {}
 
     @asynccontextmanager
-    async def admit(self, request: Request) -> AsyncIterator[tuple[Caller, Hold]]:
+    async def admit(self, request: Request) -> AsyncIterator[tuple[Caller, RequestBytes]]:
         """Let an agent in, before its body is read: memory is not for anybody. Refusals inside are counted and told.
 
         Raises:
@@ -87,11 +87,11 @@ class Receiver:
         """
         report, fate = await self._book(lambda: self._read(caller, encoding, body))
         self._accepted.labels(fate).inc()
-        if fate == Booked.STORED.value:
+        if fate == BookingResult.STORED.value:
             self._on_stored(report)
         return fate
 
-    def _read(self, caller: Caller, encoding: str, body: bytes) -> Arrival:
+    def _read(self, caller: Caller, encoding: str, body: bytes) -> CheckedReport:
         """In the writer's thread, one after the other: the report, if it may be booked. Raises Refusal."""
         try:
             return self._checked(caller, encoding, body)
@@ -104,7 +104,7 @@ class Receiver:
             reason = "the server cannot read this report, by a defect of its own: its log says where"
             raise Refusal(500, "defect", reason, 60) from None
 
-    def _checked(self, caller: Caller, encoding: str, body: bytes) -> Arrival:
+    def _checked(self, caller: Caller, encoding: str, body: bytes) -> CheckedReport:
         arrival = checks.parse(unpack(body, encoding, self._max_report_bytes))
         report = arrival.report
         if caller.node != report.node:
@@ -113,9 +113,9 @@ class Receiver:
         now = int(self._now())
         checks.check(report, self._cluster, self._max_node_watts, now, self._pod_days)
         self._boots.check(report, now)
-        return Arrival(self._verify(report, now), arrival.digest)
+        return CheckedReport(self._verify(report, now), arrival.digest)
 
-    async def _book(self, read: Callable[[], Arrival]) -> tuple[NodeReport, str]:
+    async def _book(self, read: Callable[[], CheckedReport]) -> tuple[NodeReport, str]:
         try:
             arrival, fate = await self._writer.book(read)
         except LedgerBusy as error:
@@ -123,19 +123,19 @@ class Receiver:
         except LedgerError as error:
             raise Refusal(503, "ledger", str(error), 10) from None
         report = arrival.report
-        if fate is Booked.SEALED:
+        if fate is BookingResult.SEALED:
             raise Refusal(422, "sealed", "the window's hour is sealed: it takes no more reports")
-        if fate is Booked.TOO_MANY:
+        if fate is BookingResult.TOO_MANY:
             raise Refusal(422, "impossible", "the node's hour holds more windows than an hour can have")
-        if fate is Booked.IMPOSSIBLE:
+        if fate is BookingResult.IMPOSSIBLE:
             raise Refusal(
                 422, "impossible", "its hour would hold more energy than a node can draw, or a domain twice its time"
             )
-        if fate is Booked.TOO_LARGE:
+        if fate is BookingResult.TOO_LARGE:
             raise Refusal(
                 413, "too_large", f"the report is more than {MAX_ROWS} rows: its gap is too long for its pods"
             )
-        if fate is Booked.CONFLICT:
+        if fate is BookingResult.CONFLICT:
             raise Refusal(
                 409,
                 "conflict",

@@ -16,9 +16,9 @@ from typing import Final, Protocol
 
 import prometheus_client as prometheus
 
-from carbonbudget_core.report import MAX_LABELS, Allocatable, Domain, NodeInfo, NodeReport, PodUsage
-from carbonbudget_operator.ingest.limits import cut_to, exceeds, fits
+from carbonbudget_core.node_report import MAX_LABELS, Allocatable, DomainUse, NodeInfo, NodeReport, PodUsage
 from carbonbudget_operator.ingest.refusal import Refusal
+from carbonbudget_operator.ingest.report_limits import cut_to, exceeds, fits
 from carbonbudget_operator.printable import printable
 
 _log = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ _INFO: Final = attrgetter(
 )  # fmt: skip
 
 
-class KnownNode(Protocol):
+class ListedNode(Protocol):
     """A node as the API server has it."""
 
     @property
@@ -46,17 +46,17 @@ class KnownNode(Protocol):
         """What it has."""
 
 
-class KnownNodes(Protocol):
+class ListedNodes(Protocol):
     """The API server's nodes."""
 
-    def find(self, node: str) -> KnownNode | None:
+    def find(self, node: str) -> ListedNode | None:
         """One of them; None while it is not known."""
 
     def doubt(self, node: str) -> None:
         """It may have changed."""
 
 
-class KnownPods(Protocol):
+class ListedPods(Protocol):
     """The API server's pods."""
 
     @property
@@ -73,10 +73,10 @@ class KnownPods(Protocol):
         """A pod's labels: all that a budget selects by, and others up to 64 in all."""
 
 
-class Verifier:
+class ReportVerifier:
     """Compares reports; what it changes is counted, and logged once for each node."""
 
-    def __init__(self, nodes: KnownNodes, pods: KnownPods, registry: prometheus.CollectorRegistry) -> None:
+    def __init__(self, nodes: ListedNodes, pods: ListedPods, registry: prometheus.CollectorRegistry) -> None:
         self._nodes, self._pods = nodes, pods
         self._told: set[tuple[str, str]] = set()
         # By node, a digest of its pods' places where all were right, and the UTC second until which that counts.
@@ -205,7 +205,7 @@ def _without(report: NodeReport, uids: set[str]) -> NodeReport:
     return replace(report, pods=pods, domains=tuple(_domains(report.domains, left)))
 
 
-def _domains(domains: Sequence[Domain], left: Sequence[PodUsage]) -> Iterable[Domain]:
+def _domains(domains: Sequence[DomainUse], left: Sequence[PodUsage]) -> Iterable[DomainUse]:
     for domain in domains:
         energy_uj = sum(pod.energy_uj.get(domain.name, 0) + pod.idle_uj.get(domain.name, 0) for pod in left)
         yield replace(domain, unseen_uj=domain.unseen_uj + energy_uj) if energy_uj else domain

@@ -35,7 +35,7 @@ class Unauthenticated(Exception):
     """The token is missing, expired, foreign or for another audience; one line says so."""
 
 
-class Unavailable(Exception):
+class AccessUnavailable(Exception):
     """The API server did not answer: nobody can be let in or turned away just now."""
 
 
@@ -96,7 +96,7 @@ class Access:
 
     async def _review_in_turn(self, token: str, address: str) -> Caller | None:
         if self._reviews[address] >= _MOST_REVIEWS_EACH or self._reviews.total() >= _MOST_REVIEWS:
-            raise Unavailable("too many unknown tokens are being checked: try again later")
+            raise AccessUnavailable("too many unknown tokens are being checked: try again later")
         self._reviews[address] += 1
         try:
             return await self._review(token)
@@ -154,7 +154,7 @@ class Access:
         try:
             status = (await self._client.request("POST", path, body=body)).get("status")
         except KubeError as error:
-            raise Unavailable(f"the API server cannot be asked who calls: {error.reason}") from error
+            raise AccessUnavailable(f"the API server cannot be asked who calls: {error.reason}") from error
         return mapping(status)
 
 

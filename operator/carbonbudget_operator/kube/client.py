@@ -12,8 +12,8 @@ from carbonbudget_operator.kube.connection import (
     JSON,
     MERGE_PATCH,
     METADATA,
-    Answer,
-    Connection,
+    ApiConnection,
+    ApiResponse,
     ImpossibleName,
     JsonObject,
     KubeError,
@@ -21,19 +21,19 @@ from carbonbudget_operator.kube.connection import (
 )
 from carbonbudget_operator.kube.credentials import Credentials
 from carbonbudget_operator.kube.watch import watch
-from carbonbudget_operator.kube.watched import Watches
+from carbonbudget_operator.kube.watch_status import WatchStatuses
 
-__all__ = ["JSON", "MERGE_PATCH", "METADATA", "Answer", "ImpossibleName", "JsonObject", "KubeClient", "KubeError"]
+__all__ = ["JSON", "MERGE_PATCH", "METADATA", "ApiResponse", "ImpossibleName", "JsonObject", "KubeClient", "KubeError"]
 
 
-class KubeClient(Connection):
+class KubeClient(ApiConnection):
     """Requests, paged lists and endless watches, in JSON objects."""
 
     def __init__(
         self, credentials: Credentials, session: aiohttp.ClientSession, streams: aiohttp.ClientSession
     ) -> None:
         super().__init__(credentials, session, streams)
-        self.watches = Watches()
+        self.watches = WatchStatuses()
 
     async def list(
         self, path: ApiPath, params: Mapping[str, str] | None = None, page: int = 500, metadata_only: bool = False
@@ -51,7 +51,7 @@ class KubeClient(Connection):
         most_parsed: int = 0,
         as_table: bool = False,
     ) -> AsyncIterator[tuple[str, JsonObject | None]]:
-        """List, then watch, for ever. `as_table`: each object is metadata and the cells of its row (`table.py`).
+        """List, then watch, for ever. `as_table`: each object is metadata and the cells of its row (`table_rows.py`).
 
         `("LISTING", None)`, `("ADDED", object)` for each, `("LISTED", None)`, then the changes. A watch that
         ends or is dropped goes on where it was: proxies cut what is silent, and a list of all Jobs is dear. After

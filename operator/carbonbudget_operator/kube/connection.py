@@ -74,7 +74,7 @@ class ImpossibleName(KubeError):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ApiResponse:
     """One answer as it came, whatever its status; `warnings` are its Warning headers' values."""
 
     status: int
@@ -83,7 +83,7 @@ class Answer:
     text: str
 
 
-class Connection:
+class ApiConnection:
     """Single requests, paged lists and answers without end, with one set of credentials."""
 
     def __init__(
@@ -179,7 +179,7 @@ class Connection:
         params: Mapping[str, str] | None = None,
         content_type: str = JSON,
         accept: str = JSON,
-    ) -> Answer:
+    ) -> ApiResponse:
         """One request; the answer with its warnings, also a refusal.
 
         Raises:
@@ -195,7 +195,7 @@ class Connection:
                 if read is None:
                     raise KubeError(0, f"the answer to {method} {path} is larger than {MAX_OBJECT_BYTES} bytes")
                 warnings = tuple(response.headers.getall("Warning", ()))
-                return Answer(response.status, response.reason or "", warnings, read.decode(errors="replace"))
+                return ApiResponse(response.status, response.reason or "", warnings, read.decode(errors="replace"))
 
     async def pages(
         self,

@@ -21,15 +21,15 @@ from carbonbudget_operator.kube.connection import (
     MAX_OBJECT_BYTES,
     METADATA,
     TABLE,
-    Connection,
+    ApiConnection,
     JsonObject,
     KubeError,
     items_of,
     metadata_of,
     name_of,
 )
-from carbonbudget_operator.kube.table import TABLE_PARAMS, TableRows
-from carbonbudget_operator.kube.watched import Watched
+from carbonbudget_operator.kube.table_rows import TABLE_PARAMS, TableRows
+from carbonbudget_operator.kube.watch_status import WatchStatus
 
 _PAGE = 500
 _WATCH_SECONDS = 300
@@ -46,12 +46,12 @@ _log = logging.getLogger(__name__)
 
 
 async def watch(
-    connection: Connection,
+    connection: ApiConnection,
     path: ApiPath,
     params: Mapping[str, str],
     metadata_only: bool,
     most_parsed: int,
-    watched: Watched,
+    watched: WatchStatus,
     as_table: bool = False,
 ) -> AsyncGenerator[tuple[str, JsonObject | None]]:
     """For ever, until it is closed; the client's `watch` says what it yields. `watched` is told when it is current."""
@@ -97,7 +97,7 @@ async def watch(
 
 @asynccontextmanager
 async def changes(
-    connection: Connection,
+    connection: ApiConnection,
     path: ApiPath,
     version: str,
     params: Mapping[str, str] | None = None,

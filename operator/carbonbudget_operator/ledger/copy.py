@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import sqlalchemy as sa
 
 from carbonbudget_operator.ledger import schema
-from carbonbudget_operator.ledger.store import LedgerError, WrongLedger, shown, snapshot
+from carbonbudget_operator.ledger.store import LedgerError, WrongLedger, printable_url, snapshot
 
 _ROWS = 5_000
 
@@ -27,7 +27,8 @@ def copy_ledger(source: sa.Engine, target: sa.Engine) -> Iterator[tuple[str, int
             for table in schema.metadata.sorted_tables:
                 if writing.execute(sa.select(table).limit(1)).first() is not None:
                     raise WrongLedger(
-                        f"the target ledger {shown(target)} is not empty, and only an empty one can be copied into: "
+                        f"the target ledger {printable_url(target)} is not empty, and only an empty one can be "
+                        "copied into: "
                         "name another one by --ledger, or move this one away first"
                     )
             for table in schema.metadata.sorted_tables:

@@ -14,9 +14,9 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from carbonbudget_core.report import WINDOW_SECONDS
+from carbonbudget_core.node_report import WINDOW_SECONDS
 from carbonbudget_operator.ledger import schema
-from carbonbudget_operator.ledger.rows import chunks
+from carbonbudget_operator.ledger.bulk_rows import chunks
 from carbonbudget_operator.ledger.slices import HOUR, slice_start
 from carbonbudget_operator.namespace_names import EVERY_NAMESPACE
 

@@ -39,7 +39,7 @@ class DomainFacts:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Group:
+class PodGroup:
     """What can be asked for: pods that agree in these are one row. The same ones are the same object."""
 
     namespace: str
@@ -48,14 +48,14 @@ class Group:
 
 
 @dataclass(slots=True)
-class GroupFacts:
+class PodGroupFacts:
     """The pods of one group on the node in the slice, summed up.
 
     `reserved` adds up max(request, use) of each pod in millicore-milliseconds, `gpu_reserved_ms` the GPUs they
     requested. `part` is the part of the hour that they are of, where the hour is split for their namespace.
     """
 
-    group: Group
+    group: PodGroup
     pods: int = 0
     energy_uj: dict[str, int] = field(default_factory=dict)
     idle_uj: dict[str, int] = field(default_factory=dict)
@@ -73,7 +73,7 @@ class NodeSlice:
     start: int
     end: int
     domains: Mapping[str, DomainFacts]
-    groups: tuple[GroupFacts, ...]
+    groups: tuple[PodGroupFacts, ...]
     reported_from: int = 0  # when the node reported first of all, if that is later than `start`
 
     @property

@@ -12,10 +12,10 @@ from hashlib import blake2b
 
 import sqlalchemy as sa
 
-from carbonbudget_core.report import NodeInfo, NodeReport, PodUsage
+from carbonbudget_core.node_report import NodeInfo, NodeReport, PodUsage
 from carbonbudget_operator.ledger import schema
+from carbonbudget_operator.ledger.bulk_rows import BulkInsert, chunks, integers, texts, written_array
 from carbonbudget_operator.ledger.labels import LabelBound
-from carbonbudget_operator.ledger.rows import Rows, chunks, integers, texts, written_array
 from carbonbudget_operator.object_names import is_owner
 
 _MAX_LABEL_SETS = 50_000
@@ -53,7 +53,7 @@ _FIND_PODS = _find_pods_statement()
 
 
 @dataclass(slots=True)
-class KnownNode:
+class NodeRecord:
     """A node's id, what is stored of it, and the pods of its latest reports: (labels, id) by uid."""
 
     id: int
@@ -61,28 +61,28 @@ class KnownNode:
     pods: dict[str, tuple[Labels, int]] = field(default_factory=dict)
 
 
-class Ids:
+class IdCache:
     """What one writer knows of ids. `forget` after a transaction that failed, and from time to time."""
 
     def __init__(self, dialect: sa.Dialect, max_label_values: int) -> None:
         self.label_bound = LabelBound(max_label_values)
         self.owners_left_out = 0  # pods whose controller no object in Kubernetes can be
-        self._nodes: dict[tuple[str, str], KnownNode] = {}
+        self._nodes: dict[tuple[str, str], NodeRecord] = {}
         self._label_sets: dict[str, tuple[Labels, int]] = {}
-        self._put_nodes = Rows(dialect, schema.node, ("cluster", "name"), ("cluster", "name"))
-        self._put_info = Rows(
+        self._put_nodes = BulkInsert(dialect, schema.node, ("cluster", "name"), ("cluster", "name"))
+        self._put_info = BulkInsert(
             dialect, schema.node, ("cluster", "name", *_INFO), ("cluster", "name"), dict.fromkeys(_INFO, "set")
         )
-        self._put_labels = Rows(dialect, schema.label_set, ("digest", "labels"), ("digest",))
+        self._put_labels = BulkInsert(dialect, schema.label_set, ("digest", "labels"), ("digest",))
         merge = {"last_hour": "max", "namespace": "set", "name": "set"}  # those that were verified stand
-        self._put_pods = Rows(dialect, schema.pod, _POD, ("node_id", "uid", "label_set_id"), merge)
+        self._put_pods = BulkInsert(dialect, schema.pod, _POD, ("node_id", "uid", "label_set_id"), merge)
 
     def forget(self) -> None:
         """Ids that were given in a transaction that was rolled back mean nothing, nor do those of what is gone."""
         self._nodes.clear()
         self._label_sets.clear()
 
-    def nodes(self, connection: sa.Connection, reports: Iterable[NodeReport]) -> dict[tuple[str, str], KnownNode]:
+    def nodes(self, connection: sa.Connection, reports: Iterable[NodeReport]) -> dict[tuple[str, str], NodeRecord]:
         """Each report's node, by cluster and name."""
         wanted = {(report.cluster, report.node) for report in reports}
         missing = sorted(key for key in wanted if key not in self._nodes)
@@ -92,7 +92,7 @@ class Ids:
             for names in chunks(name for where, name in missing if where == cluster):
                 query = sa.select(table.c.id, table.c.name).where(table.c.cluster == cluster, table.c.name.in_(names))
                 for node_id, name in connection.execute(query):
-                    self._nodes[(cluster, name)] = KnownNode(node_id)
+                    self._nodes[(cluster, name)] = NodeRecord(node_id)
         return {key: self._nodes[key] for key in wanted}
 
     def describe(self, connection: sa.Connection, latest: Mapping[tuple[str, str], NodeReport]) -> None:
@@ -103,11 +103,11 @@ class Ids:
             self._nodes[key].info = report.node_info
 
     def pods(
-        self, connection: sa.Connection, reports: Sequence[tuple[KnownNode, NodeReport]], hour: int
+        self, connection: sa.Connection, reports: Sequence[tuple[NodeRecord, NodeReport]], hour: int
     ) -> list[list[int]]:
         """The ids of each report's pods, in their order. `hour`: no report is of a later one."""
         ids: list[list[int]] = []
-        missing: list[tuple[KnownNode, PodUsage, int]] = []
+        missing: list[tuple[NodeRecord, PodUsage, int]] = []
         places: list[tuple[list[int], int]] = []
         for node, report in reports:
             known = node.pods
@@ -132,7 +132,7 @@ class Ids:
         return ids
 
     def _make_pods(
-        self, connection: sa.Connection, missing: Sequence[tuple[KnownNode, PodUsage, int]], hour: int
+        self, connection: sa.Connection, missing: Sequence[tuple[NodeRecord, PodUsage, int]], hour: int
     ) -> dict[tuple[int, str, str], tuple[Labels, int]]:
         """By node, uid and the labels as they were reported; what is kept of those is bounded."""
         texts = [_text(self.label_bound.bound(pod.namespace, pod.labels, day)) for _, pod, day in missing]

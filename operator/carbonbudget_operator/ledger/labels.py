@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from carbonbudget_operator.ledger.selected import SelectedLabels
+from carbonbudget_operator.ledger.selected_labels import SelectedLabels
 
 OTHER: Final = "__other__"
 _MAX_VALUES_IN_ALL = 1_000_000  # some 100 MB of them

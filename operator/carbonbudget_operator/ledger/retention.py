@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 
 from carbonbudget_operator.ledger import schema
-from carbonbudget_operator.ledger.derived import LEVELS
-from carbonbudget_operator.ledger.dropping import Dropper, ids_of
+from carbonbudget_operator.ledger.batch_delete import BatchDeleter, ids_of
+from carbonbudget_operator.ledger.stored_units import LEVELS
 
 _FOR_EVER = 2**62
 # The hours' revisions first; facts of pods before those of nodes, which say whose hour it is.
@@ -23,7 +23,7 @@ def nothing_before(connection: sa.Connection, instant: int) -> bool:
     return not any(connection.scalar(sa.select(sa.exists().where(column < instant))) for column in times)
 
 
-def drop_before(engine: sa.Engine, instant: int, dropper: Dropper) -> None:
+def drop_before(engine: sa.Engine, instant: int, dropper: BatchDeleter) -> None:
     """Forget what lies before a full hour. What was interrupted goes on when it is called again.
 
     The hours' revisions go first: no question reads an hour without one, so that nobody sees half of an hour.
@@ -66,7 +66,7 @@ def _whole_units(connection: sa.Connection, derivation_id: int, level: int, inst
 
 
 def _drop_units(
-    dropper: Dropper, derivation_id: int, level: int, limit: int, only: Sequence[sa.ColumnElement[bool]] = ()
+    dropper: BatchDeleter, derivation_id: int, level: int, limit: int, only: Sequence[sa.ColumnElement[bool]] = ()
 ) -> None:
     """Units before their rows: a unit that is not there is made of facts, one without rows would say nothing was."""
     prefix = {"derivation_id": derivation_id, "level": level}
@@ -74,7 +74,7 @@ def _drop_units(
     dropper.before(schema.valued_row, limit, prefix=prefix, only=only)
 
 
-def _drop_nodes(engine: sa.Engine, dropper: Dropper, instant: int) -> None:
+def _drop_nodes(engine: sa.Engine, dropper: BatchDeleter, instant: int) -> None:
     """Forget the nodes that have reported nothing since, and pods without facts; all facts before it are gone.
 
     A server that remembers such a node's id (it remembers those of an hour) learns it anew with the first new pod,
@@ -100,7 +100,7 @@ def _drop_nodes(engine: sa.Engine, dropper: Dropper, instant: int) -> None:
     dropper.these(uids, lambda some: [sa.delete(listed).where(listed.c.uid.in_(some), listed.c.until < instant)])
 
 
-def drop_former(engine: sa.Engine, derivation_id: int, dropper: Dropper) -> None:
+def drop_former(engine: sa.Engine, derivation_id: int, dropper: BatchDeleter) -> None:
     """Forget all units of other derivations than this one. What hours were sealed with stays. Raises Unfinished."""
     derivation = schema.derivation
     with engine.connect() as connection:

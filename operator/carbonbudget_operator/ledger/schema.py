@@ -21,7 +21,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-from carbonbudget_operator.ledger.valued import NAMES
+from carbonbudget_operator.ledger.valued_rows import NAMES
 from carbonbudget_operator.namespace_names import EVERY_NAMESPACE
 
 metadata = MetaData()

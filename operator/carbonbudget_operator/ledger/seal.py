@@ -11,13 +11,13 @@ from collections.abc import Callable
 import sqlalchemy as sa
 
 from carbonbudget_operator.ledger import schema
-from carbonbudget_operator.ledger.book import lock_bookings
-from carbonbudget_operator.ledger.derived import HOURS
-from carbonbudget_operator.ledger.dropping import Dropper, ids_of
-from carbonbudget_operator.ledger.owners import drop_orphans
+from carbonbudget_operator.ledger.batch_delete import BatchDeleter, ids_of
+from carbonbudget_operator.ledger.booking import lock_bookings
 from carbonbudget_operator.ledger.slices import HOUR
-from carbonbudget_operator.ledger.sound import sound_rows
 from carbonbudget_operator.ledger.store import snapshot
+from carbonbudget_operator.ledger.stored_units import HOURS
+from carbonbudget_operator.ledger.valid_counts import valid_rows
+from carbonbudget_operator.ledger.workload_owners import drop_orphans
 
 
 class SealError(Exception):
@@ -39,8 +39,8 @@ def seal_hour(
 ) -> None:  # fmt: skip
     """Seal one hour whose valued rows are kept, unless another server just did or it changed meanwhile.
 
-    `valued` gives what of the hour can be valued, for one that holds rows that cannot (`sound.py`). What is added up is
-    added up before reports have to wait, and what the hour gives up goes in small transactions after it.
+    `valued` gives what of the hour can be valued, for one that holds rows that cannot (`valid_counts.py`). What is
+    added up is added up before reports have to wait, and what the hour gives up goes in small transactions after it.
 
     Raises:
         SealError: its rows do not hold what was measured; then nothing is changed.
@@ -81,7 +81,7 @@ def _check(
         .join(schema.node, node.id == fact.node_id)
         .where(node.cluster == cluster, fact.start >= hour, fact.start < hour + HOUR)
     )
-    measured_uj = sum(row[2] for row in sound_rows(rows, 2, "node_hour", start=0))
+    measured_uj = sum(row[2] for row in valid_rows(rows, 2, "node_hour", start=0))
     valued_uj = valued_energy_uj(connection, derivation_id, hour)
     if measured_uj != valued_uj and valued is not None:
         measured_uj = valued(connection, hour)
@@ -91,7 +91,7 @@ def _check(
 
 def _clear(engine: sa.Engine, cluster: str, hour: int) -> None:
     """Drop the facts of pods of a sealed hour, and which windows were in."""
-    node, dropper = schema.node.c, Dropper(engine)
+    node, dropper = schema.node.c, BatchDeleter(engine)
     nodes = sa.select(node.id).where(node.cluster == cluster)
     with engine.connect() as connection:
         alone = connection.scalar(sa.select(node.id).where(node.cluster != cluster).limit(1)) is None
@@ -118,7 +118,7 @@ def forget_pods(engine: sa.Engine, cluster: str, before: int) -> None:
             for table in (schema.pod_fact, schema.pod_energy)
         ]
         ids = ids_of(connection, sa.select(pod.id).where(pod.last_hour < before, pod.node_id.in_(nodes), *needed))
-    dropper = Dropper(engine)
+    dropper = BatchDeleter(engine)
     dropper.these(ids, lambda some: [sa.delete(schema.pod).where(pod.id.in_(some), pod.last_hour < before)])
     if before % (24 * HOUR) == 0:  # once a day: it reads all owners
         drop_orphans(engine, dropper)

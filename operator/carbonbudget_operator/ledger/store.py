@@ -120,10 +120,12 @@ def _set_up_reading_sqlite(connection: SQLiteConnection, _record: object) -> Non
 
 def silence(engine: sa.Engine) -> LedgerError:
     """What everybody is told who waits for a ledger that does not answer."""
-    return LedgerError(f"ledger {shown(engine)}: the database does not answer: nothing is lost, try again later")
+    return LedgerError(
+        f"ledger {printable_url(engine)}: the database does not answer: nothing is lost, try again later"
+    )
 
 
-def shown(engine: sa.Engine) -> str:
+def printable_url(engine: sa.Engine) -> str:
     """The ledger's URL for people: without its password, and without options, which may hold one too."""
     return engine.url.set(query={}).render_as_string(hide_password=True)
 
@@ -141,12 +143,12 @@ def snapshot(engine: sa.Engine) -> Iterator[sa.Connection]:
 
 
 @contextmanager
-def told(engine: sa.Engine) -> Iterator[None]:
+def ledger_errors(engine: sa.Engine) -> Iterator[None]:
     """What the database says inside becomes a LedgerError of one line."""
     try:
         yield
     except sa.exc.SQLAlchemyError as error:
-        raise LedgerError(f"ledger {shown(engine)}: {reason_of(error)}") from None
+        raise LedgerError(f"ledger {printable_url(engine)}: {reason_of(error)}") from None
 
 
 def migrate(engine: sa.Engine) -> str:
@@ -231,7 +233,7 @@ def _not_opened(engine: sa.Engine, error: Exception) -> LedgerError:
     code = getattr(getattr(error, "orig", None), "sqlite_errorcode", None)
     no_name = isinstance(error, UnicodeError)  # a host that can be no name
     kind = WrongLedger if no_name or code in (SQLITE_NOTADB, SQLITE_CANTOPEN) else LedgerError
-    return kind(f"ledger {shown(engine)} cannot be opened: {_first_line(error)}")
+    return kind(f"ledger {printable_url(engine)} cannot be opened: {_first_line(error)}")
 
 
 def _config() -> Config:

@@ -17,10 +17,10 @@ from collections.abc import Callable, Collection, Iterable
 import sqlalchemy as sa
 
 from carbonbudget_operator.ledger import schema
-from carbonbudget_operator.ledger.book import Arrival, Booked, Booker, lock_bookings
-from carbonbudget_operator.ledger.bounds import MAX_ROWS, weight
+from carbonbudget_operator.ledger.booking import Booker, BookingResult, CheckedReport, lock_bookings
 from carbonbudget_operator.ledger.cuts import new_cuts
-from carbonbudget_operator.ledger.selected import Asked, SelectedLabels, StoredLabels
+from carbonbudget_operator.ledger.report_bounds import MAX_ROWS, weight
+from carbonbudget_operator.ledger.selected_labels import Asked, SelectedLabels, StoredLabels
 from carbonbudget_operator.ledger.slices import HOUR
 from carbonbudget_operator.ledger.store import LedgerError, reason_of, silence
 
@@ -31,10 +31,10 @@ _MAX_QUEUE = 2_000
 _READ_SECONDS = 0.25
 _ANSWER_SECONDS = 20.0  # an agent gives a report 30 s, and must learn why it waited
 
-_Fate = tuple[Arrival, Booked]
-_Read = Callable[[], Arrival]
+_Fate = tuple[CheckedReport, BookingResult]
+_Read = Callable[[], CheckedReport]
 _Asked = tuple[_Read, "asyncio.Future[_Fate]"]
-_Item = tuple[Arrival, "asyncio.Future[_Fate]"]
+_Item = tuple[CheckedReport, "asyncio.Future[_Fate]"]
 _Answer = tuple["asyncio.Future[_Fate]", _Fate | Exception]
 
 
@@ -42,7 +42,7 @@ class LedgerBusy(Exception):
     """The queue is full: the agent keeps its report and tries again."""
 
 
-class Writer:
+class LedgerWriter:
     """Commits reports in batches."""
 
     def __init__(self, engine: sa.Engine, max_label_values: int = 10_000, max_node_watts: int = 20_000) -> None:
@@ -205,7 +205,7 @@ class Writer:
         _tell([(future, LedgerError(f"the ledger cannot store: {reason}")) for _, future in batch])
 
 
-def _attempt(read: _Read) -> Arrival | Exception:
+def _attempt(read: _Read) -> CheckedReport | Exception:
     """What it gives or raises. An exception holds all frames on its way, ours with the one who is told, who holds it:
     without its way it ends, and what was refused with it, when it was told.
     """

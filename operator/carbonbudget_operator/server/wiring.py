@@ -15,42 +15,42 @@ from concurrent.futures import ThreadPoolExecutor
 import uvicorn
 from prometheus_client import CollectorRegistry
 
-from carbonbudget_operator.cluster.capacities import Capacities
-from carbonbudget_operator.cluster.nodes import Nodes
-from carbonbudget_operator.cluster.owners import Owners
-from carbonbudget_operator.cluster.pods import PODS, Pods
+from carbonbudget_operator.cluster.capacities import NodeCapacities
+from carbonbudget_operator.cluster.nodes import NodeLister
+from carbonbudget_operator.cluster.owner_resolver import OwnerResolver
+from carbonbudget_operator.cluster.pods import PODS, PodIndex
 from carbonbudget_operator.garbage import collect_seldom
 from carbonbudget_operator.ingest import connections
-from carbonbudget_operator.ingest.door import Door
-from carbonbudget_operator.ingest.receive import Receiver
+from carbonbudget_operator.ingest.burst_reader import BurstReader
+from carbonbudget_operator.ingest.receive import ReportReceiver
 from carbonbudget_operator.ingest.refusal import Refusal
-from carbonbudget_operator.ingest.verify import Verifier
+from carbonbudget_operator.ingest.verify import ReportVerifier
 from carbonbudget_operator.kube.access import Access
 from carbonbudget_operator.kube.client import KubeClient
 from carbonbudget_operator.kube.following import keep_following
-from carbonbudget_operator.kube.watched import WatchMetrics
-from carbonbudget_operator.ledger.store import migrate, shown, told
-from carbonbudget_operator.ledger.writer import Writer
-from carbonbudget_operator.reporting.app import make_app
-from carbonbudget_operator.reporting.derive import Deriver
-from carbonbudget_operator.reporting.grid import GridFollower
-from carbonbudget_operator.reporting.metrics import ServerMetrics
-from carbonbudget_operator.reporting.pools import UPKEEP_THREADS, Pools
-from carbonbudget_operator.reporting.upkeep import Upkeep
-from carbonbudget_operator.server.answers import LedgerAnswers
+from carbonbudget_operator.kube.watch_status import WatchMetrics
+from carbonbudget_operator.ledger.store import ledger_errors, migrate, printable_url
+from carbonbudget_operator.ledger.writer import LedgerWriter
+from carbonbudget_operator.server.app import make_app
+from carbonbudget_operator.server.ledger_answers import LedgerAnswers
+from carbonbudget_operator.server.metrics import ServerMetrics
+from carbonbudget_operator.server.pools import UPKEEP_THREADS, WorkerPools
 from carbonbudget_operator.server.worker import Setup
 from carbonbudget_operator.server.workers import People
 from carbonbudget_operator.settings import Settings
 from carbonbudget_operator.tls import follow_certificate, server_context
+from carbonbudget_operator.valuation.grid_hours import IntensityPoller
+from carbonbudget_operator.valued_hours.upkeep import Upkeep
+from carbonbudget_operator.valued_hours.upkeep_steps import UpkeepSteps
 
 _log = logging.getLogger(__name__)
 
 
-def make_pools(setup: Setup, registry: CollectorRegistry) -> tuple[Pools, People]:
+def make_pools(setup: Setup, registry: CollectorRegistry) -> tuple[WorkerPools, People]:
     """The worker pools on a ledger. No process is started yet, and nothing is opened."""
     people = People(setup, registry)
     settings = setup.settings
-    return Pools(setup.url, settings, settings.server.max_report_bytes, LedgerAnswers, people), people
+    return WorkerPools(setup.url, settings, settings.server.max_report_bytes, LedgerAnswers, people), people
 
 
 async def run(settings: Settings, host: str, port: int, log_level: str, log_format: str) -> None:
@@ -59,29 +59,29 @@ async def run(settings: Settings, host: str, port: int, log_level: str, log_form
     context = server_context(server.tls_cert, server.tls_key)
     registry = CollectorRegistry()
     pools, people = make_pools(Setup(server.ledger, settings, log_level, log_format), registry)
-    _log.info("ledger %s has schema %s", shown(pools.upkeep), migrate(pools.upkeep))
+    _log.info("ledger %s has schema %s", printable_url(pools.upkeep), migrate(pools.upkeep))
     client = KubeClient.from_environment()
-    writer = Writer(pools.ingest, server.max_label_values, server.max_node_watts)
-    with told(pools.ingest):  # before a report comes: it keeps its pods' labels by them
+    writer = LedgerWriter(pools.ingest, server.max_label_values, server.max_node_watts)
+    with ledger_errors(pools.ingest):  # before a report comes: it keeps its pods' labels by them
         writer.load_selected_labels(int(time.time()))
     access = Access(client, server.audience)
     connections.raise_file_limit()
-    door = Door(context)
+    door = BurstReader(context)
     registry.register(ServerMetrics(writer, pools.probes.queries, door.peers))
-    owners = Owners(pools.upkeep, client, server.owners)
-    capacities = Capacities(client)
-    pods = Pods(
+    owners = OwnerResolver(pools.upkeep, client, server.owners)
+    capacities = NodeCapacities(client)
+    pods = PodIndex(
         client,
         registry,
         selected=writer.selected_labels.keys,
         selected_of_several=writer.selected_labels.keys_of_several,
     )
-    nodes = Nodes(
+    nodes = NodeLister(
         pools.upkeep, client, settings.cluster, registry, more=server.nodes_without_agent, pods_on=pods.count_on
     )
     WatchMetrics(registry, client.watches)
-    grid = GridFollower(pools.upkeep, settings, registry)
-    receiver = Receiver(
+    grid = IntensityPoller(pools.upkeep, settings, registry)
+    receiver = ReportReceiver(
         access,
         pools.reports,
         writer,
@@ -92,7 +92,7 @@ async def run(settings: Settings, host: str, port: int, log_level: str, log_form
         registry,
         pod_days=server.pod_days,
         on_stored=owners.see,
-        verify=Verifier(capacities, pods, registry).verify,
+        verify=ReportVerifier(capacities, pods, registry).verify,
     )
     app = make_app(receiver, access, writer, pools, registry, pods_without_agent=lambda: nodes.pods_without_agent)
     collect_seldom()
@@ -101,7 +101,7 @@ async def run(settings: Settings, host: str, port: int, log_level: str, log_form
     # What is done beside reports and questions: asyncio's own threads, which nothing else uses.
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(UPKEEP_THREADS, thread_name_prefix="upkeep"))
     options = uvicorn.Config(
-        connections.Bounded(app),
+        connections.BoundedApplication(app),
         host=host,
         port=port,
         http=door.connection,  # type: ignore[arg-type] # as uvicorn calls it
@@ -115,7 +115,7 @@ async def run(settings: Settings, host: str, port: int, log_level: str, log_form
     )
     assert server.tls_cert is not None
     assert server.tls_key is not None
-    upkeep = Upkeep(Deriver(pools.book, server.pod_days, server.keep_months), registry)
+    upkeep = Upkeep(UpkeepSteps(pools.book, server.pod_days, server.keep_months), registry)
     tasks = [
         asyncio.create_task(task)
         for task in (

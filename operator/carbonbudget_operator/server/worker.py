@@ -20,15 +20,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from carbonbudget_operator.answers.budget_use import BudgetUseQueries
 from carbonbudget_operator.ingest.refusal import Refusal
-from carbonbudget_operator.ledger.store import LedgerError, open_ledger, read_only, told
+from carbonbudget_operator.ledger.store import LedgerError, ledger_errors, open_ledger, read_only
 from carbonbudget_operator.logs import stderr_handler
-from carbonbudget_operator.reporting.book import Book
-from carbonbudget_operator.reporting.pools import Question
-from carbonbudget_operator.reporting.query import Queries
-from carbonbudget_operator.server.answers import LedgerAnswers
+from carbonbudget_operator.server.ledger_answers import LedgerAnswers
 from carbonbudget_operator.server.messages import pack_answer, pack_refusal, receive_question
+from carbonbudget_operator.server.pools import Question
 from carbonbudget_operator.settings import Settings
+from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
 
 _log = logging.getLogger(__name__)
 _PR_SET_PDEATHSIG: Final = 1
@@ -46,7 +46,7 @@ class Setup:
     settings: Settings
     log_level: str = "info"
     log_format: str = "text"
-    answers: Callable[[Queries, Settings], LedgerAnswers] = LedgerAnswers
+    answers: Callable[[BudgetUseQueries, Settings], LedgerAnswers] = LedgerAnswers
 
 
 def main() -> None:
@@ -121,7 +121,7 @@ def out_of_memory(memory_mib: int) -> Refusal:
 
 def _answer(answers: LedgerAnswers, question: Question) -> bytes:
     try:
-        with told(answers.queries.book.engine):
+        with ledger_errors(answers.queries.book.engine):
             return answers.answer(question)
     except LedgerError as error:
         raise Refusal(503, "ledger", str(error), 10) from None
@@ -141,7 +141,7 @@ def _answers(setup: Setup) -> LedgerAnswers:
     engine = open_ledger(setup.url)
     reading = read_only(engine, max(questions.seconds, questions.report_seconds))
     engine.dispose()
-    return setup.answers(Queries(Book(reading, setup.settings, rows // 2), rows // 2), setup.settings)
+    return setup.answers(BudgetUseQueries(ValuedReader(reading, setup.settings, rows // 2), rows // 2), setup.settings)
 
 
 def _work(connection: socket.socket, answers: LedgerAnswers, settings: Settings, template: int) -> None:

@@ -22,8 +22,8 @@ from typing import Final, ParamSpec, TypeVar
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from carbonbudget_operator.ingest.refusal import Refusal
-from carbonbudget_operator.reporting.pools import Question, Turns
 from carbonbudget_operator.server.messages import LENGTHS, MAX_HEAD, pack_question, unpack_refusal
+from carbonbudget_operator.server.pools import Question, Turns
 from carbonbudget_operator.server.worker import Setup
 
 _P = ParamSpec("_P")

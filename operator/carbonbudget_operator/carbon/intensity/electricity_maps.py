@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 
-from carbonbudget_operator.carbon.intensity.answers import at, instant, iso, items
-from carbonbudget_operator.carbon.intensity.hours import HOUR, Point
-from carbonbudget_operator.carbon.intensity.source import Http, SourceError, milligrams
+from carbonbudget_operator.carbon.intensity.hourly_intensity import HOUR, IntensityPoint
+from carbonbudget_operator.carbon.intensity.intensity_source import IntensitySourceError, SourceHttp, milligrams
+from carbonbudget_operator.carbon.intensity.response_fields import at, instant, iso, items
 from carbonbudget_operator.carbon.providers import read_table
 
 _DAY = 24 * HOUR
@@ -29,7 +29,7 @@ class ElectricityMaps:
 
     max_days = 10
 
-    def __init__(self, http: Http, url: str, basis: str, zones: Mapping[str, str]) -> None:
+    def __init__(self, http: SourceHttp, url: str, basis: str, zones: Mapping[str, str]) -> None:
         self.name, self._zones = http.name, bundled_names() | dict(zones)
         self._http, self._url, self._basis = http, url.rstrip("/"), basis
 
@@ -37,7 +37,7 @@ class ElectricityMaps:
         """A configured name, else the bundled one, else the zone as it is: most are called alike."""
         return self._zones.get(zone, zone)
 
-    async def fetch(self, zone: str, start: int, end: int) -> list[Point]:
+    async def fetch(self, zone: str, start: int, end: int) -> list[IntensityPoint]:
         """As the Protocol says."""
         params = {
             "zone": zone, "emissionFactorType": self._basis, "temporalGranularity": "hourly",
@@ -53,11 +53,13 @@ class ElectricityMaps:
             for name, wanted in (("zone", zone), ("emissionFactorType", self._basis)):
                 told = at(self.name, item, name, wanted if name != "zone" or item is not answer else None)
                 if told != wanted:
-                    raise SourceError(f"{self.name}: asked for {name} {wanted}, the answer is for {str(told)[:40]}")
+                    raise IntensitySourceError(
+                        f"{self.name}: asked for {name} {wanted}, the answer is for {str(told)[:40]}"
+                    )
             value = None if item is answer else at(self.name, item, "carbonIntensity")
             if value is None:  # not measured yet
                 continue
             begin = instant(self.name, at(self.name, item, "datetime"))
             guess = at(self.name, item, "isEstimated", False) is not False
-            points.append(Point(begin, begin + HOUR, milligrams(self.name, value), guess))
+            points.append(IntensityPoint(begin, begin + HOUR, milligrams(self.name, value), guess))
         return points

@@ -9,16 +9,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from carbonbudget_operator.carbon.intensity.answers import at, instant, iso, items
-from carbonbudget_operator.carbon.intensity.hours import Point
-from carbonbudget_operator.carbon.intensity.source import Http, SourceError, milligrams
+from carbonbudget_operator.carbon.intensity.hourly_intensity import IntensityPoint
+from carbonbudget_operator.carbon.intensity.intensity_source import IntensitySourceError, SourceHttp, milligrams
+from carbonbudget_operator.carbon.intensity.response_fields import at, instant, iso, items
 
 # g/kWh of one of the unit; a pound is 0.45359237 kg (International Yard and Pound Agreement, 1959).
 UNITS = {"g/kWh": 1.0, "kg/MWh": 1.0, "t/MWh": 1000.0, "lb/MWh": 0.45359237, "g/MJ": 3.6}
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class ResponseFormat:
     """What is asked and where the answer has it. `{zone}`, `{start}`, `{end}`, `{key}` are filled in."""
 
     url: str
@@ -38,7 +38,7 @@ class Shape:
 class HttpJson:
     """One question, one list of points."""
 
-    def __init__(self, http: Http, shape: Shape, zones: Mapping[str, str], max_days: int) -> None:
+    def __init__(self, http: SourceHttp, shape: ResponseFormat, zones: Mapping[str, str], max_days: int) -> None:
         self.name, self.max_days = http.name, max_days
         self._http, self._shape, self._zones = http, shape, zones
 
@@ -46,7 +46,7 @@ class HttpJson:
         """The configured names alone, so that a question for another place is never asked; without any, as it is."""
         return self._zones.get(zone) if self._zones else zone
 
-    async def fetch(self, zone: str, start: int, end: int) -> list[Point]:
+    async def fetch(self, zone: str, start: int, end: int) -> list[IntensityPoint]:
         """As the Protocol says."""
         shape = self._shape
         values = {"zone": zone, "start": iso(start), "end": iso(end), "key": await self._key()}
@@ -58,11 +58,11 @@ class HttpJson:
         for path, text in shape.expect.items():
             wanted, told = _filled(text, values), at(self.name, answer, path)
             if str(told) != wanted:
-                raise SourceError(f"{self.name}: {path} should be {wanted}, the answer has {str(told)[:40]}")
+                raise IntensitySourceError(f"{self.name}: {path} should be {wanted}, the answer has {str(told)[:40]}")
         points = [self._point(item) for item in items(self.name, answer, shape.items)]
         return [point for point in points if point is not None]
 
-    def _point(self, item: Any) -> Point | None:
+    def _point(self, item: Any) -> IntensityPoint | None:
         """None where the value is null: it is not known yet, which says nothing about the others."""
         shape = self._shape
         begin = instant(self.name, at(self.name, item, shape.time))
@@ -72,7 +72,7 @@ class HttpJson:
         if isinstance(value, int | float) and not isinstance(value, bool):
             value *= UNITS[shape.unit]
         guess = bool(shape.estimated) and at(self.name, item, shape.estimated, True) is not False
-        return Point(begin, begin + shape.step_seconds, milligrams(self.name, value), guess)
+        return IntensityPoint(begin, begin + shape.step_seconds, milligrams(self.name, value), guess)
 
     async def _key(self) -> str:
         """The key itself, or the token that logging in with `user:password` gives."""
@@ -83,7 +83,7 @@ class HttpJson:
         answer = await self._http.get(self._shape.login_url, {}, {}, (user, password))
         token = at(self.name, answer, self._shape.login_token)
         if not isinstance(token, str) or not token.isprintable():
-            raise SourceError(f"{self.name}: {self._shape.login_token!r} of the login is no token")
+            raise IntensitySourceError(f"{self.name}: {self._shape.login_token!r} of the login is no token")
         return token
 
 

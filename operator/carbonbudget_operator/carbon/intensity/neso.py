@@ -6,9 +6,9 @@ settled; until then the forecast of that half-hour stands in as an estimate. CC 
 
 from __future__ import annotations
 
-from carbonbudget_operator.carbon.intensity.answers import at, instant, iso, items
-from carbonbudget_operator.carbon.intensity.hours import Point
-from carbonbudget_operator.carbon.intensity.source import Http, SourceError, milligrams
+from carbonbudget_operator.carbon.intensity.hourly_intensity import IntensityPoint
+from carbonbudget_operator.carbon.intensity.intensity_source import IntensitySourceError, SourceHttp, milligrams
+from carbonbudget_operator.carbon.intensity.response_fields import at, instant, iso, items
 
 _HALF_HOUR = 1800
 
@@ -18,14 +18,14 @@ class Neso:
 
     max_days = 14
 
-    def __init__(self, http: Http, url: str) -> None:
+    def __init__(self, http: SourceHttp, url: str) -> None:
         self.name, self._http, self._url = http.name, http, url.rstrip("/")
 
     def zone_name(self, zone: str) -> str | None:
         """As the Protocol says."""
         return zone if zone == "GB" else None
 
-    async def fetch(self, zone: str, start: int, end: int) -> list[Point]:
+    async def fetch(self, zone: str, start: int, end: int) -> list[IntensityPoint]:
         """As the Protocol says."""
         # A range's first answer is the half-hour that ends at `from`.
         begin, until = iso(start + 60, "%Y-%m-%dT%H:%MZ"), iso(end, "%Y-%m-%dT%H:%MZ")
@@ -34,9 +34,9 @@ class Neso:
         for item in items(self.name, answer, "data"):
             first, last = (instant(self.name, at(self.name, item, name)) for name in ("from", "to"))
             if last - first != _HALF_HOUR:
-                raise SourceError(f"{self.name}: a figure is not for half an hour")
+                raise IntensitySourceError(f"{self.name}: a figure is not for half an hour")
             actual = at(self.name, item, "intensity.actual")
             value = at(self.name, item, "intensity.forecast") if actual is None else actual
             if value is not None and start <= first < end:
-                points.append(Point(first, last, milligrams(self.name, value), actual is None))
+                points.append(IntensityPoint(first, last, milligrams(self.name, value), actual is None))
         return points

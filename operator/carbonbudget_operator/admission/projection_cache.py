@@ -1,0 +1,97 @@
+"""The server's table of rates and former runs, fetched each minute: nobody is asked while a request waits."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+
+from carbonbudget_operator.admission.budget_view import BudgetView
+from carbonbudget_operator.admission.work import ReviewedWork
+from carbonbudget_operator.api.projection_bodies import CapacityRate, FormerRuns, ProjectionAnswer
+from carbonbudget_operator.budgets.expected_emissions import (
+    ExpectedEmissions,
+    FormerRunMean,
+    NoExpectation,
+    expect_emissions,
+)
+from carbonbudget_operator.budgets.workload_demand import EmissionRates
+from carbonbudget_operator.logs import log_action
+from carbonbudget_operator.server_client import ServerClient, ServerUnavailable
+
+_log = logging.getLogger(__name__)
+FETCH_SECONDS = 60.0
+# Rates move slowly and former runs do not change, so an old table still tells; after a day it no longer does.
+MAX_AGE_SECONDS = 86_400
+
+
+class ProjectionCache:
+    """What is known of rates and former runs. Empty until the first answer."""
+
+    def __init__(self) -> None:
+        self.as_of = 0
+        self._rates: dict[str, CapacityRate] = {}
+        self._runs: dict[tuple[str, str], FormerRuns] = {}
+
+    def take(self, projection: ProjectionAnswer) -> None:
+        """Put the server's answer in the place of the former."""
+        self.as_of = projection.as_of
+        self._rates = {rate.instance_type: rate for rate in projection.rates}
+        self._runs = {(run.namespace, run.workload): run for run in projection.runs}
+
+    def age_s(self, now: int) -> int | None:
+        """Seconds since it was made; None without one."""
+        return max(0, now - self.as_of) if self.as_of else None
+
+    def expected(
+        self, work: ReviewedWork, namespace: str, budget: BudgetView, now: int
+    ) -> ExpectedEmissions | NoExpectation:
+        """What the work is expected to emit until the budget's period ends, as the budget counts; or why not."""
+        if work.plan is None:
+            return NoExpectation.PODS_UNKNOWN
+        if not self.as_of or now - self.as_of > MAX_AGE_SECONDS:
+            return NoExpectation.NO_TABLE
+        run = self._runs.get((namespace, work.workload))
+        former = None if run is None else FormerRunMean(_former_ug(run, budget), run.pod_seconds)
+        rate = self._rates.get(work.instance_type) or self._rates.get("")
+        return expect_emissions(
+            work.plan, former, None if rate is None else _rates(rate, budget), budget.period_end - now
+        )
+
+
+def _former_ug(run: FormerRuns, budget: BudgetView) -> int:
+    energy = (run.pod_market_ug if budget.market else run.pod_location_ug) if budget.operational else 0
+    return energy + (run.pod_embodied_ug if budget.embodied else 0)
+
+
+def _rates(rate: CapacityRate, budget: BudgetView) -> EmissionRates:
+    core = gpu = 0
+    if budget.operational:
+        core = rate.core_hour_market_ug if budget.market else rate.core_hour_location_ug
+        gpu = rate.gpu_hour_market_ug if budget.market else rate.gpu_hour_location_ug
+    if budget.embodied:
+        core, gpu = core + rate.core_hour_embodied_ug, gpu + rate.gpu_hour_embodied_ug
+    return EmissionRates(core, gpu)
+
+
+async def keep_fetching(table: ProjectionCache, server: ServerClient) -> None:
+    """For ever. While the server does not answer the last table stands; the log says so once."""
+    silent = False
+    while True:
+        try:
+            table.take(await server.projection())
+            if silent:
+                log_action(_log, "server-back", "the server answers again")
+            silent = False
+        except ServerUnavailable as error:
+            if not silent:
+                sentence = f"no new table of projections, the last one stands: {error}"
+                log_action(_log, "server-away", sentence, level=logging.WARNING)
+            silent = True
+        await asyncio.sleep(FETCH_SECONDS * (0.75 + random.random() / 2))  # noqa: S311 - jitter, not secrecy
+
+
+def now_s() -> int:
+    """UTC seconds."""
+    return int(time.time())

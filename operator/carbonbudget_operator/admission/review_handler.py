@@ -1,0 +1,117 @@
+"""From a review to a decision: the one place where caches, table and rules meet. It waits for nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from carbonbudget_core.jsons import at, text
+from carbonbudget_operator.admission.admission_decision import (
+    FIGURES,
+    AdmissionDecision,
+    Mode,
+    decide_review,
+    misplaced,
+    projection_sentences,
+)
+from carbonbudget_operator.admission.budget_view import BudgetView
+from carbonbudget_operator.admission.caches import BudgetCache, WorkloadCache
+from carbonbudget_operator.admission.projection_cache import ProjectionCache
+from carbonbudget_operator.admission.review import Review
+from carbonbudget_operator.admission.selecting import known_labels
+from carbonbudget_operator.admission.work import ObjectReference, ReviewedWork, growth, work_of
+from carbonbudget_operator.admission.workload_kinds import Shapes, WorkloadKind
+from carbonbudget_operator.budgets.coverage import Covers, selects
+from carbonbudget_operator.budgets.expected_emissions import ExpectedEmissions, NoExpectation
+
+ALLOWED = AdmissionDecision()
+_TOO_LARGE = "is too large to be read, so that no selector can leave it out: make it smaller"
+
+
+class ReviewHandler:
+    """`mode` as enforcement.mode has it."""
+
+    def __init__(
+        self, shapes: Shapes, budgets: BudgetCache, workloads: WorkloadCache, table: ProjectionCache, mode: Mode
+    ) -> None:
+        self._shapes, self._budgets, self._workloads = shapes, budgets, workloads
+        self._table, self._mode = table, mode
+
+    def judge(self, review: Review, now: int) -> AdmissionDecision:
+        """What the review is answered at `now` (UTC seconds)."""
+        shape = self._shapes.get(review.resource)
+        budgets = self._budgets.of(review.namespace)
+        if shape is None or (not budgets and not review.asks):
+            return ALLOWED
+        grows = growth(review, shape) if review.operation == "UPDATE" else ""
+        if review.operation == "UPDATE" and not grows:
+            return ALLOWED
+        if review.subresource == "scale":
+            work, selected = self._scaled(review, shape, budgets)
+        else:
+            work = work_of(review, shape)
+            selected = [b for b in budgets if selects(b.scope.selector, work.labels) is Covers.YES]
+        if grows:  # judged only where a budget asks for it
+            selected = [budget for budget in selected if work.kind in budget.kinds]
+
+        def expected(budget: BudgetView) -> ExpectedEmissions | NoExpectation:
+            return self._table.expected(work, review.namespace, budget, now)
+
+        decision = decide_review(work, selected, expected, grows, self._mode, now)
+        if not review.asks or grows:
+            return decision
+        said = (*decision.warnings, decision.refusal)
+        told = projection_sentences(work, selected, expected, self._mode, now) + misplaced(
+            work, budgets, self._mode, now
+        )
+        return replace(decision, figures=[one for one in told if not any(one.removeprefix(FIGURES) in s for s in said)])
+
+    def judge_unread(self, review: Review, now: int) -> AdmissionDecision:
+        """The answer to a request of which only the beginning was read: without its object, and so without labels.
+
+        It is refused where a budget blocks that kind in the namespace, whatever that budget selects: otherwise
+        whoever makes an object large enough is let in. An UPDATE that is sent here is growth, by the matchConditions.
+        """
+        shape = self._shapes.get(review.resource)
+        if shape is None:
+            return ALLOWED
+        budgets = [budget for budget in self._budgets.of(review.namespace) if shape.kind in budget.kinds]
+        work = ReviewedWork(
+            kind=shape.kind,
+            name=review.name or "without a name yet",
+            exempt=False,
+            labels={},
+            about=ObjectReference(shape.api_version, shape.kind, review.name),
+            workload=f"{shape.kind}/{review.name}" if review.name else "",
+            instance_type="",
+            plan=None,
+        )
+        return decide_review(work, budgets, lambda _: NoExpectation.NO_PODS, _TOO_LARGE, self._mode, now)
+
+    def _scaled(
+        self, review: Review, shape: WorkloadKind, budgets: Sequence[BudgetView]
+    ) -> tuple[ReviewedWork, list[BudgetView]]:
+        """By the workload's own labels where they are known, else by what the Scale's selector settles."""
+        found = self._workloads.find(shape, review.namespace, review.name)
+        labels = found.labels if found is not None else None
+        if labels is not None:
+            selected = [b for b in budgets if selects(b.scope.selector, labels) is Covers.YES]
+        else:
+            known = known_labels(text(at(review.object, "status").get("selector")))
+            # Of one that was made a moment ago, what is unsettled passes. Labels that are too many to be kept do not
+            # take it out of a budget.
+            counted = (Covers.YES,) if found is None else (Covers.YES, Covers.NOT_KNOWN)
+            selected = [b for b in budgets if selects(b.scope.selector, known, whole=False) in counted]
+        work = ReviewedWork(
+            kind=shape.kind,
+            name=review.name,
+            exempt=found is not None and found.exempt,
+            labels=labels or {},
+            about=ObjectReference(
+                shape.api_version, shape.kind, review.name, text(at(review.object, "metadata").get("uid"))
+            ),
+            workload=f"{shape.kind}/{review.name}",
+            instance_type="",
+            plan=None,
+        )
+        return work, selected

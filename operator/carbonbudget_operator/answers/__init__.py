@@ -1,0 +1,1 @@
+"""Answers: what budgets, workloads, runs and reports used, computed from valued hours."""

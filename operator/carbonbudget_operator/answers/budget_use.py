@@ -1,0 +1,251 @@
+"""Queries of budgets: what some pods emitted in a span of time, all budgets in one pass."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from hashlib import blake2b
+from heapq import nsmallest
+from itertools import groupby
+
+import sqlalchemy as sa
+
+from carbonbudget_operator.answers.budget_boundaries import BudgetBoundaries
+from carbonbudget_operator.api.query_bodies import BudgetAnswer, BudgetQuery, UseComponents, WorkloadUse
+from carbonbudget_operator.decimal_text import grams, kilowatt_hours
+from carbonbudget_operator.ledger.controller_pods import first_fact
+from carbonbudget_operator.ledger.expected_nodes import expectations, expected_ms
+from carbonbudget_operator.ledger.fact_reader import data_through, node_spans
+from carbonbudget_operator.ledger.store import snapshot
+from carbonbudget_operator.ledger.valued_rows import (
+    COLUMNS,
+    EMBODIED_UG,
+    ENERGY_UJ,
+    LOCATION_UG,
+    MARKET_UG,
+    METERED_UJ,
+    ValuedRow,
+    ValuedUnit,
+)
+from carbonbudget_operator.valued_hours.merges import MAX_ROWS, MergeCache, MergedUnits, SelectedGroups
+from carbonbudget_operator.valued_hours.plans import PlannedUnit, ReadingPlans
+from carbonbudget_operator.valued_hours.unit_calendar import Key
+from carbonbudget_operator.valued_hours.valued_reader import ValuedReader, by_namespace
+
+_HOUR = 3600
+_LONGEST_WINDOW_SECONDS = 60
+_LOADED_ROWS = 300_000  # some 700 bytes each
+_NAMED_WORKLOADS = 200_000  # some 500 bytes each
+_COMPONENTS = {"Dynamic": 0, "Idle": 1, "Overhead": 2}
+
+
+class BudgetColumns:
+    """Which figures of a row a budget counts: micrograms by component, and microjoules."""
+
+    def __init__(self, query: BudgetQuery) -> None:
+        emissions = LOCATION_UG if query.accounting == "LocationBased" else MARKET_UG
+        parts = sorted({_COMPONENTS[name] for name in query.include if name in _COMPONENTS})  # each once
+        self.parts = {part: emissions.start + part for part in parts}
+        self.embodied = "Embodied" in query.include
+        self.used = (*self.parts.values(), *((EMBODIED_UG,) if self.embodied else ()))
+        self.energy = tuple(ENERGY_UJ.start + part for part in parts)
+
+    def used_ug(self, figures: Sequence[int]) -> int:
+        """Of a row, or of a sum of them."""
+        return sum([figures[column] for column in self.used])  # a list is faster here than a generator
+
+    def energy_uj(self, figures: Sequence[int]) -> int:
+        """The energy of the same components; what is embodied has none."""
+        return sum([figures[column] for column in self.energy])
+
+    def split(self, figures: Sequence[int]) -> UseComponents:
+        """By component; together they are `used_ug`."""
+        dynamic, idle, overhead = (figures[self.parts[part]] if part in self.parts else 0 for part in range(3))
+        embodied = figures[EMBODIED_UG] if self.embodied else 0
+        return UseComponents(dynamic_ug=dynamic, idle_ug=idle, overhead_ug=overhead, embodied_ug=embodied)
+
+
+class TooManyWorkloads(ValueError):
+    """One request's answers would name too many workloads."""
+
+
+class BudgetUseQueries:
+    """Answers questions about budgets from valued rows."""
+
+    def __init__(self, book: ValuedReader, max_rows: int = MAX_ROWS) -> None:
+        """`max_rows`: how many rows are kept added up between questions."""
+        self.book = book
+        self._merges = MergeCache(max_rows)
+
+    def on(self, engine: sa.Engine) -> BudgetUseQueries:
+        """The same answers through other connections to the same ledger; what is kept in memory is shared."""
+        other = copy.copy(self)
+        other.book = self.book.on(engine)
+        return other
+
+    def rows(self, start: int, end: int, by_node: bool = False) -> Iterator[ValuedRow]:
+        """All valued rows of [start, end)."""
+        return self.book.rows(start, end, by_node)
+
+    def data_through(self) -> int:
+        """The second up to which every node that reports has reported; 0 without a report."""
+        with snapshot(self.book.engine) as connection:
+            return data_through(node_spans(connection, self.book.cluster))
+
+    def budgets(self, queries: Sequence[BudgetQuery], most_workloads: int = _NAMED_WORKLOADS) -> list[BudgetAnswer]:
+        """Each budget's answer, in order. One pass over the units serves all of them.
+
+        Span by span, so that what is held goes by the rows of one span, not by how many spans are asked for.
+
+        Raises:
+            TooManyWorkloads: the answers would name more than `most_workloads`.
+        """
+        if not queries:
+            return []
+        answers: dict[int, BudgetAnswer] = {}
+        named = 0
+        with snapshot(self.book.engine) as connection:
+            pass_ = _Pass(self.book, self._merges, connection, queries)
+            numbers = sorted(range(len(queries)), key=lambda number: common_range(queries[number]))
+            for _, alike in groupby(numbers, key=lambda number: common_range(queries[number])):
+                for number in alike:
+                    answers[number] = _answer(queries[number], pass_)
+                    named += len(answers[number].workloads)
+                    if named > most_workloads:
+                        raise TooManyWorkloads(f"the answers name more than {most_workloads} workloads: ask in parts")
+                pass_.forget()
+        self._merges.trim()
+        return [answers[number] for number in range(len(queries))]
+
+
+def common_range(query: BudgetQuery) -> tuple[int, int, int]:
+    """What questions have in common that are answered from the same rows."""
+    return query.start, query.end, query.settled_through
+
+
+def _answer(query: BudgetQuery, pass_: _Pass) -> BudgetAnswer:
+    columns = BudgetColumns(query)
+    total, settled = [0] * COLUMNS, [0] * COLUMNS
+    factors: set[str] = set()
+    workloads: dict[tuple[str, str], list[int]] = {}
+    for selection, is_settled in pass_.selections(query):
+        sums = (total, settled) if is_settled else (total,)
+        for figures in sums:
+            for column, figure in enumerate(selection.figures):
+                figures[column] += figure
+        factors |= selection.factors
+        if query.workloads:
+            for row in selection.rows:
+                use = workloads.setdefault((row.namespace, row.workload), [0, 0])
+                use[0] += columns.used_ug(row.figures)
+                use[1] += columns.energy_uj(row.figures)
+    used_ug, energy_uj, all_uj = columns.used_ug(total), columns.energy_uj(total), sum(total[ENERGY_UJ])
+    most = nsmallest(query.workloads, workloads.items(), key=lambda item: (-item[1][0], item[0]))
+    return BudgetAnswer(
+        id=query.id,
+        used_ug=used_ug,
+        used_g=grams(used_ug),
+        energy_uj=energy_uj,
+        energy_kwh=kilowatt_hours(energy_uj),
+        coverage_percent=pass_.coverage_percent(query.start, query.end),
+        measured_percent=total[METERED_UJ] * 100 // all_uj if all_uj else 0,
+        data_from=pass_.data_from(query.start, query.end),
+        parts=columns.split(total),
+        settled_ug=columns.used_ug(settled),
+        settled_energy_uj=columns.energy_uj(settled),
+        workloads=[
+            WorkloadUse(namespace=namespace, workload=workload, used_ug=use[0], energy_uj=use[1])
+            for (namespace, workload), use in most
+        ],
+        factors=sorted(factors),
+        pro_rata=pass_.pro_rata(query),
+    )
+
+
+class _Pass:
+    """One evaluation in one snapshot: whatever does not differ between budgets is found once."""
+
+    def __init__(
+        self, book: ValuedReader, merges: MergeCache, connection: sa.Connection, queries: Sequence[BudgetQuery]
+    ) -> None:
+        self._book, self._merges, self._connection = book, merges, connection
+        self._spans = node_spans(connection, book.cluster)
+        self._through = data_through(self._spans)
+        self._expected = expectations(connection, book.cluster)
+        first, last = min(query.start for query in queries), max(query.end for query in queries)
+        self._plans = ReadingPlans(book, connection, first, min(last, self._through + _HOUR))
+        self._loaded: dict[Key, tuple[ValuedUnit, Mapping[str, list[ValuedRow]]]] = {}
+        self._loaded_rows = 0
+        self._merged: dict[tuple[int, int], list[MergedUnits]] = {}
+        self._known_rows = self._new_rows = 0
+        self._coverage: dict[tuple[int, int], int] = {}
+        self._first_facts: dict[int, int | None] = {}
+        self._instants = BudgetBoundaries(connection, queries)
+
+    def selections(self, query: BudgetQuery) -> Iterator[tuple[SelectedGroups, bool]]:
+        """The groups that a budget counts, and whether they are of the time before `settled_through`."""
+        # Its digest is kept, since a selector may be as long as a whole request.
+        text = "" if query.selector is None else query.selector.model_dump_json()
+        key = blake2b(text.encode(), digest_size=16).digest()
+        end = min(query.end, self._through + _HOUR)
+        border = max(query.start, min(query.settled_through, end))
+        for start, stop, is_settled in ((query.start, border, True), (border, end, False)):
+            for merged in self._of(start, stop):
+                for namespace in dict.fromkeys(query.namespaces):
+                    yield merged.select(self._load, namespace, query.selector, key), is_settled
+
+    def coverage_percent(self, start: int, end: int) -> int:
+        """Share of the node-time that was reported until now."""
+        if (start, end) not in self._coverage:
+            # Of a slice that is still open all that was reported lies before `through`.
+            merged = self._of(start, min(end, self._through + _HOUR))
+            reported_ms = sum(part.reported_ms(self._load) for part in merged)
+            # A window counts where it starts, and none starts between a period's odd start and the next full
+            # minute for certain: that stretch is nobody's gap.
+            since = -(-start // _LONGEST_WINDOW_SECONDS) * _LONGEST_WINDOW_SECONDS
+            wanted_ms = expected_ms(self._expected, since, min(end, max(self._through, start)))
+            self._coverage[(start, end)] = min(100, reported_ms * 100 // wanted_ms) if wanted_ms else 100
+        return self._coverage[(start, end)]
+
+    def pro_rata(self, query: BudgetQuery) -> list[int]:
+        """Where the span starts or ends inside an hour whose facts are there and are not split at that instant."""
+        hours = self._plans.revisions
+        return [at for at in self._instants.uncut(query) if at < self._through and at - at % _HOUR in hours]
+
+    def data_from(self, start: int, end: int) -> int:
+        """When the first report of [start, end) begins, to the slice; 0 without any."""
+        if start not in self._first_facts:
+            self._first_facts[start] = first_fact(self._connection, self._book.cluster, start, 2**62)
+        first = self._first_facts[start]
+        if first is None or first >= end:
+            return 0
+        return max(start, first, min((span.first_start for span in self._spans), default=0))
+
+    def forget(self) -> None:
+        """Let go of a span that is answered, and of what is too much beside it.
+
+        What was known before costs nothing anew: many budgets' spans are not thrown out by one another each minute.
+        """
+        self._new_rows += sum(merged.size for found in self._merged.values() for merged in found) - self._known_rows
+        self._merged, self._known_rows = {}, 0
+        self._plans.forget()
+        if self._new_rows > self._merges.max_rows // 2:
+            self._merges.trim()
+            self._new_rows = 0
+        if self._loaded_rows > _LOADED_ROWS:
+            self._loaded, self._loaded_rows = {}, 0
+
+    def _of(self, start: int, end: int) -> list[MergedUnits]:
+        if (start, end) not in self._merged:
+            found = list(self._merges.of(self._plans.units(start, end), start, end))
+            self._known_rows += sum(merged.size for merged in found)
+            self._merged[(start, end)] = found
+        return self._merged[(start, end)]
+
+    def _load(self, planned: PlannedUnit) -> tuple[ValuedUnit, Mapping[str, list[ValuedRow]]]:
+        found = self._loaded.get(planned.key)
+        if found is None:
+            unit = self._plans.load(planned)
+            found = self._loaded[planned.key] = (unit, by_namespace(unit.rows))
+            self._loaded_rows += len(unit.rows)
+        return found

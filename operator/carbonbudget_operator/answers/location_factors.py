@@ -1,0 +1,113 @@
+"""The numbers of a report's location-based factors: what an auditor recomputes its grams from. Pure.
+
+    grams = energy x PUE x intensity
+
+for each factor and hour. What a factor's hours add up to is exact: sums of integers, and means with all the digits that
+a quotient is printed with beside the exact sums that it is of.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal, localcontext
+from typing import Final
+
+import orjson
+
+from carbonbudget_operator.decimal_text import grams
+from carbonbudget_operator.ledger.applied import Applied
+
+_MEAN_DIGITS: Final = 9  # decimals of g/kWh; a mean of several hours is rounded to them
+
+
+@dataclass(slots=True)
+class _Factor:
+    """One sentence's sums: microjoules of IT energy, and these times mg/kWh of either basis."""
+
+    basis: str
+    pue_permille: int
+    energy_uj: int = 0
+    weighted: int = 0
+    other_energy_uj: int = 0
+    other_weighted: int = 0
+    location_ug: int = 0
+    values: int = 0
+    hours: dict[str, list[int | None]] = field(default_factory=dict)
+
+    def add(self, one: Applied) -> None:
+        self.energy_uj += one.energy_uj
+        self.weighted += one.energy_uj * one.mg_per_kwh
+        if one.other_mg is not None:
+            self.other_energy_uj += one.energy_uj
+            self.other_weighted += one.energy_uj * one.other_mg
+        self.location_ug += one.location_ug
+        self.values += one.values
+        self.hours[hour_name(one.hour)] = [one.mg_per_kwh, one.other_mg, one.energy_uj, one.location_ug]
+
+    def to_json(self) -> dict[str, object]:
+        found: dict[str, object] = {
+            "basis": self.basis,
+            "pue": f"{Decimal(self.pue_permille) / 1000:f}",
+            "it_energy_uj": self.energy_uj,
+            "g_per_kwh": _mean(self.weighted, self.energy_uj),
+            "uj_times_mg_per_kwh": str(self.weighted),  # beyond the integers of JSON readers
+            "location_ug": self.location_ug,
+            "location_g": grams(self.location_ug),
+            "values": self.values,
+            "hours": self.hours,
+            "sha256": series_digest(self.hours),
+        }
+        if self.other_energy_uj:
+            found["other_g_per_kwh"] = _mean(self.other_weighted, self.other_energy_uj)
+            found["other_it_energy_uj"] = self.other_energy_uj
+            found["other_uj_times_mg_per_kwh"] = str(self.other_weighted)
+        return found
+
+
+class LocationFactors:
+    """Adds up what hours were valued by."""
+
+    def __init__(self) -> None:
+        self._factors: dict[str, _Factor] = {}
+
+    def add(self, applied: Iterable[Applied]) -> None:
+        """More hours; each hour comes once."""
+        for one in applied:
+            found = self._factors.get(one.factor)
+            if found is None:
+                found = self._factors[one.factor] = _Factor(one.basis, one.pue_permille)
+            found.add(one)
+
+    @property
+    def energy_uj(self) -> int:
+        """The IT energy of all of them. What a report has more than it is of hours whose numbers are not kept."""
+        return sum(factor.energy_uj for factor in self._factors.values())
+
+    def to_json(self) -> dict[str, dict[str, object]]:
+        """By the factor's sentence, as in the report's list of factors.
+
+        `hours` has a list for each hour: mg/kWh, mg/kWh of the other basis or null, microjoules of IT energy, and
+        micrograms, which add up to `location_ug`. `values` is how many products were rounded to whole micrograms.
+        """
+        return {name: factor.to_json() for name, factor in sorted(self._factors.items())}
+
+
+def hour_name(hour: int) -> str:
+    """An hour's start, ISO 8601 in UTC."""
+    return f"{dt.datetime.fromtimestamp(hour, dt.UTC):%Y-%m-%dT%H:%MZ}"
+
+
+def series_digest(hours: Mapping[str, object]) -> str:
+    """SHA-256 of a series: JSON in UTF-8 with sorted keys and no white space, as the report itself is hashed."""
+    return hashlib.sha256(orjson.dumps(hours, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
+def _mean(weighted: int, energy_uj: int) -> str:
+    """g/kWh by energy; without trailing zeros, so that a figure that is the same in all hours is as it was stated."""
+    with localcontext() as context:
+        context.prec = 80
+        mean = (Decimal(weighted) / (1000 * energy_uj)).quantize(Decimal(1).scaleb(-_MEAN_DIGITS))
+        return f"{mean.normalize():f}"

@@ -1,0 +1,84 @@
+"""What new work is expected to emit: requests x duration x what such nodes emit, or what its former runs emitted.
+
+Integers: millicores, thousandths of a GPU, seconds, micrograms. A projection is rounded up: it is compared with what
+is left. It counts idle and overhead whatever a budget includes, since a request reserves them.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Final
+
+from carbonbudget_core.pod_requests import Amounts, pod_amounts, quantity
+
+_HOUR_MILLI: Final = 3600 * 1000
+_DURATION = re.compile(r"(?:(\d{1,4})d)?(?:(\d{1,6})h)?(?:(\d{1,8})m)?(?:(\d{1,9})s)?")
+_MAX_SHOWN: Final = 40  # characters of a text that is no duration
+_GPU: Final = "gpu"
+_MIG = re.compile(r"nvidia\.com/mig-([1-7])g\.")
+_MIG_SLICES: Final = 7  # of every MIG-capable GPU
+
+
+@dataclass(frozen=True, slots=True)
+class PodDemand:
+    """What one pod requests."""
+
+    millicores: int
+    milligpus: int
+
+
+@dataclass(frozen=True, slots=True)
+class EmissionRates:
+    """What a requested core and a requested GPU emit in an hour, in micrograms."""
+
+    core_hour_ug: int
+    gpu_hour_ug: int
+
+
+def expected_ug(demand: PodDemand, pods: int, seconds: int, rates: EmissionRates) -> int:
+    """Micrograms of `pods` pods that run for `seconds` at the same time, rounded up."""
+    each = demand.millicores * rates.core_hour_ug + demand.milligpus * rates.gpu_hour_ug
+    return -(-pods * seconds * each // _HOUR_MILLI)
+
+
+def duration_s(text: str) -> int | None:
+    """Seconds of "3h", "90m", "1h30m", "2d" or "45s"; None for anything else."""
+    match = _DURATION.fullmatch(text.strip())
+    if match is None or not any(match.groups()):
+        return None
+    days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
+    return ((days * 24 + hours) * 60 + minutes) * 60 + seconds
+
+
+def no_duration(key: str, text: str, instead: str = "") -> str:
+    """The sentence for a `text` under the annotation `key` that is none; `instead` says what is done without it."""
+    shown = "".join(char if char.isprintable() else " " for char in text)
+    shown = shown if len(shown) <= _MAX_SHOWN else shown[: _MAX_SHOWN - 3] + "..."
+    return f'{key} "{shown}" is no duration{f", so {instead}" if instead else ""}; write e.g. 2h30m'
+
+
+def pod_demand(spec: Mapping[str, object]) -> PodDemand:
+    """What the scheduler reserves for a pod: the sum of its containers and sidecars, or more while it starts."""
+    amounts = pod_amounts(spec, {}, _counted)
+    return PodDemand(int(amounts.get("cpu", 0)), int(amounts.get(_GPU, 0)))
+
+
+def _counted(quantities: Mapping[str, object]) -> Amounts:
+    """Thousandths of CPUs and of GPUs of every vendor, each quantity rounded up; a MIG device is its share of one."""
+    amounts: dict[str, Fraction] = {}
+    for name, value in quantities.items():
+        if name == "cpu":
+            amounts["cpu"] = _milli(value)
+        elif name.endswith("/gpu"):
+            amounts[_GPU] = amounts.get(_GPU, Fraction(0)) + _milli(value)
+        elif (slices := _MIG.match(name)) is not None:
+            amounts[_GPU] = amounts.get(_GPU, Fraction(0)) + _milli(value) * int(slices[1]) // _MIG_SLICES
+    return amounts
+
+
+def _milli(value: object) -> Fraction:
+    return Fraction(math.ceil(quantity(value) * 1000))

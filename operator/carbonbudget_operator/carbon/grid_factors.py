@@ -1,0 +1,246 @@
+"""Which grid factor and which PUE apply to a node, and why. Every factor says where it is from.
+
+Ladder of the location-based factor: the configured zone; the node's cloud region; that region's country;
+the world. A step counts only with the basis asked for (lifecycle or direct). Where no step has it, the
+world's lifecycle mean stands in, and the sentence says so: the basis never changes silently.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Final
+
+from carbonbudget_operator.carbon.exactly import g_per_kwh
+from carbonbudget_operator.carbon.providers import Provider, read_table, region_name
+
+WORLD: Final = "WORLD"
+# Uptime Institute's global survey of 2023: mean PUE 1.58, for a data centre that publishes none.
+DEFAULT_PUE_PERMILLE: Final = 1580
+_DEFAULT_PUE_SOURCE: Final = "Uptime Institute survey average, 2023"
+# Yearly figures of small grids are rounded, some to 0. No source of power is below wind's lifecycle median
+# (IPCC AR5, Annex III: 11 g/kWh), so a lifecycle figure below it is raised to it.
+_LIFECYCLE_FLOOR_MG: Final = 11_000
+NO_PROVIDER: Final = Provider("", "own")
+
+
+@dataclass(frozen=True, slots=True)
+class GridFactor:
+    """Intensity in mgCO2e/kWh and PUE in thousandths, each with the words that explain it.
+
+    `pue_known` is False where the survey's average stands in for a PUE that nobody told.
+    """
+
+    zone: str
+    intensity_mg_per_kwh: int
+    pue_permille: int
+    basis: str
+    grid_why: str
+    pue_why: str
+    pue_known: bool
+
+    @property
+    def why(self) -> str:
+        """Both in one sentence."""
+        return f"{self.grid_why}, {self.pue_why}"
+
+
+@dataclass(frozen=True, slots=True)
+class Wording:
+    """How a factor's sentence calls what it follows from: a node's label and the settings, or a command's options.
+
+    `no_figure` is for a region that is known and has no figure of the basis asked for; empty: as for an unknown one.
+    """
+
+    zone: str = "configured zone"
+    pue: str = "configured"
+    no_region: str = "the node has no region label"
+    no_figure: str = ""
+
+
+OF_NODES: Final = Wording()
+
+
+@dataclass(frozen=True, slots=True)
+class _Figure:
+    zone: str
+    mg_per_kwh: int
+    basis: str
+    year: str
+    source: str
+    country: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Region:
+    provider: str
+    country: str
+    figure: _Figure
+    pue_permille: int
+    pue_source: str
+    claim: ProviderClaim | None
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderClaim:
+    """What a provider says of its purchases for a region: usable only where the configuration attests it."""
+
+    provider: str
+    mg_per_kwh: int
+    why: str
+
+
+class UnknownZone(ValueError):
+    """The configured zone is in no table."""
+
+
+def check_zone(zone: str, basis: str) -> None:
+    """Raise UnknownZone unless `zone` is empty or has a figure of that basis."""
+    if zone and not any(figure.basis == basis for figure in _zones().get(zone.upper(), ())):
+        raise UnknownZone(f"{zone!r} has no {basis} figure in the bundled table")
+
+
+def regions() -> dict[str, list[str]]:
+    """Every cloud region of the table with the providers that have one of that name."""
+    return {name: sorted(row.provider for row in rows) for name, rows in _regions().items()}
+
+
+def find_factor(
+    region: str,
+    provider: Provider,
+    zone: str,
+    pue_permille: int | None,
+    basis: str,
+    wording: Wording = OF_NODES,
+) -> GridFactor:
+    """The factor of a node, or of a place that a command's options name.
+
+    `region` is the node's label, `provider` who runs it, `zone` and `pue_permille` the configuration (empty and None
+    where it says nothing), `basis` is lifecycle or direct.
+    """
+    place = _find_region(region, provider)
+    figure, how = _find_figure(place, region, provider, zone, basis, wording)
+    intensity, basis_note = figure.mg_per_kwh, ""
+    if figure.basis == "lifecycle":
+        intensity = max(intensity, _LIFECYCLE_FLOOR_MG)
+    if figure.basis != basis:
+        basis_note = f", no {basis} figure is bundled"
+    if pue_permille is not None:
+        pue, pue_why = pue_permille, wording.pue
+    elif place is not None and place.pue_permille:
+        pue, pue_why = place.pue_permille, place.pue_source
+    else:
+        pue, pue_why = DEFAULT_PUE_PERMILLE, _DEFAULT_PUE_SOURCE
+    told = f"{figure.basis}{basis_note}, {figure.source}, {figure.year}; {how}"
+    grid_why = f"{figure.zone} {g_per_kwh(intensity)} g/kWh ({told})"
+    known = pue_why != _DEFAULT_PUE_SOURCE
+    return GridFactor(figure.zone, intensity, pue, figure.basis, grid_why, f"PUE {pue / 1000:g} ({pue_why})", known)
+
+
+def find_zone(region: str, provider: Provider, zone: str) -> str:
+    """The grid zone that a node stands in; empty if that is not known."""
+    place = _find_region(region, provider)
+    return zone.upper() or ("" if place is None else place.figure.zone)
+
+
+def find_country(region: str, provider: Provider, zone: str) -> str:
+    """The country that it stands in; empty if that is not known."""
+    if zone:
+        return next((figure.country for figure in _zones().get(zone.upper(), ())), "")
+    place = _find_region(region, provider)
+    return "" if place is None else place.country
+
+
+def is_zone(zone: str) -> bool:
+    """Whether any node can be found to stand there."""
+    return zone.upper() in _zones() or zone.upper() in _zones_of_regions()
+
+
+def bases_of_zones() -> dict[str, list[str]]:
+    """Every zone of the tables, and the bases in which it has a figure of its own."""
+    figures = {zone: sorted({figure.basis for figure in found}) for zone, found in _zones().items()}
+    return {zone.upper(): [] for zone in _zones_of_regions()} | figures
+
+
+def providers() -> frozenset[str]:
+    """Those whose regions are known."""
+    return frozenset(row.provider for rows in _regions().values() for row in rows)
+
+
+def claimants() -> frozenset[str]:
+    """Providers that publish a market-based figure of any region: others have no claim to attest."""
+    return frozenset(row.provider for rows in _regions().values() for row in rows if row.claim is not None)
+
+
+def find_claim(region: str, provider: Provider) -> ProviderClaim | None:
+    """The provider's own market-based figure of the node's region, if it publishes one."""
+    place = _find_region(region, provider)
+    return None if place is None else place.claim
+
+
+def _find_figure(
+    place: _Region | None, region: str, provider: Provider, zone: str, basis: str, wording: Wording
+) -> tuple[_Figure, str]:
+    zones = _zones()
+
+    def of(name: str) -> _Figure | None:
+        return next((figure for figure in zones.get(name, ()) if figure.basis == basis), None)
+
+    if zone and (configured := of(zone.upper())):
+        return configured, wording.zone
+    if place is not None:
+        if place.figure.basis == basis:
+            return place.figure, f"cloud region {region}"
+        for name, how in ((place.figure.zone, "zone"), (place.country, "country")):
+            if found := of(name):
+                return found, f"{how} of cloud region {region}"
+    why = wording.no_figure if place is not None and wording.no_figure else _why_unknown(region, provider, wording)
+    return of(WORLD) or zones[WORLD][0], f"world mean: {why}"
+
+
+def _why_unknown(region: str, provider: Provider, wording: Wording) -> str:
+    if not region:
+        return wording.no_region
+    others = " and ".join(sorted(row.provider for row in _regions().get(region, ())))
+    if others and not provider.name:
+        return f"region {region!r} exists at {others}, and the node does not tell which: set carbon.provider"
+    return f"region {region!r} is in no table" + (f" of {provider.name}" if provider.name else "")
+
+
+def _find_region(region: str, provider: Provider) -> _Region | None:
+    """By provider and region; by the region's name alone where only one provider has it."""
+    rows = _regions().get(region_name(provider.name, region), [])
+    if provider.name:
+        return next((row for row in rows if row.provider == provider.name), None)
+    return rows[0] if len(rows) == 1 else None
+
+
+@cache
+def _zones() -> dict[str, list[_Figure]]:
+    found: dict[str, list[_Figure]] = {}
+    for row in read_table("grid_intensity.csv"):
+        figure = _Figure(row["zone"], int(row["mg_per_kwh"]), row["basis"], row["year"], row["source"], row["country"])
+        found.setdefault(row["zone"], []).append(figure)
+    return found
+
+
+@cache
+def _zones_of_regions() -> frozenset[str]:
+    return frozenset(zone for rows in _regions().values() for row in rows for zone in (row.figure.zone, row.country))
+
+
+@cache
+def _regions() -> dict[str, list[_Region]]:
+    found: dict[str, list[_Region]] = {}
+    for row in read_table("cloud_regions.csv"):
+        figure = _Figure(row["zone"], int(row["mg_per_kwh"]), row["basis"], row["year"], row["source"])
+        pue_source = f"{row['pue_scope']}, {row['pue_source']}"
+        claim = None
+        if row["market_mg_per_kwh"]:
+            mg = int(row["market_mg_per_kwh"])
+            why = f"claim of {row['provider']} for {row['region']} {g_per_kwh(mg)} g/kWh ({row['market_source']}, "
+            claim = ProviderClaim(row["provider"], mg, f"{why}{row['market_year']})")
+        found.setdefault(row["region"], []).append(
+            _Region(row["provider"], row["country"], figure, int(row["pue_permille"] or 0), pue_source, claim)
+        )
+    return found

@@ -1,0 +1,109 @@
+"""A zone's intensity by the hour, and the rungs above the yearly tables. Pure.
+
+Sources give points of any length; an hour is their mean by time. Of an hour that no source has yet, the last
+good one stands in for a while: the sentence says so, and the hour is valued again when the figure comes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from carbonbudget_operator.carbon.basis_split import other_basis
+from carbonbudget_operator.carbon.exactly import g_per_kwh
+
+HOUR = 3600
+# Above it no grid lies: oil-fired island grids reach some 1,200 g/kWh lifecycle (Electricity Maps).
+MAX_MG_PER_KWH = 5_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class IntensityPoint:
+    """mgCO2e/kWh over [start, end) UTC seconds; `estimated` if the source says it is not final."""
+
+    start: int
+    end: int
+    mg_per_kwh: int
+    estimated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class HourIntensity:
+    """The figure that stands for an hour, its basis, and the sentence's part that says which one it is.
+
+    `other_mg` is the same source's figure of the same zone and hour by the other basis (direct for lifecycle, lifecycle
+    for direct); None where it has none.
+    """
+
+    mg_per_kwh: int
+    why: str
+    basis: str = "lifecycle"
+    other_mg: int | None = None
+
+
+Figure = tuple[int, bool]  # mg/kWh, estimated
+Stated = Mapping[str, tuple[int, int | None]]  # by zone: mg/kWh, and the same source's figure of the other basis
+Series = Mapping[int, Figure]  # by full hour
+
+
+def hourly_means(points: Iterable[IntensityPoint]) -> dict[int, Figure]:
+    """Means by time of each full hour that points touch; one that they do not fill is an estimate."""
+    weights: dict[int, int] = {}
+    sums: dict[int, int] = {}
+    guesses: set[int] = set()
+    for point in points:
+        for hour in range(point.start - point.start % HOUR, point.end, HOUR):
+            seconds = min(point.end, hour + HOUR) - max(point.start, hour)
+            weights[hour] = weights.get(hour, 0) + seconds
+            sums[hour] = sums.get(hour, 0) + seconds * point.mg_per_kwh
+            if point.estimated:
+                guesses.add(hour)
+    return {hour: (sums[hour] // seconds, hour in guesses or seconds < HOUR) for hour, seconds in weights.items()}
+
+
+class IntensityHours:
+    """What is known of some hours: a series for each source and zone."""
+
+    def __init__(
+        self,
+        series: Mapping[tuple[str, str], Series],
+        sources: Mapping[str, str],
+        max_age_hours: int,
+        basis: str = "lifecycle",
+        others: Mapping[tuple[str, str], Series] | None = None,
+        stated: Mapping[str, Stated] | None = None,
+    ) -> None:
+        """`sources` in the order in which they are asked, with the words that a factor has for each.
+
+        `series` is of `basis`, and `others` of the other one: lifecycle or direct. `stated` has the figures of sources
+        that the settings state, by name of the source: they hold for every hour, and nothing kept replaces them.
+        """
+        self._series, self._sources, self._max_age_hours = series, sources, max_age_hours
+        self._basis, self._others, self._stated = basis, others or {}, stated or {}
+
+    def find(self, zone: str, at: int) -> HourIntensity | None:
+        """The first source that has the hour; else the first that has one not too long before it; else None."""
+        hour = at - at % HOUR
+        found: list[tuple[str, Series, Series]] = []
+        for source, words in self._sources.items():
+            if (stated := self._stated.get(source)) is not None:
+                if zone in stated:
+                    return self._of_settings(words, *stated[zone])
+                continue
+            series, others = self._series.get((source, zone), {}), self._others.get((source, zone), {})
+            found.append((words, series, others))
+            if hour in series:
+                mg_per_kwh, estimated = series[hour]
+                why = f"hourly, {words}{', estimated' if estimated else ''}"
+                return HourIntensity(mg_per_kwh, why, self._basis, others.get(hour, (None, False))[0])
+        for words, series, others in found:
+            for age in range(1, self._max_age_hours + 1):
+                if former := series.get(hour - age * HOUR):
+                    why = f"hourly, {words}, last good figure, at most {self._max_age_hours} h old"
+                    return HourIntensity(former[0], why, self._basis, others.get(hour - age * HOUR, (None, False))[0])
+        return None
+
+    def _of_settings(self, words: str, mg_per_kwh: int, other_mg: int | None) -> HourIntensity:
+        """The number is part of the sentence: it is the same for all hours for which the settings are in force."""
+        beside = "" if other_mg is None else f" ({other_basis(self._basis)} {g_per_kwh(other_mg)} g/kWh)"
+        return HourIntensity(mg_per_kwh, f"{g_per_kwh(mg_per_kwh)} g/kWh{beside}, {words}", self._basis, other_mg)

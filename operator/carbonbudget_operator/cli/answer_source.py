@@ -1,0 +1,43 @@
+"""Where `allocate` and `report` get their answers: one Protocol, the ledger itself or a server."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from carbonbudget_operator.ledger.closed_reports import ClosedReport
+
+JsonObject = dict[str, Any]
+Span = tuple[int, int]
+
+
+class AnswerSourceError(Exception):
+    """There is no answer; one line says why and what to do. `code`: how the command ends."""
+
+    def __init__(self, sentence: str, code: int = 1) -> None:
+        super().__init__(sentence)
+        self.code = code
+
+
+class AnswerSource(Protocol):
+    """Answers about a cluster's ledger. Spans are [start, end) in UTC seconds. Each method raises SourceError."""
+
+    def allocation(self, span: Span, group_by: str, filter_by: str) -> JsonObject:
+        """Total, rows and factors (reporting.grouping.answer), and `settings`."""
+
+    def report(self, span: Span, period: str) -> JsonObject:
+        """A report; of a named period beside what was closed of it."""
+
+    def closures(self) -> JsonObject:
+        """`items`: `period`, `closed_at` and `sha256` of all closed reports; `reopened`: of all closures that were
+        undone too, with `reopened_at` and `reason`.
+        """
+
+    def closed(self, period: str) -> ClosedReport:
+        """One closed report."""
+
+    def close(self, period: str, incomplete: bool) -> ClosedReport:
+        """Close a period's report."""
+
+    def reopen(self, period: str, reason: str) -> ClosedReport:
+        """Undo a closure; what was closed."""

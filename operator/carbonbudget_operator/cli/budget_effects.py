@@ -1,0 +1,110 @@
+"""What one budget does at an instant, by the functions that do it: webhook, policy and enforcement. Pure.
+
+Nothing here is a rule of its own: what refuses is `BudgetView.blocks`, what warns is `admission.decide.warns`, what
+suspends is `enforcement.budgets.Budget.suspends`; which kinds and namespaces are judged is read from the policy.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from carbonbudget_operator.admission.admission_decision import ALWAYS_WARNED, Mode, concerned, warns
+from carbonbudget_operator.admission.budget_view import BudgetView, budget_view
+from carbonbudget_operator.admission.work import GROWTH, projects
+from carbonbudget_operator.api.carbonbudget import AnyBudget, ClusterCarbonBudget
+from carbonbudget_operator.api.spec import EnforceSpec
+from carbonbudget_operator.api.status import KINDS_NOT_JUDGED
+from carbonbudget_operator.enforcement.enforced_budgets import EnforcedBudget, parse_budget
+
+
+@dataclass(frozen=True, slots=True)
+class ReaderContext:
+    """What else the reader's rights let one see: whether they may change it, and enforcement.mode; None for unknown.
+
+    `exempt`: nothing in its namespace is judged, as far as that may be read. `judged`: the kinds whose creation is
+    judged in this cluster; None where that cannot be seen.
+    """
+
+    may_change: bool | None
+    mode: Mode | None
+    exempt: bool = False
+    judged: frozenset[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetEffects:
+    """Each of the kinds that it does something about now.
+
+    `refused`: new work is. `grown`: growth is. `warned`: whoever creates it is. `projected`: new work is that is
+    expected not to fit. `suspends`: running Jobs are, from `status.enforcement.suspendFrom` on.
+    """
+
+    refused: tuple[str, ...] = ()
+    grown: tuple[str, ...] = ()
+    warned: tuple[str, ...] = ()
+    projected: tuple[str, ...] = ()
+    suspends: bool = False
+
+
+def kinds(budget: AnyBudget) -> Sequence[str]:
+    """What Block refuses, by the budget."""
+    return (budget.spec.enforce or EnforceSpec()).kinds
+
+
+def judged_here(budget: AnyBudget, found: Iterable[str], beside: ReaderContext) -> list[str]:
+    """Of these kinds those that are judged here: by the policy, else by what the controller found."""
+    if beside.judged is not None:
+        return [kind for kind in found if kind in beside.judged]
+    ready = next((one for one in budget.status.conditions or () if one.reason == KINDS_NOT_JUDGED), None)
+    left_out = ready.message.partition(" of enforce.kinds")[0].split(", ") if ready is not None else []
+    return [kind for kind in found if kind not in left_out]
+
+
+def webhook_view(budget: AnyBudget) -> BudgetView | None:
+    """As the webhook keeps it; None for one that it cannot read."""
+    try:
+        return budget_view(_body(budget), isinstance(budget, ClusterCarbonBudget))
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def enforcement_view(budget: AnyBudget) -> EnforcedBudget | None:
+    """As enforcement reads it; None for one that it cannot read."""
+    try:
+        return parse_budget(_body(budget))
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def budget_effects(budget: AnyBudget, at: dt.datetime, beside: ReaderContext) -> BudgetEffects:
+    """What it does at an instant, where the mode is Enforce; with Warn it warns alone, with Observe it does nothing."""
+    found, now = webhook_view(budget), int(at.timestamp())
+    if found is None or beside.exempt or beside.mode == "Observe":
+        return BudgetEffects()
+    acting = beside.mode != "Warn"
+    mine = judged_here(budget, kinds(budget), beside)
+    # The policy goes by status.enforcement alone; the webhook, which refuses growth, by the period too.
+    refused = tuple(kind for kind in mine if acting and found.blocks(kind, now))
+    warned = judged_here(budget, dict.fromkeys((*ALWAYS_WARNED, *mine)), beside)
+    holds = found.counts(now)
+    fits = any(threshold.blocks for threshold in found.projected) and (found.per_workload or found.used_ug is not None)
+    runs = enforcement_view(budget)
+    return BudgetEffects(
+        refused=refused,
+        grown=tuple(kind for kind in refused if holds and kind in GROWTH),
+        warned=tuple(kind for kind in warned if holds and kind not in refused and _warned(found, kind, acting)),
+        projected=tuple(kind for kind in mine if holds and acting and fits and projects(kind) and kind not in refused),
+        suspends=acting and runs is not None and runs.suspends(now),
+    )
+
+
+def _warned(budget: BudgetView, kind: str, acting: bool) -> bool:
+    would = not acting and budget.would_block(kind)
+    return would or (concerned(budget, kind) and warns(budget) and bool(budget.candidate.message))
+
+
+def _body(budget: AnyBudget) -> dict[str, object]:
+    body: dict[str, object] = budget.model_dump(by_alias=True, mode="json", exclude_none=True)
+    return body

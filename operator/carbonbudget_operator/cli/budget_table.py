@@ -1,0 +1,159 @@
+"""How budgets stand, for people: rows of tables. Pure: objects in, texts out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from carbonbudget_operator.api.carbonbudget import AnyBudget
+from carbonbudget_operator.api.query_bodies import Accounting
+from carbonbudget_operator.api.status import TOP, TOP_PER_WORKLOAD
+from carbonbudget_operator.budgets.quantity import format_mass
+from carbonbudget_operator.cli.wording import at, instant_of, micrograms
+
+CLUSTER = "(cluster)"  # in place of a namespace: parentheses cannot be part of a name
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetRow:
+    """One budget of the table; empty texts are what is not known."""
+
+    kind: str
+    namespace: str
+    name: str
+    limit: str
+    used: str = ""
+    percent: int | None = None
+    forecast: str = ""
+    exhausted: str = ""
+    state: str = ""
+    action: str = ""
+    resets: str = ""
+    accounting: str = ""
+    as_of: str | None = None
+    """Up to when there were data: an instant in UTC, None where it is not known."""
+    pro_rata: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class WorkloadRow:
+    """A workload's use under one budget."""
+
+    namespace: str
+    kind: str
+    name: str
+    emissions: str
+    percent: int | None
+    budget: str
+    budget_kind: str
+    accounting: str = ""
+    since: str | None = None
+    """The start of the budget's period, and `as_of` up to when there were data: instants in UTC."""
+    as_of: str | None = None
+    state: str | None = None
+    """By its own use, in a budget per workload."""
+    pro_rata: Sequence[str] = ()
+
+
+def budget_row(budget: AnyBudget) -> BudgetRow:
+    """A budget's line. Instants are in the budget's own time zone, as its message has them."""
+    status = budget.status
+    per = " each" if budget.spec.per == "Workload" else ""
+    return BudgetRow(
+        kind=kind_of(budget),
+        namespace=budget.metadata.namespace,
+        name=budget.metadata.name,
+        limit=budget.spec.limit + per,
+        used=status.used or "",
+        percent=status.percent_used,
+        forecast=status.forecast or "",
+        exhausted=at(budget, status.exhausted_at),
+        state=status.state or "",
+        action=status.action or "",
+        resets=at(budget, status.period.end if status.period else None),
+        accounting=budget.spec.accounting,
+        as_of=instant_of(status.data_through),
+        pro_rata=pro_rata(budget),
+    )
+
+
+def budget_rows(budgets: Iterable[AnyBudget]) -> list[BudgetRow]:
+    """By namespace and name, the cluster's last."""
+    return sorted(map(budget_row, budgets), key=lambda r: (not r.namespace, r.namespace, r.name))
+
+
+def workload_rows(
+    budgets: Iterable[AnyBudget], namespace: str = "", accounting: Accounting | None = None
+) -> list[WorkloadRow]:
+    """The workloads that the budgets' statuses name, most first; of one namespace and one accounting, if given.
+
+    One that counts in two budgets has two lines, for their periods differ.
+    """
+    found = [
+        WorkloadRow(
+            top.namespace or budget.metadata.namespace,
+            top.kind,
+            top.name,
+            top.emissions,
+            top.percent,
+            budget.metadata.name,
+            kind_of(budget),
+            budget.spec.accounting,
+            instant_of(budget.status.period.start if budget.status.period else None),
+            instant_of(budget.status.data_through),
+            top.state,
+            pro_rata(budget),
+        )
+        for budget in budgets
+        if accounting in (None, budget.spec.accounting)
+        for top in budget.status.top_workloads or ()
+    ]
+    found = [one for one in found if namespace in ("", one.namespace)]
+    return sorted(found, key=lambda w: (-micrograms(w.emissions), w.namespace, w.kind, w.name, w.budget))
+
+
+def unlisted_workloads(budgets: Iterable[AnyBudget], accounting: Accounting | None = None) -> list[str]:
+    """For each budget how many workloads it names and what the others used: what a table of them leaves out."""
+    sentences = []
+    for budget in budgets:
+        status, name = budget.status, shown_name(budget)
+        tops = status.top_workloads or ()
+        if not tops or accounting not in (None, budget.spec.accounting):
+            continue
+        if budget.spec.per == "Workload":
+            if len(tops) >= TOP_PER_WORKLOAD:
+                sentences.append(
+                    f"{name} names {len(tops)} workloads: the {TOP_PER_WORKLOAD} that used most and those over a "
+                    "threshold"
+                )
+            continue
+        named_ug = sum(micrograms(top.emissions) for top in tops)
+        rest_ug = (status.used_micrograms or micrograms(status.used or "")) - named_ug
+        if len(tops) >= TOP:
+            rest = f"all others used some {format_mass(rest_ug)}" if rest_ug > 0 else "all others used next to nothing"
+            sentences.append(f"{name} names the {len(tops)} workloads that used most; {rest}")
+    return sentences
+
+
+def shown_name(budget: AnyBudget) -> str:
+    """namespace/name, or the cluster's name with a mark."""
+    space = budget.metadata.namespace
+    return f"{space}/{budget.metadata.name}" if space else f"{budget.metadata.name} {CLUSTER}"
+
+
+def pro_rata(budget: AnyBudget) -> list[str]:
+    """The starts and ends of its period around which a part of an hour is counted pro rata, in its own time zone."""
+    return [at(budget, instant) for instant in budget.status.pro_rata or ()]
+
+
+def pro_rata_sentence(instants: Sequence[str]) -> str:
+    """What that means for the figures."""
+    return (
+        f"The hour around {' and '.join(instants)} is counted pro rata in time: when in that hour energy was used is "
+        "not known."
+    )
+
+
+def kind_of(budget: AnyBudget) -> str:
+    """Its kind."""
+    return type(budget).__name__

@@ -1,0 +1,138 @@
+"""Budgets as the API server has them, read with the caller's own rights; any failure is one sentence."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final, TypeVar
+
+from pydantic import ValidationError
+
+from carbonbudget_core.jsons import at, mapping, texts
+from carbonbudget_operator.api.carbonbudget import AnyBudget, CarbonBudget, ClusterCarbonBudget
+from carbonbudget_operator.api.resource_names import BUDGET, CLUSTER_BUDGET, GROUP, Resource
+from carbonbudget_operator.api_path import ApiPath
+from carbonbudget_operator.cli.options import code_of, fail, printable_cell
+from carbonbudget_operator.kube.client import ImpossibleName, KubeClient, KubeError
+from carbonbudget_operator.kube.credentials import Credentials
+
+T = TypeVar("T")
+ALL_NAMESPACES: Final = "*"  # no namespace has this name
+WHOLE_CLUSTER: Final = ""
+_ACCESS_REVIEWS: Final = ApiPath("authorization.k8s.io", "v1", "selfsubjectaccessreviews")
+_MODELS: Final[dict[str, type[CarbonBudget] | type[ClusterCarbonBudget]]] = {
+    BUDGET.kind: CarbonBudget,
+    CLUSTER_BUDGET.kind: ClusterCarbonBudget,
+}
+
+
+def budgets_of(who: Credentials, namespace: str, everywhere: bool, timeout: float) -> list[AnyBudget]:
+    """Budgets of a namespace or of all, and the cluster's. Those may be hidden from a team, which is no error."""
+    if everywhere and namespace:
+        fail("write either --all-namespaces or --namespace", code=2)
+
+    async def run(client: KubeClient) -> list[AnyBudget]:
+        found = await list_budgets(client, BUDGET, "" if everywhere else namespace or who.namespace)
+        try:
+            return found + await list_budgets(client, CLUSTER_BUDGET, "")
+        except KubeError as error:
+            if error.status not in (403, 404):  # 404: a chart of before they were
+                raise
+            return found
+
+    return ask_api_server(who, timeout, run, ALL_NAMESPACES if everywhere else namespace or who.namespace)
+
+
+def ask_api_server(who: Credentials, timeout: float, question: Callable[[KubeClient], Awaitable[T]], where: str) -> T:
+    """The question's answer; any failure ends the process with one sentence and exit code 1.
+
+    `where` is what is asked about: a namespace, all of them, or the cluster's own budgets.
+    """
+
+    async def run() -> T:
+        client = KubeClient.connect(who)
+        try:
+            async with asyncio.timeout(timeout):
+                return await question(client)
+        finally:
+            await client.close()
+
+    try:
+        return asyncio.run(run())
+    except TimeoutError:
+        fail(f"no answer from the API server within {timeout:g} s")
+    except KubeError as error:
+        fail(_sentence(error, where), code_of(error))
+
+
+async def list_budgets(client: KubeClient, resource: Resource, namespace: str) -> list[AnyBudget]:
+    """Those of a kind in a namespace, in all where it is empty. One that is not understood is told and left out."""
+    path = resource.path(namespace) if namespace else resource.collection
+    found: list[AnyBudget] = []
+    async for item in client.list(path):
+        try:
+            found.append(_MODELS[resource.kind].model_validate(item))
+        except ValidationError as error:
+            name = at(item, "metadata").get("name", "?")
+            print(
+                printable_cell(f"{resource.kind} {name} is not understood: {error.errors()[0]['msg']}"), file=sys.stderr
+            )
+    return found
+
+
+async def may_change(client: KubeClient, resource: Resource, namespace: str, name: str) -> bool | None:
+    """Whether the reader may; None if that is not known."""
+    attributes = {"group": GROUP, "resource": resource.plural, "verb": "update", "namespace": namespace, "name": name}
+    body: dict[str, object] = {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SelfSubjectAccessReview",
+        "spec": {"resourceAttributes": attributes},
+    }
+    try:
+        answer = await client.request("POST", _ACCESS_REVIEWS, body)
+    except KubeError:
+        return None
+    status = answer.get("status")
+    return status.get("allowed") is True if isinstance(status, dict) else None
+
+
+async def labels_of(client: KubeClient, namespace: str) -> Mapping[str, str] | None:
+    """A namespace's labels; None where they may not be read."""
+    if not namespace:
+        return None
+    try:
+        metadata = (await client.request("GET", ApiPath("", "v1", "namespaces", name=namespace)))["metadata"]
+    except (KubeError, KeyError):
+        return None
+    return texts(mapping(metadata).get("labels"))
+
+
+def _sentence(error: KubeError, where: str) -> str:
+    if isinstance(error, ImpossibleName):
+        return error.reason
+    if error.status == 404:
+        return (
+            "there are no carbon budgets in this cluster: helm install carbonbudget charts/carbonbudget "
+            "-n carbonbudget-system --create-namespace"
+        )
+    if error.status == 401:
+        return "the API server does not know who you are: renew your credentials"
+    if error.status == 403:
+        return f"a right is missing, which {_who_has_it(where)} ({error.reason})"
+    if error.status:
+        return f"the API server answered {error.status}: {error.reason}"
+    return error.reason
+
+
+def _who_has_it(where: str) -> str:
+    """Which role has the right to read budgets there, and what else may be wrong."""
+    if where == WHOLE_CLUSTER:
+        return "the role carbonbudget-cluster-view, bound for the whole cluster, has"
+    if where == ALL_NAMESPACES:
+        return (
+            "the role view or carbonbudget-view has; have it bound for the whole cluster, "
+            "or leave -A out to see one namespace"
+        )
+    # The API server does not say of a namespace that is not there that it is not there.
+    return f"the role view or carbonbudget-view has; is namespace {where} spelt right?"

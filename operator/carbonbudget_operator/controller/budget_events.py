@@ -1,0 +1,44 @@
+"""Kubernetes Events about budgets, with reasons that stay the same."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Final, Literal
+
+from carbonbudget_operator.api.event import InvolvedObject, event_body
+from carbonbudget_operator.api.resource_names import GROUP, VERSION
+from carbonbudget_operator.budgets.evaluate import State
+from carbonbudget_operator.controller.budget_store import StoredBudget
+from carbonbudget_operator.kube.client import KubeClient, KubeError
+from carbonbudget_operator.logs import FailureLog
+
+_log = logging.getLogger(__name__)
+_REASONS: Final[Mapping[State, tuple[Literal["Normal", "Warning"], str]]] = {
+    State.WITHIN: ("Normal", "BudgetWithinLimit"),
+    State.WARNING: ("Warning", "BudgetWarning"),
+    State.EXCEEDED: ("Warning", "BudgetExceeded"),
+    State.UNKNOWN: ("Warning", "BudgetUnknown"),
+}
+
+
+def needs_event(former: State | None, state: State) -> bool:
+    """A change of state, or a first verdict that is not plainly within the limit."""
+    if former in (None, State.UNKNOWN):
+        return state in (State.WARNING, State.EXCEEDED)
+    return former is not state
+
+
+async def post_budget_event(
+    client: KubeClient, held: StoredBudget, state: State, message: str, now: int, failing: FailureLog
+) -> None:
+    """Post the Event. That Events cannot be posted is logged once, until one is: it changes nothing."""
+    kind, reason = _REASONS[state]
+    about = InvolvedObject(f"{GROUP}/{VERSION}", held.resource.kind, held.name, held.namespace, held.uid)
+    try:
+        await client.send("POST", about.events_path, event_body(about, "controller", kind, reason, message, now))
+    except KubeError as error:
+        if failing.begins("events"):
+            _log.warning("event %s of %s not posted: %s", reason, held.key, error.reason)
+    else:
+        failing.ends("events")

@@ -1,0 +1,144 @@
+"""The budgets that the watch has shown, by key, and a bell that rings when a spec changed.
+
+Of an object only what is used is kept, and of all objects of a namespace a bounded sum: whoever may create budgets in
+one namespace must not fill the controller, which judges those of all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+
+from carbonbudget_core.jsons import at
+from carbonbudget_operator.api.carbonbudget import AnyBudget, CarbonBudget, ClusterCarbonBudget
+from carbonbudget_operator.api.resource_names import Resource
+from carbonbudget_operator.api_path import ApiPath
+from carbonbudget_operator.budgets.evaluate import State
+from carbonbudget_operator.controller.trimmed_budget import (
+    CROWDED,
+    MOST_OF_A_NAMESPACE,
+    Body,
+    left_out,
+    trimmed,
+    without_spec,
+)
+
+_log = logging.getLogger(__name__)
+
+
+class StoredBudget:
+    """One object as the watch showed it last; `left_out` says why it is kept without its spec."""
+
+    def __init__(self, resource: Resource, body: Body) -> None:
+        self.resource, self.body, self.left_out = resource, body, left_out(body)
+
+    @cached_property
+    def budget(self) -> AnyBudget:
+        """Parsed, once for each change. Raises pydantic's ValidationError."""
+        model = CarbonBudget if self.resource.namespaced else ClusterCarbonBudget
+        return model.model_validate(self.body)
+
+    @cached_property
+    def metadata(self) -> Mapping[str, object]:
+        """Its metadata."""
+        return at(self.body, "metadata")
+
+    @cached_property
+    def uid(self) -> str:
+        """Its uid: another one under the same name is another budget."""
+        return str(self.metadata.get("uid", ""))
+
+    @property
+    def version(self) -> tuple[str, object]:
+        """Its uid and generation: changes with what is asked for, and not with its status."""
+        return self.uid, self.metadata.get("generation")
+
+    @cached_property
+    def namespace(self) -> str:
+        """Its namespace; empty for a cluster-wide budget."""
+        return str(self.metadata.get("namespace") or "")
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return str(self.metadata.get("name", ""))
+
+    @property
+    def state(self) -> State | None:
+        """The state that its status shows; None before the first."""
+        word = at(self.body, "status").get("state")
+        return next((state for state in State if state.value == word), None)
+
+    @property
+    def key(self) -> str:
+        """namespace/name, or /name for a cluster-wide budget: how all rooms speak of it."""
+        return f"{self.namespace}/{self.name}"
+
+    @property
+    def path(self) -> ApiPath:
+        """Where the API server has it."""
+        return self.resource.path(self.namespace, self.name)
+
+
+class BudgetStore:
+    """Filled by kopf's watch, read by the evaluation loop; one event loop, so no lock.
+
+    By key and not by uid: a budget that was deleted and made anew while the watch was away takes the place
+    of the one whose end was missed.
+    """
+
+    def __init__(self) -> None:
+        self._held: dict[str, StoredBudget] = {}
+        self._bytes: dict[str, int] = {}  # of specs and statuses, by key
+        self._sums: dict[str, int] = {}  # the same, by namespace
+        self.changed = asyncio.Event()
+        # Rings with our own status patches too: what enforcement waits for.
+        self.moved = asyncio.Event()
+
+    def seen(self, resource: Resource, event: str | None, body: Body) -> None:
+        """One watch event. A new generation rings the bell; our own status patches do not."""
+        kept, size = trimmed(body)
+        held = StoredBudget(resource, kept)
+        if event == "DELETED":
+            self.forget(held.key, held.uid)
+            return
+        former = self._held.get(held.key)
+        self._count(held, 0)
+        if held.namespace and self._sums.get(held.namespace, 0) + size > MOST_OF_A_NAMESPACE:
+            if former is None or not former.left_out:
+                _log.warning("%s is not judged: %s", held.key, CROWDED)
+            held = StoredBudget(resource, without_spec(kept, CROWDED))
+        else:
+            self._count(held, size)
+        self._held[held.key] = held
+        self.moved.set()
+        if former is None or former.version != held.version:
+            self.changed.set()
+
+    def _count(self, held: StoredBudget, size: int) -> None:
+        """Of this object so many bytes are kept now."""
+        self._sums[held.namespace] = self._sums.get(held.namespace, 0) + size - self._bytes.pop(held.key, 0)
+        if size:
+            self._bytes[held.key] = size
+        if not self._sums[held.namespace]:
+            del self._sums[held.namespace]
+
+    def forget(self, key: str, uid: str) -> None:
+        """The object is gone; also when a write finds it gone, as a watch may have missed its end."""
+        if key in self._held and self._held[key].uid == uid:
+            self._count(self._held.pop(key), 0)
+            self.moved.set()
+
+    def keep_only(self, uids: Iterable[str], among: Mapping[str, StoredBudget]) -> int:
+        """Forget what of `among`, an earlier snapshot, is not in a complete list made since; how many that were."""
+        listed = set(uids)
+        gone = [held for held in among.values() if held.uid not in listed]
+        for held in gone:
+            self.forget(held.key, held.uid)
+        return len(gone)
+
+    def held(self) -> dict[str, StoredBudget]:
+        """A snapshot by key."""
+        return dict(self._held)

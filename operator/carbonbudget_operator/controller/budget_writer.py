@@ -1,0 +1,89 @@
+"""Writes to budgets: the status where a person would see a change, and the label that the policy's binding goes by."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from carbonbudget_core.jsons import at
+from carbonbudget_operator.api.resource_names import BLOCKING_LABEL
+from carbonbudget_operator.api_path import ApiPath
+from carbonbudget_operator.controller.budget_store import BudgetStore, StoredBudget
+from carbonbudget_operator.controller.metrics import ControllerMetrics
+from carbonbudget_operator.controller.status_json import DesiredObject, Status, is_visible_change
+from carbonbudget_operator.kube.client import MERGE_PATCH, KubeClient, KubeError
+from carbonbudget_operator.logs import FailureLog
+from carbonbudget_operator.printable import printable
+
+_log = logging.getLogger(__name__)
+_WRITES_AT_ONCE = 16
+_MAX_TEXT = 1024  # of one text in a status
+_MAX_TOLD = 10_000
+
+
+class BudgetWriter:
+    """At most 16 writes at once, whatever the number of budgets."""
+
+    def __init__(self, client: KubeClient, inventory: BudgetStore, metrics: ControllerMetrics) -> None:
+        self._client, self._inventory, self._metrics = client, inventory, metrics
+        self._writers = asyncio.Semaphore(_WRITES_AT_ONCE)
+        self._failing = FailureLog()
+        # Versions whose status is not known, since they are kept without it, and was written.
+        self._told: dict[str, tuple[str, object]] = {}
+
+    async def write(self, held: StoredBudget, outcome: DesiredObject) -> bool:
+        """Bring status and label to what they should be; whether the object is as judged now.
+
+        Status first: a block holds when both say so, and is lifted as soon as the status does not. The uid
+        goes with each write, so that a budget which was made anew under this name is not written to.
+        """
+        status = printable_status(outcome.status)
+        labelled = at(held.metadata, "labels").get(BLOCKING_LABEL) == "true"
+        wanted = labelled if outcome.blocking is None else outcome.blocking
+        try:
+            if is_visible_change(held.body, status) and not (
+                held.left_out and self._told.get(held.key) == held.version
+            ):
+                await self._patch(held.path.sub("status"), {"metadata": {"uid": held.uid}, "status": status})
+                self._tell(held)
+            if wanted != labelled:
+                label = {BLOCKING_LABEL: "true" if wanted else None}
+                await self._patch(held.path, {"metadata": {"uid": held.uid, "labels": label}})
+        except KubeError as error:
+            if error.status == 404:  # its end was missed
+                self._inventory.forget(held.key, held.uid)
+            else:
+                self._metrics.failures.inc()
+                if self._failing.begins(held.key):  # once, until it is written
+                    _log.warning("%s not updated, the next window tries again: %s", held.key, error.reason)
+            return False
+        if self._failing.ends(held.key):
+            _log.info("%s updated again", held.key)
+        return True
+
+    def _tell(self, held: StoredBudget) -> None:
+        self._told.pop(held.key, None)
+        if held.left_out:
+            self._told[held.key] = held.version
+            if len(self._told) > _MAX_TOLD:  # the oldest is written once more
+                del self._told[next(iter(self._told))]
+
+    async def _patch(self, path: ApiPath, patch: dict[str, object]) -> None:
+        async with self._writers:
+            await self._client.send(
+                "PATCH", path, patch, content_type=MERGE_PATCH
+            )  # the watch reports what was written
+        self._metrics.patches.inc()
+
+
+def printable_status(status: Status) -> Status:
+    """A status with each text in it printable: a workload is called what its pods' owner reference says."""
+    return {key: _printable(value) for key, value in status.items()}
+
+
+def _printable(value: object) -> object:
+    if isinstance(value, str):
+        return printable(value, _MAX_TEXT)
+    if isinstance(value, dict):
+        return {key: _printable(item) for key, item in value.items()}
+    return [_printable(item) for item in value] if isinstance(value, list) else value

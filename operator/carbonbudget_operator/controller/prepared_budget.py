@@ -1,0 +1,233 @@
+"""From an object to what is judged: its period now, its limit, whom it counts, how it stood. No I/O, no clock."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from pydantic import ValidationError
+
+from carbonbudget_operator.api.carbonbudget import AnyBudget, ClusterCarbonBudget
+from carbonbudget_operator.api.query_bodies import BudgetQuery
+from carbonbudget_operator.api.resource_names import JUDGED_KINDS
+from carbonbudget_operator.api.spec import CarbonBudgetSpec
+from carbonbudget_operator.api.status import MOST_WORKLOADS, TOP, TOP_PER_WORKLOAD
+from carbonbudget_operator.api.times import seconds
+from carbonbudget_operator.budgets.assessment import EvaluationRecord
+from carbonbudget_operator.budgets.coverage import Scope, still_counting
+from carbonbudget_operator.budgets.evaluate import DEFAULT_THRESHOLDS, Action, BudgetLimit, State, Threshold, Verdict
+from carbonbudget_operator.budgets.message import Subject
+from carbonbudget_operator.budgets.period import Calendar, Period, PeriodError, period_at, time_zone
+from carbonbudget_operator.budgets.quantity import QuantityError, parse_mass
+from carbonbudget_operator.budgets.settled_use import SettledUse
+from carbonbudget_operator.budgets.workload_demand import duration_s
+from carbonbudget_operator.controller.budget_store import StoredBudget
+from carbonbudget_operator.controller.conditions import MOST_NAMESPACES
+from carbonbudget_operator.namespaces import Namespaces
+
+# The same bounds as the CRD's rule: before and after them the arithmetic of calendars ends.
+_FIRST: Final = seconds(dt.datetime(1971, 1, 1, tzinfo=dt.UTC))
+_LAST: Final = seconds(dt.datetime(9000, 1, 1, tzinfo=dt.UTC)) - 1
+
+
+class InvalidBudget(ValueError):
+    """A budget that got past the API server's rules and still cannot be judged; one line says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedBudget:
+    """One budget, ready to be judged.
+
+    `namespaces`: whose pods count; EVERY_NAMESPACE alone for all; empty where none is selected; None while not known.
+    `namespaces_before`: those, and whose counted in the period that the status shows.
+    `former`: how it stood when it was judged last.
+    `left_out`: whether namespaces that are gone were too many to ask for all of them.
+    `unjudged`: kinds of `enforce.kinds` that this cluster does not judge.
+    """
+
+    held: StoredBudget
+    resource: AnyBudget
+    budget: BudgetLimit
+    calendar: Calendar | None
+    zone: ZoneInfo
+    namespaces: tuple[str, ...] | None
+    namespaces_before: tuple[str, ...]
+    former: EvaluationRecord | None
+    left_out: bool = False
+    unjudged: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> str:
+        """namespace/name, or /name."""
+        return self.held.key
+
+    @property
+    def spec(self) -> CarbonBudgetSpec:
+        """What was asked for."""
+        return self.resource.spec
+
+    @property
+    def named(self) -> int:
+        """How many workloads its status names in any case."""
+        return TOP_PER_WORKLOAD if self.budget.per_workload else TOP
+
+    @property
+    def names_runs_at(self) -> int | None:
+        """From which per cent of its own limit on a run is named in the status in any case; None for never.
+
+        The lowest threshold: each run that reached it has an Event, and is suspended where a threshold asks for that.
+        """
+        if not self.budget.per_workload:
+            return None
+        return min([100, *(t.at for t in self.budget.thresholds)])
+
+    def subject(self, workload: str) -> Subject:
+        """How its message speaks of it."""
+        return Subject(
+            name=self.held.name,
+            zone=self.zone,
+            contact=self.spec.contact,
+            cluster=not self.held.resource.namespaced,
+            recurs=self.calendar is not None,
+            workload=workload if self.budget.per_workload else "",
+            market=self.spec.accounting == "MarketBased",
+        )
+
+    def query(self, query_id: str, settled_through: int = 0) -> BudgetQuery:
+        """The question of its period; there must be namespaces."""
+        return self._query(query_id, self.budget.period, self.namespaces or (), settled_through)
+
+    def query_before(self, query_id: str, period: Period) -> BudgetQuery:
+        """The question of a former period; there must be namespaces_before."""
+        return self._query(query_id, period, self.namespaces_before, 0)
+
+    def _query(self, query_id: str, period: Period, namespaces: tuple[str, ...], settled_through: int) -> BudgetQuery:
+        spec = self.spec
+        return BudgetQuery(
+            id=query_id,
+            namespaces=list(namespaces),
+            selector=spec.selector,
+            start=period.start,
+            end=period.end,
+            accounting=spec.accounting,
+            include=spec.include,
+            settled_through=settled_through,
+            workloads=MOST_WORKLOADS if self.budget.per_workload else self.named,
+        )
+
+
+def prepare_budget(
+    held: StoredBudget,
+    now: int,
+    namespaces: Namespaces,
+    remembered: EvaluationRecord | None = None,
+    kinds: Collection[str] = JUDGED_KINDS,
+) -> PreparedBudget:
+    """Parse an object for its period at `now` (UTC seconds). Raises BadBudget.
+
+    `remembered` is the standing of the last evaluation, which the object's status may not show yet; `kinds` are those
+    that the cluster judges.
+    """
+    if held.left_out:
+        raise InvalidBudget(held.left_out)
+    try:
+        resource = held.budget
+        spec = resource.spec
+        zone = time_zone(spec.time_zone)
+        calendar = Calendar(spec.period) if spec.period is not None else None
+        budget = BudgetLimit(
+            limit_ug=parse_mass(spec.limit),
+            period=_period(spec, calendar, zone, now),
+            thresholds=_thresholds(spec),
+            generation=resource.metadata.generation,
+            per_workload=spec.per == "Workload",
+            unknown_without_data=spec.on_missing_data == "Unknown",
+            **({"grace_s": _grace_s(spec.enforce.grace)} if spec.enforce is not None else {}),
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise InvalidBudget(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    except (PeriodError, QuantityError) as error:
+        raise InvalidBudget(str(error)) from None
+    counted = _namespaces(resource, budget.period, namespaces)
+    before = counted or ()
+    if isinstance(resource, ClusterCarbonBudget) and resource.spec.namespace_selector is not None:
+        before = tuple(dict.fromkeys((*(resource.status.namespaces or ()), *before)))[:MOST_NAMESPACES]
+    left_out = counted is not None and len(counted) > MOST_NAMESPACES
+    counted = counted[:MOST_NAMESPACES] if counted is not None else None
+    former = remembered or evaluation_record_of(resource)
+    unjudged = tuple(kind for kind in (spec.enforce.kinds if spec.enforce is not None else ()) if kind not in kinds)
+    return PreparedBudget(held, resource, budget, calendar, zone, counted, before, former, left_out, unjudged)
+
+
+def evaluation_record_of(resource: AnyBudget) -> EvaluationRecord | None:
+    """The standing that the object's status carries; None before the first."""
+    status = resource.status
+    if status.period is None or status.state is None or status.used_micrograms is None:
+        return None
+    enforcement, settled = status.enforcement, status.settled
+    suspend_from = enforcement.suspend_from if enforcement is not None else None
+    verdict = Verdict(
+        period=Period(seconds(status.period.start), seconds(status.period.end)),
+        generation=status.observed_generation or 0,
+        used_ug=status.used_micrograms,
+        state=State(status.state),
+        action=next((a for a in Action if a.word == (status.action or "")), Action.NONE),
+        block_until=seconds(enforcement.until) if enforcement is not None else 0,
+        suspend_from=seconds(suspend_from) if suspend_from is not None else 0,
+        revised_ug=settled.revised_micrograms if settled is not None else 0,
+    )
+    return EvaluationRecord(
+        verdict,
+        SettledUse(seconds(settled.through), settled.micrograms, settled.microjoules) if settled else None,
+        seconds(status.exhausted_at) if status.exhausted_at is not None else 0,
+    )
+
+
+def _period(spec: CarbonBudgetSpec, calendar: Calendar | None, zone: ZoneInfo, now: int) -> Period:
+    if spec.start is not None and spec.end is not None:
+        period = Period(seconds(spec.start), seconds(spec.end))
+        if not (_FIRST <= period.start <= _LAST and _FIRST <= period.end <= _LAST):
+            raise InvalidBudget("spec.start and spec.end must lie between the years 1971 and 9000")
+    elif calendar is not None:
+        period = period_at(calendar, zone, now)
+    else:
+        raise InvalidBudget("spec has neither period nor start and end")
+    if period.start >= period.end:
+        raise InvalidBudget("spec.end must be after spec.start")
+    return period
+
+
+def _thresholds(spec: CarbonBudgetSpec) -> tuple[Threshold, ...]:
+    """Those that go by what was used: projections are judged where the new work is, in the webhook."""
+    if spec.thresholds is None:
+        return DEFAULT_THRESHOLDS
+    return tuple(Threshold(t.at, Action[t.action.upper()]) for t in spec.thresholds if t.basis == "Used")
+
+
+def _grace_s(grace: str) -> int:
+    grace_s = duration_s(grace)
+    if grace_s is None:
+        raise InvalidBudget(f"spec.enforce.grace {grace!r} must be a number with s, m or h, for example 30m")
+    return grace_s
+
+
+def _namespaces(resource: AnyBudget, period: Period, namespaces: Namespaces) -> tuple[str, ...] | None:
+    """Whose pods count: first those that it covers now, then those that the status keeps, the last to go first."""
+    chosen = resource.spec.namespace_selector if isinstance(resource, ClusterCarbonBudget) else None
+    live = Scope(resource.metadata.namespace, namespace_selector=chosen).names(namespaces.labels())
+    if chosen is None or live is None:
+        return live
+    if len(live) > MOST_NAMESPACES:
+        raise InvalidBudget(
+            f"spec.namespaceSelector selects {len(live)} namespaces and {MOST_NAMESPACES} are possible: "
+            "leave it out to count all, or make several budgets"
+        )
+    status = resource.status
+    if status.period is None or seconds(status.period.start) != period.start:
+        return live
+    edited = status.observed_generation != resource.metadata.generation
+    return still_counting(live, status.namespaces or (), namespaces.labels() or {}, edited)

@@ -1,0 +1,181 @@
+"""A budget's status as JSON, and whether a person would see it change. No I/O, no clock."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+from zlib import crc32
+
+from carbonbudget_core.jsons import at, objects, text
+from carbonbudget_operator.api.query_bodies import BudgetAnswer, UseComponents, WorkloadUse
+from carbonbudget_operator.api.status import TOP_PER_WORKLOAD
+from carbonbudget_operator.api.times import format_time
+from carbonbudget_operator.budgets.assessment import EvaluationRecord
+from carbonbudget_operator.budgets.evaluate import Action, Verdict, percent, run_verdict
+from carbonbudget_operator.budgets.message import without_instant
+from carbonbudget_operator.budgets.quantity import format_beside, format_mass
+from carbonbudget_operator.controller.conditions import visible_part
+from carbonbudget_operator.controller.prepared_budget import PreparedBudget
+from carbonbudget_operator.namespace_names import EVERY_NAMESPACE
+
+Status = dict[str, object]
+# What a person does not see, what always changes, and details that go with what is seen: written with the
+# rest, and no reason to write by themselves.
+_SILENT = frozenset(
+    {
+        "usedMicrograms",
+        "message",
+        "observedAt",
+        "dataThrough",
+        "conditions",
+        "coverage",
+        "settled",
+        "breakdown",
+        "topWorkloads",
+        "proRata",  # the condition Ready says it too; a former version's CRD drops it, which is no difference
+    }
+)
+# A figure that moves is written after so long even if nothing else changed. Spread by the budget's uid, so that a
+# thousand budgets are some two writes a second.
+_FRESH_S: Final = 600
+
+
+@dataclass(frozen=True, slots=True)
+class DesiredObject:
+    """What an object should be: its status, and whether it carries the blocking label (None: as it is)."""
+
+    status: Status
+    blocking: bool | None
+
+
+def evaluation_fields(case: PreparedBudget, now: EvaluationRecord) -> Status:
+    """The part of a status that a standing gives: what it is read back from, too."""
+    verdict, settled = now.verdict, now.settled
+    return {
+        "observedGeneration": verdict.generation,
+        "period": {"start": format_time(verdict.period.start), "end": format_time(verdict.period.end)},
+        "used": format_beside(verdict.used_ug, case.budget.limit_ug),
+        "usedMicrograms": verdict.used_ug,
+        "remaining": format_mass(max(0, case.budget.limit_ug - verdict.used_ug)),
+        "percentUsed": verdict.percent(case.budget.limit_ug),
+        "exhaustedAt": format_time(now.exhausted_at) if now.exhausted_at else None,
+        "state": verdict.state.value,
+        "action": verdict.action.word,
+        "enforcement": _enforcement(verdict),
+        "settled": {
+            "through": format_time(settled.through),
+            "micrograms": settled.used_ug,
+            "microjoules": settled.energy_uj,
+            "revisedMicrograms": verdict.revised_ug,
+        }
+        if settled is not None
+        else None,
+    }
+
+
+def details(case: PreparedBudget, answer: BudgetAnswer, verdict: Verdict) -> Status:
+    """Where the use comes from."""
+    return {
+        "coverage": answer.coverage_percent,
+        "measured": answer.measured_percent,
+        "breakdown": None if case.budget.per_workload else _breakdown(case, answer.parts),
+        "proRata": [format_time(at) for at in answer.pro_rata] or None,
+        "topWorkloads": [_top(case, use, verdict) for use in named(case, answer)] or None,
+        "namespaces": list(case.namespaces or ()) if _names_namespaces(case) else None,
+    }
+
+
+def is_visible_change(body: Mapping[str, object], status: Status) -> bool:
+    """Whether a person would see the difference between the object's status and this one."""
+    former = at(body, "status")
+    if visible_part(former.get("conditions")) != visible_part(status.get("conditions")):
+        return True
+    if "topWorkloads" in status and _ranks(former.get("topWorkloads")) != _ranks(status["topWorkloads"]):
+        return True
+    if "message" in status and without_instant(str(former.get("message"))) != without_instant(str(status["message"])):
+        return True
+    if _aged(body, former, status):
+        return True
+    return any(former.get(key) != _whole(value) for key, value in status.items() if key not in _SILENT)
+
+
+def _enforcement(verdict: Verdict) -> Status | None:
+    if not verdict.block_until:
+        return None
+    suspends = verdict.action is Action.SUSPEND
+    return {
+        "action": "Suspend" if suspends else "Block",
+        "until": format_time(verdict.block_until),
+        "suspendFrom": format_time(verdict.suspend_from) if suspends else None,
+    }
+
+
+def _breakdown(case: PreparedBudget, parts: UseComponents) -> Status:
+    figures = {
+        "Dynamic": parts.dynamic_ug, "Idle": parts.idle_ug, "Overhead": parts.overhead_ug, "Embodied": parts.embodied_ug
+    }  # fmt: skip
+    included = case.spec.include
+    return {name.lower(): format_mass(used) if name in included else None for name, used in figures.items()}
+
+
+def _aged(body: Mapping[str, object], former: Mapping[str, object], status: Status) -> bool:
+    """Whether figures moved since the status was written, and that is long ago."""
+    before, now = (_instant(one.get("observedAt")) for one in (former, status))
+    if before is None or now is None:
+        return False
+    moved = any(former.get(key) != _whole(status[key]) for key in ("usedMicrograms", "topWorkloads") if key in status)
+    uid = text(at(body, "metadata").get("uid"))
+    return moved and now - before >= _FRESH_S - crc32(uid.encode()) % (_FRESH_S // 2)
+
+
+def _instant(text: object) -> float | None:
+    try:
+        return dt.datetime.fromisoformat(str(text)).timestamp()
+    except ValueError:
+        return None
+
+
+def named(case: PreparedBudget, answer: BudgetAnswer) -> list[WorkloadUse]:
+    """Those that used most; and beyond them the runs over a threshold, since enforcement knows them from here alone."""
+    names_at, limit_ug = case.names_runs_at, case.budget.limit_ug
+    return [
+        use
+        for rank, use in enumerate(answer.workloads)
+        if rank < case.named or (names_at is not None and percent(use.used_ug, limit_ug) >= names_at)
+    ]
+
+
+def _top(case: PreparedBudget, use: WorkloadUse, verdict: Verdict) -> Status:
+    kind, _, name = use.workload.partition("/")
+    top: Status = {"kind": kind, "name": name}
+    if not case.held.resource.namespaced:
+        top["namespace"] = use.namespace
+    limit_ug = case.budget.limit_ug
+    if not case.budget.per_workload:
+        return top | {"emissions": format_mass(use.used_ug), "percent": percent(use.used_ug, limit_ug)}
+    own = run_verdict(case.budget, verdict, use.used_ug)
+    emissions = format_beside(use.used_ug, limit_ug)
+    return top | {"emissions": emissions, "percent": percent(use.used_ug, limit_ug), "state": own.state.value}
+
+
+def _names_namespaces(case: PreparedBudget) -> bool:
+    return not case.held.resource.namespaced and case.namespaces != (EVERY_NAMESPACE,)
+
+
+def _ranks(tops: object) -> list[tuple[object, ...]]:
+    """Who is on the list in which state, and the first ten at what per cent; grams change each minute, and so does a
+    long list.
+    """
+    ranked = list(objects(tops))
+    names = [(item.get("namespace"), item.get("kind"), item.get("name"), item.get("state")) for item in ranked]
+    first = [(*name, item.get("percent")) for name, item in zip(names, ranked[:TOP_PER_WORKLOAD], strict=False)]
+    return [*first, *sorted(names[TOP_PER_WORKLOAD:], key=str)]
+
+
+def _whole(value: object) -> object:
+    """As the API server keeps it: it knows absent, not null."""
+    if isinstance(value, dict):
+        return {key: _whole(item) for key, item in value.items() if item is not None}
+    return value

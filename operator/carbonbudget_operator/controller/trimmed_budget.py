@@ -1,0 +1,59 @@
+"""What is used of a budget object, and what is shown of one that is too large. Pure.
+
+Whoever may create budgets in one namespace writes most of an object: `managedFields` alone may have a megabyte.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Final
+
+from carbonbudget_core.jsons import at
+from carbonbudget_operator.api.resource_names import BLOCKING_LABEL
+
+Body = Mapping[str, object]
+
+# Bytes of JSON: some thousand budgets with all that a status may have.
+MOST_OF_A_NAMESPACE: Final = 4 * 2**20
+# What the CRDs allow takes half of it; a budget from before their bounds may be larger.
+MOST_OF_A_BUDGET: Final = 2**20
+_METADATA: Final = ("name", "namespace", "uid", "generation", "resourceVersion")
+# What is kept of a status that does not fit: what is written about such a budget.
+_TOLD: Final = ("state", "message", "action", "enforcement", "conditions")
+# Beside metadata and status; the API server keeps no such field of our kinds.
+_LEFT_OUT: Final = "leftOut"
+TOO_LARGE: Final = "the budget is too large to be judged: make its selectors shorter"
+CROWDED: Final = (
+    f"the budgets of this namespace are together larger than the {MOST_OF_A_NAMESPACE // 2**20} MiB that are kept: "
+    "delete some, or make their selectors shorter, then change this one"
+)
+
+
+def trimmed(body: Body) -> tuple[dict[str, object], int]:
+    """What is used of an object, and how many bytes of JSON its spec and its status are; 0 where they do not fit."""
+    metadata = at(body, "metadata")
+    label = at(metadata, "labels").get(BLOCKING_LABEL)
+    used: dict[str, object] = {key: metadata[key] for key in _METADATA if key in metadata}
+    used["labels"] = {BLOCKING_LABEL: label} if label is not None else {}
+    if why := left_out(body):
+        return without_spec({"metadata": used} | _status(body), why), 0
+    parts = {key: body[key] for key in ("spec", "status") if key in body}
+    size = len(json.dumps(parts))
+    whole = {"metadata": used} | parts
+    return (without_spec(whole, TOO_LARGE), 0) if size > MOST_OF_A_BUDGET else (whole, size)
+
+
+def without_spec(body: Body, why: str) -> dict[str, object]:
+    """The same without its spec, and with the reason."""
+    return {"metadata": body["metadata"], **_status(body), _LEFT_OUT: why}
+
+
+def left_out(body: Body) -> str:
+    """Why it has no spec; empty where it is whole."""
+    return str(body.get(_LEFT_OUT) or "")
+
+
+def _status(body: Body) -> dict[str, object]:
+    status = at(body, "status")
+    return {"status": {key: status[key] for key in _TOLD if key in status}}

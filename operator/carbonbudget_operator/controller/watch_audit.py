@@ -1,0 +1,80 @@
+"""Whether kopf's watch has shown all budgets as they are.
+
+After 410 Gone kopf lists again, and never tells of those that went meanwhile. And it tells nobody of bookmarks: that
+it still hears of changes is seen by comparing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from contextlib import ExitStack
+
+from carbonbudget_operator.api.resource_names import RESOURCES, Resource
+from carbonbudget_operator.controller.budget_store import BudgetStore, StoredBudget
+from carbonbudget_operator.kube.client import KubeClient, KubeError
+
+_log = logging.getLogger(__name__)
+_EVERY_SECONDS = 120.0  # twice within the 300 s after which a watch is told to be stale
+_GRACE_SECONDS = 5.0  # for events that are under way while the lists are made
+
+
+class WatchAudit:
+    """Lists the metadata of both kinds now and then, and forgets what is not in it."""
+
+    def __init__(
+        self,
+        client: KubeClient,
+        inventory: BudgetStore,
+        every_seconds: float = _EVERY_SECONDS,
+        grace_seconds: float = _GRACE_SECONDS,
+    ) -> None:
+        self._client, self._inventory = client, inventory
+        self._every_s, self._grace_s = every_seconds, grace_seconds
+
+    async def run(self) -> None:
+        """For ever; a list that fails forgets nothing."""
+        with ExitStack() as stack:
+            of = self._client.watches.of
+            watched = {resource: stack.enter_context(of(str(resource.collection))) for resource in RESOURCES}
+            while True:
+                await asyncio.sleep(self._every_s)
+                try:
+                    for resource in await self.take():
+                        watched[resource].is_current()
+                except KubeError as error:
+                    _log.warning("budgets not compared with the API server's list: %s", error.reason)
+
+    async def take(self) -> list[Resource]:
+        """Compare once; the kinds of which the watch has shown everything.
+
+        What was seen after the lists began is left alone. Raises KubeError.
+        """
+        known = self._inventory.held()
+        listed = {resource: await self._versions(resource) for resource in RESOURCES}
+        if gone := self._inventory.keep_only([uid for versions in listed.values() for uid in versions], known):
+            _log.info("%d budgets are gone whose end the watch had missed", gone)
+        if any(self._missed(versions, known) for versions in listed.values()):
+            await asyncio.sleep(self._grace_s)
+        missed = {resource: self._missed(versions, known) for resource, versions in listed.items()}
+        for resource, number in missed.items():
+            if number:
+                _log.warning("the watch of %s has not shown %d of them as they are", resource.plural, number)
+        return [resource for resource, number in missed.items() if not number]
+
+    async def _versions(self, resource: Resource) -> dict[str, object]:
+        """Of each that there is, by uid."""
+        found: dict[str, object] = {}
+        async for item in self._client.list(resource.collection, metadata_only=True):
+            metadata = item.get("metadata")
+            if isinstance(metadata, dict):
+                found[str(metadata.get("uid", ""))] = metadata.get("resourceVersion")
+        return found
+
+    def _missed(self, versions: Mapping[str, object], before: Mapping[str, StoredBudget]) -> int:
+        """How many are otherwise than the watch shows them, and nothing was told of them since `before`."""
+        held = {one.uid: one for one in self._inventory.held().values()}
+        former = {one.uid: one for one in before.values()}
+        still = {uid: held.get(uid) for uid in versions if held.get(uid) is former.get(uid)}
+        return sum(one is None or one.metadata.get("resourceVersion") != versions[uid] for uid, one in still.items())

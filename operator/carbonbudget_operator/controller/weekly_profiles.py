@@ -1,0 +1,88 @@
+"""Each budget's mean week, asked for in the background: a forecast is never in the evaluation's way."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from carbonbudget_operator.api.query_bodies import BudgetQuery
+from carbonbudget_operator.budgets.forecast import MOST_HOURS, WeeklyProfile, weekly_profile
+from carbonbudget_operator.controller.prepared_budget import PreparedBudget
+from carbonbudget_operator.server_client import ServerClient, ServerUnavailable
+
+_log = logging.getLogger(__name__)
+_HOUR = 3600
+_LOOK_SECONDS = 60
+_AT_ONCE = 50  # questions in one request: four weeks of hours each
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    uid: str
+    generation: int
+    asked_at: int
+    week: WeeklyProfile | None
+
+
+class WeeklyProfiles:
+    """Filled by its own task, read by the evaluation; one event loop, so no lock."""
+
+    def __init__(self, server: ServerClient, now: Callable[[], float] = time.time) -> None:
+        self._server, self._now = server, now
+        self._known: dict[str, _Known] = {}
+        self._wanted: dict[str, PreparedBudget] = {}
+        self._failing = False
+
+    def want(self, cases: Iterable[PreparedBudget]) -> None:
+        """For these budgets, and no others. One per workload has no forecast."""
+        self._wanted = {case.key: case for case in cases if case.namespaces and not case.budget.per_workload}
+        self._known = {key: known for key, known in self._known.items() if key in self._wanted}
+
+    def week(self, case: PreparedBudget) -> WeeklyProfile | None:
+        """What is known; None for what was not asked yet, was edited since, or is not two weeks old."""
+        known = self._known.get(case.key)
+        return known.week if known is not None and _is_of(known, case) else None
+
+    async def run(self) -> None:
+        """For ever: each budget once an hour, a new or an edited one within a minute."""
+        while True:
+            await asyncio.sleep(_LOOK_SECONDS)
+            try:
+                await self.refresh()
+            except Exception:
+                _log.exception("hourly use not asked for; the next minute tries again")
+
+    async def refresh(self) -> None:
+        """Ask for what is due."""
+        now = int(self._now())
+        due = [case for case in self._wanted.values() if self._is_due(case, now)]
+        for start in range(0, len(due), _AT_ONCE):
+            cases = due[start : start + _AT_ONCE]
+            try:
+                answers = await self._server.hourly([_question(case, now) for case in cases])
+            except ServerUnavailable as error:
+                if not self._failing:
+                    _log.warning("%s; forecasts go by what is known of the hours of a week", error)
+                self._failing = True
+                return
+            self._failing = False
+            for case, answer in zip(cases, answers.answers, strict=True):
+                week = weekly_profile(answer.first_hour, answer.used_ug)
+                self._known[case.key] = _Known(case.held.uid, case.budget.generation, now, week)
+
+    def _is_due(self, case: PreparedBudget, now: int) -> bool:
+        known = self._known.get(case.key)
+        return known is None or not _is_of(known, case) or now - known.asked_at >= _HOUR
+
+
+def _is_of(known: _Known, case: PreparedBudget) -> bool:
+    return (known.uid, known.generation) == (case.held.uid, case.budget.generation)
+
+
+def _question(case: PreparedBudget, now: int) -> BudgetQuery:
+    """Whole hours that are over, four weeks of them at most."""
+    end = now // _HOUR * _HOUR
+    return case.query(case.key).model_copy(update={"start": end - MOST_HOURS * _HOUR, "end": end, "workloads": 0})

@@ -1,0 +1,129 @@
+"""Patches and Events: what was decided, carried out. Thin: nothing is decided here."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable, Mapping
+from typing import Final, Literal
+
+from carbonbudget_operator.api.event import InvolvedObject, event_body
+from carbonbudget_operator.api_path import ApiPath
+from carbonbudget_operator.enforcement.job import FIELD_MANAGER, Job, patched_job
+from carbonbudget_operator.enforcement.job_store import JOBS, JobStore
+from carbonbudget_operator.enforcement.kueue import patch_of_workload, patched_workload, workloads
+from carbonbudget_operator.enforcement.metrics import EnforcementMetrics
+from carbonbudget_operator.enforcement.patches import EventText, Patch, patch_of
+from carbonbudget_operator.enforcement.suspension import Action
+from carbonbudget_operator.kube.client import MERGE_PATCH, METADATA, KubeClient, KubeError
+from carbonbudget_operator.logs import FailureLog, log_action
+
+_log = logging.getLogger(__name__)
+_AT_ONCE: Final = 16
+_MANAGER: Final = {"fieldManager": FIELD_MANAGER}
+
+Fate = Literal["written", "gone", "failed"]
+
+
+class JobActions:
+    """Writes to Jobs and other workloads; a write that fails is counted and comes again with the next decision."""
+
+    def __init__(self, client: KubeClient, store: JobStore, metrics: EnforcementMetrics, kueue: str = "") -> None:
+        """`kueue` is the version of its API, empty where it is not used."""
+        self._client, self._store, self._metrics = client, store, metrics
+        self._slots = asyncio.Semaphore(_AT_ONCE)
+        self._failing = FailureLog()
+        self.workloads = workloads(kueue)
+
+    async def carry_out(self, actions: Iterable[Action], now: int) -> None:
+        """All of them, some at a time."""
+        await asyncio.gather(*(self._act(action, now) for action in actions))
+
+    async def _act(self, action: Action, now: int) -> None:
+        patch, note = patch_of(action, now)
+        if not await self.patch_job(action.job, patch):
+            return
+        what = type(action).__name__.lower()
+        self._metrics.actions.labels(what).inc()
+        job, budget = action.job, getattr(action, "budget", None)
+        kind, name = ("Workload", job.queued.name) if job.queued is not None else ("Job", job.name)
+        by = f" by budget {budget.shown}" if budget is not None else ""
+        log_action(
+            _log, what, f"{what} {kind} {job.namespace}/{name}{by}",
+            kind=kind, namespace=job.namespace, name=name, **({"budget": budget.shown} if budget is not None else {}),
+        )  # fmt: skip
+        if note is not None:
+            await self.tell(action.job, note, now)
+
+    async def patch_job(self, job: Job, patch: Patch) -> bool:
+        """Whether it was written. Only to the Job as it was seen: one that changed since is decided anew.
+
+        A queued Job's Workload is written in its place.
+        """
+        path, uid = JOBS.at(job.namespace, job.name), job.uid
+        if job.queued is not None:
+            path, uid = self.workloads.at(job.namespace, job.queued.name), job.queued.uid
+            patch = patch_of_workload(patch)
+        metadata = patch["metadata"]
+        assert isinstance(metadata, dict)
+        body = patch | {"metadata": metadata | {"uid": uid, "resourceVersion": job.version}}
+        try:
+            async with self._slots:
+                answer = await self._client.request("PATCH", path, body, _MANAGER, MERGE_PATCH, METADATA)
+        except KubeError as error:
+            if error.status == 404:
+                self._failing.ends(str(path))
+                self._store.forget(uid)
+            elif error.status == 409:  # somebody was faster: the watch shows what they did
+                self._metrics.overtaken.inc()
+            else:
+                self._failed(str(path), error)
+            return False
+        self._works(str(path))
+        # The watch's echo may be under way for a while, and nothing should be done twice meanwhile. What it has shown
+        # since is newer than the answer (our patch was of `job`), or says that the Job is gone.
+        if job.queued is not None:
+            workload = self._store.workloads.get(uid)
+            if workload is not None and workload.version == job.version:
+                self._store.workloads[uid] = patched_workload(workload, patch, answer)
+        elif self._store.jobs.get(uid) is job:
+            self._store.jobs[uid] = patched_job(job, patch, answer)
+        return True
+
+    async def patch_workload(self, path: ApiPath, annotations: Mapping[str, str | None]) -> Fate:
+        """Annotate a workload, if it is there; what failed was counted."""
+        try:
+            async with self._slots:
+                await self._client.send(
+                    "PATCH", path, {"metadata": {"annotations": dict(annotations)}}, _MANAGER, MERGE_PATCH
+                )
+        except KubeError as error:
+            if error.status == 404:
+                return "gone"
+            self._failed(str(path), error)
+            return "failed"
+        self._works(str(path))
+        return "written"
+
+    async def tell(self, job: Job, note: EventText, now: int) -> None:
+        """Post an Event about the Job; it may be gone already."""
+        about = InvolvedObject("batch/v1", "Job", job.name, job.namespace, job.uid)
+        body = event_body(about, "controller", note.type, note.reason, note.message, now)
+        try:
+            async with self._slots:
+                await self._client.send("POST", about.events_path, body)
+        except KubeError as error:
+            # The patch says the same; an Event that is missing changes nothing.
+            if self._failing.begins("events"):
+                _log.warning("event %s of Job %s/%s not posted: %s", note.reason, job.namespace, job.name, error.reason)
+        else:
+            self._failing.ends("events")
+
+    def _failed(self, what: str, error: KubeError) -> None:
+        self._metrics.failures.inc()
+        if self._failing.begins(what):  # once, until it is written
+            _log.warning("%s not updated, tried again later: %s", what, error.reason)
+
+    def _works(self, what: str) -> None:
+        if self._failing.ends(what):
+            _log.info("%s updated again", what)

@@ -1,0 +1,284 @@
+"""Booking: node reports become facts, once each, in one transaction for a batch.
+
+Several servers may book at once on PostgreSQL: a node's hour is locked while a batch holds it, so that no
+window is taken by two of them, and hours are locked in one order, so that none waits for the other. On SQLite one
+process books at a time: the server, or a command beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from hashlib import blake2b
+
+import sqlalchemy as sa
+
+from carbonbudget_core.node_report import NodeReport
+from carbonbudget_operator.ledger import schema
+from carbonbudget_operator.ledger.bulk_rows import BulkInsert, chunks
+from carbonbudget_operator.ledger.cuts import NO_CUTS, Cuts, load_cuts
+from carbonbudget_operator.ledger.fact_sums import FactBatch, ReportSlices
+from carbonbudget_operator.ledger.ids import IdCache, NodeRecord
+from carbonbudget_operator.ledger.report_bounds import HourBounds, too_large
+from carbonbudget_operator.ledger.selected_labels import SelectedLabels
+from carbonbudget_operator.ledger.slices import HOUR
+
+_DIGEST = 8
+_ENTRY = 2 * _DIGEST
+# Of a node's hour: 360 windows of ten seconds, and parts of some where agents were restarted. Beyond it a node makes
+# windows up, each of which would count.
+_MAX_WINDOWS = 1_000
+# One number for all servers: those that book hold it together, one that cuts or seals holds it alone.
+_BOOKINGS_LOCK = 0x6362_0001
+
+
+class BookingResult(Enum):
+    """What became of a report."""
+
+    STORED = "stored"
+    DUPLICATE = "duplicate"
+    CONFLICT = "conflict"
+    SEALED = "sealed"  # its hour takes no more windows
+    TOO_MANY = "too_many"  # more windows than a node's hour can have
+    TOO_LARGE = "too_large"  # more rows than any honest report has
+    IMPOSSIBLE = "impossible"  # with it a node's hour would hold more energy or time than it can
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedReport:
+    """A report that was checked, and the digest that tells whether another one says the same."""
+
+    report: NodeReport
+    digest: bytes
+
+
+@dataclass(slots=True)
+class _Windows:
+    """Which windows of a node's hour are in: key and content digest of each, and whether some are new."""
+
+    entries: bytes
+    changed: bool = False
+
+    def fate(self, key: bytes, content: bytes) -> BookingResult:
+        """STORED if it is new and there is room for it."""
+        at = self.entries.find(key)
+        while at >= 0:
+            if at % _ENTRY == 0:
+                same = self.entries[at + _DIGEST : at + _ENTRY] == content
+                return BookingResult.DUPLICATE if same else BookingResult.CONFLICT
+            at = self.entries.find(key, at + 1)
+        return BookingResult.TOO_MANY if len(self.entries) >= _MAX_WINDOWS * _ENTRY else BookingResult.STORED
+
+    def add(self, key: bytes, content: bytes) -> None:
+        self.entries += key + content
+        self.changed = True
+
+
+@dataclass(slots=True)
+class _Span:
+    first_start: int
+    last_end: int
+
+
+@dataclass(slots=True)
+class _Changes:
+    """What a batch changes beside the facts."""
+
+    spans: dict[int, _Span] = field(default_factory=dict)
+    latest: dict[tuple[str, str], NodeReport] = field(default_factory=dict)
+    hours: set[int] = field(default_factory=set)
+
+    def see(self, node_id: int, report: NodeReport, hours: Iterable[int]) -> None:
+        span = self.spans.setdefault(node_id, _Span(report.since, report.window_end))
+        span.first_start = min(span.first_start, report.since)
+        if report.window_end >= span.last_end:
+            span.last_end = report.window_end
+            self.latest[(report.cluster, report.node)] = report
+        self.hours.update(hours)
+
+
+class Booker:
+    """Books batches. It remembers ids it has given, and what the latest hours of nodes hold."""
+
+    def __init__(self, engine: sa.Engine, max_label_values: int = 10_000, max_node_watts: int = 20_000) -> None:
+        self._engine = engine
+        dialect = engine.dialect
+        self._postgresql = dialect.name == "postgresql"
+        self._ids = IdCache(dialect, max_label_values)
+        self._bounds = HourBounds(max_node_watts)
+        self._ids_of = (0, 0)  # the latest hour booked and the latest one sealed while they were learnt
+        windows = ("hour", "node_id", "windows")
+        self._make_windows = BulkInsert(dialect, schema.node_windows, windows, windows[:2])
+        self._put_windows = BulkInsert(dialect, schema.node_windows, windows, windows[:2], {"windows": "set"})
+        self._put_spans = BulkInsert(
+            dialect, schema.node_span, ("node_id", "first_start", "last_end"), ("node_id",),
+            {"first_start": "min", "last_end": "max"},
+        )  # fmt: skip
+        self._put_revisions = BulkInsert(
+            dialect, schema.hour_revision, ("hour", "revision"), ("hour",), {"revision": "add"}
+        )
+        self._sums = {table: _adder(dialect, table) for table in (schema.node_fact, schema.pod_fact, schema.pod_energy)}
+
+    @property
+    def labels_collapsed(self) -> int:
+        """Label values that were made one since the start."""
+        return self._ids.label_bound.collapsed
+
+    @property
+    def selected_labels(self) -> SelectedLabels:
+        """What budgets select by: the bound on labels leaves it alone."""
+        return self._ids.label_bound.selected
+
+    @property
+    def owners_left_out(self) -> int:
+        """Pods since the start whose controller no object in Kubernetes can be."""
+        return self._ids.owners_left_out
+
+    def book(self, arrivals: Sequence[CheckedReport]) -> list[BookingResult]:
+        """Book a batch; the fate of each report. All of it is committed or nothing (SQLAlchemyError)."""
+        try:
+            with self._engine.begin() as connection:
+                return self._book(connection, arrivals)
+        except BaseException:
+            self._ids.forget()
+            self._bounds.forget()
+            raise
+
+    def _book(self, connection: sa.Connection, arrivals: Sequence[CheckedReport]) -> list[BookingResult]:
+        if self._postgresql:
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock_shared(_BOOKINGS_LOCK)))
+        else:
+            lock_bookings(connection)
+        sealed = schema.sealed_hour.c
+        newest_sealed = connection.scalar(
+            sa.select(sa.func.max(sealed.hour)).where(sealed.cluster.in_({a.report.cluster for a in arrivals}))
+        )
+        self._forget_former(max(_hour(arrival.report) for arrival in arrivals), newest_sealed or 0)
+        nodes = self._ids.nodes(connection, (arrival.report for arrival in arrivals))
+        node_of = [nodes[(arrival.report.cluster, arrival.report.node)] for arrival in arrivals]
+        first = min(arrival.report.since for arrival in arrivals)
+        cuts = load_cuts(connection, first - HOUR, max(arrival.report.window_end for arrival in arrivals))
+        parts_of = [_parts(arrival.report, cuts) for arrival in arrivals]
+        fates = [
+            BookingResult.SEALED
+            if newest_sealed is not None and arrival.report.since < newest_sealed + HOUR
+            else BookingResult.TOO_LARGE
+            if too_large(arrival.report, parts)
+            else BookingResult.STORED
+            for arrival, parts in zip(arrivals, parts_of, strict=True)
+        ]
+        keys = [(_hour(arrival.report), node.id) for arrival, node in zip(arrivals, node_of, strict=True)]
+        held = {key for key, fate in zip(keys, fates, strict=True) if fate is BookingResult.STORED}
+        if self._postgresql:  # after a gap a report adds to former hours too, and so may another server
+            for (hour, node_id), arrival, fate in zip(keys, arrivals, fates, strict=True):
+                if fate is BookingResult.STORED:
+                    held.update((former, node_id) for former in range(_full(arrival.report.since), hour, HOUR))
+        windows = self._windows(connection, held)
+        stored: list[tuple[NodeRecord, NodeReport]] = []
+        parts_stored: list[ReportSlices] = []
+        booked = [at for at, fate in enumerate(fates) if fate is BookingResult.STORED]
+        self._bounds.follow((node_id, hour, len(found.entries)) for (hour, node_id), found in windows.items())
+        self._bounds.read(connection, ((node_of[at].id, hour) for at in booked for hour in parts_of[at].hours))
+        for at in booked:
+            arrival, node, found = arrivals[at], node_of[at], windows[keys[at]]
+            key = _key(arrival.report)
+            fates[at] = found.fate(key, arrival.digest)
+            if fates[at] is not BookingResult.STORED:
+                continue
+            if not self._bounds.take(node.id, arrival.report, parts_of[at].hours):
+                fates[at] = BookingResult.IMPOSSIBLE
+                continue
+            found.add(key, arrival.digest)
+            stored.append((node, arrival.report))
+            parts_stored.append(parts_of[at])
+        self._bounds.remember((node_id, hour, len(found.entries)) for (hour, node_id), found in windows.items())
+        self._bounds.trim({node_of[at].id for at in booked})
+        if not stored:
+            return fates
+        batch, changes = FactBatch(), _Changes()
+        pod_ids_of = self._ids.pods(connection, stored, self._ids_of[0])
+        for (node, report), pod_ids, parts in zip(stored, pod_ids_of, parts_stored, strict=True):
+            batch.add(node.id, pod_ids, report, parts)
+            changes.see(node.id, report, parts.hours)
+        self._write(connection, batch, changes, windows)
+        return fates
+
+    def _forget_former(self, hour: int, newest_sealed: int) -> None:
+        """Each hour ids are learnt anew: memory holds the nodes and pods that are, and no id of what sealing drops."""
+        latest = (max(hour, self._ids_of[0]), newest_sealed)
+        if latest != self._ids_of:
+            self._ids.forget()
+            self._bounds.forget()
+            self._ids_of = latest
+
+    def _windows(self, connection: sa.Connection, keys: set[tuple[int, int]]) -> dict[tuple[int, int], _Windows]:
+        """Lock and read the node hours."""
+        if self._postgresql:  # only a row that is there can be locked
+            self._make_windows.put(connection, ((*key, b"") for key in sorted(keys)))
+        found = {key: _Windows(b"") for key in sorted(keys)}
+        table = schema.node_windows
+        for hour in sorted({hour for hour, _ in keys}):
+            for node_ids in chunks(sorted(node_id for at, node_id in keys if at == hour)):
+                query = (
+                    sa.select(table.c.node_id, table.c.windows)
+                    .where(table.c.hour == hour, table.c.node_id.in_(node_ids))
+                    .order_by(table.c.node_id)
+                    .with_for_update()
+                )
+                for node_id, entries in connection.execute(query):
+                    found[(hour, node_id)] = _Windows(entries)
+        return found
+
+    def _write(
+        self, connection: sa.Connection, batch: FactBatch, changes: _Changes, windows: dict[tuple[int, int], _Windows]
+    ) -> None:
+        for table, rows in (
+            (schema.node_fact, batch.node_facts),
+            (schema.pod_fact, batch.pod_facts),
+            (schema.pod_energy, batch.pod_energy),
+        ):
+            self._sums[table].put(connection, rows.values())
+        self._put_windows.put(connection, ((*key, found.entries) for key, found in windows.items() if found.changed))
+        self._ids.describe(connection, changes.latest)
+        self._put_spans.put(
+            connection, ((node_id, s.first_start, s.last_end) for node_id, s in sorted(changes.spans.items()))
+        )
+        self.touch(connection, changes.hours)  # last, since all servers meet here
+
+    def touch(self, connection: sa.Connection, hours: Iterable[int]) -> None:
+        """Tell readers that what they made of these hours is out of date."""
+        self._put_revisions.put(connection, ((hour, 1) for hour in sorted(hours)))
+
+
+def _parts(report: NodeReport, cuts: Cuts) -> ReportSlices:
+    """Its slices; where cuts alone make it too large, its hours: a report is worth more than cuts."""
+    parts = ReportSlices(report, cuts)
+    return ReportSlices(report, NO_CUTS) if too_large(report, parts) else parts
+
+
+def lock_bookings(connection: sa.Connection) -> None:
+    """Until the transaction ends, nothing is booked by any other process. The first statement of a transaction."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_BOOKINGS_LOCK)))
+    else:  # SQLite's driver would begin at the first write: what was read before it might be out of date by then
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _adder(dialect: sa.Dialect, table: sa.Table) -> BulkInsert:
+    keys = [column.name for column in table.primary_key]
+    counts = [column.name for column in table.columns if column.name not in keys]
+    return BulkInsert(dialect, table, (*keys, *counts), keys, dict.fromkeys(counts, "add"))
+
+
+def _hour(report: NodeReport) -> int:
+    return _full(report.window_start)
+
+
+def _full(at: int) -> int:
+    return at - at % HOUR
+
+
+def _key(report: NodeReport) -> bytes:
+    text = f"{report.boot_id}\n{report.window_start}\n{report.part}"
+    return blake2b(text.encode(), digest_size=_DIGEST).digest()

@@ -1,0 +1,130 @@
+"""Which nodes should report, and what share of their time was reported.
+
+The cluster's own list says which nodes there are; a node that only ever reported (imported windows, a server
+without the right to list) is expected from its first report to its last one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from carbonbudget_operator.ledger import schema
+from carbonbudget_operator.ledger.bulk_rows import BulkInsert, chunks
+
+# A new node's first minutes are nobody's gap: its agent's image is being pulled.
+_GRACE_SECONDS = 180
+_DAY = 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectedNodeTime:
+    """A node's time: [start, end) UTC seconds; `end` is None while it is still listed."""
+
+    name: str
+    start: int
+    end: int | None
+    silent: bool  # it has never reported
+
+
+def store_listed(engine: sa.Engine, cluster: str, listed: Mapping[str, str], now: int) -> None:
+    """Keep what a whole list of nodes that should report said: names and uids."""
+    table = schema.node_listed
+    with engine.begin() as connection:
+        rows = BulkInsert(
+            connection.dialect, table, ("cluster", "name", "uid", "since", "until"), ("cluster", "name", "uid"),
+            {"until": "max"},
+        )  # fmt: skip
+        rows.put(connection, ((cluster, name, uid, now, now) for name, uid in sorted(listed.items())))
+
+
+def store_counts(engine: sa.Engine, cluster: str, counts: Mapping[str, int], now: int) -> None:
+    """Keep how many nodes of each kind a whole list had: of a day the most at once, and when it was last listed.
+
+    The kind is what the nodes are on which no agent runs; empty for those that should report.
+    """
+    table, day = schema.node_count, now - now % _DAY
+    with engine.begin() as connection:
+        rows = BulkInsert(
+            connection.dialect, table, ("cluster", "day", "kind", "nodes", "until"), ("cluster", "day", "kind"),
+            {"nodes": "max", "until": "max"},
+        )  # fmt: skip
+        rows.put(connection, ((cluster, day, kind, nodes, now) for kind, nodes in sorted(counts.items())))
+
+
+def forget_listed(engine: sa.Engine, cluster: str, uids: Iterable[str]) -> None:
+    """Expect nothing of nodes that were listed as such by mistake, unless one of that name has ever reported."""
+    listed, node = schema.node_listed.c, schema.node.c
+    with engine.begin() as connection:
+        for some in chunks(sorted(uids)):
+            connection.execute(
+                sa.delete(schema.node_listed).where(
+                    listed.cluster == cluster,
+                    listed.uid.in_(some),
+                    listed.name.not_in(sa.select(node.name).where(node.cluster == cluster)),
+                )
+            )
+
+
+def without_agent(connection: sa.Connection, cluster: str, start: int, end: int) -> dict[str, int]:
+    """Nodes on which no agent runs, by what they are: the most that there were at once on any day of [start, end)."""
+    c = schema.node_count.c
+    rows = connection.execute(
+        sa.select(c.kind, sa.func.max(c.nodes))
+        .where(c.cluster == cluster, c.day > start - _DAY, c.day < end, c.kind != "", c.nodes > 0)
+        .group_by(c.kind)
+        .order_by(c.kind)
+    )
+    return {kind: int(nodes) for kind, nodes in rows}
+
+
+def expectations(connection: sa.Connection, cluster: str) -> list[ExpectedNodeTime]:
+    """Every stretch of time in which a node should have reported."""
+    node, span, listed = schema.node.c, schema.node_span.c, schema.node_listed.c
+    spans = {
+        row.name: (row.first_start, row.last_end)
+        for row in connection.execute(
+            sa.select(node.name, span.first_start, span.last_end)
+            .join(schema.node, node.id == span.node_id)
+            .where(node.cluster == cluster)
+        )
+    }
+    rows = connection.execute(
+        sa.select(listed.name, listed.since, listed.until)
+        .where(listed.cluster == cluster)
+        .order_by(listed.name, listed.since)
+    ).all()
+    counted = schema.node_count.c  # a list without any node that should report is one too
+    last_list = connection.scalar(sa.select(sa.func.max(counted.until)).where(counted.cluster == cluster))
+    latest = max((row.until for row in rows), default=0)
+    latest = max(latest, last_list or 0)
+    found: list[ExpectedNodeTime] = []
+    seen: set[str] = set()
+    for row in rows:
+        start = row.since + _GRACE_SECONDS
+        first = spans.get(row.name)
+        if first is not None and row.name not in seen:  # it reported before it was first listed, or within the grace
+            start = min(start, first[0])
+        seen.add(row.name)
+        found.append(ExpectedNodeTime(row.name, start, None if row.until >= latest else row.until, first is None))
+    found += [ExpectedNodeTime(name, *span, silent=False) for name, span in sorted(spans.items()) if name not in seen]
+    return found
+
+
+def listed_from(connection: sa.Connection, cluster: str) -> int | None:
+    """The UTC second of the first list of the cluster's nodes; None where the ledger has no list."""
+    listed, counted = schema.node_listed.c, schema.node_count.c
+    firsts = (
+        connection.scalar(sa.select(sa.func.min(listed.since)).where(listed.cluster == cluster)),
+        connection.scalar(sa.select(sa.func.min(counted.day)).where(counted.cluster == cluster)),
+    )
+    return min((int(first) for first in firsts if first is not None), default=None)
+
+
+def expected_ms(expected: Iterable[ExpectedNodeTime], start: int, end: int) -> int:
+    """Milliseconds of node-time of [start, end) in which there should be reports."""
+    return sum(
+        max(0, min(end, end if item.end is None else item.end) - max(start, item.start)) * 1000 for item in expected
+    )

@@ -1,0 +1,270 @@
+"""Keeps valued units: hours that are over, their days and months, so that a long question reads a few rows.
+
+Derived, not record: what is kept under a derivation (the settings and figures it was made with) and a
+signature (the revisions of its hours) is dropped and made anew when either changes; but of sealed hours.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from hashlib import blake2b
+from typing import Any
+
+import sqlalchemy as sa
+
+from carbonbudget_operator.ledger import schema
+from carbonbudget_operator.ledger.applied import Applied, applied_of, applied_text
+from carbonbudget_operator.ledger.bulk_rows import BulkInsert, chunks
+from carbonbudget_operator.ledger.valued_rows import COLUMNS, NAMES, ValuedRow, ValuedUnit
+
+# Levels of units, each made of the one before: hours, quarters of a day, days, thirds of a month, months.
+HOURS, QUARTERS, DAYS, THIRDS, MONTHS = LEVELS = range(5)
+# What `total` sums up: three components in one column each.
+_SUMMED = {0: (0, 1, 2), 3: (3,), 4: (4, 5, 6), 7: (7, 8, 9), **{column: (column,) for column in range(10, COLUMNS)}}
+_RANGES_AT_ONCE = 200  # SQLite takes 500 in one statement
+_KEEP_LOCK = 0x6362_0003
+_MAX_GROUPS = 500_000  # some 500 bytes each, beyond which they are read again
+_Key = tuple[int, int]  # level and start
+_Group = tuple[str, str, str, Mapping[str, str]]
+
+
+class StoredUnits:
+    """What is kept under one derivation."""
+
+    def __init__(self, engine: sa.Engine, description: str) -> None:
+        """`description` names settings and figures; another one is another derivation."""
+        self._engine, self.description = engine, description
+        self._digest = _digest(description)
+        self._id: int | None = None
+        self._groups: dict[int, _Group] = {}
+        self._factors: dict[int, frozenset[str]] = {}
+        dialect = engine.dialect
+        self._put_derivation = BulkInsert(dialect, schema.derivation, ("digest", "description"), ("digest",))
+        self._put_groups = BulkInsert(
+            dialect, schema.row_group, ("digest", "scope", "namespace", "workload", "labels"), ("digest",)
+        )
+        self._put_factors = BulkInsert(dialect, schema.factor_set, ("digest", "factors"), ("digest",))
+        keys = ("derivation_id", "level", "start", "group_id")
+        self._put_rows = BulkInsert(
+            dialect, schema.valued_row, (*keys, "end", "factor_set_id", *NAMES), keys, dict.fromkeys(NAMES, "add")
+        )
+
+    def kept(self, connection: sa.Connection, start: int, end: int) -> dict[_Key, str]:
+        """Signatures of the units that start in [start, end)."""
+        derivation_id = self._find(connection)
+        return {} if derivation_id is None else self._kept(connection, derivation_id, start, end)
+
+    @staticmethod
+    def _kept(connection: sa.Connection, derivation_id: int, start: int, end: int) -> dict[_Key, str]:
+        c = schema.valued_unit.c
+        rows = connection.execute(
+            sa.select(c.level, c.start, c.signature).where(
+                c.derivation_id == derivation_id, c.start >= start, c.start < end
+            )
+        )
+        return {(level, at): signature for level, at, signature in rows}
+
+    def id(self, connection: sa.Connection) -> int | None:
+        """The derivation's id; None while nothing was ever kept under it."""
+        return self._find(connection)
+
+    def load(self, connection: sa.Connection, level: int, start: int, derivation_id: int | None = None) -> ValuedUnit:
+        """One unit that is kept, under this derivation or another."""
+        unit, row = schema.valued_unit.c, schema.valued_row.c
+        derivation_id = self._find(connection) if derivation_id is None else derivation_id
+        reported, applied, end = connection.execute(
+            sa.select(unit.reported, unit.applied, unit.end).where(
+                unit.derivation_id == derivation_id, unit.level == level, unit.start == start
+            )
+        ).one()
+        found = connection.execute(
+            sa.select(row.start, row.end, row.group_id, row.factor_set_id, *(row[name] for name in NAMES)).where(
+                row.derivation_id == derivation_id, row.level == level, row.start >= start, row.start < end
+            )
+        ).all()
+        groups, sets = self._learn(connection, {item[2] for item in found}, {item[3] for item in found})
+        rows = [
+            _row(at, until, groups[group], list(figures), sets[factors])
+            for at, until, group, factors, *figures in found
+        ]
+        return ValuedUnit(level, start, rows, [tuple(item) for item in json.loads(reported)], applied_of(applied))
+
+    def applied(self, connection: sa.Connection, start: int, end: int) -> list[Applied]:
+        """What the hours of [start, end) that are kept were valued by, in order."""
+        unit, derivation_id = schema.valued_unit.c, self._find(connection)
+        texts = connection.scalars(
+            sa.select(unit.applied)
+            .where(unit.derivation_id == derivation_id, unit.level == HOURS, unit.start >= start, unit.start < end)
+            .order_by(unit.start)
+        )
+        return [one for text in texts for one in applied_of(text)]
+
+    def total(self, connection: sa.Connection, units: Sequence[_Key], start: int, end: int) -> list[ValuedRow]:
+        """Whole units summed up by group and factors in the database; with many gaps a group has several rows.
+
+        Components are summed up in the first column of each three: a sum over millions of rows costs by its columns.
+
+        Raises:
+            OverflowError: SQLite adds up in 64 bits, and a sum does not fit.
+        """
+        row, derivation_id = schema.valued_row.c, self._find(connection)
+        columns = [sum((row[NAMES[part]] for part in parts[1:]), row[NAMES[parts[0]]]) for parts in _SUMMED.values()]
+        # One range of the primary key each: by OR, SQLite reads all that the derivation ever kept.
+        spans = [
+            sa.select(
+                row.group_id, row.factor_set_id, *(column.label(f"sum{n}") for n, column in enumerate(columns))
+            ).where(row.derivation_id == derivation_id, row.level == level, row.start >= first, row.start < last)
+            for level in LEVELS
+            for first, last in _runs(sorted(at for its, at in units if its == level), level)
+        ]
+        found = [row for part in chunks(spans, _RANGES_AT_ONCE) for row in _summed(connection, part)]
+        groups, sets = self._learn(connection, {row[0] for row in found}, {row[1] for row in found})
+        rows = []
+        for group, factors, *sums in found:
+            figures = [0] * COLUMNS
+            for column, figure in zip(_SUMMED, sums, strict=True):
+                figures[column] = int(figure)
+            rows.append(_row(start, end, groups[group], figures, sets[factors]))
+        return rows
+
+    def save(self, unit: ValuedUnit, end: int, signature: str) -> None:
+        """Keep a unit, in place of what was kept of it."""
+        key = (unit.level, unit.start)
+        groups = {_group_text(row): row for row in unit.rows}
+        factors = {_text(sorted(row.factors)) for row in unit.rows}
+        with self._engine.begin() as connection:
+            if connection.dialect.name == "postgresql":  # several servers keep the same units
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_KEEP_LOCK)))
+            self._put_derivation.put(connection, [(self._digest, self.description)])
+            derivation_id = self._look_up(connection)
+            assert derivation_id is not None
+            if self._kept(connection, derivation_id, unit.start, unit.start + 1).get(key) == signature:
+                return
+            columns = {
+                text: (row.scope, row.namespace, row.workload, _text(dict(row.labels))) for text, row in groups.items()
+            }
+            group_ids = self._ids(connection, self._put_groups, schema.row_group, columns)
+            factor_ids = self._ids(
+                connection, self._put_factors, schema.factor_set, {text: (text,) for text in factors}
+            )
+            self._drop(connection, derivation_id, *key, end)
+            connection.execute(
+                sa.insert(schema.valued_unit).values(
+                    derivation_id=derivation_id, level=unit.level, start=unit.start, end=end, signature=signature,
+                    reported=_text(unit.reported), applied=applied_text(unit.applied),
+                )
+            )  # fmt: skip
+            self._put_rows.put(
+                connection,
+                (
+                    (derivation_id, unit.level, row.start, group_ids[_group_text(row)], row.end,
+                     factor_ids[_text(sorted(row.factors))], *row.figures)
+                    for row in unit.rows
+                ),
+            )  # fmt: skip
+        self._id = derivation_id  # not before the commit: what is rolled back may be another's id next
+
+    def forget(self, units: Iterable[tuple[int, int, int]]) -> None:
+        """Drop units, by level, start and end, because what is kept of them is wrong."""
+        with self._engine.begin() as connection:
+            derivation_id = self._look_up(connection)
+            if derivation_id is not None:
+                for level, start, end in units:
+                    self._drop(connection, derivation_id, level, start, end)
+
+    @staticmethod
+    def _drop(connection: sa.Connection, derivation_id: int, level: int, start: int, end: int) -> None:
+        for table in (schema.valued_unit, schema.valued_row):
+            c = table.c
+            connection.execute(
+                sa.delete(table).where(
+                    c.derivation_id == derivation_id, c.level == level, c.start >= start, c.start < end
+                )
+            )
+
+    def _find(self, connection: sa.Connection) -> int | None:
+        if self._id is None:
+            self._id = self._look_up(connection)
+        return self._id
+
+    def _look_up(self, connection: sa.Connection) -> int | None:
+        return connection.scalar(sa.select(schema.derivation.c.id).where(schema.derivation.c.digest == self._digest))
+
+    def _learn(
+        self, connection: sa.Connection, groups: set[int], factors: set[int]
+    ) -> tuple[Mapping[int, _Group], Mapping[int, frozenset[str]]]:
+        """Groups and sets of factors by id, with those asked for.
+
+        Threads share what is remembered. Each reads from the maps that it was given: another one may begin new ones.
+        """
+        if len(self._groups) + len(self._factors) > _MAX_GROUPS:
+            self._groups, self._factors = {}, {}
+        known, sets = self._groups, self._factors
+        g, f = schema.row_group.c, schema.factor_set.c
+        for ids in chunks(groups - known.keys()):
+            query = sa.select(g.id, g.scope, g.namespace, g.workload, g.labels).where(g.id.in_(ids))
+            for key, scope, namespace, workload, labels in connection.execute(query):
+                known[key] = (scope, namespace, workload, json.loads(labels))
+        for ids in chunks(factors - sets.keys()):
+            for key, text in connection.execute(sa.select(f.id, f.factors).where(f.id.in_(ids))):
+                sets[key] = frozenset(json.loads(text))
+        return known, sets
+
+    @staticmethod
+    def _ids(
+        connection: sa.Connection, rows: BulkInsert, table: sa.Table, wanted: Mapping[str, tuple[str, ...]]
+    ) -> dict[str, int]:
+        digests = {_digest(text): text for text in wanted}
+        rows.put(connection, ((digest, *wanted[digests[digest]]) for digest in sorted(digests)))
+        found: dict[str, int] = {}
+        for part in chunks(digests):
+            for key, digest in connection.execute(
+                sa.select(table.c.id, table.c.digest).where(table.c.digest.in_(part))
+            ):
+                found[digests[bytes(digest)]] = key
+        return found
+
+
+def _summed(connection: sa.Connection, spans: Sequence[sa.Select[Any]]) -> Sequence[Sequence[Any]]:
+    """Sums of all columns but the first two, by these. Raises OverflowError."""
+    read = sa.union_all(*spans).subquery()
+    group, factors, *columns = read.c
+    try:
+        return connection.execute(sa.select(group, factors, *map(sa.func.sum, columns)).group_by(group, factors)).all()
+    except sa.exc.OperationalError as error:
+        if "integer overflow" in str(error.orig):
+            raise OverflowError(str(error.orig)) from None
+        raise
+
+
+def _runs(starts: Sequence[int], level: int) -> Iterable[tuple[int, int]]:
+    """[first, last + 1) of stretches without a gap: one statement each. Thirds and months are told one by one."""
+    step = {HOURS: 3600, QUARTERS: 6 * 3600, DAYS: 86_400}.get(level, 0)
+    first = last = -1
+    for at in starts:
+        if first >= 0 and step and at == last + step:
+            last = at
+            continue
+        if first >= 0:
+            yield first, last + (step or 1)
+        first = last = at
+    if first >= 0:
+        yield first, last + (step or 1)
+
+
+def _row(start: int, end: int, group: _Group, figures: list[int], factors: frozenset[str]) -> ValuedRow:
+    scope, namespace, workload, labels = group
+    return ValuedRow(start, end, "", scope, namespace, workload, labels, figures, factors)
+
+
+def _group_text(row: ValuedRow) -> str:
+    return _text([row.scope, row.namespace, row.workload, dict(row.labels)])
+
+
+def _text(value: object) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))
+
+
+def _digest(text: str) -> bytes:
+    return blake2b(text.encode(), digest_size=16).digest()

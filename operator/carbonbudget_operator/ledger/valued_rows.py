@@ -1,0 +1,73 @@
+"""Valued rows: what is kept of a time that is over, and what every answer is a sum of. Plain dataclasses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from carbonbudget_operator.ledger.applied import Applied
+from carbonbudget_operator.namespace_names import is_special
+
+# Columns of a row's figures: energy, the metered part of it, both ways to count its emissions, embodied
+# emissions, the energy of the whole facility (PUE included), and between which figures sources put embodied ones.
+DYNAMIC_UJ, IDLE_UJ, OVERHEAD_UJ, METERED_UJ = 0, 1, 2, 3
+LOCATION_UG, MARKET_UG = slice(4, 7), slice(7, 10)  # dynamic, idle, overhead
+ENERGY_UJ = slice(0, 3)
+EMBODIED_UG: Final = 10
+FACILITY_UJ: Final = 11
+EMBODIED_LOW_UG: Final = 12
+EMBODIED_HIGH_UG: Final = 13
+# The location-based emissions by what their factor has: direct; upstream of the electricity; a life cycle whose direct
+# share is not known (`carbon/basis_split.py`).
+DIRECT_UG: Final = 14
+UPSTREAM_UG: Final = 15
+UNSPLIT_UG: Final = 16
+# The part of the market-based emissions for which no market factor is known: the location's figure stands in.
+STOOD_IN_UG: Final = 17
+COLUMNS: Final = 18
+NAMES: Final = (
+    "dynamic_uj", "idle_uj", "overhead_uj", "metered_uj",
+    "location_dynamic_ug", "location_idle_ug", "location_overhead_ug",
+    "market_dynamic_ug", "market_idle_ug", "market_overhead_ug", "embodied_ug", "facility_uj",
+    "embodied_low_ug", "embodied_high_ug", "direct_ug", "upstream_ug", "unsplit_ug",
+    "stood_in_ug",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class ValuedRow:
+    """What one group of pods bears in [start, end); a special row's namespace is its name.
+
+    `node` is empty where the row sums up all nodes. `scope` is whose nodes they are. `factors` says which
+    figures went into it.
+    """
+
+    start: int
+    end: int
+    node: str
+    scope: str
+    namespace: str
+    workload: str
+    labels: Mapping[str, str]
+    figures: list[int]
+    factors: frozenset[str]
+
+    @property
+    def special(self) -> bool:
+        """Whether it belongs to no pod."""
+        return is_special(self.namespace)
+
+
+@dataclass(frozen=True, slots=True)
+class ValuedUnit:
+    """An hour, a day or a month that is over, valued; `reported` is (start, end, node-milliseconds) by slice.
+
+    `applied` is of hours alone: the numbers that they were valued by.
+    """
+
+    level: int
+    start: int
+    rows: list[ValuedRow]
+    reported: list[tuple[int, int, int]]
+    applied: list[Applied] = field(default_factory=list)

@@ -1,1 +1,0 @@
-"""Reporting: facts to rows to grams, over REST, as metrics and for the command line."""

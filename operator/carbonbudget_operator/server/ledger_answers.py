@@ -1,0 +1,150 @@
+"""Answers questions from the ledger as JSON: the same functions in the operator's threads and in people's workers.
+
+Who asks has been authorized for it before. Nothing here writes to the ledger.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from carbonbudget_operator.answers import report_closing
+from carbonbudget_operator.answers.budget_use import BudgetUseQueries, TooManyWorkloads
+from carbonbudget_operator.answers.grouping import (
+    GroupingError,
+    allocation_json,
+    group_rows,
+    needs_nodes,
+    parse_filter,
+    parse_group_by,
+)
+from carbonbudget_operator.answers.hourly_use import hourly_use
+from carbonbudget_operator.answers.projection_table import ProjectionTable
+from carbonbudget_operator.answers.run_use import RunQueriesAnswerer
+from carbonbudget_operator.answers.time_ranges import covered_range, parse_time_range
+from carbonbudget_operator.api.query_bodies import BudgetAnswers, BudgetQueries, HourlyAnswers, RunAnswers, RunQueries
+from carbonbudget_operator.api.report_bodies import ClosePeriod
+from carbonbudget_operator.ingest.refusal import Refusal
+from carbonbudget_operator.namespace_names import EVERY_NAMESPACE
+from carbonbudget_operator.server.pools import Question
+from carbonbudget_operator.server.routes.budgets import check_hours, check_questions, check_spans
+from carbonbudget_operator.server.routes.query_handling import parse
+from carbonbudget_operator.server.routes.reports import encoded, refused
+from carbonbudget_operator.settings import Settings
+
+
+class LedgerAnswers:
+    """Answers from one ledger. Threads share it."""
+
+    def __init__(self, queries: BudgetUseQueries, settings: Settings) -> None:
+        self.queries, self.settings = queries, settings
+        self.projections = ProjectionTable(queries.book)
+
+    def answer(self, question: Question) -> bytes:
+        """The answer as JSON, within the question's allowance. Raises Refusal."""
+        text = _KINDS[question.kind](self, question)
+        most = question.allowance.answer_bytes
+        if len(text) > most:
+            reason = f"the answer has {len(text)} bytes, at most {most} are sent at once: ask in parts"
+            raise Refusal(422, "unanswerable", reason)
+        return text
+
+
+def _budgets(answers: LedgerAnswers, question: Question) -> bytes:
+    asked = question.parsed
+    if not isinstance(asked, BudgetQueries):
+        asked = parse(BudgetQueries, question.body)
+    check_questions(asked.queries, question.allowance)
+    check_spans(asked.queries, question.allowance)
+    through = answers.queries.data_through()
+    try:
+        found = answers.queries.budgets(asked.queries, question.allowance.workloads)
+    except TooManyWorkloads as error:
+        raise Refusal(422, "unanswerable", str(error)) from None
+    pods: Mapping[str, int] = question.given.get("pods_without_agent", {})
+    if pods:
+        in_all = sum(pods.values())
+        for asked_for, its in zip(asked.queries, found, strict=True):
+            names = set(asked_for.namespaces)
+            its.pods_without_agent = in_all if EVERY_NAMESPACE in names else sum(pods.get(name, 0) for name in names)
+    return BudgetAnswers(data_through=through, answers=found).model_dump_json().encode()
+
+
+def _hours(answers: LedgerAnswers, question: Question) -> bytes:
+    asked = question.parsed
+    if not isinstance(asked, BudgetQueries):
+        asked = parse(BudgetQueries, question.body)
+    check_questions(asked.queries, question.allowance)
+    check_hours(asked.queries, question.allowance)
+    return HourlyAnswers(answers=hourly_use(answers.queries.book, asked.queries)).model_dump_json().encode()
+
+
+def _runs(answers: LedgerAnswers, question: Question) -> bytes:
+    asked = question.parsed
+    if not isinstance(asked, RunQueries):
+        asked = parse(RunQueries, question.body)
+    question.allowance.check("questions", len(asked.queries))
+    for run in asked.queries:
+        if run.end <= run.start:
+            raise Refusal(422, "unanswerable", f"{run.id}: end must be after start")
+    through, found = RunQueriesAnswerer(answers.queries.book).answers(asked.queries)
+    return RunAnswers(data_through=through, answers=found).model_dump_json().encode()
+
+
+def _projection(answers: LedgerAnswers, question: Question) -> bytes:
+    return answers.projections.table(question.now).model_dump_json().encode()
+
+
+def _allocation(answers: LedgerAnswers, question: Question) -> bytes:
+    given = question.given
+    try:
+        fields, filters = parse_group_by(given["group_by"]), parse_filter(given["filter"])
+    except GroupingError as error:
+        raise Refusal(400, "malformed", str(error)) from None
+    span = covered_range(given["start"], given["end"])
+    found = allocation_json(
+        group_rows(answers.queries.rows(*span, needs_nodes(fields, filters)), fields, filters), span
+    )
+    return json.dumps(found | {"settings": answers.settings.source}).encode()
+
+
+def _report(answers: LedgerAnswers, question: Question) -> bytes:
+    period, start, end = (question.given[name] for name in ("period", "start", "end"))
+    span = refused(lambda: parse_time_range(period)) if period else (start, end)
+    if span[0] >= span[1]:
+        raise Refusal(400, "malformed", "give period, or from and to, and from before to")
+    engine = answers.queries.book.engine
+    return json.dumps(
+        refused(lambda: report_closing.period_report(engine, answers.settings, span, question.now, period))
+    ).encode()
+
+
+def _closures(answers: LedgerAnswers, _: Question) -> bytes:
+    return json.dumps(report_closing.closures(answers.queries.book.engine, answers.settings.cluster)).encode()
+
+
+def _closed(answers: LedgerAnswers, question: Question) -> bytes:
+    period, cluster = question.given["period"], answers.settings.cluster
+    return encoded(refused(lambda: report_closing.find_closure(answers.queries.book.engine, cluster, period)))
+
+
+def _prepare(answers: LedgerAnswers, question: Question) -> bytes:
+    """What a period is closed with; the server keeps it."""
+    asked, engine = parse(ClosePeriod, question.body), answers.queries.book.engine
+    return encoded(
+        refused(lambda: report_closing.prepare(engine, answers.settings, asked.period, question.now, asked.incomplete))
+    )
+
+
+_KINDS: Final[Mapping[str, Callable[[LedgerAnswers, Question], bytes]]] = {
+    "budgets": _budgets,
+    "hours": _hours,
+    "runs": _runs,
+    "projection": _projection,
+    "allocation": _allocation,
+    "report": _report,
+    "closures": _closures,
+    "closed": _closed,
+    "prepare": _prepare,
+}

@@ -1,0 +1,90 @@
+"""What budgets used: POST /v1/budgets/query and /v1/budgets/hours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+from fastapi import APIRouter, Depends, Response
+
+from carbonbudget_operator.answers.budget_boundaries import wanted_cuts
+from carbonbudget_operator.answers.budget_use import common_range
+from carbonbudget_operator.answers.hourly_use import MAX_HOURS, whole_hours
+from carbonbudget_operator.api.query_bodies import BudgetQueries, BudgetQuery
+from carbonbudget_operator.budgets.coverage import asked_labels
+from carbonbudget_operator.ingest.refusal import Refusal
+from carbonbudget_operator.ledger.selected_labels import Asked
+from carbonbudget_operator.ledger.slices import HOUR
+from carbonbudget_operator.ledger.writer import LedgerWriter
+from carbonbudget_operator.namespace_names import EVERY_NAMESPACE
+from carbonbudget_operator.server.pools import QueryAllowance
+from carbonbudget_operator.server.routes.query_handling import QueryCaller, QueryHandling
+
+
+def budget_routes(
+    asking: QueryHandling, writer: LedgerWriter, pods_without_agent: Callable[[], Mapping[str, int]]
+) -> APIRouter:
+    """Both of them. `pods_without_agent` gives how many pods each namespace has on nodes without an agent."""
+    router, known = APIRouter(), Depends(asking.asker)
+
+    @router.post("/v1/budgets/query")
+    async def query(asker: QueryCaller = known) -> Response:
+        def before(asked: BudgetQueries) -> None:
+            """The operator's alone: a tenant's question must not use up the cuts of all."""
+            check_questions(asked.queries, asker.readers.allowance)
+            check_spans(asked.queries, asker.readers.allowance)
+            writer.add_cuts(wanted_cuts(asked.queries), int(asking.now()))
+            writer.select_labels(_selected(asked.queries), int(asking.now()))
+
+        return await asker.answer("budgets", BudgetQueries, _namespaces, counted, before)
+
+    def counted(namespaces: Iterable[str]) -> dict[str, dict[str, int]]:
+        pods, names = pods_without_agent(), set(namespaces)
+        if EVERY_NAMESPACE not in names:
+            pods = {name: number for name, number in pods.items() if name in names}
+        return {"pods_without_agent": dict(pods)}
+
+    @router.post("/v1/budgets/hours")
+    async def hours(asker: QueryCaller = known) -> Response:
+        return await asker.answer("hours", BudgetQueries, _namespaces)
+
+    return router
+
+
+def _namespaces(asked: BudgetQueries) -> set[str]:
+    # An empty name is no namespace's: nobody may ask by it but who may ask about all.
+    return {name or EVERY_NAMESPACE for query in asked.queries for name in query.namespaces}
+
+
+def _selected(asked: Iterable[BudgetQuery]) -> Iterator[Asked]:
+    for query in asked:
+        for key, values in asked_labels(query.selector):
+            yield query.namespaces, key, values
+
+
+def check_questions(asked: Sequence[BudgetQuery], allowance: QueryAllowance) -> None:
+    """Refuse what is well-formed and cannot be answered."""
+    allowance.check("questions", len(asked))
+    for query in asked:
+        if query.end <= query.start:
+            raise Refusal(422, "unanswerable", f"{query.id}: end must be after start")
+        if query.settled_through % HOUR:
+            raise Refusal(422, "unanswerable", f"{query.id}: settled_through must be a whole hour")
+        if EVERY_NAMESPACE in query.namespaces and len(query.namespaces) > 1:
+            raise Refusal(422, "unanswerable", f"{query.id}: * stands for every namespace, so name no other beside it")
+
+
+def check_spans(asked: Sequence[BudgetQuery], allowance: QueryAllowance) -> None:
+    """Refuse questions about too many different spans."""
+    allowance.check("spans", len({common_range(query) for query in asked}))
+
+
+def check_hours(asked: Sequence[BudgetQuery], allowance: QueryAllowance) -> None:
+    """Refuse questions by the hour about too many hours."""
+    total = 0
+    for query in asked:
+        first, last = whole_hours(query)
+        count = (last - first) // HOUR
+        total += count
+        if count > MAX_HOURS:
+            raise Refusal(422, "unanswerable", f"{query.id}: at most {MAX_HOURS // 24} days by the hour, not {count} h")
+    allowance.check("hours", total)

@@ -1,0 +1,23 @@
+"""What single runs emitted, and what new ones will: POST /v1/runs/query, GET /v1/projection."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Depends, Response
+
+from carbonbudget_operator.api.query_bodies import RunQueries
+from carbonbudget_operator.server.routes.query_handling import QueryCaller, QueryHandling
+
+
+def run_routes(asking: QueryHandling) -> APIRouter:
+    """Both of them."""
+    router, known = APIRouter(), Depends(asking.asker)
+
+    @router.post("/v1/runs/query")
+    async def query(asker: QueryCaller = known) -> Response:
+        return await asker.answer("runs", RunQueries, lambda asked: {run.namespace for run in asked.queries})
+
+    @router.get("/v1/projection")
+    async def projection(asker: QueryCaller = known) -> Response:
+        return await asker.answer_all("projection")
+
+    return router

@@ -1,0 +1,1 @@
+"""Valuation: facts of the ledger to rows, and rows to grams."""

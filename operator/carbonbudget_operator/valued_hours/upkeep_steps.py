@@ -1,0 +1,229 @@
+"""Keeps units of time that is over, so that long questions stay short. One step at a time, at will."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections import Counter
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
+
+import sqlalchemy as sa
+
+from carbonbudget_operator.ledger.batch_delete import BatchDeleter, DeletionUnfinished
+from carbonbudget_operator.ledger.fact_reader import hours_with_facts
+from carbonbudget_operator.ledger.former_valuation import former_hour, totals_of
+from carbonbudget_operator.ledger.retention import drop_before, drop_former, nothing_before
+from carbonbudget_operator.ledger.seal import SealError, forget_pods, seal_hour, sealed_hours
+from carbonbudget_operator.ledger.slices import HOUR
+from carbonbudget_operator.ledger.store import LedgerError, snapshot
+from carbonbudget_operator.ledger.stored_units import HOURS, LEVELS
+from carbonbudget_operator.ledger.valued_rows import COLUMNS, ValuedRow, ValuedUnit
+from carbonbudget_operator.valued_hours.restated_hours import RestatedHours
+from carbonbudget_operator.valued_hours.unit_calendar import DAY, Key, signatures, unit_end, unit_of
+from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
+
+_SETTLED_SECONDS = 3600  # servers of an upgrade, and settings that are taken back, need not make all anew
+_MAX_FIGURE = 2**60  # eight of them still fit a database's integer
+_DROP_SECONDS = 20.0  # of each round: the other steps wait meanwhile
+_GRACE_SECONDS = 900  # late windows of an ordinary hour have come by then
+
+
+class UnitError(Exception):
+    """A unit that cannot be kept or sealed: the others may be. `away`: perhaps it is the database that fails."""
+
+    def __init__(self, unit: Key, error: Exception) -> None:
+        level, start = unit
+        when = dt.datetime.fromtimestamp(start, dt.UTC)
+        super().__init__(f"unit of level {level} from {when:%Y-%m-%dT%H:%MZ}: {error or type(error).__name__}")
+        self.unit = unit
+        self.away = isinstance(error, LedgerError | sa.exc.OperationalError | sa.exc.InterfaceError)
+
+
+@contextmanager
+def _of(unit: Key) -> Iterator[None]:
+    """What fails here is a failure of the unit."""
+    try:
+        yield
+    except Exception as error:
+        raise UnitError(unit, error) from error
+
+
+class UpkeepSteps:
+    """Brings what is kept up to date, seals what is old, and drops what is older than is kept."""
+
+    def __init__(self, book: ValuedReader, pod_days: int, keep_months: int) -> None:
+        self._book, self._pod_days, self._keep_months = book, pod_days, keep_months
+        self._since: int | None = None
+        self._last: dict[int, int] | None = None
+        self._quiet: set[int] = set()
+        self._too_large: dict[Key, str] = {}
+        self._done: tuple[int, dict[int, int]] | None = None  # for which all was kept that can be
+        self._dropped = 0  # before which instant all was dropped
+        self._sealed = False  # something, since pods were last forgotten
+        self._restated = RestatedHours(book.derived.description)
+        self.hours_unsealed = 0  # of those that should be, when `seal` was last called
+        self.first_unsealed = 0  # the earliest of them, in UTC seconds
+
+    def begin(self, now: int) -> None:
+        """Begin a round: until the next one, `step` takes only hours that did not change since the one before.
+
+        Agents that send a day's backlog change its hours for minutes: each would be valued over and over.
+        """
+        with snapshot(self._book.engine) as connection:
+            revisions = hours_with_facts(connection, 0, now)
+        before = self._last or {}
+        self._quiet = {hour for hour, revision in revisions.items() if before.get(hour) == revision}
+        self._last = revisions
+
+    def step(self, now: int, aside: Collection[Key] = ()) -> Key | None:
+        """Keep the next unit that is over and not kept as it is now; which one, None if all are but those set aside.
+
+        Raises:
+            UnitError: one cannot be kept.
+        """
+        with snapshot(self._book.engine) as connection:
+            revisions = hours_with_facts(connection, 0, now)
+            over = {hour: revision for hour, revision in revisions.items() if hour + HOUR + _GRACE_SECONDS <= now}
+            state, waits = ((now - _GRACE_SECONDS) // HOUR, over), False
+            if state == self._done:  # mostly nothing changed: two years have 18,000 hours to sign
+                return None
+            wanted = signatures(revisions)
+            kept = self._book.derived.kept(connection, 0, now)
+            for level in LEVELS:
+                for key in sorted(key for key in wanted if key[0] == level):
+                    end = unit_end(key[1], level)
+                    if wanted[key] in (kept.get(key), self._too_large.get(key)) or end + _GRACE_SECONDS > now:
+                        continue
+                    if key in aside:
+                        waits = True
+                        continue
+                    if level == HOURS:
+                        if not self._is_quiet(key[1], revisions[key[1]]):
+                            waits = True
+                            continue
+                        with _of(key):
+                            unit = self._book.make(connection, key[1])
+                    else:
+                        parts = [child for child in wanted if child[0] == level - 1 and key[1] <= child[1] < end]
+                        if any(kept.get(child) != wanted[child] for child in parts):
+                            continue  # one of them waits
+                        with _of(key):
+                            loaded = [self._book.derived.load(connection, *child) for child in sorted(parts)]
+                            unit = add_up(level, key[1], end, loaded)
+                        if any(max(row.figures) > _MAX_FIGURE for row in unit.rows):
+                            self._too_large[key] = wanted[key]  # shorter units answer for it
+                            continue
+                    break
+                else:
+                    continue
+                break
+            else:
+                self._done = self._done if waits else state
+                return None
+        with _of(key):
+            self._book.derived.save(unit, end, wanted[key])
+            if level == HOURS:
+                self._compare(unit)
+        return key
+
+    def take_restated(self) -> RestatedHours | None:
+        """The hours that got other figures by other settings since this was last called; None if none did."""
+        found, self._restated = self._restated, RestatedHours(self._book.derived.description)
+        return found if found.hours else None
+
+    def _compare(self, unit: ValuedUnit) -> None:
+        """An hour that was kept under former settings may have other figures now."""
+        with self._book.engine.connect() as connection:
+            derivation_id = self._book.derived.id(connection)
+            former = None if derivation_id is None else former_hour(connection, derivation_id, unit.start)
+        if former is not None:
+            after = totals_of(row.figures for row in unit.rows)
+            self._restated.add(unit.start, former.description, former.totals, after)
+
+    def _is_quiet(self, hour: int, revision: int) -> bool:
+        return self._last is None or (hour in self._quiet and self._last.get(hour) == revision)
+
+    def seal(self, now: int, aside: Collection[Key] = ()) -> Key | None:
+        """Seal the next hour that is old enough and kept; which one, None if there is none but those set aside.
+
+        Raises:
+            UnitError: one cannot be sealed.
+        """
+        # A day later than the last report of that hour may come.
+        limit = unit_of(now - (self._pod_days + 1) * DAY, HOURS)
+        book = self._book
+        with snapshot(book.engine) as connection:
+            revisions = hours_with_facts(connection, 0, limit)
+            sealed = sealed_hours(connection, book.cluster, 0, limit)
+            open_ = [hour for hour in revisions if hour not in sealed]
+            derivation_id = book.derived.id(connection)
+            kept = book.derived.kept(connection, open_[0], limit) if open_ else {}
+        self.hours_unsealed, self.first_unsealed = len(open_), min(open_, default=0)
+        wanted = signatures({hour: revisions[hour] for hour in open_})
+        hopeful = [key for hour in open_ if (key := (HOURS, hour)) not in aside]
+        for key in hopeful:
+            if kept.get(key) == wanted[key] and derivation_id is not None:
+                with _of(key), self._made_anew(key[1]):
+                    seal_hour(book.engine, book.cluster, key[1], derivation_id, now, book.valued_uj)
+                self._sealed = True
+                return key
+        if self._sealed:
+            forget_pods(book.engine, book.cluster, min((hour for _, hour in hopeful), default=limit))
+            self._sealed = False
+        return None
+
+    @contextmanager
+    def _made_anew(self, hour: int) -> Iterator[None]:
+        """Kept rows that do not hold what was measured are worth nothing: they are made again, of the facts."""
+        try:
+            yield
+        except SealError:
+            starts = {level: unit_of(hour, level) for level in LEVELS}
+            self._book.derived.forget((level, start, unit_end(start, level)) for level, start in starts.items())
+            self._done = None
+            raise
+
+    def drop(self, now: int) -> None:
+        """Forget what is older than is kept, and what former settings left once these have been in force a while."""
+        day = dt.datetime.fromtimestamp(now, dt.UTC)
+        months = day.year * 12 + day.month - 1 - self._keep_months
+        first = dt.datetime(months // 12, months % 12 + 1, 1, tzinfo=dt.UTC)
+        instant, engine = int(first.timestamp()), self._book.engine
+        dropper = BatchDeleter(engine, _DROP_SECONDS)
+        with suppress(DeletionUnfinished):
+            with engine.connect() as connection:
+                done = instant == self._dropped and nothing_before(connection, instant)
+            if not done:
+                drop_before(engine, instant, dropper)
+                self._dropped = instant
+            self._since = now if self._since is None else self._since
+            if now - self._since < _SETTLED_SECONDS:
+                return
+            with snapshot(engine) as connection:
+                derivation_id = self._book.derived.id(connection)
+            if derivation_id is not None:
+                drop_former(engine, derivation_id, dropper)
+
+
+def add_up(level: int, start: int, end: int, parts: list[ValuedUnit]) -> ValuedUnit:
+    """A longer unit of shorter ones: one row for each group, all that was reported."""
+    rows: dict[tuple[object, ...], ValuedRow] = {}
+    reported: Counter[tuple[int, int]] = Counter()
+    for part in parts:
+        reported[(start, end)] += sum(ms for _, _, ms in part.reported)
+        for row in part.rows:
+            key = (row.scope, row.namespace, row.workload, tuple(sorted(row.labels.items())))
+            former = rows.get(key)
+            if former is None:
+                rows[key] = ValuedRow(
+                    start, end, "", row.scope, row.namespace, row.workload, row.labels, list(row.figures), row.factors
+                )
+                continue
+            for column in range(COLUMNS):
+                former.figures[column] += row.figures[column]
+            if not row.factors <= former.factors:
+                rows[key] = ValuedRow(
+                    start, end, "", row.scope, row.namespace, row.workload, row.labels, former.figures,
+                    former.factors | row.factors,
+                )  # fmt: skip
+    return ValuedUnit(level, start, list(rows.values()), [(a, b, ms) for (a, b), ms in reported.items()])

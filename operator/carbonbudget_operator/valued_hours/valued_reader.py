@@ -1,0 +1,209 @@
+"""Reads valued rows of any span: from stored units where these are valid, else from facts.
+
+Both the server's answers and the offline commands read here, so they agree to the last microgram.
+"""
+
+from __future__ import annotations
+
+import copy
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+
+import sqlalchemy as sa
+
+from carbonbudget_operator.carbon.basis_split import other_basis
+from carbonbudget_operator.carbon.intensity.hourly_intensity import IntensityHours
+from carbonbudget_operator.ledger.applied import Applied
+from carbonbudget_operator.ledger.fact_reader import hours_with_facts, read_hour
+from carbonbudget_operator.ledger.facts import NodeSlice
+from carbonbudget_operator.ledger.intensity_store import load_intensities
+from carbonbudget_operator.ledger.seal import sealed_hours
+from carbonbudget_operator.ledger.slices import HOUR
+from carbonbudget_operator.ledger.store import snapshot
+from carbonbudget_operator.ledger.stored_units import HOURS, StoredUnits
+from carbonbudget_operator.ledger.valid_counts import left_out
+from carbonbudget_operator.ledger.valued_rows import ValuedRow, ValuedUnit
+from carbonbudget_operator.settings import Settings
+from carbonbudget_operator.valuation.derivation import describe
+from carbonbudget_operator.valuation.valuation_terms import terms_of
+from carbonbudget_operator.valuation.valuer import rows_within
+from carbonbudget_operator.valued_hours.unit_calendar import Key, plan_units, signatures, unit_end
+
+_CACHED_ROWS = 300_000  # some 700 bytes each
+_MAX_FIGURE = 2**62
+SEALED_NODE = "__sealed__"
+
+
+class ValuedReader:
+    """Units of a cluster under one derivation. `terms` is what each hour is valued by."""
+
+    def __init__(self, engine: sa.Engine, settings: Settings, cached_rows: int = _CACHED_ROWS) -> None:
+        """`cached_rows`: how many rows of the latest questions' units stay in memory."""
+        self.engine, self.cluster = engine, settings.cluster
+        self.terms = terms_of(settings)
+        self.derived = StoredUnits(engine, describe(settings))
+        self._cache = _Cache(cached_rows)
+
+    def on(self, engine: sa.Engine) -> ValuedReader:
+        """The same book read through other connections to the same ledger; what is kept in memory is shared."""
+        other = copy.copy(self)
+        other.engine = engine
+        return other
+
+    def units(self, connection: sa.Connection, start: int, end: int) -> dict[Key, tuple[str, bool]]:
+        """The units that [start, end) is read from: each one's signature, and whether it is kept."""
+        revisions = hours_with_facts(connection, start, end)
+        if not revisions:
+            return {}
+        wanted = signatures(revisions)
+        kept = self.derived.kept(connection, start - start % HOUR, end)
+        valid = {key: sign for key, sign in kept.items() if wanted.get(key) == sign}
+        return {key: (wanted[key], key in valid) for key in plan_units(start, end, revisions, valid)}
+
+    def unit(self, connection: sa.Connection, key: Key, signature: str, kept: bool) -> ValuedUnit:
+        """One unit's rows."""
+        cached = self._cache.get(key)
+        if cached is not None and cached[0] == signature:
+            return cached[1]
+        unit = self.read(connection, key, kept)
+        self._cache.put(key, signature, unit)
+        return unit
+
+    def read(self, connection: sa.Connection, key: Key, kept: bool) -> ValuedUnit:
+        """The same for who needs each unit once: nothing of it stays in memory."""
+        return self.derived.load(connection, *key) if kept else self.make(connection, key[1])
+
+    def make(self, connection: sa.Connection, hour: int) -> ValuedUnit:
+        """An hour from its facts; a sealed one from the rows that it was sealed with."""
+        sealed = sealed_hours(connection, self.cluster, hour, hour + 1)
+        if sealed:
+            return self.derived.load(connection, HOURS, hour, sealed[hour])
+        slices, rows = self.value(connection, hour)
+        applied = self.terms.at(hour).valuer.applied(slices, self.grid(connection, hour))
+        return ValuedUnit(HOURS, hour, rows, _reported(slices), applied)
+
+    def applied(self, connection: sa.Connection, key: Key, unit: ValuedUnit) -> list[Applied]:
+        """By which numbers the hours of a unit were valued: of one above the hours, those that are kept of these."""
+        level, start = key
+        return unit.applied if level == HOURS else self.derived.applied(connection, start, unit_end(start, level))
+
+    def value(
+        self, connection: sa.Connection, hour: int, by_node: bool = False
+    ) -> tuple[list[NodeSlice], list[ValuedRow]]:
+        """An hour's node slices and their rows. A node that cannot be valued is left out, the others are not."""
+        slices = read_hour(connection, self.cluster, hour)
+        hours, valuer = self.grid(connection, hour), self.terms.at(hour).valuer
+        try:
+            rows = valuer.value(slices, by_node, hours)
+            if _fit(rows):
+                return slices, rows
+        except (ArithmeticError, LookupError, TypeError, ValueError):
+            pass  # looked for below, node by node
+        most = _MAX_FIGURE // len(slices)
+        sound: list[NodeSlice] = []
+        for slice_ in slices:
+            try:
+                reason = "" if _fit(valuer.value([slice_], by_node, hours), most) else "its figures are too large"
+            except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+                reason = f"it cannot be valued: {error!r}"
+            if reason:
+                left_out.node_hour(slice_.node.name, slice_.node.id, slice_.start, reason)
+            else:
+                sound.append(slice_)
+        return sound, valuer.value(sound, by_node, hours)
+
+    def valued_uj(self, connection: sa.Connection, hour: int) -> int:
+        """What the nodes that can be valued measured in an hour."""
+        slices, _ = self.value(connection, hour)
+        return sum(domain.measured_uj for slice_ in slices for domain in slice_.domains.values())
+
+    def grid(self, connection: sa.Connection, hour: int) -> IntensityHours | None:
+        """What sources say of an hour, and of those before it that may stand in; None without sources.
+
+        What the settings state is taken from the settings in force at the hour, never from what the ledger keeps: so a
+        figure and its source change together, and it reaches every zone and hour.
+        """
+        terms = self.terms.at(hour)
+        carbon = terms.carbon
+        sources, age = carbon.intensity.sources, carbon.intensity.max_age_hours
+        if not sources:
+            return None
+        span = hour - age * HOUR, hour + HOUR
+        series = load_intensities(connection, carbon.basis, *span)
+        words = {source.name: source.words for source in sources}
+        others = load_intensities(connection, other_basis(carbon.basis), *span) if carbon.intensity.both_bases else None
+        return IntensityHours(series, words, age, carbon.basis, others, terms.stated)
+
+    def rows(self, start: int, end: int, by_node: bool = False) -> Iterator[ValuedRow]:
+        """Rows that add up to [start, end); `by_node` keeps nodes apart.
+
+        Nodes of sealed hours are not known any more. Of kept units the components are summed up in the first
+        column of each three. A slice that straddles a boundary counts pro rata in time.
+        """
+        with snapshot(self.engine) as connection:
+            if by_node:
+                sealed = sealed_hours(connection, self.cluster, start - HOUR, end)
+                for hour in hours_with_facts(connection, start, end):
+                    if hour in sealed:
+                        rows = [replace(row, node=SEALED_NODE) for row in self.make(connection, hour).rows]
+                    else:
+                        _, rows = self.value(connection, hour, by_node=True)
+                    yield from rows_within(rows, start, end)
+                return
+            units = self.units(connection, start, end)
+            whole = [
+                key for key, (_, kept) in units.items() if kept and key[1] >= start and unit_end(key[1], key[0]) <= end
+            ]
+            try:
+                yield from self.derived.total(connection, whole, start, end)
+            except OverflowError:  # more than 2.5 GWh in one group: added up here, where numbers have no end
+                whole = []
+            for key in units.keys() - set(whole):
+                yield from rows_within(self.unit(connection, key, *units[key]).rows, start, end)
+
+
+class _Cache:
+    """The units of the latest questions, each with its signature. Threads share it."""
+
+    def __init__(self, most_rows: int) -> None:
+        self._most_rows = most_rows
+        self._units: dict[Key, tuple[str, ValuedUnit]] = {}
+        self._rows = 0
+        self._lock = threading.Lock()
+
+    def get(self, key: Key) -> tuple[str, ValuedUnit] | None:
+        with self._lock:
+            return self._units.get(key)
+
+    def put(self, key: Key, signature: str, unit: ValuedUnit) -> None:
+        with self._lock:
+            former = self._units.pop(key, None)
+            self._rows += len(unit.rows) - (len(former[1].rows) if former else 0)
+            self._units[key] = (signature, unit)
+            while self._rows > self._most_rows and len(self._units) > 1:
+                _, oldest = self._units.pop(next(iter(self._units)))
+                self._rows -= len(oldest.rows)
+
+
+def by_namespace(rows: Iterable[ValuedRow]) -> Mapping[str, list[ValuedRow]]:
+    """Rows under their namespaces."""
+    found: dict[str, list[ValuedRow]] = {}
+    for row in rows:
+        found.setdefault(row.namespace, []).append(row)
+    return found
+
+
+def _fit(rows: Iterable[ValuedRow], most: int = _MAX_FIGURE) -> bool:
+    """Whether a database can hold each figure."""
+    return all(max(row.figures) <= most for row in rows)
+
+
+def _reported(slices: Iterable[NodeSlice]) -> list[tuple[int, int, int]]:
+    found: dict[tuple[int, int], int] = {}
+    for slice_ in slices:
+        start = min(max(slice_.start, slice_.reported_from), slice_.end - 1)
+        span_ms = (slice_.end - start) * 1000
+        key = (start, slice_.end)
+        found[key] = found.get(key, 0) + min(slice_.duration_ms, span_ms)
+    return [(start, end, ms) for (start, end), ms in sorted(found.items())]

@@ -1,0 +1,300 @@
+"""The rows of an inventory: each under its name in the GHG Protocol, nothing in a row that is another's."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from prometheus_client import CollectorRegistry
+from pydantic import ValidationError
+from tests.answers.test_emissions_report import DAY, Ledger
+from tests.ledger.reports import a_report, book
+from tests.valuation.test_grid_hours import HOUR, NOW, Told
+
+from carbonbudget_core.node_report import NodeInfo
+from carbonbudget_operator.answers.emissions_report import EmissionsReporter
+from carbonbudget_operator.answers.ghg_inventory import InventoryAmounts, inventory_rows
+from carbonbudget_operator.answers.report_comparison import canonical, digest
+from carbonbudget_operator.intensity_settings import ElectricityMapsSettings, IntensitySettings, StaticSourceSettings
+from carbonbudget_operator.ledger import schema
+from carbonbudget_operator.ledger.booking import Booker
+from carbonbudget_operator.ledger.closed_reports import ClosedReport, close_report
+from carbonbudget_operator.ledger.valued_rows import DIRECT_UG, LOCATION_UG, UNSPLIT_UG, UPSTREAM_UG
+from carbonbudget_operator.settings import CarbonSettings, Settings
+from carbonbudget_operator.timeline import Timeline
+from carbonbudget_operator.valuation.grid_hours import IntensityPoller, make_sources
+from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
+
+CLOUD = NodeInfo(provider_id="gce://p/europe-west4-a/i", region="europe-west4", threads=2)
+STATED = {
+    "type": "static", "figures": {"DE": 330}, "other_figures": {"DE": 270}, "basis": "lifecycle", "source": "s",
+    "year": 2025,
+}  # fmt: skip
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    made = Ledger(tmp_path)
+    for minute in range(60):
+        made.book(
+            a_report(DAY + 60 * minute, "own", {"p1": 3_000_000_000}, idle_uj=1_000_000_000),
+            replace(a_report(DAY + 60 * minute, "rented", {"p2": 5_000_000_000}), node_info=CLOUD),
+        )
+    yield made
+    made.engine.dispose()
+
+
+@pytest.fixture
+def supplied(tmp_path: Path) -> Path:
+    """Settings with a supplier's factor."""
+    config = tmp_path / "supplied.yaml"
+    config.write_text("carbon: {market: {supplier: {g_per_kwh: 120, source: a bill, year: 2025}}}")
+    return config
+
+
+def named(report: dict[str, Any]) -> dict[str, Any]:
+    return {row["name"]: row["ug"] for row in report["inventory"]}
+
+
+OWN = (
+    "Location-based, life-cycle factors; direct share not known",
+    "Scope 2, location-based (direct)",
+    "Scope 2, market-based",
+    "Scope 3, category 3 (upstream of electricity)",
+    "Scope 3, category 2 (capital goods): embodied hardware",
+)
+
+
+def test_by_life_cycle_factors_no_row_is_called_scope_2_location_based_and_embodied_is_a_row_of_its_own(
+    ledger: Ledger, supplied: Path
+) -> None:
+    """The reported case: the row `Scope 2` had life-cycle grams, and embodied ones in it."""
+    report = ledger.report("--period", "2025-07", "--config", str(supplied))
+    found, own = named(report), report["ownership"]["owned"]
+    unsplit, direct, market, upstream, embodied = OWN
+    assert (found[direct], found[upstream]) == (None, None)
+    assert (found[unsplit], found[market], found[embodied]) == (
+        own["location_ug"], own["market_ug"], own["embodied_ug"],
+    )  # fmt: skip
+    service = "Scope 3, category 1 (purchased services)"
+    clouds = report["ownership"]["cloud"]
+    assert found[f"{service}: embodied hardware"] == clouds["embodied_ug"] > 0
+    assert found[f"{service}: electricity, market-based"] == clouds["market_ug"] > 0
+    assert "scopes" not in report
+    said = ledger.run("report", "--period", "2025-07", "--config", str(supplied))
+    assert f"{direct} " in said
+    assert "not known" in said
+    assert f"{unsplit}: no source states the direct part" in said
+
+
+def test_by_direct_factors_scope_2_has_them_and_what_is_upstream_is_not_known(ledger: Ledger, tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text("carbon: {zone: US-CA, basis: direct, ownership: owned}")
+    report = ledger.report("--period", "2025-07", "--config", str(config))
+    found = named(report)
+    assert found[OWN[1]] == report["total"]["location_ug"] > 0
+    assert found[OWN[3]] is None
+    assert OWN[0] not in found
+
+
+def test_a_life_cycle_figure_that_stands_in_for_a_market_factor_is_not_called_scope_2(ledger: Ledger) -> None:
+    report = ledger.report("--period", "2025-07")
+    found = named(report)
+    assert found[OWN[2]] is None
+    name = "Market-based, life-cycle factors stand in; no market factor is known"
+    assert found[name] == report["ownership"]["owned"]["market_ug"] > 0
+    assert not [one for one, ug in found.items() if one.startswith("Scope 2") and ug is not None]
+    direct = InventoryAmounts(9, direct_ug=9, upstream_ug=0, unsplit_ug=0, market_ug=9, embodied_ug=0, stood_in_ug=9)
+    (row,) = [row for row in inventory_rows({"owned": direct}) if row.name == OWN[2]]
+    assert row.micrograms == 9
+    assert row.note.endswith("the location's figure stands in")
+
+
+def test_what_a_contract_covers_is_scope_2_and_only_the_rest_stands_in(ledger: Ledger, tmp_path: Path) -> None:
+    config = tmp_path / "contract.yaml"
+    contract = "{name: sun, certificate: C1, zone: DE, start: 2025-07-01, end: 2025-07-02, kwh: 1, g_per_kwh: 40}"
+    config.write_text(f"carbon: {{zone: DE, ownership: owned, market: {{contracts: [{contract}]}}}}")
+    report = ledger.report("--period", "2025-07", "--config", str(config))
+    found, total = named(report), report["total"]
+    stood_in = found["Market-based, life-cycle factors stand in; no market factor is known"]
+    assert 0 < found[OWN[2]] < stood_in == total["stood_in_ug"]
+    assert found[OWN[2]] + stood_in == total["market_ug"]
+    assert found[OWN[2]] == pytest.approx(10**9 * 40 / 1000 / 24, rel=1e-3)  # a 24th of a kWh at 40 g
+
+
+def test_leased_machines_that_others_operate_are_category_8(ledger: Ledger, tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text("carbon: {zone: DE, ownership: leased}")
+    report = ledger.report("--period", "2025-07", "--config", str(config))
+    assert set(report["ownership"]) == {"leased"}
+    assert all(name.startswith("Scope 3, category 8 (upstream leased assets): ") for name in named(report))
+
+
+def test_the_csv_has_the_same_rows(ledger: Ledger) -> None:
+    report = ledger.report("--period", "2025-07")
+    lines = list(csv.DictReader(io.StringIO(ledger.run("report", "--period", "2025-07", "-o", "csv"))))
+    found = [(line["name"], line["emissions_g"] or None) for line in lines if line["kind"] == "inventory"]
+    assert found == [(row["name"], row["g"]) for row in report["inventory"]]
+    assert {line["name"] for line in lines if line["kind"] == "ownership"} == {"owned", "cloud"}
+
+
+def test_the_location_based_rows_of_all_ownerships_add_up_to_what_budgets_count(ledger: Ledger) -> None:
+    total = ledger.report("--period", "2025-07")["total"]
+    assert total["location_ug"] == total["unsplit_ug"]
+    assert (total["direct_ug"], total["upstream_ug"]) == (0, 0)
+    assert sum(row["ug"] for row in ledger.report("--period", "2025-07")["inventory"] if row["name"].startswith((
+        "Location-based", "Scope 3, category 1 (purchased services): electricity, location-based (life-cycle")
+    )) == total["location_ug"]  # fmt: skip
+
+
+def test_an_amount_of_nothing_is_0_and_not_unknown() -> None:
+    found = {row.name: row.micrograms for row in inventory_rows({"owned": InventoryAmounts(0, 0, 0, 0, 0, 0)})}
+    assert found == dict.fromkeys(OWN[1:], 0)
+    hydro = {row.name: row.micrograms for row in inventory_rows({"owned": InventoryAmounts(24, 0, 24, 0, 24, 5)})}
+    assert (hydro[OWN[1]], hydro[OWN[3]]) == (0, 24)
+
+
+def former(report: dict[str, Any]) -> dict[str, Any]:
+    """A report as the version before wrote it."""
+    added = {f"{part}_{unit}" for part in ("direct", "upstream", "unsplit", "stood_in") for unit in ("ug", "g")}
+
+    def figures(found: dict[str, Any]) -> dict[str, Any]:
+        return {key: value for key, value in found.items() if key not in added}
+
+    names = {"owned": "Scope 2", "cloud": "Scope 3, category 1"}
+    kept = {key: value for key, value in report.items() if key not in ("inventory", "ownership", "covers", "settings")}
+    return kept | {
+        "total": figures(report["total"]),
+        "scopes": {names[name]: figures(found) for name, found in report["ownership"].items()},
+        "namespaces": {name: figures(found) for name, found in report["namespaces"].items()},
+    }
+
+
+def test_a_report_that_a_former_version_closed_is_shown_verified_and_compared_as_it_was(ledger: Ledger) -> None:
+    text = canonical(former(ledger.report("--period", "2025-07")))
+    with ledger.engine.begin() as connection:
+        close_report(connection, "default", ClosedReport("2025-07", DAY + 40 * 86_400, digest(text), text.decode()))
+    assert ledger.report("--period", "2025-07")["closed"]["restatement"] == []
+    assert f"matches sha256 {digest(text)}" in ledger.run("report", "verify", "2025-07")
+    shown = ledger.run("report", "show", "2025-07")
+    assert "Scope 2 " in shown
+    assert "GHG Protocol" not in shown
+    assert json.loads(ledger.run("report", "show", "2025-07", "-o", "json")) == json.loads(text)
+    assert "scope,Scope 2," in ledger.run("report", "show", "2025-07", "-o", "csv")
+    ledger.book(a_report(DAY + 3600, "own", {"p1": 3_000_000}, namespace="covers"))  # it came late
+    changed = ledger.report("--period", "2025-07")["closed"]["restatement"]
+    assert any(line.startswith("scopes.Scope 2.it_energy_uj: closed as ") for line in changed)
+    assert any(line.startswith("namespaces.covers: closed as null") for line in changed)
+    assert not any("inventory" in line or "unsplit" in line or "ownership" in line for line in changed)
+
+
+def a_year(engine: sa.Engine) -> None:
+    book(Booker(engine), *(a_report(HOUR + 3600 * i, pods={"p": 9_000_000_007, "q": 1_003}) for i in range(4)))
+
+
+def test_where_a_source_states_both_bases_direct_and_upstream_are_the_life_cycle(engine: sa.Engine) -> None:
+    a_year(engine)
+    source = StaticSourceSettings.model_validate(STATED)
+    settings = Settings(carbon=CarbonSettings(zone="DE", pue=1.2, intensity=IntensitySettings(sources=[source])))
+    found = list(ValuedReader(engine, settings).rows(HOUR, HOUR + 4 * 3600))
+    for row in found:
+        assert row.figures[DIRECT_UG] + row.figures[UPSTREAM_UG] == sum(row.figures[LOCATION_UG])
+        assert row.figures[UNSPLIT_UG] == 0
+    location, direct = (sum(sum(row.figures[column]) for row in found) for column in (LOCATION_UG, slice(14, 15)))
+    assert direct == pytest.approx(location * 270 / 330, abs=4)
+    alone = source.model_copy(update={"other_figures": {}})
+    without = Settings(carbon=CarbonSettings(zone="DE", pue=1.2, intensity=IntensitySettings(sources=[alone])))
+    before = list(ValuedReader(engine, without).rows(HOUR, HOUR + 4 * 3600))
+    assert sum(sum(row.figures[LOCATION_UG]) for row in before) == location  # what budgets count does not change
+    assert sum(row.figures[UNSPLIT_UG] for row in before) == location
+    reporter = EmissionsReporter(engine, settings)
+    list(reporter.run(HOUR, HOUR + 4 * 3600, NOW))
+    ug = {row["name"]: row["ug"] for row in reporter.result()["inventory"]}  # type: ignore[index,union-attr] # rows
+    assert ug[OWN[1]] + ug[OWN[3]] == location
+    assert any("direct and life-cycle" in factor for factor in reporter.result()["factors"])  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(("basis", "other"), [("lifecycle", 331), ("direct", 329)])
+def test_stated_figures_whose_direct_part_is_more_than_the_whole_stop_the_start(basis: str, other: int) -> None:
+    """They would be left out of every report without a word."""
+    given = STATED | {"basis": basis, "other_figures": {"de": other}}
+    with pytest.raises(ValidationError, match=r"DE: the direct figure is above the life-cycle one"):
+        StaticSourceSettings.model_validate(given)
+    StaticSourceSettings.model_validate(given | {"other_figures": {"de": 330}})
+
+
+async def test_an_hour_whose_other_basis_fails_keeps_its_figure_and_is_not_split(engine: sa.Engine) -> None:
+    a_year(engine)
+    first = ElectricityMapsSettings(name="first", key_file=Path("/none"), both_bases=True)
+    settings = Settings(
+        carbon=CarbonSettings(zone="DE", pue=1.0, intensity=IntensitySettings(sources=[first], max_age_hours=0))
+    )
+    other = Told(says={0: 70_000, 1: 120_000})
+    said = dict.fromkeys(range(4), 100000)
+    follower = IntensityPoller(engine, settings, CollectorRegistry(), [Told(says=said)], {"first": other})
+    await follower.step(NOW)
+    with engine.connect() as connection:
+        c = schema.grid_hour.c
+        kept = connection.execute(sa.select(c.basis, sa.func.count()).group_by(c.basis).order_by(c.basis)).all()
+    assert [tuple(row) for row in kept] == [("direct", 2), ("lifecycle", 4)]
+
+    def parts(at: int) -> tuple[bool, bool]:
+        found = list(ValuedReader(engine, settings).rows(HOUR + 3600 * at, HOUR + 3600 * (at + 1)))
+        return any(row.figures[DIRECT_UG] for row in found), any(row.figures[UNSPLIT_UG] for row in found)
+
+    assert parts(0) == (True, False)
+    assert parts(1) == (False, True)  # a direct part that is more than the whole
+    assert parts(2) == (False, True)  # none was said
+    other.error = "no"
+    await IntensityPoller(
+        engine, settings, CollectorRegistry(), [Told(says=said | {0: 90_000})], {"first": other}
+    ).step(NOW + 1800)
+    with engine.connect() as connection:
+        assert 90_000 in set(connection.scalars(sa.select(c.mg_per_kwh).where(c.basis == "lifecycle", c.hour == HOUR)))
+
+
+async def test_a_figure_that_is_kept_is_an_answer_also_where_the_other_basis_fails(
+    engine: sa.Engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A plan without direct figures must not look like a source that is away, and nothing stands in for its figures."""
+    a_year(engine)
+    first = ElectricityMapsSettings(name="first", key_file=Path("/none"), both_bases=True)
+    settings, registry = (
+        Settings(carbon=CarbonSettings(zone="DE", intensity=IntensitySettings(sources=[first]))),
+        CollectorRegistry(),
+    )
+    source, other = Told(says=dict.fromkeys(range(4), 100_000)), Told(error="first: no direct figures in this plan")
+    follower = IntensityPoller(engine, settings, registry, [source], {"first": other})
+    for force in (False, True):
+        await follower.step(NOW, force)
+    labels = ({"source": "first", "outcome": outcome} for outcome in ("answered", "failed"))
+    assert [registry.get_sample_value("carbonbudget_intensity_polls_total", its) for its in labels] == [2, 2]
+    (message,) = caplog.messages
+    assert (
+        message
+        == "zone DE: first: no direct figures in this plan; its hours are not set apart into direct and upstream"
+    )
+    source.error = "first: away"
+    await follower.step(NOW, force=True)
+    assert caplog.messages[1:] == ["zone DE: first: away; former and yearly figures stand in"]
+
+
+def test_the_other_basis_is_asked_for_only_where_the_settings_say_so() -> None:
+    maps = ElectricityMapsSettings(key_file=Path("/none"))
+    stated = StaticSourceSettings.model_validate(STATED)
+    given = {
+        "asks": maps.model_copy(update={"name": "asks", "both_bases": True}),
+        "states": stated.model_copy(update={"name": "states"}),
+        "does not ask": maps.model_copy(update={"name": "does not ask"}),
+        "does not state": stated.model_copy(update={"name": "does not state", "other_figures": {}}),
+    }
+    carbon = Timeline.always(CarbonSettings(intensity=IntensitySettings(sources=list(given.values()))))
+    assert [source.name for source in make_sources(carbon, other=True).at(0)] == ["asks"]
+    assert [source.name for source in make_sources(carbon).at(0)] == ["asks", "does not ask"]

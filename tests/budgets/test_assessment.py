@@ -1,0 +1,235 @@
+"""From one evaluation to the next: nothing loosens by itself, revisions do not act, lost facts are noticed."""
+
+from dataclasses import dataclass, replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from carbonbudget_operator.budgets.assessment import (
+    MISSING_AFTER_S,
+    Assessment,
+    EvaluationRecord,
+    ReportedUse,
+    assess,
+    assess_without_answer,
+)
+from carbonbudget_operator.budgets.evaluate import Action, BudgetLimit, EnforcementTerms, State, Threshold
+from carbonbudget_operator.budgets.period import Period
+from carbonbudget_operator.budgets.settled_use import SettledUse, settled_through
+
+HOUR = 3600
+THRESHOLDS = (Threshold(80, Action.WARN), Threshold(100, Action.BLOCK), Threshold(150, Action.SUSPEND))
+BUDGET = BudgetLimit(1000, Period(0, 100 * HOUR), THRESHOLDS, generation=1)
+TERMS = EnforcementTerms(6 * HOUR)
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """What a ledger holds of a budget: energy of hours that are over and of the open one, and what they are worth."""
+
+    settled_uj: int = 0
+    open_uj: int = 0
+    settled_ug_per_uj: int = 1
+
+    def answer(self, now: int) -> ReportedUse:
+        settled_ug = self.settled_uj * self.settled_ug_per_uj
+        return ReportedUse(
+            used_ug=settled_ug + self.open_uj,
+            most_ug=(settled_ug + self.open_uj) // 2,
+            data_from=0,
+            data_through=now,
+            settled_ug=settled_ug,
+            settled_energy_uj=self.settled_uj,
+            settled=SettledUse(HOUR, settled_ug, self.settled_uj),
+        )
+
+
+def judged(
+    ledger: Ledger, former: Assessment | None = None, now: int = 2 * HOUR, budget: BudgetLimit = BUDGET
+) -> Assessment:
+    return assess(budget, ledger.answer(now), None, now, TERMS, former.standing if former else None)
+
+
+def test_a_revision_upwards_is_shown_and_does_not_act() -> None:
+    former = judged(Ledger(settled_uj=700))
+    revised = judged(Ledger(settled_uj=700, settled_ug_per_uj=2), former)
+    verdict = revised.standing.verdict
+    assert (verdict.used_ug, verdict.revised_ug, verdict.action) == (1400, 700, Action.NONE)
+    more = judged(Ledger(settled_uj=700, settled_ug_per_uj=2, open_uj=99), revised)
+    assert more.standing.verdict.action is Action.NONE
+    over = judged(Ledger(settled_uj=700, settled_ug_per_uj=2, open_uj=300), more)
+    assert over.standing.verdict.action is Action.BLOCK
+
+
+def test_a_revision_that_is_taken_back_is_as_if_it_had_never_been() -> None:
+    former = judged(Ledger(settled_uj=700))
+    back = judged(Ledger(settled_uj=700), judged(Ledger(settled_uj=700, settled_ug_per_uj=2), former))
+    assert back.standing == former.standing
+
+
+def test_a_revision_downwards_lets_go() -> None:
+    blocked = judged(Ledger(settled_uj=500, settled_ug_per_uj=2))
+    assert blocked.standing.verdict.action is Action.BLOCK
+    revised = judged(Ledger(settled_uj=500), blocked)
+    assert (revised.standing.verdict.used_ug, revised.standing.verdict.action) == (500, Action.NONE)
+    assert not revised.lost
+
+
+def test_late_reports_count() -> None:
+    late = judged(Ledger(settled_uj=1000), judged(Ledger(settled_uj=700)))
+    assert (late.standing.verdict.used_ug, late.standing.verdict.revised_ug) == (1000, 0)
+    assert late.standing.verdict.action is Action.BLOCK
+
+
+def test_a_ledger_that_lost_facts_keeps_the_verdict_and_says_so_until_they_are_back() -> None:
+    former = judged(Ledger(settled_uj=1000))
+    lost = judged(Ledger(settled_uj=0), former)
+    assert lost.lost
+    assert lost.standing.verdict == former.standing.verdict
+    assert lost.forecast_ug is None
+    still = judged(Ledger(settled_uj=10), lost, now=4 * HOUR)
+    assert still.lost
+    restored = judged(Ledger(settled_uj=1000, open_uj=5), still, now=5 * HOUR)
+    assert not restored.lost
+    assert restored.standing.verdict.used_ug == 1005
+
+
+def test_the_open_hour_may_be_shared_out_anew_without_an_alarm() -> None:
+    former = judged(Ledger(settled_uj=500, open_uj=100))
+    after = judged(Ledger(settled_uj=500, open_uj=60), former)
+    assert not after.lost
+    assert after.standing.verdict.used_ug == 600
+
+
+def test_an_edited_budget_takes_the_revised_figures_as_they_are() -> None:
+    revised = judged(Ledger(settled_uj=700, settled_ug_per_uj=2), judged(Ledger(settled_uj=700)))
+    edited = judged(Ledger(settled_uj=700, settled_ug_per_uj=2), revised, budget=replace(BUDGET, generation=2))
+    assert (edited.standing.verdict.revised_ug, edited.standing.verdict.action) == (0, Action.BLOCK)
+
+
+def test_a_budget_per_workload_is_judged_by_the_one_that_used_most() -> None:
+    each = replace(BUDGET, per_workload=True)
+    first = judged(Ledger(settled_uj=1400), budget=each)
+    assert (first.standing.verdict.used_ug, first.standing.verdict.action) == (700, Action.NONE)
+    assert first.forecast_ug is None
+    revised = judged(Ledger(settled_uj=1400, settled_ug_per_uj=2), first, budget=each)
+    assert (revised.standing.verdict.used_ug, revised.standing.verdict.revised_ug) == (1400, 700)
+
+
+def test_when_it_was_exhausted_stays_as_it_was() -> None:
+    over = judged(Ledger(settled_uj=1000), now=2 * HOUR)
+    later = judged(Ledger(settled_uj=1100), over, now=9 * HOUR)
+    assert over.standing.exhausted_at == later.standing.exhausted_at == 2 * HOUR
+
+
+def test_a_raised_limit_is_not_exhausted_also_where_there_is_no_forecast() -> None:
+    each = replace(BUDGET, per_workload=True)
+    over = judged(Ledger(settled_uj=2000), budget=each)
+    assert (over.standing.verdict.state, over.standing.exhausted_at) == (State.EXCEEDED, 2 * HOUR)
+    raised = judged(Ledger(settled_uj=2000), over, 3 * HOUR, replace(each, limit_ug=5000, generation=2))
+    assert raised.forecast_ug is None
+    assert (raised.standing.verdict.state, raised.standing.exhausted_at) == (State.WITHIN, 0)
+
+
+def test_hours_are_settled_when_they_are_over_and_everybody_has_reported() -> None:
+    period = Period(HOUR // 2, 10 * HOUR)
+    assert settled_through(period, HOUR - 1) == 0
+    assert settled_through(period, HOUR) == HOUR
+    assert settled_through(period, 3 * HOUR + 59) == 3 * HOUR
+    assert settled_through(period, 99 * HOUR) == 10 * HOUR
+
+
+# --- no data ---------------------------------------------------------------------------------------------------------
+
+OVER = judged(Ledger(settled_uj=1000)).standing
+CAREFUL = replace(BUDGET, unknown_without_data=True)
+
+
+def test_without_an_answer_the_last_verdict_stands_and_its_block_is_renewed() -> None:
+    standing = assess_without_answer(BUDGET, 2 * HOUR, 7 * HOUR, TERMS, OVER)
+    assert standing is not None
+    assert (standing.verdict.state, standing.verdict.block_until) == (State.EXCEEDED, 13 * HOUR)
+
+
+def test_a_limit_that_is_raised_while_there_is_no_answer_lets_go() -> None:
+    raised = replace(BUDGET, limit_ug=5000, generation=2)
+    standing = assess_without_answer(raised, 2 * HOUR, 3 * HOUR, TERMS, OVER)
+    assert standing is not None
+    assert (standing.verdict.state, standing.verdict.block_until) == (State.WITHIN, 0)
+
+
+@pytest.mark.parametrize("unknown", [False, True])
+def test_a_budget_edited_while_there_is_no_answer_is_judged_afresh_by_the_first_one(unknown: bool) -> None:
+    """Fewer pods may count since: their smaller use is no loss, and the old one binds nothing."""
+    edited = replace(BUDGET, generation=2, unknown_without_data=unknown)
+    away = assess_without_answer(edited, 2 * HOUR, 3 * HOUR, TERMS, OVER)
+    assert away is not None
+    assert away.verdict.generation == BUDGET.generation  # what was judged by the server's figures
+    still = assess_without_answer(edited, 2 * HOUR, 4 * HOUR, TERMS, away)
+    back = assess(edited, Ledger(settled_uj=10).answer(5 * HOUR), None, 5 * HOUR, TERMS, still)
+    assert not back.lost
+    verdict = back.standing.verdict
+    assert (verdict.used_ug, verdict.state, verdict.generation) == (10, State.WITHIN, 2)
+
+
+@pytest.mark.parametrize("known", [None, OVER])
+def test_of_a_period_without_any_answer_nothing_is_known(known: EvaluationRecord | None) -> None:
+    renewed = replace(BUDGET, period=Period(100 * HOUR, 200 * HOUR))
+    assert assess_without_answer(renewed, 0, 101 * HOUR, TERMS, known) is None
+
+
+def test_where_it_is_asked_for_missing_data_drop_the_verdict_but_a_restart_does_not() -> None:
+    short = assess_without_answer(CAREFUL, 2 * HOUR, 2 * HOUR + MISSING_AFTER_S, TERMS, OVER)
+    assert short is not None
+    assert short.verdict.state is State.EXCEEDED
+    long = assess_without_answer(CAREFUL, 2 * HOUR, 2 * HOUR + MISSING_AFTER_S + 1, TERMS, OVER)
+    assert long is not None
+    assert (long.verdict.state, long.verdict.action, long.verdict.block_until) == (State.UNKNOWN, Action.NONE, 0)
+    assert long.verdict.used_ug == 1000
+    back = assess(CAREFUL, Ledger(settled_uj=1000).answer(4 * HOUR), None, 4 * HOUR, TERMS, long)
+    assert back.standing.verdict.action is Action.BLOCK
+
+
+def test_an_answer_of_old_data_is_missing_data_too() -> None:
+    reading = replace(Ledger(settled_uj=1000).answer(2 * HOUR), data_through=HOUR)
+    stale = assess(CAREFUL, reading, None, 2 * HOUR, TERMS, OVER)
+    assert (stale.missing, stale.standing.verdict.state) == (True, State.UNKNOWN)
+    assert assess(BUDGET, reading, None, 2 * HOUR, TERMS, OVER).standing.verdict.state is State.EXCEEDED
+
+
+# --- laws ------------------------------------------------------------------------------------------------------------
+
+ledgers = st.builds(Ledger, st.integers(0, 2000), st.integers(0, 500), st.just(1))
+
+
+@given(st.lists(ledgers, min_size=1, max_size=20), st.integers(0, 40))
+def test_within_a_period_no_verdict_loosens_whatever_the_ledger_says(history: list[Ledger], step: int) -> None:
+    """Figures of one valuation: without a revision neither use nor action ever goes back."""
+    former = None
+    for index, ledger in enumerate(history):
+        # The energy grows with the grams, so that no difference is taken for a revision.
+        made = judged(ledger, former, now=HOUR + index * step)
+        if former is not None:
+            assert made.standing.verdict.used_ug >= former.standing.verdict.used_ug
+            assert made.standing.verdict.action >= former.standing.verdict.action
+        former = made
+
+
+@given(st.integers(0, 2000), st.lists(st.integers(0, 5), max_size=10))
+def test_revisions_alone_never_tighten_a_verdict(energy_uj: int, factors: list[int]) -> None:
+    first = former = judged(Ledger(settled_uj=energy_uj))
+    for factor in factors:
+        former = judged(Ledger(settled_uj=energy_uj, settled_ug_per_uj=factor), former)
+        assert former.standing.verdict.action <= first.standing.verdict.action
+        assert former.standing.verdict.use.judged_ug <= first.standing.verdict.use.judged_ug
+
+
+@given(st.lists(ledgers, min_size=1, max_size=10), st.integers(1, 9))
+def test_what_a_status_carries_is_enough_to_go_on_from(history: list[Ledger], step: int) -> None:
+    """An evaluation that is repeated at once, as after a restart, changes nothing."""
+    former = None
+    for index, ledger in enumerate(history):
+        now = HOUR + index * step
+        former = judged(ledger, former, now)
+        assert judged(ledger, former, now).standing == former.standing

@@ -1,0 +1,184 @@
+"""From an object to what is judged and asked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from tests.controller.objects import DECEMBER, NOVEMBER, NOW, Body, a_body, a_cluster_body, held, namespaces
+
+from carbonbudget_operator.admission.workload_kinds import workload_kinds
+from carbonbudget_operator.api.resource_names import JUDGED_KINDS
+from carbonbudget_operator.api.selector import LabelSelector
+from carbonbudget_operator.budgets.assessment import EvaluationRecord
+from carbonbudget_operator.budgets.evaluate import Action, State, Threshold, Verdict
+from carbonbudget_operator.budgets.message import format_instant
+from carbonbudget_operator.budgets.period import Period
+from carbonbudget_operator.budgets.settled_use import SettledUse
+from carbonbudget_operator.controller.conditions import ready
+from carbonbudget_operator.controller.prepared_budget import InvalidBudget, PreparedBudget, prepare_budget
+from carbonbudget_operator.controller.query_batch import period_queries
+from carbonbudget_operator.namespaces import Namespaces
+
+HOUR = 3600
+
+
+def case_of(
+    body: Body, known: Namespaces | None = None, now: int = NOW, former: EvaluationRecord | None = None
+) -> PreparedBudget:
+    return prepare_budget(held(body), now, known or namespaces(), former)
+
+
+def test_the_question_to_the_server_is_of_the_whole_period() -> None:
+    query = period_queries(case_of(a_body(selector={"matchLabels": {"a": "b"}})), 0, NOW).use
+    assert query is not None
+    assert (query.id, query.namespaces, query.start, query.end) == ("team-a/monthly", ["team-a"], NOVEMBER, DECEMBER)
+    assert (query.settled_through, query.workloads) == (0, 5)
+    assert query.selector == LabelSelector(match_labels={"a": "b"})
+
+
+def test_a_budget_per_workload_asks_for_as_many_of_them_as_can_be_named() -> None:
+    query = period_queries(case_of(a_body(per="Workload")), 0, NOW).use
+    assert query is not None
+    assert query.workloads == 100
+
+
+def test_thresholds_by_projection_are_left_to_the_webhook() -> None:
+    thresholds = [{"at": 90, "action": "Warn"}, {"at": 100, "action": "Block", "basis": "Projected"}]
+    assert case_of(a_body(thresholds=thresholds)).budget.thresholds == (Threshold(90, Action.WARN),)
+
+
+@pytest.mark.parametrize(("grace", "seconds"), [("90s", 90), ("30m", 1800), ("2h", 7200)])
+def test_the_grace_is_read_in_its_unit(grace: str, seconds: int) -> None:
+    assert case_of(a_body(enforce={"grace": grace})).budget.grace_s == seconds
+
+
+def test_what_has_settled_is_asked_for_first_alone_then_with_the_next_hour_beside_it() -> None:
+    data = NOVEMBER + 5 * HOUR + 100
+    first = period_queries(case_of(a_body()), data, NOW)
+    assert first.use is not None
+    assert (first.use.settled_through, first.later) == (NOVEMBER + 5 * HOUR, None)
+    verdict = Verdict(Period(NOVEMBER, DECEMBER), 3, 0, State.WITHIN, Action.NONE, 0)
+    former = EvaluationRecord(verdict, SettledUse(NOVEMBER + 5 * HOUR, 10, 10))
+    second = period_queries(case_of(a_body(), former=former), data, NOW)
+    assert second.later is None
+    third = period_queries(case_of(a_body(), former=former), data + HOUR, NOW)
+    assert third.use is not None
+    assert third.use.settled_through == NOVEMBER + 5 * HOUR
+    assert third.later is not None
+    assert (third.later.id, third.later.settled_through) == ("team-a/monthly@settled", NOVEMBER + 6 * HOUR)
+
+
+# --- whose pods count ------------------------------------------------------------------------------------------------
+
+TEAMS = {"matchLabels": {"kind": "team"}}
+
+
+def counting(**status: Any) -> Body:
+    status.setdefault("period", {"start": "2026-11-01T00:00:00Z", "end": "2026-12-01T00:00:00Z"})
+    return a_cluster_body(namespaceSelector=TEAMS) | {"status": {"observedGeneration": 1} | status}
+
+
+def test_without_a_selector_every_namespace_counts_also_those_that_are_gone() -> None:
+    case = case_of(a_cluster_body())
+    assert (case.key, case.namespaces) == ("/all", ("*",))
+
+
+def test_a_selector_takes_those_that_match_now_and_those_that_counted_before() -> None:
+    known = namespaces(team_a={"kind": "team"}, team_b={"kind": "team"}, other={})
+    assert case_of(counting(), known).namespaces == ("team-a", "team-b")
+    case = case_of(counting(namespaces=["gone", "other"]), known)
+    assert case.namespaces == ("team-a", "team-b", "gone", "other")
+
+
+def test_in_a_new_period_those_that_are_gone_count_no_more_but_in_the_former() -> None:
+    known = namespaces(team_a={"kind": "team"})
+    period = {"start": "2026-10-01T00:00:00Z", "end": "2026-11-01T00:00:00Z"}
+    case = case_of(counting(namespaces=["gone"], period=period), known)
+    assert case.namespaces == ("team-a",)
+    asked = period_queries(case, 0, NOW)
+    assert [sorted(query.namespaces) for query in asked.former.values()] == [["gone", "team-a"]]
+
+
+def test_an_edited_selector_lets_go_of_what_still_exists() -> None:
+    body = counting(namespaces=["gone", "team-b"], observedGeneration=0)
+    assert case_of(body, namespaces(team_a={"kind": "team"}, team_b={})).namespaces == ("team-a", "gone")
+
+
+def test_before_all_namespaces_are_known_none_is_taken_for_all() -> None:
+    assert case_of(a_cluster_body(namespaceSelector=TEAMS), Namespaces()).namespaces is None
+
+
+def test_those_that_are_gone_are_kept_in_the_order_of_their_going() -> None:
+    gone: list[str] = []
+    for index in range(4):  # each build has a namespace of its own
+        status = {"namespaces": gone} if gone else {}
+        case = case_of(counting(**status), namespaces(**{f"build_{index}": {"kind": "team"}}))
+        gone = list(case.namespaces or ())
+    assert gone == ["build-3", "build-2", "build-1", "build-0"]
+
+
+def test_when_those_that_are_gone_are_too_many_the_ones_gone_longest_count_no_more_and_it_is_judged_still() -> None:
+    known = namespaces(team_a={"kind": "team"}, team_b={"kind": "team"})
+    gone = [f"build-{index}" for index in range(1000)]
+    case = case_of(counting(namespaces=gone), known)
+    assert case.namespaces == ("team-a", "team-b", *gone[:998])
+    assert case.left_out
+    assert ready(case.namespaces, case.left_out).reason == "NamespacesLeftOut"
+    assert len(period_queries(case, 0, NOW).all()[0].namespaces) == 1000
+    fits = case_of(counting(namespaces=gone[:998]), known)
+    assert (len(fits.namespaces or ()), fits.left_out) == (1000, False)
+    assert ready(fits.namespaces, fits.left_out).reason == "Evaluated"
+
+
+def test_more_namespaces_than_can_be_asked_for_are_refused_with_a_sentence() -> None:
+    many = namespaces(**{f"n{index}": {"kind": "team"} for index in range(1001)})
+    with pytest.raises(InvalidBudget, match="selects 1001 namespaces and 1000 are possible"):
+        case_of(a_cluster_body(namespaceSelector=TEAMS), many)
+
+
+def test_the_first_and_the_last_instant_that_are_possible_are_judged_in_every_zone() -> None:
+    spec = {"period": None, "start": "1971-01-01T00:00:00Z", "end": "8999-12-31T23:59:59-05:00"}
+    for zone in ("Asia/Tokyo", "America/New_York", "UTC"):
+        with pytest.raises(InvalidBudget, match="between the years 1971 and 9000"):
+            case_of(a_body(timeZone=zone, **spec))
+        case = case_of(a_body(timeZone=zone, **(spec | {"end": "8999-12-31T23:59:59Z"})))
+        assert (case.budget.period.start, period_queries(case, 0, NOW).all()[0].end) == (31536000, 221845391999)
+        assert format_instant(case.budget.period.end, case.zone)
+
+
+# --- what cannot be judged -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("spec", "sentence"),
+    [
+        ({"limit": "much"}, "must be a number with a unit"),
+        ({"limit": None}, "spec.limit: Input should be a valid string"),
+        ({"timeZone": "Mars/Phobos"}, "is no time zone"),
+        ({"period": None}, "neither period nor start and end"),
+        ({"period": None, "start": "2026-02-01T00:00:00Z", "end": "2026-01-01T00:00:00Z"}, "end must be after"),
+        ({"selector": {"matchExpressions": [{"key": "", "operator": "In"}]}}, "key"),
+        ({"enforce": {"grace": "soon"}}, "must be a number with s, m or h"),
+        ({"period": None, "start": "1969-12-31", "end": "2026-01-01T00:00:00Z"}, "between the years 1971 and 9000"),
+        ({"period": None, "start": "2026-01-01T00:00:00Z", "end": "9999-12-31T23:59:59Z"}, "years 1971 and 9000"),
+        ({"period": None, "start": "2026-01-01T00:00:00Z", "end": "9999-12-31T23:59:59-05:00"}, "1971 and 9000"),
+    ],
+)
+def test_a_bad_budget_that_got_in_says_why(spec: dict[str, object], sentence: str) -> None:
+    with pytest.raises(InvalidBudget, match=sentence):
+        case_of(a_body(**spec))
+
+
+def test_a_kind_that_the_cluster_does_not_judge_is_named_in_the_condition() -> None:
+    """A typing error would otherwise hold up nothing, in silence."""
+    body = a_body(enforce={"kinds": ["Job", "PyTorchJob", "Deploiment"]})
+    case = prepare_budget(held(body), NOW, namespaces(), None, JUDGED_KINDS | {"PyTorchJob"})
+    found = ready(case.namespaces, case.left_out, case.unjudged)
+    assert (found.status, found.reason) == ("True", "KindsNotJudged")
+    assert found.message.startswith("Deploiment of enforce.kinds is not judged in this cluster: mistyped, or missing")
+    assert prepare_budget(held(a_body()), NOW, namespaces()).unjudged == ()
+
+
+def test_the_kinds_that_a_budget_may_name_are_those_that_admission_judges() -> None:
+    assert {shape.kind for shape in workload_kinds([]).values()} == JUDGED_KINDS

@@ -1,0 +1,144 @@
+"""Who waits for whom: threads of one kind of question are nobody else's, and no caller takes all of them."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from tests.controller.api_server import eventually
+from tests.ledger.reports import HOUR, a_report
+from tests.server.test_server import Face, a_face
+
+from carbonbudget_operator.ingest.refusal import Refusal
+from carbonbudget_operator.server import pools
+from carbonbudget_operator.server.pools import WorkerPool
+
+QUESTION = {"queries": [{"id": "q", "namespaces": ["team-a"], "start": HOUR, "end": HOUR + 3600}]}
+
+
+@pytest.fixture
+async def face(tmp_path: Path) -> AsyncIterator[Face]:
+    async with a_face(f"sqlite:///{tmp_path}/ledger.db") as made:
+        yield made
+
+
+class Busy:
+    """Takes turns of a pool until it is let go."""
+
+    def __init__(self, pool: WorkerPool, threads: int = 1) -> None:
+        self._pool, self._threads = pool, threads
+        self._go, self._held = threading.Event(), threading.Semaphore(0)
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> None:
+        self._tasks = [asyncio.create_task(self._work(f"busy-{number}")) for number in range(self._threads)]
+        for _ in self._tasks:
+            await asyncio.to_thread(self._held.acquire)
+
+    async def __aexit__(self, *_: object) -> None:
+        self._go.set()
+        await asyncio.gather(*self._tasks)
+
+    async def _work(self, who: str) -> None:
+        async with self._pool.turn(who):
+            await self._pool.run(self._hold)
+
+    def _hold(self) -> None:
+        self._held.release()
+        assert self._go.wait(30)
+
+
+async def test_probes_and_reports_are_answered_while_all_readers_are_busy(face: Face) -> None:
+    async with Busy(face.pools.operator, 2), face.pools.people.turn("a"), face.pools.people.turn("b"):
+        assert (await face.client.get("/readyz")).status_code == 200
+        metrics = await face.client.get("/metrics", headers={"Authorization": "Bearer user:prometheus@x"})
+        assert metrics.status_code == 200
+        assert (await face.report(a_report())).json() == {"result": "stored"}
+
+
+async def test_the_controllers_questions_do_not_wait_for_other_peoples(face: Face) -> None:
+    async with face.pools.people.turn("a"), face.pools.people.turn("b"):
+        assert (await face.ask("user:controller@*")).status_code == 200
+
+
+async def test_many_probes_are_one_look_at_the_ledger(face: Face, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[int] = []
+    queries = face.pools.looks.queries
+    monkeypatch.setattr(queries, "data_through", lambda: looks.append(1))
+    answers = await asyncio.gather(*(face.client.get("/readyz") for _ in range(200)))
+    assert {answer.status_code for answer in answers} == {200}
+    assert len(looks) == 1
+
+
+async def test_a_ledger_that_does_not_answer_is_a_sentence(face: Face) -> None:
+    with face.engine.begin() as connection:
+        connection.exec_driver_sql("ALTER TABLE node_span RENAME TO gone")
+    for answer in (await face.client.get("/readyz"), await face.ask()):
+        assert answer.status_code == 503
+        assert "no such table" in answer.json()["reason"]
+
+
+def a_pool(threads: int, each: int, waiting: int) -> WorkerPool:
+    return WorkerPool("questions", cast(Any, None), threads, each, waiting)
+
+
+async def test_one_callers_questions_wait_while_anothers_run() -> None:
+    pool = a_pool(threads=2, each=1, waiting=8)
+    order: list[str] = []
+
+    async def question(who: str) -> None:
+        async with pool.turn(who):
+            order.append(who)
+            await go.wait()
+
+    go = asyncio.Event()
+    tasks = [asyncio.create_task(question(who)) for who in ("a", "a", "a", "b", "c")]
+    await eventually(lambda: len(order) == 2)
+    assert order == ["a", "b"]
+    go.set()
+    await asyncio.gather(*tasks)
+    assert sorted(order[2:]) == ["a", "a", "c"]
+    pool.close()
+
+
+async def test_beyond_the_queue_a_question_is_told_to_come_again() -> None:
+    pool = a_pool(threads=1, each=1, waiting=1)
+    async with Busy(pool):
+        waiting = asyncio.create_task(pool.turn("b").__aenter__())
+        await eventually(lambda: pool._turns._waiting)
+        with pytest.raises(Refusal, match="1 of them wait already") as refused:
+            await pool.turn("c").__aenter__()
+        assert (refused.value.status, refused.value.retry_after_s) == (503, 5)
+    await waiting
+    pool.close()
+
+
+async def test_a_question_does_not_wait_for_ever_and_leaves_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pools, "_WAIT_SECONDS", 0.05)
+    pool = a_pool(threads=1, each=1, waiting=1)
+    async with Busy(pool):
+        for _ in range(3):
+            with pytest.raises(Refusal, match="waited"):
+                await pool.turn("b").__aenter__()
+    async with pool.turn("b"):
+        assert await pool.run(lambda: 42) == 42
+    pool.close()
+
+
+async def test_a_turn_that_comes_in_the_moment_of_its_end_is_given_back() -> None:
+    pool = a_pool(threads=1, each=1, waiting=1)
+    first = pool.turn("a")
+    await first.__aenter__()
+    waiting = asyncio.create_task(pool.turn("b").__aenter__())
+    await eventually(lambda: pool._turns._waiting)
+    await first.__aexit__(None, None, None)  # b has the turn, and does not know
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    async with pool.turn("c"):
+        pass
+    pool.close()

@@ -128,7 +128,12 @@ def _admitted(wanted: Iterable[Cut], known: set[Cut]) -> list[Cut]:
     return admitted
 
 
+# Made once: each batch of reports reads by it.
+_BETWEEN: Final = sa.select(schema.cut.c.at, schema.cut.c.namespace).where(
+    schema.cut.c.at >= sa.bindparam("start", type_=sa.BigInteger),
+    schema.cut.c.at < sa.bindparam("end", type_=sa.BigInteger),
+)
+
+
 def _load(connection: sa.Connection, start: int, end: int) -> list[Cut]:
-    c = schema.cut.c
-    rows = connection.execute(sa.select(c.at, c.namespace).where(c.at >= start, c.at < end))
-    return [(at, name) for at, name in rows]
+    return [(at, name) for at, name in connection.execute(_BETWEEN, {"start": start, "end": end})]

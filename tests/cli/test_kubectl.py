@@ -401,6 +401,12 @@ def test_top_mixes_no_two_bases(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
+def test_what_others_used_is_of_the_reading_that_names_the_workloads(tmp_path: Path) -> None:
+    given = tops(*(f"j{n}" for n in range(5)), emissions="1kg") | {"breakdown": {"dynamic": "4.9kg", "idle": "100g", "overhead": "50g"}}
+    notes = top(tmp_path, cluster_of([an_object("b", given=given)], []))[1]
+    assert "all others used some 50g" in notes
+
+
 def test_top_shows_all_rows_or_as_many_as_asked_for_and_says_what_is_left_out(tmp_path: Path) -> None:
     names = [f"j{n}" for n in range(5)]
     there = cluster_of([an_object("b", given=tops(*names))], [])

@@ -128,11 +128,19 @@ def unlisted_workloads(budgets: Iterable[AnyBudget], accounting: Accounting | No
                 )
             continue
         named_ug = sum(micrograms(top.emissions) for top in tops)
-        rest_ug = (status.used_micrograms or micrograms(status.used or "")) - named_ug
+        rest_ug = _newest_ug(budget) - named_ug
         if len(tops) >= TOP:
             rest = f"all others used some {format_mass(rest_ug)}" if rest_ug > 0 else "all others used next to nothing"
             sentences.append(f"{name} names the {len(tops)} workloads that used most; {rest}")
     return sentences
+
+
+def _newest_ug(budget: AnyBudget) -> int:
+    """What the newest reading adds up to. The named workloads are of that reading; `used` may be an earlier one's."""
+    parts = budget.status.breakdown
+    if parts is None:
+        return budget.status.used_micrograms or micrograms(budget.status.used or "")
+    return sum(micrograms(part) for part in (parts.dynamic, parts.idle, parts.overhead, parts.embodied) if part)
 
 
 def shown_name(budget: AnyBudget) -> str:

@@ -213,7 +213,7 @@ def test_with_the_role_a_token_reads_what_the_ledger_itself_answers_and_closes_n
     refused = outside.run(nobody, "report", "close", "2025-11-24", "--incomplete")
     assert refused.returncode == 1
     assert "role carbonbudget-closing in" in refused.stderr
-    assert json.loads(outside.run(nobody, "report", "list", "-o", "json").stdout) == {"items": []}
+    assert json.loads(outside.run(nobody, "report", "list", "-o", "json").stdout) == {"items": [], "reopened": []}
 
 
 def test_a_client_certificate_closes_shows_verifies_exports_and_reopens(cluster: Cluster, outside: Outside) -> None:

@@ -127,17 +127,6 @@ def test_the_use_is_told_with_its_parts_its_workloads_and_how_well_it_is_known()
     assert "40 % of the energy was measured by a meter; the rest is modelled" in told(budget, "Measured")
 
 
-def test_a_selector_that_nothing_matched_is_said_to_be_looked_at() -> None:
-    nothing = STATUS | {"used": "0mg", "usedMicrograms": 0, "measured": 0, "topWorkloads": [], "breakdown": None}
-    typed = a_budget(given=nothing, selector={"matchLabels": {"project": "chatbott"}})
-    words = "No pod with these labels used anything in this period. Compare: kubectl get pods -n team-a --show-labels."
-    assert words in told(typed, "Used")
-    assert "labels of a Job's pod template count, not the Job's own" in told(typed, "Used")
-    assert "measured by a meter" not in told(typed, "Measured"), "0 % of nothing"
-    assert "No pod" not in told(a_budget(given=nothing), "Used")
-    assert "No pod" not in told(a_budget(selector={"matchLabels": {"project": "chatbot"}}), "Used")
-
-
 def test_a_part_of_nothing_is_left_out() -> None:
     none_idle = {"breakdown": {"dynamic": "3kg", "idle": "0mg"}}
     assert "3kg that followed the pods' use." in told(a_budget(given=STATUS | none_idle), "Used")
@@ -152,7 +141,7 @@ def test_a_budget_whose_selector_matches_nothing_says_where_to_look() -> None:
     typed_wrong = a_budget(given=UNUSED, selector={"matchLabels": {"projct": "x"}})
     assert told(typed_wrong, "Used").endswith(
         "No use of these pods was reported in the period. If you expected some, compare the labels: "
-        "kubectl get pods -n team-a --show-labels."
+        "kubectl get pods -n team-a --show-labels. The labels of a Job's pod template count, not the Job's own."
     )
     both = {"namespaceSelector": {"matchLabels": {"d": "ml"}}, "selector": {"matchLabels": {"p": "x"}}}
     whole = ClusterCarbonBudget.model_validate(an_object("ml", "", UNUSED, **both))
@@ -402,7 +391,9 @@ def test_top_mixes_no_two_bases(tmp_path: Path) -> None:
 
 
 def test_what_others_used_is_of_the_reading_that_names_the_workloads(tmp_path: Path) -> None:
-    given = tops(*(f"j{n}" for n in range(5)), emissions="1kg") | {"breakdown": {"dynamic": "4.9kg", "idle": "100g", "overhead": "50g"}}
+    given = tops(*(f"j{n}" for n in range(5)), emissions="1kg") | {
+        "breakdown": {"dynamic": "4.9kg", "idle": "100g", "overhead": "50g"}
+    }
     notes = top(tmp_path, cluster_of([an_object("b", given=given)], []))[1]
     assert "all others used some 50g" in notes
 

@@ -16,9 +16,10 @@ from carbonbudget_operator.api_path import ApiPath
 from carbonbudget_operator.cli.options import code_of, fail, printable_cell
 from carbonbudget_operator.kube.client import ImpossibleName, KubeClient, KubeError
 from carbonbudget_operator.kube.credentials import Credentials
+from carbonbudget_operator.namespace_names import EVERY_NAMESPACE
 
 T = TypeVar("T")
-ALL_NAMESPACES: Final = "*"  # no namespace has this name
+
 WHOLE_CLUSTER: Final = ""
 _ACCESS_REVIEWS: Final = ApiPath("authorization.k8s.io", "v1", "selfsubjectaccessreviews")
 _MODELS: Final[dict[str, type[CarbonBudget] | type[ClusterCarbonBudget]]] = {
@@ -41,7 +42,7 @@ def budgets_of(who: Credentials, namespace: str, everywhere: bool, timeout: floa
                 raise
             return found
 
-    return ask_api_server(who, timeout, run, ALL_NAMESPACES if everywhere else namespace or who.namespace)
+    return ask_api_server(who, timeout, run, EVERY_NAMESPACE if everywhere else namespace or who.namespace)
 
 
 def ask_api_server(who: Credentials, timeout: float, question: Callable[[KubeClient], Awaitable[T]], where: str) -> T:
@@ -129,7 +130,7 @@ def _who_has_it(where: str) -> str:
     """Which role has the right to read budgets there, and what else may be wrong."""
     if where == WHOLE_CLUSTER:
         return "the role carbonbudget-cluster-view, bound for the whole cluster, has"
-    if where == ALL_NAMESPACES:
+    if where == EVERY_NAMESPACE:
         return (
             "the role view or carbonbudget-view has; have it bound for the whole cluster, "
             "or leave -A out to see one namespace"

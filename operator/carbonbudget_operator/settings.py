@@ -37,7 +37,7 @@ class SettingsError(ValueError):
     """The settings cannot be used; the message names file, key and reason."""
 
 
-class Questions(SettingsSection):
+class QuestionSettings(SettingsSection):
     """People's questions: they are answered in processes of their own, of low priority, that can be ended."""
 
     workers: int = Field(
@@ -77,7 +77,7 @@ class ServerSettings(SettingsSection):
         ],
         description="User names of controller and webhook: their questions wait for nobody else's.",
     )
-    questions: Questions = Questions()
+    questions: QuestionSettings = QuestionSettings()
     max_report_bytes: int = Field(8 * 2**20, gt=0, description="Largest report body, after decompression.")
     max_node_watts: int = Field(20_000, gt=0, description="A report above this mean power is refused.")
     pod_days: int = Field(35, ge=2, le=366, description="Days after which an hour is sealed and gives up its pods.")

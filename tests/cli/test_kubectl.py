@@ -145,6 +145,28 @@ def test_a_part_of_nothing_is_left_out() -> None:
     assert told(a_budget(given=STATUS | nothing), "Used").startswith("4.1kg of 5kg (82 %); 900g are left. Location")
 
 
+UNUSED = STATUS | {"used": "0mg", "usedMicrograms": 0, "percentUsed": 0, "topWorkloads": None, "breakdown": None}
+
+
+def test_a_budget_whose_selector_matches_nothing_says_where_to_look() -> None:
+    typed_wrong = a_budget(given=UNUSED, selector={"matchLabels": {"projct": "x"}})
+    assert told(typed_wrong, "Used").endswith(
+        "No use of these pods was reported in the period. If you expected some, compare the labels: "
+        "kubectl get pods -n team-a --show-labels."
+    )
+    both = {"namespaceSelector": {"matchLabels": {"d": "ml"}}, "selector": {"matchLabels": {"p": "x"}}}
+    whole = ClusterCarbonBudget.model_validate(an_object("ml", "", UNUSED, **both))
+    assert "kubectl get namespaces --show-labels and kubectl get pods -A --show-labels." in told(whole, "Used")
+    assert told(a_budget(given=UNUSED), "Used").endswith("No use of these pods was reported in the period.")
+    assert "No use" not in told(a_budget(selector={"matchLabels": {"p": "x"}}), "Used")
+
+
+def test_of_no_energy_no_part_was_measured() -> None:
+    told_of_nothing = told(a_budget(given=UNUSED | {"measured": 100}), "Measured")
+    assert "98 % of the nodes' time was reported" in told_of_nothing
+    assert "measured by a meter" not in told_of_nothing
+
+
 def test_a_budget_per_workload_tells_of_the_one_that_used_most() -> None:
     assert told(a_budget(per="Workload"), "Used").startswith("By the workload that used most: 4.1kg of 5kg")
 
@@ -466,6 +488,21 @@ def test_options_before_the_command_are_said_to_stand_after_it(tmp_path: Path) -
     result = CliRunner().invoke(app, ["-n", "team-a", "budgets"])
     assert result.exit_code == 2
     assert "options stand after the command: kubectl carbon budgets -n NAMESPACE" in " ".join(result.output.split())
+
+
+def test_a_name_that_is_elsewhere_is_told_with_the_option_that_finds_it(tmp_path: Path) -> None:
+    whole = run(tmp_path, BOTH, "explain", "company")
+    assert whole.output.endswith("there is: monthly; a ClusterCarbonBudget has that name: add --cluster\n")
+    empty = run(tmp_path, BOTH, "explain", "monthly", "-n", "team-c")
+    assert empty.output == (
+        "no CarbonBudget monthly in namespace team-c; there is: none; -n names another namespace, and "
+        "`kubectl carbon budgets -A` shows all\n"
+    )
+
+    def hidden(asked: Asked) -> Said:
+        return status(403, "Forbidden", "no") if asked.path.endswith("/clustercarbonbudgets") else BOTH(asked)
+
+    assert run(tmp_path, hidden, "explain", "company").output.endswith("there is: monthly\n")
 
 
 def test_a_team_that_may_not_see_the_clusters_budgets_sees_its_own(tmp_path: Path) -> None:

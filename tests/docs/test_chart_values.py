@@ -12,7 +12,9 @@ import yaml
 from tests.conftest import ROOT, Cluster
 from tests.e2e.conftest import CHART
 
-from carbonbudget_operator.settings import Settings
+from carbonbudget_operator.carbon.grid_factors import providers
+from carbonbudget_operator.intensity_settings import IntensitySettings
+from carbonbudget_operator.settings import EmbodiedSettings, MarketSettings, Settings
 
 pytestmark = [pytest.mark.cluster, pytest.mark.control_plane]  # helm is the cluster's
 
@@ -57,6 +59,53 @@ def test_a_zone_that_is_none_stops_the_installation(cluster: Cluster, values: ob
 @pytest.mark.parametrize("zone", ["DE", "de", "WORLD", "", "US-VA,carbon.basis=direct"])
 def test_a_zone_of_the_tables_is_taken(cluster: Cluster, zone: str) -> None:
     cluster.run(*RENDER, "--set", f"carbon.zone={zone}", "-s", "templates/config.yaml")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "place"),
+    [
+        ("agent.resources.limits.memory", "96MB", "agent/resources/limits/memory"),
+        ("server.resources.requests.cpu", "1 core", "server/resources/requests/cpu"),
+        ("server.persistence.size", "10Gb", "server/persistence/size"),
+        ("carbon.intensity.sources", "x", "carbon/intensity/sources"),
+        ("carbon.intensity.source", "x", "carbon/intensity"),
+        ("carbon.market.contract", "x", "carbon/market"),
+        ("carbon.embodied.server", "900", "carbon/embodied"),
+        ("carbon.embodied.server_kg", "much", "carbon/embodied/server_kg"),
+        ("carbon.provider", "amazon", "carbon/provider"),
+        ("allocation.shared.kube-system", "proportinal", "allocation/shared/kube-system"),
+    ],
+)
+def test_a_value_by_which_no_component_would_start_is_refused_by_helm(
+    cluster: Cluster, key: str, value: str, place: str
+) -> None:
+    done = cluster.run(*RENDER, "--set", f"{key}={value}", check=False)
+    assert (done.returncode, f"at '/{place}'" in done.stderr) == (1, True), done.stderr
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        'server.resources={"limits":{"memory":"1.5Gi","cpu":2}}',
+        'server.resources={"requests":{"cpu":"250m","memory":"1e9","ephemeral-storage":"5G"}}',
+        'carbon.embodied={"server_kg":900.5,"host_threads":64,"in_service":"2025-01-01","gpu_kg":null}',
+        'carbon.embodied={"life_years":[{"value":4},{"valid_from":"2026-10-01","value":6}]}',
+        'allocation.shared={"kube-system":"even","monitoring":{"team-a":2,"team-b":1}}',
+        'allocation.shared=[{"value":{}},{"valid_from":"2026-10-01","value":{"kube-system":"separate"}}]',
+    ],
+)
+def test_good_values_of_every_form_are_taken(cluster: Cluster, given: str) -> None:
+    cluster.run(*RENDER, "--set-json", given)
+
+
+def test_the_schema_has_the_keys_of_the_settings() -> None:
+    """A key that one of them has and the other lacks is refused by helm, or stops the server."""
+    schema = json.loads((ROOT / "charts" / "carbonbudget" / "values.schema.json").read_text())
+    carbon = schema["properties"]["carbon"]["properties"]
+    for name, section in (("market", MarketSettings), ("embodied", EmbodiedSettings), ("intensity", IntensitySettings)):
+        assert set(carbon[name]["properties"]) == set(section.model_fields), name
+        assert carbon[name]["additionalProperties"] is False
+    assert set(carbon["provider"]["else"]["enum"]) == {"", "own", *providers()}
 
 
 def test_values_of_a_former_version_without_the_later_keys_start_every_component(cluster: Cluster) -> None:

@@ -19,7 +19,7 @@ FINE = {"Evaluated", "Complete", "NoConflict", "Reverted"}  # Reverted has one c
 def reasons() -> set[str]:
     """As the controller gives them: in a condition, or for want of an answer."""
     code = "".join((OPERATOR / "controller" / name).read_text() for name in ("conditions.py", "evaluation_loop.py"))
-    given = re.findall(r'Wanted\("\w+", "(?:True|False)", "(\w+)"', code)
+    given = re.findall(r'WantedCondition\("\w+", "(?:True|False)", "(\w+)"', code)
     return {*given, *re.findall(r'_Known\([^"]*"(\w+)"', code)} - FINE
 
 
@@ -36,7 +36,8 @@ def test_every_label_and_annotation_that_it_names_is_ours() -> None:
 
 
 def test_every_command_that_it_names_is_there() -> None:
-    commands = {str(command.name) for command in app.registered_commands} | {"ledger"}
+    commands = {str(command.name) for command in app.registered_commands}
+    commands |= {str(group.name) for group in app.registered_groups}
     assert set(re.findall(r"`carbonbudget ([a-z]+)", PAGE)) - commands == set()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -184,6 +185,13 @@ def test_sealed_rows_are_by_direct_factors_only_where_they_were_valued_by_one(
         rows = connection.execute(sa.select(*(c[name] for name in columns)).order_by(c.derivation_id)).all()
     whole = {column: 121, "stood_in_ug": 3}
     assert [tuple(row) for row in rows] == [tuple(whole.get(name, 0) for name in columns), (0, 0, 0, 0)]
+    engine.dispose()
+
+
+def test_a_ledger_that_is_not_there_is_told_with_where_it_may_be(tmp_path: Path) -> None:
+    engine = open_ledger(f"sqlite:///{tmp_path}/none.db")
+    with pytest.raises(LedgerError, match=r"no ledger at .*none.db: name another by --ledger, or .* server's pod"):
+        require_schema(engine)
     engine.dispose()
 
 

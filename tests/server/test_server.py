@@ -35,12 +35,12 @@ from carbonbudget_operator.server.pools import WorkerPools
 from carbonbudget_operator.server.wiring import make_pools
 from carbonbudget_operator.server.worker import Setup
 from carbonbudget_operator.server.workers import People
-from carbonbudget_operator.settings import CarbonSettings, Questions, ServerSettings, Settings
+from carbonbudget_operator.settings import CarbonSettings, QuestionSettings, ServerSettings, Settings
 
 AGENT = "system:serviceaccount:carbonbudget-agent:carbonbudget-agent"
 NOW = HOUR + 600
 MAX = 200_000
-QUESTIONS = Questions()
+QUESTIONS = QuestionSettings()
 
 
 @dataclass
@@ -130,7 +130,7 @@ class Made:
 
 @asynccontextmanager
 async def a_server(
-    url: str, questions: Questions = QUESTIONS, answers: type[LedgerAnswers] = LedgerAnswers
+    url: str, questions: QuestionSettings = QUESTIONS, answers: type[LedgerAnswers] = LedgerAnswers
 ) -> AsyncIterator[Made]:
     api, clock = ApiServer(), [NOW]
     app = web.Application()
@@ -161,7 +161,7 @@ async def a_server(
 
 @asynccontextmanager
 async def a_face(
-    url: str, questions: Questions = QUESTIONS, answers: type[LedgerAnswers] = LedgerAnswers
+    url: str, questions: QuestionSettings = QUESTIONS, answers: type[LedgerAnswers] = LedgerAnswers
 ) -> AsyncIterator[Face]:
     async with a_server(url, questions, answers) as made:
         transport = httpx.ASGITransport(made.app)
@@ -212,7 +212,7 @@ REFUSALS: list[tuple[str, bytes, str, dict[str, str], int, str]] = [
     ("too large", b" " * (MAX + 1), "node:node-1", {}, 413, "larger than"),
     ("gzip bomb", BOMB, "node:node-1", {"Content-Encoding": "gzip"}, 413, "larger than"),
     ("another cluster", spoilt(cluster="other"), "node:node-1", {}, 422, "of cluster 'other', this is 'default'"),
-    ("future", FUTURE, "node:node-1", {}, 425, "in the future"),
+    ("future", FUTURE, "node:node-1", {}, 425, "in the future and is taken then"),
     ("too old", spoilt(since=HOUR - 40 * 86_400), "node:node-1", {}, 422, "older than 35 days"),
 ]  # fmt: skip
 

@@ -25,7 +25,7 @@ from tests.server.slow import SlowAnswers
 from tests.server.test_server import Face, a_face, a_server
 
 from carbonbudget_operator.ledger.store import migrate, open_ledger, read_only
-from carbonbudget_operator.settings import Questions
+from carbonbudget_operator.settings import QuestionSettings
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 MakeFace = Callable[..., AbstractAsyncContextManager[Face]]
@@ -39,7 +39,7 @@ def _importable(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 async def face(url: str) -> AsyncIterator[Face]:
-    async with a_face(url, Questions(), SlowAnswers) as made:
+    async with a_face(url, QuestionSettings(), SlowAnswers) as made:
         assert (await made.report(a_report())).status_code == 200
         yield made
 
@@ -102,7 +102,7 @@ async def test_a_probe_does_not_wait_for_a_ledger_that_is_slow_and_answered_befo
 
 
 async def test_a_question_that_takes_too_long_is_ended_and_its_asker_told(url: str) -> None:
-    async with a_face(url, Questions(seconds=1), SlowAnswers) as face:
+    async with a_face(url, QuestionSettings(seconds=1), SlowAnswers) as face:
         slow = ask(face, "slow")
         await eventually(lambda: busy(face), seconds=60)
         (pid,) = busy(face)
@@ -129,7 +129,7 @@ async def test_a_worker_that_is_killed_in_a_question_is_replaced(face: Face) -> 
 
 
 async def test_who_goes_away_leaves_no_question_behind_and_no_place_in_the_queue(url: str) -> None:
-    async with a_server(url, Questions(), SlowAnswers) as made:
+    async with a_server(url, QuestionSettings(), SlowAnswers) as made:
         people = made.people
         gone = asyncio.Event()
         body = json.dumps({"queries": [{"id": "slow", "namespaces": ["team-a"], "start": HOUR, "end": HOUR + 60}]})
@@ -210,7 +210,7 @@ def test_a_reading_connection_changes_nothing(url: str) -> None:
 async def test_a_worker_that_is_killed_leaves_no_statement_in_the_database(
     postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with a_face(postgres.database(), Questions(seconds=1), SlowAnswers) as face:
+    async with a_face(postgres.database(), QuestionSettings(seconds=1), SlowAnswers) as face:
 
         def sleeping() -> int:
             with face.engine.connect() as connection:
@@ -236,7 +236,7 @@ async def test_a_worker_runs_at_low_priority(face: Face) -> None:
 
 
 async def test_a_worker_without_a_question_ends(url: str) -> None:
-    async with a_face(url, Questions(idle_seconds=1), SlowAnswers) as face:
+    async with a_face(url, QuestionSettings(idle_seconds=1), SlowAnswers) as face:
         assert (await ask(face, "q")).status_code == 200
         (worker,) = face.people.workers
         await eventually(lambda: not face.people.workers)
@@ -245,7 +245,7 @@ async def test_a_worker_without_a_question_ends(url: str) -> None:
 
 
 async def test_how_many_questions_run_and_wait_is_set(url: str) -> None:
-    async with a_face(url, Questions(workers=1, waiting=1, wait_seconds=1), SlowAnswers) as face:
+    async with a_face(url, QuestionSettings(workers=1, waiting=1, wait_seconds=1), SlowAnswers) as face:
         slow = [ask(face, "slow")]
         await eventually(lambda: busy(face), seconds=60)
         slow.append(ask(face, "slow", OTHER))
@@ -285,7 +285,7 @@ async def test_no_worker_outlives_its_server_however_that_ends(
 async def test_a_database_that_does_not_answer_is_one_reason_for_all_and_nothing_is_lost(
     postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with a_face(postgres.database(), Questions(), SlowAnswers) as face:
+    async with a_face(postgres.database(), QuestionSettings(), SlowAnswers) as face:
         assert (await face.report(a_report())).status_code == 200
         assert (await ask(face, "q")).status_code == 200
         postgres.freeze()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 
-from carbonbudget_operator.api.carbonbudget import AnyBudget
+from carbonbudget_operator.api.carbonbudget import AnyBudget, ClusterCarbonBudget
 from carbonbudget_operator.budgets.quantity import format_percent
 from carbonbudget_operator.cli.budget_table import pro_rata, pro_rata_sentence
 from carbonbudget_operator.cli.wording import at, listed, micrograms, utc
@@ -21,12 +21,8 @@ def used(budget: AnyBudget) -> list[str]:
     subject = "By the workload that used most: " if budget.spec.per == "Workload" else ""
     sentences = [f"{subject}{status.used} of {budget.spec.limit}{percent}; {status.remaining or '?'} are left."]
     sentences.append(f"{_as_of(budget)}.")
-    if budget.spec.selector is not None and _nothing_used(budget):
-        space = f"-n {budget.metadata.namespace}" if budget.metadata.namespace else "-A"
-        sentences.append(
-            f"No pod with these labels used anything in this period. Compare: kubectl get pods {space} --show-labels. "
-            "The labels of a Job's pod template count, not the Job's own."
-        )
+    if _nothing_used(budget):
+        sentences.append(f"No use of these pods was reported in the period.{_compare(budget)}")
     if status.breakdown:
         parts = {
             "that followed the pods' use": status.breakdown.dynamic,
@@ -47,8 +43,23 @@ def used(budget: AnyBudget) -> list[str]:
 
 
 def _nothing_used(budget: AnyBudget) -> bool:
-    """Whether there were reports, and nothing in them that it counts."""
-    return budget.status.data_through is not None and budget.status.used_micrograms == 0
+    """Whether it was evaluated, and nothing that it selects used any energy."""
+    status = budget.status
+    return status.used is not None and not (status.used_micrograms or micrograms(status.used))
+
+
+def _compare(budget: AnyBudget) -> str:
+    """Where to look if that is a surprise: a mistyped label selects nothing, and Kubernetes accepts it."""
+    commands = []
+    if isinstance(budget, ClusterCarbonBudget) and budget.spec.namespace_selector:
+        commands.append("kubectl get namespaces --show-labels")
+    if budget.spec.selector:
+        where = f"-n {budget.metadata.namespace}" if budget.metadata.namespace else "-A"
+        commands.append(f"kubectl get pods {where} --show-labels")
+    if not commands:
+        return ""
+    advice = "The labels of a Job's pod template count, not the Job's own."
+    return f" If you expected some, compare the labels: {listed(commands)}. {advice}"
 
 
 def _as_of(budget: AnyBudget) -> str:

@@ -47,7 +47,7 @@ from carbonbudget_operator.cli.kubeconfig import Context, Kubeconfig, Namespace,
 from carbonbudget_operator.cli.options import fail, print_table, printable_cell
 from carbonbudget_operator.cli.wording import micrograms
 from carbonbudget_operator.enforcement.enforced_budgets import is_judged_namespace
-from carbonbudget_operator.kube.client import KubeClient
+from carbonbudget_operator.kube.client import KubeClient, KubeError
 
 _STYLES: Final = {"Exceeded": "red", "Warning": "yellow", "WithinBudget": "green"}
 
@@ -194,11 +194,12 @@ def explain_budget(
     space = "" if cluster else namespace or who.namespace
     resource = CLUSTER_BUDGET if cluster else BUDGET
 
-    async def run(client: KubeClient) -> tuple[AnyBudget | None, list[AnyBudget], ReaderContext]:
+    async def run(client: KubeClient) -> tuple[AnyBudget | None, list[AnyBudget], ReaderContext, str]:
         all_of_them = await list_budgets(client, resource, space)
         one = next((one for one in all_of_them if one.metadata.name == budget), None)
         if one is None:
-            return None, all_of_them, ReaderContext(None, None)
+            hint = "" if cluster else await _elsewhere(client, budget, bool(all_of_them))
+            return None, all_of_them, ReaderContext(None, None), hint
 
         async def read(path: ApiPath) -> tuple[int, JsonObject]:
             answer = await client.exchange("GET", path)
@@ -208,13 +209,13 @@ def explain_budget(
         labels = await labels_of(client, space)
         exempt = found.leaves_out(space, labels) or not is_judged_namespace(space, labels, frozenset())
         changes = await may_change(client, resource, space, budget)
-        return one, all_of_them, ReaderContext(changes, found.mode, exempt, await judged_kinds(found, read))
+        return one, all_of_them, ReaderContext(changes, found.mode, exempt, await judged_kinds(found, read)), ""
 
-    chosen, others, beside = ask_api_server(who, timeout, run, WHOLE_CLUSTER if cluster else space)
+    chosen, others, beside, hint = ask_api_server(who, timeout, run, WHOLE_CLUSTER if cluster else space)
     if chosen is None:
         place = f" in namespace {space}" if space else ""
         there = ", ".join(sorted(one.metadata.name for one in others)) or "none"
-        fail(f"no {resource.kind} {budget}{place}; there is: {there}")
+        fail(f"no {resource.kind} {budget}{place}; there is: {there}{hint}")
     sections = explain(chosen, dt.datetime.now(dt.UTC), beside)
     if output is KubectlFormat.JSON:
         print(json.dumps(as_json(chosen, beside, sections), indent=2))
@@ -224,6 +225,17 @@ def explain_budget(
         print(f"\n{heading}")
         for sentence in sentences:
             print(f"  {printable_cell(sentence)}")
+
+
+async def _elsewhere(client: KubeClient, name: str, others: bool) -> str:
+    """Where else a CarbonBudget that is not in this namespace may be; empty where the names beside it say enough."""
+    try:
+        whole = await list_budgets(client, CLUSTER_BUDGET, "")
+    except KubeError:  # hidden from a team
+        whole = []
+    if any(one.metadata.name == name for one in whole):
+        return "; a ClusterCarbonBudget has that name: add --cluster"
+    return "" if others else "; -n names another namespace, and `kubectl carbon budgets -A` shows all"
 
 
 def _table(headings: Sequence[str], lines: Sequence[Sequence[str]], nothing: str) -> None:

@@ -44,7 +44,10 @@ def check(report: NodeReport, cluster: str, max_node_watts: int, now: int, oldes
     if report.cluster != cluster:
         raise Refusal(422, "cluster", f"the report is of cluster {report.cluster!r}, this is {cluster!r}")
     if report.window_end > now + _FUTURE_SECONDS:
-        raise Refusal(425, "future", f"the window ends {report.window_end - now} s in the future: check the clocks", 5)
+        # An agent that is stopped closes the minute that has begun, and its successor sends it at once.
+        seconds = report.window_end - now
+        reason = f"the window ends {seconds} s in the future and is taken then; if that goes on, check the clocks"
+        raise Refusal(425, "future", reason, 5)
     if report.since < now - oldest_days * 86_400:
         raise Refusal(422, "too_old", f"the window is older than {oldest_days} days")
     for what, number, most in (("pods", len(report.pods), _MAX_PODS), ("domains", len(report.domains), _MAX_DOMAINS)):

@@ -212,7 +212,10 @@ def _check_downgrade(current: str | None, to: str, known: list[str]) -> None:
 def require_file(engine: sa.Engine) -> None:
     """Raise LedgerError where an SQLite ledger has no file yet, which opening it would make."""
     if engine.url.database and engine.dialect.name == "sqlite" and not Path(engine.url.database).exists():
-        raise WrongLedger(f"there is no ledger at {engine.url.database}")
+        raise WrongLedger(
+            f"there is no ledger at {engine.url.database}: name another by --ledger, or run the command where the "
+            "ledger is, in the server's pod (kubectl exec deploy/carbonbudget-server -c server)"
+        )
 
 
 def require_schema(engine: sa.Engine) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import builtins
+import re
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -73,3 +75,10 @@ def test_a_name_that_may_stand_twice_does(name: str) -> None:
 def test_a_class_inside_a_function_and_a_private_one_are_not_counted() -> None:
     source = "class A: pass\nclass _B: pass\ndef f():\n    class A: pass\n"
     assert list(classes(source, "m.py")) == [("A", "m.py:1")]
+
+
+def test_each_error_that_a_docstring_names_exists() -> None:
+    texts = [path.read_text(encoding="utf-8") for path in modules()]
+    known = {name for text in texts for name in re.findall(r"(?m)^class (\w+)", text)} | set(dir(builtins))
+    named = {name for text in texts for name in re.findall(r"Raises:?\s+([A-Z]\w+)", text)}
+    assert named - known - {"ValidationError", "SQLAlchemyError"} == set()  # of pydantic and SQLAlchemy

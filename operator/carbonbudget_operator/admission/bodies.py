@@ -51,7 +51,7 @@ class ReviewBodies:
         self._held = 0
 
     async def read(self, request: web.Request) -> ReviewBody:
-        """Its body, whole or its beginning. Raises TooLong."""
+        """Its body, whole or its beginning. Raises BodyTooLarge."""
         if request.content_length is not None and request.content_length > MOST_BYTES:
             raise BodyTooLarge
         body = ReviewBody()

@@ -57,7 +57,7 @@ def close_period(
     incomplete: bool,
     progress: Callable[[int, int], None] = _unseen,
 ) -> ClosedReport:
-    """Keep a period's report as it is at `now`. Raises ClosingError, SpanError."""
+    """Keep a period's report as it is at `now`. Raises ClosingError, TimeRangeError."""
     closed = prepare(engine, settings, period, now, incomplete, progress)
     keep(engine, settings.cluster, closed)
     return closed
@@ -71,7 +71,7 @@ def prepare(
     incomplete: bool,
     progress: Callable[[int, int], None] = _unseen,
 ) -> ClosedReport:
-    """What `keep` would close a period with; reads alone. Raises ClosingError, SpanError."""
+    """What `keep` would close a period with; reads alone. Raises ClosingError, TimeRangeError."""
     span = parse_time_range(period)
     if span[1] > now:
         raise ClosingError(f"{period} has not ended yet")
@@ -105,7 +105,7 @@ def keep(engine: sa.Engine, cluster: str, closed: ClosedReport) -> None:
 
 
 def reopen_period(engine: sa.Engine, cluster: str, period: str, now: int, reason: str) -> ClosedReport:
-    """Undo a closure; what was closed stays on record. Raises ClosingError, SpanError."""
+    """Undo a closure; what was closed stays on record. Raises ClosingError, TimeRangeError."""
     parse_time_range(period)
     if not reason.strip() or len(reason) > MAX_REASON:
         raise ClosingError(f"the reason must say why, in at most {MAX_REASON} characters")
@@ -117,7 +117,7 @@ def reopen_period(engine: sa.Engine, cluster: str, period: str, now: int, reason
 
 
 def find_closure(engine: sa.Engine, cluster: str, period: str) -> ClosedReport:
-    """The closed report of a period. Raises NotClosed, SpanError."""
+    """The closed report of a period. Raises NotClosed, TimeRangeError."""
     parse_time_range(period)
     with engine.connect() as connection:
         found = kept.find_closed(connection, cluster, period)

@@ -43,7 +43,7 @@ def covers(span: tuple[int, int]) -> dict[str, int]:
 
 
 def parse_time_range(text: str) -> tuple[int, int]:
-    """[start, end) in UTC seconds of 2026, 2026-Q1, 2026-01, 2026-W05 or 2026-01-15. Raises SpanError."""
+    """[start, end) in UTC seconds of 2026, 2026-Q1, 2026-01, 2026-W05 or 2026-01-15. Raises TimeRangeError."""
     try:
         start, end = _days(text)
     except (ValueError, OverflowError):

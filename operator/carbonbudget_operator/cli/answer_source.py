@@ -20,7 +20,7 @@ class AnswerSourceError(Exception):
 
 
 class AnswerSource(Protocol):
-    """Answers about a cluster's ledger. Spans are [start, end) in UTC seconds. Each method raises SourceError."""
+    """Answers about a cluster's ledger. Spans are [start, end) in UTC seconds. Each method raises AnswerSourceError."""
 
     def allocation(self, span: Span, group_by: str, filter_by: str) -> JsonObject:
         """Total, rows and factors (reporting.grouping.answer), and `settings`."""

@@ -53,7 +53,7 @@ class DryRun:
         """Whether budgets have a say in this cluster at all: a yes from one where nothing judges is none.
 
         Raises:
-            Unanswerable: the API server is not there, or neither are our CRD and policy.
+            DryRunImpossible: the API server is not there, or neither are our CRD and policy.
         """
         found = await self._ask("GET", ApiPath(GROUP, VERSION))
         if found.status == 404:

@@ -47,7 +47,7 @@ class Transport(Protocol):
     """How a question gets to the server."""
 
     def send(self, question: ServerRequest) -> tuple[int, bytes]:
-        """Status and body of the server's own answer. Raises SourceError for any other."""
+        """Status and body of the server's own answer. Raises AnswerSourceError for any other."""
 
 
 class ServerSource:
@@ -152,7 +152,7 @@ class ApiServerTransport:
         self._who, self._namespace, self._timeout = who, namespace, timeout
 
     def send(self, question: ServerRequest) -> tuple[int, bytes]:
-        """Status and body of the server's answer; what the API server refuses itself is a SourceError."""
+        """Status and body of the server's answer; what the API server refuses itself is an AnswerSourceError."""
         verify = self._who.ssl_context() if self._who.url.startswith("https") else True
         try:
             own = _own_token(self._who)
@@ -183,7 +183,7 @@ class ApiServerTransport:
             raise AnswerSourceError(f"the API server answered {status} to a TokenRequest with something else") from None
 
     def _check(self, status: int, text: bytes, right: str, account: str) -> None:
-        """Raise SourceError if that is the API server's own refusal (a Status); the server's has a `reason` alone."""
+        """Raise AnswerSourceError if the API server itself refused (a Status); our server gives a `reason`."""
         try:
             said = json.loads(text)
         except (ValueError, RecursionError):

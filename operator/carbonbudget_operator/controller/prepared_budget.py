@@ -126,7 +126,7 @@ def prepare_budget(
     remembered: EvaluationRecord | None = None,
     kinds: Collection[str] = JUDGED_KINDS,
 ) -> PreparedBudget:
-    """Parse an object for its period at `now` (UTC seconds). Raises BadBudget.
+    """Parse an object for its period at `now` (UTC seconds). Raises InvalidBudget.
 
     `remembered` is the standing of the last evaluation, which the object's status may not show yet; `kinds` are those
     that the cluster judges.

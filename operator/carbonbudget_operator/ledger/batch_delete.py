@@ -45,7 +45,7 @@ class BatchDeleter:
     ) -> None:  # fmt: skip
         """Delete rows whose time lies in [start, limit), the first ones first, as long as `only` holds.
 
-        The time is the first column of the primary key that `prefix` does not fix. Raises Unfinished.
+        The time is the first column of the primary key that `prefix` does not fix. Raises DeletionUnfinished.
         """
         fixed = prefix or {}
         keys = [column for column in table.primary_key if column.name not in fixed]
@@ -62,12 +62,12 @@ class BatchDeleter:
                 return
 
     def these(self, ids: Iterable[object], statements: Callable[[Sequence[object]], Sequence[sa.Delete]]) -> None:
-        """Delete what `statements` say of some ids at a time; they look again whether it may go. Raises Unfinished."""
+        """Delete what `statements` say of some ids at a time; they check again. Raises DeletionUnfinished."""
         for some in chunks(ids, _IDS):
             self.delete(statements(some))
 
     def delete(self, statements: Sequence[sa.Delete]) -> int:
-        """One transaction; how many rows went. Raises Unfinished before it if the time is used up."""
+        """One transaction; how many rows went. Raises DeletionUnfinished before it if the time is used up."""
         if time.monotonic() > self._until:
             raise DeletionUnfinished
         with self._engine.begin() as connection:

@@ -29,7 +29,7 @@ def drop_before(engine: sa.Engine, instant: int, dropper: BatchDeleter) -> None:
     The hours' revisions go first: no question reads an hour without one, so that nobody sees half of an hour.
 
     Raises:
-        Unfinished: the dropper's time is used up.
+        DeletionUnfinished: the dropper's time is used up.
     """
     for table in _BY_TIME:
         dropper.before(table, instant)
@@ -101,7 +101,7 @@ def _drop_nodes(engine: sa.Engine, dropper: BatchDeleter, instant: int) -> None:
 
 
 def drop_former(engine: sa.Engine, derivation_id: int, dropper: BatchDeleter) -> None:
-    """Forget all units of other derivations than this one. What hours were sealed with stays. Raises Unfinished."""
+    """Drop the units of other derivations. What hours were sealed with stays. Raises DeletionUnfinished."""
     derivation = schema.derivation
     with engine.connect() as connection:
         former = connection.scalars(

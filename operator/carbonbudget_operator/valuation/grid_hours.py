@@ -157,7 +157,7 @@ class IntensityPoller:
         return Fetched(source.name, zone, hours, changed)
 
     async def _keep(self, source: IntensitySource, basis: str, zone: str, name: str, now: int) -> tuple[int, int]:
-        """Ask for what is missing of one basis and keep it; how many hours came and changed. Raises SourceError."""
+        """Fetch the missing hours of one basis; how many came and changed. Raises IntensitySourceError."""
         start, end = await asyncio.to_thread(self._missing, source, basis, zone, now)
         points = await source.fetch(name, start, end)
         series = {hour: figure for hour, figure in hourly_means(points).items() if start <= hour < end}

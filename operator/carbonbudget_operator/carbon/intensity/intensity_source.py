@@ -43,7 +43,7 @@ class IntensitySource(Protocol):
         """How far back one question may reach."""
 
     async def fetch(self, zone: str, start: int, end: int) -> list[IntensityPoint]:
-        """Points that touch [start, end) of one of its own zones. Raises SourceError."""
+        """Points that touch [start, end) of one of its own zones. Raises IntensitySourceError."""
 
 
 @dataclass(slots=True)
@@ -79,7 +79,7 @@ class SourceHttp:
     async def get(
         self, url: str, params: Mapping[str, str], headers: Mapping[str, str], auth: tuple[str, str] | None = None
     ) -> Any:
-        """The JSON that is answered. Raises SourceError."""
+        """The JSON that is answered. Raises IntensitySourceError."""
         retrying = AsyncRetrying(
             retry=retry_if_exception(lambda e: isinstance(e, IntensitySourceError) and e.again),
             stop=stop_after_attempt(self.attempts),
@@ -155,7 +155,7 @@ def _seconds(retry_after: str, date: str) -> float:
 
 
 def milligrams(source: str, g_per_kwh: object) -> int:
-    """g/kWh as an integer of mg/kWh. Raises SourceError for what no grid can be."""
+    """g/kWh as an integer of mg/kWh. Raises IntensitySourceError for what no grid can be."""
     if isinstance(g_per_kwh, bool) or not isinstance(g_per_kwh, int | float):
         raise IntensitySourceError(f"{source}: an intensity is no number")
     if not 0 <= g_per_kwh * 1000 <= MAX_MG_PER_KWH:  # also refuses NaN

@@ -11,7 +11,7 @@ _MISSING = object()
 
 
 def at(source: str, answer: Any, path: str, default: Any = _MISSING) -> Any:
-    """The field at a dotted path, the whole for an empty one; numbers count in lists. Raises SourceError."""
+    """The field at a dotted path, the whole for an empty one; numbers count in lists. Raises IntensitySourceError."""
     for part in path.split(".") if path else ():
         if isinstance(answer, dict) and part in answer:
             answer = answer[part]
@@ -25,7 +25,7 @@ def at(source: str, answer: Any, path: str, default: Any = _MISSING) -> Any:
 
 
 def items(source: str, answer: Any, path: str) -> list[Any]:
-    """The list at a path; an object alone is a list of one. Raises SourceError."""
+    """The list at a path; an object alone is a list of one. Raises IntensitySourceError."""
     found = at(source, answer, path)
     if isinstance(found, dict):
         return [found]
@@ -35,7 +35,7 @@ def items(source: str, answer: Any, path: str) -> list[Any]:
 
 
 def instant(source: str, text: object) -> int:
-    """UTC seconds of an ISO 8601 time. Raises SourceError."""
+    """UTC seconds of an ISO 8601 time. Raises IntensitySourceError."""
     try:
         if not isinstance(text, str):
             raise TypeError

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
 import sys
 
+from carbonbudget_operator.answers.budget_use import BudgetUseQueries
 from carbonbudget_operator.server.ledger_answers import LedgerAnswers
 from carbonbudget_operator.server.pools import Question
 from carbonbudget_operator.settings import Settings
@@ -32,6 +34,24 @@ class SlowAnswers(LedgerAnswers):
             with self.queries.book.engine.begin() as connection:
                 connection.exec_driver_sql("CREATE TABLE mine (a INTEGER)")
         return super().answer(question)
+
+
+class OneForkOnly(SlowAnswers):
+    """In the process that workers are forked from no second one can be."""
+
+    def __init__(self, queries: BudgetUseQueries, settings: Settings) -> None:
+        super().__init__(queries, settings)
+        fork = os.fork
+
+        def once() -> int:
+            os.fork = _no_more
+            return fork()
+
+        os.fork = once
+
+
+def _no_more() -> int:
+    raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
 
 
 if __name__ == "__main__":  # a server that has a question under way: it says which processes it has

@@ -21,7 +21,7 @@ import sqlalchemy as sa
 from tests.controller.api_server import eventually
 from tests.ledger.reports import HOUR, a_report
 from tests.postgres import PostgresServer
-from tests.server.slow import SlowAnswers
+from tests.server.slow import OneForkOnly, SlowAnswers
 from tests.server.test_server import Face, a_face, a_server
 
 from carbonbudget_operator.ledger.store import migrate, open_ledger, read_only
@@ -320,3 +320,19 @@ async def readiness_is(face: Face, status: int) -> None:
     async with asyncio.timeout(30):
         while (await face.client.get("/readyz")).status_code != status:  # noqa: ASYNC110 - as a kubelet does
             await asyncio.sleep(0.05)
+
+
+async def test_where_no_second_process_can_be_made_the_first_ones_question_goes_on(url: str) -> None:
+    async with a_face(url, QuestionSettings(workers=2, seconds=30), OneForkOnly) as face:
+        assert (await face.report(a_report())).status_code == 200
+        assert (await ask(face, "q")).status_code == 200
+        (first,) = face.people.workers
+        slow = ask(face, "slow")
+        await eventually(lambda: bool(busy(face)))
+        refused = await ask(face, "q", OTHER)
+        assert (refused.status_code, refused.json()["reason"]) == (
+            503, "no process could be started to answer it: Resource temporarily unavailable: try again later"
+        )  # fmt: skip
+        assert not slow.done()
+        assert runs(first.pid)
+        await stop([slow])

@@ -76,15 +76,23 @@ def _fork_on_demand(control: socket.socket, setup: Setup) -> None:
             return
         # A handle is opened before the worker is reaped, so that it is never another process's.
         signal.pthread_sigmask(signal.SIG_BLOCK, ended)
-        pid = os.fork()
-        if pid == 0:
-            control.close()
-            _work(socket.socket(fileno=descriptors[0]), answers, setup.settings, template)
-        handle = os.pidfd_open(pid)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, ended)
-        socket.send_fds(control, [str(pid).encode()], [handle])
-        os.close(handle)
-        os.close(descriptors[0])
+        pid = -1
+        try:
+            pid = os.fork()
+            if pid == 0:
+                control.close()
+                _work(socket.socket(fileno=descriptors[0]), answers, setup.settings, template)
+            handle = os.pidfd_open(pid)
+        except OSError as error:  # no process, memory or descriptor is left: the workers that run go on
+            if pid > 0:
+                os.kill(pid, signal.SIGKILL)
+            control.sendall((error.strerror or "no reason was given").encode())  # without a handle
+        else:
+            socket.send_fds(control, [str(pid).encode()], [handle])
+            os.close(handle)
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, ended)
+            os.close(descriptors[0])
 
 
 def serve(connection: socket.socket, answers: LedgerAnswers, memory_mib: int) -> None:

@@ -30,6 +30,7 @@ _P = ParamSpec("_P")
 _T = TypeVar("_T")
 _START_SECONDS: Final = 60.0
 _FORK_SECONDS: Final = 10.0
+_ANSWER_BYTES: Final = 200  # a number, or why there is none
 _COME_AGAIN_SECONDS: Final = 30
 
 
@@ -38,12 +39,15 @@ class Worker:
 
     def __init__(self, pid: int, handle: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.pid = pid
-        self._handle, self._reader, self._writer = handle, reader, writer
+        self._handle: int | None = handle
+        self._reader, self._writer = reader, writer
         self.idle_since = 0.0
 
     @property
     def lives(self) -> bool:
         """Whether the process runs."""
+        if self._handle is None:
+            return False
         poll = select.poll()
         poll.register(self._handle, select.POLLIN)
         return not poll.poll(0)
@@ -66,12 +70,15 @@ class Worker:
         return await self._reader.readexactly(body)
 
     def kill(self) -> None:
-        """End it, whatever it does."""
+        """End it, whatever it does. A second call does nothing."""
+        if self._handle is None:
+            return
         try:
             signal.pidfd_send_signal(self._handle, signal.SIGKILL)
         except ProcessLookupError:
             pass  # it has ended
         os.close(self._handle)
+        self._handle = None
         self._writer.close()
 
 
@@ -91,14 +98,17 @@ class Template:
         try:
             with theirs:
                 socket.send_fds(self._control, [b"f"], [theirs.fileno()])
-            number, handles, _, _ = socket.recv_fds(self._control, 20, 1)
-            if not handles:
+            answered, handles, _, _ = socket.recv_fds(self._control, _ANSWER_BYTES, 1)
+            if not answered:
                 raise OSError("the process that they are forked from has ended")
         except OSError:
             ours.close()
             self.close()  # the next question starts another
             raise
-        return int(number), handles[0], ours
+        if not handles:  # it could not fork, and says why
+            ours.close()
+            raise OSError(answered.decode(errors="replace"))
+        return int(answered), handles[0], ours
 
     def close(self) -> None:
         """End it, and with it all workers."""

@@ -1,8 +1,8 @@
-"""JSON from outside: parsing it, and reading values of which nobody has checked the shape.
+"""Parses JSON from other programs, and reads fields whose type was not checked.
 
-A reader gives what is there if it is of the kind that was asked for, else an empty value of that kind: a field that is
-missing, null or nonsense is the same as one that was never written. Who has to refuse such a value checks it himself,
-as node_report_json.py does.
+Each reader returns the value if it has the requested type, else an empty value of that type. A missing field, null and
+a value of another type are treated alike. Code that must reject such a value checks it itself, as node_report_json.py
+does.
 """
 
 from __future__ import annotations

@@ -75,7 +75,7 @@ class ServerSettings(SettingsSection):
             "system:serviceaccount:carbonbudget-system:carbonbudget-controller",
             "system:serviceaccount:carbonbudget-system:carbonbudget-admission",
         ],
-        description="User names of controller and webhook: their questions wait for nobody else's.",
+        description="User names of controller and webhook, whose questions have threads of their own.",
     )
     questions: QuestionSettings = QuestionSettings()
     max_report_bytes: int = Field(8 * 2**20, gt=0, description="Largest report body, after decompression.")

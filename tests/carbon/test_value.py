@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from carbonbudget_operator.carbon.value import UJ_PER_KWH, emissions_ug, share_emissions_ug
+from carbonbudget_core.exact import share_out
+from carbonbudget_operator.carbon.value import UJ_PER_KWH, emissions_ug
 
 
 def test_one_kilowatt_hour_worked_by_hand() -> None:
@@ -26,7 +27,7 @@ def test_impossible_arguments_are_refused(arguments: tuple[int, int, int]) -> No
 
 @given(st.integers(0, 10**18), st.dictionaries(st.integers(0, 50), st.integers(1, 10**15), min_size=1))
 def test_shares_add_up_to_the_last_microgram(total_ug: int, energies: dict[int, int]) -> None:
-    assert sum(share_emissions_ug(total_ug, energies).values()) == total_ug
+    assert sum(share_out(total_ug, energies).values()) == total_ug
 
 
 @given(st.integers(0, 10**15), st.integers(0, 10**15), st.integers(1000, 3000), st.integers(0, 10**6))

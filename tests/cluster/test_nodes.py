@@ -14,8 +14,9 @@ from prometheus_client import CollectorRegistry
 from tests.kube.test_client import client_of
 from tests.ledger.reports import HOUR, a_report, book
 
+from carbonbudget_operator.cluster import agentless
 from carbonbudget_operator.cluster.agentless import BY_SETTING, agentless_labels, kinds
-from carbonbudget_operator.cluster.nodes import NodeLister, should_report
+from carbonbudget_operator.cluster.nodes import NodeLister
 from carbonbudget_operator.kube.client import JsonObject
 from carbonbudget_operator.ledger.booking import Booker
 from carbonbudget_operator.ledger.expected_nodes import (
@@ -95,7 +96,7 @@ def test_without_a_list_a_node_is_expected_while_it_reports(engine: sa.Engine) -
     ],
 )
 def test_nodes_that_run_no_agent_are_not_expected(labels: dict[str, str], expected: bool) -> None:
-    assert should_report({"name": "n", "labels": labels}) is expected
+    assert (not agentless.without_agent(labels, {})) is expected
 
 
 async def test_the_list_is_kept_and_one_that_fails_changes_nothing(

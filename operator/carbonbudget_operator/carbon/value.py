@@ -9,10 +9,7 @@ total's to the last microgram.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Final
-
-from carbonbudget_core.exact import share_out
 
 UJ_PER_KWH: Final = 3_600_000_000_000
 UG_PER_MG: Final = 1000
@@ -32,8 +29,3 @@ def emissions_ug(energy_uj: int, pue_permille: int, intensity_mg_per_kwh: int) -
     if doubled > UJ_PER_KWH or (doubled == UJ_PER_KWH and quotient % 2):
         quotient += 1
     return quotient
-
-
-def share_emissions_ug(total_ug: int, energies_uj: Mapping[int, int]) -> dict[int, int]:
-    """The total's micrograms over its rows by their energy; the parts add up to the total."""
-    return share_out(total_ug, energies_uj)

@@ -104,10 +104,5 @@ class NodeLister:
         self._forgotten = never
 
 
-def should_report(metadata: JsonObject) -> bool:
-    """Whether an agent belongs on the node: by its labels."""
-    return not without_agent(_labels(metadata), _NO_LABELS)
-
-
 def _labels(metadata: JsonObject) -> Mapping[str, object]:
     return mapping(metadata.get("labels"))

@@ -59,7 +59,7 @@ class BudgetWatchProxy:
 
     async def run(self, every_seconds: float = _LOOK_SECONDS) -> None:
         """While its socket is there. Raises RuntimeError: kopf would try for ever to connect again, and see nothing."""
-        while self._socket.is_socket():  # noqa: ASYNC110 - a file system rings no bell
+        while self._socket.is_socket():  # noqa: ASYNC110 - the file system sends no event
             await asyncio.sleep(every_seconds)
         raise RuntimeError(f"the socket {self._socket} is gone, and no budget is seen without it")
 

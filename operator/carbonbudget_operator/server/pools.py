@@ -89,11 +89,9 @@ class Answerer(Protocol):
 
     async def run(self, work: Callable[_P, _T], *args: _P.args, **options: _P.kwargs) -> _T:
         """Call a short function, such as one that parses a body, in a thread of this kind of caller."""
-        raise NotImplementedError
 
     async def answer(self, question: Question, long: bool = False) -> bytes:
         """The answer as JSON. Raises Refusal."""
-        raise NotImplementedError
 
 
 class Turns:

@@ -20,7 +20,8 @@ from carbonbudget_operator.budgets.settled_use import SettledUse, settled_throug
 
 HOUR = 3600
 THRESHOLDS = (Threshold(80, Action.WARN), Threshold(100, Action.BLOCK), Threshold(150, Action.SUSPEND))
-BUDGET = BudgetLimit(1000, Period(0, 100 * HOUR), THRESHOLDS, generation=1)
+BUDGET = BudgetLimit(1000, Period(0, 100 * HOUR), THRESHOLDS, generation=1, counted_hash="a")
+OTHER_PODS = replace(BUDGET, generation=2, counted_hash="b")
 TERMS = EnforcementTerms(6 * HOUR)
 
 
@@ -102,10 +103,24 @@ def test_the_open_hour_may_be_shared_out_anew_without_an_alarm() -> None:
     assert after.standing.verdict.used_ug == 600
 
 
-def test_an_edited_budget_takes_the_revised_figures_as_they_are() -> None:
+def test_a_budget_that_counts_other_pods_takes_the_revised_figures_as_they_are() -> None:
     revised = judged(Ledger(settled_uj=700, settled_ug_per_uj=2), judged(Ledger(settled_uj=700)))
-    edited = judged(Ledger(settled_uj=700, settled_ug_per_uj=2), revised, budget=replace(BUDGET, generation=2))
+    edited = judged(Ledger(settled_uj=700, settled_ug_per_uj=2), revised, budget=OTHER_PODS)
     assert (edited.standing.verdict.revised_ug, edited.standing.verdict.action) == (0, Action.BLOCK)
+
+
+def test_an_edit_that_counts_the_same_keeps_revisions_aside_and_still_notices_lost_facts() -> None:
+    edited = replace(BUDGET, generation=2, limit_ug=1100)
+    revised = judged(Ledger(settled_uj=700, settled_ug_per_uj=2), judged(Ledger(settled_uj=700)))
+    after = judged(Ledger(settled_uj=700, settled_ug_per_uj=2), revised, budget=edited)
+    assert (after.standing.verdict.revised_ug, after.standing.verdict.action) == (700, Action.NONE)
+    assert judged(Ledger(settled_uj=10), after, budget=replace(edited, generation=3)).lost
+
+
+def test_when_it_was_exhausted_outlasts_an_edit_that_counts_the_same() -> None:
+    over = judged(Ledger(settled_uj=1000))
+    later = judged(Ledger(settled_uj=1000), over, now=9 * HOUR, budget=replace(BUDGET, generation=2))
+    assert later.standing.exhausted_at == 2 * HOUR
 
 
 def test_a_budget_per_workload_is_judged_by_the_one_that_used_most() -> None:
@@ -160,17 +175,25 @@ def test_a_limit_that_is_raised_while_there_is_no_answer_lets_go() -> None:
 
 
 @pytest.mark.parametrize("unknown", [False, True])
-def test_a_budget_edited_while_there_is_no_answer_is_judged_afresh_by_the_first_one(unknown: bool) -> None:
+def test_a_budget_that_counts_other_pods_since_there_was_no_answer_starts_again_with_the_next(unknown: bool) -> None:
     """Fewer pods may count since: their smaller use is no loss, and the old one binds nothing."""
-    edited = replace(BUDGET, generation=2, unknown_without_data=unknown)
+    edited = replace(OTHER_PODS, unknown_without_data=unknown)
     away = assess_without_answer(edited, 2 * HOUR, 3 * HOUR, TERMS, OVER)
     assert away is not None
-    assert away.verdict.generation == BUDGET.generation  # what was judged by the server's figures
+    # The figures are still those of what was counted before.
+    assert (away.verdict.generation, away.verdict.counted_hash) == (BUDGET.generation, BUDGET.counted_hash)
     still = assess_without_answer(edited, 2 * HOUR, 4 * HOUR, TERMS, away)
     back = assess(edited, Ledger(settled_uj=10).answer(5 * HOUR), None, 5 * HOUR, TERMS, still)
     assert not back.lost
     verdict = back.standing.verdict
     assert (verdict.used_ug, verdict.state, verdict.generation) == (10, State.WITHIN, 2)
+
+
+def test_a_limit_that_is_lowered_while_there_is_no_answer_keeps_the_use_of_before() -> None:
+    edited = replace(BUDGET, generation=2, limit_ug=500)
+    away = assess_without_answer(edited, 2 * HOUR, 3 * HOUR, TERMS, OVER)
+    back = assess(edited, Ledger(open_uj=900).answer(5 * HOUR), None, 5 * HOUR, TERMS, away)
+    assert back.standing.verdict.used_ug == 1000
 
 
 @pytest.mark.parametrize("known", [None, OVER])

@@ -27,7 +27,7 @@ TERMS = EnforcementTerms(6 * HOUR)
 
 
 def a_budget(limit_ug: int = 1000, thresholds: tuple[Threshold, ...] = BLOCKING, end: int = 100 * HOUR) -> BudgetLimit:
-    return BudgetLimit(limit_ug, Period(0, end), thresholds, generation=1)
+    return BudgetLimit(limit_ug, Period(0, end), thresholds, generation=1, counted_hash="a")
 
 
 def judged(
@@ -87,12 +87,29 @@ def test_a_use_that_falls_keeps_the_former_verdict() -> None:
     assert (verdict.used_ug, verdict.state) == (1000, State.EXCEEDED)
 
 
-def test_an_edited_budget_or_a_new_period_is_judged_afresh() -> None:
+def test_a_budget_that_counts_other_pods_and_a_new_period_start_from_the_newest_reading() -> None:
     former = judged(a_budget(), 1000, HOUR)
-    edited = replace(a_budget(), generation=2)
+    edited = replace(a_budget(), generation=2, counted_hash="b")
     assert judged(edited, 10, 2 * HOUR, former).state is State.WITHIN
     renewed = replace(a_budget(), period=Period(100 * HOUR, 200 * HOUR))
     assert judged(renewed, 10, 101 * HOUR, former).block_until == 0
+
+
+def test_a_lowered_limit_keeps_a_threshold_that_was_reached() -> None:
+    """A late correction lowers the reading, and an edit must not make it count."""
+    budget = a_budget(limit_ug=400_000, thresholds=SUSPENDING)
+    former = judged(budget, 332_000, HOUR)
+    lowered = replace(budget, limit_ug=275_000, generation=2)
+    verdict = judged(lowered, 323_000, 2 * HOUR, former)
+    assert (verdict.used_ug, verdict.action, verdict.generation) == (332_000, Action.SUSPEND, 2)
+
+
+@pytest.mark.parametrize(("generation", "used_ug"), [(1, 1000), (2, 10)])
+def test_a_verdict_without_a_hash_binds_only_its_own_generation(generation: int, used_ug: int) -> None:
+    """An earlier version wrote it; the verdict that follows has a hash."""
+    former = replace(judged(a_budget(), 1000, HOUR), counted_hash="")
+    verdict = judged(replace(a_budget(), generation=generation), 10, 2 * HOUR, former)
+    assert (verdict.used_ug, verdict.counted_hash) == (used_ug, "a")
 
 
 def test_suspension_blocks_too_and_its_grace_begins_once() -> None:

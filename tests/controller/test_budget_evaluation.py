@@ -402,6 +402,31 @@ def test_a_limit_raised_without_data_unblocks_and_the_status_says_which_generati
     assert conditions(after)["DataComplete"] == ("True", "Complete")
 
 
+def test_a_lowered_limit_suspends_by_the_highest_reading_also_after_a_restart() -> None:
+    body = written(a_body(thresholds=SUSPEND, limit="10kg"), an_answer(6 * KILO))
+    body["metadata"]["generation"] = 4
+    body["spec"] |= {"limit": "6kg", "contact": "#ml"}
+    after = status_of(judged(body, an_answer(5 * KILO), NOW + 60))
+    assert (after["used"], after["action"], after["observedGeneration"]) == ("6kg", "Suspend", 4)
+
+
+def test_the_status_of_an_earlier_version_starts_again_after_an_edit_and_gets_the_hash() -> None:
+    body = written(a_body(), an_answer(6 * KILO))
+    del body["status"]["counted"]
+    assert not is_visible_change(body, status_of(judged(body, an_answer(6 * KILO))))  # its CRD drops the field
+    body["metadata"]["generation"] = 4
+    after = status_of(judged(body, an_answer(GRAM), NOW + 60))
+    assert (after["used"], after["counted"]["generation"]) == ("1g", 4)
+
+
+def test_a_hash_that_an_older_controller_left_behind_is_ignored() -> None:
+    """It writes the use of the edited selector and leaves the unknown field; then the selector is edited back."""
+    body = written(a_body(), an_answer(GRAM))
+    body["status"] |= {"observedGeneration": 4, "usedMicrograms": 6 * KILO}
+    body["metadata"]["generation"] = 5
+    assert status_of(judged(body, an_answer(GRAM), NOW + 60))["used"] == "1g"
+
+
 def test_before_the_first_data_a_budget_is_unknown_and_blocks_nothing() -> None:
     status = status_of(unanswered(a_body()))
     assert (status["state"], status["enforcement"]) == ("Unknown", None)
@@ -426,6 +451,7 @@ def test_a_budget_that_cannot_be_judged_keeps_the_generation_that_was() -> None:
     """Or its old use would bind the next verdict of that generation, as if it were its own."""
     body = written(a_body(), an_answer(6 * KILO, settled_ug=6 * KILO, settled_energy_uj=100))
     body["metadata"]["generation"] = 4
+    body["spec"]["include"] = ["Dynamic"]
     status = status_of(evaluate_invalid(held(body), "write a number", NOW))
     merge(body, {"status": status})
     assert body["status"]["observedGeneration"] == 3

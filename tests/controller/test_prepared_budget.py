@@ -105,6 +105,19 @@ def test_an_edited_selector_lets_go_of_what_still_exists() -> None:
     assert case_of(body, namespaces(team_a={"kind": "team"}, team_b={})).namespaces == ("team-a", "gone")
 
 
+def test_an_edit_that_counts_the_same_lets_go_of_no_namespace() -> None:
+    """Else a new contact would take the use of a relabelled namespace off, and it would look like lost facts."""
+    known = namespaces(team_a={"kind": "team"}, team_b={})
+    first = case_of(counting(namespaces=["team-b"]), known)
+    counted = {"hash": first.budget.counted_hash, "generation": 0}
+    body = counting(namespaces=["team-b"], observedGeneration=0, counted=counted)
+    assert case_of(body, known).namespaces == ("team-a", "team-b")
+    body["spec"]["namespaceSelector"] = {"matchLabels": {"kind": "team"}, "matchExpressions": [
+        {"key": "a", "operator": "DoesNotExist"},
+    ]}  # fmt: skip
+    assert case_of(body, known).namespaces == ("team-a",)
+
+
 def test_before_all_namespaces_are_known_none_is_taken_for_all() -> None:
     assert case_of(a_cluster_body(namespaceSelector=TEAMS), Namespaces()).namespaces is None
 

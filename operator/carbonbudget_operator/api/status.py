@@ -94,6 +94,20 @@ class SettledStatus(Model):
     )
 
 
+class CountedStatus(Model):
+    """What `used` counts. While the hash stays the same within a period, `used` does not fall."""
+
+    hash: str = Field(
+        max_length=64,
+        description="Hash of the spec's fields that select what is counted: selector, namespaceSelector, per, "
+        "accounting and include. An edit of any other field keeps the highest reading of the period.",
+    )
+    generation: int = Field(
+        description="The observedGeneration that the hash was written with. With another one it is ignored, because "
+        "an older version of the controller has written used since."
+    )
+
+
 class StatusCondition(Model):
     """A condition as Kubernetes defines it."""
 
@@ -122,6 +136,11 @@ class CarbonBudgetStatus(Model):
         description="CO2e used in the period, rounded down; with per: Workload by the workload that used most.",
     )
     used_micrograms: int | None = Field(default=None, description="The same, exact, in micrograms.")
+    counted: CountedStatus | None = Field(
+        default=None,
+        description="Identifies what used counts. Left out in a status that an earlier version wrote: then any edit "
+        "of the spec starts again from the newest reading.",
+    )
     remaining: str | None = Field(default=None, description="What is left of the limit; 0mg if nothing.")
     percent_used: int | None = Field(
         default=None, description="Per cent of the limit, rounded down; any use of a limit of 0 is 100."

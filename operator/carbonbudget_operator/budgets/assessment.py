@@ -11,9 +11,9 @@ from carbonbudget_operator.budgets.evaluate import (
     EnforcementTerms,
     State,
     Verdict,
+    counts_the_same,
     effective_use,
     evaluate,
-    is_same_period,
 )
 from carbonbudget_operator.budgets.forecast import Forecast, WeeklyProfile, forecast_use, steady
 from carbonbudget_operator.budgets.settled_use import SettledComparison, SettledUse, compare_settled
@@ -69,7 +69,7 @@ def assess(
 ) -> Assessment:
     """The assessment at `now` by the server's answer."""
     verdict = former.verdict if former is not None else None
-    if former is None or not is_same_period(budget, verdict):
+    if former is None or not counts_the_same(budget, verdict):
         comparison = None
     else:
         comparison = (
@@ -100,8 +100,8 @@ def assess_without_answer(
 
     None where nothing is known of this period. The last verdict stands and is renewed, or, where the budget
     asks for it, nothing is known any more. An edited limit is judged by the last use: whoever raises it
-    while the server is down is let in. The generation stays that of the last answer: the next one starts
-    afresh, since the edited budget may count fewer pods, and the old use is then no measure of it.
+    while the server is down is let in. The generation and the counted hash stay those of the last answer, which
+    the use is of: the edited budget may count other pods, and the next answer then starts again.
     """
     if former is None or former.verdict.period != budget.period:
         return None
@@ -109,7 +109,7 @@ def assess_without_answer(
     if budget.unknown_without_data and now - missing_since > MISSING_AFTER_S:
         return replace(former, verdict=_unknown(verdict))
     made = evaluate(budget, verdict.use, None, now, terms, verdict)
-    return replace(former, verdict=replace(made, generation=verdict.generation))
+    return replace(former, verdict=replace(made, generation=verdict.generation, counted_hash=verdict.counted_hash))
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +140,7 @@ def _exhausted_at(
 ) -> int:
     told = former.exhausted_at if former is not None and former.verdict.period == budget.period else 0
     if verdict.state is State.EXCEEDED:  # it happened then, and it stays so
-        return told if told and told <= now and is_same_period(budget, former.verdict if former else None) else now
+        return told if told and told <= now and counts_the_same(budget, former.verdict if former else None) else now
     if outlook is None:  # too early for a forecast, or each run by itself: a past time is that of a limit since raised
         return told if told > now or verdict.state is State.UNKNOWN else 0
     return steady(outlook.exhausted_at, told, now)

@@ -1,8 +1,8 @@
 """Evaluation: a budget, what it used, the time, and its former verdict, to a new verdict.
 
 Level-based: nothing but its arguments counts, so that a controller that was away decides as one that was
-not. Within one period and one generation of the budget a verdict never loosens, but for a revision
-downwards (settled_use.py): a `used` that falls otherwise is a fault in the data, and the former one stands.
+not. Within one period the use that a verdict is based on never falls while the budget counts the same, except by a
+revision downwards (settled_use.py). So a threshold that was reached stays reached, whatever else is edited.
 """
 
 from __future__ import annotations
@@ -55,6 +55,7 @@ DEFAULT_THRESHOLDS = (Threshold(80, Action.WARN), Threshold(100, Action.WARN))
 class BudgetLimit:
     """What was asked for: the limit in micrograms over the period that contains now.
 
+    `generation`: of the object. `counted_hash` identifies what is counted (counted_hash.py).
     `per_workload`: the limit is for each workload, and the use is that of the one that used most. It blocks
     nobody else. `grace_s`: how long running Jobs go on after Suspend is reached. `unknown_without_data`:
     while there is no data nothing is known and nothing acts; otherwise the last verdict stands.
@@ -64,6 +65,7 @@ class BudgetLimit:
     period: Period
     thresholds: Sequence[Threshold]
     generation: int
+    counted_hash: str = ""
     per_workload: bool = False
     grace_s: int = 1800
     unknown_without_data: bool = False
@@ -102,6 +104,7 @@ class Verdict:
     block_until: int
     suspend_from: int = 0
     revised_ug: int = 0
+    counted_hash: str = ""
 
     @property
     def use(self) -> BudgetUse:
@@ -127,15 +130,23 @@ def effective_use(budget: BudgetLimit, used_ug: int, revision_ug: int, former: V
     aside, one downwards first takes back what was set aside. What is judged can then only fall by a
     revision, and only rise by new use.
     """
-    if former is None or not is_same_period(budget, former):
+    if former is None or not counts_the_same(budget, former):
         return BudgetUse(used_ug)
     revised_ug = max(0, former.revised_ug + revision_ug)
     return BudgetUse(max(0, used_ug, former.used_ug + revision_ug), revised_ug)
 
 
-def is_same_period(budget: BudgetLimit, former: Verdict | None) -> bool:
-    """Whether the former verdict is of this period and this generation: what binds the next."""
-    return former is not None and former.period == budget.period and former.generation == budget.generation
+def counts_the_same(budget: BudgetLimit, former: Verdict | None) -> bool:
+    """Whether the former verdict's use is of this period and of the same pods and components.
+
+    A verdict without a hash was read from a status that an earlier version wrote: only the same generation is
+    known to count the same then.
+    """
+    if former is None or former.period != budget.period:
+        return False
+    if not former.counted_hash:
+        return former.generation == budget.generation
+    return former.counted_hash == budget.counted_hash
 
 
 def evaluate(
@@ -172,6 +183,7 @@ def evaluate(
         block_until=_until(budget.period, now, terms.fresh_for_s, former) if blocks else 0,
         suspend_from=_suspend_from(budget, now, former) if blocks and action is Action.SUSPEND else 0,
         revised_ug=use.revised_ug,
+        counted_hash=budget.counted_hash,
     )
 
 
@@ -198,7 +210,9 @@ def reached(used_ug: int, limit_ug: int, at: int) -> bool:
 
 
 def _forecast_over(budget: BudgetLimit, forecast_ug: int | None, former: Verdict | None) -> bool:
-    warned = is_same_period(budget, former) and former is not None and former.state in (State.WARNING, State.EXCEEDED)
+    # An edited budget can have another limit: the former warning was then about another comparison.
+    same = former is not None and former.period == budget.period and former.generation == budget.generation
+    warned = same and former is not None and former.state in (State.WARNING, State.EXCEEDED)
     if forecast_ug is None:
         return warned  # nothing new is known of what is to come
     if forecast_ug > budget.limit_ug:

@@ -83,8 +83,8 @@ def data_complete(
     """Whether the figures are whole, and what is wrong with them if not."""
     if lost:
         sentence = (
-            "the ledger has less than it had: the last verdict stands until it is restored, the budget is edited or "
-            "the period ends; see carbonbudget ledger check"
+            "the ledger has less than it had, so the last verdict stands: restore the ledger (carbonbudget ledger "
+            "check says more), or delete the budget and create it again; the next period starts from zero"
         )
         return DesiredCondition("DataComplete", "False", "UsedFell", sentence)
     if missing:

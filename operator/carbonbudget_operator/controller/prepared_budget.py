@@ -13,10 +13,11 @@ from pydantic import ValidationError
 from carbonbudget_operator.api.carbonbudget import AnyBudget, ClusterCarbonBudget
 from carbonbudget_operator.api.query_bodies import BudgetQuery
 from carbonbudget_operator.api.resource_names import JUDGED_KINDS
-from carbonbudget_operator.api.spec import CarbonBudgetSpec
+from carbonbudget_operator.api.spec import CarbonBudgetSpec, ClusterCarbonBudgetSpec
 from carbonbudget_operator.api.status import MOST_WORKLOADS, TOP, TOP_PER_WORKLOAD
 from carbonbudget_operator.api.times import seconds
 from carbonbudget_operator.budgets.assessment import EvaluationRecord
+from carbonbudget_operator.budgets.counted_hash import counted_hash
 from carbonbudget_operator.budgets.coverage import Scope, still_counting
 from carbonbudget_operator.budgets.evaluate import DEFAULT_THRESHOLDS, Action, BudgetLimit, State, Threshold, Verdict
 from carbonbudget_operator.budgets.message import Subject
@@ -143,6 +144,7 @@ def prepare_budget(
             period=_period(spec, calendar, zone, now),
             thresholds=_thresholds(spec),
             generation=resource.metadata.generation,
+            counted_hash=_counted_hash(resource),
             per_workload=spec.per == "Workload",
             unknown_without_data=spec.on_missing_data == "Unknown",
             **({"grace_s": _grace_s(spec.enforce.grace)} if spec.enforce is not None else {}),
@@ -152,7 +154,7 @@ def prepare_budget(
         raise InvalidBudget(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
     except (PeriodError, QuantityError) as error:
         raise InvalidBudget(str(error)) from None
-    counted = _namespaces(resource, budget.period, namespaces)
+    counted = _namespaces(resource, budget, namespaces)
     before = counted or ()
     if isinstance(resource, ClusterCarbonBudget) and resource.spec.namespace_selector is not None:
         before = tuple(dict.fromkeys((*(resource.status.namespaces or ()), *before)))[:MOST_NAMESPACES]
@@ -179,12 +181,34 @@ def evaluation_record_of(resource: AnyBudget) -> EvaluationRecord | None:
         block_until=seconds(enforcement.until) if enforcement is not None else 0,
         suspend_from=seconds(suspend_from) if suspend_from is not None else 0,
         revised_ug=settled.revised_micrograms if settled is not None else 0,
+        counted_hash=_status_hash(resource),
     )
     return EvaluationRecord(
         verdict,
         SettledUse(seconds(settled.through), settled.micrograms, settled.microjoules) if settled else None,
         seconds(status.exhausted_at) if status.exhausted_at is not None else 0,
     )
+
+
+def _counted_hash(resource: AnyBudget) -> str:
+    spec = resource.spec
+    return counted_hash(
+        resource.metadata.namespace,
+        spec.selector,
+        spec.namespace_selector if isinstance(spec, ClusterCarbonBudgetSpec) else None,
+        per_workload=spec.per == "Workload",
+        accounting=spec.accounting,
+        include=spec.include,
+    )
+
+
+def _status_hash(resource: AnyBudget) -> str:
+    """The counted hash of the status; empty where it has none, or where an older controller wrote the figures since.
+
+    An older controller leaves the field as it is and writes `observedGeneration`: the two then differ.
+    """
+    counted = resource.status.counted
+    return counted.hash if counted is not None and counted.generation == resource.status.observed_generation else ""
 
 
 def _period(spec: CarbonBudgetSpec, calendar: Calendar | None, zone: ZoneInfo, now: int) -> Period:
@@ -215,7 +239,7 @@ def _grace_s(grace: str) -> int:
     return grace_s
 
 
-def _namespaces(resource: AnyBudget, period: Period, namespaces: Namespaces) -> tuple[str, ...] | None:
+def _namespaces(resource: AnyBudget, budget: BudgetLimit, namespaces: Namespaces) -> tuple[str, ...] | None:
     """Whose pods count: first those that it covers now, then those that the status keeps, the last to go first."""
     chosen = resource.spec.namespace_selector if isinstance(resource, ClusterCarbonBudget) else None
     live = Scope(resource.metadata.namespace, namespace_selector=chosen).names(namespaces.labels())
@@ -227,7 +251,11 @@ def _namespaces(resource: AnyBudget, period: Period, namespaces: Namespaces) -> 
             "leave it out to count all, or make several budgets"
         )
     status = resource.status
-    if status.period is None or seconds(status.period.start) != period.start:
+    if status.period is None or seconds(status.period.start) != budget.period.start:
         return live
-    edited = status.observed_generation != resource.metadata.generation
+    former_hash = _status_hash(resource)
+    if former_hash:
+        edited = former_hash != budget.counted_hash
+    else:
+        edited = status.observed_generation != resource.metadata.generation
     return still_counting(live, status.namespaces or (), namespaces.labels() or {}, edited)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from carbonbudget_operator.api.query_bodies import BudgetAnswer, BudgetQuery
 from carbonbudget_operator.budgets.assessment import ReportedUse
-from carbonbudget_operator.budgets.evaluate import is_same_period
+from carbonbudget_operator.budgets.evaluate import counts_the_same
 from carbonbudget_operator.budgets.period import Period
 from carbonbudget_operator.budgets.settled_use import SettledUse, settled_through
 from carbonbudget_operator.controller.history import final_use, periods_to_ask
@@ -49,7 +49,7 @@ def period_queries(case: PreparedBudget, data_through: int, now: int) -> PeriodQ
         return PeriodQueries(None, None, former)
     new = settled_through(case.budget.period, data_through)
     settled = (
-        case.former.settled if case.former is not None and is_same_period(case.budget, case.former.verdict) else None
+        case.former.settled if case.former is not None and counts_the_same(case.budget, case.former.verdict) else None
     )
     later = None
     if settled is not None and new > settled.through:  # whose use it is the first question says

@@ -34,6 +34,7 @@ _SILENT = frozenset(
         "settled",
         "breakdown",
         "topWorkloads",
+        "counted",  # an earlier version's CRD drops it, which is no difference to write again and again
         "proRata",  # the condition Ready says it too; a former version's CRD drops it, which is no difference
     }
 )
@@ -58,6 +59,7 @@ def evaluation_fields(case: PreparedBudget, now: EvaluationRecord) -> Status:
         "period": {"start": format_time(verdict.period.start), "end": format_time(verdict.period.end)},
         "used": format_beside(verdict.used_ug, case.budget.limit_ug),
         "usedMicrograms": verdict.used_ug,
+        "counted": {"hash": verdict.counted_hash, "generation": verdict.generation} if verdict.counted_hash else None,
         "remaining": format_mass(max(0, case.budget.limit_ug - verdict.used_ug)),
         "percentUsed": verdict.percent(case.budget.limit_ug),
         "exhaustedAt": format_time(now.exhausted_at) if now.exhausted_at else None,

@@ -22,7 +22,7 @@ _AT_ONCE = 50  # questions in one request: four weeks of hours each
 @dataclass(frozen=True, slots=True)
 class _Known:
     uid: str
-    generation: int
+    counted_hash: str
     asked_at: int
     week: WeeklyProfile | None
 
@@ -42,7 +42,7 @@ class WeeklyProfiles:
         self._known = {key: known for key, known in self._known.items() if key in self._wanted}
 
     def week(self, case: PreparedBudget) -> WeeklyProfile | None:
-        """What is known; None for what was not asked yet, was edited since, or is not two weeks old."""
+        """What is known; None for what was not asked yet, counts otherwise since, or is not two weeks old."""
         known = self._known.get(case.key)
         return known.week if known is not None and _is_of(known, case) else None
 
@@ -71,7 +71,7 @@ class WeeklyProfiles:
             self._failing = False
             for case, answer in zip(cases, answers.answers, strict=True):
                 week = weekly_profile(answer.first_hour, answer.used_ug)
-                self._known[case.key] = _Known(case.held.uid, case.budget.generation, now, week)
+                self._known[case.key] = _Known(case.held.uid, case.budget.counted_hash, now, week)
 
     def _is_due(self, case: PreparedBudget, now: int) -> bool:
         known = self._known.get(case.key)
@@ -79,7 +79,7 @@ class WeeklyProfiles:
 
 
 def _is_of(known: _Known, case: PreparedBudget) -> bool:
-    return (known.uid, known.generation) == (case.held.uid, case.budget.generation)
+    return (known.uid, known.counted_hash) == (case.held.uid, case.budget.counted_hash)
 
 
 def _question(case: PreparedBudget, now: int) -> BudgetQuery:

@@ -13,7 +13,8 @@ from pydantic import Field
 
 from carbonbudget_operator.api.base_model import Model, rules
 from carbonbudget_operator.api.query_bodies import Accounting, Component
-from carbonbudget_operator.api.selector import MAX_LABEL_KEY, LabelSelector
+from carbonbudget_operator.api.resource_names import JUDGED_KINDS
+from carbonbudget_operator.api.selector import LabelSelector
 
 # Instants of any sense: before and after them arithmetic of calendars ends.
 _INSTANT: Final = rules(
@@ -22,6 +23,10 @@ _INSTANT: Final = rules(
         "start and end must lie between the years 1971 and 9000",
     )
 )
+
+_KINDS: Final = sorted(JUDGED_KINDS)
+# A kind in the plural, or with other capitals.
+_NEAR_KINDS: Final = sorted(kind.lower() + ending for kind in JUDGED_KINDS for ending in ("", "s"))
 
 
 class ThresholdSpec(Model):
@@ -53,12 +58,15 @@ class EnforceSpec(Model):
         "ReplicaSet, ReplicationController, or one that the chart's value enforcement.kinds names; 1 to 16. "
         "Default: Job and Pod.",
         json_schema_extra=rules(
-            (
-                "self.all(k, k.matches('^[A-Z][A-Za-z0-9]{0,62}$'))",
-                "enforce.kinds must be names of kinds, for example Job or Deployment",
+            (  # Any other name may be a kind of the chart's enforcement.kinds, which the API server does not know.
+                "self.all(k, k.matches('^[A-Z][A-Za-z0-9]{0,62}$') && "
+                f"(k in {_KINDS} || !(k.lowerAscii() in {_NEAR_KINDS})))",
+                "enforce.kinds must be names of kinds in the singular, with capitals: Job, Pod, Deployment, "
+                "StatefulSet, DaemonSet, ReplicaSet, ReplicationController, or one that the chart's value "
+                "enforcement.kinds names",
             ),
             (
-                "!self.exists(k, k == 'CronJob')",
+                "!self.exists(k, k.lowerAscii() in ['cronjob', 'cronjobs'])",
                 "a CronJob emits nothing by itself: write Job in enforce.kinds, and its Jobs are judged",
             ),
         ),
@@ -205,15 +213,6 @@ class ClusterCarbonBudgetSpec(CarbonBudgetSpec):
 
 def _selector_rules(name: str) -> tuple[tuple[str, str], ...]:
     return (
-        (
-            f"!has(self.{name}) || !has(self.{name}.matchLabels) || self.{name}.matchLabels.all(k, k != '')",
-            f"{name}.matchLabels has an empty key: write the label's name before the colon",
-        ),
-        (
-            f"!has(self.{name}) || !has(self.{name}.matchLabels) || "
-            f"self.{name}.matchLabels.all(k, size(k) <= {MAX_LABEL_KEY})",
-            f"{name}.matchLabels has a key of more than {MAX_LABEL_KEY} characters, which no label has",
-        ),
         (
             f"!has(self.{name}) || !has(self.{name}.matchExpressions) || "
             f"self.{name}.matchExpressions.all(e, "

@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.controller.objects import NOW, a_body, a_cluster_body, held, namespaces
+from tests.controller.objects import NOW, a_body, a_cluster_body, namespaces, stored
 
 from carbonbudget_operator.controller.prepared_budget import prepare_budget
 
 
 def hash_of(cluster: bool = False, **spec: Any) -> str:
     body = a_cluster_body(**spec) if cluster else a_body(**spec)
-    return prepare_budget(held(body), NOW, namespaces()).budget.counted_hash
+    return prepare_budget(stored(body), NOW, namespaces()).budget.counted_hash
 
 
 def test_the_hash_is_the_same_in_every_version_and_process() -> None:

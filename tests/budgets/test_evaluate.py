@@ -16,7 +16,7 @@ from carbonbudget_operator.budgets.evaluate import (
     Threshold,
     Verdict,
     effective_use,
-    evaluate,
+    reach_verdict,
 )
 from carbonbudget_operator.budgets.period import Period
 
@@ -33,7 +33,7 @@ def a_budget(limit_ug: int = 1000, thresholds: tuple[Threshold, ...] = BLOCKING,
 def judged(
     budget: BudgetLimit, used_ug: int, now: int, former: Verdict | None = None, forecast_ug: int | None = None
 ) -> Verdict:
-    return evaluate(budget, effective_use(budget, used_ug, 0, former), forecast_ug, now, TERMS, former)
+    return reach_verdict(budget, effective_use(budget, used_ug, 0, former), forecast_ug, now, TERMS, former)
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_a_budget_per_workload_blocks_nobody_else_and_still_suspends() -> None:
 
 
 def test_where_budgets_do_not_act_the_action_is_told_and_not_taken() -> None:
-    verdict = evaluate(
+    verdict = reach_verdict(
         a_budget(thresholds=SUSPENDING), BudgetUse(1200), None, HOUR, EnforcementTerms(6 * HOUR, acts=False), None
     )
     assert (verdict.action, verdict.block_until, verdict.suspend_from) == (Action.SUSPEND, 0, 0)
@@ -160,8 +160,8 @@ def test_more_use_never_gets_a_milder_verdict_and_no_block_outlasts_its_period(
     limit_ug: int, used_ug: int, more_ug: int, end: int, now: int, fresh_for_s: int
 ) -> None:
     budget = a_budget(limit_ug, SUSPENDING, end)
-    milder = evaluate(budget, BudgetUse(used_ug), None, now, EnforcementTerms(fresh_for_s), None)
-    stricter = evaluate(budget, BudgetUse(used_ug + more_ug), None, now, EnforcementTerms(fresh_for_s), None)
+    milder = reach_verdict(budget, BudgetUse(used_ug), None, now, EnforcementTerms(fresh_for_s), None)
+    stricter = reach_verdict(budget, BudgetUse(used_ug + more_ug), None, now, EnforcementTerms(fresh_for_s), None)
     assert milder.action <= stricter.action
     for verdict in (milder, stricter):
         assert verdict.block_until <= min(end, now + fresh_for_s)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.controller.objects import NOW, Body, a_body, held, merge, namespaces
+from tests.controller.objects import NOW, Body, a_body, merge, namespaces, stored
 from tests.controller.test_budget_evaluation import TERMS, an_answer
 
 from carbonbudget_operator.budgets.assessment import EvaluationRecord
@@ -22,7 +22,7 @@ from carbonbudget_operator.controller.query_batch import period_answers, period_
 
 @dataclass(frozen=True)
 class Step:
-    """A minute: maybe an edit, then a reading, or none while the server does not answer; maybe a restart before."""
+    """A minute: maybe an edit, then a reported, or none while the server does not answer; maybe a restart before."""
 
     edit: dict[str, object] | None
     used_mg: int | None
@@ -50,11 +50,11 @@ STEPS = st.lists(
 
 
 def evaluated(body: Body, step: Step, now: int, remembered: EvaluationRecord | None) -> BudgetEvaluation:
-    prepared = prepare_budget(held(body), now, namespaces(), remembered)
+    prepared = prepare_budget(stored(body), now, namespaces(), remembered)
     if step.used_mg is None:
         return evaluate_without_answer(prepared, "ServerUnavailable", "no answer", now, "", now, TERMS)
     asked = period_queries(prepared, 0, now)
-    answers = {query.id: an_answer(step.used_mg * 1000) for query in asked.all()}
+    answers = {query.id: an_answer(step.used_mg * 1000) for query in asked}
     return evaluate_budget(prepared, period_answers(prepared, asked, answers, now), None, "", now, TERMS)
 
 
@@ -82,10 +82,10 @@ def test_a_threshold_that_was_reached_stays_reached_over_all_readings_edits_and_
             body["metadata"]["generation"] = generation
             body["spec"] |= step.edit
         made = evaluated(body, step, now, None if step.restarts else remembered)
-        remembered = made.standing
+        remembered = made.record
         merge(body, {"status": made.outcome.status})
         highest_mg = max(highest_mg, step.used_mg if step.used_mg is not None else -1)
         if highest_mg >= 0:
-            assert made.standing is not None
-            assert made.standing.verdict.used_ug == highest_mg * 1000
-            assert made.standing.verdict.action is reached_action(body, highest_mg)
+            assert made.record is not None
+            assert made.record.verdict.used_ug == highest_mg * 1000
+            assert made.record.verdict.action is reached_action(body, highest_mg)

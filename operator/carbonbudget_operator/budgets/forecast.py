@@ -104,8 +104,8 @@ def forecast_use(
     return Forecast(forecast_ug, min(max(at, now, period.start), period.end))
 
 
-def steady(at: int, former: int, now: int) -> int:
-    """The former moment, where the new one differs too little to be worth telling; else the new one."""
-    if not at or not former or former < now:
+def steady(at: int, previous: int, now: int) -> int:
+    """The previous moment, where the new one differs too little to be worth telling; else the new one."""
+    if not at or not previous or previous < now:
         return at
-    return former if abs(at - former) <= max(_STEADY_SECONDS, (at - now) // _STEADY_PART) else at
+    return previous if abs(at - previous) <= max(_STEADY_SECONDS, (at - now) // _STEADY_PART) else at

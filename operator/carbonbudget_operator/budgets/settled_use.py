@@ -34,12 +34,12 @@ class SettledComparison:
     lost: bool
 
 
-def compare_settled(former: SettledUse, used_ug: int, energy_uj: int) -> SettledComparison:
-    """The former settled part against what the server says of the same hours now."""
-    if energy_uj * 100 < former.energy_uj * _LOST_BELOW_PERCENT:
-        return SettledComparison(former, 0, lost=True)  # what was known stays known: it may be restored
-    revision_ug = used_ug - former.used_ug if energy_uj == former.energy_uj else 0
-    return SettledComparison(SettledUse(former.through, used_ug, energy_uj), revision_ug, lost=False)
+def compare_settled(previous: SettledUse, used_ug: int, energy_uj: int) -> SettledComparison:
+    """The previous settled part against what the server says of the same hours now."""
+    if energy_uj * 100 < previous.energy_uj * _LOST_BELOW_PERCENT:
+        return SettledComparison(previous, 0, lost=True)  # what was known stays known: it may be restored
+    revision_ug = used_ug - previous.used_ug if energy_uj == previous.energy_uj else 0
+    return SettledComparison(SettledUse(previous.through, used_ug, energy_uj), revision_ug, lost=False)
 
 
 def settled_through(period: Period, data_through: int) -> int:

@@ -90,7 +90,7 @@ class BudgetStore:
     """
 
     def __init__(self) -> None:
-        self._held: dict[str, StoredBudget] = {}
+        self._stored: dict[str, StoredBudget] = {}
         self._bytes: dict[str, int] = {}  # of specs and statuses, by key
         self._sums: dict[str, int] = {}  # the same, by namespace
         self.changed = asyncio.Event()
@@ -100,45 +100,45 @@ class BudgetStore:
     def seen(self, resource: Resource, event: str | None, body: Body) -> None:
         """One watch event. A new generation rings the bell; our own status patches do not."""
         kept, size = trimmed(body)
-        held = StoredBudget(resource, kept)
+        stored = StoredBudget(resource, kept)
         if event == "DELETED":
-            self.forget(held.key, held.uid)
+            self.forget(stored.key, stored.uid)
             return
-        former = self._held.get(held.key)
-        self._count(held, 0)
-        if held.namespace and self._sums.get(held.namespace, 0) + size > MOST_OF_A_NAMESPACE:
-            if former is None or not former.left_out:
-                _log.warning("%s is not judged: %s", held.key, CROWDED)
-            held = StoredBudget(resource, without_spec(kept, CROWDED))
+        previous = self._stored.get(stored.key)
+        self._count(stored, 0)
+        if stored.namespace and self._sums.get(stored.namespace, 0) + size > MOST_OF_A_NAMESPACE:
+            if previous is None or not previous.left_out:
+                _log.warning("%s is not judged: %s", stored.key, CROWDED)
+            stored = StoredBudget(resource, without_spec(kept, CROWDED))
         else:
-            self._count(held, size)
-        self._held[held.key] = held
+            self._count(stored, size)
+        self._stored[stored.key] = stored
         self.moved.set()
-        if former is None or former.version != held.version:
+        if previous is None or previous.version != stored.version:
             self.changed.set()
 
-    def _count(self, held: StoredBudget, size: int) -> None:
+    def _count(self, stored: StoredBudget, size: int) -> None:
         """Of this object so many bytes are kept now."""
-        self._sums[held.namespace] = self._sums.get(held.namespace, 0) + size - self._bytes.pop(held.key, 0)
+        self._sums[stored.namespace] = self._sums.get(stored.namespace, 0) + size - self._bytes.pop(stored.key, 0)
         if size:
-            self._bytes[held.key] = size
-        if not self._sums[held.namespace]:
-            del self._sums[held.namespace]
+            self._bytes[stored.key] = size
+        if not self._sums[stored.namespace]:
+            del self._sums[stored.namespace]
 
     def forget(self, key: str, uid: str) -> None:
         """The object is gone; also when a write finds it gone, as a watch may have missed its end."""
-        if key in self._held and self._held[key].uid == uid:
-            self._count(self._held.pop(key), 0)
+        if key in self._stored and self._stored[key].uid == uid:
+            self._count(self._stored.pop(key), 0)
             self.moved.set()
 
     def keep_only(self, uids: Iterable[str], among: Mapping[str, StoredBudget]) -> int:
         """Forget what of `among`, an earlier snapshot, is not in a complete list made since; how many that were."""
         listed = set(uids)
-        gone = [held for held in among.values() if held.uid not in listed]
-        for held in gone:
-            self.forget(held.key, held.uid)
+        gone = [stored for stored in among.values() if stored.uid not in listed]
+        for stored in gone:
+            self.forget(stored.key, stored.uid)
         return len(gone)
 
-    def held(self) -> dict[str, StoredBudget]:
+    def snapshot(self) -> dict[str, StoredBudget]:
         """A snapshot by key."""
-        return dict(self._held)
+        return dict(self._stored)

@@ -50,8 +50,8 @@ class CertificateStore:
 
     async def ensure(self, now: dt.datetime) -> None:
         """Bring everything to where it should be. Raises KubeError; it is safe to call again."""
-        ca, former = await self._ca(now)
-        cas = [ca.certificate, *([former] if former else [])]
+        ca, previous = await self._ca(now)
+        cas = [ca.certificate, *([previous] if previous else [])]
         for service in _LEAVES:
             await self._leaf(service, ca, cas, now)
         self.bundle = "".join(cas)
@@ -61,12 +61,12 @@ class CertificateStore:
             await self._webhook(path, self.bundle)
 
     async def _ca(self, now: dt.datetime) -> tuple[CertificatePair, str]:
-        """The CA, made anew if need be, and the former one's certificate while it is valid."""
+        """The CA, made anew if need be, and the previous one's certificate while it is valid."""
         path = ApiPath("", "v1", "secrets", self._namespace, _CA)
         data = await self._secret(path)
-        found, former = _pair(data), data.get("former.crt", "")
+        found, previous = _pair(data), data.get("former.crt", "")
         if found is not None and ca_usable(found, now):
-            return found, former if still_valid(former, now) else ""
+            return found, previous if still_valid(previous, now) else ""
         ca = make_ca(now)
         kept = found.certificate if found is not None and still_valid(found.certificate, now) else ""
         _log.info("making a new CA")

@@ -1,7 +1,7 @@
 """Certificates made at run time: one CA, a leaf for the server and one for the webhook. No I/O here.
 
 ECDSA P-256. A leaf lives 90 days, the CA ten years; each is made anew when a third of its life is left. The
-bundle carries the former CA until it expires, so that a rotation breaks no connection.
+bundle carries the previous CA until it expires, so that a rotation breaks no connection.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def leaf_usable(leaf: CertificatePair | None, cas: Sequence[str], names: Sequenc
 
 
 def still_valid(ca_certificate: str, now: dt.datetime) -> bool:
-    """Whether a former CA's certificate still belongs in the bundle."""
+    """Whether a previous CA's certificate still belongs in the bundle."""
     try:
         return now < _certificate(ca_certificate).not_valid_after_utc
     except ValueError:

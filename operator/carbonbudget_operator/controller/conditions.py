@@ -116,11 +116,11 @@ def enforcement_conflict(sentence: str, managed: bool = False) -> DesiredConditi
 
 
 def merged(budget: AnyBudget, now: int, wanted: Iterable[DesiredCondition]) -> list[dict[str, object]]:
-    """The wanted conditions, and the former ones of other types; a time changes only with its status."""
-    former = {condition.type: condition for condition in budget.status.conditions or ()}
+    """The wanted conditions, and the previous ones of other types; a time changes only with its status."""
+    previous = {condition.type: condition for condition in budget.status.conditions or ()}
     made: list[dict[str, object]] = []
     for condition in wanted:
-        before = former.pop(condition.type, None)
+        before = previous.pop(condition.type, None)
         since = before.last_transition_time if before is not None and before.status == condition.status else None
         made.append(
             {
@@ -132,7 +132,7 @@ def merged(budget: AnyBudget, now: int, wanted: Iterable[DesiredCondition]) -> l
                 "observedGeneration": budget.metadata.generation,
             }
         )
-    kept = [c.model_dump(mode="json", by_alias=True, exclude_none=True) for c in former.values()]
+    kept = [c.model_dump(mode="json", by_alias=True, exclude_none=True) for c in previous.values()]
     return made + kept
 
 

@@ -62,8 +62,8 @@ def configure(settings: kopf.OperatorSettings, backoffs: EndlessBackoffs | None 
     settings.scanning.disabled = True  # no watch of all CRDs and namespaces, nor the right to it
 
 
-def registry_of(inventory: BudgetStore, feed: BudgetWatchProxy) -> kopf.OperatorRegistry:
-    """The handlers: the API as `feed` shows it, and every event of a budget of either kind into the inventory."""
+def registry_of(store: BudgetStore, feed: BudgetWatchProxy) -> kopf.OperatorRegistry:
+    """The handlers: the API as `feed` shows it, and every event of a budget of either kind into the store."""
     registry = kopf.OperatorRegistry()
 
     @kopf.on.login(registry=registry)
@@ -71,15 +71,15 @@ def registry_of(inventory: BudgetStore, feed: BudgetWatchProxy) -> kopf.Operator
         return feed.login()
 
     for resource in RESOURCES:
-        _watch(registry, resource, inventory)
+        _watch(registry, resource, store)
     return registry
 
 
-def _watch(registry: kopf.OperatorRegistry, resource: Resource, inventory: BudgetStore) -> None:
+def _watch(registry: kopf.OperatorRegistry, resource: Resource, store: BudgetStore) -> None:
     # An on.event handler alone writes nothing to the object: no finalizer, no annotation, no progress.
     @kopf.on.event(GROUP, VERSION, resource.plural, registry=registry)
     async def seen(type: str | None, body: kopf.Body, **_: object) -> None:
-        inventory.seen(resource, type, body)  # which copies what it keeps of the metadata, and drops the rest
+        store.seen(resource, type, body)  # which copies what it keeps of the metadata, and drops the rest
 
 
 def stopped_watches() -> list[str]:

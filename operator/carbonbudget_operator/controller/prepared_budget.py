@@ -11,10 +11,9 @@ from zoneinfo import ZoneInfo
 from pydantic import ValidationError
 
 from carbonbudget_operator.api.carbonbudget import AnyBudget, ClusterCarbonBudget
-from carbonbudget_operator.api.query_bodies import BudgetQuery
 from carbonbudget_operator.api.resource_names import JUDGED_KINDS
 from carbonbudget_operator.api.spec import CarbonBudgetSpec, ClusterCarbonBudgetSpec
-from carbonbudget_operator.api.status import MOST_WORKLOADS, TOP, TOP_PER_WORKLOAD
+from carbonbudget_operator.api.status import TOP, TOP_PER_WORKLOAD
 from carbonbudget_operator.api.times import seconds
 from carbonbudget_operator.budgets.assessment import EvaluationRecord
 from carbonbudget_operator.budgets.counted_hash import counted_hash
@@ -44,26 +43,26 @@ class PreparedBudget:
 
     `namespaces`: whose pods count; EVERY_NAMESPACE alone for all; empty where none is selected; None while not known.
     `namespaces_before`: those, and whose counted in the period that the status shows.
-    `former`: how it stood when it was judged last.
+    `previous`: how it stood when it was judged last.
     `left_out`: whether namespaces that are gone were too many to ask for all of them.
     `unjudged`: kinds of `enforce.kinds` that this cluster does not judge.
     """
 
-    held: StoredBudget
+    stored: StoredBudget
     resource: AnyBudget
     budget: BudgetLimit
     calendar: Calendar | None
     zone: ZoneInfo
     namespaces: tuple[str, ...] | None
     namespaces_before: tuple[str, ...]
-    former: EvaluationRecord | None
+    previous: EvaluationRecord | None
     left_out: bool = False
     unjudged: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
         """namespace/name, or /name."""
-        return self.held.key
+        return self.stored.key
 
     @property
     def spec(self) -> CarbonBudgetSpec:
@@ -72,7 +71,7 @@ class PreparedBudget:
 
     @property
     def named(self) -> int:
-        """How many workloads its status names in any case."""
+        """How many workloads its status always names."""
         return TOP_PER_WORKLOAD if self.budget.per_workload else TOP
 
     @property
@@ -88,40 +87,18 @@ class PreparedBudget:
     def subject(self, workload: str) -> Subject:
         """How its message speaks of it."""
         return Subject(
-            name=self.held.name,
+            name=self.stored.name,
             zone=self.zone,
             contact=self.spec.contact,
-            cluster=not self.held.resource.namespaced,
+            cluster=not self.stored.resource.namespaced,
             recurs=self.calendar is not None,
             workload=workload if self.budget.per_workload else "",
             market=self.spec.accounting == "MarketBased",
         )
 
-    def query(self, query_id: str, settled_through: int = 0) -> BudgetQuery:
-        """The question of its period; there must be namespaces."""
-        return self._query(query_id, self.budget.period, self.namespaces or (), settled_through)
-
-    def query_before(self, query_id: str, period: Period) -> BudgetQuery:
-        """The question of a former period; there must be namespaces_before."""
-        return self._query(query_id, period, self.namespaces_before, 0)
-
-    def _query(self, query_id: str, period: Period, namespaces: tuple[str, ...], settled_through: int) -> BudgetQuery:
-        spec = self.spec
-        return BudgetQuery(
-            id=query_id,
-            namespaces=list(namespaces),
-            selector=spec.selector,
-            start=period.start,
-            end=period.end,
-            accounting=spec.accounting,
-            include=spec.include,
-            settled_through=settled_through,
-            workloads=MOST_WORKLOADS if self.budget.per_workload else self.named,
-        )
-
 
 def prepare_budget(
-    held: StoredBudget,
+    stored: StoredBudget,
     now: int,
     namespaces: Namespaces,
     remembered: EvaluationRecord | None = None,
@@ -129,13 +106,13 @@ def prepare_budget(
 ) -> PreparedBudget:
     """Parse an object for its period at `now` (UTC seconds). Raises InvalidBudget.
 
-    `remembered` is the standing of the last evaluation, which the object's status may not show yet; `kinds` are those
+    `remembered` is the record of the last evaluation, which the object's status may not show yet; `kinds` are those
     that the cluster judges.
     """
-    if held.left_out:
-        raise InvalidBudget(held.left_out)
+    if stored.left_out:
+        raise InvalidBudget(stored.left_out)
     try:
-        resource = held.budget
+        resource = stored.budget
         spec = resource.spec
         zone = time_zone(spec.time_zone)
         calendar = Calendar(spec.period) if spec.period is not None else None
@@ -160,13 +137,13 @@ def prepare_budget(
         before = tuple(dict.fromkeys((*(resource.status.namespaces or ()), *before)))[:MOST_NAMESPACES]
     left_out = counted is not None and len(counted) > MOST_NAMESPACES
     counted = counted[:MOST_NAMESPACES] if counted is not None else None
-    former = remembered or evaluation_record_of(resource)
+    previous = remembered or evaluation_record_of(resource)
     unjudged = tuple(kind for kind in (spec.enforce.kinds if spec.enforce is not None else ()) if kind not in kinds)
-    return PreparedBudget(held, resource, budget, calendar, zone, counted, before, former, left_out, unjudged)
+    return PreparedBudget(stored, resource, budget, calendar, zone, counted, before, previous, left_out, unjudged)
 
 
 def evaluation_record_of(resource: AnyBudget) -> EvaluationRecord | None:
-    """The standing that the object's status carries; None before the first."""
+    """The record that the object's status carries; None before the first."""
     status = resource.status
     if status.period is None or status.state is None or status.used_micrograms is None:
         return None

@@ -56,7 +56,7 @@ async def run(whole: Settings, host: str, port: int) -> None:
     kopf_settings = kopf.OperatorSettings()
     configure(kopf_settings)
     operator = kopf.operator(
-        registry=registry_of(seen.inventory, feed),
+        registry=registry_of(seen.budgets, feed),
         settings=kopf_settings,
         clusterwide=True,
         standalone=True,
@@ -74,7 +74,7 @@ async def run(whole: Settings, host: str, port: int) -> None:
         asyncio.create_task(loop.run(), name="evaluation"),
         asyncio.create_task(loop.profiles.run(), name="profiles"),
         asyncio.create_task(seen.namespaces.follow(client), name="namespaces"),
-        asyncio.create_task(WatchAudit(client, seen.inventory).run(), name="census"),
+        asyncio.create_task(WatchAudit(client, seen.budgets).run(), name="census"),
         *([asyncio.create_task(keys.run(), name="certificates")] if keys else []),
         asyncio.create_task(enforcement.run(), name="enforcement"),
     ]
@@ -130,8 +130,8 @@ def _enforcement(
     return EnforcementLoop(
         client,
         server,
-        bodies=lambda: {held.uid: held.body for held in seen.inventory.held().values()},
-        changed=seen.inventory.moved,
+        bodies=lambda: {stored.uid: stored.body for stored in seen.budgets.snapshot().values()},
+        changed=seen.budgets.moved,
         namespaces=seen.namespaces.labels,
         conflicts=seen.conflicts,
         settings=whole.enforcement,

@@ -42,18 +42,18 @@ class RunEvents:
         self._waiting: deque[tuple[StoredBudget, RunOverThreshold]] = deque()
         self._known: dict[str, tuple[str, object, dict[Key, str]]] = {}
 
-    def take(self, held: StoredBudget, period: object, runs: tuple[RunOverThreshold, ...]) -> int:
+    def take(self, stored: StoredBudget, period: object, runs: tuple[RunOverThreshold, ...]) -> int:
         """Add what stands worse than it was written last; how many were dropped, since too many wait.
 
-        `period` is the status's. The watch may show a former status for a while after a write.
+        `period` is the status's. The watch may show a previous status for a while after a write.
         """
-        uid, of, former = self._known.get(held.key, ("", None, {}))
-        if uid != held.uid or of != period:
-            former = runs_in_status(held.body, period)
-        worse = [run for run in runs if _SEVERITY[run.state.value] > _SEVERITY.get(former.get(run.key, ""), 0)]
-        self._known[held.key] = (held.uid, period, {run.key: run.state.value for run in runs})
+        uid, of, previous = self._known.get(stored.key, ("", None, {}))
+        if uid != stored.uid or of != period:
+            previous = runs_in_status(stored.body, period)
+        worse = [run for run in runs if _SEVERITY[run.state.value] > _SEVERITY.get(previous.get(run.key, ""), 0)]
+        self._known[stored.key] = (stored.uid, period, {run.key: run.state.value for run in runs})
         room = max(0, _MOST_WAITING - len(self._waiting))
-        self._waiting.extend((held, run) for run in worse[:room])
+        self._waiting.extend((stored, run) for run in worse[:room])
         return len(worse) - min(room, len(worse))
 
     def forget_all_but(self, keys: Mapping[str, object]) -> None:
@@ -67,9 +67,9 @@ class RunEvents:
             return
         uids, slots = self.uids(), asyncio.Semaphore(_AT_ONCE)
         abouts: list[tuple[InvolvedObject, RunOverThreshold]] = []
-        for held, run in due:
-            kind = held.resource.kind
-            abouts.append((InvolvedObject(f"{GROUP}/{VERSION}", kind, held.name, held.namespace, held.uid), run))
+        for stored, run in due:
+            kind = stored.resource.kind
+            abouts.append((InvolvedObject(f"{GROUP}/{VERSION}", kind, stored.name, stored.namespace, stored.uid), run))
             if (about := self._workload(run.key, uids)) is not None:
                 abouts.append((about, run))
 

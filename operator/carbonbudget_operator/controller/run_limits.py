@@ -41,22 +41,24 @@ class RunOverThreshold:
 
 
 def runs_over(
-    case: PreparedBudget, answer: BudgetAnswer, verdict: Verdict, data_through: int
+    prepared: PreparedBudget, answer: BudgetAnswer, verdict: Verdict, data_through: int
 ) -> tuple[RunOverThreshold, ...]:
     """The runs of a budget per workload that reached a threshold, most used first; none of any other budget."""
-    if not case.budget.per_workload or verdict.state is State.UNKNOWN:
+    if not prepared.budget.per_workload or verdict.state is State.UNKNOWN:
         return ()
     found = []
-    for use in named(case, answer):
-        own = run_verdict(case.budget, verdict, use.used_ug)
+    for use in named(prepared, answer):
+        own = run_verdict(prepared.budget, verdict, use.used_ug)
         if own.state not in _OVER:
             continue
         kind, _, name = use.workload.partition("/")
         # A namespace's own budget never reaches beyond it.
-        namespace = case.held.namespace or use.namespace
-        shown = use.workload if case.held.namespace else f"{namespace}/{use.workload}"
+        namespace = prepared.stored.namespace or use.namespace
+        shown = use.workload if prepared.stored.namespace else f"{namespace}/{use.workload}"
         found.append(
-            RunOverThreshold((namespace, kind, name), case.subject(shown), case.budget.limit_ug, own, data_through)
+            RunOverThreshold(
+                (namespace, kind, name), prepared.subject(shown), prepared.budget.limit_ug, own, data_through
+            )
         )
     return tuple(found)
 

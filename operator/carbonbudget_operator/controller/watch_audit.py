@@ -26,11 +26,11 @@ class WatchAudit:
     def __init__(
         self,
         client: KubeClient,
-        inventory: BudgetStore,
+        store: BudgetStore,
         every_seconds: float = _EVERY_SECONDS,
         grace_seconds: float = _GRACE_SECONDS,
     ) -> None:
-        self._client, self._inventory = client, inventory
+        self._client, self._store = client, store
         self._every_s, self._grace_s = every_seconds, grace_seconds
 
     async def run(self) -> None:
@@ -51,9 +51,9 @@ class WatchAudit:
 
         What was seen after the lists began is left alone. Raises KubeError.
         """
-        known = self._inventory.held()
+        known = self._store.snapshot()
         listed = {resource: await self._versions(resource) for resource in RESOURCES}
-        if gone := self._inventory.keep_only([uid for versions in listed.values() for uid in versions], known):
+        if gone := self._store.keep_only([uid for versions in listed.values() for uid in versions], known):
             _log.info("%d budgets are gone whose end the watch had missed", gone)
         if any(self._missed(versions, known) for versions in listed.values()):
             await asyncio.sleep(self._grace_s)
@@ -74,7 +74,7 @@ class WatchAudit:
 
     def _missed(self, versions: Mapping[str, object], before: Mapping[str, StoredBudget]) -> int:
         """How many are otherwise than the watch shows them, and nothing was told of them since `before`."""
-        held = {one.uid: one for one in self._inventory.held().values()}
-        former = {one.uid: one for one in before.values()}
-        still = {uid: held.get(uid) for uid in versions if held.get(uid) is former.get(uid)}
+        stored = {one.uid: one for one in self._store.snapshot().values()}
+        previous = {one.uid: one for one in before.values()}
+        still = {uid: stored.get(uid) for uid in versions if stored.get(uid) is previous.get(uid)}
         return sum(one is None or one.metadata.get("resourceVersion") != versions[uid] for uid, one in still.items())

@@ -314,7 +314,7 @@ async def test_a_run_in_a_namespace_that_is_not_judged_or_with_an_impossible_nam
     bench: Bench,
 ) -> None:
     bench.add_cluster_wide("own", per="Workload")
-    bench.loop.run_events.judged = lambda namespace: namespace != "off"
+    bench.loop.run_events.enforced = lambda namespace: namespace != "off"
     one = {"used_ug": 2 * 10**6, "energy_uj": 1}
     bench.world.workloads = [
         one | {"namespace": "off", "workload": "Job/a"}, one | {"namespace": "team-a", "workload": "Job/../b"},

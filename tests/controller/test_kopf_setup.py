@@ -105,7 +105,7 @@ def test_an_object_that_is_larger_than_the_crds_allow_is_said_to_be_too_large() 
     store = BudgetStore()
     store.seen(BUDGET, "ADDED", named("huge", selector={"matchLabels": {"k" * 2**20: "x"}}))
     assert kept_bytes(store) < 1_000
-    assert "too large to be judged" in refusal(store, "team-a/huge")
+    assert "too large to be evaluated" in refusal(store, "team-a/huge")
 
 
 def test_one_namespaces_budgets_take_a_bounded_sum_and_no_others_are_left_out() -> None:
@@ -117,7 +117,7 @@ def test_one_namespaces_budgets_take_a_bounded_sum_and_no_others_are_left_out() 
     assert kept_bytes(store) < 4.2 * 2**20
     assert prepare_budget(store.snapshot()["team-b/mine"], NOW, Namespaces())
     assert prepare_budget(store.snapshot()["team-a/b0"], NOW, Namespaces())
-    assert "are together larger than the 4 MiB" in refusal(store, "team-a/b39")
+    assert "are together larger than the limit of 4 MiB" in refusal(store, "team-a/b39")
     for number in range(10):
         store.seen(BUDGET, "DELETED", named(f"b{number}", selector=large))
     store.seen(BUDGET, "MODIFIED", named("b39", selector=large))

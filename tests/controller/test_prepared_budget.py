@@ -1,4 +1,4 @@
-"""From an object to what is judged and asked."""
+"""From an object to the prepared budget and its questions."""
 
 from __future__ import annotations
 
@@ -130,12 +130,12 @@ def test_when_those_that_are_gone_are_too_many_the_ones_gone_longest_count_no_mo
     gone = [f"build-{index}" for index in range(1000)]
     prepared = case_of(counting(namespaces=gone), known)
     assert prepared.namespaces == ("team-a", "team-b", *gone[:998])
-    assert prepared.left_out
-    assert ready(prepared.namespaces, prepared.left_out).reason == "NamespacesLeftOut"
+    assert prepared.namespaces_left_out
+    assert ready(prepared.namespaces, prepared.namespaces_left_out).reason == "NamespacesLeftOut"
     assert len(period_queries(prepared, 0, NOW)[0].namespaces) == 1000
     fits = case_of(counting(namespaces=gone[:998]), known)
-    assert (len(fits.namespaces or ()), fits.left_out) == (1000, False)
-    assert ready(fits.namespaces, fits.left_out).reason == "Evaluated"
+    assert (len(fits.namespaces or ()), fits.namespaces_left_out) == (1000, False)
+    assert ready(fits.namespaces, fits.namespaces_left_out).reason == "Evaluated"
 
 
 def test_more_namespaces_than_can_be_asked_for_are_refused_with_a_sentence() -> None:
@@ -181,10 +181,10 @@ def test_a_kind_that_the_cluster_does_not_judge_is_named_in_the_condition() -> N
     """A typing error would otherwise hold up nothing, in silence."""
     body = a_body(enforce={"kinds": ["Job", "PyTorchJob", "Deploiment"]})
     prepared = prepare_budget(stored(body), NOW, namespaces(), None, JUDGED_KINDS | {"PyTorchJob"})
-    found = ready(prepared.namespaces, prepared.left_out, prepared.unjudged)
+    found = ready(prepared.namespaces, prepared.namespaces_left_out, prepared.unenforced)
     assert (found.status, found.reason) == ("True", "KindsNotJudged")
-    assert found.message.startswith("Deploiment of enforce.kinds is not judged in this cluster: mistyped, or missing")
-    assert prepare_budget(stored(a_body()), NOW, namespaces()).unjudged == ()
+    assert found.message.startswith("Deploiment of enforce.kinds is not enforced in this cluster: mistyped, or missing")
+    assert prepare_budget(stored(a_body()), NOW, namespaces()).unenforced == ()
 
 
 def test_the_kinds_that_a_budget_may_name_are_those_that_admission_judges() -> None:

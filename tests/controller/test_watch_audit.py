@@ -58,7 +58,7 @@ async def test_a_budget_that_the_watch_does_not_show_as_it_is_is_told_by_kind(
     bench.is_there("a" if what == "changed" else "b", shown=False, limit="2kg")
     assert await bench.census().take() == [CLUSTER_BUDGET]
     assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == [
-        "the watch of carbonbudgets has not shown 1 of them as they are"
+        "the watch of carbonbudgets has missed changes of 1 objects"
     ]
 
 

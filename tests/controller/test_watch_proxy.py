@@ -84,9 +84,9 @@ async def test_of_a_namespace_kopf_is_shown_a_bounded_sum_and_others_are_whole(
     store = BudgetStore()
     for item in items:
         store.seen(BUDGET, None, item)
-    reasons = [stored.left_out for stored in store.snapshot().values() if stored.namespace == "attacker"]
+    reasons = [stored.missing_spec_reason for stored in store.snapshot().values() if stored.namespace == "attacker"]
     assert set(reasons) == {"", CROWDED}
-    assert store.snapshot()["team-b/mine"].left_out == ""
+    assert store.snapshot()["team-b/mine"].missing_spec_reason == ""
 
 
 async def test_an_object_of_the_watch_is_shown_in_the_same_way(api: ApiServer, session: aiohttp.ClientSession) -> None:

@@ -16,7 +16,7 @@ from carbonbudget_operator.api.query_bodies import Accounting, Component
 from carbonbudget_operator.api.resource_names import JUDGED_KINDS
 from carbonbudget_operator.api.selector import LabelSelector
 
-# Instants of any sense: before and after them arithmetic of calendars ends.
+# Calendar arithmetic fails outside these years.
 _INSTANT: Final = rules(
     (
         "self >= timestamp('1971-01-01T00:00:00Z') && self < timestamp('9000-01-01T00:00:00Z')",
@@ -41,8 +41,8 @@ class ThresholdSpec(Model):
     basis: Literal["Used", "Projected"] = Field(
         default="Used",
         description="What is compared with the limit: Used is what was emitted so far; Projected adds what the new "
-        "work is expected to emit, and is judged when that is created (work of which nothing can be expected, for "
-        "want of a duration or of requests, passes). Default: Used.",
+        "work is expected to emit, and is compared when that is created. Work without a duration or without requests "
+        "has no expectation and passes. Default: Used.",
     )
 
 
@@ -67,7 +67,7 @@ class EnforceSpec(Model):
             ),
             (
                 "!self.exists(k, k.lowerAscii() in ['cronjob', 'cronjobs'])",
-                "a CronJob emits nothing by itself: write Job in enforce.kinds, and its Jobs are judged",
+                "a CronJob emits nothing by itself: write Job in enforce.kinds, which covers its Jobs",
             ),
         ),
     )
@@ -122,7 +122,7 @@ class CarbonBudgetSpec(Model):
         default="UTC",
         min_length=1,
         max_length=64,
-        description="IANA time zone whose calendar cuts the periods, and in which messages tell times, for example "
+        description="IANA time zone whose calendar divides the periods, and in which messages show times, for example "
         "Europe/Paris. Default: UTC.",
         json_schema_extra=rules(
             (  # CEL takes an offset such as +02:00 too, which has no calendar of its own

@@ -1,4 +1,7 @@
-"""From a budget and the server's answers to what its object should be. No I/O, no clock."""
+"""The evaluation of one budget: from the prepared budget and the server's answers to its new status.
+
+No I/O, no clock.
+"""
 
 from __future__ import annotations
 
@@ -32,9 +35,9 @@ from carbonbudget_operator.controller.status_json import DesiredObject, Status, 
 
 @dataclass(frozen=True, slots=True)
 class BudgetEvaluation:
-    """What was found, and what the object should be. `record` is None where nothing is known.
+    """The result of one evaluation. `outcome`: the status and label to write. `record`: None while nothing is known.
 
-    `runs` are those over a threshold of a budget per workload.
+    `lost`: the ledger has lost facts. `runs`: the runs over a threshold, for a budget per workload.
     """
 
     outcome: DesiredObject
@@ -54,12 +57,12 @@ def evaluate_budget(
     terms: EnforcementTerms,
     managed: bool = False,
 ) -> BudgetEvaluation:
-    """By the server's answers at `now`."""
+    """Evaluate a budget by the server's answers at `now` (UTC seconds). `conflict`: see ConflictStore."""
     made = assess(prepared.budget, answers.reported, week, now, terms, prepared.previous)
     verdict = made.record.verdict
     message = _message(prepared, made, answers)
     status = evaluation_fields(prepared, made.record) | details(prepared, answers.use, verdict)
-    if not made.lost:  # else the last forecast stands, as all figures do
+    if not made.lost:  # else the last forecast stays, as all figures do
         forecast_ug = made.forecast_ug
         status["forecast"] = format_beside(forecast_ug, prepared.budget.limit_ug) if forecast_ug is not None else None
     reported = answers.reported
@@ -75,8 +78,8 @@ def evaluate_budget(
         (
             ready(
                 prepared.namespaces,
-                prepared.left_out,
-                prepared.unjudged,
+                prepared.namespaces_left_out,
+                prepared.unenforced,
                 answers.use.pro_rata,
                 _stands_in(prepared, answers),
             ),
@@ -106,7 +109,7 @@ def evaluate_without_answer(
     terms: EnforcementTerms,
     managed: bool = False,
 ) -> BudgetEvaluation:
-    """While there is nothing to judge by. What did not change is left as it is, and a condition says why."""
+    """Evaluate a budget without an answer. Fields that do not change are left out, and a condition gives the reason."""
     incomplete = DesiredCondition("DataComplete", "False", reason, sentence)
     made = assess_without_answer(prepared.budget, missing_since, now, terms, prepared.previous)
     if made is None:
@@ -133,7 +136,10 @@ def evaluate_without_answer(
 
 
 def evaluate_invalid(stored: StoredBudget, sentence: str, now: int) -> BudgetEvaluation:
-    """A budget that cannot be judged: not ready, and blocking nothing. The generation that was judged stays."""
+    """A budget that cannot be evaluated: it is not ready and blocks nothing.
+
+    `observedGeneration` stays that of the last evaluation, because its figures stay.
+    """
     generation = stored.metadata.get("generation")
     condition = bad_spec(sentence)
     since = next((item for item in _conditions(stored) if item.get("type") == "Ready"), {})
@@ -169,13 +175,13 @@ def _message(prepared: PreparedBudget, made: Assessment, answers: PeriodAnswers)
 
 
 def _stands_in(prepared: PreparedBudget, answers: PeriodAnswers) -> bool:
-    """Whether a market-based budget's figures are the location's for some of its energy, by the server's factors."""
+    """Whether a market-based budget uses the location's figure for some of its energy."""
     market = prepared.spec.accounting == "MarketBased"
     return market and any(why.startswith(NO_MARKET_FACTOR) for why in answers.use.factors)
 
 
 def _blocks(prepared: PreparedBudget, made: EvaluationRecord) -> bool:
-    """Whether new work is refused: a limit for each workload refuses nobody else's."""
+    """Whether new work is refused. A budget per workload never refuses new work."""
     return bool(made.verdict.block_until) and not prepared.budget.per_workload
 
 

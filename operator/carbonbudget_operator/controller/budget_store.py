@@ -1,7 +1,7 @@
-"""The budgets that the watch has shown, by key, and a bell that rings when a spec changed.
+"""The budgets that the watch has shown, by key, and an event that is set when a spec changes.
 
-Of an object only what is used is kept, and of all objects of a namespace a bounded sum: whoever may create budgets in
-one namespace must not fill the controller, which judges those of all.
+Only the used fields of an object are stored, and the objects of one namespace have a limit in bytes. So the budgets of
+one namespace cannot fill the memory of the controller.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from carbonbudget_operator.controller.trimmed_budget import (
     CROWDED,
     MOST_OF_A_NAMESPACE,
     Body,
-    left_out,
+    missing_spec_reason,
     trimmed,
     without_spec,
 )
@@ -29,10 +29,10 @@ _log = logging.getLogger(__name__)
 
 
 class StoredBudget:
-    """One object as the watch showed it last; `left_out` says why it is kept without its spec."""
+    """One object as the watch showed it last; `missing_spec_reason` says why it is stored without its spec."""
 
     def __init__(self, resource: Resource, body: Body) -> None:
-        self.resource, self.body, self.left_out = resource, body, left_out(body)
+        self.resource, self.body, self.missing_spec_reason = resource, body, missing_spec_reason(body)
 
     @cached_property
     def budget(self) -> AnyBudget:
@@ -42,7 +42,7 @@ class StoredBudget:
 
     @cached_property
     def metadata(self) -> Mapping[str, object]:
-        """Its metadata."""
+        """The object's metadata."""
         return at(self.body, "metadata")
 
     @cached_property
@@ -52,7 +52,7 @@ class StoredBudget:
 
     @property
     def version(self) -> tuple[str, object]:
-        """Its uid and generation: changes with what is asked for, and not with its status."""
+        """Its uid and generation: changes with the spec, and not with the status."""
         return self.uid, self.metadata.get("generation")
 
     @cached_property
@@ -73,12 +73,12 @@ class StoredBudget:
 
     @property
     def key(self) -> str:
-        """namespace/name, or /name for a cluster-wide budget: how all rooms speak of it."""
+        """namespace/name, or /name for a cluster-wide budget."""
         return f"{self.namespace}/{self.name}"
 
     @property
     def path(self) -> ApiPath:
-        """Where the API server has it."""
+        """Its path in the API."""
         return self.resource.path(self.namespace, self.name)
 
 
@@ -94,22 +94,22 @@ class BudgetStore:
         self._bytes: dict[str, int] = {}  # of specs and statuses, by key
         self._sums: dict[str, int] = {}  # the same, by namespace
         self.changed = asyncio.Event()
-        # Rings with our own status patches too: what enforcement waits for.
+        # Set also by our own status patches: enforcement waits for these.
         self.moved = asyncio.Event()
 
     def seen(self, resource: Resource, event: str | None, body: Body) -> None:
-        """One watch event. A new generation rings the bell; our own status patches do not."""
-        kept, size = trimmed(body)
-        stored = StoredBudget(resource, kept)
+        """Take one watch event. A new generation sets `changed`; our own status patches do not."""
+        used_fields, size = trimmed(body)
+        stored = StoredBudget(resource, used_fields)
         if event == "DELETED":
             self.forget(stored.key, stored.uid)
             return
         previous = self._stored.get(stored.key)
         self._count(stored, 0)
         if stored.namespace and self._sums.get(stored.namespace, 0) + size > MOST_OF_A_NAMESPACE:
-            if previous is None or not previous.left_out:
-                _log.warning("%s is not judged: %s", stored.key, CROWDED)
-            stored = StoredBudget(resource, without_spec(kept, CROWDED))
+            if previous is None or not previous.missing_spec_reason:
+                _log.warning("%s is not evaluated: %s", stored.key, CROWDED)
+            stored = StoredBudget(resource, without_spec(used_fields, CROWDED))
         else:
             self._count(stored, size)
         self._stored[stored.key] = stored
@@ -118,7 +118,7 @@ class BudgetStore:
             self.changed.set()
 
     def _count(self, stored: StoredBudget, size: int) -> None:
-        """Of this object so many bytes are kept now."""
+        """Set how many bytes of this object are stored."""
         self._sums[stored.namespace] = self._sums.get(stored.namespace, 0) + size - self._bytes.pop(stored.key, 0)
         if size:
             self._bytes[stored.key] = size
@@ -126,13 +126,13 @@ class BudgetStore:
             del self._sums[stored.namespace]
 
     def forget(self, key: str, uid: str) -> None:
-        """The object is gone; also when a write finds it gone, as a watch may have missed its end."""
+        """Remove an object that was deleted, by the watch or because a write found it missing."""
         if key in self._stored and self._stored[key].uid == uid:
             self._count(self._stored.pop(key), 0)
             self.moved.set()
 
     def keep_only(self, uids: Iterable[str], among: Mapping[str, StoredBudget]) -> int:
-        """Forget what of `among`, an earlier snapshot, is not in a complete list made since; how many that were."""
+        """Remove the objects of `among`, an earlier snapshot, that a later list lacks. Returns their number."""
         listed = set(uids)
         gone = [stored for stored in among.values() if stored.uid not in listed]
         for stored in gone:

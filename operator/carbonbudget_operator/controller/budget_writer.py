@@ -1,4 +1,4 @@
-"""Writes to budgets: the status where a person would see a change, and the label that the policy's binding goes by."""
+"""Writes budgets: the status if a person would see a change, and the label that the policy's binding selects by."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from carbonbudget_operator.printable import printable
 _log = logging.getLogger(__name__)
 _WRITES_AT_ONCE = 16
 _MAX_TEXT = 1024  # of one text in a status
-_MAX_TOLD = 10_000
+_MAX_REMEMBERED = 10_000
 
 
 class BudgetWriter:
@@ -28,24 +28,24 @@ class BudgetWriter:
         self._client, self._store, self._metrics = client, store, metrics
         self._writers = asyncio.Semaphore(_WRITES_AT_ONCE)
         self._failing = FailureLog()
-        # Versions whose status is not known, since they are kept without it, and was written.
-        self._told: dict[str, tuple[str, object]] = {}
+        # Written versions of budgets that are stored without spec: their present status is not known.
+        self._written_versions: dict[str, tuple[str, object]] = {}
 
     async def write(self, stored: StoredBudget, outcome: DesiredObject) -> bool:
-        """Bring status and label to what they should be; whether the object is as judged now.
+        """Write status and label if they differ. Returns whether the object now has both.
 
-        Status first: a block holds when both say so, and is lifted as soon as the status does not. The uid
-        goes with each write, so that a budget which was made anew under this name is not written to.
+        The status comes first: a block needs both, and ends as soon as the status has none. Each write names the uid,
+        so a budget that was created again under this name is not written to.
         """
         status = printable_status(outcome.status)
         labelled = at(stored.metadata, "labels").get(BLOCKING_LABEL) == "true"
         wanted = labelled if outcome.blocking is None else outcome.blocking
         try:
             if is_visible_change(stored.body, status) and not (
-                stored.left_out and self._told.get(stored.key) == stored.version
+                stored.missing_spec_reason and self._written_versions.get(stored.key) == stored.version
             ):
                 await self._patch(stored.path.sub("status"), {"metadata": {"uid": stored.uid}, "status": status})
-                self._tell(stored)
+                self._remember(stored)
             if wanted != labelled:
                 label = {BLOCKING_LABEL: "true" if wanted else None}
                 await self._patch(stored.path, {"metadata": {"uid": stored.uid, "labels": label}})
@@ -61,12 +61,12 @@ class BudgetWriter:
             _log.info("%s updated again", stored.key)
         return True
 
-    def _tell(self, stored: StoredBudget) -> None:
-        self._told.pop(stored.key, None)
-        if stored.left_out:
-            self._told[stored.key] = stored.version
-            if len(self._told) > _MAX_TOLD:  # the oldest is written once more
-                del self._told[next(iter(self._told))]
+    def _remember(self, stored: StoredBudget) -> None:
+        self._written_versions.pop(stored.key, None)
+        if stored.missing_spec_reason:
+            self._written_versions[stored.key] = stored.version
+            if len(self._written_versions) > _MAX_REMEMBERED:  # the oldest is written once more
+                del self._written_versions[next(iter(self._written_versions))]
 
     async def _patch(self, path: ApiPath, patch: dict[str, object]) -> None:
         async with self._writers:

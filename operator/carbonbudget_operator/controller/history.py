@@ -47,7 +47,7 @@ def periods_to_ask(prepared: PreparedBudget, now: int) -> list[Period]:
 def history(prepared: PreparedBudget, answers: Mapping[Period, BudgetAnswer]) -> list[dict[str, object]] | None:
     """What the status should show; None for nothing.
 
-    The limit at a period's end is that of the first evaluation after it: what it was before is not kept.
+    The limit at a period's end is that of the first evaluation after it: the limit before is not stored.
     """
     previous = list(prepared.resource.status.history or ())
     limits = {_period(item): item.limit for item in previous}

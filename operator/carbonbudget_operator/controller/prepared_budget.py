@@ -1,4 +1,7 @@
-"""From an object to what is judged: its period now, its limit, whom it counts, how it stood. No I/O, no clock."""
+"""A prepared budget: an object parsed for its present period, with limit, namespaces and previous record.
+
+No I/O, no clock.
+"""
 
 from __future__ import annotations
 
@@ -28,24 +31,24 @@ from carbonbudget_operator.controller.budget_store import StoredBudget
 from carbonbudget_operator.controller.conditions import MOST_NAMESPACES
 from carbonbudget_operator.namespaces import Namespaces
 
-# The same bounds as the CRD's rule: before and after them the arithmetic of calendars ends.
+# The same bounds as the CRD's rule: calendar arithmetic fails outside them.
 _FIRST: Final = seconds(dt.datetime(1971, 1, 1, tzinfo=dt.UTC))
 _LAST: Final = seconds(dt.datetime(9000, 1, 1, tzinfo=dt.UTC)) - 1
 
 
 class InvalidBudget(ValueError):
-    """A budget that got past the API server's rules and still cannot be judged; one line says why."""
+    """A budget that the API server accepted and that cannot be evaluated; one line says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class PreparedBudget:
-    """One budget, ready to be judged.
+    """One budget, ready for an evaluation.
 
-    `namespaces`: whose pods count; EVERY_NAMESPACE alone for all; empty where none is selected; None while not known.
-    `namespaces_before`: those, and whose counted in the period that the status shows.
-    `previous`: how it stood when it was judged last.
-    `left_out`: whether namespaces that are gone were too many to ask for all of them.
-    `unjudged`: kinds of `enforce.kinds` that this cluster does not judge.
+    `namespaces`: the namespaces that count; EVERY_NAMESPACE alone for all; empty if none is selected; None while they
+    are not known. `namespaces_before`: these, and those that the status shows.
+    `previous`: the record of the last evaluation; None before the first.
+    `namespaces_left_out`: whether there are more namespaces than one question can name.
+    `unenforced`: kinds of `enforce.kinds` that this cluster does not enforce.
     """
 
     stored: StoredBudget
@@ -56,8 +59,8 @@ class PreparedBudget:
     namespaces: tuple[str, ...] | None
     namespaces_before: tuple[str, ...]
     previous: EvaluationRecord | None
-    left_out: bool = False
-    unjudged: tuple[str, ...] = ()
+    namespaces_left_out: bool = False
+    unenforced: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
@@ -66,7 +69,7 @@ class PreparedBudget:
 
     @property
     def spec(self) -> CarbonBudgetSpec:
-        """What was asked for."""
+        """The object's spec."""
         return self.resource.spec
 
     @property
@@ -76,16 +79,16 @@ class PreparedBudget:
 
     @property
     def names_runs_at(self) -> int | None:
-        """From which per cent of its own limit on a run is named in the status in any case; None for never.
+        """The per cent of its limit from which the status always names a run; None if the budget is not per workload.
 
-        The lowest threshold: each run that reached it has an Event, and is suspended where a threshold asks for that.
+        It is the lowest threshold: a run that reaches it gets an Event, and can be suspended.
         """
         if not self.budget.per_workload:
             return None
         return min([100, *(t.at for t in self.budget.thresholds)])
 
     def subject(self, workload: str) -> Subject:
-        """How its message speaks of it."""
+        """The names and words for its message."""
         return Subject(
             name=self.stored.name,
             zone=self.zone,
@@ -106,11 +109,11 @@ def prepare_budget(
 ) -> PreparedBudget:
     """Parse an object for its period at `now` (UTC seconds). Raises InvalidBudget.
 
-    `remembered` is the record of the last evaluation, which the object's status may not show yet; `kinds` are those
-    that the cluster judges.
+    `remembered` is the record of the last evaluation, which the object's status may not show yet. `kinds` are the
+    kinds that the cluster enforces.
     """
-    if stored.left_out:
-        raise InvalidBudget(stored.left_out)
+    if stored.missing_spec_reason:
+        raise InvalidBudget(stored.missing_spec_reason)
     try:
         resource = stored.budget
         spec = resource.spec
@@ -135,15 +138,17 @@ def prepare_budget(
     before = counted or ()
     if isinstance(resource, ClusterCarbonBudget) and resource.spec.namespace_selector is not None:
         before = tuple(dict.fromkeys((*(resource.status.namespaces or ()), *before)))[:MOST_NAMESPACES]
-    left_out = counted is not None and len(counted) > MOST_NAMESPACES
+    namespaces_left_out = counted is not None and len(counted) > MOST_NAMESPACES
     counted = counted[:MOST_NAMESPACES] if counted is not None else None
     previous = remembered or evaluation_record_of(resource)
-    unjudged = tuple(kind for kind in (spec.enforce.kinds if spec.enforce is not None else ()) if kind not in kinds)
-    return PreparedBudget(stored, resource, budget, calendar, zone, counted, before, previous, left_out, unjudged)
+    unenforced = tuple(kind for kind in (spec.enforce.kinds if spec.enforce is not None else ()) if kind not in kinds)
+    return PreparedBudget(
+        stored, resource, budget, calendar, zone, counted, before, previous, namespaces_left_out, unenforced
+    )
 
 
 def evaluation_record_of(resource: AnyBudget) -> EvaluationRecord | None:
-    """The record that the object's status carries; None before the first."""
+    """The record in the object's status; None before the first evaluation."""
     status = resource.status
     if status.period is None or status.state is None or status.used_micrograms is None:
         return None
@@ -203,7 +208,7 @@ def _period(spec: CarbonBudgetSpec, calendar: Calendar | None, zone: ZoneInfo, n
 
 
 def _thresholds(spec: CarbonBudgetSpec) -> tuple[Threshold, ...]:
-    """Those that go by what was used: projections are judged where the new work is, in the webhook."""
+    """The thresholds by use. The webhook compares those by projection, because it has the new work."""
     if spec.thresholds is None:
         return DEFAULT_THRESHOLDS
     return tuple(Threshold(t.at, Action[t.action.upper()]) for t in spec.thresholds if t.basis == "Used")
@@ -217,7 +222,7 @@ def _grace_s(grace: str) -> int:
 
 
 def _namespaces(resource: AnyBudget, budget: BudgetLimit, namespaces: Namespaces) -> tuple[str, ...] | None:
-    """Whose pods count: first those that it covers now, then those that the status keeps, the last to go first."""
+    """The namespaces that count: first those that it covers now, then those that only the status names."""
     chosen = resource.spec.namespace_selector if isinstance(resource, ClusterCarbonBudget) else None
     live = Scope(resource.metadata.namespace, namespace_selector=chosen).names(namespaces.labels())
     if chosen is None or live is None:

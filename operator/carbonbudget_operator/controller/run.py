@@ -67,14 +67,14 @@ async def run(whole: Settings, host: str, port: int) -> None:
     )
     enforcement = _enforcement(whole, client, server, seen, loop, registry)
     loop.run_events.uids = enforcement.job_uids
-    loop.run_events.judged = enforcement.judges
+    loop.run_events.enforced = enforcement.judges
     tasks = [
         asyncio.create_task(operator, name="kopf"),
         asyncio.create_task(feed.run(), name="feed"),
         asyncio.create_task(loop.run(), name="evaluation"),
         asyncio.create_task(loop.profiles.run(), name="profiles"),
         asyncio.create_task(seen.namespaces.follow(client), name="namespaces"),
-        asyncio.create_task(WatchAudit(client, seen.budgets).run(), name="census"),
+        asyncio.create_task(WatchAudit(client, seen.budgets).run(), name="watch-audit"),
         *([asyncio.create_task(keys.run(), name="certificates")] if keys else []),
         asyncio.create_task(enforcement.run(), name="enforcement"),
     ]

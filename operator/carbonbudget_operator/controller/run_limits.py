@@ -1,4 +1,4 @@
-"""Which runs are over a threshold of a budget per workload, and how they stood by its status. No I/O, no clock."""
+"""Finds the runs over a threshold of a budget per workload, and their states in its status. No I/O, no clock."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Key = tuple[str, str, str]
 
 @dataclass(frozen=True, slots=True)
 class RunOverThreshold:
-    """One that is over a threshold. `data_through`: up to when there were data (UTC seconds)."""
+    """A run over a threshold. `data_through`: up to when there were data (UTC seconds)."""
 
     key: Key
     subject: Subject
@@ -31,7 +31,7 @@ class RunOverThreshold:
 
     @property
     def state(self) -> State:
-        """How it stands by its own use."""
+        """Its state by its own use."""
         return self.verdict.state
 
     @property
@@ -64,7 +64,7 @@ def runs_over(
 
 
 def runs_in_status(body: Mapping[str, object], period: object) -> dict[Key, str]:
-    """How runs stood by an object's status; nothing where that is of another period (as the status has it)."""
+    """The states of runs in an object's status; empty if the status is of another period."""
     status, metadata = body.get("status"), body.get("metadata")
     if not isinstance(status, Mapping) or not isinstance(metadata, Mapping) or status.get("period") != period:
         return {}

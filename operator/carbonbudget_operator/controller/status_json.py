@@ -21,8 +21,8 @@ from carbonbudget_operator.controller.prepared_budget import PreparedBudget
 from carbonbudget_operator.namespace_names import EVERY_NAMESPACE
 
 Status = dict[str, object]
-# What a person does not see, what always changes, and details that go with what is seen: written with the
-# rest, and no reason to write by themselves.
+# Fields that a person does not see, that always change, or that are details of other fields. They are written with the
+# rest, and a change of them alone causes no write.
 _SILENT = frozenset(
     {
         "usedMicrograms",
@@ -45,14 +45,14 @@ _FRESH_S: Final = 600
 
 @dataclass(frozen=True, slots=True)
 class DesiredObject:
-    """What an object should be: its status, and whether it carries the blocking label (None: as it is)."""
+    """The desired status, and whether the object has the blocking label (None: unchanged)."""
 
     status: Status
     blocking: bool | None
 
 
 def evaluation_fields(prepared: PreparedBudget, now: EvaluationRecord) -> Status:
-    """The part of a status that a record gives: what it is read back from, too."""
+    """The fields of the status that hold the record; `evaluation_record_of` reads them back."""
     verdict, settled = now.verdict, now.settled
     return {
         "observedGeneration": verdict.generation,
@@ -78,7 +78,7 @@ def evaluation_fields(prepared: PreparedBudget, now: EvaluationRecord) -> Status
 
 
 def details(prepared: PreparedBudget, answer: BudgetAnswer, verdict: Verdict) -> Status:
-    """Where the use comes from."""
+    """The fields that explain the use: coverage, breakdown, workloads, namespaces."""
     return {
         "coverage": answer.coverage_percent,
         "measured": answer.measured_percent,
@@ -140,7 +140,7 @@ def _instant(text: object) -> float | None:
 
 
 def named(prepared: PreparedBudget, answer: BudgetAnswer) -> list[WorkloadUse]:
-    """Those that used most; and beyond them the runs over a threshold, since enforcement knows them from here alone."""
+    """The workloads that used most, then further runs over a threshold: enforcement finds these only in the status."""
     names_at, limit_ug = prepared.names_runs_at, prepared.budget.limit_ug
     return [
         use

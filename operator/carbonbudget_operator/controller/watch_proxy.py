@@ -96,21 +96,23 @@ class BudgetWatchProxy:
         """All objects. Raises KubeError."""
         texts: list[bytes] = []
         sums: dict[str, int] = {}
-        version, left_out = "", 0
+        version, without_spec_count = "", 0
         async for answer in self._client.pages(resource.collection, {}, _PAGE):
             version = metadata_of(answer, "resourceVersion") or version
             for item in items_of(answer):
                 found, size = trimmed(item)
                 namespace = metadata_of(item, "namespace")
                 if namespace and sums.get(namespace, 0) + size > MOST_OF_A_NAMESPACE:
-                    found, left_out = without_spec(found, CROWDED), left_out + 1
+                    found, without_spec_count = without_spec(found, CROWDED), without_spec_count + 1
                 else:
                     sums[namespace] = sums.get(namespace, 0) + size
                 texts.append(_text(resource, found))
             del answer  # or it stays until the next one is read
-        if left_out:
+        if without_spec_count:
             _log.warning(
-                "%d %s are listed without their spec, for want of room in their namespaces", left_out, resource.plural
+                "%d %s are listed without their spec, for want of room in their namespaces",
+                without_spec_count,
+                resource.plural,
             )
         head = {"kind": f"{resource.kind}List", "apiVersion": _GROUP_VERSION, "metadata": {"resourceVersion": version}}
         body = json.dumps(head).encode()[:-1] + b',"items":[' + b",".join(texts) + b"]}"
@@ -120,9 +122,9 @@ class BudgetWatchProxy:
         """Changes until the watch ends. Raises KubeError: not opened, and it may go on from the same version."""
         response = web.StreamResponse(headers={"Content-Type": "application/json"})
         try:
-            async with changes(self._client, resource.collection, request.query.get("resourceVersion", "")) as told:
+            async with changes(self._client, resource.collection, request.query.get("resourceVersion", "")) as events:
                 await response.prepare(request)
-                async for event, changed in told:
+                async for event, changed in events:
                     found = changed if event == "BOOKMARK" else trimmed(changed)[0]
                     await response.write(_line(event, _text(resource, found)))
         except KubeError as error:

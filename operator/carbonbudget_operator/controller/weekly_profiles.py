@@ -1,4 +1,4 @@
-"""Each budget's mean week, asked for in the background: a forecast is never in the evaluation's way."""
+"""Asks for each budget's weekly profile in the background, so that no evaluation waits for it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class WeeklyProfiles:
         self._failing = False
 
     def want(self, all_prepared: Iterable[PreparedBudget]) -> None:
-        """For these budgets, and no others. One per workload has no forecast."""
+        """Set the budgets to ask for. A budget per workload has no forecast and is left out."""
         self._wanted = {
             prepared.key: prepared
             for prepared in all_prepared

@@ -7,6 +7,7 @@ one namespace cannot fill the memory of the controller.
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import logging
 from collections.abc import Iterable, Mapping
 from functools import cached_property
@@ -14,6 +15,7 @@ from functools import cached_property
 from carbonbudget_core.jsons import at
 from carbonbudget_operator.api.carbonbudget import AnyBudget, CarbonBudget, ClusterCarbonBudget
 from carbonbudget_operator.api.resource_names import Resource
+from carbonbudget_operator.api.times import seconds
 from carbonbudget_operator.api_path import ApiPath
 from carbonbudget_operator.budgets.evaluate import State
 from carbonbudget_operator.controller.trimmed_budget import (
@@ -70,6 +72,14 @@ class StoredBudget:
         """The state that its status shows; None before the first."""
         word = at(self.body, "status").get("state")
         return next((state for state in State if state.value == word), None)
+
+    @property
+    def data_through(self) -> int:
+        """The time up to which there were data when its status was written (UTC seconds); 0 if it has none."""
+        try:
+            return seconds(dt.datetime.fromisoformat(str(at(self.body, "status").get("dataThrough"))))
+        except (ValueError, OverflowError):
+            return 0
 
     @property
     def key(self) -> str:

@@ -108,25 +108,19 @@ class EvaluationLoop:
         self._states = {key: state for key, state in self._states.items() if key in stored}
         self._failed_before, self._failed = self._failed, {}
         with self._metrics.duration.time():
-            prepared = self._for_each(stored, stored, lambda key: self._prepare(stored[key], now), now)
-            through = self._questions.data_through or _last_data_through(prepared.made.values())
-            queries = self._for_each(
-                stored, prepared.made, lambda key: period_queries(prepared.made[key], through, now), now
-            )
+            through = self._questions.data_through or _last_data_through(stored.values())
+            asking = self._for_each(stored, stored, lambda key: self._prepare(stored[key], through, now), now)
             answers = ServerAnswers(0, {}, "", "")
-            if queries.made:
-                answers = await self._questions.ask([query for each in queries.made.values() for query in each])
+            if asking.made:
+                answers = await self._questions.ask([query for _, queries in asking.made.values() for query in queries])
             if answers.through:
-                self._metrics.data_through([stored[key] for key in queries.made], answers.through)
+                self._metrics.data_through([stored[key] for key in asking.made], answers.through)
             evaluated = self._for_each(
-                stored,
-                queries.made,
-                lambda key: self._evaluate_one(prepared.made[key], queries.made[key], answers, now),
-                now,
+                stored, asking.made, lambda key: self._evaluate_one(*asking.made[key], answers, now), now
             )
-            self.profiles.want(prepared.made[key] for key in evaluated.made)
-            evaluations = prepared.failed | queries.failed | evaluated.made | evaluated.failed
-            await self._publish_all(stored, prepared.made, evaluations)
+            prepared = {key: each for key, (each, _) in asking.made.items()}
+            self.profiles.want(prepared[key] for key in evaluated.made)
+            await self._publish_all(stored, prepared, asking.failed | evaluated.made | evaluated.failed)
         self.run_events.forget_all_but(stored)
         await self.run_events.post(_RUNS_A_WINDOW, now)
         self._metrics.evaluations.inc()
@@ -169,9 +163,12 @@ class EvaluationLoop:
             _log.error("%s cannot be evaluated", stored.key, exc_info=error)
         self._failed[stored.key] = stored.version
 
-    def _prepare(self, stored: StoredBudget, now: int) -> PreparedBudget:
+    def _prepare(self, stored: StoredBudget, data_through: int, now: int) -> tuple[PreparedBudget, list[BudgetQuery]]:
+        """The prepared budget and the questions about it. Raises InvalidBudget."""
         uid, record = self._records.get(stored.key, ("", None))
-        return prepare_budget(stored, now, self._inputs.namespaces, record if uid == stored.uid else None, self._kinds)
+        remembered = record if uid == stored.uid else None
+        prepared = prepare_budget(stored, now, self._inputs.namespaces, remembered, self._kinds)
+        return prepared, period_queries(prepared, data_through, now)
 
     def _evaluate_one(
         self, prepared: PreparedBudget, queries: Sequence[BudgetQuery], answers: ServerAnswers, now: int
@@ -234,7 +231,6 @@ class EvaluationLoop:
             self._metrics.run_events_dropped.inc(dropped)
 
 
-def _last_data_through(prepared: Iterable[PreparedBudget]) -> int:
+def _last_data_through(stored: Iterable[StoredBudget]) -> int:
     """The latest `dataThrough` of all statuses, in UTC seconds; 0 if there is none."""
-    times = (each.resource.status.data_through for each in prepared)
-    return max((seconds(at) for at in times if at is not None), default=0)
+    return max((each.data_through for each in stored), default=0)

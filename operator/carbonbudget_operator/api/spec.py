@@ -185,7 +185,7 @@ class CarbonBudgetSpec(Model):
     )
     on_missing_data: Literal["KeepLast", "Unknown"] = Field(
         default="KeepLast",
-        description="What stands while there is no data (none for 15 minutes): KeepLast keeps the last verdict and "
+        description="The verdict while there is no data (none for 15 minutes): KeepLast keeps the last verdict and "
         "its actions, Unknown drops both, so that nothing is refused. Default: KeepLast.",
     )
     contact: str = Field(

@@ -13,7 +13,7 @@ MOST_WORKLOADS: Final = 100  # in topWorkloads: 15 KB of a status
 # How many a status names in any case.
 TOP: Final = 5
 TOP_PER_WORKLOAD: Final = 10
-# Reasons of the condition Ready that commands go by.
+# Reasons of the condition Ready that commands read.
 LOCATION_STANDS_IN: Final = "LocationStandsIn"
 KINDS_NOT_JUDGED: Final = "KindsNotJudged"
 

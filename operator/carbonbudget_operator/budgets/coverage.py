@@ -188,8 +188,8 @@ def still_counting(
     A namespace that is deleted or gets other labels continues to count in the period, because its emissions remain.
     An edited selector takes effect at once for namespaces that still exist (`existing`).
     """
-    former = (name for name in counted if not (edited and name in existing))
-    return tuple(dict.fromkeys((*live, *former)))
+    earlier = (name for name in counted if not (edited and name in existing))
+    return tuple(dict.fromkeys((*live, *earlier)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,7 +61,7 @@ def make_leaf(ca: CertificatePair, names: Sequence[str], now: dt.datetime) -> Ce
 
 
 def ca_usable(ca: CertificatePair | None, now: dt.datetime) -> bool:
-    """Whether it is whole and more than a third of its life is left."""
+    """Whether the certificate can be read and more than a third of its life is left."""
     if ca is None:
         return False
     try:
@@ -72,7 +72,7 @@ def ca_usable(ca: CertificatePair | None, now: dt.datetime) -> bool:
 
 
 def leaf_usable(leaf: CertificatePair | None, cas: Sequence[str], names: Sequence[str], now: dt.datetime) -> bool:
-    """Whether it is whole, signed by one of these CAs, for these names, and not about to end."""
+    """Whether the certificate can be read, is signed by one of these CAs, has these names, and does not end soon."""
     if leaf is None:
         return False
     try:

@@ -1,4 +1,4 @@
-"""The last 12 periods of a budget: which have to be asked for, and what is shown of them. No I/O, no clock."""
+"""The history of a budget: the last 12 periods, and which of them to ask the server for. No I/O, no clock."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _SETTLING_S = 3600
 
 
 def periods_to_ask(prepared: PreparedBudget, now: int) -> list[Period]:
-    """Former periods whose use is not known, or may still change; newest first.
+    """Previous periods whose use is not known or may still change, newest first.
 
-    A controller that was away over several of them asks for each: the ledger knows what it missed.
+    A controller that was stopped for several periods asks for each of them.
     """
     current, status = prepared.budget.period, prepared.resource.status
     if status.period is None:
@@ -45,7 +45,7 @@ def periods_to_ask(prepared: PreparedBudget, now: int) -> list[Period]:
 
 
 def history(prepared: PreparedBudget, answers: Mapping[Period, BudgetAnswer]) -> list[dict[str, object]] | None:
-    """What the status should show; None for nothing.
+    """The history for the status; None for none.
 
     The limit at a period's end is that of the first evaluation after it: the limit before is not stored.
     """

@@ -1,4 +1,4 @@
-"""The controller's metrics: what it did, and how each budget stands."""
+"""The controller's metrics: its work, and the figures and state of each budget."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _LABELS = ("kind", "namespace", "name")
 
 
 class ControllerMetrics:
-    """Labels of a budget are kind, namespace and name; one that is gone takes its series with it."""
+    """A budget's labels are kind, namespace and name. Its series are removed when it is deleted."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.evaluations = Counter("carbonbudget_evaluations", "Evaluations of all budgets.", registry=registry)
@@ -69,13 +69,13 @@ class ControllerMetrics:
         self._set_state(labels, State.UNKNOWN)
 
     def data_through(self, stored: Iterable[StoredBudget], at: int) -> None:
-        """UTC seconds; a value that stands still is data that do not come."""
+        """Set up to when there are data (UTC seconds). A value that does not change means that data is missing."""
         for one in stored:
             self._known.add(_labels(one))
             self._data_through.labels(*_labels(one)).set(at)
 
     def forget_all_but(self, stored: Iterable[StoredBudget]) -> None:
-        """Drop the series of budgets that are gone."""
+        """Remove the series of all other budgets: they were deleted."""
         kept = {_labels(one) for one in stored}
         for labels in self._known - kept:
             for series in (
@@ -94,7 +94,7 @@ class ControllerMetrics:
     def _remove(series: Gauge, labels: tuple[str, ...]) -> None:
         try:
             series.remove(*labels)
-        except KeyError:  # it never had that figure
+        except KeyError:  # the series was never set
             pass
 
 

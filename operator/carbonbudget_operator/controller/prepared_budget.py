@@ -235,9 +235,9 @@ def _namespaces(resource: AnyBudget, budget: BudgetLimit, namespaces: Namespaces
     status = resource.status
     if status.period is None or seconds(status.period.start) != budget.period.start:
         return live
-    former_hash = _status_hash(resource)
-    if former_hash:
-        edited = former_hash != budget.counted_hash
+    status_hash = _status_hash(resource)
+    if status_hash:
+        edited = status_hash != budget.counted_hash
     else:
         edited = status.observed_generation != resource.metadata.generation
     return still_counting(live, status.namespaces or (), namespaces.labels() or {}, edited)

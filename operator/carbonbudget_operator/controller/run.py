@@ -39,7 +39,7 @@ _START_SECONDS = 60.0  # kopf's watchers appear within seconds; until then the p
 
 
 async def run(whole: Settings, host: str, port: int) -> None:
-    """Until SIGTERM. Raises KubeError without credentials, SettingsError without a namespace."""
+    """Runs until SIGTERM. Raises KubeError without credentials, SettingsError without a namespace."""
     settings = whole.controller
     client = KubeClient.from_environment()
     registry = CollectorRegistry()
@@ -104,7 +104,7 @@ def _on_signals(stop: asyncio.Event) -> None:
 
 
 async def _take_back_signals(ready: asyncio.Event, stop: asyncio.Event) -> None:
-    """kopf takes SIGTERM for itself when it starts, and would then let us wait for it instead of it for us."""
+    """kopf handles SIGTERM itself once it starts. Take the signal back, so that kopf ends last."""
     await ready.wait()
     _on_signals(stop)
 
@@ -150,7 +150,7 @@ async def serve_probe(
     tasks: Sequence[asyncio.Task[None]],
     patience_seconds: float = _START_SECONDS,
 ) -> web.AppRunner:
-    """/healthz, which fails when one of `tasks` or a watch of budgets has ended, and /metrics."""
+    """Serves /metrics and /healthz, which fails when one of `tasks` or a watch of budgets has ended."""
     began = asyncio.get_running_loop().time()
 
     async def healthz(_: web.Request) -> web.Response:
@@ -174,7 +174,7 @@ async def serve_probe(
 
 
 def _trust(ca_file: Path | None, keys: CertificateStore | None) -> Callable[[], str | None]:
-    """The CA bundle: our own while we make it, else the file's."""
+    """The CA bundle: the controller's own if it makes certificates, else the file's."""
     if keys is not None:
         return lambda: keys.bundle
     return trust_in(ca_file) if ca_file is not None else lambda: None

@@ -48,12 +48,12 @@ class WeeklyProfiles:
         self._known = {key: known for key, known in self._known.items() if key in self._wanted}
 
     def week(self, prepared: PreparedBudget) -> WeeklyProfile | None:
-        """What is known; None for what was not asked yet, counts otherwise since, or is not two weeks old."""
+        """The budget's profile; None without an answer for what it counts now, or without two weeks of data."""
         known = self._known.get(prepared.key)
         return known.week if known is not None and _is_of(known, prepared) else None
 
     async def run(self) -> None:
-        """For ever: each budget once an hour, a new or an edited one within a minute."""
+        """Runs for ever: asks once an hour for each budget, and within a minute for one that counts something new."""
         while True:
             await asyncio.sleep(_LOOK_SECONDS)
             try:
@@ -62,7 +62,7 @@ class WeeklyProfiles:
                 _log.exception("hourly use not asked for; the next minute tries again")
 
     async def refresh(self) -> None:
-        """Ask for what is due."""
+        """Ask for the profiles that are due."""
         now = int(self._now())
         due = [prepared for prepared in self._wanted.values() if self._is_due(prepared, now)]
         for start in range(0, len(due), _AT_ONCE):
@@ -71,7 +71,7 @@ class WeeklyProfiles:
                 answers = await self._server.hourly([_question(prepared, now) for prepared in all_prepared])
             except ServerUnavailable as error:
                 if not self._failing:
-                    _log.warning("%s; forecasts go by what is known of the hours of a week", error)
+                    _log.warning("%s; forecasts use the last known weekly profiles", error)
                 self._failing = True
                 return
             self._failing = False
@@ -89,7 +89,7 @@ def _is_of(known: _Known, prepared: PreparedBudget) -> bool:
 
 
 def _question(prepared: PreparedBudget, now: int) -> BudgetQuery:
-    """Whole hours that are over, four weeks of them at most."""
+    """The question for the last four weeks of whole hours."""
     end = now // _HOUR * _HOUR
     query = period_query(prepared, prepared.key, Period(end - MOST_HOURS * _HOUR, end))
     return query.model_copy(update={"workloads": 0})

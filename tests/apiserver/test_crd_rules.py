@@ -231,11 +231,12 @@ def test_a_budget_of_before_a_rule_is_still_judged_and_read(with_crds: Release, 
         kubectl("patch", "crd", name, "--type=merge", "-p", json.dumps({"spec": before["spec"]}))
     wait_for("the rules", lambda: with_crds.create(budget(space, "new", limit="5kg", **old))[0] == 1, 30)
     write = ("-n", space, "patch", "carbonbudget", "old", "--type=merge")
-    kubectl(*write, "--subresource=status", "-p", json.dumps({"status": {"state": "Exceeded", "message": "x"}}))
+    status = {"state": "Exceeded", "message": "x", "counted": {"hash": "4813930a8405ed06", "generation": 1}}
+    kubectl(*write, "--subresource=status", "-p", json.dumps({"status": status}))
     kubectl(*write, "-p", json.dumps({"metadata": {"labels": {"carbonbudget.dev/blocking": "true"}}}))
     kubectl(*write, "-p", json.dumps({"spec": {"limit": "6kg", "enforce": {"grace": "1h"}}}))  # a person's edit
     body = with_crds.cluster.get("-n", space, "carbonbudget", "old")
-    assert body["spec"]["limit"] == "6kg"
+    assert (body["spec"]["limit"], body["status"]["counted"]) == ("6kg", status["counted"])
     assert CarbonBudget.model_validate(body).status.state == "Exceeded"
     assert parse_budget(body) is not None
 

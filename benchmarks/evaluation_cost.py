@@ -65,7 +65,7 @@ async def bench(budgets: int, client: KubeClient, server_url: str, api: str) -> 
         )
         for later_s, case in enumerate(_USES_UG):
             now[0] = _NOW + later_s
-            await look(client, seen.inventory, namespaces)
+            await look(client, seen.budgets, namespaces)
             before = _patches(registry)
             wall, cpu = time.perf_counter(), time.process_time()
             await loop.evaluate()

@@ -16,6 +16,8 @@ from carbonbudget_operator.api.crd import Schema, crds
 from carbonbudget_operator.enforcement.enforced_budgets import parse_budget
 
 pytestmark = [pytest.mark.cluster, pytest.mark.control_plane]
+NO_KEY = "no label can have this key: write a name of at most 63 letters"
+NO_VALUE = "no label can have this value: write at most 63 letters"
 
 BAD: list[tuple[dict[str, object], str]] = [
     ({"limit": "5 kilos"}, "limit must be a number with a unit mg, g, kg or t, without a space, for example 5kg"),
@@ -38,10 +40,19 @@ BAD: list[tuple[dict[str, object], str]] = [
     ({"contact": "ask\u2028Ada"}, "contact must be one line of printable characters"),
     ({"contact": "\x1b[2Jask"}, "contact must be one line of printable characters"),
     ({"contact": "ask \u202eadA"}, "contact must be one line of printable characters"),
-    ({"selector": {"matchLabels": {"k" * 318: "x"}}}, "selector.matchLabels has a key of more than 317 characters"),
+    ({"selector": {"matchLabels": {"k" * 318: "x"}}}, "spec.selector.matchLabels: Invalid value"),
+    ({"selector": {"matchLabels": {"a b": "x"}}}, NO_KEY),
+    ({"selector": {"matchLabels": {"k" * 64: "x"}}}, NO_KEY),
+    ({"selector": {"matchLabels": {"a/b/c": "x"}}}, NO_KEY),
+    ({"selector": {"matchLabels": {"-a": "x"}}}, NO_KEY),
+    ({"selector": {"matchLabels": {"a..b/c": "x"}}}, NO_KEY),
+    ({"selector": {"matchLabels": {"a." * 126 + "aa/c": "x"}}}, NO_KEY),
+    ({"selector": {"matchLabels": {"k": "a b"}}}, NO_VALUE),
+    ({"selector": {"matchLabels": {"k": "a-"}}}, NO_VALUE),
+    ({"selector": {"matchExpressions": [{"key": "k", "operator": "In", "values": ["x", "a/b"]}]}}, NO_VALUE),
     ({"selector": {"matchLabels": {"k": "x" * 64}}}, "Too long: may not be more than 63"),
     ({"selector": {"matchLabels": {f"k{n}": "x" for n in range(65)}}}, "must have at most 64 items"),
-    ({"selector": {"matchExpressions": [{"key": "a b", "operator": "Exists"}]}}, "should match"),
+    ({"selector": {"matchExpressions": [{"key": "a b", "operator": "Exists"}]}}, NO_KEY),
     ({"selector": {"matchExpressions": [{"key": "k" * 318, "operator": "Exists"}]}}, "may not be more than 317"),
     (
         {"selector": {"matchExpressions": [{"key": "k", "operator": "In", "values": ["x" * 64]}]}},
@@ -79,13 +90,17 @@ BAD: list[tuple[dict[str, object], str]] = [
     ({"thresholds": []}, "should have at least 1 items"),
     ({"thresholds": [{"at": 0, "action": "Warn"}]}, "should be greater than or equal to 1"),
     ({"thresholds": [{"at": 80, "action": "Explode"}]}, 'supported values: "Warn", "Block", "Suspend"'),
-    ({"selector": {"matchLabels": {"": "x"}}}, "selector.matchLabels has an empty key"),
+    ({"selector": {"matchLabels": {"": "x"}}}, NO_KEY),
     ({"selector": {"matchExpressions": [{"key": "a", "operator": "In"}]}}, "In and NotIn need values"),
     (
         {"selector": {"matchExpressions": [{"key": "a", "operator": "Exists", "values": ["x"]}]}},
         "Exists and DoesNotExist take none",
     ),
-    ({"enforce": {"kinds": ["deployments"]}}, "enforce.kinds must be names of kinds, for example Job or Deployment"),
+    *(
+        ({"enforce": {"kinds": ["Pod", kind]}}, "in the singular, with capitals: Job, Pod, Deployment, StatefulSet")
+        for kind in ("deployments", "Jobs", "DaemonSets", "Statefulset", "ReplicaSETs", "")
+    ),
+    ({"enforce": {"kinds": ["CronJobs"]}}, "a CronJob emits nothing by itself: write Job in enforce.kinds"),
     ({"enforce": {"kinds": ["CronJob"]}}, "a CronJob emits nothing by itself: write Job in enforce.kinds"),
     ({"enforce": {"grace": "half an hour"}}, "Too long: may not be more than 8"),
     ({"enforce": {"grace": "30"}}, "grace must be a number with s, m or h, for example 30m"),
@@ -101,8 +116,8 @@ BAD: list[tuple[dict[str, object], str]] = [
 
 
 CLUSTER_BAD: list[tuple[dict[str, object], str]] = [
-    ({"namespaceSelector": {"matchLabels": {"": "x"}}}, "namespaceSelector.matchLabels has an empty key"),
-    ({"namespaceSelector": {"matchLabels": {"k" * 318: "x"}}}, "namespaceSelector.matchLabels has a key of more than"),
+    ({"namespaceSelector": {"matchLabels": {"": "x"}}}, NO_KEY),
+    ({"namespaceSelector": {"matchLabels": {"k" * 318: "x"}}}, "spec.namespaceSelector.matchLabels: Invalid value"),
     (
         {"namespaceSelector": {"matchExpressions": [{"key": "a", "operator": "In"}]}},
         "namespaceSelector.matchExpressions: In and NotIn need values",
@@ -119,7 +134,16 @@ GOOD: list[dict[str, object]] = [
     {"enforce": {"kinds": ["Job", "PyTorchJob", "Deployment"], "grace": "0s"}},
     {"selector": {"matchExpressions": [{"key": f"k{n}", "operator": "Exists"} for n in range(32)]}},
     {"contact": "Équipe Énergie ⚡"},
-    {"selector": {"matchLabels": {"p" * 253 + "/" + "k" * 63: "x"}}},
+    {"selector": {"matchLabels": {"p" * 253 + "/" + "k" * 63: "x" * 63, "a_B.c": ""}}},
+    {"selector": {"matchLabels": {f"{n}.{'p.' * 60}com/{'k' * 63}": "x" * 63 for n in range(64)}}},
+    {
+        "selector": {
+            "matchExpressions": [
+                {"key": f"{n}.{'p.' * 60}com/{'k' * 63}", "operator": "In", "values": ["x" * 63] * 64}
+                for n in range(32)
+            ]
+        }
+    },
     {"selector": {"matchExpressions": [{"key": "example.com/team_A.b", "operator": "Exists"}]}},
 ]
 
@@ -180,9 +204,25 @@ def test_a_budget_of_before_a_rule_is_still_judged_and_read(with_crds: Release, 
     before = with_crds.cluster.get("crd", name)
     lax = [
         {"op": "remove", "path": f"{rules}/x-kubernetes-validations"},
-        {"op": "remove", "path": f"{rules}/properties/contact/x-kubernetes-validations"},
+        *(
+            {"op": "remove", "path": f"{rules}/properties/{field}/x-kubernetes-validations"}
+            for field in (
+                "contact",
+                "enforce/properties/kinds",
+                "selector/properties/matchLabels",
+                "selector/properties/matchExpressions/items/properties/key",
+                "selector/properties/matchExpressions/items/properties/values",
+            )
+        ),
     ]
-    old = {"contact": "\x1b[2Jask\u202e", "selector": {"matchLabels": {"k" * 1000: "x"}}}
+    old = {
+        "contact": "\x1b[2Jask\u202e",
+        "selector": {
+            "matchLabels": {"k" * 1000: "a b"},
+            "matchExpressions": [{"key": "a b", "operator": "In", "values": ["c d"]}],
+        },
+        "enforce": {"kinds": ["Jobs"]},
+    }
     kubectl("patch", "crd", name, "--type=json", "-p", json.dumps(lax))
     try:
         made = budget(space, "old", limit="5kg", period="Month", **old)
@@ -191,9 +231,12 @@ def test_a_budget_of_before_a_rule_is_still_judged_and_read(with_crds: Release, 
         kubectl("patch", "crd", name, "--type=merge", "-p", json.dumps({"spec": before["spec"]}))
     wait_for("the rules", lambda: with_crds.create(budget(space, "new", limit="5kg", **old))[0] == 1, 30)
     write = ("-n", space, "patch", "carbonbudget", "old", "--type=merge")
-    kubectl(*write, "--subresource=status", "-p", json.dumps({"status": {"state": "Exceeded", "message": "x"}}))
+    status = {"state": "Exceeded", "message": "x", "counted": {"hash": "4813930a8405ed06", "generation": 1}}
+    kubectl(*write, "--subresource=status", "-p", json.dumps({"status": status}))
     kubectl(*write, "-p", json.dumps({"metadata": {"labels": {"carbonbudget.dev/blocking": "true"}}}))
+    kubectl(*write, "-p", json.dumps({"spec": {"limit": "6kg", "enforce": {"grace": "1h"}}}))  # a person's edit
     body = with_crds.cluster.get("-n", space, "carbonbudget", "old")
+    assert (body["spec"]["limit"], body["status"]["counted"]) == ("6kg", status["counted"])
     assert CarbonBudget.model_validate(body).status.state == "Exceeded"
     assert parse_budget(body) is not None
 

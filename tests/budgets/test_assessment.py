@@ -20,7 +20,8 @@ from carbonbudget_operator.budgets.settled_use import SettledUse, settled_throug
 
 HOUR = 3600
 THRESHOLDS = (Threshold(80, Action.WARN), Threshold(100, Action.BLOCK), Threshold(150, Action.SUSPEND))
-BUDGET = BudgetLimit(1000, Period(0, 100 * HOUR), THRESHOLDS, generation=1)
+BUDGET = BudgetLimit(1000, Period(0, 100 * HOUR), THRESHOLDS, generation=1, counted_hash="a")
+OTHER_PODS = replace(BUDGET, generation=2, counted_hash="b")
 TERMS = EnforcementTerms(6 * HOUR)
 
 
@@ -48,88 +49,102 @@ class Ledger:
 def judged(
     ledger: Ledger, former: Assessment | None = None, now: int = 2 * HOUR, budget: BudgetLimit = BUDGET
 ) -> Assessment:
-    return assess(budget, ledger.answer(now), None, now, TERMS, former.standing if former else None)
+    return assess(budget, ledger.answer(now), None, now, TERMS, former.record if former else None)
 
 
 def test_a_revision_upwards_is_shown_and_does_not_act() -> None:
     former = judged(Ledger(settled_uj=700))
     revised = judged(Ledger(settled_uj=700, settled_ug_per_uj=2), former)
-    verdict = revised.standing.verdict
+    verdict = revised.record.verdict
     assert (verdict.used_ug, verdict.revised_ug, verdict.action) == (1400, 700, Action.NONE)
     more = judged(Ledger(settled_uj=700, settled_ug_per_uj=2, open_uj=99), revised)
-    assert more.standing.verdict.action is Action.NONE
+    assert more.record.verdict.action is Action.NONE
     over = judged(Ledger(settled_uj=700, settled_ug_per_uj=2, open_uj=300), more)
-    assert over.standing.verdict.action is Action.BLOCK
+    assert over.record.verdict.action is Action.BLOCK
 
 
 def test_a_revision_that_is_taken_back_is_as_if_it_had_never_been() -> None:
     former = judged(Ledger(settled_uj=700))
     back = judged(Ledger(settled_uj=700), judged(Ledger(settled_uj=700, settled_ug_per_uj=2), former))
-    assert back.standing == former.standing
+    assert back.record == former.record
 
 
 def test_a_revision_downwards_lets_go() -> None:
     blocked = judged(Ledger(settled_uj=500, settled_ug_per_uj=2))
-    assert blocked.standing.verdict.action is Action.BLOCK
+    assert blocked.record.verdict.action is Action.BLOCK
     revised = judged(Ledger(settled_uj=500), blocked)
-    assert (revised.standing.verdict.used_ug, revised.standing.verdict.action) == (500, Action.NONE)
+    assert (revised.record.verdict.used_ug, revised.record.verdict.action) == (500, Action.NONE)
     assert not revised.lost
 
 
 def test_late_reports_count() -> None:
     late = judged(Ledger(settled_uj=1000), judged(Ledger(settled_uj=700)))
-    assert (late.standing.verdict.used_ug, late.standing.verdict.revised_ug) == (1000, 0)
-    assert late.standing.verdict.action is Action.BLOCK
+    assert (late.record.verdict.used_ug, late.record.verdict.revised_ug) == (1000, 0)
+    assert late.record.verdict.action is Action.BLOCK
 
 
 def test_a_ledger_that_lost_facts_keeps_the_verdict_and_says_so_until_they_are_back() -> None:
     former = judged(Ledger(settled_uj=1000))
     lost = judged(Ledger(settled_uj=0), former)
     assert lost.lost
-    assert lost.standing.verdict == former.standing.verdict
+    assert lost.record.verdict == former.record.verdict
     assert lost.forecast_ug is None
     still = judged(Ledger(settled_uj=10), lost, now=4 * HOUR)
     assert still.lost
     restored = judged(Ledger(settled_uj=1000, open_uj=5), still, now=5 * HOUR)
     assert not restored.lost
-    assert restored.standing.verdict.used_ug == 1005
+    assert restored.record.verdict.used_ug == 1005
 
 
 def test_the_open_hour_may_be_shared_out_anew_without_an_alarm() -> None:
     former = judged(Ledger(settled_uj=500, open_uj=100))
     after = judged(Ledger(settled_uj=500, open_uj=60), former)
     assert not after.lost
-    assert after.standing.verdict.used_ug == 600
+    assert after.record.verdict.used_ug == 600
 
 
-def test_an_edited_budget_takes_the_revised_figures_as_they_are() -> None:
+def test_a_budget_that_counts_other_pods_takes_the_revised_figures_as_they_are() -> None:
     revised = judged(Ledger(settled_uj=700, settled_ug_per_uj=2), judged(Ledger(settled_uj=700)))
-    edited = judged(Ledger(settled_uj=700, settled_ug_per_uj=2), revised, budget=replace(BUDGET, generation=2))
-    assert (edited.standing.verdict.revised_ug, edited.standing.verdict.action) == (0, Action.BLOCK)
+    edited = judged(Ledger(settled_uj=700, settled_ug_per_uj=2), revised, budget=OTHER_PODS)
+    assert (edited.record.verdict.revised_ug, edited.record.verdict.action) == (0, Action.BLOCK)
+
+
+def test_an_edit_that_counts_the_same_keeps_revisions_aside_and_still_notices_lost_facts() -> None:
+    edited = replace(BUDGET, generation=2, limit_ug=1100)
+    revised = judged(Ledger(settled_uj=700, settled_ug_per_uj=2), judged(Ledger(settled_uj=700)))
+    after = judged(Ledger(settled_uj=700, settled_ug_per_uj=2), revised, budget=edited)
+    assert (after.record.verdict.revised_ug, after.record.verdict.action) == (700, Action.NONE)
+    assert judged(Ledger(settled_uj=10), after, budget=replace(edited, generation=3)).lost
+
+
+def test_when_it_was_exhausted_outlasts_an_edit_that_counts_the_same() -> None:
+    over = judged(Ledger(settled_uj=1000))
+    later = judged(Ledger(settled_uj=1000), over, now=9 * HOUR, budget=replace(BUDGET, generation=2))
+    assert later.record.exhausted_at == 2 * HOUR
 
 
 def test_a_budget_per_workload_is_judged_by_the_one_that_used_most() -> None:
     each = replace(BUDGET, per_workload=True)
     first = judged(Ledger(settled_uj=1400), budget=each)
-    assert (first.standing.verdict.used_ug, first.standing.verdict.action) == (700, Action.NONE)
+    assert (first.record.verdict.used_ug, first.record.verdict.action) == (700, Action.NONE)
     assert first.forecast_ug is None
     revised = judged(Ledger(settled_uj=1400, settled_ug_per_uj=2), first, budget=each)
-    assert (revised.standing.verdict.used_ug, revised.standing.verdict.revised_ug) == (1400, 700)
+    assert (revised.record.verdict.used_ug, revised.record.verdict.revised_ug) == (1400, 700)
 
 
 def test_when_it_was_exhausted_stays_as_it_was() -> None:
     over = judged(Ledger(settled_uj=1000), now=2 * HOUR)
     later = judged(Ledger(settled_uj=1100), over, now=9 * HOUR)
-    assert over.standing.exhausted_at == later.standing.exhausted_at == 2 * HOUR
+    assert over.record.exhausted_at == later.record.exhausted_at == 2 * HOUR
 
 
 def test_a_raised_limit_is_not_exhausted_also_where_there_is_no_forecast() -> None:
     each = replace(BUDGET, per_workload=True)
     over = judged(Ledger(settled_uj=2000), budget=each)
-    assert (over.standing.verdict.state, over.standing.exhausted_at) == (State.EXCEEDED, 2 * HOUR)
+    assert (over.record.verdict.state, over.record.exhausted_at) == (State.EXCEEDED, 2 * HOUR)
     raised = judged(Ledger(settled_uj=2000), over, 3 * HOUR, replace(each, limit_ug=5000, generation=2))
     assert raised.forecast_ug is None
-    assert (raised.standing.verdict.state, raised.standing.exhausted_at) == (State.WITHIN, 0)
+    assert (raised.record.verdict.state, raised.record.exhausted_at) == (State.WITHIN, 0)
 
 
 def test_hours_are_settled_when_they_are_over_and_everybody_has_reported() -> None:
@@ -142,35 +157,43 @@ def test_hours_are_settled_when_they_are_over_and_everybody_has_reported() -> No
 
 # --- no data ---------------------------------------------------------------------------------------------------------
 
-OVER = judged(Ledger(settled_uj=1000)).standing
+OVER = judged(Ledger(settled_uj=1000)).record
 CAREFUL = replace(BUDGET, unknown_without_data=True)
 
 
 def test_without_an_answer_the_last_verdict_stands_and_its_block_is_renewed() -> None:
-    standing = assess_without_answer(BUDGET, 2 * HOUR, 7 * HOUR, TERMS, OVER)
-    assert standing is not None
-    assert (standing.verdict.state, standing.verdict.block_until) == (State.EXCEEDED, 13 * HOUR)
+    record = assess_without_answer(BUDGET, 2 * HOUR, 7 * HOUR, TERMS, OVER)
+    assert record is not None
+    assert (record.verdict.state, record.verdict.block_until) == (State.EXCEEDED, 13 * HOUR)
 
 
 def test_a_limit_that_is_raised_while_there_is_no_answer_lets_go() -> None:
     raised = replace(BUDGET, limit_ug=5000, generation=2)
-    standing = assess_without_answer(raised, 2 * HOUR, 3 * HOUR, TERMS, OVER)
-    assert standing is not None
-    assert (standing.verdict.state, standing.verdict.block_until) == (State.WITHIN, 0)
+    record = assess_without_answer(raised, 2 * HOUR, 3 * HOUR, TERMS, OVER)
+    assert record is not None
+    assert (record.verdict.state, record.verdict.block_until) == (State.WITHIN, 0)
 
 
 @pytest.mark.parametrize("unknown", [False, True])
-def test_a_budget_edited_while_there_is_no_answer_is_judged_afresh_by_the_first_one(unknown: bool) -> None:
+def test_a_budget_that_counts_other_pods_since_there_was_no_answer_starts_again_with_the_next(unknown: bool) -> None:
     """Fewer pods may count since: their smaller use is no loss, and the old one binds nothing."""
-    edited = replace(BUDGET, generation=2, unknown_without_data=unknown)
+    edited = replace(OTHER_PODS, unknown_without_data=unknown)
     away = assess_without_answer(edited, 2 * HOUR, 3 * HOUR, TERMS, OVER)
     assert away is not None
-    assert away.verdict.generation == BUDGET.generation  # what was judged by the server's figures
+    # The figures are still those of what was counted before.
+    assert (away.verdict.generation, away.verdict.counted_hash) == (BUDGET.generation, BUDGET.counted_hash)
     still = assess_without_answer(edited, 2 * HOUR, 4 * HOUR, TERMS, away)
     back = assess(edited, Ledger(settled_uj=10).answer(5 * HOUR), None, 5 * HOUR, TERMS, still)
     assert not back.lost
-    verdict = back.standing.verdict
+    verdict = back.record.verdict
     assert (verdict.used_ug, verdict.state, verdict.generation) == (10, State.WITHIN, 2)
+
+
+def test_a_limit_that_is_lowered_while_there_is_no_answer_keeps_the_use_of_before() -> None:
+    edited = replace(BUDGET, generation=2, limit_ug=500)
+    away = assess_without_answer(edited, 2 * HOUR, 3 * HOUR, TERMS, OVER)
+    back = assess(edited, Ledger(open_uj=900).answer(5 * HOUR), None, 5 * HOUR, TERMS, away)
+    assert back.record.verdict.used_ug == 1000
 
 
 @pytest.mark.parametrize("known", [None, OVER])
@@ -188,14 +211,14 @@ def test_where_it_is_asked_for_missing_data_drop_the_verdict_but_a_restart_does_
     assert (long.verdict.state, long.verdict.action, long.verdict.block_until) == (State.UNKNOWN, Action.NONE, 0)
     assert long.verdict.used_ug == 1000
     back = assess(CAREFUL, Ledger(settled_uj=1000).answer(4 * HOUR), None, 4 * HOUR, TERMS, long)
-    assert back.standing.verdict.action is Action.BLOCK
+    assert back.record.verdict.action is Action.BLOCK
 
 
 def test_an_answer_of_old_data_is_missing_data_too() -> None:
     reading = replace(Ledger(settled_uj=1000).answer(2 * HOUR), data_through=HOUR)
     stale = assess(CAREFUL, reading, None, 2 * HOUR, TERMS, OVER)
-    assert (stale.missing, stale.standing.verdict.state) == (True, State.UNKNOWN)
-    assert assess(BUDGET, reading, None, 2 * HOUR, TERMS, OVER).standing.verdict.state is State.EXCEEDED
+    assert (stale.missing, stale.record.verdict.state) == (True, State.UNKNOWN)
+    assert assess(BUDGET, reading, None, 2 * HOUR, TERMS, OVER).record.verdict.state is State.EXCEEDED
 
 
 # --- laws ------------------------------------------------------------------------------------------------------------
@@ -211,8 +234,8 @@ def test_within_a_period_no_verdict_loosens_whatever_the_ledger_says(history: li
         # The energy grows with the grams, so that no difference is taken for a revision.
         made = judged(ledger, former, now=HOUR + index * step)
         if former is not None:
-            assert made.standing.verdict.used_ug >= former.standing.verdict.used_ug
-            assert made.standing.verdict.action >= former.standing.verdict.action
+            assert made.record.verdict.used_ug >= former.record.verdict.used_ug
+            assert made.record.verdict.action >= former.record.verdict.action
         former = made
 
 
@@ -221,8 +244,8 @@ def test_revisions_alone_never_tighten_a_verdict(energy_uj: int, factors: list[i
     first = former = judged(Ledger(settled_uj=energy_uj))
     for factor in factors:
         former = judged(Ledger(settled_uj=energy_uj, settled_ug_per_uj=factor), former)
-        assert former.standing.verdict.action <= first.standing.verdict.action
-        assert former.standing.verdict.use.judged_ug <= first.standing.verdict.use.judged_ug
+        assert former.record.verdict.action <= first.record.verdict.action
+        assert former.record.verdict.use.unrevised_ug <= first.record.verdict.use.unrevised_ug
 
 
 @given(st.lists(ledgers, min_size=1, max_size=10), st.integers(1, 9))
@@ -232,4 +255,4 @@ def test_what_a_status_carries_is_enough_to_go_on_from(history: list[Ledger], st
     for index, ledger in enumerate(history):
         now = HOUR + index * step
         former = judged(ledger, former, now)
-        assert judged(ledger, former, now).standing == former.standing
+        assert judged(ledger, former, now).record == former.record

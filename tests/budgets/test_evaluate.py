@@ -16,7 +16,7 @@ from carbonbudget_operator.budgets.evaluate import (
     Threshold,
     Verdict,
     effective_use,
-    evaluate,
+    reach_verdict,
 )
 from carbonbudget_operator.budgets.period import Period
 
@@ -27,13 +27,13 @@ TERMS = EnforcementTerms(6 * HOUR)
 
 
 def a_budget(limit_ug: int = 1000, thresholds: tuple[Threshold, ...] = BLOCKING, end: int = 100 * HOUR) -> BudgetLimit:
-    return BudgetLimit(limit_ug, Period(0, end), thresholds, generation=1)
+    return BudgetLimit(limit_ug, Period(0, end), thresholds, generation=1, counted_hash="a")
 
 
 def judged(
     budget: BudgetLimit, used_ug: int, now: int, former: Verdict | None = None, forecast_ug: int | None = None
 ) -> Verdict:
-    return evaluate(budget, effective_use(budget, used_ug, 0, former), forecast_ug, now, TERMS, former)
+    return reach_verdict(budget, effective_use(budget, used_ug, 0, former), forecast_ug, now, TERMS, former)
 
 
 @pytest.mark.parametrize(
@@ -87,12 +87,29 @@ def test_a_use_that_falls_keeps_the_former_verdict() -> None:
     assert (verdict.used_ug, verdict.state) == (1000, State.EXCEEDED)
 
 
-def test_an_edited_budget_or_a_new_period_is_judged_afresh() -> None:
+def test_a_budget_that_counts_other_pods_and_a_new_period_start_from_the_newest_reading() -> None:
     former = judged(a_budget(), 1000, HOUR)
-    edited = replace(a_budget(), generation=2)
+    edited = replace(a_budget(), generation=2, counted_hash="b")
     assert judged(edited, 10, 2 * HOUR, former).state is State.WITHIN
     renewed = replace(a_budget(), period=Period(100 * HOUR, 200 * HOUR))
     assert judged(renewed, 10, 101 * HOUR, former).block_until == 0
+
+
+def test_a_lowered_limit_keeps_a_threshold_that_was_reached() -> None:
+    """A late correction lowers the reading, and an edit must not make it count."""
+    budget = a_budget(limit_ug=400_000, thresholds=SUSPENDING)
+    former = judged(budget, 332_000, HOUR)
+    lowered = replace(budget, limit_ug=275_000, generation=2)
+    verdict = judged(lowered, 323_000, 2 * HOUR, former)
+    assert (verdict.used_ug, verdict.action, verdict.generation) == (332_000, Action.SUSPEND, 2)
+
+
+@pytest.mark.parametrize(("generation", "used_ug"), [(1, 1000), (2, 10)])
+def test_a_verdict_without_a_hash_binds_only_its_own_generation(generation: int, used_ug: int) -> None:
+    """An earlier version wrote it; the verdict that follows has a hash."""
+    former = replace(judged(a_budget(), 1000, HOUR), counted_hash="")
+    verdict = judged(replace(a_budget(), generation=generation), 10, 2 * HOUR, former)
+    assert (verdict.used_ug, verdict.counted_hash) == (used_ug, "a")
 
 
 def test_suspension_blocks_too_and_its_grace_begins_once() -> None:
@@ -116,7 +133,7 @@ def test_a_budget_per_workload_blocks_nobody_else_and_still_suspends() -> None:
 
 
 def test_where_budgets_do_not_act_the_action_is_told_and_not_taken() -> None:
-    verdict = evaluate(
+    verdict = reach_verdict(
         a_budget(thresholds=SUSPENDING), BudgetUse(1200), None, HOUR, EnforcementTerms(6 * HOUR, acts=False), None
     )
     assert (verdict.action, verdict.block_until, verdict.suspend_from) == (Action.SUSPEND, 0, 0)
@@ -143,8 +160,8 @@ def test_more_use_never_gets_a_milder_verdict_and_no_block_outlasts_its_period(
     limit_ug: int, used_ug: int, more_ug: int, end: int, now: int, fresh_for_s: int
 ) -> None:
     budget = a_budget(limit_ug, SUSPENDING, end)
-    milder = evaluate(budget, BudgetUse(used_ug), None, now, EnforcementTerms(fresh_for_s), None)
-    stricter = evaluate(budget, BudgetUse(used_ug + more_ug), None, now, EnforcementTerms(fresh_for_s), None)
+    milder = reach_verdict(budget, BudgetUse(used_ug), None, now, EnforcementTerms(fresh_for_s), None)
+    stricter = reach_verdict(budget, BudgetUse(used_ug + more_ug), None, now, EnforcementTerms(fresh_for_s), None)
     assert milder.action <= stricter.action
     for verdict in (milder, stricter):
         assert verdict.block_until <= min(end, now + fresh_for_s)

@@ -28,7 +28,7 @@ def a_cluster_body(**spec: object) -> Body:
     }
 
 
-def held(body: Body) -> StoredBudget:
+def stored(body: Body) -> StoredBudget:
     """As the watch would show it."""
     return StoredBudget(BUDGET if "namespace" in body["metadata"] else CLUSTER_BUDGET, copy.deepcopy(body))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from tests.controller.objects import DECEMBER, NOVEMBER, NOW, Body, a_body, a_cluster_body, held, merge, namespaces
+from tests.controller.objects import DECEMBER, NOVEMBER, NOW, Body, a_body, a_cluster_body, merge, namespaces, stored
 
 from carbonbudget_operator.api.carbonbudget import CarbonBudget
 from carbonbudget_operator.api.query_bodies import BudgetAnswer, UseComponents, WorkloadUse
@@ -43,15 +43,17 @@ def judged(
     conflict: str = "",
     terms: EnforcementTerms = TERMS,
 ) -> BudgetEvaluation:
-    case = prepare_budget(held(body), now, namespaces(team_a={"kind": "team"}))
-    asked = period_queries(case, 0, now)
-    answers = {query.id: answer for query in asked.all()}
-    return evaluate_budget(case, period_answers(case, asked, answers, through or now), None, conflict, now, terms)
+    prepared = prepare_budget(stored(body), now, namespaces(team_a={"kind": "team"}))
+    asked = period_queries(prepared, 0, now)
+    answers = {query.id: answer for query in asked}
+    return evaluate_budget(
+        prepared, period_answers(prepared, asked, answers, through or now), None, conflict, now, terms
+    )
 
 
 def written(body: Body, answer: BudgetAnswer, now: int = NOW, **more: Any) -> Body:
     """The body as it reads after the verdict was written."""
-    after = held(body).body
+    after = stored(body).body
     merge(after, {"status": judged(body, answer, now, **more).outcome.status})  # type: ignore[arg-type] # a dict
     return after  # type: ignore[return-value]
 
@@ -109,9 +111,9 @@ def test_a_status_is_read_back_to_the_standing_that_wrote_it() -> None:
     body = a_body(thresholds=SUSPEND)
     made = judged(body, an_answer(5 * KILO + 1))
     after = written(body, an_answer(5 * KILO + 1))
-    assert evaluation_record_of(held(after).budget) == made.standing
-    assert made.standing is not None
-    assert made.standing.verdict.state is State.EXCEEDED
+    assert evaluation_record_of(stored(after).budget) == made.record
+    assert made.record is not None
+    assert made.record.verdict.state is State.EXCEEDED
 
 
 def test_nothing_that_a_person_sees_changed_means_nothing_to_write() -> None:
@@ -162,8 +164,8 @@ def test_a_budget_per_workload_names_ten_and_beyond_them_all_that_reached_a_thre
 
 def test_as_many_workloads_are_asked_for_as_may_be_named() -> None:
     def asked(**spec: Any) -> set[int]:
-        case = prepare_budget(held(a_body(**spec)), NOW, namespaces(team_a={}))
-        return {query.workloads for query in period_queries(case, 0, NOW).all()}
+        prepared = prepare_budget(stored(a_body(**spec)), NOW, namespaces(team_a={}))
+        return {query.workloads for query in period_queries(prepared, 0, NOW)}
 
     assert asked() == {5}
     assert asked(per="Workload") == {100}
@@ -207,10 +209,10 @@ def test_a_run_that_comes_over_its_limit_is_written_though_others_are_over_longe
 
 def test_what_revised_factors_added_makes_no_run_stand_worse() -> None:
     body = written(a_body(per="Workload"), used_by(4000, 3000))
-    case = prepare_budget(held(body), NOW, namespaces(team_a={}))
-    assert case.former is not None
-    verdict = replace(case.former.verdict, used_ug=6000 * GRAM, revised_ug=3000 * GRAM)
-    own = [run_verdict(case.budget, verdict, used * GRAM) for used in (6000, 5000, 9000)]
+    prepared = prepare_budget(stored(body), NOW, namespaces(team_a={}))
+    assert prepared.previous is not None
+    verdict = replace(prepared.previous.verdict, used_ug=6000 * GRAM, revised_ug=3000 * GRAM)
+    own = [run_verdict(prepared.budget, verdict, used * GRAM) for used in (6000, 5000, 9000)]
     assert [(one.state.value, one.revised_ug // GRAM) for one in own] == [
         ("WithinBudget", 3000), ("WithinBudget", 2500), ("Warning", 4500),
     ]  # fmt: skip
@@ -356,17 +358,17 @@ def test_twelve_periods_are_kept() -> None:
 
 
 def test_a_budget_that_is_new_has_no_history_and_counts_from_its_periods_start() -> None:
-    case = prepare_budget(held(a_body()), NOW, namespaces())
-    assert period_queries(case, 0, NOW).former == {}
-    assert case.budget.period.start == NOVEMBER
+    prepared = prepare_budget(stored(a_body()), NOW, namespaces())
+    assert [query.id for query in period_queries(prepared, 0, NOW)] == [prepared.key]
+    assert prepared.budget.period.start == NOVEMBER
 
 
 # --- no data ---------------------------------------------------------------------------------------------------------
 
 
 def unanswered(body: Body, now: int = NOW, since: int = NOW) -> BudgetEvaluation:
-    case = prepare_budget(held(body), now, namespaces())
-    return evaluate_without_answer(case, "ServerUnavailable", "the server does not answer", since, "", now, TERMS)
+    prepared = prepare_budget(stored(body), now, namespaces())
+    return evaluate_without_answer(prepared, "ServerUnavailable", "the server does not answer", since, "", now, TERMS)
 
 
 def test_without_data_the_last_verdict_stands_and_a_condition_says_why() -> None:
@@ -402,6 +404,31 @@ def test_a_limit_raised_without_data_unblocks_and_the_status_says_which_generati
     assert conditions(after)["DataComplete"] == ("True", "Complete")
 
 
+def test_a_lowered_limit_suspends_by_the_highest_reading_also_after_a_restart() -> None:
+    body = written(a_body(thresholds=SUSPEND, limit="10kg"), an_answer(6 * KILO))
+    body["metadata"]["generation"] = 4
+    body["spec"] |= {"limit": "6kg", "contact": "#ml"}
+    after = status_of(judged(body, an_answer(5 * KILO), NOW + 60))
+    assert (after["used"], after["action"], after["observedGeneration"]) == ("6kg", "Suspend", 4)
+
+
+def test_the_status_of_an_earlier_version_starts_again_after_an_edit_and_gets_the_hash() -> None:
+    body = written(a_body(), an_answer(6 * KILO))
+    del body["status"]["counted"]
+    assert not is_visible_change(body, status_of(judged(body, an_answer(6 * KILO))))  # its CRD drops the field
+    body["metadata"]["generation"] = 4
+    after = status_of(judged(body, an_answer(GRAM), NOW + 60))
+    assert (after["used"], after["counted"]["generation"]) == ("1g", 4)
+
+
+def test_a_hash_that_an_older_controller_left_behind_is_ignored() -> None:
+    """It writes the use of the edited selector and leaves the unknown field; then the selector is edited back."""
+    body = written(a_body(), an_answer(GRAM))
+    body["status"] |= {"observedGeneration": 4, "usedMicrograms": 6 * KILO}
+    body["metadata"]["generation"] = 5
+    assert status_of(judged(body, an_answer(GRAM), NOW + 60))["used"] == "1g"
+
+
 def test_before_the_first_data_a_budget_is_unknown_and_blocks_nothing() -> None:
     status = status_of(unanswered(a_body()))
     assert (status["state"], status["enforcement"]) == ("Unknown", None)
@@ -417,7 +444,7 @@ def test_a_period_that_begins_without_data_is_unknown_and_the_former_is_not_forg
 
 
 def test_a_budget_that_cannot_be_judged_blocks_nothing() -> None:
-    made = evaluate_invalid(held(a_body(limit="much")), "write a number", NOW)
+    made = evaluate_invalid(stored(a_body(limit="much")), "write a number", NOW)
     assert (status_of(made)["enforcement"], made.outcome.blocking) == (None, False)
     assert conditions(status_of(made)) == {"Ready": ("False", "BadSpec")}
 
@@ -426,7 +453,8 @@ def test_a_budget_that_cannot_be_judged_keeps_the_generation_that_was() -> None:
     """Or its old use would bind the next verdict of that generation, as if it were its own."""
     body = written(a_body(), an_answer(6 * KILO, settled_ug=6 * KILO, settled_energy_uj=100))
     body["metadata"]["generation"] = 4
-    status = status_of(evaluate_invalid(held(body), "write a number", NOW))
+    body["spec"]["include"] = ["Dynamic"]
+    status = status_of(evaluate_invalid(stored(body), "write a number", NOW))
     merge(body, {"status": status})
     assert body["status"]["observedGeneration"] == 3
     assert [c["observedGeneration"] for c in status["conditions"]] == [4]

@@ -19,9 +19,10 @@ from carbonbudget_operator.api.resource_names import BUDGET, CLUSTER_BUDGET
 from carbonbudget_operator.budgets.evaluate import EnforcementTerms
 from carbonbudget_operator.controller.budget_store import BudgetStore
 from carbonbudget_operator.controller.conflicts import ConflictStore
-from carbonbudget_operator.controller.evaluation_loop import EvaluationInputs, EvaluationLoop, _parts
+from carbonbudget_operator.controller.evaluation_loop import EvaluationInputs, EvaluationLoop
 from carbonbudget_operator.controller.metrics import ControllerMetrics
 from carbonbudget_operator.controller.run_events import RunEvents
+from carbonbudget_operator.controller.server_questions import _batches
 from carbonbudget_operator.controller.watch_audit import WatchAudit
 from carbonbudget_operator.kube.client import KubeClient
 from carbonbudget_operator.kube.credentials import Credentials
@@ -142,7 +143,7 @@ class Bench:
         """What a watch would tell."""
         for body in self.world.objects.values():
             resource = BUDGET if "namespace" in body["metadata"] else CLUSTER_BUDGET
-            self.seen.inventory.seen(resource, "MODIFIED", copy.deepcopy(body))
+            self.seen.budgets.seen(resource, "MODIFIED", copy.deepcopy(body))
 
     async def evaluate(self) -> list[tuple[str, str]]:
         """The calls that one evaluation made."""
@@ -313,7 +314,7 @@ async def test_a_run_in_a_namespace_that_is_not_judged_or_with_an_impossible_nam
     bench: Bench,
 ) -> None:
     bench.add_cluster_wide("own", per="Workload")
-    bench.loop.run_events.judged = lambda namespace: namespace != "off"
+    bench.loop.run_events.enforced = lambda namespace: namespace != "off"
     one = {"used_ug": 2 * 10**6, "energy_uj": 1}
     bench.world.workloads = [
         one | {"namespace": "off", "workload": "Job/a"}, one | {"namespace": "team-a", "workload": "Job/../b"},
@@ -329,10 +330,10 @@ def test_questions_go_in_parts_that_the_server_names_all_workloads_of() -> None:
     def query(n: int, workloads: int) -> BudgetQuery:
         return BudgetQuery(id=str(n), namespaces=["a"], start=0, end=1, workloads=workloads)
 
-    parts = _parts([query(n, 100) for n in range(3000)])
+    parts = _batches([query(n, 100) for n in range(3000)])
     assert [len(part) for part in parts] == [1000, 1000, 1000]
-    assert [len(part) for part in _parts([query(n, 5) for n in range(5001)])] == [5000, 1]
-    assert _parts([]) == [[]]
+    assert [len(part) for part in _batches([query(n, 5) for n in range(5001)])] == [5000, 1]
+    assert _batches([]) == [[]]
 
 
 async def test_only_what_blocks_is_renewed(bench: Bench) -> None:
@@ -390,9 +391,9 @@ async def test_what_nobody_foresaw_of_one_budget_holds_up_nobody_else(
     await bench.evaluate()
     assert good["status"]["state"] == "WithinBudget"
     assert odd["status"]["conditions"][0]["reason"] == "BadSpec"
-    assert odd["status"]["message"].startswith("this budget cannot be judged")
+    assert odd["status"]["message"].startswith("this budget cannot be evaluated")
     assert bench.failures() == 2
-    assert [record.getMessage() for record in caplog.records if record.exc_info] == ["team-a/odd cannot be judged"]
+    assert [record.getMessage() for record in caplog.records if record.exc_info] == ["team-a/odd cannot be evaluated"]
 
 
 async def test_a_budget_that_nobody_foresaw_is_judged_once_it_is_mended(bench: Bench) -> None:
@@ -409,7 +410,7 @@ async def test_a_budget_that_is_gone_is_forgotten_by_the_write_that_misses_it(be
     bench.show()
     bench.world.objects.clear()
     await bench.loop.evaluate()
-    assert bench.seen.inventory.held() == {}
+    assert bench.seen.budgets.snapshot() == {}
 
 
 async def test_a_budget_whose_end_the_watch_missed_is_forgotten_by_the_next_census(bench: Bench) -> None:
@@ -420,9 +421,9 @@ async def test_a_budget_whose_end_the_watch_missed_is_forgotten_by_the_next_cens
     await bench.evaluate()
     del bench.world.objects["namespaces/team-a/carbonbudgets/gone"]
     await bench.loop.evaluate()
-    assert "team-a/gone" in bench.seen.inventory.held()  # nothing to write, so no 404 tells
-    await WatchAudit(bench.client, bench.seen.inventory).take()
-    assert sorted(bench.seen.inventory.held()) == ["/kept", "team-a/kept"]
+    assert "team-a/gone" in bench.seen.budgets.snapshot()  # nothing to write, so no 404 tells
+    await WatchAudit(bench.client, bench.seen.budgets).take()
+    assert sorted(bench.seen.budgets.snapshot()) == ["/kept", "team-a/kept"]
 
 
 async def test_a_budget_that_is_too_large_is_told_so_once_and_blocks_nothing(bench: Bench) -> None:
@@ -507,7 +508,7 @@ async def test_series_come_with_a_budget_and_go_with_it(bench: Bench) -> None:
     ):
         assert expected in series, expected
     assert any(line.startswith(f"carbonbudget_budget_forecast_grams{{{labels}}}") for line in series)
-    bench.seen.inventory.forget("team-a/monthly", "monthly")
+    bench.seen.budgets.forget("team-a/monthly", "monthly")
     await bench.loop.evaluate()
     assert all('name="all"' in line for line in bench.metrics())
 
@@ -529,10 +530,10 @@ async def test_a_budget_shows_our_verdict_once_the_watch_has_given_the_status_ba
     bench.show()
     assert not bench.loop.shows_verdict("team-a/monthly")
     await bench.evaluate()
-    former = bench.seen.inventory.held()["team-a/monthly"]
+    former = bench.seen.budgets.snapshot()["team-a/monthly"]
     bench.show()
     assert bench.loop.shows_verdict("team-a/monthly")
-    bench.seen.inventory.seen(former.resource, "MODIFIED", {**former.body, "status": {}})  # a late echo
+    bench.seen.budgets.seen(former.resource, "MODIFIED", {**former.body, "status": {}})  # a late echo
     assert not bench.loop.shows_verdict("team-a/monthly")
     assert not bench.loop.shows_verdict("team-a/other")
 

@@ -58,71 +58,71 @@ async def test_the_probe_fails_when_a_task_has_ended() -> None:
 
 
 def test_only_a_new_budget_or_generation_rings_the_bell() -> None:
-    inventory = BudgetStore()
+    store = BudgetStore()
 
     def rings(event: str | None, **metadata: object) -> bool:
-        inventory.changed.clear()
+        store.changed.clear()
         body = a_body()
-        inventory.seen(BUDGET, event, body | {"metadata": body["metadata"] | metadata})
-        return inventory.changed.is_set()
+        store.seen(BUDGET, event, body | {"metadata": body["metadata"] | metadata})
+        return store.changed.is_set()
 
     assert rings(None)
     assert not rings("MODIFIED", labels={"ours": "true"})
     assert rings("MODIFIED", generation=4)
     assert rings("ADDED", generation=4, uid="another")
     assert not rings("DELETED", uid="u")  # the end of the former one, told late
-    assert list(inventory.held()) == ["team-a/monthly"]
+    assert list(store.snapshot()) == ["team-a/monthly"]
     assert not rings("DELETED", uid="another")
-    assert inventory.held() == {}
+    assert store.snapshot() == {}
 
 
-def kept_bytes(inventory: BudgetStore) -> int:
-    return len(json.dumps([held.body for held in inventory.held().values()]))
+def kept_bytes(store: BudgetStore) -> int:
+    return len(json.dumps([stored.body for stored in store.snapshot().values()]))
 
 
-def refusal(inventory: BudgetStore, key: str) -> str:
+def refusal(store: BudgetStore, key: str) -> str:
     with pytest.raises(InvalidBudget) as error:
-        prepare_budget(inventory.held()[key], NOW, Namespaces())
+        prepare_budget(store.snapshot()[key], NOW, Namespaces())
     return str(error.value)
 
 
 def test_of_an_objects_metadata_only_what_is_used_is_kept() -> None:
-    inventory = BudgetStore()
+    store = BudgetStore()
     body = named("padded")
     body["metadata"] |= {
         "labels": {f"k{n}": "x" * 60 for n in range(10_000)} | {"carbonbudget.dev/blocking": "true"},
         "annotations": {"kubectl.kubernetes.io/last-applied-configuration": "x" * 250_000},
         "managedFields": [{"manager": f"m{n}"} for n in range(1000)],
     }
-    inventory.seen(BUDGET, "ADDED", body)
-    (held,) = inventory.held().values()
-    assert kept_bytes(inventory) < 2_000
-    assert held.metadata["labels"] == {"carbonbudget.dev/blocking": "true"}
-    assert prepare_budget(held, NOW, Namespaces()).spec.limit == "5kg"
+    store.seen(BUDGET, "ADDED", body)
+    (stored,) = store.snapshot().values()
+    assert kept_bytes(store) < 2_000
+    assert stored.metadata["labels"] == {"carbonbudget.dev/blocking": "true"}
+    assert prepare_budget(stored, NOW, Namespaces()).spec.limit == "5kg"
 
 
 def test_an_object_that_is_larger_than_the_crds_allow_is_said_to_be_too_large() -> None:
-    inventory = BudgetStore()
-    inventory.seen(BUDGET, "ADDED", named("huge", selector={"matchLabels": {"k" * 2**20: "x"}}))
-    assert kept_bytes(inventory) < 1_000
-    assert "too large to be judged" in refusal(inventory, "team-a/huge")
+    store = BudgetStore()
+    store.seen(BUDGET, "ADDED", named("huge", selector={"matchLabels": {"k" * 2**20: "x"}}))
+    assert kept_bytes(store) < 1_000
+    assert "too large to be evaluated" in refusal(store, "team-a/huge")
 
 
 def test_one_namespaces_budgets_take_a_bounded_sum_and_no_others_are_left_out() -> None:
-    inventory = BudgetStore()
+    store = BudgetStore()
     large: dict[str, Any] = {"matchLabels": {"k" * 300_000: "x"}}  # of before the CRD's bounds
     for number in range(40):
-        inventory.seen(BUDGET, "ADDED", named(f"b{number}", selector=large))
-    inventory.seen(BUDGET, "ADDED", named("mine", namespace="team-b"))
-    assert kept_bytes(inventory) < 4.2 * 2**20
-    assert prepare_budget(inventory.held()["team-b/mine"], NOW, Namespaces())
-    assert prepare_budget(inventory.held()["team-a/b0"], NOW, Namespaces())
-    assert "are together larger than the 4 MiB" in refusal(inventory, "team-a/b39")
+        store.seen(BUDGET, "ADDED", named(f"b{number}", selector=large))
+    store.seen(BUDGET, "ADDED", named("mine", namespace="team-b"))
+    assert kept_bytes(store) < 4.2 * 2**20
+    assert prepare_budget(store.snapshot()["team-b/mine"], NOW, Namespaces())
+    assert prepare_budget(store.snapshot()["team-a/b0"], NOW, Namespaces())
+    assert "are together larger than the limit of 4 MiB" in refusal(store, "team-a/b39")
     for number in range(10):
-        inventory.seen(BUDGET, "DELETED", named(f"b{number}", selector=large))
-    inventory.seen(BUDGET, "MODIFIED", named("b39", selector=large))
-    assert prepare_budget(inventory.held()["team-a/b39"], NOW, Namespaces())  # there is room again
+        store.seen(BUDGET, "DELETED", named(f"b{number}", selector=large))
+    store.seen(BUDGET, "MODIFIED", named("b39", selector=large))
+    assert prepare_budget(store.snapshot()["team-a/b39"], NOW, Namespaces())  # there is room again
     for number in range(10, 40):
-        inventory.seen(BUDGET, "DELETED", named(f"b{number}", selector=large))
-    inventory.seen(BUDGET, "DELETED", named("mine", namespace="team-b"))
-    assert inventory._sums == inventory._bytes == {}
+        store.seen(BUDGET, "DELETED", named(f"b{number}", selector=large))
+    store.seen(BUDGET, "DELETED", named("mine", namespace="team-b"))
+    assert store._sums == store._bytes == {}

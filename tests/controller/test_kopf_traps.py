@@ -48,7 +48,7 @@ async def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
 
 
 @pytest.fixture
-async def inventory(api: ApiServer) -> AsyncIterator[BudgetStore]:
+async def store(api: ApiServer) -> AsyncIterator[BudgetStore]:
     """Filled by a kopf that is set up as the controller's, but for the length of its backoffs."""
     filled = BudgetStore()
     client = KubeClient.connect(Credentials(f"http://127.0.0.1:{api.port}", lambda: "t"))
@@ -68,7 +68,7 @@ async def inventory(api: ApiServer) -> AsyncIterator[BudgetStore]:
     api.put(BUDGET, named("first"))
     api.put(CLUSTER_BUDGET, a_cluster_body())
     await eventually(lambda: all(api.watching(resource.plural) for resource in RESOURCES))
-    await eventually(lambda: {"team-a/first", "/all"} <= filled.held().keys())
+    await eventually(lambda: {"team-a/first", "/all"} <= filled.snapshot().keys())
     yield filled
     for task in tasks:
         task.cancel()
@@ -83,36 +83,36 @@ def named(name: str, uid: str = "", **spec: object) -> Body:
     return body
 
 
-def held_limit(inventory: BudgetStore, name: str) -> object:
-    held = inventory.held().get(f"team-a/{name}")
-    return held.body["spec"]["limit"] if held else None
+def held_limit(store: BudgetStore, name: str) -> object:
+    stored = store.snapshot().get(f"team-a/{name}")
+    return stored.body["spec"]["limit"] if stored else None
 
 
-async def sees_new_budgets(api: ApiServer, inventory: BudgetStore) -> None:
+async def sees_new_budgets(api: ApiServer, store: BudgetStore) -> None:
     """Both kinds, by the watch."""
     assert stopped_watches() == []
     api.put(BUDGET, named("later"))
     another = a_cluster_body()
     another["metadata"] |= {"name": "later", "uid": "c2"}
     api.put(CLUSTER_BUDGET, another)
-    await eventually(lambda: {"team-a/later", "/later"} <= inventory.held().keys())
+    await eventually(lambda: {"team-a/later", "/later"} <= store.snapshot().keys())
 
 
-async def test_objects_are_watched_and_never_written_to(api: ApiServer, inventory: BudgetStore) -> None:
+async def test_objects_are_watched_and_never_written_to(api: ApiServer, store: BudgetStore) -> None:
     """No finalizer and no annotation: a namespace that is deleted while the operator is away waits for nobody."""
-    await sees_new_budgets(api, inventory)
+    await sees_new_budgets(api, store)
     api.delete(BUDGET, "first")
-    await eventually(lambda: "team-a/first" not in inventory.held())
+    await eventually(lambda: "team-a/first" not in store.snapshot())
     assert api.writes == []
 
 
 async def test_an_event_that_was_handled_is_no_line_of_the_log_unless_one_debugs(
-    api: ApiServer, inventory: BudgetStore, caplog: pytest.LogCaptureFixture
+    api: ApiServer, store: BudgetStore, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
     for limit in ("1kg", "2kg"):  # the events of one object come one after another: by the second the first is told of
         api.put(BUDGET, named("quiet", limit=limit))
-        await eventually(lambda limit=limit: held_limit(inventory, "quiet") == limit)
+        await eventually(lambda limit=limit: held_limit(store, "quiet") == limit)
     assert "succeeded" not in caplog.text
 
     caplog.set_level(logging.NOTSET, logger="kopf")
@@ -122,25 +122,25 @@ async def test_an_event_that_was_handled_is_no_line_of_the_log_unless_one_debugs
     await eventually(lambda: "succeeded" in caplog.text)
 
 
-async def test_an_api_server_that_is_away_for_long_is_watched_again(api: ApiServer, inventory: BudgetStore) -> None:
+async def test_an_api_server_that_is_away_for_long_is_watched_again(api: ApiServer, store: BudgetStore) -> None:
     await api.stop()
     await asyncio.sleep(ATTEMPTS * 0.02)  # nobody counts the attempts at a port on which nobody listens
     await api.start()
     await eventually(lambda: all(api.watching(resource.plural) for resource in RESOURCES))
-    await sees_new_budgets(api, inventory)
+    await sees_new_budgets(api, store)
 
 
-async def test_an_api_server_that_answers_5xx_for_long_is_watched_again(api: ApiServer, inventory: BudgetStore) -> None:
+async def test_an_api_server_that_answers_5xx_for_long_is_watched_again(api: ApiServer, store: BudgetStore) -> None:
     api.status, api.requests = 503, 0
     api.gone()
     await eventually(lambda: api.requests >= ATTEMPTS)
     api.status = 0
     await eventually(lambda: all(api.watching(resource.plural) for resource in RESOURCES))
-    await sees_new_budgets(api, inventory)
+    await sees_new_budgets(api, store)
 
 
 async def test_after_410_gone_all_is_listed_again_and_a_census_finds_what_went(
-    api: ApiServer, inventory: BudgetStore
+    api: ApiServer, store: BudgetStore
 ) -> None:
     lists = dict(api.lists)
     api.status = 503  # so that the watch is away while the objects go
@@ -149,28 +149,28 @@ async def test_after_410_gone_all_is_listed_again_and_a_census_finds_what_went(
     del api.objects["clustercarbonbudgets"]["c"]
     api.status = 0
     await eventually(lambda: all(api.lists[plural] > before for plural, before in lists.items()))
-    await sees_new_budgets(api, inventory)
-    assert {"team-a/first", "/all"} <= inventory.held().keys()  # kopf does not tell
+    await sees_new_budgets(api, store)
+    assert {"team-a/first", "/all"} <= store.snapshot().keys()  # kopf does not tell
     client = KubeClient.connect(Credentials(f"http://127.0.0.1:{api.port}", lambda: ""))
-    await WatchAudit(client, inventory).take()
+    await WatchAudit(client, store).take()
     await client.close()
-    assert sorted(inventory.held()) == ["/later", "team-a/later"]
+    assert sorted(store.snapshot()) == ["/later", "team-a/later"]
 
 
 async def test_a_budget_made_anew_while_the_watch_was_away_takes_the_place_of_the_former(
-    api: ApiServer, inventory: BudgetStore
+    api: ApiServer, store: BudgetStore
 ) -> None:
     api.status = 503
     api.gone()
     del api.objects["carbonbudgets"]["first"]
     api.status = 0
     api.put(BUDGET, named("first", "another", limit="1t"))
-    await eventually(lambda: inventory.held()["team-a/first"].uid == "another")
+    await eventually(lambda: store.snapshot()["team-a/first"].uid == "another")
 
 
 @pytest.mark.parametrize("resource", RESOURCES, ids=lambda resource: str(resource.plural))
 async def test_a_watcher_that_ends_fails_the_probe_whichever_kind_it_is_of(
-    api: ApiServer, inventory: BudgetStore, resource: Resource
+    api: ApiServer, store: BudgetStore, resource: Resource
 ) -> None:
     runner = await serve_probe("127.0.0.1", 0, CollectorRegistry(), [], patience_seconds=0)
     address = f"http://127.0.0.1:{runner.addresses[0][1]}/healthz"
@@ -190,7 +190,7 @@ async def test_a_watcher_that_ends_fails_the_probe_whichever_kind_it_is_of(
 
 @pytest.mark.parametrize("status", [401, 403, 404, 422])
 async def test_no_answer_of_the_api_server_ends_a_watch_for_good(
-    api: ApiServer, inventory: BudgetStore, status: int
+    api: ApiServer, store: BudgetStore, status: int
 ) -> None:
     """404 is what a deleted CRD answers. kopf by itself gives up, or logs in again and again."""
     api.status, api.requests = status, 0
@@ -199,4 +199,4 @@ async def test_no_answer_of_the_api_server_ends_a_watch_for_good(
     assert stopped_watches() == []
     api.status = 0
     await eventually(lambda: all(api.watching(resource.plural) for resource in RESOURCES))
-    await sees_new_budgets(api, inventory)
+    await sees_new_budgets(api, store)

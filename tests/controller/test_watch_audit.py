@@ -18,21 +18,21 @@ from carbonbudget_operator.kube.credentials import Credentials
 
 
 class Bench:
-    """A census over what `shown` gave the inventory; there is no watch."""
+    """A census over what `shown` gave the store; there is no watch."""
 
     def __init__(self, api: ApiServer, client: KubeClient) -> None:
-        self.api, self.client, self.inventory = api, client, BudgetStore()
+        self.api, self.client, self.store = api, client, BudgetStore()
 
     def is_there(self, name: str, shown: bool, limit: str = "1kg") -> Body:
         body = a_body(limit=limit)
         body["metadata"] |= {"name": name, "uid": name}
         self.api.put(BUDGET, body)
         if shown:
-            self.inventory.seen(BUDGET, "ADDED", body | {"metadata": dict(body["metadata"])})
+            self.store.seen(BUDGET, "ADDED", body | {"metadata": dict(body["metadata"])})
         return body
 
     def census(self, grace_seconds: float = 0.0) -> WatchAudit:
-        return WatchAudit(self.client, self.inventory, every_seconds=0.01, grace_seconds=grace_seconds)
+        return WatchAudit(self.client, self.store, every_seconds=0.01, grace_seconds=grace_seconds)
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ async def test_a_budget_that_the_watch_does_not_show_as_it_is_is_told_by_kind(
     bench.is_there("a" if what == "changed" else "b", shown=False, limit="2kg")
     assert await bench.census().take() == [CLUSTER_BUDGET]
     assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == [
-        "the watch of carbonbudgets has not shown 1 of them as they are"
+        "the watch of carbonbudgets has missed changes of 1 objects"
     ]
 
 
@@ -67,7 +67,7 @@ async def test_a_change_whose_event_was_under_way_is_waited_for(bench: Bench) ->
     body = bench.is_there("a", shown=False, limit="2kg")
     taking = asyncio.create_task(bench.census(grace_seconds=0.2).take())
     await eventually(lambda: all(bench.api.lists.values()))
-    bench.inventory.seen(BUDGET, "MODIFIED", body)
+    bench.store.seen(BUDGET, "MODIFIED", body)
     assert await taking == list(RESOURCES)
 
 
@@ -77,13 +77,13 @@ async def test_one_that_went_or_was_made_anew_while_the_lists_were_made_is_no_fa
     bench.is_there("late", shown=False)  # so that the census waits
     taking = asyncio.create_task(bench.census(grace_seconds=0.2).take())
     await eventually(lambda: all(bench.api.lists.values()))
-    bench.inventory.forget("team-a/goes", "goes")
+    bench.store.forget("team-a/goes", "goes")
     body = a_body()
     body["metadata"] |= {"name": "again", "uid": "another"}
-    bench.inventory.seen(BUDGET, "ADDED", body)
+    bench.store.seen(BUDGET, "ADDED", body)
     late = a_body()
     late["metadata"] |= {"name": "late", "uid": "late", "resourceVersion": "99"}
-    bench.inventory.seen(BUDGET, "ADDED", late)
+    bench.store.seen(BUDGET, "ADDED", late)
     assert await taking == list(RESOURCES)
 
 

@@ -81,12 +81,12 @@ async def test_of_a_namespace_kopf_is_shown_a_bounded_sum_and_others_are_whole(
     assert {item["metadata"]["namespace"] for item in kept} == {"attacker", "team-b"}
     assert 10 < len(kept) < 16
 
-    inventory = BudgetStore()
+    store = BudgetStore()
     for item in items:
-        inventory.seen(BUDGET, None, item)
-    reasons = [held.left_out for held in inventory.held().values() if held.namespace == "attacker"]
+        store.seen(BUDGET, None, item)
+    reasons = [stored.missing_spec_reason for stored in store.snapshot().values() if stored.namespace == "attacker"]
     assert set(reasons) == {"", CROWDED}
-    assert inventory.held()["team-b/mine"].left_out == ""
+    assert store.snapshot()["team-b/mine"].missing_spec_reason == ""
 
 
 async def test_an_object_of_the_watch_is_shown_in_the_same_way(api: ApiServer, session: aiohttp.ClientSession) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from tests.controller.objects import Body, a_body, held, merge, namespaces
+from tests.controller.objects import Body, a_body, merge, namespaces, stored
 from tests.ledger.reports import HOUR, a_report, book
 
 from carbonbudget_operator.answers.budget_use import BudgetUseQueries
@@ -47,14 +47,14 @@ class Cluster:
         queries = BudgetUseQueries(
             ValuedReader(self.engine, Settings(carbon=CarbonSettings(zone="WORLD", pue=float(Decimal(pue)))))
         )
-        case = prepare_budget(held(self.body), now, namespaces())
-        through = case.resource.status.data_through
-        asked = period_queries(case, int(through.timestamp()) if through else 0, now)
-        wanted: Sequence[BudgetQuery] = asked.all()
+        prepared = prepare_budget(stored(self.body), now, namespaces())
+        through = prepared.resource.status.data_through
+        asked = period_queries(prepared, int(through.timestamp()) if through else 0, now)
+        wanted: Sequence[BudgetQuery] = asked
         answers = {answer.id: answer for answer in queries.budgets(wanted)}
         made = evaluate_budget(
-            case,
-            period_answers(case, asked, answers, queries.data_through()),
+            prepared,
+            period_answers(prepared, asked, answers, queries.data_through()),
             None,
             "",
             now,

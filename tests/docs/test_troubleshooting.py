@@ -18,9 +18,9 @@ FINE = {"Evaluated", "Complete", "NoConflict", "Reverted"}  # Reverted has one c
 
 def reasons() -> set[str]:
     """As the controller gives them: in a condition, or for want of an answer."""
-    code = "".join((OPERATOR / "controller" / name).read_text() for name in ("conditions.py", "evaluation_loop.py"))
+    code = "".join((OPERATOR / "controller" / name).read_text() for name in ("conditions.py", "server_questions.py"))
     given = re.findall(r'DesiredCondition\("\w+", "(?:True|False)", "(\w+)"', code)
-    return {*given, *re.findall(r'_Known\([^"]*"(\w+)"', code)} - FINE
+    return {*given, *re.findall(r'ServerAnswers\([^"]*"(\w+)"', code)} - FINE
 
 
 def test_every_reason_of_a_condition_that_is_a_trouble_is_on_the_page() -> None:

@@ -126,7 +126,7 @@ class Month:
     @property
     def status(self) -> dict[str, object]:
         """The budget's, as the API server gave it last."""
-        (held,) = self.seen.inventory.held().values()
+        (held,) = self.seen.budgets.snapshot().values()
         found = held.body.get("status")
         return found if isinstance(found, dict) else {}
 
@@ -158,7 +158,7 @@ class Month:
         """What kopf's watch would have shown."""
         async for body in self.client.list(BUDGET.collection):
             if body["metadata"]["namespace"] == self.namespace:  # type: ignore[index] # JSON
-                self.seen.inventory.seen(BUDGET, "ADDED", body)
+                self.seen.budgets.seen(BUDGET, "ADDED", body)
 
     def _report(self) -> NodeReport:
         """One node: 40 W of idle, an API of 10 W by day and 4 W by night, 160 W while a Job trains."""
@@ -223,8 +223,8 @@ async def a_month(cluster: Cluster, namespace: str, ledger: Path, client: KubeCl
         client, server, seen, ControllerMetrics(registry), 60, EnforcementTerms(6 * HOUR, acts=True), clock
     )
     enforcement = EnforcementLoop(
-        client, server, lambda: {held.uid: held.body for held in seen.inventory.held().values()},
-        seen.inventory.moved, seen.namespaces.labels, seen.conflicts, settings.enforcement, frozenset({"kube-system"}),
+        client, server, lambda: {held.uid: held.body for held in seen.budgets.snapshot().values()},
+        seen.budgets.moved, seen.namespaces.labels, seen.conflicts, settings.enforcement, frozenset({"kube-system"}),
         EnforcementMetrics(registry), 60, 35, clock,
     )  # fmt: skip
     month = Month(cluster, namespace, client, book, loop, enforcement, seen, clock, ledger.parent)

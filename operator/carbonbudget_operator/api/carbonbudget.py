@@ -25,7 +25,7 @@ class CarbonBudget(Model):
     metadata: ObjectMeta
     spec: CarbonBudgetSpec = Field(description="What is allowed, over what time, for which pods.")
     status: CarbonBudgetStatus = Field(
-        default=CarbonBudgetStatus(), description="How the budget stands; written by the controller."
+        default=CarbonBudgetStatus(), description="The state of the budget; written by the controller."
     )
 
 
@@ -35,7 +35,7 @@ class ClusterCarbonBudget(Model):
     metadata: ObjectMeta
     spec: ClusterCarbonBudgetSpec = Field(description="What is allowed, over what time, for which namespaces and pods.")
     status: CarbonBudgetStatus = Field(
-        default=CarbonBudgetStatus(), description="How the budget stands; written by the controller."
+        default=CarbonBudgetStatus(), description="The state of the budget; written by the controller."
     )
 
 

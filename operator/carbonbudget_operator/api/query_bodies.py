@@ -1,4 +1,4 @@
-"""Bodies of the server's batch queries: what the controller asks of budgets and workloads, what it is answered.
+"""Bodies of the server's batch queries: the controller's questions about budgets and workloads, and the answers.
 
 Integers are exact (micrograms, microjoules, UTC seconds); the decimal strings beside them are for
 readers whose numbers end at 2**53.
@@ -34,7 +34,7 @@ class BudgetQuery(BaseModel):
     accounting: Accounting = "LocationBased"
     include: list[Component] = Field(default=["Dynamic", "Idle", "Overhead"])
     settled_through: int = Field(
-        default=0, ge=0, le=2**40, description="A whole hour: what was used before it is told apart; 0 for nothing"
+        default=0, ge=0, le=2**40, description="A whole hour: the answer has the use before it separately; 0 for none"
     )
     workloads: int = Field(default=0, ge=0, le=1000, description="How many of those that used most to name")
 

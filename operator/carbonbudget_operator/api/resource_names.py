@@ -41,9 +41,9 @@ JUDGED_KINDS: Final = frozenset(
 
 # On budgets, by the controller: the policy's binding selects by it, so that a create pays only where one blocks.
 BLOCKING_LABEL: Final = f"{GROUP}/blocking"
-# On namespaces, by whoever runs the cluster: "off" takes a namespace out of judgement.
+# On namespaces, by whoever runs the cluster: "off" exempts a namespace.
 ENFORCEMENT_LABEL: Final = f"{GROUP}/enforcement"
-# On workloads, by who has the verb `exempt` on carbonbudgets: "true" takes it out of judgement.
+# On workloads, by who has the verb `exempt` on carbonbudgets: "true" exempts it.
 EXEMPT_LABEL: Final = f"{GROUP}/exempt"
 # On Jobs, by their owner: "true" allows suspension (its pods are deleted, so it must resume from checkpoints).
 SUSPENDABLE_LABEL: Final = f"{GROUP}/suspendable"

@@ -6,9 +6,33 @@ from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from carbonbudget_operator.api.base_model import rules
+
 # Kubernetes' own bounds: a prefix of 253, a slash, a name of 63.
+# https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#syntax-and-character-set
 MAX_LABEL_KEY: Final = 317
-_LABEL_KEY: Final = "^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$"
+_MAX_PREFIX: Final = 253
+_NAME: Final = "[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
+_DOMAIN_PART: Final = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"  # Kubernetes bounds the whole domain, not its parts
+_KEY: Final = f"^({_DOMAIN_PART}([.]{_DOMAIN_PART})*/)?{_NAME}$"
+_VALUE: Final = f"^({_NAME})?$"
+
+
+def _is_key(key: str) -> str:
+    """A CEL expression: whether a label can have this key."""
+    return f"size({key}) <= {MAX_LABEL_KEY} && {key}.indexOf('/') <= {_MAX_PREFIX} && {key}.matches('{_KEY}')"
+
+
+# The rules are on the fields that they are about: an edit of another field of a stored budget that breaks them is let
+# in (Kubernetes compares each field with the stored one).
+_KEY_MESSAGE: Final = (
+    "no label can have this key: write a name of at most 63 letters, digits, '-', '_' and '.', for example team, with "
+    "or without a domain before it, for example example.com/team"
+)
+_VALUE_MESSAGE: Final = (
+    "no label can have this value: write at most 63 letters, digits, '-', '_' and '.', with a letter or digit at both "
+    "ends, or nothing"
+)
 
 
 class LabelSelectorRequirement(BaseModel):
@@ -20,8 +44,7 @@ class LabelSelectorRequirement(BaseModel):
         min_length=1,
         max_length=MAX_LABEL_KEY,
         description="The label's key, for example team or example.com/team.",
-        # For the API server alone: an object of before the rule is still read.
-        json_schema_extra={"pattern": _LABEL_KEY},
+        json_schema_extra=rules((_is_key("self"), _KEY_MESSAGE)),
     )
     operator: Literal["In", "NotIn", "Exists", "DoesNotExist"] = Field(
         description="In and NotIn compare the label's value with values, and NotIn holds without the label too; Exists "
@@ -31,6 +54,7 @@ class LabelSelectorRequirement(BaseModel):
         default=[],
         max_length=64,
         description="The label's values for In and NotIn, 1 to 64. Left out: with Exists and DoesNotExist.",
+        json_schema_extra=rules((f"self.all(v, v.matches('{_VALUE}'))", _VALUE_MESSAGE)),
     )
 
 
@@ -43,6 +67,10 @@ class LabelSelector(BaseModel):
         default={},
         alias="matchLabels",
         description="Labels that must all be there, with just these values. Left out: any labels.",
+        json_schema_extra=rules(
+            (f"self.all(k, {_is_key('k')})", _KEY_MESSAGE),
+            (f"self.all(k, self[k].matches('{_VALUE}'))", _VALUE_MESSAGE),
+        ),
     )
     match_expressions: list[LabelSelectorRequirement] = Field(
         default=[],

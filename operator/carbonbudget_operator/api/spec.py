@@ -13,15 +13,20 @@ from pydantic import Field
 
 from carbonbudget_operator.api.base_model import Model, rules
 from carbonbudget_operator.api.query_bodies import Accounting, Component
-from carbonbudget_operator.api.selector import MAX_LABEL_KEY, LabelSelector
+from carbonbudget_operator.api.resource_names import JUDGED_KINDS
+from carbonbudget_operator.api.selector import LabelSelector
 
-# Instants of any sense: before and after them arithmetic of calendars ends.
+# Calendar arithmetic fails outside these years.
 _INSTANT: Final = rules(
     (
         "self >= timestamp('1971-01-01T00:00:00Z') && self < timestamp('9000-01-01T00:00:00Z')",
         "start and end must lie between the years 1971 and 9000",
     )
 )
+
+_KINDS: Final = sorted(JUDGED_KINDS)
+# A kind in the plural, or with other capitals.
+_NEAR_KINDS: Final = sorted(kind.lower() + ending for kind in JUDGED_KINDS for ending in ("", "s"))
 
 
 class ThresholdSpec(Model):
@@ -36,8 +41,8 @@ class ThresholdSpec(Model):
     basis: Literal["Used", "Projected"] = Field(
         default="Used",
         description="What is compared with the limit: Used is what was emitted so far; Projected adds what the new "
-        "work is expected to emit, and is judged when that is created (work of which nothing can be expected, for "
-        "want of a duration or of requests, passes). Default: Used.",
+        "work is expected to emit, and is compared when that is created. Work without a duration or without requests "
+        "has no expectation and passes. Default: Used.",
     )
 
 
@@ -53,13 +58,16 @@ class EnforceSpec(Model):
         "ReplicaSet, ReplicationController, or one that the chart's value enforcement.kinds names; 1 to 16. "
         "Default: Job and Pod.",
         json_schema_extra=rules(
-            (
-                "self.all(k, k.matches('^[A-Z][A-Za-z0-9]{0,62}$'))",
-                "enforce.kinds must be names of kinds, for example Job or Deployment",
+            (  # Any other name may be a kind of the chart's enforcement.kinds, which the API server does not know.
+                "self.all(k, k.matches('^[A-Z][A-Za-z0-9]{0,62}$') && "
+                f"(k in {_KINDS} || !(k.lowerAscii() in {_NEAR_KINDS})))",
+                "enforce.kinds must be names of kinds in the singular, with capitals: Job, Pod, Deployment, "
+                "StatefulSet, DaemonSet, ReplicaSet, ReplicationController, or one that the chart's value "
+                "enforcement.kinds names",
             ),
             (
-                "!self.exists(k, k == 'CronJob')",
-                "a CronJob emits nothing by itself: write Job in enforce.kinds, and its Jobs are judged",
+                "!self.exists(k, k.lowerAscii() in ['cronjob', 'cronjobs'])",
+                "a CronJob emits nothing by itself: write Job in enforce.kinds, which covers its Jobs",
             ),
         ),
     )
@@ -114,7 +122,7 @@ class CarbonBudgetSpec(Model):
         default="UTC",
         min_length=1,
         max_length=64,
-        description="IANA time zone whose calendar cuts the periods, and in which messages tell times, for example "
+        description="IANA time zone whose calendar divides the periods, and in which messages show times, for example "
         "Europe/Paris. Default: UTC.",
         json_schema_extra=rules(
             (  # CEL takes an offset such as +02:00 too, which has no calendar of its own
@@ -177,7 +185,7 @@ class CarbonBudgetSpec(Model):
     )
     on_missing_data: Literal["KeepLast", "Unknown"] = Field(
         default="KeepLast",
-        description="What stands while there is no data (none for 15 minutes): KeepLast keeps the last verdict and "
+        description="The verdict while there is no data (none for 15 minutes): KeepLast keeps the last verdict and "
         "its actions, Unknown drops both, so that nothing is refused. Default: KeepLast.",
     )
     contact: str = Field(
@@ -205,15 +213,6 @@ class ClusterCarbonBudgetSpec(CarbonBudgetSpec):
 
 def _selector_rules(name: str) -> tuple[tuple[str, str], ...]:
     return (
-        (
-            f"!has(self.{name}) || !has(self.{name}.matchLabels) || self.{name}.matchLabels.all(k, k != '')",
-            f"{name}.matchLabels has an empty key: write the label's name before the colon",
-        ),
-        (
-            f"!has(self.{name}) || !has(self.{name}.matchLabels) || "
-            f"self.{name}.matchLabels.all(k, size(k) <= {MAX_LABEL_KEY})",
-            f"{name}.matchLabels has a key of more than {MAX_LABEL_KEY} characters, which no label has",
-        ),
         (
             f"!has(self.{name}) || !has(self.{name}.matchExpressions) || "
             f"self.{name}.matchExpressions.all(e, "

@@ -1,4 +1,4 @@
-"""How a budget stands; written by the controller alone. Texts are what `kubectl explain` shows."""
+"""The status of a budget; only the controller writes it. Texts are what `kubectl explain` shows."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MOST_WORKLOADS: Final = 100  # in topWorkloads: 15 KB of a status
 # How many a status names in any case.
 TOP: Final = 5
 TOP_PER_WORKLOAD: Final = 10
-# Reasons of the condition Ready that commands go by.
+# Reasons of the condition Ready that commands read.
 LOCATION_STANDS_IN: Final = "LocationStandsIn"
 KINDS_NOT_JUDGED: Final = "KindsNotJudged"
 
@@ -36,8 +36,8 @@ class EnforcementStatus(Model):
     )
     until: dt.datetime = Field(
         description="Until when it holds: renewed every few hours while the threshold stays reached, up to the "
-        "period's end. Once it is past (the period is over, or nobody judged for hours) nothing is refused, and "
-        "suspended Jobs resume."
+        "period's end. Once it is past (the period is over, or no evaluation renewed it for hours) "
+        "nothing is refused, and suspended Jobs resume."
     )
     suspend_from: dt.datetime | None = Field(
         default=None,
@@ -68,7 +68,7 @@ class TopWorkload(Model):
     percent: int | None = Field(default=None, description="Per cent of the limit, rounded down.")
     state: Literal["WithinBudget", "Warning", "Exceeded"] | None = Field(
         default=None,
-        description="How it stands by its own use: Warning from its lowest threshold on, Exceeded from the limit on. "
+        description="Its state by its own use: Warning from its lowest threshold on, Exceeded from the limit on. "
         "Each change for the worse is an Event. Only with per: Workload.",
     )
 
@@ -83,10 +83,10 @@ class FormerPeriod(Model):
 
 
 class SettledStatus(Model):
-    """Use of the period's hours that are over, as it was valued then: how a revised factor is told from new use."""
+    """Use of the hours that are over, as valued at the last evaluation. It shows whether a factor was revised."""
 
     through: dt.datetime = Field(description="The start of an hour; the figures are of what was before it.")
-    micrograms: int = Field(description="CO2e in micrograms, as valued when last judged.")
+    micrograms: int = Field(description="CO2e in micrograms, as valued at the last evaluation.")
     microjoules: int = Field(description="Energy in microjoules.")
     revised_micrograms: int = Field(
         default=0,
@@ -94,27 +94,41 @@ class SettledStatus(Model):
     )
 
 
+class CountedStatus(Model):
+    """What `used` counts. While the hash stays the same within a period, `used` does not fall."""
+
+    hash: str = Field(
+        max_length=64,
+        description="Hash of the spec's fields that select what is counted: selector, namespaceSelector, per, "
+        "accounting and include. An edit of any other field keeps the highest reading of the period.",
+    )
+    generation: int = Field(
+        description="The observedGeneration that the hash was written with. With another one it is ignored, because "
+        "an older version of the controller has written used since."
+    )
+
+
 class StatusCondition(Model):
     """A condition as Kubernetes defines it."""
 
     type: str = Field(
-        description="Ready: the budget can be judged. DataComplete: the figures are whole. WithinBudget: the limit is "
-        "not used up. EnforcementConflict: somebody resumes what was suspended, or another controller decides when it "
-        "runs (there False is good)."
+        description="Ready: the budget can be evaluated. DataComplete: the figures are whole. WithinBudget: the "
+        "limit is not used up. EnforcementConflict: somebody resumes what was suspended, or another "
+        "controller decides when it runs (there False is good)."
     )
     status: Literal["True", "False", "Unknown"] = Field(description="Whether it holds.")
     reason: str = Field(default="", description="Why, as one word that stays the same.")
     message: str = Field(default="", description="Why, as a sentence.")
     last_transition_time: dt.datetime | None = Field(default=None, description="When status last changed.")
-    observed_generation: int | None = Field(default=None, description="The metadata.generation it was judged for.")
+    observed_generation: int | None = Field(default=None, description="The metadata.generation that was evaluated.")
 
 
 class CarbonBudgetStatus(Model):
-    """How the budget stands. Written by the controller alone."""
+    """The status of a budget. Only the controller writes it."""
 
     observed_generation: int | None = Field(
         default=None,
-        description="The metadata.generation whose spec was judged; an older one's figures are of an older spec.",
+        description="The metadata.generation whose spec was evaluated. If it is older, so are the figures.",
     )
     period: PeriodStatus | None = Field(default=None, description="The period that counts now.")
     used: str | None = Field(
@@ -122,6 +136,11 @@ class CarbonBudgetStatus(Model):
         description="CO2e used in the period, rounded down; with per: Workload by the workload that used most.",
     )
     used_micrograms: int | None = Field(default=None, description="The same, exact, in micrograms.")
+    counted: CountedStatus | None = Field(
+        default=None,
+        description="Identifies what used counts. Left out in a status that an earlier version wrote: then any edit "
+        "of the spec starts again from the newest reading.",
+    )
     remaining: str | None = Field(default=None, description="What is left of the limit; 0mg if nothing.")
     percent_used: int | None = Field(
         default=None, description="Per cent of the limit, rounded down; any use of a limit of 0 is 100."
@@ -141,7 +160,7 @@ class CarbonBudgetStatus(Model):
     state: Literal["WithinBudget", "Warning", "Exceeded", "Unknown"] | None = Field(
         default=None,
         description="WithinBudget: no threshold is reached, and the forecast is not over the limit. Warning: one of "
-        "them is. Exceeded: the limit is used up. Unknown: there is no data, or the spec cannot be judged.",
+        "them is. Exceeded: the limit is used up. Unknown: there is no data, or the spec cannot be evaluated.",
     )
     action: str | None = Field(
         default=None,
@@ -156,8 +175,8 @@ class CarbonBudgetStatus(Model):
     message: str | None = Field(default=None, description="All this in a sentence, as a refusal shows it.")
     observed_at: dt.datetime | None = Field(
         default=None,
-        description="When this was written: judged each minute, written when a person would see a difference, and "
-        "within ten minutes while any figure moves.",
+        description="When this was written. A budget is evaluated each minute. Its status is written when a person "
+        "would see a difference, and within ten minutes while any figure changes.",
     )
     data_through: dt.datetime | None = Field(
         default=None,
@@ -192,7 +211,7 @@ class CarbonBudgetStatus(Model):
         "with a namespaceSelector.",
     )
     settled: SettledStatus | None = Field(
-        default=None, description="What was used in the hours that are over: how a revised factor is told from new use."
+        default=None, description="Use in the hours that are over. It shows whether a factor was revised."
     )
     conditions: list[StatusCondition] | None = Field(
         default=None,

@@ -6,7 +6,7 @@ import datetime as dt
 from functools import lru_cache
 
 
-@lru_cache(4096)  # a thousand budgets share their periods' ends, and tell some fifteen times each
+@lru_cache(4096)  # a thousand budgets share the ends of periods, and each formats some fifteen times
 def format_time(at: int) -> str:
     """UTC seconds as "2026-11-23T18:53:20Z"."""
     return dt.datetime.fromtimestamp(at, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

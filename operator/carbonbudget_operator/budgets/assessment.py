@@ -1,4 +1,7 @@
-"""One budget at one time: what the server says of it, and how it stood, to how it stands. All of it in one place."""
+"""The assessment of one budget at one time: from the server's answer and the previous record to the next record.
+
+It combines all rules of this package and does no I/O, so a test can replay any history.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +14,9 @@ from carbonbudget_operator.budgets.evaluate import (
     EnforcementTerms,
     State,
     Verdict,
+    counts_the_same,
     effective_use,
-    evaluate,
-    is_same_period,
+    reach_verdict,
 )
 from carbonbudget_operator.budgets.forecast import Forecast, WeeklyProfile, forecast_use, steady
 from carbonbudget_operator.budgets.settled_use import SettledComparison, SettledUse, compare_settled
@@ -24,7 +27,7 @@ MISSING_AFTER_S = 900
 
 @dataclass(frozen=True, slots=True)
 class EvaluationRecord:
-    """What is remembered of a budget from one evaluation to the next, in its status."""
+    """What one evaluation leaves for the next, in the budget's status. `exhausted_at`: UTC seconds, 0 for never."""
 
     verdict: Verdict
     settled: SettledUse | None = None
@@ -33,11 +36,11 @@ class EvaluationRecord:
 
 @dataclass(frozen=True, slots=True)
 class ReportedUse:
-    """What the server says of one budget.
+    """The server's figures of one budget. Micrograms, microjoules, UTC seconds.
 
-    `used_ug` is that of all its pods. `most_ug` is that of the workload that used most, which a budget per
-    workload is judged by. `settled_ug` and `settled_energy_uj` are the parts before the standing's
-    `settled.through`, and `settled` is what to compare with the next time. Times are UTC seconds.
+    `used_ug` is the use of all its pods. `most_ug` is the use of the workload that used most, which counts for a budget
+    per workload. `settled_ug` and `settled_energy_uj` are the parts before `settled.through` of the previous record.
+    `settled` is the settled use that the next evaluation compares with.
     """
 
     used_ug: int
@@ -51,9 +54,9 @@ class ReportedUse:
 
 @dataclass(frozen=True, slots=True)
 class Assessment:
-    """How it stands now. `lost`: facts that were there are gone, so that the former figures stand."""
+    """The result. `lost`: the ledger has lost facts, so the previous figures stay. `missing`: the data is too old."""
 
-    standing: EvaluationRecord
+    record: EvaluationRecord
     forecast_ug: int | None
     lost: bool
     missing: bool
@@ -61,102 +64,88 @@ class Assessment:
 
 def assess(
     budget: BudgetLimit,
-    reading: ReportedUse,
+    reported: ReportedUse,
     week: WeeklyProfile | None,
     now: int,
     terms: EnforcementTerms,
-    former: EvaluationRecord | None,
+    previous: EvaluationRecord | None,
 ) -> Assessment:
-    """The assessment at `now` by the server's answer."""
-    verdict = former.verdict if former is not None else None
-    if former is None or not is_same_period(budget, verdict):
-        comparison = None
-    else:
-        comparison = (
-            compare_settled(former.settled, reading.settled_ug, reading.settled_energy_uj) if former.settled else None
-        )
+    """The assessment at `now` (UTC seconds) from the server's figures. `week` is None while no profile is known."""
+    verdict = previous.verdict if previous is not None else None
+    comparison = None
+    if previous is not None and previous.settled is not None and counts_the_same(budget, verdict):
+        comparison = compare_settled(previous.settled, reported.settled_ug, reported.settled_energy_uj)
     lost = comparison is not None and comparison.lost
-    use = _use(budget, reading, comparison, verdict)
-    outlook = None
-    # A limit for each workload has no forecast: its end is the run's end, which nobody knows. Of a ledger
-    # that lost facts there is none either: since when it has data says nothing then.
+    use = _use(budget, reported, comparison, verdict)
+    shown = expected = None
+    # A run's end is unknown, so a limit for each workload has no forecast. Neither has a ledger that lost facts:
+    # its first report no longer says since when the budget's use is measured.
     if not budget.per_workload and not lost:
-        outlook = _outlook(budget, use, reading, week, now)
-    settled = reading.settled
+        shown = expected = _forecast(budget, use.used_ug, reported, week, now)
+        if use.revised_ug:  # the status shows all use; what revised factors added causes no warning
+            expected = _forecast(budget, use.unrevised_ug, reported, week, now)
+    settled = reported.settled
     if comparison is not None and (lost or settled is None):
         settled = comparison.settled
-    missing = now - reading.data_through > MISSING_AFTER_S
-    made = evaluate(budget, use, outlook.expected_ug if outlook else None, now, terms, verdict)
+    missing = now - reported.data_through > MISSING_AFTER_S
+    made = reach_verdict(budget, use, expected.forecast_ug if expected else None, now, terms, verdict)
     if missing and budget.unknown_without_data:
         made = _unknown(made)
-    at = _exhausted_at(budget, made, outlook, now, former)
-    return Assessment(EvaluationRecord(made, settled, at), outlook.forecast_ug if outlook else None, lost, missing)
+    at = _exhausted_at(budget, made, expected, now, previous)
+    return Assessment(EvaluationRecord(made, settled, at), shown.forecast_ug if shown else None, lost, missing)
 
 
 def assess_without_answer(
-    budget: BudgetLimit, missing_since: int, now: int, terms: EnforcementTerms, former: EvaluationRecord | None
+    budget: BudgetLimit, missing_since: int, now: int, terms: EnforcementTerms, previous: EvaluationRecord | None
 ) -> EvaluationRecord | None:
-    """How it stands while the server says nothing; `missing_since` is up to when there were data.
+    """The record at `now` while the server does not answer. `missing_since`: the time up to which there were data.
 
-    None where nothing is known of this period. The last verdict stands and is renewed, or, where the budget
-    asks for it, nothing is known any more. An edited limit is judged by the last use: whoever raises it
-    while the server is down is let in. The generation stays that of the last answer: the next one starts
-    afresh, since the edited budget may count fewer pods, and the old use is then no measure of it.
+    None if there was no evaluation in this period. The last verdict stays in force and is renewed; with
+    `unknown_without_data` it is dropped. An edited limit is compared with the last use, so a raised limit takes effect
+    while the server is down. The generation and the counted hash stay those of the last answer, which the use belongs
+    to: if the edited budget counts other pods, the next answer starts again.
     """
-    if former is None or former.verdict.period != budget.period:
+    if previous is None or previous.verdict.period != budget.period:
         return None
-    verdict = former.verdict
+    verdict = previous.verdict
     if budget.unknown_without_data and now - missing_since > MISSING_AFTER_S:
-        return replace(former, verdict=_unknown(verdict))
-    made = evaluate(budget, verdict.use, None, now, terms, verdict)
-    return replace(former, verdict=replace(made, generation=verdict.generation))
+        return replace(previous, verdict=_unknown(verdict))
+    made = reach_verdict(budget, verdict.use, None, now, terms, verdict)
+    return replace(previous, verdict=replace(made, generation=verdict.generation, counted_hash=verdict.counted_hash))
 
 
-@dataclass(frozen=True, slots=True)
-class _Outlook:
-    """`forecast_ug` is shown; `expected_ug` and `exhausted_at` leave out what revised factors added."""
-
-    forecast_ug: int
-    expected_ug: int
-    exhausted_at: int
-
-
-def _outlook(
-    budget: BudgetLimit, use: BudgetUse, reading: ReportedUse, week: WeeklyProfile | None, now: int
-) -> _Outlook | None:
-    def ahead(used_ug: int) -> Forecast | None:
-        return forecast_use(budget.period, budget.limit_ug, used_ug, reading.data_from, reading.data_through, now, week)
-
-    shown = judged = ahead(use.used_ug)
-    if use.revised_ug:
-        judged = ahead(use.judged_ug)
-    if shown is None or judged is None:
-        return None
-    return _Outlook(shown.forecast_ug, judged.forecast_ug, judged.exhausted_at)
+def _forecast(
+    budget: BudgetLimit, used_ug: int, reported: ReportedUse, week: WeeklyProfile | None, now: int
+) -> Forecast | None:
+    return forecast_use(budget.period, budget.limit_ug, used_ug, reported.data_from, reported.data_through, now, week)
 
 
 def _exhausted_at(
-    budget: BudgetLimit, verdict: Verdict, outlook: _Outlook | None, now: int, former: EvaluationRecord | None
+    budget: BudgetLimit, verdict: Verdict, forecast: Forecast | None, now: int, previous: EvaluationRecord | None
 ) -> int:
-    told = former.exhausted_at if former is not None and former.verdict.period == budget.period else 0
-    if verdict.state is State.EXCEEDED:  # it happened then, and it stays so
-        return told if told and told <= now and is_same_period(budget, former.verdict if former else None) else now
-    if outlook is None:  # too early for a forecast, or each run by itself: a past time is that of a limit since raised
-        return told if told > now or verdict.state is State.UNKNOWN else 0
-    return steady(outlook.exhausted_at, told, now)
+    """When the limit is used up: the previous instant while nothing newer is known, else the forecast's."""
+    before = 0
+    if previous is not None and previous.verdict.period == budget.period:
+        before = previous.exhausted_at
+    if verdict.state is State.EXCEEDED:  # an instant that has passed stays
+        same = previous is not None and counts_the_same(budget, previous.verdict)
+        return before if same and 0 < before <= now else now
+    if forecast is None:  # a past instant then belongs to a limit that has been raised since
+        return before if before > now or verdict.state is State.UNKNOWN else 0
+    return steady(forecast.exhausted_at, before, now)
 
 
 def _use(
-    budget: BudgetLimit, reading: ReportedUse, comparison: SettledComparison | None, former: Verdict | None
+    budget: BudgetLimit, reported: ReportedUse, comparison: SettledComparison | None, previous: Verdict | None
 ) -> BudgetUse:
     revision_ug = comparison.revision_ug if comparison is not None else 0
     if not budget.per_workload:
-        return effective_use(budget, reading.used_ug, revision_ug, former)
-    # Revisions are told apart for all pods together; a workload has its share, upwards rounded up.
-    share_ug = -(-revision_ug * reading.most_ug // max(1, reading.used_ug))
-    return effective_use(budget, reading.most_ug, share_ug, former)
+        return effective_use(budget, reported.used_ug, revision_ug, previous)
+    # The revision is known for all pods together. A workload gets its share, rounded up.
+    share_ug = -(-revision_ug * reported.most_ug // max(1, reported.used_ug))
+    return effective_use(budget, reported.most_ug, share_ug, previous)
 
 
 def _unknown(verdict: Verdict) -> Verdict:
-    """Nothing is known and nothing acts; the use stays, for when there are data again."""
+    """The verdict without state and action. The use stays, for the time when there are data again."""
     return replace(verdict, state=State.UNKNOWN, action=Action.NONE, block_until=0, suspend_from=0)

@@ -1,10 +1,10 @@
-"""Whether a budget covers a namespace and the labels of pods in it: the one rule for all who ask.
+"""Whether a budget covers a namespace and the labels of pods in it.
 
-The controller, the webhook, enforcement, the server's answers and the commands ask here. The admission policy has the
-same rule in CEL, inside the API server; tests/budgets/coverage_cases.py is tried on both.
+The controller, the webhook, enforcement, the server's answers and the commands all use this rule. The admission policy
+has the same rule in CEL, inside the API server; tests/budgets/coverage_cases.py is a table of cases for both.
 
-What is not known is an answer of its own. Labels may be cut, and a namespace's labels may not have arrived yet: what
-is there then settles some questions and leaves others open. Each caller decides what it does with those.
+The answer can be "not known": labels may be cut, and a namespace's labels may not have arrived yet. Each caller decides
+what it does then.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ class Covers(Enum):
     NOT_KNOWN = "not known"
 
 
-_YES, _NO, _NOT_KNOWN = Covers.YES, Covers.NO, Covers.NOT_KNOWN  # a look-up less for each row of a ledger
+# Names of this module: an attribute look-up for each row of the ledger costs time.
+_YES, _NO, _NOT_KNOWN = Covers.YES, Covers.NO, Covers.NOT_KNOWN
 
 
 class Requirement(Protocol):
@@ -43,7 +44,7 @@ class Requirement(Protocol):
 
     @property
     def operator(self) -> Operator:
-        """What is asked of it."""
+        """How the label's value is compared."""
 
     @property
     def values(self) -> Sequence[str]:
@@ -100,9 +101,9 @@ def _holds(requirement: Requirement, value: str | None) -> bool:
 
 
 def asked_labels(selector: Selector | None) -> Iterator[tuple[str, Sequence[str]]]:
-    """The labels that the answer depends on: each key, and the values by which it is told apart from others.
+    """The labels that the answer depends on: each key, and the values that make a difference.
 
-    Who keeps these of an object, and of other values that they are none of these, can answer as with all its labels.
+    An object's other labels, and which other value a key has, do not change the answer.
     """
     if selector is not None:
         for key, value in selector.match_labels.items():
@@ -121,14 +122,14 @@ def selects_namespace(selector: Selector | None, name: str, labels: Mapping[str,
 def among(names: Collection[str], namespace: str) -> bool:
     """Whether a namespace is one of `names`, of which EVERY_NAMESPACE is all that there are.
 
-    Rows of no pod are in no namespace: only who names one gets it.
+    Rows that belong to no pod are in no namespace, so EVERY_NAMESPACE does not include them.
     """
     return namespace in names or (EVERY_NAMESPACE in names and not is_special(namespace))
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Whom a budget is about.
+    """The pods that a budget covers.
 
     `namespace`: its own; empty for a ClusterCarbonBudget. `namespace_selector`: None for every namespace, and always
     in a namespace's own. `counted`: the namespaces that its status names.
@@ -182,18 +183,18 @@ class Scope:
 def still_counting(
     live: Iterable[str], counted: Iterable[str], existing: Collection[str], edited: bool
 ) -> tuple[str, ...]:
-    """Whose pods count in a period: those that are covered now, then those that were earlier in it.
+    """The namespaces that count in a period: first those that are covered now, then those that were covered earlier.
 
-    A namespace that counted goes on counting when it is deleted or labelled anew: what it emitted was emitted. An
-    edited selector takes effect at once for those that still exist (`existing`).
+    A namespace that is deleted or gets other labels continues to count in the period, because its emissions remain.
+    An edited selector takes effect at once for namespaces that still exist (`existing`).
     """
-    former = (name for name in counted if not (edited and name in existing))
-    return tuple(dict.fromkeys((*live, *former)))
+    earlier = (name for name in counted if not (edited and name in existing))
+    return tuple(dict.fromkeys((*live, *earlier)))
 
 
 @dataclass(frozen=True, slots=True)
 class _Term:
-    """A requirement of our own."""
+    """A Requirement that this module makes."""
 
     key: str
     operator: Operator
@@ -202,7 +203,7 @@ class _Term:
 
 @dataclass(frozen=True, slots=True)
 class _Terms:
-    """A selector of our own."""
+    """A Selector that this module makes."""
 
     match_expressions: tuple[_Term, ...]
 
@@ -214,7 +215,7 @@ class _Terms:
 
 @lru_cache(maxsize=8)
 def judged_namespaces(exempt: frozenset[str], label: str) -> Selector:
-    """Selects the namespaces in which anything is judged: none of `exempt`, nor one that has `label: "off"`.
+    """Selects the namespaces in which budgets are enforced: none of `exempt`, and none with `label: "off"`.
 
     The chart's policies and webhook select by the same two expressions (carbonbudget.judgedNamespaces).
     """

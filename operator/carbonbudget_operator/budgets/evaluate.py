@@ -1,8 +1,8 @@
-"""Evaluation: a budget, what it used, the time, and its former verdict, to a new verdict.
+"""The verdict on one budget: from its limit, its use, the time and the previous verdict.
 
-Level-based: nothing but its arguments counts, so that a controller that was away decides as one that was
-not. Within one period and one generation of the budget a verdict never loosens, but for a revision
-downwards (settled_use.py): a `used` that falls otherwise is a fault in the data, and the former one stands.
+It depends on these arguments only, so a controller that was restarted reaches the same verdict. Within one period the
+use that a verdict is based on never falls while the budget counts the same, except by a revision downwards
+(settled_use.py). So a threshold that was reached stays reached, whatever else is edited.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from enum import IntEnum, StrEnum
 
 from carbonbudget_operator.budgets.period import Period
 
-# A forecast at the limit would come and go each minute: it has to fall this far to be forgotten.
+# A warning by forecast ends only below this, or a forecast near the limit would switch it on and off each minute.
 _FORECAST_CLEARS_BELOW = 95  # per cent of the limit
 
 
@@ -32,7 +32,7 @@ class Action(IntEnum):
 
 
 class State(StrEnum):
-    """How a budget stands."""
+    """The state of a budget."""
 
     WITHIN = "WithinBudget"
     WARNING = "Warning"
@@ -42,7 +42,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Threshold:
-    """From `at` per cent of the limit on, `action`; by what was used (projections are the webhook's)."""
+    """The action from `at` per cent of the limit on, by use. Thresholds by projection belong to the webhook."""
 
     at: int
     action: Action
@@ -55,15 +55,17 @@ DEFAULT_THRESHOLDS = (Threshold(80, Action.WARN), Threshold(100, Action.WARN))
 class BudgetLimit:
     """What was asked for: the limit in micrograms over the period that contains now.
 
-    `per_workload`: the limit is for each workload, and the use is that of the one that used most. It blocks
-    nobody else. `grace_s`: how long running Jobs go on after Suspend is reached. `unknown_without_data`:
-    while there is no data nothing is known and nothing acts; otherwise the last verdict stands.
+    `generation`: of the object. `counted_hash` identifies what is counted (counted_hash.py).
+    `per_workload`: the limit applies to each workload, and the use is that of the workload that used most. Such a
+    budget blocks no other work. `grace_s`: how long running Jobs continue after Suspend is reached.
+    `unknown_without_data`: without data the state is Unknown and nothing acts; otherwise the last verdict stays.
     """
 
     limit_ug: int
     period: Period
     thresholds: Sequence[Threshold]
     generation: int
+    counted_hash: str = ""
     per_workload: bool = False
     grace_s: int = 1800
     unknown_without_data: bool = False
@@ -71,7 +73,7 @@ class BudgetLimit:
 
 @dataclass(frozen=True, slots=True)
 class EnforcementTerms:
-    """The cluster's settings: how long a block outlives its renewal, and whether budgets act at all."""
+    """The cluster's settings: how many seconds a block holds after its renewal, and whether budgets act at all."""
 
     fresh_for_s: int
     acts: bool = True
@@ -79,20 +81,20 @@ class EnforcementTerms:
 
 @dataclass(frozen=True, slots=True)
 class BudgetUse:
-    """What was used: `revised_ug` of it came from revised factors, which are no reason to act."""
+    """The use in micrograms. Revised factors added `revised_ug` of it, which reaches no threshold."""
 
     used_ug: int
     revised_ug: int = 0
 
     @property
-    def judged_ug(self) -> int:
-        """What thresholds are compared with."""
+    def unrevised_ug(self) -> int:
+        """The part that is compared with the thresholds."""
         return max(0, self.used_ug - self.revised_ug)
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """How it stands. `block_until` and `suspend_from` are UTC seconds, 0 for neither."""
+    """The result of an evaluation. `block_until` and `suspend_from` are UTC seconds, 0 for neither."""
 
     period: Period
     generation: int
@@ -102,10 +104,11 @@ class Verdict:
     block_until: int
     suspend_from: int = 0
     revised_ug: int = 0
+    counted_hash: str = ""
 
     @property
     def use(self) -> BudgetUse:
-        """What it was judged by."""
+        """The use that the verdict is based on."""
         return BudgetUse(self.used_ug, self.revised_ug)
 
     def percent(self, limit_ug: int) -> int:
@@ -120,47 +123,51 @@ def percent(used_ug: int, limit_ug: int) -> int:
     return used_ug * 100 // limit_ug
 
 
-def effective_use(budget: BudgetLimit, used_ug: int, revision_ug: int, former: Verdict | None) -> BudgetUse:
-    """The use to judge by, after what the server says and the former verdict.
+def effective_use(budget: BudgetLimit, used_ug: int, revision_ug: int, previous: Verdict | None) -> BudgetUse:
+    """The use to compare with the thresholds, from the server's figure and the previous verdict.
 
-    `revision_ug` is what revised factors changed since that verdict, either way. A revision upwards is set
-    aside, one downwards first takes back what was set aside. What is judged can then only fall by a
-    revision, and only rise by new use.
+    `revision_ug` is what revised factors changed since that verdict, up or down. A revision upwards is set aside. A
+    revision downwards first reduces what was set aside. So the unrevised use falls only by a revision, and rises only
+    by new use.
     """
-    if former is None or not is_same_period(budget, former):
+    if previous is None or not counts_the_same(budget, previous):
         return BudgetUse(used_ug)
-    revised_ug = max(0, former.revised_ug + revision_ug)
-    return BudgetUse(max(0, used_ug, former.used_ug + revision_ug), revised_ug)
+    revised_ug = max(0, previous.revised_ug + revision_ug)
+    return BudgetUse(max(0, used_ug, previous.used_ug + revision_ug), revised_ug)
 
 
-def is_same_period(budget: BudgetLimit, former: Verdict | None) -> bool:
-    """Whether the former verdict is of this period and this generation: what binds the next."""
-    return former is not None and former.period == budget.period and former.generation == budget.generation
+def counts_the_same(budget: BudgetLimit, previous: Verdict | None) -> bool:
+    """Whether the previous verdict's use is of this period and of the same pods and components.
+
+    A verdict without a hash was read from a status that an earlier version wrote: only the same generation is
+    known to count the same then.
+    """
+    if previous is None or previous.period != budget.period:
+        return False
+    if not previous.counted_hash:
+        return previous.generation == budget.generation
+    return previous.counted_hash == budget.counted_hash
 
 
-def evaluate(
+def reach_verdict(
     budget: BudgetLimit,
     use: BudgetUse,
     forecast_ug: int | None,
     now: int,
     terms: EnforcementTerms,
-    former: Verdict | None,
+    previous: Verdict | None,
 ) -> Verdict:
-    """The verdict at `now` (UTC seconds) of a use as `effective_use` gives it; `forecast_ug` None while there is none.
+    """The verdict at `now` (UTC seconds) on a use from `effective_use`. `forecast_ug` is None while there is none.
 
-    A block holds until the end of the period, at most `fresh_for_s` from now: the policy in the API server
-    refuses while creation lies before it, so that a dead controller lets go in the end. It is renewed at
-    half of that time, to spare the API server a write each minute.
+    A block holds until the end of the period, at most `fresh_for_s` from now: the policy in the API server refuses
+    only before that instant, so a failed controller cannot block for ever. The block is renewed at half of that time,
+    because a renewal each minute would be a write each minute.
     """
-    action = Action.NONE
-    if budget.period.start <= now < budget.period.end:
-        for threshold in budget.thresholds:
-            if reached(use.judged_ug, budget.limit_ug, threshold.at):
-                action = max(action, threshold.action)
-    state = State.WITHIN
-    if reached(use.judged_ug, budget.limit_ug, 100):
-        state = State.EXCEEDED
-    elif action or _forecast_over(budget, forecast_ug, former):
+    state, action = _state_and_action(budget, use)
+    if not budget.period.start <= now < budget.period.end:
+        action = Action.NONE
+        state = State.EXCEEDED if state is State.EXCEEDED else State.WITHIN
+    if state is State.WITHIN and _forecast_over(budget, forecast_ug, previous):
         state = State.WARNING
     blocks = terms.acts and (action is Action.SUSPEND or (action is Action.BLOCK and not budget.per_workload))
     return Verdict(
@@ -169,27 +176,33 @@ def evaluate(
         used_ug=use.used_ug,
         state=state,
         action=action,
-        block_until=_until(budget.period, now, terms.fresh_for_s, former) if blocks else 0,
-        suspend_from=_suspend_from(budget, now, former) if blocks and action is Action.SUSPEND else 0,
+        block_until=_until(budget.period, now, terms.fresh_for_s, previous) if blocks else 0,
+        suspend_from=_suspend_from(budget, now, previous) if blocks and action is Action.SUSPEND else 0,
         revised_ug=use.revised_ug,
+        counted_hash=budget.counted_hash,
     )
 
 
 def run_verdict(budget: BudgetLimit, verdict: Verdict, used_ug: int) -> Verdict:
-    """How one workload of a budget per workload stands by its own use; `verdict` is that of the one that used most.
+    """The verdict on one workload by its own use. `verdict` is that of the workload that used most.
 
-    Of what revised factors added it has its share, rounded up. What is in force is the budget's, and left out.
+    The workload gets its share of the revision, rounded up. The result has no block and no suspension: these are the
+    budget's.
     """
-    revised_ug = min(used_ug, -(-verdict.revised_ug * used_ug // max(1, verdict.used_ug)))
-    judged_ug = used_ug - revised_ug
-    found = (t.action for t in budget.thresholds if reached(judged_ug, budget.limit_ug, t.at))
-    action = max(found, default=Action.NONE)
-    state = State.WARNING if action else State.WITHIN
-    if reached(judged_ug, budget.limit_ug, 100):
-        state = State.EXCEEDED
+    use = BudgetUse(used_ug, min(used_ug, -(-verdict.revised_ug * used_ug // max(1, verdict.used_ug))))
+    state, action = _state_and_action(budget, use)
     return replace(
-        verdict, used_ug=used_ug, revised_ug=revised_ug, state=state, action=action, block_until=0, suspend_from=0
+        verdict, used_ug=used_ug, revised_ug=use.revised_ug, state=state, action=action, block_until=0, suspend_from=0
     )
+
+
+def _state_and_action(budget: BudgetLimit, use: BudgetUse) -> tuple[State, Action]:
+    """By the use alone: the strongest action of the thresholds that it reaches, and the state that follows."""
+    found = (t.action for t in budget.thresholds if reached(use.unrevised_ug, budget.limit_ug, t.at))
+    action = max(found, default=Action.NONE)
+    if reached(use.unrevised_ug, budget.limit_ug, 100):
+        return State.EXCEEDED, action
+    return State.WARNING if action else State.WITHIN, action
 
 
 def reached(used_ug: int, limit_ug: int, at: int) -> bool:
@@ -197,25 +210,27 @@ def reached(used_ug: int, limit_ug: int, at: int) -> bool:
     return used_ug > 0 if limit_ug == 0 else used_ug * 100 >= limit_ug * at
 
 
-def _forecast_over(budget: BudgetLimit, forecast_ug: int | None, former: Verdict | None) -> bool:
-    warned = is_same_period(budget, former) and former is not None and former.state in (State.WARNING, State.EXCEEDED)
+def _forecast_over(budget: BudgetLimit, forecast_ug: int | None, previous: Verdict | None) -> bool:
+    # An edited budget can have another limit: the previous warning was then about another comparison.
+    same = previous is not None and previous.period == budget.period and previous.generation == budget.generation
+    warned = same and previous is not None and previous.state in (State.WARNING, State.EXCEEDED)
     if forecast_ug is None:
-        return warned  # nothing new is known of what is to come
+        return warned  # nothing newer is known
     if forecast_ug > budget.limit_ug:
         return True
     return warned and forecast_ug > 0 and reached(forecast_ug, budget.limit_ug, _FORECAST_CLEARS_BELOW)
 
 
-def _until(period: Period, now: int, fresh_for_s: int, former: Verdict | None) -> int:
+def _until(period: Period, now: int, fresh_for_s: int, previous: Verdict | None) -> int:
     until = min(period.end, now + fresh_for_s)
-    held = former.block_until if former is not None else 0
-    # The end of the period needs no renewal; a former `until` beyond it is of another budget.
+    held = previous.block_until if previous is not None else 0
+    # The end of the period needs no renewal; a previous `until` beyond it is of another budget.
     if held <= period.end and (held == period.end or held - now > fresh_for_s // 2) and held > now:
         until = min(held, until)
     return until
 
 
-def _suspend_from(budget: BudgetLimit, now: int, former: Verdict | None) -> int:
-    """The grace begins once: when Suspend was first reached in this period, also if the budget is edited then."""
-    held = former is not None and former.period == budget.period and former.action is Action.SUSPEND
-    return former.suspend_from if held and former is not None and former.suspend_from else now + budget.grace_s
+def _suspend_from(budget: BudgetLimit, now: int, previous: Verdict | None) -> int:
+    """The grace starts once in a period, when Suspend is first reached. An edit does not start it again."""
+    held = previous is not None and previous.period == budget.period and previous.action is Action.SUSPEND
+    return previous.suspend_from if held and previous is not None and previous.suspend_from else now + budget.grace_s

@@ -1,8 +1,8 @@
-"""What a piece of new work is expected to emit until the end of a budget's period, and what that rests on.
+"""The expected emissions of new work until the end of a budget's period, and the source of that figure.
 
-The order of choice: what its former runs emitted, scaled to the duration that its owner states if there is one;
-else its requests over the stated duration, over its deadline, or, for what does not end by itself, over the rest
-of the period. Without any of these there is no expectation, and none is guessed.
+The first choice is what former runs emitted, scaled to the stated duration if there is one. The second is the requests,
+times the stated duration, the deadline or, for work that does not end by itself, the rest of the period. Without any of
+these there is no expectation.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class FormerRunMean:
 
 
 class DurationSource(StrEnum):
-    """From where it is known how long the work lasts."""
+    """The source of the work's duration."""
 
     STATED = "the stated duration"
     FORMER = "the duration of its former runs"
@@ -65,7 +65,7 @@ class NoExpectation(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ExpectedEmissions:
-    """Micrograms until the period's end, rounded up; `former` where former runs tell."""
+    """Micrograms until the period's end, rounded up; `former`: whether former runs are the source."""
 
     micrograms: int
     former: bool
@@ -75,7 +75,7 @@ class ExpectedEmissions:
 def expect_emissions(
     plan: WorkloadPlan, former: FormerRunMean | None, rates: EmissionRates | None, rest_s: int
 ) -> ExpectedEmissions | NoExpectation:
-    """The expectation for a period of which `rest_s` seconds are left, or why there is nothing to go by."""
+    """The expectation for a period of which `rest_s` seconds are left, or the reason why there is none."""
     if rest_s <= 0:
         return NoExpectation.PERIOD_OVER
     if plan.pods <= 0 or plan.at_once <= 0:

@@ -1,8 +1,7 @@
-"""What a budget will have used at its period's end, and when its limit will be reached.
+"""The forecast: the expected use at the end of the period, and when the limit is reached.
 
-With less than two weeks of data: the mean rate so far goes on. After that: each hour to come is expected to
-be the mean of the same UTC hour of the week over the last four weeks at most, since training runs nightly
-and offices do not.
+With less than two weeks of data it uses the mean rate so far. After that it uses, for each coming hour, the mean of the
+same UTC hour of the week over at most the last four weeks, because use differs between day and night.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ _LEAST_HOURS = 2 * _WEEK_HOURS
 MOST_HOURS = 4 * _WEEK_HOURS
 # A rate over less is noise: an hour, or a tenth of a period that is shorter than ten.
 _LEAST_SECONDS = 3600
-# A forecast moves a little each minute; a moment is only told anew when it moved by this part of the way to it.
+# A forecast changes a little each minute. Its instant is replaced only after a change of this part of the time left.
 _STEADY_PART = 20
 _STEADY_SECONDS = 600
 
@@ -76,7 +75,7 @@ def weekly_profile(first_hour: int, used_ug: Sequence[int]) -> WeeklyProfile | N
 def forecast_use(
     period: Period, limit_ug: int, used_ug: int, data_from: int, data_through: int, now: int, week: WeeklyProfile | None
 ) -> Forecast | None:
-    """What is to come after `used_ug` in [`data_from`, `data_through`); None while too little is known.
+    """The forecast after a use of `used_ug` in [`data_from`, `data_through`); None while too little is known.
 
     All times are UTC seconds. A limit that is reached already was reached `now`, at the latest.
     """
@@ -104,8 +103,8 @@ def forecast_use(
     return Forecast(forecast_ug, min(max(at, now, period.start), period.end))
 
 
-def steady(at: int, former: int, now: int) -> int:
-    """The former moment, where the new one differs too little to be worth telling; else the new one."""
-    if not at or not former or former < now:
+def steady(at: int, previous: int, now: int) -> int:
+    """The previous instant if the new one differs only a little; else the new one. UTC seconds."""
+    if not at or not previous or previous < now:
         return at
-    return former if abs(at - former) <= max(_STEADY_SECONDS, (at - now) // _STEADY_PART) else at
+    return previous if abs(at - previous) <= max(_STEADY_SECONDS, (at - now) // _STEADY_PART) else at

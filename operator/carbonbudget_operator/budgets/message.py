@@ -1,4 +1,4 @@
-"""The one sentence of a budget: in its status, in a refusal, in a warning. At most 256 characters."""
+"""The sentence about a budget in its status, in refusals and in warnings. At most 256 characters."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ _MAX_CONTACT = 64  # as the CRD says; an object of before that may have more
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """How a budget is spoken of. `workload`: the one that used most, KIND/NAME, for a budget per workload.
+    """The names that a budget's message uses.
+
+    `workload`: for a budget per workload, KIND/NAME of the workload that used most.
 
     `market`: whether its grams are market-based; the figures of the two methods cannot be compared.
     """
@@ -38,7 +40,7 @@ def describe(subject: Subject, limit_ug: int, verdict: Verdict, forecast_ug: int
     `as_of`: up to when there were data (UTC seconds), 0 where that is not known.
     """
     share = f"{format_percent(verdict.percent(limit_ug), verdict.used_ug)} %"
-    if verdict.revised_ug:  # or a state below that per cent would be a riddle
+    if verdict.revised_ug:  # else the per cent would contradict the state
         share += f", {format_mass(verdict.revised_ug)} of it by revised factors"
     rest = f"used {format_beside(verdict.used_ug, limit_ug)} of {exact_mass(limit_ug)} CO2e ({share})"
     if forecast_ug is not None:
@@ -56,7 +58,7 @@ def describe(subject: Subject, limit_ug: int, verdict: Verdict, forecast_ug: int
 
 
 def _fitted(subject: Subject, rest: str) -> str:
-    """The whole sentence; names of up to 253 characters are cut before any figure is."""
+    """The whole sentence. If it is too long, names are cut, and no figure."""
     kind = "cluster carbon budget" if subject.cluster else "carbon budget"
     workload = f"{subject.workload} " if subject.workload else ""
     text = f"{kind} {subject.name}: {workload}{rest}"
@@ -70,7 +72,7 @@ def _fitted(subject: Subject, rest: str) -> str:
 
 
 def without_instant(message: str) -> str:
-    """A sentence of `describe` without its "as of": what a change of is a change of the figures."""
+    """A sentence of `describe` without its "as of": it changes only if a figure does."""
     before, found, after = message.partition(_AS_OF)
     return before + after[after.find(";") if ";" in after else len(after) :] if found else message
 

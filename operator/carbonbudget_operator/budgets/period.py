@@ -51,8 +51,8 @@ def period_at(calendar: Calendar, zone: ZoneInfo, now: int) -> Period:
     # still the right period, and its end the right start of the next.
     period = Period(_midnight(first, zone), _midnight(_next_first(calendar, first), zone))
     if now < period.start:
-        former = _first_day(calendar, first - dt.timedelta(days=1))
-        return Period(_midnight(former, zone), period.start)
+        previous = _first_day(calendar, first - dt.timedelta(days=1))
+        return Period(_midnight(previous, zone), period.start)
     return period
 
 

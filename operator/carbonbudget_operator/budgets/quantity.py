@@ -1,4 +1,4 @@
-"""Masses of CO2e as people write them ("5kg", "312.5 g") and as the rooms compute them: micrograms; and energy.
+"""Masses of CO2e as people write them ("5kg", "312.5 g") and as this project computes them, in micrograms. Also energy.
 
 What is printed is rounded down, so that it is never more than what was used; it is never 0 for what is more than 0, and
 off by less than one in its last digit.

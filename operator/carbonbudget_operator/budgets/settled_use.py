@@ -1,8 +1,7 @@
-"""How a revised factor is told from new use, and a lost ledger from both.
+"""Settled use: the use in hours that are over. It shows whether a change is new use, a revised factor or lost facts.
 
-Facts of hours that are over change only by late reports, which bring energy. So the grams of settled hours
-that differ at the very same energy are a revision of factors; less energy there than before is a ledger
-that lost facts.
+Only a late report changes the facts of these hours, and it adds energy. So if the grams change and the energy does
+not, a factor was revised. If the energy falls, the ledger has lost facts.
 """
 
 from __future__ import annotations
@@ -12,13 +11,13 @@ from dataclasses import dataclass
 from carbonbudget_operator.budgets.period import Period
 
 _HOUR = 3600
-# Late reports of others may take a little of a shared namespace's energy off a budget; a loss takes more.
+# A late report of other pods can move a little energy of a shared namespace away from a budget. A loss is larger.
 _LOST_BELOW_PERCENT = 99
 
 
 @dataclass(frozen=True, slots=True)
 class SettledUse:
-    """Use before `through` (UTC seconds, a whole hour), as it was valued when last judged."""
+    """Use before `through` (UTC seconds, a whole hour), as valued at the last evaluation. Micrograms, microjoules."""
 
     through: int
     used_ug: int
@@ -27,25 +26,25 @@ class SettledUse:
 
 @dataclass(frozen=True, slots=True)
 class SettledComparison:
-    """What became of the settled part. `revision_ug`: what revised factors changed; `lost`: facts are gone."""
+    """The result of a comparison. `revision_ug`: what revised factors changed. `lost`: the ledger has lost facts."""
 
     settled: SettledUse
     revision_ug: int
     lost: bool
 
 
-def compare_settled(former: SettledUse, used_ug: int, energy_uj: int) -> SettledComparison:
-    """The former settled part against what the server says of the same hours now."""
-    if energy_uj * 100 < former.energy_uj * _LOST_BELOW_PERCENT:
-        return SettledComparison(former, 0, lost=True)  # what was known stays known: it may be restored
-    revision_ug = used_ug - former.used_ug if energy_uj == former.energy_uj else 0
-    return SettledComparison(SettledUse(former.through, used_ug, energy_uj), revision_ug, lost=False)
+def compare_settled(previous: SettledUse, used_ug: int, energy_uj: int) -> SettledComparison:
+    """Compare the previous settled use with the server's present figures of the same hours."""
+    if energy_uj * 100 < previous.energy_uj * _LOST_BELOW_PERCENT:
+        return SettledComparison(previous, 0, lost=True)  # the ledger may be restored
+    revision_ug = used_ug - previous.used_ug if energy_uj == previous.energy_uj else 0
+    return SettledComparison(SettledUse(previous.through, used_ug, energy_uj), revision_ug, lost=False)
 
 
 def settled_through(period: Period, data_through: int) -> int:
-    """Up to which whole hour the period's facts are settled when every node has reported up to `data_through`.
+    """The whole hour up to which the period is settled, if every node has reported up to `data_through`.
 
-    0 while not even its first hour is.
+    UTC seconds; 0 while its first hour is not settled.
     """
     through = min(data_through, period.end) // _HOUR * _HOUR
     return through if through > period.start else 0

@@ -1,4 +1,4 @@
-"""Several budgets on one pod: the strictest decides, and is named."""
+"""The order of several budgets that cover one pod. The strictest budget decides, and messages name it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _SEVERITY = {State.EXCEEDED: 3, State.WARNING: 2, State.UNKNOWN: 1, State.WITHIN
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One budget that holds for a pod. `key` is namespace/name, or /name for a cluster-wide one."""
+    """One budget that covers a pod. `key` is namespace/name, or /name for a cluster-wide one."""
 
     key: str
     action: Action
@@ -22,13 +22,13 @@ class Candidate:
 
 
 def by_strictness(candidates: Iterable[Candidate]) -> list[Candidate]:
-    """The strictest first: by what it does, how it stands, how much of it is used, then by its key.
+    """The strictest first: by action, state, percent and key.
 
-    The order of the candidates does not matter, so that two replicas always name the same budget.
+    The order of the candidates does not matter, so all replicas name the same budget.
     """
     return sorted(candidates, key=lambda c: (-c.action, -_SEVERITY[c.state], -c.percent, c.key))
 
 
 def strictest(candidates: Iterable[Candidate]) -> Candidate | None:
-    """The one that decides; None where no budget holds."""
+    """The strictest candidate; None if there is none."""
     return next(iter(by_strictness(candidates)), None)

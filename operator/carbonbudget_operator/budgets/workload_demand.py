@@ -1,4 +1,4 @@
-"""What new work is expected to emit: requests x duration x what such nodes emit, or what its former runs emitted.
+"""The expected emissions of new work: requests x duration x the emissions of such nodes, or those of its former runs.
 
 Integers: millicores, thousandths of a GPU, seconds, micrograms. A projection is rounded up: it is compared with what
 is left. It counts idle and overhead whatever a budget includes, since a request reserves them.

@@ -1,1 +1,1 @@
-"""The kopf controller: keeps budgets in memory, judges them each window, writes what changed."""
+"""The kopf controller: holds budgets in memory, evaluates them in each window, and writes what changed."""

@@ -1,4 +1,7 @@
-"""From a budget and the server's answers to what its object should be. No I/O, no clock."""
+"""The evaluation of one budget: from the prepared budget and the server's answers to its new status.
+
+No I/O, no clock.
+"""
 
 from __future__ import annotations
 
@@ -32,13 +35,13 @@ from carbonbudget_operator.controller.status_json import DesiredObject, Status, 
 
 @dataclass(frozen=True, slots=True)
 class BudgetEvaluation:
-    """What was found, and what the object should be. `standing` is None where nothing is known.
+    """The result of one evaluation. `outcome`: the status and label to write. `record`: None while nothing is known.
 
-    `runs` are those over a threshold of a budget per workload.
+    `lost`: the ledger has lost facts. `runs`: the runs over a threshold, for a budget per workload.
     """
 
     outcome: DesiredObject
-    standing: EvaluationRecord | None
+    record: EvaluationRecord | None
     message: str
     forecast_ug: int | None = None
     lost: bool = False
@@ -46,7 +49,7 @@ class BudgetEvaluation:
 
 
 def evaluate_budget(
-    case: PreparedBudget,
+    prepared: PreparedBudget,
     answers: PeriodAnswers,
     week: WeeklyProfile | None,
     conflict: str,
@@ -54,44 +57,50 @@ def evaluate_budget(
     terms: EnforcementTerms,
     managed: bool = False,
 ) -> BudgetEvaluation:
-    """By the server's answers at `now`."""
-    made = assess(case.budget, answers.reading, week, now, terms, case.former)
-    verdict = made.standing.verdict
-    message = _message(case, made, answers)
-    status = evaluation_fields(case, made.standing) | details(case, answers.use, verdict)
-    if not made.lost:  # else the last forecast stands, as all figures do
+    """Evaluate a budget by the server's answers at `now` (UTC seconds). `conflict`: see ConflictStore."""
+    made = assess(prepared.budget, answers.reported, week, now, terms, prepared.previous)
+    verdict = made.record.verdict
+    message = _message(prepared, made, answers)
+    status = evaluation_fields(prepared, made.record) | details(prepared, answers.use, verdict)
+    if not made.lost:  # else the last forecast stays, as all figures do
         forecast_ug = made.forecast_ug
-        status["forecast"] = format_beside(forecast_ug, case.budget.limit_ug) if forecast_ug is not None else None
-    reading = answers.reading
+        status["forecast"] = format_beside(forecast_ug, prepared.budget.limit_ug) if forecast_ug is not None else None
+    reported = answers.reported
     status |= {
         "message": message,
         "observedAt": format_time(now),
-        "dataThrough": format_time(reading.data_through),
-        "history": history(case, answers.former),
+        "dataThrough": format_time(reported.data_through),
+        "history": history(prepared, answers.previous),
     }
     status["conditions"] = merged(
-        case.resource,
+        prepared.resource,
         now,
         (
-            ready(case.namespaces, case.left_out, case.unjudged, answers.use.pro_rata, _stands_in(case, answers)),
+            ready(
+                prepared.namespaces,
+                prepared.namespaces_left_out,
+                prepared.unenforced,
+                answers.use.pro_rata,
+                _stands_in(prepared, answers),
+            ),
             data_complete(
                 answers.use.coverage_percent,
                 made.lost,
                 made.missing,
-                reading.data_through,
+                reported.data_through,
                 answers.use.pods_without_agent,
             ),
             within_budget(verdict.state, message),
             enforcement_conflict(conflict, managed),
         ),
     )
-    outcome = DesiredObject(status, _blocks(case, made.standing))
-    over = runs_over(case, answers.use, verdict, reading.data_through)
-    return BudgetEvaluation(outcome, made.standing, message, made.forecast_ug, made.lost, over)
+    outcome = DesiredObject(status, _blocks(prepared, made.record))
+    over = runs_over(prepared, answers.use, verdict, reported.data_through)
+    return BudgetEvaluation(outcome, made.record, message, made.forecast_ug, made.lost, over)
 
 
 def evaluate_without_answer(
-    case: PreparedBudget,
+    prepared: PreparedBudget,
     reason: str,
     sentence: str,
     missing_since: int,
@@ -100,33 +109,40 @@ def evaluate_without_answer(
     terms: EnforcementTerms,
     managed: bool = False,
 ) -> BudgetEvaluation:
-    """While there is nothing to judge by. What did not change is left as it is, and a condition says why."""
+    """Evaluate a budget without an answer. Fields that do not change are left out, and a condition gives the reason."""
     incomplete = DesiredCondition("DataComplete", "False", reason, sentence)
-    made = assess_without_answer(case.budget, missing_since, now, terms, case.former)
+    made = assess_without_answer(prepared.budget, missing_since, now, terms, prepared.previous)
     if made is None:
         # The period that the status shows stays there: it will be asked for when there are answers again.
         status: Status = {"state": State.UNKNOWN.value, "action": "", "enforcement": None, "message": sentence}
         wanted = (incomplete, within_budget(State.UNKNOWN, sentence), enforcement_conflict(conflict, managed))
-        status["conditions"] = merged(case.resource, now, wanted)
+        status["conditions"] = merged(prepared.resource, now, wanted)
         return BudgetEvaluation(DesiredObject(status, blocking=False), None, sentence)
     status = {}
-    message = case.resource.status.message or ""
-    if case.former is None or made.verdict != case.former.verdict:
-        through = case.resource.status.data_through
+    message = prepared.resource.status.message or ""
+    if prepared.previous is None or made.verdict != prepared.previous.verdict:
+        through = prepared.resource.status.data_through
         message = describe(
-            case.subject(""), case.budget.limit_ug, made.verdict, None, seconds(through) if through is not None else 0
+            prepared.subject(""),
+            prepared.budget.limit_ug,
+            made.verdict,
+            None,
+            seconds(through) if through is not None else 0,
         )
-        status = evaluation_fields(case, made) | {"message": message, "observedAt": format_time(now)}
+        status = evaluation_fields(prepared, made) | {"message": message, "observedAt": format_time(now)}
     wanted = (incomplete, within_budget(made.verdict.state, message), enforcement_conflict(conflict, managed))
-    status["conditions"] = merged(case.resource, now, wanted)
-    return BudgetEvaluation(DesiredObject(status, _blocks(case, made)), made, message)
+    status["conditions"] = merged(prepared.resource, now, wanted)
+    return BudgetEvaluation(DesiredObject(status, _blocks(prepared, made)), made, message)
 
 
-def evaluate_invalid(held: StoredBudget, sentence: str, now: int) -> BudgetEvaluation:
-    """A budget that cannot be judged: not ready, and blocking nothing. The generation that was judged stays."""
-    generation = held.metadata.get("generation")
+def evaluate_invalid(stored: StoredBudget, sentence: str, now: int) -> BudgetEvaluation:
+    """A budget that cannot be evaluated: it is not ready and blocks nothing.
+
+    `observedGeneration` stays that of the last evaluation, because its figures stay.
+    """
+    generation = stored.metadata.get("generation")
     condition = bad_spec(sentence)
-    since = next((item for item in _conditions(held) if item.get("type") == "Ready"), {})
+    since = next((item for item in _conditions(stored) if item.get("type") == "Ready"), {})
     kept = since.get("lastTransitionTime") if since.get("status") == condition.status else None
     status: Status = {
         "state": State.UNKNOWN.value,
@@ -147,25 +163,27 @@ def evaluate_invalid(held: StoredBudget, sentence: str, now: int) -> BudgetEvalu
     return BudgetEvaluation(DesiredObject(status, blocking=False), None, sentence)
 
 
-def _message(case: PreparedBudget, made: Assessment, answers: PeriodAnswers) -> str:
+def _message(prepared: PreparedBudget, made: Assessment, answers: PeriodAnswers) -> str:
     top = answers.use.workloads[0] if answers.use.workloads else None
     workload = top.workload if top is not None else ""
-    if top is not None and not case.held.resource.namespaced:
+    if top is not None and not prepared.stored.resource.namespaced:
         workload = f"{top.namespace}/{workload}"
-    through = answers.reading.data_through
-    return describe(case.subject(workload), case.budget.limit_ug, made.standing.verdict, made.forecast_ug, through)
+    through = answers.reported.data_through
+    return describe(
+        prepared.subject(workload), prepared.budget.limit_ug, made.record.verdict, made.forecast_ug, through
+    )
 
 
-def _stands_in(case: PreparedBudget, answers: PeriodAnswers) -> bool:
-    """Whether a market-based budget's figures are the location's for some of its energy, by the server's factors."""
-    market = case.spec.accounting == "MarketBased"
+def _stands_in(prepared: PreparedBudget, answers: PeriodAnswers) -> bool:
+    """Whether a market-based budget uses the location's figure for some of its energy."""
+    market = prepared.spec.accounting == "MarketBased"
     return market and any(why.startswith(NO_MARKET_FACTOR) for why in answers.use.factors)
 
 
-def _blocks(case: PreparedBudget, made: EvaluationRecord) -> bool:
-    """Whether new work is refused: a limit for each workload refuses nobody else's."""
-    return bool(made.verdict.block_until) and not case.budget.per_workload
+def _blocks(prepared: PreparedBudget, made: EvaluationRecord) -> bool:
+    """Whether new work is refused. A budget per workload never refuses new work."""
+    return bool(made.verdict.block_until) and not prepared.budget.per_workload
 
 
-def _conditions(held: StoredBudget) -> list[Mapping[str, object]]:
-    return list(objects(at(held.body, "status").get("conditions")))
+def _conditions(stored: StoredBudget) -> list[Mapping[str, object]]:
+    return list(objects(at(stored.body, "status").get("conditions")))

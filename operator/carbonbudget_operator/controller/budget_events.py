@@ -1,4 +1,4 @@
-"""Kubernetes Events about budgets, with reasons that stay the same."""
+"""Posts Kubernetes Events about budgets. Their reasons are part of the API."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ _REASONS: Final[Mapping[State, tuple[Literal["Normal", "Warning"], str]]] = {
 }
 
 
-def needs_event(former: State | None, state: State) -> bool:
-    """A change of state, or a first verdict that is not plainly within the limit."""
-    if former in (None, State.UNKNOWN):
+def needs_event(previous: State | None, state: State) -> bool:
+    """Whether to post an Event: the state changed, or the first verdict is a warning or worse."""
+    if previous in (None, State.UNKNOWN):
         return state in (State.WARNING, State.EXCEEDED)
-    return former is not state
+    return previous is not state
 
 
 async def post_budget_event(
-    client: KubeClient, held: StoredBudget, state: State, message: str, now: int, failing: FailureLog
+    client: KubeClient, stored: StoredBudget, state: State, message: str, now: int, failing: FailureLog
 ) -> None:
-    """Post the Event. That Events cannot be posted is logged once, until one is: it changes nothing."""
+    """Post the Event. A failure is logged once, until an Event is posted again, and has no other effect."""
     kind, reason = _REASONS[state]
-    about = InvolvedObject(f"{GROUP}/{VERSION}", held.resource.kind, held.name, held.namespace, held.uid)
+    about = InvolvedObject(f"{GROUP}/{VERSION}", stored.resource.kind, stored.name, stored.namespace, stored.uid)
     try:
         await client.send("POST", about.events_path, event_body(about, "controller", kind, reason, message, now))
     except KubeError as error:
         if failing.begins("events"):
-            _log.warning("event %s of %s not posted: %s", reason, held.key, error.reason)
+            _log.warning("event %s of %s not posted: %s", reason, stored.key, error.reason)
     else:
         failing.ends("events")

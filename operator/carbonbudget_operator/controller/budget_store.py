@@ -1,12 +1,13 @@
-"""The budgets that the watch has shown, by key, and a bell that rings when a spec changed.
+"""The budgets that the watch has shown, by key, and an event that is set when a spec changes.
 
-Of an object only what is used is kept, and of all objects of a namespace a bounded sum: whoever may create budgets in
-one namespace must not fill the controller, which judges those of all.
+Only the used fields of an object are stored, and the objects of one namespace have a limit in bytes. So the budgets of
+one namespace cannot fill the memory of the controller.
 """
 
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import logging
 from collections.abc import Iterable, Mapping
 from functools import cached_property
@@ -14,13 +15,14 @@ from functools import cached_property
 from carbonbudget_core.jsons import at
 from carbonbudget_operator.api.carbonbudget import AnyBudget, CarbonBudget, ClusterCarbonBudget
 from carbonbudget_operator.api.resource_names import Resource
+from carbonbudget_operator.api.times import seconds
 from carbonbudget_operator.api_path import ApiPath
 from carbonbudget_operator.budgets.evaluate import State
 from carbonbudget_operator.controller.trimmed_budget import (
     CROWDED,
     MOST_OF_A_NAMESPACE,
     Body,
-    left_out,
+    missing_spec_reason,
     trimmed,
     without_spec,
 )
@@ -29,10 +31,10 @@ _log = logging.getLogger(__name__)
 
 
 class StoredBudget:
-    """One object as the watch showed it last; `left_out` says why it is kept without its spec."""
+    """One object as the watch showed it last; `missing_spec_reason` says why it is stored without its spec."""
 
     def __init__(self, resource: Resource, body: Body) -> None:
-        self.resource, self.body, self.left_out = resource, body, left_out(body)
+        self.resource, self.body, self.missing_spec_reason = resource, body, missing_spec_reason(body)
 
     @cached_property
     def budget(self) -> AnyBudget:
@@ -42,7 +44,7 @@ class StoredBudget:
 
     @cached_property
     def metadata(self) -> Mapping[str, object]:
-        """Its metadata."""
+        """The object's metadata."""
         return at(self.body, "metadata")
 
     @cached_property
@@ -52,7 +54,7 @@ class StoredBudget:
 
     @property
     def version(self) -> tuple[str, object]:
-        """Its uid and generation: changes with what is asked for, and not with its status."""
+        """Its uid and generation: changes with the spec, and not with the status."""
         return self.uid, self.metadata.get("generation")
 
     @cached_property
@@ -72,13 +74,21 @@ class StoredBudget:
         return next((state for state in State if state.value == word), None)
 
     @property
+    def data_through(self) -> int:
+        """The time up to which there were data when its status was written (UTC seconds); 0 if it has none."""
+        try:
+            return seconds(dt.datetime.fromisoformat(str(at(self.body, "status").get("dataThrough"))))
+        except (ValueError, OverflowError):
+            return 0
+
+    @property
     def key(self) -> str:
-        """namespace/name, or /name for a cluster-wide budget: how all rooms speak of it."""
+        """namespace/name, or /name for a cluster-wide budget."""
         return f"{self.namespace}/{self.name}"
 
     @property
     def path(self) -> ApiPath:
-        """Where the API server has it."""
+        """Its path in the API."""
         return self.resource.path(self.namespace, self.name)
 
 
@@ -90,55 +100,55 @@ class BudgetStore:
     """
 
     def __init__(self) -> None:
-        self._held: dict[str, StoredBudget] = {}
+        self._stored: dict[str, StoredBudget] = {}
         self._bytes: dict[str, int] = {}  # of specs and statuses, by key
         self._sums: dict[str, int] = {}  # the same, by namespace
         self.changed = asyncio.Event()
-        # Rings with our own status patches too: what enforcement waits for.
+        # Set also by our own status patches: enforcement waits for these.
         self.moved = asyncio.Event()
 
     def seen(self, resource: Resource, event: str | None, body: Body) -> None:
-        """One watch event. A new generation rings the bell; our own status patches do not."""
-        kept, size = trimmed(body)
-        held = StoredBudget(resource, kept)
+        """Take one watch event. A new generation sets `changed`; our own status patches do not."""
+        used_fields, size = trimmed(body)
+        stored = StoredBudget(resource, used_fields)
         if event == "DELETED":
-            self.forget(held.key, held.uid)
+            self.forget(stored.key, stored.uid)
             return
-        former = self._held.get(held.key)
-        self._count(held, 0)
-        if held.namespace and self._sums.get(held.namespace, 0) + size > MOST_OF_A_NAMESPACE:
-            if former is None or not former.left_out:
-                _log.warning("%s is not judged: %s", held.key, CROWDED)
-            held = StoredBudget(resource, without_spec(kept, CROWDED))
+        previous = self._stored.get(stored.key)
+        self._count(stored, 0)
+        if stored.namespace and self._sums.get(stored.namespace, 0) + size > MOST_OF_A_NAMESPACE:
+            if previous is None or not previous.missing_spec_reason:
+                _log.warning("%s is not evaluated: %s", stored.key, CROWDED)
+            stored = StoredBudget(resource, without_spec(used_fields, CROWDED))
         else:
-            self._count(held, size)
-        self._held[held.key] = held
+            self._count(stored, size)
+        self._stored[stored.key] = stored
         self.moved.set()
-        if former is None or former.version != held.version:
+        if previous is None or previous.version != stored.version:
             self.changed.set()
 
-    def _count(self, held: StoredBudget, size: int) -> None:
-        """Of this object so many bytes are kept now."""
-        self._sums[held.namespace] = self._sums.get(held.namespace, 0) + size - self._bytes.pop(held.key, 0)
+    def _count(self, stored: StoredBudget, size: int) -> None:
+        """Set how many bytes of this object are stored."""
+        self._sums[stored.namespace] = self._sums.get(stored.namespace, 0) + size - self._bytes.pop(stored.key, 0)
         if size:
-            self._bytes[held.key] = size
-        if not self._sums[held.namespace]:
-            del self._sums[held.namespace]
+            self._bytes[stored.key] = size
+        if not self._sums[stored.namespace]:
+            del self._sums[stored.namespace]
 
     def forget(self, key: str, uid: str) -> None:
-        """The object is gone; also when a write finds it gone, as a watch may have missed its end."""
-        if key in self._held and self._held[key].uid == uid:
-            self._count(self._held.pop(key), 0)
+        """Remove an object that was deleted, by the watch or because a write found it missing."""
+        if key in self._stored and self._stored[key].uid == uid:
+            self._count(self._stored.pop(key), 0)
             self.moved.set()
 
     def keep_only(self, uids: Iterable[str], among: Mapping[str, StoredBudget]) -> int:
-        """Forget what of `among`, an earlier snapshot, is not in a complete list made since; how many that were."""
+        """Remove the objects of `among`, an earlier snapshot, that a later list lacks. Returns their number."""
         listed = set(uids)
-        gone = [held for held in among.values() if held.uid not in listed]
-        for held in gone:
-            self.forget(held.key, held.uid)
+        gone = [stored for stored in among.values() if stored.uid not in listed]
+        for stored in gone:
+            self.forget(stored.key, stored.uid)
         return len(gone)
 
-    def held(self) -> dict[str, StoredBudget]:
+    def snapshot(self) -> dict[str, StoredBudget]:
         """A snapshot by key."""
-        return dict(self._held)
+        return dict(self._stored)

@@ -1,4 +1,4 @@
-"""Writes to budgets: the status where a person would see a change, and the label that the policy's binding goes by."""
+"""Writes budgets: the status if a person would see a change, and the label that the policy's binding selects by."""
 
 from __future__ import annotations
 
@@ -18,55 +18,55 @@ from carbonbudget_operator.printable import printable
 _log = logging.getLogger(__name__)
 _WRITES_AT_ONCE = 16
 _MAX_TEXT = 1024  # of one text in a status
-_MAX_TOLD = 10_000
+_MAX_REMEMBERED = 10_000
 
 
 class BudgetWriter:
     """At most 16 writes at once, whatever the number of budgets."""
 
-    def __init__(self, client: KubeClient, inventory: BudgetStore, metrics: ControllerMetrics) -> None:
-        self._client, self._inventory, self._metrics = client, inventory, metrics
+    def __init__(self, client: KubeClient, store: BudgetStore, metrics: ControllerMetrics) -> None:
+        self._client, self._store, self._metrics = client, store, metrics
         self._writers = asyncio.Semaphore(_WRITES_AT_ONCE)
         self._failing = FailureLog()
-        # Versions whose status is not known, since they are kept without it, and was written.
-        self._told: dict[str, tuple[str, object]] = {}
+        # Written versions of budgets that are stored without spec: their present status is not known.
+        self._written_versions: dict[str, tuple[str, object]] = {}
 
-    async def write(self, held: StoredBudget, outcome: DesiredObject) -> bool:
-        """Bring status and label to what they should be; whether the object is as judged now.
+    async def write(self, stored: StoredBudget, outcome: DesiredObject) -> bool:
+        """Write status and label if they differ. Returns whether the object now has both.
 
-        Status first: a block holds when both say so, and is lifted as soon as the status does not. The uid
-        goes with each write, so that a budget which was made anew under this name is not written to.
+        The status comes first: a block needs both, and ends as soon as the status has none. Each write names the uid,
+        so a budget that was created again under this name is not written to.
         """
         status = printable_status(outcome.status)
-        labelled = at(held.metadata, "labels").get(BLOCKING_LABEL) == "true"
+        labelled = at(stored.metadata, "labels").get(BLOCKING_LABEL) == "true"
         wanted = labelled if outcome.blocking is None else outcome.blocking
         try:
-            if is_visible_change(held.body, status) and not (
-                held.left_out and self._told.get(held.key) == held.version
+            if is_visible_change(stored.body, status) and not (
+                stored.missing_spec_reason and self._written_versions.get(stored.key) == stored.version
             ):
-                await self._patch(held.path.sub("status"), {"metadata": {"uid": held.uid}, "status": status})
-                self._tell(held)
+                await self._patch(stored.path.sub("status"), {"metadata": {"uid": stored.uid}, "status": status})
+                self._remember(stored)
             if wanted != labelled:
                 label = {BLOCKING_LABEL: "true" if wanted else None}
-                await self._patch(held.path, {"metadata": {"uid": held.uid, "labels": label}})
+                await self._patch(stored.path, {"metadata": {"uid": stored.uid, "labels": label}})
         except KubeError as error:
             if error.status == 404:  # its end was missed
-                self._inventory.forget(held.key, held.uid)
+                self._store.forget(stored.key, stored.uid)
             else:
                 self._metrics.failures.inc()
-                if self._failing.begins(held.key):  # once, until it is written
-                    _log.warning("%s not updated, the next window tries again: %s", held.key, error.reason)
+                if self._failing.begins(stored.key):  # once, until it is written
+                    _log.warning("%s not updated, the next window tries again: %s", stored.key, error.reason)
             return False
-        if self._failing.ends(held.key):
-            _log.info("%s updated again", held.key)
+        if self._failing.ends(stored.key):
+            _log.info("%s updated again", stored.key)
         return True
 
-    def _tell(self, held: StoredBudget) -> None:
-        self._told.pop(held.key, None)
-        if held.left_out:
-            self._told[held.key] = held.version
-            if len(self._told) > _MAX_TOLD:  # the oldest is written once more
-                del self._told[next(iter(self._told))]
+    def _remember(self, stored: StoredBudget) -> None:
+        self._written_versions.pop(stored.key, None)
+        if stored.missing_spec_reason:
+            self._written_versions[stored.key] = stored.version
+            if len(self._written_versions) > _MAX_REMEMBERED:  # the oldest is written once more
+                del self._written_versions[next(iter(self._written_versions))]
 
     async def _patch(self, path: ApiPath, patch: dict[str, object]) -> None:
         async with self._writers:

@@ -1,4 +1,4 @@
-"""Keeps certificates where their users read them: Secrets, ConfigMaps, the webhook's caBundle."""
+"""Writes certificates to where their users read them: Secrets, ConfigMaps, the webhook's caBundle."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ _RETRY_SECONDS = 5.0
 
 
 class CertificateStore:
-    """Makes and renews; `bundle` is the CAs to trust, PEM, None before the first success."""
+    """Makes and renews certificates. `bundle`: the CAs to trust, as PEM; None before the first success."""
 
     def __init__(self, client: KubeClient, namespace: str, agent_namespace: str) -> None:
         self._client, self._namespace, self._agent_namespace = client, namespace, agent_namespace
         self.bundle: str | None = None
 
     async def run(self) -> None:
-        """For ever: look every hour, try again soon after a failure."""
+        """Runs for ever: checks every hour, and soon after a failure."""
         while True:
             try:
                 await self.ensure(dt.datetime.now(dt.UTC))
@@ -49,9 +49,9 @@ class CertificateStore:
                 await asyncio.sleep(_RETRY_SECONDS)
 
     async def ensure(self, now: dt.datetime) -> None:
-        """Bring everything to where it should be. Raises KubeError; it is safe to call again."""
-        ca, former = await self._ca(now)
-        cas = [ca.certificate, *([former] if former else [])]
+        """Make and write what is missing or due. Raises KubeError; a repeated call is safe."""
+        ca, previous = await self._ca(now)
+        cas = [ca.certificate, *([previous] if previous else [])]
         for service in _LEAVES:
             await self._leaf(service, ca, cas, now)
         self.bundle = "".join(cas)
@@ -61,12 +61,12 @@ class CertificateStore:
             await self._webhook(path, self.bundle)
 
     async def _ca(self, now: dt.datetime) -> tuple[CertificatePair, str]:
-        """The CA, made anew if need be, and the former one's certificate while it is valid."""
+        """The CA, which is replaced when due, and the previous CA's certificate while it is valid."""
         path = ApiPath("", "v1", "secrets", self._namespace, _CA)
         data = await self._secret(path)
-        found, former = _pair(data), data.get("former.crt", "")
+        found, previous = _pair(data), data.get("former.crt", "")
         if found is not None and ca_usable(found, now):
-            return found, former if still_valid(former, now) else ""
+            return found, previous if still_valid(previous, now) else ""
         ca = make_ca(now)
         kept = found.certificate if found is not None and still_valid(found.certificate, now) else ""
         _log.info("making a new CA")
@@ -109,7 +109,7 @@ class CertificateStore:
             await self._client.request("PATCH", path, body=patch, content_type=MERGE_PATCH)
 
     async def _webhook(self, path: ApiPath, bundle: str) -> None:
-        """Every webhook of a configuration trusts the bundle; without one (Observe) there is nothing to do."""
+        """Write the bundle into every webhook of the configuration; does nothing if there is none (mode Observe)."""
         found = await self._get(path)
         if found is None:
             return

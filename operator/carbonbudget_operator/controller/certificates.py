@@ -1,7 +1,7 @@
 """Certificates made at run time: one CA, a leaf for the server and one for the webhook. No I/O here.
 
 ECDSA P-256. A leaf lives 90 days, the CA ten years; each is made anew when a third of its life is left. The
-bundle carries the former CA until it expires, so that a rotation breaks no connection.
+bundle carries the previous CA until it expires, so that a rotation breaks no connection.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def make_leaf(ca: CertificatePair, names: Sequence[str], now: dt.datetime) -> Ce
 
 
 def ca_usable(ca: CertificatePair | None, now: dt.datetime) -> bool:
-    """Whether it is whole and more than a third of its life is left."""
+    """Whether the certificate can be read and more than a third of its life is left."""
     if ca is None:
         return False
     try:
@@ -72,7 +72,7 @@ def ca_usable(ca: CertificatePair | None, now: dt.datetime) -> bool:
 
 
 def leaf_usable(leaf: CertificatePair | None, cas: Sequence[str], names: Sequence[str], now: dt.datetime) -> bool:
-    """Whether it is whole, signed by one of these CAs, for these names, and not about to end."""
+    """Whether the certificate can be read, is signed by one of these CAs, has these names, and does not end soon."""
     if leaf is None:
         return False
     try:
@@ -88,7 +88,7 @@ def leaf_usable(leaf: CertificatePair | None, cas: Sequence[str], names: Sequenc
 
 
 def still_valid(ca_certificate: str, now: dt.datetime) -> bool:
-    """Whether a former CA's certificate still belongs in the bundle."""
+    """Whether a previous CA's certificate still belongs in the bundle."""
     try:
         return now < _certificate(ca_certificate).not_valid_after_utc
     except ValueError:

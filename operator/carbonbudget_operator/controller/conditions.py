@@ -14,7 +14,7 @@ from carbonbudget_operator.budgets.evaluate import State
 
 MOST_NAMESPACES: Final = 1000  # in a question to the server, and in a status
 Truth = Literal["True", "False", "Unknown"]
-# Their messages are told by themselves; the others' texts change with every figure in them.
+# A new message of these causes a write. The messages of the others change with every figure.
 _TELLING = frozenset({"Ready", "EnforcementConflict"})
 
 
@@ -30,29 +30,29 @@ class DesiredCondition:
 
 def ready(
     namespaces: tuple[str, ...] | None,
-    left_out: bool,
-    unjudged: tuple[str, ...] = (),
+    namespaces_left_out: bool,
+    unenforced: tuple[str, ...] = (),
     pro_rata: Sequence[int] = (),
     stands_in: bool = False,
 ) -> DesiredCondition:
-    """It is judged. `left_out`: more namespaces counted in its period than can be asked for.
+    """Ready: the budget is evaluated. `namespaces_left_out`: more namespaces count than one question can name.
 
-    `unjudged`: kinds that it wants to hold up and that nobody judges here. `pro_rata`: its start or end, where the
-    ledger is not split there. `stands_in`: it is market-based, and the location's figure is used for some of it.
+    `unenforced`: kinds of enforce.kinds that this cluster does not enforce. `pro_rata`: its start or end, if the ledger
+    is not split there. `stands_in`: it is market-based and uses the location's figure for some of its energy.
     """
-    if left_out:
+    if namespaces_left_out:
         sentence = (
-            f"more than {MOST_NAMESPACES} namespaces counted in this period: those that are gone longest count no "
-            "more; leave namespaceSelector out to count all"
+            f"more than {MOST_NAMESPACES} namespaces counted in this period: those that were deleted first are "
+            "no longer counted; leave namespaceSelector out to count all"
         )
         return DesiredCondition("Ready", "True", "NamespacesLeftOut", sentence)
     if namespaces == ():
         return DesiredCondition(
             "Ready", "True", "NoNamespaces", "namespaceSelector selects no namespace: nothing counts"
         )
-    if unjudged:
+    if unenforced:
         sentence = (
-            f"{', '.join(unjudged)} of enforce.kinds {'is' if len(unjudged) == 1 else 'are'} not judged in this "
+            f"{', '.join(unenforced)} of enforce.kinds {'is' if len(unenforced) == 1 else 'are'} not enforced in this "
             "cluster: mistyped, or missing from the chart's enforcement.kinds"
         )
         return DesiredCondition("Ready", "True", KINDS_NOT_JUDGED, sentence)
@@ -69,22 +69,22 @@ def ready(
             "location's figure stands in; see carbonbudget factors"
         )
         return DesiredCondition("Ready", "True", LOCATION_STANDS_IN, sentence)
-    return DesiredCondition("Ready", "True", "Evaluated", "the budget is judged each window")
+    return DesiredCondition("Ready", "True", "Evaluated", "the budget is evaluated in each window")
 
 
 def bad_spec(sentence: str) -> DesiredCondition:
-    """It cannot be judged."""
+    """Ready is False: the budget cannot be evaluated."""
     return DesiredCondition("Ready", "False", "BadSpec", sentence)
 
 
 def data_complete(
     coverage_percent: int, lost: bool, missing: bool, data_through: int, pods_without_agent: int = 0
 ) -> DesiredCondition:
-    """Whether the figures are whole, and what is wrong with them if not."""
+    """DataComplete: whether the figures are complete, and what is missing if not."""
     if lost:
         sentence = (
-            "the ledger has less than it had: the last verdict stands until it is restored, the budget is edited or "
-            "the period ends; see carbonbudget ledger check"
+            "the ledger has less than it had, so the last verdict stands: restore the ledger (carbonbudget ledger "
+            "check says more), or delete the budget and create it again; the next period starts from zero"
         )
         return DesiredCondition("DataComplete", "False", "UsedFell", sentence)
     if missing:
@@ -101,13 +101,13 @@ def data_complete(
 
 
 def within_budget(state: State, message: str) -> DesiredCondition:
-    """Whether the limit holds."""
+    """WithinBudget: False once the limit is used up."""
     status: Truth = "Unknown" if state is State.UNKNOWN else "False" if state is State.EXCEEDED else "True"
     return DesiredCondition("WithinBudget", status, state.value, message)
 
 
 def enforcement_conflict(sentence: str, managed: bool = False) -> DesiredCondition:
-    """Whether somebody works against what the budget asks for, or what it asks for is another controller's to do."""
+    """EnforcementConflict: whether somebody reverts a suspension, or another controller decides when Jobs run."""
     if sentence and managed:
         return DesiredCondition("EnforcementConflict", "True", "ManagedElsewhere", sentence)
     if sentence:
@@ -116,11 +116,11 @@ def enforcement_conflict(sentence: str, managed: bool = False) -> DesiredConditi
 
 
 def merged(budget: AnyBudget, now: int, wanted: Iterable[DesiredCondition]) -> list[dict[str, object]]:
-    """The wanted conditions, and the former ones of other types; a time changes only with its status."""
-    former = {condition.type: condition for condition in budget.status.conditions or ()}
+    """The wanted conditions, and the previous ones of other types; a time changes only with its status."""
+    previous = {condition.type: condition for condition in budget.status.conditions or ()}
     made: list[dict[str, object]] = []
     for condition in wanted:
-        before = former.pop(condition.type, None)
+        before = previous.pop(condition.type, None)
         since = before.last_transition_time if before is not None and before.status == condition.status else None
         made.append(
             {
@@ -132,12 +132,12 @@ def merged(budget: AnyBudget, now: int, wanted: Iterable[DesiredCondition]) -> l
                 "observedGeneration": budget.metadata.generation,
             }
         )
-    kept = [c.model_dump(mode="json", by_alias=True, exclude_none=True) for c in former.values()]
+    kept = [c.model_dump(mode="json", by_alias=True, exclude_none=True) for c in previous.values()]
     return made + kept
 
 
 def visible_part(conditions: object) -> set[tuple[object, ...]]:
-    """What a person would miss if it were not written."""
+    """The parts of conditions of which a change causes a write."""
     return {
         (
             item.get("type"),

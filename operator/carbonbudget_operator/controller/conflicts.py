@@ -1,4 +1,4 @@
-"""What stands against a suspension: reported by enforcement, shown as a condition of the budget."""
+"""Conflicts with a suspension: enforcement reports them, and a condition of the budget shows them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class ConflictStore:
         (self._managed.add if managed else self._managed.discard)(budget_key)
 
     def clear(self, budget_key: str) -> None:
-        """Nobody does any more."""
+        """Remove the conflict of a budget."""
         self._sentences.pop(budget_key, None)
         self._managed.discard(budget_key)
 
@@ -31,7 +31,7 @@ class ConflictStore:
         return budget_key in self._managed
 
     def forget_all_but(self, budget_keys: Iterable[str]) -> None:
-        """Drop what was told of budgets that are gone."""
+        """Drop the conflicts of budgets that were deleted."""
         kept = set(budget_keys)
         self._sentences = {key: sentence for key, sentence in self._sentences.items() if key in kept}
         self._managed &= kept

@@ -1,4 +1,4 @@
-"""The evaluation loop: each window, and at once after a change, ask, judge, write what changed."""
+"""The evaluation loop: in each window, and soon after a change, it evaluates all budgets and writes what changed."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import logging
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Generic, TypeVar
 
-from carbonbudget_operator.api.query_bodies import BudgetAnswer, BudgetQuery
+from carbonbudget_operator.api.query_bodies import BudgetQuery
 from carbonbudget_operator.api.resource_names import JUDGED_KINDS
 from carbonbudget_operator.api.times import seconds
 from carbonbudget_operator.budgets.assessment import EvaluationRecord
@@ -27,49 +27,46 @@ from carbonbudget_operator.controller.conflicts import ConflictStore
 from carbonbudget_operator.controller.evaluation_schedule import EvaluationSchedule
 from carbonbudget_operator.controller.metrics import ControllerMetrics
 from carbonbudget_operator.controller.prepared_budget import InvalidBudget, PreparedBudget, prepare_budget
-from carbonbudget_operator.controller.query_batch import PeriodQueries, period_answers, period_queries
+from carbonbudget_operator.controller.query_batch import period_answers, period_queries
 from carbonbudget_operator.controller.run_events import RunEvents
+from carbonbudget_operator.controller.server_questions import ServerAnswers, ServerQuestions
 from carbonbudget_operator.controller.weekly_profiles import WeeklyProfiles
 from carbonbudget_operator.kube.client import KubeClient
 from carbonbudget_operator.logs import FailureLog, log_action
 from carbonbudget_operator.namespaces import Namespaces
-from carbonbudget_operator.server_client import ServerClient, ServerUnavailable
+from carbonbudget_operator.server_client import ServerClient
 
 _Made = TypeVar("_Made")
 
 _log = logging.getLogger(__name__)
-_QUESTIONS_AT_ONCE = 5000
-_WORKLOADS_AT_ONCE = 100_000  # the server names twice as many in one answer
 _RUNS_A_WINDOW = 100  # two Events each: some three posts a second
 
 
 @dataclass(frozen=True, slots=True)
 class EvaluationInputs:
-    """What the loop judges by beside the server's answers; each is filled by a task of its own."""
+    """What the loop reads beside the server's answers; a task of its own fills each."""
 
-    inventory: BudgetStore
+    budgets: BudgetStore
     namespaces: Namespaces
     conflicts: ConflictStore
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
-    """The answers by question, and up to when there are data; 0 for none. `reason` says why a budget has none."""
+class _Results(Generic[_Made]):
+    """The results of one step by budget key. `failed`: evaluations of the budgets for which the step failed."""
 
-    through: int
-    answers: Mapping[str, BudgetAnswer]
-    reason: str
-    sentence: str
+    made: dict[str, _Made]
+    failed: dict[str, BudgetEvaluation]
 
 
 class EvaluationLoop:
-    """`window_seconds` is the agents' window, `kinds` are the workloads that the cluster judges."""
+    """Evaluates all budgets in each window. `window_seconds` is the agents' window, `kinds` are the enforced kinds."""
 
     def __init__(
         self,
         client: KubeClient,
         server: ServerClient,
-        seen: EvaluationInputs,
+        inputs: EvaluationInputs,
         metrics: ControllerMetrics,
         window_seconds: int,
         terms: EnforcementTerms,
@@ -77,190 +74,163 @@ class EvaluationLoop:
         kinds: Collection[str] = JUDGED_KINDS,
     ) -> None:
         self._kinds = kinds
-        self._client, self._server, self._seen, self._metrics = client, server, seen, metrics
+        self._client, self._inputs, self._metrics = client, inputs, metrics
         self._terms, self._now = terms, now
-        self._rounds = EvaluationSchedule(seen.inventory.changed, window_seconds, now)
-        self._writer = BudgetWriter(client, seen.inventory, metrics)
+        self._schedule = EvaluationSchedule(inputs.budgets.changed, window_seconds, now)
+        self._writer = BudgetWriter(client, inputs.budgets, metrics)
+        self._questions = ServerQuestions(server, metrics, int(now()))
         self.run_events = RunEvents(client)
         self.profiles = WeeklyProfiles(server, now)
-        # How each budget stood when it was judged last, with its uid: an echo of the write may still be under way.
-        self._standings: dict[str, tuple[str, EvaluationRecord]] = {}
+        # The last record of each budget with its uid: the watch may not have shown the last write yet.
+        self._records: dict[str, tuple[str, EvaluationRecord]] = {}
         self._states: dict[str, tuple[str, State]] = {}
-        self._data_through = 0
-        self._missing_since = int(now())  # a controller that starts beside its server is patient first
-        self._server_failing, self._failing = False, FailureLog()
-        # Versions of budgets that could not be judged for a defect of ours, in this evaluation and in the one before.
-        self._odd: dict[str, tuple[str, object]] = {}
-        self._odd_before: dict[str, tuple[str, object]] = {}
+        self._failing_events = FailureLog()
+        # Versions of budgets whose evaluation failed unexpectedly, in this evaluation and in the one before.
+        self._failed: dict[str, tuple[str, object]] = {}
+        self._failed_before: dict[str, tuple[str, object]] = {}
 
     async def run(self) -> None:
-        """For ever; an evaluation that fails is logged and counted, and the next one comes."""
+        """Runs for ever. An evaluation that fails is logged and counted, and the next window tries again."""
         while True:
-            await self._rounds.next()
+            await self._schedule.next()
             try:
                 await self.evaluate()
             except Exception:
-                # Nothing here may end the loop: a budget that is judged late is better than none.
+                # Nothing may end the loop: a late evaluation is better than none.
                 self._metrics.failures.inc()
                 _log.exception("evaluation failed; the next window tries again")
 
     async def evaluate(self) -> None:
-        """Judge all budgets once."""
+        """Evaluate all budgets once: prepare, ask the server, evaluate, write."""
         now = int(self._now())
-        held = self._seen.inventory.held()
-        self._standings = {key: kept for key, kept in self._standings.items() if key in held}
-        self._states = {key: kept for key, kept in self._states.items() if key in held}
-        self._odd_before, self._odd = self._odd, {}
+        stored = self._inputs.budgets.snapshot()
+        self._records = {key: record for key, record in self._records.items() if key in stored}
+        self._states = {key: state for key, state in self._states.items() if key in stored}
+        self._failed_before, self._failed = self._failed, {}
         with self._metrics.duration.time():
-            cases, bad = self._each(held, held, lambda key: self._case(held[key], now), now)
-            self._data_through = self._data_through or _last_data(cases)
-            asked, odd = self._each(held, cases, lambda key: period_queries(cases[key], self._data_through, now), now)
-            known = await self._known([cases[key].held for key in asked], asked.values())
-            judged, unjudged = self._each(held, asked, lambda key: self._judge(cases[key], asked[key], known, now), now)
-            self.profiles.want(cases[key] for key in judged)
-            await self._settle_all(held, cases, bad | odd | judged | unjudged)
-        self.run_events.forget_all_but(held)
+            through = self._questions.data_through or _last_data_through(stored.values())
+            asking = self._for_each(stored, stored, lambda key: self._prepare(stored[key], through, now), now)
+            answers = ServerAnswers(0, {}, "", "")
+            if asking.made:
+                answers = await self._questions.ask([query for _, queries in asking.made.values() for query in queries])
+            if answers.through:
+                self._metrics.data_through([stored[key] for key in asking.made], answers.through)
+            evaluated = self._for_each(
+                stored, asking.made, lambda key: self._evaluate_one(*asking.made[key], answers, now), now
+            )
+            prepared = {key: each for key, (each, _) in asking.made.items()}
+            self.profiles.want(prepared[key] for key in evaluated.made)
+            await self._publish_all(stored, prepared, asking.failed | evaluated.made | evaluated.failed)
+        self.run_events.forget_all_but(stored)
         await self.run_events.post(_RUNS_A_WINDOW, now)
         self._metrics.evaluations.inc()
-        self._metrics.forget_all_but(held.values())
-        self._seen.conflicts.forget_all_but(held)
+        self._metrics.forget_all_but(stored.values())
+        self._inputs.conflicts.forget_all_but(stored)
 
     def shows_verdict(self, key: str) -> bool:
-        """Whether the watch shows the budget as it was judged here: no status of a former process, no late echo."""
-        held = self._seen.inventory.held().get(key)
-        if held is None or self._states.get(key, ("",))[0] != held.uid:
+        """Whether the watch shows the budget with the verdict of this process: its last write has come back."""
+        stored = self._inputs.budgets.snapshot().get(key)
+        if stored is None or self._states.get(key, ("",))[0] != stored.uid:
             return False
-        uid, standing = self._standings.get(key, ("", None))
-        block_until = standing.verdict.block_until if standing is not None and uid == held.uid else 0
+        uid, record = self._records.get(key, ("", None))
+        block_until = record.verdict.block_until if record is not None and uid == stored.uid else 0
         try:
-            enforcement = held.budget.status.enforcement
+            enforcement = stored.budget.status.enforcement
         except ValueError:
-            return True  # nobody can read it, so there is nothing to wait for
+            return True  # the object cannot be parsed, so no write can come back
         return (seconds(enforcement.until) if enforcement is not None else 0) == block_until
 
-    def _each(
-        self, held: Mapping[str, StoredBudget], keys: Iterable[str], make: Callable[[str], _Made], now: int
-    ) -> tuple[dict[str, _Made], dict[str, BudgetEvaluation]]:
-        """What is made of each, and verdicts on those of which nothing can be: no budget holds up another."""
-        made: dict[str, _Made] = {}
-        bad: dict[str, BudgetEvaluation] = {}
+    def _for_each(
+        self, stored: Mapping[str, StoredBudget], keys: Iterable[str], step: Callable[[str], _Made], now: int
+    ) -> _Results[_Made]:
+        """Run a step for each budget. A budget for which it fails does not stop the others."""
+        results: _Results[_Made] = _Results({}, {})
         for key in keys:
             try:
-                made[key] = make(key)
+                results.made[key] = step(key)
             except InvalidBudget as error:
-                bad[key] = evaluate_invalid(held[key], str(error), now)
+                results.failed[key] = evaluate_invalid(stored[key], str(error), now)
             except Exception as error:
-                self._unforeseen(held[key], error)
-                sentence = f"this budget cannot be judged ({type(error).__name__}): the controller's log says more"
-                bad[key] = evaluate_invalid(held[key], sentence, now)
-        return made, bad
+                self._report_unexpected(stored[key], error)
+                sentence = f"this budget cannot be evaluated ({type(error).__name__}): see the controller's log"
+                results.failed[key] = evaluate_invalid(stored[key], sentence, now)
+        return results
 
-    def _unforeseen(self, held: StoredBudget, error: BaseException) -> None:
-        """A defect of ours, which one budget brought to light: counted, and logged once for each version of it."""
+    def _report_unexpected(self, stored: StoredBudget, error: BaseException) -> None:
+        """Count a defect of ours that one budget triggers, and log it once for each version of the budget."""
         self._metrics.failures.inc()
-        if self._odd_before.get(held.key) != held.version and held.key not in self._odd:
-            _log.error("%s cannot be judged", held.key, exc_info=error)
-        self._odd[held.key] = held.version
+        if self._failed_before.get(stored.key) != stored.version and stored.key not in self._failed:
+            _log.error("%s cannot be evaluated", stored.key, exc_info=error)
+        self._failed[stored.key] = stored.version
 
-    def _case(self, held: StoredBudget, now: int) -> PreparedBudget:
-        uid, standing = self._standings.get(held.key, ("", None))
-        return prepare_budget(held, now, self._seen.namespaces, standing if uid == held.uid else None, self._kinds)
+    def _prepare(self, stored: StoredBudget, data_through: int, now: int) -> tuple[PreparedBudget, list[BudgetQuery]]:
+        """The prepared budget and the questions about it. Raises InvalidBudget."""
+        uid, record = self._records.get(stored.key, ("", None))
+        remembered = record if uid == stored.uid else None
+        prepared = prepare_budget(stored, now, self._inputs.namespaces, remembered, self._kinds)
+        return prepared, period_queries(prepared, data_through, now)
 
-    async def _known(self, held: Sequence[StoredBudget], asked: Iterable[PeriodQueries]) -> _Known:
-        """What the server says, or why it says nothing."""
-        if not held:
-            return _Known(0, {}, "", "")
-        try:
-            through, answers = await self._answers([query for one in asked for query in one.all()])
-            if self._server_failing:
-                log_action(_log, "server-back", "the server answers again")
-            self._server_failing = False
-        except ServerUnavailable as error:
-            self._metrics.failures.inc()
-            if not self._server_failing:  # once, until it answers again
-                log_action(_log, "server-away", f"{error}; the last verdicts stand", level=logging.WARNING)
-            self._server_failing = True
-            return _Known(0, {}, "ServerUnavailable", str(error))
-        if not through:
-            return _Known(0, {}, "NoReports", "no node has reported yet")
-        self._data_through, self._missing_since = through, max(through, self._missing_since)
-        self._metrics.data_through(held, through)
-        return _Known(through, answers, "NamespacesUnknown", "namespaces are not listed yet")
+    def _evaluate_one(
+        self, prepared: PreparedBudget, queries: Sequence[BudgetQuery], answers: ServerAnswers, now: int
+    ) -> BudgetEvaluation:
+        """Evaluate by the server's answers; without answers, by the previous evaluation."""
+        conflicts = self._inputs.conflicts
+        conflict, managed = conflicts.of(prepared.key), conflicts.managed(prepared.key)
+        if answers.through and prepared.namespaces is not None:
+            own = period_answers(prepared, queries, answers.by_id, answers.through)
+            return evaluate_budget(prepared, own, self.profiles.week(prepared), conflict, now, self._terms, managed)
+        since = self._questions.missing_since
+        return evaluate_without_answer(
+            prepared, answers.reason, answers.sentence, since, conflict, now, self._terms, managed
+        )
 
-    def _judge(self, case: PreparedBudget, asked: PeriodQueries, known: _Known, now: int) -> BudgetEvaluation:
-        """By the server's answers; while there are none, by what was known."""
-        conflict, managed = self._seen.conflicts.of(case.key), self._seen.conflicts.managed(case.key)
-        if known.through and case.namespaces is not None:
-            one = period_answers(case, asked, known.answers, known.through)
-            return evaluate_budget(case, one, self.profiles.week(case), conflict, now, self._terms, managed)
-        since = self._missing_since
-        return evaluate_without_answer(case, known.reason, known.sentence, since, conflict, now, self._terms, managed)
+    async def _publish_all(
+        self,
+        stored: Mapping[str, StoredBudget],
+        prepared: Mapping[str, PreparedBudget],
+        evaluations: Mapping[str, BudgetEvaluation],
+    ) -> None:
+        publishing = [self._publish(stored[key], prepared.get(key), made) for key, made in evaluations.items()]
+        results = await asyncio.gather(*publishing, return_exceptions=True)
+        for key, result in zip(evaluations, results, strict=True):
+            if result is not None:
+                self._report_unexpected(stored[key], result)
 
-    async def _answers(self, queries: Sequence[BudgetQuery]) -> tuple[int, dict[str, BudgetAnswer]]:
-        """Up to when there are data, and the answers by question. Raises ServerUnavailable."""
-        through: list[int] = []
-        found: dict[str, BudgetAnswer] = {}
-        for part in _parts(queries):
-            answers = await self._server.budgets(part)
-            through.append(answers.data_through)
-            found |= {answer.id: answer for answer in answers.answers}
-        return min(through), found
-
-    def _take_runs(self, held: StoredBudget, judgement: BudgetEvaluation) -> None:
-        status = judgement.outcome.status
-        if "topWorkloads" not in status:  # nothing was answered: what was written last stands
+    async def _publish(
+        self, stored: StoredBudget, prepared: PreparedBudget | None, evaluation: BudgetEvaluation
+    ) -> None:
+        """Set the metrics, write the status, and post an Event if the state has changed."""
+        record = evaluation.record
+        if record is None or prepared is None:
+            self._metrics.unknown(stored)
+        else:
+            limit_ug = prepared.budget.limit_ug
+            self._metrics.evaluated(stored, limit_ug, record.verdict, evaluation.forecast_ug, evaluation.lost)
+        if not await self._writer.write(stored, evaluation.outcome):
             return
-        if dropped := self.run_events.take(held, status.get("period"), judgement.runs):
+        if record is not None:
+            self._records[stored.key] = (stored.uid, record)
+        if prepared is not None and prepared.budget.per_workload:
+            self._take_runs(stored, evaluation)
+        state = record.verdict.state if record is not None else State.UNKNOWN
+        uid, last = self._states.get(stored.key, ("", None))
+        previous = last if uid == stored.uid else stored.state
+        if needs_event(previous, state):
+            was = previous or State.UNKNOWN
+            sentence = f"{stored.key} is {state.value}, was {was.value}: {evaluation.message}"
+            log_action(_log, "verdict", sentence, budget=stored.key, state=state.value, former=was.value)
+            failing = self._failing_events
+            await post_budget_event(self._client, stored, state, evaluation.message, int(self._now()), failing)
+        self._states[stored.key] = (stored.uid, state)
+
+    def _take_runs(self, stored: StoredBudget, evaluation: BudgetEvaluation) -> None:
+        status = evaluation.outcome.status
+        if "topWorkloads" not in status:  # there was no answer: the status keeps the last workloads
+            return
+        if dropped := self.run_events.take(stored, status.get("period"), evaluation.runs):
             self._metrics.run_events_dropped.inc(dropped)
 
-    async def _settle_all(
-        self,
-        held: Mapping[str, StoredBudget],
-        cases: Mapping[str, PreparedBudget],
-        judged: Mapping[str, BudgetEvaluation],
-    ) -> None:
-        settling = [self._settle(held[key], cases.get(key), judgement) for key, judgement in judged.items()]
-        results = await asyncio.gather(*settling, return_exceptions=True)
-        for key, result in zip(judged, results, strict=True):
-            if result is not None:
-                self._unforeseen(held[key], result)
 
-    async def _settle(self, held: StoredBudget, case: PreparedBudget | None, judgement: BudgetEvaluation) -> None:
-        standing = judgement.standing
-        if standing is None or case is None:
-            self._metrics.unknown(held)
-        else:
-            self._metrics.judged(held, case.budget.limit_ug, standing.verdict, judgement.forecast_ug, judgement.lost)
-        if not await self._writer.write(held, judgement.outcome):
-            return
-        if standing is not None:
-            self._standings[held.key] = (held.uid, standing)
-        if case is not None and case.budget.per_workload:
-            self._take_runs(held, judgement)
-        state = standing.verdict.state if standing is not None else State.UNKNOWN
-        uid, former = self._states.get(held.key, ("", None))
-        if needs_event(former if uid == held.uid else held.state, state):
-            former_state = (former if uid == held.uid else held.state) or State.UNKNOWN
-            sentence = f"{held.key} is {state.value}, was {former_state.value}: {judgement.message}"
-            log_action(_log, "verdict", sentence, budget=held.key, state=state.value, former=former_state.value)
-            await post_budget_event(self._client, held, state, judgement.message, int(self._now()), self._failing)
-        self._states[held.key] = (held.uid, state)
-
-
-def _parts(queries: Sequence[BudgetQuery]) -> list[list[BudgetQuery]]:
-    """In the order of the questions; there is one part at least, for the instant up to which there are data."""
-    parts: list[list[BudgetQuery]] = [[]]
-    named = 0
-    for query in queries:
-        if len(parts[-1]) >= _QUESTIONS_AT_ONCE or named + query.workloads > _WORKLOADS_AT_ONCE:
-            parts.append([])
-            named = 0
-        parts[-1].append(query)
-        named += query.workloads
-    return parts
-
-
-def _last_data(cases: Mapping[str, PreparedBudget]) -> int:
-    """Up to when there were data when a status was written last; 0 if none was."""
-    times = (case.resource.status.data_through for case in cases.values())
-    return max((seconds(at) for at in times if at is not None), default=0)
+def _last_data_through(stored: Iterable[StoredBudget]) -> int:
+    """The latest `dataThrough` of all statuses, in UTC seconds; 0 if there is none."""
+    return max((each.data_through for each in stored), default=0)

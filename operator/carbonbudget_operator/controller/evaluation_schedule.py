@@ -9,12 +9,12 @@ from collections.abc import Callable
 from typing import Final
 
 _DEBOUNCE_SECONDS: Final = 0.5  # more changes come with one: `kubectl apply -f dir`
-# Two tools that undo each other's spec ring without end, and each round asks for all budgets.
+# Two tools that undo each other's edits would cause evaluations without end, and each asks for all budgets.
 _FLOOR_SECONDS: Final = 5.0
 
 
 class EvaluationSchedule:
-    """`changed` rings when a budget was edited. `window_seconds` is the agents' window."""
+    """Decides when to evaluate. `changed` is set when a budget is edited. `window_seconds` is the agents' window."""
 
     def __init__(
         self,
@@ -26,8 +26,8 @@ class EvaluationSchedule:
     ) -> None:
         self._changed, self._window_s, self._now = changed, window_seconds, now
         self._debounce_s, self._floor_s = debounce_seconds, floor_seconds
-        self._served_at = -math.inf  # when the last round of a window was due
-        self._rung_at: float | None = None  # when the last round began, if a change had rung for it
+        self._served_at = -math.inf  # when the last window's evaluation was due
+        self._changed_at: float | None = None  # when the last evaluation began, if a change caused it
 
     def due_at(self, now: float) -> float:
         """A fifth of a window after its end: by then its reports have come."""
@@ -35,22 +35,22 @@ class EvaluationSchedule:
         return ((now - delay) // self._window_s + 1) * self._window_s + delay
 
     async def next(self) -> None:
-        """Until the next round. One that a change rings for, right after another such, waits for the floor."""
+        """Wait until the next evaluation. Two that changes cause are at least `floor_seconds` apart."""
         now = self._now()
         due_at = self.due_at(now)
-        if due_at - self._served_at < self._window_s / 2:  # a timer went off a little early: that round was made
+        if due_at - self._served_at < self._window_s / 2:  # a timer went off a little early: that evaluation was made
             due_at += self._window_s
         try:
             await asyncio.wait_for(self._changed.wait(), due_at - now)
         except TimeoutError:
-            self._served_at, self._rung_at = due_at, None
+            self._served_at, self._changed_at = due_at, None
         else:
             now = self._now()
-            floor_s = self._rung_at + self._floor_s - now if self._rung_at is not None else 0.0
+            floor_s = self._changed_at + self._floor_s - now if self._changed_at is not None else 0.0
             pause_s = max(self._debounce_s, min(floor_s, due_at - now))
             await asyncio.sleep(pause_s)
             if now + pause_s >= due_at:  # what had to wait so long is the window's own
-                self._served_at, self._rung_at = due_at, None
+                self._served_at, self._changed_at = due_at, None
             else:
-                self._rung_at = self._now()
+                self._changed_at = self._now()
         self._changed.clear()

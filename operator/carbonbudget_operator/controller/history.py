@@ -1,4 +1,4 @@
-"""The last 12 periods of a budget: which have to be asked for, and what is shown of them. No I/O, no clock."""
+"""The history of a budget: the last 12 periods, and which of them to ask the server for. No I/O, no clock."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ MOST_PERIODS = 12
 _SETTLING_S = 3600
 
 
-def periods_to_ask(case: PreparedBudget, now: int) -> list[Period]:
-    """Former periods whose use is not known, or may still change; newest first.
+def periods_to_ask(prepared: PreparedBudget, now: int) -> list[Period]:
+    """Previous periods whose use is not known or may still change, newest first.
 
-    A controller that was away over several of them asks for each: the ledger knows what it missed.
+    A controller that was stopped for several periods asks for each of them.
     """
-    current, status = case.budget.period, case.resource.status
+    current, status = prepared.budget.period, prepared.resource.status
     if status.period is None:
         return []
     shown = Period(seconds(status.period.start), seconds(status.period.end))
@@ -35,40 +35,40 @@ def periods_to_ask(case: PreparedBudget, now: int) -> list[Period]:
         return []
     missed: list[Period] = []
     at = current.start
-    while case.calendar is not None and len(missed) < MOST_PERIODS:
-        former = period_at(case.calendar, case.zone, at - 1)
-        if former.start < shown.start:
+    while prepared.calendar is not None and len(missed) < MOST_PERIODS:
+        previous = period_at(prepared.calendar, prepared.zone, at - 1)
+        if previous.start < shown.start:
             break
-        missed.append(former)
-        at = former.start
+        missed.append(previous)
+        at = previous.start
     return missed or [shown]
 
 
-def history(case: PreparedBudget, answers: Mapping[Period, BudgetAnswer]) -> list[dict[str, object]] | None:
-    """What the status should show; None for nothing.
+def history(prepared: PreparedBudget, answers: Mapping[Period, BudgetAnswer]) -> list[dict[str, object]] | None:
+    """The history for the status; None for none.
 
-    The limit at a period's end is that of the first evaluation after it: what it was before is not kept.
+    The limit at a period's end is that of the first evaluation after it: the limit before is not stored.
     """
-    former = list(case.resource.status.history or ())
-    limits = {_period(item): item.limit for item in former}
-    made = {_period(item): item.used for item in former}
+    previous = list(prepared.resource.status.history or ())
+    limits = {_period(item): item.limit for item in previous}
+    made = {_period(item): item.used for item in previous}
     for period, answer in answers.items():
-        made[period] = format_mass(final_use(case, answer))
+        made[period] = format_mass(final_use(prepared, answer))
     newest = sorted(made, key=lambda period: (period.end, period.start), reverse=True)[:MOST_PERIODS]
     return [
         {
             "start": format_time(period.start),
             "end": format_time(period.end),
             "used": made[period],
-            "limit": limits.get(period, case.spec.limit),
+            "limit": limits.get(period, prepared.spec.limit),
         }
         for period in newest
     ] or None
 
 
-def final_use(case: PreparedBudget, answer: BudgetAnswer) -> int:
+def final_use(prepared: PreparedBudget, answer: BudgetAnswer) -> int:
     """Micrograms to compare with the limit: of all, or of the workload that used most."""
-    if not case.budget.per_workload:
+    if not prepared.budget.per_workload:
         return answer.used_ug
     return answer.workloads[0].used_ug if answer.workloads else 0
 

@@ -1,7 +1,7 @@
-"""kopf, set up so that it cannot go blind: its settings, our two handlers, the probe.
+"""Sets up kopf so that its watches never end unnoticed: settings, two handlers, and a check for the probe.
 
-What kopf is for here: it watches our own custom resources. What it is not used for: pods, nodes, jobs,
-namespaces, indexes, timers, daemons, finalizers (docs/design/2026-11-23-kopf.md has the figures).
+kopf watches our own custom resources only: no pods, nodes, jobs, namespaces, indexes, timers, daemons or finalizers
+(docs/design/2026-11-23-kopf.md has the figures).
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ _WATCHER = "watcher for "  # how kopf names the task of each; then <plural>.<ver
 
 
 class EndlessBackoffs:
-    """Delays between attempts that never run out.
+    """Delays between attempts, without end.
 
-    With kopf's default a watcher ends for good after 54 s of 5xx, and nobody notices.
+    With kopf's default a watcher ends for ever after 54 s of 5xx, without an error.
     """
 
     def __init__(self, first_seconds: float = _FIRST_BACKOFF_SECONDS, most_seconds: float = _MAX_BACKOFF_SECONDS):
@@ -62,8 +62,8 @@ def configure(settings: kopf.OperatorSettings, backoffs: EndlessBackoffs | None 
     settings.scanning.disabled = True  # no watch of all CRDs and namespaces, nor the right to it
 
 
-def registry_of(inventory: BudgetStore, feed: BudgetWatchProxy) -> kopf.OperatorRegistry:
-    """The handlers: the API as `feed` shows it, and every event of a budget of either kind into the inventory."""
+def registry_of(store: BudgetStore, feed: BudgetWatchProxy) -> kopf.OperatorRegistry:
+    """The handlers: the API as `feed` shows it, and every event of a budget of either kind into the store."""
     registry = kopf.OperatorRegistry()
 
     @kopf.on.login(registry=registry)
@@ -71,19 +71,19 @@ def registry_of(inventory: BudgetStore, feed: BudgetWatchProxy) -> kopf.Operator
         return feed.login()
 
     for resource in RESOURCES:
-        _watch(registry, resource, inventory)
+        _watch(registry, resource, store)
     return registry
 
 
-def _watch(registry: kopf.OperatorRegistry, resource: Resource, inventory: BudgetStore) -> None:
+def _watch(registry: kopf.OperatorRegistry, resource: Resource, store: BudgetStore) -> None:
     # An on.event handler alone writes nothing to the object: no finalizer, no annotation, no progress.
     @kopf.on.event(GROUP, VERSION, resource.plural, registry=registry)
     async def seen(type: str | None, body: kopf.Body, **_: object) -> None:
-        inventory.seen(resource, type, body)  # which copies what it keeps of the metadata, and drops the rest
+        store.seen(resource, type, body)  # it copies the used metadata
 
 
 def stopped_watches() -> list[str]:
-    """Our kinds whose watcher does not run: blind for it, the controller has to be started again."""
+    """Our kinds whose watcher has ended. The controller does not see their changes and must be restarted."""
     names = [task.get_name() for task in asyncio.all_tasks() if not task.done()]
     watched = {name.removeprefix(_WATCHER).partition(".")[0] for name in names if name.startswith(_WATCHER)}
     return [resource.plural for resource in RESOURCES if resource.plural not in watched]

@@ -1,4 +1,4 @@
-"""The controller's metrics: what it did, and how each budget stands."""
+"""The controller's metrics: its work, and the figures and state of each budget."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _LABELS = ("kind", "namespace", "name")
 
 
 class ControllerMetrics:
-    """Labels of a budget are kind, namespace and name; one that is gone takes its series with it."""
+    """A budget's labels are kind, namespace and name. Its series are removed when it is deleted."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.evaluations = Counter("carbonbudget_evaluations", "Evaluations of all budgets.", registry=registry)
@@ -45,9 +45,11 @@ class ControllerMetrics:
         self._used_fell = gauge("carbonbudget_budget_used_fell", "1 while the ledger has less than it had.")
         self._known: set[tuple[str, str, str]] = set()
 
-    def judged(self, held: StoredBudget, limit_ug: int, verdict: Verdict, forecast_ug: int | None, lost: bool) -> None:
-        """How it stands."""
-        labels = _labels(held)
+    def evaluated(
+        self, stored: StoredBudget, limit_ug: int, verdict: Verdict, forecast_ug: int | None, lost: bool
+    ) -> None:
+        """Set the figures of a budget that was evaluated."""
+        labels = _labels(stored)
         self._known.add(labels)
         self._limit.labels(*labels).set(limit_ug / _UG_PER_G)
         self._used.labels(*labels).set(verdict.used_ug / _UG_PER_G)
@@ -59,22 +61,22 @@ class ControllerMetrics:
         self._used_fell.labels(*labels).set(lost)
         self._set_state(labels, verdict.state)
 
-    def unknown(self, held: StoredBudget) -> None:
-        """Nothing is known of it."""
-        labels = _labels(held)
+    def unknown(self, stored: StoredBudget) -> None:
+        """Set the state of a budget that cannot be evaluated now."""
+        labels = _labels(stored)
         self._known.add(labels)
         self._blocking.labels(*labels).set(0)
         self._set_state(labels, State.UNKNOWN)
 
-    def data_through(self, held: Iterable[StoredBudget], at: int) -> None:
-        """UTC seconds; a value that stands still is data that do not come."""
-        for one in held:
+    def data_through(self, stored: Iterable[StoredBudget], at: int) -> None:
+        """Set up to when there are data (UTC seconds). A value that does not change means that data is missing."""
+        for one in stored:
             self._known.add(_labels(one))
             self._data_through.labels(*_labels(one)).set(at)
 
-    def forget_all_but(self, held: Iterable[StoredBudget]) -> None:
-        """Drop the series of budgets that are gone."""
-        kept = {_labels(one) for one in held}
+    def forget_all_but(self, stored: Iterable[StoredBudget]) -> None:
+        """Remove the series of all other budgets: they were deleted."""
+        kept = {_labels(one) for one in stored}
         for labels in self._known - kept:
             for series in (
                 self._limit, self._used, self._forecast, self._blocking, self._used_fell, self._data_through
@@ -92,9 +94,9 @@ class ControllerMetrics:
     def _remove(series: Gauge, labels: tuple[str, ...]) -> None:
         try:
             series.remove(*labels)
-        except KeyError:  # it never had that figure
+        except KeyError:  # the series was never set
             pass
 
 
-def _labels(held: StoredBudget) -> tuple[str, str, str]:
-    return held.resource.kind, held.namespace, held.name
+def _labels(stored: StoredBudget) -> tuple[str, str, str]:
+    return stored.resource.kind, stored.namespace, stored.name

@@ -1,4 +1,7 @@
-"""From an object to what is judged: its period now, its limit, whom it counts, how it stood. No I/O, no clock."""
+"""A prepared budget: an object parsed for its present period, with limit, namespaces and previous record.
+
+No I/O, no clock.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +14,12 @@ from zoneinfo import ZoneInfo
 from pydantic import ValidationError
 
 from carbonbudget_operator.api.carbonbudget import AnyBudget, ClusterCarbonBudget
-from carbonbudget_operator.api.query_bodies import BudgetQuery
 from carbonbudget_operator.api.resource_names import JUDGED_KINDS
-from carbonbudget_operator.api.spec import CarbonBudgetSpec
-from carbonbudget_operator.api.status import MOST_WORKLOADS, TOP, TOP_PER_WORKLOAD
+from carbonbudget_operator.api.spec import CarbonBudgetSpec, ClusterCarbonBudgetSpec
+from carbonbudget_operator.api.status import TOP, TOP_PER_WORKLOAD
 from carbonbudget_operator.api.times import seconds
 from carbonbudget_operator.budgets.assessment import EvaluationRecord
+from carbonbudget_operator.budgets.counted_hash import counted_hash
 from carbonbudget_operator.budgets.coverage import Scope, still_counting
 from carbonbudget_operator.budgets.evaluate import DEFAULT_THRESHOLDS, Action, BudgetLimit, State, Threshold, Verdict
 from carbonbudget_operator.budgets.message import Subject
@@ -28,99 +31,77 @@ from carbonbudget_operator.controller.budget_store import StoredBudget
 from carbonbudget_operator.controller.conditions import MOST_NAMESPACES
 from carbonbudget_operator.namespaces import Namespaces
 
-# The same bounds as the CRD's rule: before and after them the arithmetic of calendars ends.
+# The same bounds as the CRD's rule: calendar arithmetic fails outside them.
 _FIRST: Final = seconds(dt.datetime(1971, 1, 1, tzinfo=dt.UTC))
 _LAST: Final = seconds(dt.datetime(9000, 1, 1, tzinfo=dt.UTC)) - 1
 
 
 class InvalidBudget(ValueError):
-    """A budget that got past the API server's rules and still cannot be judged; one line says why."""
+    """A budget that the API server accepted and that cannot be evaluated; one line says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class PreparedBudget:
-    """One budget, ready to be judged.
+    """One budget, ready for an evaluation.
 
-    `namespaces`: whose pods count; EVERY_NAMESPACE alone for all; empty where none is selected; None while not known.
-    `namespaces_before`: those, and whose counted in the period that the status shows.
-    `former`: how it stood when it was judged last.
-    `left_out`: whether namespaces that are gone were too many to ask for all of them.
-    `unjudged`: kinds of `enforce.kinds` that this cluster does not judge.
+    `namespaces`: the namespaces that count; EVERY_NAMESPACE alone for all; empty if none is selected; None while they
+    are not known. `namespaces_before`: these, and those that the status shows.
+    `previous`: the record of the last evaluation; None before the first.
+    `namespaces_left_out`: whether there are more namespaces than one question can name.
+    `unenforced`: kinds of `enforce.kinds` that this cluster does not enforce.
     """
 
-    held: StoredBudget
+    stored: StoredBudget
     resource: AnyBudget
     budget: BudgetLimit
     calendar: Calendar | None
     zone: ZoneInfo
     namespaces: tuple[str, ...] | None
     namespaces_before: tuple[str, ...]
-    former: EvaluationRecord | None
-    left_out: bool = False
-    unjudged: tuple[str, ...] = ()
+    previous: EvaluationRecord | None
+    namespaces_left_out: bool = False
+    unenforced: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
         """namespace/name, or /name."""
-        return self.held.key
+        return self.stored.key
 
     @property
     def spec(self) -> CarbonBudgetSpec:
-        """What was asked for."""
+        """The object's spec."""
         return self.resource.spec
 
     @property
     def named(self) -> int:
-        """How many workloads its status names in any case."""
+        """How many workloads its status always names."""
         return TOP_PER_WORKLOAD if self.budget.per_workload else TOP
 
     @property
     def names_runs_at(self) -> int | None:
-        """From which per cent of its own limit on a run is named in the status in any case; None for never.
+        """The per cent of its limit from which the status always names a run; None if the budget is not per workload.
 
-        The lowest threshold: each run that reached it has an Event, and is suspended where a threshold asks for that.
+        It is the lowest threshold: a run that reaches it gets an Event, and can be suspended.
         """
         if not self.budget.per_workload:
             return None
         return min([100, *(t.at for t in self.budget.thresholds)])
 
     def subject(self, workload: str) -> Subject:
-        """How its message speaks of it."""
+        """The names and words for its message."""
         return Subject(
-            name=self.held.name,
+            name=self.stored.name,
             zone=self.zone,
             contact=self.spec.contact,
-            cluster=not self.held.resource.namespaced,
+            cluster=not self.stored.resource.namespaced,
             recurs=self.calendar is not None,
             workload=workload if self.budget.per_workload else "",
             market=self.spec.accounting == "MarketBased",
         )
 
-    def query(self, query_id: str, settled_through: int = 0) -> BudgetQuery:
-        """The question of its period; there must be namespaces."""
-        return self._query(query_id, self.budget.period, self.namespaces or (), settled_through)
-
-    def query_before(self, query_id: str, period: Period) -> BudgetQuery:
-        """The question of a former period; there must be namespaces_before."""
-        return self._query(query_id, period, self.namespaces_before, 0)
-
-    def _query(self, query_id: str, period: Period, namespaces: tuple[str, ...], settled_through: int) -> BudgetQuery:
-        spec = self.spec
-        return BudgetQuery(
-            id=query_id,
-            namespaces=list(namespaces),
-            selector=spec.selector,
-            start=period.start,
-            end=period.end,
-            accounting=spec.accounting,
-            include=spec.include,
-            settled_through=settled_through,
-            workloads=MOST_WORKLOADS if self.budget.per_workload else self.named,
-        )
-
 
 def prepare_budget(
-    held: StoredBudget,
+    stored: StoredBudget,
     now: int,
     namespaces: Namespaces,
     remembered: EvaluationRecord | None = None,
@@ -128,13 +109,13 @@ def prepare_budget(
 ) -> PreparedBudget:
     """Parse an object for its period at `now` (UTC seconds). Raises InvalidBudget.
 
-    `remembered` is the standing of the last evaluation, which the object's status may not show yet; `kinds` are those
-    that the cluster judges.
+    `remembered` is the record of the last evaluation, which the object's status may not show yet. `kinds` are the
+    kinds that the cluster enforces.
     """
-    if held.left_out:
-        raise InvalidBudget(held.left_out)
+    if stored.missing_spec_reason:
+        raise InvalidBudget(stored.missing_spec_reason)
     try:
-        resource = held.budget
+        resource = stored.budget
         spec = resource.spec
         zone = time_zone(spec.time_zone)
         calendar = Calendar(spec.period) if spec.period is not None else None
@@ -143,6 +124,7 @@ def prepare_budget(
             period=_period(spec, calendar, zone, now),
             thresholds=_thresholds(spec),
             generation=resource.metadata.generation,
+            counted_hash=_counted_hash(resource),
             per_workload=spec.per == "Workload",
             unknown_without_data=spec.on_missing_data == "Unknown",
             **({"grace_s": _grace_s(spec.enforce.grace)} if spec.enforce is not None else {}),
@@ -152,19 +134,21 @@ def prepare_budget(
         raise InvalidBudget(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
     except (PeriodError, QuantityError) as error:
         raise InvalidBudget(str(error)) from None
-    counted = _namespaces(resource, budget.period, namespaces)
+    counted = _namespaces(resource, budget, namespaces)
     before = counted or ()
     if isinstance(resource, ClusterCarbonBudget) and resource.spec.namespace_selector is not None:
         before = tuple(dict.fromkeys((*(resource.status.namespaces or ()), *before)))[:MOST_NAMESPACES]
-    left_out = counted is not None and len(counted) > MOST_NAMESPACES
+    namespaces_left_out = counted is not None and len(counted) > MOST_NAMESPACES
     counted = counted[:MOST_NAMESPACES] if counted is not None else None
-    former = remembered or evaluation_record_of(resource)
-    unjudged = tuple(kind for kind in (spec.enforce.kinds if spec.enforce is not None else ()) if kind not in kinds)
-    return PreparedBudget(held, resource, budget, calendar, zone, counted, before, former, left_out, unjudged)
+    previous = remembered or evaluation_record_of(resource)
+    unenforced = tuple(kind for kind in (spec.enforce.kinds if spec.enforce is not None else ()) if kind not in kinds)
+    return PreparedBudget(
+        stored, resource, budget, calendar, zone, counted, before, previous, namespaces_left_out, unenforced
+    )
 
 
 def evaluation_record_of(resource: AnyBudget) -> EvaluationRecord | None:
-    """The standing that the object's status carries; None before the first."""
+    """The record in the object's status; None before the first evaluation."""
     status = resource.status
     if status.period is None or status.state is None or status.used_micrograms is None:
         return None
@@ -179,12 +163,34 @@ def evaluation_record_of(resource: AnyBudget) -> EvaluationRecord | None:
         block_until=seconds(enforcement.until) if enforcement is not None else 0,
         suspend_from=seconds(suspend_from) if suspend_from is not None else 0,
         revised_ug=settled.revised_micrograms if settled is not None else 0,
+        counted_hash=_status_hash(resource),
     )
     return EvaluationRecord(
         verdict,
         SettledUse(seconds(settled.through), settled.micrograms, settled.microjoules) if settled else None,
         seconds(status.exhausted_at) if status.exhausted_at is not None else 0,
     )
+
+
+def _counted_hash(resource: AnyBudget) -> str:
+    spec = resource.spec
+    return counted_hash(
+        resource.metadata.namespace,
+        spec.selector,
+        spec.namespace_selector if isinstance(spec, ClusterCarbonBudgetSpec) else None,
+        per_workload=spec.per == "Workload",
+        accounting=spec.accounting,
+        include=spec.include,
+    )
+
+
+def _status_hash(resource: AnyBudget) -> str:
+    """The counted hash of the status; empty where it has none, or where an older controller wrote the figures since.
+
+    An older controller leaves the field as it is and writes `observedGeneration`: the two then differ.
+    """
+    counted = resource.status.counted
+    return counted.hash if counted is not None and counted.generation == resource.status.observed_generation else ""
 
 
 def _period(spec: CarbonBudgetSpec, calendar: Calendar | None, zone: ZoneInfo, now: int) -> Period:
@@ -202,7 +208,7 @@ def _period(spec: CarbonBudgetSpec, calendar: Calendar | None, zone: ZoneInfo, n
 
 
 def _thresholds(spec: CarbonBudgetSpec) -> tuple[Threshold, ...]:
-    """Those that go by what was used: projections are judged where the new work is, in the webhook."""
+    """The thresholds by use. The webhook compares those by projection, because it has the new work."""
     if spec.thresholds is None:
         return DEFAULT_THRESHOLDS
     return tuple(Threshold(t.at, Action[t.action.upper()]) for t in spec.thresholds if t.basis == "Used")
@@ -215,8 +221,8 @@ def _grace_s(grace: str) -> int:
     return grace_s
 
 
-def _namespaces(resource: AnyBudget, period: Period, namespaces: Namespaces) -> tuple[str, ...] | None:
-    """Whose pods count: first those that it covers now, then those that the status keeps, the last to go first."""
+def _namespaces(resource: AnyBudget, budget: BudgetLimit, namespaces: Namespaces) -> tuple[str, ...] | None:
+    """The namespaces that count: first those that it covers now, then those that only the status names."""
     chosen = resource.spec.namespace_selector if isinstance(resource, ClusterCarbonBudget) else None
     live = Scope(resource.metadata.namespace, namespace_selector=chosen).names(namespaces.labels())
     if chosen is None or live is None:
@@ -227,7 +233,11 @@ def _namespaces(resource: AnyBudget, period: Period, namespaces: Namespaces) -> 
             "leave it out to count all, or make several budgets"
         )
     status = resource.status
-    if status.period is None or seconds(status.period.start) != period.start:
+    if status.period is None or seconds(status.period.start) != budget.period.start:
         return live
-    edited = status.observed_generation != resource.metadata.generation
+    status_hash = _status_hash(resource)
+    if status_hash:
+        edited = status_hash != budget.counted_hash
+    else:
+        edited = status.observed_generation != resource.metadata.generation
     return still_counting(live, status.namespaces or (), namespaces.labels() or {}, edited)

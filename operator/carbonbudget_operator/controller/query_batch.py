@@ -1,13 +1,14 @@
-"""All questions of an evaluation in one batch, and its answers by budget. No I/O, no clock."""
+"""The questions about one budget for the batch to the server, and its answers from the batch. No I/O, no clock."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from carbonbudget_operator.api.query_bodies import BudgetAnswer, BudgetQuery
+from carbonbudget_operator.api.status import MOST_WORKLOADS
 from carbonbudget_operator.budgets.assessment import ReportedUse
-from carbonbudget_operator.budgets.evaluate import is_same_period
+from carbonbudget_operator.budgets.evaluate import counts_the_same
 from carbonbudget_operator.budgets.period import Period
 from carbonbudget_operator.budgets.settled_use import SettledUse, settled_through
 from carbonbudget_operator.controller.history import final_use, periods_to_ask
@@ -15,79 +16,97 @@ from carbonbudget_operator.controller.prepared_budget import PreparedBudget
 
 
 @dataclass(frozen=True, slots=True)
-class PeriodQueries:
-    """One budget's: what it used, the same with a later settled hour where there is one, its former periods."""
-
-    use: BudgetQuery | None
-    later: BudgetQuery | None
-    former: Mapping[Period, BudgetQuery]
-
-    def all(self) -> list[BudgetQuery]:
-        """In the order they are asked."""
-        return [query for query in (self.use, self.later, *self.former.values()) if query is not None]
-
-
-@dataclass(frozen=True, slots=True)
 class PeriodAnswers:
-    """One budget's answers: of its period, and of former ones."""
+    """One budget's answers: of its period, as the assessment takes it, and of previous periods."""
 
     use: BudgetAnswer
-    reading: ReportedUse
-    former: Mapping[Period, BudgetAnswer]
+    reported: ReportedUse
+    previous: Mapping[Period, BudgetAnswer]
 
 
-def period_queries(case: PreparedBudget, data_through: int, now: int) -> PeriodQueries:
-    """What to ask of a budget: nothing of its period where no namespace is selected, or known.
+def period_queries(prepared: PreparedBudget, data_through: int, now: int) -> list[BudgetQuery]:
+    """The questions about a budget, in the order that they are sent.
 
-    `data_through`: up to when every node had reported at the last answer. When another hour has settled
-    since, the same question is asked twice in one batch: for the old hour, to compare, and for the new one.
+    The ids are KEY for its period, KEY@settled for the same with a later settled hour, and KEY@START for a previous
+    period. Its period is not asked for while no namespace is selected, or none is known.
+
+    `data_through`: the time up to which every node had reported at the last answer. If another hour has settled since,
+    the period is asked for twice: with the old hour to compare, and with the new one to record.
     """
-    former = {}
-    if case.namespaces_before:
-        former = {p: case.query_before(f"{case.key}@{p.start}", p) for p in periods_to_ask(case, now)}
-    if not case.namespaces:
-        return PeriodQueries(None, None, former)
-    new = settled_through(case.budget.period, data_through)
-    settled = (
-        case.former.settled if case.former is not None and is_same_period(case.budget, case.former.verdict) else None
+    queries = []
+    if prepared.namespaces:
+        new = settled_through(prepared.budget.period, data_through)
+        previous = prepared.previous
+        settled = None
+        if previous is not None and counts_the_same(prepared.budget, previous.verdict):
+            settled = previous.settled
+        through = settled.through if settled is not None else new
+        queries.append(period_query(prepared, prepared.key, prepared.budget.period, through))
+        if new > through:
+            later = period_query(prepared, _settled_id(prepared), prepared.budget.period, new)
+            queries.append(later.model_copy(update={"workloads": 0}))  # the first question names them
+    if prepared.namespaces_before:
+        queries += [
+            period_query(prepared, f"{prepared.key}@{period.start}", period, namespaces=prepared.namespaces_before)
+            for period in periods_to_ask(prepared, now)
+        ]
+    return queries
+
+
+def period_query(
+    prepared: PreparedBudget,
+    query_id: str,
+    period: Period,
+    settled_through: int = 0,
+    namespaces: Sequence[str] | None = None,
+) -> BudgetQuery:
+    """The question for a budget's use in a span. `namespaces`: those of the present period if None; at least one."""
+    spec = prepared.spec
+    return BudgetQuery(
+        id=query_id,
+        namespaces=list((prepared.namespaces or ()) if namespaces is None else namespaces),
+        selector=spec.selector,
+        start=period.start,
+        end=period.end,
+        accounting=spec.accounting,
+        include=spec.include,
+        settled_through=settled_through,
+        workloads=MOST_WORKLOADS if prepared.budget.per_workload else prepared.named,
     )
-    later = None
-    if settled is not None and new > settled.through:  # whose use it is the first question says
-        later = case.query(f"{case.key}@settled", new).model_copy(update={"workloads": 0})
-    use = case.query(case.key, settled.through if settled is not None else new)
-    return PeriodQueries(use, later, former)
 
 
 def period_answers(
-    case: PreparedBudget, asked: PeriodQueries, answers: Mapping[str, BudgetAnswer], data_through: int
+    prepared: PreparedBudget, queries: Sequence[BudgetQuery], answers: Mapping[str, BudgetAnswer], data_through: int
 ) -> PeriodAnswers:
-    """A budget's answers out of the batch's. Where nothing is selected nothing was used, without asking."""
-    former = {period: answers[query.id] for period, query in asked.former.items()}
-    if asked.use is None:
-        return PeriodAnswers(_nothing(case.key), ReportedUse(0, 0, data_through), former)
-    use = answers[asked.use.id]
+    """A budget's answers out of the batch's, by id. Where no namespace is selected nothing was used."""
+    asked = {query.id: query for query in queries}
+    current, later = asked.pop(prepared.key, None), asked.pop(_settled_id(prepared), None)
+    previous = {Period(query.start, query.end): answers[query.id] for query in asked.values()}
+    if current is None:
+        return PeriodAnswers(_nothing(prepared.key), ReportedUse(0, 0, data_through), previous)
+    use = answers[current.id]
+    newest = later or current
     settled = None
-    if asked.later is not None:
-        settled = _settled(asked.later, answers[asked.later.id])
-    elif asked.use.settled_through:
-        settled = _settled(asked.use, use)
-    reading = ReportedUse(
+    if newest.settled_through:
+        answer = answers[newest.id]
+        settled = SettledUse(newest.settled_through, answer.settled_ug, answer.settled_energy_uj)
+    reported = ReportedUse(
         used_ug=use.used_ug,
         data_from=use.data_from,
         data_through=data_through,
         settled_ug=use.settled_ug,
         settled_energy_uj=use.settled_energy_uj,
         settled=settled,
-        most_ug=final_use(case, use),
+        most_ug=final_use(prepared, use),
     )
-    return PeriodAnswers(use, reading, former)
+    return PeriodAnswers(use, reported, previous)
+
+
+def _settled_id(prepared: PreparedBudget) -> str:
+    return f"{prepared.key}@settled"
 
 
 def _nothing(key: str) -> BudgetAnswer:
     return BudgetAnswer(
         id=key, used_ug=0, used_g="0", energy_uj=0, energy_kwh="0", coverage_percent=100, measured_percent=100
     )
-
-
-def _settled(query: BudgetQuery, answer: BudgetAnswer) -> SettledUse:
-    return SettledUse(query.settled_through, answer.settled_ug, answer.settled_energy_uj)

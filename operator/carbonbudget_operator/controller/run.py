@@ -39,7 +39,7 @@ _START_SECONDS = 60.0  # kopf's watchers appear within seconds; until then the p
 
 
 async def run(whole: Settings, host: str, port: int) -> None:
-    """Until SIGTERM. Raises KubeError without credentials, SettingsError without a namespace."""
+    """Runs until SIGTERM. Raises KubeError without credentials, SettingsError without a namespace."""
     settings = whole.controller
     client = KubeClient.from_environment()
     registry = CollectorRegistry()
@@ -56,7 +56,7 @@ async def run(whole: Settings, host: str, port: int) -> None:
     kopf_settings = kopf.OperatorSettings()
     configure(kopf_settings)
     operator = kopf.operator(
-        registry=registry_of(seen.inventory, feed),
+        registry=registry_of(seen.budgets, feed),
         settings=kopf_settings,
         clusterwide=True,
         standalone=True,
@@ -67,14 +67,14 @@ async def run(whole: Settings, host: str, port: int) -> None:
     )
     enforcement = _enforcement(whole, client, server, seen, loop, registry)
     loop.run_events.uids = enforcement.job_uids
-    loop.run_events.judged = enforcement.judges
+    loop.run_events.enforced = enforcement.judges
     tasks = [
         asyncio.create_task(operator, name="kopf"),
         asyncio.create_task(feed.run(), name="feed"),
         asyncio.create_task(loop.run(), name="evaluation"),
         asyncio.create_task(loop.profiles.run(), name="profiles"),
         asyncio.create_task(seen.namespaces.follow(client), name="namespaces"),
-        asyncio.create_task(WatchAudit(client, seen.inventory).run(), name="census"),
+        asyncio.create_task(WatchAudit(client, seen.budgets).run(), name="watch-audit"),
         *([asyncio.create_task(keys.run(), name="certificates")] if keys else []),
         asyncio.create_task(enforcement.run(), name="enforcement"),
     ]
@@ -104,7 +104,7 @@ def _on_signals(stop: asyncio.Event) -> None:
 
 
 async def _take_back_signals(ready: asyncio.Event, stop: asyncio.Event) -> None:
-    """kopf takes SIGTERM for itself when it starts, and would then let us wait for it instead of it for us."""
+    """kopf handles SIGTERM itself once it starts. Take the signal back, so that kopf ends last."""
     await ready.wait()
     _on_signals(stop)
 
@@ -130,8 +130,8 @@ def _enforcement(
     return EnforcementLoop(
         client,
         server,
-        bodies=lambda: {held.uid: held.body for held in seen.inventory.held().values()},
-        changed=seen.inventory.moved,
+        bodies=lambda: {stored.uid: stored.body for stored in seen.budgets.snapshot().values()},
+        changed=seen.budgets.moved,
         namespaces=seen.namespaces.labels,
         conflicts=seen.conflicts,
         settings=whole.enforcement,
@@ -150,7 +150,7 @@ async def serve_probe(
     tasks: Sequence[asyncio.Task[None]],
     patience_seconds: float = _START_SECONDS,
 ) -> web.AppRunner:
-    """/healthz, which fails when one of `tasks` or a watch of budgets has ended, and /metrics."""
+    """Serves /metrics and /healthz, which fails when one of `tasks` or a watch of budgets has ended."""
     began = asyncio.get_running_loop().time()
 
     async def healthz(_: web.Request) -> web.Response:
@@ -174,7 +174,7 @@ async def serve_probe(
 
 
 def _trust(ca_file: Path | None, keys: CertificateStore | None) -> Callable[[], str | None]:
-    """The CA bundle: our own while we make it, else the file's."""
+    """The CA bundle: the controller's own if it makes certificates, else the file's."""
     if keys is not None:
         return lambda: keys.bundle
     return trust_in(ca_file) if ca_file is not None else lambda: None

@@ -1,6 +1,6 @@
-"""Each run over a threshold of a budget per workload has an Event of its own, on the budget and on the workload.
+"""Posts an Event for each run over a threshold of a budget per workload, on the budget and on the workload.
 
-What was reported already is in the status (`topWorkloads[].state`), so that a restart repeats nothing. At most 100 runs
+The status shows which runs were reported (`topWorkloads[].state`), so that a restart repeats nothing. At most 100 runs
 of a budget are named there, and at most 100 are reported in each window, over all budgets.
 """
 
@@ -33,43 +33,46 @@ _VERSIONS: Final = {
 
 
 class RunEvents:
-    """What is to be posted, in order. `uids` are the Jobs' uids; `judged` says whether a namespace is judged at all."""
+    """The queue of Events, in order.
+
+    `uids` returns the uids of Jobs. `enforced` returns whether budgets are enforced in a namespace.
+    """
 
     def __init__(self, client: KubeClient) -> None:
         self.uids: Callable[[], Mapping[Key, str]] = dict
-        self.judged: Callable[[str], bool] = lambda _: True
+        self.enforced: Callable[[str], bool] = lambda _: True
         self._client = client
         self._waiting: deque[tuple[StoredBudget, RunOverThreshold]] = deque()
         self._known: dict[str, tuple[str, object, dict[Key, str]]] = {}
 
-    def take(self, held: StoredBudget, period: object, runs: tuple[RunOverThreshold, ...]) -> int:
-        """Add what stands worse than it was written last; how many were dropped, since too many wait.
+    def take(self, stored: StoredBudget, period: object, runs: tuple[RunOverThreshold, ...]) -> int:
+        """Queue the runs whose state is worse than the last written one. Returns how many were dropped.
 
-        `period` is the status's. The watch may show a former status for a while after a write.
+        `period` is the status's. After a write the watch may still show the status before it.
         """
-        uid, of, former = self._known.get(held.key, ("", None, {}))
-        if uid != held.uid or of != period:
-            former = runs_in_status(held.body, period)
-        worse = [run for run in runs if _SEVERITY[run.state.value] > _SEVERITY.get(former.get(run.key, ""), 0)]
-        self._known[held.key] = (held.uid, period, {run.key: run.state.value for run in runs})
-        room = max(0, _MOST_WAITING - len(self._waiting))
-        self._waiting.extend((held, run) for run in worse[:room])
-        return len(worse) - min(room, len(worse))
+        uid, of, previous = self._known.get(stored.key, ("", None, {}))
+        if uid != stored.uid or of != period:
+            previous = runs_in_status(stored.body, period)
+        worse = [run for run in runs if _SEVERITY[run.state.value] > _SEVERITY.get(previous.get(run.key, ""), 0)]
+        self._known[stored.key] = (stored.uid, period, {run.key: run.state.value for run in runs})
+        free = max(0, _MOST_WAITING - len(self._waiting))
+        self._waiting.extend((stored, run) for run in worse[:free])
+        return len(worse) - min(free, len(worse))
 
     def forget_all_but(self, keys: Mapping[str, object]) -> None:
-        """Budgets that are gone."""
-        self._known = {key: kept for key, kept in self._known.items() if key in keys}
+        """Drop what is known of budgets that were deleted."""
+        self._known = {key: known for key, known in self._known.items() if key in keys}
 
     async def post(self, most: int, now: int) -> None:
-        """The next `most` runs. An Event that cannot be posted is logged: the status says the same."""
+        """Post the next `most` runs. An Event that cannot be posted is logged; the status shows the same."""
         due = [self._waiting.popleft() for _ in range(min(most, len(self._waiting)))]
         if not due:
             return
         uids, slots = self.uids(), asyncio.Semaphore(_AT_ONCE)
         abouts: list[tuple[InvolvedObject, RunOverThreshold]] = []
-        for held, run in due:
-            kind = held.resource.kind
-            abouts.append((InvolvedObject(f"{GROUP}/{VERSION}", kind, held.name, held.namespace, held.uid), run))
+        for stored, run in due:
+            kind = stored.resource.kind
+            abouts.append((InvolvedObject(f"{GROUP}/{VERSION}", kind, stored.name, stored.namespace, stored.uid), run))
             if (about := self._workload(run.key, uids)) is not None:
                 abouts.append((about, run))
 
@@ -84,8 +87,8 @@ class RunEvents:
         await asyncio.gather(*(send(about, run) for about, run in abouts))
 
     def _workload(self, key: Key, uids: Mapping[Key, str]) -> InvolvedObject | None:
-        """None where it cannot be an object, by the names that its pods' owner references gave it, or is not judged."""
+        """The workload's object; None if its names are not valid, or if budgets are not enforced in its namespace."""
         namespace, kind, name = key
-        if kind not in _VERSIONS or not is_label(namespace) or not is_subdomain(name) or not self.judged(namespace):
+        if kind not in _VERSIONS or not is_label(namespace) or not is_subdomain(name) or not self.enforced(namespace):
             return None
         return InvolvedObject(_VERSIONS[kind], kind, name, namespace, uids.get(key, ""))

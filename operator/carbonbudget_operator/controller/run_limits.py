@@ -1,4 +1,4 @@
-"""Which runs are over a threshold of a budget per workload, and how they stood by its status. No I/O, no clock."""
+"""Finds the runs over a threshold of a budget per workload, and their states in its status. No I/O, no clock."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Key = tuple[str, str, str]
 
 @dataclass(frozen=True, slots=True)
 class RunOverThreshold:
-    """One that is over a threshold. `data_through`: up to when there were data (UTC seconds)."""
+    """A run over a threshold. `data_through`: up to when there were data (UTC seconds)."""
 
     key: Key
     subject: Subject
@@ -31,7 +31,7 @@ class RunOverThreshold:
 
     @property
     def state(self) -> State:
-        """How it stands by its own use."""
+        """Its state by its own use."""
         return self.verdict.state
 
     @property
@@ -41,28 +41,30 @@ class RunOverThreshold:
 
 
 def runs_over(
-    case: PreparedBudget, answer: BudgetAnswer, verdict: Verdict, data_through: int
+    prepared: PreparedBudget, answer: BudgetAnswer, verdict: Verdict, data_through: int
 ) -> tuple[RunOverThreshold, ...]:
     """The runs of a budget per workload that reached a threshold, most used first; none of any other budget."""
-    if not case.budget.per_workload or verdict.state is State.UNKNOWN:
+    if not prepared.budget.per_workload or verdict.state is State.UNKNOWN:
         return ()
     found = []
-    for use in named(case, answer):
-        own = run_verdict(case.budget, verdict, use.used_ug)
+    for use in named(prepared, answer):
+        own = run_verdict(prepared.budget, verdict, use.used_ug)
         if own.state not in _OVER:
             continue
         kind, _, name = use.workload.partition("/")
         # A namespace's own budget never reaches beyond it.
-        namespace = case.held.namespace or use.namespace
-        shown = use.workload if case.held.namespace else f"{namespace}/{use.workload}"
+        namespace = prepared.stored.namespace or use.namespace
+        shown = use.workload if prepared.stored.namespace else f"{namespace}/{use.workload}"
         found.append(
-            RunOverThreshold((namespace, kind, name), case.subject(shown), case.budget.limit_ug, own, data_through)
+            RunOverThreshold(
+                (namespace, kind, name), prepared.subject(shown), prepared.budget.limit_ug, own, data_through
+            )
         )
     return tuple(found)
 
 
 def runs_in_status(body: Mapping[str, object], period: object) -> dict[Key, str]:
-    """How runs stood by an object's status; nothing where that is of another period (as the status has it)."""
+    """The states of runs in an object's status; empty if the status is of another period."""
     status, metadata = body.get("status"), body.get("metadata")
     if not isinstance(status, Mapping) or not isinstance(metadata, Mapping) or status.get("period") != period:
         return {}

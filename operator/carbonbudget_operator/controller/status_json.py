@@ -21,8 +21,8 @@ from carbonbudget_operator.controller.prepared_budget import PreparedBudget
 from carbonbudget_operator.namespace_names import EVERY_NAMESPACE
 
 Status = dict[str, object]
-# What a person does not see, what always changes, and details that go with what is seen: written with the
-# rest, and no reason to write by themselves.
+# Fields that a person does not see, that always change, or that are details of other fields. They are written with the
+# rest, and a change of them alone causes no write.
 _SILENT = frozenset(
     {
         "usedMicrograms",
@@ -34,7 +34,8 @@ _SILENT = frozenset(
         "settled",
         "breakdown",
         "topWorkloads",
-        "proRata",  # the condition Ready says it too; a former version's CRD drops it, which is no difference
+        "counted",  # an earlier version's CRD drops it, which is no difference to write again and again
+        "proRata",  # the condition Ready says it too; a previous version's CRD drops it, which is no difference
     }
 )
 # A figure that moves is written after so long even if nothing else changed. Spread by the budget's uid, so that a
@@ -44,22 +45,23 @@ _FRESH_S: Final = 600
 
 @dataclass(frozen=True, slots=True)
 class DesiredObject:
-    """What an object should be: its status, and whether it carries the blocking label (None: as it is)."""
+    """The desired status, and whether the object has the blocking label (None: unchanged)."""
 
     status: Status
     blocking: bool | None
 
 
-def evaluation_fields(case: PreparedBudget, now: EvaluationRecord) -> Status:
-    """The part of a status that a standing gives: what it is read back from, too."""
+def evaluation_fields(prepared: PreparedBudget, now: EvaluationRecord) -> Status:
+    """The fields of the status that hold the record; `evaluation_record_of` reads them back."""
     verdict, settled = now.verdict, now.settled
     return {
         "observedGeneration": verdict.generation,
         "period": {"start": format_time(verdict.period.start), "end": format_time(verdict.period.end)},
-        "used": format_beside(verdict.used_ug, case.budget.limit_ug),
+        "used": format_beside(verdict.used_ug, prepared.budget.limit_ug),
         "usedMicrograms": verdict.used_ug,
-        "remaining": format_mass(max(0, case.budget.limit_ug - verdict.used_ug)),
-        "percentUsed": verdict.percent(case.budget.limit_ug),
+        "counted": {"hash": verdict.counted_hash, "generation": verdict.generation} if verdict.counted_hash else None,
+        "remaining": format_mass(max(0, prepared.budget.limit_ug - verdict.used_ug)),
+        "percentUsed": verdict.percent(prepared.budget.limit_ug),
         "exhaustedAt": format_time(now.exhausted_at) if now.exhausted_at else None,
         "state": verdict.state.value,
         "action": verdict.action.word,
@@ -75,30 +77,30 @@ def evaluation_fields(case: PreparedBudget, now: EvaluationRecord) -> Status:
     }
 
 
-def details(case: PreparedBudget, answer: BudgetAnswer, verdict: Verdict) -> Status:
-    """Where the use comes from."""
+def details(prepared: PreparedBudget, answer: BudgetAnswer, verdict: Verdict) -> Status:
+    """The fields that explain the use: coverage, breakdown, workloads, namespaces."""
     return {
         "coverage": answer.coverage_percent,
         "measured": answer.measured_percent,
-        "breakdown": None if case.budget.per_workload else _breakdown(case, answer.parts),
+        "breakdown": None if prepared.budget.per_workload else _breakdown(prepared, answer.parts),
         "proRata": [format_time(at) for at in answer.pro_rata] or None,
-        "topWorkloads": [_top(case, use, verdict) for use in named(case, answer)] or None,
-        "namespaces": list(case.namespaces or ()) if _names_namespaces(case) else None,
+        "topWorkloads": [_top(prepared, use, verdict) for use in named(prepared, answer)] or None,
+        "namespaces": list(prepared.namespaces or ()) if _names_namespaces(prepared) else None,
     }
 
 
 def is_visible_change(body: Mapping[str, object], status: Status) -> bool:
     """Whether a person would see the difference between the object's status and this one."""
-    former = at(body, "status")
-    if visible_part(former.get("conditions")) != visible_part(status.get("conditions")):
+    previous = at(body, "status")
+    if visible_part(previous.get("conditions")) != visible_part(status.get("conditions")):
         return True
-    if "topWorkloads" in status and _ranks(former.get("topWorkloads")) != _ranks(status["topWorkloads"]):
+    if "topWorkloads" in status and _ranks(previous.get("topWorkloads")) != _ranks(status["topWorkloads"]):
         return True
-    if "message" in status and without_instant(str(former.get("message"))) != without_instant(str(status["message"])):
+    if "message" in status and without_instant(str(previous.get("message"))) != without_instant(str(status["message"])):
         return True
-    if _aged(body, former, status):
+    if _aged(body, previous, status):
         return True
-    return any(former.get(key) != _whole(value) for key, value in status.items() if key not in _SILENT)
+    return any(previous.get(key) != _whole(value) for key, value in status.items() if key not in _SILENT)
 
 
 def _enforcement(verdict: Verdict) -> Status | None:
@@ -112,20 +114,20 @@ def _enforcement(verdict: Verdict) -> Status | None:
     }
 
 
-def _breakdown(case: PreparedBudget, parts: UseComponents) -> Status:
+def _breakdown(prepared: PreparedBudget, parts: UseComponents) -> Status:
     figures = {
         "Dynamic": parts.dynamic_ug, "Idle": parts.idle_ug, "Overhead": parts.overhead_ug, "Embodied": parts.embodied_ug
     }  # fmt: skip
-    included = case.spec.include
+    included = prepared.spec.include
     return {name.lower(): format_mass(used) if name in included else None for name, used in figures.items()}
 
 
-def _aged(body: Mapping[str, object], former: Mapping[str, object], status: Status) -> bool:
+def _aged(body: Mapping[str, object], previous: Mapping[str, object], status: Status) -> bool:
     """Whether figures moved since the status was written, and that is long ago."""
-    before, now = (_instant(one.get("observedAt")) for one in (former, status))
+    before, now = (_instant(one.get("observedAt")) for one in (previous, status))
     if before is None or now is None:
         return False
-    moved = any(former.get(key) != _whole(status[key]) for key in ("usedMicrograms", "topWorkloads") if key in status)
+    moved = any(previous.get(key) != _whole(status[key]) for key in ("usedMicrograms", "topWorkloads") if key in status)
     uid = text(at(body, "metadata").get("uid"))
     return moved and now - before >= _FRESH_S - crc32(uid.encode()) % (_FRESH_S // 2)
 
@@ -137,31 +139,31 @@ def _instant(text: object) -> float | None:
         return None
 
 
-def named(case: PreparedBudget, answer: BudgetAnswer) -> list[WorkloadUse]:
-    """Those that used most; and beyond them the runs over a threshold, since enforcement knows them from here alone."""
-    names_at, limit_ug = case.names_runs_at, case.budget.limit_ug
+def named(prepared: PreparedBudget, answer: BudgetAnswer) -> list[WorkloadUse]:
+    """The workloads that used most, then further runs over a threshold: enforcement finds these only in the status."""
+    names_at, limit_ug = prepared.names_runs_at, prepared.budget.limit_ug
     return [
         use
         for rank, use in enumerate(answer.workloads)
-        if rank < case.named or (names_at is not None and percent(use.used_ug, limit_ug) >= names_at)
+        if rank < prepared.named or (names_at is not None and percent(use.used_ug, limit_ug) >= names_at)
     ]
 
 
-def _top(case: PreparedBudget, use: WorkloadUse, verdict: Verdict) -> Status:
+def _top(prepared: PreparedBudget, use: WorkloadUse, verdict: Verdict) -> Status:
     kind, _, name = use.workload.partition("/")
     top: Status = {"kind": kind, "name": name}
-    if not case.held.resource.namespaced:
+    if not prepared.stored.resource.namespaced:
         top["namespace"] = use.namespace
-    limit_ug = case.budget.limit_ug
-    if not case.budget.per_workload:
+    limit_ug = prepared.budget.limit_ug
+    if not prepared.budget.per_workload:
         return top | {"emissions": format_mass(use.used_ug), "percent": percent(use.used_ug, limit_ug)}
-    own = run_verdict(case.budget, verdict, use.used_ug)
+    own = run_verdict(prepared.budget, verdict, use.used_ug)
     emissions = format_beside(use.used_ug, limit_ug)
     return top | {"emissions": emissions, "percent": percent(use.used_ug, limit_ug), "state": own.state.value}
 
 
-def _names_namespaces(case: PreparedBudget) -> bool:
-    return not case.held.resource.namespaced and case.namespaces != (EVERY_NAMESPACE,)
+def _names_namespaces(prepared: PreparedBudget) -> bool:
+    return not prepared.stored.resource.namespaced and prepared.namespaces != (EVERY_NAMESPACE,)
 
 
 def _ranks(tops: object) -> list[tuple[object, ...]]:

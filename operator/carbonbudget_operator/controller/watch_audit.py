@@ -1,7 +1,7 @@
-"""Whether kopf's watch has shown all budgets as they are.
+"""The watch audit: a periodic list of all budgets that finds changes which kopf's watch missed.
 
-After 410 Gone kopf lists again, and never tells of those that went meanwhile. And it tells nobody of bookmarks: that
-it still hears of changes is seen by comparing.
+After 410 Gone kopf lists again and reports no deletion that happened meanwhile. It does not report bookmarks either, so
+only a comparison shows that the watch still works.
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ from carbonbudget_operator.controller.budget_store import BudgetStore, StoredBud
 from carbonbudget_operator.kube.client import KubeClient, KubeError
 
 _log = logging.getLogger(__name__)
-_EVERY_SECONDS = 120.0  # twice within the 300 s after which a watch is told to be stale
+_EVERY_SECONDS = 120.0  # twice within the 300 s after which a watch is reported as stale
 _GRACE_SECONDS = 5.0  # for events that are under way while the lists are made
 
 
 class WatchAudit:
-    """Lists the metadata of both kinds now and then, and forgets what is not in it."""
+    """Lists the metadata of both kinds periodically, and removes budgets that are not in the list."""
 
     def __init__(
         self,
         client: KubeClient,
-        inventory: BudgetStore,
+        store: BudgetStore,
         every_seconds: float = _EVERY_SECONDS,
         grace_seconds: float = _GRACE_SECONDS,
     ) -> None:
-        self._client, self._inventory = client, inventory
+        self._client, self._store = client, store
         self._every_s, self._grace_s = every_seconds, grace_seconds
 
     async def run(self) -> None:
-        """For ever; a list that fails forgets nothing."""
+        """Runs for ever. A list that fails removes nothing."""
         with ExitStack() as stack:
             of = self._client.watches.of
             watched = {resource: stack.enter_context(of(str(resource.collection))) for resource in RESOURCES}
@@ -47,20 +47,20 @@ class WatchAudit:
                     _log.warning("budgets not compared with the API server's list: %s", error.reason)
 
     async def take(self) -> list[Resource]:
-        """Compare once; the kinds of which the watch has shown everything.
+        """Compare once. Returns the kinds of which the watch has shown everything.
 
-        What was seen after the lists began is left alone. Raises KubeError.
+        Budgets that the watch showed after the lists began are left alone. Raises KubeError.
         """
-        known = self._inventory.held()
+        known = self._store.snapshot()
         listed = {resource: await self._versions(resource) for resource in RESOURCES}
-        if gone := self._inventory.keep_only([uid for versions in listed.values() for uid in versions], known):
-            _log.info("%d budgets are gone whose end the watch had missed", gone)
+        if gone := self._store.keep_only([uid for versions in listed.values() for uid in versions], known):
+            _log.info("%d budgets were deleted without a watch event", gone)
         if any(self._missed(versions, known) for versions in listed.values()):
             await asyncio.sleep(self._grace_s)
         missed = {resource: self._missed(versions, known) for resource, versions in listed.items()}
         for resource, number in missed.items():
             if number:
-                _log.warning("the watch of %s has not shown %d of them as they are", resource.plural, number)
+                _log.warning("the watch of %s has missed changes of %d objects", resource.plural, number)
         return [resource for resource, number in missed.items() if not number]
 
     async def _versions(self, resource: Resource) -> dict[str, object]:
@@ -73,8 +73,8 @@ class WatchAudit:
         return found
 
     def _missed(self, versions: Mapping[str, object], before: Mapping[str, StoredBudget]) -> int:
-        """How many are otherwise than the watch shows them, and nothing was told of them since `before`."""
-        held = {one.uid: one for one in self._inventory.held().values()}
-        former = {one.uid: one for one in before.values()}
-        still = {uid: held.get(uid) for uid in versions if held.get(uid) is former.get(uid)}
+        """How many differ from what the watch has shown, without a watch event since `before`."""
+        stored = {one.uid: one for one in self._store.snapshot().values()}
+        previous = {one.uid: one for one in before.values()}
+        still = {uid: stored.get(uid) for uid in versions if stored.get(uid) is previous.get(uid)}
         return sum(one is None or one.metadata.get("resourceVersion") != versions[uid] for uid, one in still.items())

@@ -1,8 +1,8 @@
-"""What kopf sees of the API server: our two kinds, each object reduced to what is used, on a socket of this process.
+"""The watch proxy: a local API server from which kopf reads budgets, on a socket of this process.
 
-kopf lists a collection in one answer, parses it whole and keeps it for as long as its watch lives. How much that is
-would be up to whoever may create budgets in one namespace. Here the list is read in pages of bounded size. Of an object
-only what `shown` leaves is passed on, and of all objects of a namespace a bounded sum.
+kopf reads a whole collection in one answer and holds it while its watch runs. A tenant could fill the memory with large
+budgets. So the proxy reads the list in pages, passes on only the used fields (trimmed_budget.py), and limits the sum of
+the objects of one namespace.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _log = logging.getLogger(__name__)
 
 
 class BudgetWatchProxy:
-    """A small API server in front of the real one. It reads, and answers nothing but what kopf asks."""
+    """A small API server in front of the real one. It answers only the requests that kopf sends, and only reads."""
 
     def __init__(self, client: KubeClient, pause_seconds: float = _PAUSE_SECONDS) -> None:
         self._client, self._pause_s = client, pause_seconds
@@ -58,7 +58,7 @@ class BudgetWatchProxy:
         await web.UnixSite(self._runner, str(self._socket)).start()
 
     async def run(self, every_seconds: float = _LOOK_SECONDS) -> None:
-        """While its socket is there. Raises RuntimeError: kopf would try for ever to connect again, and see nothing."""
+        """Runs while the socket exists. Raises RuntimeError if it is gone: kopf would retry for ever."""
         while self._socket.is_socket():  # noqa: ASYNC110 - the file system sends no event
             await asyncio.sleep(every_seconds)
         raise RuntimeError(f"the socket {self._socket} is gone, and no budget is seen without it")
@@ -71,7 +71,7 @@ class BudgetWatchProxy:
             shutil.rmtree(self._directory, ignore_errors=True)
 
     def login(self) -> kopf.AiohttpSession:
-        """What kopf connects with; it closes the session."""
+        """The session with which kopf connects; kopf closes it."""
         session = aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(self._socket), limit=0))
         return kopf.AiohttpSession(server="http://localhost", aiohttp_session=session)
 
@@ -96,33 +96,35 @@ class BudgetWatchProxy:
         """All objects. Raises KubeError."""
         texts: list[bytes] = []
         sums: dict[str, int] = {}
-        version, left_out = "", 0
+        version, without_spec_count = "", 0
         async for answer in self._client.pages(resource.collection, {}, _PAGE):
             version = metadata_of(answer, "resourceVersion") or version
             for item in items_of(answer):
                 found, size = trimmed(item)
                 namespace = metadata_of(item, "namespace")
                 if namespace and sums.get(namespace, 0) + size > MOST_OF_A_NAMESPACE:
-                    found, left_out = without_spec(found, CROWDED), left_out + 1
+                    found, without_spec_count = without_spec(found, CROWDED), without_spec_count + 1
                 else:
                     sums[namespace] = sums.get(namespace, 0) + size
                 texts.append(_text(resource, found))
-            del answer  # or it stays until the next one is read
-        if left_out:
+            del answer  # frees its memory before the next page is read
+        if without_spec_count:
             _log.warning(
-                "%d %s are listed without their spec, for want of room in their namespaces", left_out, resource.plural
+                "%d %s are listed without their spec: their namespaces have reached the limit of bytes",
+                without_spec_count,
+                resource.plural,
             )
         head = {"kind": f"{resource.kind}List", "apiVersion": _GROUP_VERSION, "metadata": {"resourceVersion": version}}
         body = json.dumps(head).encode()[:-1] + b',"items":[' + b",".join(texts) + b"]}"
         return web.Response(body=body, content_type="application/json")
 
     async def _watch(self, request: web.Request, resource: Resource) -> web.StreamResponse:
-        """Changes until the watch ends. Raises KubeError: not opened, and it may go on from the same version."""
+        """Changes until the watch ends. Raises KubeError if it did not open and can continue from the same version."""
         response = web.StreamResponse(headers={"Content-Type": "application/json"})
         try:
-            async with changes(self._client, resource.collection, request.query.get("resourceVersion", "")) as told:
+            async with changes(self._client, resource.collection, request.query.get("resourceVersion", "")) as events:
                 await response.prepare(request)
-                async for event, changed in told:
+                async for event, changed in events:
                     found = changed if event == "BOOKMARK" else trimmed(changed)[0]
                     await response.write(_line(event, _text(resource, found)))
         except KubeError as error:
@@ -146,7 +148,7 @@ def _line(event: str, text: bytes) -> bytes:
 
 
 def _refusal(error: KubeError) -> web.Response:
-    """Whatever it is, kopf tries again after a pause: of other answers some end its watch for good."""
+    """Always 503, after which kopf tries again: some other answers end its watch for ever."""
     status = HTTPStatus.SERVICE_UNAVAILABLE
     body = {"kind": "Status", "code": status, "message": error.reason}
     return web.json_response(body, status=status)
@@ -174,8 +176,8 @@ def _kinds(*kinds: tuple[str, str, bool]) -> JsonObject:
     }
 
 
-# What there is to watch, by the paths that kopf asks for. It does not begin before it was shown namespaces and CRDs
-# too, which it then leaves alone (settings.scanning). Whether the API server has our kinds shows when they are listed.
+# The discovery documents by the paths that kopf requests. kopf needs namespaces and CRDs in them to start, and does not
+# watch these (settings.scanning). A list fails if the API server lacks our kinds.
 _DISCOVERED: Final[dict[tuple[str, ...], JsonObject]] = {
     ("api",): {"versions": ["v1"]},
     ("api", "v1"): _kinds(("namespaces", "Namespace", False)),

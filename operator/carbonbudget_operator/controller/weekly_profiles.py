@@ -1,4 +1,4 @@
-"""Each budget's mean week, asked for in the background: a forecast is never in the evaluation's way."""
+"""Asks for each budget's weekly profile in the background, so that no evaluation waits for it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from dataclasses import dataclass
 
 from carbonbudget_operator.api.query_bodies import BudgetQuery
 from carbonbudget_operator.budgets.forecast import MOST_HOURS, WeeklyProfile, weekly_profile
+from carbonbudget_operator.budgets.period import Period
 from carbonbudget_operator.controller.prepared_budget import PreparedBudget
+from carbonbudget_operator.controller.query_batch import period_query
 from carbonbudget_operator.server_client import ServerClient, ServerUnavailable
 
 _log = logging.getLogger(__name__)
@@ -22,7 +24,7 @@ _AT_ONCE = 50  # questions in one request: four weeks of hours each
 @dataclass(frozen=True, slots=True)
 class _Known:
     uid: str
-    generation: int
+    counted_hash: str
     asked_at: int
     week: WeeklyProfile | None
 
@@ -36,18 +38,22 @@ class WeeklyProfiles:
         self._wanted: dict[str, PreparedBudget] = {}
         self._failing = False
 
-    def want(self, cases: Iterable[PreparedBudget]) -> None:
-        """For these budgets, and no others. One per workload has no forecast."""
-        self._wanted = {case.key: case for case in cases if case.namespaces and not case.budget.per_workload}
+    def want(self, all_prepared: Iterable[PreparedBudget]) -> None:
+        """Set the budgets to ask for. A budget per workload has no forecast and is left out."""
+        self._wanted = {
+            prepared.key: prepared
+            for prepared in all_prepared
+            if prepared.namespaces and not prepared.budget.per_workload
+        }
         self._known = {key: known for key, known in self._known.items() if key in self._wanted}
 
-    def week(self, case: PreparedBudget) -> WeeklyProfile | None:
-        """What is known; None for what was not asked yet, was edited since, or is not two weeks old."""
-        known = self._known.get(case.key)
-        return known.week if known is not None and _is_of(known, case) else None
+    def week(self, prepared: PreparedBudget) -> WeeklyProfile | None:
+        """The budget's profile; None without an answer for what it counts now, or without two weeks of data."""
+        known = self._known.get(prepared.key)
+        return known.week if known is not None and _is_of(known, prepared) else None
 
     async def run(self) -> None:
-        """For ever: each budget once an hour, a new or an edited one within a minute."""
+        """Runs for ever: asks once an hour for each budget, and within a minute for one that counts something new."""
         while True:
             await asyncio.sleep(_LOOK_SECONDS)
             try:
@@ -56,33 +62,34 @@ class WeeklyProfiles:
                 _log.exception("hourly use not asked for; the next minute tries again")
 
     async def refresh(self) -> None:
-        """Ask for what is due."""
+        """Ask for the profiles that are due."""
         now = int(self._now())
-        due = [case for case in self._wanted.values() if self._is_due(case, now)]
+        due = [prepared for prepared in self._wanted.values() if self._is_due(prepared, now)]
         for start in range(0, len(due), _AT_ONCE):
-            cases = due[start : start + _AT_ONCE]
+            all_prepared = due[start : start + _AT_ONCE]
             try:
-                answers = await self._server.hourly([_question(case, now) for case in cases])
+                answers = await self._server.hourly([_question(prepared, now) for prepared in all_prepared])
             except ServerUnavailable as error:
                 if not self._failing:
-                    _log.warning("%s; forecasts go by what is known of the hours of a week", error)
+                    _log.warning("%s; forecasts use the last known weekly profiles", error)
                 self._failing = True
                 return
             self._failing = False
-            for case, answer in zip(cases, answers.answers, strict=True):
+            for prepared, answer in zip(all_prepared, answers.answers, strict=True):
                 week = weekly_profile(answer.first_hour, answer.used_ug)
-                self._known[case.key] = _Known(case.held.uid, case.budget.generation, now, week)
+                self._known[prepared.key] = _Known(prepared.stored.uid, prepared.budget.counted_hash, now, week)
 
-    def _is_due(self, case: PreparedBudget, now: int) -> bool:
-        known = self._known.get(case.key)
-        return known is None or not _is_of(known, case) or now - known.asked_at >= _HOUR
-
-
-def _is_of(known: _Known, case: PreparedBudget) -> bool:
-    return (known.uid, known.generation) == (case.held.uid, case.budget.generation)
+    def _is_due(self, prepared: PreparedBudget, now: int) -> bool:
+        known = self._known.get(prepared.key)
+        return known is None or not _is_of(known, prepared) or now - known.asked_at >= _HOUR
 
 
-def _question(case: PreparedBudget, now: int) -> BudgetQuery:
-    """Whole hours that are over, four weeks of them at most."""
+def _is_of(known: _Known, prepared: PreparedBudget) -> bool:
+    return (known.uid, known.counted_hash) == (prepared.stored.uid, prepared.budget.counted_hash)
+
+
+def _question(prepared: PreparedBudget, now: int) -> BudgetQuery:
+    """The question for the last four weeks of whole hours."""
     end = now // _HOUR * _HOUR
-    return case.query(case.key).model_copy(update={"start": end - MOST_HOURS * _HOUR, "end": end, "workloads": 0})
+    query = period_query(prepared, prepared.key, Period(end - MOST_HOURS * _HOUR, end))
+    return query.model_copy(update={"workloads": 0})

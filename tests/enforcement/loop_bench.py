@@ -27,6 +27,7 @@ class World:
     budgets: list[Body] = field(default_factory=list)
     data_through: int = NOW
     pods: int = 1
+    location_ug: int = 400_000_000
     silent: set[str] = field(default_factory=set)
     """Uids of which no pods are known."""
     up: bool = True
@@ -102,7 +103,7 @@ class World:
         answers = [
             {
                 "id": query["id"], "pods": 0 if query["id"] in self.silent else self.pods,
-                "energy_uj": 3_600_000_000_000, "location_ug": 400_000_000,
+                "energy_uj": 3_600_000_000_000, "location_ug": self.location_ug,
                 "market_ug": 0, "embodied_ug": 0, "gpu_ms": 0, "measured_percent": 100,
             }
             for query in queries

@@ -224,5 +224,5 @@ async def test_events_that_cannot_be_posted_are_one_line(bench: Bench, caplog: p
         bench.add(f"j{number}")
     bench.world.budgets, bench.world.no_events = [budget_body(suspend_from=NOW - 60)], True
     await bench.step()
-    assert len([record for record in caplog.records if "not posted" in record.getMessage()]) == 1
+    assert len([record for record in caplog.records if "was not posted" in record.getMessage()]) == 1
     assert all(job["spec"]["suspend"] for job in bench.world.jobs.values())

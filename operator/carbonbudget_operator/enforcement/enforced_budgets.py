@@ -102,7 +102,7 @@ class EnforcedBudget:
         full = len(self.top) >= MOST_WORKLOADS
         return full and self.use_of(job) is None and self._reaches(self.top[-1].percent, self.suspend_at_percent)
 
-    def standing_of(self, percent: int, state: str = "") -> Candidate:
+    def state_of(self, percent: int, state: str = "") -> Candidate:
         """How a workload stands in it that used `percent` of the limit; `state` as the status has it, if it has one.
 
         In a budget per workload by its own use, else as the budget does.
@@ -192,7 +192,7 @@ def parse_budget(body: Mapping[str, object]) -> EnforcedBudget | None:
     )
 
 
-def is_judged_namespace(namespace: str, labels: Mapping[str, str] | None, exempt: frozenset[str]) -> bool:
+def is_enforced_namespace(namespace: str, labels: Mapping[str, str] | None, exempt: frozenset[str]) -> bool:
     """Whether anything in that namespace is judged at all, as far as its labels are known; None: they are not."""
     return selects_namespace(judged_namespaces(exempt, ENFORCEMENT_LABEL), namespace, labels) is not Covers.NO
 

@@ -10,15 +10,15 @@ from http import HTTPStatus
 from typing import Final, Protocol
 
 from carbonbudget_operator.api.resource_names import RESOURCES
-from carbonbudget_operator.enforcement.annotate import Annotator
-from carbonbudget_operator.enforcement.enforced_budgets import EnforcedBudget, parse_budget
-from carbonbudget_operator.enforcement.enforced_budgets import is_judged_namespace as is_judged
+from carbonbudget_operator.enforcement.enforced_budgets import EnforcedBudget, is_enforced_namespace, parse_budget
 from carbonbudget_operator.enforcement.job_actions import JobActions
+from carbonbudget_operator.enforcement.job_figure_writer import JobFigureWriter
 from carbonbudget_operator.enforcement.job_store import JobStore
 from carbonbudget_operator.enforcement.kueue import workloads
 from carbonbudget_operator.enforcement.kueue_versions import served_version
 from carbonbudget_operator.enforcement.metrics import EnforcementMetrics
 from carbonbudget_operator.enforcement.suspension import decide_suspensions
+from carbonbudget_operator.enforcement.workload_annotator import WorkloadAnnotator
 from carbonbudget_operator.kube.client import KubeClient, KubeError
 from carbonbudget_operator.server_client import ServerClient
 from carbonbudget_operator.settings import EnforcementSettings
@@ -70,8 +70,9 @@ class EnforcementLoop:
         self._conflicts, self._settings, self._exempt, self._metrics = conflicts, settings, exempt, metrics
         self._window_s, self._now = window_seconds, now
         self.store = JobStore()
-        self._actor = JobActions(client, self.store, metrics, settings.kueue)
-        self._annotator = Annotator(server, self._actor, self.store, metrics, pod_days, exempt, now)
+        self._actions = JobActions(client, self.store, metrics, settings.kueue)
+        self._figure_writer = JobFigureWriter(server, self._actions, self.store, metrics, pod_days, exempt, now)
+        self._annotator = WorkloadAnnotator(self._actions, self.store, metrics, exempt, now)
         self._parsed: dict[str, tuple[Body, EnforcedBudget | None]] = {}
         self._reported: set[str] = set()
         self._complete, self._judged, self._waiting_since = False, judged, 0.0
@@ -85,7 +86,7 @@ class EnforcementLoop:
     def judges(self, namespace: str) -> bool:
         """Whether anything in a namespace is judged; no while namespaces are not known."""
         labels = self._namespaces()
-        return labels is not None and is_judged(namespace, labels.get(namespace), self._exempt)
+        return labels is not None and is_enforced_namespace(namespace, labels.get(namespace), self._exempt)
 
     async def run(self) -> None:
         """For ever; a round that fails is logged and counted, and the next one comes."""
@@ -111,7 +112,7 @@ class EnforcementLoop:
                 if error.status == HTTPStatus.FORBIDDEN:
                     break
                 await asyncio.sleep(_KUEUE_RETRY_S)  # or an older version would be used until the next start
-        path = self._actor.workloads = workloads(version or self._settings.kueue)
+        path = self._actions.workloads = workloads(version or self._settings.kueue)
         await self.store.follow_workloads(self._client, path)
 
     async def _rounds(
@@ -176,14 +177,16 @@ class EnforcementLoop:
             self._conflicts.clear(key)
         self._reported = set(decision.conflicts)
         self._metrics.conflicts.set(len(decision.conflicts))
-        await self._actor.carry_out(decision.actions, now)
+        await self._actions.carry_out(decision.actions, now)
         self._metrics.suspended.set(sum(job.marked and job.suspended for job in self.store.acted_on()))
 
     async def annotate(self) -> None:
-        """Tell workloads once."""
+        """Write once to finished Jobs and to workloads that run what is due."""
         labels = self._namespaces()
         if labels is not None and await self._ready():
-            await self._annotator.step(self._budgets(), labels)
+            budgets = self._budgets()
+            await self._figure_writer.write_due(budgets, labels)
+            await self._annotator.write_due(budgets, labels)
 
     def _all_judged(self, budgets: Sequence[EnforcedBudget]) -> bool:
         """Whether each budget was judged once since the start.

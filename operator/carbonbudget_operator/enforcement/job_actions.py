@@ -53,7 +53,7 @@ class JobActions:
             kind=kind, namespace=job.namespace, name=name, **({"budget": budget.shown} if budget is not None else {}),
         )  # fmt: skip
         if note is not None:
-            await self.tell(action.job, note, now)
+            await self.post_event(action.job, note, now)
 
     async def patch_job(self, job: Job, patch: Patch) -> bool:
         """Whether it was written. Only to the Job as it was seen: one that changed since is decided anew.
@@ -105,17 +105,17 @@ class JobActions:
         self._works(str(path))
         return "written"
 
-    async def tell(self, job: Job, note: EventText, now: int) -> None:
+    async def post_event(self, job: Job, event: EventText, now: int) -> None:
         """Post an Event about the Job; it may be gone already."""
         about = InvolvedObject("batch/v1", "Job", job.name, job.namespace, job.uid)
-        body = event_body(about, "controller", note.type, note.reason, note.message, now)
+        body = event_body(about, "controller", event.type, event.reason, event.message, now)
         try:
             async with self._slots:
                 await self._client.send("POST", about.events_path, body)
         except KubeError as error:
             # The patch says the same; an Event that is missing changes nothing.
             if self._failing.begins("events"):
-                _log.warning("event %s of Job %s/%s not posted: %s", note.reason, job.namespace, job.name, error.reason)
+                _log.warning("%s of Job %s/%s was not posted: %s", event.reason, job.namespace, job.name, error.reason)
         else:
             self._failing.ends("events")
 

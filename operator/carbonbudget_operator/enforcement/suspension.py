@@ -24,7 +24,7 @@ from carbonbudget_operator.api.resource_names import (
     SUSPEND_AT_ANNOTATION,
     SUSPENDED_BY_ANNOTATION,
 )
-from carbonbudget_operator.enforcement.enforced_budgets import BudgetsByNamespace, EnforcedBudget, is_judged_namespace
+from carbonbudget_operator.enforcement.enforced_budgets import BudgetsByNamespace, EnforcedBudget, is_enforced_namespace
 from carbonbudget_operator.enforcement.job import Job, instant
 
 Labels = Mapping[str, Mapping[str, str]]
@@ -135,7 +135,7 @@ def decide_suspensions(
         if job.finished_at or not (job.opted_in or job.marked or SUSPEND_AT_ANNOTATION in job.annotations):
             continue
         labels = namespaces.get(job.namespace)
-        ours = not job.exempt and is_judged_namespace(job.namespace, labels, exempt)
+        ours = not job.exempt and is_enforced_namespace(job.namespace, labels, exempt)
         touched = ours and not job.managed
         if ours and job.managed and job.opted_in and not job.suspended and job.uid not in queued:
             for budget in suspending.of(job, labels):

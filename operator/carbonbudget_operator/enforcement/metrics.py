@@ -39,5 +39,5 @@ class EnforcementMetrics:
         for fate in ("annotated", "event", "nodata", "dropped"):
             self.figures.labels(fate)
         self.annotations = Counter(
-            "carbonbudget_enforcement_annotations", "Workloads whose annotations were written.", registry=registry
+            "carbonbudget_enforcement_annotations", "Writes of annotations other than final figures.", registry=registry
         )

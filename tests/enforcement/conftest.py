@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 from prometheus_client import CollectorRegistry
-from tests.enforcement.loop_bench import Bench, Told, World
+from tests.enforcement.loop_bench import Bench, ReportedConflicts, World
 from tests.enforcement.worlds import NOW, Body
 
 from carbonbudget_operator.enforcement.enforcement_loop import EnforcementLoop
@@ -22,7 +22,7 @@ from carbonbudget_operator.settings import EnforcementSettings
 
 @pytest.fixture
 async def bench() -> AsyncIterator[Bench]:
-    world, told, bodies, time = World(), Told(), dict[str, Body](), [float(NOW)]
+    world, conflicts, bodies, time = World(), ReportedConflicts(), dict[str, Body](), [float(NOW)]
     changed, namespaces = asyncio.Event(), dict[str, dict[str, str]]()
     api, server, registry = web.Application(), web.Application(), CollectorRegistry()
     api.router.add_route("*", "/{path:.*}", world.api)
@@ -37,15 +37,15 @@ async def bench() -> AsyncIterator[Bench]:
             lambda: bodies,
             changed,
             lambda: namespaces,
-            told,
+            conflicts,
             EnforcementSettings(resume_jitter_seconds=0),
             frozenset({"kube-system"}),
             EnforcementMetrics(registry),
             60,
             35,
-            judged=lambda key: made.judged is None or key in made.judged,
+            is_evaluated=lambda key: made.evaluated is None or key in made.evaluated,
             now=lambda: time[0],
         )
-        made = Bench(world, loop, bodies, told, registry, time, changed, namespaces)
+        made = Bench(world, loop, bodies, conflicts, registry, time, changed, namespaces)
         yield made
         await client.close()

@@ -21,7 +21,7 @@ JOBS = "/apis/batch/v1/namespaces/team-a/jobs/"
 
 @dataclass
 class World:
-    """What the two servers hold, and what they were told."""
+    """What the two servers have, and what was sent to them."""
 
     jobs: dict[str, Body] = field(default_factory=dict)
     budgets: list[Body] = field(default_factory=list)
@@ -112,16 +112,16 @@ class World:
 
 
 @dataclass
-class Told:
-    """Conflicts as the controller would keep them."""
+class ReportedConflicts:
+    """Conflicts as the controller records them."""
 
-    sentences: dict[str, str] = field(default_factory=dict)
+    messages: dict[str, str] = field(default_factory=dict)
 
-    def report(self, budget_key: str, sentence: str, managed: bool = False) -> None:
-        self.sentences[budget_key] = sentence
+    def report(self, budget_key: str, message: str, managed: bool = False) -> None:
+        self.messages[budget_key] = message
 
     def clear(self, budget_key: str) -> None:
-        self.sentences.pop(budget_key, None)
+        self.messages.pop(budget_key, None)
 
 
 @dataclass
@@ -131,13 +131,13 @@ class Bench:
     world: World
     loop: EnforcementLoop
     bodies: dict[str, Body]
-    told: Told
+    conflicts: ReportedConflicts
     registry: CollectorRegistry
     time: list[float]
     changed: asyncio.Event
     namespaces: dict[str, dict[str, str]]
-    judged: set[str] | None = None
-    """Budgets that were judged since the start; None for all."""
+    evaluated: set[str] | None = None
+    """Budgets that were evaluated since the start; None for all."""
 
     def show(self) -> None:
         self.loop.store.jobs = {body["metadata"]["uid"]: parse_job(body) for body in self.world.jobs.values()}

@@ -60,12 +60,12 @@ async def test_after_a_start_nothing_is_done_before_each_budget_was_judged_but_n
     bench.add(labels=marked, annotations={"carbonbudget.dev/suspended-by": "team-a/monthly"}, suspend=True)
     lapsed = [budget_body(suspend_from=NOW - HOUR, until=NOW - 60), budget_body("other")]
     bench.world.budgets = lapsed
-    bench.judged = {"team-a/other"}
+    bench.evaluated = {"team-a/other"}
     assert await bench.step() == []
     bench.world.budgets = [budget_body(suspend_from=NOW - HOUR), budget_body("other")]
-    bench.judged.add("team-a/monthly")
+    bench.evaluated.add("team-a/monthly")
     assert await bench.step() == []
-    bench.judged.clear()  # once is enough
+    bench.evaluated.clear()  # once is enough
     bench.world.budgets = []
     assert len(await bench.step()) == 1
 
@@ -74,7 +74,7 @@ async def test_a_controller_that_can_judge_nothing_lets_go_in_the_end(bench: Ben
     marked = {"carbonbudget.dev/suspendable": "true", "carbonbudget.dev/suspended": "true"}
     bench.add(labels=marked, annotations={"carbonbudget.dev/suspended-by": "team-a/monthly"}, suspend=True)
     bench.world.budgets = [budget_body(suspend_from=NOW - HOUR, until=NOW - 60)]
-    bench.judged = set()
+    bench.evaluated = set()
     assert await bench.step() == []
     bench.time[0] += 299
     assert await bench.step() == []
@@ -99,7 +99,7 @@ async def test_what_the_watch_showed_while_a_patch_was_under_way_is_newer_than_i
     def resumed(body: Body) -> None:
         body["spec"]["suspend"] = False
         body["metadata"]["resourceVersion"] = "9"
-        bench.loop.store.seen(parse_job(body))
+        bench.loop.store.put(parse_job(body))
 
     bench.add()
     bench.world.budgets = [budget_body(suspend_from=NOW - 60)]
@@ -141,12 +141,12 @@ async def test_a_reverted_suspension_is_reported_not_fought_and_cleared_in_the_e
     train["metadata"]["managedFields"] = [{"manager": "argocd", "fieldsV1": {"f:spec": {"f:suspend": {}}}}]
     for _ in range(3):
         assert await bench.step() == []
-    assert bench.told.sentences == {
+    assert bench.conflicts.messages == {
         "team-a/monthly": "suspended Jobs were resumed and are left running: team-a/train by argocd"
     }
     bench.world.budgets = [budget_body()]
     await bench.step()
-    assert bench.told.sentences == {}
+    assert bench.conflicts.messages == {}
     assert "carbonbudget.dev/suspended" not in bench.world.jobs["train"]["metadata"]["labels"]
 
 

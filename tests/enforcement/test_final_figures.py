@@ -22,7 +22,7 @@ def delete(bench: Bench, name: str = "train") -> None:
     """The Job is deleted in the cluster, and the watch shows it."""
     body = bench.world.jobs.pop(name)
     bench.loop.store.jobs[body["metadata"]["uid"]] = parse_job(body)
-    bench.loop.store._gone(body["metadata"]["uid"])
+    bench.loop.store._record_deletion(body["metadata"]["uid"])
 
 
 def at(bench: Bench, second: int) -> None:
@@ -231,7 +231,7 @@ async def test_a_job_that_is_deleted_after_its_hour_has_an_event_without_a_reser
     await bench.annotate()
     ((_, message),) = bench.world.events
     assert "may change" not in message
-    assert bench.loop.store.departed == {}
+    assert bench.loop.store.deleted == {}
 
 
 async def test_a_job_that_was_suspended_and_never_had_a_pod_has_no_figures(bench: Bench) -> None:

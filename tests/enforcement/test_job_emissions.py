@@ -226,14 +226,14 @@ def test_a_run_that_is_suspended_is_told_why_and_until_when() -> None:
     assert note is not None
     assert note.message == (
         "big is suspended: it used 5.5kg CO2e, 110 % of what carbon budget team-a/own allows each workload "
-        "(location-based, as of 2026-11-23T18:50:00Z). It is resumed when the budget lets go: once its limit is raised"
+        "(location-based, as of 2026-11-23T18:50:00Z). It is resumed once the budget's limit is raised"
     )
     ends = {"period": {"start": format_time(NOW - HOUR), "end": format_time(NOW + HOUR)}}
     _, note = patch_of(Suspend(a_job("big"), a_budget(status=ends)), NOW)
     assert note is not None
     assert note.message == (
         "big is suspended: carbon budget team-a/monthly has reached Suspend. "
-        f"It is resumed when the budget lets go: at {format_time(NOW + HOUR)}, or once its limit is raised"
+        f"It is resumed at {format_time(NOW + HOUR)}, or once the budget's limit is raised"
     )
     _, note = patch_of(Announce(a_job("big"), a_budget(), NOW + 60), NOW)
     assert note is not None

@@ -49,14 +49,14 @@ async def test_a_watch_fills_it_and_what_ended_unseen_is_noticed() -> None:
         await client.close()
     assert store.listed
     assert [job.name for job in store.jobs.values()] == ["a"]
-    assert {job.name for job in store.departed.values()} == {"b", "c"}
+    assert {job.name for job in store.deleted.values()} == {"b", "c"}
 
 
 def test_only_jobs_that_budgets_may_act_on_ring_the_bell() -> None:
     store = JobStore()
-    store.seen(parse_job(job_body(labels={})))
+    store.put(parse_job(job_body(labels={})))
     assert not store.changed.is_set()
-    store.seen(parse_job(job_body(labels={"carbonbudget.dev/suspended": "true"})))
+    store.put(parse_job(job_body(labels={"carbonbudget.dev/suspended": "true"})))
     assert store.changed.is_set()
 
 
@@ -65,8 +65,8 @@ def test_more_departed_jobs_than_fit_are_counted_not_kept() -> None:
     for n in range(10_002):
         job = parse_job(job_body(uid=f"u{n}", status=finished(NOW, NOW - 1)))
         store.jobs[job.uid] = job
-        store._gone(job.uid)
-    assert (len(store.departed), store.departed_dropped) == (10_000, 2)
+        store._record_deletion(job.uid)
+    assert (len(store.deleted), store.deleted_dropped) == (10_000, 2)
 
 
 def test_an_empty_object_and_odd_fields_are_read_without_an_error() -> None:

@@ -226,7 +226,7 @@ def test_plans_that_passed_while_nobody_was_there_are_spread_anew() -> None:
 def test_another_suspending_budget_keeps_it_suspended_and_is_named() -> None:
     (kept,) = decided([a_budget("weekly", suspend_from=NOW - 60)], [suspended_job()]).actions
     assert isinstance(kept, Keep)
-    assert kept.budget.shown == "team-a/weekly"
+    assert kept.budget.display_name == "team-a/weekly"
 
 
 def test_a_mode_other_than_enforce_resumes_everybody_and_suspends_nobody() -> None:
@@ -249,7 +249,7 @@ def test_a_label_that_is_not_ours_is_taken_off_and_starts_nothing() -> None:
 def test_nothing_is_resumed_while_a_budget_that_selects_it_blocks_jobs() -> None:
     (kept,) = decided([BLOCKING], [suspended_job()], jitter_s=0).actions
     assert isinstance(kept, Keep)
-    assert kept.budget.shown == "team-a/weekly"  # what it waits for now
+    assert kept.budget.display_name == "team-a/weekly"  # what it waits for now
     waiting = suspended_job(annotations={"carbonbudget.dev/suspended-by": "team-a/weekly"})
     assert actions([BLOCKING], [waiting], jitter_s=0) == []
     assert actions([a_budget(suspend_from=NOW + 60)], [suspended_job()], jitter_s=0) == []  # grace: Suspend blocks too
@@ -402,7 +402,7 @@ def test_nobody_is_suspended_who_did_not_opt_in_or_is_not_ours_to_touch_or_too_e
             assert job.opted_in
             assert (job.exempt, job.managed, job.marked, job.suspended) == (False, False, False, False)
             assert job.namespace != "kube-system"
-            assert budget.settled
+            assert budget.status_is_current
             assert budget.suspend_from is not None
             assert budget.suspend_from <= NOW < budget.acts_until
             assert budget.selects(job, None)

@@ -177,11 +177,11 @@ async def test_nothing_is_written_in_a_namespace_that_is_not_judged(bench: Bench
     bench.world.budgets = [budget_body("all", "", status={"topWorkloads": top})]
     bench.namespaces["team-off"] = {"carbonbudget.dev/enforcement": "off"}
     bench.show()
-    bench.loop.store.departed[gone.uid] = gone
+    bench.loop.store.deleted[gone.uid] = gone
     await bench.loop.annotate()
     assert [path for path, _ in bench.world.patches] == ["/apis/apps/v1/namespaces/team-a/deployments/web"]
     assert bench.world.events == []
-    assert bench.loop.store.departed == {}
+    assert bench.loop.store.deleted == {}
 
 
 async def test_a_running_job_that_says_it_already_is_not_written_again_after_a_restart(bench: Bench) -> None:

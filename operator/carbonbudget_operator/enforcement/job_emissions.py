@@ -135,7 +135,7 @@ def job_figures(
         ENERGY_ANNOTATION: format_energy(answer.energy_uj),
         ACCOUNTING_ANNOTATION: accounting(market),
         AS_OF_ANNOTATION: format_time(progress.data_through),
-        BUDGET_ANNOTATION: budget.shown if budget is not None else None,
+        BUDGET_ANNOTATION: budget.display_name if budget is not None else None,
         STATE_ANNOTATION: own.state.value if budget is not None and own is not None and budget.state else None,
         SUSPEND_AT_ANNOTATION: None,
     }

@@ -59,8 +59,8 @@ class JobFigureWriter:
 
     async def write_due(self, budgets: Sequence[EnforcedBudget], namespaces: NamespaceLabels) -> None:
         """Write the figures that are due, 200 Jobs at most. While the server does not answer nothing is written."""
-        self._metrics.figures.labels("dropped").inc(self._store.departed_dropped - self._dropped)
-        self._dropped = self._store.departed_dropped
+        self._metrics.figures.labels("dropped").inc(self._store.deleted_dropped - self._dropped)
+        self._dropped = self._store.deleted_dropped
         waiting = self._jobs_without_final_figures(namespaces)
         if not waiting:
             self._progress = None
@@ -69,7 +69,7 @@ class JobFigureWriter:
         try:
             progress = self._progress = self._progressed((await self._server.runs([])).data_through)
             due = self._next(
-                [job for job in waiting if is_figure_due(job, job.uid in self._store.departed, progress)], progress
+                [job for job in waiting if is_figure_due(job, job.uid in self._store.deleted, progress)], progress
             )
             answers = (await self._server.runs([run_query(job, kept_from) for job in due])).answers if due else []
         except ServerUnavailable as error:
@@ -84,7 +84,7 @@ class JobFigureWriter:
                 writes.append(self._write(job, answer, governing, kept_from, progress))
             elif is_beyond_reporting(job, progress):
                 self._metrics.figures.labels("nodata").inc()
-                if self._store.departed.pop(job.uid, None) is None:
+                if self._store.deleted.pop(job.uid, None) is None:
                     self._without_data.add(job.uid)
         await asyncio.gather(*writes)
 
@@ -95,10 +95,10 @@ class JobFigureWriter:
             return not is_enforced_namespace(job.namespace, namespaces.get(job.namespace), self._exempt)
 
         self._without_data &= self._store.jobs.keys()
-        for uid, job in list(self._store.departed.items()):
+        for uid, job in list(self._store.deleted.items()):
             if exempt(job):
-                del self._store.departed[uid]
-        found = jobs_to_annotate([*self._store.jobs.values(), *self._store.departed.values()])
+                del self._store.deleted[uid]
+        found = jobs_to_annotate([*self._store.jobs.values(), *self._store.deleted.values()])
         return [job for job in found if job.uid not in self._without_data and not exempt(job)]
 
     def _progressed(self, data_through: int) -> LedgerProgress:
@@ -134,7 +134,7 @@ class JobFigureWriter:
     ) -> None:
         """Write the annotations, and the Event with final ones. A Job that was deleted gets the Event alone."""
         patch, event = job_figures(job, answer, governing, kept_from, progress)
-        deleted = self._store.departed.pop(job.uid, None) is not None
+        deleted = self._store.deleted.pop(job.uid, None) is not None
         if not deleted and not await self._actions.patch_job(job, patch):
             return
         if not deleted and figure_stage(job, progress) == "provisional":

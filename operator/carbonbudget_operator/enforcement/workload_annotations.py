@@ -100,6 +100,6 @@ def _by_the_strictest(by_budget: dict[str, tuple[EnforcedBudget, WorkloadShareOf
         emissions=use.emissions,
         accounting=accounting(budget.market),
         as_of=format_time(budget.as_of) if budget.as_of else None,
-        budget=budget.shown,
+        budget=budget.display_name,
         state=first.state.value,
     )

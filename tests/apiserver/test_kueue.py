@@ -103,7 +103,7 @@ async def test_who_activates_it_meanwhile_is_told_and_not_fought(bench: Bench) -
 
 
 async def test_an_uninstall_activates_what_we_deactivated_and_nothing_else(bench: Bench, version: str) -> None:
-    path = bench.loop._actor.workloads.at(SPACE, "job-train-1a2b3")
+    path = bench.loop._actions.workloads.at(SPACE, "job-train-1a2b3")
     marks = {
         "labels": {"carbonbudget.dev/suspended": "true"},
         "annotations": {"carbonbudget.dev/suspended-by": f"{SPACE}/monthly"},

@@ -166,6 +166,10 @@ async def test_a_job_without_data_gets_no_figure_and_is_asked_until_an_hour_afte
     bench.world.asked.clear()
     await bench.annotate()
     assert bench.world.asked == []
+    delete(bench)
+    await bench.annotate()
+    assert bench.metric("final_figures_total", fate="nodata") == 1, "its deletion does not count it again"
+    assert (bench.world.asked, bench.loop.store.deleted) == ([], {})
 
 
 async def test_no_more_runs_are_asked_for_than_can_be_written_and_those_without_data_hold_up_nobody(

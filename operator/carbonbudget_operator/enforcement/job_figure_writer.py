@@ -94,10 +94,10 @@ class JobFigureWriter:
         def exempt(job: Job) -> bool:
             return not is_enforced_namespace(job.namespace, namespaces.get(job.namespace), self._exempt)
 
-        self._without_data &= self._store.jobs.keys()
         for uid, job in list(self._store.deleted.items()):
-            if exempt(job):
+            if uid in self._without_data or exempt(job):
                 del self._store.deleted[uid]
+        self._without_data &= self._store.jobs.keys()
         found = jobs_to_annotate([*self._store.jobs.values(), *self._store.deleted.values()])
         return [job for job in found if job.uid not in self._without_data and not exempt(job)]
 

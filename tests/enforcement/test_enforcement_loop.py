@@ -54,7 +54,7 @@ async def test_before_all_jobs_and_budgets_were_seen_nothing_is_resumed(bench: B
     assert bench.world.jobs["train"]["spec"]["suspend"] is True
 
 
-async def test_after_a_start_nothing_is_done_before_each_budget_was_judged_but_not_for_ever(bench: Bench) -> None:
+async def test_after_a_start_nothing_is_done_before_each_budget_was_evaluated_but_not_for_ever(bench: Bench) -> None:
     """A block whose `until` passed while the controller was away is renewed by the first verdict."""
     marked = {"carbonbudget.dev/suspendable": "true", "carbonbudget.dev/suspended": "true"}
     bench.add(labels=marked, annotations={"carbonbudget.dev/suspended-by": "team-a/monthly"}, suspend=True)
@@ -70,7 +70,7 @@ async def test_after_a_start_nothing_is_done_before_each_budget_was_judged_but_n
     assert len(await bench.step()) == 1
 
 
-async def test_a_controller_that_can_judge_nothing_lets_go_in_the_end(bench: Bench) -> None:
+async def test_a_controller_that_can_evaluate_nothing_resumes_jobs_after_five_windows(bench: Bench) -> None:
     marked = {"carbonbudget.dev/suspendable": "true", "carbonbudget.dev/suspended": "true"}
     bench.add(labels=marked, annotations={"carbonbudget.dev/suspended-by": "team-a/monthly"}, suspend=True)
     bench.world.budgets = [budget_body(suspend_from=NOW - HOUR, until=NOW - 60)]
@@ -150,7 +150,7 @@ async def test_a_reverted_suspension_is_reported_not_fought_and_cleared_in_the_e
     assert "carbonbudget.dev/suspended" not in bench.world.jobs["train"]["metadata"]["labels"]
 
 
-async def test_a_budget_with_an_odd_grace_stops_nobody_elses_round(bench: Bench) -> None:
+async def test_a_budget_with_an_invalid_grace_does_not_stop_the_others(bench: Bench) -> None:
     bench.add()
     odd = budget_body("odd", suspend_from=NOW - 60, spec={"enforce": {"grace": "abc"}})
     bench.world.budgets = [odd, budget_body(suspend_from=NOW - 60)]

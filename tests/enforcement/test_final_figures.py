@@ -172,7 +172,7 @@ async def test_a_job_without_data_gets_no_figure_and_is_asked_until_an_hour_afte
     assert (bench.world.asked, bench.loop.store.deleted) == ([], {})
 
 
-async def test_no_more_runs_are_asked_for_than_can_be_written_and_those_without_data_hold_up_nobody(
+async def test_no_more_runs_are_asked_for_than_can_be_written_and_jobs_without_data_delay_no_others(
     bench: Bench,
 ) -> None:
     for n in range(250):

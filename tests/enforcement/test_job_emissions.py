@@ -50,7 +50,7 @@ OVER = progress(HOUR_END)
 BASIS = "; location-based, by reports up to 2026-11-23T19:00:00Z"
 
 
-def test_a_finished_job_is_told_what_it_emitted_drew_and_took() -> None:
+def test_a_finished_job_has_its_emissions_energy_and_time() -> None:
     patch, note = job_figures(DONE, ANSWER, [a_budget()], 0, OVER)
     assert note.message == f"train emitted 312g CO2e: 0.78 kWh, 2.1 h on 4 GPUs{BASIS}"
     assert patch == {
@@ -69,7 +69,7 @@ def test_a_finished_job_is_told_what_it_emitted_drew_and_took() -> None:
     }
 
 
-def test_a_market_based_budget_has_its_figure_told() -> None:
+def test_under_a_market_based_budget_the_figure_is_market_based() -> None:
     patch, note = job_figures(DONE, ANSWER, [a_budget(spec={"accounting": "MarketBased"})], 0, OVER)
     assert note.message.startswith("train emitted 12g CO2e: ")
     assert "; market-based, by reports up to" in note.message
@@ -118,7 +118,7 @@ def test_a_small_runs_energy_and_emissions_are_not_0() -> None:
         ("fifth", 1, "WithinBudget"),
     ],
 )
-def test_a_finished_run_is_told_its_own_state(name: str, emitted_ug: int, state: str) -> None:
+def test_a_finished_run_has_its_own_state(name: str, emitted_ug: int, state: str) -> None:
     done = a_job(name, status=finished(NOW, NOW - 7560))
     answer = ANSWER.model_copy(update={"location_ug": emitted_ug})
     patch, _ = job_figures(done, answer, [a_budget(spec={"per": "Workload"}, status=RUNS)], 0, OVER)
@@ -133,7 +133,7 @@ def test_the_question_is_by_uid_over_whole_hours_from_the_creation_on() -> None:
     assert (asked.start % HOUR, asked.end % HOUR) == (0, 0)
 
 
-def test_of_a_job_older_than_what_is_kept_of_pods_only_the_rest_is_asked_and_that_is_said() -> None:
+def test_a_job_older_than_the_stored_pods_has_a_partial_figure_and_the_event_says_why() -> None:
     kept_from = DONE.finished_at - HOUR
     assert run_query(DONE, kept_from).start == kept_from - kept_from % HOUR
     patch, note = job_figures(DONE, ANSWER, [], kept_from, OVER)
@@ -144,7 +144,7 @@ def test_of_a_job_older_than_what_is_kept_of_pods_only_the_rest_is_asked_and_tha
     assert run_query(DONE, NOW + 99 * HOUR).start < DONE.finished_at  # a question is never empty
 
 
-def test_those_that_run_and_those_that_were_told_are_not_told() -> None:
+def test_jobs_that_run_and_jobs_with_final_figures_are_not_annotated() -> None:
     told = a_job("told", status=finished(NOW, NOW - 60), annotations={"carbonbudget.dev/final": "true"})
     failed = a_job("failed", status=finished(NOW - 1, NOW - 60, kind="Failed"))
     assert jobs_to_annotate([a_job("running"), told, DONE, failed]) == [failed, DONE]
@@ -192,7 +192,7 @@ def test_a_figure_is_incomplete_an_hour_after_the_last_hour_if_no_report_arrived
     st.lists(st.integers(0, HOUR), min_size=1, max_size=20),
     st.lists(st.booleans(), min_size=20, max_size=20),
 )
-def test_a_job_is_due_twice_at_most_and_the_last_time_its_figure_is_final(
+def test_a_job_is_written_twice_at_most_and_last_with_final_figures(
     finished_after: int, steps: list[int], restarts: list[bool]
 ) -> None:
     """Whenever the controller looks, and however the data progress: the annotations are all that is remembered."""
@@ -220,7 +220,7 @@ def test_a_job_is_due_twice_at_most_and_the_last_time_its_figure_is_final(
         assert written[-1] != "provisional"
 
 
-def test_a_run_that_is_suspended_is_told_why_and_until_when() -> None:
+def test_the_event_of_a_suspension_says_why_and_until_when() -> None:
     own = a_budget("own", spec={"per": "Workload"}, status=RUNS)
     _, note = patch_of(Suspend(a_job("big"), own), NOW)
     assert note is not None
@@ -246,7 +246,7 @@ def test_a_run_that_is_suspended_is_told_why_and_until_when() -> None:
     st.sampled_from(["Warn", "Block", "Suspend"]),
     st.sampled_from(["0g", "1g", "1234.567mg"]),
 )
-def test_a_run_stands_by_its_per_cent_as_the_controller_finds_it_by_its_micrograms(
+def test_a_runs_state_by_its_per_cent_is_the_same_as_by_its_micrograms(
     used_ug: int, ats: list[int], action: str, limit: str
 ) -> None:
     """A status of the version before has no states, and the per cent is rounded down: no threshold lies between."""
@@ -261,7 +261,7 @@ def test_a_run_stands_by_its_per_cent_as_the_controller_finds_it_by_its_microgra
     assert (found.state, found.action) == (own.state, own.action)
 
 
-def test_any_run_of_a_limit_of_0_is_over_a_threshold_above_100_as_the_controller_finds_it() -> None:
+def test_any_run_of_a_limit_of_0_is_over_a_threshold_above_100_as_in_the_evaluation() -> None:
     top = [{"kind": "Job", "name": "train", "emissions": "1mg", "percent": 100, "state": "Exceeded"}]
     suspends = [{"at": 120, "action": "Suspend"}]
     own = a_budget(spec={"per": "Workload", "limit": "0g", "thresholds": suspends}, status={"topWorkloads": top})

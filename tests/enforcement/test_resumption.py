@@ -27,7 +27,7 @@ from carbonbudget_operator.enforcement.suspension import (
 )
 
 
-def test_what_we_suspended_is_resumed_when_its_budget_lets_go_or_is_gone() -> None:
+def test_what_we_suspended_is_resumed_when_its_budget_no_longer_suspends_it_or_is_deleted() -> None:
     for budgets in ([], [a_budget()], [a_budget(suspend_from=NOW - 60, until=NOW)]):
         assert actions(budgets, [suspended_job()], jitter_s=0) == [Resume]
 
@@ -53,7 +53,7 @@ def test_a_plan_that_is_not_ours_is_made_anew() -> None:
         assert actions([], [planned]) == [Plan]
 
 
-def test_plans_that_passed_while_nobody_was_there_are_spread_anew() -> None:
+def test_plans_whose_time_passed_while_no_controller_ran_are_made_again() -> None:
     planned = suspended_job(annotations=BY | {"carbonbudget.dev/resume-at": format_time(NOW - 60)})
     assert actions([], [planned], here_since=NOW - 59) == [Plan]
     assert actions([], [planned], here_since=NOW - 60) == [Resume]  # its write failed: it is due
@@ -93,7 +93,7 @@ def test_nothing_is_resumed_while_a_budget_that_selects_it_blocks_jobs() -> None
     assert actions([BLOCKING], [planned]) == [Keep]
 
 
-def test_a_block_of_others_than_this_job_holds_up_no_resumption() -> None:
+def test_a_block_of_other_kinds_delays_no_resumption() -> None:
     block = {"enforcement": {"action": "Block", "until": format_time(NOW + HOUR)}}
     elsewhere = a_budget(namespace="team-b", status=block)
     of_pods = a_budget(status=block, spec={"enforce": {"kinds": ["Pod"]}})
@@ -131,7 +131,7 @@ def test_many_reverted_jobs_make_one_sentence_of_bounded_length() -> None:
     )
 
 
-def test_a_reverted_job_loses_our_marks_when_the_budget_lets_go() -> None:
+def test_a_reverted_job_loses_our_marks_when_the_budget_no_longer_suspends_it() -> None:
     decision = decided([], [suspended_job(suspend=False)])
     assert [type(a) for a in decision.actions] == [Unmark]
     assert decision.conflicts == {}

@@ -8,7 +8,7 @@ from carbonbudget_operator.enforcement.enforced_budgets import EnforcedBudget
 from carbonbudget_operator.enforcement.workload_annotations import WorkloadKey, workload_annotations
 
 
-def test_a_run_is_told_how_it_stands_by_its_own_use_and_not_by_another_runs() -> None:
+def test_a_runs_state_is_by_its_own_use_and_not_by_another_runs() -> None:
     def states(budget: EnforcedBudget) -> dict[str, str | None]:
         return {key[2]: texts.state for key, texts in workload_annotations([budget]).items()}
 
@@ -30,7 +30,7 @@ def test_of_two_budgets_the_one_that_is_stricter_for_the_run_is_named() -> None:
     }  # fmt: skip
 
 
-def test_a_workload_is_told_its_strictest_budget() -> None:
+def test_a_workload_is_annotated_with_its_strictest_budget() -> None:
     use = {"kind": "Deployment", "name": "web", "emissions": "2.2kg", "percent": 44}
     calm = a_budget("calm", status={"state": "WithinBudget", "percentUsed": 99, "topWorkloads": [use]})
     warns = {"state": "Warning", "percentUsed": 85, "dataThrough": "2026-11-23T18:50:00Z"}

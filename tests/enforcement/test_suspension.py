@@ -29,7 +29,7 @@ def test_a_job_that_opted_in_is_suspended_once_grace_is_over() -> None:
     assert actions([REACHED], [a_job()]) == [Suspend]
 
 
-def test_while_grace_runs_the_job_is_told_once_and_the_loop_wakes_at_its_end() -> None:
+def test_during_the_grace_the_job_is_announced_once_and_the_next_decision_is_at_its_end() -> None:
     soon = a_budget(suspend_from=NOW + 600)
     decision = decided([soon], [a_job()])
     assert [(type(a), a.at) for a in decision.actions if isinstance(a, Announce)] == [(Announce, NOW + 600)]
@@ -38,7 +38,7 @@ def test_while_grace_runs_the_job_is_told_once_and_the_loop_wakes_at_its_end() -
     assert actions([soon], [told]) == []
 
 
-def test_an_announcement_is_taken_back_when_the_budget_lets_go() -> None:
+def test_an_announcement_is_withdrawn_when_the_budget_no_longer_suspends() -> None:
     told = a_job(annotations={"carbonbudget.dev/suspend-at": format_time(NOW + 600)})
     assert actions([a_budget()], [told]) == [Withdraw]
 
@@ -52,7 +52,7 @@ def test_a_budget_whose_until_has_passed_suspends_nobody() -> None:
     assert actions([a_budget(suspend_from=NOW - 60, until=NOW)], [a_job()]) == []
 
 
-def test_a_status_of_a_former_spec_suspends_nobody_and_resumes_nobody() -> None:
+def test_a_status_of_an_earlier_spec_suspends_and_resumes_no_job() -> None:
     raised = a_budget(suspend_from=NOW - 60, generation=2)
     assert actions([raised], [a_job(), suspended_job(name="held")]) == []
 
@@ -67,7 +67,7 @@ def test_a_budget_of_another_namespace_does_not_touch_it() -> None:
     assert actions([a_budget(namespace="team-b", suspend_from=NOW - 60)], [a_job()]) == []
 
 
-def test_a_job_that_is_exempt_or_in_a_namespace_that_is_not_judged_goes_on() -> None:
+def test_a_job_that_is_exempt_or_in_an_exempt_namespace_goes_on() -> None:
     everywhere = a_budget(namespace="", suspend_from=NOW - 60)
     exempt = a_job(labels=OPTED_IN | {"carbonbudget.dev/exempt": "true"})
     assert actions([everywhere], [exempt, a_job(namespace="kube-system")]) == []
@@ -107,7 +107,7 @@ def test_a_namespaces_name_is_known_before_its_labels_are(excluded: str, suspend
 
 
 @pytest.mark.parametrize("labels", [64, 65])
-def test_a_job_whose_label_may_be_among_those_that_are_not_kept_is_left_alone(labels: int) -> None:
+def test_a_job_whose_label_may_be_among_those_that_are_not_stored_is_left_alone(labels: int) -> None:
     without = {"matchExpressions": [{"key": "project", "operator": "DoesNotExist"}]}
     budget = a_budget(suspend_from=NOW - 60, spec={"selector": without})
     many = a_job(template={f"a{number:02}": "x" for number in range(labels)})

@@ -10,7 +10,7 @@ from carbonbudget_operator.api.times import format_time
 from carbonbudget_operator.enforcement.job import parse_job
 
 
-async def test_a_running_workload_is_told_of_a_change_at_most_every_ten_minutes(bench: Bench) -> None:
+async def test_a_running_workload_is_written_at_most_every_ten_minutes(bench: Bench) -> None:
     def standing(state: str, emissions: str) -> None:
         use = {"kind": "Deployment", "name": "web", "emissions": emissions}
         status = {"state": state, "topWorkloads": [use], "dataThrough": format_time(int(bench.time[0]) - 90)}
@@ -78,7 +78,7 @@ async def test_no_more_than_200_workloads_are_written_in_a_window_and_a_change_o
     assert not rest & {path for path, _ in found}
 
 
-async def test_workloads_that_cannot_be_written_hold_up_no_others(bench: Bench) -> None:
+async def test_workloads_that_cannot_be_written_delay_no_others(bench: Bench) -> None:
     """Whoever fills the annotations of 200 workloads has each write of ours refused: those of others still come."""
 
     def use(name: str, emissions: str) -> Body:
@@ -165,7 +165,7 @@ async def test_what_is_gone_is_tried_every_ten_minutes_while_it_is_named_and_the
     assert bench.remembered() == set()
 
 
-async def test_nothing_is_written_in_a_namespace_that_is_not_judged(bench: Bench) -> None:
+async def test_nothing_is_written_in_an_exempt_namespace(bench: Bench) -> None:
     done = finished(NOW - 30, NOW - HOUR)
     bench.add("system", namespace="kube-system", labels={}, status=done)
     bench.add("off", namespace="team-off", labels={}, status=done)

@@ -1,4 +1,7 @@
-"""A budget as enforcement uses it: the workloads that it covers, and the result of its status. No I/O and no clock."""
+"""A carbon budget with what enforcement needs of it: which Jobs it covers, and what its status does to them.
+
+No I/O and no clock.
+"""
 
 from __future__ import annotations
 

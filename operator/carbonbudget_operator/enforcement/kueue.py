@@ -1,4 +1,4 @@
-"""Workloads of Kueue, by which Jobs that Kueue manages are suspended (`spec.active`). No I/O and no clock.
+"""Workloads of the job queue Kueue, by which its Jobs are suspended (`spec.active`). No I/O and no clock.
 
 Kueue writes such a Job's `spec.suspend`, and creates a Workload for it. It evicts the Workload while `active` is false,
 and queues it again when that is true. For a decision the Job gets the state and marks of its Workload. So announcement,

@@ -132,6 +132,19 @@ async def test_when_all_reports_stop_before_the_hour_is_over_the_figure_is_parti
     assert bench.world.asked == []
 
 
+async def test_the_hour_of_patience_counts_from_the_last_report(bench: Bench) -> None:
+    bench.add(labels={}, status=finished(NOW - 30, NOW - HOUR))
+    await bench.annotate()
+    bench.time[0], bench.world.data_through = float(HOUR_END + HOUR // 2), HOUR_END - 1
+    assert await bench.annotate() == []
+    for second in (HOUR_END + HOUR, HOUR_END + HOUR // 2 + HOUR - 1):
+        bench.time[0] = float(second)
+        assert await bench.annotate() == []
+    bench.time[0] += 1
+    await bench.annotate()
+    assert annotations(bench)["carbonbudget.dev/final"] == "partial"
+
+
 @pytest.mark.parametrize("away", ["the server", "the controller"])
 async def test_a_long_absence_does_not_make_a_figure_final_before_the_nodes_have_sent_their_reports(
     bench: Bench, away: str

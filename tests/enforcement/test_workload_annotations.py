@@ -199,6 +199,28 @@ async def test_a_running_job_that_says_it_already_is_not_written_again_after_a_r
     assert len(await bench.annotate()) == 1
 
 
+async def test_after_a_restart_a_changed_state_of_a_running_job_is_written_at_once(bench: Bench) -> None:
+    said = {
+        "carbonbudget.dev/budget": "team-a/monthly", "carbonbudget.dev/state": "Warning",
+        "carbonbudget.dev/emissions": "1kg", "carbonbudget.dev/as-of": format_time(NOW - 60),
+    }  # fmt: skip
+    bench.add(annotations=said)
+    bench.world.budgets = [budget_body(status={"topWorkloads": [{"kind": "Job", "name": "train", "emissions": "1kg"}]})]
+    ((_, patch),) = await bench.annotate()
+    assert patch["metadata"]["annotations"]["carbonbudget.dev/state"] == "Exceeded"
+
+
+async def test_an_as_of_in_the_future_delays_no_figure(bench: Bench) -> None:
+    """Whoever may edit the Job can write any time there."""
+    said = {
+        "carbonbudget.dev/budget": "team-a/monthly", "carbonbudget.dev/state": "Exceeded",
+        "carbonbudget.dev/emissions": "1kg", "carbonbudget.dev/as-of": "2099-01-01T00:00:00Z",
+    }  # fmt: skip
+    bench.add(annotations=said)
+    bench.world.budgets = [budget_body(status={"topWorkloads": [{"kind": "Job", "name": "train", "emissions": "2kg"}]})]
+    assert len(await bench.annotate()) == 1
+
+
 # An owner's name in a pod's ownerReferences is free text, and so is what a report calls a workload.
 FORGED = (
     "../../attack-c/deployments/victim", "../../attack-c/cronjobs/vcj?fieldManager=attacker&x=", "web/scale", "..",

@@ -63,7 +63,6 @@ class JobFigureWriter:
         self._dropped = self._store.deleted_dropped
         waiting = self._jobs_without_final_figures(namespaces)
         if not waiting:
-            self._progress = None
             return
         kept_from = int(self._now()) - self._pod_days * 86_400
         try:

@@ -138,7 +138,8 @@ class WorkloadAnnotator:
 
 
 def _annotations_of(job: Job, remembered: _Written, now: int) -> _Written:
-    """What a running Job's annotations say; `as-of` is free text, so a time in the future counts as now."""
-    at = max(remembered.at, instant(job.annotations.get(AS_OF_ANNOTATION, "")))
+    """What a running Job's annotations say. `as-of` is free text: a time in the future counts as none."""
+    as_of = instant(job.annotations.get(AS_OF_ANNOTATION, ""))
     state = BudgetState(job.annotations.get(BUDGET_ANNOTATION), job.annotations.get(STATE_ANNOTATION))
-    return _Written(state, job.annotations.get(EMISSIONS_ANNOTATION), min(at, now))
+    at = max(remembered.at, as_of if as_of <= now else 0)
+    return _Written(state, job.annotations.get(EMISSIONS_ANNOTATION), at)

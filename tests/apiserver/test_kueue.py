@@ -15,7 +15,7 @@ from tests.controller.api_server import eventually
 from tests.kueue.bench import Bench
 from tests.kueue.module import VERSIONS, apply_workloads_crd, delete_workloads_crd, pod_sets
 
-from carbonbudget_operator.enforcement.budget_release import BudgetRelease, ReleaseScope
+from carbonbudget_operator.enforcement.budget_effects_removal import BudgetEffectsRemoval, RemovalScope
 from carbonbudget_operator.kube.client import KubeClient
 from carbonbudget_operator.kube.credentials import find_credentials
 
@@ -103,17 +103,17 @@ async def test_who_activates_it_meanwhile_is_told_and_not_fought(bench: Bench) -
 
 
 async def test_an_uninstall_activates_what_we_deactivated_and_nothing_else(bench: Bench, version: str) -> None:
-    path = bench.loop._actor.workloads.at(SPACE, "job-train-1a2b3")
+    path = bench.loop._actions.workloads.at(SPACE, "job-train-1a2b3")
     marks = {
         "labels": {"carbonbudget.dev/suspended": "true"},
         "annotations": {"carbonbudget.dev/suspended-by": f"{SPACE}/monthly"},
     }
     merge = "application/merge-patch+json"
     await bench.client.request("PATCH", path, {"spec": {"active": False}}, content_type=merge)
-    await BudgetRelease(bench.client, False, [].append, version).run(ReleaseScope(SPACE), 1)
+    await BudgetEffectsRemoval(bench.client, False, [].append, version).run(RemovalScope(SPACE), 1)
     assert bench.workload()["spec"]["active"] is False
     await bench.client.request("PATCH", path, {"metadata": marks}, content_type=merge)
     said: list[str] = []
-    await BudgetRelease(bench.client, False, said.append, version).run(ReleaseScope(SPACE), 1)
+    await BudgetEffectsRemoval(bench.client, False, said.append, version).run(RemovalScope(SPACE), 1)
     assert said == [f"Workload {SPACE}/job-train-1a2b3: active again"]
     assert bench.workload()["spec"]["active"] is True

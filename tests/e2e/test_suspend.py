@@ -20,7 +20,9 @@ from tests.conftest import Cluster
 from tests.e2e.conftest import Manifest, Release, budget, deployment, job, wait_for
 
 from carbonbudget_operator.api.resource_names import RESOURCES
+from carbonbudget_operator.api.times import format_time
 from carbonbudget_operator.enforcement.enforcement_loop import EnforcementLoop
+from carbonbudget_operator.enforcement.job import parse_job
 from carbonbudget_operator.enforcement.metrics import EnforcementMetrics
 from carbonbudget_operator.kube.client import KubeClient
 from carbonbudget_operator.server_client import ServerClient
@@ -40,6 +42,8 @@ class Enforcing:
 
     def __init__(self) -> None:
         self.conflicts: dict[str, str] = {}
+        self.data_through: int | None = None
+        """Up to when all nodes have reported; None: up to now."""
         self._bodies: dict[str, Manifest] = {}
         self._changed = asyncio.Event()
         self._stop = threading.Event()
@@ -61,7 +65,7 @@ class Enforcing:
 
     async def _run(self) -> None:
         client = KubeClient.from_environment()
-        runner = web.AppRunner(_figures(), access_log=None)
+        runner = web.AppRunner(_figures(self), access_log=None)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()
@@ -94,8 +98,8 @@ class Enforcing:
             self._changed.set()
 
 
-def _figures() -> web.Application:
-    """The server's figures of runs: every Job emitted the same, and all have reported up to now."""
+def _figures(enforcing: Enforcing) -> web.Application:
+    """The server's figures of runs: every Job emitted the same."""
 
     async def runs(request: web.Request) -> web.Response:
         answers = [
@@ -105,7 +109,8 @@ def _figures() -> web.Application:
             }
             for query in (await request.json())["queries"]
         ]  # fmt: skip
-        return web.json_response({"data_through": int(time.time()), "answers": answers})
+        through = int(time.time()) if enforcing.data_through is None else enforcing.data_through
+        return web.json_response({"data_through": through, "answers": answers})
 
     app = web.Application()
     app.router.add_post("/v1/runs/query", runs)
@@ -128,6 +133,14 @@ def enforcing(quiet: Release, tmp_path_factory: pytest.TempPathFactory) -> Itera
         made.start()
         yield made
         made.stop()
+
+
+@pytest.fixture(autouse=True)
+def reports_up_to_now(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A test that holds the reports back does so for itself alone."""
+    yield
+    if "enforcing" in request.fixturenames:
+        request.getfixturevalue("enforcing").data_through = None
 
 
 def set_status(cluster: Cluster, namespace: str, name: str, suspend_from: dt.timedelta | None, **more: object) -> None:
@@ -319,18 +332,28 @@ def test_a_finished_job_gets_its_final_figures_and_an_event(
     quiet: Release, enforcing: Enforcing, namespace: str
 ) -> None:
     cluster = quiet.cluster
+    enforcing.data_through = 0
     quiet.apply(a_job("short", namespace, {}, "true"))
-    wait_for("the figures", lambda: "carbonbudget.dev/final" in metadata(cluster, namespace, "short")[1], seconds=60)
-    found = metadata(cluster, namespace, "short")[1]
-    assert found.pop("carbonbudget.dev/as-of").endswith("Z")
-    assert found == {
+    find = ("-n", namespace, "job", "short")
+    finished_at = wait_for("its end", lambda: parse_job(cluster.get(*find)).finished_at or None, seconds=60)
+    hour_end = finished_at - finished_at % 3600 + 3600
+    provisional = {
         "carbonbudget.dev/accounting": "LocationBased",
         "carbonbudget.dev/emissions": "312g",
         "carbonbudget.dev/energy": "0.78 kWh",
-        "carbonbudget.dev/final": "true",
+        "carbonbudget.dev/as-of": format_time(hour_end - 1),
     }
-    told = wait_for("the Event", lambda: reasons(cluster, namespace, "short").get("CarbonEmitted"))
-    assert told.startswith("short emitted 312g CO2e: 0.78 kWh")
+    enforcing.data_through = hour_end - 1
+    found = wait_for("provisional figures", lambda: metadata(cluster, namespace, "short")[1] or None, seconds=60)
+    assert found == provisional
+    assert "CarbonEmitted" not in reasons(cluster, namespace, "short")
+    enforcing.data_through = hour_end
+    wait_for("the figures", lambda: "carbonbudget.dev/final" in metadata(cluster, namespace, "short")[1], seconds=60)
+    assert metadata(cluster, namespace, "short")[1] == provisional | {
+        "carbonbudget.dev/as-of": format_time(hour_end), "carbonbudget.dev/final": "true",
+    }  # fmt: skip
+    message = wait_for("the Event", lambda: reasons(cluster, namespace, "short").get("CarbonEmitted"))
+    assert message.startswith("short emitted 312g CO2e: 0.78 kWh")
 
 
 def test_a_job_that_is_deleted_with_its_end_has_its_event(quiet: Release, enforcing: Enforcing, namespace: str) -> None:
@@ -338,7 +361,8 @@ def test_a_job_that_is_deleted_with_its_end_has_its_event(quiet: Release, enforc
     quiet.apply(a_job("gone", namespace, {}, "true", ttlSecondsAfterFinished=0))
     find = ("-n", namespace, "get", "job", "gone", "--ignore-not-found", "-o", "name")
     wait_for("the Job to be gone", lambda: not cluster.kubectl(*find).stdout, seconds=60)
-    wait_for("the Event", lambda: reasons(cluster, namespace, "gone").get("CarbonEmitted"), seconds=60)
+    message = wait_for("the Event", lambda: reasons(cluster, namespace, "gone").get("CarbonEmitted"), seconds=60)
+    assert "the figure may change until the hour is over" in message or time.time() % 3600 < 300
 
 
 def test_a_deployment_is_told_how_its_budget_stands_without_a_rollout(

@@ -1,11 +1,13 @@
 """A training run's life on the real cluster, nothing written by hand: its own budget suspends it, a raise resumes it,
-its end tells what it emitted."""
+after its end its annotations and an Event have what it emitted."""
 
 from __future__ import annotations
 
 import pytest
 from tests.e2e.conftest import WINDOW_SECONDS, Manifest, Release, budget, job, wait_for
 from tests.e2e.test_suspend import OPTED_IN, metadata, reasons, running, suspended
+
+from carbonbudget_operator.enforcement.job import instant, parse_job
 
 pytestmark = pytest.mark.cluster
 
@@ -61,7 +63,9 @@ def test_more_than_ten_runs_over_their_limit_are_all_suspended(release: Release,
     assert {one["name"] for one in named} == set(names)
 
 
-def test_a_run_that_ends_is_told_what_it_emitted(release: Release, namespace: str) -> None:
+def test_a_run_that_ends_has_its_figures_and_if_it_is_deleted_before_its_hour_is_over_its_event(
+    release: Release, namespace: str
+) -> None:
     cluster = release.cluster
     release.apply(
         budget(namespace, "run", limit="5kg", **RUNS),
@@ -69,13 +73,23 @@ def test_a_run_that_ends_is_told_what_it_emitted(release: Release, namespace: st
     )
     wait_for(
         "the figures",
-        lambda: "carbonbudget.dev/final" in metadata(cluster, namespace, "short")[1],
+        lambda: "carbonbudget.dev/energy" in metadata(cluster, namespace, "short")[1],
         seconds=120 + 4 * WINDOW_SECONDS,
     )
     annotations = metadata(cluster, namespace, "short")[1]
     assert annotations["carbonbudget.dev/budget"] == f"{namespace}/run"
     assert annotations["carbonbudget.dev/state"] == "WithinBudget"
-    emissions, energy = annotations["carbonbudget.dev/emissions"], annotations["carbonbudget.dev/energy"]
-    assert emissions not in ("0mg", "")
-    told = wait_for("the Event", lambda: reasons(cluster, namespace, "short").get("CarbonEmitted"))
-    assert told.startswith(f"short emitted {emissions} CO2e: {energy}, ")
+    assert annotations["carbonbudget.dev/emissions"] not in ("0mg", "")
+    finished_at = parse_job(cluster.get("-n", namespace, "job", "short")).finished_at
+    hour_end = finished_at - finished_at % 3600 + 3600
+    # Final only where an hour ended in these seconds.
+    final = instant(annotations["carbonbudget.dev/as-of"]) >= hour_end
+    assert ("carbonbudget.dev/final" in annotations) == final
+    assert final or "CarbonEmitted" not in reasons(cluster, namespace, "short")
+    cluster.kubectl("-n", namespace, "delete", "job", "short")
+    message = wait_for(
+        "the Event", lambda: reasons(cluster, namespace, "short").get("CarbonEmitted"), seconds=3 * WINDOW_SECONDS
+    )
+    assert message.startswith("short emitted ")
+    through = instant(message.partition("by reports up to ")[2].partition(";")[0])
+    assert ("the figure may change until the hour is over" in message) == (through < hour_end)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.enforcement.worlds import HOUR, NOW, a_budget, a_job, finished
+from tests.enforcement.worlds import HOUR, NOW, RUNS, a_budget, a_job, finished
 
 from carbonbudget_operator.api.query_bodies import RunAnswer
 from carbonbudget_operator.api.times import format_time
@@ -13,14 +13,16 @@ from carbonbudget_operator.budgets.evaluate import Action, State, Threshold, Ver
 from carbonbudget_operator.budgets.evaluate import BudgetLimit as EvaluatedBudget
 from carbonbudget_operator.budgets.period import Period
 from carbonbudget_operator.budgets.quantity import parse_mass
-from carbonbudget_operator.enforcement.enforced_budgets import EnforcedBudget
 from carbonbudget_operator.enforcement.job_emissions import (
-    final_figures,
+    LedgerProgress,
+    Stage,
+    figure_stage,
     is_beyond_reporting,
+    is_figure_due,
+    job_figures,
     jobs_to_annotate,
+    last_hour_end,
     run_query,
-    workload_annotations,
-    workload_path,
 )
 from carbonbudget_operator.enforcement.patches import patch_of
 from carbonbudget_operator.enforcement.suspension import Announce, Suspend
@@ -36,11 +38,20 @@ ANSWER = RunAnswer(
     measured_percent=100,
 )
 DONE = a_job(status=finished(NOW, NOW - 7560))
-BASIS = "; location-based, by reports up to 2026-11-23T18:53:20Z"
+HOUR_END = NOW - NOW % HOUR + HOUR  # 19:00:00; NOW is 18:53:20
 
 
-def test_a_finished_job_is_told_what_it_emitted_drew_and_took() -> None:
-    patch, note = final_figures(DONE, ANSWER, [a_budget()], 0, NOW)
+def progress(data_through: int, now: int = 0, unchanged_since: int = 0) -> LedgerProgress:
+    """All nodes have reported up to `data_through`; without more, that is new and the clock is at it."""
+    return LedgerProgress(now or data_through, data_through, unchanged_since or now or data_through)
+
+
+OVER = progress(HOUR_END)
+BASIS = "; location-based, by reports up to 2026-11-23T19:00:00Z"
+
+
+def test_a_finished_job_has_its_emissions_energy_and_time() -> None:
+    patch, note = job_figures(DONE, ANSWER, [a_budget()], 0, OVER)
     assert note.message == f"train emitted 312g CO2e: 0.78 kWh, 2.1 h on 4 GPUs{BASIS}"
     assert patch == {
         "metadata": {
@@ -48,7 +59,7 @@ def test_a_finished_job_is_told_what_it_emitted_drew_and_took() -> None:
                 "carbonbudget.dev/emissions": "312g",
                 "carbonbudget.dev/energy": "0.78 kWh",
                 "carbonbudget.dev/accounting": "LocationBased",
-                "carbonbudget.dev/as-of": "2026-11-23T18:53:20Z",
+                "carbonbudget.dev/as-of": "2026-11-23T19:00:00Z",
                 "carbonbudget.dev/budget": "team-a/monthly",
                 "carbonbudget.dev/state": "Exceeded",
                 "carbonbudget.dev/final": "true",
@@ -58,67 +69,44 @@ def test_a_finished_job_is_told_what_it_emitted_drew_and_took() -> None:
     }
 
 
-def test_a_market_based_budget_has_its_figure_told() -> None:
-    patch, note = final_figures(DONE, ANSWER, [a_budget(spec={"accounting": "MarketBased"})], 0, NOW)
+def test_under_a_market_based_budget_the_figure_is_market_based() -> None:
+    patch, note = job_figures(DONE, ANSWER, [a_budget(spec={"accounting": "MarketBased"})], 0, OVER)
     assert note.message.startswith("train emitted 12g CO2e: ")
     assert "; market-based, by reports up to" in note.message
     assert patch["metadata"]["annotations"]["carbonbudget.dev/accounting"] == "MarketBased"  # type: ignore[index] # a patch
 
 
 def test_without_a_budget_the_figure_is_the_locations_and_no_budget_is_named() -> None:
-    patch, note = final_figures(DONE, ANSWER, [], 0, NOW)
+    patch, note = job_figures(DONE, ANSWER, [], 0, OVER)
     assert note.message.startswith("train emitted 312g CO2e: ")
     annotations = patch["metadata"]["annotations"]  # type: ignore[index] # a patch
     assert (annotations["carbonbudget.dev/budget"], annotations["carbonbudget.dev/state"]) == (None, None)
 
 
 def test_what_is_modelled_is_said() -> None:
-    _, note = final_figures(DONE, ANSWER.model_copy(update={"measured_percent": 40, "gpu_ms": 0}), [], 0, NOW)
+    _, note = job_figures(DONE, ANSWER.model_copy(update={"measured_percent": 40, "gpu_ms": 0}), [], 0, OVER)
     assert note.message == f"train emitted 312g CO2e: 0.78 kWh, 2.1 h (40 % measured, the rest modelled){BASIS}"
 
 
 def test_a_run_that_was_suspended_in_between_has_gpu_hours_but_no_duration() -> None:
     resumed = {"carbonbudget.dev/resumed-at": "2026-11-24T10:00:00Z"}
     done = a_job(status=finished(NOW, NOW - 60), annotations=resumed)
-    _, note = final_figures(done, ANSWER, [], 0, NOW)
+    _, note = job_figures(done, ANSWER, [], 0, OVER)
     assert note.message == f"train emitted 312g CO2e: 0.78 kWh, 8.4 GPU hours{BASIS}"
-    _, note = final_figures(done, ANSWER.model_copy(update={"gpu_ms": 1500}), [], 0, NOW)
+    _, note = job_figures(done, ANSWER.model_copy(update={"gpu_ms": 1500}), [], 0, OVER)
     assert "1.5 GPU seconds" in note.message
 
 
 def test_a_job_of_one_second_on_a_gpu_that_hardly_worked_divides_by_nothing() -> None:
-    _, note = final_figures(a_job(status=finished(NOW, NOW)), ANSWER.model_copy(update={"gpu_ms": 0}), [], 0, NOW)
+    _, note = job_figures(a_job(status=finished(NOW, NOW)), ANSWER.model_copy(update={"gpu_ms": 0}), [], 0, OVER)
     assert note.message == f"train emitted 312g CO2e: 0.78 kWh{BASIS}"
-    _, note = final_figures(a_job(status=finished(NOW, NOW - 60)), ANSWER.model_copy(update={"gpu_ms": 1}), [], 0, NOW)
+    _, note = job_figures(a_job(status=finished(NOW, NOW - 60)), ANSWER.model_copy(update={"gpu_ms": 1}), [], 0, OVER)
     assert note.message.endswith(f", 60 s on 1 GPU{BASIS}")
 
 
 def test_a_small_runs_energy_and_emissions_are_not_0() -> None:
-    _, note = final_figures(DONE, ANSWER.model_copy(update={"energy_uj": 800_000, "location_ug": 60}), [], 0, NOW)
+    _, note = job_figures(DONE, ANSWER.model_copy(update={"energy_uj": 800_000, "location_ug": 60}), [], 0, OVER)
     assert note.message.startswith("train emitted 0.06mg CO2e: 0.8 J, ")
-
-
-RUNS = {
-    "state": "Exceeded", "percentUsed": 110, "dataThrough": "2026-11-23T18:50:00Z",
-    "topWorkloads": [
-        {"kind": "Job", "name": "big", "emissions": "5.5kg", "percent": 110, "state": "Exceeded"},
-        {"kind": "Job", "name": "train", "emissions": "4.6kg", "percent": 92, "state": "Warning"},
-        {"kind": "Job", "name": "small", "emissions": "1g", "percent": 0, "state": "WithinBudget"},
-    ],
-}  # fmt: skip
-
-
-def test_a_run_is_told_how_it_stands_by_its_own_use_and_not_by_another_runs() -> None:
-    def states(budget: EnforcedBudget) -> dict[str, str | None]:
-        return {key[2]: texts["carbonbudget.dev/state"] for key, texts in workload_annotations([budget]).items()}
-
-    own = a_budget(spec={"per": "Workload"}, status=RUNS)
-    assert states(own) == {"big": "Exceeded", "train": "Warning", "small": "WithinBudget"}
-    # A status of the version before names no states: by the per cent.
-    tops = [{key: value for key, value in top.items() if key != "state"} for top in RUNS["topWorkloads"]]  # type: ignore[attr-defined] # a list
-    assert states(a_budget(spec={"per": "Workload"}, status=RUNS | {"topWorkloads": tops})) == states(own)
-    assert set(states(a_budget(spec={"per": "Workload"}, status=RUNS | {"state": "Unknown"})).values()) == {"Unknown"}
-    assert set(states(a_budget(status=RUNS)).values()) == {"Exceeded"}, "a budget of all together is one"
 
 
 @pytest.mark.parametrize(
@@ -130,20 +118,11 @@ def test_a_run_is_told_how_it_stands_by_its_own_use_and_not_by_another_runs() ->
         ("fifth", 1, "WithinBudget"),
     ],
 )
-def test_a_finished_run_is_told_its_own_state(name: str, emitted_ug: int, state: str) -> None:
+def test_a_finished_run_has_its_own_state(name: str, emitted_ug: int, state: str) -> None:
     done = a_job(name, status=finished(NOW, NOW - 7560))
     answer = ANSWER.model_copy(update={"location_ug": emitted_ug})
-    patch, _ = final_figures(done, answer, [a_budget(spec={"per": "Workload"}, status=RUNS)], 0, NOW)
+    patch, _ = job_figures(done, answer, [a_budget(spec={"per": "Workload"}, status=RUNS)], 0, OVER)
     assert patch["metadata"]["annotations"]["carbonbudget.dev/state"] == state  # type: ignore[index] # a patch
-
-
-def test_of_two_budgets_the_one_that_is_stricter_for_the_run_is_named() -> None:
-    runs = a_budget("runs", spec={"per": "Workload"}, status=RUNS)
-    together = a_budget("together", status=RUNS | {"state": "Warning", "action": "Warn", "percentUsed": 95})
-    told = workload_annotations([runs, together])
-    assert {key[2]: texts["carbonbudget.dev/budget"] for key, texts in told.items()} == {
-        "big": "team-a/runs", "train": "team-a/runs", "small": "team-a/together",
-    }  # fmt: skip
 
 
 def test_the_question_is_by_uid_over_whole_hours_from_the_creation_on() -> None:
@@ -154,83 +133,107 @@ def test_the_question_is_by_uid_over_whole_hours_from_the_creation_on() -> None:
     assert (asked.start % HOUR, asked.end % HOUR) == (0, 0)
 
 
-def test_of_a_job_older_than_what_is_kept_of_pods_only_the_rest_is_asked_and_that_is_said() -> None:
+def test_a_job_older_than_the_stored_pods_has_a_partial_figure_and_the_event_says_why() -> None:
     kept_from = DONE.finished_at - HOUR
     assert run_query(DONE, kept_from).start == kept_from - kept_from % HOUR
-    patch, note = final_figures(DONE, ANSWER, [], kept_from, NOW)
+    patch, note = job_figures(DONE, ANSWER, [], kept_from, OVER)
     assert patch["metadata"]["annotations"]["carbonbudget.dev/final"] == "partial"  # type: ignore[index] # a patch
-    assert "; only since 2026-11-23T17:53:20Z, no pods are kept of the time before" in note.message
+    assert (
+        "; only since 2026-11-23T17:53:20Z, because single pods of earlier hours are no longer stored" in note.message
+    )
     assert run_query(DONE, NOW + 99 * HOUR).start < DONE.finished_at  # a question is never empty
 
 
-def test_those_that_run_and_those_that_were_told_are_not_told() -> None:
+def test_jobs_that_run_and_jobs_with_final_figures_are_not_annotated() -> None:
     told = a_job("told", status=finished(NOW, NOW - 60), annotations={"carbonbudget.dev/final": "true"})
     failed = a_job("failed", status=finished(NOW - 1, NOW - 60, kind="Failed"))
     assert jobs_to_annotate([a_job("running"), told, DONE, failed]) == [failed, DONE]
 
 
-def test_a_job_without_data_is_waited_for_an_hour() -> None:
-    assert not is_beyond_reporting(DONE, NOW + HOUR - 1)
-    assert is_beyond_reporting(DONE, NOW + HOUR)
+def test_a_job_without_data_is_waited_for_until_an_hour_after_its_last() -> None:
+    assert not is_beyond_reporting(DONE, progress(HOUR_END + HOUR - 1))
+    assert is_beyond_reporting(DONE, progress(HOUR_END + HOUR))
 
 
-def test_a_workload_is_told_its_strictest_budget() -> None:
-    use = {"kind": "Deployment", "name": "web", "emissions": "2.2kg", "percent": 44}
-    calm = a_budget("calm", status={"state": "WithinBudget", "percentUsed": 99, "topWorkloads": [use]})
-    warns = {"state": "Warning", "percentUsed": 85, "dataThrough": "2026-11-23T18:50:00Z"}
-    cluster = a_budget("all", "", status=warns | {"topWorkloads": [use | {"namespace": "team-a"}]})
-    assert workload_annotations([calm, cluster]) == {
-        ("team-a", "Deployment", "web"): {
-            "carbonbudget.dev/emissions": "2.2kg",
-            "carbonbudget.dev/accounting": "LocationBased",
-            "carbonbudget.dev/as-of": "2026-11-23T18:50:00Z",
-            "carbonbudget.dev/budget": "all",
-            "carbonbudget.dev/state": "Warning",
-        }
-    }
-    assert str(workload_path(("team-a", "CronJob", "x"))) == "/apis/batch/v1/namespaces/team-a/cronjobs/x"
+@pytest.mark.parametrize(
+    ("finished_at", "end"),
+    [(HOUR_END - 1, HOUR_END), (HOUR_END, HOUR_END + HOUR), (HOUR_END + 1, HOUR_END + HOUR)],
+)
+def test_a_jobs_last_hour_ends_after_its_finish_also_where_that_is_on_the_hour(finished_at: int, end: int) -> None:
+    job = a_job(status=finished(finished_at, NOW - 60))
+    assert (last_hour_end(job), run_query(job, 0).end) == (end, end)
+    assert figure_stage(job, progress(end - 1)) == "provisional"
+    assert figure_stage(job, progress(end)) == "final"
 
 
-def test_the_strictest_is_the_one_that_a_refusal_names_too() -> None:
-    """By what it does first, and without data before within budget: budgets/strictest.py decides for all rooms."""
-    use = {"kind": "Deployment", "name": "web", "emissions": "1kg"}
-    blocks = a_budget("a-blocks", status={"state": "Warning", "action": "Block", "topWorkloads": [use]})
-    warns = a_budget(
-        "b-warns", status={"state": "Exceeded", "action": "Warn", "percentUsed": 250, "topWorkloads": [use]}
-    )
-    odd = a_budget("odd", status={"state": "WithinBudget", "action": "Explode", "topWorkloads": [use]})
-    unknown = a_budget("unknown", status={"state": "Unknown", "action": "", "topWorkloads": [use]})
-
-    def told(*budgets: EnforcedBudget) -> str | None:
-        (annotations,) = workload_annotations(budgets).values()
-        return annotations["carbonbudget.dev/budget"]
-
-    assert told(odd, warns, blocks) == "team-a/a-blocks"
-    assert told(odd, unknown) == "team-a/unknown"
-
-
-def test_kinds_that_we_may_not_write_and_budgets_without_a_state_are_left_out() -> None:
-    def top(kind: str) -> list[dict[str, object]]:
-        return [{"kind": kind, "name": "x", "emissions": "1g"}]
-
-    assert workload_annotations([a_budget(status={"topWorkloads": top("RayJob")})]) == {}
-    assert workload_annotations([a_budget(status={"state": None, "topWorkloads": top("Job")})]) == {}
+@pytest.mark.parametrize(
+    ("now", "unchanged_since", "stage"),
+    [
+        (HOUR_END + HOUR - 1, NOW, "provisional"),
+        (HOUR_END + HOUR, NOW, "incomplete"),
+        (HOUR_END + 9 * HOUR, HOUR_END + 8 * HOUR + 1, "provisional"),
+        (HOUR_END + 9 * HOUR, HOUR_END + 8 * HOUR, "incomplete"),
+    ],
+)
+def test_a_figure_is_incomplete_an_hour_after_the_last_hour_if_no_report_arrived_in_that_time(
+    now: int, unchanged_since: int, stage: Stage
+) -> None:
+    stopped = progress(HOUR_END - 1, now, unchanged_since)
+    assert figure_stage(DONE, stopped) == stage
+    assert is_beyond_reporting(DONE, stopped) is (stage == "incomplete")
+    patch, note = job_figures(DONE, ANSWER, [], 0, stopped)
+    final = patch["metadata"]["annotations"].get("carbonbudget.dev/final")  # type: ignore[index] # a patch
+    assert final == (None if stage == "provisional" else "partial")
+    assert ("missing" in note.message, "may change" in note.message) == (stage == "incomplete", stage == "provisional")
 
 
-def test_a_run_that_is_suspended_is_told_why_and_until_when() -> None:
+@given(
+    st.integers(-2 * HOUR, 2 * HOUR),
+    st.lists(st.integers(0, HOUR), min_size=1, max_size=20),
+    st.lists(st.booleans(), min_size=20, max_size=20),
+)
+def test_a_job_is_written_twice_at_most_and_last_with_final_figures(
+    finished_after: int, steps: list[int], restarts: list[bool]
+) -> None:
+    """Whenever the controller looks, and however the data progress: the annotations are all that is remembered."""
+    finished_at = NOW + finished_after
+    annotations: dict[str, str] = {}
+    written: list[Stage] = []
+    through = unchanged_since = now = NOW
+    for step, restarted in zip(steps, restarts, strict=False):
+        now += step
+        if step % 2:  # else no report arrived
+            through = unchanged_since = now
+        if restarted:
+            unchanged_since = now
+        job = a_job(status=finished(finished_at, NOW - 3 * HOUR), annotations=dict(annotations))
+        at = progress(through, now, unchanged_since)
+        if jobs_to_annotate([job]) and is_figure_due(job, False, at):
+            written.append(figure_stage(job, at))
+            patch, _ = job_figures(job, ANSWER, [], 0, at)
+            annotations |= {k: v for k, v in patch["metadata"]["annotations"].items() if v is not None}  # type: ignore[index] # a patch
+
+    assert written.count("provisional") <= 1
+    assert len(written) - written.count("provisional") <= 1
+    assert "provisional" not in written[1:]
+    if through >= HOUR * (finished_at // HOUR + 1):
+        assert written[-1] != "provisional"
+
+
+def test_the_event_of_a_suspension_says_why_and_until_when() -> None:
     own = a_budget("own", spec={"per": "Workload"}, status=RUNS)
     _, note = patch_of(Suspend(a_job("big"), own), NOW)
     assert note is not None
     assert note.message == (
         "big is suspended: it used 5.5kg CO2e, 110 % of what carbon budget team-a/own allows each workload "
-        "(location-based, as of 2026-11-23T18:50:00Z). It is resumed when the budget lets go: once its limit is raised"
+        "(location-based, as of 2026-11-23T18:50:00Z). It is resumed once the budget's limit is raised"
     )
     ends = {"period": {"start": format_time(NOW - HOUR), "end": format_time(NOW + HOUR)}}
     _, note = patch_of(Suspend(a_job("big"), a_budget(status=ends)), NOW)
     assert note is not None
     assert note.message == (
         "big is suspended: carbon budget team-a/monthly has reached Suspend. "
-        f"It is resumed when the budget lets go: at {format_time(NOW + HOUR)}, or once its limit is raised"
+        f"It is resumed at {format_time(NOW + HOUR)}, or once the budget's limit is raised"
     )
     _, note = patch_of(Announce(a_job("big"), a_budget(), NOW + 60), NOW)
     assert note is not None
@@ -243,7 +246,7 @@ def test_a_run_that_is_suspended_is_told_why_and_until_when() -> None:
     st.sampled_from(["Warn", "Block", "Suspend"]),
     st.sampled_from(["0g", "1g", "1234.567mg"]),
 )
-def test_a_run_stands_by_its_per_cent_as_the_controller_finds_it_by_its_micrograms(
+def test_a_runs_state_by_its_per_cent_is_the_same_as_by_its_micrograms(
     used_ug: int, ats: list[int], action: str, limit: str
 ) -> None:
     """A status of the version before has no states, and the per cent is rounded down: no threshold lies between."""
@@ -254,11 +257,11 @@ def test_a_run_stands_by_its_per_cent_as_the_controller_finds_it_by_its_microgra
         limit_ug, period, [Threshold(at, Action[action.upper()]) for at in ats], 1, per_workload=True
     )
     own = run_verdict(judged, Verdict(period, 1, used_ug, State.WITHIN, Action.NONE, 0), used_ug)
-    found = enforced.standing_of(percent(used_ug, limit_ug))
+    found = enforced.state_of(percent(used_ug, limit_ug))
     assert (found.state, found.action) == (own.state, own.action)
 
 
-def test_any_run_of_a_limit_of_0_is_over_a_threshold_above_100_as_the_controller_finds_it() -> None:
+def test_any_run_of_a_limit_of_0_is_over_a_threshold_above_100_as_in_the_evaluation() -> None:
     top = [{"kind": "Job", "name": "train", "emissions": "1mg", "percent": 100, "state": "Exceeded"}]
     suspends = [{"at": 120, "action": "Suspend"}]
     own = a_budget(spec={"per": "Workload", "limit": "0g", "thresholds": suspends}, status={"topWorkloads": top})

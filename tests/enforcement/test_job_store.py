@@ -49,24 +49,24 @@ async def test_a_watch_fills_it_and_what_ended_unseen_is_noticed() -> None:
         await client.close()
     assert store.listed
     assert [job.name for job in store.jobs.values()] == ["a"]
-    assert {job.name for job in store.departed.values()} == {"b", "c"}
+    assert {job.name for job in store.deleted.values()} == {"b", "c"}
 
 
-def test_only_jobs_that_budgets_may_act_on_ring_the_bell() -> None:
+def test_only_jobs_that_budgets_may_act_on_start_a_round() -> None:
     store = JobStore()
-    store.seen(parse_job(job_body(labels={})))
+    store.put(parse_job(job_body(labels={})))
     assert not store.changed.is_set()
-    store.seen(parse_job(job_body(labels={"carbonbudget.dev/suspended": "true"})))
+    store.put(parse_job(job_body(labels={"carbonbudget.dev/suspended": "true"})))
     assert store.changed.is_set()
 
 
-def test_more_departed_jobs_than_fit_are_counted_not_kept() -> None:
+def test_more_deleted_jobs_than_fit_are_counted_and_not_stored() -> None:
     store = JobStore()
     for n in range(10_002):
         job = parse_job(job_body(uid=f"u{n}", status=finished(NOW, NOW - 1)))
         store.jobs[job.uid] = job
-        store._gone(job.uid)
-    assert (len(store.departed), store.departed_dropped) == (10_000, 2)
+        store._record_deletion(job.uid)
+    assert (len(store.deleted), store.deleted_dropped) == (10_000, 2)
 
 
 def test_an_empty_object_and_odd_fields_are_read_without_an_error() -> None:
@@ -75,7 +75,7 @@ def test_an_empty_object_and_odd_fields_are_read_without_an_error() -> None:
     assert parse_job(odd).suspended is False
 
 
-def test_generated_labels_and_foreign_annotations_are_not_kept() -> None:
+def test_generated_labels_and_foreign_annotations_are_not_stored() -> None:
     job = parse_job(
         job_body(
             template={"controller-uid": "x", "job-name": "y", "project": "a"},

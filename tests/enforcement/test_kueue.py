@@ -123,7 +123,7 @@ def test_what_somebody_else_deactivated_stays_so() -> None:
     assert "spec" not in patch_of_workload(patch_of(action, NOW)[0])
 
 
-def test_what_somebody_else_activated_runs_on_and_is_told() -> None:
+def test_a_workload_that_somebody_else_activated_runs_on_and_is_reported() -> None:
     decision = decided(a_workload(True, **MARKED, **written_by("kubectl-edit", NOW - 30)))
     assert decision.actions == []
     assert decision.conflicts == {
@@ -138,7 +138,7 @@ def test_who_activated_it_and_took_our_marks_away_is_not_fought_either() -> None
 
 
 @pytest.mark.parametrize("manager", ["kueue", "kueue-admission", "carbonbudget"])
-def test_what_kueue_and_we_write_is_nobodys_objection(manager: str) -> None:
+def test_a_write_of_kueue_or_ours_is_no_conflict(manager: str) -> None:
     (action,) = decided(a_workload(True, **written_by(manager, NOW - 30))).actions
     assert isinstance(action, Suspend)
 

@@ -12,7 +12,7 @@ from aiohttp.test_utils import TestServer
 from prometheus_client import CollectorRegistry
 
 from carbonbudget_operator.controller.conflicts import ConflictStore
-from carbonbudget_operator.enforcement.budget_release import AUTO, BudgetRelease, ReleaseScope
+from carbonbudget_operator.enforcement.budget_effects_removal import AUTO, BudgetEffectsRemoval, RemovalScope
 from carbonbudget_operator.enforcement.enforcement_loop import EnforcementLoop
 from carbonbudget_operator.enforcement.kueue_versions import served_version
 from carbonbudget_operator.enforcement.metrics import EnforcementMetrics
@@ -121,11 +121,11 @@ async def test_an_api_server_that_is_away_at_the_start_is_asked_again(monkeypatc
 async def test_a_release_without_kueue_finds_nothing_and_one_that_may_not_look_fails() -> None:
     said: list[str] = []
     async with an_api_server({}) as (client, _):
-        release = BudgetRelease(client, False, said.append, AUTO)
-        await release.run_workloads(ReleaseScope(), 0)
+        release = BudgetEffectsRemoval(client, False, said.append, AUTO)
+        await release.run_workloads(RemovalScope(), 0)
         assert (release.done, release.failed, said) == (0, 0, [])
     async with an_api_server({"v1": 403}) as (client, _):
-        release = BudgetRelease(client, False, said.append, AUTO)
-        await release.run_workloads(ReleaseScope(), 0)
+        release = BudgetEffectsRemoval(client, False, said.append, AUTO)
+        await release.run_workloads(RemovalScope(), 0)
         assert release.failed == 1
         assert said[0].startswith("API group kueue.x-k8s.io: not released: ")

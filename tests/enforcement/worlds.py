@@ -13,6 +13,16 @@ NOW = 1_795_460_000
 HOUR = 3600
 Body = dict[str, Any]
 
+# The status of a budget with three runs.
+RUNS: Body = {
+    "state": "Exceeded", "percentUsed": 110, "dataThrough": "2026-11-23T18:50:00Z",
+    "topWorkloads": [
+        {"kind": "Job", "name": "big", "emissions": "5.5kg", "percent": 110, "state": "Exceeded"},
+        {"kind": "Job", "name": "train", "emissions": "4.6kg", "percent": 92, "state": "Warning"},
+        {"kind": "Job", "name": "small", "emissions": "1g", "percent": 0, "state": "WithinBudget"},
+    ],
+}  # fmt: skip
+
 
 def job_body(name: str = "train", namespace: str = "team-a", **more: Any) -> Body:
     """A running Job; `more`: labels, annotations, template (labels), suspend, status, owner, metadata."""

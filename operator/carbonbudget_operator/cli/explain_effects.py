@@ -80,7 +80,7 @@ def refused(budget: AnyBudget, now: dt.datetime, beside: ReaderContext) -> list[
         verb = "are" if utc(held.suspend_from) <= now else "will be"
         sentences.append(f"{_suspended(budget)} {verb} suspended from {at(budget, held.suspend_from)} on.")
         runs = enforcement_view(budget)
-        if runs is not None and not runs.settled:
+        if runs is not None and not runs.status_is_current:
             sentences.append("None more is suspended until the edited budget is judged.")
     return sentences
 

@@ -46,7 +46,7 @@ from carbonbudget_operator.cli.installed_enforcement import installed_enforcemen
 from carbonbudget_operator.cli.kubeconfig import Context, Kubeconfig, Namespace, Timeout, credentials
 from carbonbudget_operator.cli.options import fail, print_table, printable_cell
 from carbonbudget_operator.cli.wording import micrograms
-from carbonbudget_operator.enforcement.enforced_budgets import is_judged_namespace
+from carbonbudget_operator.enforcement.enforced_budgets import is_enforced_namespace
 from carbonbudget_operator.kube.client import KubeClient, KubeError
 
 _STYLES: Final = {"Exceeded": "red", "Warning": "yellow", "WithinBudget": "green"}
@@ -207,7 +207,7 @@ def explain_budget(
 
         found = await installed_enforcement(read)
         labels = await labels_of(client, space)
-        exempt = found.leaves_out(space, labels) or not is_judged_namespace(space, labels, frozenset())
+        exempt = found.leaves_out(space, labels) or not is_enforced_namespace(space, labels, frozenset())
         changes = await may_change(client, resource, space, budget)
         return one, all_of_them, ReaderContext(changes, found.mode, exempt, await judged_kinds(found, read)), ""
 

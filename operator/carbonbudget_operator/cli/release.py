@@ -49,17 +49,17 @@ def release(
     if stop_controller and not (controller_namespace and controller_name):
         fail(f"--stop-controller must be NAMESPACE/NAME, not {stop_controller!r}", code=2)
 
-    from carbonbudget_operator.enforcement.budget_release import BudgetRelease, ReleaseScope
+    from carbonbudget_operator.enforcement.budget_effects_removal import BudgetEffectsRemoval, RemovalScope
     from carbonbudget_operator.kube.client import KubeClient, KubeError
 
-    async def run() -> BudgetRelease:
+    async def run() -> BudgetEffectsRemoval:
         client = KubeClient.from_environment()
-        done = BudgetRelease(client, dry_run, lambda line: print(printable_cell(line)), kueue)
+        done = BudgetEffectsRemoval(client, dry_run, lambda line: print(printable_cell(line)), kueue)
         try:
             async with asyncio.timeout(timeout):
                 if stop_controller:
                     await done.stop_controller(controller_namespace, controller_name)
-                scope, now = ReleaseScope(namespace, budget), int(time.time())
+                scope, now = RemovalScope(namespace, budget), int(time.time())
                 await (done.run_workloads(scope, now) if only_kueue else done.run(scope, now))
         finally:
             await client.close()

@@ -67,7 +67,7 @@ async def run(whole: Settings, host: str, port: int) -> None:
     )
     enforcement = _enforcement(whole, client, server, seen, loop, registry)
     loop.run_events.uids = enforcement.job_uids
-    loop.run_events.enforced = enforcement.judges
+    loop.run_events.enforced = enforcement.acts_in
     tasks = [
         asyncio.create_task(operator, name="kopf"),
         asyncio.create_task(feed.run(), name="feed"),
@@ -139,7 +139,7 @@ def _enforcement(
         metrics=EnforcementMetrics(registry),
         window_seconds=whole.controller.window_seconds,
         pod_days=whole.server.pod_days,
-        judged=loop.shows_verdict,
+        is_evaluated=loop.shows_verdict,
     )
 
 

@@ -1,1 +1,1 @@
-"""What budgets do to workloads that run: annotations, suspension and resumption, final figures."""
+"""Applies budgets to workloads that run: suspends and resumes Jobs, annotates workloads, writes Jobs' final figures."""

@@ -1,4 +1,7 @@
-"""A budget as enforcement reads it: whom it covers, and what its status says. No I/O, no clock."""
+"""A carbon budget with what enforcement needs of it: which Jobs it covers, and what its status does to them.
+
+No I/O and no clock.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ from carbonbudget_operator.enforcement.job import Job
 
 @dataclass(frozen=True, slots=True)
 class WorkloadShareOfBudget:
-    """A workload of status.topWorkloads."""
+    """One entry of status.topWorkloads: a workload's use of the budget."""
 
     namespace: str
     kind: str
@@ -30,82 +33,86 @@ class WorkloadShareOfBudget:
     emissions: str
     percent: int
     state: str = ""
-    """By its own use, in a budget per workload."""
+    """Its own state, in a budget per workload; otherwise empty."""
 
 
 @dataclass(frozen=True, slots=True)
 class EnforcedBudget:
-    """`key` is the server's: "namespace/name", or "/name" for a ClusterCarbonBudget. Times are UTC seconds."""
+    """A CarbonBudget or ClusterCarbonBudget, with the parts of its spec and status that enforcement needs.
+
+    `key` is the server's: "namespace/name", or "/name" for a ClusterCarbonBudget. Times are UTC seconds.
+    """
 
     key: str
     scope: Scope
     market: bool
     limit_ug: int
     state: str
-    """As the status says; empty before the first verdict."""
+    """The status's; empty before the first verdict."""
     candidate: Candidate
-    settled: bool
-    """Whether the status is of the spec as it is now: nobody is suspended by a limit that was raised since."""
+    status_is_current: bool
+    """Whether the status is of the present spec. A limit that was raised since must suspend nothing."""
     suspend_from: int | None
     """None unless Suspend is reached."""
     acts_until: int
-    """Until when status.enforcement holds, whether it blocks or suspends; 0 without one."""
+    """Until when status.enforcement is valid, for a block and a suspension alike; 0 without one."""
     refuses_jobs: bool
-    """Whether a block of it is one of new Jobs."""
+    """Whether its block refuses new Jobs (enforce.kinds)."""
     grace_s: int
     suspend_at_percent: int
     thresholds: tuple[tuple[int, Action], ...]
-    """Those that go by what was used: per cent of the limit, and what is asked for."""
+    """The thresholds on what was used: per cent of the limit, and the action."""
     top: tuple[WorkloadShareOfBudget, ...]
     as_of: int = 0
-    """Up to when there were data, by the status; 0 where it does not say."""
+    """Up to when there were data, by the status; 0 if not known."""
     ends: int = 0
-    """The end of its period, by the status; 0 where it does not say."""
+    """The end of its period, by the status; 0 if not known."""
 
     @property
     def namespace(self) -> str:
-        """Its own; empty for a ClusterCarbonBudget."""
+        """The budget's namespace; empty for a ClusterCarbonBudget."""
         return self.scope.namespace
 
     @property
     def per_workload(self) -> bool:
-        """Whether its limit is one for each workload."""
+        """Whether each workload has the limit for itself (spec.per: Workload)."""
         return self.scope.per_workload
 
     @property
-    def shown(self) -> str:
-        """As people read it: "namespace/name" or "name"."""
+    def display_name(self) -> str:
+        """Its name in messages: "namespace/name" or "name"."""
         return self.key.removeprefix("/")
 
     def suspends(self, now: int) -> bool:
-        """Whether Suspend is reached and holds; grace may still run."""
+        """Whether Suspend is reached and valid now, also before the grace is over."""
         return self.suspend_from is not None and now < self.acts_until
 
     def blocks_jobs(self, now: int) -> bool:
-        """Whether new Jobs of it are refused now."""
+        """Whether it refuses new Jobs now."""
         return self.refuses_jobs and self.scope.refuses_others and now < self.acts_until
 
     def selects(self, job: Job, labels: Mapping[str, str] | None) -> bool:
-        """Whether the Job's pods are known to count in it; `labels` are its namespace's, None while they are not known.
+        """Whether the budget certainly covers the Job's pods. `labels` are its namespace's, None while not known.
 
-        What a budget may cover and may not is left alone: neither suspended nor held by it.
+        Where the labels leave it open, the budget neither suspends the Job nor keeps it suspended.
         """
         return self.scope.covers(job.namespace, labels, job.template_labels, not job.labels_cut) is Covers.YES
 
     def over(self, job: Job) -> bool:
-        """Whether the Job, or its CronJob, is one that a per: Workload budget suspends."""
+        """Whether the Job, or its CronJob, has reached the Suspend threshold of a budget per workload."""
         use = self.use_of(job)
         return use is not None and self._reaches(use.percent, self.suspend_at_percent)
 
     def may_hide(self, job: Job) -> bool:
-        """Whether the Job may be over its limit and still be missing from the status: a full list may hide more."""
+        """Whether the Job may be over its limit without being in the status, because the list there is full."""
         full = len(self.top) >= MOST_WORKLOADS
         return full and self.use_of(job) is None and self._reaches(self.top[-1].percent, self.suspend_at_percent)
 
-    def standing_of(self, percent: int, state: str = "") -> Candidate:
-        """How a workload stands in it that used `percent` of the limit; `state` as the status has it, if it has one.
+    def state_of(self, percent: int, state: str = "") -> Candidate:
+        """The state and action of a workload that used `percent` of the limit.
 
-        In a budget per workload by its own use, else as the budget does.
+        In a budget per workload these are by the workload's own use, in any other the budget's. `state` is that of the
+        status; where it is empty, the thresholds decide.
         """
         if not self.per_workload or self.candidate.state is State.UNKNOWN:
             return self.candidate
@@ -114,11 +121,11 @@ class EnforcedBudget:
         return replace(self.candidate, action=action, state=State(state or found), percent=percent)
 
     def _reaches(self, percent: int, at: int) -> bool:
-        """Any use reaches each threshold of a limit of 0, of which it is 100 per cent (budgets.evaluate.reached)."""
+        """Whether a use reaches a threshold. Any use of a limit of 0 reaches all (budgets.evaluate.reached)."""
         return percent > 0 if self.limit_ug == 0 else percent >= at
 
     def use_of(self, job: Job) -> WorkloadShareOfBudget | None:
-        """What the status says of the Job's workload."""
+        """The entry of the Job, or of its CronJob, in the status; None if it has none."""
         names = {("Job", job.name), (job.owner_kind, job.owner_name)}
         return next(
             (use for use in self.top if use.namespace == job.namespace and (use.kind, use.name) in names),
@@ -127,7 +134,7 @@ class EnforcedBudget:
 
 
 def parse_budget(body: Mapping[str, object]) -> EnforcedBudget | None:
-    """A budget of its object; None for one that cannot be read (its own status says so)."""
+    """The budget of an object; None for one that is not valid, which its status reports."""
     try:
         resource = CarbonBudget.model_validate(body)
         namespace_selector = None
@@ -162,7 +169,7 @@ def parse_budget(body: Mapping[str, object]) -> EnforcedBudget | None:
             state=State(status.state or "Unknown"),
             percent=status.percent_used or 0,
         ),
-        settled=status.observed_generation == meta.generation,
+        status_is_current=status.observed_generation == meta.generation,
         suspend_from=(
             int(enforcement.suspend_from.timestamp())
             if suspends and enforcement is not None and enforcement.suspend_from is not None
@@ -178,7 +185,7 @@ def parse_budget(body: Mapping[str, object]) -> EnforcedBudget | None:
         ends=seconds(status.period.end) if status.period is not None else 0,
         suspend_at_percent=min((t.at for t in spec.thresholds or () if t.action == "Suspend"), default=100),
         top=tuple(
-            # A namespace's own budget never reaches beyond it, whatever its status says.
+            # A CarbonBudget acts in its own namespace alone, whatever its status contains.
             WorkloadShareOfBudget(
                 meta.namespace or use.namespace or "",
                 use.kind,
@@ -192,13 +199,13 @@ def parse_budget(body: Mapping[str, object]) -> EnforcedBudget | None:
     )
 
 
-def is_judged_namespace(namespace: str, labels: Mapping[str, str] | None, exempt: frozenset[str]) -> bool:
-    """Whether anything in that namespace is judged at all, as far as its labels are known; None: they are not."""
+def is_enforced_namespace(namespace: str, labels: Mapping[str, str] | None, exempt: frozenset[str]) -> bool:
+    """Whether budgets act in a namespace: it is not exempt, by name or label. `labels` is None while not known."""
     return selects_namespace(judged_namespaces(exempt, ENFORCEMENT_LABEL), namespace, labels) is not Covers.NO
 
 
 class BudgetsByNamespace:
-    """Budgets by the namespaces they can select in."""
+    """Budgets by the namespaces whose Jobs they can select."""
 
     def __init__(self, budgets: Iterable[EnforcedBudget]) -> None:
         self._of: dict[str, list[EnforcedBudget]] = {}
@@ -206,6 +213,6 @@ class BudgetsByNamespace:
             self._of.setdefault(budget.namespace, []).append(budget)
 
     def of(self, job: Job, labels: Mapping[str, str] | None) -> list[EnforcedBudget]:
-        """Those that select the Job, in a fixed order."""
+        """The budgets that select the Job, sorted by key."""
         candidates = (*self._of.get(job.namespace, ()), *self._of.get("", ()))
         return sorted((b for b in candidates if b.selects(job, labels)), key=lambda b: b.key)

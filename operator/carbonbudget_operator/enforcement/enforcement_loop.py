@@ -1,4 +1,4 @@
-"""The enforcement loop: each window, and at once after a change, decide and act."""
+"""The enforcement loop: suspends and resumes Jobs in each window and soon after a change, and writes annotations."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from http import HTTPStatus
 from typing import Final, Protocol
 
 from carbonbudget_operator.api.resource_names import RESOURCES
-from carbonbudget_operator.enforcement.annotate import Annotator
-from carbonbudget_operator.enforcement.enforced_budgets import EnforcedBudget, parse_budget
-from carbonbudget_operator.enforcement.enforced_budgets import is_judged_namespace as is_judged
+from carbonbudget_operator.enforcement.enforced_budgets import EnforcedBudget, is_enforced_namespace, parse_budget
 from carbonbudget_operator.enforcement.job_actions import JobActions
+from carbonbudget_operator.enforcement.job_figure_writer import JobFigureWriter
 from carbonbudget_operator.enforcement.job_store import JobStore
 from carbonbudget_operator.enforcement.kueue import workloads
 from carbonbudget_operator.enforcement.kueue_versions import served_version
 from carbonbudget_operator.enforcement.metrics import EnforcementMetrics
 from carbonbudget_operator.enforcement.suspension import decide_suspensions
+from carbonbudget_operator.enforcement.workload_annotator import WorkloadAnnotator
 from carbonbudget_operator.kube.client import KubeClient, KubeError
 from carbonbudget_operator.server_client import ServerClient
 from carbonbudget_operator.settings import EnforcementSettings
@@ -34,20 +34,21 @@ Labels = Mapping[str, Mapping[str, str]]
 
 
 class ConflictReporter(Protocol):
-    """Where a budget's EnforcementConflict condition is said; keys are the server's ("namespace/name", "/name")."""
+    """Records the condition EnforcementConflict of budgets; keys are the server's ("namespace/name", "/name")."""
 
-    def report(self, budget_key: str, sentence: str, managed: bool = False) -> None:
-        """It stands until it is cleared."""
+    def report(self, budget_key: str, message: str, managed: bool = False) -> None:
+        """Set the condition until it is cleared. `managed`: another controller decides when the named Jobs run."""
 
     def clear(self, budget_key: str) -> None:
-        """No conflict any more."""
+        """Remove the condition."""
 
 
 class EnforcementLoop:
-    """`bodies` are the budgets that the controller's watch has shown, by uid, and `changed` rings with each change.
+    """Runs in the controller, beside the evaluation of budgets. It reads budgets' statuses only.
 
-    `namespaces` are the namespaces' labels, None while they are not known. `exempt` are namespaces never judged.
-    `judged` says of a budget's key whether its status is of this process; without it any status is good.
+    `bodies` are the budgets of the controller's watch by uid; `changed` is set at each change of them. `namespaces` are
+    the namespaces' labels, None while not known. `exempt` are namespaces in which budgets do not act. `is_evaluated`
+    returns whether this process has evaluated the budget of a key; without it every status is used.
     """
 
     def __init__(
@@ -64,17 +65,18 @@ class EnforcementLoop:
         window_seconds: int,
         pod_days: int,
         now: Callable[[], float] = time.time,
-        judged: Callable[[str], bool] = lambda _: True,
+        is_evaluated: Callable[[str], bool] = lambda _: True,
     ) -> None:
         self._client, self._bodies, self._changed, self._namespaces = client, bodies, changed, namespaces
         self._conflicts, self._settings, self._exempt, self._metrics = conflicts, settings, exempt, metrics
         self._window_s, self._now = window_seconds, now
         self.store = JobStore()
-        self._actor = JobActions(client, self.store, metrics, settings.kueue)
-        self._annotator = Annotator(server, self._actor, self.store, metrics, pod_days, exempt, now)
+        self._actions = JobActions(client, self.store, metrics, settings.kueue)
+        self._figure_writer = JobFigureWriter(server, self._actions, self.store, metrics, pod_days, exempt, now)
+        self._annotator = WorkloadAnnotator(self._actions, self.store, metrics, exempt, now)
         self._parsed: dict[str, tuple[Body, EnforcedBudget | None]] = {}
         self._reported: set[str] = set()
-        self._complete, self._judged, self._waiting_since = False, judged, 0.0
+        self._complete, self._is_evaluated, self._waiting_since = False, is_evaluated, 0.0
         self._here_since = 0  # UTC seconds of the first decision
         self._wake_at = 0
 
@@ -82,36 +84,36 @@ class EnforcementLoop:
         """The Jobs' uids by namespace, kind and name."""
         return {(job.namespace, "Job", job.name): job.uid for job in self.store.jobs.values()}
 
-    def judges(self, namespace: str) -> bool:
-        """Whether anything in a namespace is judged; no while namespaces are not known."""
+    def acts_in(self, namespace: str) -> bool:
+        """Whether budgets act in a namespace; False while the namespaces are not known."""
         labels = self._namespaces()
-        return labels is not None and is_judged(namespace, labels.get(namespace), self._exempt)
+        return labels is not None and is_enforced_namespace(namespace, labels.get(namespace), self._exempt)
 
     async def run(self) -> None:
-        """For ever; a round that fails is logged and counted, and the next one comes."""
+        """Never returns. A round that fails is logged and counted, and the next one tries again."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self.store.follow(self._client))
             if self._settings.kueue:
                 group.create_task(self.follow_workloads())
             group.create_task(self._rounds("enforcement", self._wait, self.step))
             if self._settings.annotate:
-                group.create_task(self._rounds("annotation", self._window, self.annotate))
+                group.create_task(self._rounds("annotation", self._next_window, self.annotate))
 
     async def follow_workloads(self) -> None:
-        """Keep Kueue's Workloads, for ever: by the newest version of its API, else by the setting's."""
-        version, told = "", False
+        """Watch Kueue's Workloads by the newest version of its API, else by the setting's; never returns."""
+        version, logged = "", False
         while True:
             try:
                 version = await served_version(self._client)
                 break
             except KubeError as error:
-                if not told:
-                    _log.warning("the versions of Kueue's API are not known: %s", error.reason)
-                told = True
+                if not logged:
+                    _log.warning("the versions of Kueue's API cannot be read: %s", error.reason)
+                logged = True
                 if error.status == HTTPStatus.FORBIDDEN:
                     break
                 await asyncio.sleep(_KUEUE_RETRY_S)  # or an older version would be used until the next start
-        path = self._actor.workloads = workloads(version or self._settings.kueue)
+        path = self._actions.workloads = workloads(version or self._settings.kueue)
         await self.store.follow_workloads(self._client, path)
 
     async def _rounds(
@@ -122,21 +124,21 @@ class EnforcementLoop:
             try:
                 await step()
             except Exception:
-                # Nothing here may end the loop: a Job that is resumed late is better than one that never is.
+                # No fault may end the loop: a Job that is resumed late is better than one that never is.
                 self._metrics.failures.inc()
                 _log.exception("%s failed; the next round tries again", what)
 
-    async def _window(self) -> None:
-        """Until two fifths of a window after its end: a fifth after the verdicts."""
+    async def _next_window(self) -> None:
+        """Sleep until two fifths of a window after its end: budgets are evaluated a fifth earlier."""
         delay, now = self._window_s * 2 / 5, self._now()
         await asyncio.sleep(((now - delay) // self._window_s + 1) * self._window_s + delay - now)
 
     async def _wait(self) -> None:
-        """Until the window's turn, a change of a budget or of a Job that opted in, or the next thing that is due."""
+        """Sleep until the next window, a change of a budget or of a Job that opted in, or the next due action."""
         waits = [
             asyncio.create_task(self._changed.wait()),
             asyncio.create_task(self.store.changed.wait()),
-            asyncio.create_task(self._window()),
+            asyncio.create_task(self._next_window()),
         ]
         if self._wake_at:
             waits.append(asyncio.create_task(asyncio.sleep(max(_LATEST_WAKE_S, self._wake_at - self._now()))))
@@ -146,22 +148,22 @@ class EnforcementLoop:
             for wait in waits:
                 wait.cancel()
         if self._changed.is_set() or self.store.changed.is_set():
-            await asyncio.sleep(_DEBOUNCE_S)  # more changes come with it
+            await asyncio.sleep(_DEBOUNCE_S)  # changes often come together
         self._changed.clear()
         self.store.changed.clear()
 
     async def step(self) -> None:
-        """Decide and act once."""
+        """Decide about all Jobs, and carry out the actions."""
         self._wake_at = 0
         labels = self._namespaces()
         if labels is None or not await self._ready():
             return
         now, budgets = int(self._now()), self._budgets()
-        if not self._all_judged(budgets):
+        if not self._all_evaluated(budgets):
             return
         decision = decide_suspensions(
             budgets,
-            self.store.acted_on(),
+            self.store.suspension_candidates(),
             labels,
             now,
             self._settings.resume_jitter_seconds,
@@ -170,38 +172,40 @@ class EnforcementLoop:
             self._here_since,
         )
         self._wake_at = decision.wake_at
-        for key, sentence in decision.conflicts.items():
-            self._conflicts.report(key, sentence, key in decision.managed)
+        for key, message in decision.conflicts.items():
+            self._conflicts.report(key, message, key in decision.managed)
         for key in self._reported - decision.conflicts.keys():
             self._conflicts.clear(key)
         self._reported = set(decision.conflicts)
         self._metrics.conflicts.set(len(decision.conflicts))
-        await self._actor.carry_out(decision.actions, now)
-        self._metrics.suspended.set(sum(job.marked and job.suspended for job in self.store.acted_on()))
+        await self._actions.carry_out(decision.actions, now)
+        self._metrics.suspended.set(sum(job.marked and job.suspended for job in self.store.suspension_candidates()))
 
     async def annotate(self) -> None:
-        """Tell workloads once."""
+        """Write the figures of finished Jobs and the annotations of workloads that run, as far as they are due."""
         labels = self._namespaces()
         if labels is not None and await self._ready():
-            await self._annotator.step(self._budgets(), labels)
+            budgets = self._budgets()
+            await self._figure_writer.write_due(budgets, labels)
+            await self._annotator.write_due(budgets, labels)
 
-    def _all_judged(self, budgets: Sequence[EnforcedBudget]) -> bool:
-        """Whether each budget was judged once since the start.
+    def _all_evaluated(self, budgets: Sequence[EnforcedBudget]) -> bool:
+        """Whether this process has evaluated each budget once, or has waited five windows for it.
 
-        Until then a status may be old: its `until` may have passed because nobody was here to renew it, and all its
-        Jobs would start, to be suspended again a minute later. Where nothing can be judged it lets go in the end.
+        Until then a status may be old: its `until` may have passed while no controller renewed it. All its Jobs would
+        be resumed, and suspended again a minute later.
         """
         if not self._here_since:
             now = self._now()
             self._waiting_since = self._waiting_since or now
             patient = now - self._waiting_since < _PATIENCE_WINDOWS * self._window_s
-            if patient and not all(self._judged(budget.key) for budget in budgets):
+            if patient and not all(self._is_evaluated(budget.key) for budget in budgets):
                 return False
             self._here_since = int(now)
         return True
 
     def _budgets(self) -> list[EnforcedBudget]:
-        """All that can be read; each object is read once."""
+        """All valid budgets. An object is parsed once, until it changes."""
         bodies = self._bodies()
         self._parsed = {
             uid: known if (known := self._parsed.get(uid)) and known[0] is body else (body, parse_budget(body))
@@ -210,9 +214,9 @@ class EnforcementLoop:
         return [budget for _, budget in self._parsed.values() if budget is not None]
 
     async def _ready(self) -> bool:
-        """Whether all Jobs and all budgets have been seen once.
+        """Whether the watches have shown all Jobs and all budgets once.
 
-        After a start a budget that has not been seen yet must not look like one that is gone, or everything it
+        After a start, a budget that the watch has not shown yet would look like a deleted one, and all Jobs that it
         suspended would be resumed.
         """
         if not self.store.listed:
@@ -227,7 +231,7 @@ class EnforcementLoop:
                             return False
                 except KubeError as error:
                     if error.status != 404:  # no such kind: no such budget
-                        _log.warning("enforcement waits for a list of %s: %s", resource.plural, error.reason)
+                        _log.warning("enforcement starts when %s can be listed: %s", resource.plural, error.reason)
                         return False
             self._complete = True
         return True

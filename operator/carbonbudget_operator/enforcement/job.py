@@ -1,9 +1,9 @@
-"""A Job as far as enforcement needs it. No I/O, no clock.
+"""A Kubernetes Job, reduced to the fields that enforcement needs. No I/O and no clock.
 
-Of an object of 3 to 10 KB only what follows is kept: 2.1 KB (tracemalloc) for a Job that has six template labels which
-no other has, an owner and all of our annotations, so 21 MB for 10,000 such Jobs. Annotations are ours alone and cut at
-300 characters; of labels the first 64 are kept, as the ledger keeps of pods, since a selector may name any. So a Job
-takes some 30 KB at most, however large its owner makes it.
+The object has 3 to 10 KB; the fields take 2.1 KB (tracemalloc) for a Job with an owner, all of our annotations and six
+template labels that no other Job has, so 21 MB for 10,000 such Jobs. Only our own annotations are stored, each cut at
+300 characters, and the first 64 labels, as the ledger stores of pods, since a selector may name any. So a Job takes
+some 30 KB at most, whatever its owner writes in it.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ from carbonbudget_operator.api.resource_names import (
 FIELD_MANAGER: Final = "carbonbudget"
 _QUEUE_LABEL: Final = "kueue.x-k8s.io/queue-name"
 _OWN_CONTROLLER: Final = "kubernetes.io/job-controller"
-# These resume a Job of theirs that is suspended while they are not, so that its pods would be lost for nothing: JobSet
+# These owners resume a suspended Job of theirs at once, so that its pods would be lost for nothing: JobSet
 # 0.11.1 (resumeJobsIfNecessary), MPI operator 0.8.0 (syncHandler).
 _RESUMING_OWNERS: Final = frozenset({("jobset.x-k8s.io", "JobSet"), ("kubeflow.org", "MPIJob")})
-# Unique to each Job and never what a budget selects by; the agents leave them out as well.
+# Unique to each Job, and no budget selects by them; the agents leave them out as well.
 _GENERATED: Final = frozenset({
     "controller-uid", "job-name", "batch.kubernetes.io/controller-uid", "batch.kubernetes.io/job-name",
 })  # fmt: skip
@@ -60,7 +60,7 @@ _MAX_NAME: Final = 253  # of an owner: a reference is free text
 
 @dataclass(frozen=True, slots=True)
 class QueuedWorkload:
-    """The Workload of Kueue that stands for a Job."""
+    """The Workload by which Kueue queues a Job."""
 
     uid: str
     name: str
@@ -76,19 +76,19 @@ class Job:
     version: str
     template_labels: Mapping[str, str]
     labels_cut: bool
-    """Whether it has more of them than are kept."""
+    """Whether the pod template has more labels than are stored."""
     annotations: Mapping[str, str]
-    """Ours only."""
+    """Our own only."""
     opted_in: bool
     exempt: bool
     marked: bool
-    """Whether it carries our label that says we suspended it."""
+    """Whether it has our label, which means that we suspended it."""
     suspended: bool
     manager: str
-    """Who else decides when it runs, so that its spec.suspend is not ours to touch: Kueue, its spec.managedBy, or the
-    kind that made it. Empty: Kubernetes' own controller."""
+    """Which other controller writes its spec.suspend, so that we must not: Kueue, its spec.managedBy, or the kind that
+    owns it. Empty: Kubernetes' own controller."""
     suspend_managers: tuple[str, ...]
-    """Who last wrote spec.suspend, by managedFields, without us."""
+    """The field managers that last wrote spec.suspend, without our own."""
     owner_kind: str
     owner_name: str
     created_at: int
@@ -97,7 +97,7 @@ class Job:
     resumed_at: int
     """When the Job controller last saw spec.suspend turn false."""
     queued: QueuedWorkload | None = None
-    """Its Workload, where that is what is suspended and marked in place of the Job."""
+    """The Workload of Kueue that is deactivated and marked in place of the Job; None for an ordinary Job."""
 
     @property
     def managed(self) -> bool:
@@ -106,7 +106,7 @@ class Job:
 
 
 def parse_job(body: Mapping[str, object]) -> Job:
-    """A Job of a batch/v1 object; what is missing is empty."""
+    """The Job of a batch/v1 object; a field that is missing or of another type is empty."""
     metadata, spec, status = mapping(body.get("metadata")), mapping(body.get("spec")), mapping(body.get("status"))
     labels, owner = mapping(metadata.get("labels")), controller_of(metadata)
     conditions = _conditions(status)
@@ -141,7 +141,7 @@ def parse_job(body: Mapping[str, object]) -> Job:
 
 
 def patched_job(job: Job, patch: Mapping[str, object], answer: Mapping[str, object]) -> Job:
-    """A Job after a patch of ours, of the metadata that it was answered with: a whole Job may be 1.5 MB."""
+    """A Job after a patch of ours. `answer` has only the metadata, since a whole Job may be 1.5 MB."""
     seen, suspended = parse_job(answer), mapping(patch.get("spec")).get("suspend")
     return replace(
         job,
@@ -156,7 +156,7 @@ def patched_job(job: Job, patch: Mapping[str, object], answer: Mapping[str, obje
 
 
 def instant(text: str) -> int:
-    """UTC seconds of an instant as Kubernetes writes it; 0 for nothing or nonsense (annotations may be anything)."""
+    """UTC seconds of a time as Kubernetes writes it; 0 for any other text, since an annotation may have any."""
     try:
         value = dt.datetime.fromisoformat(text)
     except ValueError:
@@ -170,7 +170,7 @@ def controller_of(metadata: Mapping[str, object]) -> JsonObject:
 
 
 def _manager(labels: JsonObject, spec: JsonObject, owner: JsonObject, writers: Iterable[str]) -> str:
-    """Who decides when a Job runs, for people; empty where that is Kubernetes' own controller."""
+    """The name of the other controller that decides when a Job runs; empty for Kubernetes' own controller."""
     # Kueue can be configured to manage Jobs without the label too: then it has written spec.suspend.
     if _QUEUE_LABEL in labels or any(name.startswith("kueue") for name in writers):
         return "Kueue"
@@ -181,7 +181,7 @@ def _manager(labels: JsonObject, spec: JsonObject, owner: JsonObject, writers: I
 
 
 def _conditions(status: JsonObject) -> dict[str, tuple[bool, int]]:
-    """Type to (whether it holds, since when)."""
+    """By type: whether the condition is true, and since when (UTC seconds)."""
     return {
         text(item.get("type")): (item.get("status") == "True", instant(text(item.get("lastTransitionTime"))))
         for item in objects(status.get("conditions"))
@@ -189,13 +189,13 @@ def _conditions(status: JsonObject) -> dict[str, tuple[bool, int]]:
 
 
 def our_annotations(metadata: Mapping[str, object]) -> dict[str, str]:
-    """Those of an object that are ours, cut."""
+    """The annotations of an object that are ours, each cut at 300 characters."""
     annotations = mapping(metadata.get("annotations"))
     return {key: str(annotations[key])[:_MAX_TEXT] for key in _OURS if key in annotations}
 
 
 def writers_of(metadata: Mapping[str, object], field: str) -> dict[str, str]:
-    """Who else than we last wrote that field of the spec, by managedFields, and when they last wrote any of theirs."""
+    """The other field managers that own that field of the spec, and when each last wrote any of its fields."""
     found = {
         sys.intern(text(entry.get("manager"))): text(entry.get("time"))
         for entry in objects(metadata.get("managedFields"))

@@ -1,4 +1,4 @@
-"""Patches and Events: what was decided, carried out. Thin: nothing is decided here."""
+"""Sends patches of Jobs and other workloads, and Events about them, to the API server. It decides nothing."""
 
 from __future__ import annotations
 
@@ -22,43 +22,44 @@ _log = logging.getLogger(__name__)
 _AT_ONCE: Final = 16
 _MANAGER: Final = {"fieldManager": FIELD_MANAGER}
 
-Fate = Literal["written", "gone", "failed"]
+WriteResult = Literal["written", "gone", "failed"]
 
 
 class JobActions:
-    """Writes to Jobs and other workloads; a write that fails is counted and comes again with the next decision."""
+    """Writes to Jobs and other workloads. A write that fails is counted, and the next decision repeats it."""
 
     def __init__(self, client: KubeClient, store: JobStore, metrics: EnforcementMetrics, kueue: str = "") -> None:
-        """`kueue` is the version of its API, empty where it is not used."""
+        """`kueue` is the version of Kueue's API, empty where Kueue is not used."""
         self._client, self._store, self._metrics = client, store, metrics
         self._slots = asyncio.Semaphore(_AT_ONCE)
         self._failing = FailureLog()
         self.workloads = workloads(kueue)
 
     async def carry_out(self, actions: Iterable[Action], now: int) -> None:
-        """All of them, some at a time."""
+        """Carry out all of them, 16 at a time."""
         await asyncio.gather(*(self._act(action, now) for action in actions))
 
     async def _act(self, action: Action, now: int) -> None:
-        patch, note = patch_of(action, now)
+        patch, event = patch_of(action, now)
         if not await self.patch_job(action.job, patch):
             return
         what = type(action).__name__.lower()
         self._metrics.actions.labels(what).inc()
         job, budget = action.job, getattr(action, "budget", None)
         kind, name = ("Workload", job.queued.name) if job.queued is not None else ("Job", job.name)
-        by = f" by budget {budget.shown}" if budget is not None else ""
+        by = f" by budget {budget.display_name}" if budget is not None else ""
         log_action(
             _log, what, f"{what} {kind} {job.namespace}/{name}{by}",
-            kind=kind, namespace=job.namespace, name=name, **({"budget": budget.shown} if budget is not None else {}),
+            kind=kind, namespace=job.namespace, name=name,
+            **({"budget": budget.display_name} if budget is not None else {}),
         )  # fmt: skip
-        if note is not None:
-            await self.tell(action.job, note, now)
+        if event is not None:
+            await self.post_event(action.job, event, now)
 
     async def patch_job(self, job: Job, patch: Patch) -> bool:
-        """Whether it was written. Only to the Job as it was seen: one that changed since is decided anew.
+        """Patch the Job, or the Workload of a queued Job, and return whether it was written.
 
-        A queued Job's Workload is written in its place.
+        It is written only if it has not changed since it was seen. One that changed is decided about again.
         """
         path, uid = JOBS.at(job.namespace, job.name), job.uid
         if job.queued is not None:
@@ -74,14 +75,14 @@ class JobActions:
             if error.status == 404:
                 self._failing.ends(str(path))
                 self._store.forget(uid)
-            elif error.status == 409:  # somebody was faster: the watch shows what they did
+            elif error.status == 409:  # it changed in the meantime; the watch shows how
                 self._metrics.overtaken.inc()
             else:
-                self._failed(str(path), error)
+                self._log_failure(str(path), error)
             return False
-        self._works(str(path))
-        # The watch's echo may be under way for a while, and nothing should be done twice meanwhile. What it has shown
-        # since is newer than the answer (our patch was of `job`), or says that the Job is gone.
+        self._log_recovery(str(path))
+        # The watch may show this write late, and until then nothing should be done twice. An object that the watch has
+        # shown since is newer than the answer. One that is missing was deleted.
         if job.queued is not None:
             workload = self._store.workloads.get(uid)
             if workload is not None and workload.version == job.version:
@@ -90,8 +91,8 @@ class JobActions:
             self._store.jobs[uid] = patched_job(job, patch, answer)
         return True
 
-    async def patch_workload(self, path: ApiPath, annotations: Mapping[str, str | None]) -> Fate:
-        """Annotate a workload, if it is there; what failed was counted."""
+    async def patch_workload(self, path: ApiPath, annotations: Mapping[str, str | None]) -> WriteResult:
+        """Annotate a workload. `gone`: there is none of that name; `failed`: the failure is counted and logged."""
         try:
             async with self._slots:
                 await self._client.send(
@@ -100,30 +101,30 @@ class JobActions:
         except KubeError as error:
             if error.status == 404:
                 return "gone"
-            self._failed(str(path), error)
+            self._log_failure(str(path), error)
             return "failed"
-        self._works(str(path))
+        self._log_recovery(str(path))
         return "written"
 
-    async def tell(self, job: Job, note: EventText, now: int) -> None:
-        """Post an Event about the Job; it may be gone already."""
+    async def post_event(self, job: Job, event: EventText, now: int) -> None:
+        """Record an Event about the Job, which may be deleted already."""
         about = InvolvedObject("batch/v1", "Job", job.name, job.namespace, job.uid)
-        body = event_body(about, "controller", note.type, note.reason, note.message, now)
+        body = event_body(about, "controller", event.type, event.reason, event.message, now)
         try:
             async with self._slots:
                 await self._client.send("POST", about.events_path, body)
         except KubeError as error:
-            # The patch says the same; an Event that is missing changes nothing.
+            # The Event repeats what was patched, so it is not sent again.
             if self._failing.begins("events"):
-                _log.warning("event %s of Job %s/%s not posted: %s", note.reason, job.namespace, job.name, error.reason)
+                _log.warning("%s of Job %s/%s was not posted: %s", event.reason, job.namespace, job.name, error.reason)
         else:
             self._failing.ends("events")
 
-    def _failed(self, what: str, error: KubeError) -> None:
+    def _log_failure(self, what: str, error: KubeError) -> None:
         self._metrics.failures.inc()
-        if self._failing.begins(what):  # once, until it is written
+        if self._failing.begins(what):  # logged once, until a write succeeds
             _log.warning("%s not updated, tried again later: %s", what, error.reason)
 
-    def _works(self, what: str) -> None:
+    def _log_recovery(self, what: str) -> None:
         if self._failing.ends(what):
             _log.info("%s updated again", what)

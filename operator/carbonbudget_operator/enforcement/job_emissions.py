@@ -1,9 +1,14 @@
-"""What a finished Job emitted, and how its workload's budget stands: questions, annotations, sentences. Pure."""
+"""Emissions of a finished Job: the question to the server, and the annotations and Event made of its answer.
+
+No I/O and no clock. A figure is provisional until the Job's last hour is over, since pods that start later in that hour
+share its idle energy and overhead. Then it is final.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Final
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final, Literal
 
 from carbonbudget_operator.api.query_bodies import Accounting, RunAnswer, RunQuery
 from carbonbudget_operator.api.resource_names import (
@@ -18,42 +23,55 @@ from carbonbudget_operator.api.resource_names import (
     SUSPEND_AT_ANNOTATION,
 )
 from carbonbudget_operator.api.times import format_time
-from carbonbudget_operator.api_path import ApiPath
 from carbonbudget_operator.budgets.evaluate import percent
 from carbonbudget_operator.budgets.quantity import format_energy, format_mass
 from carbonbudget_operator.budgets.strictest import Candidate, strictest
-from carbonbudget_operator.enforcement.enforced_budgets import EnforcedBudget, WorkloadShareOfBudget
-from carbonbudget_operator.enforcement.job import Job
+from carbonbudget_operator.enforcement.enforced_budgets import EnforcedBudget
+from carbonbudget_operator.enforcement.job import Job, instant
 from carbonbudget_operator.enforcement.patches import EventText, Patch
 
 _HOUR_S: Final = 3600
-# Reports of a node that was cut off may still come; after this there is nothing to wait for.
+# Reports of a node that was cut off may still arrive after the Job's last hour. After this time none is expected.
 _PATIENCE_S: Final = _HOUR_S
-_KINDS: Final = {
-    "Deployment": ApiPath("apps", "v1", "deployments"),
-    "StatefulSet": ApiPath("apps", "v1", "statefulsets"),
-    "DaemonSet": ApiPath("apps", "v1", "daemonsets"),
-    "CronJob": ApiPath("batch", "v1", "cronjobs"),
-    "Job": ApiPath("batch", "v1", "jobs"),
-}
 
-Key = tuple[str, str, str]
-"""namespace, kind, name."""
+Stage = Literal["provisional", "final", "incomplete"]
+"""`incomplete`: all reports stopped before the Job's last hour was over, and none has arrived for an hour."""
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerProgress:
+    """How far the ledger's data reach, as this controller has seen it. All three are UTC seconds."""
+
+    now: int
+    data_through: int
+    """Up to when every node that still reports has reported."""
+    unchanged_since: int
+    """When this process first saw this `data_through`."""
 
 
 def jobs_to_annotate(jobs: Iterable[Job]) -> list[Job]:
-    """Finished, and not told yet: the annotation says which are done. Oldest first."""
+    """The finished Jobs without the annotation `final`, the one that finished first in front."""
     return sorted(
         (job for job in jobs if job.finished_at and FINAL_ANNOTATION not in job.annotations),
         key=lambda job: (job.finished_at, job.uid),
     )
 
 
-def run_query(job: Job, kept_from: int) -> RunQuery:
-    """What its pods emitted, by the Job's uid.
+def last_hour_end(job: Job) -> int:
+    """The end of the hour in which a finished Job finished (UTC seconds).
 
-    From its creation, since startTime begins anew when it is resumed, but not from before `kept_from`, as no pods are
-    known of former hours; to whole hours, as the ledger keeps them: no other pod has that controller's uid.
+    A Job that finished on the hour has the hour that begins there: `finished_at` is cut to seconds, so a part of the
+    Job may lie in it.
+    """
+    return job.finished_at - job.finished_at % _HOUR_S + _HOUR_S
+
+
+def run_query(job: Job, kept_from: int) -> RunQuery:
+    """The question for what the Job's pods emitted, by the Job's uid.
+
+    It starts at the Job's creation, since startTime changes when a Job is resumed, but not before `kept_from`: single
+    pods of earlier hours are no longer in the ledger. It covers whole hours, as the ledger stores them; no other pod
+    has a controller of that uid.
     """
     start = max(job.created_at, min(kept_from, job.finished_at))
     return RunQuery(
@@ -63,50 +81,84 @@ def run_query(job: Job, kept_from: int) -> RunQuery:
         name=job.name,
         uid=job.uid,
         start=start - start % _HOUR_S,
-        end=job.finished_at - job.finished_at % _HOUR_S + _HOUR_S,
+        end=last_hour_end(job),
     )
 
 
-def is_beyond_reporting(job: Job, data_through: int) -> bool:
-    """Whether a Job of which nothing was reported is not waited for any longer."""
-    return data_through >= job.finished_at + _PATIENCE_S
+def figure_stage(job: Job, progress: LedgerProgress) -> Stage:
+    """Whether a figure of the Job is final now."""
+    end = last_hour_end(job)
+    if progress.data_through >= end:
+        return "final"
+    # The clock alone does not decide: after an absence of the server, nodes first send the reports that they stored.
+    waited = progress.now >= end + _PATIENCE_S and progress.now - progress.unchanged_since >= _PATIENCE_S
+    return "incomplete" if waited else "provisional"
 
 
-def final_figures(
-    job: Job, answer: RunAnswer, governing: Iterable[EnforcedBudget], kept_from: int, data_through: int
-) -> tuple[Patch, EventText]:
-    """The annotations and the Event; of the budgets that govern it the strictest is named, and decides the accounting.
+def is_figure_due(job: Job, deleted: bool, progress: LedgerProgress) -> bool:
+    """Whether the Job's figure can be written now and is not written yet.
 
-    A Job that is older than `kept_from` emitted more than can be told of it, and that is said. `data_through`: up to
-    when the answer had data (UTC seconds).
+    A Job that was deleted gets no second figure, so it does not wait for the end of its last hour.
     """
-    whole = job.created_at >= kept_from
-    found = _strictest((budget, _own_standing(budget, job, answer)) for budget in governing)
-    budget, own = found if found is not None else (None, None)
+    if job.finished_at > progress.data_through:
+        return False
+    return deleted or not _has_provisional_figures(job) or figure_stage(job, progress) != "provisional"
+
+
+def _has_provisional_figures(job: Job) -> bool:
+    """Whether the Job's figures are of its end. Those that it had while it ran are of an earlier time."""
+    return instant(job.annotations.get(AS_OF_ANNOTATION, "")) >= job.finished_at
+
+
+def is_beyond_reporting(job: Job, progress: LedgerProgress) -> bool:
+    """Whether no report of the Job is expected any more, so that a Job without one gets no figure."""
+    patient = progress.data_through < last_hour_end(job) + _PATIENCE_S
+    return not patient or figure_stage(job, progress) == "incomplete"
+
+
+def job_figures(
+    job: Job, answer: RunAnswer, governing: Iterable[EnforcedBudget], kept_from: int, progress: LedgerProgress
+) -> tuple[Patch, EventText]:
+    """The annotations of a finished Job, and the Event about it, by the server's answer.
+
+    The strictest of the budgets that cover the Job (`governing`) is named, and its accounting decides which figure is
+    given. The annotation `final` is absent while the figure is provisional. It is `partial`, and the Event says why,
+    where the Job is older than `kept_from` or reports stopped before its last hour was over.
+    """
+    stage, whole = figure_stage(job, progress), job.created_at >= kept_from
+    strictest_budget = _strictest((budget, _state_of_job(budget, job, answer)) for budget in governing)
+    budget, own = strictest_budget if strictest_budget is not None else (None, None)
     market = budget is not None and budget.market
     emitted_ug = answer.market_ug if market else answer.location_ug
     annotations: dict[str, str | None] = {
         EMISSIONS_ANNOTATION: format_mass(emitted_ug),
         ENERGY_ANNOTATION: format_energy(answer.energy_uj),
-        ACCOUNTING_ANNOTATION: _accounting(market),
-        AS_OF_ANNOTATION: format_time(data_through),
-        BUDGET_ANNOTATION: budget.shown if budget is not None else None,
+        ACCOUNTING_ANNOTATION: accounting(market),
+        AS_OF_ANNOTATION: format_time(progress.data_through),
+        BUDGET_ANNOTATION: budget.display_name if budget is not None else None,
         STATE_ANNOTATION: own.state.value if budget is not None and own is not None and budget.state else None,
-        FINAL_ANNOTATION: "true" if whole else "partial",
         SUSPEND_AT_ANNOTATION: None,
     }
+    if stage != "provisional":
+        annotations[FINAL_ANNOTATION] = "true" if whole and stage == "final" else "partial"
     parts = [format_energy(answer.energy_uj), *_time_spent(job, answer.gpu_ms)]
     message = f"{job.name} emitted {format_mass(emitted_ug)} CO2e: {', '.join(parts)}"
     if answer.measured_percent < 100:
         message += f" ({answer.measured_percent} % measured, the rest modelled)"
-    message += f"; {'market' if market else 'location'}-based, by reports up to {format_time(data_through)}"
+    message += f"; {'market' if market else 'location'}-based, by reports up to {format_time(progress.data_through)}"
     if not whole:
-        message += f"; only since {format_time(kept_from)}, no pods are kept of the time before"
+        message += f"; only since {format_time(kept_from)}, because single pods of earlier hours are no longer stored"
+    end = format_time(last_hour_end(job))
+    if stage == "provisional":
+        message += f"; the figure may change until the hour is over at {end}"
+    elif stage == "incomplete":
+        message += f"; the reports of the rest of the hour until {end} are missing"
     return {"metadata": {"annotations": annotations}}, EventText("Normal", "CarbonEmitted", message)
 
 
 def _time_spent(job: Job, gpu_ms: int) -> list[str]:
-    """ "2.1 h on 4 GPUs". What was suspended in between has no single duration: then only GPU hours, if any."""
+    """For example "2.1 h on 4 GPUs". A Job that was suspended in between has GPU hours only, since it has no single
+    duration."""
     duration_s = job.finished_at - job.started_at
     if RESUMED_AT_ANNOTATION in job.annotations or not job.started_at or duration_s <= 0:
         if not gpu_ms:
@@ -117,58 +169,21 @@ def _time_spent(job: Job, gpu_ms: int) -> list[str]:
     return [text + (f" on {gpus} GPU{'s' if gpus > 1 else ''}" if gpus else "")]
 
 
-def _own_standing(budget: EnforcedBudget, job: Job, answer: RunAnswer) -> Candidate:
-    """How the Job stands in a budget: by the status where that names it, else by what it emitted in all."""
+def _state_of_job(budget: EnforcedBudget, job: Job, answer: RunAnswer) -> Candidate:
+    """The state of the Job in a budget: by the status where that names the Job, else by all that it emitted."""
     use = budget.use_of(job)
     if use is not None:
-        return budget.standing_of(use.percent, use.state)
-    return budget.standing_of(percent(answer.market_ug if budget.market else answer.location_ug, budget.limit_ug))
+        return budget.state_of(use.percent, use.state)
+    return budget.state_of(percent(answer.market_ug if budget.market else answer.location_ug, budget.limit_ug))
 
 
 def _strictest(found: Iterable[tuple[EnforcedBudget, Candidate]]) -> tuple[EnforcedBudget, Candidate] | None:
-    """The one that a person should be told of, the same that a refusal names; None of none."""
+    """The strictest budget, which is also the one that a refusal names; None if there is no budget."""
     by_key = {budget.key: (budget, candidate) for budget, candidate in found}
     first = strictest(candidate for _, candidate in by_key.values())
     return by_key[first.key] if first is not None else None
 
 
-def workload_annotations(budgets: Iterable[EnforcedBudget]) -> dict[Key, dict[str, str | None]]:
-    """What each workload that a status names should say: its strictest budget, how it stands there, its emissions.
-
-    In a budget per workload it stands by its own use: another run that is over says nothing of it.
-    """
-    named: dict[Key, dict[str, tuple[EnforcedBudget, WorkloadShareOfBudget, Candidate]]] = {}
-    for budget in budgets:
-        for use in budget.top:
-            if use.kind in _KINDS and budget.state:
-                key = (use.namespace, use.kind, use.name)
-                found = (budget, use, budget.standing_of(use.percent, use.state))
-                named.setdefault(key, {}).setdefault(budget.key, found)
-    wanted: dict[Key, dict[str, str | None]] = {}
-    for key, by_budget in named.items():
-        first = strictest(candidate for _, _, candidate in by_budget.values())
-        assert first is not None
-        budget, use, candidate = by_budget[first.key]
-        wanted[key] = {
-            EMISSIONS_ANNOTATION: use.emissions,
-            ACCOUNTING_ANNOTATION: _accounting(budget.market),
-            AS_OF_ANNOTATION: format_time(budget.as_of) if budget.as_of else None,
-            BUDGET_ANNOTATION: budget.shown,
-            STATE_ANNOTATION: candidate.state.value,
-        }
-    return wanted
-
-
-def _accounting(market: bool) -> Accounting:
+def accounting(market: bool) -> Accounting:
+    """The value of the annotation `accounting`."""
     return "MarketBased" if market else "LocationBased"
-
-
-def budget_state(annotations: Mapping[str, str | None]) -> tuple[str | None, str | None]:
-    """What a change of is written first: the budget and the state."""
-    return annotations.get(BUDGET_ANNOTATION), annotations.get(STATE_ANNOTATION)
-
-
-def workload_path(key: Key) -> ApiPath:
-    """Where it is. Its name is what a report says: whether an object can be called so, the path knows."""
-    namespace, kind, name = key
-    return _KINDS[kind].at(namespace, name)

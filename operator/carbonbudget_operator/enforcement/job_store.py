@@ -1,4 +1,4 @@
-"""All Jobs of the cluster, by a watch."""
+"""Keeps all Jobs of the cluster in memory, and with Kueue its Workloads, by watches."""
 
 from __future__ import annotations
 
@@ -18,30 +18,31 @@ _MAX_DEPARTED: Final = 10_000
 
 @dataclass(slots=True)
 class JobStore:
-    """All Jobs by uid. `changed` rings when one changed that budgets may act on; one event loop, so no lock."""
+    """All Jobs by uid. `changed` is set when a Job changed that budgets may act on. One event loop, so no lock."""
 
     jobs: dict[str, Job] = field(default_factory=dict)
-    departed: dict[str, Job] = field(default_factory=dict)
-    """Finished, and deleted before their figures could be told (ttlSecondsAfterFinished); the ledger has them."""
-    departed_dropped: int = 0
+    deleted: dict[str, Job] = field(default_factory=dict)
+    """Jobs that finished and were deleted before their final figures (ttlSecondsAfterFinished); the ledger has them."""
+    deleted_dropped: int = 0
+    """How many more of them there were than are kept."""
     listed: bool = False
-    """Whether all Jobs have been seen once; before that none is missing, just unknown."""
+    """Whether all Jobs have been listed once. Before that, a Job that is not here may exist."""
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     workloads: dict[str, KueueWorkload] = field(default_factory=dict)
-    """Kueue's, of Jobs, by their own uid; empty unless enforcement.kueue is set."""
+    """Kueue's Workloads of Jobs, by the Workload's uid; empty unless enforcement.kueue is set."""
 
-    def acted_on(self) -> list[Job]:
-        """All Jobs, and those that Kueue manages once more as their Workloads have them."""
+    def suspension_candidates(self) -> list[Job]:
+        """All Jobs, and each Job with a Workload of Kueue once more, with the state and marks of the Workload."""
         return [*self.jobs.values(), *jobs_with_workloads(self.jobs, self.workloads.values())]
 
     async def follow_workloads(self, client: KubeClient, path: ApiPath) -> None:
-        """Keep Kueue's Workloads, for ever."""
+        """Watch Kueue's Workloads at `path`; never returns."""
         seen: set[str] = set()
         async for event, body in client.watch(path):
             if event == "LISTING":
                 seen = set()
             elif event == "LISTED":
-                self.workloads = {uid: one for uid, one in self.workloads.items() if uid in seen}
+                self.workloads = {uid: workload for uid, workload in self.workloads.items() if uid in seen}
             elif body is not None and (workload := parse_workload(body)) is not None:
                 seen.add(workload.uid)
                 if event == "DELETED":
@@ -51,43 +52,43 @@ class JobStore:
             self.changed.set()
 
     async def follow(self, client: KubeClient) -> None:
-        """Keep it filled, for ever."""
+        """Watch the Jobs; never returns."""
         seen: set[str] = set()
         listing = False
         async for event, body in client.watch(JOBS):
             if event == "LISTING":
                 listing, seen = True, set()
             elif event == "LISTED":
-                for uid in self.jobs.keys() - seen:  # deleted while nobody watched
-                    self._gone(uid)
+                for uid in self.jobs.keys() - seen:  # deleted while there was no watch
+                    self._record_deletion(uid)
                 listing, self.listed = False, True
                 self.changed.set()
             elif body is not None:
                 job = parse_job(body)
                 if event == "DELETED":
                     self.jobs[job.uid] = job  # its last state
-                    self._gone(job.uid)
+                    self._record_deletion(job.uid)
                     continue
                 if listing:
                     seen.add(job.uid)
-                self.seen(job)
+                self.put(job)
 
-    def seen(self, job: Job) -> None:
-        """One that is there."""
+    def put(self, job: Job) -> None:
+        """Store a Job that exists."""
         self.jobs[job.uid] = job
         if job.opted_in or job.marked:
             self.changed.set()
 
     def forget(self, uid: str) -> None:
-        """A write found it gone."""
+        """Remove a Job or Workload that a write did not find."""
         self.jobs.pop(uid, None)
         self.workloads.pop(uid, None)
 
-    def _gone(self, uid: str) -> None:
+    def _record_deletion(self, uid: str) -> None:
         job = self.jobs.pop(uid)
         if not job.finished_at or FINAL_ANNOTATION in job.annotations:
             return
-        if len(self.departed) >= _MAX_DEPARTED:
-            self.departed_dropped += 1
+        if len(self.deleted) >= _MAX_DEPARTED:
+            self.deleted_dropped += 1
         else:
-            self.departed[uid] = job
+            self.deleted[uid] = job

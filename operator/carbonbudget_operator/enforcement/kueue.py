@@ -1,8 +1,8 @@
-"""Jobs that Kueue manages: suspended by `spec.active` of their Workload, as Kueue documents. No I/O, no clock.
+"""Workloads of the job queue Kueue, by which its Jobs are suspended (`spec.active`). No I/O and no clock.
 
-Kueue owns such a Job's `spec.suspend`, and gives it a Workload, which it evicts while `active` is false and queues
-again when that is true. So a Workload is decided about as its Job with the Workload's own state and marks: the same
-announcement, grace, resumption and conflicts as for any Job.
+Kueue writes such a Job's `spec.suspend`, and creates a Workload for it. It evicts the Workload while `active` is false,
+and queues it again when that is true. For a decision the Job gets the state and marks of its Workload. So announcement,
+grace, resumption and conflicts are the same as for any Job.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ _MAX_UID: Final = 64
 
 
 def workloads(version: str) -> ApiPath:
-    """Where they are. `version` is that of Kueue's API: v1beta1 or v1beta2, which are the same in what is used."""
+    """The API path of Workloads. `version` is v1beta1 or v1beta2, which do not differ in the fields used here."""
     return ApiPath(GROUP, version, "workloads")
 
 
 @dataclass(frozen=True, slots=True)
 class KueueWorkload:
-    """A Workload of a Job. `activated_at`: when somebody else than Kueue and we wrote `active`; 0 for never."""
+    """The Workload of a Job. `activated_at`: when others than Kueue and we last wrote `active` (0: never)."""
 
     uid: str
     namespace: str
@@ -50,7 +50,7 @@ class KueueWorkload:
 
 
 def parse_workload(body: Mapping[str, object]) -> KueueWorkload | None:
-    """A Workload whose controller is a Job, by its owner's uid; None for any other."""
+    """The Workload of an object whose controller is a Job; None for any other."""
     metadata, spec = at(body, "metadata"), at(body, "spec")
     owner = controller_of(metadata)
     if (owner.get("apiVersion"), owner.get("kind")) != ("batch/v1", "Job"):
@@ -71,7 +71,7 @@ def parse_workload(body: Mapping[str, object]) -> KueueWorkload | None:
 
 
 def jobs_with_workloads(jobs: Mapping[str, Job], found: Iterable[KueueWorkload]) -> Iterator[Job]:
-    """The Jobs as their Workloads have them. A Workload of no Job that is there, in its namespace, is left out."""
+    """Each Job that has a Workload in its namespace, with the state and marks of the Workload."""
     for workload in found:
         job = jobs.get(workload.job_uid)
         if job is not None and job.namespace == workload.namespace:
@@ -89,7 +89,7 @@ def jobs_with_workloads(jobs: Mapping[str, Job], found: Iterable[KueueWorkload])
 
 
 def patch_of_workload(patch: Patch) -> Patch:
-    """A Job's patch as its Workload's: what is suspended is not active."""
+    """The patch of a Workload for that of its Job: `suspend: true` becomes `active: false`."""
     spec = patch.get("spec")
     if not isinstance(spec, dict):
         return patch
@@ -97,7 +97,7 @@ def patch_of_workload(patch: Patch) -> Patch:
 
 
 def patched_workload(workload: KueueWorkload, patch: Patch, answer: Mapping[str, object]) -> KueueWorkload:
-    """A Workload after a patch of ours, of the metadata that it was answered with."""
+    """A Workload after a patch of ours. `answer` has only the metadata."""
     spec = patch.get("spec")
     seen = parse_workload(answer) or workload
     return replace(seen, active=bool(spec["active"]) if isinstance(spec, dict) else workload.active)

@@ -1,4 +1,4 @@
-"""Which version of Kueue's API to use: the newest that the cluster has, whatever a setting was written for.
+"""Finds the version of Kueue's API to use: the newest that the cluster serves, whichever one the setting names.
 
 With Kueue 0.17, which stores v1beta2, the API server refuses a write by v1beta1 to an admitted Workload without a
 priority class: a rule of Kueue's own CRD reads a field that the converted object lacks.

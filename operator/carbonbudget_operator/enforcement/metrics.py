@@ -1,4 +1,4 @@
-"""What enforcement did, for the controller's /metrics."""
+"""The Prometheus metrics of enforcement, served by the controller's /metrics."""
 
 from __future__ import annotations
 
@@ -6,20 +6,18 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 
 
 class EnforcementMetrics:
-    """Counters start at 0 for each action, so that a first one is seen as an increase."""
+    """Counters start at 0 for each label value, so that the first count is an increase to Prometheus."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self.actions = Counter(
-            "carbonbudget_enforcement_actions", "What was done to Jobs.", ("action",), registry=registry
-        )
+        self.actions = Counter("carbonbudget_enforcement_actions", "Actions on Jobs.", ("action",), registry=registry)
         for action in ("announce", "withdraw", "suspend", "keep", "plan", "resume", "unmark"):
             self.actions.labels(action)
         self.failures = Counter(
-            "carbonbudget_enforcement_failures", "Writes or rounds that failed; tried again.", registry=registry
+            "carbonbudget_enforcement_failures", "Writes or rounds that failed and are tried again.", registry=registry
         )
         self.overtaken = Counter(
             "carbonbudget_enforcement_overtaken",
-            "Writes to Jobs that somebody else changed first; decided anew.",
+            "Writes to Jobs that changed in the meantime, so that they are decided about again.",
             registry=registry,
         )
         self.suspended = Gauge(
@@ -32,12 +30,12 @@ class EnforcementMetrics:
         )
         self.figures = Counter(
             "carbonbudget_enforcement_final_figures",
-            "Finished Jobs by what became of their figures.",
+            "Finished Jobs by the result for their final figures.",
             ("fate",),
             registry=registry,
         )
         for fate in ("annotated", "event", "nodata", "dropped"):
             self.figures.labels(fate)
         self.annotations = Counter(
-            "carbonbudget_enforcement_annotations", "Workloads whose annotations were written.", registry=registry
+            "carbonbudget_enforcement_annotations", "Writes of annotations other than final figures.", registry=registry
         )

@@ -1,4 +1,4 @@
-"""An action as the merge patch and the Event that carry it out. Pure, so that tests can apply it to a Job."""
+"""Converts a decision about a Job to the merge patch and the Event that carry it out. No I/O and no clock."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Patch = dict[str, object]
 
 @dataclass(frozen=True, slots=True)
 class EventText:
-    """An Event; reasons stay the same."""
+    """Type, reason and message of a Kubernetes Event. Other tools may match the reasons, so these do not change."""
 
     type: Literal["Normal", "Warning"]
     reason: str
@@ -31,65 +31,65 @@ class EventText:
 
 
 def patch_of(action: Action, now: int) -> tuple[Patch, EventText | None]:
-    """The merge patch of the Job, and what to tell its owner."""
+    """The merge patch of the Job, and the Event for its owner, if there is one. `now`: UTC seconds."""
     name = action.job.name
     match action:
         case Announce(_, budget, at):
-            note = EventText(
+            event = EventText(
                 "Warning",
                 "SuspendAnnounced",
                 f"{name} will be suspended at {format_time(at)}: {_why(action.job, budget)}. "
-                f"Write a checkpoint, or take the label {SUSPENDABLE_LABEL} away to keep it running",
+                f"Write a checkpoint, or remove the label {SUSPENDABLE_LABEL} to keep it running",
             )
-            return _patch({}, {SUSPEND_AT_ANNOTATION: format_time(at)}), note
+            return _patch({}, {SUSPEND_AT_ANNOTATION: format_time(at)}), event
         case Withdraw():
             return _patch({}, {SUSPEND_AT_ANNOTATION: None}), None
         case Suspend(_, budget):
             marks = {
-                SUSPENDED_BY_ANNOTATION: budget.shown,
+                SUSPENDED_BY_ANNOTATION: budget.display_name,
                 SUSPEND_AT_ANNOTATION: None,
                 RESUME_AT_ANNOTATION: None,
                 RESUMED_AT_ANNOTATION: None,
             }
-            note = EventText(
+            event = EventText(
                 "Warning",
                 "SuspendedByCarbonBudget",
-                f"{name} is suspended: {_why(action.job, budget)}. It is resumed when the budget lets go: "
-                f"{_at(budget.ends)}once its limit is raised",
+                f"{name} is suspended: {_why(action.job, budget)}. It is resumed "
+                f"{_at(budget.ends)}once the budget's limit is raised",
             )
-            return _patch({SUSPENDED_LABEL: "true"}, marks, suspend=True), note
+            return _patch({SUSPENDED_LABEL: "true"}, marks, suspend=True), event
         case Keep(_, budget):
-            return _patch({}, {SUSPENDED_BY_ANNOTATION: budget.shown, RESUME_AT_ANNOTATION: None}), None
+            return _patch({}, {SUSPENDED_BY_ANNOTATION: budget.display_name, RESUME_AT_ANNOTATION: None}), None
         case Plan(_, at):
             return _patch({}, {RESUME_AT_ANNOTATION: format_time(at)}), None
         case Resume():
             by = action.job.annotations.get(SUSPENDED_BY_ANNOTATION, "") or "its carbon budget"
-            note = EventText("Normal", "ResumedByCarbonBudget", f"{name} is resumed: {by} no longer suspends it")
-            return release_patch(now, resumes=True), note
+            event = EventText("Normal", "ResumedByCarbonBudget", f"{name} is resumed: {by} no longer suspends it")
+            return release_patch(now, resumes=True), event
         case Unmark():
             return release_patch(now, resumes=False), None
 
 
 def _why(job: Job, budget: EnforcedBudget) -> str:
-    """What was reached: by all of the budget together, or with per: Workload by the Job alone."""
+    """Which limit was reached: the budget's by all that it covers, or with per: Workload the Job's own."""
     use = budget.use_of(job) if budget.per_workload else None
     if use is None:
-        return f"carbon budget {budget.shown} has reached Suspend"
+        return f"carbon budget {budget.display_name} has reached Suspend"
     basis = "market" if budget.market else "location"
     as_of = f", as of {format_time(budget.as_of)}" if budget.as_of else ""
     return (
-        f"it used {use.emissions} CO2e, {use.percent} % of what carbon budget {budget.shown} allows each workload "
-        f"({basis}-based{as_of})"
+        f"it used {use.emissions} CO2e, {use.percent} % of what carbon budget {budget.display_name} "
+        f"allows each workload ({basis}-based{as_of})"
     )
 
 
 def _at(ends: int) -> str:
-    """The end of the period as a part of a sentence; empty where it is not known."""
+    """The end of the period (UTC seconds) as a part of a sentence; empty where it is 0, which is not known."""
     return f"at {format_time(ends)}, or " if ends else ""
 
 
 def release_patch(now: int, resumes: bool) -> Patch:
-    """Our marks go; what `resumes` is resumed with it, and says when."""
+    """The patch that removes our labels and annotations. With `resumes` it also resumes the Job and records when."""
     if not resumes:
         return _patch({SUSPENDED_LABEL: None}, _MARKS)
     return _patch({SUSPENDED_LABEL: None}, _MARKS | {RESUMED_AT_ANNOTATION: format_time(now)}, suspend=False)

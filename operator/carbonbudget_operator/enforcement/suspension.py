@@ -1,21 +1,22 @@
-"""Which Jobs to suspend and to resume: budgets' statuses, the Jobs, the time, to actions.
+"""Decides which Jobs to suspend and to resume, from the statuses of budgets, the Jobs and the time.
 
-No I/O and no clock here, and nothing is remembered: all that counts is in the objects, so that a controller that was
-away decides as one that was not, and deciding twice does the same once. Its laws, each with a property test:
+No I/O and no clock, and nothing is remembered: everything is in the objects. So a controller that was away decides
+like one that was not, and a decision can be repeated without effect. The rules, each with a property test:
 
-- never a Job that did not opt in, is exempt, is managed by Kueue or another controller, or in a namespace that is not
-  judged (Kueue's Jobs may come once more as their Workloads have them, and are then decided about as any other)
-- never before its budget's status.enforcement.suspendFrom, never after its until
-- only what we suspended is resumed: what carries our label and our annotation; and never while a budget still
-  suspends it or refuses new Jobs like it
-- what somebody else resumed is not suspended again, and what somebody else manages is not suspended: it is reported
+- A Job is not suspended if it did not opt in, is exempt, is managed by another controller or is in an exempt namespace.
+  (A Job of Kueue comes a second time with the state of its Workload, and is then decided about like any other.)
+- A Job is not suspended before the budget's status.enforcement.suspendFrom, nor after its `until`.
+- Only a Job with our label and our annotation is resumed, and not while a budget suspends it or refuses new Jobs like
+  it.
+- A Job that somebody else resumed is not suspended again, and one that another controller manages is not suspended. The
+  budget reports both.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 from carbonbudget_operator.api.resource_names import (
@@ -24,18 +25,18 @@ from carbonbudget_operator.api.resource_names import (
     SUSPEND_AT_ANNOTATION,
     SUSPENDED_BY_ANNOTATION,
 )
-from carbonbudget_operator.enforcement.enforced_budgets import BudgetsByNamespace, EnforcedBudget, is_judged_namespace
+from carbonbudget_operator.enforcement.enforced_budgets import BudgetsByNamespace, EnforcedBudget, is_enforced_namespace
 from carbonbudget_operator.enforcement.job import Job, instant
 
 Labels = Mapping[str, Mapping[str, str]]
-# Between our patch and the Job controller's own note that the Job goes on.
+# Longest time between our patch and the Job controller's record of the resumption.
 _ECHO_S: Final = 120
 _NAMED = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Announce:
-    """Grace runs: the Job will be suspended at `at`."""
+    """Announce that the Job will be suspended at `at` (UTC seconds), when its grace is over."""
 
     job: Job
     budget: EnforcedBudget
@@ -44,14 +45,14 @@ class Announce:
 
 @dataclass(frozen=True, slots=True)
 class Withdraw:
-    """It will not."""
+    """Withdraw the announcement."""
 
     job: Job
 
 
 @dataclass(frozen=True, slots=True)
 class Suspend:
-    """Now."""
+    """Suspend the Job now."""
 
     job: Job
     budget: EnforcedBudget
@@ -59,9 +60,9 @@ class Suspend:
 
 @dataclass(frozen=True, slots=True)
 class Keep:
-    """It stays suspended, by this budget: another one than before, or a resumption was planned already.
+    """Record the budget that keeps the Job suspended, and drop a planned resumption.
 
-    By one that suspends it, else by one that refuses new Jobs like it.
+    It is a budget that suspends the Job, else one that refuses new Jobs like it.
     """
 
     job: Job
@@ -70,7 +71,7 @@ class Keep:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """No budget suspends it any more: it is resumed at `at`."""
+    """Plan the resumption for `at` (UTC seconds): no budget suspends the Job any more."""
 
     job: Job
     at: int
@@ -78,14 +79,14 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Resume:
-    """Now."""
+    """Resume the Job now."""
 
     job: Job
 
 
 @dataclass(frozen=True, slots=True)
 class Unmark:
-    """It runs already, or its suspension is somebody else's: only our own marks go."""
+    """Remove our label and annotations alone: the Job runs already, or somebody else suspended it."""
 
     job: Job
 
@@ -93,19 +94,17 @@ class Unmark:
 Action = Announce | Withdraw | Suspend | Keep | Plan | Resume | Unmark
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class EnforcementDecision:
-    """What to do now, what to say in budgets' EnforcementConflict (by key), and when to look again (0: no need)."""
+    """The actions to carry out now, and the conflicts to report."""
 
-    actions: list[Action] = field(default_factory=list)
-    conflicts: dict[str, str] = field(default_factory=dict)
-    managed: set[str] = field(default_factory=set)
-    """Those of `conflicts` in which nobody reverts anything: another controller decides when the Jobs run."""
-    wake_at: int = 0
-
-    def wake(self, at: int) -> None:
-        """Look again at `at`, unless earlier anyway."""
-        self.wake_at = min(self.wake_at or at, at)
+    actions: list[Action]
+    conflicts: dict[str, str]
+    """The message of the condition EnforcementConflict, by the budget's key."""
+    managed: set[str]
+    """The keys of `conflicts` where no Job was resumed by others: another controller decides when the Jobs run."""
+    wake_at: int
+    """When to decide again at the latest (UTC seconds); 0 for no need."""
 
 
 def decide_suspensions(
@@ -118,76 +117,136 @@ def decide_suspensions(
     exempt: frozenset[str],
     here_since: int = 0,
 ) -> EnforcementDecision:
-    """All Jobs at `now` (UTC seconds).
+    """Decide about all Jobs at `now` (UTC seconds).
 
-    `namespaces`: their labels, as far as known. `enforced`: whether the cluster's mode is Enforce; otherwise
-    nothing suspends and what is suspended is resumed. `exempt`: namespaces that are never judged. `here_since`: when
-    this process first decided; resumptions that were planned for an earlier time are spread anew.
+    `namespaces`: their labels, as far as known. `enforced`: whether the cluster's mode is Enforce; otherwise nothing is
+    suspended and suspended Jobs are resumed. `exempt`: namespaces in which budgets do not act. `here_since`: when this
+    process first decided; resumptions that were planned for an earlier time are planned again. `jitter_s`: within how
+    many seconds resumptions are spread.
     """
-    decision = EnforcementDecision()
     budgets, jobs = list(budgets) if enforced else [], list(jobs)
     suspending = BudgetsByNamespace(budget for budget in budgets if budget.suspends(now))
     blocking = BudgetsByNamespace(budget for budget in budgets if budget.blocks_jobs(now))
-    reverted: dict[str, list[Job]] = {}
-    untouched: dict[str, list[Job]] = {}
     queued = {job.uid for job in jobs if job.queued is not None}
+    decider = _Decider(now, jitter_s, here_since)
     for job in jobs:
         if job.finished_at or not (job.opted_in or job.marked or SUSPEND_AT_ANNOTATION in job.annotations):
             continue
         labels = namespaces.get(job.namespace)
-        ours = not job.exempt and is_judged_namespace(job.namespace, labels, exempt)
-        touched = ours and not job.managed
-        if ours and job.managed and job.opted_in and not job.suspended and job.uid not in queued:
-            for budget in suspending.of(job, labels):
-                if _reached(budget, job, now):
-                    untouched.setdefault(budget.key, []).append(job)
-        mine = suspending.of(job, labels) if touched and job.opted_in else []
+        enforceable = not job.exempt and is_enforced_namespace(job.namespace, labels, exempt)
+        governing = suspending.of(job, labels) if enforceable and job.opted_in else []
+        if job.managed:
+            if not job.suspended and job.uid not in queued:
+                decider.report_managed(job, governing)
+            governing = []
         if job.marked:
-            refusing = blocking.of(job, labels) if touched and job.suspended else []
-            _marked(decision, job, mine, refusing, reverted, now, jitter_s, here_since)
+            refusing = blocking.of(job, labels) if enforceable and not job.managed and job.suspended else []
+            decider.decide_marked(job, governing, refusing)
         else:
-            _unmarked(decision, job, [budget for budget in mine if budget.settled], reverted, now)
-    for key in reverted.keys() | untouched.keys():
-        if key not in reverted:
-            decision.managed.add(key)
-        decision.conflicts[key] = _sentence(reverted.get(key, []), untouched.get(key, []))
-    return decision
+            decider.decide_unmarked(job, [budget for budget in governing if budget.status_is_current])
+    return decider.decision()
 
 
-def _unmarked(
-    decision: EnforcementDecision, job: Job, mine: list[EnforcedBudget], reverted: dict[str, list[Job]], now: int
-) -> None:
-    """One that we have not suspended."""
-    dues = [(due_at, budget) for budget in mine if (due_at := _due(budget, job, now)) is not None]
-    announced = SUSPEND_AT_ANNOTATION in job.annotations
-    if job.suspended or not dues:
-        if announced:
-            decision.actions.append(Withdraw(job))
-        return
-    resumed_at = _resumed_by_others(job)
-    reached = [(due_at, budget) for due_at, budget in dues if due_at <= now]
-    # By this Job's own time: who was resumed before it was not resumed against us.
-    fresh = [budget for due_at, budget in reached if resumed_at < due_at]
-    if fresh:
-        decision.actions.append(Suspend(job, fresh[0]))
-        return
-    if reached:  # their marks went with it, as with `kubectl replace`
-        for _, budget in reached:
-            reverted.setdefault(budget.key, []).append(job)
-        if announced:
-            decision.actions.append(Withdraw(job))
-        return
-    due_at, budget = min(dues, key=lambda item: (item[0], item[1].key))
-    decision.wake(due_at)
-    if instant(job.annotations.get(SUSPEND_AT_ANNOTATION, "")) != due_at:
-        decision.actions.append(Announce(job, budget, due_at))
+class _Decider:
+    """One decision while it is made, Job by Job. `governing` are the budgets that suspend a Job now or after grace."""
+
+    def __init__(self, now: int, jitter_s: int, here_since: int) -> None:
+        self._now, self._jitter_s, self._here_since = now, jitter_s, here_since
+        self._actions: list[Action] = []
+        self._wake_at = 0
+        # By the budget's key.
+        self._resumed_by_others: dict[str, list[Job]] = {}
+        self._managed_by_others: dict[str, list[Job]] = {}
+
+    def decision(self) -> EnforcementDecision:
+        """The result, once all Jobs are decided about."""
+        resumed, managed = self._resumed_by_others, self._managed_by_others
+        return EnforcementDecision(
+            self._actions,
+            {key: _conflict_message(resumed.get(key, []), managed.get(key, [])) for key in resumed.keys() | managed},
+            managed.keys() - resumed.keys(),
+            self._wake_at,
+        )
+
+    def report_managed(self, job: Job, governing: Iterable[EnforcedBudget]) -> None:
+        """Report a running Job that another controller manages to the budgets that would suspend it."""
+        for budget in governing:
+            if _reached(budget, job, self._now):
+                self._managed_by_others.setdefault(budget.key, []).append(job)
+
+    def decide_unmarked(self, job: Job, governing: list[EnforcedBudget]) -> None:
+        """Decide about a Job without our label."""
+        dues = [(due_at, budget) for budget in governing if (due_at := _due(budget, job, self._now)) is not None]
+        announced = SUSPEND_AT_ANNOTATION in job.annotations
+        if job.suspended or not dues:
+            if announced:
+                self._actions.append(Withdraw(job))
+            return
+        resumed_at = _resumed_by_others(job)
+        reached = [(due_at, budget) for due_at, budget in dues if due_at <= self._now]
+        # A resumption before the Job's own time of suspension was not against it.
+        applicable = [budget for due_at, budget in reached if resumed_at < due_at]
+        if applicable:
+            self._actions.append(Suspend(job, applicable[0]))
+            return
+        if reached:  # our marks were removed with the resumption, as by `kubectl replace`
+            self._report_resumed(job, (budget for _, budget in reached))
+            if announced:
+                self._actions.append(Withdraw(job))
+            return
+        due_at, budget = min(dues, key=lambda item: (item[0], item[1].key))
+        self._wake(due_at)
+        if instant(job.annotations.get(SUSPEND_AT_ANNOTATION, "")) != due_at:
+            self._actions.append(Announce(job, budget, due_at))
+
+    def decide_marked(self, job: Job, governing: list[EnforcedBudget], refusing: list[EnforcedBudget]) -> None:
+        """Decide about a Job with our label. `refusing` are the budgets that refuse new Jobs like it."""
+        by = job.annotations.get(SUSPENDED_BY_ANNOTATION, "")
+        # Kueue manages it since then and decides when it runs. Without the annotation the label is not ours: somebody
+        # else suspended that Job, and we would start what the webhook refused them.
+        if job.managed or not by:
+            self._actions.append(Unmark(job))
+            return
+        suspending = [budget for budget in governing if _keeps_suspended(budget, job, by, self._now)]
+        if not job.suspended:
+            if not suspending:
+                self._actions.append(Unmark(job))
+            self._report_resumed(job, suspending)
+            return
+        if keeping := suspending or refusing:
+            if RESUME_AT_ANNOTATION in job.annotations or by not in {budget.display_name for budget in keeping}:
+                self._actions.append(Keep(job, keeping[0]))
+            return
+        self._decide_resumption(job)
+
+    def _decide_resumption(self, job: Job) -> None:
+        """Plan the resumption of a Job that no budget keeps suspended, or resume it."""
+        resume_at = instant(job.annotations.get(RESUME_AT_ANNOTATION, ""))
+        # There is no plan, it is not ours, or its time passed while no controller ran.
+        if not resume_at or not self._here_since <= resume_at <= self._now + self._jitter_s:
+            resume_at = self._now + jitter(job.uid, self._jitter_s)
+            if resume_at > self._now:
+                self._actions.append(Plan(job, resume_at))
+        if resume_at <= self._now:
+            self._actions.append(Resume(job))
+        else:
+            self._wake(resume_at)
+
+    def _report_resumed(self, job: Job, suspending: Iterable[EnforcedBudget]) -> None:
+        """Report a Job that others resumed to the budgets that would suspend it."""
+        for budget in suspending:
+            self._resumed_by_others.setdefault(budget.key, []).append(job)
+
+    def _wake(self, at: int) -> None:
+        """Decide again at `at` (UTC seconds) at the latest."""
+        self._wake_at = min(self._wake_at or at, at)
 
 
 def _due(budget: EnforcedBudget, job: Job, now: int) -> int | None:
-    """When the budget suspends the running Job; None if never.
+    """When the budget suspends the running Job (UTC seconds); None if never.
 
-    A per: Workload budget's suspendFrom is of the first Job that reached its limit. Each later one has grace of its
-    own, counted from its announcement.
+    With per: Workload, suspendFrom is of the first Job that reached its limit. Each later Job has a grace of its own,
+    counted from its announcement.
     """
     assert budget.suspend_from is not None
     if not budget.per_workload:
@@ -200,86 +259,46 @@ def _due(budget: EnforcedBudget, job: Job, now: int) -> int | None:
 
 
 def _reached(budget: EnforcedBudget, job: Job, now: int) -> bool:
-    """Whether the budget would suspend this running Job now, were it ours to suspend. It gets no announcement."""
+    """Whether the budget would suspend this running Job now if no other controller managed it."""
     assert budget.suspend_from is not None
-    return budget.settled and budget.suspend_from <= now and (not budget.per_workload or budget.over(job))
+    return budget.status_is_current and budget.suspend_from <= now and (not budget.per_workload or budget.over(job))
 
 
-def _marked(
-    decision: EnforcementDecision,
-    job: Job,
-    mine: list[EnforcedBudget],
-    refusing: list[EnforcedBudget],
-    reverted: dict[str, list[Job]],
-    now: int,
-    jitter_s: int,
-    here_since: int,
-) -> None:
-    """One that carries our label."""
-    named = job.annotations.get(SUSPENDED_BY_ANNOTATION, "")
-    # Kueue's since then: its queue decides when it runs. Without the annotation the label is not ours either: whoever
-    # suspended that Job may resume it, and we would start what the webhook refused them.
-    if job.managed or not named:
-        decision.actions.append(Unmark(job))
-        return
-    holding = [budget for budget in mine if _still(budget, job, named, now)]
-    if not job.suspended:
-        if not holding:
-            decision.actions.append(Unmark(job))
-        for budget in holding:
-            reverted.setdefault(budget.key, []).append(job)
-        return
-    resume_at = instant(job.annotations.get(RESUME_AT_ANNOTATION, ""))
-    if keeping := holding or refusing:
-        if RESUME_AT_ANNOTATION in job.annotations or named not in {budget.shown for budget in keeping}:
-            decision.actions.append(Keep(job, keeping[0]))
-        return
-    # None, not ours, or of a time when nobody was there.
-    if not resume_at or not here_since <= resume_at <= now + jitter_s:
-        resume_at = now + jitter(job.uid, jitter_s)
-        if resume_at > now:
-            decision.actions.append(Plan(job, resume_at))
-    if resume_at <= now:
-        decision.actions.append(Resume(job))
-    else:
-        decision.wake(resume_at)
-
-
-def _still(budget: EnforcedBudget, job: Job, named: str, now: int) -> bool:
+def _keeps_suspended(budget: EnforcedBudget, job: Job, named: str, now: int) -> bool:
     """Whether the budget keeps a suspended Job suspended."""
     if budget.suspend_from is None or now < budget.suspend_from:
         return False
-    return not budget.per_workload or budget.over(job) or (named == budget.shown and budget.may_hide(job))
+    return not budget.per_workload or budget.over(job) or (named == budget.display_name and budget.may_hide(job))
 
 
 def _resumed_by_others(job: Job) -> int:
-    """When somebody else than us resumed it; 0 for never."""
+    """When somebody other than us resumed the Job (UTC seconds); 0 for never."""
     ours = instant(job.annotations.get(RESUMED_AT_ANNOTATION, ""))
     return 0 if ours and job.resumed_at <= ours + _ECHO_S else job.resumed_at
 
 
 def jitter(uid: str, within_s: int) -> int:
-    """Seconds in [0, within_s], the same for a Job each time, so that a restart of the controller moves nothing."""
+    """Seconds in [0, within_s], always the same for a Job, so that a restart of the controller changes no plan."""
     return int.from_bytes(hashlib.sha256(uid.encode()).digest()[:8], "big") % (within_s + 1)
 
 
-def _sentence(reverted: list[Job], untouched: list[Job]) -> str:
-    """Who resumed what, and what is somebody else's to suspend, for people; the same jobs always give the same."""
-    said = []
-    if reverted:
-        said.append(
+def _conflict_message(resumed: list[Job], managed: list[Job]) -> str:
+    """The Jobs that others resumed, and those that others manage. The same Jobs always give the same message."""
+    parts = []
+    if resumed:
+        parts.append(
             "suspended Jobs were resumed and are left running: "
-            + _listed(reverted, lambda job: f"by {' and '.join(job.suspend_managers) or 'an unknown field manager'}")
+            + _listed(resumed, lambda job: f"by {' and '.join(job.suspend_managers) or 'an unknown field manager'}")
         )
-    if untouched:
-        said.append(
+    if managed:
+        parts.append(
             "Jobs run on, because another controller decides when they run: "
-            + _listed(untouched, lambda job: f"({job.manager})")
+            + _listed(managed, lambda job: f"({job.manager})")
         )
-    return "; ".join(said)
+    return "; ".join(parts)
 
 
-def _listed(jobs: list[Job], more: Callable[[Job], str]) -> str:
+def _listed(jobs: list[Job], detail: Callable[[Job], str]) -> str:
     first = sorted(jobs, key=lambda job: (job.namespace, job.name))[:_NAMED]
     rest = f" and {len(jobs) - _NAMED} more" if len(jobs) > _NAMED else ""
-    return ", ".join(f"{job.namespace}/{job.name} {more(job)}" for job in first) + rest
+    return ", ".join(f"{job.namespace}/{job.name} {detail(job)}" for job in first) + rest

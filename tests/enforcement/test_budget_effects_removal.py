@@ -12,7 +12,7 @@ from tests.enforcement.worlds import NOW, Body, budget_body, job_body, merged
 from typer.testing import CliRunner
 
 from carbonbudget_operator.cli.main import app
-from carbonbudget_operator.enforcement.budget_release import BudgetRelease, ReleaseScope
+from carbonbudget_operator.enforcement.budget_effects_removal import BudgetEffectsRemoval, RemovalScope
 from carbonbudget_operator.kube.client import KubeClient
 from carbonbudget_operator.kube.credentials import Credentials
 
@@ -119,8 +119,8 @@ async def bench() -> AsyncIterator[tuple[World, KubeClient]]:
 async def test_all_means_all_and_nothing_else(bench: tuple[World, KubeClient]) -> None:
     world, client = bench
     said: list[str] = []
-    release = BudgetRelease(client, dry_run=False, say=said.append)
-    await release.run(ReleaseScope(), NOW)
+    release = BudgetEffectsRemoval(client, dry_run=False, report=said.append)
+    await release.run(RemovalScope(), NOW)
     assert world.state() == {name: (name == "own", False) for name in world.state()}
     assert all(b["metadata"]["labels"] == {"team": "a"} for b in world.objects.values() if "Budget" in b["kind"])
     assert (release.done, release.failed) == (7, 0)
@@ -131,23 +131,23 @@ async def test_all_means_all_and_nothing_else(bench: tuple[World, KubeClient]) -
 
 async def test_a_second_release_finds_nothing(bench: tuple[World, KubeClient]) -> None:
     world, client = bench
-    await BudgetRelease(client, dry_run=False, say=[].append).run(ReleaseScope(), NOW)
+    await BudgetEffectsRemoval(client, dry_run=False, report=[].append).run(RemovalScope(), NOW)
     world.patched.clear()
-    again = BudgetRelease(client, dry_run=False, say=[].append)
-    await again.run(ReleaseScope(), NOW)
+    again = BudgetEffectsRemoval(client, dry_run=False, report=[].append)
+    await again.run(RemovalScope(), NOW)
     assert (again.done, world.patched) == (0, [])
 
 
 async def test_a_namespace_is_released_without_the_others(bench: tuple[World, KubeClient]) -> None:
     world, client = bench
-    await BudgetRelease(client, dry_run=False, say=[].append).run(ReleaseScope("team-a"), NOW)
+    await BudgetEffectsRemoval(client, dry_run=False, report=[].append).run(RemovalScope("team-a"), NOW)
     held = {name for name, (holds, _) in world.state().items() if holds}
     assert held == {"own", "monthly-b", "all", "three"}
 
 
 async def test_one_budget_is_released_with_the_jobs_that_it_suspended(bench: tuple[World, KubeClient]) -> None:
     world, client = bench
-    await BudgetRelease(client, dry_run=False, say=[].append).run(ReleaseScope("team-a", "monthly"), NOW)
+    await BudgetEffectsRemoval(client, dry_run=False, report=[].append).run(RemovalScope("team-a", "monthly"), NOW)
     held = {name for name, (holds, _) in world.state().items() if holds}
     assert held == {"own", "weekly", "two", "monthly-b", "all", "three"}
 
@@ -155,9 +155,9 @@ async def test_one_budget_is_released_with_the_jobs_that_it_suspended(bench: tup
 async def test_a_dry_run_says_it_all_and_writes_nothing(bench: tuple[World, KubeClient]) -> None:
     world, client = bench
     said: list[str] = []
-    release = BudgetRelease(client, dry_run=True, say=said.append)
+    release = BudgetEffectsRemoval(client, dry_run=True, report=said.append)
     await release.stop_controller("carbonbudget-system", "carbonbudget-controller")
-    await release.run(ReleaseScope(), NOW)
+    await release.run(RemovalScope(), NOW)
     assert world.patched == []
     assert len(said) == 8
     assert all(line.endswith(" (dry run)") for line in said)
@@ -167,7 +167,7 @@ async def test_a_dry_run_says_it_all_and_writes_nothing(bench: tuple[World, Kube
 async def test_the_controller_is_stopped_first_and_waited_for(bench: tuple[World, KubeClient], pods: int) -> None:
     world, client = bench
     world.pods = pods
-    release = BudgetRelease(client, dry_run=False, say=[].append)
+    release = BudgetEffectsRemoval(client, dry_run=False, report=[].append)
     await release.stop_controller("carbonbudget-system", "carbonbudget-controller")
     assert world.patched == ["/apis/apps/v1/namespaces/carbonbudget-system/deployments/carbonbudget-controller/scale"]
     assert world.pods <= 0
@@ -176,8 +176,8 @@ async def test_the_controller_is_stopped_first_and_waited_for(bench: tuple[World
 async def test_a_refusal_of_a_webhook_that_follows_late_is_tried_again(bench: tuple[World, KubeClient]) -> None:
     world, client = bench
     world.refusals = 2
-    release = BudgetRelease(client, dry_run=False, say=[].append)
-    await release.run(ReleaseScope("team-a", "weekly"), NOW)
+    release = BudgetEffectsRemoval(client, dry_run=False, report=[].append)
+    await release.run(RemovalScope("team-a", "weekly"), NOW)
     assert (release.done, release.failed) == (2, 0)
 
 
@@ -185,8 +185,8 @@ async def test_what_cannot_be_written_is_said_and_the_rest_goes_on(bench: tuple[
     world, client = bench
     said: list[str] = []
     world.refusals = 4
-    release = BudgetRelease(client, dry_run=False, say=said.append)
-    await release.run(ReleaseScope("team-a"), NOW)
+    release = BudgetEffectsRemoval(client, dry_run=False, report=said.append)
+    await release.run(RemovalScope("team-a"), NOW)
     assert release.failed == 1
     assert said[0] == "CarbonBudget team-a/monthly: not released: carbon budget: refused"
     assert "Job team-a/one: resumed" in said
@@ -195,14 +195,14 @@ async def test_what_cannot_be_written_is_said_and_the_rest_goes_on(bench: tuple[
 async def test_a_job_that_kueue_took_over_only_loses_our_marks(bench: tuple[World, KubeClient]) -> None:
     world, client = bench
     world.add(suspended("queued", "team-a", "team-a/monthly", **{"kueue.x-k8s.io/queue-name": "q"}))
-    await BudgetRelease(client, dry_run=False, say=[].append).run(ReleaseScope("team-a"), NOW)
+    await BudgetEffectsRemoval(client, dry_run=False, report=[].append).run(RemovalScope("team-a"), NOW)
     assert world.state()["queued"] == (True, False)
 
 
 async def test_a_suspension_that_only_looks_like_ours_is_left_to_its_owner(bench: tuple[World, KubeClient]) -> None:
     world, client = bench
     world.add(job_body("forged", "team-a", labels=MARKED, suspend=True))
-    await BudgetRelease(client, dry_run=False, say=[].append).run(ReleaseScope("team-a"), NOW)
+    await BudgetEffectsRemoval(client, dry_run=False, report=[].append).run(RemovalScope("team-a"), NOW)
     assert world.state()["forged"] == (True, False)
 
 
@@ -210,7 +210,7 @@ async def test_an_announcement_is_taken_back(bench: tuple[World, KubeClient]) ->
     world, client = bench
     world.add(job_body("soon", "team-a", annotations={"carbonbudget.dev/suspend-at": "2026-11-24T10:00:00Z"}))
     said: list[str] = []
-    await BudgetRelease(client, dry_run=False, say=said.append).run(ReleaseScope("team-a"), NOW)
+    await BudgetEffectsRemoval(client, dry_run=False, report=said.append).run(RemovalScope("team-a"), NOW)
     assert "Job team-a/soon: will not be suspended" in said
 
 

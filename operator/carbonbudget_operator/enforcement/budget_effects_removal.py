@@ -1,0 +1,206 @@
+"""Removes every effect of budgets from a cluster: lifts blocks, resumes suspended Jobs, withdraws announcements.
+
+The command `carbonbudget release` and the chart's uninstall hook use it. Budgets come first: while the webhook still
+applies a block, it could refuse the resumption of a Job.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
+
+from carbonbudget_core.jsons import at
+from carbonbudget_operator.api.resource_names import (
+    BLOCKING_LABEL,
+    BUDGET,
+    CLUSTER_BUDGET,
+    SUSPEND_AT_ANNOTATION,
+    SUSPENDABLE_LABEL,
+    SUSPENDED_BY_ANNOTATION,
+    SUSPENDED_LABEL,
+    Resource,
+)
+from carbonbudget_operator.api_path import ApiPath
+from carbonbudget_operator.enforcement.job import FIELD_MANAGER, Job, parse_job
+from carbonbudget_operator.enforcement.job_store import JOBS
+from carbonbudget_operator.enforcement.kueue import GROUP, parse_workload, patch_of_workload, workloads
+from carbonbudget_operator.enforcement.kueue_versions import served_version
+from carbonbudget_operator.enforcement.patches import patch_of, release_patch
+from carbonbudget_operator.enforcement.suspension import Action, Resume, Unmark, Withdraw
+from carbonbudget_operator.kube.client import MERGE_PATCH, ImpossibleName, JsonObject, KubeClient, KubeError
+
+_ATTEMPTS: Final = 4
+_PAUSE_S: Final = 0.5
+AUTO: Final = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class RemovalScope:
+    """Where effects are removed: everywhere (`namespace` is empty), in a namespace, or of one budget in it."""
+
+    namespace: str = ""
+    budget: str = ""
+
+
+class BudgetEffectsRemoval:
+    """Writes to budgets, Jobs and Kueue's Workloads; `done` and `failed` count the objects.
+
+    `report` is called with a line for each object. With `dry_run` nothing is written, and the lines are of what would
+    be.
+    """
+
+    def __init__(self, client: KubeClient, dry_run: bool, report: Callable[[str], None], kueue: str = "") -> None:
+        """`kueue` is the version of Kueue's API, AUTO for the newest that the cluster serves, empty for no Kueue."""
+        self._client, self._dry_run, self._report, self._kueue = client, dry_run, report, kueue
+        self.done = 0
+        self.failed = 0
+
+    async def stop_controller(self, namespace: str, name: str) -> None:
+        """Scale the controller's Deployment to 0 and wait until its pods are gone, since it would block again."""
+        path = ApiPath("apps", "v1", "deployments", namespace, name, "scale")
+        if self._dry_run:
+            self._count_done(f"Deployment {namespace}/{name}", "scaled to 0")
+            return
+        try:
+            scale = await self._client.request("PATCH", path, {"spec": {"replicas": 0}}, content_type=MERGE_PATCH)
+        except KubeError as error:
+            if error.status != 404 or isinstance(error, ImpossibleName):
+                self._count_failed(f"Deployment {namespace}/{name}", error)
+            return
+        self._count_done(f"Deployment {namespace}/{name}", "scaled to 0")
+        selector = str(at(scale, "status").get("selector", ""))
+        while selector:
+            pods = self._client.list(ApiPath("", "v1", "pods", namespace), {"labelSelector": selector})
+            try:
+                if not [pod async for pod in pods]:
+                    return
+            except KubeError as error:
+                self._count_failed(f"pods of {namespace}/{name}", error)
+                return
+            await asyncio.sleep(_PAUSE_S)
+
+    async def run(self, scope: RemovalScope, now: int) -> None:
+        """Remove the effects in scope. An object that cannot be written is counted in `failed`."""
+        await self._release_budgets(scope)
+        await self._resume_jobs(scope, now)
+        await self.run_workloads(scope, now)
+        if not scope.budget:  # an announcement does not name its budget; the controller withdraws it
+            await self._withdraw_announcements(scope, now)
+
+    async def _release_budgets(self, scope: RemovalScope) -> None:
+        for resource in (BUDGET, CLUSTER_BUDGET):
+            if scope.namespace and not resource.namespaced:
+                continue
+            path = resource.path(scope.namespace) if scope.namespace else resource.collection
+            async for body in self._list(path):
+                await self._release_budget(resource, body, scope)
+
+    async def _resume_jobs(self, scope: RemovalScope, now: int) -> None:
+        """Resume the Jobs that we suspended, and remove our marks from those that run or belong to somebody else."""
+        suspended = {"labelSelector": f"{SUSPENDED_LABEL}=true"}
+        async for body in self._list(JOBS.at(scope.namespace or None), suspended):
+            job = parse_job(body)
+            by = job.annotations.get(SUSPENDED_BY_ANNOTATION, "")
+            if scope.budget and by != f"{scope.namespace}/{scope.budget}":
+                continue
+            if job.suspended and not job.managed and by:  # without the annotation the label is not ours
+                await self._release_job(Resume(job), "resumed", now)
+            else:
+                await self._release_job(Unmark(job), "no longer marked", now)
+
+    async def _withdraw_announcements(self, scope: RemovalScope, now: int) -> None:
+        suspendable = {"labelSelector": f"{SUSPENDABLE_LABEL}=true,{SUSPENDED_LABEL}!=true"}
+        async for body in self._list(JOBS.at(scope.namespace or None), suspendable):
+            job = parse_job(body)
+            if SUSPEND_AT_ANNOTATION in job.annotations:
+                await self._release_job(Withdraw(job), "will not be suspended", now)
+
+    async def run_workloads(self, scope: RemovalScope, now: int) -> None:
+        """Activate Kueue's Workloads in scope: those that we deactivated have our label and our annotation."""
+        version = await self._served_version() if self._kueue == AUTO else self._kueue
+        if not version:
+            return
+        collection, suspended = workloads(version), {"labelSelector": f"{SUSPENDED_LABEL}=true"}
+        async for body in self._list(collection.at(scope.namespace or None), suspended):
+            workload = parse_workload(body)
+            by = workload.annotations.get(SUSPENDED_BY_ANNOTATION, "") if workload is not None else ""
+            if workload is None or not by or (scope.budget and by != f"{scope.namespace}/{scope.budget}"):
+                continue
+            path = collection.at(workload.namespace, workload.name)
+            what = "no longer marked" if workload.active else "active again"
+            patch = patch_of_workload(release_patch(now, resumes=not workload.active))
+            await self._patch_object(f"Workload {workload.namespace}/{workload.name}", what, path, workload.uid, patch)
+
+    async def _served_version(self) -> str:
+        """The newest version of Kueue's API that the cluster serves; empty where there is no Kueue."""
+        try:
+            return await served_version(self._client)
+        except KubeError as error:
+            self._count_failed(f"API group {GROUP}", error)
+            return ""
+
+    async def _release_budget(self, resource: Resource, body: JsonObject, scope: RemovalScope) -> None:
+        metadata = at(body, "metadata")
+        namespace, name = str(metadata.get("namespace", "")), str(metadata.get("name"))
+        if scope.budget and name != scope.budget:
+            return
+        path = resource.path(namespace, name)
+        writes: list[Callable[[], Awaitable[object]]] = []
+        if at(body, "status").get("enforcement"):
+            writes.append(lambda: self._patch(path.sub("status"), {"status": {"enforcement": None}}))
+        if BLOCKING_LABEL in at(metadata, "labels"):
+            writes.append(lambda: self._patch(path, {"metadata": {"labels": {BLOCKING_LABEL: None}}}))
+        if writes:
+            shown = f"{namespace}/{name}" if namespace else name
+            await self._attempt(f"{resource.kind} {shown}", "no longer blocks or suspends", writes)
+
+    async def _release_job(self, action: Action, what: str, now: int) -> None:
+        job: Job = action.job
+        patch, _ = patch_of(action, now)
+        await self._patch_object(
+            f"Job {job.namespace}/{job.name}", what, JOBS.at(job.namespace, job.name), job.uid, patch
+        )
+
+    async def _patch_object(self, which: str, what: str, path: ApiPath, uid: str, patch: dict[str, object]) -> None:
+        """Write to the object of that uid, and not to a later one of the same name."""
+        metadata = patch["metadata"]
+        assert isinstance(metadata, dict)
+        body = patch | {"metadata": metadata | {"uid": uid}}
+        await self._attempt(which, what, [lambda: self._patch(path, body)])
+
+    async def _attempt(self, which: str, what: str, writes: list[Callable[[], Awaitable[object]]]) -> None:
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                for write in writes if not self._dry_run else ():
+                    await write()
+                self._count_done(which, what)
+                return
+            except KubeError as error:
+                if error.status == 404:  # deleted, and its effects with it
+                    return
+                if attempt == _ATTEMPTS:
+                    self._count_failed(which, error)
+                else:  # also 403: the webhook follows a budget's status within a second
+                    await asyncio.sleep(_PAUSE_S * attempt)
+
+    async def _patch(self, path: ApiPath, body: dict[str, object]) -> None:
+        await self._client.request("PATCH", path, body, {"fieldManager": FIELD_MANAGER}, MERGE_PATCH)
+
+    async def _list(self, path: ApiPath, params: dict[str, str] | None = None) -> AsyncIterator[JsonObject]:
+        try:
+            async for item in self._client.list(path, params):
+                yield item
+        except KubeError as error:
+            # 404: the cluster has no such kind.
+            if error.status != 404 or isinstance(error, ImpossibleName):
+                self._count_failed(str(path), error)
+
+    def _count_done(self, which: str, what: str) -> None:
+        self.done += 1
+        self._report(f"{which}: {what}{' (dry run)' if self._dry_run else ''}")
+
+    def _count_failed(self, which: str, error: KubeError) -> None:
+        self.failed += 1
+        self._report(f"{which}: not released: {error.reason}")

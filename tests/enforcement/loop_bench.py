@@ -1,0 +1,172 @@
+"""The enforcement loop between an API server and a carbonbudget server that are small HTTP servers."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry
+from tests.enforcement.worlds import NOW, Body, job_body, merged
+
+from carbonbudget_operator.enforcement.enforcement_loop import EnforcementLoop
+from carbonbudget_operator.enforcement.job import parse_job
+
+JOBS = "/apis/batch/v1/namespaces/team-a/jobs/"
+
+
+@dataclass
+class World:
+    """What the two servers have, and what was sent to them."""
+
+    jobs: dict[str, Body] = field(default_factory=dict)
+    budgets: list[Body] = field(default_factory=list)
+    data_through: int = NOW
+    pods: int = 1
+    location_ug: int = 400_000_000
+    silent: set[str] = field(default_factory=set)
+    """Uids of which no pods are known."""
+    up: bool = True
+    failing: int = 0
+    no_events: bool = False
+    refused: int = 0
+    """Patches that are refused from now on."""
+    unwritable: str = ""
+    """Objects whose name begins so refuse each patch."""
+    missing: set[str] = field(default_factory=set)
+    failed: asyncio.Event = field(default_factory=asyncio.Event)
+    patches: list[tuple[str, Body]] = field(default_factory=list)
+    events: list[tuple[str, str]] = field(default_factory=list)
+    asked: list[int] = field(default_factory=list)
+    meanwhile: Callable[[Body], None] = lambda _: None
+    """Called with a Job that was patched, before the answer is on its way."""
+
+    async def api(self, request: web.Request) -> web.StreamResponse:
+        """Jobs, budgets, Events, as an API server takes them."""
+        if request.path == "/apis/batch/v1/jobs":
+            if "watch" not in request.query:
+                return web.json_response({"items": list(self.jobs.values()), "metadata": {"resourceVersion": "1"}})
+            stream = web.StreamResponse()
+            await stream.prepare(request)
+            await asyncio.sleep(20)
+            return stream
+        if request.method == "GET" and self.failing:
+            self.failing -= 1
+            self.failed.set()
+            return web.json_response({"message": "etcd is away"}, status=500)
+        if request.method == "GET":
+            namespaced = request.path.endswith("/carbonbudgets")
+            kind = "CarbonBudget" if namespaced else "ClusterCarbonBudget"
+            return web.json_response({"items": [b for b in self.budgets if b["kind"] == kind], "metadata": {}})
+        body = await request.json()
+        if request.method == "POST" and self.no_events:
+            return web.json_response({"message": "too many"}, status=403)
+        if request.method == "POST":
+            self.events.append((body["reason"], body["message"]))
+            return web.json_response(body)
+        if self.refused:
+            self.refused -= 1
+            return web.json_response({"message": "refused"}, status=403)
+        if self.unwritable and request.path.rsplit("/", 1)[1].startswith(self.unwritable):
+            return web.json_response(
+                {"message": "annotations: Too long: may not be more than 262144 bytes"}, status=422
+            )
+        self.patches.append((request.path, body))
+        assert request.query["fieldManager"] == "carbonbudget"
+        if request.path in self.missing:
+            return web.json_response({"message": "not found"}, status=404)
+        if not request.path.startswith(JOBS):
+            return web.json_response({})
+        name = request.path.removeprefix(JOBS)
+        if name not in self.jobs:
+            return web.json_response({"message": "not found"}, status=404)
+        job = self.jobs[name]
+        asked, version = body["metadata"].pop("resourceVersion", None), job["metadata"]["resourceVersion"]
+        if asked not in (None, version):
+            return web.json_response({"message": "the object has been modified"}, status=409)
+        self.jobs[name] = merged(job, body) | {}
+        self.jobs[name]["metadata"]["resourceVersion"] = str(int(version) + 1)
+        answer = copy.deepcopy(self.jobs[name])
+        self.meanwhile(self.jobs[name])
+        return web.json_response(answer)
+
+    async def runs(self, request: web.Request) -> web.Response:
+        """The server's figures of runs."""
+        if not self.up:
+            return web.json_response({"reason": "starting"}, status=503)
+        queries = (await request.json())["queries"]
+        self.asked.append(len(queries))
+        answers = [
+            {
+                "id": query["id"], "pods": 0 if query["id"] in self.silent else self.pods,
+                "energy_uj": 3_600_000_000_000, "location_ug": self.location_ug,
+                "market_ug": 0, "embodied_ug": 0, "gpu_ms": 0, "measured_percent": 100,
+            }
+            for query in queries
+        ]  # fmt: skip
+        return web.json_response({"data_through": self.data_through, "answers": answers})
+
+
+@dataclass
+class ReportedConflicts:
+    """Conflicts as the controller records them."""
+
+    messages: dict[str, str] = field(default_factory=dict)
+
+    def report(self, budget_key: str, message: str, managed: bool = False) -> None:
+        self.messages[budget_key] = message
+
+    def clear(self, budget_key: str) -> None:
+        self.messages.pop(budget_key, None)
+
+
+@dataclass
+class Bench:
+    """The loop in its world; `step` shows it the objects as watches would, then lets it decide once."""
+
+    world: World
+    loop: EnforcementLoop
+    bodies: dict[str, Body]
+    conflicts: ReportedConflicts
+    registry: CollectorRegistry
+    time: list[float]
+    changed: asyncio.Event
+    namespaces: dict[str, dict[str, str]]
+    evaluated: set[str] | None = None
+    """Budgets that were evaluated since the start; None for all."""
+
+    def show(self) -> None:
+        self.loop.store.jobs = {body["metadata"]["uid"]: parse_job(body) for body in self.world.jobs.values()}
+        self.loop.store.listed = True
+        self.bodies.clear()
+        self.bodies.update({body["metadata"]["uid"]: json.loads(json.dumps(body)) for body in self.world.budgets})
+
+    async def step(self) -> list[tuple[str, Body]]:
+        self.show()
+        self.world.patches.clear()
+        await self.loop.step()
+        return list(self.world.patches)
+
+    async def annotate(self) -> list[tuple[str, Body]]:
+        self.show()
+        self.world.patches.clear()
+        await self.loop.annotate()
+        return list(self.world.patches)
+
+    def add(self, name: str = "train", **more: Any) -> None:
+        self.world.jobs[name] = job_body(name, **more)
+
+    def remembered(self) -> set[Any]:
+        return set(self.loop._annotator._written)
+
+    def metric(self, name: str, **labels: str) -> float:
+        return self.registry.get_sample_value(f"carbonbudget_enforcement_{name}", labels) or 0.0
+
+
+def annotations(bench: Bench, name: str = "train") -> Body:
+    found: Body = bench.world.jobs[name]["metadata"]["annotations"]
+    return found

@@ -1,4 +1,4 @@
-"""The server's REST face: reports in, answers out. Every read is authorized."""
+"""The server's REST API as one application: node reports come in, answers go out. Every read is authorized."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from starlette.routing import Route
 
 from carbonbudget_operator.ingest.body import read_body
-from carbonbudget_operator.ingest.callers import authenticated
+from carbonbudget_operator.ingest.callers import authenticated, tenant_of
 from carbonbudget_operator.ingest.receive import ReportReceiver
 from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.kube.access import Access
@@ -75,8 +75,11 @@ def make_app(
         caller = await authenticated(access, request)
         if not await access_answer(access.may_read_metrics(caller)):
             raise Refusal(403, "forbidden", f"{caller.user} may not get /metrics")
-        async with pools.probes.turn(caller.user):
-            text = await pools.probes.ask(lambda _: generate_latest(registry))
+        try:
+            async with pools.probes.turn(tenant_of(caller.user)):
+                text = await pools.probes.ask(lambda _: generate_latest(registry))
+        except Refusal as error:
+            raise readiness.explain(error) from None
         return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
     @app.get("/healthz")

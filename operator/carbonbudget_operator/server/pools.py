@@ -1,9 +1,9 @@
-"""The server's worker pools: who runs where, on which of the ledger's connections, within which limits.
+"""The server's worker pools: the threads and database connections of each kind of work, and their limits.
 
-Reports have the writer's thread, and a pool of connections that nobody else takes from. Upkeep (derivation, sealing,
-owners, nodes, grid) has asyncio's default executor, which nobody else uses. Probes, the questions of the operator's own
-accounts, and what closes reports have threads each. People's questions have processes (`server/workers.py`): threads
-share one interpreter lock with the reports, and cannot be ended.
+Node reports have the writer's thread and connections of their own. Upkeep (stored units, sealing, owners, nodes, grid)
+has asyncio's default executor, which nothing else uses. Metrics, readiness checks, the operator's questions,
+projections and the closing of reports have threads each. People's questions have processes (`server/workers.py`),
+because threads share one interpreter lock with the node reports and cannot be ended.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pydantic import BaseModel
 from carbonbudget_operator.answers.budget_use import BudgetUseQueries
 from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.ingest.request_limits import RequestLimits, RequestShare
-from carbonbudget_operator.ledger.store import LedgerError, ledger_errors, open_ledger, silence
+from carbonbudget_operator.ledger.store import LedgerError, bound_statements, ledger_errors, open_ledger
 from carbonbudget_operator.settings import Settings
 from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
 
@@ -32,6 +32,7 @@ UPKEEP_THREADS: Final = 4
 _MIB: Final = 2**20
 _WAIT_SECONDS: Final = 20.0  # the controller gives a question 30 s
 _ANSWER_SECONDS: Final = 25.0
+STATEMENT_MARGIN_SECONDS: Final = 5.0  # the database ends a statement so much later than its asker is refused
 _PROBE_SECONDS: Final = 9.0  # Prometheus gives a scrape 10 s
 _COME_AGAIN_SECONDS: Final = 5
 
@@ -63,7 +64,7 @@ class Question:
     `server/ledger_answers.py`.
 
     `body` is what the caller sent, `parsed` the same where this process has parsed it, `given` what else the function
-    takes. `now` is the UTC second.
+    takes. `now` is the UTC second, `seconds` the limit of the answer in a worker process.
     """
 
     kind: str
@@ -72,6 +73,7 @@ class Question:
     body: bytes = b""
     given: Mapping[str, Any] = field(default_factory=dict)
     parsed: BaseModel | None = None
+    seconds: int = 0
 
 
 class Answers(Protocol):
@@ -158,9 +160,10 @@ class Turns:
 
 
 class WorkerPool:
-    """Threads for one kind of question. `each` is how many of one caller's run at once.
+    """Threads and connections for one kind of work. `each` is how many of one caller's requests run at once.
 
-    An asker is refused after `seconds` (None: never); the thread goes on, and others wait for it.
+    A caller is refused when its work takes longer than `seconds` (None: no limit). Python cannot end a thread, so the
+    thread stays busy until its work ends. PostgreSQL ends its statement a few seconds after the limit.
     """
 
     def __init__(
@@ -171,8 +174,11 @@ class WorkerPool:
         each: int,
         waiting: int,
         seconds: float | None = _ANSWER_SECONDS,
+        advice: str = "ask about a shorter time, or in parts",
     ) -> None:
+        """`advice` is what a caller can do whose work takes too long."""
         self.queries = queries
+        self._name, self._advice = name, advice
         self._turns = Turns(name, threads, each, waiting)
         self._seconds = seconds
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix=name)
@@ -184,28 +190,35 @@ class WorkerPool:
             yield
 
     async def run(self, work: Callable[_P, _T], *args: _P.args, **options: _P.kwargs) -> _T:
-        """Call `work` in one of the threads."""
-        return await asyncio.get_running_loop().run_in_executor(self._executor, lambda: work(*args, **options))
+        """Call `work` in one of the threads.
+
+        Raises:
+            Refusal: 503 if no thread is free, or if the work has not ended, within the pool's limit.
+        """
+        return await run_within(self._executor, self._seconds, self._too_long, lambda: work(*args, **options))
 
     async def ask(
         self, work: Callable[Concatenate[BudgetUseQueries, _P], _T], *args: _P.args, **options: _P.kwargs
     ) -> _T:
-        """Call `work` in one of the threads with what answers from the ledger.
+        """Call `work` in one of the threads, with the queries of this pool's connections.
 
         Raises:
-            Refusal: 503 if the ledger fails, or does not answer in time.
+            Refusal: as `run`; also 503 if the ledger fails.
         """
-        try:
-            async with asyncio.timeout(self._seconds):
-                return await self.run(self._told, lambda: work(self.queries, *args, **options))
-        except TimeoutError:
-            raise Refusal(503, "ledger", str(silence(self.queries.book.engine)), 10) from None
+        return await self.run(self._refuse_ledger_errors, lambda: work(self.queries, *args, **options))
 
     def close(self) -> None:
         """End the threads, after the work that they do."""
         self._executor.shutdown()
 
-    def _told(self, work: Callable[[], _T]) -> _T:
+    def _too_long(self, has_begun: bool) -> Refusal:
+        if not has_begun:
+            reason = f"{self._name} are busy, no thread was free within {self._seconds:g} s: try again later"
+            return Refusal(503, "busy", reason, _COME_AGAIN_SECONDS)
+        reason = f"this takes longer than {self._seconds:g} s, which is the limit of {self._name}: {self._advice}"
+        return Refusal(503, "time", reason, _COME_AGAIN_SECONDS)
+
+    def _refuse_ledger_errors(self, work: Callable[[], _T]) -> _T:
         try:
             with ledger_errors(self.queries.book.engine):
                 return work()
@@ -214,7 +227,7 @@ class WorkerPool:
 
 
 class OperatorPool(WorkerPool):
-    """The threads that answer the operator's own accounts."""
+    """The threads that answer questions inside the server's process: those of the operator, and projections."""
 
     def __init__(self, name: str, queries: BudgetUseQueries, answers: Answers, threads: int, waiting: int) -> None:
         super().__init__(name, queries, threads, threads, waiting)
@@ -223,6 +236,29 @@ class OperatorPool(WorkerPool):
     async def answer(self, question: Question, long: bool = False) -> bytes:
         """The answer as JSON. Raises Refusal."""
         return await self.ask(lambda _: self._answers.answer(question))
+
+
+async def run_within(
+    executor: ThreadPoolExecutor, seconds: float | None, too_long: Callable[[bool], Refusal], work: Callable[[], _T]
+) -> _T:
+    """Call `work` in a thread of `executor`, and wait for it for at most `seconds` (None: without a limit).
+
+    `too_long` makes the Refusal that is raised at the limit; its argument is whether the work had begun.
+    """
+    has_begun = False
+
+    def call() -> _T:
+        nonlocal has_begun
+        has_begun = True
+        return work()
+
+    try:
+        async with asyncio.timeout(seconds) as limit:
+            return await asyncio.get_running_loop().run_in_executor(executor, call)
+    except TimeoutError:
+        if not limit.expired():  # the work's own error
+            raise
+        raise too_long(has_begun) from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,15 +292,23 @@ class WorkerPools:
             "reports", RequestLimits(2_000, 8, 8 * max_body_bytes, max_body_bytes, max_body_bytes)
         )
         self.probes = WorkerPool(
-            "probes", queries.on(self._open(url, 1)), 1, each=1, waiting=16, seconds=_PROBE_SECONDS
-        )
-        # A look at the ledger has a thread of its own: one that is stuck must not hold up the metrics.
-        # It is under way until the ledger answers: that tells how long it has been silent.
+            "metrics", queries.on(self._open(url, 1, _PROBE_SECONDS)), 1, each=1, waiting=16, seconds=_PROBE_SECONDS,
+            advice="try again later",
+        )  # fmt: skip
+        # Readiness checks have a thread of their own: one that hangs must not delay the metrics.
+        # It has no limit: how long it has been running is how long the ledger has not answered.
         self.looks = WorkerPool(
             "looks at the ledger", queries.on(self._open(url, 1)), 1, each=1, waiting=1, seconds=None
         )
-        self.closing = WorkerPool("closures of reports", queries.on(self._open(url, 1)), threads=1, each=1, waiting=8)
-        asked = queries.on(self._open(url, 2))
+        self.closing = WorkerPool(
+            "closures of reports", queries.on(self._open(url, 1, _ANSWER_SECONDS)), threads=1, each=1, waiting=8,
+            advice="it may still be stored, so send it again: that changes nothing then",
+        )  # fmt: skip
+        # One table of projections serves all callers. Each worker process would have one of its own, made of other
+        # hours, so that the same question had another answer.
+        own = queries.on(self._open(url, 2, _ANSWER_SECONDS))  # one thread that reads by two connections
+        self.projections = OperatorPool("projections", own, answers(own, settings), threads=1, waiting=64)
+        asked = queries.on(self._open(url, 2, _ANSWER_SECONDS))
         name = "questions of the operator"
         self.operator = OperatorPool(name, asked, answers(asked, settings), threads=2, waiting=32)
         self.operator_readers = QueryWorkers(
@@ -287,12 +331,15 @@ class WorkerPools:
 
     def close(self) -> None:
         """End the threads and close the connections."""
-        for pool in (self.probes, self.looks, self.closing, self.operator):
+        for pool in (self.probes, self.looks, self.closing, self.projections, self.operator):
             pool.close()
         for engine in self._engines:
             engine.dispose()
 
-    def _open(self, url: str, connections: int) -> sa.Engine:
+    def _open(self, url: str, connections: int, seconds: float | None = None) -> sa.Engine:
+        """`seconds` is the limit of the work; without one its statements have none either."""
         engine = open_ledger(url, connections)
+        if seconds is not None:
+            bound_statements(engine, seconds + STATEMENT_MARGIN_SECONDS)
         self._engines.append(engine)
         return engine

@@ -33,6 +33,10 @@ class Readiness:
             return None
         return Refusal(503, "ledger", str(silence(self._pool.queries.book.engine)), 10)
 
+    def explain(self, error: Refusal) -> Refusal:
+        """The refusal to send for `error`: while the ledger does not answer, that is the reason for each 503."""
+        return self.silent or error if error.status == 503 else error
+
     async def check(self) -> None:
         """Raises Refusal 503 with the reason if the ledger does not answer.
 

@@ -22,7 +22,7 @@ from carbonbudget_operator.ingest.request_limits import RequestBytes
 from carbonbudget_operator.kube.access import Access, AccessUnavailable, Caller
 from carbonbudget_operator.namespace_names import EVERY_NAMESPACE
 from carbonbudget_operator.printable import printable
-from carbonbudget_operator.server.pools import OperatorPool, QueryWorkers, Question, WorkerPools
+from carbonbudget_operator.server.pools import Answerer, OperatorPool, QueryWorkers, Question, WorkerPools
 from carbonbudget_operator.server.readiness import Readiness
 
 _Question = TypeVar("_Question", bound=BaseModel)
@@ -77,7 +77,7 @@ class QueryCaller:
                     question = replace(question, given=given(asked_for))
                 else:
                     question = replace(question, given=given({EVERY_NAMESPACE}))
-                return await self._answer(question, long, then)
+                return await self._answer(pool, question, long, then)
 
         return await self._unless_gone(answered())
 
@@ -86,14 +86,21 @@ class QueryCaller:
         body = await read_body(self._request, self._hold, self.readers.share.limits.body)
         return await self.readers.pool.run(parse, kind, body)
 
-    async def answer_all(self, endpoint: str, long: bool = False, **given: object) -> Response:
-        """Answer a question about the whole cluster that has no body. Raises Refusal."""
+    async def answer_all(
+        self, endpoint: str, long: bool = False, pool: Answerer | None = None, **given: object
+    ) -> Response:
+        """Answer a question about the whole cluster that has no body. `pool` replaces the caller's own.
+
+        Raises:
+            Refusal: it is forbidden, too many are asked, or it cannot be answered.
+        """
         await self.authorize({EVERY_NAMESPACE})
         question = Question(endpoint, int(self._asking.now()), self.readers.allowance, given=given)
+        used = pool or self.readers.pool
 
         async def answered() -> Response:
-            async with self.readers.pool.turn(self.who, long):
-                return await self._answer(question, long)
+            async with used.turn(self.who, long):
+                return await self._answer(used, question, long)
 
         return await self._unless_gone(answered())
 
@@ -115,11 +122,11 @@ class QueryCaller:
             pass
 
     async def _answer(
-        self, question: Question, long: bool, then: Callable[[bytes], Awaitable[bytes]] | None = None
+        self, pool: Answerer, question: Question, long: bool, then: Callable[[bytes], Awaitable[bytes]] | None = None
     ) -> Response:
         with self._asking.timed(self._request.url.path):
-            answer = await self.readers.pool.answer(question, long)
-            return self.held(answer if then is None else await then(answer))
+            answer = await pool.answer(question, long)
+            return self.respond(answer if then is None else await then(answer))
 
     async def _authorize_in_time(self, namespaces: Iterable[str]) -> None:
         """The others wait for the turn meanwhile: an API server that is slow must not hold them up."""
@@ -143,8 +150,12 @@ class QueryCaller:
         if not await access_answer(self._asking.access.may_close_reports(self.caller, verb)):
             raise Refusal(403, "forbidden", f"{self.caller.user} may not {verb} closedreports.carbonbudget.dev")
 
-    def held(self, text: bytes) -> Response:
-        """The answer, which counts as held until the caller took it. Raises Refusal."""
+    def respond(self, text: bytes) -> Response:
+        """The response. Its bytes count against the caller's limit until the client has received them.
+
+        Raises:
+            Refusal: it is longer than the caller's answers may be, or would exceed the caller's limit.
+        """
         most = self.readers.allowance.answer_bytes
         if len(text) > most:
             reason = f"the answer has {len(text)} bytes, at most {most} are sent at once: ask in parts"
@@ -186,12 +197,13 @@ class QueryHandling:
             caller = await self.caller(request)
             wide = await access_answer(self.access.may_read_budgets(caller, EVERY_NAMESPACE))
             await self._readiness.check()
-            who = caller.user if wide else tenant_of(caller.user)
-            with self.readers(caller, wide).share.request(who) as hold:
+            readers = self.readers(caller, wide)
+            # Controller and webhook are two accounts of one namespace, and each has its own requests counted.
+            who = caller.user if readers is self.pools.operator_readers else tenant_of(caller.user)
+            with readers.share.request(who) as hold:
                 yield QueryCaller(self, request, caller, wide, who, hold)
         except Refusal as error:
-            # While the ledger is silent, whatever went wrong on the way went wrong by that.
-            refusal = self._readiness.silent or error if error.status == 503 else error
+            refusal = self._readiness.explain(error)
             self._refused.labels(refusal.kind).inc()
             raise refusal from None
 

@@ -47,19 +47,20 @@ def report_routes(asking: QueryHandling) -> APIRouter:
 
     @router.post("/v1/report/close")
     async def close(asker: QueryCaller = known) -> Response:
-        async def keep(prepared: bytes) -> bytes:
+        async def store(prepared: bytes) -> bytes:
             async with writing.turn(asker.who):
-                return await writing.ask(kept, prepared)
+                return await writing.ask(stored, prepared)
 
-        def kept(queries: BudgetUseQueries, prepared: bytes) -> bytes:
+        def stored(queries: BudgetUseQueries, prepared: bytes) -> bytes:
             made = json.loads(prepared)
             closed = ClosedReport(made["period"], made["closed_at"], made["sha256"], made["report"])
-            refused(lambda: report_closing.keep(queries.book.engine, cluster, closed))
-            _log.info("the report of %s was closed by %s", closed.period, asker.caller.user)
-            return prepared
+            found = refused(lambda: report_closing.store_closure(queries.book.engine, cluster, closed))
+            done = "closed" if found is closed else "closed again with the same content"
+            _log.info("the report of %s was %s by %s", closed.period, done, asker.caller.user)
+            return encoded(found)
 
         await asker.authorize_closing("create")
-        return await asker.answer("prepare", ClosePeriod, lambda _: {EVERY_NAMESPACE}, long=True, then=keep)
+        return await asker.answer("prepare", ClosePeriod, lambda _: {EVERY_NAMESPACE}, long=True, then=store)
 
     @router.post("/v1/report/reopen")
     async def reopen(asker: QueryCaller = known) -> Response:
@@ -73,7 +74,7 @@ def report_routes(asking: QueryHandling) -> APIRouter:
         await asker.authorize({EVERY_NAMESPACE})
         asked = await asker.read(ReopenPeriod)
         async with writing.turn(asker.who):
-            return asker.held(await writing.ask(undone, asked))
+            return asker.respond(await writing.ask(undone, asked))
 
     return router
 

@@ -18,6 +18,6 @@ def run_routes(asking: QueryHandling) -> APIRouter:
 
     @router.get("/v1/projection")
     async def projection(asker: QueryCaller = known) -> Response:
-        return await asker.answer_all("projection")
+        return await asker.answer_all("projection", pool=asking.pools.projections)
 
     return router

@@ -265,4 +265,4 @@ async def test_an_api_server_that_is_slow_about_one_callers_rights_holds_up_no_o
     assert await clients.question() == 200
     for status, said in await asyncio.gather(*asked):
         assert status == 503
-        assert "did not say within 0.2 s what" in said
+        assert "did not answer within 0.2 s whether" in said

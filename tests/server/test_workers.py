@@ -90,7 +90,7 @@ async def test_six_month_long_questions_of_one_tenant_delay_nobody_else(face: Fa
 async def test_a_probe_does_not_wait_for_a_ledger_that_is_slow_and_answered_before(face: Face) -> None:
     await probe_seconds(face)
     go, begun = threading.Event(), threading.Event()
-    queries = face.pools.looks.queries
+    queries = face.pools.ledger_checks.queries
     queries.data_through = lambda: begun.set() or go.wait(30)  # type: ignore[method-assign, assignment, func-returns-value]
     try:
         while not begun.is_set():  # a former look serves for a second

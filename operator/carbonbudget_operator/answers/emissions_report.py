@@ -62,7 +62,7 @@ class _Figures:
     stood_in_ug: int = 0
 
     def amounts(self) -> InventoryAmounts:
-        """For the rows of an inventory."""
+        """The amounts for the rows of the GHG Protocol."""
         return InventoryAmounts(
             self.location_ug,
             self.direct_ug,
@@ -101,7 +101,7 @@ class _Figures:
 
 @dataclass(slots=True)
 class _Method:
-    """Energy by how it was found; a model's has a range."""
+    """Energy by measurement method; the energy of a model has a range."""
 
     measured_uj: int = 0
     low_uj: int = 0
@@ -158,8 +158,8 @@ class EmissionsReporter:
 
     def _read(self, connection: sa.Connection, start: int, end: int) -> None:
         """Add [start, end). Its units are looked up again: upkeep may have replaced them meanwhile."""
-        for key, (_, kept) in self._book.units(connection, start, end).items():
-            unit = self._book.read(connection, key, kept)
+        for key, (_, is_stored) in self._book.units(connection, start, end).items():
+            unit = self._book.read(connection, key, is_stored)
             self._add(unit)
             self._sums.numbers.add(self._book.applied(connection, key, unit))
         self._add_methods(connection, start, end)
@@ -270,7 +270,7 @@ class EmissionsReporter:
         All of a period that is over counts, also where reports stopped before its end.
         """
         until = self._end
-        if self._now < self._end:  # what may still be on its way is no gap yet
+        if self._now < self._end:  # reports that may still arrive are not missing yet
             until = min(self._end, max(self.data_through, self._now - SILENT_SECONDS))
         return coverage(self._expected, self._sums.reported_ms, self._start, until, self._listed_from)
 

@@ -103,12 +103,12 @@ def store_closure(engine: sa.Engine, cluster: str, closed: ClosedReport) -> Clos
         with engine.begin() as connection:
             closed_reports.close_report(connection, cluster, closed)
     except AlreadyClosed:
-        former = find_closure(engine, cluster, closed.period)
-        if former.digest == closed.digest:
-            return former
+        previous = find_closure(engine, cluster, closed.period)
+        if previous.digest == closed.digest:
+            return previous
         raise ClosingError(
-            f"{closed.period} was closed on {date_of(former.closed_at)} with sha256 {former.digest}, and its report "
-            "differs by now: a period is closed once. `carbonbudget report reopen` undoes a closure by mistake"
+            f"{closed.period} was closed on {date_of(previous.closed_at)} with sha256 {previous.digest}, and its "
+            "report differs by now: a period is closed once. `carbonbudget report reopen` undoes a closure by mistake"
         ) from None
     return closed
 
@@ -130,12 +130,12 @@ def find_closure(engine: sa.Engine, cluster: str, period: str) -> ClosedReport:
     parse_time_range(period)
     with engine.connect() as connection:
         found = closed_reports.find_closed(connection, cluster, period)
-        former = [] if found is not None else closed_reports.find_reopened(connection, cluster, period)
+        previous = [] if found is not None else closed_reports.find_reopened(connection, cluster, period)
     if found is not None:
         return found
-    if not former:
+    if not previous:
         raise NotClosed(f"{period} is not closed: `carbonbudget report close {period}` closes it")
-    last = former[-1]
+    last = previous[-1]
     raise NotClosed(
         f"{period} is not closed any more: it was closed on {date_of(last.closed.closed_at)} with sha256 "
         f"{last.closed.digest}, and reopened on {date_of(last.reopened_at)} (reason: {last.reason}). "
@@ -146,14 +146,14 @@ def find_closure(engine: sa.Engine, cluster: str, period: str) -> ClosedReport:
 def closures(engine: sa.Engine, cluster: str) -> dict[str, list[dict[str, object]]]:
     """All closed reports (`items`) and all reopened ones (`reopened`), without their texts."""
     with engine.connect() as connection:
-        closed, former = (
+        closed, previous = (
             closed_reports.list_closed(connection, cluster),
             closed_reports.list_reopened(connection, cluster),
         )
     keys = ("period", "closed_at", "sha256", "reopened_at", "reason")
     return {
         "items": [dict(zip(keys[:3], one, strict=True)) for one in closed],
-        "reopened": [dict(zip(keys, one, strict=True)) for one in former],
+        "reopened": [dict(zip(keys, one, strict=True)) for one in previous],
     }
 
 

@@ -39,7 +39,7 @@ _COME_AGAIN_SECONDS: Final = 5
 
 @dataclass(frozen=True, slots=True)
 class QueryAllowance:
-    """How much one request may ask for, added up over its questions; more is refused with 422.
+    """How much one request may ask for, summed over its questions; more is refused with 422.
 
     `workloads`: how many its answers may name. `answer_bytes`: how long its answer may be.
     """
@@ -84,10 +84,10 @@ class Answers(Protocol):
 
 
 class Answerer(Protocol):
-    """Where one kind of caller's questions are answered."""
+    """Answers the questions of one kind of caller."""
 
     def turn(self, who: str, long: bool = False) -> AbstractAsyncContextManager[None]:
-        """The caller's turn; `long` for what takes minutes. Raises Refusal 503 if it does not come in time."""
+        """The caller's turn; `long` for reports that take minutes. Raises Refusal 503 if it does not come in time."""
 
     async def run(self, work: Callable[_P, _T], *args: _P.args, **options: _P.kwargs) -> _T:
         """Call a short function, such as one that parses a body, in a thread of this kind of caller."""
@@ -97,7 +97,11 @@ class Answerer(Protocol):
 
 
 class Turns:
-    """A queue: `size` callers have a turn at once, one caller has `each` of them, `waiting` wait `seconds` for one."""
+    """A queue of callers.
+
+    At most `size` have a turn at once, at most `each` of these are one caller's, and at most `waiting` requests wait,
+    each at most `seconds`.
+    """
 
     def __init__(self, name: str, size: int, each: int, waiting: int, seconds: float | None = None) -> None:
         self._name, self._size, self._each, self._most_waiting = name, size, each, waiting
@@ -107,7 +111,7 @@ class Turns:
 
     @asynccontextmanager
     async def turn(self, who: str) -> AsyncIterator[None]:
-        """The caller's turn: the first that came and may run is the next.
+        """The caller's turn. The next turn goes to the request that has waited longest and may run.
 
         Raises:
             Refusal: 503 if too many wait, or the turn does not come in time.
@@ -134,7 +138,7 @@ class Turns:
         except BaseException as error:
             if place in self._waiting:
                 self._waiting.remove(place)
-            else:  # the turn came in the same moment
+            else:  # the turn came at the same moment
                 self._end(who)
             if isinstance(error, TimeoutError):
                 raise self._busy(f"this one waited {seconds:.0f} s for its turn") from None
@@ -149,7 +153,7 @@ class Turns:
             del self._running[who]
         for place in self._waiting:
             next_who, turn = place
-            if not turn.done() and self._may_run(next_who):  # done: its time is up, and it does not know yet
+            if not turn.done() and self._may_run(next_who):  # done: its time is up, and its task has not run yet
                 self._waiting.remove(place)
                 self._running[next_who] += 1
                 turn.set_result(None)
@@ -263,7 +267,7 @@ async def run_within(
 
 @dataclass(frozen=True, slots=True)
 class QueryWorkers:
-    """What one kind of caller has: who answers it, memory, and how much a request may ask for."""
+    """What one kind of caller uses: the pool that answers, its share of memory, and what a request may ask for."""
 
     pool: Answerer
     share: RequestShare
@@ -271,7 +275,7 @@ class QueryWorkers:
 
 
 class WorkerPools:
-    """All of them, on one ledger. `max_body_bytes` is the largest report, and the operator's largest question."""
+    """All worker pools, on one ledger. `max_body_bytes` limits a node report, and a question of the operator."""
 
     def __init__(
         self,
@@ -297,8 +301,8 @@ class WorkerPools:
         )  # fmt: skip
         # Readiness checks have a thread of their own: one that hangs must not delay the metrics.
         # It has no limit: how long it has been running is how long the ledger has not answered.
-        self.looks = WorkerPool(
-            "looks at the ledger", queries.on(self._open(url, 1)), 1, each=1, waiting=1, seconds=None
+        self.ledger_checks = WorkerPool(
+            "checks of the ledger", queries.on(self._open(url, 1)), 1, each=1, waiting=1, seconds=None
         )
         self.closing = WorkerPool(
             "closures of reports", queries.on(self._open(url, 1, _ANSWER_SECONDS)), threads=1, each=1, waiting=8,
@@ -331,7 +335,7 @@ class WorkerPools:
 
     def close(self) -> None:
         """End the threads and close the connections."""
-        for pool in (self.probes, self.looks, self.closing, self.projections, self.operator):
+        for pool in (self.probes, self.ledger_checks, self.closing, self.projections, self.operator):
             pool.close()
         for engine in self._engines:
             engine.dispose()

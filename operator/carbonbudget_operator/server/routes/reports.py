@@ -1,4 +1,4 @@
-"""Reports of a period, open and closed: GET /v1/report and what is below it. For people, by `carbonbudget report`."""
+"""The endpoints of `carbonbudget report`: GET /v1/report, its closures, POST /v1/report/close and /v1/report/reopen."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _LATEST = 2**40
 
 
 def report_routes(asking: QueryHandling) -> APIRouter:
-    """All of them. A report takes long; to close one is to make it as a question, and to keep it in a thread."""
+    """All routes of reports. A worker process makes a report; a thread of the server stores a closed one."""
     router, known = APIRouter(), Depends(asking.asker)
     writing, cluster = asking.pools.closing, asking.pools.settings.cluster
 
@@ -80,13 +80,13 @@ def report_routes(asking: QueryHandling) -> APIRouter:
 
 
 def encoded(closed: ClosedReport) -> bytes:
-    """`report` is the text that was hashed, as a string: parsed and written again it might have other bytes."""
+    """A closed report as JSON. `report` is the hashed text as a string, because parsing could change its bytes."""
     made = {"period": closed.period, "closed_at": closed.closed_at, "sha256": closed.digest, "report": closed.text}
     return json.dumps(made).encode()
 
 
 def refused(work: Callable[[], _T]) -> _T:
-    """What `work` gives. Raises Refusal for what cannot be reported or closed."""
+    """The result of `work`. Raises Refusal if a period cannot be reported or closed."""
     try:
         return work()
     except TimeRangeError as error:

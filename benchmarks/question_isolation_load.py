@@ -19,18 +19,15 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-import aiohttp
 from aiohttp import web
-from benchmarks.budget_query_cost import DAY, HOUR, fill
+from benchmarks.budget_query_cost import HOUR
 from benchmarks.figures import Figures, arguments, show, yardstick_ms
 from benchmarks.question_load import NODES, Load, questions
 from benchmarks.question_load import review as review_of_others
-from benchmarks.serving import URL, Serving, serving
+from benchmarks.serving import URL, Serving, serving_a_month
 
 from carbonbudget_operator.ingest.connections import raise_file_limit
-from carbonbudget_operator.ledger.store import migrate, open_ledger
-from carbonbudget_operator.settings import ServerSettings, Settings
-from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
+from carbonbudget_operator.settings import ServerSettings
 
 PEOPLE, BUDGETS = 50, 100
 CONTROLLER = ServerSettings().operator_accounts[0]
@@ -129,19 +126,6 @@ async def phase(name: str, server: Serving, seconds: float, stub: str, now: int,
 
 async def measure(base: Path, workloads: int, seconds: float) -> list[Figures]:
     """Both phases by turns, twice, on one server."""
-    url = f"sqlite:///{base}/ledger.db"
-    engine = open_ledger(url)
-    migrate(engine)
-    now = int(time.time()) // HOUR * HOUR - HOUR
-    fill(
-        engine,
-        ValuedReader(engine, Settings()),
-        workloads,
-        every_hour=False,
-        begins=(now - 31 * DAY) // DAY * DAY,
-        ends=now,
-    )
-    engine.dispose()
     rows: list[Figures] = []
 
     async def at_ease(_: web.Request) -> web.Response:
@@ -155,14 +139,7 @@ async def measure(base: Path, workloads: int, seconds: float) -> list[Figures]:
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
     stub = f"http://127.0.0.1:{runner.addresses[0][1]}/"
-    async with serving(base, url, review) as server:
-        async with aiohttp.ClientSession() as session:
-            for _ in range(200):
-                try:
-                    await (await session.get(f"{URL}/readyz", ssl=server.trust)).read()
-                    break
-                except aiohttp.ClientError:
-                    await asyncio.sleep(0.1)
+    async with serving_a_month(base, workloads, review) as (server, now):
         for index, name in enumerate(("idle", "people", "idle", "people")):
             rows.append(await phase(name, server, seconds, stub, now, index))
             print(f".. {rows[-1]}", file=sys.stderr, flush=True)

@@ -27,15 +27,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import aiohttp
 from aiohttp import web
-from benchmarks.budget_query_cost import DAY, HOUR, fill
+from benchmarks.budget_query_cost import DAY, HOUR
 from benchmarks.figures import Figures, arguments, show, yardstick_ms
 from benchmarks.ingest_cost import ACCOUNT, a_report
-from benchmarks.serving import URL, Serving, serving
+from benchmarks.serving import URL, Serving, serving_a_month
 
 from carbonbudget_operator.ingest.connections import raise_file_limit
-from carbonbudget_operator.ledger.store import migrate, open_ledger
-from carbonbudget_operator.settings import Settings
-from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
 
 NODES, TENANTS, HELD = 50, 30, 100
 
@@ -176,22 +173,8 @@ def _peak_mib(pid: int) -> int:
 
 async def measure(base: Path, workloads: int, seconds: float) -> list[Figures]:
     """All phases on one server."""
-    url = f"sqlite:///{base}/ledger.db"
-    engine = open_ledger(url)
-    migrate(engine)
-    now = int(time.time()) // HOUR * HOUR - HOUR
-    begins = (now - 31 * DAY) // DAY * DAY
-    fill(engine, ValuedReader(engine, Settings()), workloads, every_hour=False, begins=begins, ends=now)
-    engine.dispose()
     rows: list[Figures] = []
-    async with serving(base, url, review) as server:
-        async with aiohttp.ClientSession() as session:
-            for _ in range(200):
-                try:
-                    await (await session.get(f"{URL}/readyz", ssl=server.trust)).read()
-                    break
-                except aiohttp.ClientError:
-                    await asyncio.sleep(0.1)
+    async with serving_a_month(base, workloads, review) as (server, now):
         large, small = ([questions(f"team-{n}", number, now) for n in range(TENANTS)] for number in (9_500, 1))
         for index, name in enumerate(("nothing", "held back", "6.6 MB", "30 days", "6.6 MB, whole cluster", "after")):
             load = Load(server, seconds)

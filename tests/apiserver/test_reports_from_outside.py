@@ -232,7 +232,7 @@ def test_a_client_certificate_closes_shows_verifies_exports_and_reopens(cluster:
         assert digest in outside.run(auditor, "report", "export", "2025-11-24", str(file)).stdout
         assert "match" in outside.run(auditor, "report", "verify", "2025-11-24", "--file", str(file)).stdout
         again = outside.run(auditor, "report", "close", "2025-11-24", "--incomplete")
-        assert (again.returncode, "a period is closed once" in again.stderr) == (1, True)
+        assert (again.returncode, digest in again.stdout) == (0, True)  # the same content is the same closure
         near = ("report", "verify", "2025-11-24", "--config", str(outside.directory / "config.yaml"))
         assert digest in subprocess.run((COMMAND, *near), capture_output=True, text=True, check=True).stdout
         done = outside.run(auditor, "report", "reopen", "2025-11-24", "--reason", "a test")

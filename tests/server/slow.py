@@ -15,7 +15,10 @@ from carbonbudget_operator.settings import Settings
 
 
 class SlowAnswers(LedgerAnswers):
-    """`slow` waits for ever in Python, `sleep` in the database, `large` takes memory, `die` ends the process."""
+    """`slow` waits for ever in Python, `sleep` in the database, `large` takes memory, `die` ends the process.
+
+    `settings` answers with what PostgreSQL has set for the worker's connection.
+    """
 
     def answer(self, question: Question) -> bytes:
         asked = json.loads(question.body)["queries"][0]["id"] if question.body else ""
@@ -25,6 +28,10 @@ class SlowAnswers(LedgerAnswers):
         if asked == "sleep":
             with self.queries.book.engine.connect() as connection:
                 connection.exec_driver_sql("SELECT pg_sleep(3600)")
+        if asked == "settings":
+            with self.queries.book.engine.connect() as connection:
+                names = ("statement_timeout", "client_connection_check_interval", "default_transaction_read_only")
+                return json.dumps([connection.exec_driver_sql(f"SHOW {name}").scalar() for name in names]).encode()
         if asked == "large":
             taken = [bytes(2**20) for _ in range(4096)]
             return b"%d" % len(taken)

@@ -67,7 +67,7 @@ async def test_the_controllers_questions_do_not_wait_for_other_peoples(face: Fac
 
 async def test_many_probes_are_one_look_at_the_ledger(face: Face, monkeypatch: pytest.MonkeyPatch) -> None:
     looks: list[int] = []
-    queries = face.pools.looks.queries
+    queries = face.pools.ledger_checks.queries
     monkeypatch.setattr(queries, "data_through", lambda: looks.append(1))
     answers = await asyncio.gather(*(face.client.get("/readyz") for _ in range(200)))
     assert {answer.status_code for answer in answers} == {200}

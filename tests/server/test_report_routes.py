@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 from tests.ledger.reports import HOUR, a_report
 from tests.server.test_server import Face, a_face
+
+from carbonbudget_operator.answers import report_closing
+from carbonbudget_operator.ledger.closed_reports import ClosedReport
 
 DAY = "2025-11-24"
 READER, CLOSER = "user:reader@*", "user:closer@*"
@@ -73,13 +79,52 @@ async def test_a_report_is_closed_listed_shown_and_reopened_with_one_hash(
     now = (await get(face, "/v1/report", period=DAY)).json()
     assert now["closed"]["sha256"] == closed["sha256"]
     assert {key: now[key] for key in json.loads(closed["report"])} == json.loads(closed["report"])
-    assert (await post(face, "close", period=DAY, incomplete=True)).status_code == 422
+    face.clock[0] += 3600
+    assert (await post(face, "close", period=DAY, incomplete=True)).json() == closed  # the same content, closed before
     undone = await post(face, "reopen", period=DAY, reason="a mistake")
     assert undone.json() == closed
     for word in ("closed", "reopened"):
         assert f"the report of {DAY} was {word} by closer@*" in caplog.messages
     assert (await get(face, "/v1/report/closed", period=DAY)).status_code == 404
     assert (await get(face, "/v1/report", period=DAY)).json()["reopened"][0]["reason"] == "a mistake"
+
+
+async def test_one_period_closed_by_many_at_once_has_one_closure(face: Face) -> None:
+    answers = await asyncio.gather(*(post(face, "close", period=DAY, incomplete=True) for _ in "ab"))
+    assert {answer.status_code for answer in answers} == {200}
+    assert answers[0].json() == answers[1].json()
+    assert len((await get(face, "/v1/report/closures")).json()["items"]) == 1
+
+
+async def test_a_closing_that_is_stored_after_its_asker_was_refused_can_be_sent_again(
+    face: Face, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go, original = threading.Event(), report_closing.store_closure
+
+    def late(*args: Any) -> ClosedReport:
+        assert go.wait(30)
+        return original(*args)
+
+    monkeypatch.setattr(report_closing, "store_closure", late)
+    monkeypatch.setattr(face.pools.closing, "_seconds", 0.2)
+    refused = await post(face, "close", period=DAY, incomplete=True)
+    assert (refused.status_code, "it may still be stored, so send it again" in refused.json()["reason"]) == (503, True)
+    go.set()
+    monkeypatch.undo()
+    monkeypatch.setattr(face.pools.closing, "_seconds", 20)
+    face.clock[0] += 60
+    closed = await post(face, "close", period=DAY, incomplete=True)
+    (item,) = (await get(face, "/v1/report/closures")).json()["items"]
+    assert (closed.status_code, item["sha256"]) == (200, closed.json()["sha256"])
+    assert item["closed_at"] == closed.json()["closed_at"] == face.clock[0] - 60
+
+
+async def test_a_period_whose_report_differs_by_now_is_not_closed_again(face: Face) -> None:
+    closed = (await post(face, "close", period=DAY, incomplete=True)).json()
+    assert (await face.report(a_report(HOUR + 600, "node-1"))).status_code == 200
+    answer = await post(face, "close", period=DAY, incomplete=True)
+    assert (answer.status_code, closed["sha256"] in answer.json()["reason"]) == (422, True)
+    assert (await get(face, "/v1/report/closed", period=DAY)).json() == closed
 
 
 async def test_what_was_closed_is_read_while_a_long_report_is_made(face: Face, monkeypatch: pytest.MonkeyPatch) -> None:

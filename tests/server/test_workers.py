@@ -90,7 +90,7 @@ async def test_six_month_long_questions_of_one_tenant_delay_nobody_else(face: Fa
 async def test_a_probe_does_not_wait_for_a_ledger_that_is_slow_and_answered_before(face: Face) -> None:
     await probe_seconds(face)
     go, begun = threading.Event(), threading.Event()
-    queries = face.pools.looks.queries
+    queries = face.pools.ledger_checks.queries
     queries.data_through = lambda: begun.set() or go.wait(30)  # type: ignore[method-assign, assignment, func-returns-value]
     try:
         while not begun.is_set():  # a former look serves for a second
@@ -103,6 +103,7 @@ async def test_a_probe_does_not_wait_for_a_ledger_that_is_slow_and_answered_befo
 
 async def test_a_question_that_takes_too_long_is_ended_and_its_asker_told(url: str) -> None:
     async with a_face(url, QuestionSettings(seconds=1), SlowAnswers) as face:
+        await face.people.start()
         slow = ask(face, "slow")
         await eventually(lambda: busy(face), seconds=60)
         (pid,) = busy(face)
@@ -217,6 +218,7 @@ async def test_a_worker_that_is_killed_leaves_no_statement_in_the_database(
                 statement = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%'"
                 return int(connection.scalar(sa.text(statement)) or 0)
 
+        await face.people.start()
         asking = ask(face, "sleep")
         await eventually(sleeping, seconds=60)
         assert (await asking).status_code == 503

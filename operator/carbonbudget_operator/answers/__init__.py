@@ -1,1 +1,1 @@
-"""Answers: what budgets, workloads, runs and reports used, computed from valued hours."""
+"""Answers to questions about budgets, workloads, runs and reports, computed from valued rows."""

@@ -1,4 +1,4 @@
-"""Queries of budgets: what some pods emitted in a span of time, all budgets in one pass."""
+"""The use of budgets: what the pods that a budget selects emitted in a time range, for all budgets in one pass."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class BudgetColumns:
         self.energy = tuple(ENERGY_UJ.start + part for part in parts)
 
     def used_ug(self, figures: Sequence[int]) -> int:
-        """Of a row, or of a sum of them."""
+        """The micrograms that count, of a row or a sum of rows."""
         return sum([figures[column] for column in self.used])  # a list is faster here than a generator
 
     def energy_uj(self, figures: Sequence[int]) -> int:
@@ -73,12 +73,12 @@ class BudgetUseQueries:
     """Answers questions about budgets from valued rows."""
 
     def __init__(self, book: ValuedReader, max_rows: int = MAX_ROWS) -> None:
-        """`max_rows`: how many rows are kept added up between questions."""
+        """`max_rows`: how many summed rows stay in memory between questions."""
         self.book = book
         self._merges = MergeCache(max_rows)
 
     def on(self, engine: sa.Engine) -> BudgetUseQueries:
-        """The same answers through other connections to the same ledger; what is kept in memory is shared."""
+        """The same answers through other connections to the same ledger; what is cached in memory is shared."""
         other = copy.copy(self)
         other.book = self.book.on(engine)
         return other
@@ -95,7 +95,7 @@ class BudgetUseQueries:
     def budgets(self, queries: Sequence[BudgetQuery], most_workloads: int = _NAMED_WORKLOADS) -> list[BudgetAnswer]:
         """Each budget's answer, in order. One pass over the units serves all of them.
 
-        Span by span, so that what is held goes by the rows of one span, not by how many spans are asked for.
+        Range by range, so that the memory depends on the rows of one time range, not on how many ranges are asked for.
 
         Raises:
             TooManyWorkloads: the answers would name more than `most_workloads`.
@@ -184,7 +184,7 @@ class _Pass:
 
     def selections(self, query: BudgetQuery) -> Iterator[tuple[SelectedGroups, bool]]:
         """The groups that a budget counts, and whether they are of the time before `settled_through`."""
-        # Its digest is kept, since a selector may be as long as a whole request.
+        # The cache is keyed by its digest, since a selector may be as long as a whole request.
         text = "" if query.selector is None else query.selector.model_dump_json()
         key = blake2b(text.encode(), digest_size=16).digest()
         end = min(query.end, self._through + _HOUR)
@@ -201,7 +201,7 @@ class _Pass:
             merged = self._of(start, min(end, self._through + _HOUR))
             reported_ms = sum(part.reported_ms(self._load) for part in merged)
             # A window counts where it starts, and none starts between a period's odd start and the next full
-            # minute for certain: that stretch is nobody's gap.
+            # minute for certain: that time is not missing.
             since = -(-start // _LONGEST_WINDOW_SECONDS) * _LONGEST_WINDOW_SECONDS
             wanted_ms = expected_ms(self._expected, since, min(end, max(self._through, start)))
             self._coverage[(start, end)] = min(100, reported_ms * 100 // wanted_ms) if wanted_ms else 100
@@ -222,9 +222,9 @@ class _Pass:
         return max(start, first, min((span.first_start for span in self._spans), default=0))
 
     def forget(self) -> None:
-        """Let go of a span that is answered, and of what is too much beside it.
+        """Drop what belongs to the time range that is answered, and what exceeds the limit of the cache.
 
-        What was known before costs nothing anew: many budgets' spans are not thrown out by one another each minute.
+        Rows that were cached before this pass do not count: many budgets would evict each other's ranges each minute.
         """
         self._new_rows += sum(merged.size for found in self._merged.values() for merged in found) - self._known_rows
         self._merged, self._known_rows = {}, 0

@@ -1,14 +1,15 @@
-"""The emissions report of a span of time: what a sustainability lead signs, and an auditor takes apart.
+"""The emissions report of a time range: figures by GHG Protocol row, owner and namespace, with coverage and quality.
 
-`inventory` has the rows of the GHG Protocol by name: Scope 2 by direct factors, market-based, upstream of electricity
-and embodied hardware, each apart (`ghg_inventory.py`). `total`, `ownership` and `namespaces` have the same figures by
-who used them, location-based by `basis`, as budgets count them.
+`inventory` has the rows of the GHG Protocol by name: Scope 2 by direct factors, market-based, upstream of electricity,
+embodied hardware (`ghg_inventory.py`). `total`, `ownership` and `namespaces` have the same figures by owner and
+namespace, location-based by `basis`, as budgets count them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import sqlalchemy as sa
 
@@ -41,6 +42,7 @@ from carbonbudget_operator.ledger.valued_rows import (
 from carbonbudget_operator.settings import Settings
 from carbonbudget_operator.valuation.derivation import changes
 from carbonbudget_operator.valuation.valuer import rows_within
+from carbonbudget_operator.valued_hours.unit_calendar import unit_end
 from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
 
 
@@ -60,7 +62,7 @@ class _Figures:
     stood_in_ug: int = 0
 
     def amounts(self) -> InventoryAmounts:
-        """For the rows of an inventory."""
+        """The amounts for the rows of the GHG Protocol."""
         return InventoryAmounts(
             self.location_ug,
             self.direct_ug,
@@ -99,7 +101,7 @@ class _Figures:
 
 @dataclass(slots=True)
 class _Method:
-    """Energy by how it was found; a model's has a range."""
+    """Energy by measurement method; the energy of a model has a range."""
 
     measured_uj: int = 0
     low_uj: int = 0
@@ -118,7 +120,12 @@ class _Sums:
 
 
 class EmissionsReporter:
-    """Makes the report of one span, unit by unit.
+    """Makes the report of one span, one valued unit after the other.
+
+    Each unit is read in a transaction of its own. One transaction over all of them could take minutes, and for so long
+    PostgreSQL could remove no dead rows and SQLite could not shorten its write-ahead log. A unit's figures are read
+    together, so energy, emissions and coverage of an hour always agree. A late node report may be in the report's later
+    hours and not in its earlier ones; `data_through` is read first, so what it promises is in the report.
 
     `data_through`: after `run`, the UTC second up to which every node that still reports has reported.
     """
@@ -136,17 +143,26 @@ class EmissionsReporter:
         self._asked, self._now = (start, end), now
         self._start, self._end = start, end = covered_range(start, end)
         with snapshot(self._book.engine) as connection:
+            self.data_through = data_through(node_spans(connection, self._settings.cluster))
             units = self._book.units(connection, start, end)
-            for done, (key, (_, kept)) in enumerate(units.items()):
-                yield done, len(units)
-                unit = self._book.read(connection, key, kept)
-                self._add(unit)
-                self._sums.numbers.add(self._book.applied(connection, key, unit))
-            self._add_methods(connection)
+        ends = [min(end, unit_end(at, level)) for level, at in units]
+        borders = [start, *ends[:-1], end]  # each part also holds the time before its unit that had no facts yet
+        for done, part in enumerate(pairwise(borders)):
+            yield done, len(units)
+            with snapshot(self._book.engine) as connection:
+                self._read(connection, *part)
+        with snapshot(self._book.engine) as connection:
             self._expected = expectations(connection, self._settings.cluster)
             self._listed_from = listed_from(connection, self._settings.cluster)
             self._without_agent = without_agent(connection, self._settings.cluster, start, end)
-            self.data_through = data_through(node_spans(connection, self._settings.cluster))
+
+    def _read(self, connection: sa.Connection, start: int, end: int) -> None:
+        """Add [start, end). Its units are looked up again: upkeep may have replaced them meanwhile."""
+        for key, (_, is_stored) in self._book.units(connection, start, end).items():
+            unit = self._book.read(connection, key, is_stored)
+            self._add(unit)
+            self._sums.numbers.add(self._book.applied(connection, key, unit))
+        self._add_methods(connection, start, end)
 
     def result(self) -> dict[str, object]:
         """The report, the same to the last digit for the same facts, figures and settings."""
@@ -213,8 +229,8 @@ class EmissionsReporter:
                 figures.stood_in_ug += row.figures[STOOD_IN_UG]
             sums.factors |= row.factors
 
-    def _add_methods(self, connection: sa.Connection) -> None:
-        """Of whole slices that start in the span: a range needs no share of a slice.
+    def _add_methods(self, connection: sa.Connection, start: int, end: int) -> None:
+        """Add the energy by method of the slices that start in [start, end), which are whole hours.
 
         The database adds up each hour, which fits its integers; a year of 5,000 nodes are 88 million rows.
         """
@@ -227,16 +243,18 @@ class EmissionsReporter:
             *(
                 # 0 means that no upper end was given; above 2.5 MWh in an hour it is impossible.
                 sa.func.sum(
-                    sa.case((sa.and_(end > 0, valid_in_database(dialect, end, 2**53)), end), else_=fact.measured_uj)
+                    sa.case(
+                        (sa.and_(limit > 0, valid_in_database(dialect, limit, 2**53)), limit), else_=fact.measured_uj
+                    )
                 )
-                for end in (fact.low_uj, fact.high_uj)
+                for limit in (fact.low_uj, fact.high_uj)
             ),
         )
         rows = connection.execute(
             sa.select(domain, fact.method, *sums)
             .join(node, node.c.id == fact.node_id)
             .where(node.c.cluster == self._settings.cluster)
-            .where(fact.start >= self._start, fact.start < self._end, valid_in_database(dialect, fact.measured_uj))
+            .where(fact.start >= start, fact.start < end, valid_in_database(dialect, fact.measured_uj))
             .group_by(hour, domain, fact.method)
             .execution_options(yield_per=10_000)
         )
@@ -252,7 +270,7 @@ class EmissionsReporter:
         All of a period that is over counts, also where reports stopped before its end.
         """
         until = self._end
-        if self._now < self._end:  # what may still be on its way is no gap yet
+        if self._now < self._end:  # reports that may still arrive are not missing yet
             until = min(self._end, max(self.data_through, self._now - SILENT_SECONDS))
         return coverage(self._expected, self._sums.reported_ms, self._start, until, self._listed_from)
 

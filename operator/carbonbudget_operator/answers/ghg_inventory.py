@@ -1,6 +1,6 @@
-"""The rows of a greenhouse-gas inventory: each with its name in the GHG Protocol. Pure.
+"""The rows of a greenhouse-gas inventory, each with its name in the GHG Protocol. Pure.
 
-What a row is called goes by whose nodes they are (`carbon.ownership`; `auto`: by the provider id of the node):
+The name of a row depends on who owns the nodes (`carbon.ownership`; `auto`: by the provider id of the node):
 
 - `owned`: you own the machines, or lease them and operate them yourself. Their electricity is Scope 2, by direct
   factors (Scope 2 Guidance, 2015, chapter 6; leased assets: Corporate Standard, appendix F). What is upstream of it is
@@ -23,7 +23,7 @@ from typing import Final
 from carbonbudget_operator.decimal_text import grams
 from carbonbudget_operator.valuation.places import LEASED, SCOPE_2, SCOPE_3
 
-# As rows are kept in the ledger, and as reports name it.
+# The names in the ledger's rows, and in reports.
 OWNERSHIP: Final = {SCOPE_2: "owned", SCOPE_3: "cloud", LEASED: "leased"}
 
 _NOT_SPLIT: Final = "no source states the direct part: this is no Scope 2 figure by direct factors"

@@ -25,7 +25,7 @@ FILTERED = "__filtered__"
 
 
 class GroupingError(ValueError):
-    """A grouping or filter that is none; one line says what to write."""
+    """The text is no grouping or filter. The message is one line with what to write."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ def parse_filter(text: str) -> tuple[tuple[str, str], ...]:
             raise GroupingError(f"filter {item!r} has no value: write FIELD=VALUE")
         _check_field(field := field.strip(), "filter")
         _check_value(field, value := value.strip())
-        if any(field == former for former, _ in parts):
+        if any(field == previous for previous, _ in parts):
             raise GroupingError(f"filter names {field} twice, and no row has two: ask once for each")
         parts.append((field, value))
     return tuple(parts)
@@ -100,19 +100,19 @@ def _check_field(field: str, to: str) -> None:
 
 
 def needs_nodes(group_by: Sequence[str], filters: Sequence[tuple[str, str]]) -> bool:
-    """Whether the rows must be kept apart by node."""
+    """Whether the rows of different nodes must be separate."""
     return "node" in group_by or any(field == "node" for field, _ in filters)
 
 
 def group_rows(
     rows: Iterable[ValuedRow], group_by: Sequence[str], filters: Sequence[tuple[str, str]]
 ) -> list[AllocationGroup]:
-    """Sums by key, largest first. What a filter leaves out is one row, so that the total stays the total."""
+    """Sums by key, largest first. What a filter leaves out is one more row, so that the total is unchanged."""
     sums: dict[tuple[str, ...], list[int]] = {}
     factors: dict[tuple[str, ...], frozenset[str]] = {}
     for row in rows:
-        kept = all(_field(row, field) == value for field, value in filters)
-        key = tuple(_field(row, field) for field in group_by) if kept else (FILTERED,) * len(group_by)
+        selected = all(_field(row, field) == value for field, value in filters)
+        key = tuple(_field(row, field) for field in group_by) if selected else (FILTERED,) * len(group_by)
         total, figures = sums.setdefault(key, [0] * len(_SUMS)), row.figures
         if not row.factors <= factors.setdefault(key, row.factors):
             factors[key] |= row.factors
@@ -132,7 +132,7 @@ def group_rows(
 def allocation_json(groups: Sequence[AllocationGroup], span: tuple[int, int]) -> dict[str, object]:
     """The JSON of an allocation: what it covers, the total, its rows, a sentence for each factor that went into them.
 
-    `span` is the [start, end) in UTC seconds that the groups are of (`spans.covered`).
+    `span` is the [start, end) in UTC seconds that the groups are of (`covered_range`).
     """
     sums = (sum(getattr(g, field) for g in groups) for field in _SUMS)
     factors = sorted(frozenset[str]().union(*(g.factors for g in groups)))

@@ -1,4 +1,4 @@
-"""Budgets' use hour by hour: what forecasts are made of. Kept hours are read in one pass, as one figure a row."""
+"""The use of budgets hour by hour, for forecasts. Stored hours are read in one pass, as one figure a row."""
 
 from __future__ import annotations
 
@@ -54,9 +54,9 @@ def hourly_use(book: ValuedReader, queries: Sequence[BudgetQuery]) -> list[Hourl
             last = min(max(whole_hours(series.query)[1] for series in asked), through + HOUR)
             plans = ReadingPlans(book, connection, first, last)
             hours = [plans.hour(hour) for hour in plans.revisions if first <= hour < last]
-            _add_kept(connection, book, asked, [planned.key[1] for planned in hours if planned.kept])
+            _add_stored(connection, book, asked, [planned.key[1] for planned in hours if planned.is_stored])
             for planned in hours:
-                if not planned.kept:
+                if not planned.is_stored:
                     _add_hour(planned.key[1], plans.load(planned).rows, asked)
     return [
         HourlyAnswer(id=query.id, first_hour=series.first, used_ug=series.used_ug.tolist())
@@ -87,8 +87,8 @@ def _add_hour(hour: int, rows: Sequence[ValuedRow], asked: Sequence[_Series]) ->
                 series.used_ug[at] += series.columns.used_ug(row.figures)
 
 
-def _add_kept(connection: sa.Connection, book: ValuedReader, asked: Sequence[_Series], hours: Sequence[int]) -> None:
-    """Which budgets a group counts for is found once, not once an hour."""
+def _add_stored(connection: sa.Connection, book: ValuedReader, asked: Sequence[_Series], hours: Sequence[int]) -> None:
+    """Add stored hours. The budgets that a group counts for are found once, not once an hour."""
     derivation_id = book.derived.id(connection)
     if derivation_id is None or not hours:
         return

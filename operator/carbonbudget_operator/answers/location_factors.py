@@ -1,9 +1,9 @@
-"""The numbers of a report's location-based factors: what an auditor recomputes its grams from. Pure.
+"""The numbers of a report's location-based factors, from which an auditor can recompute its grams. Pure.
 
     grams = energy x PUE x intensity
 
-for each factor and hour. What a factor's hours add up to is exact: sums of integers, and means with all the digits that
-a quotient is printed with beside the exact sums that it is of.
+for each factor and hour. The sums over a factor's hours are exact integers. Means are rounded, and the exact
+sums that they are made of are beside them.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class LocationFactors:
 
     @property
     def energy_uj(self) -> int:
-        """The IT energy of all of them. What a report has more than it is of hours whose numbers are not kept."""
+        """The IT energy of all of them. The rest of a report's energy is of hours whose numbers are not stored."""
         return sum(factor.energy_uj for factor in self._factors.values())
 
     def to_json(self) -> dict[str, dict[str, object]]:

@@ -1,7 +1,8 @@
-"""The table by which new work's emissions are expected: rates of reserved capacity, and what former runs emitted.
+"""The table of expected emissions of new work: rates of reserved capacity, and the means of former runs.
 
-Made at most once a minute, whoever asks. Each hour of the ledger is valued for it once and kept as a few sums; what
-former runs emitted is added up once an hour, from kept units.
+The table is made at most once a minute. The rates are of the last 24 hours with facts. Each hour is valued once and
+cached as a few sums; six hours are valued for one table, so the first tables cover the newest hours only. All callers
+of a server get the same table. The emissions of former runs are summed up once an hour, from stored units.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
 
 _AGE_SECONDS: Final = 60
 _RATE_HOURS: Final = 24
-_HOURS_AT_ONCE: Final = 6  # of a large cluster each takes a second or two: the first tables are of the latest hours
+_HOURS_AT_ONCE: Final = 6  # an hour of a large cluster takes a second or two
 _FORMER_SECONDS: Final = 14 * 86_400
 _MAX_FORMER: Final = 50_000
 _DAY: Final = 86_400
@@ -33,7 +34,7 @@ _Name = tuple[str, str]  # namespace and workload
 
 
 class ProjectionTable:
-    """Keeps the latest table. Threads share it: one makes it, the others wait for it."""
+    """Caches the latest table. Threads share it: one makes it, the others wait."""
 
     def __init__(self, book: ValuedReader) -> None:
         self._book = book
@@ -78,7 +79,7 @@ class ProjectionTable:
         return sorted(self._hours)
 
     def _former(self, connection: sa.Connection, end: int) -> list[FormerRuns]:
-        """Means of the pods that were first seen in the last 14 days; one that still runs counts as far as it got."""
+        """Means of the pods that were first seen in the last 14 days; a running pod counts with its use until now."""
         start = end - _FORMER_SECONDS
         sealed = sealed_hours(connection, self._book.cluster, start, end)
         start = max([start, *(hour + HOUR for hour in sealed)])  # pods of sealed hours are gone

@@ -1,6 +1,7 @@
-"""Reports of a period, and what closes them: for `carbonbudget report` beside the ledger and for the server's answers.
+"""Makes, closes and reopens the emissions report of a period.
 
-Both call the same functions, so that a report closed from outside has the bytes of one closed beside the ledger.
+The offline command `carbonbudget report` and the server call the same functions, so that both close a period with the
+same bytes.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import sqlalchemy as sa
 from carbonbudget_operator.answers.emissions_report import EmissionsReporter
 from carbonbudget_operator.answers.report_comparison import canonical, digest, restatement, summary
 from carbonbudget_operator.answers.time_ranges import parse_time_range
-from carbonbudget_operator.ledger import closed_reports as kept
+from carbonbudget_operator.ledger import closed_reports
 from carbonbudget_operator.ledger.closed_reports import AlreadyClosed, ClosedReport
 from carbonbudget_operator.settings import Settings
 
@@ -23,15 +24,15 @@ MAX_REASON: Final = 500
 
 
 class ClosingError(Exception):
-    """What is asked cannot be done with this period; one line says why and what to do."""
+    """The period cannot be closed or reopened. The message is one line: why, and what to do."""
 
 
 class NotClosed(ClosingError):
     """The period has no closed report."""
 
 
-def _unseen(_done: int, _all: int) -> None:
-    """The progress of whoever shows none."""
+def _no_progress(_done: int, _all: int) -> None:
+    """Shows no progress."""
 
 
 def period_report(
@@ -40,9 +41,9 @@ def period_report(
     span: tuple[int, int],
     now: int,
     period: str = "",
-    progress: Callable[[int, int], None] = _unseen,
+    progress: Callable[[int, int], None] = _no_progress,
 ) -> dict[str, Any]:
-    """The report of [start, end) in UTC seconds; of a named period beside what was closed of it."""
+    """The report of [start, end) in UTC seconds. With a named period it also has that period's closures."""
     made: dict[str, Any] = json.loads(canonical(_run(engine, settings, span, now, progress).result()))
     if period:
         made |= _compared(engine, settings.cluster, period, made)
@@ -55,12 +56,10 @@ def close_period(
     period: str,
     now: int,
     incomplete: bool,
-    progress: Callable[[int, int], None] = _unseen,
+    progress: Callable[[int, int], None] = _no_progress,
 ) -> ClosedReport:
-    """Keep a period's report as it is at `now`. Raises ClosingError, TimeRangeError."""
-    closed = prepare(engine, settings, period, now, incomplete, progress)
-    keep(engine, settings.cluster, closed)
-    return closed
+    """Store a period's report as it is at `now`. Raises ClosingError, TimeRangeError."""
+    return store_closure(engine, settings.cluster, prepare(engine, settings, period, now, incomplete, progress))
 
 
 def prepare(
@@ -69,9 +68,9 @@ def prepare(
     period: str,
     now: int,
     incomplete: bool,
-    progress: Callable[[int, int], None] = _unseen,
+    progress: Callable[[int, int], None] = _no_progress,
 ) -> ClosedReport:
-    """What `keep` would close a period with; reads alone. Raises ClosingError, TimeRangeError."""
+    """The closure of a period, for `store_closure`; nothing is written. Raises ClosingError, TimeRangeError."""
     span = parse_time_range(period)
     if span[1] > now:
         raise ClosingError(f"{period} has not ended yet")
@@ -91,26 +90,36 @@ def prepare(
     return ClosedReport(period, now, digest(text), text.decode())
 
 
-def keep(engine: sa.Engine, cluster: str, closed: ClosedReport) -> None:
-    """Close a period with what `prepare` made. Raises ClosingError."""
+def store_closure(engine: sa.Engine, cluster: str, closed: ClosedReport) -> ClosedReport:
+    """Close a period with what `prepare` made; returns the closure that is stored.
+
+    The same content again is the same closure: nothing is written, and the stored one is returned with the time at
+    which it was closed first. So a client that got no answer can send its request again.
+
+    Raises:
+        ClosingError: the period is closed with another content.
+    """
     try:
         with engine.begin() as connection:
-            kept.close_report(connection, cluster, closed)
+            closed_reports.close_report(connection, cluster, closed)
     except AlreadyClosed:
-        former = find_closure(engine, cluster, closed.period)
+        previous = find_closure(engine, cluster, closed.period)
+        if previous.digest == closed.digest:
+            return previous
         raise ClosingError(
-            f"{closed.period} was closed on {date_of(former.closed_at)} with sha256 {former.digest}: a period is "
-            "closed once. A closure by mistake is undone with `carbonbudget report reopen`"
+            f"{closed.period} was closed on {date_of(previous.closed_at)} with sha256 {previous.digest}, and its "
+            "report differs by now: a period is closed once. `carbonbudget report reopen` undoes a closure by mistake"
         ) from None
+    return closed
 
 
 def reopen_period(engine: sa.Engine, cluster: str, period: str, now: int, reason: str) -> ClosedReport:
-    """Undo a closure; what was closed stays on record. Raises ClosingError, TimeRangeError."""
+    """Undo a closure, and record it with its reason. Raises ClosingError, TimeRangeError."""
     parse_time_range(period)
     if not reason.strip() or len(reason) > MAX_REASON:
-        raise ClosingError(f"the reason must say why, in at most {MAX_REASON} characters")
+        raise ClosingError(f"the reason is missing or too long: give one of at most {MAX_REASON} characters")
     with engine.begin() as connection:
-        found = kept.reopen_report(connection, cluster, period, now, reason.strip())
+        found = closed_reports.reopen_report(connection, cluster, period, now, reason.strip())
     if found is None:
         raise NotClosed(f"{period} is not closed")
     return found
@@ -120,13 +129,13 @@ def find_closure(engine: sa.Engine, cluster: str, period: str) -> ClosedReport:
     """The closed report of a period. Raises NotClosed, TimeRangeError."""
     parse_time_range(period)
     with engine.connect() as connection:
-        found = kept.find_closed(connection, cluster, period)
-        former = [] if found is not None else kept.find_reopened(connection, cluster, period)
+        found = closed_reports.find_closed(connection, cluster, period)
+        previous = [] if found is not None else closed_reports.find_reopened(connection, cluster, period)
     if found is not None:
         return found
-    if not former:
+    if not previous:
         raise NotClosed(f"{period} is not closed: `carbonbudget report close {period}` closes it")
-    last = former[-1]
+    last = previous[-1]
     raise NotClosed(
         f"{period} is not closed any more: it was closed on {date_of(last.closed.closed_at)} with sha256 "
         f"{last.closed.digest}, and reopened on {date_of(last.reopened_at)} (reason: {last.reason}). "
@@ -135,23 +144,26 @@ def find_closure(engine: sa.Engine, cluster: str, period: str) -> ClosedReport:
 
 
 def closures(engine: sa.Engine, cluster: str) -> dict[str, list[dict[str, object]]]:
-    """All closed reports (`items`) and all closures that were undone (`reopened`), without their texts."""
+    """All closed reports (`items`) and all reopened ones (`reopened`), without their texts."""
     with engine.connect() as connection:
-        closed, former = kept.list_closed(connection, cluster), kept.list_reopened(connection, cluster)
+        closed, previous = (
+            closed_reports.list_closed(connection, cluster),
+            closed_reports.list_reopened(connection, cluster),
+        )
     keys = ("period", "closed_at", "sha256", "reopened_at", "reason")
     return {
         "items": [dict(zip(keys[:3], one, strict=True)) for one in closed],
-        "reopened": [dict(zip(keys, one, strict=True)) for one in former],
+        "reopened": [dict(zip(keys, one, strict=True)) for one in previous],
     }
 
 
 def date_of(seconds: int) -> str:
-    """UTC seconds as people read them."""
+    """UTC seconds as a date and time."""
     return dt.datetime.fromtimestamp(seconds, dt.UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def _percent(made: Mapping[str, object]) -> str:
-    """A report's coverage in words, as the report itself states it."""
+    """A report's coverage in words."""
     percent = made["coverage_percent"]
     if percent is None:
         return "not known"
@@ -168,10 +180,10 @@ def _run(
 
 
 def _compared(engine: sa.Engine, cluster: str, period: str, made: dict[str, Any]) -> dict[str, Any]:
-    """Beside today's report of a period: the closed one with what differs, and closures that were undone."""
+    """What a period's report has beside today's figures: the closed report with what differs, and reopened ones."""
     with engine.connect() as connection:
-        closed = kept.find_closed(connection, cluster, period)
-        reopened = kept.find_reopened(connection, cluster, period)
+        closed = closed_reports.find_closed(connection, cluster, period)
+        reopened = closed_reports.find_reopened(connection, cluster, period)
     found: dict[str, Any] = {}
     if closed is not None:
         before = json.loads(closed.text)

@@ -1,4 +1,4 @@
-"""The text of a report that is kept and hashed, and how a later report of the same period differs from it. Pure."""
+"""The text of a closed report that is hashed, and how a later report of the same period differs from it. Pure."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _NUMBERS = {
 
 
 def canonical(report: Mapping[str, object]) -> bytes:
-    """The text that is hashed and kept: JSON in UTF-8 with sorted keys, no white space and no line end."""
+    """The text that is hashed and stored: JSON in UTF-8 with sorted keys, no white space and no line end."""
     return orjson.dumps(report, option=orjson.OPT_SORT_KEYS)
 
 
@@ -37,7 +37,7 @@ def digest(text: bytes) -> str:
 def restatement(closed: Mapping[str, object], now: Mapping[str, object]) -> list[str]:
     """What differs between a closed report and today's: one line for each value, by its path.
 
-    What a report of the closed one's version did not have is no difference.
+    Keys that reports of the closed one's version did not have are no difference.
     """
     return list(_differences("", closed, _as_before(closed, now)))
 
@@ -48,10 +48,10 @@ def summary(closed: Mapping[str, object], now: Mapping[str, object]) -> list[str
     before, after = closed.get("total"), now.get("total")
     if isinstance(before, dict) and isinstance(after, dict):
         for key, name, unit in _FIGURES:
-            former, present = Decimal(str(before.get(key, 0))), Decimal(str(after.get(key, 0)))
-            if former != present:
-                percent = f" ({(present - former) * 100 / former:+.2f} %)" if former else ""
-                lines.append(f"total {name}: closed as {former} {unit}, now {present} {unit}{percent}")
+            previous, present = Decimal(str(before.get(key, 0))), Decimal(str(after.get(key, 0)))
+            if previous != present:
+                percent = f" ({(present - previous) * 100 / previous:+.2f} %)" if previous else ""
+                lines.append(f"total {name}: closed as {previous} {unit}, now {present} {unit}{percent}")
     others = [line for line in restatement(closed, now) if not line.startswith("total.")]
     if others:
         values = "value differs" if len(others) == 1 else "values differ"

@@ -1,4 +1,4 @@
-"""Queries of runs: what the pods of one controller emitted, all runs of a batch in one pass over the hours they share.
+"""The emissions of runs: what the pods of one controller emitted, for all runs of a request in one pass.
 
 A slice of time that touches the span counts whole: inside an hour it is not known when energy was used, and the pods of
 a run have nothing outside of it. The answer states the slices that it covers. Sealed hours have no pods any more, so
@@ -41,7 +41,7 @@ _Place = tuple[int, str, GroupKey]  # start of the slice, scope, group
 
 @dataclass(slots=True)
 class _Run:
-    """One question's pods and what they come to."""
+    """One run's pods and their sums."""
 
     query: RunQuery
     pods: set[str] = field(default_factory=set)
@@ -142,7 +142,7 @@ class RunQueriesAnswerer:
         groups: Mapping[GroupKey, set[int]],
         wanted: Mapping[tuple[int, int], list[_Run]],
     ) -> None:
-        """Share each group's row of each slice out among all of its pods, and give the runs theirs."""
+        """Divide each group's row of each slice among all of its pods, and add the parts to the runs."""
         nodes = read_nodes(connection, self._book.cluster)
         terms = self._book.terms
         scopes = terms.map(lambda its: {node_id: its.places.scope(node) for node_id, node in nodes.items()})

@@ -1,9 +1,9 @@
-"""Spans of time that questions are about: periods by name, and the whole parts that answer any span. Pure.
+"""Time ranges of questions: periods by name, and the whole hours or parts that an answer covers. Pure.
 
-One rule for all questions: inside an hour, or a part of one that is split at a cut, nothing is known of when energy
-was used. A question of people (allocation, report) is answered by the whole hours that hold its span, a question about
-a run by whole parts of hours, and each answer states what it covers. A budget alone keeps its own instants: hours are
-split there in advance, and where one is not, the answer lists the instant under `pro_rata`
+The ledger does not record when energy was used inside an hour, or inside a part of an hour between two cuts. An answer
+to people (allocation, report) therefore covers the whole hours that contain its range. An answer about a run covers
+whole parts of hours. Each answer states what it covers. Only a budget has exact borders: its hours are cut there in
+advance. Where an hour is not cut, the answer lists the instant under `pro_rata`
 (docs/design/2026-11-29-spans-of-questions.md).
 """
 
@@ -17,11 +17,11 @@ from carbonbudget_operator.ledger.slices import HOUR, slice_end, slice_start
 
 
 class TimeRangeError(ValueError):
-    """A name of no period; one line says what to write."""
+    """The text names no period. The message is one line with what to write."""
 
 
 def covered_range(start: int, end: int, cuts: Sequence[int] = ()) -> tuple[int, int]:
-    """The shortest span of whole known parts that holds [start, end), in UTC seconds; `start` is below `end`.
+    """The shortest range of whole parts that contains [start, end), in UTC seconds; `start` is below `end`.
 
     A part is an hour; `cuts` (sorted) split it further.
     """
@@ -31,7 +31,7 @@ def covered_range(start: int, end: int, cuts: Sequence[int] = ()) -> tuple[int, 
 def whole_hours(start: int, end: int) -> tuple[int, int]:
     """The whole hours inside [start, end): the first one's start and the last one's end; the same where there is none.
 
-    For series by the hour, in which each hour stands by itself: one that the span holds only a part of is left out.
+    For series by the hour: an hour that is only partly in the range is left out.
     """
     first, last = -(-start // HOUR) * HOUR, end - end % HOUR
     return first, max(first, last)

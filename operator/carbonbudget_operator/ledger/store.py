@@ -25,6 +25,7 @@ _POSTGRES = {
     "connect_timeout": 10, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3,
     "tcp_user_timeout": 20_000,
 }  # fmt: skip
+_STATEMENT_SECONDS = "statement_seconds"
 _WRONG_URL = (
     "the ledger's URL is not of the form sqlite:////PATH or postgresql+psycopg://USER:PASSWORD@HOST:PORT/DATABASE; "
     "in USER and PASSWORD write % as %25, @ as %40, : as %3A and / as %2F"
@@ -88,10 +89,7 @@ def _set_up_sqlite(connection: SQLiteConnection, _record: object) -> None:
 
 
 def read_only(engine: sa.Engine, statement_seconds: float) -> sa.Engine:
-    """The same ledger through connections that can change nothing; PostgreSQL ends a statement after so many seconds.
-
-    Where the process that asked is killed, PostgreSQL notices it within two seconds and ends its statement too.
-    """
+    """The same ledger through connections that cannot write; `bound_statements` can change the limit later."""
     if engine.dialect.name == "sqlite":
         path = f"file:{quote(engine.url.database or '')}"
         url = engine.url.set(database=path).update_query_dict({"mode": "ro", "uri": "true"})
@@ -99,18 +97,43 @@ def read_only(engine: sa.Engine, statement_seconds: float) -> sa.Engine:
         sa.event.listen(made, "connect", _set_up_reading_sqlite)
         return made
     made = sa.create_engine(engine.url, pool_pre_ping=True, pool_size=2, max_overflow=0, pool_timeout=_POOL_SECONDS)
-
-    def set_up(connection: Any, _record: object) -> None:
-        connection.autocommit = True  # what a transaction sets ends with it, should it be rolled back
-        connection.execute("SET default_transaction_read_only = on")
-        connection.execute(f"SET statement_timeout = {int(statement_seconds * 1000)}")
-        connection.execute(
-            "SELECT set_config(name, '2000', false) FROM pg_settings WHERE name = 'client_connection_check_interval'"
-        )
-        connection.autocommit = False
-
-    sa.event.listen(made, "connect", set_up)
+    sa.event.listen(made, "connect", lambda connection, _: _set(connection, "SET default_transaction_read_only = on"))
+    bound_statements(made, statement_seconds)
     return made
+
+
+def bound_statements(engine: sa.Engine, seconds: float) -> None:
+    """Have PostgreSQL end each statement of this engine after `seconds`. A second call changes the limit.
+
+    It takes effect when a connection is next taken from the pool. PostgreSQL 14 and later also ends a statement within
+    two seconds after the process that sent it has ended. SQLite runs statements in the process itself: nothing is set.
+    """
+    if engine.dialect.name != "postgresql":
+        return
+    is_first = _STATEMENT_SECONDS not in engine.get_execution_options()
+    engine.update_execution_options(**{_STATEMENT_SECONDS: seconds})
+    if not is_first:
+        return
+
+    def set_limit(connection: Any, record: Any, _proxy: object) -> None:
+        milliseconds = int(engine.get_execution_options()[_STATEMENT_SECONDS] * 1000)
+        if record.info.get(_STATEMENT_SECONDS) != milliseconds:
+            _set(
+                connection,
+                f"SET statement_timeout = {milliseconds}",
+                "SELECT set_config(name, '2000', false) FROM pg_settings "
+                "WHERE name = 'client_connection_check_interval'",
+            )
+            record.info[_STATEMENT_SECONDS] = milliseconds
+
+    sa.event.listen(engine, "checkout", set_limit)
+
+
+def _set(connection: Any, *statements: str) -> None:
+    connection.autocommit = True  # a setting made in a transaction is lost when it is rolled back
+    for statement in statements:
+        connection.execute(statement)
+    connection.autocommit = False
 
 
 def _set_up_reading_sqlite(connection: SQLiteConnection, _record: object) -> None:

@@ -1,4 +1,4 @@
-"""The server's REST face: reports in, answers out. Every read is authorized."""
+"""The server's REST API as one application: node reports come in, answers go out. Every read is authorized."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from starlette.routing import Route
 
 from carbonbudget_operator.ingest.body import read_body
-from carbonbudget_operator.ingest.callers import authenticated
+from carbonbudget_operator.ingest.callers import authenticated, tenant_of
 from carbonbudget_operator.ingest.receive import ReportReceiver
 from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.kube.access import Access
@@ -35,13 +35,16 @@ def make_app(
     now: Callable[[], float] = time.time,
     pods_without_agent: Callable[[], Mapping[str, int]] = dict,
 ) -> FastAPI:
-    """Compose the routes. `now` gives UTC seconds, `pods_without_agent` by namespace those that no figure has."""
+    """Compose the routes. `now` returns UTC seconds; `pods_without_agent` counts unmeasured pods by namespace."""
     app = FastAPI(title="carbonbudget", docs_url=None, redoc_url=None, openapi_url=None)
 
     @app.exception_handler(Refusal)
     async def refused(_: Request, refusal: Refusal) -> JSONResponse:
         headers = {"Retry-After": str(refusal.retry_after_s)} if refusal.retry_after_s else {}
-        if refusal.status in (401, 408):  # nobody keeps a connection without a name, or with half a body
+        if refusal.status in (
+            401,
+            408,
+        ):  # a caller that is not authenticated, or did not send its body, loses its connection
             headers["Connection"] = "close"
         return JSONResponse({"reason": refusal.reason}, refusal.status, headers)
 
@@ -52,18 +55,18 @@ def make_app(
         return JSONResponse({"reason": f"{where}: {first['msg']}"}, 400)
 
     async def reports(request: Request) -> JSONResponse:
-        async with receiver.admit(request) as (caller, hold):
-            report = await read_body(request, hold, pools.reports.limits.body)
+        async with receiver.admit(request) as (caller, request_bytes):
+            report = await read_body(request, request_bytes, pools.reports.limits.body)
             encoding = request.headers.get("Content-Encoding", "").lower()
-            if readiness.silent is not None:  # it would wait for the ledger, and its memory with it
+            if readiness.silent is not None:  # it would wait for the ledger and take memory meanwhile
                 raise readiness.silent
-            fate = await receiver.receive(caller, encoding, report)
-        return JSONResponse({"result": fate})
+            result = await receiver.receive(caller, encoding, report)
+        return JSONResponse({"result": result})
 
-    # A plain route: FastAPI's way of calling a handler costs some 15 us more for each report.
+    # A plain Starlette route: FastAPI's call of a handler takes about 15 us more for each report.
     app.router.routes.insert(0, Route("/v1/reports", reports, methods=["POST"]))
 
-    readiness = Readiness(pools.looks)
+    readiness = Readiness(pools.ledger_checks)
     asking = QueryHandling(access, registry, pools, readiness, now)
     app.include_router(budget_routes(asking, writer, pods_without_agent))
     app.include_router(run_routes(asking))
@@ -75,8 +78,11 @@ def make_app(
         caller = await authenticated(access, request)
         if not await access_answer(access.may_read_metrics(caller)):
             raise Refusal(403, "forbidden", f"{caller.user} may not get /metrics")
-        async with pools.probes.turn(caller.user):
-            text = await pools.probes.ask(lambda _: generate_latest(registry))
+        try:
+            async with pools.probes.turn(tenant_of(caller.user)):
+                text = await pools.probes.ask(lambda _: generate_latest(registry))
+        except Refusal as error:
+            raise readiness.explain(error) from None
         return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
     @app.get("/healthz")

@@ -1,6 +1,6 @@
-"""Answers questions from the ledger as JSON: the same functions in the operator's threads and in people's workers.
+"""Answers questions from the ledger as JSON, in the operator's threads and in people's worker processes alike.
 
-Who asks has been authorized for it before. Nothing here writes to the ledger.
+The server has authorized the caller before. Nothing here writes to the ledger.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from carbonbudget_operator.settings import Settings
 
 
 class LedgerAnswers:
-    """Answers from one ledger. Threads share it."""
+    """Answers questions from one ledger. Threads share it."""
 
     def __init__(self, queries: BudgetUseQueries, settings: Settings) -> None:
         self.queries, self.settings = queries, settings
@@ -130,7 +130,7 @@ def _closed(answers: LedgerAnswers, question: Question) -> bytes:
 
 
 def _prepare(answers: LedgerAnswers, question: Question) -> bytes:
-    """What a period is closed with; the server keeps it."""
+    """The closure of a period, which the server then stores."""
     asked, engine = parse(ClosePeriod, question.body), answers.queries.book.engine
     return encoded(
         refused(lambda: report_closing.prepare(engine, answers.settings, asked.period, question.now, asked.incomplete))

@@ -1,4 +1,4 @@
-"""The server's own gauges, read when Prometheus asks."""
+"""The server's own metrics about the ledger, which are computed at each scrape."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from carbonbudget_operator.ledger.writer import LedgerWriter
 
 
 class ServerMetrics(Collector):
-    """How far the record reaches, and what committing costs."""
+    """How far the ledger's data reaches, what committing costs, and what was left out."""
 
     def __init__(self, writer: LedgerWriter, queries: BudgetUseQueries, peers: ConnectionPeers) -> None:
         self._writer, self._queries, self._peers = writer, queries, peers

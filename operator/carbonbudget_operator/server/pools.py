@@ -1,9 +1,9 @@
-"""The server's worker pools: who runs where, on which of the ledger's connections, within which limits.
+"""The server's worker pools: the threads and database connections of each kind of work, and their limits.
 
-Reports have the writer's thread, and a pool of connections that nobody else takes from. Upkeep (derivation, sealing,
-owners, nodes, grid) has asyncio's default executor, which nobody else uses. Probes, the questions of the operator's own
-accounts, and what closes reports have threads each. People's questions have processes (`server/workers.py`): threads
-share one interpreter lock with the reports, and cannot be ended.
+Node reports have the writer's thread and connections of their own. Upkeep (stored units, sealing, owners, nodes, grid)
+has asyncio's default executor, which nothing else uses. Metrics, readiness checks, the operator's questions,
+projections and the closing of reports have threads each. People's questions have processes (`server/workers.py`),
+because threads share one interpreter lock with the node reports and cannot be ended.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pydantic import BaseModel
 from carbonbudget_operator.answers.budget_use import BudgetUseQueries
 from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.ingest.request_limits import RequestLimits, RequestShare
-from carbonbudget_operator.ledger.store import LedgerError, ledger_errors, open_ledger, silence
+from carbonbudget_operator.ledger.store import LedgerError, bound_statements, ledger_errors, open_ledger
 from carbonbudget_operator.settings import Settings
 from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
 
@@ -32,13 +32,14 @@ UPKEEP_THREADS: Final = 4
 _MIB: Final = 2**20
 _WAIT_SECONDS: Final = 20.0  # the controller gives a question 30 s
 _ANSWER_SECONDS: Final = 25.0
+STATEMENT_MARGIN_SECONDS: Final = 5.0  # the database ends a statement so much later than its asker is refused
 _PROBE_SECONDS: Final = 9.0  # Prometheus gives a scrape 10 s
 _COME_AGAIN_SECONDS: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
 class QueryAllowance:
-    """How much one request may ask for, added up over its questions; more is refused with 422.
+    """How much one request may ask for, summed over its questions; more is refused with 422.
 
     `workloads`: how many its answers may name. `answer_bytes`: how long its answer may be.
     """
@@ -63,7 +64,7 @@ class Question:
     `server/ledger_answers.py`.
 
     `body` is what the caller sent, `parsed` the same where this process has parsed it, `given` what else the function
-    takes. `now` is the UTC second.
+    takes. `now` is the UTC second, `seconds` the limit of the answer in a worker process.
     """
 
     kind: str
@@ -72,6 +73,7 @@ class Question:
     body: bytes = b""
     given: Mapping[str, Any] = field(default_factory=dict)
     parsed: BaseModel | None = None
+    seconds: int = 0
 
 
 class Answers(Protocol):
@@ -82,10 +84,10 @@ class Answers(Protocol):
 
 
 class Answerer(Protocol):
-    """Where one kind of caller's questions are answered."""
+    """Answers the questions of one kind of caller."""
 
     def turn(self, who: str, long: bool = False) -> AbstractAsyncContextManager[None]:
-        """The caller's turn; `long` for what takes minutes. Raises Refusal 503 if it does not come in time."""
+        """The caller's turn; `long` for reports that take minutes. Raises Refusal 503 if it does not come in time."""
 
     async def run(self, work: Callable[_P, _T], *args: _P.args, **options: _P.kwargs) -> _T:
         """Call a short function, such as one that parses a body, in a thread of this kind of caller."""
@@ -95,7 +97,11 @@ class Answerer(Protocol):
 
 
 class Turns:
-    """A queue: `size` callers have a turn at once, one caller has `each` of them, `waiting` wait `seconds` for one."""
+    """A queue of callers.
+
+    At most `size` have a turn at once, at most `each` of these are one caller's, and at most `waiting` requests wait,
+    each at most `seconds`.
+    """
 
     def __init__(self, name: str, size: int, each: int, waiting: int, seconds: float | None = None) -> None:
         self._name, self._size, self._each, self._most_waiting = name, size, each, waiting
@@ -105,7 +111,7 @@ class Turns:
 
     @asynccontextmanager
     async def turn(self, who: str) -> AsyncIterator[None]:
-        """The caller's turn: the first that came and may run is the next.
+        """The caller's turn. The next turn goes to the request that has waited longest and may run.
 
         Raises:
             Refusal: 503 if too many wait, or the turn does not come in time.
@@ -132,7 +138,7 @@ class Turns:
         except BaseException as error:
             if place in self._waiting:
                 self._waiting.remove(place)
-            else:  # the turn came in the same moment
+            else:  # the turn came at the same moment
                 self._end(who)
             if isinstance(error, TimeoutError):
                 raise self._busy(f"this one waited {seconds:.0f} s for its turn") from None
@@ -147,7 +153,7 @@ class Turns:
             del self._running[who]
         for place in self._waiting:
             next_who, turn = place
-            if not turn.done() and self._may_run(next_who):  # done: its time is up, and it does not know yet
+            if not turn.done() and self._may_run(next_who):  # done: its time is up, and its task has not run yet
                 self._waiting.remove(place)
                 self._running[next_who] += 1
                 turn.set_result(None)
@@ -158,9 +164,10 @@ class Turns:
 
 
 class WorkerPool:
-    """Threads for one kind of question. `each` is how many of one caller's run at once.
+    """Threads and connections for one kind of work. `each` is how many of one caller's requests run at once.
 
-    An asker is refused after `seconds` (None: never); the thread goes on, and others wait for it.
+    A caller is refused when its work takes longer than `seconds` (None: no limit). Python cannot end a thread, so the
+    thread stays busy until its work ends. PostgreSQL ends its statement a few seconds after the limit.
     """
 
     def __init__(
@@ -171,8 +178,11 @@ class WorkerPool:
         each: int,
         waiting: int,
         seconds: float | None = _ANSWER_SECONDS,
+        advice: str = "ask about a shorter time, or in parts",
     ) -> None:
+        """`advice` is what a caller can do whose work takes too long."""
         self.queries = queries
+        self._name, self._advice = name, advice
         self._turns = Turns(name, threads, each, waiting)
         self._seconds = seconds
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix=name)
@@ -184,28 +194,35 @@ class WorkerPool:
             yield
 
     async def run(self, work: Callable[_P, _T], *args: _P.args, **options: _P.kwargs) -> _T:
-        """Call `work` in one of the threads."""
-        return await asyncio.get_running_loop().run_in_executor(self._executor, lambda: work(*args, **options))
+        """Call `work` in one of the threads.
+
+        Raises:
+            Refusal: 503 if no thread is free, or if the work has not ended, within the pool's limit.
+        """
+        return await run_within(self._executor, self._seconds, self._too_long, lambda: work(*args, **options))
 
     async def ask(
         self, work: Callable[Concatenate[BudgetUseQueries, _P], _T], *args: _P.args, **options: _P.kwargs
     ) -> _T:
-        """Call `work` in one of the threads with what answers from the ledger.
+        """Call `work` in one of the threads, with the queries of this pool's connections.
 
         Raises:
-            Refusal: 503 if the ledger fails, or does not answer in time.
+            Refusal: as `run`; also 503 if the ledger fails.
         """
-        try:
-            async with asyncio.timeout(self._seconds):
-                return await self.run(self._told, lambda: work(self.queries, *args, **options))
-        except TimeoutError:
-            raise Refusal(503, "ledger", str(silence(self.queries.book.engine)), 10) from None
+        return await self.run(self._refuse_ledger_errors, lambda: work(self.queries, *args, **options))
 
     def close(self) -> None:
         """End the threads, after the work that they do."""
         self._executor.shutdown()
 
-    def _told(self, work: Callable[[], _T]) -> _T:
+    def _too_long(self, has_begun: bool) -> Refusal:
+        if not has_begun:
+            reason = f"{self._name} are busy, no thread was free within {self._seconds:g} s: try again later"
+            return Refusal(503, "busy", reason, _COME_AGAIN_SECONDS)
+        reason = f"this takes longer than {self._seconds:g} s, which is the limit of {self._name}: {self._advice}"
+        return Refusal(503, "time", reason, _COME_AGAIN_SECONDS)
+
+    def _refuse_ledger_errors(self, work: Callable[[], _T]) -> _T:
         try:
             with ledger_errors(self.queries.book.engine):
                 return work()
@@ -214,7 +231,7 @@ class WorkerPool:
 
 
 class OperatorPool(WorkerPool):
-    """The threads that answer the operator's own accounts."""
+    """The threads that answer questions inside the server's process: those of the operator, and projections."""
 
     def __init__(self, name: str, queries: BudgetUseQueries, answers: Answers, threads: int, waiting: int) -> None:
         super().__init__(name, queries, threads, threads, waiting)
@@ -225,9 +242,32 @@ class OperatorPool(WorkerPool):
         return await self.ask(lambda _: self._answers.answer(question))
 
 
+async def run_within(
+    executor: ThreadPoolExecutor, seconds: float | None, too_long: Callable[[bool], Refusal], work: Callable[[], _T]
+) -> _T:
+    """Call `work` in a thread of `executor`, and wait for it for at most `seconds` (None: without a limit).
+
+    `too_long` makes the Refusal that is raised at the limit; its argument is whether the work had begun.
+    """
+    has_begun = False
+
+    def call() -> _T:
+        nonlocal has_begun
+        has_begun = True
+        return work()
+
+    try:
+        async with asyncio.timeout(seconds) as limit:
+            return await asyncio.get_running_loop().run_in_executor(executor, call)
+    except TimeoutError:
+        if not limit.expired():  # the work's own error
+            raise
+        raise too_long(has_begun) from None
+
+
 @dataclass(frozen=True, slots=True)
 class QueryWorkers:
-    """What one kind of caller has: who answers it, memory, and how much a request may ask for."""
+    """What one kind of caller uses: the pool that answers, its share of memory, and what a request may ask for."""
 
     pool: Answerer
     share: RequestShare
@@ -235,7 +275,7 @@ class QueryWorkers:
 
 
 class WorkerPools:
-    """All of them, on one ledger. `max_body_bytes` is the largest report, and the operator's largest question."""
+    """All worker pools, on one ledger. `max_body_bytes` limits a node report, and a question of the operator."""
 
     def __init__(
         self,
@@ -256,15 +296,23 @@ class WorkerPools:
             "reports", RequestLimits(2_000, 8, 8 * max_body_bytes, max_body_bytes, max_body_bytes)
         )
         self.probes = WorkerPool(
-            "probes", queries.on(self._open(url, 1)), 1, each=1, waiting=16, seconds=_PROBE_SECONDS
+            "metrics", queries.on(self._open(url, 1, _PROBE_SECONDS)), 1, each=1, waiting=16, seconds=_PROBE_SECONDS,
+            advice="try again later",
+        )  # fmt: skip
+        # Readiness checks have a thread of their own: one that hangs must not delay the metrics.
+        # It has no limit: how long it has been running is how long the ledger has not answered.
+        self.ledger_checks = WorkerPool(
+            "checks of the ledger", queries.on(self._open(url, 1)), 1, each=1, waiting=1, seconds=None
         )
-        # A look at the ledger has a thread of its own: one that is stuck must not hold up the metrics.
-        # It is under way until the ledger answers: that tells how long it has been silent.
-        self.looks = WorkerPool(
-            "looks at the ledger", queries.on(self._open(url, 1)), 1, each=1, waiting=1, seconds=None
-        )
-        self.closing = WorkerPool("closures of reports", queries.on(self._open(url, 1)), threads=1, each=1, waiting=8)
-        asked = queries.on(self._open(url, 2))
+        self.closing = WorkerPool(
+            "closures of reports", queries.on(self._open(url, 1, _ANSWER_SECONDS)), threads=1, each=1, waiting=8,
+            advice="it may still be stored, so send it again: that changes nothing then",
+        )  # fmt: skip
+        # One table of projections serves all callers. Each worker process would have one of its own, made of other
+        # hours, so that the same question had another answer.
+        own = queries.on(self._open(url, 2, _ANSWER_SECONDS))  # one thread that reads by two connections
+        self.projections = OperatorPool("projections", own, answers(own, settings), threads=1, waiting=64)
+        asked = queries.on(self._open(url, 2, _ANSWER_SECONDS))
         name = "questions of the operator"
         self.operator = OperatorPool(name, asked, answers(asked, settings), threads=2, waiting=32)
         self.operator_readers = QueryWorkers(
@@ -287,12 +335,15 @@ class WorkerPools:
 
     def close(self) -> None:
         """End the threads and close the connections."""
-        for pool in (self.probes, self.looks, self.closing, self.operator):
+        for pool in (self.probes, self.ledger_checks, self.closing, self.projections, self.operator):
             pool.close()
         for engine in self._engines:
             engine.dispose()
 
-    def _open(self, url: str, connections: int) -> sa.Engine:
+    def _open(self, url: str, connections: int, seconds: float | None = None) -> sa.Engine:
+        """`seconds` is the limit of the work; without one its statements have none either."""
         engine = open_ledger(url, connections)
+        if seconds is not None:
+            bound_statements(engine, seconds + STATEMENT_MARGIN_SECONDS)
         self._engines.append(engine)
         return engine

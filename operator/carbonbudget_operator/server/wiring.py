@@ -1,6 +1,6 @@
-"""How the server process is put together: each part is made here once, and given what it needs.
+"""Creates the parts of the server process, connects them, and runs the background tasks.
 
-No part looks for another one. What runs in the background is started here too, and ended.
+Each part is created here once and gets what it needs as arguments. No part looks up another one.
 """
 
 from __future__ import annotations
@@ -47,14 +47,14 @@ _log = logging.getLogger(__name__)
 
 
 def make_pools(setup: Setup, registry: CollectorRegistry) -> tuple[WorkerPools, People]:
-    """The worker pools on a ledger. No process is started yet, and nothing is opened."""
+    """The worker pools of a ledger. No process is started and no connection is opened yet."""
     people = People(setup, registry)
     settings = setup.settings
     return WorkerPools(setup.url, settings, settings.server.max_report_bytes, LedgerAnswers, people), people
 
 
 async def run(settings: Settings, host: str, port: int, log_level: str, log_format: str) -> None:
-    """The server, until it is told to end. Raises LedgerError, KubeError."""
+    """Run the server until it gets a signal to end. Raises LedgerError, KubeError."""
     server = settings.server
     context = server_context(server.tls_cert, server.tls_key)
     registry = CollectorRegistry()
@@ -62,12 +62,12 @@ async def run(settings: Settings, host: str, port: int, log_level: str, log_form
     _log.info("ledger %s has schema %s", printable_url(pools.upkeep), migrate(pools.upkeep))
     client = KubeClient.from_environment()
     writer = LedgerWriter(pools.ingest, server.max_label_values, server.max_node_watts)
-    with ledger_errors(pools.ingest):  # before a report comes: it keeps its pods' labels by them
+    with ledger_errors(pools.ingest):  # before the first report: they decide which labels of its pods are stored
         writer.load_selected_labels(int(time.time()))
     access = Access(client, server.audience)
     connections.raise_file_limit()
-    door = BurstReader(context)
-    registry.register(ServerMetrics(writer, pools.probes.queries, door.peers))
+    burst_reader = BurstReader(context)
+    registry.register(ServerMetrics(writer, pools.probes.queries, burst_reader.peers))
     owners = OwnerResolver(pools.upkeep, client, server.owners)
     capacities = NodeCapacities(client)
     pods = PodIndex(
@@ -96,21 +96,21 @@ async def run(settings: Settings, host: str, port: int, log_level: str, log_form
     )
     app = make_app(receiver, access, writer, pools, registry, pods_without_agent=lambda: nodes.pods_without_agent)
     collect_seldom()
-    # The loop and the ledger's writer take turns: every 5 ms, as Python would, each finds its caches cold.
+    # The event loop and the writer's thread take turns. Python's 5 ms would give each of them cold CPU caches.
     sys.setswitchinterval(0.05)
-    # What is done beside reports and questions: asyncio's own threads, which nothing else uses.
+    # Upkeep uses asyncio's default threads, and nothing else does.
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(UPKEEP_THREADS, thread_name_prefix="upkeep"))
     options = uvicorn.Config(
         connections.BoundedApplication(app),
         host=host,
         port=port,
-        http=door.connection,  # type: ignore[arg-type] # as uvicorn calls it
+        http=burst_reader.connection,  # type: ignore[arg-type] # as uvicorn calls it
         access_log=False,
         log_config=None,
         server_header=False,
-        proxy_headers=False,  # nobody's word for where a request is from is asked
+        proxy_headers=False,  # headers that state another client address are not trusted
         backlog=2_048,
-        timeout_keep_alive=75,  # longer than a window: agents keep their connection
+        timeout_keep_alive=75,  # longer than a window, so that agents reuse their connection
         timeout_graceful_shutdown=20,
     )
     assert server.tls_cert is not None
@@ -120,19 +120,19 @@ async def run(settings: Settings, host: str, port: int, log_level: str, log_form
         asyncio.create_task(task)
         for task in (
             follow_certificate(context, server.tls_cert, server.tls_key, registry),
-            _every(30, "valued hours cannot be kept, sealed or dropped", lambda: upkeep.run(int(time.time()))),
-            _every(30, "hourly intensities cannot be kept", lambda: grid.step(int(time.time()))),
+            _every(30, "valued hours cannot be stored, sealed or deleted", lambda: upkeep.run(int(time.time()))),
+            _every(30, "hourly intensities cannot be stored", lambda: grid.step(int(time.time()))),
             _every(
                 60,
                 "the labels that budgets select by cannot be read",
                 lambda: asyncio.to_thread(writer.load_selected_labels, int(time.time())),
             ),
             _started(people),
-            _every(5, "owners of controllers cannot be kept", owners.step),
+            _every(5, "owners of controllers cannot be stored", owners.step),
             _every(5, "nodes cannot be compared with their reports", capacities.step),
             keep_following(client, PODS, pods.run),
             _every(60, "labels of pods cannot be read again", pods.read_labels_again),
-            _every(120, "the list of nodes cannot be kept", lambda: nodes.step(int(time.time()))),
+            _every(120, "the list of nodes cannot be stored", lambda: nodes.step(int(time.time()))),
         )
     ]
     try:
@@ -147,15 +147,15 @@ async def run(settings: Settings, host: str, port: int, log_level: str, log_form
 
 
 async def _started(people: People) -> None:
-    """Have the first worker before the first question: the first one loads the code."""
+    """Start a worker before the first question, because the first start loads the code."""
     try:
         await people.start()
     except Refusal as refusal:
-        _log.error("people's questions: %s", refusal.reason)
+        _log.error("a process for people's questions cannot be started in advance: %s", refusal.reason)
 
 
 async def _every(seconds: float, trouble: str, step: Callable[[], Awaitable[object]]) -> None:
-    """Do it for ever; what fails is logged once, until it works again. The server answers without it too."""
+    """Call `step` again and again, with a pause of `seconds`. A failure is logged once until `step` succeeds again."""
     failing = False
     while True:
         try:

@@ -1,9 +1,9 @@
-"""A worker process: answers one question after the other, with a connection to the ledger that can change nothing.
+"""A worker process: it answers people's questions one after the other, over read-only connections to the ledger.
 
-`python -m carbonbudget_operator.server.worker FD` is the template: it loads the code once, and forks a worker whenever
-the server sends it a socket on FD. So a worker starts in milliseconds and shares the template's memory. The template
-ends when the server's end of FD closes, however the server ended; a worker is killed by the kernel when the template
-ends.
+`python -m carbonbudget_operator.server.worker FD` is the template, the process that workers are forked from. It loads
+the code once, and forks a worker whenever the server sends it a socket on FD. A worker therefore starts in milliseconds
+and shares the template's memory. The template ends when the server's end of FD closes, however the server ended. The
+kernel kills the workers when the template ends.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from typing import Final
 
 from carbonbudget_operator.answers.budget_use import BudgetUseQueries
 from carbonbudget_operator.ingest.refusal import Refusal
-from carbonbudget_operator.ledger.store import LedgerError, ledger_errors, open_ledger, read_only
+from carbonbudget_operator.ledger.store import LedgerError, bound_statements, ledger_errors, open_ledger, read_only
 from carbonbudget_operator.logs import stderr_handler
 from carbonbudget_operator.server.ledger_answers import LedgerAnswers
 from carbonbudget_operator.server.messages import pack_answer, pack_refusal, receive_question
-from carbonbudget_operator.server.pools import Question
+from carbonbudget_operator.server.pools import STATEMENT_MARGIN_SECONDS, Question
 from carbonbudget_operator.settings import Settings
 from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
 
@@ -40,7 +40,7 @@ _COME_AGAIN_SECONDS: Final = 30
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What the template is started with. `answers` makes what answers, of the worker's own queries."""
+    """What the template is started with. `answers` makes the object that answers, from the worker's queries."""
 
     url: str
     settings: Settings
@@ -51,7 +51,9 @@ class Setup:
 
 def main() -> None:
     """The template: fork a worker for each socket that the server sends, until the server is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to the whole group: the server decides
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # a terminal sends it to the whole process group: the server alone reacts to it
     control = socket.socket(fileno=int(sys.argv[1]))
     try:
         setup = receive_question(control)
@@ -74,7 +76,7 @@ def _fork_on_demand(control: socket.socket, setup: Setup) -> None:
         message, descriptors, _, _ = socket.recv_fds(control, 1, 1)
         if not message:
             return
-        # A handle is opened before the worker is reaped, so that it is never another process's.
+        # The handle is opened before the worker can be reaped: its number cannot be another process's by then.
         signal.pthread_sigmask(signal.SIG_BLOCK, ended)
         pid = -1
         try:
@@ -86,7 +88,7 @@ def _fork_on_demand(control: socket.socket, setup: Setup) -> None:
         except OSError as error:  # no process, memory or descriptor is left: the workers that run go on
             if pid > 0:
                 os.kill(pid, signal.SIGKILL)
-            control.sendall((error.strerror or "no reason was given").encode())  # without a handle
+            control.sendall((error.strerror or "unknown error").encode())  # without a handle
         else:
             socket.send_fds(control, [str(pid).encode()], [handle])
             os.close(handle)
@@ -96,19 +98,19 @@ def _fork_on_demand(control: socket.socket, setup: Setup) -> None:
 
 
 def serve(connection: socket.socket, answers: LedgerAnswers, memory_mib: int) -> None:
-    """Answer until the server closes the connection, or the memory limit was reached."""
+    """Answer questions until the server closes the connection, or the memory limit is reached."""
     while True:
-        question = receive_question(connection)
-        if question is None:
-            return
         refusal: Refusal | None = None
         try:
+            question = receive_question(connection)
+            if question is None:
+                return
             connection.sendall(pack_answer(_answer(answers, question)))
         except Refusal as error:
-            error.__traceback__ = None  # it holds all that the answer was made of
+            error.__traceback__ = None  # it refers to all that the answer was made of
             refusal = error
         except MemoryError:
-            pass  # answered below, where nothing holds any more what took the memory
+            question = None  # answered below, where nothing refers any more to what took the memory
         else:
             continue
         if refusal is None:
@@ -119,7 +121,7 @@ def serve(connection: socket.socket, answers: LedgerAnswers, memory_mib: int) ->
 
 
 def out_of_memory(memory_mib: int) -> Refusal:
-    """The question needs too much memory."""
+    """The refusal of a question that needs more memory than a worker may take."""
     reason = (
         f"the answer needs more than {memory_mib} MiB of memory, which is the limit (server.questions.memory_mib): "
         "ask about a shorter time, or in parts"
@@ -129,25 +131,27 @@ def out_of_memory(memory_mib: int) -> Refusal:
 
 def _answer(answers: LedgerAnswers, question: Question) -> bytes:
     try:
-        with ledger_errors(answers.queries.book.engine):
+        engine = answers.queries.book.engine
+        with ledger_errors(engine):
+            bound_statements(engine, question.seconds + STATEMENT_MARGIN_SECONDS)
             return answers.answer(question)
     except LedgerError as error:
         raise Refusal(503, "ledger", str(error), 10) from None
     except (Refusal, MemoryError):
         raise
     except Exception:
-        _log.exception("a question of kind %s cannot be answered", question.kind)
-        reason = "the server cannot answer this question, by a defect of its own: its log says where"
+        _log.exception("a question of kind %s fails", question.kind)
+        reason = "this question meets a defect of the server: report it with the traceback in the server's log"
         raise Refusal(500, "defect", reason) from None
 
 
 def _answers(setup: Setup) -> LedgerAnswers:
-    """All that a worker needs, without a connection: those are opened after the fork."""
+    """All that a worker needs, without a connection: workers open theirs after the fork."""
     questions = setup.settings.server.questions
-    # A quarter of the memory for what is kept between questions.
+    # Caches that live longer than a question may take a quarter of the memory.
     rows = questions.memory_mib * _MIB // 4 // _ROW_BYTES
     engine = open_ledger(setup.url)
-    reading = read_only(engine, max(questions.seconds, questions.report_seconds))
+    reading = read_only(engine, questions.seconds + STATEMENT_MARGIN_SECONDS)
     engine.dispose()
     return setup.answers(BudgetUseQueries(ValuedReader(reading, setup.settings, rows // 2), rows // 2), setup.settings)
 
@@ -162,7 +166,7 @@ def _work(connection: socket.socket, answers: LedgerAnswers, settings: Settings,
         if os.getppid() != template:
             return
         os.nice(_NICE)
-        _volunteer()
+        _prefer_for_oom_kill()
         memory_mib = settings.server.questions.memory_mib
         _limit_memory(_virtual_bytes() + memory_mib * _MIB)
         serve(connection, answers, memory_mib)
@@ -170,7 +174,7 @@ def _work(connection: socket.socket, answers: LedgerAnswers, settings: Settings,
     except OSError:
         pass  # the server is gone
     except BaseException:
-        _log.exception("a worker ends")
+        _log.exception("a worker process for people's questions ends by an error")
     finally:
         os._exit(code)
 
@@ -187,13 +191,13 @@ def _virtual_bytes() -> int:
         return int(file.read().split()[0]) * resource.getpagesize()
 
 
-def _volunteer() -> None:
-    """Where the container's memory ends all the same, the kernel should end a worker and not the server."""
+def _prefer_for_oom_kill() -> None:
+    """Let the kernel kill a worker, and not the server, where the container runs out of memory all the same."""
     try:
         with open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
             file.write("1000")
     except OSError:
-        pass  # not everywhere
+        pass  # not allowed in every container
 
 
 def _reap() -> None:

@@ -1,7 +1,7 @@
-"""People's questions: a queue, and the worker processes that answer them, as many as are needed.
+"""People's questions: a queue, and the worker processes that answer them, started when they are needed.
 
-A worker that takes too long, or whose asker went away, is killed, and the next question gets a new one. So nothing that
-a question does outlives its time, and the server's own memory and interpreter are never its.
+A worker that takes too long, or whose asker ended the connection, is killed, and the next question gets a new one. So a
+question never takes longer than its limit, and never takes the server's own memory or interpreter.
 """
 
 from __future__ import annotations
@@ -23,28 +23,32 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.server.messages import LENGTHS, MAX_HEAD, pack_question, unpack_refusal
-from carbonbudget_operator.server.pools import Question, Turns
+from carbonbudget_operator.server.pools import Question, Turns, run_within
 from carbonbudget_operator.server.worker import Setup
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 _START_SECONDS: Final = 60.0
 _FORK_SECONDS: Final = 10.0
-_ANSWER_BYTES: Final = 200  # a number, or why there is none
+_ANSWER_BYTES: Final = 200  # a process id, or the reason why there is none
 _COME_AGAIN_SECONDS: Final = 30
 
 
 class Worker:
-    """One process, and the connection to it. `handle` is its file descriptor: a number alone may be another's later."""
+    """One worker process, and the connection to it.
 
-    def __init__(self, pid: int, handle: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    `handle` is a file descriptor of the process (pidfd): unlike a process id, it never refers to another process.
+    """
+
+    def __init__(self, pid: int, handle: int, connection: socket.socket) -> None:
         self.pid = pid
         self._handle: int | None = handle
-        self._reader, self._writer = reader, writer
+        self._connection = connection
+        self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
         self.idle_since = 0.0
 
     @property
-    def lives(self) -> bool:
+    def runs(self) -> bool:
         """Whether the process runs."""
         if self._handle is None:
             return False
@@ -57,20 +61,23 @@ class Worker:
 
         Raises:
             Refusal: the worker's.
-            EOFError, OSError: it ended.
-            ValueError: what it said is no answer.
+            EOFError, OSError: the process ended.
+            ValueError: the worker sent something that is no answer.
         """
-        self._writer.write(pack_question(replace(question, parsed=None)))
-        await self._writer.drain()
-        head, body = LENGTHS.unpack(await self._reader.readexactly(LENGTHS.size))
+        if self._streams is None:
+            self._streams = await asyncio.open_unix_connection(sock=self._connection)
+        reader, writer = self._streams
+        writer.write(pack_question(replace(question, parsed=None)))
+        await writer.drain()
+        head, body = LENGTHS.unpack(await reader.readexactly(LENGTHS.size))
         if head > MAX_HEAD or body > question.allowance.answer_bytes:
             raise ValueError(f"a worker announced {head} and {body} bytes")
         if head:
-            raise unpack_refusal(await self._reader.readexactly(head))
-        return await self._reader.readexactly(body)
+            raise unpack_refusal(await reader.readexactly(head))
+        return await reader.readexactly(body)
 
     def kill(self) -> None:
-        """End it, whatever it does. A second call does nothing."""
+        """End the process, whatever it does, and close the connection. A second call does nothing."""
         if self._handle is None:
             return
         try:
@@ -79,7 +86,10 @@ class Worker:
             pass  # it has ended
         os.close(self._handle)
         self._handle = None
-        self._writer.close()
+        if self._streams is None:
+            self._connection.close()
+        else:
+            self._streams[1].close()
 
 
 class Template:
@@ -90,8 +100,8 @@ class Template:
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
 
-    def fork(self) -> tuple[int, int, socket.socket]:
-        """A new worker: its number, its handle, the connection to it. Raises OSError."""
+    def fork(self) -> Worker:
+        """A new worker. Raises OSError."""
         if self._control is None:
             self._control = self._start()
         ours, theirs = socket.socketpair()
@@ -100,15 +110,15 @@ class Template:
                 socket.send_fds(self._control, [b"f"], [theirs.fileno()])
             answered, handles, _, _ = socket.recv_fds(self._control, _ANSWER_BYTES, 1)
             if not answered:
-                raise OSError("the process that they are forked from has ended")
+                raise OSError("the process that workers are forked from has ended")
         except OSError:
             ours.close()
             self.close()  # the next question starts another
             raise
-        if not handles:  # it could not fork, and says why
+        if not handles:  # it could not fork, and sent the reason
             ours.close()
             raise OSError(answered.decode(errors="replace"))
-        return int(answered), handles[0], ours
+        return Worker(int(answered), handles[0], ours)
 
     def close(self) -> None:
         """End it, and with it all workers."""
@@ -131,7 +141,7 @@ class Template:
         try:
             ours.sendall(pack_question(self._setup))
             if ours.recv(1) != b"r":
-                raise OSError("the process that they are forked from did not start: the log says why")
+                raise OSError("the process that workers are forked from did not start: the server's log has the reason")
         except OSError:
             ours.close()
             self.close()
@@ -147,13 +157,14 @@ class People:
         self._limits = limits = setup.settings.server.questions
         name = "people's questions"
         self._turns = Turns(name, limits.workers, limits.at_once_each, limits.waiting, limits.wait_seconds)
-        longest = max(1, limits.workers - 1)  # what takes minutes leaves a worker to the others
+        longest = max(1, limits.workers - 1)  # reports that take minutes leave a worker to other questions
         self._long = Turns("reports of periods", longest, limits.at_once_each, 8, limits.wait_seconds)
         self._template = Template(setup)
         self._idle: list[Worker] = []
         self._ending: asyncio.TimerHandle | None = None
-        # Starting a worker, and parsing a body, block: one at a time.
-        self._executor = ThreadPoolExecutor(1, thread_name_prefix="people")
+        # Both block, and one must not wait for the other: a fork can take seconds.
+        self._forking = ThreadPoolExecutor(1, thread_name_prefix="workers")
+        self._parsing = ThreadPoolExecutor(1, thread_name_prefix="people")
         self.workers: set[Worker] = set()
         gauge = Gauge(
             "carbonbudget_question_workers", "Processes that answer people's questions, now.", registry=registry
@@ -168,7 +179,7 @@ class People:
 
     @asynccontextmanager
     async def turn(self, who: str, long: bool = False) -> AsyncIterator[None]:
-        """The caller's turn. What takes minutes waits for others of its kind first. Raises Refusal."""
+        """The caller's turn. A report that takes minutes first waits for other reports. Raises Refusal."""
         if not long:
             async with self._turns.turn(who):
                 yield
@@ -177,25 +188,35 @@ class People:
             yield
 
     async def run(self, work: Callable[_P, _T], *args: _P.args, **options: _P.kwargs) -> _T:
-        """Call a short function in a thread."""
-        return await asyncio.get_running_loop().run_in_executor(self._executor, lambda: work(*args, **options))
-
-    async def answer(self, question: Question, long: bool = False) -> bytes:
-        """The answer as JSON, from one of the workers.
+        """Call a short function in a thread.
 
         Raises:
-            Refusal: the worker's; 503 if it took too long, or ended.
+            Refusal: 503 if it takes longer than a question may.
+        """
+        seconds = self._limits.seconds
+        return await run_within(
+            self._parsing, seconds, lambda _: _too_long(seconds, long=False), lambda: work(*args, **options)
+        )
+
+    async def answer(self, question: Question, long: bool = False) -> bytes:
+        """The answer as JSON, from one of the workers. The start of a worker is a part of the question's time.
+
+        Raises:
+            Refusal: the worker's; 503 if it takes too long, or no worker starts, or it ends.
         """
         seconds = self._limits.report_seconds if long else self._limits.seconds
-        worker = self._take() or await self._start()
-        reason = "asker"  # whoever asked is gone, as long as nothing else is known
+        worker: Worker | None = None
+        reason = "asker"  # while nothing else is known, the asker ended the connection
         try:
             async with asyncio.timeout(seconds):
-                answer = await worker.ask(question)
+                worker = self._take() or await self._start()
+                answer = await worker.ask(replace(question, seconds=seconds))
             reason = ""
         except TimeoutError:
             reason = "time"
-            raise _too_long(seconds, long) from None
+            raise (
+                _no_start(f"it did not start within {seconds} s") if worker is None else _too_long(seconds, long)
+            ) from None
         except Refusal as refusal:
             reason = "memory" if refusal.kind == "memory" else ""
             raise
@@ -203,16 +224,18 @@ class People:
             reason = "gone"
             raise _ended() from None
         finally:
-            if reason:
+            if worker is not None and reason:
                 self._killed.labels(reason).inc()
                 self._end(worker)
-            else:
-                self._keep(worker)
+            elif worker is not None:
+                self._make_idle(worker)
         return answer
 
     async def start(self) -> None:
-        """Have a worker before the first question. Raises Refusal."""
-        self._keep(await self._start())
+        """Have a worker before the first question, within the limit of workers. Raises Refusal."""
+        async with self._turns.turn("the server's start"):
+            if not self.workers:
+                self._make_idle(await self._start())
 
     def close(self) -> None:
         """End all processes."""
@@ -221,18 +244,19 @@ class People:
         for worker in list(self.workers):
             self._end(worker)
         self._idle.clear()
-        self._executor.submit(self._template.close).result()
-        self._executor.shutdown()
+        self._forking.submit(self._template.close).result()
+        self._forking.shutdown()
+        self._parsing.shutdown()
 
     def _take(self) -> Worker | None:
         while self._idle:
             worker = self._idle.pop()
-            if worker.lives:
+            if worker.runs:
                 return worker
             self._end(worker)
         return None
 
-    def _keep(self, worker: Worker) -> None:
+    def _make_idle(self, worker: Worker) -> None:
         loop = asyncio.get_running_loop()
         worker.idle_since = loop.time()
         self._idle.append(worker)
@@ -240,7 +264,7 @@ class People:
             self._ending = loop.call_later(self._limits.idle_seconds, self._end_idle)
 
     def _end_idle(self) -> None:
-        """The list is in order of time: the latest is used first."""
+        """End the workers that have been idle for too long. `_idle` is in order of time: its last one is used first."""
         loop = asyncio.get_running_loop()
         border = loop.time() - self._limits.idle_seconds
         for worker in [worker for worker in self._idle if worker.idle_since <= border]:
@@ -256,27 +280,28 @@ class People:
         worker.kill()
 
     async def _start(self) -> Worker:
-        forked = asyncio.get_running_loop().run_in_executor(self._executor, self._template.fork)
+        forked = asyncio.get_running_loop().run_in_executor(self._forking, self._template.fork)
         try:
-            pid, handle, connection = await asyncio.shield(forked)
+            worker = await asyncio.shield(forked)
         except asyncio.CancelledError:
-            forked.add_done_callback(_close)
+            forked.add_done_callback(_kill_forked)
             raise
         except OSError as error:
-            reason = f"no process could be started to answer it: {error}: try again later"
-            raise Refusal(503, "worker", reason, _COME_AGAIN_SECONDS) from None
-        reader, writer = await asyncio.open_unix_connection(sock=connection)
-        worker = Worker(pid, handle, reader, writer)
+            raise _no_start(str(error)) from None
         self.workers.add(worker)
         return worker
 
 
-def _close(forked: asyncio.Future[tuple[int, int, socket.socket]]) -> None:
-    """A worker that nobody waits for any more: it ends when its connection does."""
+def _kill_forked(forked: asyncio.Future[Worker]) -> None:
+    """End a worker whose question was given up before it had started."""
     if not forked.cancelled() and forked.exception() is None:
-        _, handle, connection = forked.result()
-        os.close(handle)
-        connection.close()
+        forked.result().kill()
+
+
+def _no_start(why: str) -> Refusal:
+    return Refusal(
+        503, "worker", f"no process could be started to answer it: {why}: try again later", _COME_AGAIN_SECONDS
+    )
 
 
 def _too_long(seconds: int, long: bool) -> Refusal:

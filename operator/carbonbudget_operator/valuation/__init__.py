@@ -1,1 +1,1 @@
-"""Valuation: facts of the ledger to rows, and rows to grams."""
+"""Valuation: turns the ledger's facts into rows with energy and emissions."""

@@ -1,14 +1,14 @@
-"""What reserved capacity emits: an hour's facts by kind of node, and the figures that stand in where there are none.
+"""Emissions of a reserved core-hour and GPU-hour, by instance type, with bundled figures where there are no facts.
 
-Energy of `gpu:` domains is the GPUs' side, of all others (package, memory, platform) the CPUs'. Of each side counts
-what pods bear, as allocation shares it out: their own energy, the idle energy that is theirs, system and platform;
-idle that nobody reserves and what is unseen do not, because a new workload would not bear it either. A node's grams
-are split between the sides by that energy, which is exact: within a node and hour a joule has one factor.
+The energy of `gpu:` domains belongs to the GPUs, that of all others (package, memory, platform) to the CPUs. Of both,
+the energy that allocation charges to pods counts: their own, their idle energy, system and platform. Idle energy that
+nobody reserves and unseen energy do not count, because a new workload is not charged with them either. A node's grams
+are divided between CPUs and GPUs by that energy. This is exact, because one node has one factor in one hour.
 
-    core-hour = grams of the CPUs' side / core-hours reserved (requested, or used where that is more)
-    GPU-hour  = grams of the GPUs' side / GPU-hours requested
+    core-hour = grams of the CPUs / core-hours reserved (requested, or used where that is more)
+    GPU-hour  = grams of the GPUs / GPU-hours requested
 
-Embodied: the server's by cores reserved, its GPUs' by who holds them, as in allocation.
+Embodied emissions: those of the server by reserved cores, those of its GPUs by use, as in allocation.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ from carbonbudget_operator.valuation.places import Places
 
 _CORE_HOUR: Final = 3_600_000_000  # in millicore-milliseconds
 _GPU_HOUR_MS: Final = 3_600_000
-# No node has told its GPUs yet: the one that most published figures are of.
+# The GPU for which no node has reported one yet: most published figures are about it.
 _UNKNOWN_GPU: Final = "A100 SXM4 80GB"
 
 
 @dataclass(slots=True)
 class ReservedCapacity:
-    """What was reserved on some nodes, and the micrograms that it bore."""
+    """What was reserved on some nodes, and the micrograms that were charged to it."""
 
     reserved: int = 0
     gpu_reserved_ms: int = 0
@@ -61,14 +61,14 @@ class ReservedCapacity:
 def capacity_of_hour(
     slices: Sequence[NodeSlice], rows: Iterable[ValuedRow], places: Places, policy: AllocationPolicy
 ) -> dict[str, ReservedCapacity]:
-    """By instance type; "" holds nodes that tell none. `rows` are the slices' valued rows, nodes kept apart."""
+    """Capacity by instance type; "" has the nodes without one. `rows` are the slices' valued rows by node."""
     grams: dict[str, list[int]] = defaultdict(lambda: [0, 0])
     for row in rows:
         if not row.special:
             total = grams[row.node]
             total[0] += sum(row.figures[LOCATION_UG])
             total[1] += sum(row.figures[MARKET_UG])
-    borne_uj: dict[str, list[int]] = defaultdict(lambda: [0, 0])  # CPUs' side, GPUs' side
+    charged_uj: dict[str, list[int]] = defaultdict(lambda: [0, 0])  # CPUs' side, GPUs' side
     found: dict[str, ReservedCapacity] = defaultdict(ReservedCapacity)
     types: dict[str, str] = {}
     for slice_ in slices:
@@ -76,10 +76,10 @@ def capacity_of_hour(
         types[node.name] = node.instance_type
         for shares in allocate(slice_, policy):
             side = int(shares.domain.startswith("gpu:"))
-            borne_uj[node.name][side] += sum(shares.dynamic_uj) + sum(shares.idle_uj) + sum(shares.overhead_uj)
+            charged_uj[node.name][side] += sum(shares.dynamic_uj) + sum(shares.idle_uj) + sum(shares.overhead_uj)
         found[node.instance_type].add(_reserved(slice_, places))
     for name, (location_ug, market_ug) in grams.items():
-        sides = borne_uj[name] if any(borne_uj[name]) else [1, 0]
+        sides = charged_uj[name] if any(charged_uj[name]) else [1, 0]
         its = found[types[name]]
         cpu, gpu = share_list(location_ug, sides)
         its.cpu_location_ug += cpu
@@ -106,7 +106,7 @@ def _reserved(slice_: NodeSlice, places: Places) -> ReservedCapacity:
 
 
 def rates_of(found: Mapping[str, ReservedCapacity], places: Places, now: int) -> list[CapacityRate]:
-    """The rate over all nodes first, then one for each instance type that nodes tell."""
+    """The rate over all nodes first, then one for each instance type."""
     overall = ReservedCapacity()
     for part in found.values():
         overall.add(part)
@@ -136,7 +136,7 @@ def _by_gpu(emissions_ug_: int, gpus_ms: int) -> int:
 
 
 def bundled_rate(places: Places, now: int) -> CapacityRate:
-    """Before anything was reported: the VM model's default CPU and an A100, both at full power, where we stand."""
+    """The rate before the first report: the VM model's default CPU and an A100, both at full power."""
     nowhere = NodeFacts(-1, "", "", "", "", "", 0)
     core = NodeFacts(-2, "", "unknown://", "", "", "", 1000, threads=1, gpus=1)  # one thread of a cloud's host
     place, hardware = places.of(nowhere, now), places.hardware(core)
@@ -156,7 +156,7 @@ def bundled_rate(places: Places, now: int) -> CapacityRate:
 
 @cache
 def _default_core_mw() -> int:
-    """Full power of a thread of a CPU that is not known: the agent's own table says it."""
+    """Full power of a thread of an unknown CPU, from the table that the agent uses."""
     rows = cpu_power_rows()
     return next(int(row["max_mw_per_thread"]) for row in rows if row["microarchitecture"] == "default")
 

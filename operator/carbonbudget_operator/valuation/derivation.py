@@ -1,6 +1,7 @@
-"""What valued rows depend on beside the facts, as one text; and by which settings two such texts differ. Pure.
+"""The derivation: a text that states all that valued rows depend on beside the facts. Pure.
 
-Rows are kept under this text, so that other settings or other bundled figures make other rows.
+Rows are stored under this text, so that other settings or other bundled figures make other rows. `differences` lists
+the settings by which two such texts differ.
 """
 
 from __future__ import annotations
@@ -29,15 +30,15 @@ BUNDLED: Final = "the bundled tables and rules of this version"
 
 
 def describe(settings: Settings) -> str:
-    """All that a row depends on beside the facts. Settings without dates have the text that they always had."""
+    """All that a row depends on beside the facts. Settings without dates have the same text as in earlier versions."""
     first, *later = merge(settings.carbon, settings.allocation)
     text = f"rules {_RULES}; cluster {settings.cluster}; figures {_figures()}; {_terms(*first[1])}"
     return text + "".join(f"; from {start}: {_terms(*pair)}" for start, pair in later)
 
 
-def differences(former: str, present: str) -> list[str]:
+def differences(previous: str, present: str) -> list[str]:
     """What two texts of `describe` differ by: "carbon.pue 1.4 -> 1.2", or BUNDLED; empty if they cannot be read."""
-    before, after = _read(former), _read(present)
+    before, after = _read(previous), _read(present)
     if before is None or after is None:
         return []
     found = [] if before[0] == after[0] else [BUNDLED]
@@ -53,8 +54,8 @@ def changes(settings: Settings, start: int, end: int) -> list[tuple[int, list[st
     line = merge(settings.carbon, settings.allocation).map(lambda pair: _settings(*pair))
     spans = list(line)
     return [
-        (since, list(_changed(former, present).values()))
-        for (_, former), (since, present) in pairwise(spans)
+        (since, list(_changed(previous, present).values()))
+        for (_, previous), (since, present) in pairwise(spans)
         if start < since < end
     ]
 
@@ -70,8 +71,8 @@ def _changed(one: Mapping[str, object], other: Mapping[str, object]) -> dict[str
 def _settings(carbon: CarbonSettings, allocation: AllocationSettings) -> dict[str, object]:
     """Plain settings by their path, as `_read` gives them."""
     given = json.loads(carbon.model_dump_json(exclude={"intensity"}))
-    borne = json.loads(allocation.model_dump_json())
-    return {**_flat("carbon", given), **_flat("allocation", borne), "carbon.intensity": _sources(carbon)}
+    shares = json.loads(allocation.model_dump_json())
+    return {**_flat("carbon", given), **_flat("allocation", shares), "carbon.intensity": _sources(carbon)}
 
 
 def _terms(carbon: CarbonSettings, allocation: AllocationSettings) -> str:
@@ -82,7 +83,7 @@ def _terms(carbon: CarbonSettings, allocation: AllocationSettings) -> str:
 
 
 def _sources(carbon: CarbonSettings) -> str:
-    """What sources said is in the revisions of hours; how they are asked changes no row."""
+    """The sources of intensities. Their answers are in the revisions of hours; how they are asked changes no row."""
     intensity = carbon.intensity
     sources = [f"{source.words} {source.model_dump_json(include=_OF_SOURCES)}" for source in intensity.sources]
     return f"{sources}, {intensity.max_age_hours} h"

@@ -1,8 +1,8 @@
-"""What making a node's GPUs emitted, shared out by who holds them.
+"""Divides the embodied emissions of a node's GPUs among its pod groups.
 
-How many GPUs a node offers says little: a share of time slicing counts as one, so does a MIG device under the name
-`nvidia.com/gpu`, and one under its own name counts as none. So GPUs are counted by their meters, and each is borne as
-its idle energy is, which the agent shares out by what is held of it: whole, by shares, or by MIG's slices.
+The number of GPUs that a node offers is not the number of its devices. A time-slicing share counts as one, and so does
+a MIG device under the name `nvidia.com/gpu`; a MIG device under its own name counts as none. So GPUs are counted by
+their meters. Each GPU is charged like its idle energy, which the agent divides by whole devices, shares or MIG slices.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ def gpu_count(slice_: NodeSlice) -> int:
 
 
 def share_gpus(total_ug: int, slice_: NodeSlice) -> tuple[list[int], int]:
-    """The part of each group, and what nobody bears. Where no holder is known: by the GPUs that were requested."""
+    """The part of each group, and the rest that is charged to nobody. Without device claims: by requested GPUs."""
     groups, gpus = slice_.groups, _gpus(slice_)
-    held = {gpu: [group.idle_uj.get(gpu, 0) for group in groups] for gpu in gpus}
-    if not any(map(any, held.values())):
+    idle_uj = {gpu: [group.idle_uj.get(gpu, 0) for group in groups] for gpu in gpus}
+    if not any(map(any, idle_uj.values())):
         capacity = max(slice_.node.gpus, len(gpus)) * slice_.duration_ms
         return reserve(total_ug, [group.gpu_reserved_ms for group in groups], capacity)
     shares, nobody = [0] * len(groups), 0
     for gpu, gpu_ug in zip(gpus, share_list(total_ug, [1] * len(gpus)), strict=True):
-        weights = [*held[gpu], slice_.domains[gpu].idle_uj]
-        if not any(weights):  # held by a pod that has no name
+        weights = [*idle_uj[gpu], slice_.domains[gpu].idle_uj]
+        if not any(weights):  # used by a pod that is not known
             nobody += gpu_ug
             continue
         *parts, free = share_list(gpu_ug, weights)

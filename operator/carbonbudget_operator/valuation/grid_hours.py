@@ -1,6 +1,6 @@
-"""Follows the configured sources of hourly intensities: each is asked in turn and its figures are kept.
+"""Polls the configured sources of hourly grid intensities, and stores their figures in the ledger.
 
-Figures that the settings state are no part of this: hours are valued by the settings themselves (`valued_reader.py`).
+Figures that the settings state are not stored: hours are valued by the settings themselves (`valued_reader.py`).
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _NOT_SPLIT = "its hours are not set apart into direct and upstream"
 class Fetched:
     """One source that was asked for one zone: how many hours of the reported basis it gave, and how many changed.
 
-    `error` says what was wrong with its answer for either basis; empty if nothing was.
+    `error`: what was wrong with its answer for either basis; empty if nothing was.
     """
 
     source: str
@@ -53,7 +53,7 @@ class Fetched:
 
 
 def make_source(given: NetworkSource, basis: str) -> IntensitySource:
-    """A source on the network as its settings say."""
+    """A source on the network, as configured."""
     if isinstance(given, NesoSettings):
         return Neso(SourceHttp(given.name, None, given.requests_per_minute, given.timeout_seconds), given.url)
     http = SourceHttp(given.name, given.key_file, given.requests_per_minute, given.timeout_seconds)
@@ -73,7 +73,9 @@ def make_sources(carbon: Timeline[CarbonSettings], other: bool = False) -> Timel
 
     `other`: for the basis that is not reported, those alone whose settings ask for it.
     """
-    made: dict[str, IntensitySource] = {}  # one is kept over changes of other settings: it counts its questions
+    made: dict[
+        str, IntensitySource
+    ] = {}  # a source stays the same when other settings change: it limits its own requests
 
     def of(its: CarbonSettings) -> list[IntensitySource]:
         network = [given for given in its.intensity.sources if not isinstance(given, StaticSourceSettings)]
@@ -122,7 +124,7 @@ class IntensityPoller:
         if not sources:
             return []
         zones = await asyncio.to_thread(self._zones, now, max(source.max_days for source in sources))
-        done = [self._follow(source, zone, name, now, force) for source, zone, name in self._wanted(sources, zones)]
+        done = [self._poll(source, zone, name, now, force) for source, zone, name in self._wanted(sources, zones)]
         return [found for found in await asyncio.gather(*done) if found is not None]
 
     @staticmethod
@@ -131,7 +133,7 @@ class IntensityPoller:
         named = ((source, zone, source.zone_name(zone)) for source in sources for zone in zones)
         return [(source, zone, name) for source, zone, name in named if name is not None]
 
-    async def _follow(self, source: IntensitySource, zone: str, name: str, now: int, force: bool) -> Fetched | None:
+    async def _poll(self, source: IntensitySource, zone: str, name: str, now: int, force: bool) -> Fetched | None:
         carbon = self._carbon.at(now)
         interval = 0 if force else carbon.intensity.interval_seconds
         if not await asyncio.to_thread(claim_poll, self._engine, source.name, zone, now, interval):
@@ -140,10 +142,10 @@ class IntensityPoller:
         if (other := self._others.at(now).get(source.name)) is not None and other.zone_name(zone) is not None:
             asked.append((other_basis(self._basis), other))
         hours = changed = 0
-        for basis, its in asked:  # the basis that is reported comes first: kept even where the other one fails
+        for basis, its in asked:  # the reported basis comes first: it is stored even if the other one fails
             failing = (source.name, zone, basis)
             try:
-                given, new = await self._keep(its, basis, zone, name, now)
+                given, new = await self._fetch(its, basis, zone, name, now)
             except IntensitySourceError as error:
                 self._polls.labels(source.name, "failed").inc()
                 if failing not in self._failing:  # once, until it works again
@@ -156,7 +158,7 @@ class IntensityPoller:
             hours, changed = hours + given * (basis == self._basis), changed + new
         return Fetched(source.name, zone, hours, changed)
 
-    async def _keep(self, source: IntensitySource, basis: str, zone: str, name: str, now: int) -> tuple[int, int]:
+    async def _fetch(self, source: IntensitySource, basis: str, zone: str, name: str, now: int) -> tuple[int, int]:
         """Fetch the missing hours of one basis; how many came and changed. Raises IntensitySourceError."""
         start, end = await asyncio.to_thread(self._missing, source, basis, zone, now)
         points = await source.fetch(name, start, end)

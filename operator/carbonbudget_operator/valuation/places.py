@@ -1,4 +1,4 @@
-"""Where nodes stand and what they are made of: each node's factors, found once and kept."""
+"""The factors of each node: grid zone, intensity, PUE, market factor, and embodied emissions of its hardware."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from carbonbudget_operator.ledger.facts import NodeFacts
 from carbonbudget_operator.settings import CarbonSettings
 from carbonbudget_operator.timeline import Timeline
 
-# Whose nodes they are, as rows are kept under it: energy of owned nodes is Scope 2, a cloud's nodes are purchased
+# Who owns the nodes, as stored in rows: energy of owned nodes is Scope 2, a cloud's nodes are purchased
 # services to their tenant, and nodes that are leased and operated by their lessor are leased assets
 # (`ghg_inventory.py`).
 SCOPE_2 = "Scope 2"
@@ -44,7 +44,7 @@ _UNKNOWN: Final = AccountingBases(None, None)
 
 @dataclass(frozen=True, slots=True)
 class UncontractedFactor:
-    """What no contract covers: its factor; `stands_in` if there is none and the location's takes its place."""
+    """The market factor of energy without a contract; `stands_in`: the location's factor is used, as there is none."""
 
     mg_per_kwh: int
     factors: frozenset[str]
@@ -81,7 +81,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class NodeHardware:
-    """What making the node emitted."""
+    """The embodied emissions of a node."""
 
     server: EmbodiedDevice
     gpus: EmbodiedDevice | None
@@ -89,7 +89,7 @@ class NodeHardware:
 
 
 class Places:
-    """By the configuration and the bundled tables."""
+    """Finds places by the configuration and the bundled tables. Threads share it."""
 
     def __init__(self, carbon: CarbonSettings) -> None:
         self._carbon = carbon
@@ -97,7 +97,7 @@ class Places:
         self._hardware: dict[tuple[bool, int, int], NodeHardware] = {}
 
     def of(self, node: NodeFacts, at: int, hours: IntensityHours | None = None) -> Place:
-        """The node's place at the UTC second `at`; `hours` is what hourly sources say of that time."""
+        """The node's place at the UTC second `at`; `hours` has the hourly figures of that time."""
         key = (node.region, self._provider(node))
         if key not in self._places:
             self._places[key] = self._find(node)
@@ -118,7 +118,7 @@ class Places:
         )
 
     def hardware(self, node: NodeFacts, gpus: int | None = None) -> NodeHardware:
-        """The node's devices, as its latest report tells them: GPUs may show minutes after their node.
+        """The node's devices by its latest report. GPUs may appear minutes after their node.
 
         `gpus` is how many it really has, where that is known: it may offer shares of them.
         """
@@ -168,7 +168,7 @@ class Places:
         return find_provider(node.provider_id, node.region, self._carbon.provider)
 
     def _is_cloud(self, node: NodeFacts) -> bool:
-        """Whether it is a cloud tenant's. An owner that is not clear counts as one, and the factors say so."""
+        """Whether the node belongs to a cloud provider. An unclear owner counts as one, and the factors note it."""
         if self._carbon.ownership == "auto":
             return self._provider(node).owner != OWN
         return self._carbon.ownership == "cloud"
@@ -203,10 +203,10 @@ class Places:
     def _market(
         self, node: NodeFacts, provider: Provider, zones: Sequence[str], location_mg: int
     ) -> UncontractedFactor:
-        """Hierarchy below contracts: the node's provider's attested claim, the supplier, the residual mix, none.
+        """The factor of energy without a contract: an attested claim, the supplier, the residual mix, or none.
 
-        A claim that is attested stands on certificates that its provider holds for this very region; the supplier
-        is that of the sites that one pays the electricity of, and a residual mix is for those that hold nothing.
+        An attested claim is based on certificates that the provider has for this region. The supplier is that of the
+        user's own sites. A residual mix applies to energy without a certificate.
         """
         given = self._carbon.market
         claim = find_claim(node.region, provider)
@@ -224,7 +224,7 @@ class Places:
 
 
 def check_all_places(carbon: Timeline[CarbonSettings]) -> None:
-    """The same for the configuration of every time; the message says from when on it is wrong."""
+    """As `check_places`, for the settings of all times; the message states from when on they are wrong."""
     for start, its in carbon:
         try:
             check_places(its)

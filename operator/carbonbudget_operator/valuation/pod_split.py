@@ -1,10 +1,10 @@
-"""A group's row shared out among its pods, for who asks about one run. Pure.
+"""Divides the valued row of a pod group among its pods, for questions about one run. Pure.
 
-Budgets see groups: pods that agree in workload and labels are one row, and allocation and valuation are exact to
-the row. A run is some of a group's pods (one Job of a CronJob), so each figure of the row is shared out again,
-by what decided it: dynamic by the pods' own dynamic energy; idle by the idle energy of devices that each held, the
-node's by the policy's rule; overhead by the policy's rule, own energy in ordinary; embodied by reservation.
-The parts add up to the row, whatever the weights.
+Allocation and valuation are exact to the row of a group: pods that agree in workload and labels. A run is some of a
+group's pods (one Job of a CronJob), so each figure of the row is divided again, by the rule that applied to it: dynamic
+energy by the pods' own dynamic energy; idle energy by that of the devices that each pod reserved, and the node's by the
+policy's rule; overhead by the policy's rule, ordinarily own energy; embodied emissions by reservation. The parts add up
+to the row, whatever the weights.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from carbonbudget_operator.ledger.valued_rows import (
 
 @dataclass(frozen=True, slots=True)
 class PodWeight:
-    """What is known of one pod: its own energy, the idle energy of what it held, millicore-milliseconds reserved."""
+    """One pod's own energy, the idle energy of its reserved devices, and its reserved millicore-milliseconds."""
 
     energy_uj: int
     held_uj: int
@@ -57,7 +57,7 @@ def split_row(figures: Sequence[int], pods: Sequence[PodWeight], policy: Allocat
     by_idle = {IdleRule.BY_USAGE: own, IdleRule.EVEN: [1] * len(pods)}.get(policy.idle, reserved)
     by_overhead = [1] * len(pods) if policy.overhead is OverheadRule.EVEN else own
     held = [pod.held_uj for pod in pods]
-    free_uj = figures[IDLE_UJ] - sum(held)  # below 0 only if another namespace bears some of it
+    free_uj = figures[IDLE_UJ] - sum(held)  # below 0 only if some of it is charged to another namespace
     idle = (
         [a + b for a, b in zip(held, _share(free_uj, by_idle, reserved), strict=True)]
         if free_uj >= 0
@@ -77,6 +77,6 @@ def split_row(figures: Sequence[int], pods: Sequence[PodWeight], policy: Allocat
 
 
 def _share(total: int, *weights: list[int]) -> list[int]:
-    """By the first weights that are any, else equally."""
+    """Divide by the first weights that are not all 0, else in equal parts."""
     by = next((some for some in weights if any(some)), [1] * len(weights[0]))
     return share_list(total, by)

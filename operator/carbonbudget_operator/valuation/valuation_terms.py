@@ -1,4 +1,4 @@
-"""What hours are valued by: the settings in force at each time, and what is made of them once."""
+"""Valuation terms: the settings by which an hour is valued, for each time, and the objects made from them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from carbonbudget_operator.valuation.valuer import Valuer
 
 @dataclass(frozen=True, slots=True)
 class ValuationTerms:
-    """The settings of one time span as plain values, and who applies them."""
+    """The settings of one time span as plain values, and the objects that apply them."""
 
     carbon: CarbonSettings
     places: Places

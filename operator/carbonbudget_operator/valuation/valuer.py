@@ -1,8 +1,7 @@
-"""Valued rows: an hour's facts, allocated and valued once, then summed by anybody.
+"""Makes valued rows: the facts of an hour, allocated and converted to emissions once, for all later sums.
 
-Groups are kept, not pods: budgets ask by namespace and labels, and pods that agree in all that can be asked
-for are one row. Every figure of a query is a sum of these rows, so it cannot depend on how the query groups
-or filters.
+A row is a pod group, not a pod: questions name namespaces and labels, and pods that agree in all of these are one row.
+Every answer is a sum of these rows, so it does not depend on how a question groups or filters.
 """
 
 from __future__ import annotations
@@ -45,7 +44,7 @@ from carbonbudget_operator.ledger.valued_rows import (
 from carbonbudget_operator.valuation.gpu_embodied import gpu_count, share_gpus
 from carbonbudget_operator.valuation.places import Place, Places
 
-# What another namespace bears of a shared one is its overhead.
+# What another namespace is charged of a shared one is its overhead.
 _TO_OVERHEAD: Final = (2, 2, 2, 3, 6, 6, 6, 9, 9, 9, *range(10, COLUMNS))
 _SPECIAL: Final = {name: PodGroup(name, "", {}) for name in (IDLE_ROW, SYSTEM_ROW, UNSEEN_ROW)}
 _NOBODY: Final = PodGroupFacts(_SPECIAL[IDLE_ROW])
@@ -86,7 +85,7 @@ class Valuer:
     def value(
         self, slices: Sequence[NodeSlice], by_node: bool = False, hours: IntensityHours | None = None
     ) -> list[ValuedRow]:
-        """All rows of an hour's node slices; `by_node` keeps each node's apart."""
+        """All rows of an hour's node slices; `by_node`: the rows of each node are separate."""
         places = [self._places.of(slice_.node, slice_.start, hours) for slice_ in slices]
         by_start: dict[int, list[_Placed]] = {}
         for placed in zip(slices, places, self._market(slices, places), strict=True):
@@ -94,7 +93,7 @@ class Valuer:
         return [row for _, found in sorted(by_start.items()) for row in self._value(found, by_node)]
 
     def applied(self, slices: Sequence[NodeSlice], hours: IntensityHours | None = None) -> list[Applied]:
-        """By which numbers an hour's node slices are valued, and the energy that each was applied to, in order.
+        """The numbers by which an hour's node slices are valued, each with the energy that it was applied to, in order.
 
         Their emissions add up to the location-based emissions of the rows.
         """
@@ -107,8 +106,8 @@ class Valuer:
             for domain in slice_.domains.values():
                 if domain.measured_uj:
                     ug = emissions_ug(domain.measured_uj, place.pue_permille, place.mg_per_kwh)
-                    former = sums.get((hour, place.why))
-                    energy_uj, before_ug, values = (0, 0, 0) if former is None else former.sums
+                    previous = sums.get((hour, place.why))
+                    energy_uj, before_ug, values = (0, 0, 0) if previous is None else previous.sums
                     sums[hour, place.why] = Applied(
                         hour, place.why, *numbers, energy_uj + domain.measured_uj, before_ug + ug, values + 1
                     )
@@ -136,25 +135,25 @@ class Valuer:
         ]
 
     def _share(self, sums: dict[_Key, _Sum]) -> set[tuple[str, PodGroup]]:
-        """Share namespaces out over the whole cluster; the groups that are empty now.
+        """Divide shared namespaces among the whole cluster; returns the groups that are empty now.
 
-        It is done for groups, and what a group bears is shared out over its nodes and the parts of its hour: so a
-        group bears the same whether these are kept apart or not.
+        Each group is charged as a whole, and its part is divided among its nodes and the parts of its hour. So a group
+        is charged the same whether these are separate rows or not.
         """
         groups: dict[tuple[str, PodGroup], list[_Sum]] = {}
         for (_, scope, group, _), total in sums.items():
             groups.setdefault((scope, group), []).append(total)
-        former = [
+        previous = [
             [sum(column) for column in zip(*(t.figures for t in found), strict=True)] for found in groups.values()
         ]
-        figures = [list(row) for row in former]
+        figures = [list(row) for row in previous]
         indexes = share_namespaces(
             [group.namespace for _, group in groups], figures, lambda row: sum(row[ENERGY_UJ]), _TO_OVERHEAD,
             self._policy,
         )  # fmt: skip
         emptied = {key for index, key in enumerate(groups) if index in indexes}
         factors = frozenset().union(*(total.factors for key in emptied for total in groups[key]))
-        for (key, found), before, after in zip(groups.items(), former, figures, strict=True):
+        for (key, found), before, after in zip(groups.items(), previous, figures, strict=True):
             if key in emptied or before == after:
                 continue
             weights = [sum(total.figures[ENERGY_UJ]) for total in found]
@@ -275,7 +274,7 @@ class Valuer:
         self._add_embodied(sums, slice_, node, factors)
 
     def _add_embodied(self, sums: dict[_Key, _Sum], slice_: NodeSlice, node: str, factors: frozenset[str]) -> None:
-        """Servers by CPU reserved or used, GPUs by who holds them; what nobody reserves is nobody's."""
+        """Add embodied emissions: servers by CPU reserved or used, GPUs by use; the rest is charged to nobody."""
         duration_ms, facts, scope = slice_.duration_ms, slice_.groups, self._places.scope(slice_.node)
         hardware = self._places.hardware(slice_.node, gpu_count(slice_))
         server_ug = hardware.server.emissions_ug(duration_ms, slice_.start)
@@ -330,9 +329,9 @@ def _sum(sums: dict[_Key, _Sum], key: _Key, end: int, factors: frozenset[str]) -
 
 
 def rows_within(rows: Iterable[ValuedRow], start: int, end: int) -> Iterable[ValuedRow]:
-    """The rows of [start, end); of one that straddles a boundary its share in whole units.
+    """The rows of [start, end). A row that is partly inside is divided by time, in whole units.
 
-    Spans that follow one another add up: what one of them rounds down the next one has.
+    Consecutive ranges add up exactly: what one of them rounds down is in the next.
     """
     for row in rows:
         overlap = min(row.end, end) - max(row.start, start)

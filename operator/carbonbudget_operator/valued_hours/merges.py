@@ -1,8 +1,8 @@
-"""Rows of several units added up by group, so that a budget reads each of its groups once, however long its period.
+"""Sums rows of several units by group, so that a budget reads each of its groups once, however long its period is.
 
-A thousand budgets ask for the same months each minute. What they are made of changes once an hour, but for
-the hour that is open: its rows are added up apart. A namespace is added up when it is first asked for, so
-that what one budget costs goes by the rows of its own namespaces.
+A thousand budgets ask for the same months each minute. Stored units change once an hour; the open hour changes each
+minute, so its rows are summed separately. A namespace is summed when it is first asked for, so that the cost of a
+budget depends on the rows of its own namespaces.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class MergedUnits:
 
     @property
     def size(self) -> int:
-        """About how many rows it holds."""
+        """The memory that it takes, in rows, approximately."""
         others = len(self.units) // _PLANNED_A_ROW + len(self._selections) + len(self._by_label)
         return sum(map(len, self._rows.values())) + others
 
@@ -116,15 +116,15 @@ class MergedUnits:
         for planned in self.units:
             for row in rows_within(load(planned)[1].get(namespace, ()), self._start, self._end):
                 key = (row.workload, *sorted(row.labels.items()))
-                former = rows.get(key)
-                if former is not None and row.factors <= former.factors:
+                previous = rows.get(key)
+                if previous is not None and row.factors <= previous.factors:
                     for column, figure in enumerate(row.figures):
-                        former.figures[column] += figure
+                        previous.figures[column] += figure
                     continue
                 figures, factors = list(row.figures), row.factors
-                if former is not None:
-                    figures = [a + b for a, b in zip(figures, former.figures, strict=True)]
-                    factors |= former.factors
+                if previous is not None:
+                    figures = [a + b for a, b in zip(figures, previous.figures, strict=True)]
+                    factors |= previous.factors
                 rows[key] = ValuedRow(
                     self._start, self._end, "", "", namespace, row.workload, row.labels, figures, factors
                 )
@@ -132,7 +132,7 @@ class MergedUnits:
 
 
 class MergeCache:
-    """Those of the latest questions; what was asked longest ago is forgotten first. Threads share it."""
+    """Caches the merged units of the latest questions; the least recently used is dropped first. Threads share it."""
 
     def __init__(self, max_rows: int = MAX_ROWS) -> None:
         self.max_rows = max_rows
@@ -140,15 +140,15 @@ class MergeCache:
         self._lock = threading.Lock()
 
     def of(self, units: Sequence[PlannedUnit], start: int, end: int) -> Iterator[MergedUnits]:
-        """What is kept of a span, and what is not: the second changes each minute."""
-        for kept in (True, False):
-            part = [planned for planned in units if planned.kept is kept]
+        """The stored units of a time range, and those that are not stored; the second change each minute."""
+        for is_stored in (True, False):
+            part = [planned for planned in units if planned.is_stored is is_stored]
             if part:
                 first, last = part[0].key, part[-1].key
-                yield self._one(part, max(start, first[1]), min(end, unit_end(last[1], last[0])), kept)
+                yield self._one(part, max(start, first[1]), min(end, unit_end(last[1], last[0])), is_stored)
 
-    def _one(self, units: Sequence[PlannedUnit], start: int, end: int, kept: bool) -> MergedUnits:
-        key = (start, end, kept)
+    def _one(self, units: Sequence[PlannedUnit], start: int, end: int, is_stored: bool) -> MergedUnits:
+        key = (start, end, is_stored)
         with self._lock:
             found = self._known.pop(key, None)
             if found is None or found.units != tuple(units):
@@ -157,7 +157,7 @@ class MergeCache:
         return found
 
     def trim(self) -> None:
-        """Forget what is too much."""
+        """Drop what exceeds the limit."""
         with self._lock:
             sizes = {key: merged.size for key, merged in self._known.items()}
             total = sum(sizes.values())

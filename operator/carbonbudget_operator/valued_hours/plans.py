@@ -1,4 +1,4 @@
-"""One evaluation's reading plan: what the ledger keeps is looked up once, however many spans are asked for."""
+"""The plan of one evaluation: which units it reads. Stored units are looked up once for all time ranges."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
 
 @dataclass(frozen=True, slots=True)
 class PlannedUnit:
-    """A unit to read, as it is now: other facts make another signature."""
+    """A unit to read. `is_stored`: from the stored unit, else from facts. Other facts make another signature."""
 
     key: Key
     signature: str
-    kept: bool
+    is_stored: bool
 
 
 class ReadingPlans:
@@ -31,14 +31,14 @@ class ReadingPlans:
         self._book, self._connection = book, connection
         self.revisions = hours_with_facts(connection, start, end)
         self._hours = list(self.revisions)
-        # A unit that reaches beyond [start, end) gets another signature than it is kept with: it is not read.
+        # A unit that reaches beyond [start, end) gets another signature than the stored one: it is not read.
         self._wanted = signatures(self.revisions)
-        kept = book.derived.kept(connection, start - start % HOUR, end) if self._hours else {}
-        self._valid = {key: sign for key, sign in kept.items() if self._wanted.get(key) == sign}
+        stored = book.derived.kept(connection, start - start % HOUR, end) if self._hours else {}
+        self._valid = {key: sign for key, sign in stored.items() if self._wanted.get(key) == sign}
         self._plans: dict[tuple[int, int], list[PlannedUnit]] = {}
 
     def units(self, start: int, end: int) -> list[PlannedUnit]:
-        """The fewest units that hold [start, end), in order of time."""
+        """The fewest units that cover [start, end), in order of time."""
         if (start, end) not in self._plans:
             first, last = bisect_left(self._hours, start - start % HOUR), bisect_left(self._hours, end)
             keys = plan_units(start, end, self._hours[first:last], self._valid) if start < end else []
@@ -50,10 +50,10 @@ class ReadingPlans:
         self._plans.clear()
 
     def hour(self, hour: int) -> PlannedUnit:
-        """One hour that may hold anything."""
+        """One hour that may have facts."""
         key = (HOURS, hour)
         return PlannedUnit(key, self._wanted[key], key in self._valid)
 
     def load(self, planned: PlannedUnit) -> ValuedUnit:
         """A unit's rows."""
-        return self._book.unit(self._connection, planned.key, planned.signature, planned.kept)
+        return self._book.unit(self._connection, planned.key, planned.signature, planned.is_stored)

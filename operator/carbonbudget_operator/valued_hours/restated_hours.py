@@ -1,4 +1,4 @@
-"""Hours that other settings gave other figures: how many, which, by how much, and how to keep the past as it was. Pure.
+"""Restated hours: those whose figures changed because settings or bundled factors changed. Pure.
 
 Only hours that are not sealed can change. Closed reports stay as they are (`report_comparison.py` compares them).
 """
@@ -26,7 +26,7 @@ class RestatedHours:
     changes: list[str] = field(default_factory=list)
 
     def add(self, hour: int, former_description: str, before: ValuedTotals, after: ValuedTotals) -> None:
-        """An hour that was valued again. One with the same figures, or with facts that came meanwhile, is no such."""
+        """An hour that was valued again. One with the same figures, or with new facts, does not count."""
         if before == after or before.energy_uj != after.energy_uj:
             return
         self.hours.append(hour)

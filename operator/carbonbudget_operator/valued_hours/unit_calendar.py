@@ -1,4 +1,4 @@
-"""Which units of time a span is read from: months, thirds of one, days, quarters of one, hours. Pure."""
+"""The units that a time range is divided into: months, thirds of months, days, quarters of days, hours. Pure."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def unit_end(start: int, level: int) -> int:
 
 
 def signatures(revisions: Mapping[int, int]) -> dict[Key, str]:
-    """What each unit must be signed with to hold what is true of its hours now."""
+    """The signature that each unit must have to agree with the present facts of its hours."""
     parts: dict[Key, list[str]] = {}
     for hour, revision in sorted(revisions.items()):
         for level in LEVELS:
@@ -51,7 +51,7 @@ def signatures(revisions: Mapping[int, int]) -> dict[Key, str]:
 
 
 def plan_units(start: int, end: int, hours: Iterable[int], valid: Mapping[Key, str]) -> list[Key]:
-    """The fewest units that hold the hours of [start, end): the longest that are kept, and hours for the rest."""
+    """The fewest units that cover the hours of [start, end): the longest valid ones, and hours for the rest."""
     found: list[Key] = []
     covered = start
     for hour in hours:

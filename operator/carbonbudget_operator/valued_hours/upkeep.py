@@ -1,4 +1,4 @@
-"""Upkeep: what is derived, sealed and dropped in the background, so that one failure does not stop the rest.
+"""Upkeep: stores valued units, seals hours and deletes old data in the background. One failure does not stop the rest.
 
 A unit that fails is set aside and tried again after an hour, then after twice as long, at most once a day; the other
 units go on. A step that fails ends, and the other steps go on; so does one in which many units fail, since what fails
@@ -32,8 +32,8 @@ class FailedUnits:
 
     def fail(self, unit: Key, now: int) -> int:
         """Set a unit aside; for how many seconds."""
-        _, former = self._units.get(unit, (0, 0))
-        pause = min(2 * former or _FIRST_PAUSE, _LONGEST_PAUSE)
+        _, previous = self._units.get(unit, (0, 0))
+        pause = min(2 * previous or _FIRST_PAUSE, _LONGEST_PAUSE)
         self._units[unit] = (now + pause, pause)
         return pause
 

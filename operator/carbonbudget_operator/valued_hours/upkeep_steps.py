@@ -1,4 +1,4 @@
-"""Keeps units of time that is over, so that long questions stay short. One step at a time, at will."""
+"""The steps of upkeep: store the next valued unit, seal the next hour, delete old data. Each call does one step."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _GRACE_SECONDS = 900  # late windows of an ordinary hour have come by then
 
 
 class UnitError(Exception):
-    """A unit that cannot be kept or sealed: the others may be. `away`: perhaps it is the database that fails."""
+    """A unit cannot be stored or sealed; others may succeed. `away`: the cause may be the database."""
 
     def __init__(self, unit: Key, error: Exception) -> None:
         level, start = unit
@@ -41,7 +41,7 @@ class UnitError(Exception):
 
 @contextmanager
 def _of(unit: Key) -> Iterator[None]:
-    """What fails here is a failure of the unit."""
+    """An error inside becomes a UnitError of the unit."""
     try:
         yield
     except Exception as error:
@@ -49,7 +49,7 @@ def _of(unit: Key) -> Iterator[None]:
 
 
 class UpkeepSteps:
-    """Brings what is kept up to date, seals what is old, and drops what is older than is kept."""
+    """Updates stored units, seals old hours, and deletes what is past its retention."""
 
     def __init__(self, book: ValuedReader, pod_days: int, keep_months: int) -> None:
         self._book, self._pod_days, self._keep_months = book, pod_days, keep_months
@@ -57,8 +57,8 @@ class UpkeepSteps:
         self._last: dict[int, int] | None = None
         self._quiet: set[int] = set()
         self._too_large: dict[Key, str] = {}
-        self._done: tuple[int, dict[int, int]] | None = None  # for which all was kept that can be
-        self._dropped = 0  # before which instant all was dropped
+        self._done: tuple[int, dict[int, int]] | None = None  # the state in which all units were stored that can be
+        self._dropped = 0  # the instant before which all was deleted
         self._sealed = False  # something, since pods were last forgotten
         self._restated = RestatedHours(book.derived.description)
         self.hours_unsealed = 0  # of those that should be, when `seal` was last called
@@ -76,10 +76,10 @@ class UpkeepSteps:
         self._last = revisions
 
     def step(self, now: int, aside: Collection[Key] = ()) -> Key | None:
-        """Keep the next unit that is over and not kept as it is now; which one, None if all are but those set aside.
+        """Store the next unit that is over and not stored with its present figures; which one, None without one.
 
         Raises:
-            UnitError: one cannot be kept.
+            UnitError: one cannot be stored.
         """
         with snapshot(self._book.engine) as connection:
             revisions = hours_with_facts(connection, 0, now)
@@ -88,11 +88,11 @@ class UpkeepSteps:
             if state == self._done:  # mostly nothing changed: two years have 18,000 hours to sign
                 return None
             wanted = signatures(revisions)
-            kept = self._book.derived.kept(connection, 0, now)
+            stored = self._book.derived.kept(connection, 0, now)
             for level in LEVELS:
                 for key in sorted(key for key in wanted if key[0] == level):
                     end = unit_end(key[1], level)
-                    if wanted[key] in (kept.get(key), self._too_large.get(key)) or end + _GRACE_SECONDS > now:
+                    if wanted[key] in (stored.get(key), self._too_large.get(key)) or end + _GRACE_SECONDS > now:
                         continue
                     if key in aside:
                         waits = True
@@ -105,7 +105,7 @@ class UpkeepSteps:
                             unit = self._book.make(connection, key[1])
                     else:
                         parts = [child for child in wanted if child[0] == level - 1 and key[1] <= child[1] < end]
-                        if any(kept.get(child) != wanted[child] for child in parts):
+                        if any(stored.get(child) != wanted[child] for child in parts):
                             continue  # one of them waits
                         with _of(key):
                             loaded = [self._book.derived.load(connection, *child) for child in sorted(parts)]
@@ -132,19 +132,19 @@ class UpkeepSteps:
         return found if found.hours else None
 
     def _compare(self, unit: ValuedUnit) -> None:
-        """An hour that was kept under former settings may have other figures now."""
+        """Record the hour if its figures under earlier settings were different."""
         with self._book.engine.connect() as connection:
             derivation_id = self._book.derived.id(connection)
-            former = None if derivation_id is None else former_hour(connection, derivation_id, unit.start)
-        if former is not None:
+            previous = None if derivation_id is None else former_hour(connection, derivation_id, unit.start)
+        if previous is not None:
             after = totals_of(row.figures for row in unit.rows)
-            self._restated.add(unit.start, former.description, former.totals, after)
+            self._restated.add(unit.start, previous.description, previous.totals, after)
 
     def _is_quiet(self, hour: int, revision: int) -> bool:
         return self._last is None or (hour in self._quiet and self._last.get(hour) == revision)
 
     def seal(self, now: int, aside: Collection[Key] = ()) -> Key | None:
-        """Seal the next hour that is old enough and kept; which one, None if there is none but those set aside.
+        """Seal the next hour that is old enough and stored; which one, None without one.
 
         Raises:
             UnitError: one cannot be sealed.
@@ -157,13 +157,13 @@ class UpkeepSteps:
             sealed = sealed_hours(connection, book.cluster, 0, limit)
             open_ = [hour for hour in revisions if hour not in sealed]
             derivation_id = book.derived.id(connection)
-            kept = book.derived.kept(connection, open_[0], limit) if open_ else {}
+            stored = book.derived.kept(connection, open_[0], limit) if open_ else {}
         self.hours_unsealed, self.first_unsealed = len(open_), min(open_, default=0)
         wanted = signatures({hour: revisions[hour] for hour in open_})
         hopeful = [key for hour in open_ if (key := (HOURS, hour)) not in aside]
         for key in hopeful:
-            if kept.get(key) == wanted[key] and derivation_id is not None:
-                with _of(key), self._made_anew(key[1]):
+            if stored.get(key) == wanted[key] and derivation_id is not None:
+                with _of(key), self._delete_if_wrong(key[1]):
                     seal_hour(book.engine, book.cluster, key[1], derivation_id, now, book.valued_uj)
                 self._sealed = True
                 return key
@@ -173,8 +173,8 @@ class UpkeepSteps:
         return None
 
     @contextmanager
-    def _made_anew(self, hour: int) -> Iterator[None]:
-        """Kept rows that do not hold what was measured are worth nothing: they are made again, of the facts."""
+    def _delete_if_wrong(self, hour: int) -> Iterator[None]:
+        """Delete stored units of an hour that do not add up to its measured energy, so that they are made again."""
         try:
             yield
         except SealError:
@@ -184,7 +184,7 @@ class UpkeepSteps:
             raise
 
     def drop(self, now: int) -> None:
-        """Forget what is older than is kept, and what former settings left once these have been in force a while."""
+        """Delete what is past its retention, and units of earlier settings when the present ones are an hour old."""
         day = dt.datetime.fromtimestamp(now, dt.UTC)
         months = day.year * 12 + day.month - 1 - self._keep_months
         first = dt.datetime(months // 12, months % 12 + 1, 1, tzinfo=dt.UTC)
@@ -213,17 +213,17 @@ def add_up(level: int, start: int, end: int, parts: list[ValuedUnit]) -> ValuedU
         reported[(start, end)] += sum(ms for _, _, ms in part.reported)
         for row in part.rows:
             key = (row.scope, row.namespace, row.workload, tuple(sorted(row.labels.items())))
-            former = rows.get(key)
-            if former is None:
+            previous = rows.get(key)
+            if previous is None:
                 rows[key] = ValuedRow(
                     start, end, "", row.scope, row.namespace, row.workload, row.labels, list(row.figures), row.factors
                 )
                 continue
             for column in range(COLUMNS):
-                former.figures[column] += row.figures[column]
-            if not row.factors <= former.factors:
+                previous.figures[column] += row.figures[column]
+            if not row.factors <= previous.factors:
                 rows[key] = ValuedRow(
-                    start, end, "", row.scope, row.namespace, row.workload, row.labels, former.figures,
-                    former.factors | row.factors,
+                    start, end, "", row.scope, row.namespace, row.workload, row.labels, previous.figures,
+                    previous.factors | row.factors,
                 )  # fmt: skip
     return ValuedUnit(level, start, list(rows.values()), [(a, b, ms) for (a, b), ms in reported.items()])

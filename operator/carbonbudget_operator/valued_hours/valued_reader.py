@@ -46,33 +46,33 @@ class ValuedReader:
         self._cache = _Cache(cached_rows)
 
     def on(self, engine: sa.Engine) -> ValuedReader:
-        """The same book read through other connections to the same ledger; what is kept in memory is shared."""
+        """The same reader on other connections to the same ledger; cached units are shared."""
         other = copy.copy(self)
         other.engine = engine
         return other
 
     def units(self, connection: sa.Connection, start: int, end: int) -> dict[Key, tuple[str, bool]]:
-        """The units that [start, end) is read from: each one's signature, and whether it is kept."""
+        """The units that [start, end) is read from: each one's signature, and whether it is stored."""
         revisions = hours_with_facts(connection, start, end)
         if not revisions:
             return {}
         wanted = signatures(revisions)
-        kept = self.derived.kept(connection, start - start % HOUR, end)
-        valid = {key: sign for key, sign in kept.items() if wanted.get(key) == sign}
+        stored = self.derived.kept(connection, start - start % HOUR, end)
+        valid = {key: sign for key, sign in stored.items() if wanted.get(key) == sign}
         return {key: (wanted[key], key in valid) for key in plan_units(start, end, revisions, valid)}
 
-    def unit(self, connection: sa.Connection, key: Key, signature: str, kept: bool) -> ValuedUnit:
+    def unit(self, connection: sa.Connection, key: Key, signature: str, is_stored: bool) -> ValuedUnit:
         """One unit's rows."""
         cached = self._cache.get(key)
         if cached is not None and cached[0] == signature:
             return cached[1]
-        unit = self.read(connection, key, kept)
+        unit = self.read(connection, key, is_stored)
         self._cache.put(key, signature, unit)
         return unit
 
-    def read(self, connection: sa.Connection, key: Key, kept: bool) -> ValuedUnit:
-        """The same for who needs each unit once: nothing of it stays in memory."""
-        return self.derived.load(connection, *key) if kept else self.make(connection, key[1])
+    def read(self, connection: sa.Connection, key: Key, is_stored: bool) -> ValuedUnit:
+        """As `unit`, for a caller that needs each unit once: it is not cached."""
+        return self.derived.load(connection, *key) if is_stored else self.make(connection, key[1])
 
     def make(self, connection: sa.Connection, hour: int) -> ValuedUnit:
         """An hour from its facts; a sealed one from the rows that it was sealed with."""
@@ -84,7 +84,7 @@ class ValuedReader:
         return ValuedUnit(HOURS, hour, rows, _reported(slices), applied)
 
     def applied(self, connection: sa.Connection, key: Key, unit: ValuedUnit) -> list[Applied]:
-        """By which numbers the hours of a unit were valued: of one above the hours, those that are kept of these."""
+        """The numbers by which the hours of a unit were valued; of a longer unit, those of its stored hours."""
         level, start = key
         return unit.applied if level == HOURS else self.derived.applied(connection, start, unit_end(start, level))
 
@@ -114,14 +114,14 @@ class ValuedReader:
         return sound, valuer.value(sound, by_node, hours)
 
     def valued_uj(self, connection: sa.Connection, hour: int) -> int:
-        """What the nodes that can be valued measured in an hour."""
+        """The microjoules of an hour that were measured on nodes that can be valued."""
         slices, _ = self.value(connection, hour)
         return sum(domain.measured_uj for slice_ in slices for domain in slice_.domains.values())
 
     def grid(self, connection: sa.Connection, hour: int) -> IntensityHours | None:
-        """What sources say of an hour, and of those before it that may stand in; None without sources.
+        """The hourly intensities for an hour, with earlier ones that may stand in; None without sources.
 
-        What the settings state is taken from the settings in force at the hour, never from what the ledger keeps: so a
+        What the settings state is taken from the settings in force at the hour, never from the ledger: so a
         figure and its source change together, and it reaches every zone and hour.
         """
         terms = self.terms.at(hour)
@@ -136,9 +136,9 @@ class ValuedReader:
         return IntensityHours(series, words, age, carbon.basis, others, terms.stated)
 
     def rows(self, start: int, end: int, by_node: bool = False) -> Iterator[ValuedRow]:
-        """Rows that add up to [start, end); `by_node` keeps nodes apart.
+        """Rows that add up to [start, end); `by_node`: the rows of each node are separate.
 
-        Nodes of sealed hours are not known any more. Of kept units the components are summed up in the first
+        Nodes of sealed hours are not known any more. In stored units the components are summed up in the first
         column of each three. A slice that straddles a boundary counts pro rata in time.
         """
         with snapshot(self.engine) as connection:
@@ -153,7 +153,9 @@ class ValuedReader:
                 return
             units = self.units(connection, start, end)
             whole = [
-                key for key, (_, kept) in units.items() if kept and key[1] >= start and unit_end(key[1], key[0]) <= end
+                key
+                for key, (_, is_stored) in units.items()
+                if is_stored and key[1] >= start and unit_end(key[1], key[0]) <= end
             ]
             try:
                 yield from self.derived.total(connection, whole, start, end)
@@ -164,7 +166,7 @@ class ValuedReader:
 
 
 class _Cache:
-    """The units of the latest questions, each with its signature. Threads share it."""
+    """Caches the units of the latest questions, each with its signature. Threads share it."""
 
     def __init__(self, most_rows: int) -> None:
         self._most_rows = most_rows
@@ -178,8 +180,8 @@ class _Cache:
 
     def put(self, key: Key, signature: str, unit: ValuedUnit) -> None:
         with self._lock:
-            former = self._units.pop(key, None)
-            self._rows += len(unit.rows) - (len(former[1].rows) if former else 0)
+            previous = self._units.pop(key, None)
+            self._rows += len(unit.rows) - (len(previous[1].rows) if previous else 0)
             self._units[key] = (signature, unit)
             while self._rows > self._most_rows and len(self._units) > 1:
                 _, oldest = self._units.pop(next(iter(self._units)))

@@ -1,4 +1,4 @@
-"""Who used what: GET /v1/allocation."""
+"""The endpoint for energy and emissions by group: GET /v1/allocation."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _LATEST = 2**40
 
 
 def allocation_routes(asking: QueryHandling) -> APIRouter:
-    """The one."""
+    """The route of allocations."""
     router, known = APIRouter(), Depends(asking.asker)
 
     @router.get("/v1/allocation")
@@ -26,7 +26,7 @@ def allocation_routes(asking: QueryHandling) -> APIRouter:
     ) -> Response:
         if end <= start:
             raise Refusal(422, "unanswerable", "to must be after from")
-        # A share depends on everybody else on the node, and the rest shows as a row: all namespaces.
+        # A group's share depends on all pods of its nodes, and the answer has their sum: it needs all namespaces.
         return await asker.answer_all("allocation", start=start, end=end, group_by=group_by, filter=filter_by)
 
     return router

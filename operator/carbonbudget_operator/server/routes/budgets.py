@@ -1,4 +1,4 @@
-"""What budgets used: POST /v1/budgets/query and /v1/budgets/hours."""
+"""The endpoints for the use of budgets: POST /v1/budgets/query and /v1/budgets/hours."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from carbonbudget_operator.server.routes.query_handling import QueryCaller, Quer
 def budget_routes(
     asking: QueryHandling, writer: LedgerWriter, pods_without_agent: Callable[[], Mapping[str, int]]
 ) -> APIRouter:
-    """Both of them. `pods_without_agent` gives how many pods each namespace has on nodes without an agent."""
+    """The routes of budgets. `pods_without_agent` counts by namespace the pods on nodes without an agent."""
     router, known = APIRouter(), Depends(asking.asker)
 
     @router.post("/v1/budgets/query")
     async def query(asker: QueryCaller = known) -> Response:
         def before(asked: BudgetQueries) -> None:
-            """The operator's alone: a tenant's question must not use up the cuts of all."""
+            """For the operator only: a tenant's question must not use up the cuts of all."""
             check_questions(asked.queries, asker.readers.allowance)
             check_spans(asked.queries, asker.readers.allowance)
             writer.add_cuts(wanted_cuts(asked.queries), int(asking.now()))
@@ -51,7 +51,7 @@ def budget_routes(
 
 
 def _namespaces(asked: BudgetQueries) -> set[str]:
-    # An empty name is no namespace's: nobody may ask by it but who may ask about all.
+    # An empty name is no namespace: only a caller that may read all namespaces may send it.
     return {name or EVERY_NAMESPACE for query in asked.queries for name in query.namespaces}
 
 
@@ -62,7 +62,7 @@ def _selected(asked: Iterable[BudgetQuery]) -> Iterator[Asked]:
 
 
 def check_questions(asked: Sequence[BudgetQuery], allowance: QueryAllowance) -> None:
-    """Refuse what is well-formed and cannot be answered."""
+    """Refuse questions that are well-formed and cannot be answered."""
     allowance.check("questions", len(asked))
     for query in asked:
         if query.end <= query.start:

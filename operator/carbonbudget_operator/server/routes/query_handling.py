@@ -1,4 +1,4 @@
-"""What all questions have in common: who asks, within which limits, with which body, how long the answer took."""
+"""What all endpoints for questions share: authentication, authorization, limits, reading bodies, timing answers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from carbonbudget_operator.ingest.request_limits import RequestBytes
 from carbonbudget_operator.kube.access import Access, AccessUnavailable, Caller
 from carbonbudget_operator.namespace_names import EVERY_NAMESPACE
 from carbonbudget_operator.printable import printable
-from carbonbudget_operator.server.pools import OperatorPool, QueryWorkers, Question, WorkerPools
+from carbonbudget_operator.server.pools import Answerer, OperatorPool, QueryWorkers, Question, WorkerPools
 from carbonbudget_operator.server.readiness import Readiness
 
 _Question = TypeVar("_Question", bound=BaseModel)
@@ -31,14 +31,17 @@ _AUTHORIZE_SECONDS = 5
 
 
 class QueryCaller:
-    """Who asks one question, with what the question may use. `wide`: whether it may be about every namespace."""
+    """The caller of one request, with its limits. `wide`: whether it may read every namespace.
+
+    `who` is the name that its requests are counted by.
+    """
 
     def __init__(
-        self, asking: QueryHandling, request: Request, caller: Caller, wide: bool, who: str, hold: RequestBytes
+        self, asking: QueryHandling, request: Request, caller: Caller, wide: bool, who: str, request_bytes: RequestBytes
     ) -> None:
         self.caller, self.wide, self.who = caller, wide, who
         self.readers = asking.readers(caller, wide)
-        self._asking, self._request, self._hold = asking, request, hold
+        self._asking, self._request, self._bytes = asking, request, request_bytes
 
     async def answer(
         self,
@@ -52,20 +55,20 @@ class QueryCaller:
     ) -> Response:
         """Read the question in the body, authorize it for its namespaces, and answer it.
 
-        What a question is parsed to is many times its text: it is parsed when its turn has come, not before. `given`
-        gives what is added to the question, by its namespaces; `before` is called for the operator's alone, in its
-        thread, and may write to the ledger. `then` takes the answer and gives the one that is sent.
+        A parsed question takes many times the memory of its text, so it is parsed when its turn has come. `given`
+        returns what is added to the question, by its namespaces. `before` is called for the operator's questions only,
+        in a thread of the operator's pool, and may write to the ledger. `then` turns the answer into the one to send.
 
         Raises:
             Refusal: it is malformed, too large, forbidden, or too many are asked.
         """
-        body = await read_body(self._request, self._hold, self.readers.share.limits.body)
+        body = await read_body(self._request, self._bytes, self.readers.share.limits.body)
 
         async def answered() -> Response:
             pool = self.readers.pool
             async with pool.turn(self.who, long):
                 question = Question(endpoint, int(self._asking.now()), self.readers.allowance, body)
-                # Who may read the whole cluster needs no other right: the worker parses its long question.
+                # A caller that may read the whole cluster needs no other right: the worker parses its question.
                 if not self.wide or isinstance(pool, OperatorPool):
                     parsed = await pool.run(parse, kind, body)
                     # A question about no namespace is answered from the whole cluster's record (`data_through`).
@@ -77,33 +80,40 @@ class QueryCaller:
                     question = replace(question, given=given(asked_for))
                 else:
                     question = replace(question, given=given({EVERY_NAMESPACE}))
-                return await self._answer(question, long, then)
+                return await self._answer(pool, question, long, then)
 
         return await self._unless_gone(answered())
 
     async def read(self, kind: type[_Question]) -> _Question:
-        """The body, for who does not ask but changes something. Raises Refusal."""
-        body = await read_body(self._request, self._hold, self.readers.share.limits.body)
+        """The body of a request that changes something. Raises Refusal."""
+        body = await read_body(self._request, self._bytes, self.readers.share.limits.body)
         return await self.readers.pool.run(parse, kind, body)
 
-    async def answer_all(self, endpoint: str, long: bool = False, **given: object) -> Response:
-        """Answer a question about the whole cluster that has no body. Raises Refusal."""
+    async def answer_all(
+        self, endpoint: str, long: bool = False, pool: Answerer | None = None, **given: object
+    ) -> Response:
+        """Answer a question about the whole cluster that has no body. `pool` replaces the caller's own.
+
+        Raises:
+            Refusal: it is forbidden, too many are asked, or it cannot be answered.
+        """
         await self.authorize({EVERY_NAMESPACE})
         question = Question(endpoint, int(self._asking.now()), self.readers.allowance, given=given)
+        used = pool or self.readers.pool
 
         async def answered() -> Response:
-            async with self.readers.pool.turn(self.who, long):
-                return await self._answer(question, long)
+            async with used.turn(self.who, long):
+                return await self._answer(used, question, long)
 
         return await self._unless_gone(answered())
 
     async def _unless_gone(self, answered: Coroutine[Any, Any, Response]) -> Response:
-        """The answer, as long as its asker is there: nobody waits for a turn, or computes, for one that went away."""
+        """The answer. The work is cancelled when the client ends the connection."""
         answering, gone = asyncio.create_task(answered), asyncio.create_task(self._gone())
         try:
             await asyncio.wait({answering, gone}, return_when=asyncio.FIRST_COMPLETED)
             if not answering.done():
-                raise Refusal(503, "gone", "the asker ended the connection")
+                raise Refusal(503, "gone", "the client ended the connection")
             return answering.result()
         finally:
             answering.cancel()
@@ -115,20 +125,23 @@ class QueryCaller:
             pass
 
     async def _answer(
-        self, question: Question, long: bool, then: Callable[[bytes], Awaitable[bytes]] | None = None
+        self, pool: Answerer, question: Question, long: bool, then: Callable[[bytes], Awaitable[bytes]] | None = None
     ) -> Response:
         with self._asking.timed(self._request.url.path):
-            answer = await self.readers.pool.answer(question, long)
-            return self.held(answer if then is None else await then(answer))
+            answer = await pool.answer(question, long)
+            return self.respond(answer if then is None else await then(answer))
 
     async def _authorize_in_time(self, namespaces: Iterable[str]) -> None:
-        """The others wait for the turn meanwhile: an API server that is slow must not hold them up."""
+        """The question has its turn meanwhile, so a slow API server would delay the questions that wait."""
         try:
             async with asyncio.timeout(_AUTHORIZE_SECONDS):
                 await self.authorize(namespaces)
         except TimeoutError:
-            reason = f"the API server did not say within {_AUTHORIZE_SECONDS} s what {self.caller.user} may read"
-            raise Refusal(503, "api_server", f"{reason}: ask again, or about fewer namespaces", 5) from None
+            reason = (
+                f"the API server did not answer within {_AUTHORIZE_SECONDS} s whether {self.caller.user} may read "
+                "these namespaces: ask again, or about fewer namespaces"
+            )
+            raise Refusal(503, "api_server", reason, 5) from None
 
     async def authorize(self, namespaces: Iterable[str]) -> None:
         """Refuse unless the caller may get carbonbudgets in every namespace; EVERY_NAMESPACE stands for all of them."""
@@ -143,13 +156,17 @@ class QueryCaller:
         if not await access_answer(self._asking.access.may_close_reports(self.caller, verb)):
             raise Refusal(403, "forbidden", f"{self.caller.user} may not {verb} closedreports.carbonbudget.dev")
 
-    def held(self, text: bytes) -> Response:
-        """The answer, which counts as held until the caller took it. Raises Refusal."""
+    def respond(self, text: bytes) -> Response:
+        """The response. Its bytes count against the caller's limit until the client has received them.
+
+        Raises:
+            Refusal: it is longer than the caller's answers may be, or would exceed the caller's limit.
+        """
         most = self.readers.allowance.answer_bytes
         if len(text) > most:
             reason = f"the answer has {len(text)} bytes, at most {most} are sent at once: ask in parts"
             raise Refusal(422, "unanswerable", reason)
-        self._hold.add(len(text))
+        self._bytes.add(len(text))
         return _Answer(text, media_type="application/json")
 
 
@@ -175,9 +192,9 @@ class QueryHandling:
         )
 
     async def asker(self, request: Request) -> AsyncIterator[QueryCaller]:
-        """As a FastAPI dependency: who asks, before anything else is read, until the answer was taken.
+        """A FastAPI dependency: the caller, authenticated before its body is read, until it has received the answer.
 
-        Whether the caller may read the whole cluster decides how much of the server's memory and time it may use.
+        Whether the caller may read the whole cluster decides which limits it has.
 
         Raises:
             Refusal: nobody, or too many questions of this caller, or of all, are under way.
@@ -186,29 +203,30 @@ class QueryHandling:
             caller = await self.caller(request)
             wide = await access_answer(self.access.may_read_budgets(caller, EVERY_NAMESPACE))
             await self._readiness.check()
-            who = caller.user if wide else tenant_of(caller.user)
-            with self.readers(caller, wide).share.request(who) as hold:
-                yield QueryCaller(self, request, caller, wide, who, hold)
+            readers = self.readers(caller, wide)
+            # Controller and webhook are two accounts of one namespace, and each has its own requests counted.
+            who = caller.user if readers is self.pools.operator_readers else tenant_of(caller.user)
+            with readers.share.request(who) as request_bytes:
+                yield QueryCaller(self, request, caller, wide, who, request_bytes)
         except Refusal as error:
-            # While the ledger is silent, whatever went wrong on the way went wrong by that.
-            refusal = self._readiness.silent or error if error.status == 503 else error
+            refusal = self._readiness.explain(error)
             self._refused.labels(refusal.kind).inc()
             raise refusal from None
 
     def readers(self, caller: Caller, wide: bool) -> QueryWorkers:
-        """Who answers this caller, and within which limits."""
+        """The pool and the limits of this caller."""
         if not wide:
             return self.pools.namespace_readers
         operator = caller.user in self.pools.settings.server.operator_accounts
         return self.pools.operator_readers if operator else self.pools.cluster_readers
 
     async def caller(self, request: Request) -> Caller:
-        """Who asks. Raises Refusal."""
+        """The authenticated caller. Raises Refusal."""
         return await authenticated(self.access, request)
 
     @contextmanager
     def timed(self, endpoint: str) -> Iterator[None]:
-        """Counts the time of an answer, and of a failure to give one."""
+        """Measure the time of an answer, or of a refusal."""
         began = time.monotonic()
         try:
             yield
@@ -217,7 +235,7 @@ class QueryHandling:
 
 
 class _Answer(Response):
-    """It is done when the client has taken it, not when it was written: until then it counts as held."""
+    """A response that ends when the client has received it. Until then its bytes count against the caller's limit."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
@@ -234,7 +252,7 @@ async def access_answer(question: Awaitable[bool]) -> bool:
 
 
 def parse(kind: type[_Question], given: bytes) -> _Question:
-    """The question that a body is. Raises Refusal 400."""
+    """The question in a body. Raises Refusal 400."""
     try:
         return kind.model_validate_json(given)
     except ValidationError as error:

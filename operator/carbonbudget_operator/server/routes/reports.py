@@ -1,4 +1,4 @@
-"""Reports of a period, open and closed: GET /v1/report and what is below it. For people, by `carbonbudget report`."""
+"""The endpoints of `carbonbudget report`: GET /v1/report, its closures, POST /v1/report/close and /v1/report/reopen."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _LATEST = 2**40
 
 
 def report_routes(asking: QueryHandling) -> APIRouter:
-    """All of them. A report takes long; to close one is to make it as a question, and to keep it in a thread."""
+    """All routes of reports. A worker process makes a report; a thread of the server stores a closed one."""
     router, known = APIRouter(), Depends(asking.asker)
     writing, cluster = asking.pools.closing, asking.pools.settings.cluster
 
@@ -47,19 +47,20 @@ def report_routes(asking: QueryHandling) -> APIRouter:
 
     @router.post("/v1/report/close")
     async def close(asker: QueryCaller = known) -> Response:
-        async def keep(prepared: bytes) -> bytes:
+        async def store(prepared: bytes) -> bytes:
             async with writing.turn(asker.who):
-                return await writing.ask(kept, prepared)
+                return await writing.ask(stored, prepared)
 
-        def kept(queries: BudgetUseQueries, prepared: bytes) -> bytes:
+        def stored(queries: BudgetUseQueries, prepared: bytes) -> bytes:
             made = json.loads(prepared)
             closed = ClosedReport(made["period"], made["closed_at"], made["sha256"], made["report"])
-            refused(lambda: report_closing.keep(queries.book.engine, cluster, closed))
-            _log.info("the report of %s was closed by %s", closed.period, asker.caller.user)
-            return prepared
+            found = refused(lambda: report_closing.store_closure(queries.book.engine, cluster, closed))
+            done = "closed" if found is closed else "closed again with the same content"
+            _log.info("the report of %s was %s by %s", closed.period, done, asker.caller.user)
+            return encoded(found)
 
         await asker.authorize_closing("create")
-        return await asker.answer("prepare", ClosePeriod, lambda _: {EVERY_NAMESPACE}, long=True, then=keep)
+        return await asker.answer("prepare", ClosePeriod, lambda _: {EVERY_NAMESPACE}, long=True, then=store)
 
     @router.post("/v1/report/reopen")
     async def reopen(asker: QueryCaller = known) -> Response:
@@ -73,19 +74,19 @@ def report_routes(asking: QueryHandling) -> APIRouter:
         await asker.authorize({EVERY_NAMESPACE})
         asked = await asker.read(ReopenPeriod)
         async with writing.turn(asker.who):
-            return asker.held(await writing.ask(undone, asked))
+            return asker.respond(await writing.ask(undone, asked))
 
     return router
 
 
 def encoded(closed: ClosedReport) -> bytes:
-    """`report` is the text that was hashed, as a string: parsed and written again it might have other bytes."""
+    """A closed report as JSON. `report` is the hashed text as a string, because parsing could change its bytes."""
     made = {"period": closed.period, "closed_at": closed.closed_at, "sha256": closed.digest, "report": closed.text}
     return json.dumps(made).encode()
 
 
 def refused(work: Callable[[], _T]) -> _T:
-    """What `work` gives. Raises Refusal for what cannot be reported or closed."""
+    """The result of `work`. Raises Refusal if a period cannot be reported or closed."""
     try:
         return work()
     except TimeRangeError as error:

@@ -1,4 +1,4 @@
-"""What single runs emitted, and what new ones will: POST /v1/runs/query, GET /v1/projection."""
+"""The endpoints for emissions of single runs and for projections: POST /v1/runs/query, GET /v1/projection."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from carbonbudget_operator.server.routes.query_handling import QueryCaller, Quer
 
 
 def run_routes(asking: QueryHandling) -> APIRouter:
-    """Both of them."""
+    """The routes of runs and projections."""
     router, known = APIRouter(), Depends(asking.asker)
 
     @router.post("/v1/runs/query")
@@ -18,6 +18,6 @@ def run_routes(asking: QueryHandling) -> APIRouter:
 
     @router.get("/v1/projection")
     async def projection(asker: QueryCaller = known) -> Response:
-        return await asker.answer_all("projection")
+        return await asker.answer_all("projection", pool=asking.pools.projections)
 
     return router

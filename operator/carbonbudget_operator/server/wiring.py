@@ -94,7 +94,15 @@ async def run(settings: Settings, host: str, port: int, log_level: str, log_form
         on_stored=owners.see,
         verify=ReportVerifier(capacities, pods, registry).verify,
     )
-    app = make_app(receiver, access, writer, pools, registry, pods_without_agent=lambda: nodes.pods_without_agent)
+    app = make_app(
+        receiver,
+        access,
+        writer,
+        pools,
+        registry,
+        pods_without_agent=lambda: nodes.pods_without_agent,
+        namespaces=pods.namespaces,
+    )
     collect_seldom()
     # The loop and the ledger's writer take turns: every 5 ms, as Python would, each finds its caches cold.
     sys.setswitchinterval(0.05)

@@ -25,7 +25,7 @@ from benchmarks.budget_query_cost import DAY, HOUR, fill
 from benchmarks.figures import Figures, arguments, show, yardstick_ms
 from benchmarks.question_load import NODES, Load, questions
 from benchmarks.question_load import review as review_of_others
-from benchmarks.serving import URL, Serving, serving
+from tests.serving import URL, Serving, serving
 
 from carbonbudget_operator.ingest.connections import raise_file_limit
 from carbonbudget_operator.ledger.store import migrate, open_ledger

@@ -30,7 +30,7 @@ from aiohttp import web
 from benchmarks.budget_query_cost import DAY, HOUR, fill
 from benchmarks.figures import Figures, arguments, show, yardstick_ms
 from benchmarks.ingest_cost import ACCOUNT, a_report
-from benchmarks.serving import URL, Serving, serving
+from tests.serving import URL, Serving, serving
 
 from carbonbudget_operator.ingest.connections import raise_file_limit
 from carbonbudget_operator.ledger.store import migrate, open_ledger

@@ -24,8 +24,8 @@ from aiohttp import web
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.figures import Figures, arguments, cpu_seconds, rss_mib, show, yardstick_ms
-from benchmarks.serving import URL, Answer, serving
 from tests.postgres import PostgresServer
+from tests.serving import URL, Answer, serving
 
 from carbonbudget_core.node_report import Allocatable, DomainUse, NodeInfo, NodeReport, PodRequests, PodUsage
 from carbonbudget_core.node_report_json import encode_report

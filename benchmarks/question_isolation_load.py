@@ -24,7 +24,7 @@ from benchmarks.budget_query_cost import HOUR
 from benchmarks.figures import Figures, arguments, show, yardstick_ms
 from benchmarks.question_load import NODES, Load, questions
 from benchmarks.question_load import review as review_of_others
-from benchmarks.serving import URL, Serving, serving_a_month
+from tests.serving import URL, Serving, serving_a_month
 
 from carbonbudget_operator.ingest.connections import raise_file_limit
 from carbonbudget_operator.settings import ServerSettings

@@ -30,7 +30,7 @@ from aiohttp import web
 from benchmarks.budget_query_cost import DAY, HOUR
 from benchmarks.figures import Figures, arguments, show, yardstick_ms
 from benchmarks.ingest_cost import ACCOUNT, a_report
-from benchmarks.serving import URL, Serving, serving_a_month
+from tests.serving import URL, Serving, serving_a_month
 
 from carbonbudget_operator.ingest.connections import raise_file_limit
 

@@ -92,6 +92,15 @@ class ServerSettings(SettingsSection):
         description="Labels of more nodes on which no agent can run, with their values (none: any); the chart keeps "
         "agents off them.",
     )
+    metric_labels: list[Annotated[str, Field(min_length=1, max_length=317)]] = Field(
+        ["project", "team", "model"],
+        max_length=10,
+        description="Labels of pods by whose values the metrics show emissions.",
+    )
+    metric_values: int = Field(
+        200, ge=1, le=10_000, description="Namespaces, and values of each of these labels, with metrics of their own; "
+        "those that emit least are together `__other__`.",
+    )  # fmt: skip
     keep_months: int = Field(25, ge=2, le=84, description="Months after which sealed hours are dropped.")
 
 

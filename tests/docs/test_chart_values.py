@@ -123,3 +123,17 @@ def test_values_of_a_former_version_without_the_later_keys_start_every_component
 def _args(manifest: dict[str, Any]) -> list[str]:
     containers = manifest.get("spec", {}).get("template", {}).get("spec", {}).get("containers", [])
     return [word for container in containers for word in container.get("args", [])]
+
+
+def test_each_dashboard_is_a_config_map_with_the_file_as_it_is(cluster: Cluster) -> None:
+    on = ("--set", "monitoring.dashboards.enabled=true", "--set", "monitoring.dashboards.namespace=grafana")
+    shown = cluster.run(*RENDER, *on, "-s", "templates/dashboards.yaml").stdout
+    made = {document["metadata"]["name"]: document for document in yaml.safe_load_all(shown) if document}
+    files = sorted((ROOT / "charts/carbonbudget/files/dashboards").glob("*.json"))
+    assert made.keys() == {f"carbonbudget-dashboard-{file.stem}" for file in files}
+    for file in files:
+        document = made[f"carbonbudget-dashboard-{file.stem}"]
+        assert document["metadata"]["namespace"] == "grafana"
+        assert document["metadata"]["labels"]["grafana_dashboard"] == "1"
+        assert json.loads(document["data"][file.name]) == json.loads(file.read_text(encoding="utf-8"))
+        assert len(document["data"][file.name]) < 1_000_000  # a ConfigMap has at most 1 MiB

@@ -50,6 +50,10 @@ class ApiServer:
     up: bool = True
     reviews: list[str] = field(default_factory=list)
     unmetered: dict[str, int] = field(default_factory=dict)  # pods on nodes without an agent, by namespace
+    namespaces: set[str] = field(default_factory=set)  # those that run pods
+
+    async def running(self) -> set[str]:
+        return self.namespaces
 
     async def answer(self, request: web.Request) -> web.Response:
         if not self.up:
@@ -148,8 +152,9 @@ async def a_server(
             access, pools.reports, writer, "default", AGENT, MAX, 20_000, registry, now=lambda: clock[0]
         )
         made = make_app(
-            receiver, access, writer, pools, registry, now=lambda: clock[0], pods_without_agent=lambda: api.unmetered
-        )
+            receiver, access, writer, pools, registry, now=lambda: clock[0], pods_without_agent=lambda: api.unmetered,
+            namespaces=api.running,
+        )  # fmt: skip
         try:
             yield Made(made, api, pools, people, clock)
         finally:

@@ -111,8 +111,8 @@ def group_rows(
     sums: dict[tuple[str, ...], list[int]] = {}
     factors: dict[tuple[str, ...], frozenset[str]] = {}
     for row in rows:
-        selected = all(_field(row, field) == value for field, value in filters)
-        key = tuple(_field(row, field) for field in group_by) if selected else (FILTERED,) * len(group_by)
+        selected = all(field_of(row, field) == value for field, value in filters)
+        key = tuple(field_of(row, field) for field in group_by) if selected else (FILTERED,) * len(group_by)
         total, figures = sums.setdefault(key, [0] * len(_SUMS)), row.figures
         if not row.factors <= factors.setdefault(key, row.factors):
             factors[key] |= row.factors
@@ -143,7 +143,8 @@ def allocation_json(groups: Sequence[AllocationGroup], span: tuple[int, int]) ->
     return {"covers": covers(span), "total": total, "rows": rows, "factors": factors}
 
 
-def _field(row: ValuedRow, field: str) -> str:
+def field_of(row: ValuedRow, field: str) -> str:
+    """The row's value of a grouping field; of a row of no pod its name, for every field but the node."""
     if field == "namespace" or (row.special and field != "node"):
         return row.namespace
     if field == "workload":

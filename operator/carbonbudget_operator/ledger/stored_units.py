@@ -7,7 +7,7 @@ signature (the revisions of its hours) is dropped and made anew when either chan
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any
 
@@ -90,6 +90,22 @@ class StoredUnits:
         ]
         return ValuedUnit(level, start, rows, [tuple(item) for item in json.loads(reported)], applied_of(applied))
 
+    def reported(self, connection: sa.Connection, units: Iterable[_Key]) -> dict[_Key, list[tuple[int, int, int]]]:
+        """What each of these units has as `reported`, for those that are kept."""
+        unit, derivation_id = schema.valued_unit.c, self._find(connection)
+        found: dict[_Key, list[tuple[int, int, int]]] = {}
+        by_level: dict[int, list[int]] = {}
+        for level, start in units:
+            by_level.setdefault(level, []).append(start)
+        for level, starts in by_level.items():
+            for some in chunks(starts):
+                query = sa.select(unit.start, unit.reported).where(
+                    unit.derivation_id == derivation_id, unit.level == level, unit.start.in_(some)
+                )
+                for start, text in connection.execute(query):
+                    found[level, start] = [tuple(item) for item in json.loads(text)]
+        return found
+
     def applied(self, connection: sa.Connection, start: int, end: int) -> list[Applied]:
         """What the hours of [start, end) that are kept were valued by, in order."""
         unit, derivation_id = schema.valued_unit.c, self._find(connection)
@@ -100,8 +116,17 @@ class StoredUnits:
         )
         return [one for text in texts for one in applied_of(text)]
 
-    def total(self, connection: sa.Connection, units: Sequence[_Key], start: int, end: int) -> list[ValuedRow]:
+    def total(
+        self,
+        connection: sa.Connection,
+        units: Sequence[_Key],
+        start: int,
+        end: int,
+        namespaces: Collection[str] | None = None,
+    ) -> list[ValuedRow]:
         """Whole units summed up by group and factors in the database; with many gaps a group has several rows.
+
+        Of these namespaces alone, where they are given.
 
         Components are summed up in the first column of each three: a sum over millions of rows costs by its columns.
 
@@ -110,11 +135,15 @@ class StoredUnits:
         """
         row, derivation_id = schema.valued_row.c, self._find(connection)
         columns = [sum((row[NAMES[part]] for part in parts[1:]), row[NAMES[parts[0]]]) for parts in _SUMMED.values()]
+        g = schema.row_group.c
+        among = [] if namespaces is None else [row.group_id.in_(sa.select(g.id).where(g.namespace.in_(namespaces)))]
         # One range of the primary key each: by OR, SQLite reads all that the derivation ever kept.
         spans = [
             sa.select(
                 row.group_id, row.factor_set_id, *(column.label(f"sum{n}") for n, column in enumerate(columns))
-            ).where(row.derivation_id == derivation_id, row.level == level, row.start >= first, row.start < last)
+            ).where(
+                row.derivation_id == derivation_id, row.level == level, row.start >= first, row.start < last, *among
+            )
             for level in LEVELS
             for first, last in _runs(sorted(at for its, at in units if its == level), level)
         ]

@@ -18,6 +18,9 @@ from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.kube.access import Access
 from carbonbudget_operator.ledger.writer import LedgerWriter
 from carbonbudget_operator.server.pools import WorkerPools
+from carbonbudget_operator.server.public.problems import refusal_response
+from carbonbudget_operator.server.public.routes import public_routes
+from carbonbudget_operator.server.public.visible import Namespaces, no_namespaces
 from carbonbudget_operator.server.readiness import Readiness
 from carbonbudget_operator.server.routes.allocation import allocation_routes
 from carbonbudget_operator.server.routes.budgets import budget_routes
@@ -34,25 +37,23 @@ def make_app(
     registry: CollectorRegistry,
     now: Callable[[], float] = time.time,
     pods_without_agent: Callable[[], Mapping[str, int]] = dict,
+    namespaces: Namespaces = no_namespaces,
 ) -> FastAPI:
-    """Compose the routes. `now` returns UTC seconds; `pods_without_agent` counts unmeasured pods by namespace."""
+    """Compose the routes. `now` returns UTC seconds; `pods_without_agent` counts unmeasured pods by namespace.
+
+    `namespaces` returns those that run pods, or did in the last days.
+    """
     app = FastAPI(title="carbonbudget", docs_url=None, redoc_url=None, openapi_url=None)
 
     @app.exception_handler(Refusal)
-    async def refused(_: Request, refusal: Refusal) -> JSONResponse:
-        headers = {"Retry-After": str(refusal.retry_after_s)} if refusal.retry_after_s else {}
-        if refusal.status in (
-            401,
-            408,
-        ):  # a caller that is not authenticated, or did not send its body, loses its connection
-            headers["Connection"] = "close"
-        return JSONResponse({"reason": refusal.reason}, refusal.status, headers)
+    async def refused(request: Request, refusal: Refusal) -> JSONResponse:
+        return refusal_response(request, refusal)
 
     @app.exception_handler(RequestValidationError)
-    async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+    async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        return JSONResponse({"reason": f"{where}: {first['msg']}"}, 400)
+        return refusal_response(request, Refusal(400, "malformed", f"{where}: {first['msg']}"))
 
     async def reports(request: Request) -> JSONResponse:
         async with receiver.admit(request) as (caller, request_bytes):
@@ -72,6 +73,7 @@ def make_app(
     app.include_router(run_routes(asking))
     app.include_router(allocation_routes(asking))
     app.include_router(report_routes(asking))
+    app.include_router(public_routes(asking, namespaces))
 
     @app.get("/metrics")
     async def metrics(request: Request) -> Response:

@@ -23,11 +23,13 @@ from carbonbudget_operator.answers.hourly_use import hourly_use
 from carbonbudget_operator.answers.projection_table import ProjectionTable
 from carbonbudget_operator.answers.run_use import RunQueriesAnswerer
 from carbonbudget_operator.answers.time_ranges import covered_range, parse_time_range
+from carbonbudget_operator.api.emission_bodies import ServerStatus
 from carbonbudget_operator.api.query_bodies import BudgetAnswers, BudgetQueries, HourlyAnswers, RunAnswers, RunQueries
 from carbonbudget_operator.api.report_bodies import ClosePeriod
 from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.namespace_names import EVERY_NAMESPACE
 from carbonbudget_operator.server.pools import Question
+from carbonbudget_operator.server.public.emission_answer import emission_answer, emission_version, instant
 from carbonbudget_operator.server.routes.budgets import check_hours, check_questions, check_spans
 from carbonbudget_operator.server.routes.query_handling import parse
 from carbonbudget_operator.server.routes.reports import encoded, refused
@@ -137,6 +139,24 @@ def _prepare(answers: LedgerAnswers, question: Question) -> bytes:
     )
 
 
+def _emissions(answers: LedgerAnswers, question: Question) -> bytes:
+    return emission_answer(answers.queries.book, question.given)
+
+
+def _emissions_version(answers: LedgerAnswers, question: Question) -> bytes:
+    return emission_version(answers.queries.book, question.given)
+
+
+def _status(answers: LedgerAnswers, question: Question) -> bytes:
+    through = answers.queries.data_through()
+    return ServerStatus(
+        cluster=answers.settings.cluster,
+        version=question.given["version"],
+        settings=answers.settings.source,
+        data_through=instant(through) if through else None,
+    ).model_dump_json().encode()  # fmt: skip
+
+
 _KINDS: Final[Mapping[str, Callable[[LedgerAnswers, Question], bytes]]] = {
     "budgets": _budgets,
     "hours": _hours,
@@ -147,4 +167,7 @@ _KINDS: Final[Mapping[str, Callable[[LedgerAnswers, Question], bytes]]] = {
     "closures": _closures,
     "closed": _closed,
     "prepare": _prepare,
+    "emissions": _emissions,
+    "emissions_version": _emissions_version,
+    "status": _status,
 }

@@ -32,6 +32,7 @@ from carbonbudget_operator.kube.watch_status import WatchMetrics
 from carbonbudget_operator.ledger.store import ledger_errors, migrate, printable_url
 from carbonbudget_operator.ledger.writer import LedgerWriter
 from carbonbudget_operator.server.app import make_app
+from carbonbudget_operator.server.emission_metrics import EmissionMetrics
 from carbonbudget_operator.server.ledger_answers import LedgerAnswers
 from carbonbudget_operator.server.metrics import ServerMetrics
 from carbonbudget_operator.server.pools import UPKEEP_THREADS, WorkerPools
@@ -80,6 +81,8 @@ async def run(settings: Settings, host: str, port: int, log_level: str, log_form
         pools.upkeep, client, settings.cluster, registry, more=server.nodes_without_agent, pods_on=pods.count_on
     )
     WatchMetrics(registry, client.watches)
+    emitted = EmissionMetrics(pools.book, server.metric_labels, server.metric_values)
+    registry.register(emitted)
     grid = IntensityPoller(pools.upkeep, settings, registry)
     receiver = ReportReceiver(
         access,
@@ -94,7 +97,15 @@ async def run(settings: Settings, host: str, port: int, log_level: str, log_form
         on_stored=owners.see,
         verify=ReportVerifier(capacities, pods, registry).verify,
     )
-    app = make_app(receiver, access, writer, pools, registry, pods_without_agent=lambda: nodes.pods_without_agent)
+    app = make_app(
+        receiver,
+        access,
+        writer,
+        pools,
+        registry,
+        pods_without_agent=lambda: nodes.pods_without_agent,
+        namespaces=pods.namespaces,
+    )
     collect_seldom()
     # The event loop and the writer's thread take turns. Python's 5 ms would give each of them cold CPU caches.
     sys.setswitchinterval(0.05)
@@ -128,6 +139,7 @@ async def run(settings: Settings, host: str, port: int, log_level: str, log_form
                 lambda: asyncio.to_thread(writer.load_selected_labels, int(time.time())),
             ),
             _started(people),
+            _every(60, "the emissions of the last hour cannot be read for the metrics", emitted.step),
             _every(5, "owners of controllers cannot be stored", owners.step),
             _every(5, "nodes cannot be compared with their reports", capacities.step),
             keep_following(client, PODS, pods.run),

@@ -82,6 +82,11 @@ class Valuer:
     def __init__(self, places: Places, policy: AllocationPolicy) -> None:
         self._places, self._policy = places, policy
 
+    @property
+    def places(self) -> Places:
+        """Where nodes stand."""
+        return self._places
+
     def value(
         self, slices: Sequence[NodeSlice], by_node: bool = False, hours: IntensityHours | None = None
     ) -> list[ValuedRow]:

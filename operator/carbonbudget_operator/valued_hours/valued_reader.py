@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 
 import sqlalchemy as sa
@@ -135,34 +135,55 @@ class ValuedReader:
         others = load_intensities(connection, other_basis(carbon.basis), *span) if carbon.intensity.both_bases else None
         return IntensityHours(series, words, age, carbon.basis, others, terms.stated)
 
-    def rows(self, start: int, end: int, by_node: bool = False) -> Iterator[ValuedRow]:
-        """Rows that add up to [start, end); `by_node`: the rows of each node are separate.
+    def rows(
+        self, start: int, end: int, by_node: bool = False, namespaces: Collection[str] | None = None
+    ) -> Iterator[ValuedRow]:
+        """Rows that add up to [start, end); `by_node`: the rows of each node are separate. `namespaces`: of these only.
 
         Nodes of sealed hours are not known any more. In stored units the components are summed up in the first
         column of each three. A slice that straddles a boundary counts pro rata in time.
         """
         with snapshot(self.engine) as connection:
-            if by_node:
-                sealed = sealed_hours(connection, self.cluster, start - HOUR, end)
-                for hour in hours_with_facts(connection, start, end):
-                    if hour in sealed:
-                        rows = [replace(row, node=SEALED_NODE) for row in self.make(connection, hour).rows]
-                    else:
-                        _, rows = self.value(connection, hour, by_node=True)
-                    yield from rows_within(rows, start, end)
-                return
+            found = self._rows(connection, start, end, by_node, namespaces)
+            yield from found if namespaces is None else (row for row in found if row.namespace in namespaces)
+
+    def reported_ms(self, start: int, end: int) -> int:
+        """How many node-milliseconds of [start, end) were reported."""
+        with snapshot(self.engine) as connection:
             units = self.units(connection, start, end)
-            whole = [
-                key
-                for key, (_, is_stored) in units.items()
-                if is_stored and key[1] >= start and unit_end(key[1], key[0]) <= end
-            ]
-            try:
-                yield from self.derived.total(connection, whole, start, end)
-            except OverflowError:  # more than 2.5 GWh in one group: added up here, where numbers have no end
-                whole = []
-            for key in units.keys() - set(whole):
-                yield from rows_within(self.unit(connection, key, *units[key]).rows, start, end)
+            stored = [key for key, (_, is_stored) in units.items() if is_stored]
+            found = self.derived.reported(connection, stored)
+            for key in units.keys() - found.keys():
+                found[key] = self.unit(connection, key, *units[key]).reported
+        spans = (span for of_unit in found.values() for span in of_unit)
+        return sum(
+            ms * max(0, min(until, end) - max(since, start)) // (until - since) for since, until, ms in spans
+        )  # fmt: skip
+
+    def _rows(
+        self, connection: sa.Connection, start: int, end: int, by_node: bool, namespaces: Collection[str] | None
+    ) -> Iterator[ValuedRow]:
+        if by_node:
+            sealed = sealed_hours(connection, self.cluster, start - HOUR, end)
+            for hour in hours_with_facts(connection, start, end):
+                if hour in sealed:
+                    rows = [replace(row, node=SEALED_NODE) for row in self.make(connection, hour).rows]
+                else:
+                    _, rows = self.value(connection, hour, by_node=True)
+                yield from rows_within(rows, start, end)
+            return
+        units = self.units(connection, start, end)
+        whole = [
+            key
+            for key, (_, is_stored) in units.items()
+            if is_stored and key[1] >= start and unit_end(key[1], key[0]) <= end
+        ]
+        try:
+            yield from self.derived.total(connection, whole, start, end, namespaces)
+        except OverflowError:  # more than 2.5 GWh in one group: added up here, where numbers have no end
+            whole = []
+        for key in units.keys() - set(whole):
+            yield from rows_within(self.unit(connection, key, *units[key]).rows, start, end)
 
 
 class _Cache:

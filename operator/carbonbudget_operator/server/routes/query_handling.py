@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -107,6 +107,27 @@ class QueryCaller:
 
         return await self._unless_gone(answered())
 
+    async def answer_version(
+        self, endpoint: str, given: Mapping[str, object], known: Collection[str], media_type: str
+    ) -> Response:
+        """Answer a question that has no body and is authorized already, by 304 if the caller has this version of it.
+
+        The version is read before the answer: an answer may be newer than its tag, and is then sent again.
+        Raises Refusal.
+        """
+        question = Question(endpoint, int(self._asking.now()), self.readers.allowance, given=given)
+
+        async def answered() -> Response:
+            async with self.readers.pool.turn(self.who):
+                with self._asking.timed(self._request.url.path):
+                    version = (await self.readers.pool.answer(replace(question, kind=f"{endpoint}_version"))).decode()
+                    headers = {"ETag": f'"{version}"', "Cache-Control": "private, no-cache", "Vary": "Authorization"}
+                    if version in known:
+                        return Response(status_code=304, headers=headers)
+                    return self.respond(await self.readers.pool.answer(question), media_type, headers)
+
+        return await self._unless_gone(answered())
+
     async def _unless_gone(self, answered: Coroutine[Any, Any, Response]) -> Response:
         """The answer. The work is cancelled when the client ends the connection."""
         answering, gone = asyncio.create_task(answered), asyncio.create_task(self._gone())
@@ -156,7 +177,9 @@ class QueryCaller:
         if not await access_answer(self._asking.access.may_close_reports(self.caller, verb)):
             raise Refusal(403, "forbidden", f"{self.caller.user} may not {verb} closedreports.carbonbudget.dev")
 
-    def respond(self, text: bytes) -> Response:
+    def respond(
+        self, text: bytes, media_type: str = "application/json", headers: Mapping[str, str] | None = None
+    ) -> Response:
         """The response. Its bytes count against the caller's limit until the client has received them.
 
         Raises:
@@ -167,7 +190,7 @@ class QueryCaller:
             reason = f"the answer has {len(text)} bytes, at most {most} are sent at once: ask in parts"
             raise Refusal(422, "unanswerable", reason)
         self._bytes.add(len(text))
-        return _Answer(text, media_type="application/json")
+        return _Answer(text, media_type=media_type, headers=dict(headers or {}))
 
 
 class QueryHandling:

@@ -37,8 +37,13 @@ class Serving:
 
 
 @asynccontextmanager
-async def serving(base: Path, ledger: str, review: Answer, read: Answer | None = None) -> AsyncIterator[Serving]:
-    """`base` is a folder for its files, `ledger` the ledger's URL; `review` answers POST, `read` GET (None: 404)."""
+async def serving(
+    base: Path, ledger: str, review: Answer, read: Answer | None = None, port: int = 18443, config: Path | None = None
+) -> AsyncIterator[Serving]:
+    """`base` is a folder for its files, `ledger` the ledger's URL; `review` answers POST, `read` GET (None: 404).
+
+    `config` is a file of settings.
+    """
     ca = make_ca(dt.datetime.now(dt.UTC))
     leaf = make_leaf(ca, ["localhost"], dt.datetime.now(dt.UTC))
     (base / "tls.crt").write_text(leaf.certificate)
@@ -60,11 +65,12 @@ async def serving(base: Path, ledger: str, review: Answer, read: Answer | None =
     }  # fmt: skip
     (base / "kubeconfig").write_text(yaml.safe_dump(kubeconfig))
     command = [
-        str(Path(sys.executable).parent / "carbonbudget"), "server", "--listen", "127.0.0.1:18443",
+        str(Path(sys.executable).parent / "carbonbudget"), "server", "--listen", f"127.0.0.1:{port}",
         "--ledger", ledger, "--tls-cert", str(base / "tls.crt"),
-        "--tls-key", str(base / "tls.key"), "--log-level", "error",
+        "--tls-key", str(base / "tls.key"), "--log-level", "error", *(["--config", str(config)] if config else []),
     ]  # fmt: skip
-    server = subprocess.Popen(command, env=os.environ | {"KUBECONFIG": str(base / "kubeconfig")})
+    # It returns at once: nothing else runs in this loop that a fork could hold up.
+    server = subprocess.Popen(command, env=os.environ | {"KUBECONFIG": str(base / "kubeconfig")})  # noqa: ASYNC220
     try:
         yield Serving(server.pid, ssl.create_default_context(cadata=ca.certificate))
     finally:

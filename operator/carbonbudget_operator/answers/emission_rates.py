@@ -1,0 +1,132 @@
+"""What the cluster emitted in the last hour that is over, by namespace and by label: for the server's metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from carbonbudget_operator.answers.emission_series import coverage_percent
+from carbonbudget_operator.answers.grouping import UNLABELLED
+from carbonbudget_operator.ledger.expected_nodes import expectations
+from carbonbudget_operator.ledger.fact_reader import data_through, node_spans, read_nodes
+from carbonbudget_operator.ledger.slices import HOUR
+from carbonbudget_operator.ledger.store import snapshot
+from carbonbudget_operator.ledger.valued_rows import (
+    COLUMNS,
+    EMBODIED_UG,
+    ENERGY_UJ,
+    LOCATION_UG,
+    MARKET_UG,
+    METERED_UJ,
+    ValuedRow,
+)
+from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
+
+OTHER: Final = "__other__"
+COMPONENTS: Final = ("Dynamic", "Idle", "Overhead")
+
+Figures = list[int]  # as a row has them
+Accounted = Mapping[tuple[str, str], int]  # by accounting (or "Embodied") and component
+
+
+@dataclass(frozen=True, slots=True)
+class GridIntensity:
+    """What the nodes in a zone are valued by: mgCO2e/kWh of that basis, and the facility's overhead."""
+
+    zone: str
+    basis: str
+    mg_per_kwh: int
+    pue_permille: int
+
+
+@dataclass(frozen=True, slots=True)
+class HourEmissions:
+    """Sums of one hour, which starts at the UTC second `hour`. `version` changes when they may.
+
+    `by_namespace` also has the rows of no pod; `by_label` has (key, value), without those rows. The smallest beyond the
+    bound are one row, `__other__`.
+    """
+
+    hour: int
+    version: str
+    by_namespace: Mapping[str, Figures]
+    by_label: Mapping[tuple[str, str], Figures]
+    intensities: Sequence[GridIntensity]
+    coverage_percent: int | None
+
+    @property
+    def measured_percent(self) -> int:
+        """Share of the energy that a meter measured, rounded down."""
+        total = sum(sum(figures[ENERGY_UJ]) for figures in self.by_namespace.values())
+        metered = sum(figures[METERED_UJ] for figures in self.by_namespace.values())
+        return metered * 100 // total if total else 0
+
+
+def emission_rates(
+    book: ValuedReader, keys: Sequence[str], most: int, known: str = "", since_days: int = 8
+) -> HourEmissions | None:
+    """The last hour that every node has reported; None without one, or if it is the version that is known."""
+    with snapshot(book.engine) as connection:
+        hour = data_through(node_spans(connection, book.cluster)) // HOUR * HOUR - HOUR
+        units = book.units(connection, hour, hour + HOUR) if hour > 0 else {}
+        version = f"{hour} {sorted(units.items())}"
+        if not units or version == known:
+            return None
+        rows = [row for key, unit in units.items() for row in book.unit(connection, key, *unit).rows]
+        expected = expectations(connection, book.cluster)
+        nodes = read_nodes(connection, book.cluster, since=hour - since_days * 24 * HOUR).values()
+        grid, places = book.grid(connection, hour), book.terms.at(hour).valuer.places
+        stand = [places.of(node, hour, grid) for node in nodes]
+        found = {
+            GridIntensity(place.grid_zone or place.zone, place.basis, place.mg_per_kwh, place.pue_permille)
+            for place in stand
+        }
+    return HourEmissions(
+        hour, version, _largest(_by_namespace(rows), most, OTHER), _by_label(rows, keys, most),
+        sorted(found, key=lambda one: (one.zone, one.basis, one.mg_per_kwh, one.pue_permille)),
+        coverage_percent(book, expected, hour, hour + HOUR),
+    )  # fmt: skip
+
+
+def accounted(figures: Figures) -> Accounted:
+    """The emissions in micrograms by accounting and component; embodied ones have neither."""
+    found = {("Embodied", ""): figures[EMBODIED_UG]}
+    for accounting, columns in (("LocationBased", LOCATION_UG), ("MarketBased", MARKET_UG)):
+        for component, figure in zip(COMPONENTS, figures[columns], strict=True):
+            found[accounting, component] = figure
+    return found
+
+
+def _by_namespace(rows: Iterable[ValuedRow]) -> dict[str, Figures]:
+    found: dict[str, Figures] = {}
+    for row in rows:
+        _add(found.setdefault(row.namespace, [0] * COLUMNS), row.figures)
+    return found
+
+
+def _by_label(rows: Sequence[ValuedRow], keys: Sequence[str], most: int) -> dict[tuple[str, str], Figures]:
+    made: dict[tuple[str, str], Figures] = {}
+    for key in keys:
+        found: dict[str, Figures] = {}
+        for row in rows:
+            if not row.special:
+                _add(found.setdefault(row.labels.get(key, UNLABELLED), [0] * COLUMNS), row.figures)
+        made |= {(key, value): figures for value, figures in _largest(found, most, OTHER).items()}
+    return made
+
+
+def _largest(found: Mapping[str, Figures], most: int, other: str) -> dict[str, Figures]:
+    """The `most` with the most emissions, and the sum of the others."""
+    if len(found) <= most:
+        return dict(found)
+    ordered = sorted(found, key=lambda name: (-sum(found[name][LOCATION_UG]), name))
+    rest = [0] * COLUMNS
+    for name in ordered[most:]:
+        _add(rest, found[name])
+    return {name: found[name] for name in ordered[:most]} | {other: rest}
+
+
+def _add(total: Figures, more: Sequence[int]) -> None:
+    for column, figure in enumerate(more):
+        total[column] += figure

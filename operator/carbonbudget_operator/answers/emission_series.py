@@ -1,0 +1,160 @@
+"""Emissions as flat rows: one for each step of a window and each group of pods. For GET /api/v1/emissions.
+
+A step that begins or ends inside an hour is answered by the whole hours that hold it, as every question of people is
+(`time_ranges.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+
+from carbonbudget_operator.answers.grouping import field_of
+from carbonbudget_operator.answers.time_ranges import covered_range
+from carbonbudget_operator.answers.windows import Range, Step, before, steps_of
+from carbonbudget_operator.ledger.expected_nodes import ExpectedNodeTime, expectations, expected_ms
+from carbonbudget_operator.ledger.fact_reader import data_through, hours_with_facts, node_spans
+from carbonbudget_operator.ledger.store import snapshot
+from carbonbudget_operator.ledger.valued_rows import (
+    EMBODIED_UG,
+    ENERGY_UJ,
+    LOCATION_UG,
+    MARKET_UG,
+    METERED_UJ,
+)
+from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
+
+Key = tuple[str, ...]
+Place = tuple[int, Key]  # a row's order: the start of its step, then its key
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesQuery:
+    """What is asked for. `namespaces`: of these alone, without the rows of no pod; None: of the whole cluster.
+
+    `after` leaves out all rows up to that place; `limit` is how many are returned at most.
+    """
+
+    window: Range
+    step: Step
+    group_by: tuple[str, ...]
+    filters: tuple[tuple[str, str], ...]
+    namespaces: frozenset[str] | None
+    compare: bool
+    after: Place | None
+    limit: int
+
+
+@dataclass(slots=True)
+class Amounts:
+    """Sums of rows, in microjoules and micrograms of CO2 equivalent."""
+
+    energy_uj: int = 0
+    metered_uj: int = 0
+    location_ug: int = 0
+    market_ug: int = 0
+    embodied_ug: int = 0
+
+    def add(self, figures: Sequence[int]) -> None:
+        """Add one row's figures, all components together."""
+        self.energy_uj += sum(figures[ENERGY_UJ])
+        self.metered_uj += figures[METERED_UJ]
+        self.location_ug += sum(figures[LOCATION_UG])
+        self.market_ug += sum(figures[MARKET_UG])
+        self.embodied_ug += figures[EMBODIED_UG]
+
+    @property
+    def measured_percent(self) -> int:
+        """Share of the energy that a meter measured, rounded down; 0 without energy."""
+        return self.metered_uj * 100 // self.energy_uj if self.energy_uj else 0
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesRow:
+    """One group in one step; `previous` is the group's use in the window before, where that was asked for."""
+
+    start: int
+    end: int
+    key: Key
+    amounts: Amounts
+    coverage_percent: int | None
+    previous: Amounts | None
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """The rows in order of step and key; `total` is of all rows of the window, whichever page this is.
+
+    `last` is the place of the last row where there are more.
+    """
+
+    data_through: int
+    covers: Range
+    rows: list[SeriesRow]
+    total: Amounts
+    last: Place | None
+
+
+def emission_series(book: ValuedReader, query: SeriesQuery) -> Series:
+    """Read, group and cut to the page."""
+    window = covered_range(*query.window)
+    parts = steps_of(window, query.step)
+    total = Amounts()
+    rows: list[SeriesRow] = []
+    with snapshot(book.engine) as connection:
+        through = data_through(node_spans(connection, book.cluster))
+        expected = expectations(connection, book.cluster)
+    earlier = _sums(book, query, before(window)) if query.compare else {}
+    for start, end in parts:
+        if start >= through:
+            break  # nothing has been reported from here on
+        found = _sums(book, query, (start, end))
+        coverage = coverage_percent(book, expected, start, min(end, through))
+        for amounts in found.values():
+            _add(total, amounts)
+        for key in sorted(found.keys() | earlier.keys()):
+            # One more than the page has shows that there is a next one; the others need no memory.
+            if len(rows) <= query.limit and (query.after is None or (start, key) > query.after):
+                previous = earlier.get(key, Amounts()) if query.compare else None
+                rows.append(SeriesRow(start, end, key, found.get(key, Amounts()), coverage, previous))
+    page = rows[: query.limit]
+    return Series(through, window, page, total, (page[-1].start, page[-1].key) if len(rows) > len(page) else None)
+
+
+def coverage_percent(book: ValuedReader, expected: Iterable[ExpectedNodeTime], start: int, end: int) -> int | None:
+    """Share of the node-time of [start, end) that was reported, rounded down; None where no node is expected."""
+    wanted_ms = expected_ms(expected, start, end)
+    return min(100, book.reported_ms(start, end) * 100 // wanted_ms) if wanted_ms else None
+
+
+def version_of(book: ValuedReader, query: SeriesQuery, shown_as: str) -> str:
+    """A digest that changes whenever the answer may: with the facts, the settings, the question, whom it is about.
+
+    `shown_as` stands for how the answer is written.
+    """
+    start, end = covered_range(*(before(query.window)[0], query.window[1]) if query.compare else query.window)
+    with snapshot(book.engine) as connection:
+        revisions = sorted(hours_with_facts(connection, start, end).items())
+        through = data_through(node_spans(connection, book.cluster))
+    who = None if query.namespaces is None else sorted(query.namespaces)
+    asked = [query.window, query.step, query.group_by, query.filters, query.compare, query.after, query.limit]
+    parts = [*asked, who, shown_as]
+    return blake2b(repr([*parts, revisions, through, book.derived.description]).encode(), digest_size=16).hexdigest()
+
+
+def _sums(book: ValuedReader, query: SeriesQuery, part: Range) -> Mapping[Key, Amounts]:
+    found: dict[Key, Amounts] = {}
+    by_node = "node" in query.group_by or any(field == "node" for field, _ in query.filters)
+    for row in book.rows(*part, by_node, query.namespaces):
+        if all(field_of(row, field) == value for field, value in query.filters):
+            found.setdefault(tuple(field_of(row, field) for field in query.group_by), Amounts()).add(row.figures)
+    return found
+
+
+def _add(total: Amounts, more: Amounts) -> None:
+    total.energy_uj += more.energy_uj
+    total.metered_uj += more.metered_uj
+    total.location_ug += more.location_ug
+    total.market_ug += more.market_ug
+    total.embodied_ug += more.embodied_ug

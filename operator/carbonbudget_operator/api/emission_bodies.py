@@ -1,0 +1,83 @@
+"""Answers of /api/v1, as its OpenAPI document describes them.
+
+A figure is there twice: as a number, for charts, and as a string of an integer in the smallest unit, which is exact
+where numbers end at 2**53.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class EmissionTotal(BaseModel):
+    """Energy and emissions of all rows of the window, on whichever page they are."""
+
+    energy_kwh: float = Field(description="Energy in kilowatt-hours")
+    energy_uj: str = Field(description="The same, exact, in microjoules")
+    location_g: float | None = Field(None, description="Location-based emissions in grams of CO2 equivalent")
+    location_ug: str | None = Field(None, description="The same, exact, in micrograms")
+    market_g: float | None = Field(None, description="Market-based emissions in grams of CO2 equivalent")
+    market_ug: str | None = Field(None, description="The same, exact, in micrograms")
+    embodied_g: float = Field(description="Embodied emissions in grams of CO2 equivalent; in no other figure")
+    embodied_ug: str = Field(description="The same, exact, in micrograms")
+    measured_percent: int = Field(description="Share of the energy that a meter measured; the rest is modelled")
+
+
+class EmissionRow(EmissionTotal):
+    """One group of pods in one step. The fields of `by` are there too, each as text (`namespace`, `label:team`)."""
+
+    model_config = ConfigDict(extra="allow")
+
+    start: str = Field(description="RFC 3339, UTC")
+    end: str = Field(description="RFC 3339, UTC")
+    coverage_percent: int | None = Field(
+        description="Share of the cluster's node-time in this step that was reported; null where no node is known"
+    )
+    previous_energy_kwh: float | None = Field(None, description="With compare=previous: in the window before")
+    previous_location_g: float | None = None
+    previous_location_ug: str | None = None
+    previous_market_g: float | None = None
+    previous_market_ug: str | None = None
+    previous_embodied_g: float | None = None
+
+
+class EmissionAnswer(BaseModel):
+    """The answer to GET /api/v1/emissions in JSON."""
+
+    data_through: str | None = Field(description="The instant up to which every node reported; null without a report")
+    start: str = Field(description="What is covered: the whole hours that hold the window")
+    end: str
+    namespaces: list[str] | None = Field(description="The namespaces that you may read; null for the whole cluster")
+    total: EmissionTotal
+    next: str | None = Field(description="The `cursor` of the next page; null on the last one")
+    rows: list[EmissionRow]
+
+
+class WhoAmI(BaseModel):
+    """Who the server takes you for."""
+
+    user: str
+    groups: list[str]
+    all_namespaces: bool = Field(description="Whether you may read the whole cluster")
+    namespaces: list[str] | None = Field(description="Else the namespaces that you may read, of those that run pods")
+
+
+class ServerStatus(BaseModel):
+    """What the server has."""
+
+    cluster: str
+    version: str
+    settings: str = Field(description="Which settings value the energy")
+    data_through: str | None = Field(description="The instant up to which every node reported")
+
+
+class Problem(BaseModel):
+    """RFC 9457."""
+
+    type: Literal["about:blank"]
+    title: str
+    status: int
+    detail: str = Field(description="What happened, and what to do")
+    kind: str = Field(description="A word for programs, such as `forbidden`")

@@ -1,0 +1,99 @@
+"""Energy and emissions of the last hour as gauges, for dashboards.
+
+Gauges and not counters: a figure that is revised may fall, and Prometheus would take that for a reset and add the whole
+value. `avg_over_time()` times the hours gives a sum.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from carbonbudget_operator.answers.emission_rates import COMPONENTS, HourEmissions, accounted, emission_rates
+from carbonbudget_operator.ledger.valued_rows import ENERGY_UJ
+from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
+
+_MICRO = 1_000_000
+_HOUR = 3600
+
+
+class EmissionMetrics(Collector):
+    """The gauges; `step` reads the ledger when the hour has changed, so that a scrape reads nothing."""
+
+    def __init__(self, book: ValuedReader, label_keys: Sequence[str], most: int) -> None:
+        """`most`: values of `namespace`, and of each label, that have series of their own."""
+        self._book, self._keys, self._most = book, label_keys, most
+        self._rates: HourEmissions | None = None
+
+    async def step(self) -> None:
+        """Bring them up to date. Raises LedgerError."""
+        known = "" if self._rates is None else self._rates.version
+        found = await asyncio.to_thread(emission_rates, self._book, self._keys, self._most, known)
+        self._rates = found or self._rates
+
+    def describe(self) -> Iterator[Metric]:
+        """Nothing to ask at registration."""
+        return iter(())
+
+    def collect(self) -> Iterator[Metric]:
+        """Called with each scrape."""
+        rates = self._rates
+        if rates is None:
+            return
+        emitted = GaugeMetricFamily(
+            "carbonbudget_emissions_rate_grams_per_hour", "CO2e of the last hour that is over.",
+            labels=["namespace", "accounting", "component"],
+        )  # fmt: skip
+        power = GaugeMetricFamily(
+            "carbonbudget_energy_rate_watts", "Mean power of the last hour that is over.",
+            labels=["namespace", "component"],
+        )  # fmt: skip
+        for namespace, figures in rates.by_namespace.items():
+            for (accounting, component), ug in accounted(figures).items():
+                emitted.add_metric([namespace, accounting, component], ug / _MICRO)
+            for component, uj in zip(COMPONENTS, figures[ENERGY_UJ], strict=True):
+                power.add_metric([namespace, component], uj / _MICRO / _HOUR)
+        by_label = GaugeMetricFamily(
+            "carbonbudget_label_emissions_rate_grams_per_hour",
+            "CO2e of the last hour that is over, all components, of pods by the labels that the settings name.",
+            labels=["label", "value", "accounting"],
+        )
+        label_power = GaugeMetricFamily(
+            "carbonbudget_label_energy_rate_watts", "Mean power of the last hour that is over, of pods by label.",
+            labels=["label", "value"],
+        )  # fmt: skip
+        for (key, value), figures in rates.by_label.items():
+            sums: dict[str, int] = {}
+            for (accounting, _), ug in accounted(figures).items():
+                sums[accounting] = sums.get(accounting, 0) + ug
+            for accounting, ug in sums.items():
+                by_label.add_metric([key, value, accounting], ug / _MICRO)
+            label_power.add_metric([key, value], sum(figures[ENERGY_UJ]) / _MICRO / _HOUR)
+        intensity = GaugeMetricFamily(
+            "carbonbudget_grid_intensity_grams_per_kilowatt_hour",
+            "What the energy of a zone's nodes was valued by in the last hour that is over, without the PUE.",
+            labels=["zone", "basis"],
+        )
+        pue = GaugeMetricFamily(
+            "carbonbudget_power_usage_effectiveness_ratio", "The PUE of a zone's nodes.", labels=["zone"]
+        )
+        for zone in dict.fromkeys(one.zone for one in rates.intensities):
+            of_zone = [one for one in rates.intensities if one.zone == zone]
+            intensity.add_metric([zone, of_zone[-1].basis], of_zone[-1].mg_per_kwh / 1000)
+            pue.add_metric([zone], of_zone[-1].pue_permille / 1000)
+        yield from (emitted, power, by_label, label_power, intensity, pue)
+        yield GaugeMetricFamily(
+            "carbonbudget_emissions_hour_timestamp_seconds", "Start of the hour that these figures are of.", rates.hour
+        )
+        yield GaugeMetricFamily(
+            "carbonbudget_measured_ratio", "Share of the hour's energy that a meter measured; the rest is modelled.",
+            rates.measured_percent / 100,
+        )  # fmt: skip
+        if rates.coverage_percent is not None:
+            yield GaugeMetricFamily(
+                "carbonbudget_coverage_ratio", "Share of the hour's node-time that was reported.",
+                rates.coverage_percent / 100,
+            )  # fmt: skip

@@ -1,0 +1,139 @@
+"""Makes the answer to GET /api/v1/emissions from the series that the ledger gave. Runs in a worker process."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import datetime as dt
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from carbonbudget_operator.answers.emission_series import (
+    Amounts,
+    Place,
+    Series,
+    SeriesQuery,
+    SeriesRow,
+    emission_series,
+    version_of,
+)
+from carbonbudget_operator.answers.grouping import GroupingError, parse_filter, parse_group_by
+from carbonbudget_operator.answers.windows import WindowError, check_window
+from carbonbudget_operator.ingest.refusal import Refusal
+from carbonbudget_operator.server.public.formats import Cell, Format, render
+from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
+
+Accounting = Literal["LocationBased", "MarketBased", "Both"]
+_COLUMNS = (
+    "energy_kwh", "energy_uj", "location_g", "location_ug", "market_g", "market_ug", "embodied_g", "embodied_ug",
+    "measured_percent",
+)  # fmt: skip
+
+
+def query_of(given: Mapping[str, Any]) -> SeriesQuery:
+    """The question that a request's parameters are. Raises Refusal."""
+    try:
+        window = given["start"], given["end"]
+        check_window(window, given["step"])
+        group_by, filters = parse_group_by(given["by"]), parse_filter(given["filter"])
+    except (WindowError, GroupingError) as error:
+        raise Refusal(400, "malformed", str(error)) from None
+    names = given["namespaces"]
+    if names is not None and ("node" in group_by or any(field == "node" for field, _ in filters)):
+        raise Refusal(403, "forbidden", "nodes are shown to those who may get carbonbudgets in all namespaces")
+    if given["compare"] and given["step"] != "all":
+        raise Refusal(400, "malformed", "compare=previous compares whole windows: ask with step=all")
+    return SeriesQuery(
+        window, given["step"], group_by, filters, None if names is None else frozenset(names), given["compare"],
+        read_cursor(given["cursor"], len(group_by)), given["limit"],
+    )  # fmt: skip
+
+
+def emission_version(book: ValuedReader, given: Mapping[str, Any]) -> bytes:
+    """The answer's version: it changes whenever the answer may. Raises Refusal."""
+    return version_of(book, query_of(given), f"{given['accounting']} {given['format']}").encode()
+
+
+def emission_answer(book: ValuedReader, given: Mapping[str, Any]) -> bytes:
+    """The answer in the format that was asked for. Raises Refusal."""
+    query = query_of(given)
+    series = emission_series(book, query)
+    accounting: Accounting = given["accounting"]
+    form: Format = given["format"]
+    rows = [_row(query, row, accounting) for row in series.rows]
+    columns = ["start", "end", *query.group_by, *_shown(accounting), "coverage_percent"]
+    if query.compare:
+        columns += [name for name in (f"previous_{name}" for name in _shown(accounting)) if name in _PREVIOUS]
+    return render(form, columns, rows, _around(query, series, accounting))
+
+
+_PREVIOUS = frozenset(
+    f"previous_{name}"
+    for name in ("energy_kwh", "location_g", "location_ug", "market_g", "market_ug", "embodied_g")
+)  # fmt: skip
+
+
+def _around(query: SeriesQuery, series: Series, accounting: Accounting) -> dict[str, object]:
+    return {
+        "data_through": instant(series.data_through) if series.data_through else None,
+        "start": instant(series.covers[0]),
+        "end": instant(series.covers[1]),
+        "namespaces": None if query.namespaces is None else sorted(query.namespaces),
+        "total": _figures(series.total, accounting),
+        "next": None if series.last is None else make_cursor(series.last),
+    }
+
+
+def _row(query: SeriesQuery, row: SeriesRow, accounting: Accounting) -> dict[str, Cell]:
+    made: dict[str, Cell] = {"start": instant(row.start), "end": instant(row.end)}
+    made |= dict(zip(query.group_by, row.key, strict=True))
+    made |= _figures(row.amounts, accounting)
+    made["coverage_percent"] = row.coverage_percent
+    if row.previous is not None:
+        earlier = {f"previous_{name}": value for name, value in _figures(row.previous, accounting).items()}
+        made |= {name: value for name, value in earlier.items() if name in _PREVIOUS}
+    return made
+
+
+def _shown(accounting: Accounting) -> Sequence[str]:
+    hidden = {"LocationBased": "market_", "MarketBased": "location_"}.get(accounting)
+    return [name for name in _COLUMNS if hidden is None or not name.startswith(hidden)]
+
+
+def _figures(amounts: Amounts, accounting: Accounting) -> dict[str, Cell]:
+    figures: dict[str, Cell] = {
+        "energy_kwh": amounts.energy_uj / 3_600_000_000_000,
+        "energy_uj": str(amounts.energy_uj),
+        "location_g": amounts.location_ug / 1_000_000,
+        "location_ug": str(amounts.location_ug),
+        "market_g": amounts.market_ug / 1_000_000,
+        "market_ug": str(amounts.market_ug),
+        "embodied_g": amounts.embodied_ug / 1_000_000,
+        "embodied_ug": str(amounts.embodied_ug),
+        "measured_percent": amounts.measured_percent,
+    }
+    return {name: figures[name] for name in _shown(accounting)}
+
+
+def instant(second: int) -> str:
+    """RFC 3339 of a UTC second."""
+    return dt.datetime.fromtimestamp(second, dt.UTC).isoformat().replace("+00:00", "Z")
+
+
+def make_cursor(place: Place) -> str:
+    """Text that names the place after which the next page begins."""
+    return base64.urlsafe_b64encode(json.dumps([place[0], *place[1]]).encode()).decode()
+
+
+def read_cursor(text: str, fields: int) -> Place | None:
+    """The place that a cursor names; None for the first page. Raises Refusal."""
+    if not text:
+        return None
+    try:
+        start, *key = json.loads(base64.urlsafe_b64decode(text.encode("ascii")))
+    except (ValueError, TypeError, binascii.Error, RecursionError):
+        start, key = None, []
+    if type(start) is not int or len(key) != fields or not all(isinstance(part, str) for part in key):
+        raise Refusal(400, "malformed", "the cursor is of another question: ask without it for the first page")
+    return start, tuple(key)

@@ -1,0 +1,39 @@
+"""Rows as JSON, one JSON object a line, or CSV. Pure: flat dictionaries in, bytes out."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from typing import Final, Literal
+
+Format = Literal["json", "ndjson", "csv"]
+Cell = str | int | float | None
+Row = Mapping[str, Cell]
+
+MEDIA_TYPES: Final[Mapping[Format, str]] = {
+    "json": "application/json",
+    "ndjson": "application/x-ndjson",
+    "csv": "text/csv; charset=utf-8",
+}
+# A spreadsheet runs a cell that begins so as a formula (OWASP, CSV injection).
+_FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
+
+
+def render(form: Format, columns: Sequence[str], rows: Sequence[Row], around: Mapping[str, object]) -> bytes:
+    """`rows` in that format. `around` is what stands beside the rows in JSON; the other formats have rows alone."""
+    if form == "json":
+        return json.dumps({**around, "rows": rows}).encode()
+    if form == "ndjson":
+        return "".join(f"{json.dumps(row)}\n" for row in rows).encode()
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\r\n")  # as RFC 4180 has it; cells with either are quoted
+    writer.writerow([_cell(column) for column in columns])
+    writer.writerows([_cell(row.get(column)) for column in columns] for row in rows)
+    return text.getvalue().encode()
+
+
+def _cell(value: Cell) -> Cell:
+    """Text that a spreadsheet would run gets an apostrophe before it; numbers stay as they are."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA_STARTS) else value

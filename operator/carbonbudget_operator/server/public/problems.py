@@ -1,0 +1,30 @@
+"""Errors of /api/v1 as RFC 9457 problem details. Other paths answer with one `reason`."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from fastapi import Request
+from fastapi.responses import JSONResponse
+
+from carbonbudget_operator.ingest.refusal import Refusal
+
+PREFIX = "/api/v1/"
+MEDIA_TYPE = "application/problem+json"
+
+
+def refusal_response(request: Request, refusal: Refusal) -> JSONResponse:
+    """The answer that a refusal is."""
+    headers = {"Retry-After": str(refusal.retry_after_s)} if refusal.retry_after_s else {}
+    if refusal.status in (401, 408):  # nobody keeps a connection without a name, or with half a body
+        headers["Connection"] = "close"
+    if not request.url.path.startswith(PREFIX):
+        return JSONResponse({"reason": refusal.reason}, refusal.status, headers)
+    problem = {
+        "type": "about:blank",
+        "title": HTTPStatus(refusal.status).phrase,
+        "status": refusal.status,
+        "detail": refusal.reason,
+        "kind": refusal.kind,
+    }
+    return JSONResponse(problem, refusal.status, headers, MEDIA_TYPE)

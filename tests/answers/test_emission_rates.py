@@ -1,0 +1,108 @@
+"""The last hour's emissions by namespace and label, as the metrics show them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from prometheus_client import CollectorRegistry
+from tests.ledger.reports import HOUR, a_report
+from tests.server.test_server import Face, a_face
+
+from carbonbudget_operator.answers.emission_rates import OTHER, accounted, emission_rates
+from carbonbudget_operator.answers.grouping import UNLABELLED
+from carbonbudget_operator.ledger.valued_rows import COLUMNS, NAMES
+from carbonbudget_operator.server.emission_metrics import EmissionMetrics
+
+KEYS = ["team", "model"]
+
+
+@pytest.fixture
+async def face(tmp_path: Path) -> AsyncIterator[Face]:
+    async with a_face(f"sqlite:///{tmp_path}/ledger.db") as made:
+        made.clock[0] = HOUR + 7260
+        for minute in range(0, 61, 5):
+            number = minute // 5
+            pods = {f"pod-{number}": 1_000_000_000 * (number + 1)}
+            labels = {"team": f"t{number % 3}"} if number % 4 else {"model": "m"}
+            report = a_report(HOUR + 60 * minute, pods=pods, namespace=f"ns-{number % 5}", labels=labels)
+            assert (await made.report(report)).status_code == 200
+        yield made
+
+
+def sums(rows: object) -> list[int]:
+    return [sum(figures[column] for figures in rows.values()) for column in range(COLUMNS)]  # type: ignore[attr-defined]
+
+
+async def test_namespaces_add_up_to_the_hour_and_labels_to_its_pods(face: Face) -> None:
+    book = face.pools.book
+    rates = emission_rates(book, KEYS, 100)
+    assert rates is not None
+    assert rates.hour == HOUR
+    rows = list(book.rows(HOUR, HOUR + 3600))
+    whole = [sum(row.figures[column] for row in rows) for column in range(COLUMNS)]
+    pods = [sum(row.figures[column] for row in rows if not row.special) for column in range(COLUMNS)]
+    assert sums(rates.by_namespace) == whole, NAMES
+    for key in KEYS:
+        of_key = {value: figures for (its, value), figures in rates.by_label.items() if its == key}
+        assert sums(of_key) == pods
+        assert UNLABELLED in of_key
+    assert {"__idle__", "ns-0", "ns-4"} <= set(rates.by_namespace)
+
+
+@pytest.mark.parametrize("most", [1, 2, 3, 5, 7, 100])
+async def test_the_smallest_together_are_one_row_and_nothing_is_lost(face: Face, most: int) -> None:
+    whole, few = (emission_rates(face.pools.book, KEYS, bound) for bound in (100, most))
+    assert whole is not None
+    assert few is not None
+    assert sums(few.by_namespace) == sums(whole.by_namespace)
+    assert len(few.by_namespace) <= most + 1
+    assert (OTHER in few.by_namespace) == (len(whole.by_namespace) > most)
+    for key in KEYS:
+        assert sum(its == key for its, _ in few.by_label) <= most + 1
+
+
+async def test_an_hour_that_is_known_is_not_read_again_until_it_changes(face: Face) -> None:
+    first = emission_rates(face.pools.book, KEYS, 10)
+    assert first is not None
+    assert emission_rates(face.pools.book, KEYS, 10, first.version) is None
+    assert (await face.report(a_report(HOUR + 60, pods={"late": 5_000_000}))).status_code == 200
+    second = emission_rates(face.pools.book, KEYS, 10, first.version)
+    assert second is not None
+    assert sums(second.by_namespace) > sums(first.by_namespace)
+
+
+async def test_a_ledger_without_a_whole_hour_has_no_rates(tmp_path: Path) -> None:
+    async with a_face(f"sqlite:///{tmp_path}/ledger.db") as empty:
+        assert emission_rates(empty.pools.book, KEYS, 10) is None
+        metrics = EmissionMetrics(empty.pools.book, KEYS, 10)
+        await metrics.step()
+        assert list(metrics.collect()) == []
+
+
+async def test_the_gauges_of_one_accounting_are_the_hours_grams(face: Face) -> None:
+    registry = CollectorRegistry()
+    metrics = EmissionMetrics(face.pools.book, KEYS, 3)
+    registry.register(metrics)
+    await metrics.step()
+    rates = emission_rates(face.pools.book, KEYS, 3)
+    assert rates is not None
+    for accounting in ("LocationBased", "MarketBased", "Embodied"):
+        wanted = sum(
+            ug for figures in rates.by_namespace.values()
+            for (its, _), ug in accounted(figures).items() if its == accounting
+        )  # fmt: skip
+        shown = [
+            sample.value for metric in registry.collect() for sample in metric.samples
+            if sample.name == "carbonbudget_emissions_rate_grams_per_hour" and sample.labels["accounting"] == accounting
+        ]  # fmt: skip
+        assert sum(shown) == pytest.approx(wanted / 1e6)
+    value = registry.get_sample_value(
+        "carbonbudget_grid_intensity_grams_per_kilowatt_hour", {"zone": "WORLD", "basis": "lifecycle"}
+    )
+    assert value is not None
+    assert value > 100
+    assert registry.get_sample_value("carbonbudget_emissions_hour_timestamp_seconds") == HOUR
+    assert registry.get_sample_value("carbonbudget_power_usage_effectiveness_ratio", {"zone": "WORLD"}) == 1.0
+    assert 0 < (registry.get_sample_value("carbonbudget_coverage_ratio") or 0) <= 1

@@ -1,0 +1,210 @@
+"""What our real exporters expose, for a real Prometheus: the server as a process, the others' exporters on one port."""
+
+from __future__ import annotations
+
+import asyncio
+import http.server
+import json
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import yaml
+from aiohttp import ClientSession, TCPConnector, web
+from prometheus_client import CollectorRegistry, generate_latest
+from tests.ledger.reports import a_report, book
+from tests.serving import Serving, serving
+
+from carbonbudget_agent.counts import Counts
+from carbonbudget_agent.exporter import Exporter
+from carbonbudget_agent.outbox import Outbox
+from carbonbudget_operator.admission.metrics import AdmissionMetrics
+from carbonbudget_operator.budgets.evaluate import State
+from carbonbudget_operator.controller.metrics import ControllerMetrics
+from carbonbudget_operator.enforcement.metrics import EnforcementMetrics
+from carbonbudget_operator.kube.watch_status import WatchMetrics, WatchStatuses
+from carbonbudget_operator.ledger.booking import Booker
+from carbonbudget_operator.ledger.store import migrate, open_ledger
+
+AGENT = "system:serviceaccount:carbonbudget-agent:carbonbudget-agent"
+SETTINGS = {
+    "carbon": {
+        "zone": "DE",
+        "intensity": {
+            "sources": [{"name": "local", "type": "http", "url": "", "value": "g", "time": "at", "basis": "lifecycle"}],
+        },
+    },
+    "server": {"nodes_without_agent": {"kind": ["virtual"]}},
+}
+
+
+def last_hour() -> int:
+    """The start of the last whole hour."""
+    return int(time.time()) // 3600 * 3600 - 3600
+
+
+def fill(url: str) -> None:
+    """A whole hour of two teams' pods on one node, and the minute after it."""
+    engine = open_ledger(url, 1)
+    migrate(engine)
+    booker = Booker(engine)
+    for minute in range(61):
+        team = f"team-{minute % 2}"
+        labels = {"team": team, "project": "x", "model": "m"} if minute % 3 else {"project": "x"}
+        start = last_hour() + 60 * minute
+        if start + 60 <= time.time():
+            book(booker, a_report(start, pods={f"{team}-pod": 1_000_000_000}, namespace=team, labels=labels))
+    engine.dispose()
+
+
+async def review(request: web.Request) -> web.Response:
+    """TokenReview and SubjectAccessReview: a token is who it says, `prometheus` and `lead` may read everything."""
+    spec = (await request.json())["spec"]
+    if "token" in spec:
+        node = spec["token"].startswith("node-")
+        extra = {"authentication.kubernetes.io/node-name": [spec["token"]]} if node else {}
+        user = {"username": AGENT if node else spec["token"], "extra": extra}
+        return web.json_response({"status": {"authenticated": True, "audiences": spec["audiences"], "user": user}})
+    return web.json_response({"status": {"allowed": spec["user"] in ("prometheus", "lead")}})
+
+
+async def read(request: web.Request) -> web.StreamResponse:
+    """One node that reports, one that cannot have an agent; no pods; and the grid's intensities."""
+    if request.path == "/intensity":
+        at = time.strftime("%Y-%m-%dT%H:00:00Z", time.gmtime(last_hour()))
+        return web.json_response([{"at": at, "g": 321}])
+    has = {"cpu": "2", "memory": "1Gi"}
+
+    def node(name: str, **labels: str) -> dict[str, Any]:
+        return {"metadata": {"name": name, "uid": name, "labels": labels}, "status": {"capacity": has}}
+
+    metadata = {"resourceVersion": "1"}
+    if request.path == "/api/v1/nodes":
+        return web.json_response({"metadata": metadata, "items": [node("node-1"), node("virtual", kind="virtual")]})
+    if request.path == "/api/v1/pods" and "watch" not in request.query:
+        return web.json_response({"metadata": metadata, "columnDefinitions": [], "rows": []})
+    if request.path == "/api/v1/pods":
+        answer = web.StreamResponse()
+        await answer.prepare(request)
+        while True:
+            bookmark = {
+                "type": "BOOKMARK",
+                "object": {**metadata, "rows": [{"cells": [], "object": {"metadata": metadata}}]},
+            }
+            await answer.write(json.dumps(bookmark).encode() + b"\n")
+            await web_sleep()
+    raise web.HTTPNotFound
+
+
+async def web_sleep() -> None:
+    """Between two bookmarks."""
+
+    await asyncio.sleep(1)
+
+
+@asynccontextmanager
+async def a_server(base: Path, port: int) -> AsyncIterator[Serving]:
+    """The server on a ledger that holds the last hour."""
+    ledger = f"sqlite:///{base}/ledger.db"
+    fill(ledger)
+    config = base / "settings.yaml"
+    async with grid() as url:
+        settings = json.loads(json.dumps(SETTINGS))
+        settings["carbon"]["intensity"]["sources"][0]["url"] = url
+        config.write_text(yaml.safe_dump(settings))
+        async with serving(base, ledger, review, read, port, config) as made:
+            yield made
+
+
+@asynccontextmanager
+async def grid() -> AsyncIterator[str]:
+    """A source of intensities on this machine."""
+    app = web.Application()
+    app.router.add_get("/{path:.*}", read)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}/intensity"
+    finally:
+        await runner.cleanup()
+
+
+async def use(made: Serving, port: int) -> None:
+    """One of each: a question that is answered, one that is refused, a report that is stored, one that is refused."""
+    start = last_hour()
+    url = f"https://localhost:{port}"
+    async with ClientSession(connector=TCPConnector(ssl=made.trust)) as session:
+        for token in ("lead", "nobody"):
+            headers = {"Authorization": f"Bearer {token}"}
+            window = {"from": start, "to": start + 3600}
+            async with session.get(f"{url}/v1/allocation", params=window, headers=headers) as answer:
+                assert answer.status == {"lead": 200, "nobody": 403}[token]
+        from carbonbudget_core.node_report_json import encode_report
+
+        for body, status in ((encode_report(a_report(start - 60)), 200), ("{", 400)):
+            async with session.post(
+                f"{url}/v1/reports", data=body, headers={"Authorization": "Bearer node-1"}
+            ) as answer:
+                assert answer.status == status
+
+
+def exporters(directory: Path) -> Mapping[str, Callable[[], bytes]]:
+    """The texts of agent, controller and webhook, by path."""
+    agent, controller, admission = CollectorRegistry(), CollectorRegistry(), CollectorRegistry()
+    counts = Counts()
+    exporter = Exporter(counts, Outbox(directory, counts))
+    agent.register(exporter)
+    exporter.add(a_report(0))
+    budgets = ControllerMetrics(controller)
+    stored = cast(Any, SimpleNamespace(resource=SimpleNamespace(kind="CarbonBudget"), namespace="team-a", name="month"))
+    verdict = cast(Any, SimpleNamespace(used_ug=700_000_000, block_until=0, state=State.WARNING))
+    budgets.judged(stored, 1_000_000_000, verdict, 1_100_000_000, lost=False)
+    budgets.data_through([stored], int(time.time()))
+    EnforcementMetrics(controller)
+    watches = WatchStatuses()
+    WatchMetrics(controller, watches)
+    watching = watches.of("/api/v1/namespaces")
+    watching.__enter__()
+    reviews = AdmissionMetrics(admission, lambda: 1.0, {"budgets": lambda: 0.0})
+    registries = {"/agent": agent, "/controller": controller, "/admission": admission}
+
+    def text(registry: CollectorRegistry) -> bytes:
+        """After one more evaluation and one more review."""
+        budgets.evaluations.inc()
+        budgets.duration.observe(0.1)
+        reviews.reviews.labels("allowed").inc()
+        reviews.duration.observe(0.002)
+        return generate_latest(registry)
+
+    return {path: partial(text, registry) for path, registry in registries.items()}
+
+
+@contextmanager
+def served(texts: Mapping[str, Callable[[], bytes]]) -> Iterator[int]:
+    """The port where they are."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+            self.end_headers()
+            self.wfile.write(texts[self.path]())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield server.server_port
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

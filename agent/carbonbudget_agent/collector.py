@@ -51,11 +51,9 @@ class Collector:
         self._identity, self._metering, self._cgroups, self._source = identity, metering, cgroups, source
         self._holders = holders
         self._procfs, self._window_s, self._clock = procfs, window_seconds, clock
-        self._baselines, self.progress, self._info, self._counts = (
-            checkpoint.baselines, checkpoint.progress, info, counts,
-        )  # fmt: skip
-        self._last, self._carry_us = checkpoint.progress.sample, dict(checkpoint.progress.carry_us)
-        self._former = checkpoint.progress.names
+        self._checkpoint, self._info, self._counts = checkpoint, info, counts
+        self._last, self._carry_us = checkpoint.sample, dict(checkpoint.carry_us)
+        self._earlier_names = checkpoint.names  # of pods that only an earlier agent found in a list
         self._window: Window | None = None
         self._blind = self._beyond = False
         self._created_ms: Mapping[str, int] = {}
@@ -117,11 +115,11 @@ class Collector:
 
     def _names(self) -> Mapping[str, PodInfo]:
         """Pods by the uid of their cgroup, those that a former agent knew and no list names any more included."""
-        return {**self._former, **self._source.pods()} if self._former else self._source.pods()
+        return {**self._earlier_names, **self._source.pods()} if self._earlier_names else self._source.pods()
 
-    def _keep_names(self) -> None:
+    def _store_names(self) -> None:
         pods = self._last.pods if self._last else {}
-        self.progress.names = {uid: pod for uid, pod in self._names().items() if uid in pods}
+        self._checkpoint.names = {uid: pod for uid, pod in self._names().items() if uid in pods}
 
     def _busy_us(self) -> int:
         """The node's busy time, or the last one while it cannot be read. Raises at the first look only."""
@@ -150,14 +148,14 @@ class Collector:
             # By the boot's own clock: a wall clock that was set is no gap.
             elapsed_ms = sample.steady_ms - self._last.steady_ms
             since = min(start, (sample.wall_ms - elapsed_ms) // 1000)
-        part = self.progress.next_part(start)
+        part = self._checkpoint.next_part(start)
         self._window = Window(start, start + self._window_s, since, part)
 
     def _book(self, sample: Sample) -> None:
         before, self._last = self._last, sample
         if before is None:  # from here on nothing of this boot is lost, so it is worth a checkpoint
-            self.progress.sample = sample
-            self._keep_names()
+            self._checkpoint.sample = sample
+            self._store_names()
         if before is None or self._window is None or sample.steady_ms <= before.steady_ms:
             return
         names = self._names()
@@ -207,9 +205,9 @@ class Collector:
         if use is None and domain.kind_idle_uj is not None:
             # Its lowest power may be that of work, since nobody can say when it rests.
             return domain.kind_idle_uj
-        baseline = self._baselines.get(domain.name, Baseline())
+        baseline = self._checkpoint.baselines.get(domain.name, Baseline())
         baseline = baseline.seen(domain.energy_uj, domain.elapsed_ms, sample.wall_ms, use or 0)
-        self._baselines[domain.name] = baseline
+        self._checkpoint.baselines[domain.name] = baseline
         return baseline.energy_uj(domain.elapsed_ms)
 
     def _use_permille(self, domain: DomainEnergy, before: Sample, sample: Sample, usage: Usage) -> int | None:
@@ -226,9 +224,9 @@ class Collector:
             return None
         report = window.close(self._identity, self._info(), self._names())
         check_report(report)
-        self._keep_names()
+        self._store_names()
         # A pod that was deleted by force may run on for hours: its cgroup keeps the name that it had.
-        self._former = {uid: pod for uid, pod in self.progress.names.items() if uid in self._former}
-        self.progress.sample, self.progress.carry_us = self._last, dict(self._carry_us)
+        self._earlier_names = {uid: pod for uid, pod in self._checkpoint.names.items() if uid in self._earlier_names}
+        self._checkpoint.sample, self._checkpoint.carry_us = self._last, dict(self._carry_us)
         self._counts.windows += 1
         return report

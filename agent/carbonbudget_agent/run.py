@@ -11,12 +11,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from carbonbudget_agent import node
-from carbonbudget_agent.checkpoint import AttributionProgress, Checkpoint, load_checkpoint
+from carbonbudget_agent.checkpoint import Checkpoint, DurableProgress, load_checkpoint
 from carbonbudget_agent.clock import Clock, SystemClock
 from carbonbudget_agent.collector import Collector
 from carbonbudget_agent.counts import Counts
 from carbonbudget_agent.device_holders import DeviceHolders
-from carbonbudget_agent.durable_progress import DurableProgress
 from carbonbudget_agent.http import Endpoint
 from carbonbudget_agent.metering import Metering
 from carbonbudget_agent.meters import Meter
@@ -61,7 +60,7 @@ def run(options: argparse.Namespace, on_stop: Callable[[Callable[[], None]], Non
         raise RuntimeError(str(error)) from None
     outbox = None if options.dry_run else Outbox(options.outbox, counts, max_reports=_KEEP_SECONDS // options.window)
     path = Path() if outbox is None else outbox.directory / "checkpoint.json"
-    checkpoint = Checkpoint(boot_id, AttributionProgress(), {}) if outbox is None else load_checkpoint(path, boot_id)
+    checkpoint = Checkpoint(boot_id) if outbox is None else load_checkpoint(path, boot_id)
     source = _pod_source(options, counts)
     collector = Collector(
         identity=NodeIdentity(options.cluster, options.node_name, boot_id),
@@ -76,11 +75,11 @@ def run(options: argparse.Namespace, on_stop: Callable[[Callable[[], None]], Non
         counts=counts,
         holders=_holders(options, meters, counts),
     )
-    keeper = None if outbox is None else DurableProgress(checkpoint, path, outbox, counts)
+    progress = None if outbox is None else DurableProgress(checkpoint, path, outbox, counts)
     sender = None if outbox is None else _sender(options, outbox, counts)
-    handlers = _handlers(options, counts, outbox, keeper, sender)
+    handlers = _handlers(options, counts, outbox, progress, sender)
     try:
-        _loop(options, clock, counts, collector, keeper, handlers)
+        _loop(options, clock, counts, collector, progress, handlers)
     finally:
         if sender is not None:
             sender.finish(_LAST_SEND_SECONDS)
@@ -100,12 +99,12 @@ def _loop(
     clock: Clock,
     counts: Counts,
     collector: Collector,
-    keeper: DurableProgress | None,
+    progress: DurableProgress | None,
     handle: Callable[[NodeReport], None],
 ) -> None:
     collector.tick()
-    if keeper is not None:
-        keeper.keep(None)  # from now on a kill loses nothing
+    if progress is not None:
+        progress.store(None)  # from now on a kill loses nothing
     while not (options.windows and counts.windows >= options.windows):
         stopping = _wait(clock, collector, options.interval * 1000)
         report = collector.tick(final=stopping)
@@ -148,7 +147,7 @@ def _handlers(
     options: argparse.Namespace,
     counts: Counts,
     outbox: Outbox | None,
-    keeper: DurableProgress | None,
+    progress: DurableProgress | None,
     sender: Sender | None,
 ) -> Callable[[NodeReport], None]:
     """What happens with a closed window: printed, or kept, sent and exported."""
@@ -163,11 +162,11 @@ def _handlers(
         add = exporter.add
 
     def handle(report: NodeReport) -> None:
-        if keeper is None:
+        if progress is None:
             sys.stdout.write(encode_report(report) + "\n")
             sys.stdout.flush()
         else:
-            keeper.keep(report)
+            progress.store(report)
         if sender is not None:
             sender.wake()
         if add is not None:

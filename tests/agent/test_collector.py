@@ -11,10 +11,9 @@ from pathlib import Path
 import pytest
 from tests.agent.node import BURSTABLE, UID_A, UID_B, FakeClock, FakeNode
 
-from carbonbudget_agent.checkpoint import load_checkpoint
+from carbonbudget_agent.checkpoint import DurableProgress, load_checkpoint
 from carbonbudget_agent.collector import Collector
 from carbonbudget_agent.counts import Counts
-from carbonbudget_agent.durable_progress import DurableProgress
 from carbonbudget_agent.metering import Metering
 from carbonbudget_agent.meters import Counters, DomainEnergy, Meter, MeterReading
 from carbonbudget_agent.meters.model import detect_model
@@ -49,16 +48,16 @@ class Agent:
             identity, Metering([meter, *more], self.counts), self.cgroups, pods, node.procfs, 60, clock,
             checkpoint, lambda: self.info, self.counts,
         )  # fmt: skip
-        self.keeper = DurableProgress(checkpoint, path, self.outbox, self.counts)
+        self.durable = DurableProgress(checkpoint, path, self.outbox, self.counts)
         self.collector.tick()
-        self.keeper.keep(None)
+        self.durable.store(None)
 
     def tick(self, seconds: float, final: bool = False) -> NodeReport | None:
         """Time passes, then the agent looks, and keeps what it closed."""
         self.clock.go(seconds)
         report = self.collector.tick(final)
         if report is not None:
-            self.keeper.keep(report)
+            self.durable.store(report)
         return report
 
 

@@ -18,7 +18,7 @@ import prometheus_client as prometheus
 
 from carbonbudget_core.node_report import MAX_LABELS, Allocatable, DomainUse, NodeInfo, NodeReport, PodUsage
 from carbonbudget_operator.ingest.refusal import Refusal
-from carbonbudget_operator.ingest.report_limits import cut_to, exceeds, fits
+from carbonbudget_operator.ingest.report_checks import cut_to, exceeds, fits
 from carbonbudget_operator.printable import printable
 
 _log = logging.getLogger(__name__)

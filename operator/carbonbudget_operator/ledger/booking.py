@@ -21,7 +21,6 @@ from carbonbudget_operator.ledger.cuts import NO_CUTS, Cuts, load_cuts
 from carbonbudget_operator.ledger.fact_sums import FactBatch, ReportSlices
 from carbonbudget_operator.ledger.ids import IdCache, NodeRecord
 from carbonbudget_operator.ledger.report_bounds import HourBounds, too_large
-from carbonbudget_operator.ledger.selected_labels import SelectedLabels
 from carbonbudget_operator.ledger.slices import HOUR
 
 _DIGEST = 8
@@ -47,7 +46,7 @@ class BookingResult(Enum):
 
 @dataclass(frozen=True, slots=True)
 class CheckedReport:
-    """A report that was checked, and the digest that tells whether another one says the same."""
+    """A report that passed all checks, and the digest of the content that its node sent, which finds duplicates."""
 
     report: NodeReport
     digest: bytes
@@ -105,7 +104,8 @@ class Booker:
         self._engine = engine
         dialect = engine.dialect
         self._postgresql = dialect.name == "postgresql"
-        self._ids = IdCache(dialect, max_label_values)
+        self.ids = IdCache(dialect, max_label_values)
+        self.selected_labels = self.ids.label_bound.selected
         self._bounds = HourBounds(max_node_watts)
         self._ids_of = (0, 0)  # the latest hour booked and the latest one sealed while they were learnt
         windows = ("hour", "node_id", "windows")
@@ -120,28 +120,13 @@ class Booker:
         )
         self._sums = {table: _adder(dialect, table) for table in (schema.node_fact, schema.pod_fact, schema.pod_energy)}
 
-    @property
-    def labels_collapsed(self) -> int:
-        """Label values that were made one since the start."""
-        return self._ids.label_bound.collapsed
-
-    @property
-    def selected_labels(self) -> SelectedLabels:
-        """What budgets select by: the bound on labels leaves it alone."""
-        return self._ids.label_bound.selected
-
-    @property
-    def owners_left_out(self) -> int:
-        """Pods since the start whose controller no object in Kubernetes can be."""
-        return self._ids.owners_left_out
-
     def book(self, arrivals: Sequence[CheckedReport]) -> list[BookingResult]:
         """Book a batch; the fate of each report. All of it is committed or nothing (SQLAlchemyError)."""
         try:
             with self._engine.begin() as connection:
                 return self._book(connection, arrivals)
         except BaseException:
-            self._ids.forget()
+            self.ids.forget()
             self._bounds.forget()
             raise
 
@@ -155,7 +140,7 @@ class Booker:
             sa.select(sa.func.max(sealed.hour)).where(sealed.cluster.in_({a.report.cluster for a in arrivals}))
         )
         self._forget_former(max(_hour(arrival.report) for arrival in arrivals), newest_sealed or 0)
-        nodes = self._ids.nodes(connection, (arrival.report for arrival in arrivals))
+        nodes = self.ids.nodes(connection, (arrival.report for arrival in arrivals))
         node_of = [nodes[(arrival.report.cluster, arrival.report.node)] for arrival in arrivals]
         first = min(arrival.report.since for arrival in arrivals)
         cuts = load_cuts(connection, first - HOUR, max(arrival.report.window_end for arrival in arrivals))
@@ -197,7 +182,7 @@ class Booker:
         if not stored:
             return fates
         batch, changes = FactBatch(), _Changes()
-        pod_ids_of = self._ids.pods(connection, stored, self._ids_of[0])
+        pod_ids_of = self.ids.pods(connection, stored, self._ids_of[0])
         for (node, report), pod_ids, parts in zip(stored, pod_ids_of, parts_stored, strict=True):
             batch.add(node.id, pod_ids, report, parts)
             changes.see(node.id, report, parts.hours)
@@ -208,7 +193,7 @@ class Booker:
         """Each hour ids are learnt anew: memory holds the nodes and pods that are, and no id of what sealing drops."""
         latest = (max(hour, self._ids_of[0]), newest_sealed)
         if latest != self._ids_of:
-            self._ids.forget()
+            self.ids.forget()
             self._bounds.forget()
             self._ids_of = latest
 
@@ -240,7 +225,7 @@ class Booker:
         ):
             self._sums[table].put(connection, rows.values())
         self._put_windows.put(connection, ((*key, found.entries) for key, found in windows.items() if found.changed))
-        self._ids.describe(connection, changes.latest)
+        self.ids.describe(connection, changes.latest)
         self._put_spans.put(
             connection, ((node_id, s.first_start, s.last_end) for node_id, s in sorted(changes.spans.items()))
         )

@@ -76,7 +76,7 @@ class HourBounds:
     Energy of all domains: what the most powerful node draws in an hour, and in what a last window may be late; of the
     upper ends of models twice that. Time, of the node and of each domain: twice the hour, since a clock that was set
     back lives one twice. Of all reports: sixteen hours, for domains that were away at different times. What pods used
-    and reserved is bounded by the time of their report (`ingest/report_limits.py`), and so it is in the hour: 64 TiB
+    and reserved is bounded by the time of their report (`ingest/report_checks.py`), and so it is in the hour: 64 TiB
     for sixteen hours are 4 * 10^18 byte seconds, which a database's integer holds. What another server booked of a node
     is read when the node's windows show it; what it added to former hours after a gap, at the latest an hour later.
     """

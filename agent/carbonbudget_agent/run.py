@@ -1,4 +1,4 @@
-"""`carbonbudget-agent run`: wires meters, pods, collector, outbox and sender together, and loops."""
+"""`carbonbudget-agent run`: creates meters, pod source, collector, checkpoint, outbox and sender, and runs the loop."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ from carbonbudget_core.node_report_json import encode_report
 _log = logging.getLogger(__name__)
 _FIRST_LIST_SECONDS = 10.0  # how long the start waits for the API server's answer
 _LAST_SEND_SECONDS = 5.0
-_KEEP_SECONDS = 7 * 86_400  # what the outbox holds at most while no server takes it
+_KEEP_SECONDS = 7 * 86_400  # how long the outbox stores reports while no server accepts them
 _PEEK_MS = 1_000  # a pod lives longer than this, sandbox and clean-up included
 
 
 def run(options: argparse.Namespace, on_stop: Callable[[Callable[[], None]], None]) -> int:
-    """Measure until told to stop or `--windows` are done.
+    """Measure until the process is stopped or `--windows` windows are closed.
 
     Raises:
         OSError, ValueError, RuntimeError: the agent cannot start; the message says what to do.
@@ -88,7 +88,7 @@ def run(options: argparse.Namespace, on_stop: Callable[[Callable[[], None]], Non
 
 
 def _raise_file_limit() -> None:
-    """Up to three files a pod stay open; a container's soft limit may be 1,024, its hard one is far above."""
+    """Up to three files a pod stay open; a container's soft limit may be 1,024, its hard limit is higher."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(OSError, ValueError):  # then it stays as it is
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -118,9 +118,9 @@ def _loop(
 
 
 def _wait(clock: Clock, collector: Collector, interval_ms: int) -> bool:
-    """Until the next tick is due, with a glance each second; True if the agent was asked to stop.
+    """Wait until the next sample is due and read young pods each second. True if the agent is to stop.
 
-    When it is due is a time of the wall clock; the waiting is by the boot's own, which nobody sets back.
+    The due time is wall time. The wait is by the steady clock, which cannot be set back.
     """
     due_ms = clock.steady_ms() + collector.next_tick_ms(interval_ms) - clock.wall_ms()
     while True:
@@ -133,11 +133,11 @@ def _wait(clock: Clock, collector: Collector, interval_ms: int) -> bool:
 
 
 def _holders(options: argparse.Namespace, meters: list[Meter], counts: Counts) -> DeviceHolders | None:
-    """Who holds the GPUs; None on a node without any."""
+    """The source of the GPUs' holders; None on a node without a GPU."""
     meter = next((meter for meter in meters if isinstance(meter, NvmlMeter)), None)
     if meter is None:
         return None
-    # Imported here: only a node with GPUs pays for HTTP/2.
+    # Imported here: only a node with GPUs needs memory for HTTP/2.
     from carbonbudget_agent.pods.resources import PodResources
 
     return DeviceHolders(meter.gpus, PodResources(options.pod_resources_socket), options.procfs, counts)
@@ -150,10 +150,10 @@ def _handlers(
     progress: DurableProgress | None,
     sender: Sender | None,
 ) -> Callable[[NodeReport], None]:
-    """What happens with a closed window: printed, or kept, sent and exported."""
+    """What to do with a closed window: print it, or store, send and export it."""
     add: Callable[[NodeReport], None] | None = None
     if options.metrics_listen:
-        # Imported here: without metrics its memory is not spent.
+        # Imported here: it uses memory only if metrics are on.
         from carbonbudget_agent.exporter import Exporter
 
         exporter = Exporter(counts, outbox)
@@ -199,7 +199,7 @@ def _pod_source(options: argparse.Namespace, counts: Counts) -> PodSource:
     assert api is not None
     watched = WatchedPods(api, options.node_name, counts)
     if not watched.wait_listed(_FIRST_LIST_SECONDS):
-        _log.warning("no list of pods yet; energy of pods without a name is booked as unseen")
+        _log.warning("no list of pods yet; energy of pods without a name is counted as unseen")
     return watched
 
 
@@ -209,5 +209,5 @@ def _node_facts(options: argparse.Namespace, clock: Clock) -> node.NodeInfoSourc
 
 
 def _instance_type(options: argparse.Namespace, facts: node.NodeInfoSource) -> str:
-    """As it is given, else as the API server says, which is waited for a moment: the model may need it."""
+    """The given type, else the API server's, which the start waits for, because the model may need it."""
     return options.instance_type or facts.wait(_FIRST_LIST_SECONDS).instance_type

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.agent.node import BURSTABLE, UID_A, UID_B, FakeClock, FakeNode
-from tests.agent.test_collector import START, Agent, cpu_us, reports
+from tests.agent.running_agent import START, Agent, cpu_us, reports
 
 from carbonbudget_agent.checkpoint import load_checkpoint
 from carbonbudget_agent.node import local_info

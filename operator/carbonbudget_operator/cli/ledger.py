@@ -153,8 +153,8 @@ def import_reports(
     from rich.console import Console
 
     from carbonbudget_operator.ingest.body import parse_report, unpack
-    from carbonbudget_operator.ingest.refusal import Refusal, require_booked
-    from carbonbudget_operator.ingest.report_checks import check_report_is_possible
+    from carbonbudget_operator.ingest.refusal import Refusal
+    from carbonbudget_operator.ingest.report_checks import check_report_is_possible, require_booked
     from carbonbudget_operator.ledger.booking import Booker, CheckedReport
     from carbonbudget_operator.ledger.selected_labels import StoredLabels
     from carbonbudget_operator.ledger.store import LedgerError, ledger_errors, open_ledger

@@ -18,7 +18,7 @@ from carbonbudget_operator.ingest import report_checks
 from carbonbudget_operator.ingest.body import parse_report, unpack
 from carbonbudget_operator.ingest.boot_conflicts import BootConflicts
 from carbonbudget_operator.ingest.callers import authenticated
-from carbonbudget_operator.ingest.refusal import Refusal, require_booked
+from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.ingest.request_limits import RequestBytes, RequestShare
 from carbonbudget_operator.kube.access import Access, Caller
 from carbonbudget_operator.ledger.booking import BookingResult, CheckedReport
@@ -97,7 +97,7 @@ class ReportReceiver:
             raise Refusal(503, "busy", str(error), 2) from None
         except LedgerError as error:
             raise Refusal(503, "ledger", str(error), 10) from None
-        require_booked(result, booked.report)
+        report_checks.require_booked(result, booked.report)
         self._accepted.labels(result.value).inc()
         if result is BookingResult.STORED:
             self._on_stored(booked.report)

@@ -15,7 +15,8 @@ from carbonbudget_core.exact import share_list
 from carbonbudget_core.node_report import Allocatable, NodeReport, PodRequests, PodUsage
 from carbonbudget_operator.ingest.name_checks import NameChecks
 from carbonbudget_operator.ingest.refusal import Refusal
-from carbonbudget_operator.ledger.report_bounds import reported_ms
+from carbonbudget_operator.ledger.booking import BookingResult
+from carbonbudget_operator.ledger.report_bounds import MAX_ROWS, reported_ms
 
 _FUTURE_SECONDS: Final = 30
 # Kubernetes is made for 110 pods a node, and few nodes have more than 500, pods that ended within the minute included.
@@ -27,6 +28,16 @@ _LATE_MS: Final = 10_000
 # More than any machine has.
 PHYSICAL: Final = Allocatable(cpu_millicores=8_192_000, memory_bytes=2**46, gpus=4_096)
 _names = NameChecks()
+_NOT_BOOKED = {
+    BookingResult.SEALED: (422, "sealed", "the window's hour is sealed: it takes no more reports"),
+    BookingResult.TOO_MANY: (422, "impossible", "the node's hour holds more windows than an hour can have"),
+    BookingResult.IMPOSSIBLE: (
+        422, "impossible", "its hour would hold more energy than a node can draw, or a domain twice its time",
+    ),
+    BookingResult.TOO_LARGE: (
+        413, "too_large", f"the report is more than {MAX_ROWS} rows: its gap is too long for its pods",
+    ),
+}  # fmt: skip
 
 
 def check_report_is_possible(
@@ -144,3 +155,12 @@ def exceeds(claimed: Allocatable | PodRequests, limits: Allocatable) -> bool:
         or claimed.memory_bytes > limits.memory_bytes
         or claimed.gpus > limits.gpus
     )
+
+
+def require_booked(result: BookingResult, report: NodeReport) -> None:
+    """Raise Refusal unless the report is in the ledger: stored now, or before."""
+    if result is BookingResult.CONFLICT:
+        reason = f"window {report.window_start} part {report.part} is stored with other content"
+        raise Refusal(409, "conflict", reason)
+    if result in _NOT_BOOKED:
+        raise Refusal(*_NOT_BOOKED[result])

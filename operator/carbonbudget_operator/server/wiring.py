@@ -66,8 +66,8 @@ async def run(settings: Settings, host: str, port: int, log_level: str, log_form
         writer.load_selected_labels(int(time.time()))
     access = Access(client, server.audience)
     connections.raise_file_limit()
-    door = BurstReader(context)
-    registry.register(ServerMetrics(writer, pools.probes.queries, door.peers))
+    reader = BurstReader(context)
+    registry.register(ServerMetrics(writer, pools.probes.queries, reader.peers))
     owners = OwnerResolver(pools.upkeep, client, server.owners)
     capacities = NodeCapacities(client)
     pods = PodIndex(
@@ -104,7 +104,7 @@ async def run(settings: Settings, host: str, port: int, log_level: str, log_form
         connections.BoundedApplication(app),
         host=host,
         port=port,
-        http=door.connection,  # type: ignore[arg-type] # as uvicorn calls it
+        http=reader.connection,  # type: ignore[arg-type] # as uvicorn calls it
         access_log=False,
         log_config=None,
         server_header=False,

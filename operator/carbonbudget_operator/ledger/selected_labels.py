@@ -44,9 +44,11 @@ class SelectedLabelRow(NamedTuple):
 
 
 class SelectedLabels:
-    """The selected labels that this process knows. By namespace, because an editor of budgets in one must not crowd out
-    another's; and for the same reason those of budgets over several namespaces apart. The latest 256 keys of each are
-    kept. Several threads learn and another reads, so that what is read is replaced whole and never changed.
+    """The selected labels that this process knows, the latest 256 keys of each namespace.
+
+    They are stored by namespace, and those of budgets over several namespaces apart, so that an editor of budgets in
+    one namespace cannot remove another's. Several threads add labels and another one reads them, so each change
+    replaces the whole mapping.
     """
 
     def __init__(self) -> None:

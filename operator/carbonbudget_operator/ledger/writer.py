@@ -51,7 +51,7 @@ class _QueuedReport:
     def try_read(self) -> bool:
         """Whether it could be read; if not, `answer` is what was raised.
 
-        The exception loses its traceback, which would keep every frame on its way, and the report's bytes, in memory.
+        The exception loses its traceback, which refers to every frame on its way, and so to the report's bytes.
         """
         try:
             self.report = self.read()

@@ -18,8 +18,8 @@ from benchmarks.figures import Figures, arguments, show
 from benchmarks.ingest_cost import PODS, a_report
 from tests.postgres import PostgresServer
 
-from carbonbudget_operator.ingest.checks import parse
-from carbonbudget_operator.ledger.booking import Booker
+from carbonbudget_operator.ingest.body import parse_report
+from carbonbudget_operator.ledger.booking import Booker, CheckedReport
 from carbonbudget_operator.ledger.store import migrate, open_ledger
 from carbonbudget_operator.ledger.stored_units import DAYS, HOURS
 from carbonbudget_operator.settings import Settings
@@ -55,7 +55,7 @@ def measure(url: str, nodes: int) -> Figures:
     for hour in (HOUR, HOUR + 3600):
         for minute in range(60):
             start = hour + 60 * minute
-            booker.book([parse(named(a_report(node, start), node)) for node in range(nodes)])
+            booker.book([CheckedReport(*parse_report(named(a_report(node, start), node))) for node in range(nodes)])
         sizes.append(size(engine))
     book = ValuedReader(engine, Settings())
     units = []

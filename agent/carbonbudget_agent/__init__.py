@@ -1,1 +1,1 @@
-"""The node agent: measures the node's energy, attributes it to pods exactly, keeps it, sends it."""
+"""The node agent: measures the node's energy, attributes it to pods exactly, stores it and sends it."""

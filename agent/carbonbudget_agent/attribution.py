@@ -1,17 +1,17 @@
-"""Attribution: what a node drew between two samples goes to those who used it, exactly.
+"""Attribution: divides the energy of a domain between two samples among the pods that used it, exactly.
 
-Law of this module: integers in, integers out, no I/O, no clock, no log. For each domain the parts add up
-to what was measured, to the microjoule:
+This module is pure: integers in, integers out, no I/O, no clock, no log. For each domain the parts add up to the
+measured energy, to the microjoule:
 
     measured_uj == idle_uj + system_uj + unseen_uj + sum over pods (energy_uj + held idle)
 
-Energy above idle is dynamic and follows use: CPU time in the domain `cpu`, resident memory in `dram`,
-activity of those who hold it in a device's. Idle is the node's, except of a device, whose holders have it.
-Who is not a pod (kernel, kubelet, runtime) is `system`; the time of pods that came and went between two
-samples is `unseen` unless exactly they are still known.
+Energy above idle is dynamic. It is divided by use: CPU time in the domain `cpu`, resident memory in `dram`, activity in
+the domain of a device. Idle energy is the node's, except for a device: its idle energy goes to the pods that claim it.
+Use by the kernel, the kubelet and the container runtime is `system`. Use by pods that began and ended between two
+samples is `unseen`, unless their uids are known.
 
-Who holds memory or a device is known at the moment of a sample only. After an outage that moment stands for no more
-than the time for which its pods have been there; the energy of the time before is unseen.
+The use of memory and the claims of devices are known only at the instants of samples. After an outage, a sample counts
+for no longer than its pods have run. The energy of the time before is unseen.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from carbonbudget_agent.meters import DomainEnergy
 from carbonbudget_agent.usage import OUTAGE_MS, Usage
 from carbonbudget_core.exact import share_out
 
-# A key of no pod: a uid never holds a space.
+# No pod has this key: a uid never contains a space.
 _NODE: Final = " node"
 
 
 @dataclass(frozen=True, slots=True)
 class AttributedEnergy:
-    """One domain's energy, shared out; `pods_idle_uj` is the idle of a device that pods hold."""
+    """One domain's energy, divided; `pods_idle_uj` is the idle energy of a device that pods claim."""
 
     domain: DomainEnergy
     idle_uj: int
@@ -43,21 +43,21 @@ class AttributedEnergy:
 
 
 def share_domain(domain: DomainEnergy, baseline_uj: int, usage: Usage) -> AttributedEnergy:
-    """Share one domain's energy. `baseline_uj` is the learned idle, taken where the meter has none.
+    """Divide one domain's energy. `baseline_uj` is the learned idle energy, used where the meter has none.
 
-    Idle is never more than was measured. Dynamic energy that nobody's use explains is the system's.
+    Idle energy is at most the measured energy. Dynamic energy without any known use is `system`.
     """
     idle_uj = min(domain.energy_uj, baseline_uj if domain.idle_uj is None else domain.idle_uj)
     device = usage.devices.get(domain.name)
     weights = _weights(domain.name, usage) if device is None else device.active
     if not any(weights.values()):
         weights = {NO_POD: 1} if device is None or not device.held else device.held
-    weights = _while_there(weights, domain, usage, UNKNOWN_POD)
+    weights = _weights_over_outage(weights, domain, usage, UNKNOWN_POD)
     parts = share_out(domain.energy_uj - idle_uj, weights)
     idle = {_NODE: idle_uj}
     if device is not None and device.held:
-        held = {**device.held, _NODE: device.parts - sum(device.held.values())}
-        idle = share_out(idle_uj, _while_there(held, domain, usage, _NODE))
+        claimed = {**device.held, _NODE: device.parts - sum(device.held.values())}
+        idle = share_out(idle_uj, _weights_over_outage(claimed, domain, usage, _NODE))
     busy: dict[str, int] = {}
     if device is not None and device.busy_permille:
         busy = share_out(domain.elapsed_ms * device.busy_permille // 1000, weights)
@@ -73,11 +73,13 @@ def share_domain(domain: DomainEnergy, baseline_uj: int, usage: Usage) -> Attrib
     )
 
 
-def _while_there(weights: Mapping[str, int], domain: DomainEnergy, usage: Usage, rest: str) -> Mapping[str, int]:
-    """Weights of a moment for the whole time that the domain's energy covers, where that is an outage.
+def _weights_over_outage(
+    weights: Mapping[str, int], domain: DomainEnergy, usage: Usage, rest: str
+) -> Mapping[str, int]:
+    """Weights of one instant, applied to the whole time of the domain's energy if that is an outage.
 
-    Each pod has its own for as long as it has been there; for the time before that it is `rest`'s. CPU time is no
-    weight of a moment: it covers the time between two samples, though not the longer one of a meter that was away.
+    Each pod has its weight for as long as it has run; for the time before, `rest` has it. CPU time is not the weight of
+    an instant: it covers the time between two samples, but not the longer time of a meter that could not be read.
     """
     covered_ms = usage.elapsed_ms if domain.name == "cpu" else 0
     if domain.elapsed_ms - covered_ms <= OUTAGE_MS:

@@ -1,12 +1,11 @@
-"""The idle baseline of a domain whose meter counts but cannot tell idle: learned, and kept over restarts.
+"""The idle baseline: the learned idle power of a domain whose meter does not measure it. Stored over restarts.
 
-Pure, like attribution. Power is looked at against use (the share of the node's CPU time, or of a GPU's, that
-was busy): in each of twenty steps of use the lowest power of the last week is kept, in day-long buckets so
-that an old minimum is forgotten (a kernel or firmware may change it). Idle is where the flattest line below
-these points meets use 0. So a node that is never idle has a baseline too, as soon as its use has varied; until
-then idle is taken as 12 % of full power, which CPU packages (Teads' EC2 measurements, 0.11 to 0.15) and GPUs
-(accelerators.csv, median) have in common. What is found is approached slowly, so that it never jumps.
-Attribution caps it at what was measured.
+This module is pure. It compares power with use, the busy share of the node's or a GPU's time. For each of twenty steps
+of use it stores the lowest power of the last week by day, so that an old minimum expires: a new kernel or firmware may
+change it. Idle power is where the flattest line below these points meets use 0. So a node that is never idle has a
+baseline too, as soon as its use has varied. Until then idle power is 12 % of full power, which CPU packages (Teads' EC2
+measurements, 0.11 to 0.15) and GPUs (accelerators.csv, median) have in common. The baseline changes slowly and never
+jumps. Attribution limits it to the measured energy.
 """
 
 from __future__ import annotations
@@ -20,14 +19,14 @@ _SHORTEST_TICK_MS = 900  # below it a counter's own update interval would show a
 _STEP_PERMILLE = 50
 _SPREAD_PERMILLE = 100  # use must have varied this much before two points make a line
 _IDLE_PERMILLE_OF_FULL = 120
-_APPROACH_MS = 600_000  # how long the baseline takes to come 63 % nearer to what is found
+_APPROACH_MS = 600_000  # the time in which the baseline covers 63 % of the distance to a new idle power
 
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """Lowest power in milliwatts by day (UTC day number) and step of use; `idle_uw` is what holds now.
+    """Lowest power in milliwatts by day (UTC day number) and step of use; `idle_uw` is the present idle power.
 
-    In microwatts, because in five seconds it moves by less than a hundredth of what is missing.
+    It is in microwatts, because in five seconds it changes by less than a hundredth of the difference.
     """
 
     lowest_mw: Mapping[int, Mapping[int, int]] = field(default_factory=dict)
@@ -35,21 +34,21 @@ class Baseline:
 
     def seen(self, energy_uj: int, elapsed_ms: int, wall_ms: int, use_permille: int) -> Baseline:
         """The baseline after one more tick of `elapsed_ms` at a use of 0 to 1000."""
-        if elapsed_ms < _SHORTEST_TICK_MS or energy_uj == 0:  # a counter that stood still tells nothing
+        if elapsed_ms < _SHORTEST_TICK_MS or energy_uj == 0:  # a counter that did not change shows nothing
             return self
         day, power_mw = wall_ms // _DAY_MS, energy_uj // elapsed_ms  # uJ / ms = mW
         step = min(1000, max(0, use_permille)) // _STEP_PERMILLE
-        kept = {d: steps for d, steps in self.lowest_mw.items() if day - _DAYS < d <= day}
-        today = kept.get(day, {})
+        days = {d: steps for d, steps in self.lowest_mw.items() if day - _DAYS < d <= day}
+        today = days.get(day, {})
         if power_mw < today.get(step, power_mw + 1):
-            kept[day] = {**today, step: power_mw}
-        found_uw = _idle_mw(kept) * 1000
+            days[day] = {**today, step: power_mw}
+        found_uw = _idle_mw(days) * 1000
         if self.idle_uw >= 0:
             found_uw = self.idle_uw + (found_uw - self.idle_uw) * elapsed_ms // (_APPROACH_MS + elapsed_ms)
-        return Baseline(kept, found_uw)
+        return Baseline(days, found_uw)
 
     def energy_uj(self, elapsed_ms: int) -> int:
-        """What idling for `elapsed_ms` draws; 0 while nothing was seen."""
+        """The idle energy of `elapsed_ms`; 0 before the first measurement."""
         return max(0, self.idle_uw) * elapsed_ms // 1000
 
 

@@ -1,8 +1,8 @@
-"""The checkpoint: the last sample that was reported, and the reports that are not in the outbox yet.
+"""The checkpoint: a file with the last reported sample and with the reports that are not in the outbox yet.
 
-Both stand in one file, so that a kill at any moment leaves either the old pair or the new one: a window
-is never attributed twice, and a report that was made is never lost. A report that is put into the
-outbox a second time after a kill carries the same key and content, and the ledger counts it once.
+One file holds both, so that a kill at any moment leaves either the old pair or the new one. Therefore no window is
+attributed twice and no report is lost. A report that enters the outbox a second time after a kill has the same key and
+content, and the ledger counts it once.
 """
 
 from __future__ import annotations
@@ -17,24 +17,29 @@ from pathlib import Path
 from typing import Any
 
 from carbonbudget_agent.baseline import Baseline
-from carbonbudget_agent.outbox import PackedReport, pack, write_durably
+from carbonbudget_agent.counts import Counts
+from carbonbudget_agent.outbox import Outbox, PackedReport, pack, write_durably
 from carbonbudget_agent.pods.info import PodInfo, info_from_json, info_to_json
 from carbonbudget_agent.sample import Sample, amounts, sample_from_json, sample_to_json
 from carbonbudget_core.jsons import parse_json
+from carbonbudget_core.node_report import NodeReport
 from carbonbudget_core.node_report_json import decode_report
 
 _log = logging.getLogger(__name__)
+_MAX_PENDING = 240  # closed windows held in memory while the disk cannot be written
 
 
 @dataclass(slots=True)
-class AttributionProgress:
-    """Where attribution stands.
+class Checkpoint:
+    """What survives a restart of the agent: `baselines` and `pending` over boots, all else within the boot `boot_id`.
 
-    `newest_start` is the latest window ever opened on this boot; a window at or before it (the clock was
-    set back, or a part was sent before) gets the next number of `parts_used`, so that no key recurs.
-    `names` are those of the pods in `sample`: who ended while no agent looked still has one.
+    `newest_start` is the start of the latest window ever opened on this boot. A window that starts at or before it (the
+    clock was set back, or a part of the window was sent before) gets the next number of `parts_used`, so that no key
+    recurs. `names` are the pods in `sample`: a pod that ended while no agent ran still has its name.
     """
 
+    boot_id: str
+    baselines: dict[str, Baseline] = field(default_factory=dict)
     sample: Sample | None = None
     carry_us: dict[str, int] = field(default_factory=dict)
     newest_start: int = -1
@@ -51,42 +56,76 @@ class AttributionProgress:
         return self.parts_used
 
 
-@dataclass(slots=True)
-class Checkpoint:
-    """What survives a restart: the progress of one boot, and the baselines of all."""
+class DurableProgress:
+    """Writes the checkpoint first and the outbox second, so that a kill loses no report and repeats none."""
 
-    boot_id: str
-    progress: AttributionProgress
-    baselines: dict[str, Baseline]
+    def __init__(self, checkpoint: Checkpoint, path: Path, outbox: Outbox, counts: Counts) -> None:
+        self._checkpoint, self._path, self._outbox, self._counts = checkpoint, path, outbox, counts
+        self._failing = False
+
+    def store(self, report: NodeReport | None) -> None:
+        """Store the checkpoint, and `report` with it. While the disk cannot be written, both stay in memory.
+
+        A report enters the outbox only after the checkpoint that accounts for it is on disk. Otherwise a report could
+        be sent while an older checkpoint is in place, and a kill would attribute its window again.
+        """
+        pending = self._checkpoint.pending
+        if report is not None:
+            pending.append(pack(report))
+            if len(pending) > _MAX_PENDING:
+                pending.pop(0)
+                self._counts.dropped += 1
+        try:
+            save_checkpoint(self._path, self._checkpoint)
+        except OSError as error:
+            self._counts.checkpoint_errors += 1
+            self._log_once(f"checkpoint {self._path} cannot be written: {error.strerror}")
+            return
+        try:
+            while pending:
+                self._outbox.put(pending[0])
+                pending.pop(0)
+            self._outbox.trim()
+            self._failing = False
+        except OSError as error:
+            self._counts.outbox_errors += 1
+            self._log_once(f"outbox {self._outbox.directory} cannot be written: {error.strerror}")
+
+    def _log_once(self, message: str) -> None:
+        """Log the first failure; the next one is logged after the disk has worked again."""
+        if not self._failing:
+            _log.error("%s: free space or repair the volume; reports stay in memory meanwhile", message)
+        self._failing = True
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Write it durably. Raises OSError; then the former one stands."""
-    progress = checkpoint.progress
+    """Replace the checkpoint file durably. Raises OSError; then the previous file is unchanged."""
     value = {
         "boot_id": checkpoint.boot_id,
-        "sample": sample_to_json(progress.sample) if progress.sample else None,
-        "carry_us": progress.carry_us,
-        "newest_start": progress.newest_start,
-        "parts_used": progress.parts_used,
-        "names": [info_to_json(pod) for pod in progress.names.values()],
-        "pending": [b64encode(packed.body).decode() for packed in progress.pending],
+        "sample": sample_to_json(checkpoint.sample) if checkpoint.sample else None,
+        "carry_us": checkpoint.carry_us,
+        "newest_start": checkpoint.newest_start,
+        "parts_used": checkpoint.parts_used,
+        "names": [info_to_json(pod) for pod in checkpoint.names.values()],
+        "pending": [b64encode(packed.body).decode() for packed in checkpoint.pending],
         "baselines": {name: asdict(baseline) for name, baseline in checkpoint.baselines.items()},
     }
     write_durably(path, json.dumps(value, separators=(",", ":")).encode())
 
 
 def load_checkpoint(path: Path, boot_id: str) -> Checkpoint:
-    """The stored checkpoint. After another boot its counters mean nothing: reports and baselines stay."""
+    """The stored checkpoint. Of another boot's checkpoint only the pending reports and the baselines are used."""
     try:
         value = parse_json(path.read_bytes())
         baselines = {name: _baseline(fields) for name, fields in value["baselines"].items()}
         pending = [packed for text in value["pending"] if (packed := _pending(text)) is not None]
         if value["boot_id"] != boot_id:
-            return Checkpoint(boot_id, AttributionProgress(pending=pending), baselines)
+            return Checkpoint(boot_id, baselines, pending=pending)
         amounts({key: value[key] for key in ("newest_start", "parts_used")}, least=-1)
         names = [info_from_json(pod) for pod in value.get("names", ())]
-        progress = AttributionProgress(
+        return Checkpoint(
+            boot_id,
+            baselines,
             sample=sample_from_json(value["sample"]) if value["sample"] else None,
             carry_us=amounts(value["carry_us"], least=-(2**62)),
             newest_start=value["newest_start"],
@@ -94,16 +133,15 @@ def load_checkpoint(path: Path, boot_id: str) -> Checkpoint:
             pending=pending,
             names={pod.cgroup_uid: pod for pod in names},
         )
-        return Checkpoint(boot_id, progress, baselines)
     except FileNotFoundError:
         pass
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         _log.error("checkpoint %s cannot be used, starting without it: %s", path, error)
-    return Checkpoint(boot_id, AttributionProgress(), {})
+    return Checkpoint(boot_id)
 
 
 def _pending(text: str) -> PackedReport | None:
-    """One report; None if it is none, which hinders no other."""
+    """One pending report; None, and a log line, if it cannot be decoded. The other reports are still used."""
     try:
         return pack(decode_report(zlib.decompress(b64decode(text))))
     except (ValueError, TypeError, zlib.error) as error:

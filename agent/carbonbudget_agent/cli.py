@@ -1,4 +1,4 @@
-"""The `carbonbudget-agent` command."""
+"""The command `carbonbudget-agent`: runs the agent or lists the meters, and maps errors to exit codes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Time as the agent sees it: one Protocol, so that tests turn the hands themselves."""
+"""The agent's clock: wall time, steady time and waiting. It is a Protocol, so that tests can set the time."""
 
 from __future__ import annotations
 
@@ -39,5 +39,5 @@ class SystemClock:
         return self._stop.wait(max(0, milliseconds) / 1000)
 
     def stop(self) -> None:
-        """Wake whoever waits, for good."""
+        """End the present wait and all later ones at once."""
         self._stop.set()

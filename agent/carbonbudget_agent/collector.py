@@ -1,8 +1,7 @@
-"""The sampling loop's body: look, attribute, sum up; close the window when it is over.
+"""The collector: takes samples, attributes the energy between them, and closes the window when its minute is over.
 
-Everything that lasts is in `Progress`, which changes only when a window closes. A tick inside an open
-window changes memory alone: after a kill the stretch since the last closed window is attributed again,
-from the checkpoint's sample to the first one after the start.
+Everything that must survive a restart is in `Checkpoint`, which changes only when a window closes. After a kill, the
+time since the last closed window is attributed again: from the checkpoint's sample to the first one after the start.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from carbonbudget_agent.window import NodeIdentity, Window
 from carbonbudget_core.node_report import NodeInfo, NodeReport, check_report
 
 _log = logging.getLogger(__name__)
-_LATE_MS = 1_000  # a tick this late no longer belongs to the window that is over
+_LATE_MS = 1_000  # a sample this late does not belong to the window that has ended
 
 
 class Collector:
@@ -51,57 +50,55 @@ class Collector:
         self._identity, self._metering, self._cgroups, self._source = identity, metering, cgroups, source
         self._holders = holders
         self._procfs, self._window_s, self._clock = procfs, window_seconds, clock
-        self._baselines, self.progress, self._info, self._counts = (
-            checkpoint.baselines, checkpoint.progress, info, counts,
-        )  # fmt: skip
-        self._last, self._carry_us = checkpoint.progress.sample, dict(checkpoint.progress.carry_us)
-        self._former = checkpoint.progress.names
+        self._checkpoint, self._info, self._counts = checkpoint, info, counts
+        self._last, self._carry_us = checkpoint.sample, dict(checkpoint.carry_us)
+        self._earlier_names = checkpoint.names  # of pods that only an earlier agent found in a list
         self._window: Window | None = None
         self._blind = self._beyond = False
         self._created_ms: Mapping[str, int] = {}
 
     def next_tick_ms(self, interval_ms: int) -> int:
-        """When to look next: at the next multiple of the interval, or when the window ends."""
+        """When to take the next sample: at the next multiple of the interval, or when the window ends."""
         now_ms = self._clock.wall_ms()
         due_ms = (now_ms // interval_ms + 1) * interval_ms
         return min(due_ms, self._window.end * 1000) if self._window else due_ms
 
     @property
     def unfinished(self) -> bool:
-        """Whether a window is open: after a late last tick, which closed the one before it."""
+        """Whether a window with content is open, as after a late last sample, which closed the window before it."""
         return self._window is not None and not self._window.empty
 
     def tick(self, final: bool = False) -> NodeReport | None:
-        """Look once; the report of the window that this look closed, if it closed one.
+        """Take one sample. Returns the report of the window that it closed, or None.
 
-        `final` closes the running window as a part, whatever the time.
+        `final` closes the present window as a part, whatever the time.
         """
         began_ms = self._clock.steady_ms()
-        sample = self._look()
+        sample = self._sample()
         closed: NodeReport | None = None
         if self._window is not None and not self._belongs(sample):
             closed = self._close()
         if self._window is None:
             self._open(sample)
-        self._book(sample)
+        self._add(sample)
         over = self._window is not None and sample.wall_ms >= self._window.end * 1000
         if closed is None and (over or final):
             closed = self._close()
             if not final:
-                self._open(sample)  # at once, so that its end is a time to look
+                self._open(sample)  # at once, so that a sample is due at its end
         self._counts.sample_ms = self._clock.steady_ms() - began_ms
         return closed
 
     def peek(self) -> None:
-        """Between two ticks: a glance at young pods, which may be gone at the next."""
+        """Read the CPU time of young pods between two samples: they may have ended at the next one."""
         self._source.expect(self._cgroups.peek())
 
-    def _look(self) -> Sample:
-        reading = self._cgroups.read()
+    def _sample(self) -> Sample:
+        cgroups = self._cgroups.read()
         self._counts.cgroup_errors = self._cgroups.errors
-        self._source.expect(reading.pods)
-        self._created_ms = reading.created_ms
-        busy_us = reading.busy_us if reading.busy_us is not None else self._busy_us()
+        self._source.expect(cgroups.pods)
+        self._created_ms = cgroups.created_ms
+        busy_us = cgroups.busy_us if cgroups.busy_us is not None else self._busy_us()
         steady_ms = self._clock.steady_ms()
         return Sample(
             wall_ms=self._clock.wall_ms(),
@@ -109,22 +106,22 @@ class Collector:
             meters=self._metering.read(steady_ms, busy_us, self._last.meters if self._last else {}),
             busy_us=busy_us,
             memory_used_bytes=node.memory_bytes(self._procfs)[1],
-            parents_us=reading.parents_us,
-            pods=reading.pods,
-            ended=reading.ended,
-            devices={} if self._holders is None else self._holders.devices(self._source.pods(), reading.pods),
+            parents_us=cgroups.parents_us,
+            pods=cgroups.pods,
+            ended=cgroups.ended,
+            devices={} if self._holders is None else self._holders.devices(self._source.pods(), cgroups.pods),
         )
 
     def _names(self) -> Mapping[str, PodInfo]:
-        """Pods by the uid of their cgroup, those that a former agent knew and no list names any more included."""
-        return {**self._former, **self._source.pods()} if self._former else self._source.pods()
+        """Pods by the uid of their cgroup, pods that only an earlier agent found in a list included."""
+        return {**self._earlier_names, **self._source.pods()} if self._earlier_names else self._source.pods()
 
-    def _keep_names(self) -> None:
+    def _store_names(self) -> None:
         pods = self._last.pods if self._last else {}
-        self.progress.names = {uid: pod for uid, pod in self._names().items() if uid in pods}
+        self._checkpoint.names = {uid: pod for uid, pod in self._names().items() if uid in pods}
 
     def _busy_us(self) -> int:
-        """The node's busy time, or the last one while it cannot be read. Raises at the first look only."""
+        """The node's busy time, or the last one while it cannot be read. Raises only at the first sample."""
         try:
             busy_us = node.busy_us(self._procfs)
         except (OSError, ValueError) as error:
@@ -132,7 +129,7 @@ class Collector:
                 raise
             self._counts.node_errors += 1
             if not self._blind:  # once, until it works again
-                _log.error("%s; the node's busy time is booked when it can be read again", error)
+                _log.error("%s; the node's busy time is counted when it can be read again", error)
             self._blind = True
             return self._last.busy_us
         self._blind = False
@@ -147,23 +144,23 @@ class Collector:
         start = sample.wall_ms // 1000 // self._window_s * self._window_s
         since = start
         if self._last is not None:
-            # By the boot's own clock: a wall clock that was set is no gap.
+            # By the steady clock: setting the wall clock makes no gap.
             elapsed_ms = sample.steady_ms - self._last.steady_ms
             since = min(start, (sample.wall_ms - elapsed_ms) // 1000)
-        part = self.progress.next_part(start)
+        part = self._checkpoint.next_part(start)
         self._window = Window(start, start + self._window_s, since, part)
 
-    def _book(self, sample: Sample) -> None:
+    def _add(self, sample: Sample) -> None:
         before, self._last = self._last, sample
-        if before is None:  # from here on nothing of this boot is lost, so it is worth a checkpoint
-            self.progress.sample = sample
-            self._keep_names()
+        if before is None:  # from here on nothing of this boot is lost, if the checkpoint has it
+            self._checkpoint.sample = sample
+            self._store_names()
         if before is None or self._window is None or sample.steady_ms <= before.steady_ms:
             return
         names = self._names()
         usage, self._carry_us = usage_between(before, sample, self._carry_us, self._threads(), self._lives(names))
         if usage.beyond_us:
-            self._refuse(usage)
+            self._log_beyond(usage)
         self._window.add(usage, self._share(before, sample, usage), names)
 
     def _threads(self) -> int:
@@ -172,7 +169,7 @@ class Collector:
         return max(info.threads, -(-info.allocatable.cpu_millicores // 1000))
 
     def _lives(self, names: Mapping[str, PodInfo]) -> dict[str, PodLifetime]:
-        """Starts and ends of pods as the API server says; the cgroup's start where it says none or a later one."""
+        """Starts and ends of pods from the API server; the cgroup's start where that is unknown or later."""
         lives = {uid: pod.life for uid, pod in names.items()}
         for uid, created_ms in self._created_ms.items():
             life = lives.get(uid, PodLifetime())
@@ -180,11 +177,11 @@ class Collector:
                 lives[uid] = PodLifetime(created_ms, life.ended_ms)
         return lives
 
-    def _refuse(self, usage: Usage) -> None:
+    def _log_beyond(self, usage: Usage) -> None:
         self._counts.cpu_beyond += 1
         if not self._beyond:  # once, it is counted
             _log.error(
-                "the pods' cgroups show %d ms of CPU time more than the node's %d CPUs have in %d ms; it is not booked",
+                "the pods' cgroups show %d ms of CPU time more than the node's %d CPUs have in %d ms: not counted",
                 usage.beyond_us // 1000, self._threads(), usage.elapsed_ms,
             )  # fmt: skip
         self._beyond = True
@@ -193,27 +190,27 @@ class Collector:
         shares: list[AttributedEnergy] = []
         for domain in self._metering.energies(before.meters, sample.meters, usage.elapsed_ms):
             if domain.elapsed_ms > usage.elapsed_ms and self._window is not None:
-                # A meter that could not be read for a while: its counter says what was drawn since then. All else
-                # in this window is spread over that time with it.
+                # The meter could not be read for a while: its counter includes the energy since then. The ledger
+                # spreads everything in this window over that time.
                 self._window.reach_back((sample.wall_ms - domain.elapsed_ms) // 1000)
             shares.append(share_domain(domain, self._idle_uj(domain, before, sample, usage), usage))
         return shares
 
     def _idle_uj(self, domain: DomainEnergy, before: Sample, sample: Sample, usage: Usage) -> int:
-        """What the domain draws idle: learned, where it is not told. More than was measured is cut there."""
+        """The idle energy of a domain: its meter's figure, else the learned one. It may exceed the measured energy."""
         if domain.idle_uj is not None:
             return domain.idle_uj
         use = self._use_permille(domain, before, sample, usage)
         if use is None and domain.kind_idle_uj is not None:
-            # Its lowest power may be that of work, since nobody can say when it rests.
+            # Its lowest power may include work, because its use is unknown.
             return domain.kind_idle_uj
-        baseline = self._baselines.get(domain.name, Baseline())
+        baseline = self._checkpoint.baselines.get(domain.name, Baseline())
         baseline = baseline.seen(domain.energy_uj, domain.elapsed_ms, sample.wall_ms, use or 0)
-        self._baselines[domain.name] = baseline
+        self._checkpoint.baselines[domain.name] = baseline
         return baseline.energy_uj(domain.elapsed_ms)
 
     def _use_permille(self, domain: DomainEnergy, before: Sample, sample: Sample, usage: Usage) -> int | None:
-        """How busy a domain was: a device as it tells itself (None: it does not), all else as the node's CPUs."""
+        """How busy a domain was: a device by its own figure (None: unknown), any other by the node's CPUs."""
         device = usage.devices.get(domain.name)
         if device is not None:
             return device.busy_permille
@@ -226,9 +223,9 @@ class Collector:
             return None
         report = window.close(self._identity, self._info(), self._names())
         check_report(report)
-        self._keep_names()
-        # A pod that was deleted by force may run on for hours: its cgroup keeps the name that it had.
-        self._former = {uid: pod for uid, pod in self.progress.names.items() if uid in self._former}
-        self.progress.sample, self.progress.carry_us = self._last, dict(self._carry_us)
+        self._store_names()
+        # A pod that was deleted by force may run on for hours: its cgroup still needs the name.
+        self._earlier_names = {uid: pod for uid, pod in self._checkpoint.names.items() if uid in self._earlier_names}
+        self._checkpoint.sample, self._checkpoint.carry_us = self._last, dict(self._carry_us)
         self._counts.windows += 1
         return report

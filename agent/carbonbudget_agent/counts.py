@@ -1,4 +1,4 @@
-"""What the agent counts of itself: the exporter shows these, the log tells each thing once."""
+"""Counters of the agent's own work and errors. The exporter shows them as metrics; the log has each error once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Puts together who holds and who works on each GPU: the driver, the kubelet's socket and the pods' names."""
+"""Finds out which pods claim and use each GPU, from the driver, the kubelet's socket and the pods' names.
+
+Attribution needs this to divide a GPU's energy. A source that fails keeps its last answer.
+"""
 
 from __future__ import annotations
 
@@ -25,37 +28,37 @@ from carbonbudget_agent.pods.processes import pod_of_process
 from carbonbudget_agent.pods.resources import PodResources, ResourcesError
 
 _log = logging.getLogger(__name__)
-_MAX_TOLD = 1_000
+_MAX_LOGGED = 1_000
 
 
 class DeviceHolders:
-    """The GPUs' use, at each tick. What cannot be asked now stands as it was; each thing is told once."""
+    """The use of all GPUs at each sample. Each problem is logged once."""
 
     def __init__(self, gpus: Gpus, resources: PodResources, procfs: Path, counts: Counts) -> None:
         self._gpus, self._resources, self._procfs, self._counts = gpus, resources, procfs, counts
         self._claims: list[DeviceClaim] = []
-        self._told: set[str] = set()
+        self._logged: set[str] = set()
         self._unmapped: set[str] = set()
         self._unclaimed: dict[tuple[str, str], None] = {}  # what was logged, the oldest first
         self._over: set[tuple[str, str]] = set()
 
-    def devices(self, pods: Mapping[str, PodInfo], standing: Container[str] = ()) -> dict[str, DeviceUse]:
-        """Use of each GPU by the name of its domain; `pods` by the uid of their cgroup, `standing` the cgroups there.
+    def devices(self, pods: Mapping[str, PodInfo], running_cgroups: Container[str] = ()) -> dict[str, DeviceUse]:
+        """Use of each GPU by the name of its domain; `pods` by the uid of their cgroup.
 
-        A pod that is deleted still holds its device while its cgroup stands.
+        A deleted pod still has its device while its cgroup is in `running_cgroups`.
         """
         try:
             gpus = self._gpus.all()
         except GpuError:
-            return {}  # its meter says so
+            return {}  # its meter logs it
         try:
             self._claims = self._resources.claims()
-            self._told.discard("socket")
+            self._logged.discard("socket")
         except ResourcesError as error:
-            self._tell("socket", f"{error}; who holds which GPU stands as it was")
+            self._log_once("socket", f"{error}; the last known claims of GPUs are used")
         uids: dict[tuple[str, str], str] = {}
         for pod in sorted(pods.values(), key=lambda pod: not pod.gone):  # of two of one name the later one
-            if not pod.finished and (not pod.gone or pod.cgroup_uid in standing):
+            if not pod.finished and (not pod.gone or pod.cgroup_uid in running_cgroups):
                 uids[pod.namespace, pod.name] = pod.cgroup_uid
         # The kubelet goes on naming pods that have finished, until another one gets their device.
         claimed = {(claim.namespace, claim.pod) for claim in self._claims}
@@ -71,8 +74,8 @@ class DeviceHolders:
                 return {}
             holders, unmapped = join_claims(gpus, claims, uids)
         for device_id in unmapped:
-            self._tell(device_id, f"device {device_id} is held by a pod and is no GPU that the driver lists")
-        self._told -= self._unmapped - set(unmapped)
+            self._log_once(device_id, f"device {device_id} is claimed by a pod and is not a GPU that the driver lists")
+        self._logged -= self._unmapped - set(unmapped)
         self._unmapped = set(unmapped)
         self._counts.devices_unmatched = len(self._unmapped)
         found: dict[str, DeviceUse] = {}
@@ -84,7 +87,7 @@ class DeviceHolders:
         return found
 
     def _note_unclaimed(self, gpu: Gpu, use: DeviceUse, pods: Mapping[str, PodInfo]) -> None:
-        """Count and log who works on a GPU without holding it: it reached the device past the scheduler."""
+        """Count and log pods that work on a GPU without a claim: they reached the device without the scheduler."""
         for uid in use.unclaimed:
             if uid not in pods and UNKNOWN_POD in use.held:
                 continue  # the holder itself, whose name is not known yet
@@ -94,11 +97,11 @@ class DeviceHolders:
             if (gpu.uuid, uid) not in self._unclaimed:
                 _log.warning("%s works on %s, which it does not hold: its energy is that pod's", name, gpu.uuid)
             self._unclaimed[gpu.uuid, uid] = None
-        while len(self._unclaimed) > _MAX_TOLD:
+        while len(self._unclaimed) > _MAX_LOGGED:
             del self._unclaimed[next(iter(self._unclaimed))]
 
     def _activity(self, gpu: Gpu, holding: list[tuple[str, MigInstance | None]]) -> DeviceActivity:
-        """What the driver tells; nothing where it fails: then energy goes by what is held."""
+        """The activity that the driver reports. Empty where it fails: then energy is divided by claims."""
         try:
             busy_permille = self._gpus.busy_permille(gpu)
             if gpu.instances:
@@ -111,9 +114,9 @@ class DeviceHolders:
             return DeviceActivity(busy_permille)
 
     def _by_pod(self, gpu: Gpu, shared: bool) -> dict[str, int]:
-        """Activity of the pods that work on a GPU. Empty where no process can be seen: then by what is held.
+        """Activity of the pods that work on a GPU. Empty where no process can be seen: then claims count.
 
-        One that ended meanwhile is passed over: else a pod with many short processes would hide its longer ones.
+        A process that ended meanwhile is left out; otherwise many short processes would hide a pod's longer ones.
         """
         used: dict[str, int] = {}
         hidden = False
@@ -124,11 +127,11 @@ class DeviceHolders:
             else:
                 used[uid or NO_POD] = used.get(uid or NO_POD, 0) + weight
         if hidden and shared and not used:  # one holder alone has it all
-            self._tell("pids", "processes on a shared GPU cannot be seen (hostPID): it is shared by claims")
+            self._log_once("pids", "processes on a shared GPU cannot be seen (hostPID): it is shared by claims")
         return used
 
-    def _tell(self, what: str, sentence: str) -> None:
+    def _log_once(self, key: str, message: str) -> None:
         self._counts.device_errors += 1
-        if what not in self._told:
-            _log.warning("%s", sentence)
-        self._told.add(what)
+        if key not in self._logged:
+            _log.warning("%s", message)
+        self._logged.add(key)

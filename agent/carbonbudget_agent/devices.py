@@ -1,8 +1,8 @@
-"""Who holds which device, and who works on it: a pure join of GPUs, the kubelet's claims and pod names.
+"""Joins GPUs, the kubelet's device claims and pod names: which pods share the energy of each device. Pure.
 
 A device id is one of: `GPU-<uuid>`, `MIG-<uuid>`, the older `MIG-GPU-<uuid>/<gi>/<ci>`, any of them with
 `::<n>` for a share (time slicing, MPS), and GKE's `nvidia<minor>`, with `/gi<n>` for an instance and
-`/vgpu<n>` for a share. NVIDIA's driver for dynamic resource allocation says `gpu-<n>`, with the claim's uid before
+`/vgpu<n>` for a share. NVIDIA's driver for dynamic resource allocation uses `gpu-<n>`, with the claim's uid before
 it in the CDI specification of a claim. Ids are compared without regard to case.
 """
 
@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-# Whoever holds a device and is in no list of pods: booked as unseen, never as somebody else's.
+# The holder of a device that is in no list of pods: its energy is unseen, never another pod's.
 UNKNOWN_POD: Final = " unseen"
 # A process on a device that belongs to no pod: the node's own.
 NO_POD: Final = " system"
@@ -46,7 +46,7 @@ class Gpu:
 
 @dataclass(frozen=True, slots=True)
 class DeviceClaim:
-    """A container's hold on one device id, as the kubelet tells it: it knows no uid of the pod."""
+    """A container's hold on one device id, as the kubelet reports it, without the pod's uid."""
 
     namespace: str
     pod: str
@@ -55,7 +55,7 @@ class DeviceClaim:
 
 @dataclass(frozen=True, slots=True)
 class DeviceActivity:
-    """What is measured of a device's work: by pod where processes are visible, by GPU instance where it has GPM."""
+    """The measured work of a device: by pod where processes are visible, by GPU instance where it has GPM."""
 
     busy_permille: int | None = None
     pods: Mapping[str, int] = field(default_factory=dict)
@@ -66,9 +66,8 @@ class DeviceActivity:
 class DeviceUse:
     """Who shares a device's energy: pods by the uid of their cgroup.
 
-    `held` in parts of the `parts` that the device has; what nobody holds idles for the node. `active`
-    weighs the dynamic energy by who works, whether it holds anything or not, and is empty where it goes by what
-    is held.
+    `held` is the claimed number of the device's `parts`; the idle energy of unclaimed parts is the node's. `active` are
+    the weights of the dynamic energy: the pods that work, with or without a claim. It is empty where claims count.
     """
 
     parts: int
@@ -95,7 +94,7 @@ def join_claims(
 ) -> tuple[dict[str, list[tuple[str, MigInstance | None]]], list[str]]:
     """Holders of each GPU: (pod, instance or None for the whole), and the NVIDIA ids that fit no GPU.
 
-    A share of a GPU that is held twice by one pod counts twice. `uids` gives a pod by namespace and name.
+    A share of a GPU that one pod claims twice counts twice. `uids` gives a pod by namespace and name.
     """
     places = _places(gpus)
     holders: dict[str, list[tuple[str, MigInstance | None]]] = {}
@@ -122,35 +121,35 @@ def device_use(gpu: Gpu, holders: Iterable[tuple[str, MigInstance | None]], acti
     """One GPU's use.
 
     Without MIG the holders have all of it, whatever number of shares is offered: each claim is one equal
-    part. With MIG an instance is held by its compute slices, shared out among those that share it. What an
-    instance does that nobody holds is done by an unknown pod.
+    part. With MIG an instance counts by its compute slices, divided among the pods that share it. The work of
+    an instance without a claim belongs to an unknown pod.
     """
     holders = list(holders)
     if not gpu.instances:
-        held: dict[str, int] = {}
+        claimed: dict[str, int] = {}
         for uid, _ in holders:
-            held[uid] = held.get(uid, 0) + 1
-        return DeviceUse(max(1, sum(held.values())), held, dict(activity.pods), activity.busy_permille)
+            claimed[uid] = claimed.get(uid, 0) + 1
+        return DeviceUse(max(1, sum(claimed.values())), claimed, dict(activity.pods), activity.busy_permille)
     sharers: dict[str, list[str]] = {}
     for uid, instance in holders:
         if instance is not None:
             sharers.setdefault(instance.uuid, []).append(uid)
     unit = math.lcm(*map(len, sharers.values()))  # each part is cut so that any number of sharers divides it
-    held = {}
+    claimed = {}
     active: dict[str, int] = {}
     busy = activity.busy_permille
-    if busy is None and activity.instances:  # a GPU that is cut up tells no utilization of its own
+    if busy is None and activity.instances:  # a GPU with instances reports no utilization of its own
         worked = sum(instance.parts * activity.instances.get(instance.gpu_instance, 0) for instance in gpu.instances)
         busy = min(1000, worked // gpu.parts)
     for instance in gpu.instances:
         pods = sharers.get(instance.uuid, [])
         for uid in pods:
-            held[uid] = held.get(uid, 0) + instance.parts * unit // len(pods)
+            claimed[uid] = claimed.get(uid, 0) + instance.parts * unit // len(pods)
         if instance.gpu_instance in activity.instances:
             worked = instance.parts * unit // max(1, len(pods)) * activity.instances[instance.gpu_instance]
             for uid in pods or [UNKNOWN_POD]:
                 active[uid] = active.get(uid, 0) + worked
-    return DeviceUse(gpu.parts * unit, held, active, busy)
+    return DeviceUse(gpu.parts * unit, claimed, active, busy)
 
 
 def _places(gpus: Iterable[Gpu]) -> dict[str, _Place]:

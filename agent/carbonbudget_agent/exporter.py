@@ -39,11 +39,11 @@ class _Series:
 
 
 class _Handler(MetricsHandler):
-    timeout = 5.0  # whoever asks in halves is cut
+    timeout = 5.0  # an incomplete request is ended
 
 
 class _Server(ThreadingHTTPServer):
-    """Sleeps until somebody asks: `serve_forever` looks twice a second whether it shall end: 8 ms a minute."""
+    """Sleeps until a request arrives. `serve_forever` would check twice a second whether to end: 8 ms a minute."""
 
     def __init__(self, address: str, port: int, registry: CollectorRegistry) -> None:
         found = socket.getaddrinfo(address or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
@@ -62,7 +62,7 @@ class _Server(ThreadingHTTPServer):
             return
         try:
             super().process_request(request, client_address)
-        except RuntimeError:  # no thread could be started, so none gives the place back
+        except RuntimeError:  # no thread was started, so none releases the semaphore
             self._free.release()
             raise
 
@@ -75,14 +75,14 @@ class _Server(ThreadingHTTPServer):
 
     def stop(self) -> None:
         self._stopped = True
-        with contextlib.suppress(OSError):  # a last caller, so that it wakes
+        with contextlib.suppress(OSError):  # a last connection ends its wait
             socket.create_connection((str(self.server_address[0]), self.server_port), timeout=1).close()
 
 
 class Exporter(Collector):
-    """Sums closed windows into counters; a pod's series goes some minutes after its last window.
+    """Sums closed windows into counters. A pod's series ends some minutes after its last window.
 
-    `now` is a seam for tests: seconds of a steady clock.
+    `now` returns seconds of a steady clock.
     """
 
     def __init__(
@@ -114,7 +114,7 @@ class Exporter(Collector):
         return stop
 
     def add(self, report: NodeReport) -> None:
-        """One closed window."""
+        """Add one closed window."""
         methods = {domain.name: domain.method for domain in report.domains}
         now = self._now()
         with self._lock:
@@ -137,7 +137,7 @@ class Exporter(Collector):
         series.last = now
 
     def _forget(self, now: float) -> None:
-        """Pods that ended a while ago; and beyond the limit those that ended first."""
+        """Remove pods that ended a while ago; beyond the limit, those that ended first."""
         self._pods = {key: series for key, series in self._pods.items() if now - series.last < _KEEP_SECONDS}
         too_many = len(self._pods) - self._max_pods
         if too_many > 0:
@@ -146,7 +146,7 @@ class Exporter(Collector):
             self._left_out += too_many
 
     def collect(self) -> Iterator[Metric]:
-        """What a scrape reads."""
+        """All metrics, for a scrape."""
         pods = CounterMetricFamily(
             "carbonbudget_pod_energy_joules",
             "Energy of a pod on this node by domain, held idle included; 0 for its first minute.",
@@ -154,7 +154,7 @@ class Exporter(Collector):
         )
         node = CounterMetricFamily(
             "carbonbudget_node_energy_joules",
-            "Energy of this node by domain and by who bears it: idle, system, unseen, pods; 0 for the first minute.",
+            "Energy of this node by domain and part: idle, system, unseen, pods; 0 for the first minute.",
             labels=("domain", "method", "part"),
         )
         now = self._now()
@@ -168,7 +168,7 @@ class Exporter(Collector):
         yield node
         yield CounterMetricFamily(
             "carbonbudget_agent_pod_series_left_out",
-            "Series of ended pods that were given up early, because there were too many.",
+            "Series of ended pods that were removed early, because there were too many.",
             value=left_out,
         )
         yield from self._health()
@@ -180,7 +180,7 @@ class Exporter(Collector):
             ("meter_errors", "Meter readings that failed or could not be true.", counts.meter_errors),
             (
                 "meter_doubts",
-                "Readings that another sensor says cannot be right: package and dram above psys.",
+                "Readings that another sensor contradicts: package and dram above psys.",
                 counts.meter_doubts,
             ),
             (
@@ -188,8 +188,8 @@ class Exporter(Collector):
                 "Readings without a figure: a counter stepped back, or its device cannot draw as much.",
                 counts.meter_implausible,
             ),
-            ("pod_errors", "Failures to learn this node's pods; the last list stands.", counts.pod_errors),
-            ("pods_left_out", "Pods that are not kept, because too many wait on this node.", counts.pods_left_out),
+            ("pod_errors", "Failures to read this node's pods; the last list is used.", counts.pod_errors),
+            ("pods_left_out", "Pods that are not stored, because too many wait on this node.", counts.pods_left_out),
             (
                 "pods_disputed",
                 "Cgroups of static pods that more than one pod claims; their energy is not given to a claimant.",
@@ -197,18 +197,18 @@ class Exporter(Collector):
             ),
             (
                 "node_errors",
-                "Looks at which the node's busy time could not be read; the last stands.",
+                "Samples at which the node's busy time could not be read; the last one is used.",
                 counts.node_errors,
             ),
-            ("cgroup_errors", "Lists of pods' cgroups that failed; the last list stands.", counts.cgroup_errors),
-            ("cpu_beyond", "Looks at which cgroups showed more CPU time than the node has.", counts.cpu_beyond),
-            ("device_errors", "Looks at which it was unclear who holds or uses a GPU.", counts.device_errors),
-            ("gpu_unclaimed", "Looks at which a pod worked on a GPU that it does not hold.", counts.gpu_unclaimed),
+            ("cgroup_errors", "Lists of pods' cgroups that failed; the last list is used.", counts.cgroup_errors),
+            ("cpu_beyond", "Samples at which cgroups showed more CPU time than the node has.", counts.cpu_beyond),
+            ("device_errors", "Samples at which it was unclear which pod holds or uses a GPU.", counts.device_errors),
+            ("gpu_unclaimed", "Samples at which a pod worked on a GPU that it does not hold.", counts.gpu_unclaimed),
             ("checkpoint_errors", "Checkpoints that could not be written.", counts.checkpoint_errors),
             ("outbox_errors", "Reports that could not be stored at once.", counts.outbox_errors),
             ("reports_dropped", "Reports dropped because the outbox was full.", counts.dropped),
             ("reports_corrupt", "Reports whose file could not be read.", counts.corrupt),
-            ("reports_delayed", "Reports that the server fails at while it takes others; set aside.", counts.delayed),
+            ("reports_delayed", "Reports that the server fails at while it accepts others; delayed.", counts.delayed),
             ("reports_sent", "Reports that the ledger has.", counts.sent),
             ("send_errors", "Attempts that reached no server.", counts.send_errors),
         ):
@@ -221,7 +221,7 @@ class Exporter(Collector):
         yield refused
         yield GaugeMetricFamily(
             "carbonbudget_agent_sample_duration_seconds",
-            "How long the last look took.",
+            "How long the last sample took.",
             counts.sample_ms / 1000,
         )
         yield GaugeMetricFamily(

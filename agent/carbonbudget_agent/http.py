@@ -1,4 +1,4 @@
-"""HTTPS with a bearer token, on http.client: how the agent speaks to API server, kubelet and server."""
+"""HTTPS with a bearer token, on http.client: the connections of the agent to API server, kubelet and server."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
-MAX_ANSWER_BYTES = 4 * 2**20  # of an answer that is held whole
+MAX_ANSWER_BYTES = 4 * 2**20  # of an answer that is read as a whole
 _CHUNK_BYTES = 65_536
 
 
@@ -36,12 +36,12 @@ def retry_after_seconds(text: str, now: float) -> int:
 
 
 class Endpoint:
-    """One base URL, who we are there, and whom we trust. Connections are made on demand."""
+    """A base URL with the token and the CA for it. Connections are made on demand."""
 
     def __init__(
         self, url: str, token_file: Path | None, ca_file: Path | None, timeout_s: float = 30, verify: bool = True
     ) -> None:
-        """`verify` False trusts whoever answers. Raises ValueError for a URL that is none."""
+        """`verify` False accepts any certificate. Raises ValueError for an invalid URL."""
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError(f"{url!r} is no http or https URL")
@@ -68,7 +68,7 @@ class Endpoint:
         return self._prefix + path
 
     def headers(self) -> dict[str, str]:
-        """The bearer token, read anew: the kubelet replaces it long before it expires. Raises OSError."""
+        """The bearer token, read each time: the kubelet replaces it long before it expires. Raises OSError."""
         headers = {"Accept": "application/json", "User-Agent": "carbonbudget-agent"}
         if self._token_file is not None:
             headers["Authorization"] = f"Bearer {_token(self._token_file)}"
@@ -102,7 +102,7 @@ class Endpoint:
                 raise StatusError(self.url, response.status, response.reason, asked)
             length, got = response.length, 0  # None where the answer is chunked
             while length is None or got < length:
-                chunk = response.read1(_CHUNK_BYTES)  # what is there; `read` waits until all is
+                chunk = response.read1(_CHUNK_BYTES)  # the received part; `read` waits for the whole answer
                 if not chunk:
                     break
                 got += len(chunk)
@@ -118,7 +118,7 @@ class Endpoint:
 
 
 def _token(file: Path) -> str:
-    """The token in a file. Raises OSError without its text: what is there by mistake may be a private key."""
+    """The token in a file. Raises OSError without its text: by mistake it may be a private key."""
     text = file.read_bytes().decode("ascii", "replace").strip()
     if not text.isascii() or not text.isprintable() or " " in text:
         raise OSError(f"{file} holds no token: a token is one line of letters, digits and signs")

@@ -1,4 +1,7 @@
-"""Log lines as JSON, in the fields of the operator's: time, level, logger, message."""
+"""Formats log lines as JSON with the same fields as the operator: time, level, logger, message.
+
+The agent has its own formatter because it does not import the operator.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ _MAX_TEXT = 4096
 
 
 class AgentJsonFormatter(logging.Formatter):
-    """One object an event, in ASCII: characters that act or deceive are escaped."""
+    """One object an event, in ASCII: control and deceptive characters are escaped."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The line; `time` is UTC in milliseconds."""

@@ -1,8 +1,8 @@
-"""Reads JSON from chunks and holds one small part of it at a time.
+"""A streaming JSON reader: decodes one small part of a document at a time.
 
-A pod that a tenant wrote can be megabytes long, and there can be many of them, so neither a list nor one of
-its items may have to fit into memory. A value of up to 64 KiB is decoded whole. Of a larger one only the
-parts that the caller names are kept, and all else is passed over without being held.
+A pod that a tenant wrote can be megabytes long, and there can be many of them. So neither a list nor one of its items
+may have to fit into memory. A value of up to 64 KiB is decoded as a whole. Of a larger value only the parts that the
+caller names are decoded, and everything else is skipped.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ _PLAIN = re.compile(r'[^"{}\[\]]+')
 
 @dataclass(frozen=True, slots=True)
 class Each:
-    """Of a list: these parts of each element, and only the elements that `keep` accepts.
+    """Selects from a list: these parts of each element, and only the elements that `wanted` accepts.
 
-    They are kept as JSON, a tenth of what objects take; `jsons.objects` gives them back.
+    They are returned as JSON bytes, a tenth of the memory of objects; `jsons.objects` decodes them.
     """
 
     parts: Mapping[str, Parts]
-    keep: Callable[[Mapping[str, Any]], bool]
+    wanted: Callable[[Mapping[str, Any]], bool]
 
 
-# What is kept of a value that is too large to be decoded whole: these keys of an object; of a list as `Each` says; that
-# many keys of an object, those that sort first; None: nothing.
+# What to decode of a value that is too large to be decoded as a whole. A mapping: these keys of an object. `Each`:
+# parts of a list. A number: that many keys of an object, those that sort first. None: nothing.
 Parts = Mapping[str, "Parts"] | Each | int | None
 
 
@@ -74,7 +74,9 @@ class JsonStream:
             return self._object(parts)
         if first == "[" and isinstance(parts, Each):
             elements = self.elements(parts.parts)
-            return [_ENCODER.encode(each).encode() for each in elements if isinstance(each, dict) and parts.keep(each)]
+            return [
+                _ENCODER.encode(each).encode() for each in elements if isinstance(each, dict) and parts.wanted(each)
+            ]
         self.skip()
         return None
 

@@ -1,4 +1,4 @@
-"""What is known of the node: from the API where there is one, else from /proc."""
+"""Facts about the node: place and size from its Node object if there is an API server, else size from /proc."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def _ticks(field: str) -> int:
 
 
 def local_info(procfs: Path) -> NodeInfo:
-    """What the machine says of itself; allocatable is all of it."""
+    """The facts that /proc has; all CPUs and memory count as allocatable."""
     threads, model = 0, ""
     try:
         for line in (procfs / "cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
@@ -73,25 +73,25 @@ def local_info(procfs: Path) -> NodeInfo:
             if key.strip() == "model name" and not model:
                 model = "".join(filter(str.isprintable, value)).strip()[:MAX_TEXT]
     except OSError:
-        pass  # the model meter says so; the report goes on with what is known
+        pass  # the model meter logs it; the report has the other facts
     total, _ = memory_bytes(procfs)
     allocatable = Allocatable(cpu_millicores=threads * 1000, memory_bytes=total)
     return NodeInfo(cpu_model=model, threads=threads, memory_bytes=total, allocatable=allocatable)
 
 
 class NodeInfoSource:
-    """The node's facts, asked for hourly in a thread of its own: sampling never waits for the API server.
+    """The node's facts, read hourly in a thread of its own, so that sampling never waits for the API server.
 
-    What the machine itself says stands until the API server has answered.
+    Until the API server has answered, the facts are those of /proc.
     """
 
     def __init__(self, api: Endpoint | None, node: str, local: NodeInfo, clock: Clock) -> None:
         self._api, self._node, self._known, self._clock = api, node, local, clock
-        self._due_ms, self._told = 0, ""
+        self._due_ms, self._logged = 0, ""
         self._asking: threading.Thread | None = None
 
     def __call__(self) -> NodeInfo:
-        """What is known now."""
+        """The present facts; starts a request to the API server if one is due."""
         idle = self._asking is None or not self._asking.is_alive()
         if self._api is not None and idle and self._clock.steady_ms() >= self._due_ms:
             self._due_ms = self._clock.steady_ms() + _RETRY_MS
@@ -100,7 +100,7 @@ class NodeInfoSource:
         return self._known
 
     def wait(self, seconds: float) -> NodeInfo:
-        """What is known once the API server has answered, or after `seconds`."""
+        """The facts after the API server has answered, or after `seconds`."""
         self()
         if self._asking is not None:
             self._asking.join(seconds)
@@ -109,15 +109,15 @@ class NodeInfoSource:
     def _ask(self, api: Endpoint) -> None:
         try:
             self._known = cluster_info(api, self._node, self._known)
-            self._due_ms, self._told = self._clock.steady_ms() + _REFRESH_MS, ""
+            self._due_ms, self._logged = self._clock.steady_ms() + _REFRESH_MS, ""
         except (OSError, ValueError) as error:
-            if str(error) != self._told:  # once for each reason
+            if str(error) != self._logged:  # once for each reason
                 _log.warning("node %s: %s; asking again each minute", self._node, error)
-            self._told = str(error)
+            self._logged = str(error)
 
 
 def cluster_info(api: Endpoint, node: str, local: NodeInfo) -> NodeInfo:
-    """`local` completed by the Node object. Raises OSError or ValueError if it cannot be had."""
+    """`local` completed by the Node object. Raises OSError or ValueError if it cannot be read."""
     try:
         value = parse_json(api.get(f"/api/v1/nodes/{quote(node)}"))
         labels = value["metadata"].get("labels") or {}
@@ -141,7 +141,7 @@ def cluster_info(api: Endpoint, node: str, local: NodeInfo) -> NodeInfo:
 
 
 def _text(value: dict[str, object], key: str) -> str:
-    """A text that a report can hold; empty if it is none."""
+    """The text at `key` if a report may contain it, else an empty one."""
     found = text(value.get(key))
     return found if len(found) <= MAX_TEXT and found.isprintable() else ""
 
@@ -149,5 +149,5 @@ def _text(value: dict[str, object], key: str) -> str:
 def _amount(value: dict[str, object], resource: str, unit: int = 1) -> int:
     amount = int(parse_quantity(str(value.get(resource, "0"))) * unit)
     if not 0 <= amount <= MAX_INTEGER:
-        raise ValueError(f"its allocatable {resource} is no amount")
+        raise ValueError(f"its allocatable {resource} is not an amount")
     return amount

@@ -1,4 +1,4 @@
-"""The agent's options: command line, then environment (CARBONBUDGET_<OPTION>), then default."""
+"""The agent's options: from the command line, else the environment (CARBONBUDGET_<OPTION>), else the default."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def _add_run(run: argparse.ArgumentParser) -> None:
-    _switch(run, "--dry-run", "print each node report as one JSON line; keep and send nothing")
+    _switch(run, "--dry-run", "print each node report as one JSON line; store and send nothing")
     _add(run, "--windows", 0, "stop after this many windows; 0: never", type=int)
     _add(run, "--interval", 5, "seconds between samples, 1 to 30", type=int)
     _add(run, "--window", 60, f"seconds a report covers: {', '.join(map(str, WINDOW_SECONDS))}", type=int)
@@ -58,7 +58,7 @@ def _add_run(run: argparse.ArgumentParser) -> None:
     _add(run, "--api-ca", _existing(Path(_SERVICE_ACCOUNT, "ca.crt")), "CA of the API server", type=Path)
     _add(run, "--api-token-file", _existing(Path(_SERVICE_ACCOUNT, "token")), "token for it", type=Path)
     _add(run, "--pod-resources-socket", Path("/var/lib/kubelet/pod-resources/kubelet.sock"),
-         "the kubelet's socket that tells who holds which GPU", type=Path)  # fmt: skip
+         "the kubelet's socket that lists the GPUs of containers", type=Path)  # fmt: skip
     _add(run, "--outbox", None, "directory of the durable queue and the checkpoint", type=Path)
     _add(run, "--server-url", "", "the carbonbudget server")
     _add(run, "--server-ca", None, "CA of its certificate", type=Path)

@@ -1,8 +1,8 @@
-"""The durable queue on the node: a closed window stays here until the ledger has committed it.
+"""The outbox: a directory on the node that stores each report until the ledger has committed it.
 
-One compressed file a report, written beside its name, synced, then renamed: a file that has its name is
-whole. A report that the server cannot take now, though it takes others, lies in the folder `delayed`. The oldest
-are dropped, and counted, when the queue outgrows its limits, delayed ones included.
+Each report is one compressed file, written under a temporary name, synced, then renamed, so that a file with its final
+name is complete. A report that the server cannot store now, though it stores others, is in the folder `delayed`. When
+the outbox exceeds its limits, the oldest reports are dropped and counted, delayed ones included.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from carbonbudget_core.node_report_json import encode_report
 
 _log = logging.getLogger(__name__)
 _SUFFIX = ".json.z"
-_NAME = re.compile(r"\d{12,}-\d{6,}-[0-9a-f]{1,8}\.json\.z")  # anything else in the directory is not ours
+_NAME = re.compile(r"\d{12,}-\d{6,}-[0-9a-f]{1,8}\.json\.z")  # other files in the directory are not the agent's
 _MAX_REPORTS = 7 * 86_400 // 60  # seven days of windows of a minute
 _MAX_BYTES = 200 * 2**20
 _MAX_ASIDE = 1_000
@@ -29,14 +29,14 @@ _DELAYED = "delayed"
 
 @dataclass(frozen=True, slots=True)
 class PackedReport:
-    """A report as it is stored, a twentieth of what it takes as objects: what waits for a full disk is many."""
+    """A report as it is stored. It needs a twentieth of the memory of the objects: while a disk is full, many wait."""
 
     name: str
     body: bytes
 
 
 def pack(report: NodeReport) -> PackedReport:
-    """The file name is unique by the report's key and sorted by its window."""
+    """The report as a file: its name is unique for the report's key, and names sort by window."""
     boot = f"{zlib.crc32(report.boot_id.encode()):08x}"
     name = f"{report.window_start:012d}-{report.part:06d}-{boot}{_SUFFIX}"
     return PackedReport(name, zlib.compress(encode_report(report).encode(), 6))
@@ -60,11 +60,11 @@ class Outbox:
         write_durably(self.directory / packed.name, packed.body)
 
     def names(self) -> list[str]:
-        """What waits, oldest first."""
+        """The names of the queued reports, oldest first."""
         return self._list("")
 
     def delayed(self) -> list[str]:
-        """What is tried again now and then, oldest first."""
+        """The names of the delayed reports, oldest first."""
         return self._list(f"{_DELAYED}/")
 
     def delay(self, name: str) -> None:
@@ -75,7 +75,7 @@ class Outbox:
     def read(self, name: str) -> bytes | None:
         """A report's JSON; None if it was dropped meanwhile, or is corrupt: then it is set aside and counted.
 
-        Raises OSError while the disk cannot be read: that says nothing about the report.
+        Raises OSError while the disk cannot be read; the report may be sound.
         """
         try:
             return zlib.decompress((self.directory / name).read_bytes())
@@ -88,11 +88,14 @@ class Outbox:
             return None
 
     def remove(self, name: str) -> None:
-        """The ledger has it. Raises OSError; it is then sent again, and counts once."""
+        """Delete a report that the ledger has. Raises OSError; then it is sent again, and counts once."""
         (self.directory / name).unlink(missing_ok=True)
 
     def set_aside(self, name: str, why: str) -> None:
-        """Keep a report that can never be sent, for whoever looks; only the latest of them. Raises OSError."""
+        """Move a report that can never be sent to the folder `why`, for an operator to read. Raises OSError.
+
+        The folder has the latest 1,000.
+        """
         folder = self.directory / why
         try:
             folder.mkdir(exist_ok=True)
@@ -103,10 +106,9 @@ class Outbox:
             self.remove(name)
 
     def trim(self) -> None:
-        """Drop the oldest beyond the limits, and count them. Raises OSError.
+        """Drop the oldest reports beyond the limits, and count them. Raises OSError.
 
-        By number, not by age: on a node whose clock was ahead for a moment, everything after that would
-        look too old.
+        The limit is a number, not an age: if a clock was ahead for a moment, all later reports would seem too old.
         """
         names = sorted([*self.names(), *self.delayed()], key=lambda name: Path(name).name)
         sizes = {name: self._size(name) for name in names}
@@ -120,7 +122,7 @@ class Outbox:
             _log.error("outbox: %s dropped, the queue is over its limit", name)
 
     def size(self) -> tuple[int, int]:
-        """How many reports wait, and their bytes."""
+        """The number of queued reports, and their bytes."""
         names = self.names()
         return len(names), sum(map(self._size, names))
 
@@ -141,7 +143,7 @@ class Outbox:
 
 
 def write_durably(path: Path, content: bytes) -> None:
-    """Replace a file so that after a crash it is the old one or the new one, whole. Raises OSError."""
+    """Replace a file so that after a crash it is completely the old or completely the new one. Raises OSError."""
     temporary = path.with_name(path.name + ".tmp")
     try:
         with open(temporary, "wb") as file:

@@ -1,4 +1,4 @@
-"""`carbonbudget-agent run`: wires meters, pods, collector, outbox and sender together, and loops."""
+"""`carbonbudget-agent run`: creates meters, pod source, collector, checkpoint, outbox and sender, and runs the loop."""
 
 from __future__ import annotations
 
@@ -11,12 +11,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from carbonbudget_agent import node
-from carbonbudget_agent.checkpoint import AttributionProgress, Checkpoint, load_checkpoint
+from carbonbudget_agent.checkpoint import Checkpoint, DurableProgress, load_checkpoint
 from carbonbudget_agent.clock import Clock, SystemClock
 from carbonbudget_agent.collector import Collector
 from carbonbudget_agent.counts import Counts
 from carbonbudget_agent.device_holders import DeviceHolders
-from carbonbudget_agent.durable_progress import DurableProgress
 from carbonbudget_agent.http import Endpoint
 from carbonbudget_agent.metering import Metering
 from carbonbudget_agent.meters import Meter
@@ -36,12 +35,12 @@ from carbonbudget_core.node_report_json import encode_report
 _log = logging.getLogger(__name__)
 _FIRST_LIST_SECONDS = 10.0  # how long the start waits for the API server's answer
 _LAST_SEND_SECONDS = 5.0
-_KEEP_SECONDS = 7 * 86_400  # what the outbox holds at most while no server takes it
+_KEEP_SECONDS = 7 * 86_400  # how long the outbox stores reports while no server accepts them
 _PEEK_MS = 1_000  # a pod lives longer than this, sandbox and clean-up included
 
 
 def run(options: argparse.Namespace, on_stop: Callable[[Callable[[], None]], None]) -> int:
-    """Measure until told to stop or `--windows` are done.
+    """Measure until the process is stopped or `--windows` windows are closed.
 
     Raises:
         OSError, ValueError, RuntimeError: the agent cannot start; the message says what to do.
@@ -61,7 +60,7 @@ def run(options: argparse.Namespace, on_stop: Callable[[Callable[[], None]], Non
         raise RuntimeError(str(error)) from None
     outbox = None if options.dry_run else Outbox(options.outbox, counts, max_reports=_KEEP_SECONDS // options.window)
     path = Path() if outbox is None else outbox.directory / "checkpoint.json"
-    checkpoint = Checkpoint(boot_id, AttributionProgress(), {}) if outbox is None else load_checkpoint(path, boot_id)
+    checkpoint = Checkpoint(boot_id) if outbox is None else load_checkpoint(path, boot_id)
     source = _pod_source(options, counts)
     collector = Collector(
         identity=NodeIdentity(options.cluster, options.node_name, boot_id),
@@ -76,11 +75,11 @@ def run(options: argparse.Namespace, on_stop: Callable[[Callable[[], None]], Non
         counts=counts,
         holders=_holders(options, meters, counts),
     )
-    keeper = None if outbox is None else DurableProgress(checkpoint, path, outbox, counts)
+    progress = None if outbox is None else DurableProgress(checkpoint, path, outbox, counts)
     sender = None if outbox is None else _sender(options, outbox, counts)
-    handlers = _handlers(options, counts, outbox, keeper, sender)
+    handlers = _handlers(options, counts, outbox, progress, sender)
     try:
-        _loop(options, clock, counts, collector, keeper, handlers)
+        _loop(options, clock, counts, collector, progress, handlers)
     finally:
         if sender is not None:
             sender.finish(_LAST_SEND_SECONDS)
@@ -89,7 +88,7 @@ def run(options: argparse.Namespace, on_stop: Callable[[Callable[[], None]], Non
 
 
 def _raise_file_limit() -> None:
-    """Up to three files a pod stay open; a container's soft limit may be 1,024, its hard one is far above."""
+    """Up to three files a pod stay open; a container's soft limit may be 1,024, its hard limit is higher."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(OSError, ValueError):  # then it stays as it is
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -100,12 +99,12 @@ def _loop(
     clock: Clock,
     counts: Counts,
     collector: Collector,
-    keeper: DurableProgress | None,
+    progress: DurableProgress | None,
     handle: Callable[[NodeReport], None],
 ) -> None:
     collector.tick()
-    if keeper is not None:
-        keeper.keep(None)  # from now on a kill loses nothing
+    if progress is not None:
+        progress.store(None)  # from now on a kill loses nothing
     while not (options.windows and counts.windows >= options.windows):
         stopping = _wait(clock, collector, options.interval * 1000)
         report = collector.tick(final=stopping)
@@ -119,9 +118,9 @@ def _loop(
 
 
 def _wait(clock: Clock, collector: Collector, interval_ms: int) -> bool:
-    """Until the next tick is due, with a glance each second; True if the agent was asked to stop.
+    """Wait until the next sample is due and read young pods each second. True if the agent is to stop.
 
-    When it is due is a time of the wall clock; the waiting is by the boot's own, which nobody sets back.
+    The due time is wall time. The wait is by the steady clock, which cannot be set back.
     """
     due_ms = clock.steady_ms() + collector.next_tick_ms(interval_ms) - clock.wall_ms()
     while True:
@@ -134,11 +133,11 @@ def _wait(clock: Clock, collector: Collector, interval_ms: int) -> bool:
 
 
 def _holders(options: argparse.Namespace, meters: list[Meter], counts: Counts) -> DeviceHolders | None:
-    """Who holds the GPUs; None on a node without any."""
+    """The source of the GPUs' holders; None on a node without a GPU."""
     meter = next((meter for meter in meters if isinstance(meter, NvmlMeter)), None)
     if meter is None:
         return None
-    # Imported here: only a node with GPUs pays for HTTP/2.
+    # Imported here: only a node with GPUs needs memory for HTTP/2.
     from carbonbudget_agent.pods.resources import PodResources
 
     return DeviceHolders(meter.gpus, PodResources(options.pod_resources_socket), options.procfs, counts)
@@ -148,13 +147,13 @@ def _handlers(
     options: argparse.Namespace,
     counts: Counts,
     outbox: Outbox | None,
-    keeper: DurableProgress | None,
+    progress: DurableProgress | None,
     sender: Sender | None,
 ) -> Callable[[NodeReport], None]:
-    """What happens with a closed window: printed, or kept, sent and exported."""
+    """What to do with a closed window: print it, or store, send and export it."""
     add: Callable[[NodeReport], None] | None = None
     if options.metrics_listen:
-        # Imported here: without metrics its memory is not spent.
+        # Imported here: it uses memory only if metrics are on.
         from carbonbudget_agent.exporter import Exporter
 
         exporter = Exporter(counts, outbox)
@@ -163,11 +162,11 @@ def _handlers(
         add = exporter.add
 
     def handle(report: NodeReport) -> None:
-        if keeper is None:
+        if progress is None:
             sys.stdout.write(encode_report(report) + "\n")
             sys.stdout.flush()
         else:
-            keeper.keep(report)
+            progress.store(report)
         if sender is not None:
             sender.wake()
         if add is not None:
@@ -200,7 +199,7 @@ def _pod_source(options: argparse.Namespace, counts: Counts) -> PodSource:
     assert api is not None
     watched = WatchedPods(api, options.node_name, counts)
     if not watched.wait_listed(_FIRST_LIST_SECONDS):
-        _log.warning("no list of pods yet; energy of pods without a name is booked as unseen")
+        _log.warning("no list of pods yet; energy of pods without a name is counted as unseen")
     return watched
 
 
@@ -210,5 +209,5 @@ def _node_facts(options: argparse.Namespace, clock: Clock) -> node.NodeInfoSourc
 
 
 def _instance_type(options: argparse.Namespace, facts: node.NodeInfoSource) -> str:
-    """As it is given, else as the API server says, which is waited for a moment: the model may need it."""
+    """The given type, else the API server's, which the start waits for, because the model may need it."""
     return options.instance_type or facts.wait(_FIRST_LIST_SECONDS).instance_type

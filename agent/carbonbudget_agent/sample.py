@@ -1,7 +1,7 @@
-"""One look at the node: raw cumulative counters of meters, CPU and pods at one instant, and who holds what.
+"""The sample: cumulative counters of all meters, the CPU and all pods of a node at one instant, and who uses devices.
 
-A sample is what a checkpoint keeps: two samples of one boot, five seconds or an hour apart, are all
-that attribution needs.
+Attribution compares two samples of one boot, five seconds or an hour apart, and needs nothing else. Therefore the
+checkpoint on disk stores a sample.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class PodCounters:
 
 @dataclass(frozen=True, slots=True)
 class PodLifetime:
-    """When a pod began and ended, in milliseconds of the node's wall clock (UTC); None: not known, or not ended."""
+    """When a pod began and ended, in milliseconds of the node's wall clock (UTC); None: unknown, or not ended."""
 
     started_ms: int | None = None
     ended_ms: int | None = None
@@ -35,8 +35,8 @@ class PodLifetime:
 class Sample:
     """`wall_ms` is UTC; `steady_ms` is the boot's clock that is never set.
 
-    `meters` by unit; `devices` by domain; `ended` are pods that came after the former sample and went
-    before this one, as they were last seen.
+    `meters` by unit; `devices` by domain; `ended` are pods that began after the previous sample and ended before this
+    one, with their last counters.
     """
 
     wall_ms: int
@@ -58,23 +58,25 @@ def sample_to_json(sample: Sample) -> dict[str, object]:
 def sample_from_json(value: object) -> Sample:
     """The inverse of `sample_to_json`; ValueError, TypeError, KeyError or AttributeError if it is something else.
 
-    Every figure is looked at: one that is none would end the agent at each start, long after it was read.
+    Every figure is checked: otherwise a bad one would stop the agent at each start, long after it was read.
     """
     if not isinstance(value, dict):
         raise ValueError("a sample is a JSON object")
     fields = dict(value)
     for pods in ("pods", "ended"):
         fields[pods] = {uid: _pod(counters) for uid, counters in fields[pods].items()}
-    fields["meters"] = {unit: _stamp(stamp) for unit, stamp in fields["meters"].items()}
+    fields["meters"] = {unit: _counter_reading(reading) for unit, reading in fields["meters"].items()}
     fields["devices"] = {domain: _device(use) for domain, use in fields["devices"].items()}
-    fields["parents_us"] = amounts(fields["parents_us"], least=-(2**62))  # read apart, they may be behind a little
+    fields["parents_us"] = amounts(
+        fields["parents_us"], least=-(2**62)
+    )  # computed from files that are read one after the other
     sample = Sample(**fields)
     amounts({key: fields[key] for key in ("wall_ms", "steady_ms", "busy_us", "memory_used_bytes")})
     return sample
 
 
 def amounts(value: Mapping[str, Any], least: int = 0) -> dict[str, int]:
-    """The mapping, if all its values are integers from `least` on; ValueError if not."""
+    """The mapping if all its values are integers of at least `least`, else ValueError."""
     if not all(type(amount) is int and least <= amount < 2**64 for amount in value.values()):
         raise ValueError("a figure is missing, negative or no integer")
     return dict(value)
@@ -87,7 +89,7 @@ def _pod(value: dict[str, Any]) -> PodCounters:
     return PodCounters(**value)
 
 
-def _stamp(value: dict[str, Any]) -> CounterReading:
+def _counter_reading(value: dict[str, Any]) -> CounterReading:
     amounts({"steady_ms": value["steady_ms"]})
     return CounterReading(value["steady_ms"], amounts(value["counters"]))
 
@@ -95,7 +97,7 @@ def _stamp(value: dict[str, Any]) -> CounterReading:
 def _device(value: dict[str, Any]) -> DeviceUse:
     busy = value["busy_permille"]
     amounts({"parts": value["parts"]} | ({} if busy is None else {"busy": busy}))
-    held, active = amounts(value["held"]), amounts(value["active"])
-    if sum(held.values()) > value["parts"]:
-        raise ValueError("more of a device is held than it has")
-    return DeviceUse(value["parts"], held, active, busy)
+    claimed, active = amounts(value["held"]), amounts(value["active"])
+    if sum(claimed.values()) > value["parts"]:
+        raise ValueError("more of a device is claimed than it has")
+    return DeviceUse(value["parts"], claimed, active, busy)

@@ -1,10 +1,9 @@
-"""Sends the outbox to the server, oldest first, in a thread of its own; removes what the ledger has.
+"""The sender: a thread that sends the reports of the outbox to the server, oldest first.
 
-Each answer has one treatment: 2xx, the ledger has it; 400, 409, 413 and 422, it will never be taken, so
-it is set aside and counted; anything else, or no answer, it is kept and tried again with backoff. Where one
-report goes on failing while the server takes another, it is delayed: it stays on disk, is tried again each
-hour, and holds up nobody. Whatever goes wrong, the thread lives: a sender that ended would be noticed a week
-later, when the outbox is full.
+After 2xx the ledger has the report, and its file is deleted. After 400, 409, 413 and 422 the server will never accept
+it: the report is set aside and counted. After any other answer, or none, it is sent again with backoff. If one report
+goes on failing while the server accepts another, it is delayed: it stays on disk, is sent again each hour, and no other
+report waits for it. No error ends the thread, because that would be noticed only when the outbox is full.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ _log = logging.getLogger(__name__)
 _FINAL = frozenset({400, 409, 413, 422})
 _TOO_EARLY = 425  # the window ends in the server's future: one of the two clocks is wrong
 _MAX_BACKOFF_SECONDS = 60.0
-# After so many tries, of which the first was so long ago, another report shows whether the fault is this one's.
+# After this many tries over this time, another report is sent to find out whether the fault is this report's.
 _STUCK_TRIES, _STUCK_SECONDS = 5, 60.0
 _DELAYED_SECONDS = 3600.0
 _MAX_DELAYED_TRIES = 20  # in an hour
@@ -44,13 +43,13 @@ class _Blocked:
 
 
 class _Stuck:
-    """For how long the oldest report has failed."""
+    """Counts how often and for how long the oldest report has failed."""
 
     def __init__(self) -> None:
         self._name, self._tries, self._since = "", 0, 0.0
 
     def failed(self, name: str, now: float) -> bool:
-        """One more failure; whether it failed often enough and for long enough."""
+        """Count one more failure. Returns whether the report has failed often enough and for long enough."""
         if name != self._name:
             self._name, self._tries, self._since = name, 0, now
         self._tries += 1
@@ -60,8 +59,8 @@ class _Stuck:
 class Sender:
     """`spread_seconds`: how far apart the nodes of a cluster send after a window's end, by their name.
 
-    `stop` ends it, and is what it waits on: a test gives one that counts the pauses instead of taking them. `now`
-    is a seam for tests too: seconds of a steady clock.
+    `stop` ends the thread, which also waits on it: a test passes one that counts the pauses. `now` returns seconds of a
+    steady clock.
     """
 
     def __init__(
@@ -78,18 +77,18 @@ class Sender:
         self._delay = spread_seconds * (zlib.crc32(node.encode()) % 1000) / 1000
         self._wake, self._stop = threading.Event(), stop or threading.Event()
         self._connection: http.client.HTTPConnection | None = None
-        self._told: set[int] = set()
+        self._logged: set[int] = set()
         self._now, self._delayed_due, self._delayed_last = now, now(), ""
         self._stuck = _Stuck()
         self._thread = threading.Thread(target=self._run, name="sender", daemon=True)
         self._thread.start()
 
     def wake(self) -> None:
-        """A window was closed."""
+        """Send soon: a window was closed."""
         self._wake.set()
 
     def finish(self, seconds: float) -> None:
-        """Send what is left at once, for at most `seconds`; the rest stays in the outbox."""
+        """Send the queued reports at once, for at most `seconds`; the rest stays in the outbox."""
         self._stop.set()
         self._wake.set()
         self._thread.join(seconds)
@@ -112,42 +111,42 @@ class Sender:
                 self._stop.wait(self._delay)
                 continue
             pause = backoff.pause_seconds(blocked.retry_after)
-            if blocked.status == _TOO_EARLY:  # what is older than the window that is refused need not wait
+            if blocked.status == _TOO_EARLY:  # reports older than the rejected window need not wait
                 self._wake.wait(pause)
                 self._wake.clear()
             else:
                 self._stop.wait(pause)
 
     def _send_all(self) -> _Blocked | None:
-        """Send until the outbox is empty (None) or something is in the way."""
+        """Send until the outbox is empty (None) or a report cannot be sent."""
         names = self._outbox.names()
         for number, name in enumerate(names):
             blocked = self._try(name)
-            if blocked is not None and not self._out_of_the_way(name, names[number + 1 :], blocked):
+            if blocked is not None and not self._sent_or_delayed(name, names[number + 1 :], blocked):
                 return blocked
             self._stop.wait(_CATCH_UP_PAUSE_SECONDS)
         return None
 
     def _try(self, name: str) -> _Blocked | None:
-        """One report; None when it has left the outbox."""
+        """Send one report. None if it has left the outbox."""
         try:
             return self._send(name)
         except (OSError, ValueError, http.client.HTTPException) as error:
-            # ValueError: a token that is no header, a header that is no number.
+            # ValueError: the token cannot be a header, or a header is not a number.
             self._close()
             self._counts.send_errors += 1
-            self._tell(0, f"reports cannot be sent to {self._server.url}: {error}")
+            self._log_once(0, f"reports cannot be sent to {self._server.url}: {error}")
             return _Blocked(0)
 
-    def _out_of_the_way(self, name: str, later: list[str], blocked: _Blocked) -> bool:
-        """Whether a report that failed is out of the way: delayed, or sent after all.
+    def _sent_or_delayed(self, name: str, later: list[str], blocked: _Blocked) -> bool:
+        """Whether a report that failed was delayed, or was sent after all.
 
-        It is delayed only if it failed for a while, and fails once more just after another one was taken: a server
-        that is away, or is overloaded, fails all of them.
+        It is delayed only if it has failed for a while and fails once more just after another report was accepted. A
+        server that is down or overloaded fails all of them.
         """
         if blocked.status == _TOO_EARLY or not self._stuck.failed(name, self._now()):
             return False
-        probes = dict.fromkeys([*later[:1], *later[-1:]])  # the newest too: several in a row may be of one kind
+        probes = dict.fromkeys([*later[:1], *later[-1:]])  # the newest too: several in a row may have the same fault
         if all(self._try(probe) is not None for probe in probes):
             return False
         if self._try(name) is None:
@@ -167,7 +166,7 @@ class Sender:
         return True
 
     def _send_delayed(self) -> None:
-        """Once an hour each delayed report again, a bounded number in turn."""
+        """Send the delayed reports again once an hour, a limited number in turn."""
         if self._now() < self._delayed_due:
             return
         self._delayed_due = self._now() + _DELAYED_SECONDS
@@ -179,7 +178,7 @@ class Sender:
             self._stop.wait(_CATCH_UP_PAUSE_SECONDS)
 
     def _send(self, name: str) -> _Blocked | None:
-        """One report; None when it has left the outbox. Raises OSError, ValueError or HTTPException."""
+        """Send one report. None if it has left the outbox. Raises OSError, ValueError or HTTPException."""
         body = self._outbox.read(name)
         if body is None:
             return None
@@ -187,12 +186,12 @@ class Sender:
         if 200 <= status < 300:
             self._outbox.remove(name)
             self._counts.sent += 1
-            if self._told:
+            if self._logged:
                 _log.info("the server takes reports again")
-            self._told.clear()
+            self._logged.clear()
             return None
         self._counts.refused[status] += 1
-        self._tell(status, f"the server answered {status}: {reason}")
+        self._log_once(status, f"the server answered {status}: {reason}")
         if status not in _FINAL:
             return _Blocked(status, retry_after)
         self._outbox.set_aside(name, "rejected")
@@ -212,7 +211,7 @@ class Sender:
             self._close()
             if not reused:
                 raise
-        # A kept connection may have been closed by the server meanwhile: once more on a new one.
+        # The server may have closed the reused connection meanwhile: send once more on a new one.
         self._connection = self._server.connect()
         return self._exchange(gzip.compress(body, 5), headers)
 
@@ -230,10 +229,10 @@ class Sender:
             self._connection.close()
             self._connection = None
 
-    def _tell(self, status: int, what: str) -> None:
-        if status not in self._told:  # once, until something is sent again
-            _log.warning("%s (%s)", what, time.strftime("%H:%M:%S", time.gmtime()))
-        self._told.add(status)
+    def _log_once(self, status: int, message: str) -> None:
+        if status not in self._logged:  # once, until a report is accepted again
+            _log.warning("%s (%s)", message, time.strftime("%H:%M:%S", time.gmtime()))
+        self._logged.add(status)
 
 
 def _reason(text: bytes) -> str:

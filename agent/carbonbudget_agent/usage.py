@@ -1,9 +1,9 @@
-"""What pods and others used of a node between two samples: CPU time, memory, devices, and how long each was there.
+"""What pods and the rest of a node used between two samples: CPU time, memory, devices, and how long each pod ran.
 
-Law of this module: integers in, integers out, no I/O, no clock, no log. Counters are cumulative and are read one after
-the other, not at one instant. So a difference of two of them (a parent cgroup less its children, the node less its
-pods) can fall although no time was given back. Such a fall is carried: nothing is booked until the difference has
-risen by as much again. Whatever the counters say, nobody used more CPU time than the node has.
+This module is pure: integers in, integers out, no I/O, no clock, no log. Counters are cumulative and are read one after
+the other. So a difference of two counters (a parent cgroup minus its children, the node minus its pods) can fall,
+though no time was given back. Such a fall is carried over: nothing is counted until the difference has risen by as much
+again. The sum never exceeds the CPU time that the node has.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from carbonbudget_core.exact import share_out
 _MOST_THREADS = 8_192
 # Samples are stamped after their counters are read, which may take that long on a saturated node.
 _SLACK_MS = 1_000
-# Two looks further apart than this are an outage. Within it a pod whose start or end is not known counts as there all
+# Two samples further apart than this are an outage. Within it a pod whose start or end is not known counts as there all
 # the time; in a longer gap it counts as there for this long.
 OUTAGE_MS = 60_000
 _NO_LIVES: Mapping[str, PodLifetime] = MappingProxyType({})
@@ -28,11 +28,11 @@ _NO_LIVES: Mapping[str, PodLifetime] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What pods and others used between two samples: microseconds of CPU, bytes held at the end, devices.
+    """What pods and others used between two samples: microseconds of CPU, bytes of memory at the end, devices.
 
-    `pods_ms` is how long each pod was there between the samples; a pod that is not in it was there all the time.
-    `ages_ms` is how long a pod of the second sample had been there, where its start is known. `beyond_us` is CPU time
-    that the counters show and the node does not have.
+    `pods_ms` is how long each pod ran between the samples; a pod that is not in it ran all the time. `ages_ms` is how
+    long a pod of the second sample has run, where its start is known. `beyond_us` is CPU time that the counters show
+    and the node does not have.
     """
 
     elapsed_ms: int
@@ -56,7 +56,7 @@ def usage_between(
 ) -> tuple[Usage, dict[str, int]]:
     """Use between two samples of one boot, and the carry for the next call.
 
-    A parent cgroup keeps the time of children that are gone, so `parent - sum(known children)` is the time that was
+    A parent cgroup includes the time of children that ended, so `parent - sum(known children)` is the time that was
     missed. It goes to the pods of that parent that ended since `before`, in equal parts; without such a pod it is
     unseen. `threads` are the node's logical CPUs (0: not known), `lives` the starts and ends of pods.
     """
@@ -64,18 +64,18 @@ def usage_between(
     capacity_us = (threads or _MOST_THREADS) * (elapsed_ms + _SLACK_MS) * 1000
     shown_us = _pods_us(before, after)
     pods_us = share_out(capacity_us, shown_us) if sum(shown_us.values()) > capacity_us else dict(shown_us)
-    booked_us = sum(pods_us.values())
+    pods_sum_us = sum(pods_us.values())
 
     total_us, owed_us = _total_us(before, after, capacity_us), dict(carry_us)
     system_us = owed_us.pop(NO_POD, 0) + after.busy_us - before.busy_us - total_us
     missed_us, carry = _missed_us(before, after, shown_us, owed_us, capacity_us)
-    # The parents together are one counter, that of all pods: one of them that rose alone was not used, but made anew.
+    # The parents together are one counter, that of all pods. If only one of them rose, it was created again, not used.
     known_us = max(0, total_us + sum(owed_us.values()) - sum(carry.values()) - sum(shown_us.values()))
     missed_sum_us = min(sum(missed_us.values()), known_us)
-    lost_us = min(missed_sum_us, capacity_us - booked_us)
-    beyond_us = sum(shown_us.values()) - booked_us + missed_sum_us - lost_us
-    unseen_us = _book_missed(before, after, share_out(lost_us, missed_us), pods_us)
-    booked_us += lost_us
+    lost_us = min(missed_sum_us, capacity_us - pods_sum_us)
+    beyond_us = sum(shown_us.values()) - pods_sum_us + missed_sum_us - lost_us
+    unseen_us = _add_missed(before, after, share_out(lost_us, missed_us), pods_us)
+    pods_sum_us += lost_us
 
     if system_us < 0:
         carry[NO_POD] = max(system_us, -capacity_us)
@@ -84,10 +84,10 @@ def usage_between(
         elapsed_ms=elapsed_ms,
         pods_cpu_us=pods_us,
         pods_memory_bytes=memory,
-        system_cpu_us=min(max(0, system_us), capacity_us - booked_us),
+        system_cpu_us=min(max(0, system_us), capacity_us - pods_sum_us),
         system_memory_bytes=max(0, after.memory_used_bytes - sum(memory.values())),
         unseen_cpu_us=unseen_us,
-        devices={domain: _held(before.devices.get(domain), use) for domain, use in after.devices.items()},
+        devices={domain: _device_use(before.devices.get(domain), use) for domain, use in after.devices.items()},
         pods_ms={uid: _present_ms(uid, before, after, elapsed_ms, lives.get(uid, PodLifetime())) for uid in pods_us},
         ages_ms=_ages_ms(before, after, elapsed_ms, lives),
         beyond_us=beyond_us,
@@ -96,30 +96,30 @@ def usage_between(
 
 
 def _pods_us(before: Sample, after: Sample) -> dict[str, int]:
-    """Each pod's CPU time. A new pod counts from 0, and so does one whose cgroup was made anew."""
+    """Each pod's CPU time. A new pod counts from 0, and so does a pod whose cgroup was created again."""
     found: dict[str, int] = {}
     for uid, pod in (*after.ended.items(), *after.pods.items()):
-        former = before.pods.get(uid)
-        delta_us = pod.cpu_us - (former.cpu_us if former else 0)
+        earlier = before.pods.get(uid)
+        delta_us = pod.cpu_us - (earlier.cpu_us if earlier else 0)
         found[uid] = delta_us if delta_us >= 0 else pod.cpu_us
     return found
 
 
 def _total_us(before: Sample, after: Sample, capacity_us: int) -> int:
-    """CPU time of all pods, gone ones included: the parents add up to the counter of the cgroup that holds them all."""
+    """CPU time of all pods, ended ones included: the parents add up to the counter of the cgroup that contains all."""
     total_us = sum(after.parents_us.values())
     delta_us = total_us - sum(before.parents_us.values())
-    return delta_us if delta_us >= -capacity_us else total_us  # made anew: it counts from 0
+    return delta_us if delta_us >= -capacity_us else total_us  # created again: it counts from 0
 
 
 def _missed_us(
     before: Sample, after: Sample, pods_us: Mapping[str, int], owed_us: Mapping[str, int], capacity_us: int
 ) -> tuple[dict[str, int], dict[str, int]]:
-    """By parent: time that none of its known children used, and where it is below 0 what is carried."""
+    """By parent: the time that no known child used; and where that is below 0, the carry for the next call."""
     missed_us = dict(owed_us)
     for parent, now_us in after.parents_us.items():
         delta_us = now_us - before.parents_us.get(parent, 0)
-        if delta_us < -capacity_us:  # more than a delay between two reads explains: it was made anew
+        if delta_us < -capacity_us:  # more than a delay between two reads explains: it was created again
             delta_us = max(0, now_us)
         missed_us[parent] = missed_us.get(parent, 0) + delta_us
     for uid, pod in (*after.ended.items(), *after.pods.items()):
@@ -128,26 +128,26 @@ def _missed_us(
     return {parent: us for parent, us in missed_us.items() if us > 0}, carry
 
 
-def _book_missed(before: Sample, after: Sample, missed_us: Mapping[str, int], pods_us: dict[str, int]) -> int:
-    """Add missed time to the pods of its parent that ended; what is left is unseen."""
-    gone: dict[str, dict[str, int]] = {}
+def _add_missed(before: Sample, after: Sample, missed_us: Mapping[str, int], pods_us: dict[str, int]) -> int:
+    """Add missed time to the ended pods of its parent. Returns the rest, which is unseen."""
+    ended: dict[str, dict[str, int]] = {}
     for uid, pod in before.pods.items():
         if uid not in after.pods:
-            gone.setdefault(pod.parent, {})[uid] = 1
+            ended.setdefault(pod.parent, {})[uid] = 1
     for uid, pod in after.ended.items():
-        gone.setdefault(pod.parent, {})[uid] = 1
+        ended.setdefault(pod.parent, {})[uid] = 1
     unseen_us = 0
     for parent, lost_us in missed_us.items():
-        if parent not in gone:
+        if parent not in ended:
             unseen_us += lost_us
             continue
-        for uid, part_us in share_out(lost_us, gone[parent]).items():
+        for uid, part_us in share_out(lost_us, ended[parent]).items():
             pods_us[uid] = pods_us.get(uid, 0) + part_us
     return unseen_us
 
 
 def _present_ms(uid: str, before: Sample, after: Sample, elapsed_ms: int, life: PodLifetime) -> int:
-    """How long the pod was there between the samples; see `OUTAGE_MS` for one whose start or end is not known."""
+    """How long the pod ran between the samples; see `OUTAGE_MS` for a pod whose start or end is unknown."""
     first_ms, last_ms = after.wall_ms - elapsed_ms, after.wall_ms
     start_ms, end_ms = first_ms, last_ms
     if uid not in before.pods:
@@ -170,6 +170,6 @@ def _ages_ms(before: Sample, after: Sample, elapsed_ms: int, lives: Mapping[str,
     return ages
 
 
-def _held(before: DeviceUse | None, after: DeviceUse) -> DeviceUse:
-    """Who had a device between two looks: those who hold it or work on it now, else those who just gave it back."""
+def _device_use(before: DeviceUse | None, after: DeviceUse) -> DeviceUse:
+    """The use of a device between two samples: that of the second one, or of the first if it is unused now."""
     return after if after.held or after.active or before is None else before

@@ -1,4 +1,7 @@
-"""Windows: attributed ticks summed up until a node report is due. Pure: samples and names come in."""
+"""The window: sums the attributed energy and use of all samples of a minute, then makes the node report from them.
+
+It exists because the agent samples every few seconds and reports once a minute. Pure: no I/O and no clock.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,7 @@ class _PodSum:
     duration_ms: int = 0
 
     def add(self, other: _PodSum) -> None:
-        """What another cgroup of the same pod used."""
+        """Add what another cgroup of the same pod used."""
         for mine, theirs in ((self.energy_uj, other.energy_uj), (self.idle_uj, other.idle_uj)):
             for name, energy_uj in theirs.items():
                 mine[name] = mine.get(name, 0) + energy_uj
@@ -46,7 +49,7 @@ class _PodSum:
 
 @dataclass(frozen=True, slots=True)
 class NodeIdentity:
-    """Who reports."""
+    """The node that reports, and its boot."""
 
     cluster: str
     node: str
@@ -68,11 +71,11 @@ class Window:
         return not self._pods and not self._domains
 
     def reach_back(self, since: int) -> None:
-        """Energy drawn since then is booked in this window; the ledger spreads it over the time."""
+        """Let the window's time begin at `since`. The ledger spreads the window's energy over that time."""
         self.since = max(0, min(self.since, since))
 
     def add(self, usage: Usage, domains: Iterable[AttributedEnergy], infos: Mapping[str, PodInfo]) -> None:
-        """One tick. A pod's name is kept from the first tick that knows it."""
+        """Add what was used and drawn between two samples. `infos` are pods by the uid of their cgroup."""
         for uid, cpu_us in usage.pods_cpu_us.items():
             pod, present_ms = self._pods.setdefault(uid, _PodSum()), usage.pods_ms.get(uid, usage.elapsed_ms)
             pod.cpu_us += cpu_us
@@ -106,9 +109,9 @@ class Window:
             self._pods.setdefault(uid, _PodSum()).gpu_ms += gpu_ms
 
     def close(self, identity: NodeIdentity, info: NodeInfo, infos: Mapping[str, PodInfo]) -> NodeReport:
-        """The report. The energy of a pod whose name never became known is unseen.
+        """The node report. The energy of a pod whose name is unknown is counted as unseen.
 
-        Two cgroups that belong to one pod are added up, since a report names each pod once.
+        A report names each pod once, so two cgroups of one pod are added up.
         """
         named: dict[str, tuple[PodInfo, _PodSum]] = {}
         for uid, total in sorted(self._pods.items()):

@@ -1,4 +1,4 @@
-"""How long to wait before the next attempt: longer after each failure, at random, and as long as the server asks."""
+"""Backoff: the pause before the next attempt. It grows with each failure, is random, and respects Retry-After."""
 
 from __future__ import annotations
 
@@ -25,5 +25,5 @@ class Backoff:
         return max(pause_s, min(asked_seconds, _MAX_ASKED_SECONDS) * (1 + random_part / 10))
 
     def reset(self) -> None:
-        """It works again: the next pause is the first one."""
+        """After a success: the next pause is the first one again."""
         self._next_s = self._first_s

@@ -20,7 +20,7 @@ def share_list(total: int, weights: Sequence[int]) -> list[int]:
 
     Raises:
         ValueError: a negative number, or nothing to share by while `total` is not 0. The caller
-            decides who bears an energy that nobody used; this function never guesses.
+            decides who is charged with energy that nobody used; this function does not.
     """
     weight_sum = sum(weights)
     if total < 0 or (weights and min(weights) < 0):

@@ -15,7 +15,7 @@ JsonObject = Mapping[str, object]
 
 
 def parse_json(text: str | bytes) -> Any:
-    """The value. ValueError for what is no JSON, no UTF-8, or nested deeper than the interpreter goes."""
+    """The value. ValueError for invalid JSON or UTF-8, or for nesting deeper than the interpreter allows."""
     try:
         return json.loads(text)
     except RecursionError:
@@ -32,13 +32,13 @@ def parse_object(source: str | bytes) -> JsonObject:
 
 def mapping(value: object) -> JsonObject:
     """`value` if it is an object, else an empty one."""
-    if isinstance(value, dict):  # nearly always, and many times quicker to ask
+    if isinstance(value, dict):  # nearly always, and much faster to check
         return value
     return value if isinstance(value, Mapping) else {}
 
 
 def at(value: object, *path: str) -> JsonObject:
-    """The object under `path`; empty where there is none."""
+    """The object under `path`; empty if there is none."""
     found = mapping(value)
     for key in path:
         found = mapping(found.get(key))
@@ -66,7 +66,7 @@ def items(value: object) -> list[Any]:
 
 
 def objects(value: object) -> Iterator[dict[str, Any]]:
-    """The objects in a list, be they decoded or still encoded (bytes); nothing of what is no list."""
+    """The objects in a list, decoded or still encoded (bytes). Nothing if `value` is not a list."""
     for element in items(value):
         found = json.loads(element) if isinstance(element, bytes) else element
         if isinstance(found, dict):

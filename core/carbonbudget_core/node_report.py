@@ -1,8 +1,8 @@
-"""The node report: one node's window, what agent and server agree on. node_report_json.py reads and writes it.
+"""The node report: the energy and use of one node's pods in one window, as the agent sends it to the server.
 
-Law of this module: plain dataclasses and checks, standard library only. It does no I/O and
-reads no clock, so that a report means the same on the node that wrote it, in the server that
-receives it and in the file that `carbonbudget ledger import` reads.
+This module has plain dataclasses and checks. It uses the standard library only, does no I/O and reads no clock. So a
+report means the same on the node that wrote it, in the server and in the file that `carbonbudget ledger import` reads.
+node_report_json.py reads and writes its JSON.
 
 Units: energy in integer microjoules (``_uj``), time in whole UTC seconds or milliseconds (``_ms``),
 CPU time in microseconds (``_us``). Windows are half-open: [window_start, window_end).
@@ -32,7 +32,7 @@ MAX_INTEGER: Final = 2**60
 
 
 class ReportError(ValueError):
-    """A report that cannot be accepted; its message is one line that says what is wrong."""
+    """A report that cannot be accepted; its message is one line with the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Allocatable:
 
 @dataclass(frozen=True, slots=True)
 class NodeInfo:
-    """What is known of the node; an empty string means not known. `threads` are logical CPUs."""
+    """Facts about the node; an empty text means unknown. `threads` are logical CPUs."""
 
     provider_id: str = ""
     region: str = ""
@@ -87,8 +87,8 @@ class PodController:
     uid: str
 
 
-# These two are not frozen, nor changed by anybody: to make a frozen one takes Python several times as long, and the
-# server makes 300,000 of them a minute for 5,000 nodes.
+# These two are not frozen, but no code changes them. Python takes several times as long to create a frozen one, and the
+# server creates 300,000 of them a minute for 5,000 nodes.
 
 
 @dataclass(slots=True)
@@ -124,7 +124,7 @@ class PodUsage:
 
 @dataclass(frozen=True, slots=True)
 class NodeReport:
-    """One node's window. (cluster, node, boot_id, window_start, part) names it for ever."""
+    """One node's window. (cluster, node, boot_id, window_start, part) identifies it."""
 
     cluster: str
     node: str

@@ -1,6 +1,6 @@
-"""The node report as JSON, to the wire and back: the one form that agent, server and `ledger import` know.
+"""Encodes and decodes the JSON of node reports, for the agent, the server and `ledger import`.
 
-Fields may be added within version 1 and are ignored by older readers, never renamed. Standard library only, no I/O.
+Within version 1, fields may be added, which older readers ignore; none is renamed. Standard library only, no I/O.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def decode_report(text: str | bytes) -> NodeReport:
 
 
 def report_of_json(value: object) -> NodeReport:
-    """The report that a JSON value is; every defect is a `ReportError` of one line."""
+    """Parse and check the report in a decoded JSON value; every defect is a `ReportError` of one line."""
     report = _parse(value)
     check_report(report)
     return report
@@ -122,9 +122,9 @@ def _pod_json(pod: PodUsage) -> dict[str, object]:
     }
 
 
-# The parser below is written out, not derived: it runs once per node and window in the server, where a model library
-# costs ten times as much, and its sentences are what an operator reads in a 400. `where` is what stands before a field
-# in them: always a constant, since to make it up for each pod was a tenth of the work.
+# The parser is written by hand. It runs once for each node and window in the server, where a model library costs ten
+# times as much, and an operator reads its error messages. `where` is the text before a field's name in them. It is
+# always a constant, because composing it for each pod took a tenth of the time.
 
 
 def _parse(value: object) -> NodeReport:
@@ -233,7 +233,7 @@ def _labels(labels: Mapping[str, object]) -> Mapping[str, str]:
         if len(key) > MAX_LABEL_NAME or not key.isprintable():
             _check_label_key(key)
         if not isinstance(text, str) or len(text) > MAX_TEXT or not text.isprintable():
-            _text(labels, key, ".labels.", default="")  # raises, and says why
+            _text(labels, key, ".labels.", default="")  # raises with the reason
     return cast("Mapping[str, str]", labels)
 
 
@@ -249,7 +249,7 @@ def _check_label_key(key: str) -> None:
 def _energies(value: Mapping[str, object], where: str) -> Mapping[str, int]:
     for domain, energy_uj in value.items():
         if type(energy_uj) is not int or not 0 <= energy_uj <= MAX_INTEGER:
-            _integer(value, domain, where)  # raises, and says why
+            _integer(value, domain, where)  # raises with the reason
     return cast("Mapping[str, int]", value)
 
 
@@ -258,12 +258,12 @@ _USAGE = ("cpu_us", "memory_byte_seconds", "gpu_ms", "duration_ms")
 
 
 def _counts(value: Mapping[str, object], keys: tuple[str, ...], where: str) -> list[int]:
-    """Several integers, 0 for one that is left out: two of three numbers of a report are read here."""
+    """Several integers, 0 for a missing one. Two of three numbers of a report are read here."""
     found: list[int] = []
     for key in keys:
         number = value.get(key, 0)
         if type(number) is not int or not 0 <= number <= MAX_INTEGER:
-            number = _integer(value, key, where)  # raises, and says why
+            number = _integer(value, key, where)  # raises with the reason
         found.append(number)
     return found
 

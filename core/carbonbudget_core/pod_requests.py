@@ -1,11 +1,11 @@
-"""What a pod reserves of its node: what the scheduler holds for it, from the API's JSON.
+"""What a pod reserves of its node: what the scheduler sets aside for it, from the API's JSON.
 
-The formula is Kubernetes' own (k8s.io/component-helpers/resource, KEP-753 for sidecars, KEP-1287 for resize in
-place): of each container the largest of what is wished, allocated and in force; a resize that the kubelet found
-infeasible is not held. Work that has no status yet has what its spec wishes for.
+The formula is Kubernetes' own (k8s.io/component-helpers/resource, KEP-753 for sidecars, KEP-1287 for resize in place):
+of each container the largest of what the spec requests, what is allocated and what is in force; a resize that the
+kubelet found infeasible does not count. Work without a status reserves what its spec requests.
 
-Which resources are counted, and in which unit, is for whoever asks: `Count` turns quantities by resource name into
-amounts. CPU and memory that the pod itself requests are known by the names `cpu` and `memory` (KEP-2837).
+Which resources are counted, and in which unit, is for the caller to decide: `Count` turns quantities by resource name
+into amounts. CPU and memory that the pod itself requests are known by the names `cpu` and `memory` (KEP-2837).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _NONE = Fraction(0)
 
 
 def pod_requests(spec: Mapping[str, object], status: Mapping[str, object]) -> PodRequests:
-    """What is reserved. Odd quantities count as 0, and so does more than a report can hold, which no node has."""
+    """The reserved amounts. An invalid quantity counts as 0, and so does one beyond the limit of a report."""
     amounts = pod_amounts(spec, status, _reported)
     cpu, memory, gpus = (int(amounts.get(name, _NONE) * unit) for name, unit in _UNITS.items())
     return PodRequests(*(amount if amount <= MAX_INTEGER else 0 for amount in (cpu, memory, gpus)))
@@ -43,35 +43,35 @@ def pod_amounts(spec: Mapping[str, object], status: Mapping[str, object], count:
     """What is reserved of all that `count` counts; `status` is empty for work that does not run yet."""
     granted, infeasible = _granted_by_name(status, count), _resize_is_infeasible(status)
 
-    def wished(container: Mapping[str, object]) -> Amounts:
+    def requested(container: Mapping[str, object]) -> Amounts:
         resources = mapping(container.get("resources"))
         # A limit without a request is its request: the API server fills it in later.
         return count({**mapping(resources.get("limits")), **mapping(resources.get("requests"))})
 
-    def held(container: Mapping[str, object]) -> Amounts:
+    def reserved(container: Mapping[str, object]) -> Amounts:
         """Of one that can be resized. Without resources in its status only the spec is known."""
         own = granted.get(str(container.get("name")))
         if own is None:
-            return wished(container)
-        return own if infeasible else _largest(wished(container), own)
+            return requested(container)
+        return own if infeasible else _largest(requested(container), own)
 
     running: Amounts = {}
     for container in objects(spec.get("containers")):
-        running = _sum(running, held(container))
+        running = _sum(running, reserved(container))
     sidecars: Amounts = {}
     starting: Amounts = {}
     for container in objects(spec.get("initContainers")):
         if container.get("restartPolicy") == "Always":
-            sidecars = _sum(sidecars, held(container))
+            sidecars = _sum(sidecars, reserved(container))
             starting = _largest(starting, sidecars)
         else:  # it runs beside the sidecars that were started before it, and is never resized
-            starting = _largest(starting, _sum(sidecars, wished(container)))
+            starting = _largest(starting, _sum(sidecars, requested(container)))
     needed = _largest(_sum(running, sidecars), starting)
     return _sum(_of_the_whole(spec, needed, count), count(mapping(spec.get("overhead"))))
 
 
 def parse_quantity(text: str) -> Fraction:
-    """A Kubernetes quantity ("100m", "1.5Gi", "2e3") as an exact number. ValueError if it is none."""
+    """A Kubernetes quantity ("100m", "1.5Gi", "2e3") as an exact number. ValueError for any other text."""
     match = _QUANTITY.fullmatch(text)
     if match is None or match[2] not in _SUFFIXES:
         raise ValueError(f"{text[:40]!r} is not a quantity")
@@ -79,7 +79,7 @@ def parse_quantity(text: str) -> Fraction:
 
 
 def quantity(value: object) -> Fraction:
-    """The same for a value of unknown kind; 0 for what is no quantity or below 0: the API server refuses that."""
+    """The same for a value of unknown kind; 0 for an invalid or negative quantity, which the API server rejects."""
     try:
         return max(_NONE, parse_quantity(str(value)))
     except ValueError:
@@ -95,7 +95,7 @@ def _of_the_whole(spec: Mapping[str, object], needed: Amounts, count: Count) -> 
 
 
 def _granted_by_name(status: Mapping[str, object], count: Count) -> dict[str, Amounts]:
-    """What the kubelet gave each container: the larger of what is in force and what is allocated."""
+    """The grants of the kubelet by container: the larger of what is in force and what is allocated."""
     kinds = ("containerStatuses", "initContainerStatuses")
     entries = (entry for kind in kinds for entry in objects(status.get(kind)))
     return {

@@ -1,4 +1,4 @@
-"""Tables that are bundled with a package as CSV, and the two of them that agent and operator share."""
+"""Reads the CSV tables in the installed packages, and the two tables that agent and operator share."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from tests.agent.node import UID_A, FakeClock, FakeNode
-from tests.agent.test_collector import START, Agent, cpu_us, reports
+from tests.agent.running_agent import START, Agent, cpu_us, reports
 from tests.disk import fill, small_disk
 
 

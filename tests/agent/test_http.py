@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.agent.test_sender import pack_report
+from tests.agent.report_server import pack_report
 
 from carbonbudget_agent.counts import Counts
 from carbonbudget_agent.http import Endpoint

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from tests.agent.node import FakeClock, FakeNode
-from tests.agent.test_collector import START, Agent
+from tests.agent.running_agent import START, Agent
 
 from carbonbudget_agent.http import Endpoint
 from carbonbudget_agent.node import NodeInfoSource, local_info

@@ -101,7 +101,7 @@ def test_any_cgroup_file_is_a_counter_or_left_out(cpu: bytes, memory: bytes) -> 
 def test_any_file_of_the_agents_own_is_read_or_set_aside(content: bytes) -> None:
     with TemporaryDirectory() as root:
         path = write(root, "checkpoint.json", content)
-        assert load_checkpoint(path, "boot").progress.sample is None
+        assert load_checkpoint(path, "boot").sample is None
         assert FilePods(path, "node-1", Counts()).pods() == {}
         counts, name = Counts(), "001764000000-000000-6f0c0000.json.z"
         write(root, f"outbox/{name}", content)

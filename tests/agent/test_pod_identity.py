@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.agent.node import UID_A, UID_B, FakeClock, FakeNode
-from tests.agent.test_collector import START, Agent
+from tests.agent.running_agent import START, Agent
 
 from carbonbudget_agent.counts import Counts
 from carbonbudget_agent.pods.info import parse_pod

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.agent.test_pods import Api, Clock, a_pod, event, until
+from tests.agent.pod_api import Api, Clock, a_pod, event, until
 
 from carbonbudget_agent import json_stream
 from carbonbudget_agent.counts import Counts

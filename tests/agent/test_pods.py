@@ -3,141 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-import http.server
-import json
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
-from fractions import Fraction
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.agent.pod_api import Api, Clock, a_pod, event, parse_pod, until
 
 from carbonbudget_agent.counts import Counts
 from carbonbudget_agent.http import Endpoint
-from carbonbudget_agent.pods.info import PodInfo
-from carbonbudget_agent.pods.info import parse_pod as parse_pod_on
 from carbonbudget_agent.pods.kubelet import KubeletPods
 from carbonbudget_agent.pods.pod_cache import PodCache
 from carbonbudget_agent.pods.pod_watch import WatchedPods
-from carbonbudget_core.node_report import PodController, PodRequests
-from carbonbudget_core.pod_requests import parse_quantity
-
-
-def a_pod(uid: str = "u1", **spec: object) -> dict[str, Any]:
-    metadata = {"uid": uid, "name": f"pod-{uid}", "namespace": "team-a"}
-    return {"metadata": metadata, "spec": spec, "status": {"phase": "Running", "startTime": "2026-11-29T08:00:00Z"}}
-
-
-def parse_pod(value: dict[str, Any]) -> PodInfo:
-    return parse_pod_on(value, "node-1")
-
-
-def container(cpu: str, **more: object) -> dict[str, object]:
-    return {"resources": {"requests": {"cpu": cpu}}} | more
-
-
-@pytest.mark.parametrize(
-    ("spec", "millicores"),
-    [
-        ({"containers": [container("100m"), container("0.25")]}, 350),
-        ({"containers": [container("100m")], "initContainers": [container("1")]}, 1000),
-        ({"containers": [container("1")], "initContainers": [container("200m", restartPolicy="Always")]}, 1200),
-        (
-            {
-                "containers": [container("1")],
-                "initContainers": [container("500m", restartPolicy="Always"), container("2")],
-            },
-            2500,
-        ),
-        ({"containers": [container("100m")], "overhead": {"cpu": "50m"}}, 150),
-        ({"containers": [{"resources": {"limits": {"cpu": "2"}}}]}, 2000),
-        ({"containers": [{}]}, 0),
-        ({"containers": [container("garbage")]}, 0),
-    ],
-)
-def test_requests_are_what_the_scheduler_counts(spec: dict[str, object], millicores: int) -> None:
-    assert parse_pod(a_pod(**spec)).requests.cpu_millicores == millicores
-
-
-def test_labels_that_a_controller_makes_are_left_out() -> None:
-    pod = a_pod()
-    pod["metadata"]["labels"] = {"app": "x", "pod-template-hash": "5f", "batch.kubernetes.io/job-name": "j"}
-    assert parse_pod(pod).labels == {"app": "x"}
-
-
-def test_the_controller_is_the_owner_that_says_so() -> None:
-    pod = a_pod()
-    owner = {"kind": "Job", "name": "train", "uid": "o"}
-    pod["metadata"]["ownerReferences"] = [{"kind": "X", "name": "x", "uid": "x"}, owner | {"controller": True}]
-    assert parse_pod(pod).controller == PodController("Job", "train", "o")
-
-
-@pytest.mark.parametrize(
-    ("phase", "finished"),
-    [("Pending", False), ("Running", False), ("Unknown", False), ("Succeeded", True), ("Failed", True), (None, False)],
-)
-def test_a_pod_has_finished_when_its_phase_says_so(phase: str | None, finished: bool) -> None:
-    assert parse_pod(a_pod() | {"status": {"phase": phase}}).finished is finished
-    assert parse_pod(a_pod()).finished is False
-
-
-def test_requests_of_the_whole_pod_go_before_those_of_its_containers() -> None:
-    pod = a_pod()
-    pod["spec"] = {
-        "resources": {"requests": {"cpu": "4"}},
-        "overhead": {"cpu": "250m", "memory": "1Mi"},
-        "containers": [{"resources": {"requests": {"cpu": "1", "memory": "1Gi"}}}, {}],
-    }
-    requests = parse_pod(pod).requests
-    assert (requests.cpu_millicores, requests.memory_bytes) == (4_250, 2**30 + 2**20)
-
-
-@pytest.mark.parametrize(
-    ("text", "value"), [("100m", "1/10"), ("1.5Gi", "1610612736"), ("2e3", "2000"), ("1k", "1000")]
-)
-def test_quantities_of_every_kind_are_exact(text: str, value: str) -> None:
-    assert str(parse_quantity(text)) == value
-
-
-def test_every_suffix_of_kubernetes_is_known() -> None:
-    suffixes = ["n", "u", "m", "", "k", "M", "G", "T", "P", "E", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"]
-    values = [parse_quantity(f"3{suffix}") for suffix in suffixes]
-    decimal = [Fraction(3) * Fraction(10) ** power for power in (-9, -6, -3, 0, 3, 6, 9, 12, 15, 18)]
-    assert values == [*decimal, *(Fraction(3 * 1024**power) for power in range(1, 7))]
-
-
-@pytest.mark.parametrize(
-    "text", ["", "m", "1/0", "1/2", "1_0", "1e999999999", "1e-999999999", "9" * 5000, " 1", "1 ", "1e", "0x1", "NaN",
-             "1KiB", "\u0661", "--1", "1ki"]
-)  # fmt: skip
-def test_what_is_no_quantity_is_refused_at_once(text: str) -> None:
-    with pytest.raises(ValueError, match="is not a quantity"):
-        parse_quantity(text)
-
-
-@given(st.text("0123456789.eE+-numkKMGTPi/_ ", max_size=60))
-def test_any_text_is_a_quantity_of_a_size_that_can_be_held_or_refused(text: str) -> None:
-    try:
-        value = parse_quantity(text)
-    except ValueError:
-        return
-    assert abs(value) < 10**160
-
-
-def test_a_tenants_request_that_no_node_has_costs_no_window() -> None:
-    """A pod may name its node itself, and so reach the agent without a scheduler having looked at it."""
-    spec = {"containers": [{"resources": {"requests": {"cpu": "9E", "memory": "1e99", "nvidia.com/gpu": "1e999999"}}}]}
-    assert parse_pod(a_pod(**spec)).requests == PodRequests(0, 0, 0)
-
-
-@pytest.mark.parametrize("value", [{}, {"metadata": None}, {"metadata": {"uid": 5, "name": "x", "namespace": "y"}}])
-def test_what_is_no_pod_is_refused(value: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match="a pod has a uid"):
-        parse_pod(value)
 
 
 def test_a_pod_that_is_gone_keeps_its_name_for_a_while() -> None:
@@ -150,60 +30,6 @@ def test_a_pod_that_is_gone_keeps_its_name_for_a_while() -> None:
     assert set(known.snapshot()) == {"u2"}
 
 
-class Api(http.server.ThreadingHTTPServer):
-    """A list, and watches that say what they are told, one after another."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.items = [a_pod("u1")]
-        self.watches: list[list[dict[str, Any]]] = []
-        self.raw_watches: list[bytes] = []
-        self.lists = 0
-        self.paths: list[str] = []
-        self.answer: tuple[int, bytes] | None = None  # instead of a list
-        self.answer_headers: dict[str, str] = {}
-        self.watch_answer: tuple[int, dict[str, str]] | None = None  # instead of a watch, once none is left
-
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    server: Api
-
-    def do_GET(self) -> None:
-        self.server.paths.append(self.path)
-        if self.server.answer is not None and "watch=1" not in self.path:
-            self.send_response(self.server.answer[0])
-            for header in self.server.answer_headers.items():
-                self.send_header(*header)
-            self.end_headers()
-            self.wfile.write(self.server.answer[1])
-            return
-        if "watch=1" in self.path and self.server.watch_answer and not self.server.raw_watches:
-            self.send_response(self.server.watch_answer[0])
-            for header in self.server.watch_answer[1].items():
-                self.send_header(*header)
-            self.end_headers()
-            return
-        self.send_response(200)
-        self.end_headers()
-        if "watch=1" not in self.path:
-            self.server.lists += 1
-            items = {"items": self.server.items, "metadata": {"resourceVersion": "5"}}
-            self.wfile.write(json.dumps(items).encode())
-            return
-        while not self.server.watches and not self.server.raw_watches:
-            time.sleep(0.01)
-        if self.server.raw_watches:
-            self.wfile.write(self.server.raw_watches.pop(0))
-            return
-        for event in self.server.watches.pop(0):
-            self.wfile.write(json.dumps(event).encode() + b"\n")
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
 @pytest.fixture
 def api() -> Iterator[Api]:
     made = Api()
@@ -214,17 +40,6 @@ def api() -> Iterator[Api]:
     made.shutdown()
     thread.join()
     made.server_close()
-
-
-def until(what: Callable[[], bool]) -> None:
-    end = time.monotonic() + 20
-    while not what():
-        assert time.monotonic() < end
-        time.sleep(0.01)
-
-
-def event(kind: str, pod: dict[str, Any], version: str) -> dict[str, Any]:
-    return {"type": kind, "object": pod | {"metadata": pod["metadata"] | {"resourceVersion": version}}}
 
 
 def test_the_watch_follows_adds_and_deletes_of_this_node_only(api: Api) -> None:
@@ -277,15 +92,6 @@ def test_a_pod_that_the_kubelet_has_not_told_yet_is_asked_for_at_once_and_only_o
         clock.seconds += 1
         kubelet.expect(["u1", "u2", "stranger"])
     assert len(api.paths) == 3
-
-
-class Clock:
-    """Seconds that the test turns."""
-
-    seconds = 1000.0
-
-    def __call__(self) -> float:
-        return self.seconds
 
 
 BAD_ANSWERS = [

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.agent.node import BURSTABLE, UID_A, UID_B, FakeClock, FakeNode
-from tests.agent.test_collector import START, Agent, cpu_us, reports
+from tests.agent.running_agent import START, Agent, cpu_us, reports
 
 from carbonbudget_agent.checkpoint import load_checkpoint
 from carbonbudget_agent.node import local_info
@@ -143,9 +143,9 @@ def test_a_report_in_the_checkpoint_that_is_none_hinders_no_other(tmp_path: Path
     value["pending"] = ["junk", *value["pending"], 5]  # type: ignore[misc]
     path = node.root / "outbox" / "checkpoint.json"
     path.write_text(json.dumps(value))
-    progress = load_checkpoint(path, str(value["boot_id"])).progress
-    assert len(progress.pending) == 1
-    assert progress.sample is not None
+    checkpoint = load_checkpoint(path, str(value["boot_id"]))
+    assert len(checkpoint.pending) == 1
+    assert checkpoint.sample is not None
 
 
 @pytest.mark.parametrize("option", ["--cluster", "--node-name"])

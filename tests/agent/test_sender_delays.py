@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tests.agent.test_sender import Handler, Server, pack_report, until
+from tests.agent.report_server import Handler, Server, pack_report, until
 
 from carbonbudget_agent.counts import Counts
 from carbonbudget_agent.http import Endpoint

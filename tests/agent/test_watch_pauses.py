@@ -10,7 +10,7 @@ from email.utils import format_datetime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.agent.test_pods import Api, Clock, a_pod, event, until
+from tests.agent.pod_api import Api, Clock, a_pod, event, until
 
 from carbonbudget_agent.counts import Counts
 from carbonbudget_agent.http import Endpoint, StatusError, retry_after_seconds

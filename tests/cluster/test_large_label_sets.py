@@ -116,7 +116,7 @@ def test_a_namespace_that_fills_its_bound_of_labels_stays_in_its_budget(engine: 
     """What differs for each pod is made one, but not what a budget names."""
     booker = Booker(engine, max_label_values=2)
     booker.selected_labels.learn(["team-a"], "project", ["x"])
-    bound = booker._ids.label_bound
+    bound = booker.ids.label_bound
     for number in range(1_200):
         labels = {f"n{number}": "v"} if what == "names" else {"project": f"v{number}"}
         bound.bound("team-a", labels, HOUR // 86_400)

@@ -218,4 +218,4 @@ def test_a_pod_whose_controller_no_object_can_be_counts_by_itself(engine: sa.Eng
     forged = [("Job", "a/../b", "u1"), ("J b", "x", "u2"), ("Job", "x", "u 3"), ("Job", "train", "u4")]
     assert book(booker, owned(*forged)) == [BookingResult.STORED]
     assert workloads(engine) == ["Job/train", "Pod/pod-0", "Pod/pod-1", "Pod/pod-2"]
-    assert booker.owners_left_out == 3
+    assert booker.ids.owners_left_out == 3

@@ -140,7 +140,7 @@ def test_while_the_kubelet_does_not_answer_the_last_holders_stand(
     for _ in range(2):
         (use,) = holders.devices(PODS).values()
         assert use.held == before.held
-    assert len([record for record in caplog.records[told:] if "stands as it was" in record.message]) == 1
+    assert len([record for record in caplog.records[told:] if "last known claims" in record.message]) == 1
     assert counts.device_errors >= 2
 
 
@@ -150,7 +150,7 @@ def test_a_holder_without_a_name_and_a_device_without_a_gpu_are_told(
     kubelet.answer = lambda _: pod_resources(("team", "gone", [GPU_A]), ("team", "a", [GPU_B]))
     (use,) = look[0].devices(PODS).values()
     assert use.held == {UNKNOWN_POD: 1}
-    assert f"device {GPU_B} is held by a pod and is no GPU that the driver lists" in caplog.text
+    assert f"device {GPU_B} is claimed by a pod and is not a GPU that the driver lists" in caplog.text
     assert look[1].devices_unmatched == 1
 
 
@@ -189,5 +189,5 @@ def test_what_was_told_of_devices_that_are_gone_is_forgotten(driver: Driver, kub
     for job in range(50):
         kubelet.answer = lambda _, n=job: pod_resources(("team", "a", [f"MIG-{n}"]))
         holders.devices(PODS)
-    assert len(holders._told) == 1
+    assert len(holders._logged) == 1
     resources.close()

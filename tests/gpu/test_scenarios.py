@@ -17,7 +17,7 @@ from tests.gpu.driver import GPU_A, GPU_B, MIG_1, MIG_2, MIG_4, Driver
 from tests.gpu.kubelet import Kubelet
 from tests.gpu.wire import pod_resources
 
-from carbonbudget_agent.checkpoint import AttributionProgress, Checkpoint
+from carbonbudget_agent.checkpoint import Checkpoint
 from carbonbudget_agent.collector import Collector
 from carbonbudget_agent.counts import Counts
 from carbonbudget_agent.device_holders import DeviceHolders
@@ -148,7 +148,7 @@ def play(scenario: Scenario, driver: Driver, kubelet: Kubelet, root: Path) -> No
     collector = Collector(
         NodeIdentity("default", "node-1", "boot"), Metering([model, meter], counts), CgroupReader(node.cgroups),
         FilePods(node.pod_list(UID_A, UID_B, finished=scenario.finished), "node-1", counts), node.procfs, 60, clock,
-        Checkpoint("boot", AttributionProgress(), {}),
+        Checkpoint("boot"),
         NodeInfo, counts, DeviceHolders(meter.gpus, resources, node.procfs, counts),
     )  # fmt: skip
     collector.tick()

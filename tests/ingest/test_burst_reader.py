@@ -30,11 +30,11 @@ Serve = Callable[..., AbstractAsyncContextManager[Running]]
 
 
 def on_both_loops(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
-    """The test on each: `serve` is a real uvicorn behind a door, and a burst comes when the test says so."""
+    """The test on each: `serve` is a real uvicorn behind a reader, and a burst comes when the test says so."""
 
     @pytest.mark.parametrize("new_loop", [uvloop.new_event_loop, asyncio.new_event_loop], ids=["uvloop", "asyncio"])
     def run(new_loop: Callable[[], asyncio.AbstractEventLoop], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(burst_reader, "_GATHER_SECONDS", FOR_EVER)
+        monkeypatch.setattr(burst_reader, "_COLLECT_SECONDS", FOR_EVER)
         trust, files = tls(tmp_path) if new_loop is uvloop.new_event_loop else (None, {})
 
         def serve(made: BurstReader, app: Any = None) -> AbstractAsyncContextManager[Running]:
@@ -53,14 +53,14 @@ async def many(server: Running, made: BurstReader, number: int = 12) -> list[Str
     """Connections of which so many have spoken that what they say from here on is let gather."""
     streams = [await server.connect() for _ in range(number)]
     assert [await ask(stream) for stream in streams[: burst_reader._SEVERAL]] == [OK] * burst_reader._SEVERAL
-    assert made._gathering
+    assert made._collecting
     return streams
 
 
 async def asking(stream: Stream, made: BurstReader, request: bytes = GET) -> asyncio.Task[bytes]:
-    """It has asked, and that lies at the door."""
+    """It has asked, and that lies at the reader."""
     waiting = asyncio.create_task(ask(stream, request))
-    await eventually(lambda: made._said)
+    await eventually(lambda: made._collected)
     return waiting
 
 
@@ -93,11 +93,11 @@ async def test_while_many_speak_what_they_say_is_taken_together(serve: Serve, mo
         streams = await many(server, made)
         for _ in range(3):
             waiting = [asyncio.create_task(ask(stream)) for stream in streams]
-            await eventually(lambda: len(made._said) == len(streams))
+            await eventually(lambda: len(made._collected) == len(streams))
             assert not any(task.done() for task in waiting)
             burst(made)
             assert await asyncio.gather(*waiting) == [OK] * len(streams)
-            assert made._gathering
+            assert made._collecting
 
 
 @on_both_loops
@@ -105,8 +105,8 @@ async def test_a_burst_comes_by_itself(serve: Serve, monkeypatch: pytest.MonkeyP
     made = BurstReader()
     async with serve(made) as server:
         streams = await many(server, made)
-        monkeypatch.setattr(burst_reader, "_GATHER_SECONDS", 0.1)
-        made._gather(asyncio.get_running_loop())
+        monkeypatch.setattr(burst_reader, "_COLLECT_SECONDS", 0.1)
+        made._collect(asyncio.get_running_loop())
         waiting = [ask(stream) for stream in streams]
         assert await asyncio.wait_for(asyncio.gather(*waiting), 10) == [OK] * len(streams)
 
@@ -119,7 +119,7 @@ async def test_once_few_speak_nobody_waits_any_more(serve: Serve, monkeypatch: p
         waiting = await asking(streams[0], made)
         burst(made)
         assert await waiting == OK
-        assert not made._gathering
+        assert not made._collecting
         assert await ask(streams[0]) == OK
 
 
@@ -130,7 +130,7 @@ async def test_a_request_in_pieces_stays_in_order(serve: Serve, monkeypatch: pyt
         streams = await many(server, made)
         for at, letter in enumerate(GET):
             streams[0][1].write(bytes([letter]))
-            await eventually(lambda at=at: len(made._said) == at + 1)  # type: ignore[misc]
+            await eventually(lambda at=at: len(made._collected) == at + 1)  # type: ignore[misc]
         made.pass_on()
         assert await ask(streams[0], b"") == OK
 
@@ -170,7 +170,7 @@ async def test_what_was_said_comes_before_another_ones_end(serve: Serve, monkeyp
 
 @on_both_loops
 async def test_what_was_said_comes_before_its_own_end(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A client that asks and goes: it is asked for, as it would be without a door."""
+    """A client that asks and goes: it is asked for, as it would be without a reader."""
     made, asked = BurstReader(), asyncio.Event()
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -181,7 +181,7 @@ async def test_what_was_said_comes_before_its_own_end(serve: Serve, monkeypatch:
     async with serve(made, app) as server:
         streams = await many(server, made)
         streams[0][1].write(b"GET /last HTTP/1.1\r\nHost: x\r\n\r\n")
-        await eventually(lambda: made._said)
+        await eventually(lambda: made._collected)
         streams[0][1].transport.abort()
         await asyncio.wait_for(asked.wait(), 10)
 
@@ -204,7 +204,7 @@ async def test_who_asks_as_its_connection_is_about_to_end_is_answered(
     async with serve(made) as server:
         streams = await many(server, made)
         waiting = await asking(streams[0], made)
-        made._said[0][0].timeout_keep_alive_handler()
+        made._collected[0][0].timeout_keep_alive_handler()
         assert await asyncio.wait_for(waiting, 10) == OK
 
 
@@ -216,8 +216,8 @@ async def test_one_whose_data_cannot_be_taken_ends_alone(serve: Serve, monkeypat
         streams = await many(server, made)
         asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
         waiting = [asyncio.create_task(ask(stream)) for stream in streams]
-        await eventually(lambda: len(made._said) == len(streams))
-        monkeypatch.setattr(made._said[0][0], "data_received", lambda data: 1 // 0)
+        await eventually(lambda: len(made._collected) == len(streams))
+        monkeypatch.setattr(made._collected[0][0], "data_received", lambda data: 1 // 0)
         burst(made)
         answers = await asyncio.gather(*waiting)
         assert sorted(answers) == [b""] + [OK] * (len(streams) - 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from carbonbudget_core.node_report import Allocatable, DomainUse, NodeInfo, NodeReport, PodRequests, PodUsage
 from carbonbudget_core.node_report_json import encode_report
-from carbonbudget_operator.ingest.checks import parse
+from carbonbudget_operator.ingest.body import parse_report
 from carbonbudget_operator.ledger.booking import Booker, BookingResult, CheckedReport
 from carbonbudget_operator.ledger.writer import LedgerWriter
 
@@ -32,12 +32,12 @@ def a_report(
 
 
 def arrival(report: NodeReport) -> CheckedReport:
-    """A report as it comes in by the network."""
-    return parse(encode_report(report).encode())
+    """A report as the server receives it, with its digest."""
+    return CheckedReport(*parse_report(encode_report(report).encode()))
 
 
 async def booked(writer: LedgerWriter, report: NodeReport) -> BookingResult:
-    """Its fate, after the commit."""
+    """The result of booking it, after the commit."""
     came = arrival(report)
     return (await writer.book(lambda: came))[1]
 

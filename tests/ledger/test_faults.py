@@ -29,13 +29,13 @@ from carbonbudget_operator.ledger.writer import LedgerWriter
 KILLS = int(os.environ.get("CARBONBUDGET_KILLS", "5"))
 KILLED = """
 import sys
-from carbonbudget_operator.ingest.checks import parse
-from carbonbudget_operator.ledger.booking import Booker
+from carbonbudget_operator.ingest.body import parse_report
+from carbonbudget_operator.ledger.booking import Booker, CheckedReport
 from carbonbudget_operator.ledger.store import open_ledger
 booker = Booker(open_ledger(sys.argv[1]))
 print("ready", flush=True)
 for line in sys.stdin:
-    booker.book([parse(line)])
+    booker.book([CheckedReport(*parse_report(line))])
     print("stored", flush=True)
 """
 

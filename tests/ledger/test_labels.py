@@ -38,7 +38,7 @@ def test_ten_thousand_values_become_the_bound_and_one_more_and_all_energy_counts
     assert len(found) == 101
     assert found[OTHER] == 7 * 9_900
     assert sum(found.values()) == 70_000
-    assert booker.labels_collapsed == 9_900
+    assert booker.ids.label_bound.collapsed == 9_900
     *_, checked = check_ledger(engine)
     assert checked.defects == []
 
@@ -49,7 +49,7 @@ def test_a_pod_that_goes_on_keeps_the_value_it_got(engine: sa.Engine) -> None:
         book(booker, a_report(HOUR + 60 * minute, pods={"p": 7}, labels={"run": "first"}))
         book(booker, a_report(HOUR + 60 * minute, "n2", {"q": 5}, labels={"run": "second"}))
     assert values(engine) == {"first": 21, OTHER: 15}
-    assert booker.labels_collapsed == 1  # asked for once, when the pod was new
+    assert booker.ids.label_bound.collapsed == 1  # asked for once, when the pod was new
     with engine.connect() as connection:
         assert connection.scalar(sa.text("SELECT count(*) FROM pod")) == 2
 
@@ -89,7 +89,7 @@ def test_a_pod_whose_labels_have_too_many_names_loses_no_energy(engine: sa.Engin
             BookingResult.STORED
         ]
     assert values(engine) == {"r": 280}
-    assert booker.labels_collapsed == 63 * 20 - 999  # asked for once, when the pods were new
+    assert booker.ids.label_bound.collapsed == 63 * 20 - 999  # asked for once, when the pods were new
     with engine.connect() as connection:
         assert connection.scalar(sa.text("SELECT count(*) FROM pod")) == 20
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.ledger.reports import HOUR
 
 from carbonbudget_operator.ledger import schema
-from carbonbudget_operator.ledger.selected_labels import KEPT_SECONDS, Asked, SelectedLabels
+from carbonbudget_operator.ledger.selected_labels import STORED_SECONDS, Asked, SelectedLabels
 from carbonbudget_operator.ledger.writer import LedgerWriter
 
 OpenWriter = Callable[..., LedgerWriter]
@@ -68,17 +68,17 @@ def test_it_is_forgotten_eight_days_after_a_budget_last_asked(engine: sa.Engine,
     for day in range(1, 9):
         first.select_labels([(["team-b"], "model", ["m", f"m{day}"])], HOUR + 86_400 * day)
     for writer in (first, server()):
-        writer.load_selected_labels(HOUR + KEPT_SECONDS)
+        writer.load_selected_labels(HOUR + STORED_SECONDS)
         assert writer.selected_labels.keys("team-a") == {"project"}
-        writer.load_selected_labels(HOUR + KEPT_SECONDS + 1)
+        writer.load_selected_labels(HOUR + STORED_SECONDS + 1)
         assert writer.selected_labels.keys("team-a") == set()
         assert writer.selected_labels.names("team-b", "model", "m8")
     assert stored(engine) == {("team-b", False): 1}
     last = first.selected_labels
-    first.load_selected_labels(HOUR + 2 * KEPT_SECONDS)
+    first.load_selected_labels(HOUR + 2 * STORED_SECONDS)
     assert (last.keys("team-b"), last.names("team-b", "model", "m8")) == ({"model"}, True)
     assert not last.names("team-b", "model", "m7")
-    first.load_selected_labels(HOUR + 3 * KEPT_SECONDS)
+    first.load_selected_labels(HOUR + 3 * STORED_SECONDS)
     assert (last.keys("team-b"), stored(engine)) == (set(), {})
 
 

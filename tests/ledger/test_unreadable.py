@@ -28,7 +28,7 @@ NO_COUNTS: list[Any] = [2.0**63, "many", b"\x00", -1]
 @pytest.fixture(autouse=True)
 def nothing_left_out() -> None:
     """As in a process that has just begun."""
-    for known in (left_out._rows, left_out._node_hours, left_out._told):
+    for known in (left_out._rows, left_out._node_hours, left_out._logged):
         known.clear()
 
 

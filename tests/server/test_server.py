@@ -240,7 +240,7 @@ async def test_a_defect_of_our_own_says_in_the_log_where_it_is_and_harms_no_late
     face: Face, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     with monkeypatch.context() as broken:
-        broken.setattr("carbonbudget_operator.ingest.checks.check", lambda *_: 1 // 0)
+        broken.setattr("carbonbudget_operator.ingest.report_checks.check_report_is_possible", lambda *_: 1 // 0)
         for _ in range(3):
             answer = await face.report(a_report())
             assert answer.status_code == 500

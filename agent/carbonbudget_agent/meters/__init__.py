@@ -1,8 +1,8 @@
-"""The power sources of a node, one file each; every one turns two raw readings into energy per domain.
+"""The meters of a node, one file each: RAPL, hwmon, NVML and a model. Each computes the energy between two readings.
 
-A meter keeps no state between readings: `read` gives raw counters, `energy` compares two of them. The
-same comparison then serves a tick of five seconds and the gap after a restart, whose first half comes
-from the checkpoint. What fails together is a unit: the packages of RAPL, or one GPU.
+A meter has no state between readings: `read` returns raw counters and `energy` compares two of them. So the same code
+serves an interval of five seconds and the gap after a restart, whose first reading comes from the checkpoint. A unit is
+what fails together: the packages of RAPL, or one GPU.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ Counters = Mapping[str, int]
 
 
 class MeterError(Exception):
-    """A unit cannot be read or its readings cannot be compared; one line says why."""
+    """A unit cannot be read or its readings cannot be compared; one line gives the reason."""
 
 
 class ImplausibleError(MeterError):
-    """A reading says what its device cannot have drawn: a counter that stepped back or jumped."""
+    """A reading shows energy that its device cannot have drawn: a counter that went back or jumped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +42,10 @@ class MeterReading:
 class DomainEnergy:
     """What one domain drew between two readings `elapsed_ms` apart, in microjoules.
 
-    `idle_uj` is None where the meter cannot tell it (a counter): then a baseline is learned. A model
-    gives its range in `low_uj` and `high_uj`; a counter has none. `doubt` is a sentence if another sensor
-    says that this figure cannot be right: it stands, is counted and told. `kind_idle_uj` is what others of
-    its kind draw idle, for a device that does not tell how busy it was.
+    `idle_uj` is None where the meter does not measure it (a counter): then a baseline is learned. A model has a range,
+    `low_uj` to `high_uj`; a counter has none. `doubt` is a sentence if another sensor shows that this figure cannot be
+    right: the figure is used, counted and logged. `kind_idle_uj` is the idle energy of other devices of its kind, for
+    a device that does not report how busy it was.
     """
 
     name: str
@@ -69,12 +69,12 @@ class Meter(Protocol):
         """Raw counters by unit. `busy_us`: the node's busy CPU time, which a model works on."""
 
     def energy(self, unit: str, before: Counters, after: Counters, elapsed_ms: int) -> tuple[DomainEnergy, ...]:
-        """Energy per domain between two readings of a unit; raises MeterError rather than guess."""
+        """Energy per domain between two readings of a unit. Raises MeterError if it cannot be computed exactly."""
 
 
 @dataclass(frozen=True, slots=True)
 class Detection:
-    """What was looked for, which kinds of domain it measures, and the sentence that says why or why not."""
+    """A meter that was searched for, the kinds of domain that it measures, and a sentence with the reason."""
 
     name: str
     meter: Meter | None

@@ -1,7 +1,7 @@
-"""Idle and full power of accelerators by the name that the driver gives, for those without any sensor.
+"""Idle and full power of accelerators by the name that the driver gives, for accelerators without a sensor.
 
-Figures: accelerators.csv, each row with its source. Where a row has no idle figure, the median of the
-others stands in: 12 % of full power.
+Figures: accelerators.csv, each row with its source. A row without an idle figure uses the median of the
+others: 12 % of full power.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from carbonbudget_core.tables import accelerator_rows
 
 _IDLE_PERMILLE = 120
 # Wider than the 32 % mean error that an instruction-level model of a GPU reaches (AccelWattch, as measured
-# in arXiv 2603.26435): power by utilization alone knows far less.
+# in arXiv 2603.26435): power by utilization alone is far less exact.
 _ERROR_PERMILLE = 500
 _FORMS = {"sxm": "sxm", "pcie": "pcie", "nvl": "nvl", "hbm3": "sxm"}  # "H100 80GB HBM3" is the SXM module
 

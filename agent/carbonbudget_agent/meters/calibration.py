@@ -1,4 +1,4 @@
-"""Calibration: what the model's power is multiplied by on machines that somebody held a wattmeter against.
+"""Calibration: what the model's power is multiplied by on machines that were measured with a wattmeter.
 
 Written `m6a.large=0.93,AMD EPYC Milan (Zen 3)=1.05,*=1`: by instance type, else by microarchitecture, else for
 every machine. In thousandths, because energy is integers.
@@ -15,7 +15,7 @@ Calibration = Mapping[str, int]  # thousandths by machine
 
 
 def parse_calibration(text: str) -> Calibration:
-    """The factors by machine. ValueError, with a sentence, for what is none."""
+    """The factors by machine. ValueError, with a sentence, for an invalid entry."""
     found: dict[str, int] = {}
     for part in filter(None, map(str.strip, text.split(","))):
         machine, _, factor = part.rpartition("=")
@@ -28,7 +28,7 @@ def parse_calibration(text: str) -> Calibration:
 
 
 def factor_permille(calibration: Calibration, instance_type: str, microarchitecture: str) -> tuple[int, str]:
-    """The factor in thousandths and which entry gave it; 1000 and nothing where there is none."""
+    """The factor in thousandths and the entry that it is from; 1000 and an empty text without an entry."""
     for machine in (instance_type, microarchitecture, "*"):
         if machine in calibration:
             return calibration[machine], machine

@@ -1,4 +1,4 @@
-"""What a cumulative energy counter counted between two readings, or no figure. Pure.
+"""Computes the energy between two readings of a cumulative counter, or rejects them. Pure.
 
 A counter can go back because it wrapped, because it was reset, or because its firmware made a mistake; it can
 also jump forward. The two readings alone do not say which. So a result is accepted only if the device can have
@@ -12,7 +12,7 @@ from carbonbudget_agent.meters import ImplausibleError, MeterError
 # Readings are stamped before they are made, and counters are refreshed up to ten times a second: the energy of
 # this much more time may be in a difference.
 _SLACK_MS = 1_000
-# Power limits hold for averages of seconds and can be raised by whoever runs the machine: twice the stated maximum.
+# Power limits are averages over seconds, and an administrator can raise them: twice the stated maximum.
 MARGIN = 2
 
 

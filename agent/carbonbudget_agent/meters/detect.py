@@ -1,4 +1,4 @@
-"""Which meter wins: the one table of that. A kind of domain is measured by one meter, never by two."""
+"""Detects the meters of the node and chooses one for each kind of domain, so that no energy is counted twice."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from carbonbudget_agent.meters.model import detect_model
 from carbonbudget_agent.meters.nvml import detect_nvml
 from carbonbudget_agent.meters.rapl import detect_rapl
 
-# For each kind of domain, who is asked for it, in order: measured before modelled. The model of the CPU is
-# that of a whole server at the wall, memory included, so it never stands beside a measured `dram`.
+# For each kind of domain the meters in order: measured before modelled. The model of the CPU is that of a whole server
+# at the wall, memory included, so it is never used together with a measured `dram`.
 PREFERENCE = {
     "cpu": ("rapl", "hwmon", "model"),
     "dram": ("rapl",),
@@ -30,7 +30,7 @@ def detect_meters(
 
 
 def winners(detections: Sequence[Detection]) -> dict[str, str]:
-    """The meter that measures each kind of domain, by name; kinds that nobody measures are left out."""
+    """The meter that measures each kind of domain, by name; kinds without a meter are left out."""
     able = {detection.name: detection.kinds for detection in detections if detection.meter is not None}
     found = {
         kind: next((name for name in names if kind in able.get(name, ())), None) for kind, names in PREFERENCE.items()

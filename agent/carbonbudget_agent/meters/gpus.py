@@ -1,8 +1,8 @@
-"""The thin face of NVML: which GPUs there are, and what each says of itself. The only importer of pynvml.
+"""A small interface to NVML: lists the GPUs and reads their power, energy and use. Only this module imports pynvml.
 
-Errors become one `GpuError` with NVML's own words. The list of GPUs is made anew each minute and after an
-error that a new start of the library can mend (driver reloaded, GPU reset), so that what was lost comes
-back and what is re-partitioned is seen.
+Every error becomes a `GpuError` with NVML's message. The list of GPUs is read again each minute, and after an error
+that a new start of the library can clear (driver reloaded, GPU reset). So a lost GPU comes back, and new partitions are
+seen.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _REFRESH_SECONDS = 60.0
 
 
 class GpuError(Exception):
-    """NVML refuses or fails; one line says what."""
+    """NVML failed; one line gives its message."""
 
 
 class Gpus:
@@ -38,7 +38,7 @@ class Gpus:
         self._samples: dict[tuple[str, int], Any] = {}
 
     def all(self) -> tuple[Gpu, ...]:
-        """Every GPU; listed anew when a minute is over. Raises GpuError."""
+        """Every GPU; listed again after a minute. Raises GpuError."""
         if self._now() < self._due:
             if not self._started:
                 raise GpuError("NVML does not start")
@@ -57,7 +57,7 @@ class Gpus:
         return self._gpus
 
     def look_again(self) -> None:
-        """The next `all` makes the list anew: a MIG instance is made when a pod asks for it."""
+        """Let the next `all` read the list again: a MIG instance may be created when a pod requests it."""
         self._due = 0.0
 
     def _list(self) -> None:
@@ -70,7 +70,7 @@ class Gpus:
                 gpus.append(self._describe(handle, uuid))
                 handles[uuid] = handle
             except GpuError:
-                continue  # lost: its meter says so, the others go on
+                continue  # lost: its meter logs it, and the others are read
         self._gpus, self._handles = tuple(gpus), handles
         self._lacking = set()  # MIG that was switched off, or a new driver, may have given a GPU what it lacked
 
@@ -109,17 +109,17 @@ class Gpus:
         return power_mw
 
     def limit_mw(self, gpu: Gpu) -> int | None:
-        """The highest power limit that can be set, in milliwatts; None where it is not told. Raises GpuError."""
+        """The highest power limit that can be set, in milliwatts; None where it is not reported. Raises GpuError."""
         limits = self._ask(gpu, "nvmlDeviceGetPowerManagementLimitConstraints")
         return None if limits is None else limits[1]
 
     def busy_permille(self, gpu: Gpu) -> int | None:
-        """How much of the last sampling period a kernel ran; None where it is not told (MIG)."""
+        """How much of the last sampling period a kernel ran; None where it is not reported (MIG)."""
         rates = self._ask(gpu, "nvmlDeviceGetUtilizationRates")
         return None if rates is None else min(1000, rates.gpu * 10)
 
     def processes(self, gpu: Gpu) -> dict[int, int] | None:
-        """Utilization by process id since the last call; empty when idle, None where it is not told."""
+        """Utilization by process id since the last call; empty when idle, None where it is not reported."""
         since = self._seen_us.get(gpu.uuid, 0)
         samples = self._ask(gpu, "nvmlDeviceGetProcessUtilization", since, not_found=())
         if samples is None:
@@ -143,23 +143,23 @@ class Gpus:
         found: dict[int, int] = {}
         for instance in {instance.gpu_instance for instance in gpu.instances}:
             sample = self._call("nvmlGpmSampleAlloc")
-            former = self._samples.pop((gpu.uuid, instance), None)
-            self._samples[gpu.uuid, instance] = sample  # held, so that it is freed whatever happens next
+            earlier = self._samples.pop((gpu.uuid, instance), None)
+            self._samples[gpu.uuid, instance] = sample  # stored, so that it is freed even after an error
             try:
                 self._ask(gpu, "nvmlGpmMigSampleGet", instance, sample)
-                activity = None if former is None else self._compare(former, sample)
+                activity = None if earlier is None else self._compare(earlier, sample)
             finally:
-                if former is not None:
-                    self._call("nvmlGpmSampleFree", former)
+                if earlier is not None:
+                    self._call("nvmlGpmSampleFree", earlier)
             if activity is not None:
                 found[instance] = activity
         return found
 
-    def _compare(self, former: Any, sample: Any) -> int | None:
+    def _compare(self, earlier: Any, sample: Any) -> int | None:
         query = self._nvml.c_nvmlGpmMetricsGet_t()
         query.version = self._nvml.NVML_GPM_METRICS_GET_VERSION
         query.numMetrics = 1
-        query.sample1, query.sample2 = former, sample
+        query.sample1, query.sample2 = earlier, sample
         query.metrics[0].metricId = self._nvml.NVML_GPM_METRIC_SM_UTIL
         self._call("nvmlGpmMetricsGet", query)
         value = query.metrics[0].value
@@ -206,7 +206,7 @@ class Gpus:
             raise GpuError(f"{function}: {error}") from None
 
     def _stop(self) -> None:
-        """Forget the library's state; `all` starts it anew when it is due."""
+        """Forget the library's state; `all` starts it again when that is due."""
         for sample in self._samples.values():
             self._optional("nvmlGpmSampleFree", sample)
         if self._started:

@@ -1,8 +1,8 @@
-"""Power sensors of the kernel's hwmon class: cumulative energy, or power that is integrated.
+"""The meter of the kernel's hwmon class: sensors of cumulative energy, or of power, which is integrated.
 
-Only drivers whose sensors are known to cover the CPU are read, told by the `name` file and the sensor's
-label, never by an index. A power sensor has no memory: two looks are joined by a straight line, and a gap
-longer than the slowest sampling is unknown. Sources: the kernel's Documentation/hwmon/amd_energy.rst,
+Only drivers whose sensors are known to cover the CPU are read, identified by the `name` file and the sensor's
+label, never by an index. A power sensor has no counter: between two readings the power is assumed to be linear, and
+a gap longer than the slowest sampling has no figure. Sources: the kernel's Documentation/hwmon/amd_energy.rst,
 acpi_power_meter.rst, xgene-hwmon and the Grace power sensors of NVIDIA's Grace Performance Tuning Guide.
 """
 
@@ -17,7 +17,7 @@ from carbonbudget_agent.meters.counter import counted_uj
 
 # The most that one sensor's part can draw: data sheets give 500 W for the largest CPU sockets of 2025 and for Grace.
 _MOST_WATTS = 1_000
-MAX_GAP_MS = 60_000  # power seen twice says nothing about what lay further apart than this
+MAX_GAP_MS = 60_000  # two readings further apart than this do not show the power between them
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ class HwmonMeter:
 
 
 def integrate_uw(before_uw: int, after_uw: int, elapsed_ms: int, most_watts: int) -> int:
-    """Microjoules between two looks at a power in microwatts (trapezium).
+    """Microjoules between two readings of a power in microwatts (trapezium).
 
     MeterError for too long a gap, ImplausibleError for more than `most_watts`.
     """
@@ -87,7 +87,7 @@ def integrate_uw(before_uw: int, after_uw: int, elapsed_ms: int, most_watts: int
 
 
 def detect_hwmon(sysfs: Path) -> Detection:
-    """Look for a driver that is known to measure the CPU."""
+    """Search for a driver that is known to measure the CPU."""
     root = sysfs / "class" / "hwmon"
     sensors: dict[str, _Sensor] = {}
     boundary, seen = "", set[str]()

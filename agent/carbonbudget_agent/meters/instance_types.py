@@ -1,4 +1,4 @@
-"""Which microarchitecture a cloud's machine type runs on, for CPUs whose numbers tell nothing.
+"""Which microarchitecture a cloud's machine type runs on, for CPUs whose model numbers are not published.
 
 Figures: data/instance_types.csv, whole names by regular expression, the first that fits. Where a cloud runs one
 type on several generations the older stands, and types that it runs on anything are left out.

@@ -18,7 +18,7 @@ _AMD = {
     (0x1A, 0x00, 0x1F): "AMD EPYC Turin (Zen 5)",
     (0x1A, 0x40, 0x4F): "AMD EPYC Grado 4005 (Zen 5)",
 }
-# Family 6 models; 0x55 and 0x9E are several generations that only the stepping tells apart.
+# Family 6 models; 0x55 and 0x9E are several generations that only the stepping distinguishes.
 _INTEL = {
     0x2D: "Intel Sandy Bridge",
     0x3E: "Intel Ivy Bridge",

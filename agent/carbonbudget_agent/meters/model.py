@@ -3,7 +3,7 @@
     P(u) = idle + (max - idle) * (u + c * u * (1 - u))
 
 with idle, max and c of the microarchitecture (cpu_power.csv), and idle and max of the CPU's own model where its
-name tells it (sku.py). The figures are those of whole servers at the wall, so memory is in them: boundary `wall`, one
+name shows it (sku.py). The figures are those of whole servers at the wall, so memory is in them: boundary `wall`, one
 domain `cpu`. Over 266 servers of 2023 and later, each predicted from the others, the mean error at mid load is 11.7 %,
 and 14.3 % by microarchitecture alone (benchmarks/power_model.py). It is always an estimate and carries its range: the
 largest of the leave-one-out errors at idle, mid and full load.
@@ -70,7 +70,7 @@ class ModelMeter:
 
 
 def detect_model(procfs: Path, instance_type: str = "", calibration: Calibration | None = None) -> Detection:
-    """There wherever /proc/cpuinfo is; the sentence says which microarchitecture was taken and why.
+    """The model, available wherever /proc/cpuinfo is. Its reason is the chosen microarchitecture and why.
 
     By the CPU's own name or its numbers, else by the cloud's type of the machine, else the stated default.
     """
@@ -97,7 +97,7 @@ def detect_model(procfs: Path, instance_type: str = "", calibration: Calibration
 def _curve(fields: dict[str, str], instance_type: str) -> tuple[PowerCurve, str]:
     """The figures that fit best, and how they were found."""
     curves, by_numbers, sku = load_curves(), find_microarchitecture(fields), find_sku(fields.get("model name", ""))
-    if sku is not None and by_numbers in (sku.microarchitecture, None):  # a name that its numbers contradict is none
+    if sku is not None and by_numbers in (sku.microarchitecture, None):  # the name must agree with the CPU's numbers
         family = curves[sku.microarchitecture]
         curve = replace(
             family,

@@ -1,4 +1,4 @@
-"""NVIDIA GPUs through NVML: one unit a GPU, so that one that is lost hinders no other.
+"""NVIDIA GPUs through NVML: one unit for each GPU, so that a lost GPU does not affect the others.
 
 Energy comes from the first of these that a GPU has:
     1. its energy counter (millijoules since the driver was loaded; Volta and later), preferred because the
@@ -31,7 +31,7 @@ def domain_of(uuid: str) -> str:
 
 
 class NvmlMeter:
-    """All GPUs that the driver knows now, those that come later included."""
+    """The meter of all GPUs of the driver, also those that are added later."""
 
     name = "nvml"
 
@@ -111,7 +111,7 @@ class NvmlMeter:
 
 
 def detect_nvml() -> Detection:
-    """Look for the driver's library; the binding is imported only where it is."""
+    """Search for the driver's library; the binding is imported only where it is."""
     try:
         ctypes.CDLL(_LIBRARY)
     except OSError:

@@ -2,7 +2,7 @@
 
 core and uncore lie inside package, psys covers all of them, and intel-rapl-mmio mirrors the package:
 none of these is ever added. psys is a check: package and dram are parts of it, so that a sum above it is a
-doubt about one of them. Zones are told apart by their `name` file, never by their index. Each domain is a
+doubt about one of them. Zones are identified by their `name` file, never by their index. Each domain is a
 unit: a dram zone that cannot be read, or wraps sooner, takes no package with it.
 Source: the kernel's Documentation/power/powercap/powercap.rst and drivers/powercap/intel_rapl_common.c.
 """
@@ -31,7 +31,7 @@ _TOLERANCE_PERMILLE = 1010  # the zones are read some microseconds apart, and re
 
 @dataclass(frozen=True, slots=True)
 class _Zone:
-    """One counter's name. `package` is the socket that it says to belong to."""
+    """One counter's name. `package` is its socket, as its name says."""
 
     domain: str
     path: Path
@@ -43,7 +43,7 @@ class _Zone:
 class RaplMeter:
     """Units `rapl:cpu` and `rapl:dram`: cumulative microjoules of each zone, keyed `<domain>/<socket's name>`.
 
-    With `rapl:cpu` go the zones that psys is held against, where all of them could be read. `released/<domain>` is
+    With `rapl:cpu` go the zones that psys is compared with, where all of them could be read. `released/<domain>` is
     energy that a zone drew while it was in doubt whether it is another name of a counter (mirrors.py).
     """
 
@@ -128,7 +128,7 @@ def _unit(domain: str) -> str:
 
 
 def detect_rapl(sysfs: Path) -> Detection:
-    """Look for readable package zones below the sysfs root."""
+    """Search for readable package zones below the sysfs root."""
     roots = (sysfs / "class" / "powercap", sysfs / "devices" / "virtual" / "powercap" / "intel-rapl")
     root = next((path for path in roots if path.is_dir()), None)
     if root is None:

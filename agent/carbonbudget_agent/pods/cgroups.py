@@ -1,9 +1,9 @@
 """CPU time and memory of every pod from the kernel's cgroups, v1, v2 or hybrid.
 
-The root of the pods is searched, not assumed: `kubepods` (cgroupfs driver) or `kubepods.slice` (systemd
+The root of the pods is searched for: `kubepods` (cgroupfs driver) or `kubepods.slice` (systemd
 driver), possibly nested (kind, a kubelet with its own cgroup root). Files stay open and are read with
-pread: 0.45 ms for 250 pods, against 3.3 ms with an open each time. A parent's counter keeps the time of
-children that are gone, which is what makes short pods add up; `peek` is what gives them a name.
+pread: 0.45 ms for 250 pods, against 3.3 ms with an open each time. A parent's counter includes the time of
+children that ended, so short pods are counted; `peek` finds out their names.
 """
 
 from __future__ import annotations
@@ -28,22 +28,22 @@ _QOS = re.compile(r"(^|-)(burstable|besteffort)(\.slice)?$")
 _MAX_DEPTH = 4  # how deep below the cgroup root a nested kubelet's pods are looked for
 _MAX_MEMORY_BYTES = 2**48  # 256 TiB: above it is no memory, but a number that no report can hold
 _YOUNG_READS = 3  # a pod that was read this often is no short one, and is not peeked at
-# The kernel adds memory.stat up anew for each reader: half of what a look costs. So a pod's page cache is read at its
-# first look, then at each fourth, and whenever its memory moved by a sixteenth since.
+# The kernel sums memory.stat again for each reader: half of the cost of a reading. So a pod's page cache is read
+# at its first reading, then at each fourth, and whenever its memory has changed by a sixteenth since.
 _CACHE_READS = 4
 _MOVED = 16
 
 
 class CgroupError(Exception):
-    """The pods' cgroups cannot be found or read; one line says why and what to do."""
+    """The pods' cgroups cannot be found or read; one line gives the reason and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class CgroupReading:
     """All pods at one instant. `parents_us` exclude what their own child slices hold.
 
-    `ended` are pods that were peeked at since the former reading and are gone: as they were last seen. `created_ms` is
-    when the cgroups of new pods were made, in milliseconds UTC.
+    `ended` are pods that `peek` saw since the previous reading and that are gone, with their last counters.
+    `created_ms` is when the cgroups of new pods were made, in milliseconds UTC.
     """
 
     busy_us: int | None
@@ -75,7 +75,7 @@ class _Files:
         if descriptor is not None:
             try:
                 return os.pread(descriptor, 16_384, 0).decode("ascii", "replace")
-            except OSError:  # ENODEV: this cgroup is gone, though another may stand in its place
+            except OSError:  # ENODEV: this cgroup is gone, but another one may have its path
                 self._descriptors[which] = None
                 os.close(descriptor)
         try:
@@ -92,7 +92,7 @@ class _Files:
 
 
 class CgroupReader:
-    """Reads the tree again and again; directories that vanish in between are simply gone."""
+    """Reads the cgroups of all pods at each sample. A directory that disappears in between is an ended pod."""
 
     def __init__(self, root: Path) -> None:
         """Raises CgroupError if `root` is no cgroup hierarchy that holds CPU time."""
@@ -120,7 +120,7 @@ class CgroupReader:
         totals = {path: self._cpu_us(files) for path, files in slices.items()}
         parents = {os.path.basename(path): total for path, total in totals.items() if total is not None}
         if self._pods_root is not None and totals.get(self._pods_root) is not None:
-            # What the QoS slices hold is theirs; what is left are the guaranteed pods.
+            # The time of the QoS slices is counted there; the rest is that of the guaranteed pods.
             below = sum(total or 0 for path, total in totals.items() if path != self._pods_root)
             parents[os.path.basename(self._pods_root)] -= below
         pods: dict[str, PodCounters] = {}
@@ -155,7 +155,7 @@ class CgroupReader:
             known = self._listings.get((parent, _POD.pattern))
             paths = self._listed(parent, _POD)
             if known is not None and known[1] is paths and parent in self._grown:
-                continue  # the same pods as at the last reading, none of them young: mostly so
+                continue  # mostly: the same pods as at the last reading, none of them young
             self._grown.discard(parent)
             for path in paths:
                 files = self._files(path)
@@ -168,7 +168,7 @@ class CgroupReader:
         return young
 
     def close(self) -> None:
-        """Close all held files."""
+        """Close all open files."""
         for files in (*self._slices.values(), *self._pods.values(), self._top):
             files.close()
         self._slices, self._pods = {}, {}
@@ -194,23 +194,23 @@ class CgroupReader:
         return files
 
     def _listed(self, path: str, name: re.Pattern[str]) -> list[str]:
-        """The directories below whose name fits. While they cannot be listed the last list stands: pods that were left
-        out once would count from 0 again. Where the same names are there nothing more is asked: this runs each second.
+        """The directories below whose name fits. While they cannot be listed, the last list is used: a pod that was
+        left out once would count from 0 again. If the names are unchanged, no directory is examined again.
         """
-        former = self._listings.get((path, name.pattern))
+        previous = self._listings.get((path, name.pattern))
         try:
             names = os.listdir(path)
-            if former is not None and former[0] == names:
-                return former[1]
+            if previous is not None and previous[0] == names:
+                return previous[1]
             found = _scan(path, name)
         except (FileNotFoundError, NotADirectoryError):
             return []
         except OSError as error:
             self.errors += 1
             if not self._failing:  # once, until it works again
-                _log.error("%s cannot be listed, its last pods stand: %s", path, error)
+                _log.error("%s cannot be listed, its last pods are used: %s", path, error)
             self._failing = True
-            return [] if former is None else former[1]
+            return [] if previous is None else previous[1]
         self._failing = False
         self._listings[path, name.pattern] = names, found
         return found
@@ -242,7 +242,7 @@ class CgroupReader:
         return PodCounters(cpu_us, self._memory_bytes(files), files.parent)
 
     def _cpu_us(self, files: _Files) -> int | None:
-        """CPU time so far. While the directory stands and its file cannot be read, the last figure: a pod
+        """CPU time so far. While the directory exists and its file cannot be read, the last figure: a pod
         that was left out once would count from 0 again."""
         text = files.text(0)
         if text is not None:
@@ -255,7 +255,7 @@ class CgroupReader:
         return files.cpu_us
 
     def _memory_bytes(self, files: _Files) -> int:
-        """The working set: what is charged less the page cache the kernel would drop first."""
+        """The working set: charged memory minus the page cache that the kernel would drop first."""
         if not self._memory:
             return 0
         current = _number(files.text(1) or "")
@@ -269,7 +269,7 @@ class CgroupReader:
 
 
 def _changed_ms(path: str) -> int | None:
-    """When a cgroup was made, in milliseconds UTC: its directory keeps that time. None if it is gone."""
+    """When a cgroup was made, in milliseconds UTC: its directory has that time. None if it is gone."""
     try:
         return os.stat(path).st_mtime_ns // 1_000_000
     except OSError:

@@ -1,4 +1,4 @@
-"""Pods from a file: a PodList in JSON, read again when it changes. For trying the agent anywhere."""
+"""Pods from a file: a PodList in JSON, read again when it changes. It lets the agent run without a cluster."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class FilePods:
         self._known = PodCache(counts)
 
     def pods(self) -> Mapping[str, PodInfo]:
-        """The file's pods; while it cannot be read, the last that could."""
+        """The file's pods; while it cannot be read, the last list."""
         try:
             changed = self._path.stat().st_mtime
             if changed != self._changed:
@@ -35,12 +35,12 @@ class FilePods:
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             self._counts.pod_errors += 1
             if not self._failing:  # once, until it works again
-                _log.warning("pods file %s cannot be used, the last list stands: %s", self._path, error)
+                _log.warning("pods file %s cannot be used, the last list is used: %s", self._path, error)
             self._failing = True
         return self._known.snapshot()
 
     def expect(self, uids: Collection[str]) -> None:
-        """The file is looked at each time anyway."""
+        """Remember these cgroups; the file is checked at each call of `pods` anyway."""
         self._known.seen(uids, time.monotonic())
 
     def close(self) -> None:

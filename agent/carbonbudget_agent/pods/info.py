@@ -1,7 +1,7 @@
-"""What the agent keeps of a pod: name, owner, labels, requests. Parsed from the API's JSON.
+"""What the agent stores of a pod: name, owner, labels, requests. Parsed from the API's JSON.
 
-Which cgroup is a pod's follows from what the API server and the kubelet wrote: the pod's uid, and the status. What a
-tenant can write decides nothing here; docs/design/2026-11-29-pod-identity.md says why for each field.
+The pod of a cgroup follows from fields that only the API server and the kubelet write: the pod's uid, and the status.
+Fields that a tenant can write decide nothing here; docs/design/2026-11-29-pod-identity.md gives the reasons.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class PodInfo:
 
 
 class PodSource(Protocol):
-    """Who knows the node's pods."""
+    """A source of the node's pods: the API server, the kubelet or a file."""
 
     def pods(self) -> Mapping[str, PodInfo]:
         """Pods by the uid of their cgroup, those that ended a short while ago included.
@@ -108,7 +108,7 @@ class PodSource(Protocol):
         """These cgroups were just seen: their pods are remembered, and unknown ones are asked for sooner."""
 
     def close(self) -> None:
-        """End whatever runs in the background."""
+        """End the source's background work."""
 
 
 def info_to_json(pod: PodInfo) -> list[object]:
@@ -123,16 +123,16 @@ def info_from_json(value: list[Any]) -> PodInfo:
     uid, cgroup_uid, namespace, name, owner, labels, requests = value
     texts = [uid, cgroup_uid, namespace, name, *(owner or ()), *labels, *labels.values()]
     if not all(type(text) is str and _reportable(text) for text in texts) or not (uid and namespace and name):
-        raise ValueError("a text of a pod is none")
+        raise ValueError("a field of a pod is not a text")
     if not all(type(amount) is int and 0 <= amount <= MAX_INTEGER for amount in requests) or len(labels) > MAX_LABELS:
-        raise ValueError("a pod's requests or labels are none")
+        raise ValueError("a pod's requests or labels are not valid")
     return PodInfo(
         uid, cgroup_uid, namespace, name, PodController(*owner) if owner else None, labels, PodRequests(*requests)
     )
 
 
 def parse_pod(value: Mapping[str, object], node: str = "") -> PodInfo:
-    """One pod of the API's JSON, on the node of this name; without a name no pod is believed to mirror a static pod.
+    """One pod of the API's JSON, on the node of this name; without a name no pod counts as the mirror of a static pod.
 
     ValueError for what is no pod; odd quantities count as 0.
     """
@@ -188,5 +188,5 @@ def _controller(owners: object) -> PodController | None:
 
 
 def _reportable(text: str) -> bool:
-    """Whether a report with this text would be taken: one bad text would cost the whole window."""
+    """Whether a report may contain this text: the server would reject the whole report for one bad text."""
     return len(text) <= MAX_TEXT and text.isprintable()

@@ -1,4 +1,4 @@
-"""Pods from the node's own kubelet, for who wants no watch at the API server and trusts its certificate."""
+"""Pods from the node's own kubelet, for clusters in which agents shall not watch the API server."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TIMEOUT_SECONDS = 3.0  # the sampling loop waits for it, and it is on this node
 class KubeletPods:
     """`--kubelet-url`: GET /pods with the right nodes/pods, each ten seconds and when a new pod is seen.
 
-    `now` is a seam for tests: seconds of a steady clock.
+    `now` returns seconds of a steady clock.
     """
 
     def __init__(self, kubelet: Endpoint, node: str, counts: Counts, now: Callable[[], float] = time.monotonic) -> None:
@@ -37,7 +37,7 @@ class KubeletPods:
         self._failing = False
 
     def expect(self, uids: Collection[str]) -> None:
-        """Ask at once for pods that are new here; for one that the kubelet does not tell, only once."""
+        """Request the list at once for new cgroups; only once for a cgroup that the kubelet does not list."""
         self._known.seen(uids, self._now())
         unknown = frozenset(uids).difference(self._known.snapshot())
         fresh = unknown - self._unknown
@@ -68,7 +68,7 @@ class KubeletPods:
         except (OSError, HTTPException, ValueError, KeyError, TypeError, AttributeError) as error:
             self._counts.pod_errors += 1
             if not self._failing:  # once, until it works again
-                _log.warning("the kubelet's pods cannot be read, the last list stands: %s", error)
+                _log.warning("the kubelet's pods cannot be read, the last list is used: %s", error)
             self._failing = True
             wanted_s = error.retry_after_seconds if isinstance(error, StatusError) else 0
             self._soonest = self._due = asked + self._backoff.pause_seconds(wanted_s)

@@ -1,4 +1,7 @@
-"""When a pod began and ended, from its status in the API's JSON."""
+"""The lifetime of a pod: when it began and ended, from its status in the API's JSON.
+
+Attribution needs it after an outage, when no sample shows how long a pod ran.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ FINISHED = ("Succeeded", "Failed")
 def life_of(status: Mapping[str, object]) -> PodLifetime:
     """From `startTime`, which the kubelet sets when it takes the pod, to the end of the last container that finished.
 
-    A pod ends when its phase says that all of its containers have ended for good. What is no time is not known.
+    A pod ends when its phase says that all of its containers have ended for good. An invalid time counts as unknown.
     """
     ended_ms = None
     if status.get("phase") in FINISHED:

@@ -1,8 +1,8 @@
-"""The pods a source knows, and for some minutes those that are gone: their last energy still has a name.
+"""The pod cache: the pods of the node, and for some minutes those that ended, so that their last energy has a name.
 
-What is kept is bounded in all. Pods that run on the node are kept whole; the node's own limit bounds their number. A
-tenant can bind any number of pods to a node that refuses them: of those the first have their labels, many a name, and
-the rest is left out and counted.
+Its memory is bounded. Pods that run on the node are stored as a whole; the node's own limit bounds their number. A
+tenant can bind any number of pods to a node that rejects them: the first of those are stored as a whole, many without
+labels, and the rest is left out and counted.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class PodCache:
         self._left_out = False
 
     def seen(self, cgroup_uids: Collection[str], now: float) -> None:
-        """These cgroups are there: whose they are is not forgotten while they last, though the pod may be deleted."""
+        """These cgroups exist: their pods are not forgotten meanwhile, even if the pods are deleted."""
         with self._lock:
             self._seen.update(dict.fromkeys(cgroup_uids, now))
             self._seen = {uid: at for uid, at in self._seen.items() if now - at < _REMEMBER_SECONDS}
@@ -45,9 +45,9 @@ class PodCache:
         """Add or change one pod."""
         with self._lock:
             waiting = sum(not self._runs(other) for uid, other in self._live.items() if uid != pod.uid)
-            kept = self._kept(pod, waiting)
-            if kept is not None:
-                self._live[pod.uid] = kept
+            stored = self._stored_form(pod, waiting)
+            if stored is not None:
+                self._live[pod.uid] = stored
                 self._merged = None
 
     def remove(self, uid: str, now: float) -> None:
@@ -56,16 +56,16 @@ class PodCache:
             self._drop(uid, now)
 
     def replace(self, pods: Iterable[PodInfo], now: float) -> None:
-        """A complete list: whoever is not in it is gone. Nothing changes if `pods` raises."""
+        """Store a complete list: a pod that is not in it is gone. Nothing changes if `pods` raises."""
         fresh: dict[str, PodInfo] = {}
         waiting = left_out = 0
         for pod in pods:
-            kept = self._kept(pod, waiting)
-            if kept is None:
+            stored = self._stored_form(pod, waiting)
+            if stored is None:
                 left_out += 1
                 continue
             waiting += not self._runs(pod)
-            fresh[pod.uid] = kept
+            fresh[pod.uid] = stored
         with self._lock:
             for uid in [uid for uid in self._live if uid not in fresh]:
                 self._drop(uid, now)
@@ -106,11 +106,11 @@ class PodCache:
         return {uid: pod for uid, pod in found.items() if uid not in disputed} | own
 
     def _runs(self, pod: PodInfo) -> bool:
-        """Whether the node's kubelet took it."""
+        """Whether the node's kubelet has accepted it."""
         return (pod.acknowledged and not pod.finished) or pod.uid in self._seen or pod.cgroup_uid in self._seen
 
-    def _kept(self, pod: PodInfo, waiting: int) -> PodInfo | None:
-        """What is kept of a pod while so many others wait; None: nothing."""
+    def _stored_form(self, pod: PodInfo, waiting: int) -> PodInfo | None:
+        """The pod as it is stored while `waiting` others wait: as a whole, without labels, or not at all (None)."""
         if waiting < _MAX_WAITING_WHOLE or self._runs(pod):
             return pod
         if waiting < _MAX_WAITING:
@@ -130,10 +130,10 @@ class PodCache:
         self._forget(now)
 
     def _forget(self, now: float) -> None:
-        kept = {
+        remembered = {
             uid: (pod, at)
             for uid, (pod, at) in self._gone.items()
             if now - max(at, self._seen.get(uid, at), self._seen.get(pod.cgroup_uid, at)) < _REMEMBER_SECONDS
         }
-        if len(kept) < len(self._gone):
-            self._gone, self._merged = kept, None
+        if len(remembered) < len(self._gone):
+            self._gone, self._merged = remembered, None

@@ -40,7 +40,7 @@ class WatchedPods:
     """The default source inside a cluster."""
 
     def __init__(self, api: Endpoint, node: str, counts: Counts, stop: threading.Event | None = None) -> None:
-        """`stop` ends it, and is what it waits on: a test gives one that counts the pauses instead of taking them."""
+        """`stop` ends the thread, which also waits on it: a test passes one that counts the pauses."""
         self._api, self._node, self._counts = api, node, counts
         self._known = PodCache(counts)
         self._stop = stop or threading.Event()
@@ -54,7 +54,7 @@ class WatchedPods:
         self._thread.start()
 
     def pods(self) -> Mapping[str, PodInfo]:
-        """What the watch has told so far."""
+        """The pods that the watch has reported so far."""
         return self._known.snapshot()
 
     def wait_listed(self, seconds: float) -> bool:
@@ -62,7 +62,7 @@ class WatchedPods:
         return self._listed.wait(seconds)
 
     def expect(self, uids: Collection[str]) -> None:
-        """The watch reports a pod before its cgroup is made; it is remembered as long as that is there.
+        """The watch reports a pod before its cgroup is made; it is remembered while that exists.
 
         After an outage a pause may be a minute long. A cgroup that no list names is a pod that began meanwhile: it cuts
         the pause short, once, since a window that closes without its name counts it as unseen.
@@ -76,7 +76,7 @@ class WatchedPods:
             self._unknown = unknown
 
     def close(self) -> None:
-        """Tell the thread to end; it is a daemon and holds nothing that must be saved."""
+        """End the thread. It is a daemon and has nothing to save."""
         self._stop.set()
         self._wake.set()
 
@@ -102,7 +102,7 @@ class WatchedPods:
             self._pause(asked_seconds)
 
     def _pause(self, asked_seconds: int) -> None:
-        """As long as the backoff says. Where the server asked for a time, nothing cuts it short."""
+        """Wait for the time of the backoff. A time that the server asked for is never cut short."""
         if not self._stop.is_set():
             self._wake.clear()
         if self._stop.is_set():

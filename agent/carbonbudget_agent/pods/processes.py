@@ -1,4 +1,4 @@
-"""Which pod a process belongs to, by /proc/<pid>/cgroup. Needs the host's pids (hostPID)."""
+"""Finds the pod of a process in /proc/<pid>/cgroup: it attributes work on a GPU. Needs the host's pids (hostPID)."""
 
 from __future__ import annotations
 

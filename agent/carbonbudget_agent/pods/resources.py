@@ -1,8 +1,8 @@
 """Which container holds which device, from the kubelet's pod-resources socket (gRPC, PodResourcesLister v1).
 
-Spoken over `h2` and the few protobuf fields that are needed: 6 MB, where grpcio takes 22 MB of the agent's
-50. Source: k8s.io/kubelet/pkg/apis/podresources/v1/api.proto. The socket is made anew when the kubelet
-restarts, so its directory is what a container mounts.
+It uses `h2` and decodes only the protobuf fields that are needed: 6 MB, where grpcio would take 22 MB. The kubelet
+creates the socket again at each start, so a container mounts its directory.
+Source: k8s.io/kubelet/pkg/apis/podresources/v1/api.proto.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 
 class ResourcesError(Exception):
-    """The kubelet's answer cannot be had or understood; one line says why."""
+    """The kubelet's answer cannot be received or decoded; one line gives the reason."""
 
 
 class PodResources:
-    """One connection, kept; made anew when it breaks."""
+    """The kubelet's device claims over one connection, which is reused, and opened again when it breaks."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -49,12 +49,12 @@ class PodResources:
 
     def claims(self) -> list[DeviceClaim]:
         """Every device that a container holds now. Raises ResourcesError."""
-        kept = self._socket is not None
+        reused = self._socket is not None
         try:
             answer = self._list()
         except (OSError, h2.exceptions.ProtocolError, ResourcesError):
             self.close()
-            if not kept:
+            if not reused:
                 raise
             answer = self._list()  # once more on a new connection: the kubelet may have restarted
         if answer != self._answer:
@@ -63,7 +63,7 @@ class PodResources:
         return self._claims
 
     def close(self) -> None:
-        """Give the connection back."""
+        """Close the connection."""
         if self._socket is not None:
             self._socket.close()
         self._socket = self._connection = None
@@ -127,7 +127,7 @@ def _message(body: bytes) -> bytes:
 
 
 def parse_list(message: bytes) -> Iterator[DeviceClaim]:
-    """The claims of a ListPodResourcesResponse. Raises ResourcesError for what is none.
+    """The claims of a ListPodResourcesResponse. Raises ResourcesError if it cannot be decoded.
 
     Devices of dynamic resource allocation are known by their CDI names, of which only NVIDIA's are taken:
     `nvidia.com/gpu=GPU-...`, or its driver's `k8s.gpu.nvidia.com/device=gpu-0`. Names of the same device in one

@@ -152,11 +152,10 @@ def import_reports(
     """Book node reports from a file. They are checked like those from the network; exit code 1 if any was refused."""
     from rich.console import Console
 
-    from carbonbudget_operator.ingest.body import unpack
-    from carbonbudget_operator.ingest.checks import check as check_report
-    from carbonbudget_operator.ingest.checks import parse
+    from carbonbudget_operator.ingest.body import parse_report, unpack
     from carbonbudget_operator.ingest.refusal import Refusal
-    from carbonbudget_operator.ledger.booking import Booker, BookingResult
+    from carbonbudget_operator.ingest.report_checks import check_report_is_possible, require_booked
+    from carbonbudget_operator.ledger.booking import Booker, CheckedReport
     from carbonbudget_operator.ledger.selected_labels import StoredLabels
     from carbonbudget_operator.ledger.store import LedgerError, ledger_errors, open_ledger
     from carbonbudget_operator.ledger.store import migrate as run
@@ -179,26 +178,12 @@ def import_reports(
                 if not line.strip():
                     continue
                 try:
-                    arrival = parse(unpack(line.strip(), "", longest))
-                    check_report(
-                        arrival.report,
-                        settings.cluster,
-                        settings.server.max_node_watts,
-                        int(time.time()),
-                        days,
-                    )
-                    (fate,) = booker.book([arrival])
-                    if fate is BookingResult.SEALED:
-                        raise Refusal(422, "sealed", "the window's hour is sealed: it takes no more reports")
-                    if fate is BookingResult.TOO_MANY:
-                        raise Refusal(422, "impossible", "the node's hour holds more windows than an hour can have")
-                    if fate is BookingResult.IMPOSSIBLE:
-                        raise Refusal(422, "impossible", "its hour would hold more energy or time than a node can")
-                    if fate is BookingResult.TOO_LARGE:
-                        raise Refusal(413, "too_large", "too many rows: the report's gap is too long for its pods")
-                    if fate is BookingResult.CONFLICT:
-                        raise Refusal(409, "conflict", "the window is stored with other content")
-                    counts[fate.value] += 1
+                    report, digest = parse_report(unpack(line.strip(), "", longest))
+                    watts = settings.server.max_node_watts
+                    check_report_is_possible(report, settings.cluster, watts, int(time.time()), days)
+                    (result,) = booker.book([CheckedReport(report, digest)])
+                    require_booked(result, report)
+                    counts[result.value] += 1
                 except Refusal as refusal:
                     counts["refused"] += 1
                     print(f"{file}:{number}: {refusal.reason}")

@@ -1,1 +1,1 @@
-"""Ingest: receives node reports; authenticates, checks, commits, acknowledges."""
+"""Ingest: receives node reports over HTTPS, authenticates and checks them, and commits them to the ledger."""

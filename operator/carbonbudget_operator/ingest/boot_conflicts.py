@@ -1,9 +1,9 @@
-"""Two machines under one node name: each would count, and neither could be told from the other.
+"""Detects two machines that report under one node name, because their energy would be counted as one node's.
 
-A node that boots again has a new boot id, and its former boot ends. Where a boot goes on after another one began,
-two machines share the name: the newer one's reports are taken, the older one's wait with their agent. Once the newer
-one has not been heard of for five minutes it is gone, and the older one goes on; only what it measured in the other's
-time is refused for good, because that time is counted already.
+A node that boots again has a new boot id, and its previous boot ends. If a boot goes on after another one began, two
+machines share the name. The server accepts the newer boot's reports, and the agent of the older one must wait. If the
+newer boot sends nothing for five minutes, the older one may go on. Only its windows in the newer boot's time are
+rejected for good, because that time is counted already.
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ _OVERLAP_SECONDS = 120  # a boot's last window may be sent as the next one's fir
 _GONE_SECONDS = 300  # five windows; an agent that is alone tries again every minute at the latest
 _RETRY_SECONDS = 60
 _MAX_BOOTS = 4
-_MAX_NODES = 50_000  # an autoscaler makes new ones for ever: those that came first are forgotten
+_MAX_NODES = 50_000  # an autoscaler always makes new ones: the oldest are forgotten
 
 
 @dataclass(slots=True)
 class _Boot:
-    """What was taken of it: the start of its first window ever, of the first and last one of its present stay, and
-    when the latest report came.
+    """A boot's accepted windows: the start of its first one, of the first and last since its last absence, and when
+    the latest report arrived.
     """
 
-    born: int
+    first_ever: int
     first: int
     last: int
-    heard: int
+    reported_at: int
 
-    def take(self, at: int, now: int) -> None:
-        back = at > self.last + _GONE_SECONDS  # it was away: the time between is not its own
-        self.born = min(self.born, at)
+    def accept(self, at: int, now: int) -> None:
+        back = at > self.last + _GONE_SECONDS  # it was absent, and the time between is not its own
+        self.first_ever = min(self.first_ever, at)
         self.first = at if back else min(self.first, at)
-        self.last, self.heard = max(self.last, at), now
+        self.last, self.reported_at = max(self.last, at), now
 
 
 class BootConflicts:
@@ -45,8 +45,8 @@ class BootConflicts:
         self._nodes: dict[str, dict[str, _Boot]] = {}
 
     def check(self, report: NodeReport, now: int) -> None:
-        """Raise Refusal for a boot that goes on after a newer one began: 503 while that one lives, so that the agent
-        keeps its window, then 409 for a window of a time that was taken from the other. `now` is UTC seconds.
+        """Raise Refusal for a boot that goes on after a newer one began: 503 while the newer one reports, so that
+        the agent sends the window again, then 409 for a window in the newer one's time. `now` is UTC seconds.
         """
         boots = self._nodes.get(report.node)
         if boots is None:
@@ -56,13 +56,13 @@ class BootConflicts:
             boots = self._nodes[report.node] = {}
         at = report.window_start
         mine = boots.get(report.boot_id)
-        born = at if mine is None else min(mine.born, at)
+        first_ever = at if mine is None else min(mine.first_ever, at)
         taken = False
         for boot_id, other in boots.items():
-            newer = (other.born, boot_id) > (born, report.boot_id)
+            newer = (other.first_ever, boot_id) > (first_ever, report.boot_id)
             if boot_id == report.boot_id or not newer or at <= other.first + _OVERLAP_SECONDS:
                 continue
-            if now < other.heard + _GONE_SECONDS:
+            if now < other.reported_at + _GONE_SECONDS:
                 raise Refusal(
                     503,
                     "duplicate_node",
@@ -82,4 +82,4 @@ class BootConflicts:
             if len(boots) > _MAX_BOOTS:
                 del boots[min(boots, key=lambda key: boots[key].last)]
         else:
-            mine.take(at, now)
+            mine.accept(at, now)

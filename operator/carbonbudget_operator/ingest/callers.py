@@ -1,4 +1,4 @@
-"""Who sent a request, before anything of its body is read."""
+"""Authenticates the sender of a request by its bearer token, before its body is read."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from carbonbudget_operator.ingest.connections import belongs_to
 from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.kube.access import Access, AccessUnavailable, Caller, Unauthenticated
 
-# The API server takes Authorization away from what it passes on to a Service: a token that comes that way is in this.
+# The API server's proxy removes Authorization from requests to a Service, so a token is in this header there.
 TOKEN_HEADER = "X-Carbonbudget-Token"  # noqa: S105 - a header's name
 _SERVICE_ACCOUNT = "system:serviceaccount:"
 
@@ -31,8 +31,9 @@ async def authenticated(access: Access, request: Request) -> Caller:
 
 
 def tenant_of(user: str) -> str:
-    """By what a caller's requests are counted: a service account by its namespace, since anybody who may edit a
-    namespace can make any number of accounts there.
+    """The name that a caller's requests are counted by: the namespace for a service account, else the user.
+
+    Anybody who may edit a namespace can create any number of service accounts there.
     """
     namespace, found, _ = user.removeprefix(_SERVICE_ACCOUNT).partition(":")
     return f"namespace {namespace}" if found and user.startswith(_SERVICE_ACCOUNT) else user

@@ -1,7 +1,7 @@
-"""How many connections and requests the server holds, and how they end.
+"""Limits the server's connections and requests in number and time, and ends connections in order.
 
-Every agent keeps its connection, so thousands that rest are the ordinary case; what costs is a request under way.
-uvicorn's `limit_concurrency` counts both alike, and would refuse everybody once there are that many agents.
+Every agent leaves its connection open, so thousands of idle connections are normal; only a request costs something.
+uvicorn's `limit_concurrency` counts both alike, and would reject all requests once there are that many agents.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _MOST_CONNECTIONS = 14_000
 _SPARE_FILES = 200  # for the ledger, the API server, certificates
 _HEADERS_SECONDS = 10.0
 _MOST_HEAD_BYTES = 64 * 1024
-_MOST_PIPELINED = 8  # agents and clients of ours wait for each answer
+_MOST_PIPELINED = 8  # our agents and clients wait for each answer
 _ANSWER_SECONDS = 60.0
 _UNREAD_SECONDS = 0.2
 _FAREWELL_SECONDS = 0.5
@@ -30,7 +30,7 @@ _PROBES = frozenset({"/healthz", "/readyz"})
 
 
 def raise_file_limit() -> None:
-    """A file for each connection: a container's soft limit may be 1,024, its hard one is far above."""
+    """A file for each connection: a container's soft limit may be 1,024, its hard limit is higher."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(OSError, ValueError):  # then it stays as it is
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -43,20 +43,20 @@ def most_connections() -> int:
 
 
 def belongs_to(scope: Scope, owner: str, agent: bool = False) -> None:
-    """Its sender was authenticated: count the connection of a request as its node's (an agent's) or user's."""
+    """Count the connection of an authenticated request as that of its node (an agent's) or user."""
     peer = scope.get("state", {}).get("peer")
     if isinstance(peer, ConnectionPeer):
         peer.belongs_to(owner, agent)
 
 
 class ClientConnection(HttpToolsProtocol):
-    """One that must say what it wants, take its answers, and that does not wait for its client when it is over.
+    """An HTTP connection with time limits for request heads and answers, which ends without waiting for its client.
 
-    A closed TLS connection waits up to 30 s for the client's own farewell, and an agent reads none before it has its
-    next report: a server that was told to end would be away for most of a window.
+    A closed TLS connection waits up to 30 s for the client's closing message, and an agent reads none before its next
+    report. So a server that is to end would be away for most of a window.
     """
 
-    # What it said may still be on its way here when we are about to end it: this brings it.
+    # Collected data may not have arrived here yet when the connection is about to end: this passes it on.
     bring: Callable[[], None] = staticmethod(lambda: None)
     peer: ConnectionPeer | None = None
     _deadline: asyncio.TimerHandle | None = None
@@ -64,12 +64,12 @@ class ClientConnection(HttpToolsProtocol):
     _unused_bytes = 0  # received since a request began or a part of its body came: heads, extensions, trailers
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
-        """Its first request has to follow."""
+        """Start the time limit of the first request."""
         super().connection_made(transport)
         self._await_headers()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Nothing is awaited any more. After a reset uvicorn leaves its timer, and that all that it holds."""
+        """Stop all timers. After a reset uvicorn would leave its timer, and with it everything that it refers to."""
         self._heard()
         self._taken()
         self._unset_keepalive_if_required()
@@ -89,14 +89,16 @@ class ClientConnection(HttpToolsProtocol):
             self._await_headers()
 
     def on_message_begin(self) -> None:
-        """A request's first byte: its head has to follow."""
+        """The first byte of a request has arrived: start the time limit of its head."""
         self._unused_bytes = 0
         self._await_headers()
         super().on_message_begin()
-        self.scope["state"]["peer"] = self.peer  # not the connection: it would hold itself by its request's scope
+        self.scope["state"]["peer"] = (
+            self.peer
+        )  # not the connection: it would refer to itself through its request's scope
 
     def on_headers_complete(self) -> None:
-        """The head is whole; how long a body takes is its reader's business."""
+        """The head is complete. The reader of the body has its own time limit."""
         self._heard()
         super().on_headers_complete()
 
@@ -118,13 +120,13 @@ class ClientConnection(HttpToolsProtocol):
         self._part()
 
     def pause_writing(self) -> None:
-        """The client does not take its answer: it has to, or the answer would lie here for ever."""
+        """The client does not read its answer: start a time limit, because the answer uses memory."""
         super().pause_writing()
         if self._answer_deadline is None:
             self._answer_deadline = self.loop.call_later(_ANSWER_SECONDS, self.transport.abort)
 
     def resume_writing(self) -> None:
-        """It took most of it."""
+        """The client has read most of its answer."""
         self._taken()
         super().resume_writing()
 
@@ -137,7 +139,7 @@ class ClientConnection(HttpToolsProtocol):
     def timeout_keep_alive_handler(self) -> None:
         """Over, unless it has just asked."""
         self.bring()
-        if self.timeout_keep_alive_task is not None:  # whatever it says takes that away
+        if self.timeout_keep_alive_task is not None:  # any data stops that timer
             super().timeout_keep_alive_handler()
 
     def _await_headers(self) -> None:

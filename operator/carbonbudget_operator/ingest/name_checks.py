@@ -1,8 +1,8 @@
-"""The names in a report, checked against what Kubernetes allows before anything is stored. Pure.
+"""Checks the names in a report against the rules of Kubernetes, before anything is stored. Pure.
 
-The API server made a pod's namespace, name, uid and labels and checked them: a report with others did not come from an
-agent, and is refused. A pod's controller is another matter: whoever creates the pod writes it, so that it must not
-cost the node its report. It is left out where it is stored (`ledger/ids.py`).
+The API server has checked every pod's namespace, name, uid and labels. A report with invalid ones does not come from an
+agent and is rejected. A pod's controller is not checked here: the creator of a pod writes it, and must not be able to
+have the node's report rejected. `ledger/ids.py` leaves out an invalid controller.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.object_names import is_label_key, is_label_value, is_uid
 from carbonbudget_operator.printable import printable
 
-# Namespace, name and uid of ordinary pods, all of a report at one look: 150,000 come in a minute. Where it does not
-# match they are looked at again, one by one. No text of a report holds a line's end: the parser refuses it.
+# Namespace, name and uid of ordinary pods, all of a report in one match: 150,000 arrive in a minute. If it does not
+# match, they are checked one by one. No text of a report contains a newline: the parser rejects it.
 _PODS: Final = re.compile(
     r"(?:[a-z0-9][-a-z0-9]{0,61}[a-z0-9]?(?<!-)/[a-z0-9][-a-z0-9]{0,250}(?<!-)/[A-Za-z0-9][-A-Za-z0-9]{0,63}\n)*+"
 )
@@ -27,7 +27,7 @@ _MAX_KNOWN: Final = 50_000
 
 
 class NameChecks:
-    """Checks names, and remembers which labels were good: the same come each minute."""
+    """Checks names, and remembers valid labels, because the same ones arrive each minute."""
 
     def __init__(self) -> None:
         self._keys: set[str] = set()

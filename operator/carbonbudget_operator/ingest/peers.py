@@ -1,8 +1,8 @@
-"""Who holds how many of the server's connections.
+"""Limits the number of connections for each node, user and address, so that nobody can use up all of them.
 
 A connection belongs to its address until a request on it was authenticated, from then on to its node or user. Each
-group of owners has a limit of its own: strangers cannot take the connections of agents. Where a limit is reached, the
-owner with the most connections loses its oldest, so that who holds one connection keeps it beside who holds hundreds.
+group of owners has its own limit: strangers cannot take the connections of agents. When a limit is reached, the owner
+with the most connections loses its oldest. So an owner of one connection does not lose it to an owner of hundreds.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ class Abortable(Protocol):
     """A transport: plain, or with TLS."""
 
     def abort(self) -> None:
-        """Close it now, whatever is under way."""
+        """Close it at once, even during a request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class _Group:
 
 
 class ConnectionPeer:
-    """The other side of one connection. `transport` is what is cut where there are too many."""
+    """The other side of one connection. `transport` is aborted when there are too many."""
 
     def __init__(self, peers: ConnectionPeers, address: str, transport: Abortable) -> None:
         self.transport: Abortable = transport
@@ -59,7 +59,7 @@ class ConnectionPeer:
         self._move(peers.strangers, address)
 
     def belongs_to(self, owner: str, agent: bool) -> None:
-        """A request on it was authenticated: an agent's, of the node `owner`, or another caller's."""
+        """Count the connection as the node's (`agent`) or another caller's, after a request was authenticated."""
         if self._place is not None:  # else it was cut, and its last request is still under way
             self._move(self._peers.agents if agent else self._peers.callers, owner)
 
@@ -84,7 +84,7 @@ class ConnectionPeer:
 
 
 class ConnectionPeers:
-    """All of one server. `cut` counts the connections that were ended because there were too many."""
+    """All connections of one server. `cut` counts those that were ended because there were too many."""
 
     def __init__(self, most: int) -> None:
         """`most`: as many connections as there may be; three quarters of them, at least, are the agents'."""

@@ -1,10 +1,13 @@
-"""Why a report is not taken: status, a class to count by, and one line for whoever reads it."""
+"""Refusal: an answer other than 2xx to a request, with the reason. One type, which all parts of the server raise.
+
+The agent sets a report aside after 400, 409, 413 and 422 and sends it again after any other status.
+"""
 
 from __future__ import annotations
 
 
 class Refusal(Exception):
-    """An answer other than 2xx. The agent sets 400, 409, 413 and 422 aside and retries the rest."""
+    """HTTP status, the kind that a metric counts, one sentence for the reader, and Retry-After (0: none)."""
 
     def __init__(self, status: int, kind: str, reason: str, retry_after_s: int = 0) -> None:
         super().__init__(reason)

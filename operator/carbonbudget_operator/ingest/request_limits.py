@@ -1,7 +1,7 @@
-"""How much the server holds for requests under way: their number, and the bytes of their bodies and answers.
+"""Limits the present requests of the server: their number, and the bytes of their bodies and answers.
 
 Each kind of request (reports, the controller's questions, other people's) has a share of its own, so that none of them
-can take the memory of another. Within a share each caller has a limit too. All of it belongs to the one event loop.
+can take the memory of another. Within a share each caller has a limit too. Only the event loop's thread uses it.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
-"""A report's claims of its node and pods, compared with what the API server knows of them.
+"""Compares what a report says of its node and pods with the API server, and corrects the report.
 
-The node's place and size are the API server's. Pods' use and requests are cut to what the node has. A pod that the API
-server never had on that node is taken out, and its energy counts as the node's `unseen`. A pod that cannot be verified,
-because the watch of pods does not reach its time, is taken within the node's bounds, and counted.
+A node could report false figures; the API server's are used instead. The node's place and size are the API server's.
+Pods' use and requests are cut to what the node has. A pod that the API server never had on that node is removed, and
+its energy counts as the node's `unseen`. A pod that cannot be verified, because the watch of pods does not reach its
+time, is accepted within the node's limits, and counted.
 """
 
 from __future__ import annotations
@@ -18,17 +19,17 @@ import prometheus_client as prometheus
 
 from carbonbudget_core.node_report import MAX_LABELS, Allocatable, DomainUse, NodeInfo, NodeReport, PodUsage
 from carbonbudget_operator.ingest.refusal import Refusal
-from carbonbudget_operator.ingest.report_limits import cut_to, exceeds, fits
+from carbonbudget_operator.ingest.report_checks import cut_to, exceeds, fits
 from carbonbudget_operator.printable import printable
 
 _log = logging.getLogger(__name__)
 # Twice the time between two bookmarks of a watch that works.
 _WAIT_SECONDS: Final = 120
 _RETRY_SECONDS: Final = 15
-_MAX_TOLD: Final = 10_000
+_MAX_LOGGED: Final = 10_000
 _MAX_NODES: Final = 50_000
 _GOOD_SECONDS: Final = 3_600
-# Of a node as the API server has it: all but the CPU's model.
+# The fields that the API server's Node has: all but the CPU's model.
 _INFO: Final = attrgetter(
     "threads", "memory_bytes", "allocatable", "provider_id", "region", "zone", "instance_type"
 )  # fmt: skip
@@ -43,17 +44,17 @@ class ListedNode(Protocol):
 
     @property
     def capacity(self) -> Allocatable:
-        """What it has."""
+        """CPU, memory and GPUs of the node."""
 
 
 class ListedNodes(Protocol):
     """The API server's nodes."""
 
     def find(self, node: str) -> ListedNode | None:
-        """One of them; None while it is not known."""
+        """The node of this name; None if it is unknown."""
 
     def doubt(self, node: str) -> None:
-        """It may have changed."""
+        """Read this node again soon: it may have changed."""
 
 
 class ListedPods(Protocol):
@@ -61,10 +62,10 @@ class ListedPods(Protocol):
 
     @property
     def current_at(self) -> float:
-        """Up to when all are known."""
+        """UTC second up to which all pods are known."""
 
     def knows_all(self, since: int) -> bool:
-        """Whether no pod that ran from `since` on is missing."""
+        """Whether every pod that has run since the UTC second `since` is known."""
 
     def place(self, uid: str) -> str | None:
         """ "node/namespace/name" of a pod; None for one that is not known."""
@@ -74,12 +75,12 @@ class ListedPods(Protocol):
 
 
 class ReportVerifier:
-    """Compares reports; what it changes is counted, and logged once for each node."""
+    """Verifies reports. Each correction is counted, and logged once for each node."""
 
     def __init__(self, nodes: ListedNodes, pods: ListedPods, registry: prometheus.CollectorRegistry) -> None:
         self._nodes, self._pods = nodes, pods
-        self._told: set[tuple[str, str]] = set()
-        # By node, a digest of its pods' places where all were right, and the UTC second until which that counts.
+        self._logged: set[tuple[str, str]] = set()
+        # By node: a digest of its pods' places when all were right, and the UTC second until which that is used.
         self._good: dict[str, tuple[bytes, int]] = {}
         self._corrected = prometheus.Counter(
             "carbonbudget_ingest_nodes_corrected", "Reports whose node has less, or is elsewhere, by the API server.",
@@ -95,7 +96,7 @@ class ReportVerifier:
             self._corrected.labels(what)
 
     def verify(self, report: NodeReport, now: int) -> NodeReport:
-        """The report as it may be stored. Raises Refusal 503 for a pod that the watch may report soon."""
+        """The corrected report. Raises Refusal 503 for an unknown pod that the watch may report soon."""
         return self._label_pods(self._verify_pods(self._verify_node(report), now))
 
     def _verify_node(self, report: NodeReport) -> NodeReport:
@@ -108,18 +109,18 @@ class ReportVerifier:
             if _claims_more(claimed, info):
                 self._corrected.labels("node_info").inc()
                 self._nodes.doubt(report.node)
-                self._tell(report.node, "node_info", "says that it has more, or is elsewhere, than its Node object")
+                self._log_once(report.node, "node_info", "says that it has more, or is elsewhere, than its Node object")
             report = replace(report, node_info=info)
         if not fits(report, known.capacity):
             self._corrected.labels("use").inc()
             self._nodes.doubt(report.node)
-            self._tell(report.node, "use", "reports pods that use or reserve more than it has")
+            self._log_once(report.node, "use", "reports pods that use or reserve more than it has")
             report = cut_to(report, known.capacity)
         return report
 
     def _verify_pods(self, report: NodeReport, now: int) -> NodeReport:
         place, node = self._pods.place, report.node
-        # Mostly they are those of the minute before, and a pod's place never changes. But it ends and is forgotten.
+        # Mostly these are the pods of the minute before, and a pod's place never changes until it ends.
         places = "\n".join([f"{pod.namespace}\n{pod.name}\n{pod.uid}" for pod in report.pods])
         digest = blake2b(places.encode(), digest_size=16).digest()
         good, until = self._good.get(node, (b"", 0))
@@ -127,7 +128,7 @@ class ReportVerifier:
             return report
         other = [pod for pod in report.pods if place(pod.uid) != f"{node}/{pod.namespace}/{pod.name}"]
         if not other:
-            if len(self._good) >= _MAX_NODES:  # an autoscaler makes new ones for ever
+            if len(self._good) >= _MAX_NODES:  # an autoscaler always makes new nodes
                 self._good.clear()
             self._good[node] = (digest, now + _GOOD_SECONDS)
             return report
@@ -147,17 +148,17 @@ class ReportVerifier:
             self._compared.labels("unverified").inc(unverified)
         if renamed:
             self._compared.labels("renamed").inc(len(renamed))
-            self._tell(node, "renamed", "names pods otherwise than the API server, whose names stand")
+            self._log_once(node, "renamed", "names pods otherwise than the API server, whose names are used")
             report = replace(report, pods=tuple(renamed.get(pod.uid, pod) for pod in report.pods))
         if false:
             self._compared.labels("unseen").inc(len(false))
             first = printable(next(iter(false)))
-            self._tell(node, "unseen", f"reports pods that the API server never had there, such as {first}")
+            self._log_once(node, "unseen", f"reports pods that the API server never had there, such as {first}")
             report = _without(report, false)
         return report
 
     def _label_pods(self, report: NodeReport) -> NodeReport:
-        """Agents report the first 64 labels by name; the others are taken from the API server."""
+        """Agents report the first 64 labels by name; the others come from the API server."""
         for pod in report.pods:
             if len(pod.labels) >= MAX_LABELS:
                 return replace(report, pods=tuple(map(self._label, report.pods)))
@@ -174,18 +175,18 @@ class ReportVerifier:
         if self._pods.current_at > report.window_end:
             return True
         if now < report.window_end + _WAIT_SECONDS:
-            reason = f"the API server has not told of pod {printable(pod.uid)} yet: send the report again"
+            reason = f"the watch of the API server has not reported pod {printable(pod.uid)} yet: send the report again"
             raise Refusal(503, "pod_unknown", reason, _RETRY_SECONDS)
-        return False  # the watch does not work: its own metric says so
+        return False  # the watch does not work, which its own metric shows
 
-    def _tell(self, node: str, what: str, sentence: str) -> None:
-        if (node, what) not in self._told and len(self._told) < _MAX_TOLD:
-            self._told.add((node, what))
-            _log.warning("node %s %s", node, sentence)
+    def _log_once(self, node: str, kind: str, message: str) -> None:
+        if (node, kind) not in self._logged and len(self._logged) < _MAX_LOGGED:
+            self._logged.add((node, kind))
+            _log.warning("node %s %s", node, message)
 
 
 def _claims_more(claimed: NodeInfo, known: NodeInfo) -> bool:
-    """What an agent that just began does not know yet, it leaves empty: that is no claim."""
+    """Whether the report claims another place or more size. An empty field claims nothing: an agent has just begun."""
     places = (
         (claimed.provider_id, known.provider_id), (claimed.region, known.region), (claimed.zone, known.zone),
         (claimed.instance_type, known.instance_type),

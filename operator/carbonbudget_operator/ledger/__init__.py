@@ -1,1 +1,1 @@
-"""The durable record of facts: energy and usage by node and pod, never carbon. Only the server opens it."""
+"""The ledger: the durable record of energy and usage by node and pod, never of carbon. Only the server opens it."""

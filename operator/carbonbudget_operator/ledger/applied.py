@@ -1,7 +1,7 @@
-"""By which numbers an hour was valued: what a report states, so that its grams can be recomputed. Pure.
+"""The numbers by which an hour was valued. A report states them, so that its grams can be recomputed. Pure.
 
-Rows keep the sentences of their factors. A sentence of an hourly source stands for many hours and has no number, so the
-numbers are kept beside the rows of each hour.
+Rows have the sentences of their factors. The sentence of an hourly source covers many hours and has no number, so the
+numbers are stored beside the rows of each hour.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Applied:
 
 
 def applied_text(applied: Sequence[Applied]) -> str:
-    """As the ledger keeps it."""
+    """The text that the ledger stores."""
     return json.dumps([astuple(one) for one in applied], separators=(",", ":"))
 
 

@@ -1,7 +1,7 @@
 """Deletes many rows in small transactions, so that no report waits for longer than one of them takes.
 
-What is to go is found by the primary key, or outside of the transaction. After each one the ledger is left to others
-for at least as long as it was held: whoever waits for SQLite's lock looks again only now and then.
+The rows are found by the primary key, or outside of the transaction. After each transaction the ledger is free for at
+least as long as it was locked, because a writer that waits for SQLite's lock tries again only now and then.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def ids_of(connection: sa.Connection, query: sa.Select[Any]) -> list[Any]:
 
 
 class DeletionUnfinished(Exception):
-    """The time is used up. What is left goes at the next call."""
+    """The time is used up. The next call deletes the rest."""
 
 
 class BatchDeleter:
@@ -62,7 +62,7 @@ class BatchDeleter:
                 return
 
     def these(self, ids: Iterable[object], statements: Callable[[Sequence[object]], Sequence[sa.Delete]]) -> None:
-        """Delete what `statements` say of some ids at a time; they check again. Raises DeletionUnfinished."""
+        """Run `statements` for some ids at a time; they check their conditions again. Raises DeletionUnfinished."""
         for some in chunks(ids, _IDS):
             self.delete(statements(some))
 

@@ -1,8 +1,7 @@
-"""Booking: node reports become facts, once each, in one transaction for a batch.
+"""Booking: converts a batch of node reports into facts in one transaction, each report once.
 
-Several servers may book at once on PostgreSQL: a node's hour is locked while a batch holds it, so that no
-window is taken by two of them, and hours are locked in one order, so that none waits for the other. On SQLite one
-process books at a time: the server, or a command beside it.
+On PostgreSQL several servers may book at once. A transaction locks the hours of its nodes, so that no window is booked
+twice, and in one order, so that there is no deadlock. On SQLite one process books at a time: the server, or a command.
 """
 
 from __future__ import annotations
@@ -21,20 +20,19 @@ from carbonbudget_operator.ledger.cuts import NO_CUTS, Cuts, load_cuts
 from carbonbudget_operator.ledger.fact_sums import FactBatch, ReportSlices
 from carbonbudget_operator.ledger.ids import IdCache, NodeRecord
 from carbonbudget_operator.ledger.report_bounds import HourBounds, too_large
-from carbonbudget_operator.ledger.selected_labels import SelectedLabels
 from carbonbudget_operator.ledger.slices import HOUR
 
 _DIGEST = 8
 _ENTRY = 2 * _DIGEST
-# Of a node's hour: 360 windows of ten seconds, and parts of some where agents were restarted. Beyond it a node makes
-# windows up, each of which would count.
+# A node's hour has at most 360 windows of ten seconds, and parts of some where agents were restarted. More windows are
+# invented, and each of them would count.
 _MAX_WINDOWS = 1_000
-# One number for all servers: those that book hold it together, one that cuts or seals holds it alone.
+# One number for all servers: bookings share this lock, and a transaction that cuts or seals has it alone.
 _BOOKINGS_LOCK = 0x6362_0001
 
 
 class BookingResult(Enum):
-    """What became of a report."""
+    """The result of booking one report."""
 
     STORED = "stored"
     DUPLICATE = "duplicate"
@@ -42,12 +40,12 @@ class BookingResult(Enum):
     SEALED = "sealed"  # its hour takes no more windows
     TOO_MANY = "too_many"  # more windows than a node's hour can have
     TOO_LARGE = "too_large"  # more rows than any honest report has
-    IMPOSSIBLE = "impossible"  # with it a node's hour would hold more energy or time than it can
+    IMPOSSIBLE = "impossible"  # with it the node's hour would have more energy or time than is possible
 
 
 @dataclass(frozen=True, slots=True)
 class CheckedReport:
-    """A report that was checked, and the digest that tells whether another one says the same."""
+    """A report that passed all checks, and the digest of the content that its node sent, which finds duplicates."""
 
     report: NodeReport
     digest: bytes
@@ -55,13 +53,13 @@ class CheckedReport:
 
 @dataclass(slots=True)
 class _Windows:
-    """Which windows of a node's hour are in: key and content digest of each, and whether some are new."""
+    """The booked windows of a node's hour: key and content digest of each, and whether this batch added any."""
 
     entries: bytes
     changed: bool = False
 
-    def fate(self, key: bytes, content: bytes) -> BookingResult:
-        """STORED if it is new and there is room for it."""
+    def result(self, key: bytes, content: bytes) -> BookingResult:
+        """The result for a window; STORED if it is new and the hour has less than the most windows."""
         at = self.entries.find(key)
         while at >= 0:
             if at % _ENTRY == 0:
@@ -83,13 +81,13 @@ class _Span:
 
 @dataclass(slots=True)
 class _Changes:
-    """What a batch changes beside the facts."""
+    """What a batch changes in addition to the facts."""
 
     spans: dict[int, _Span] = field(default_factory=dict)
     latest: dict[tuple[str, str], NodeReport] = field(default_factory=dict)
     hours: set[int] = field(default_factory=set)
 
-    def see(self, node_id: int, report: NodeReport, hours: Iterable[int]) -> None:
+    def add(self, node_id: int, report: NodeReport, hours: Iterable[int]) -> None:
         span = self.spans.setdefault(node_id, _Span(report.since, report.window_end))
         span.first_start = min(span.first_start, report.since)
         if report.window_end >= span.last_end:
@@ -99,15 +97,16 @@ class _Changes:
 
 
 class Booker:
-    """Books batches. It remembers ids it has given, and what the latest hours of nodes hold."""
+    """Books batches. It caches ids, and the sums of the nodes' latest hours."""
 
     def __init__(self, engine: sa.Engine, max_label_values: int = 10_000, max_node_watts: int = 20_000) -> None:
         self._engine = engine
         dialect = engine.dialect
         self._postgresql = dialect.name == "postgresql"
-        self._ids = IdCache(dialect, max_label_values)
+        self.ids = IdCache(dialect, max_label_values)
+        self.selected_labels = self.ids.label_bound.selected
         self._bounds = HourBounds(max_node_watts)
-        self._ids_of = (0, 0)  # the latest hour booked and the latest one sealed while they were learnt
+        self._ids_of = (0, 0)  # the latest booked and the latest sealed hour when the ids were read
         windows = ("hour", "node_id", "windows")
         self._make_windows = BulkInsert(dialect, schema.node_windows, windows, windows[:2])
         self._put_windows = BulkInsert(dialect, schema.node_windows, windows, windows[:2], {"windows": "set"})
@@ -120,95 +119,82 @@ class Booker:
         )
         self._sums = {table: _adder(dialect, table) for table in (schema.node_fact, schema.pod_fact, schema.pod_energy)}
 
-    @property
-    def labels_collapsed(self) -> int:
-        """Label values that were made one since the start."""
-        return self._ids.label_bound.collapsed
-
-    @property
-    def selected_labels(self) -> SelectedLabels:
-        """What budgets select by: the bound on labels leaves it alone."""
-        return self._ids.label_bound.selected
-
-    @property
-    def owners_left_out(self) -> int:
-        """Pods since the start whose controller no object in Kubernetes can be."""
-        return self._ids.owners_left_out
-
-    def book(self, arrivals: Sequence[CheckedReport]) -> list[BookingResult]:
-        """Book a batch; the fate of each report. All of it is committed or nothing (SQLAlchemyError)."""
+    def book(self, reports: Sequence[CheckedReport]) -> list[BookingResult]:
+        """Book a batch. Returns the result of each report. All of it is committed or nothing (SQLAlchemyError)."""
         try:
             with self._engine.begin() as connection:
-                return self._book(connection, arrivals)
+                return self._book(connection, reports)
         except BaseException:
-            self._ids.forget()
+            self.ids.forget()
             self._bounds.forget()
             raise
 
-    def _book(self, connection: sa.Connection, arrivals: Sequence[CheckedReport]) -> list[BookingResult]:
+    def _book(self, connection: sa.Connection, reports: Sequence[CheckedReport]) -> list[BookingResult]:
         if self._postgresql:
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock_shared(_BOOKINGS_LOCK)))
         else:
             lock_bookings(connection)
         sealed = schema.sealed_hour.c
         newest_sealed = connection.scalar(
-            sa.select(sa.func.max(sealed.hour)).where(sealed.cluster.in_({a.report.cluster for a in arrivals}))
+            sa.select(sa.func.max(sealed.hour)).where(
+                sealed.cluster.in_({checked.report.cluster for checked in reports})
+            )
         )
-        self._forget_former(max(_hour(arrival.report) for arrival in arrivals), newest_sealed or 0)
-        nodes = self._ids.nodes(connection, (arrival.report for arrival in arrivals))
-        node_of = [nodes[(arrival.report.cluster, arrival.report.node)] for arrival in arrivals]
-        first = min(arrival.report.since for arrival in arrivals)
-        cuts = load_cuts(connection, first - HOUR, max(arrival.report.window_end for arrival in arrivals))
-        parts_of = [_parts(arrival.report, cuts) for arrival in arrivals]
-        fates = [
+        self._forget_at_new_hour(max(_hour(checked.report) for checked in reports), newest_sealed or 0)
+        nodes = self.ids.nodes(connection, (checked.report for checked in reports))
+        node_of = [nodes[(checked.report.cluster, checked.report.node)] for checked in reports]
+        first = min(checked.report.since for checked in reports)
+        cuts = load_cuts(connection, first - HOUR, max(checked.report.window_end for checked in reports))
+        parts_of = [_parts(checked.report, cuts) for checked in reports]
+        results = [
             BookingResult.SEALED
-            if newest_sealed is not None and arrival.report.since < newest_sealed + HOUR
+            if newest_sealed is not None and checked.report.since < newest_sealed + HOUR
             else BookingResult.TOO_LARGE
-            if too_large(arrival.report, parts)
+            if too_large(checked.report, parts)
             else BookingResult.STORED
-            for arrival, parts in zip(arrivals, parts_of, strict=True)
+            for checked, parts in zip(reports, parts_of, strict=True)
         ]
-        keys = [(_hour(arrival.report), node.id) for arrival, node in zip(arrivals, node_of, strict=True)]
-        held = {key for key, fate in zip(keys, fates, strict=True) if fate is BookingResult.STORED}
-        if self._postgresql:  # after a gap a report adds to former hours too, and so may another server
-            for (hour, node_id), arrival, fate in zip(keys, arrivals, fates, strict=True):
-                if fate is BookingResult.STORED:
-                    held.update((former, node_id) for former in range(_full(arrival.report.since), hour, HOUR))
-        windows = self._windows(connection, held)
+        keys = [(_hour(checked.report), node.id) for checked, node in zip(reports, node_of, strict=True)]
+        to_lock = {key for key, result in zip(keys, results, strict=True) if result is BookingResult.STORED}
+        if self._postgresql:  # after a gap a report adds to earlier hours too, and so may another server
+            for (hour, node_id), checked, result in zip(keys, reports, results, strict=True):
+                if result is BookingResult.STORED:
+                    to_lock.update((earlier, node_id) for earlier in range(_full(checked.report.since), hour, HOUR))
+        windows = self._windows(connection, to_lock)
         stored: list[tuple[NodeRecord, NodeReport]] = []
         parts_stored: list[ReportSlices] = []
-        booked = [at for at, fate in enumerate(fates) if fate is BookingResult.STORED]
+        booked = [at for at, result in enumerate(results) if result is BookingResult.STORED]
         self._bounds.follow((node_id, hour, len(found.entries)) for (hour, node_id), found in windows.items())
         self._bounds.read(connection, ((node_of[at].id, hour) for at in booked for hour in parts_of[at].hours))
         for at in booked:
-            arrival, node, found = arrivals[at], node_of[at], windows[keys[at]]
-            key = _key(arrival.report)
-            fates[at] = found.fate(key, arrival.digest)
-            if fates[at] is not BookingResult.STORED:
+            checked, node, found = reports[at], node_of[at], windows[keys[at]]
+            key = _key(checked.report)
+            results[at] = found.result(key, checked.digest)
+            if results[at] is not BookingResult.STORED:
                 continue
-            if not self._bounds.take(node.id, arrival.report, parts_of[at].hours):
-                fates[at] = BookingResult.IMPOSSIBLE
+            if not self._bounds.take(node.id, checked.report, parts_of[at].hours):
+                results[at] = BookingResult.IMPOSSIBLE
                 continue
-            found.add(key, arrival.digest)
-            stored.append((node, arrival.report))
+            found.add(key, checked.digest)
+            stored.append((node, checked.report))
             parts_stored.append(parts_of[at])
         self._bounds.remember((node_id, hour, len(found.entries)) for (hour, node_id), found in windows.items())
         self._bounds.trim({node_of[at].id for at in booked})
         if not stored:
-            return fates
+            return results
         batch, changes = FactBatch(), _Changes()
-        pod_ids_of = self._ids.pods(connection, stored, self._ids_of[0])
+        pod_ids_of = self.ids.pods(connection, stored, self._ids_of[0])
         for (node, report), pod_ids, parts in zip(stored, pod_ids_of, parts_stored, strict=True):
             batch.add(node.id, pod_ids, report, parts)
-            changes.see(node.id, report, parts.hours)
+            changes.add(node.id, report, parts.hours)
         self._write(connection, batch, changes, windows)
-        return fates
+        return results
 
-    def _forget_former(self, hour: int, newest_sealed: int) -> None:
-        """Each hour ids are learnt anew: memory holds the nodes and pods that are, and no id of what sealing drops."""
+    def _forget_at_new_hour(self, hour: int, newest_sealed: int) -> None:
+        """Read all ids again each hour, so that memory has only nodes and pods that exist in the ledger."""
         latest = (max(hour, self._ids_of[0]), newest_sealed)
         if latest != self._ids_of:
-            self._ids.forget()
+            self.ids.forget()
             self._bounds.forget()
             self._ids_of = latest
 
@@ -240,28 +226,28 @@ class Booker:
         ):
             self._sums[table].put(connection, rows.values())
         self._put_windows.put(connection, ((*key, found.entries) for key, found in windows.items() if found.changed))
-        self._ids.describe(connection, changes.latest)
+        self.ids.describe(connection, changes.latest)
         self._put_spans.put(
             connection, ((node_id, s.first_start, s.last_end) for node_id, s in sorted(changes.spans.items()))
         )
-        self.touch(connection, changes.hours)  # last, since all servers meet here
+        self.touch(connection, changes.hours)  # last, because all servers update these rows
 
     def touch(self, connection: sa.Connection, hours: Iterable[int]) -> None:
-        """Tell readers that what they made of these hours is out of date."""
+        """Raise the revision of these hours: what readers have derived from them is out of date."""
         self._put_revisions.put(connection, ((hour, 1) for hour in sorted(hours)))
 
 
 def _parts(report: NodeReport, cuts: Cuts) -> ReportSlices:
-    """Its slices; where cuts alone make it too large, its hours: a report is worth more than cuts."""
+    """The report's slices; its whole hours if only cuts make it too large: a report matters more than cuts."""
     parts = ReportSlices(report, cuts)
     return ReportSlices(report, NO_CUTS) if too_large(report, parts) else parts
 
 
 def lock_bookings(connection: sa.Connection) -> None:
-    """Until the transaction ends, nothing is booked by any other process. The first statement of a transaction."""
+    """Let no other process book until the transaction ends. Must be its first statement."""
     if connection.dialect.name == "postgresql":
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_BOOKINGS_LOCK)))
-    else:  # SQLite's driver would begin at the first write: what was read before it might be out of date by then
+    else:  # SQLite's driver would begin at the first write, and earlier reads could be out of date
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 

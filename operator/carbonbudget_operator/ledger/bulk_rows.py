@@ -1,9 +1,9 @@
-"""Many rows in one statement, on both databases: added up, or put in where they are not there yet.
+"""Inserts many rows in one statement, on both databases: adds to rows that exist, or leaves them unchanged.
 
-SQLite takes many rows in one statement: its driver lets other threads go on each time it runs one, and to get its
-turn back from a busy server costs more than a row does. PostgreSQL takes each column as one array, because a message
-for each row costs it more than all else. Arrays are written out here: psycopg looks at each element for itself, which
-was a third of what a report cost.
+For SQLite one statement has many rows: its driver lets other threads run at each statement, and waiting for its turn
+costs more than a row. PostgreSQL takes each column as one array, because a message
+for each row costs it more than all else. Arrays are written out here: psycopg examines each element, which
+was a third of the cost of a report.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ _SIZES = (256, 64, 16, 4, 1)
 class BulkInsert:
     """An insert into one table's `columns`, prepared once.
 
-    `merge` says what becomes of a row whose key is there: "add" its counts, take the "min" or "max", "set"
-    it anew; a column that is not named keeps what it has. Without `merge` the row that is there stands.
+    `merge` is what happens to a row whose key exists: "add" its counts, take the "min" or "max", "set"
+    it anew; a column that is not named is unchanged. Without `merge` an existing row is unchanged.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Closed reports: what was reported once is kept as it was, and a closure that is undone stays on record."""
+"""Stores closed reports: a closed report never changes, and a reopened one stays on record."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def list_closed(connection: sa.Connection, cluster: str) -> list[tuple[str, int,
 
 
 def close_report(connection: sa.Connection, cluster: str, closed: ClosedReport) -> None:
-    """Keep it. Raises AlreadyClosed."""
+    """Store the closed report. Raises AlreadyClosed."""
     try:
         connection.execute(sa.insert(schema.closed_report).values(cluster=cluster, **_columns(closed)))
     except sa.exc.IntegrityError:
@@ -59,7 +59,7 @@ def close_report(connection: sa.Connection, cluster: str, closed: ClosedReport) 
 
 
 def reopen_report(connection: sa.Connection, cluster: str, period: str, now: int, reason: str) -> ClosedReport | None:
-    """Undo a closure and keep the record of it; what was closed, None where nothing was."""
+    """Undo a closure and record that. Returns the closed report, or None if there was none."""
     closed = find_closed(connection, cluster, period)
     if closed is None:
         return None
@@ -88,7 +88,7 @@ def list_reopened(connection: sa.Connection, cluster: str) -> list[tuple[str, in
 
 
 def find_reopened(connection: sa.Connection, cluster: str, period: str) -> list[ReopenedReport]:
-    """Former closures of a period, the oldest first."""
+    """Earlier closures of a period, the oldest first."""
     c = schema.reopened_report.c
     rows = connection.execute(
         sa.select(c.period, c.closed_at, c.digest, c.report, c.reopened_at, c.reason)

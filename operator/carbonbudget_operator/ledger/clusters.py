@@ -1,4 +1,4 @@
-"""Which clusters a ledger has: a question about another one would be answered with zeros."""
+"""Lists the clusters in a ledger: a question about an unknown one is an error and not an answer of zeros."""
 
 from __future__ import annotations
 

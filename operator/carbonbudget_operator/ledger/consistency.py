@@ -1,4 +1,4 @@
-"""`ledger check`: does everything that is stored add up?"""
+"""Checks the ledger for `carbonbudget ledger check`: whether all stored parts add up to the measured energy."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def _check_hour(connection: sa.Connection, hour: int, sealed: frozenset[str], re
     names = {row.id: row.name for row in nodes}
     done = {row.id for row in nodes if row.cluster in sealed}
     measured: dict[tuple[int, int, str], int] = {}
-    borne: dict[tuple[int, int, str], int] = {}
+    parts_uj: dict[tuple[int, int, str], int] = {}
     for table in (fact, schema.pod_fact, energy):
         _check_counts(connection, table, hour, result)
     node_facts = connection.execute(
@@ -80,27 +80,27 @@ def _check_hour(connection: sa.Connection, hour: int, sealed: frozenset[str], re
             continue
         key = (node_id, start - start % HOUR, domain)
         measured[key] = measured.get(key, 0) + total
-        borne[key] = borne.get(key, 0) + idle + system + unseen
+        parts_uj[key] = parts_uj.get(key, 0) + idle + system + unseen
     energies = connection.execute(
         sa.select(energy.c.start, energy.c.pod_id, energy.c.domain, pod.c.node_id, energy.c.energy_uj, energy.c.idle_uj)
         .outerjoin(pod, pod.c.id == energy.c.pod_id)
         .where(energy.c.start >= hour, energy.c.start < hour + HOUR)
     )
-    for start, _, domain, node_id, own, held in valid_rows(energies, 4, energy.name, start=0):
+    for start, _, domain, node_id, own, idle in valid_rows(energies, 4, energy.name, start=0):
         if node_id in done:  # of a sealed hour, which is being cleared
             continue
         key = (node_id if node_id is not None else _NO_NODE, start - start % HOUR, domain)
-        borne[key] = borne.get(key, 0) + own + held
+        parts_uj[key] = parts_uj.get(key, 0) + own + idle
     result.slices += len({key[:2] for key in measured})
     result.measured_uj += sum(measured.values())
-    for key in sorted(measured.keys() | borne.keys()):
+    for key in sorted(measured.keys() | parts_uj.keys()):
         node_id, at, domain = key
         if key in measured and node_id not in names:
             result.defects.append(f"hour {at}, domain {domain}: of a node that is not there ({node_id})")
-        if measured.get(key, 0) != borne.get(key, 0):
+        if measured.get(key, 0) != parts_uj.get(key, 0):
             result.defects.append(
                 f"node {names.get(node_id, 'that is not there')}, hour {at}, domain {domain}: measured "
-                f"{measured.get(key, 0)} uJ, but its parts add up to {borne.get(key, 0)} uJ"
+                f"{measured.get(key, 0)} uJ, but its parts add up to {parts_uj.get(key, 0)} uJ"
             )
 
 

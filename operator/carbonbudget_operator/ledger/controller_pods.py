@@ -1,4 +1,4 @@
-"""Reading the pods of controllers, slice by slice: what a run's share of its group is made of.
+"""Reads the pods of controllers, slice by slice, from which the share of a run in its group is computed.
 
 Looked up by the key of the facts (slice and pod): what it costs goes by the pods that are asked for and those of
 their groups, not by all that ran in the hour.
@@ -55,7 +55,7 @@ class RunPod:
 
 @dataclass(slots=True)
 class PodFacts:
-    """One pod in one slice: its own energy, the idle energy of devices that it held, what it reserved."""
+    """One pod in one slice: its own energy, the idle energy of devices that it claimed, what it reserved."""
 
     pod_id: int
     start: int

@@ -1,6 +1,6 @@
-"""Backup and restore: a whole ledger copied into another one, from either database to either.
+"""Backup and restore: copies a complete ledger into another one, between any of the two databases.
 
-A backup is an SQLite file, whatever the ledger is on: it can be opened, checked and asked offline as it is.
+A backup is always an SQLite file, so that it can be opened, checked and queried without a server.
 """
 
 from __future__ import annotations

@@ -27,9 +27,10 @@ MAX_AN_HOUR: Final = 6
 MAX_A_DAY: Final = 24
 # Of all namespaces; beyond it each may have one more a day.
 MAX_A_DAY_IN_ALL: Final = 10_000
-# The controller asks each minute: a day ahead is early enough, and a budget that ends in the year 9000 keeps no room.
+# The controller requests cuts each minute: a day ahead is early enough, and a budget that ends in the year 9000 uses no
+# place.
 _AHEAD: Final = DAY
-# Agents keep their windows for seven days.
+# Agents store their windows for seven days.
 _BEHIND: Final = 8 * DAY
 Cut = tuple[int, str]  # UTC second, namespace
 
@@ -105,7 +106,7 @@ def new_cuts(connection: sa.Connection, wanted: Iterable[tuple[str, int]], now: 
 
 
 def _admitted(wanted: Iterable[Cut], known: set[Cut]) -> list[Cut]:
-    """The earliest first, as many as the bounds allow beside those that are known."""
+    """The earliest first, as many as the limits allow in addition to known ones."""
     in_hour, in_day, in_all = Counter[Cut](), Counter[Cut](), Counter[int]()
     admitted: list[Cut] = []
 

@@ -1,4 +1,4 @@
-"""Which nodes should report, and what share of their time was reported.
+"""Stores which nodes should report, and computes what share of their time was reported.
 
 The cluster's own list says which nodes there are; a node that only ever reported (imported windows, a server
 without the right to list) is expected from its first report to its last one.
@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.bulk_rows import BulkInsert, chunks
 
-# A new node's first minutes are nobody's gap: its agent's image is being pulled.
+# A new node's first minutes are not a gap: its agent's image is being pulled.
 _GRACE_SECONDS = 180
 _DAY = 86_400
 
@@ -30,7 +30,7 @@ class ExpectedNodeTime:
 
 
 def store_listed(engine: sa.Engine, cluster: str, listed: Mapping[str, str], now: int) -> None:
-    """Keep what a whole list of nodes that should report said: names and uids."""
+    """Store a complete list of the nodes that should report: names and uids."""
     table = schema.node_listed
     with engine.begin() as connection:
         rows = BulkInsert(
@@ -41,7 +41,7 @@ def store_listed(engine: sa.Engine, cluster: str, listed: Mapping[str, str], now
 
 
 def store_counts(engine: sa.Engine, cluster: str, counts: Mapping[str, int], now: int) -> None:
-    """Keep how many nodes of each kind a whole list had: of a day the most at once, and when it was last listed.
+    """Store how many nodes of each kind a complete list had: of a day the most at once, and when it was last listed.
 
     The kind is what the nodes are on which no agent runs; empty for those that should report.
     """

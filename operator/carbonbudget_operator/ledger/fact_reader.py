@@ -1,4 +1,4 @@
-"""Reading facts: what nodes and their pods did in an hour, and how far the record reaches."""
+"""Reads facts from the ledger: the energy and use of nodes and their pods in an hour, and up to when there are any."""
 
 from __future__ import annotations
 
@@ -139,14 +139,14 @@ def _domains(connection: sa.Connection, hour: int) -> dict[int, dict[str, Domain
     nodes: dict[int, dict[str, DomainFacts]] = defaultdict(dict)
     for _, node_id, name, method, measured, idle, system, unseen, duration in valid_rows(rows, 4, "node_hour", 0):
         facts = nodes[node_id]
-        former = facts.get(name, DomainFacts(0, 0, 0, 0, 0, 0))
+        earlier = facts.get(name, DomainFacts(0, 0, 0, 0, 0, 0))
         facts[name] = DomainFacts(  # a meter that came or went inside the hour: two rows, one domain
-            measured_uj=former.measured_uj + measured,
-            idle_uj=former.idle_uj + idle,
-            system_uj=former.system_uj + system,
-            unseen_uj=former.unseen_uj + unseen,
-            metered_uj=former.metered_uj + (0 if method == "model" else measured),
-            duration_ms=former.duration_ms + duration,
+            measured_uj=earlier.measured_uj + measured,
+            idle_uj=earlier.idle_uj + idle,
+            system_uj=earlier.system_uj + system,
+            unseen_uj=earlier.unseen_uj + unseen,
+            metered_uj=earlier.metered_uj + (0 if method == "model" else measured),
+            duration_ms=earlier.duration_ms + duration,
         )
     return nodes
 
@@ -198,13 +198,13 @@ def _groups(connection: sa.Connection, hour: int, ends: Mapping[int, int]) -> di
     )
     for start, pod_id, domain, energy_uj, idle_uj in valid_rows(energies, 3, "pod_energy", start=0):
         node_id, group = of_pod.get(pod_id, _NOBODY)
-        held = found.get(node_id, {}).get((group, start))
-        if held is None:  # its pod is not in the ledger
+        facts = found.get(node_id, {}).get((group, start))
+        if facts is None:  # its pod is not in the ledger
             left_out.row("pod_energy", start, (start, pod_id, domain))
             continue
-        held.energy_uj[domain] = held.energy_uj.get(domain, 0) + energy_uj
+        facts.energy_uj[domain] = facts.energy_uj.get(domain, 0) + energy_uj
         if idle_uj:
-            held.idle_uj[domain] = held.idle_uj.get(domain, 0) + idle_uj
+            facts.idle_uj[domain] = facts.idle_uj.get(domain, 0) + idle_uj
     return found
 
 

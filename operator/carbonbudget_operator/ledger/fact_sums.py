@@ -1,4 +1,7 @@
-"""Node reports to sums of facts, by primary key. Pure: ids and cuts come in."""
+"""Computes the rows that a batch of node reports adds to the ledger, by primary key. Pure: ids and cuts are arguments.
+
+The rows of all reports of a batch are added up here, so that the database gets each row once.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from carbonbudget_core.node_report import DomainUse, NodeReport, PodUsage
 from carbonbudget_operator.ledger.cuts import Cuts
 from carbonbudget_operator.ledger.slices import HOUR, spread
 
-# Whole rows, by what names them: their first columns.
+# Complete rows by their primary key, which is their first columns.
 Sums = dict[tuple[object, ...], tuple[Any, ...]]
 
 
@@ -47,7 +50,7 @@ class ReportSlices:
 
     @property
     def most_slices(self) -> int:
-        """How many slices a fact goes to at most, or more."""
+        """An upper limit of the slices of one fact."""
         return len(self.hours) + self._cuts.most if self.spans_gap else 1
 
 
@@ -70,7 +73,7 @@ class FactBatch:
             self._spread_pod(pod_id, pod, parts)
 
     def _add_window(self, parts: ReportSlices, pod_ids: Sequence[int], pods: Sequence[PodUsage]) -> None:
-        """An ordinary window, in one slice: 150,000 pods a minute at 5,000 nodes, so little is called for each."""
+        """An ordinary window, in one slice: 150,000 pods a minute at 5,000 nodes, so few calls are made for each."""
         facts, energies = self.pod_facts, self.pod_energy
         every, own_starts = parts.start, parts.own_starts
         for pod_id, pod in zip(pod_ids, pods, strict=True):
@@ -78,10 +81,10 @@ class FactBatch:
             key: tuple[object, ...] = (start, pod_id)
             row: tuple[Any, ...] = (start, pod_id, *_usage(pod))
             facts[key] = row if key not in facts else _added(facts[key], row, 2)
-            own, held = pod.energy_uj, pod.idle_uj
-            for name in own.keys() | held.keys() if held else own:
+            own, idle = pod.energy_uj, pod.idle_uj
+            for name in own.keys() | idle.keys() if idle else own:
                 key = (start, pod_id, name)
-                row = (start, pod_id, name, own.get(name, 0), held.get(name, 0))
+                row = (start, pod_id, name, own.get(name, 0), idle.get(name, 0))
                 energies[key] = row if key not in energies else _added(energies[key], row, 3)
 
     def _add_domain(self, node_id: int, domain: DomainUse, pods: Sequence[PodUsage], parts: Mapping[int, int]) -> None:
@@ -114,11 +117,11 @@ class FactBatch:
         for start in starts:
             _sum(self.pod_facts, (start, pod_id), [values[start] for values in spread_out])
         for name in pod.energy_uj.keys() | pod.idle_uj.keys():
-            own, held = (
+            own, idle = (
                 _spread_twice(energies.get(name, 0), parts.hours, slices) for energies in (pod.energy_uj, pod.idle_uj)
             )
             for start in starts:
-                _sum(self.pod_energy, (start, pod_id, name), [own[start], held[start]])
+                _sum(self.pod_energy, (start, pod_id, name), [own[start], idle[start]])
 
 
 def _usage(pod: PodUsage) -> tuple[int, ...]:
@@ -148,5 +151,5 @@ def _sum(sums: Sums, key: tuple[object, ...], values: list[int]) -> None:
     sums[key] = row if key not in sums else _added(sums[key], row, len(key))
 
 
-def _added(former: tuple[Any, ...], row: tuple[Any, ...], keys: int) -> tuple[Any, ...]:
-    return (*row[:keys], *(a + b for a, b in zip(former[keys:], row[keys:], strict=True)))
+def _added(earlier: tuple[Any, ...], row: tuple[Any, ...], keys: int) -> tuple[Any, ...]:
+    return (*row[:keys], *(a + b for a, b in zip(earlier[keys:], row[keys:], strict=True)))

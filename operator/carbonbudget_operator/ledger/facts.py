@@ -1,4 +1,4 @@
-"""Facts as the ledger gives them: one node in one hour, with its pods. Plain dataclasses.
+"""Facts as the ledger returns them: one node in one hour, with its pods. Plain dataclasses.
 
 Where a budget starts or ends inside the hour, the pods of its namespace are several facts: one for each part of the
 hour. Times are [start, end) in UTC seconds. Energy in microjoules, request integrals in millicore-milliseconds: one

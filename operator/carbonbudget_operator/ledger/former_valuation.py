@@ -1,4 +1,7 @@
-"""What hours had under the settings before: kept units of former derivations, as long as they are there."""
+"""Reads what an hour was valued at under earlier settings, from the units that are still stored for them.
+
+Upkeep compares both to show which hours a change of settings restates.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,7 @@ class ValuedTotals:
 
 @dataclass(frozen=True, slots=True)
 class FormerHour:
-    """An hour's totals under a former derivation, and that one's description."""
+    """An hour's totals under an earlier derivation, and that one's description."""
 
     description: str
     totals: ValuedTotals

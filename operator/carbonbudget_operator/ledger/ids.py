@@ -1,6 +1,6 @@
-"""Ids of nodes, pods and label sets: remembered, looked up in batches, made where they are not there.
+"""Finds the ids of nodes, pods and label sets: from memory, else from the ledger in batches; new ones are inserted.
 
-Several servers may make the same one at once: whoever comes second finds the first's.
+Several servers may insert the same one at once: the second one finds the id of the first.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ _FIND_PODS = _find_pods_statement()
 
 @dataclass(slots=True)
 class NodeRecord:
-    """A node's id, what is stored of it, and the pods of its latest reports: (labels, id) by uid."""
+    """A node's id, its stored facts, and the pods of its latest reports: (labels, id) by uid."""
 
     id: int
     info: NodeInfo | None = None
@@ -62,7 +62,7 @@ class NodeRecord:
 
 
 class IdCache:
-    """What one writer knows of ids. `forget` after a transaction that failed, and from time to time."""
+    """The ids that one writer has read. Call `forget` after a transaction that failed, and from time to time."""
 
     def __init__(self, dialect: sa.Dialect, max_label_values: int) -> None:
         self.label_bound = LabelBound(max_label_values)
@@ -74,11 +74,11 @@ class IdCache:
             dialect, schema.node, ("cluster", "name", *_INFO), ("cluster", "name"), dict.fromkeys(_INFO, "set")
         )
         self._put_labels = BulkInsert(dialect, schema.label_set, ("digest", "labels"), ("digest",))
-        merge = {"last_hour": "max", "namespace": "set", "name": "set"}  # those that were verified stand
+        merge = {"last_hour": "max", "namespace": "set", "name": "set"}  # the verified names replace earlier ones
         self._put_pods = BulkInsert(dialect, schema.pod, _POD, ("node_id", "uid", "label_set_id"), merge)
 
     def forget(self) -> None:
-        """Ids that were given in a transaction that was rolled back mean nothing, nor do those of what is gone."""
+        """Forget all ids: those of a transaction that was rolled back are invalid, and deleted rows need none."""
         self._nodes.clear()
         self._label_sets.clear()
 
@@ -96,7 +96,7 @@ class IdCache:
         return {key: self._nodes[key] for key in wanted}
 
     def describe(self, connection: sa.Connection, latest: Mapping[tuple[str, str], NodeReport]) -> None:
-        """Store what the latest reports say of their nodes, where it is new."""
+        """Store the facts about nodes in the latest reports, where they have changed."""
         changed = {key: report for key, report in latest.items() if self._nodes[key].info != report.node_info}
         self._put_info.put(connection, ((*key, *_info(report.node_info)) for key, report in sorted(changed.items())))
         for key, report in changed.items():
@@ -134,7 +134,7 @@ class IdCache:
     def _make_pods(
         self, connection: sa.Connection, missing: Sequence[tuple[NodeRecord, PodUsage, int]], hour: int
     ) -> dict[tuple[int, str, str], tuple[Labels, int]]:
-        """By node, uid and the labels as they were reported; what is kept of those is bounded."""
+        """By node, uid and the labels as they were reported; the stored labels are bounded."""
         texts = [_text(self.label_bound.bound(pod.namespace, pod.labels, day)) for _, pod, day in missing]
         sets = self._labels(connection, set(texts))
         rows = {}

@@ -1,7 +1,7 @@
-"""Hourly intensities as they were seen: figures of sources, never facts of ours.
+"""Stores hourly intensities as their sources published them. They are figures of others, never facts of the ledger.
 
-A figure that changes is written beside the former one, and the hours of facts that it touches get a new
-revision, so that whatever was valued with the former one is valued again. Sealed hours stay as they are.
+A figure that changes is written beside the earlier one, and the hours of facts that it touches get a new
+revision, so that what was valued with the earlier one is valued again. Sealed hours do not change.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Series = dict[int, tuple[int, bool]]  # mg/kWh and whether it is an estimate, by
 
 @dataclass(frozen=True, slots=True)
 class SourcePoll:
-    """A source's state for a zone: when it was asked, when it last answered, what it said instead."""
+    """A source's state for a zone: when it was last queried, when it last answered, and its error."""
 
     source: str
     zone: str
@@ -31,7 +31,7 @@ class SourcePoll:
 
 
 def load_intensities(connection: sa.Connection, basis: str, start: int, end: int) -> dict[tuple[str, str], Series]:
-    """What is known now of the hours of [start, end), by source and zone."""
+    """The present figures of the hours of [start, end), by source and zone."""
     c = schema.grid_hour.c
     rows = connection.execute(
         sa.select(c.source, c.zone, c.hour, c.mg_per_kwh, c.estimated)
@@ -47,7 +47,7 @@ def load_intensities(connection: sa.Connection, basis: str, start: int, end: int
 def store_intensities(
     engine: sa.Engine, source: str, zone: str, basis: str, series: Mapping[int, tuple[int, bool]], now: int, reach: int
 ) -> int:
-    """Keep what is new or changed; how many hours that are. Up to `reach` hours after one lean on it."""
+    """Store new and changed figures; returns the number of their hours. Up to `reach` hours after one lean on it."""
     with engine.begin() as connection:
         lock_bookings(connection)
         known = load_intensities(connection, basis, min(series, default=0), max(series, default=0) + 1).get(
@@ -92,7 +92,7 @@ def claim_poll(engine: sa.Engine, source: str, zone: str, now: int, interval: in
 
 
 def fail_poll(engine: sa.Engine, source: str, zone: str, error: str) -> None:
-    """Keep what the source said instead of figures."""
+    """Store the source's error message."""
     c = schema.grid_poll.c
     with engine.begin() as connection:
         connection.execute(

@@ -1,9 +1,9 @@
-"""Bounds how many labels, and values of one, are told apart: what differs for each pod must not fill the ledger.
+"""Limits how many labels, and values of one label, the ledger distinguishes, so that labels cannot fill it.
 
 Counted by namespace and day. Beyond the bound new values of a label become one, `__other__`, and labels of a new name
-are left out: their pods' energy still counts, under that value or without that label; what came first keeps its name.
-What was made one or left out is counted. What a budget selects by is kept in any case: else a tenant would fill its own
-namespace's bound, and leave its budget behind.
+are left out: their pods' energy still counts, under that value or without that label; the first ones are unchanged.
+What was made one or left out is counted. A label that a budget selects by is stored in any case: otherwise a tenant
+would fill its own namespace's bound, and leave its budget behind.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class LabelBound:
         self.collapsed = 0
 
     def bound(self, namespace: str, labels: Mapping[str, str], day: int) -> Mapping[str, str]:
-        """The labels as they are kept; the same object if nothing is beyond the bound."""
+        """The labels as they are stored; the same object if nothing is beyond the limit."""
         if day > self._day:
             self._day, self._count = day, 0
             self._seen.clear()

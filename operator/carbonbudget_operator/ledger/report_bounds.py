@@ -1,4 +1,7 @@
-"""What a report may be at most, as rows of the ledger, and what a node's hour may hold. Beyond any honest node."""
+"""Limits what a report may add to the ledger: its number of rows, and the energy and time of its node's hours.
+
+Without these limits a node could send many reports and have any energy. The limits are above what a real node reaches.
+"""
 
 from __future__ import annotations
 
@@ -17,14 +20,14 @@ from carbonbudget_operator.ledger.valid_counts import valid_rows
 _LATE_SECONDS = 120
 _MAX_DURATION_MS = 2 * HOUR * 1000
 _MAX_REPORTED_MS = 16 * HOUR * 1000
-_KEPT_HOURS = 3
+_LATEST_HOURS = 3
 # Written in some 1.5 s, with 80 MB. After a gap of 11 days a node with 250 pods in two domains is just below it.
 MAX_ROWS = 200_000
 
 
 def too_large(report: NodeReport, parts: ReportSlices) -> bool:
     """Whether it would be more than 200,000 rows: a domain is one in each hour, a pod and its domains in each slice."""
-    if _rows_at_most(report) * parts.most_slices <= MAX_ROWS:  # so it is but for what is made up: nothing is counted
+    if _rows_at_most(report) * parts.most_slices <= MAX_ROWS:  # mostly: then nothing need be counted
         return False
     rows = len(report.domains) * len(parts.hours)
     for pod in report.pods:
@@ -33,7 +36,7 @@ def too_large(report: NodeReport, parts: ReportSlices) -> bool:
 
 
 def weight(report: NodeReport) -> int:
-    """About how many rows it is, or more: for a batch to end before it is too much at once."""
+    """An upper estimate of its rows, by which a batch ends before it is too large."""
     return _rows_at_most(report) * (1 + (report.window_end - report.since) // HOUR)
 
 
@@ -59,7 +62,7 @@ def own_ms(report: NodeReport) -> int:
 
 @dataclass(slots=True)
 class _Hour:
-    """What a node's hour holds: microjoules of all domains, and of their upper ends; milliseconds of the node's own
+    """The sums of a node's hour: microjoules of all domains, and of their upper ends; milliseconds of the node's own
     time, of each domain, and of all reports.
     """
 
@@ -71,14 +74,15 @@ class _Hour:
 
 
 class HourBounds:
-    """What nodes' hours hold, as far as it was asked for; read once, then kept up by what is taken.
+    """The sums of nodes' hours, as far as they were needed: read once from the ledger, then updated with each report.
 
-    Energy of all domains: what the most powerful node draws in an hour, and in what a last window may be late; of the
-    upper ends of models twice that. Time, of the node and of each domain: twice the hour, since a clock that was set
-    back lives one twice. Of all reports: sixteen hours, for domains that were away at different times. What pods used
-    and reserved is bounded by the time of their report (`ingest/report_limits.py`), and so it is in the hour: 64 TiB
-    for sixteen hours are 4 * 10^18 byte seconds, which a database's integer holds. What another server booked of a node
-    is read when the node's windows show it; what it added to former hours after a gap, at the latest an hour later.
+    The limit of the energy of all domains is what the most powerful node draws in an hour and two minutes; of the upper
+    ends of models, twice that. The limit of time, of the node and of each domain, is two hours, because a clock that is
+    set back has an hour twice. Of all reports it is sixteen hours, for domains that could not be read at different
+    times. What pods used and reserved is limited by the time of their report (`ingest/report_checks.py`), and so it is
+    in the hour: 64 TiB for sixteen hours are 4 * 10^18 byte seconds, which a database's integer holds. What another
+    server booked of a node is read when the node's windows show it; what it added to earlier hours after a gap, at the
+    latest an hour later.
     """
 
     def __init__(self, max_node_watts: int) -> None:
@@ -88,24 +92,24 @@ class HourBounds:
         self._windows: dict[int, dict[int, int]] = {}  # how many bytes of windows a node's hour had, by node and hour
 
     def forget(self) -> None:
-        """What was taken in a transaction that was rolled back means nothing."""
+        """Forget everything after a transaction that was rolled back."""
         self._hours.clear()
         self._stale.clear()
         self._windows.clear()
 
     def follow(self, windows: Iterable[tuple[int, int, int]]) -> None:
-        """Read nodes again that have a window of another server: of node and hour the ledger's bytes of windows."""
+        """Mark nodes whose windows another server changed. `windows`: node, hour and the ledger's bytes of windows."""
         for node_id, hour, size in windows:
             if self._windows.get(node_id, {}).get(hour, size) != size:
                 self._stale[node_id] = set(self._hours.get(node_id, ()))
 
     def remember(self, windows: Iterable[tuple[int, int, int]]) -> None:
-        """The same as they are after the batch."""
+        """Remember the windows as they are after the batch."""
         for node_id, hour, size in windows:
             self._windows.setdefault(node_id, {})[hour] = size
 
     def read(self, connection: sa.Connection, wanted: Iterable[tuple[int, int]]) -> None:
-        """Read what is not known of these hours, by node and start."""
+        """Read the sums of these hours, by node and start, that are not known yet."""
         missing: dict[int, set[int]] = {}
         known: dict[tuple[int, int], _Hour] = {}
         for node_id, hour in wanted:
@@ -130,57 +134,57 @@ class HourBounds:
                     rows = valid_rows(connection.execute(query), 3, "node_hour", start=0)
                     for start, node_id, domain, energy_uj, high_uj, duration_ms in rows:
                         hour = start - start % HOUR
-                        held = self._hours[node_id][hour]
-                        held.energy_uj += energy_uj
-                        held.high_uj += high_uj
+                        sums = self._hours[node_id][hour]
+                        sums.energy_uj += energy_uj
+                        sums.high_uj += high_uj
                         key = (node_id, hour, domain)
                         times[key] = times.get(key, 0) + duration_ms
             for (node_id, hour, domain), duration_ms in times.items():
-                held = self._hours[node_id][hour]
-                held.domains_ms[domain] = duration_ms
+                sums = self._hours[node_id][hour]
+                sums.domains_ms[domain] = duration_ms
                 # Which of it was caught up is not stored. The shortest domain was away least or caught up least.
-                held.own_ms = min(held.own_ms or duration_ms, duration_ms)
-                held.reported_ms = max(held.reported_ms, duration_ms)
-        for (node_id, hour), former in known.items():  # these two are more exact as they were added up
-            held = self._hours[node_id][hour]
-            held.own_ms = max(held.own_ms, former.own_ms)
-            held.reported_ms = max(held.reported_ms, former.reported_ms)
+                sums.own_ms = min(sums.own_ms or duration_ms, duration_ms)
+                sums.reported_ms = max(sums.reported_ms, duration_ms)
+        for (node_id, hour), earlier in known.items():  # these two are more exact as they were added up
+            sums = self._hours[node_id][hour]
+            sums.own_ms = max(sums.own_ms, earlier.own_ms)
+            sums.reported_ms = max(sums.reported_ms, earlier.reported_ms)
 
     def take(self, node_id: int, report: NodeReport, seconds: Mapping[int, int]) -> bool:
-        """Add a report, its hours by seconds of overlap; False, and nothing added, if an hour would hold too much."""
+        """Add a report; `seconds` is its overlap with each hour. False, and nothing is added, beyond a limit."""
         known = self._hours[node_id]
         whole = sum(seconds.values())
         measured_uj = sum(domain.measured_uj for domain in report.domains)
         high_uj = sum(domain.high_uj or 0 for domain in report.domains)
         time_ms, all_ms = own_ms(report), reported_ms(report)
         for hour, overlap in seconds.items():
-            held = known[hour]
+            sums = known[hour]
             if (
-                held.energy_uj + measured_uj * overlap // whole > self._max_uj
-                or held.high_uj + high_uj * overlap // whole > 2 * self._max_uj
-                or held.own_ms + time_ms * overlap // whole > _MAX_DURATION_MS
-                or held.reported_ms + all_ms * overlap // whole > _MAX_REPORTED_MS
+                sums.energy_uj + measured_uj * overlap // whole > self._max_uj
+                or sums.high_uj + high_uj * overlap // whole > 2 * self._max_uj
+                or sums.own_ms + time_ms * overlap // whole > _MAX_DURATION_MS
+                or sums.reported_ms + all_ms * overlap // whole > _MAX_REPORTED_MS
                 or any(
-                    held.domains_ms.get(domain.name, 0) + domain.duration_ms * overlap // whole > _MAX_DURATION_MS
+                    sums.domains_ms.get(domain.name, 0) + domain.duration_ms * overlap // whole > _MAX_DURATION_MS
                     for domain in report.domains
                 )
             ):
                 return False
         for hour, overlap in seconds.items():
-            held = known[hour]
-            held.energy_uj += measured_uj * overlap // whole
-            held.high_uj += high_uj * overlap // whole
-            held.own_ms += time_ms * overlap // whole
-            held.reported_ms += all_ms * overlap // whole
+            sums = known[hour]
+            sums.energy_uj += measured_uj * overlap // whole
+            sums.high_uj += high_uj * overlap // whole
+            sums.own_ms += time_ms * overlap // whole
+            sums.reported_ms += all_ms * overlap // whole
             for domain in report.domains:
-                former = held.domains_ms.get(domain.name, 0)
-                held.domains_ms[domain.name] = former + domain.duration_ms * overlap // whole
+                earlier_ms = sums.domains_ms.get(domain.name, 0)
+                sums.domains_ms[domain.name] = earlier_ms + domain.duration_ms * overlap // whole
         return True
 
     def trim(self, node_ids: Iterable[int]) -> None:
-        """Keep the latest hours of each node: a gap may have asked for hundreds."""
+        """Forget all but the latest hours of each node: a gap may have needed hundreds."""
         for node_id in node_ids:
             for hours in (self._hours.get(node_id, {}), self._windows.get(node_id, {})):
-                if len(hours) > _KEPT_HOURS:
-                    for hour in sorted(hours)[:-_KEPT_HOURS]:
+                if len(hours) > _LATEST_HOURS:
+                    for hour in sorted(hours)[:-_LATEST_HOURS]:
                         del hours[hour]

@@ -1,4 +1,4 @@
-"""What the ledger forgets: time beyond retention, and what was kept under settings that are no longer in force."""
+"""Deletes what is past retention, and what was stored under settings that are no longer in force."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from carbonbudget_operator.ledger.batch_delete import BatchDeleter, ids_of
 from carbonbudget_operator.ledger.stored_units import LEVELS
 
 _FOR_EVER = 2**62
-# The hours' revisions first; facts of pods before those of nodes, which say whose hour it is.
+# The hours' revisions first; facts of pods before those of nodes, which have the cluster of an hour.
 _BY_TIME = (
     schema.hour_revision, schema.pod_fact, schema.pod_energy, schema.node_windows, schema.node_fact, schema.cut,
 )  # fmt: skip
@@ -54,7 +54,7 @@ def drop_before(engine: sa.Engine, instant: int, dropper: BatchDeleter) -> None:
 
 
 def _whole_units(connection: sa.Connection, derivation_id: int, level: int, instant: int) -> int:
-    """The instant, or the start of the unit that it lies inside: that one is kept."""
+    """The instant, or the start of the unit that it lies inside: that one stays."""
     c = schema.valued_unit.c
     last = connection.execute(
         sa.select(c.start, c.end)
@@ -78,7 +78,7 @@ def _drop_nodes(engine: sa.Engine, dropper: BatchDeleter, instant: int) -> None:
     """Forget the nodes that have reported nothing since, and pods without facts; all facts before it are gone.
 
     A server that remembers such a node's id (it remembers those of an hour) learns it anew with the first new pod,
-    whose foreign key refuses the former one.
+    whose foreign key rejects the earlier one.
     """
     node, pod, span, listed = schema.node, schema.pod, schema.node_span, schema.node_listed
     with engine.connect() as connection:
@@ -104,17 +104,17 @@ def drop_former(engine: sa.Engine, derivation_id: int, dropper: BatchDeleter) ->
     """Drop the units of other derivations. What hours were sealed with stays. Raises DeletionUnfinished."""
     derivation = schema.derivation
     with engine.connect() as connection:
-        former = connection.scalars(
+        earlier = connection.scalars(
             sa.select(derivation.c.id).where(derivation.c.id != derivation_id, _unsealed(derivation.c.id))
         ).all()
-    for its in former:
+    for its in earlier:
         for level in LEVELS:
             _drop_units(dropper, its, level, _FOR_EVER, [_unsealed(its)])
     dropper.these(
-        former, lambda ids: [sa.delete(derivation).where(derivation.c.id.in_(ids), _unsealed(derivation.c.id))]
+        earlier, lambda ids: [sa.delete(derivation).where(derivation.c.id.in_(ids), _unsealed(derivation.c.id))]
     )
 
 
 def _unsealed(derivation_id: sa.ColumnElement[int] | int) -> sa.ColumnElement[bool]:
-    """Whether no hour was sealed under a derivation. Another server with former settings may still seal one."""
+    """Whether no hour was sealed under a derivation. Another server with earlier settings may still seal one."""
     return ~sa.exists().where(schema.sealed_hour.c.derivation_id == derivation_id)

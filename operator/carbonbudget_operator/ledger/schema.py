@@ -83,7 +83,7 @@ node_windows = _facts(
     Column("windows", LargeBinary, nullable=False),
 )
 
-# Grows with each commit that changes an hour's facts: what was made of them can be kept until then.
+# Grows with each commit that changes an hour's facts: what was derived from them is valid until then.
 hour_revision = Table("hour_revision", metadata, _key("hour"), _count("revision"))
 
 # Instants inside an hour at which the facts of a namespace's pods are split, because a budget starts or ends there;
@@ -95,7 +95,7 @@ cut = Table(
     Column("namespace", String(512), primary_key=True, server_default=EVERY_NAMESPACE),
 )
 
-# The labels that budgets select by: what a server keeps of a pod's labels depends on it. `value` is `*` for any.
+# The labels that budgets select by: which labels of a pod a server stores depends on it. `value` is `*` for any.
 selected_label = Table(
     "selected_label",
     metadata,
@@ -131,7 +131,7 @@ label_set = Table(
     Column("labels", Text, nullable=False),  # JSON with sorted keys
 )
 
-# A pod under one set of labels: facts keep the labels of their time.
+# A pod under one set of labels: facts have the labels of their time.
 pod = Table(
     "pod",
     metadata,
@@ -143,7 +143,7 @@ pod = Table(
     Column("name", String(512), nullable=False),
     Column("controller_kind", String(512), nullable=False, server_default=""),
     Column("controller_name", String(512), nullable=False, server_default=""),
-    Column("controller_uid", String(512), nullable=False, server_default="", index=True),  # and a former owner
+    Column("controller_uid", String(512), nullable=False, server_default="", index=True),  # and an earlier owner
     # No fact of it is of a later hour; a pod that has none any more is found by it.
     Column("last_hour", BigInteger, nullable=False, server_default="0", index=True),
     UniqueConstraint("uid", "node_id", "label_set_id"),  # the uid first: a batch looks pods up by it

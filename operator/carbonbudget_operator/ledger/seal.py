@@ -1,4 +1,4 @@
-"""Sealing: an hour that is old enough keeps its valued rows for good and gives up its pods.
+"""Sealing: makes the valued rows of an old hour final and deletes its pods.
 
 What was allocated and valued under the policy then in force stays as it was. The node's energy stays too, so
 that `ledger check` can prove that the rows add up to it.
@@ -21,7 +21,7 @@ from carbonbudget_operator.ledger.workload_owners import drop_orphans
 
 
 class SealError(Exception):
-    """An hour that cannot be sealed; one line says why."""
+    """An hour that cannot be sealed; one line gives the reason."""
 
 
 def sealed_hours(connection: sa.Connection, cluster: str, start: int, end: int) -> dict[int, int]:
@@ -37,7 +37,7 @@ def seal_hour(
     engine: sa.Engine, cluster: str, hour: int, derivation_id: int, now: int,
     valued: Callable[[sa.Connection, int], int] | None = None,
 ) -> None:  # fmt: skip
-    """Seal one hour whose valued rows are kept, unless another server just did or it changed meanwhile.
+    """Seal one hour whose valued rows are stored, unless another server just did or it changed meanwhile.
 
     `valued` gives what of the hour can be valued, for one that holds rows that cannot (`valid_counts.py`). What is
     added up is added up before reports have to wait, and what the hour gives up goes in small transactions after it.
@@ -59,7 +59,7 @@ def seal_hour(
 
 
 def _state(connection: sa.Connection, derivation_id: int, hour: int) -> tuple[int | None, str | None]:
-    """The revision of an hour's facts, and the signature of the unit that is kept of them."""
+    """The revision of an hour's facts, and the signature of the unit that is stored for them."""
     revision, unit = schema.hour_revision.c, schema.valued_unit.c
     return (
         connection.scalar(sa.select(revision.revision).where(revision.hour == hour)),

@@ -1,7 +1,7 @@
 """The labels that budgets select by, and with which values: in memory, and in the ledger for all servers behind it.
 
-The controller asks for its budgets each minute, and one server answers. Which labels of a pod are kept depends on
-what budgets select by, so that every server must have it, also one that has just started. A label is kept until no
+The controller asks for its budgets each minute, and one server answers. Which labels of a pod are stored depends
+on what budgets select by, so every server must know that, also one that has just started. A label is stored until no
 budget has asked by it for eight days, as long as a report of that time may come.
 """
 
@@ -19,8 +19,8 @@ from carbonbudget_operator.ledger.bulk_rows import BulkInsert
 from carbonbudget_operator.namespace_names import EVERY_NAMESPACE
 from carbonbudget_operator.object_names import is_label_key, is_label_value
 
-KEPT_SECONDS: Final = 8 * 86_400  # agents keep their windows for 7 days
-# What is asked each minute is written once an hour.
+STORED_SECONDS: Final = 8 * 86_400  # agents store their windows for 7 days
+# A label that is requested each minute is written once an hour.
 _RENEW_SECONDS: Final = 3_600
 # Another server's clock may differ, and what it wrote may be committed later.
 _OVERLAP_SECONDS: Final = 600
@@ -44,9 +44,11 @@ class SelectedLabelRow(NamedTuple):
 
 
 class SelectedLabels:
-    """What this process has of them. By namespace, because whoever may edit budgets in one must not crowd out
-    another's; and for the same reason those of budgets over several namespaces apart. The latest 256 keys of each are
-    kept. Several threads learn and another reads, so that what is read is replaced whole and never changed.
+    """The selected labels that this process knows, the latest 256 keys of each namespace.
+
+    They are stored by namespace, and those of budgets over several namespaces apart, so that an editor of budgets in
+    one namespace cannot remove another's. Several threads add labels and another one reads them, so each change
+    replaces the whole mapping.
     """
 
     def __init__(self) -> None:
@@ -60,7 +62,7 @@ class SelectedLabels:
         self.take(self.news([(namespaces, key, values)], now))
 
     def news(self, asked: Iterable[Asked], now: int) -> list[SelectedLabelRow]:
-        """What is new in what budgets ask by, or was last written an hour ago. Nothing is changed yet."""
+        """The requested labels that are new or were last written an hour ago. Changes nothing yet."""
         wanted: defaultdict[tuple[str, bool], dict[str, set[str]]] = defaultdict(dict)
         for namespaces, key, values in asked:
             among = list(namespaces)
@@ -99,8 +101,8 @@ class SelectedLabels:
             by_place[(row.namespace, row.several)].append(row)
         with self._learning:
             for place, its in by_place.items():
-                former = self._keys.get(place, {})
-                keys = {key: dict(values) for key, values in former.items()}
+                earlier = self._keys.get(place, {})
+                keys = {key: dict(values) for key, values in earlier.items()}
                 for row in its:
                     values = keys.setdefault(row.key, {})
                     values[row.value] = max(row.asked_at, values.get(row.value, row.asked_at))
@@ -111,13 +113,13 @@ class SelectedLabels:
                         del keys[key]
                         gone.append(SelectedLabelRow(*place, key, _ANY, latest[key]))
                 self._keys[place] = keys
-                if keys.keys() != former.keys():
+                if keys.keys() != earlier.keys():
                     self._version += 1
         return gone
 
     def expire(self, now: int) -> None:
         """Forget what no budget has asked by for so long."""
-        oldest = now - KEPT_SECONDS
+        oldest = now - STORED_SECONDS
         with self._learning:
             for place, keys in list(self._keys.items()):
                 left: dict[str, Mapping[str, int]] = {}
@@ -143,7 +145,7 @@ class SelectedLabels:
         return found[1]
 
     def keys_of_several(self, namespace: str) -> Set[str]:
-        """Those of budgets over several namespaces, which nobody can add to who may edit one namespace alone."""
+        """The labels of budgets over several namespaces. An editor of one namespace cannot add to them."""
         return frozenset(key for where in (namespace, EVERY_NAMESPACE) for key in self._keys.get((where, True), ()))
 
     def names(self, namespace: str, key: str, value: str) -> bool:
@@ -181,7 +183,7 @@ class StoredLabels:
 
     def load(self, connection: sa.Connection, now: int) -> None:
         """Learn what other servers wrote since the last call, all at the first one, and forget what expired."""
-        c, oldest = schema.selected_label.c, now - KEPT_SECONDS
+        c, oldest = schema.selected_label.c, now - STORED_SECONDS
         since = oldest if self._read_until is None else max(oldest, self._read_until - _OVERLAP_SECONDS)
         query = sa.select(*(c[name] for name in _COLUMNS)).where(c.asked_at >= since).order_by(c.asked_at)
         self._labels.take(SelectedLabelRow(*row) for row in connection.execute(query))
@@ -200,4 +202,4 @@ class StoredLabels:
 
 
 def _expired(now: int) -> sa.ColumnElement[bool]:
-    return schema.selected_label.c.asked_at < now - KEPT_SECONDS
+    return schema.selected_label.c.asked_at < now - STORED_SECONDS

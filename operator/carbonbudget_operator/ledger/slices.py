@@ -1,4 +1,4 @@
-"""Slices: hours, split at cuts. Pure arithmetic on UTC seconds."""
+"""Slices: hours, or parts of them where a cut splits the hour. Pure arithmetic on UTC seconds."""
 
 from __future__ import annotations
 

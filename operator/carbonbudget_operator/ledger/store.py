@@ -1,4 +1,4 @@
-"""Opens the ledger: engine, SQLite's settings, migrations."""
+"""Opens the ledger: the database engine, SQLite's settings, and the schema's migrations."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from alembic.script import ScriptDirectory
 _MIGRATE_LOCK = 0x6362_0002
 # Schemas before this one cannot be gone back to: 0006 joined rows that no downgrade could part again.
 OLDEST_SCHEMA = "0008"
-_POOL_SECONDS = 10  # for a connection that others of the same pool use: a caller is told sooner than it gives up
+_POOL_SECONDS = 10  # for a connection that others of the same pool use: a caller gets its answer before it gives up
 # A server that is gone without a word is noticed: by default a connection waits for a quarter of an hour.
 _POSTGRES = {
     "connect_timeout": 10, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3,
@@ -33,7 +33,7 @@ _WRONG_URL = (
 
 
 class LedgerError(Exception):
-    """The ledger cannot be used; one line says why and what to do.
+    """The ledger cannot be used; one line gives the reason and what to do.
 
     `wrong_use`: what is given names no ledger that could be used, so that trying again does not help.
     """
@@ -42,7 +42,7 @@ class LedgerError(Exception):
 
 
 class WrongLedger(LedgerError):
-    """The URL, the file or the revision that is given cannot be right, whatever the database says later."""
+    """The URL, the file or the revision that is given is wrong, so trying again cannot help."""
 
     wrong_use = True
 
@@ -142,7 +142,7 @@ def _set_up_reading_sqlite(connection: SQLiteConnection, _record: object) -> Non
 
 
 def silence(engine: sa.Engine) -> LedgerError:
-    """What everybody is told who waits for a ledger that does not answer."""
+    """The error for every caller that waits for a ledger that does not answer."""
     return LedgerError(
         f"ledger {printable_url(engine)}: the database does not answer: nothing is lost, try again later"
     )
@@ -167,7 +167,7 @@ def snapshot(engine: sa.Engine) -> Iterator[sa.Connection]:
 
 @contextmanager
 def ledger_errors(engine: sa.Engine) -> Iterator[None]:
-    """What the database says inside becomes a LedgerError of one line."""
+    """Turn an error of the database inside into a LedgerError of one line."""
     try:
         yield
     except sa.exc.SQLAlchemyError as error:
@@ -255,7 +255,7 @@ def require_schema(engine: sa.Engine) -> None:
 
 
 def _not_opened(engine: sa.Engine, error: Exception) -> LedgerError:
-    """What to say of a database that cannot be opened: a file that is none is another matter than one that is away."""
+    """The error for a database that cannot be opened: WrongLedger if trying again cannot help."""
     code = getattr(getattr(error, "orig", None), "sqlite_errorcode", None)
     no_name = isinstance(error, UnicodeError)  # a host that can be no name
     kind = WrongLedger if no_name or code in (SQLITE_NOTADB, SQLITE_CANTOPEN) else LedgerError
@@ -269,7 +269,7 @@ def _config() -> Config:
 
 
 def reason_of(error: Exception) -> str:
-    """What a database's error says, in a line."""
+    """The message of a database's error, in one line."""
     if isinstance(error, sa.exc.TimeoutError):
         return "all connections of this kind of work are in use"
     return _first_line(error)

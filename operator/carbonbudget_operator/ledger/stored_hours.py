@@ -1,4 +1,4 @@
-"""Reading kept hours as they are needed for a long series: a row's sum in one figure, row by row."""
+"""Reads stored hours for a long series: row by row, with the sums of columns that a series needs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Row = Sequence[int]
 def stored_groups(
     connection: sa.Connection, namespaces: Collection[str]
 ) -> Iterator[tuple[int, str, Mapping[str, str]]]:
-    """Id, namespace and labels of every group that was ever kept; in these namespaces, or EVERY_NAMESPACE."""
+    """Id, namespace and labels of every group that was ever stored; in these namespaces, or EVERY_NAMESPACE."""
     c = schema.row_group.c
     query = sa.select(c.id, c.namespace, c.labels)
     parts = (
@@ -35,7 +35,7 @@ def stored_groups(
 def stored_hours(
     connection: sa.Connection, derivation_id: int, start: int, end: int, sums: Sequence[Sequence[int]]
 ) -> Iterator[Row]:
-    """(start, group, one figure for each of `sums`) of the kept hours of [start, end).
+    """(start, group, one figure for each of `sums`) of the stored hours of [start, end).
 
     Each of `sums` says which columns of a row's figures are added up.
     """

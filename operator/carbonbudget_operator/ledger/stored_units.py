@@ -1,7 +1,7 @@
-"""Keeps valued units: hours that are over, their days and months, so that a long question reads a few rows.
+"""Stores valued units: past hours, their days and months, so that a long question reads few rows.
 
-Derived, not record: what is kept under a derivation (the settings and figures it was made with) and a
-signature (the revisions of its hours) is dropped and made anew when either changes; but of sealed hours.
+Stored units are derived and no record: what is stored under a derivation (the settings and figures it was made with)
+and a signature (the revisions of its hours) is dropped and made anew when either changes; but of sealed hours.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _Group = tuple[str, str, str, Mapping[str, str]]
 
 
 class StoredUnits:
-    """What is kept under one derivation."""
+    """The units that are stored under one derivation."""
 
     def __init__(self, engine: sa.Engine, description: str) -> None:
         """`description` names settings and figures; another one is another derivation."""
@@ -66,11 +66,11 @@ class StoredUnits:
         return {(level, at): signature for level, at, signature in rows}
 
     def id(self, connection: sa.Connection) -> int | None:
-        """The derivation's id; None while nothing was ever kept under it."""
+        """The derivation's id; None while nothing was ever stored under it."""
         return self._find(connection)
 
     def load(self, connection: sa.Connection, level: int, start: int, derivation_id: int | None = None) -> ValuedUnit:
-        """One unit that is kept, under this derivation or another."""
+        """One stored unit of this derivation or another."""
         unit, row = schema.valued_unit.c, schema.valued_row.c
         derivation_id = self._find(connection) if derivation_id is None else derivation_id
         reported, applied, end = connection.execute(
@@ -107,7 +107,7 @@ class StoredUnits:
         return found
 
     def applied(self, connection: sa.Connection, start: int, end: int) -> list[Applied]:
-        """What the hours of [start, end) that are kept were valued by, in order."""
+        """The factors by which the stored hours of [start, end) were valued, in order."""
         unit, derivation_id = schema.valued_unit.c, self._find(connection)
         texts = connection.scalars(
             sa.select(unit.applied)
@@ -137,7 +137,7 @@ class StoredUnits:
         columns = [sum((row[NAMES[part]] for part in parts[1:]), row[NAMES[parts[0]]]) for parts in _SUMMED.values()]
         g = schema.row_group.c
         among = [] if namespaces is None else [row.group_id.in_(sa.select(g.id).where(g.namespace.in_(namespaces)))]
-        # One range of the primary key each: by OR, SQLite reads all that the derivation ever kept.
+        # One range of the primary key each: by OR, SQLite would read everything of the derivation.
         spans = [
             sa.select(
                 row.group_id, row.factor_set_id, *(column.label(f"sum{n}") for n, column in enumerate(columns))
@@ -158,12 +158,12 @@ class StoredUnits:
         return rows
 
     def save(self, unit: ValuedUnit, end: int, signature: str) -> None:
-        """Keep a unit, in place of what was kept of it."""
+        """Store a unit in place of its earlier version."""
         key = (unit.level, unit.start)
         groups = {_group_text(row): row for row in unit.rows}
         factors = {_text(sorted(row.factors)) for row in unit.rows}
         with self._engine.begin() as connection:
-            if connection.dialect.name == "postgresql":  # several servers keep the same units
+            if connection.dialect.name == "postgresql":  # several servers store the same units
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_KEEP_LOCK)))
             self._put_derivation.put(connection, [(self._digest, self.description)])
             derivation_id = self._look_up(connection)
@@ -195,7 +195,7 @@ class StoredUnits:
         self._id = derivation_id  # not before the commit: what is rolled back may be another's id next
 
     def forget(self, units: Iterable[tuple[int, int, int]]) -> None:
-        """Drop units, by level, start and end, because what is kept of them is wrong."""
+        """Drop units, by level, start and end, because they are wrong."""
         with self._engine.begin() as connection:
             derivation_id = self._look_up(connection)
             if derivation_id is not None:
@@ -268,7 +268,7 @@ def _summed(connection: sa.Connection, spans: Sequence[sa.Select[Any]]) -> Seque
 
 
 def _runs(starts: Sequence[int], level: int) -> Iterable[tuple[int, int]]:
-    """[first, last + 1) of stretches without a gap: one statement each. Thirds and months are told one by one."""
+    """[first, last + 1) of stretches without a gap: one statement each. Thirds and months are listed one by one."""
     step = {HOURS: 3600, QUARTERS: 6 * 3600, DAYS: 86_400}.get(level, 0)
     first = last = -1
     for at in starts:

@@ -1,7 +1,7 @@
-"""Counts that were read from the ledger, checked before anything adds them up.
+"""Checks the counts in rows that were read from the ledger, before anything adds them up.
 
-SQLite keeps whatever is written to a column: a sum above 2^63 becomes a floating point number, and an edited file may
-hold text. Such a row is left out, and only it: its hour is read on. What was left out is counted for `/metrics`, and
+SQLite stores any value in any column: a sum above 2^63 becomes a floating point number, and an edited file may hold
+text. Only such a row is left out; the rest of its hour is read. Rows that are left out are counted for `/metrics`, and
 logged once for each hour. `carbonbudget ledger check` names each row.
 """
 
@@ -28,7 +28,7 @@ class UnreadableRows:
     def __init__(self) -> None:
         self._rows: set[tuple[object, ...]] = set()
         self._node_hours: set[tuple[int, int]] = set()
-        self._told: set[tuple[str, int]] = set()
+        self._logged: set[tuple[str, int]] = set()
 
     @property
     def rows(self) -> int:
@@ -60,9 +60,9 @@ class UnreadableRows:
 
     def _first(self, what: str, start: int) -> bool:
         key = (what, start - start % HOUR)
-        if key in self._told or len(self._told) >= _MAX_KNOWN:
+        if key in self._logged or len(self._logged) >= _MAX_KNOWN:
             return False
-        self._told.add(key)
+        self._logged.add(key)
         return True
 
 

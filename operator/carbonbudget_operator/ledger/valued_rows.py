@@ -1,4 +1,4 @@
-"""Valued rows: what is kept of a time that is over, and what every answer is a sum of. Plain dataclasses."""
+"""Valued rows: the energy and emissions of one pod group in a unit of time. Every answer is a sum of them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ NAMES: Final = (
 
 @dataclass(frozen=True, slots=True)
 class ValuedRow:
-    """What one group of pods bears in [start, end); a special row's namespace is its name.
+    """What one group of pods is charged with in [start, end); a special row's namespace is its name.
 
     `node` is empty where the row sums up all nodes. `scope` is whose nodes they are. `factors` says which
     figures went into it.

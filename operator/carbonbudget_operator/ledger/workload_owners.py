@@ -1,4 +1,4 @@
-"""Who owns a pod's controller: a ReplicaSet's Deployment, a Job's CronJob or JobSet. Names, never facts."""
+"""Stores the owner of a pod's controller: a ReplicaSet's Deployment, a Job's CronJob or JobSet. Names, never facts."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def known_owners(engine: sa.Engine, uids: Iterable[str]) -> set[str]:
 
 
 def store_owners(engine: sa.Engine, owners: Mapping[str, WorkloadOwner], hours: Iterable[int]) -> None:
-    """Keep the owners by their controllers' uids; the hours in which those ran are valued again."""
+    """Store the owners by their controllers' uids; the hours in which those ran are valued again."""
     with engine.begin() as connection:
         lock_bookings(connection)
         rows = BulkInsert(connection.dialect, schema.owner, ("uid", "kind", "name", "owner_uid"), ("uid",))

@@ -1,8 +1,8 @@
-"""The one writer's thread: reports queue up, a batch is one commit, each is answered after its commit.
+"""The ledger's writer: one thread that books queued reports in batches, one commit for each batch.
 
-They queue as they came and are read by this thread: what a report is made of is still in the processor's caches when
-it is booked, and a batch of them is read by code that is. Read one by one as they come, with a few milliseconds of
-other work between them, each costs half as much again (docs/design/2026-11-25-ingest.md).
+A sender gets its answer after the commit that holds its report. The queue holds unread bodies and this thread parses
+them, because a report is then still in the processor's caches when it is booked. Parsing each at arrival costs half as
+much again (docs/design/2026-11-25-ingest.md).
 """
 
 from __future__ import annotations
@@ -20,26 +20,47 @@ from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.booking import Booker, BookingResult, CheckedReport, lock_bookings
 from carbonbudget_operator.ledger.cuts import new_cuts
 from carbonbudget_operator.ledger.report_bounds import MAX_ROWS, weight
-from carbonbudget_operator.ledger.selected_labels import Asked, SelectedLabels, StoredLabels
+from carbonbudget_operator.ledger.selected_labels import Asked, StoredLabels
 from carbonbudget_operator.ledger.slices import HOUR
 from carbonbudget_operator.ledger.store import LedgerError, reason_of, silence
 
 _log = logging.getLogger(__name__)
 _MAX_BATCH = 200
 _MAX_QUEUE = 2_000
-# To read an honest batch takes some 0.05 s; what is large and made up must not keep it from its commit.
+# Reading an ordinary batch takes 0.05 s. Large, invented reports must not delay its commit for longer than this.
 _READ_SECONDS = 0.25
-_ANSWER_SECONDS = 20.0  # an agent gives a report 30 s, and must learn why it waited
+_ANSWER_SECONDS = 20.0  # an agent waits 30 s for an answer, and must receive the reason
 
-_Fate = tuple[CheckedReport, BookingResult]
-_Read = Callable[[], CheckedReport]
-_Asked = tuple[_Read, "asyncio.Future[_Fate]"]
-_Item = tuple[CheckedReport, "asyncio.Future[_Fate]"]
-_Answer = tuple["asyncio.Future[_Fate]", _Fate | Exception]
+_Booked = tuple[CheckedReport, BookingResult]
 
 
 class LedgerBusy(Exception):
-    """The queue is full: the agent keeps its report and tries again."""
+    """The queue is full. The agent keeps its report and sends it again."""
+
+
+class _QueuedReport:
+    """One report in the writer: how to read it, the report once it is read, and the answer that its sender awaits."""
+
+    __slots__ = ("answer", "future", "read", "report")
+
+    def __init__(self, read: Callable[[], CheckedReport], future: asyncio.Future[_Booked]) -> None:
+        self.read, self.future = read, future
+        self.report: CheckedReport
+        self.answer: _Booked | Exception
+
+    def try_read(self) -> bool:
+        """Whether it could be read; if not, `answer` is what was raised.
+
+        The exception loses its traceback, which refers to every frame on its way, and so to the report's bytes.
+        """
+        try:
+            self.report = self.read()
+            return True
+        except BaseException as error:  # nothing may end the thread; a future accepts no StopIteration
+            error.__traceback__ = error.__context__ = None
+            usable = isinstance(error, Exception) and not isinstance(error, StopIteration)
+            self.answer = error if usable and isinstance(error, Exception) else RuntimeError(repr(error))
+            return False
 
 
 class LedgerWriter:
@@ -48,28 +69,29 @@ class LedgerWriter:
     def __init__(self, engine: sa.Engine, max_label_values: int = 10_000, max_node_watts: int = 20_000) -> None:
         self._engine = engine
         self._booker = Booker(engine, max_label_values, max_node_watts)
-        self._queue: queue.Queue[_Asked | None] = queue.Queue(_MAX_QUEUE)
+        self._queue: queue.Queue[_QueuedReport | None] = queue.Queue(_MAX_QUEUE)
         self._lock = threading.Lock()  # one transaction at a time: SQLite has one writer
         self._failing = False
-        self._stored_labels = StoredLabels(engine.dialect, self._booker.selected_labels)
+        self.ids, self.selected_labels = self._booker.ids, self._booker.selected_labels
+        self._stored_labels = StoredLabels(engine.dialect, self.selected_labels)
         self.commit_seconds = 0.0
         self.batches = 0
         self._thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
         self._thread.start()
 
-    async def book(self, read: _Read) -> _Fate:
-        """Book the report that `read` gives; returns after the commit that holds it.
+    async def book(self, read: Callable[[], CheckedReport]) -> _Booked:
+        """Book the report that `read` returns. Returns the report and the result after the commit that holds it.
 
-        `read` is called by the writer's thread, one after the other; what it raises is raised here, without its way.
+        The writer's thread calls `read`. An exception of `read` is raised here, without its traceback.
 
         Raises:
-            LedgerBusy: too many wait.
-            LedgerError: the database refused, and nothing was stored; or it does not answer, and what may have been
-                stored is a duplicate when it is sent again.
+            LedgerBusy: the queue is full.
+            LedgerError: the database rejected the transaction and nothing was stored; or it does not answer, and a
+                report that was stored nevertheless is a duplicate when it is sent again.
         """
-        future: asyncio.Future[_Fate] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[_Booked] = asyncio.get_running_loop().create_future()
         try:
-            self._queue.put_nowait((read, future))
+            self._queue.put_nowait(_QueuedReport(read, future))
             async with asyncio.timeout(_ANSWER_SECONDS):
                 return await future
         except TimeoutError:
@@ -77,31 +99,16 @@ class LedgerWriter:
         except queue.Full:
             raise LedgerBusy("too many reports wait for the ledger") from None
         finally:
-            del future  # it may hold an exception that holds this frame
-
-    @property
-    def labels_collapsed(self) -> int:
-        """Label values that were made one since the start."""
-        return self._booker.labels_collapsed
-
-    @property
-    def selected_labels(self) -> SelectedLabels:
-        """What budgets select by: the bound on labels leaves it alone."""
-        return self._booker.selected_labels
-
-    @property
-    def owners_left_out(self) -> int:
-        """Pods since the start whose controller no object in Kubernetes can be."""
-        return self._booker.owners_left_out
+            del future  # it may refer to an exception that refers to this frame
 
     def close(self) -> None:
-        """Commit what waits, then end."""
+        """Commit the queued reports, then end the thread."""
         self._queue.put(None)
         self._thread.join()
 
     def add_cuts(self, wanted: Collection[tuple[str, int]], now: int) -> None:
-        """Split facts of these namespaces at these instants from here on, as far as `new_cuts` says."""
-        with self._engine.connect() as connection:  # mostly all are there, or cannot be: reports need not wait then
+        """Split the facts of these namespaces at these instants from now on, as far as `new_cuts` allows."""
+        with self._engine.connect() as connection:  # mostly there is no new cut, and then no report is delayed
             if not new_cuts(connection, wanted, now):
                 return
         with self._lock, self._engine.begin() as connection:
@@ -109,13 +116,13 @@ class LedgerWriter:
             made = new_cuts(connection, wanted, now)
             if made:
                 connection.execute(sa.insert(schema.cut), [{"at": at, "namespace": name} for at, name in made])
-                # What is made of hours that are open reads their slices' ends anew.
+                # Readers of open hours must read the ends of their slices again.
                 self._booker.touch(connection, {hour for at, _ in made if (hour := at - at % HOUR) <= now})
 
     def select_labels(self, asked: Iterable[Asked], now: int) -> None:
-        """Keep the labels that budgets select by, here and in the ledger for the other servers. `now` is UTC seconds.
+        """Store the labels that budgets select by, here and in the ledger for the other servers. `now` is UTC seconds.
 
-        Raises SQLAlchemyError: then they are new again at the next call.
+        Raises SQLAlchemyError; then the next call stores them.
         """
         news = self.selected_labels.news(asked, now)
         if not news:
@@ -128,7 +135,7 @@ class LedgerWriter:
                 self._stored_labels.remove(connection, gone)
 
     def load_selected_labels(self, now: int) -> None:
-        """Learn what budgets select by from the ledger: before the first report is booked, and each minute.
+        """Load the labels that budgets select by from the ledger: before the first report is booked, and each minute.
 
         Raises SQLAlchemyError.
         """
@@ -147,37 +154,35 @@ class LedgerWriter:
             if ended:
                 return
 
-    def _next_batch(self) -> tuple[list[_Item], bool]:
-        """What waits, read; who is refused by that is told. And whether it was the last."""
-        batch: list[_Item] = []
-        refused: list[_Answer] = []
+    def _next_batch(self) -> tuple[list[_QueuedReport], bool]:
+        """Read the queued reports and answer the ones that cannot be read. Returns the others, and whether to end."""
+        batch: list[_QueuedReport] = []
+        refused: list[_QueuedReport] = []
         rows = 0
-        asked = self._queue.get()
+        queued = self._queue.get()
         until = time.monotonic() + _READ_SECONDS
-        while asked is not None:
-            read, future = asked
-            arrival = _attempt(read)
-            if isinstance(arrival, Exception):
-                refused.append((future, arrival))
+        while queued is not None:
+            if queued.try_read():
+                batch.append(queued)
+                rows += weight(queued.report.report)
             else:
-                batch.append((arrival, future))
-                rows += weight(arrival.report)
+                refused.append(queued)
             if len(batch) + len(refused) == _MAX_BATCH or rows >= MAX_ROWS or time.monotonic() >= until:
                 break
             try:
-                asked = self._queue.get_nowait()
+                queued = self._queue.get_nowait()
             except queue.Empty:
                 break
-        _tell(refused)
-        return batch, asked is None
+        _answer(refused)
+        return batch, queued is None
 
-    def _commit(self, batch: list[_Item]) -> None:
+    def _commit(self, batch: list[_QueuedReport]) -> None:
         began = time.monotonic()
         try:
             with self._lock:
-                fates = self._booker.book([arrival for arrival, _ in batch])
-        # The database itself: full, locked, away. Or all connections are in use: each report tried by itself would
-        # wait for one as long.
+                results = self._booker.book([queued.report for queued in batch])
+        # The database is full, locked or away, or all connections are in use. Trying each report by itself would take
+        # as long again for each.
         except (sa.exc.OperationalError, sa.exc.TimeoutError) as error:
             reason = reason_of(error)
             if not self._failing:  # once, until it works again
@@ -186,43 +191,34 @@ class LedgerWriter:
             self._refuse(batch, reason)
             return
         except Exception as error:
-            # One report that the database cannot take must neither end this thread nor take others with it.
+            # A report that the database cannot store must neither end this thread nor keep others from being stored.
             if len(batch) > 1:
-                for item in batch:
-                    self._commit([item])
+                for queued in batch:
+                    self._commit([queued])
                 return
             reason = (str(getattr(error, "orig", None) or error).splitlines() or [type(error).__name__])[0]
-            _log.error("ledger: report of %s not stored: %s", batch[0][0].report.node, reason)
+            _log.error("ledger: report of %s not stored: %s", batch[0].report.report.node, reason)
             self._refuse(batch, reason)
             return
         self._failing = False
         self.commit_seconds += time.monotonic() - began
         self.batches += 1
-        _tell([(future, (arrival, fate)) for (arrival, future), fate in zip(batch, fates, strict=True)])
+        for queued, result in zip(batch, results, strict=True):
+            queued.answer = queued.report, result
+        _answer(batch)
 
     @staticmethod
-    def _refuse(batch: list[_Item], reason: str) -> None:
-        _tell([(future, LedgerError(f"the ledger cannot store: {reason}")) for _, future in batch])
+    def _refuse(batch: list[_QueuedReport], reason: str) -> None:
+        for queued in batch:
+            queued.answer = LedgerError(f"the ledger cannot store: {reason}")
+        _answer(batch)
 
 
-def _attempt(read: _Read) -> CheckedReport | Exception:
-    """What it gives or raises. An exception holds all frames on its way, ours with the one who is told, who holds it:
-    without its way it ends, and what was refused with it, when it was told.
-    """
-    try:
-        return read()
-    except BaseException as error:  # nothing may end this thread; a future takes no StopIteration
-        error.__traceback__ = error.__context__ = None
-        if isinstance(error, Exception) and not isinstance(error, StopIteration):
-            return error
-        return RuntimeError(repr(error))
-
-
-def _tell(answers: list[_Answer]) -> None:
-    """Answer from this thread, all of a loop at once: what costs is to wake it."""
-    loops: dict[asyncio.AbstractEventLoop, list[_Answer]] = {}
-    for answer in answers:
-        loops.setdefault(answer[0].get_loop(), []).append(answer)
+def _answer(reports: list[_QueuedReport]) -> None:
+    """Answer the senders from the writer's thread, all of one event loop together: waking a loop is what costs."""
+    loops: dict[asyncio.AbstractEventLoop, list[_QueuedReport]] = {}
+    for queued in reports:
+        loops.setdefault(queued.future.get_loop(), []).append(queued)
     for loop, its in loops.items():
         try:
             loop.call_soon_threadsafe(_resolve, its)
@@ -230,11 +226,11 @@ def _tell(answers: list[_Answer]) -> None:
             pass  # the loop has ended; what was committed stays committed
 
 
-def _resolve(answers: list[_Answer]) -> None:
-    for future, answer in answers:
-        if future.done():  # the asker went away
+def _resolve(reports: list[_QueuedReport]) -> None:
+    for queued in reports:
+        if queued.future.done():  # the sender went away
             continue
-        if isinstance(answer, Exception):
-            future.set_exception(answer)
+        if isinstance(queued.answer, Exception):
+            queued.future.set_exception(queued.answer)
         else:
-            future.set_result(answer)
+            queued.future.set_result(queued.answer)

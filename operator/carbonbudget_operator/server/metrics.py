@@ -34,12 +34,12 @@ class ServerMetrics(Collector):
         yield CounterMetricFamily(
             "carbonbudget_ledger_label_values_collapsed",
             "Label values kept as __other__, and labels left out, because a namespace had too many in a day.",
-            value=self._writer.labels_collapsed,
+            value=self._writer.ids.label_bound.collapsed,
         )
         yield CounterMetricFamily(
             "carbonbudget_ledger_owners_left_out",
             "Pods kept without the controller in their ownerReferences, because no object can have its kind or name.",
-            value=self._writer.owners_left_out,
+            value=self._writer.ids.owners_left_out,
         )
         yield GaugeMetricFamily(
             "carbonbudget_ledger_unreadable_rows",

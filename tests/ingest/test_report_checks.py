@@ -10,12 +10,13 @@ from tests.ledger.reports import HOUR, a_report
 
 from carbonbudget_core.node_report import Allocatable, DomainUse, NodeInfo, NodeReport
 from carbonbudget_core.node_report_json import encode_report
-from carbonbudget_operator.ingest.checks import check, parse
+from carbonbudget_operator.ingest.body import parse_report
 from carbonbudget_operator.ingest.refusal import Refusal
+from carbonbudget_operator.ingest.report_checks import check_report_is_possible
 
 
 def taken(report: NodeReport) -> None:
-    check(report, "default", 20_000, HOUR + 120)
+    check_report_is_possible(report, "default", 20_000, HOUR + 120)
 
 
 def test_a_report_names_four_thousand_pods_and_no_more() -> None:
@@ -127,4 +128,4 @@ def test_no_text_of_a_report_holds_what_acts_or_deceives(where: str, text: str) 
     else:
         (value if where in value else value["node_info"])[where] = text
     with pytest.raises(Refusal):
-        taken(parse(json.dumps(value).encode()).report)
+        taken(parse_report(json.dumps(value).encode())[0])

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from tests.conftest import ROOT
+from tests.e2e.conftest import wait_for
 
 # Makes what is named last for `backup`; a check fails where BAD is in the copy's place.
 STUB = """#!/bin/sh
@@ -57,11 +60,16 @@ class Pod:
 
 
 def containers(example: str) -> list[dict[str, Any]]:
+    listed: list[dict[str, Any]] = pod_spec(example)["containers"]
+    return listed
+
+
+def pod_spec(example: str) -> dict[str, Any]:
     for found in yaml.safe_load_all((ROOT / "examples" / "operations" / example).read_text()):
         if found["kind"] in ("CronJob", "Job"):
             job = found["spec"].get("jobTemplate", found)["spec"]
-            listed: list[dict[str, Any]] = job["template"]["spec"]["containers"]
-            return listed
+            spec: dict[str, Any] = job["template"]["spec"]
+            return spec
     raise LookupError(example)
 
 
@@ -116,12 +124,45 @@ def test_copies_that_do_not_conserve_never_push_out_good_ones(pod: Pod) -> None:
     assert len(pod.copies()) == 14
     assert set(good[1:]) <= set(pod.copies())
     assert {(pod.backups / name).read_text() for name in pod.copies()} == {"good"}
-    assert len(list(pod.backups.iterdir())) == 14
+    assert len(list(pod.backups.glob("*.*"))) == 15, "fourteen copies and the lock"
+
+
+def test_two_backups_at_once_both_make_their_copy(pod: Pod) -> None:
+    """One by hand before an upgrade, and the nightly one: neither deletes what the other has not checked yet."""
+    held, waits = pod.place / "held", pod.place / "waits"
+    os.mkfifo(held)
+    programs = {
+        "carbonbudget": f'#!/bin/sh\n[ -z "$HELD" ] || case "$*" in *"ledger check"*) cat {held};; esac\n{STUB}',
+        "flock": f'#!/bin/sh\n[ -n "$HELD" ] || : > {waits}\nexec {shutil.which("flock")} "$@"\n',
+    }
+    for name, text in programs.items():
+        (pod.place / name).write_text(text)
+        (pod.place / name).chmod(0o755)
+    content = pod.place / "content"
+    content.write_text("good")
+    path = f"{pod.place}:{pod.path}"
+    with ThreadPoolExecutor() as threads:
+        first = threads.submit(pod.run, "backup.yaml", CONTENT=str(content), HELD="yes", PATH=f"{clock(pod, 1)}:{path}")
+        # Opened by its check: it has made its copy, and holds the lock.
+        with held.open("w"):
+            other = clock(pod, 2)
+            second = threads.submit(pod.run, "backup.yaml", CONTENT=str(content), PATH=f"{other}:{path}")
+            wait_for("the second at the lock, or at its end", lambda: waits.exists() or second.done())
+        passes(first.result())
+        passes(second.result())
+    assert len(pod.copies()) == 2
+
+
+@pytest.mark.parametrize("example", ["restore.yaml", "downgrade.yaml"])
+def test_a_ledger_is_not_exchanged_under_a_running_server(example: str) -> None:
+    """Where the step before was left out, the Job stays Pending: it is kept from the node that a backup needs."""
+    beside = pod_spec("backup.yaml")["affinity"]["podAffinity"]
+    assert pod_spec(example)["affinity"]["podAntiAffinity"] == beside
 
 
 def clock(pod: Pod, second: int) -> Path:
     """A directory with a `date` that says this second."""
-    place = pod.place / "clock"
+    place = pod.place / f"clock-{second}"
     place.mkdir(exist_ok=True)
     (place / "date").write_text(f"#!/bin/sh\necho 2026-11-29T0215{second:02}Z\n")
     (place / "date").chmod(0o755)

@@ -68,7 +68,7 @@ def decide_review(
     if refusal and mode == "Enforce":
         return AdmissionDecision((), refusal, basis, work.about)  # type: ignore[arg-type] # one of the two words
     warnings = [f"would be refused: {refusal}"] if refusal else []
-    warned_by = [budget for budget in held if _warns(budget, work)]
+    warned_by = [budget for budget in held if warns(budget) and concerned(budget, work.kind)]
     warnings += [budget.candidate.message for budget in warned_by if budget.candidate.message]
     warnings = warnings[:MAX_WARNINGS]
     if not grows:
@@ -115,10 +115,6 @@ def _too_much(work: ReviewedWork, budgets: Sequence[BudgetView], expected: Expec
             ask = f"; ask {budget.contact}" if budget.contact else ""
             return f"{_expects(work, budget, own)}{ask}; {budget.where()}"
     return ""
-
-
-def _warns(budget: BudgetView, work: ReviewedWork) -> bool:
-    return warns(budget) and concerned(budget, work.kind)
 
 
 def warns(budget: BudgetView) -> bool:

@@ -75,6 +75,7 @@ def work_of(review: Review, shape: WorkloadKind) -> ReviewedWork:
     itself = ObjectReference(shape.api_version, shape.kind, name, uid)
     node = texts(at(template, "spec").get("nodeSelector"))
     stated = _stated(metadata, at(template, "metadata"))
+    stated_s = duration_s(stated) or 0
     account = review.username if owner is not None and _may_be_a_controllers(review) else ""
     # A Job of a CronJob lives for an hour and has a random name: people look at the CronJob. What a controller could
     # not make never exists: people look at its owner.
@@ -90,8 +91,8 @@ def work_of(review: Review, shape: WorkloadKind) -> ReviewedWork:
         about=looked_at,
         workload=f"{counted.kind}/{counted.name}" if counted else "",
         instance_type=next((node[key] for key in INSTANCE_TYPE_LABELS if key in node), ""),
-        plan=_plan(review.object, template, shape, duration_s(stated) or 0),
-        unread="" if duration_s(stated) else stated,
+        plan=_plan(review.object, template, shape, stated_s),
+        unread="" if stated_s else stated,
         account=account,
         own_labels=texts(metadata.get("labels")),
     )

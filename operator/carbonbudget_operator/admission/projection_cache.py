@@ -1,4 +1,4 @@
-"""The server's table of rates and former runs, fetched each minute: nobody is asked while a request waits."""
+"""The server's table of emission rates and of earlier runs, fetched each minute, so that a review makes no request."""
 
 from __future__ import annotations
 

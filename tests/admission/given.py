@@ -105,7 +105,7 @@ class Bench:
     def __init__(self, *budgets: dict[str, Any], mode: Mode = "Enforce") -> None:
         self.shapes = workload_kinds([TRAIN])
         self.budgets, self.workloads, self.table = BudgetCache(), WorkloadCache(self.shapes), ProjectionCache()
-        self.judge = ReviewHandler(self.shapes, self.budgets, self.workloads, self.table, mode)
+        self.handler = ReviewHandler(self.shapes, self.budgets, self.workloads, self.table, mode)
         for body in budgets:
             kept = self.budgets.own if "namespace" in body["metadata"] else self.budgets.wide
             kept.put("ADDED", body)
@@ -131,7 +131,7 @@ class Bench:
         return self
 
     def answers(self, review: dict[str, Any]) -> AdmissionDecision:
-        return self.judge.judge(parse_review(review), NOW)
+        return self.handler.decide(parse_review(review), NOW)
 
     def creates(self, kind: str = "Job", labels: dict[str, str] | None = None, **spec: Any) -> AdmissionDecision:
         return self.answers(a_review(kind, an_object(kind, labels, **spec)))

@@ -187,7 +187,7 @@ def known(bench: Bench, labels: dict[str, str], exempt: bool = False) -> None:
     shape = bench.workloads.kinds["Deployment"]
     kept = WatchCache[ScalableWorkload]("Deployment", lambda _: ScalableWorkload(labels, exempt))
     kept.put("ADDED", {"metadata": {"namespace": "team-a", "name": "web"}})
-    bench.workloads._kept[shape, "team-a"] = (kept, None)  # type: ignore[assignment] # no task
+    bench.workloads._watched[shape, "team-a"] = (kept, None)  # type: ignore[assignment] # no task
 
 
 def test_a_scale_up_is_refused_and_is_told_of_the_workload() -> None:

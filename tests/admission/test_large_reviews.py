@@ -19,7 +19,7 @@ from tests.admission.test_process import FAR, Process
 
 from carbonbudget_operator.admission.bodies import (
     MOST_BYTES,
-    MOST_HELD_BYTES,
+    MOST_STORED_BYTES,
     MOST_WHOLE_BYTES,
     ReviewBodies,
     ReviewBody,
@@ -230,8 +230,8 @@ async def test_bodies_that_are_held_back_make_room_for_those_that_come_now() -> 
     tasks = [asyncio.create_task(reading.read(each)) for each in slow]  # type: ignore[arg-type] # of a request this much
     for each in slow:
         await each.says(b"{" * MIB)
-    held = [len(body.kept) for body in reading._reading]
-    assert sum(held) <= MOST_HELD_BYTES
+    held = [len(body.received) for body in reading._reading]
+    assert sum(held) <= MOST_STORED_BYTES
     assert held == [HEAD_BYTES] * 5 + [MIB] * 15
     prompt = Slow()
     last = asyncio.create_task(reading.read(prompt))  # type: ignore[arg-type] # of a request this much
@@ -241,21 +241,21 @@ async def test_bodies_that_are_held_back_make_room_for_those_that_come_now() -> 
     for each in slow:
         each.chunks.put_nowait(b"")
     assert [body.size for body in await asyncio.gather(*tasks)] == [MIB] * 20
-    assert (reading._held, len(reading._reading)) == (0, 0)
+    assert (reading._stored_bytes, len(reading._reading)) == (0, 0)
 
 
 async def test_a_body_whose_sender_is_gone_is_held_no_longer() -> None:
     reading, slow = ReviewBodies(), Slow()
     task = asyncio.create_task(reading.read(slow))  # type: ignore[arg-type] # of a request this much
     await slow.says(b"x" * MIB)
-    assert reading._held == MIB
+    assert reading._stored_bytes == MIB
     task.cancel()
     await asyncio.wait([task])
-    assert (reading._held, len(reading._reading)) == (0, 0)
+    assert (reading._stored_bytes, len(reading._reading)) == (0, 0)
 
 
 def test_a_small_body_is_never_estimated_too_large() -> None:
     body = ReviewBody()
-    body.kept += b"[" + b"{}," * 20_000 + b"1]"
-    body.size = len(body.kept)
+    body.received += b"[" + b"{}," * 20_000 + b"1]"
+    body.size = len(body.received)
     assert not body.too_large()

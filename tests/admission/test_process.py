@@ -50,7 +50,7 @@ class Process:
         self.events = AdmissionEvents(self.metrics)
         self.budgets = bench.budgets
         self.current_at: dict[str, float] = {}
-        self.app = make_app(bench.judge, bench.budgets, self.events, self.metrics, lambda: self.current_at)
+        self.app = make_app(bench.handler, bench.budgets, self.events, self.metrics, lambda: self.current_at)
 
     def figure(self, name: str, **labels: str) -> float | None:
         return self.registry.get_sample_value(name, labels)
@@ -178,7 +178,7 @@ async def test_an_event_is_posted_in_the_background_about_what_was_refused() -> 
         return web.json_response({}, status=201)
 
     process = Process(Bench())
-    process.events.tell("team-a", AdmissionDecision(refusal="no", basis="Used", about=JOB), 0)
+    process.events.record("team-a", AdmissionDecision(refusal="no", basis="Used", about=JOB), 0)
     async with an_api_server(answer) as client, running(process.events.post(client)):
         await until(lambda: process.figure("carbonbudget_admission_events_total", fate="posted") == 1)
     path, event = posted[0]
@@ -193,7 +193,7 @@ def test_the_same_about_the_same_object_is_told_once_in_ten_minutes() -> None:
     process = Process(Bench())
     refused = AdmissionDecision(refusal="no", about=JOB)
     for now in (0.0, 1.0, QUIET_SECONDS - 1, QUIET_SECONDS):
-        process.events.tell("team-a", refused, now)
+        process.events.record("team-a", refused, now)
     assert process.events._queue.qsize() == 2
     assert process.figure("carbonbudget_admission_events_total", fate="repeated") == 2
 
@@ -202,15 +202,15 @@ def test_nothing_is_remembered_or_posted_about_what_no_object_can_be_called() ->
     process = Process(Bench())
     for number in range(3):
         owner = ObjectReference("batch/v1", "CronJob", f"{number}" * 100_000)
-        process.events.tell("team-a", AdmissionDecision(refusal="no", about=owner), 0)
-    assert (process.events._queue.qsize(), len(process.events._told)) == (0, 0)
+        process.events.record("team-a", AdmissionDecision(refusal="no", about=owner), 0)
+    assert (process.events._queue.qsize(), len(process.events._recorded)) == (0, 0)
     assert process.figure("carbonbudget_admission_events_total", fate="dropped") == 3
 
 
 def test_events_beyond_the_queue_are_dropped_and_counted() -> None:
     process = Process(Bench())
     for number in range(QUEUE + 7):
-        process.events.tell(
+        process.events.record(
             "team-a", AdmissionDecision(refusal="no", about=ObjectReference("batch/v1", "Job", f"j{number}")), 0
         )
     assert process.events._queue.qsize() == QUEUE
@@ -225,7 +225,7 @@ async def test_an_event_that_the_api_server_refuses_is_counted_and_the_next_is_p
 
     process = Process(Bench())
     for name in ("a", "b"):
-        process.events.tell(
+        process.events.record(
             "team-a", AdmissionDecision(refusal="no", about=ObjectReference("batch/v1", "Job", name)), 0
         )
     async with an_api_server(answer) as client, running(process.events.post(client)):
@@ -381,9 +381,9 @@ def test_a_refusal_is_one_line_and_of_many_in_a_second_ten_are_with_how_many_wer
     refused = AdmissionDecision(refusal="carbon budget b: no", about=ObjectReference("batch/v1", "Job", "tr\nain"))
     with caplog.at_level(logging.INFO):
         for number in range(100):
-            process.events.tell("team-a", refused, number / 1000)
-        process.events.tell("team-a", refused, 1.5)
-        process.events.tell("team-a", AdmissionDecision(warnings=("near",), about=JOB), 2.5)
+            process.events.record("team-a", refused, number / 1000)
+        process.events.record("team-a", refused, 1.5)
+        process.events.record("team-a", AdmissionDecision(warnings=("near",), about=JOB), 2.5)
     records = [record for record in caplog.records if getattr(record, "action", "") == "refuse"]
     assert len(records) == 11
     assert records[0].getMessage() == "refused Job team-a/tr\nain: carbon budget b: no"

@@ -86,7 +86,7 @@ def scaled(bench: Bench, found: dict[str, Any] | None, selector: str = "app=web"
     kept = WatchCache[ScalableWorkload]("Deployment", lambda body: caches._scalable(shape, body))
     if found is not None:
         kept.put("ADDED", found)
-    bench.workloads._kept[shape, "team-a"] = (kept, None)  # type: ignore[assignment] # its task
+    bench.workloads._watched[shape, "team-a"] = (kept, None)  # type: ignore[assignment] # its task
     old, new = (
         {"metadata": {"name": "web"}, "spec": {"replicas": n}, "status": {"selector": selector}} for n in (1, 2)
     )
@@ -125,7 +125,7 @@ def test_a_workload_of_a_namespace_that_has_more_than_are_kept_is_taken_as_selec
         a_budget(ends=FAR, until=FAR, enforce={"kinds": ["Deployment"]}, selector={"matchLabels": {"project": "x"}})
     )
     assert scaled(bench, None) == "allowed"
-    [(kept, _)] = bench.workloads._kept.values()
+    [(kept, _)] = bench.workloads._watched.values()
     kept.crowded.add("team-a")
     old, new = ({"metadata": {"name": "w"}, "spec": {"replicas": n}, "status": {"selector": "a=b"}} for n in (1, 2))
     assert bench.answers(a_review("Deployment", new, old, subresource="scale")).outcome == "refused"

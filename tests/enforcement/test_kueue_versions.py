@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 
 import pytest
@@ -23,14 +23,21 @@ from carbonbudget_operator.settings import EnforcementSettings
 
 
 @asynccontextmanager
-async def an_api_server(statuses: dict[str, int]) -> AsyncIterator[tuple[KubeClient, list[str]]]:
+async def an_api_server(
+    statuses: dict[str, int], without_workloads: Collection[str] = ()
+) -> AsyncIterator[tuple[KubeClient, list[str]]]:
     """By version of Kueue's API the status of the answer, 404 for others; and the paths that were asked."""
     asked: list[str] = []
 
     async def answer(request: web.Request) -> web.Response:
         asked.append(request.path)
-        status = statuses.get(request.path.split("/")[3], 404)
-        return web.json_response({"items": [], "metadata": {}, "message": "refused"}, status=status)
+        version = request.path.split("/")[3]
+        status = statuses.get(version, 404)
+        resources = [{"name": "clusterqueues"}, {"name": "workloads/status"}]
+        if version not in without_workloads:
+            resources.append({"name": "workloads"})
+        body = {"items": [], "metadata": {}, "message": "refused", "resources": resources}
+        return web.json_response(body, status=status)
 
     api = web.Application()
     api.router.add_route("*", "/{path:.*}", answer)
@@ -55,6 +62,16 @@ async def an_api_server(statuses: dict[str, int]) -> AsyncIterator[tuple[KubeCli
 async def test_it_is_the_newest_that_is_served(served: list[str], used: str) -> None:
     async with an_api_server(dict.fromkeys(served, 200)) as (client, _):
         assert await served_version(client) == used
+
+
+async def test_a_version_that_serves_other_kinds_but_no_workloads_is_passed_over() -> None:
+    async with an_api_server(dict.fromkeys(["v1", "v1beta2", "v1beta1"], 200), ["v1", "v1beta2"]) as (client, _):
+        assert await served_version(client) == "v1beta1"
+
+
+async def test_a_group_without_workloads_counts_as_no_kueue() -> None:
+    async with an_api_server({"v1": 200, "v1beta2": 200}, ["v1", "v1beta2"]) as (client, _):
+        assert await served_version(client) == ""
 
 
 @pytest.mark.parametrize(

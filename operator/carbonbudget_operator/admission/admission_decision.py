@@ -1,4 +1,4 @@
-"""What a review is answered. Pure: the work, the budgets that hold for it, the time in; a decision out."""
+"""Decides whether work is allowed, warned of or refused, from the work, its budgets and the time. Pure."""
 
 from __future__ import annotations
 
@@ -61,18 +61,18 @@ def decide_review(
     """
     if mode == "Observe" or work.exempt:
         return AdmissionDecision(about=work.about)
-    held = _strictest_first([budget for budget in budgets if budget.counts(now)])
-    refusal, basis = _blocked(work, held, grows, now, mode), "Used"
+    in_period = _strictest_first([budget for budget in budgets if budget.counts(now)])
+    refusal, basis = _blocked(work, in_period, grows, now, mode), "Used"
     if not refusal and not grows:
-        refusal, basis = _too_much(work, held, expected), "Projected"
+        refusal, basis = _too_much(work, in_period, expected), "Projected"
     if refusal and mode == "Enforce":
         return AdmissionDecision((), refusal, basis, work.about)  # type: ignore[arg-type] # one of the two words
     warnings = [f"would be refused: {refusal}"] if refusal else []
-    warned_by = [budget for budget in held if _warns(budget, work)]
+    warned_by = [budget for budget in in_period if warns(budget) and concerned(budget, work.kind)]
     warnings += [budget.candidate.message for budget in warned_by if budget.candidate.message]
     warnings = warnings[:MAX_WARNINGS]
     if not grows:
-        warnings += _projection(work, held, expected, bool(warned_by)) + _unread(work, held, expected)
+        warnings += _projection(work, in_period, expected, bool(warned_by)) + _unread(work, in_period, expected)
     return AdmissionDecision([cut(warning) for warning in warnings], about=work.about)
 
 
@@ -115,10 +115,6 @@ def _too_much(work: ReviewedWork, budgets: Sequence[BudgetView], expected: Expec
             ask = f"; ask {budget.contact}" if budget.contact else ""
             return f"{_expects(work, budget, own)}{ask}; {budget.where()}"
     return ""
-
-
-def _warns(budget: BudgetView, work: ReviewedWork) -> bool:
-    return warns(budget) and concerned(budget, work.kind)
 
 
 def warns(budget: BudgetView) -> bool:
@@ -190,10 +186,10 @@ def projection_sentences(
         return []
     if work.exempt:
         return [f"{FIGURES}{work.kind} {work.name} is exempt: no carbon budget is asked"]
-    held = _strictest_first([budget for budget in budgets if budget.counts(now)])
-    if not held:
+    in_period = _strictest_first([budget for budget in budgets if budget.counts(now)])
+    if not in_period:
         return [f"{FIGURES}no carbon budget that counts now selects {work.kind} {work.name}: nothing limits it"]
-    return [cut(f"{FIGURES}{_figures(work, budget, expected(budget))}") for budget in held[:_MOST_FIGURES]]
+    return [cut(f"{FIGURES}{_figures(work, budget, expected(budget))}") for budget in in_period[:_MOST_FIGURES]]
 
 
 def misplaced(work: ReviewedWork, budgets: Sequence[BudgetView], mode: Mode, now: int) -> list[str]:

@@ -27,15 +27,15 @@ _PAUSE_SECONDS = 0.1
 
 
 class AdmissionEvents:
-    """A bounded queue. `tell` never waits; `post` is the task that empties it."""
+    """A bounded queue. `record` never blocks; `post` is the task that empties it."""
 
     def __init__(self, metrics: AdmissionMetrics) -> None:
         self._metrics = metrics
         self._lines = LogRateLimit(REFUSALS_LOGGED_PER_SECOND)
         self._queue: asyncio.Queue[tuple[ApiPath, JsonObject]] = asyncio.Queue(QUEUE)
-        self._told: OrderedDict[tuple[str, ObjectReference, str], float] = OrderedDict()
+        self._recorded: OrderedDict[tuple[str, ObjectReference, str], float] = OrderedDict()
 
-    def tell(self, namespace: str, decision: AdmissionDecision, now: float) -> None:
+    def record(self, namespace: str, decision: AdmissionDecision, now: float) -> None:
         """One Event for a refusal, or for the strictest warning. `now` is any clock in seconds."""
         if decision.refusal:
             self._log_refusal(namespace, decision, now)
@@ -49,7 +49,7 @@ class AdmissionEvents:
             return
         reason = "WorkRefused" if decision.refusal else "WorkWarned"
         key = (namespace, about, reason)
-        if now - self._told.get(key, -QUIET_SECONDS) < QUIET_SECONDS:
+        if now - self._recorded.get(key, -QUIET_SECONDS) < QUIET_SECONDS:
             self._metrics.events.labels("repeated").inc()
             return
         try:
@@ -59,10 +59,10 @@ class AdmissionEvents:
         except asyncio.QueueFull:
             self._metrics.events.labels("dropped").inc()
             return
-        self._told[key] = now
-        self._told.move_to_end(key)
-        while len(self._told) > _REMEMBERED:
-            self._told.popitem(last=False)
+        self._recorded[key] = now
+        self._recorded.move_to_end(key)
+        while len(self._recorded) > _REMEMBERED:
+            self._recorded.popitem(last=False)
 
     def _log_refusal(self, namespace: str, decision: AdmissionDecision, now: float) -> None:
         """One line, but not for each of many: a caller may ask thousands of times a second."""

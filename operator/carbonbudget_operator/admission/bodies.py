@@ -17,7 +17,7 @@ from carbonbudget_operator.json_bounds import parsed_bytes
 # Twice an object of 1.5 MiB, which is all that etcd takes.
 MOST_WHOLE_BYTES: Final = 3 * 2**20
 MOST_PARSED_BYTES: Final = 32 * 2**20
-MOST_HELD_BYTES: Final = 16 * 2**20
+MOST_STORED_BYTES: Final = 16 * 2**20
 # The API server takes objects of 3 MiB, writes six bytes for each `<`, and sends the new one and the old one.
 MOST_BYTES: Final = 48 * 2**20
 _SMALL_BYTES: Final = 64 * 2**10  # as many of these as there are connections, and never cut
@@ -28,30 +28,30 @@ class BodyTooLarge(Exception):
 
 
 class ReviewBody:
-    """What was kept of one, and how long it was."""
+    """The stored part of one body, and the length of the whole body in bytes."""
 
-    __slots__ = ("kept", "size")
+    __slots__ = ("received", "size")
 
     def __init__(self) -> None:
-        self.kept = bytearray()
+        self.received = bytearray()
         self.size = 0
 
     def too_large(self) -> bool:
-        """Whether only its beginning was kept, or may be read: parsed it would fill the memory."""
-        if self.size > len(self.kept):
+        """Whether only the beginning is stored, or the parsed body would take too much memory."""
+        if self.size > len(self.received):
             return True
-        return self.size > _SMALL_BYTES and parsed_bytes(self.kept) > MOST_PARSED_BYTES
+        return self.size > _SMALL_BYTES and parsed_bytes(self.received) > MOST_PARSED_BYTES
 
 
 class ReviewBodies:
-    """Those that are being read now."""
+    """The bodies that are being read now, and their stored bytes together."""
 
     def __init__(self) -> None:
         self._reading: dict[ReviewBody, None] = {}  # the oldest first
-        self._held = 0
+        self._stored_bytes = 0
 
     async def read(self, request: web.Request) -> ReviewBody:
-        """Its body, whole or its beginning. Raises BodyTooLarge."""
+        """Reads the body of a request: all of it, or its beginning if it is too large. Raises BodyTooLarge."""
         if request.content_length is not None and request.content_length > MOST_BYTES:
             raise BodyTooLarge
         body = ReviewBody()
@@ -62,10 +62,10 @@ class ReviewBodies:
             return body
         finally:
             del self._reading[body]
-            self._held -= len(body.kept)
+            self._stored_bytes -= len(body.received)
 
     def _add(self, body: ReviewBody, chunk: bytes) -> None:
-        whole = body.size == len(body.kept)
+        whole = body.size == len(body.received)
         body.size += len(chunk)
         if body.size > MOST_BYTES:
             raise BodyTooLarge
@@ -74,18 +74,18 @@ class ReviewBodies:
         if body.size > MOST_WHOLE_BYTES:
             self._cut(body)
             return
-        body.kept += chunk
-        self._held += len(chunk)
-        if self._held > MOST_HELD_BYTES:
+        body.received += chunk
+        self._stored_bytes += len(chunk)
+        if self._stored_bytes > MOST_STORED_BYTES:
             self._make_room()
 
     def _make_room(self) -> None:
-        for body in [body for body in self._reading if len(body.kept) > _SMALL_BYTES]:
+        for body in [body for body in self._reading if len(body.received) > _SMALL_BYTES]:
             self._cut(body)
-            if self._held <= MOST_HELD_BYTES:
+            if self._stored_bytes <= MOST_STORED_BYTES:
                 return
 
     def _cut(self, body: ReviewBody) -> None:
-        self._held -= len(body.kept)
-        body.kept = body.kept[:HEAD_BYTES]
-        self._held += len(body.kept)
+        self._stored_bytes -= len(body.received)
+        body.received = body.received[:HEAD_BYTES]
+        self._stored_bytes += len(body.received)

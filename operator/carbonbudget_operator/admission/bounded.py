@@ -1,4 +1,4 @@
-"""Budgets in a bounded size, whatever their author wrote. Pure.
+"""Limits the size in memory of one budget, whatever its author wrote. Pure.
 
 The CRD bounds keys and values, but an object may be older than that rule. What no pod can have is left out of a
 selector without changing what it selects; what is left over beyond a number of labels is left out too, so that the

@@ -1,4 +1,4 @@
-"""A budget as the webhook keeps it: a tenth of the whole model's memory, with everything parsed once."""
+"""A budget as the webhook stores it: a tenth of the whole model's memory, with everything parsed once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the webhook knows without asking: budgets, namespaces' labels, and the workloads that may be scaled."""
+"""The webhook's caches of budgets, namespaces' labels and workloads that may be scaled; watches fill them."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class BudgetCache:
         return [asyncio.create_task(keep_following(client, path, each), name=str(path)) for path, each in follow]
 
     def unready(self, current_at: Mapping[str, float], now: float) -> str:
-        """Why nothing should be judged by what is known here; empty where it may. Times in UTC seconds."""
+        """Returns why the caches must not be used for a decision; empty where it may. Times in UTC seconds."""
         if not self.listed():
             return "budgets are not listed yet"
         for path in map(str, (BUDGET.collection, CLUSTER_BUDGET.collection, NAMESPACES)):
@@ -105,15 +105,17 @@ _LEFT_OUT = ScalableWorkload(None, exempt=False)
 
 
 class WorkloadCache:
-    """Pod labels of the workloads whose scaling a blocking budget judges; nothing while none does."""
+    """Pod labels of the workloads whose scaling a blocking budget decides on; empty while none does."""
 
     def __init__(self, shapes: Shapes) -> None:
         self.kinds = {shape.kind: shape for shape in shapes.values() if shape.replicas and shape not in (JOB, POD)}
-        self._kept: dict[tuple[WorkloadKind, str], tuple[WatchCache[ScalableWorkload], asyncio.Task[None]]] = {}
+        self._watched: dict[tuple[WorkloadKind, str], tuple[WatchCache[ScalableWorkload], asyncio.Task[None]]] = {}
 
     def find(self, shape: WorkloadKind, namespace: str, name: str) -> ScalableWorkload | None:
         """None where it is not known (yet)."""
-        kept = [self._kept[shape, place][0] for place in (namespace, EVERY_NAMESPACE) if (shape, place) in self._kept]
+        kept = [
+            self._watched[shape, place][0] for place in (namespace, EVERY_NAMESPACE) if (shape, place) in self._watched
+        ]
         found = next((one.of(namespace)[name] for one in kept if name in one.of(namespace)), None)
         if found is None and any(namespace in one.crowded for one in kept):
             return _LEFT_OUT
@@ -121,25 +123,25 @@ class WorkloadCache:
 
     def crowded(self) -> int:
         """Of how many namespaces some are left out."""
-        return sum(len(kept.crowded) for kept, _ in self._kept.values())
+        return sum(len(kept.crowded) for kept, _ in self._watched.values())
 
     def want(self, client: KubeClient, wanted: set[tuple[WorkloadKind, str]]) -> None:
         """Watch these and no others."""
-        for key in self._kept.keys() - wanted:
-            self._kept.pop(key)[1].cancel()
-        for shape, namespace in wanted - self._kept.keys():
+        for key in self._watched.keys() - wanted:
+            self._watched.pop(key)[1].cancel()
+        for shape, namespace in wanted - self._watched.keys():
             kept = WatchCache[ScalableWorkload](
                 shape.kind, functools.partial(_scalable, shape), _labels_bytes, _MOST_PARSED
             )
             path = shape.collection(namespace)
             follow = keep_following(client, path, functools.partial(kept.follow, client, path))
-            self._kept[shape, namespace] = (kept, asyncio.create_task(follow, name=str(path)))
+            self._watched[shape, namespace] = (kept, asyncio.create_task(follow, name=str(path)))
 
     def stop(self) -> None:
         """End all watches."""
-        for _, task in self._kept.values():
+        for _, task in self._watched.values():
             task.cancel()
-        self._kept.clear()
+        self._watched.clear()
 
 
 def _scalable(shape: WorkloadKind, body: Mapping[str, object]) -> ScalableWorkload:

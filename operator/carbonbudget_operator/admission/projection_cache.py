@@ -1,4 +1,4 @@
-"""The server's table of rates and former runs, fetched each minute: nobody is asked while a request waits."""
+"""The server's table of emission rates and of earlier runs, fetched each minute, so that a review makes no request."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class ProjectionCache:
         return max(0, now - self.as_of) if self.as_of else None
 
     def expected(
-        self, work: ReviewedWork, namespace: str, budget: BudgetView, now: int
+        self, work: ReviewedWork, namespace: str, now: int, budget: BudgetView
     ) -> ExpectedEmissions | NoExpectation:
         """What the work is expected to emit until the budget's period ends, as the budget counts; or why not."""
         if work.plan is None:

@@ -1,4 +1,4 @@
-"""An AdmissionReview, as far as anybody here looks at it. Pure."""
+"""The fields of an AdmissionReview that the webhook reads. Pure."""
 
 from __future__ import annotations
 

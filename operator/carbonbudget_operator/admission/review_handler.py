@@ -1,7 +1,9 @@
-"""From a review to a decision: the one place where caches, table and rules meet. It waits for nothing."""
+"""Decides an admission review from the caches, the projections and the rules. It makes no request."""
 
 from __future__ import annotations
 
+import functools
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -18,13 +20,14 @@ from carbonbudget_operator.admission.budget_view import BudgetView
 from carbonbudget_operator.admission.caches import BudgetCache, WorkloadCache
 from carbonbudget_operator.admission.projection_cache import ProjectionCache
 from carbonbudget_operator.admission.review import Review
-from carbonbudget_operator.admission.selecting import known_labels
 from carbonbudget_operator.admission.work import ObjectReference, ReviewedWork, growth, work_of
 from carbonbudget_operator.admission.workload_kinds import Shapes, WorkloadKind
 from carbonbudget_operator.budgets.coverage import Covers, selects
-from carbonbudget_operator.budgets.expected_emissions import ExpectedEmissions, NoExpectation
+from carbonbudget_operator.budgets.expected_emissions import NoExpectation
 
 ALLOWED = AdmissionDecision()
+# A Scale has no pod labels, only the workload's own selector in `status.selector`.
+_EQUALS = re.compile(r"([^\s=!,()]+)\s*==?\s*([^\s=!,()]*)")
 _TOO_LARGE = "is too large to be read, so that no selector can leave it out: make it smaller"
 
 
@@ -37,8 +40,8 @@ class ReviewHandler:
         self._shapes, self._budgets, self._workloads = shapes, budgets, workloads
         self._table, self._mode = table, mode
 
-    def judge(self, review: Review, now: int) -> AdmissionDecision:
-        """What the review is answered at `now` (UTC seconds)."""
+    def decide(self, review: Review, now: int) -> AdmissionDecision:
+        """Returns the decision on the review at `now` (UTC seconds)."""
         shape = self._shapes.get(review.resource)
         budgets = self._budgets.of(review.namespace)
         if shape is None or (not budgets and not review.asks):
@@ -51,22 +54,22 @@ class ReviewHandler:
         else:
             work = work_of(review, shape)
             selected = [b for b in budgets if selects(b.scope.selector, work.labels) is Covers.YES]
-        if grows:  # judged only where a budget asks for it
+        if grows:  # evaluated only where a budget asks for it
             selected = [budget for budget in selected if work.kind in budget.kinds]
 
-        def expected(budget: BudgetView) -> ExpectedEmissions | NoExpectation:
-            return self._table.expected(work, review.namespace, budget, now)
-
+        expected = functools.partial(self._table.expected, work, review.namespace, now)
         decision = decide_review(work, selected, expected, grows, self._mode, now)
         if not review.asks or grows:
             return decision
-        said = (*decision.warnings, decision.refusal)
-        told = projection_sentences(work, selected, expected, self._mode, now) + misplaced(
+        sent = (*decision.warnings, decision.refusal)
+        figures = projection_sentences(work, selected, expected, self._mode, now) + misplaced(
             work, budgets, self._mode, now
         )
-        return replace(decision, figures=[one for one in told if not any(one.removeprefix(FIGURES) in s for s in said)])
+        return replace(
+            decision, figures=[one for one in figures if not any(one.removeprefix(FIGURES) in s for s in sent)]
+        )
 
-    def judge_unread(self, review: Review, now: int) -> AdmissionDecision:
+    def decide_by_head(self, review: Review, now: int) -> AdmissionDecision:
         """The answer to a request of which only the beginning was read: without its object, and so without labels.
 
         It is refused where a budget blocks that kind in the namespace, whatever that budget selects: otherwise
@@ -97,7 +100,7 @@ class ReviewHandler:
         if labels is not None:
             selected = [b for b in budgets if selects(b.scope.selector, labels) is Covers.YES]
         else:
-            known = known_labels(text(at(review.object, "status").get("selector")))
+            known = _known_labels(text(at(review.object, "status").get("selector")))
             # Of one that was made a moment ago, what is unsettled passes. Labels that are too many to be kept do not
             # take it out of a budget.
             counted = (Covers.YES,) if found is None else (Covers.YES, Covers.NOT_KNOWN)
@@ -115,3 +118,9 @@ class ReviewHandler:
             plan=None,
         )
         return work, selected
+
+
+def _known_labels(selector: str) -> dict[str, str]:
+    """Labels that every pod under a selector such as "app=web,tier in (a,b)" has: its equalities."""
+    terms = re.split(r",(?![^(]*\))", selector)
+    return {match[1]: match[2] for term in terms if (match := _EQUALS.fullmatch(term.strip())) is not None}

@@ -51,11 +51,11 @@ async def run(
     )
     WatchMetrics(registry, client.watches)
     events = AdmissionEvents(metrics)
-    judge = ReviewHandler(shapes, budgets, workloads, table, enforcement.mode)
+    handler = ReviewHandler(shapes, budgets, workloads, table, enforcement.mode)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    app = make_app(judge, budgets, events, metrics, client.watches.current_at)
+    app = make_app(handler, budgets, events, metrics, client.watches.current_at)
     connections = ConnectionMetrics(registry)
     listeners = [
         Listener("reviews", app, ListenerBounds(_MOST_CALLERS), connections, context),

@@ -1,4 +1,4 @@
-"""What a review is about: a piece of work, its pods' labels, who owns it, and how it grows. Pure."""
+"""Reads the workload of an admission review: its pods' labels, its owner, its requests and how it grows. Pure."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from carbonbudget_operator.budgets.workload_demand import duration_s, pod_demand
 INSTANCE_TYPE_LABELS = ("node.kubernetes.io/instance-type", "beta.kubernetes.io/instance-type")
 # What the cluster autoscaler grants a pod at most (--max-graceful-termination-sec).
 LONGEST_END_SECONDS = 600
+_KUBE_SYSTEM = "system:serviceaccount:kube-system:"
 _KIND = re.compile(r"[A-Z][A-Za-z0-9]{0,62}")
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 
@@ -74,8 +75,16 @@ def work_of(review: Review, shape: WorkloadKind) -> ReviewedWork:
     uid = "" if review.operation == "CREATE" else text(metadata.get("uid"))
     itself = ObjectReference(shape.api_version, shape.kind, name, uid)
     node = texts(at(template, "spec").get("nodeSelector"))
-    stated = _stated(metadata, at(template, "metadata"))
-    account = review.username if owner is not None and _may_be_a_controllers(review) else ""
+    # The duration as written on the work, else on its pod template.
+    written = (
+        texts(one.get("annotations")).get(EXPECTED_DURATION_ANNOTATION, "")
+        for one in (metadata, at(template, "metadata"))
+    )
+    stated = next((duration for duration in written if duration.strip()), "")
+    stated_s = duration_s(stated) or 0
+    made_by = review.username if owner is not None and review.operation == "CREATE" else ""
+    a_controllers = made_by.startswith("system:serviceaccount:") and not made_by.startswith(_KUBE_SYSTEM)
+    account = made_by if a_controllers else ""
     # A Job of a CronJob lives for an hour and has a random name: people look at the CronJob. What a controller could
     # not make never exists: people look at its owner.
     looked_at = owner if owner is not None and (account or owner.kind == "CronJob") and _is_name(owner) else itself
@@ -90,8 +99,8 @@ def work_of(review: Review, shape: WorkloadKind) -> ReviewedWork:
         about=looked_at,
         workload=f"{counted.kind}/{counted.name}" if counted else "",
         instance_type=next((node[key] for key in INSTANCE_TYPE_LABELS if key in node), ""),
-        plan=_plan(review.object, template, shape, duration_s(stated) or 0),
-        unread="" if duration_s(stated) else stated,
+        plan=_plan(review.object, template, shape, stated_s),
+        unread="" if stated_s else stated,
         account=account,
         own_labels=texts(metadata.get("labels")),
     )
@@ -183,12 +192,6 @@ def _first_ordinal(found: JsonObject) -> int:
     return whole(at(found, "spec", "ordinals").get("start"), 0)
 
 
-def _may_be_a_controllers(review: Review) -> bool:
-    made_by = review.username
-    own = made_by.startswith("system:serviceaccount:kube-system:")
-    return review.operation == "CREATE" and made_by.startswith("system:serviceaccount:") and not own
-
-
 def _is_name(owner: ObjectReference) -> bool:
     """Whether an object can be called so: an ownerReference has whatever its author wrote."""
     return _KIND.fullmatch(owner.kind) is not None and _NAME.fullmatch(owner.name) is not None
@@ -202,12 +205,6 @@ def _pods(found: JsonObject, shape: WorkloadKind) -> int:
     """How many at a time; an Indexed Job of fewer completions than parallelism may get more completions."""
     pods = whole(at(found, *shape.replicas[:-1]).get(shape.replicas[-1]), 1) if shape.replicas else 1
     return min(pods, whole(at(found, "spec").get("completions"), pods)) if shape is JOB else pods
-
-
-def _stated(*metadata: JsonObject) -> str:
-    """The duration as written on the work, else on its pod template."""
-    written = (texts(one.get("annotations")).get(EXPECTED_DURATION_ANNOTATION, "") for one in metadata)
-    return next((text for text in written if text.strip()), "")
 
 
 def _plan(found: JsonObject, template: JsonObject, shape: WorkloadKind, stated_s: int) -> WorkloadPlan | None:

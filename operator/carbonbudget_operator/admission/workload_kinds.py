@@ -1,4 +1,4 @@
-"""Where each judged kind keeps its pod template and its number of pods. Pure."""
+"""The workload kinds that budgets cover, with the paths of their pod template and number of pods. Pure."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from carbonbudget_core.jsons import objects
 from carbonbudget_operator.api_path import ApiPath
 from carbonbudget_operator.enforcement.kueue import GROUP
 from carbonbudget_operator.kube.client import KubeClient, KubeError
@@ -17,13 +18,15 @@ NEWEST_FIRST: Final = ("v1", "v1beta2", "v1beta1")
 
 
 async def served_version(client: KubeClient) -> str:
-    """The newest version that the cluster serves; empty where there is no Kueue. Raises KubeError."""
+    """Returns the newest version in which the cluster serves `workloads`; empty if there is none. Raises KubeError."""
     for version in NEWEST_FIRST:
         try:
-            await client.request("GET", ApiPath(GROUP, version))
+            found = await client.request("GET", ApiPath(GROUP, version))
         except KubeError as error:
             if error.status != 404:
                 raise
         else:
-            return version
+            # Another kind of the group can have a newer version than Workload has.
+            if any(resource.get("name") == "workloads" for resource in objects(found.get("resources"))):
+                return version
     return ""

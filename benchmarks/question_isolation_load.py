@@ -22,9 +22,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from aiohttp import web
 from benchmarks.budget_query_cost import HOUR
 from benchmarks.figures import Figures, arguments, show, yardstick_ms
+from benchmarks.month_serving import serving_a_month
 from benchmarks.question_load import NODES, Load, questions
 from benchmarks.question_load import review as review_of_others
-from tests.serving import URL, Serving, serving_a_month
+from tests.serving import URL, Serving
 
 from carbonbudget_operator.ingest.connections import raise_file_limit
 from carbonbudget_operator.settings import ServerSettings

@@ -30,7 +30,8 @@ from aiohttp import web
 from benchmarks.budget_query_cost import DAY, HOUR
 from benchmarks.figures import Figures, arguments, show, yardstick_ms
 from benchmarks.ingest_cost import ACCOUNT, a_report
-from tests.serving import URL, Serving, serving_a_month
+from benchmarks.month_serving import serving_a_month
+from tests.serving import URL, Serving
 
 from carbonbudget_operator.ingest.connections import raise_file_limit
 

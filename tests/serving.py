@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import datetime as dt
 import os
 import ssl
 import subprocess
 import sys
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import aiohttp
 import yaml
 from aiohttp import web
-from benchmarks.budget_query_cost import DAY, HOUR, fill
 
 from carbonbudget_operator.controller.certificates import make_ca, make_leaf
-from carbonbudget_operator.ledger.store import migrate, open_ledger
-from carbonbudget_operator.settings import Settings
-from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
 
 URL = "https://localhost:18443"
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -77,24 +70,3 @@ async def serving(
         server.terminate()
         server.wait()
         await runner.cleanup()
-
-
-@asynccontextmanager
-async def serving_a_month(base: Path, workloads: int, review: Answer) -> AsyncIterator[tuple[Serving, int]]:
-    """A server on an SQLite ledger with a month of `workloads`, ready; and the UTC second at which the month ends."""
-    url = f"sqlite:///{base}/ledger.db"
-    engine = open_ledger(url)
-    migrate(engine)
-    now = int(time.time()) // HOUR * HOUR - HOUR
-    begins = (now - 31 * DAY) // DAY * DAY
-    fill(engine, ValuedReader(engine, Settings()), workloads, every_hour=False, begins=begins, ends=now)
-    engine.dispose()
-    async with serving(base, url, review) as server:
-        async with aiohttp.ClientSession() as session:
-            for _ in range(200):
-                try:
-                    await (await session.get(f"{URL}/readyz", ssl=server.trust)).read()
-                    break
-                except aiohttp.ClientError:
-                    await asyncio.sleep(0.1)
-        yield server, now

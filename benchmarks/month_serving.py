@@ -1,0 +1,38 @@
+"""A real server on a ledger that holds a month, for the benchmarks of people's questions."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import aiohttp
+from benchmarks.budget_query_cost import DAY, HOUR, fill
+from tests.serving import URL, Answer, Serving, serving
+
+from carbonbudget_operator.ledger.store import migrate, open_ledger
+from carbonbudget_operator.settings import Settings
+from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
+
+
+@asynccontextmanager
+async def serving_a_month(base: Path, workloads: int, review: Answer) -> AsyncIterator[tuple[Serving, int]]:
+    """A server on an SQLite ledger with a month of `workloads`, ready; and the UTC second at which the month ends."""
+    url = f"sqlite:///{base}/ledger.db"
+    engine = open_ledger(url)
+    migrate(engine)
+    now = int(time.time()) // HOUR * HOUR - HOUR
+    begins = (now - 31 * DAY) // DAY * DAY
+    fill(engine, ValuedReader(engine, Settings()), workloads, every_hour=False, begins=begins, ends=now)
+    engine.dispose()
+    async with serving(base, url, review) as server:
+        async with aiohttp.ClientSession() as session:
+            for _ in range(200):
+                try:
+                    await (await session.get(f"{URL}/readyz", ssl=server.trust)).read()
+                    break
+                except aiohttp.ClientError:
+                    await asyncio.sleep(0.1)
+        yield server, now

@@ -20,7 +20,7 @@ from carbonbudget_operator.cli.main import app
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PAGE = (ROOT / "docs/reference/commands.md").read_text(encoding="utf-8")
-EXAMPLES = sorted((ROOT / "examples/ci").glob("*.yaml"))
+EXAMPLES = sorted((ROOT / "examples/11-ci").glob("*.yaml"))
 
 
 def test_every_subcommand_of_the_plugin_is_in_the_reference() -> None:

@@ -367,8 +367,8 @@ def test_a_configured_zone_that_is_none_is_said_and_no_other_stands_in(
 
 @pytest.mark.parametrize(
     ("status", "body", "said"),
-    [(200, b"[1]", "no allocation: is that the server?"), (500, b'"down"', "answered 500"),
-     (200, b"{}", "no allocation"), (403, b'{"reason": "you may not"}', "answered 403: you may not"),
+    [(200, b"[1]", "no allocation: is that the carbonbudget server?"), (500, b'"down"', "500 and gave no reason"),
+     (200, b"{}", "no allocation"), (403, b'{"reason": "you may not"}', "you may not"),
      (200, b"<html>", "cannot be asked")],
 )  # fmt: skip
 def test_a_server_that_answers_something_else_is_said_in_a_line(status: int, body: bytes, said: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import sys
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Annotated, Any, Final
@@ -12,7 +13,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from carbonbudget_operator.allocation.policy import IdleRule, OverheadRule, PolicyError, parse_shared
-from carbonbudget_operator.cli.covers import CSV_COVERS, covers_line, csv_covers
+from carbonbudget_operator.cli.covers import CSV_COVERS, covers_line, csv_covers, future_sentence
 from carbonbudget_operator.cli.options import (
     OutputFormat,
     csv_cells,
@@ -69,6 +70,8 @@ def allocate(
     span = instant(start, "--from"), instant(end, "--to")
     if span[0] >= span[1]:
         fail("--from must be before --to", code=2)
+    if sentence := future_sentence(span[0], int(time.time())):
+        fail(sentence)
     with exit_without_answer():
         result = where.source({"allocation": policy}).allocation(span, group_by, filter_by)
     where.announce(result.get("settings"), output)

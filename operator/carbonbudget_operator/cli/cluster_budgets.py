@@ -121,8 +121,8 @@ def _sentence(error: KubeError, where: str) -> str:
         return "the API server does not know who you are: renew your credentials"
     if error.status == 403:
         return f"a right is missing, which {_who_has_it(where)} ({error.reason})"
-    if error.status:
-        return f"the API server answered {error.status}: {error.reason}"
+    if error.status == 429 or error.status >= 500:
+        return f"the API server could not answer ({error.status}): {error.reason}; try again"
     return error.reason
 
 

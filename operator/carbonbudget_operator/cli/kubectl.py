@@ -43,7 +43,7 @@ from carbonbudget_operator.cli.cluster_budgets import (
 )
 from carbonbudget_operator.cli.explain import as_json, explain
 from carbonbudget_operator.cli.installed_enforcement import installed_enforcement, judged_kinds
-from carbonbudget_operator.cli.kubeconfig import Context, Kubeconfig, Namespace, Timeout, credentials
+from carbonbudget_operator.cli.kubeconfig import AsGroups, AsUser, Context, Kubeconfig, Namespace, Timeout, credentials
 from carbonbudget_operator.cli.options import fail, print_table, printable_cell
 from carbonbudget_operator.cli.wording import micrograms
 from carbonbudget_operator.enforcement.enforced_budgets import is_judged_namespace
@@ -89,11 +89,13 @@ def budgets(
     namespace: Namespace = "",
     kubeconfig: Kubeconfig = "",
     context: Context = "",
+    as_user: AsUser = "",
+    as_groups: AsGroups = None,
     output: Output = KubectlFormat.TABLE,
     timeout: Timeout = 30,
 ) -> None:
     """How the budgets of a namespace, or of all, stand. The cluster's too, if you may see those."""
-    who = credentials(kubeconfig, context)
+    who = credentials(kubeconfig, context, as_user=as_user, as_groups=as_groups or ())
     found = budgets_of(who, namespace, everywhere, timeout)
     lines = budget_rows(found)
     if output is KubectlFormat.JSON:
@@ -124,6 +126,8 @@ def top(
     namespace: Namespace = "",
     kubeconfig: Kubeconfig = "",
     context: Context = "",
+    as_user: AsUser = "",
+    as_groups: AsGroups = None,
     output: Output = KubectlFormat.TABLE,
     timeout: Timeout = 30,
     limit: Annotated[int, typer.Option("--limit", min=0, help="At most so many rows; 0 for all.")] = 0,
@@ -137,7 +141,7 @@ def top(
     All that the budgets' statuses name: each names five, or ten and all over a threshold with per: Workload. What the
     others used is printed below.
     """
-    who = credentials(kubeconfig, context)
+    who = credentials(kubeconfig, context, as_user=as_user, as_groups=as_groups or ())
     found = budgets_of(who, namespace, everywhere, timeout)
     space = "" if everywhere else namespace or who.namespace
     lines = workload_rows(found, space, accounting)
@@ -184,13 +188,15 @@ def explain_budget(
     namespace: Namespace = "",
     kubeconfig: Kubeconfig = "",
     context: Context = "",
+    as_user: AsUser = "",
+    as_groups: AsGroups = None,
     output: Output = KubectlFormat.TABLE,
     timeout: Timeout = 30,
 ) -> None:
     """One budget in plain words. What counts, how it stands, what happens when and to what, and what to do next."""
     if cluster and namespace:
         fail("a ClusterCarbonBudget is in no namespace: leave out --cluster or --namespace", code=2)
-    who = credentials(kubeconfig, context)
+    who = credentials(kubeconfig, context, as_user=as_user, as_groups=as_groups or ())
     space = "" if cluster else namespace or who.namespace
     resource = CLUSTER_BUDGET if cluster else BUDGET
 

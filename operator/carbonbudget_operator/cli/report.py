@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from typing import Annotated
 
 import typer
 
 from carbonbudget_operator.cli import closed_report
+from carbonbudget_operator.cli.covers import future_sentence
 from carbonbudget_operator.cli.options import OutputFormat, fail, instant
 from carbonbudget_operator.cli.report_output import HourlyFactors, print_report, span_of, write_numbers
 from carbonbudget_operator.cli.source_options import SourceOptions, exit_without_answer, is_typed, with_source_options
@@ -47,6 +49,8 @@ def report(
     span = span_of(period) if period else (instant(start, "--from"), instant(end, "--to"))
     if span[0] >= span[1]:
         fail("--from must be before --to", code=2)
+    if sentence := future_sentence(span[0], int(time.time())):
+        fail(sentence)
     with exit_without_answer():
         result = where.source().report(span, period)
     where.announce(result.get("settings"), output)

@@ -275,7 +275,7 @@ def test_a_closure_that_was_undone_is_listed_and_its_file_verifies_as_undone(led
         assert f"{sha256}, and reopened on " in said
     undone = ledger.run("report", "verify", "2025-Q3", "--file", str(file), code=1)
     assert "is the report of 2025-Q3 that was closed on " in undone
-    assert "(reason: =wrong, quarter), so it does not stand any more" in undone
+    assert "(reason: =wrong, quarter), so the file is no longer valid" in undone
     ledger.book(a_report(DAY + 3600, "own", {"p1": 3_000_000}))
     ledger.run("report", "close", "2025-Q3", "--incomplete")
     assert "That closure was undone" in ledger.run("report", "verify", "2025-Q3", "--file", str(file), code=1)

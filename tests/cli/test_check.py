@@ -16,7 +16,7 @@ from tests.cli.api_server import Asked, Said, api_server, discovery, echo, kubec
 from tests.cli.test_manifests import CONFIG, JOB, TEMPLATE, cron
 from typer.testing import CliRunner, Result
 
-from carbonbudget_operator.cli.dry_run_answers import CheckVerdict, interpret_answer, parse_warnings, worst
+from carbonbudget_operator.cli.check_verdict import CheckVerdict, interpret_answer, parse_warnings, worst
 from carbonbudget_operator.cli.main import app
 from carbonbudget_operator.kube.client import ApiResponse
 
@@ -114,11 +114,16 @@ def test_a_yes_says_what_is_expected_and_what_is_left(tmp_path: Path) -> None:
     ("manifest", "labels", "said", "why"),
     [
         (JOB, {}, Said({}, 201), "the webhook did not answer"),
-        (JOB, {"carbonbudget.dev/enforcement": "off"}, Said({}, 201), "namespace default is not judged"),
-        (DEPLOYMENT, {}, Said({}, 201), "Deployment is not judged in this cluster"),
-        (JOB | {"metadata": {"name": "j", "namespace": "kube-system"}}, {}, Said({}, 201), "kube-system is not judged"),
+        (JOB, {"carbonbudget.dev/enforcement": "off"}, Said({}, 201), "budgets do not apply in namespace default"),
+        (DEPLOYMENT, {}, Said({}, 201), "budgets do not apply to Deployment in this cluster"),
+        (
+            JOB | {"metadata": {"name": "j", "namespace": "kube-system"}},
+            {},
+            Said({}, 201),
+            "do not apply in namespace kube-system",
+        ),
         (JOB, {}, status(403, "Forbidden", POLICY), "the refusal came before that was asked"),
-        (JOB, {}, Said({}, 201, (f'299 - "{FITS}"',)), "stands in the warning"),
+        (JOB, {}, Said({}, 201, (f'299 - "{FITS}"',)), "the warning states"),
     ],
     ids=["webhook away", "off", "kind", "system", "refused", "warned"],
 )

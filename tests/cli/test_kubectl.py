@@ -232,7 +232,7 @@ def test_where_the_mode_was_changed_since_nothing_is_refused_any_more() -> None:
 def test_a_runs_own_budget_refuses_nothing_to_others_and_says_whom_it_suspends() -> None:
     held = {"action": "Suspend", "until": "2026-11-24T18:00:00Z", "suspendFrom": "2026-11-24T12:30:00Z"}
     budget = a_budget(given=STATUS | BLOCK | {"enforcement": held}, per="Workload")
-    assert "stands in no other's way" in told(budget, "Refused now")
+    assert "blocks no other workload" in told(budget, "Refused now")
     assert "New Job" not in told(budget, "Refused now")
     assert "will be suspended" in told(budget, "Refused now")
     assert "Wait" not in told(budget, "Next")
@@ -484,7 +484,7 @@ def test_who_may_not_read_is_told_which_right_is_missing_and_what_to_look_at(
 def test_options_before_the_command_are_said_to_stand_after_it(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["-n", "team-a", "budgets"])
     assert result.exit_code == 2
-    assert "options stand after the command: kubectl carbon budgets -n NAMESPACE" in " ".join(result.output.split())
+    assert "write options after the command: kubectl carbon budgets -n NAMESPACE" in " ".join(result.output.split())
 
 
 def test_a_name_that_is_elsewhere_is_told_with_the_option_that_finds_it(tmp_path: Path) -> None:

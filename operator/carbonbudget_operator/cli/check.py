@@ -16,7 +16,7 @@ from typing import Annotated, Final
 
 import typer
 
-from carbonbudget_operator.cli.dry_run_answers import EXIT_CODES, CheckVerdict, DryRunOutcome, worst
+from carbonbudget_operator.cli.check_verdict import EXIT_CODES, CheckVerdict, DryRunOutcome, worst
 from carbonbudget_operator.cli.kubeconfig import AsGroups, AsUser, Context, Kubeconfig, Namespace, Timeout, credentials
 from carbonbudget_operator.cli.manifests import ManifestError, ManifestObject, read_manifests, to_try
 from carbonbudget_operator.cli.options import fail, printable_cell
@@ -64,7 +64,7 @@ def check(
     async def run() -> tuple[list[tuple[ManifestObject, DryRunOutcome]], Sequence[str]]:
         dry_run = DryRun(who, namespace or who.namespace, timeout)
         try:
-            await dry_run.look_who_judges()
+            await dry_run.check_installation()
             return [pair async for pair in _each(dry_run, tried)], dry_run.notes
         finally:
             await dry_run.close()

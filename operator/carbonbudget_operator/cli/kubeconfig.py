@@ -1,4 +1,4 @@
-"""How commands that people run reach their API server: a kubeconfig's context, with their own rights."""
+"""Options and credentials of commands that ask the API server with a user's kubeconfig."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def credentials(
     try:
         found = replace(find_credentials(kubeconfig, context), impersonated=impersonated)
         if found.url.startswith("https"):
-            found.ssl_context()  # a CA or key that is no longer there is told here
+            found.ssl_context()  # a CA or key that is no longer there is reported here
         if code == _WRONG_USE and not _URL.match(found.url):  # `check` says of each object why it is not answerable
             raise ValueError(f"the kubeconfig's server {found.url!r} is no http or https URL")
     except (ValueError, OSError) as error:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from carbonbudget_operator.cli import closed_report
-from carbonbudget_operator.cli.covers import future_sentence
+from carbonbudget_operator.cli.covered_span import future_sentence
 from carbonbudget_operator.cli.options import OutputFormat, fail, instant
 from carbonbudget_operator.cli.report_output import HourlyFactors, print_report, span_of, write_numbers
 from carbonbudget_operator.cli.source_options import SourceOptions, exit_without_answer, is_typed, with_source_options
@@ -42,7 +42,7 @@ def report(
     """Both Scope 2 figures side by side, embodied apart, with coverage, data quality and every factor used."""
     if (below := typer_context.invoked_subcommand) is not None:
         if typed := [name for name in typer_context.params if is_typed(typer_context, name)]:
-            fail(f"write options behind {below}: what stands before it is not of it ({', '.join(typed)})", code=2)
+            fail(f"write options after {below}: options before it do not apply to it ({', '.join(typed)})", code=2)
         return
     if bool(period) == bool(start or end) or bool(start) != bool(end):
         fail("give --period, or --from and --to", code=2)

@@ -69,14 +69,14 @@ class ServerSource:
     def closures(self) -> JsonObject:
         """All closed reports and all closures that were undone, without their texts."""
         said = self._ask(ServerRequest("GET", "/v1/report/closures", {}), {"items"})
-        items, former = said["items"], said.get("reopened", [])  # a server of a former version lists none
+        items, reopened = said["items"], said.get("reopened", [])  # a server of an earlier version lists none
         understood = (
-            isinstance(items, list) and isinstance(former, list) and all(map(_is_closure, [*items, *former]))
-            and all(type(one.get("reopened_at")) is int and "reason" in one for one in former)
+            isinstance(items, list) and isinstance(reopened, list) and all(map(_is_closure, [*items, *reopened]))
+            and all(type(one.get("reopened_at")) is int and "reason" in one for one in reopened)
         )  # fmt: skip
         if not understood:
-            raise AnswerSourceError("the server's list of closed reports is not understood: are versions mixed?")
-        return {"items": items, "reopened": former}
+            raise AnswerSourceError("the server's list of closed reports cannot be read: are versions mixed?")
+        return {"items": items, "reopened": reopened}
 
     def closed(self, period: str) -> ClosedReport:
         """One closed report."""
@@ -95,7 +95,7 @@ class ServerSource:
     def _closed(self, question: ServerRequest) -> ClosedReport:
         found = self._ask(question, {"period", "closed_at", "sha256", "report"})
         if not _is_closure(found):
-            raise AnswerSourceError("the server's closed report is not understood: are versions mixed?")
+            raise AnswerSourceError("the server's closed report cannot be read: are versions mixed?")
         return ClosedReport(str(found["period"]), int(found["closed_at"]), str(found["sha256"]), str(found["report"]))
 
     def _ask(self, question: ServerRequest, keys: set[str]) -> JsonObject:

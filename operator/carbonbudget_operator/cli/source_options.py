@@ -114,7 +114,7 @@ class SourceOptions:
 
 
 def is_typed(context: typer.Context, option: str) -> bool:
-    """Whether it stands on the command line: an environment variable gives way to what does."""
+    """Whether the option is on the command line, which takes precedence over environment variables."""
     source = context.get_parameter_source(option)
     return source is not None and source.name == "COMMANDLINE"
 

@@ -13,7 +13,7 @@ def covers_line(result: Mapping[str, Any], asked: tuple[int, int]) -> str:
     """One line: what is covered, and why that is more than the [start, end) that was asked for, if it is."""
     span = _span(result)
     if span is None:
-        return "covers: the server is of a former version and does not state it: a part of an hour is shared pro rata"
+        return "covers: the server is of an earlier version and does not state it: a part of an hour is shared pro rata"
     said = f"covers {date_of(span[0])} to {date_of(span[1])}"
     if span == asked:
         return said

@@ -22,7 +22,7 @@ from typer.testing import CliRunner
 from carbonbudget_operator.answers.run_use import RunQueriesAnswerer
 from carbonbudget_operator.answers.time_ranges import covered_range
 from carbonbudget_operator.api.query_bodies import RunQuery
-from carbonbudget_operator.cli.covers import covers_line, csv_covers
+from carbonbudget_operator.cli.covered_span import covers_line, csv_covers
 from carbonbudget_operator.cli.main import app
 from carbonbudget_operator.cli.options import csv_list
 from carbonbudget_operator.decimal_text import grams
@@ -193,7 +193,7 @@ def test_any_span_that_an_answer_states_is_shown(start: int, end: int) -> None:
 
 @pytest.mark.parametrize("covers", [None, {}, [1, 2], {"from": "0", "to": "1"}, {"from": True, "to": 3600}])
 def test_a_server_of_a_former_version_that_states_none_is_named(covers: object) -> None:
-    assert "former version" in covers_line({"covers": covers}, (0, 60))
+    assert "earlier version" in covers_line({"covers": covers}, (0, 60))
     assert csv_covers({"covers": covers}) == ("", "")
 
 

@@ -276,7 +276,7 @@ def test_a_closure_that_was_undone_is_listed_and_its_file_verifies_as_undone(led
         assert f"{sha256}, and reopened on " in said
     undone = ledger.run("report", "verify", "2025-Q3", "--file", str(file), code=1)
     assert "is the report of 2025-Q3 that was closed on " in undone
-    assert "(reason: =wrong, quarter), so it does not stand any more" in undone
+    assert "(reason: =wrong, quarter), so the file is no longer valid" in undone
     ledger.book(a_report(DAY + 3600, "own", {"p1": 3_000_000}))
     ledger.run("report", "close", "2025-Q3", "--incomplete")
     assert "That closure was undone" in ledger.run("report", "verify", "2025-Q3", "--file", str(file), code=1)
@@ -368,8 +368,8 @@ def test_a_configured_zone_that_is_none_is_said_and_no_other_stands_in(
 
 @pytest.mark.parametrize(
     ("status", "body", "said"),
-    [(200, b"[1]", "no allocation: is that the server?"), (500, b'"down"', "answered 500"),
-     (200, b"{}", "no allocation"), (403, b'{"reason": "you may not"}', "answered 403: you may not"),
+    [(200, b"[1]", "no allocation: is that the carbonbudget server?"), (500, b'"down"', "500 and gave no reason"),
+     (200, b"{}", "no allocation"), (403, b'{"reason": "you may not"}', "you may not"),
      (200, b"<html>", "cannot be asked")],
 )  # fmt: skip
 def test_a_server_that_answers_something_else_is_said_in_a_line(status: int, body: bytes, said: str) -> None:

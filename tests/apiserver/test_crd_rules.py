@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from tests.conftest import ROOT, Cluster
+from tests.conftest import Cluster
 from tests.e2e.conftest import Release, budget, wait_for
 
 from carbonbudget_operator.api.carbonbudget import CarbonBudget
@@ -239,15 +238,6 @@ def test_a_budget_of_before_a_rule_is_still_judged_and_read(with_crds: Release, 
     assert (body["spec"]["limit"], body["status"]["counted"]) == ("6kg", status["counted"])
     assert CarbonBudget.model_validate(body).status.state == "Exceeded"
     assert parse_budget(body) is not None
-
-
-EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
-
-
-@pytest.mark.parametrize("example", EXAMPLES, ids=[example.stem for example in EXAMPLES])
-def test_every_example_is_accepted(with_crds: Release, namespace: str, example: Path) -> None:
-    with_crds.cluster.kubectl("-n", namespace, "apply", "-f", str(example))
-    with_crds.cluster.kubectl("-n", namespace, "delete", "-f", str(example), "--wait=true")
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from tests.e2e.conftest import wait_for
 from carbonbudget_core.jsons import JsonObject, parse_object
 from carbonbudget_operator.api.resource_names import JUDGED_KINDS
 from carbonbudget_operator.api_path import ApiPath
-from carbonbudget_operator.cli.installed_enforcement import InstalledEnforcement, installed_enforcement, judged_kinds
+from carbonbudget_operator.cli.installed_enforcement import InstalledEnforcement, installed_enforcement, limited_kinds
 
 pytestmark = [pytest.mark.cluster, pytest.mark.control_plane]
 
@@ -95,7 +95,7 @@ def test_explain_finds_the_judged_kinds_and_namespaces_in_the_installed_policy(j
 
     async def found() -> tuple[InstalledEnforcement, frozenset[str] | None]:
         seen = await installed_enforcement(read)
-        return seen, await judged_kinds(seen, read)
+        return seen, await limited_kinds(seen, read)
 
     seen, kinds = asyncio.run(found())
     assert (seen.mode, kinds) == ("Enforce", JUDGED_KINDS | {"TrainJob"})

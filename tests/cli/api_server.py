@@ -32,6 +32,7 @@ class Asked:
     path: str
     query: str
     body: JsonObject
+    headers: tuple[tuple[str, str], ...] = ()
 
 
 Answering = Callable[[Asked], Said]
@@ -87,7 +88,7 @@ def api_server(answer: Answering, directory: Path, namespace: str = "") -> Itera
             length = int(self.headers.get("Content-Length") or 0)
             body = json.loads(self.rfile.read(length) or b"{}")
             path, _, query = self.path.partition("?")
-            said = answer(Asked(self.command, path, query, body))
+            said = answer(Asked(self.command, path, query, body, tuple(self.headers.items())))
             raw = said.raw if said.raw is not None else json.dumps(said.body).encode()
             self.send_response(said.status)
             for warning in said.warnings:

@@ -131,7 +131,7 @@ def test_a_server_of_another_version(run: Run, world: World, name: str, more: di
         done = run([*FIGURES[name], "--server-url", url])
     assert done.code not in (0, None)
     assert "Traceback" not in done.err
-    assert "are versions mixed?" in done.err or "is that the server?" in done.err, done.err
+    assert "are versions mixed?" in done.err or "is that the carbonbudget server?" in done.err, done.err
 
 
 @pytest.mark.parametrize("name", FIGURES)

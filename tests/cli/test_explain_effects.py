@@ -18,7 +18,7 @@ from carbonbudget_operator.api.resource_names import JUDGED_KINDS
 from carbonbudget_operator.api_path import ApiPath
 from carbonbudget_operator.cli.budget_effects import ReaderContext, budget_effects
 from carbonbudget_operator.cli.explain import explain
-from carbonbudget_operator.cli.installed_enforcement import InstalledEnforcement, installed_enforcement, judged_kinds
+from carbonbudget_operator.cli.installed_enforcement import InstalledEnforcement, installed_enforcement, limited_kinds
 from carbonbudget_operator.enforcement.enforced_budgets import parse_budget
 from carbonbudget_operator.enforcement.suspension import Suspend, decide_suspensions
 
@@ -66,8 +66,8 @@ ENFORCED = ([], ["Job"], ["Deployment", "Pod"], ["DaemonSet", "TrainJob"], KINDS
 @pytest.mark.parametrize("kinds", ENFORCED, ids=lambda kinds: "-".join(kinds) or "default")
 def test_what_is_said_of_each_kind_is_what_the_webhook_answers(mode: Mode, state: str, kinds: list[str]) -> None:
     made = body(**STATES[state], **({"enforce": {"kinds": kinds}} if kinds else {}))
-    found = budget_effects(read(made), AT, ReaderContext(None, mode, judged=JUDGED))
-    said = section(made, "Refused now", ReaderContext(None, mode, judged=JUDGED))
+    found = budget_effects(read(made), AT, ReaderContext(None, mode, limited_kinds=JUDGED))
+    said = section(made, "Refused now", ReaderContext(None, mode, limited_kinds=JUDGED))
     small = Bench(made, mode=mode).knows(core_hour_ug=1)
     large = Bench(made, mode=mode).knows(core_hour_ug=10**10)
     for kind in KINDS:
@@ -87,7 +87,7 @@ def test_new_work_is_said_to_be_refused_where_the_policy_alone_refuses_it() -> N
     """It reads status.enforcement, and no period."""
     made = body(**STATES["blocks"])
     del made["status"]["period"]
-    said = section(made, "Refused now", ReaderContext(None, "Enforce", judged=JUDGED))
+    said = section(made, "Refused now", ReaderContext(None, "Enforce", limited_kinds=JUDGED))
     assert said.startswith("New Job or bare Pod until ")
     assert GROWTH["Job"] not in said
 
@@ -109,7 +109,7 @@ def test_there_is_a_sentence_of_growth_for_each_kind_of_kubernetes_own() -> None
 def test_growth_is_said_to_be_refused_where_the_webhook_refuses_it(kind: str, state: str, mode: Mode) -> None:
     made = body(**STATES[state], enforce={"kinds": [kind]})
     answered = Bench(made, mode=mode).changes(kind, *GROWN[kind])
-    said = section(made, "Refused now", ReaderContext(None, mode, judged=JUDGED))
+    said = section(made, "Refused now", ReaderContext(None, mode, limited_kinds=JUDGED))
     assert (GROWTH[kind] in said) == (answered.outcome == "refused")
 
 
@@ -126,7 +126,7 @@ def test_growth_without_more_replicas_is_said_too(
 ) -> None:
     made = body(**STATES["blocks"], enforce={"kinds": [kind]})
     assert Bench(made).changes(kind, before, after, replicas=1).outcome == "refused"
-    assert words in section(made, "Refused now", ReaderContext(None, "Enforce", judged=JUDGED))
+    assert words in section(made, "Refused now", ReaderContext(None, "Enforce", limited_kinds=JUDGED))
 
 
 @pytest.mark.parametrize("kind", sorted(set(KINDS) - {"Job"}))
@@ -135,9 +135,9 @@ def test_a_kind_that_nobody_judges_is_not_said_to_be_refused(kind: str) -> None:
         until=NOW + HOUR, used_g=1100, enforce={"kinds": ["Job", kind]}, thresholds=[{"at": 100, "action": "Block"}]
     )
     shown = "bare Pod" if kind == "Pod" else kind
-    beside = ReaderContext(None, "Enforce", judged=frozenset({"Job"}))
+    beside = ReaderContext(None, "Enforce", limited_kinds=frozenset({"Job"}))
     assert shown not in section(made, "Refused now", beside)
-    assert f"{shown} of enforce.kinds is not judged in this cluster" in section(made, "Thresholds", beside)
+    assert f"Budgets do not apply to {shown} of enforce.kinds in this cluster" in section(made, "Thresholds", beside)
     assert "At 100 % it refuses a new Job, and growth of what runs (reached)." in section(made, "Thresholds", beside)
     # Where the policy cannot be seen, the controller's condition says it.
     message = f"{kind} of enforce.kinds is not judged in this cluster: mistyped, or missing"
@@ -162,7 +162,7 @@ def test_what_is_said_of_running_jobs_is_what_enforcement_does(
     job = a_job(annotations={"carbonbudget.dev/suspend-at": instant(suspend_from)})
     decision = decide_suspensions([budget], [job], {}, NOW, 0, mode == "Enforce", frozenset(), NOW - HOUR)
     suspends = any(isinstance(action, Suspend) for action in decision.actions)
-    said = section(made, "Refused now", ReaderContext(None, mode, judged=JUDGED))
+    said = section(made, "Refused now", ReaderContext(None, mode, limited_kinds=JUDGED))
     assert ("are suspended from" in said) == suspends, said
     assert ("suspended from" in said) == (mode == "Enforce" and until > NOW)
 
@@ -170,7 +170,7 @@ def test_what_is_said_of_running_jobs_is_what_enforcement_does(
 @pytest.mark.parametrize(("used_g", "word"), [(1100, "was reached"), (500, "was not reached")])
 def test_of_a_budget_that_ended_nothing_is_said_to_act(used_g: int, word: str) -> None:
     made = body(**STATES["ended"] | {"used_g": used_g}, thresholds=[{"at": 100, "action": "Block"}])
-    beside = ReaderContext(None, "Enforce", judged=JUDGED)
+    beside = ReaderContext(None, "Enforce", limited_kinds=JUDGED)
     thresholds = section(made, "Thresholds", beside)
     assert f"({word}; its period ended " in thresholds
     assert "does nothing now" in thresholds
@@ -198,7 +198,7 @@ def test_a_threshold_that_is_reached_while_nothing_acts_says_so() -> None:
     [
         ([], "nothing was valued yet"),
         ([{"type": "Ready", "status": "True", "reason": "Evaluated"}], "contracts, supplier's factors or claims"),
-        ([{"type": "Ready", "status": "True", "reason": "LocationStandsIn"}], "the grid's figure stands in"),
+        ([{"type": "Ready", "status": "True", "reason": "LocationStandsIn"}], "the grid's figure is used"),
     ],
 )
 def test_contracts_are_said_to_value_only_where_the_server_found_some(
@@ -242,7 +242,7 @@ async def seen(
         return policy if path.group == "admissionregistration.k8s.io" else discovered
 
     found = await installed_enforcement(reading)
-    return found, await judged_kinds(found, reading)
+    return found, await limited_kinds(found, reading)
 
 
 async def test_judged_kinds_are_those_of_the_policys_rules() -> None:
@@ -252,7 +252,7 @@ async def test_judged_kinds_are_those_of_the_policys_rules() -> None:
     assert found.leaves_out("kube-system", None)
     assert found.leaves_out("team-a", {"carbonbudget.dev/enforcement": "off"})
     assert not found.leaves_out("team-a", None)
-    assert (found.judges("batch", "jobs"), found.judges("ray.io", "rayjobs")) == (True, False)
+    assert (found.limits("batch", "jobs"), found.limits("ray.io", "rayjobs")) == (True, False)
     assert (await seen((200, the_policy()), (404, {})))[1] == JUDGED - {"TrainJob"}, "its CRD is not installed"
 
 

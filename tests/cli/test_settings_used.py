@@ -157,8 +157,8 @@ def test_a_dated_key_is_printed_with_all_its_values_and_any_other_key_once(tmp_p
 
 OTHER_FILES = {
     "charts/carbonbudget/values.yaml": "these are values of the Helm chart",
-    "examples/first-budget.yaml": "this is a Kubernetes manifest of kind CarbonBudget",
-    "examples/demo/budgets.yaml": "this is a Kubernetes manifest of kind CarbonBudget",
+    "examples/01-first-budget/budget.yaml": "this is a Kubernetes manifest of kind CarbonBudget",
+    "examples/10-demo/budgets.yaml": "this is a Kubernetes manifest of kind CarbonBudget",
 }
 
 

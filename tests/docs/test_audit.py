@@ -18,7 +18,7 @@ from carbonbudget_operator.cli.main import app
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PAGE = (ROOT / "docs" / "audit.md").read_text(encoding="utf-8")
-FOLDER = ROOT / "examples" / "audit"
+FOLDER = ROOT / "examples" / "14-audit"
 
 
 def run(*args: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -81,6 +82,35 @@ def test_a_value_by_which_no_component_would_start_is_refused_by_helm(
 ) -> None:
     done = cluster.run(*RENDER, "--set", f"{key}={value}", check=False)
     assert (done.returncode, f"at '/{place}'" in done.stderr) == (1, True), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("instant", "taken"),
+    [
+        ("2026-01-01T00:30Z", False),
+        ("2026-01-01T00:30", False),
+        ("2026-01-01 00:15:00Z", False),
+        ("2026-01-01T00:00+05:30", False),
+        ("2026-01-01T00:30+05:00", False),
+        ("2026-01-01T00:45-03:45", False),
+        ("2026-01-01T02:00:00+02:00", True),
+        ("2026-01-01T05:30+05:30", True),
+        ("2026-01-01T00:30-03:30", True),
+        ("2026-01-01T05:45:00+05:45", True),
+        ("2026-01-01T00:15-03:45", True),
+        ("2026-01-01 23:00", True),
+        ("2026-01-01", True),
+    ],
+)
+def test_helm_refuses_an_instant_that_is_no_full_hour_as_the_server_does(
+    cluster: Cluster, instant: str, taken: bool
+) -> None:
+    pue = [{"value": 1.4}, {"valid_from": instant, "value": 1.2}]
+    done = cluster.run(*RENDER, "--set-json", f"carbon.pue={json.dumps(pue)}", check=False)
+    assert (done.returncode == 0) is taken, done.stderr
+    assert taken or f"valid_from': '{instant}' does not match pattern" in done.stderr
+    with nullcontext() if taken else pytest.raises(ValueError, match="inside an hour of UTC"):
+        Settings.model_validate({"carbon": {"pue": pue}})
 
 
 @pytest.mark.parametrize(

@@ -13,14 +13,14 @@ from typer.main import get_command
 from carbonbudget_operator.api.carbonbudget import CarbonBudget
 from carbonbudget_operator.cli.budget_effects import ReaderContext
 from carbonbudget_operator.cli.check import as_json
-from carbonbudget_operator.cli.dry_run_answers import EXIT_CODES
+from carbonbudget_operator.cli.check_verdict import EXIT_CODES
 from carbonbudget_operator.cli.explain import as_json as explained
 from carbonbudget_operator.cli.kubectl import app as plugin
 from carbonbudget_operator.cli.main import app
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PAGE = (ROOT / "docs/reference/commands.md").read_text(encoding="utf-8")
-EXAMPLES = sorted((ROOT / "examples/ci").glob("*.yaml"))
+EXAMPLES = sorted((ROOT / "examples/11-ci").glob("*.yaml"))
 
 
 def test_every_subcommand_of_the_plugin_is_in_the_reference() -> None:

@@ -155,11 +155,11 @@ def test_carbon_settings_reach_the_server_as_they_are(cluster: Cluster, tmp_path
 
 
 def test_dated_values_reach_the_server_as_they_are(cluster: Cluster, tmp_path: Path) -> None:
-    text = cluster.run(*RENDER, "-f", str(ROOT / "examples/values/dated.yaml")).stdout
+    text = cluster.run(*RENDER, "-f", str(ROOT / "examples/13-dated-values/values.yaml")).stdout
     (config,) = [d for d in yaml.safe_load_all(text) if d["metadata"]["name"] == "carbonbudget-config"]
     (tmp_path / "config.yaml").write_text(config["data"]["config.yaml"])
     carbon = load_settings(tmp_path / "config.yaml", {}).carbon
-    given = Settings.model_validate(yaml.safe_load((ROOT / "examples/values/dated.yaml").read_text()))
+    given = Settings.model_validate(yaml.safe_load((ROOT / "examples/13-dated-values/values.yaml").read_text()))
     assert carbon == given.carbon
     done = cluster.run(*RENDER, "--set-json", 'carbon.pue=[{"value":1.4},{"value":1.2}]', check=False)
     assert done.returncode == 1

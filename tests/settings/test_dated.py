@@ -201,7 +201,7 @@ def test_an_entry_that_is_added_later_changes_no_section_before_it(entries: list
 
 def test_the_example_of_dated_values_reads_as_it_says() -> None:
     """The chart gives these values to the server as they are (tests/e2e/test_chart.py renders them)."""
-    values = yaml.safe_load((ROOT / "examples/values/dated.yaml").read_text(encoding="utf-8"))
+    values = yaml.safe_load((ROOT / "examples/13-dated-values/values.yaml").read_text(encoding="utf-8"))
     settings = Settings.model_validate(values)
     check_all_places(settings.carbon)
     changes = [dt.datetime.fromtimestamp(at, dt.UTC).strftime("%Y-%m-%dT%H") for at in settings.carbon.starts[1:]]

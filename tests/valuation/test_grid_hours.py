@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 from carbonbudget_core.node_report import NodeInfo
 from carbonbudget_operator.carbon.intensity.hourly_intensity import IntensityPoint
 from carbonbudget_operator.carbon.intensity.intensity_source import IntensitySourceError
-from carbonbudget_operator.cli.fetched import fetched_lines
+from carbonbudget_operator.cli.fetch_summary import fetched_lines
 from carbonbudget_operator.cli.main import app
 from carbonbudget_operator.intensity_settings import ElectricityMapsSettings, IntensitySettings, StaticSourceSettings
 from carbonbudget_operator.ledger.booking import Booker

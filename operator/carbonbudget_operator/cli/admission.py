@@ -1,4 +1,4 @@
-"""`carbonbudget admission`."""
+"""`carbonbudget admission`: starts the admission webhook."""
 
 from __future__ import annotations
 

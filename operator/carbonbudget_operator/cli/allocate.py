@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import sys
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Annotated, Any, Final
@@ -12,7 +13,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from carbonbudget_operator.allocation.policy import IdleRule, OverheadRule, PolicyError, parse_shared
-from carbonbudget_operator.cli.covers import CSV_COVERS, covers_line, csv_covers
+from carbonbudget_operator.cli.covered_span import CSV_COVERS, covers_line, csv_covers, future_sentence
 from carbonbudget_operator.cli.options import (
     OutputFormat,
     csv_cells,
@@ -44,10 +45,10 @@ def allocate(
     group_by: Annotated[str, typer.Option(help="Comma-separated: namespace, workload, node, label:KEY.")] = "namespace",
     filter_by: Annotated[str, typer.Option("--filter", help="Comma-separated FIELD=VALUE.")] = "",
     idle: Annotated[
-        IdleRule | None, typer.Option(help="Who bears idle energy.  [default: as configured, byRequest]")
+        IdleRule | None, typer.Option(help="Who is charged with idle energy.  [default: as configured, byRequest]")
     ] = None,
     overhead: Annotated[
-        OverheadRule | None, typer.Option(help="Who bears overhead.  [default: as configured, proportional]")
+        OverheadRule | None, typer.Option(help="Who is charged with overhead.  [default: as configured, proportional]")
     ] = None,
     shared: Annotated[
         list[str] | None,
@@ -59,16 +60,18 @@ def allocate(
     from carbonbudget_operator.answers.grouping import FILTERED, GroupingError, parse_filter, parse_group_by
 
     try:
-        borne = dict(map(parse_shared, shared or []))
+        shared_rules = dict(map(parse_shared, shared or []))
         parse_group_by(group_by), parse_filter(filter_by)
     except (PolicyError, GroupingError) as error:
         fail(str(error), code=2)
-    policy = {"idle": idle, "overhead": overhead, "shared": borne or None}
+    policy = {"idle": idle, "overhead": overhead, "shared": shared_rules or None}
     if any(policy.values()) and not where.local:
         fail("--idle, --overhead and --shared need --ledger: the server answers by its own policy", code=2)
     span = instant(start, "--from"), instant(end, "--to")
     if span[0] >= span[1]:
         fail("--from must be before --to", code=2)
+    if sentence := future_sentence(span[0], int(time.time())):
+        fail(sentence)
     with exit_without_answer():
         result = where.source({"allocation": policy}).allocation(span, group_by, filter_by)
     where.announce(result.get("settings"), output)
@@ -83,7 +86,7 @@ def allocate(
 
 
 def _csv_more(row: dict[str, Any], result: dict[str, Any], figures: Sequence[str]) -> list[str]:
-    """The cells of `_CSV_MORE`: what makes a row whole by itself. Empty where a former version's server has none."""
+    """The cells of `_CSV_MORE`: what each row says of the whole answer. Empty if the server is too old."""
     from carbonbudget_operator.decimal_text import grams
 
     low, high = (row.get(key) for key in ("embodied_low_ug", "embodied_high_ug"))

@@ -1,4 +1,4 @@
-"""Where `allocate` and `report` get their answers: one Protocol, the ledger itself or a server."""
+"""The interface through which `allocate` and `report` get their answers: from the ledger or from a server."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What one budget does at an instant, by the functions that do it: webhook, policy and enforcement. Pure.
+"""What one budget blocks, warns of and suspends at an instant, by the functions of webhook and enforcement. Pure.
 
 Nothing here is a rule of its own: what refuses is `BudgetView.blocks`, what warns is `admission.decide.warns`, what
-suspends is `enforcement.budgets.Budget.suspends`; which kinds and namespaces are judged is read from the policy.
+suspends is `enforcement.budgets.Budget.suspends`; which kinds and namespaces budgets limit is read from the policy.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from carbonbudget_operator.enforcement.enforced_budgets import EnforcedBudget, p
 class ReaderContext:
     """What else the reader's rights let one see: whether they may change it, and enforcement.mode; None for unknown.
 
-    `exempt`: nothing in its namespace is judged, as far as that may be read. `judged`: the kinds whose creation is
-    judged in this cluster; None where that cannot be seen.
+    `exempt`: budgets do not apply in its namespace, as far as that may be read. `limited_kinds`: the kinds whose
+    creation budgets limit in this cluster; None where that cannot be seen.
     """
 
     may_change: bool | None
     mode: Mode | None
     exempt: bool = False
-    judged: frozenset[str] | None = None
+    limited_kinds: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +53,10 @@ def kinds(budget: AnyBudget) -> Sequence[str]:
     return (budget.spec.enforce or EnforceSpec()).kinds
 
 
-def judged_here(budget: AnyBudget, found: Iterable[str], beside: ReaderContext) -> list[str]:
-    """Of these kinds those that are judged here: by the policy, else by what the controller found."""
-    if beside.judged is not None:
-        return [kind for kind in found if kind in beside.judged]
+def limited_here(budget: AnyBudget, found: Iterable[str], beside: ReaderContext) -> list[str]:
+    """Those of the kinds that budgets limit in this cluster: by the policy, else by the controller's condition."""
+    if beside.limited_kinds is not None:
+        return [kind for kind in found if kind in beside.limited_kinds]
     ready = next((one for one in budget.status.conditions or () if one.reason == KINDS_NOT_JUDGED), None)
     left_out = ready.message.partition(" of enforce.kinds")[0].split(", ") if ready is not None else []
     return [kind for kind in found if kind not in left_out]
@@ -84,10 +84,10 @@ def budget_effects(budget: AnyBudget, at: dt.datetime, beside: ReaderContext) ->
     if found is None or beside.exempt or beside.mode == "Observe":
         return BudgetEffects()
     acting = beside.mode != "Warn"
-    mine = judged_here(budget, kinds(budget), beside)
+    mine = limited_here(budget, kinds(budget), beside)
     # The policy goes by status.enforcement alone; the webhook, which refuses growth, by the period too.
     refused = tuple(kind for kind in mine if acting and found.blocks(kind, now))
-    warned = judged_here(budget, dict.fromkeys((*ALWAYS_WARNED, *mine)), beside)
+    warned = limited_here(budget, dict.fromkeys((*ALWAYS_WARNED, *mine)), beside)
     holds = found.counts(now)
     fits = any(threshold.blocks for threshold in found.projected) and (found.per_workload or found.used_ug is not None)
     runs = enforcement_view(budget)

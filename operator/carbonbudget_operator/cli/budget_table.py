@@ -1,4 +1,4 @@
-"""How budgets stand, for people: rows of tables. Pure: objects in, texts out."""
+"""The rows of the tables of `kubectl carbon budgets` and `top`. Pure: objects in, texts out."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def unlisted_workloads(budgets: Iterable[AnyBudget], accounting: Accounting | No
 
 
 def _newest_ug(budget: AnyBudget) -> int:
-    """What the newest reading adds up to. The named workloads are of that reading; `used` may be an earlier one's."""
+    """The total of the newest evaluation. It names the workloads; `used` may be of an earlier evaluation."""
     parts = budget.status.breakdown
     if parts is None:
         return budget.status.used_micrograms or micrograms(budget.status.used or "")

@@ -16,8 +16,8 @@ from typing import Annotated, Final
 
 import typer
 
-from carbonbudget_operator.cli.dry_run_answers import EXIT_CODES, CheckVerdict, DryRunOutcome, worst
-from carbonbudget_operator.cli.kubeconfig import Context, Kubeconfig, Namespace, Timeout, credentials
+from carbonbudget_operator.cli.check_verdict import EXIT_CODES, CheckVerdict, DryRunOutcome, worst
+from carbonbudget_operator.cli.kubeconfig import AsGroups, AsUser, Context, Kubeconfig, Namespace, Timeout, credentials
 from carbonbudget_operator.cli.manifests import ManifestError, ManifestObject, read_manifests, to_try
 from carbonbudget_operator.cli.options import fail, printable_cell
 
@@ -39,6 +39,8 @@ def check(
     ],
     kubeconfig: Kubeconfig = "",
     context: Context = "",
+    as_user: AsUser = "",
+    as_groups: AsGroups = None,
     namespace: Namespace = "",
     output: Annotated[
         CheckFormat, typer.Option("--output", "-o", envvar="CARBONBUDGET_OUTPUT", help="table or json.")
@@ -55,14 +57,14 @@ def check(
         if namespace and entry.namespace and entry.namespace != namespace:
             fail(f"{entry.title} is of namespace {entry.namespace}, not {namespace}: leave --namespace out", code=2)
     tried, others = to_try(entries)
-    who = credentials(kubeconfig, context, _UNANSWERABLE)
+    who = credentials(kubeconfig, context, _UNANSWERABLE, as_user=as_user, as_groups=as_groups or ())
     # Imported here: `--help` should not wait for it.
     from carbonbudget_operator.cli.dry_run import DryRun, DryRunImpossible
 
     async def run() -> tuple[list[tuple[ManifestObject, DryRunOutcome]], Sequence[str]]:
         dry_run = DryRun(who, namespace or who.namespace, timeout)
         try:
-            await dry_run.look_who_judges()
+            await dry_run.check_installation()
             return [pair async for pair in _each(dry_run, tried)], dry_run.notes
         finally:
             await dry_run.close()

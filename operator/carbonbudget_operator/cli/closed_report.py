@@ -1,4 +1,4 @@
-"""`carbonbudget report close, list, show, verify, export, reopen`: reports that are kept as they were."""
+"""`carbonbudget report close, list, show, verify, export, reopen`: stored reports that do not change."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from typing import Annotated, Any
 import typer
 
 from carbonbudget_operator.cli.answer_source import JsonObject
-from carbonbudget_operator.cli.covers import date_of
-from carbonbudget_operator.cli.files import written_whole
-from carbonbudget_operator.cli.numbers import coverage_lines
+from carbonbudget_operator.cli.covered_span import date_of
 from carbonbudget_operator.cli.options import OutputFormat, announce, csv_cells, fail, printable_cell
+from carbonbudget_operator.cli.output_files import written_whole
+from carbonbudget_operator.cli.report_numbers import coverage_lines
 from carbonbudget_operator.cli.report_output import HourlyFactors, print_report, span_of, write_numbers
 from carbonbudget_operator.cli.source_options import SourceOptions, exit_without_answer, with_source_options
 
@@ -146,17 +146,17 @@ def reopen(
 
 
 def _refuse_reopened(closures: JsonObject, period: str, file: Path, given: str) -> None:
-    """End the command where the file is a report whose closure was undone: it does not stand any more."""
+    """End the command where the file is a report whose closure was undone: it is no longer valid."""
     if any(one["period"] == period and one["sha256"] == given for one in closures["items"]):
         return
-    former = next(
+    undone = next(
         (one for one in reversed(closures["reopened"]) if one["period"] == period and one["sha256"] == given), None
     )
-    if former is not None:
+    if undone is not None:
         fail(
-            f"{file} is the report of {period} that was closed on {date_of(int(former['closed_at']))} with sha256 "
-            f"{given}. That closure was undone on {date_of(int(former['reopened_at']))} (reason: {former['reason']}), "
-            "so it does not stand any more: `carbonbudget report list` shows what does"
+            f"{file} is the report of {period} that was closed on {date_of(int(undone['closed_at']))} with sha256 "
+            f"{given}. That closure was undone on {date_of(int(undone['reopened_at']))} (reason: {undone['reason']}), "
+            "so the file is no longer valid: `carbonbudget report list` shows the closed reports"
         )
 
 

@@ -1,4 +1,4 @@
-"""Budgets as the API server has them, read with the caller's own rights; any failure is one sentence."""
+"""Reads budgets from the API server with the caller's own rights. Any failure ends the command with one sentence."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def ask_api_server(who: Credentials, timeout: float, question: Callable[[KubeCli
 
 
 async def list_budgets(client: KubeClient, resource: Resource, namespace: str) -> list[AnyBudget]:
-    """Those of a kind in a namespace, in all where it is empty. One that is not understood is told and left out."""
+    """Budgets of a kind in a namespace, or in all if empty. One that cannot be parsed is reported and left out."""
     path = resource.path(namespace) if namespace else resource.collection
     found: list[AnyBudget] = []
     async for item in client.list(path):
@@ -121,8 +121,8 @@ def _sentence(error: KubeError, where: str) -> str:
         return "the API server does not know who you are: renew your credentials"
     if error.status == 403:
         return f"a right is missing, which {_who_has_it(where)} ({error.reason})"
-    if error.status:
-        return f"the API server answered {error.status}: {error.reason}"
+    if error.status == 429 or error.status >= 500:
+        return f"the API server could not answer ({error.status}): {error.reason}; try again"
     return error.reason
 
 

@@ -1,4 +1,4 @@
-"""`carbonbudget controller`."""
+"""`carbonbudget controller`: starts the controller that evaluates budgets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Dry-run creates of manifests, by the API server's own discovery, with the caller's rights alone."""
+"""Sends manifests to the API server as dry-run creates, with the caller's own rights."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from carbonbudget_core.jsons import at, objects, parse_object, texts
 from carbonbudget_operator.admission.review import CHECK_MANAGER
 from carbonbudget_operator.api.resource_names import BUDGET, GROUP, VERSION
 from carbonbudget_operator.api_path import ApiPath
-from carbonbudget_operator.cli.dry_run_answers import (
+from carbonbudget_operator.cli.check_verdict import (
     CheckVerdict,
     DryRunOutcome,
     interpret_answer,
@@ -49,8 +49,8 @@ class DryRun:
         """Close the connections."""
         await self._client.close()
 
-    async def look_who_judges(self) -> None:
-        """Whether budgets have a say in this cluster at all: a yes from one where nothing judges is none.
+    async def check_installation(self) -> None:
+        """Check that budgets apply in this cluster: where they do not, a dry run that passes means nothing.
 
         Raises:
             DryRunImpossible: the API server is not there, or neither are our CRD and policy.
@@ -67,14 +67,14 @@ class DryRun:
         self._acting = await installed_enforcement(self._read)
         mode = self._acting.mode
         if mode == "Observe":
-            raise DryRunImpossible("nothing is judged in this cluster: the chart's enforcement.mode is Observe")
+            raise DryRunImpossible("budgets do not apply in this cluster: the chart's enforcement.mode is Observe")
         if mode == "Warn":
             self.notes.append("nothing is refused in this cluster: the chart's enforcement.mode is Warn")
         elif mode is None:
             self.notes.append("the chart's enforcement.mode cannot be seen with these rights")
 
     async def attempt(self, entry: ManifestObject) -> DryRunOutcome:
-        """What the API server says to this object."""
+        """Try one object, and return what the API server's answer means."""
         try:
             outcome = await self._attempt(entry)
         except DryRunImpossible as error:
@@ -91,21 +91,21 @@ class DryRun:
         """Why the webhook did not say what is expected and what is left, as far as that can be seen."""
         namespace = entry.namespace or self._namespace
         if entry.kind == "CronJob":
-            return "a CronJob emits nothing by itself: what is expected of a Job that it makes stands there"
+            return "a CronJob emits nothing by itself: see the expected emissions of its Job"
         path = await self._path(entry)
-        if self._acting.judges(path.group, path.resource) is False:
-            return f"nothing is expected: {entry.kind} is not judged in this cluster, so that no budget limits it"
+        if self._acting.limits(path.group, path.resource) is False:
+            return f"no figures: budgets do not apply to {entry.kind} in this cluster"
         if self._acting.leaves_out(namespace, await self._labels_of(namespace)):
-            return f"nothing is expected: namespace {namespace} is not judged, so that no budget limits it"
+            return f"no figures: budgets do not apply in namespace {namespace}"
         if outcome.verdict is CheckVerdict.REFUSED:
             if any("expected " in sentence for sentence in outcome.carbon):
-                return "what is expected and what is left stands in the refusal"
+                return "the refusal states what is expected and what is left"
             return "what is expected is not known: the refusal came before that was asked"
         if any("expected " in sentence for sentence in outcome.carbon):
-            return "what is expected and what is left stands in the warning"
+            return "the warning states what is expected and what is left"
         if outcome.exists and entry.kind not in _REPLACED:
             return "nothing more is expected: it is there already and does not grow by this"
-        return "what is expected is not known: the webhook did not answer; it is away, or of a former version"
+        return "what is expected is not known: the webhook did not answer; it is not running, or of an earlier version"
 
     async def _labels_of(self, namespace: str) -> Mapping[str, str] | None:
         """A namespace's labels; None where they may not be read."""
@@ -119,9 +119,9 @@ class DryRun:
         created = interpret_answer(await self._ask("POST", path, entry.manifest), entry.kind)
         if created.verdict is not CheckVerdict.REFUSED or not entry.name or entry.kind in _REPLACED:
             return created
-        # It would not be let in anew. If it is there, applying it is a change, which another rule judges (growth,
+        # It may not be created anew. If it is there, applying it is a change, to which another rule applies (growth,
         # never a rollout): a server-side apply is asked, which may be refused for want of the right to patch, or
-        # create where there is nothing, and then the first answer stands.
+        # create where there is nothing, and then the first answer counts.
         applied = await self._ask(
             "PATCH", path.at(path.namespace, entry.name), entry.manifest, _APPLY, {"force": "true"}
         )

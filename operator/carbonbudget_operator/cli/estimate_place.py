@@ -1,4 +1,4 @@
-"""The place that an estimate is for: one grid zone, one cloud region, or the world's mean, which is never silent."""
+"""The place that an estimate is for: one grid zone, one cloud region, or the world's mean, which the output names."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def find_place(region: str, provider: str, zone: str, pue: float | None, basis: 
 
 
 def world_note(factor: GridFactor, region: str) -> str:
-    """What to say where the world's mean stands in; empty where a place has its own figure."""
+    """The sentence that the world's mean is used; empty where the place has a figure of its own."""
     if factor.zone != WORLD:
         return ""
     if region:

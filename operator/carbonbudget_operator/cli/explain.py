@@ -43,7 +43,7 @@ def as_json(budget: AnyBudget, beside: ReaderContext, sections: Sequence[tuple[s
         "name": budget.metadata.name,
         "kinds": list(kinds(budget)),
         "enforcementMode": beside.mode,
-        "judgedKinds": sorted(beside.judged) if beside.judged is not None else None,
+        "judgedKinds": sorted(beside.limited_kinds) if beside.limited_kinds is not None else None,
         "asOf": instant_of(budget.status.data_through),
         "accounting": budget.spec.accounting,
         "mayChange": beside.may_change,
@@ -84,7 +84,7 @@ def _valued(budget: AnyBudget) -> str:
         return "Energy is to be valued market-based; nothing was valued yet"
     if ready.reason == LOCATION_STANDS_IN:
         return (
-            "Energy is to be valued market-based, and the grid's figure stands in where no contract or other is known"
+            "Energy is to be valued market-based, and the grid's figure is used where no contract or supplier is known"
         )
     return "Energy is valued by contracts, supplier's factors or claims of the cluster's settings (market-based)"
 
@@ -119,7 +119,7 @@ def _next(budget: AnyBudget, now: dt.datetime, beside: ReaderContext) -> list[st
         if budget.spec.period is None and "ended" in why:
             return ["It counts no more: set start and end anew, or make another budget."]
         if "ended" in why:
-            return ["Its next period was not judged yet: look at the conditions and at the controller's log."]
+            return ["Its next period is not evaluated yet: look at the conditions and at the controller's log."]
         return []
     sentences = []
     found = budget_effects(budget, now, beside)
@@ -138,7 +138,7 @@ def _next(budget: AnyBudget, now: dt.datetime, beside: ReaderContext) -> list[st
         sentences.append("There are no data now: see whether agents and server run, and the conditions.")
     if status.state in ("Warning", "Exceeded"):
         sentences.append(f"See who used most: kubectl carbon top{where or ' -A'}.")
-    judges = beside.mode != "Observe" and not beside.exempt
-    if judges and not found.refused and status.state in ("WithinBudget", "Warning"):
+    applies = beside.mode != "Observe" and not beside.exempt
+    if applies and not found.refused and status.state in ("WithinBudget", "Warning"):
         sentences.append(f"Ask before creating: carbonbudget check{where} -f job.yaml.")
     return sentences

@@ -13,7 +13,13 @@ from carbonbudget_operator.api.resource_names import ENFORCEMENT_LABEL, SUSPENDA
 from carbonbudget_operator.api.spec import EnforceSpec, ThresholdSpec
 from carbonbudget_operator.api.status import MOST_WORKLOADS
 from carbonbudget_operator.budgets.evaluate import Action, reached
-from carbonbudget_operator.cli.budget_effects import ReaderContext, budget_effects, enforcement_view, judged_here, kinds
+from carbonbudget_operator.cli.budget_effects import (
+    ReaderContext,
+    budget_effects,
+    enforcement_view,
+    kinds,
+    limited_here,
+)
 from carbonbudget_operator.cli.wording import at, listed, micrograms, utc
 
 _DEFAULT: Final = (ThresholdSpec(at=80, action="Warn"), ThresholdSpec(at=100, action="Warn"))
@@ -35,7 +41,7 @@ def thresholds(budget: AnyBudget, now: dt.datetime, beside: ReaderContext) -> li
         f"At {one.at} % it {_does(budget, one, beside)} ({_reached(budget, one, now)})."
         for one in budget.spec.thresholds or _DEFAULT
     ]
-    return sentences + _unjudged(budget, beside)
+    return sentences + _unlimited_kinds(budget, beside)
 
 
 def cluster(mode: Mode | None) -> list[str]:
@@ -57,14 +63,14 @@ def refused(budget: AnyBudget, now: dt.datetime, beside: ReaderContext) -> list[
     """What is refused and suspended now, and until when."""
     if beside.exempt:
         return [_EXEMPT]
-    if beside.mode in ("Warn", "Observe"):  # the mode may have been changed since the budget was judged
+    if beside.mode in ("Warn", "Observe"):  # the mode may have been changed since the last evaluation
         return [f"Nothing: the cluster's enforcement.mode is {beside.mode}."]
-    found, held = budget_effects(budget, now, beside), budget.status.enforcement
+    found, enforcement = budget_effects(budget, now, beside), budget.status.enforcement
     sentences = []
-    if found.refused and held is not None:
+    if found.refused and enforcement is not None:
         sentences.append(
-            f"New {listed(_named(found.refused), 'or')} until {at(budget, held.until)}, renewed while the threshold "
-            f"stays reached{_selected(budget)}."
+            f"New {listed(_named(found.refused), 'or')} until {at(budget, enforcement.until)}, renewed while the "
+            f"threshold stays reached{_selected(budget)}."
         )
     if found.grown:
         sentences.append(f"Also {listed([GROWTH[kind] for kind in found.grown], 'or')}, by the webhook alone.")
@@ -76,27 +82,27 @@ def refused(budget: AnyBudget, now: dt.datetime, beside: ReaderContext) -> list[
         )
     if not sentences:
         sentences = [f"Nothing{_why_nothing(budget, now, beside)}."]
-    if found.suspends and held is not None and held.suspend_from is not None:
-        verb = "are" if utc(held.suspend_from) <= now else "will be"
-        sentences.append(f"{_suspended(budget)} {verb} suspended from {at(budget, held.suspend_from)} on.")
+    if found.suspends and enforcement is not None and enforcement.suspend_from is not None:
+        verb = "are" if utc(enforcement.suspend_from) <= now else "will be"
+        sentences.append(f"{_suspended(budget)} {verb} suspended from {at(budget, enforcement.suspend_from)} on.")
         runs = enforcement_view(budget)
         if runs is not None and not runs.status_is_current:
-            sentences.append("None more is suspended until the edited budget is judged.")
+            sentences.append("No further Job is suspended until the edited budget is evaluated.")
     return sentences
 
 
 def _why_nothing(budget: AnyBudget, now: dt.datetime, beside: ReaderContext) -> str:
-    held = budget.status.enforcement
-    if held is None:
+    enforcement = budget.status.enforcement
+    if enforcement is None:
         return f": {why}" if (why := outside(budget, now)) else ""
     if why := outside(budget, now):
         return f": {why}"
-    if utc(held.until) <= now:
-        return f": the block ended {at(budget, held.until)} and was not renewed"
+    if utc(enforcement.until) <= now:
+        return f": the block ended {at(budget, enforcement.until)} and was not renewed"
     if budget.spec.per == "Workload":
-        return ": a run's own budget stands in no other's way"
-    if not judged_here(budget, kinds(budget), beside):
-        return f": {listed(_named(kinds(budget)), 'or')} {_is_not(kinds(budget))} judged in this cluster"
+        return ": a budget for each workload blocks no other workload"
+    if not limited_here(budget, kinds(budget), beside):
+        return f": budgets do not apply to {listed(_named(kinds(budget)), 'or')} in this cluster"
     return ""
 
 
@@ -113,14 +119,14 @@ def _selected(budget: AnyBudget) -> str:
     return " (whose pods its selector picks)" if budget.spec.selector else ""
 
 
-def _unjudged(budget: AnyBudget, beside: ReaderContext) -> list[str]:
-    """Kinds that it names and nobody judges here."""
+def _unlimited_kinds(budget: AnyBudget, beside: ReaderContext) -> list[str]:
+    """The kinds that the budget names and that budgets cannot limit in this cluster."""
     mine = kinds(budget)
-    left = [kind for kind in mine if kind not in judged_here(budget, mine, beside)]
+    left = [kind for kind in mine if kind not in limited_here(budget, mine, beside)]
     if not left:
         return []
     return [
-        f"{listed(_named(left))} of enforce.kinds {_is_not(left)} judged in this cluster: mistyped, or missing from "
+        f"Budgets do not apply to {listed(_named(left))} of enforce.kinds in this cluster: mistyped, or missing from "
         "the chart's enforcement.kinds."
     ]
 
@@ -130,8 +136,8 @@ def _is_not(found: Sequence[str]) -> str:
 
 
 def _does(budget: AnyBudget, threshold: ThresholdSpec, beside: ReaderContext) -> str:
-    mine = judged_here(budget, kinds(budget), beside)
-    warned = judged_here(budget, dict.fromkeys((*ALWAYS_WARNED, *mine)), beside)
+    mine = limited_here(budget, kinds(budget), beside)
+    warned = limited_here(budget, dict.fromkeys((*ALWAYS_WARNED, *mine)), beside)
     grace = (budget.spec.enforce or EnforceSpec()).grace
     label = f"{SUSPENDABLE_LABEL}=true"
     if threshold.basis == "Projected":
@@ -179,7 +185,7 @@ def _reached(budget: AnyBudget, threshold: ThresholdSpec, now: dt.datetime) -> s
     if status.action is not None and _rank(status.action) < Action[threshold.action.upper()]:
         if status.state == "Unknown":
             return "reached by what was known last; it does nothing now, since there are no data"
-        return "reached, but not judged yet: it does nothing now"
+        return "reached, but not evaluated yet: it does nothing now"
     if budget.spec.per == "Workload":
         tops = status.top_workloads or ()
         runs = sum((top.percent or 0) >= threshold.at for top in tops)

@@ -14,7 +14,7 @@ def used(budget: AnyBudget) -> list[str]:
     """How much, up to when and by which accounting, of which parts, by whom."""
     status = budget.status
     if status.used is None:
-        return ["Not judged yet: the controller writes the first figures within a window or two."]
+        return ["Not evaluated yet: the controller writes the first figures within a window or two."]
     percent = ""
     if status.percent_used is not None:
         percent = f" ({format_percent(status.percent_used, status.used_micrograms or micrograms(status.used))} %)"
@@ -38,7 +38,9 @@ def used(budget: AnyBudget) -> list[str]:
             f"Most of it by {listed(tops)}." if budget.spec.per != "Workload" else f"Most by {listed(tops)}."
         )
     if status.settled and status.settled.revised_micrograms > 0:
-        sentences.append("Revised factors made former hours look worse; that is shown, and never a reason to act.")
+        sentences.append(
+            "Revised factors raised the figures of earlier hours. This is shown, and no threshold acts on it."
+        )
     return sentences
 
 

@@ -32,7 +32,7 @@ def factors(
 
     from carbonbudget_operator.carbon.exactly import g_per_kwh
     from carbonbudget_operator.carbon.grid_factors import WORLD, UnknownZone
-    from carbonbudget_operator.cli.fetched import fetched_lines
+    from carbonbudget_operator.cli.fetch_summary import fetched_lines
     from carbonbudget_operator.intensity_settings import StaticSourceSettings, milligrams
     from carbonbudget_operator.ledger.clusters import require_cluster
     from carbonbudget_operator.ledger.fact_reader import data_through, node_spans, read_nodes

@@ -1,4 +1,4 @@
-"""What acts in a cluster: the chart's enforcement.mode, which kinds and which namespaces are judged.
+"""What is enforced in a cluster: the chart's enforcement.mode, and the kinds and namespaces that budgets limit.
 
 Read from the policy and the webhook's configuration themselves, since these decide, whatever settings say.
 """
@@ -32,8 +32,8 @@ Read = Callable[[ApiPath], Awaitable[tuple[int, JsonObject]]]
 class InstalledEnforcement:
     """`mode` is None where it cannot be seen.
 
-    `resources` are the (API group, version, plural) whose creation is judged, and `namespaces` selects where; None for
-    what cannot be seen.
+    `resources` are the (API group, version, plural) whose creation budgets limit, and `namespaces` selects where; None
+    for what cannot be seen.
     """
 
     mode: Mode | None
@@ -41,13 +41,13 @@ class InstalledEnforcement:
     namespaces: LabelSelector | None = None
 
     def leaves_out(self, namespace: str, labels: Mapping[str, str] | None) -> bool:
-        """Whether nothing in a namespace is judged, as far as that can be seen; `labels` None where they cannot be."""
+        """Whether budgets do not apply in a namespace, as far as can be seen; `labels` is None if they cannot be."""
         if self.namespaces is None or not namespace:
             return False
         return selects_namespace(self.namespaces, namespace, labels) is Covers.NO
 
-    def judges(self, group: str, plural: str) -> bool | None:
-        """Whether the creation of such objects is judged; None where that cannot be seen."""
+    def limits(self, group: str, plural: str) -> bool | None:
+        """Whether budgets limit the creation of such objects; None where that cannot be seen."""
         if self.resources is None:
             return None
         return (group, plural) in {(group, plural) for group, _, plural in self.resources}
@@ -68,8 +68,8 @@ async def installed_enforcement(read: Read) -> InstalledEnforcement:
     return InstalledEnforcement("Observe" if status == 404 else None)
 
 
-async def judged_kinds(found: InstalledEnforcement, read: Read) -> frozenset[str] | None:
-    """The kinds whose creation is judged; None where that cannot be seen."""
+async def limited_kinds(found: InstalledEnforcement, read: Read) -> frozenset[str] | None:
+    """The kinds whose creation budgets limit; None where that cannot be seen."""
     if found.resources is None:
         return None
     kinds: set[str] = set()

@@ -1,4 +1,4 @@
-"""`kubectl carbon`: budgets, top and explain, read with one's own rights.
+"""`kubectl carbon`, the kubectl plugin: the commands budgets, top and explain, with the user's own rights.
 
 kubectl runs the program `kubectl-carbon` that it finds on PATH.
 """
@@ -42,8 +42,8 @@ from carbonbudget_operator.cli.cluster_budgets import (
     may_change,
 )
 from carbonbudget_operator.cli.explain import as_json, explain
-from carbonbudget_operator.cli.installed_enforcement import installed_enforcement, judged_kinds
-from carbonbudget_operator.cli.kubeconfig import Context, Kubeconfig, Namespace, Timeout, credentials
+from carbonbudget_operator.cli.installed_enforcement import installed_enforcement, limited_kinds
+from carbonbudget_operator.cli.kubeconfig import AsGroups, AsUser, Context, Kubeconfig, Namespace, Timeout, credentials
 from carbonbudget_operator.cli.options import fail, print_table, printable_cell
 from carbonbudget_operator.cli.wording import micrograms
 from carbonbudget_operator.enforcement.enforced_budgets import is_enforced_namespace
@@ -53,12 +53,12 @@ _STYLES: Final = {"Exceeded": "red", "Warning": "yellow", "WithinBudget": "green
 
 
 class _Commands(TyperGroup):
-    """Says where an option belongs that stands before the command, where kubectl's own users write it."""
+    """Reports an option that is written before the command, and where to write it."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """The command and its arguments."""
         if args and args[0].startswith("-") and args[0] != "--help":
-            raise typer.BadParameter("options stand after the command: kubectl carbon budgets -n NAMESPACE", ctx)
+            raise typer.BadParameter("write options after the command: kubectl carbon budgets -n NAMESPACE", ctx)
         return super().parse_args(ctx, args)
 
 
@@ -68,7 +68,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,  # as of `carbonbudget`
-    help="Carbon budgets: how they stand, who used most, and one in plain words.",
+    help="Show carbon budgets, the workloads that used most, and one budget in plain words.",
 )
 
 
@@ -89,11 +89,13 @@ def budgets(
     namespace: Namespace = "",
     kubeconfig: Kubeconfig = "",
     context: Context = "",
+    as_user: AsUser = "",
+    as_groups: AsGroups = None,
     output: Output = KubectlFormat.TABLE,
     timeout: Timeout = 30,
 ) -> None:
-    """How the budgets of a namespace, or of all, stand. The cluster's too, if you may see those."""
-    who = credentials(kubeconfig, context)
+    """List the budgets of a namespace, or of all. ClusterCarbonBudgets too, if you may."""
+    who = credentials(kubeconfig, context, as_user=as_user, as_groups=as_groups or ())
     found = budgets_of(who, namespace, everywhere, timeout)
     lines = budget_rows(found)
     if output is KubectlFormat.JSON:
@@ -115,7 +117,7 @@ def budgets(
         ],
         _nothing("no carbon budgets{place}", "" if everywhere else namespace or who.namespace),
     )  # fmt: skip
-    _say_pro_rata(found)
+    _print_pro_rata(found)
 
 
 @app.command()
@@ -124,6 +126,8 @@ def top(
     namespace: Namespace = "",
     kubeconfig: Kubeconfig = "",
     context: Context = "",
+    as_user: AsUser = "",
+    as_groups: AsGroups = None,
     output: Output = KubectlFormat.TABLE,
     timeout: Timeout = 30,
     limit: Annotated[int, typer.Option("--limit", min=0, help="At most so many rows; 0 for all.")] = 0,
@@ -132,12 +136,12 @@ def top(
         typer.Option("--accounting", help="Of budgets with this accounting. Left out: each in a table of its own."),
     ] = None,
 ) -> None:
-    """The workloads that used most, most first. Of a namespace, or of all.
+    """List the workloads that used most, of a namespace or of all.
 
-    All that the budgets' statuses name: each names five, or ten and all over a threshold with per: Workload. What the
-    others used is printed below.
+    The workloads are those in the budgets' statuses: each names five, or with per: Workload ten and all over a
+    threshold. The use of all others is printed below.
     """
-    who = credentials(kubeconfig, context)
+    who = credentials(kubeconfig, context, as_user=as_user, as_groups=as_groups or ())
     found = budgets_of(who, namespace, everywhere, timeout)
     space = "" if everywhere else namespace or who.namespace
     lines = workload_rows(found, space, accounting)
@@ -151,7 +155,7 @@ def top(
     if not lines:
         nothing = "no budget{place} names a workload yet" if found else "no carbon budgets{place}, so no workloads"
         _table((), [], _nothing(nothing, space))
-    _say_pro_rata(found)
+    _print_pro_rata(found)
     for sentence in unlisted_workloads(found, accounting):
         print(f"note: {printable_cell(sentence)}", file=sys.stderr)
 
@@ -184,13 +188,15 @@ def explain_budget(
     namespace: Namespace = "",
     kubeconfig: Kubeconfig = "",
     context: Context = "",
+    as_user: AsUser = "",
+    as_groups: AsGroups = None,
     output: Output = KubectlFormat.TABLE,
     timeout: Timeout = 30,
 ) -> None:
-    """One budget in plain words. What counts, how it stands, what happens when and to what, and what to do next."""
+    """Explain one budget in plain words. What counts, what was used, what each threshold does, what to do next."""
     if cluster and namespace:
         fail("a ClusterCarbonBudget is in no namespace: leave out --cluster or --namespace", code=2)
-    who = credentials(kubeconfig, context)
+    who = credentials(kubeconfig, context, as_user=as_user, as_groups=as_groups or ())
     space = "" if cluster else namespace or who.namespace
     resource = CLUSTER_BUDGET if cluster else BUDGET
 
@@ -209,7 +215,7 @@ def explain_budget(
         labels = await labels_of(client, space)
         exempt = found.leaves_out(space, labels) or not is_enforced_namespace(space, labels, frozenset())
         changes = await may_change(client, resource, space, budget)
-        return one, all_of_them, ReaderContext(changes, found.mode, exempt, await judged_kinds(found, read)), ""
+        return one, all_of_them, ReaderContext(changes, found.mode, exempt, await limited_kinds(found, read)), ""
 
     chosen, others, beside, hint = ask_api_server(who, timeout, run, WHOLE_CLUSTER if cluster else space)
     if chosen is None:
@@ -228,7 +234,7 @@ def explain_budget(
 
 
 async def _elsewhere(client: KubeClient, name: str, others: bool) -> str:
-    """Where else a CarbonBudget that is not in this namespace may be; empty where the names beside it say enough."""
+    """Where else a CarbonBudget that is not in this namespace may be; empty where the other names are enough."""
     try:
         whole = await list_budgets(client, CLUSTER_BUDGET, "")
     except KubeError:  # hidden from a team
@@ -255,12 +261,12 @@ def _table(headings: Sequence[str], lines: Sequence[Sequence[str]], nothing: str
 
 
 def _nothing(sentence: str, namespace: str) -> str:
-    """That there is nothing to show, and where that was looked for; an empty namespace is all of them."""
+    """The sentence that there is nothing to show, and where was searched; an empty namespace means all."""
     place = f" in namespace {namespace}" if namespace else ""
     return sentence.replace("{place}", place) + ("; -A shows all namespaces" if namespace else "")
 
 
-def _say_pro_rata(budgets: Iterable[AnyBudget]) -> None:
+def _print_pro_rata(budgets: Iterable[AnyBudget]) -> None:
     """Below a table: which budgets' figures hold a part of an hour that was shared by time."""
     for budget in budgets:
         if instants := pro_rata(budget):

@@ -1,4 +1,4 @@
-"""Answers from the ledger itself, for commands that run beside it."""
+"""Answers of `allocate` and `report` from the ledger's database, without a server."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,  # its boxes cut long names short, and at 80 columns nothing is wider
     add_completion=False,
-    help="Carbon budgets for Kubernetes: record, allocate, value and judge what pods emit.",
+    help="Carbon budgets for Kubernetes: record, allocate and value the emissions of pods, and evaluate budgets.",
 )
 app.command("server")(serve)
 app.command("controller")(controller)

@@ -1,4 +1,4 @@
-"""What a check tries: the objects of manifests that make pods. Pure: texts in, objects out."""
+"""Reads manifests and returns their objects that create pods, for `carbonbudget check`. Pure: texts in, objects out."""
 
 from __future__ import annotations
 
@@ -140,9 +140,9 @@ def _stated(metadata: Mapping[str, object]) -> str:
 
 
 def job_of(entry: ManifestObject) -> ManifestObject | None:
-    """A Job as the CronJob would make it; None if its template is exempt, so that nobody judges its Jobs.
+    """A Job as the CronJob would make it; None if its template is exempt, so that budgets do not apply to its Jobs.
 
-    It names the CronJob as its controller, as a real one would, so that former runs are found.
+    It names the CronJob as its controller, as a real one would, so that earlier runs are found.
     """
     template = mapping(mapping(entry.manifest.get("spec")).get("jobTemplate"))
     given = mapping(template.get("metadata"))

@@ -1,4 +1,4 @@
-"""Options that several commands share, and how an error of any of them ends."""
+"""Options that several commands share, and how commands print tables and errors."""
 
 from __future__ import annotations
 

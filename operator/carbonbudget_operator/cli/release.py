@@ -1,4 +1,4 @@
-"""`carbonbudget release`."""
+"""`carbonbudget release`: removes the effects of budgets from a cluster."""
 
 from __future__ import annotations
 
@@ -77,6 +77,6 @@ def release(
         print("nothing to release")
     elif not stop_controller and not dry_run:
         print(
-            "a running controller judges again in its next window: raise the limit, take the threshold away, or label "
+            "a running controller evaluates again in its next window: raise the limit, remove the threshold, or label "
             "the namespace carbonbudget.dev/enforcement=off"
         )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from typing import Annotated
 
 import typer
 
 from carbonbudget_operator.cli import closed_report
+from carbonbudget_operator.cli.covered_span import future_sentence
 from carbonbudget_operator.cli.options import OutputFormat, fail, instant
 from carbonbudget_operator.cli.report_output import HourlyFactors, print_report, span_of, write_numbers
 from carbonbudget_operator.cli.source_options import SourceOptions, exit_without_answer, is_typed, with_source_options
@@ -40,13 +42,15 @@ def report(
     """Both Scope 2 figures side by side, embodied apart, with coverage, data quality and every factor used."""
     if (below := typer_context.invoked_subcommand) is not None:
         if typed := [name for name in typer_context.params if is_typed(typer_context, name)]:
-            fail(f"write options behind {below}: what stands before it is not of it ({', '.join(typed)})", code=2)
+            fail(f"write options after {below}: options before it do not apply to it ({', '.join(typed)})", code=2)
         return
     if bool(period) == bool(start or end) or bool(start) != bool(end):
         fail("give --period, or --from and --to", code=2)
     span = span_of(period) if period else (instant(start, "--from"), instant(end, "--to"))
     if span[0] >= span[1]:
         fail("--from must be before --to", code=2)
+    if sentence := future_sentence(span[0], int(time.time())):
+        fail(sentence)
     with exit_without_answer():
         result = where.source().report(span, period)
     where.announce(result.get("settings"), output)

@@ -1,4 +1,4 @@
-"""How the report commands print a report as CSV: lines that each say what they cover and rest on."""
+"""Prints a report as CSV: each line has the span that it covers and the factors that it uses."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any, Final
 
-from carbonbudget_operator.cli.covers import CSV_COVERS, csv_covers
+from carbonbudget_operator.cli.covered_span import CSV_COVERS, csv_covers
 from carbonbudget_operator.cli.options import csv_cells, csv_list
 
 COLUMNS: Final = (
@@ -40,7 +40,7 @@ def print_csv(result: dict[str, Any], closed_sha256: str) -> None:
 
 def _lines(result: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """Kind, name and cells of each line."""
-    by_owner = "ownership" if "ownership" in result else "scopes"  # as closed by a former version
+    by_owner = "ownership" if "ownership" in result else "scopes"  # as closed by an earlier version
     yield "total", "total", result["total"]
     for name, figures in result[by_owner].items():
         yield by_owner.removesuffix("s"), name, figures

@@ -1,4 +1,4 @@
-"""How the report commands print a report."""
+"""Prints an emissions report as a table, JSON or CSV."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from carbonbudget_operator.cli.covers import covers_line, date_of
-from carbonbudget_operator.cli.numbers import coverage_lines, number_line, write_hours
+from carbonbudget_operator.cli.covered_span import covers_line, date_of
 from carbonbudget_operator.cli.options import OutputFormat, fail, print_table, printable_cell, rounded
 from carbonbudget_operator.cli.report_csv import COLUMNS, print_csv
+from carbonbudget_operator.cli.report_numbers import coverage_lines, number_line, write_hours
 from carbonbudget_operator.cli.source_options import exit_on_unknown_answer
 
 HourlyFactors = Annotated[
@@ -47,7 +47,7 @@ def print_report(result: dict[str, Any], output: OutputFormat, details: bool = F
 
 
 def _print(result: dict[str, Any], details: bool) -> None:
-    by_owner = result["ownership"] if "ownership" in result else result["scopes"]  # as closed by a former version
+    by_owner = result["ownership"] if "ownership" in result else result["scopes"]  # as closed by an earlier version
     inventory = result.get("inventory", ())
     rows = [
         ("total", result["total"]),
@@ -66,7 +66,7 @@ def _print(result: dict[str, Any], details: bool) -> None:
     for name, figures in rows:
         table.add_row(printable_cell(name), *(rounded(figures[column]) for column in COLUMNS))
     print_table(table)
-    if "covers" in result:  # a report that a former version closed has none: its period is whole days
+    if "covers" in result:  # a report that an earlier version closed has none: its period is whole days
         print(covers_line(result, (result["from"], result["to"])))
     low, high = (rounded(result["total"][key]) for key in ("embodied_low_g", "embodied_high_g"))
     print(f"embodied: {low} to {high} g by other sources' figures")
@@ -85,22 +85,24 @@ def _print(result: dict[str, Any], details: bool) -> None:
             f"no agent runs on up to {nodes} nodes ({printable_cell(what)}): what ran there is in no figure, nor "
             "in the coverage"
         )
-    numbers = result.get("location_factors", {})  # a report that a former version closed has none
+    numbers = result.get("location_factors", {})  # a report that an earlier version closed has none
     for factor in result["factors"]:
         print(f"factor: {printable_cell(factor)}")
         if factor in numbers:
             print(f"  {printable_cell(number_line(numbers[factor]))}")
     if without := result.get("without_numbers_uj"):
-        print(f"{without:,} uJ are of hours that an earlier version valued: the numbers of their factors are not kept")
+        print(
+            f"{without:,} uJ are of hours that an earlier version valued: the numbers of their factors are not stored"
+        )
     if "closed" in result:
         closed = result["closed"]
         print(f"closed on {date_of(closed['at'])}, sha256 {printable_cell(closed['sha256'])}")
         for line in closed["restatement" if details else "summary"] or ["nothing differs from it"]:
             print(f"restatement: {printable_cell(line)}")
-    for former in result.get("reopened", ()):
+    for closure in result.get("reopened", ()):
         print(
-            f"reopened on {date_of(former['at'])}: closed before on {date_of(former['closed_at'])}, "
-            f"sha256 {printable_cell(former['sha256'])}; reason: {printable_cell(former['reason'])}"
+            f"reopened on {date_of(closure['at'])}: closed before on {date_of(closure['closed_at'])}, "
+            f"sha256 {printable_cell(closure['sha256'])}; reason: {printable_cell(closure['reason'])}"
         )
 
 

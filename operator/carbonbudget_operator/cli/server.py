@@ -1,4 +1,4 @@
-"""`carbonbudget server`."""
+"""`carbonbudget server`: starts the server that stores node reports and answers questions."""
 
 from __future__ import annotations
 

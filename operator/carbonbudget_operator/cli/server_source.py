@@ -69,14 +69,14 @@ class ServerSource:
     def closures(self) -> JsonObject:
         """All closed reports and all closures that were undone, without their texts."""
         said = self._ask(ServerRequest("GET", "/v1/report/closures", {}), {"items"})
-        items, former = said["items"], said.get("reopened", [])  # a server of a former version lists none
+        items, reopened = said["items"], said.get("reopened", [])  # a server of an earlier version lists none
         understood = (
-            isinstance(items, list) and isinstance(former, list) and all(map(_is_closure, [*items, *former]))
-            and all(type(one.get("reopened_at")) is int and "reason" in one for one in former)
+            isinstance(items, list) and isinstance(reopened, list) and all(map(_is_closure, [*items, *reopened]))
+            and all(type(one.get("reopened_at")) is int and "reason" in one for one in reopened)
         )  # fmt: skip
         if not understood:
-            raise AnswerSourceError("the server's list of closed reports is not understood: are versions mixed?")
-        return {"items": items, "reopened": former}
+            raise AnswerSourceError("the server's list of closed reports cannot be read: are versions mixed?")
+        return {"items": items, "reopened": reopened}
 
     def closed(self, period: str) -> ClosedReport:
         """One closed report."""
@@ -95,7 +95,7 @@ class ServerSource:
     def _closed(self, question: ServerRequest) -> ClosedReport:
         found = self._ask(question, {"period", "closed_at", "sha256", "report"})
         if not _is_closure(found):
-            raise AnswerSourceError("the server's closed report is not understood: are versions mixed?")
+            raise AnswerSourceError("the server's closed report cannot be read: are versions mixed?")
         return ClosedReport(str(found["period"]), int(found["closed_at"]), str(found["sha256"]), str(found["report"]))
 
     def _ask(self, question: ServerRequest, keys: set[str]) -> JsonObject:
@@ -109,8 +109,7 @@ class ServerSource:
         said = value if isinstance(value, dict) else {}
         if status == 200 and said.keys() >= keys:
             return said
-        reason = said.get("reason", "no allocation: is that the server?" if "rows" in keys else "is that the server?")
-        raise AnswerSourceError(f"the server answered {status}: {reason}", 2 if status == 400 else 1)
+        raise AnswerSourceError(_refusal(status, said.get("reason"), "rows" in keys), 2 if status == 400 else 1)
 
 
 class UrlTransport:
@@ -156,7 +155,7 @@ class ApiServerTransport:
         verify = self._who.ssl_context() if self._who.url.startswith("https") else True
         try:
             own = _own_token(self._who)
-            headers = {"Authorization": f"Bearer {own}"} if own else {}
+            headers = [*self._who.impersonated, *([("Authorization", f"Bearer {own}")] if own else [])]
             with httpx.Client(verify=verify, timeout=_times(self._timeout), headers=headers) as client:
                 token = self._token(client, question.account)
                 path = ServicePath(self._namespace, SERVICE, 8443, question.path).text()
@@ -203,7 +202,9 @@ class ApiServerTransport:
             )
         if status == 503:
             raise AnswerSourceError(f"the server in {where} does not answer just now ({message}): try again")
-        raise AnswerSourceError(f"the API server answered {status}: {message}")
+        if status == 429 or status >= 500:
+            raise AnswerSourceError(f"the API server could not answer ({status}): {message}; try again")
+        raise AnswerSourceError(f"the API server refuses the request: {message}")
 
 
 def _exchange(
@@ -220,6 +221,19 @@ def _exchange(
             if len(read) > _MOST_BYTES:
                 raise ValueError(f"its answer is larger than {_MOST_BYTES} bytes")
         return response.status_code, bytes(read)
+
+
+def _refusal(status: int, reason: object, of_allocation: bool) -> str:
+    """What the server says of a question that it does not answer; the code only where no reason came with it."""
+    if status == 200:
+        return f"the answer holds no {'allocation' if of_allocation else 'report'}: is that the carbonbudget server?"
+    if not isinstance(reason, str) or not reason.strip():
+        return f"the server answered {status} and gave no reason: is that the carbonbudget server?"
+    if status == 401:
+        return f"the server does not accept your token: {reason}"
+    if status == 429 or status >= 500:
+        return f"the server could not answer: {reason}; try again"
+    return reason
 
 
 def _is_closure(item: object) -> bool:

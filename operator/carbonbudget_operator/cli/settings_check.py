@@ -10,7 +10,7 @@ import typer
 import yaml
 
 from carbonbudget_operator.cli.options import address, fail, printable_cell
-from carbonbudget_operator.cli.settings_shown import differences
+from carbonbudget_operator.cli.settings_listing import differences
 from carbonbudget_operator.settings import parse_settings
 from carbonbudget_operator.strict_yaml import StrictLoader
 
@@ -75,7 +75,7 @@ def _settings_in(text: bytes, name: str) -> bytes:
     if not isinstance(value, dict) or value.get("kind") != "ConfigMap":
         return text
     data = value.get("data")
-    held = data.get(_KEY) if isinstance(data, dict) else None
-    if not isinstance(held, str):
+    content = data.get(_KEY) if isinstance(data, dict) else None
+    if not isinstance(content, str):
         fail(f"{name}: the ConfigMap has no data.{_KEY}: is it carbonbudget-config?", code=2)
-    return held.encode()
+    return content.encode()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from carbonbudget_operator.cli.answer_source import AnswerSource, AnswerSourceError
-from carbonbudget_operator.cli.kubeconfig import Context, Kubeconfig, credentials
+from carbonbudget_operator.cli.kubeconfig import AsGroups, AsUser, Context, Kubeconfig, credentials
 from carbonbudget_operator.cli.options import Config, OutputFormat, announce, fail
 
 if TYPE_CHECKING:
@@ -47,8 +47,10 @@ Timeout = Annotated[
 _LOCAL, _URL, _CLUSTER = "ledger", "server", "cluster"
 _WAYS = {
     "ledger": _LOCAL, "config": _LOCAL, "server_url": _URL, "kubeconfig": _CLUSTER, "context": _CLUSTER,
-    "server_namespace": _CLUSTER,
+    "server_namespace": _CLUSTER, "as_user": _CLUSTER, "as_groups": _CLUSTER,
 }  # fmt: skip
+
+_OPTIONS = {"as_user": "--as", "as_groups": "--as-group"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,8 @@ class SourceOptions:
     server_token_file: Path | None
     kubeconfig: str
     context: str
+    as_user: str
+    as_groups: Sequence[str] | None
     server_namespace: str
     timeout: float
 
@@ -101,7 +105,7 @@ class SourceOptions:
                 UrlTransport(self.server_url, self.server_ca, self.server_name, self.server_token_file, self.timeout)
             )
         hint = "--config and --ledger read a ledger without a cluster"
-        who = credentials(self.kubeconfig, self.context, hint=hint)
+        who = credentials(self.kubeconfig, self.context, 2, hint, self.as_user, self.as_groups or ())
         return ServerSource(ApiServerTransport(who, self.server_namespace, self.timeout))
 
     def announce(self, settings: str | None, output: OutputFormat) -> None:
@@ -110,7 +114,7 @@ class SourceOptions:
 
 
 def is_typed(context: typer.Context, option: str) -> bool:
-    """Whether it stands on the command line: an environment variable gives way to what does."""
+    """Whether the option is on the command line, which takes precedence over environment variables."""
     source = context.get_parameter_source(option)
     return source is not None and source.name == "COMMANDLINE"
 
@@ -146,6 +150,8 @@ def with_source_options(command: Callable[..., None]) -> Callable[..., None]:
         server_token_file: ServerTokenFile = None,
         kubeconfig: Kubeconfig = "",
         context: Context = "",
+        as_user: AsUser = "",
+        as_groups: AsGroups = None,
         server_namespace: ServerNamespace = "carbonbudget-system",
         timeout: Timeout = 600,
     ) -> None:
@@ -158,7 +164,9 @@ def with_source_options(command: Callable[..., None]) -> Callable[..., None]:
             if is_typed(context_, option)
         }  # fmt: skip
         if len(named) > 1:
-            options_named = " or ".join(f"--{option.replace('_', '-')}" for option in named.values())
+            options_named = " or ".join(
+                _OPTIONS.get(option, f"--{option.replace('_', '-')}") for option in named.values()
+            )
             fail(f"write either {options_named}: each names another place to get the figures from", code=2)
         own = {name: given.pop(name) for name in declared if name != "context_"}
         if passes_context:

@@ -1,4 +1,4 @@
-"""Instants, selectors, masses and lists in words, as the commands for people write them. Pure."""
+"""Formats instants, selectors, masses and lists as words for the command line. Pure."""
 
 from __future__ import annotations
 

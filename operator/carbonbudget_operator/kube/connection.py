@@ -160,7 +160,7 @@ class ApiConnection:
     ) -> None:
         """One request whose answer is discarded as it arrives, whatever its size. Raises KubeError."""
         # PartialObjectMetadata is the shortest answer that there is.
-        headers = self._headers() | {"Content-Type": content_type, "Accept": METADATA}
+        headers = self._headers(METADATA, content_type)
         with _unreachable():
             async with self._session.request(
                 method, self._url(path), data=json.dumps(body), params=params, headers=headers
@@ -186,7 +186,7 @@ class ApiConnection:
             KubeError: no answer, or one that is larger than any object.
         """
         data = None if body is None else json.dumps(body)
-        headers = self._headers() | {"Content-Type": content_type, "Accept": accept}
+        headers = self._headers(accept, content_type)
         with _unreachable():
             async with self._session.request(
                 method, self._url(path), data=data, params=params, headers=headers
@@ -231,7 +231,7 @@ class ApiConnection:
         self, path: ApiPath, query: Mapping[str, str], accept: str, single: bool, most_parsed: int
     ) -> tuple[JsonObject | None, int]:
         """One list and its size in bytes; None where it is too large and not of a single item."""
-        headers = self._headers() | {"Accept": accept}
+        headers = self._headers(accept)
         with _unreachable():
             async with self._session.get(self._url(path), params=query, headers=headers) as response, self.large:
                 read = await _read(response, MAX_OBJECT_BYTES if single else _PAGE_BYTES)
@@ -253,7 +253,7 @@ class ApiConnection:
         self, path: ApiPath, params: Mapping[str, str], accept: str, limits: aiohttp.ClientTimeout
     ) -> AsyncIterator[aiohttp.StreamReader]:
         """An answer's body as it comes. Raises KubeError: a refusal, or the connection broke, also inside the block."""
-        headers = self._headers() | {"Accept": accept}
+        headers = self._headers(accept)
         with _unreachable("the watch broke"):
             async with self._streams.get(self._url(path), params=params, headers=headers, timeout=limits) as response:
                 if response.status >= 400:
@@ -268,9 +268,12 @@ class ApiConnection:
         except InvalidPath as error:
             raise ImpossibleName(str(error)) from None
 
-    def _headers(self) -> dict[str, str]:
-        token = self._credentials.token()
-        return {"Authorization": f"Bearer {token}"} if token else {}
+    def _headers(self, accept: str, content_type: str = "") -> list[tuple[str, str]]:
+        """A list, since Impersonate-Group may stand in it several times."""
+        named = {"Accept": accept, "Content-Type": content_type}
+        if token := self._credentials.token():
+            named["Authorization"] = f"Bearer {token}"
+        return [*self._credentials.impersonated, *((name, value) for name, value in named.items() if value)]
 
 
 @contextmanager

@@ -21,6 +21,7 @@ class Credentials:
     client_cert_file: str = ""
     client_key_file: str = ""
     namespace: str = "default"  # where one works who names none
+    impersonated: tuple[tuple[str, str], ...] = ()  # headers of the Kubernetes API: Impersonate-User, Impersonate-Group
 
     def ssl_context(self) -> ssl.SSLContext:
         """TLS that trusts the cluster's CA and shows the client certificate, if there is one."""

@@ -1,11 +1,11 @@
-"""What `carbonbudget factors --fetch` says of what it fetched, or why there was nothing to fetch. Pure."""
+"""The lines in which `carbonbudget factors --fetch` reports what it fetched, or why it fetched nothing. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
 from carbonbudget_operator.carbon.intensity.intensity_source import IntensitySource
-from carbonbudget_operator.cli.covers import date_of
+from carbonbudget_operator.cli.covered_span import date_of
 from carbonbudget_operator.intensity_settings import StaticSourceSettings
 from carbonbudget_operator.settings import CarbonSettings
 from carbonbudget_operator.timeline import Timeline
@@ -40,8 +40,8 @@ def _fetched(one: Fetched) -> str:
     hours = f"{one.hours} {'hour' if one.hours == 1 else 'hours'}"
     if not one.error:
         return f"{one.source}, zone {one.zone}: fetched {hours}, {one.changed} new or changed"
-    kept = f"fetched {hours}, {one.changed} new or changed, and then failed" if one.hours else "nothing was fetched"
-    return f"{one.source}, zone {one.zone}: {kept}: {one.error}"
+    result = f"fetched {hours}, {one.changed} new or changed, and then failed" if one.hours else "nothing was fetched"
+    return f"{one.source}, zone {one.zone}: {result}: {one.error}"
 
 
 def _why_not(source: IntensitySource, through: int, now: int) -> str:
@@ -55,6 +55,6 @@ def _why_not(source: IntensitySource, through: int, now: int) -> str:
             "the figures that they have; a source of type static applies to hours of any age"
         )
     return (
-        f"no node of the last {reach} stands in a zone that it has. Place nodes with carbon.zone or a region label, or "
+        f"no node of the last {reach} is in a zone that it has. Place nodes with carbon.zone or a region label, or "
         "name the zone in the source's `zones`"
     )

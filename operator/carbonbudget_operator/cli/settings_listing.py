@@ -1,4 +1,4 @@
-"""Settings as people read them: each key that differs from its default, with all values that it has over time. Pure."""
+"""Lists settings for people: each key that differs from its default, with all values that it has over time. Pure."""
 
 from __future__ import annotations
 

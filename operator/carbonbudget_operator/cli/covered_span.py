@@ -1,4 +1,4 @@
-"""How the commands state the span that an answer covers. Pure."""
+"""How the commands state the span of time that an answer covers, and that a span has not begun. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def covers_line(result: Mapping[str, Any], asked: tuple[int, int]) -> str:
     """One line: what is covered, and why that is more than the [start, end) that was asked for, if it is."""
     span = _span(result)
     if span is None:
-        return "covers: the server is of a former version and does not state it: a part of an hour is shared pro rata"
+        return "covers: the server is of an earlier version and does not state it: a part of an hour is shared pro rata"
     said = f"covers {date_of(span[0])} to {date_of(span[1])}"
     if span == asked:
         return said
@@ -25,6 +25,11 @@ def csv_covers(result: Mapping[str, Any]) -> tuple[str, str]:
     """The same as two cells, ISO 8601 in UTC; empty where it is not stated."""
     span = _span(result)
     return ("", "") if span is None else (_iso(span[0]), _iso(span[1]))
+
+
+def future_sentence(start: int, now: int) -> str:
+    """Why there is no answer where the span begins in the future, UTC seconds; empty where it does not."""
+    return f"the period begins at {date_of(start)}, which is in the future; no data" if start > now else ""
 
 
 def date_of(seconds: int) -> str:

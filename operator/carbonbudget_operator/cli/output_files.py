@@ -1,4 +1,4 @@
-"""Files that commands write: whole or not at all, and never over another."""
+"""Writes the files that commands produce: a file is complete or absent, and replaces no other."""
 
 from __future__ import annotations
 

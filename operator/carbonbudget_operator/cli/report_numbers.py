@@ -1,4 +1,4 @@
-"""How the report commands state coverage and the numbers of factors. Pure but for the file of hourly numbers."""
+"""The lines about coverage and about the numbers of factors in a report, and the CSV file of hourly numbers."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from carbonbudget_operator.cli.covers import date_of
-from carbonbudget_operator.cli.files import written_whole
+from carbonbudget_operator.cli.covered_span import date_of
 from carbonbudget_operator.cli.options import csv_cells, fail
+from carbonbudget_operator.cli.output_files import written_whole
 
 _HOUR_COLUMNS = (
     "hour", "factor", "basis", "g_per_kwh", "other_g_per_kwh", "pue", "it_energy_uj", "location_ug",
@@ -18,7 +18,7 @@ _HOUR_COLUMNS = (
 
 
 def coverage_lines(report: Mapping[str, Any]) -> Iterator[str]:
-    """What share of the time was reported, and by what that is judged."""
+    """What share of the time was reported, and of which total that is a share."""
     percent, reported_ms = report["coverage_percent"], report.get("coverage_reported_ms")
     if percent is None and reported_ms:
         yield "coverage: not known: no node is known for that time"
@@ -57,7 +57,7 @@ def number_line(factor: Mapping[str, Any]) -> str:
 def write_hours(report: Mapping[str, Any], file: Path) -> None:
     """Each factor's number in each hour as CSV; ends the command where the report has none."""
     if "location_factors" not in report:
-        fail("that report has no hourly numbers: an earlier version made it, which kept none")
+        fail("that report has no hourly numbers: an earlier version made it, which stored none")
     with written_whole(file) as partial, partial.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream)
         writer.writerow(_HOUR_COLUMNS)

@@ -1,4 +1,4 @@
-"""What an API server's answer to a dry run means for carbon. Pure."""
+"""The verdict of `carbonbudget check` on one object: what the API server's answer to its dry run means. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from carbonbudget_operator.kube.client import ApiResponse
 
 
 class CheckVerdict(StrEnum):
-    """May it be created, as far as carbon goes?"""
+    """Whether carbon budgets let an object be created."""
 
     YES = "yes"
     WARNED = "warned"
@@ -25,7 +25,7 @@ class CheckVerdict(StrEnum):
 
 
 EXIT_CODES: Final = {CheckVerdict.YES: 0, CheckVerdict.WARNED: 3, CheckVerdict.REFUSED: 4, CheckVerdict.UNANSWERABLE: 5}
-# What decides where there are several objects: a sure no before what nobody knows, that before a warning.
+# What decides where there are several objects: a refusal comes before an unknown answer, and that before a warning.
 _WORST: Final = (CheckVerdict.REFUSED, CheckVerdict.UNANSWERABLE, CheckVerdict.WARNED, CheckVerdict.YES)
 
 # RFC 9111 dropped the header's definition, which is that of RFC 7234, section 5.5: code, agent, quoted text, maybe
@@ -71,7 +71,8 @@ def worst(verdicts: Iterable[CheckVerdict]) -> CheckVerdict:
 def with_unread_duration(outcome: DryRunOutcome, stated: str) -> DryRunOutcome:
     """The outcome of an object that states a duration which is none: a warning at least.
 
-    The webhook says it too, and then what stands in for it; where it is away, or no budget asks, the slip is the same.
+    The webhook warns of it too, and names the duration that it uses instead. Without the webhook, or without a
+    budget that needs a duration, the mistake is the same.
     """
     if not stated or any(sentence.startswith(EXPECTED_DURATION_ANNOTATION) for sentence in outcome.carbon):
         return outcome
@@ -104,10 +105,10 @@ def interpret_answer(answer: ApiResponse, kind: str) -> DryRunOutcome:
     texts = parse_warnings(answer.warnings)
     figures = tuple(text.removeprefix(FIGURES) for text in texts if text.startswith(FIGURES))
     texts = [text for text in texts if not text.startswith(FIGURES)]
-    return replace(_judged(answer, kind, texts), figures=figures)
+    return replace(_outcome_of(answer, kind, texts), figures=figures)
 
 
-def _judged(answer: ApiResponse, kind: str, texts: Sequence[str]) -> DryRunOutcome:
+def _outcome_of(answer: ApiResponse, kind: str, texts: Sequence[str]) -> DryRunOutcome:
     carbon = tuple(text for text in texts if _OURS.match(text))
     other = tuple(text for text in texts if not _OURS.match(text))
     body = parse_object(answer.text)

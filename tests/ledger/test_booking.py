@@ -182,7 +182,7 @@ def test_check_finds_what_does_not_add_up(engine: sa.Engine) -> None:
 
 
 def test_the_migrations_make_the_schema_and_can_run_again(engine: sa.Engine) -> None:
-    assert migrate(engine) == "0012"
+    assert migrate(engine) == "0013"
     with engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), schema.metadata) == []
     require_schema(engine)
@@ -280,7 +280,7 @@ async def test_servers_that_start_at_once_make_one_schema(postgres: PostgresServ
     url = postgres.database()
     engines = [open_ledger(url) for _ in range(4)]
     made = await asyncio.gather(*(asyncio.to_thread(migrate, engine) for engine in engines))
-    assert set(made) == {"0012"}
+    assert set(made) == {"0013"}
     for engine in engines:
         engine.dispose()
 

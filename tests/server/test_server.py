@@ -67,6 +67,8 @@ class ApiServer:
         allowed = where == "*" or (bool(namespace) and namespace in where.split(","))
         if spec["resourceAttributes"]["resource"] == "closedreports":
             allowed = where == "*" and who == "closer"
+        if spec["resourceAttributes"]["verb"] == "import":
+            allowed = where == "*" and who == "importer" and not namespace
         return web.json_response({"status": {"allowed": allowed}})
 
     @staticmethod

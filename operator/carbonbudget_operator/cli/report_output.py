@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from carbonbudget_operator.cli.covers import covers_line, date_of
+from carbonbudget_operator.cli.external_lines import print_external
 from carbonbudget_operator.cli.numbers import coverage_lines, number_line, write_hours
 from carbonbudget_operator.cli.options import OutputFormat, fail, print_table, printable_cell, rounded
 from carbonbudget_operator.cli.report_csv import COLUMNS, print_csv
@@ -92,6 +93,7 @@ def _print(result: dict[str, Any], details: bool) -> None:
             print(f"  {printable_cell(number_line(numbers[factor]))}")
     if without := result.get("without_numbers_uj"):
         print(f"{without:,} uJ are of hours that an earlier version valued: the numbers of their factors are not kept")
+    print_external(result.get("external", ()))
     if "closed" in result:
         closed = result["closed"]
         print(f"closed on {date_of(closed['at'])}, sha256 {printable_cell(closed['sha256'])}")

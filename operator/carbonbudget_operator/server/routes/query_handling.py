@@ -143,6 +143,11 @@ class QueryCaller:
         if not await access_answer(self._asking.access.may_close_reports(self.caller, verb)):
             raise Refusal(403, "forbidden", f"{self.caller.user} may not {verb} closedreports.carbonbudget.dev")
 
+    async def authorize_importing(self) -> None:
+        """Refuse unless the caller may import external figures, and remove them."""
+        if not await access_answer(self._asking.access.may_import_figures(self.caller)):
+            raise Refusal(403, "forbidden", f"{self.caller.user} may not import carbonbudgets in all namespaces")
+
     def held(self, text: bytes) -> Response:
         """The answer, which counts as held until the caller took it. Raises Refusal."""
         most = self.readers.allowance.answer_bytes

@@ -14,6 +14,7 @@ from tests.external.given import NOW, content
 from tests.ledger.reports import HOUR, a_report
 from tests.server.test_server import Face, a_face
 
+from carbonbudget_operator.external.file_draft import MAX_FIGURES
 from carbonbudget_operator.external.file_rows import MAX_BYTES
 from carbonbudget_operator.ledger import schema
 
@@ -169,3 +170,22 @@ async def test_a_closed_report_holds_no_external_figure_and_its_hash_does_not_de
     assert (await bring(face, content("codecarbon-2.csv"), format="codecarbon")).status_code == 200
     closed = (await face.client.post("/v1/report/close", json=body, headers=headers)).json()
     assert "external" not in closed["report"]
+
+
+async def test_who_may_import_alone_imports_and_reads_nothing(face: Face) -> None:
+    token = "user:importer-only@*"
+    assert (await bring(face, token=token)).status_code == 200
+    for path in ("/v1/external", "/v1/allocation"):
+        assert (await get(face, path, token, **{"from": HOUR, "to": HOUR + 3600})).status_code == 403
+    assert (await remove(face, token)).status_code == 200
+
+
+async def test_the_largest_file_fits_into_a_worker(face: Face) -> None:
+    """Ten thousand rows with all scopes: as many figures as are taken of one file."""
+    head, row, _, _ = AWS.splitlines(keepends=True)
+    body = head + b"".join(row.replace(b"AmazonEC2", b"Service%06d" % number) for number in range(MAX_FIGURES // 5))
+    answer = await bring(face, body)
+    assert (answer.status_code, answer.json().get("figures")) == (200, MAX_FIGURES), answer.text
+    assert len((await get(face, "/v1/report", period="2025-10")).json()["external"]) == 5
+    refused = await bring(face, body + row, name="more")
+    assert "has more than 50000 figures: import it in parts" in refused.json()["reason"]

@@ -68,7 +68,9 @@ class ApiServer:
         if spec["resourceAttributes"]["resource"] == "closedreports":
             allowed = where == "*" and who == "closer"
         if spec["resourceAttributes"]["verb"] == "import":
-            allowed = where == "*" and who == "importer" and not namespace
+            allowed = where == "*" and who.startswith("importer") and not namespace
+        elif who == "importer-only":
+            allowed = False
         return web.json_response({"status": {"allowed": allowed}})
 
     @staticmethod

@@ -21,7 +21,7 @@ from carbonbudget_operator.cli.source_options import (
 )
 
 app = typer.Typer(
-    help="Import figures that others measured; reports show them beside ours.",
+    help="Import figures that others measured, beside ours.",
     no_args_is_help=True,
     add_completion=False,
 )
@@ -56,7 +56,7 @@ def import_file(
     scope: Annotated[str, typer.Option(help="Scope that an azure report was asked for: 1, 2-market, 3.")] = "",
     output: Annotated[OutputFormat, typer.Option("--output", "-o", help="table or json.")] = OutputFormat.TABLE,
 ) -> None:
-    """Import a file of CodeCarbon, Carbontracker, AWS, Google Cloud or Azure: all of it, or nothing."""
+    """Import a file, all of it or nothing. Reports show its figures beside ours."""
     from carbonbudget_operator.external.file_rows import MAX_BYTES
     from carbonbudget_operator.external.import_request import ImportRequest
 

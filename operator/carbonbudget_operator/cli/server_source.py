@@ -2,7 +2,7 @@
 
 Through the API server, its proxy passes the question on to the server's Service. It takes the caller's own credentials
 away from it, so the server would not know who asks: the command first asks the API server for a short-lived token of
-one of the chart's two accounts (TokenRequest), and sends it in a header of its own. A kubeconfig with a client
+one of the chart's three accounts (TokenRequest), and sends it in a header of its own. A kubeconfig with a client
 certificate works like one with a token, and the server never sees what would be good for the API server.
 """
 

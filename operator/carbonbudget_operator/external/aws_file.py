@@ -30,20 +30,16 @@ _UNIT: Final = "MTCO2e"
 
 def read_aws(text: str, _: ImportRequest, now: int) -> FileDraft:
     """The figures of the file. Raises ExternalFileError."""
-    draft, rows = FileDraft(), list(csv_rows(text, _NEEDED))
-    months = [
-        month_between(row["usage_period_start"], row["usage_period_end"], f"line {line}: its period")
-        for line, row in rows
-    ]
-    keys = [(row["usage_account_id"], start) for (_, row), (start, _) in zip(rows, months, strict=True)]
-    newest = newest_versions(
-        (key, row["model_version"], f"line {line}") for key, (line, row) in zip(keys, rows, strict=True)
+    draft = FileDraft()
+    newest = newest_versions(  # the rows are read twice: all of them at once take much memory
+        ((row["usage_account_id"], _month(line, row)), row["model_version"], f"line {line}")
+        for line, row in csv_rows(text, _NEEDED)
     )
-    for key, (line, row), (start, end) in zip(keys, rows, months, strict=True):
-        if version_number(row["model_version"], f"line {line}") != newest[key][0]:
+    for line, row in csv_rows(text, _NEEDED):
+        place, (start, end) = f"line {line}", _month(line, row)
+        if version_number(row["model_version"], place) != newest[row["usage_account_id"], (start, end)]:
             draft.superseded += 1
             continue
-        place = f"line {line}"
         check_past(end, now, f"{place}: its month")
         account = name_of(row["usage_account_id"], f"{place}: usage_account_id")
         item = " / ".join(
@@ -60,6 +56,10 @@ def read_aws(text: str, _: ImportRequest, now: int) -> FileDraft:
                 rounded,
             )  # fmt: skip
     return draft
+
+
+def _month(line: int, row: Row) -> tuple[int, int]:
+    return month_between(row["usage_period_start"], row["usage_period_end"], f"line {line}: its period")
 
 
 def _texts(row: Row, columns: dict[str, str], place: str) -> dict[str, tuple[str, str]]:

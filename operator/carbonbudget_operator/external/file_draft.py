@@ -77,17 +77,17 @@ class ScopedAmounts:
         raise ExternalFileError(f"{self.line} has no amount of any scope")
 
 
-def newest_versions(rows: Iterable[tuple[object, str, str]]) -> dict[object, tuple[tuple[int, ...], str]]:
-    """The newest version of each key. `rows` has keys, versions and places; a source lists models side by side.
+def newest_versions(rows: Iterable[tuple[object, str, str]]) -> dict[object, tuple[int, ...]]:
+    """The newest version of each key, as `version_number` gives it: a source lists models side by side.
+
+    `rows` has keys, versions and places.
 
     Raises:
         ExternalFileError: a version is no dotted number, so that nothing says which one is the newest.
     """
-    newest: dict[object, tuple[tuple[int, ...], str]] = {}
+    newest: dict[object, tuple[int, ...]] = {}
     for key, version, place in rows:
-        number = version_number(version, place)
-        if key not in newest or number > newest[key][0]:
-            newest[key] = (number, version)
+        newest[key] = max(newest.get(key, ()), version_number(version, place))
     return newest
 
 

@@ -14,8 +14,9 @@ from typing import Any, Final
 
 from carbonbudget_operator.external.external_errors import ExternalFileError, shown
 
-MAX_BYTES: Final = 16 * 2**20
-MAX_ROWS: Final = 50_000
+# What a worker process parses within its memory (server.questions.memory_mib, 192 MiB).
+MAX_BYTES: Final = 8 * 2**20
+MAX_ROWS: Final = 25_000
 _MAX_COLUMNS: Final = 200
 _MAX_NAME: Final = 500
 _KINDS: Final = (

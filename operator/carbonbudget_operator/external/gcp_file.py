@@ -36,14 +36,14 @@ _NEEDED: Final = ("usage_month", "billing_account_id", "carbon_model_version")
 def read_gcp(text: str, _: ImportRequest, now: int) -> FileDraft:
     """The figures of the file. Raises ExternalFileError."""
     draft = FileDraft()
-    rows = list(_json_rows(text) if text.lstrip().startswith("{") else _csv_rows(text))
-    keys = [(row["billing_account_id"], row["usage_month"]) for _, row in rows]
-    newest = newest_versions(
-        (key, row["carbon_model_version"], f"line {line}") for key, (line, row) in zip(keys, rows, strict=True)
+    rows = _json_rows if text.lstrip().startswith("{") else _csv_rows
+    newest = newest_versions(  # the rows are read twice: all of them at once take much memory
+        ((row["billing_account_id"], row["usage_month"]), row["carbon_model_version"], f"line {line}")
+        for line, row in rows(text)
     )
-    for key, (line, row) in zip(keys, rows, strict=True):
+    for line, row in rows(text):
         place = f"line {line}"
-        if version_number(row["carbon_model_version"], place) != newest[key][0]:
+        if version_number(row["carbon_model_version"], place) != newest[row["billing_account_id"], row["usage_month"]]:
             draft.superseded += 1
             continue
         start, end = month_of(row["usage_month"], f"{place}: usage_month")

@@ -24,7 +24,7 @@ from carbonbudget_operator.server.pools import QueryAllowance, Question
 from carbonbudget_operator.server.routes.query_handling import QueryCaller, QueryHandling
 
 _log = logging.getLogger(__name__)
-_PARSED_BYTES: Final = 6 * MAX_BYTES
+_PARSED_BYTES: Final = 8 * MAX_BYTES
 _ALLOWANCE: Final = QueryAllowance(1, spans=0, workloads=0, hours=0, answer_bytes=_PARSED_BYTES)
 
 

@@ -86,7 +86,9 @@ def api_server(answer: Answering, directory: Path, namespace: str = "") -> Itera
 
         def _serve(self) -> None:
             length = int(self.headers.get("Content-Length") or 0)
-            body = json.loads(self.rfile.read(length) or b"{}")
+            sent = self.rfile.read(length)  # JSON, or a file as it is
+            is_json = "json" in self.headers.get("Content-Type", "")
+            body = json.loads(sent or b"{}") if is_json else {}
             path, _, query = self.path.partition("?")
             said = answer(Asked(self.command, path, query, body, tuple(self.headers.items())))
             raw = said.raw if said.raw is not None else json.dumps(said.body).encode()

@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from tests.external.given import content as external
 
 from carbonbudget_operator.cli import kubectl, main
 from carbonbudget_operator.controller.certificates import make_ca
@@ -27,8 +28,13 @@ CLOSED = {
     "report export": ["report", "export", "2025-11", "{new}"],
     "report reopen": ["report", "reopen", "2025-11", "--reason", "why"],
 }
+EXTERNAL = {
+    "external import": ["external", "import", "{emissions}", "--format", "codecarbon"],
+    "external list": ["external", "list"],
+    "external remove": ["external", "remove", "codecarbon/00000000", "--reason", "why"],
+}
 # Each with what makes it whole, but for where its figures are from.
-FIGURES = {"allocate": ["allocate", *DAYS], "report": REPORT, **CLOSED}
+FIGURES = {"allocate": ["allocate", *DAYS], "report": REPORT, **CLOSED, **EXTERNAL}
 LEDGER = {
     "factors": ["factors"],
     "ledger migrate": ["ledger", "migrate"],
@@ -88,6 +94,7 @@ class World:
         }  # fmt: skip
         for name, text in files.items():
             (directory / name).write_text(text)
+        (directory / "emissions").write_bytes(external("codecarbon-2.csv"))
         (directory / "binary").write_bytes(b"\xff\xfe\x00")
         (directory / "directory").mkdir()
         (directory / "unreadable").symlink_to("/proc/self/mem")  # opens, and gives an error: to root too

@@ -27,7 +27,10 @@ SILENT = ["--server-url", "http://127.0.0.1:1"]
 MADE_ANEW = ("ledger migrate", "ledger import", "ledger restore")  # where there is no ledger yet
 
 DONE = {
-    **{name: [*FIGURES[name], *HERE] for name in ("allocate", "report", "report list")},
+    **{
+        name: [*FIGURES[name], *HERE]
+        for name in ("allocate", "report", "report list", "external import", "external list")
+    },
     **{name: [*args, *HERE] for name, args in LEDGER.items() if name != "ledger restore"},
     "ledger restore": ["ledger", "restore", "{ledger}", "--ledger", "sqlite:///{new}"],
     "estimate": ALONE["estimate"],
@@ -39,6 +42,7 @@ NOT_DONE = [
     *[[*FIGURES[name], *HERE] for name in ("report close", "report show", "report verify", "report reopen")],
     ["report", "verify", "2025-11-10", "--file", "{text}", *HERE],  # the closed one has another hash
     ["report", "close", "2099", *HERE],
+    [*FIGURES["external remove"], *HERE],
     ["ledger", "import", "{refused}", *HERE],
     ["release", "--all"],
 ]
@@ -80,6 +84,11 @@ WRONG = [
     ["ledger", "restore", "{text}", "--ledger", "sqlite:///{new}"],
     ["ledger", "restore", "{ledger}", *HERE],  # it is not empty
     ["ledger", "import", "{none}", *HERE],
+    *[["external", "import", file, "--format", "aws", *HERE]
+      for file in ("{none}", "{directory}", "{unreadable}", "{text}", "{binary}", "{emissions}")],
+    [*FIGURES["external import"], "-o", "csv", *HERE], ["external", "import", "{emissions}", "--format", "xml", *HERE],
+    ["external", "remove", "codecarbon", "--reason", "why", *HERE],
+    ["external", "remove", "codecarbon/00000000", "--reason", " ", *HERE],
     ["allocate", *DAYS[:2], *HERE], ["allocate", *DAYS, "--filter", "x", *HERE], ["report", *HERE],
     *[[name, *more] for name in SERVERS for more in (
         ["--config", "{none}"], ["--log-level", "loud"], ["--listen", "nowhere"])],

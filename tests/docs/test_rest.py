@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 from pydantic import BaseModel
 from starlette.routing import Route
 
-from carbonbudget_operator.api import projection_bodies, query_bodies, report_bodies
+from carbonbudget_operator.api import external_bodies, projection_bodies, query_bodies, report_bodies
 from carbonbudget_operator.server.app import make_app
 from carbonbudget_operator.server.wiring import make_pools
 from carbonbudget_operator.server.worker import Setup
@@ -50,6 +50,7 @@ def test_every_endpoint_says_who_may_ask_and_no_other_is_named() -> None:
         ("POST /v1/runs/query", [query_bodies.RunQuery, query_bodies.RunAnswer, query_bodies.RunAnswers]),
         ("POST /v1/report/close", [report_bodies.ClosePeriod]),
         ("POST /v1/report/reopen", [report_bodies.ReopenPeriod]),
+        ("POST /v1/external/remove", [external_bodies.RemoveExternal]),
         (
             "GET /v1/projection",
             [projection_bodies.ProjectionAnswer, projection_bodies.CapacityRate, projection_bodies.FormerRuns],

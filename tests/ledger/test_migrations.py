@@ -197,9 +197,9 @@ def test_a_ledger_that_is_not_there_is_told_with_where_it_may_be(tmp_path: Path)
 
 def test_a_ledger_that_is_behind_is_refused_until_it_is_migrated(former: tuple[sa.Engine, str]) -> None:
     engine = open_ledger(former[1])
-    with pytest.raises(LedgerError, match=r"schema 0001, not 0012: run `carbonbudget ledger migrate`"):
+    with pytest.raises(LedgerError, match=r"schema 0001, not 0013: run `carbonbudget ledger migrate`"):
         require_schema(engine)
-    assert migrate(engine) == "0012"
+    assert migrate(engine) == "0013"
     require_schema(engine)
     engine.dispose()
 

@@ -71,6 +71,10 @@ class ApiServer:
         allowed = where == "*" or (bool(namespace) and namespace in where.split(","))
         if spec["resourceAttributes"]["resource"] == "closedreports":
             allowed = where == "*" and who == "closer"
+        if spec["resourceAttributes"]["verb"] == "import":
+            allowed = where == "*" and who.startswith("importer") and not namespace
+        elif who == "importer-only":
+            allowed = False
         return web.json_response({"status": {"allowed": allowed}})
 
     @staticmethod

@@ -14,6 +14,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from carbonbudget_operator.answers.emissions_report import EmissionsReporter
+from carbonbudget_operator.answers.external_summary import external_summary
 from carbonbudget_operator.answers.report_comparison import canonical, digest, restatement, summary
 from carbonbudget_operator.answers.time_ranges import parse_time_range
 from carbonbudget_operator.ledger import closed_reports
@@ -47,7 +48,9 @@ def period_report(
     made: dict[str, Any] = json.loads(canonical(_run(engine, settings, span, now, progress).result()))
     if period:
         made |= _compared(engine, settings.cluster, period, made)
-    return made | {"settings": settings.source}
+    with engine.connect() as connection:  # beside the report, and in no closed one: files come and go
+        external = external_summary(connection, settings.cluster, *span)
+    return made | ({"external": external} if external else {}) | {"settings": settings.source}
 
 
 def close_period(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from carbonbudget_operator.external.import_request import ImportRequest
     from carbonbudget_operator.ledger.closed_reports import ClosedReport
 
 JsonObject = dict[str, Any]
@@ -41,3 +42,12 @@ class AnswerSource(Protocol):
 
     def reopen(self, period: str, reason: str) -> ClosedReport:
         """Undo a closure; what was closed."""
+
+    def external_files(self) -> JsonObject:
+        """`items`: all imported files of external figures; `removed`: all that were removed."""
+
+    def import_external(self, content: bytes, request: ImportRequest) -> JsonObject:
+        """Import a file of external figures; what was imported."""
+
+    def remove_external(self, source: str, sha256: str, reason: str) -> JsonObject:
+        """Remove an imported file's figures; what was removed."""

@@ -23,8 +23,13 @@ from carbonbudget_operator.answers.time_ranges import TimeRangeError, covered_ra
 from carbonbudget_operator.carbon.grid_factors import UnknownZone
 from carbonbudget_operator.cli.answer_source import AnswerSourceError, JsonObject, Span
 from carbonbudget_operator.cli.options import code_of
+from carbonbudget_operator.external.external_errors import ExternalFileError
+from carbonbudget_operator.external.file_formats import read_external_file
+from carbonbudget_operator.external.import_request import ImportRequest
+from carbonbudget_operator.ledger import external_figures
 from carbonbudget_operator.ledger.closed_reports import ClosedReport
 from carbonbudget_operator.ledger.clusters import require_cluster
+from carbonbudget_operator.ledger.external_records import imported
 from carbonbudget_operator.ledger.seal import sealed_hours
 from carbonbudget_operator.ledger.store import LedgerError, ledger_errors, open_ledger, require_schema
 from carbonbudget_operator.settings import Settings
@@ -32,6 +37,7 @@ from carbonbudget_operator.valuation.places import check_all_places
 from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
 
 T = TypeVar("T")
+_BESIDE = "beside the ledger"
 
 
 class LedgerSource:
@@ -91,6 +97,34 @@ class LedgerSource:
             )
         )
 
+    def external_files(self) -> JsonObject:
+        """All imported files of external figures, and all that were removed."""
+
+        def listed(engine: sa.Engine) -> JsonObject:
+            with engine.connect() as connection:
+                return external_figures.listed(connection, self._settings.cluster)
+
+        return self._ask(listed)
+
+    def import_external(self, content: bytes, request: ImportRequest) -> JsonObject:
+        """Import a file of external figures; what was imported."""
+
+        def stored(engine: sa.Engine) -> JsonObject:
+            now = int(time.time())
+            file = read_external_file(content, request, now)
+            external_figures.store_file(engine, self._settings.cluster, file, now, _BESIDE)
+            return imported(file)
+
+        return self._ask(stored)
+
+    def remove_external(self, source: str, sha256: str, reason: str) -> JsonObject:
+        """Remove an imported file's figures; what was removed."""
+        return self._ask(
+            lambda engine: external_figures.remove_file(
+                engine, self._settings.cluster, source, sha256, int(time.time()), _BESIDE, reason
+            )
+        )
+
     def _ask(self, question: Callable[[sa.Engine], T]) -> T:
         try:
             check_all_places(self._settings.carbon)
@@ -102,8 +136,10 @@ class LedgerSource:
                     return question(engine)
             finally:
                 engine.dispose()
-        except (GroupingError, TimeRangeError, UnknownZone) as error:
+        except (GroupingError, TimeRangeError, UnknownZone, ExternalFileError) as error:
             raise AnswerSourceError(str(error), 2) from None
+        except (external_figures.ExternalConflict, external_figures.NoExternalFile) as error:
+            raise AnswerSourceError(str(error)) from None
         except (LedgerError, report_closing.ClosingError) as error:
             raise AnswerSourceError(str(error), code_of(error)) from None
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from carbonbudget_operator.cli.covered_span import CSV_COVERS, csv_covers
+from carbonbudget_operator.cli.external_lines import csv_line
 from carbonbudget_operator.cli.options import csv_cells, csv_list
 
 COLUMNS: Final = (
@@ -52,3 +53,5 @@ def _lines(result: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
         yield "energy", f"{line['domain']} by {line['method']}", {
             "it_energy_kwh": line["kwh"], "it_energy_low_kwh": line["low_kwh"], "it_energy_high_kwh": line["high_kwh"],
         }  # fmt: skip
+    for row in result.get("external", ()):
+        yield "external", *csv_line(row)

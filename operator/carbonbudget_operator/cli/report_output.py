@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from carbonbudget_operator.cli.covered_span import covers_line, date_of
+from carbonbudget_operator.cli.external_lines import print_external
 from carbonbudget_operator.cli.options import OutputFormat, fail, print_table, printable_cell, rounded
 from carbonbudget_operator.cli.report_csv import COLUMNS, print_csv
 from carbonbudget_operator.cli.report_numbers import coverage_lines, number_line, write_hours
@@ -94,6 +95,7 @@ def _print(result: dict[str, Any], details: bool) -> None:
         print(
             f"{without:,} uJ are of hours that an earlier version valued: the numbers of their factors are not stored"
         )
+    print_external(result.get("external", ()))
     if "closed" in result:
         closed = result["closed"]
         print(f"closed on {date_of(closed['at'])}, sha256 {printable_cell(closed['sha256'])}")

@@ -2,7 +2,7 @@
 
 Through the API server, its proxy passes the question on to the server's Service. It takes the caller's own credentials
 away from it, so the server would not know who asks: the command first asks the API server for a short-lived token of
-one of the chart's two accounts (TokenRequest), and sends it in a header of its own. A kubeconfig with a client
+one of the chart's three accounts (TokenRequest), and sends it in a header of its own. A kubeconfig with a client
 certificate works like one with a token, and the server never sees what would be good for the API server.
 """
 
@@ -19,12 +19,14 @@ import httpx
 
 from carbonbudget_operator.api_path import ApiPath, InvalidPath, ServicePath
 from carbonbudget_operator.cli.answer_source import AnswerSourceError, JsonObject, Span
+from carbonbudget_operator.external.import_request import ImportRequest
 from carbonbudget_operator.kube.credentials import Credentials
 from carbonbudget_operator.ledger.closed_reports import ClosedReport
 
 SERVICE: Final = "carbonbudget-server"
 READER: Final = "carbonbudget-reports"
 CLOSER: Final = "carbonbudget-closing"
+IMPORTER: Final = "carbonbudget-importing"
 TOKEN_HEADER: Final = "X-Carbonbudget-Token"  # noqa: S105 - a header's name
 AUDIENCE: Final = "carbonbudget-server"
 _TOKEN_SECONDS: Final = 600  # the least that Kubernetes gives
@@ -41,6 +43,7 @@ class ServerRequest:
     params: Mapping[str, str | int]
     body: JsonObject | None = None
     account: str = READER
+    content: bytes | None = None  # instead of `body`: a file as it is
 
 
 class Transport(Protocol):
@@ -91,6 +94,26 @@ class ServerSource:
         """Undo a closure; what was closed."""
         body: JsonObject = {"period": period, "reason": reason}
         return self._closed(ServerRequest("POST", "/v1/report/reopen", {}, body, CLOSER))
+
+    def external_files(self) -> JsonObject:
+        """All imported files of external figures, and all that were removed."""
+        return self._ask(ServerRequest("GET", "/v1/external", {}), {"items", "removed"})
+
+    def import_external(self, content: bytes, request: ImportRequest) -> JsonObject:
+        """Import a file of external figures; what was imported."""
+        given = {
+            "format": request.form, "name": request.name, "timezone": request.timezone, "month": request.month,
+            "account": request.account, "scope": request.scope,
+        }  # fmt: skip
+        params = {key: value for key, value in given.items() if value}
+        question = ServerRequest("POST", "/v1/external", params, None, IMPORTER, content)
+        return self._ask(question, {"source", "sha256", "figures"})
+
+    def remove_external(self, source: str, sha256: str, reason: str) -> JsonObject:
+        """Remove an imported file's figures; what was removed."""
+        body: JsonObject = {"source": source, "sha256": sha256, "reason": reason}
+        question = ServerRequest("POST", "/v1/external/remove", {}, body, IMPORTER)
+        return self._ask(question, {"source", "sha256", "figures"})
 
     def _closed(self, question: ServerRequest) -> ClosedReport:
         found = self._ask(question, {"period", "closed_at", "sha256", "report"})
@@ -212,8 +235,8 @@ def _exchange(
 ) -> tuple[int, bytes]:
     extensions = {"sni_hostname": server_name} if server_name else {}
     with client.stream(
-        question.method, url, params=dict(question.params) or None, json=question.body, headers=headers,
-        extensions=extensions,
+        question.method, url, params=dict(question.params) or None, json=question.body, content=question.content,
+        headers=headers, extensions=extensions,
     ) as response:  # fmt: skip
         read = bytearray()
         for part in response.iter_bytes():

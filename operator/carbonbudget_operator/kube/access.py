@@ -90,6 +90,11 @@ class Access:
         resource = {"group": "carbonbudget.dev", "resource": "closedreports", "verb": verb}
         return await self._may(caller, {"resourceAttributes": resource})
 
+    async def may_import_figures(self, caller: Caller) -> bool:
+        """Whether the caller may "import" carbonbudgets in all namespaces: a verb that only our server asks for."""
+        resource = {"group": "carbonbudget.dev", "resource": "carbonbudgets", "verb": "import"}
+        return await self._may(caller, {"resourceAttributes": resource})
+
     async def may_read_metrics(self, caller: Caller) -> bool:
         """Whether the caller may get the non-resource URL /metrics."""
         return await self._may(caller, {"nonResourceAttributes": {"path": "/metrics", "verb": "get"}})

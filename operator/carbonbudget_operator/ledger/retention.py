@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.batch_delete import BatchDeleter, ids_of
+from carbonbudget_operator.ledger.external_figures import drop_external_before
 from carbonbudget_operator.ledger.stored_units import LEVELS
 
 _FOR_EVER = 2**62
@@ -51,6 +52,7 @@ def drop_before(engine: sa.Engine, instant: int, dropper: BatchDeleter) -> None:
                 limit = _whole_units(connection, derivation_id, level, instant)
             _drop_units(dropper, derivation_id, level, limit)
     _drop_nodes(engine, dropper, instant)
+    drop_external_before(engine, instant, dropper)
 
 
 def _whole_units(connection: sa.Connection, derivation_id: int, level: int, instant: int) -> int:

@@ -12,6 +12,7 @@ from sqlalchemy import (
     Boolean,
     Column,
     ForeignKey,
+    Index,
     Integer,
     LargeBinary,
     MetaData,
@@ -314,4 +315,58 @@ grid_poll = Table(
     _count("polled_at"),
     _count("good_at"),
     Column("error", String(512), nullable=False, server_default=""),
+)
+
+# Files of figures that others measured. They are shown beside ours, and no sum of ours reads them.
+external_file = Table(
+    "external_file",
+    metadata,
+    Column("id", _ID, primary_key=True),
+    Column("cluster", String(512), nullable=False),
+    Column("source", String(32), nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("name", String(512), nullable=False),
+    Column("imported_at", BigInteger, nullable=False),
+    Column("imported_by", String(512), nullable=False),
+    Column("figures", BigInteger, nullable=False),
+    Column("rounded", BigInteger, nullable=False),
+    Column("superseded", BigInteger, nullable=False),
+    Column("start", BigInteger, nullable=False),  # of its first figure
+    Column("end", BigInteger, nullable=False),  # of its last figure
+    UniqueConstraint("cluster", "source", "sha256"),
+)
+
+external_figure = Table(
+    "external_figure",
+    metadata,
+    Column("file_id", _ID, ForeignKey("external_file.id"), primary_key=True, autoincrement=False),
+    _key("line"),
+    Column("scope", String(16), primary_key=True),
+    Column("series", LargeBinary(16), nullable=False),  # a hash of what may have one figure at a time
+    Column("account", Text, nullable=False),
+    Column("item", Text, nullable=False),
+    Column("start", BigInteger, nullable=False),
+    Column("end", BigInteger, nullable=False),
+    Column("emissions_ug", BigInteger, nullable=False),
+    Column("energy_uj", BigInteger),
+    Column("method", String(128), nullable=False),
+    Column("stated", String(128), nullable=False),
+    Index("external_figure_series", "series", "start"),
+)
+
+# Files whose figures were removed: what was imported, who removed it, when and why.
+external_removal = Table(
+    "external_removal",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("cluster", String(512), nullable=False),
+    Column("source", String(32), nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("name", String(512), nullable=False),
+    Column("imported_at", BigInteger, nullable=False),
+    Column("imported_by", String(512), nullable=False),
+    Column("figures", BigInteger, nullable=False),
+    Column("removed_at", BigInteger, nullable=False),
+    Column("removed_by", String(512), nullable=False),
+    Column("reason", String(512), nullable=False),
 )

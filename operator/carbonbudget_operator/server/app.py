@@ -24,6 +24,7 @@ from carbonbudget_operator.server.public.visible import Namespaces, no_namespace
 from carbonbudget_operator.server.readiness import Readiness
 from carbonbudget_operator.server.routes.allocation import allocation_routes
 from carbonbudget_operator.server.routes.budgets import budget_routes
+from carbonbudget_operator.server.routes.external_import import external_routes
 from carbonbudget_operator.server.routes.query_handling import QueryHandling, access_answer
 from carbonbudget_operator.server.routes.reports import report_routes
 from carbonbudget_operator.server.routes.runs import run_routes
@@ -73,6 +74,7 @@ def make_app(
     app.include_router(run_routes(asking))
     app.include_router(allocation_routes(asking))
     app.include_router(report_routes(asking))
+    app.include_router(external_routes(asking))
     app.include_router(public_routes(asking, namespaces))
 
     @app.get("/metrics")

@@ -26,7 +26,12 @@ from carbonbudget_operator.answers.time_ranges import covered_range, parse_time_
 from carbonbudget_operator.api.emission_bodies import ServerStatus
 from carbonbudget_operator.api.query_bodies import BudgetAnswers, BudgetQueries, HourlyAnswers, RunAnswers, RunQueries
 from carbonbudget_operator.api.report_bodies import ClosePeriod
+from carbonbudget_operator.external.external_errors import ExternalFileError
+from carbonbudget_operator.external.file_formats import read_external_file
+from carbonbudget_operator.external.import_request import ImportRequest
 from carbonbudget_operator.ingest.refusal import Refusal
+from carbonbudget_operator.ledger.external_figures import listed
+from carbonbudget_operator.ledger.external_records import pack_file
 from carbonbudget_operator.namespace_names import EVERY_NAMESPACE
 from carbonbudget_operator.server.pools import Question
 from carbonbudget_operator.server.public.emission_answer import emission_answer, emission_version, instant
@@ -157,6 +162,19 @@ def _status(answers: LedgerAnswers, question: Question) -> bytes:
     ).model_dump_json().encode()  # fmt: skip
 
 
+def _external_files(answers: LedgerAnswers, _: Question) -> bytes:
+    with answers.queries.book.engine.connect() as connection:
+        return json.dumps(listed(connection, answers.settings.cluster)).encode()
+
+
+def _external_parse(_: LedgerAnswers, question: Question) -> bytes:
+    """What a file of external figures holds; the server stores it."""
+    try:
+        return pack_file(read_external_file(question.body, ImportRequest(**question.given), question.now))
+    except ExternalFileError as error:
+        raise Refusal(400, "malformed", str(error)) from None
+
+
 _KINDS: Final[Mapping[str, Callable[[LedgerAnswers, Question], bytes]]] = {
     "budgets": _budgets,
     "hours": _hours,
@@ -170,4 +188,6 @@ _KINDS: Final[Mapping[str, Callable[[LedgerAnswers, Question], bytes]]] = {
     "emissions": _emissions,
     "emissions_version": _emissions_version,
     "status": _status,
+    "external_files": _external_files,
+    "external_parse": _external_parse,
 }

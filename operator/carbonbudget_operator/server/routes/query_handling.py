@@ -177,6 +177,11 @@ class QueryCaller:
         if not await access_answer(self._asking.access.may_close_reports(self.caller, verb)):
             raise Refusal(403, "forbidden", f"{self.caller.user} may not {verb} closedreports.carbonbudget.dev")
 
+    async def authorize_importing(self) -> None:
+        """Refuse unless the caller may import external figures, and remove them."""
+        if not await access_answer(self._asking.access.may_import_figures(self.caller)):
+            raise Refusal(403, "forbidden", f"{self.caller.user} may not import carbonbudgets in all namespaces")
+
     def respond(
         self, text: bytes, media_type: str = "application/json", headers: Mapping[str, str] | None = None
     ) -> Response:

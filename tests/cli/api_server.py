@@ -87,7 +87,8 @@ def api_server(answer: Answering, directory: Path, namespace: str = "") -> Itera
         def _serve(self) -> None:
             length = int(self.headers.get("Content-Length") or 0)
             sent = self.rfile.read(length)  # JSON, or a file as it is
-            is_json = "json" in self.headers.get("Content-Type", "")
+            kind = self.headers.get("Content-Type", "")
+            is_json = "json" in kind or "apply-patch" in kind  # JSON is YAML
             body = json.loads(sent or b"{}") if is_json else {}
             path, _, query = self.path.partition("?")
             said = answer(Asked(self.command, path, query, body, tuple(self.headers.items())))

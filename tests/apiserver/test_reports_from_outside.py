@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from tests.cli.test_server import settings
 from tests.conftest import ENDS_WITH_US, Cluster
 from tests.e2e.conftest import CHART, wait_for
+from tests.external.given import FILES
 from tests.ledger.reports import a_report, book
 
 from carbonbudget_operator.ledger.booking import Booker
@@ -86,7 +87,11 @@ def outside(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Itera
             "--show-only=templates/rbac.yaml",
         ).stdout  # fmt: skip
         for document in yaml.safe_load_all(rendered):
-            if document["metadata"]["name"] in ("carbonbudget-reports", "carbonbudget-closing"):
+            if document["metadata"]["name"] in (
+                "carbonbudget-reports",
+                "carbonbudget-closing",
+                "carbonbudget-importing",
+            ):
                 made.append((document["kind"], document["metadata"]["name"]))
                 kubectl("apply", "-f", "-", stdin=json.dumps(document))
         for one in a_service(cluster, port):
@@ -153,7 +158,7 @@ def nobody(cluster: Cluster, outside: Outside) -> Iterator[Path]:
     cluster.kubectl("-n", SPACE, "create", "serviceaccount", "lead")
     token = cluster.kubectl("-n", SPACE, "create", "token", "lead").stdout.strip()
     yield outside.kubeconfig("lead", {"token": token})
-    for role in ("carbonbudget-reports", "carbonbudget-closing"):
+    for role in ("carbonbudget-reports", "carbonbudget-closing", "carbonbudget-importing"):
         cluster.kubectl("-n", SPACE, "delete", "rolebinding", f"lead-{role}", "--ignore-not-found")
     cluster.kubectl("-n", SPACE, "delete", "serviceaccount", "lead")
 
@@ -214,6 +219,24 @@ def test_with_the_role_a_token_reads_what_the_ledger_itself_answers_and_closes_n
     assert refused.returncode == 1
     assert "role carbonbudget-closing in" in refused.stderr
     assert json.loads(outside.run(nobody, "report", "list", "-o", "json").stdout) == {"items": [], "reopened": []}
+
+
+def test_the_role_for_importing_imports_and_removes_external_figures_and_closes_nothing(
+    cluster: Cluster, outside: Outside, nobody: Path
+) -> None:
+    bring = ("external", "import", "--format", "aws", str(FILES / "aws-v3.csv"))
+    without = outside.run(nobody, *bring)
+    assert (without.returncode, without.stdout) == (1, "")
+    assert "role carbonbudget-importing in" in without.stderr
+    bind(cluster, "carbonbudget-importing", f"--serviceaccount={SPACE}:lead")
+    name = wait_for("the right", lambda: settled(outside.run(nobody, *bring)), 60).partition(":")[0]
+    assert "imported before" in outside.run(nobody, *bring).stderr
+    shown = json.loads(outside.run(nobody, "report", "--period", "2025-10", "-o", "json").stdout)
+    assert len(shown["external"]) == 5
+    assert outside.run(nobody, "external", "remove", name, "--reason", "why").returncode == 0
+    (gone,) = json.loads(outside.run(nobody, "external", "list", "-o", "json").stdout)["removed"]
+    assert gone["removed_by"] == f"system:serviceaccount:{SPACE}:carbonbudget-importing"
+    assert outside.run(nobody, "report", "close", "2025-11-24", "--incomplete").returncode == 1
 
 
 def test_a_client_certificate_closes_shows_verifies_exports_and_reopens(cluster: Cluster, outside: Outside) -> None:

@@ -18,11 +18,13 @@ def print_external(rows: Sequence[dict[str, Any]]) -> None:
     table = Table("source", "scope", "method", box=None)
     for heading in ("figures", "g CO2e", "kWh"):
         table.add_column(heading, justify="right")
-    for row in rows:
+    whole = [row for row in rows if row["figures"]]
+    for row in whole:
         names = (row["source"], row["scope_name"], row["method"])
         energy = "" if row["energy_kwh"] is None else rounded(row["energy_kwh"])
         table.add_row(*map(printable_cell, names), str(row["figures"]), rounded(row["emissions_g"]), energy)
-    print_table(table)
+    if whole:
+        print_table(table)
     for row in rows:
         if row["partly_figures"]:
             print(

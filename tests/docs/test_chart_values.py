@@ -167,3 +167,34 @@ def test_each_dashboard_is_a_config_map_with_the_file_as_it_is(cluster: Cluster)
         assert document["metadata"]["labels"]["grafana_dashboard"] == "1"
         assert json.loads(document["data"][file.name]) == json.loads(file.read_text(encoding="utf-8"))
         assert len(document["data"][file.name]) < 1_000_000  # a ConfigMap has at most 1 MiB
+
+
+def test_the_monitoring_example_brings_monitors_and_dashboards(cluster: Cluster) -> None:
+    folder = ROOT / "examples" / "15-monitoring"
+    shown = cluster.run(*RENDER, "-f", str(folder / "values.yaml")).stdout
+    made = [document for document in yaml.safe_load_all(shown) if document]
+    kinds = [document["kind"] for document in made]
+    assert (kinds.count("PodMonitor"), kinds.count("ServiceMonitor"), kinds.count("PrometheusRule")) == (3, 1, 1)
+    own = yaml.safe_load((folder / "values.yaml").read_text(encoding="utf-8"))
+    labelled = [one for one in made if one["kind"] in ("PodMonitor", "ServiceMonitor", "PrometheusRule")]
+    assert all(one["metadata"]["labels"]["release"] == "kube-prometheus-stack" for one in labelled)
+    config = next(one for one in made if one["metadata"]["name"] == "carbonbudget-config")
+    settings = Settings.model_validate(yaml.safe_load(config["data"]["config.yaml"]))
+    assert settings.server.metric_labels == own["server"]["metricLabels"]
+    # What the other files name is there: the role, the token's place and audience, the folder's annotation, the server.
+    rights = yaml.safe_load((folder / "rights.yaml").read_text(encoding="utf-8"))
+    assert ("ClusterRole", rights["roleRef"]["name"]) in {(one["kind"], one["metadata"]["name"]) for one in made}
+    stack = yaml.safe_load((folder / "kube-prometheus-stack-values.yaml").read_text(encoding="utf-8"))
+    spec = stack["prometheus"]["prometheusSpec"]
+    token = spec["volumes"][0]["projected"]["sources"][0]["serviceAccountToken"]
+    monitor = next(one for one in made if one["kind"] == "ServiceMonitor")
+    file = monitor["spec"]["endpoints"][0]["bearerTokenFile"]
+    assert str(file) == f"{spec['volumeMounts'][0]['mountPath']}/{token['path']}"
+    assert token["audience"] == settings.server.audience
+    boards = [one["metadata"] for one in made if one["metadata"]["name"].startswith("carbonbudget-dashboard-")]
+    assert len(boards) == 7
+    annotation = stack["grafana"]["sidecar"]["dashboards"]["folderAnnotation"]
+    assert all(annotation in board["annotations"] for board in boards)
+    source = yaml.safe_load((folder / "grafana-infinity.yaml").read_text(encoding="utf-8"))["datasources"][0]
+    assert source["url"] == "https://carbonbudget-server.carbonbudget-system.svc:8443"
+    assert ("Service", "carbonbudget-server") in {(one["kind"], one["metadata"]["name"]) for one in made}

@@ -82,6 +82,8 @@ server:
   max_node_watts: {{ int .Values.server.maxNodeWatts }}
   pod_days: {{ int .Values.server.podDays }}
   keep_months: {{ int .Values.server.keepMonths }}
+  metric_labels: {{ toJson .Values.server.metricLabels }}
+  metric_values: {{ int .Values.server.metricValues }}
   owners: {{- toYaml .Values.server.owners | nindent 4 }}
   nodes_without_agent: {{- toYaml (.Values.agent.nodesWithoutAgent | default dict) | nindent 4 }}
 carbon:

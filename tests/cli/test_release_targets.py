@@ -29,6 +29,7 @@ class Cluster:
 
     kueue: tuple[str, ...] = ()
     may_get_namespaces: bool = True
+    may_discover: bool = True
     jobs: list[dict[str, Any]] = field(default_factory=list)
     patched: list[str] = field(default_factory=list)
     dry: list[str] = field(default_factory=list)
@@ -40,10 +41,14 @@ class Cluster:
         }
         if asked.method == "PATCH":
             return self._patch(asked)
-        group, _, version = asked.path.rpartition("/")
+        group, _, _ = asked.path.rpartition("/")
+        if group == KUEUE and not self.may_discover:
+            return FORBIDDEN
+        if asked.path.startswith(f"{KUEUE}/") and asked.path.split("/")[3] not in self.kueue:
+            return NOT_FOUND
         if group == KUEUE:
             resources = {"resources": [{"name": "workloads"}, {"name": "workloads/status"}]}
-            return Said(resources) if version in self.kueue else NOT_FOUND
+            return Said(resources)
         if not self.may_get_namespaces and asked.path.startswith("/api/v1/namespaces/"):
             return FORBIDDEN
         lists = {BUDGETS: [budget], BUDGETS.replace("/namespaces/team-a", ""): [budget], JOBS: self.jobs}
@@ -159,6 +164,16 @@ def test_a_version_of_kueue_that_is_not_served_is_an_error_that_names_those_serv
     done = release("--all", "--kueue", asked_for, *more)
     assert (done.exit_code, done.stdout, cluster.patched) == (1, "", [])
     assert sentence in done.stderr
+
+
+def test_who_may_not_discover_versions_learns_from_the_list_that_one_is_not_served(
+    release: Release, cluster: Cluster
+) -> None:
+    cluster.kueue, cluster.may_discover = ("v1beta2",), False
+    assert release("--all", "--only-kueue", "--kueue", "v1beta2").exit_code == 0
+    done = release("--all", "--only-kueue", "--kueue", "v1beta3")
+    assert (done.exit_code, done.stderr) == (1, "1 could not be released\n")
+    assert "/apis/kueue.x-k8s.io/v1beta3/workloads: not released: " in done.stdout
 
 
 @pytest.mark.parametrize("version", ["auto", "v1beta1", "v1beta2"])

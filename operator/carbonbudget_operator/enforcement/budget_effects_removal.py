@@ -161,15 +161,16 @@ class BudgetEffectsRemoval:
         if not version:
             return
         collection, suspended = workloads(version), {"labelSelector": f"{SUSPENDED_LABEL}=true"}
-        async for body in self._list(collection.at(scope.namespace or None), suspended):
+        path, is_auto = collection.at(scope.namespace or None), self._kueue == AUTO
+        async for body in self._list(path, suspended, may_be_missing=is_auto):
             workload = parse_workload(body)
             by = workload.annotations.get(SUSPENDED_BY_ANNOTATION, "") if workload is not None else ""
             if workload is None or not by or (scope.budget and by != f"{scope.namespace}/{scope.budget}"):
                 continue
-            path = collection.at(workload.namespace, workload.name)
+            one = collection.at(workload.namespace, workload.name)
             what = "no longer marked" if workload.active else "active again"
             patch = patch_of_workload(release_patch(now, resumes=not workload.active))
-            await self._patch_object(f"Workload {workload.namespace}/{workload.name}", what, path, workload.uid, patch)
+            await self._patch_object(f"Workload {workload.namespace}/{workload.name}", what, one, workload.uid, patch)
 
     async def _served_version(self) -> str:
         """The newest version of Kueue's API that the cluster serves; empty where there is no Kueue."""
@@ -226,13 +227,15 @@ class BudgetEffectsRemoval:
     async def _patch(self, path: ApiPath, body: dict[str, object]) -> None:
         await self._client.request("PATCH", path, body, {"fieldManager": FIELD_MANAGER}, MERGE_PATCH)
 
-    async def _list(self, path: ApiPath, params: dict[str, str] | None = None) -> AsyncIterator[JsonObject]:
+    async def _list(
+        self, path: ApiPath, params: dict[str, str] | None = None, may_be_missing: bool = True
+    ) -> AsyncIterator[JsonObject]:
+        """Its objects. `may_be_missing`: a cluster without the kind has none of them, and nothing has failed."""
         try:
             async for item in self._client.list(path, params):
                 yield item
         except KubeError as error:
-            # 404: the cluster has no such kind.
-            if error.status != 404 or isinstance(error, ImpossibleName):
+            if error.status != 404 or isinstance(error, ImpossibleName) or not may_be_missing:
                 self._count_failed(str(path), error)
 
     async def _is_missing(self, path: ApiPath) -> bool:

@@ -27,6 +27,8 @@ class ApiServer:
         self.requests = 0
         self.writes: list[str] = []
         self.lists: dict[str, int] = dict.fromkeys(self.objects, 0)
+        self.page_seconds = 0.0  # what each page of a list takes; 0: one page, at once
+        self.page_items = 2
         self._streams: dict[str, list[asyncio.Queue[dict[str, Any] | None]]] = {plural: [] for plural in self.objects}
         self._log: dict[str, list[tuple[int, dict[str, Any]]]] = {plural: [] for plural in self.objects}
         self._runner: web.AppRunner | None = None
@@ -91,13 +93,19 @@ class ApiServer:
             self.writes.append(f"{request.method} {request.path}")
             return web.json_response({})
         if plural in self.objects:
-            return await (self._watch(request, plural) if "watch" in request.query else self._list(plural))
+            return await (self._watch(request, plural) if "watch" in request.query else self._list(request, plural))
         return web.json_response(_discovery(request.path))
 
-    async def _list(self, plural: str) -> web.Response:
-        self.lists[plural] += 1
+    async def _list(self, request: web.Request, plural: str) -> web.Response:
+        first, metadata = int(request.query.get("continue") or 0), {"resourceVersion": str(self._version)}
+        self.lists[plural] += not first
         items = list(self.objects[plural].values())
-        return web.json_response({"items": items, "metadata": {"resourceVersion": str(self._version)}})
+        if self.page_seconds:
+            await asyncio.sleep(self.page_seconds)
+            if len(items) > first + self.page_items:
+                metadata["continue"] = str(first + self.page_items)
+            items = items[first : first + self.page_items]
+        return web.json_response({"items": items, "metadata": metadata})
 
     async def _watch(self, request: web.Request, plural: str) -> web.StreamResponse:
         queue: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()

@@ -16,6 +16,7 @@ from carbonbudget_operator.controller.budget_evaluation import (
     evaluate_invalid,
     evaluate_without_answer,
 )
+from carbonbudget_operator.controller.conditions import ready
 from carbonbudget_operator.controller.prepared_budget import evaluation_record_of, prepare_budget
 from carbonbudget_operator.controller.query_batch import period_answers, period_queries
 from carbonbudget_operator.controller.status_json import is_visible_change
@@ -42,8 +43,9 @@ def judged(
     through: int = 0,
     conflict: str = "",
     terms: EnforcementTerms = TERMS,
+    more_labels: dict[str, str] | None = None,
 ) -> BudgetEvaluation:
-    prepared = prepare_budget(stored(body), now, namespaces(team_a={"kind": "team"}))
+    prepared = prepare_budget(stored(body), now, namespaces(team_a={"kind": "team"} | (more_labels or {})))
     asked = period_queries(prepared, 0, now)
     answers = {query.id: answer for query in asked}
     return evaluate_budget(
@@ -284,6 +286,24 @@ def test_a_selector_that_matches_no_namespace_counts_nothing_and_says_so() -> No
     status = status_of(judged(body, an_answer(KILO)))
     assert (status["used"], status["namespaces"]) == ("0mg", [])
     assert conditions(status)["Ready"] == ("True", "NoNamespaces")
+
+
+def test_a_namespace_s_label_that_exempts_nothing_is_explained_in_each_budget_that_covers_it() -> None:
+    """Whoever sets the label to Off looks at the budget that still refuses."""
+    teams = {"matchLabels": {"kind": "team"}}
+    for body in (a_body(thresholds=BLOCK), a_cluster_body(), a_cluster_body(namespaceSelector=teams)):
+        status = status_of(judged(body, an_answer(KILO), more_labels={"carbonbudget.dev/enforcement": "Off"}))
+        assert conditions(status)["Ready"] == ("True", "EnforcementLabelIgnored")
+        (message,) = [one["message"] for one in status["conditions"] if one["type"] == "Ready"]
+        assert message.startswith("only the value off exempts a namespace, so a label has no effect in team-a (carbon")
+        status = status_of(judged(body, an_answer(KILO), more_labels={"carbonbudget.dev/enforcement": "off"}))
+        assert conditions(status)["Ready"] == ("True", "Evaluated")
+
+
+def test_many_namespaces_with_such_a_label_take_one_short_sentence() -> None:
+    found = ready(("*",), False, ignored_labels={f"team-{n}": "Off" for n in range(1000)})
+    assert "team-2 (carbonbudget.dev/enforcement=Off) and 997 more: set it to off, or remove it" in found.message
+    assert len(found.message) < 300
 
 
 def test_where_budgets_do_not_act_nothing_is_in_force_and_the_action_is_still_told() -> None:

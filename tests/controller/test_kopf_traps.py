@@ -29,6 +29,9 @@ from carbonbudget_operator.kube.client import KubeClient
 from carbonbudget_operator.kube.credentials import Credentials
 
 ATTEMPTS = 100
+# Times of a list are a hundredth of the real ones: kopf's limit, where it has one, and a page.
+SCALE = 100
+PAGE_SECONDS = 0.05
 
 
 @pytest.fixture
@@ -57,6 +60,8 @@ async def store(api: ApiServer) -> AsyncIterator[BudgetStore]:
     settings = kopf.OperatorSettings()
     configure(settings, EndlessBackoffs(0.005, 0.02))
     settings.process.ultimate_exiting_timeout = 5
+    if settings.networking.request_timeout is not None:
+        settings.networking.request_timeout /= SCALE
     # Not kopf.operator: when that ends it cancels every task of the loop that is younger, pytest's own too.
     tasks = await kopf.spawn_tasks(
         registry=registry_of(filled, feed),
@@ -155,6 +160,39 @@ async def test_after_410_gone_all_is_listed_again_and_a_census_finds_what_went(
     await WatchAudit(client, store).take()
     await client.close()
     assert sorted(store.snapshot()) == ["/later", "team-a/later"]
+
+
+async def test_a_list_that_takes_longer_than_any_single_request_is_read_once_to_its_end(
+    api: ApiServer, store: BudgetStore
+) -> None:
+    """Each page is answered in time, and all of them together are not: kopf would begin again for ever."""
+    for number in range(40):
+        api.put(BUDGET, named(f"b{number}"))
+    api.status = 503  # the watch is away, so that only a list shows what comes now
+    api.gone()
+    api.put(BUDGET, named("only-listed"))
+    lists, api.page_seconds = api.lists["carbonbudgets"], PAGE_SECONDS
+    api.status = 0
+    await eventually(lambda: "team-a/only-listed" in store.snapshot(), seconds=30)
+    await eventually(lambda: api.watching("carbonbudgets"))
+    assert api.lists["carbonbudgets"] == lists + 1
+
+
+async def test_a_list_whose_page_is_refused_halfway_begins_again(api: ApiServer, store: BudgetStore) -> None:
+    for number in range(20):
+        api.put(BUDGET, named(f"b{number}"))
+    api.status = 503
+    api.gone()
+    lists, api.page_seconds = api.lists["carbonbudgets"], PAGE_SECONDS
+    api.put(BUDGET, named("only-listed"))
+    api.status = 0
+    await eventually(lambda: api.lists["carbonbudgets"] > lists)
+    api.status = 503
+    await asyncio.sleep(2 * PAGE_SECONDS)  # the next page is refused
+    api.status = 0
+    await eventually(lambda: "team-a/only-listed" in store.snapshot(), seconds=30)
+    await eventually(lambda: api.watching("carbonbudgets"))
+    assert stopped_watches() == []
 
 
 async def test_a_budget_made_anew_while_the_watch_was_away_takes_the_place_of_the_former(

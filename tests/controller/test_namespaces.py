@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 from tests.controller.api_server import eventually
@@ -14,6 +15,7 @@ from carbonbudget_operator.kube.client import KubeClient
 from carbonbudget_operator.kube.credentials import Credentials
 from carbonbudget_operator.namespaces import Namespaces
 
+LABEL = "carbonbudget.dev/enforcement"
 TEAMS = LabelSelector(match_labels={"kind": "team"})
 
 
@@ -57,3 +59,33 @@ async def test_a_list_then_changes_then_a_list_that_lacks_one() -> None:
         await asyncio.gather(task, return_exceptions=True)
         await client.close()
     assert accepted == {"as=PartialObjectMetadataList", "as=PartialObjectMetadata"}
+
+
+@pytest.mark.parametrize("value", ["Off", "OFF", "false", "disabled", "on", ""])
+def test_a_label_of_enforcement_with_any_value_but_off_is_logged_once(
+    value: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    known = Namespaces(logs_ignored_labels=True)
+    for _ in range(3):
+        known.seen("ADDED", a_namespace("a", **{LABEL: value}))
+        known.seen("MODIFIED", a_namespace("b", **{LABEL: "off"}))
+        known.seen("MODIFIED", a_namespace("c"))
+    sentence = f"the label {LABEL}={value} of namespace a has no effect: only the value off exempts a namespace"
+    assert caplog.messages == [sentence]
+    assert known.ignored_labels(["*"]) == known.ignored_labels(["a", "b"]) == {"a": value}
+    assert known.ignored_labels(["b"]) == {}
+
+
+@pytest.mark.parametrize(
+    ("event", "labels"), [("MODIFIED", {LABEL: "off"}), ("MODIFIED", {}), ("DELETED", {LABEL: "Off"})]
+)
+def test_a_label_that_is_corrected_or_goes_is_forgotten(event: str, labels: dict[str, str]) -> None:
+    known = Namespaces()
+    known.seen("ADDED", a_namespace("a", **{LABEL: "Off"}))
+    known.seen(event, a_namespace("a", **labels))
+    assert known.ignored_labels(["*"]) == {}
+
+
+def test_the_webhook_which_reads_the_same_labels_logs_none(caplog: pytest.LogCaptureFixture) -> None:
+    Namespaces().seen("ADDED", a_namespace("a", **{LABEL: "Off"}))
+    assert caplog.messages == []

@@ -128,6 +128,27 @@ def test_good_values_of_every_form_are_taken(cluster: Cluster, given: str) -> No
     cluster.run(*RENDER, "--set-json", given)
 
 
+@pytest.mark.parametrize("path", ["/sys/fs/cgroup/../../../etc", "/sys/fs/cgroups"])
+def test_a_mount_of_cgroups_that_lies_elsewhere_is_refused_by_helm(cluster: Cluster, path: str) -> None:
+    done = cluster.run(*RENDER, "--set", f"agent.cgroupMounts={{{path}}}", check=False)
+    assert (done.returncode, "at '/agent/cgroupMounts/0'" in done.stderr) == (1, True), done.stderr
+    cluster.run(*RENDER, "--set", "agent.cgroupMounts={/sys/fs/cgroup/cpuacct,/sys/fs/cgroup/memory}")
+
+
+@pytest.mark.parametrize("values", [(), ("--api-versions", "kueue.x-k8s.io/v1beta2")], ids=["alone", "beside Kueue"])
+def test_the_jobs_of_an_uninstall_end_before_helm_gives_up_and_need_no_controller(
+    cluster: Cluster, values: tuple[str, ...]
+) -> None:
+    shown = cluster.run(*RENDER, *values, "-s", "templates/release-hook.yaml").stdout
+    jobs = [one for one in yaml.safe_load_all(shown) if one and one["kind"] == "Job"]
+    assert len(jobs) == (2 if values else 1)
+    for job in jobs:
+        assert 0 < job["spec"]["activeDeadlineSeconds"] < 300  # helm waits five minutes
+        assert job["spec"]["backoffLimit"] <= 3
+        stops = any(word.startswith("--stop-controller=") for word in _args(job))
+        assert ("--ignore-not-found" in _args(job)) == stops
+
+
 def test_the_schema_has_the_keys_of_the_settings() -> None:
     """A key that one of them has and the other lacks is refused by helm, or stops the server."""
     schema = json.loads((ROOT / "charts" / "carbonbudget" / "values.schema.json").read_text())

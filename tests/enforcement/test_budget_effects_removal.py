@@ -64,7 +64,8 @@ class World:
         })  # fmt: skip
 
     async def _patch(self, request: web.Request) -> web.Response:
-        self.patched.append(request.path)
+        if request.query.get("dryRun") != "All":
+            self.patched.append(request.path)
         if request.path.endswith("/scale"):
             return web.json_response({"status": {"selector": "app=controller"}})
         if self.refusals:

@@ -24,6 +24,9 @@ def release(
             help="Scale this Deployment to 0 first: a running controller blocks again in its next window.",
         ),
     ] = "",
+    ignore_not_found: Annotated[
+        bool, typer.Option("--ignore-not-found", help="Go on if the Deployment of --stop-controller does not exist.")
+    ] = False,
     kueue: Annotated[
         str,
         typer.Option(
@@ -37,7 +40,7 @@ def release(
 ) -> None:
     """Resume suspended Jobs and lift blocks, now.
 
-    Exit code 1 if something could not be released or the time was up.
+    Exit code 1 if something could not be released, a named object does not exist, or the time was up.
     """
     if everything == bool(namespace):
         fail("write either --all, or --namespace NAME", code=2)
@@ -57,10 +60,14 @@ def release(
         done = BudgetEffectsRemoval(client, dry_run, lambda line: print(printable_cell(line)), kueue)
         try:
             async with asyncio.timeout(timeout):
-                if stop_controller:
-                    await done.stop_controller(controller_namespace, controller_name)
                 scope, now = RemovalScope(namespace, budget), int(time.time())
+                await done.check(scope)
+                if stop_controller:
+                    await done.stop_controller(controller_namespace, controller_name, ignore_not_found)
+                before = done.done
                 await (done.run_workloads(scope, now) if only_kueue else done.run(scope, now))
+                if done.done == before and not done.failed:
+                    await done.check_budget(scope)
         finally:
             await client.close()
         return done

@@ -82,6 +82,7 @@ def evaluate_budget(
                 prepared.unenforced,
                 answers.use.pro_rata,
                 _stands_in(prepared, answers),
+                prepared.ignored_labels,
             ),
             data_complete(
                 answers.use.coverage_percent,

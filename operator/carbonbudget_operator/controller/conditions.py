@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final, Literal
 
 from carbonbudget_core.jsons import objects
 from carbonbudget_operator.api.carbonbudget import AnyBudget
+from carbonbudget_operator.api.resource_names import ENFORCEMENT_LABEL
 from carbonbudget_operator.api.status import KINDS_NOT_JUDGED, LOCATION_STANDS_IN
 from carbonbudget_operator.api.times import format_time, seconds
 from carbonbudget_operator.budgets.evaluate import State
 
+_SHOWN_NAMESPACES: Final = 3
 MOST_NAMESPACES: Final = 1000  # in a question to the server, and in a status
 Truth = Literal["True", "False", "Unknown"]
 # A new message of these causes a write. The messages of the others change with every figure.
@@ -34,11 +37,13 @@ def ready(
     unenforced: tuple[str, ...] = (),
     pro_rata: Sequence[int] = (),
     stands_in: bool = False,
+    ignored_labels: Mapping[str, str] = MappingProxyType({}),
 ) -> DesiredCondition:
     """Ready: the budget is evaluated. `namespaces_left_out`: more namespaces count than one question can name.
 
     `unenforced`: kinds of enforce.kinds that this cluster does not enforce. `pro_rata`: its start or end, if the ledger
     is not split there. `stands_in`: it is market-based and uses the location's figure for some of its energy.
+    `ignored_labels`: namespaces whose label of enforcement has no effect, with the label's value.
     """
     if namespaces_left_out:
         sentence = (
@@ -56,6 +61,14 @@ def ready(
             "cluster: mistyped, or missing from the chart's enforcement.kinds"
         )
         return DesiredCondition("Ready", "True", KINDS_NOT_JUDGED, sentence)
+    if ignored_labels:
+        shown = [f"{name} ({ENFORCEMENT_LABEL}={value})" for name, value in ignored_labels.items()][:_SHOWN_NAMESPACES]
+        more = f" and {len(ignored_labels) - len(shown)} more" if len(ignored_labels) > len(shown) else ""
+        sentence = (
+            f"only the value off exempts a namespace, so a label has no effect in {', '.join(shown)}{more}: "
+            "set it to off, or remove it"
+        )
+        return DesiredCondition("Ready", "True", "EnforcementLabelIgnored", sentence)
     if pro_rata:
         instants = " and ".join(map(format_time, pro_rata))
         sentence = (

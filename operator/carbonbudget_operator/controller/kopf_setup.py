@@ -46,7 +46,9 @@ def configure(settings: kopf.OperatorSettings, backoffs: EndlessBackoffs | None 
     settings.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix=GROUP, v1=False)
     settings.persistence.diffbase_storage = kopf.AnnotationsDiffBaseStorage(prefix=GROUP, v1=False)
     settings.networking.error_backoffs = backoffs or EndlessBackoffs()
-    settings.networking.request_timeout = 30
+    # No limit for a whole list: kopf would begin again for ever if it took longer. kopf asks the watch proxy alone, and
+    # the proxy's client limits each page to 30 s, so that a list ends or is refused.
+    settings.networking.request_timeout = None
     settings.networking.connect_timeout = 10
     settings.watching.server_timeout = 300  # load balancers drop what is silent for longer
     settings.watching.client_timeout = 310

@@ -6,8 +6,8 @@ No I/O, no clock.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -49,6 +49,7 @@ class PreparedBudget:
     `previous`: the record of the last evaluation; None before the first.
     `namespaces_left_out`: whether there are more namespaces than one question can name.
     `unenforced`: kinds of `enforce.kinds` that this cluster does not enforce.
+    `ignored_labels`: its namespaces whose label of enforcement has no effect, with the label's value.
     """
 
     stored: StoredBudget
@@ -61,6 +62,7 @@ class PreparedBudget:
     previous: EvaluationRecord | None
     namespaces_left_out: bool = False
     unenforced: tuple[str, ...] = ()
+    ignored_labels: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def key(self) -> str:
@@ -143,7 +145,17 @@ def prepare_budget(
     previous = remembered or evaluation_record_of(resource)
     unenforced = tuple(kind for kind in (spec.enforce.kinds if spec.enforce is not None else ()) if kind not in kinds)
     return PreparedBudget(
-        stored, resource, budget, calendar, zone, counted, before, previous, namespaces_left_out, unenforced
+        stored,
+        resource,
+        budget,
+        calendar,
+        zone,
+        counted,
+        before,
+        previous,
+        namespaces_left_out,
+        unenforced,
+        namespaces.ignored_labels(counted or ()),
     )
 
 

@@ -43,7 +43,8 @@ async def run(whole: Settings, host: str, port: int) -> None:
     settings = whole.controller
     client = KubeClient.from_environment()
     registry = CollectorRegistry()
-    seen, metrics = EvaluationInputs(BudgetStore(), Namespaces(), ConflictStore()), ControllerMetrics(registry)
+    namespaces = Namespaces(logs_ignored_labels=True)
+    seen, metrics = EvaluationInputs(BudgetStore(), namespaces, ConflictStore()), ControllerMetrics(registry)
     WatchMetrics(registry, client.watches)
     keys = CertificateStore(client, _namespace(settings), settings.agent_namespace) if settings.certificates else None
     server = ServerClient(settings.server_url, settings.server_token_file, _trust(settings.server_ca, keys))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Final
 
 from carbonbudget_core.jsons import at
@@ -26,10 +27,10 @@ from carbonbudget_operator.api_path import ApiPath
 from carbonbudget_operator.enforcement.job import FIELD_MANAGER, Job, parse_job
 from carbonbudget_operator.enforcement.job_store import JOBS
 from carbonbudget_operator.enforcement.kueue import GROUP, parse_workload, patch_of_workload, workloads
-from carbonbudget_operator.enforcement.kueue_versions import served_version
+from carbonbudget_operator.enforcement.kueue_versions import served_version, served_versions, serves_workloads
 from carbonbudget_operator.enforcement.patches import patch_of, release_patch
 from carbonbudget_operator.enforcement.suspension import Action, Resume, Unmark, Withdraw
-from carbonbudget_operator.kube.client import MERGE_PATCH, ImpossibleName, JsonObject, KubeClient, KubeError
+from carbonbudget_operator.kube.client import MERGE_PATCH, METADATA, ImpossibleName, JsonObject, KubeClient, KubeError
 
 _ATTEMPTS: Final = 4
 _PAUSE_S: Final = 0.5
@@ -57,20 +58,57 @@ class BudgetEffectsRemoval:
         self.done = 0
         self.failed = 0
 
-    async def stop_controller(self, namespace: str, name: str) -> None:
-        """Scale the controller's Deployment to 0 and wait until its pods are gone, since it would block again."""
-        path = ApiPath("apps", "v1", "deployments", namespace, name, "scale")
-        if self._dry_run:
-            self._count_done(f"Deployment {namespace}/{name}", "scaled to 0")
+    async def check(self, scope: RemovalScope) -> None:
+        """Raise KubeError if the namespace or the version of Kueue's API does not exist. Nothing is written.
+
+        Only a 404 counts. A caller who may not read the namespace can release the objects in it.
+        """
+        if scope.namespace and await self._is_missing(ApiPath("", "v1", "namespaces", name=scope.namespace)):
+            raise _missing(f"there is no namespace {scope.namespace!r}: correct --namespace")
+        if not self._kueue or self._kueue == AUTO:
             return
         try:
-            scale = await self._client.request("PATCH", path, {"spec": {"replicas": 0}}, content_type=MERGE_PATCH)
-        except KubeError as error:
-            if error.status != 404 or isinstance(error, ImpossibleName):
-                self._count_failed(f"Deployment {namespace}/{name}", error)
+            if await serves_workloads(self._client, self._kueue):
+                return
+            served = await served_versions(self._client)
+        except ImpossibleName:
+            raise
+        except KubeError:  # the list of Workloads shows whether it can be used
             return
-        self._count_done(f"Deployment {namespace}/{name}", "scaled to 0")
-        selector = str(at(scale, "status").get("selector", ""))
+        known = f"it serves {', '.join(served)}" if served else "it serves none: omit --kueue, or install Kueue first"
+        raise _missing(f"the cluster does not serve Kueue's workloads in version {self._kueue}; {known}")
+
+    async def check_budget(self, scope: RemovalScope) -> None:
+        """Raise KubeError if the budget in scope does not exist.
+
+        It is called when nothing was released: Jobs that a deleted budget suspended are released by its name.
+        """
+        if scope.budget and await self._is_missing(BUDGET.path(scope.namespace, scope.budget)):
+            where = f"in namespace {scope.namespace}"
+            raise _missing(f"there is no CarbonBudget {scope.budget!r} {where}: correct --budget or --namespace")
+
+    async def stop_controller(self, namespace: str, name: str, ignore_not_found: bool = False) -> None:
+        """Scale the controller's Deployment to 0 and wait until its pods are gone, since it would block again.
+
+        Raises KubeError if there is no such Deployment, unless `ignore_not_found`: a running controller of another name
+        would undo the release. A dry run asks the API server to check the same request.
+        """
+        path, which = ApiPath("apps", "v1", "deployments", namespace, name, "scale"), f"Deployment {namespace}/{name}"
+        params = {"dryRun": "All"} if self._dry_run else None
+        try:
+            body = {"spec": {"replicas": 0}}
+            scale = await self._client.request("PATCH", path, body, params, content_type=MERGE_PATCH)
+        except KubeError as error:
+            if error.status != HTTPStatus.NOT_FOUND or isinstance(error, ImpossibleName):
+                self._count_failed(which, error)
+            elif ignore_not_found:
+                self._report(f"{which}: not found, ignored")
+            else:
+                advice = "correct --stop-controller, or add --ignore-not-found"
+                raise _missing(f"there is no {which}, and nothing is released: {advice}") from None
+            return
+        self._count_done(which, "scaled to 0")
+        selector = "" if self._dry_run else str(at(scale, "status").get("selector", ""))
         while selector:
             pods = self._client.list(ApiPath("", "v1", "pods", namespace), {"labelSelector": selector})
             try:
@@ -123,15 +161,16 @@ class BudgetEffectsRemoval:
         if not version:
             return
         collection, suspended = workloads(version), {"labelSelector": f"{SUSPENDED_LABEL}=true"}
-        async for body in self._list(collection.at(scope.namespace or None), suspended):
+        path, is_auto = collection.at(scope.namespace or None), self._kueue == AUTO
+        async for body in self._list(path, suspended, may_be_missing=is_auto):
             workload = parse_workload(body)
             by = workload.annotations.get(SUSPENDED_BY_ANNOTATION, "") if workload is not None else ""
             if workload is None or not by or (scope.budget and by != f"{scope.namespace}/{scope.budget}"):
                 continue
-            path = collection.at(workload.namespace, workload.name)
+            one = collection.at(workload.namespace, workload.name)
             what = "no longer marked" if workload.active else "active again"
             patch = patch_of_workload(release_patch(now, resumes=not workload.active))
-            await self._patch_object(f"Workload {workload.namespace}/{workload.name}", what, path, workload.uid, patch)
+            await self._patch_object(f"Workload {workload.namespace}/{workload.name}", what, one, workload.uid, patch)
 
     async def _served_version(self) -> str:
         """The newest version of Kueue's API that the cluster serves; empty where there is no Kueue."""
@@ -188,14 +227,26 @@ class BudgetEffectsRemoval:
     async def _patch(self, path: ApiPath, body: dict[str, object]) -> None:
         await self._client.request("PATCH", path, body, {"fieldManager": FIELD_MANAGER}, MERGE_PATCH)
 
-    async def _list(self, path: ApiPath, params: dict[str, str] | None = None) -> AsyncIterator[JsonObject]:
+    async def _list(
+        self, path: ApiPath, params: dict[str, str] | None = None, may_be_missing: bool = True
+    ) -> AsyncIterator[JsonObject]:
+        """Its objects. `may_be_missing`: a cluster without the kind has none of them, and nothing has failed."""
         try:
             async for item in self._client.list(path, params):
                 yield item
         except KubeError as error:
-            # 404: the cluster has no such kind.
-            if error.status != 404 or isinstance(error, ImpossibleName):
+            if error.status != 404 or isinstance(error, ImpossibleName) or not may_be_missing:
                 self._count_failed(str(path), error)
+
+    async def _is_missing(self, path: ApiPath) -> bool:
+        """Whether the API server answers 404. Raises ImpossibleName; any other error proves nothing."""
+        try:
+            await self._client.request("GET", path, accept=METADATA)
+        except ImpossibleName:
+            raise
+        except KubeError as error:
+            return error.status == HTTPStatus.NOT_FOUND
+        return False
 
     def _count_done(self, which: str, what: str) -> None:
         self.done += 1
@@ -204,3 +255,7 @@ class BudgetEffectsRemoval:
     def _count_failed(self, which: str, error: KubeError) -> None:
         self.failed += 1
         self._report(f"{which}: not released: {error.reason}")
+
+
+def _missing(sentence: str) -> KubeError:
+    return KubeError(HTTPStatus.NOT_FOUND, sentence)

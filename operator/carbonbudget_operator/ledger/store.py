@@ -206,7 +206,7 @@ def _move(engine: sa.Engine, back_to: str | None) -> str:
             else:  # SQLite's driver begins only before a statement that writes rows: tables would be made outside
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
             current = MigrationContext.configure(connection).get_current_revision()
-            known = [script.revision for script in ScriptDirectory.from_config(config).walk_revisions()]  # newest first
+            known = _revisions(config)
             if current is not None and current not in known:
                 raise LedgerError(
                     f"the ledger has schema {current} of a later version: upgrade carbonbudget, or let that version "
@@ -242,16 +242,33 @@ def require_file(engine: sa.Engine) -> None:
 
 
 def require_schema(engine: sa.Engine) -> None:
-    """Raise LedgerError unless the ledger exists with the schema of this version. Makes nothing."""
+    """Raise LedgerError unless the ledger exists with the schema of this version. Makes nothing.
+
+    The image first: a command of a newer image than the server's must not migrate the ledger under that server.
+    """
     require_file(engine)
-    head = ScriptDirectory.from_config(_config()).get_current_head()
+    known = _revisions(_config())
     try:
         with engine.connect() as connection:
             current = MigrationContext.configure(connection).get_current_revision()
     except (sa.exc.SQLAlchemyError, UnicodeError) as error:
         raise _not_opened(engine, error) from None
-    if current != head:
-        raise LedgerError(f"the ledger has schema {current}, not {head}: run `carbonbudget ledger migrate`")
+    if current == known[0]:
+        return
+    if current is not None and current not in known:
+        raise LedgerError(
+            f"the ledger has schema {current} of a later version, and this command has {known[0]}: use the image that "
+            "the server runs"
+        )
+    raise LedgerError(
+        f"the ledger has schema {current or 'none'}, and this command needs {known[0]}: use the image that the server "
+        "runs; only if no server runs on this ledger, `carbonbudget ledger migrate` upgrades it"
+    )
+
+
+def _revisions(config: Config) -> list[str]:
+    """The schemas that this version has, newest first."""
+    return [script.revision for script in ScriptDirectory.from_config(config).walk_revisions()]
 
 
 def _not_opened(engine: sa.Engine, error: Exception) -> LedgerError:

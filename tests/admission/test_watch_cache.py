@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 from tests.admission.given import NOW, Bench, a_budget, a_review, an_object
 
 from carbonbudget_operator.admission import caches
-from carbonbudget_operator.admission.bounded import bounded_view, text_bytes
-from carbonbudget_operator.admission.budget_view import budget_view
+from carbonbudget_operator.admission.budget_view import bounded_view, budget_view, text_bytes
 from carbonbudget_operator.admission.caches import ScalableWorkload
 from carbonbudget_operator.admission.watch_cache import _MOST_OF_A_NAMESPACE, WatchCache
 from carbonbudget_operator.budgets.coverage import Covers, selects

@@ -9,8 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from carbonbudget_core.jsons import at, texts
-from carbonbudget_operator.admission.bounded import bounded_view, text_bytes
-from carbonbudget_operator.admission.budget_view import BudgetView
+from carbonbudget_operator.admission.budget_view import BudgetView, bounded_view, text_bytes
 from carbonbudget_operator.admission.watch_cache import WatchCache
 from carbonbudget_operator.admission.workload_kinds import JOB, POD, Shapes, WorkloadKind
 from carbonbudget_operator.api.resource_names import BUDGET, CLUSTER_BUDGET, EXEMPT_LABEL

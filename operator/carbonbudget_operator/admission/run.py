@@ -1,4 +1,4 @@
-"""`carbonbudget admission`: the listeners, the watches, the table and the Events in one event loop."""
+"""The process `carbonbudget admission`: listeners, watches, projections and Events in one event loop."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import math
 import signal
 import ssl
+import time
 
 from prometheus_client import CollectorRegistry
 
@@ -13,7 +14,7 @@ from carbonbudget_operator.admission.admission_events import AdmissionEvents
 from carbonbudget_operator.admission.app import make_app, make_metrics_app
 from carbonbudget_operator.admission.caches import BudgetCache, WorkloadCache
 from carbonbudget_operator.admission.metrics import AdmissionMetrics
-from carbonbudget_operator.admission.projection_cache import ProjectionCache, keep_fetching, now_s
+from carbonbudget_operator.admission.projection_cache import ProjectionCache, keep_fetching
 from carbonbudget_operator.admission.review_handler import ReviewHandler
 from carbonbudget_operator.admission.workload_kinds import workload_kinds
 from carbonbudget_operator.garbage import collect_seldom
@@ -46,7 +47,7 @@ async def run(
     registry = CollectorRegistry()
     metrics = AdmissionMetrics(
         registry,
-        lambda: _or_nan(table.age_s(now_s())),
+        lambda: _or_nan(table.age_s(int(time.time()))),
         {"budgets": budgets.crowded, "workloads": workloads.crowded},
     )
     WatchMetrics(registry, client.watches)
@@ -96,7 +97,7 @@ async def follow_workloads(client: KubeClient, budgets: BudgetCache, workloads: 
         kept.changed = changed.set
     while True:
         if budgets.listed():
-            workloads.want(client, budgets.scaled_kinds(workloads.kinds, now_s()))
+            workloads.want(client, budgets.scaled_kinds(workloads.kinds, int(time.time())))
         try:
             await asyncio.wait_for(changed.wait(), _LOOK_SECONDS)
         except TimeoutError:

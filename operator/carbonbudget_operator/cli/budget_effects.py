@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 from carbonbudget_operator.admission.admission_decision import ALWAYS_WARNED, Mode, concerned, warns
 from carbonbudget_operator.admission.budget_view import BudgetView, budget_view
-from carbonbudget_operator.admission.work import GROWTH, projects
+from carbonbudget_operator.admission.growth import GROWTH
+from carbonbudget_operator.admission.work import projects
 from carbonbudget_operator.api.carbonbudget import AnyBudget, ClusterCarbonBudget
 from carbonbudget_operator.api.spec import EnforceSpec
 from carbonbudget_operator.api.status import KINDS_NOT_JUDGED
@@ -89,7 +90,9 @@ def budget_effects(budget: AnyBudget, at: dt.datetime, beside: ReaderContext) ->
     refused = tuple(kind for kind in mine if acting and found.blocks(kind, now))
     warned = judged_here(budget, dict.fromkeys((*ALWAYS_WARNED, *mine)), beside)
     holds = found.counts(now)
-    fits = any(threshold.blocks for threshold in found.projected) and (found.per_workload or found.used_ug is not None)
+    fits = any(threshold.blocks for threshold in found.projected) and (
+        found.scope.per_workload or found.used_ug is not None
+    )
     runs = enforcement_view(budget)
     return BudgetEffects(
         refused=refused,

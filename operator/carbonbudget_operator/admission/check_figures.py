@@ -21,7 +21,7 @@ from carbonbudget_operator.budgets.coverage import Covers, selects
 from carbonbudget_operator.budgets.expected_emissions import ExpectedEmissions, NoExpectation
 from carbonbudget_operator.budgets.quantity import exact_mass, format_mass
 
-FIGURES: Final = "for information: "  # the beginning of each sentence, by which the command tells it from a warning
+FIGURES: Final = "for information: "  # the beginning of each sentence, by which the command recognises it
 _MOST_FIGURES: Final = 5
 
 

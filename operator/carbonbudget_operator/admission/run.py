@@ -26,11 +26,11 @@ from carbonbudget_operator.settings import AdmissionSettings, EnforcementSetting
 from carbonbudget_operator.tls import follow_certificate
 
 Address = tuple[str, int]
-# An API server keeps 25 idle connections to each host, and opens one for each request beyond.
+# An API server has up to 25 idle connections to each host, and opens one for each further request.
 _MOST_CALLERS = 128
 _MOST_SCRAPERS = 16
-_SETTLE_SECONDS = 0.5  # a budget that is changed again and again does not start and end watches each time
-_LOOK_SECONDS = 15.0  # a block lapses, and a namespace gets a label, without a change of a budget
+_SETTLE_SECONDS = 0.5  # so that a budget that changes often does not start and stop watches each time
+_LOOK_SECONDS = 15.0  # a block can end, and a namespace can get a label, without a change of a budget
 
 
 async def run(
@@ -40,7 +40,7 @@ async def run(
     listen: Address,
     metrics_listen: Address,
 ) -> None:
-    """Until SIGTERM. Raises KubeError without credentials, OSError if a port is taken."""
+    """Runs the webhook until SIGTERM. Raises KubeError without credentials, OSError if a port is in use."""
     client = KubeClient.from_environment()
     shapes = workload_kinds(enforcement.kinds)
     budgets, workloads, table = BudgetCache(), WorkloadCache(shapes), ProjectionCache()
@@ -80,7 +80,7 @@ async def run(
         stopped = asyncio.create_task(stop.wait())
         done, _ = await asyncio.wait([*tasks, stopped], return_when="FIRST_COMPLETED")
         for task in done - {stopped}:
-            await task  # whatever ended it ends the process
+            await task  # its error ends the process
     finally:
         for task in tasks:
             task.cancel()
@@ -91,10 +91,10 @@ async def run(
 
 
 async def follow_workloads(client: KubeClient, budgets: BudgetCache, workloads: WorkloadCache) -> None:
-    """For ever: watch the workloads whose scaling a blocking budget judges, as budgets come to block and cease to."""
+    """Watches the workloads whose scaling a blocking budget may refuse, without end."""
     changed = asyncio.Event()
-    for kept in (budgets.own, budgets.wide):
-        kept.changed = changed.set
+    for cache in (budgets.own, budgets.wide):
+        cache.changed = changed.set
     while True:
         if budgets.listed():
             workloads.want(client, budgets.scaled_kinds(workloads.kinds, int(time.time())))

@@ -12,7 +12,11 @@ from carbonbudget_operator.settings import JudgedKind
 
 @dataclass(frozen=True, slots=True)
 class WorkloadKind:
-    """One kind. `template` is the path of its pod template, () for the pod itself; `replicas` () for one pod."""
+    """One kind of workload.
+
+    `template`: the path of its pod template, () for the pod itself. `replicas`: the path of its number of pods, () for
+    one pod.
+    """
 
     kind: str
     group: str
@@ -20,11 +24,11 @@ class WorkloadKind:
     resource: str
     template: tuple[str, ...] = ("spec", "template")
     replicas: tuple[str, ...] = ()
-    endless: bool = False  # runs until somebody ends it
+    endless: bool = False  # runs until a user ends it
 
     @property
     def api_version(self) -> str:
-        """As ownerReferences and Events have it."""
+        """The apiVersion, as in ownerReferences and Events."""
         return f"{self.group}/{self.version}" if self.group else self.version
 
     def collection(self, namespace: str) -> ApiPath:
@@ -40,7 +44,7 @@ REPLICATION_CONTROLLER = WorkloadKind(
 )
 DEPLOYMENT = WorkloadKind("Deployment", "apps", "v1", "deployments", replicas=_REPLICAS, endless=True)
 STATEFUL_SET = WorkloadKind("StatefulSet", "apps", "v1", "statefulsets", replicas=_REPLICAS, endless=True)
-# How many pods it gets is not in it: no projection.
+# It has no number of pods, so that there is no projection for it.
 DAEMON_SET = WorkloadKind("DaemonSet", "apps", "v1", "daemonsets")
 _OWN = (
     JOB,
@@ -56,7 +60,7 @@ Shapes = Mapping[tuple[str, str], WorkloadKind]
 
 
 def workload_kinds(configured: Iterable[JudgedKind]) -> Shapes:
-    """All judged kinds by (API group, plural): Kubernetes' own, and those of the settings."""
+    """The kinds that budgets cover, by (API group, plural): those of Kubernetes, and those of the settings."""
     more = (
         WorkloadKind(
             kind.kind,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from operator import attrgetter
 from typing import Final, Literal
 
 from carbonbudget_operator.admission.budget_view import BudgetView
@@ -57,25 +56,25 @@ class AdmissionDecision:
 def decide_review(
     work: ReviewedWork, budgets: Sequence[BudgetView], expected: Expectation, grows: str, mode: Mode, now: int
 ) -> AdmissionDecision:
-    """The answer to new work (`grows` empty) or to growth, under the budgets that cover it.
+    """The answer to new work (`grows` empty) or to growth.
 
-    A budget whose period is over, or has not begun, has no effect. In mode Warn a refusal becomes a warning.
+    `budgets` cover the work, are in their period, and are sorted: the strictest first. In mode Warn a refusal becomes a
+    warning.
     """
     if mode == "Observe" or work.exempt:
         return AdmissionDecision(about=work.about)
-    in_period = strictest_in_period(budgets, now)
-    refusal, basis = _refused_by_use(work, in_period, grows, now, mode), "Used"
+    refusal, basis = _refused_by_use(work, budgets, grows, now, mode), "Used"
     if not refusal and not grows:
-        refusal, basis = _refused_by_projection(work, in_period, expected), "Projected"
+        refusal, basis = _refused_by_projection(work, budgets, expected), "Projected"
     if refusal and mode == "Enforce":
         return AdmissionDecision((), refusal, basis, work.about)  # type: ignore[arg-type] # one of the two words
     warnings = [f"would be refused: {refusal}"] if refusal else []
-    warned_by = [budget for budget in in_period if warns(budget) and concerned(budget, work.kind)]
+    warned_by = [budget for budget in budgets if warns(budget) and concerned(budget, work.shape.kind)]
     warnings += [budget.candidate.message for budget in warned_by if budget.candidate.message]
     warnings = warnings[:MAX_WARNINGS]
     if not grows:
-        warnings += _projection(work, in_period, expected, bool(warned_by))
-        warnings += _invalid_duration(work, in_period, expected)
+        warnings += _projection(work, budgets, expected, bool(warned_by))
+        warnings += _invalid_duration(work, budgets, expected)
     return AdmissionDecision([cut(warning) for warning in warnings], about=work.about)
 
 
@@ -84,20 +83,16 @@ def cut(sentence: str) -> str:
     return sentence if len(sentence) <= MAX_LENGTH else sentence[: MAX_LENGTH - 3] + "..."
 
 
-def strictest_in_period(budgets: Sequence[BudgetView], now: int) -> list[BudgetView]:
-    """The budgets whose period is now, the strictest first."""
-    return sorted((budget for budget in budgets if budget.counts(now)), key=attrgetter("strictness"))
-
-
 def _refused_by_use(work: ReviewedWork, budgets: Sequence[BudgetView], grows: str, now: int, mode: Mode) -> str:
     # In mode Warn the controller sets no status.enforcement; the budget's action shows what it would block.
     budget = next(
-        (b for b in budgets if b.blocks(work.kind, now) or (mode == "Warn" and b.would_block(work.kind))), None
+        (b for b in budgets if b.blocks(work.shape.kind, now) or (mode == "Warn" and b.would_block(work.shape.kind))),
+        None,
     )
     if budget is None:
         return ""
     message = budget.candidate.message or f"carbon budget {budget.name} is exceeded"
-    growth = f" ({work.kind} {work.name} {grows})" if grows else ""
+    growth = f" ({work.shape.kind} {work.name} {grows})" if grows else ""
     account = f" (if {work.account} is a controller, name it in enforcement.controllerAccounts)" if work.account else ""
     return f"{message}{growth}{account}; {budget.where()}"
 
@@ -107,7 +102,7 @@ def _refused_by_projection(work: ReviewedWork, budgets: Sequence[BudgetView], ex
     for budget in budgets:
         blocking = [threshold.at for threshold in budget.projected if threshold.blocks]
         used = 0 if budget.scope.per_workload else budget.used_ug
-        if not blocking or work.kind not in budget.kinds or used is None:
+        if not blocking or work.shape.kind not in budget.kinds or used is None:
             continue
         own = expected(budget)
         if (
@@ -136,7 +131,7 @@ def _projection(work: ReviewedWork, budgets: Sequence[BudgetView], expected: Exp
     found: list[tuple[int, str]] = []
     for budget in budgets:
         used = 0 if budget.scope.per_workload else budget.used_ug
-        if used is None or not concerned(budget, work.kind):
+        if used is None or not concerned(budget, work.shape.kind):
             continue
         own = expected(budget)
         if not isinstance(own, ExpectedEmissions):
@@ -151,7 +146,7 @@ def _projection(work: ReviewedWork, budgets: Sequence[BudgetView], expected: Exp
 
 def _invalid_duration(work: ReviewedWork, budgets: Sequence[BudgetView], expected: Expectation) -> list[str]:
     """A warning of an annotated duration that is invalid, and what is used instead, if any budget projects the work."""
-    budget = next((budget for budget in budgets if concerned(budget, work.kind)), None)
+    budget = next((budget for budget in budgets if concerned(budget, work.shape.kind)), None)
     if budget is None or not work.duration or work.stated_s:
         return []
     own = expected(budget)
@@ -170,7 +165,7 @@ def expectation_sentence(work: ReviewedWork, budget: BudgetView, own: ExpectedEm
         expected, left = format_pair(own.micrograms, max(0, budget.limit_ug - (budget.used_ug or 0)))
         room = f"left {left} of {exact_mass(budget.limit_ug)} CO2e"
     return (
-        f"carbon budget {budget.name}: expected {expected}, {room} (by the {source} of {work.kind} {work.name}; "
+        f"carbon budget {budget.name}: expected {expected}, {room} (by the {source} of {work.shape.kind} {work.name}; "
         f"{accounting_method(budget)})"
     )
 

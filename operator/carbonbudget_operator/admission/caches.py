@@ -39,15 +39,15 @@ class BudgetCache:
         )
         self.namespaces = Namespaces()
 
-    def of(self, namespace: str) -> list[BudgetView]:
-        """The budgets that cover a namespace.
+    def of(self, namespace: str, now: int) -> list[BudgetView]:
+        """The budgets that cover a namespace and whose period is at `now` (UTC seconds).
 
         The labels of a namespace that was created a moment ago may not have arrived. Until then a budget covers it only
         if its name alone decides that.
         """
         labels = (self.namespaces.labels() or {}).get(namespace)
         budgets = (*self.own.of(namespace).values(), *self.wide.of("").values())
-        return [budget for budget in budgets if budget.scope.holds_in(namespace, labels) is Covers.YES]
+        return [each for each in budgets if each.counts(now) and each.scope.holds_in(namespace, labels) is Covers.YES]
 
     def crowded(self) -> int:
         """The number of namespaces of which some budgets are not cached."""

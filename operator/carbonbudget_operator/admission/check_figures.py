@@ -13,7 +13,6 @@ from carbonbudget_operator.admission.admission_decision import (
     accounting_method,
     cut,
     expectation_sentence,
-    strictest_in_period,
 )
 from carbonbudget_operator.admission.budget_view import BudgetView
 from carbonbudget_operator.admission.work import ReviewedWork
@@ -32,47 +31,44 @@ def check_figures(
     expected: Expectation,
     decision: AdmissionDecision,
     mode: Mode,
-    now: int,
 ) -> list[str]:
-    """The figures of each budget that covers the work, and the budgets of the namespace that miss it by its labels.
+    """The figures of each of the `covering` budgets, and which `budgets` of the namespace miss the work by its labels.
+
+    All budgets are in their period; `covering` is sorted, the strictest first.
 
     A sentence that the warnings or the refusal already contain is left out.
     """
     sent = (*decision.warnings, decision.refusal)
-    figures = _projections(work, covering, expected, mode, now) + _missed(work, budgets, mode, now)
+    figures = _projections(work, covering, expected, mode) + _missed(work, budgets, mode)
     return [one for one in figures if not any(one.removeprefix(FIGURES) in sentence for sentence in sent)]
 
 
-def _projections(
-    work: ReviewedWork, budgets: Sequence[BudgetView], expected: Expectation, mode: Mode, now: int
-) -> list[str]:
+def _projections(work: ReviewedWork, budgets: Sequence[BudgetView], expected: Expectation, mode: Mode) -> list[str]:
     """What is expected under each budget, or why nothing is, and what is left; the strictest first, at most five."""
     if mode == "Observe":
         return []
     if work.exempt:
-        return [f"{FIGURES}{work.kind} {work.name} is exempt: no carbon budget is asked"]
-    in_period = strictest_in_period(budgets, now)
-    if not in_period:
-        return [f"{FIGURES}no carbon budget that counts now selects {work.kind} {work.name}: nothing limits it"]
-    return [cut(f"{FIGURES}{_figures(work, budget, expected(budget))}") for budget in in_period[:_MOST_FIGURES]]
+        return [f"{FIGURES}{work.shape.kind} {work.name} is exempt: no carbon budget is asked"]
+    if not budgets:
+        return [f"{FIGURES}no carbon budget that counts now selects {work.shape.kind} {work.name}: nothing limits it"]
+    return [cut(f"{FIGURES}{_figures(work, budget, expected(budget))}") for budget in budgets[:_MOST_FIGURES]]
 
 
-def _missed(work: ReviewedWork, budgets: Sequence[BudgetView], mode: Mode, now: int) -> list[str]:
+def _missed(work: ReviewedWork, budgets: Sequence[BudgetView], mode: Mode) -> list[str]:
     """Budgets that select the labels of the object and not those of its pods; at most five."""
     if mode == "Observe" or work.exempt:
         return []
-    together = {**work.labels, **work.own_labels}
+    kind, together = work.shape.kind, {**work.labels, **work.own_labels}
     missed = [
         budget.name
         for budget in budgets
-        if budget.counts(now)
-        and selects(budget.scope.selector, together) is Covers.YES
+        if selects(budget.scope.selector, together) is Covers.YES
         and selects(budget.scope.selector, work.labels) is Covers.NO
     ]
     return [
         cut(
-            f"{FIGURES}carbon budget {name} does not select {work.kind} {work.name}: it goes by the labels of the pod "
-            f"template (spec.template.metadata.labels), and only the {work.kind}'s own labels match"
+            f"{FIGURES}carbon budget {name} does not select {kind} {work.name}: it goes by the labels of the pod "
+            f"template (spec.template.metadata.labels), and only the {kind}'s own labels match"
         )
         for name in missed[:_MOST_FIGURES]
     ]
@@ -100,4 +96,4 @@ def _figures(work: ReviewedWork, budget: BudgetView, own: ExpectedEmissions | No
         return (
             f"carbon budget {budget.name}: expected {format_mass(own.micrograms)}, {accounting_method(budget)}; {room}"
         )
-    return f"carbon budget {budget.name}: {room}; nothing is expected of {work.kind} {work.name}: {own}"
+    return f"carbon budget {budget.name}: {room}; nothing is expected of {work.shape.kind} {work.name}: {own}"

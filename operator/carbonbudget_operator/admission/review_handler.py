@@ -6,6 +6,7 @@ import functools
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from operator import attrgetter
 
 from carbonbudget_core.jsons import at, text
 from carbonbudget_operator.admission.admission_decision import AdmissionDecision, Mode, decide_review
@@ -22,6 +23,7 @@ from carbonbudget_operator.budgets.coverage import Covers, selects
 from carbonbudget_operator.budgets.expected_emissions import NoExpectation
 
 ALLOWED = AdmissionDecision()
+_STRICTEST_FIRST = attrgetter("strictness")
 # A Scale has no pod labels, only the workload's own selector in `status.selector`.
 _EQUALS = re.compile(r"([^\s=!,()]+)\s*==?\s*([^\s=!,()]*)")
 _TOO_LARGE = "is too large to be read, so that no selector can leave it out: make it smaller"
@@ -39,7 +41,7 @@ class ReviewHandler:
     def decide(self, review: Review, now: int) -> AdmissionDecision:
         """Returns the decision on the review at `now` (UTC seconds)."""
         shape = self._shapes.get(review.resource)
-        budgets = self._budgets.of(review.namespace)
+        budgets = self._budgets.of(review.namespace, now)
         if shape is None or (not budgets and not review.asks):
             return ALLOWED
         grows = growth(review, shape) if review.operation == "UPDATE" else ""
@@ -51,13 +53,14 @@ class ReviewHandler:
             work = work_of(review, shape)
             selected = [b for b in budgets if selects(b.scope.selector, work.labels) is Covers.YES]
         if grows:  # evaluated only where a budget asks for it
-            selected = [budget for budget in selected if work.kind in budget.kinds]
+            selected = [budget for budget in selected if shape.kind in budget.kinds]
 
+        selected.sort(key=_STRICTEST_FIRST)
         expected = functools.partial(self._table.expected, work, review.namespace, now)
         decision = decide_review(work, selected, expected, grows, self._mode, now)
         if not review.asks or grows:
             return decision
-        return replace(decision, figures=check_figures(work, selected, budgets, expected, decision, self._mode, now))
+        return replace(decision, figures=check_figures(work, selected, budgets, expected, decision, self._mode))
 
     def decide_by_head(self, review: Review, now: int) -> AdmissionDecision:
         """The decision on a review of which only the beginning was read, so that its labels are not known.
@@ -68,7 +71,8 @@ class ReviewHandler:
         shape = self._shapes.get(review.resource)
         if shape is None:
             return ALLOWED
-        budgets = [budget for budget in self._budgets.of(review.namespace) if shape.kind in budget.kinds]
+        budgets = [budget for budget in self._budgets.of(review.namespace, now) if shape.kind in budget.kinds]
+        budgets.sort(key=_STRICTEST_FIRST)
         work = ReviewedWork(
             shape=shape,
             name=review.name or "without a name yet",

@@ -54,11 +54,6 @@ class ReviewedWork:
     duration: str = ""
     pods_in: JsonObject | None = None
 
-    @property
-    def kind(self) -> str:
-        """The kind's name."""
-        return self.shape.kind
-
     @cached_property
     def stated_s(self) -> int:
         """The owner's expected duration in seconds; 0 without one, or if the text is no duration."""
@@ -67,7 +62,7 @@ class ReviewedWork:
     @cached_property
     def plan(self) -> WorkloadPlan | None:
         """The pods, their requests and how long they run; None if the number of pods cannot be known."""
-        if self.pods_in is None or not projects(self.kind):
+        if self.pods_in is None or not projects(self.shape.kind):
             return None
         spec, pod = at(self.pods_in, "spec"), at(self.pods_in, *self.shape.template, "spec")
         is_job, at_once = self.shape is JOB, pods_at_once(self.pods_in, self.shape)

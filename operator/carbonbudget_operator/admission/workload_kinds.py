@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from carbonbudget_operator.api_path import ApiPath
 from carbonbudget_operator.namespace_names import EVERY_NAMESPACE
@@ -15,7 +15,7 @@ class WorkloadKind:
     """One kind of workload.
 
     `template`: the path of its pod template, () for the pod itself. `replicas`: the path of its number of pods, () for
-    one pod.
+    one pod. `api_version` as in ownerReferences and Events.
     """
 
     kind: str
@@ -26,10 +26,11 @@ class WorkloadKind:
     replicas: tuple[str, ...] = ()
     endless: bool = False  # runs until a user ends it
 
-    @property
-    def api_version(self) -> str:
-        """The apiVersion, as in ownerReferences and Events."""
-        return f"{self.group}/{self.version}" if self.group else self.version
+    api_version: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Sets the apiVersion."""
+        object.__setattr__(self, "api_version", f"{self.group}/{self.version}" if self.group else self.version)
 
     def collection(self, namespace: str) -> ApiPath:
         """The path of its objects in a namespace, or in EVERY_NAMESPACE."""

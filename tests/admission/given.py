@@ -1,4 +1,4 @@
-"""Budgets, reviews and a judge, as the tests of admission need them."""
+"""Budgets, reviews and a review handler for the tests of admission."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def a_review(
 
 
 class Bench:
-    """Caches filled by hand, and a judge over them."""
+    """Caches filled by hand, and a review handler that reads them."""
 
     def __init__(self, *budgets: dict[str, Any], mode: Mode = "Enforce") -> None:
         self.shapes = workload_kinds([TRAIN])

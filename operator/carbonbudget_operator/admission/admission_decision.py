@@ -147,7 +147,7 @@ def _projection(work: ReviewedWork, budgets: Sequence[BudgetView], expected: Exp
 def _invalid_duration(work: ReviewedWork, budgets: Sequence[BudgetView], expected: Expectation) -> list[str]:
     """A warning of an annotated duration that is invalid, and what is used instead, if any budget projects the work."""
     budget = next((budget for budget in budgets if concerned(budget, work.shape.kind)), None)
-    if budget is None or not work.duration or work.stated_s:
+    if budget is None or not work.duration or work.expected_s:
         return []
     own = expected(budget)
     instead = f"{own.duration} is used instead" if isinstance(own, ExpectedEmissions) else "nothing is projected"

@@ -1,6 +1,7 @@
-"""The new or changed object of a review, as the rules need it: pod labels, owner, and expected pods. Pure.
+"""The new or changed object of a review, as the rules need it: pod labels, owner, requests and durations. Pure.
 
-Requests and durations are read when a projection first asks for them. Most reviews are decided without one.
+Requests and durations are read when a projection first asks for them. A review that a budget refuses by its use needs
+no projection.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _KIND = re.compile(r"[A-Z][A-Za-z0-9]{0,62}")
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 
 
-@dataclass(frozen=True)  # without slots: `plan` and `stated_s` are computed once
+@dataclass(frozen=True)  # without slots: `plan` and `expected_s` are computed once
 class ReviewedWork:
     """The object under review.
 
@@ -55,7 +56,7 @@ class ReviewedWork:
     pods_in: JsonObject | None = None
 
     @cached_property
-    def stated_s(self) -> int:
+    def expected_s(self) -> int:
         """The owner's expected duration in seconds; 0 without one, or if the text is no duration."""
         return duration_s(self.duration) or 0
 
@@ -70,7 +71,7 @@ class ReviewedWork:
             demand=pod_demand(pod),
             at_once=at_once,
             pods=max(1, whole(spec.get("completions"), at_once)) if is_job else at_once,
-            stated_s=self.stated_s,
+            stated_s=self.expected_s,
             deadline_s=whole(spec.get("activeDeadlineSeconds"), 0) if is_job else 0,
             pod_deadline_s=whole(pod.get("activeDeadlineSeconds"), 0),
             endless=self.shape.endless,

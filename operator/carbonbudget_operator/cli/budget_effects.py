@@ -1,6 +1,6 @@
 """What one budget does at an instant, by the functions that do it: webhook, policy and enforcement. Pure.
 
-Nothing here is a rule of its own: what refuses is `BudgetView.blocks`, what warns is `admission.decide.warns`, what
+Nothing here is a rule of its own: what refuses is `BudgetView.blocks`, what warns is `admission_decision.warns`, what
 suspends is `enforcement.budgets.Budget.suspends`; which kinds and namespaces are judged is read from the policy.
 """
 

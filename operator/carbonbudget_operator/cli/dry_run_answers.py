@@ -32,7 +32,7 @@ _WORST: Final = (CheckVerdict.REFUSED, CheckVerdict.UNANSWERABLE, CheckVerdict.W
 # a date; several by commas. Kubernetes sends 299 and "-".
 _WARNING: Final = re.compile(r'\s*,?\s*(\d{3}) (\S+) "((?:[^"\\]|\\.)*)"(?: "[^"]*")?')
 _ESCAPED: Final = re.compile(r"\\(.)", re.DOTALL)
-# As the policy's and the webhook's sentences begin (budgets.message, admission.decide).
+# As the policy's and the webhook's sentences begin (budgets.message, admission_decision).
 _OURS: Final = re.compile(
     rf"(?:would be refused: )?(?:cluster )?carbon budget |{re.escape(EXPECTED_DURATION_ANNOTATION)} "
 )

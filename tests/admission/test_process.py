@@ -276,15 +276,15 @@ async def test_workloads_are_watched_while_a_budget_blocks_and_no_longer() -> No
     bench.budgets.own.listed.set()
     bench.budgets.wide.listed.set()
     bench.budgets.namespaces.listed = True
-    shape = bench.workloads.kinds["Deployment"]
+    workload_kind = bench.workloads.kinds["Deployment"]
     async with an_api_server(answer) as client, running(follow_workloads(client, bench.budgets, bench.workloads)):
         await asyncio.sleep(0)
         bench.budgets.own.put("ADDED", a_budget(ends=FAR, until=FAR, enforce={"kinds": ["Deployment"]}))
         bench.budgets.own.changed()
-        await until(lambda: bench.workloads.find(shape, "team-a", "web") is not None)
+        await until(lambda: bench.workloads.find(workload_kind, "team-a", "web") is not None)
         bench.budgets.own.put("MODIFIED", a_budget(ends=FAR))
         bench.budgets.own.changed()
-        await until(lambda: bench.workloads.find(shape, "team-a", "web") is None)
+        await until(lambda: bench.workloads.find(workload_kind, "team-a", "web") is None)
         bench.workloads.stop()
     assert set(asked) == {"/apis/apps/v1/namespaces/team-a/deployments"}
 

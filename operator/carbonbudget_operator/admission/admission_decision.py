@@ -69,7 +69,7 @@ def decide_review(
     if refusal and mode == "Enforce":
         return AdmissionDecision((), refusal, basis, work.about)  # type: ignore[arg-type] # one of the two words
     warnings = [f"would be refused: {refusal}"] if refusal else []
-    warned_by = [budget for budget in budgets if warns(budget) and concerned(budget, work.shape.kind)]
+    warned_by = [budget for budget in budgets if warns(budget) and concerned(budget, work.workload_kind.kind)]
     warnings += [budget.candidate.message for budget in warned_by if budget.candidate.message]
     warnings = warnings[:MAX_WARNINGS]
     if not grows:
@@ -86,13 +86,17 @@ def cut(sentence: str) -> str:
 def _refused_by_use(work: ReviewedWork, budgets: Sequence[BudgetView], grows: str, now: int, mode: Mode) -> str:
     # In mode Warn the controller sets no status.enforcement; the budget's action shows what it would block.
     budget = next(
-        (b for b in budgets if b.blocks(work.shape.kind, now) or (mode == "Warn" and b.would_block(work.shape.kind))),
+        (
+            b
+            for b in budgets
+            if b.blocks(work.workload_kind.kind, now) or (mode == "Warn" and b.would_block(work.workload_kind.kind))
+        ),
         None,
     )
     if budget is None:
         return ""
     message = budget.candidate.message or f"carbon budget {budget.name} is exceeded"
-    growth = f" ({work.shape.kind} {work.name} {grows})" if grows else ""
+    growth = f" ({work.workload_kind.kind} {work.name} {grows})" if grows else ""
     account = f" (if {work.account} is a controller, name it in enforcement.controllerAccounts)" if work.account else ""
     return f"{message}{growth}{account}; {budget.where()}"
 
@@ -102,7 +106,7 @@ def _refused_by_projection(work: ReviewedWork, budgets: Sequence[BudgetView], ex
     for budget in budgets:
         blocking = [threshold.at for threshold in budget.projected if threshold.blocks]
         used = 0 if budget.scope.per_workload else budget.used_ug
-        if not blocking or work.shape.kind not in budget.kinds or used is None:
+        if not blocking or work.workload_kind.kind not in budget.kinds or used is None:
             continue
         own = expected(budget)
         if (
@@ -131,7 +135,7 @@ def _projection(work: ReviewedWork, budgets: Sequence[BudgetView], expected: Exp
     found: list[tuple[int, str]] = []
     for budget in budgets:
         used = 0 if budget.scope.per_workload else budget.used_ug
-        if used is None or not concerned(budget, work.shape.kind):
+        if used is None or not concerned(budget, work.workload_kind.kind):
             continue
         own = expected(budget)
         if not isinstance(own, ExpectedEmissions):
@@ -146,7 +150,7 @@ def _projection(work: ReviewedWork, budgets: Sequence[BudgetView], expected: Exp
 
 def _invalid_duration(work: ReviewedWork, budgets: Sequence[BudgetView], expected: Expectation) -> list[str]:
     """A warning of an annotated duration that is invalid, and what is used instead, if any budget projects the work."""
-    budget = next((budget for budget in budgets if concerned(budget, work.shape.kind)), None)
+    budget = next((budget for budget in budgets if concerned(budget, work.workload_kind.kind)), None)
     if budget is None or not work.duration or work.expected_s:
         return []
     own = expected(budget)
@@ -156,7 +160,7 @@ def _invalid_duration(work: ReviewedWork, budgets: Sequence[BudgetView], expecte
 
 def expectation_sentence(work: ReviewedWork, budget: BudgetView, own: ExpectedEmissions) -> str:
     """The sentence with the expected emissions, what is left of the budget, and the source of the projection."""
-    source = "former runs" if own.former else "requests"
+    kind, source = work.workload_kind.kind, "former runs" if own.former else "requests"
     if budget.scope.per_workload:
         expected = format_beside(own.micrograms, budget.limit_ug)
         room = f"allowed {exact_mass(budget.limit_ug)} for each workload"
@@ -165,7 +169,7 @@ def expectation_sentence(work: ReviewedWork, budget: BudgetView, own: ExpectedEm
         expected, left = format_pair(own.micrograms, max(0, budget.limit_ug - (budget.used_ug or 0)))
         room = f"left {left} of {exact_mass(budget.limit_ug)} CO2e"
     return (
-        f"carbon budget {budget.name}: expected {expected}, {room} (by the {source} of {work.shape.kind} {work.name}; "
+        f"carbon budget {budget.name}: expected {expected}, {room} (by the {source} of {kind} {work.name}; "
         f"{accounting_method(budget)})"
     )
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from carbonbudget_core.jsons import at, texts
 from carbonbudget_operator.admission.budget_view import BudgetView, bounded_view, text_bytes
 from carbonbudget_operator.admission.watch_cache import WatchCache
-from carbonbudget_operator.admission.workload_kinds import JOB, POD, Shapes, WorkloadKind
+from carbonbudget_operator.admission.workload_kinds import JOB, POD, WorkloadKind, WorkloadKinds
 from carbonbudget_operator.api.resource_names import BUDGET, CLUSTER_BUDGET, EXEMPT_LABEL
 from carbonbudget_operator.budgets.coverage import Covers
 from carbonbudget_operator.kube.client import KubeClient
@@ -80,11 +80,11 @@ class BudgetCache:
         """The kinds whose scaling a budget may refuse at `now`, each with a namespace."""
         wanted: dict[WorkloadKind, set[str]] = {}
         for budget in [*self.own.all(), *self.wide.all()]:
-            for shape in [kinds[kind] for kind in budget.kinds if kind in kinds and budget.blocks(kind, now)]:
-                wanted.setdefault(shape, set()).update(budget.scope.names(self.namespaces.labels() or {}) or ())
+            for workload_kind in [kinds[kind] for kind in budget.kinds if kind in kinds and budget.blocks(kind, now)]:
+                wanted.setdefault(workload_kind, set()).update(budget.scope.names(self.namespaces.labels() or {}) or ())
         return {
-            (shape, namespace)
-            for shape, namespaces in wanted.items()
+            (workload_kind, namespace)
+            for workload_kind, namespaces in wanted.items()
             for namespace in (
                 {EVERY_NAMESPACE}
                 if len(namespaces) > _MAX_WATCHES_OF_A_KIND or EVERY_NAMESPACE in namespaces
@@ -107,14 +107,20 @@ _LEFT_OUT = ScalableWorkload(None, exempt=False)
 class WorkloadCache:
     """Pod labels of the workloads whose scaling a blocking budget may refuse; empty while no budget blocks."""
 
-    def __init__(self, shapes: Shapes) -> None:
-        self.kinds = {shape.kind: shape for shape in shapes.values() if shape.replicas and shape not in (JOB, POD)}
+    def __init__(self, kinds: WorkloadKinds) -> None:
+        self.kinds = {
+            workload_kind.kind: workload_kind
+            for workload_kind in kinds.values()
+            if workload_kind.replicas and workload_kind not in (JOB, POD)
+        }
         self._watched: dict[tuple[WorkloadKind, str], tuple[WatchCache[ScalableWorkload], asyncio.Task[None]]] = {}
 
-    def find(self, shape: WorkloadKind, namespace: str, name: str) -> ScalableWorkload | None:
+    def find(self, workload_kind: WorkloadKind, namespace: str, name: str) -> ScalableWorkload | None:
         """The workload; None if it is not cached."""
         caches = [
-            self._watched[shape, place][0] for place in (namespace, EVERY_NAMESPACE) if (shape, place) in self._watched
+            self._watched[workload_kind, place][0]
+            for place in (namespace, EVERY_NAMESPACE)
+            if (workload_kind, place) in self._watched
         ]
         found = next((one.of(namespace)[name] for one in caches if name in one.of(namespace)), None)
         if found is None and any(namespace in one.crowded for one in caches):
@@ -129,13 +135,13 @@ class WorkloadCache:
         """Starts and stops watches, so that those of `wanted` run and no others."""
         for key in self._watched.keys() - wanted:
             self._watched.pop(key)[1].cancel()
-        for shape, namespace in wanted - self._watched.keys():
+        for workload_kind, namespace in wanted - self._watched.keys():
             cache = WatchCache[ScalableWorkload](
-                shape.kind, functools.partial(_scalable, shape), _labels_bytes, _MOST_PARSED
+                workload_kind.kind, functools.partial(_scalable, workload_kind), _labels_bytes, _MOST_PARSED
             )
-            path = shape.collection(namespace)
+            path = workload_kind.collection(namespace)
             follow = keep_following(client, path, functools.partial(cache.follow, client, path))
-            self._watched[shape, namespace] = (cache, asyncio.create_task(follow, name=str(path)))
+            self._watched[workload_kind, namespace] = (cache, asyncio.create_task(follow, name=str(path)))
 
     def stop(self) -> None:
         """Stops all watches."""
@@ -144,8 +150,8 @@ class WorkloadCache:
         self._watched.clear()
 
 
-def _scalable(shape: WorkloadKind, body: Mapping[str, object]) -> ScalableWorkload:
-    labels = texts(at(body, *shape.template, "metadata").get("labels"))
+def _scalable(workload_kind: WorkloadKind, body: Mapping[str, object]) -> ScalableWorkload:
+    labels = texts(at(body, *workload_kind.template, "metadata").get("labels"))
     readable = "spec" in body and _length(labels) <= _MOST_LABELS_BYTES
     return ScalableWorkload(
         {sys.intern(key): sys.intern(value) for key, value in labels.items()} if readable else None,

@@ -47,10 +47,11 @@ def _projections(work: ReviewedWork, budgets: Sequence[BudgetView], expected: Ex
     """What is expected under each budget, or why nothing is, and what is left; the strictest first, at most five."""
     if mode == "Observe":
         return []
+    named = f"{work.workload_kind.kind} {work.name}"
     if work.exempt:
-        return [f"{FIGURES}{work.shape.kind} {work.name} is exempt: no carbon budget is asked"]
+        return [f"{FIGURES}{named} is exempt: no carbon budget is asked"]
     if not budgets:
-        return [f"{FIGURES}no carbon budget that counts now selects {work.shape.kind} {work.name}: nothing limits it"]
+        return [f"{FIGURES}no carbon budget that counts now selects {named}: nothing limits it"]
     return [cut(f"{FIGURES}{_figures(work, budget, expected(budget))}") for budget in budgets[:_MOST_FIGURES]]
 
 
@@ -58,7 +59,7 @@ def _missed(work: ReviewedWork, budgets: Sequence[BudgetView], mode: Mode) -> li
     """Budgets that select the labels of the object and not those of its pods; at most five."""
     if mode == "Observe" or work.exempt:
         return []
-    kind, together = work.shape.kind, {**work.labels, **work.own_labels}
+    kind, together = work.workload_kind.kind, {**work.labels, **work.own_labels}
     missed = [
         budget.name
         for budget in budgets
@@ -96,4 +97,4 @@ def _figures(work: ReviewedWork, budget: BudgetView, own: ExpectedEmissions | No
         return (
             f"carbon budget {budget.name}: expected {format_mass(own.micrograms)}, {accounting_method(budget)}; {room}"
         )
-    return f"carbon budget {budget.name}: {room}; nothing is expected of {work.shape.kind} {work.name}: {own}"
+    return f"carbon budget {budget.name}: {room}; nothing is expected of {work.workload_kind.kind} {work.name}: {own}"

@@ -38,7 +38,7 @@ GROWTH: Final[Mapping[str, str]] = {
 }
 
 
-def growth(review: Review, shape: WorkloadKind) -> str:
+def growth(review: Review, workload_kind: WorkloadKind) -> str:
     """How the work grows, as a few words; empty if it does not.
 
     A rollout is no growth. Neither is going from 0 replicas to any number: work that was scaled to zero must be able
@@ -49,31 +49,31 @@ def growth(review: Review, shape: WorkloadKind) -> str:
     if review.subresource == "scale":
         before, after = (whole(at(scale, "spec").get("replicas"), 0) for scale in (review.old, review.object))
         return _more(before, after)
-    if shape is POD:
+    if workload_kind is POD:
         was_gated, is_gated = (bool(at(pod, "spec").get("schedulingGates")) for pod in (review.old, review.object))
         return "loses its last scheduling gate" if was_gated and not is_gated else ""
-    if shape is JOB:
+    if workload_kind is JOB:
         return _job_growth(review)
-    if shape is DAEMON_SET:
+    if workload_kind is DAEMON_SET:
         return "may run on more nodes" if _widened(_pod_spec(review.old), _pod_spec(review.object)) else ""
-    if not shape.replicas:
+    if not workload_kind.replicas:
         return ""
-    before, after = pods_at_once(review.old, shape), pods_at_once(review.object, shape)
-    return (_changed(review, shape) if before else "") or _more(before, after)
+    before, after = pods_at_once(review.old, workload_kind), pods_at_once(review.object, workload_kind)
+    return (_changed(review, workload_kind) if before else "") or _more(before, after)
 
 
-def _changed(review: Review, shape: WorkloadKind) -> str:
+def _changed(review: Review, workload_kind: WorkloadKind) -> str:
     """How the same number of replicas runs more pods: the earlier pods continue beside their replacements."""
     old, new = at(review.old, "spec"), at(review.object, "spec")
-    if shape is REPLICATION_CONTROLLER and at(old, "selector") != at(new, "selector"):
+    if workload_kind is REPLICATION_CONTROLLER and at(old, "selector") != at(new, "selector"):
         return "selects other pods"
-    if shape is STATEFUL_SET:
+    if workload_kind is STATEFUL_SET:
         before, after = (whole(at(spec, "ordinals").get("start"), 0) for spec in (old, new))
         return "names its pods anew" if before != after else ""
     ends_s = whole(_pod_spec(review.old).get("terminationGracePeriodSeconds"), 30)
     rolls_out = at(old, "template") != at(new, "template")
     recreates = at(new, "strategy").get("type") == "Recreate"
-    if shape is DEPLOYMENT and ends_s > LONGEST_END_SECONDS and rolls_out and not recreates:
+    if workload_kind is DEPLOYMENT and ends_s > LONGEST_END_SECONDS and rolls_out and not recreates:
         return f"would run its former pods on for up to {ends_s} s"
     return ""
 

@@ -17,7 +17,7 @@ from carbonbudget_operator.admission.growth import growth
 from carbonbudget_operator.admission.projection_cache import ProjectionCache
 from carbonbudget_operator.admission.review import Review
 from carbonbudget_operator.admission.work import ReviewedWork, work_of
-from carbonbudget_operator.admission.workload_kinds import Shapes, WorkloadKind
+from carbonbudget_operator.admission.workload_kinds import WorkloadKind, WorkloadKinds
 from carbonbudget_operator.api.event import InvolvedObject
 from carbonbudget_operator.budgets.coverage import Covers, selects
 from carbonbudget_operator.budgets.expected_emissions import NoExpectation
@@ -33,27 +33,27 @@ class ReviewHandler:
     """Decides reviews. `mode` is the setting enforcement.mode."""
 
     def __init__(
-        self, shapes: Shapes, budgets: BudgetCache, workloads: WorkloadCache, table: ProjectionCache, mode: Mode
+        self, kinds: WorkloadKinds, budgets: BudgetCache, workloads: WorkloadCache, table: ProjectionCache, mode: Mode
     ) -> None:
-        self._shapes, self._budgets, self._workloads = shapes, budgets, workloads
+        self._kinds, self._budgets, self._workloads = kinds, budgets, workloads
         self._table, self._mode = table, mode
 
     def decide(self, review: Review, now: int) -> AdmissionDecision:
         """Returns the decision on the review at `now` (UTC seconds)."""
-        shape = self._shapes.get(review.resource)
+        workload_kind = self._kinds.get(review.resource)
         budgets = self._budgets.of(review.namespace, now)
-        if shape is None or (not budgets and not review.asks):
+        if workload_kind is None or (not budgets and not review.asks):
             return ALLOWED
-        grows = growth(review, shape) if review.operation == "UPDATE" else ""
+        grows = growth(review, workload_kind) if review.operation == "UPDATE" else ""
         if review.operation == "UPDATE" and not grows:
             return ALLOWED
         if review.subresource == "scale":
-            work, selected = self._scaled(review, shape, budgets)
+            work, selected = self._scaled(review, workload_kind, budgets)
         else:
-            work = work_of(review, shape)
+            work = work_of(review, workload_kind)
             selected = [b for b in budgets if selects(b.scope.selector, work.labels) is Covers.YES]
         if grows:  # evaluated only where a budget asks for it
-            selected = [budget for budget in selected if shape.kind in budget.kinds]
+            selected = [budget for budget in selected if workload_kind.kind in budget.kinds]
 
         selected.sort(key=_STRICTEST_FIRST)
         expected = functools.partial(self._table.expected, work, review.namespace, now)
@@ -68,23 +68,23 @@ class ReviewHandler:
         It is refused if a budget blocks that kind in the namespace, whatever the budget selects: otherwise a large
         object would pass every block. Each UPDATE is growth, because the matchConditions select no other.
         """
-        shape = self._shapes.get(review.resource)
-        if shape is None:
+        workload_kind = self._kinds.get(review.resource)
+        if workload_kind is None:
             return ALLOWED
-        budgets = [budget for budget in self._budgets.of(review.namespace, now) if shape.kind in budget.kinds]
+        budgets = [budget for budget in self._budgets.of(review.namespace, now) if workload_kind.kind in budget.kinds]
         budgets.sort(key=_STRICTEST_FIRST)
         work = ReviewedWork(
-            shape=shape,
+            workload_kind=workload_kind,
             name=review.name or "without a name yet",
-            about=InvolvedObject(shape.api_version, shape.kind, review.name, review.namespace),
+            about=InvolvedObject(workload_kind.api_version, workload_kind.kind, review.name, review.namespace),
         )
         return decide_review(work, budgets, lambda _: NoExpectation.NO_PODS, _TOO_LARGE, self._mode, now)
 
     def _scaled(
-        self, review: Review, shape: WorkloadKind, budgets: Sequence[BudgetView]
+        self, review: Review, workload_kind: WorkloadKind, budgets: Sequence[BudgetView]
     ) -> tuple[ReviewedWork, list[BudgetView]]:
         """The workload of a Scale, and the budgets that cover it: by its pod labels, else by the Scale's selector."""
-        found = self._workloads.find(shape, review.namespace, review.name)
+        found = self._workloads.find(workload_kind, review.namespace, review.name)
         labels = found.labels if found is not None else None
         if labels is not None:
             selected = [b for b in budgets if selects(b.scope.selector, labels) is Covers.YES]
@@ -95,11 +95,11 @@ class ReviewHandler:
             counted = (Covers.YES,) if found is None else (Covers.YES, Covers.NOT_KNOWN)
             selected = [b for b in budgets if selects(b.scope.selector, known, whole=False) in counted]
         work = ReviewedWork(
-            shape=shape,
+            workload_kind=workload_kind,
             name=review.name,
             about=InvolvedObject(
-                shape.api_version,
-                shape.kind,
+                workload_kind.api_version,
+                workload_kind.kind,
                 review.name,
                 review.namespace,
                 text(at(review.object, "metadata").get("uid")),

@@ -42,8 +42,8 @@ async def run(
 ) -> None:
     """Runs the webhook until SIGTERM. Raises KubeError without credentials, OSError if a port is in use."""
     client = KubeClient.from_environment()
-    shapes = workload_kinds(enforcement.kinds)
-    budgets, workloads, table = BudgetCache(), WorkloadCache(shapes), ProjectionCache()
+    kinds = workload_kinds(enforcement.kinds)
+    budgets, workloads, table = BudgetCache(), WorkloadCache(kinds), ProjectionCache()
     registry = CollectorRegistry()
     metrics = AdmissionMetrics(
         registry,
@@ -52,7 +52,7 @@ async def run(
     )
     WatchMetrics(registry, client.watches)
     events = AdmissionEvents(metrics)
-    handler = ReviewHandler(shapes, budgets, workloads, table, enforcement.mode)
+    handler = ReviewHandler(kinds, budgets, workloads, table, enforcement.mode)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)

@@ -30,7 +30,7 @@ class ReviewedWork:
     """The object under review.
 
     Attributes:
-        shape: its workload kind.
+        workload_kind: its workload kind.
         name: its name, or its generateName on CREATE.
         about: the object that an Event about the decision names.
         exempt: whether budgets do not apply to it.
@@ -43,7 +43,7 @@ class ReviewedWork:
         pods_in: the object from which the pods are read; None if the number of pods cannot be known.
     """
 
-    shape: WorkloadKind
+    workload_kind: WorkloadKind
     name: str
     about: InvolvedObject
     exempt: bool = False
@@ -63,10 +63,10 @@ class ReviewedWork:
     @cached_property
     def plan(self) -> WorkloadPlan | None:
         """The pods, their requests and how long they run; None if the number of pods cannot be known."""
-        if self.pods_in is None or not projects(self.shape.kind):
+        if self.pods_in is None or not projects(self.workload_kind.kind):
             return None
-        spec, pod = at(self.pods_in, "spec"), at(self.pods_in, *self.shape.template, "spec")
-        is_job, at_once = self.shape is JOB, pods_at_once(self.pods_in, self.shape)
+        spec, pod = at(self.pods_in, "spec"), at(self.pods_in, *self.workload_kind.template, "spec")
+        is_job, at_once = self.workload_kind is JOB, pods_at_once(self.pods_in, self.workload_kind)
         return WorkloadPlan(
             demand=pod_demand(pod),
             at_once=at_once,
@@ -74,19 +74,19 @@ class ReviewedWork:
             stated_s=self.expected_s,
             deadline_s=whole(spec.get("activeDeadlineSeconds"), 0) if is_job else 0,
             pod_deadline_s=whole(pod.get("activeDeadlineSeconds"), 0),
-            endless=self.shape.endless,
+            endless=self.workload_kind.endless,
         )
 
 
-def work_of(review: Review, shape: WorkloadKind) -> ReviewedWork:
+def work_of(review: Review, workload_kind: WorkloadKind) -> ReviewedWork:
     """Reads the new object of the review."""
     metadata = at(review.object, "metadata")
-    template = at(review.object, *shape.template)
+    template = at(review.object, *workload_kind.template)
     own_labels, name = texts(metadata.get("labels")), review.name or text(metadata.get("generateName"))
     owner = _controller(metadata, review.namespace)
     # On CREATE the API server has set a uid before it asks: each retry of a refused creation has another one.
     uid = "" if review.operation == "CREATE" else text(metadata.get("uid"))
-    about = InvolvedObject(shape.api_version, shape.kind, name, review.namespace, uid)
+    about = InvolvedObject(workload_kind.api_version, workload_kind.kind, name, review.namespace, uid)
     # The annotation of the object, else of its pod template.
     annotated = (
         at(one, "annotations").get(EXPECTED_DURATION_ANNOTATION) for one in (metadata, at(template, "metadata"))
@@ -103,13 +103,13 @@ def work_of(review: Review, shape: WorkloadKind) -> ReviewedWork:
     if owner is not None:
         workload = f"{owner.kind}/{owner.name}"
     else:
-        workload = f"{shape.kind}/{review.name}" if review.name else ""
+        workload = f"{workload_kind.kind}/{review.name}" if review.name else ""
     return ReviewedWork(
-        shape=shape,
+        workload_kind=workload_kind,
         name=name,
         about=about,
         # A pod's label may come from a Job's template; the chart's matchConditions decide who may exempt.
-        exempt=own_labels.get(EXEMPT_LABEL) == "true" and not (shape is POD and review.operation == "UPDATE"),
+        exempt=own_labels.get(EXEMPT_LABEL) == "true" and not (workload_kind is POD and review.operation == "UPDATE"),
         labels=texts(at(template, "metadata").get("labels")),
         own_labels=own_labels,
         workload=workload,
@@ -125,10 +125,14 @@ def projects(kind: str) -> bool:
     return kind != DAEMON_SET.kind
 
 
-def pods_at_once(found: JsonObject, shape: WorkloadKind) -> int:
+def pods_at_once(found: JsonObject, workload_kind: WorkloadKind) -> int:
     """How many pods run at a time. For a Job not more than its completions, which only an Indexed Job can raise."""
-    pods = whole(at(found, *shape.replicas[:-1]).get(shape.replicas[-1]), 1) if shape.replicas else 1
-    return min(pods, whole(at(found, "spec").get("completions"), pods)) if shape is JOB else pods
+    pods = (
+        whole(at(found, *workload_kind.replicas[:-1]).get(workload_kind.replicas[-1]), 1)
+        if workload_kind.replicas
+        else 1
+    )
+    return min(pods, whole(at(found, "spec").get("completions"), pods)) if workload_kind is JOB else pods
 
 
 def _controller(metadata: JsonObject, namespace: str) -> InvolvedObject | None:

@@ -57,10 +57,10 @@ _OWN = (
     DAEMON_SET,
 )
 
-Shapes = Mapping[tuple[str, str], WorkloadKind]
+WorkloadKinds = Mapping[tuple[str, str], WorkloadKind]
 
 
-def workload_kinds(configured: Iterable[JudgedKind]) -> Shapes:
+def workload_kinds(configured: Iterable[JudgedKind]) -> WorkloadKinds:
     """The kinds that budgets cover, by (API group, plural): those of Kubernetes, and those of the settings."""
     more = (
         WorkloadKind(
@@ -73,4 +73,4 @@ def workload_kinds(configured: Iterable[JudgedKind]) -> Shapes:
         )
         for kind in configured
     )
-    return {(shape.group, shape.resource): shape for shape in (*more, *_OWN)}
+    return {(workload_kind.group, workload_kind.resource): workload_kind for workload_kind in (*more, *_OWN)}

@@ -39,10 +39,12 @@ def mapping(value: object) -> JsonObject:
 
 def at(value: object, *path: str) -> JsonObject:
     """The object under `path`; empty if there is none."""
-    found = mapping(value)
-    for key in path:
-        found = mapping(found.get(key))
-    return found
+    for key in path:  # no reader calls another one: a review and a pod are read with hundreds of these calls
+        if isinstance(value, (dict, Mapping)):
+            value = value.get(key)
+        else:
+            return {}
+    return value if isinstance(value, (dict, Mapping)) else {}
 
 
 def text(value: object) -> str:
@@ -52,7 +54,9 @@ def text(value: object) -> str:
 
 def texts(value: object) -> dict[str, str]:
     """The entries of an object whose values are text: labels or annotations."""
-    return {key: entry for key, entry in mapping(value).items() if isinstance(entry, str)}
+    if not isinstance(value, (dict, Mapping)):
+        return {}
+    return {key: entry for key, entry in value.items() if isinstance(entry, str)}
 
 
 def whole(value: object, absent: int) -> int:
@@ -67,7 +71,7 @@ def items(value: object) -> list[Any]:
 
 def objects(value: object) -> Iterator[dict[str, Any]]:
     """The objects in a list, decoded or still encoded (bytes). Nothing if `value` is not a list."""
-    for element in items(value):
+    for element in value if isinstance(value, list) else ():
         found = json.loads(element) if isinstance(element, bytes) else element
         if isinstance(found, dict):
             yield found

@@ -13,8 +13,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from fractions import Fraction
+from operator import add
 
-from carbonbudget_core.jsons import at, mapping, objects
+from carbonbudget_core.jsons import at, objects
 from carbonbudget_core.node_report import MAX_INTEGER, PodRequests
 
 # At most two digits of exponent: "1e999999999" would be a number of a gigabyte.
@@ -41,33 +42,35 @@ def pod_requests(spec: Mapping[str, object], status: Mapping[str, object]) -> Po
 
 def pod_amounts(spec: Mapping[str, object], status: Mapping[str, object], count: Count) -> Amounts:
     """What is reserved of all that `count` counts; `status` is empty for work that does not run yet."""
-    granted, infeasible = _granted_by_name(status, count), _resize_is_infeasible(status)
+    granted = _granted_by_name(status, count) if status else {}
+    infeasible = bool(status) and _resize_is_infeasible(status)
 
-    def requested(container: Mapping[str, object]) -> Amounts:
-        resources = mapping(container.get("resources"))
+    def reserved(container: Mapping[str, object], resizable: bool = True) -> Amounts:
+        """The amounts of one container. Without resources in its status only the spec is known."""
+        own = granted.get(str(container.get("name"))) if resizable else None
+        if own is not None and infeasible:
+            return own
         # A limit without a request is its request: the API server fills it in later.
-        return count({**mapping(resources.get("limits")), **mapping(resources.get("requests"))})
-
-    def reserved(container: Mapping[str, object]) -> Amounts:
-        """Of one that can be resized. Without resources in its status only the spec is known."""
-        own = granted.get(str(container.get("name")))
-        if own is None:
-            return requested(container)
-        return own if infeasible else _largest(requested(container), own)
+        requested = count({**at(container, "resources", "limits"), **at(container, "resources", "requests")})
+        return requested if own is None else _combined(requested, own, max)
 
     running: Amounts = {}
     for container in objects(spec.get("containers")):
-        running = _sum(running, reserved(container))
+        running = _combined(running, reserved(container), add)
     sidecars: Amounts = {}
     starting: Amounts = {}
     for container in objects(spec.get("initContainers")):
         if container.get("restartPolicy") == "Always":
-            sidecars = _sum(sidecars, reserved(container))
-            starting = _largest(starting, sidecars)
+            sidecars = _combined(sidecars, reserved(container), add)
+            starting = _combined(starting, sidecars, max)
         else:  # it runs beside the sidecars that were started before it, and is never resized
-            starting = _largest(starting, _sum(sidecars, requested(container)))
-    needed = _largest(_sum(running, sidecars), starting)
-    return _sum(_of_the_whole(spec, needed, count), count(mapping(spec.get("overhead"))))
+            starting = _combined(starting, _combined(sidecars, reserved(container, resizable=False), add), max)
+    needed = _combined(_combined(running, sidecars, add), starting, max)
+    # The request of the pod as a whole replaces those of its containers; its limit only if no container has a request.
+    limits, requests = (count(at(spec, "resources", kind)) for kind in ("limits", "requests"))
+    whole = {**limits, **needed, **requests}
+    needed = {**needed, **{name: whole[name] for name in _OF_A_POD if name in whole}}
+    return _combined(needed, count(at(spec, "overhead")), add)
 
 
 def parse_quantity(text: str) -> Fraction:
@@ -86,21 +89,13 @@ def quantity(value: object) -> Fraction:
         return _NONE
 
 
-def _of_the_whole(spec: Mapping[str, object], needed: Amounts, count: Count) -> Amounts:
-    """What the pod as a whole requests stands for its containers; its limit only where no container has a request."""
-    resources = mapping(spec.get("resources"))
-    limits, requests = (count(mapping(resources.get(kind))) for kind in ("limits", "requests"))
-    whole = {**limits, **needed, **requests}
-    return {**needed, **{name: whole[name] for name in _OF_A_POD if name in whole}}
-
-
 def _granted_by_name(status: Mapping[str, object], count: Count) -> dict[str, Amounts]:
     """The grants of the kubelet by container: the larger of what is in force and what is allocated."""
     kinds = ("containerStatuses", "initContainerStatuses")
     entries = (entry for kind in kinds for entry in objects(status.get(kind)))
     return {
-        str(entry.get("name")): _largest(
-            count(at(entry, "resources", "requests")), count(mapping(entry.get("allocatedResources")))
+        str(entry.get("name")): _combined(
+            count(at(entry, "resources", "requests")), count(at(entry, "allocatedResources")), max
         )
         for entry in entries
         if isinstance(entry.get("resources"), dict)
@@ -116,9 +111,6 @@ def _reported(quantities: Mapping[str, object]) -> Amounts:
     return {name: quantity(quantities[name]) for name in _UNITS if name in quantities}
 
 
-def _sum(one: Amounts, other: Amounts) -> Amounts:
-    return {name: one.get(name, _NONE) + other.get(name, _NONE) for name in {**one, **other}}
-
-
-def _largest(one: Amounts, other: Amounts) -> Amounts:
-    return {name: max(one.get(name, _NONE), other.get(name, _NONE)) for name in {**one, **other}}
+def _combined(one: Amounts, other: Amounts, by: Callable[[Fraction, Fraction], Fraction]) -> Amounts:
+    """The sum (`add`) or the larger (`max`) of each amount; a missing amount is 0."""
+    return {name: by(one.get(name, _NONE), other.get(name, _NONE)) for name in {**one, **other}}

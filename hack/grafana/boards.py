@@ -1,16 +1,17 @@
 """What the seven dashboards show. Every metric is in docs/reference/metrics.md.
 
-Emissions and power are gauges of the last whole hour: `avg_over_time` of them times the hours is a sum, `rate` is not.
+Emissions and power are gauges of the last whole hour. They are added up over time, each interval times its hours, and
+are never the input of `rate`.
 """
 
 from __future__ import annotations
 
 from grafana.panels import Board, Panel, Query, Variable
 
-_RATE = "carbonbudget_emissions_rate_grams_per_hour"
-_LABEL_RATE = "carbonbudget_label_emissions_rate_grams_per_hour"
 _BUDGETS = 'namespace=~"$namespace",name=~"$name"'
 _ACCOUNTING = 'accounting="$accounting"'
+_OF_LABEL = f'label="$label",{_ACCOUNTING}'
+_OF_EMITTER = f'namespace=~"$emitter",{_ACCOUNTING}'
 _NAMESPACE = Variable("namespace", "Namespace", "label_values(carbonbudget_budget_limit_grams, namespace)")
 _NAME = Variable("name", "Budget", 'label_values(carbonbudget_budget_limit_grams{namespace=~"$namespace"}, name)')
 _CHOSEN = Variable(
@@ -22,9 +23,25 @@ _LABEL = Variable("label", "Label", "label_values(carbonbudget_label_emissions_r
 _INSTANCE = Variable("instance", "Node's agent", "label_values(carbonbudget_agent_windows_total, instance)")
 
 
-def _sum_of_range(expr: str) -> str:
-    """Grams per hour, averaged over the time that the dashboard shows, times its hours."""
-    return f"sum(avg_over_time({expr}[$__range])) * $__range_s / 3600"
+def _rate(matchers: str) -> str:
+    """Grams an hour. Each server exports the whole cluster, a restarted one under another name: one of them counts."""
+    name = "carbonbudget_emissions_rate_grams_per_hour"
+    return f"max by (namespace, accounting, component) ({name}{{{matchers}}})"
+
+
+def _label_rate(matchers: str) -> str:
+    """The same by label."""
+    return f"max by (label, value, accounting) (carbonbudget_label_emissions_rate_grams_per_hour{{{matchers}}})"
+
+
+def _power(matchers: str = "") -> str:
+    """Watts, of one server."""
+    return f"max by (namespace, component) (carbonbudget_energy_rate_watts{{{matchers}}})"
+
+
+def _in_range(rate: str, by: str = "") -> str:
+    """Grams in the time that the dashboard shows: what each interval has an hour, times its hours."""
+    return f"sum {by}(sum_over_time(({rate})[$__range:$__interval])) * $__interval_ms / 3600000"
 
 
 BUDGETS = Board(
@@ -127,7 +144,7 @@ TEAMS = Board(
             "CO2e an hour of the pods with each value of the label. Pods without it are __unlabelled__.", "massg",
             [
                 Query(
-                    f'sum by (value) ({_LABEL_RATE}{{label="$label",{_ACCOUNTING}}})',
+                    f"sum by (value) ({_label_rate(_OF_LABEL)})",
                     "{{value}}",
                 )
             ],
@@ -138,8 +155,7 @@ TEAMS = Board(
             "CO2e of each value in the time that this dashboard shows, so far as it is known.", "massg",
             [
                 Query(
-                    f'sum by (value) (avg_over_time({_LABEL_RATE}{{label="$label",{_ACCOUNTING}}}[$__range]))'
-                    " * $__range_s / 3600",
+                    _in_range(_label_rate(_OF_LABEL), "by (value) "),
                     "{{value}}",
                 )
             ],
@@ -147,7 +163,7 @@ TEAMS = Board(
         ),
         Panel(
             "Power by label", "Mean power of the last hour.", "watt",
-            [Query('sum by (value) (carbonbudget_label_energy_rate_watts{label="$label"})', "{{value}}")],
+            [Query('max by (value) (carbonbudget_label_energy_rate_watts{label="$label"})', "{{value}}")],
             height=10, stacked=True,
         ),
         Panel(
@@ -155,8 +171,8 @@ TEAMS = Board(
             "percentunit",
             [
                 Query(
-                    f'(sum({_LABEL_RATE}{{label="$label",{_ACCOUNTING},value="__unlabelled__"}}) or vector(0)) / '
-                    f'sum({_LABEL_RATE}{{label="$label",{_ACCOUNTING}}})',
+                    f"""(sum({_label_rate(_OF_LABEL + ',value="__unlabelled__"')}) or vector(0)) / """
+                    f"sum({_label_rate(_OF_LABEL)})",
                 )
             ],
             "stat", 12, 4,
@@ -166,7 +182,7 @@ TEAMS = Board(
             "CO2e an hour of the manufacturing of what the pods reserve; in no other figure.", "massg",
             [
                 Query(
-                    f'sum by (value) ({_LABEL_RATE}{{label="$label",accounting="Embodied"}})',
+                    f"""sum by (value) ({_label_rate('label="$label",accounting="Embodied"')})""",
                     "{{value}}",
                 )
             ],
@@ -181,25 +197,25 @@ CLUSTER = Board(
         Panel(
             "Emissions in the time shown",
             "CO2e of the cluster in the time that this dashboard shows, so far as it is known.", "massg",
-            [Query(_sum_of_range(f"{_RATE}{{{_ACCOUNTING}}}"))], "stat", 6, 4,
+            [Query(_in_range(_rate(_ACCOUNTING)))], "stat", 6, 4,
         ),
         Panel(
-            "Power", "Mean power of the last hour.", "watt", [Query("sum(carbonbudget_energy_rate_watts)")],
+            "Power", "Mean power of the last hour.", "watt", [Query(f"sum({_power()})")],
             "stat", 6, 4,
         ),
         Panel(
             "Measured", "Share of the last hour's energy that a meter measured; the rest is modelled.", "percentunit",
-            [Query("carbonbudget_measured_ratio")], "stat", 6, 4,
+            [Query("max(carbonbudget_measured_ratio)")], "stat", 6, 4,
         ),
         Panel(
             "Coverage", "Share of the last hour's node-time that was reported.", "percentunit",
-            [Query("carbonbudget_coverage_ratio")], "stat", 6, 4,
+            [Query("max(carbonbudget_coverage_ratio)")], "stat", 6, 4,
         ),
         Panel(
             "Emissions by namespace", "CO2e an hour, with the idle energy and overhead that each is charged.", "massg",
             [
                 Query(
-                    f'sum by (namespace) ({_RATE}{{namespace=~"$emitter",{_ACCOUNTING}}})',
+                    f"sum by (namespace) ({_rate(_OF_EMITTER)})",
                     "{{namespace}}",
                 )
             ],
@@ -209,7 +225,7 @@ CLUSTER = Board(
             "Emissions by component", "What pods used (Dynamic), idle energy and overhead.", "massg",
             [
                 Query(
-                    f'sum by (component) ({_RATE}{{namespace=~"$emitter",{_ACCOUNTING}}})',
+                    f"sum by (component) ({_rate(_OF_EMITTER)})",
                     "{{component}}",
                 )
             ],
@@ -220,14 +236,14 @@ CLUSTER = Board(
             "The same energy by both ways of accounting, and embodied emissions.", "massg",
             [
                 Query(
-                    f'sum by (accounting) ({_RATE}{{namespace=~"$emitter"}})',
+                    f"""sum by (accounting) ({_rate('namespace=~"$emitter"')})""",
                     "{{accounting}}",
                 )
             ],
         ),
         Panel(
             "Power by namespace", "Mean power of the last hour, with idle energy and overhead.", "watt",
-            [Query('sum by (namespace) (carbonbudget_energy_rate_watts{namespace=~"$emitter"})', "{{namespace}}")],
+            [Query(f'''sum by (namespace) ({_power('namespace=~"$emitter"')})''', "{{namespace}}")],
             width=24, stacked=True,
         ),
     ],
@@ -239,7 +255,7 @@ NODES = Board(
     [
         Panel(
             "Nodes that should report", "By the cluster's own list.", "short",
-            [Query("carbonbudget_ingest_nodes_expected")], "stat", 6, 4,
+            [Query("max(carbonbudget_ingest_nodes_expected)")], "stat", 6, 4,
         ),
         Panel(
             "Agents", "Agents that Prometheus scrapes.", "short", [Query("count(carbonbudget_agent_windows_total)")],
@@ -251,7 +267,7 @@ NODES = Board(
         ),
         Panel(
             "Pods on nodes without an agent", "No figure has their energy.", "short",
-            [Query("sum(carbonbudget_ingest_pods_without_agent) or vector(0)")], "stat", 6, 4,
+            [Query("sum(max by (namespace) (carbonbudget_ingest_pods_without_agent)) or vector(0)")], "stat", 6, 4,
         ),
         Panel(
             "Power of nodes by part", "Measured or modelled power by who is charged with it.", "watt",
@@ -313,15 +329,20 @@ GRID = Board(
     [
         Panel(
             "Grid intensity", "gCO2e per kWh by zone, as the last hour was valued, before the PUE.", "massg",
-            [Query("carbonbudget_grid_intensity_grams_per_kilowatt_hour", "{{zone}} {{basis}}")], width=24, height=10,
+            [
+                Query(
+                    "max by (zone, basis) (carbonbudget_grid_intensity_grams_per_kilowatt_hour)", "{{zone}} {{basis}}"
+                )
+            ],
+            width=24, height=10,
         ),
         Panel(
             "PUE", "Power usage effectiveness by zone.", "short",
-            [Query("carbonbudget_power_usage_effectiveness_ratio", "{{zone}}")],
+            [Query("max by (zone) (carbonbudget_power_usage_effectiveness_ratio)", "{{zone}}")],
         ),
         Panel(
             "Age of the last hour", "Seconds since the end of the hour that the figures are of.", "s",
-            [Query("time() - carbonbudget_emissions_hour_timestamp_seconds - 3600")],
+            [Query("time() - max(carbonbudget_emissions_hour_timestamp_seconds) - 3600")],
         ),
         Panel(
             "Questions to sources of intensities", "Questions a second by source and outcome.", "short",

@@ -1,4 +1,4 @@
-"""Budgets, reviews and a judge, as the tests of admission need them."""
+"""Budgets, reviews and a review handler for the tests of admission."""
 
 from __future__ import annotations
 
@@ -100,12 +100,12 @@ def a_review(
 
 
 class Bench:
-    """Caches filled by hand, and a judge over them."""
+    """Caches filled by hand, and a review handler that reads them."""
 
     def __init__(self, *budgets: dict[str, Any], mode: Mode = "Enforce") -> None:
-        self.shapes = workload_kinds([TRAIN])
-        self.budgets, self.workloads, self.table = BudgetCache(), WorkloadCache(self.shapes), ProjectionCache()
-        self.handler = ReviewHandler(self.shapes, self.budgets, self.workloads, self.table, mode)
+        self.kinds = workload_kinds([TRAIN])
+        self.budgets, self.workloads, self.table = BudgetCache(), WorkloadCache(self.kinds), ProjectionCache()
+        self.handler = ReviewHandler(self.kinds, self.budgets, self.workloads, self.table, mode)
         for body in budgets:
             kept = self.budgets.own if "namespace" in body["metadata"] else self.budgets.wide
             kept.put("ADDED", body)
@@ -142,4 +142,6 @@ class Bench:
 
     def watched(self) -> set[tuple[str, str]]:
         """Which kinds' objects are watched for their labels, and where."""
-        return {(shape.kind, where) for shape, where in self.budgets.scaled_kinds(self.workloads.kinds, NOW)}
+        return {
+            (workload_kind.kind, where) for workload_kind, where in self.budgets.scaled_kinds(self.workloads.kinds, NOW)
+        }

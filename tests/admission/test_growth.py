@@ -184,10 +184,10 @@ def a_scale(before: int, after: int, selector: str = "") -> dict[str, Any]:
 
 def known(bench: Bench, labels: dict[str, str], exempt: bool = False) -> None:
     """What the watch would have brought."""
-    shape = bench.workloads.kinds["Deployment"]
+    workload_kind = bench.workloads.kinds["Deployment"]
     kept = WatchCache[ScalableWorkload]("Deployment", lambda _: ScalableWorkload(labels, exempt))
     kept.put("ADDED", {"metadata": {"namespace": "team-a", "name": "web"}})
-    bench.workloads._watched[shape, "team-a"] = (kept, None)  # type: ignore[assignment] # no task
+    bench.workloads._watched[workload_kind, "team-a"] = (kept, None)  # type: ignore[assignment] # no task
 
 
 def test_a_scale_up_is_refused_and_is_told_of_the_workload() -> None:

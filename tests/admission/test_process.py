@@ -28,7 +28,7 @@ from carbonbudget_operator.admission.projection_cache import ProjectionCache, ke
 from carbonbudget_operator.admission.review import BadReview, parse_review
 from carbonbudget_operator.admission.run import follow_workloads
 from carbonbudget_operator.admission.watch_cache import WatchCache
-from carbonbudget_operator.admission.work import ObjectReference
+from carbonbudget_operator.api.event import InvolvedObject
 from carbonbudget_operator.api.resource_names import BUDGET, CLUSTER_BUDGET
 from carbonbudget_operator.api_path import ApiPath
 from carbonbudget_operator.kube.client import KubeClient
@@ -38,7 +38,7 @@ from carbonbudget_operator.namespaces import NAMESPACES
 from carbonbudget_operator.server_client import ServerClient
 
 FAR = NOW + 10**9
-JOB = ObjectReference("batch/v1", "Job", "train")
+JOB = InvolvedObject("batch/v1", "Job", "train", "team-a")
 
 
 class Process:
@@ -178,7 +178,7 @@ async def test_an_event_is_posted_in_the_background_about_what_was_refused() -> 
         return web.json_response({}, status=201)
 
     process = Process(Bench())
-    process.events.record("team-a", AdmissionDecision(refusal="no", basis="Used", about=JOB), 0)
+    process.events.record(AdmissionDecision(refusal="no", basis="Used", about=JOB), 0)
     async with an_api_server(answer) as client, running(process.events.post(client)):
         await until(lambda: process.figure("carbonbudget_admission_events_total", fate="posted") == 1)
     path, event = posted[0]
@@ -193,7 +193,7 @@ def test_the_same_about_the_same_object_is_told_once_in_ten_minutes() -> None:
     process = Process(Bench())
     refused = AdmissionDecision(refusal="no", about=JOB)
     for now in (0.0, 1.0, QUIET_SECONDS - 1, QUIET_SECONDS):
-        process.events.record("team-a", refused, now)
+        process.events.record(refused, now)
     assert process.events._queue.qsize() == 2
     assert process.figure("carbonbudget_admission_events_total", fate="repeated") == 2
 
@@ -201,8 +201,8 @@ def test_the_same_about_the_same_object_is_told_once_in_ten_minutes() -> None:
 def test_nothing_is_remembered_or_posted_about_what_no_object_can_be_called() -> None:
     process = Process(Bench())
     for number in range(3):
-        owner = ObjectReference("batch/v1", "CronJob", f"{number}" * 100_000)
-        process.events.record("team-a", AdmissionDecision(refusal="no", about=owner), 0)
+        owner = InvolvedObject("batch/v1", "CronJob", f"{number}" * 100_000, "team-a")
+        process.events.record(AdmissionDecision(refusal="no", about=owner), 0)
     assert (process.events._queue.qsize(), len(process.events._recorded)) == (0, 0)
     assert process.figure("carbonbudget_admission_events_total", fate="dropped") == 3
 
@@ -211,7 +211,7 @@ def test_events_beyond_the_queue_are_dropped_and_counted() -> None:
     process = Process(Bench())
     for number in range(QUEUE + 7):
         process.events.record(
-            "team-a", AdmissionDecision(refusal="no", about=ObjectReference("batch/v1", "Job", f"j{number}")), 0
+            AdmissionDecision(refusal="no", about=InvolvedObject("batch/v1", "Job", f"j{number}", "team-a")), 0
         )
     assert process.events._queue.qsize() == QUEUE
     assert process.figure("carbonbudget_admission_events_total", fate="dropped") == 7
@@ -226,7 +226,7 @@ async def test_an_event_that_the_api_server_refuses_is_counted_and_the_next_is_p
     process = Process(Bench())
     for name in ("a", "b"):
         process.events.record(
-            "team-a", AdmissionDecision(refusal="no", about=ObjectReference("batch/v1", "Job", name)), 0
+            AdmissionDecision(refusal="no", about=InvolvedObject("batch/v1", "Job", name, "team-a")), 0
         )
     async with an_api_server(answer) as client, running(process.events.post(client)):
         await until(lambda: process.figure("carbonbudget_admission_events_total", fate="posted") == 1)
@@ -276,15 +276,15 @@ async def test_workloads_are_watched_while_a_budget_blocks_and_no_longer() -> No
     bench.budgets.own.listed.set()
     bench.budgets.wide.listed.set()
     bench.budgets.namespaces.listed = True
-    shape = bench.workloads.kinds["Deployment"]
+    workload_kind = bench.workloads.kinds["Deployment"]
     async with an_api_server(answer) as client, running(follow_workloads(client, bench.budgets, bench.workloads)):
         await asyncio.sleep(0)
         bench.budgets.own.put("ADDED", a_budget(ends=FAR, until=FAR, enforce={"kinds": ["Deployment"]}))
         bench.budgets.own.changed()
-        await until(lambda: bench.workloads.find(shape, "team-a", "web") is not None)
+        await until(lambda: bench.workloads.find(workload_kind, "team-a", "web") is not None)
         bench.budgets.own.put("MODIFIED", a_budget(ends=FAR))
         bench.budgets.own.changed()
-        await until(lambda: bench.workloads.find(shape, "team-a", "web") is None)
+        await until(lambda: bench.workloads.find(workload_kind, "team-a", "web") is None)
         bench.workloads.stop()
     assert set(asked) == {"/apis/apps/v1/namespaces/team-a/deployments"}
 
@@ -378,12 +378,14 @@ def test_a_refusal_is_one_line_and_of_many_in_a_second_ten_are_with_how_many_wer
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     process = Process(Bench())
-    refused = AdmissionDecision(refusal="carbon budget b: no", about=ObjectReference("batch/v1", "Job", "tr\nain"))
+    refused = AdmissionDecision(
+        refusal="carbon budget b: no", about=InvolvedObject("batch/v1", "Job", "tr\nain", "team-a")
+    )
     with caplog.at_level(logging.INFO):
         for number in range(100):
-            process.events.record("team-a", refused, number / 1000)
-        process.events.record("team-a", refused, 1.5)
-        process.events.record("team-a", AdmissionDecision(warnings=("near",), about=JOB), 2.5)
+            process.events.record(refused, number / 1000)
+        process.events.record(refused, 1.5)
+        process.events.record(AdmissionDecision(warnings=("near",), about=JOB), 2.5)
     records = [record for record in caplog.records if getattr(record, "action", "") == "refuse"]
     assert len(records) == 11
     assert records[0].getMessage() == "refused Job team-a/tr\nain: carbon budget b: no"

@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 from tests.admission.given import NOW, Bench, a_budget, a_review, an_object
 
 from carbonbudget_operator.admission import caches
-from carbonbudget_operator.admission.bounded import bounded_view, text_bytes
-from carbonbudget_operator.admission.budget_view import budget_view
+from carbonbudget_operator.admission.budget_view import bounded_view, budget_view, text_bytes
 from carbonbudget_operator.admission.caches import ScalableWorkload
 from carbonbudget_operator.admission.watch_cache import _MOST_OF_A_NAMESPACE, WatchCache
 from carbonbudget_operator.budgets.coverage import Covers, selects
@@ -82,11 +81,11 @@ def test_what_it_holds_is_counted_right_over_any_changes(changes: list[tuple[str
 
 def scaled(bench: Bench, found: dict[str, Any] | None, selector: str = "app=web") -> str:
     """How a Scale from 1 to 2 of a Deployment is answered that the webhook has seen as `found`."""
-    shape = bench.workloads.kinds["Deployment"]
-    kept = WatchCache[ScalableWorkload]("Deployment", lambda body: caches._scalable(shape, body))
+    workload_kind = bench.workloads.kinds["Deployment"]
+    kept = WatchCache[ScalableWorkload]("Deployment", lambda body: caches._scalable(workload_kind, body))
     if found is not None:
         kept.put("ADDED", found)
-    bench.workloads._watched[shape, "team-a"] = (kept, None)  # type: ignore[assignment] # its task
+    bench.workloads._watched[workload_kind, "team-a"] = (kept, None)  # type: ignore[assignment] # its task
     old, new = (
         {"metadata": {"name": "web"}, "spec": {"replicas": n}, "status": {"selector": selector}} for n in (1, 2)
     )

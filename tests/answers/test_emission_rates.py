@@ -82,8 +82,8 @@ async def test_a_ledger_without_a_whole_hour_has_no_rates(tmp_path: Path) -> Non
 
 
 async def test_the_gauges_of_one_accounting_are_the_hours_grams(face: Face) -> None:
-    registry = CollectorRegistry()
-    metrics = EmissionMetrics(face.pools.book, KEYS, 3)
+    registry, clock = CollectorRegistry(), [HOUR + 7200]
+    metrics = EmissionMetrics(face.pools.book, KEYS, 3, lambda: clock[0])
     registry.register(metrics)
     await metrics.step()
     rates = emission_rates(face.pools.book, KEYS, 3)
@@ -106,3 +106,5 @@ async def test_the_gauges_of_one_accounting_are_the_hours_grams(face: Face) -> N
     assert registry.get_sample_value("carbonbudget_emissions_hour_timestamp_seconds") == HOUR
     assert registry.get_sample_value("carbonbudget_power_usage_effectiveness_ratio", {"zone": "WORLD"}) == 1.0
     assert 0 < (registry.get_sample_value("carbonbudget_coverage_ratio") or 0) <= 1
+    clock[0] = HOUR + 5 * 3600  # no hour was completed since: an average must not go on adding this one
+    assert [metric.name for metric in metrics.collect()] == ["carbonbudget_emissions_hour_timestamp_seconds"]

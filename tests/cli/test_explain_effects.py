@@ -12,7 +12,7 @@ from tests.admission.given import HOUR, NOW, RESOURCES, Bench, a_budget, instant
 from tests.enforcement.worlds import a_job
 
 from carbonbudget_operator.admission.admission_decision import Mode
-from carbonbudget_operator.admission.work import GROWTH
+from carbonbudget_operator.admission.growth import GROWTH
 from carbonbudget_operator.api.carbonbudget import CarbonBudget
 from carbonbudget_operator.api.resource_names import JUDGED_KINDS
 from carbonbudget_operator.api_path import ApiPath

@@ -29,7 +29,7 @@ REFERENCE = (ROOT / "docs" / "reference" / "metrics.md").read_text(encoding="utf
 # What Grafana puts in place of its variables: all values, a label and an accounting, half a minute.
 VARIABLES = {
     "namespace": ".+", "name": ".+", "emitter": ".+", "instance": ".+", "label": "team", "accounting": "LocationBased",
-    "__rate_interval": "30s", "__range_s": "3600", "__range": "1h",
+    "__rate_interval": "30s", "__interval": "1s", "__interval_ms": "1000", "__range": "1h",
 }  # fmt: skip
 
 
@@ -74,7 +74,7 @@ def test_a_dashboard_can_be_installed_by_a_sidecar_and_read_without_help(board: 
         )
     )
     assert used - VARIABLES.keys() == set()
-    assert used - {"__rate_interval", "__range", "__range_s"} == variables.keys() - {"datasource"}
+    assert used - {"__rate_interval", "__range", "__interval", "__interval_ms"} == variables.keys() - {"datasource"}
 
 
 def test_each_metric_of_a_dashboard_is_in_the_reference() -> None:

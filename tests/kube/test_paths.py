@@ -118,7 +118,7 @@ def test_no_code_of_the_operator_writes_a_path_of_the_api_as_text() -> None:
     found = [
         f"{file.relative_to(ROOT)}:{line}: {text!r}"
         for file in sorted(OPERATOR.rglob("*.py"))
-        if file.name != "api_path.py"
+        if file.name != "api_path.py" and file.parent.name != "public"  # our own API is /api/v1 too
         for line, text in texts_in(file)
         if text.startswith(STARTS) or "/namespaces/" in text
     ]

@@ -217,7 +217,7 @@ def test_a_ledger_of_a_later_version_is_not_to_be_migrated(new_url: Callable[[],
             connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
         with pytest.raises(LedgerError) as error:
             require_schema(engine)
-        found = "the ledger has schema 9999 of a later version, and this command has 0012"
+        found = "the ledger has schema 9999 of a later version, and this command has 0013"
         assert str(error.value) == f"{found}: use the image that the server runs"
     finally:
         engine.dispose()

@@ -165,6 +165,29 @@ async def test_an_unchanged_answer_is_not_sent_again(face: Face) -> None:
     assert (await get(face, step="hour", **{"If-None-Match": tag})).status_code == 200
 
 
+async def test_a_tag_stands_as_long_as_nothing_changed_however_late_it_is(face: Face) -> None:
+    face.clock[0] = HOUR + 3 * 86_400 + 600
+    tag = (await get(face, window="7d")).headers["ETag"]
+    face.clock[0] += 61
+    assert (await get(face, window="7d", **{"If-None-Match": tag})).status_code == 304
+
+
+async def test_a_late_report_into_the_window_before_is_a_new_version(face: Face) -> None:
+    """The window before is that of the whole hours which are covered: 17:30 to 17:59 covers an hour."""
+    params = {"window": f"{HOUR + 5400},{HOUR + 7140}", "compare": "previous"}
+    first = await get(face, **params)
+    assert (await face.report(a_report(HOUR + 120, pods={"late": 9_000_000}, namespace="team-a"))).status_code == 200
+    again = await get(face, **params, **{"If-None-Match": first.headers["ETag"]})
+    assert (again.status_code, again.content != first.content) == (200, True)
+
+
+async def test_a_node_that_lags_hides_nothing_that_others_reported(face: Face) -> None:
+    """An hour that only one of two nodes has begun to report counts by hour as it does in the whole."""
+    assert (await face.report(a_report(HOUR + 3540, "node-2", {"x": 8_000_000}), "node:node-2")).status_code == 200
+    totals = {(await get(face, step=step)).json()["total"]["energy_uj"] for step in ("hour", "day", "all")}
+    assert len(totals) == 1
+
+
 async def test_a_tag_does_not_let_in_whom_the_right_was_taken(face: Face) -> None:
     tag = (await get(face)).headers["ETag"]
     assert (await get(face, token="user:nobody@", **{"If-None-Match": tag})).status_code == 403

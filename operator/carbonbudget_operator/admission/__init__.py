@@ -1,1 +1,1 @@
-"""The webhook: warns whoever creates work, and refuses growth of work under a budget that blocks."""
+"""The admission webhook: warns at the creation of workloads, and refuses new or growing ones that a budget blocks."""

@@ -1,19 +1,18 @@
-"""Decides whether work is allowed, warned of or refused, from the work, its budgets and the time. Pure."""
+"""Decides whether work is allowed, allowed with warnings, or refused, from its budgets and the time. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import astuple, dataclass, field
+from dataclasses import dataclass
 from typing import Final, Literal
 
 from carbonbudget_operator.admission.budget_view import BudgetView
-from carbonbudget_operator.admission.work import ObjectReference, ReviewedWork
+from carbonbudget_operator.admission.work import ReviewedWork
+from carbonbudget_operator.api.event import InvolvedObject
 from carbonbudget_operator.api.resource_names import EXPECTED_DURATION_ANNOTATION
-from carbonbudget_operator.budgets.coverage import Covers, selects
 from carbonbudget_operator.budgets.evaluate import State
 from carbonbudget_operator.budgets.expected_emissions import ExpectedEmissions, NoExpectation
-from carbonbudget_operator.budgets.quantity import exact_mass, format_beside, format_mass, format_pair
-from carbonbudget_operator.budgets.strictest import by_strictness
+from carbonbudget_operator.budgets.quantity import exact_mass, format_beside, format_pair
 from carbonbudget_operator.budgets.workload_demand import no_duration
 
 MAX_WARNINGS: Final = 3
@@ -23,29 +22,32 @@ _WARNS: Final = (State.WARNING, State.EXCEEDED)
 
 Mode = Literal["Observe", "Warn", "Enforce"]
 Outcome = Literal["allowed", "warned", "refused"]
-# What a budget lets one expect of this work, or why nothing.
+# The expected emissions of the work under a budget, or why there are none.
 Expectation = Callable[[BudgetView], ExpectedEmissions | NoExpectation]
-# How a sentence begins that is no warning: what `carbonbudget check` asks for besides the verdict.
-FIGURES: Final = "for information: "
-_MOST_FIGURES: Final = 5
+_NOTHING: Final = InvolvedObject("", "", "")
 
 
 @dataclass(frozen=True, slots=True)
 class AdmissionDecision:
-    """The answer. `refusal` is empty where it is allowed; `basis` says on what a refusal rests.
+    """The answer to a review.
 
-    `figures` are sentences for who asked for them; they warn nobody.
+    Attributes:
+        warnings: sentences that the API server prints.
+        refusal: why the work is refused; empty if it is allowed.
+        basis: what a refusal is based on: the budget's use, or a projection.
+        about: the object that an Event about the decision names.
+        figures: sentences that `carbonbudget check` asks for. They are sent as warnings and not counted as such.
     """
 
     warnings: Sequence[str] = ()
     refusal: str = ""
     basis: Literal["", "Used", "Projected"] = ""
-    about: ObjectReference = field(default=ObjectReference("", "", ""))
+    about: InvolvedObject = _NOTHING
     figures: Sequence[str] = ()
 
     @property
     def outcome(self) -> Outcome:
-        """In a word, for metrics."""
+        """The answer in one word, for metrics."""
         if self.refusal:
             return "refused"
         return "warned" if self.warnings else "allowed"
@@ -54,57 +56,57 @@ class AdmissionDecision:
 def decide_review(
     work: ReviewedWork, budgets: Sequence[BudgetView], expected: Expectation, grows: str, mode: Mode, now: int
 ) -> AdmissionDecision:
-    """The answer to new work (`grows` empty) or to growth, under the budgets that hold for it and select it.
+    """The answer to new work (`grows` empty) or to growth.
 
-    A budget whose period is over, or has not begun, says nothing about now. In mode Warn what would be refused is
-    warned of.
+    `budgets` cover the work, are in their period, and are sorted: the strictest first. In mode Warn a refusal becomes a
+    warning.
     """
     if mode == "Observe" or work.exempt:
         return AdmissionDecision(about=work.about)
-    in_period = _strictest_first([budget for budget in budgets if budget.counts(now)])
-    refusal, basis = _blocked(work, in_period, grows, now, mode), "Used"
+    refusal, basis = _refused_by_use(work, budgets, grows, now, mode), "Used"
     if not refusal and not grows:
-        refusal, basis = _too_much(work, in_period, expected), "Projected"
+        refusal, basis = _refused_by_projection(work, budgets, expected), "Projected"
     if refusal and mode == "Enforce":
         return AdmissionDecision((), refusal, basis, work.about)  # type: ignore[arg-type] # one of the two words
     warnings = [f"would be refused: {refusal}"] if refusal else []
-    warned_by = [budget for budget in in_period if warns(budget) and concerned(budget, work.kind)]
+    warned_by = [budget for budget in budgets if warns(budget) and concerned(budget, work.workload_kind.kind)]
     warnings += [budget.candidate.message for budget in warned_by if budget.candidate.message]
     warnings = warnings[:MAX_WARNINGS]
     if not grows:
-        warnings += _projection(work, in_period, expected, bool(warned_by)) + _unread(work, in_period, expected)
+        warnings += _projection(work, budgets, expected, bool(warned_by))
+        warnings += _invalid_duration(work, budgets, expected)
     return AdmissionDecision([cut(warning) for warning in warnings], about=work.about)
 
 
 def cut(sentence: str) -> str:
-    """At most as long as the API server passes on."""
+    """The sentence, cut to the length that the API server passes on."""
     return sentence if len(sentence) <= MAX_LENGTH else sentence[: MAX_LENGTH - 3] + "..."
 
 
-def _strictest_first(budgets: Sequence[BudgetView]) -> list[BudgetView]:
-    by_key = {budget.candidate.key: budget for budget in budgets}
-    return [by_key[candidate.key] for candidate in by_strictness(budget.candidate for budget in budgets)]
-
-
-def _blocked(work: ReviewedWork, budgets: Sequence[BudgetView], grows: str, now: int, mode: Mode) -> str:
-    # Where budgets do not act the controller puts nothing in force; what would be is said by the action.
+def _refused_by_use(work: ReviewedWork, budgets: Sequence[BudgetView], grows: str, now: int, mode: Mode) -> str:
+    # In mode Warn the controller sets no status.enforcement; the budget's action shows what it would block.
     budget = next(
-        (b for b in budgets if b.blocks(work.kind, now) or (mode == "Warn" and b.would_block(work.kind))), None
+        (
+            b
+            for b in budgets
+            if b.blocks(work.workload_kind.kind, now) or (mode == "Warn" and b.would_block(work.workload_kind.kind))
+        ),
+        None,
     )
     if budget is None:
         return ""
     message = budget.candidate.message or f"carbon budget {budget.name} is exceeded"
-    growth = f" ({work.kind} {work.name} {grows})" if grows else ""
+    growth = f" ({work.workload_kind.kind} {work.name} {grows})" if grows else ""
     account = f" (if {work.account} is a controller, name it in enforcement.controllerAccounts)" if work.account else ""
     return f"{message}{growth}{account}; {budget.where()}"
 
 
-def _too_much(work: ReviewedWork, budgets: Sequence[BudgetView], expected: Expectation) -> str:
-    """The refusal by `basis: Projected`: what was used and what the work is expected to emit reach the threshold."""
+def _refused_by_projection(work: ReviewedWork, budgets: Sequence[BudgetView], expected: Expectation) -> str:
+    """The refusal by `basis: Projected`: use and expected emissions of the work together reach the threshold."""
     for budget in budgets:
         blocking = [threshold.at for threshold in budget.projected if threshold.blocks]
-        used = 0 if budget.per_workload else budget.used_ug
-        if not blocking or work.kind not in budget.kinds or used is None:
+        used = 0 if budget.scope.per_workload else budget.used_ug
+        if not blocking or work.workload_kind.kind not in budget.kinds or used is None:
             continue
         own = expected(budget)
         if (
@@ -113,124 +115,65 @@ def _too_much(work: ReviewedWork, budgets: Sequence[BudgetView], expected: Expec
             and (used + own.micrograms) * 100 >= budget.limit_ug * min(blocking)
         ):
             ask = f"; ask {budget.contact}" if budget.contact else ""
-            return f"{_expects(work, budget, own)}{ask}; {budget.where()}"
+            return f"{expectation_sentence(work, budget, own)}{ask}; {budget.where()}"
     return ""
 
 
 def warns(budget: BudgetView) -> bool:
-    """Whether it warns now. A run's own budget names the run that used most: nothing that concerns another."""
+    """Whether it warns now. A budget for each workload does not: its status is about the workload that used most."""
     candidate = budget.candidate
-    return not budget.per_workload and bool(candidate.action) and candidate.state in _WARNS
+    return not budget.scope.per_workload and bool(candidate.action) and candidate.state in _WARNS
 
 
 def concerned(budget: BudgetView, kind: str) -> bool:
-    """Whether whoever creates work of a kind is warned by it at all."""
+    """Whether the budget warns at the creation of work of a kind."""
     return kind in ALWAYS_WARNED or kind in budget.kinds
 
 
 def _projection(work: ReviewedWork, budgets: Sequence[BudgetView], expected: Expectation, anyway: bool) -> list[str]:
-    """The work's own projection, where it does not fit or where a budget warns anyway; by the one it fits least."""
+    """The projection under the budget that it exceeds most, if it exceeds one or if a budget warns anyway."""
     found: list[tuple[int, str]] = []
     for budget in budgets:
-        used = 0 if budget.per_workload else budget.used_ug
-        if used is None or not concerned(budget, work.kind):
+        used = 0 if budget.scope.per_workload else budget.used_ug
+        if used is None or not concerned(budget, work.workload_kind.kind):
             continue
         own = expected(budget)
         if not isinstance(own, ExpectedEmissions):
             continue
         left = budget.limit_ug - used - own.micrograms
-        # A threshold of 100 % is reached when nothing is left: by at most a microgram less than "over it".
+        # A threshold of 100 % is reached when nothing is left, `left < 0` only when more than the limit is used.
         reached = any((used + own.micrograms) * 100 >= budget.limit_ug * t.at for t in budget.projected)
         if left < 0 or reached or anyway:
-            found.append((left, _expects(work, budget, own)))
+            found.append((left, expectation_sentence(work, budget, own)))
     return [min(found)[1]] if found else []
 
 
-def _unread(work: ReviewedWork, budgets: Sequence[BudgetView], expected: Expectation) -> list[str]:
-    """A stated duration that is none, and what stands in for it; nothing where no budget asks how long it lasts."""
-    budget = next((budget for budget in budgets if concerned(budget, work.kind)), None)
-    if budget is None or not work.unread:
+def _invalid_duration(work: ReviewedWork, budgets: Sequence[BudgetView], expected: Expectation) -> list[str]:
+    """A warning of an annotated duration that is invalid, and what is used instead, if any budget projects the work."""
+    budget = next((budget for budget in budgets if concerned(budget, work.workload_kind.kind)), None)
+    if budget is None or not work.duration or work.expected_s:
         return []
     own = expected(budget)
     instead = f"{own.duration} is used instead" if isinstance(own, ExpectedEmissions) else "nothing is projected"
-    return [no_duration(EXPECTED_DURATION_ANNOTATION, work.unread, instead)]
+    return [no_duration(EXPECTED_DURATION_ANNOTATION, work.duration, instead)]
 
 
-def _expects(work: ReviewedWork, budget: BudgetView, own: ExpectedEmissions) -> str:
-    source = "former runs" if own.former else "requests"
-    if budget.per_workload:
+def expectation_sentence(work: ReviewedWork, budget: BudgetView, own: ExpectedEmissions) -> str:
+    """The sentence with the expected emissions, what is left of the budget, and the source of the projection."""
+    kind, source = work.workload_kind.kind, "former runs" if own.former else "requests"
+    if budget.scope.per_workload:
         expected = format_beside(own.micrograms, budget.limit_ug)
         room = f"allowed {exact_mass(budget.limit_ug)} for each workload"
     else:
-        # With the digits that it takes to see which is more.
+        # With as many digits as show which is more.
         expected, left = format_pair(own.micrograms, max(0, budget.limit_ug - (budget.used_ug or 0)))
         room = f"left {left} of {exact_mass(budget.limit_ug)} CO2e"
     return (
-        f"carbon budget {budget.name}: expected {expected}, {room} (by the {source} of {work.kind} {work.name}; "
-        f"{_basis(budget)})"
+        f"carbon budget {budget.name}: expected {expected}, {room} (by the {source} of {kind} {work.name}; "
+        f"{accounting_method(budget)})"
     )
 
 
-def _basis(budget: BudgetView) -> str:
+def accounting_method(budget: BudgetView) -> str:
+    """The method of Scope 2 by which the budget counts."""
     return "market-based" if budget.market else "location-based"
-
-
-def projection_sentences(
-    work: ReviewedWork, budgets: Sequence[BudgetView], expected: Expectation, mode: Mode, now: int
-) -> list[str]:
-    """For each budget that selects the work what that is expected to emit and what is left, or why that is not known.
-
-    The strictest first, at most five. Sentences for who asks before creating; nobody is warned by them.
-    """
-    if mode == "Observe":
-        return []
-    if work.exempt:
-        return [f"{FIGURES}{work.kind} {work.name} is exempt: no carbon budget is asked"]
-    in_period = _strictest_first([budget for budget in budgets if budget.counts(now)])
-    if not in_period:
-        return [f"{FIGURES}no carbon budget that counts now selects {work.kind} {work.name}: nothing limits it"]
-    return [cut(f"{FIGURES}{_figures(work, budget, expected(budget))}") for budget in in_period[:_MOST_FIGURES]]
-
-
-def misplaced(work: ReviewedWork, budgets: Sequence[BudgetView], mode: Mode, now: int) -> list[str]:
-    """Budgets that miss the work because their labels stand on the object and not on its pods; at most five."""
-    if mode == "Observe" or work.exempt:
-        return []
-    together = {**work.labels, **work.own_labels}
-    missed = [
-        budget.name
-        for budget in budgets
-        if budget.counts(now)
-        and selects(budget.scope.selector, together) is Covers.YES
-        and selects(budget.scope.selector, work.labels) is Covers.NO
-    ]
-    return [
-        cut(
-            f"{FIGURES}carbon budget {name} does not select {work.kind} {work.name}: it goes by the labels of the pod "
-            f"template (spec.template.metadata.labels), and only the {work.kind}'s own labels match"
-        )
-        for name in missed[:_MOST_FIGURES]
-    ]
-
-
-def _figures(work: ReviewedWork, budget: BudgetView, own: ExpectedEmissions | NoExpectation) -> str:
-    if (
-        isinstance(own, ExpectedEmissions)
-        and not own.former
-        and work.plan is not None
-        and not any(astuple(work.plan.demand))
-    ):
-        own = NoExpectation.NO_REQUESTS  # a projection of 0 refuses nothing; as a figure it would not be true
-    known = budget.per_workload or budget.used_ug is not None
-    if isinstance(own, ExpectedEmissions) and known:
-        return _expects(work, budget, own)
-    if budget.per_workload:
-        room = f"allowed {exact_mass(budget.limit_ug)} for each workload"
-    elif budget.used_ug is None:
-        room = f"not known what is left of {exact_mass(budget.limit_ug)} CO2e, since there are no data now"
-    else:
-        left = format_mass(max(0, budget.limit_ug - budget.used_ug))
-        room = f"left {left} of {exact_mass(budget.limit_ug)} CO2e, {_basis(budget)}"
-    if isinstance(own, ExpectedEmissions):
-        return f"carbon budget {budget.name}: expected {format_mass(own.micrograms)}, {_basis(budget)}; {room}"
-    return f"carbon budget {budget.name}: {room}; nothing is expected of {work.kind} {work.name}: {own}"

@@ -1,4 +1,4 @@
-"""Refusals and warnings as Events, since pipelines drop warnings. Posted in the background, never waited for."""
+"""Posts refusals and warnings as Events, because pipelines drop warnings. Posting runs in the background."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from collections import OrderedDict
 
 from carbonbudget_operator.admission.admission_decision import AdmissionDecision
 from carbonbudget_operator.admission.metrics import AdmissionMetrics
-from carbonbudget_operator.admission.work import ObjectReference
 from carbonbudget_operator.api.event import InvolvedObject, event_body
 from carbonbudget_operator.api_path import ApiPath
 from carbonbudget_operator.kube.client import JsonObject, KubeClient, KubeError
@@ -17,45 +16,44 @@ from carbonbudget_operator.logs import LogRateLimit, log_action
 
 _log = logging.getLogger(__name__)
 QUEUE = 500
-# The same about the same object at most so often: a controller asks again and again for what is refused.
+# The same Event about the same object is posted once in this time: a controller repeats a refused request.
 QUIET_SECONDS = 600.0
 _REMEMBERED = 5_000
 REFUSALS_LOGGED_PER_SECOND = 10
-_MAX_NAME = 317  # a kind's API group and version are the longest
-# Posts a second at most: what is beyond the queue is dropped and counted, the API server has other work.
+_MAX_NAME = 317  # characters of an API group and version, the longest of an object's names
+# Between two posts, to limit the load of the API server. Events beyond the queue are dropped and counted.
 _PAUSE_SECONDS = 0.1
 
 
 class AdmissionEvents:
-    """A bounded queue. `record` never blocks; `post` is the task that empties it."""
+    """A bounded queue of Events. `record` never blocks; `post` is the task that empties the queue."""
 
     def __init__(self, metrics: AdmissionMetrics) -> None:
         self._metrics = metrics
         self._lines = LogRateLimit(REFUSALS_LOGGED_PER_SECOND)
         self._queue: asyncio.Queue[tuple[ApiPath, JsonObject]] = asyncio.Queue(QUEUE)
-        self._recorded: OrderedDict[tuple[str, ObjectReference, str], float] = OrderedDict()
+        self._recorded: OrderedDict[tuple[InvolvedObject, str], float] = OrderedDict()
 
-    def record(self, namespace: str, decision: AdmissionDecision, now: float) -> None:
-        """One Event for a refusal, or for the strictest warning. `now` is any clock in seconds."""
+    def record(self, decision: AdmissionDecision, now: float) -> None:
+        """Queues one Event for a refusal, or for the strictest warning. `now` is any clock in seconds."""
         if decision.refusal:
-            self._log_refusal(namespace, decision, now)
+            self._log_refusal(decision, now)
         message = decision.refusal or (decision.warnings[0] if decision.warnings else "")
         if not message:
             return
         about = decision.about
-        # An owner's name is whatever its author wrote: nothing is remembered or posted that no object can be called.
+        # An owner's name is any text that its author wrote. A name that no object can have is not stored or posted.
         if max(map(len, (about.api_version, about.kind, about.name, about.uid))) > _MAX_NAME:
             self._metrics.events.labels("dropped").inc()
             return
         reason = "WorkRefused" if decision.refusal else "WorkWarned"
-        key = (namespace, about, reason)
+        key = (about, reason)
         if now - self._recorded.get(key, -QUIET_SECONDS) < QUIET_SECONDS:
             self._metrics.events.labels("repeated").inc()
             return
         try:
-            involved = InvolvedObject(about.api_version, about.kind, about.name, namespace, about.uid)
-            body = event_body(involved, "admission", "Warning", reason, message, int(time.time()))
-            self._queue.put_nowait((involved.events_path, body))
+            body = event_body(about, "admission", "Warning", reason, message, int(time.time()))
+            self._queue.put_nowait((about.events_path, body))
         except asyncio.QueueFull:
             self._metrics.events.labels("dropped").inc()
             return
@@ -64,19 +62,19 @@ class AdmissionEvents:
         while len(self._recorded) > _REMEMBERED:
             self._recorded.popitem(last=False)
 
-    def _log_refusal(self, namespace: str, decision: AdmissionDecision, now: float) -> None:
-        """One line, but not for each of many: a caller may ask thousands of times a second."""
+    def _log_refusal(self, decision: AdmissionDecision, now: float) -> None:
+        """Logs one line, if the rate limit allows it: a caller may send thousands of requests a second."""
         suppressed = self._lines.admit(now)
         if suppressed is None:
             return
         about, more = decision.about, f" ({suppressed} refusals before it are not logged)" if suppressed else ""
-        sentence = f"refused {about.kind} {namespace}/{about.name}: {decision.refusal}{more}"
+        sentence = f"refused {about.kind} {about.namespace}/{about.name}: {decision.refusal}{more}"
         log_action(
-            _log, "refuse", sentence, kind=about.kind, namespace=namespace, name=about.name, suppressed=suppressed
+            _log, "refuse", sentence, kind=about.kind, namespace=about.namespace, name=about.name, suppressed=suppressed
         )
 
     async def post(self, client: KubeClient) -> None:
-        """For ever. One that cannot be posted is counted: it changes nothing."""
+        """Posts the queued Events, without end. A failed post is counted and not repeated."""
         failing = False
         while True:
             path, body = await self._queue.get()
@@ -86,7 +84,7 @@ class AdmissionEvents:
                 failing = False
             except KubeError as error:
                 self._metrics.events.labels("failed").inc()
-                if not failing:  # once, until one is posted
+                if not failing:  # one line until a post succeeds
                     _log.warning("an event is not posted to %s: %s", path, error.reason)
                 failing = True
             await asyncio.sleep(_PAUSE_SECONDS)

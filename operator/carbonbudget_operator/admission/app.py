@@ -1,4 +1,4 @@
-"""The webhook's routes: the review, two probes, and the metrics on a port of their own."""
+"""The webhook's HTTP routes: reviews and two probes over TLS, and the metrics on a port of their own."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from carbonbudget_operator.admission.admission_events import AdmissionEvents
 from carbonbudget_operator.admission.bodies import MOST_BYTES, BodyTooLarge, ReviewBodies
 from carbonbudget_operator.admission.caches import BudgetCache
 from carbonbudget_operator.admission.metrics import AdmissionMetrics
-from carbonbudget_operator.admission.projection_cache import now_s
 from carbonbudget_operator.admission.review import BadReview, parse_head, parse_review
 from carbonbudget_operator.admission.review_handler import ReviewHandler
 
@@ -37,21 +36,21 @@ def make_app(
         except BodyTooLarge:
             return _refused(metrics, 413, f"the body is longer than {MOST_BYTES} bytes")
         began = time.perf_counter()
-        too_large = body.too_large()
+        too_large, now = body.too_large(), int(time.time())
         try:
             if too_large:
                 review = parse_head(body.received)
-                decision = handler.decide_by_head(review, now_s())
+                decision = handler.decide_by_head(review, now)
                 metrics.too_large.labels("refused" if decision.refusal else "allowed").inc()
             else:
                 review = parse_review(orjson.loads(body.received))
-                decision = handler.decide(review, now_s())
-        except ValueError as error:  # BadReview and orjson's are ones
+                decision = handler.decide(review, now)
+        except ValueError as error:  # BadReview and orjson's error are of this type
             if too_large:
                 metrics.too_large.labels("unreadable").inc()
             return _refused(metrics, 400, str(error) if isinstance(error, BadReview) else "the body is not JSON")
         if not review.dry_run:
-            events.record(review.namespace, decision, time.monotonic())
+            events.record(decision, time.monotonic())
         metrics.reviews.labels(decision.outcome).inc()
         if decision.refusal:
             metrics.refusals.labels(decision.basis).inc()
@@ -80,7 +79,7 @@ def _refused(metrics: AdmissionMetrics, status: int, reason: str) -> web.Respons
 
 
 def make_metrics_app(registry: CollectorRegistry) -> web.Application:
-    """The plain side: figures without anybody's names."""
+    """Returns the application of the metrics, without TLS. They contain no names of users or objects."""
 
     async def metrics(_: web.Request) -> web.Response:
         return web.Response(body=generate_latest(registry), content_type="text/plain")

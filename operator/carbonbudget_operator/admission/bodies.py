@@ -1,12 +1,13 @@
-"""Bodies of reviews while they are read: bounded each, and all together.
+"""Reads the bodies of reviews. The stored bytes of each body, and of all bodies together, are bounded.
 
-A body that is too large keeps its beginning, which says what is asked about, and is read to its end: the API server
-writes all of it before it reads an answer. Where bodies together are too many bytes, the oldest unfinished one keeps
-its beginning alone: the API server's own come within milliseconds.
+Of a body that is too large only the beginning is stored. It names the object, and is enough for a decision. The rest is
+read and dropped, because the API server writes the whole body before it reads an answer. If all bodies together are too
+large, the oldest unfinished body is cut to its beginning: the API server sends its own bodies within milliseconds.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Final
 
 from aiohttp import web
@@ -14,27 +15,25 @@ from aiohttp import web
 from carbonbudget_operator.admission.review import HEAD_BYTES
 from carbonbudget_operator.json_bounds import parsed_bytes
 
-# Twice an object of 1.5 MiB, which is all that etcd takes.
+# Twice an object of 1.5 MiB, the largest that etcd stores.
 MOST_WHOLE_BYTES: Final = 3 * 2**20
 MOST_PARSED_BYTES: Final = 32 * 2**20
 MOST_STORED_BYTES: Final = 16 * 2**20
-# The API server takes objects of 3 MiB, writes six bytes for each `<`, and sends the new one and the old one.
+# The API server accepts objects of 3 MiB, writes six bytes for each `<`, and sends the new object and the old one.
 MOST_BYTES: Final = 48 * 2**20
-_SMALL_BYTES: Final = 64 * 2**10  # as many of these as there are connections, and never cut
+_SMALL_BYTES: Final = 64 * 2**10  # never cut: the number of connections bounds them
 
 
 class BodyTooLarge(Exception):
-    """Longer than anything that the API server sends."""
+    """The body is longer than any that the API server sends."""
 
 
+@dataclass(slots=True, eq=False)
 class ReviewBody:
     """The stored part of one body, and the length of the whole body in bytes."""
 
-    __slots__ = ("received", "size")
-
-    def __init__(self) -> None:
-        self.received = bytearray()
-        self.size = 0
+    received: bytearray = field(default_factory=bytearray)
+    size: int = 0
 
     def too_large(self) -> bool:
         """Whether only the beginning is stored, or the parsed body would take too much memory."""
@@ -58,28 +57,24 @@ class ReviewBodies:
         self._reading[body] = None
         try:
             async for chunk in request.content.iter_any():
-                self._add(body, chunk)
+                is_whole = body.size == len(body.received)
+                body.size += len(chunk)
+                if body.size > MOST_BYTES:
+                    raise BodyTooLarge
+                if is_whole and body.size <= MOST_WHOLE_BYTES:
+                    body.received += chunk
+                    self._stored_bytes += len(chunk)
+                    if self._stored_bytes > MOST_STORED_BYTES:
+                        self._cut_oldest()
+                elif is_whole:
+                    self._cut(body)
             return body
         finally:
             del self._reading[body]
             self._stored_bytes -= len(body.received)
 
-    def _add(self, body: ReviewBody, chunk: bytes) -> None:
-        whole = body.size == len(body.received)
-        body.size += len(chunk)
-        if body.size > MOST_BYTES:
-            raise BodyTooLarge
-        if not whole:
-            return
-        if body.size > MOST_WHOLE_BYTES:
-            self._cut(body)
-            return
-        body.received += chunk
-        self._stored_bytes += len(chunk)
-        if self._stored_bytes > MOST_STORED_BYTES:
-            self._make_room()
-
-    def _make_room(self) -> None:
+    def _cut_oldest(self) -> None:
+        """Cuts the oldest bodies until all together are within the bound."""
         for body in [body for body in self._reading if len(body.received) > _SMALL_BYTES]:
             self._cut(body)
             if self._stored_bytes <= MOST_STORED_BYTES:

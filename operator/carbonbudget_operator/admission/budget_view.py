@@ -1,16 +1,29 @@
-"""A budget as the webhook stores it: a tenth of the whole model's memory, with everything parsed once."""
+"""A budget as the webhook stores it: parsed once, in a tenth of the memory of the API model, and bounded in size. Pure.
+
+The CRD bounds keys and values, but an object may be older than that rule. Keys and values that no pod can have are left
+out, which does not change what the selector selects. Labels beyond a number are left out too: the budget then selects
+more pods, never fewer, so that no block disappears.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Final
 
 from carbonbudget_operator.api.carbonbudget import CarbonBudget, ClusterCarbonBudget
-from carbonbudget_operator.budgets.coverage import Scope
+from carbonbudget_operator.api.selector import LabelSelector, LabelSelectorRequirement
+from carbonbudget_operator.budgets.coverage import Requirement, Scope, Selector
 from carbonbudget_operator.budgets.evaluate import Action, State
 from carbonbudget_operator.budgets.quantity import parse_mass
-from carbonbudget_operator.budgets.strictest import Candidate
+from carbonbudget_operator.budgets.strictest import Candidate, strictness
 from carbonbudget_operator.printable import printable
+
+# https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#syntax-and-character-set
+_MAX_KEY: Final = 317
+_MAX_VALUE: Final = 63
+_MOST_LABELS: Final = 64
+_MAX_MESSAGE: Final = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,70 +38,73 @@ class ProjectedThreshold:
 class BudgetView:
     """One budget. Times are UTC seconds, 0 for none.
 
-    `used_ug` is None where it is not known.
+    Attributes:
+        kinds: the kinds of workload that it is about.
+        blocking_kinds: of these, the kinds that it blocks: none for a budget for each workload.
+        projected: its thresholds with `basis: Projected`.
+        strictness: the sort key of several budgets, the strictest first.
+        used_ug: the use in the period; None if it is not known.
+        block_until: until when new work is refused.
     """
 
     scope: Scope
     name: str
     limit_ug: int
     kinds: frozenset[str]
+    blocking_kinds: frozenset[str]
     market: bool
     operational: bool
     embodied: bool
     projected: tuple[ProjectedThreshold, ...]
     candidate: Candidate
+    strictness: tuple[int, int, int, str]
     used_ug: int | None
     period_start: int
     period_end: int
     block_until: int
     contact: str
 
-    @property
-    def namespace(self) -> str:
-        """Its own; empty for a ClusterCarbonBudget."""
-        return self.scope.namespace
-
-    @property
-    def per_workload(self) -> bool:
-        """Whether its limit is one for each workload."""
-        return self.scope.per_workload
-
     def counts(self, now: int) -> bool:
-        """Whether its period is now: else it says nothing of new work."""
+        """Whether its period is now. Otherwise it has no effect on new work."""
         return self.period_start <= now < self.period_end
 
     def blocks(self, kind: str, now: int) -> bool:
         """Whether it refuses new work of this kind."""
-        return now < self.block_until and kind in self.kinds and self.scope.refuses_others
+        return now < self.block_until and kind in self.blocking_kinds
 
     def would_block(self, kind: str) -> bool:
-        """Whether it would refuse such work if budgets acted."""
-        return self.candidate.action >= Action.BLOCK and kind in self.kinds and self.scope.refuses_others
+        """Whether it would refuse new work of this kind in mode Enforce."""
+        return self.candidate.action >= Action.BLOCK and kind in self.blocking_kinds
 
     def where(self) -> str:
-        """How its status is read."""
-        scope = f"-n {self.namespace} describe carbonbudget" if self.namespace else "describe clustercarbonbudget"
-        return f"see: kubectl {scope} {self.name}"
+        """The command that shows its status."""
+        namespace = self.scope.namespace
+        object_ = f"-n {namespace} describe carbonbudget" if namespace else "describe clustercarbonbudget"
+        return f"see: kubectl {object_} {self.name}"
 
 
 def budget_view(body: Mapping[str, object], cluster: bool) -> BudgetView:
-    """Raises ValueError (pydantic's is one) for what is no budget."""
+    """Parses a budget's object. Raises ValueError (pydantic's error is one) if it is no budget."""
     found = (ClusterCarbonBudget if cluster else CarbonBudget).model_validate(body)
     meta, spec, status = found.metadata, found.spec, found.status
     include = frozenset(spec.include)
     action = Action[status.action.upper()] if status.action else Action.NONE
     state = State(status.state or "Unknown")
-    key = f"{meta.namespace}/{meta.name}"
+    scope = Scope(
+        meta.namespace,
+        spec.selector,
+        found.spec.namespace_selector if isinstance(found, ClusterCarbonBudget) else None,
+        spec.per == "Workload",
+    )
+    kinds = frozenset(spec.enforce.kinds if spec.enforce else ("Job", "Pod"))
+    key, percent = f"{meta.namespace}/{meta.name}", status.percent_used or 0
+    candidate = Candidate(key, action, state, percent, printable(status.message or ""))
     return BudgetView(
-        scope=Scope(
-            meta.namespace,
-            spec.selector,
-            found.spec.namespace_selector if isinstance(found, ClusterCarbonBudget) else None,
-            spec.per == "Workload",
-        ),
+        scope=scope,
         name=meta.name,
         limit_ug=parse_mass(spec.limit),
-        kinds=frozenset(spec.enforce.kinds if spec.enforce else ("Job", "Pod")),
+        kinds=kinds,
+        blocking_kinds=kinds if scope.refuses_others else frozenset(),
         market=spec.accounting == "MarketBased",
         operational=bool(include - {"Embodied"}),
         embodied="Embodied" in include,
@@ -97,10 +113,53 @@ def budget_view(body: Mapping[str, object], cluster: bool) -> BudgetView:
             for threshold in spec.thresholds or ()
             if threshold.basis == "Projected"
         ),
-        candidate=Candidate(key, action, state, status.percent_used or 0, printable(status.message or "")),
+        candidate=candidate,
+        strictness=strictness(candidate),
         used_ug=None if state is State.UNKNOWN else status.used_micrograms,
         period_start=int(status.period.start.timestamp()) if status.period else 0,
         period_end=int(status.period.end.timestamp()) if status.period else 0,
         block_until=int(status.enforcement.until.timestamp()) if status.enforcement else 0,
         contact=printable(spec.contact),
     )
+
+
+def bounded_view(body: Mapping[str, object], cluster: bool) -> BudgetView | None:
+    """The budget with bounded texts; None if it selects nothing that can exist. Raises ValueError as `budget_view`."""
+    found = budget_view(body, cluster)
+    selectors = [found.scope.selector, found.scope.namespace_selector]
+    if not all(selector is None or _possible(selector) for selector in selectors):
+        return None
+    own, namespaces = (None if selector is None else _bounded(selector) for selector in selectors)
+    message = found.candidate.message[:_MAX_MESSAGE]
+    scope = replace(found.scope, selector=own, namespace_selector=namespaces)
+    return replace(found, scope=scope, candidate=replace(found.candidate, message=message))
+
+
+def text_bytes(budget: BudgetView) -> int:
+    """An estimate of its memory in bytes: fixed parts, message and selectors."""
+    texts = [budget.candidate.message]
+    for selector in (budget.scope.selector, budget.scope.namespace_selector):
+        if selector is not None:
+            texts += [*selector.match_labels, *selector.match_labels.values()]
+            texts += [text for one in selector.match_expressions for text in (one.key, *one.values)]
+    return 1_500 + sum(80 + len(text) for text in texts)
+
+
+def _possible(selector: Selector) -> bool:
+    """Whether an object can have the labels that it asks for."""
+    if any(len(key) > _MAX_KEY or len(value) > _MAX_VALUE for key, value in selector.match_labels.items()):
+        return False
+    return all(_values(one) for one in selector.match_expressions if one.operator == "In")
+
+
+def _bounded(selector: Selector) -> LabelSelector:
+    labels = dict(list(selector.match_labels.items())[:_MOST_LABELS])
+    expressions = [
+        LabelSelectorRequirement(key=one.key, operator=one.operator, values=_values(one))
+        for one in selector.match_expressions
+    ]
+    return LabelSelector(match_labels=labels, match_expressions=expressions)
+
+
+def _values(requirement: Requirement) -> list[str]:
+    return [value for value in requirement.values if len(value) <= _MAX_VALUE]

@@ -1,4 +1,4 @@
-"""The webhook's metrics."""
+"""The Prometheus metrics of the admission webhook."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
 
 
 class AdmissionMetrics:
-    """`age` gives the age of the table of projections in seconds, NaN without one; `crowded` of how many namespaces
-    some objects of a kind are not kept.
+    """The metrics of one process.
+
+    `age` returns the age of the table of projections in seconds, NaN without a table. `crowded` returns, for each kind
+    of object, the number of namespaces of which some objects are not cached.
     """
 
     def __init__(

@@ -1,11 +1,10 @@
-"""The server's table of emission rates and of earlier runs, fetched each minute, so that a review makes no request."""
+"""The server's table of emission rates and former runs, fetched each minute, so that a review makes no request."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import random
-import time
 
 from carbonbudget_operator.admission.budget_view import BudgetView
 from carbonbudget_operator.admission.work import ReviewedWork
@@ -22,12 +21,12 @@ from carbonbudget_operator.server_client import ServerClient, ServerUnavailable
 
 _log = logging.getLogger(__name__)
 FETCH_SECONDS = 60.0
-# Rates move slowly and former runs do not change, so an old table still tells; after a day it no longer does.
+# Rates change slowly and former runs do not, so an old table remains useful for a day.
 MAX_AGE_SECONDS = 86_400
 
 
 class ProjectionCache:
-    """What is known of rates and former runs. Empty until the first answer."""
+    """The newest table of rates and former runs. Empty until the server's first answer."""
 
     def __init__(self) -> None:
         self.as_of = 0
@@ -35,19 +34,19 @@ class ProjectionCache:
         self._runs: dict[tuple[str, str], FormerRuns] = {}
 
     def take(self, projection: ProjectionAnswer) -> None:
-        """Put the server's answer in the place of the former."""
+        """Replaces the table by the server's answer."""
         self.as_of = projection.as_of
         self._rates = {rate.instance_type: rate for rate in projection.rates}
         self._runs = {(run.namespace, run.workload): run for run in projection.runs}
 
     def age_s(self, now: int) -> int | None:
-        """Seconds since it was made; None without one."""
+        """Seconds since the server made the table; None without a table."""
         return max(0, now - self.as_of) if self.as_of else None
 
     def expected(
         self, work: ReviewedWork, namespace: str, now: int, budget: BudgetView
     ) -> ExpectedEmissions | NoExpectation:
-        """What the work is expected to emit until the budget's period ends, as the budget counts; or why not."""
+        """The expected emissions of the work until the budget's period ends, as the budget counts; or why not."""
         if work.plan is None:
             return NoExpectation.PODS_UNKNOWN
         if not self.as_of or now - self.as_of > MAX_AGE_SECONDS:
@@ -76,22 +75,17 @@ def _rates(rate: CapacityRate, budget: BudgetView) -> EmissionRates:
 
 
 async def keep_fetching(table: ProjectionCache, server: ServerClient) -> None:
-    """For ever. While the server does not answer the last table stands; the log says so once."""
-    silent = False
+    """Fetches the table, without end. While the server does not answer, the last table is used, with one log line."""
+    failing = False
     while True:
         try:
             table.take(await server.projection())
-            if silent:
+            if failing:
                 log_action(_log, "server-back", "the server answers again")
-            silent = False
+            failing = False
         except ServerUnavailable as error:
-            if not silent:
+            if not failing:
                 sentence = f"no new table of projections, the last one stands: {error}"
                 log_action(_log, "server-away", sentence, level=logging.WARNING)
-            silent = True
+            failing = True
         await asyncio.sleep(FETCH_SECONDS * (0.75 + random.random() / 2))  # noqa: S311 - jitter, not secrecy
-
-
-def now_s() -> int:
-    """UTC seconds."""
-    return int(time.time())

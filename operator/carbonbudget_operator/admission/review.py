@@ -1,4 +1,4 @@
-"""The fields of an AdmissionReview that the webhook reads. Pure."""
+"""Parses an AdmissionReview into the fields that the webhook uses. Pure."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import re
 from dataclasses import dataclass, replace
 from typing import Final
 
-from carbonbudget_core.jsons import JsonObject, mapping, text
+from carbonbudget_core.jsons import JsonObject, at, text
 from carbonbudget_operator.json_bounds import beginning, first_members
 
 CHECK_MANAGER: Final = "carbonbudget-check"  # the field manager of its dry runs
 _OPERATIONS: Final = ("CREATE", "UPDATE")
-_NAMESPACE: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?|")  # a DNS label; none for what has no namespace
-_MAX_UID: Final = 253  # it is sent back
+_NAMESPACE: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?|")  # a DNS label; empty for a cluster-wide object
+_MAX_UID: Final = 253  # characters; the answer repeats it
 HEAD_BYTES: Final = 16 * 2**10  # names and kinds only, each of at most 253 characters
 _BEFORE_OBJECTS: Final = (
     "uid", "kind", "resource", "subResource", "requestKind", "requestResource", "requestSubResource",
@@ -21,12 +21,15 @@ _BEFORE_OBJECTS: Final = (
 
 
 class BadReview(ValueError):
-    """A request that is no AdmissionReview; one line says why."""
+    """The request is no AdmissionReview; the message is one line with the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """What is asked. `resource` is (API group, plural); `old` is empty on CREATE."""
+    """A request to create or change an object. `resource` is (API group, plural); `old` is empty on CREATE.
+
+    `asks`: it is a dry run of `carbonbudget check`, which also asks what is expected and what is left.
+    """
 
     uid: str
     operation: str
@@ -39,12 +42,15 @@ class Review:
     object: JsonObject
     old: JsonObject
     asks: bool = False
-    """Whether it is a dry run of `carbonbudget check`: it wants to know what is expected and what is left."""
 
 
 def parse_review(value: object) -> Review:
-    """Raises BadReview. What is merely missing inside is empty: the API server has checked its objects itself."""
-    request = mapping(mapping(value).get("request"))
+    """The review in parsed JSON. Missing fields of objects are empty: the API server has validated them.
+
+    Raises:
+        BadReview: the value is no AdmissionReview.
+    """
+    request = at(value, "request")
     uid = request.get("uid")
     if not isinstance(uid, str) or not 0 < len(uid) <= _MAX_UID:
         raise BadReview("the body is no AdmissionReview: request.uid is missing")
@@ -52,33 +58,33 @@ def parse_review(value: object) -> Review:
     if operation not in _OPERATIONS:
         raise BadReview(f"operation must be CREATE or UPDATE, not {operation[:20]!r}")
     namespace = text(request.get("namespace"))
-    if not _NAMESPACE.fullmatch(namespace):  # it goes into the path of an Event, and not only the API server may ask
+    if not _NAMESPACE.fullmatch(namespace):  # it is part of an Event's path, and any client may send it
         raise BadReview(f"request.namespace must be a namespace's name, not {namespace[:20]!r}")
-    resource = mapping(request.get("resource"))
-    found = mapping(request.get("object"))
-    metadata = mapping(found.get("metadata"))
+    resource = at(request, "resource")
+    dry_run = request.get("dryRun") is True
     return Review(
         uid=uid,
         operation=operation,
-        dry_run=request.get("dryRun") is True,
+        dry_run=dry_run,
         namespace=namespace,
         resource=(text(resource.get("group")), text(resource.get("resource"))),
         subresource=text(request.get("subResource")),
-        name=text(request.get("name")) or text(metadata.get("name")),
-        username=text(mapping(request.get("userInfo")).get("username")),
-        object=found,
-        old=mapping(request.get("oldObject")),
-        asks=request.get("dryRun") is True
-        and text(mapping(request.get("options")).get("fieldManager")) == CHECK_MANAGER,
+        name=text(request.get("name")) or text(at(request, "object", "metadata").get("name")),
+        username=text(at(request, "userInfo").get("username")),
+        object=at(request, "object"),
+        old=at(request, "oldObject"),
+        asks=dry_run and at(request, "options").get("fieldManager") == CHECK_MANAGER,
     )
 
 
 def parse_head(head: bytes | bytearray) -> Review:
-    """The review of which `head` is the beginning, without its objects; it counts as a dry run, since whether it is one
-    comes after them.
+    """The review whose beginning is `head`, without its objects.
 
-    The API server writes members in this order (k8s.io/api/admission/v1, AdmissionRequest; Go keeps the order of the
-    fields). Raises BadReview: also where what is needed does not come before the objects.
+    It counts as a dry run, because the field `dryRun` comes after the objects. The API server writes the members in
+    this order (k8s.io/api/admission/v1, AdmissionRequest; Go keeps the order of the fields).
+
+    Raises:
+        BadReview: `head` is no beginning of an AdmissionReview, or a needed field does not come before the objects.
     """
     try:
         text_ = beginning(head, HEAD_BYTES)

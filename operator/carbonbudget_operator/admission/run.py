@@ -1,4 +1,4 @@
-"""`carbonbudget admission`: the listeners, the watches, the table and the Events in one event loop."""
+"""The process `carbonbudget admission`: listeners, watches, projections and Events in one event loop."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import math
 import signal
 import ssl
+import time
 
 from prometheus_client import CollectorRegistry
 
@@ -13,7 +14,7 @@ from carbonbudget_operator.admission.admission_events import AdmissionEvents
 from carbonbudget_operator.admission.app import make_app, make_metrics_app
 from carbonbudget_operator.admission.caches import BudgetCache, WorkloadCache
 from carbonbudget_operator.admission.metrics import AdmissionMetrics
-from carbonbudget_operator.admission.projection_cache import ProjectionCache, keep_fetching, now_s
+from carbonbudget_operator.admission.projection_cache import ProjectionCache, keep_fetching
 from carbonbudget_operator.admission.review_handler import ReviewHandler
 from carbonbudget_operator.admission.workload_kinds import workload_kinds
 from carbonbudget_operator.garbage import collect_seldom
@@ -25,11 +26,11 @@ from carbonbudget_operator.settings import AdmissionSettings, EnforcementSetting
 from carbonbudget_operator.tls import follow_certificate
 
 Address = tuple[str, int]
-# An API server keeps 25 idle connections to each host, and opens one for each request beyond.
+# An API server has up to 25 idle connections to each host, and opens one for each further request.
 _MOST_CALLERS = 128
 _MOST_SCRAPERS = 16
-_SETTLE_SECONDS = 0.5  # a budget that is changed again and again does not start and end watches each time
-_LOOK_SECONDS = 15.0  # a block lapses, and a namespace gets a label, without a change of a budget
+_SETTLE_SECONDS = 0.5  # so that a budget that changes often does not start and stop watches each time
+_LOOK_SECONDS = 15.0  # a block can end, and a namespace can get a label, without a change of a budget
 
 
 async def run(
@@ -39,19 +40,19 @@ async def run(
     listen: Address,
     metrics_listen: Address,
 ) -> None:
-    """Until SIGTERM. Raises KubeError without credentials, OSError if a port is taken."""
+    """Runs the webhook until SIGTERM. Raises KubeError without credentials, OSError if a port is in use."""
     client = KubeClient.from_environment()
-    shapes = workload_kinds(enforcement.kinds)
-    budgets, workloads, table = BudgetCache(), WorkloadCache(shapes), ProjectionCache()
+    kinds = workload_kinds(enforcement.kinds)
+    budgets, workloads, table = BudgetCache(), WorkloadCache(kinds), ProjectionCache()
     registry = CollectorRegistry()
     metrics = AdmissionMetrics(
         registry,
-        lambda: _or_nan(table.age_s(now_s())),
+        lambda: _or_nan(table.age_s(int(time.time()))),
         {"budgets": budgets.crowded, "workloads": workloads.crowded},
     )
     WatchMetrics(registry, client.watches)
     events = AdmissionEvents(metrics)
-    handler = ReviewHandler(shapes, budgets, workloads, table, enforcement.mode)
+    handler = ReviewHandler(kinds, budgets, workloads, table, enforcement.mode)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -79,7 +80,7 @@ async def run(
         stopped = asyncio.create_task(stop.wait())
         done, _ = await asyncio.wait([*tasks, stopped], return_when="FIRST_COMPLETED")
         for task in done - {stopped}:
-            await task  # whatever ended it ends the process
+            await task  # its error ends the process
     finally:
         for task in tasks:
             task.cancel()
@@ -90,13 +91,13 @@ async def run(
 
 
 async def follow_workloads(client: KubeClient, budgets: BudgetCache, workloads: WorkloadCache) -> None:
-    """For ever: watch the workloads whose scaling a blocking budget judges, as budgets come to block and cease to."""
+    """Watches the workloads whose scaling a blocking budget may refuse, without end."""
     changed = asyncio.Event()
-    for kept in (budgets.own, budgets.wide):
-        kept.changed = changed.set
+    for cache in (budgets.own, budgets.wide):
+        cache.changed = changed.set
     while True:
         if budgets.listed():
-            workloads.want(client, budgets.scaled_kinds(workloads.kinds, now_s()))
+            workloads.want(client, budgets.scaled_kinds(workloads.kinds, int(time.time())))
         try:
             await asyncio.wait_for(changed.wait(), _LOOK_SECONDS)
         except TimeoutError:

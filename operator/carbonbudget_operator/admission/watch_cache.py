@@ -1,4 +1,4 @@
-"""Objects that a watch keeps in memory, by namespace and name."""
+"""A cache of objects by namespace and name that a watch fills, with a bound on the memory of each namespace."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from carbonbudget_operator.api_path import ApiPath
 from carbonbudget_operator.kube.client import KubeClient
 from carbonbudget_operator.printable import printable
 
-# Some 700 budgets or 6,000 workloads of a kind.
+# Bytes; about 700 budgets or 6,000 workloads of a kind.
 _MOST_OF_A_NAMESPACE = 2 * 2**20
 _OVERHEAD_BYTES = 200
 _log = logging.getLogger(__name__)
@@ -20,11 +20,12 @@ T = TypeVar("T")
 
 
 class WatchCache(Generic[T]):
-    """What `parse` makes of each object; what it fails at is left out and logged, and so is what it makes None of.
+    """The values that `parse` returns for the objects of a watch.
 
-    `size` says about how many bytes of text a value holds. A namespace may fill `_MOST_OF_A_NAMESPACE`, what comes
-    after that is left out, and the namespace is `crowded` until the next list: those who write its objects harm nobody
-    else. `listed` is set after the first complete list; `changed` is called after each change.
+    An object for which `parse` returns None is not cached. One for which it fails is not cached, and logged. `size`
+    estimates the bytes of text of a value. Objects beyond `_MOST_OF_A_NAMESPACE` bytes of one namespace are not cached,
+    and the namespace is `crowded` until the next list, so that users of one namespace cannot fill the memory. `listed`
+    is set after the first complete list; `changed` is called after each change.
     """
 
     def __init__(
@@ -42,7 +43,7 @@ class WatchCache(Generic[T]):
         self.changed: Callable[[], None] = lambda: None
 
     def of(self, namespace: str) -> Mapping[str, T]:
-        """A namespace's objects by name; those without a namespace under the empty one."""
+        """The objects of a namespace by name. Cluster-wide objects are in the namespace ""."""
         return self._by_namespace.get(namespace, {})
 
     def all(self) -> list[T]:
@@ -50,7 +51,7 @@ class WatchCache(Generic[T]):
         return [value for values in self._by_namespace.values() for value in values.values()]
 
     async def follow(self, client: KubeClient, path: ApiPath) -> None:
-        """For ever. After each list, what was not in it is gone: its end was missed."""
+        """Follows the watch, without end. After each list, objects that were not in it are removed."""
         seen: set[tuple[str, str]] = set()
         async for kind, body in client.watch(path, most_parsed=self._most_parsed):
             if kind == "LISTING":
@@ -65,14 +66,14 @@ class WatchCache(Generic[T]):
                 self.changed()
 
     def put(self, kind: str, body: Mapping[str, object]) -> tuple[str, str]:
-        """One event of the watch; the object's key."""
+        """Applies one event of the watch. Returns namespace and name of the object."""
         metadata = at(body, "metadata")
         key = (text(metadata.get("namespace")), text(metadata.get("name")))
         self._drop(key)
         try:
             value = None if kind == "DELETED" else self._parse(body)
-        except Exception as error:  # also a defect of ours: one object must not end the watch of all others
-            _log.warning("%s %s is not understood and left out: %s", self._what, "/".join(key), printable(str(error)))
+        except Exception as error:  # also a defect of this program: one object must not end the watch of the others
+            _log.warning("%s %s cannot be parsed and is left out: %s", self._what, "/".join(key), printable(str(error)))
             value = None
         if value is not None:
             self._add(key, value)
@@ -80,13 +81,17 @@ class WatchCache(Generic[T]):
 
     def _add(self, key: tuple[str, str], value: T) -> None:
         namespace, name = key
-        held = self._bytes.get(namespace, 0) + _OVERHEAD_BYTES + self._size(value)
-        if held > _MOST_OF_A_NAMESPACE:
+        size = self._bytes.get(namespace, 0) + _OVERHEAD_BYTES + self._size(value)
+        if size > _MOST_OF_A_NAMESPACE:
             if namespace not in self.crowded:
-                _log.warning("namespace %s has more of %s than is kept, the rest is left out", namespace, self._what)
+                _log.warning(
+                    "namespace %s has more objects of kind %s than are cached; the rest is left out",
+                    namespace,
+                    self._what,
+                )
             self.crowded.add(namespace)
             return
-        self._bytes[namespace] = held
+        self._bytes[namespace] = size
         self._by_namespace.setdefault(namespace, {})[name] = value
 
     def _drop(self, key: tuple[str, str]) -> None:

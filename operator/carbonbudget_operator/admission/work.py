@@ -1,235 +1,148 @@
-"""Reads the workload of an admission review: its pods' labels, its owner, its requests and how it grows. Pure."""
+"""The new or changed object of a review, as the rules need it: pod labels, owner, requests and durations. Pure.
+
+Requests and durations are read when a projection first asks for them. A review that a budget refuses by its use needs
+no projection.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from functools import cached_property
 
 from carbonbudget_core.jsons import JsonObject, at, objects, text, texts, whole
-from carbonbudget_operator.admission.placement import widened
 from carbonbudget_operator.admission.review import Review
-from carbonbudget_operator.admission.workload_kinds import (
-    DAEMON_SET,
-    DEPLOYMENT,
-    JOB,
-    POD,
-    REPLICATION_CONTROLLER,
-    STATEFUL_SET,
-    WorkloadKind,
-)
-from carbonbudget_operator.api.resource_names import EXEMPT_LABEL, EXPECTED_DURATION_ANNOTATION, SUSPENDED_LABEL
+from carbonbudget_operator.admission.workload_kinds import DAEMON_SET, JOB, POD, WorkloadKind
+from carbonbudget_operator.api.event import InvolvedObject
+from carbonbudget_operator.api.resource_names import EXEMPT_LABEL, EXPECTED_DURATION_ANNOTATION
 from carbonbudget_operator.budgets.expected_emissions import WorkloadPlan
 from carbonbudget_operator.budgets.workload_demand import duration_s, pod_demand
 
 INSTANCE_TYPE_LABELS = ("node.kubernetes.io/instance-type", "beta.kubernetes.io/instance-type")
-# What the cluster autoscaler grants a pod at most (--max-graceful-termination-sec).
-LONGEST_END_SECONDS = 600
 _KUBE_SYSTEM = "system:serviceaccount:kube-system:"
 _KIND = re.compile(r"[A-Z][A-Za-z0-9]{0,62}")
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 
 
-@dataclass(frozen=True, slots=True)
-class ObjectReference:
-    """An object as an Event names it; `uid` is empty while it does not exist, and may never exist."""
-
-    api_version: str
-    kind: str
-    name: str
-    uid: str = ""
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots: `plan` and `expected_s` are computed once
 class ReviewedWork:
     """The object under review.
 
-    `workload` is KIND/NAME as the server counts it: its controller's, if it has one. `unread` is what its owner states
-    as its duration and is none; empty where that is read or nothing is stated. `account` is the service account that
-    makes it under a controller and may be a controller's own; those that are known as such are not judged.
-    `labels` are its pods', `own_labels` the object's.
+    Attributes:
+        workload_kind: its workload kind.
+        name: its name, or its generateName on CREATE.
+        about: the object that an Event about the decision names.
+        exempt: whether budgets do not apply to it.
+        labels: the labels of its pods.
+        own_labels: the labels of the object itself.
+        workload: KIND/NAME as the server counts it, of the controller if there is one.
+        instance_type: of the nodes that its pods ask for; empty for any.
+        account: the service account that creates it under a controller and may be the controller's own.
+        duration: the expected duration as its owner wrote it; empty without one.
+        pods_in: the object from which the pods are read; None if the number of pods cannot be known.
     """
 
-    kind: str
+    workload_kind: WorkloadKind
     name: str
-    exempt: bool
-    labels: Mapping[str, str]
-    about: ObjectReference
-    workload: str
-    instance_type: str
-    plan: WorkloadPlan | None
-    unread: str = ""
-    account: str = ""
+    about: InvolvedObject
+    exempt: bool = False
+    labels: Mapping[str, str] = field(default_factory=dict)
     own_labels: Mapping[str, str] = field(default_factory=dict)
+    workload: str = ""
+    instance_type: str = ""
+    account: str = ""
+    duration: str = ""
+    pods_in: JsonObject | None = None
+
+    @cached_property
+    def expected_s(self) -> int:
+        """The owner's expected duration in seconds; 0 without one, or if the text is no duration."""
+        return duration_s(self.duration) or 0
+
+    @cached_property
+    def plan(self) -> WorkloadPlan | None:
+        """The pods, their requests and how long they run; None if the number of pods cannot be known."""
+        if self.pods_in is None or not projects(self.workload_kind.kind):
+            return None
+        spec, pod = at(self.pods_in, "spec"), at(self.pods_in, *self.workload_kind.template, "spec")
+        is_job, at_once = self.workload_kind is JOB, pods_at_once(self.pods_in, self.workload_kind)
+        return WorkloadPlan(
+            demand=pod_demand(pod),
+            at_once=at_once,
+            pods=max(1, whole(spec.get("completions"), at_once)) if is_job else at_once,
+            stated_s=self.expected_s,
+            deadline_s=whole(spec.get("activeDeadlineSeconds"), 0) if is_job else 0,
+            pod_deadline_s=whole(pod.get("activeDeadlineSeconds"), 0),
+            endless=self.workload_kind.endless,
+        )
 
 
-def work_of(review: Review, shape: WorkloadKind) -> ReviewedWork:
-    """What is created or changed, by the new object."""
+def work_of(review: Review, workload_kind: WorkloadKind) -> ReviewedWork:
+    """Reads the new object of the review."""
     metadata = at(review.object, "metadata")
-    template = at(review.object, *shape.template)
-    labels = texts(at(template, "metadata").get("labels"))
-    name = review.name or text(metadata.get("generateName"))
-    owner = _controller(metadata)
-    # On CREATE the API server has made up a uid before it asks: each retry of a refused create has another.
+    template = at(review.object, *workload_kind.template)
+    own_labels, name = texts(metadata.get("labels")), review.name or text(metadata.get("generateName"))
+    owner = _controller(metadata, review.namespace)
+    # On CREATE the API server has set a uid before it asks: each retry of a refused creation has another one.
     uid = "" if review.operation == "CREATE" else text(metadata.get("uid"))
-    itself = ObjectReference(shape.api_version, shape.kind, name, uid)
-    node = texts(at(template, "spec").get("nodeSelector"))
-    # The duration as written on the work, else on its pod template.
-    written = (
-        texts(one.get("annotations")).get(EXPECTED_DURATION_ANNOTATION, "")
-        for one in (metadata, at(template, "metadata"))
+    about = InvolvedObject(workload_kind.api_version, workload_kind.kind, name, review.namespace, uid)
+    # The annotation of the object, else of its pod template.
+    annotated = (
+        at(one, "annotations").get(EXPECTED_DURATION_ANNOTATION) for one in (metadata, at(template, "metadata"))
     )
-    stated = next((duration for duration in written if duration.strip()), "")
-    stated_s = duration_s(stated) or 0
-    made_by = review.username if owner is not None and review.operation == "CREATE" else ""
-    a_controllers = made_by.startswith("system:serviceaccount:") and not made_by.startswith(_KUBE_SYSTEM)
-    account = made_by if a_controllers else ""
-    # A Job of a CronJob lives for an hour and has a random name: people look at the CronJob. What a controller could
-    # not make never exists: people look at its owner.
-    looked_at = owner if owner is not None and (account or owner.kind == "CronJob") and _is_name(owner) else itself
-    counted = owner or (ObjectReference(shape.api_version, shape.kind, review.name) if review.name else None)
+    duration = next((written for written in annotated if isinstance(written, str) and written.strip()), "")
+    node = texts(at(template, "spec", "nodeSelector"))
+    account = review.username if owner is not None and review.operation == "CREATE" else ""
+    if not account.startswith("system:serviceaccount:") or account.startswith(_KUBE_SYSTEM):
+        account = ""
+    # A Job of a CronJob exists for an hour and has a random name, and refused work never exists. Users look at the
+    # owner.
+    if owner is not None and (account or owner.kind == "CronJob") and _is_name(owner):
+        about = owner
+    if owner is not None:
+        workload = f"{owner.kind}/{owner.name}"
+    else:
+        workload = f"{workload_kind.kind}/{review.name}" if review.name else ""
     return ReviewedWork(
-        kind=shape.kind,
+        workload_kind=workload_kind,
         name=name,
-        # A pod's label may come from a Job's template; the chart's matchConditions let by who may exempt.
-        exempt=texts(metadata.get("labels")).get(EXEMPT_LABEL) == "true"
-        and not (shape is POD and review.operation == "UPDATE"),
-        labels=labels,
-        about=looked_at,
-        workload=f"{counted.kind}/{counted.name}" if counted else "",
+        about=about,
+        # A pod's label may come from a Job's template; the chart's matchConditions decide who may exempt.
+        exempt=own_labels.get(EXEMPT_LABEL) == "true" and not (workload_kind is POD and review.operation == "UPDATE"),
+        labels=texts(at(template, "metadata").get("labels")),
+        own_labels=own_labels,
+        workload=workload,
         instance_type=next((node[key] for key in INSTANCE_TYPE_LABELS if key in node), ""),
-        plan=_plan(review.object, template, shape, stated_s),
-        unread="" if stated_s else stated,
         account=account,
-        own_labels=texts(metadata.get("labels")),
+        duration=duration,
+        pods_in=review.object,
     )
-
-
-# What is growth of each of Kubernetes' kinds, as `growth` finds it; of a configured kind: more replicas, if the
-# settings name their field.
-GROWTH: Final[Mapping[str, str]] = {
-    "Job": "a Job that is resumed or runs more pods at a time",
-    "Pod": "a Pod that loses its last scheduling gate",
-    "Deployment": "more replicas of a Deployment or a rollout of one whose pods may take more than "
-    f"{LONGEST_END_SECONDS} s to end",
-    "StatefulSet": "more replicas or another first ordinal of a StatefulSet",
-    "ReplicaSet": "more replicas of a ReplicaSet",
-    "ReplicationController": "more replicas or another selector of a ReplicationController",
-    "DaemonSet": "a DaemonSet that may run on more nodes",
-}
 
 
 def projects(kind: str) -> bool:
-    """Whether it can be expected what work of a kind emits: not where the nodes decide how many pods it has."""
+    """Whether the emissions of new work of a kind can be expected: not if the nodes decide how many pods it has."""
     return kind != DAEMON_SET.kind
 
 
-def growth(review: Review, shape: WorkloadKind) -> str:
-    """How the work grows, as a few words; empty where it does not.
-
-    A rollout is no growth, and neither is going from 0 replicas to any: what was scaled to zero must come back.
-    A Job has no such way: resuming it, or raising its parallelism from 0, is what starts its pods. A Job that we
-    suspended may be resumed by its own controller or by GitOps, as it was: the budget reports that as a conflict. The
-    chart's matchConditions (carbonbudget.grows) ask for the same, so that no other update comes here.
-    """
-    if review.subresource == "scale":
-        return _more(
-            whole(at(review.old, "spec").get("replicas"), 0), whole(at(review.object, "spec").get("replicas"), 0)
-        )
-    if shape is POD:
-        return "loses its last scheduling gate" if _gated(review.old) and not _gated(review.object) else ""
-    if shape is JOB:
-        return _job_growth(review)
-    if shape is DAEMON_SET:
-        return "may run on more nodes" if widened(_pod_spec(review.old), _pod_spec(review.object)) else ""
-    if not shape.replicas:
-        return ""
-    before = _pods(review.old, shape)
-    if before and (changed := _changed(review, shape)):
-        return changed
-    return _more(before, _pods(review.object, shape))
-
-
-def _changed(review: Review, shape: WorkloadKind) -> str:
-    """How the same number of replicas brings more pods: former ones run on beside their replacements."""
-    if shape is REPLICATION_CONTROLLER and _selector(review.old) != _selector(review.object):
-        return "selects other pods"
-    if shape is STATEFUL_SET and _first_ordinal(review.old) != _first_ordinal(review.object):
-        return "names its pods anew"
-    ends_s = whole(_pod_spec(review.old).get("terminationGracePeriodSeconds"), 30)
-    rolls_out = at(review.old, "spec", "template") != at(review.object, "spec", "template")
-    recreates = at(review.object, "spec", "strategy").get("type") == "Recreate"
-    if shape is DEPLOYMENT and ends_s > LONGEST_END_SECONDS and rolls_out and not recreates:
-        return f"would run its former pods on for up to {ends_s} s"
-    return ""
-
-
-def _job_growth(review: Review) -> str:
-    before, after = _pods(review.old, JOB), _pods(review.object, JOB)
-    suspended, stays_suspended = (at(job, "spec").get("suspend") is True for job in (review.old, review.object))
-    if texts(at(review.old, "metadata").get("labels")).get(SUSPENDED_LABEL) != "true":
-        if stays_suspended:
-            return ""
-        if suspended:
-            return "is resumed"
-    return f"goes from parallelism {before} to {after}" if after > before else ""
-
-
-def _gated(pod: JsonObject) -> bool:
-    return bool(at(pod, "spec").get("schedulingGates"))
-
-
-def _pod_spec(found: JsonObject) -> JsonObject:
-    return at(found, "spec", "template", "spec")
-
-
-def _selector(found: JsonObject) -> JsonObject:
-    return at(found, "spec", "selector")
-
-
-def _first_ordinal(found: JsonObject) -> int:
-    return whole(at(found, "spec", "ordinals").get("start"), 0)
-
-
-def _is_name(owner: ObjectReference) -> bool:
-    """Whether an object can be called so: an ownerReference has whatever its author wrote."""
-    return _KIND.fullmatch(owner.kind) is not None and _NAME.fullmatch(owner.name) is not None
-
-
-def _more(before: int, after: int) -> str:
-    return f"grows from {before} to {after} pods" if 0 < before < after else ""
-
-
-def _pods(found: JsonObject, shape: WorkloadKind) -> int:
-    """How many at a time; an Indexed Job of fewer completions than parallelism may get more completions."""
-    pods = whole(at(found, *shape.replicas[:-1]).get(shape.replicas[-1]), 1) if shape.replicas else 1
-    return min(pods, whole(at(found, "spec").get("completions"), pods)) if shape is JOB else pods
-
-
-def _plan(found: JsonObject, template: JsonObject, shape: WorkloadKind, stated_s: int) -> WorkloadPlan | None:
-    if not projects(shape.kind):
-        return None
-    spec, pod = at(found, "spec"), at(template, "spec")
-    at_once = pods = _pods(found, shape)
-    deadline, pod_deadline = 0, whole(pod.get("activeDeadlineSeconds"), 0)
-    if shape is JOB:
-        deadline = whole(spec.get("activeDeadlineSeconds"), 0)
-        pods = max(1, whole(spec.get("completions"), at_once))
-    return WorkloadPlan(
-        demand=pod_demand(pod),
-        at_once=at_once,
-        pods=pods,
-        stated_s=stated_s,
-        deadline_s=deadline,
-        pod_deadline_s=pod_deadline,
-        endless=shape.endless,
+def pods_at_once(found: JsonObject, workload_kind: WorkloadKind) -> int:
+    """How many pods run at a time. For a Job not more than its completions, which only an Indexed Job can raise."""
+    pods = (
+        whole(at(found, *workload_kind.replicas[:-1]).get(workload_kind.replicas[-1]), 1)
+        if workload_kind.replicas
+        else 1
     )
+    return min(pods, whole(at(found, "spec").get("completions"), pods)) if workload_kind is JOB else pods
 
 
-def _controller(metadata: JsonObject) -> ObjectReference | None:
+def _controller(metadata: JsonObject, namespace: str) -> InvolvedObject | None:
     for reference in objects(metadata.get("ownerReferences")):
         if reference.get("controller") is True:
-            kind, name = text(reference.get("kind")), text(reference.get("name"))
-            return ObjectReference(text(reference.get("apiVersion")), kind, name, text(reference.get("uid")))
+            version, kind, name, uid = (text(reference.get(key)) for key in ("apiVersion", "kind", "name", "uid"))
+            return InvolvedObject(version, kind, name, namespace, uid)
     return None
+
+
+def _is_name(owner: InvolvedObject) -> bool:
+    """Whether an object can have this kind and name: an ownerReference holds any text that its author wrote."""
+    return _KIND.fullmatch(owner.kind) is not None and _NAME.fullmatch(owner.name) is not None

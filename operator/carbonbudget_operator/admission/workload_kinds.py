@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from carbonbudget_operator.api_path import ApiPath
 from carbonbudget_operator.namespace_names import EVERY_NAMESPACE
@@ -12,7 +12,11 @@ from carbonbudget_operator.settings import JudgedKind
 
 @dataclass(frozen=True, slots=True)
 class WorkloadKind:
-    """One kind. `template` is the path of its pod template, () for the pod itself; `replicas` () for one pod."""
+    """One kind of workload.
+
+    `template`: the path of its pod template, () for the pod itself. `replicas`: the path of its number of pods, () for
+    one pod. `api_version` as in ownerReferences and Events.
+    """
 
     kind: str
     group: str
@@ -20,12 +24,13 @@ class WorkloadKind:
     resource: str
     template: tuple[str, ...] = ("spec", "template")
     replicas: tuple[str, ...] = ()
-    endless: bool = False  # runs until somebody ends it
+    endless: bool = False  # runs until a user ends it
 
-    @property
-    def api_version(self) -> str:
-        """As ownerReferences and Events have it."""
-        return f"{self.group}/{self.version}" if self.group else self.version
+    api_version: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Sets the apiVersion."""
+        object.__setattr__(self, "api_version", f"{self.group}/{self.version}" if self.group else self.version)
 
     def collection(self, namespace: str) -> ApiPath:
         """The path of its objects in a namespace, or in EVERY_NAMESPACE."""
@@ -40,7 +45,7 @@ REPLICATION_CONTROLLER = WorkloadKind(
 )
 DEPLOYMENT = WorkloadKind("Deployment", "apps", "v1", "deployments", replicas=_REPLICAS, endless=True)
 STATEFUL_SET = WorkloadKind("StatefulSet", "apps", "v1", "statefulsets", replicas=_REPLICAS, endless=True)
-# How many pods it gets is not in it: no projection.
+# It has no number of pods, so that there is no projection for it.
 DAEMON_SET = WorkloadKind("DaemonSet", "apps", "v1", "daemonsets")
 _OWN = (
     JOB,
@@ -52,11 +57,11 @@ _OWN = (
     DAEMON_SET,
 )
 
-Shapes = Mapping[tuple[str, str], WorkloadKind]
+WorkloadKinds = Mapping[tuple[str, str], WorkloadKind]
 
 
-def workload_kinds(configured: Iterable[JudgedKind]) -> Shapes:
-    """All judged kinds by (API group, plural): Kubernetes' own, and those of the settings."""
+def workload_kinds(configured: Iterable[JudgedKind]) -> WorkloadKinds:
+    """The kinds that budgets cover, by (API group, plural): those of Kubernetes, and those of the settings."""
     more = (
         WorkloadKind(
             kind.kind,
@@ -68,4 +73,4 @@ def workload_kinds(configured: Iterable[JudgedKind]) -> Shapes:
         )
         for kind in configured
     )
-    return {(shape.group, shape.resource): shape for shape in (*more, *_OWN)}
+    return {(workload_kind.group, workload_kind.resource): workload_kind for workload_kind in (*more, *_OWN)}

@@ -86,7 +86,8 @@ class SeriesRow:
 class Series:
     """The rows in order of step and key; `total` is of all rows of the window, whichever page this is.
 
-    `last` is the place of the last row where there are more.
+    `data_through` is the UTC second of the window up to which every node reported. `last` is the place of the last row
+    where there are more.
     """
 
     data_through: int
@@ -103,14 +104,15 @@ def emission_series(book: ValuedReader, query: SeriesQuery) -> Series:
     total = Amounts()
     rows: list[SeriesRow] = []
     with snapshot(book.engine) as connection:
-        through = data_through(node_spans(connection, book.cluster))
+        spans = node_spans(connection, book.cluster)
+        through, latest = data_through(spans), max((span.last_end for span in spans), default=0)
         expected = expectations(connection, book.cluster)
     earlier = _sums(book, query, before(window)) if query.compare else {}
     for start, end in parts:
-        if start >= through:
+        if start >= latest:
             break  # nothing has been reported from here on
         found = _sums(book, query, (start, end))
-        coverage = coverage_percent(book, expected, start, min(end, through))
+        coverage = coverage_percent(book, expected, start, max(start, min(end, through)))
         for amounts in found.values():
             _add(total, amounts)
         for key in sorted(found.keys() | earlier.keys()):
@@ -119,7 +121,9 @@ def emission_series(book: ValuedReader, query: SeriesQuery) -> Series:
                 previous = earlier.get(key, Amounts()) if query.compare else None
                 rows.append(SeriesRow(start, end, key, found.get(key, Amounts()), coverage, previous))
     page = rows[: query.limit]
-    return Series(through, window, page, total, (page[-1].start, page[-1].key) if len(rows) > len(page) else None)
+    return Series(
+        min(through, window[1]), window, page, total, (page[-1].start, page[-1].key) if len(rows) > len(page) else None
+    )
 
 
 def coverage_percent(book: ValuedReader, expected: Iterable[ExpectedNodeTime], start: int, end: int) -> int | None:
@@ -133,14 +137,16 @@ def version_of(book: ValuedReader, query: SeriesQuery, shown_as: str) -> str:
 
     `shown_as` stands for how the answer is written.
     """
-    start, end = covered_range(*(before(query.window)[0], query.window[1]) if query.compare else query.window)
+    window = covered_range(*query.window)
+    start, end = (before(window)[0] if query.compare else window[0]), window[1]
     with snapshot(book.engine) as connection:
         revisions = sorted(hours_with_facts(connection, start, end).items())
         through = data_through(node_spans(connection, book.cluster))
     who = None if query.namespaces is None else sorted(query.namespaces)
-    asked = [query.window, query.step, query.group_by, query.filters, query.compare, query.after, query.limit]
-    parts = [*asked, who, shown_as]
-    return blake2b(repr([*parts, revisions, through, book.derived.description]).encode(), digest_size=16).hexdigest()
+    asked = [window, query.step, query.group_by, query.filters, query.compare, query.after, query.limit]
+    # Up to when there are data is part of the answer; of a window that is over it does not change.
+    parts = [*asked, who, shown_as, min(through, end)]
+    return blake2b(repr([*parts, revisions, book.derived.description]).encode(), digest_size=16).hexdigest()
 
 
 def _sums(book: ValuedReader, query: SeriesQuery, part: Range) -> Mapping[Key, Amounts]:

@@ -46,7 +46,9 @@ class EmissionRow(EmissionTotal):
 class EmissionAnswer(BaseModel):
     """The answer to GET /api/v1/emissions in JSON."""
 
-    data_through: str | None = Field(description="The instant up to which every node reported; null without a report")
+    data_through: str | None = Field(
+        description="The instant of the window up to which every node reported; null without a report"
+    )
     start: str = Field(description="What is covered: the whole hours that hold the window")
     end: str
     namespaces: list[str] | None = Field(description="The namespaces that you may read; null for the whole cluster")

@@ -21,14 +21,14 @@ class Candidate:
     message: str = ""
 
 
-def by_strictness(candidates: Iterable[Candidate]) -> list[Candidate]:
-    """The strictest first: by action, state, percent and key.
+def strictness(candidate: Candidate) -> tuple[int, int, int, str]:
+    """The sort key that puts the strictest first: by action, state, percent and key.
 
     The order of the candidates does not matter, so all replicas name the same budget.
     """
-    return sorted(candidates, key=lambda c: (-c.action, -_SEVERITY[c.state], -c.percent, c.key))
+    return -candidate.action, -_SEVERITY[candidate.state], -candidate.percent, candidate.key
 
 
 def strictest(candidates: Iterable[Candidate]) -> Candidate | None:
     """The strictest candidate; None if there is none."""
-    return next(iter(by_strictness(candidates)), None)
+    return min(candidates, key=strictness, default=None)

@@ -71,14 +71,11 @@ def _counted(quantities: Mapping[str, object]) -> Amounts:
     """Thousandths of CPUs and of GPUs of every vendor, each quantity rounded up; a MIG device is its share of one."""
     amounts: dict[str, Fraction] = {}
     for name, value in quantities.items():
-        if name == "cpu":
-            amounts["cpu"] = _milli(value)
-        elif name.endswith("/gpu"):
-            amounts[_GPU] = amounts.get(_GPU, Fraction(0)) + _milli(value)
-        elif (slices := _MIG.match(name)) is not None:
-            amounts[_GPU] = amounts.get(_GPU, Fraction(0)) + _milli(value) * int(slices[1]) // _MIG_SLICES
+        key = "cpu" if name == "cpu" else _GPU
+        slices = _MIG.match(name)
+        if key == "cpu" or name.endswith("/gpu") or slices is not None:
+            milli = math.ceil(quantity(value) * 1000)
+            if slices is not None:
+                milli = milli * int(slices[1]) // _MIG_SLICES
+            amounts[key] = amounts.get(key, Fraction(0)) + milli
     return amounts
-
-
-def _milli(value: object) -> Fraction:
-    return Fraction(math.ceil(quantity(value) * 1000))

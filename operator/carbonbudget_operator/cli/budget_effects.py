@@ -1,6 +1,6 @@
 """What one budget blocks, warns of and suspends at an instant, by the functions of webhook and enforcement. Pure.
 
-Nothing here is a rule of its own: what refuses is `BudgetView.blocks`, what warns is `admission.decide.warns`, what
+Nothing here is a rule of its own: what refuses is `BudgetView.blocks`, what warns is `admission_decision.warns`, what
 suspends is `enforcement.budgets.Budget.suspends`; which kinds and namespaces budgets limit is read from the policy.
 """
 
@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 from carbonbudget_operator.admission.admission_decision import ALWAYS_WARNED, Mode, concerned, warns
 from carbonbudget_operator.admission.budget_view import BudgetView, budget_view
-from carbonbudget_operator.admission.work import GROWTH, projects
+from carbonbudget_operator.admission.growth import GROWTH
+from carbonbudget_operator.admission.work import projects
 from carbonbudget_operator.api.carbonbudget import AnyBudget, ClusterCarbonBudget
 from carbonbudget_operator.api.spec import EnforceSpec
 from carbonbudget_operator.api.status import KINDS_NOT_JUDGED
@@ -89,7 +90,9 @@ def budget_effects(budget: AnyBudget, at: dt.datetime, beside: ReaderContext) ->
     refused = tuple(kind for kind in mine if acting and found.blocks(kind, now))
     warned = limited_here(budget, dict.fromkeys((*ALWAYS_WARNED, *mine)), beside)
     holds = found.counts(now)
-    fits = any(threshold.blocks for threshold in found.projected) and (found.per_workload or found.used_ug is not None)
+    fits = any(threshold.blocks for threshold in found.projected) and (
+        found.scope.per_workload or found.used_ug is not None
+    )
     runs = enforcement_view(budget)
     return BudgetEffects(
         refused=refused,

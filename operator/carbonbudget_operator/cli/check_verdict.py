@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Final
 
 from carbonbudget_core.jsons import parse_object, text
-from carbonbudget_operator.admission.admission_decision import FIGURES
+from carbonbudget_operator.admission.check_figures import FIGURES
 from carbonbudget_operator.api.resource_names import EXPECTED_DURATION_ANNOTATION
 from carbonbudget_operator.budgets.workload_demand import no_duration
 from carbonbudget_operator.kube.client import ApiResponse
@@ -32,7 +32,7 @@ _WORST: Final = (CheckVerdict.REFUSED, CheckVerdict.UNANSWERABLE, CheckVerdict.W
 # a date; several by commas. Kubernetes sends 299 and "-".
 _WARNING: Final = re.compile(r'\s*,?\s*(\d{3}) (\S+) "((?:[^"\\]|\\.)*)"(?: "[^"]*")?')
 _ESCAPED: Final = re.compile(r"\\(.)", re.DOTALL)
-# As the policy's and the webhook's sentences begin (budgets.message, admission.decide).
+# As the policy's and the webhook's sentences begin (budgets.message, admission_decision).
 _OURS: Final = re.compile(
     rf"(?:would be refused: )?(?:cluster )?carbon budget |{re.escape(EXPECTED_DURATION_ANNOTATION)} "
 )

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from carbonbudget_operator.admission.admission_decision import ALWAYS_WARNED, Mode
-from carbonbudget_operator.admission.work import GROWTH, projects
+from carbonbudget_operator.admission.growth import GROWTH
+from carbonbudget_operator.admission.work import projects
 from carbonbudget_operator.api.carbonbudget import AnyBudget
 from carbonbudget_operator.api.resource_names import ENFORCEMENT_LABEL, SUSPENDABLE_LABEL
 from carbonbudget_operator.api.spec import EnforceSpec, ThresholdSpec

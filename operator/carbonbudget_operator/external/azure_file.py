@@ -73,7 +73,9 @@ def _figure(
     item = names["resourceId"] or names["resourceGroupUrl"] or names["itemName"] or "all"
     if names["categoryType"]:
         item = f"{names['categoryType']} / {item}"
-    account = request.account or names["subscriptionId"]
+    if request.account and names["subscriptionId"] not in ("", request.account):
+        raise ExternalFileError(f"{place} is of subscription {shown(names['subscriptionId'])}: leave --account out")
+    account = names["subscriptionId"] or request.account
     figure = ExternalFigure(
         "azure", request.scope or "all", account, item, start, end, emissions_ug, None, f"Azure {kind}", number,
         f"{amount} {_UNIT}",

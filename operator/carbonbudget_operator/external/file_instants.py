@@ -45,7 +45,10 @@ def instant_of(text: str, zone: dt.tzinfo, where: str) -> int:
         raise ExternalFileError(f"{where} is {shown(text)}, which is not in the calendar") from None
     if value.tzinfo is None:
         value = value.replace(tzinfo=zone)
-        if value.astimezone(dt.UTC).astimezone(zone).replace(tzinfo=None) != value.replace(tzinfo=None):
+        # At the ends of the calendar a zone's offset leaves it; these years are refused below.
+        if 1 < value.year < 9999 and value.astimezone(dt.UTC).astimezone(zone).replace(tzinfo=None) != value.replace(
+            tzinfo=None
+        ):
             raise ExternalFileError(f"{where} is {shown(text)}, which the clocks of {zone} skip: check --timezone")
     return _seconds(value, text, where)
 

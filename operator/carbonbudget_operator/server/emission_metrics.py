@@ -7,7 +7,8 @@ value. `avg_over_time()` times the hours gives a sum.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -18,13 +19,18 @@ from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
 
 _MICRO = 1_000_000
 _HOUR = 3600
+# The hour that is shown begins one to two hours ago while agents report; a late one may take another hour.
+_STALE_SECONDS = 4 * _HOUR
 
 
 class EmissionMetrics(Collector):
     """The gauges; `step` reads the ledger when the hour has changed, so that a scrape reads nothing."""
 
-    def __init__(self, book: ValuedReader, label_keys: Sequence[str], most: int) -> None:
-        """`most`: values of `namespace`, and of each label, that have series of their own."""
+    def __init__(
+        self, book: ValuedReader, label_keys: Sequence[str], most: int, now: Callable[[], float] = time.time
+    ) -> None:
+        """`most`: values of `namespace`, and of each label, that have series of their own. `now` gives UTC seconds."""
+        self._now = now
         self._book, self._keys, self._most = book, label_keys, most
         self._rates: HourEmissions | None = None
 
@@ -43,6 +49,11 @@ class EmissionMetrics(Collector):
         rates = self._rates
         if rates is None:
             return
+        yield GaugeMetricFamily(
+            "carbonbudget_emissions_hour_timestamp_seconds", "Start of the hour that these figures are of.", rates.hour
+        )
+        if self._now() - rates.hour > _STALE_SECONDS:
+            return  # an average over time must not go on adding what is not emitted any more
         emitted = GaugeMetricFamily(
             "carbonbudget_emissions_rate_grams_per_hour", "CO2e of the last hour that is over.",
             labels=["namespace", "accounting", "component"],
@@ -82,12 +93,11 @@ class EmissionMetrics(Collector):
         )
         for zone in dict.fromkeys(one.zone for one in rates.intensities):
             of_zone = [one for one in rates.intensities if one.zone == zone]
-            intensity.add_metric([zone, of_zone[-1].basis], of_zone[-1].mg_per_kwh / 1000)
-            pue.add_metric([zone], of_zone[-1].pue_permille / 1000)
+            for basis in dict.fromkeys(one.basis for one in of_zone):
+                highest = max(one.mg_per_kwh for one in of_zone if one.basis == basis)
+                intensity.add_metric([zone, basis], highest / 1000)
+            pue.add_metric([zone], max(one.pue_permille for one in of_zone) / 1000)
         yield from (emitted, power, by_label, label_power, intensity, pue)
-        yield GaugeMetricFamily(
-            "carbonbudget_emissions_hour_timestamp_seconds", "Start of the hour that these figures are of.", rates.hour
-        )
         yield GaugeMetricFamily(
             "carbonbudget_measured_ratio", "Share of the hour's energy that a meter measured; the rest is modelled.",
             rates.measured_percent / 100,

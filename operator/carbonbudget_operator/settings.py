@@ -260,7 +260,7 @@ class AdmissionSettings(SettingsSection):
     metrics_listen: str = Field("0.0.0.0:8081", description="Address and port of /metrics, without TLS.")
 
 
-class JudgedKind(SettingsSection):
+class EnforcedKind(SettingsSection):
     """A kind beyond Kubernetes' own that enforce.kinds may name, for example PyTorchJob."""
 
     kind: str = Field(pattern=r"^[A-Z][A-Za-z0-9]{0,62}$", description="For example PyTorchJob.")
@@ -284,7 +284,7 @@ class EnforcementSettings(SettingsSection):
     mode: Literal["Observe", "Warn", "Enforce"] = Field(
         "Enforce", description="Observe only writes statuses, Warn also warns, Enforce also refuses and suspends."
     )
-    kinds: list[JudgedKind] = Field([], description="More kinds that enforce.kinds may name.")
+    kinds: list[EnforcedKind] = Field([], description="More kinds that enforce.kinds may name.")
     exempt_namespaces: list[str] = Field(
         ["kube-system", "carbonbudget-system", "carbonbudget-agent"],
         description="Namespaces that are never judged, the whole list: the chart adds yours to these.",

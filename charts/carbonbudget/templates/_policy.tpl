@@ -14,7 +14,7 @@ object.metadata.?ownerReferences.orValue([]).exists(o, o.?controller.orValue(fal
 {{- end }}
 
 {{/* Namespaces that are never judged, for policies and webhook; the controller has the same list in its settings. */}}
-{{- define "carbonbudget.judgedNamespaces" -}}
+{{- define "carbonbudget.enforcedNamespaces" -}}
 matchExpressions:
   - {key: kubernetes.io/metadata.name, operator: NotIn, values: {{ include "carbonbudget.exemptNamespaces" . }}}
   - {key: carbonbudget.dev/enforcement, operator: NotIn, values: ["off"]}
@@ -39,7 +39,7 @@ matchExpressions:
 {{- end }}
 
 {{/* All that may be judged, by `operations`. */}}
-{{- define "carbonbudget.judgedResources" -}}
+{{- define "carbonbudget.enforcedResources" -}}
 - {apiGroups: [batch], apiVersions: [v1], operations: {{ toJson .operations }}, resources: [jobs], scope: Namespaced}
 - {apiGroups: [""], apiVersions: [v1], operations: {{ toJson .operations }}, resources: [pods], scope: Namespaced}
 {{ include "carbonbudget.templatedResources" . }}
@@ -90,7 +90,7 @@ authorizer.group('carbonbudget.dev').resource('carbonbudgets').namespace(request
 request.userInfo.username in ['system:serviceaccount:kube-system:cronjob-controller', 'system:kube-controller-manager']
 {{- end }}
 
-{{- define "carbonbudget.judgedConditions" -}}
+{{- define "carbonbudget.exceptions" -}}
 - name: not-made-by-a-controller
   expression: >-
     !({{ include "carbonbudget.madeByController" . | nindent 4 | trim }})
@@ -132,7 +132,7 @@ request.kind.group == {{ .group | squote }} && request.kind.kind == {{ .kind | s
 {{- end }}
 
 {{/* The policy over one kind of budget, without its name: variables and the one validation. */}}
-{{- define "carbonbudget.judgement" -}}
+{{- define "carbonbudget.budgetRules" -}}
 variables:
   - name: labels
     expression: >-
@@ -266,7 +266,7 @@ failurePolicy: Ignore
 timeoutSeconds: {{ int .Values.admission.timeoutSeconds }}
 sideEffects: NoneOnDryRun # Events of refusals and warnings
 admissionReviewVersions: [v1]
-namespaceSelector: {{- include "carbonbudget.judgedNamespaces" . | nindent 2 }}
+namespaceSelector: {{- include "carbonbudget.enforcedNamespaces" . | nindent 2 }}
 {{- end }}
 
 {{/* How many pods of the Job `.object` (CEL) run at a time. An Indexed Job may get more completions. */}}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from carbonbudget_operator.api_path import ApiPath
 from carbonbudget_operator.namespace_names import EVERY_NAMESPACE
-from carbonbudget_operator.settings import JudgedKind
+from carbonbudget_operator.settings import EnforcedKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ _OWN = (
 Shapes = Mapping[tuple[str, str], WorkloadKind]
 
 
-def workload_kinds(configured: Iterable[JudgedKind]) -> Shapes:
+def workload_kinds(configured: Iterable[EnforcedKind]) -> Shapes:
     """All judged kinds by (API group, plural): Kubernetes' own, and those of the settings."""
     more = (
         WorkloadKind(

@@ -15,7 +15,7 @@ from carbonbudget_operator.admission.budget_view import BudgetView, budget_view
 from carbonbudget_operator.admission.work import GROWTH, projects
 from carbonbudget_operator.api.carbonbudget import AnyBudget, ClusterCarbonBudget
 from carbonbudget_operator.api.spec import EnforceSpec
-from carbonbudget_operator.api.status import KINDS_NOT_JUDGED
+from carbonbudget_operator.api.status import KINDS_NOT_ENFORCED
 from carbonbudget_operator.enforcement.enforced_budgets import EnforcedBudget, parse_budget
 
 
@@ -57,7 +57,7 @@ def judged_here(budget: AnyBudget, found: Iterable[str], beside: ReaderContext) 
     """Of these kinds those that are judged here: by the policy, else by what the controller found."""
     if beside.judged is not None:
         return [kind for kind in found if kind in beside.judged]
-    ready = next((one for one in budget.status.conditions or () if one.reason == KINDS_NOT_JUDGED), None)
+    ready = next((one for one in budget.status.conditions or () if one.reason == KINDS_NOT_ENFORCED), None)
     left_out = ready.message.partition(" of enforce.kinds")[0].split(", ") if ready is not None else []
     return [kind for kind in found if kind not in left_out]
 

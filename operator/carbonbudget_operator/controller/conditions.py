@@ -8,7 +8,7 @@ from typing import Final, Literal
 
 from carbonbudget_core.jsons import objects
 from carbonbudget_operator.api.carbonbudget import AnyBudget
-from carbonbudget_operator.api.status import KINDS_NOT_JUDGED, LOCATION_STANDS_IN
+from carbonbudget_operator.api.status import KINDS_NOT_ENFORCED, LOCATION_STANDS_IN
 from carbonbudget_operator.api.times import format_time, seconds
 from carbonbudget_operator.budgets.evaluate import State
 
@@ -55,7 +55,7 @@ def ready(
             f"{', '.join(unenforced)} of enforce.kinds {'is' if len(unenforced) == 1 else 'are'} not enforced in this "
             "cluster: mistyped, or missing from the chart's enforcement.kinds"
         )
-        return DesiredCondition("Ready", "True", KINDS_NOT_JUDGED, sentence)
+        return DesiredCondition("Ready", "True", KINDS_NOT_ENFORCED, sentence)
     if pro_rata:
         instants = " and ".join(map(format_time, pro_rata))
         sentence = (

@@ -1,4 +1,4 @@
-"""Putting image archives into the cluster's containerd, where the kubelet finds them."""
+"""Imports image archives into the cluster's containerd, which the kubelet uses."""
 
 from __future__ import annotations
 

@@ -164,7 +164,7 @@ def exporters(directory: Path) -> Mapping[str, Callable[[], bytes]]:
     budgets = ControllerMetrics(controller)
     stored = cast(Any, SimpleNamespace(resource=SimpleNamespace(kind="CarbonBudget"), namespace="team-a", name="month"))
     verdict = cast(Any, SimpleNamespace(used_ug=700_000_000, block_until=0, state=State.WARNING))
-    budgets.judged(stored, 1_000_000_000, verdict, 1_100_000_000, lost=False)
+    budgets.evaluated(stored, 1_000_000_000, verdict, 1_100_000_000, lost=False)
     budgets.data_through([stored], int(time.time()))
     EnforcementMetrics(controller)
     watches = WatchStatuses()

@@ -1,4 +1,4 @@
-"""The machine's own package settings, lent to the build: certificates, apt sources, pip settings.
+"""Makes the machine's package settings available to the build: certificates, apt sources, pip settings.
 
 They go into a temporary directory that is mounted read-only while the steps run. Nothing of it is
 committed and nothing stays in an image, so that addresses and certificates remain the machine's matter.

@@ -48,9 +48,7 @@ def run_main(main: object, argv: list[str]) -> int:
         print(f"error: {error}", file=sys.stderr, flush=True)
         return 1
     except BrokenPipeError:
-        os.dup2(
-            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
-        )  # no error message at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # no error message at exit
         return 141
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr, flush=True)

@@ -31,7 +31,7 @@ def base_of(dockerfile: str) -> str:
 class Builder:
     """Runs buildah with a separate storage, so that our images and others do not affect each other.
 
-    All checkouts of a user share it, for its cached steps; whoever is inside `with` has it alone.
+    All checkouts of a user share it, for its cached steps; only one process at a time is inside `with`.
     """
 
     def __init__(self) -> None:

@@ -50,7 +50,7 @@ def apt_sources() -> str:
 
 
 def pip_settings(texts: list[str], env: Mapping[str, str]) -> dict[str, str]:
-    """What pip was told about indexes, by files (later ones win) and then by PIP_* variables."""
+    """The configured package indexes of pip, by files (later ones win) and then by PIP_* variables."""
     parser = configparser.RawConfigParser()
     for text in texts:
         parser.read_string(text)

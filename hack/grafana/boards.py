@@ -424,7 +424,7 @@ OPERATION = Board(
             [Query("sum by (action) (rate(carbonbudget_enforcement_actions_total[$__rate_interval]))", "{{action}}")],
         ),
         Panel(
-            "Age of watches", "Seconds since what a watch has told was last known to be all.", "s",
+            "Age of watches", "Seconds since the data of a watch was last known to be complete.", "s",
             [Query("time() - min by (path) (carbonbudget_watch_current_timestamp_seconds)", "{{path}}")],
         ),
         Panel(

@@ -1,4 +1,4 @@
-"""What the cluster needs inside itself: DNS."""
+"""Installs the cluster DNS."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Takes away everything a cluster brought, in an order in which nothing can grow back.
+"""Removes everything that a cluster created, in an order in which nothing is created again.
 
 Works from what is there, not from what should be there: after a kill, a reboot or half a start alike.
 Each function returns what it removed in a few words, or nothing.
@@ -24,7 +24,7 @@ def end_processes(settings: Settings) -> str:
     files = processes.PidFiles(settings.run / "pids")
     known = [(name, files.read(name)) for name in (NODE_VM, *reversed(ORDER))]
     identities = [identity for _, identity in known if identity]
-    # The kubelet and containerd may be left to end by themselves: their data goes anyway.
+    # The kubelet and containerd need no orderly end, because their data is deleted anyway.
     count = len(processes.end(identities, patience_s=3.0))
     for name, _ in known:
         files.remove(name)
@@ -145,7 +145,7 @@ def remove_places(settings: Settings, before: Before) -> str:
 
 
 def remove_state(settings: Settings, logs_too: bool) -> str:
-    """Our own directories. Never follows a mount: what could not be unmounted is left and named."""
+    """Our own directories. Never follows a mount: what cannot be unmounted is left and reported."""
     still = [p for p in _mount_points() if p.startswith((f"{settings.state}/", f"{settings.run}/"))]
     if still:
         return f"(state directory NOT removed, still mounted: {', '.join(still)})"
@@ -162,11 +162,11 @@ def remove_state(settings: Settings, logs_too: bool) -> str:
 
 
 def everything(settings: Settings, logs_too: bool = False) -> list[str]:
-    """All of it. Without a record of the machine before `up`, only what is ours beyond doubt."""
+    """Remove everything. Without a record of the machine before `up`, remove only what is certainly ours."""
     before = machine.remembered(settings)
     steps: list[Callable[[], str]] = [lambda: unmount(settings)]
     if before is not None and before.boot != processes.boot_id():
-        # Since the reboot whatever bears our names in the kernel is somebody else's; files remain ours.
+        # After a reboot, objects in the kernel with our names belong to another program. Files are still ours.
         steps.append(lambda: remove_places(settings, before))
     elif before is not None:
         steps = [

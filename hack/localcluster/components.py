@@ -1,4 +1,4 @@
-"""The programs of the cluster: how each is started and how one sees that it is well."""
+"""The programs of the cluster: their command lines and health checks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from . import health
 from .settings import NAMESPACE, Settings
 
-# In the order in which they are started; ended the other way round.
+# In the order of their start; they are stopped in the reverse order.
 ORDER = (
     "etcd",
     "kube-apiserver",
@@ -32,7 +32,7 @@ class Component:
 
 
 def environment(extra: Mapping[str, str] = {}) -> dict[str, str]:
-    """What the programs get to see of our environment: nothing but PATH and HOME."""
+    """The environment of the programs: only PATH and HOME."""
     path = os.environ.get("PATH", "")
     for directory in ("/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/bin", "/bin"):
         if directory not in path.split(":"):
@@ -55,7 +55,7 @@ def proxies() -> dict[str, str]:
 
 
 def _etcd(s: Settings) -> list[str]:
-    # Only TLS clients with a certificate of ours: who writes to etcd owns the cluster, hence the machine.
+    # Only TLS clients with our certificate: write access to etcd is control of the cluster and so of the machine.
     pki = s.pki
     return [
         "--name=default",

@@ -1,4 +1,4 @@
-"""A cluster of one's own instead: remembered as a pointer to its kubeconfig, in the user's cache."""
+"""Uses an existing cluster instead of the local one. The path of its kubeconfig is stored in the user's cache."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Looking whether a component answers, and reading from the API server with the admin's certificate."""
+"""Checks whether components answer, and reads from the API server with the admin's certificate."""
 
 from __future__ import annotations
 

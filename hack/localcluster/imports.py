@@ -1,4 +1,4 @@
-"""Putting image archives into the cluster's containerd, where the kubelet finds them."""
+"""Imports image archives into the cluster's containerd, which the kubelet uses."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def full_name(name: str) -> str:
 def load(settings: Settings, archives: Iterable[Path]) -> list[str]:
     """Imports docker-archive or OCI tars; returns the names of the images in them.
 
-    What the cluster has already under that name, told by the image's id, is not imported again.
+    An image that the cluster has under the same name and id is not imported again.
     """
     names: list[str] = []
     for archive in archives:

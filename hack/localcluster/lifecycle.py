@@ -1,4 +1,4 @@
-"""Bringing the cluster up: reuse what is well, restart a part that died, else start afresh."""
+"""Starts the cluster: reuses a healthy one, restarts components that ended, else starts a new one."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def up(settings: Settings) -> None:
         line(f"the cluster is up ({time.monotonic() - began:.1f} s)")
         return
     if settings.before.exists():
-        with step("removing what a former cluster left; its data is discarded"):
+        with step("removing the rest of a previous cluster; its data is discarded"):
             for text in cleanup.everything(settings):
                 line(f"    removed {text}")
     _fresh(cluster, paths, images)
@@ -118,7 +118,7 @@ def up(settings: Settings) -> None:
 
 
 def _repair(cluster: Cluster, paths: Mapping[str, Path]) -> bool:
-    """Restarts parts that died or do not answer. False where that did not help."""
+    """Restarts components that ended or do not answer. Returns false if the cluster is still not healthy."""
     parts = cluster.parts(paths)
     try:
         for name in ORDER:

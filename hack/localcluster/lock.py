@@ -1,4 +1,4 @@
-"""One script at a time may change the cluster, and one the images' storage; the others wait and say for whom."""
+"""Locks: one script at a time changes the cluster, and one the images' storage. Others wait and print for whom."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def exclusive(path: Path, who: str = "hack/cluster") -> Iterator[None]:
             holder = os.read(descriptor, 32).decode(errors="replace").strip() or "unknown"
             line(f"another {who} is at work (pid {holder}): waiting for it")
             fcntl.flock(descriptor, fcntl.LOCK_EX)
-        # The former holder removed the file when it was done: only a lock on the present file counts.
+        # The previous owner deletes the file at its end, so only a lock on the present file is valid.
         try:
             if os.fstat(descriptor).st_ino == path.stat().st_ino:
                 break

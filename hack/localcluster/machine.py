@@ -1,4 +1,4 @@
-"""What the machine has and lacks: its address, free ports, disk, and how it was before the first change."""
+"""Reads the state of the machine: address, free ports, disk; and records it before the first change."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Taking back the iptables chains and rules that kube-proxy, the kubelet and CNI made.
+"""Removes the iptables chains and rules that kube-proxy, the kubelet and CNI created.
 
 Pure text work on what `iptables-save` prints, plus one function that applies it. Only chains named
 KUBE-* or CNI-* that were not there before `up`, and rules of other chains that jump to them.

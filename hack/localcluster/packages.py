@@ -51,7 +51,7 @@ def missing(wanted: Mapping[str, str]) -> list[str]:
 
 
 def ensure(wanted: Mapping[str, str]) -> None:
-    """Installs what is missing with apt-get, or says exactly what to install."""
+    """Installs missing packages with apt-get, or reports which packages to install."""
     names = missing(wanted)
     if not names:
         return

@@ -91,7 +91,7 @@ def descendants(roots: Iterable[int], proc: Path = PROC) -> list[int]:
 
 
 def shims(socket: Path, proc: Path = PROC) -> list[int]:
-    """The containerd shims that serve OUR containerd: told by the socket's address on their command line."""
+    """The shims of OUR containerd, which have the address of its socket on their command line."""
     ours = []
     for pid in all_pids(proc):
         words = command_line(pid, proc)

@@ -1,4 +1,4 @@
-"""How the scripts speak: one line a step with the time it took, one sentence for an error."""
+"""Output of the scripts: one line for each step with its duration, and one sentence for an error."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ HEARTBEAT_S = 15.0
 
 
 class ClusterError(Exception):
-    """Something a person has to act on. The message is one sentence: what is wrong and what to do."""
+    """An error that a person must correct. The message is one sentence: what is wrong and what to do."""
 
 
 def line(text: str) -> None:
@@ -22,7 +22,7 @@ def line(text: str) -> None:
 
 @contextmanager
 def step(text: str, heartbeat: bool = False) -> Iterator[None]:
-    """Announces a step and says how long it took; with `heartbeat` also that it is still at work."""
+    """Prints the start and the duration of a step; with `heartbeat` also that it is still running."""
     started = time.monotonic()
     line(f"  {text} ...")
     done = threading.Event()
@@ -48,7 +48,7 @@ def run_main(main: object, argv: list[str]) -> int:
         print(f"error: {error}", file=sys.stderr, flush=True)
         return 1
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads on: no message at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # no error message at exit
         return 141
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr, flush=True)

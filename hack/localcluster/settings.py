@@ -1,4 +1,4 @@
-"""Where everything of the cluster lies and the few things that can be set, all from the environment."""
+"""Paths and addresses of the cluster, and its few settings from the environment."""
 
 from __future__ import annotations
 

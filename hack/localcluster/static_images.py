@@ -1,4 +1,4 @@
-"""The images made of one static program each: the sandbox's pause, busybox for workloads, coredns."""
+"""Makes the images that contain one static program each: pause, busybox and coredns."""
 
 from __future__ import annotations
 

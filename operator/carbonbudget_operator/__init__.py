@@ -1,1 +1,1 @@
-"""The operator: records node reports, allocates and values energy, judges budgets, acts on them."""
+"""The operator: records node reports, allocates and values energy, evaluates budgets and enforces them."""

@@ -1,8 +1,8 @@
-"""Paths of the Kubernetes API, built from their parts: the only way to name a resource to the client in `kube/`.
+"""Builds paths of the Kubernetes API from their parts. The client in `kube/` accepts no other paths.
 
-Parts may come from a tenant: the name of an owner in a pod's ownerReferences is free text. So a path is never put
-together as text outside this module (tests/kube/test_paths.py reads the code), and each part is checked against what
-Kubernetes itself allows before it goes into a request.
+A part may come from a tenant: the name in a pod's ownerReferences is free text. So each part is checked by the rules of
+Kubernetes before it is used in a request, and no other module builds a path as text (tests/kube/test_paths.py checks
+the code).
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ _MAX_SUBDOMAIN: Final = 253
 
 
 class InvalidPath(ValueError):
-    """A part that no API object can have; the message names it, printable and cut."""
+    """A part of the path is invalid. The message shows it, printable and shortened."""
 
 
 def is_subdomain(text: str) -> bool:
-    """Whether `text` is a DNS-1123 subdomain: what a workload, a budget or an API group may be called."""
+    """Whether `text` is a DNS-1123 subdomain: a valid name of a workload, a budget or an API group."""
     return len(text) <= _MAX_SUBDOMAIN and _SUBDOMAIN.fullmatch(text) is not None
 
 
 def is_label(text: str) -> bool:
-    """Whether `text` is a DNS-1123 label: what a namespace, an API version or a resource may be called."""
+    """Whether `text` is a DNS-1123 label: a valid name of a namespace, an API version or a resource."""
     return len(text) <= _MAX_LABEL and _LABEL.fullmatch(text) is not None
 
 
 @dataclass(frozen=True, slots=True)
 class ApiPath:
-    """A collection, an object or its subresource. Parts are taken as they come; `text` is where they are checked.
+    """The path of a collection, an object or its subresource. The parts are checked in `text`, not before.
 
-    `group` is empty for the core API, `resource` for the list of a version's resources. Without `namespace` it is
-    cluster-wide or every namespace's, without `name` the collection. "" is no name: it is refused.
+    `group` is empty for the core API; `resource` is empty for the list of a version's resources. Without `namespace`
+    the path is cluster-wide or covers all namespaces; without `name` it is the collection. An empty name is invalid.
     """
 
     group: str
@@ -52,12 +52,12 @@ class ApiPath:
 
     @classmethod
     def of_version(cls, api_version: str, resource: str = "") -> Self:
-        """By an apiVersion as manifests have it: "v1" or "apps/v1"."""
+        """From the apiVersion of a manifest: "v1" or "apps/v1"."""
         group, _, version = api_version.rpartition("/")
         return cls(group, version, resource)
 
     def at(self, namespace: str | None, name: str | None = None, subresource: str | None = None) -> Self:
-        """The same resource in a namespace, or one object of it."""
+        """The same resource in a namespace, one object of it, or a subresource of that object."""
         return replace(self, namespace=namespace, name=name, subresource=subresource)
 
     def sub(self, subresource: str) -> Self:
@@ -66,11 +66,11 @@ class ApiPath:
 
     @property
     def collection(self) -> Self:
-        """What this object is one of."""
+        """The path of the collection that contains this object."""
         return replace(self, name=None, subresource=None)
 
     def text(self) -> str:
-        """The path of a URL. Raises InvalidPath."""
+        """The path of the URL. Raises InvalidPath."""
         checks = (
             ("API group", self.group or None, is_subdomain),
             ("API version", self.version, is_label),
@@ -81,13 +81,13 @@ class ApiPath:
         )
         for what, part, valid in checks:
             if part is not None and not valid(part):
-                raise InvalidPath(f"no {what} in Kubernetes can be {printable(part, _MAX_LABEL)!r}")
+                raise InvalidPath(f"{printable(part, _MAX_LABEL)!r} is not a valid {what} in Kubernetes")
         if (self.name is None and self.subresource is not None) or (self.namespace is not None and not self.resource):
-            raise InvalidPath("a path lacks the part that another one of it belongs to")
+            raise InvalidPath("the path has a subresource without a name, or a namespace without a resource")
         return str(self)
 
     def __str__(self) -> str:
-        """For people, logs and metrics; each part is quoted, whatever it is."""
+        """For people, logs and metrics. Each part is quoted and not checked."""
         parts = ["apis", self.group] if self.group else ["api"]
         parts.append(self.version)
         parts += ["namespaces", self.namespace] if self.namespace is not None else []
@@ -97,29 +97,29 @@ class ApiPath:
 
 @dataclass(frozen=True, slots=True)
 class ServicePath:
-    """A path that a Service answers over TLS, by way of the API server's proxy: /api/v1/namespaces/.../proxy/...
+    """A path of a Service over TLS, through the proxy of the API server: /api/v1/namespaces/.../proxy/...
 
-    The right is `get` (or `create`, for a POST) of `services/proxy`, and `resource_name` is what RBAC calls it.
+    It needs the verb `get` (for a POST `create`) on `services/proxy`; `resource_name` is the name in RBAC rules.
     """
 
     namespace: str
     service: str
     port: int
-    path: str  # of the service, from its first slash on; ours alone, never a tenant's
+    path: str  # of the service, with its first slash; never from a tenant, as it is not checked
 
     @property
     def resource_name(self) -> str:
-        """As `resourceNames` of a Role has it."""
+        """The name in `resourceNames` of a Role."""
         return f"https:{self.service}:{self.port}"
 
     def text(self) -> str:
-        """The path of a URL. Raises InvalidPath."""
+        """The path of the URL. Raises InvalidPath."""
         for what, part in (("namespace", self.namespace), ("service", self.service)):
             if not is_label(part):
-                raise InvalidPath(f"no {what} in Kubernetes can be {printable(part, _MAX_LABEL)!r}")
+                raise InvalidPath(f"{printable(part, _MAX_LABEL)!r} is not a valid {what} in Kubernetes")
         return str(self)
 
     def __str__(self) -> str:
-        """For people; each part is quoted."""
+        """For people. Each part is quoted."""
         parts = "/".join(quote(part, safe=":") for part in (self.namespace, "services", self.resource_name))
         return f"/api/v1/namespaces/{parts}/proxy{self.path}"

@@ -1,10 +1,10 @@
-"""Dated settings: a key that has one value at all times, or a list of values, each in force from an instant on.
+"""Reads dated settings: a key has either one value for all times, or a list of values with the times they begin.
 
     pue: 1.4                                      # at all times
     pue: [{value: 1.4}, {valid_from: 2026-07-01, value: 1.2}]
 
-A model marks the keys that may be dated with `DATED`. The section is read once for each time span between two changes,
-so that models, and all that uses them, hold plain values only. Pure.
+A model marks the keys that may be dated with `DATED`. A section is validated once for each span between two changes, so
+the models and their users have plain values only. Pure.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ _KEYS: Final = {"valid_from", "value"}
 
 
 class _Dated:
-    """Marks a key of a section that may be dated."""
+    """Type of the mark `DATED`."""
 
 
 DATED: Final = _Dated()
 
 
 class _Wrong(Exception):
-    """A list of dated values that cannot be used."""
+    """A list of dated values is invalid."""
 
     def __init__(self, path: _Path, reason: str) -> None:
         super().__init__(reason)
@@ -39,17 +39,17 @@ class _Wrong(Exception):
 
 
 def dated(model: type[M]) -> PlainValidator:
-    """Validates a section whose keys may be dated into a timeline of plain sections."""
+    """A validator that turns a section with dated keys into a timeline of plain sections."""
     return PlainValidator(lambda given: _read(model, given))
 
 
 def is_dated(model: type[BaseModel], key: str) -> bool:
-    """Whether a key of a section may be dated."""
+    """Whether a key of a section is marked with `DATED`."""
     return DATED in model.model_fields[key].metadata
 
 
 def utc(instant: int) -> str:
-    """A UTC second in words, to the minute."""
+    """A UTC second as text with minutes: 2026-07-01T00:00Z."""
     return f"{dt.datetime.fromtimestamp(instant, dt.UTC):%Y-%m-%dT%H:%MZ}"
 
 
@@ -83,14 +83,14 @@ def _read(model: type[M], given: object) -> Timeline[M]:
 
 
 def _detail(path: tuple[int | str, ...], reason: str, given: object, kind: str = "dated") -> InitErrorDetails:
-    # A message's braces are its own: it is given as a value, not as a template.
+    # The message is passed as a value, because pydantic would interpret braces in a template.
     return InitErrorDetails(
         type=PydanticCustomError(kind, "{reason}", {"reason": reason}), loc=path, input=given
     )  # fmt: skip
 
 
 def _lists(model: type[BaseModel], given: Mapping[Any, Any], path: _Path) -> Iterator[tuple[_Path, list[Any], bool]]:
-    """The lists of dated values in a section and the sections inside it, and whether their key may be dated."""
+    """Yield the lists of dated values in a section and its subsections, and whether their key may be dated."""
     for key, field in model.model_fields.items():
         value, here = given.get(key), (*path, key)
         if is_dated(model, key) and isinstance(value, list):
@@ -105,7 +105,7 @@ def _lists(model: type[BaseModel], given: Mapping[Any, Any], path: _Path) -> Ite
 
 
 def _is_entry(item: object) -> bool:
-    """Whether an item of a list is meant as a dated value: items of lists may have a key `value` of their own."""
+    """Whether an item of a list is a dated value. Items of plain lists may have a key `value` too."""
     return isinstance(item, Mapping) and ("valid_from" in item or item.keys() == {"value"})
 
 
@@ -120,7 +120,7 @@ def _sections(annotation: object) -> list[type[BaseModel]]:
 def _entries(path: _Path, given: list[Any], may_be_dated: bool) -> list[tuple[int, object]]:
     """Each value with the UTC second from which it is in force, in order. Raises _Wrong."""
     if not may_be_dated:
-        raise _Wrong(path, "this key cannot be dated: give the one value that it has at all times")
+        raise _Wrong(path, "this key cannot be dated: give one value")
     found: list[tuple[int, object]] = []
     for number, entry in enumerate(given, 1):
         if not isinstance(entry, Mapping) or "value" not in entry or entry.keys() - _KEYS:
@@ -131,13 +131,11 @@ def _entries(path: _Path, given: list[Any], may_be_dated: bool) -> list[tuple[in
             )
         if number == 1:
             if "valid_from" in entry:
-                raise _Wrong(
-                    path, "the first entry must have no valid_from: its value is in force before those of all others"
-                )
+                raise _Wrong(path, "the first entry must have no valid_from: its value is in force before all others")
             found.append((0, entry["value"]))
             continue
         if "valid_from" not in entry:
-            raise _Wrong(path, f"entry {number} needs valid_from: since when its value is in force")
+            raise _Wrong(path, f"entry {number} needs valid_from, the time from which its value is in force")
         start = _instant(path, entry["valid_from"])
         if start <= found[-1][0]:
             raise _Wrong(path, f"entry {number}: valid_from {utc(start)} must be later than that of the entry before")
@@ -148,7 +146,7 @@ def _entries(path: _Path, given: list[Any], may_be_dated: bool) -> list[tuple[in
 
 
 def _instant(path: _Path, given: object) -> int:
-    """UTC seconds of a date, or of an instant; one without a zone is in UTC. Raises _Wrong."""
+    """UTC seconds of a date or time; without a zone it is UTC. Raises _Wrong."""
     value = given
     if isinstance(value, str):
         try:
@@ -173,7 +171,7 @@ def _instant(path: _Path, given: object) -> int:
 
 
 def _plain(given: object, found: Mapping[_Path, list[tuple[int, object]]], at: int, path: _Path = ()) -> object:
-    """The section with the values in force at `at` in place of the lists."""
+    """The section with each list replaced by the value in force at the UTC second `at`."""
     if path in found:
         return next(value for start, value in reversed(found[path]) if start <= at)
     if isinstance(given, Mapping):

@@ -1,20 +1,23 @@
-"""Integers as people and JavaScript read them: exact decimal strings in g and kWh."""
+"""Formats integers as exact decimal text in g, kg and kWh.
+
+Text and not numbers, because JavaScript would round large numbers.
+"""
 
 from __future__ import annotations
 
 
 def grams(micrograms: int) -> str:
-    """Grams with all their decimals: 1_500_000 is "1.5"."""
+    """Micrograms as grams with all decimals: 1_500_000 becomes "1.5"."""
     return _decimal(micrograms, 6)
 
 
 def kilograms(micrograms: int) -> str:
-    """Kilograms with all their decimals."""
+    """Micrograms as kilograms with all decimals."""
     return _decimal(micrograms, 9)
 
 
 def kilowatt_hours(microjoules: int) -> str:
-    """Kilowatt-hours to the nanowatt-hour below: 3.6e12 uJ is "1"; what is less than that has a digit more."""
+    """Microjoules as kWh, rounded down to 12 decimals (13 below 4 uJ): 3.6e12 becomes "1"."""
     digits = 13 if 0 < microjoules < 4 else 12
     return _decimal(microjoules * 10**digits // 3_600_000_000_000, digits)
 

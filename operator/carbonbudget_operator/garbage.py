@@ -1,4 +1,4 @@
-"""How often Python looks for cycles of garbage, in processes that read much JSON and live long."""
+"""Configures Python's garbage collector for long-running processes that read much JSON."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ _NEW_OBJECTS = 100_000
 
 
 def collect_seldom() -> None:
-    """Leave out what is there now (modules live for ever), and look when 100,000 objects came, not 700.
+    """Exclude all present objects from collection, and collect after 100,000 new objects instead of 700.
 
-    Parsed JSON is a mass of containers without a cycle in it: looking through them took a third of the server's CPU
-    at ingest. What lies uncollected meanwhile is some megabytes.
+    Parsed JSON has many containers and no cycles. Scanning them took a third of the server's CPU time at ingest. The
+    uncollected garbage is a few megabytes.
     """
     gc.collect()
     gc.freeze()

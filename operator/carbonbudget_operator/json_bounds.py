@@ -1,7 +1,7 @@
-"""JSON that is too large to be parsed whole: what parsing would cost in memory, and the members at its beginning.
+"""Estimates the memory that parsing JSON takes, and reads the first members of JSON that is too large to parse. Pure.
 
-Parsed JSON can take 25 times its own length: `{},` is three bytes and a dict. Whoever may create objects can make the
-API server send such text to us, so that its cost is estimated before anything is parsed. No I/O, no clock.
+Parsed JSON can take 25 times the memory of its text: `{},` is three bytes and one dict. A tenant who may create objects
+can make the API server send such text, so its cost is estimated before it is parsed.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from typing import Final
 
 Text = bytes | bytearray
 
-# Bytes that CPython 3.11 to 3.13 (64 bit) and orjson's own tree take for each character of structure at most: a dict's
-# smallest table belongs to its brace, an entry's share of a grown table with its key and value to its colon, an
-# element's object and place in its list to its comma. tests/test_json_bounds.py measures.
+# Upper limits of the bytes that CPython 3.11 to 3.13 (64 bit) and orjson take for each structural character. The
+# smallest table of a dict counts for its brace; an entry with key, value and table growth for its colon; an element
+# with its place in the list for its comma. tests/test_json_bounds.py measures them.
 _OF_A_DICT: Final = 260
 _OF_AN_EMPTY_DICT: Final = 110
 _OF_A_LIST: Final = 130
 _OF_AN_ENTRY: Final = 240
 _OF_AN_ELEMENT: Final = 100
-# One character beyond the basic plane makes Python take four bytes for each character of its text.
+# One character outside the basic plane makes Python store four bytes for each character of the text.
 _OF_A_BYTE: Final = 4
 
 _SPACE: Final = re.compile(r"[ \t\n\r]*")
@@ -30,7 +30,7 @@ _DECODER: Final = json.JSONDecoder()
 
 
 def parsed_bytes(text: Text) -> int:
-    """How much memory the parsed `text` takes at most. Structure inside strings counts too: it errs upwards."""
+    """An upper limit of the bytes of memory that the parsed `text` takes. Braces inside strings count too."""
     dicts, entries = text.count(b"{"), text.count(b":")
     filled = min(dicts, entries)
     return (
@@ -44,21 +44,22 @@ def parsed_bytes(text: Text) -> int:
 
 
 def beginning(text: Text, most: int) -> str:
-    """The first `most` bytes as text, without a character that is cut.
+    """The first `most` bytes as text, without a partial character at the end.
 
     Raises:
-        ValueError: it is not UTF-8.
+        ValueError: the text is not UTF-8.
     """
     return codecs.getincrementaldecoder("utf-8")().decode(bytes(text[:most]))
 
 
 def first_members(text: str, at: int, wanted: Collection[str]) -> tuple[dict[str, object], str, int]:
-    """The members of the object at `at` up to the first that is not `wanted`: them, its key, and where its value is.
+    """Read members of the object at index `at`, up to the first whose key is not in `wanted`.
 
-    Key and place are empty and -1 where the object ends before.
+    Returns the members that were read, the key of that first other member, and the index of its value. If there is
+    no other member, the key is empty and the index -1.
 
     Raises:
-        ValueError: there is no object, a key comes twice, a value is no JSON or is cut.
+        ValueError: there is no object, a key occurs twice, or a value is invalid or incomplete.
     """
     members: dict[str, object] = {}
     at = _after(text, _space(text, at), "{")
@@ -69,7 +70,7 @@ def first_members(text: str, at: int, wanted: Collection[str]) -> tuple[dict[str
         key, at = _value(text, at)
         at = _space(text, _after(text, _space(text, at), ":"))
         if not isinstance(key, str) or key in members:
-            raise ValueError("a key is no text or comes twice")
+            raise ValueError("a key is not a string or occurs twice")
         if key not in wanted:
             return members, key, at
         members[key], at = _value(text, at)
@@ -80,7 +81,7 @@ def first_members(text: str, at: int, wanted: Collection[str]) -> tuple[dict[str
 
 
 def first_element(text: str, at: int) -> int:
-    """Where the first element of the list at `at` begins. Raises ValueError: there is no list."""
+    """The index of the first element of the list at index `at`. Raises ValueError if there is no list."""
     return _space(text, _after(text, at, "["))
 
 
@@ -99,4 +100,4 @@ def _value(text: str, at: int) -> tuple[object, int]:
     try:
         return _DECODER.raw_decode(text, at)
     except RecursionError:
-        raise ValueError("it is nested too deeply") from None
+        raise ValueError("the JSON is nested too deeply") from None

@@ -1,9 +1,9 @@
-"""A listener for an aiohttp application with bounds: how many connections, and how long each may take to ask.
+"""A listener for an aiohttp application that limits the number of connections and the time of each step.
 
-aiohttp has none: 1,500 clients that say half a request stay for ever, each with its TLS buffers. Here every connection
-counts from the moment it is accepted, before its TLS handshake. When there are too many, one that has gone longest
-without a step forward ends, of the address that holds most: so a caller who asks and reads the answer is served while
-others hold the rest. What a request costs once it is read is the application's own bound.
+aiohttp has no such limits: 1,500 clients that send half a request stay connected, each with its TLS buffers. Here a
+connection counts from its acceptance, before the TLS handshake. If there are too many, one connection of the address
+with the most connections is closed: the one whose last progress is oldest. So a client that sends requests and reads
+answers is served while others only hold connections. The application itself limits the cost of a complete request.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from aiohttp.typedefs import Middleware
 Reason = Literal["full", "late", "failed"]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-# What one connection may make the kernel, TLS and aiohttp hold for it: what a socket received at once is kept two to
-# three times. A review's head has some ten lines, of which a bearer token is the longest.
+# Limits of the memory that the kernel, TLS and aiohttp use for one connection. Received data is stored two to three
+# times. The head of a webhook request has about ten lines; the longest is a bearer token.
 _RECEIVE_BYTES: Final = 16 * 2**10
 _BOUNDS: Final[Mapping[str, Any]] = {
     "max_line_size": 2_048,
     "max_field_size": 4_096,
     "max_headers": 16,
     "read_bufsize": 2**14,
-    "lingering_time": 1,  # seconds for the rest of a body that is not read
+    "lingering_time": 1,  # seconds to read the rest of a body that the application did not read
     "auto_decompress": False,
 }
 _BACKLOG: Final = 512
@@ -45,20 +45,20 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ListenerBounds:
-    """Of one listener."""
+    """Limits of one listener."""
 
     connections: int
-    head_seconds: float = 10.0  # from being accepted to the end of the first request's head, the handshake included
+    head_seconds: float = 10.0  # from acceptance to the end of the first request's head, with the handshake
     body_seconds: float = 5.0
-    idle_seconds: float = 120.0  # to the next request; Go's client ends its own after 90 s
+    idle_seconds: float = 120.0  # until the next request; Go's client closes idle connections after 90 s
 
 
 class ConnectionMetrics:
-    """What all listeners of a process hold and end."""
+    """Metrics of the connections of all listeners in a process."""
 
     def __init__(self, registry: prometheus_client.CollectorRegistry) -> None:
-        self.held = prometheus_client.Gauge(
-            "carbonbudget_listener_connections", "Connections now.", ("listener",), registry=registry
+        self.open = prometheus_client.Gauge(
+            "carbonbudget_listener_connections", "Open connections.", ("listener",), registry=registry
         )
         self.ended = prometheus_client.Counter(
             "carbonbudget_listener_connections_ended",
@@ -68,8 +68,8 @@ class ConnectionMetrics:
         )
 
 
-class _Held:
-    """One connection: `since` when it last got further, `limit_s` how long its next step may take."""
+class _Connection:
+    """One connection. `since` is the time of its last progress, `limit_s` the limit of its next step in seconds."""
 
     __slots__ = ("limit_s", "opening", "peer", "protocol", "since", "sock")
 
@@ -85,7 +85,7 @@ class _Held:
         return self.opening is not None and self.opening.done() and self.protocol.transport is None
 
     def end(self) -> None:
-        """At once; a client that does not read is not waited for."""
+        """Close the connection at once, without waiting for a client that does not read."""
         if self.opening is not None:
             self.opening.cancel()
         transport = self.protocol.transport
@@ -96,7 +96,7 @@ class _Held:
 
 
 class Listener:
-    """One address. `name` is what the metrics call it; without `context` it has no TLS."""
+    """Listens on one address. `name` is its label in the metrics. Without `context` it has no TLS."""
 
     def __init__(
         self, name: str, app: web.Application, bounds: ListenerBounds, metrics: ConnectionMetrics,
@@ -110,36 +110,36 @@ class Listener:
         self._runner = web.AppRunner(
             app, access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS, keepalive_timeout=bounds.idle_seconds, **_BOUNDS
         )
-        self._held: dict[web.RequestHandler, _Held] = {}
+        self._connections: dict[web.RequestHandler, _Connection] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._socket: socket.socket | None = None
         self._loop = asyncio.get_running_loop()
 
     async def start(self, host: str, port: int) -> None:
-        """Raises OSError if the port is taken."""
+        """Start to accept connections. Raises OSError if the port is in use."""
         await self._runner.setup()
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._socket = socket.create_server((host, port), family=family, backlog=_BACKLOG)
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BYTES)  # accepted ones take it over
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BYTES)  # accepted connections inherit it
         self._socket.setblocking(False)
         self._tasks = [asyncio.create_task(self._accept(self._socket)), asyncio.create_task(self._sweep())]
 
     async def close(self) -> None:
-        """No new connections; what is asked is answered, for two seconds."""
+        """Accept no more connections, answer open requests for up to two seconds, and close all connections."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._socket is not None:
             self._socket.close()
         await self._runner.cleanup()
-        for held in list(self._held.values()):
-            held.end()
-        opening = [held.opening for held in self._held.values() if held.opening is not None]
+        for connection in list(self._connections.values()):
+            connection.end()
+        opening = [connection.opening for connection in self._connections.values() if connection.opening is not None]
         await asyncio.gather(*opening, return_exceptions=True)
 
     @property
     def port(self) -> int:
-        """The port in use, once it has started."""
+        """The port, after `start`."""
         assert self._socket is not None
         return int(self._socket.getsockname()[1])
 
@@ -147,66 +147,68 @@ class Listener:
         while True:
             try:
                 sock, address = await self._loop.sock_accept(listening)
-            except OSError as error:  # no file left, or it is gone already
-                _log.warning("a connection to %s is not accepted: %s", self._name, error)
+            except OSError as error:  # no file descriptor is free, or the client closed the connection
+                _log.warning("a connection to listener %s was not accepted: %s", self._name, error)
                 await asyncio.sleep(_SWEEP_SECONDS)
                 continue
             self._admit(sock, str(address[0]))
 
     def _admit(self, sock: socket.socket, peer: str) -> None:
-        if len(self._held) >= self._bounds.connections:
+        if len(self._connections) >= self._bounds.connections:
             self._forget_lost()
-        if len(self._held) >= self._bounds.connections:
-            of_a_peer = Counter(held.peer for held in self._held.values())
-            self._end(max(self._held.values(), key=lambda held: (of_a_peer[held.peer], -held.since)), "full")
+        if len(self._connections) >= self._bounds.connections:
+            of_a_peer = Counter(connection.peer for connection in self._connections.values())
+            self._end(max(self._connections.values(), key=lambda one: (of_a_peer[one.peer], -one.since)), "full")
         server = self._runner.server
         assert server is not None
         protocol = server()
-        held = _Held(sock, peer, protocol, self._loop.time(), self._bounds.head_seconds)
-        self._held[protocol] = held
-        held.opening = asyncio.create_task(self._open(held))
-        self._metrics.held.labels(self._name).set(len(self._held))
+        connection = _Connection(sock, peer, protocol, self._loop.time(), self._bounds.head_seconds)
+        self._connections[protocol] = connection
+        connection.opening = asyncio.create_task(self._open(connection))
+        self._metrics.open.labels(self._name).set(len(self._connections))
 
-    async def _open(self, held: _Held) -> None:
-        # A timeout of less than the head's own is of no use, and asyncio wants one.
+    async def _open(self, connection: _Connection) -> None:
+        # asyncio needs a timeout here; a shorter one than that of the head has no use.
         tls = {"ssl_handshake_timeout": self._bounds.head_seconds} if self._context is not None else {}
         try:
-            await self._loop.connect_accepted_socket(lambda: held.protocol, held.sock, ssl=self._context, **tls)
-        except (OSError, EOFError) as error:  # ssl.SSLError and TimeoutError are ones: the handshake failed
-            _log.debug("no connection from %s: %s", held.peer, error)
+            await self._loop.connect_accepted_socket(
+                lambda: connection.protocol, connection.sock, ssl=self._context, **tls
+            )
+        except (OSError, EOFError) as error:  # includes ssl.SSLError and TimeoutError: the handshake failed
+            _log.debug("no connection from %s: %s", connection.peer, error)
             self._metrics.ended.labels(self._name, "failed").inc()
-            held.sock.close()
-            self._held.pop(held.protocol, None)
+            connection.sock.close()
+            self._connections.pop(connection.protocol, None)
 
     async def _sweep(self) -> None:
         while True:
             await asyncio.sleep(_SWEEP_SECONDS)
             self._forget_lost()
             now = self._loop.time()
-            for held in [held for held in self._held.values() if now - held.since > held.limit_s]:
-                self._end(held, "late")
+            for connection in [one for one in self._connections.values() if now - one.since > one.limit_s]:
+                self._end(connection, "late")
 
     def _forget_lost(self) -> None:
-        for held in [held for held in self._held.values() if held.lost()]:
-            del self._held[held.protocol]
-        self._metrics.held.labels(self._name).set(len(self._held))
+        for connection in [one for one in self._connections.values() if one.lost()]:
+            del self._connections[connection.protocol]
+        self._metrics.open.labels(self._name).set(len(self._connections))
 
-    def _end(self, held: _Held, reason: Reason) -> None:
-        held.end()
-        self._held.pop(held.protocol, None)
+    def _end(self, connection: _Connection, reason: Reason) -> None:
+        connection.end()
+        self._connections.pop(connection.protocol, None)
         self._metrics.ended.labels(self._name, reason).inc()
 
     def _middleware(self) -> Middleware:
         @web.middleware
-        async def asked(request: web.Request, handler: Handler) -> web.StreamResponse:
-            """Around each request: its head is here, its body has to follow; after the answer, the next one."""
-            held = self._held.get(request.protocol)
-            if held is not None:
-                held.step(self._loop.time(), self._bounds.body_seconds)
+        async def with_limits(request: web.Request, handler: Handler) -> web.StreamResponse:
+            """Limit the time of a request's body, and after the answer the time until the next request."""
+            connection = self._connections.get(request.protocol)
+            if connection is not None:
+                connection.step(self._loop.time(), self._bounds.body_seconds)
             try:
                 return await handler(request)
             finally:
-                if held is not None:
-                    held.step(self._loop.time(), self._bounds.idle_seconds)
+                if connection is not None:
+                    connection.step(self._loop.time(), self._bounds.idle_seconds)
 
-        return asked
+        return with_limits

@@ -1,7 +1,7 @@
-"""Log lines: one for each action, as text or as JSON, and none twice for what fails again and again.
+"""Formats log lines as text or JSON, and limits repeated lines.
 
-A component logs what it did (`log_action`), once that a write fails and once that it works again (`FailureLog`), and of
-what callers can repeat at will only so many lines a second (`Limit`). Counters count all of it.
+`log_action` logs an action. `FailureLog` logs the first of repeated failures and the recovery. `LogRateLimit` limits
+lines that callers can cause at will. Metrics count all events, logged or not.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ _MAX_FAILING: Final = 10_000
 
 
 def log_action(log: logging.Logger, action: str, sentence: str, level: int = logging.INFO, **fields: str | int) -> None:
-    """One line for something that was done. `action` is one word that stays the same; JSON has the fields too."""
+    """Log one line for an action. `action` is one word that does not change; JSON output also has the fields."""
     log.log(level, "%s", sentence, extra={"action": action, "fields": fields})
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object an event: `time` (UTC), `level`, `logger`, `message`, of an action `action` and its fields."""
+    """One JSON object for each event: `time` (UTC), `level`, `logger`, `message`; of an action, `action` and fields."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line; text of whatever origin is printable, and cut."""
+        """The line. Its text is made printable and shortened."""
         time = dt.datetime.fromtimestamp(record.created, dt.UTC).isoformat(timespec="milliseconds")
         line: dict[str, object] = {
             "time": time.replace("+00:00", "Z"),
@@ -46,20 +46,20 @@ class JsonFormatter(logging.Formatter):
 
 
 class PrintableFormatter(logging.Formatter):
-    """One printable line an event, whatever text is in it; the lines of a stack trace are set in."""
+    """One printable line for each event. Lines of a stack trace are indented."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's own name
-        """The line, with a printable message."""
+        """The line with a printable message."""
         record.message = printable(record.message, MAX_LINE)
         return super().formatMessage(record)
 
     def formatException(self, ei: Any) -> str:  # noqa: N802 - logging's own name
-        """The stack trace, each line of it printable."""
+        """The stack trace with printable lines."""
         return "\n".join(f"  {printable(line, MAX_LINE)}" for line in super().formatException(ei).split("\n"))
 
 
 def stderr_handler(form: str) -> logging.Handler:
-    """Writes one line an event to stderr; `form` is text or json."""
+    """A handler that writes one line for each event to stderr. `form` is text or json."""
     text = PrintableFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if form.lower() == "json" else text)
@@ -67,13 +67,13 @@ def stderr_handler(form: str) -> logging.Handler:
 
 
 class FailureLog:
-    """What fails now, by key. Bounded: beyond 10,000 the longest known is dropped, and would be logged once more."""
+    """The keys of what fails now. At most 10,000: the oldest is dropped, and its next failure is logged again."""
 
     def __init__(self) -> None:
         self._failing: dict[Hashable, None] = {}
 
     def begins(self, key: Hashable) -> bool:
-        """It failed: whether for the first time since it last worked."""
+        """Record a failure. Returns whether it is the first since the last success."""
         if key in self._failing:
             return False
         self._failing[key] = None
@@ -82,7 +82,7 @@ class FailureLog:
         return True
 
     def ends(self, key: Hashable) -> bool:
-        """It worked: whether it had failed before."""
+        """Record a success. Returns whether it failed before."""
         if key not in self._failing:
             return False
         del self._failing[key]
@@ -90,14 +90,14 @@ class FailureLog:
 
 
 class LogRateLimit:
-    """At most `per_second` lines a second; the others are counted, and the next line says how many they were."""
+    """Admits at most `per_second` lines a second. It counts the others, so that the next line can report them."""
 
     def __init__(self, per_second: int) -> None:
         self._per_second = per_second
         self._second, self._lines, self._suppressed = 0, 0, 0
 
     def admit(self, now: float) -> int | None:
-        """At `now` (any clock, in seconds): how many lines were suppressed before this one; None: suppress it too."""
+        """The number of lines suppressed before this one, or None to suppress it too. `now`: seconds of any clock."""
         if int(now) != self._second:
             self._second, self._lines = int(now), 0
         if self._lines >= self._per_second:

@@ -1,4 +1,7 @@
-"""Labels of all namespaces, by a watch of their metadata: what a namespaceSelector is matched with."""
+"""The labels of all namespaces, from a watch of their metadata.
+
+Controller and webhook match namespaceSelectors of budgets with them.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ _log = logging.getLogger(__name__)
 
 
 class Namespaces:
-    """`listed` is False until all of them are known: a part of them would be taken for all."""
+    """The namespaces. `listed` is false until all of them are read, because a part must not be used as the whole."""
 
     def __init__(self, logs_ignored_labels: bool = False) -> None:
         """`logs_ignored_labels`: one line for each namespace whose label of enforcement has no effect."""
@@ -30,17 +33,17 @@ class Namespaces:
         self.listed = False
 
     def matching(self, selector: Selector) -> set[str]:
-        """Names of those that it selects now."""
+        """Names of the namespaces that the selector selects now."""
         return {
             name for name, labels in self._labels.items() if selects_namespace(selector, name, labels) is Covers.YES
         }
 
     def labels(self) -> Mapping[str, Mapping[str, str]] | None:
-        """Each one's labels; None until all are known."""
+        """The labels of each namespace; None until all namespaces are read."""
         return self._labels if self.listed else None
 
     def exist(self, name: str) -> bool:
-        """Whether there is one of that name now."""
+        """Whether a namespace of this name exists now."""
         return name in self._labels
 
     def ignored_labels(self, among: Collection[str]) -> dict[str, str]:
@@ -50,7 +53,7 @@ class Namespaces:
         }
 
     async def follow(self, client: KubeClient) -> None:
-        """For ever. After each list, what was not in it is gone: its end was missed."""
+        """Watch until cancelled. Namespaces missing from a new list are removed: their deletion was missed."""
         seen: set[str] = set()
         async for event, body in client.watch(NAMESPACES, metadata_only=True):
             if event == "LISTING":
@@ -64,7 +67,7 @@ class Namespaces:
                 seen.add(name)
 
     def seen(self, event: str, body: Mapping[str, object]) -> str:
-        """One change; the namespace's name."""
+        """Apply one change. Returns the name of the namespace."""
         metadata = at(body, "metadata")
         name = str(metadata.get("name", ""))
         if event == "DELETED":

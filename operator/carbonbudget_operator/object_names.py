@@ -1,7 +1,7 @@
-"""What objects and labels in Kubernetes may be called, beyond the DNS names of `api_path.py`. Pure.
+"""Checks names of owners and labels by the rules of Kubernetes, beyond the DNS names of `api_path.py`. Pure.
 
-An ownerReference's kind, name and uid are free text: who creates a pod writes them, and the API server only asks that
-they are not empty.
+Kind, name and uid of an ownerReference are free text: the creator of a pod writes them, and the API server only
+requires that they are not empty.
 """
 
 from __future__ import annotations
@@ -17,28 +17,28 @@ _LABEL_TEXT: Final = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?")
 # A UUID, or the hash of a static pod's manifest.
 _UID: Final = re.compile(r"[A-Za-z0-9][-A-Za-z0-9._]{0,127}")
 _KIND: Final = re.compile(r"[A-Za-z]([-A-Za-z0-9]{0,61}[A-Za-z0-9])?")
-# Most kinds' names are DNS subdomains; some, as of roles, may also hold upper case, colons and underscores.
+# Names of most kinds are DNS subdomains. Some kinds, such as Role, also allow upper case, colons and underscores.
 _OBJECT: Final = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9._:]{0,251}[A-Za-z0-9])?")
 
 
 def is_uid(text: str) -> bool:
-    """Whether an object's uid can be this."""
+    """Whether the text can be the uid of an object."""
     return _UID.fullmatch(text) is not None
 
 
 def is_owner(kind: str, name: str, uid: str) -> bool:
-    """Whether an object with this kind, name and uid can be."""
+    """Whether an object can have this kind, name and uid."""
     return _KIND.fullmatch(kind) is not None and _OBJECT.fullmatch(name) is not None and is_uid(uid)
 
 
 def is_label_key(text: str) -> bool:
-    """Whether a label's key can be this: a name, and before a slash a DNS subdomain."""
+    """Whether the text is a valid label key: a name, with an optional DNS subdomain and slash before it."""
     prefix, slash, name = text.rpartition("/")
     return _is_label_text(name) and (not slash or is_subdomain(prefix))
 
 
 def is_label_value(text: str) -> bool:
-    """Whether a label's value can be this; it may be empty."""
+    """Whether the text is a valid label value. It may be empty."""
     return not text or _is_label_text(text)
 
 

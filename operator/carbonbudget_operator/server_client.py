@@ -1,4 +1,4 @@
-"""Questions of controller and webhook to the server, over REST: the only way to the ledger that they have."""
+"""HTTP client of the server for controller and webhook. They have no other access to the ledger."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ _Answer = TypeVar("_Answer", bound=BaseModel)
 
 
 class ServerUnavailable(Exception):
-    """There is no answer to judge by; one line says why."""
+    """The server gave no usable answer. The message is one line and says why."""
 
 
 class ServerClient:
-    """`trust` gives the PEM bundle of the server's CA, or None while there is none yet.
+    """Sends queries to the server. `trust` returns the PEM bundle of the server's CA, or None if there is none yet.
 
-    Each question raises ServerUnavailable: no answer, a refusal, or something else than answers.
+    Each query raises ServerUnavailable if there is no answer, an error status, or an invalid answer.
     """
 
     def __init__(self, url: str, token_file: Path | None, trust: Callable[[], str | None]) -> None:
@@ -39,27 +39,27 @@ class ServerClient:
         self._context: tuple[str, ssl.SSLContext] | None = None
 
     async def budgets(self, queries: Sequence[BudgetQuery]) -> BudgetAnswers:
-        """What each budget's pods emitted; answers in the order of the questions."""
+        """The emissions of each budget's pods. The answers are in the order of the queries."""
         body = BudgetQueries(queries=list(queries))
         answers = await self._ask("POST", "/v1/budgets/query", body, BudgetAnswers)
-        _same([query.id for query in queries], [answer.id for answer in answers.answers])
+        _check_order([query.id for query in queries], [answer.id for answer in answers.answers])
         return answers
 
     async def hourly(self, queries: Sequence[BudgetQuery]) -> HourlyAnswers:
-        """The same hour by hour."""
+        """The emissions of each budget's pods by hour, in the order of the queries."""
         body = BudgetQueries(queries=list(queries))
         answers = await self._ask("POST", "/v1/budgets/hours", body, HourlyAnswers)
-        _same([query.id for query in queries], [answer.id for answer in answers.answers])
+        _check_order([query.id for query in queries], [answer.id for answer in answers.answers])
         return answers
 
     async def runs(self, queries: Sequence[RunQuery]) -> RunAnswers:
-        """What each controller's pods emitted; answers in the order of the questions."""
+        """The emissions of each controller's pods. The answers are in the order of the queries."""
         answers = await self._ask("POST", "/v1/runs/query", RunQueries(queries=list(queries)), RunAnswers)
-        _same([query.id for query in queries], [answer.id for answer in answers.answers])
+        _check_order([query.id for query in queries], [answer.id for answer in answers.answers])
         return answers
 
     async def projection(self) -> ProjectionAnswer:
-        """The table by which new workloads' emissions are expected."""
+        """The table from which the emissions of new workloads are estimated."""
         return await self._ask("GET", "/v1/projection", None, ProjectionAnswer)
 
     async def _ask(self, method: str, path: str, body: BaseModel | None, kind: type[_Answer]) -> _Answer:
@@ -84,35 +84,37 @@ class ServerClient:
                     raise ServerUnavailable(f"the server answered {response.status}: {reason}")
             return kind.model_validate_json(answer)
         except ValidationError:
-            raise ServerUnavailable("the server's answer is not understood: are versions mixed?") from None
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:  # ValueError: a token that is no text
+            raise ServerUnavailable(
+                "the server's answer is invalid: check that all components have one version"
+            ) from None
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:  # ValueError: the token is not ASCII
             raise ServerUnavailable(f"the server does not answer: {str(error) or type(error).__name__}") from None
 
     def _tls(self) -> ssl.SSLContext:
-        # Without any certificate Python would trust all CAs of the system.
+        # With an empty bundle, Python would trust all CAs of the system.
         bundle = (self._trust() or "").strip()
         if not bundle:
-            raise ServerUnavailable("the server's CA is not known yet")
+            raise ServerUnavailable("the server's CA is not available yet")
         if self._context is None or self._context[0] != bundle:
             try:
                 self._context = (bundle, ssl.create_default_context(cadata=bundle))
-            except (ssl.SSLError, TypeError, ValueError):  # TypeError: letters beyond ASCII
+            except (ssl.SSLError, TypeError, ValueError):  # TypeError: the bundle is not ASCII
                 raise ServerUnavailable("the server's CA bundle cannot be read: is it PEM?") from None
         return self._context[1]
 
 
 def trust_in(ca_file: Path) -> Callable[[], str | None]:
-    """The CA bundle of a file, read each time, as the controller writes and renews it; None while there is none."""
+    """A function that reads the CA bundle of a file, or returns None. The controller may renew it at any time."""
 
     def trust() -> str | None:
         try:
             return ca_file.read_text(encoding="ascii").strip() or None
-        except (OSError, ValueError):  # ValueError: no text
+        except (OSError, ValueError):  # ValueError: it is not ASCII
             return None
 
     return trust
 
 
-def _same(asked: list[str], answered: list[str]) -> None:
+def _check_order(asked: list[str], answered: list[str]) -> None:
     if asked != answered:
-        raise ServerUnavailable("the server answered other questions than were asked")
+        raise ServerUnavailable("the server's answers do not match the queries")

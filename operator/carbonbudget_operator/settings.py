@@ -1,8 +1,7 @@
-"""Settings of the operator's processes: one YAML file, checked whole at the start.
+"""Settings of the operator's processes: one YAML file, validated at the start.
 
-Precedence: command line, then environment (`CARBONBUDGET_` + the option in capitals; typer reads both),
-then the file, then the defaults here. An unknown key or a bad value stops the start with file, key
-and reason: a typo must never become a silent default.
+The order of precedence is: command line, environment (`CARBONBUDGET_` and the option in capitals), file, defaults. An
+unknown key or an invalid value stops the process with file, key and reason, so that a typing error is noticed.
 """
 
 from __future__ import annotations
@@ -34,28 +33,28 @@ AUDIENCE = "carbonbudget-server"
 
 
 class SettingsError(ValueError):
-    """The settings cannot be used; the message names file, key and reason."""
+    """The settings are invalid. The message has one line for each defect: file, key and reason."""
 
 
 class QuestionSettings(SettingsSection):
-    """People's questions: they are answered in processes of their own, of low priority, that can be ended."""
+    """Limits of people's queries. They run in separate processes of low priority, which can be ended."""
 
     workers: int = Field(
         2, ge=1, le=16, description="Processes that answer people's questions, each one question at a time."
     )
     at_once_each: int = Field(
-        1, ge=1, le=16, description="Questions that one identity has answered at once; its others wait."
+        1, ge=1, le=16, description="Questions of one identity that are answered at the same time; its others wait."
     )
-    waiting: int = Field(64, ge=1, le=1000, description="Questions that wait at most; more are refused with 503.")
-    wait_seconds: int = Field(20, ge=1, le=600, description="A question that has waited so long is refused with 503.")
+    waiting: int = Field(64, ge=1, le=1000, description="Most questions that wait; more are refused with 503.")
+    wait_seconds: int = Field(20, ge=1, le=600, description="A question that has waited this long is refused with 503.")
     seconds: int = Field(30, ge=1, le=3600, description="A question that takes longer is ended with 503.")
     report_seconds: int = Field(
-        600, ge=1, le=7200, description="The same for a period's report; one fewer of them than workers run at once."
+        600, ge=1, le=7200, description="The same limit for a period's report; at most workers - 1 of them run at once."
     )
     memory_mib: int = Field(
-        192, ge=64, le=65536, description="MiB that a process may take for a question; at the limit it ends with 503."
+        192, ge=64, le=65536, description="MiB of memory for a question; above it the question ends with 503."
     )
-    idle_seconds: int = Field(300, ge=1, le=86_400, description="A process without a question ends after so long.")
+    idle_seconds: int = Field(300, ge=1, le=86_400, description="A process without a question ends after this time.")
 
 
 class ServerSettings(SettingsSection):
@@ -75,14 +74,16 @@ class ServerSettings(SettingsSection):
             "system:serviceaccount:carbonbudget-system:carbonbudget-controller",
             "system:serviceaccount:carbonbudget-system:carbonbudget-admission",
         ],
-        description="User names of controller and webhook, whose questions have threads of their own.",
+        description="User names of controller and webhook, whose queries have separate threads.",
     )
     questions: QuestionSettings = QuestionSettings()
     max_report_bytes: int = Field(8 * 2**20, gt=0, description="Largest report body, after decompression.")
     max_node_watts: int = Field(20_000, gt=0, description="A report above this mean power is refused.")
-    pod_days: int = Field(35, ge=2, le=366, description="Days after which an hour is sealed and gives up its pods.")
+    pod_days: int = Field(35, ge=2, le=366, description="Days after which an hour is sealed and its pods are deleted.")
     max_label_values: int = Field(
-        10_000, gt=0, description="Values of one label in a namespace and day; more are kept as __other__, and counted."
+        10_000,
+        gt=0,
+        description="Values of one label in a namespace and day; more are stored as __other__ and counted.",
     )
     owners: dict[str, Annotated[str, Field(pattern=r"^[a-z0-9.-]+/v[a-z0-9]+/[a-z]+$")]] = Field(
         {}, description="More kinds whose owners are read, for example {RayCluster: ray.io/v1/rayclusters}."
@@ -101,19 +102,19 @@ class ServerSettings(SettingsSection):
         200, ge=1, le=10_000, description="Namespaces, and values of each of these labels, with metrics of their own; "
         "those that emit least are together `__other__`.",
     )  # fmt: skip
-    keep_months: int = Field(25, ge=2, le=84, description="Months after which sealed hours are dropped.")
+    keep_months: int = Field(25, ge=2, le=84, description="Months after which sealed hours are deleted.")
 
 
 class MarketRate(SettingsSection):
-    """A market factor somebody states: a supplier's, or a zone's residual mix."""
+    """A market-based factor: of a supplier, or of a zone's residual mix."""
 
     g_per_kwh: Decimal = Field(ge=0, le=3000, description="gCO2e per kWh.")
-    source: str = Field(min_length=1, description="Who says so, and where.")
-    year: int = Field(ge=2000, le=2100, description="The year that it is of.")
+    source: str = Field(min_length=1, description="Source of the figure: publisher and document.")
+    year: int = Field(ge=2000, le=2100, description="The year that the figure is for.")
 
 
 class ResidualMix(MarketRate):
-    """What is left of a zone's grid when everybody's contracts are taken out."""
+    """The factor of a zone's electricity that no contract claims."""
 
     zone: str = Field(min_length=2, description="Grid zone, for example DE.")
 
@@ -122,7 +123,7 @@ class ContractSettings(SettingsSection):
     """Energy attribute certificates or a power purchase agreement, delivered evenly over its hours."""
 
     name: str = Field(min_length=1, description="How the report names it.")
-    certificate: str = Field(min_length=1, description="Its id in the registry: what an auditor asks for.")
+    certificate: str = Field(min_length=1, description="Its id in the registry, for auditors.")
     zone: str = Field(min_length=2, description="Grid zone that it delivers to.")
     start: dt.date = Field(description="First day, UTC.")
     end: dt.date = Field(description="The day after the last.")
@@ -137,9 +138,11 @@ class ContractSettings(SettingsSection):
 
 
 class MarketSettings(SettingsSection):
-    """What the market-based figure (GHG Protocol, Scope 2) may use; nothing: the location's factor stands in."""
+    """Factors for market-based figures (GHG Protocol, Scope 2). Without any, the location's factor is used."""
 
-    contracts: list[ContractSettings] = Field([], description="Instruments held; the lowest factor is drawn first.")
+    contracts: list[ContractSettings] = Field(
+        [], description="Contractual instruments; the lowest factor is used first."
+    )
     supplier: Annotated[MarketRate | None, DATED] = Field(
         None, description="The supplier's own factor, for what no contract covers."
     )
@@ -147,44 +150,44 @@ class MarketSettings(SettingsSection):
         [], description="By zone, where there is no supplier's factor."
     )
     attested_providers: Annotated[list[str], DATED] = Field(
-        [], description="Clouds (aws, azure, gcp) whose annual claims you hold an attestation for."
+        [], description="Clouds (aws, azure, gcp) for whose annual claims you have an attestation."
     )
 
 
 class EmbodiedSettings(SettingsSection):
-    """What making the hardware emitted (SCI, ISO/IEC 21031): a KPI beside the inventory, never in it."""
+    """Embodied emissions of hardware (SCI, ISO/IEC 21031). They are shown beside the inventory, never in it."""
 
     server_kg: Annotated[float | None, DATED] = Field(
         None, ge=0, description="kg CO2e of a server without GPUs; empty: bundled."
     )
     gpu_kg: Annotated[float | None, DATED] = Field(None, ge=0, description="kg CO2e of a GPU; empty: bundled.")
-    host_threads: Annotated[int, DATED] = Field(96, gt=0, description="Threads that a cloud's host is taken to have.")
+    host_threads: Annotated[int, DATED] = Field(96, gt=0, description="Assumed number of threads of a cloud's host.")
     life_years: Annotated[int, DATED] = Field(
-        4, gt=0, le=30, description="Expected life, over which it is written off."
+        4, gt=0, le=30, description="Expected life in years, over which embodied emissions are charged."
     )
     in_service: Annotated[dt.date | None, DATED] = Field(
-        None, description="Since when it runs; past its life nothing is left."
+        None, description="Date from which it is in service; nothing is charged after its expected life."
     )
 
 
 class AllocationSettings(SettingsSection):
-    """Who bears what no pod used itself."""
+    """Who is charged with energy that no pod used itself."""
 
     idle: Annotated[IdleRule, DATED] = Field(IdleRule.BY_REQUEST, description="The node's idle energy.")
     overhead: Annotated[OverheadRule, DATED] = Field(
         OverheadRule.PROPORTIONAL, description="System and platform energy."
     )
     shared: Annotated[dict[str, Literal["proportional", "even", "separate"] | dict[str, PositiveInt]], DATED] = Field(
-        {}, description="Namespaces that the others bear: a rule, or weights by namespace."
+        {}, description="Namespaces whose energy is charged to the others: a rule, or weights by namespace."
     )
 
     def policy(self) -> AllocationPolicy:
-        """As the pure room takes it."""
+        """The policy for the package `allocation`."""
         return AllocationPolicy(self.idle, self.overhead, dict(self.shared))
 
 
 class CarbonSettings(SettingsSection):
-    """Where the cluster stands and what its data centre adds."""
+    """Location, data centre and accounting of the cluster's emissions."""
 
     zone: Annotated[str, DATED] = Field(
         "", description="Grid zone of the whole cluster; empty: from each node's region."
@@ -197,7 +200,7 @@ class CarbonSettings(SettingsSection):
         "leased (and operated by the lessor): Scope 3, category 8; auto: cloud by the node's provider id, else owned.",
     )
     provider: Annotated[str, DATED] = Field(
-        "", description="Who runs nodes whose provider id does not tell: a provider of the region table, or `own`."
+        "", description="Provider of nodes whose provider id does not show it: one of the region table, or `own`."
     )
     market: MarketSettings = MarketSettings()
     embodied: EmbodiedSettings = EmbodiedSettings()
@@ -214,36 +217,36 @@ class CarbonSettings(SettingsSection):
             if basis != self.basis:
                 raise ValueError(
                     f"intensity source {source.name} has {basis} figures and carbon.basis is {self.basis}: "
-                    "both are never mixed, so change one"
+                    "change one of them, because the two are never mixed"
                 )
             if names.count(source.name) > 1:
-                raise ValueError(f"two intensity sources are named {source.name}: give each a name of its own")
+                raise ValueError(f"two intensity sources are named {source.name}: give each another name")
         return self
 
 
 class ControllerSettings(SettingsSection):
     """`carbonbudget controller`: the kopf controller and its evaluation loop."""
 
-    server_url: str = Field("https://carbonbudget-server:8443", description="The server's REST face.")
+    server_url: str = Field("https://carbonbudget-server:8443", description="URL of the server's HTTP API.")
     server_ca: Path | None = Field(None, description="PEM CA of the server's certificate.")
     server_token_file: Path | None = Field(None, description="Projected token with the server's audience.")
     window_seconds: int = Field(60, ge=10, le=60, description="The agents' window: one evaluation each.")
     fresh_for_seconds: int = Field(
-        6 * 3600, ge=60, description="How long a block outlives its renewal; four windows at least."
+        6 * 3600, ge=60, description="Seconds for which a block stays in force without renewal; at least four windows."
     )
     namespace: str = Field("", description="Our own namespace; empty: the service account's.")
     agent_namespace: str = Field("carbonbudget-agent", description="Where the agents run.")
-    certificates: bool = Field(True, description="Make and renew certificates; false: somebody else does.")
+    certificates: bool = Field(True, description="Make and renew certificates; false: you provide them.")
     listen: str = Field("0.0.0.0:8080", description="Address of /healthz and /metrics.")
 
     @model_validator(mode="after")
     def _renewed_in_time(self) -> ControllerSettings:
-        # Renewed at half of it, by the first evaluation after that: one window later, and one more if that one fails.
+        # A block is renewed at half of this time, by the next evaluation: one window later, or two if one fails.
         least_s = 4 * self.window_seconds
         if self.fresh_for_seconds < least_s:
             raise ValueError(
-                f"fresh_for_seconds is {self.fresh_for_seconds} and must be {least_s} at least: four windows of "
-                "window_seconds, or blocks lapse before they are renewed"
+                f"fresh_for_seconds is {self.fresh_for_seconds} and must be at least {least_s}, four times "
+                "window_seconds: else blocks end before they are renewed"
             )
         return self
 
@@ -260,8 +263,8 @@ class AdmissionSettings(SettingsSection):
     metrics_listen: str = Field("0.0.0.0:8081", description="Address and port of /metrics, without TLS.")
 
 
-class JudgedKind(SettingsSection):
-    """A kind beyond Kubernetes' own that enforce.kinds may name, for example PyTorchJob."""
+class EnforcedKind(SettingsSection):
+    """A custom kind that enforce.kinds may name, for example PyTorchJob."""
 
     kind: str = Field(pattern=r"^[A-Z][A-Za-z0-9]{0,62}$", description="For example PyTorchJob.")
     group: str = Field(min_length=1, description="Its API group, for example kubeflow.org.")
@@ -279,27 +282,29 @@ class JudgedKind(SettingsSection):
 
 
 class EnforcementSettings(SettingsSection):
-    """What budgets may do to workloads, for controller and webhook."""
+    """What budgets may do to workloads. Controller and webhook use it."""
 
     mode: Literal["Observe", "Warn", "Enforce"] = Field(
-        "Enforce", description="Observe only writes statuses, Warn also warns, Enforce also refuses and suspends."
+        "Enforce", description="Observe only writes statuses; Warn also warns; Enforce also refuses and suspends."
     )
-    kinds: list[JudgedKind] = Field([], description="More kinds that enforce.kinds may name.")
+    kinds: list[EnforcedKind] = Field([], description="More kinds that enforce.kinds may name.")
     exempt_namespaces: list[str] = Field(
         ["kube-system", "carbonbudget-system", "carbonbudget-agent"],
-        description="Namespaces that are never judged, the whole list: the chart adds yours to these.",
+        description="Namespaces in which budgets never act, the whole list: the chart adds yours to these.",
     )
     annotate: bool = Field(True, description="Write emissions, energy, budget and state to workloads' annotations.")
     kueue: Literal["", "v1beta1", "v1beta2"] = Field(
         "",
         description="Version of Kueue's API by which Workloads of suspendable Jobs are deactivated; a newer one that "
-        "the cluster serves is used instead. Empty: Kueue's Jobs are left alone.",
+        "the cluster serves is used instead. Empty: Jobs of Kueue are not suspended.",
     )
-    resume_jitter_seconds: int = Field(300, ge=0, le=3600, description="Suspended Jobs are resumed spread over it.")
+    resume_jitter_seconds: int = Field(
+        300, ge=0, le=3600, description="Suspended Jobs are resumed at random times within this span."
+    )
 
 
 class Settings(SettingsSection):
-    """The whole file."""
+    """The whole settings file."""
 
     cluster: str = Field("default", min_length=1, max_length=63, description="Its name in the ledger.")
     server: ServerSettings = ServerSettings()
@@ -314,7 +319,7 @@ class Settings(SettingsSection):
 
     @property
     def source(self) -> str:
-        """The file that they are from and the start of its SHA-256, for people; without a file, that it is none."""
+        """The name of the file and the start of its SHA-256, for people; or that there is no file."""
         return self._source or "the defaults, without a file"
 
     @model_validator(mode="after")
@@ -325,13 +330,13 @@ class Settings(SettingsSection):
                 if types.setdefault(source.name, source.type) != source.type:
                     raise ValueError(
                         f"intensity source {source.name} is of type {types[source.name]} and later of {source.type}: "
-                        "figures are kept by a source's name, so give the later one another name"
+                        "figures are stored by the name of the source, so give the later one another name"
                     )
         return self
 
 
 def load_settings(path: Path | None, overrides: Mapping[str, Mapping[str, object] | object]) -> Settings:
-    """Read the file (none: defaults), lay `overrides` over it (None values do not count), check all.
+    """Read the file (None: defaults), apply `overrides` (None values are ignored) and validate all.
 
     Raises:
         SettingsError: one line for each defect: file, key, reason.
@@ -347,7 +352,7 @@ def load_settings(path: Path | None, overrides: Mapping[str, Mapping[str, object
 def parse_settings(
     text: bytes | None, name: str, overrides: Mapping[str, Mapping[str, object] | object] | None = None
 ) -> Settings:
-    """The same of a file's bytes; `name` is what messages call it.
+    """Like `load_settings`, from the bytes of a file. `name` is its name in messages.
 
     Raises:
         SettingsError: one line for each defect: file, key, reason.
@@ -383,7 +388,7 @@ def _sections(text: bytes, name: str) -> dict[str, object]:
         if isinstance(error, yaml.composer.ComposerError) and (other := _first_document(text)):
             raise SettingsError(f"{name}: {other}") from None
         raise SettingsError(f"{name}: not YAML: {' '.join(str(error).split())}") from None
-    except (RecursionError, ValueError) as error:  # ValueError: a date that is none
+    except (RecursionError, ValueError) as error:  # ValueError: an invalid date
         reason = "it has too many levels" if isinstance(error, RecursionError) else str(error)
         raise SettingsError(f"{name}: not YAML: {reason}") from None
     if loaded is not None and not isinstance(loaded, dict):
@@ -394,7 +399,7 @@ def _sections(text: bytes, name: str) -> dict[str, object]:
 
 
 def _first_document(text: bytes) -> str:
-    """What a file of several YAML documents is, by its first one; empty where that is no other kind of file."""
+    """A message about a file of several YAML documents, by its first one; empty if that is not of another kind."""
     try:
         first = next(iter(yaml.load_all(text.decode("utf-8"), StrictLoader)), None)
     except (yaml.YAMLError, RecursionError, ValueError):

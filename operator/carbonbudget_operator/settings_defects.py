@@ -1,4 +1,4 @@
-"""Sentences for what is wrong in a settings file: an unknown key, or another kind of file. Pure."""
+"""Error messages for invalid settings files: an unknown key, or a file of another kind. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails
 
 from carbonbudget_operator.printable import printable
 
-# Keys that the chart's values.yaml has and a settings file has not. A file with one of these is meant for Helm.
+# Keys of the chart's values.yaml that no settings file has. A file with one of them is meant for Helm.
 CHART_KEYS: Final = frozenset({
     "windowSeconds", "logFormat", "images", "agent", "certificates", "networkPolicy", "monitoring",
     "carbon.keysSecret", "enforcement.exemptNamespaces", "enforcement.controllerAccounts",
@@ -23,19 +23,19 @@ CHART_KEYS: Final = frozenset({
     "admission.tolerations",
 })  # fmt: skip
 _MOST_LISTED: Final = 12
-_CLOSE: Final = 0.8  # how like a key of another section must be: difflib's own 0.6 names unrelated ones
+_CLOSE: Final = 0.8  # similarity to a key of another section; difflib's default of 0.6 suggests unrelated keys
 UNKNOWN: Final = "extra_forbidden"  # pydantic's type of the error
 
 _Path = tuple[int | str, ...]
 
 
 def another_kind_of_file(values: Mapping[object, object]) -> str:
-    """What the file is and what to give instead, where it is no settings file; else empty."""
+    """A message that names the kind of file and what to give instead; empty for a settings file."""
     kind = values.get("kind")
     if kind is not None and "apiVersion" in values:
         what = f"this is a Kubernetes manifest of kind {printable(str(kind), 60)}, not a settings file"
         if kind == "ConfigMap":
-            return f"{what}: give what stands under its data.config.yaml as a file"
+            return f"{what}: save the text under data.config.yaml as a file and give that"
         if kind in ("CarbonBudget", "ClusterCarbonBudget"):
             return (
                 f"{what}: give the file that --config names, and try a budget with `kubectl apply --dry-run=server -f`"
@@ -46,21 +46,21 @@ def another_kind_of_file(values: Mapping[object, object]) -> str:
         return ""
     some = ", ".join(found[:3]) + (", ..." if len(found) > 3 else "")
     return (
-        f"these are values of the Helm chart ({some}), not a settings file: give the settings that the chart makes of "
-        "them, by `helm template carbonbudget charts/carbonbudget -f values.yaml -s templates/config.yaml | "
+        f"these are values of the Helm chart ({some}), not a settings file: check the settings that the chart makes "
+        "of them with `helm template carbonbudget charts/carbonbudget -f values.yaml -s templates/config.yaml | "
         "carbonbudget settings check -`"
     )
 
 
 def defect(model: type[BaseModel], error: ErrorDetails) -> str:
-    """One line for pydantic's error of a section: key and reason."""
+    """One line for an error of pydantic: key and reason."""
     path = error["loc"]
     key = ".".join(map(str, path)) or "file"
     return f"{key}: {_unknown(model, path)}" if error["type"] == UNKNOWN else f"{key}: {error['msg']}"
 
 
 def _unknown(model: type[BaseModel], path: _Path) -> str:
-    """What is meant by a key that does not exist, as far as that can be guessed."""
+    """A message for an unknown key, with the key that was probably meant."""
     key, section = str(path[-1]), _sections_at(model, path[:-1])
     names = sorted({name for one in section for name in one.model_fields})
     snake = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", key).replace("-", "_").lower()
@@ -73,11 +73,11 @@ def _unknown(model: type[BaseModel], path: _Path) -> str:
         return f"unknown key: did you mean {' or '.join(elsewhere[close[0]])}?"
     if len(names) > _MOST_LISTED:
         return "unknown key: docs/reference/settings.md lists all keys"
-    return f"unknown key: there are {', '.join(names)}"
+    return f"unknown key: the keys here are {', '.join(names)}"
 
 
 def _sections_at(model: type[BaseModel], path: Iterable[int | str]) -> list[type[BaseModel]]:
-    """The sections that may stand at a path of an error; of a list of several kinds, that of the error's tag."""
+    """The sections at the path of an error. For a list of several kinds, the section of the error's tag."""
     found = [model]
     for part in path:
         below = [one for section in found if part in section.model_fields
@@ -90,14 +90,14 @@ def _sections_at(model: type[BaseModel], path: Iterable[int | str]) -> list[type
 
 
 def sections_in(annotation: object) -> list[type[BaseModel]]:
-    """All sections in a type: those of a list, a union or a timeline too."""
+    """All sections in a type, also inside a list, a union or a timeline."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     return [one for inner in get_args(annotation) for one in sections_in(inner)]
 
 
 def _all_keys(model: type[BaseModel], path: str) -> Iterator[str]:
-    """Every key with its path; of lists only the list itself."""
+    """Yield every key with its path. Keys inside lists are left out."""
     for name, field in model.model_fields.items():
         yield f"{path}{name}"
         if len(below := sections_in(field.annotation)) == 1 and field.get_default(call_default_factory=False):

@@ -1,7 +1,6 @@
-"""YAML that people write, read without surprises: a key that stands twice in a mapping is an error.
+"""A YAML loader that refuses a mapping with a repeated key.
 
-YAML's own rule is that keys are unique. PyYAML takes the last one without a word, and half of what somebody wrote is
-silently not there.
+YAML requires unique keys, but PyYAML uses the last one without an error, so that a part of the file has no effect.
 """
 
 from __future__ import annotations
@@ -12,10 +11,10 @@ import yaml
 
 
 class StrictLoader(yaml.SafeLoader):
-    """PyYAML's safe loader; a key that stands twice is a yaml.YAMLError that names the key and both lines."""
+    """PyYAML's safe loader. For a repeated key it raises yaml.YAMLError with the key and both lines."""
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
-        """A mapping as it is written, before `<<` brings in keys of others, which may be there already."""
+        """Check a mapping before `<<` merges other keys into it, which may repeat its keys."""
         node = super().compose_mapping_node(anchor)
         lines: dict[tuple[str, str], int] = {}
         for key, _ in node.value:
@@ -23,7 +22,7 @@ class StrictLoader(yaml.SafeLoader):
                 continue
             first = lines.get((key.tag, key.value))
             if first is not None:
-                reason = f"the key {key.value!r} stands twice in one mapping, first in line {first}"
+                reason = f"the key {key.value!r} occurs twice in one mapping, first in line {first}"
                 raise yaml.constructor.ConstructorError(None, None, reason, key.start_mark)
             lines[(key.tag, key.value)] = key.start_mark.line + 1
         return node

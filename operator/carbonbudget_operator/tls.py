@@ -1,4 +1,7 @@
-"""A server's TLS context that follows its certificate: files that change are loaded without a restart."""
+"""TLS contexts of servers. Changed certificate files are loaded without a restart.
+
+The controller renews certificates while server and webhook run.
+"""
 
 from __future__ import annotations
 
@@ -12,16 +15,16 @@ from prometheus_client import CollectorRegistry, Gauge
 from carbonbudget_operator.settings import SettingsError
 
 _log = logging.getLogger(__name__)
-_LOOK_SECONDS = 10.0
+_CHECK_SECONDS = 10.0
 _NO_CHECK_TIME = 0x200000  # X509_V_FLAG_NO_CHECK_TIME of OpenSSL's x509_vfy.h, which Python does not name
-_FLIGHTS = 10  # of a handshake, and more than enough
+_FLIGHTS = 10  # message exchanges of a handshake; it needs fewer
 
 
 def server_context(cert: Path | None, key: Path | None) -> ssl.SSLContext:
-    """TLS 1.2 or later with this certificate.
+    """A context for TLS 1.2 or later with this certificate.
 
     Raises:
-        SettingsError: there is none, or it cannot be loaded.
+        SettingsError: `cert` or `key` is None, or cannot be loaded.
     """
     if cert is None or key is None:
         raise SettingsError("tls_cert and tls_key are needed: set --tls-cert and --tls-key")
@@ -35,9 +38,9 @@ def server_context(cert: Path | None, key: Path | None) -> ssl.SSLContext:
 
 
 async def follow_certificate(context: ssl.SSLContext, cert: Path, key: Path, registry: CollectorRegistry) -> None:
-    """Load the files again whenever they change, for ever; a broken pair leaves the former in use.
+    """Load the files whenever they change, until cancelled. After an invalid pair, the previous one stays in use.
 
-    The metric is of what is in use.
+    The metric shows when the certificate in use expires.
     """
     expiration = Gauge(
         "carbonbudget_certificate_expiration_timestamp_seconds",
@@ -46,32 +49,32 @@ async def follow_certificate(context: ssl.SSLContext, cert: Path, key: Path, reg
         registry=registry,
     )
     seen = _state(cert, key)
-    _tell(expiration, context, cert)
+    _set_expiration(expiration, context, cert)
     while True:
-        await asyncio.sleep(_LOOK_SECONDS)
+        await asyncio.sleep(_CHECK_SECONDS)
         now = _state(cert, key)
         if now == seen:
             continue
         seen = now
         try:
-            # First elsewhere: of a pair that does not match, OpenSSL keeps the certificate and lets the former key go.
+            # Tested in another context first: OpenSSL would use the new certificate of a pair that does not match.
             ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key)
             context.load_cert_chain(cert, key)
-            _log.info("certificate %s loaded again", cert)
+            _log.info("certificate %s changed and was loaded", cert)
         except OSError as error:
-            _log.error("certificate %s cannot be loaded, the former stays in use: %s", cert, error)
+            _log.error("certificate %s cannot be loaded; the previous one stays in use: %s", cert, error)
             continue
-        _tell(expiration, context, cert)
+        _set_expiration(expiration, context, cert)
 
 
 def served_until(context: ssl.SSLContext, trusted: Path) -> tuple[str, int]:
     """The first name of the certificate that the context serves, and the UTC second at which it expires.
 
-    By a handshake with ourselves in memory: a library that reads certificates takes 9 MB of each process. `trusted` is
-    the certificate's own file; an expired one is told too.
+    It is read by a TLS handshake in memory, because a library that parses certificates takes 9 MB in each process.
+    `trusted` is the file of the certificate itself. An expired certificate works too.
 
     Raises:
-        ssl.SSLError: the file is not what is served, or no server's certificate.
+        ssl.SSLError: the context does not serve the file's certificate, or it is not a server certificate.
     """
     client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     client.check_hostname = False
@@ -89,12 +92,12 @@ def served_until(context: ssl.SSLContext, trusted: Path) -> tuple[str, int]:
     return next(iter(names), ""), int(ssl.cert_time_to_seconds(str(found["notAfter"])))
 
 
-def _tell(expiration: Gauge, context: ssl.SSLContext, cert: Path) -> None:
+def _set_expiration(expiration: Gauge, context: ssl.SSLContext, cert: Path) -> None:
     expiration.clear()
     try:
         name, until = served_until(context, cert)
     except (OSError, ValueError, KeyError) as error:
-        _log.warning("it is not known when certificate %s expires: %s", cert, error)
+        _log.warning("the expiry of certificate %s cannot be read: %s", cert, error)
         return
     expiration.labels(name).set(until)
 

@@ -12,11 +12,11 @@ from carbonbudget_operator.admission.review import parse_review
 from carbonbudget_operator.admission.review_handler import ReviewHandler
 from carbonbudget_operator.admission.workload_kinds import workload_kinds
 from carbonbudget_operator.api.projection_bodies import CapacityRate, FormerRuns, ProjectionAnswer
-from carbonbudget_operator.settings import JudgedKind
+from carbonbudget_operator.settings import EnforcedKind
 
 NOW = 1_795_000_000
 HOUR = 3600
-TRAIN = JudgedKind(
+TRAIN = EnforcedKind(
     kind="TrainJob",
     group="train.example",
     version="v1",

@@ -57,7 +57,7 @@ def slices(draw: st.DrawFn) -> NodeSlice:
 def parts(shares: AllocatedEnergy) -> list[int]:
     return [
         *shares.dynamic_uj, *shares.idle_uj, *shares.overhead_uj,
-        shares.nobody_idle_uj, shares.nobody_overhead_uj, shares.unseen_uj,
+        shares.unallocated_idle_uj, shares.unallocated_overhead_uj, shares.unseen_uj,
     ]  # fmt: skip
 
 
@@ -81,13 +81,13 @@ def test_own_energy_is_never_anybody_elses(slice_: NodeSlice, policy: Allocation
 def idle_of(slice_: NodeSlice, policy: AllocationPolicy) -> dict[str, int]:
     (shares,) = allocate(slice_, policy)
     found = {g.group.workload: uj for g, uj in zip(slice_.groups, shares.idle_uj, strict=True)}
-    return {name: uj for name, uj in (found | {"nobody": shares.nobody_idle_uj}).items() if uj}
+    return {name: uj for name, uj in (found | {"nobody": shares.unallocated_idle_uj}).items() if uj}
 
 
 def overhead_of(slice_: NodeSlice, policy: AllocationPolicy) -> dict[str, int]:
     (shares,) = allocate(slice_, policy)
     found = {g.group.workload: uj for g, uj in zip(slice_.groups, shares.overhead_uj, strict=True)}
-    return {name: uj for name, uj in (found | {"nobody": shares.nobody_overhead_uj}).items() if uj}
+    return {name: uj for name, uj in (found | {"nobody": shares.unallocated_overhead_uj}).items() if uj}
 
 
 def test_idle_goes_by_what_is_reserved_or_used_and_the_rest_is_nobodys() -> None:
@@ -195,7 +195,7 @@ def test_a_shared_namespace_is_borne_by_its_rule(rule: object, expected: dict[st
     "text", ["", "kube-system", "=even", "a=sometimes", "a=b:0", "a=b:x", "a=b:1,", "a=a:1", "a=b:1000001"]
 )
 def test_a_rule_that_is_none_is_told(text: str) -> None:
-    with pytest.raises(PolicyError, match=r"write NAMESPACE=|is no other NAMESPACE:WEIGHT"):
+    with pytest.raises(PolicyError, match=r"write NAMESPACE=|must be another namespace"):
         parse_shared(text)
 
 

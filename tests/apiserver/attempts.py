@@ -16,7 +16,7 @@ from tests.apiserver.judging import OPERATOR, Judging
 from tests.apiserver.manifests import OWNER, SELECT_X, a_template, work
 from tests.e2e.conftest import SYSTEM, Manifest, wait_for
 
-JUDGED = ["Pod", "Job", "Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "ReplicationController", "TrainJob"]
+ENFORCED = ["Pod", "Job", "Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "ReplicationController", "TrainJob"]
 SCALED = ["Deployment", "StatefulSet", "ReplicaSet", "ReplicationController", "TrainJob"]
 EXEMPT, SUSPENDED = {"carbonbudget.dev/exempt": "true"}, {"carbonbudget.dev/suspended": "true"}
 OUTSIDE = {"project": "y"}
@@ -83,7 +83,7 @@ class Field:
         metadata = {"name": NODE, "labels": {"zone": "a"}}
         self.judging.apply({"apiVersion": "v1", "kind": "Node", "metadata": metadata})
         made: list[Manifest] = []
-        for kind in [*JUDGED, "CronJob"]:
+        for kind in [*ENFORCED, "CronJob"]:
             more = {"nodeSelector": {"zone": "a"}} if kind == "DaemonSet" else {}
             made.append(with_completions(with_pod_spec(kind, work(kind, self.namespace, named("plain", kind)), more)))
             made.append(work(kind, self.namespace, named("outside", kind), OUTSIDE))
@@ -113,7 +113,7 @@ class Field:
         for app in ["plain-replicaset", "plain-job", "plain-replicationcontroller", "plain-statefulset", "gated-job",
                     "gated-exempt-job", "plain-daemonset"]:  # fmt: skip
             wait_for(f"the pod of {app}", lambda app=app: self.pods(app), 60)
-        self.judging.block(self.namespace, "tight", selector=SELECT_X, enforce={"kinds": JUDGED})
+        self.judging.block(self.namespace, "tight", selector=SELECT_X, enforce={"kinds": ENFORCED})
         self.judging.refusal(work("Pod", self.namespace))
         for kind in SCALED:  # each is watched by itself
             wait_for(f"{kind} to be watched", lambda kind=kind: not scale(self, kind, ["--as=dev"])[0], 20)

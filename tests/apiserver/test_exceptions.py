@@ -20,7 +20,7 @@ SAID = {
         "is a controller, name it in enforcement.controllerAccounts",
     ),
     "verb": ("the label carbonbudget.dev/exempt needs the verb exempt on carbonbudgets in namespace",),
-    "reserved": ("the label carbonbudget.dev/suspended is carbonbudget's own: leave it out",),
+    "reserved": ("the label carbonbudget.dev/suspended may be set only by carbonbudget: remove it",),
     "kubernetes": (),
 }
 

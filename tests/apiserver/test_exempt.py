@@ -55,7 +55,7 @@ def test_without_the_verb_it_is_refused_also_where_no_budget_blocks(judging: Jud
     fine, said = judging.try_out(work(kind, space, metadata=EXEMPT), DEV)
     assert not fine
     assert (
-        f"{SENTENCE} {space}, as the role carbonbudget-exempter has it: leave the label out, or ask for that role"
+        f"{SENTENCE} {space}, which the role carbonbudget-exempter contains: remove the label, or ask for that role"
         in said
     )
 

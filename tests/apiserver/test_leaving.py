@@ -132,7 +132,7 @@ def passes(answer: tuple[bool, str]) -> None:
 def test_a_replica_set_does_not_leave_its_deployment(tenant: Tenant, change: dict[str, Any]) -> None:
     """The deployment controller makes another under a new hash, and the pods of both run."""
     name = tenant.names("replicasets", "deployment")[0]
-    refused(tenant.patch("replicaset", name, {"metadata": change}), "labels and controller")
+    refused(tenant.patch("replicaset", name, {"metadata": change}), "labels and the controller")
 
 
 def test_a_replica_set_is_annotated_and_one_without_a_controller_labelled(tenant: Tenant) -> None:

@@ -13,7 +13,7 @@ from tests.apiserver.manifests import SELECT_X, work
 from tests.e2e.conftest import wait_for
 
 from carbonbudget_core.jsons import JsonObject, parse_object
-from carbonbudget_operator.api.resource_names import JUDGED_KINDS
+from carbonbudget_operator.api.resource_names import ENFORCED_KINDS
 from carbonbudget_operator.api_path import ApiPath
 from carbonbudget_operator.cli.installed_enforcement import InstalledEnforcement, installed_enforcement, limited_kinds
 
@@ -98,7 +98,7 @@ def test_explain_finds_the_judged_kinds_and_namespaces_in_the_installed_policy(j
         return seen, await limited_kinds(seen, read)
 
     seen, kinds = asyncio.run(found())
-    assert (seen.mode, kinds) == ("Enforce", JUDGED_KINDS | {"TrainJob"})
+    assert (seen.mode, kinds) == ("Enforce", ENFORCED_KINDS | {"TrainJob"})
     ours = {RUN_LABEL: judging.run}
     assert not seen.leaves_out(space, ours)
     assert seen.leaves_out("kube-system", ours)

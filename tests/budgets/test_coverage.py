@@ -19,7 +19,7 @@ from carbonbudget_operator.budgets.coverage import (
     Scope,
     among,
     asked_labels,
-    judged_namespaces,
+    enforced_namespaces,
     selects,
     selects_namespace,
     still_counting,
@@ -69,7 +69,7 @@ def test_each_case_is_answered_as_the_table_says(case: Case) -> None:
     assert scope.covers(case.namespace, case.where, case.labels, case.whole) is case.covers
     if case.before is not None:
         assert scope.covers(case.namespace, case.where, case.before) is case.was_covered
-    judged = selects_namespace(judged_namespaces(frozenset(), ENFORCEMENT_LABEL), case.namespace, case.where)
+    judged = selects_namespace(enforced_namespaces(frozenset(), ENFORCEMENT_LABEL), case.namespace, case.where)
     assert (judged is not NO) == case.judged
     assert scope.refuses_others == (case.budget.per != "Workload")
 
@@ -159,4 +159,4 @@ def test_a_namespace_that_counted_goes_on_counting_and_an_edit_ends_that_for_tho
 def test_namespaces_that_are_left_out_are_known_by_name_and_by_label(
     name: str, where: dict[str, str] | None, answer: Covers
 ) -> None:
-    assert selects_namespace(judged_namespaces(frozenset({"kube-system"}), ENFORCEMENT_LABEL), name, where) is answer
+    assert selects_namespace(enforced_namespaces(frozenset({"kube-system"}), ENFORCEMENT_LABEL), name, where) is answer

@@ -14,7 +14,7 @@ from tests.enforcement.worlds import a_job
 from carbonbudget_operator.admission.admission_decision import Mode
 from carbonbudget_operator.admission.growth import GROWTH
 from carbonbudget_operator.api.carbonbudget import CarbonBudget
-from carbonbudget_operator.api.resource_names import JUDGED_KINDS
+from carbonbudget_operator.api.resource_names import ENFORCED_KINDS
 from carbonbudget_operator.api_path import ApiPath
 from carbonbudget_operator.cli.budget_effects import ReaderContext, budget_effects
 from carbonbudget_operator.cli.explain import explain
@@ -100,7 +100,7 @@ GROWN: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 
 
 def test_there_is_a_sentence_of_growth_for_each_kind_of_kubernetes_own() -> None:
-    assert set(GROWTH) == set(GROWN) == set(JUDGED_KINDS)
+    assert set(GROWTH) == set(GROWN) == set(ENFORCED_KINDS)
 
 
 @pytest.mark.parametrize("kind", sorted(GROWN))

@@ -47,7 +47,7 @@ def test_a_date_without_quotes_stays_a_text_as_with_kubectl() -> None:
     ("text", "reason"),
     [
         ("a: [", "is no YAML"),
-        ("apiVersion: v1\nkind: Pod\nkind: Job", "'kind' stands twice in one mapping, first in line 2"),
+        ("apiVersion: v1\nkind: Pod\nkind: Job", "'kind' occurs twice in one mapping, first in line 2"),
         ("apiVersion: v1\nkind: Pod\nspec: " + "[" * 5_000 + "]" * 5_000, "holds what JSON cannot"),
         ("- 1", "needs apiVersion and kind"),
         ("hello", "needs apiVersion and kind"),

@@ -41,10 +41,10 @@ def test_a_namespace_that_fills_the_room_takes_none_from_another(caplog: pytest.
     selected, cut = {"project"}, Counter[str]()
     many = LargeLabelSets(lambda namespace: selected, max_bytes=8 * SIZE, on_cut=lambda: cut.update(["cut"]))
     for number in range(1_000):
-        many.keep(key(number), "flood-1" if number % 2 else "flood-2", LABELS)
-    many.keep(key(1_000), "team-b", LABELS)
+        many.store(key(number), "flood-1" if number % 2 else "flood-2", LABELS)
+    many.store(key(1_000), "team-b", LABELS)
     for number in range(2_000, 3_000):
-        many.keep(key(number), "flood-1", LABELS)
+        many.store(key(number), "flood-1", LABELS)
     selected.add("model")
     assert many.of(key(1_000), "team-b", SPARE)["model"] == "m"
     assert sorted(message.split()[3] for message in caplog.messages) == ["flood-1", "flood-2"]
@@ -56,7 +56,7 @@ def test_who_may_edit_one_namespaces_budgets_hides_no_pod_from_those_over_severa
     own = {f"k{n}": "v" * 60 for n in range(256)}
     many = LargeLabelSets(lambda namespace: {"project", *own}, lambda namespace: {"project"}, max_bytes=8 * SIZE)
     for number in range(300):
-        many.keep(key(number), "team-a", LABELS | own)
+        many.store(key(number), "team-a", LABELS | own)
     assert all(many.of(key(number), "team-a", SPARE)["project"] == "x" for number in range(300))
     assert many.used <= (1 + 4 + 4) * 8 * SIZE
 
@@ -64,18 +64,18 @@ def test_who_may_edit_one_namespaces_budgets_hides_no_pod_from_those_over_severa
 def test_a_pod_that_is_gone_leaves_its_room_to_others_and_late_reports_of_it_count() -> None:
     many = LargeLabelSets(lambda namespace: {"project"}, max_bytes=8 * SIZE)
     for number in range(500):
-        many.keep(key(number), "team-a", LABELS)
+        many.store(key(number), "team-a", LABELS)
         many.end(key(number))
-        many.keep(key(number), "team-a", LABELS, gone=True)  # as the watch has it: with its last labels
+        many.store(key(number), "team-a", LABELS, gone=True)  # as the watch has it: with its last labels
     assert whole(many, range(500)) == set()
     for number in range(500, 508):
-        many.keep(key(number), f"team-{number}", LABELS)
+        many.store(key(number), f"team-{number}", LABELS)
     assert len(whole(many, range(500, 508))) == 8
     latest = range(500 - 4 * SIZE // SMALL, 500)
     assert all(many.of(key(number), "team-a", SPARE).get("project") == "x" for number in latest)
     # Those that run have their labels in any case, and those that went first give up theirs.
     for number in range(1_000, 1_000 + 4 * SIZE // SMALL):
-        many.keep(key(number), "team-a", LABELS)
+        many.store(key(number), "team-a", LABELS)
         assert many.of(key(number), "team-a", SPARE)["project"] == "x"
     assert many.find(key(0)) is None or many.of(key(0), "team-a", SPARE).get("project") is None
     assert many.used <= (1 + 4 + 4) * 8 * SIZE

@@ -102,7 +102,7 @@ def test_the_budgets_of_one_namespace_push_out_no_key_of_a_budget_over_several()
 def test_labels_beyond_the_bound_of_all_are_cut_to_those_that_are_selected() -> None:
     many = LargeLabelSets(lambda namespace: {"project"}, max_bytes=120_000)
     for number in range(100):
-        many.keep(bytes([number]), "team-a", PADDED)
+        many.store(bytes([number]), "team-a", PADDED)
     for number in range(100):
         assert many.of(bytes([number]), "team-a", {"a00": ""})["project"] == "x"
     assert many.used <= 120_000 + 100 * 565

@@ -123,7 +123,7 @@ async def test_the_list_is_kept_and_one_that_fails_changes_nothing(
     assert expected(engine) == [ExpectedNodeTime("a", HOUR + GRACE, None, silent=True)]
     assert registry.get_sample_value("carbonbudget_ingest_nodes_expected") == 1
     assert [r.message for r in caplog.records] == [
-        "nodes cannot be listed, coverage counts those that report: not today"
+        "nodes cannot be listed, so coverage counts only nodes that report: not today"
     ]
 
 
@@ -172,7 +172,7 @@ async def test_nodes_that_cannot_run_an_agent_are_counted_apart_and_not_missed(
     assert registry.get_sample_value("carbonbudget_ingest_pods_without_agent", {"namespace": "team-a"}) == 2
     assert asked == [{"fargate-ip-10-0-0-1", "w"}] * 2
     assert [r.getMessage() for r in caplog.records] == [
-        "no agent runs on some nodes (EKS Fargate: 1, not Linux: 1): the energy of what runs there is in no figure"
+        "no agent runs on some nodes (EKS Fargate: 1, not Linux: 1): no figure contains the energy of their pods"
     ]
     with engine.connect() as connection:
         assert without_agent(connection, "default", HOUR, HOUR + 1) == {"EKS Fargate": 1, "not Linux": 1}

@@ -146,7 +146,9 @@ async def test_a_right_that_is_missing_is_told_once_and_harms_nothing(
     cluster.status = 403
     assert await found(engine, cluster, owned(("Job", "a", "1"), ("Job", "b", "2"))) == 0
     assert workloads(engine) == ["Job/a", "Job/b"]
-    assert [r.message for r in caplog.records] == ["owners of Job are not looked up until a restart: no"]
+    assert [r.message for r in caplog.records] == [
+        "owners of Job cannot be read and are not read again until a restart: no"
+    ]
 
 
 @pytest.mark.parametrize("name", ["../../../../api/v1/secrets", "..", "a/b", "A", "x?y=z", "%2e"])

@@ -137,7 +137,7 @@ async def test_a_watch_of_pods_that_died_of_a_defect_is_started_again_counted_an
         its.api.change("ADDED", a_row(8))
         await until(lambda: its.pods.place(UIDS[8]) is not None)
     failures = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
-    assert failures == ["the watch of /api/v1/pods failed and is started again in 0 s"]
+    assert failures == ["the watch of /api/v1/pods failed and restarts in 0 s"]
 
 
 async def test_while_it_fails_again_and_again_it_is_not_taken_for_current_and_what_was_known_stands() -> None:

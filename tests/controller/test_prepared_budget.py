@@ -8,7 +8,7 @@ import pytest
 from tests.controller.objects import DECEMBER, NOVEMBER, NOW, Body, a_body, a_cluster_body, namespaces, stored
 
 from carbonbudget_operator.admission.workload_kinds import workload_kinds
-from carbonbudget_operator.api.resource_names import JUDGED_KINDS
+from carbonbudget_operator.api.resource_names import ENFORCED_KINDS
 from carbonbudget_operator.api.selector import LabelSelector
 from carbonbudget_operator.budgets.assessment import EvaluationRecord
 from carbonbudget_operator.budgets.evaluate import Action, State, Threshold, Verdict
@@ -180,7 +180,7 @@ def test_a_bad_budget_that_got_in_says_why(spec: dict[str, object], sentence: st
 def test_a_kind_that_the_cluster_does_not_judge_is_named_in_the_condition() -> None:
     """A typing error would otherwise hold up nothing, in silence."""
     body = a_body(enforce={"kinds": ["Job", "PyTorchJob", "Deploiment"]})
-    prepared = prepare_budget(stored(body), NOW, namespaces(), None, JUDGED_KINDS | {"PyTorchJob"})
+    prepared = prepare_budget(stored(body), NOW, namespaces(), None, ENFORCED_KINDS | {"PyTorchJob"})
     found = ready(prepared.namespaces, prepared.namespaces_left_out, prepared.unenforced)
     assert (found.status, found.reason) == ("True", "KindsNotJudged")
     assert found.message.startswith("Deploiment of enforce.kinds is not enforced in this cluster: mistyped, or missing")
@@ -188,4 +188,4 @@ def test_a_kind_that_the_cluster_does_not_judge_is_named_in_the_condition() -> N
 
 
 def test_the_kinds_that_a_budget_may_name_are_those_that_admission_judges() -> None:
-    assert {shape.kind for shape in workload_kinds([]).values()} == JUDGED_KINDS
+    assert {shape.kind for shape in workload_kinds([]).values()} == ENFORCED_KINDS

@@ -13,7 +13,7 @@ from carbonbudget_operator.controller.certificates import make_ca
 from carbonbudget_operator.server_client import ServerClient, ServerUnavailable, trust_in
 
 CA = make_ca(dt.datetime.now(dt.UTC)).certificate
-NOBODY = "the server's CA is not known yet"
+NOBODY = "the server's CA is not available yet"
 
 
 @pytest.fixture

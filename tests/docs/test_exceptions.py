@@ -6,10 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.apiserver.attempts import ATTEMPTS, JUDGED, SCALED
+from tests.apiserver.attempts import ATTEMPTS, ENFORCED, SCALED
 from tests.apiserver.exceptions import TABLE, cells
 
-from carbonbudget_operator.api.resource_names import JUDGED_KINDS
+from carbonbudget_operator.api.resource_names import ENFORCED_KINDS
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -45,5 +45,5 @@ def test_every_attempt_of_the_table_is_written_and_no_other() -> None:
 
 def test_the_kinds_of_the_table_are_those_that_are_judged() -> None:
     """Beside CronJob, whose Jobs are judged, and the one that stands for configured kinds."""
-    assert set(TABLE["kinds"]) == JUDGED_KINDS | {"CronJob", "TrainJob"}
-    assert (TABLE["judged"], TABLE["scaled"]) == (JUDGED, SCALED)
+    assert set(TABLE["kinds"]) == ENFORCED_KINDS | {"CronJob", "TrainJob"}
+    assert (TABLE["enforced"], TABLE["scaled"]) == (ENFORCED, SCALED)

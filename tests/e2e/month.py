@@ -1,7 +1,7 @@
-"""A team's month by a simulated clock: real ledger, valuation, judgement, enforcement and webhook, a real API server.
+"""Simulates a team's month with the real ledger, valuation, evaluation, enforcement, webhook and API server.
 
-Only time and the nodes' reports are made up. Each hour of March 2027 gets one report of one node; then budgets are
-judged as the controller judges them, and written to the API server, whose policy refuses what a person creates.
+Only the time and the node reports are simulated. Each hour of March 2027 has one report of one node. Then the budgets
+are evaluated as the controller does it, and written to the API server, whose policy refuses new work.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def at(day: int, hour: int = 0, month: int = 3) -> int:
 
 
 class InProcess:
-    """The server's answers without HTTP between: the same rooms behind."""
+    """The answers of the server without HTTP, from the same packages."""
 
     def __init__(self, book: ValuedReader) -> None:
         self._book, self._queries = book, BudgetUseQueries(book)
@@ -89,7 +89,7 @@ class Clock:
 
 @dataclass
 class Month:
-    """The story's state. `clock` is the simulated one; `training` is the Job that draws power, if one does.
+    """The state of the month. `clock` is the simulated one; `training` is the Job that draws power, if one does.
 
     `directory` is where a person's manifests are.
     """
@@ -111,27 +111,27 @@ class Month:
         return dt.datetime.fromtimestamp(self.clock.now, ZONE).strftime("%a %d %b %H:%M")
 
     async def until(self, when: int) -> None:
-        """Let quiet hours pass: judged every sixth hour, and at the end."""
+        """Let quiet hours pass. Budgets are evaluated every sixth hour and at the end."""
         while self.clock.now < when - HOUR:
             self._report_hour()
             if self.clock.now % (6 * HOUR) == 0:
-                await self.judge()
+                await self.evaluate()
         await self.hour()
 
     async def hour(self) -> None:
-        """One hour's energy is reported; then everything is judged and enforced, at its end."""
+        """Report the energy of one hour, then evaluate and enforce all budgets at its end."""
         self._report_hour()
-        await self.judge()
+        await self.evaluate()
 
     @property
     def status(self) -> dict[str, object]:
-        """The budget's, as the API server gave it last."""
+        """The status of the budget in the last answer of the API server."""
         (held,) = self.seen.budgets.snapshot().values()
         found = held.body.get("status")
         return found if isinstance(found, dict) else {}
 
     async def until_status(self, **wanted: str) -> None:
-        """Let hours pass until it has these values."""
+        """Let hours pass until the status has these values."""
         end = self.clock.now + 31 * 24 * HOUR
         while any(self.status.get(key) != value for key, value in wanted.items()):
             assert self.clock.now < end, f"a month went by without {wanted}"
@@ -141,8 +141,8 @@ class Month:
         Booker(self.book.engine).book([arrival(self._report())])
         self.clock.now += HOUR
 
-    async def judge(self) -> None:
-        """What server, controller and enforcement do each window."""
+    async def evaluate(self) -> None:
+        """Run one window of server, controller and enforcement."""
         deriver = UpkeepSteps(self.book, 35, 25)
         deriver.begin(self.clock.now)
         while deriver.step(self.clock.now) is not None:
@@ -155,7 +155,7 @@ class Month:
         await self.enforcement.step()
 
     async def _look(self) -> None:
-        """What kopf's watch would have shown."""
+        """Read the budgets in place of the watch of kopf."""
         async for body in self.client.list(BUDGET.collection):
             if body["metadata"]["namespace"] == self.namespace:  # type: ignore[index] # JSON
                 self.seen.budgets.seen(BUDGET, "ADDED", body)

@@ -112,7 +112,7 @@ async def play(month: Month, release: Release) -> None:
     month.say("110 %. The running Job said that it can resume, so it is suspended after half an hour's grace.")
     month.kubectl(*get)
     month.clock.now += 1860
-    await month.judge()
+    await month.evaluate()
     month.clock.now -= 1860  # the next report is of a whole hour again
     assert suspended(release, month) == "true"
     month.kubectl("get", "job", "train", "-o", COLUMNS + BY)

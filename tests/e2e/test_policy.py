@@ -69,7 +69,7 @@ def test_the_label_of_suspended_jobs_is_ours_alone(release: Release, blocked: st
     mine["metadata"]["labels"] = {"carbonbudget.dev/suspended": "true"}  # type: ignore[index] # a manifest
     code, said = release.create(mine, "--dry-run=server")
     assert code == 1
-    assert "the label carbonbudget.dev/suspended is carbonbudget's own: leave it out" in said
+    assert "the label carbonbudget.dev/suspended may be set only by carbonbudget: remove it" in said
     plain = job("plain", namespace, {})
     release.apply(plain)
     put_on = ("-n", namespace, "label", "job", "plain", "carbonbudget.dev/suspended=true", "--dry-run=server")

@@ -84,7 +84,7 @@ async def test_an_answer_that_is_no_json_object_is_an_error_not_a_crash() -> Non
         return web.Response(text="<html>")
 
     async with client_of(answer) as client:
-        with pytest.raises(KubeError, match="something else than a JSON object"):
+        with pytest.raises(KubeError, match="is not a JSON object"):
             await client.request("GET", X)
 
 
@@ -253,8 +253,8 @@ async def test_what_is_refused_each_time_is_logged_once_with_its_path_and_asked_
     began = asyncio.get_running_loop().time()
     await seen_until(collection, lambda kinds: "ADDED" in kinds)
     assert asyncio.get_running_loop().time() - began > 0.5 * (0.5 + 1 + 2 + 4)  # doubling, less jitter
-    assert warnings(caplog) == [f"{X} is not watched, tried again until it is: not now"]
-    assert [r.getMessage() for r in caplog.records if r.levelname == "INFO"] == [f"{X} is watched again"]
+    assert warnings(caplog) == [f"the watch of {X} fails and is retried: not now"]
+    assert [r.getMessage() for r in caplog.records if r.levelname == "INFO"] == [f"the watch of {X} works again"]
 
 
 # --- up to when it is current ----------------------------------------------------------------------------------------

@@ -44,7 +44,7 @@ async def test_a_watch_that_died_of_any_exception_is_started_again_counted_and_l
         await asyncio.wait([task])
         await until(lambda: client.watches.current_at() == {})
     assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == [
-        f"the watch of {X} failed and is started again in 0 s"
+        f"the watch of {X} failed and restarts in 0 s"
     ] * 2
 
 

@@ -208,7 +208,7 @@ FUTURE = spoilt(window_start=HOUR + 6000, window_end=HOUR + 6060, since=HOUR + 6
 BOMB = gzip.compress(b" " * (50 * MAX))
 REFUSALS: list[tuple[str, bytes, str, dict[str, str], int, str]] = [
     ("no token", spoilt(), "", {}, 401, "a bearer token is needed"),
-    ("foreign token", spoilt(), "junk", {}, 401, "expired, foreign or not for the audience"),
+    ("foreign token", spoilt(), "junk", {}, 401, "invalid, or not for the audience"),
     ("another audience", spoilt(), "node:foreign", {}, 401, "not for the audience carbonbudget-server"),
     ("another account", spoilt(), "user:eve@*", {}, 403, "eve@* is not the agents' account"),
     ("another node", spoilt(), "node:node-2", {}, 403, "bound to node 'node-2', the report is of node 'node-1'"),

@@ -33,8 +33,8 @@ def test_an_option_wins_over_the_file_and_an_absent_one_does_not(tmp_path: Path)
         ("carbon: {basis: guess}", "config.yaml: carbon.basis: Input should be 'lifecycle' or 'direct'"),
         (
             "controller: {window_seconds: 60, fresh_for_seconds: 239}",
-            "config.yaml: controller: Value error, fresh_for_seconds is 239 and must be 240 at least: four windows of "
-            "window_seconds, or blocks lapse before they are renewed",
+            "config.yaml: controller: Value error, fresh_for_seconds is 239 and must be at least 240, four times "
+            "window_seconds: else blocks end before they are renewed",
         ),
         ("- a", "must be a mapping"),
         ("a: [", "not YAML"),
@@ -42,9 +42,9 @@ def test_an_option_wins_over_the_file_and_an_absent_one_does_not(tmp_path: Path)
         ("a: " + "[" * 5_000 + "]" * 5_000, "not YAML: it has too many levels"),
         (
             "cluster: a\nserver: {}\ncluster: b",
-            "'cluster' stands twice in one mapping, first in line 1 .* line 3, column 1",
+            "'cluster' occurs twice in one mapping, first in line 1 .* line 3, column 1",
         ),
-        ("server:\n  listen: a\n  pod_days: 3\n  listen: b", "'listen' stands twice in one mapping, first in line 2"),
+        ("server:\n  listen: a\n  pod_days: 3\n  listen: b", "'listen' occurs twice in one mapping, first in line 2"),
         ("carbon: {embodied: {in_service: 2026-13-01}}", "not YAML: month must be in 1..12"),
     ],
 )
@@ -105,7 +105,7 @@ def test_a_block_may_outlive_its_renewal_by_four_windows_and_no_less(window_s: i
         ),
         (
             "carbon: {embodied: {x: 1}}",
-            "carbon.embodied.x: unknown key: there are gpu_kg, host_threads, in_service, life_years, server_kg",
+            "carbon.embodied.x: unknown key: the keys here are gpu_kg, host_threads, in_service, life_years, server_kg",
         ),
         ("server: {qqqqqqq: 1}", "server.qqqqqqq: unknown key: docs/reference/settings.md lists all keys"),
     ],

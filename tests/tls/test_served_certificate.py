@@ -46,7 +46,7 @@ def files(tmp_path: Path) -> Files:
 
 @pytest.fixture(autouse=True)
 def looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("carbonbudget_operator.tls._LOOK_SECONDS", 0.01)
+    monkeypatch.setattr("carbonbudget_operator.tls._CHECK_SECONDS", 0.01)
 
 
 @asynccontextmanager
@@ -109,6 +109,6 @@ async def test_of_a_broken_pair_the_former_stays_in_use_and_in_the_metric(
         ca = make_ca(NOW)
         another = make_leaf(ca, NAMES, NOW).certificate if broken == "another's key" else "junk"
         files.cert.write_text(another)
-        await until(lambda: "the former stays in use" in caplog.text)
+        await until(lambda: "the previous one stays in use" in caplog.text)
         assert served_until(context, former) == (NAMES[0], (NOW + LIFE).timestamp())
         assert told(registry) == (NOW + LIFE).timestamp()

@@ -6,7 +6,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- end }}
 
-{{/* What a workload selects its pods by; it must never change between versions. */}}
+{{/* The label selector of a workload. It must never change between versions. */}}
 {{- define "carbonbudget.selector" -}}
 app.kubernetes.io/name: carbonbudget
 app.kubernetes.io/component: {{ . }}
@@ -23,7 +23,7 @@ imagePullSecrets:
 {{- end }}
 {{- end }}
 
-{{/* The restricted Pod Security level, for all but the agent. */}}
+{{/* The restricted Pod Security level, for all pods except the agent's. */}}
 {{- define "carbonbudget.podSecurity" -}}
 runAsNonRoot: true
 runAsUser: 65532
@@ -38,7 +38,7 @@ readOnlyRootFilesystem: true
 capabilities: {drop: [ALL]}
 {{- end }}
 
-{{/* A token that only our server accepts: another audience than the API server's. */}}
+{{/* A token for the audience of carbonbudget's server. The API server does not accept it. */}}
 {{- define "carbonbudget.serverToken" -}}
 - name: server-token
   projected:
@@ -50,12 +50,12 @@ capabilities: {drop: [ALL]}
 https://carbonbudget-server.{{ .Release.Namespace }}.svc:8443
 {{- end }}
 
-{{/* Namespaces that are never judged: a fault of ours must hold neither the cluster's own pods nor those that mend it. */}}
+{{/* Namespaces in which budgets never act. A defect of carbonbudget must not stop the cluster's own pods or those that fix it. */}}
 {{- define "carbonbudget.exemptNamespaces" -}}
 {{ concat (list "kube-system" .Release.Namespace .Values.agent.namespace) .Values.enforcement.exemptNamespaces | uniq | toJson }}
 {{- end }}
 
-{{/* The one settings file of server, controller and webhook. */}}
+{{/* The settings file of server, controller and webhook. */}}
 {{- define "carbonbudget.config" -}}
 {{- include "carbonbudget.checkZones" . -}}
 cluster: {{ .Values.cluster }}
@@ -123,8 +123,8 @@ admission:
   tls_key: /etc/carbonbudget/tls/tls.key
 {{- end }}
 
-{{- /* The agent's affinity, without the nodes of nodesWithoutAgent; with GPU nodes the two DaemonSets exclude each
-other, so no node reports twice. */}}
+{{- /* The affinity of the agent. It excludes the nodes of nodesWithoutAgent. With GPU nodes the two DaemonSets exclude
+each other, so that no node reports twice. */}}
 {{- define "carbonbudget.agentAffinity" -}}
 {{- $affinity := deepCopy .root.Values.agent.affinity -}}
 {{- $wanted := list -}}
@@ -152,19 +152,19 @@ other, so no node reports twice. */}}
 {{- toYaml $affinity -}}
 {{- end }}
 
-{{/* Whether the cluster has Kueue's API. Without a cluster (helm template) only what --api-versions names. */}}
+{{/* Whether the cluster has Kueue's API. `helm template` knows only the APIs that --api-versions names. */}}
 {{- define "carbonbudget.hasKueue" -}}
 {{- range .Capabilities.APIVersions }}{{ if hasPrefix "kueue.x-k8s.io/" . }}true{{ break }}{{ end }}{{ end }}
 {{- end }}
 
-{{/* When the right to Workloads is there: at an uninstall, and (for true) after an upgrade that switches Kueue off. */}}
+{{/* Hook annotations of the right to Workloads: at an uninstall and, if the argument is true, after an upgrade that switches Kueue off. */}}
 {{- define "carbonbudget.releaseWorkloadsHook" -}}
 helm.sh/hook: pre-delete{{ if . }},post-upgrade,post-rollback{{ end }}
 helm.sh/hook-weight: "-5"
 helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded,hook-failed
 {{- end }}
 
-{{/* A Job of `carbonbudget release`: of .root, with .name, the hook's .events and its .args. */}}
+{{/* A Job that runs `carbonbudget release` with .args as a hook for .events. */}}
 {{- define "carbonbudget.releaseJob" -}}
 {{- $labels := include "carbonbudget.labels" .root }}
 apiVersion: batch/v1
@@ -178,7 +178,7 @@ metadata:
     helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
 spec:
   backoffLimit: 2
-  activeDeadlineSeconds: 180 # nothing waits longer for it, whatever is wrong
+  activeDeadlineSeconds: 180 # limits how long helm waits for it
   template:
     metadata:
       labels: {{- $labels | nindent 8 }}

@@ -1,9 +1,9 @@
 {{/*
-CEL that the policies share. `object.?a.?b` is an optional field: no error where a is missing, and with
-failurePolicy Ignore an error would admit without a word.
+CEL expressions that the admission policies and the webhook configuration share. `object.?a.?b` reads an optional field.
+Without `?` a missing field is an error, and with failurePolicy Ignore an error admits the request without a message.
 */}}
 
-{{/* Whether the controller of `object` is of a kind whose template is guarded where a label is written into it. */}}
+{{/* Whether the controller of `object` is of a kind whose pod template carbonbudget-exempt checks when it is written. */}}
 {{- define "carbonbudget.ownedByGuarded" -}}
 object.metadata.?ownerReferences.orValue([]).exists(o, o.?controller.orValue(false) && (
 {{- range .Values.enforcement.kinds }}
@@ -13,14 +13,14 @@ object.metadata.?ownerReferences.orValue([]).exists(o, o.?controller.orValue(fal
     ['Job', 'CronJob', 'Deployment', 'StatefulSet', 'DaemonSet', 'ReplicaSet', 'ReplicationController'])))
 {{- end }}
 
-{{/* Namespaces that are never judged, for policies and webhook; the controller has the same list in its settings. */}}
-{{- define "carbonbudget.judgedNamespaces" -}}
+{{/* Excludes the namespaces in which budgets never act, for policies and webhook. The controller has the same list in its settings. */}}
+{{- define "carbonbudget.enforcedNamespaces" -}}
 matchExpressions:
   - {key: kubernetes.io/metadata.name, operator: NotIn, values: {{ include "carbonbudget.exemptNamespaces" . }}}
   - {key: carbonbudget.dev/enforcement, operator: NotIn, values: ["off"]}
 {{- end }}
 
-{{/* Judged kinds that have a pod template, by `operations`, without Jobs. */}}
+{{/* Rules for the enforced kinds that have a pod template, except Jobs, with the given `operations`. */}}
 {{- define "carbonbudget.templatedResources" -}}
 {{- $operations := toJson .operations -}}
 - {apiGroups: [""], apiVersions: [v1], operations: {{ $operations }}, resources: [replicationcontrollers], scope: Namespaced}
@@ -38,33 +38,34 @@ matchExpressions:
 {{- end }}
 {{- end }}
 
-{{/* All that may be judged, by `operations`. */}}
-{{- define "carbonbudget.judgedResources" -}}
+{{/* Rules for all enforced kinds, with the given `operations`. */}}
+{{- define "carbonbudget.enforcedResources" -}}
 - {apiGroups: [batch], apiVersions: [v1], operations: {{ toJson .operations }}, resources: [jobs], scope: Namespaced}
 - {apiGroups: [""], apiVersions: [v1], operations: {{ toJson .operations }}, resources: [pods], scope: Namespaced}
 {{ include "carbonbudget.templatedResources" . }}
 {{- end }}
 
-{{/* CronJobs are not judged, their Jobs are; but they pass labels on. */}}
+{{/* Rules for CronJobs. Their Jobs are checked, not they; but their templates set labels on Jobs and pods. */}}
 {{- define "carbonbudget.cronjobs" -}}
 - {apiGroups: [batch], apiVersions: [v1], operations: [CREATE, UPDATE], resources: [cronjobs], scope: Namespaced}
 {{- end }}
 
-{{/* Whether `.object` (CEL) has a controller. */}}
+{{/* Whether `.object` (CEL) has an ownerReference with controller: true. */}}
 {{- define "carbonbudget.controlled" -}}
 {{ .object }}.?metadata.?ownerReferences.orValue([]).exists(o, o.?controller.orValue(false))
 {{- end }}
 
-{{/* Kubernetes' own controllers. The garbage collector orphans pods, which is no new work. */}}
+{{/* Whether the requester is a controller of Kubernetes. The garbage collector is one, because orphaning pods is not new work. */}}
 {{- define "carbonbudget.kubernetesControllers" -}}
 (request.userInfo.username.matches('^system:serviceaccount:kube-system:([a-z-]+-controller|generic-garbage-collector)$') ||
  request.userInfo.username == 'system:kube-controller-manager')
 {{- end }}
 
 {{/*
-What a controller makes or changes counts as its owner's, which was judged, or deliberately not: pods and ReplicaSets, if
-the account is a controller of kube-system or one that enforcement.controllerAccounts names. ownerReferences alone can be
-forged. A Job that a CronJob makes is judged itself. The old object counts too: a controller may let a pod go.
+Whether a controller creates or changes the object for an owner. Such objects are not checked, because the owner was
+checked (or no budget names its kind). The account must be in enforcement.controllerAccounts or, for pods and ReplicaSets,
+be a controller of kube-system: anybody can write an ownerReference. Jobs that a CronJob creates are checked themselves.
+The old object counts too, because a controller may release a pod by removing its ownerReference.
 */}}
 {{- define "carbonbudget.madeByController" -}}
 (request.userInfo.username in {{ toJson .Values.enforcement.controllerAccounts }} ||
@@ -73,34 +74,36 @@ forged. A Job that a CronJob makes is judged itself. The old object counts too: 
  {{ include "carbonbudget.controlled" (dict "object" "oldObject") }})
 {{- end }}
 
-{{/* Whether an account outside kube-system makes it under a controller's ownerReference: a controller's, or a forger's. */}}
+{{/* Whether a service account outside kube-system creates an object with a controller. It may be a controller or a forgery. */}}
 {{- define "carbonbudget.madeByAnotherAccount" -}}
 (request.userInfo.username.startsWith('system:serviceaccount:') &&
  !request.userInfo.username.startsWith('system:serviceaccount:kube-system:') &&
  {{ include "carbonbudget.controlled" (dict "object" "object") }})
 {{- end }}
 
-{{/* Whether the requester may exempt workloads of the namespace. */}}
+{{/* Whether the requester has the verb `exempt` on carbonbudgets in the namespace. */}}
 {{- define "carbonbudget.mayExempt" -}}
 authorizer.group('carbonbudget.dev').resource('carbonbudgets').namespace(request.namespace).check('exempt').allowed()
 {{- end }}
 
-{{/* A Job of a CronJob is labelled by its template, whose label was guarded when the CronJob was written. */}}
+{{/* Whether the CronJob controller creates the Job. The labels of its template were checked when the CronJob was written. */}}
 {{- define "carbonbudget.madeByCronJob" -}}
 request.userInfo.username in ['system:serviceaccount:kube-system:cronjob-controller', 'system:kube-controller-manager']
 {{- end }}
 
-{{- define "carbonbudget.judgedConditions" -}}
+{{/* Match conditions that exclude what budgets never act on. */}}
+{{- define "carbonbudget.exceptions" -}}
 - name: not-made-by-a-controller
   expression: >-
     !({{ include "carbonbudget.madeByController" . | nindent 4 | trim }})
-# A kubelet's image of a static pod: refusing the image does not stop the pod.
+# The mirror pod of a static pod. Refusing it would not stop the static pod.
 - name: not-a-mirror-pod
   expression: >-
     request.resource.resource != 'pods' || !request.userInfo.username.startsWith('system:node:') ||
     !('kubernetes.io/config.mirror' in object.?metadata.?annotations.orValue({}))
-# Who sets the label needs the verb; who changes what has it does not. A pod may have it from a Job's template, where
-# nobody asked for the verb: there who changes the pod needs it too. A deletion has the old object alone.
+# The label counts if the requester has the verb `exempt`, or if the object had the label before. For pods the second
+# rule does not apply: a pod may have the label from the template of a Job, which is not checked for the verb. A deletion
+# has only the old object.
 - name: not-exempt
   expression: >-
     (object == null ? oldObject : object).?metadata.?labels[?'carbonbudget.dev/exempt'].orValue('') != 'true' ||
@@ -110,7 +113,7 @@ request.userInfo.username in ['system:serviceaccount:kube-system:cronjob-control
       {{ include "carbonbudget.mayExempt" . }})
 {{- end }}
 
-{{/* Whether a label selector (`.selector`, CEL) selects labels (`.labels`, CEL), by the rules of Kubernetes' own. */}}
+{{/* Whether a label selector (`.selector`, CEL) selects labels (`.labels`, CEL), by the rules of Kubernetes. */}}
 {{- define "carbonbudget.selects" -}}
 {{ .selector }}.?matchLabels.orValue({}).all(k,
   k in {{ .labels }} && {{ .labels }}[k] == {{ .selector }}.matchLabels[k]) &&
@@ -120,7 +123,7 @@ request.userInfo.username in ['system:serviceaccount:kube-system:cronjob-control
   e.operator == 'Exists' ? e.key in {{ .labels }} : !(e.key in {{ .labels }}))
 {{- end }}
 
-{{/* The labels that count are those that the pods will have; of `.object` (CEL), object or oldObject. */}}
+{{/* The labels that the pods of `.object` (CEL: object or oldObject) will have. Budgets select by these. */}}
 {{- define "carbonbudget.podLabels" -}}
 {{- $object := .object -}}
 request.resource.resource == 'pods' ? {{ $object }}.metadata.?labels.orValue({}) :
@@ -131,8 +134,8 @@ request.kind.group == {{ .group | squote }} && request.kind.kind == {{ .kind | s
 {{ $object }}.?spec.?template.?metadata.?labels.orValue({})
 {{- end }}
 
-{{/* The policy over one kind of budget, without its name: variables and the one validation. */}}
-{{- define "carbonbudget.judgement" -}}
+{{/* Variables and validation of the policy for one kind of budget. */}}
+{{- define "carbonbudget.budgetRules" -}}
 variables:
   - name: labels
     expression: >-
@@ -150,13 +153,13 @@ variables:
     expression: >-
       !has(params.spec.selector) || (
       {{- include "carbonbudget.selects" (dict "selector" "params.spec.selector" "labels" "variables.labelsBefore") | nindent 6 }})
-  # New work, or work whose pods' labels bring it into the budget.
+  # New work, or an update whose pod labels bring running work into the budget.
   - name: enters
     expression: >-
       request.kind.kind in variables.kinds && variables.selected &&
       (request.operation == 'CREATE' || !variables.selectedBefore)
-  # Controllers of the old object that replace it once it is gone: those of the budget's kinds, and of their ReplicaSets.
-  # A StatefulSet's pod keeps its name, and no second one can be made.
+  # Controllers of the old object that will replace it: those of the budget's kinds, and ReplicaSets of Deployments.
+  # A StatefulSet is not among them: its pod keeps its name, so no second one can exist.
   - name: replacers
     expression: >-
       oldObject == null ? [] : oldObject.metadata.?ownerReferences.orValue([]).filter(o, o.?controller.orValue(false) &&
@@ -166,29 +169,29 @@ variables:
         {{- end }}
         (o.apiVersion in ['apps/v1', 'v1', 'batch/v1'] &&
          o.kind in ['Deployment', 'ReplicaSet', 'ReplicationController', 'DaemonSet', 'Job'])))
-  # A pod or ReplicaSet that leaves its controller runs on, and the controller makes another. Which labels the controller
-  # selects by is not in the object, so that all of them count.
+  # An update that removes a pod or ReplicaSet from its controller. The pod continues to run and the controller creates
+  # another. The controller's selector is not in the object, so a change of any label counts.
   - name: leavesController
     expression: >-
       request.operation == 'UPDATE' && variables.replacers.exists(o,
         object.metadata.?labels.orValue({}) != oldObject.metadata.?labels.orValue({}) ||
         !object.metadata.?ownerReferences.orValue([]).exists(n, n.?controller.orValue(false) && n.uid == o.uid)) &&
       !({{ include "carbonbudget.ourAccounts" .root | nindent 6 | trim }}) && variables.selectedBefore
-  # People and their tools, and no part of Kubernetes: its garbage collection, preemption and evictions go on.
+  # The requester is a person or tool, not a part of Kubernetes. Garbage collection, preemption and evictions stay allowed.
   - name: byATenant
     expression: >-
       request.userInfo.username.startsWith('system:serviceaccount:') ?
       !request.userInfo.username.startsWith('system:serviceaccount:kube-system:') :
       !request.userInfo.username.startsWith('system:')
-  # The same without a controller that sees it: a ReplicaSet that goes and leaves its pods to run.
+  # A deletion of a ReplicaSet that leaves its pods running, while its Deployment creates others.
   - name: orphansItsPods
     expression: >-
       request.operation == 'DELETE' && request.resource.resource != 'pods' && size(variables.replacers) > 0 &&
       (has(request.options.propagationPolicy) ? request.options.propagationPolicy == 'Orphan' :
        has(request.options.orphanDependents) ? request.options.orphanDependents :
        'orphan' in oldObject.metadata.?finalizers.orValue([])) && variables.byATenant && variables.selectedBefore
-  # The same in time: what is being deleted runs on until it ends by itself, and its replacement runs already. 600 s is
-  # what the cluster autoscaler grants at most. Of an eviction only who may evict in all namespaces leaves it open.
+  # A deletion or eviction with a long grace period: the pod continues to run while its replacement runs already. The
+  # cluster autoscaler allows at most 600 s. Only a requester who may evict in all namespaces may leave the period open.
   - name: endsLate
     expression: >-
       request.operation == 'DELETE' ?
@@ -208,9 +211,9 @@ variables:
       !has(params.spec.namespaceSelector) || (
       {{- include "carbonbudget.selects" (dict "selector" "params.spec.namespaceSelector" "labels" "variables.namespaceLabels") | nindent 6 }})
   {{- end }}
-  # On CREATE the API server has just set creationTimestamp: it is now, and nobody can forge it. On UPDATE there is no
-  # clock, and only an object that was made after `until` shows that it has passed. A run's own budget (per: Workload)
-  # never stands in another's way.
+  # Whether the budget blocks. CEL has no clock, so creationTimestamp is compared with `until`. On CREATE the API server
+  # has just set it, so it is the present time and cannot be forged. On UPDATE only an object that was created after
+  # `until` shows that `until` has passed. A budget with per: Workload limits its own runs only.
   - name: blocking
     expression: >-
       params.spec.?per.orValue('Selection') != 'Workload' &&
@@ -222,13 +225,13 @@ validations:
     reason: Forbidden
     messageExpression: >-
       params.?status.?message.orValue('carbon budget ' + string(params.metadata.name) + ' is exceeded') +
-      (variables.leavesController ? ' (meanwhile labels and controller of ' +
-        (request.resource.resource == 'pods' ? 'a pod that its ' : 'what its ') +
-        'controller would replace stay as they are)' : '') +
-      (variables.orphansItsPods ? ' (its controller would make another: delete it without --cascade=orphan)' : '') +
+      (variables.leavesController ? ' (until then the labels and the controller of this ' +
+        (request.resource.resource == 'pods' ? 'pod' : 'object') +
+        ' cannot be changed, because its controller would replace it)' : '') +
+      (variables.orphansItsPods ? ' (its controller would create another: delete it without --cascade=orphan)' : '') +
       (request.?subResource.orValue('') == 'eviction' ? ' (evict with deleteOptions.gracePeriodSeconds of 600 or less)' :
        request.operation == 'DELETE' && request.resource.resource == 'pods' ?
-       ' (its controller makes another at once: delete it with --grace-period=600 or less)' : '') +
+       ' (its controller creates another at once: delete it with --grace-period=600 or less)' : '') +
       (request.operation == 'CREATE' && {{ include "carbonbudget.madeByAnotherAccount" . | nindent 7 | trim }} ?
         ' (if ' + request.userInfo.username + ' is a controller, name it in enforcement.controllerAccounts)' : '') +
       '; see: kubectl {{ if not .namespaces }}-n ' + string(params.metadata.namespace) + ' {{ end }}describe {{ .kind }} ' +
@@ -236,8 +239,8 @@ validations:
 {{- end }}
 
 {{/*
-Whether the label `.label` becomes "true" at one of the places where it is passed on to objects that controllers make: the
-object itself, its pod template, a CronJob's template for Jobs and that one's pod template, a configured kind's template.
+Whether the label `.label` is set to "true" on the object or in one of its templates: the pod template, a CronJob's Job
+template and its pod template, or the pod template of a configured kind. Controllers copy labels from templates.
 */}}
 {{- define "carbonbudget.newlyLabelled" -}}
 {{- $label := .label -}}
@@ -252,39 +255,44 @@ object itself, its pod template, a CronJob's template for Jobs and that one's po
 {{- end }}
 {{- end }}
 
-{{/* The accounts that suspend and resume, in CEL. */}}
+{{/* Whether the requester is an account of carbonbudget that suspends and resumes workloads. */}}
 {{- define "carbonbudget.ourAccounts" -}}
 request.userInfo.username in ['system:serviceaccount:{{ .Release.Namespace }}:carbonbudget-controller',
   'system:serviceaccount:{{ .Release.Namespace }}:carbonbudget-release']
 {{- end }}
 
-{{/* What all webhooks have in common. Nothing may wait or fail for them. */}}
+{{/* Fields that all webhooks have. No request may fail, or wait longer than the timeout, because of them. */}}
 {{- define "carbonbudget.webhook" -}}
 clientConfig:
   service: {name: carbonbudget-admission, namespace: {{ .Release.Namespace }}, path: /validate, port: 443}
 failurePolicy: Ignore
 timeoutSeconds: {{ int .Values.admission.timeoutSeconds }}
-sideEffects: NoneOnDryRun # Events of refusals and warnings
+sideEffects: NoneOnDryRun # it creates Events for refusals and warnings
 admissionReviewVersions: [v1]
-namespaceSelector: {{- include "carbonbudget.judgedNamespaces" . | nindent 2 }}
+namespaceSelector: {{- include "carbonbudget.enforcedNamespaces" . | nindent 2 }}
 {{- end }}
 
-{{/* How many pods of the Job `.object` (CEL) run at a time. An Indexed Job may get more completions. */}}
+{{/* The number of pods of the Job `.object` (CEL) that run at a time. completions of an Indexed Job can be raised. */}}
 {{- define "carbonbudget.atOnce" -}}
 [{{ .object }}.?spec.?parallelism.orValue(1),
  {{ .object }}.?spec.?completions.orValue({{ .object }}.?spec.?parallelism.orValue(1))].min()
 {{- end }}
 
-{{/* A required node affinity of the pod template of `.object` (CEL). */}}
+{{/* The required node affinity of the pod template of `.object` (CEL). */}}
 {{- define "carbonbudget.nodeAffinity" -}}
 {{ .object }}.?spec.?template.?spec.?affinity.?nodeAffinity.?requiredDuringSchedulingIgnoredDuringExecution
 {{- end }}
 
 {{/*
-Growth, in CEL: a pod that loses its last scheduling gate; a Job that starts or runs more pods at a time (one that we
-suspended may start, as it was: that is reported as a conflict of the budget, and not fought); a DaemonSet that may run on
-more nodes; more replicas (also a Scale's); a ReplicationController that selects other pods; a StatefulSet that names its
-pods anew, since one that left it runs on under the old name; a rollout whose former pods may take more than 600 s to end.
+Whether an update lets more pods run (growth), in CEL. These updates are growth:
+- a pod loses its last scheduling gate;
+- a Job is resumed or runs more pods at a time (a Job that carbonbudget suspended may be resumed unchanged: the budget's
+  condition EnforcementConflict reports it);
+- a DaemonSet may run on more nodes;
+- an object or its Scale gets more replicas;
+- a ReplicationController selects other pods;
+- a StatefulSet gets other ordinals, because a pod that left it continues to run under the old name;
+- a rollout of a Deployment whose previous pods may take more than 600 s to end.
 */}}
 {{- define "carbonbudget.grows" -}}
 request.kind.group == '' && request.kind.kind == 'Pod'

@@ -1,4 +1,4 @@
-{{/* A zone that is misspelt stops the installation here, not the server's pod afterwards. A value may be a list of dated ones. */}}
+{{/* Checks the grid zones. A typing error stops the installation, and not the server's pod later. A value may be a list of dated values. */}}
 {{- define "carbonbudget.checkZones" -}}
 {{- $known := .Files.Get "files/zones.yaml" | fromYaml -}}
 {{- $basis := .Values.carbon.basis -}}

@@ -29,9 +29,9 @@ def base_of(dockerfile: str) -> str:
 
 
 class Builder:
-    """Runs buildah on a storage of ours, so that neither other images nor ours get into each other's way.
+    """Runs buildah with a separate storage, so that our images and others do not affect each other.
 
-    All checkouts of a user share it, for its cached steps; whoever is inside `with` has it alone.
+    All checkouts of a user share it, for its cached steps; only one process at a time is inside `with`.
     """
 
     def __init__(self) -> None:
@@ -191,7 +191,7 @@ class Builder:
 
 
 def slim(root: Path) -> None:
-    """Takes out of a fresh Debian what no container needs; also its mirror, which is this machine's."""
+    """Removes from a new Debian what no container needs, and its mirror setting, which is this machine's."""
     for name in ("usr/share/doc", "usr/share/man", "usr/share/info", "usr/share/locale", "var/cache/apt",
                  "var/lib/apt/lists", "var/log"):  # fmt: skip
         for entry in (root / name).glob("*"):

@@ -1,4 +1,4 @@
-"""What an image is made of, as one hash: unchanged inputs need no build."""
+"""Computes one hash of everything that an image is built from. An image with an unchanged hash is not built."""
 
 from __future__ import annotations
 

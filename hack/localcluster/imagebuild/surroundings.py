@@ -1,4 +1,4 @@
-"""The machine's own package settings, lent to the build: certificates, apt sources, pip settings.
+"""Makes the machine's package settings available to the build: certificates, apt sources, pip settings.
 
 They go into a temporary directory that is mounted read-only while the steps run. Nothing of it is
 committed and nothing stays in an image, so that addresses and certificates remain the machine's matter.
@@ -50,7 +50,7 @@ def apt_sources() -> str:
 
 
 def pip_settings(texts: list[str], env: Mapping[str, str]) -> dict[str, str]:
-    """What pip was told about indexes, by files (later ones win) and then by PIP_* variables."""
+    """The configured package indexes of pip, by files (later ones win) and then by PIP_* variables."""
     parser = configparser.RawConfigParser()
     for text in texts:
         parser.read_string(text)

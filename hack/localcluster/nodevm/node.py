@@ -1,4 +1,4 @@
-"""The node's life: started beside a running cluster, awaited, asked, and taken away with all that it brought."""
+"""Starts the second node beside a running cluster, waits for it, runs commands on it, and removes it."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def ssh_command(settings: Settings) -> list[str]:
 
 
 def up(settings: Settings, labels: str = "") -> None:
-    """Makes the node Ready; one that is is left as it is, anything else is taken away and started afresh."""
+    """Makes the node Ready. A Ready node is left unchanged; any other is removed and started again."""
     if platform.machine() != "x86_64":
         raise ClusterError(f"the second node is an x86-64 machine, this one is {platform.machine()}: run it on another")
     cluster = Cluster(settings)

@@ -1,4 +1,4 @@
-"""QEMU's command line for the node: what the machine is made of."""
+"""The command line of QEMU for the second node."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from carbonbudget_operator.api_path import ApiPath
 from carbonbudget_operator.namespace_names import EVERY_NAMESPACE
-from carbonbudget_operator.settings import JudgedKind
+from carbonbudget_operator.settings import EnforcedKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ _OWN = (
 WorkloadKinds = Mapping[tuple[str, str], WorkloadKind]
 
 
-def workload_kinds(configured: Iterable[JudgedKind]) -> WorkloadKinds:
+def workload_kinds(configured: Iterable[EnforcedKind]) -> WorkloadKinds:
     """The kinds that budgets cover, by (API group, plural): those of Kubernetes, and those of the settings."""
     more = (
         WorkloadKind(

@@ -1,1 +1,1 @@
-"""Allocation: facts to rows. Who bears idle and overhead, as a pure function of a policy, exactly."""
+"""Allocation: decides which pods are charged with idle and overhead energy. Pure and exact: parts add up to totals."""

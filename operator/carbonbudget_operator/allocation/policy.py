@@ -1,4 +1,7 @@
-"""The policies of allocation, one small choice each."""
+"""The policy of allocation: which pods are charged with idle, overhead and shared energy.
+
+The settings `allocation` and the options of `carbonbudget allocate` choose it.
+"""
 
 from __future__ import annotations
 
@@ -10,34 +13,37 @@ from typing import Final, Literal
 
 Rule = Literal["proportional", "even", "separate"]
 RULES: Final[tuple[Rule, ...]] = ("proportional", "even", "separate")
-# How a shared namespace is borne: by a rule, or by the weights of the namespaces that bear it.
+# How the energy of a shared namespace is charged to others: by a rule, or by weights of namespaces.
 Shared = Rule | Mapping[str, int]
 
 
 class PolicyError(ValueError):
-    """A policy that is none; one line says what to write."""
+    """The text of a policy is not valid. The message is one line and says what to write."""
 
 
 class IdleRule(StrEnum):
-    """Who bears the energy that a node draws with no pod working."""
+    """Who is charged with a node's idle energy: what it draws while no pod works."""
 
-    BY_REQUEST = "byRequest"  # by what each reserves or uses, whichever is more; the rest is nobody's
-    BY_USAGE = "byUsage"  # all of it by own energy
-    EVEN = "even"  # evenly per namespace with a pod there in the slice
-    SEPARATE = "separate"  # nobody: a row of its own
+    BY_REQUEST = "byRequest"  # by what each pod reserves or uses, whichever is more; the rest has a row of its own
+    BY_USAGE = "byUsage"  # all of it, in proportion to own energy
+    EVEN = "even"  # equally to each namespace that has a pod on the node in the slice
+    SEPARATE = "separate"  # no pod: it has a row of its own
 
 
 class OverheadRule(StrEnum):
-    """Who bears the node's system and platform energy."""
+    """Who is charged with the energy of the node's system processes and platform."""
 
-    PROPORTIONAL = "proportional"  # by own energy on that node
+    PROPORTIONAL = "proportional"  # in proportion to own energy on the node
     EVEN = "even"
     SEPARATE = "separate"
 
 
 @dataclass(frozen=True, slots=True)
 class AllocationPolicy:
-    """How rows are made of facts. The default is what the controller judges budgets by."""
+    """How facts become rows. With the defaults, the figures are those that budgets are evaluated by.
+
+    `shared` maps the name of a shared namespace to a rule or to weights by namespace.
+    """
 
     idle: IdleRule = IdleRule.BY_REQUEST
     overhead: OverheadRule = OverheadRule.PROPORTIONAL
@@ -45,9 +51,10 @@ class AllocationPolicy:
 
 
 def parse_shared(text: str) -> tuple[str, Shared]:
-    """One shared namespace and who bears it: `kube-system=proportional`, or `=team-a:2,team-b:1`.
+    """Parse one shared namespace and who is charged: `kube-system=proportional`, or `kube-system=team-a:2,team-b:1`.
 
-    Raises PolicyError.
+    Raises:
+        PolicyError: the text has another form.
     """
     namespace, _, rule = text.partition("=")
     if not namespace or not rule:
@@ -60,8 +67,8 @@ def parse_shared(text: str) -> tuple[str, Shared]:
         name, _, weight = item.partition(":")
         if not name or not weight.isdecimal() or not 0 < int(weight) <= 10**6 or name == namespace:
             raise PolicyError(
-                f"{text!r}: {item!r} is no other NAMESPACE:WEIGHT with a whole weight, nor a rule "
-                "(proportional, even, separate)"
+                f"{text!r}: {item!r} must be another namespace with a weight from 1 to 1000000 (NAMESPACE:WEIGHT), "
+                "or write one rule (proportional, even, separate)"
             )
         weights[name] = int(weight)
     return namespace, weights

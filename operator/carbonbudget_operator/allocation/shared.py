@@ -1,7 +1,7 @@
-"""Namespaces shared by all (kube-system, monitoring): the others bear them, by the sum so far. Pure.
+"""Charges the energy of shared namespaces, such as kube-system and monitoring, to the other namespaces. Pure.
 
-Figures are lists of integers in any units; each is shared out for itself, so that each total stays what it
-was. What a shared namespace bears becomes the others' overhead.
+Figures are lists of integers in any unit. Each column is divided separately, so that its total does not change. The
+energy of a shared namespace becomes overhead of the others.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ def share_namespaces(
     to_overhead: Sequence[int],
     policy: AllocationPolicy,
 ) -> set[int]:
-    """Move the figures of shared namespaces to the others, in place; the indexes of rows that are empty now.
+    """Move the figures of shared namespaces to the other rows, in place. Returns the indexes of the emptied rows.
 
-    `namespaces` and `figures` run in parallel, one entry a row; special rows (named `__...__`) neither bear
-    nor are borne. `weigh` gives a row's weight for `proportional`; `to_overhead[i]` is the column that
-    column i of a shared row is booked to. A shared namespace that nobody can bear keeps its own rows.
+    `namespaces` and `figures` have one entry for each row. Special rows (named `__...__`) are neither charged nor
+    shared. `weigh` returns the weight of a row for `proportional`. `to_overhead[i]` is the column that receives column
+    i of a shared row. If no row can be charged, the shared namespace keeps its figures.
     """
     rules = {name: rule for name, rule in policy.shared.items() if rule != "separate"}
     emptied: set[int] = set()
-    bearers = [i for i, name in enumerate(namespaces) if name not in rules and not is_special(name)]
+    charged = [i for i, name in enumerate(namespaces) if name not in rules and not is_special(name)]
     for namespace, rule in sorted(rules.items()):
         rows = [i for i, name in enumerate(namespaces) if name == namespace]
-        weights = _weights(rule, bearers, namespaces, figures, weigh)
+        weights = _weights(rule, charged, namespaces, figures, weigh)
         if not rows or not any(weights):
             continue
         columns = [sum(column) for column in zip(*(figures[i] for i in rows), strict=True)]
@@ -40,7 +40,7 @@ def share_namespaces(
             booked[to_overhead[column]] += total
         for column, total in enumerate(booked):
             if total:
-                for i, part in zip(bearers, share_list(total, weights), strict=True):
+                for i, part in zip(charged, share_list(total, weights), strict=True):
                     figures[i][column] += part
         for i in rows:
             figures[i][:] = [0] * len(columns)
@@ -50,19 +50,19 @@ def share_namespaces(
 
 def _weights(
     rule: Shared,
-    bearers: Sequence[int],
+    charged: Sequence[int],
     namespaces: Sequence[str],
     figures: Sequence[list[int]],
     weigh: Callable[[list[int]], int],
 ) -> list[int]:
-    own = [weigh(figures[i]) for i in bearers]
+    own = [weigh(figures[i]) for i in charged]
     if rule == "proportional":
         return own
-    # By namespace, and within one by what its rows bear so far, or evenly where they bear nothing.
+    # By namespace. Within a namespace, in proportion to the weights of its rows, or equally if all of them are 0.
     members: dict[str, list[int]] = {}
-    for at, i in enumerate(bearers):
+    for at, i in enumerate(charged):
         members.setdefault(namespaces[i], []).append(at)
-    weights = [0] * len(bearers)
+    weights = [0] * len(charged)
     for name, positions in members.items():
         weight = rule.get(name, 0) if isinstance(rule, Mapping) else 1
         inside = [own[at] for at in positions]

@@ -1,8 +1,8 @@
-"""One node slice shared out among its groups of pods, domain by domain.
+"""Divides the energy of one node slice among its pod groups, for each domain.
 
-Order: own energy (dynamic and held idle), then the node's idle, then system and platform by own energy on
-that node. Whatever the policy, the parts of a domain add up to what was measured in it, to the microjoule:
-each step shares out an integer total with `share_list`, or leaves it to nobody.
+First comes own energy (dynamic and held idle), then the node's idle energy, then system and platform energy. With every
+policy, the parts of a domain add up to the measured energy, to the microjoule: each step divides an integer total with
+`share_list` or leaves it unallocated.
 """
 
 from __future__ import annotations
@@ -22,45 +22,49 @@ UNSEEN_ROW: Final = "__unseen__"
 
 @dataclass(frozen=True, slots=True)
 class AllocatedEnergy:
-    """Microjoules of one domain, by the index of the group; what nobody bears has rows of its own.
+    """Microjoules of one domain. Each list has one entry for each pod group.
 
-    `idle_uj` is held idle and the allocated share of the node's idle, `overhead_uj` system and platform.
+    `idle_uj` is held idle plus the allocated part of the node's idle energy; `overhead_uj` is system and platform.
+    `unallocated_idle_uj` and `unallocated_overhead_uj` are charged to no pod and have rows of their own.
     """
 
     domain: str
     dynamic_uj: list[int]
     idle_uj: list[int]
     overhead_uj: list[int]
-    nobody_idle_uj: int
-    nobody_overhead_uj: int
+    unallocated_idle_uj: int
+    unallocated_overhead_uj: int
     unseen_uj: int
 
 
 def allocate(slice_: NodeSlice, policy: AllocationPolicy) -> Iterator[AllocatedEnergy]:
-    """The shares of each domain; they add up to its `measured_uj`."""
+    """Yield the parts of each domain. They add up to its `measured_uj`."""
     groups = slice_.groups
     own_uj = [sum(group.energy_uj.values()) + sum(group.idle_uj.values()) for group in groups]
     even = _even(groups) if IdleRule.EVEN is policy.idle or OverheadRule.EVEN is policy.overhead else []
     for name, domain in slice_.domains.items():
-        idle, nobody_idle = _idle(name, domain, slice_, policy, own_uj, even)
+        idle, unallocated_idle = _idle(name, domain, slice_, policy, own_uj, even)
         for index, group in enumerate(groups):
             if group.idle_uj:
                 idle[index] += group.idle_uj.get(name, 0)
         by = {OverheadRule.PROPORTIONAL: own_uj, OverheadRule.EVEN: even, OverheadRule.SEPARATE: []}[policy.overhead]
-        overhead, nobody_overhead = _shared(domain.system_uj, by, len(groups))
+        overhead, unallocated_overhead = _shared(domain.system_uj, by, len(groups))
         yield AllocatedEnergy(
             domain=name,
             dynamic_uj=[group.energy_uj.get(name, 0) for group in groups],
             idle_uj=idle,
             overhead_uj=overhead,
-            nobody_idle_uj=nobody_idle,
-            nobody_overhead_uj=nobody_overhead,
+            unallocated_idle_uj=unallocated_idle,
+            unallocated_overhead_uj=unallocated_overhead,
             unseen_uj=domain.unseen_uj,
         )
 
 
 def reserve(total: int, reserved: Sequence[int], capacity: int) -> tuple[list[int], int]:
-    """Share `total` by what each reserves of `capacity`; the rest is nobody's. Above capacity all is normalised."""
+    """Divide `total` by the parts of `capacity` that are reserved. Returns the shares and the unallocated rest.
+
+    If more than the capacity is reserved, the whole total is divided and the rest is 0.
+    """
     free = max(0, capacity - sum(reserved))
     return _shared(total, [*reserved, free], len(reserved))
 
@@ -73,16 +77,16 @@ def _idle(
         return _shared(domain.idle_uj, own_uj, len(groups))
     if policy.idle is IdleRule.EVEN:
         return _shared(domain.idle_uj, even, len(groups))
-    # An unallocated GPU's idle is the node's; a held one's is in the pod already.
+    # The idle energy of a GPU that no pod holds is the node's. That of a held GPU is part of the pod already.
     if policy.idle is IdleRule.SEPARATE or name.startswith("gpu:"):
         return [0] * len(groups), domain.idle_uj
-    # Integrals of both kinds: a core used or reserved for a microsecond counts one.
+    # millicores x milliseconds: one core for one microsecond is 1, as in `reserved`.
     capacity = slice_.node.cpu_millicores * domain.duration_ms
     return reserve(domain.idle_uj, [group.reserved for group in groups], capacity)
 
 
 def _even(groups: Sequence[PodGroupFacts]) -> list[int]:
-    """Equal weight to each namespace, divided by the number of pods of its groups."""
+    """Equal weights for namespaces. Each is divided among its groups by their numbers of pods."""
     members: dict[str, list[int]] = {}
     for index, group in enumerate(groups):
         members.setdefault(group.group.namespace, []).append(index)
@@ -94,7 +98,7 @@ def _even(groups: Sequence[PodGroupFacts]) -> list[int]:
 
 
 def _shared(total_uj: int, weights: Sequence[int], count: int) -> tuple[list[int], int]:
-    """Shares of `total_uj` for `count` groups, and what is nobody's: that of a last weight beyond them, or all."""
+    """Shares of `total_uj` for `count` groups, and the unallocated rest: the share of a weight after them, or all."""
     if not total_uj or not any(weights):
         return [0] * count, total_uj
     parts = share_list(total_uj, weights)

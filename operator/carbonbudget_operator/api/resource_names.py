@@ -35,7 +35,7 @@ CLUSTER_BUDGET: Final = Resource("ClusterCarbonBudget", "clustercarbonbudgets", 
 RESOURCES: Final = (BUDGET, CLUSTER_BUDGET)
 
 # Of Kubernetes' own kinds, those that `enforce.kinds` may name; the chart's value enforcement.kinds adds to them.
-JUDGED_KINDS: Final = frozenset(
+ENFORCED_KINDS: Final = frozenset(
     {"Job", "Pod", "Deployment", "StatefulSet", "ReplicaSet", "DaemonSet", "ReplicationController"}
 )
 

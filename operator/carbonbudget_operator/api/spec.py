@@ -13,7 +13,7 @@ from pydantic import Field
 
 from carbonbudget_operator.api.base_model import Model, rules
 from carbonbudget_operator.api.query_bodies import Accounting, Component
-from carbonbudget_operator.api.resource_names import JUDGED_KINDS
+from carbonbudget_operator.api.resource_names import ENFORCED_KINDS
 from carbonbudget_operator.api.selector import LabelSelector
 
 # Calendar arithmetic fails outside these years.
@@ -24,9 +24,9 @@ _INSTANT: Final = rules(
     )
 )
 
-_KINDS: Final = sorted(JUDGED_KINDS)
+_KINDS: Final = sorted(ENFORCED_KINDS)
 # A kind in the plural, or with other capitals.
-_NEAR_KINDS: Final = sorted(kind.lower() + ending for kind in JUDGED_KINDS for ending in ("", "s"))
+_NEAR_KINDS: Final = sorted(kind.lower() + ending for kind in ENFORCED_KINDS for ending in ("", "s"))
 
 
 class ThresholdSpec(Model):

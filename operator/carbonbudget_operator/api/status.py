@@ -15,7 +15,7 @@ TOP: Final = 5
 TOP_PER_WORKLOAD: Final = 10
 # Reasons of the condition Ready that commands read.
 LOCATION_STANDS_IN: Final = "LocationStandsIn"
-KINDS_NOT_JUDGED: Final = "KindsNotJudged"
+KINDS_NOT_ENFORCED: Final = "KindsNotJudged"
 
 
 class PeriodStatus(Model):

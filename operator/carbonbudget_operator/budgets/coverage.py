@@ -214,9 +214,9 @@ class _Terms:
 
 
 @lru_cache(maxsize=8)
-def judged_namespaces(exempt: frozenset[str], label: str) -> Selector:
+def enforced_namespaces(exempt: frozenset[str], label: str) -> Selector:
     """Selects the namespaces in which budgets are enforced: none of `exempt`, and none with `label: "off"`.
 
-    The chart's policies and webhook select by the same two expressions (carbonbudget.judgedNamespaces).
+    The chart's policies and webhook select by the same two expressions (carbonbudget.enforcedNamespaces).
     """
     return _Terms((_Term(NAME_LABEL, "NotIn", tuple(sorted(exempt))), _Term(label, "NotIn", ("off",))))

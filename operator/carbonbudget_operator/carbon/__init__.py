@@ -1,1 +1,1 @@
-"""Carbon: pure valuation (value.py), and which bundled figure applies to a node (grid_factors.py)."""
+"""Carbon: converts energy to emissions (value.py) and selects the factors of a node (grid_factors.py). Pure."""

@@ -1,4 +1,7 @@
-"""Full power of accelerators by a name that a person types. The figures are the agent's own table."""
+"""Finds the full power of an accelerator by a name that a person types, for estimates.
+
+The figures are from the same table that the agent uses.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +12,12 @@ from carbonbudget_core.tables import accelerator_rows
 
 
 class UnknownAccelerator(ValueError):
-    """No accelerator has that name; one line says which there are."""
+    """No accelerator has this name. The message is one line and lists known names."""
 
 
 @dataclass(frozen=True, slots=True)
 class Accelerator:
-    """One kind: full power in milliwatts, with its source."""
+    """One accelerator model: full power in milliwatts, and the source of the figure."""
 
     name: str
     max_mw: int
@@ -22,14 +25,14 @@ class Accelerator:
 
 
 def find_accelerators(name: str) -> list[Accelerator]:
-    """Those whose words hold all words of `name`, the most powerful first. Raises UnknownAccelerator."""
+    """The accelerators whose names contain all words of `name`, the most powerful first. Raises UnknownAccelerator."""
     wanted = _words(name)
     rows = _table()
     found = [accelerator for accelerator in rows if wanted and wanted <= _words(accelerator.name)]
     if not found:
         close = sorted({row.name for row in rows if any(w in row.name.lower() for w in wanted)})
         known = ", ".join(close[:10] or sorted(row.name for row in rows))
-        raise UnknownAccelerator(f"no accelerator is named {name!r}; there are: {known}")
+        raise UnknownAccelerator(f"unknown accelerator {name!r}; known are: {known}")
     return sorted(found, key=lambda accelerator: (-accelerator.max_mw, accelerator.name))
 
 
@@ -46,7 +49,7 @@ def _table() -> list[Accelerator]:
 
 
 def _name(row: dict[str, str]) -> str:
-    """Model, form factor and memory; what the former say already is not said again."""
+    """Model, form factor and memory, without repeated words."""
     words = row["model"].split()
     for part in (row["form_factor"], f"{row['memory_gb']}GB"):
         words += [word for word in part.split() if word not in words]

@@ -1,10 +1,9 @@
-"""Location-based emissions set apart into direct and upstream ones. Pure.
+"""Splits location-based emissions into direct and upstream emissions. Pure.
 
-A direct factor counts combustion in power stations alone: that is what Scope 2 is (GHG Protocol, Scope 2 Guidance,
-2015, chapter 6). A life-cycle factor also has fuel supply and the building of power stations: that part is upstream of
-the electricity and belongs to Scope 3, category 3 (Scope 3 Standard, 2011, chapter 5). The two are set apart only where
-one source states both figures for the same zone and hour: the difference of two sources, or of two years, would hold
-what those differ by too.
+A direct factor includes only combustion in power stations, which is Scope 2 (GHG Protocol, Scope 2 Guidance, 2015,
+chapter 6). A life-cycle factor also includes fuel supply and the construction of power stations. This part is upstream
+and belongs to Scope 3, category 3 (Scope 3 Standard, 2011, chapter 5). Emissions are split only if one source has both
+figures for the same zone and hour. The difference of two sources or years would also contain their other differences.
 """
 
 from __future__ import annotations
@@ -21,15 +20,15 @@ DIRECT: Final = "direct"
 
 
 def other_basis(basis: str) -> str:
-    """Direct for lifecycle, and lifecycle for direct."""
+    """`direct` for `lifecycle`, and the reverse."""
     return LIFECYCLE if basis == DIRECT else DIRECT
 
 
 @dataclass(frozen=True, slots=True)
 class AccountingBases:
-    """What is known of one place and hour in mgCO2e/kWh: by direct and by life-cycle factors; None is not known.
+    """The direct and the life-cycle factor of one place and hour in mgCO2e/kWh; None if unknown.
 
-    Both are there only where one source states both.
+    Both are known only if one source has both.
     """
 
     direct_mg: int | None
@@ -37,9 +36,9 @@ class AccountingBases:
 
     @classmethod
     def of(cls, basis: str, mg_per_kwh: int, other_mg: int | None = None) -> AccountingBases:
-        """A figure of a basis, and the same source's figure of the other one.
+        """From a figure of `basis`, and the same source's figure of the other basis.
 
-        A pair whose life cycle is less than its direct part cannot be; then the other figure is left out.
+        A life-cycle figure below the direct one is impossible; then the other figure is ignored.
         """
         direct, whole = (mg_per_kwh, other_mg) if basis == DIRECT else (other_mg, mg_per_kwh)
         if direct is not None and whole is not None and direct > whole:
@@ -49,9 +48,9 @@ class AccountingBases:
 
 @dataclass(frozen=True, slots=True)
 class BasisSplit:
-    """Micrograms by row, each list as long as the rows, or empty where it is 0 for all of them.
+    """Micrograms of CO2e by row. Each list has one entry for each row, or is empty if all entries are 0.
 
-    `unsplit` is what was valued with a life-cycle factor whose direct share is not known.
+    `unsplit` are emissions by a life-cycle factor whose direct part is unknown.
     """
 
     direct: Sequence[int] = ()
@@ -62,10 +61,10 @@ class BasisSplit:
 def split_by_basis(
     location_ug: Sequence[int], energies_uj: Sequence[int], pue_permille: int, basis: str, known: AccountingBases
 ) -> BasisSplit:
-    """The rows of one node's domain, valued with the figure of `basis` (`location_ug` adds up to its emissions).
+    """Split the rows of one node's domain. They are valued by `basis`: `location_ug` are their emissions in ug.
 
-    With life-cycle factors each row's direct and upstream part add up to its location-based emissions. With direct
-    factors each row's direct part is them, and what is upstream comes on top; where it is not known it is left out.
+    With life-cycle factors, the direct and upstream part of a row add up to its location-based emissions. With direct
+    factors, the direct part is the location-based emissions, and upstream emissions are additional, if known.
     """
     if known.direct_mg is None:
         return BasisSplit(unsplit=location_ug)
@@ -75,7 +74,7 @@ def split_by_basis(
     if basis == DIRECT:
         whole_ug = emissions_ug(energy_uj, pue_permille, known.lifecycle_mg)
         return BasisSplit(location_ug, _share(whole_ug - sum(location_ug), energies_uj))
-    # By the emissions and not by the energies: so no row's direct part is more than the row.
+    # In proportion to emissions and not to energy, so that the direct part of a row is never larger than the row.
     direct = _share(emissions_ug(energy_uj, pue_permille, known.direct_mg), location_ug)
     return BasisSplit(direct, [whole - part for whole, part in zip(location_ug, direct, strict=True)])
 

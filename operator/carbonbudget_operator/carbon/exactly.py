@@ -1,4 +1,4 @@
-"""Intensities as text with all their digits. Pure."""
+"""Formats intensities as text with all digits. Pure."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ from decimal import Decimal
 
 
 def g_per_kwh(mg_per_kwh: int) -> str:
-    """g/kWh of mg/kWh: 329_650 is "329.65"."""
+    """Format mg/kWh as g/kWh: 329_650 becomes "329.65"."""
     return f"{Decimal(mg_per_kwh) / 1000:f}"

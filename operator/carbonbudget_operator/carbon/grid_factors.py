@@ -1,8 +1,8 @@
-"""Which grid factor and which PUE apply to a node, and why. Every factor says where it is from.
+"""Selects the grid factor and the PUE of a node from the settings and the bundled tables, with an explanation.
 
-Ladder of the location-based factor: the configured zone; the node's cloud region; that region's country;
-the world. A step counts only with the basis asked for (lifecycle or direct). Where no step has it, the
-world's lifecycle mean stands in, and the sentence says so: the basis never changes silently.
+The location-based factor comes from the first of these that has a figure of the requested basis (lifecycle or direct):
+the configured zone, the node's cloud region, the region's country, the world. If none has one, the world's lifecycle
+mean is used, and the explanation states it: the basis never changes silently.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from carbonbudget_operator.carbon.exactly import g_per_kwh
 from carbonbudget_operator.carbon.providers import Provider, read_table, region_name
 
 WORLD: Final = "WORLD"
-# Uptime Institute's global survey of 2023: mean PUE 1.58, for a data centre that publishes none.
+# Mean PUE of Uptime Institute's global survey of 2023, for data centres that publish none.
 DEFAULT_PUE_PERMILLE: Final = 1580
 _DEFAULT_PUE_SOURCE: Final = "Uptime Institute survey average, 2023"
-# Yearly figures of small grids are rounded, some to 0. No source of power is below wind's lifecycle median
-# (IPCC AR5, Annex III: 11 g/kWh), so a lifecycle figure below it is raised to it.
+# Yearly figures of small grids are rounded, some to 0. No power source has a lifecycle median below that of wind
+# (IPCC AR5, Annex III: 11 g/kWh), so lower lifecycle figures are raised to it.
 _LIFECYCLE_FLOOR_MG: Final = 11_000
 NO_PROVIDER: Final = Provider("", "own")
 
 
 @dataclass(frozen=True, slots=True)
 class GridFactor:
-    """Intensity in mgCO2e/kWh and PUE in thousandths, each with the words that explain it.
+    """Intensity in mgCO2e/kWh and PUE in thousandths, each with an explanation.
 
-    `pue_known` is False where the survey's average stands in for a PUE that nobody told.
+    `pue_known` is false if the PUE is the average of the survey.
     """
 
     zone: str
@@ -41,15 +41,16 @@ class GridFactor:
 
     @property
     def why(self) -> str:
-        """Both in one sentence."""
+        """Both explanations in one sentence."""
         return f"{self.grid_why}, {self.pue_why}"
 
 
 @dataclass(frozen=True, slots=True)
 class Wording:
-    """How a factor's sentence calls what it follows from: a node's label and the settings, or a command's options.
+    """The words of explanations. They differ between nodes (labels and settings) and commands (options).
 
-    `no_figure` is for a region that is known and has no figure of the basis asked for; empty: as for an unknown one.
+    `no_figure` is for a known region without a figure of the requested basis. If empty, the words for an unknown
+    region are used.
     """
 
     zone: str = "configured zone"
@@ -83,7 +84,7 @@ class _Region:
 
 @dataclass(frozen=True, slots=True)
 class ProviderClaim:
-    """What a provider says of its purchases for a region: usable only where the configuration attests it."""
+    """A provider's own market-based figure for a region. It is used only if the configuration attests it."""
 
     provider: str
     mg_per_kwh: int
@@ -91,17 +92,17 @@ class ProviderClaim:
 
 
 class UnknownZone(ValueError):
-    """The configured zone is in no table."""
+    """The configured zone has no figure of the basis in the bundled table."""
 
 
 def check_zone(zone: str, basis: str) -> None:
-    """Raise UnknownZone unless `zone` is empty or has a figure of that basis."""
+    """Raise UnknownZone unless `zone` is empty or has a figure of `basis`."""
     if zone and not any(figure.basis == basis for figure in _zones().get(zone.upper(), ())):
         raise UnknownZone(f"{zone!r} has no {basis} figure in the bundled table")
 
 
 def regions() -> dict[str, list[str]]:
-    """Every cloud region of the table with the providers that have one of that name."""
+    """The cloud regions of the table, each with the providers that have a region of this name."""
     return {name: sorted(row.provider for row in rows) for name, rows in _regions().items()}
 
 
@@ -113,10 +114,10 @@ def find_factor(
     basis: str,
     wording: Wording = OF_NODES,
 ) -> GridFactor:
-    """The factor of a node, or of a place that a command's options name.
+    """The factor of a node, or of the place that a command's options name.
 
-    `region` is the node's label, `provider` who runs it, `zone` and `pue_permille` the configuration (empty and None
-    where it says nothing), `basis` is lifecycle or direct.
+    `region` is the node's label. `zone` and `pue_permille` are configured, or empty and None. `basis` is lifecycle or
+    direct.
     """
     place = _find_region(region, provider)
     figure, how = _find_figure(place, region, provider, zone, basis, wording)
@@ -131,20 +132,20 @@ def find_factor(
         pue, pue_why = place.pue_permille, place.pue_source
     else:
         pue, pue_why = DEFAULT_PUE_PERMILLE, _DEFAULT_PUE_SOURCE
-    told = f"{figure.basis}{basis_note}, {figure.source}, {figure.year}; {how}"
-    grid_why = f"{figure.zone} {g_per_kwh(intensity)} g/kWh ({told})"
+    source = f"{figure.basis}{basis_note}, {figure.source}, {figure.year}; {how}"
+    grid_why = f"{figure.zone} {g_per_kwh(intensity)} g/kWh ({source})"
     known = pue_why != _DEFAULT_PUE_SOURCE
     return GridFactor(figure.zone, intensity, pue, figure.basis, grid_why, f"PUE {pue / 1000:g} ({pue_why})", known)
 
 
 def find_zone(region: str, provider: Provider, zone: str) -> str:
-    """The grid zone that a node stands in; empty if that is not known."""
+    """The grid zone of a node; empty if unknown."""
     place = _find_region(region, provider)
     return zone.upper() or ("" if place is None else place.figure.zone)
 
 
 def find_country(region: str, provider: Provider, zone: str) -> str:
-    """The country that it stands in; empty if that is not known."""
+    """The country of a node; empty if unknown."""
     if zone:
         return next((figure.country for figure in _zones().get(zone.upper(), ())), "")
     place = _find_region(region, provider)
@@ -152,28 +153,28 @@ def find_country(region: str, provider: Provider, zone: str) -> str:
 
 
 def is_zone(zone: str) -> bool:
-    """Whether any node can be found to stand there."""
+    """Whether the zone is in a bundled table, so that a node can be in it."""
     return zone.upper() in _zones() or zone.upper() in _zones_of_regions()
 
 
 def bases_of_zones() -> dict[str, list[str]]:
-    """Every zone of the tables, and the bases in which it has a figure of its own."""
+    """The zones of the tables, each with the bases of its own figures."""
     figures = {zone: sorted({figure.basis for figure in found}) for zone, found in _zones().items()}
     return {zone.upper(): [] for zone in _zones_of_regions()} | figures
 
 
 def providers() -> frozenset[str]:
-    """Those whose regions are known."""
+    """The providers of the region table."""
     return frozenset(row.provider for rows in _regions().values() for row in rows)
 
 
 def claimants() -> frozenset[str]:
-    """Providers that publish a market-based figure of any region: others have no claim to attest."""
+    """The providers that publish a market-based figure for any region. Only these can be attested."""
     return frozenset(row.provider for rows in _regions().values() for row in rows if row.claim is not None)
 
 
 def find_claim(region: str, provider: Provider) -> ProviderClaim | None:
-    """The provider's own market-based figure of the node's region, if it publishes one."""
+    """The provider's own market-based figure for the node's region, or None."""
     place = _find_region(region, provider)
     return None if place is None else place.claim
 
@@ -203,12 +204,12 @@ def _why_unknown(region: str, provider: Provider, wording: Wording) -> str:
         return wording.no_region
     others = " and ".join(sorted(row.provider for row in _regions().get(region, ())))
     if others and not provider.name:
-        return f"region {region!r} exists at {others}, and the node does not tell which: set carbon.provider"
+        return f"region {region!r} exists at {others}, and the node does not show which it is: set carbon.provider"
     return f"region {region!r} is in no table" + (f" of {provider.name}" if provider.name else "")
 
 
 def _find_region(region: str, provider: Provider) -> _Region | None:
-    """By provider and region; by the region's name alone where only one provider has it."""
+    """Find a region by provider and name; without a provider, by a name that only one provider has."""
     rows = _regions().get(region_name(provider.name, region), [])
     if provider.name:
         return next((row for row in rows if row.provider == provider.name), None)

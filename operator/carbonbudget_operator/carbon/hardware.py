@@ -1,7 +1,7 @@
-"""What a node's hardware emitted when it was made: configured figures, else generic ones with their source.
+"""Finds the embodied emissions of a node's hardware: configured figures, else generic figures with their source.
 
-A node with a cloud's provider id is a part of a host, by its threads; any other is a whole server. Figures
-of devices differ three- to fivefold between sources, so they are a KPI with a range, not an inventory.
+A cloud node counts as a part of a host, in proportion to its threads; any other node counts as a whole server. Figures
+of the same device differ three- to fivefold between sources, so they are shown with a range beside the inventory.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ GPU: Final = "data-centre GPU 80 GB"
 
 @dataclass(frozen=True, slots=True)
 class EmbodiedFigure:
-    """One row of the table: grams of CO2e, low and high where the source gives a range."""
+    """One row of the bundled table, in grams of CO2e. `low_grams` and `high_grams` are None if there is no range."""
 
     item: str
     grams: int
@@ -30,14 +30,14 @@ class EmbodiedFigure:
 
 @dataclass(frozen=True, slots=True)
 class ManufacturingEmissions:
-    """What making something emitted, in grams, and between which figures sources put it."""
+    """Emissions of making an item, in grams of CO2e, with the lowest and highest figure of other sources."""
 
     grams: int
     low_grams: int
     high_grams: int
 
     def part(self, number: int, of: int = 1) -> ManufacturingEmissions:
-        """So many of so many parts."""
+        """`number` of `of` equal parts, rounded down."""
         return ManufacturingEmissions(
             *(grams * number // of for grams in (self.grams, self.low_grams, self.high_grams))
         )
@@ -45,7 +45,7 @@ class ManufacturingEmissions:
 
 @dataclass(frozen=True, slots=True)
 class HardwareFigures:
-    """A node's server (or its part of one) and all its GPUs."""
+    """Embodied emissions of a node's server (or its part of one) and all its GPUs. `why` states the sources."""
 
     server: ManufacturingEmissions
     gpus: ManufacturingEmissions
@@ -55,7 +55,11 @@ class HardwareFigures:
 def find_hardware(
     cloud: bool, threads: int, gpus: int, server_kg: float | None, gpu_kg: float | None, host_threads: int
 ) -> HardwareFigures:
-    """`host_threads` is how many a cloud's host is taken to have; None takes the bundled figures."""
+    """Find the figures of a node with `threads` and `gpus`.
+
+    `server_kg` and `gpu_kg` are configured figures in kg CO2e, None for the bundled ones. `host_threads` is the assumed
+    number of threads of a cloud's host.
+    """
     server, why = _made(SERVER, server_kg)
     why = f"server {why}"
     if cloud and 0 < threads < host_threads:
@@ -68,7 +72,7 @@ def find_hardware(
 
 
 def _made(item: str, configured_kg: float | None) -> tuple[ManufacturingEmissions, str]:
-    """One of them, and its figure in words. A figure that is configured has no range."""
+    """The emissions of one item, and their source as text. A configured figure has no range."""
     if configured_kg is not None:
         grams = round(configured_kg * 1000)
         return ManufacturingEmissions(grams, grams, grams), f"{grams / 1000:g} kg CO2e (configured)"
@@ -82,7 +86,7 @@ def _made(item: str, configured_kg: float | None) -> tuple[ManufacturingEmission
 
 @cache
 def embodied_figures() -> dict[str, EmbodiedFigure]:
-    """The bundled table by item."""
+    """The rows of the bundled table by item."""
     rows = bundled_rows("carbonbudget_operator", "carbon/data/embodied.csv")
     return {
         row["item"]: EmbodiedFigure(

@@ -1,10 +1,9 @@
-"""Market-based emissions: contracts first, then what the supplier or the residual mix says. Pure.
+"""Applies energy contracts to market-based emissions. Pure.
 
-GHG Protocol, Scope 2 Guidance (2015), chapter 6: the market-based factor is that of the contractual
-instruments held, else the supplier's, else the residual mix; where there is none, the grid average
-stands in and is told. A contract delivers its energy evenly over its hours; what an hour does not use is
-not carried over, as the consultation of 2025 on hourly matching asks. A contract covers what the meter of the
-whole data centre counts, PUE included.
+GHG Protocol, Scope 2 Guidance (2015), chapter 6: the market-based factor is that of contractual instruments, else the
+supplier's, else the residual mix. Without any of them the grid average is used, and reports state it. A contract
+delivers its energy evenly over its hours. Energy that an hour does not use is not carried over, as the consultation of
+2025 on hourly matching proposes. A contract covers the energy of the whole data centre, PUE included.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from carbonbudget_operator.carbon.value import UJ_PER_KWH, emissions_ug
 
 @dataclass(frozen=True, slots=True)
 class EnergyContract:
-    """An instrument held: so many kWh of a zone over [start, end) UTC seconds, at its own factor."""
+    """A contractual instrument: `kwh` in `zone`, delivered over [start, end) UTC seconds, with its own factor."""
 
     name: str
     certificate: str
@@ -29,14 +28,14 @@ class EnergyContract:
     mg_per_kwh: int
 
     def delivered_uj(self, start: int, end: int) -> int:
-        """What it delivers in a stretch of time, rounded down."""
+        """Microjoules that it delivers in [start, end) UTC seconds, rounded down."""
         overlap = min(end, self.end) - max(start, self.start)
         return max(0, overlap) * self.kwh * UJ_PER_KWH // (self.end - self.start)
 
 
 @dataclass(frozen=True, slots=True)
 class ContractedEnergy:
-    """What contracts cover of an energy, the micrograms of that part, and which ones they are."""
+    """The part of an energy that contracts cover, its emissions, and the contracts as text."""
 
     covered_uj: int = 0
     emissions_ug: int = 0
@@ -46,7 +45,7 @@ class ContractedEnergy:
 def apply_contracts(
     contracts: Iterable[EnergyContract], zone: str, facility_uj: int, start: int, end: int
 ) -> ContractedEnergy:
-    """Cover the energy of a zone's facilities in [start, end); the contracts of the lowest factor are drawn first."""
+    """Cover the energy of a zone, PUE included, in [start, end) UTC seconds. The lowest factor is used first."""
     left_uj, total_ug = facility_uj, 0
     used: list[str] = []
     for contract in sorted(contracts, key=lambda c: (c.mg_per_kwh, c.name)):

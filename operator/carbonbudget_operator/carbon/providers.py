@@ -1,8 +1,7 @@
-"""Whose machine a node is, by the provider id and the region in its Node object, and what its region is called here.
+"""Finds the provider of a node by its provider id and region, and the region's name in the region table.
 
-There is no rule for provider ids: some have a scheme, some have none, and a scheme does not mean a cloud (k3s, kind).
-So each kind is a row of a table with an example. What the table cannot decide is decided by the setting
-`carbon.provider`, and the answer says so.
+Provider ids have no common form: some have no scheme, and a scheme does not imply a cloud (k3s, kind). So each form is
+a row of a table, with an example. If the table does not decide, the setting `carbon.provider` does.
 """
 
 from __future__ import annotations
@@ -20,20 +19,20 @@ OWN: Final = "own"
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """`name` is a provider of the region table, or empty; `why` is empty unless the owner is not clear."""
+    """Provider of a node. `name` is a provider of the region table, or empty. `why` explains the owner `unclear`."""
 
     name: str
     owner: Owner
     why: str = ""
 
 
-@lru_cache(maxsize=16_384)  # a node's id is its own, and is asked for several times an hour
+@lru_cache(maxsize=16_384)  # each node has its own id, which is looked up several times an hour
 def find_provider(provider_id: str, region: str, configured: str = "") -> Provider:
-    """Who runs a node. `configured` decides where the id does not: a provider of the region table, or `own`.
+    """The provider of a node. `configured` (a provider of the region table, or `own`) is used for unclear ids.
 
-    A distribution's id (k3s, RKE2) is the same on anybody's machines: they are one's own unless that is configured.
+    The id of a distribution (k3s, RKE2) does not depend on the provider, so its nodes are `own` unless configured.
     """
-    own_by_default = not provider_id  # no cloud controller has named it
+    own_by_default = not provider_id  # no cloud controller has set it
     for row in _ids():
         if row.pattern.fullmatch(provider_id) and (row.owner != "region" or _is_region(row.provider, region)):
             if row.owner in ("cloud", "region"):
@@ -47,17 +46,17 @@ def find_provider(provider_id: str, region: str, configured: str = "") -> Provid
     scheme, separator, _ = provider_id.partition("://")
     if own_by_default:
         return Provider("", "own")
-    what = f"{scheme}://" if separator else "a form that is not known"
-    return Provider("", "unclear", f"the provider id ({what}) does not tell whose node it is: set carbon.provider")
+    what = f"{scheme}://" if separator else "of an unknown form"
+    return Provider("", "unclear", f"the provider id ({what}) does not identify the provider: set carbon.provider")
 
 
 def region_name(provider: str, region: str) -> str:
-    """The region as the region table has it: providers have short names and numbered ones."""
+    """The name of the region in the region table. Some providers also use short or numbered names."""
     return next((row.region for row in _names() if row.provider == provider and row.pattern.fullmatch(region)), region)
 
 
 def provider_ids() -> list[tuple[str, str, str]]:
-    """Of each kind of id: an example, its region, and the provider that it belongs to (empty: none of the table's)."""
+    """For each form of id: an example, its region, and its provider in the region table (empty: none)."""
     return [(row.example_id, row.example_region, row.provider) for row in _ids()]
 
 
@@ -96,5 +95,5 @@ def _names() -> tuple[_Name, ...]:
 
 
 def read_table(name: str) -> list[dict[str, str]]:
-    """A bundled table's rows."""
+    """The rows of a bundled table of `carbon/data/`."""
     return list(bundled_rows("carbonbudget_operator", f"carbon/data/{name}"))

@@ -16,7 +16,7 @@ from carbonbudget_operator.admission.growth import GROWTH
 from carbonbudget_operator.admission.work import projects
 from carbonbudget_operator.api.carbonbudget import AnyBudget, ClusterCarbonBudget
 from carbonbudget_operator.api.spec import EnforceSpec
-from carbonbudget_operator.api.status import KINDS_NOT_JUDGED
+from carbonbudget_operator.api.status import KINDS_NOT_ENFORCED
 from carbonbudget_operator.enforcement.enforced_budgets import EnforcedBudget, parse_budget
 
 
@@ -58,7 +58,7 @@ def limited_here(budget: AnyBudget, found: Iterable[str], beside: ReaderContext)
     """Those of the kinds that budgets limit in this cluster: by the policy, else by the controller's condition."""
     if beside.limited_kinds is not None:
         return [kind for kind in found if kind in beside.limited_kinds]
-    ready = next((one for one in budget.status.conditions or () if one.reason == KINDS_NOT_JUDGED), None)
+    ready = next((one for one in budget.status.conditions or () if one.reason == KINDS_NOT_ENFORCED), None)
     left_out = ready.message.partition(" of enforce.kinds")[0].split(", ") if ready is not None else []
     return [kind for kind in found if kind not in left_out]
 

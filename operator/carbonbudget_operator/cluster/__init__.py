@@ -1,1 +1,1 @@
-"""What the API server knows of those who report: the owners of pods' controllers, the nodes that should report."""
+"""Data of the API server that ingest and answers need: owners of controllers, nodes, pods and their labels."""

@@ -1,7 +1,8 @@
-"""Nodes on which no agent can run, by their labels: what runs there has no energy in any figure. Pure.
+"""Recognizes nodes on which no agent can run, such as serverless nodes, by their labels. Pure.
 
-A Node's labels are set by its kubelet, the cloud and the cluster's admin, never by a tenant: whoever could label nodes
-could hide them. The kubelet's own labels are limited too (NodeRestriction), and a node that still reports is counted.
+Such a node is not missing, but no figure contains the energy of its pods. Tenants cannot hide a node this way: only
+its kubelet (limited by NodeRestriction), the cloud and the cluster's administrator can set its labels. A node that
+sends reports is counted whatever its labels are.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ OPTED_OUT: Final = "labelled carbonbudget.dev/agent=none"
 
 @dataclass(frozen=True, slots=True)
 class AgentlessLabel:
-    """A label of nodes on which no agent runs, and what such nodes are."""
+    """A label of nodes on which no agent runs, and the kind of these nodes, for people."""
 
     label: str
     value: str
@@ -28,9 +29,9 @@ class AgentlessLabel:
 
 
 def without_agent(labels: Mapping[str, object], more: Mapping[str, Sequence[str]]) -> str:
-    """What the node is if no agent belongs on it; empty if one does.
+    """The kind of node if no agent can run on it; empty if one can.
 
-    `more` is the setting: labels and the values that mark such nodes, any value if none is given.
+    `more` is the setting `server.nodes_without_agent`: labels and their values. An empty list means any value.
     """
     for mark in agentless_labels():
         if labels.get(mark.label) == mark.value:
@@ -42,11 +43,11 @@ def without_agent(labels: Mapping[str, object], more: Mapping[str, Sequence[str]
 
 @cache
 def agentless_labels() -> tuple[AgentlessLabel, ...]:
-    """The bundled table, each row with its source."""
+    """The bundled table of labels."""
     rows = bundled_rows("carbonbudget_operator", "cluster/data/nodes_without_agent.csv")
     return tuple(AgentlessLabel(row["label"], row["value"], row["what"]) for row in rows)
 
 
 def kinds() -> tuple[str, ...]:
-    """All that `without_agent` may answer but the empty text."""
+    """All kinds that `without_agent` can return."""
     return (*dict.fromkeys(mark.what for mark in agentless_labels()), BY_SETTING, NOT_LINUX)

@@ -1,7 +1,7 @@
-"""What the API server's Node objects say of the nodes that report: their place, and what they have.
+"""Reads the Node objects of the nodes that report: region, instance type, capacity.
 
-Each node that reports is asked for by itself and again each hour: a list of whole Nodes is a hundred times its
-metadata. Until the answer came only what no machine can have is refused.
+Ingest compares reports with them. Each node is read by itself, and again after an hour, because a list of whole Nodes
+is a hundred times as large as a list of their metadata. Until a node is read, only impossible values are refused.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _DOUBTED_SECONDS: Final = 60
 _AT_ONCE: Final = 8
 _BATCH: Final = 1_000
 _MAX_NODES: Final = 50_000
-# As the API server writes quantities: whole numbers.
+# The form in which the API server writes quantities: whole numbers with a suffix.
 _QUANTITY: Final = re.compile(r"([0-9]{1,15})(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?")
 _MILLI: Final = {
     None: 1000, "m": 1, "k": 10**6, "M": 10**9, "G": 10**12, "T": 10**15, "P": 10**18,
@@ -37,7 +37,7 @@ _MILLI: Final = {
 
 @dataclass(frozen=True, slots=True)
 class NodeObject:
-    """`info` as a report has it, but for the CPU's model, which only the node knows; `capacity` is all that it has."""
+    """A Node. `info` is as in a report, without the CPU model, which a Node does not have. `read_at`: UTC seconds."""
 
     info: NodeInfo
     capacity: Allocatable
@@ -45,7 +45,7 @@ class NodeObject:
 
 
 class NodeCapacities:
-    """By node. The ledger writer's thread asks and reads, one task fetches. `now` gives UTC seconds."""
+    """Cache of Nodes. The ledger writer's thread reads it, one task fills it. `now` returns UTC seconds."""
 
     def __init__(self, client: KubeClient, now: Callable[[], float] = time.time) -> None:
         self._client, self._now = client, now
@@ -54,20 +54,20 @@ class NodeCapacities:
         self._failing = False
 
     def find(self, node: str) -> NodeObject | None:
-        """What is known; None before the API server was asked."""
+        """The cached Node, or None. A Node that is missing or older than an hour is read in the next step."""
         found = self._known.get(node)
         if found is None or found.read_at < self._now() - _AGAIN_SECONDS:
             self._wanted.add(node)
         return found
 
     def doubt(self, node: str) -> None:
-        """A report says something else: the node may have changed, so it is read again soon."""
+        """Read the node again soon, because a report differs from it: the node may have changed."""
         found = self._known.get(node)
         if found is not None and found.read_at < self._now() - _DOUBTED_SECONDS:
             self._wanted.add(node)
 
     async def step(self) -> None:
-        """Read those that are wanted."""
+        """Read up to 1,000 nodes that were requested."""
         wanted = [self._wanted.pop() for _ in range(min(_BATCH, len(self._wanted)))]
         slots = asyncio.Semaphore(_AT_ONCE)
 
@@ -82,18 +82,18 @@ class NodeCapacities:
             found = node_object(await self._client.request("GET", _NODES.at(None, node)), self._now())
         except (KubeError, InvalidPath) as error:
             if not self._failing:
-                _log.warning("nodes cannot be read, what they report of themselves stands: %s", error)
+                _log.warning("nodes cannot be read, so reports are not compared with them: %s", error)
             self._failing = True
             return
         self._failing = False
-        if len(self._known) >= _MAX_NODES:  # an autoscaler makes new ones for ever
+        if len(self._known) >= _MAX_NODES:  # an autoscaler creates new nodes without end
             self._known.clear()
         if found is not None:
             self._known[node] = found
 
 
 def node_object(value: JsonObject, now: float) -> NodeObject | None:
-    """What a Node says; None for one that does not say what it has yet."""
+    """The Node of a JSON object, or None if it has no capacity yet. `now`: UTC seconds."""
     metadata, spec, status = (mapping(value.get(key)) for key in ("metadata", "spec", "status"))
     labels = mapping(metadata.get("labels"))
     capacity, offered = (mapping(status.get(key)) for key in ("capacity", "allocatable"))
@@ -119,7 +119,7 @@ def node_object(value: JsonObject, now: float) -> NodeObject | None:
 
 
 def _milli(quantity: object) -> int:
-    """Thousandths; 0 for what is no quantity that the API server writes."""
+    """A quantity in thousandths; 0 if it is not a quantity that the API server writes."""
     match = _QUANTITY.fullmatch(quantity) if isinstance(quantity, str) else None
     return int(match[1]) * _MILLI[match[2]] if match else 0
 

@@ -1,4 +1,7 @@
-"""Room that many owners share fairly: where there is too little, who has most gives up its own. Pure."""
+"""A memory limit that many owners share. If it is exceeded, the owner that uses most loses entries. Pure.
+
+It counts sizes only; the caller stores the entries and removes those that `beyond` returns.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,12 @@ import heapq
 from dataclasses import dataclass, field
 from typing import Final
 
-_SPARE: Final = 1_000  # entries that may not hold any more
+_SPARE: Final = 1_000  # outdated entries of the heap before it is rebuilt
 
 
 @dataclass(slots=True)
 class _Owned:
-    """What one owner has, by key; `first` is given up before `rest`."""
+    """Sizes of one owner's entries by key. Entries of `first` are removed before those of `rest`."""
 
     used: int = 0
     first: dict[bytes, int] = field(default_factory=dict)
@@ -19,27 +22,27 @@ class _Owned:
 
 
 class FairMemory:
-    """`most` bytes of all owners together, `most_each` of one.
+    """At most `most` bytes for all owners together, and `most_each` for one.
 
-    Beyond `most` the owner with most of all gives up: it has more than an equal share, so that an owner within its
-    share never loses anything to another.
+    Above `most`, the owner that uses most loses an entry. It has more than an equal share, so an owner within its share
+    never loses an entry to another.
     """
 
     def __init__(self, most: int, most_each: int) -> None:
         self._most, self._most_each = most, most_each
         self._owned: dict[str, _Owned] = {}
-        # Who had most: each change adds an entry, and one that does not hold any more is left out when it comes up.
+        # A heap of owners by use. Each change adds an entry; an outdated one is dropped when it reaches the top.
         self._by_used: list[tuple[int, str]] = []
         self.used = 0
 
     def put(self, owner: str, key: bytes, size: int, first: bool = False) -> None:
-        """Take a new key in; `first`: it is given up before the others of its owner."""
+        """Add a key of `size` bytes. `first`: remove it before the other keys of its owner."""
         its = self._owned.setdefault(owner, _Owned())
         (its.first if first else its.rest)[key] = size
         self._change(owner, its, size)
 
     def take(self, owner: str, key: bytes) -> None:
-        """Take a key out; one that is not there is none."""
+        """Remove a key, if it is there."""
         its = self._owned.get(owner)
         if its is None:
             return
@@ -51,14 +54,14 @@ class FairMemory:
             del self._owned[owner]
 
     def fits(self, owner: str, size: int) -> bool:
-        """Whether so much more of the owner has room, and no owner would have to give up anything."""
+        """Whether the owner can add `size` bytes without exceeding a limit."""
         its = self._owned.get(owner)
         return self.used + size <= self._most and (its.used if its else 0) + size <= self._most_each
 
     def beyond(self, owner: str) -> bytes | None:
-        """The key that must go, after `owner` put one in; None where all have room.
+        """The key to remove after `owner` added one, or None if no limit is exceeded.
 
-        What came last goes before what was there: the new ones of a flood, not what counted before it.
+        The newest key is removed first, so that a flood of new keys does not displace older ones.
         """
         if owner in self._owned and self._owned[owner].used > self._most_each:
             its = self._owned[owner]

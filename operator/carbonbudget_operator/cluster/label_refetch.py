@@ -1,7 +1,8 @@
-"""Reads labels of pods again that were cut: for a few pods one by one, for more of a namespace by a list of it.
+"""Reads the labels of pods again whose stored labels are incomplete (`large_label_sets.py`).
 
-Whoever fills a namespace with labels, or changes its budgets, must not have the API server read without end: a round
-takes so many pods, of each namespace an equal part, and a few lists, by turns, of metadata alone.
+A few pods of a namespace are read one by one, more of them by a list of the namespace. A round is limited to 200 pods,
+an equal part of each namespace, and 5 lists of metadata. So a tenant who creates many labels cannot overload the API
+server.
 """
 
 from __future__ import annotations
@@ -15,19 +16,19 @@ from carbonbudget_operator.cluster.large_label_sets import LargeLabelSets, Store
 from carbonbudget_operator.kube.client import JsonObject, KubeClient
 
 _MOST: Final = 200
-_LIST_ABOVE: Final = 20  # pods of one namespace of which less is kept
+_LIST_ABOVE: Final = 20  # pods of one namespace with incomplete labels
 _LISTS: Final = 5
 
 
 async def refetch_labels(
     client: KubeClient, pods: ApiPath, labels: LargeLabelSets, name_of: Callable[[bytes], str]
 ) -> None:
-    """One round; `name_of` gives a pod's name. Raises KubeError: what was not read is read in a later round."""
+    """Run one round. `name_of` returns a pod's name. Raises KubeError; the remaining pods are read in a later round."""
     due: defaultdict[str, dict[bytes, StoredLabelSet]] = defaultdict(dict)
     for key in labels.due(_MOST):
-        kept = labels.find(key)
-        if kept is not None:
-            due[kept.namespace][key] = kept
+        stored = labels.find(key)
+        if stored is not None:
+            due[stored.namespace][key] = stored
     lists = _LISTS
     for namespace, its in due.items():
         cut = labels.cut_of(namespace) if lists else {}
@@ -37,25 +38,25 @@ async def refetch_labels(
                 _take(labels, item, cut)
             continue
         for key in its:
-            # Asked for by a list of one: the server has no other right to read pods.
+            # A list of one pod, because the server may list pods and not get them.
             only = {"fieldSelector": f"metadata.name={name_of(key)}"}
             async for item in client.list(pods.at(namespace), only, metadata_only=True):
                 _take(labels, item, its)
 
 
 def _take(labels: LargeLabelSets, item: JsonObject, wanted: dict[bytes, StoredLabelSet]) -> None:
-    """One pod's labels, unless an event came since, which may be newer."""
+    """Store the labels of one pod, unless a watch event changed them since: it may be newer."""
     metadata = item.get("metadata")
     if not isinstance(metadata, dict):
         return
     key = key_of(str(metadata.get("uid")))
-    kept = None if key is None else wanted.get(key)
-    if key is not None and kept is not None and labels.find(key) is kept and labels.is_due(kept):
-        labels.keep(key, kept.namespace, metadata.get("labels"))
+    stored = None if key is None else wanted.get(key)
+    if key is not None and stored is not None and labels.find(key) is stored and labels.is_due(stored):
+        labels.store(key, stored.namespace, metadata.get("labels"))
 
 
 def key_of(uid: str) -> bytes | None:
-    """A uid's 16 bytes, a third of its text; None for what is no uid of the API server's."""
+    """The 16 bytes of a uid, a third of the size of its text; None if the API server cannot have created it."""
     try:
         key = bytes.fromhex(uid.replace("-", ""))
     except ValueError:

@@ -1,12 +1,12 @@
-"""Labels of pods that have more than a report holds, so that none of them hides what a budget selects by.
+"""Stores the labels of pods that have more than 64, the limit of a node report.
 
-An agent keeps the first 64 labels by name. Whoever labels a pod could put 64 before the one that a budget selects by:
-the admission policy would see that one, and the budget would not.
+A report has the first 64 labels by name. Without this store, a tenant could add 64 labels that sort before the one that
+a budget selects by: the admission policy would see that label, and the budget's use would not count the pod.
 
-All labels of such pods are kept where there is room, because budgets may select by others later. Room is shared by
-namespaces: one beyond its share keeps, of its own pods, the labels that budgets select by now; beyond a second bound
-those of budgets over several namespaces alone, which the namespace's people cannot add to and which always have room.
-What was cut is read again when there is room, or when budgets select by something else
+All labels of such pods are stored while memory allows, because a later budget may select by any of them. Namespaces
+share the memory. A namespace above its share stores only the labels that budgets select by. Above a second limit, it
+stores only those of budgets that cover several namespaces: its tenants cannot add to these, so they are never dropped.
+Dropped labels are read again when memory allows or when budgets select by other labels
 (docs/design/2026-11-29-many-labels.md).
 """
 
@@ -22,38 +22,38 @@ from carbonbudget_core.node_report import MAX_LABELS
 from carbonbudget_operator.cluster.fair_memory import FairMemory
 
 _log = logging.getLogger(__name__)
-# All labels of all such pods, in bytes of memory: some 1,600 pods of 65 labels. A namespace has an eighth at most.
+# Memory for all labels of such pods, in bytes: about 1,600 pods with 65 labels. One namespace gets at most an eighth.
 MAX_BYTES: Final = 2**24
-# Of those that budgets select by, four times as much: some 14,000 pods of a namespace with one such label each.
+# Four times as much for labels that budgets select by: about 14,000 pods of a namespace with one such label each.
 _SELECTED_TIMES: Final = 4
 _EACH: Final = 8
-_MAX_LOOKED_AT: Final = 500  # of a namespace, each minute
-_MAX_TOLD: Final = 1_000
-# What CPython 3.11 takes beside the characters: two texts and their place in a mapping; and for a pod.
+_MAX_CHECKED: Final = 500  # pods of a namespace, each minute
+_MAX_LOGGED: Final = 1_000
+# Memory that CPython 3.11 takes beside the characters: for a label (two strings and a dict entry), and for a pod.
 _BYTES_OF_LABEL: Final = 150
 _BYTES_OF_POD: Final = 400
-# How much of a pod's labels is kept.
+# Which labels of a pod are stored: all, those that budgets select by, those of budgets over several namespaces.
 _ALL, _SELECTED, _SEVERAL = range(3)
 Selected = Callable[[str], Set[str]]
 
 
 @dataclass(slots=True)
 class StoredLabelSet:
-    """What is kept of one pod's labels."""
+    """The stored labels of one pod. `gone`: the pod was deleted."""
 
     namespace: str
     labels: Mapping[str, str]
     gone: bool
     level: int = _ALL
-    above: int = 0  # bytes that would be kept one level up
-    by: Set[str] = frozenset()  # what budgets selected by when it was cut
+    above: int = 0  # bytes that the next higher level would need
+    by: Set[str] = frozenset()  # the labels that budgets selected by when labels were dropped
 
 
 class LargeLabelSets:
-    """By pod. One task writes, the ledger writer's thread calls `of`.
+    """The stored labels by pod. One task writes, the ledger writer's thread calls `of`.
 
-    `selected` gives the labels that budgets select a namespace's pods by, `of_several` those of budgets over several
-    namespaces alone; `on_cut` is called for each pod that runs and of which less is kept than before.
+    `selected` returns the labels that budgets select a namespace's pods by; `of_several` only those of budgets that
+    cover several namespaces. `on_cut` is called for each running pod of which labels are dropped.
     """
 
     def __init__(
@@ -62,140 +62,140 @@ class LargeLabelSets:
     ) -> None:  # fmt: skip
         self._selected, self._of_several = selected, of_several
         more = max_bytes * _SELECTED_TIMES
-        # The last one is for pods that are gone: beyond it nothing is kept of them.
-        self._rooms = tuple(FairMemory(most, most // _EACH) for most in (max_bytes, more, more))
-        self._kept: dict[bytes, StoredLabelSet] = {}
-        self._cut: dict[str, dict[bytes, None]] = {}  # those that run, by namespace
-        self._told: set[str] = set()
+        # The last one is for deleted pods: above it, nothing is stored of them.
+        self._memories = tuple(FairMemory(most, most // _EACH) for most in (max_bytes, more, more))
+        self._stored: dict[bytes, StoredLabelSet] = {}
+        self._cut: dict[str, dict[bytes, None]] = {}  # running pods with dropped labels, by namespace
+        self._logged: set[str] = set()
         self._on_cut = on_cut
 
     @property
     def used(self) -> int:
-        """Bytes, but for those that are always kept."""
-        return sum(room.used for room in self._rooms)
+        """Bytes in use, without the labels that are never dropped."""
+        return sum(memory.used for memory in self._memories)
 
-    def keep(self, key: bytes, namespace: str, labels: object, gone: bool = False) -> None:
-        """What the API server has of a pod; only one with more than 64 is kept."""
+    def store(self, key: bytes, namespace: str, labels: object, gone: bool = False) -> None:
+        """Store the labels of a pod as the API server has them, if there are more than 64."""
         self.drop(key)
         if not isinstance(labels, dict) or len(labels) <= MAX_LABELS:
             return
-        kept = self._kept[key] = StoredLabelSet(namespace, labels, gone)
+        stored = self._stored[key] = StoredLabelSet(namespace, labels, gone)
         if gone:
-            self._lower(key, kept)
+            self._lower(key, stored)
         else:
-            self._put(key, kept)
+            self._put(key, stored)
 
     def end(self, key: bytes) -> None:
-        """A pod is gone. Reports of it may come for days, but budgets that are new then do not count it."""
-        kept = self._kept.get(key)
-        if kept is not None and not kept.gone:
-            self._take(key, kept)
-            kept.gone = True
-            if kept.level == _ALL:
-                self._lower(key, kept)
+        """A pod was deleted. Its reports may arrive for days, but new budgets do not count it."""
+        stored = self._stored.get(key)
+        if stored is not None and not stored.gone:
+            self._take(key, stored)
+            stored.gone = True
+            if stored.level == _ALL:
+                self._lower(key, stored)
             else:
-                self._put(key, kept)
+                self._put(key, stored)
 
     def drop(self, key: bytes) -> None:
-        """A pod is forgotten."""
-        kept = self._kept.pop(key, None)
-        if kept is not None:
-            self._take(key, kept)
+        """Remove a pod."""
+        stored = self._stored.pop(key, None)
+        if stored is not None:
+            self._take(key, stored)
 
     def of(self, key: bytes, namespace: str, reported: Mapping[str, str]) -> Mapping[str, str]:
-        """All labels that a budget selects by, and of the others as many as were reported, up to 64 in all.
+        """The labels of a pod: all that budgets select by, then reported ones up to 64 in all.
 
-        Those that are selected are never cut: one budget with 64 keys would hide the pod from all others.
+        Selected labels have no limit: else one budget with 64 keys would hide the pod from all others.
         """
-        kept = self._kept.get(key)
-        if kept is None:
+        stored = self._stored.get(key)
+        if stored is None:
             return reported
-        known = kept.labels
+        known = stored.labels
         first = {name: known[name] for name in sorted(self._selected(namespace)) if name in known}
         rest = ((name, text) for name, text in reported.items() if name not in first)
         return first | dict(islice(rest, max(0, MAX_LABELS - len(first))))
 
     def find(self, key: bytes) -> StoredLabelSet | None:
-        """What is kept of a pod now: another object after its next event."""
-        return self._kept.get(key)
+        """The stored labels of a pod. Each event of the pod replaces the object."""
+        return self._stored.get(key)
 
     def cut_of(self, namespace: str) -> dict[bytes, StoredLabelSet]:
-        """The pods of a namespace that run and of whose labels not all are kept."""
-        return {key: self._kept[key] for key in self._cut.get(namespace, ())}
+        """The running pods of a namespace with dropped labels."""
+        return {key: self._stored[key] for key in self._cut.get(namespace, ())}
 
     def due(self, most: int) -> list[bytes]:
-        """Pods whose labels should be read again, at most so many, of each namespace an equal part."""
+        """At most `most` pods whose labels should be read again, an equal part of each namespace."""
         each = max(1, most // max(1, len(self._cut)))
         due: list[bytes] = []
         for namespace in list(self._cut)[:most]:
-            keys = self._cut[namespace] = self._cut.pop(namespace)  # the next time it comes after the others
+            keys = self._cut[namespace] = self._cut.pop(namespace)  # moved to the end, so that namespaces take turns
             found = 0
-            for key in list(islice(keys, _MAX_LOOKED_AT)):
+            for key in list(islice(keys, _MAX_CHECKED)):
                 keys[key] = keys.pop(key)
-                if self.is_due(self._kept[key]):
+                if self.is_due(self._stored[key]):
                     due.append(key)
                     found += 1
                 if found >= each:
                     break
         return due
 
-    def is_due(self, kept: StoredLabelSet) -> bool:
-        """Whether there is room for more of its labels, or budgets select by others than when it was cut."""
-        if kept.level == _ALL or kept.gone:
+    def is_due(self, stored: StoredLabelSet) -> bool:
+        """Whether more of its labels fit now, or budgets select by other labels than when labels were dropped."""
+        if stored.level == _ALL or stored.gone:
             return False
-        if self._rooms[kept.level - 1].fits(kept.namespace, kept.above):
+        if self._memories[stored.level - 1].fits(stored.namespace, stored.above):
             return True
-        selected = self._selected(kept.namespace)
-        return selected is not kept.by and not selected <= kept.by
+        selected = self._selected(stored.namespace)
+        return selected is not stored.by and not selected <= stored.by
 
-    def _put(self, key: bytes, kept: StoredLabelSet) -> None:
-        """Into its level's room, and out with what has none."""
-        if kept.level != _ALL and not kept.gone:
-            self._cut.setdefault(kept.namespace, {})[key] = None
-        if kept.level == _SEVERAL and not kept.gone:
+    def _put(self, key: bytes, stored: StoredLabelSet) -> None:
+        """Add it to the memory of its level, and lower the entries that no longer fit."""
+        if stored.level != _ALL and not stored.gone:
+            self._cut.setdefault(stored.namespace, {})[key] = None
+        if stored.level == _SEVERAL and not stored.gone:
             return
-        room = self._rooms[kept.level]
-        room.put(kept.namespace, key, _size(kept.labels), kept.gone)
-        while (other := room.beyond(kept.namespace)) is not None:
-            its = self._kept[other]
+        memory = self._memories[stored.level]
+        memory.put(stored.namespace, key, _size(stored.labels), stored.gone)
+        while (other := memory.beyond(stored.namespace)) is not None:
+            its = self._stored[other]
             self._take(other, its)
             if its.level == _SEVERAL:
-                del self._kept[other]
+                del self._stored[other]
             else:
                 self._lower(other, its)
 
-    def _take(self, key: bytes, kept: StoredLabelSet) -> None:
-        """Out of its level's room."""
-        self._rooms[kept.level].take(kept.namespace, key)
-        cut = self._cut.get(kept.namespace)
+    def _take(self, key: bytes, stored: StoredLabelSet) -> None:
+        """Remove it from the memory of its level."""
+        self._memories[stored.level].take(stored.namespace, key)
+        cut = self._cut.get(stored.namespace)
         if cut is not None:
             cut.pop(key, None)
             if not cut:
-                del self._cut[kept.namespace]
+                del self._cut[stored.namespace]
 
-    def _lower(self, key: bytes, kept: StoredLabelSet) -> None:
-        """Keep fewer of its labels; it is in no room now."""
-        if not kept.gone:
-            self._count(kept)
-        kept.above = _size(kept.labels)
-        kept.by = self._selected(kept.namespace)
-        names = kept.by if kept.level == _ALL else self._of_several(kept.namespace)
-        kept.labels = {name: text for name, text in kept.labels.items() if name in names}
-        kept.level += 1
-        self._put(key, kept)
+    def _lower(self, key: bytes, stored: StoredLabelSet) -> None:
+        """Drop labels of a pod that is in no memory now, and add it to the next lower level."""
+        if not stored.gone:
+            self._count(stored)
+        stored.above = _size(stored.labels)
+        stored.by = self._selected(stored.namespace)
+        names = stored.by if stored.level == _ALL else self._of_several(stored.namespace)
+        stored.labels = {name: text for name, text in stored.labels.items() if name in names}
+        stored.level += 1
+        self._put(key, stored)
 
-    def _count(self, kept: StoredLabelSet) -> None:
+    def _count(self, stored: StoredLabelSet) -> None:
         self._on_cut()
-        if kept.namespace not in self._told and len(self._told) < _MAX_TOLD:
-            self._told.add(kept.namespace)
+        if stored.namespace not in self._logged and len(self._logged) < _MAX_LOGGED:
+            self._logged.add(stored.namespace)
             _log.warning(
-                "pods of namespace %s with more than %d labels have more than its share of memory: "
-                "labels that no budget selects by are not kept of all of them", kept.namespace, MAX_LABELS,
+                "pods of namespace %s with more than %d labels exceed its share of memory: "
+                "labels that no budget selects by are dropped from some of them", stored.namespace, MAX_LABELS,
             )  # fmt: skip
 
 
 def _size(labels: Mapping[str, str]) -> int:
-    """Bytes of memory."""
+    """Bytes of memory that the labels of a pod take."""
     return (
         _BYTES_OF_POD + _BYTES_OF_LABEL * len(labels) + sum(len(name) + len(str(text)) for name, text in labels.items())
     )

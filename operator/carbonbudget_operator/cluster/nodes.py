@@ -1,7 +1,7 @@
-"""Lists the nodes that should report, so that a node without an agent shows as missing and not as nothing.
+"""Lists the nodes of the cluster that should report, so that a node without reports is visible as missing.
 
-Nodes on which no agent can run (`agentless.py`) are counted apart: they are not missing, and what runs there has no
-energy in any figure.
+Nodes on which no agent can run (`agentless.py`) are counted separately: they are not missing, and no figure contains
+the energy of their pods.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ _NO_LABELS: Mapping[str, Sequence[str]] = {}
 
 
 class NodeLister:
-    """One cluster's list.
+    """Lists the nodes of one cluster into the ledger and the metrics.
 
-    `more` are labels of nodes without an agent beside the bundled ones; `pods_on` counts the pods of each namespace
-    that some nodes have.
+    `more` are labels of nodes without an agent, in addition to the bundled ones. `pods_on` returns the number of pods
+    of each namespace on the given nodes.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class NodeLister:
         )  # fmt: skip
 
     async def step(self, now: int) -> None:
-        """List them once and keep it. A list that fails changes nothing: it is logged once."""
+        """List the nodes and store the list. `now`: UTC seconds. A failed list changes nothing and is logged once."""
         listed: dict[str, str] = {}
         without: dict[str, tuple[str, str]] = {}  # uid and what it is
         try:
@@ -72,13 +72,13 @@ class NodeLister:
                         listed[name] = uid
         except KubeError as error:
             if not self._failing:
-                _log.warning("nodes cannot be listed, coverage counts those that report: %s", error.reason)
+                _log.warning("nodes cannot be listed, so coverage counts only nodes that report: %s", error.reason)
             self._failing = True
             return
         self._failing = False
         counts = Counter(what for _, what in without.values())
         self._show(len(listed), counts, without.keys())
-        await asyncio.to_thread(self._keep, listed, without, counts, now)
+        await asyncio.to_thread(self._store, listed, without, counts, now)
 
     def _show(self, expected: int, counts: Mapping[str, int], names: Set[str]) -> None:
         self._expected.set(expected)
@@ -90,15 +90,15 @@ class NodeLister:
             self._pods.labels(namespace).set(number)
         if counts.keys() - self._reported:
             listed = ", ".join(f"{what}: {number}" for what, number in sorted(counts.items()))
-            _log.info("no agent runs on some nodes (%s): the energy of what runs there is in no figure", listed)
+            _log.info("no agent runs on some nodes (%s): no figure contains the energy of their pods", listed)
         self._reported |= counts.keys()
 
-    def _keep(
+    def _store(
         self, listed: Mapping[str, str], without: Mapping[str, tuple[str, str]], counts: Mapping[str, int], now: int
     ) -> None:
         store_listed(self._engine, self._cluster, listed, now)
         store_counts(self._engine, self._cluster, {"": len(listed), **counts}, now)
-        # Earlier versions expected reports of them. Who opts a node out now may have missed its reports before.
+        # Earlier versions expected reports of these nodes. A node that was opted out may have missed reports: it stays.
         never = {uid for uid, what in without.values() if what != OPTED_OUT}
         forget_listed(self._engine, self._cluster, never - self._forgotten)
         self._forgotten = never

@@ -1,7 +1,7 @@
-"""Finds the owners of the controllers that reports name, up to the workload that people know.
+"""Finds the owners of pods' controllers, up to the workload that people know: the Deployment of a ReplicaSet.
 
-Reports come first and never wait: until its owner is found a pod counts under its controller, and the hours in
-which it ran are valued again then. A controller that is gone before it was asked for keeps its own name.
+Booking does not wait for it. Until the owner is found, a pod counts for its controller; then the hours in which it ran
+are valued again. If a controller is deleted before it is read, its pods keep counting for it.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from carbonbudget_operator.object_names import is_owner
 
 _log = logging.getLogger(__name__)
 
-# Controllers that have owners, and where they are read. More by configuration: server.owners.
+# Kinds of controllers that have owners, and their resources. The setting server.owners adds more.
 RESOURCES: Final = {"ReplicaSet": "apps/v1/replicasets", "Job": "batch/v1/jobs"}
-_MAX_WAITING = 50_000
+_MAX_QUEUED = 50_000
 _MAX_KNOWN = 500_000
 _BATCH = 2_000
 _AT_ONCE = 8
-_LIST_ABOVE = 200  # so many of one kind are read faster as a list
+_LIST_ABOVE = 200  # more of one kind are read as a list
 _LIST_AGAIN_SECONDS = 60.0
 _MAX_STEPS = 5
 
@@ -44,38 +44,38 @@ class _Wanted:
 
 
 class OwnerResolver:
-    """Those that wait, and those that were answered by this process."""
+    """Queues controllers of reports and stores their owners in the ledger."""
 
     def __init__(self, engine: sa.Engine, client: KubeClient, more: Mapping[str, str]) -> None:
         self._engine, self._client = engine, client
         self._resources = {**RESOURCES, **more}
-        self._waiting: dict[str, _Wanted] = {}
+        self._queue: dict[str, _Wanted] = {}
         self._known: set[str] = set()
         self._refused: set[str] = set()
         self._list_again: dict[str, float] = {}
         self._slots = asyncio.Semaphore(_AT_ONCE)
 
     def see(self, report: NodeReport) -> None:
-        """A report was stored: its pods' controllers may have owners."""
+        """Queue the controllers of a stored report whose owners are not known yet."""
         hour = report.window_start - report.window_start % HOUR
         for pod in report.pods:
             controller = pod.controller
             if controller is None or controller.uid in self._known or controller.kind not in self._resources:
                 continue
             if not (is_subdomain(controller.name) and is_label(pod.namespace)):
-                continue  # no object can be named so: not worth a question
-            wanted = self._waiting.get(controller.uid)
+                continue  # no object can have this name
+            wanted = self._queue.get(controller.uid)
             if wanted is None:
-                if len(self._waiting) >= _MAX_WAITING:
-                    continue  # it comes again with its next report
-                wanted = self._waiting[controller.uid] = _Wanted(
+                if len(self._queue) >= _MAX_QUEUED:
+                    continue  # its next report queues it again
+                wanted = self._queue[controller.uid] = _Wanted(
                     pod.namespace, WorkloadOwner(controller.kind, controller.name, controller.uid)
                 )
             wanted.hours.add(hour)
 
     async def step(self) -> int:
-        """Find the owners of those that wait, as many as one round takes; how many were found."""
-        batch = {uid: self._waiting[uid] for uid in list(self._waiting)[:_BATCH]}
+        """Find and store the owners of up to 2,000 queued controllers, and return how many were found."""
+        batch = {uid: self._queue[uid] for uid in list(self._queue)[:_BATCH]}
         if not batch:
             return 0
         done = await asyncio.to_thread(known_owners, self._engine, batch)
@@ -85,7 +85,7 @@ class OwnerResolver:
         found: dict[str, WorkloadOwner] = {}
         for (uid, item), owner in zip(wanted.items(), answers, strict=True):
             if owner is None:
-                continue  # the API server did not answer: again in the next round
+                continue  # the API server did not answer: retry in the next round
             done.add(uid)
             if owner != item.start:
                 found[uid] = owner
@@ -93,14 +93,14 @@ class OwnerResolver:
             hours = {hour for uid in found for hour in wanted[uid].hours}
             await asyncio.to_thread(store_owners, self._engine, found, hours)
         for uid in done:
-            del self._waiting[uid]
+            del self._queue[uid]
         if len(self._known) > _MAX_KNOWN:
-            self._known.clear()  # memory stays bounded; they are in the ledger
+            self._known.clear()  # limits the memory; the ledger has them
         self._known |= done
         return len(found)
 
     async def _find(self, wanted: _Wanted, read: Mapping[str, JsonObject]) -> WorkloadOwner | None:
-        """The topmost owner that can be seen, itself if there is none; None if the API server did not answer."""
+        """The topmost owner that can be read, or the controller itself. None if the API server did not answer."""
         owner = wanted.start
         for _ in range(_MAX_STEPS):
             try:
@@ -109,7 +109,7 @@ class OwnerResolver:
                 if error.status in (0, 429) or error.status >= 500:
                     return None
                 if error.status != 404:
-                    self._tell(owner.kind, error.reason)
+                    self._refuse(owner.kind, error.reason)
                 return owner
             if above is None:
                 return owner
@@ -119,7 +119,7 @@ class OwnerResolver:
     async def _above(
         self, namespace: str, owner: WorkloadOwner, read: Mapping[str, JsonObject]
     ) -> WorkloadOwner | None:
-        """An object's controller; None if it has none, or is another one of that name by now."""
+        """The controller of an object; None if it has none, or another object has its name now."""
         resource = self._resources.get(owner.kind)
         if resource is None or owner.kind in self._refused:
             return None
@@ -136,7 +136,7 @@ class OwnerResolver:
         return None
 
     async def _lists(self, kinds: list[str]) -> dict[str, JsonObject]:
-        """Metadata by uid of the kinds that so many wait for that a list is cheaper."""
+        """Metadata by uid of the kinds of which more than 200 controllers are queued: one list is cheaper then."""
         read: dict[str, JsonObject] = {}
         for kind in sorted(set(kinds)):
             now = time.monotonic()
@@ -149,23 +149,23 @@ class OwnerResolver:
                     read[str(metadata.get("uid"))] = metadata
             except KubeError as error:
                 if 400 <= error.status < 500 and error.status != 429:
-                    self._tell(kind, error.reason)
+                    self._refuse(kind, error.reason)
         return read
 
-    def _tell(self, kind: str, reason: str) -> None:
-        """Once: mostly a right that is missing."""
+    def _refuse(self, kind: str, reason: str) -> None:
+        """Stop reading a kind, and log it once. The usual reason is a missing right."""
         if kind not in self._refused:
-            _log.warning("owners of %s are not looked up until a restart: %s", kind, reason)
+            _log.warning("owners of %s cannot be read and are not read again until a restart: %s", kind, reason)
         self._refused.add(kind)
 
 
 def _path_of(resource: str) -> ApiPath:
-    """Of a resource as `RESOURCES` and the setting server.owners write it: apps/v1/replicasets."""
+    """The path of a resource in the form of `RESOURCES` and server.owners: apps/v1/replicasets."""
     version, _, plural = resource.rpartition("/")
     return ApiPath.of_version(version, plural)
 
 
 def _owner(reference: JsonObject) -> WorkloadOwner | None:
-    """Whom an ownerReference names; its writer may have written anything."""
+    """The owner of an ownerReference; None if its text is not valid, as a tenant may have written it."""
     kind, name, uid = (str(reference.get(field)) for field in ("kind", "name", "uid"))
     return WorkloadOwner(kind, name, uid) if is_owner(kind, name, uid) else None

@@ -10,7 +10,7 @@ from typing import Final, Literal
 from carbonbudget_core.jsons import objects
 from carbonbudget_operator.api.carbonbudget import AnyBudget
 from carbonbudget_operator.api.resource_names import ENFORCEMENT_LABEL
-from carbonbudget_operator.api.status import KINDS_NOT_JUDGED, LOCATION_STANDS_IN
+from carbonbudget_operator.api.status import KINDS_NOT_ENFORCED, LOCATION_STANDS_IN
 from carbonbudget_operator.api.times import format_time, seconds
 from carbonbudget_operator.budgets.evaluate import State
 
@@ -60,7 +60,7 @@ def ready(
             f"{', '.join(unenforced)} of enforce.kinds {'is' if len(unenforced) == 1 else 'are'} not enforced in this "
             "cluster: mistyped, or missing from the chart's enforcement.kinds"
         )
-        return DesiredCondition("Ready", "True", KINDS_NOT_JUDGED, sentence)
+        return DesiredCondition("Ready", "True", KINDS_NOT_ENFORCED, sentence)
     if ignored_labels:
         shown = [f"{name} ({ENFORCEMENT_LABEL}={value})" for name, value in ignored_labels.items()][:_SHOWN_NAMESPACES]
         more = f" and {len(ignored_labels) - len(shown)} more" if len(ignored_labels) > len(shown) else ""

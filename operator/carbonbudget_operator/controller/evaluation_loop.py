@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from carbonbudget_operator.api.query_bodies import BudgetQuery
-from carbonbudget_operator.api.resource_names import JUDGED_KINDS
+from carbonbudget_operator.api.resource_names import ENFORCED_KINDS
 from carbonbudget_operator.api.times import seconds
 from carbonbudget_operator.budgets.assessment import EvaluationRecord
 from carbonbudget_operator.budgets.evaluate import EnforcementTerms, State
@@ -71,7 +71,7 @@ class EvaluationLoop:
         window_seconds: int,
         terms: EnforcementTerms,
         now: Callable[[], float] = time.time,
-        kinds: Collection[str] = JUDGED_KINDS,
+        kinds: Collection[str] = ENFORCED_KINDS,
     ) -> None:
         self._kinds = kinds
         self._client, self._inputs, self._metrics = client, inputs, metrics

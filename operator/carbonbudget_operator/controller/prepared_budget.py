@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 from pydantic import ValidationError
 
 from carbonbudget_operator.api.carbonbudget import AnyBudget, ClusterCarbonBudget
-from carbonbudget_operator.api.resource_names import JUDGED_KINDS
+from carbonbudget_operator.api.resource_names import ENFORCED_KINDS
 from carbonbudget_operator.api.spec import CarbonBudgetSpec, ClusterCarbonBudgetSpec
 from carbonbudget_operator.api.status import TOP, TOP_PER_WORKLOAD
 from carbonbudget_operator.api.times import seconds
@@ -107,7 +107,7 @@ def prepare_budget(
     now: int,
     namespaces: Namespaces,
     remembered: EvaluationRecord | None = None,
-    kinds: Collection[str] = JUDGED_KINDS,
+    kinds: Collection[str] = ENFORCED_KINDS,
 ) -> PreparedBudget:
     """Parse an object for its period at `now` (UTC seconds). Raises InvalidBudget.
 

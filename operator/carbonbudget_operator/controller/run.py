@@ -12,7 +12,7 @@ import kopf
 from aiohttp import web
 from prometheus_client import CollectorRegistry, generate_latest
 
-from carbonbudget_operator.api.resource_names import JUDGED_KINDS
+from carbonbudget_operator.api.resource_names import ENFORCED_KINDS
 from carbonbudget_operator.budgets.evaluate import EnforcementTerms
 from carbonbudget_operator.controller.budget_store import BudgetStore
 from carbonbudget_operator.controller.certificate_store import CertificateStore
@@ -117,7 +117,7 @@ async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
 
 
 def _kinds(whole: Settings) -> frozenset[str]:
-    return JUDGED_KINDS | {kind.kind for kind in whole.enforcement.kinds}
+    return ENFORCED_KINDS | {kind.kind for kind in whole.enforcement.kinds}
 
 
 def _enforcement(

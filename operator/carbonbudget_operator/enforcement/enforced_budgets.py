@@ -15,7 +15,7 @@ from carbonbudget_operator.api.resource_names import ENFORCEMENT_LABEL
 from carbonbudget_operator.api.spec import EnforceSpec
 from carbonbudget_operator.api.status import MOST_WORKLOADS
 from carbonbudget_operator.api.times import seconds
-from carbonbudget_operator.budgets.coverage import Covers, Scope, judged_namespaces, selects_namespace
+from carbonbudget_operator.budgets.coverage import Covers, Scope, enforced_namespaces, selects_namespace
 from carbonbudget_operator.budgets.evaluate import DEFAULT_THRESHOLDS, Action, State
 from carbonbudget_operator.budgets.quantity import QuantityError, parse_mass
 from carbonbudget_operator.budgets.strictest import Candidate
@@ -201,7 +201,7 @@ def parse_budget(body: Mapping[str, object]) -> EnforcedBudget | None:
 
 def is_enforced_namespace(namespace: str, labels: Mapping[str, str] | None, exempt: frozenset[str]) -> bool:
     """Whether budgets act in a namespace: it is not exempt, by name or label. `labels` is None while not known."""
-    return selects_namespace(judged_namespaces(exempt, ENFORCEMENT_LABEL), namespace, labels) is not Covers.NO
+    return selects_namespace(enforced_namespaces(exempt, ENFORCEMENT_LABEL), namespace, labels) is not Covers.NO
 
 
 class BudgetsByNamespace:

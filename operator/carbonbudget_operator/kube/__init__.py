@@ -1,1 +1,1 @@
-"""The Kubernetes API as the operator's processes use it: JSON in, JSON out, over one thin client."""
+"""Client for the Kubernetes API. All processes of the operator use it; requests and answers are plain JSON objects."""

@@ -1,4 +1,7 @@
-"""Who calls, and what they may: TokenReview and SubjectAccessReview, with short caches."""
+"""Authentication and authorization of callers, by TokenReview and SubjectAccessReview, with short caches.
+
+The server's HTTP API uses it. The API server decides, so that RBAC of the cluster applies.
+"""
 
 from __future__ import annotations
 
@@ -26,22 +29,22 @@ _TOKEN_SECONDS = 300.0
 _REFUSED_SECONDS = 10.0
 _RIGHT_SECONDS = 60.0
 _MAX_ENTRIES = 20_000
-# Tokens that are being looked at: a flood of made-up ones from one address leaves room for those from others.
+# Limits of TokenReviews in progress: a flood of invalid tokens from one address must not stop callers elsewhere.
 _MOST_REVIEWS = 1_000
 _MOST_REVIEWS_EACH = 64
 
 
 class Unauthenticated(Exception):
-    """The token is missing, expired, foreign or for another audience; one line says so."""
+    """The token is missing, expired, invalid, or for another audience. The message is one line."""
 
 
 class AccessUnavailable(Exception):
-    """The API server did not answer: nobody can be let in or turned away just now."""
+    """The API server did not answer, so a caller can be neither accepted nor refused."""
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """An authenticated caller; `node` is the node its token is bound to, or empty."""
+    """An authenticated caller. `node` is the node that its token is bound to, or empty."""
 
     user: str
     uid: str
@@ -51,7 +54,7 @@ class Caller:
 
 
 class Access:
-    """Asks the API server, and remembers its answers for a while."""
+    """Sends reviews to the API server and caches the answers: an identity for 5 minutes, a right for 1 minute."""
 
     def __init__(self, client: KubeClient, audience: str) -> None:
         self._client, self._audience = client, audience
@@ -60,20 +63,20 @@ class Access:
         self._reviews: Counter[str] = Counter()
 
     async def authenticate(self, token: str, address: str = "") -> Caller:
-        """Who holds this token, which came from this address.
+        """Return the caller that a token belongs to. `address` is the client's address; reviews are limited for each.
 
         Raises:
-            Unauthenticated: nobody that this audience knows.
-            Unavailable: the API server could not be asked, or is asked too much already.
+            Unauthenticated: the token is not valid for this audience.
+            AccessUnavailable: the API server did not answer, or too many reviews are in progress.
         """
         key = hashlib.sha256(token.encode("utf-8", "replace")).digest()
         caller, until = self._callers.get(key, (None, 0.0))
         if time.monotonic() >= until:
             caller = await self._review_in_turn(token, address)
             lifetime = _REFUSED_SECONDS if caller is None else min(_TOKEN_SECONDS, _seconds_left(token))
-            _remember(self._callers, key, (caller, time.monotonic() + lifetime))
+            _store(self._callers, key, (caller, time.monotonic() + lifetime))
         if caller is None:
-            raise Unauthenticated(f"the token is expired, foreign or not for the audience {self._audience}")
+            raise Unauthenticated(f"the token is expired, invalid, or not for the audience {self._audience}")
         return caller
 
     async def may_read_budgets(self, caller: Caller, namespace: str) -> bool:
@@ -121,7 +124,7 @@ class Access:
         audiences = status.get("audiences")
         if status.get("authenticated") is not True or not isinstance(user, dict):
             return None
-        # An authenticator that knows no audiences answers without them: then the token proves nothing.
+        # An authenticator that does not support audiences returns none. Such a token may be for another service.
         if not isinstance(audiences, list) or self._audience not in audiences:
             return None
         extra = {key: tuple(map(str, values)) for key, values in (user.get("extra") or {}).items()}
@@ -134,7 +137,7 @@ class Access:
         )
 
     async def _may(self, caller: Caller, question: dict[str, object]) -> bool:
-        # All that an authorizer may decide by: `extra` may hold the scopes that a token is restricted to.
+        # The key has everything that an authorizer can use: `extra` may hold the scopes that a token is restricted to.
         who = [caller.user, caller.uid, caller.groups, sorted(caller.extra.items())]
         key = (hashlib.sha256(json.dumps(who).encode()).digest(), json.dumps(question, sort_keys=True))
         allowed, until = self._rights.get(key, (False, 0.0))
@@ -152,26 +155,26 @@ class Access:
             }
             status = await self._ask(_ACCESS_REVIEWS, body)
             allowed = status.get("allowed") is True
-            _remember(self._rights, key, (allowed, time.monotonic() + _RIGHT_SECONDS))
+            _store(self._rights, key, (allowed, time.monotonic() + _RIGHT_SECONDS))
         return allowed
 
     async def _ask(self, path: ApiPath, body: Mapping[str, object]) -> Mapping[str, object]:
         try:
             status = (await self._client.request("POST", path, body=body)).get("status")
         except KubeError as error:
-            raise AccessUnavailable(f"the API server cannot be asked who calls: {error.reason}") from error
+            raise AccessUnavailable(f"the API server did not review the caller: {error.reason}") from error
         return mapping(status)
 
 
-def _remember(cache: dict[K, V], key: K, value: V) -> None:
-    if len(cache) >= _MAX_ENTRIES:  # hostile tokens must not fill the memory: forget the oldest half
+def _store(cache: dict[K, V], key: K, value: V) -> None:
+    if len(cache) >= _MAX_ENTRIES:  # random tokens must not fill the memory: remove the oldest half
         for old in list(cache)[: _MAX_ENTRIES // 2]:
             del cache[old]
     cache[key] = value
 
 
 def _seconds_left(token: str) -> float:
-    """Until the token's own expiry (it was verified before); a token without one gets the full time."""
+    """Seconds until the token expires, or 300 if it has no expiry. The token was verified before."""
     try:
         payload = token.split(".")[1]
         claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))

@@ -1,4 +1,7 @@
-"""One thin asynchronous client for the Kubernetes API: what the other rooms take from this one."""
+"""Asynchronous client for the Kubernetes API: requests, paged lists and watches.
+
+Other packages import from this module alone, not from the modules that it is made of.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,7 @@ __all__ = ["JSON", "MERGE_PATCH", "METADATA", "ApiResponse", "ImpossibleName", "
 
 
 class KubeClient(ApiConnection):
-    """Requests, paged lists and endless watches, in JSON objects."""
+    """Sends requests, reads lists page by page, and watches collections. Objects are JSON objects."""
 
     def __init__(
         self, credentials: Credentials, session: aiohttp.ClientSession, streams: aiohttp.ClientSession
@@ -38,7 +41,7 @@ class KubeClient(ApiConnection):
     async def list(
         self, path: ApiPath, params: Mapping[str, str] | None = None, page: int = 500, metadata_only: bool = False
     ) -> AsyncIterator[JsonObject]:
-        """All items of a collection, read in pages so that no answer is huge."""
+        """Yield all items of a collection. It is read in pages of at most `page` items, so that answers stay small."""
         async for answer in self.pages(path, params or {}, page, metadata_only):
             for item in items_of(answer):
                 yield item
@@ -51,14 +54,16 @@ class KubeClient(ApiConnection):
         most_parsed: int = 0,
         as_table: bool = False,
     ) -> AsyncIterator[tuple[str, JsonObject | None]]:
-        """List, then watch, for ever. `as_table`: each object is metadata and the cells of its row (`table_rows.py`).
+        """List a collection, then watch it until the iterator is closed.
 
-        `("LISTING", None)`, `("ADDED", object)` for each, `("LISTED", None)`, then the changes. A watch that
-        ends or is dropped goes on where it was: proxies cut what is silent, and a list of all Jobs is dear. After
-        410 Gone, or any refusal to go on, it lists again: what was not seen between the two marks is gone, its
-        end was missed. Pauses double while nothing comes; the first failure of an outage is logged. It ends only
-        when it is closed. An object that would take more than `most_parsed` bytes once parsed (0: no limit) comes with
-        its metadata alone.
+        Yields `("LISTING", None)`, `("ADDED", object)` for each object, `("LISTED", None)`, and then each change.
+        A watch that ends continues at the same resource version, because proxies close silent connections and a list
+        of all Jobs is expensive. After 410 Gone, or another refusal of the version, the collection is listed again.
+        An object that is not between LISTING and LISTED was deleted in the meantime. Pauses double while attempts
+        fail; the first failure of an outage is logged.
+
+        `most_parsed` limits the memory of one parsed object in bytes (0: no limit); a larger object is yielded with its
+        metadata only. `as_table`: each object is its metadata and the cells of its table row (`table_rows.py`).
         """
         with self.watches.of(str(path)) as watched:
             events_of = watch(self, path, params or {}, metadata_only, most_parsed, watched, as_table)

@@ -1,8 +1,7 @@
-"""Requests to the Kubernetes API in JSON, on aiohttp.
+"""HTTP requests to the Kubernetes API, in JSON, with aiohttp.
 
-Why not the official client here: its models cost each process about 40 MB and block the event loop;
-these processes send a handful of request kinds as plain JSON. The official client still reads
-kubeconfigs (exec plugins, client certificates) when a process runs outside the cluster.
+The official client is not used here: its models take about 40 MB in each process and block the event loop. It is used
+only outside a cluster, to read kubeconfigs (exec plugins, client certificates).
 """
 
 from __future__ import annotations
@@ -29,15 +28,15 @@ METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 TABLE = "application/json;as=Table;g=meta.k8s.io;v=v1"
 _METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 
-# Requests in flight at a time. Watches stay open for minutes and have a pool of their own without a limit: whoever
-# opens them bounds their number, or they would hold up each other and every request.
+# Limit of concurrent requests. Watches stay open for minutes, so they have a connection pool of their own without a
+# limit: in a limited pool they would block each other and all requests. Their callers limit how many they open.
 _MAX_REQUESTS = 32
 # An object is at most 1.5 MiB in etcd, and Go's JSON writes six bytes for each `<` of it.
 MAX_OBJECT_BYTES = 16 * 2**20
-# A page of a list that is larger, or that would take more memory once parsed, is asked for again with fewer items.
+# If a page of a list is larger than this, or would take more memory once parsed, it is requested with fewer items.
 _PAGE_BYTES = 4 * 2**20
 _PAGE_PARSED_BYTES = 32 * 2**20
-# What begins each object and list, in this order; in metadata are labels and annotations without structure.
+# The first members of each object and list, in this order. Labels and annotations in metadata are flat text.
 ENVELOPE = ("kind", "apiVersion", "metadata")
 MAX_METADATA_BYTES = 4 * 2**20
 
@@ -45,9 +44,9 @@ JsonObject = dict[str, object]
 
 
 class KubeError(Exception):
-    """The API server refused or could not be reached. `status` is the HTTP code, 0 if unreachable.
+    """The API server refused a request or could not be reached. `status` is the HTTP code, 0 if unreachable.
 
-    `wrong_use`: nobody was asked, because what is given cannot be right.
+    `wrong_use` is true if no request was sent, because the given name or credentials cannot be valid.
     """
 
     wrong_use = False
@@ -59,13 +58,13 @@ class KubeError(Exception):
 
 
 class NoCredentials(KubeError):
-    """Neither a service account nor a kubeconfig is there."""
+    """There is neither a service account nor a usable kubeconfig."""
 
     wrong_use = True
 
 
 class ImpossibleName(KubeError):
-    """No object can have that path, so no request was sent. Callers treat it as a 404."""
+    """No object can have this path, so no request was sent. Callers treat it like a 404."""
 
     wrong_use = True
 
@@ -75,7 +74,7 @@ class ImpossibleName(KubeError):
 
 @dataclass(frozen=True, slots=True)
 class ApiResponse:
-    """One answer as it came, whatever its status; `warnings` are its Warning headers' values."""
+    """One HTTP answer with any status. `warnings` are the values of its Warning headers."""
 
     status: int
     reason: str
@@ -84,23 +83,23 @@ class ApiResponse:
 
 
 class ApiConnection:
-    """Single requests, paged lists and answers without end, with one set of credentials."""
+    """Sends single requests, reads lists in pages and opens streams, with one set of credentials."""
 
     def __init__(
         self, credentials: Credentials, session: aiohttp.ClientSession, streams: aiohttp.ClientSession
     ) -> None:
-        """`session` for requests; `streams` for answers without end."""
+        """`session` is for requests, `streams` for watches."""
         self._credentials = credentials
         self._session, self._streams = session, streams
-        # Large answers are read one after the other: a limit for each is none for all of them together.
+        # Large answers are read one at a time: otherwise many of them together would exceed the memory.
         self.large = asyncio.Lock()
 
     @classmethod
     def from_environment(cls) -> Self:
-        """The pod's service account, else the current kubeconfig. Call it inside a running loop.
+        """Connect with the pod's service account, else with the current kubeconfig. Needs a running event loop.
 
         Raises:
-            KubeError: neither is there.
+            NoCredentials: there is neither of them.
         """
         try:
             credentials = find_credentials()
@@ -110,7 +109,7 @@ class ApiConnection:
 
     @classmethod
     def connect(cls, credentials: Credentials) -> Self:
-        """A client for explicit credentials."""
+        """Connect with the given credentials. Needs a running event loop."""
         tls: ssl.SSLContext | bool = credentials.ssl_context() if credentials.url.startswith("https") else False
         session, streams = (
             aiohttp.ClientSession(
@@ -127,8 +126,8 @@ class ApiConnection:
         await self._session.close()
         await self._streams.close()
         if self._credentials.url.startswith("https"):
-            # aiohttp waits for no TLS connection to end (its documentation, "Graceful shutdown"): a loop that ended
-            # now would leave their sockets open.
+            # aiohttp does not wait until TLS connections are closed (its documentation, "Graceful shutdown"). If the
+            # loop ended now, their sockets would stay open.
             await asyncio.sleep(0.25)
 
     async def request(
@@ -140,10 +139,10 @@ class ApiConnection:
         content_type: str = JSON,
         accept: str = JSON,
     ) -> JsonObject:
-        """One request; the answer's JSON object. `accept`: METADATA asks for an object's metadata alone.
+        """Send one request and return the JSON object of the answer. `accept=METADATA` requests only metadata.
 
         Raises:
-            KubeError: any status of 400 and above (with the API server's message), or no answer.
+            KubeError: a status of 400 or above (with the API server's message), or no answer.
         """
         answer = await self.exchange(method, path, body, params, content_type, accept)
         if answer.status >= 400:
@@ -158,8 +157,8 @@ class ApiConnection:
         params: Mapping[str, str] | None = None,
         content_type: str = JSON,
     ) -> None:
-        """One request whose answer is discarded as it arrives, whatever its size. Raises KubeError."""
-        # PartialObjectMetadata is the shortest answer that there is.
+        """Send one request and discard the answer, whatever its size. Raises KubeError."""
+        # PartialObjectMetadata is the shortest answer.
         headers = self._headers(METADATA, content_type)
         with _unreachable():
             async with self._session.request(
@@ -180,10 +179,10 @@ class ApiConnection:
         content_type: str = JSON,
         accept: str = JSON,
     ) -> ApiResponse:
-        """One request; the answer with its warnings, also a refusal.
+        """Send one request and return the answer with its warnings, whatever its status.
 
         Raises:
-            KubeError: no answer, or one that is larger than any object.
+            KubeError: no answer, or an answer larger than MAX_OBJECT_BYTES.
         """
         data = None if body is None else json.dumps(body)
         headers = self._headers(accept, content_type)
@@ -206,10 +205,10 @@ class ApiConnection:
         most_parsed: int = 0,
         as_table: bool = False,
     ) -> AsyncIterator[JsonObject]:
-        """A collection's lists, of at most `page` items each, fewer where they are large, down to one.
+        """Yield a collection as lists of at most `page` items. Where items are large, a list has fewer, down to one.
 
-        An item by itself that would take more than `most_parsed` bytes once parsed (0: no limit) comes with its
-        metadata alone. Raises KubeError.
+        An item that would take more than `most_parsed` bytes once parsed (0: no limit) has its metadata only.
+        Raises KubeError.
         """
         accept = TABLE if as_table else _METADATA_LIST if metadata_only else JSON
         token, limit = "", page
@@ -221,7 +220,7 @@ class ApiConnection:
                 continue
             yield answer
             token = metadata_of(answer, "continue")
-            del answer  # or it stays until the next one is read
+            del answer  # frees its memory before the next list is read
             if not token:
                 return
             if size < _PAGE_BYTES // 8:
@@ -230,7 +229,7 @@ class ApiConnection:
     async def _page(
         self, path: ApiPath, query: Mapping[str, str], accept: str, single: bool, most_parsed: int
     ) -> tuple[JsonObject | None, int]:
-        """One list and its size in bytes; None where it is too large and not of a single item."""
+        """One list and its size in bytes. The list is None if it is too large and `single` is false."""
         headers = self._headers(accept)
         with _unreachable():
             async with self._session.get(self._url(path), params=query, headers=headers) as response, self.large:
@@ -252,9 +251,9 @@ class ApiConnection:
     async def opened(
         self, path: ApiPath, params: Mapping[str, str], accept: str, limits: aiohttp.ClientTimeout
     ) -> AsyncIterator[aiohttp.StreamReader]:
-        """An answer's body as it comes. Raises KubeError: a refusal, or the connection broke, also inside the block."""
+        """The body of an answer as a stream. Raises KubeError, also inside the block if the connection breaks."""
         headers = self._headers(accept)
-        with _unreachable("the watch broke"):
+        with _unreachable("the connection of the watch broke"):
             async with self._streams.get(self._url(path), params=params, headers=headers, timeout=limits) as response:
                 if response.status >= 400:
                     read = await _read(response, MAX_OBJECT_BYTES) or b""
@@ -262,7 +261,7 @@ class ApiConnection:
                 yield response.content
 
     def _url(self, path: ApiPath) -> str:
-        """Where it is. Raises ImpossibleName."""
+        """The URL of a path. Raises ImpossibleName."""
         try:
             return self._credentials.url + path.text()
         except InvalidPath as error:
@@ -285,7 +284,7 @@ def _unreachable(what: str = "no answer from the API server") -> Iterator[None]:
 
 
 async def _read(response: aiohttp.ClientResponse, most: int) -> bytes | None:
-    """The body; None, and the connection is given up, where it is longer than `most` bytes."""
+    """The body. If it is longer than `most` bytes, the connection is closed and None is returned."""
     read = bytearray()
     async for chunk in response.content.iter_any():
         read += chunk
@@ -296,18 +295,18 @@ async def _read(response: aiohttp.ClientResponse, most: int) -> bytes | None:
 
 
 def _object(parse: Callable[[], object], method: str, path: ApiPath) -> JsonObject:
-    """What `parse` makes of an answer. Raises KubeError: no JSON object."""
+    """The JSON object that `parse` returns. Raises KubeError if it is not a JSON object."""
     try:
         value = parse()
     except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):
-        raise KubeError(0, f"the API server answered {method} {path} with something else than a JSON object")
+        raise KubeError(0, f"the API server's answer to {method} {path} is not a JSON object")
     return value
 
 
 def _metadata_of_single(read: bytes) -> JsonObject:
-    """A list of one item, with its metadata alone. Raises ValueError."""
+    """A list of one item that has only its metadata. Raises ValueError."""
     text = beginning(read, MAX_METADATA_BYTES)
     found, key, at = first_members(text, 0, ENVELOPE)
     if key != "items":
@@ -319,20 +318,20 @@ def _metadata_of_single(read: bytes) -> JsonObject:
 
 
 def items_of(answer: JsonObject) -> list[JsonObject]:
-    """A list's items."""
+    """The items of a list."""
     return list(objects(answer.get("items")))
 
 
 def metadata_of(value: JsonObject, key: str) -> str:
-    """A text of an object's or a list's metadata; empty if there is none."""
+    """A text field of the metadata of an object or list; empty if there is none."""
     return text(at(value, "metadata").get(key))
 
 
 def name_of(error: Exception) -> str:
-    """What an error is called."""
-    return str(error) or type(error).__name__  # some of aiohttp's errors have no text
+    """The text of an error, or the name of its class if it has none."""
+    return str(error) or type(error).__name__  # some errors of aiohttp have no text
 
 
 def _message(answer: str, reason: str) -> str:
-    """The API server's own sentence from a Status object, else the HTTP reason."""
+    """The message of a Status object, else the HTTP reason."""
     return text(parse_object(answer).get("message")) or reason

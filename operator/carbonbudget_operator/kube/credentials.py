@@ -1,4 +1,7 @@
-"""Who we are to the API server: the pod's service account, or a kubeconfig outside a cluster."""
+"""Credentials for the API server: the pod's service account, or a kubeconfig outside a cluster.
+
+The kubeconfig is read by the official client, which supports exec plugins and client certificates.
+"""
 
 from __future__ import annotations
 
@@ -13,21 +16,21 @@ SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """Where the API server is and how to prove who we are; `token()` is asked before each request."""
+    """The URL of the API server and what to authenticate with. `token()` is called before each request."""
 
     url: str
     token: Callable[[], str]
     ca_file: str = ""
     client_cert_file: str = ""
     client_key_file: str = ""
-    namespace: str = "default"  # where one works who names none
+    namespace: str = "default"  # used where no namespace is named
     impersonated: tuple[tuple[str, str], ...] = ()  # headers of the Kubernetes API: Impersonate-User, Impersonate-Group
 
     def ssl_context(self) -> ssl.SSLContext:
-        """TLS that trusts the cluster's CA and shows the client certificate, if there is one."""
+        """A TLS context that trusts the cluster's CA and presents the client certificate, if there is one."""
         context = ssl.create_default_context(cafile=self.ca_file or None)
-        # Python 3.13 sets VERIFY_X509_STRICT, which refuses the CAs of older clusters (no key usage);
-        # kubectl accepts those, and so do we.
+        # Python 3.13 sets VERIFY_X509_STRICT, which refuses the CAs of older clusters because they have no key usage.
+        # kubectl accepts them.
         context.verify_flags &= ~ssl.VERIFY_X509_STRICT
         if self.client_cert_file:
             context.load_cert_chain(self.client_cert_file, self.client_key_file or None)
@@ -35,10 +38,12 @@ class Credentials:
 
 
 def find_credentials(kubeconfig: str = "", context: str = "") -> Credentials:
-    """The service account inside a pod; elsewhere, or where one is named, a kubeconfig and one of its contexts.
+    """Find credentials: the service account inside a pod, else a kubeconfig and one of its contexts.
+
+    A named kubeconfig or context, and $KUBECONFIG, come before the service account.
 
     Raises:
-        ValueError: neither is there; the message says what to do.
+        ValueError: there is neither; the message says what to do.
     """
     host = os.environ.get("KUBERNETES_SERVICE_HOST")
     token_file = SERVICE_ACCOUNT / "token"
@@ -47,7 +52,7 @@ def find_credentials(kubeconfig: str = "", context: str = "") -> Credentials:
         address = f"[{host}]" if ":" in host else host
         return Credentials(
             url=f"https://{address}:{port}",
-            # Read each time: the kubelet replaces a projected token well before it expires.
+            # Read each time: the kubelet replaces a projected token before it expires.
             token=lambda: token_file.read_text(encoding="ascii").strip(),
             ca_file=str(SERVICE_ACCOUNT / "ca.crt"),
             namespace=_own_namespace(),
@@ -63,11 +68,11 @@ def _own_namespace() -> str:
 
 
 def _from_kubeconfig(file: str, context: str) -> Credentials:
-    # Imported here: it costs 40 MB, and a process inside the cluster never needs it.
+    # Imported here because it takes 40 MB, and a process inside the cluster does not need it.
     import yaml
     from kubernetes import client, config
 
-    where = {"config_file": file or os.environ.get("KUBECONFIG")}  # its own default is that of its import
+    where = {"config_file": file or os.environ.get("KUBECONFIG")}  # the client reads $KUBECONFIG only at import
     try:
         configuration = client.Configuration()
         config.load_kube_config(  # type: ignore[no-untyped-call] # has no types

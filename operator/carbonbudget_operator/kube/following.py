@@ -1,4 +1,7 @@
-"""Watches that are restarted when the code that follows them fails."""
+"""Restarts a watch when the code that processes its events fails.
+
+Without it, a task that died unnoticed would leave old data that looks current.
+"""
 
 from __future__ import annotations
 
@@ -17,9 +20,9 @@ _log = logging.getLogger(__name__)
 
 
 async def keep_following(client: KubeClient, path: ApiPath, follow: Callable[[], Awaitable[None]]) -> None:
-    """Run `follow`, which watches `path`, for ever: an error in it is logged and counted, and it is started again.
+    """Run `follow`, which watches `path`, until cancelled. After an error, log and count it, and run it again.
 
-    What it kept stands meanwhile, and ages: a task that died unseen would leave it looking current for ever.
+    The data that `follow` stored stays in use until then, and the watch counts as not current.
     """
     backoff = Backoff(_FIRST_PAUSE_SECONDS, _MAX_PAUSE_SECONDS)
     try:
@@ -27,9 +30,9 @@ async def keep_following(client: KubeClient, path: ApiPath, follow: Callable[[],
             pause_s = backoff.pause_seconds()
             try:
                 await follow()
-                _log.error("the watch of %s ended and is started again in %.0f s", path, pause_s)
-            except Exception:  # whatever it is: the next object may be no trouble
-                _log.exception("the watch of %s failed and is started again in %.0f s", path, pause_s)
+                _log.error("the watch of %s ended and restarts in %.0f s", path, pause_s)
+            except Exception:  # any defect: it may concern a single object
+                _log.exception("the watch of %s failed and restarts in %.0f s", path, pause_s)
             client.watches.failed(str(path))
             await asyncio.sleep(pause_s)
     finally:

@@ -1,7 +1,7 @@
-"""Objects as the API server's tables: metadata and the columns that `kubectl get -o wide` prints.
+"""Reads the API server's tables: each row is an object's metadata and the columns that `kubectl get -o wide` prints.
 
-Metadata alone lacks what stands in spec: on which node a pod runs. A table of pods has it as a column, and is half of
-the whole objects. https://kubernetes.io/docs/reference/using-api/api-concepts/#receiving-resources-as-tables
+Metadata alone does not have the node that a pod runs on. A table of pods has it as a column, and is half the size of
+whole objects. https://kubernetes.io/docs/reference/using-api/api-concepts/#receiving-resources-as-tables
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ TABLE_PARAMS: Final = {"includeObject": "Metadata"}
 
 
 class TableRows:
-    """Reads the rows of one collection's tables: a watch names the columns in its first event only."""
+    """Reads the tables of one collection. It stores the columns, because a watch sends them in its first event only."""
 
     def __init__(self) -> None:
         self._columns: list[str] = []
 
     def items(self, table: JsonObject) -> list[JsonObject]:
-        """Each row as an object with `metadata` and `cells`, the latter by the columns' names."""
+        """Each row as an object with `metadata` and `cells`: a mapping from column name to value."""
         columns = table.get("columnDefinitions")
         if items(columns):
             self._columns = [str(column.get("name")) for column in objects(columns)]

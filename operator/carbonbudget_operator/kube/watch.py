@@ -1,4 +1,7 @@
-"""An endless watch of one collection: list, then changes, over every way in which a watch ends."""
+"""Watches one collection of the Kubernetes API without end: first a list, then its changes.
+
+It handles all ways in which a watch can end: timeouts, closed connections, expired versions and invalid lines.
+"""
 
 from __future__ import annotations
 
@@ -33,13 +36,13 @@ from carbonbudget_operator.kube.watch_status import WatchStatus
 
 _PAGE = 500
 _WATCH_SECONDS = 300
-_SILENCE_SECONDS = 70  # bookmarks come every minute: longer silence is a half-open connection
+_SILENCE_SECONDS = 70  # bookmarks come every minute; after a longer silence the connection is assumed to be half-open
 _TIMEOUT = aiohttp.ClientTimeout(total=_WATCH_SECONDS + 10, sock_connect=10, sock_read=_SILENCE_SECONDS)
 _LARGE_LINE = 256 * 2**10
 _FIRST_BACKOFF_SECONDS = 0.5
 _MAX_BACKOFF_SECONDS = 30.0
 _GONE = 410
-# No answer, or asked to wait: the version is still good. All else may be a refusal of the version.
+# After no answer or 429 the resource version is still valid. Any other status may mean that it was refused.
 GOES_ON = frozenset({0, 429})
 
 _log = logging.getLogger(__name__)
@@ -54,8 +57,8 @@ async def watch(
     watched: WatchStatus,
     as_table: bool = False,
 ) -> AsyncGenerator[tuple[str, JsonObject | None]]:
-    """For ever, until it is closed; the client's `watch` says what it yields. `watched` is told when it is current."""
-    version: str | None = None  # from where to go on; None: list first
+    """Watch until closed, and update `watched`. `KubeClient.watch` documents what is yielded."""
+    version: str | None = None  # where to continue; None: list first
     outage = _Outage(str(path))
     rows = TableRows()
     read = rows.items if as_table else items_of
@@ -76,9 +79,9 @@ async def watch(
                 version = listed
                 watched.is_current()
                 yield "LISTED", None
-            async with changes(connection, path, version, params, accept, most_parsed) as told:
+            async with changes(connection, path, version, params, accept, most_parsed) as found:
                 opened_at = time.monotonic()
-                async for event, changed in told:
+                async for event, changed in found:
                     outage.over()
                     watched.is_current()
                     version = metadata_of(changed, "resourceVersion") or version
@@ -91,7 +94,7 @@ async def watch(
             if error.status not in GOES_ON:
                 version = None
         if opened_at is not None and time.monotonic() - opened_at >= _MAX_BACKOFF_SECONDS:
-            outage.over()  # it held for a while, whatever ended it
+            outage.over()  # it was open for a while, so the next attempt needs no long pause
         await outage.pause(failure)
 
 
@@ -104,7 +107,7 @@ async def changes(
     accept: str = JSON,
     most_parsed: int = 0,
 ) -> AsyncGenerator[AsyncGenerator[tuple[str, JsonObject]]]:
-    """What changes after `version`, with bookmarks, until the watch ends. Raises KubeError, also inside the block."""
+    """The changes after `version`, with bookmarks, until the watch ends. Raises KubeError, also inside the block."""
 
     async def events(lines: AsyncGenerator[bytes]) -> AsyncGenerator[tuple[str, JsonObject]]:
         async for line in lines:
@@ -113,9 +116,9 @@ async def changes(
     async with (
         connection.opened(path, {**(params or {}), **_from(version)}, accept, _TIMEOUT) as content,
         aclosing(_lines(content, connection.large)) as lines,
-        aclosing(events(lines)) as told,
+        aclosing(events(lines)) as found,
     ):
-        yield told
+        yield found
 
 
 def _from(version: str) -> dict[str, str]:
@@ -128,35 +131,35 @@ def _from(version: str) -> dict[str, str]:
 
 
 class _Outage:
-    """The pauses of one watch between its attempts, and the one line of the log when they begin to fail."""
+    """The pauses between the attempts of one watch, and the single log line when the attempts begin to fail."""
 
     def __init__(self, path: str) -> None:
         self._path = path
         self._backoff = Backoff(_FIRST_BACKOFF_SECONDS, _MAX_BACKOFF_SECONDS)
-        self._failures, self._told = 0, False
+        self._failures, self._logged = 0, False
 
     def over(self) -> None:
-        """Something came."""
-        if self._told:
-            _log.info("%s is watched again", self._path)
+        """The watch works: reset the pauses, and log it if the failure was logged."""
+        if self._logged:
+            _log.info("the watch of %s works again", self._path)
         self._backoff.reset()
-        self._failures, self._told = 0, False
+        self._failures, self._logged = 0, False
 
     async def pause(self, failure: KubeError | None) -> None:
-        """Before the next attempt; None where the last one ended as watches do."""
-        if failure is not None and self._failed(failure) and not self._told:
-            _log.warning("%s is not watched, tried again until it is: %s", self._path, failure.reason)
-            self._told = True
+        """Wait before the next attempt. `failure` is None if the watch ended normally."""
+        if failure is not None and self._failed(failure) and not self._logged:
+            _log.warning("the watch of %s fails and is retried: %s", self._path, failure.reason)
+            self._logged = True
         await asyncio.sleep(self._backoff.pause_seconds())
 
     def _failed(self, failure: KubeError) -> bool:
-        """Whether it is worth a line: one connection that is cut, or one 410, is the life of a watch."""
+        """Whether to log it. One closed connection or one 410 is normal; a second failure in a row is not."""
         self._failures += 1
         return self._failures > 1 or failure.status not in (0, 410)
 
 
 def _event(line: bytes, most_parsed: int) -> tuple[str, JsonObject]:
-    """One line of a watch. Raises KubeError where it ends the watch: what comes after it cannot be trusted."""
+    """Parse one line of a watch. Raises KubeError if it is invalid, because later lines cannot be trusted then."""
     try:
         large = len(line) > _LARGE_LINE and 0 < most_parsed < parsed_bytes(line)
         event = _metadata_of_event(line) if large else json.loads(line)
@@ -164,28 +167,28 @@ def _event(line: bytes, most_parsed: int) -> tuple[str, JsonObject]:
         if not isinstance(kind, str) or not isinstance(changed, dict):
             raise TypeError("type or object is missing")
     except (ValueError, LookupError, TypeError, RecursionError) as error:
-        raise KubeError(_GONE, f"a line of the watch is not understood: {name_of(error)}") from error
+        raise KubeError(_GONE, f"a line of the watch is invalid: {name_of(error)}") from error
     if kind == "ERROR":
         code = changed.get("code")
-        # Whatever it says, it is about the version: 0 and 429 would go on from the same.
+        # An ERROR event concerns the version. The codes 0 and 429 would continue with the same version, so 410 is used.
         raise KubeError(code if isinstance(code, int) and code not in GOES_ON else _GONE, str(changed.get("message")))
     return kind, changed
 
 
 def _metadata_of_event(line: bytes) -> JsonObject:
-    """A line with its object's metadata alone. Raises ValueError."""
+    """The event of a line, with only the metadata of its object. Raises ValueError."""
     text = beginning(line, MAX_METADATA_BYTES)
     event, key, at = first_members(text, 0, ("type",))
     if key != "object":
-        raise ValueError("it has no object")
+        raise ValueError("the event has no object")
     return {**event, "object": first_members(text, at, ENVELOPE)[0]}
 
 
 async def _lines(stream: aiohttp.StreamReader, large: asyncio.Lock) -> AsyncGenerator[bytes]:
-    """Whole lines: the stream's own readline refuses those above its buffer.
+    """Yield whole lines. The stream's own readline refuses lines that are longer than its buffer.
 
-    A long one is read with `large` held, so that one watch at a time holds one. Raises KubeError: a line is longer
-    than any object.
+    A long line is read under the lock `large`, so that only one watch at a time stores one. Raises KubeError if a line
+    is longer than MAX_OBJECT_BYTES.
     """
     line, alone = bytearray(), False
     try:

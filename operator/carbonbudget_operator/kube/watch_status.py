@@ -1,4 +1,7 @@
-"""Up to when each watch is known to be complete, for readiness and /metrics; how often one was restarted."""
+"""Records until when the data of each watch is complete, and how often a watch was restarted.
+
+Readiness probes and /metrics read it.
+"""
 
 from __future__ import annotations
 
@@ -12,19 +15,19 @@ from prometheus_client.registry import Collector
 
 
 class WatchStatus:
-    """One watch. Before it has told anything it is as old as its begin: one that never comes to list shows too."""
+    """One watch. `current_at` begins with its start, so that the age of a watch that never lists is visible too."""
 
     def __init__(self, path: str, now: Callable[[], float], since: float | None = None) -> None:
         self.path, self._now = path, now
         self.current_at = now() if since is None else since
 
     def is_current(self) -> None:
-        """Something came that proves it: a whole list, a change, a bookmark."""
+        """A whole list, a change or a bookmark arrived, so the data is complete until now."""
         self.current_at = self._now()
 
 
 class WatchStatuses:
-    """The watches that run now. `now` gives UTC seconds."""
+    """All running watches of a client. `now` returns UTC seconds."""
 
     def __init__(self, now: Callable[[], float] = time.time) -> None:
         self._now = now
@@ -35,7 +38,7 @@ class WatchStatuses:
 
     @contextmanager
     def of(self, path: str) -> Iterator[WatchStatus]:
-        """A watch of `path`, counted until the block is left."""
+        """Register a watch of `path` until the block ends."""
         watched = WatchStatus(path, self._now, self._since.pop(path, None))
         self._running.append(watched)
         try:
@@ -45,19 +48,19 @@ class WatchStatuses:
             self._ended[path] = watched.current_at
 
     def failed(self, path: str) -> None:
-        """A watch of `path` ended by a defect. The next one is as old as it was: a restart alone makes none current."""
+        """A watch of `path` ended by a defect. The next one takes over its age: a restart makes no data current."""
         self.restarts[path] = self.restarts.get(path, 0) + 1
         current_at = (self._ended | self.current_at()).get(path)
         if current_at is not None:
             self._since[path] = current_at
 
     def forget(self, path: str) -> None:
-        """The watch of `path` is not needed any more."""
+        """Forget a watch that is no longer needed."""
         self._ended.pop(path, None)
         self._since.pop(path, None)
 
     def current_at(self) -> dict[str, float]:
-        """UTC seconds by path; of several watches of one path the oldest, and one that is to be restarted too."""
+        """UTC seconds by path. Includes watches that wait for a restart; of several watches of a path, the oldest."""
         found = dict(self._since)
         for watched in self._running:
             found[watched.path] = min(watched.current_at, found.get(watched.path, watched.current_at))
@@ -65,7 +68,7 @@ class WatchStatuses:
 
 
 class WatchMetrics(Collector):
-    """A time and not an age, as Prometheus advises: what stands still is seen to age between two scrapes too."""
+    """Exports the times and restarts. A time and not an age, so that a stopped watch ages between two scrapes too."""
 
     def __init__(self, registry: CollectorRegistry, watches: WatchStatuses) -> None:
         self._watches = watches
@@ -75,14 +78,14 @@ class WatchMetrics(Collector):
         """Called with each scrape."""
         gauge = GaugeMetricFamily(
             "carbonbudget_watch_current_timestamp_seconds",
-            "UTC second at which what the watch has told was last known to be all.",
+            "UTC second up to which the data of the watch is known to be complete.",
             labels=("path",),
         )
         for path, at in sorted(self._watches.current_at().items()):
             gauge.add_metric((path,), at)
         yield gauge
         restarts = CounterMetricFamily(
-            "carbonbudget_watch_restarts", "Watches that ended by a defect of ours and were started again.",
+            "carbonbudget_watch_restarts", "Watches that ended by a defect of carbonbudget and were restarted.",
             labels=("path",),
         )  # fmt: skip
         for path, count in sorted(self._watches.restarts.items()):

@@ -307,7 +307,7 @@ def _key(node: str, scope: str, facts: PodGroupFacts, slice_: NodeSlice) -> _Key
 def _flat(shares: AllocatedEnergy) -> list[int]:
     return [
         *shares.dynamic_uj, *shares.idle_uj, *shares.overhead_uj,
-        shares.nobody_idle_uj, shares.nobody_overhead_uj, shares.unseen_uj,
+        shares.unallocated_idle_uj, shares.unallocated_overhead_uj, shares.unseen_uj,
     ]  # fmt: skip
 
 

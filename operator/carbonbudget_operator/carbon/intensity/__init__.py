@@ -1,1 +1,1 @@
-"""Hourly grid intensities: sources behind one Protocol, and which of their figures stands for an hour."""
+"""Hourly grid intensities: the sources, which share one Protocol, and the selection of the figure for an hour."""

@@ -1,4 +1,4 @@
-"""Electricity Maps, API v3: flow-traced mean of a zone's consumption, by the hour.
+"""The source Electricity Maps, API v3: hourly flow-traced mean intensity of a zone's consumption.
 
 GET /carbon-intensity/history (the last 24 hours, every plan) or /past-range (ten days at most), header
 `auth-token`; https://docs.electricitymaps.com. A zone is always named: else the service guesses it from the
@@ -20,12 +20,12 @@ _DAY = 24 * HOUR
 
 @cache
 def bundled_names() -> dict[str, str]:
-    """Zones of the bundled tables that Electricity Maps has under another name."""
+    """Zones of the bundled tables for which Electricity Maps has another name."""
     return {row["zone"]: row["name"] for row in read_table("source_zones.csv") if row["source"] == "electricityMaps"}
 
 
 class ElectricityMaps:
-    """Asks for the basis that is reported: lifecycle or direct."""
+    """Queries Electricity Maps for one basis: lifecycle or direct."""
 
     max_days = 10
 
@@ -34,11 +34,11 @@ class ElectricityMaps:
         self._http, self._url, self._basis = http, url.rstrip("/"), basis
 
     def zone_name(self, zone: str) -> str | None:
-        """A configured name, else the bundled one, else the zone as it is: most are called alike."""
+        """The configured name, else the bundled name, else the zone itself: most names are the same."""
         return self._zones.get(zone, zone)
 
     async def fetch(self, zone: str, start: int, end: int) -> list[IntensityPoint]:
-        """As the Protocol says."""
+        """Implements `IntensitySource`."""
         params = {
             "zone": zone, "emissionFactorType": self._basis, "temporalGranularity": "hourly",
             "disableCallerLookup": "true",
@@ -51,10 +51,10 @@ class ElectricityMaps:
         points = []
         for item in [answer, *items(self.name, answer, field)]:
             for name, wanted in (("zone", zone), ("emissionFactorType", self._basis)):
-                told = at(self.name, item, name, wanted if name != "zone" or item is not answer else None)
-                if told != wanted:
+                found = at(self.name, item, name, wanted if name != "zone" or item is not answer else None)
+                if found != wanted:
                     raise IntensitySourceError(
-                        f"{self.name}: asked for {name} {wanted}, the answer is for {str(told)[:40]}"
+                        f"{self.name}: asked for {name} {wanted}, the answer is for {str(found)[:40]}"
                     )
             value = None if item is answer else at(self.name, item, "carbonIntensity")
             if value is None:  # not measured yet

@@ -1,4 +1,4 @@
-"""A zone's intensity by the hour, and the rungs above the yearly tables. Pure.
+"""Selects the intensity of a zone for an hour from the hourly sources, which come before the yearly tables. Pure.
 
 Sources give points of any length; an hour is their mean by time. Of an hour that no source has yet, the last
 good one stands in for a while: the sentence says so, and the hour is valued again when the figure comes.
@@ -13,13 +13,13 @@ from carbonbudget_operator.carbon.basis_split import other_basis
 from carbonbudget_operator.carbon.exactly import g_per_kwh
 
 HOUR = 3600
-# Above it no grid lies: oil-fired island grids reach some 1,200 g/kWh lifecycle (Electricity Maps).
+# No grid has more: oil-fired island grids reach some 1,200 g/kWh lifecycle (Electricity Maps).
 MAX_MG_PER_KWH = 5_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class IntensityPoint:
-    """mgCO2e/kWh over [start, end) UTC seconds; `estimated` if the source says it is not final."""
+    """mgCO2e/kWh over [start, end) UTC seconds. `estimated`: the source marks it as not final."""
 
     start: int
     end: int
@@ -29,7 +29,7 @@ class IntensityPoint:
 
 @dataclass(frozen=True, slots=True)
 class HourIntensity:
-    """The figure that stands for an hour, its basis, and the sentence's part that says which one it is.
+    """The figure for an hour in mgCO2e/kWh, its basis, and an explanation of its source.
 
     `other_mg` is the same source's figure of the same zone and hour by the other basis (direct for lifecycle, lifecycle
     for direct); None where it has none.
@@ -47,7 +47,7 @@ Series = Mapping[int, Figure]  # by full hour
 
 
 def hourly_means(points: Iterable[IntensityPoint]) -> dict[int, Figure]:
-    """Means by time of each full hour that points touch; one that they do not fill is an estimate."""
+    """The time-weighted mean of each full hour that points touch. An hour that is not fully covered is an estimate."""
     weights: dict[int, int] = {}
     sums: dict[int, int] = {}
     guesses: set[int] = set()
@@ -62,7 +62,7 @@ def hourly_means(points: Iterable[IntensityPoint]) -> dict[int, Figure]:
 
 
 class IntensityHours:
-    """What is known of some hours: a series for each source and zone."""
+    """Known figures by hour: a series for each source and zone."""
 
     def __init__(
         self,
@@ -82,7 +82,7 @@ class IntensityHours:
         self._basis, self._others, self._stated = basis, others or {}, stated or {}
 
     def find(self, zone: str, at: int) -> HourIntensity | None:
-        """The first source that has the hour; else the first that has one not too long before it; else None."""
+        """The figure of the first source that has the hour, else the first recent earlier figure, else None."""
         hour = at - at % HOUR
         found: list[tuple[str, Series, Series]] = []
         for source, words in self._sources.items():
@@ -104,6 +104,6 @@ class IntensityHours:
         return None
 
     def _of_settings(self, words: str, mg_per_kwh: int, other_mg: int | None) -> HourIntensity:
-        """The number is part of the sentence: it is the same for all hours for which the settings are in force."""
+        """The explanation has the number, because it is the same for all hours of these settings."""
         beside = "" if other_mg is None else f" ({other_basis(self._basis)} {g_per_kwh(other_mg)} g/kWh)"
         return HourIntensity(mg_per_kwh, f"{g_per_kwh(mg_per_kwh)} g/kWh{beside}, {words}", self._basis, other_mg)

@@ -1,4 +1,4 @@
-"""Any JSON over HTTP: where the fields are, and in which unit, is configuration.
+"""A source that returns JSON over HTTP. The paths of the fields and the unit are configured.
 
 docs/intensity.md has it for WattTime's average signal and for the carbon-aware-sdk.
 """
@@ -13,13 +13,13 @@ from carbonbudget_operator.carbon.intensity.hourly_intensity import IntensityPoi
 from carbonbudget_operator.carbon.intensity.intensity_source import IntensitySourceError, SourceHttp, milligrams
 from carbonbudget_operator.carbon.intensity.response_fields import at, instant, iso, items
 
-# g/kWh of one of the unit; a pound is 0.45359237 kg (International Yard and Pound Agreement, 1959).
+# g/kWh for one of the unit; a pound is 0.45359237 kg (International Yard and Pound Agreement, 1959).
 UNITS = {"g/kWh": 1.0, "kg/MWh": 1.0, "t/MWh": 1000.0, "lb/MWh": 0.45359237, "g/MJ": 3.6}
 
 
 @dataclass(frozen=True, slots=True)
 class ResponseFormat:
-    """What is asked and where the answer has it. `{zone}`, `{start}`, `{end}`, `{key}` are filled in."""
+    """The request, and the paths in its answer. `{zone}`, `{start}`, `{end}` and `{key}` are replaced."""
 
     url: str
     value: str
@@ -36,18 +36,18 @@ class ResponseFormat:
 
 
 class HttpJson:
-    """One question, one list of points."""
+    """Sends one request for one list of points."""
 
     def __init__(self, http: SourceHttp, shape: ResponseFormat, zones: Mapping[str, str], max_days: int) -> None:
         self.name, self.max_days = http.name, max_days
         self._http, self._shape, self._zones = http, shape, zones
 
     def zone_name(self, zone: str) -> str | None:
-        """The configured names alone, so that a question for another place is never asked; without any, as it is."""
+        """A configured name; None for other zones, to query no wrong place. Without names, the zone itself."""
         return self._zones.get(zone) if self._zones else zone
 
     async def fetch(self, zone: str, start: int, end: int) -> list[IntensityPoint]:
-        """As the Protocol says."""
+        """Implements `IntensitySource`."""
         shape = self._shape
         values = {"zone": zone, "start": iso(start), "end": iso(end), "key": await self._key()}
         answer = await self._http.get(
@@ -56,14 +56,14 @@ class HttpJson:
             {name: _filled(text, values) for name, text in shape.headers.items()},
         )
         for path, text in shape.expect.items():
-            wanted, told = _filled(text, values), at(self.name, answer, path)
-            if str(told) != wanted:
-                raise IntensitySourceError(f"{self.name}: {path} should be {wanted}, the answer has {str(told)[:40]}")
+            wanted, found = _filled(text, values), at(self.name, answer, path)
+            if str(found) != wanted:
+                raise IntensitySourceError(f"{self.name}: {path} should be {wanted}, the answer has {str(found)[:40]}")
         points = [self._point(item) for item in items(self.name, answer, shape.items)]
         return [point for point in points if point is not None]
 
     def _point(self, item: Any) -> IntensityPoint | None:
-        """None where the value is null: it is not known yet, which says nothing about the others."""
+        """The point of an item; None if its value is null, that is, not known yet."""
         shape = self._shape
         begin = instant(self.name, at(self.name, item, shape.time))
         value = at(self.name, item, shape.value)
@@ -75,7 +75,7 @@ class HttpJson:
         return IntensityPoint(begin, begin + shape.step_seconds, milligrams(self.name, value), guess)
 
     async def _key(self) -> str:
-        """The key itself, or the token that logging in with `user:password` gives."""
+        """The key, or the token from a login with `user:password`."""
         key = self._http.key()
         if not self._shape.login_url:
             return key

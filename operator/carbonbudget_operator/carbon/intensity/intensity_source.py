@@ -1,4 +1,4 @@
-"""What a source of intensities is, and the HTTP that the ones on the network share."""
+"""The Protocol of intensity sources, and the HTTP client that sources on the network share."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_aft
 from carbonbudget_operator.carbon.intensity.hourly_intensity import MAX_MG_PER_KWH, IntensityPoint
 
 _MAX_BODY_BYTES = 4 * 2**20
-_PATIENCE_SECONDS = 30.0  # longer waits are left to the next round
+_PATIENCE_SECONDS = 30.0  # after a longer Retry-After the next round tries again
 
 
 class IntensitySourceError(Exception):
-    """A source gave nothing that can be used; one line says why and what to do. `again` if another try may help."""
+    """A source gave no usable figures. The message is one line. `again`: another attempt may succeed."""
 
     def __init__(self, message: str, again: bool = False, retry_after: float = 0.0) -> None:
         super().__init__(message)
@@ -29,26 +29,26 @@ class IntensitySourceError(Exception):
 
 
 class IntensitySource(Protocol):
-    """Gives a zone's average intensities."""
+    """A source of average intensities of zones."""
 
     @property
     def name(self) -> str:
-        """How factors name it."""
+        """The name of the source in factors."""
 
     def zone_name(self, zone: str) -> str | None:
-        """What it calls one of our zones; None for a zone that it is not asked for."""
+        """The source's name of a zone; None if the source is not queried for the zone."""
 
     @property
     def max_days(self) -> int:
-        """How far back one question may reach."""
+        """The longest time span of one request."""
 
     async def fetch(self, zone: str, start: int, end: int) -> list[IntensityPoint]:
-        """Points that touch [start, end) of one of its own zones. Raises IntensitySourceError."""
+        """The points that touch [start, end), UTC seconds, of one of its zones. Raises IntensitySourceError."""
 
 
 @dataclass(slots=True)
 class SourceHttp:
-    """Questions to one server: at a bounded rate, a few times over, never longer than a deadline.
+    """An HTTP client for one server, with a limited rate, a few attempts and a deadline.
 
     A redirect is not followed: it would carry the key to somebody else.
     """
@@ -65,7 +65,7 @@ class SourceHttp:
         self._limiter = AsyncLimiter(self.requests_per_minute, 60)
 
     def key(self) -> str:
-        """The key as its file says now: a Secret may be renewed."""
+        """The key, read from its file each time because the Secret may change. Raises IntensitySourceError."""
         if self.key_file is None:
             return ""
         try:
@@ -79,7 +79,7 @@ class SourceHttp:
     async def get(
         self, url: str, params: Mapping[str, str], headers: Mapping[str, str], auth: tuple[str, str] | None = None
     ) -> Any:
-        """The JSON that is answered. Raises IntensitySourceError."""
+        """The JSON of an answer. Raises IntensitySourceError."""
         retrying = AsyncRetrying(
             retry=retry_if_exception(lambda e: isinstance(e, IntensitySourceError) and e.again),
             stop=stop_after_attempt(self.attempts),
@@ -103,7 +103,7 @@ class SourceHttp:
     ) -> Any:
         try:
             async with (
-                asyncio.timeout(self.timeout_seconds),  # of the whole answer: httpx bounds each read only
+                asyncio.timeout(self.timeout_seconds),  # for the whole answer: httpx limits each read only
                 httpx.AsyncClient(follow_redirects=False, timeout=self.timeout_seconds) as client,
                 client.stream(
                     "GET", url, params=params or None, headers={"accept": "application/json", **headers},
@@ -122,7 +122,7 @@ class SourceHttp:
                 f"{self.name}: no answer within {self.timeout_seconds:g} s", again=True
             ) from None
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            # The text of an error may hold the URL, and a URL a key.
+            # The text of an error may contain the URL, and the URL may contain a key.
             raise IntensitySourceError(f"{self.name}: no answer: {type(error).__name__}", again=True) from None
         try:
             return json.loads(body)
@@ -145,7 +145,7 @@ class SourceHttp:
 
 
 def _seconds(retry_after: str, date: str) -> float:
-    """Retry-After: seconds, or a date after the answer's own."""
+    """Seconds of the header Retry-After; a date in it is compared with the date of the answer."""
     if retry_after.isdecimal():
         return float(retry_after[:9])
     try:
@@ -155,7 +155,7 @@ def _seconds(retry_after: str, date: str) -> float:
 
 
 def milligrams(source: str, g_per_kwh: object) -> int:
-    """g/kWh as an integer of mg/kWh. Raises IntensitySourceError for what no grid can be."""
+    """g/kWh as an integer of mg/kWh. Raises IntensitySourceError for an impossible value."""
     if isinstance(g_per_kwh, bool) or not isinstance(g_per_kwh, int | float):
         raise IntensitySourceError(f"{source}: an intensity is no number")
     if not 0 <= g_per_kwh * 1000 <= MAX_MG_PER_KWH:  # also refuses NaN

@@ -1,4 +1,4 @@
-"""Great Britain's Carbon Intensity API of NESO: national, half-hourly, direct emissions, no key.
+"""The source NESO, the Carbon Intensity API of Great Britain: national, half-hourly, direct emissions, no key.
 
 GET /intensity/{from}/{to}; https://carbon-intensity.github.io/api-definitions. `actual` is null until it is
 settled; until then the forecast of that half-hour stands in as an estimate. CC BY 4.0.
@@ -14,7 +14,7 @@ _HALF_HOUR = 1800
 
 
 class Neso:
-    """The zone GB and no other."""
+    """Queries NESO for the zone GB, the only one that it has."""
 
     max_days = 14
 
@@ -22,12 +22,12 @@ class Neso:
         self.name, self._http, self._url = http.name, http, url.rstrip("/")
 
     def zone_name(self, zone: str) -> str | None:
-        """As the Protocol says."""
+        """Implements `IntensitySource`."""
         return zone if zone == "GB" else None
 
     async def fetch(self, zone: str, start: int, end: int) -> list[IntensityPoint]:
-        """As the Protocol says."""
-        # A range's first answer is the half-hour that ends at `from`.
+        """Implements `IntensitySource`."""
+        # The first item of a range is the half-hour that ends at `from`.
         begin, until = iso(start + 60, "%Y-%m-%dT%H:%MZ"), iso(end, "%Y-%m-%dT%H:%MZ")
         answer = await self._http.get(f"{self._url}/intensity/{begin}/{until}", {}, {})
         points = []

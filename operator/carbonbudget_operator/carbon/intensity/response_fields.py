@@ -1,4 +1,4 @@
-"""Reading what a source answers: fields by path, instants, and a clear word where they are not there."""
+"""Reads fields and times from the answers of sources, with clear errors for missing fields."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _MISSING = object()
 
 
 def at(source: str, answer: Any, path: str, default: Any = _MISSING) -> Any:
-    """The field at a dotted path, the whole for an empty one; numbers count in lists. Raises IntensitySourceError."""
+    """The field at a dotted path; numbers are list indexes, an empty path is the whole. Raises IntensitySourceError."""
     for part in path.split(".") if path else ():
         if isinstance(answer, dict) and part in answer:
             answer = answer[part]
@@ -25,7 +25,7 @@ def at(source: str, answer: Any, path: str, default: Any = _MISSING) -> Any:
 
 
 def items(source: str, answer: Any, path: str) -> list[Any]:
-    """The list at a path; an object alone is a list of one. Raises IntensitySourceError."""
+    """The list at a path. A single object counts as a list of one. Raises IntensitySourceError."""
     found = at(source, answer, path)
     if isinstance(found, dict):
         return [found]

@@ -137,6 +137,7 @@ async def test_errors_are_problem_details(face: Face) -> None:
         ({"cursor": "x"}, 400), ({"cursor": "WyJ4Il0="}, 400), ({"limit": 0}, 400), ({"nonsense": "1"}, 400),
         ({"compare": "previous", "step": "day"}, 400), ({"window": "2000-01-01,2026-01-01"}, 400),
         ({"window": "7d", "from": "2026-01-01"}, 400), ({"window": f"{HOUR},{HOUR}"}, 400),
+        ({"window": "999999999999,1000000003599"}, 400), ({"window": "", "to": "2026-01-01"}, 400),
     ):  # fmt: skip
         answer = await get(face, **params)  # type: ignore[arg-type] # parameters
         assert answer.status_code == status, (params, answer.text)
@@ -230,5 +231,6 @@ async def test_the_status_is_for_those_who_may_read_the_whole_cluster(face: Face
 async def test_the_api_describes_itself(face: Face) -> None:
     document = (await get(face, "/api/v1/openapi.json")).json()
     validate(document)
-    assert set(document["paths"]) == {"/api/v1/emissions", "/api/v1/whoami", "/api/v1/status"}
+    resources = ("emissions", "intensity", "factors", "nodes", "reports", "reports/{period}", "reports/{period}/closed")
+    assert set(document["paths"]) == {f"/api/v1/{name}" for name in (*resources, "whoami", "status")}
     assert document["openapi"].startswith("3.1")

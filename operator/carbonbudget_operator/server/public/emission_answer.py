@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from carbonbudget_operator.answers.emission_series import (
+    COMPONENTS,
     Amounts,
     Series,
     SeriesQuery,
@@ -44,8 +45,18 @@ def query_of(given: Mapping[str, Any]) -> SeriesQuery:
     after = None if place is None else (int(place[0]), tuple(map(str, place[1:])))
     return SeriesQuery(
         window, given["step"], group_by, filters, None if names is None else frozenset(names), given["compare"],
-        after, given["limit"],
+        after, given["limit"], _components(given["include"]),
     )  # fmt: skip
+
+
+def _components(text: str) -> tuple[int, ...]:
+    """The components that count, each once. Raises Refusal."""
+    names = {name.strip() for name in text.split(",") if name.strip()}
+    if not names or names - set(COMPONENTS):
+        there = ", ".join(COMPONENTS)
+        reason = f"include names {there}, or some of them joined by commas; embodied emissions are in no other figure"
+        raise Refusal(400, "malformed", reason)
+    return tuple(index for index, name in enumerate(COMPONENTS) if name in names)
 
 
 def emission_version(book: ValuedReader, given: Mapping[str, Any]) -> bytes:

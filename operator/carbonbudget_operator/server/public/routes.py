@@ -10,6 +10,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import JSONResponse
 
+from carbonbudget_operator.answers.emission_series import COMPONENTS
 from carbonbudget_operator.answers.grouping import GroupingError, parse_filter
 from carbonbudget_operator.answers.windows import Step
 from carbonbudget_operator.api.emission_bodies import EmissionAnswer, ServerStatus, WhoAmI
@@ -35,6 +36,8 @@ from carbonbudget_operator.server.public.problems import PREFIX
 from carbonbudget_operator.server.public.visible import Namespaces, visible_namespaces
 from carbonbudget_operator.server.routes.query_handling import QueryCaller, QueryHandling
 
+_ALL = ",".join(COMPONENTS)
+
 
 def public_routes(asking: QueryHandling, namespaces: Namespaces) -> APIRouter:
     """All of them. `namespaces` gives those that run pods: what a caller who names none may be shown."""
@@ -56,6 +59,7 @@ def public_routes(asking: QueryHandling, namespaces: Namespaces) -> APIRouter:
         step: Step = "all",
         accounting: Accounting = "Both",
         filters: Annotated[str, Query(alias="filter", max_length=4_000, description="FIELD=VALUE,...")] = "",
+        include: Annotated[str, Query(max_length=60, description="Dynamic,Idle,Overhead or some of them")] = _ALL,
         compare: Literal["", "previous"] = "",
         limit: RowLimit = 10_000,
         cursor: Cursor = "",
@@ -66,7 +70,8 @@ def public_routes(asking: QueryHandling, namespaces: Namespaces) -> APIRouter:
         shown = await _visible(filters, asker)
         given = {
             "start": first, "end": last, "by": by, "step": step, "accounting": accounting, "filter": filters,
-            "compare": bool(compare), "limit": limit, "cursor": cursor, "format": form, "namespaces": shown,
+            "include": include, "compare": bool(compare), "limit": limit, "cursor": cursor, "format": form,
+            "namespaces": shown,
         }  # fmt: skip
         return await asker.answer_version("emissions", given, versions_of(request), MEDIA_TYPES[form])
 

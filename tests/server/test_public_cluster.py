@@ -143,6 +143,15 @@ async def test_the_report_of_a_period_is_that_of_the_command(face: Face) -> None
         assert "\n" not in refused.json()["detail"]
 
 
+async def test_a_period_in_the_path_makes_no_metric_of_its_own(face: Face) -> None:
+    for period in (DAY, "2025-11-23"):
+        assert (await get(face, f"reports/{period}")).status_code == 200
+    headers = {"Authorization": "Bearer user:prometheus@"}
+    text = (await face.client.get("/metrics", headers=headers)).text
+    assert 'endpoint="/api/v1/reports/{period}"' in text
+    assert DAY not in text
+
+
 @pytest.mark.parametrize("text", HOSTILE)
 async def test_hostile_text_is_unchanged_in_json_and_runs_in_no_spreadsheet(face: Face, text: str) -> None:
     await close(face)

@@ -28,9 +28,8 @@ MAX_NODES = 1_000  # their facts are added up for each page
 Period = Annotated[str, Path(max_length=32, description="2026, 2026-Q1, 2026-01, 2026-W05 or 2026-01-15")]
 
 
-def cluster_routes(asking: QueryHandling, known: Any) -> APIRouter:
-    """All of them; `known` is the dependency that gives the caller."""
-    router = APIRouter()
+def add_cluster_routes(router: APIRouter, asking: QueryHandling, known: Any) -> None:
+    """Add them to the router of /api/v1; `known` is the dependency that gives the caller."""
 
     @router.get("/nodes", responses=rows_of(NodesAnswer), summary="Energy and reported time of each node")
     async def nodes(
@@ -74,5 +73,3 @@ def cluster_routes(asking: QueryHandling, known: Any) -> APIRouter:
     async def closed(request: Request, period: Period, asker: QueryCaller = known) -> Response:
         await asker.authorize({EVERY_NAMESPACE})
         return await asker.answer_tagged("closed", {"period": period}, versions_of(request), MEDIA_TYPES["json"])
-
-    return router

@@ -22,9 +22,8 @@ from carbonbudget_operator.server.public.parameters import (
 from carbonbudget_operator.server.routes.query_handling import QueryCaller, QueryHandling
 
 
-def grid_routes(asking: QueryHandling, known: Any) -> APIRouter:
-    """Both routes; `known` is the dependency that gives the caller."""
-    router = APIRouter()
+def add_grid_routes(router: APIRouter, asking: QueryHandling, known: Any) -> None:
+    """Add both to the router of /api/v1; `known` is the dependency that gives the caller."""
 
     @router.get("/intensity", responses=rows_of(IntensityAnswer), summary="Grid intensity by hour, zone and source")
     async def intensity(
@@ -55,5 +54,3 @@ def grid_routes(asking: QueryHandling, known: Any) -> APIRouter:
     ) -> Response:
         given = {"limit": limit, "cursor": cursor, "format": form, "wide": asker.wide}
         return await asker.answer_tagged("factors", given, versions_of(request), MEDIA_TYPES[form])
-
-    return router

@@ -15,10 +15,10 @@ from carbonbudget_operator.answers.grouping import GroupingError, parse_filter
 from carbonbudget_operator.answers.windows import Step
 from carbonbudget_operator.api.emission_bodies import EmissionAnswer, ServerStatus, WhoAmI
 from carbonbudget_operator.ingest.refusal import Refusal
-from carbonbudget_operator.server.public.cluster_routes import cluster_routes
+from carbonbudget_operator.server.public.cluster_routes import add_cluster_routes
 from carbonbudget_operator.server.public.emission_answer import Accounting
 from carbonbudget_operator.server.public.formats import MEDIA_TYPES
-from carbonbudget_operator.server.public.grid_routes import grid_routes
+from carbonbudget_operator.server.public.grid_routes import add_grid_routes
 from carbonbudget_operator.server.public.parameters import (
     PROBLEMS,
     Cursor,
@@ -102,8 +102,8 @@ def public_routes(asking: QueryHandling, namespaces: Namespaces) -> APIRouter:
         answered = await asker.answer_all("status", version=version("carbonbudget"))
         return ServerStatus.model_validate_json(bytes(answered.body))
 
-    router.include_router(grid_routes(asking, known))
-    router.include_router(cluster_routes(asking, known))
+    add_grid_routes(router, asking, known)
+    add_cluster_routes(router, asking, known)
 
     @router.get("/openapi.json", include_in_schema=False)
     async def openapi() -> JSONResponse:

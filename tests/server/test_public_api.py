@@ -11,11 +11,14 @@ from typing import Any
 
 import httpx
 import pytest
+import sqlalchemy as sa
 from openapi_spec_validator import validate
 from tests.ledger.reports import HOUR, a_report
 from tests.server.test_server import Face, a_face
 
+from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.server.public.formats import render
+from carbonbudget_operator.valued_hours.upkeep_steps import UpkeepSteps
 
 LEAD, TENANT, OTHER = "user:lead@*", "user:dev@team-a", "user:dev@team-b"
 WINDOW = f"{HOUR},{HOUR + 7200}"
@@ -137,6 +140,7 @@ async def test_errors_are_problem_details(face: Face) -> None:
         ({"cursor": "x"}, 400), ({"cursor": "WyJ4Il0="}, 400), ({"limit": 0}, 400), ({"nonsense": "1"}, 400),
         ({"compare": "previous", "step": "day"}, 400), ({"window": "2000-01-01,2026-01-01"}, 400),
         ({"window": "7d", "from": "2026-01-01"}, 400), ({"window": f"{HOUR},{HOUR}"}, 400),
+        ({"window": "999999999999,1000000003599"}, 400), ({"window": "", "to": "2026-01-01"}, 400),
     ):  # fmt: skip
         answer = await get(face, **params)  # type: ignore[arg-type] # parameters
         assert answer.status_code == status, (params, answer.text)
@@ -232,6 +236,39 @@ async def test_the_window_before_stands_beside_and_in_no_total(face: Face) -> No
     )
 
 
+async def test_the_components_add_up_to_the_whole_whether_units_are_stored_or_not(face: Face) -> None:
+    more = a_report(HOUR + 120, pods={"p": 20 * 10**9}, idle_uj=10**10, system_uj=10**9)
+    assert (await face.report(more)).status_code == 200
+    for stored in (False, True):
+        if stored:
+            face.clock[0] = HOUR + 10 * 86_400
+            upkeep = UpkeepSteps(face.pools.book, 90, 24)
+            for _ in range(2):  # only what did not change in between is stored
+                upkeep.begin(face.clock[0])
+            while upkeep.step(face.clock[0]) is not None:
+                pass
+            with face.engine.connect() as connection:
+                assert connection.scalar(sa.select(sa.func.count()).select_from(schema.valued_unit))
+        whole = (await get(face)).json()
+        parts = [(await get(face, include=name)).json() for name in ("Dynamic", "Idle", "Overhead")]
+        for figure in ("energy_uj", "location_ug", "market_ug"):
+            sums = [int(part["total"][figure]) for part in parts]
+            assert sum(sums) == int(whole["total"][figure]), (stored, figure)
+            assert min(sums) > 0
+            two = (await get(face, include="Idle,Dynamic")).json()
+            assert int(two["total"][figure]) == sums[0] + sums[1]
+        for part in parts:
+            assert part["total"]["embodied_ug"] == whole["total"]["embodied_ug"]
+            assert [row["measured_percent"] for row in part["rows"]] == [
+                row["measured_percent"] for row in whole["rows"]
+            ]  # fmt: skip
+    tags = {(await get(face, include=names)).headers["ETag"] for names in ("Dynamic", "Idle", "Idle,Dynamic")}
+    assert len(tags) == 3
+    assert (await get(face, include="Dynamic,Idle")).headers["ETag"] in tags
+    for wrong in ("Embodied", "", "dynamic", "Dynamic,x"):
+        assert (await get(face, include=wrong)).status_code == 400
+
+
 @pytest.mark.parametrize("window", ["2000-01-01,2000-02-01", "2099-01-01,2099-01-02"])
 async def test_a_window_without_data_has_no_rows(face: Face, window: str) -> None:
     answer = (await get(face, window=window)).json()
@@ -253,5 +290,6 @@ async def test_the_status_is_for_those_who_may_read_the_whole_cluster(face: Face
 async def test_the_api_describes_itself(face: Face) -> None:
     document = (await get(face, "/api/v1/openapi.json")).json()
     validate(document)
-    assert set(document["paths"]) == {"/api/v1/emissions", "/api/v1/whoami", "/api/v1/status"}
+    resources = ("emissions", "intensity", "factors", "nodes", "reports", "reports/{period}", "reports/{period}/closed")
+    assert set(document["paths"]) == {f"/api/v1/{name}" for name in (*resources, "whoami", "status")}
     assert document["openapi"].startswith("3.1")

@@ -41,6 +41,7 @@ AGENT = "system:serviceaccount:carbonbudget-agent:carbonbudget-agent"
 NOW = HOUR + 600
 MAX = 200_000
 QUESTIONS = QuestionSettings()
+CARBON = CarbonSettings(zone="WORLD", pue=1.0)
 
 
 @dataclass
@@ -138,14 +139,15 @@ class Made:
 
 @asynccontextmanager
 async def a_server(
-    url: str, questions: QuestionSettings = QUESTIONS, answers: type[LedgerAnswers] = LedgerAnswers
-) -> AsyncIterator[Made]:
+    url: str, questions: QuestionSettings = QUESTIONS, answers: type[LedgerAnswers] = LedgerAnswers,
+    carbon: CarbonSettings = CARBON,
+) -> AsyncIterator[Made]:  # fmt: skip
     api, clock = ApiServer(), [NOW]
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", api.answer)
     server = ServerSettings(operator_accounts=["controller@*"], questions=questions, max_report_bytes=MAX)
     registry = CollectorRegistry()
-    settings = Settings(server=server, carbon=CarbonSettings(zone="WORLD", pue=1.0))
+    settings = Settings(server=server, carbon=carbon)
     pools, people = make_pools(Setup(url, settings, answers=answers), registry)
     migrate(pools.upkeep)
     async with TestServer(app) as api_server:
@@ -170,9 +172,10 @@ async def a_server(
 
 @asynccontextmanager
 async def a_face(
-    url: str, questions: QuestionSettings = QUESTIONS, answers: type[LedgerAnswers] = LedgerAnswers
-) -> AsyncIterator[Face]:
-    async with a_server(url, questions, answers) as made:
+    url: str, questions: QuestionSettings = QUESTIONS, answers: type[LedgerAnswers] = LedgerAnswers,
+    carbon: CarbonSettings = CARBON,
+) -> AsyncIterator[Face]:  # fmt: skip
+    async with a_server(url, questions, answers, carbon) as made:
         transport = httpx.ASGITransport(made.app)
         async with httpx.AsyncClient(transport=transport, base_url="https://server") as client:
             yield Face(client, made.api, made.pools, made.people, made.clock)

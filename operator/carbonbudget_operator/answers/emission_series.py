@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
+from typing import Final
 
 from carbonbudget_operator.answers.grouping import field_of
 from carbonbudget_operator.answers.time_ranges import covered_range
@@ -26,6 +27,7 @@ from carbonbudget_operator.ledger.valued_rows import (
 from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
 
 Key = tuple[str, ...]
+COMPONENTS: Final = ("Dynamic", "Idle", "Overhead")  # in the order of a row's columns
 Place = tuple[int, Key]  # a row's order: the start of its step, then its key
 
 
@@ -33,7 +35,8 @@ Place = tuple[int, Key]  # a row's order: the start of its step, then its key
 class SeriesQuery:
     """What is asked for. `namespaces`: of these alone, without the rows of no pod; None: of the whole cluster.
 
-    `after` leaves out all rows up to that place; `limit` is how many are returned at most.
+    `after` leaves out all rows up to that place; `limit` is how many are returned at most. `components` are the indices
+    of those of COMPONENTS that count.
     """
 
     window: Range
@@ -44,30 +47,38 @@ class SeriesQuery:
     compare: bool
     after: Place | None
     limit: int
+    components: tuple[int, ...] = (0, 1, 2)
 
 
 @dataclass(slots=True)
 class Amounts:
-    """Sums of rows, in microjoules and micrograms of CO2 equivalent."""
+    """Sums of rows, in microjoules and micrograms of CO2 equivalent.
+
+    `whole_uj` and its part `metered_uj` are of all components: which of them a meter measured is not stored.
+    """
 
     energy_uj: int = 0
+    whole_uj: int = 0
     metered_uj: int = 0
     location_ug: int = 0
     market_ug: int = 0
     embodied_ug: int = 0
 
-    def add(self, figures: Sequence[int]) -> None:
-        """Add one row's figures, all components together."""
-        self.energy_uj += sum(figures[ENERGY_UJ])
+    def add(self, figures: Sequence[int], components: Sequence[int]) -> None:
+        """Add these components of one row's figures. All of them may be in the first column of each three."""
+        whole = len(components) == len(COMPONENTS)
+        energy, location, market = figures[ENERGY_UJ], figures[LOCATION_UG], figures[MARKET_UG]
+        self.whole_uj += sum(energy)
+        self.energy_uj += sum(energy if whole else (energy[index] for index in components))
         self.metered_uj += figures[METERED_UJ]
-        self.location_ug += sum(figures[LOCATION_UG])
-        self.market_ug += sum(figures[MARKET_UG])
+        self.location_ug += sum(location if whole else (location[index] for index in components))
+        self.market_ug += sum(market if whole else (market[index] for index in components))
         self.embodied_ug += figures[EMBODIED_UG]
 
     @property
     def measured_percent(self) -> int:
         """Share of the energy that a meter measured, rounded down; 0 without energy."""
-        return self.metered_uj * 100 // self.energy_uj if self.energy_uj else 0
+        return self.metered_uj * 100 // self.whole_uj if self.whole_uj else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,21 +156,24 @@ def version_of(book: ValuedReader, query: SeriesQuery, shown_as: str) -> str:
     who = None if query.namespaces is None else sorted(query.namespaces)
     asked = [window, query.step, query.group_by, query.filters, query.compare, query.after, query.limit]
     # Up to when there are data is part of the answer; of a window that is over it does not change.
-    parts = [*asked, who, shown_as, min(through, end)]
+    parts = [*asked, query.components, who, shown_as, min(through, end)]
     return blake2b(repr([*parts, revisions, book.derived.description]).encode(), digest_size=16).hexdigest()
 
 
 def _sums(book: ValuedReader, query: SeriesQuery, part: Range) -> Mapping[Key, Amounts]:
     found: dict[Key, Amounts] = {}
     by_node = "node" in query.group_by or any(field == "node" for field, _ in query.filters)
-    for row in book.rows(*part, by_node, query.namespaces):
+    apart = len(query.components) < len(COMPONENTS)
+    for row in book.rows(*part, by_node, query.namespaces, apart):
         if all(field_of(row, field) == value for field, value in query.filters):
-            found.setdefault(tuple(field_of(row, field) for field in query.group_by), Amounts()).add(row.figures)
+            key = tuple(field_of(row, field) for field in query.group_by)
+            found.setdefault(key, Amounts()).add(row.figures, query.components)
     return found
 
 
 def _add(total: Amounts, more: Amounts) -> None:
     total.energy_uj += more.energy_uj
+    total.whole_uj += more.whole_uj
     total.metered_uj += more.metered_uj
     total.location_ug += more.location_ug
     total.market_ug += more.market_ug

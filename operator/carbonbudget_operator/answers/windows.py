@@ -21,7 +21,7 @@ DAY: Final = 24 * HOUR
 LONGEST_DAYS: Final[Mapping[Step, int]] = {"hour": 35, "day": 400, "week": 1_200, "month": 3_660, "all": 3_660}
 _LAST: Final = re.compile(r"([1-9]\d{0,4})([hdw])")
 _SECONDS: Final = {"h": HOUR, "d": DAY, "w": 7 * DAY}
-_LATEST: Final = 253_370_764_800  # 9999-01-01: a calendar ends with that year
+_LATEST: Final = 253_402_128_000  # 9999-12-30: answers write their instants as dates
 _HOW: Final = "write today, yesterday, week, lastweek, month, lastmonth, a number with h, d or w (7d), or FROM,TO"
 
 
@@ -64,7 +64,7 @@ def parse_instant(text: str) -> int:
         except (ValueError, OverflowError):
             raise WindowError(f"{text!r} is no instant: write 2026-01-31T12:00:00Z or seconds since 1970") from None
     if not 0 <= second <= _LATEST:
-        raise WindowError(f"{text!r} is out of range: write an instant between 1970 and 9998")
+        raise WindowError(f"{text!r} is out of range: write an instant from 1970 to 9999")
     return second
 
 

@@ -123,18 +123,21 @@ class StoredUnits:
         start: int,
         end: int,
         namespaces: Collection[str] | None = None,
+        apart: bool = False,
     ) -> list[ValuedRow]:
         """Whole units summed up by group and factors in the database; with many gaps a group has several rows.
 
         Of these namespaces alone, where they are given.
 
         Components are summed up in the first column of each three: a sum over millions of rows costs by its columns.
+        `apart` keeps them apart.
 
         Raises:
             OverflowError: SQLite adds up in 64 bits, and a sum does not fit.
         """
         row, derivation_id = schema.valued_row.c, self._find(connection)
-        columns = [sum((row[NAMES[part]] for part in parts[1:]), row[NAMES[parts[0]]]) for parts in _SUMMED.values()]
+        summed = {column: (column,) for column in range(COLUMNS)} if apart else _SUMMED
+        columns = [sum((row[NAMES[part]] for part in parts[1:]), row[NAMES[parts[0]]]) for parts in summed.values()]
         g = schema.row_group.c
         among = [] if namespaces is None else [row.group_id.in_(sa.select(g.id).where(g.namespace.in_(namespaces)))]
         # One range of the primary key each: by OR, SQLite would read everything of the derivation.
@@ -152,7 +155,7 @@ class StoredUnits:
         rows = []
         for group, factors, *sums in found:
             figures = [0] * COLUMNS
-            for column, figure in zip(_SUMMED, sums, strict=True):
+            for column, figure in zip(summed, sums, strict=True):
                 figures[column] = int(figure)
             rows.append(_row(start, end, groups[group], figures, sets[factors]))
         return rows

@@ -34,7 +34,10 @@ from carbonbudget_operator.ledger.external_figures import listed
 from carbonbudget_operator.ledger.external_records import pack_file
 from carbonbudget_operator.namespace_names import EVERY_NAMESPACE
 from carbonbudget_operator.server.pools import Question
-from carbonbudget_operator.server.public.emission_answer import emission_answer, emission_version, instant
+from carbonbudget_operator.server.public.cluster_answers import nodes_answer, reports_answer
+from carbonbudget_operator.server.public.emission_answer import emission_answer, emission_version
+from carbonbudget_operator.server.public.formats import instant
+from carbonbudget_operator.server.public.grid_answers import factors_answer, intensity_answer
 from carbonbudget_operator.server.routes.budgets import check_hours, check_questions, check_spans
 from carbonbudget_operator.server.routes.query_handling import parse
 from carbonbudget_operator.server.routes.reports import encoded, refused
@@ -152,6 +155,22 @@ def _emissions_version(answers: LedgerAnswers, question: Question) -> bytes:
     return emission_version(answers.queries.book, question.given)
 
 
+def _intensity(answers: LedgerAnswers, question: Question) -> bytes:
+    return intensity_answer(answers.queries.book, question.given, question.now)
+
+
+def _factors(answers: LedgerAnswers, question: Question) -> bytes:
+    return factors_answer(answers.queries.book, question.given, question.now, answers.settings.source)
+
+
+def _nodes(answers: LedgerAnswers, question: Question) -> bytes:
+    return nodes_answer(answers.queries.book, question.given)
+
+
+def _reports(answers: LedgerAnswers, question: Question) -> bytes:
+    return reports_answer(answers.queries.book, question.given)
+
+
 def _status(answers: LedgerAnswers, question: Question) -> bytes:
     through = answers.queries.data_through()
     return ServerStatus(
@@ -187,6 +206,10 @@ _KINDS: Final[Mapping[str, Callable[[LedgerAnswers, Question], bytes]]] = {
     "prepare": _prepare,
     "emissions": _emissions,
     "emissions_version": _emissions_version,
+    "intensity": _intensity,
+    "factors": _factors,
+    "nodes": _nodes,
+    "reports": _reports,
     "status": _status,
     "external_files": _external_files,
     "external_parse": _external_parse,

@@ -136,15 +136,16 @@ class ValuedReader:
         return IntensityHours(series, words, age, carbon.basis, others, terms.stated)
 
     def rows(
-        self, start: int, end: int, by_node: bool = False, namespaces: Collection[str] | None = None
-    ) -> Iterator[ValuedRow]:
+        self, start: int, end: int, by_node: bool = False, namespaces: Collection[str] | None = None,
+        apart: bool = False,
+    ) -> Iterator[ValuedRow]:  # fmt: skip
         """Rows that add up to [start, end); `by_node`: the rows of each node are separate. `namespaces`: of these only.
 
         Nodes of sealed hours are not known any more. In stored units the components are summed up in the first
-        column of each three. A slice that straddles a boundary counts pro rata in time.
+        column of each three, unless they are to be `apart`. A slice that straddles a boundary counts pro rata in time.
         """
         with snapshot(self.engine) as connection:
-            found = self._rows(connection, start, end, by_node, namespaces)
+            found = self._rows(connection, start, end, by_node, namespaces, apart)
             yield from found if namespaces is None else (row for row in found if row.namespace in namespaces)
 
     def reported_ms(self, start: int, end: int) -> int:
@@ -161,8 +162,9 @@ class ValuedReader:
         )  # fmt: skip
 
     def _rows(
-        self, connection: sa.Connection, start: int, end: int, by_node: bool, namespaces: Collection[str] | None
-    ) -> Iterator[ValuedRow]:
+        self, connection: sa.Connection, start: int, end: int, by_node: bool, namespaces: Collection[str] | None,
+        apart: bool,
+    ) -> Iterator[ValuedRow]:  # fmt: skip
         if by_node:
             sealed = sealed_hours(connection, self.cluster, start - HOUR, end)
             for hour in hours_with_facts(connection, start, end):
@@ -179,7 +181,7 @@ class ValuedReader:
             if is_stored and key[1] >= start and unit_end(key[1], key[0]) <= end
         ]
         try:
-            yield from self.derived.total(connection, whole, start, end, namespaces)
+            yield from self.derived.total(connection, whole, start, end, namespaces, apart)
         except OverflowError:  # more than 2.5 GWh in one group: added up here, where numbers have no end
             whole = []
         for key in units.keys() - set(whole):

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import datetime as dt
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from carbonbudget_operator.answers.emission_series import (
+    COMPONENTS,
     Amounts,
-    Place,
     Series,
     SeriesQuery,
     SeriesRow,
@@ -21,7 +17,8 @@ from carbonbudget_operator.answers.emission_series import (
 from carbonbudget_operator.answers.grouping import GroupingError, parse_filter, parse_group_by
 from carbonbudget_operator.answers.windows import WindowError, check_window
 from carbonbudget_operator.ingest.refusal import Refusal
-from carbonbudget_operator.server.public.formats import Cell, Format, render
+from carbonbudget_operator.server.public.formats import Cell, Format, instant, render
+from carbonbudget_operator.server.public.paging import make_cursor, read_cursor
 from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
 
 Accounting = Literal["LocationBased", "MarketBased", "Both"]
@@ -44,10 +41,22 @@ def query_of(given: Mapping[str, Any]) -> SeriesQuery:
         raise Refusal(403, "forbidden", "nodes are shown to those who may get carbonbudgets in all namespaces")
     if given["compare"] and given["step"] != "all":
         raise Refusal(400, "malformed", "compare=previous compares whole windows: ask with step=all")
+    place = read_cursor(given["cursor"], (int, *(str for _ in group_by)))
+    after = None if place is None else (int(place[0]), tuple(map(str, place[1:])))
     return SeriesQuery(
         window, given["step"], group_by, filters, None if names is None else frozenset(names), given["compare"],
-        read_cursor(given["cursor"], len(group_by)), given["limit"],
+        after, given["limit"], _components(given["include"]),
     )  # fmt: skip
+
+
+def _components(text: str) -> tuple[int, ...]:
+    """The components that count, each once. Raises Refusal."""
+    names = {name.strip() for name in text.split(",") if name.strip()}
+    if not names or names - set(COMPONENTS):
+        there = ", ".join(COMPONENTS)
+        reason = f"include names {there}, or some of them joined by commas; embodied emissions are in no other figure"
+        raise Refusal(400, "malformed", reason)
+    return tuple(index for index, name in enumerate(COMPONENTS) if name in names)
 
 
 def emission_version(book: ValuedReader, given: Mapping[str, Any]) -> bytes:
@@ -81,7 +90,7 @@ def _around(query: SeriesQuery, series: Series, accounting: Accounting) -> dict[
         "end": instant(series.covers[1]),
         "namespaces": None if query.namespaces is None else sorted(query.namespaces),
         "total": _figures(series.total, accounting),
-        "next": None if series.last is None else make_cursor(series.last),
+        "next": None if series.last is None else make_cursor((series.last[0], *series.last[1])),
     }
 
 
@@ -114,26 +123,3 @@ def _figures(amounts: Amounts, accounting: Accounting) -> dict[str, Cell]:
         "measured_percent": amounts.measured_percent,
     }
     return {name: figures[name] for name in _shown(accounting)}
-
-
-def instant(second: int) -> str:
-    """RFC 3339 of a UTC second."""
-    return dt.datetime.fromtimestamp(second, dt.UTC).isoformat().replace("+00:00", "Z")
-
-
-def make_cursor(place: Place) -> str:
-    """Text that names the place after which the next page begins."""
-    return base64.urlsafe_b64encode(json.dumps([place[0], *place[1]]).encode()).decode()
-
-
-def read_cursor(text: str, fields: int) -> Place | None:
-    """The place that a cursor names; None for the first page. Raises Refusal."""
-    if not text:
-        return None
-    try:
-        start, *key = json.loads(base64.urlsafe_b64decode(text.encode("ascii")))
-    except (ValueError, TypeError, binascii.Error, RecursionError):
-        start, key = None, []
-    if type(start) is not int or len(key) != fields or not all(isinstance(part, str) for part in key):
-        raise Refusal(400, "malformed", "the cursor is of another question: ask without it for the first page")
-    return start, tuple(key)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import datetime as dt
 import io
 import json
 from collections.abc import Mapping, Sequence
@@ -18,7 +19,7 @@ MEDIA_TYPES: Final[Mapping[Format, str]] = {
     "csv": "text/csv; charset=utf-8",
 }
 # A spreadsheet runs a cell that begins so as a formula (OWASP, CSV injection).
-_FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 def render(form: Format, columns: Sequence[str], rows: Sequence[Row], around: Mapping[str, object]) -> bytes:
@@ -32,6 +33,11 @@ def render(form: Format, columns: Sequence[str], rows: Sequence[Row], around: Ma
     writer.writerow([_cell(column) for column in columns])
     writer.writerows([_cell(row.get(column)) for column in columns] for row in rows)
     return text.getvalue().encode()
+
+
+def instant(second: int) -> str:
+    """RFC 3339 of a UTC second."""
+    return dt.datetime.fromtimestamp(second, dt.UTC).isoformat().replace("+00:00", "Z")
 
 
 def _cell(value: Cell) -> Cell:

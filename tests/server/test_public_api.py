@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import io
 import json
@@ -293,3 +294,67 @@ async def test_the_api_describes_itself(face: Face) -> None:
     resources = ("emissions", "intensity", "factors", "nodes", "reports", "reports/{period}", "reports/{period}/closed")
     assert set(document["paths"]) == {f"/api/v1/{name}" for name in (*resources, "whoami", "status")}
     assert document["openapi"].startswith("3.1")
+
+
+async def test_a_cut_answer_is_never_taken_for_a_whole_one(face: Face) -> None:
+    """CSV and NDJSON cannot name a next page."""
+    for form in ("csv", "ndjson"):
+        answer = await get(face, format=form, limit=1)
+        assert (answer.status_code, answer.json()["kind"]) == (422, "unanswerable")
+        assert (await get(face, format=form)).status_code == 200
+
+
+async def test_until_the_pods_are_known_a_tenant_is_asked_to_come_again(face: Face) -> None:
+    face.api.namespaces = None
+    answer = await get(face, token=TENANT)
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
+    assert (await get(face, token=TENANT, filter="namespace=team-a")).status_code == 200
+    assert (await get(face)).status_code == 200
+
+
+async def test_a_search_through_all_namespaces_is_made_once_a_minute(face: Face) -> None:
+    face.api.namespaces = {f"ns-{number}" for number in range(300)} | {"team-a"}
+    answers = await asyncio.gather(*(get(face, token=TENANT) for _ in range(4)))
+    assert {answer.status_code for answer in answers} == {200}
+    asked = face.api.rights
+    assert asked < 320
+    assert (await get(face, "/api/v1/whoami", TENANT)).json()["namespaces"] == ["team-a"]
+    assert face.api.rights == asked
+    face.api.namespaces = {f"ns-{number}" for number in range(1_001)}
+    answer = await get(face, token="user:late@team-a")
+    assert answer.status_code == 422
+    assert "1001" not in answer.text  # how many there are is nobody's business
+
+
+@pytest.mark.parametrize(("method", "path", "status"), [("GET", "/api/v1/nothing", 404), ("POST", EMISSIONS, 405)])
+async def test_what_there_is_not_is_a_problem_too(face: Face, method: str, path: str, status: int) -> None:
+    answer = await face.client.request(method, path, headers={"Authorization": f"Bearer {LEAD}"})
+    assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
+    assert answer.json()["status"] == status
+
+
+async def test_stored_and_sealed_hours_give_the_same_answers_as_facts(face: Face) -> None:
+    """Days, hours and what is sealed are read by other ways; a tenant's part of them by another statement."""
+    asked = [
+        (token, {"by": by, "step": step})
+        for token in (LEAD, TENANT, OTHER)
+        for by in ("namespace", "workload", "namespace,label:team")
+        for step in ("hour", "day", "all")
+    ]
+    facts = [(await get(face, token=token, **params)).json() for token, params in asked]  # type: ignore[arg-type]
+    for days, seals in ((2, False), (50, True)):
+        steps = UpkeepSteps(face.pools.book, 35, 25)
+        now = HOUR + days * 86_400
+        steps.begin(now)
+        steps.begin(now)  # an hour that did not change since the round before
+        done = 0
+        while steps.step(now) is not None:
+            done += 1
+        assert done or seals
+        while seals and steps.seal(now) is not None:
+            done += 1
+        assert done
+        again = [(await get(face, token=token, **params)).json() for token, params in asked]  # type: ignore[arg-type]
+        for (token, params), before, after in zip(asked, facts, again, strict=True):
+            assert after["rows"] == before["rows"], (token, params, seals)
+            assert after["total"] == before["total"]

@@ -50,10 +50,11 @@ class ApiServer:
 
     up: bool = True
     reviews: list[str] = field(default_factory=list)
+    rights: int = 0  # how often a right was asked for
     unmetered: dict[str, int] = field(default_factory=dict)  # pods on nodes without an agent, by namespace
-    namespaces: set[str] = field(default_factory=set)  # those that run pods
+    namespaces: set[str] | None = field(default_factory=set)  # those that run pods; None: not known yet
 
-    async def running(self) -> set[str]:
+    async def running(self) -> set[str] | None:
         return self.namespaces
 
     async def answer(self, request: web.Request) -> web.Response:
@@ -65,6 +66,7 @@ class ApiServer:
             self.reviews.append(spec["token"])
             return web.json_response({"status": self._token(spec)})
         who, _, where = spec["user"].partition("@")
+        self.rights += 1
         where = next(iter(spec.get("extra", {}).get("scopes", ())), where)
         if "nonResourceAttributes" in spec:
             return web.json_response({"status": {"allowed": who == "prometheus"}})

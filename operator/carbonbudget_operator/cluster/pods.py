@@ -97,8 +97,13 @@ class PodIndex:
         places = {place for place in here if place.partition("/")[0] in nodes}  # a static pod has two uids
         return Counts(place.split("/", 2)[1] for place in places)
 
-    async def namespaces(self) -> frozenset[str]:
-        """The namespaces of all pods in the index, collected in a thread because there may be 500,000 pods."""
+    async def namespaces(self) -> frozenset[str] | None:
+        """The namespaces of all pods in the index; None before the first list.
+
+        Collected in a thread, because there may be 500,000 pods.
+        """
+        if not self._complete:
+            return None
         places = list(self._placed.values())
         return await asyncio.to_thread(lambda: frozenset(place.split("/", 2)[1] for place in places))
 

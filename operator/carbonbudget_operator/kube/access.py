@@ -79,11 +79,11 @@ class Access:
             raise Unauthenticated(f"the token is expired, invalid, or not for the audience {self._audience}")
         return caller
 
-    async def may_read_budgets(self, caller: Caller, namespace: str) -> bool:
+    async def may_read_budgets(self, caller: Caller, namespace: str, remember: bool = True) -> bool:
         """Whether the caller may get carbonbudgets in a namespace, or in EVERY_NAMESPACE."""
         resource = {"group": "carbonbudget.dev", "resource": "carbonbudgets", "verb": "get"}
         attributes = resource | ({"namespace": namespace} if namespace != EVERY_NAMESPACE else {})
-        return await self._may(caller, {"resourceAttributes": attributes})
+        return await self._may(caller, {"resourceAttributes": attributes}, remember)
 
     async def may_close_reports(self, caller: Caller, verb: str) -> bool:
         """Whether the caller may "create" (close) or "delete" (reopen) closedreports, which exist in the ledger alone.
@@ -136,7 +136,7 @@ class Access:
             node=next(iter(extra.get(_NODE_NAME, ())), ""),
         )
 
-    async def _may(self, caller: Caller, question: dict[str, object]) -> bool:
+    async def _may(self, caller: Caller, question: dict[str, object], remember: bool = True) -> bool:
         # The key has everything that an authorizer can use: `extra` may hold the scopes that a token is restricted to.
         who = [caller.user, caller.uid, caller.groups, sorted(caller.extra.items())]
         key = (hashlib.sha256(json.dumps(who).encode()).digest(), json.dumps(question, sort_keys=True))
@@ -155,7 +155,8 @@ class Access:
             }
             status = await self._ask(_ACCESS_REVIEWS, body)
             allowed = status.get("allowed") is True
-            _store(self._rights, key, (allowed, time.monotonic() + _RIGHT_SECONDS))
+            if remember:  # a search through all namespaces must not push out what is asked each minute
+                _store(self._rights, key, (allowed, time.monotonic() + _RIGHT_SECONDS))
         return allowed
 
     async def _ask(self, path: ApiPath, body: Mapping[str, object]) -> Mapping[str, object]:

@@ -9,6 +9,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from prometheus_client import CollectorRegistry, generate_latest
+from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
 from carbonbudget_operator.ingest.body import read_body
@@ -18,7 +19,7 @@ from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.kube.access import Access
 from carbonbudget_operator.ledger.writer import LedgerWriter
 from carbonbudget_operator.server.pools import WorkerPools
-from carbonbudget_operator.server.public.problems import refusal_response
+from carbonbudget_operator.server.public.problems import PREFIX, refusal_response
 from carbonbudget_operator.server.public.routes import public_routes
 from carbonbudget_operator.server.public.visible import Namespaces, no_namespaces
 from carbonbudget_operator.server.readiness import Readiness
@@ -49,6 +50,13 @@ def make_app(
     @app.exception_handler(Refusal)
     async def refused(request: Request, refusal: Refusal) -> JSONResponse:
         return refusal_response(request, refusal)
+
+    @app.exception_handler(HTTPException)
+    async def unknown(request: Request, error: HTTPException) -> JSONResponse:
+        """A path or a method that there is not."""
+        if not request.url.path.startswith(PREFIX):
+            return JSONResponse({"detail": error.detail}, error.status_code, error.headers)
+        return refusal_response(request, Refusal(error.status_code, "unknown", f"{request.method} {error.detail}"))
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:

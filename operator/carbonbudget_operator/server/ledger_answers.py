@@ -36,7 +36,7 @@ from carbonbudget_operator.namespace_names import EVERY_NAMESPACE
 from carbonbudget_operator.server.pools import Question
 from carbonbudget_operator.server.public.cluster_answers import nodes_answer, reports_answer
 from carbonbudget_operator.server.public.emission_answer import emission_answer, emission_version
-from carbonbudget_operator.server.public.formats import instant
+from carbonbudget_operator.server.public.formats import TooManyRows, instant
 from carbonbudget_operator.server.public.grid_answers import factors_answer, intensity_answer
 from carbonbudget_operator.server.routes.budgets import check_hours, check_questions, check_spans
 from carbonbudget_operator.server.routes.query_handling import parse
@@ -53,7 +53,13 @@ class LedgerAnswers:
 
     def answer(self, question: Question) -> bytes:
         """The answer as JSON, within the question's allowance. Raises Refusal."""
-        text = _KINDS[question.kind](self, question)
+        try:
+            text = _KINDS[question.kind](self, question)
+        except TooManyRows:
+            reason = (
+                "the answer has more rows than `limit`: raise it, ask about less, or use format=json, which has pages"
+            )
+            raise Refusal(422, "unanswerable", reason) from None
         most = question.allowance.answer_bytes
         if len(text) > most:
             reason = f"the answer has {len(text)} bytes, at most {most} are sent at once: ask in parts"

@@ -22,8 +22,18 @@ MEDIA_TYPES: Final[Mapping[Format, str]] = {
 _FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
+class TooManyRows(ValueError):
+    """The answer has more rows than its page, and its format cannot say so."""
+
+
 def render(form: Format, columns: Sequence[str], rows: Sequence[Row], around: Mapping[str, object]) -> bytes:
-    """`rows` in that format. `around` is what stands beside the rows in JSON; the other formats have rows alone."""
+    """`rows` in that format. `around` stands beside the rows in JSON; the other formats have rows alone.
+
+    Raises:
+        TooManyRows: there is a next page, which no other format than JSON can name.
+    """
+    if form != "json" and around.get("next") is not None:
+        raise TooManyRows
     if form == "json":
         return json.dumps({**around, "rows": rows}).encode()
     if form == "ndjson":

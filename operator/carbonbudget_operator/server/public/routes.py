@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.openapi.utils import get_openapi
-from fastapi.responses import JSONResponse
 
 from carbonbudget_operator.answers.emission_series import COMPONENTS
 from carbonbudget_operator.answers.grouping import GroupingError, parse_filter
@@ -32,8 +32,8 @@ from carbonbudget_operator.server.public.parameters import (
     versions_of,
     window_of,
 )
-from carbonbudget_operator.server.public.problems import PREFIX
-from carbonbudget_operator.server.public.visible import Namespaces, visible_namespaces
+from carbonbudget_operator.server.public.problems import MEDIA_TYPE, PREFIX
+from carbonbudget_operator.server.public.visible import Namespaces, VisibleNamespaces
 from carbonbudget_operator.server.routes.query_handling import QueryCaller, QueryHandling
 
 _ALL = ",".join(COMPONENTS)
@@ -41,7 +41,7 @@ _ALL = ",".join(COMPONENTS)
 
 def public_routes(asking: QueryHandling, namespaces: Namespaces) -> APIRouter:
     """All of them. `namespaces` gives those that run pods: what a caller who names none may be shown."""
-    asked_by = Depends(asking.asker)
+    asked_by, visible = Depends(asking.asker), VisibleNamespaces(asking.access, namespaces)
 
     async def checked(request: Request, asker: QueryCaller = asked_by) -> QueryCaller:
         check_names(request)
@@ -83,7 +83,7 @@ def public_routes(asking: QueryHandling, namespaces: Namespaces) -> APIRouter:
             named = [value for field, value in parse_filter(filters) if field == "namespace"]
         except GroupingError as error:
             raise Refusal(400, "malformed", str(error)) from None
-        found = await visible_namespaces(asking.access, asker.caller, named or await namespaces())
+        found = await (visible.among(asker.caller, named) if named else visible.of(asker.caller))
         if not found:
             where = f"namespace {named[0]}" if named else "any namespace"
             raise Refusal(403, "forbidden", f"{asker.caller.user} may not get carbonbudgets in {where}")
@@ -93,7 +93,7 @@ def public_routes(asking: QueryHandling, namespaces: Namespaces) -> APIRouter:
     async def whoami(asker: QueryCaller = known) -> WhoAmI:
         shown = None
         if not asker.wide:
-            shown = await visible_namespaces(asking.access, asker.caller, await namespaces())
+            shown = await visible.of(asker.caller)
         caller = asker.caller
         return WhoAmI(user=caller.user, groups=list(caller.groups), all_namespaces=asker.wide, namespaces=shown)
 
@@ -105,16 +105,27 @@ def public_routes(asking: QueryHandling, namespaces: Namespaces) -> APIRouter:
     add_grid_routes(router, asking, known)
     add_cluster_routes(router, asking, known)
 
+    # Anybody may read it, so that it is made once: it takes a tenth of a second.
+    document = json.dumps(openapi_document(router)).encode()
+
     @router.get("/openapi.json", include_in_schema=False)
-    async def openapi() -> JSONResponse:
-        return JSONResponse(openapi_document(router))
+    async def openapi() -> Response:
+        return Response(document, media_type="application/json")
 
     return router
 
 
 def openapi_document(router: APIRouter) -> Mapping[str, Any]:
     """The OpenAPI 3.1 document of /api/v1."""
-    return get_openapi(
+    made = get_openapi(
         title="carbonbudget", version="v1", openapi_version="3.1.0", routes=router.routes,
         description="Energy and emissions of a cluster's pods. A bearer token for the audience carbonbudget-server.",
     )  # fmt: skip
+    for item in made["paths"].values():
+        for operation in item.values():
+            for status, response in operation["responses"].items():
+                if status >= "400" and "application/json" in response.get("content", {}):  # as FastAPI has a model
+                    response["content"] = {MEDIA_TYPE: response["content"]["application/json"]}
+    made["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+    made["security"] = [{"token": []}]
+    return made

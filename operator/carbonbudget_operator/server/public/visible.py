@@ -1,41 +1,77 @@
-"""Which namespaces a caller of /api/v1 may read."""
+"""Which namespaces a caller of /api/v1 may read.
+
+Anybody with a token may ask, so that the questions to the API server are bounded in all: agents' tokens are reviewed
+over the same connections.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Collection, Iterable
+from typing import Final
 
 from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.kube.access import Access, AccessUnavailable, Caller
 
-MAX_NAMESPACES = 1_000
-_AT_ONCE = 16
-_SECONDS = 5
+MAX_NAMESPACES: Final = 1_000
+_AT_ONCE: Final = 8  # of the client's 32 connections
+_SECONDS: Final = 5
+_FRESH_SECONDS: Final = 60.0  # as long as a right is cached elsewhere
+_MAX_CALLERS: Final = 500
 
-Namespaces = Callable[[], Awaitable[Collection[str]]]  # those that run pods, or did a while ago
+# Those that run pods, or did a while ago; None while that is not known yet.
+Namespaces = Callable[[], Awaitable[Collection[str] | None]]
+_Key = tuple[str, str, tuple[str, ...], str]
 
 
-async def visible_namespaces(access: Access, caller: Caller, candidates: Iterable[str]) -> list[str]:
-    """Those of the candidates in which the caller may get carbonbudgets, in order. Raises Refusal."""
-    names = sorted(set(candidates))
-    if len(names) > MAX_NAMESPACES:
-        reason = f"the cluster has {len(names)} namespaces: name yours, for example filter=namespace=team-a"
-        raise Refusal(422, "unanswerable", reason)
-    turns = asyncio.Semaphore(_AT_ONCE)
+class VisibleNamespaces:
+    """Finds them, for all callers together: few questions at once, one search of a caller at a time."""
 
-    async def may_read(name: str) -> bool:
-        async with turns:
-            return await access.may_read_budgets(caller, name)
+    def __init__(self, access: Access, candidates: Namespaces) -> None:
+        self._access, self._candidates = access, candidates
+        self._turns = asyncio.Semaphore(_AT_ONCE)
+        self._searching: dict[_Key, asyncio.Lock] = {}
+        self._found: dict[_Key, tuple[list[str], float]] = {}
 
-    try:
-        async with asyncio.timeout(_SECONDS):
-            allowed = await asyncio.gather(*map(may_read, names))
-    except AccessUnavailable as error:
-        raise Refusal(503, "api_server", str(error), 5) from None
-    except TimeoutError:
-        reason = f"the API server did not say within {_SECONDS} s what you may read: try again, or name a namespace"
-        raise Refusal(503, "api_server", reason, 5) from None
-    return [name for name, may in zip(names, allowed, strict=True) if may]
+    async def among(self, caller: Caller, names: Iterable[str]) -> list[str]:
+        """Those of the names in which the caller may get carbonbudgets, in order. Raises Refusal."""
+        wanted = sorted(set(names))
+        try:
+            async with asyncio.timeout(_SECONDS):
+                allowed = await asyncio.gather(*(self._may_read(caller, name) for name in wanted))
+        except AccessUnavailable as error:
+            raise Refusal(503, "api_server", str(error), 5) from None
+        except TimeoutError:
+            reason = f"the API server did not say within {_SECONDS} s what you may read: try again, or name a namespace"
+            raise Refusal(503, "api_server", reason, 5) from None
+        return [name for name, may in zip(wanted, allowed, strict=True) if may]
+
+    async def of(self, caller: Caller) -> list[str]:
+        """All that the caller may read, of those that run pods or did a while ago. Raises Refusal."""
+        key = (caller.user, caller.uid, caller.groups, repr(sorted(caller.extra.items())))
+        async with self._searching.setdefault(key, asyncio.Lock()):
+            try:
+                found, until = self._found.get(key, ([], 0.0))
+                if time.monotonic() < until:
+                    return found
+                names = await self._candidates()
+                if names is None:
+                    raise Refusal(503, "starting", "the server does not know the pods yet: try again", 5)
+                if len(names) > MAX_NAMESPACES:
+                    reason = "there are too many namespaces to look through: name yours (filter=namespace=team-a)"
+                    raise Refusal(422, "unanswerable", reason)
+                found = await self.among(caller, names)
+                if len(self._found) >= _MAX_CALLERS:
+                    self._found.clear()
+                self._found[key] = found, time.monotonic() + _FRESH_SECONDS
+                return found
+            finally:
+                self._searching.pop(key, None)
+
+    async def _may_read(self, caller: Caller, name: str) -> bool:
+        async with self._turns:
+            return await self._access.may_read_budgets(caller, name, remember=False)
 
 
 async def no_namespaces() -> Collection[str]:

@@ -7,6 +7,7 @@ import sqlalchemy as sa
 from tests.ledger.reports import a_report, book
 
 from carbonbudget_operator.answers.emissions_report import EmissionsReporter
+from carbonbudget_operator.answers.report_closing import ClosingError, prepare
 from carbonbudget_operator.decimal_text import kilowatt_hours
 from carbonbudget_operator.ledger.booking import Booker
 from carbonbudget_operator.settings import Settings
@@ -31,6 +32,20 @@ def test_between_two_units_a_report_holds_no_transaction(filled: sa.Engine) -> N
         assert filled.pool.checkedout() == 0  # type: ignore[attr-defined] # of a pool that counts them
         steps += 1
     assert steps == HOURS
+    assert not reporter.changed_meanwhile
+
+
+def test_a_period_that_changes_while_it_is_read_is_not_closed(filled: sa.Engine) -> None:
+    """A closure's hash must not cover a part of before and a part of after."""
+
+    def late(done: int, _: int) -> None:
+        if done == 10:
+            book(Booker(filled), a_report(DAY + HOUR * 5 + 60, "n1", {"p1": 7_000_000_000}))
+
+    day, now = "2025-07-01", DAY + 40 * HOUR
+    with pytest.raises(ClosingError, match="arrived while it was read: close it again"):
+        prepare(filled, Settings(), day, now, incomplete=True, progress=late)
+    assert prepare(filled, Settings(), day, now, incomplete=True).period == day
 
 
 def test_late_reports_while_a_report_is_made_leave_energy_and_methods_equal(filled: sa.Engine) -> None:
@@ -46,6 +61,7 @@ def test_late_reports_while_a_report_is_made_leave_energy_and_methods_equal(fill
     assert isinstance(energy, list)
     assert [row["kwh"] for row in energy] == [kilowatt_hours(total["it_energy_uj"])]
     assert total["it_energy_uj"] == sum(1_000_700 + hour for hour in range(HOURS)) + 2 * 7_000_000_700
+    assert reporter.changed_meanwhile
     assert total["it_energy_uj"] == sum(part["it_energy_uj"] for part in found["namespaces"].values())  # type: ignore[attr-defined] # of a JSON object
 
 

@@ -123,6 +123,9 @@ def test_suspension_blocks_too_and_its_grace_begins_once() -> None:
     assert later.suspend_from == first.suspend_from
     edited = judged(replace(budget, generation=2, grace_s=60), 1300, 10 * HOUR, later)
     assert edited.suspend_from == first.suspend_from
+    # Other pods are counted: their Jobs were not announced.
+    others = judged(replace(budget, generation=3, counted_hash="b"), 1300, 11 * HOUR, edited)
+    assert others.suspend_from == 11 * HOUR + 1800
 
 
 def test_a_budget_per_workload_blocks_nobody_else_and_still_suspends() -> None:

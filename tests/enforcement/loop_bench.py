@@ -32,7 +32,8 @@ class World:
     """Uids of which no pods are known."""
     up: bool = True
     failing: int = 0
-    no_events: bool = False
+    no_events: int = 0
+    """The status that each Event is answered with; 0: it is taken."""
     refused: int = 0
     """Patches that are refused from now on."""
     unwritable: str = ""
@@ -64,7 +65,7 @@ class World:
             return web.json_response({"items": [b for b in self.budgets if b["kind"] == kind], "metadata": {}})
         body = await request.json()
         if request.method == "POST" and self.no_events:
-            return web.json_response({"message": "too many"}, status=403)
+            return web.json_response({"message": "too many"}, status=self.no_events)
         if request.method == "POST":
             self.events.append((body["reason"], body["message"]))
             return web.json_response(body)

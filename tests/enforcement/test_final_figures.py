@@ -251,6 +251,19 @@ async def test_a_job_that_is_deleted_after_its_hour_has_an_event_without_a_reser
     assert bench.loop.store.deleted == {}
 
 
+async def test_the_event_of_a_deleted_job_that_was_not_taken_is_sent_again(bench: Bench) -> None:
+    """The Event is the only place in the cluster where its figures are."""
+    bench.add(labels={}, status=finished(NOW - HOUR, NOW - 2 * HOUR))
+    delete(bench)
+    bench.world.no_events = 503
+    await bench.annotate()
+    assert (bench.world.events, bench.metric("final_figures_total", fate="event")) == ([], 0)
+    bench.world.no_events = 0
+    await bench.annotate()
+    assert [reason for reason, _ in bench.world.events] == ["CarbonEmitted"]
+    assert (bench.loop.store.deleted, bench.metric("final_figures_total", fate="event")) == ({}, 1)
+
+
 async def test_a_job_that_was_suspended_and_never_had_a_pod_has_no_figures(bench: Bench) -> None:
     bench.add("suspended", suspend=True, status={})
     bench.add("ended", suspend=True, status=finished(NOW - 30, 0, kind="Failed"))

@@ -187,6 +187,20 @@ def test_a_figure_is_incomplete_an_hour_after_the_last_hour_if_no_report_arrived
     assert ("missing" in note.message, "may change" in note.message) == (stage == "incomplete", stage == "provisional")
 
 
+def test_a_job_after_which_all_reports_stopped_gets_its_figure_when_none_is_expected() -> None:
+    """A cluster that scales to zero with its last Job: the data end a window before the Job does."""
+    stopped = DONE.finished_at - 60
+    patient = HOUR_END + HOUR
+    assert not is_figure_due(DONE, False, progress(stopped, patient - 1, DONE.finished_at))
+    for deleted in (False, True):
+        assert is_figure_due(DONE, deleted, progress(stopped, patient, DONE.finished_at))
+
+
+def test_figures_of_the_future_are_not_those_of_the_jobs_end() -> None:
+    forged = a_job(status=finished(NOW, NOW - 7560), annotations={"carbonbudget.dev/as-of": "2999-01-01T00:00:00Z"})
+    assert is_figure_due(forged, False, progress(NOW + 60))
+
+
 @given(
     st.integers(-2 * HOUR, 2 * HOUR),
     st.lists(st.integers(0, HOUR), min_size=1, max_size=20),

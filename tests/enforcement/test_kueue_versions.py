@@ -79,7 +79,6 @@ async def test_a_group_without_workloads_counts_as_no_kueue() -> None:
     [
         ({"v1beta1": 200, "v1beta2": 200}, "v1beta1", "v1beta2"),
         ({"v1beta1": 200}, "v1beta2", "v1beta1"),
-        ({}, "v1beta1", "v1beta1"),  # Kueue comes later
         ({"v1": 403}, "v1beta2", "v1beta2"),
     ],
 )
@@ -128,6 +127,27 @@ async def test_an_api_server_that_is_away_at_the_start_is_asked_again(monkeypatc
             while not asked:  # noqa: ASYNC110 - the server has no event to wait for
                 await asyncio.sleep(0.01)
             statuses["v1"] = 404
+            while not (lists := [one for one in asked if one.endswith("/workloads")]):  # noqa: ASYNC110 - the same
+                await asyncio.sleep(0.01)
+        following.cancel()
+        await asyncio.wait([following])
+    assert set(lists) == {"/apis/kueue.x-k8s.io/v1beta2/workloads"}
+
+
+async def test_a_kueue_that_is_installed_later_is_used_by_its_newest_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With GitOps the order of installation is by chance; a setting's version could be one that refuses writes."""
+    monkeypatch.setattr("carbonbudget_operator.enforcement.enforcement_loop._KUEUE_LOOK_S", 0.01)
+    statuses: dict[str, int] = {}
+    async with an_api_server(statuses) as (client, asked):
+        loop = EnforcementLoop(
+            client, ServerClient("http://127.0.0.1:1", None, lambda: ""), dict, asyncio.Event(), dict, ConflictStore(),
+            EnforcementSettings(kueue="v1beta1"), frozenset(), EnforcementMetrics(CollectorRegistry()), 60, 35,
+        )  # fmt: skip
+        following = asyncio.create_task(loop.follow_workloads())
+        async with asyncio.timeout(20):
+            while len(asked) < 6:  # noqa: ASYNC110 - the server has no event to wait for
+                await asyncio.sleep(0.01)
+            statuses |= {"v1beta1": 200, "v1beta2": 200}
             while not (lists := [one for one in asked if one.endswith("/workloads")]):  # noqa: ASYNC110 - the same
                 await asyncio.sleep(0.01)
         following.cancel()

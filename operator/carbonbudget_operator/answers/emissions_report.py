@@ -20,7 +20,7 @@ from carbonbudget_operator.answers.time_ranges import covered_range, covers
 from carbonbudget_operator.decimal_text import grams, kilowatt_hours
 from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.expected_nodes import expectations, listed_from, without_agent
-from carbonbudget_operator.ledger.fact_reader import SILENT_SECONDS, data_through, node_spans
+from carbonbudget_operator.ledger.fact_reader import SILENT_SECONDS, data_through, hours_with_facts, node_spans
 from carbonbudget_operator.ledger.slices import HOUR
 from carbonbudget_operator.ledger.store import snapshot
 from carbonbudget_operator.ledger.valid_counts import valid_in_database
@@ -128,12 +128,14 @@ class EmissionsReporter:
     hours and not in its earlier ones; `data_through` is read first, so what it promises is in the report.
 
     `data_through`: after `run`, the UTC second up to which every node that still reports has reported.
+    `changed_meanwhile`: whether an hour of the span was changed while it was read, by a report or a revised intensity.
     """
 
     def __init__(self, engine: sa.Engine, settings: Settings) -> None:
         self._settings = settings
         self._book = ValuedReader(engine, settings)
         self._sums = _Sums()
+        self.changed_meanwhile = False
 
     def run(self, start: int, end: int, now: int) -> Iterator[tuple[int, int]]:
         """Read and value; yields how many units of how many are done. Then `result` has the report.
@@ -145,6 +147,7 @@ class EmissionsReporter:
         with snapshot(self._book.engine) as connection:
             self.data_through = data_through(node_spans(connection, self._settings.cluster))
             units = self._book.units(connection, start, end)
+            revisions = hours_with_facts(connection, start, end)
         ends = [min(end, unit_end(at, level)) for level, at in units]
         borders = [start, *ends[:-1], end]  # each part also holds the time before its unit that had no facts yet
         for done, part in enumerate(pairwise(borders)):
@@ -155,6 +158,7 @@ class EmissionsReporter:
             self._expected = expectations(connection, self._settings.cluster)
             self._listed_from = listed_from(connection, self._settings.cluster)
             self._without_agent = without_agent(connection, self._settings.cluster, start, end)
+            self.changed_meanwhile = hours_with_facts(connection, start, end) != revisions
 
     def _read(self, connection: sa.Connection, start: int, end: int) -> None:
         """Add [start, end). Its units are looked up again: upkeep may have replaced them meanwhile."""

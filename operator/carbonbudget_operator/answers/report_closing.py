@@ -79,6 +79,8 @@ def prepare(
         raise ClosingError(f"{period} has not ended yet")
     reporter = _run(engine, settings, span, now, progress)
     made, through = reporter.result(), reporter.data_through
+    if reporter.changed_meanwhile:  # a part of it would be of before, and a part of after
+        raise ClosingError(f"reports or grid intensities of {period} arrived while it was read: close it again")
     if not reporter.has_data:
         raise ClosingError(
             f"{period} has no data: no node reported anything in that time, so there is nothing to close"

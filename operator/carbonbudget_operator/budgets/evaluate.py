@@ -231,6 +231,9 @@ def _until(period: Period, now: int, fresh_for_s: int, previous: Verdict | None)
 
 
 def _suspend_from(budget: BudgetLimit, now: int, previous: Verdict | None) -> int:
-    """The grace starts once in a period, when Suspend is first reached. An edit does not start it again."""
-    held = previous is not None and previous.period == budget.period and previous.action is Action.SUSPEND
+    """The grace starts once in a period, when Suspend is first reached.
+
+    An edit does not start it again, unless other pods are counted after it: these were not announced.
+    """
+    held = counts_the_same(budget, previous) and previous is not None and previous.action is Action.SUSPEND
     return previous.suspend_from if held and previous is not None and previous.suspend_from else now + budget.grace_s

@@ -28,6 +28,7 @@ _DEBOUNCE_S: Final = 0.5
 _LATEST_WAKE_S: Final = 0.05
 _PATIENCE_WINDOWS: Final = 5
 _KUEUE_RETRY_S = 5.0
+_KUEUE_LOOK_S = 60.0  # while it is not installed
 
 Body = Mapping[str, object]
 Labels = Mapping[str, Mapping[str, str]]
@@ -105,7 +106,12 @@ class EnforcementLoop:
         while True:
             try:
                 version = await served_version(self._client)
-                break
+                if version:
+                    break
+                if not logged:
+                    _log.info("Kueue is not installed: its API is looked for every %d s", _KUEUE_LOOK_S)
+                logged = True
+                await asyncio.sleep(_KUEUE_LOOK_S)
             except KubeError as error:
                 if not logged:
                     _log.warning("the versions of Kueue's API cannot be read: %s", error.reason)

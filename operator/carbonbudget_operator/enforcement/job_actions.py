@@ -24,6 +24,9 @@ _MANAGER: Final = {"fieldManager": FIELD_MANAGER}
 
 WriteResult = Literal["written", "gone", "failed"]
 
+# Not allowed, or the namespace is gone or ends, or the Event is malformed: the same request fails again.
+_REFUSED_FOR_GOOD: Final = frozenset((400, 403, 404, 409, 422))
+
 
 class JobActions:
     """Writes to Jobs and other workloads. A write that fails is counted, and the next decision repeats it."""
@@ -106,19 +109,22 @@ class JobActions:
         self._log_recovery(str(path))
         return "written"
 
-    async def post_event(self, job: Job, event: EventText, now: int) -> None:
-        """Record an Event about the Job, which may be deleted already."""
+    async def post_event(self, job: Job, event: EventText, now: int) -> bool:
+        """Record an Event about the Job, which may be deleted already.
+
+        Returns whether it is settled: recorded, or refused for good. Else it can be tried again.
+        """
         about = InvolvedObject("batch/v1", "Job", job.name, job.namespace, job.uid)
         body = event_body(about, "controller", event.type, event.reason, event.message, now)
         try:
             async with self._slots:
                 await self._client.send("POST", about.events_path, body)
         except KubeError as error:
-            # The Event repeats what was patched, so it is not sent again.
             if self._failing.begins("events"):
                 _log.warning("%s of Job %s/%s was not posted: %s", event.reason, job.namespace, job.name, error.reason)
-        else:
-            self._failing.ends("events")
+            return error.status in _REFUSED_FOR_GOOD
+        self._failing.ends("events")
+        return True
 
     def _log_failure(self, what: str, error: KubeError) -> None:
         self._metrics.failures.inc()

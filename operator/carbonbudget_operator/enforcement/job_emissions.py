@@ -100,14 +100,18 @@ def is_figure_due(job: Job, deleted: bool, progress: LedgerProgress) -> bool:
 
     A Job that was deleted gets no second figure, so it does not wait for the end of its last hour.
     """
-    if job.finished_at > progress.data_through:
+    stage = figure_stage(job, progress)
+    if job.finished_at > progress.data_through and stage != "incomplete":
         return False
-    return deleted or not _has_provisional_figures(job) or figure_stage(job, progress) != "provisional"
+    return deleted or stage != "provisional" or not _has_provisional_figures(job, progress)
 
 
-def _has_provisional_figures(job: Job) -> bool:
-    """Whether the Job's figures are of its end. Those that it had while it ran are of an earlier time."""
-    return instant(job.annotations.get(AS_OF_ANNOTATION, "")) >= job.finished_at
+def _has_provisional_figures(job: Job, progress: LedgerProgress) -> bool:
+    """Whether the Job's figures are of its end. Those that it had while it ran are of an earlier time.
+
+    An instant in the future was not written by this controller.
+    """
+    return job.finished_at <= instant(job.annotations.get(AS_OF_ANNOTATION, "")) <= progress.now
 
 
 def is_beyond_reporting(job: Job, progress: LedgerProgress) -> bool:

@@ -133,11 +133,15 @@ class JobFigureWriter:
     ) -> None:
         """Write the annotations, and the Event with final ones. A Job that was deleted gets the Event alone."""
         patch, event = job_figures(job, answer, governing, kept_from, progress)
-        deleted = self._store.deleted.pop(job.uid, None) is not None
+        deleted = job.uid in self._store.deleted
         if not deleted and not await self._actions.patch_job(job, patch):
             return
         if not deleted and figure_stage(job, progress) == "provisional":
             self._metrics.annotations.inc()
             return
-        self._metrics.figures.labels("event" if deleted else "annotated").inc()
-        await self._actions.post_event(job, event, int(self._now()))
+        settled = await self._actions.post_event(job, event, int(self._now()))
+        if not deleted:  # the Event repeats what was patched, so it is not sent again
+            self._metrics.figures.labels("annotated").inc()
+        elif settled:  # a deleted Job has its figures nowhere else
+            self._store.deleted.pop(job.uid, None)
+            self._metrics.figures.labels("event").inc()

@@ -29,7 +29,7 @@ from carbonbudget_operator.server.worker import Setup
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 _START_SECONDS: Final = 60.0
-_FORK_SECONDS: Final = 10.0
+_FORK_SECONDS: Final = 60.0  # a fork that does not answer ends all workers; a slow machine is no reason
 _ANSWER_BYTES: Final = 200  # a process id, or the reason why there is none
 _COME_AGAIN_SECONDS: Final = 30
 

@@ -225,7 +225,7 @@ def test_where_a_source_states_both_bases_direct_and_upstream_are_the_life_cycle
 def test_stated_figures_whose_direct_part_is_more_than_the_whole_stop_the_start(basis: str, other: int) -> None:
     """They would be left out of every report without a word."""
     given = STATED | {"basis": basis, "other_figures": {"de": other}}
-    with pytest.raises(ValidationError, match=r"DE: the direct figure is above the life-cycle one"):
+    with pytest.raises(ValidationError, match=r"DE: the direct figure is above the life-cycle figure"):
         StaticSourceSettings.model_validate(given)
     StaticSourceSettings.model_validate(given | {"other_figures": {"de": 330}})
 

@@ -152,4 +152,4 @@ def test_a_report_of_kept_days_has_the_numbers_of_one_made_of_facts(
     with engine.begin() as connection:  # as an earlier version kept them
         connection.execute(sa.update(schema.valued_unit).values(applied=None))
     said = made("report", "--period", "2025-07")
-    assert "uJ are of hours that an earlier version valued: the numbers of their factors are not kept" in said
+    assert "uJ are of hours that an earlier version valued: the numbers of their factors are not stored" in said

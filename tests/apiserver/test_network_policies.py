@@ -99,7 +99,7 @@ def test_none_is_made_where_they_are_switched_off(cluster: Cluster) -> None:
 @pytest.mark.parametrize(
     ("more", "sentence"),
     [
-        (("--set", "monitoring.monitors.enabled=true"), "needs networkPolicy.metricsFrom: say where"),
+        (("--set", "monitoring.monitors.enabled=true"), "needs networkPolicy.metricsFrom: set where"),
         (peers("webhookFrom", []), "/networkPolicy/webhookFrom"),
         (peers("metricsFrom", [{}]), "/networkPolicy/metricsFrom/0"),
         (peers("metricsFrom", [{"namespace": "monitoring"}]), "'namespace' not allowed"),

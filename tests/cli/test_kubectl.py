@@ -285,8 +285,8 @@ def test_a_budget_that_is_not_understood_hides_no_other(tmp_path: Path) -> None:
         (status(403, "Forbidden", 'User "u" cannot list resource "carbonbudgets"'), "cannot list resource"),
         (status(401, "Unauthorized", "Unauthorized"), "renew your credentials"),
         (status(500, "InternalError", "etcd is slow"), "etcd is slow"),
-        (Said(raw=b"<html>"), "something else than a JSON object"),
-        (Said(raw=b"\xff\xfe"), "something else than a JSON object"),
+        (Said(raw=b"<html>"), "is not a JSON object"),
+        (Said(raw=b"\xff\xfe"), "is not a JSON object"),
     ],
     ids=["no CRD", "no right", "nobody", "5xx", "html", "bytes"],
 )

@@ -8,7 +8,7 @@ import pytest
 from tests.conftest import ROOT
 
 from carbonbudget_operator.api_path import InvalidPath, ServicePath
-from carbonbudget_operator.cli.server_source import AUDIENCE, CLOSER, READER, SERVICE, TOKEN_HEADER
+from carbonbudget_operator.cli.server_source import AUDIENCE, CLOSER, IMPORTER, READER, SERVICE, TOKEN_HEADER
 from carbonbudget_operator.ingest import callers
 from carbonbudget_operator.settings import Settings
 
@@ -20,12 +20,12 @@ PATH = ServicePath("carbonbudget-system", SERVICE, 8443, "/v1/report")
 
 def test_what_the_command_asks_for_is_what_the_roles_allow_and_the_page_says() -> None:
     accounts = re.findall(r"kind: ServiceAccount\nmetadata:\n  name: (\S+)", RBAC)
-    assert {READER, CLOSER} == set(accounts)
+    assert {READER, CLOSER, IMPORTER} == set(accounts)
     allowed = re.findall(r'resources: \[services/proxy\].*\n    resourceNames: \["(.*)"\]', RBAC)
-    assert allowed == [PATH.resource_name] * 2
+    assert allowed == [PATH.resource_name] * 3
     tokens = re.findall(r"resources: \[serviceaccounts/token\].*\n    resourceNames: \[(.*)\]", RBAC)
-    assert tokens == [READER, f"{READER}, {CLOSER}"]
-    for name in (READER, CLOSER, PATH.resource_name, TOKEN_HEADER, "closedreports.carbonbudget.dev"):
+    assert tokens == [READER, f"{READER}, {CLOSER}", f"{READER}, {IMPORTER}"]
+    for name in (READER, CLOSER, IMPORTER, PATH.resource_name, TOKEN_HEADER, "closedreports.carbonbudget.dev"):
         assert f"`{name}`" in PAGE or name in PAGE
 
 

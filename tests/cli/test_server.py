@@ -83,7 +83,7 @@ async def test_before_it_listens_it_has_the_labels_that_budgets_select_by_and_it
     monkeypatch.setenv("KUBECONFIG", str(kubeconfig(tmp_path, api.port)))
     await api.start()
     serving = asyncio.create_task(wiring.run(config, "127.0.0.1", port, "info", "text"))
-    again = "the watch of /api/v1/pods failed and is started again"
+    again = "the watch of /api/v1/pods failed and restarts in"
     try:
         await eventually(lambda: caplog.text.count(again) >= 2, seconds=30)
     finally:

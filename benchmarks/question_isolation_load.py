@@ -28,7 +28,7 @@ from benchmarks.question_load import review as review_of_others
 from tests.serving import URL, Serving
 
 from carbonbudget_operator.ingest.connections import raise_file_limit
-from carbonbudget_operator.settings import ServerSettings
+from carbonbudget_operator.server_settings import ServerSettings
 
 PEOPLE, BUDGETS = 50, 100
 CONTROLLER = ServerSettings().operator_accounts[0]

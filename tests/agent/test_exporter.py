@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
 import socket
 import subprocess
 import threading
-import time
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
+from tests.prometheus import Prometheus, free_port, tool, until
 
 from carbonbudget_agent import exporter as exporter_module
 from carbonbudget_agent.counts import Counts
@@ -91,14 +88,6 @@ def test_beyond_the_limit_those_that_ended_first_go_first_and_are_counted() -> N
     assert 'carbonbudget_node_energy_joules_total{domain="cpu",method="rapl",part="pods"} 600.0' in text(exporter)
 
 
-def tool(name: str) -> str:
-    """A program of Debian's package prometheus."""
-    found = shutil.which(name)
-    if found is None and os.environ.get("CI") == "true":
-        pytest.fail(f"{name} is missing and CI=true allows no skip: hack/test-packages installs it")
-    return found or pytest.skip(f"{name} is missing: hack/test-packages installs it")
-
-
 def test_promtool_finds_nothing_to_mend(tmp_path: Path) -> None:
     hands, counts = Hands(), Counts()
     exporter = Exporter(counts, Outbox(tmp_path, counts), hands)
@@ -111,52 +100,6 @@ def test_promtool_finds_nothing_to_mend(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
 
-def until(what: str, ask: Callable[[], object]) -> None:
-    end = time.monotonic() + 30
-    while not ask():
-        assert time.monotonic() < end, f"waited 30 s for {what}"
-        time.sleep(0.1)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-class Prometheus:
-    """A real one that scrapes every second."""
-
-    def __init__(self, directory: Path, target: int) -> None:
-        self.port = free_port()
-        config = {
-            "global": {"scrape_interval": "1s", "scrape_timeout": "1s"},
-            "scrape_configs": [{"job_name": "agent", "static_configs": [{"targets": [f"127.0.0.1:{target}"]}]}],
-        }
-        (directory / "prometheus.yml").write_text(json.dumps(config))  # JSON is YAML
-        self.process = subprocess.Popen(
-            [
-                tool("prometheus"), f"--config.file={directory}/prometheus.yml", "--log.level=error",
-                f"--storage.tsdb.path={directory}/data", f"--web.listen-address=127.0.0.1:{self.port}",
-            ]
-        )  # fmt: skip
-
-    def ask(self, query: str, at: float | None = None) -> list[dict[str, object]]:
-        """The result of an instant query; empty until it answers."""
-        fields = {"query": query} | ({} if at is None else {"time": f"{at:.3f}"})
-        url = f"http://127.0.0.1:{self.port}/api/v1/query?{urllib.parse.urlencode(fields)}"
-        try:
-            with urllib.request.urlopen(url, timeout=5) as answer:
-                found: list[dict[str, object]] = json.load(answer)["data"]["result"]
-                return found
-        except OSError:
-            return []
-
-    def stop(self) -> None:
-        self.process.terminate()
-        self.process.wait(timeout=30)
-
-
 @pytest.fixture
 def scraped(tmp_path: Path) -> Iterator[tuple[Exporter, Hands, Prometheus]]:
     """An exporter that a real Prometheus scrapes."""
@@ -164,7 +107,7 @@ def scraped(tmp_path: Path) -> Iterator[tuple[Exporter, Hands, Prometheus]]:
     hands, port = Hands(), free_port()
     exporter = Exporter(Counts(), None, hands)
     stop = exporter.serve("127.0.0.1", port)
-    prometheus = Prometheus(tmp_path, port)
+    prometheus = Prometheus(tmp_path, [{"job_name": "agent", "static_configs": [{"targets": [f"127.0.0.1:{port}"]}]}])
     yield exporter, hands, prometheus
     prometheus.stop()
     stop()

@@ -5,19 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-import subprocess
 import sys
-import urllib.parse
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
-from tests.agent.test_exporter import free_port, tool, until
-from tests.conftest import ENDS_WITH_US, ROOT
+from tests.conftest import ROOT
 from tests.dashboards.exposed import a_server, exporters, served, use
+from tests.prometheus import Prometheus, free_port, tool, until
 
 sys.path.insert(0, str(ROOT / "hack"))
 
@@ -102,44 +98,17 @@ def test_a_counter_is_read_as_a_rate_and_an_hours_figure_is_not() -> None:
 OTHERS = ("agent", "controller", "admission")
 
 
-class Scraper:
-    """A real Prometheus that scrapes the server and the other exporters."""
+def scrape_configs(server: int, others: int) -> list[dict[str, object]]:
+    """The server by TLS and with a token, the other exporters on one port."""
 
-    def __init__(self, directory: Path, server: int, others: int) -> None:
-        self.port = free_port()
+    def job(name: str, target: str, **more: object) -> dict[str, object]:
+        return {"job_name": name, "static_configs": [{"targets": [target]}], "honor_labels": True, **more}
 
-        def job(name: str, target: str, **more: object) -> dict[str, object]:
-            return {"job_name": name, "static_configs": [{"targets": [target]}], "honor_labels": True, **more}
-
-        config = {
-            "global": {"scrape_interval": "1s", "scrape_timeout": "1s"},
-            "scrape_configs": [
-                job("server", f"localhost:{server}", scheme="https", authorization={"credentials": "prometheus"},
-                    tls_config={"insecure_skip_verify": True}),
-                *(job(name, f"127.0.0.1:{others}", metrics_path=f"/{name}") for name in OTHERS),
-            ],
-        }  # fmt: skip
-        (directory / "prometheus.yml").write_text(yaml.safe_dump(config))
-        self.process = subprocess.Popen(
-            [
-                *ENDS_WITH_US, tool("prometheus"), f"--config.file={directory}/prometheus.yml", "--log.level=error",
-                f"--storage.tsdb.path={directory}/data", f"--web.listen-address=127.0.0.1:{self.port}",
-            ]
-        )  # fmt: skip
-
-    def ask(self, query: str) -> list[dict[str, Any]]:
-        """An instant query's result; empty until it answers."""
-        url = f"http://127.0.0.1:{self.port}/api/v1/query?{urllib.parse.urlencode({'query': query})}"
-        try:
-            with urllib.request.urlopen(url, timeout=5) as answer:
-                found: list[dict[str, Any]] = json.load(answer)["data"]["result"]
-                return found
-        except OSError:
-            return []
-
-    def stop(self) -> None:
-        self.process.terminate()
-        self.process.wait(timeout=30)
+    return [
+        job("server", f"localhost:{server}", scheme="https", authorization={"credentials": "prometheus"},
+            tls_config={"insecure_skip_verify": True}),
+        *(job(name, f"127.0.0.1:{others}", metrics_path=f"/{name}") for name in OTHERS),
+    ]  # fmt: skip
 
 
 async def test_each_expression_has_series_in_a_prometheus_that_scraped_the_exporters(tmp_path: Path) -> None:
@@ -148,7 +117,7 @@ async def test_each_expression_has_series_in_a_prometheus_that_scraped_the_expor
     (tmp_path / "outbox").mkdir()
     async with a_server(tmp_path, port) as server:
         with served(exporters(tmp_path / "outbox")) as others:
-            scraper = Scraper(tmp_path, port, others)
+            scraper = Prometheus(tmp_path, scrape_configs(port, others))
             try:
                 await asyncio.to_thread(
                     until, "a scrape of the server",

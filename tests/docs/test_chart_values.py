@@ -208,6 +208,11 @@ def test_the_monitoring_example_brings_monitors_and_dashboards(cluster: Cluster)
     stack = yaml.safe_load((folder / "kube-prometheus-stack-values.yaml").read_text(encoding="utf-8"))
     spec = stack["prometheus"]["prometheusSpec"]
     token = spec["volumes"][0]["projected"]["sources"][0]["serviceAccountToken"]
+    # Else Prometheus would put the scraped pod's namespace in place of a budget's or an emission's.
+    monitors = [one["spec"] for one in made if one["kind"] in ("PodMonitor", "ServiceMonitor")]
+    ends = [end for its in monitors for end in its.get("endpoints", its.get("podMetricsEndpoints"))]
+    assert len(ends) == 4
+    assert all(end["honorLabels"] is True for end in ends)
     monitor = next(one for one in made if one["kind"] == "ServiceMonitor")
     file = monitor["spec"]["endpoints"][0]["bearerTokenFile"]
     assert str(file) == f"{spec['volumeMounts'][0]['mountPath']}/{token['path']}"

@@ -24,7 +24,7 @@ from carbonbudget_operator.ledger.store import bound_statements, migrate, open_l
 from carbonbudget_operator.server.pools import QueryAllowance, Question
 from carbonbudget_operator.server.routes import query_handling
 from carbonbudget_operator.server.workers import Worker
-from carbonbudget_operator.settings import QuestionSettings
+from carbonbudget_operator.server_settings import QuestionSettings
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 

@@ -35,7 +35,8 @@ from carbonbudget_operator.server.pools import WorkerPools
 from carbonbudget_operator.server.wiring import make_pools
 from carbonbudget_operator.server.worker import Setup
 from carbonbudget_operator.server.workers import People
-from carbonbudget_operator.settings import CarbonSettings, QuestionSettings, ServerSettings, Settings
+from carbonbudget_operator.server_settings import QuestionSettings, ServerSettings
+from carbonbudget_operator.settings import CarbonSettings, Settings
 
 AGENT = "system:serviceaccount:carbonbudget-agent:carbonbudget-agent"
 NOW = HOUR + 600

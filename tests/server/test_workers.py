@@ -25,7 +25,7 @@ from tests.server.slow import OneForkOnly, SlowAnswers
 from tests.server.test_server import Face, a_face, a_server
 
 from carbonbudget_operator.ledger.store import migrate, open_ledger, read_only
-from carbonbudget_operator.settings import QuestionSettings
+from carbonbudget_operator.server_settings import QuestionSettings
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 MakeFace = Callable[..., AbstractAsyncContextManager[Face]]

@@ -28,7 +28,7 @@ from benchmarks.figures import Figures, arguments, show
 from carbonbudget_core.node_report import Allocatable, DomainUse, NodeInfo, NodeReport, PodRequests, PodUsage
 from carbonbudget_operator.answers.budget_use import BudgetUseQueries
 from carbonbudget_operator.answers.hourly_use import hourly_use
-from carbonbudget_operator.api.query_bodies import BudgetQuery
+from carbonbudget_operator.api.budget_query_bodies import BudgetQuery
 from carbonbudget_operator.api.selector import LabelSelector
 from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.booking import Booker, CheckedReport

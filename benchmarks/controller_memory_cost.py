@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from aiohttp import web
 from benchmarks.figures import Figures, arguments, show
 
-from carbonbudget_operator.api.resource_names import GROUP, RESOURCES, VERSION
+from carbonbudget_operator.api.wire_names import GROUP, RESOURCES, VERSION
 
 LIMIT_MIB = 256
 SIZE = 1_400_000

@@ -25,17 +25,17 @@ from aiohttp import web
 from figures import Figures, arguments, show
 from prometheus_client import CollectorRegistry
 
-from carbonbudget_operator.api.resource_names import BUDGET, GROUP
+from carbonbudget_operator.api.wire_names import BUDGET, GROUP
 from carbonbudget_operator.api_path import ApiPath
 from carbonbudget_operator.budgets.evaluate import EnforcementTerms
 from carbonbudget_operator.controller.budget_store import BudgetStore
 from carbonbudget_operator.controller.conflicts import ConflictStore
 from carbonbudget_operator.controller.evaluation_loop import EvaluationInputs, EvaluationLoop
 from carbonbudget_operator.controller.metrics import ControllerMetrics
-from carbonbudget_operator.garbage import collect_seldom
+from carbonbudget_operator.garbage_collection import collect_seldom
 from carbonbudget_operator.kube.client import KubeClient, KubeError
 from carbonbudget_operator.kube.credentials import Credentials, find_credentials
-from carbonbudget_operator.namespaces import Namespaces
+from carbonbudget_operator.namespace_labels import Namespaces
 from carbonbudget_operator.server_client import ServerClient
 
 _ROOT = Path(__file__).resolve().parent.parent

@@ -27,7 +27,7 @@ from tests.apiserver.manifests import work
 from tests.conftest import ROOT, Cluster
 from tests.e2e.conftest import budget
 
-from carbonbudget_operator.api.resource_names import BUDGET
+from carbonbudget_operator.api.wire_names import BUDGET
 from carbonbudget_operator.api_path import ApiPath
 from carbonbudget_operator.kube.client import KubeClient, KubeError
 

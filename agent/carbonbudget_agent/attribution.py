@@ -23,7 +23,7 @@ from typing import Final
 from carbonbudget_agent.devices import NO_POD, UNKNOWN_POD
 from carbonbudget_agent.meters import DomainEnergy
 from carbonbudget_agent.usage import OUTAGE_MS, Usage
-from carbonbudget_core.exact import share_out
+from carbonbudget_core.exact_division import share_out
 
 # No pod has this key: a uid never contains a space.
 _NODE: Final = " node"

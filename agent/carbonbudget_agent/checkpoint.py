@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from carbonbudget_agent.baseline import Baseline
-from carbonbudget_agent.counts import Counts
 from carbonbudget_agent.outbox import Outbox, PackedReport, pack, write_durably
-from carbonbudget_agent.pods.info import PodInfo, info_from_json, info_to_json
+from carbonbudget_agent.pods.pod_info import PodInfo, info_from_json, info_to_json
 from carbonbudget_agent.sample import Sample, amounts, sample_from_json, sample_to_json
+from carbonbudget_agent.work_counters import WorkCounters
 from carbonbudget_core.jsons import parse_json
 from carbonbudget_core.node_report import NodeReport
 from carbonbudget_core.node_report_json import decode_report
@@ -59,7 +59,7 @@ class Checkpoint:
 class DurableProgress:
     """Writes the checkpoint first and the outbox second, so that a kill loses no report and repeats none."""
 
-    def __init__(self, checkpoint: Checkpoint, path: Path, outbox: Outbox, counts: Counts) -> None:
+    def __init__(self, checkpoint: Checkpoint, path: Path, outbox: Outbox, counts: WorkCounters) -> None:
         self._checkpoint, self._path, self._outbox, self._counts = checkpoint, path, outbox, counts
         self._failing = False
 

@@ -15,15 +15,15 @@ from carbonbudget_agent.attribution import AttributedEnergy, share_domain
 from carbonbudget_agent.baseline import Baseline
 from carbonbudget_agent.checkpoint import Checkpoint
 from carbonbudget_agent.clock import Clock
-from carbonbudget_agent.counts import Counts
 from carbonbudget_agent.device_holders import DeviceHolders
 from carbonbudget_agent.metering import Metering
 from carbonbudget_agent.meters import DomainEnergy
 from carbonbudget_agent.pods.cgroups import CgroupReader
-from carbonbudget_agent.pods.info import PodInfo, PodSource
+from carbonbudget_agent.pods.pod_info import PodInfo, PodSource
 from carbonbudget_agent.sample import PodLifetime, Sample
 from carbonbudget_agent.usage import Usage, usage_between
 from carbonbudget_agent.window import NodeIdentity, Window
+from carbonbudget_agent.work_counters import WorkCounters
 from carbonbudget_core.node_report import NodeInfo, NodeReport, check_report
 
 _log = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ class Collector:
         clock: Clock,
         checkpoint: Checkpoint,
         info: Callable[[], NodeInfo],
-        counts: Counts,
+        counts: WorkCounters,
         holders: DeviceHolders | None = None,
     ) -> None:
         self._identity, self._metering, self._cgroups, self._source = identity, metering, cgroups, source

@@ -9,7 +9,6 @@ import logging
 from collections.abc import Container, Mapping
 from pathlib import Path
 
-from carbonbudget_agent.counts import Counts
 from carbonbudget_agent.devices import (
     NO_POD,
     UNKNOWN_POD,
@@ -23,9 +22,10 @@ from carbonbudget_agent.devices import (
 )
 from carbonbudget_agent.meters.gpus import GpuError, Gpus
 from carbonbudget_agent.meters.nvml import domain_of
-from carbonbudget_agent.pods.info import PodInfo
-from carbonbudget_agent.pods.processes import pod_of_process
-from carbonbudget_agent.pods.resources import PodResources, ResourcesError
+from carbonbudget_agent.pods.pod_info import PodInfo
+from carbonbudget_agent.pods.pod_resources_socket import PodResources, ResourcesError
+from carbonbudget_agent.pods.process_pod import pod_of_process
+from carbonbudget_agent.work_counters import WorkCounters
 
 _log = logging.getLogger(__name__)
 _MAX_LOGGED = 1_000
@@ -34,7 +34,7 @@ _MAX_LOGGED = 1_000
 class DeviceHolders:
     """The use of all GPUs at each sample. Each problem is logged once."""
 
-    def __init__(self, gpus: Gpus, resources: PodResources, procfs: Path, counts: Counts) -> None:
+    def __init__(self, gpus: Gpus, resources: PodResources, procfs: Path, counts: WorkCounters) -> None:
         self._gpus, self._resources, self._procfs, self._counts = gpus, resources, procfs, counts
         self._claims: list[DeviceClaim] = []
         self._logged: set[str] = set()

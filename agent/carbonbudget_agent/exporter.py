@@ -15,8 +15,8 @@ from prometheus_client import MetricsHandler
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector, CollectorRegistry
 
-from carbonbudget_agent.counts import Counts
 from carbonbudget_agent.outbox import Outbox
+from carbonbudget_agent.work_counters import WorkCounters
 from carbonbudget_core.node_report import NodeReport
 
 _KEEP_SECONDS = 600.0  # ended pods stay long enough to be scraped twice
@@ -87,7 +87,7 @@ class Exporter(Collector):
 
     def __init__(
         self,
-        counts: Counts,
+        counts: WorkCounters,
         outbox: Outbox | None,
         now: Callable[[], float] = time.monotonic,
         max_pods: int = _MAX_PODS,

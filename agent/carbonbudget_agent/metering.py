@@ -9,8 +9,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 
-from carbonbudget_agent.counts import Counts
 from carbonbudget_agent.meters import CounterReading, DomainEnergy, ImplausibleError, Meter, MeterError
+from carbonbudget_agent.work_counters import WorkCounters
 
 _log = logging.getLogger(__name__)
 # No part of one node draws more: a reading above it is a defect of the counter (and the server would
@@ -24,7 +24,7 @@ _LONGEST_AWAY_MS = 86_400_000
 class Metering:
     """All meters of a node. Each failure is counted, and logged once until the unit works again."""
 
-    def __init__(self, meters: Sequence[Meter], counts: Counts) -> None:
+    def __init__(self, meters: Sequence[Meter], counts: WorkCounters) -> None:
         self._meters, self._counts = meters, counts
         self._owner: dict[str, Meter] = {}
         self._failing: dict[str, str] = {}

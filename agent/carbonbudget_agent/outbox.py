@@ -14,7 +14,7 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from carbonbudget_agent.counts import Counts
+from carbonbudget_agent.work_counters import WorkCounters
 from carbonbudget_core.node_report import NodeReport
 from carbonbudget_core.node_report_json import encode_report
 
@@ -46,7 +46,7 @@ class Outbox:
     """A directory of reports; names sort by window. That of a delayed report begins with its folder."""
 
     def __init__(
-        self, directory: Path, counts: Counts, max_bytes: int = _MAX_BYTES, max_reports: int = _MAX_REPORTS
+        self, directory: Path, counts: WorkCounters, max_bytes: int = _MAX_BYTES, max_reports: int = _MAX_REPORTS
     ) -> None:
         """Raises OSError if the directory cannot be made."""
         self.directory = directory

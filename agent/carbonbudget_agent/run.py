@@ -14,7 +14,6 @@ from carbonbudget_agent import node
 from carbonbudget_agent.checkpoint import Checkpoint, DurableProgress, load_checkpoint
 from carbonbudget_agent.clock import Clock, SystemClock
 from carbonbudget_agent.collector import Collector
-from carbonbudget_agent.counts import Counts
 from carbonbudget_agent.device_holders import DeviceHolders
 from carbonbudget_agent.http import Endpoint
 from carbonbudget_agent.metering import Metering
@@ -23,12 +22,13 @@ from carbonbudget_agent.meters.detect import choose_meters, detect_meters
 from carbonbudget_agent.meters.nvml import NvmlMeter
 from carbonbudget_agent.outbox import Outbox
 from carbonbudget_agent.pods.cgroups import CgroupError, CgroupReader
-from carbonbudget_agent.pods.file import FilePods
-from carbonbudget_agent.pods.info import PodSource
 from carbonbudget_agent.pods.kubelet import TIMEOUT_SECONDS, KubeletPods
+from carbonbudget_agent.pods.pod_file import FilePods
+from carbonbudget_agent.pods.pod_info import PodSource
 from carbonbudget_agent.pods.pod_watch import WatchedPods
 from carbonbudget_agent.sender import Sender
 from carbonbudget_agent.window import NodeIdentity
+from carbonbudget_agent.work_counters import WorkCounters
 from carbonbudget_core.node_report import NodeReport
 from carbonbudget_core.node_report_json import encode_report
 
@@ -45,7 +45,7 @@ def run(options: argparse.Namespace, on_stop: Callable[[Callable[[], None]], Non
     Raises:
         OSError, ValueError, RuntimeError: the agent cannot start; the message says what to do.
     """
-    clock, counts = SystemClock(), Counts()
+    clock, counts = SystemClock(), WorkCounters()
     on_stop(clock.stop)
     _raise_file_limit()
     boot_id = node.boot_id(options.procfs)
@@ -97,7 +97,7 @@ def _raise_file_limit() -> None:
 def _loop(
     options: argparse.Namespace,
     clock: Clock,
-    counts: Counts,
+    counts: WorkCounters,
     collector: Collector,
     progress: DurableProgress | None,
     handle: Callable[[NodeReport], None],
@@ -132,20 +132,20 @@ def _wait(clock: Clock, collector: Collector, interval_ms: int) -> bool:
         collector.peek()
 
 
-def _holders(options: argparse.Namespace, meters: list[Meter], counts: Counts) -> DeviceHolders | None:
+def _holders(options: argparse.Namespace, meters: list[Meter], counts: WorkCounters) -> DeviceHolders | None:
     """The source of the GPUs' holders; None on a node without a GPU."""
     meter = next((meter for meter in meters if isinstance(meter, NvmlMeter)), None)
     if meter is None:
         return None
     # Imported here: only a node with GPUs needs memory for HTTP/2.
-    from carbonbudget_agent.pods.resources import PodResources
+    from carbonbudget_agent.pods.pod_resources_socket import PodResources
 
     return DeviceHolders(meter.gpus, PodResources(options.pod_resources_socket), options.procfs, counts)
 
 
 def _handlers(
     options: argparse.Namespace,
-    counts: Counts,
+    counts: WorkCounters,
     outbox: Outbox | None,
     progress: DurableProgress | None,
     sender: Sender | None,
@@ -175,7 +175,7 @@ def _handlers(
     return handle
 
 
-def _sender(options: argparse.Namespace, outbox: Outbox, counts: Counts) -> Sender:
+def _sender(options: argparse.Namespace, outbox: Outbox, counts: WorkCounters) -> Sender:
     server = Endpoint(options.server_url, options.server_token_file, options.server_ca)
     return Sender(server, outbox, counts, options.node_name, spread_seconds=min(8.0, options.window / 8))
 
@@ -186,7 +186,7 @@ def _api(options: argparse.Namespace) -> Endpoint | None:
     return Endpoint(options.api_url, options.api_token_file, options.api_ca)
 
 
-def _pod_source(options: argparse.Namespace, counts: Counts) -> PodSource:
+def _pod_source(options: argparse.Namespace, counts: WorkCounters) -> PodSource:
     if options.pods_file:
         return FilePods(options.pods_file, options.node_name, counts)
     if options.kubelet_url:

@@ -17,9 +17,9 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from carbonbudget_agent.counts import Counts
 from carbonbudget_agent.http import Endpoint, retry_after_seconds
 from carbonbudget_agent.outbox import Outbox
+from carbonbudget_agent.work_counters import WorkCounters
 from carbonbudget_core.backoff import Backoff
 from carbonbudget_core.jsons import parse_json
 
@@ -43,7 +43,7 @@ class _Blocked:
 
 
 class _Stuck:
-    """Counts how often and for how long the oldest report has failed."""
+    """WorkCounters how often and for how long the oldest report has failed."""
 
     def __init__(self) -> None:
         self._name, self._tries, self._since = "", 0, 0.0
@@ -67,7 +67,7 @@ class Sender:
         self,
         server: Endpoint,
         outbox: Outbox,
-        counts: Counts,
+        counts: WorkCounters,
         node: str,
         spread_seconds: float,
         stop: threading.Event | None = None,

@@ -14,7 +14,7 @@ from types import MappingProxyType
 
 from carbonbudget_agent.devices import NO_POD, DeviceUse
 from carbonbudget_agent.sample import PodLifetime, Sample
-from carbonbudget_core.exact import share_out
+from carbonbudget_core.exact_division import share_out
 
 # The most CPUs that a kernel can have (NR_CPUS of x86), where the node's number is not known.
 _MOST_THREADS = 8_192

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from carbonbudget_agent.attribution import AttributedEnergy
-from carbonbudget_agent.pods.info import PodInfo
+from carbonbudget_agent.pods.pod_info import PodInfo
 from carbonbudget_agent.usage import Usage
 from carbonbudget_core.node_report import DomainUse, NodeInfo, NodeReport, PodUsage
 

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from carbonbudget_operator.dated import DATED
+from carbonbudget_operator.dated_settings import DATED
 
 
 def milligrams(figures: Mapping[str, Decimal]) -> dict[str, int]:

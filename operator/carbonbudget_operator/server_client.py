@@ -10,8 +10,7 @@ from typing import TypeVar
 import aiohttp
 from pydantic import BaseModel, ValidationError
 
-from carbonbudget_operator.api.projection_bodies import ProjectionAnswer
-from carbonbudget_operator.api.query_bodies import (
+from carbonbudget_operator.api.budget_query_bodies import (
     BudgetAnswers,
     BudgetQueries,
     BudgetQuery,
@@ -20,6 +19,7 @@ from carbonbudget_operator.api.query_bodies import (
     RunQueries,
     RunQuery,
 )
+from carbonbudget_operator.api.projection_bodies import ProjectionAnswer
 
 _Answer = TypeVar("_Answer", bound=BaseModel)
 

@@ -17,7 +17,7 @@ import yaml
 from pydantic import Field, PositiveInt, PrivateAttr, ValidationError, model_validator
 
 from carbonbudget_operator.allocation.policy import AllocationPolicy, IdleRule, OverheadRule
-from carbonbudget_operator.dated import DATED, dated
+from carbonbudget_operator.dated_settings import DATED, dated
 from carbonbudget_operator.intensity_settings import (
     ElectricityMapsSettings,
     IntensitySettings,

@@ -17,14 +17,14 @@ from hypothesis import strategies as st
 from tests.admission.given import Bench, a_budget, an_object
 from tests.admission.test_process import FAR, Process
 
-from carbonbudget_operator.admission.bodies import (
+from carbonbudget_operator.admission.review_bodies import (
     MOST_BYTES,
     MOST_STORED_BYTES,
     MOST_WHOLE_BYTES,
     ReviewBodies,
     ReviewBody,
 )
-from carbonbudget_operator.admission.review import HEAD_BYTES, BadReview, parse_head, parse_review
+from carbonbudget_operator.admission.review_parser import HEAD_BYTES, BadReview, parse_head, parse_review
 
 MIB = 2**20
 GROUPS = {"Job": ("batch", "jobs"), "Deployment": ("apps", "deployments")}

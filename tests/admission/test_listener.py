@@ -14,8 +14,8 @@ import pytest
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
+from carbonbudget_operator.bounded_listener import ConnectionMetrics, Listener, ListenerBounds
 from carbonbudget_operator.controller.certificates import make_ca, make_leaf
-from carbonbudget_operator.listening import ConnectionMetrics, Listener, ListenerBounds
 from carbonbudget_operator.tls import server_context
 
 HALF_A_BODY = b"POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{"

@@ -25,16 +25,16 @@ from carbonbudget_operator.admission.app import make_app, make_metrics_app
 from carbonbudget_operator.admission.caches import MAX_AGE_SECONDS
 from carbonbudget_operator.admission.metrics import AdmissionMetrics
 from carbonbudget_operator.admission.projection_cache import ProjectionCache, keep_fetching
-from carbonbudget_operator.admission.review import BadReview, parse_review
+from carbonbudget_operator.admission.review_parser import BadReview, parse_review
 from carbonbudget_operator.admission.run import follow_workloads
 from carbonbudget_operator.admission.watch_cache import WatchCache
 from carbonbudget_operator.api.event import InvolvedObject
-from carbonbudget_operator.api.resource_names import BUDGET, CLUSTER_BUDGET
+from carbonbudget_operator.api.wire_names import BUDGET, CLUSTER_BUDGET
 from carbonbudget_operator.api_path import ApiPath
 from carbonbudget_operator.kube.client import KubeClient
 from carbonbudget_operator.kube.credentials import Credentials
 from carbonbudget_operator.logs import JsonFormatter
-from carbonbudget_operator.namespaces import NAMESPACES
+from carbonbudget_operator.namespace_labels import NAMESPACES
 from carbonbudget_operator.server_client import ServerClient
 
 FAR = NOW + 10**9

@@ -13,7 +13,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from tests.admission.given import HOUR, NOW, Bench, a_budget, a_review, an_object
 from tests.admission.test_process import FAR, Process
 
-from carbonbudget_operator.admission import work
+from carbonbudget_operator.admission import reviewed_work
 from carbonbudget_operator.budgets.workload_demand import PodDemand, pod_demand
 
 WITHIN: dict[str, Any] = {"state": "WithinBudget", "percent": 10, "used_g": 100, "ends": FAR}
@@ -61,7 +61,7 @@ def test_requests_are_read_once_for_all_projections_and_not_at_all_without_one(m
         reads.append(spec)
         return pod_demand(spec)
 
-    monkeypatch.setattr(work, "pod_demand", counted)
+    monkeypatch.setattr(reviewed_work, "pod_demand", counted)
     assert Bench(a_budget(until=NOW + HOUR)).creates(metadata=ANNOTATED).outcome == "refused"
     assert reads == []
     several = Bench(*(a_budget(f"b{number}", **WITHIN, thresholds=BLOCK) for number in range(5))).knows()

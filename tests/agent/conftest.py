@@ -11,8 +11,8 @@ import pytest
 from tests.agent.node import UID_A, UID_B, FakeNode
 from tests.agent.report_server import Server, pack_report
 
-from carbonbudget_agent.counts import Counts
 from carbonbudget_agent.outbox import Outbox
+from carbonbudget_agent.work_counters import WorkCounters
 
 
 @pytest.fixture
@@ -27,9 +27,9 @@ def server() -> Iterator[Server]:
 
 
 @pytest.fixture
-def outbox(tmp_path: Path) -> tuple[Outbox, Counts, Path]:
+def outbox(tmp_path: Path) -> tuple[Outbox, WorkCounters, Path]:
     (tmp_path / "token").write_text("t1\n")
-    counts = Counts()
+    counts = WorkCounters()
     box = Outbox(tmp_path / "outbox", counts)
     now = int(time.time()) // 60 * 60
     for index in range(3):

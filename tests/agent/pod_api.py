@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from carbonbudget_agent.pods.info import PodInfo
-from carbonbudget_agent.pods.info import parse_pod as parse_pod_on
+from carbonbudget_agent.pods.pod_info import PodInfo
+from carbonbudget_agent.pods.pod_info import parse_pod as parse_pod_on
 
 
 def a_pod(uid: str = "u1", **spec: object) -> dict[str, Any]:

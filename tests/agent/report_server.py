@@ -11,10 +11,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from carbonbudget_agent.counts import Counts
 from carbonbudget_agent.http import Endpoint
 from carbonbudget_agent.outbox import Outbox, PackedReport, pack
 from carbonbudget_agent.sender import Sender
+from carbonbudget_agent.work_counters import WorkCounters
 from carbonbudget_core.node_report import NodeReport
 from carbonbudget_core.node_report_json import decode_report
 
@@ -85,12 +85,12 @@ def a_report(start: int) -> NodeReport:
     return NodeReport("default", "node-1", "boot", start, start + 60, (), ())
 
 
-def start(outbox: Outbox, counts: Counts, url: str, token: Path) -> Sender:
+def start(outbox: Outbox, counts: WorkCounters, url: str, token: Path) -> Sender:
     return Sender(Endpoint(url, token, None), outbox, counts, "node-1", spread_seconds=0)
 
 
 class Pauses(threading.Event):
-    """Counts the pauses that the sender wants instead of taking them; a millisecond each, so that others run."""
+    """WorkCounters the pauses that the sender wants instead of taking them; a millisecond each, so that others run."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -6,15 +6,15 @@ from tests.agent.node import UID_A, UID_B, FakeClock, FakeNode
 
 from carbonbudget_agent.checkpoint import DurableProgress, load_checkpoint
 from carbonbudget_agent.collector import Collector
-from carbonbudget_agent.counts import Counts
 from carbonbudget_agent.metering import Metering
 from carbonbudget_agent.meters import Meter
 from carbonbudget_agent.meters.model import detect_model
 from carbonbudget_agent.node import boot_id
 from carbonbudget_agent.outbox import Outbox
 from carbonbudget_agent.pods.cgroups import CgroupReader
-from carbonbudget_agent.pods.file import FilePods
+from carbonbudget_agent.pods.pod_file import FilePods
 from carbonbudget_agent.window import NodeIdentity
+from carbonbudget_agent.work_counters import WorkCounters
 from carbonbudget_core.node_report import NodeInfo, NodeReport
 from carbonbudget_core.node_report_json import decode_report
 
@@ -25,7 +25,7 @@ class Agent:
     """One life of an agent on a node: `run` goes on until a window's end and beyond."""
 
     def __init__(self, node: FakeNode, clock: FakeClock, *more: Meter) -> None:
-        self.node, self.clock, self.counts = node, clock, Counts()
+        self.node, self.clock, self.counts = node, clock, WorkCounters()
         self.info = NodeInfo()
         self.outbox = Outbox(node.root / "outbox", self.counts)
         path = node.root / "outbox" / "checkpoint.json"
@@ -54,7 +54,7 @@ class Agent:
 
 def reports(node: FakeNode) -> list[NodeReport]:
     """All that is in the outbox."""
-    box = Outbox(node.root / "outbox", Counts())
+    box = Outbox(node.root / "outbox", WorkCounters())
     return [decode_report(box.read(name) or b"") for name in box.names()]
 
 

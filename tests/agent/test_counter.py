@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.agent.test_meters import found, powercap, rapl
 
-from carbonbudget_agent.counts import Counts
 from carbonbudget_agent.metering import Metering
 from carbonbudget_agent.meters import ImplausibleError, MeterError
 from carbonbudget_agent.meters.counter import counted_uj
 from carbonbudget_agent.meters.hwmon import detect_hwmon
 from carbonbudget_agent.meters.rapl import detect_rapl
+from carbonbudget_agent.work_counters import WorkCounters
 
 AMD_RANGE = 65_532_610_987  # 15.3 uJ x 2**32
 
@@ -41,7 +41,7 @@ def put(root: Path, energy_uj: int, **files: str) -> Path:
 def test_a_rapl_counter_that_steps_back_or_jumps_has_no_figure_is_counted_and_logged_once(
     tmp_path: Path, first_uj: int, then_uj: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    counts = Counts()
+    counts = WorkCounters()
     metering = Metering([found(detect_rapl(put(tmp_path, first_uj)).meter)], counts)
     stamps = metering.read(0, 0, {})
     for step in (1, 2):

@@ -15,9 +15,9 @@ from prometheus_client import CollectorRegistry, generate_latest
 from tests.prometheus import Prometheus, free_port, tool, until
 
 from carbonbudget_agent import exporter as exporter_module
-from carbonbudget_agent.counts import Counts
 from carbonbudget_agent.exporter import Exporter
 from carbonbudget_agent.outbox import Outbox
+from carbonbudget_agent.work_counters import WorkCounters
 from carbonbudget_core.node_report import DomainUse, NodeReport, PodUsage
 
 
@@ -54,7 +54,7 @@ def joules(exporter: Exporter) -> dict[str, float]:
 
 def test_a_new_series_stands_at_zero_for_a_minute_then_at_the_sum_of_its_reports() -> None:
     hands = Hands()
-    exporter = Exporter(Counts(), None, hands)
+    exporter = Exporter(WorkCounters(), None, hands)
     exporter.add(a_report(0, {"a": 1_500_000}))
     assert joules(exporter) == {"a": 0}
     hands.seconds = 59.9
@@ -66,7 +66,7 @@ def test_a_new_series_stands_at_zero_for_a_minute_then_at_the_sum_of_its_reports
 
 def test_a_pod_that_ended_is_shown_for_ten_minutes_and_one_that_lives_without_use_for_ever() -> None:
     hands = Hands()
-    exporter = Exporter(Counts(), None, hands)
+    exporter = Exporter(WorkCounters(), None, hands)
     exporter.add(a_report(0, {"ended": 5, "idle": 5}))
     for minute in range(1, 11):
         hands.seconds = minute * 60
@@ -77,7 +77,7 @@ def test_a_pod_that_ended_is_shown_for_ten_minutes_and_one_that_lives_without_us
 
 def test_beyond_the_limit_those_that_ended_first_go_first_and_are_counted() -> None:
     hands = Hands()
-    exporter = Exporter(Counts(), None, hands, max_pods=100)
+    exporter = Exporter(WorkCounters(), None, hands, max_pods=100)
     for minute in range(30):
         hands.seconds = minute * 10
         exporter.add(a_report(minute * 60, {f"pod-{minute}-{n}": 1_000_000 for n in range(20)}))
@@ -89,7 +89,7 @@ def test_beyond_the_limit_those_that_ended_first_go_first_and_are_counted() -> N
 
 
 def test_promtool_finds_nothing_to_mend(tmp_path: Path) -> None:
-    hands, counts = Hands(), Counts()
+    hands, counts = Hands(), WorkCounters()
     exporter = Exporter(counts, Outbox(tmp_path, counts), hands)
     counts.refused[503] += 1
     exporter.add(a_report(0, {"a": 1}))
@@ -105,7 +105,7 @@ def scraped(tmp_path: Path) -> Iterator[tuple[Exporter, Hands, Prometheus]]:
     """An exporter that a real Prometheus scrapes."""
     tool("prometheus")
     hands, port = Hands(), free_port()
-    exporter = Exporter(Counts(), None, hands)
+    exporter = Exporter(WorkCounters(), None, hands)
     stop = exporter.serve("127.0.0.1", port)
     prometheus = Prometheus(tmp_path, [{"job_name": "agent", "static_configs": [{"targets": [f"127.0.0.1:{port}"]}]}])
     yield exporter, hands, prometheus
@@ -138,7 +138,7 @@ def test_what_prometheus_adds_up_of_a_pod_is_what_its_reports_say(
 def test_who_asks_in_halves_takes_no_thread_for_ever_and_few_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exporter_module._Handler, "timeout", 3.0)
     port = free_port()
-    stop = Exporter(Counts(), None).serve("127.0.0.1", port)
+    stop = Exporter(WorkCounters(), None).serve("127.0.0.1", port)
     before = threading.active_count()
     halves = [socket.create_connection(("127.0.0.1", port)) for _ in range(30)]
     try:

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from tests.agent.report_server import pack_report
 
-from carbonbudget_agent.counts import Counts
 from carbonbudget_agent.http import Endpoint
 from carbonbudget_agent.outbox import Outbox
 from carbonbudget_agent.sender import Sender
+from carbonbudget_agent.work_counters import WorkCounters
 
 KEY = b"-----BEGIN KEY-----\nAAAAtopsecret\n-----END KEY-----\n"
 
@@ -31,7 +31,7 @@ def test_a_sender_whose_file_holds_no_token_keeps_its_reports_and_logs_none_of_i
 ) -> None:
     caplog.set_level(logging.INFO)
     (tmp_path / "token").write_bytes(KEY)
-    counts = Counts()
+    counts = WorkCounters()
     outbox = Outbox(tmp_path / "outbox", counts)
     outbox.put(pack_report(int(time.time()) // 60 * 60))
     with_no_server = Endpoint("http://127.0.0.1:1", tmp_path / "token", None)

@@ -6,9 +6,9 @@ import logging
 
 import pytest
 
-from carbonbudget_agent.counts import Counts
 from carbonbudget_agent.metering import Metering
 from carbonbudget_agent.meters import CounterReading, Counters, DomainEnergy, MeterError, MeterReading
+from carbonbudget_agent.work_counters import WorkCounters
 
 
 class Scripted:
@@ -35,7 +35,7 @@ class Node:
     """A metering looked at every five seconds."""
 
     def __init__(self) -> None:
-        self.meter, self.counts, self.now_ms = Scripted(), Counts(), 0
+        self.meter, self.counts, self.now_ms = Scripted(), WorkCounters(), 0
         self.metering, self.stamps = Metering([self.meter], self.counts), dict[str, CounterReading]()
 
     def look(self, **says: int | str) -> dict[str, tuple[int, int]]:

@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.agent.node import FakeNode
 
-from carbonbudget_agent.counts import Counts
 from carbonbudget_agent.metering import Metering
 from carbonbudget_agent.meters import Counters, Detection, Meter, MeterError
 from carbonbudget_agent.meters.calibration import parse_calibration
@@ -21,6 +20,7 @@ from carbonbudget_agent.meters.instance_types import find_by_instance_type
 from carbonbudget_agent.meters.microarchitecture import find_microarchitecture, first_processor
 from carbonbudget_agent.meters.model import ModelMeter, PowerCurve, detect_model, load_curves
 from carbonbudget_agent.meters.rapl import detect_rapl
+from carbonbudget_agent.work_counters import WorkCounters
 
 RANGE = 262_143_328_850  # a Skylake package: 61 uJ x 2**32
 
@@ -134,7 +134,7 @@ def test_psys_is_a_check_of_the_sum_and_never_a_part_of_it(
         == "2 zones: cpu/package-0, dram/package-0; psys covers these, is never added and serves as a check"
     )
     assert detection.kinds == ("cpu", "dram")
-    counts = Counts()
+    counts = WorkCounters()
     metering = Metering([found(detection.meter)], counts)
     stamps = metering.read(0, 0, {})
     for step in (1, 2):

@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.agent.test_meters import found, powercap
 
-from carbonbudget_agent.counts import Counts
 from carbonbudget_agent.metering import Metering
 from carbonbudget_agent.meters import CounterReading
 from carbonbudget_agent.meters.mirrors import Mirrors
 from carbonbudget_agent.meters.rapl import detect_rapl
+from carbonbudget_agent.work_counters import WorkCounters
 
 DIES = {"intel-rapl:0": "package-0-die-0", "intel-rapl:1": "package-0-die-1"}
 KEYS = ("cpu/package-0-die-0", "cpu/package-0-die-1")
@@ -32,7 +32,7 @@ class Node:
         """Energy by domain since the last look."""
         powercap(self.root, {path: (name, uj) for (path, name), uj in zip(self.names.items(), values_uj, strict=True)})
         if self.metering is None:
-            self.metering = Metering([found(detect_rapl(self.root).meter)], Counts())
+            self.metering = Metering([found(detect_rapl(self.root).meter)], WorkCounters())
         self.now_ms += 5_000
         before, self.stamps = self.stamps, self.metering.read(self.now_ms, 0, self.stamps)
         return {d.name: d.energy_uj for d in self.metering.energies(before, self.stamps, 5_000)}

@@ -12,15 +12,15 @@ from tests.agent.node import UID_A
 
 from carbonbudget_agent import node
 from carbonbudget_agent.checkpoint import load_checkpoint
-from carbonbudget_agent.counts import Counts
 from carbonbudget_agent.meters.hwmon import detect_hwmon
 from carbonbudget_agent.meters.microarchitecture import find_microarchitecture, first_processor
 from carbonbudget_agent.meters.model import detect_model
 from carbonbudget_agent.meters.rapl import detect_rapl
 from carbonbudget_agent.outbox import Outbox
 from carbonbudget_agent.pods.cgroups import CgroupReader
-from carbonbudget_agent.pods.file import FilePods
-from carbonbudget_agent.pods.processes import pod_of_process
+from carbonbudget_agent.pods.pod_file import FilePods
+from carbonbudget_agent.pods.process_pod import pod_of_process
+from carbonbudget_agent.work_counters import WorkCounters
 
 NUMBERS = st.one_of(
     st.integers(-(2**70), 2**70).map(str),
@@ -102,8 +102,8 @@ def test_any_file_of_the_agents_own_is_read_or_set_aside(content: bytes) -> None
     with TemporaryDirectory() as root:
         path = write(root, "checkpoint.json", content)
         assert load_checkpoint(path, "boot").sample is None
-        assert FilePods(path, "node-1", Counts()).pods() == {}
-        counts, name = Counts(), "001764000000-000000-6f0c0000.json.z"
+        assert FilePods(path, "node-1", WorkCounters()).pods() == {}
+        counts, name = WorkCounters(), "001764000000-000000-6f0c0000.json.z"
         write(root, f"outbox/{name}", content)
         box = Outbox(Path(root, "outbox"), counts)
         assert box.names() == [name]

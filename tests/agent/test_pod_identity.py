@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from tests.agent.node import UID_A, UID_B, FakeClock, FakeNode
 from tests.agent.running_agent import START, Agent
 
-from carbonbudget_agent.counts import Counts
-from carbonbudget_agent.pods.info import parse_pod
 from carbonbudget_agent.pods.pod_cache import PodCache
+from carbonbudget_agent.pods.pod_info import parse_pod
+from carbonbudget_agent.work_counters import WorkCounters
 from carbonbudget_core.node_report import NodeReport
 
 HASH = "0123456789abcdef0123456789abcdef"
@@ -34,9 +34,9 @@ def a_mirror_pod(config_hash: str = HASH, uid: str = MIRROR_UID, name: str = "st
     return a_pod(uid, name, "kube-system", annotations=annotations, ownerReferences=[NODE_OWNER])
 
 
-def owners(*pods: dict[str, Any], counts: Counts | None = None) -> dict[str, str]:
+def owners(*pods: dict[str, Any], counts: WorkCounters | None = None) -> dict[str, str]:
     """The pod's name of each cgroup."""
-    known = PodCache(counts or Counts())
+    known = PodCache(counts or WorkCounters())
     known.replace((parse_pod(pod, "node-1") for pod in pods), now=0.0)
     return {uid: pod.name for uid, pod in known.snapshot().items()}
 
@@ -110,7 +110,7 @@ def test_a_config_hash_that_was_changed_afterwards_moves_no_static_pod(config_ha
 def test_a_pod_whose_uid_is_the_hash_keeps_its_cgroup_and_it_is_counted_and_logged_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    counts = Counts()
+    counts = WorkCounters()
     known = PodCache(counts)
     for _ in range(3):
         pods = [a_mirror_pod(UID_A, name="thief"), a_pod(UID_A, "victim")]
@@ -122,7 +122,7 @@ def test_a_pod_whose_uid_is_the_hash_keeps_its_cgroup_and_it_is_counted_and_logg
 
 def test_a_pod_that_was_deleted_keeps_its_cgroup_too() -> None:
     """Its owner deletes it by force, so that it runs on, and has a mirror pod of another namespace take its place."""
-    known = PodCache(Counts())
+    known = PodCache(WorkCounters())
     known.put(parse_pod(a_pod(UID_A, "victim"), "node-1"))
     known.remove(UID_A, now=0.0)
     known.put(parse_pod(a_mirror_pod(UID_A, name="thief"), "node-1"))
@@ -130,14 +130,14 @@ def test_a_pod_that_was_deleted_keeps_its_cgroup_too() -> None:
 
 
 def test_a_hash_that_two_mirror_pods_have_belongs_to_neither() -> None:
-    counts = Counts()
+    counts = WorkCounters()
     pods = [a_mirror_pod(), a_mirror_pod(uid=UID_B, name="thief")]
     assert owners(*pods, counts=counts) == {MIRROR_UID: "static-node-1", UID_B: "thief"}
     assert counts.pods_disputed == 1
 
 
 def test_a_static_pod_that_is_made_anew_under_its_hash_is_the_new_mirror_pods() -> None:
-    known = PodCache(Counts())
+    known = PodCache(WorkCounters())
     known.put(parse_pod(a_mirror_pod(name="former"), "node-1"))
     known.remove(MIRROR_UID, now=0.0)
     assert known.snapshot()[HASH].name == "former"
@@ -179,7 +179,7 @@ def test_whatever_pods_claim_each_keeps_the_cgroup_of_its_own_uid(pods: list[dic
 
 
 def test_a_pod_that_runs_on_after_a_deletion_by_force_keeps_its_name_while_its_cgroup_stands() -> None:
-    known = PodCache(Counts())
+    known = PodCache(WorkCounters())
     known.put(parse_pod(a_pod(UID_A, "a"), "node-1"))
     known.remove(UID_A, now=0.0)
     for now in range(0, 7_200, 60):

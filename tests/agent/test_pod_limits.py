@@ -16,14 +16,14 @@ from hypothesis import strategies as st
 from tests.agent.pod_api import Api, Clock, a_pod, event, until
 
 from carbonbudget_agent import json_stream
-from carbonbudget_agent.counts import Counts
 from carbonbudget_agent.http import Endpoint
 from carbonbudget_agent.json_stream import JsonStream
-from carbonbudget_agent.pods.file import FilePods
-from carbonbudget_agent.pods.info import POD_PARTS, PodSource, parse_pod
 from carbonbudget_agent.pods.kubelet import KubeletPods
 from carbonbudget_agent.pods.pod_cache import PodCache
+from carbonbudget_agent.pods.pod_file import FilePods
+from carbonbudget_agent.pods.pod_info import POD_PARTS, PodSource, parse_pod
 from carbonbudget_agent.pods.pod_watch import WatchedPods
+from carbonbudget_agent.work_counters import WorkCounters
 
 SIZE = 1_350_000  # bytes; an API server takes objects of 1.5 MiB
 LIMIT_KB = 40 * 1024
@@ -93,7 +93,7 @@ def api() -> Iterator[Api]:
     made.server_close()
 
 
-def source(kind: str, api: Api, path: Path, counts: Counts) -> PodSource:
+def source(kind: str, api: Api, path: Path, counts: WorkCounters) -> PodSource:
     endpoint = Endpoint(f"http://127.0.0.1:{api.server_port}", None, None)
     if kind == "watch":
         watched = WatchedPods(endpoint, "node-1", counts)
@@ -114,7 +114,7 @@ def test_pods_that_are_too_large_together_leave_every_pod_its_name(
     """Thirteen that their node rejected exceeded the limit of a list, and the agent named no pod at all."""
     large = [a_large_pod("text", f"large-{n}", phase) for n in range(13)]
     api.answer = (200, a_list(*large[:6], a_pod("small"), *large[6:]))
-    counts = Counts()
+    counts = WorkCounters()
     pods = source(kind, api, tmp_path / "pods.json", counts)
     assert set(pods.pods()) == {"small", *(f"large-{n}" for n in range(13))}
     assert (counts.pod_errors, counts.pods_left_out) == (0, 0)
@@ -122,7 +122,7 @@ def test_pods_that_are_too_large_together_leave_every_pod_its_name(
 
 
 def test_the_api_server_is_asked_for_no_pod_that_has_ended(api: Api) -> None:
-    watched = WatchedPods(Endpoint(f"http://127.0.0.1:{api.server_port}", None, None), "node-1", Counts())
+    watched = WatchedPods(Endpoint(f"http://127.0.0.1:{api.server_port}", None, None), "node-1", WorkCounters())
     assert watched.wait_listed(30)
     until(lambda: any("watch=1" in path for path in api.paths))
     assert all("status.phase%21%3DSucceeded%2Cstatus.phase%21%3DFailed" in path for path in api.paths)
@@ -206,12 +206,12 @@ def test_whatever_a_pod_holds_the_parts_that_are_read_are_all_that_count(pod: di
 AGENT = """
 import sys, time
 import carbonbudget_agent.exporter, carbonbudget_agent.run
-from carbonbudget_agent.counts import Counts
+from carbonbudget_agent.work_counters import WorkCounters
 from carbonbudget_agent.http import Endpoint
 from carbonbudget_agent.pods.pod_watch import WatchedPods
 from carbonbudget_agent.pods.kubelet import KubeletPods
 url, kind = sys.argv[1:]
-counts = Counts()
+counts = WorkCounters()
 if kind == "kubelet":
     pods = KubeletPods(Endpoint(url, None, None), "node-1", counts)
 else:
@@ -247,7 +247,7 @@ def test_large_pods_of_any_shape_are_read_within_the_agents_memory(api: Api, wha
 def test_of_pods_that_only_wait_the_first_have_labels_many_a_name_and_the_rest_is_counted(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    counts = Counts()
+    counts = WorkCounters()
     known = PodCache(counts)
 
     def pod(uid: str, **status: str) -> Any:
@@ -273,7 +273,7 @@ def test_of_pods_that_only_wait_the_first_have_labels_many_a_name_and_the_rest_i
 
 
 def test_a_pod_whose_cgroup_is_there_is_kept_whole_whatever_waits() -> None:
-    known = PodCache(Counts())
+    known = PodCache(WorkCounters())
     known.seen(["last"], now=0.0)
     known.replace((parse_pod({**a_pod(f"w{n}"), "status": {}}, "node-1") for n in range(3_000)), now=0.0)
     pod = a_pod("last")
@@ -284,7 +284,7 @@ def test_a_pod_whose_cgroup_is_there_is_kept_whole_whatever_waits() -> None:
 
 def test_pods_that_never_ran_are_forgotten_at_once_when_they_go() -> None:
     """A tenant that makes and loses a thousand pods a minute fills no memory of those that are gone."""
-    known = PodCache(Counts())
+    known = PodCache(WorkCounters())
     for n in range(1_000):
         known.put(parse_pod({**a_pod(f"w{n}"), "status": {"phase": "Pending"}}, "node-1"))
         known.remove(f"w{n}", now=0.0)

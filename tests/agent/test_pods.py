@@ -13,15 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.agent.pod_api import Api, Clock, a_pod, event, parse_pod, until
 
-from carbonbudget_agent.counts import Counts
 from carbonbudget_agent.http import Endpoint
 from carbonbudget_agent.pods.kubelet import KubeletPods
 from carbonbudget_agent.pods.pod_cache import PodCache
 from carbonbudget_agent.pods.pod_watch import WatchedPods
+from carbonbudget_agent.work_counters import WorkCounters
 
 
 def test_a_pod_that_is_gone_keeps_its_name_for_a_while() -> None:
-    known = PodCache(Counts())
+    known = PodCache(WorkCounters())
     known.put(parse_pod(a_pod("u1")))
     known.remove("u1", now=0.0)
     assert "u1" in known.snapshot()
@@ -43,7 +43,7 @@ def api() -> Iterator[Api]:
 
 
 def test_the_watch_follows_adds_and_deletes_of_this_node_only(api: Api) -> None:
-    watched = WatchedPods(Endpoint(f"http://127.0.0.1:{api.server_port}", None, None), "node-1", Counts())
+    watched = WatchedPods(Endpoint(f"http://127.0.0.1:{api.server_port}", None, None), "node-1", WorkCounters())
     assert watched.wait_listed(10)
     assert set(watched.pods()) == {"u1"}
     api.watches.append([event("ADDED", a_pod("u2"), "6"), event("DELETED", a_pod("u1"), "7")])
@@ -55,7 +55,7 @@ def test_the_watch_follows_adds_and_deletes_of_this_node_only(api: Api) -> None:
 
 
 def test_after_410_gone_it_lists_again(api: Api) -> None:
-    watched = WatchedPods(Endpoint(f"http://127.0.0.1:{api.server_port}", None, None), "node-1", Counts())
+    watched = WatchedPods(Endpoint(f"http://127.0.0.1:{api.server_port}", None, None), "node-1", WorkCounters())
     assert watched.wait_listed(10)
     api.items = [a_pod("u3")]
     api.watches.append([{"type": "ERROR", "object": {"code": 410, "message": "too old"}}])
@@ -65,7 +65,7 @@ def test_after_410_gone_it_lists_again(api: Api) -> None:
 
 
 def test_the_kubelets_list_stands_while_it_does_not_answer(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    counts = Counts()
+    counts = WorkCounters()
     clock = Clock()
     kubelet = KubeletPods(Endpoint(f"http://127.0.0.1:{api.server_port}", None, None), "node-1", counts, clock)
     assert set(kubelet.pods()) == {"u1"}
@@ -78,7 +78,7 @@ def test_the_kubelets_list_stands_while_it_does_not_answer(api: Api, monkeypatch
 
 def test_a_pod_that_the_kubelet_has_not_told_yet_is_asked_for_at_once_and_only_once(api: Api) -> None:
     clock = Clock()
-    kubelet = KubeletPods(Endpoint(f"http://127.0.0.1:{api.server_port}", None, None), "node-1", Counts(), clock)
+    kubelet = KubeletPods(Endpoint(f"http://127.0.0.1:{api.server_port}", None, None), "node-1", WorkCounters(), clock)
     kubelet.pods()
     api.items.append(a_pod("u2"))
     clock.seconds += 1
@@ -106,7 +106,7 @@ BAD_ANSWERS = [
 def test_whatever_a_kubelet_answers_the_last_list_stands_and_it_is_counted_each_time_and_told_once(
     api: Api, status: int, body: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
-    counts = Counts()
+    counts = WorkCounters()
     endpoint = Endpoint(f"http://127.0.0.1:{api.server_port}", None, None)
     clock = Clock()
     kubelet = KubeletPods(endpoint, "node-1", counts, clock)
@@ -124,7 +124,7 @@ def test_whatever_the_api_server_answers_the_watch_comes_back_when_it_is_well(
     api: Api, status: int, body: bytes
 ) -> None:
     api.answer = (status, body)
-    counts = Counts()
+    counts = WorkCounters()
     watched = WatchedPods(Endpoint(f"http://127.0.0.1:{api.server_port}", None, None), "node-1", counts)
     until(lambda: counts.pod_errors > 0)
     assert watched.pods() == {}
@@ -142,7 +142,7 @@ def test_an_answer_without_end_is_cut_off(api: Api) -> None:
 def test_a_kubelet_that_is_silent_is_given_up_after_the_timeout() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         endpoint = Endpoint(f"http://127.0.0.1:{listener.getsockname()[1]}", None, None, timeout_s=0.2)
-        counts = Counts()
+        counts = WorkCounters()
         assert KubeletPods(endpoint, "node-1", counts).pods() == {}
         assert counts.pod_errors == 1
 

@@ -11,14 +11,16 @@ from pathlib import Path
 import pytest
 from tests.agent.report_server import Handler, Pauses, Server, pack_report, read_request, start, until
 
-from carbonbudget_agent.counts import Counts
 from carbonbudget_agent.http import Endpoint
 from carbonbudget_agent.outbox import Outbox
 from carbonbudget_agent.sender import Sender
+from carbonbudget_agent.work_counters import WorkCounters
 from carbonbudget_core.node_report_json import decode_report
 
 
-def test_reports_are_sent_oldest_first_and_leave_on_2xx(server: Server, outbox: tuple[Outbox, Counts, Path]) -> None:
+def test_reports_are_sent_oldest_first_and_leave_on_2xx(
+    server: Server, outbox: tuple[Outbox, WorkCounters, Path]
+) -> None:
     box, counts, token = outbox
     sender = start(box, counts, f"http://127.0.0.1:{server.server_port}", token)
     server.await_requests(3)
@@ -30,7 +32,7 @@ def test_reports_are_sent_oldest_first_and_leave_on_2xx(server: Server, outbox: 
 
 @pytest.mark.parametrize("status", [400, 409, 413, 422])
 def test_what_will_never_be_taken_is_set_aside_and_counted(
-    server: Server, outbox: tuple[Outbox, Counts, Path], status: int
+    server: Server, outbox: tuple[Outbox, WorkCounters, Path], status: int
 ) -> None:
     box, counts, token = outbox
     server.statuses = [status, 200]
@@ -43,7 +45,7 @@ def test_what_will_never_be_taken_is_set_aside_and_counted(
 
 @pytest.mark.parametrize("status", [401, 403, 404, 408, 425, 429, 500, 503])
 def test_anything_else_is_kept_and_tried_again(
-    server: Server, outbox: tuple[Outbox, Counts, Path], status: int
+    server: Server, outbox: tuple[Outbox, WorkCounters, Path], status: int
 ) -> None:
     box, counts, token = outbox
     server.statuses = [status, 200]
@@ -53,7 +55,7 @@ def test_anything_else_is_kept_and_tried_again(
     assert (box.names(), counts.refused[status], counts.sent) == ([], 1, 3)
 
 
-def test_without_a_server_everything_stays(outbox: tuple[Outbox, Counts, Path]) -> None:
+def test_without_a_server_everything_stays(outbox: tuple[Outbox, WorkCounters, Path]) -> None:
     box, counts, token = outbox
     sender = start(box, counts, "http://127.0.0.1:1", token)
     sender.finish(5)
@@ -61,7 +63,7 @@ def test_without_a_server_everything_stays(outbox: tuple[Outbox, Counts, Path]) 
     assert counts.send_errors >= 1
 
 
-def test_a_token_that_was_replaced_is_read_anew(server: Server, outbox: tuple[Outbox, Counts, Path]) -> None:
+def test_a_token_that_was_replaced_is_read_anew(server: Server, outbox: tuple[Outbox, WorkCounters, Path]) -> None:
     box, counts, token = outbox
     sender = start(box, counts, f"http://127.0.0.1:{server.server_port}", token)
     server.await_requests(3)
@@ -73,7 +75,7 @@ def test_a_token_that_was_replaced_is_read_anew(server: Server, outbox: tuple[Ou
     assert server.tokens[3] == "Bearer t2"
 
 
-def test_an_outbox_over_its_limit_drops_the_oldest_and_counts(outbox: tuple[Outbox, Counts, Path]) -> None:
+def test_an_outbox_over_its_limit_drops_the_oldest_and_counts(outbox: tuple[Outbox, WorkCounters, Path]) -> None:
     box, counts, _ = outbox
     newest = box.names()[-1]
     size = (box.directory / newest).stat().st_size
@@ -85,7 +87,7 @@ def test_an_outbox_over_its_limit_drops_the_oldest_and_counts(outbox: tuple[Outb
 def test_a_day_of_windows_is_sent_in_order_over_one_connection_with_a_pause_after_each(
     server: Server, tmp_path: Path
 ) -> None:
-    counts = Counts()
+    counts = WorkCounters()
     box = Outbox(tmp_path / "outbox", counts)
     (tmp_path / "token").write_text("t\n")
     for index in range(1_440):
@@ -104,7 +106,7 @@ def test_a_day_of_windows_is_sent_in_order_over_one_connection_with_a_pause_afte
     assert len(backoffs) == 5
 
 
-def test_the_wait_that_a_server_asks_for_is_kept(server: Server, outbox: tuple[Outbox, Counts, Path]) -> None:
+def test_the_wait_that_a_server_asks_for_is_kept(server: Server, outbox: tuple[Outbox, WorkCounters, Path]) -> None:
     box, counts, token = outbox
     server.statuses, server.retry_after = [429, 200], "77"
     pauses = Pauses()
@@ -129,7 +131,7 @@ def test_the_wait_that_a_server_asks_for_is_kept(server: Server, outbox: tuple[O
     ],
 )
 def test_whatever_a_server_says_the_reports_stay_and_the_sender_lives(
-    outbox: tuple[Outbox, Counts, Path], reply: bytes, error: bool
+    outbox: tuple[Outbox, WorkCounters, Path], reply: bytes, error: bool
 ) -> None:
     box, counts, token = outbox
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -160,7 +162,7 @@ class LatePart(Outbox):
 
 def test_the_last_part_is_sent_though_the_sender_was_busy_when_it_came(server: Server, tmp_path: Path) -> None:
     (tmp_path / "token").write_text("t\n")
-    counts = Counts()
+    counts = WorkCounters()
     box = LatePart(tmp_path / "outbox", counts)
     box.asked_to_stop = Pauses()
     box.put(pack_report(1_764_000_000))
@@ -188,7 +190,7 @@ def test_a_window_of_the_future_stays_and_holds_up_no_other(server: Server, tmp_
     """The node's clock was ahead for a moment, and now it is right again."""
     server.RequestHandlerClass = FirstIsEarly
     (tmp_path / "token").write_text("t\n")
-    counts = Counts()
+    counts = WorkCounters()
     box = Outbox(tmp_path / "outbox", counts)
     box.put(pack_report(1_767_000_000))
     url = Endpoint(f"http://127.0.0.1:{server.server_port}", tmp_path / "token", None)
@@ -205,7 +207,7 @@ def test_a_window_of_the_future_stays_and_holds_up_no_other(server: Server, tmp_
     assert 2 <= server.tokens.count("1767000000") <= 5
 
 
-def test_an_outbox_of_more_windows_than_a_week_has_drops_the_oldest(outbox: tuple[Outbox, Counts, Path]) -> None:
+def test_an_outbox_of_more_windows_than_a_week_has_drops_the_oldest(outbox: tuple[Outbox, WorkCounters, Path]) -> None:
     box, counts, _ = outbox
     names = box.names()
     small = Outbox(box.directory, counts, max_reports=2)

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from tests.agent.report_server import Handler, Server, pack_report, until
 
-from carbonbudget_agent.counts import Counts
 from carbonbudget_agent.http import Endpoint
 from carbonbudget_agent.outbox import Outbox
 from carbonbudget_agent.sender import Sender
+from carbonbudget_agent.work_counters import WorkCounters
 from carbonbudget_core.node_report_json import decode_report
 
 START = 1_764_000_000
@@ -72,7 +72,7 @@ class Node:
 
     def __init__(self, root: Path, server: FailingServer) -> None:
         (root / "token").write_text("t\n")
-        self.counts, self.time = Counts(), Time()
+        self.counts, self.time = WorkCounters(), Time()
         self.box = Outbox(root / "outbox", self.counts)
         self._url = Endpoint(f"http://127.0.0.1:{server.server_port}", root / "token", None, timeout_s=5)
         self.sender: Sender | None = None
@@ -239,7 +239,7 @@ def test_a_window_of_the_future_is_never_set_aside(server: FailingServer, tmp_pa
 
 
 def test_what_was_set_aside_counts_within_the_outboxs_bounds_and_the_oldest_goes_first(tmp_path: Path) -> None:
-    counts = Counts()
+    counts = WorkCounters()
     box = Outbox(tmp_path, counts, max_reports=3)
     for minute in range(5):
         box.put(pack_report(START + 60 * minute))

@@ -9,13 +9,15 @@ import pytest
 from tests.agent.report_server import Pauses, Server, a_report, pack_report, start, until
 from tests.disk import small_disk
 
-from carbonbudget_agent.counts import Counts
 from carbonbudget_agent.http import Endpoint
 from carbonbudget_agent.outbox import Outbox
 from carbonbudget_agent.sender import Sender
+from carbonbudget_agent.work_counters import WorkCounters
 
 
-def test_a_corrupt_file_is_set_aside_and_holds_up_nobody(server: Server, outbox: tuple[Outbox, Counts, Path]) -> None:
+def test_a_corrupt_file_is_set_aside_and_holds_up_nobody(
+    server: Server, outbox: tuple[Outbox, WorkCounters, Path]
+) -> None:
     box, counts, token = outbox
     (box.directory / box.names()[0]).write_bytes(b"junk")
     sender = start(box, counts, f"http://127.0.0.1:{server.server_port}", token)
@@ -24,7 +26,7 @@ def test_a_corrupt_file_is_set_aside_and_holds_up_nobody(server: Server, outbox:
     assert (box.names(), counts.corrupt, counts.sent) == ([], 1, 2)
 
 
-def test_what_is_not_ours_in_the_outbox_is_left_alone(outbox: tuple[Outbox, Counts, Path]) -> None:
+def test_what_is_not_ours_in_the_outbox_is_left_alone(outbox: tuple[Outbox, WorkCounters, Path]) -> None:
     box, counts, _ = outbox
     names = box.names()
     for foreign in ("lost+found", "x.json.z", "-.json.z", "000000000001-000000.json.z", "checkpoint.json"):
@@ -36,7 +38,7 @@ def test_what_is_not_ours_in_the_outbox_is_left_alone(outbox: tuple[Outbox, Coun
 
 @pytest.mark.parametrize("token", [b"\xff\xfe", b"two\nlines", b"\x00", b""])
 def test_a_token_that_is_none_is_waited_out(
-    server: Server, outbox: tuple[Outbox, Counts, Path], token: bytes, caplog: pytest.LogCaptureFixture
+    server: Server, outbox: tuple[Outbox, WorkCounters, Path], token: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     box, counts, path = outbox
     path.write_bytes(token)
@@ -56,7 +58,7 @@ def test_a_token_that_is_none_is_waited_out(
 
 def test_on_a_read_only_disk_what_was_sent_is_sent_again_and_the_sender_lives(server: Server, tmp_path: Path) -> None:
     (tmp_path / "token").write_text("t\n")
-    counts = Counts()
+    counts = WorkCounters()
     with small_disk(tmp_path / "outbox", "1m"):
         box = Outbox(tmp_path / "outbox", counts)
         box.put(pack_report(1_764_000_000))
@@ -73,7 +75,7 @@ def test_on_a_read_only_disk_what_was_sent_is_sent_again_and_the_sender_lives(se
 
 
 def test_a_disk_that_cannot_be_read_for_a_while_makes_no_report_corrupt(
-    server: Server, outbox: tuple[Outbox, Counts, Path]
+    server: Server, outbox: tuple[Outbox, WorkCounters, Path]
 ) -> None:
     box, counts, token = outbox
     name = box.names()[0]
@@ -93,7 +95,7 @@ def test_a_disk_that_cannot_be_read_for_a_while_makes_no_report_corrupt(
 
 
 def test_a_report_that_is_dropped_while_it_is_about_to_be_sent_is_not_corrupt(
-    outbox: tuple[Outbox, Counts, Path],
+    outbox: tuple[Outbox, WorkCounters, Path],
 ) -> None:
     box, counts, _ = outbox
     assert (box.read("000000000001-000000-00000000.json.z"), counts.corrupt) == (None, 0)
@@ -101,7 +103,7 @@ def test_a_report_that_is_dropped_while_it_is_about_to_be_sent_is_not_corrupt(
 
 @pytest.mark.parametrize("cut", [0, 1, 10, -1])
 def test_a_file_that_was_cut_off_is_set_aside_and_the_rest_is_sent(
-    server: Server, outbox: tuple[Outbox, Counts, Path], cut: int
+    server: Server, outbox: tuple[Outbox, WorkCounters, Path], cut: int
 ) -> None:
     box, counts, token = outbox
     last = box.directory / box.names()[-1]

@@ -12,16 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.agent.pod_api import Api, Clock, a_pod, event, until
 
-from carbonbudget_agent.counts import Counts
 from carbonbudget_agent.http import Endpoint, StatusError, retry_after_seconds
 from carbonbudget_agent.pods import pod_watch
 from carbonbudget_agent.pods.kubelet import KubeletPods
 from carbonbudget_agent.pods.pod_watch import WatchedPods
+from carbonbudget_agent.work_counters import WorkCounters
 from carbonbudget_core.backoff import Backoff
 
 
 class Pauses(threading.Event):
-    """Counts the pauses instead of taking them; after `most` of them it is set."""
+    """WorkCounters the pauses instead of taking them; after `most` of them it is set."""
 
     def __init__(self, most: int) -> None:
         super().__init__()
@@ -51,7 +51,7 @@ def run(api: Api, most: int = 9) -> list[float]:
     """The pauses until there were so many."""
     pauses = Pauses(most)
     endpoint = Endpoint(f"http://127.0.0.1:{api.server_port}", None, None, timeout_s=5)
-    watched = WatchedPods(endpoint, "node-1", Counts(), pauses)
+    watched = WatchedPods(endpoint, "node-1", WorkCounters(), pauses)
     until(pauses.is_set)
     watched._thread.join()
     return pauses.asked
@@ -147,7 +147,7 @@ def test_the_wait_that_the_api_server_asks_for_is_kept(api: Api, of_lists: bool)
 
 
 def test_a_kubelet_that_refuses_is_asked_again_after_the_wait_that_it_asks_for(api: Api) -> None:
-    clock, counts = Clock(), Counts()
+    clock, counts = Clock(), WorkCounters()
     kubelet = KubeletPods(Endpoint(f"http://127.0.0.1:{api.server_port}", None, None), "node-1", counts, clock)
     kubelet.pods()
     api.answer, api.answer_headers = (429, b""), {"Retry-After": "60"}
@@ -214,7 +214,7 @@ def test_a_pod_that_began_in_a_pause_ends_the_pause(api: Api, monkeypatch: pytes
     monkeypatch.setattr(pod_watch, "_FIRST_PAUSE_SECONDS", 60.0)
     monkeypatch.setattr(pod_watch, "_SOONEST_SECONDS", 0.05)
     api.watches = [[], [event("ADDED", a_pod("u9"), "9")]]
-    watched = WatchedPods(Endpoint(f"http://127.0.0.1:{api.server_port}", None, None), "node-1", Counts())
+    watched = WatchedPods(Endpoint(f"http://127.0.0.1:{api.server_port}", None, None), "node-1", WorkCounters())
     assert watched.wait_listed(10)
 
     def named() -> bool:
@@ -228,7 +228,7 @@ def test_a_pod_that_began_in_a_pause_ends_the_pause(api: Api, monkeypatch: pytes
 def test_a_time_that_the_server_asked_for_is_not_cut_short(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pod_watch, "_SOONEST_SECONDS", 0.0)
     api.watch_answer = (429, {"Retry-After": "60"})
-    watched = WatchedPods(Endpoint(f"http://127.0.0.1:{api.server_port}", None, None), "node-1", Counts())
+    watched = WatchedPods(Endpoint(f"http://127.0.0.1:{api.server_port}", None, None), "node-1", WorkCounters())
     until(lambda: any("watch=1" in path for path in api.paths))
     asked = len(api.paths)
     for number in range(100):

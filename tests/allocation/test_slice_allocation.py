@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from carbonbudget_operator.allocation.policy import AllocationPolicy, IdleRule, OverheadRule, PolicyError, parse_shared
-from carbonbudget_operator.allocation.shared import share_namespaces
+from carbonbudget_operator.allocation.shared_namespaces import share_namespaces
 from carbonbudget_operator.allocation.slice_allocation import AllocatedEnergy, allocate, reserve
 from carbonbudget_operator.ledger.facts import DomainFacts, NodeFacts, NodeSlice, PodGroup, PodGroupFacts
 

@@ -14,13 +14,13 @@ from tests.ledger.reports import a_report, book
 
 from carbonbudget_operator.answers.budget_use import BudgetUseQueries
 from carbonbudget_operator.answers.hourly_use import hourly_use
-from carbonbudget_operator.api.query_bodies import BudgetAnswer, BudgetQuery
+from carbonbudget_operator.api.budget_query_bodies import BudgetAnswer, BudgetQuery
 from carbonbudget_operator.api.selector import LabelSelector, LabelSelectorRequirement
 from carbonbudget_operator.ledger.booking import Booker
 from carbonbudget_operator.ledger.store import migrate, open_ledger
 from carbonbudget_operator.ledger.valued_rows import EMBODIED_UG, LOCATION_UG
-from carbonbudget_operator.namespace_names import EVERY_NAMESPACE
 from carbonbudget_operator.settings import AllocationSettings, CarbonSettings, Settings
+from carbonbudget_operator.special_namespaces import EVERY_NAMESPACE
 from carbonbudget_operator.timeline import Timeline
 from carbonbudget_operator.valued_hours.upkeep_steps import UpkeepSteps
 from carbonbudget_operator.valued_hours.valued_reader import ValuedReader

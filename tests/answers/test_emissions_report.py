@@ -23,7 +23,7 @@ from carbonbudget_operator.answers.time_ranges import TimeRangeError, parse_time
 from carbonbudget_operator.cli.main import app
 from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.booking import Booker
-from carbonbudget_operator.ledger.expected_nodes import store_counts, store_listed
+from carbonbudget_operator.ledger.node_coverage import store_counts, store_listed
 from carbonbudget_operator.ledger.store import migrate, open_ledger
 from carbonbudget_operator.ledger.stored_units import HOURS
 from carbonbudget_operator.settings import Settings

@@ -11,7 +11,7 @@ from carbonbudget_core.node_report import DomainUse, NodeReport
 from carbonbudget_operator.answers.node_energy import MethodEnergy, node_energy
 from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.booking import Booker
-from carbonbudget_operator.ledger.expected_nodes import store_listed
+from carbonbudget_operator.ledger.node_coverage import store_listed
 from carbonbudget_operator.settings import Settings
 from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
 

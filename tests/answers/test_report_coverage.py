@@ -10,7 +10,7 @@ from tests.answers.test_emissions_report import DAY, Ledger
 from tests.ledger.reports import a_report
 
 from carbonbudget_operator.answers.report_coverage import coverage
-from carbonbudget_operator.ledger.expected_nodes import ExpectedNodeTime, store_listed
+from carbonbudget_operator.ledger.node_coverage import ExpectedNodeTime, store_listed
 
 HOUR = 3600
 

@@ -21,7 +21,7 @@ from carbonbudget_operator.answers.windows import (
     parse_window,
     steps_of,
 )
-from carbonbudget_operator.ledger.slices import HOUR
+from carbonbudget_operator.ledger.time_slices import HOUR
 
 
 def at(text: str) -> int:

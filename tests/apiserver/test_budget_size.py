@@ -11,7 +11,7 @@ import yaml
 from tests.conftest import Cluster
 from tests.e2e.conftest import CHART, budget, wait_for
 
-from carbonbudget_operator.api.resource_names import BUDGET, CLUSTER_BUDGET
+from carbonbudget_operator.api.wire_names import BUDGET, CLUSTER_BUDGET
 
 pytestmark = [pytest.mark.cluster, pytest.mark.control_plane]
 

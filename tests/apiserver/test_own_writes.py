@@ -16,7 +16,7 @@ from tests.conftest import Cluster
 from tests.e2e.conftest import CHART, budget, wait_for
 from tests.kueue.module import apply_workloads_crd, delete_workloads_crd, pod_sets
 
-from carbonbudget_operator.api.resource_names import BUDGET
+from carbonbudget_operator.api.wire_names import BUDGET
 from carbonbudget_operator.api_path import ApiPath
 from carbonbudget_operator.kube.client import MERGE_PATCH, KubeClient, KubeError
 from carbonbudget_operator.kube.credentials import Credentials

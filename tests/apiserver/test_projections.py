@@ -13,7 +13,7 @@ from tests.apiserver.manifests import SELECT_X, work
 from tests.e2e.conftest import wait_for
 
 from carbonbudget_core.jsons import JsonObject, parse_object
-from carbonbudget_operator.api.resource_names import ENFORCED_KINDS
+from carbonbudget_operator.api.wire_names import ENFORCED_KINDS
 from carbonbudget_operator.api_path import ApiPath
 from carbonbudget_operator.cli.installed_enforcement import InstalledEnforcement, installed_enforcement, limited_kinds
 

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from carbonbudget_operator.api.resource_names import ENFORCEMENT_LABEL
 from carbonbudget_operator.api.selector import LabelSelector
+from carbonbudget_operator.api.wire_names import ENFORCEMENT_LABEL
 from carbonbudget_operator.budgets.coverage import NAME_LABEL, Covers, Scope
 
 Labels = Mapping[str, str]

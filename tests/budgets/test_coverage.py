@@ -12,8 +12,8 @@ from tests.budgets.coverage_cases import CASES, NO, NOT_KNOWN, OWN, YES, Case
 from tests.budgets.oracle import possible, selected
 from tests.conftest import ROOT
 
-from carbonbudget_operator.api.resource_names import ENFORCEMENT_LABEL
 from carbonbudget_operator.api.selector import LabelSelector
+from carbonbudget_operator.api.wire_names import ENFORCEMENT_LABEL
 from carbonbudget_operator.budgets.coverage import (
     Covers,
     Scope,
@@ -24,7 +24,7 @@ from carbonbudget_operator.budgets.coverage import (
     selects_namespace,
     still_counting,
 )
-from carbonbudget_operator.namespace_names import EVERY_NAMESPACE
+from carbonbudget_operator.special_namespaces import EVERY_NAMESPACE
 
 KEYS, VALUES = ("a", "b", "example.com/c"), ("1", "2", "3", "")
 labels = st.dictionaries(st.sampled_from(KEYS), st.sampled_from(VALUES))
@@ -54,9 +54,9 @@ def files_with(text: str) -> set[str]:
 
 def test_the_rule_and_the_sign_for_every_namespace_stand_in_one_place_each() -> None:
     # ledger/selected_labels.py: the sign for any value of a label.
-    assert files_with('"*"') == {"namespace_names.py", "ledger/selected_labels.py"}
-    # cli/wording.py writes selectors as kubectl does, and asks nothing.
-    assert files_with('"DoesNotExist"') - {"cli/wording.py"} == {"budgets/coverage.py", "api/selector.py"}
+    assert files_with('"*"') == {"special_namespaces.py", "ledger/selected_labels.py"}
+    # cli/formatted_values.py writes selectors as kubectl does, and asks nothing.
+    assert files_with('"DoesNotExist"') - {"cli/formatted_values.py"} == {"budgets/coverage.py", "api/selector.py"}
 
 
 def test_no_case_of_the_table_stands_twice() -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from carbonbudget_core.exact import share_list
+from carbonbudget_core.exact_division import share_list
 from carbonbudget_operator.carbon.basis_split import AccountingBases, BasisSplit, split_by_basis
-from carbonbudget_operator.carbon.value import emissions_ug
+from carbonbudget_operator.carbon.emissions_formula import emissions_ug
 
 ENERGIES = st.lists(st.integers(0, 10**13), min_size=1, max_size=8).filter(any)
 INTENSITY = st.integers(0, 2_000_000)

@@ -15,7 +15,7 @@ from tests.cli.checks import MESSAGE, POLICY, checked, run
 from tests.cli.test_manifests import CONFIG, JOB, TEMPLATE, cron
 from typer.testing import CliRunner
 
-from carbonbudget_operator.cli.check_verdict import CheckVerdict, interpret_answer, parse_warnings, worst
+from carbonbudget_operator.cli.dry_run_answer import CheckVerdict, interpret_answer, parse_warnings, worst
 from carbonbudget_operator.cli.main import app
 from carbonbudget_operator.kube.client import ApiResponse
 

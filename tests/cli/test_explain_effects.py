@@ -12,9 +12,9 @@ from tests.admission.given import HOUR, NOW, RESOURCES, Bench, a_budget, instant
 from tests.enforcement.worlds import a_job
 
 from carbonbudget_operator.admission.admission_decision import Mode
-from carbonbudget_operator.admission.growth import GROWTH
+from carbonbudget_operator.admission.workload_growth import GROWTH
 from carbonbudget_operator.api.carbonbudget import CarbonBudget
-from carbonbudget_operator.api.resource_names import ENFORCED_KINDS
+from carbonbudget_operator.api.wire_names import ENFORCED_KINDS
 from carbonbudget_operator.api_path import ApiPath
 from carbonbudget_operator.cli.budget_effects import ReaderContext, budget_effects
 from carbonbudget_operator.cli.explain import explain

@@ -8,7 +8,7 @@ import pytest
 from tests.conftest import ROOT
 
 from carbonbudget_operator.api_path import InvalidPath, ServicePath
-from carbonbudget_operator.cli.server_source import AUDIENCE, CLOSER, IMPORTER, READER, SERVICE, TOKEN_HEADER
+from carbonbudget_operator.cli.answers_from_server import AUDIENCE, CLOSER, IMPORTER, READER, SERVICE, TOKEN_HEADER
 from carbonbudget_operator.ingest import callers
 from carbonbudget_operator.settings import Settings
 

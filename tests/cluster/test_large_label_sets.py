@@ -11,10 +11,10 @@ from tests.cluster.test_pods import UIDS, a_pod, listed
 from tests.ingest.test_verify import END, Cluster
 from tests.ledger.reports import HOUR, a_report, book
 
-from carbonbudget_agent.pods.info import parse_pod
+from carbonbudget_agent.pods.pod_info import parse_pod
 from carbonbudget_core.node_report import NodeReport
 from carbonbudget_operator.answers.budget_use import BudgetUseQueries
-from carbonbudget_operator.api.query_bodies import BudgetQuery
+from carbonbudget_operator.api.budget_query_bodies import BudgetQuery
 from carbonbudget_operator.api.selector import LabelSelector
 from carbonbudget_operator.cluster.large_label_sets import LargeLabelSets
 from carbonbudget_operator.cluster.pods import PodIndex

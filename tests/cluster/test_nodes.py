@@ -19,7 +19,7 @@ from carbonbudget_operator.cluster.agentless import BY_SETTING, agentless_labels
 from carbonbudget_operator.cluster.nodes import NodeLister
 from carbonbudget_operator.kube.client import JsonObject
 from carbonbudget_operator.ledger.booking import Booker
-from carbonbudget_operator.ledger.expected_nodes import (
+from carbonbudget_operator.ledger.node_coverage import (
     ExpectedNodeTime,
     expectations,
     expected_ms,

@@ -10,7 +10,7 @@ from typing import Any
 from aiohttp import web
 from aiohttp.test_utils import unused_port
 
-from carbonbudget_operator.api.resource_names import RESOURCES, Resource
+from carbonbudget_operator.api.wire_names import RESOURCES, Resource
 
 _ROOT = "/apis/carbonbudget.dev/v1alpha1"
 _VERBS = ["get", "list", "watch", "patch", "create"]

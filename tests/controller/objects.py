@@ -5,9 +5,9 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from carbonbudget_operator.api.resource_names import BUDGET, CLUSTER_BUDGET
+from carbonbudget_operator.api.wire_names import BUDGET, CLUSTER_BUDGET
 from carbonbudget_operator.controller.budget_store import StoredBudget
-from carbonbudget_operator.namespaces import Namespaces
+from carbonbudget_operator.namespace_labels import Namespaces
 
 NOW = 1795460000  # 2026-11-23T18:53:20Z, a Monday
 NOVEMBER, DECEMBER = 1793491200, 1796083200

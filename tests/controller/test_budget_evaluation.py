@@ -7,8 +7,8 @@ from typing import Any
 
 from tests.controller.objects import DECEMBER, NOVEMBER, NOW, Body, a_body, a_cluster_body, merge, namespaces, stored
 
+from carbonbudget_operator.api.budget_query_bodies import BudgetAnswer, UseComponents, WorkloadUse
 from carbonbudget_operator.api.carbonbudget import CarbonBudget
-from carbonbudget_operator.api.query_bodies import BudgetAnswer, UseComponents, WorkloadUse
 from carbonbudget_operator.budgets.evaluate import EnforcementTerms, State, run_verdict
 from carbonbudget_operator.controller.budget_evaluation import (
     BudgetEvaluation,
@@ -16,9 +16,9 @@ from carbonbudget_operator.controller.budget_evaluation import (
     evaluate_invalid,
     evaluate_without_answer,
 )
+from carbonbudget_operator.controller.budget_queries import period_answers, period_queries
 from carbonbudget_operator.controller.conditions import ready
 from carbonbudget_operator.controller.prepared_budget import evaluation_record_of, prepare_budget
-from carbonbudget_operator.controller.query_batch import period_answers, period_queries
 from carbonbudget_operator.controller.status_json import is_visible_change
 
 TERMS = EnforcementTerms(6 * 3600)

@@ -14,7 +14,7 @@ from aiohttp.test_utils import unused_port
 from tests.controller.api_server import ApiServer, eventually
 from tests.controller.objects import a_body
 
-from carbonbudget_operator.api.resource_names import BUDGET, RESOURCES
+from carbonbudget_operator.api.wire_names import BUDGET, RESOURCES
 
 
 async def test_it_ends_on_sigterm_without_a_failure(tmp_path: Path) -> None:

@@ -14,19 +14,19 @@ from aiohttp.test_utils import TestServer
 from prometheus_client import CollectorRegistry, generate_latest
 from tests.controller.objects import NOW, merge
 
-from carbonbudget_operator.api.query_bodies import BudgetQuery
-from carbonbudget_operator.api.resource_names import BUDGET, CLUSTER_BUDGET
+from carbonbudget_operator.api.budget_query_bodies import BudgetQuery
+from carbonbudget_operator.api.wire_names import BUDGET, CLUSTER_BUDGET
 from carbonbudget_operator.budgets.evaluate import EnforcementTerms
 from carbonbudget_operator.controller.budget_store import BudgetStore
 from carbonbudget_operator.controller.conflicts import ConflictStore
 from carbonbudget_operator.controller.evaluation_loop import EvaluationInputs, EvaluationLoop
 from carbonbudget_operator.controller.metrics import ControllerMetrics
+from carbonbudget_operator.controller.query_sender import _batches
 from carbonbudget_operator.controller.run_events import RunEvents
-from carbonbudget_operator.controller.server_questions import _batches
 from carbonbudget_operator.controller.watch_audit import WatchAudit
 from carbonbudget_operator.kube.client import KubeClient
 from carbonbudget_operator.kube.credentials import Credentials
-from carbonbudget_operator.namespaces import Namespaces
+from carbonbudget_operator.namespace_labels import Namespaces
 from carbonbudget_operator.printable import is_printable
 from carbonbudget_operator.server_client import ServerClient
 

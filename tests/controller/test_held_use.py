@@ -16,8 +16,8 @@ from carbonbudget_operator.controller.budget_evaluation import (
     evaluate_budget,
     evaluate_without_answer,
 )
+from carbonbudget_operator.controller.budget_queries import period_answers, period_queries
 from carbonbudget_operator.controller.prepared_budget import prepare_budget
-from carbonbudget_operator.controller.query_batch import period_answers, period_queries
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from prometheus_client import CollectorRegistry
 from tests.controller.api_server import ApiServer, eventually
 from tests.controller.objects import Body, a_body, a_cluster_body
 
-from carbonbudget_operator.api.resource_names import BUDGET, CLUSTER_BUDGET, RESOURCES, Resource
+from carbonbudget_operator.api.wire_names import BUDGET, CLUSTER_BUDGET, RESOURCES, Resource
 from carbonbudget_operator.controller.budget_store import BudgetStore
 from carbonbudget_operator.controller.kopf_setup import EndlessBackoffs, configure, registry_of, stopped_watches
 from carbonbudget_operator.controller.run import serve_probe

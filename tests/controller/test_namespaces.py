@@ -13,7 +13,7 @@ from tests.controller.api_server import eventually
 from carbonbudget_operator.api.selector import LabelSelector
 from carbonbudget_operator.kube.client import KubeClient
 from carbonbudget_operator.kube.credentials import Credentials
-from carbonbudget_operator.namespaces import Namespaces
+from carbonbudget_operator.namespace_labels import Namespaces
 
 LABEL = "carbonbudget.dev/enforcement"
 TEAMS = LabelSelector(match_labels={"kind": "team"})

@@ -8,17 +8,17 @@ import pytest
 from tests.controller.objects import DECEMBER, NOVEMBER, NOW, Body, a_body, a_cluster_body, namespaces, stored
 
 from carbonbudget_operator.admission.workload_kinds import workload_kinds
-from carbonbudget_operator.api.resource_names import ENFORCED_KINDS
 from carbonbudget_operator.api.selector import LabelSelector
+from carbonbudget_operator.api.wire_names import ENFORCED_KINDS
 from carbonbudget_operator.budgets.assessment import EvaluationRecord
+from carbonbudget_operator.budgets.budget_sentence import format_instant
 from carbonbudget_operator.budgets.evaluate import Action, State, Threshold, Verdict
-from carbonbudget_operator.budgets.message import format_instant
 from carbonbudget_operator.budgets.period import Period
 from carbonbudget_operator.budgets.settled_use import SettledUse
+from carbonbudget_operator.controller.budget_queries import period_queries
 from carbonbudget_operator.controller.conditions import ready
 from carbonbudget_operator.controller.prepared_budget import InvalidBudget, PreparedBudget, prepare_budget
-from carbonbudget_operator.controller.query_batch import period_queries
-from carbonbudget_operator.namespaces import Namespaces
+from carbonbudget_operator.namespace_labels import Namespaces
 
 HOUR = 3600
 

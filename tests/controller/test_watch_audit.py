@@ -10,7 +10,7 @@ import pytest
 from tests.controller.api_server import ApiServer, eventually
 from tests.controller.objects import Body, a_body, a_cluster_body
 
-from carbonbudget_operator.api.resource_names import BUDGET, CLUSTER_BUDGET, RESOURCES
+from carbonbudget_operator.api.wire_names import BUDGET, CLUSTER_BUDGET, RESOURCES
 from carbonbudget_operator.controller.budget_store import BudgetStore
 from carbonbudget_operator.controller.watch_audit import WatchAudit
 from carbonbudget_operator.kube.client import KubeClient

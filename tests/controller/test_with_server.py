@@ -12,11 +12,11 @@ from tests.controller.objects import Body, a_body, merge, namespaces, stored
 from tests.ledger.reports import HOUR, a_report, book
 
 from carbonbudget_operator.answers.budget_use import BudgetUseQueries
-from carbonbudget_operator.api.query_bodies import BudgetQuery
+from carbonbudget_operator.api.budget_query_bodies import BudgetQuery
 from carbonbudget_operator.budgets.evaluate import EnforcementTerms
 from carbonbudget_operator.controller.budget_evaluation import evaluate_budget
+from carbonbudget_operator.controller.budget_queries import period_answers, period_queries
 from carbonbudget_operator.controller.prepared_budget import prepare_budget
-from carbonbudget_operator.controller.query_batch import period_answers, period_queries
 from carbonbudget_operator.ledger.booking import Booker
 from carbonbudget_operator.ledger.store import migrate, open_ledger
 from carbonbudget_operator.settings import CarbonSettings, Settings

@@ -20,9 +20,9 @@ from prometheus_client import CollectorRegistry, generate_latest
 from tests.ledger.reports import a_report, book
 from tests.serving import Serving, serving
 
-from carbonbudget_agent.counts import Counts
 from carbonbudget_agent.exporter import Exporter
 from carbonbudget_agent.outbox import Outbox
+from carbonbudget_agent.work_counters import WorkCounters
 from carbonbudget_operator.admission.metrics import AdmissionMetrics
 from carbonbudget_operator.budgets.evaluate import State
 from carbonbudget_operator.controller.metrics import ControllerMetrics
@@ -157,7 +157,7 @@ async def use(made: Serving, port: int) -> None:
 def exporters(directory: Path) -> Mapping[str, Callable[[], bytes]]:
     """The texts of agent, controller and webhook, by path."""
     agent, controller, admission = CollectorRegistry(), CollectorRegistry(), CollectorRegistry()
-    counts = Counts()
+    counts = WorkCounters()
     exporter = Exporter(counts, Outbox(directory, counts))
     agent.register(exporter)
     exporter.add(a_report(0))

@@ -9,7 +9,7 @@ from pathlib import Path
 from tests.apiserver.attempts import ATTEMPTS, ENFORCED, SCALED
 from tests.apiserver.exceptions import TABLE, cells
 
-from carbonbudget_operator.api.resource_names import ENFORCED_KINDS
+from carbonbudget_operator.api.wire_names import ENFORCED_KINDS
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 

@@ -13,7 +13,7 @@ from typer.main import get_command
 from carbonbudget_operator.api.carbonbudget import CarbonBudget
 from carbonbudget_operator.cli.budget_effects import ReaderContext
 from carbonbudget_operator.cli.check import as_json
-from carbonbudget_operator.cli.check_verdict import EXIT_CODES
+from carbonbudget_operator.cli.dry_run_answer import EXIT_CODES
 from carbonbudget_operator.cli.explain import as_json as explained
 from carbonbudget_operator.cli.kubectl import app as plugin
 from carbonbudget_operator.cli.main import app

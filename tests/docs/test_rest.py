@@ -11,10 +11,10 @@ from prometheus_client import CollectorRegistry
 from pydantic import BaseModel
 from starlette.routing import Route
 
-from carbonbudget_operator.api import external_bodies, projection_bodies, query_bodies, report_bodies
+from carbonbudget_operator.api import budget_query_bodies, external_bodies, projection_bodies, report_bodies
 from carbonbudget_operator.server.app import make_app
 from carbonbudget_operator.server.wiring import make_pools
-from carbonbudget_operator.server.worker import Setup
+from carbonbudget_operator.server.worker_process import Setup
 from carbonbudget_operator.settings import Settings
 
 PAGE = (Path(__file__).resolve().parent.parent.parent / "docs/reference/rest.md").read_text(encoding="utf-8")
@@ -44,10 +44,18 @@ def test_every_endpoint_says_who_may_ask_and_no_other_is_named() -> None:
     [
         (
             "POST /v1/budgets/query",
-            [query_bodies.BudgetQuery, query_bodies.BudgetAnswer, query_bodies.UseComponents, query_bodies.WorkloadUse],
+            [
+                budget_query_bodies.BudgetQuery,
+                budget_query_bodies.BudgetAnswer,
+                budget_query_bodies.UseComponents,
+                budget_query_bodies.WorkloadUse,
+            ],
         ),
-        ("POST /v1/budgets/hours", [query_bodies.HourlyAnswer]),
-        ("POST /v1/runs/query", [query_bodies.RunQuery, query_bodies.RunAnswer, query_bodies.RunAnswers]),
+        ("POST /v1/budgets/hours", [budget_query_bodies.HourlyAnswer]),
+        (
+            "POST /v1/runs/query",
+            [budget_query_bodies.RunQuery, budget_query_bodies.RunAnswer, budget_query_bodies.RunAnswers],
+        ),
         ("POST /v1/report/close", [report_bodies.ClosePeriod]),
         ("POST /v1/report/reopen", [report_bodies.ReopenPeriod]),
         ("POST /v1/external/remove", [external_bodies.RemoveExternal]),

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from carbonbudget_operator.api import resource_names
 from carbonbudget_operator.cli.main import app
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -29,7 +28,7 @@ def test_every_reason_of_a_condition_that_is_a_trouble_is_on_the_page() -> None:
 
 
 def test_every_label_and_annotation_that_it_names_is_ours() -> None:
-    ours = {value for value in vars(resource_names).values() if isinstance(value, str) and "/" in value}
+    ours = {value for value in vars(wire_names).values() if isinstance(value, str) and "/" in value}
     named = set(re.findall(r"carbonbudget\.dev/[a-z-]+", PAGE))
     assert len(named) >= 8
     assert named - ours == set()

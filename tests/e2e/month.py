@@ -32,8 +32,14 @@ from carbonbudget_core.node_report import (
 from carbonbudget_operator.answers.budget_use import BudgetUseQueries
 from carbonbudget_operator.answers.hourly_use import hourly_use
 from carbonbudget_operator.answers.run_use import RunQueriesAnswerer
-from carbonbudget_operator.api.query_bodies import BudgetAnswers, BudgetQuery, HourlyAnswers, RunAnswers, RunQuery
-from carbonbudget_operator.api.resource_names import BUDGET
+from carbonbudget_operator.api.budget_query_bodies import (
+    BudgetAnswers,
+    BudgetQuery,
+    HourlyAnswers,
+    RunAnswers,
+    RunQuery,
+)
+from carbonbudget_operator.api.wire_names import BUDGET
 from carbonbudget_operator.budgets.evaluate import EnforcementTerms
 from carbonbudget_operator.controller.budget_store import BudgetStore
 from carbonbudget_operator.controller.conflicts import ConflictStore
@@ -44,7 +50,7 @@ from carbonbudget_operator.enforcement.metrics import EnforcementMetrics
 from carbonbudget_operator.kube.client import KubeClient
 from carbonbudget_operator.ledger.booking import Booker
 from carbonbudget_operator.ledger.store import migrate, open_ledger
-from carbonbudget_operator.namespaces import Namespaces
+from carbonbudget_operator.namespace_labels import Namespaces
 from carbonbudget_operator.settings import CarbonSettings, EnforcementSettings, Settings
 from carbonbudget_operator.valued_hours.upkeep_steps import UpkeepSteps
 from carbonbudget_operator.valued_hours.valued_reader import ValuedReader

@@ -19,8 +19,8 @@ from prometheus_client import CollectorRegistry
 from tests.conftest import Cluster
 from tests.e2e.conftest import Manifest, Release, budget, deployment, job, wait_for
 
-from carbonbudget_operator.api.resource_names import RESOURCES
 from carbonbudget_operator.api.times import format_time
+from carbonbudget_operator.api.wire_names import RESOURCES
 from carbonbudget_operator.enforcement.enforcement_loop import EnforcementLoop
 from carbonbudget_operator.enforcement.job import parse_job
 from carbonbudget_operator.enforcement.metrics import EnforcementMetrics

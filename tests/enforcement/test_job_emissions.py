@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.enforcement.worlds import HOUR, NOW, RUNS, a_budget, a_job, finished
 
-from carbonbudget_operator.api.query_bodies import RunAnswer
+from carbonbudget_operator.api.budget_query_bodies import RunAnswer
 from carbonbudget_operator.api.times import format_time
 from carbonbudget_operator.budgets.evaluate import Action, State, Threshold, Verdict, percent, run_verdict
 from carbonbudget_operator.budgets.evaluate import BudgetLimit as EvaluatedBudget

@@ -12,7 +12,7 @@ import yaml
 from tests.conftest import ROOT, Cluster
 from tests.examples.readme import EXAMPLES
 
-from carbonbudget_operator.api.resource_names import BLOCKING_LABEL
+from carbonbudget_operator.api.wire_names import BLOCKING_LABEL
 
 pytestmark = [pytest.mark.cluster, pytest.mark.control_plane]  # helm is the cluster's
 

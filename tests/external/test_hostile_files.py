@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.external.given import LOG, content, read
 
-from carbonbudget_operator.external.exact_amounts import micrograms
 from carbonbudget_operator.external.external_errors import ExternalFileError
+from carbonbudget_operator.external.file_amounts import micrograms
 from carbonbudget_operator.external.file_rows import MAX_BYTES, MAX_ROWS
 
 CC2, CC3, AWS = (content(name).decode() for name in ("codecarbon-2.csv", "codecarbon-3.csv", "aws-v3.csv"))

@@ -13,12 +13,12 @@ from tests.gpu.driver import GPU_A, GPU_B, MIG_1, MIG_4, Driver
 from tests.gpu.kubelet import Kubelet
 from tests.gpu.wire import pod_resources
 
-from carbonbudget_agent.counts import Counts
 from carbonbudget_agent.device_holders import DeviceHolders
 from carbonbudget_agent.devices import NO_POD, UNKNOWN_POD, DeviceUse
 from carbonbudget_agent.meters.gpus import Gpus
-from carbonbudget_agent.pods.info import PodInfo
-from carbonbudget_agent.pods.resources import PodResources
+from carbonbudget_agent.pods.pod_info import PodInfo
+from carbonbudget_agent.pods.pod_resources_socket import PodResources
+from carbonbudget_agent.work_counters import WorkCounters
 from carbonbudget_core.node_report import PodRequests
 
 PODS = {
@@ -35,9 +35,9 @@ def kubelet(tmp_path: Path) -> Iterator[Kubelet]:
 
 
 @pytest.fixture
-def look(driver: Driver, kubelet: Kubelet, tmp_path: Path) -> Iterator[tuple[DeviceHolders, Counts]]:
+def look(driver: Driver, kubelet: Kubelet, tmp_path: Path) -> Iterator[tuple[DeviceHolders, WorkCounters]]:
     driver.gpu(0, GPU_A, energy_mj=1_000, busy=60, processes="101:30:100,102:10:100")
-    counts, resources = Counts(), PodResources(kubelet.path)
+    counts, resources = WorkCounters(), PodResources(kubelet.path)
     yield DeviceHolders(Gpus(lambda: 1000.0), resources, tmp_path / "proc", counts), counts
     resources.close()
 
@@ -49,7 +49,7 @@ def process(tmp_path: Path, pid: int, cgroup: str) -> None:
 
 
 def test_with_the_hosts_pids_each_pod_counts_what_its_processes_ran(
-    look: tuple[DeviceHolders, Counts], tmp_path: Path
+    look: tuple[DeviceHolders, WorkCounters], tmp_path: Path
 ) -> None:
     holders, counts = look
     process(tmp_path, 101, f"/kubepods/besteffort/pod{UID_A}/0123")
@@ -59,7 +59,7 @@ def test_with_the_hosts_pids_each_pod_counts_what_its_processes_ran(
 
 
 def test_a_process_of_the_host_on_a_shared_gpu_is_the_systems(
-    look: tuple[DeviceHolders, Counts], tmp_path: Path
+    look: tuple[DeviceHolders, WorkCounters], tmp_path: Path
 ) -> None:
     process(tmp_path, 101, f"/kubepods/besteffort/pod{UID_A}/0123")
     process(tmp_path, 102, "/system.slice/display-manager.service")
@@ -69,7 +69,7 @@ def test_a_process_of_the_host_on_a_shared_gpu_is_the_systems(
 
 @pytest.mark.parametrize("holding", [[], ["a"]], ids=["nobody holds it", "another holds it"])
 def test_a_pod_that_works_without_a_claim_is_charged_counted_and_logged_once(
-    look: tuple[DeviceHolders, Counts], driver: Driver, kubelet: Kubelet, tmp_path: Path, holding: list[str],
+    look: tuple[DeviceHolders, WorkCounters], driver: Driver, kubelet: Kubelet, tmp_path: Path, holding: list[str],
     caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
     holders, counts = look
@@ -85,14 +85,14 @@ def test_a_pod_that_works_without_a_claim_is_charged_counted_and_logged_once(
     ]
 
 
-def test_short_processes_hide_no_longer_ones(look: tuple[DeviceHolders, Counts], tmp_path: Path) -> None:
+def test_short_processes_hide_no_longer_ones(look: tuple[DeviceHolders, WorkCounters], tmp_path: Path) -> None:
     process(tmp_path, 102, f"/kubepods/besteffort/pod{UID_B}/0123")  # 101 has ended meanwhile
     (use,) = look[0].devices(PODS).values()
     assert use.active == {UID_B: 10}
 
 
 def test_a_single_holder_has_it_all_where_no_process_can_be_seen(
-    look: tuple[DeviceHolders, Counts], kubelet: Kubelet, caplog: pytest.LogCaptureFixture
+    look: tuple[DeviceHolders, WorkCounters], kubelet: Kubelet, caplog: pytest.LogCaptureFixture
 ) -> None:
     holders, counts = look
     kubelet.answer = lambda _: pod_resources(("team", "a", [GPU_A]))
@@ -102,7 +102,7 @@ def test_a_single_holder_has_it_all_where_no_process_can_be_seen(
 
 
 def test_a_deleted_pod_holds_its_gpu_while_its_cgroup_stands(
-    look: tuple[DeviceHolders, Counts], kubelet: Kubelet
+    look: tuple[DeviceHolders, WorkCounters], kubelet: Kubelet
 ) -> None:
     kubelet.answer = lambda _: pod_resources(("team", "a", [GPU_A]))
     gone = {UID_A: replace(PODS[UID_A], gone=True)}
@@ -114,7 +114,7 @@ def test_a_deleted_pod_holds_its_gpu_while_its_cgroup_stands(
 
 
 def test_without_the_hosts_pids_a_shared_gpu_goes_by_claims_and_that_is_told_once(
-    look: tuple[DeviceHolders, Counts], driver: Driver, caplog: pytest.LogCaptureFixture
+    look: tuple[DeviceHolders, WorkCounters], driver: Driver, caplog: pytest.LogCaptureFixture
 ) -> None:
     holders, counts = look
     for stamp in (200, 300, 400):
@@ -126,7 +126,7 @@ def test_without_the_hosts_pids_a_shared_gpu_goes_by_claims_and_that_is_told_onc
 
 
 def test_while_the_kubelet_does_not_answer_the_last_holders_stand(
-    look: tuple[DeviceHolders, Counts], kubelet: Kubelet, caplog: pytest.LogCaptureFixture
+    look: tuple[DeviceHolders, WorkCounters], kubelet: Kubelet, caplog: pytest.LogCaptureFixture
 ) -> None:
     holders, counts = look
     (before,) = holders.devices(PODS).values()
@@ -145,7 +145,7 @@ def test_while_the_kubelet_does_not_answer_the_last_holders_stand(
 
 
 def test_a_holder_without_a_name_and_a_device_without_a_gpu_are_told(
-    look: tuple[DeviceHolders, Counts], kubelet: Kubelet, caplog: pytest.LogCaptureFixture
+    look: tuple[DeviceHolders, WorkCounters], kubelet: Kubelet, caplog: pytest.LogCaptureFixture
 ) -> None:
     kubelet.answer = lambda _: pod_resources(("team", "gone", [GPU_A]), ("team", "a", [GPU_B]))
     (use,) = look[0].devices(PODS).values()
@@ -154,7 +154,9 @@ def test_a_holder_without_a_name_and_a_device_without_a_gpu_are_told(
     assert look[1].devices_unmatched == 1
 
 
-def test_of_two_pods_of_one_name_the_claim_is_that_of_the_one_that_runs(look: tuple[DeviceHolders, Counts]) -> None:
+def test_of_two_pods_of_one_name_the_claim_is_that_of_the_one_that_runs(
+    look: tuple[DeviceHolders, WorkCounters],
+) -> None:
     """A StatefulSet makes its pod anew under the same name; the finished one is known for some minutes more."""
     former = replace(PODS[UID_A], uid="former", cgroup_uid="former", finished=True)
     for pods in ({"former": former} | PODS, PODS | {"former": former}):
@@ -167,7 +169,7 @@ def test_a_mig_instance_that_was_just_made_is_found_at_once_and_a_stranger_is_as
 ) -> None:
     driver.gpu(0, GPU_A, energy_mj=1, mig=1, max_mig=7)
     gpus, resources = Gpus(lambda: 1000.0), PodResources(kubelet.path)  # a clock that stands: no minute goes by
-    holders = DeviceHolders(gpus, resources, tmp_path / "proc", Counts())
+    holders = DeviceHolders(gpus, resources, tmp_path / "proc", WorkCounters())
     kubelet.answer = lambda _: pod_resources()
     assert holders.devices(PODS)[f"gpu:{GPU_A}"].held == {}
     driver.mig(0, 0, MIG_1, gi=1, parts=1)
@@ -185,7 +187,7 @@ def test_what_was_told_of_devices_that_are_gone_is_forgotten(driver: Driver, kub
     """A node whose GPUs are cut anew for each job sees ten thousand ids a day."""
     driver.gpu(0, GPU_A, energy_mj=1)
     resources = PodResources(kubelet.path)
-    holders = DeviceHolders(Gpus(lambda: 1000.0), resources, tmp_path / "proc", Counts())
+    holders = DeviceHolders(Gpus(lambda: 1000.0), resources, tmp_path / "proc", WorkCounters())
     for job in range(50):
         kubelet.answer = lambda _, n=job: pod_resources(("team", "a", [f"MIG-{n}"]))
         holders.devices(PODS)

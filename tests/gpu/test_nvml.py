@@ -7,12 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.gpu.driver import GPU_A, GPU_B, MIG_1, MIG_4, Driver
 
-from carbonbudget_agent.counts import Counts
 from carbonbudget_agent.metering import Metering
 from carbonbudget_agent.meters import CounterReading, ImplausibleError, MeterError
 from carbonbudget_agent.meters.accelerator_power import find_accelerator
 from carbonbudget_agent.meters.gpus import GpuError, Gpus
 from carbonbudget_agent.meters.nvml import NvmlMeter
+from carbonbudget_agent.work_counters import WorkCounters
 
 GPU_IS_LOST, NOT_SUPPORTED, DRIVER_NOT_LOADED, UNKNOWN = 15, 3, 9, 999
 
@@ -31,7 +31,7 @@ class Node:
     """The meter on the scripted driver, looked at each five seconds."""
 
     def __init__(self) -> None:
-        self.hands, self.counts = Hands(), Counts()
+        self.hands, self.counts = Hands(), WorkCounters()
         self.meter = NvmlMeter(Gpus(self.hands))
         self.metering = Metering([self.meter], self.counts)
         self.stamps: dict[str, CounterReading] = {}

@@ -18,7 +18,7 @@ from tests.gpu.kubelet import Kubelet
 from tests.gpu.wire import field, pod_resources
 
 from carbonbudget_agent.devices import DeviceClaim
-from carbonbudget_agent.pods.resources import PodResources, ResourcesError, parse_list
+from carbonbudget_agent.pods.pod_resources_socket import PodResources, ResourcesError, parse_list
 
 
 @pytest.fixture
@@ -111,7 +111,7 @@ def test_what_does_not_speak_http2_is_one_sentence(tmp_path: Path, garbage: byte
 
 
 def test_a_kubelet_that_gives_a_byte_now_and_then_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("carbonbudget_agent.pods.resources._TIMEOUT_SECONDS", 0.3)
+    monkeypatch.setattr("carbonbudget_agent.pods.pod_resources_socket._TIMEOUT_SECONDS", 0.3)
     path = tmp_path / "kubelet.sock"
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))

@@ -19,16 +19,16 @@ from tests.gpu.wire import pod_resources
 
 from carbonbudget_agent.checkpoint import Checkpoint
 from carbonbudget_agent.collector import Collector
-from carbonbudget_agent.counts import Counts
 from carbonbudget_agent.device_holders import DeviceHolders
 from carbonbudget_agent.metering import Metering
 from carbonbudget_agent.meters.gpus import Gpus
 from carbonbudget_agent.meters.model import detect_model
 from carbonbudget_agent.meters.nvml import NvmlMeter
 from carbonbudget_agent.pods.cgroups import CgroupReader
-from carbonbudget_agent.pods.file import FilePods
-from carbonbudget_agent.pods.resources import PodResources
+from carbonbudget_agent.pods.pod_file import FilePods
+from carbonbudget_agent.pods.pod_resources_socket import PodResources
 from carbonbudget_agent.window import NodeIdentity
+from carbonbudget_agent.work_counters import WorkCounters
 from carbonbudget_core.node_report import NodeInfo, NodeReport
 from carbonbudget_core.node_report_json import decode_report, encode_report
 
@@ -129,7 +129,7 @@ def kubelet(tmp_path: Path) -> Iterator[Kubelet]:
 
 def play(scenario: Scenario, driver: Driver, kubelet: Kubelet, root: Path) -> NodeReport:
     """A minute of it; the report as the server would read it."""
-    node, clock, counts = FakeNode(root), FakeClock(START), Counts()
+    node, clock, counts = FakeNode(root), FakeClock(START), WorkCounters()
     for uid in (UID_A, UID_B):
         node.burn(1_000, uid)
     for pid, uid in scenario.processes.items():

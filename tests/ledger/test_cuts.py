@@ -25,8 +25,8 @@ from carbonbudget_operator.ledger.fact_reader import read_hour
 from carbonbudget_operator.ledger.report_bounds import MAX_ROWS
 from carbonbudget_operator.ledger.store import migrate, open_ledger
 from carbonbudget_operator.ledger.writer import LedgerWriter
-from carbonbudget_operator.namespace_names import EVERY_NAMESPACE
 from carbonbudget_operator.settings import AllocationSettings, CarbonSettings, Settings
+from carbonbudget_operator.special_namespaces import EVERY_NAMESPACE
 from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
 
 TEAMS = ("team-a", "team-b", "team-c")

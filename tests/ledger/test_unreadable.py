@@ -14,7 +14,7 @@ from carbonbudget_operator.ledger.consistency import check_ledger
 from carbonbudget_operator.ledger.fact_reader import read_hour, read_nodes
 from carbonbudget_operator.ledger.facts import NodeSlice
 from carbonbudget_operator.ledger.stored_units import HOURS
-from carbonbudget_operator.ledger.valid_counts import left_out
+from carbonbudget_operator.ledger.unreadable_rows import left_out
 from carbonbudget_operator.settings import CarbonSettings, Settings
 from carbonbudget_operator.valued_hours.upkeep_steps import UpkeepSteps
 from carbonbudget_operator.valued_hours.valued_reader import ValuedReader

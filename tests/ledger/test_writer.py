@@ -19,7 +19,7 @@ from carbonbudget_operator.ledger.booking import BookingResult, CheckedReport
 from carbonbudget_operator.ledger.store import LedgerError, migrate
 from carbonbudget_operator.ledger.writer import LedgerWriter
 from carbonbudget_operator.server.wiring import make_pools
-from carbonbudget_operator.server.worker import Setup
+from carbonbudget_operator.server.worker_process import Setup
 from carbonbudget_operator.settings import Settings
 
 

@@ -100,7 +100,7 @@ def test_an_unknown_format_is_one_sentence_and_exit_code_2(command: str) -> None
 def test_a_command_logs_in_the_format_that_was_asked_for() -> None:
     for form, expected in (("json", '"message": "hi"'), ("text", " INFO x: hi")):
         code = (
-            "import logging; from carbonbudget_operator.cli.options import set_up_logging;"
+            "import logging; from carbonbudget_operator.cli.common_options import set_up_logging;"
             f"set_up_logging('info', '{form}'); logging.getLogger('x').info('hi')"
         )
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -25,7 +25,7 @@ from carbonbudget_operator.ingest.request_limits import RequestLimits, RequestSh
 from carbonbudget_operator.kube.access import Access, Caller
 from carbonbudget_operator.server.routes import query_handling
 from carbonbudget_operator.server.wiring import make_pools
-from carbonbudget_operator.server.worker import Setup
+from carbonbudget_operator.server.worker_process import Setup
 from carbonbudget_operator.settings import Settings
 from carbonbudget_operator.tls import server_context
 

@@ -11,8 +11,8 @@ import pytest
 from tests.ledger.reports import HOUR, a_report
 from tests.server.test_server import Face, a_face
 
+from carbonbudget_operator.api.budget_query_bodies import HourlyAnswers, RunAnswers
 from carbonbudget_operator.api.projection_bodies import ProjectionAnswer
-from carbonbudget_operator.api.query_bodies import HourlyAnswers, RunAnswers
 
 SRE = "user:sre@*"
 DEV = "user:dev@team-a"

@@ -21,9 +21,9 @@ from tests.server.test_workers import TENANT, ask, runs
 
 from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.ledger.store import bound_statements, migrate, open_ledger, read_only
-from carbonbudget_operator.server.pools import QueryAllowance, Question
 from carbonbudget_operator.server.routes import query_handling
-from carbonbudget_operator.server.workers import Worker
+from carbonbudget_operator.server.worker_pools import QueryAllowance, Question
+from carbonbudget_operator.server.worker_queue import Worker
 from carbonbudget_operator.server_settings import QuestionSettings
 
 ROOT = Path(__file__).resolve().parent.parent.parent

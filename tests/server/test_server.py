@@ -31,10 +31,10 @@ from carbonbudget_operator.ledger.writer import LedgerWriter
 from carbonbudget_operator.server.app import make_app
 from carbonbudget_operator.server.ledger_answers import LedgerAnswers
 from carbonbudget_operator.server.metrics import ServerMetrics
-from carbonbudget_operator.server.pools import WorkerPools
 from carbonbudget_operator.server.wiring import make_pools
-from carbonbudget_operator.server.worker import Setup
-from carbonbudget_operator.server.workers import People
+from carbonbudget_operator.server.worker_pools import WorkerPools
+from carbonbudget_operator.server.worker_process import Setup
+from carbonbudget_operator.server.worker_queue import QuestionQueue
 from carbonbudget_operator.server_settings import QuestionSettings, ServerSettings
 from carbonbudget_operator.settings import CarbonSettings, Settings
 
@@ -101,7 +101,7 @@ class Face:
     """The app, and short words for its requests."""
 
     def __init__(
-        self, client: httpx.AsyncClient, api: ApiServer, pools: WorkerPools, people: People, clock: list[int]
+        self, client: httpx.AsyncClient, api: ApiServer, pools: WorkerPools, people: QuestionQueue, clock: list[int]
     ) -> None:
         self.client, self.api, self.pools, self.people, self.clock = client, api, pools, people, clock
         self.engine = pools.upkeep
@@ -136,7 +136,7 @@ class Made:
     app: FastAPI
     api: ApiServer
     pools: WorkerPools
-    people: People
+    people: QuestionQueue
     clock: list[int]
 
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from carbonbudget_operator.dated import DATED, is_dated
+from carbonbudget_operator.dated_settings import DATED, is_dated
 from carbonbudget_operator.settings import AllocationSettings, CarbonSettings, Settings, SettingsError, load_settings
 from carbonbudget_operator.timeline import HOUR
 from carbonbudget_operator.valuation.places import check_all_places

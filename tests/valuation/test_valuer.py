@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from carbonbudget_operator.allocation.policy import AllocationPolicy, IdleRule, OverheadRule
 from carbonbudget_operator.answers.grouping import FILTERED, allocation_json, group_rows
+from carbonbudget_operator.carbon.emissions_formula import UJ_PER_KWH
 from carbonbudget_operator.carbon.grid_factors import UnknownZone
-from carbonbudget_operator.carbon.value import UJ_PER_KWH
 from carbonbudget_operator.ledger.facts import DomainFacts, NodeFacts, NodeSlice, PodGroup, PodGroupFacts
 from carbonbudget_operator.ledger.valued_rows import (
     COLUMNS,

@@ -17,7 +17,7 @@ from tests.ledger.reports import a_report, book
 from carbonbudget_core.node_report import NodeReport
 from carbonbudget_operator.answers.budget_use import BudgetUseQueries
 from carbonbudget_operator.answers.grouping import group_rows
-from carbonbudget_operator.api.query_bodies import BudgetQuery
+from carbonbudget_operator.api.budget_query_bodies import BudgetQuery
 from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.batch_delete import BatchDeleter
 from carbonbudget_operator.ledger.booking import Booker, BookingResult
@@ -27,7 +27,7 @@ from carbonbudget_operator.ledger.facts import NodeFacts
 from carbonbudget_operator.ledger.retention import drop_before
 from carbonbudget_operator.ledger.seal import seal_hour
 from carbonbudget_operator.ledger.stored_units import DAYS, HOURS, LEVELS, MONTHS, QUARTERS, THIRDS, StoredUnits
-from carbonbudget_operator.ledger.valid_counts import left_out
+from carbonbudget_operator.ledger.unreadable_rows import left_out
 from carbonbudget_operator.ledger.valued_rows import (
     COLUMNS,
     EMBODIED_UG,

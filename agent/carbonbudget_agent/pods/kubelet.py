@@ -9,11 +9,11 @@ from contextlib import closing
 from http.client import HTTPException
 from typing import Any
 
-from carbonbudget_agent.counts import Counts
 from carbonbudget_agent.http import Endpoint, StatusError
 from carbonbudget_agent.json_stream import read_items
-from carbonbudget_agent.pods.info import POD_PARTS, PodInfo, parse_pod
 from carbonbudget_agent.pods.pod_cache import PodCache
+from carbonbudget_agent.pods.pod_info import POD_PARTS, PodInfo, parse_pod
+from carbonbudget_agent.work_counters import WorkCounters
 from carbonbudget_core.backoff import Backoff
 
 _log = logging.getLogger(__name__)
@@ -28,7 +28,9 @@ class KubeletPods:
     `now` returns seconds of a steady clock.
     """
 
-    def __init__(self, kubelet: Endpoint, node: str, counts: Counts, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, kubelet: Endpoint, node: str, counts: WorkCounters, now: Callable[[], float] = time.monotonic
+    ) -> None:
         self._kubelet, self._node, self._counts, self._now = kubelet, node, counts, now
         self._known = PodCache(counts)
         self._backoff = Backoff(_SOONEST_SECONDS, _REFRESH_SECONDS)

@@ -12,8 +12,8 @@ import threading
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 
-from carbonbudget_agent.counts import Counts
-from carbonbudget_agent.pods.info import PodInfo
+from carbonbudget_agent.pods.pod_info import PodInfo
+from carbonbudget_agent.work_counters import WorkCounters
 
 _log = logging.getLogger(__name__)
 _REMEMBER_SECONDS = 300.0
@@ -24,7 +24,7 @@ _MAX_WAITING = 2_000
 class PodCache:
     """A map that two threads share: the source writes, the sampling loop reads. Times are seconds of a steady clock."""
 
-    def __init__(self, counts: Counts) -> None:
+    def __init__(self, counts: WorkCounters) -> None:
         self._counts = counts
         self._lock = threading.Lock()
         self._live: dict[str, PodInfo] = {}

@@ -16,11 +16,11 @@ from http.client import HTTPException
 from typing import Any, Final
 from urllib.parse import urlencode
 
-from carbonbudget_agent.counts import Counts
 from carbonbudget_agent.http import Endpoint, StatusError
 from carbonbudget_agent.json_stream import JsonStream, Parts, read_items
-from carbonbudget_agent.pods.info import POD_PARTS, PodInfo, parse_pod
 from carbonbudget_agent.pods.pod_cache import PodCache
+from carbonbudget_agent.pods.pod_info import POD_PARTS, PodInfo, parse_pod
+from carbonbudget_agent.work_counters import WorkCounters
 from carbonbudget_core.backoff import Backoff
 
 _log = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ class _OutdatedError(Exception):
 class WatchedPods:
     """The default source inside a cluster."""
 
-    def __init__(self, api: Endpoint, node: str, counts: Counts, stop: threading.Event | None = None) -> None:
+    def __init__(self, api: Endpoint, node: str, counts: WorkCounters, stop: threading.Event | None = None) -> None:
         """`stop` ends the thread, which also waits on it: a test passes one that counts the pauses."""
         self._api, self._node, self._counts = api, node, counts
         self._known = PodCache(counts)

@@ -11,11 +11,11 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from carbonbudget_operator.admission.admission_decision import AdmissionDecision
 from carbonbudget_operator.admission.admission_events import AdmissionEvents
-from carbonbudget_operator.admission.bodies import MOST_BYTES, BodyTooLarge, ReviewBodies
 from carbonbudget_operator.admission.caches import BudgetCache
 from carbonbudget_operator.admission.metrics import AdmissionMetrics
-from carbonbudget_operator.admission.review import BadReview, parse_head, parse_review
+from carbonbudget_operator.admission.review_bodies import MOST_BYTES, BodyTooLarge, ReviewBodies
 from carbonbudget_operator.admission.review_handler import ReviewHandler
+from carbonbudget_operator.admission.review_parser import BadReview, parse_head, parse_review
 
 
 def make_app(

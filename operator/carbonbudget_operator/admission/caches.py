@@ -12,12 +12,12 @@ from carbonbudget_core.jsons import at, texts
 from carbonbudget_operator.admission.budget_view import BudgetView, bounded_view, text_bytes
 from carbonbudget_operator.admission.watch_cache import WatchCache
 from carbonbudget_operator.admission.workload_kinds import JOB, POD, WorkloadKind, WorkloadKinds
-from carbonbudget_operator.api.resource_names import BUDGET, CLUSTER_BUDGET, EXEMPT_LABEL
+from carbonbudget_operator.api.wire_names import BUDGET, CLUSTER_BUDGET, EXEMPT_LABEL
 from carbonbudget_operator.budgets.coverage import Covers
 from carbonbudget_operator.kube.client import KubeClient
 from carbonbudget_operator.kube.following import keep_following
-from carbonbudget_operator.namespace_names import EVERY_NAMESPACE
-from carbonbudget_operator.namespaces import NAMESPACES, Namespaces
+from carbonbudget_operator.namespace_labels import NAMESPACES, Namespaces
+from carbonbudget_operator.special_namespaces import EVERY_NAMESPACE
 
 # Longer than the age that the alert CarbonBudgetWatchStale reports, so that the alert comes first.
 MAX_AGE_SECONDS = 600.0

@@ -7,7 +7,7 @@ import logging
 import random
 
 from carbonbudget_operator.admission.budget_view import BudgetView
-from carbonbudget_operator.admission.work import ReviewedWork
+from carbonbudget_operator.admission.reviewed_work import ReviewedWork
 from carbonbudget_operator.api.projection_bodies import CapacityRate, FormerRuns, ProjectionAnswer
 from carbonbudget_operator.budgets.expected_emissions import (
     ExpectedEmissions,

@@ -17,10 +17,10 @@ from carbonbudget_operator.admission.metrics import AdmissionMetrics
 from carbonbudget_operator.admission.projection_cache import ProjectionCache, keep_fetching
 from carbonbudget_operator.admission.review_handler import ReviewHandler
 from carbonbudget_operator.admission.workload_kinds import workload_kinds
-from carbonbudget_operator.garbage import collect_seldom
+from carbonbudget_operator.bounded_listener import ConnectionMetrics, Listener, ListenerBounds
+from carbonbudget_operator.garbage_collection import collect_seldom
 from carbonbudget_operator.kube.client import KubeClient
 from carbonbudget_operator.kube.watch_status import WatchMetrics
-from carbonbudget_operator.listening import ConnectionMetrics, Listener, ListenerBounds
 from carbonbudget_operator.server_client import ServerClient, trust_in
 from carbonbudget_operator.settings import AdmissionSettings, EnforcementSettings
 from carbonbudget_operator.tls import follow_certificate

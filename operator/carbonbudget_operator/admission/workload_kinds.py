@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from carbonbudget_operator.api_path import ApiPath
-from carbonbudget_operator.namespace_names import EVERY_NAMESPACE
 from carbonbudget_operator.settings import EnforcedKind
+from carbonbudget_operator.special_namespaces import EVERY_NAMESPACE
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from carbonbudget_core.exact import share_list
+from carbonbudget_core.exact_division import share_list
 from carbonbudget_operator.allocation.policy import AllocationPolicy, IdleRule, OverheadRule
 from carbonbudget_operator.ledger.facts import DomainFacts, NodeSlice, PodGroupFacts
 

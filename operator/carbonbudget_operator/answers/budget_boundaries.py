@@ -6,10 +6,10 @@ from collections.abc import Iterable, Sequence
 
 import sqlalchemy as sa
 
-from carbonbudget_operator.api.query_bodies import BudgetQuery
+from carbonbudget_operator.api.budget_query_bodies import BudgetQuery
 from carbonbudget_operator.ledger.cuts import cuts_at
-from carbonbudget_operator.ledger.slices import HOUR
-from carbonbudget_operator.namespace_names import EVERY_NAMESPACE
+from carbonbudget_operator.ledger.time_slices import HOUR
+from carbonbudget_operator.special_namespaces import EVERY_NAMESPACE
 
 
 def wanted_cuts(queries: Iterable[BudgetQuery]) -> set[tuple[str, int]]:

@@ -11,11 +11,11 @@ from itertools import groupby
 import sqlalchemy as sa
 
 from carbonbudget_operator.answers.budget_boundaries import BudgetBoundaries
-from carbonbudget_operator.api.query_bodies import BudgetAnswer, BudgetQuery, UseComponents, WorkloadUse
+from carbonbudget_operator.api.budget_query_bodies import BudgetAnswer, BudgetQuery, UseComponents, WorkloadUse
 from carbonbudget_operator.decimal_text import grams, kilowatt_hours
 from carbonbudget_operator.ledger.controller_pods import first_fact
-from carbonbudget_operator.ledger.expected_nodes import expectations, expected_ms
 from carbonbudget_operator.ledger.fact_reader import data_through, node_spans
+from carbonbudget_operator.ledger.node_coverage import expectations, expected_ms
 from carbonbudget_operator.ledger.store import snapshot
 from carbonbudget_operator.ledger.valued_rows import (
     COLUMNS,
@@ -27,7 +27,7 @@ from carbonbudget_operator.ledger.valued_rows import (
     ValuedRow,
     ValuedUnit,
 )
-from carbonbudget_operator.valued_hours.merges import MAX_ROWS, MergeCache, MergedUnits, SelectedGroups
+from carbonbudget_operator.valued_hours.merged_units import MAX_ROWS, MergeCache, MergedUnits, SelectedGroups
 from carbonbudget_operator.valued_hours.plans import PlannedUnit, ReadingPlans
 from carbonbudget_operator.valued_hours.unit_calendar import Key
 from carbonbudget_operator.valued_hours.valued_reader import ValuedReader, by_namespace

@@ -8,10 +8,10 @@ from typing import Final
 
 from carbonbudget_operator.answers.emission_series import coverage_percent
 from carbonbudget_operator.answers.grouping import UNLABELLED
-from carbonbudget_operator.ledger.expected_nodes import expectations
 from carbonbudget_operator.ledger.fact_reader import data_through, node_spans, read_nodes
-from carbonbudget_operator.ledger.slices import HOUR
+from carbonbudget_operator.ledger.node_coverage import expectations
 from carbonbudget_operator.ledger.store import snapshot
+from carbonbudget_operator.ledger.time_slices import HOUR
 from carbonbudget_operator.ledger.valued_rows import (
     COLUMNS,
     EMBODIED_UG,

@@ -14,8 +14,8 @@ from typing import Final
 from carbonbudget_operator.answers.grouping import field_of
 from carbonbudget_operator.answers.time_ranges import covered_range
 from carbonbudget_operator.answers.windows import Range, Step, before, steps_of
-from carbonbudget_operator.ledger.expected_nodes import ExpectedNodeTime, expectations, expected_ms
 from carbonbudget_operator.ledger.fact_reader import data_through, hours_with_facts, node_spans
+from carbonbudget_operator.ledger.node_coverage import ExpectedNodeTime, expectations, expected_ms
 from carbonbudget_operator.ledger.store import snapshot
 from carbonbudget_operator.ledger.valued_rows import (
     EMBODIED_UG,

@@ -19,11 +19,11 @@ from carbonbudget_operator.answers.report_coverage import Coverage, coverage
 from carbonbudget_operator.answers.time_ranges import covered_range, covers
 from carbonbudget_operator.decimal_text import grams, kilowatt_hours
 from carbonbudget_operator.ledger import schema
-from carbonbudget_operator.ledger.expected_nodes import expectations, listed_from, without_agent
 from carbonbudget_operator.ledger.fact_reader import SILENT_SECONDS, data_through, hours_with_facts, node_spans
-from carbonbudget_operator.ledger.slices import HOUR
+from carbonbudget_operator.ledger.node_coverage import expectations, listed_from, without_agent
 from carbonbudget_operator.ledger.store import snapshot
-from carbonbudget_operator.ledger.valid_counts import valid_in_database
+from carbonbudget_operator.ledger.time_slices import HOUR
+from carbonbudget_operator.ledger.unreadable_rows import valid_in_database
 from carbonbudget_operator.ledger.valued_rows import (
     DIRECT_UG,
     EMBODIED_HIGH_UG,

@@ -19,8 +19,8 @@ from carbonbudget_operator.carbon.grid_factors import WORLD
 from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.fact_reader import read_nodes
 from carbonbudget_operator.ledger.facts import NodeFacts
-from carbonbudget_operator.ledger.slices import HOUR
 from carbonbudget_operator.ledger.store import snapshot
+from carbonbudget_operator.ledger.time_slices import HOUR
 from carbonbudget_operator.valuation.places import Place, Places
 from carbonbudget_operator.valuation.valuation_terms import ValuationTerms
 from carbonbudget_operator.valued_hours.valued_reader import ValuedReader

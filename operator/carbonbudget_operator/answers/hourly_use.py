@@ -11,14 +11,14 @@ import sqlalchemy as sa
 
 from carbonbudget_operator.answers import time_ranges
 from carbonbudget_operator.answers.budget_use import BudgetColumns
-from carbonbudget_operator.api.query_bodies import BudgetQuery, HourlyAnswer
+from carbonbudget_operator.api.budget_query_bodies import BudgetQuery, HourlyAnswer
 from carbonbudget_operator.budgets.coverage import Covers, among, selects
 from carbonbudget_operator.ledger.fact_reader import data_through, node_spans
-from carbonbudget_operator.ledger.slices import HOUR
 from carbonbudget_operator.ledger.store import snapshot
 from carbonbudget_operator.ledger.stored_hours import stored_groups, stored_hours
+from carbonbudget_operator.ledger.time_slices import HOUR
 from carbonbudget_operator.ledger.valued_rows import ValuedRow
-from carbonbudget_operator.namespace_names import EVERY_NAMESPACE
+from carbonbudget_operator.special_namespaces import EVERY_NAMESPACE
 from carbonbudget_operator.valued_hours.plans import ReadingPlans
 from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
 

@@ -18,7 +18,7 @@ from typing import Final
 import orjson
 
 from carbonbudget_operator.decimal_text import grams
-from carbonbudget_operator.ledger.applied import Applied
+from carbonbudget_operator.ledger.applied_factors import AppliedFactors
 
 _MEAN_DIGITS: Final = 9  # decimals of g/kWh; a mean of several hours is rounded to them
 
@@ -37,7 +37,7 @@ class _Factor:
     values: int = 0
     hours: dict[str, list[int | None]] = field(default_factory=dict)
 
-    def add(self, one: Applied) -> None:
+    def add(self, one: AppliedFactors) -> None:
         self.energy_uj += one.energy_uj
         self.weighted += one.energy_uj * one.mg_per_kwh
         if one.other_mg is not None:
@@ -73,7 +73,7 @@ class LocationFactors:
     def __init__(self) -> None:
         self._factors: dict[str, _Factor] = {}
 
-    def add(self, applied: Iterable[Applied]) -> None:
+    def add(self, applied: Iterable[AppliedFactors]) -> None:
         """More hours; each hour comes once."""
         for one in applied:
             found = self._factors.get(one.factor)

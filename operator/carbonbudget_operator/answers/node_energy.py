@@ -11,11 +11,11 @@ import sqlalchemy as sa
 from carbonbudget_operator.answers.time_ranges import covered_range
 from carbonbudget_operator.answers.windows import Range
 from carbonbudget_operator.ledger import schema
-from carbonbudget_operator.ledger.expected_nodes import ExpectedNodeTime, expectations, expected_ms
 from carbonbudget_operator.ledger.fact_reader import NodeSpan, data_through, node_spans, read_nodes
-from carbonbudget_operator.ledger.slices import HOUR
+from carbonbudget_operator.ledger.node_coverage import ExpectedNodeTime, expectations, expected_ms
 from carbonbudget_operator.ledger.store import snapshot
-from carbonbudget_operator.ledger.valid_counts import MAX_COUNT, valid_in_database
+from carbonbudget_operator.ledger.time_slices import HOUR
+from carbonbudget_operator.ledger.unreadable_rows import MAX_COUNT, valid_in_database
 from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
 
 _PART: Final = 2**32  # numbers are added up in two parts: the sums fit into 64 bits, whichever database adds

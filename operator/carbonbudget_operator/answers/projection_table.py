@@ -18,8 +18,8 @@ from carbonbudget_operator.api.projection_bodies import FormerRuns, ProjectionAn
 from carbonbudget_operator.ledger.controller_pods import FormerWorkload, former_workloads, last_pod, pod_milliseconds
 from carbonbudget_operator.ledger.fact_reader import data_through, hours_with_facts, node_spans
 from carbonbudget_operator.ledger.seal import sealed_hours
-from carbonbudget_operator.ledger.slices import HOUR
 from carbonbudget_operator.ledger.store import snapshot
+from carbonbudget_operator.ledger.time_slices import HOUR
 from carbonbudget_operator.ledger.valued_rows import EMBODIED_UG, LOCATION_UG, MARKET_UG
 from carbonbudget_operator.valuation.capacity_rates import ReservedCapacity, capacity_of_hour, rates_of
 from carbonbudget_operator.valued_hours.valued_reader import ValuedReader

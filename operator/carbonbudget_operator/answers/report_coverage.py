@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from carbonbudget_operator.ledger.expected_nodes import ExpectedNodeTime, expected_ms
+from carbonbudget_operator.ledger.node_coverage import ExpectedNodeTime, expected_ms
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import sqlalchemy as sa
 
 from carbonbudget_operator.answers.time_ranges import covered_range
-from carbonbudget_operator.api.query_bodies import RunAnswer, RunQuery
+from carbonbudget_operator.api.budget_query_bodies import RunAnswer, RunQuery
 from carbonbudget_operator.ledger.controller_pods import (
     ControllerReference,
     GroupKey,
@@ -29,8 +29,8 @@ from carbonbudget_operator.ledger.controller_pods import (
 from carbonbudget_operator.ledger.cuts import load_cuts
 from carbonbudget_operator.ledger.fact_reader import data_through, node_spans, read_nodes
 from carbonbudget_operator.ledger.seal import sealed_hours
-from carbonbudget_operator.ledger.slices import HOUR, slice_end
 from carbonbudget_operator.ledger.store import snapshot
+from carbonbudget_operator.ledger.time_slices import HOUR, slice_end
 from carbonbudget_operator.ledger.valued_rows import EMBODIED_UG, ENERGY_UJ, LOCATION_UG, MARKET_UG, METERED_UJ
 from carbonbudget_operator.valuation.pod_split import PodWeight, split_row
 from carbonbudget_operator.valued_hours.plans import ReadingPlans

@@ -13,7 +13,7 @@ import datetime as dt
 import re
 from collections.abc import Sequence
 
-from carbonbudget_operator.ledger.slices import HOUR, slice_end, slice_start
+from carbonbudget_operator.ledger.time_slices import HOUR, slice_end, slice_start
 
 
 class TimeRangeError(ValueError):

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Final, Literal, get_args
 
-from carbonbudget_operator.ledger.slices import HOUR
+from carbonbudget_operator.ledger.time_slices import HOUR
 
 Step = Literal["hour", "day", "week", "month", "all"]
 Range = tuple[int, int]  # [start, end) in UTC seconds

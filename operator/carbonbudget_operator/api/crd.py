@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
-from carbonbudget_operator.api import resource_names
+from carbonbudget_operator.api import wire_names
 from carbonbudget_operator.api.carbonbudget import CarbonBudget, ClusterCarbonBudget
 from carbonbudget_operator.api.spec import CLUSTER_SPEC_RULES, SPEC_RULES, CarbonBudgetSpec, ClusterCarbonBudgetSpec
 from carbonbudget_operator.api.status import CarbonBudgetStatus
@@ -42,14 +42,12 @@ _MAX_LABEL_VALUE: Final = 63
 def crds() -> list[Schema]:
     """Our CRDs as objects ready for YAML."""
     return [
-        _crd(resource_names.BUDGET, CarbonBudget, CarbonBudgetSpec, SPEC_RULES),
-        _crd(resource_names.CLUSTER_BUDGET, ClusterCarbonBudget, ClusterCarbonBudgetSpec, CLUSTER_SPEC_RULES),
+        _crd(wire_names.BUDGET, CarbonBudget, CarbonBudgetSpec, SPEC_RULES),
+        _crd(wire_names.CLUSTER_BUDGET, ClusterCarbonBudget, ClusterCarbonBudgetSpec, CLUSTER_SPEC_RULES),
     ]
 
 
-def _crd(
-    resource: resource_names.Resource, model: type[BaseModel], spec_model: type[BaseModel], rules: Schema
-) -> Schema:
+def _crd(resource: wire_names.Resource, model: type[BaseModel], spec_model: type[BaseModel], rules: Schema) -> Schema:
     spec = structural_schema(spec_model) | rules
     status = structural_schema(CarbonBudgetStatus)
     fields = model.model_fields
@@ -69,12 +67,12 @@ def _crd(
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
         "metadata": {
-            "name": f"{resource.plural}.{resource_names.GROUP}",
+            "name": f"{resource.plural}.{wire_names.GROUP}",
             # A CRD that goes takes every budget with it: an uninstall leaves it.
             "annotations": {"helm.sh/resource-policy": "keep"},
         },
         "spec": {
-            "group": resource_names.GROUP,
+            "group": wire_names.GROUP,
             "scope": "Namespaced" if resource.namespaced else "Cluster",
             "names": {
                 "kind": resource.kind,
@@ -85,7 +83,7 @@ def _crd(
             },
             "versions": [
                 {
-                    "name": resource_names.VERSION,
+                    "name": wire_names.VERSION,
                     "served": True,
                     "storage": True,
                     "schema": {"openAPIV3Schema": schema},

@@ -6,8 +6,8 @@ import uuid
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from carbonbudget_operator.api.resource_names import GROUP
 from carbonbudget_operator.api.times import format_time
+from carbonbudget_operator.api.wire_names import GROUP
 from carbonbudget_operator.api_path import ApiPath
 from carbonbudget_operator.printable import printable
 

@@ -12,9 +12,9 @@ from typing import Final, Literal
 from pydantic import Field
 
 from carbonbudget_operator.api.base_model import Model, rules
-from carbonbudget_operator.api.query_bodies import Accounting, Component
-from carbonbudget_operator.api.resource_names import ENFORCED_KINDS
+from carbonbudget_operator.api.budget_query_bodies import Accounting, Component
 from carbonbudget_operator.api.selector import LabelSelector
+from carbonbudget_operator.api.wire_names import ENFORCED_KINDS
 
 # Calendar arithmetic fails outside these years.
 _INSTANT: Final = rules(

@@ -15,7 +15,7 @@ from enum import Enum
 from functools import lru_cache
 from typing import Final, Literal, Protocol
 
-from carbonbudget_operator.namespace_names import EVERY_NAMESPACE, is_special
+from carbonbudget_operator.special_namespaces import EVERY_NAMESPACE, is_special
 
 # The API server sets it on each namespace, to its name: nobody can leave it out or change it.
 # https://kubernetes.io/docs/reference/labels-annotations-taints/#kubernetes-io-metadata-name

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from carbonbudget_core.exact import share_list
-from carbonbudget_operator.carbon.value import emissions_ug
+from carbonbudget_core.exact_division import share_list
+from carbonbudget_operator.carbon.emissions_formula import emissions_ug
 
 LIFECYCLE: Final = "lifecycle"
 DIRECT: Final = "direct"

@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from carbonbudget_operator.carbon.value import emissions_ug
+from carbonbudget_operator.carbon.emissions_formula import emissions_ug
 
 GREEN_ALGORITHMS: Final = "Green Algorithms"
 ML_CO2: Final = "ML CO2 Impact"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Final
 
-from carbonbudget_operator.carbon.exactly import g_per_kwh
+from carbonbudget_operator.carbon.intensity_text import g_per_kwh
 from carbonbudget_operator.carbon.providers import Provider, read_table, region_name
 
 WORLD: Final = "WORLD"

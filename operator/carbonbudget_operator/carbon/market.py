@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from carbonbudget_operator.carbon.exactly import g_per_kwh
-from carbonbudget_operator.carbon.value import UJ_PER_KWH, emissions_ug
+from carbonbudget_operator.carbon.emissions_formula import UJ_PER_KWH, emissions_ug
+from carbonbudget_operator.carbon.intensity_text import g_per_kwh
 
 
 @dataclass(frozen=True, slots=True)

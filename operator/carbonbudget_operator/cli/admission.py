@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from carbonbudget_operator.cli.options import Config, LogFormat, LogLevel, address, code_of, fail, set_up_logging
+from carbonbudget_operator.cli.common_options import Config, LogFormat, LogLevel, address, code_of, fail, set_up_logging
 from carbonbudget_operator.settings import load_settings
 
 

@@ -13,8 +13,13 @@ from typing import Annotated, Any, Final
 import typer
 
 from carbonbudget_operator.allocation.policy import IdleRule, OverheadRule, PolicyError, parse_shared
-from carbonbudget_operator.cli.covered_span import CSV_COVERS, covers_line, csv_covers, future_sentence
-from carbonbudget_operator.cli.options import (
+from carbonbudget_operator.cli.answer_source_options import (
+    SourceOptions,
+    exit_on_unknown_answer,
+    exit_without_answer,
+    with_source_options,
+)
+from carbonbudget_operator.cli.common_options import (
     OutputFormat,
     csv_cells,
     csv_list,
@@ -24,12 +29,7 @@ from carbonbudget_operator.cli.options import (
     printable_cell,
     rounded,
 )
-from carbonbudget_operator.cli.source_options import (
-    SourceOptions,
-    exit_on_unknown_answer,
-    exit_without_answer,
-    with_source_options,
-)
+from carbonbudget_operator.cli.covered_span import CSV_COVERS, covers_line, csv_covers, future_sentence
 
 _CSV_MORE: Final = (
     "embodied_low_g", "embodied_high_g", "measured_percent", "total_energy_kwh", "total_location_g", "total_market_g",

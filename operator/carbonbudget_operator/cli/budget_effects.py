@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from carbonbudget_operator.admission.admission_decision import ALWAYS_WARNED, Mode, concerned, warns
 from carbonbudget_operator.admission.budget_view import BudgetView, budget_view
-from carbonbudget_operator.admission.growth import GROWTH
-from carbonbudget_operator.admission.work import projects
+from carbonbudget_operator.admission.reviewed_work import projects
+from carbonbudget_operator.admission.workload_growth import GROWTH
 from carbonbudget_operator.api.carbonbudget import AnyBudget, ClusterCarbonBudget
 from carbonbudget_operator.api.spec import EnforceSpec
 from carbonbudget_operator.api.status import KINDS_NOT_ENFORCED

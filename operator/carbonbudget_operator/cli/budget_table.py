@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from carbonbudget_operator.api.budget_query_bodies import Accounting
 from carbonbudget_operator.api.carbonbudget import AnyBudget
-from carbonbudget_operator.api.query_bodies import Accounting
 from carbonbudget_operator.api.status import TOP, TOP_PER_WORKLOAD
 from carbonbudget_operator.budgets.quantity import format_mass
-from carbonbudget_operator.cli.wording import at, instant_of, micrograms
+from carbonbudget_operator.cli.formatted_values import at, instant_of, micrograms
 
 CLUSTER = "(cluster)"  # in place of a namespace: parentheses cannot be part of a name
 

@@ -16,10 +16,10 @@ from typing import Annotated, Final
 
 import typer
 
-from carbonbudget_operator.cli.check_verdict import EXIT_CODES, CheckVerdict, DryRunOutcome, worst
+from carbonbudget_operator.cli.common_options import fail, printable_cell
+from carbonbudget_operator.cli.dry_run_answer import EXIT_CODES, CheckVerdict, DryRunOutcome, worst
 from carbonbudget_operator.cli.kubeconfig import AsGroups, AsUser, Context, Kubeconfig, Namespace, Timeout, credentials
 from carbonbudget_operator.cli.manifests import ManifestError, ManifestObject, read_manifests, to_try
-from carbonbudget_operator.cli.options import fail, printable_cell
 
 _UNANSWERABLE: Final = EXIT_CODES[CheckVerdict.UNANSWERABLE]
 _SUFFIXES: Final = (".yaml", ".yml", ".json")
@@ -59,7 +59,7 @@ def check(
     tried, others = to_try(entries)
     who = credentials(kubeconfig, context, _UNANSWERABLE, as_user=as_user, as_groups=as_groups or ())
     # Imported here: `--help` should not wait for it.
-    from carbonbudget_operator.cli.dry_run import DryRun, DryRunImpossible
+    from carbonbudget_operator.cli.dry_run_client import DryRun, DryRunImpossible
 
     async def run() -> tuple[list[tuple[ManifestObject, DryRunOutcome]], Sequence[str]]:
         dry_run = DryRun(who, namespace or who.namespace, timeout)

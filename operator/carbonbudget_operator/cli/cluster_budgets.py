@@ -11,12 +11,12 @@ from pydantic import ValidationError
 
 from carbonbudget_core.jsons import at, mapping, texts
 from carbonbudget_operator.api.carbonbudget import AnyBudget, CarbonBudget, ClusterCarbonBudget
-from carbonbudget_operator.api.resource_names import BUDGET, CLUSTER_BUDGET, GROUP, Resource
+from carbonbudget_operator.api.wire_names import BUDGET, CLUSTER_BUDGET, GROUP, Resource
 from carbonbudget_operator.api_path import ApiPath
-from carbonbudget_operator.cli.options import code_of, fail, printable_cell
+from carbonbudget_operator.cli.common_options import code_of, fail, printable_cell
 from carbonbudget_operator.kube.client import ImpossibleName, KubeClient, KubeError
 from carbonbudget_operator.kube.credentials import Credentials
-from carbonbudget_operator.namespace_names import EVERY_NAMESPACE
+from carbonbudget_operator.special_namespaces import EVERY_NAMESPACE
 
 T = TypeVar("T")
 

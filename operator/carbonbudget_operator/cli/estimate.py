@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from carbonbudget_operator.cli.options import OutputFormat, csv_cells, fail, rounded
+from carbonbudget_operator.cli.common_options import OutputFormat, csv_cells, fail, rounded
 
 
 def estimate(

@@ -6,13 +6,13 @@ import datetime as dt
 from collections.abc import Sequence
 
 from carbonbudget_operator.api.carbonbudget import AnyBudget, ClusterCarbonBudget
-from carbonbudget_operator.api.resource_names import SUSPENDED_LABEL
 from carbonbudget_operator.api.status import LOCATION_STANDS_IN
+from carbonbudget_operator.api.wire_names import SUSPENDED_LABEL
 from carbonbudget_operator.cli.budget_effects import ReaderContext, budget_effects, kinds
 from carbonbudget_operator.cli.budget_table import kind_of
 from carbonbudget_operator.cli.explain_effects import cluster, outside, refused, thresholds
 from carbonbudget_operator.cli.explain_use import forecast, measured, used
-from carbonbudget_operator.cli.wording import at, instant_of, labels, listed
+from carbonbudget_operator.cli.formatted_values import at, instant_of, labels, listed
 
 # What is wrong with a budget is a condition that is not as it should be, or a reason of Ready that is not this one.
 _ROUTINE = "Evaluated"

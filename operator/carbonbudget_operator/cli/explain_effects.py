@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from typing import Final
 
 from carbonbudget_operator.admission.admission_decision import ALWAYS_WARNED, Mode
-from carbonbudget_operator.admission.growth import GROWTH
-from carbonbudget_operator.admission.work import projects
+from carbonbudget_operator.admission.reviewed_work import projects
+from carbonbudget_operator.admission.workload_growth import GROWTH
 from carbonbudget_operator.api.carbonbudget import AnyBudget
-from carbonbudget_operator.api.resource_names import ENFORCEMENT_LABEL, SUSPENDABLE_LABEL
 from carbonbudget_operator.api.spec import EnforceSpec, ThresholdSpec
 from carbonbudget_operator.api.status import MOST_WORKLOADS
+from carbonbudget_operator.api.wire_names import ENFORCEMENT_LABEL, SUSPENDABLE_LABEL
 from carbonbudget_operator.budgets.evaluate import Action, reached
 from carbonbudget_operator.cli.budget_effects import (
     ReaderContext,
@@ -21,7 +21,7 @@ from carbonbudget_operator.cli.budget_effects import (
     kinds,
     limited_here,
 )
-from carbonbudget_operator.cli.wording import at, listed, micrograms, utc
+from carbonbudget_operator.cli.formatted_values import at, listed, micrograms, utc
 
 _DEFAULT: Final = (ThresholdSpec(at=80, action="Warn"), ThresholdSpec(at=100, action="Warn"))
 _EXEMPT: Final = (

@@ -7,7 +7,7 @@ import datetime as dt
 from carbonbudget_operator.api.carbonbudget import AnyBudget, ClusterCarbonBudget
 from carbonbudget_operator.budgets.quantity import format_percent
 from carbonbudget_operator.cli.budget_table import pro_rata, pro_rata_sentence
-from carbonbudget_operator.cli.wording import at, listed, micrograms, utc
+from carbonbudget_operator.cli.formatted_values import at, listed, micrograms, utc
 
 
 def used(budget: AnyBudget) -> list[str]:

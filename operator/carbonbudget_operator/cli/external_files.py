@@ -11,14 +11,14 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from carbonbudget_operator.cli.covered_span import date_of
-from carbonbudget_operator.cli.options import OutputFormat, csv_cells, fail, printable_cell
-from carbonbudget_operator.cli.source_options import (
+from carbonbudget_operator.cli.answer_source_options import (
     SourceOptions,
     exit_on_unknown_answer,
     exit_without_answer,
     with_source_options,
 )
+from carbonbudget_operator.cli.common_options import OutputFormat, csv_cells, fail, printable_cell
+from carbonbudget_operator.cli.covered_span import date_of
 
 app = typer.Typer(
     help="Import figures that others measured, beside ours.",

@@ -12,7 +12,15 @@ from typing import Annotated
 
 import typer
 
-from carbonbudget_operator.cli.options import Config, OutputFormat, announce, code_of, csv_cells, fail, printable_cell
+from carbonbudget_operator.cli.common_options import (
+    Config,
+    OutputFormat,
+    announce,
+    code_of,
+    csv_cells,
+    fail,
+    printable_cell,
+)
 from carbonbudget_operator.settings import load_settings
 
 
@@ -30,8 +38,8 @@ def factors(
     """
     from prometheus_client import CollectorRegistry
 
-    from carbonbudget_operator.carbon.exactly import g_per_kwh
     from carbonbudget_operator.carbon.grid_factors import WORLD, UnknownZone
+    from carbonbudget_operator.carbon.intensity_text import g_per_kwh
     from carbonbudget_operator.cli.fetch_summary import fetched_lines
     from carbonbudget_operator.intensity_settings import StaticSourceSettings, milligrams
     from carbonbudget_operator.ledger.clusters import require_cluster

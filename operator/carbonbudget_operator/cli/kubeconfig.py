@@ -9,7 +9,7 @@ from typing import Annotated, Final
 
 import typer
 
-from carbonbudget_operator.cli.options import fail
+from carbonbudget_operator.cli.common_options import fail
 from carbonbudget_operator.kube.credentials import Credentials, find_credentials
 
 Kubeconfig = Annotated[

@@ -17,9 +17,9 @@ import typer
 from typer.core import TyperGroup
 
 from carbonbudget_core.jsons import JsonObject, parse_object
+from carbonbudget_operator.api.budget_query_bodies import Accounting
 from carbonbudget_operator.api.carbonbudget import AnyBudget
-from carbonbudget_operator.api.query_bodies import Accounting
-from carbonbudget_operator.api.resource_names import BUDGET, CLUSTER_BUDGET
+from carbonbudget_operator.api.wire_names import BUDGET, CLUSTER_BUDGET
 from carbonbudget_operator.api_path import ApiPath
 from carbonbudget_operator.budgets.quantity import format_percent
 from carbonbudget_operator.cli.budget_effects import ReaderContext
@@ -41,11 +41,11 @@ from carbonbudget_operator.cli.cluster_budgets import (
     list_budgets,
     may_change,
 )
+from carbonbudget_operator.cli.common_options import fail, print_table, printable_cell
 from carbonbudget_operator.cli.explain import as_json, explain
+from carbonbudget_operator.cli.formatted_values import micrograms
 from carbonbudget_operator.cli.installed_enforcement import installed_enforcement, limited_kinds
 from carbonbudget_operator.cli.kubeconfig import AsGroups, AsUser, Context, Kubeconfig, Namespace, Timeout, credentials
-from carbonbudget_operator.cli.options import fail, print_table, printable_cell
-from carbonbudget_operator.cli.wording import micrograms
 from carbonbudget_operator.enforcement.enforced_budgets import is_enforced_namespace
 from carbonbudget_operator.kube.client import KubeClient, KubeError
 

@@ -11,7 +11,7 @@ from typing import Final
 import yaml
 
 from carbonbudget_core.jsons import mapping, text
-from carbonbudget_operator.api.resource_names import EXEMPT_LABEL, EXPECTED_DURATION_ANNOTATION
+from carbonbudget_operator.api.wire_names import EXEMPT_LABEL, EXPECTED_DURATION_ANNOTATION
 from carbonbudget_operator.budgets.workload_demand import duration_s
 from carbonbudget_operator.strict_yaml import StrictLoader
 

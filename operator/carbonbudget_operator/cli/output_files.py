@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from carbonbudget_operator.cli.options import fail
+from carbonbudget_operator.cli.common_options import fail
 
 _NO_PLACE: Final = {
     errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.EINVAL, errno.EACCES, errno.EPERM, errno.EROFS,

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from carbonbudget_operator.cli.options import code_of, fail, printable_cell
+from carbonbudget_operator.cli.common_options import code_of, fail, printable_cell
 
 
 def release(

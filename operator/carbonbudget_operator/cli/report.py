@@ -8,10 +8,15 @@ from typing import Annotated
 import typer
 
 from carbonbudget_operator.cli import closed_report
+from carbonbudget_operator.cli.answer_source_options import (
+    SourceOptions,
+    exit_without_answer,
+    is_typed,
+    with_source_options,
+)
+from carbonbudget_operator.cli.common_options import OutputFormat, fail, instant
 from carbonbudget_operator.cli.covered_span import future_sentence
-from carbonbudget_operator.cli.options import OutputFormat, fail, instant
 from carbonbudget_operator.cli.report_output import HourlyFactors, print_report, span_of, write_numbers
-from carbonbudget_operator.cli.source_options import SourceOptions, exit_without_answer, is_typed, with_source_options
 
 app = typer.Typer(help="Report a period's emissions, or close it.", invoke_without_command=True, add_completion=False)
 for name, command in (

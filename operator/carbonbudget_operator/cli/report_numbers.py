@@ -8,8 +8,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from carbonbudget_operator.cli.common_options import csv_cells, fail
 from carbonbudget_operator.cli.covered_span import date_of
-from carbonbudget_operator.cli.options import csv_cells, fail
 from carbonbudget_operator.cli.output_files import written_whole
 
 _HOUR_COLUMNS = (

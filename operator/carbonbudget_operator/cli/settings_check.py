@@ -9,7 +9,7 @@ from typing import Annotated, Final
 import typer
 import yaml
 
-from carbonbudget_operator.cli.options import address, fail, printable_cell
+from carbonbudget_operator.cli.common_options import address, fail, printable_cell
 from carbonbudget_operator.cli.settings_listing import differences
 from carbonbudget_operator.settings import parse_settings
 from carbonbudget_operator.strict_yaml import StrictLoader

@@ -8,7 +8,7 @@ from typing import Final
 
 from pydantic import BaseModel
 
-from carbonbudget_operator.dated import utc
+from carbonbudget_operator.dated_settings import utc
 from carbonbudget_operator.intensity_settings import SourceSettings
 from carbonbudget_operator.settings import Settings
 from carbonbudget_operator.timeline import Timeline

@@ -18,7 +18,7 @@ from carbonbudget_core.jsons import mapping
 from carbonbudget_operator.api_path import ApiPath
 from carbonbudget_operator.cluster.agentless import OPTED_OUT, kinds, without_agent
 from carbonbudget_operator.kube.client import JsonObject, KubeClient, KubeError
-from carbonbudget_operator.ledger.expected_nodes import forget_listed, store_counts, store_listed
+from carbonbudget_operator.ledger.node_coverage import forget_listed, store_counts, store_listed
 
 _log = logging.getLogger(__name__)
 _NODES = ApiPath("", "v1", "nodes")

@@ -19,9 +19,9 @@ from carbonbudget_core.jsons import JsonObject, at, objects
 from carbonbudget_core.node_report import NodeReport
 from carbonbudget_operator.api_path import ApiPath, is_label, is_subdomain
 from carbonbudget_operator.kube.client import METADATA, KubeClient, KubeError
-from carbonbudget_operator.ledger.slices import HOUR
+from carbonbudget_operator.ledger.time_slices import HOUR
 from carbonbudget_operator.ledger.workload_owners import WorkloadOwner, known_owners, store_owners
-from carbonbudget_operator.object_names import is_owner
+from carbonbudget_operator.name_rules import is_owner
 
 _log = logging.getLogger(__name__)
 

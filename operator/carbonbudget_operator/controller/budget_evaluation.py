@@ -9,13 +9,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from carbonbudget_core.jsons import at, objects
-from carbonbudget_operator.api.query_bodies import NO_MARKET_FACTOR
+from carbonbudget_operator.api.budget_query_bodies import NO_MARKET_FACTOR
 from carbonbudget_operator.api.times import format_time, seconds
 from carbonbudget_operator.budgets.assessment import Assessment, EvaluationRecord, assess, assess_without_answer
+from carbonbudget_operator.budgets.budget_sentence import describe
 from carbonbudget_operator.budgets.evaluate import EnforcementTerms, State
 from carbonbudget_operator.budgets.forecast import WeeklyProfile
-from carbonbudget_operator.budgets.message import describe
 from carbonbudget_operator.budgets.quantity import format_beside
+from carbonbudget_operator.controller.budget_queries import PeriodAnswers
 from carbonbudget_operator.controller.budget_store import StoredBudget
 from carbonbudget_operator.controller.conditions import (
     DesiredCondition,
@@ -28,7 +29,6 @@ from carbonbudget_operator.controller.conditions import (
 )
 from carbonbudget_operator.controller.history import history
 from carbonbudget_operator.controller.prepared_budget import PreparedBudget
-from carbonbudget_operator.controller.query_batch import PeriodAnswers
 from carbonbudget_operator.controller.run_limits import RunOverThreshold, runs_over
 from carbonbudget_operator.controller.status_json import DesiredObject, Status, details, evaluation_fields
 

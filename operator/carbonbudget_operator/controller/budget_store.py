@@ -14,8 +14,8 @@ from functools import cached_property
 
 from carbonbudget_core.jsons import at
 from carbonbudget_operator.api.carbonbudget import AnyBudget, CarbonBudget, ClusterCarbonBudget
-from carbonbudget_operator.api.resource_names import Resource
 from carbonbudget_operator.api.times import seconds
+from carbonbudget_operator.api.wire_names import Resource
 from carbonbudget_operator.api_path import ApiPath
 from carbonbudget_operator.budgets.evaluate import State
 from carbonbudget_operator.controller.trimmed_budget import (

@@ -6,7 +6,7 @@ import asyncio
 import logging
 
 from carbonbudget_core.jsons import at
-from carbonbudget_operator.api.resource_names import BLOCKING_LABEL
+from carbonbudget_operator.api.wire_names import BLOCKING_LABEL
 from carbonbudget_operator.api_path import ApiPath
 from carbonbudget_operator.controller.budget_store import BudgetStore, StoredBudget
 from carbonbudget_operator.controller.metrics import ControllerMetrics

@@ -9,9 +9,9 @@ from typing import Final, Literal
 
 from carbonbudget_core.jsons import objects
 from carbonbudget_operator.api.carbonbudget import AnyBudget
-from carbonbudget_operator.api.resource_names import ENFORCEMENT_LABEL
 from carbonbudget_operator.api.status import KINDS_NOT_ENFORCED, LOCATION_STANDS_IN
 from carbonbudget_operator.api.times import format_time, seconds
+from carbonbudget_operator.api.wire_names import ENFORCEMENT_LABEL
 from carbonbudget_operator.budgets.evaluate import State
 
 _SHOWN_NAMESPACES: Final = 3

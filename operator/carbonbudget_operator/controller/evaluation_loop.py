@@ -9,9 +9,9 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from carbonbudget_operator.api.query_bodies import BudgetQuery
-from carbonbudget_operator.api.resource_names import ENFORCED_KINDS
+from carbonbudget_operator.api.budget_query_bodies import BudgetQuery
 from carbonbudget_operator.api.times import seconds
+from carbonbudget_operator.api.wire_names import ENFORCED_KINDS
 from carbonbudget_operator.budgets.assessment import EvaluationRecord
 from carbonbudget_operator.budgets.evaluate import EnforcementTerms, State
 from carbonbudget_operator.controller.budget_evaluation import (
@@ -21,19 +21,19 @@ from carbonbudget_operator.controller.budget_evaluation import (
     evaluate_without_answer,
 )
 from carbonbudget_operator.controller.budget_events import needs_event, post_budget_event
+from carbonbudget_operator.controller.budget_queries import period_answers, period_queries
 from carbonbudget_operator.controller.budget_store import BudgetStore, StoredBudget
 from carbonbudget_operator.controller.budget_writer import BudgetWriter
 from carbonbudget_operator.controller.conflicts import ConflictStore
 from carbonbudget_operator.controller.evaluation_schedule import EvaluationSchedule
 from carbonbudget_operator.controller.metrics import ControllerMetrics
 from carbonbudget_operator.controller.prepared_budget import InvalidBudget, PreparedBudget, prepare_budget
-from carbonbudget_operator.controller.query_batch import period_answers, period_queries
+from carbonbudget_operator.controller.query_sender import QuerySender, ServerAnswers
 from carbonbudget_operator.controller.run_events import RunEvents
-from carbonbudget_operator.controller.server_questions import ServerAnswers, ServerQuestions
 from carbonbudget_operator.controller.weekly_profiles import WeeklyProfiles
 from carbonbudget_operator.kube.client import KubeClient
 from carbonbudget_operator.logs import FailureLog, log_action
-from carbonbudget_operator.namespaces import Namespaces
+from carbonbudget_operator.namespace_labels import Namespaces
 from carbonbudget_operator.server_client import ServerClient
 
 _Made = TypeVar("_Made")
@@ -78,7 +78,7 @@ class EvaluationLoop:
         self._terms, self._now = terms, now
         self._schedule = EvaluationSchedule(inputs.budgets.changed, window_seconds, now)
         self._writer = BudgetWriter(client, inputs.budgets, metrics)
-        self._questions = ServerQuestions(server, metrics, int(now()))
+        self._questions = QuerySender(server, metrics, int(now()))
         self.run_events = RunEvents(client)
         self.profiles = WeeklyProfiles(server, now)
         # The last record of each budget with its uid: the watch may not have shown the last write yet.

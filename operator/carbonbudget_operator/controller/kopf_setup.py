@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import kopf
 
-from carbonbudget_operator.api.resource_names import GROUP, RESOURCES, VERSION, Resource
+from carbonbudget_operator.api.wire_names import GROUP, RESOURCES, VERSION, Resource
 from carbonbudget_operator.controller.budget_store import BudgetStore
 from carbonbudget_operator.controller.watch_proxy import BudgetWatchProxy
 

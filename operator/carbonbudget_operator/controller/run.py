@@ -12,7 +12,7 @@ import kopf
 from aiohttp import web
 from prometheus_client import CollectorRegistry, generate_latest
 
-from carbonbudget_operator.api.resource_names import ENFORCED_KINDS
+from carbonbudget_operator.api.wire_names import ENFORCED_KINDS
 from carbonbudget_operator.budgets.evaluate import EnforcementTerms
 from carbonbudget_operator.controller.budget_store import BudgetStore
 from carbonbudget_operator.controller.certificate_store import CertificateStore
@@ -24,11 +24,11 @@ from carbonbudget_operator.controller.watch_audit import WatchAudit
 from carbonbudget_operator.controller.watch_proxy import BudgetWatchProxy
 from carbonbudget_operator.enforcement.enforcement_loop import EnforcementLoop
 from carbonbudget_operator.enforcement.metrics import EnforcementMetrics
-from carbonbudget_operator.garbage import collect_seldom
+from carbonbudget_operator.garbage_collection import collect_seldom
 from carbonbudget_operator.kube.client import KubeClient
 from carbonbudget_operator.kube.credentials import SERVICE_ACCOUNT
 from carbonbudget_operator.kube.watch_status import WatchMetrics
-from carbonbudget_operator.namespaces import Namespaces
+from carbonbudget_operator.namespace_labels import Namespaces
 from carbonbudget_operator.server_client import ServerClient, trust_in
 from carbonbudget_operator.settings import ControllerSettings, Settings, SettingsError
 

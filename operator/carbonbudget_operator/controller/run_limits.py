@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from carbonbudget_core.jsons import objects
-from carbonbudget_operator.api.query_bodies import BudgetAnswer
+from carbonbudget_operator.api.budget_query_bodies import BudgetAnswer
+from carbonbudget_operator.budgets.budget_sentence import Subject, describe
 from carbonbudget_operator.budgets.evaluate import State, Verdict, run_verdict
-from carbonbudget_operator.budgets.message import Subject, describe
 from carbonbudget_operator.controller.prepared_budget import PreparedBudget
 from carbonbudget_operator.controller.status_json import named
 

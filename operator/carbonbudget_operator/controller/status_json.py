@@ -9,16 +9,16 @@ from typing import Final
 from zlib import crc32
 
 from carbonbudget_core.jsons import at, objects, text
-from carbonbudget_operator.api.query_bodies import BudgetAnswer, UseComponents, WorkloadUse
+from carbonbudget_operator.api.budget_query_bodies import BudgetAnswer, UseComponents, WorkloadUse
 from carbonbudget_operator.api.status import TOP_PER_WORKLOAD
 from carbonbudget_operator.api.times import format_time
 from carbonbudget_operator.budgets.assessment import EvaluationRecord
+from carbonbudget_operator.budgets.budget_sentence import without_instant
 from carbonbudget_operator.budgets.evaluate import Action, Verdict, percent, run_verdict
-from carbonbudget_operator.budgets.message import without_instant
 from carbonbudget_operator.budgets.quantity import format_beside, format_mass
 from carbonbudget_operator.controller.conditions import visible_part
 from carbonbudget_operator.controller.prepared_budget import PreparedBudget
-from carbonbudget_operator.namespace_names import EVERY_NAMESPACE
+from carbonbudget_operator.special_namespaces import EVERY_NAMESPACE
 
 Status = dict[str, object]
 # Fields that a person does not see, that always change, or that are details of other fields. They are written with the

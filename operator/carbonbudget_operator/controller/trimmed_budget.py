@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from carbonbudget_core.jsons import at
-from carbonbudget_operator.api.resource_names import BLOCKING_LABEL
+from carbonbudget_operator.api.wire_names import BLOCKING_LABEL
 
 Body = Mapping[str, object]
 

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Mapping
 from contextlib import ExitStack
 
-from carbonbudget_operator.api.resource_names import RESOURCES, Resource
+from carbonbudget_operator.api.wire_names import RESOURCES, Resource
 from carbonbudget_operator.controller.budget_store import BudgetStore, StoredBudget
 from carbonbudget_operator.kube.client import KubeClient, KubeError
 

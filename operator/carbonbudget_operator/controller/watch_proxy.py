@@ -21,7 +21,7 @@ import aiohttp
 import kopf
 from aiohttp import web
 
-from carbonbudget_operator.api.resource_names import GROUP, RESOURCES, VERSION, Resource
+from carbonbudget_operator.api.wire_names import GROUP, RESOURCES, VERSION, Resource
 from carbonbudget_operator.controller.trimmed_budget import CROWDED, MOST_OF_A_NAMESPACE, trimmed, without_spec
 from carbonbudget_operator.kube.client import JsonObject, KubeClient, KubeError
 from carbonbudget_operator.kube.connection import items_of, metadata_of

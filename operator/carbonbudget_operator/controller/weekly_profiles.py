@@ -8,11 +8,11 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from carbonbudget_operator.api.query_bodies import BudgetQuery
+from carbonbudget_operator.api.budget_query_bodies import BudgetQuery
 from carbonbudget_operator.budgets.forecast import MOST_HOURS, WeeklyProfile, weekly_profile
 from carbonbudget_operator.budgets.period import Period
+from carbonbudget_operator.controller.budget_queries import period_query
 from carbonbudget_operator.controller.prepared_budget import PreparedBudget
-from carbonbudget_operator.controller.query_batch import period_query
 from carbonbudget_operator.server_client import ServerClient, ServerUnavailable
 
 _log = logging.getLogger(__name__)

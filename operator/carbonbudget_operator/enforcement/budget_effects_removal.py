@@ -13,7 +13,7 @@ from http import HTTPStatus
 from typing import Final
 
 from carbonbudget_core.jsons import at
-from carbonbudget_operator.api.resource_names import (
+from carbonbudget_operator.api.wire_names import (
     BLOCKING_LABEL,
     BUDGET,
     CLUSTER_BUDGET,

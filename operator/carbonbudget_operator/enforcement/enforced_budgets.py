@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from pydantic import ValidationError
 
 from carbonbudget_operator.api.carbonbudget import CarbonBudget, ClusterCarbonBudget
-from carbonbudget_operator.api.resource_names import ENFORCEMENT_LABEL
 from carbonbudget_operator.api.spec import EnforceSpec
 from carbonbudget_operator.api.status import MOST_WORKLOADS
 from carbonbudget_operator.api.times import seconds
+from carbonbudget_operator.api.wire_names import ENFORCEMENT_LABEL
 from carbonbudget_operator.budgets.coverage import Covers, Scope, enforced_namespaces, selects_namespace
 from carbonbudget_operator.budgets.evaluate import DEFAULT_THRESHOLDS, Action, State
 from carbonbudget_operator.budgets.quantity import QuantityError, parse_mass

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Final, Protocol
 
-from carbonbudget_operator.api.resource_names import RESOURCES
+from carbonbudget_operator.api.wire_names import RESOURCES
 from carbonbudget_operator.enforcement.enforced_budgets import EnforcedBudget, is_enforced_namespace, parse_budget
 from carbonbudget_operator.enforcement.job_actions import JobActions
 from carbonbudget_operator.enforcement.job_figure_writer import JobFigureWriter

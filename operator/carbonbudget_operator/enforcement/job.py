@@ -16,7 +16,7 @@ from itertools import islice
 from typing import Final
 
 from carbonbudget_core.jsons import JsonObject, at, mapping, objects, text
-from carbonbudget_operator.api.resource_names import (
+from carbonbudget_operator.api.wire_names import (
     AS_OF_ANNOTATION,
     BUDGET_ANNOTATION,
     EMISSIONS_ANNOTATION,

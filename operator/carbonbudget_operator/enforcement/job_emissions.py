@@ -10,8 +10,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from carbonbudget_operator.api.query_bodies import Accounting, RunAnswer, RunQuery
-from carbonbudget_operator.api.resource_names import (
+from carbonbudget_operator.api.budget_query_bodies import Accounting, RunAnswer, RunQuery
+from carbonbudget_operator.api.times import format_time
+from carbonbudget_operator.api.wire_names import (
     ACCOUNTING_ANNOTATION,
     AS_OF_ANNOTATION,
     BUDGET_ANNOTATION,
@@ -22,7 +23,6 @@ from carbonbudget_operator.api.resource_names import (
     STATE_ANNOTATION,
     SUSPEND_AT_ANNOTATION,
 )
-from carbonbudget_operator.api.times import format_time
 from carbonbudget_operator.budgets.evaluate import percent
 from carbonbudget_operator.budgets.quantity import format_energy, format_mass
 from carbonbudget_operator.budgets.strictest import Candidate, strictest

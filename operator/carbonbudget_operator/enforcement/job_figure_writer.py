@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from carbonbudget_operator.api.query_bodies import RunAnswer
+from carbonbudget_operator.api.budget_query_bodies import RunAnswer
 from carbonbudget_operator.enforcement.enforced_budgets import BudgetsByNamespace, EnforcedBudget, is_enforced_namespace
 from carbonbudget_operator.enforcement.job import Job
 from carbonbudget_operator.enforcement.job_actions import JobActions

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from carbonbudget_core.jsons import at
-from carbonbudget_operator.api.resource_names import SUSPENDED_LABEL
+from carbonbudget_operator.api.wire_names import SUSPENDED_LABEL
 from carbonbudget_operator.api_path import ApiPath
 from carbonbudget_operator.enforcement.job import (
     Job,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from carbonbudget_operator.api.resource_names import (
+from carbonbudget_operator.api.times import format_time
+from carbonbudget_operator.api.wire_names import (
     RESUME_AT_ANNOTATION,
     RESUMED_AT_ANNOTATION,
     SUSPEND_AT_ANNOTATION,
@@ -13,7 +14,6 @@ from carbonbudget_operator.api.resource_names import (
     SUSPENDED_BY_ANNOTATION,
     SUSPENDED_LABEL,
 )
-from carbonbudget_operator.api.times import format_time
 from carbonbudget_operator.enforcement.enforced_budgets import EnforcedBudget
 from carbonbudget_operator.enforcement.job import Job
 from carbonbudget_operator.enforcement.suspension import Action, Announce, Keep, Plan, Resume, Suspend, Unmark, Withdraw

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from carbonbudget_operator.api.resource_names import (
+from carbonbudget_operator.api.wire_names import (
     RESUME_AT_ANNOTATION,
     RESUMED_AT_ANNOTATION,
     SUSPEND_AT_ANNOTATION,

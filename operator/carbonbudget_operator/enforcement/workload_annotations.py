@@ -9,14 +9,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from carbonbudget_operator.api.resource_names import (
+from carbonbudget_operator.api.times import format_time
+from carbonbudget_operator.api.wire_names import (
     ACCOUNTING_ANNOTATION,
     AS_OF_ANNOTATION,
     BUDGET_ANNOTATION,
     EMISSIONS_ANNOTATION,
     STATE_ANNOTATION,
 )
-from carbonbudget_operator.api.times import format_time
 from carbonbudget_operator.api_path import ApiPath
 from carbonbudget_operator.budgets.strictest import strictest
 from carbonbudget_operator.enforcement.enforced_budgets import EnforcedBudget, WorkloadShareOfBudget

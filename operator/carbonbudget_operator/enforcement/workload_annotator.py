@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from carbonbudget_operator.api.resource_names import (
+from carbonbudget_operator.api.wire_names import (
     AS_OF_ANNOTATION,
     BUDGET_ANNOTATION,
     EMISSIONS_ANNOTATION,

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from carbonbudget_operator.external.exact_amounts import EMISSION_UNITS
 from carbonbudget_operator.external.external_errors import ExternalFileError, shown
+from carbonbudget_operator.external.file_amounts import EMISSION_UNITS
 from carbonbudget_operator.external.file_draft import FileDraft, ScopedAmounts, newest_versions, version_number
 from carbonbudget_operator.external.file_instants import check_past, month_between
 from carbonbudget_operator.external.file_rows import Row, csv_rows, name_of

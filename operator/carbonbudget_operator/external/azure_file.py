@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from carbonbudget_operator.external.exact_amounts import micrograms
 from carbonbudget_operator.external.external_errors import ExternalFileError, shown
+from carbonbudget_operator.external.file_amounts import micrograms
 from carbonbudget_operator.external.file_draft import FileDraft
 from carbonbudget_operator.external.file_instants import check_past, month_of
 from carbonbudget_operator.external.file_rows import MAX_ROWS, csv_rows, json_of, name_of

@@ -13,8 +13,8 @@ import re
 from decimal import Decimal
 from typing import Final
 
-from carbonbudget_operator.external.exact_amounts import micrograms, microjoules
 from carbonbudget_operator.external.external_errors import ExternalFileError, shown
+from carbonbudget_operator.external.file_amounts import micrograms, microjoules
 from carbonbudget_operator.external.file_draft import FileDraft
 from carbonbudget_operator.external.file_instants import check_past, instant_of, zone_of
 from carbonbudget_operator.external.file_rows import MAX_ROWS

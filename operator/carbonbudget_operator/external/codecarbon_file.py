@@ -11,8 +11,8 @@ import math
 import re
 from typing import Final
 
-from carbonbudget_operator.external.exact_amounts import decimal_of, micrograms, microjoules
 from carbonbudget_operator.external.external_errors import ExternalFileError, shown
+from carbonbudget_operator.external.file_amounts import decimal_of, micrograms, microjoules
 from carbonbudget_operator.external.file_draft import FileDraft
 from carbonbudget_operator.external.file_instants import check_past, instant_of, zone_of
 from carbonbudget_operator.external.file_rows import Row, csv_rows, name_of

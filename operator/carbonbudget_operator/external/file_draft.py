@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from carbonbudget_operator.external.exact_amounts import micrograms
 from carbonbudget_operator.external.external_errors import ExternalFileError, shown
+from carbonbudget_operator.external.file_amounts import micrograms
 from carbonbudget_operator.external.file_rows import MAX_ROWS
 from carbonbudget_operator.ledger.external_records import ExternalFigure
 

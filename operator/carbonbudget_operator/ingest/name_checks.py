@@ -2,7 +2,7 @@
 
 The API server has checked every pod's namespace, name, uid and labels. A report with invalid ones does not come from an
 agent and is rejected. A pod's controller is not checked here: the creator of a pod writes it, and must not be able to
-have the node's report rejected. `ledger/ids.py` leaves out an invalid controller.
+have the node's report rejected. `ledger/id_cache.py` leaves out an invalid controller.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Final
 from carbonbudget_core.node_report import NodeReport, PodUsage
 from carbonbudget_operator.api_path import is_label, is_subdomain
 from carbonbudget_operator.ingest.refusal import Refusal
-from carbonbudget_operator.object_names import is_label_key, is_label_value, is_uid
+from carbonbudget_operator.name_rules import is_label_key, is_label_value, is_uid
 from carbonbudget_operator.printable import printable
 
 # Namespace, name and uid of ordinary pods, all of a report in one match: 150,000 arrive in a minute. If it does not

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from carbonbudget_core.exact import share_list
+from carbonbudget_core.exact_division import share_list
 from carbonbudget_core.node_report import Allocatable, NodeReport, PodRequests, PodUsage
 from carbonbudget_operator.ingest.name_checks import NameChecks
 from carbonbudget_operator.ingest.refusal import Refusal

@@ -17,7 +17,7 @@ from typing import TypeVar
 from carbonbudget_core.jsons import mapping
 from carbonbudget_operator.api_path import ApiPath
 from carbonbudget_operator.kube.client import KubeClient, KubeError
-from carbonbudget_operator.namespace_names import EVERY_NAMESPACE
+from carbonbudget_operator.special_namespaces import EVERY_NAMESPACE
 
 K = TypeVar("K")
 V = TypeVar("V")

@@ -13,8 +13,8 @@ import sqlalchemy as sa
 
 from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.bulk_rows import chunks
-from carbonbudget_operator.ledger.slices import HOUR
-from carbonbudget_operator.ledger.valid_counts import valid_in_database, valid_rows
+from carbonbudget_operator.ledger.time_slices import HOUR
+from carbonbudget_operator.ledger.unreadable_rows import valid_in_database, valid_rows
 
 # Kinds whose pods have no end of their own: what one of them emitted in its life says nothing of the next.
 ENDLESS = ("ReplicaSet", "StatefulSet", "DaemonSet", "ReplicationController", "Node")

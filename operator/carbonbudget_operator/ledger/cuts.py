@@ -17,8 +17,8 @@ import sqlalchemy as sa
 from carbonbudget_core.node_report import WINDOW_SECONDS
 from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.bulk_rows import chunks
-from carbonbudget_operator.ledger.slices import HOUR, slice_start
-from carbonbudget_operator.namespace_names import EVERY_NAMESPACE
+from carbonbudget_operator.ledger.time_slices import HOUR, slice_start
+from carbonbudget_operator.special_namespaces import EVERY_NAMESPACE
 
 DAY: Final = 86_400
 # Of a namespace. Six: a row becomes at most seven in one hour, thirteen with those of `*`. A day's 24: at most twice

@@ -12,8 +12,8 @@ import sqlalchemy as sa
 from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.cuts import load_cuts
 from carbonbudget_operator.ledger.facts import DomainFacts, NodeFacts, NodeSlice, PodGroup, PodGroupFacts
-from carbonbudget_operator.ledger.slices import HOUR, slice_end
-from carbonbudget_operator.ledger.valid_counts import left_out, valid_rows
+from carbonbudget_operator.ledger.time_slices import HOUR, slice_end
+from carbonbudget_operator.ledger.unreadable_rows import left_out, valid_rows
 
 _NOBODY = (-1, PodGroup("", "", {}))  # stands for a pod that is not there
 # A node silent for this long no longer holds back `data_through`; its missing time shows as coverage.

@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from carbonbudget_core.exact import share_out
+from carbonbudget_core.exact_division import share_out
 from carbonbudget_core.node_report import DomainUse, NodeReport, PodUsage
 from carbonbudget_operator.ledger.cuts import Cuts
-from carbonbudget_operator.ledger.slices import HOUR, spread
+from carbonbudget_operator.ledger.time_slices import HOUR, spread
 
 # Complete rows by their primary key, which is their first columns.
 Sums = dict[tuple[object, ...], tuple[Any, ...]]

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.booking import lock_bookings
 from carbonbudget_operator.ledger.bulk_rows import BulkInsert
-from carbonbudget_operator.ledger.slices import HOUR
+from carbonbudget_operator.ledger.time_slices import HOUR
 
 Series = dict[int, tuple[int, bool]]  # mg/kWh and whether it is an estimate, by hour
 

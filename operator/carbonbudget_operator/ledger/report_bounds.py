@@ -14,8 +14,8 @@ from carbonbudget_core.node_report import NodeReport
 from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.bulk_rows import chunks
 from carbonbudget_operator.ledger.fact_sums import ReportSlices
-from carbonbudget_operator.ledger.slices import HOUR
-from carbonbudget_operator.ledger.valid_counts import valid_rows
+from carbonbudget_operator.ledger.time_slices import HOUR
+from carbonbudget_operator.ledger.unreadable_rows import valid_rows
 
 _LATE_SECONDS = 120
 _MAX_DURATION_MS = 2 * HOUR * 1000

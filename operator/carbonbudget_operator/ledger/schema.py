@@ -23,7 +23,7 @@ from sqlalchemy import (
 )
 
 from carbonbudget_operator.ledger.valued_rows import NAMES
-from carbonbudget_operator.namespace_names import EVERY_NAMESPACE
+from carbonbudget_operator.special_namespaces import EVERY_NAMESPACE
 
 metadata = MetaData()
 

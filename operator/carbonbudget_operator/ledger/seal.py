@@ -13,10 +13,10 @@ import sqlalchemy as sa
 from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.batch_delete import BatchDeleter, ids_of
 from carbonbudget_operator.ledger.booking import lock_bookings
-from carbonbudget_operator.ledger.slices import HOUR
 from carbonbudget_operator.ledger.store import snapshot
 from carbonbudget_operator.ledger.stored_units import HOURS
-from carbonbudget_operator.ledger.valid_counts import valid_rows
+from carbonbudget_operator.ledger.time_slices import HOUR
+from carbonbudget_operator.ledger.unreadable_rows import valid_rows
 from carbonbudget_operator.ledger.workload_owners import drop_orphans
 
 

@@ -16,8 +16,8 @@ import sqlalchemy as sa
 
 from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.bulk_rows import BulkInsert
-from carbonbudget_operator.namespace_names import EVERY_NAMESPACE
-from carbonbudget_operator.object_names import is_label_key, is_label_value
+from carbonbudget_operator.name_rules import is_label_key, is_label_value
+from carbonbudget_operator.special_namespaces import EVERY_NAMESPACE
 
 STORED_SECONDS: Final = 8 * 86_400  # agents store their windows for 7 days
 # A label that is requested each minute is written once an hour.

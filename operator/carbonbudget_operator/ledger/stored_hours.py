@@ -11,7 +11,7 @@ from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.bulk_rows import chunks
 from carbonbudget_operator.ledger.stored_units import HOURS
 from carbonbudget_operator.ledger.valued_rows import NAMES
-from carbonbudget_operator.namespace_names import EVERY_NAMESPACE
+from carbonbudget_operator.special_namespaces import EVERY_NAMESPACE
 
 Row = Sequence[int]
 

@@ -14,7 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from carbonbudget_operator.ledger import schema
-from carbonbudget_operator.ledger.applied import Applied, applied_of, applied_text
+from carbonbudget_operator.ledger.applied_factors import AppliedFactors, applied_of, applied_text
 from carbonbudget_operator.ledger.bulk_rows import BulkInsert, chunks
 from carbonbudget_operator.ledger.valued_rows import COLUMNS, NAMES, ValuedRow, ValuedUnit
 
@@ -106,7 +106,7 @@ class StoredUnits:
                     found[level, start] = [tuple(item) for item in json.loads(text)]
         return found
 
-    def applied(self, connection: sa.Connection, start: int, end: int) -> list[Applied]:
+    def applied(self, connection: sa.Connection, start: int, end: int) -> list[AppliedFactors]:
         """The factors by which the stored hours of [start, end) were valued, in order."""
         unit, derivation_id = schema.valued_unit.c, self._find(connection)
         texts = connection.scalars(

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from carbonbudget_operator.ledger.applied import Applied
-from carbonbudget_operator.namespace_names import is_special
+from carbonbudget_operator.ledger.applied_factors import AppliedFactors
+from carbonbudget_operator.special_namespaces import is_special
 
 # Columns of a row's figures: energy, the metered part of it, both ways to count its emissions, embodied
 # emissions, the energy of the whole facility (PUE included), and between which figures sources put embodied ones.
@@ -70,4 +70,4 @@ class ValuedUnit:
     start: int
     rows: list[ValuedRow]
     reported: list[tuple[int, int, int]]
-    applied: list[Applied] = field(default_factory=list)
+    applied: list[AppliedFactors] = field(default_factory=list)

@@ -21,8 +21,8 @@ from carbonbudget_operator.ledger.booking import Booker, BookingResult, CheckedR
 from carbonbudget_operator.ledger.cuts import new_cuts
 from carbonbudget_operator.ledger.report_bounds import MAX_ROWS, weight
 from carbonbudget_operator.ledger.selected_labels import Asked, StoredLabels
-from carbonbudget_operator.ledger.slices import HOUR
 from carbonbudget_operator.ledger.store import LedgerError, reason_of, silence
+from carbonbudget_operator.ledger.time_slices import HOUR
 
 _log = logging.getLogger(__name__)
 _MAX_BATCH = 200

@@ -18,7 +18,6 @@ from carbonbudget_operator.ingest.receive import ReportReceiver
 from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.kube.access import Access
 from carbonbudget_operator.ledger.writer import LedgerWriter
-from carbonbudget_operator.server.pools import WorkerPools
 from carbonbudget_operator.server.public.problems import PREFIX, refusal_response
 from carbonbudget_operator.server.public.routes import public_routes
 from carbonbudget_operator.server.public.visible import Namespaces, no_namespaces
@@ -29,6 +28,7 @@ from carbonbudget_operator.server.routes.external_import import external_routes
 from carbonbudget_operator.server.routes.query_handling import QueryHandling, access_answer
 from carbonbudget_operator.server.routes.reports import report_routes
 from carbonbudget_operator.server.routes.runs import run_routes
+from carbonbudget_operator.server.worker_pools import WorkerPools
 
 
 def make_app(

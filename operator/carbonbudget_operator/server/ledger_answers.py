@@ -23,8 +23,14 @@ from carbonbudget_operator.answers.hourly_use import hourly_use
 from carbonbudget_operator.answers.projection_table import ProjectionTable
 from carbonbudget_operator.answers.run_use import RunQueriesAnswerer
 from carbonbudget_operator.answers.time_ranges import covered_range, parse_time_range
+from carbonbudget_operator.api.budget_query_bodies import (
+    BudgetAnswers,
+    BudgetQueries,
+    HourlyAnswers,
+    RunAnswers,
+    RunQueries,
+)
 from carbonbudget_operator.api.emission_bodies import ServerStatus
-from carbonbudget_operator.api.query_bodies import BudgetAnswers, BudgetQueries, HourlyAnswers, RunAnswers, RunQueries
 from carbonbudget_operator.api.report_bodies import ClosePeriod
 from carbonbudget_operator.external.external_errors import ExternalFileError
 from carbonbudget_operator.external.file_formats import read_external_file
@@ -32,8 +38,6 @@ from carbonbudget_operator.external.import_request import ImportRequest
 from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.ledger.external_figures import listed
 from carbonbudget_operator.ledger.external_records import pack_file
-from carbonbudget_operator.namespace_names import EVERY_NAMESPACE
-from carbonbudget_operator.server.pools import Question
 from carbonbudget_operator.server.public.cluster_answers import nodes_answer, reports_answer
 from carbonbudget_operator.server.public.emission_answer import emission_answer, emission_version
 from carbonbudget_operator.server.public.formats import TooManyRows, instant
@@ -41,7 +45,9 @@ from carbonbudget_operator.server.public.grid_answers import factors_answer, int
 from carbonbudget_operator.server.routes.budgets import check_hours, check_questions, check_spans
 from carbonbudget_operator.server.routes.query_handling import parse
 from carbonbudget_operator.server.routes.reports import encoded, refused
+from carbonbudget_operator.server.worker_pools import Question
 from carbonbudget_operator.settings import Settings
+from carbonbudget_operator.special_namespaces import EVERY_NAMESPACE
 
 
 class LedgerAnswers:

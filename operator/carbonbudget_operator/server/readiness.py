@@ -11,7 +11,7 @@ from typing import Final
 
 from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.ledger.store import silence
-from carbonbudget_operator.server.pools import WorkerPool
+from carbonbudget_operator.server.worker_pools import WorkerPool
 
 _FRESH_SECONDS: Final = 1.0
 _SILENT_SECONDS: Final = 5.0

@@ -19,7 +19,7 @@ from carbonbudget_operator.cluster.capacities import NodeCapacities
 from carbonbudget_operator.cluster.nodes import NodeLister
 from carbonbudget_operator.cluster.owner_resolver import OwnerResolver
 from carbonbudget_operator.cluster.pods import PODS, PodIndex
-from carbonbudget_operator.garbage import collect_seldom
+from carbonbudget_operator.garbage_collection import collect_seldom
 from carbonbudget_operator.ingest import connections
 from carbonbudget_operator.ingest.burst_reader import BurstReader
 from carbonbudget_operator.ingest.receive import ReportReceiver
@@ -35,9 +35,9 @@ from carbonbudget_operator.server.app import make_app
 from carbonbudget_operator.server.emission_metrics import EmissionMetrics
 from carbonbudget_operator.server.ledger_answers import LedgerAnswers
 from carbonbudget_operator.server.metrics import ServerMetrics
-from carbonbudget_operator.server.pools import UPKEEP_THREADS, WorkerPools
-from carbonbudget_operator.server.worker import Setup
-from carbonbudget_operator.server.workers import People
+from carbonbudget_operator.server.worker_pools import UPKEEP_THREADS, WorkerPools
+from carbonbudget_operator.server.worker_process import Setup
+from carbonbudget_operator.server.worker_queue import QuestionQueue
 from carbonbudget_operator.settings import Settings
 from carbonbudget_operator.tls import follow_certificate, server_context
 from carbonbudget_operator.valuation.grid_hours import IntensityPoller
@@ -47,9 +47,9 @@ from carbonbudget_operator.valued_hours.upkeep_steps import UpkeepSteps
 _log = logging.getLogger(__name__)
 
 
-def make_pools(setup: Setup, registry: CollectorRegistry) -> tuple[WorkerPools, People]:
+def make_pools(setup: Setup, registry: CollectorRegistry) -> tuple[WorkerPools, QuestionQueue]:
     """The worker pools of a ledger. No process is started and no connection is opened yet."""
-    people = People(setup, registry)
+    people = QuestionQueue(setup, registry)
     settings = setup.settings
     return WorkerPools(setup.url, settings, settings.server.max_report_bytes, LedgerAnswers, people), people
 
@@ -158,7 +158,7 @@ async def run(settings: Settings, host: str, port: int, log_level: str, log_form
         pools.close()
 
 
-async def _started(people: People) -> None:
+async def _started(people: QuestionQueue) -> None:
     """Start a worker before the first question, because the first start loads the code."""
     try:
         await people.start()

@@ -7,7 +7,7 @@ their meters. Each GPU is charged like its idle energy, which the agent divides 
 
 from __future__ import annotations
 
-from carbonbudget_core.exact import share_list
+from carbonbudget_core.exact_division import share_list
 from carbonbudget_operator.allocation.slice_allocation import reserve
 from carbonbudget_operator.ledger.facts import NodeSlice
 

@@ -9,7 +9,7 @@ from decimal import Decimal
 from functools import cached_property
 from typing import Final
 
-from carbonbudget_operator.api.query_bodies import NO_MARKET_FACTOR
+from carbonbudget_operator.api.budget_query_bodies import NO_MARKET_FACTOR
 from carbonbudget_operator.carbon.basis_split import AccountingBases
 from carbonbudget_operator.carbon.embodied import EmbodiedDevice
 from carbonbudget_operator.carbon.grid_factors import (
@@ -28,7 +28,7 @@ from carbonbudget_operator.carbon.hardware import ManufacturingEmissions, find_h
 from carbonbudget_operator.carbon.intensity.hourly_intensity import HourIntensity, IntensityHours
 from carbonbudget_operator.carbon.market import ContractedEnergy, EnergyContract, apply_contracts
 from carbonbudget_operator.carbon.providers import OWN, Provider, find_provider
-from carbonbudget_operator.dated import utc
+from carbonbudget_operator.dated_settings import utc
 from carbonbudget_operator.ledger.facts import NodeFacts
 from carbonbudget_operator.settings import CarbonSettings
 from carbonbudget_operator.timeline import Timeline

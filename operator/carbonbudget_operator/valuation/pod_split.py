@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from carbonbudget_core.exact import share_list
+from carbonbudget_core.exact_division import share_list
 from carbonbudget_operator.allocation.policy import AllocationPolicy, IdleRule, OverheadRule
 from carbonbudget_operator.ledger.valued_rows import (
     COLUMNS,

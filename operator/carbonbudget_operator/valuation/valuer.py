@@ -10,9 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from carbonbudget_core.exact import share_list
+from carbonbudget_core.exact_division import share_list
 from carbonbudget_operator.allocation.policy import AllocationPolicy
-from carbonbudget_operator.allocation.shared import share_namespaces
+from carbonbudget_operator.allocation.shared_namespaces import share_namespaces
 from carbonbudget_operator.allocation.slice_allocation import (
     IDLE_ROW,
     SYSTEM_ROW,
@@ -22,11 +22,11 @@ from carbonbudget_operator.allocation.slice_allocation import (
     reserve,
 )
 from carbonbudget_operator.carbon.basis_split import DIRECT, split_by_basis
+from carbonbudget_operator.carbon.emissions_formula import emissions_ug
 from carbonbudget_operator.carbon.intensity.hourly_intensity import IntensityHours
-from carbonbudget_operator.carbon.value import emissions_ug
-from carbonbudget_operator.ledger.applied import Applied
+from carbonbudget_operator.ledger.applied_factors import AppliedFactors
 from carbonbudget_operator.ledger.facts import NodeSlice, PodGroup, PodGroupFacts
-from carbonbudget_operator.ledger.slices import HOUR
+from carbonbudget_operator.ledger.time_slices import HOUR
 from carbonbudget_operator.ledger.valued_rows import (
     COLUMNS,
     DIRECT_UG,
@@ -97,12 +97,12 @@ class Valuer:
             by_start.setdefault(placed[0].start, []).append(placed)
         return [row for _, found in sorted(by_start.items()) for row in self._value(found, by_node)]
 
-    def applied(self, slices: Sequence[NodeSlice], hours: IntensityHours | None = None) -> list[Applied]:
+    def applied(self, slices: Sequence[NodeSlice], hours: IntensityHours | None = None) -> list[AppliedFactors]:
         """The numbers by which an hour's node slices are valued, each with the energy that it was applied to, in order.
 
         Their emissions add up to the location-based emissions of the rows.
         """
-        sums: dict[tuple[int, str], Applied] = {}
+        sums: dict[tuple[int, str], AppliedFactors] = {}
         for slice_ in slices:
             place = self._places.of(slice_.node, slice_.start, hours)
             direct, whole, hour = place.bases.direct_mg, place.bases.lifecycle_mg, slice_.start - slice_.start % HOUR
@@ -113,7 +113,7 @@ class Valuer:
                     ug = emissions_ug(domain.measured_uj, place.pue_permille, place.mg_per_kwh)
                     previous = sums.get((hour, place.why))
                     energy_uj, before_ug, values = (0, 0, 0) if previous is None else previous.sums
-                    sums[hour, place.why] = Applied(
+                    sums[hour, place.why] = AppliedFactors(
                         hour, place.why, *numbers, energy_uj + domain.measured_uj, before_ug + ug, values + 1
                     )
         return [one for _, one in sorted(sums.items())]

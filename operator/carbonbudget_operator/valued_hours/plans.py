@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from carbonbudget_operator.ledger.fact_reader import hours_with_facts
-from carbonbudget_operator.ledger.slices import HOUR
 from carbonbudget_operator.ledger.stored_units import HOURS
+from carbonbudget_operator.ledger.time_slices import HOUR
 from carbonbudget_operator.ledger.valued_rows import ValuedUnit
 from carbonbudget_operator.valued_hours.unit_calendar import Key, plan_units, signatures
 from carbonbudget_operator.valued_hours.valued_reader import ValuedReader

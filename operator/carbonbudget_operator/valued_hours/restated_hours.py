@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from carbonbudget_operator.dated import utc
+from carbonbudget_operator.dated_settings import utc
 from carbonbudget_operator.decimal_text import grams
-from carbonbudget_operator.ledger.former_valuation import ValuedTotals
-from carbonbudget_operator.ledger.slices import HOUR
+from carbonbudget_operator.ledger.earlier_valuation import ValuedTotals
+from carbonbudget_operator.ledger.time_slices import HOUR
 from carbonbudget_operator.valuation.derivation import BUNDLED, differences
 
 

@@ -10,13 +10,13 @@ from contextlib import contextmanager, suppress
 import sqlalchemy as sa
 
 from carbonbudget_operator.ledger.batch_delete import BatchDeleter, DeletionUnfinished
+from carbonbudget_operator.ledger.earlier_valuation import former_hour, totals_of
 from carbonbudget_operator.ledger.fact_reader import hours_with_facts
-from carbonbudget_operator.ledger.former_valuation import former_hour, totals_of
 from carbonbudget_operator.ledger.retention import drop_before, drop_former, nothing_before
 from carbonbudget_operator.ledger.seal import SealError, forget_pods, seal_hour, sealed_hours
-from carbonbudget_operator.ledger.slices import HOUR
 from carbonbudget_operator.ledger.store import LedgerError, snapshot
 from carbonbudget_operator.ledger.stored_units import HOURS, LEVELS
+from carbonbudget_operator.ledger.time_slices import HOUR
 from carbonbudget_operator.ledger.valued_rows import COLUMNS, ValuedRow, ValuedUnit
 from carbonbudget_operator.valued_hours.restated_hours import RestatedHours
 from carbonbudget_operator.valued_hours.unit_calendar import DAY, Key, signatures, unit_end, unit_of

@@ -14,15 +14,15 @@ import sqlalchemy as sa
 
 from carbonbudget_operator.carbon.basis_split import other_basis
 from carbonbudget_operator.carbon.intensity.hourly_intensity import IntensityHours
-from carbonbudget_operator.ledger.applied import Applied
+from carbonbudget_operator.ledger.applied_factors import AppliedFactors
 from carbonbudget_operator.ledger.fact_reader import hours_with_facts, read_hour
 from carbonbudget_operator.ledger.facts import NodeSlice
 from carbonbudget_operator.ledger.intensity_store import load_intensities
 from carbonbudget_operator.ledger.seal import sealed_hours
-from carbonbudget_operator.ledger.slices import HOUR
 from carbonbudget_operator.ledger.store import snapshot
 from carbonbudget_operator.ledger.stored_units import HOURS, StoredUnits
-from carbonbudget_operator.ledger.valid_counts import left_out
+from carbonbudget_operator.ledger.time_slices import HOUR
+from carbonbudget_operator.ledger.unreadable_rows import left_out
 from carbonbudget_operator.ledger.valued_rows import ValuedRow, ValuedUnit
 from carbonbudget_operator.settings import Settings
 from carbonbudget_operator.valuation.derivation import describe
@@ -83,7 +83,7 @@ class ValuedReader:
         applied = self.terms.at(hour).valuer.applied(slices, self.grid(connection, hour))
         return ValuedUnit(HOURS, hour, rows, _reported(slices), applied)
 
-    def applied(self, connection: sa.Connection, key: Key, unit: ValuedUnit) -> list[Applied]:
+    def applied(self, connection: sa.Connection, key: Key, unit: ValuedUnit) -> list[AppliedFactors]:
         """The numbers by which the hours of a unit were valued; of a longer unit, those of its stored hours."""
         level, start = key
         return unit.applied if level == HOURS else self.derived.applied(connection, start, unit_end(start, level))

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from carbonbudget_operator.carbon.basis_split import other_basis
-from carbonbudget_operator.carbon.exactly import g_per_kwh
+from carbonbudget_operator.carbon.intensity_text import g_per_kwh
 
 HOUR = 3600
 # No grid has more: oil-fired island grids reach some 1,200 g/kWh lifecycle (Electricity Maps).

@@ -7,7 +7,6 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from carbonbudget_operator.api.cluster_bodies import ClosedReportText, NodesAnswer, PeriodReport, ReportsAnswer
-from carbonbudget_operator.namespace_names import EVERY_NAMESPACE
 from carbonbudget_operator.server.public.formats import MEDIA_TYPES
 from carbonbudget_operator.server.public.parameters import (
     NOT_FOUND,
@@ -23,6 +22,7 @@ from carbonbudget_operator.server.public.parameters import (
     window_of,
 )
 from carbonbudget_operator.server.routes.query_handling import QueryCaller, QueryHandling
+from carbonbudget_operator.special_namespaces import EVERY_NAMESPACE
 
 MAX_NODES = 1_000  # their facts are added up for each page
 Period = Annotated[str, Path(max_length=32, description="2026, 2026-Q1, 2026-01, 2026-W05 or 2026-01-15")]

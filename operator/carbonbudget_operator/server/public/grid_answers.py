@@ -19,7 +19,7 @@ from carbonbudget_operator.answers.windows import WindowError, check_window
 from carbonbudget_operator.api.grid_bodies import FactorRow, IntensityRow
 from carbonbudget_operator.carbon.grid_factors import is_zone
 from carbonbudget_operator.ingest.refusal import Refusal
-from carbonbudget_operator.ledger.slices import HOUR
+from carbonbudget_operator.ledger.time_slices import HOUR
 from carbonbudget_operator.printable import printable
 from carbonbudget_operator.server.public.formats import Cell, instant, render
 from carbonbudget_operator.server.public.paging import Place, cut, read_cursor

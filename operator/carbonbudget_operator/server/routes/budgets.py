@@ -9,15 +9,15 @@ from fastapi import APIRouter, Depends, Response
 from carbonbudget_operator.answers.budget_boundaries import wanted_cuts
 from carbonbudget_operator.answers.budget_use import common_range
 from carbonbudget_operator.answers.hourly_use import MAX_HOURS, whole_hours
-from carbonbudget_operator.api.query_bodies import BudgetQueries, BudgetQuery
+from carbonbudget_operator.api.budget_query_bodies import BudgetQueries, BudgetQuery
 from carbonbudget_operator.budgets.coverage import asked_labels
 from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.ledger.selected_labels import Asked
-from carbonbudget_operator.ledger.slices import HOUR
+from carbonbudget_operator.ledger.time_slices import HOUR
 from carbonbudget_operator.ledger.writer import LedgerWriter
-from carbonbudget_operator.namespace_names import EVERY_NAMESPACE
-from carbonbudget_operator.server.pools import QueryAllowance
 from carbonbudget_operator.server.routes.query_handling import QueryCaller, QueryHandling
+from carbonbudget_operator.server.worker_pools import QueryAllowance
+from carbonbudget_operator.special_namespaces import EVERY_NAMESPACE
 
 
 def budget_routes(

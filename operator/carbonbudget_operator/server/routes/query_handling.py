@@ -21,10 +21,10 @@ from carbonbudget_operator.ingest.callers import TOKEN_HEADER, authenticated, te
 from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.ingest.request_limits import RequestBytes
 from carbonbudget_operator.kube.access import Access, AccessUnavailable, Caller
-from carbonbudget_operator.namespace_names import EVERY_NAMESPACE
 from carbonbudget_operator.printable import printable
-from carbonbudget_operator.server.pools import Answerer, OperatorPool, QueryWorkers, Question, WorkerPools
 from carbonbudget_operator.server.readiness import Readiness
+from carbonbudget_operator.server.worker_pools import Answerer, OperatorPool, QueryWorkers, Question, WorkerPools
+from carbonbudget_operator.special_namespaces import EVERY_NAMESPACE
 
 _Question = TypeVar("_Question", bound=BaseModel)
 _MAX_REASON = 300

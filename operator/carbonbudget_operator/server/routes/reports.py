@@ -15,8 +15,8 @@ from carbonbudget_operator.answers.time_ranges import TimeRangeError
 from carbonbudget_operator.api.report_bodies import ClosePeriod, ReopenPeriod
 from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.ledger.closed_reports import ClosedReport
-from carbonbudget_operator.namespace_names import EVERY_NAMESPACE
 from carbonbudget_operator.server.routes.query_handling import QueryCaller, QueryHandling
+from carbonbudget_operator.special_namespaces import EVERY_NAMESPACE
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Depends, Response
 
-from carbonbudget_operator.api.query_bodies import RunQueries
+from carbonbudget_operator.api.budget_query_bodies import RunQueries
 from carbonbudget_operator.server.routes.query_handling import QueryCaller, QueryHandling
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from carbonbudget_agent.json_stream import Each, Parts
-from carbonbudget_agent.pods.life import FINISHED, life_of
+from carbonbudget_agent.pods.pod_lifetime import FINISHED, life_of
 from carbonbudget_agent.sample import PodLifetime
 from carbonbudget_core.jsons import mapping, objects, text
 from carbonbudget_core.node_report import MAX_INTEGER, MAX_LABELS, MAX_TEXT, PodController, PodRequests

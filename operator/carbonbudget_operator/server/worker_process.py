@@ -1,9 +1,9 @@
 """A worker process: it answers people's questions one after the other, over read-only connections to the ledger.
 
-`python -m carbonbudget_operator.server.worker FD` is the template, the process that workers are forked from. It loads
-the code once, and forks a worker whenever the server sends it a socket on FD. A worker therefore starts in milliseconds
-and shares the template's memory. The template ends when the server's end of FD closes, however the server ended. The
-kernel kills the workers when the template ends.
+`python -m carbonbudget_operator.server.worker_process FD` is the template, the process that workers are forked from.
+It loads the code once, and forks a worker whenever the server sends it a socket on FD. A worker therefore starts in
+milliseconds and shares the template's memory. The template ends when the server's end of FD closes, however the
+server ended. The kernel kills the workers when the template ends.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.ledger.store import LedgerError, bound_statements, ledger_errors, open_ledger, read_only
 from carbonbudget_operator.logs import stderr_handler
 from carbonbudget_operator.server.ledger_answers import LedgerAnswers
-from carbonbudget_operator.server.messages import pack_answer, pack_refusal, receive_question
-from carbonbudget_operator.server.pools import STATEMENT_MARGIN_SECONDS, Question
+from carbonbudget_operator.server.worker_messages import pack_answer, pack_refusal, receive_question
+from carbonbudget_operator.server.worker_pools import STATEMENT_MARGIN_SECONDS, Question
 from carbonbudget_operator.settings import Settings
 from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
 

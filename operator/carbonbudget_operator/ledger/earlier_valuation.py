@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from carbonbudget_operator.ledger import schema
-from carbonbudget_operator.ledger.slices import HOUR
 from carbonbudget_operator.ledger.stored_units import HOURS
+from carbonbudget_operator.ledger.time_slices import HOUR
 from carbonbudget_operator.ledger.valued_rows import EMBODIED_UG, ENERGY_UJ, LOCATION_UG, MARKET_UG, NAMES
 
 

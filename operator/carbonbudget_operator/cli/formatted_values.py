@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from carbonbudget_operator.api.carbonbudget import AnyBudget
 from carbonbudget_operator.api.times import format_time, seconds
-from carbonbudget_operator.budgets.message import format_instant
+from carbonbudget_operator.budgets.budget_sentence import format_instant
 from carbonbudget_operator.budgets.quantity import QuantityError, parse_mass
 
 

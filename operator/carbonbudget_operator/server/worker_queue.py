@@ -22,9 +22,9 @@ from typing import Final, ParamSpec, TypeVar
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from carbonbudget_operator.ingest.refusal import Refusal
-from carbonbudget_operator.server.messages import LENGTHS, MAX_HEAD, pack_question, unpack_refusal
-from carbonbudget_operator.server.pools import Question, Turns, run_within
-from carbonbudget_operator.server.worker import Setup
+from carbonbudget_operator.server.worker_messages import LENGTHS, MAX_HEAD, pack_question, unpack_refusal
+from carbonbudget_operator.server.worker_pools import Question, Turns, run_within
+from carbonbudget_operator.server.worker_process import Setup
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -134,7 +134,7 @@ class Template:
         ours, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "carbonbudget_operator.server.worker", str(theirs.fileno())],
+                [sys.executable, "-P", "-m", "carbonbudget_operator.server.worker_process", str(theirs.fileno())],
                 pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
             )  # fmt: skip
         ours.settimeout(_START_SECONDS)
@@ -150,7 +150,7 @@ class Template:
         return ours
 
 
-class People:
+class QuestionQueue:
     """Answers people's questions in workers, within the limits of the settings `server.questions`."""
 
     def __init__(self, setup: Setup, registry: CollectorRegistry) -> None:

@@ -2,7 +2,7 @@
 
 Node reports have the writer's thread and connections of their own. Upkeep (stored units, sealing, owners, nodes, grid)
 has asyncio's default executor, which nothing else uses. Metrics, readiness checks, the operator's questions,
-projections and the closing of reports have threads each. People's questions have processes (`server/workers.py`),
+projections and the closing of reports have threads each. People's questions have processes (`server/worker_queue.py`),
 because threads share one interpreter lock with the node reports and cannot be ended.
 """
 

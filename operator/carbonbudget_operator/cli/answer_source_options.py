@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from carbonbudget_operator.cli.answer_source import AnswerSource, AnswerSourceError
+from carbonbudget_operator.cli.common_options import Config, OutputFormat, announce, fail
 from carbonbudget_operator.cli.kubeconfig import AsGroups, AsUser, Context, Kubeconfig, credentials
-from carbonbudget_operator.cli.options import Config, OutputFormat, announce, fail
 
 if TYPE_CHECKING:
     from carbonbudget_operator.settings import Settings
@@ -95,10 +95,10 @@ class SourceOptions:
         """
         # Imported here: `--help` should not wait for it.
         if self.local:
-            from carbonbudget_operator.cli.ledger_source import LedgerSource
+            from carbonbudget_operator.cli.answers_from_ledger import LedgerSource
 
             return LedgerSource(self.settings(overrides))
-        from carbonbudget_operator.cli.server_source import ApiServerTransport, ServerSource, UrlTransport
+        from carbonbudget_operator.cli.answers_from_server import ApiServerTransport, ServerSource, UrlTransport
 
         if self.server_url and self.chosen != _CLUSTER:
             return ServerSource(

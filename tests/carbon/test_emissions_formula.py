@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from carbonbudget_core.exact import share_out
-from carbonbudget_operator.carbon.value import UJ_PER_KWH, emissions_ug
+from carbonbudget_core.exact_division import share_out
+from carbonbudget_operator.carbon.emissions_formula import UJ_PER_KWH, emissions_ug
 
 
 def test_one_kilowatt_hour_worked_by_hand() -> None:

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from typing import Final
 
 from carbonbudget_core.jsons import JsonObject, at, items, texts, whole
-from carbonbudget_operator.admission.review import Review
-from carbonbudget_operator.admission.work import pods_at_once
+from carbonbudget_operator.admission.review_parser import Review
+from carbonbudget_operator.admission.reviewed_work import pods_at_once
 from carbonbudget_operator.admission.workload_kinds import (
     DAEMON_SET,
     DEPLOYMENT,
@@ -20,7 +20,7 @@ from carbonbudget_operator.admission.workload_kinds import (
     STATEFUL_SET,
     WorkloadKind,
 )
-from carbonbudget_operator.api.resource_names import SUSPENDED_LABEL
+from carbonbudget_operator.api.wire_names import SUSPENDED_LABEL
 
 # The longest time that the cluster autoscaler grants a pod (--max-graceful-termination-sec).
 LONGEST_END_SECONDS: Final = 600

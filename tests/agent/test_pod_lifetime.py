@@ -9,8 +9,8 @@ import pytest
 from tests.agent.node import BURSTABLE, UID_A, UID_B, FakeNode
 
 from carbonbudget_agent.pods.cgroups import CgroupReader
-from carbonbudget_agent.pods.info import parse_pod
-from carbonbudget_agent.pods.life import life_of
+from carbonbudget_agent.pods.pod_info import parse_pod
+from carbonbudget_agent.pods.pod_lifetime import life_of
 from carbonbudget_agent.sample import PodLifetime
 
 ENDED = {"state": {"terminated": {"finishedAt": "2026-11-29T03:50:00Z"}}}

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 
 @dataclass(slots=True)
-class Counts:
+class WorkCounters:
     """Plain numbers; each is written by one thread and read by the exporter."""
 
     windows: int = 0

@@ -12,7 +12,7 @@ from dataclasses import astuple, dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Applied:
+class AppliedFactors:
     """One factor in one hour, and the energy that it was applied to.
 
     `factor` is its sentence in the rows. `mg_per_kwh` (mgCO2e/kWh) is of `basis`, lifecycle or direct.
@@ -37,11 +37,11 @@ class Applied:
         return self.energy_uj, self.location_ug, self.values
 
 
-def applied_text(applied: Sequence[Applied]) -> str:
+def applied_text(applied: Sequence[AppliedFactors]) -> str:
     """The text that the ledger stores."""
     return json.dumps([astuple(one) for one in applied], separators=(",", ":"))
 
 
-def applied_of(text: str | None) -> list[Applied]:
+def applied_of(text: str | None) -> list[AppliedFactors]:
     """Back from the ledger. None is of hours that an earlier version valued: their numbers are not known."""
-    return [Applied(*one) for one in json.loads(text)] if text else []
+    return [AppliedFactors(*one) for one in json.loads(text)] if text else []

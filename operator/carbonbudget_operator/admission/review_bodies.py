@@ -12,7 +12,7 @@ from typing import Final
 
 from aiohttp import web
 
-from carbonbudget_operator.admission.review import HEAD_BYTES
+from carbonbudget_operator.admission.review_parser import HEAD_BYTES
 from carbonbudget_operator.json_bounds import parsed_bytes
 
 # Twice an object of 1.5 MiB, the largest that etcd stores.

@@ -14,8 +14,8 @@ from tests.ledger.reports import HOUR, a_report
 from tests.server.test_server import Face, a_face
 
 from carbonbudget_operator.ingest.refusal import Refusal
-from carbonbudget_operator.server import pools
-from carbonbudget_operator.server.pools import WorkerPool
+from carbonbudget_operator.server import worker_pools
+from carbonbudget_operator.server.worker_pools import WorkerPool
 
 QUESTION = {"queries": [{"id": "q", "namespaces": ["team-a"], "start": HOUR, "end": HOUR + 3600}]}
 
@@ -53,7 +53,11 @@ class Busy:
 
 
 async def test_probes_and_reports_are_answered_while_all_readers_are_busy(face: Face) -> None:
-    async with Busy(face.pools.operator, 2), face.pools.people.turn("a"), face.pools.people.turn("b"):
+    async with (
+        Busy(face.pools.operator, 2),
+        face.pools.people.turn("a"),
+        face.pools.people.turn("b"),
+    ):
         assert (await face.client.get("/readyz")).status_code == 200
         metrics = await face.client.get("/metrics", headers={"Authorization": "Bearer user:prometheus@x"})
         assert metrics.status_code == 200
@@ -118,7 +122,7 @@ async def test_beyond_the_queue_a_question_is_told_to_come_again() -> None:
 
 
 async def test_a_question_does_not_wait_for_ever_and_leaves_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pools, "_WAIT_SECONDS", 0.05)
+    monkeypatch.setattr(worker_pools, "_WAIT_SECONDS", 0.05)
     pool = a_pool(threads=1, each=1, waiting=1)
     async with Busy(pool):
         for _ in range(3):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from carbonbudget_operator.api.query_bodies import BudgetAnswer, BudgetQuery
+from carbonbudget_operator.api.budget_query_bodies import BudgetAnswer, BudgetQuery
 from carbonbudget_operator.api.status import MOST_WORKLOADS
 from carbonbudget_operator.budgets.assessment import ReportedUse
 from carbonbudget_operator.budgets.evaluate import counts_the_same

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from carbonbudget_operator.ledger.slices import HOUR
+from carbonbudget_operator.ledger.time_slices import HOUR
 
 MAX_COUNT: Final = 2**63 - 1
 _PART = 5_000  # rows that are checked at once

@@ -22,7 +22,7 @@ from carbonbudget_operator.answers.grouping import (
 from carbonbudget_operator.answers.time_ranges import TimeRangeError, covered_range
 from carbonbudget_operator.carbon.grid_factors import UnknownZone
 from carbonbudget_operator.cli.answer_source import AnswerSourceError, JsonObject, Span
-from carbonbudget_operator.cli.options import code_of
+from carbonbudget_operator.cli.common_options import code_of
 from carbonbudget_operator.external.external_errors import ExternalFileError
 from carbonbudget_operator.external.file_formats import read_external_file
 from carbonbudget_operator.external.import_request import ImportRequest

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from carbonbudget_core.exact import share_out
+from carbonbudget_core.exact_division import share_out
 
 WEIGHTS = st.dictionaries(st.text(max_size=3), st.integers(0, 2**62), min_size=1, max_size=30)
 

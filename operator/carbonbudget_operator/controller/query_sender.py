@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from carbonbudget_operator.api.query_bodies import BudgetAnswer, BudgetQuery
+from carbonbudget_operator.api.budget_query_bodies import BudgetAnswer, BudgetQuery
 from carbonbudget_operator.controller.metrics import ControllerMetrics
 from carbonbudget_operator.logs import log_action
 from carbonbudget_operator.server_client import ServerClient, ServerUnavailable
@@ -29,7 +29,7 @@ class ServerAnswers:
     sentence: str
 
 
-class ServerQuestions:
+class QuerySender:
     """`data_through`: up to when there were data at the last answer, in UTC seconds; 0 before the first.
 
     `missing_since`: the latest `data_through`, and before the first answer the start of the process (`now`).

@@ -6,8 +6,14 @@ from zoneinfo import ZoneInfo
 from hypothesis import given
 from hypothesis import strategies as st
 
+from carbonbudget_operator.budgets.budget_sentence import (
+    MAX_MESSAGE,
+    Subject,
+    describe,
+    format_instant,
+    without_instant,
+)
 from carbonbudget_operator.budgets.evaluate import Action, State, Verdict
-from carbonbudget_operator.budgets.message import MAX_MESSAGE, Subject, describe, format_instant, without_instant
 from carbonbudget_operator.budgets.period import Period
 from carbonbudget_operator.printable import is_printable
 

@@ -9,8 +9,8 @@ from enum import StrEnum
 from typing import Final
 
 from carbonbudget_core.jsons import parse_object, text
-from carbonbudget_operator.admission.check_figures import FIGURES
-from carbonbudget_operator.api.resource_names import EXPECTED_DURATION_ANNOTATION
+from carbonbudget_operator.admission.check_command_figures import FIGURES
+from carbonbudget_operator.api.wire_names import EXPECTED_DURATION_ANNOTATION
 from carbonbudget_operator.budgets.workload_demand import no_duration
 from carbonbudget_operator.kube.client import ApiResponse
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from carbonbudget_operator.budgets.coverage import Covers, Selector, among, selects
 from carbonbudget_operator.ledger.valued_rows import COLUMNS, ValuedRow, ValuedUnit
-from carbonbudget_operator.namespace_names import EVERY_NAMESPACE
+from carbonbudget_operator.special_namespaces import EVERY_NAMESPACE
 from carbonbudget_operator.valuation.valuer import rows_within
 from carbonbudget_operator.valued_hours.plans import PlannedUnit
 from carbonbudget_operator.valued_hours.unit_calendar import unit_end

@@ -8,10 +8,10 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from carbonbudget_agent.counts import Counts
 from carbonbudget_agent.json_stream import read_items
-from carbonbudget_agent.pods.info import POD_PARTS, PodInfo, parse_pod
 from carbonbudget_agent.pods.pod_cache import PodCache
+from carbonbudget_agent.pods.pod_info import POD_PARTS, PodInfo, parse_pod
+from carbonbudget_agent.work_counters import WorkCounters
 
 _log = logging.getLogger(__name__)
 _CHUNK_BYTES = 65_536
@@ -20,7 +20,7 @@ _CHUNK_BYTES = 65_536
 class FilePods:
     """`--pods-file`."""
 
-    def __init__(self, path: Path, node: str, counts: Counts) -> None:
+    def __init__(self, path: Path, node: str, counts: WorkCounters) -> None:
         self._path, self._node, self._counts, self._failing = path, node, counts, False
         self._changed = -1.0
         self._known = PodCache(counts)

@@ -9,11 +9,11 @@ import logging
 from collections.abc import Collection, Mapping
 
 from carbonbudget_core.jsons import at
-from carbonbudget_operator.api.resource_names import ENFORCEMENT_LABEL
+from carbonbudget_operator.api.wire_names import ENFORCEMENT_LABEL
 from carbonbudget_operator.api_path import ApiPath
 from carbonbudget_operator.budgets.coverage import Covers, Selector, selects_namespace
 from carbonbudget_operator.kube.client import KubeClient
-from carbonbudget_operator.namespace_names import EVERY_NAMESPACE
+from carbonbudget_operator.special_namespaces import EVERY_NAMESPACE
 
 NAMESPACES = ApiPath("", "v1", "namespaces")
 _OFF = "off"

@@ -15,7 +15,7 @@ from tests.admission.given import APPS, HOUR, NOW, Bench, a_budget, a_review, in
 
 from carbonbudget_operator.admission.caches import ScalableWorkload
 from carbonbudget_operator.admission.watch_cache import WatchCache
-from carbonbudget_operator.namespace_names import EVERY_NAMESPACE
+from carbonbudget_operator.special_namespaces import EVERY_NAMESPACE
 
 X = {"project": "x"}
 ALL = ["Job", "Pod", "DaemonSet", *APPS, "TrainJob"]

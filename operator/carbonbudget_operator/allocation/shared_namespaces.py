@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from carbonbudget_core.exact import share_list
+from carbonbudget_core.exact_division import share_list
 from carbonbudget_operator.allocation.policy import AllocationPolicy, Shared
-from carbonbudget_operator.namespace_names import is_special
+from carbonbudget_operator.special_namespaces import is_special
 
 
 def share_namespaces(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from carbonbudget_operator.api import wire_names
 from carbonbudget_operator.cli.main import app
 
 ROOT = Path(__file__).resolve().parent.parent.parent

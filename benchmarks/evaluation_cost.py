@@ -27,7 +27,7 @@ from prometheus_client import CollectorRegistry
 
 from carbonbudget_operator.api.wire_names import BUDGET, GROUP
 from carbonbudget_operator.api_path import ApiPath
-from carbonbudget_operator.budgets.evaluate import EnforcementTerms
+from carbonbudget_operator.budgets.verdict import EnforcementTerms
 from carbonbudget_operator.controller.budget_store import BudgetStore
 from carbonbudget_operator.controller.conflicts import ConflictStore
 from carbonbudget_operator.controller.evaluation_loop import EvaluationInputs, EvaluationLoop

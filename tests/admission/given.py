@@ -127,7 +127,7 @@ class Bench:
             gpu_hour_embodied_ug=0,
             modelled=False,
         )
-        self.table.take(ProjectionAnswer(as_of=as_of, rates=[rate], runs=list(runs)))
+        self.table.store(ProjectionAnswer(as_of=as_of, rates=[rate], runs=list(runs)))
         return self
 
     def answers(self, review: dict[str, Any]) -> AdmissionDecision:

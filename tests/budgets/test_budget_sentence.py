@@ -13,8 +13,8 @@ from carbonbudget_operator.budgets.budget_sentence import (
     format_instant,
     without_instant,
 )
-from carbonbudget_operator.budgets.evaluate import Action, State, Verdict
 from carbonbudget_operator.budgets.period import Period
+from carbonbudget_operator.budgets.verdict import Action, State, Verdict
 from carbonbudget_operator.printable import is_printable
 
 PARIS = ZoneInfo("Europe/Paris")

@@ -15,7 +15,7 @@ from carbonbudget_operator.controller.prepared_budget import prepare_budget
 
 def hash_of(cluster: bool = False, **spec: Any) -> str:
     body = a_cluster_body(**spec) if cluster else a_body(**spec)
-    return prepare_budget(stored(body), NOW, namespaces()).budget.counted_hash
+    return prepare_budget(stored(body), NOW, namespaces()).budget_limit.counted_hash
 
 
 def test_the_hash_is_the_same_in_every_version_and_process() -> None:

@@ -71,7 +71,7 @@ def test_each_case_is_answered_as_the_table_says(case: Case) -> None:
         assert scope.covers(case.namespace, case.where, case.before) is case.was_covered
     judged = selects_namespace(enforced_namespaces(frozenset(), ENFORCEMENT_LABEL), case.namespace, case.where)
     assert (judged is not NO) == case.judged
-    assert scope.refuses_others == (case.budget.per != "Workload")
+    assert scope.refuses_new_work == (case.budget.per != "Workload")
 
 
 @given(selectors, labels)

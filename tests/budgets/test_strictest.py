@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from carbonbudget_operator.budgets.evaluate import Action, State
 from carbonbudget_operator.budgets.strictest import Candidate, strictest
+from carbonbudget_operator.budgets.verdict import Action, State
 
 candidates = st.lists(
     st.builds(

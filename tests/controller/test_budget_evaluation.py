@@ -9,7 +9,7 @@ from tests.controller.objects import DECEMBER, NOVEMBER, NOW, Body, a_body, a_cl
 
 from carbonbudget_operator.api.budget_query_bodies import BudgetAnswer, UseComponents, WorkloadUse
 from carbonbudget_operator.api.carbonbudget import CarbonBudget
-from carbonbudget_operator.budgets.evaluate import EnforcementTerms, State, run_verdict
+from carbonbudget_operator.budgets.verdict import EnforcementTerms, State, verdict_on_run
 from carbonbudget_operator.controller.budget_evaluation import (
     BudgetEvaluation,
     evaluate_budget,
@@ -56,12 +56,12 @@ def judged(
 def written(body: Body, answer: BudgetAnswer, now: int = NOW, **more: Any) -> Body:
     """The body as it reads after the verdict was written."""
     after = stored(body).body
-    merge(after, {"status": judged(body, answer, now, **more).outcome.status})  # type: ignore[arg-type] # a dict
+    merge(after, {"status": judged(body, answer, now, **more).desired.status})  # type: ignore[arg-type] # a dict
     return after  # type: ignore[return-value]
 
 
 def status_of(judgement: BudgetEvaluation) -> dict[str, Any]:
-    return judgement.outcome.status
+    return judgement.desired.status
 
 
 def conditions(status: dict[str, Any]) -> dict[str, tuple[str, str]]:
@@ -113,7 +113,7 @@ def test_a_status_is_read_back_to_the_standing_that_wrote_it() -> None:
     body = a_body(thresholds=SUSPEND)
     made = judged(body, an_answer(5 * KILO + 1))
     after = written(body, an_answer(5 * KILO + 1))
-    assert evaluation_record_of(stored(after).budget) == made.record
+    assert evaluation_record_of(stored(after).budget_object) == made.record
     assert made.record is not None
     assert made.record.verdict.state is State.EXCEEDED
 
@@ -214,7 +214,7 @@ def test_what_revised_factors_added_makes_no_run_stand_worse() -> None:
     prepared = prepare_budget(stored(body), NOW, namespaces(team_a={}))
     assert prepared.previous is not None
     verdict = replace(prepared.previous.verdict, used_ug=6000 * GRAM, revised_ug=3000 * GRAM)
-    own = [run_verdict(prepared.budget, verdict, used * GRAM) for used in (6000, 5000, 9000)]
+    own = [verdict_on_run(prepared.budget_limit, verdict, used * GRAM) for used in (6000, 5000, 9000)]
     assert [(one.state.value, one.revised_ug // GRAM) for one in own] == [
         ("WithinBudget", 3000), ("WithinBudget", 2500), ("Warning", 4500),
     ]  # fmt: skip
@@ -237,7 +237,7 @@ def test_a_block_that_ends_is_taken_out_of_the_status() -> None:
     raised = body | {"spec": body["spec"] | {"limit": "50kg"}, "metadata": body["metadata"] | {"generation": 4}}
     made = judged(raised, an_answer(6 * KILO))
     assert status_of(made)["enforcement"] is None
-    assert made.outcome.blocking is False
+    assert made.desired.blocking is False
 
 
 def test_suspension_says_from_when_and_keeps_it() -> None:
@@ -265,10 +265,10 @@ def test_a_budget_per_workload_names_the_one_that_used_most_and_blocks_nobody() 
         ("big", 120, "Exceeded"), ("small", 20, "WithinBudget"),
     ]  # fmt: skip
     assert (status["enforcement"], status["forecast"], status["breakdown"]) == (None, None, None)
-    assert made.outcome.blocking is False
+    assert made.desired.blocking is False
     suspending = judged(a_body(per="Workload", thresholds=SUSPEND), answer)
     assert status_of(suspending)["enforcement"]["action"] == "Suspend"
-    assert suspending.outcome.blocking is False
+    assert suspending.desired.blocking is False
 
 
 def test_a_cluster_wide_budget_names_namespaces() -> None:
@@ -308,7 +308,7 @@ def test_many_namespaces_with_such_a_label_take_one_short_sentence() -> None:
 
 def test_where_budgets_do_not_act_nothing_is_in_force_and_the_action_is_still_told() -> None:
     made = judged(a_body(thresholds=BLOCK), an_answer(6 * KILO), terms=EnforcementTerms(6 * 3600, acts=False))
-    assert (status_of(made)["action"], status_of(made)["enforcement"], made.outcome.blocking) == ("Block", None, False)
+    assert (status_of(made)["action"], status_of(made)["enforcement"], made.desired.blocking) == ("Block", None, False)
 
 
 def test_a_condition_keeps_its_time_until_it_changes() -> None:
@@ -380,7 +380,7 @@ def test_twelve_periods_are_kept() -> None:
 def test_a_budget_that_is_new_has_no_history_and_counts_from_its_periods_start() -> None:
     prepared = prepare_budget(stored(a_body()), NOW, namespaces())
     assert [query.id for query in period_queries(prepared, 0, NOW)] == [prepared.key]
-    assert prepared.budget.period.start == NOVEMBER
+    assert prepared.budget_limit.period.start == NOVEMBER
 
 
 # --- no data ---------------------------------------------------------------------------------------------------------
@@ -394,9 +394,9 @@ def unanswered(body: Body, now: int = NOW, since: int = NOW) -> BudgetEvaluation
 def test_without_data_the_last_verdict_stands_and_a_condition_says_why() -> None:
     body = written(a_body(thresholds=BLOCK), an_answer(6 * KILO))
     made = unanswered(body)
-    assert set(made.outcome.status) == {"conditions"}
-    assert made.outcome.blocking is True
-    assert is_visible_change(body, made.outcome.status)
+    assert set(made.desired.status) == {"conditions"}
+    assert made.desired.blocking is True
+    assert is_visible_change(body, made.desired.status)
     assert conditions(status_of(made))["DataComplete"] == ("False", "ServerUnavailable")
 
 
@@ -407,7 +407,7 @@ def test_without_data_a_block_is_renewed_or_dropped_as_the_budget_says() -> None
     careful = written(a_body(thresholds=BLOCK, onMissingData="Unknown"), an_answer(6 * KILO))
     dropped = unanswered(careful, NOW + 4 * 3600)
     assert (status_of(dropped)["state"], status_of(dropped)["enforcement"]) == ("Unknown", None)
-    assert dropped.outcome.blocking is False
+    assert dropped.desired.blocking is False
     assert "no data now; last known: used 6kg" in dropped.message
 
 
@@ -416,9 +416,9 @@ def test_a_limit_raised_without_data_unblocks_and_the_status_says_which_generati
     body["metadata"]["generation"] = 4
     body["spec"] |= {"limit": "50kg", "selector": {"matchLabels": {"a": "b"}}}
     made = unanswered(body, NOW + 600)
-    assert (status_of(made)["enforcement"], made.outcome.blocking) == (None, False)
+    assert (status_of(made)["enforcement"], made.desired.blocking) == (None, False)
     assert status_of(made)["observedGeneration"] == 3
-    merge(body, {"status": made.outcome.status})
+    merge(body, {"status": made.desired.status})
     after = status_of(judged(body, an_answer(GRAM, settled_ug=GRAM, settled_energy_uj=1), NOW + 1200))
     assert (after["observedGeneration"], after["used"]) == (4, "1g")
     assert conditions(after)["DataComplete"] == ("True", "Complete")
@@ -457,7 +457,7 @@ def test_before_the_first_data_a_budget_is_unknown_and_blocks_nothing() -> None:
 
 def test_a_period_that_begins_without_data_is_unknown_and_the_former_is_not_forgotten() -> None:
     body = written(a_body(thresholds=BLOCK), an_answer(6 * KILO), DECEMBER - 60)
-    merge(body, {"status": unanswered(body, DECEMBER + 60).outcome.status})
+    merge(body, {"status": unanswered(body, DECEMBER + 60).desired.status})
     assert body["status"]["state"] == "Unknown"
     assert "enforcement" not in body["status"]
     assert written(body, an_answer(KILO), DECEMBER + 600)["status"]["history"][0]["end"] == "2026-12-01T00:00:00Z"
@@ -465,7 +465,7 @@ def test_a_period_that_begins_without_data_is_unknown_and_the_former_is_not_forg
 
 def test_a_budget_that_cannot_be_judged_blocks_nothing() -> None:
     made = evaluate_invalid(stored(a_body(limit="much")), "write a number", NOW)
-    assert (status_of(made)["enforcement"], made.outcome.blocking) == (None, False)
+    assert (status_of(made)["enforcement"], made.desired.blocking) == (None, False)
     assert conditions(status_of(made)) == {"Ready": ("False", "BadSpec")}
 
 

@@ -16,7 +16,7 @@ from tests.controller.objects import NOW, merge
 
 from carbonbudget_operator.api.budget_query_bodies import BudgetQuery
 from carbonbudget_operator.api.wire_names import BUDGET, CLUSTER_BUDGET
-from carbonbudget_operator.budgets.evaluate import EnforcementTerms
+from carbonbudget_operator.budgets.verdict import EnforcementTerms
 from carbonbudget_operator.controller.budget_store import BudgetStore
 from carbonbudget_operator.controller.conflicts import ConflictStore
 from carbonbudget_operator.controller.evaluation_loop import EvaluationInputs, EvaluationLoop

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from tests.controller.objects import NOW, Body, a_body, merge, namespaces, stored
 from tests.controller.test_budget_evaluation import TERMS, an_answer
 
-from carbonbudget_operator.budgets.assessment import EvaluationRecord
-from carbonbudget_operator.budgets.evaluate import Action
+from carbonbudget_operator.budgets.use_evaluation import EvaluationRecord
+from carbonbudget_operator.budgets.verdict import Action
 from carbonbudget_operator.controller.budget_evaluation import (
     BudgetEvaluation,
     evaluate_budget,
@@ -83,7 +83,7 @@ def test_a_threshold_that_was_reached_stays_reached_over_all_readings_edits_and_
             body["spec"] |= step.edit
         made = evaluated(body, step, now, None if step.restarts else remembered)
         remembered = made.record
-        merge(body, {"status": made.outcome.status})
+        merge(body, {"status": made.desired.status})
         highest_mg = max(highest_mg, step.used_mg if step.used_mg is not None else -1)
         if highest_mg >= 0:
             assert made.record is not None

@@ -10,11 +10,11 @@ from tests.controller.objects import DECEMBER, NOVEMBER, NOW, Body, a_body, a_cl
 from carbonbudget_operator.admission.workload_kinds import workload_kinds
 from carbonbudget_operator.api.selector import LabelSelector
 from carbonbudget_operator.api.wire_names import ENFORCED_KINDS
-from carbonbudget_operator.budgets.assessment import EvaluationRecord
 from carbonbudget_operator.budgets.budget_sentence import format_instant
-from carbonbudget_operator.budgets.evaluate import Action, State, Threshold, Verdict
 from carbonbudget_operator.budgets.period import Period
 from carbonbudget_operator.budgets.settled_use import SettledUse
+from carbonbudget_operator.budgets.use_evaluation import EvaluationRecord
+from carbonbudget_operator.budgets.verdict import Action, State, Threshold, Verdict
 from carbonbudget_operator.controller.budget_queries import period_queries
 from carbonbudget_operator.controller.conditions import ready
 from carbonbudget_operator.controller.prepared_budget import InvalidBudget, PreparedBudget, prepare_budget
@@ -43,12 +43,12 @@ def test_a_budget_per_workload_asks_for_as_many_of_them_as_can_be_named() -> Non
 
 def test_thresholds_by_projection_are_left_to_the_webhook() -> None:
     thresholds = [{"at": 90, "action": "Warn"}, {"at": 100, "action": "Block", "basis": "Projected"}]
-    assert case_of(a_body(thresholds=thresholds)).budget.thresholds == (Threshold(90, Action.WARN),)
+    assert case_of(a_body(thresholds=thresholds)).budget_limit.thresholds == (Threshold(90, Action.WARN),)
 
 
 @pytest.mark.parametrize(("grace", "seconds"), [("90s", 90), ("30m", 1800), ("2h", 7200)])
 def test_the_grace_is_read_in_its_unit(grace: str, seconds: int) -> None:
-    assert case_of(a_body(enforce={"grace": grace})).budget.grace_s == seconds
+    assert case_of(a_body(enforce={"grace": grace})).budget_limit.grace_s == seconds
 
 
 def test_what_has_settled_is_asked_for_first_alone_then_with_the_next_hour_beside_it() -> None:
@@ -103,7 +103,7 @@ def test_an_edit_that_counts_the_same_lets_go_of_no_namespace() -> None:
     """Else a new contact would take the use of a relabelled namespace off, and it would look like lost facts."""
     known = namespaces(team_a={"kind": "team"}, team_b={})
     first = case_of(counting(namespaces=["team-b"]), known)
-    counted = {"hash": first.budget.counted_hash, "generation": 0}
+    counted = {"hash": first.budget_limit.counted_hash, "generation": 0}
     body = counting(namespaces=["team-b"], observedGeneration=0, counted=counted)
     assert case_of(body, known).namespaces == ("team-a", "team-b")
     body["spec"]["namespaceSelector"] = {"matchLabels": {"kind": "team"}, "matchExpressions": [
@@ -150,8 +150,8 @@ def test_the_first_and_the_last_instant_that_are_possible_are_judged_in_every_zo
         with pytest.raises(InvalidBudget, match="between the years 1971 and 9000"):
             case_of(a_body(timeZone=zone, **spec))
         prepared = case_of(a_body(timeZone=zone, **(spec | {"end": "8999-12-31T23:59:59Z"})))
-        assert (prepared.budget.period.start, period_queries(prepared, 0, NOW)[0].end) == (31536000, 221845391999)
-        assert format_instant(prepared.budget.period.end, prepared.zone)
+        assert (prepared.budget_limit.period.start, period_queries(prepared, 0, NOW)[0].end) == (31536000, 221845391999)
+        assert format_instant(prepared.budget_limit.period.end, prepared.zone)
 
 
 # --- what cannot be judged -------------------------------------------------------------------------------------------

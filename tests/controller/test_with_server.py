@@ -13,7 +13,7 @@ from tests.ledger.reports import HOUR, a_report, book
 
 from carbonbudget_operator.answers.budget_use import BudgetUseQueries
 from carbonbudget_operator.api.budget_query_bodies import BudgetQuery
-from carbonbudget_operator.budgets.evaluate import EnforcementTerms
+from carbonbudget_operator.budgets.verdict import EnforcementTerms
 from carbonbudget_operator.controller.budget_evaluation import evaluate_budget
 from carbonbudget_operator.controller.budget_queries import period_answers, period_queries
 from carbonbudget_operator.controller.prepared_budget import prepare_budget
@@ -48,7 +48,7 @@ class Cluster:
             ValuedReader(self.engine, Settings(carbon=CarbonSettings(zone="WORLD", pue=float(Decimal(pue)))))
         )
         prepared = prepare_budget(stored(self.body), now, namespaces())
-        through = prepared.resource.status.data_through
+        through = prepared.budget_object.status.data_through
         asked = period_queries(prepared, int(through.timestamp()) if through else 0, now)
         wanted: Sequence[BudgetQuery] = asked
         answers = {answer.id: answer for answer in queries.budgets(wanted)}
@@ -60,7 +60,7 @@ class Cluster:
             now,
             EnforcementTerms(6 * 3600),
         )
-        merge(self.body, {"status": made.outcome.status})
+        merge(self.body, {"status": made.desired.status})
         return dict(self.body["status"])
 
 

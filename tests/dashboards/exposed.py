@@ -24,7 +24,7 @@ from carbonbudget_agent.exporter import Exporter
 from carbonbudget_agent.outbox import Outbox
 from carbonbudget_agent.work_counters import WorkCounters
 from carbonbudget_operator.admission.metrics import AdmissionMetrics
-from carbonbudget_operator.budgets.evaluate import State
+from carbonbudget_operator.budgets.verdict import State
 from carbonbudget_operator.controller.metrics import ControllerMetrics
 from carbonbudget_operator.enforcement.metrics import EnforcementMetrics
 from carbonbudget_operator.kube.watch_status import WatchMetrics, WatchStatuses
@@ -163,7 +163,7 @@ def exporters(directory: Path) -> Mapping[str, Callable[[], bytes]]:
     exporter.add(a_report(0))
     budgets = ControllerMetrics(controller)
     stored = cast(Any, SimpleNamespace(resource=SimpleNamespace(kind="CarbonBudget"), namespace="team-a", name="month"))
-    verdict = cast(Any, SimpleNamespace(used_ug=700_000_000, block_until=0, state=State.WARNING))
+    verdict = cast(Any, SimpleNamespace(used_ug=700_000_000, acts_until=0, state=State.WARNING))
     budgets.evaluated(stored, 1_000_000_000, verdict, 1_100_000_000, lost=False)
     budgets.data_through([stored], int(time.time()))
     EnforcementMetrics(controller)

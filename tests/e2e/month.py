@@ -40,7 +40,7 @@ from carbonbudget_operator.api.budget_query_bodies import (
     RunQuery,
 )
 from carbonbudget_operator.api.wire_names import BUDGET
-from carbonbudget_operator.budgets.evaluate import EnforcementTerms
+from carbonbudget_operator.budgets.verdict import EnforcementTerms
 from carbonbudget_operator.controller.budget_store import BudgetStore
 from carbonbudget_operator.controller.conflicts import ConflictStore
 from carbonbudget_operator.controller.evaluation_loop import EvaluationInputs, EvaluationLoop

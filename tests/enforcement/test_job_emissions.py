@@ -9,10 +9,10 @@ from tests.enforcement.worlds import HOUR, NOW, RUNS, a_budget, a_job, finished
 
 from carbonbudget_operator.api.budget_query_bodies import RunAnswer
 from carbonbudget_operator.api.times import format_time
-from carbonbudget_operator.budgets.evaluate import Action, State, Threshold, Verdict, percent, run_verdict
-from carbonbudget_operator.budgets.evaluate import BudgetLimit as EvaluatedBudget
 from carbonbudget_operator.budgets.period import Period
 from carbonbudget_operator.budgets.quantity import parse_mass
+from carbonbudget_operator.budgets.verdict import Action, State, Threshold, Verdict, percent, verdict_on_run
+from carbonbudget_operator.budgets.verdict import BudgetLimit as EvaluatedBudget
 from carbonbudget_operator.enforcement.job_emissions import (
     LedgerProgress,
     Stage,
@@ -270,7 +270,7 @@ def test_a_runs_state_by_its_per_cent_is_the_same_as_by_its_micrograms(
     judged = EvaluatedBudget(
         limit_ug, period, [Threshold(at, Action[action.upper()]) for at in ats], 1, per_workload=True
     )
-    own = run_verdict(judged, Verdict(period, 1, used_ug, State.WITHIN, Action.NONE, 0), used_ug)
+    own = verdict_on_run(judged, Verdict(period, 1, used_ug, State.WITHIN, Action.NONE, 0), used_ug)
     found = enforced.state_of(percent(used_ug, limit_ug))
     assert (found.state, found.action) == (own.state, own.action)
 

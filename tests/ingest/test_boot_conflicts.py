@@ -30,7 +30,7 @@ class Machine:
         self.waiting.append(minute)
         while self.waiting:
             try:
-                boots.check(window(self.boot, self.waiting[0]), HOUR + 60 * now_minute)
+                boots.check_and_record(window(self.boot, self.waiting[0]), HOUR + 60 * now_minute)
             except Refusal as refusal:
                 if refusal.status not in _FINAL:
                     return
@@ -42,15 +42,15 @@ class Machine:
 def test_of_two_machines_with_one_name_the_newer_ones_reports_are_taken_and_the_others_wait() -> None:
     boots, now = BootConflicts(), HOUR + 480
     for minute in range(7):
-        boots.check(window("a", minute), now)
+        boots.check_and_record(window("a", minute), now)
         if minute >= 4:
-            boots.check(window("b", minute), now)
+            boots.check_and_record(window("b", minute), now)
     with pytest.raises(Refusal, match="reports from two machines") as refusal:
-        boots.check(window("a", 7), now)
+        boots.check_and_record(window("a", 7), now)
     assert (refusal.value.status, refusal.value.kind, refusal.value.retry_after_s) == (503, "duplicate_node", 60)
     assert refusal.value.status not in _FINAL
-    boots.check(window("b", 7), now)
-    boots.check(replace(window("a", 7), node="node-2"), now)  # another node may have it
+    boots.check_and_record(window("b", 7), now)
+    boots.check_and_record(replace(window("a", 7), node="node-2"), now)  # another node may have it
 
 
 def test_a_machine_whose_double_is_gone_goes_on_and_no_time_is_counted_twice() -> None:
@@ -72,7 +72,7 @@ def test_a_reboot_that_mends_a_clock_that_was_ahead_costs_no_window_that_was_not
     ahead = list(range(60, 70))  # of the former boot: in the same outbox, refused as of the future until then
     for minute in range(10, 300):
         while ahead and ahead[0] < minute and (not living.waiting or ahead[0] < living.waiting[0]):
-            boots.check(window("ahead", ahead.pop(0)), HOUR + 60 * minute)
+            boots.check_and_record(window("ahead", ahead.pop(0)), HOUR + 60 * minute)
         living.close_and_send(boots, minute, minute)
     assert ahead == living.waiting == living.lost == []
     assert living.taken == list(range(10, 300))
@@ -92,18 +92,18 @@ def test_a_double_that_comes_back_is_noticed_again_and_what_was_counted_between_
 def test_a_reboot_is_no_second_machine_and_what_waited_for_it_is_taken() -> None:
     boots = BootConflicts()
     for minute in range(5):
-        boots.check(window("a", minute), NOW)
+        boots.check_and_record(window("a", minute), NOW)
     for minute in range(6, 20):
-        boots.check(window("b", minute), NOW)
-    boots.check(window("a", 5), NOW)  # closed before the reboot, sent after it
-    boots.check(window("a", 3), NOW)
+        boots.check_and_record(window("b", minute), NOW)
+    boots.check_and_record(window("a", 5), NOW)  # closed before the reboot, sent after it
+    boots.check_and_record(window("a", 3), NOW)
 
 
 def test_a_server_that_just_started_takes_an_old_boots_windows_after_the_new_ones() -> None:
     boots = BootConflicts()
-    boots.check(window("b", 100), NOW)
+    boots.check_and_record(window("b", 100), NOW)
     for minute in range(100):
-        boots.check(window("a", minute), NOW)
+        boots.check_and_record(window("a", minute), NOW)
 
 
 def test_two_machines_that_a_server_sees_at_once_are_told_apart_too() -> None:
@@ -112,7 +112,7 @@ def test_two_machines_that_a_server_sees_at_once_are_told_apart_too() -> None:
     for minute in range(10):
         for boot in ("a", "b"):
             try:
-                boots.check(window(boot, minute), NOW)
+                boots.check_and_record(window(boot, minute), NOW)
             except Refusal:
                 refused.add(boot)
     assert refused == {"a"}
@@ -121,7 +121,7 @@ def test_two_machines_that_a_server_sees_at_once_are_told_apart_too() -> None:
 def test_memory_is_bounded_by_node() -> None:
     boots = BootConflicts()
     for index in range(1_000):
-        boots.check(window(f"boot-{index}", index), NOW)
+        boots.check_and_record(window(f"boot-{index}", index), NOW)
     assert len(boots._nodes["node-1"]) <= 5
 
 
@@ -129,5 +129,5 @@ def test_nodes_that_are_long_gone_are_forgotten(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(module, "_MAX_NODES", 10)
     known = BootConflicts()
     for node in range(25):
-        known.check(a_report(node=f"n{node}"), NOW)
+        known.check_and_record(a_report(node=f"n{node}"), NOW)
     assert len(known._nodes) <= 10

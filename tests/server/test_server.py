@@ -158,8 +158,9 @@ async def a_server(
         access, writer = Access(kube, "carbonbudget-server"), LedgerWriter(pools.ingest)
         registry.register(ServerMetrics(writer, pools.probes.queries, ConnectionPeers(1_000)))
         receiver = ReportReceiver(
-            access, pools.reports, writer, "default", AGENT, MAX, 20_000, registry, now=lambda: clock[0]
-        )
+            access, pools.reports, writer, "default", AGENT, MAX, 20_000, registry, lambda report, _: report,
+            now=lambda: clock[0],
+        )  # fmt: skip
         made = make_app(
             receiver, access, writer, pools, registry, now=lambda: clock[0], pods_without_agent=lambda: api.unmetered,
             namespaces=api.running,

@@ -10,9 +10,9 @@ from carbonbudget_operator.admission.budget_view import BudgetView
 from carbonbudget_operator.admission.reviewed_work import ReviewedWork
 from carbonbudget_operator.api.event import InvolvedObject
 from carbonbudget_operator.api.wire_names import EXPECTED_DURATION_ANNOTATION
-from carbonbudget_operator.budgets.evaluate import State
 from carbonbudget_operator.budgets.expected_emissions import ExpectedEmissions, NoExpectation
 from carbonbudget_operator.budgets.quantity import exact_mass, format_beside, format_pair
+from carbonbudget_operator.budgets.verdict import State
 from carbonbudget_operator.budgets.workload_demand import no_duration
 
 MAX_WARNINGS: Final = 3

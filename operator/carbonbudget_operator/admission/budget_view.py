@@ -14,9 +14,9 @@ from typing import Final
 from carbonbudget_operator.api.carbonbudget import CarbonBudget, ClusterCarbonBudget
 from carbonbudget_operator.api.selector import LabelSelector, LabelSelectorRequirement
 from carbonbudget_operator.budgets.coverage import Requirement, Scope, Selector
-from carbonbudget_operator.budgets.evaluate import Action, State
 from carbonbudget_operator.budgets.quantity import parse_mass
 from carbonbudget_operator.budgets.strictest import Candidate, strictness
+from carbonbudget_operator.budgets.verdict import Action, State
 from carbonbudget_operator.printable import printable
 
 # https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#syntax-and-character-set
@@ -44,7 +44,7 @@ class BudgetView:
         projected: its thresholds with `basis: Projected`.
         strictness: the sort key of several budgets, the strictest first.
         used_ug: the use in the period; None if it is not known.
-        block_until: until when new work is refused.
+        acts_until: until when new work is refused.
     """
 
     scope: Scope
@@ -61,7 +61,7 @@ class BudgetView:
     used_ug: int | None
     period_start: int
     period_end: int
-    block_until: int
+    acts_until: int
     contact: str
 
     def counts(self, now: int) -> bool:
@@ -70,7 +70,7 @@ class BudgetView:
 
     def blocks(self, kind: str, now: int) -> bool:
         """Whether it refuses new work of this kind."""
-        return now < self.block_until and kind in self.blocking_kinds
+        return now < self.acts_until and kind in self.blocking_kinds
 
     def would_block(self, kind: str) -> bool:
         """Whether it would refuse new work of this kind in mode Enforce."""
@@ -104,7 +104,7 @@ def budget_view(body: Mapping[str, object], cluster: bool) -> BudgetView:
         name=meta.name,
         limit_ug=parse_mass(spec.limit),
         kinds=kinds,
-        blocking_kinds=kinds if scope.refuses_others else frozenset(),
+        blocking_kinds=kinds if scope.refuses_new_work else frozenset(),
         market=spec.accounting == "MarketBased",
         operational=bool(include - {"Embodied"}),
         embodied="Embodied" in include,
@@ -118,7 +118,7 @@ def budget_view(body: Mapping[str, object], cluster: bool) -> BudgetView:
         used_ug=None if state is State.UNKNOWN else status.used_micrograms,
         period_start=int(status.period.start.timestamp()) if status.period else 0,
         period_end=int(status.period.end.timestamp()) if status.period else 0,
-        block_until=int(status.enforcement.until.timestamp()) if status.enforcement else 0,
+        acts_until=int(status.enforcement.until.timestamp()) if status.enforcement else 0,
         contact=printable(spec.contact),
     )
 

@@ -33,7 +33,7 @@ class ProjectionCache:
         self._rates: dict[str, CapacityRate] = {}
         self._runs: dict[tuple[str, str], FormerRuns] = {}
 
-    def take(self, projection: ProjectionAnswer) -> None:
+    def store(self, projection: ProjectionAnswer) -> None:
         """Replaces the table by the server's answer."""
         self.as_of = projection.as_of
         self._rates = {rate.instance_type: rate for rate in projection.rates}
@@ -79,7 +79,7 @@ async def keep_fetching(table: ProjectionCache, server: ServerClient) -> None:
     failing = False
     while True:
         try:
-            table.take(await server.projection())
+            table.store(await server.projection())
             if failing:
                 log_action(_log, "server-back", "the server answers again")
             failing = False

@@ -6,8 +6,8 @@ import datetime as dt
 from dataclasses import dataclass, replace
 from zoneinfo import ZoneInfo
 
-from carbonbudget_operator.budgets.evaluate import State, Verdict
 from carbonbudget_operator.budgets.quantity import exact_mass, format_beside, format_mass, format_percent
+from carbonbudget_operator.budgets.verdict import State, Verdict
 from carbonbudget_operator.printable import printable
 
 MAX_MESSAGE = 256  # the API server cuts warnings there

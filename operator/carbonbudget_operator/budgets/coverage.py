@@ -15,6 +15,7 @@ from enum import Enum
 from functools import lru_cache
 from typing import Final, Literal, Protocol
 
+from carbonbudget_operator.budgets.verdict import refuses_new_work
 from carbonbudget_operator.special_namespaces import EVERY_NAMESPACE, is_special
 
 # The API server sets it on each namespace, to its name: nobody can leave it out or change it.
@@ -142,9 +143,9 @@ class Scope:
     counted: frozenset[str] = frozenset()
 
     @property
-    def refuses_others(self) -> bool:
-        """Whether its block refuses new work because of what other work emitted: a limit for each run never does."""
-        return not self.per_workload
+    def refuses_new_work(self) -> bool:
+        """Whether its block refuses new work."""
+        return refuses_new_work(self.per_workload)
 
     def holds_in(self, namespace: str, labels: Mapping[str, str] | None) -> Covers:
         """Whether it covers pods of a namespace. `labels`: the namespace's; None while they are not known.

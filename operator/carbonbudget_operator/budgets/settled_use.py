@@ -41,8 +41,8 @@ def compare_settled(previous: SettledUse, used_ug: int, energy_uj: int) -> Settl
     return SettledComparison(SettledUse(previous.through, used_ug, energy_uj), revision_ug, lost=False)
 
 
-def settled_through(period: Period, data_through: int) -> int:
-    """The whole hour up to which the period is settled, if every node has reported up to `data_through`.
+def settled_hour_end(period: Period, data_through: int) -> int:
+    """The end of the last settled hour of the period, if every node has reported up to `data_through`.
 
     UTC seconds; 0 while its first hour is not settled.
     """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from carbonbudget_operator.budgets.evaluate import Action, State
+from carbonbudget_operator.budgets.verdict import Action, State
 
 _SEVERITY = {State.EXCEEDED: 3, State.WARNING: 2, State.UNKNOWN: 1, State.WITHIN: 0}
 

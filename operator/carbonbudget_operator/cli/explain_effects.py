@@ -13,7 +13,7 @@ from carbonbudget_operator.api.carbonbudget import AnyBudget
 from carbonbudget_operator.api.spec import EnforceSpec, ThresholdSpec
 from carbonbudget_operator.api.status import MOST_WORKLOADS
 from carbonbudget_operator.api.wire_names import ENFORCEMENT_LABEL, SUSPENDABLE_LABEL
-from carbonbudget_operator.budgets.evaluate import Action, reached
+from carbonbudget_operator.budgets.verdict import Action, reached
 from carbonbudget_operator.cli.budget_effects import (
     ReaderContext,
     budget_effects,

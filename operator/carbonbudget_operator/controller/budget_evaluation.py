@@ -11,11 +11,16 @@ from dataclasses import dataclass
 from carbonbudget_core.jsons import at, objects
 from carbonbudget_operator.api.budget_query_bodies import NO_MARKET_FACTOR
 from carbonbudget_operator.api.times import format_time, seconds
-from carbonbudget_operator.budgets.assessment import Assessment, EvaluationRecord, assess, assess_without_answer
 from carbonbudget_operator.budgets.budget_sentence import describe
-from carbonbudget_operator.budgets.evaluate import EnforcementTerms, State
 from carbonbudget_operator.budgets.forecast import WeeklyProfile
 from carbonbudget_operator.budgets.quantity import format_beside
+from carbonbudget_operator.budgets.use_evaluation import (
+    EvaluationRecord,
+    UseEvaluation,
+    evaluate_use,
+    evaluate_without_use,
+)
+from carbonbudget_operator.budgets.verdict import EnforcementTerms, State, refuses_new_work
 from carbonbudget_operator.controller.budget_queries import PeriodAnswers
 from carbonbudget_operator.controller.budget_store import StoredBudget
 from carbonbudget_operator.controller.conditions import (
@@ -35,12 +40,12 @@ from carbonbudget_operator.controller.status_json import DesiredObject, Status, 
 
 @dataclass(frozen=True, slots=True)
 class BudgetEvaluation:
-    """The result of one evaluation. `outcome`: the status and label to write. `record`: None while nothing is known.
+    """The result of one evaluation. `desired`: the status and label to write. `record`: None while nothing is known.
 
     `lost`: the ledger has lost facts. `runs`: the runs over a threshold, for a budget per workload.
     """
 
-    outcome: DesiredObject
+    desired: DesiredObject
     record: EvaluationRecord | None
     message: str
     forecast_ug: int | None = None
@@ -58,13 +63,13 @@ def evaluate_budget(
     managed: bool = False,
 ) -> BudgetEvaluation:
     """Evaluate a budget by the server's answers at `now` (UTC seconds). `conflict`: see ConflictStore."""
-    made = assess(prepared.budget, answers.reported, week, now, terms, prepared.previous)
+    made = evaluate_use(prepared.budget_limit, answers.reported, week, now, terms, prepared.previous)
     verdict = made.record.verdict
     message = _message(prepared, made, answers)
     status = evaluation_fields(prepared, made.record) | details(prepared, answers.use, verdict)
     if not made.lost:  # else the last forecast stays, as all figures do
-        forecast_ug = made.forecast_ug
-        status["forecast"] = format_beside(forecast_ug, prepared.budget.limit_ug) if forecast_ug is not None else None
+        forecast_ug, limit_ug = made.forecast_ug, prepared.budget_limit.limit_ug
+        status["forecast"] = format_beside(forecast_ug, limit_ug) if forecast_ug is not None else None
     reported = answers.reported
     status |= {
         "message": message,
@@ -73,7 +78,7 @@ def evaluate_budget(
         "history": history(prepared, answers.previous),
     }
     status["conditions"] = merged(
-        prepared.resource,
+        prepared.budget_object,
         now,
         (
             ready(
@@ -95,9 +100,9 @@ def evaluate_budget(
             enforcement_conflict(conflict, managed),
         ),
     )
-    outcome = DesiredObject(status, _blocks(prepared, made.record))
+    desired = DesiredObject(status, _blocks(prepared, made.record))
     over = runs_over(prepared, answers.use, verdict, reported.data_through)
-    return BudgetEvaluation(outcome, made.record, message, made.forecast_ug, made.lost, over)
+    return BudgetEvaluation(desired, made.record, message, made.forecast_ug, made.lost, over)
 
 
 def evaluate_without_answer(
@@ -112,27 +117,27 @@ def evaluate_without_answer(
 ) -> BudgetEvaluation:
     """Evaluate a budget without an answer. Fields that do not change are left out, and a condition gives the reason."""
     incomplete = DesiredCondition("DataComplete", "False", reason, sentence)
-    made = assess_without_answer(prepared.budget, missing_since, now, terms, prepared.previous)
+    made = evaluate_without_use(prepared.budget_limit, missing_since, now, terms, prepared.previous)
     if made is None:
         # The period that the status shows stays there: it will be asked for when there are answers again.
         status: Status = {"state": State.UNKNOWN.value, "action": "", "enforcement": None, "message": sentence}
         wanted = (incomplete, within_budget(State.UNKNOWN, sentence), enforcement_conflict(conflict, managed))
-        status["conditions"] = merged(prepared.resource, now, wanted)
+        status["conditions"] = merged(prepared.budget_object, now, wanted)
         return BudgetEvaluation(DesiredObject(status, blocking=False), None, sentence)
     status = {}
-    message = prepared.resource.status.message or ""
+    message = prepared.budget_object.status.message or ""
     if prepared.previous is None or made.verdict != prepared.previous.verdict:
-        through = prepared.resource.status.data_through
+        through = prepared.budget_object.status.data_through
         message = describe(
             prepared.subject(""),
-            prepared.budget.limit_ug,
+            prepared.budget_limit.limit_ug,
             made.verdict,
             None,
             seconds(through) if through is not None else 0,
         )
         status = evaluation_fields(prepared, made) | {"message": message, "observedAt": format_time(now)}
     wanted = (incomplete, within_budget(made.verdict.state, message), enforcement_conflict(conflict, managed))
-    status["conditions"] = merged(prepared.resource, now, wanted)
+    status["conditions"] = merged(prepared.budget_object, now, wanted)
     return BudgetEvaluation(DesiredObject(status, _blocks(prepared, made)), made, message)
 
 
@@ -164,14 +169,14 @@ def evaluate_invalid(stored: StoredBudget, sentence: str, now: int) -> BudgetEva
     return BudgetEvaluation(DesiredObject(status, blocking=False), None, sentence)
 
 
-def _message(prepared: PreparedBudget, made: Assessment, answers: PeriodAnswers) -> str:
+def _message(prepared: PreparedBudget, made: UseEvaluation, answers: PeriodAnswers) -> str:
     top = answers.use.workloads[0] if answers.use.workloads else None
     workload = top.workload if top is not None else ""
     if top is not None and not prepared.stored.resource.namespaced:
         workload = f"{top.namespace}/{workload}"
     through = answers.reported.data_through
     return describe(
-        prepared.subject(workload), prepared.budget.limit_ug, made.record.verdict, made.forecast_ug, through
+        prepared.subject(workload), prepared.budget_limit.limit_ug, made.record.verdict, made.forecast_ug, through
     )
 
 
@@ -182,8 +187,8 @@ def _stands_in(prepared: PreparedBudget, answers: PeriodAnswers) -> bool:
 
 
 def _blocks(prepared: PreparedBudget, made: EvaluationRecord) -> bool:
-    """Whether new work is refused. A budget per workload never refuses new work."""
-    return bool(made.verdict.block_until) and not prepared.budget.per_workload
+    """Whether the object needs the blocking label, by which the policy's binding selects it."""
+    return bool(made.verdict.acts_until) and refuses_new_work(prepared.budget_limit.per_workload)
 
 
 def _conditions(stored: StoredBudget) -> list[Mapping[str, object]]:

@@ -8,7 +8,7 @@ from typing import Final, Literal
 
 from carbonbudget_operator.api.event import InvolvedObject, event_body
 from carbonbudget_operator.api.wire_names import GROUP, VERSION
-from carbonbudget_operator.budgets.evaluate import State
+from carbonbudget_operator.budgets.verdict import State
 from carbonbudget_operator.controller.budget_store import StoredBudget
 from carbonbudget_operator.kube.client import KubeClient, KubeError
 from carbonbudget_operator.logs import FailureLog

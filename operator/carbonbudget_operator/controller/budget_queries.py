@@ -7,17 +7,17 @@ from dataclasses import dataclass
 
 from carbonbudget_operator.api.budget_query_bodies import BudgetAnswer, BudgetQuery
 from carbonbudget_operator.api.status import MOST_WORKLOADS
-from carbonbudget_operator.budgets.assessment import ReportedUse
-from carbonbudget_operator.budgets.evaluate import counts_the_same
 from carbonbudget_operator.budgets.period import Period
-from carbonbudget_operator.budgets.settled_use import SettledUse, settled_through
+from carbonbudget_operator.budgets.settled_use import SettledUse, settled_hour_end
+from carbonbudget_operator.budgets.use_evaluation import ReportedUse
+from carbonbudget_operator.budgets.verdict import counts_the_same
 from carbonbudget_operator.controller.history import final_use, periods_to_ask
 from carbonbudget_operator.controller.prepared_budget import PreparedBudget
 
 
 @dataclass(frozen=True, slots=True)
 class PeriodAnswers:
-    """One budget's answers: of its period, as the assessment takes it, and of previous periods."""
+    """One budget's answers: of its period, as `evaluate_use` compares it, and of previous periods."""
 
     use: BudgetAnswer
     reported: ReportedUse
@@ -35,15 +35,15 @@ def period_queries(prepared: PreparedBudget, data_through: int, now: int) -> lis
     """
     queries = []
     if prepared.namespaces:
-        new = settled_through(prepared.budget.period, data_through)
+        new = settled_hour_end(prepared.budget_limit.period, data_through)
         previous = prepared.previous
         settled = None
-        if previous is not None and counts_the_same(prepared.budget, previous.verdict):
+        if previous is not None and counts_the_same(prepared.budget_limit, previous.verdict):
             settled = previous.settled
         through = settled.through if settled is not None else new
-        queries.append(period_query(prepared, prepared.key, prepared.budget.period, through))
+        queries.append(period_query(prepared, prepared.key, prepared.budget_limit.period, through))
         if new > through:
-            later = period_query(prepared, _settled_id(prepared), prepared.budget.period, new)
+            later = period_query(prepared, _settled_id(prepared), prepared.budget_limit.period, new)
             queries.append(later.model_copy(update={"workloads": 0}))  # the first question names them
     if prepared.namespaces_before:
         queries += [
@@ -71,7 +71,7 @@ def period_query(
         accounting=spec.accounting,
         include=spec.include,
         settled_through=settled_through,
-        workloads=MOST_WORKLOADS if prepared.budget.per_workload else prepared.named,
+        workloads=MOST_WORKLOADS if prepared.budget_limit.per_workload else prepared.top_workloads,
     )
 
 

@@ -17,7 +17,7 @@ from carbonbudget_operator.api.carbonbudget import AnyBudget, CarbonBudget, Clus
 from carbonbudget_operator.api.times import seconds
 from carbonbudget_operator.api.wire_names import Resource
 from carbonbudget_operator.api_path import ApiPath
-from carbonbudget_operator.budgets.evaluate import State
+from carbonbudget_operator.budgets.verdict import State
 from carbonbudget_operator.controller.trimmed_budget import (
     CROWDED,
     MOST_OF_A_NAMESPACE,
@@ -31,14 +31,17 @@ _log = logging.getLogger(__name__)
 
 
 class StoredBudget:
-    """One object as the watch showed it last; `missing_spec_reason` says why it is stored without its spec."""
+    """One object as the watch showed it last. `resource` is its kind in the API.
+
+    `missing_spec_reason` says why it is stored without its spec.
+    """
 
     def __init__(self, resource: Resource, body: Body) -> None:
         self.resource, self.body, self.missing_spec_reason = resource, body, missing_spec_reason(body)
 
     @cached_property
-    def budget(self) -> AnyBudget:
-        """Parsed, once for each change. Raises pydantic's ValidationError."""
+    def budget_object(self) -> AnyBudget:
+        """The body as a typed object, parsed once for each change. Raises pydantic's ValidationError."""
         model = CarbonBudget if self.resource.namespaced else ClusterCarbonBudget
         return model.model_validate(self.body)
 

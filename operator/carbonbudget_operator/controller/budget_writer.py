@@ -31,23 +31,22 @@ class BudgetWriter:
         # Written versions of budgets that are stored without spec: their present status is not known.
         self._written_versions: dict[str, tuple[str, object]] = {}
 
-    async def write(self, stored: StoredBudget, outcome: DesiredObject) -> bool:
+    async def write(self, stored: StoredBudget, desired: DesiredObject) -> bool:
         """Write status and label if they differ. Returns whether the object now has both.
 
         The status comes first: a block needs both, and ends as soon as the status has none. Each write names the uid,
         so a budget that was created again under this name is not written to.
         """
-        status = printable_status(outcome.status)
+        status = printable_status(desired.status)
         labelled = at(stored.metadata, "labels").get(BLOCKING_LABEL) == "true"
-        wanted = labelled if outcome.blocking is None else outcome.blocking
         try:
             if is_visible_change(stored.body, status) and not (
                 stored.missing_spec_reason and self._written_versions.get(stored.key) == stored.version
             ):
                 await self._patch(stored.path.sub("status"), {"metadata": {"uid": stored.uid}, "status": status})
                 self._remember(stored)
-            if wanted != labelled:
-                label = {BLOCKING_LABEL: "true" if wanted else None}
+            if desired.blocking != labelled:
+                label = {BLOCKING_LABEL: "true" if desired.blocking else None}
                 await self._patch(stored.path, {"metadata": {"uid": stored.uid, "labels": label}})
         except KubeError as error:
             if error.status == 404:  # its end was missed

@@ -12,7 +12,7 @@ from carbonbudget_operator.api.carbonbudget import AnyBudget
 from carbonbudget_operator.api.status import KINDS_NOT_ENFORCED, LOCATION_STANDS_IN
 from carbonbudget_operator.api.times import format_time, seconds
 from carbonbudget_operator.api.wire_names import ENFORCEMENT_LABEL
-from carbonbudget_operator.budgets.evaluate import State
+from carbonbudget_operator.budgets.verdict import State
 
 _SHOWN_NAMESPACES: Final = 3
 MOST_NAMESPACES: Final = 1000  # in a question to the server, and in a status

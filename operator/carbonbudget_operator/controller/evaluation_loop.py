@@ -12,8 +12,8 @@ from typing import Generic, TypeVar
 from carbonbudget_operator.api.budget_query_bodies import BudgetQuery
 from carbonbudget_operator.api.times import seconds
 from carbonbudget_operator.api.wire_names import ENFORCED_KINDS
-from carbonbudget_operator.budgets.assessment import EvaluationRecord
-from carbonbudget_operator.budgets.evaluate import EnforcementTerms, State
+from carbonbudget_operator.budgets.use_evaluation import EvaluationRecord
+from carbonbudget_operator.budgets.verdict import EnforcementTerms, State
 from carbonbudget_operator.controller.budget_evaluation import (
     BudgetEvaluation,
     evaluate_budget,
@@ -133,12 +133,12 @@ class EvaluationLoop:
         if stored is None or self._states.get(key, ("",))[0] != stored.uid:
             return False
         uid, record = self._records.get(key, ("", None))
-        block_until = record.verdict.block_until if record is not None and uid == stored.uid else 0
+        acts_until = record.verdict.acts_until if record is not None and uid == stored.uid else 0
         try:
-            enforcement = stored.budget.status.enforcement
+            enforcement = stored.budget_object.status.enforcement
         except ValueError:
             return True  # the object cannot be parsed, so no write can come back
-        return (seconds(enforcement.until) if enforcement is not None else 0) == block_until
+        return (seconds(enforcement.until) if enforcement is not None else 0) == acts_until
 
     def _for_each(
         self, stored: Mapping[str, StoredBudget], keys: Iterable[str], step: Callable[[str], _Made], now: int
@@ -204,14 +204,14 @@ class EvaluationLoop:
         if record is None or prepared is None:
             self._metrics.unknown(stored)
         else:
-            limit_ug = prepared.budget.limit_ug
+            limit_ug = prepared.budget_limit.limit_ug
             self._metrics.evaluated(stored, limit_ug, record.verdict, evaluation.forecast_ug, evaluation.lost)
-        if not await self._writer.write(stored, evaluation.outcome):
+        if not await self._writer.write(stored, evaluation.desired):
             return
         if record is not None:
             self._records[stored.key] = (stored.uid, record)
-        if prepared is not None and prepared.budget.per_workload:
-            self._take_runs(stored, evaluation)
+        if prepared is not None and prepared.budget_limit.per_workload:
+            self._queue_run_events(stored, evaluation)
         state = record.verdict.state if record is not None else State.UNKNOWN
         uid, last = self._states.get(stored.key, ("", None))
         previous = last if uid == stored.uid else stored.state
@@ -223,11 +223,11 @@ class EvaluationLoop:
             await post_budget_event(self._client, stored, state, evaluation.message, int(self._now()), failing)
         self._states[stored.key] = (stored.uid, state)
 
-    def _take_runs(self, stored: StoredBudget, evaluation: BudgetEvaluation) -> None:
-        status = evaluation.outcome.status
+    def _queue_run_events(self, stored: StoredBudget, evaluation: BudgetEvaluation) -> None:
+        status = evaluation.desired.status
         if "topWorkloads" not in status:  # there was no answer: the status keeps the last workloads
             return
-        if dropped := self.run_events.take(stored, status.get("period"), evaluation.runs):
+        if dropped := self.run_events.queue(stored, status.get("period"), evaluation.runs):
             self._metrics.run_events_dropped.inc(dropped)
 
 

@@ -21,7 +21,7 @@ def periods_to_ask(prepared: PreparedBudget, now: int) -> list[Period]:
 
     A controller that was stopped for several periods asks for each of them.
     """
-    current, status = prepared.budget.period, prepared.resource.status
+    current, status = prepared.budget_limit.period, prepared.budget_object.status
     if status.period is None:
         return []
     shown = Period(seconds(status.period.start), seconds(status.period.end))
@@ -49,7 +49,7 @@ def history(prepared: PreparedBudget, answers: Mapping[Period, BudgetAnswer]) ->
 
     The limit at a period's end is that of the first evaluation after it: the limit before is not stored.
     """
-    previous = list(prepared.resource.status.history or ())
+    previous = list(prepared.budget_object.status.history or ())
     limits = {_period(item): item.limit for item in previous}
     made = {_period(item): item.used for item in previous}
     for period, answer in answers.items():
@@ -68,7 +68,7 @@ def history(prepared: PreparedBudget, answers: Mapping[Period, BudgetAnswer]) ->
 
 def final_use(prepared: PreparedBudget, answer: BudgetAnswer) -> int:
     """Micrograms to compare with the limit: of all, or of the workload that used most."""
-    if not prepared.budget.per_workload:
+    if not prepared.budget_limit.per_workload:
         return answer.used_ug
     return answer.workloads[0].used_ug if answer.workloads else 0
 

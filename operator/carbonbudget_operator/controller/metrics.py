@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from carbonbudget_operator.budgets.evaluate import State, Verdict
+from carbonbudget_operator.budgets.verdict import State, Verdict
 from carbonbudget_operator.controller.budget_store import StoredBudget
 
 _UG_PER_G = 1_000_000
@@ -57,7 +57,7 @@ class ControllerMetrics:
             self._forecast.labels(*labels).set(forecast_ug / _UG_PER_G)
         elif not lost:
             self._remove(self._forecast, labels)
-        self._blocking.labels(*labels).set(verdict.block_until > 0)
+        self._blocking.labels(*labels).set(verdict.acts_until > 0)
         self._used_fell.labels(*labels).set(lost)
         self._set_state(labels, verdict.state)
 

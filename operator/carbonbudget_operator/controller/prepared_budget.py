@@ -18,14 +18,14 @@ from carbonbudget_operator.api.spec import CarbonBudgetSpec, ClusterCarbonBudget
 from carbonbudget_operator.api.status import TOP, TOP_PER_WORKLOAD
 from carbonbudget_operator.api.times import seconds
 from carbonbudget_operator.api.wire_names import ENFORCED_KINDS
-from carbonbudget_operator.budgets.assessment import EvaluationRecord
 from carbonbudget_operator.budgets.budget_sentence import Subject
 from carbonbudget_operator.budgets.counted_hash import counted_hash
 from carbonbudget_operator.budgets.coverage import Scope, still_counting
-from carbonbudget_operator.budgets.evaluate import DEFAULT_THRESHOLDS, Action, BudgetLimit, State, Threshold, Verdict
 from carbonbudget_operator.budgets.period import Calendar, Period, PeriodError, period_at, time_zone
 from carbonbudget_operator.budgets.quantity import QuantityError, parse_mass
 from carbonbudget_operator.budgets.settled_use import SettledUse
+from carbonbudget_operator.budgets.use_evaluation import EvaluationRecord
+from carbonbudget_operator.budgets.verdict import DEFAULT_THRESHOLDS, Action, BudgetLimit, State, Threshold, Verdict
 from carbonbudget_operator.budgets.workload_demand import duration_s
 from carbonbudget_operator.controller.budget_store import StoredBudget
 from carbonbudget_operator.controller.conditions import MOST_NAMESPACES
@@ -44,6 +44,7 @@ class InvalidBudget(ValueError):
 class PreparedBudget:
     """One budget, ready for an evaluation.
 
+    `budget_object`: the typed object. `budget_limit`: what an evaluation compares the use with.
     `namespaces`: the namespaces that count; EVERY_NAMESPACE alone for all; empty if none is selected; None while they
     are not known. `namespaces_before`: these, and those that the status shows.
     `previous`: the record of the last evaluation; None before the first.
@@ -53,8 +54,8 @@ class PreparedBudget:
     """
 
     stored: StoredBudget
-    resource: AnyBudget
-    budget: BudgetLimit
+    budget_object: AnyBudget
+    budget_limit: BudgetLimit
     calendar: Calendar | None
     zone: ZoneInfo
     namespaces: tuple[str, ...] | None
@@ -72,22 +73,22 @@ class PreparedBudget:
     @property
     def spec(self) -> CarbonBudgetSpec:
         """The object's spec."""
-        return self.resource.spec
+        return self.budget_object.spec
 
     @property
-    def named(self) -> int:
-        """How many workloads its status always names."""
-        return TOP_PER_WORKLOAD if self.budget.per_workload else TOP
+    def top_workloads(self) -> int:
+        """How many of the workloads that used most its status always names."""
+        return TOP_PER_WORKLOAD if self.budget_limit.per_workload else TOP
 
     @property
-    def names_runs_at(self) -> int | None:
+    def names_runs_from_percent(self) -> int | None:
         """The per cent of its limit from which the status always names a run; None if the budget is not per workload.
 
         It is the lowest threshold: a run that reaches it gets an Event, and can be suspended.
         """
-        if not self.budget.per_workload:
+        if not self.budget_limit.per_workload:
             return None
-        return min([100, *(t.at for t in self.budget.thresholds)])
+        return min([100, *(t.at for t in self.budget_limit.thresholds)])
 
     def subject(self, workload: str) -> Subject:
         """The names and words for its message."""
@@ -97,7 +98,7 @@ class PreparedBudget:
             contact=self.spec.contact,
             cluster=not self.stored.resource.namespaced,
             recurs=self.calendar is not None,
-            workload=workload if self.budget.per_workload else "",
+            workload=workload if self.budget_limit.per_workload else "",
             market=self.spec.accounting == "MarketBased",
         )
 
@@ -117,7 +118,7 @@ def prepare_budget(
     if stored.missing_spec_reason:
         raise InvalidBudget(stored.missing_spec_reason)
     try:
-        resource = stored.budget
+        resource = stored.budget_object
         spec = resource.spec
         zone = time_zone(spec.time_zone)
         calendar = Calendar(spec.period) if spec.period is not None else None
@@ -172,7 +173,7 @@ def evaluation_record_of(resource: AnyBudget) -> EvaluationRecord | None:
         used_ug=status.used_micrograms,
         state=State(status.state),
         action=next((a for a in Action if a.word == (status.action or "")), Action.NONE),
-        block_until=seconds(enforcement.until) if enforcement is not None else 0,
+        acts_until=seconds(enforcement.until) if enforcement is not None else 0,
         suspend_from=seconds(suspend_from) if suspend_from is not None else 0,
         revised_ug=settled.revised_micrograms if settled is not None else 0,
         counted_hash=_status_hash(resource),

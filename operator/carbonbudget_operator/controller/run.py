@@ -13,7 +13,7 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry, generate_latest
 
 from carbonbudget_operator.api.wire_names import ENFORCED_KINDS
-from carbonbudget_operator.budgets.evaluate import EnforcementTerms
+from carbonbudget_operator.budgets.verdict import EnforcementTerms
 from carbonbudget_operator.controller.budget_store import BudgetStore
 from carbonbudget_operator.controller.certificate_store import CertificateStore
 from carbonbudget_operator.controller.conflicts import ConflictStore

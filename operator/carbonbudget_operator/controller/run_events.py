@@ -15,7 +15,7 @@ from typing import Final
 from carbonbudget_operator.api.event import InvolvedObject, event_body
 from carbonbudget_operator.api.wire_names import GROUP, VERSION
 from carbonbudget_operator.api_path import is_label, is_subdomain
-from carbonbudget_operator.budgets.evaluate import State
+from carbonbudget_operator.budgets.verdict import State
 from carbonbudget_operator.controller.budget_store import StoredBudget
 from carbonbudget_operator.controller.run_limits import Key, RunOverThreshold, runs_in_status
 from carbonbudget_operator.kube.client import KubeClient, KubeError
@@ -45,7 +45,7 @@ class RunEvents:
         self._waiting: deque[tuple[StoredBudget, RunOverThreshold]] = deque()
         self._known: dict[str, tuple[str, object, dict[Key, str]]] = {}
 
-    def take(self, stored: StoredBudget, period: object, runs: tuple[RunOverThreshold, ...]) -> int:
+    def queue(self, stored: StoredBudget, period: object, runs: tuple[RunOverThreshold, ...]) -> int:
         """Queue the runs whose state is worse than the last written one. Returns how many were dropped.
 
         `period` is the status's. After a write the watch may still show the status before it.

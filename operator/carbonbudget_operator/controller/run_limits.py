@@ -9,9 +9,9 @@ from typing import Final
 from carbonbudget_core.jsons import objects
 from carbonbudget_operator.api.budget_query_bodies import BudgetAnswer
 from carbonbudget_operator.budgets.budget_sentence import Subject, describe
-from carbonbudget_operator.budgets.evaluate import State, Verdict, run_verdict
+from carbonbudget_operator.budgets.verdict import State, Verdict, verdict_on_run
 from carbonbudget_operator.controller.prepared_budget import PreparedBudget
-from carbonbudget_operator.controller.status_json import named
+from carbonbudget_operator.controller.status_json import workloads_in_status
 
 _OVER: Final = (State.WARNING, State.EXCEEDED)
 
@@ -44,11 +44,11 @@ def runs_over(
     prepared: PreparedBudget, answer: BudgetAnswer, verdict: Verdict, data_through: int
 ) -> tuple[RunOverThreshold, ...]:
     """The runs of a budget per workload that reached a threshold, most used first; none of any other budget."""
-    if not prepared.budget.per_workload or verdict.state is State.UNKNOWN:
+    if not prepared.budget_limit.per_workload or verdict.state is State.UNKNOWN:
         return ()
     found = []
-    for use in named(prepared, answer):
-        own = run_verdict(prepared.budget, verdict, use.used_ug)
+    for use in workloads_in_status(prepared, answer):
+        own = verdict_on_run(prepared.budget_limit, verdict, use.used_ug)
         if own.state not in _OVER:
             continue
         kind, _, name = use.workload.partition("/")
@@ -57,7 +57,7 @@ def runs_over(
         shown = use.workload if prepared.stored.namespace else f"{namespace}/{use.workload}"
         found.append(
             RunOverThreshold(
-                (namespace, kind, name), prepared.subject(shown), prepared.budget.limit_ug, own, data_through
+                (namespace, kind, name), prepared.subject(shown), prepared.budget_limit.limit_ug, own, data_through
             )
         )
     return tuple(found)

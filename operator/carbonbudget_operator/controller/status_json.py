@@ -12,10 +12,10 @@ from carbonbudget_core.jsons import at, objects, text
 from carbonbudget_operator.api.budget_query_bodies import BudgetAnswer, UseComponents, WorkloadUse
 from carbonbudget_operator.api.status import TOP_PER_WORKLOAD
 from carbonbudget_operator.api.times import format_time
-from carbonbudget_operator.budgets.assessment import EvaluationRecord
 from carbonbudget_operator.budgets.budget_sentence import without_instant
-from carbonbudget_operator.budgets.evaluate import Action, Verdict, percent, run_verdict
 from carbonbudget_operator.budgets.quantity import format_beside, format_mass
+from carbonbudget_operator.budgets.use_evaluation import EvaluationRecord
+from carbonbudget_operator.budgets.verdict import Action, Verdict, percent, verdict_on_run
 from carbonbudget_operator.controller.conditions import visible_part
 from carbonbudget_operator.controller.prepared_budget import PreparedBudget
 from carbonbudget_operator.special_namespaces import EVERY_NAMESPACE
@@ -45,10 +45,10 @@ _FRESH_S: Final = 600
 
 @dataclass(frozen=True, slots=True)
 class DesiredObject:
-    """The desired status, and whether the object has the blocking label (None: unchanged)."""
+    """The status to write, and whether the object should have the blocking label."""
 
     status: Status
-    blocking: bool | None
+    blocking: bool
 
 
 def evaluation_fields(prepared: PreparedBudget, now: EvaluationRecord) -> Status:
@@ -57,11 +57,11 @@ def evaluation_fields(prepared: PreparedBudget, now: EvaluationRecord) -> Status
     return {
         "observedGeneration": verdict.generation,
         "period": {"start": format_time(verdict.period.start), "end": format_time(verdict.period.end)},
-        "used": format_beside(verdict.used_ug, prepared.budget.limit_ug),
+        "used": format_beside(verdict.used_ug, prepared.budget_limit.limit_ug),
         "usedMicrograms": verdict.used_ug,
         "counted": {"hash": verdict.counted_hash, "generation": verdict.generation} if verdict.counted_hash else None,
-        "remaining": format_mass(max(0, prepared.budget.limit_ug - verdict.used_ug)),
-        "percentUsed": verdict.percent(prepared.budget.limit_ug),
+        "remaining": format_mass(max(0, prepared.budget_limit.limit_ug - verdict.used_ug)),
+        "percentUsed": verdict.percent(prepared.budget_limit.limit_ug),
         "exhaustedAt": format_time(now.exhausted_at) if now.exhausted_at else None,
         "state": verdict.state.value,
         "action": verdict.action.word,
@@ -82,9 +82,9 @@ def details(prepared: PreparedBudget, answer: BudgetAnswer, verdict: Verdict) ->
     return {
         "coverage": answer.coverage_percent,
         "measured": answer.measured_percent,
-        "breakdown": None if prepared.budget.per_workload else _breakdown(prepared, answer.parts),
+        "breakdown": None if prepared.budget_limit.per_workload else _breakdown(prepared, answer.parts),
         "proRata": [format_time(at) for at in answer.pro_rata] or None,
-        "topWorkloads": [_top(prepared, use, verdict) for use in named(prepared, answer)] or None,
+        "topWorkloads": [_top(prepared, use, verdict) for use in workloads_in_status(prepared, answer)] or None,
         "namespaces": list(prepared.namespaces or ()) if _names_namespaces(prepared) else None,
     }
 
@@ -104,12 +104,12 @@ def is_visible_change(body: Mapping[str, object], status: Status) -> bool:
 
 
 def _enforcement(verdict: Verdict) -> Status | None:
-    if not verdict.block_until:
+    if not verdict.acts_until:
         return None
     suspends = verdict.action is Action.SUSPEND
     return {
         "action": "Suspend" if suspends else "Block",
-        "until": format_time(verdict.block_until),
+        "until": format_time(verdict.acts_until),
         "suspendFrom": format_time(verdict.suspend_from) if suspends else None,
     }
 
@@ -139,13 +139,13 @@ def _instant(text: object) -> float | None:
         return None
 
 
-def named(prepared: PreparedBudget, answer: BudgetAnswer) -> list[WorkloadUse]:
+def workloads_in_status(prepared: PreparedBudget, answer: BudgetAnswer) -> list[WorkloadUse]:
     """The workloads that used most, then further runs over a threshold: enforcement finds these only in the status."""
-    names_at, limit_ug = prepared.names_runs_at, prepared.budget.limit_ug
+    names_at, limit_ug = prepared.names_runs_from_percent, prepared.budget_limit.limit_ug
     return [
         use
         for rank, use in enumerate(answer.workloads)
-        if rank < prepared.named or (names_at is not None and percent(use.used_ug, limit_ug) >= names_at)
+        if rank < prepared.top_workloads or (names_at is not None and percent(use.used_ug, limit_ug) >= names_at)
     ]
 
 
@@ -154,10 +154,10 @@ def _top(prepared: PreparedBudget, use: WorkloadUse, verdict: Verdict) -> Status
     top: Status = {"kind": kind, "name": name}
     if not prepared.stored.resource.namespaced:
         top["namespace"] = use.namespace
-    limit_ug = prepared.budget.limit_ug
-    if not prepared.budget.per_workload:
+    limit_ug = prepared.budget_limit.limit_ug
+    if not prepared.budget_limit.per_workload:
         return top | {"emissions": format_mass(use.used_ug), "percent": percent(use.used_ug, limit_ug)}
-    own = run_verdict(prepared.budget, verdict, use.used_ug)
+    own = verdict_on_run(prepared.budget_limit, verdict, use.used_ug)
     emissions = format_beside(use.used_ug, limit_ug)
     return top | {"emissions": emissions, "percent": percent(use.used_ug, limit_ug), "state": own.state.value}
 

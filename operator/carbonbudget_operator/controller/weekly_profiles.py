@@ -43,7 +43,7 @@ class WeeklyProfiles:
         self._wanted = {
             prepared.key: prepared
             for prepared in all_prepared
-            if prepared.namespaces and not prepared.budget.per_workload
+            if prepared.namespaces and not prepared.budget_limit.per_workload
         }
         self._known = {key: known for key, known in self._known.items() if key in self._wanted}
 
@@ -77,7 +77,7 @@ class WeeklyProfiles:
             self._failing = False
             for prepared, answer in zip(all_prepared, answers.answers, strict=True):
                 week = weekly_profile(answer.first_hour, answer.used_ug)
-                self._known[prepared.key] = _Known(prepared.stored.uid, prepared.budget.counted_hash, now, week)
+                self._known[prepared.key] = _Known(prepared.stored.uid, prepared.budget_limit.counted_hash, now, week)
 
     def _is_due(self, prepared: PreparedBudget, now: int) -> bool:
         known = self._known.get(prepared.key)
@@ -85,7 +85,7 @@ class WeeklyProfiles:
 
 
 def _is_of(known: _Known, prepared: PreparedBudget) -> bool:
-    return (known.uid, known.counted_hash) == (prepared.stored.uid, prepared.budget.counted_hash)
+    return (known.uid, known.counted_hash) == (prepared.stored.uid, prepared.budget_limit.counted_hash)
 
 
 def _question(prepared: PreparedBudget, now: int) -> BudgetQuery:

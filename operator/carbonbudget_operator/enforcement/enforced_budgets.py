@@ -16,9 +16,9 @@ from carbonbudget_operator.api.status import MOST_WORKLOADS
 from carbonbudget_operator.api.times import seconds
 from carbonbudget_operator.api.wire_names import ENFORCEMENT_LABEL
 from carbonbudget_operator.budgets.coverage import Covers, Scope, enforced_namespaces, selects_namespace
-from carbonbudget_operator.budgets.evaluate import DEFAULT_THRESHOLDS, Action, State
 from carbonbudget_operator.budgets.quantity import QuantityError, parse_mass
 from carbonbudget_operator.budgets.strictest import Candidate
+from carbonbudget_operator.budgets.verdict import DEFAULT_THRESHOLDS, Action, State, Threshold, state_and_action
 from carbonbudget_operator.budgets.workload_demand import duration_s
 from carbonbudget_operator.enforcement.job import Job
 
@@ -60,8 +60,8 @@ class EnforcedBudget:
     """Whether its block refuses new Jobs (enforce.kinds)."""
     grace_s: int
     suspend_at_percent: int
-    thresholds: tuple[tuple[int, Action], ...]
-    """The thresholds on what was used: per cent of the limit, and the action."""
+    thresholds: tuple[Threshold, ...]
+    """The thresholds by use."""
     top: tuple[WorkloadShareOfBudget, ...]
     as_of: int = 0
     """Up to when there were data, by the status; 0 if not known."""
@@ -89,7 +89,7 @@ class EnforcedBudget:
 
     def blocks_jobs(self, now: int) -> bool:
         """Whether it refuses new Jobs now."""
-        return self.refuses_jobs and self.scope.refuses_others and now < self.acts_until
+        return self.refuses_jobs and self.scope.refuses_new_work and now < self.acts_until
 
     def selects(self, job: Job, labels: Mapping[str, str] | None) -> bool:
         """Whether the budget certainly covers the Job's pods. `labels` are its namespace's, None while not known.
@@ -116,8 +116,7 @@ class EnforcedBudget:
         """
         if not self.per_workload or self.candidate.state is State.UNKNOWN:
             return self.candidate
-        action = max((action for at, action in self.thresholds if self._reaches(percent, at)), default=Action.NONE)
-        found = State.EXCEEDED if self._reaches(percent, 100) else State.WARNING if action else State.WITHIN
+        found, action = state_and_action(self.thresholds, lambda at: self._reaches(percent, at))
         return replace(self.candidate, action=action, state=State(state or found), percent=percent)
 
     def _reaches(self, percent: int, at: int) -> bool:
@@ -178,9 +177,9 @@ def parse_budget(body: Mapping[str, object]) -> EnforcedBudget | None:
         acts_until=int(enforcement.until.timestamp()) if enforcement is not None else 0,
         refuses_jobs="Job" in enforce.kinds,
         grace_s=grace_s,
-        thresholds=tuple((t.at, Action[t.action.upper()]) for t in spec.thresholds if t.basis == "Used")
+        thresholds=tuple(Threshold(t.at, Action[t.action.upper()]) for t in spec.thresholds if t.basis == "Used")
         if spec.thresholds is not None
-        else tuple((t.at, t.action) for t in DEFAULT_THRESHOLDS),
+        else DEFAULT_THRESHOLDS,
         as_of=seconds(as_of) if as_of is not None else 0,
         ends=seconds(status.period.end) if status.period is not None else 0,
         suspend_at_percent=min((t.at for t in spec.thresholds or () if t.action == "Suspend"), default=100),

@@ -23,9 +23,9 @@ from carbonbudget_operator.api.wire_names import (
     STATE_ANNOTATION,
     SUSPEND_AT_ANNOTATION,
 )
-from carbonbudget_operator.budgets.evaluate import percent
 from carbonbudget_operator.budgets.quantity import format_energy, format_mass
 from carbonbudget_operator.budgets.strictest import Candidate, strictest
+from carbonbudget_operator.budgets.verdict import percent
 from carbonbudget_operator.enforcement.enforced_budgets import EnforcedBudget
 from carbonbudget_operator.enforcement.job import Job, instant
 from carbonbudget_operator.enforcement.patches import EventText, Patch

@@ -44,9 +44,14 @@ class BootConflicts:
     def __init__(self) -> None:
         self._nodes: dict[str, dict[str, _Boot]] = {}
 
-    def check(self, report: NodeReport, now: int) -> None:
-        """Raise Refusal for a boot that goes on after a newer one began: 503 while the newer one reports, so that
-        the agent sends the window again, then 409 for a window in the newer one's time. `now` is UTC seconds.
+    def check_and_record(self, report: NodeReport, now: int) -> None:
+        """Record the report's window as its boot's, unless the boot goes on after a newer one began.
+
+        `now` is UTC seconds.
+
+        Raises:
+            Refusal: 503 while the newer boot reports, so that the agent sends the window again; then 409 for a window
+                in the newer boot's time. Nothing is recorded.
         """
         boots = self._nodes.get(report.node)
         if boots is None:

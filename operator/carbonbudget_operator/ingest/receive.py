@@ -31,7 +31,11 @@ _MAX_LOGGED = 10_000
 
 
 class ReportReceiver:
-    """Receives the reports of one cluster. `now` returns UTC seconds."""
+    """Receives the reports of one cluster.
+
+    `verify` returns a report with its pods as the cluster knows them, at UTC seconds (PodVerification.verify).
+    `now` returns UTC seconds.
+    """
 
     def __init__(
         self,
@@ -43,10 +47,10 @@ class ReportReceiver:
         max_report_bytes: int,
         max_node_watts: int,
         registry: prometheus.CollectorRegistry,
+        verify: Callable[[NodeReport, int], NodeReport],
         now: Callable[[], float] = time.time,
         pod_days: int = 35,
         on_stored: Callable[[NodeReport], None] = lambda report: None,
-        verify: Callable[[NodeReport, int], NodeReport] = lambda report, now: report,
     ) -> None:
         self._access, self._share, self._writer, self._now = access, share, writer, now
         self._cluster, self._agent_account = cluster, agent_account
@@ -123,7 +127,7 @@ class ReportReceiver:
             raise Refusal(403, "node", f"the token is {bound}, the report is of node {report.node!r}")
         now = int(self._now())
         report_checks.check_report_is_possible(report, self._cluster, self._max_node_watts, now, self._pod_days)
-        self._boots.check(report, now)
+        self._boots.check_and_record(report, now)
         return CheckedReport(self._verify(report, now), digest)
 
     def _log_refusal(self, sender: str, refusal: Refusal) -> None:

@@ -7,7 +7,7 @@ use that a verdict is based on never falls while the budget counts the same, exc
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum, StrEnum
 
@@ -94,14 +94,17 @@ class BudgetUse:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The result of an evaluation. `block_until` and `suspend_from` are UTC seconds, 0 for neither."""
+    """The result of an evaluation. UTC seconds, 0 for neither:
+
+    `acts_until`: until when a block or a suspension is in force. `suspend_from`: when running Jobs are suspended.
+    """
 
     period: Period
     generation: int
     used_ug: int
     state: State
     action: Action
-    block_until: int
+    acts_until: int
     suspend_from: int = 0
     revised_ug: int = 0
     counted_hash: str = ""
@@ -149,7 +152,16 @@ def counts_the_same(budget: BudgetLimit, previous: Verdict | None) -> bool:
     return previous.counted_hash == budget.counted_hash
 
 
-def reach_verdict(
+def refuses_new_work(per_workload: bool) -> bool:
+    """Whether a budget's block refuses new work. A limit for each workload never does: new work has used nothing yet.
+
+    The controller, the webhook and enforcement all use this rule. The admission policy does not need it: it reads
+    only budgets with the label that the controller sets by it.
+    """
+    return not per_workload
+
+
+def verdict_on_use(
     budget: BudgetLimit,
     use: BudgetUse,
     forecast_ug: int | None,
@@ -169,40 +181,53 @@ def reach_verdict(
         state = State.EXCEEDED if state is State.EXCEEDED else State.WITHIN
     if state is State.WITHIN and _forecast_over(budget, forecast_ug, previous):
         state = State.WARNING
-    blocks = terms.acts and (action is Action.SUSPEND or (action is Action.BLOCK and not budget.per_workload))
+    blocks = action is Action.BLOCK and refuses_new_work(budget.per_workload)
+    acts = terms.acts and (blocks or action is Action.SUSPEND)
     return Verdict(
         period=budget.period,
         generation=budget.generation,
         used_ug=use.used_ug,
         state=state,
         action=action,
-        block_until=_until(budget.period, now, terms.fresh_for_s, previous) if blocks else 0,
-        suspend_from=_suspend_from(budget, now, previous) if blocks and action is Action.SUSPEND else 0,
+        acts_until=_until(budget.period, now, terms.fresh_for_s, previous) if acts else 0,
+        suspend_from=_suspend_from(budget, now, previous) if acts and action is Action.SUSPEND else 0,
         revised_ug=use.revised_ug,
         counted_hash=budget.counted_hash,
     )
 
 
-def run_verdict(budget: BudgetLimit, verdict: Verdict, used_ug: int) -> Verdict:
+def verdict_on_run(budget: BudgetLimit, verdict: Verdict, used_ug: int) -> Verdict:
     """The verdict on one workload by its own use. `verdict` is that of the workload that used most.
 
     The workload gets its share of the revision, rounded up. The result has no block and no suspension: these are the
     budget's.
     """
-    use = BudgetUse(used_ug, min(used_ug, -(-verdict.revised_ug * used_ug // max(1, verdict.used_ug))))
+    use = BudgetUse(used_ug, min(used_ug, revision_share_ug(verdict.revised_ug, used_ug, verdict.used_ug)))
     state, action = _state_and_action(budget, use)
     return replace(
-        verdict, used_ug=used_ug, revised_ug=use.revised_ug, state=state, action=action, block_until=0, suspend_from=0
+        verdict, used_ug=used_ug, revised_ug=use.revised_ug, state=state, action=action, acts_until=0, suspend_from=0
     )
 
 
 def _state_and_action(budget: BudgetLimit, use: BudgetUse) -> tuple[State, Action]:
     """By the use alone: the strongest action of the thresholds that it reaches, and the state that follows."""
-    found = (t.action for t in budget.thresholds if reached(use.unrevised_ug, budget.limit_ug, t.at))
-    action = max(found, default=Action.NONE)
-    if reached(use.unrevised_ug, budget.limit_ug, 100):
+    return state_and_action(budget.thresholds, lambda at: reached(use.unrevised_ug, budget.limit_ug, at))
+
+
+def state_and_action(thresholds: Sequence[Threshold], reaches: Callable[[int], bool]) -> tuple[State, Action]:
+    """The strongest action of the thresholds that are reached, and the state that follows.
+
+    `reaches(at)`: whether the use is at or above `at` per cent of the limit.
+    """
+    action = max((t.action for t in thresholds if reaches(t.at)), default=Action.NONE)
+    if reaches(100):
         return State.EXCEEDED, action
     return State.WARNING if action else State.WITHIN, action
+
+
+def revision_share_ug(revision_ug: int, used_ug: int, all_used_ug: int) -> int:
+    """A workload's share, rounded up, of a revision that is known for `all_used_ug` together."""
+    return -(-revision_ug * used_ug // max(1, all_used_ug))
 
 
 def reached(used_ug: int, limit_ug: int, at: int) -> bool:
@@ -223,7 +248,7 @@ def _forecast_over(budget: BudgetLimit, forecast_ug: int | None, previous: Verdi
 
 def _until(period: Period, now: int, fresh_for_s: int, previous: Verdict | None) -> int:
     until = min(period.end, now + fresh_for_s)
-    held = previous.block_until if previous is not None else 0
+    held = previous.acts_until if previous is not None else 0
     # The end of the period needs no renewal; a previous `until` beyond it is of another budget.
     if held <= period.end and (held == period.end or held - now > fresh_for_s // 2) and held > now:
         until = min(held, until)

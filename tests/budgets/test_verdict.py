@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from carbonbudget_operator.budgets.evaluate import (
+from carbonbudget_operator.budgets.period import Period
+from carbonbudget_operator.budgets.verdict import (
     DEFAULT_THRESHOLDS,
     Action,
     BudgetLimit,
@@ -16,9 +17,8 @@ from carbonbudget_operator.budgets.evaluate import (
     Threshold,
     Verdict,
     effective_use,
-    reach_verdict,
+    verdict_on_use,
 )
-from carbonbudget_operator.budgets.period import Period
 
 BLOCKING = (Threshold(80, Action.WARN), Threshold(100, Action.BLOCK))
 SUSPENDING = (*BLOCKING, Threshold(120, Action.SUSPEND))
@@ -33,7 +33,7 @@ def a_budget(limit_ug: int = 1000, thresholds: tuple[Threshold, ...] = BLOCKING,
 def judged(
     budget: BudgetLimit, used_ug: int, now: int, former: Verdict | None = None, forecast_ug: int | None = None
 ) -> Verdict:
-    return reach_verdict(budget, effective_use(budget, used_ug, 0, former), forecast_ug, now, TERMS, former)
+    return verdict_on_use(budget, effective_use(budget, used_ug, 0, former), forecast_ug, now, TERMS, former)
 
 
 @pytest.mark.parametrize(
@@ -49,12 +49,12 @@ def judged(
 def test_a_threshold_acts_from_its_per_cent_on(used_ug: int, state: State, action: Action) -> None:
     verdict = judged(a_budget(), used_ug, HOUR)
     assert (verdict.state, verdict.action) == (state, action)
-    assert (verdict.block_until > 0) == (action is Action.BLOCK)
+    assert (verdict.acts_until > 0) == (action is Action.BLOCK)
 
 
 def test_without_thresholds_a_budget_only_warns() -> None:
     verdict = judged(a_budget(thresholds=DEFAULT_THRESHOLDS), 5000, HOUR)
-    assert (verdict.state, verdict.action, verdict.block_until) == (State.EXCEEDED, Action.WARN, 0)
+    assert (verdict.state, verdict.action, verdict.acts_until) == (State.EXCEEDED, Action.WARN, 0)
 
 
 @pytest.mark.parametrize(("used_ug", "state", "percent"), [(0, State.WITHIN, 0), (1, State.EXCEEDED, 100)])
@@ -65,20 +65,20 @@ def test_a_limit_of_nothing_is_exceeded_by_anything(used_ug: int, state: State, 
 
 def test_a_block_is_renewed_at_half_of_its_time_and_not_before() -> None:
     first = judged(a_budget(), 1000, 0)
-    assert first.block_until == 6 * HOUR
-    assert judged(a_budget(), 1000, 3 * HOUR - 1, first).block_until == 6 * HOUR
-    assert judged(a_budget(), 1000, 3 * HOUR, first).block_until == 9 * HOUR
+    assert first.acts_until == 6 * HOUR
+    assert judged(a_budget(), 1000, 3 * HOUR - 1, first).acts_until == 6 * HOUR
+    assert judged(a_budget(), 1000, 3 * HOUR, first).acts_until == 9 * HOUR
 
 
 def test_a_block_ends_with_its_period_and_needs_no_renewal_then() -> None:
     first = judged(a_budget(end=4 * HOUR), 1000, 0)
-    assert first.block_until == 4 * HOUR
-    assert judged(a_budget(end=4 * HOUR), 1000, 4 * HOUR - 1, first).block_until == 4 * HOUR
+    assert first.acts_until == 4 * HOUR
+    assert judged(a_budget(end=4 * HOUR), 1000, 4 * HOUR - 1, first).acts_until == 4 * HOUR
 
 
 @pytest.mark.parametrize("now", [-1, 100 * HOUR])
 def test_outside_its_period_a_budget_blocks_nothing(now: int) -> None:
-    assert judged(a_budget(), 5000, now).block_until == 0
+    assert judged(a_budget(), 5000, now).acts_until == 0
 
 
 def test_a_use_that_falls_keeps_the_former_verdict() -> None:
@@ -92,7 +92,7 @@ def test_a_budget_that_counts_other_pods_and_a_new_period_start_from_the_newest_
     edited = replace(a_budget(), generation=2, counted_hash="b")
     assert judged(edited, 10, 2 * HOUR, former).state is State.WITHIN
     renewed = replace(a_budget(), period=Period(100 * HOUR, 200 * HOUR))
-    assert judged(renewed, 10, 101 * HOUR, former).block_until == 0
+    assert judged(renewed, 10, 101 * HOUR, former).acts_until == 0
 
 
 def test_a_lowered_limit_keeps_a_threshold_that_was_reached() -> None:
@@ -118,7 +118,7 @@ def test_suspension_blocks_too_and_its_grace_begins_once() -> None:
     assert (blocked.action, blocked.suspend_from) == (Action.BLOCK, 0)
     first = judged(budget, 1200, 2 * HOUR, blocked)
     assert (first.action, first.suspend_from) == (Action.SUSPEND, 2 * HOUR + 1800)
-    assert first.block_until > 2 * HOUR
+    assert first.acts_until > 2 * HOUR
     later = judged(budget, 1300, 9 * HOUR, first)
     assert later.suspend_from == first.suspend_from
     edited = judged(replace(budget, generation=2, grace_s=60), 1300, 10 * HOUR, later)
@@ -130,21 +130,21 @@ def test_suspension_blocks_too_and_its_grace_begins_once() -> None:
 
 def test_a_budget_per_workload_blocks_nobody_else_and_still_suspends() -> None:
     budget = replace(a_budget(thresholds=SUSPENDING), per_workload=True)
-    assert judged(budget, 1100, HOUR).block_until == 0
-    assert judged(budget, 1200, HOUR).block_until > 0
+    assert judged(budget, 1100, HOUR).acts_until == 0
+    assert judged(budget, 1200, HOUR).acts_until > 0
     assert judged(budget, 1200, HOUR).suspend_from > 0
 
 
 def test_where_budgets_do_not_act_the_action_is_told_and_not_taken() -> None:
-    verdict = reach_verdict(
+    verdict = verdict_on_use(
         a_budget(thresholds=SUSPENDING), BudgetUse(1200), None, HOUR, EnforcementTerms(6 * HOUR, acts=False), None
     )
-    assert (verdict.action, verdict.block_until, verdict.suspend_from) == (Action.SUSPEND, 0, 0)
+    assert (verdict.action, verdict.acts_until, verdict.suspend_from) == (Action.SUSPEND, 0, 0)
 
 
 def test_a_forecast_over_the_limit_warns_and_acts_on_nothing() -> None:
     verdict = judged(a_budget(), 100, HOUR, forecast_ug=1001)
-    assert (verdict.state, verdict.action, verdict.block_until) == (State.WARNING, Action.NONE, 0)
+    assert (verdict.state, verdict.action, verdict.acts_until) == (State.WARNING, Action.NONE, 0)
     assert judged(a_budget(), 100, HOUR, forecast_ug=1000).state is State.WITHIN
 
 
@@ -163,11 +163,11 @@ def test_more_use_never_gets_a_milder_verdict_and_no_block_outlasts_its_period(
     limit_ug: int, used_ug: int, more_ug: int, end: int, now: int, fresh_for_s: int
 ) -> None:
     budget = a_budget(limit_ug, SUSPENDING, end)
-    milder = reach_verdict(budget, BudgetUse(used_ug), None, now, EnforcementTerms(fresh_for_s), None)
-    stricter = reach_verdict(budget, BudgetUse(used_ug + more_ug), None, now, EnforcementTerms(fresh_for_s), None)
+    milder = verdict_on_use(budget, BudgetUse(used_ug), None, now, EnforcementTerms(fresh_for_s), None)
+    stricter = verdict_on_use(budget, BudgetUse(used_ug + more_ug), None, now, EnforcementTerms(fresh_for_s), None)
     assert milder.action <= stricter.action
     for verdict in (milder, stricter):
-        assert verdict.block_until <= min(end, now + fresh_for_s)
+        assert verdict.acts_until <= min(end, now + fresh_for_s)
 
 
 @given(st.lists(st.sampled_from([*SUSPENDING, Threshold(50, Action.WARN)]), min_size=1), st.integers(0, 2000))

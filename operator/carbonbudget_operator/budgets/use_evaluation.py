@@ -1,4 +1,4 @@
-"""The assessment of one budget at one time: from the server's answer and the previous record to the next record.
+"""Evaluates one budget's use at one time: from the server's answer and the previous record to the next record.
 
 It combines all rules of this package and does no I/O, so a test can replay any history.
 """
@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from carbonbudget_operator.budgets.evaluate import (
+from carbonbudget_operator.budgets.forecast import Forecast, WeeklyProfile, forecast_use, steady
+from carbonbudget_operator.budgets.settled_use import SettledComparison, SettledUse, compare_settled
+from carbonbudget_operator.budgets.verdict import (
     Action,
     BudgetLimit,
     BudgetUse,
@@ -16,10 +18,9 @@ from carbonbudget_operator.budgets.evaluate import (
     Verdict,
     counts_the_same,
     effective_use,
-    reach_verdict,
+    revision_share_ug,
+    verdict_on_use,
 )
-from carbonbudget_operator.budgets.forecast import Forecast, WeeklyProfile, forecast_use, steady
-from carbonbudget_operator.budgets.settled_use import SettledComparison, SettledUse, compare_settled
 
 # Data that is this old is missing. Shorter gaps are a server or a node that restarts.
 MISSING_AFTER_S = 900
@@ -53,8 +54,11 @@ class ReportedUse:
 
 
 @dataclass(frozen=True, slots=True)
-class Assessment:
-    """The result. `lost`: the ledger has lost facts, so the previous figures stay. `missing`: the data is too old."""
+class UseEvaluation:
+    """The result of `evaluate_use`.
+
+    `lost`: the ledger has lost facts, so the previous figures stay. `missing`: the data is too old.
+    """
 
     record: EvaluationRecord
     forecast_ug: int | None
@@ -62,15 +66,15 @@ class Assessment:
     missing: bool
 
 
-def assess(
+def evaluate_use(
     budget: BudgetLimit,
     reported: ReportedUse,
     week: WeeklyProfile | None,
     now: int,
     terms: EnforcementTerms,
     previous: EvaluationRecord | None,
-) -> Assessment:
-    """The assessment at `now` (UTC seconds) from the server's figures. `week` is None while no profile is known."""
+) -> UseEvaluation:
+    """Evaluate the use at `now` (UTC seconds) by the server's figures. `week` is None while no profile is known."""
     verdict = previous.verdict if previous is not None else None
     comparison = None
     if previous is not None and previous.settled is not None and counts_the_same(budget, verdict):
@@ -88,14 +92,14 @@ def assess(
     if comparison is not None and (lost or settled is None):
         settled = comparison.settled
     missing = now - reported.data_through > MISSING_AFTER_S
-    made = reach_verdict(budget, use, expected.forecast_ug if expected else None, now, terms, verdict)
+    made = verdict_on_use(budget, use, expected.forecast_ug if expected else None, now, terms, verdict)
     if missing and budget.unknown_without_data:
         made = _unknown(made)
     at = _exhausted_at(budget, made, expected, now, previous)
-    return Assessment(EvaluationRecord(made, settled, at), shown.forecast_ug if shown else None, lost, missing)
+    return UseEvaluation(EvaluationRecord(made, settled, at), shown.forecast_ug if shown else None, lost, missing)
 
 
-def assess_without_answer(
+def evaluate_without_use(
     budget: BudgetLimit, missing_since: int, now: int, terms: EnforcementTerms, previous: EvaluationRecord | None
 ) -> EvaluationRecord | None:
     """The record at `now` while the server does not answer. `missing_since`: the time up to which there were data.
@@ -110,7 +114,7 @@ def assess_without_answer(
     verdict = previous.verdict
     if budget.unknown_without_data and now - missing_since > MISSING_AFTER_S:
         return replace(previous, verdict=_unknown(verdict))
-    made = reach_verdict(budget, verdict.use, None, now, terms, verdict)
+    made = verdict_on_use(budget, verdict.use, None, now, terms, verdict)
     return replace(previous, verdict=replace(made, generation=verdict.generation, counted_hash=verdict.counted_hash))
 
 
@@ -141,11 +145,11 @@ def _use(
     revision_ug = comparison.revision_ug if comparison is not None else 0
     if not budget.per_workload:
         return effective_use(budget, reported.used_ug, revision_ug, previous)
-    # The revision is known for all pods together. A workload gets its share, rounded up.
-    share_ug = -(-revision_ug * reported.most_ug // max(1, reported.used_ug))
+    # The revision is known for all pods together.
+    share_ug = revision_share_ug(revision_ug, reported.most_ug, reported.used_ug)
     return effective_use(budget, reported.most_ug, share_ug, previous)
 
 
 def _unknown(verdict: Verdict) -> Verdict:
     """The verdict without state and action. The use stays, for the time when there are data again."""
-    return replace(verdict, state=State.UNKNOWN, action=Action.NONE, block_until=0, suspend_from=0)
+    return replace(verdict, state=State.UNKNOWN, action=Action.NONE, acts_until=0, suspend_from=0)

@@ -6,17 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from carbonbudget_operator.budgets.assessment import (
+from carbonbudget_operator.budgets.period import Period
+from carbonbudget_operator.budgets.settled_use import SettledUse, settled_hour_end
+from carbonbudget_operator.budgets.use_evaluation import (
     MISSING_AFTER_S,
-    Assessment,
     EvaluationRecord,
     ReportedUse,
-    assess,
-    assess_without_answer,
+    UseEvaluation,
+    evaluate_use,
+    evaluate_without_use,
 )
-from carbonbudget_operator.budgets.evaluate import Action, BudgetLimit, EnforcementTerms, State, Threshold
-from carbonbudget_operator.budgets.period import Period
-from carbonbudget_operator.budgets.settled_use import SettledUse, settled_through
+from carbonbudget_operator.budgets.verdict import Action, BudgetLimit, EnforcementTerms, State, Threshold
 
 HOUR = 3600
 THRESHOLDS = (Threshold(80, Action.WARN), Threshold(100, Action.BLOCK), Threshold(150, Action.SUSPEND))
@@ -47,9 +47,9 @@ class Ledger:
 
 
 def judged(
-    ledger: Ledger, former: Assessment | None = None, now: int = 2 * HOUR, budget: BudgetLimit = BUDGET
-) -> Assessment:
-    return assess(budget, ledger.answer(now), None, now, TERMS, former.record if former else None)
+    ledger: Ledger, former: UseEvaluation | None = None, now: int = 2 * HOUR, budget: BudgetLimit = BUDGET
+) -> UseEvaluation:
+    return evaluate_use(budget, ledger.answer(now), None, now, TERMS, former.record if former else None)
 
 
 def test_a_revision_upwards_is_shown_and_does_not_act() -> None:
@@ -149,10 +149,10 @@ def test_a_raised_limit_is_not_exhausted_also_where_there_is_no_forecast() -> No
 
 def test_hours_are_settled_when_they_are_over_and_everybody_has_reported() -> None:
     period = Period(HOUR // 2, 10 * HOUR)
-    assert settled_through(period, HOUR - 1) == 0
-    assert settled_through(period, HOUR) == HOUR
-    assert settled_through(period, 3 * HOUR + 59) == 3 * HOUR
-    assert settled_through(period, 99 * HOUR) == 10 * HOUR
+    assert settled_hour_end(period, HOUR - 1) == 0
+    assert settled_hour_end(period, HOUR) == HOUR
+    assert settled_hour_end(period, 3 * HOUR + 59) == 3 * HOUR
+    assert settled_hour_end(period, 99 * HOUR) == 10 * HOUR
 
 
 # --- no data ---------------------------------------------------------------------------------------------------------
@@ -162,28 +162,28 @@ CAREFUL = replace(BUDGET, unknown_without_data=True)
 
 
 def test_without_an_answer_the_last_verdict_stands_and_its_block_is_renewed() -> None:
-    record = assess_without_answer(BUDGET, 2 * HOUR, 7 * HOUR, TERMS, OVER)
+    record = evaluate_without_use(BUDGET, 2 * HOUR, 7 * HOUR, TERMS, OVER)
     assert record is not None
-    assert (record.verdict.state, record.verdict.block_until) == (State.EXCEEDED, 13 * HOUR)
+    assert (record.verdict.state, record.verdict.acts_until) == (State.EXCEEDED, 13 * HOUR)
 
 
 def test_a_limit_that_is_raised_while_there_is_no_answer_lets_go() -> None:
     raised = replace(BUDGET, limit_ug=5000, generation=2)
-    record = assess_without_answer(raised, 2 * HOUR, 3 * HOUR, TERMS, OVER)
+    record = evaluate_without_use(raised, 2 * HOUR, 3 * HOUR, TERMS, OVER)
     assert record is not None
-    assert (record.verdict.state, record.verdict.block_until) == (State.WITHIN, 0)
+    assert (record.verdict.state, record.verdict.acts_until) == (State.WITHIN, 0)
 
 
 @pytest.mark.parametrize("unknown", [False, True])
 def test_a_budget_that_counts_other_pods_since_there_was_no_answer_starts_again_with_the_next(unknown: bool) -> None:
     """Fewer pods may count since: their smaller use is no loss, and the old one binds nothing."""
     edited = replace(OTHER_PODS, unknown_without_data=unknown)
-    away = assess_without_answer(edited, 2 * HOUR, 3 * HOUR, TERMS, OVER)
+    away = evaluate_without_use(edited, 2 * HOUR, 3 * HOUR, TERMS, OVER)
     assert away is not None
     # The figures are still those of what was counted before.
     assert (away.verdict.generation, away.verdict.counted_hash) == (BUDGET.generation, BUDGET.counted_hash)
-    still = assess_without_answer(edited, 2 * HOUR, 4 * HOUR, TERMS, away)
-    back = assess(edited, Ledger(settled_uj=10).answer(5 * HOUR), None, 5 * HOUR, TERMS, still)
+    still = evaluate_without_use(edited, 2 * HOUR, 4 * HOUR, TERMS, away)
+    back = evaluate_use(edited, Ledger(settled_uj=10).answer(5 * HOUR), None, 5 * HOUR, TERMS, still)
     assert not back.lost
     verdict = back.record.verdict
     assert (verdict.used_ug, verdict.state, verdict.generation) == (10, State.WITHIN, 2)
@@ -191,34 +191,34 @@ def test_a_budget_that_counts_other_pods_since_there_was_no_answer_starts_again_
 
 def test_a_limit_that_is_lowered_while_there_is_no_answer_keeps_the_use_of_before() -> None:
     edited = replace(BUDGET, generation=2, limit_ug=500)
-    away = assess_without_answer(edited, 2 * HOUR, 3 * HOUR, TERMS, OVER)
-    back = assess(edited, Ledger(open_uj=900).answer(5 * HOUR), None, 5 * HOUR, TERMS, away)
+    away = evaluate_without_use(edited, 2 * HOUR, 3 * HOUR, TERMS, OVER)
+    back = evaluate_use(edited, Ledger(open_uj=900).answer(5 * HOUR), None, 5 * HOUR, TERMS, away)
     assert back.record.verdict.used_ug == 1000
 
 
 @pytest.mark.parametrize("known", [None, OVER])
 def test_of_a_period_without_any_answer_nothing_is_known(known: EvaluationRecord | None) -> None:
     renewed = replace(BUDGET, period=Period(100 * HOUR, 200 * HOUR))
-    assert assess_without_answer(renewed, 0, 101 * HOUR, TERMS, known) is None
+    assert evaluate_without_use(renewed, 0, 101 * HOUR, TERMS, known) is None
 
 
 def test_where_it_is_asked_for_missing_data_drop_the_verdict_but_a_restart_does_not() -> None:
-    short = assess_without_answer(CAREFUL, 2 * HOUR, 2 * HOUR + MISSING_AFTER_S, TERMS, OVER)
+    short = evaluate_without_use(CAREFUL, 2 * HOUR, 2 * HOUR + MISSING_AFTER_S, TERMS, OVER)
     assert short is not None
     assert short.verdict.state is State.EXCEEDED
-    long = assess_without_answer(CAREFUL, 2 * HOUR, 2 * HOUR + MISSING_AFTER_S + 1, TERMS, OVER)
+    long = evaluate_without_use(CAREFUL, 2 * HOUR, 2 * HOUR + MISSING_AFTER_S + 1, TERMS, OVER)
     assert long is not None
-    assert (long.verdict.state, long.verdict.action, long.verdict.block_until) == (State.UNKNOWN, Action.NONE, 0)
+    assert (long.verdict.state, long.verdict.action, long.verdict.acts_until) == (State.UNKNOWN, Action.NONE, 0)
     assert long.verdict.used_ug == 1000
-    back = assess(CAREFUL, Ledger(settled_uj=1000).answer(4 * HOUR), None, 4 * HOUR, TERMS, long)
+    back = evaluate_use(CAREFUL, Ledger(settled_uj=1000).answer(4 * HOUR), None, 4 * HOUR, TERMS, long)
     assert back.record.verdict.action is Action.BLOCK
 
 
 def test_an_answer_of_old_data_is_missing_data_too() -> None:
     reading = replace(Ledger(settled_uj=1000).answer(2 * HOUR), data_through=HOUR)
-    stale = assess(CAREFUL, reading, None, 2 * HOUR, TERMS, OVER)
+    stale = evaluate_use(CAREFUL, reading, None, 2 * HOUR, TERMS, OVER)
     assert (stale.missing, stale.record.verdict.state) == (True, State.UNKNOWN)
-    assert assess(BUDGET, reading, None, 2 * HOUR, TERMS, OVER).record.verdict.state is State.EXCEEDED
+    assert evaluate_use(BUDGET, reading, None, 2 * HOUR, TERMS, OVER).record.verdict.state is State.EXCEEDED
 
 
 # --- laws ------------------------------------------------------------------------------------------------------------

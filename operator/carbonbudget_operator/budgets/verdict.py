@@ -258,7 +258,9 @@ def _until(period: Period, now: int, fresh_for_s: int, previous: Verdict | None)
 def _suspend_from(budget: BudgetLimit, now: int, previous: Verdict | None) -> int:
     """The grace starts once in a period, when Suspend is first reached.
 
-    An edit does not start it again, unless other pods are counted after it: these were not announced.
+    An edit does not start it again, unless other pods are counted after it: these were not announced. Nor does an edit
+    that could not be evaluated: the verdict that is read from such a status has no action, but its suspension's start.
     """
-    held = counts_the_same(budget, previous) and previous is not None and previous.action is Action.SUSPEND
-    return previous.suspend_from if held and previous is not None and previous.suspend_from else now + budget.grace_s
+    if previous is not None and counts_the_same(budget, previous) and previous.suspend_from:
+        return previous.suspend_from
+    return now + budget.grace_s

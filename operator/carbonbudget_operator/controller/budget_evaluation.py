@@ -35,7 +35,7 @@ from carbonbudget_operator.controller.conditions import (
 from carbonbudget_operator.controller.history import history
 from carbonbudget_operator.controller.prepared_budget import PreparedBudget
 from carbonbudget_operator.controller.run_limits import RunOverThreshold, runs_over
-from carbonbudget_operator.controller.status_json import DesiredObject, Status, details, evaluation_fields
+from carbonbudget_operator.controller.status_json import DesiredObject, Status, details, evaluation_fields, instant
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +144,8 @@ def evaluate_without_answer(
 def evaluate_invalid(stored: StoredBudget, sentence: str, now: int) -> BudgetEvaluation:
     """A budget that cannot be evaluated: it is not ready and blocks nothing.
 
-    `observedGeneration` stays that of the last evaluation, because its figures stay.
+    `observedGeneration` stays that of the last evaluation, because its figures stay. So does `suspendFrom`, in an
+    `enforcement` that is over: a valid edit after a restart does not begin the grace again.
     """
     generation = stored.metadata.get("generation")
     condition = bad_spec(sentence)
@@ -154,7 +155,7 @@ def evaluate_invalid(stored: StoredBudget, sentence: str, now: int) -> BudgetEva
         "state": State.UNKNOWN.value,
         "message": sentence,
         "action": "",
-        "enforcement": None,
+        "enforcement": _ended_suspension(stored, now),
         "conditions": [
             {
                 "type": condition.type,
@@ -189,6 +190,16 @@ def _stands_in(prepared: PreparedBudget, answers: PeriodAnswers) -> bool:
 def _blocks(prepared: PreparedBudget, made: EvaluationRecord) -> bool:
     """Whether the object needs the blocking label, by which the policy's binding selects it."""
     return bool(made.verdict.acts_until) and refuses_new_work(prepared.budget_limit.per_workload)
+
+
+def _ended_suspension(stored: StoredBudget, now: int) -> Status | None:
+    """The suspension that the status shows, ended at `now` if it was still in force; None without one."""
+    enforcement = at(stored.body, "status", "enforcement")
+    until, suspend_from = instant(enforcement.get("until")), instant(enforcement.get("suspendFrom"))
+    if until is None or suspend_from is None:
+        return None
+    ended = min(int(until), now)  # it stays the same from then on, so that the status is written once
+    return {"action": "Suspend", "until": format_time(ended), "suspendFrom": format_time(int(suspend_from))}
 
 
 def _conditions(stored: StoredBudget) -> list[Mapping[str, object]]:

@@ -133,12 +133,14 @@ class EvaluationLoop:
         if stored is None or self._states.get(key, ("",))[0] != stored.uid:
             return False
         uid, record = self._records.get(key, ("", None))
-        acts_until = record.verdict.acts_until if record is not None and uid == stored.uid else 0
         try:
             enforcement = stored.budget_object.status.enforcement
         except ValueError:
             return True  # the object cannot be parsed, so no write can come back
-        return (seconds(enforcement.until) if enforcement is not None else 0) == acts_until
+        shown_until = seconds(enforcement.until) if enforcement is not None else 0
+        if record is None or uid != stored.uid:  # not valid since the start: what its status shows must be over
+            return shown_until <= self._now()
+        return shown_until == record.verdict.acts_until
 
     def _for_each(
         self, stored: Mapping[str, StoredBudget], keys: Iterable[str], step: Callable[[str], _Made], now: int

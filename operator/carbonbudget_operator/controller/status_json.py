@@ -124,7 +124,7 @@ def _breakdown(prepared: PreparedBudget, parts: UseComponents) -> Status:
 
 def _aged(body: Mapping[str, object], previous: Mapping[str, object], status: Status) -> bool:
     """Whether figures moved since the status was written, and that is long ago."""
-    before, now = (_instant(one.get("observedAt")) for one in (previous, status))
+    before, now = (instant(one.get("observedAt")) for one in (previous, status))
     if before is None or now is None:
         return False
     moved = any(previous.get(key) != _whole(status[key]) for key in ("usedMicrograms", "topWorkloads") if key in status)
@@ -132,10 +132,11 @@ def _aged(body: Mapping[str, object], previous: Mapping[str, object], status: St
     return moved and now - before >= _FRESH_S - crc32(uid.encode()) % (_FRESH_S // 2)
 
 
-def _instant(text: object) -> float | None:
+def instant(text: object) -> float | None:
+    """UTC seconds of an instant in a status; None if it is none."""
     try:
         return dt.datetime.fromisoformat(str(text)).timestamp()
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
 
 

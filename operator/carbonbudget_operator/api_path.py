@@ -39,12 +39,13 @@ def is_label(text: str) -> bool:
 class ApiPath:
     """The path of a collection, an object or its subresource. The parts are checked in `text`, not before.
 
-    `group` is empty for the core API; `resource` is empty for the list of a version's resources. Without `namespace`
-    the path is cluster-wide or covers all namespaces; without `name` it is the collection. An empty name is invalid.
+    `group` is empty for the core API; `resource` is empty for the list of a version's resources, `version` is None for
+    the list of a group's versions. Without `namespace` the path is cluster-wide or covers all namespaces; without
+    `name` it is the collection. An empty name is invalid.
     """
 
     group: str
-    version: str
+    version: str | None
     resource: str = ""
     namespace: str | None = None
     name: str | None = None
@@ -82,6 +83,8 @@ class ApiPath:
         for what, part, valid in checks:
             if part is not None and not valid(part):
                 raise InvalidPath(f"{printable(part, _MAX_LABEL)!r} is not a valid {what} in Kubernetes")
+        if self.version is None and (self.resource or not self.group):
+            raise InvalidPath("the path has no version: only an API group has a list of versions")
         if (self.name is None and self.subresource is not None) or (self.namespace is not None and not self.resource):
             raise InvalidPath("the path has a subresource without a name, or a namespace without a resource")
         return str(self)
@@ -89,7 +92,7 @@ class ApiPath:
     def __str__(self) -> str:
         """For people, logs and metrics. Each part is quoted and not checked."""
         parts = ["apis", self.group] if self.group else ["api"]
-        parts.append(self.version)
+        parts += [self.version] if self.version is not None else []
         parts += ["namespaces", self.namespace] if self.namespace is not None else []
         parts += [part for part in (self.resource or None, self.name, self.subresource) if part is not None]
         return "/" + "/".join(quote(part, safe="") for part in parts)

@@ -42,8 +42,10 @@ class Cluster:
         if asked.method == "PATCH":
             return self._patch(asked)
         group, _, _ = asked.path.rpartition("/")
-        if group == KUEUE and not self.may_discover:
+        if KUEUE in (group, asked.path) and not self.may_discover:
             return FORBIDDEN
+        if asked.path == KUEUE:
+            return Said({"versions": [{"version": version} for version in self.kueue]}) if self.kueue else NOT_FOUND
         if asked.path.startswith(f"{KUEUE}/") and asked.path.split("/")[3] not in self.kueue:
             return NOT_FOUND
         if group == KUEUE:

@@ -21,16 +21,31 @@ from carbonbudget_operator.kube.credentials import Credentials
 from carbonbudget_operator.server_client import ServerClient
 from carbonbudget_operator.settings import EnforcementSettings
 
+GROUP_PATH = "/apis/kueue.x-k8s.io"
+NEWEST_FIRST = ["v1", "v1beta2", "v1beta1", "v1alpha1"]
+
 
 @asynccontextmanager
 async def an_api_server(
-    statuses: dict[str, int], without_workloads: Collection[str] = ()
+    statuses: dict[str, int], without_workloads: Collection[str] = (), preferred: str = ""
 ) -> AsyncIterator[tuple[KubeClient, list[str]]]:
-    """By version of Kueue's API the status of the answer, 404 for others; and the paths that were asked."""
+    """By version of Kueue's API the status of the answer, 404 for others; and the paths that were asked.
+
+    `preferred`: the version that the API server prefers; the newest if it is empty. "group" has the group's status.
+    """
     asked: list[str] = []
+
+    def the_group() -> web.Response:
+        listed = sorted((version for version in statuses if version != "group"), key=NEWEST_FIRST.index)
+        names = [{"groupVersion": f"kueue.x-k8s.io/{version}", "version": version} for version in listed]
+        first = {"version": preferred or listed[0]} if listed else {}
+        body = {"kind": "APIGroup", "versions": names, "preferredVersion": first}
+        return web.json_response(body, status=statuses.get("group", 200 if listed else 404))
 
     async def answer(request: web.Request) -> web.Response:
         asked.append(request.path)
+        if request.path == GROUP_PATH:
+            return the_group()
         version = request.path.split("/")[3]
         status = statuses.get(version, 404)
         resources = [{"name": "clusterqueues"}, {"name": "workloads/status"}]
@@ -62,6 +77,32 @@ async def an_api_server(
 async def test_it_is_the_newest_that_is_served(served: list[str], used: str) -> None:
     async with an_api_server(dict.fromkeys(served, 200)) as (client, _):
         assert await served_version(client) == used
+
+
+async def test_it_is_the_one_that_the_api_server_prefers_even_if_it_serves_a_newer_one() -> None:
+    """A new version is served some releases before it is preferred, and may have other fields until then."""
+    served = dict.fromkeys(["v1", "v1beta2", "v1beta1"], 200)
+    async with an_api_server(served, preferred="v1beta2") as (client, _):
+        assert await served_version(client) == "v1beta2"
+
+
+async def test_a_preferred_version_without_workloads_or_unknown_to_us_gives_way_to_the_newest_other() -> None:
+    served = dict.fromkeys(["v1beta2", "v1beta1", "v1alpha1"], 200)
+    async with an_api_server(served, ["v1beta2"], preferred="v1beta2") as (client, _):
+        assert await served_version(client) == "v1beta1"
+    async with an_api_server(served, preferred="v1alpha1") as (client, _):
+        assert await served_version(client) == "v1beta2"
+
+
+async def test_a_version_that_the_api_server_does_not_list_is_not_asked_for() -> None:
+    async with an_api_server({"v1beta2": 200}) as (client, asked):
+        assert await served_version(client) == "v1beta2"
+    assert asked == [GROUP_PATH, f"{GROUP_PATH}/v1beta2"]
+
+
+async def test_a_version_that_a_cached_list_still_names_is_passed_over() -> None:
+    async with an_api_server({"v1": 404, "v1beta2": 200}) as (client, _):
+        assert await served_version(client) == "v1beta2"
 
 
 async def test_a_version_that_serves_other_kinds_but_no_workloads_is_passed_over() -> None:
@@ -116,7 +157,7 @@ async def test_the_controller_goes_by_it_and_by_its_setting_where_it_is_unknown(
 async def test_an_api_server_that_is_away_at_the_start_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """By the setting's version Kueue 0.17 refuses writes, and nothing would change that until the next start."""
     monkeypatch.setattr("carbonbudget_operator.enforcement.enforcement_loop._KUEUE_RETRY_S", 0.01)
-    statuses = {"v1": 503, "v1beta1": 200, "v1beta2": 200}
+    statuses = {"group": 503, "v1beta1": 200, "v1beta2": 200}
     async with an_api_server(statuses) as (client, asked):
         loop = EnforcementLoop(
             client, ServerClient("http://127.0.0.1:1", None, lambda: ""), dict, asyncio.Event(), dict, ConflictStore(),
@@ -126,7 +167,7 @@ async def test_an_api_server_that_is_away_at_the_start_is_asked_again(monkeypatc
         async with asyncio.timeout(20):
             while not asked:  # noqa: ASYNC110 - the server has no event to wait for
                 await asyncio.sleep(0.01)
-            statuses["v1"] = 404
+            statuses["group"] = 200
             while not (lists := [one for one in asked if one.endswith("/workloads")]):  # noqa: ASYNC110 - the same
                 await asyncio.sleep(0.01)
         following.cancel()

@@ -28,6 +28,7 @@ DEPLOYMENTS = ApiPath("apps", "v1", "deployments")
     [
         (ApiPath("", "v1", "namespaces"), "/api/v1/namespaces"),
         (ApiPath("apps", "v1"), "/apis/apps/v1"),
+        (ApiPath("apps", None), "/apis/apps"),
         (DEPLOYMENTS.at("team-a"), "/apis/apps/v1/namespaces/team-a/deployments"),
         (DEPLOYMENTS.at("team-a", "web.1"), "/apis/apps/v1/namespaces/team-a/deployments/web.1"),
         (DEPLOYMENTS.at("team-a", "web").sub("scale"), "/apis/apps/v1/namespaces/team-a/deployments/web/scale"),
@@ -55,8 +56,13 @@ def test_a_part_that_kubernetes_does_not_allow_is_refused(part: str) -> None:
             path.text()
 
 
-def test_a_subresource_needs_an_object_and_a_namespace_a_resource() -> None:
-    for path in (DEPLOYMENTS.sub("scale"), ApiPath("apps", "v1", namespace="team-a")):
+def test_a_subresource_needs_an_object_a_namespace_a_resource_and_a_resource_a_version() -> None:
+    for path in (
+        DEPLOYMENTS.sub("scale"),
+        ApiPath("apps", "v1", namespace="team-a"),
+        ApiPath("apps", None, "deployments"),
+        ApiPath("", None),
+    ):
         with pytest.raises(InvalidPath):
             path.text()
 

@@ -6,10 +6,11 @@ import datetime as dt
 from typing import Any
 
 from carbonbudget_operator.admission.admission_decision import AdmissionDecision, Mode
-from carbonbudget_operator.admission.caches import BudgetCache, WorkloadCache
+from carbonbudget_operator.admission.budget_cache import BudgetCache
 from carbonbudget_operator.admission.projection_cache import ProjectionCache
 from carbonbudget_operator.admission.review_handler import ReviewHandler
 from carbonbudget_operator.admission.review_parser import parse_review
+from carbonbudget_operator.admission.workload_cache import WorkloadCache
 from carbonbudget_operator.admission.workload_kinds import workload_kinds
 from carbonbudget_operator.api.projection_bodies import CapacityRate, FormerRuns, ProjectionAnswer
 from carbonbudget_operator.settings import EnforcedKind

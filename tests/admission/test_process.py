@@ -22,7 +22,7 @@ from tests.admission.given import NOW, Bench, a_budget, a_review, an_object
 from carbonbudget_operator.admission.admission_decision import AdmissionDecision
 from carbonbudget_operator.admission.admission_events import QUEUE, QUIET_SECONDS, AdmissionEvents
 from carbonbudget_operator.admission.app import make_app, make_metrics_app
-from carbonbudget_operator.admission.caches import MAX_AGE_SECONDS
+from carbonbudget_operator.admission.budget_cache import MAX_AGE_SECONDS
 from carbonbudget_operator.admission.metrics import AdmissionMetrics
 from carbonbudget_operator.admission.projection_cache import ProjectionCache, keep_fetching
 from carbonbudget_operator.admission.review_parser import BadReview, parse_review

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.admission.given import NOW, Bench, a_budget, a_review, an_object
 
-from carbonbudget_operator.admission import caches
+from carbonbudget_operator.admission import workload_cache
 from carbonbudget_operator.admission.budget_view import bounded_view, budget_view, text_bytes
-from carbonbudget_operator.admission.caches import ScalableWorkload
 from carbonbudget_operator.admission.watch_cache import _MOST_OF_A_NAMESPACE, WatchCache
+from carbonbudget_operator.admission.workload_cache import ScalableWorkload
 from carbonbudget_operator.budgets.coverage import Covers, selects
 
 FAR = NOW + 10**9
@@ -82,7 +82,7 @@ def test_what_it_holds_is_counted_right_over_any_changes(changes: list[tuple[str
 def scaled(bench: Bench, found: dict[str, Any] | None, selector: str = "app=web") -> str:
     """How a Scale from 1 to 2 of a Deployment is answered that the webhook has seen as `found`."""
     workload_kind = bench.workloads.kinds["Deployment"]
-    kept = WatchCache[ScalableWorkload]("Deployment", lambda body: caches._scalable(workload_kind, body))
+    kept = WatchCache[ScalableWorkload]("Deployment", lambda body: workload_cache._scalable(workload_kind, body))
     if found is not None:
         kept.put("ADDED", found)
     bench.workloads._watched[workload_kind, "team-a"] = (kept, None)  # type: ignore[assignment] # its task

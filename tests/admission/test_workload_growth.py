@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.admission.given import APPS, HOUR, NOW, Bench, a_budget, a_review, instant
 
-from carbonbudget_operator.admission.caches import ScalableWorkload
 from carbonbudget_operator.admission.watch_cache import WatchCache
+from carbonbudget_operator.admission.workload_cache import ScalableWorkload
 from carbonbudget_operator.special_namespaces import EVERY_NAMESPACE
 
 X = {"project": "x"}

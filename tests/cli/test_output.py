@@ -17,7 +17,8 @@ from rich.table import Table
 from typer.testing import CliRunner
 
 from carbonbudget_operator.cli import kubectl, main
-from carbonbudget_operator.cli.common_options import csv_cells, fail, print_table, rounded
+from carbonbudget_operator.cli.common_options import fail
+from carbonbudget_operator.cli.table_cells import csv_cells, print_table, rounded
 from carbonbudget_operator.logs import PrintableFormatter
 from carbonbudget_operator.printable import is_printable
 

@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from carbonbudget_operator.admission.admission_decision import AdmissionDecision
 from carbonbudget_operator.admission.admission_events import AdmissionEvents
-from carbonbudget_operator.admission.caches import BudgetCache
+from carbonbudget_operator.admission.budget_cache import BudgetCache
 from carbonbudget_operator.admission.metrics import AdmissionMetrics
 from carbonbudget_operator.admission.review_bodies import MOST_BYTES, BodyTooLarge, ReviewBodies
 from carbonbudget_operator.admission.review_handler import ReviewHandler

@@ -1,4 +1,8 @@
-"""The sentences that `carbonbudget check` asks for beside the decision: expected emissions and what is left. Pure."""
+"""Sentences with figures that the webhook adds to its answer to `carbonbudget check`. Pure.
+
+They give the expected emissions and what is left of each budget. A request of another client gets none. The command
+that prints them is cli/check.py.
+"""
 
 from __future__ import annotations
 

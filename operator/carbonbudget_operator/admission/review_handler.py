@@ -10,12 +10,13 @@ from operator import attrgetter
 
 from carbonbudget_core.jsons import at, text
 from carbonbudget_operator.admission.admission_decision import AdmissionDecision, Mode, decide_review
+from carbonbudget_operator.admission.budget_cache import BudgetCache
 from carbonbudget_operator.admission.budget_view import BudgetView
-from carbonbudget_operator.admission.caches import BudgetCache, WorkloadCache
 from carbonbudget_operator.admission.check_command_figures import check_figures
 from carbonbudget_operator.admission.projection_cache import ProjectionCache
 from carbonbudget_operator.admission.review_parser import Review
 from carbonbudget_operator.admission.reviewed_work import ReviewedWork, work_of
+from carbonbudget_operator.admission.workload_cache import WorkloadCache
 from carbonbudget_operator.admission.workload_growth import growth
 from carbonbudget_operator.admission.workload_kinds import WorkloadKind, WorkloadKinds
 from carbonbudget_operator.api.event import InvolvedObject

@@ -12,10 +12,11 @@ from prometheus_client import CollectorRegistry
 
 from carbonbudget_operator.admission.admission_events import AdmissionEvents
 from carbonbudget_operator.admission.app import make_app, make_metrics_app
-from carbonbudget_operator.admission.caches import BudgetCache, WorkloadCache
+from carbonbudget_operator.admission.budget_cache import BudgetCache
 from carbonbudget_operator.admission.metrics import AdmissionMetrics
 from carbonbudget_operator.admission.projection_cache import ProjectionCache, keep_fetching
 from carbonbudget_operator.admission.review_handler import ReviewHandler
+from carbonbudget_operator.admission.workload_cache import WorkloadCache
 from carbonbudget_operator.admission.workload_kinds import workload_kinds
 from carbonbudget_operator.bounded_listener import ConnectionMetrics, Listener, ListenerBounds
 from carbonbudget_operator.garbage_collection import collect_seldom

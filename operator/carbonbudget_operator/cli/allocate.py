@@ -19,17 +19,9 @@ from carbonbudget_operator.cli.answer_source_options import (
     exit_without_answer,
     with_source_options,
 )
-from carbonbudget_operator.cli.common_options import (
-    OutputFormat,
-    csv_cells,
-    csv_list,
-    fail,
-    instant,
-    print_table,
-    printable_cell,
-    rounded,
-)
+from carbonbudget_operator.cli.common_options import OutputFormat, fail, instant
 from carbonbudget_operator.cli.covered_span import CSV_COVERS, covers_line, csv_covers, future_sentence
+from carbonbudget_operator.cli.table_cells import csv_cells, csv_list, print_table, printable_cell, rounded
 
 _CSV_MORE: Final = (
     "embodied_low_g", "embodied_high_g", "measured_percent", "total_energy_kwh", "total_location_g", "total_market_g",

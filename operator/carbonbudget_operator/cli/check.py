@@ -1,7 +1,8 @@
-"""`carbonbudget check`: would these manifests be let in, as far as carbon goes?
+"""`carbonbudget check`: its options, the objects it reads, and how it prints the verdict on each.
 
-A dry-run create of each object, with the caller's own rights: the same policies and webhooks answer that answer a
-real one, so there is no second copy of the rules that could differ.
+dry_run_client.py sends each object to the API server as a dry-run create. The policies and webhooks that answer a real
+create answer it too, so there is no second copy of the rules. dry_run_answer.py turns the answer into a verdict. The
+figures beside it are written in the webhook (admission/check_command_figures.py).
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ from typing import Annotated, Final
 
 import typer
 
-from carbonbudget_operator.cli.common_options import fail, printable_cell
+from carbonbudget_operator.cli.common_options import fail
 from carbonbudget_operator.cli.dry_run_answer import EXIT_CODES, CheckVerdict, DryRunOutcome, worst
 from carbonbudget_operator.cli.kubeconfig import AsGroups, AsUser, Context, Kubeconfig, Namespace, Timeout, credentials
 from carbonbudget_operator.cli.manifests import ManifestError, ManifestObject, read_manifests, to_try
+from carbonbudget_operator.cli.table_cells import printable_cell
 
 _UNANSWERABLE: Final = EXIT_CODES[CheckVerdict.UNANSWERABLE]
 _SUFFIXES: Final = (".yaml", ".yml", ".json")

@@ -13,11 +13,12 @@ import typer
 
 from carbonbudget_operator.cli.answer_source import JsonObject
 from carbonbudget_operator.cli.answer_source_options import SourceOptions, exit_without_answer, with_source_options
-from carbonbudget_operator.cli.common_options import OutputFormat, announce, csv_cells, fail, printable_cell
+from carbonbudget_operator.cli.common_options import OutputFormat, announce, fail
 from carbonbudget_operator.cli.covered_span import date_of
 from carbonbudget_operator.cli.output_files import written_whole
 from carbonbudget_operator.cli.report_numbers import coverage_lines
 from carbonbudget_operator.cli.report_output import HourlyFactors, print_report, span_of, write_numbers
+from carbonbudget_operator.cli.table_cells import csv_cells, printable_cell
 
 Period = Annotated[str, typer.Argument(help="2026, 2026-Q1, 2026-01, 2026-W05 or 2026-01-15 (UTC).")]
 _MAX_REASON = 500

@@ -13,7 +13,8 @@ from carbonbudget_core.jsons import at, mapping, texts
 from carbonbudget_operator.api.carbonbudget import AnyBudget, CarbonBudget, ClusterCarbonBudget
 from carbonbudget_operator.api.wire_names import BUDGET, CLUSTER_BUDGET, GROUP, Resource
 from carbonbudget_operator.api_path import ApiPath
-from carbonbudget_operator.cli.common_options import code_of, fail, printable_cell
+from carbonbudget_operator.cli.common_options import code_of, fail
+from carbonbudget_operator.cli.table_cells import printable_cell
 from carbonbudget_operator.kube.client import ImpossibleName, KubeClient, KubeError
 from carbonbudget_operator.kube.credentials import Credentials
 from carbonbudget_operator.special_namespaces import EVERY_NAMESPACE

@@ -1,26 +1,21 @@
-"""Options that several commands share, and how commands print tables and errors."""
+"""Options that several commands share, how their values are read, and how a command reports an error.
+
+Cells and tables are in table_cells.py.
+"""
 
 from __future__ import annotations
 
 import datetime as dt
 import logging
 import sys
-from collections.abc import Iterable
-from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
-from carbonbudget_operator.logs import MAX_LINE, stderr_handler
-from carbonbudget_operator.printable import printable
-
-if TYPE_CHECKING:
-    from rich.table import Table
-
-_ANY_WIDTH: Final = 100_000  # rich measures within a width
-_FORMULA: Final = ("=", "+", "-", "@")
+from carbonbudget_operator.cli.table_cells import printable_cell
+from carbonbudget_operator.logs import stderr_handler
 
 Config = Annotated[Path | None, typer.Option("--config", envvar="CARBONBUDGET_CONFIG", help="YAML file of settings.")]
 LogLevel = Annotated[
@@ -46,32 +41,6 @@ def set_up_logging(level: str, form: str = "text") -> None:
     if form.lower() not in ("text", "json"):
         fail(f"--log-format must be text or json, not {form!r}", code=2)
     logging.basicConfig(handlers=[stderr_handler(form)], level=level.upper())
-
-
-def printable_cell(text: object) -> str:
-    """Any text as one line of a terminal, a log or a CSV file may have it."""
-    return printable(str(text), MAX_LINE)
-
-
-def csv_cells(cells: Iterable[object]) -> list[str]:
-    """A row whose texts no spreadsheet takes for formulas: those are set behind an apostrophe."""
-    return [
-        f"'{text}" if text.startswith(_FORMULA) and not _is_number(text) else text
-        for text in map(printable_cell, cells)
-    ]
-
-
-def csv_list(texts: Iterable[object]) -> str:
-    """Several texts as one cell, which is not cut however many they are."""
-    return "; ".join(csv_cells(texts))
-
-
-def _is_number(text: str) -> bool:
-    try:
-        Decimal(text)
-    except InvalidOperation:
-        return False
-    return True
 
 
 def fail(sentence: str, code: int = 1) -> NoReturn:
@@ -113,23 +82,3 @@ def instant(text: str, option: str) -> int:
     if seconds < 0:
         fail(f"{option} must be 1970 or later, not {text!r}", code=2)
     return seconds
-
-
-def rounded(figure: object) -> str:
-    """A decimal string as a table shows it: four decimals, or as many as three digits of a small figure take.
-
-    JSON and CSV have all its digits.
-    """
-    if not isinstance(figure, str):
-        return str(figure)
-    value = Decimal(figure)
-    return f"{value:,.{max(4, 2 - value.adjusted()) if value else 4}f}"
-
-
-def print_table(table: Table) -> None:
-    """A table as wide as it is, as kubectl's are: nothing is cut off, a number is never folded."""
-    from rich.console import Console
-
-    console = Console(markup=False)
-    console.width = max(console.measure(table, options=console.options.update(width=_ANY_WIDTH)).maximum, 1)
-    console.print(table)

@@ -1,4 +1,7 @@
-"""The verdict of `carbonbudget check` on one object: what the API server's answer to its dry run means. Pure."""
+"""Reads the API server's answer to one dry-run create: allowed, warned, refused by a budget, or no answer. Pure.
+
+`carbonbudget check` (check.py) prints the result; dry_run_client.py gets the answer.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Sends manifests to the API server as dry-run creates, with the caller's own rights."""
+"""Sends the objects of `carbonbudget check` to the API server as dry-run creates, with the caller's own rights.
+
+It finds each object's path in the API, and the reason where an answer has no figures. dry_run_answer.py reads the
+answers.
+"""
 
 from __future__ import annotations
 

@@ -10,7 +10,8 @@ from typing import Annotated
 
 import typer
 
-from carbonbudget_operator.cli.common_options import OutputFormat, csv_cells, fail, rounded
+from carbonbudget_operator.cli.common_options import OutputFormat, fail
+from carbonbudget_operator.cli.table_cells import csv_cells, rounded
 
 
 def estimate(

@@ -17,8 +17,9 @@ from carbonbudget_operator.cli.answer_source_options import (
     exit_without_answer,
     with_source_options,
 )
-from carbonbudget_operator.cli.common_options import OutputFormat, csv_cells, fail, printable_cell
+from carbonbudget_operator.cli.common_options import OutputFormat, fail
 from carbonbudget_operator.cli.covered_span import date_of
+from carbonbudget_operator.cli.table_cells import csv_cells, printable_cell
 
 app = typer.Typer(
     help="Import figures that others measured, beside ours.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from carbonbudget_operator.cli.common_options import print_table, printable_cell, rounded
+from carbonbudget_operator.cli.table_cells import print_table, printable_cell, rounded
 
 
 def print_external(rows: Sequence[dict[str, Any]]) -> None:

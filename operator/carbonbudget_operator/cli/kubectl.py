@@ -41,11 +41,12 @@ from carbonbudget_operator.cli.cluster_budgets import (
     list_budgets,
     may_change,
 )
-from carbonbudget_operator.cli.common_options import fail, print_table, printable_cell
+from carbonbudget_operator.cli.common_options import fail
 from carbonbudget_operator.cli.explain import as_json, explain
 from carbonbudget_operator.cli.formatted_values import micrograms
 from carbonbudget_operator.cli.installed_enforcement import installed_enforcement, limited_kinds
 from carbonbudget_operator.cli.kubeconfig import AsGroups, AsUser, Context, Kubeconfig, Namespace, Timeout, credentials
+from carbonbudget_operator.cli.table_cells import print_table, printable_cell
 from carbonbudget_operator.enforcement.enforced_budgets import is_enforced_namespace
 from carbonbudget_operator.kube.client import KubeClient, KubeError
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from carbonbudget_operator.cli.common_options import Config, code_of, fail, printable_cell
+from carbonbudget_operator.cli.common_options import Config, code_of, fail
 from carbonbudget_operator.cli.output_files import written_whole
+from carbonbudget_operator.cli.table_cells import printable_cell
 from carbonbudget_operator.settings import Settings, load_settings
 
 if TYPE_CHECKING:

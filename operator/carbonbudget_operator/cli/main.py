@@ -15,12 +15,12 @@ from carbonbudget_operator.cli import external_files, ledger, report, settings_c
 from carbonbudget_operator.cli.admission import admission
 from carbonbudget_operator.cli.allocate import allocate
 from carbonbudget_operator.cli.check import check
-from carbonbudget_operator.cli.common_options import printable_cell
 from carbonbudget_operator.cli.controller import controller
 from carbonbudget_operator.cli.estimate import estimate
 from carbonbudget_operator.cli.factors import factors
 from carbonbudget_operator.cli.release import release
 from carbonbudget_operator.cli.server import serve
+from carbonbudget_operator.cli.table_cells import printable_cell
 from carbonbudget_operator.settings import SettingsError
 
 app = typer.Typer(

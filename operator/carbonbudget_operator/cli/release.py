@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from carbonbudget_operator.cli.common_options import code_of, fail, printable_cell
+from carbonbudget_operator.cli.common_options import code_of, fail
+from carbonbudget_operator.cli.table_cells import printable_cell
 
 
 def release(

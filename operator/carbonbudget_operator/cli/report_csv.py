@@ -7,9 +7,9 @@ import sys
 from collections.abc import Iterator
 from typing import Any, Final
 
-from carbonbudget_operator.cli.common_options import csv_cells, csv_list
 from carbonbudget_operator.cli.covered_span import CSV_COVERS, csv_covers
 from carbonbudget_operator.cli.external_lines import csv_line
+from carbonbudget_operator.cli.table_cells import csv_cells, csv_list
 
 COLUMNS: Final = (
     "it_energy_kwh", "facility_energy_kwh", "location_g", "market_g", "embodied_g", "measured_percent",

@@ -8,9 +8,10 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from carbonbudget_operator.cli.common_options import csv_cells, fail
+from carbonbudget_operator.cli.common_options import fail
 from carbonbudget_operator.cli.covered_span import date_of
 from carbonbudget_operator.cli.output_files import written_whole
+from carbonbudget_operator.cli.table_cells import csv_cells
 
 _HOUR_COLUMNS = (
     "hour", "factor", "basis", "g_per_kwh", "other_g_per_kwh", "pue", "it_energy_uj", "location_ug",

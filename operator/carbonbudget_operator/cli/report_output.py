@@ -10,11 +10,12 @@ from typing import Annotated, Any, Final
 import typer
 
 from carbonbudget_operator.cli.answer_source_options import exit_on_unknown_answer
-from carbonbudget_operator.cli.common_options import OutputFormat, fail, print_table, printable_cell, rounded
+from carbonbudget_operator.cli.common_options import OutputFormat, fail
 from carbonbudget_operator.cli.covered_span import covers_line, date_of
 from carbonbudget_operator.cli.external_lines import print_external
 from carbonbudget_operator.cli.report_csv import COLUMNS, print_csv
 from carbonbudget_operator.cli.report_numbers import coverage_lines, number_line, write_hours
+from carbonbudget_operator.cli.table_cells import print_table, printable_cell, rounded
 
 HourlyFactors = Annotated[
     Path | None, typer.Option("--hourly-factors", help="Also write each factor's number in each hour, CSV; a new file.")

@@ -9,8 +9,9 @@ from typing import Annotated, Final
 import typer
 import yaml
 
-from carbonbudget_operator.cli.common_options import address, fail, printable_cell
+from carbonbudget_operator.cli.common_options import address, fail
 from carbonbudget_operator.cli.settings_listing import differences
+from carbonbudget_operator.cli.table_cells import printable_cell
 from carbonbudget_operator.settings import parse_settings
 from carbonbudget_operator.strict_yaml import StrictLoader
 

@@ -1,4 +1,4 @@
-"""What an evaluation of all budgets costs: ask, judge, write what changed.
+"""What an evaluation of all budgets costs: ask, evaluate, write what changed.
 
 The API server is the real one of `hack/cluster` where it runs (in namespaces of this benchmark's own, deleted
 afterwards), else a small HTTP server. carbonbudget's own server is a small one in a process of its own: what its

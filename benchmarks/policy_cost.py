@@ -1,6 +1,6 @@
 """What the policies add to a create, on the real API server, by number of budgets: no budget blocks, or one does.
 
-Each figure is of pairs: the same server-side dry run of a Job in a namespace that is judged and in one that is not
+Each figure is of pairs: the same server-side dry run of a Job in a namespace that is checked and in one that is not
 (the policies' namespaceSelector leaves it out), taken in turns, so that whatever else the machine does meets both. The
 median of the pairs' differences is the cost. The second part is how soon after a status is written a create is refused.
 Needs the cluster; the policies are this run's own, for this run's namespaces.
@@ -22,7 +22,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.figures import Figures, arguments, show
-from tests.apiserver.judging import RUN_LABEL, Judging, apply_crds, chart_away, instant
+from tests.apiserver.chart_policies import RUN_LABEL, ChartPolicies, apply_crds, chart_away, instant
 from tests.apiserver.manifests import work
 from tests.conftest import ROOT, Cluster
 from tests.e2e.conftest import budget
@@ -46,16 +46,16 @@ def ask(word: str) -> Path:
 class Bench:
     """Namespaces and budgets of one run."""
 
-    def __init__(self, client: KubeClient, judging: Judging) -> None:
-        self._client, self._judging = client, judging
-        self.spaces = [f"bench-{judging.run}-{number}" for number in range(SPACES)]
-        self.outside = f"bench-{judging.run}-outside"
+    def __init__(self, client: KubeClient, policies: ChartPolicies) -> None:
+        self._client, self._policies = client, policies
+        self.spaces = [f"bench-{policies.run}-{number}" for number in range(SPACES)]
+        self.outside = f"bench-{policies.run}-outside"
         self.made = 0
 
     async def spread(self) -> None:
         """The namespaces."""
         for name in [*self.spaces, self.outside]:
-            labels = {} if name == self.outside else {RUN_LABEL: self._judging.run}
+            labels = {} if name == self.outside else {RUN_LABEL: self._policies.run}
             body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
             await self._client.request("POST", NAMESPACES, body)
 
@@ -120,9 +120,9 @@ async def until(holds: Callable[[], Awaitable[bool]]) -> float:
     return time.perf_counter() - began
 
 
-async def measure(judging: Judging, quick: bool) -> list[Figures]:
+async def measure(policies: ChartPolicies, quick: bool) -> list[Figures]:
     client = KubeClient.from_environment()
-    bench = Bench(client, judging)
+    bench = Bench(client, policies)
     found: list[Figures] = []
     pairs = 150 if quick else 600
     try:
@@ -169,14 +169,14 @@ def main() -> None:
     cluster = Cluster(kubeconfig=ask("kubeconfig"), tools=ask("bin"))
     os.environ["KUBECONFIG"] = str(cluster.kubeconfig)
     with tempfile.TemporaryDirectory() as directory, chart_away(cluster):
-        judging = Judging(cluster, Path(directory))
+        policies = ChartPolicies(cluster, Path(directory))
         try:
             apply_crds(cluster)
-            judging.install()
+            policies.install()
             time.sleep(3)  # the API server compiles what is new
-            found = asyncio.run(measure(judging, given.quick))
+            found = asyncio.run(measure(policies, given.quick))
         finally:
-            judging.remove()
+            policies.remove()
     show(found, given.json)
 
 

@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.figures import Figures, arguments, show
 from benchmarks.policy_cost import DRY, Bench, ask, refused, until
-from tests.apiserver.judging import Judging, apply_crds
+from tests.apiserver.chart_policies import ChartPolicies, apply_crds
 from tests.apiserver.manifests import work
 from tests.conftest import ROOT, Cluster
 from tests.control_plane import control_plane
@@ -85,16 +85,16 @@ async def added_ms(
     return statistics.median(taken[0]), more
 
 
-async def measure(judging: Judging, tenant_of: Credentials, quick: bool) -> list[Figures]:
+async def measure(policies: ChartPolicies, tenant_of: Credentials, quick: bool) -> list[Figures]:
     """A row for each number of budgets and each operation."""
     client, tenant = KubeClient.from_environment(), KubeClient.connect(tenant_of)
-    bench = Bench(client, judging)
+    bench = Bench(client, policies)
     found: list[Figures] = []
     try:
         await bench.spread()
         places = []
         for namespace in (bench.outside, bench.spaces[0]):
-            judging.cluster.kubectl(
+            policies.cluster.kubectl(
                 "-n", namespace, "create", "rolebinding", ACCOUNT, "--clusterrole=edit",
                 f"--serviceaccount=default:{ACCOUNT}",
             )  # fmt: skip
@@ -148,11 +148,11 @@ def main() -> None:
     ours = Cluster(kubeconfig=ask("kubeconfig"), tools=ask("bin"))
     with tempfile.TemporaryDirectory() as directory, control_plane(ours, Path(directory)) as cluster:
         os.environ["KUBECONFIG"] = str(cluster.kubeconfig)
-        judging = Judging(cluster, Path(directory))
+        policies = ChartPolicies(cluster, Path(directory))
         apply_crds(cluster)
-        judging.install()
+        policies.install()
         time.sleep(3)  # the API server compiles what is new
-        found = asyncio.run(measure(judging, credentials(cluster, Path(directory)), given.quick))
+        found = asyncio.run(measure(policies, credentials(cluster, Path(directory)), given.quick))
     show(found, given.json)
 
 

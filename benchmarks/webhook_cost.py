@@ -31,7 +31,7 @@ import aiohttp
 from aiohttp import web
 from benchmarks.figures import Figures, arguments, cpu_seconds, rss_mib, show
 from tests.admission.given import a_budget, a_review, an_object
-from tests.apiserver.judging import free_port
+from tests.apiserver.webhook_process import free_port
 
 from carbonbudget_operator.controller.certificates import make_ca, make_leaf
 

@@ -83,7 +83,7 @@ def test_of_several_budgets_that_block_the_strictest_is_named() -> None:
     assert bench.creates().refusal.startswith("carbon budget b: ")
 
 
-def test_an_exempt_object_is_not_judged_and_a_template_with_the_label_is() -> None:
+def test_an_exempt_object_is_not_checked_and_a_template_with_the_label_is() -> None:
     bench = Bench(a_budget(until=NOW + HOUR))
     assert bench.creates(metadata={"labels": {"carbonbudget.dev/exempt": "true"}}).refusal == ""
     assert bench.creates(labels={"carbonbudget.dev/exempt": "true"}).refusal != ""

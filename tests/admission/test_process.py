@@ -115,7 +115,7 @@ async def test_it_is_ready_after_the_first_lists_and_answers_garbage_with_400() 
     assert process.figure("carbonbudget_admission_reviews_total", outcome="bad") == 6
 
 
-async def test_it_is_not_ready_while_a_watch_it_judges_by_has_long_told_nothing() -> None:
+async def test_it_is_not_ready_while_a_watch_it_relies_on_has_long_shown_nothing() -> None:
     process = Process(Bench())
     for kept in (process.budgets.own, process.budgets.wide):
         kept.listed.set()

@@ -55,7 +55,7 @@ def test_a_projected_threshold_that_warns_does_not_refuse() -> None:
     assert decision.outcome == "warned"
 
 
-def test_a_projection_refuses_only_the_kinds_that_the_budget_judges() -> None:
+def test_a_projection_refuses_only_the_kinds_that_the_budget_checks() -> None:
     bench = Bench(a_budget(**WITHIN, thresholds=BLOCK, enforce={"kinds": ["Pod"]})).knows(core_hour_ug=10**9)
     assert bench.creates(metadata=ANNOTATED).outcome == "warned"
     assert bench.creates("Pod", metadata=ANNOTATED).outcome == "refused"
@@ -169,7 +169,7 @@ def test_a_mistyped_duration_is_warned_of_after_what_the_budgets_say() -> None:
 
 def test_a_mistyped_duration_matters_only_where_a_budget_counts_the_work_and_acts() -> None:
     work: dict[str, Any] = {"metadata": mistyped()}
-    assert Bench(a_budget(**WITHIN)).creates("Deployment", **work).outcome == "allowed", "a kind that no budget judges"
+    assert Bench(a_budget(**WITHIN)).creates("Deployment", **work).outcome == "allowed", "a kind that no budget checks"
     assert Bench(a_budget(**WITHIN), mode="Observe").creates(**work).outcome == "allowed"
     assert Bench(a_budget(**WITHIN, selector={"matchLabels": {"a": "b"}})).creates(**work).outcome == "allowed"
     assert Bench(a_budget(**WITHIN)).creates(metadata=mistyped(labels={"carbonbudget.dev/exempt": "true"})).outcome == (

@@ -1,7 +1,7 @@
 """Growth of what exists: refused only while a budget that names the kind blocks.
 
-The dates of the objects do not matter to the webhook, which has a clock: a Deployment of forty days is judged as one of
-yesterday. (A real API server sets creationTimestamp itself, so that an old object can only be had here.)
+The dates of the objects do not matter to the webhook, which has a clock: a Deployment of forty days is checked as
+one of yesterday. (A real API server sets creationTimestamp itself, so that an old object can only be had here.)
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def test_a_job_that_we_suspended_gets_no_more_pods_at_once_while_it_waits_nor_as
     assert "from parallelism 1 to 4" in blocking().changes("Job", before, after).refusal
 
 
-def test_a_job_that_its_owner_suspended_may_get_more_and_is_judged_when_it_is_resumed() -> None:
+def test_a_job_that_its_owner_suspended_may_get_more_and_is_checked_when_it_is_resumed() -> None:
     assert blocking().changes("Job", {"suspend": True}, {"suspend": True, "parallelism": 4}).refusal == ""
     assert "is resumed" in blocking().changes("Job", {"suspend": True, "parallelism": 4}, {"parallelism": 4}).refusal
 
@@ -156,7 +156,7 @@ def test_a_configured_kind_grows_by_its_own_path() -> None:
     assert blocking().changes("TrainJob", {"count": 4}, {"count": 2}).outcome == "allowed"
 
 
-def test_growth_is_judged_only_where_the_budget_names_the_kind() -> None:
+def test_growth_is_checked_only_where_the_budget_names_the_kind() -> None:
     unnamed = blocking(enforce=None)
     assert unnamed.changes("Deployment", {"replicas": 2}, {"replicas": 3}).outcome == "allowed"
     assert unnamed.changes("Job", {"suspend": True}, {"suspend": False}).outcome == "refused"
@@ -201,14 +201,14 @@ def test_a_scale_down_or_from_zero_is_not(before: int, after: int) -> None:
     assert blocking().answers(a_scale(before, after)).outcome == "allowed"
 
 
-def test_a_scale_is_judged_by_the_workloads_selector_where_that_settles_it() -> None:
+def test_a_scale_is_checked_by_the_workloads_selector_where_that_settles_it() -> None:
     bench = blocking(selector={"matchLabels": X})
     assert bench.answers(a_scale(1, 2, "project=x,app=web")).outcome == "refused"
     assert bench.answers(a_scale(1, 2, "project=y")).outcome == "allowed"
     assert bench.answers(a_scale(1, 2, "app=web")).outcome == "allowed"
 
 
-def test_a_scale_is_judged_by_the_templates_labels_where_the_workload_is_known() -> None:
+def test_a_scale_is_checked_by_the_templates_labels_where_the_workload_is_known() -> None:
     bench = blocking(selector={"matchLabels": X})
     known(bench, X)
     assert bench.answers(a_scale(1, 2, "app=web")).outcome == "refused"

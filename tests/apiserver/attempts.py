@@ -12,7 +12,7 @@ from collections.abc import Callable
 from subprocess import CompletedProcess
 from typing import Any
 
-from tests.apiserver.judging import OPERATOR, Judging
+from tests.apiserver.chart_policies import OPERATOR, ChartPolicies
 from tests.apiserver.manifests import OWNER, SELECT_X, a_template, work
 from tests.e2e.conftest import SYSTEM, Manifest, wait_for
 
@@ -60,8 +60,8 @@ def named(name: str, kind: str) -> str:
 class Field:
     """See above. `accounts` are kubectl's flags by the names in exceptions.yaml."""
 
-    def __init__(self, judging: Judging, namespace: str) -> None:
-        self.judging, self.namespace = judging, namespace
+    def __init__(self, policies: ChartPolicies, namespace: str) -> None:
+        self.policies, self.namespace = policies, namespace
         kube_system = "--as=system:serviceaccount:kube-system:"
         self.accounts = {
             "dev": ["--as=dev"],
@@ -81,7 +81,7 @@ class Field:
         """Rights, and the objects; then the block."""
         self._grant()
         metadata = {"name": NODE, "labels": {"zone": "a"}}
-        self.judging.apply({"apiVersion": "v1", "kind": "Node", "metadata": metadata})
+        self.policies.apply({"apiVersion": "v1", "kind": "Node", "metadata": metadata})
         made: list[Manifest] = []
         for kind in [*ENFORCED, "CronJob"]:
             more = {"nodeSelector": {"zone": "a"}} if kind == "DaemonSet" else {}
@@ -103,24 +103,24 @@ class Field:
             with_pod_spec("Job", work("Job", self.namespace, "gated-job"), gated),
             with_pod_spec("Job", work("Job", self.namespace, "gated-exempt-job", {"project": "x"} | EXEMPT), gated),
         ]
-        self.judging.apply(*made)
+        self.policies.apply(*made)
         for kind in [*SCALED, "Job"]:
             held = with_completions(work(kind, self.namespace, named("held", kind), metadata={"labels": SUSPENDED}))
             if kind == "Job":
                 held = laid_over(held, {"spec": {"suspend": True}})
-            fine, said = self.judging.create(held, *self.accounts["ours"])
+            fine, said = self.policies.create(held, *self.accounts["ours"])
             assert fine, said
         for app in ["plain-replicaset", "plain-job", "plain-replicationcontroller", "plain-statefulset", "gated-job",
                     "gated-exempt-job", "plain-daemonset"]:  # fmt: skip
             wait_for(f"the pod of {app}", lambda app=app: self.pods(app), 60)
-        self.judging.block(self.namespace, "tight", selector=SELECT_X, enforce={"kinds": ENFORCED})
-        self.judging.refusal(work("Pod", self.namespace))
+        self.policies.block(self.namespace, "tight", selector=SELECT_X, enforce={"kinds": ENFORCED})
+        self.policies.refusal(work("Pod", self.namespace))
         for kind in SCALED:  # each is watched by itself
             wait_for(f"{kind} to be watched", lambda kind=kind: not scale(self, kind, ["--as=dev"])[0], 20)
             wait_for(f"exempt {kind} to be known", lambda kind=kind: scale_exempt(self, kind, ["--as=dev"])[0], 20)
 
     def _grant(self) -> None:
-        kubectl = self.judging.cluster.kubectl
+        kubectl = self.policies.cluster.kubectl
         users = [flag.removeprefix("--as=") for flags in self.accounts.values() for flag in flags[:1]]
         more = ("create", "role", "more", "--verb=*", "--resource=trainjobs.train.example")
         kubectl("-n", self.namespace, *more, "--resource=trainjobs.train.example/scale")
@@ -135,7 +135,7 @@ class Field:
 
     def remove(self) -> None:
         """What is not in the namespace."""
-        self.judging.cluster.kubectl("delete", "node", NODE, "--ignore-not-found")
+        self.policies.cluster.kubectl("delete", "node", NODE, "--ignore-not-found")
 
     def pods(self, app: str) -> list[str]:
         """Pods that a controller made, by their label app."""
@@ -144,27 +144,27 @@ class Field:
     def get(self, resource: str, app: str) -> list[str]:
         """Names by the label app."""
         where = ("-n", self.namespace, "get", resource, "-l", f"app={app}", "-o", "jsonpath={.items[*].metadata.name}")
-        return self.judging.cluster.kubectl(*where).stdout.split()
+        return self.policies.cluster.kubectl(*where).stdout.split()
 
     def create(self, manifest: Manifest, flags: list[str], *command: str) -> Answer:
         """Create, or another command that reads a manifest."""
         write = (*(command or ("create",)), "--dry-run=server", "-f", "-", *flags)
-        return answer(self.judging.cluster.kubectl(*write, stdin=json.dumps(manifest), check=False))
+        return answer(self.policies.cluster.kubectl(*write, stdin=json.dumps(manifest), check=False))
 
     def patch(self, kind: str, name: str, change: object, flags: list[str]) -> Answer:
         """Merge a change into an object."""
         write = ("patch", kind.lower(), name, "--type=merge", "--dry-run=server", "-p", json.dumps(change), *flags)
-        return answer(self.judging.cluster.kubectl("-n", self.namespace, *write, check=False))
+        return answer(self.policies.cluster.kubectl("-n", self.namespace, *write, check=False))
 
     def raw(self, verb: str, path: str, body: object, flags: list[str]) -> Answer:
         """POST ("create") or PUT ("replace") to a path below the namespace's pods."""
         where = f"/api/v1/namespaces/{self.namespace}/pods/{path}?dryRun=All"
         write = (verb, "--raw", where, "-f", "-", *flags)
-        return answer(self.judging.cluster.kubectl(*write, stdin=json.dumps(body), check=False))
+        return answer(self.policies.cluster.kubectl(*write, stdin=json.dumps(body), check=False))
 
     def read(self, kind: str, name: str) -> dict[str, Any]:
         """An object as it is."""
-        return self.judging.cluster.get("-n", self.namespace, kind.lower(), name)
+        return self.policies.cluster.get("-n", self.namespace, kind.lower(), name)
 
 
 def answer(done: CompletedProcess[str]) -> Answer:
@@ -222,7 +222,7 @@ def scaling(name: str, of: str) -> Attempt:
 
     def tries(field: Field, kind: str, flags: list[str]) -> Answer:
         write = ("scale", f"{kind.lower()}/{named(of, kind)}", "--replicas=4", "--dry-run=server", *flags)
-        return answer(field.judging.cluster.kubectl("-n", field.namespace, *write, check=False))
+        return answer(field.policies.cluster.kubectl("-n", field.namespace, *write, check=False))
 
     ATTEMPTS[name] = tries
     return tries
@@ -287,7 +287,7 @@ def create_with_generated_name(field: Field, kind: str, flags: list[str]) -> Ans
 
 @attempt
 def create_mirror_of_node(field: Field, kind: str, flags: list[str]) -> Answer:
-    uid = field.judging.cluster.get("node", NODE)["metadata"]["uid"]  # type: ignore[index] # as the API has it
+    uid = field.policies.cluster.get("node", NODE)["metadata"]["uid"]  # type: ignore[index] # as the API has it
     reference = {"apiVersion": "v1", "kind": "Node", "name": NODE, "uid": uid, "controller": True}
     metadata = {"annotations": MIRROR, "ownerReferences": [reference]}
     return field.create(work(kind, field.namespace, "new", metadata=metadata, nodeName=NODE), flags)

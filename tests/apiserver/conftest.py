@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.apiserver.judging import Judging, apply_crds, chart_away
+from tests.apiserver.chart_policies import ChartPolicies, apply_crds, chart_away
 from tests.apiserver.manifests import work
 from tests.conftest import Cluster
 from tests.control_plane import control_plane
@@ -21,10 +21,10 @@ def cluster(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 @pytest.fixture(scope="module")  # "package" would last for the session: there is no __init__.py
-def judging(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Judging]:
+def policies(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChartPolicies]:
     """The policies, in force for one module's namespaces; gone after it, and the controller is back."""
-    directory: Path = tmp_path_factory.mktemp("judging")
-    made = Judging(cluster, directory)
+    directory: Path = tmp_path_factory.mktemp("policies")
+    made = ChartPolicies(cluster, directory)
     with chart_away(cluster):
         try:
             made.install()
@@ -37,7 +37,7 @@ def judging(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 @pytest.fixture
-def space(judging: Judging) -> Iterator[str]:
-    """A judged namespace of this test's own."""
-    with judging.namespace() as name:
+def space(policies: ChartPolicies) -> Iterator[str]:
+    """A checked namespace of this test's own."""
+    with policies.namespace() as name:
         yield name

@@ -1,4 +1,4 @@
-"""Workloads that nobody runs: judged at creation, mostly as dry runs."""
+"""Workloads that nobody runs: checked at creation, mostly as dry runs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def a_template(labels: dict[str, str], restart: str = "Never", command: str = "t
 
 
 def work(kind: str, namespace: str, name: str = "w", labels: dict[str, str] | None = None, **spec: Any) -> Manifest:
-    """An object of a judged kind whose pods carry `labels` (project=x unless told) and app=NAME."""
+    """An object of a checked kind whose pods carry `labels` (project=x unless told) and app=NAME."""
     pods = {"app": name} | (X if labels is None else labels)
     metadata: dict[str, Any] = {"name": name, "namespace": namespace} | spec.pop("metadata", {})
     if kind == "Pod":

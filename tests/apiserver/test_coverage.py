@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
-from tests.apiserver.judging import Judging
+from tests.apiserver.chart_policies import ChartPolicies
 from tests.apiserver.manifests import work
 from tests.budgets.coverage_cases import CASES, OWN, Budget, Case
 from tests.e2e.conftest import wait_for
@@ -26,30 +26,30 @@ APART = "coverage"
 class Field:
     """Each budget of the table, blocking, with its namespaces and the pods whose labels change."""
 
-    def __init__(self, judging: Judging, stack: ExitStack) -> None:
-        self.judging = judging
+    def __init__(self, policies: ChartPolicies, stack: ExitStack) -> None:
+        self.policies = policies
         self._budgets = _unlike(TRIED)
         self._spaces: dict[tuple[int, str, str], str] = {}
         for case in TRIED:
             if self._key(case) not in self._spaces:
                 labels = dict(case.where or {}) | {APART: str(self._number(case))}
-                self._spaces[self._key(case)] = stack.enter_context(judging.namespace(**labels))
+                self._spaces[self._key(case)] = stack.enter_context(policies.namespace(**labels))
 
     def prepare(self) -> None:
         """Pods first, since they would be refused; the budgets; and wait until both policies know the last of them."""
         for case in TRIED:
             if case.before is not None:
                 pod = work("Pod", self.space(case), _name(case), labels=dict(case.before) | self._mark(case))
-                wait_for("the namespace's account", lambda pod=pod: self.judging.create(pod)[0], 30)
+                wait_for("the namespace's account", lambda pod=pod: self.policies.create(pod)[0], 30)
         for number, budget in enumerate(self._budgets):
             self._block(number, budget)
         sentinel = {"matchLabels": {APART: "sentinel"}}
-        with self.judging.namespace(**{APART: "sentinel"}) as space:
-            self.judging.block("", self.judging.named("sentinel"), namespaceSelector=sentinel)
-            self.judging.refusal(work("Job", space))
-            self.judging.unblock("", self.judging.named("sentinel"))
-            self.judging.block(space, "sentinel")
-            self.judging.refusal(work("Job", space))
+        with self.policies.namespace(**{APART: "sentinel"}) as space:
+            self.policies.block("", self.policies.named("sentinel"), namespaceSelector=sentinel)
+            self.policies.refusal(work("Job", space))
+            self.policies.unblock("", self.policies.named("sentinel"))
+            self.policies.block(space, "sentinel")
+            self.policies.refusal(work("Job", space))
 
     def space(self, case: Case) -> str:
         """The namespace that stands for the case's."""
@@ -63,11 +63,11 @@ class Field:
         """Whether the pods are let in, and what was said."""
         labels = dict(case.labels) | self._mark(case)
         if case.before is None:
-            return self.judging.try_out(work("Job", self.space(case), labels=labels))
+            return self.policies.try_out(work("Job", self.space(case), labels=labels))
         change: Mapping[str, Any] = dict.fromkeys(case.before) | labels
         patch = json.dumps({"metadata": {"labels": change}})
         write = ("patch", "pod", _name(case), "--type=merge", "-p", patch, "--dry-run=server")
-        done = self.judging.cluster.kubectl("-n", self.space(case), *write, check=False)
+        done = self.policies.cluster.kubectl("-n", self.space(case), *write, check=False)
         return done.returncode == 0, done.stderr
 
     def _block(self, number: int, budget: Budget) -> None:
@@ -82,7 +82,7 @@ class Field:
         elif budget.cluster:
             spec["selector"] = _marked(budget.selector or {}, mark)
         for home in [""] if budget.cluster else homes:
-            self.judging.block(home, self._named(number), **spec)
+            self.policies.block(home, self._named(number), **spec)
 
     def _mark(self, case: Case) -> dict[str, str]:
         apart = case.budget.cluster and case.budget.namespace_selector is None
@@ -92,16 +92,16 @@ class Field:
         return self._budgets.index(case.budget)
 
     def _named(self, number: int) -> str:
-        return self.judging.named(f"covers-{number}")
+        return self.policies.named(f"covers-{number}")
 
     def _key(self, case: Case) -> tuple[int, str, str]:
         return self._number(case), case.namespace, json.dumps(case.where, sort_keys=True)
 
 
 @pytest.fixture(scope="module")
-def field(judging: Judging) -> Iterator[Field]:
+def field(policies: ChartPolicies) -> Iterator[Field]:
     with ExitStack() as stack:
-        made = Field(judging, stack)
+        made = Field(policies, stack)
         made.prepare()
         yield made
 

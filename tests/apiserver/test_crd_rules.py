@@ -195,7 +195,7 @@ def test_what_is_unusual_but_right_is_accepted(with_crds: Release, space: str, c
     assert code == 0, said
 
 
-def test_a_budget_of_before_a_rule_is_still_judged_and_read(with_crds: Release, space: str) -> None:
+def test_a_budget_of_before_a_rule_is_still_evaluated_and_read(with_crds: Release, space: str) -> None:
     """An update that leaves alone what breaks a new rule is let in (Kubernetes 1.30: ratcheting)."""
     kubectl = with_crds.cluster.kubectl
     name = "carbonbudgets.carbonbudget.dev"

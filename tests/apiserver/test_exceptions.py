@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 from tests.apiserver.attempts import ATTEMPTS, Field
+from tests.apiserver.chart_policies import ChartPolicies
 from tests.apiserver.exceptions import TABLE, Cell, cells
-from tests.apiserver.judging import Judging
 
 pytestmark = [pytest.mark.cluster, pytest.mark.control_plane]
 
@@ -26,9 +26,9 @@ SAID = {
 
 
 @pytest.fixture(scope="module")
-def field(judging: Judging) -> Iterator[Field]:
-    with judging.webhook(), judging.namespace() as name:
-        made = Field(judging, name)
+def field(policies: ChartPolicies) -> Iterator[Field]:
+    with policies.webhook(), policies.namespace() as name:
+        made = Field(policies, name)
         try:
             made.prepare()
             yield made

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from tests.apiserver.attempts import EXEMPT
-from tests.apiserver.judging import OPERATOR, Judging
+from tests.apiserver.chart_policies import OPERATOR, ChartPolicies
 from tests.apiserver.manifests import ALL, SELECT_X, work
 from tests.e2e.conftest import wait_for
 
@@ -26,8 +26,8 @@ NODE = "leaving-node"
 class Tenant:
     """A namespace of controllers that have one pod each, and what a tenant tries there."""
 
-    def __init__(self, judging: Judging, space: str) -> None:
-        self.judging, self.space = judging, space
+    def __init__(self, policies: ChartPolicies, space: str) -> None:
+        self.policies, self.space = policies, space
 
     def prepare(self) -> None:
         """Rights and objects, then the block."""
@@ -36,7 +36,9 @@ class Tenant:
         passes(self.kubectl(*grant))
         self.kubectl("create", "rolebinding", "lead", "--clusterrole=edit", "--user=lead")
         self.kubectl("create", "rolebinding", "lead-exempts", "--role=lead", "--user=lead")
-        self.judging.cluster.kubectl("create", "clusterrolebinding", self.space, "--clusterrole=edit", "--user=drainer")
+        self.policies.cluster.kubectl(
+            "create", "clusterrolebinding", self.space, "--clusterrole=edit", "--user=drainer"
+        )
         long = {"terminationGracePeriodSeconds": 7200}
         made = [work(kind, self.space, kind.lower()) for kind in ALL if kind != "TrainJob"]
         made += [work("Deployment", self.space, "slow"), work("Job", self.space, "slow-job")]
@@ -44,7 +46,7 @@ class Tenant:
         for slow in made[-3:]:
             slow["spec"]["template"]["spec"] |= long  # type: ignore[index] # a manifest
         made[-1]["spec"]["template"]["metadata"]["labels"] |= EXEMPT  # type: ignore[index] # a manifest
-        self.judging.apply({"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE}}, *made)
+        self.policies.apply({"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE}}, *made)
         for app in [
             "job",
             "deployment",
@@ -58,13 +60,13 @@ class Tenant:
             wait_for(f"the pod of {app}", lambda app=app: self.names("pods", app), 60)
             self.bind(self.names("pods", app)[0])
         self.bind("pod")
-        self.judging.block(self.space, "tight", selector=SELECT_X, enforce={"kinds": ALL})
-        self.judging.refusal(work("Pod", self.space))
+        self.policies.block(self.space, "tight", selector=SELECT_X, enforce={"kinds": ALL})
+        self.policies.refusal(work("Pod", self.space))
 
     def remove(self) -> None:
         """What is not in the namespace."""
-        self.judging.cluster.kubectl("delete", "clusterrolebinding", self.space)
-        self.judging.cluster.kubectl("delete", "node", NODE)
+        self.policies.cluster.kubectl("delete", "clusterrolebinding", self.space)
+        self.policies.cluster.kubectl("delete", "node", NODE)
 
     def bind(self, pod: str) -> None:
         """To a node: what waits for one ends at once, whatever its grace period."""
@@ -75,13 +77,13 @@ class Tenant:
 
     def kubectl(self, *args: str, stdin: str | None = None) -> tuple[bool, str]:
         """Whether it passed, and what was said."""
-        done = self.judging.cluster.kubectl("-n", self.space, *args, stdin=stdin, check=False)
+        done = self.policies.cluster.kubectl("-n", self.space, *args, stdin=stdin, check=False)
         return done.returncode == 0, done.stderr
 
     def names(self, resource: str, app: str) -> list[str]:
         """Objects by their label app."""
         where = ("-n", self.space, "get", resource, "-l", f"app={app}", "-o", "jsonpath={.items[*].metadata.name}")
-        return self.judging.cluster.kubectl(*where).stdout.split()
+        return self.policies.cluster.kubectl(*where).stdout.split()
 
     def patch(self, kind: str, name: str, change: dict[str, Any], account: str = DEV) -> tuple[bool, str]:
         """Merge a change into an object, as a dry run."""
@@ -102,9 +104,9 @@ class Tenant:
 
 
 @pytest.fixture(scope="module")
-def tenant(judging: Judging) -> Iterator[Tenant]:
-    with judging.namespace() as space:
-        made = Tenant(judging, space)
+def tenant(policies: ChartPolicies) -> Iterator[Tenant]:
+    with policies.namespace() as space:
+        made = Tenant(policies, space)
         try:
             made.prepare()
             yield made
@@ -226,13 +228,13 @@ def test_who_drains_nodes_evicts_as_ever(tenant: Tenant) -> None:
     passes(tenant.evict("slow-job", None, "--as=drainer"))
 
 
-def test_nothing_of_it_holds_where_the_budget_does_not_name_the_kinds(judging: Judging, space: str) -> None:
-    judging.apply(work("Deployment", space, "d"), work("StatefulSet", space, "s"))
-    team = Tenant(judging, space)
+def test_nothing_of_it_holds_where_the_budget_does_not_name_the_kinds(policies: ChartPolicies, space: str) -> None:
+    policies.apply(work("Deployment", space, "d"), work("StatefulSet", space, "s"))
+    team = Tenant(policies, space)
     team.kubectl("create", "rolebinding", "dev", "--clusterrole=edit", "--user=dev")
     wait_for("the pod", lambda: team.names("pods", "d"), 60)
-    judging.block(space, "tight", selector=SELECT_X, enforce={"kinds": ["StatefulSet", "Pod"]})
-    judging.refusal(work("Pod", space))
+    policies.block(space, "tight", selector=SELECT_X, enforce={"kinds": ["StatefulSet", "Pod"]})
+    policies.refusal(work("Pod", space))
     passes(team.patch("replicaset", team.names("replicasets", "d")[0], {"metadata": {"labels": {"app": None}}}))
     passes(team.delete("replicasets", "d", "--cascade=orphan"))
     passes(team.delete("pods", "d", LONG))

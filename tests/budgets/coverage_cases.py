@@ -44,7 +44,7 @@ class Budget:
 class Case:
     """Pods with `labels` in `namespace`, which has `where` (None: not known), against one budget.
 
-    `before`: the labels that they had until an update. `judged`: whether anything in the namespace is.
+    `before`: the labels that they had until an update. `enforced`: whether budgets act in the namespace at all.
     """
 
     says: str
@@ -56,7 +56,7 @@ class Case:
     where: Labels | None = field(default_factory=dict)
     before: Labels | None = None
     was_covered: Covers = NO
-    judged: bool = True
+    enforced: bool = True
 
     @property
     def tried(self) -> bool:
@@ -67,7 +67,7 @@ class Case:
     def refused(self) -> bool:
         """Whether the policies refuse it while the budget blocks."""
         enters = self.covers is YES and not (self.before is not None and self.was_covered is YES)
-        return enters and self.judged and self.budget.per != "Workload"
+        return enters and self.enforced and self.budget.per != "Workload"
 
     def __str__(self) -> str:
         return self.says
@@ -217,8 +217,8 @@ CASES = (
     Case("a namespace that never counted, whose labels are not known", COUNTED, NOT_KNOWN, namespace="team-b",
          where=None),
     Case("a namespace that counted, and is left out by its name", NAMED_AND_COUNTED, NO, where=None),
-    # Namespaces in which nothing is judged: what was used there counts, and nothing is refused.
-    Case("a namespace that is taken out of judgement", ALL, YES, where=OFF, judged=False),
+    # Namespaces in which nothing has an effect: what was used there counts, and nothing is refused.
+    Case("a namespace that is taken out by its label", ALL, YES, where=OFF, enforced=False),
     Case("another value of that label takes nothing out", ALL, YES, where={ENFORCEMENT_LABEL: "on"}),
-    Case("a ClusterCarbonBudget in a namespace that is taken out", DEPT, YES, where=OFF | {"dept": "ml"}, judged=False),
+    Case("a ClusterCarbonBudget where the namespace is out", DEPT, YES, where=OFF | {"dept": "ml"}, enforced=False),
 )  # fmt: skip

@@ -69,8 +69,8 @@ def test_each_case_is_answered_as_the_table_says(case: Case) -> None:
     assert scope.covers(case.namespace, case.where, case.labels, case.whole) is case.covers
     if case.before is not None:
         assert scope.covers(case.namespace, case.where, case.before) is case.was_covered
-    judged = selects_namespace(enforced_namespaces(frozenset(), ENFORCEMENT_LABEL), case.namespace, case.where)
-    assert (judged is not NO) == case.judged
+    enforced = selects_namespace(enforced_namespaces(frozenset(), ENFORCEMENT_LABEL), case.namespace, case.where)
+    assert (enforced is not NO) == case.enforced
     assert scope.refuses_new_work == (case.budget.per != "Workload")
 
 

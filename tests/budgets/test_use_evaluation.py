@@ -46,103 +46,103 @@ class Ledger:
         )
 
 
-def judged(
+def evaluated(
     ledger: Ledger, former: UseEvaluation | None = None, now: int = 2 * HOUR, budget: BudgetLimit = BUDGET
 ) -> UseEvaluation:
     return evaluate_use(budget, ledger.answer(now), None, now, TERMS, former.record if former else None)
 
 
 def test_a_revision_upwards_is_shown_and_does_not_act() -> None:
-    former = judged(Ledger(settled_uj=700))
-    revised = judged(Ledger(settled_uj=700, settled_ug_per_uj=2), former)
+    former = evaluated(Ledger(settled_uj=700))
+    revised = evaluated(Ledger(settled_uj=700, settled_ug_per_uj=2), former)
     verdict = revised.record.verdict
     assert (verdict.used_ug, verdict.revised_ug, verdict.action) == (1400, 700, Action.NONE)
-    more = judged(Ledger(settled_uj=700, settled_ug_per_uj=2, open_uj=99), revised)
+    more = evaluated(Ledger(settled_uj=700, settled_ug_per_uj=2, open_uj=99), revised)
     assert more.record.verdict.action is Action.NONE
-    over = judged(Ledger(settled_uj=700, settled_ug_per_uj=2, open_uj=300), more)
+    over = evaluated(Ledger(settled_uj=700, settled_ug_per_uj=2, open_uj=300), more)
     assert over.record.verdict.action is Action.BLOCK
 
 
 def test_a_revision_that_is_taken_back_is_as_if_it_had_never_been() -> None:
-    former = judged(Ledger(settled_uj=700))
-    back = judged(Ledger(settled_uj=700), judged(Ledger(settled_uj=700, settled_ug_per_uj=2), former))
+    former = evaluated(Ledger(settled_uj=700))
+    back = evaluated(Ledger(settled_uj=700), evaluated(Ledger(settled_uj=700, settled_ug_per_uj=2), former))
     assert back.record == former.record
 
 
 def test_a_revision_downwards_lets_go() -> None:
-    blocked = judged(Ledger(settled_uj=500, settled_ug_per_uj=2))
+    blocked = evaluated(Ledger(settled_uj=500, settled_ug_per_uj=2))
     assert blocked.record.verdict.action is Action.BLOCK
-    revised = judged(Ledger(settled_uj=500), blocked)
+    revised = evaluated(Ledger(settled_uj=500), blocked)
     assert (revised.record.verdict.used_ug, revised.record.verdict.action) == (500, Action.NONE)
     assert not revised.lost
 
 
 def test_late_reports_count() -> None:
-    late = judged(Ledger(settled_uj=1000), judged(Ledger(settled_uj=700)))
+    late = evaluated(Ledger(settled_uj=1000), evaluated(Ledger(settled_uj=700)))
     assert (late.record.verdict.used_ug, late.record.verdict.revised_ug) == (1000, 0)
     assert late.record.verdict.action is Action.BLOCK
 
 
 def test_a_ledger_that_lost_facts_keeps_the_verdict_and_says_so_until_they_are_back() -> None:
-    former = judged(Ledger(settled_uj=1000))
-    lost = judged(Ledger(settled_uj=0), former)
+    former = evaluated(Ledger(settled_uj=1000))
+    lost = evaluated(Ledger(settled_uj=0), former)
     assert lost.lost
     assert lost.record.verdict == former.record.verdict
     assert lost.forecast_ug is None
-    still = judged(Ledger(settled_uj=10), lost, now=4 * HOUR)
+    still = evaluated(Ledger(settled_uj=10), lost, now=4 * HOUR)
     assert still.lost
-    restored = judged(Ledger(settled_uj=1000, open_uj=5), still, now=5 * HOUR)
+    restored = evaluated(Ledger(settled_uj=1000, open_uj=5), still, now=5 * HOUR)
     assert not restored.lost
     assert restored.record.verdict.used_ug == 1005
 
 
 def test_the_open_hour_may_be_shared_out_anew_without_an_alarm() -> None:
-    former = judged(Ledger(settled_uj=500, open_uj=100))
-    after = judged(Ledger(settled_uj=500, open_uj=60), former)
+    former = evaluated(Ledger(settled_uj=500, open_uj=100))
+    after = evaluated(Ledger(settled_uj=500, open_uj=60), former)
     assert not after.lost
     assert after.record.verdict.used_ug == 600
 
 
 def test_a_budget_that_counts_other_pods_takes_the_revised_figures_as_they_are() -> None:
-    revised = judged(Ledger(settled_uj=700, settled_ug_per_uj=2), judged(Ledger(settled_uj=700)))
-    edited = judged(Ledger(settled_uj=700, settled_ug_per_uj=2), revised, budget=OTHER_PODS)
+    revised = evaluated(Ledger(settled_uj=700, settled_ug_per_uj=2), evaluated(Ledger(settled_uj=700)))
+    edited = evaluated(Ledger(settled_uj=700, settled_ug_per_uj=2), revised, budget=OTHER_PODS)
     assert (edited.record.verdict.revised_ug, edited.record.verdict.action) == (0, Action.BLOCK)
 
 
 def test_an_edit_that_counts_the_same_keeps_revisions_aside_and_still_notices_lost_facts() -> None:
     edited = replace(BUDGET, generation=2, limit_ug=1100)
-    revised = judged(Ledger(settled_uj=700, settled_ug_per_uj=2), judged(Ledger(settled_uj=700)))
-    after = judged(Ledger(settled_uj=700, settled_ug_per_uj=2), revised, budget=edited)
+    revised = evaluated(Ledger(settled_uj=700, settled_ug_per_uj=2), evaluated(Ledger(settled_uj=700)))
+    after = evaluated(Ledger(settled_uj=700, settled_ug_per_uj=2), revised, budget=edited)
     assert (after.record.verdict.revised_ug, after.record.verdict.action) == (700, Action.NONE)
-    assert judged(Ledger(settled_uj=10), after, budget=replace(edited, generation=3)).lost
+    assert evaluated(Ledger(settled_uj=10), after, budget=replace(edited, generation=3)).lost
 
 
 def test_when_it_was_exhausted_outlasts_an_edit_that_counts_the_same() -> None:
-    over = judged(Ledger(settled_uj=1000))
-    later = judged(Ledger(settled_uj=1000), over, now=9 * HOUR, budget=replace(BUDGET, generation=2))
+    over = evaluated(Ledger(settled_uj=1000))
+    later = evaluated(Ledger(settled_uj=1000), over, now=9 * HOUR, budget=replace(BUDGET, generation=2))
     assert later.record.exhausted_at == 2 * HOUR
 
 
-def test_a_budget_per_workload_is_judged_by_the_one_that_used_most() -> None:
+def test_a_budget_per_workload_is_evaluated_by_the_one_that_used_most() -> None:
     each = replace(BUDGET, per_workload=True)
-    first = judged(Ledger(settled_uj=1400), budget=each)
+    first = evaluated(Ledger(settled_uj=1400), budget=each)
     assert (first.record.verdict.used_ug, first.record.verdict.action) == (700, Action.NONE)
     assert first.forecast_ug is None
-    revised = judged(Ledger(settled_uj=1400, settled_ug_per_uj=2), first, budget=each)
+    revised = evaluated(Ledger(settled_uj=1400, settled_ug_per_uj=2), first, budget=each)
     assert (revised.record.verdict.used_ug, revised.record.verdict.revised_ug) == (1400, 700)
 
 
 def test_when_it_was_exhausted_stays_as_it_was() -> None:
-    over = judged(Ledger(settled_uj=1000), now=2 * HOUR)
-    later = judged(Ledger(settled_uj=1100), over, now=9 * HOUR)
+    over = evaluated(Ledger(settled_uj=1000), now=2 * HOUR)
+    later = evaluated(Ledger(settled_uj=1100), over, now=9 * HOUR)
     assert over.record.exhausted_at == later.record.exhausted_at == 2 * HOUR
 
 
 def test_a_raised_limit_is_not_exhausted_also_where_there_is_no_forecast() -> None:
     each = replace(BUDGET, per_workload=True)
-    over = judged(Ledger(settled_uj=2000), budget=each)
+    over = evaluated(Ledger(settled_uj=2000), budget=each)
     assert (over.record.verdict.state, over.record.exhausted_at) == (State.EXCEEDED, 2 * HOUR)
-    raised = judged(Ledger(settled_uj=2000), over, 3 * HOUR, replace(each, limit_ug=5000, generation=2))
+    raised = evaluated(Ledger(settled_uj=2000), over, 3 * HOUR, replace(each, limit_ug=5000, generation=2))
     assert raised.forecast_ug is None
     assert (raised.record.verdict.state, raised.record.exhausted_at) == (State.WITHIN, 0)
 
@@ -157,7 +157,7 @@ def test_hours_are_settled_when_they_are_over_and_everybody_has_reported() -> No
 
 # --- no data ---------------------------------------------------------------------------------------------------------
 
-OVER = judged(Ledger(settled_uj=1000)).record
+OVER = evaluated(Ledger(settled_uj=1000)).record
 CAREFUL = replace(BUDGET, unknown_without_data=True)
 
 
@@ -232,7 +232,7 @@ def test_within_a_period_no_verdict_loosens_whatever_the_ledger_says(history: li
     former = None
     for index, ledger in enumerate(history):
         # The energy grows with the grams, so that no difference is taken for a revision.
-        made = judged(ledger, former, now=HOUR + index * step)
+        made = evaluated(ledger, former, now=HOUR + index * step)
         if former is not None:
             assert made.record.verdict.used_ug >= former.record.verdict.used_ug
             assert made.record.verdict.action >= former.record.verdict.action
@@ -241,9 +241,9 @@ def test_within_a_period_no_verdict_loosens_whatever_the_ledger_says(history: li
 
 @given(st.integers(0, 2000), st.lists(st.integers(0, 5), max_size=10))
 def test_revisions_alone_never_tighten_a_verdict(energy_uj: int, factors: list[int]) -> None:
-    first = former = judged(Ledger(settled_uj=energy_uj))
+    first = former = evaluated(Ledger(settled_uj=energy_uj))
     for factor in factors:
-        former = judged(Ledger(settled_uj=energy_uj, settled_ug_per_uj=factor), former)
+        former = evaluated(Ledger(settled_uj=energy_uj, settled_ug_per_uj=factor), former)
         assert former.record.verdict.action <= first.record.verdict.action
         assert former.record.verdict.use.unrevised_ug <= first.record.verdict.use.unrevised_ug
 
@@ -254,5 +254,5 @@ def test_what_a_status_carries_is_enough_to_go_on_from(history: list[Ledger], st
     former = None
     for index, ledger in enumerate(history):
         now = HOUR + index * step
-        former = judged(ledger, former, now)
-        assert judged(ledger, former, now).record == former.record
+        former = evaluated(ledger, former, now)
+        assert evaluated(ledger, former, now).record == former.record

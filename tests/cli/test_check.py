@@ -25,7 +25,7 @@ def test_what_is_let_in_is_a_yes_and_nothing_is_created(tmp_path: Path) -> None:
 
 
 FITS = "carbon budget tight: expected 2g, left 900g of 1kg CO2e (by the requests of Job j; location-based)"
-JUDGES = {
+JOB_POLICY = {
     "spec": {
         "matchConstraints": {
             "resourceRules": [
@@ -47,12 +47,12 @@ JUDGES = {
 }
 
 
-def judging(created: Callable[[Asked], Said], labels: dict[str, str] | None = None) -> Callable[[Asked], Said]:
-    """A policy that judges Jobs, and a namespace with these labels."""
+def with_policy(created: Callable[[Asked], Said], labels: dict[str, str] | None = None) -> Callable[[Asked], Said]:
+    """A policy that limits Jobs, and a namespace with these labels."""
 
     def answer(asked: Asked) -> Said:
         if "validatingadmissionpolicies" in asked.path:
-            return Said(JUDGES)
+            return Said(JOB_POLICY)
         if asked.path.startswith("/api/v1/namespaces/"):
             return Said({"metadata": {"labels": labels or {}}})
         return ordinary(created)(asked)
@@ -68,12 +68,12 @@ def test_a_yes_says_what_is_expected_and_what_is_left(tmp_path: Path) -> None:
         asked.append(request)
         return Said(request.body, 201, warnings)
 
-    code, value = checked(tmp_path, judging(created))
+    code, value = checked(tmp_path, with_policy(created))
     assert (code, value["verdict"]) == (0, "yes")
     assert value["objects"][0]["figures"] == [FITS]
     assert (value["objects"][0]["carbon"], value["objects"][0]["warnings"]) == ([], [])
     assert "fieldManager=carbonbudget-check" in asked[0].query, "by it the webhook knows that it is asked"
-    with api_server(judging(created), tmp_path) as path:
+    with api_server(with_policy(created), tmp_path) as path:
         assert FITS in run(path).stdout
 
 
@@ -100,13 +100,13 @@ def test_an_answer_without_figures_says_why(
     def created(asked: Asked) -> Said:
         return said if said.status != 201 else Said(asked.body, 201, said.warnings)
 
-    _, value = checked(tmp_path, judging(created, labels), manifest)
+    _, value = checked(tmp_path, with_policy(created, labels), manifest)
     (figure,) = value["objects"][0]["figures"]
     assert why in figure
 
 
 def test_each_object_of_a_cronjob_says_figures_or_why_not(tmp_path: Path) -> None:
-    _, value = checked(tmp_path, judging(echo), cron())
+    _, value = checked(tmp_path, with_policy(echo), cron())
     assert ["CronJob emits nothing by itself" in one["figures"][0] for one in value["objects"]] == [True, False]
 
 

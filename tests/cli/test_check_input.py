@@ -60,7 +60,7 @@ def policies(policy: int, webhook: int) -> Callable[[Asked], Said]:
         (403, 403, 0, "cannot be seen with these rights"),
     ],
 )
-def test_a_yes_where_nothing_judges_is_none(tmp_path: Path, policy: int, webhook: int, code: int, told: str) -> None:
+def test_a_yes_where_no_policy_answers_is_none(tmp_path: Path, policy: int, webhook: int, code: int, told: str) -> None:
     exit_code, value = checked(tmp_path, policies(policy, webhook))
     assert exit_code == code
     assert told in json.dumps(value)
@@ -217,7 +217,7 @@ def test_a_duration_that_can_be_read_is_a_yes(tmp_path: Path) -> None:
 
 
 @given(st.integers(200, 599), st.text(), st.lists(st.text(), max_size=3))
-def test_no_answer_breaks_the_judgement(code: int, text: str, warnings: list[str]) -> None:
+def test_no_answer_breaks_the_check(code: int, text: str, warnings: list[str]) -> None:
     assert interpret_answer(ApiResponse(code, "", tuple(warnings), text), "Job").verdict is CheckVerdict.UNANSWERABLE
 
 

@@ -23,7 +23,7 @@ def test_a_row_has_what_the_status_says_in_the_budgets_own_time() -> None:
     assert (row.state, row.action) == ("Warning", "Warn")
 
 
-def test_a_budget_that_nobody_judged_yet_is_a_row_of_its_limit() -> None:
+def test_a_budget_that_is_not_evaluated_yet_is_a_row_of_its_limit() -> None:
     (row,) = budget_rows([a_budget(given={})])
     assert (row.limit, row.used, row.percent, row.state, row.resets) == ("5kg", "", None, "", "")
 
@@ -218,7 +218,7 @@ def test_what_is_refused_is_told_with_its_kinds_and_until_when() -> None:
 
 def test_troubles_are_the_conditions_that_are_not_as_they_should_be() -> None:
     conditions = [
-        {"type": "Ready", "status": "True", "reason": "Judged", "message": "fine"},
+        {"type": "Ready", "status": "True", "reason": "Evaluated", "message": "fine"},
         {"type": "DataComplete", "status": "False", "reason": "UsedFell", "message": "the ledger has less"},
         {"type": "EnforcementConflict", "status": "False", "reason": "None", "message": ""},
     ]

@@ -24,7 +24,7 @@ from carbonbudget_operator.enforcement.suspension import Suspend, decide_suspens
 
 AT = dt.datetime.fromtimestamp(NOW, dt.UTC)
 KINDS = sorted(RESOURCES)  # all of Kubernetes' own, and one of the settings
-JUDGED = frozenset(KINDS)
+LIMITED = frozenset(KINDS)
 MODES: tuple[Mode, ...] = ("Enforce", "Warn", "Observe")
 PROJECTED = [{"at": 100, "action": "Block", "basis": "Projected"}]
 STATED = {"name": "train", "annotations": {"carbonbudget.dev/expected-duration": "2h"}}
@@ -66,8 +66,8 @@ ENFORCED = ([], ["Job"], ["Deployment", "Pod"], ["DaemonSet", "TrainJob"], KINDS
 @pytest.mark.parametrize("kinds", ENFORCED, ids=lambda kinds: "-".join(kinds) or "default")
 def test_what_is_said_of_each_kind_is_what_the_webhook_answers(mode: Mode, state: str, kinds: list[str]) -> None:
     made = body(**STATES[state], **({"enforce": {"kinds": kinds}} if kinds else {}))
-    found = budget_effects(read(made), AT, ReaderContext(None, mode, limited_kinds=JUDGED))
-    said = section(made, "Refused now", ReaderContext(None, mode, limited_kinds=JUDGED))
+    found = budget_effects(read(made), AT, ReaderContext(None, mode, limited_kinds=LIMITED))
+    said = section(made, "Refused now", ReaderContext(None, mode, limited_kinds=LIMITED))
     small = Bench(made, mode=mode).knows(core_hour_ug=1)
     large = Bench(made, mode=mode).knows(core_hour_ug=10**10)
     for kind in KINDS:
@@ -87,7 +87,7 @@ def test_new_work_is_said_to_be_refused_where_the_policy_alone_refuses_it() -> N
     """It reads status.enforcement, and no period."""
     made = body(**STATES["blocks"])
     del made["status"]["period"]
-    said = section(made, "Refused now", ReaderContext(None, "Enforce", limited_kinds=JUDGED))
+    said = section(made, "Refused now", ReaderContext(None, "Enforce", limited_kinds=LIMITED))
     assert said.startswith("New Job or bare Pod until ")
     assert GROWTH["Job"] not in said
 
@@ -109,7 +109,7 @@ def test_there_is_a_sentence_of_growth_for_each_kind_of_kubernetes_own() -> None
 def test_growth_is_said_to_be_refused_where_the_webhook_refuses_it(kind: str, state: str, mode: Mode) -> None:
     made = body(**STATES[state], enforce={"kinds": [kind]})
     answered = Bench(made, mode=mode).changes(kind, *GROWN[kind])
-    said = section(made, "Refused now", ReaderContext(None, mode, limited_kinds=JUDGED))
+    said = section(made, "Refused now", ReaderContext(None, mode, limited_kinds=LIMITED))
     assert (GROWTH[kind] in said) == (answered.outcome == "refused")
 
 
@@ -126,11 +126,11 @@ def test_growth_without_more_replicas_is_said_too(
 ) -> None:
     made = body(**STATES["blocks"], enforce={"kinds": [kind]})
     assert Bench(made).changes(kind, before, after, replicas=1).outcome == "refused"
-    assert words in section(made, "Refused now", ReaderContext(None, "Enforce", limited_kinds=JUDGED))
+    assert words in section(made, "Refused now", ReaderContext(None, "Enforce", limited_kinds=LIMITED))
 
 
 @pytest.mark.parametrize("kind", sorted(set(KINDS) - {"Job"}))
-def test_a_kind_that_nobody_judges_is_not_said_to_be_refused(kind: str) -> None:
+def test_a_kind_that_is_not_limited_is_not_said_to_be_refused(kind: str) -> None:
     made = body(
         until=NOW + HOUR, used_g=1100, enforce={"kinds": ["Job", kind]}, thresholds=[{"at": 100, "action": "Block"}]
     )
@@ -140,7 +140,7 @@ def test_a_kind_that_nobody_judges_is_not_said_to_be_refused(kind: str) -> None:
     assert f"Budgets do not apply to {shown} of enforce.kinds in this cluster" in section(made, "Thresholds", beside)
     assert "At 100 % it refuses a new Job, and growth of what runs (reached)." in section(made, "Thresholds", beside)
     # Where the policy cannot be seen, the controller's condition says it.
-    message = f"{kind} of enforce.kinds is not judged in this cluster: mistyped, or missing"
+    message = f"{kind} of enforce.kinds is not checked in this cluster: mistyped, or missing"
     made["status"]["conditions"] = [{"type": "Ready", "status": "True", "reason": "KindsNotJudged", "message": message}]
     assert shown not in section(made, "Refused now", ReaderContext(None, None))
 
@@ -162,7 +162,7 @@ def test_what_is_said_of_running_jobs_is_what_enforcement_does(
     job = a_job(annotations={"carbonbudget.dev/suspend-at": instant(suspend_from)})
     decision = decide_suspensions([budget], [job], {}, NOW, 0, mode == "Enforce", frozenset(), NOW - HOUR)
     suspends = any(isinstance(action, Suspend) for action in decision.actions)
-    said = section(made, "Refused now", ReaderContext(None, mode, limited_kinds=JUDGED))
+    said = section(made, "Refused now", ReaderContext(None, mode, limited_kinds=LIMITED))
     assert ("are suspended from" in said) == suspends, said
     assert ("suspended from" in said) == (mode == "Enforce" and until > NOW)
 
@@ -170,7 +170,7 @@ def test_what_is_said_of_running_jobs_is_what_enforcement_does(
 @pytest.mark.parametrize(("used_g", "word"), [(1100, "was reached"), (500, "was not reached")])
 def test_of_a_budget_that_ended_nothing_is_said_to_act(used_g: int, word: str) -> None:
     made = body(**STATES["ended"] | {"used_g": used_g}, thresholds=[{"at": 100, "action": "Block"}])
-    beside = ReaderContext(None, "Enforce", limited_kinds=JUDGED)
+    beside = ReaderContext(None, "Enforce", limited_kinds=LIMITED)
     thresholds = section(made, "Thresholds", beside)
     assert f"({word}; its period ended " in thresholds
     assert "does nothing now" in thresholds
@@ -245,15 +245,15 @@ async def seen(
     return found, await limited_kinds(found, reading)
 
 
-async def test_judged_kinds_are_those_of_the_policys_rules() -> None:
+async def test_limited_kinds_are_those_of_the_policys_rules() -> None:
     kinds = {"resources": [{"name": "trainjobs", "kind": "TrainJob"}, {"name": "trainjobs/scale", "kind": "Scale"}]}
-    found, judged = await seen((200, the_policy()), (200, kinds))
-    assert judged == JUDGED
+    found, limited = await seen((200, the_policy()), (200, kinds))
+    assert limited == LIMITED
     assert found.leaves_out("kube-system", None)
     assert found.leaves_out("team-a", {"carbonbudget.dev/enforcement": "off"})
     assert not found.leaves_out("team-a", None)
     assert (found.limits("batch", "jobs"), found.limits("ray.io", "rayjobs")) == (True, False)
-    assert (await seen((200, the_policy()), (404, {})))[1] == JUDGED - {"TrainJob"}, "its CRD is not installed"
+    assert (await seen((200, the_policy()), (404, {})))[1] == LIMITED - {"TrainJob"}, "its CRD is not installed"
 
 
 async def test_a_namespace_whose_labels_cannot_be_read_is_left_out_by_its_name_alone() -> None:
@@ -271,7 +271,7 @@ async def test_an_eviction_that_the_policy_matches_is_no_kind_of_work() -> None:
     rules = made["spec"]["matchConstraints"]["resourceRules"]
     rules.append({"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods/eviction"]})
     kinds = {"resources": [{"name": "trainjobs", "kind": "TrainJob"}, {"name": "pods/eviction", "kind": "Eviction"}]}
-    assert (await seen((200, made), (200, kinds)))[1] == JUDGED
+    assert (await seen((200, made), (200, kinds)))[1] == LIMITED
 
 
 @pytest.mark.parametrize("policy", [(403, {}), (200, {"kind": "ValidatingAdmissionPolicy"}), (200, {"spec": []})])

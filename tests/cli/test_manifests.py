@@ -112,7 +112,7 @@ def test_a_cronjobs_job_is_tried_after_it_with_its_labels_and_its_owner() -> Non
     assert (owner["kind"], owner["name"], owner["controller"]) == ("CronJob", "n", True)
 
 
-def test_jobs_of_an_exempt_template_are_judged_by_nobody_and_not_tried() -> None:
+def test_jobs_of_an_exempt_template_are_checked_by_nobody_and_not_tried() -> None:
     exempt = cron(metadata={"labels": {"carbonbudget.dev/exempt": "true"}})
     assert titles(to_try([ManifestObject("f", exempt)])[0]) == ["CronJob/n"]
 

@@ -1,4 +1,4 @@
-"""When budgets are judged: each window, at once after a change, and not without end because two tools disagree."""
+"""When budgets are evaluated: each window, at once after a change, and not without end because two tools disagree."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ async def rounds_while_changing(rounds: EvaluationSchedule, changed: asyncio.Eve
     return found
 
 
-async def test_a_change_is_judged_at_once_and_the_next_change_after_it_waits() -> None:
+async def test_a_change_is_evaluated_at_once_and_the_next_change_after_it_waits() -> None:
     changed = asyncio.Event()
     rounds = EvaluationSchedule(changed, window_seconds=60, now=clock(20), debounce_seconds=0.02, floor_seconds=0.3)
     found = await rounds_while_changing(rounds, changed, 1.0)
@@ -45,7 +45,7 @@ async def test_a_change_is_judged_at_once_and_the_next_change_after_it_waits() -
     assert all(later - earlier > 0.25 for earlier, later in itertools.pairwise(found))
 
 
-async def test_who_waits_is_judged_with_the_window_at_the_latest() -> None:
+async def test_who_waits_is_evaluated_with_the_window_at_the_latest() -> None:
     changed = asyncio.Event()
     rounds = EvaluationSchedule(changed, window_seconds=1, now=clock(0.3), debounce_seconds=0.01, floor_seconds=60)
     found = await rounds_while_changing(rounds, changed, 3.3)
@@ -53,7 +53,7 @@ async def test_who_waits_is_judged_with_the_window_at_the_latest() -> None:
     assert 5 <= len(found) <= 7
 
 
-async def test_after_a_quiet_round_a_change_is_judged_at_once_again() -> None:
+async def test_after_a_quiet_round_a_change_is_evaluated_at_once_again() -> None:
     changed = asyncio.Event()
     rounds = EvaluationSchedule(changed, window_seconds=1, now=clock(0.3), debounce_seconds=0.01, floor_seconds=60)
     changed.set()

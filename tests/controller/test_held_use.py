@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.controller.evaluations import TERMS, an_answer
 from tests.controller.objects import NOW, Body, a_body, merge, namespaces, stored
-from tests.controller.test_budget_evaluation import TERMS, an_answer
 
 from carbonbudget_operator.budgets.use_evaluation import EvaluationRecord
 from carbonbudget_operator.budgets.verdict import Action

@@ -125,7 +125,7 @@ def test_those_that_are_gone_are_kept_in_the_order_of_their_going() -> None:
     assert gone == ["build-3", "build-2", "build-1", "build-0"]
 
 
-def test_when_those_that_are_gone_are_too_many_the_ones_gone_longest_count_no_more_and_it_is_judged_still() -> None:
+def test_when_those_that_are_gone_are_too_many_the_ones_gone_longest_count_no_more_and_it_is_evaluated_still() -> None:
     known = namespaces(team_a={"kind": "team"}, team_b={"kind": "team"})
     gone = [f"build-{index}" for index in range(1000)]
     prepared = case_of(counting(namespaces=gone), known)
@@ -144,7 +144,7 @@ def test_more_namespaces_than_can_be_asked_for_are_refused_with_a_sentence() -> 
         case_of(a_cluster_body(namespaceSelector=TEAMS), many)
 
 
-def test_the_first_and_the_last_instant_that_are_possible_are_judged_in_every_zone() -> None:
+def test_the_first_and_the_last_instant_that_are_possible_are_evaluated_in_every_zone() -> None:
     spec = {"period": None, "start": "1971-01-01T00:00:00Z", "end": "8999-12-31T23:59:59-05:00"}
     for zone in ("Asia/Tokyo", "America/New_York", "UTC"):
         with pytest.raises(InvalidBudget, match="between the years 1971 and 9000"):
@@ -154,7 +154,7 @@ def test_the_first_and_the_last_instant_that_are_possible_are_judged_in_every_zo
         assert format_instant(prepared.budget_limit.period.end, prepared.zone)
 
 
-# --- what cannot be judged -------------------------------------------------------------------------------------------
+# --- what cannot be evaluated -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -177,7 +177,7 @@ def test_a_bad_budget_that_got_in_says_why(spec: dict[str, object], sentence: st
         case_of(a_body(**spec))
 
 
-def test_a_kind_that_the_cluster_does_not_judge_is_named_in_the_condition() -> None:
+def test_a_kind_that_the_cluster_does_not_enforce_is_named_in_the_condition() -> None:
     """A typing error would otherwise hold up nothing, in silence."""
     body = a_body(enforce={"kinds": ["Job", "PyTorchJob", "Deploiment"]})
     prepared = prepare_budget(stored(body), NOW, namespaces(), None, ENFORCED_KINDS | {"PyTorchJob"})
@@ -187,5 +187,5 @@ def test_a_kind_that_the_cluster_does_not_judge_is_named_in_the_condition() -> N
     assert prepare_budget(stored(a_body()), NOW, namespaces()).unenforced == ()
 
 
-def test_the_kinds_that_a_budget_may_name_are_those_that_admission_judges() -> None:
+def test_the_kinds_that_a_budget_may_name_are_those_that_admission_limits() -> None:
     assert {shape.kind for shape in workload_kinds([]).values()} == ENFORCED_KINDS

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.controller.evaluations import TERMS, an_answer
 from tests.controller.objects import NOW, Body, a_body, merge, namespaces, stored
-from tests.controller.test_budget_evaluation import TERMS, an_answer
 
 from carbonbudget_operator.api.times import format_time
 from carbonbudget_operator.budgets.use_evaluation import EvaluationRecord

@@ -43,7 +43,7 @@ def test_every_attempt_of_the_table_is_written_and_no_other() -> None:
     assert {cell.tried for cell in cells() if cell.tried} == set(ATTEMPTS)
 
 
-def test_the_kinds_of_the_table_are_those_that_are_judged() -> None:
-    """Beside CronJob, whose Jobs are judged, and the one that stands for configured kinds."""
+def test_the_kinds_of_the_table_are_those_that_are_checked() -> None:
+    """Beside CronJob, whose Jobs are checked, and the one that stands for configured kinds."""
     assert set(TABLE["kinds"]) == ENFORCED_KINDS | {"CronJob", "TrainJob"}
     assert (TABLE["enforced"], TABLE["scaled"]) == (ENFORCED, SCALED)

@@ -68,7 +68,7 @@ def test_calibration_factors_reach_the_agent_as_its_option_reads_them(cluster: C
 
 
 REFUSING = {"carbonbudget", "carbonbudget-cluster"}
-# These judge nobody's work: the one what our own accounts write, the other how large a budget is.
+# These check nobody's work: the one what our own accounts write, the other how large a budget is.
 OF_OUR_OWN = {"carbonbudget-own-writes", "carbonbudget-budget-size"}
 
 
@@ -116,7 +116,7 @@ def test_a_configured_kind_reaches_policies_webhook_rights_and_settings(cluster:
         elif (document["kind"], name) == ("ConfigMap", "carbonbudget-config"):
             config = tmp_path / "config.yaml"
             config.write_text(document["data"]["config.yaml"])
-            assert [judged.model_dump() for judged in load_settings(config, {}).enforcement.kinds] == [kind]
+            assert [checked.model_dump() for checked in load_settings(config, {}).enforcement.kinds] == [kind]
 
 
 def test_several_servers_need_a_database(cluster: Cluster) -> None:

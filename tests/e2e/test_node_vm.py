@@ -180,7 +180,7 @@ def test_pods_of_two_seconds_are_booked_under_their_names(truth: dict[str, Truth
     booked_us = sum(its.short_booked_us.values())
     assert 0.95 * its.short_kernel_us <= booked_us <= 1.001 * its.short_kernel_us, figures(its)
     assert [name for name, us in its.short_booked_us.items() if us == 0] == []
-    assert len(its.short_booked_us) >= MINUTES / 2, "too few to judge by: the machine was too busy"
+    assert len(its.short_booked_us) >= MINUTES / 2, "too few to compare: the machine was too busy"
 
 
 def test_the_ledger_of_both_nodes_conserves_to_the_microjoule(two_nodes: Release, truth: dict[str, Truth]) -> None:

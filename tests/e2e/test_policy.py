@@ -86,7 +86,7 @@ def test_a_deployments_pods_are_not_refused(release: Release, blocked: str) -> N
     release.cluster.kubectl("-n", blocked, "rollout", "status", "deploy/web", "--timeout=60s")
 
 
-def test_a_namespace_labelled_off_is_not_judged(release: Release, blocked: str) -> None:
+def test_a_namespace_labelled_off_is_not_checked(release: Release, blocked: str) -> None:
     label = ("label", "namespace", blocked, "--overwrite")
     release.cluster.kubectl(*label, "carbonbudget.dev/enforcement=off")
     try:
@@ -96,12 +96,12 @@ def test_a_namespace_labelled_off_is_not_judged(release: Release, blocked: str) 
     release.refusal(job("j", blocked, TRAINING))
 
 
-def test_kube_system_is_never_judged(release: Release, blocked: str) -> None:
+def test_kube_system_is_never_checked(release: Release, blocked: str) -> None:
     """Even with a budget of its own that blocks."""
     release.apply(budget("kube-system", "tight", limit="1g", period="Month"))
     try:
         set_block(release, "kube-system", "tight", dt.timedelta(hours=1))
-        # The same writes reached the other namespace's judging within the refusal's patience.
+        # The same writes reached the other namespace's policy within the refusal's patience.
         release.refusal(job("j", blocked, TRAINING))
         assert admitted(release, job("j", "kube-system", TRAINING))
     finally:

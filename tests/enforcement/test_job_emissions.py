@@ -267,10 +267,10 @@ def test_a_runs_state_by_its_per_cent_is_the_same_as_by_its_micrograms(
     thresholds = [{"at": at, "action": action} for at in ats]
     enforced = a_budget(spec={"per": "Workload", "limit": limit, "thresholds": thresholds}, status=RUNS)
     limit_ug, period = parse_mass(limit), Period(0, 2 * NOW)
-    judged = EvaluatedBudget(
+    limit = EvaluatedBudget(
         limit_ug, period, [Threshold(at, Action[action.upper()]) for at in ats], 1, per_workload=True
     )
-    own = verdict_on_run(judged, Verdict(period, 1, used_ug, State.WITHIN, Action.NONE, 0), used_ug)
+    own = verdict_on_run(limit, Verdict(period, 1, used_ug, State.WITHIN, Action.NONE, 0), used_ug)
     found = enforced.state_of(percent(used_ug, limit_ug))
     assert (found.state, found.action) == (own.state, own.action)
 

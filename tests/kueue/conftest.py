@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tests.apiserver.judging import apply_crds
+from tests.apiserver.chart_policies import apply_crds
 from tests.conftest import Cluster
 from tests.control_plane import control_plane
 from tests.e2e.conftest import CHART, SYSTEM

@@ -21,7 +21,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
-from tests.apiserver.judging import free_port
+from tests.apiserver.webhook_process import free_port
 from tests.conftest import ENDS_WITH_US, Cluster
 from tests.e2e.conftest import wait_for
 from tests.kueue.module import directory

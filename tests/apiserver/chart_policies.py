@@ -1,40 +1,34 @@
 """The chart's policies and webhook in the real API server, for namespaces of one's own.
 
 They are what `helm template` renders, under names of their own and for labelled namespaces only, so that nothing
-else in the cluster is judged by them. The webhook is the real command in a process of its own, reached by a URL. The
-installed chart is tried elsewhere (test_budget_effects.py); here statuses are written by hand, as the controller would.
+else in the cluster is checked by them. The webhook (webhook_process.py) is reached by a URL. The installed chart is
+tried elsewhere (test_budget_effects.py); here statuses are written by hand, as the controller would.
 """
 
 from __future__ import annotations
 
-import base64
 import datetime as dt
-import http.client
-import http.server
 import json
-import os
-import signal
-import socket
-import ssl
-import subprocess
-import sys
-import threading
-import urllib.request
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import yaml
-from tests.conftest import ENDS_WITH_US, ROOT, Cluster
+from tests.apiserver.webhook_process import Webhook
+from tests.conftest import ROOT, Cluster
 from tests.e2e.conftest import CHART, SYSTEM, Manifest, budget, wait_for
 
-from carbonbudget_operator.controller.certificates import make_ca, make_leaf
-
 DENIED = " denied "  # as the API server tells of a policy and of a webhook
+
+
 RUN_LABEL = "e2e.carbonbudget.dev/run"
+
+
 OPERATOR = "system:serviceaccount:training:operator"
+
+
 VALUES = {
     "enforcement": {
         "kinds": [
@@ -50,6 +44,8 @@ VALUES = {
         "controllerAccounts": [OPERATOR],
     }
 }
+
+
 _SCHEMA = {
     "type": "object",
     "properties": {
@@ -67,6 +63,8 @@ _SCHEMA = {
         "status": {"type": "object", "properties": {"replicas": {"type": "integer"}}},
     },
 }
+
+
 TRAINJOBS = {
     "apiVersion": "apiextensions.k8s.io/v1",
     "kind": "CustomResourceDefinition",
@@ -97,7 +95,7 @@ def apply_crds(cluster: Cluster) -> None:
     cluster.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
 
 
-class Judging:
+class ChartPolicies:
     """Rendered objects applied for one run; `webhook()` adds the process."""
 
     def __init__(self, cluster: Cluster, directory: Path) -> None:
@@ -138,7 +136,7 @@ class Judging:
 
     @contextmanager
     def namespace(self, **labels: str) -> Iterator[str]:
-        """A namespace that is judged."""
+        """A namespace that is checked."""
         name = f"e2e-{uuid.uuid4().hex[:8]}"
         metadata = {"name": name, "labels": {RUN_LABEL: self.run} | labels}
         self.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
@@ -150,7 +148,7 @@ class Judging:
     @contextmanager
     def webhook(self, *arguments: str) -> Iterator[Webhook]:
         """The webhook, running and registered."""
-        process = self.current = Webhook(self.cluster, self.directory, arguments)
+        process = self.current = Webhook(self.cluster, self.directory, VALUES["enforcement"]["kinds"], arguments)
         try:
             process.start()
             for document in self.render("admission.yaml"):
@@ -177,7 +175,7 @@ class Judging:
         return done.returncode == 0, done.stderr
 
     def try_out(self, manifest: Manifest, *more: str) -> tuple[bool, str]:
-        """The same as a server-side dry run, which is judged as the real one."""
+        """The same as a server-side dry run, which is checked as the real one."""
         return self.create(manifest, "--dry-run=server", *more)
 
     def admitted(self, manifest: Manifest, *more: str) -> bool:
@@ -280,129 +278,15 @@ class Judging:
         )
 
 
-class Webhook:
-    """`carbonbudget admission` on this machine."""
-
-    def __init__(self, cluster: Cluster, directory: Path, arguments: tuple[str, ...]) -> None:
-        self._cluster, self._directory, self._arguments = cluster, directory, arguments
-        self.port, self.metrics_port = free_port(), free_port()
-        self.url = f"https://localhost:{self.port}"
-        now = dt.datetime.now(dt.UTC)
-        ca = make_ca(now)
-        leaf = make_leaf(ca, ["localhost"], now)
-        self.ca, self.cert, self.key = (directory / name for name in ("ca.crt", "tls.crt", "tls.key"))
-        for path, text in ((self.ca, ca.certificate), (self.cert, leaf.certificate), (self.key, leaf.key)):
-            path.write_text(text)
-        self.ca_bundle = base64.b64encode(ca.certificate.encode()).decode()
-        self.space = ""  # a namespace that its server knows of, where there is one
-        self._process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def pid(self) -> int:
-        """The process's."""
-        assert self._process is not None
-        return self._process.pid
-
-    def start(self) -> None:
-        """Start it and wait until it has its lists."""
-        (self._directory / "config.yaml").write_text(
-            yaml.safe_dump({"enforcement": {"kinds": VALUES["enforcement"]["kinds"]}})
-        )
-        command = [
-            *ENDS_WITH_US, str(Path(sys.executable).parent / "carbonbudget"), "admission",
-            f"--config={self._directory / 'config.yaml'}", f"--listen=127.0.0.1:{self.port}",
-            f"--metrics-listen=127.0.0.1:{self.metrics_port}", f"--tls-cert={self.cert}", f"--tls-key={self.key}",
-            *self._arguments,
-        ]  # fmt: skip
-        with (self._directory / "webhook.log").open("ab") as log:
-            self._process = subprocess.Popen(command, env=self._cluster.environment, stdout=log, stderr=log)
-        context = ssl.create_default_context(cafile=str(self.ca))
-
-        def ready() -> bool:
-            assert self._process is not None
-            assert self._process.poll() is None, (self._directory / "webhook.log").read_text()[-2000:]
-            connection = http.client.HTTPSConnection("localhost", self.port, timeout=2, context=context)
-            try:
-                connection.request("GET", "/readyz")
-                return connection.getresponse().status == 200
-            except OSError:
-                return False
-            finally:
-                connection.close()
-
-        wait_for("the webhook", ready, 60)
-
-    def stop(self) -> None:
-        """End it, if it still runs."""
-        if self._process is not None:
-            with suppress(ProcessLookupError):
-                os.kill(self._process.pid, signal.SIGTERM)
-            self._process.wait(20)
-            self._process = None
-
-    def figure(self, name: str) -> float:
-        """One series of its metrics, with its labels as they are written."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=5) as answer:
-            lines = answer.read().decode().splitlines()
-        return next((float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(f"{name} ")), 0.0)
-
-
-@contextmanager
-def a_server(directory: Path, projection: Mapping[str, object]) -> Iterator[list[str]]:
-    """The server's projection endpoint over TLS; yields the webhook's arguments to reach it."""
-    now = dt.datetime.now(dt.UTC)
-    ca = make_ca(now)
-    leaf = make_leaf(ca, ["localhost"], now)
-    names = {"server-ca.crt": ca.certificate, "server.crt": leaf.certificate, "server.key": leaf.key, "token": "t"}
-    for name, text in names.items():
-        (directory / name).write_text(text)
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            body = json.dumps(projection).encode()
-            fine = self.path == "/v1/projection" and self.headers["Authorization"] == "Bearer t"
-            self.send_response(200 if fine else 401)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(directory / "server.crt", directory / "server.key")
-    server.socket = context.wrap_socket(server.socket, server_side=True)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield [
-            f"--server-url=https://localhost:{server.server_port}",
-            f"--server-ca={directory / 'server-ca.crt'}",
-            f"--server-token-file={directory / 'token'}",
-        ]
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join(5)
-
-
 def instant(at: dt.datetime) -> str:
     """As the API has it."""
     return at.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
-
-
 @contextmanager
 def chart_away(cluster: Cluster) -> Iterator[None]:
     """If the chart is installed, these are at 0 meanwhile: its controller would write the statuses itself, its
-    webhook would judge beside the one that is tried here."""
+    webhook would check beside the one that is tried here."""
     away: dict[str, str] = {}
     for component in ("controller", "admission"):
         where = ("-n", SYSTEM, f"deploy/carbonbudget-{component}")

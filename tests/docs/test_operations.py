@@ -1,4 +1,4 @@
-"""What examples/operations runs in a pod, run here: the scripts as they are, with other directories."""
+"""What examples/16-backup-and-restore runs in a pod, run here: the scripts as they are, with other directories."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def containers(example: str) -> list[dict[str, Any]]:
 
 
 def pod_spec(example: str) -> dict[str, Any]:
-    for found in yaml.safe_load_all((ROOT / "examples" / "operations" / example).read_text()):
+    for found in yaml.safe_load_all((ROOT / "examples" / "16-backup-and-restore" / example).read_text()):
         if found["kind"] in ("CronJob", "Job"):
             job = found["spec"].get("jobTemplate", found)["spec"]
             spec: dict[str, Any] = job["template"]["spec"]

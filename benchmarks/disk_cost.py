@@ -18,7 +18,7 @@ from benchmarks.figures import Figures, arguments, show
 from benchmarks.ingest_cost import PODS, a_report
 from tests.postgres import PostgresServer
 
-from carbonbudget_operator.ingest.body import parse_report
+from carbonbudget_operator.ingest.node_report_body import parse_report
 from carbonbudget_operator.ledger.booking import Booker, CheckedReport
 from carbonbudget_operator.ledger.store import migrate, open_ledger
 from carbonbudget_operator.ledger.stored_units import DAYS, HOURS

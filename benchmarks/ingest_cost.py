@@ -29,7 +29,7 @@ from tests.serving import URL, Answer, serving
 
 from carbonbudget_core.node_report import Allocatable, DomainUse, NodeInfo, NodeReport, PodRequests, PodUsage
 from carbonbudget_core.node_report_json import encode_report
-from carbonbudget_operator.ingest.connections import raise_file_limit
+from carbonbudget_operator.ingest.connection_limits import raise_file_limit
 
 PODS = 30
 # Agents with windows of 60 s send within 7.5 s; here they have twice that, since they share two cores with the server.

@@ -27,7 +27,7 @@ from benchmarks.question_load import NODES, Load, questions
 from benchmarks.question_load import review as review_of_others
 from tests.serving import URL, Serving
 
-from carbonbudget_operator.ingest.connections import raise_file_limit
+from carbonbudget_operator.ingest.connection_limits import raise_file_limit
 from carbonbudget_operator.server_settings import ServerSettings
 
 PEOPLE, BUDGETS = 50, 100

@@ -33,7 +33,7 @@ from benchmarks.ingest_cost import ACCOUNT, a_report
 from benchmarks.month_serving import serving_a_month
 from tests.serving import URL, Serving
 
-from carbonbudget_operator.ingest.connections import raise_file_limit
+from carbonbudget_operator.ingest.connection_limits import raise_file_limit
 
 NODES, TENANTS, HELD = 50, 30, 100
 

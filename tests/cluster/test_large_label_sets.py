@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 from prometheus_client import CollectorRegistry
 from tests.cluster.test_pods import UIDS, a_pod, listed
-from tests.ingest.test_verify import END, Cluster
+from tests.ingest.test_report_verifier import END, Cluster
 from tests.ledger.reports import HOUR, a_report, book
 
 from carbonbudget_agent.pods.pod_info import parse_pod
@@ -18,7 +18,7 @@ from carbonbudget_operator.api.budget_query_bodies import BudgetQuery
 from carbonbudget_operator.api.selector import LabelSelector
 from carbonbudget_operator.cluster.large_label_sets import LargeLabelSets
 from carbonbudget_operator.cluster.pods import PodIndex
-from carbonbudget_operator.ingest.verify import ReportVerifier
+from carbonbudget_operator.ingest.report_verifier import ReportVerifier
 from carbonbudget_operator.ledger.booking import Booker, BookingResult, CheckedReport
 from carbonbudget_operator.ledger.selected_labels import SelectedLabels
 from carbonbudget_operator.ledger.writer import LedgerWriter

@@ -23,8 +23,8 @@ from carbonbudget_operator.api.budget_query_bodies import UseComponents, Workloa
 from carbonbudget_operator.api.carbonbudget import CarbonBudget
 from carbonbudget_operator.budgets.verdict import EnforcementTerms, State, verdict_on_run
 from carbonbudget_operator.controller.budget_queries import period_queries
-from carbonbudget_operator.controller.conditions import ready
 from carbonbudget_operator.controller.prepared_budget import evaluation_record_of, prepare_budget
+from carbonbudget_operator.controller.status_conditions import ready
 from carbonbudget_operator.controller.status_json import is_visible_change
 
 

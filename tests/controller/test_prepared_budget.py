@@ -16,8 +16,8 @@ from carbonbudget_operator.budgets.settled_use import SettledUse
 from carbonbudget_operator.budgets.use_evaluation import EvaluationRecord
 from carbonbudget_operator.budgets.verdict import Action, State, Threshold, Verdict
 from carbonbudget_operator.controller.budget_queries import period_queries
-from carbonbudget_operator.controller.conditions import ready
 from carbonbudget_operator.controller.prepared_budget import InvalidBudget, PreparedBudget, prepare_budget
+from carbonbudget_operator.controller.status_conditions import ready
 from carbonbudget_operator.namespace_labels import Namespaces
 
 HOUR = 3600

@@ -22,7 +22,7 @@ from tests.e2e.conftest import Manifest, Release, budget, deployment, job, wait_
 from carbonbudget_operator.api.times import format_time
 from carbonbudget_operator.api.wire_names import RESOURCES
 from carbonbudget_operator.enforcement.enforcement_loop import EnforcementLoop
-from carbonbudget_operator.enforcement.job import parse_job
+from carbonbudget_operator.enforcement.job_fields import parse_job
 from carbonbudget_operator.enforcement.metrics import EnforcementMetrics
 from carbonbudget_operator.kube.client import KubeClient
 from carbonbudget_operator.server_client import ServerClient

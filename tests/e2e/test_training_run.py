@@ -7,7 +7,7 @@ import pytest
 from tests.e2e.conftest import WINDOW_SECONDS, Manifest, Release, budget, job, wait_for
 from tests.e2e.test_suspend import OPTED_IN, metadata, reasons, running, suspended
 
-from carbonbudget_operator.enforcement.job import instant, parse_job
+from carbonbudget_operator.enforcement.job_fields import instant, parse_job
 
 pytestmark = pytest.mark.cluster
 

@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry
 from tests.enforcement.worlds import NOW, Body, job_body, merged
 
 from carbonbudget_operator.enforcement.enforcement_loop import EnforcementLoop
-from carbonbudget_operator.enforcement.job import parse_job
+from carbonbudget_operator.enforcement.job_fields import parse_job
 
 JOBS = "/apis/batch/v1/namespaces/team-a/jobs/"
 

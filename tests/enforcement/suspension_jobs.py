@@ -9,8 +9,8 @@ from tests.enforcement.worlds import HOUR, NOW, Body, a_budget, a_job
 
 from carbonbudget_operator.api.times import format_time
 from carbonbudget_operator.enforcement.enforced_budgets import EnforcedBudget
-from carbonbudget_operator.enforcement.job import Job
-from carbonbudget_operator.enforcement.suspension import (
+from carbonbudget_operator.enforcement.job_fields import Job
+from carbonbudget_operator.enforcement.suspension_decisions import (
     Action,
     EnforcementDecision,
     decide_suspensions,

@@ -9,7 +9,7 @@ import pytest
 from tests.enforcement.loop_bench import Bench, annotations
 from tests.enforcement.worlds import HOUR, NOW, Body, budget_body
 
-from carbonbudget_operator.enforcement.job import parse_job
+from carbonbudget_operator.enforcement.job_fields import parse_job
 
 
 async def test_a_job_is_announced_suspended_and_resumed_each_with_its_event(bench: Bench) -> None:

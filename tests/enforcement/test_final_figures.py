@@ -6,7 +6,7 @@ import pytest
 from tests.enforcement.loop_bench import JOBS, Bench, annotations
 from tests.enforcement.worlds import HOUR, NOW, finished
 
-from carbonbudget_operator.enforcement.job import parse_job
+from carbonbudget_operator.enforcement.job_fields import parse_job
 
 HOUR_END = NOW - NOW % HOUR + HOUR  # 19:00:00; NOW is 18:53:20
 PROVISIONAL = {

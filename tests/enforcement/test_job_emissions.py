@@ -24,8 +24,8 @@ from carbonbudget_operator.enforcement.job_emissions import (
     last_hour_end,
     run_query,
 )
-from carbonbudget_operator.enforcement.patches import patch_of
-from carbonbudget_operator.enforcement.suspension import Announce, Suspend
+from carbonbudget_operator.enforcement.job_patches import patch_of
+from carbonbudget_operator.enforcement.suspension_decisions import Announce, Suspend
 
 ANSWER = RunAnswer(
     id="uid-train",

@@ -9,7 +9,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from tests.enforcement.worlds import NOW, Body, finished, job_body, merged
 
-from carbonbudget_operator.enforcement.job import instant, parse_job, patched_job
+from carbonbudget_operator.enforcement.job_fields import instant, parse_job, patched_job
 from carbonbudget_operator.enforcement.job_store import JobStore
 from carbonbudget_operator.kube.client import KubeClient
 from carbonbudget_operator.kube.credentials import Credentials

@@ -8,7 +8,8 @@ import pytest
 from tests.enforcement.worlds import HOUR, NOW, Body, a_budget, a_job, merged
 
 from carbonbudget_operator.api.times import format_time
-from carbonbudget_operator.enforcement.job import Job
+from carbonbudget_operator.enforcement.job_fields import Job
+from carbonbudget_operator.enforcement.job_patches import patch_of
 from carbonbudget_operator.enforcement.kueue import (
     KueueWorkload,
     jobs_with_workloads,
@@ -16,8 +17,7 @@ from carbonbudget_operator.enforcement.kueue import (
     patch_of_workload,
     patched_workload,
 )
-from carbonbudget_operator.enforcement.patches import patch_of
-from carbonbudget_operator.enforcement.suspension import (
+from carbonbudget_operator.enforcement.suspension_decisions import (
     Announce,
     EnforcementDecision,
     Resume,

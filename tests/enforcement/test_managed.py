@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from tests.enforcement.worlds import HOUR, NOW, Body, a_budget, a_job
 
-from carbonbudget_operator.controller.conditions import enforcement_conflict
 from carbonbudget_operator.controller.conflicts import ConflictStore
-from carbonbudget_operator.enforcement.job import Job, QueuedWorkload
-from carbonbudget_operator.enforcement.suspension import EnforcementDecision, Suspend, decide_suspensions
+from carbonbudget_operator.controller.status_conditions import enforcement_conflict
+from carbonbudget_operator.enforcement.job_fields import Job, QueuedWorkload
+from carbonbudget_operator.enforcement.suspension_decisions import EnforcementDecision, Suspend, decide_suspensions
 
 OPTED_IN = {"carbonbudget.dev/suspendable": "true"}
 QUEUE = OPTED_IN | {"kueue.x-k8s.io/queue-name": "q"}

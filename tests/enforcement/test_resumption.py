@@ -17,7 +17,7 @@ from tests.enforcement.suspension_jobs import (
 from tests.enforcement.worlds import HOUR, NOW, a_budget, a_job
 
 from carbonbudget_operator.api.times import format_time
-from carbonbudget_operator.enforcement.suspension import (
+from carbonbudget_operator.enforcement.suspension_decisions import (
     Keep,
     Plan,
     Resume,

@@ -14,9 +14,9 @@ from tests.enforcement.worlds import HOUR, NOW, Body, a_budget, job_body, merged
 
 from carbonbudget_operator.api.times import format_time
 from carbonbudget_operator.enforcement.enforced_budgets import EnforcedBudget
-from carbonbudget_operator.enforcement.job import parse_job
-from carbonbudget_operator.enforcement.patches import patch_of
-from carbonbudget_operator.enforcement.suspension import (
+from carbonbudget_operator.enforcement.job_fields import parse_job
+from carbonbudget_operator.enforcement.job_patches import patch_of
+from carbonbudget_operator.enforcement.suspension_decisions import (
     Plan,
     Resume,
     Suspend,

@@ -7,7 +7,7 @@ from tests.enforcement.loop_bench import JOBS, Bench
 from tests.enforcement.worlds import HOUR, NOW, Body, budget_body, finished, job_body
 
 from carbonbudget_operator.api.times import format_time
-from carbonbudget_operator.enforcement.job import parse_job
+from carbonbudget_operator.enforcement.job_fields import parse_job
 
 
 async def test_a_running_workload_is_written_at_most_every_ten_minutes(bench: Bench) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from carbonbudget_operator.api.times import format_time
 from carbonbudget_operator.enforcement.enforced_budgets import EnforcedBudget, parse_budget
-from carbonbudget_operator.enforcement.job import Job, parse_job
+from carbonbudget_operator.enforcement.job_fields import Job, parse_job
 
 NOW = 1_795_460_000
 HOUR = 3600

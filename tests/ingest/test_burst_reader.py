@@ -18,11 +18,11 @@ from typing import Any
 import pytest
 import uvloop
 from tests.controller.api_server import eventually
-from tests.ingest.test_connections import GET, App, Running, Stream, ask, running, tls
+from tests.ingest.test_connection_limits import GET, App, Running, Stream, ask, running, tls
 
-from carbonbudget_operator.ingest import burst_reader, connections
+from carbonbudget_operator.ingest import burst_reader, connection_limits
 from carbonbudget_operator.ingest.burst_reader import BurstReader
-from carbonbudget_operator.ingest.connections import BoundedApplication
+from carbonbudget_operator.ingest.connection_limits import BoundedApplication
 
 OK = b"HTTP/1.1 200 OK"
 FOR_EVER = 3600.0
@@ -227,14 +227,14 @@ async def test_one_whose_data_cannot_be_taken_ends_alone(serve: Serve, monkeypat
 @on_both_loops
 async def test_a_connection_that_ended_is_in_nobodys_memory(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     """Anybody may open and close thousands, and cycles of garbage are looked for seldom."""
-    made: list[weakref.ref[connections.ClientConnection]] = []
-    first = connections.ClientConnection.connection_made
+    made: list[weakref.ref[connection_limits.ClientConnection]] = []
+    first = connection_limits.ClientConnection.connection_made
 
-    def seen(self: connections.ClientConnection, transport: Any) -> None:
+    def seen(self: connection_limits.ClientConnection, transport: Any) -> None:
         made.append(weakref.ref(self))
         first(self, transport)
 
-    monkeypatch.setattr(connections.ClientConnection, "connection_made", seen)
+    monkeypatch.setattr(connection_limits.ClientConnection, "connection_made", seen)
     async with serve(BurstReader()) as server:
         gc.collect()
         gc.disable()

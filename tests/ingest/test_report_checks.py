@@ -10,7 +10,7 @@ from tests.ledger.reports import HOUR, a_report
 
 from carbonbudget_core.node_report import Allocatable, DomainUse, NodeInfo, NodeReport
 from carbonbudget_core.node_report_json import encode_report
-from carbonbudget_operator.ingest.body import parse_report
+from carbonbudget_operator.ingest.node_report_body import parse_report
 from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.ingest.report_checks import check_report_is_possible
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from carbonbudget_core.node_report import Allocatable, DomainUse, NodeInfo, NodeReport, PodRequests, PodUsage
 from carbonbudget_core.node_report_json import encode_report
-from carbonbudget_operator.ingest.body import parse_report
+from carbonbudget_operator.ingest.node_report_body import parse_report
 from carbonbudget_operator.ledger.booking import Booker, BookingResult, CheckedReport
 from carbonbudget_operator.ledger.writer import LedgerWriter
 

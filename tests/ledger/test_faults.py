@@ -29,7 +29,7 @@ from carbonbudget_operator.ledger.writer import LedgerWriter
 KILLS = int(os.environ.get("CARBONBUDGET_KILLS", "5"))
 KILLED = """
 import sys
-from carbonbudget_operator.ingest.body import parse_report
+from carbonbudget_operator.ingest.node_report_body import parse_report
 from carbonbudget_operator.ledger.booking import Booker, CheckedReport
 from carbonbudget_operator.ledger.store import open_ledger
 booker = Booker(open_ledger(sys.argv[1]))

@@ -12,17 +12,17 @@ import pytest
 import uvloop
 from prometheus_client import CollectorRegistry
 from tests.controller.api_server import eventually
-from tests.ingest.test_connections import Running, Stream, running, tls
+from tests.ingest.test_connection_limits import Running, Stream, running, tls
 from tests.ledger.reports import HOUR, a_report
 from tests.server.test_server import MAX, Made, a_server
 
 from carbonbudget_core.node_report_json import encode_report
-from carbonbudget_operator.ingest import body
+from carbonbudget_operator.ingest import node_report_body
 from carbonbudget_operator.ingest.burst_reader import BurstReader
-from carbonbudget_operator.ingest.connections import BoundedApplication
+from carbonbudget_operator.ingest.connection_limits import BoundedApplication
 from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.ingest.request_limits import RequestLimits, RequestShare
-from carbonbudget_operator.kube.access import Access, Caller
+from carbonbudget_operator.kube.access_reviews import Access, Caller
 from carbonbudget_operator.server.routes import query_handling
 from carbonbudget_operator.server.wiring import make_pools
 from carbonbudget_operator.server.worker_process import Setup
@@ -150,7 +150,7 @@ async def test_only_who_may_read_the_whole_cluster_asks_long_questions(
 
 @on_the_real_server
 async def test_a_body_that_comes_too_slowly_is_given_up(clients: Clients, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(body, "_BODY_SECONDS", 0.2)
+    monkeypatch.setattr(node_report_body, "_BODY_SECONDS", 0.2)
     for path, token in (("/v1/budgets/query", "user:eve@x"), ("/v1/reports", "node:node-1")):
         stream = await clients.begin(path, token, 1000, b"{")
         status, reason = await answer(stream)
@@ -162,7 +162,7 @@ async def test_a_body_that_comes_too_slowly_is_given_up(clients: Clients, monkey
 
 @on_the_real_server
 async def test_a_body_that_trickles_is_given_up_too(clients: Clients, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(body, "_BODY_SECONDS", 0.3)
+    monkeypatch.setattr(node_report_body, "_BODY_SECONDS", 0.3)
     reader, writer = await clients.begin("/v1/reports", "node:node-1", 100_000)
 
     async def trickle() -> None:

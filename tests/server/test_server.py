@@ -21,9 +21,9 @@ from prometheus_client import CollectorRegistry
 from tests.ledger.reports import HOUR, a_report
 
 from carbonbudget_core.node_report_json import encode_report
-from carbonbudget_operator.ingest.peers import ConnectionPeers
-from carbonbudget_operator.ingest.receive import ReportReceiver
-from carbonbudget_operator.kube.access import Access
+from carbonbudget_operator.ingest.connection_peers import ConnectionPeers
+from carbonbudget_operator.ingest.report_receiver import ReportReceiver
+from carbonbudget_operator.kube.access_reviews import Access
 from carbonbudget_operator.kube.client import KubeClient
 from carbonbudget_operator.kube.credentials import Credentials
 from carbonbudget_operator.ledger.store import migrate

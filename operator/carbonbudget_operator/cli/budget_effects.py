@@ -1,7 +1,7 @@
 """What one budget blocks, warns of and suspends at an instant, by the functions of webhook and enforcement. Pure.
 
 Nothing here is a rule of its own: what refuses is `BudgetView.blocks`, what warns is `admission_decision.warns`, what
-suspends is `enforcement.budgets.Budget.suspends`; which kinds and namespaces budgets limit is read from the policy.
+suspends is `EnforcedBudget.suspends`; which kinds and namespaces budgets limit is read from the policy.
 """
 
 from __future__ import annotations

@@ -153,7 +153,7 @@ def import_reports(
     """Book node reports from a file. They are checked like those from the network; exit code 1 if any was refused."""
     from rich.console import Console
 
-    from carbonbudget_operator.ingest.body import parse_report, unpack
+    from carbonbudget_operator.ingest.node_report_body import parse_report, unpack
     from carbonbudget_operator.ingest.refusal import Refusal
     from carbonbudget_operator.ingest.report_checks import check_report_is_possible, require_booked
     from carbonbudget_operator.ledger.booking import Booker, CheckedReport

@@ -23,7 +23,10 @@ from carbonbudget_operator.budgets.use_evaluation import (
 from carbonbudget_operator.budgets.verdict import EnforcementTerms, State, refuses_new_work
 from carbonbudget_operator.controller.budget_queries import PeriodAnswers
 from carbonbudget_operator.controller.budget_store import StoredBudget
-from carbonbudget_operator.controller.conditions import (
+from carbonbudget_operator.controller.period_history import history
+from carbonbudget_operator.controller.prepared_budget import PreparedBudget
+from carbonbudget_operator.controller.run_limits import RunOverThreshold, runs_over
+from carbonbudget_operator.controller.status_conditions import (
     DesiredCondition,
     bad_spec,
     data_complete,
@@ -32,9 +35,6 @@ from carbonbudget_operator.controller.conditions import (
     ready,
     within_budget,
 )
-from carbonbudget_operator.controller.history import history
-from carbonbudget_operator.controller.prepared_budget import PreparedBudget
-from carbonbudget_operator.controller.run_limits import RunOverThreshold, runs_over
 from carbonbudget_operator.controller.status_json import DesiredObject, Status, details, evaluation_fields, instant
 
 

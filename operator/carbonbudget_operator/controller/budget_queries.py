@@ -11,7 +11,7 @@ from carbonbudget_operator.budgets.period import Period
 from carbonbudget_operator.budgets.settled_use import SettledUse, settled_hour_end
 from carbonbudget_operator.budgets.use_evaluation import ReportedUse
 from carbonbudget_operator.budgets.verdict import counts_the_same
-from carbonbudget_operator.controller.history import final_use, periods_to_ask
+from carbonbudget_operator.controller.period_history import final_use, periods_to_ask
 from carbonbudget_operator.controller.prepared_budget import PreparedBudget
 
 

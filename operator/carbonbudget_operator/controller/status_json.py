@@ -16,8 +16,8 @@ from carbonbudget_operator.budgets.budget_sentence import without_instant
 from carbonbudget_operator.budgets.quantity import format_beside, format_mass
 from carbonbudget_operator.budgets.use_evaluation import EvaluationRecord
 from carbonbudget_operator.budgets.verdict import Action, Verdict, percent, verdict_on_run
-from carbonbudget_operator.controller.conditions import visible_part
 from carbonbudget_operator.controller.prepared_budget import PreparedBudget
+from carbonbudget_operator.controller.status_conditions import visible_part
 from carbonbudget_operator.special_namespaces import EVERY_NAMESPACE
 
 Status = dict[str, object]

@@ -24,12 +24,12 @@ from carbonbudget_operator.api.wire_names import (
     Resource,
 )
 from carbonbudget_operator.api_path import ApiPath
-from carbonbudget_operator.enforcement.job import FIELD_MANAGER, Job, parse_job
+from carbonbudget_operator.enforcement.job_fields import FIELD_MANAGER, Job, parse_job
+from carbonbudget_operator.enforcement.job_patches import patch_of, release_patch
 from carbonbudget_operator.enforcement.job_store import JOBS
 from carbonbudget_operator.enforcement.kueue import GROUP, parse_workload, patch_of_workload, workloads
 from carbonbudget_operator.enforcement.kueue_versions import served_version, served_versions, serves_workloads
-from carbonbudget_operator.enforcement.patches import patch_of, release_patch
-from carbonbudget_operator.enforcement.suspension import Action, Resume, Unmark, Withdraw
+from carbonbudget_operator.enforcement.suspension_decisions import Action, Resume, Unmark, Withdraw
 from carbonbudget_operator.kube.client import MERGE_PATCH, METADATA, ImpossibleName, JsonObject, KubeClient, KubeError
 
 _ATTEMPTS: Final = 4

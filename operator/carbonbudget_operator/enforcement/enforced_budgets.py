@@ -15,12 +15,12 @@ from carbonbudget_operator.api.spec import EnforceSpec
 from carbonbudget_operator.api.status import MOST_WORKLOADS
 from carbonbudget_operator.api.times import seconds
 from carbonbudget_operator.api.wire_names import ENFORCEMENT_LABEL
-from carbonbudget_operator.budgets.coverage import Covers, Scope, enforced_namespaces, selects_namespace
+from carbonbudget_operator.budgets.budget_scope import Covers, Scope, enforced_namespaces, selects_namespace
 from carbonbudget_operator.budgets.quantity import QuantityError, parse_mass
 from carbonbudget_operator.budgets.strictest import Candidate
 from carbonbudget_operator.budgets.verdict import DEFAULT_THRESHOLDS, Action, State, Threshold, state_and_action
 from carbonbudget_operator.budgets.workload_demand import duration_s
-from carbonbudget_operator.enforcement.job import Job
+from carbonbudget_operator.enforcement.job_fields import Job
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +120,7 @@ class EnforcedBudget:
         return replace(self.candidate, action=action, state=State(state or found), percent=percent)
 
     def _reaches(self, percent: int, at: int) -> bool:
-        """Whether a use reaches a threshold. Any use of a limit of 0 reaches all (budgets.evaluate.reached)."""
+        """Whether a use reaches a threshold. Any use of a limit of 0 reaches all (budgets.verdict.reached)."""
         return percent > 0 if self.limit_ug == 0 else percent >= at
 
     def use_of(self, job: Job) -> WorkloadShareOfBudget | None:

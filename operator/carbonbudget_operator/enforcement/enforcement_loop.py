@@ -17,7 +17,7 @@ from carbonbudget_operator.enforcement.job_store import JobStore
 from carbonbudget_operator.enforcement.kueue import workloads
 from carbonbudget_operator.enforcement.kueue_versions import served_version
 from carbonbudget_operator.enforcement.metrics import EnforcementMetrics
-from carbonbudget_operator.enforcement.suspension import decide_suspensions
+from carbonbudget_operator.enforcement.suspension_decisions import decide_suspensions
 from carbonbudget_operator.enforcement.workload_annotator import WorkloadAnnotator
 from carbonbudget_operator.kube.client import KubeClient, KubeError
 from carbonbudget_operator.server_client import ServerClient

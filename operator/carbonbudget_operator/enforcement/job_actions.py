@@ -9,12 +9,12 @@ from typing import Final, Literal
 
 from carbonbudget_operator.api.event import InvolvedObject, event_body
 from carbonbudget_operator.api_path import ApiPath
-from carbonbudget_operator.enforcement.job import FIELD_MANAGER, Job, patched_job
+from carbonbudget_operator.enforcement.job_fields import FIELD_MANAGER, Job, patched_job
+from carbonbudget_operator.enforcement.job_patches import EventText, Patch, patch_of
 from carbonbudget_operator.enforcement.job_store import JOBS, JobStore
 from carbonbudget_operator.enforcement.kueue import patch_of_workload, patched_workload, workloads
 from carbonbudget_operator.enforcement.metrics import EnforcementMetrics
-from carbonbudget_operator.enforcement.patches import EventText, Patch, patch_of
-from carbonbudget_operator.enforcement.suspension import Action
+from carbonbudget_operator.enforcement.suspension_decisions import Action
 from carbonbudget_operator.kube.client import MERGE_PATCH, METADATA, KubeClient, KubeError
 from carbonbudget_operator.logs import FailureLog, log_action
 

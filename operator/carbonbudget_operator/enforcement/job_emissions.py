@@ -27,8 +27,8 @@ from carbonbudget_operator.budgets.quantity import format_energy, format_mass
 from carbonbudget_operator.budgets.strictest import Candidate, strictest
 from carbonbudget_operator.budgets.verdict import percent
 from carbonbudget_operator.enforcement.enforced_budgets import EnforcedBudget
-from carbonbudget_operator.enforcement.job import Job, instant
-from carbonbudget_operator.enforcement.patches import EventText, Patch
+from carbonbudget_operator.enforcement.job_fields import Job, instant
+from carbonbudget_operator.enforcement.job_patches import EventText, Patch
 
 _HOUR_S: Final = 3600
 # Reports of a node that was cut off may still arrive after the Job's last hour. After this time none is expected.

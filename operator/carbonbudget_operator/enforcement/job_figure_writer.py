@@ -13,7 +13,6 @@ from typing import Final
 
 from carbonbudget_operator.api.budget_query_bodies import RunAnswer
 from carbonbudget_operator.enforcement.enforced_budgets import BudgetsByNamespace, EnforcedBudget, is_enforced_namespace
-from carbonbudget_operator.enforcement.job import Job
 from carbonbudget_operator.enforcement.job_actions import JobActions
 from carbonbudget_operator.enforcement.job_emissions import (
     LedgerProgress,
@@ -24,6 +23,7 @@ from carbonbudget_operator.enforcement.job_emissions import (
     jobs_to_annotate,
     run_query,
 )
+from carbonbudget_operator.enforcement.job_fields import Job
 from carbonbudget_operator.enforcement.job_store import JobStore
 from carbonbudget_operator.enforcement.metrics import EnforcementMetrics
 from carbonbudget_operator.server_client import ServerClient, ServerUnavailable

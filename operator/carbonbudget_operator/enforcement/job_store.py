@@ -8,7 +8,7 @@ from typing import Final
 
 from carbonbudget_operator.api.wire_names import FINAL_ANNOTATION
 from carbonbudget_operator.api_path import ApiPath
-from carbonbudget_operator.enforcement.job import Job, parse_job
+from carbonbudget_operator.enforcement.job_fields import Job, parse_job
 from carbonbudget_operator.enforcement.kueue import KueueWorkload, jobs_with_workloads, parse_workload
 from carbonbudget_operator.kube.client import KubeClient
 

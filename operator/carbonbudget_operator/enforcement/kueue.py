@@ -14,7 +14,7 @@ from typing import Final
 from carbonbudget_core.jsons import at
 from carbonbudget_operator.api.wire_names import SUSPENDED_LABEL
 from carbonbudget_operator.api_path import ApiPath
-from carbonbudget_operator.enforcement.job import (
+from carbonbudget_operator.enforcement.job_fields import (
     Job,
     QueuedWorkload,
     controller_of,
@@ -22,7 +22,7 @@ from carbonbudget_operator.enforcement.job import (
     our_annotations,
     writers_of,
 )
-from carbonbudget_operator.enforcement.patches import Patch
+from carbonbudget_operator.enforcement.job_patches import Patch
 
 GROUP: Final = "kueue.x-k8s.io"
 _MAX_UID: Final = 64

@@ -24,8 +24,8 @@ from carbonbudget_operator.api.wire_names import (
     STATE_ANNOTATION,
 )
 from carbonbudget_operator.enforcement.enforced_budgets import EnforcedBudget, is_enforced_namespace
-from carbonbudget_operator.enforcement.job import Job, instant
 from carbonbudget_operator.enforcement.job_actions import JobActions
+from carbonbudget_operator.enforcement.job_fields import Job, instant
 from carbonbudget_operator.enforcement.job_store import JobStore
 from carbonbudget_operator.enforcement.metrics import EnforcementMetrics
 from carbonbudget_operator.enforcement.workload_annotations import (

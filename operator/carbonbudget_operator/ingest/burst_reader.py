@@ -12,8 +12,8 @@ import socket
 import ssl
 from typing import Any, cast
 
-from carbonbudget_operator.ingest.connections import ClientConnection, most_connections
-from carbonbudget_operator.ingest.peers import ConnectionPeer, ConnectionPeers
+from carbonbudget_operator.ingest.connection_limits import ClientConnection, most_connections
+from carbonbudget_operator.ingest.connection_peers import ConnectionPeer, ConnectionPeers
 
 # Data is collected only if so many connections send: a few agents never wait.
 _SEVERAL = 8

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from starlette.requests import Request
 
-from carbonbudget_operator.ingest.connections import belongs_to
+from carbonbudget_operator.ingest.connection_limits import belongs_to
 from carbonbudget_operator.ingest.refusal import Refusal
-from carbonbudget_operator.kube.access import Access, AccessUnavailable, Caller, Unauthenticated
+from carbonbudget_operator.kube.access_reviews import Access, AccessUnavailable, Caller, Unauthenticated
 
 # The API server's proxy removes Authorization from requests to a Service, so a token is in this header there.
 TOKEN_HEADER = "X-Carbonbudget-Token"  # noqa: S105 - a header's name

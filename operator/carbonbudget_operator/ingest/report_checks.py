@@ -1,8 +1,8 @@
 """Checks whether a report can be true: its cluster, time, number of pods, power, and the use of its pods. Pure.
 
-A node can report anything about itself, so the server rejects what no machine can have. `verify.py` replaces what the
-API server knows better. The largest machines that run Kubernetes today have 1,920 threads, 32 TiB of memory and 16
-GPUs; a GPU may be shared by some hundred pods. The limits here are well above.
+A node can report anything about itself, so the server rejects what no machine can have. `report_verifier.py` replaces
+what the API server knows better. The largest machines that run Kubernetes today have 1,920 threads, 32 TiB of memory
+and 16 GPUs; a GPU may be shared by some hundred pods. The limits here are well above.
 """
 
 from __future__ import annotations

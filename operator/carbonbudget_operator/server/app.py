@@ -12,11 +12,11 @@ from prometheus_client import CollectorRegistry, generate_latest
 from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
-from carbonbudget_operator.ingest.body import read_body
 from carbonbudget_operator.ingest.callers import authenticated, tenant_of
-from carbonbudget_operator.ingest.receive import ReportReceiver
+from carbonbudget_operator.ingest.node_report_body import read_body
 from carbonbudget_operator.ingest.refusal import Refusal
-from carbonbudget_operator.kube.access import Access
+from carbonbudget_operator.ingest.report_receiver import ReportReceiver
+from carbonbudget_operator.kube.access_reviews import Access
 from carbonbudget_operator.ledger.writer import LedgerWriter
 from carbonbudget_operator.server.public.problems import PREFIX, refusal_response
 from carbonbudget_operator.server.public.routes import public_routes

@@ -8,7 +8,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from carbonbudget_operator.answers.budget_use import BudgetUseQueries
-from carbonbudget_operator.ingest.peers import ConnectionPeers
+from carbonbudget_operator.ingest.connection_peers import ConnectionPeers
 from carbonbudget_operator.ledger.unreadable_rows import left_out
 from carbonbudget_operator.ledger.writer import LedgerWriter
 

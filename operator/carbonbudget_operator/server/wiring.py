@@ -20,12 +20,12 @@ from carbonbudget_operator.cluster.nodes import NodeLister
 from carbonbudget_operator.cluster.owner_resolver import OwnerResolver
 from carbonbudget_operator.cluster.pods import PODS, PodIndex
 from carbonbudget_operator.garbage_collection import collect_seldom
-from carbonbudget_operator.ingest import connections
+from carbonbudget_operator.ingest import connection_limits
 from carbonbudget_operator.ingest.burst_reader import BurstReader
-from carbonbudget_operator.ingest.receive import ReportReceiver
 from carbonbudget_operator.ingest.refusal import Refusal
-from carbonbudget_operator.ingest.verify import ReportVerifier
-from carbonbudget_operator.kube.access import Access
+from carbonbudget_operator.ingest.report_receiver import ReportReceiver
+from carbonbudget_operator.ingest.report_verifier import ReportVerifier
+from carbonbudget_operator.kube.access_reviews import Access
 from carbonbudget_operator.kube.client import KubeClient
 from carbonbudget_operator.kube.following import keep_following
 from carbonbudget_operator.kube.watch_status import WatchMetrics
@@ -66,7 +66,7 @@ async def run(settings: Settings, host: str, port: int, log_level: str, log_form
     with ledger_errors(pools.ingest):  # before the first report: they decide which labels of its pods are stored
         writer.load_selected_labels(int(time.time()))
     access = Access(client, server.audience)
-    connections.raise_file_limit()
+    connection_limits.raise_file_limit()
     burst_reader = BurstReader(context)
     registry.register(ServerMetrics(writer, pools.probes.queries, burst_reader.peers))
     owners = OwnerResolver(pools.upkeep, client, server.owners)
@@ -112,7 +112,7 @@ async def run(settings: Settings, host: str, port: int, log_level: str, log_form
     # Upkeep uses asyncio's default threads, and nothing else does.
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(UPKEEP_THREADS, thread_name_prefix="upkeep"))
     options = uvicorn.Config(
-        connections.BoundedApplication(app),
+        connection_limits.BoundedApplication(app),
         host=host,
         port=port,
         http=burst_reader.connection,  # type: ignore[arg-type] # as uvicorn calls it

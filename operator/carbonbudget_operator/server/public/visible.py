@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import Final
 
 from carbonbudget_operator.ingest.refusal import Refusal
-from carbonbudget_operator.kube.access import Access, AccessUnavailable, Caller
+from carbonbudget_operator.kube.access_reviews import Access, AccessUnavailable, Caller
 
 MAX_NAMESPACES: Final = 1_000
 _AT_ONCE: Final = 8  # of the client's 32 connections

@@ -14,7 +14,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from carbonbudget_operator.answers.budget_use import BudgetUseQueries
 from carbonbudget_operator.api.external_bodies import RemoveExternal
 from carbonbudget_operator.external.file_rows import MAX_BYTES
-from carbonbudget_operator.ingest.body import read_body
+from carbonbudget_operator.ingest.node_report_body import read_body
 from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.ingest.request_limits import RequestLimits, RequestShare
 from carbonbudget_operator.ledger.external_figures import ExternalConflict, NoExternalFile, remove_file, store_file

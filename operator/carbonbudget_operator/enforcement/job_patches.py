@@ -15,8 +15,17 @@ from carbonbudget_operator.api.wire_names import (
     SUSPENDED_LABEL,
 )
 from carbonbudget_operator.enforcement.enforced_budgets import EnforcedBudget
-from carbonbudget_operator.enforcement.job import Job
-from carbonbudget_operator.enforcement.suspension import Action, Announce, Keep, Plan, Resume, Suspend, Unmark, Withdraw
+from carbonbudget_operator.enforcement.job_fields import Job
+from carbonbudget_operator.enforcement.suspension_decisions import (
+    Action,
+    Announce,
+    Keep,
+    Plan,
+    Resume,
+    Suspend,
+    Unmark,
+    Withdraw,
+)
 
 Patch = dict[str, object]
 

@@ -14,7 +14,7 @@ from tests.ledger.reports import HOUR, a_report
 
 from carbonbudget_core.node_report import Allocatable, NodeInfo, NodeReport, PodRequests, check_report
 from carbonbudget_operator.ingest.refusal import Refusal
-from carbonbudget_operator.ingest.verify import ReportVerifier
+from carbonbudget_operator.ingest.report_verifier import ReportVerifier
 
 END = HOUR + 60
 

@@ -16,12 +16,12 @@ import pytest
 import uvloop
 from starlette.types import Receive, Scope, Send
 from tests.controller.api_server import eventually
-from tests.ingest.test_connections import GET, App, Running, ask, running, tls
+from tests.ingest.test_connection_limits import GET, App, Running, ask, running, tls
 
-from carbonbudget_operator.ingest import burst_reader, connections
+from carbonbudget_operator.ingest import burst_reader, connection_limits
 from carbonbudget_operator.ingest.burst_reader import BurstReader
-from carbonbudget_operator.ingest.connections import BoundedApplication, belongs_to
-from carbonbudget_operator.ingest.peers import ConnectionPeer, ConnectionPeers
+from carbonbudget_operator.ingest.connection_limits import BoundedApplication, belongs_to
+from carbonbudget_operator.ingest.connection_peers import ConnectionPeer, ConnectionPeers
 from carbonbudget_operator.tls import server_context
 
 OK = b"HTTP/1.1 200 OK"
@@ -204,15 +204,15 @@ async def test_a_connection_that_ended_leaves_nothing_for_the_garbage_collector(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It holds a quarter of a megabyte of TLS, anybody may make thousands, and cycles are looked for seldom."""
-    monkeypatch.setattr(connections, "_UNREAD_SECONDS", 0.05)
+    monkeypatch.setattr(connection_limits, "_UNREAD_SECONDS", 0.05)
     made: list[weakref.ref[object]] = []
-    first = connections.ClientConnection.connection_made
+    first = connection_limits.ClientConnection.connection_made
 
-    def seen(self: connections.ClientConnection, transport: Any) -> None:
+    def seen(self: connection_limits.ClientConnection, transport: Any) -> None:
         made.extend(weakref.ref(held) for held in (self, self.peer))
         first(self, transport)
 
-    monkeypatch.setattr(connections.ClientConnection, "connection_made", seen)
+    monkeypatch.setattr(connection_limits.ClientConnection, "connection_made", seen)
     unread = b"POST /v1/x HTTP/1.1\r\nContent-Length: 1000000\r\n\r\n" + b" " * 100_000
     async with serve(Known()) as server:
         gc.collect()
@@ -260,7 +260,7 @@ async def test_what_is_no_body_has_a_limit_of_its_own(said: bytes) -> None:
 
 
 async def test_who_does_not_take_its_answer_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "_ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr(connection_limits, "_ANSWER_SECONDS", 0.2)
 
     async def much(scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
@@ -276,7 +276,7 @@ async def test_who_does_not_take_its_answer_is_cut(monkeypatch: pytest.MonkeyPat
 
 async def test_a_body_that_nobody_wants_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
     """The answer comes, then the connection ends: to read on and throw away is work for whoever wants to make some."""
-    monkeypatch.setattr(connections, "_UNREAD_SECONDS", 0.2)
+    monkeypatch.setattr(connection_limits, "_UNREAD_SECONDS", 0.2)
     async with running(BoundedApplication(App())) as server:
         reader, writer = await server.connect()
         writer.write(b"POST /v1/x HTTP/1.1\r\nContent-Length: 1000000000\r\n\r\n")
@@ -295,7 +295,7 @@ async def test_a_body_that_nobody_wants_is_not_read(monkeypatch: pytest.MonkeyPa
 async def test_a_request_whose_body_still_comes_is_not_cut_by_the_answer_to_the_one_before_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(connections, "_UNREAD_SECONDS", 0)
+    monkeypatch.setattr(connection_limits, "_UNREAD_SECONDS", 0)
     got: list[int] = []
 
     async def reads(scope: Scope, receive: Receive, send: Send) -> None:

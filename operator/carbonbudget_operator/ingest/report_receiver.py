@@ -15,12 +15,12 @@ from starlette.requests import Request
 
 from carbonbudget_core.node_report import NodeReport
 from carbonbudget_operator.ingest import report_checks
-from carbonbudget_operator.ingest.body import parse_report, unpack
 from carbonbudget_operator.ingest.boot_conflicts import BootConflicts
 from carbonbudget_operator.ingest.callers import authenticated
+from carbonbudget_operator.ingest.node_report_body import parse_report, unpack
 from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.ingest.request_limits import RequestBytes, RequestShare
-from carbonbudget_operator.kube.access import Access, Caller
+from carbonbudget_operator.kube.access_reviews import Access, Caller
 from carbonbudget_operator.ledger.booking import BookingResult, CheckedReport
 from carbonbudget_operator.ledger.store import LedgerError
 from carbonbudget_operator.ledger.writer import LedgerBusy, LedgerWriter

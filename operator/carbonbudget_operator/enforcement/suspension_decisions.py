@@ -26,7 +26,7 @@ from carbonbudget_operator.api.wire_names import (
     SUSPENDED_BY_ANNOTATION,
 )
 from carbonbudget_operator.enforcement.enforced_budgets import BudgetsByNamespace, EnforcedBudget, is_enforced_namespace
-from carbonbudget_operator.enforcement.job import Job, instant
+from carbonbudget_operator.enforcement.job_fields import Job, instant
 
 Labels = Mapping[str, Mapping[str, str]]
 # Longest time between our patch and the Job controller's record of the resumption.

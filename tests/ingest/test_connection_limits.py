@@ -18,9 +18,9 @@ from starlette.types import Receive, Scope, Send
 from tests.controller.api_server import eventually
 
 from carbonbudget_operator.controller.certificates import make_ca, make_leaf
-from carbonbudget_operator.ingest import connections
+from carbonbudget_operator.ingest import connection_limits
 from carbonbudget_operator.ingest.burst_reader import BurstReader
-from carbonbudget_operator.ingest.connections import BoundedApplication
+from carbonbudget_operator.ingest.connection_limits import BoundedApplication
 
 GET = b"GET /v1/x HTTP/1.1\r\nHost: x\r\n\r\n"
 Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -136,7 +136,7 @@ async def test_beyond_the_bound_of_requests_under_way_the_answer_is_to_come_agai
 async def test_who_does_not_say_what_it_wants_is_cut(
     monkeypatch: pytest.MonkeyPatch, before: bytes, said: bytes
 ) -> None:
-    monkeypatch.setattr(connections, "_HEADERS_SECONDS", 0.2)
+    monkeypatch.setattr(connection_limits, "_HEADERS_SECONDS", 0.2)
     async with running(BoundedApplication(App())) as server:
         stream = await server.connect()
         if before:

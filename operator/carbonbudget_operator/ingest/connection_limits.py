@@ -15,7 +15,7 @@ from contextlib import suppress
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from carbonbudget_operator.ingest.peers import ConnectionPeer
+from carbonbudget_operator.ingest.connection_peers import ConnectionPeer
 
 MOST_REQUESTS = 2_000
 _MOST_CONNECTIONS = 14_000

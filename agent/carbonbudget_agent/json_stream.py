@@ -57,7 +57,7 @@ class JsonStream:
             if not self._fill():
                 return ""
 
-    def take(self, mark: str) -> None:
+    def expect(self, mark: str) -> None:
         """Read this one character."""
         if self.next_character() != mark:
             raise ValueError(f"JSON: {mark!r} was expected, not {self.next_character() or 'the end'!r}")
@@ -82,23 +82,23 @@ class JsonStream:
 
     def object_keys(self) -> Iterator[str]:
         """The keys of an object. The caller reads or skips each key's value before it asks for the next key."""
-        self.take("{")
+        self.expect("{")
         while self.next_character() != "}":
             key = self.value()
             if not isinstance(key, str):
                 raise ValueError("JSON: the key of an object is a text")
-            self.take(":")
+            self.expect(":")
             yield key
             self._comma("}")
-        self.take("}")
+        self.expect("}")
 
     def elements(self, parts: Parts) -> Iterator[Any]:
         """The elements of a list, one at a time."""
-        self.take("[")
+        self.expect("[")
         while self.next_character() != "]":
             yield self.value(parts)
             self._comma("]")
-        self.take("]")
+        self.expect("]")
 
     def skip(self) -> None:
         """Pass over the next value without holding it."""
@@ -145,7 +145,7 @@ class JsonStream:
     def _comma(self, end: str) -> None:
         """What stands behind an element: a comma and another one, or the end, which stays unread."""
         if self.next_character() != end:
-            self.take(",")
+            self.expect(",")
             if self.next_character() == end:
                 raise ValueError(f"JSON: a comma before {end!r}")
 

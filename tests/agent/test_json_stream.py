@@ -71,10 +71,10 @@ def test_any_bytes_are_a_list_as_json_has_it_or_refused(body: bytes, chunk: int)
 def test_what_is_passed_over_ends_where_the_value_ends(whole: int, value: object, chunk: int) -> None:
     body = json.dumps([value, "next"]).encode()
     stream = JsonStream(pieces(body, chunk))
-    stream.take("[")
+    stream.expect("[")
     stream.skip()
-    stream.take(",")
-    stream.take('"')
+    stream.expect(",")
+    stream.expect('"')
 
 
 PARTS: Parts = {

@@ -144,7 +144,7 @@ async def test_an_api_server_that_answers_5xx_for_long_is_watched_again(api: Api
     await sees_new_budgets(api, store)
 
 
-async def test_after_410_gone_all_is_listed_again_and_a_census_finds_what_went(
+async def test_after_410_gone_all_is_listed_again_and_an_audit_finds_what_went(
     api: ApiServer, store: BudgetStore
 ) -> None:
     lists = dict(api.lists)
@@ -157,7 +157,7 @@ async def test_after_410_gone_all_is_listed_again_and_a_census_finds_what_went(
     await sees_new_budgets(api, store)
     assert {"team-a/first", "/all"} <= store.snapshot().keys()  # kopf does not tell
     client = KubeClient.connect(Credentials(f"http://127.0.0.1:{api.port}", lambda: ""))
-    await WatchAudit(client, store).take()
+    await WatchAudit(client, store).compare()
     await client.close()
     assert sorted(store.snapshot()) == ["/later", "team-a/later"]
 

@@ -1,4 +1,4 @@
-"""The census: whether the watch has shown all budgets as they are, against an API server that lists them."""
+"""The watch audit: whether the watch has shown all budgets as they are, against an API server that lists them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from carbonbudget_operator.kube.credentials import Credentials
 
 
 class Bench:
-    """A census over what `shown` gave the store; there is no watch."""
+    """A audit over what `shown` gave the store; there is no watch."""
 
     def __init__(self, api: ApiServer, client: KubeClient) -> None:
         self.api, self.client, self.store = api, client, BudgetStore()
@@ -31,7 +31,7 @@ class Bench:
             self.store.seen(BUDGET, "ADDED", body | {"metadata": dict(body["metadata"])})
         return body
 
-    def census(self, grace_seconds: float = 0.0) -> WatchAudit:
+    def audit(self, grace_seconds: float = 0.0) -> WatchAudit:
         return WatchAudit(self.client, self.store, every_seconds=0.01, grace_seconds=grace_seconds)
 
 
@@ -47,7 +47,7 @@ async def bench() -> AsyncIterator[Bench]:
 
 async def test_a_watch_that_has_shown_everything_is_current_also_where_there_is_nothing(bench: Bench) -> None:
     bench.is_there("a", shown=True)
-    assert await bench.census().take() == list(RESOURCES)
+    assert await bench.audit().compare() == list(RESOURCES)
 
 
 @pytest.mark.parametrize("what", ["made", "changed"])
@@ -56,7 +56,7 @@ async def test_a_budget_that_the_watch_does_not_show_as_it_is_is_told_by_kind(
 ) -> None:
     bench.is_there("a", shown=True)
     bench.is_there("a" if what == "changed" else "b", shown=False, limit="2kg")
-    assert await bench.census().take() == [CLUSTER_BUDGET]
+    assert await bench.audit().compare() == [CLUSTER_BUDGET]
     assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == [
         "the watch of carbonbudgets has missed changes of 1 objects"
     ]
@@ -65,7 +65,7 @@ async def test_a_budget_that_the_watch_does_not_show_as_it_is_is_told_by_kind(
 async def test_a_change_whose_event_was_under_way_is_waited_for(bench: Bench) -> None:
     bench.is_there("a", shown=True)
     body = bench.is_there("a", shown=False, limit="2kg")
-    taking = asyncio.create_task(bench.census(grace_seconds=0.2).take())
+    taking = asyncio.create_task(bench.audit(grace_seconds=0.2).compare())
     await eventually(lambda: all(bench.api.lists.values()))
     bench.store.seen(BUDGET, "MODIFIED", body)
     assert await taking == list(RESOURCES)
@@ -74,8 +74,8 @@ async def test_a_change_whose_event_was_under_way_is_waited_for(bench: Bench) ->
 async def test_one_that_went_or_was_made_anew_while_the_lists_were_made_is_no_fault(bench: Bench) -> None:
     for name in ("goes", "again"):
         bench.is_there(name, shown=True)
-    bench.is_there("late", shown=False)  # so that the census waits
-    taking = asyncio.create_task(bench.census(grace_seconds=0.2).take())
+    bench.is_there("late", shown=False)  # so that the audit waits
+    taking = asyncio.create_task(bench.audit(grace_seconds=0.2).compare())
     await eventually(lambda: all(bench.api.lists.values()))
     bench.store.forget("team-a/goes", "goes")
     body = a_body()
@@ -89,7 +89,7 @@ async def test_one_that_went_or_was_made_anew_while_the_lists_were_made_is_no_fa
 
 async def test_what_agrees_makes_the_watch_current_and_what_does_not_lets_it_age(bench: Bench) -> None:
     bench.api.put(CLUSTER_BUDGET, a_cluster_body())  # the watch has never shown it
-    running = asyncio.create_task(bench.census().run())
+    running = asyncio.create_task(bench.audit().run())
     await asyncio.sleep(0)
     began = bench.client.watches.current_at()
     assert began.keys() == {str(resource.collection) for resource in RESOURCES}

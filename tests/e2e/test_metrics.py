@@ -51,7 +51,7 @@ def scrape(release: Release, component: str, port: int) -> str:
     ],
 )
 def test_each_watch_is_told_and_none_is_old(release: Release, component: str, port: int, paths: set[str]) -> None:
-    """A bookmark comes each minute, a census each two. Run among all tests, the release is older than that."""
+    """A bookmark comes each minute, an audit each two. Run among all tests, the release is older than that."""
     told = samples(scrape(release, component, port), "carbonbudget_watch_current_timestamp_seconds", "path")
     assert told.keys() >= paths  # and workloads, while a budget blocks them
     assert {path: at for path, at in told.items() if time.time() - at > 200} == {}

@@ -10,7 +10,7 @@ from carbonbudget_operator.api.status import LOCATION_STANDS_IN
 from carbonbudget_operator.api.wire_names import SUSPENDED_LABEL
 from carbonbudget_operator.cli.budget_effects import ReaderContext, budget_effects, kinds
 from carbonbudget_operator.cli.budget_table import kind_of
-from carbonbudget_operator.cli.explain_effects import cluster, outside, refused, thresholds
+from carbonbudget_operator.cli.explain_effects import cluster, outside, refused_now, thresholds
 from carbonbudget_operator.cli.explain_use import forecast, measured, used
 from carbonbudget_operator.cli.formatted_values import at, instant_of, labels, listed
 
@@ -26,7 +26,7 @@ def explain(budget: AnyBudget, now: dt.datetime, beside: ReaderContext) -> list[
         ("Measured", measured(budget)),
         ("Forecast", forecast(budget, now)),
         ("Thresholds", thresholds(budget, now, beside)),
-        ("Refused now", refused(budget, now, beside)),
+        ("Refused now", refused_now(budget, now, beside)),
         ("Cluster", cluster(beside.mode)),
         ("Troubles", _troubles(budget)),
         ("Who decides", _decides(budget, beside.may_change)),

@@ -60,7 +60,7 @@ def outside(budget: AnyBudget, now: dt.datetime) -> str:
     return f"its period begins {at(budget, period.start)}" if now < utc(period.start) else ""
 
 
-def refused(budget: AnyBudget, now: dt.datetime, beside: ReaderContext) -> list[str]:
+def refused_now(budget: AnyBudget, now: dt.datetime, beside: ReaderContext) -> list[str]:
     """What is refused and suspended now, and until when."""
     if beside.exempt:
         return [_EXEMPT]

@@ -41,13 +41,13 @@ class WatchAudit:
             while True:
                 await asyncio.sleep(self._every_s)
                 try:
-                    for resource in await self.take():
+                    for resource in await self.compare():
                         watched[resource].is_current()
                 except KubeError as error:
                     _log.warning("budgets not compared with the API server's list: %s", error.reason)
 
-    async def take(self) -> list[Resource]:
-        """Compare once. Returns the kinds of which the watch has shown everything.
+    async def compare(self) -> list[Resource]:
+        """Compare lists with what the watch has shown. Returns the kinds of which it has shown everything.
 
         Budgets that the watch showed after the lists began are left alone. Raises KubeError.
         """

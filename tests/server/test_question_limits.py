@@ -17,7 +17,7 @@ from tests.ledger.reports import HOUR, a_report
 from tests.postgres import PostgresServer
 from tests.server.slow import SlowAnswers
 from tests.server.test_server import Face, a_face
-from tests.server.test_workers import TENANT, ask, runs
+from tests.server.test_worker_queue import TENANT, ask, runs
 
 from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.ledger.store import bound_statements, migrate, open_ledger, read_only

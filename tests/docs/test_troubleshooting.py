@@ -18,7 +18,7 @@ FINE = {"Evaluated", "Complete", "NoConflict", "Reverted"}  # Reverted has one c
 
 def reasons() -> set[str]:
     """As the controller gives them: in a condition, or for want of an answer."""
-    code = "".join((OPERATOR / "controller" / name).read_text() for name in ("conditions.py", "server_questions.py"))
+    code = "".join((OPERATOR / "controller" / name).read_text() for name in ("conditions.py", "query_sender.py"))
     given = re.findall(r'DesiredCondition\("\w+", "(?:True|False)", "(\w+)"', code)
     return {*given, *re.findall(r'ServerAnswers\([^"]*"(\w+)"', code)} - FINE
 

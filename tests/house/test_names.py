@@ -25,7 +25,6 @@ SAME_KIND = {
     "__init__": "what a package is for",
     "app": "the HTTP application of one process: routes and their order",
     "metrics": "the Prometheus metrics of one process",
-    "options": "the command-line options of one distribution",
     "run": "starts one process and connects its parts",
 }
 

@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 from carbonbudget_core.jsons import at
 from carbonbudget_operator.api.wire_names import ENFORCEMENT_LABEL
 from carbonbudget_operator.api_path import ApiPath
-from carbonbudget_operator.budgets.budget_scope import Covers, Selector, selects_namespace
+from carbonbudget_operator.budgets.coverage import Covers, Selector, selects_namespace
 from carbonbudget_operator.kube.client import KubeClient
 from carbonbudget_operator.special_namespaces import EVERY_NAMESPACE
 

@@ -13,7 +13,7 @@ from carbonbudget_operator.admission import workload_cache
 from carbonbudget_operator.admission.budget_view import bounded_view, budget_view, text_bytes
 from carbonbudget_operator.admission.watch_cache import _MOST_OF_A_NAMESPACE, WatchCache
 from carbonbudget_operator.admission.workload_cache import ScalableWorkload
-from carbonbudget_operator.budgets.budget_scope import Covers, selects
+from carbonbudget_operator.budgets.coverage import Covers, selects
 
 FAR = NOW + 10**9
 labels = st.dictionaries(st.sampled_from(["a", "b", "x" * 400]), st.sampled_from(["1", "2", "y" * 99]), max_size=3)

@@ -1,4 +1,4 @@
-"""Which budget covers which pods: one table, tried on `budgets.budget_scope` and on the admission policies.
+"""Which budget covers which pods: one table, tried on `budgets.coverage` and on the admission policies.
 
 A budget is of namespace team-a, or a ClusterCarbonBudget. Where the API server cannot be in a case (labels cut, a
 namespace's labels not known), `tried` is False and the rule alone is asked.
@@ -12,7 +12,7 @@ from typing import Any
 
 from carbonbudget_operator.api.selector import LabelSelector
 from carbonbudget_operator.api.wire_names import ENFORCEMENT_LABEL
-from carbonbudget_operator.budgets.budget_scope import NAME_LABEL, Covers, Scope
+from carbonbudget_operator.budgets.coverage import NAME_LABEL, Covers, Scope
 
 Labels = Mapping[str, str]
 YES, NO, NOT_KNOWN = Covers.YES, Covers.NO, Covers.NOT_KNOWN

@@ -13,7 +13,7 @@ from typing import Final
 
 from carbonbudget_operator.api.carbonbudget import CarbonBudget, ClusterCarbonBudget
 from carbonbudget_operator.api.selector import LabelSelector, LabelSelectorRequirement
-from carbonbudget_operator.budgets.budget_scope import Requirement, Scope, Selector
+from carbonbudget_operator.budgets.coverage import Requirement, Scope, Selector
 from carbonbudget_operator.budgets.quantity import parse_mass
 from carbonbudget_operator.budgets.strictest import Candidate, strictness
 from carbonbudget_operator.budgets.verdict import Action, State

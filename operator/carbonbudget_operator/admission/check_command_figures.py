@@ -20,7 +20,7 @@ from carbonbudget_operator.admission.admission_decision import (
 )
 from carbonbudget_operator.admission.budget_view import BudgetView
 from carbonbudget_operator.admission.reviewed_work import ReviewedWork
-from carbonbudget_operator.budgets.budget_scope import Covers, selects
+from carbonbudget_operator.budgets.coverage import Covers, selects
 from carbonbudget_operator.budgets.expected_emissions import ExpectedEmissions, NoExpectation
 from carbonbudget_operator.budgets.quantity import exact_mass, format_mass
 

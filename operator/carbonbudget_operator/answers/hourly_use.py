@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from carbonbudget_operator.answers import time_ranges
 from carbonbudget_operator.answers.budget_use import BudgetColumns
 from carbonbudget_operator.api.budget_query_bodies import BudgetQuery, HourlyAnswer
-from carbonbudget_operator.budgets.budget_scope import Covers, among, selects
+from carbonbudget_operator.budgets.coverage import Covers, among, selects
 from carbonbudget_operator.ledger.fact_reader import data_through, node_spans
 from carbonbudget_operator.ledger.store import snapshot
 from carbonbudget_operator.ledger.stored_hours import stored_groups, stored_hours

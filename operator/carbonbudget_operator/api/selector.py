@@ -1,4 +1,4 @@
-"""The Kubernetes label selector as a model. Which labels it selects: `budgets.budget_scope.selects`."""
+"""The Kubernetes label selector as a model. Which labels it selects: `budgets.coverage.selects`."""
 
 from __future__ import annotations
 

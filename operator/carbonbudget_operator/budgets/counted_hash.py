@@ -11,7 +11,7 @@ import json
 from collections.abc import Collection
 from typing import Final
 
-from carbonbudget_operator.budgets.budget_scope import Selector
+from carbonbudget_operator.budgets.coverage import Selector
 
 _LENGTH: Final = 16  # hexadecimal digits
 

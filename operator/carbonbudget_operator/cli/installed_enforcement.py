@@ -16,7 +16,7 @@ from carbonbudget_operator.admission.admission_decision import Mode
 from carbonbudget_operator.admission.workload_kinds import workload_kinds
 from carbonbudget_operator.api.selector import LabelSelector
 from carbonbudget_operator.api_path import ApiPath
-from carbonbudget_operator.budgets.budget_scope import Covers, selects_namespace
+from carbonbudget_operator.budgets.coverage import Covers, selects_namespace
 
 # Everybody may read these two by name (the chart's ClusterRole carbonbudget-check), and nothing else of their kinds.
 _GROUP: Final = "admissionregistration.k8s.io"

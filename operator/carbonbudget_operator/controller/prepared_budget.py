@@ -18,9 +18,9 @@ from carbonbudget_operator.api.spec import CarbonBudgetSpec, ClusterCarbonBudget
 from carbonbudget_operator.api.status import TOP, TOP_PER_WORKLOAD
 from carbonbudget_operator.api.times import seconds
 from carbonbudget_operator.api.wire_names import ENFORCED_KINDS
-from carbonbudget_operator.budgets.budget_scope import Scope, still_counting
 from carbonbudget_operator.budgets.budget_sentence import Subject
 from carbonbudget_operator.budgets.counted_hash import counted_hash
+from carbonbudget_operator.budgets.coverage import Scope, still_counting
 from carbonbudget_operator.budgets.period import Calendar, Period, PeriodError, period_at, time_zone
 from carbonbudget_operator.budgets.quantity import QuantityError, parse_mass
 from carbonbudget_operator.budgets.settled_use import SettledUse

@@ -15,7 +15,7 @@ from carbonbudget_operator.api.spec import EnforceSpec
 from carbonbudget_operator.api.status import MOST_WORKLOADS
 from carbonbudget_operator.api.times import seconds
 from carbonbudget_operator.api.wire_names import ENFORCEMENT_LABEL
-from carbonbudget_operator.budgets.budget_scope import Covers, Scope, enforced_namespaces, selects_namespace
+from carbonbudget_operator.budgets.coverage import Covers, Scope, enforced_namespaces, selects_namespace
 from carbonbudget_operator.budgets.quantity import QuantityError, parse_mass
 from carbonbudget_operator.budgets.strictest import Candidate
 from carbonbudget_operator.budgets.verdict import DEFAULT_THRESHOLDS, Action, State, Threshold, state_and_action

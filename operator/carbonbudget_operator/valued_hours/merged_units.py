@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from carbonbudget_operator.budgets.budget_scope import Covers, Selector, among, selects
+from carbonbudget_operator.budgets.coverage import Covers, Selector, among, selects
 from carbonbudget_operator.ledger.valued_rows import COLUMNS, ValuedRow, ValuedUnit
 from carbonbudget_operator.special_namespaces import EVERY_NAMESPACE
 from carbonbudget_operator.valuation.valuer import rows_within

@@ -10,7 +10,7 @@ from carbonbudget_operator.answers.budget_boundaries import wanted_cuts
 from carbonbudget_operator.answers.budget_use import common_range
 from carbonbudget_operator.answers.hourly_use import MAX_HOURS, whole_hours
 from carbonbudget_operator.api.budget_query_bodies import BudgetQueries, BudgetQuery
-from carbonbudget_operator.budgets.budget_scope import asked_labels
+from carbonbudget_operator.budgets.coverage import asked_labels
 from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.ledger.selected_labels import Asked
 from carbonbudget_operator.ledger.time_slices import HOUR

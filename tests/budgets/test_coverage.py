@@ -14,7 +14,7 @@ from tests.conftest import ROOT
 
 from carbonbudget_operator.api.selector import LabelSelector
 from carbonbudget_operator.api.wire_names import ENFORCEMENT_LABEL
-from carbonbudget_operator.budgets.budget_scope import (
+from carbonbudget_operator.budgets.coverage import (
     Covers,
     Scope,
     among,
@@ -56,7 +56,7 @@ def test_the_rule_and_the_sign_for_every_namespace_stand_in_one_place_each() -> 
     # ledger/selected_labels.py: the sign for any value of a label.
     assert files_with('"*"') == {"special_namespaces.py", "ledger/selected_labels.py"}
     # cli/formatted_values.py writes selectors as kubectl does, and asks nothing.
-    assert files_with('"DoesNotExist"') - {"cli/formatted_values.py"} == {"budgets/budget_scope.py", "api/selector.py"}
+    assert files_with('"DoesNotExist"') - {"cli/formatted_values.py"} == {"budgets/coverage.py", "api/selector.py"}
 
 
 def test_no_case_of_the_table_stands_twice() -> None:

@@ -28,7 +28,7 @@ from carbonbudget_operator.ledger.valued_rows import (
     ValuedUnit,
 )
 from carbonbudget_operator.valued_hours.merged_units import MAX_ROWS, MergeCache, MergedUnits, SelectedGroups
-from carbonbudget_operator.valued_hours.plans import PlannedUnit, ReadingPlans
+from carbonbudget_operator.valued_hours.plans import PlannedUnit
 from carbonbudget_operator.valued_hours.unit_calendar import Key
 from carbonbudget_operator.valued_hours.valued_reader import ValuedReader, by_namespace
 
@@ -173,7 +173,7 @@ class _Pass:
         self._through = data_through(self._spans)
         self._expected = expectations(connection, book.cluster)
         first, last = min(query.start for query in queries), max(query.end for query in queries)
-        self._plans = ReadingPlans(book, connection, first, min(last, self._through + _HOUR))
+        self._plans = book.plans(connection, first, min(last, self._through + _HOUR))
         self._loaded: dict[Key, tuple[ValuedUnit, Mapping[str, list[ValuedRow]]]] = {}
         self._loaded_rows = 0
         self._merged: dict[tuple[int, int], list[MergedUnits]] = {}
@@ -245,7 +245,7 @@ class _Pass:
     def _load(self, planned: PlannedUnit) -> tuple[ValuedUnit, Mapping[str, list[ValuedRow]]]:
         found = self._loaded.get(planned.key)
         if found is None:
-            unit = self._plans.load(planned)
+            unit = self._book.unit(self._connection, *planned)
             found = self._loaded[planned.key] = (unit, by_namespace(unit.rows))
             self._loaded_rows += len(unit.rows)
         return found

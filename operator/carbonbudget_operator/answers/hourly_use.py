@@ -19,7 +19,6 @@ from carbonbudget_operator.ledger.stored_hours import stored_groups, stored_hour
 from carbonbudget_operator.ledger.time_slices import HOUR
 from carbonbudget_operator.ledger.valued_rows import ValuedRow
 from carbonbudget_operator.special_namespaces import EVERY_NAMESPACE
-from carbonbudget_operator.valued_hours.plans import ReadingPlans
 from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
 
 MAX_HOURS: Final = 35 * 24
@@ -52,12 +51,12 @@ def hourly_use(book: ValuedReader, queries: Sequence[BudgetQuery]) -> list[Hourl
             through = data_through(node_spans(connection, book.cluster))
             first = min(series.first for series in asked)
             last = min(max(whole_hours(series.query)[1] for series in asked), through + HOUR)
-            plans = ReadingPlans(book, connection, first, last)
+            plans = book.plans(connection, first, last)
             hours = [plans.hour(hour) for hour in plans.revisions if first <= hour < last]
             _add_stored(connection, book, asked, [planned.key[1] for planned in hours if planned.is_stored])
             for planned in hours:
                 if not planned.is_stored:
-                    _add_hour(planned.key[1], plans.load(planned).rows, asked)
+                    _add_hour(planned.key[1], book.unit(connection, *planned).rows, asked)
     return [
         HourlyAnswer(id=query.id, first_hour=series.first, used_ug=series.used_ug.tolist())
         for query, series in zip(queries, all_series, strict=True)

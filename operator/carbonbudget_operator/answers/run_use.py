@@ -94,7 +94,7 @@ class RunQueriesAnswerer:
     def _fill(self, connection: sa.Connection, runs: list[_Run], through: int) -> None:
         first = min(run.query.start for run in runs)
         last = min(max(run.query.end for run in runs), through + HOUR)
-        plans = ReadingPlans(self._book, connection, first, last)
+        plans = self._book.plans(connection, first, last)
         namespaces = {run.query.namespace for run in runs}
         slices = _open_slices(connection, self._book.cluster, plans.revisions, namespaces)
         of_pod = self._pods(connection, runs)
@@ -159,7 +159,7 @@ class RunQueriesAnswerer:
         names = {(group.namespace, group.workload, labels[group.label_set_id]): group for group in groups}
         for hour in sorted({start - start % HOUR for start in starts}):
             policy = terms.at(hour).policy
-            for row in plans.load(plans.hour(hour)).rows:
+            for row in self._book.unit(connection, *plans.hour(hour)).rows:
                 text = json.dumps(dict(row.labels), sort_keys=True, separators=(",", ":"))
                 group = names.get((row.namespace, row.workload, text))
                 if group is None:

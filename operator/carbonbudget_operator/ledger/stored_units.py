@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from hashlib import blake2b
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 
@@ -20,8 +20,13 @@ from carbonbudget_operator.ledger.valued_rows import COLUMNS, NAMES, ValuedRow, 
 
 # Levels of units, each made of the one before: hours, quarters of a day, days, thirds of a month, months.
 HOURS, QUARTERS, DAYS, THIRDS, MONTHS = LEVELS = range(5)
-# What `total` sums up: three components in one column each.
-_SUMMED = {0: (0, 1, 2), 3: (3,), 4: (4, 5, 6), 7: (7, 8, 9), **{column: (column,) for column in range(10, COLUMNS)}}
+# For each column of a sum, the columns that are added up in it. The others are 0.
+ColumnSums = Mapping[int, tuple[int, ...]]
+APART: Final[ColumnSums] = {column: (column,) for column in range(COLUMNS)}
+# The three components of energy and emissions in one column each. A sum over millions of rows costs by its columns.
+TOGETHER: Final[ColumnSums] = {
+    column: (column,) for column in range(COLUMNS) if column not in (1, 2, 5, 6, 8, 9)
+} | {0: (0, 1, 2), 4: (4, 5, 6), 7: (7, 8, 9)}  # fmt: skip
 _RANGES_AT_ONCE = 200  # SQLite takes 500 in one statement
 _KEEP_LOCK = 0x6362_0003
 _MAX_GROUPS = 500_000  # some 500 bytes each, beyond which they are read again
@@ -123,21 +128,21 @@ class StoredUnits:
         start: int,
         end: int,
         namespaces: Collection[str] | None = None,
-        apart: bool = False,
+        column_sums: ColumnSums = TOGETHER,
+        by_namespace: bool = False,
     ) -> list[ValuedRow]:
         """Whole units summed up by group and factors in the database; with many gaps a group has several rows.
 
-        Of these namespaces alone, where they are given.
-
-        Components are summed up in the first column of each three: a sum over millions of rows costs by its columns.
-        `apart` keeps them apart.
+        Of these namespaces alone, where they are given. `by_namespace`: one row for each namespace instead, without
+        scope, workload, labels and factors.
 
         Raises:
             OverflowError: SQLite adds up in 64 bits, and a sum does not fit.
         """
         row, derivation_id = schema.valued_row.c, self._find(connection)
-        summed = {column: (column,) for column in range(COLUMNS)} if apart else _SUMMED
-        columns = [sum((row[NAMES[part]] for part in parts[1:]), row[NAMES[parts[0]]]) for parts in summed.values()]
+        columns = [
+            sum((row[NAMES[part]] for part in parts[1:]), row[NAMES[parts[0]]]) for parts in column_sums.values()
+        ]
         g = schema.row_group.c
         among = [] if namespaces is None else [row.group_id.in_(sa.select(g.id).where(g.namespace.in_(namespaces)))]
         # One range of the primary key each: by OR, SQLite would read everything of the derivation.
@@ -150,15 +155,16 @@ class StoredUnits:
             for level in LEVELS
             for first, last in _runs(sorted(at for its, at in units if its == level), level)
         ]
-        found = [row for part in chunks(spans, _RANGES_AT_ONCE) for row in _summed(connection, part)]
+        found = [row for part in chunks(spans, _RANGES_AT_ONCE) for row in _summed(connection, part, by_namespace)]
+        if by_namespace:
+            return [
+                _row(start, end, ("", name, "", {}), _figures(column_sums, sums), frozenset()) for name, *sums in found
+            ]
         groups, sets = self._learn(connection, {row[0] for row in found}, {row[1] for row in found})
-        rows = []
-        for group, factors, *sums in found:
-            figures = [0] * COLUMNS
-            for column, figure in zip(summed, sums, strict=True):
-                figures[column] = int(figure)
-            rows.append(_row(start, end, groups[group], figures, sets[factors]))
-        return rows
+        return [
+            _row(start, end, groups[group], _figures(column_sums, sums), sets[factors])
+            for group, factors, *sums in found
+        ]
 
     def save(self, unit: ValuedUnit, end: int, signature: str) -> None:
         """Store a unit in place of its earlier version."""
@@ -258,12 +264,16 @@ class StoredUnits:
         return found
 
 
-def _summed(connection: sa.Connection, spans: Sequence[sa.Select[Any]]) -> Sequence[Sequence[Any]]:
-    """Sums of all columns but the first two, by these. Raises OverflowError."""
-    read = sa.union_all(*spans).subquery()
+def _summed(connection: sa.Connection, spans: Sequence[sa.Select[Any]], by_namespace: bool) -> Sequence[Sequence[Any]]:
+    """Sums of all columns but the first two, by these or by their namespace. Raises OverflowError."""
+    read = (sa.union_all(*spans) if len(spans) > 1 else spans[0]).subquery()
     group, factors, *columns = read.c
+    keys, source = [group, factors], sa.select()
+    if by_namespace:
+        keys = [schema.row_group.c.namespace]
+        source = source.select_from(read.join(schema.row_group, schema.row_group.c.id == group))
     try:
-        return connection.execute(sa.select(group, factors, *map(sa.func.sum, columns)).group_by(group, factors)).all()
+        return connection.execute(source.add_columns(*keys, *map(sa.func.sum, columns)).group_by(*keys)).all()
     except sa.exc.OperationalError as error:
         if "integer overflow" in str(error.orig):
             raise OverflowError(str(error.orig)) from None
@@ -288,6 +298,15 @@ def _runs(starts: Sequence[int], level: int) -> Iterable[tuple[int, int]]:
 def _row(start: int, end: int, group: _Group, figures: list[int], factors: frozenset[str]) -> ValuedRow:
     scope, namespace, workload, labels = group
     return ValuedRow(start, end, "", scope, namespace, workload, labels, figures, factors)
+
+
+def _figures(column_sums: ColumnSums, sums: Sequence[Any]) -> list[int]:
+    figures = [0] * COLUMNS
+    for column, figure in zip(column_sums, sums, strict=True):
+        if isinstance(figure, float):  # SQLite goes on with floating point where two integers are too large to add
+            raise OverflowError(f"a sum of {NAMES[column]} does not fit 64 bits")
+        figures[column] = int(figure)  # PostgreSQL sums up to decimals
+    return figures
 
 
 def _group_text(row: ValuedRow) -> str:

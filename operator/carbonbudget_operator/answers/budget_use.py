@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from hashlib import blake2b
 from heapq import nsmallest
 from itertools import groupby
@@ -30,7 +30,7 @@ from carbonbudget_operator.ledger.valued_rows import (
 from carbonbudget_operator.valued_hours.merged_units import MAX_ROWS, MergeCache, MergedUnits, SelectedGroups
 from carbonbudget_operator.valued_hours.plans import PlannedUnit
 from carbonbudget_operator.valued_hours.unit_calendar import Key
-from carbonbudget_operator.valued_hours.valued_reader import ValuedReader, by_namespace
+from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
 
 _HOUR = 3600
 _LONGEST_WINDOW_SECONDS = 60
@@ -174,7 +174,7 @@ class _Pass:
         self._expected = expectations(connection, book.cluster)
         first, last = min(query.start for query in queries), max(query.end for query in queries)
         self._plans = book.plans(connection, first, min(last, self._through + _HOUR))
-        self._loaded: dict[Key, tuple[ValuedUnit, Mapping[str, list[ValuedRow]]]] = {}
+        self._loaded: dict[Key, ValuedUnit] = {}
         self._loaded_rows = 0
         self._merged: dict[tuple[int, int], list[MergedUnits]] = {}
         self._known_rows = self._new_rows = 0
@@ -242,10 +242,9 @@ class _Pass:
             self._merged[(start, end)] = found
         return self._merged[(start, end)]
 
-    def _load(self, planned: PlannedUnit) -> tuple[ValuedUnit, Mapping[str, list[ValuedRow]]]:
-        found = self._loaded.get(planned.key)
-        if found is None:
-            unit = self._book.unit(self._connection, *planned)
-            found = self._loaded[planned.key] = (unit, by_namespace(unit.rows))
+    def _load(self, planned: PlannedUnit) -> ValuedUnit:
+        unit = self._loaded.get(planned.key)
+        if unit is None:
+            unit = self._loaded[planned.key] = self._book.unit(self._connection, *planned)
             self._loaded_rows += len(unit.rows)
-        return found
+        return unit

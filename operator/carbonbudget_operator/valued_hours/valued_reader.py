@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import sqlalchemy as sa
@@ -23,11 +23,10 @@ from carbonbudget_operator.ledger.store import snapshot
 from carbonbudget_operator.ledger.stored_units import HOURS, TOGETHER, ColumnSums, StoredUnits
 from carbonbudget_operator.ledger.time_slices import HOUR
 from carbonbudget_operator.ledger.unreadable_rows import left_out
-from carbonbudget_operator.ledger.valued_rows import ValuedRow, ValuedUnit
+from carbonbudget_operator.ledger.valued_rows import ValuedRow, ValuedUnit, rows_within
 from carbonbudget_operator.settings import Settings
 from carbonbudget_operator.valuation.derivation import describe
 from carbonbudget_operator.valuation.valuation_terms import terms_of
-from carbonbudget_operator.valuation.valuer import rows_within
 from carbonbudget_operator.valued_hours.plans import ReadingPlans
 from carbonbudget_operator.valued_hours.unit_calendar import Key, unit_end
 
@@ -229,14 +228,6 @@ class _Cache:
             while self._rows > self._most_rows and len(self._units) > 1:
                 _, oldest = self._units.pop(next(iter(self._units)))
                 self._rows -= len(oldest.rows)
-
-
-def by_namespace(rows: Iterable[ValuedRow]) -> Mapping[str, list[ValuedRow]]:
-    """Rows under their namespaces."""
-    found: dict[str, list[ValuedRow]] = {}
-    for row in rows:
-        found.setdefault(row.namespace, []).append(row)
-    return found
 
 
 def _fit(rows: Iterable[ValuedRow], most: int = _MAX_FIGURE) -> bool:

@@ -17,13 +17,13 @@ from carbonbudget_operator.allocation.slice_allocation import (
     IDLE_ROW,
     SYSTEM_ROW,
     UNSEEN_ROW,
-    AllocatedEnergy,
     allocate,
     reserve,
 )
 from carbonbudget_operator.carbon.basis_split import DIRECT, split_by_basis
 from carbonbudget_operator.carbon.emissions_formula import emissions_ug
 from carbonbudget_operator.carbon.intensity.hourly_intensity import IntensityHours
+from carbonbudget_operator.carbon.market import apply_contracts
 from carbonbudget_operator.ledger.applied_factors import AppliedFactors
 from carbonbudget_operator.ledger.facts import NodeSlice, PodGroup, PodGroupFacts
 from carbonbudget_operator.ledger.time_slices import HOUR
@@ -165,7 +165,7 @@ class Valuer:
         for zone in self._places.contract_zones:
             inside = [i for i, (at, _, _) in enumerate(entries) if zone in places[at].market_zones and left[i]]
             energies = [left[i] for i in inside]
-            drawn = self._places.draw(zone, sum(energies), start, start + HOUR)
+            drawn = apply_contracts(self._places.contracts, zone, sum(energies), start, start + HOUR)
             if not drawn.covered_uj:
                 continue
             parts = zip(
@@ -208,7 +208,7 @@ class Valuer:
         count = len(keys)
         for shares in allocate(slice_, self._policy):
             domain = slice_.domains[shares.domain]
-            energies = _flat(shares)
+            energies = shares.energies_uj
             location = (
                 share_list(emissions_ug(domain.measured_uj, place.pue_permille, place.mg_per_kwh), energies)
                 if domain.measured_uj
@@ -283,13 +283,6 @@ class Valuer:
 
 def _key(node: str, scope: str, facts: PodGroupFacts, slice_: NodeSlice) -> _Key:
     return node, scope, facts.group, facts.part[0] if facts.part else slice_.start
-
-
-def _flat(shares: AllocatedEnergy) -> list[int]:
-    return [
-        *shares.dynamic_uj, *shares.idle_uj, *shares.overhead_uj,
-        shares.unallocated_idle_uj, shares.unallocated_overhead_uj, shares.unseen_uj,
-    ]  # fmt: skip
 
 
 def _share(total: int, weights: list[int]) -> list[int]:

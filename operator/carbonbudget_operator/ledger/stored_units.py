@@ -28,6 +28,7 @@ TOGETHER: Final[ColumnSums] = {
     column: (column,) for column in range(COLUMNS) if column not in (1, 2, 5, 6, 8, 9)
 } | {0: (0, 1, 2), 4: (4, 5, 6), 7: (7, 8, 9)}  # fmt: skip
 _RANGES_AT_ONCE = 200  # SQLite takes 500 in one statement
+_MAX_FIGURE = 2**60  # of a sum: eight of them still fit a database's integer
 _KEEP_LOCK = 0x6362_0003
 _MAX_GROUPS = 500_000  # some 500 bytes each, beyond which they are read again
 _Key = tuple[int, int]  # level and start
@@ -131,7 +132,7 @@ class StoredUnits:
         column_sums: ColumnSums = TOGETHER,
         by_namespace: bool = False,
     ) -> list[ValuedRow]:
-        """Whole units summed up by group and factors in the database; with many gaps a group has several rows.
+        """Whole units summed up in the database: one row for each group.
 
         Of these namespaces alone, where they are given. `by_namespace`: one row for each namespace instead, without
         scope, workload, labels and factors.
@@ -156,15 +157,27 @@ class StoredUnits:
             for first, last in _runs(sorted(at for its, at in units if its == level), level)
         ]
         found = [row for part in chunks(spans, _RANGES_AT_ONCE) for row in _summed(connection, part, by_namespace)]
+        rows: dict[int | str, ValuedRow] = {}  # with many gaps or several sets of factors a group was read in parts
         if by_namespace:
-            return [
-                _row(start, end, ("", name, "", {}), _figures(column_sums, sums), frozenset()) for name, *sums in found
-            ]
-        groups, sets = self._learn(connection, {row[0] for row in found}, {row[1] for row in found})
-        return [
-            _row(start, end, groups[group], _figures(column_sums, sums), sets[factors])
-            for group, factors, *sums in found
-        ]
+            for name, *sums in found:
+                _add(rows, name, start, end, ("", name, "", {}), _figures(column_sums, sums), frozenset())
+        else:
+            groups, sets = self._learn(connection, {row[0] for row in found}, {row[1] for row in found})
+            for group, factors, *sums in found:
+                _add(rows, group, start, end, groups[group], _figures(column_sums, sums), sets[factors])
+        return list(rows.values())
+
+    def sum_up(self, connection: sa.Connection, parts: Sequence[_Key], level: int, start: int, end: int) -> ValuedUnit:
+        """A longer unit of shorter ones that are stored: one row for each group, all that was reported.
+
+        Raises:
+            OverflowError: a sum is too large to be stored.
+        """
+        rows = self.total(connection, parts, start, end, column_sums=APART)
+        if any(max(row.figures) > _MAX_FIGURE for row in rows):
+            raise OverflowError(f"the figures of the unit of level {level} from {start} are too large to be stored")
+        reported_ms = sum(ms for spans in self.reported(connection, parts).values() for _, _, ms in spans)
+        return ValuedUnit(level, start, rows, [(start, end, reported_ms)])
 
     def save(self, unit: ValuedUnit, end: int, signature: str) -> None:
         """Store a unit in place of its earlier version."""
@@ -293,6 +306,16 @@ def _runs(starts: Sequence[int], level: int) -> Iterable[tuple[int, int]]:
         first = last = at
     if first >= 0:
         yield first, last + (step or 1)
+
+
+def _add(
+    rows: dict[int | str, ValuedRow], key: int | str, start: int, end: int, group: _Group, figures: list[int],
+    factors: frozenset[str],
+) -> None:  # fmt: skip
+    if (total := rows.get(key)) is not None:
+        total.add(figures, factors)
+    else:
+        rows[key] = _row(start, end, group, figures, factors)
 
 
 def _row(start: int, end: int, group: _Group, figures: list[int], factors: frozenset[str]) -> ValuedRow:

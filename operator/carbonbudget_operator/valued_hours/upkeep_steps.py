@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections import Counter
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 
@@ -17,13 +16,12 @@ from carbonbudget_operator.ledger.seal import SealError, forget_pods, seal_hour,
 from carbonbudget_operator.ledger.store import LedgerError, snapshot
 from carbonbudget_operator.ledger.stored_units import HOURS, LEVELS
 from carbonbudget_operator.ledger.time_slices import HOUR
-from carbonbudget_operator.ledger.valued_rows import COLUMNS, ValuedRow, ValuedUnit
+from carbonbudget_operator.ledger.valued_rows import ValuedUnit
 from carbonbudget_operator.valued_hours.restated_hours import RestatedHours
 from carbonbudget_operator.valued_hours.unit_calendar import DAY, Key, signatures, unit_end, unit_of
 from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
 
 _SETTLED_SECONDS = 3600  # servers of an upgrade, and settings that are taken back, need not make all anew
-_MAX_FIGURE = 2**60  # eight of them still fit a database's integer
 _DROP_SECONDS = 20.0  # of each round: the other steps wait meanwhile
 _GRACE_SECONDS = 900  # late windows of an ordinary hour have come by then
 
@@ -107,12 +105,13 @@ class UpkeepSteps:
                         parts = [child for child in wanted if child[0] == level - 1 and key[1] <= child[1] < end]
                         if any(stored.get(child) != wanted[child] for child in parts):
                             continue  # one of them waits
-                        with _of(key):
-                            loaded = [self._book.derived.load(connection, *child) for child in sorted(parts)]
-                            unit = add_up(level, key[1], end, loaded)
-                        if any(max(row.figures) > _MAX_FIGURE for row in unit.rows):
+                        summed: ValuedUnit | None = None
+                        with _of(key), suppress(OverflowError):
+                            summed = self._book.derived.sum_up(connection, parts, level, key[1], end)
+                        if summed is None:
                             self._too_large[key] = wanted[key]  # shorter units answer for it
                             continue
+                        unit = summed
                     break
                 else:
                     continue
@@ -203,27 +202,3 @@ class UpkeepSteps:
                 derivation_id = self._book.derived.id(connection)
             if derivation_id is not None:
                 drop_former(engine, derivation_id, dropper)
-
-
-def add_up(level: int, start: int, end: int, parts: list[ValuedUnit]) -> ValuedUnit:
-    """A longer unit of shorter ones: one row for each group, all that was reported."""
-    rows: dict[tuple[object, ...], ValuedRow] = {}
-    reported: Counter[tuple[int, int]] = Counter()
-    for part in parts:
-        reported[(start, end)] += sum(ms for _, _, ms in part.reported)
-        for row in part.rows:
-            key = (row.scope, row.namespace, row.workload, tuple(sorted(row.labels.items())))
-            previous = rows.get(key)
-            if previous is None:
-                rows[key] = ValuedRow(
-                    start, end, "", row.scope, row.namespace, row.workload, row.labels, list(row.figures), row.factors
-                )
-                continue
-            for column in range(COLUMNS):
-                previous.figures[column] += row.figures[column]
-            if not row.factors <= previous.factors:
-                rows[key] = ValuedRow(
-                    start, end, "", row.scope, row.namespace, row.workload, row.labels, previous.figures,
-                    previous.factors | row.factors,
-                )  # fmt: skip
-    return ValuedUnit(level, start, list(rows.values()), [(a, b, ms) for (a, b), ms in reported.items()])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import count
 
 import pytest
@@ -76,6 +77,38 @@ def test_sums_by_namespace_are_the_sums_of_the_rows(
     assert len(rows) == len(wanted)
     assert {row.namespace: row.figures for row in of_some} == {k: v for k, v in wanted.items() if k in some}
     assert expected([ValuedUnit(DAYS, DAY, in_groups, [])], APART) == wanted
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(stored=units)
+def test_a_longer_unit_has_one_row_for_each_group_of_its_parts(
+    engine: sa.Engine, stored: dict[tuple[int, int], dict[tuple[str, str, str, str], tuple[list[int], str]]]
+) -> None:
+    ledger = StoredUnits(engine, f"derivation {next(_number)}")
+    hours = [made(HOURS, number, rows) for (level, number), rows in stored.items() if level == HOURS]
+    for unit in hours:
+        ledger.save(replace(unit, reported=[(unit.start, unit.start + 3600, 7)]), unit.start + 3600, "1")
+    wanted: dict[object, ValuedRow] = {}
+    for row in (row for unit in hours for row in unit.rows):
+        key = (row.scope, row.namespace, row.workload, str(row.labels))
+        empty = replace(row, start=DAY, end=DAY + 86_400, figures=[0] * COLUMNS, factors=frozenset())
+        wanted.setdefault(key, empty).add(row.figures, row.factors)
+    with engine.connect() as connection:
+        day = ledger.sum_up(connection, [(HOURS, unit.start) for unit in hours], DAYS, DAY, DAY + 86_400)
+    assert sorted(day.rows, key=str) == sorted(wanted.values(), key=str)
+    assert (day.level, day.start, day.reported) == (DAYS, DAY, [(DAY, DAY + 86_400, 7 * len(hours))])
+
+
+@pytest.mark.parametrize("figure", [2**60, 2**61, 2**62])
+def test_a_longer_unit_that_is_too_large_is_an_error(engine: sa.Engine, figure: int) -> None:
+    ledger = StoredUnits(engine, "too large a day")
+    hours = [
+        made(HOURS, number, {("Scope 2", "team-a", "Job/a", ""): ([figure] * COLUMNS, "f")}) for number in range(3)
+    ]
+    for unit in hours:
+        ledger.save(unit, unit.start + 3600, "1")
+    with engine.connect() as connection, pytest.raises(OverflowError):
+        ledger.sum_up(connection, [(HOURS, unit.start) for unit in hours], DAYS, DAY, DAY + 86_400)
 
 
 @pytest.mark.parametrize("by_namespace", [True, False])

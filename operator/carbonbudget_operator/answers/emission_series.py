@@ -115,21 +115,21 @@ class Series:
     last: Place | None
 
 
-def emission_series(book: ValuedReader, query: SeriesQuery) -> Series:
+def emission_series(reader: ValuedReader, query: SeriesQuery) -> Series:
     """Read, group and cut to the page."""
     window = covered_range(*query.window)
     parts = steps_of(window, query.step)
     total = Amounts()
     rows: list[SeriesRow] = []
-    with snapshot(book.engine) as connection:
-        spans = node_spans(connection, book.cluster)
+    with snapshot(reader.engine) as connection:
+        spans = node_spans(connection, reader.cluster)
         through, latest = data_through(spans), max((span.last_end for span in spans), default=0)
         parts = [part for part in parts if part[0] < latest]  # nothing has been reported from there on
-        plans = book.plans(connection, before(window)[0] if query.compare else window[0], window[1])
-        covered = _coverage(book, connection, plans, [(start, max(start, min(end, through))) for start, end in parts])
-        earlier = _sums(book, connection, plans, query, before(window)) if query.compare else {}
+        plans = reader.plans(connection, before(window)[0] if query.compare else window[0], window[1])
+        covered = _coverage(reader, connection, plans, [(start, max(start, min(end, through))) for start, end in parts])
+        earlier = _sums(reader, connection, plans, query, before(window)) if query.compare else {}
         for (start, end), percent in zip(parts, covered, strict=True):
-            found = _sums(book, connection, plans, query, (start, end))
+            found = _sums(reader, connection, plans, query, (start, end))
             for amounts in found.values():
                 _add(total, amounts)
             for key in sorted(found.keys() | earlier.keys()):
@@ -143,33 +143,33 @@ def emission_series(book: ValuedReader, query: SeriesQuery) -> Series:
     )
 
 
-def coverage_percent(book: ValuedReader, expected: Iterable[ExpectedNodeTime], start: int, end: int) -> int | None:
+def coverage_percent(reader: ValuedReader, expected: Iterable[ExpectedNodeTime], start: int, end: int) -> int | None:
     """Share of the node-time of [start, end) that was reported, rounded down; None where no node is expected."""
-    return _percent(expected_ms(expected, start, end), book.reported_ms(start, end))
+    return _percent(expected_ms(expected, start, end), reader.reported_ms(start, end))
 
 
-def version_of(book: ValuedReader, query: SeriesQuery, shown_as: str) -> str:
+def version_of(reader: ValuedReader, query: SeriesQuery, shown_as: str) -> str:
     """A digest that changes whenever the answer may: with the facts, the settings, the question, whom it is about.
 
     `shown_as` stands for how the answer is written.
     """
     window = covered_range(*query.window)
     start, end = (before(window)[0] if query.compare else window[0]), window[1]
-    with snapshot(book.engine) as connection:
+    with snapshot(reader.engine) as connection:
         revisions = sorted(hours_with_facts(connection, start, end).items())
-        through = data_through(node_spans(connection, book.cluster))
+        through = data_through(node_spans(connection, reader.cluster))
     who = None if query.namespaces is None else sorted(query.namespaces)
     asked = [window, query.step, query.group_by, query.filters, query.compare, query.after, query.limit]
     # Up to when there are data is part of the answer; of a window that is over it does not change.
     parts = [*asked, query.components, who, shown_as, min(through, end)]
-    return blake2b(repr([*parts, revisions, book.derived.description]).encode(), digest_size=16).hexdigest()
+    return blake2b(repr([*parts, revisions, reader.derived.description]).encode(), digest_size=16).hexdigest()
 
 
 def _coverage(
-    book: ValuedReader, connection: sa.Connection, plans: ReadingPlans, parts: Sequence[Range]
+    reader: ValuedReader, connection: sa.Connection, plans: ReadingPlans, parts: Sequence[Range]
 ) -> list[int | None]:
-    expected = expectations(connection, book.cluster)
-    reported_ms = book.reported_ms_in(connection, plans, parts)
+    expected = expectations(connection, reader.cluster)
+    reported_ms = reader.reported_ms_in(connection, plans, parts)
     return [_percent(expected_ms(expected, *part), ms) for part, ms in zip(parts, reported_ms, strict=True)]
 
 
@@ -178,13 +178,13 @@ def _percent(wanted_ms: int, reported_ms: int) -> int | None:
 
 
 def _sums(
-    book: ValuedReader, connection: sa.Connection, plans: ReadingPlans, query: SeriesQuery, part: Range
+    reader: ValuedReader, connection: sa.Connection, plans: ReadingPlans, query: SeriesQuery, part: Range
 ) -> Mapping[Key, Amounts]:
     found: dict[Key, Amounts] = {}
     column_sums = _TOGETHER if len(query.components) == len(COMPONENTS) else _APART
     by_namespace = {*query.group_by, *(field for field, _ in query.filters)} <= {"namespace"}
     by_node = needs_nodes(query.group_by, query.filters)
-    for row in book.rows_in(connection, plans, *part, by_node, query.namespaces, column_sums, by_namespace):
+    for row in reader.rows_in(connection, plans, *part, by_node, query.namespaces, column_sums, by_namespace):
         if all(field_of(row, field) == value for field, value in query.filters):
             key = tuple(field_of(row, field) for field in query.group_by)
             found.setdefault(key, Amounts()).add(row.figures, query.components)

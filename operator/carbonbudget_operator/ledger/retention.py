@@ -102,7 +102,7 @@ def _drop_nodes(engine: sa.Engine, dropper: BatchDeleter, instant: int) -> None:
     dropper.these(uids, lambda some: [sa.delete(listed).where(listed.c.uid.in_(some), listed.c.until < instant)])
 
 
-def drop_former(engine: sa.Engine, derivation_id: int, dropper: BatchDeleter) -> None:
+def drop_earlier_derivations(engine: sa.Engine, derivation_id: int, dropper: BatchDeleter) -> None:
     """Drop the units of other derivations. What hours were sealed with stays. Raises DeletionUnfinished."""
     derivation = schema.derivation
     with engine.connect() as connection:

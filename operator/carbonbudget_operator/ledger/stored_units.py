@@ -56,13 +56,13 @@ class StoredUnits:
             dialect, schema.valued_row, (*keys, "end", "factor_set_id", *NAMES), keys, dict.fromkeys(NAMES, "add")
         )
 
-    def kept(self, connection: sa.Connection, start: int, end: int) -> dict[_Key, str]:
+    def signatures(self, connection: sa.Connection, start: int, end: int) -> dict[_Key, str]:
         """Signatures of the units that start in [start, end)."""
         derivation_id = self._find(connection)
-        return {} if derivation_id is None else self._kept(connection, derivation_id, start, end)
+        return {} if derivation_id is None else self._signatures(connection, derivation_id, start, end)
 
     @staticmethod
-    def _kept(connection: sa.Connection, derivation_id: int, start: int, end: int) -> dict[_Key, str]:
+    def _signatures(connection: sa.Connection, derivation_id: int, start: int, end: int) -> dict[_Key, str]:
         c = schema.valued_unit.c
         rows = connection.execute(
             sa.select(c.level, c.start, c.signature).where(
@@ -190,7 +190,7 @@ class StoredUnits:
             self._put_derivation.put(connection, [(self._digest, self.description)])
             derivation_id = self._look_up(connection)
             assert derivation_id is not None
-            if self._kept(connection, derivation_id, unit.start, unit.start + 1).get(key) == signature:
+            if self._signatures(connection, derivation_id, unit.start, unit.start + 1).get(key) == signature:
                 return
             columns = {
                 text: (row.scope, row.namespace, row.workload, _text(dict(row.labels))) for text, row in groups.items()

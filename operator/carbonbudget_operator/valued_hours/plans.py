@@ -29,7 +29,7 @@ class ReadingPlans:
         self._hours = list(self.revisions)
         # A unit that reaches beyond [start, end) gets another signature than the stored one: it is not read.
         self._wanted = signatures(self.revisions)
-        stored = stored_units.kept(connection, start - start % HOUR, end) if self._hours else {}
+        stored = stored_units.signatures(connection, start - start % HOUR, end) if self._hours else {}
         self._valid = {key: sign for key, sign in stored.items() if self._wanted.get(key) == sign}
         self._plans: dict[tuple[int, int], list[PlannedUnit]] = {}
 

@@ -20,6 +20,8 @@ from carbonbudget_operator.ledger.valued_rows import COLUMNS, NAMES, ValuedRow, 
 
 # Levels of units, each made of the one before: hours, quarters of a day, days, thirds of a month, months.
 HOURS, QUARTERS, DAYS, THIRDS, MONTHS = LEVELS = range(5)
+NAMESPACE_DAYS: Final = 5  # days once more, with one row for each namespace: for series of a large cluster
+STORED_LEVELS: Final = (*LEVELS, NAMESPACE_DAYS)
 # For each column of a sum, the columns that are added up in it. The others are 0.
 ColumnSums = Mapping[int, tuple[int, ...]]
 APART: Final[ColumnSums] = {column: (column,) for column in range(COLUMNS)}
@@ -70,6 +72,14 @@ class StoredUnits:
             )
         )
         return {(level, at): signature for level, at, signature in rows}
+
+    def namespace_signature(self, of_day: str) -> str:
+        """The signature of a day's sums by namespace, from that of the day.
+
+        It depends on the derivation too: an older version deletes a derivation without these sums, and its id may then
+        be another's.
+        """
+        return blake2b(self._digest + of_day.encode(), digest_size=16).hexdigest()
 
     def id(self, connection: sa.Connection) -> int | None:
         """The derivation's id; None while nothing was ever stored under it."""
@@ -153,7 +163,7 @@ class StoredUnits:
             ).where(
                 row.derivation_id == derivation_id, row.level == level, row.start >= first, row.start < last, *among
             )
-            for level in LEVELS
+            for level in STORED_LEVELS
             for first, last in _runs(sorted(at for its, at in units if its == level), level)
         ]
         found = [row for part in chunks(spans, _RANGES_AT_ONCE) for row in _summed(connection, part, by_namespace)]
@@ -170,10 +180,12 @@ class StoredUnits:
     def sum_up(self, connection: sa.Connection, parts: Sequence[_Key], level: int, start: int, end: int) -> ValuedUnit:
         """A longer unit of shorter ones that are stored: one row for each group, all that was reported.
 
+        Of level NAMESPACE_DAYS, which is made of its day: one row for each namespace.
+
         Raises:
             OverflowError: a sum is too large to be stored.
         """
-        rows = self.total(connection, parts, start, end, column_sums=APART)
+        rows = self.total(connection, parts, start, end, None, APART, by_namespace=level == NAMESPACE_DAYS)
         if any(max(row.figures) > _MAX_FIGURE for row in rows):
             raise OverflowError(f"the figures of the unit of level {level} from {start} are too large to be stored")
         reported_ms = sum(ms for spans in self.reported(connection, parts).values() for _, _, ms in spans)
@@ -295,7 +307,7 @@ def _summed(connection: sa.Connection, spans: Sequence[sa.Select[Any]], by_names
 
 def _runs(starts: Sequence[int], level: int) -> Iterable[tuple[int, int]]:
     """[first, last + 1) of stretches without a gap: one statement each. Thirds and months are listed one by one."""
-    step = {HOURS: 3600, QUARTERS: 6 * 3600, DAYS: 86_400}.get(level, 0)
+    step = {HOURS: 3600, QUARTERS: 6 * 3600, DAYS: 86_400, NAMESPACE_DAYS: 86_400}.get(level, 0)
     first = last = -1
     for at in starts:
         if first >= 0 and step and at == last + step:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import sqlalchemy as sa
 
 from carbonbudget_operator.ledger.fact_reader import hours_with_facts
-from carbonbudget_operator.ledger.stored_units import HOURS, StoredUnits
+from carbonbudget_operator.ledger.stored_units import DAYS, HOURS, NAMESPACE_DAYS, StoredUnits
 from carbonbudget_operator.ledger.time_slices import HOUR
 from carbonbudget_operator.valued_hours.unit_calendar import Key, plan_units, signatures
 
@@ -31,6 +32,11 @@ class ReadingPlans:
         self._wanted = signatures(self.revisions)
         stored = stored_units.signatures(connection, start - start % HOUR, end) if self._hours else {}
         self._valid = {key: sign for key, sign in stored.items() if self._wanted.get(key) == sign}
+        self._summed_days = {
+            at
+            for (level, at), sign in self._valid.items()
+            if level == DAYS and stored.get((NAMESPACE_DAYS, at)) == stored_units.namespace_signature(sign)
+        }
         self._plans: dict[tuple[int, int], list[PlannedUnit]] = {}
 
     def units(self, start: int, end: int) -> list[PlannedUnit]:
@@ -39,6 +45,12 @@ class ReadingPlans:
             keys = plan_units(start, end, self.hours(start, end), self._valid) if start < end else []
             self._plans[(start, end)] = [PlannedUnit(key, self._wanted[key], key in self._valid) for key in keys]
         return self._plans[(start, end)]
+
+    def sums_by_namespace(self, units: Iterable[Key]) -> list[Key]:
+        """These units, with stored sums by namespace in place of the days that have them."""
+        return [
+            (NAMESPACE_DAYS, at) if level == DAYS and at in self._summed_days else (level, at) for level, at in units
+        ]
 
     def hours(self, start: int, end: int) -> list[int]:
         """The hours with facts that [start, end) touches."""

@@ -14,7 +14,7 @@ from carbonbudget_operator.ledger.fact_reader import hours_with_facts
 from carbonbudget_operator.ledger.retention import drop_before, drop_earlier_derivations, nothing_before
 from carbonbudget_operator.ledger.seal import SealError, forget_pods, seal_hour, sealed_hours
 from carbonbudget_operator.ledger.store import LedgerError, snapshot
-from carbonbudget_operator.ledger.stored_units import HOURS, LEVELS
+from carbonbudget_operator.ledger.stored_units import DAYS, HOURS, NAMESPACE_DAYS, STORED_LEVELS
 from carbonbudget_operator.ledger.time_slices import HOUR
 from carbonbudget_operator.ledger.valued_rows import ValuedUnit
 from carbonbudget_operator.valued_hours.restated_hours import RestatedHours
@@ -86,8 +86,11 @@ class UpkeepSteps:
             if state == self._done:  # mostly nothing changed: two years have 18,000 hours to sign
                 return None
             wanted = signatures(revisions)
+            for (level, start), of_day in list(wanted.items()):
+                if level == DAYS:
+                    wanted[NAMESPACE_DAYS, start] = self._reader.derived.namespace_signature(of_day)
             stored = self._reader.derived.signatures(connection, 0, now)
-            for level in LEVELS:
+            for level in STORED_LEVELS:
                 for key in sorted(key for key in wanted if key[0] == level):
                     end = unit_end(key[1], level)
                     if wanted[key] in (stored.get(key), self._too_large.get(key)) or end + _GRACE_SECONDS > now:
@@ -102,7 +105,8 @@ class UpkeepSteps:
                         with _of(key):
                             unit = self._reader.make(connection, key[1])
                     else:
-                        parts = [child for child in wanted if child[0] == level - 1 and key[1] <= child[1] < end]
+                        made_of = DAYS if level == NAMESPACE_DAYS else level - 1
+                        parts = [child for child in wanted if child[0] == made_of and key[1] <= child[1] < end]
                         if any(stored.get(child) != wanted[child] for child in parts):
                             continue  # one of them waits
                         summed: ValuedUnit | None = None
@@ -177,7 +181,7 @@ class UpkeepSteps:
         try:
             yield
         except SealError:
-            starts = {level: unit_of(hour, level) for level in LEVELS}
+            starts = {level: unit_of(hour, level) for level in STORED_LEVELS}
             self._reader.derived.forget((level, start, unit_end(start, level)) for level, start in starts.items())
             self._done = None
             raise

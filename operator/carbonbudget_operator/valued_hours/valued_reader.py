@@ -187,8 +187,9 @@ class ValuedReader:
             for its in units
             if its.is_stored and its.key[1] >= start and unit_end(its.key[1], its.key[0]) <= end
         }
+        read = plans.sums_by_namespace(whole) if by_namespace else sorted(whole)
         try:
-            yield from self.derived.total(connection, sorted(whole), start, end, namespaces, column_sums, by_namespace)
+            yield from self.derived.total(connection, read, start, end, namespaces, column_sums, by_namespace)
         except OverflowError:  # more than 2.5 GWh in one sum: added up here, where numbers have no end
             whole = set()
         for its in units:

@@ -23,7 +23,6 @@ from carbonbudget_operator.ledger.booking import Booker, CheckedReport
 from carbonbudget_operator.ledger.store import migrate, open_ledger
 from carbonbudget_operator.ledger.stored_units import DAYS, HOURS
 from carbonbudget_operator.settings import Settings
-from carbonbudget_operator.valued_hours.upkeep_steps import add_up
 from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
 
 HOUR = 1_763_985_600
@@ -65,7 +64,10 @@ def measure(url: str, nodes: int) -> Figures:
         book.derived.save(unit, unit.start + 3600, "x")
         sizes.append(size(engine))
     rows = len(units[1].rows)
-    day = add_up(DAYS, HOUR - HOUR % 86_400, HOUR - HOUR % 86_400 + 86_400, units)
+    midnight = HOUR - HOUR % 86_400
+    with engine.connect() as connection:
+        hours = [(unit.level, unit.start) for unit in units]
+        day = book.derived.sum_up(connection, hours, DAYS, midnight, midnight + 86_400)
     book.derived.save(day, day.start + 86_400, "x")
     sizes.append(size(engine))
     engine.dispose()

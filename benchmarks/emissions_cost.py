@@ -34,6 +34,7 @@ def asked(start: int, by: str, step: str, namespaces: list[str] | None) -> Mappi
     """A request's parameters, as the route passes them on."""
     return {
         "start": start, "end": END, "by": by, "step": step, "accounting": "Both", "filter": "", "compare": False,
+        "include": "Dynamic,Idle,Overhead",
         "limit": 10_000, "cursor": "", "format": "json", "namespaces": namespaces,
     }  # fmt: skip
 

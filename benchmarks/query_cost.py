@@ -21,7 +21,7 @@ from tests.postgres import PostgresServer
 from carbonbudget_operator.answers.grouping import allocation_json, group_rows
 from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.store import migrate, open_ledger
-from carbonbudget_operator.ledger.stored_units import HOURS, QUARTERS
+from carbonbudget_operator.ledger.stored_units import DAYS, HOURS, NAMESPACE_DAYS, QUARTERS
 from carbonbudget_operator.ledger.valued_rows import COLUMNS, ValuedRow, ValuedUnit
 from carbonbudget_operator.settings import Settings
 from carbonbudget_operator.valued_hours.unit_calendar import signatures, unit_end
@@ -50,6 +50,10 @@ def fill(engine: sa.Engine, book: ValuedReader, workloads: int) -> None:
             for w in range(workloads)
         ]  # fmt: skip
         book.derived.save(ValuedUnit(level, start, rows, [(start, end, 1)]), end, signature)
+        if level == DAYS:
+            with engine.connect() as connection:
+                summed = book.derived.sum_up(connection, [(DAYS, start)], NAMESPACE_DAYS, start, end)
+            book.derived.save(summed, end, book.derived.namespace_signature(signature))
     print(f".. {workloads} workloads: kept", file=sys.stderr, flush=True)
 
 

@@ -15,7 +15,7 @@ from carbonbudget_operator.ledger import batch_delete, schema, seal
 from carbonbudget_operator.ledger.batch_delete import BatchDeleter, DeletionUnfinished
 from carbonbudget_operator.ledger.booking import Booker, BookingResult
 from carbonbudget_operator.ledger.consistency import check_ledger
-from carbonbudget_operator.ledger.retention import drop_before, drop_former, nothing_before
+from carbonbudget_operator.ledger.retention import drop_before, drop_earlier_derivations, nothing_before
 from carbonbudget_operator.ledger.seal import forget_pods, seal_hour
 from carbonbudget_operator.ledger.store import snapshot
 from carbonbudget_operator.ledger.stored_units import StoredUnits
@@ -162,7 +162,7 @@ def test_what_is_deleted_is_found_by_an_index(filled: sa.Engine) -> None:
     listen(filled, "before_cursor_execute", lambda _c, _u, statement, given, *_: seen.append((statement, given)))
     seal_all(filled)
     drop_before(filled, ALL, BatchDeleter(filled))
-    drop_former(filled, 0, BatchDeleter(filled))
+    drop_earlier_derivations(filled, 0, BatchDeleter(filled))
     plans: set[str] = set()
     with filled.connect() as connection:
         for statement, given in [item for item in seen if item[0].startswith("DELETE")]:
@@ -248,7 +248,7 @@ def test_units_of_former_settings_stay_whole_once_another_server_has_sealed_an_h
 
     with filled.connect() as connection:
         before = connection.scalar(rows)
-    drop_former(filled, own, BatchDeleter(filled, rest=seal_one))
+    drop_earlier_derivations(filled, own, BatchDeleter(filled, rest=seal_one))
     with filled.connect() as connection:
         assert connection.scalar(rows) == before
         assert connection.scalar(sa.select(sa.func.count()).where(schema.derivation.c.id == former)) == 1

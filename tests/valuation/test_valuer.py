@@ -30,10 +30,11 @@ from carbonbudget_operator.ledger.valued_rows import (
     UNSPLIT_UG,
     UPSTREAM_UG,
     ValuedRow,
+    rows_within,
 )
 from carbonbudget_operator.settings import CarbonSettings, ContractSettings, MarketRate, MarketSettings
 from carbonbudget_operator.valuation.places import Places, check_places
-from carbonbudget_operator.valuation.valuer import Valuer, rows_within
+from carbonbudget_operator.valuation.valuer import Valuer
 
 HOUR = 1_764_000_000
 HOUR_MS = 3_600_000

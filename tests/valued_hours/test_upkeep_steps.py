@@ -26,7 +26,17 @@ from carbonbudget_operator.ledger.fact_reader import read_hour, read_nodes
 from carbonbudget_operator.ledger.facts import NodeFacts
 from carbonbudget_operator.ledger.retention import drop_before
 from carbonbudget_operator.ledger.seal import seal_hour
-from carbonbudget_operator.ledger.stored_units import DAYS, HOURS, LEVELS, MONTHS, QUARTERS, THIRDS, StoredUnits
+from carbonbudget_operator.ledger.stored_units import (
+    DAYS,
+    HOURS,
+    LEVELS,
+    MONTHS,
+    NAMESPACE_DAYS,
+    QUARTERS,
+    STORED_LEVELS,
+    THIRDS,
+    StoredUnits,
+)
 from carbonbudget_operator.ledger.unreadable_rows import left_out
 from carbonbudget_operator.ledger.valued_rows import (
     COLUMNS,
@@ -122,7 +132,7 @@ def sums(rows: list[ValuedRow]) -> dict[object, list[int]]:
     return found
 
 
-ALL = Counter({HOURS: 15, QUARTERS: 12, DAYS: 3, THIRDS: 2, MONTHS: 2})
+ALL = Counter({HOURS: 15, QUARTERS: 12, DAYS: 3, THIRDS: 2, MONTHS: 2, NAMESPACE_DAYS: 3})
 SPANS = [(0, 2**40), (DAY, DAY + 86_400), (DAY + 1800, DAY + 50 * HOUR + 7), (DAY + 86_400, NOW), (NOW, NOW + 60)]
 
 
@@ -168,7 +178,7 @@ def test_a_report_that_comes_late_makes_all_units_of_its_hour_anew(filled: sa.En
     )
     (late,) = [row for row in ValuedReader(filled, SETTINGS).rows(0, NOW) if row.workload == "Pod/late"]
     assert late.figures[0] == 5
-    assert keep(filled) == dict.fromkeys(LEVELS, 1)
+    assert keep(filled) == dict.fromkeys(STORED_LEVELS, 1)
 
 
 def test_hours_that_still_change_wait_and_what_is_made_of_them_too(filled: sa.Engine) -> None:
@@ -184,8 +194,8 @@ def test_hours_that_still_change_wait_and_what_is_made_of_them_too(filled: sa.En
     assert a_round() == {}  # whether they change is not known yet
     booker = Booker(filled)
     book(booker, a_report(DAY + 120, "n1", {"late": 5}))
-    assert a_round() == ALL - Counter({HOURS: 1, QUARTERS: 1, DAYS: 1, THIRDS: 1, MONTHS: 1})
-    assert a_round() == dict.fromkeys(LEVELS, 1)
+    assert a_round() == ALL - Counter(STORED_LEVELS)
+    assert a_round() == dict.fromkeys(STORED_LEVELS, 1)
     assert a_round() == {}
     assert keep(filled) == {}
 

@@ -22,19 +22,36 @@ UNSEEN_ROW: Final = "__unseen__"
 
 @dataclass(frozen=True, slots=True)
 class AllocatedEnergy:
-    """Microjoules of one domain. Each list has one entry for each pod group.
+    """Microjoules of one domain, for `groups` pod groups, in one list: valuation divides emissions by it as it is.
 
-    `idle_uj` is held idle plus the allocated part of the node's idle energy; `overhead_uj` is system and platform.
-    `unallocated_idle_uj` and `unallocated_overhead_uj` are charged to no pod and have rows of their own.
+    `energies_uj` has the dynamic energy of each group, then the idle energy of each, then the overhead of each. The
+    last three are charged to no pod and have rows of their own: unallocated idle, unallocated overhead, unseen.
     """
 
     domain: str
-    dynamic_uj: list[int]
-    idle_uj: list[int]
-    overhead_uj: list[int]
-    unallocated_idle_uj: int
-    unallocated_overhead_uj: int
-    unseen_uj: int
+    groups: int
+    energies_uj: list[int]
+
+    @property
+    def dynamic_uj(self) -> list[int]:
+        """Of each group."""
+        return self.energies_uj[: self.groups]
+
+    @property
+    def idle_uj(self) -> list[int]:
+        """Of each group: held idle plus the allocated part of the node's idle energy."""
+        return self.energies_uj[self.groups : 2 * self.groups]
+
+    @property
+    def overhead_uj(self) -> list[int]:
+        """Of each group: system and platform."""
+        return self.energies_uj[2 * self.groups : 3 * self.groups]
+
+    @property
+    def unallocated_uj(self) -> tuple[int, int, int]:
+        """Idle, overhead and unseen energy of no pod."""
+        idle_uj, overhead_uj, unseen_uj = self.energies_uj[3 * self.groups :]
+        return idle_uj, overhead_uj, unseen_uj
 
 
 def allocate(slice_: NodeSlice, policy: AllocationPolicy) -> Iterator[AllocatedEnergy]:
@@ -49,15 +66,11 @@ def allocate(slice_: NodeSlice, policy: AllocationPolicy) -> Iterator[AllocatedE
                 idle[index] += group.idle_uj.get(name, 0)
         by = {OverheadRule.PROPORTIONAL: own_uj, OverheadRule.EVEN: even, OverheadRule.SEPARATE: []}[policy.overhead]
         overhead, unallocated_overhead = _shared(domain.system_uj, by, len(groups))
-        yield AllocatedEnergy(
-            domain=name,
-            dynamic_uj=[group.energy_uj.get(name, 0) for group in groups],
-            idle_uj=idle,
-            overhead_uj=overhead,
-            unallocated_idle_uj=unallocated_idle,
-            unallocated_overhead_uj=unallocated_overhead,
-            unseen_uj=domain.unseen_uj,
-        )
+        energies_uj = [group.energy_uj.get(name, 0) for group in groups]
+        energies_uj += idle
+        energies_uj += overhead
+        energies_uj += (unallocated_idle, unallocated_overhead, domain.unseen_uj)
+        yield AllocatedEnergy(name, len(groups), energies_uj)
 
 
 def reserve(total: int, reserved: Sequence[int], capacity: int) -> tuple[list[int], int]:

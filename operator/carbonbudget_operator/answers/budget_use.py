@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from hashlib import blake2b
 from heapq import nsmallest
 from itertools import groupby
@@ -28,9 +28,9 @@ from carbonbudget_operator.ledger.valued_rows import (
     ValuedUnit,
 )
 from carbonbudget_operator.valued_hours.merged_units import MAX_ROWS, MergeCache, MergedUnits, SelectedGroups
-from carbonbudget_operator.valued_hours.plans import PlannedUnit, ReadingPlans
+from carbonbudget_operator.valued_hours.plans import PlannedUnit
 from carbonbudget_operator.valued_hours.unit_calendar import Key
-from carbonbudget_operator.valued_hours.valued_reader import ValuedReader, by_namespace
+from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
 
 _HOUR = 3600
 _LONGEST_WINDOW_SECONDS = 60
@@ -72,9 +72,9 @@ class TooManyWorkloads(ValueError):
 class BudgetUseQueries:
     """Answers questions about budgets from valued rows."""
 
-    def __init__(self, book: ValuedReader, max_rows: int = MAX_ROWS) -> None:
+    def __init__(self, reader: ValuedReader, max_rows: int = MAX_ROWS) -> None:
         """`max_rows`: how many summed rows stay in memory between questions."""
-        self.book = book
+        self.book = reader
         self._merges = MergeCache(max_rows)
 
     def on(self, engine: sa.Engine) -> BudgetUseQueries:
@@ -166,15 +166,15 @@ class _Pass:
     """One evaluation in one snapshot: whatever does not differ between budgets is found once."""
 
     def __init__(
-        self, book: ValuedReader, merges: MergeCache, connection: sa.Connection, queries: Sequence[BudgetQuery]
+        self, reader: ValuedReader, merges: MergeCache, connection: sa.Connection, queries: Sequence[BudgetQuery]
     ) -> None:
-        self._book, self._merges, self._connection = book, merges, connection
-        self._spans = node_spans(connection, book.cluster)
+        self._reader, self._merges, self._connection = reader, merges, connection
+        self._spans = node_spans(connection, reader.cluster)
         self._through = data_through(self._spans)
-        self._expected = expectations(connection, book.cluster)
+        self._expected = expectations(connection, reader.cluster)
         first, last = min(query.start for query in queries), max(query.end for query in queries)
-        self._plans = ReadingPlans(book, connection, first, min(last, self._through + _HOUR))
-        self._loaded: dict[Key, tuple[ValuedUnit, Mapping[str, list[ValuedRow]]]] = {}
+        self._plans = reader.plans(connection, first, min(last, self._through + _HOUR))
+        self._loaded: dict[Key, ValuedUnit] = {}
         self._loaded_rows = 0
         self._merged: dict[tuple[int, int], list[MergedUnits]] = {}
         self._known_rows = self._new_rows = 0
@@ -215,7 +215,7 @@ class _Pass:
     def data_from(self, start: int, end: int) -> int:
         """When the first report of [start, end) begins, to the slice; 0 without any."""
         if start not in self._first_facts:
-            self._first_facts[start] = first_fact(self._connection, self._book.cluster, start, 2**62)
+            self._first_facts[start] = first_fact(self._connection, self._reader.cluster, start, 2**62)
         first = self._first_facts[start]
         if first is None or first >= end:
             return 0
@@ -242,10 +242,9 @@ class _Pass:
             self._merged[(start, end)] = found
         return self._merged[(start, end)]
 
-    def _load(self, planned: PlannedUnit) -> tuple[ValuedUnit, Mapping[str, list[ValuedRow]]]:
-        found = self._loaded.get(planned.key)
-        if found is None:
-            unit = self._plans.load(planned)
-            found = self._loaded[planned.key] = (unit, by_namespace(unit.rows))
+    def _load(self, planned: PlannedUnit) -> ValuedUnit:
+        unit = self._loaded.get(planned.key)
+        if unit is None:
+            unit = self._loaded[planned.key] = self._reader.unit(self._connection, *planned)
             self._loaded_rows += len(unit.rows)
-        return found
+        return unit

@@ -11,12 +11,15 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Final
 
-from carbonbudget_operator.answers.grouping import field_of
+import sqlalchemy as sa
+
+from carbonbudget_operator.answers.grouping import field_of, needs_nodes
 from carbonbudget_operator.answers.time_ranges import covered_range
 from carbonbudget_operator.answers.windows import Range, Step, before, steps_of
 from carbonbudget_operator.ledger.fact_reader import data_through, hours_with_facts, node_spans
 from carbonbudget_operator.ledger.node_coverage import ExpectedNodeTime, expectations, expected_ms
 from carbonbudget_operator.ledger.store import snapshot
+from carbonbudget_operator.ledger.stored_units import APART, TOGETHER
 from carbonbudget_operator.ledger.valued_rows import (
     EMBODIED_UG,
     ENERGY_UJ,
@@ -24,10 +27,14 @@ from carbonbudget_operator.ledger.valued_rows import (
     MARKET_UG,
     METERED_UJ,
 )
+from carbonbudget_operator.valued_hours.plans import ReadingPlans
 from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
 
 Key = tuple[str, ...]
 COMPONENTS: Final = ("Dynamic", "Idle", "Overhead")  # in the order of a row's columns
+_TOGETHER, _APART = (  # of all columns that `Amounts` has
+    {column: parts for column, parts in sums.items() if column <= EMBODIED_UG} for sums in (TOGETHER, APART)
+)
 Place = tuple[int, Key]  # a row's order: the start of its step, then its key
 
 
@@ -108,63 +115,76 @@ class Series:
     last: Place | None
 
 
-def emission_series(book: ValuedReader, query: SeriesQuery) -> Series:
+def emission_series(reader: ValuedReader, query: SeriesQuery) -> Series:
     """Read, group and cut to the page."""
     window = covered_range(*query.window)
     parts = steps_of(window, query.step)
     total = Amounts()
     rows: list[SeriesRow] = []
-    with snapshot(book.engine) as connection:
-        spans = node_spans(connection, book.cluster)
+    with snapshot(reader.engine) as connection:
+        spans = node_spans(connection, reader.cluster)
         through, latest = data_through(spans), max((span.last_end for span in spans), default=0)
-        expected = expectations(connection, book.cluster)
-    earlier = _sums(book, query, before(window)) if query.compare else {}
-    for start, end in parts:
-        if start >= latest:
-            break  # nothing has been reported from here on
-        found = _sums(book, query, (start, end))
-        coverage = coverage_percent(book, expected, start, max(start, min(end, through)))
-        for amounts in found.values():
-            _add(total, amounts)
-        for key in sorted(found.keys() | earlier.keys()):
-            # One more than the page has shows that there is a next one; the others need no memory.
-            if len(rows) <= query.limit and (query.after is None or (start, key) > query.after):
-                previous = earlier.get(key, Amounts()) if query.compare else None
-                rows.append(SeriesRow(start, end, key, found.get(key, Amounts()), coverage, previous))
+        parts = [part for part in parts if part[0] < latest]  # nothing has been reported from there on
+        plans = reader.plans(connection, before(window)[0] if query.compare else window[0], window[1])
+        covered = _coverage(reader, connection, plans, [(start, max(start, min(end, through))) for start, end in parts])
+        earlier = _sums(reader, connection, plans, query, before(window)) if query.compare else {}
+        for (start, end), percent in zip(parts, covered, strict=True):
+            found = _sums(reader, connection, plans, query, (start, end))
+            for amounts in found.values():
+                _add(total, amounts)
+            for key in sorted(found.keys() | earlier.keys()):
+                # One more than the page has shows that there is a next one; the others need no memory.
+                if len(rows) <= query.limit and (query.after is None or (start, key) > query.after):
+                    previous = earlier.get(key, Amounts()) if query.compare else None
+                    rows.append(SeriesRow(start, end, key, found.get(key, Amounts()), percent, previous))
     page = rows[: query.limit]
     return Series(
         min(through, window[1]), window, page, total, (page[-1].start, page[-1].key) if len(rows) > len(page) else None
     )
 
 
-def coverage_percent(book: ValuedReader, expected: Iterable[ExpectedNodeTime], start: int, end: int) -> int | None:
+def coverage_percent(reader: ValuedReader, expected: Iterable[ExpectedNodeTime], start: int, end: int) -> int | None:
     """Share of the node-time of [start, end) that was reported, rounded down; None where no node is expected."""
-    wanted_ms = expected_ms(expected, start, end)
-    return min(100, book.reported_ms(start, end) * 100 // wanted_ms) if wanted_ms else None
+    return _percent(expected_ms(expected, start, end), reader.reported_ms(start, end))
 
 
-def version_of(book: ValuedReader, query: SeriesQuery, shown_as: str) -> str:
+def version_of(reader: ValuedReader, query: SeriesQuery, shown_as: str) -> str:
     """A digest that changes whenever the answer may: with the facts, the settings, the question, whom it is about.
 
     `shown_as` stands for how the answer is written.
     """
     window = covered_range(*query.window)
     start, end = (before(window)[0] if query.compare else window[0]), window[1]
-    with snapshot(book.engine) as connection:
+    with snapshot(reader.engine) as connection:
         revisions = sorted(hours_with_facts(connection, start, end).items())
-        through = data_through(node_spans(connection, book.cluster))
+        through = data_through(node_spans(connection, reader.cluster))
     who = None if query.namespaces is None else sorted(query.namespaces)
     asked = [window, query.step, query.group_by, query.filters, query.compare, query.after, query.limit]
     # Up to when there are data is part of the answer; of a window that is over it does not change.
     parts = [*asked, query.components, who, shown_as, min(through, end)]
-    return blake2b(repr([*parts, revisions, book.derived.description]).encode(), digest_size=16).hexdigest()
+    return blake2b(repr([*parts, revisions, reader.derived.description]).encode(), digest_size=16).hexdigest()
 
 
-def _sums(book: ValuedReader, query: SeriesQuery, part: Range) -> Mapping[Key, Amounts]:
+def _coverage(
+    reader: ValuedReader, connection: sa.Connection, plans: ReadingPlans, parts: Sequence[Range]
+) -> list[int | None]:
+    expected = expectations(connection, reader.cluster)
+    reported_ms = reader.reported_ms_in(connection, plans, parts)
+    return [_percent(expected_ms(expected, *part), ms) for part, ms in zip(parts, reported_ms, strict=True)]
+
+
+def _percent(wanted_ms: int, reported_ms: int) -> int | None:
+    return min(100, reported_ms * 100 // wanted_ms) if wanted_ms else None
+
+
+def _sums(
+    reader: ValuedReader, connection: sa.Connection, plans: ReadingPlans, query: SeriesQuery, part: Range
+) -> Mapping[Key, Amounts]:
     found: dict[Key, Amounts] = {}
-    by_node = "node" in query.group_by or any(field == "node" for field, _ in query.filters)
-    apart = len(query.components) < len(COMPONENTS)
-    for row in book.rows(*part, by_node, query.namespaces, apart):
+    column_sums = _TOGETHER if len(query.components) == len(COMPONENTS) else _APART
+    by_namespace = {*query.group_by, *(field for field, _ in query.filters)} <= {"namespace"}
+    by_node = needs_nodes(query.group_by, query.filters)
+    for row in reader.rows_in(connection, plans, *part, by_node, query.namespaces, column_sums, by_namespace):
         if all(field_of(row, field) == value for field, value in query.filters):
             key = tuple(field_of(row, field) for field in query.group_by)
             found.setdefault(key, Amounts()).add(row.figures, query.components)

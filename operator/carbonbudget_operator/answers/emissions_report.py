@@ -38,10 +38,10 @@ from carbonbudget_operator.ledger.valued_rows import (
     UNSPLIT_UG,
     UPSTREAM_UG,
     ValuedUnit,
+    rows_within,
 )
 from carbonbudget_operator.settings import Settings
 from carbonbudget_operator.valuation.derivation import changes
-from carbonbudget_operator.valuation.valuer import rows_within
 from carbonbudget_operator.valued_hours.unit_calendar import unit_end
 from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
 

@@ -80,12 +80,12 @@ class FactorsInForce:
     instruments: list[MarketInstrument]
 
 
-def factors_in_force(book: ValuedReader, now: int, named: bool) -> FactorsInForce:
+def factors_in_force(reader: ValuedReader, now: int, named: bool) -> FactorsInForce:
     """The factors at the UTC second `now`. `named`: a row for each node; else a row for each set of factors."""
-    terms = book.terms.at(now)
-    with snapshot(book.engine) as connection:
-        nodes = read_nodes(connection, book.cluster).values()
-        hours = book.grid(connection, now - now % HOUR)
+    terms = reader.terms.at(now)
+    with snapshot(reader.engine) as connection:
+        nodes = read_nodes(connection, reader.cluster).values()
+        hours = reader.grid(connection, now - now % HOUR)
     rows: set[NodeFactors] = set()
     for node in nodes:
         place = terms.places.of(node, now, hours)
@@ -98,15 +98,15 @@ def factors_in_force(book: ValuedReader, now: int, named: bool) -> FactorsInForc
             )
         )  # fmt: skip
     return FactorsInForce(
-        sorted(rows), source_states(book, now), list(_stated(terms.carbon)), list(_instruments(terms.carbon.market))
+        sorted(rows), source_states(reader, now), list(_stated(terms.carbon)), list(_instruments(terms.carbon.market))
     )
 
 
-def source_states(book: ValuedReader, now: int) -> list[SourceState]:
+def source_states(reader: ValuedReader, now: int) -> list[SourceState]:
     """The states of the sources in force that are asked over the network, in order of source and zone."""
-    sources = book.terms.at(now).carbon.intensity.sources
+    sources = reader.terms.at(now).carbon.intensity.sources
     names = {one.name for one in sources if not isinstance(one, StaticSourceSettings)}
-    with snapshot(book.engine) as connection:
+    with snapshot(reader.engine) as connection:
         states = polls(connection).values()
     found = [SourceState(one.source, one.zone, one.good_at, one.error) for one in states if one.source in names]
     return sorted(found, key=lambda one: (one.source, one.zone))

@@ -59,27 +59,27 @@ class _Stored:
 _Figures = Mapping[tuple[str, str, str, int], _Stored]  # by source, zone, basis and hour
 
 
-def zones_of_nodes(book: ValuedReader, window: Range) -> list[str]:
+def zones_of_nodes(reader: ValuedReader, window: Range) -> list[str]:
     """The zones of the nodes that reported after the window's start, by the settings of the window."""
-    with snapshot(book.engine) as connection:
-        nodes = read_nodes(connection, book.cluster, since=window[0]).values()
+    with snapshot(reader.engine) as connection:
+        nodes = read_nodes(connection, reader.cluster, since=window[0]).values()
     kinds = {(node.region, node.provider_id): node for node in nodes}.values()
-    places = (terms.places.of(node, window[0]) for terms in book.terms.within(*window) for node in kinds)
+    places = (terms.places.of(node, window[0]) for terms in reader.terms.within(*window) for node in kinds)
     return sorted({place.grid_zone or place.zone for place in places})
 
 
-def grid_intensity(book: ValuedReader, zones: Collection[str], window: Range, now: int) -> Iterator[ZoneIntensity]:
+def grid_intensity(reader: ValuedReader, zones: Collection[str], window: Range, now: int) -> Iterator[ZoneIntensity]:
     """The figures of the window's hours that have begun at the UTC second `now`, in order of hour and zone."""
     start, end = covered_range(window[0], max(window[0] + 1, min(window[1], now)))
     if window[0] >= now:
         return
-    oldest = max(terms.carbon.intensity.max_age_hours for terms in book.terms.within(start, end))
-    with snapshot(book.engine) as connection:
+    oldest = max(terms.carbon.intensity.max_age_hours for terms in reader.terms.within(start, end))
+    with snapshot(reader.engine) as connection:
         figures = _load(connection, zones, start - oldest * HOUR, end)
-        nodes = read_nodes(connection, book.cluster, since=start).values()
+        nodes = read_nodes(connection, reader.cluster, since=start).values()
     yearly = _YearlyFigures({(node.region, node.provider_id): node for node in nodes}.values())
     for hour in range(start, end, HOUR):
-        terms = book.terms.at(hour)
+        terms = reader.terms.at(hour)
         for zone in sorted(zones):
             found = list(_of_sources(terms, figures, zone, hour))
             yield from found

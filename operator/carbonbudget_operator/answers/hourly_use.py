@@ -19,7 +19,6 @@ from carbonbudget_operator.ledger.stored_hours import stored_groups, stored_hour
 from carbonbudget_operator.ledger.time_slices import HOUR
 from carbonbudget_operator.ledger.valued_rows import ValuedRow
 from carbonbudget_operator.special_namespaces import EVERY_NAMESPACE
-from carbonbudget_operator.valued_hours.plans import ReadingPlans
 from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
 
 MAX_HOURS: Final = 35 * 24
@@ -42,22 +41,22 @@ def whole_hours(query: BudgetQuery) -> tuple[int, int]:
     return time_ranges.whole_hours(query.start, query.end)
 
 
-def hourly_use(book: ValuedReader, queries: Sequence[BudgetQuery]) -> list[HourlyAnswer]:
+def hourly_use(reader: ValuedReader, queries: Sequence[BudgetQuery]) -> list[HourlyAnswer]:
     """Each budget's use in each whole hour of its span, in order; hours without facts used nothing."""
     alike: dict[tuple[object, ...], _Series] = {}  # budgets that differ in their limits alone are counted once
     all_series = [alike.setdefault(_question(query), _Series(query)) for query in queries]
     asked = [series for series in alike.values() if series.used_ug and series.columns.used]
     if asked:
-        with snapshot(book.engine) as connection:
-            through = data_through(node_spans(connection, book.cluster))
+        with snapshot(reader.engine) as connection:
+            through = data_through(node_spans(connection, reader.cluster))
             first = min(series.first for series in asked)
             last = min(max(whole_hours(series.query)[1] for series in asked), through + HOUR)
-            plans = ReadingPlans(book, connection, first, last)
+            plans = reader.plans(connection, first, last)
             hours = [plans.hour(hour) for hour in plans.revisions if first <= hour < last]
-            _add_stored(connection, book, asked, [planned.key[1] for planned in hours if planned.is_stored])
+            _add_stored(connection, reader, asked, [planned.key[1] for planned in hours if planned.is_stored])
             for planned in hours:
                 if not planned.is_stored:
-                    _add_hour(planned.key[1], plans.load(planned).rows, asked)
+                    _add_hour(planned.key[1], reader.unit(connection, *planned).rows, asked)
     return [
         HourlyAnswer(id=query.id, first_hour=series.first, used_ug=series.used_ug.tolist())
         for query, series in zip(queries, all_series, strict=True)
@@ -87,9 +86,11 @@ def _add_hour(hour: int, rows: Sequence[ValuedRow], asked: Sequence[_Series]) ->
                 series.used_ug[at] += series.columns.used_ug(row.figures)
 
 
-def _add_stored(connection: sa.Connection, book: ValuedReader, asked: Sequence[_Series], hours: Sequence[int]) -> None:
+def _add_stored(
+    connection: sa.Connection, reader: ValuedReader, asked: Sequence[_Series], hours: Sequence[int]
+) -> None:
     """Add stored hours. The budgets that a group counts for are found once, not once an hour."""
-    derivation_id = book.derived.id(connection)
+    derivation_id = reader.derived.id(connection)
     if derivation_id is None or not hours:
         return
     counts = sorted({series.columns.used for series in asked})

@@ -65,15 +65,15 @@ class NodePage:
     last: str | None
 
 
-def node_energy(book: ValuedReader, window: Range, after: str | None, limit: int) -> NodePage:
+def node_energy(reader: ValuedReader, window: Range, after: str | None, limit: int) -> NodePage:
     """The nodes that reported, or should have, in the whole hours that hold the window: `limit` after that name."""
     start, end = covers = covered_range(*window)
-    places = book.terms.at(end - 1).places
-    with snapshot(book.engine) as connection:
-        facts = {node.name: node for node in read_nodes(connection, book.cluster).values()}
-        spans = {span.node_id: span for span in node_spans(connection, book.cluster)}
+    places = reader.terms.at(end - 1).places
+    with snapshot(reader.engine) as connection:
+        facts = {node.name: node for node in read_nodes(connection, reader.cluster).values()}
+        spans = {span.node_id: span for span in node_spans(connection, reader.cluster)}
         through = data_through(list(spans.values()))
-        expected = _by_name(expectations(connection, book.cluster))
+        expected = _by_name(expectations(connection, reader.cluster))
         until = max(start, min(end, through))
         wanted_ms = {name: expected_ms(its, start, until) for name, its in expected.items()}
         reporting = {

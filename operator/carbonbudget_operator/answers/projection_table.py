@@ -15,7 +15,7 @@ from typing import Final
 import sqlalchemy as sa
 
 from carbonbudget_operator.api.projection_bodies import FormerRuns, ProjectionAnswer
-from carbonbudget_operator.ledger.controller_pods import FormerWorkload, former_workloads, last_pod, pod_milliseconds
+from carbonbudget_operator.ledger.controller_pods import FiniteWorkload, finite_workloads, last_pod, pod_milliseconds
 from carbonbudget_operator.ledger.fact_reader import data_through, hours_with_facts, node_spans
 from carbonbudget_operator.ledger.seal import sealed_hours
 from carbonbudget_operator.ledger.store import snapshot
@@ -36,8 +36,8 @@ _Name = tuple[str, str]  # namespace and workload
 class ProjectionTable:
     """Caches the latest table. Threads share it: one makes it, the others wait."""
 
-    def __init__(self, book: ValuedReader) -> None:
-        self._book = book
+    def __init__(self, reader: ValuedReader) -> None:
+        self._reader = reader
         self._lock = threading.Lock()
         self._table: ProjectionAnswer | None = None
         self._hours: dict[int, tuple[int, dict[str, ReservedCapacity]]] = {}
@@ -52,8 +52,8 @@ class ProjectionTable:
             return self._table
 
     def _make(self, now: int) -> ProjectionAnswer:
-        with snapshot(self._book.engine) as connection:
-            through = data_through(node_spans(connection, self._book.cluster))
+        with snapshot(self._reader.engine) as connection:
+            through = data_through(node_spans(connection, self._reader.cluster))
             end = through - through % HOUR
             found: dict[str, ReservedCapacity] = defaultdict(ReservedCapacity)
             for hour in self._value(connection, end):
@@ -62,7 +62,7 @@ class ProjectionTable:
             if end != self._runs[0]:
                 self._runs = (end, self._former(connection, end))
         return ProjectionAnswer(
-            as_of=now, rates=rates_of(found, self._book.terms.at(now).places, now), runs=self._runs[1]
+            as_of=now, rates=rates_of(found, self._reader.terms.at(now).places, now), runs=self._runs[1]
         )
 
     def _value(self, connection: sa.Connection, end: int) -> list[int]:
@@ -71,29 +71,29 @@ class ProjectionTable:
         revisions = revisions or hours_with_facts(connection, end, end + HOUR)
         self._hours = {hour: known for hour, known in self._hours.items() if hour in revisions}
         stale = [hour for hour, revision in revisions.items() if self._hours.get(hour, (None,))[0] != revision]
-        book = self._book
+        reader = self._reader
         for hour in sorted(stale, reverse=True)[:_HOURS_AT_ONCE]:
-            slices, rows = book.value(connection, hour, by_node=True)
-            terms = book.terms.at(hour)
+            slices, rows = reader.value(connection, hour, by_node=True)
+            terms = reader.terms.at(hour)
             self._hours[hour] = (revisions[hour], capacity_of_hour(slices, rows, terms.places, terms.policy))
         return sorted(self._hours)
 
     def _former(self, connection: sa.Connection, end: int) -> list[FormerRuns]:
         """Means of the pods that were first seen in the last 14 days; a running pod counts with its use until now."""
         start = end - _FORMER_SECONDS
-        sealed = sealed_hours(connection, self._book.cluster, start, end)
+        sealed = sealed_hours(connection, self._reader.cluster, start, end)
         start = max([start, *(hour + HOUR for hour in sealed)])  # pods of sealed hours are gone
         after_pod = last_pod(connection, start - HOUR, start)
-        former = former_workloads(connection, self._book.cluster, after_pod, _MAX_FORMER)
-        if not former:
+        finite = finite_workloads(connection, self._reader.cluster, after_pod, _MAX_FORMER)
+        if not finite:
             return []
-        used = self._used({(item.namespace, item.workload) for item in former}, start, end)
+        used = self._used({(item.namespace, item.workload) for item in finite}, start, end)
         ran_ms = self._ran(connection, after_pod, start, end)
-        return [run for item in former if (run := _mean(item, used, ran_ms)) is not None]
+        return [run for item in finite if (run := _mean(item, used, ran_ms)) is not None]
 
     def _used(self, names: set[_Name], start: int, end: int) -> Mapping[_Name, list[int]]:
         sums: dict[_Name, list[int]] = defaultdict(lambda: [0, 0, 0])
-        for row in self._book.rows(start, end):
+        for row in self._reader.rows(start, end):
             name = (row.namespace, row.workload)
             if name in names:
                 total = sums[name]
@@ -115,7 +115,7 @@ class ProjectionTable:
             if whole and known is not None and known[0] == state:
                 part = known[1]
             else:
-                part = pod_milliseconds(connection, self._book.cluster, after_pod, first, last) if state else {}
+                part = pod_milliseconds(connection, self._reader.cluster, after_pod, first, last) if state else {}
             if whole:
                 days[day] = (state, part)
             for name, ms in part.items():
@@ -124,7 +124,7 @@ class ProjectionTable:
         return total
 
 
-def _mean(item: FormerWorkload, used: Mapping[_Name, list[int]], ran_ms: Mapping[_Name, int]) -> FormerRuns | None:
+def _mean(item: FiniteWorkload, used: Mapping[_Name, list[int]], ran_ms: Mapping[_Name, int]) -> FormerRuns | None:
     name = (item.namespace, item.workload)
     if name not in ran_ms:  # its pods' first hour is not over
         return None

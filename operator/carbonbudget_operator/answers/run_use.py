@@ -78,14 +78,14 @@ class _Run:
 class RunQueriesAnswerer:
     """Answers from facts that are not sealed and the rows that were made of them."""
 
-    def __init__(self, book: ValuedReader) -> None:
-        self._book = book
+    def __init__(self, reader: ValuedReader) -> None:
+        self._reader = reader
 
     def answers(self, queries: Sequence[RunQuery]) -> tuple[int, list[RunAnswer]]:
         """`data_through`, and each run's answer in order."""
         runs = [_Run(query) for query in queries]
-        with snapshot(self._book.engine) as connection:
-            through = data_through(node_spans(connection, self._book.cluster))
+        with snapshot(self._reader.engine) as connection:
+            through = data_through(node_spans(connection, self._reader.cluster))
             _cover(connection, runs)
             if runs and through:
                 self._fill(connection, runs, through)
@@ -94,9 +94,9 @@ class RunQueriesAnswerer:
     def _fill(self, connection: sa.Connection, runs: list[_Run], through: int) -> None:
         first = min(run.query.start for run in runs)
         last = min(max(run.query.end for run in runs), through + HOUR)
-        plans = ReadingPlans(self._book, connection, first, last)
+        plans = self._reader.plans(connection, first, last)
         namespaces = {run.query.namespace for run in runs}
-        slices = _open_slices(connection, self._book.cluster, plans.revisions, namespaces)
+        slices = _open_slices(connection, self._reader.cluster, plans.revisions, namespaces)
         of_pod = self._pods(connection, runs)
         starts = {
             index: tuple(
@@ -128,7 +128,7 @@ class RunQueriesAnswerer:
             query = run.query
             by_controller[ControllerReference(query.namespace, query.kind, query.name, query.uid)].append(index)
         found: dict[int, tuple[RunPod, list[int]]] = {}
-        for pod in pods_of(connection, self._book.cluster, by_controller):
+        for pod in pods_of(connection, self._reader.cluster, by_controller):
             its = pod.controller
             anybody = ControllerReference(its.namespace, its.kind, its.name)
             indexes = dict.fromkeys([*by_controller.get(its, ()), *by_controller.get(anybody, ())])
@@ -143,11 +143,11 @@ class RunQueriesAnswerer:
         wanted: Mapping[tuple[int, int], list[_Run]],
     ) -> None:
         """Divide each group's row of each slice among all of its pods, and add the parts to the runs."""
-        nodes = read_nodes(connection, self._book.cluster)
-        terms = self._book.terms
+        nodes = read_nodes(connection, self._reader.cluster)
+        terms = self._reader.terms
         scopes = terms.map(lambda its: {node_id: its.places.scope(node) for node_id, node in nodes.items()})
         starts = {start for its in groups.values() for start in its}
-        pods = {pod.id: pod for pod in members_of(connection, self._book.cluster, groups, starts)}
+        pods = {pod.id: pod for pod in members_of(connection, self._reader.cluster, groups, starts)}
         ids: dict[tuple[int, ...], set[int]] = defaultdict(set)
         for pod in pods.values():
             ids[tuple(sorted(groups[pod.group]))].add(pod.id)
@@ -159,7 +159,7 @@ class RunQueriesAnswerer:
         names = {(group.namespace, group.workload, labels[group.label_set_id]): group for group in groups}
         for hour in sorted({start - start % HOUR for start in starts}):
             policy = terms.at(hour).policy
-            for row in plans.load(plans.hour(hour)).rows:
+            for row in self._reader.unit(connection, *plans.hour(hour)).rows:
                 text = json.dumps(dict(row.labels), sort_keys=True, separators=(",", ":"))
                 group = names.get((row.namespace, row.workload, text))
                 if group is None:

@@ -66,7 +66,7 @@ class PodFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class FormerWorkload:
+class FiniteWorkload:
     """A workload's pods that were first seen after some time, and the latest one's id."""
 
     namespace: str
@@ -161,7 +161,7 @@ def last_pod(connection: sa.Connection, start: int, end: int) -> int:
     return connection.scalar(sa.select(sa.func.max(fact.pod_id)).where(fact.start >= start, fact.start < end)) or 0
 
 
-def former_workloads(connection: sa.Connection, cluster: str, after_pod: int, limit: int) -> list[FormerWorkload]:
+def finite_workloads(connection: sa.Connection, cluster: str, after_pod: int, limit: int) -> list[FiniteWorkload]:
     """Workloads whose pods come to an end, with how many pods each had since then; the latest first."""
     kind, name = _workload()
     pod = schema.pod.c
@@ -175,7 +175,7 @@ def former_workloads(connection: sa.Connection, cluster: str, after_pod: int, li
         .order_by(latest.desc())
         .limit(limit)
     )
-    return [FormerWorkload(namespace, f"{its}/{called}", pods, last) for namespace, its, called, pods, last in rows]
+    return [FiniteWorkload(namespace, f"{its}/{called}", pods, last) for namespace, its, called, pods, last in rows]
 
 
 def pod_milliseconds(

@@ -35,14 +35,14 @@ class ValuedTotals:
 
 
 @dataclass(frozen=True, slots=True)
-class FormerHour:
+class EarlierHour:
     """An hour's totals under an earlier derivation, and that one's description."""
 
     description: str
     totals: ValuedTotals
 
 
-def former_hour(connection: sa.Connection, derivation_id: int, hour: int) -> FormerHour | None:
+def earlier_hour(connection: sa.Connection, derivation_id: int, hour: int) -> EarlierHour | None:
     """What the latest derivation before this one has of an hour; None where none has it."""
     unit, row, derivation = schema.valued_unit.c, schema.valued_row.c, schema.derivation.c
     found = connection.execute(
@@ -59,7 +59,7 @@ def former_hour(connection: sa.Connection, derivation_id: int, hour: int) -> For
             row.derivation_id == found.id, row.level == HOURS, row.start >= hour, row.start < hour + HOUR
         )
     )
-    return FormerHour(found.description, totals_of(tuple(figures) for figures in rows))
+    return EarlierHour(found.description, totals_of(tuple(figures) for figures in rows))
 
 
 def totals_of(rows: Iterable[Sequence[int]]) -> ValuedTotals:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import sqlalchemy as sa
 
@@ -42,18 +42,17 @@ def read_hour(connection: sa.Connection, cluster: str, hour: int) -> list[NodeSl
         if node_id not in nodes:
             continue
         its = tuple(sorted(groups.get(node_id, {}).values(), key=_order))
-        conserving = _conserving(facts, its)
-        if conserving is None:
+        if not _conserve(facts, its):
             left_out.node_hour(nodes[node_id].name, node_id, hour, "its pods hold more energy than was measured")
             continue
         span = spans.get(node_id)
         end = max(hour + 1, ends.get(node_id, hour))
-        found.append(NodeSlice(nodes[node_id], hour, end, conserving, its, span.first_start if span else hour))
+        found.append(NodeSlice(nodes[node_id], hour, end, facts, its, span.first_start if span else hour))
     return found
 
 
-def _conserving(domains: dict[str, DomainFacts], groups: Iterable[PodGroupFacts]) -> dict[str, DomainFacts] | None:
-    """The domains, each with what its parts lack in `unseen`; None if a part is more than the whole.
+def _conserve(domains: Mapping[str, DomainFacts], groups: Iterable[PodGroupFacts]) -> bool:
+    """Add what the parts of each domain lack to its `unseen_uj`; False if a part is more than the whole.
 
     They lack something only where a row could not be read: whose energy that was is not known any more.
     """
@@ -63,14 +62,13 @@ def _conserving(domains: dict[str, DomainFacts], groups: Iterable[PodGroupFacts]
             for name, energy_uj in energies.items():
                 own[name] = own.get(name, 0) + energy_uj
     if not own.keys() <= domains.keys():
-        return None
-    found: dict[str, DomainFacts] = {}
+        return False
     for name, domain in domains.items():
         lacking = domain.measured_uj - domain.idle_uj - domain.system_uj - domain.unseen_uj - own.get(name, 0)
         if lacking < 0:
-            return None
-        found[name] = replace(domain, unseen_uj=domain.unseen_uj + lacking) if lacking else domain
-    return found
+            return False
+        domain.unseen_uj += lacking
+    return True
 
 
 def hours_with_facts(connection: sa.Connection, start: int, end: int) -> dict[int, int]:
@@ -138,16 +136,14 @@ def _domains(connection: sa.Connection, hour: int) -> dict[int, dict[str, Domain
     )  # fmt: skip
     nodes: dict[int, dict[str, DomainFacts]] = defaultdict(dict)
     for _, node_id, name, method, measured, idle, system, unseen, duration in valid_rows(rows, 4, "node_hour", 0):
-        facts = nodes[node_id]
-        earlier = facts.get(name, DomainFacts(0, 0, 0, 0, 0, 0))
-        facts[name] = DomainFacts(  # a meter that came or went inside the hour: two rows, one domain
-            measured_uj=earlier.measured_uj + measured,
-            idle_uj=earlier.idle_uj + idle,
-            system_uj=earlier.system_uj + system,
-            unseen_uj=earlier.unseen_uj + unseen,
-            metered_uj=earlier.metered_uj + (0 if method == "model" else measured),
-            duration_ms=earlier.duration_ms + duration,
-        )
+        # A meter that came or went inside the hour: two rows, one domain.
+        facts = nodes[node_id].setdefault(name, DomainFacts())
+        facts.measured_uj += measured
+        facts.idle_uj += idle
+        facts.system_uj += system
+        facts.unseen_uj += unseen
+        facts.metered_uj += 0 if method == "model" else measured
+        facts.duration_ms += duration
     return nodes
 
 

@@ -26,16 +26,16 @@ class NodeFacts:
     gpus: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class DomainFacts:
     """One domain's energy. `metered_uj` is the part of `measured_uj` that no model made."""
 
-    measured_uj: int
-    idle_uj: int
-    system_uj: int
-    unseen_uj: int
-    metered_uj: int
-    duration_ms: int
+    measured_uj: int = 0
+    idle_uj: int = 0
+    system_uj: int = 0
+    unseen_uj: int = 0
+    metered_uj: int = 0
+    duration_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.batch_delete import BatchDeleter, ids_of
 from carbonbudget_operator.ledger.external_figures import drop_external_before
-from carbonbudget_operator.ledger.stored_units import LEVELS
+from carbonbudget_operator.ledger.stored_units import STORED_LEVELS
 
 _FOR_EVER = 2**62
 # The hours' revisions first; facts of pods before those of nodes, which have the cluster of an hour.
@@ -47,7 +47,7 @@ def drop_before(engine: sa.Engine, instant: int, dropper: BatchDeleter) -> None:
     for source, zone, basis in series:
         dropper.before(schema.grid_hour, instant, prefix={"source": source, "zone": zone, "basis": basis})
     for derivation_id in derivations:
-        for level in LEVELS:
+        for level in STORED_LEVELS:
             with engine.connect() as connection:
                 limit = _whole_units(connection, derivation_id, level, instant)
             _drop_units(dropper, derivation_id, level, limit)
@@ -102,7 +102,7 @@ def _drop_nodes(engine: sa.Engine, dropper: BatchDeleter, instant: int) -> None:
     dropper.these(uids, lambda some: [sa.delete(listed).where(listed.c.uid.in_(some), listed.c.until < instant)])
 
 
-def drop_former(engine: sa.Engine, derivation_id: int, dropper: BatchDeleter) -> None:
+def drop_earlier_derivations(engine: sa.Engine, derivation_id: int, dropper: BatchDeleter) -> None:
     """Drop the units of other derivations. What hours were sealed with stays. Raises DeletionUnfinished."""
     derivation = schema.derivation
     with engine.connect() as connection:
@@ -110,7 +110,7 @@ def drop_former(engine: sa.Engine, derivation_id: int, dropper: BatchDeleter) ->
             sa.select(derivation.c.id).where(derivation.c.id != derivation_id, _unsealed(derivation.c.id))
         ).all()
     for its in earlier:
-        for level in LEVELS:
+        for level in STORED_LEVELS:
             _drop_units(dropper, its, level, _FOR_EVER, [_unsealed(its)])
     dropper.these(
         earlier, lambda ids: [sa.delete(derivation).where(derivation.c.id.in_(ids), _unsealed(derivation.c.id))]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from hashlib import blake2b
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 
@@ -20,9 +20,17 @@ from carbonbudget_operator.ledger.valued_rows import COLUMNS, NAMES, ValuedRow, 
 
 # Levels of units, each made of the one before: hours, quarters of a day, days, thirds of a month, months.
 HOURS, QUARTERS, DAYS, THIRDS, MONTHS = LEVELS = range(5)
-# What `total` sums up: three components in one column each.
-_SUMMED = {0: (0, 1, 2), 3: (3,), 4: (4, 5, 6), 7: (7, 8, 9), **{column: (column,) for column in range(10, COLUMNS)}}
+NAMESPACE_DAYS: Final = 5  # days once more, with one row for each namespace: for series of a large cluster
+STORED_LEVELS: Final = (*LEVELS, NAMESPACE_DAYS)
+# For each column of a sum, the columns that are added up in it. The others are 0.
+ColumnSums = Mapping[int, tuple[int, ...]]
+APART: Final[ColumnSums] = {column: (column,) for column in range(COLUMNS)}
+# The three components of energy and emissions in one column each. A sum over millions of rows costs by its columns.
+TOGETHER: Final[ColumnSums] = {
+    column: (column,) for column in range(COLUMNS) if column not in (1, 2, 5, 6, 8, 9)
+} | {0: (0, 1, 2), 4: (4, 5, 6), 7: (7, 8, 9)}  # fmt: skip
 _RANGES_AT_ONCE = 200  # SQLite takes 500 in one statement
+_MAX_FIGURE = 2**60  # of a sum: eight of them still fit a database's integer
 _KEEP_LOCK = 0x6362_0003
 _MAX_GROUPS = 500_000  # some 500 bytes each, beyond which they are read again
 _Key = tuple[int, int]  # level and start
@@ -50,13 +58,13 @@ class StoredUnits:
             dialect, schema.valued_row, (*keys, "end", "factor_set_id", *NAMES), keys, dict.fromkeys(NAMES, "add")
         )
 
-    def kept(self, connection: sa.Connection, start: int, end: int) -> dict[_Key, str]:
+    def signatures(self, connection: sa.Connection, start: int, end: int) -> dict[_Key, str]:
         """Signatures of the units that start in [start, end)."""
         derivation_id = self._find(connection)
-        return {} if derivation_id is None else self._kept(connection, derivation_id, start, end)
+        return {} if derivation_id is None else self._signatures(connection, derivation_id, start, end)
 
     @staticmethod
-    def _kept(connection: sa.Connection, derivation_id: int, start: int, end: int) -> dict[_Key, str]:
+    def _signatures(connection: sa.Connection, derivation_id: int, start: int, end: int) -> dict[_Key, str]:
         c = schema.valued_unit.c
         rows = connection.execute(
             sa.select(c.level, c.start, c.signature).where(
@@ -64,6 +72,14 @@ class StoredUnits:
             )
         )
         return {(level, at): signature for level, at, signature in rows}
+
+    def namespace_signature(self, of_day: str) -> str:
+        """The signature of a day's sums by namespace, from that of the day.
+
+        It depends on the derivation too: an older version deletes a derivation without these sums, and its id may then
+        be another's.
+        """
+        return blake2b(self._digest + of_day.encode(), digest_size=16).hexdigest()
 
     def id(self, connection: sa.Connection) -> int | None:
         """The derivation's id; None while nothing was ever stored under it."""
@@ -123,21 +139,21 @@ class StoredUnits:
         start: int,
         end: int,
         namespaces: Collection[str] | None = None,
-        apart: bool = False,
+        column_sums: ColumnSums = TOGETHER,
+        by_namespace: bool = False,
     ) -> list[ValuedRow]:
-        """Whole units summed up by group and factors in the database; with many gaps a group has several rows.
+        """Whole units summed up in the database: one row for each group.
 
-        Of these namespaces alone, where they are given.
-
-        Components are summed up in the first column of each three: a sum over millions of rows costs by its columns.
-        `apart` keeps them apart.
+        Of these namespaces alone, where they are given. `by_namespace`: one row for each namespace instead, without
+        scope, workload, labels and factors.
 
         Raises:
             OverflowError: SQLite adds up in 64 bits, and a sum does not fit.
         """
         row, derivation_id = schema.valued_row.c, self._find(connection)
-        summed = {column: (column,) for column in range(COLUMNS)} if apart else _SUMMED
-        columns = [sum((row[NAMES[part]] for part in parts[1:]), row[NAMES[parts[0]]]) for parts in summed.values()]
+        columns = [
+            sum((row[NAMES[part]] for part in parts[1:]), row[NAMES[parts[0]]]) for parts in column_sums.values()
+        ]
         g = schema.row_group.c
         among = [] if namespaces is None else [row.group_id.in_(sa.select(g.id).where(g.namespace.in_(namespaces)))]
         # One range of the primary key each: by OR, SQLite would read everything of the derivation.
@@ -147,18 +163,33 @@ class StoredUnits:
             ).where(
                 row.derivation_id == derivation_id, row.level == level, row.start >= first, row.start < last, *among
             )
-            for level in LEVELS
+            for level in STORED_LEVELS
             for first, last in _runs(sorted(at for its, at in units if its == level), level)
         ]
-        found = [row for part in chunks(spans, _RANGES_AT_ONCE) for row in _summed(connection, part)]
-        groups, sets = self._learn(connection, {row[0] for row in found}, {row[1] for row in found})
-        rows = []
-        for group, factors, *sums in found:
-            figures = [0] * COLUMNS
-            for column, figure in zip(summed, sums, strict=True):
-                figures[column] = int(figure)
-            rows.append(_row(start, end, groups[group], figures, sets[factors]))
-        return rows
+        found = [row for part in chunks(spans, _RANGES_AT_ONCE) for row in _summed(connection, part, by_namespace)]
+        rows: dict[int | str, ValuedRow] = {}  # with many gaps or several sets of factors a group was read in parts
+        if by_namespace:
+            for name, *sums in found:
+                _add(rows, name, start, end, ("", name, "", {}), _figures(column_sums, sums), frozenset())
+        else:
+            groups, sets = self._learn(connection, {row[0] for row in found}, {row[1] for row in found})
+            for group, factors, *sums in found:
+                _add(rows, group, start, end, groups[group], _figures(column_sums, sums), sets[factors])
+        return list(rows.values())
+
+    def sum_up(self, connection: sa.Connection, parts: Sequence[_Key], level: int, start: int, end: int) -> ValuedUnit:
+        """A longer unit of shorter ones that are stored: one row for each group, all that was reported.
+
+        Of level NAMESPACE_DAYS, which is made of its day: one row for each namespace.
+
+        Raises:
+            OverflowError: a sum is too large to be stored.
+        """
+        rows = self.total(connection, parts, start, end, None, APART, by_namespace=level == NAMESPACE_DAYS)
+        if any(max(row.figures) > _MAX_FIGURE for row in rows):
+            raise OverflowError(f"the figures of the unit of level {level} from {start} are too large to be stored")
+        reported_ms = sum(ms for spans in self.reported(connection, parts).values() for _, _, ms in spans)
+        return ValuedUnit(level, start, rows, [(start, end, reported_ms)])
 
     def save(self, unit: ValuedUnit, end: int, signature: str) -> None:
         """Store a unit in place of its earlier version."""
@@ -171,7 +202,7 @@ class StoredUnits:
             self._put_derivation.put(connection, [(self._digest, self.description)])
             derivation_id = self._look_up(connection)
             assert derivation_id is not None
-            if self._kept(connection, derivation_id, unit.start, unit.start + 1).get(key) == signature:
+            if self._signatures(connection, derivation_id, unit.start, unit.start + 1).get(key) == signature:
                 return
             columns = {
                 text: (row.scope, row.namespace, row.workload, _text(dict(row.labels))) for text, row in groups.items()
@@ -258,12 +289,16 @@ class StoredUnits:
         return found
 
 
-def _summed(connection: sa.Connection, spans: Sequence[sa.Select[Any]]) -> Sequence[Sequence[Any]]:
-    """Sums of all columns but the first two, by these. Raises OverflowError."""
-    read = sa.union_all(*spans).subquery()
+def _summed(connection: sa.Connection, spans: Sequence[sa.Select[Any]], by_namespace: bool) -> Sequence[Sequence[Any]]:
+    """Sums of all columns but the first two, by these or by their namespace. Raises OverflowError."""
+    read = (sa.union_all(*spans) if len(spans) > 1 else spans[0]).subquery()
     group, factors, *columns = read.c
+    keys, source = [group, factors], sa.select()
+    if by_namespace:
+        keys = [schema.row_group.c.namespace]
+        source = source.select_from(read.join(schema.row_group, schema.row_group.c.id == group))
     try:
-        return connection.execute(sa.select(group, factors, *map(sa.func.sum, columns)).group_by(group, factors)).all()
+        return connection.execute(source.add_columns(*keys, *map(sa.func.sum, columns)).group_by(*keys)).all()
     except sa.exc.OperationalError as error:
         if "integer overflow" in str(error.orig):
             raise OverflowError(str(error.orig)) from None
@@ -272,7 +307,7 @@ def _summed(connection: sa.Connection, spans: Sequence[sa.Select[Any]]) -> Seque
 
 def _runs(starts: Sequence[int], level: int) -> Iterable[tuple[int, int]]:
     """[first, last + 1) of stretches without a gap: one statement each. Thirds and months are listed one by one."""
-    step = {HOURS: 3600, QUARTERS: 6 * 3600, DAYS: 86_400}.get(level, 0)
+    step = {HOURS: 3600, QUARTERS: 6 * 3600, DAYS: 86_400, NAMESPACE_DAYS: 86_400}.get(level, 0)
     first = last = -1
     for at in starts:
         if first >= 0 and step and at == last + step:
@@ -285,9 +320,28 @@ def _runs(starts: Sequence[int], level: int) -> Iterable[tuple[int, int]]:
         yield first, last + (step or 1)
 
 
+def _add(
+    rows: dict[int | str, ValuedRow], key: int | str, start: int, end: int, group: _Group, figures: list[int],
+    factors: frozenset[str],
+) -> None:  # fmt: skip
+    if (total := rows.get(key)) is not None:
+        total.add(figures, factors)
+    else:
+        rows[key] = _row(start, end, group, figures, factors)
+
+
 def _row(start: int, end: int, group: _Group, figures: list[int], factors: frozenset[str]) -> ValuedRow:
     scope, namespace, workload, labels = group
     return ValuedRow(start, end, "", scope, namespace, workload, labels, figures, factors)
+
+
+def _figures(column_sums: ColumnSums, sums: Sequence[Any]) -> list[int]:
+    figures = [0] * COLUMNS
+    for column, figure in zip(column_sums, sums, strict=True):
+        if isinstance(figure, float):  # SQLite goes on with floating point where two integers are too large to add
+            raise OverflowError(f"a sum of {NAMES[column]} does not fit 64 bits")
+        figures[column] = int(figure)  # PostgreSQL sums up to decimals
+    return figures
 
 
 def _group_text(row: ValuedRow) -> str:

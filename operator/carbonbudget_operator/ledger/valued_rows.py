@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from carbonbudget_operator.ledger.applied_factors import AppliedFactors
@@ -35,12 +35,12 @@ NAMES: Final = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ValuedRow:
     """What one group of pods is charged with in [start, end); a special row's namespace is its name.
 
     `node` is empty where the row sums up all nodes. `scope` is whose nodes they are. `factors` says which
-    figures went into it.
+    figures went into it. A row that is being summed up changes; rows of a unit do not.
     """
 
     start: int
@@ -58,8 +58,44 @@ class ValuedRow:
         """Whether it belongs to no pod."""
         return is_special(self.namespace)
 
+    def add(self, figures: Sequence[int], factors: frozenset[str]) -> None:
+        """Add figures and the factors that went into them."""
+        for column, figure in enumerate(figures):
+            self.figures[column] += figure
+        if not factors <= self.factors:
+            self.factors |= factors
 
-@dataclass(frozen=True, slots=True)
+
+def rows_within(rows: Iterable[ValuedRow], start: int, end: int) -> Iterable[ValuedRow]:
+    """The rows of [start, end). A row that is partly inside is divided by time, in whole units.
+
+    Consecutive ranges add up exactly: what one of them rounds down is in the next.
+    """
+    for row in rows:
+        overlap = min(row.end, end) - max(row.start, start)
+        length = row.end - row.start
+        if overlap == length:
+            yield row
+        elif overlap > 0:
+            begin, until = max(row.start, start), min(row.end, end)
+            first, last = begin - row.start, until - row.start
+            figures = [figure * last // length - figure * first // length for figure in row.figures]
+            yield replace(row, start=begin, end=until, figures=figures)
+
+
+def sum_rows(rows: Iterable[ValuedRow], start: int, end: int) -> list[ValuedRow]:
+    """One row of [start, end) for each namespace, workload and labels, of all scopes and nodes."""
+    sums: dict[tuple[object, ...], ValuedRow] = {}
+    for row in rows_within(rows, start, end):
+        key = (row.namespace, row.workload, *sorted(row.labels.items()))
+        if (total := sums.get(key)) is not None:
+            total.add(row.figures, row.factors)
+        else:
+            sums[key] = replace(row, start=start, end=end, node="", scope="", figures=list(row.figures))
+    return list(sums.values())
+
+
+@dataclass(slots=True)
 class ValuedUnit:
     """An hour, a day or a month that is over, valued; `reported` is (start, end, node-milliseconds) by slice.
 
@@ -71,3 +107,14 @@ class ValuedUnit:
     rows: list[ValuedRow]
     reported: list[tuple[int, int, int]]
     applied: list[AppliedFactors] = field(default_factory=list)
+    _by_namespace: dict[str, list[ValuedRow]] | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def by_namespace(self) -> Mapping[str, Sequence[ValuedRow]]:
+        """Its rows under their namespaces."""
+        if self._by_namespace is None:
+            found: dict[str, list[ValuedRow]] = {}
+            for row in self.rows:
+                found.setdefault(row.namespace, []).append(row)
+            self._by_namespace = found
+        return self._by_namespace

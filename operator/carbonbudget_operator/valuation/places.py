@@ -26,7 +26,7 @@ from carbonbudget_operator.carbon.grid_factors import (
 )
 from carbonbudget_operator.carbon.hardware import ManufacturingEmissions, find_hardware
 from carbonbudget_operator.carbon.intensity.hourly_intensity import HourIntensity, IntensityHours
-from carbonbudget_operator.carbon.market import ContractedEnergy, EnergyContract, apply_contracts
+from carbonbudget_operator.carbon.market import EnergyContract
 from carbonbudget_operator.carbon.providers import OWN, Provider, find_provider
 from carbonbudget_operator.dated_settings import utc
 from carbonbudget_operator.ledger.facts import NodeFacts
@@ -111,12 +111,6 @@ class Places:
             return LEASED
         return SCOPE_3 if self._is_cloud(node) else SCOPE_2
 
-    def draw(self, zone: str, facility_uj: int, start: int, end: int) -> ContractedEnergy:
-        """What the contracts cover of a zone's energy."""
-        return (
-            apply_contracts(self._contracts, zone, facility_uj, start, end) if self._contracts else ContractedEnergy()
-        )
-
     def hardware(self, node: NodeFacts, gpus: int | None = None) -> NodeHardware:
         """The node's devices by its latest report. GPUs may appear minutes after their node.
 
@@ -147,10 +141,11 @@ class Places:
     @cached_property
     def contract_zones(self) -> list[str]:
         """Where contracts deliver to, parts of countries first."""
-        return sorted({contract.zone for contract in self._contracts}, key=lambda zone: ("-" not in zone, zone))
+        return sorted({contract.zone for contract in self.contracts}, key=lambda zone: ("-" not in zone, zone))
 
     @cached_property
-    def _contracts(self) -> list[EnergyContract]:
+    def contracts(self) -> list[EnergyContract]:
+        """The contracts that the settings list."""
         return [
             EnergyContract(
                 contract.name,

@@ -6,8 +6,8 @@ Every answer is a sum of these rows, so it does not depend on how a question gro
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from carbonbudget_core.exact_division import share_list
@@ -17,13 +17,13 @@ from carbonbudget_operator.allocation.slice_allocation import (
     IDLE_ROW,
     SYSTEM_ROW,
     UNSEEN_ROW,
-    AllocatedEnergy,
     allocate,
     reserve,
 )
 from carbonbudget_operator.carbon.basis_split import DIRECT, split_by_basis
 from carbonbudget_operator.carbon.emissions_formula import emissions_ug
 from carbonbudget_operator.carbon.intensity.hourly_intensity import IntensityHours
+from carbonbudget_operator.carbon.market import apply_contracts
 from carbonbudget_operator.ledger.applied_factors import AppliedFactors
 from carbonbudget_operator.ledger.facts import NodeSlice, PodGroup, PodGroupFacts
 from carbonbudget_operator.ledger.time_slices import HOUR
@@ -52,13 +52,6 @@ _NOTHING: Final[frozenset[str]] = frozenset()
 
 
 _Key = tuple[str, str, PodGroup, int]  # node, scope, group, start
-
-
-@dataclass(slots=True)
-class _Sum:
-    end: int
-    figures: list[int]
-    factors: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,33 +112,19 @@ class Valuer:
         return [one for _, one in sorted(sums.items())]
 
     def _value(self, slices: Sequence[_Placed], by_node: bool) -> list[ValuedRow]:
-        sums: dict[_Key, _Sum] = {}
+        sums: dict[_Key, ValuedRow] = {}
         for slice_, place, markets in slices:
             self._add_slice(sums, slice_, place, markets, slice_.node.name if by_node else "")
         emptied = self._share(sums) if any(rule != "separate" for rule in self._policy.shared.values()) else set()
-        return [
-            ValuedRow(
-                start,
-                total.end,
-                node,
-                scope,
-                group.namespace,
-                group.workload,
-                group.labels,
-                total.figures,
-                total.factors,
-            )
-            for (node, scope, group, start), total in sums.items()
-            if (scope, group) not in emptied
-        ]
+        return [row for (_, scope, group, _), row in sums.items() if (scope, group) not in emptied]
 
-    def _share(self, sums: dict[_Key, _Sum]) -> set[tuple[str, PodGroup]]:
+    def _share(self, sums: dict[_Key, ValuedRow]) -> set[tuple[str, PodGroup]]:
         """Divide shared namespaces among the whole cluster; returns the groups that are empty now.
 
         Each group is charged as a whole, and its part is divided among its nodes and the parts of its hour. So a group
         is charged the same whether these are separate rows or not.
         """
-        groups: dict[tuple[str, PodGroup], list[_Sum]] = {}
+        groups: dict[tuple[str, PodGroup], list[ValuedRow]] = {}
         for (_, scope, group, _), total in sums.items():
             groups.setdefault((scope, group), []).append(total)
         previous = [
@@ -186,7 +165,7 @@ class Valuer:
         for zone in self._places.contract_zones:
             inside = [i for i, (at, _, _) in enumerate(entries) if zone in places[at].market_zones and left[i]]
             energies = [left[i] for i in inside]
-            drawn = self._places.draw(zone, sum(energies), start, start + HOUR)
+            drawn = apply_contracts(self._places.contracts, zone, sum(energies), start, start + HOUR)
             if not drawn.covered_uj:
                 continue
             parts = zip(
@@ -212,7 +191,7 @@ class Valuer:
 
     def _add_slice(
         self,
-        sums: dict[_Key, _Sum],
+        sums: dict[_Key, ValuedRow],
         slice_: NodeSlice,
         place: Place,
         markets: Mapping[str, _Market],
@@ -223,11 +202,13 @@ class Valuer:
         ends = [facts.part[1] if facts.part else slice_.end for facts in slice_.groups]
         factors = place.factors.union(*(market.factors for market in markets.values()))
         factors |= {f"embodied: {self._places.hardware(slice_.node, gpu_count(slice_)).why}"}
-        totals = [_sum(sums, key, end, factors) for key, end in zip(keys, ends, strict=True)] if slice_.domains else []
+        totals = (
+            [_figures(sums, key, end, factors) for key, end in zip(keys, ends, strict=True)] if slice_.domains else []
+        )
         count = len(keys)
         for shares in allocate(slice_, self._policy):
             domain = slice_.domains[shares.domain]
-            energies = _flat(shares)
+            energies = shares.energies_uj
             location = (
                 share_list(emissions_ug(domain.measured_uj, place.pue_permille, place.mg_per_kwh), energies)
                 if domain.measured_uj
@@ -268,7 +249,7 @@ class Valuer:
                 (3 * count, IDLE_ROW, 1), (3 * count + 1, SYSTEM_ROW, 2), (3 * count + 2, UNSEEN_ROW, 0),
             ):  # fmt: skip
                 if energies[at]:
-                    total = _sum(sums, (node, scope, _SPECIAL[name], slice_.start), slice_.end, factors)
+                    total = _figures(sums, (node, scope, _SPECIAL[name], slice_.start), slice_.end, factors)
                     total[column] += energies[at]
                     total[METERED_UJ] += metered[at]
                     total[4 + column] += location[at]
@@ -278,7 +259,7 @@ class Valuer:
                         total[part] += cells[at]
         self._add_embodied(sums, slice_, node, factors)
 
-    def _add_embodied(self, sums: dict[_Key, _Sum], slice_: NodeSlice, node: str, factors: frozenset[str]) -> None:
+    def _add_embodied(self, sums: dict[_Key, ValuedRow], slice_: NodeSlice, node: str, factors: frozenset[str]) -> None:
         """Add embodied emissions: servers by CPU reserved or used, GPUs by use; the rest is charged to nobody."""
         duration_ms, facts, scope = slice_.duration_ms, slice_.groups, self._places.scope(slice_.node)
         hardware = self._places.hardware(slice_.node, gpu_count(slice_))
@@ -293,7 +274,7 @@ class Valuer:
             for group, part in zip((*facts, _NOBODY), (*shares, nobody), strict=True):
                 if part and device is not None:
                     end = group.part[1] if group.part else slice_.end
-                    figures = _sum(sums, _key(node, scope, group, slice_), end, factors)
+                    figures = _figures(sums, _key(node, scope, group, slice_), end, factors)
                     low, high = device.range_ug(part)
                     figures[EMBODIED_UG] += part
                     figures[EMBODIED_LOW_UG] += low
@@ -302,13 +283,6 @@ class Valuer:
 
 def _key(node: str, scope: str, facts: PodGroupFacts, slice_: NodeSlice) -> _Key:
     return node, scope, facts.group, facts.part[0] if facts.part else slice_.start
-
-
-def _flat(shares: AllocatedEnergy) -> list[int]:
-    return [
-        *shares.dynamic_uj, *shares.idle_uj, *shares.overhead_uj,
-        shares.unallocated_idle_uj, shares.unallocated_overhead_uj, shares.unseen_uj,
-    ]  # fmt: skip
 
 
 def _share(total: int, weights: list[int]) -> list[int]:
@@ -321,30 +295,17 @@ def _metered(energies: list[int], metered_uj: int, measured_uj: int) -> list[int
     return energies if metered_uj == measured_uj else share_list(metered_uj, energies)
 
 
-def _sum(sums: dict[_Key, _Sum], key: _Key, end: int, factors: frozenset[str]) -> list[int]:
-    total = sums.get(key)
-    if total is None:
-        total = sums[key] = _Sum(end, [0] * COLUMNS, factors)
-        return total.figures
-    if end > total.end:
-        total.end = end
-    if factors is not total.factors and not factors <= total.factors:
-        total.factors |= factors
-    return total.figures
-
-
-def rows_within(rows: Iterable[ValuedRow], start: int, end: int) -> Iterable[ValuedRow]:
-    """The rows of [start, end). A row that is partly inside is divided by time, in whole units.
-
-    Consecutive ranges add up exactly: what one of them rounds down is in the next.
-    """
-    for row in rows:
-        overlap = min(row.end, end) - max(row.start, start)
-        length = row.end - row.start
-        if overlap == length:
-            yield row
-        elif overlap > 0:
-            begin, until = max(row.start, start), min(row.end, end)
-            first, last = begin - row.start, until - row.start
-            figures = [figure * last // length - figure * first // length for figure in row.figures]
-            yield replace(row, start=begin, end=until, figures=figures)
+def _figures(sums: dict[_Key, ValuedRow], key: _Key, end: int, factors: frozenset[str]) -> list[int]:
+    """The figures of the key's row, to be added to. The row is made where it is missing."""
+    row = sums.get(key)
+    if row is None:
+        node, scope, group, start = key
+        row = sums[key] = ValuedRow(
+            start, end, node, scope, group.namespace, group.workload, group.labels, [0] * COLUMNS, factors
+        )
+        return row.figures
+    if end > row.end:
+        row.end = end
+    if factors is not row.factors and not factors <= row.factors:
+        row.factors |= factors
+    return row.figures

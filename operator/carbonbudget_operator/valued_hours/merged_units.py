@@ -8,13 +8,12 @@ budget depends on the rows of its own namespaces.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from carbonbudget_operator.budgets.coverage import Covers, Selector, among, selects
-from carbonbudget_operator.ledger.valued_rows import COLUMNS, ValuedRow, ValuedUnit
+from carbonbudget_operator.ledger.valued_rows import COLUMNS, ValuedRow, ValuedUnit, sum_rows
 from carbonbudget_operator.special_namespaces import EVERY_NAMESPACE
-from carbonbudget_operator.valuation.valuer import rows_within
 from carbonbudget_operator.valued_hours.plans import PlannedUnit
 from carbonbudget_operator.valued_hours.unit_calendar import unit_end
 
@@ -22,8 +21,7 @@ MAX_ROWS = 200_000  # some 700 bytes each
 _MAX_SELECTED = 2_000_000  # references to rows, 8 bytes each
 _PLANNED_A_ROW = 4  # units planned take as much memory as one row
 _NO_FACTORS: frozenset[str] = frozenset()
-ByNamespace = Mapping[str, list[ValuedRow]]
-Load = Callable[[PlannedUnit], tuple[ValuedUnit, ByNamespace]]
+Load = Callable[[PlannedUnit], ValuedUnit]
 
 
 @dataclass(slots=True)
@@ -64,7 +62,7 @@ class MergedUnits:
         if self._reported_ms is None:
             total = 0
             for planned in self.units:
-                for start, end, ms in load(planned)[0].reported:
+                for start, end, ms in load(planned).reported:
                     overlap = min(end, self._end) - max(start, self._start)
                     if overlap > 0:
                         total += ms * overlap // (end - start)
@@ -105,30 +103,15 @@ class MergedUnits:
     def _namespace(self, load: Load, namespace: str) -> list[ValuedRow]:
         if namespace != EVERY_NAMESPACE:
             return self._merge(load, namespace)
-        names = {name for planned in self.units for name in load(planned)[1] if among((namespace,), name)}
+        names = {name for planned in self.units for name in load(planned).by_namespace if among((namespace,), name)}
         return [row for name in sorted(names) for row in self._merge(load, name)]
 
     def _merge(self, load: Load, namespace: str) -> list[ValuedRow]:
         found = self._rows.get(namespace)
         if found is not None:
             return found
-        rows: dict[tuple[object, ...], ValuedRow] = {}
-        for planned in self.units:
-            for row in rows_within(load(planned)[1].get(namespace, ()), self._start, self._end):
-                key = (row.workload, *sorted(row.labels.items()))
-                previous = rows.get(key)
-                if previous is not None and row.factors <= previous.factors:
-                    for column, figure in enumerate(row.figures):
-                        previous.figures[column] += figure
-                    continue
-                figures, factors = list(row.figures), row.factors
-                if previous is not None:
-                    figures = [a + b for a, b in zip(figures, previous.figures, strict=True)]
-                    factors |= previous.factors
-                rows[key] = ValuedRow(
-                    self._start, self._end, "", "", namespace, row.workload, row.labels, figures, factors
-                )
-        return self._rows.setdefault(namespace, list(rows.values()))
+        rows = (row for planned in self.units for row in load(planned).by_namespace.get(namespace, ()))
+        return self._rows.setdefault(namespace, sum_rows(rows, self._start, self._end))
 
 
 class MergeCache:

@@ -25,14 +25,14 @@ class RestatedHours:
     after: ValuedTotals = field(default_factory=ValuedTotals)
     changes: list[str] = field(default_factory=list)
 
-    def add(self, hour: int, former_description: str, before: ValuedTotals, after: ValuedTotals) -> None:
+    def add(self, hour: int, earlier_description: str, before: ValuedTotals, after: ValuedTotals) -> None:
         """An hour that was valued again. One with the same figures, or with new facts, does not count."""
         if before == after or before.energy_uj != after.energy_uj:
             return
         self.hours.append(hour)
         self.before, self.after = self.before + before, self.after + after
         if not self.changes:
-            self.changes = differences(former_description, self.described)
+            self.changes = differences(earlier_description, self.described)
 
     def sentence(self) -> str:
         """One line for the log."""

@@ -7,11 +7,19 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from hashlib import blake2b
 
-from carbonbudget_operator.ledger.stored_units import DAYS, HOURS, LEVELS, MONTHS, QUARTERS, THIRDS
+from carbonbudget_operator.ledger.stored_units import (
+    DAYS,
+    HOURS,
+    LEVELS,
+    MONTHS,
+    NAMESPACE_DAYS,
+    QUARTERS,
+    THIRDS,
+)
 from carbonbudget_operator.ledger.time_slices import HOUR
 
 DAY = 24 * HOUR
-_LENGTHS = {HOURS: HOUR, QUARTERS: 6 * HOUR, DAYS: DAY}
+_LENGTHS = {HOURS: HOUR, QUARTERS: 6 * HOUR, DAYS: DAY, NAMESPACE_DAYS: DAY}
 Key = tuple[int, int]  # level and start
 
 

@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections import Counter
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 
 import sqlalchemy as sa
 
 from carbonbudget_operator.ledger.batch_delete import BatchDeleter, DeletionUnfinished
-from carbonbudget_operator.ledger.earlier_valuation import former_hour, totals_of
+from carbonbudget_operator.ledger.earlier_valuation import earlier_hour, totals_of
 from carbonbudget_operator.ledger.fact_reader import hours_with_facts
-from carbonbudget_operator.ledger.retention import drop_before, drop_former, nothing_before
+from carbonbudget_operator.ledger.retention import drop_before, drop_earlier_derivations, nothing_before
 from carbonbudget_operator.ledger.seal import SealError, forget_pods, seal_hour, sealed_hours
 from carbonbudget_operator.ledger.store import LedgerError, snapshot
-from carbonbudget_operator.ledger.stored_units import HOURS, LEVELS
+from carbonbudget_operator.ledger.stored_units import DAYS, HOURS, NAMESPACE_DAYS, STORED_LEVELS
 from carbonbudget_operator.ledger.time_slices import HOUR
-from carbonbudget_operator.ledger.valued_rows import COLUMNS, ValuedRow, ValuedUnit
+from carbonbudget_operator.ledger.valued_rows import ValuedUnit
 from carbonbudget_operator.valued_hours.restated_hours import RestatedHours
 from carbonbudget_operator.valued_hours.unit_calendar import DAY, Key, signatures, unit_end, unit_of
 from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
 
 _SETTLED_SECONDS = 3600  # servers of an upgrade, and settings that are taken back, need not make all anew
-_MAX_FIGURE = 2**60  # eight of them still fit a database's integer
 _DROP_SECONDS = 20.0  # of each round: the other steps wait meanwhile
 _GRACE_SECONDS = 900  # late windows of an ordinary hour have come by then
 
@@ -51,8 +49,8 @@ def _of(unit: Key) -> Iterator[None]:
 class UpkeepSteps:
     """Updates stored units, seals old hours, and deletes what is past its retention."""
 
-    def __init__(self, book: ValuedReader, pod_days: int, keep_months: int) -> None:
-        self._book, self._pod_days, self._keep_months = book, pod_days, keep_months
+    def __init__(self, reader: ValuedReader, pod_days: int, keep_months: int) -> None:
+        self._reader, self._pod_days, self._keep_months = reader, pod_days, keep_months
         self._since: int | None = None
         self._last: dict[int, int] | None = None
         self._quiet: set[int] = set()
@@ -60,7 +58,7 @@ class UpkeepSteps:
         self._done: tuple[int, dict[int, int]] | None = None  # the state in which all units were stored that can be
         self._dropped = 0  # the instant before which all was deleted
         self._sealed = False  # something, since pods were last forgotten
-        self._restated = RestatedHours(book.derived.description)
+        self._restated = RestatedHours(reader.derived.description)
         self.hours_unsealed = 0  # of those that should be, when `seal` was last called
         self.first_unsealed = 0  # the earliest of them, in UTC seconds
 
@@ -69,7 +67,7 @@ class UpkeepSteps:
 
         Agents that send a day's backlog change its hours for minutes: each would be valued over and over.
         """
-        with snapshot(self._book.engine) as connection:
+        with snapshot(self._reader.engine) as connection:
             revisions = hours_with_facts(connection, 0, now)
         before = self._last or {}
         self._quiet = {hour for hour, revision in revisions.items() if before.get(hour) == revision}
@@ -81,15 +79,18 @@ class UpkeepSteps:
         Raises:
             UnitError: one cannot be stored.
         """
-        with snapshot(self._book.engine) as connection:
+        with snapshot(self._reader.engine) as connection:
             revisions = hours_with_facts(connection, 0, now)
             over = {hour: revision for hour, revision in revisions.items() if hour + HOUR + _GRACE_SECONDS <= now}
             state, waits = ((now - _GRACE_SECONDS) // HOUR, over), False
             if state == self._done:  # mostly nothing changed: two years have 18,000 hours to sign
                 return None
             wanted = signatures(revisions)
-            stored = self._book.derived.kept(connection, 0, now)
-            for level in LEVELS:
+            for (level, start), of_day in list(wanted.items()):
+                if level == DAYS:
+                    wanted[NAMESPACE_DAYS, start] = self._reader.derived.namespace_signature(of_day)
+            stored = self._reader.derived.signatures(connection, 0, now)
+            for level in STORED_LEVELS:
                 for key in sorted(key for key in wanted if key[0] == level):
                     end = unit_end(key[1], level)
                     if wanted[key] in (stored.get(key), self._too_large.get(key)) or end + _GRACE_SECONDS > now:
@@ -102,17 +103,19 @@ class UpkeepSteps:
                             waits = True
                             continue
                         with _of(key):
-                            unit = self._book.make(connection, key[1])
+                            unit = self._reader.make(connection, key[1])
                     else:
-                        parts = [child for child in wanted if child[0] == level - 1 and key[1] <= child[1] < end]
+                        made_of = DAYS if level == NAMESPACE_DAYS else level - 1
+                        parts = [child for child in wanted if child[0] == made_of and key[1] <= child[1] < end]
                         if any(stored.get(child) != wanted[child] for child in parts):
                             continue  # one of them waits
-                        with _of(key):
-                            loaded = [self._book.derived.load(connection, *child) for child in sorted(parts)]
-                            unit = add_up(level, key[1], end, loaded)
-                        if any(max(row.figures) > _MAX_FIGURE for row in unit.rows):
+                        summed: ValuedUnit | None = None
+                        with _of(key), suppress(OverflowError):
+                            summed = self._reader.derived.sum_up(connection, parts, level, key[1], end)
+                        if summed is None:
                             self._too_large[key] = wanted[key]  # shorter units answer for it
                             continue
+                        unit = summed
                     break
                 else:
                     continue
@@ -121,21 +124,21 @@ class UpkeepSteps:
                 self._done = self._done if waits else state
                 return None
         with _of(key):
-            self._book.derived.save(unit, end, wanted[key])
+            self._reader.derived.save(unit, end, wanted[key])
             if level == HOURS:
                 self._compare(unit)
         return key
 
     def take_restated(self) -> RestatedHours | None:
         """The hours that got other figures by other settings since this was last called; None if none did."""
-        found, self._restated = self._restated, RestatedHours(self._book.derived.description)
+        found, self._restated = self._restated, RestatedHours(self._reader.derived.description)
         return found if found.hours else None
 
     def _compare(self, unit: ValuedUnit) -> None:
         """Record the hour if its figures under earlier settings were different."""
-        with self._book.engine.connect() as connection:
-            derivation_id = self._book.derived.id(connection)
-            previous = None if derivation_id is None else former_hour(connection, derivation_id, unit.start)
+        with self._reader.engine.connect() as connection:
+            derivation_id = self._reader.derived.id(connection)
+            previous = None if derivation_id is None else earlier_hour(connection, derivation_id, unit.start)
         if previous is not None:
             after = totals_of(row.figures for row in unit.rows)
             self._restated.add(unit.start, previous.description, previous.totals, after)
@@ -151,24 +154,24 @@ class UpkeepSteps:
         """
         # A day later than the last report of that hour may come.
         limit = unit_of(now - (self._pod_days + 1) * DAY, HOURS)
-        book = self._book
-        with snapshot(book.engine) as connection:
+        reader = self._reader
+        with snapshot(reader.engine) as connection:
             revisions = hours_with_facts(connection, 0, limit)
-            sealed = sealed_hours(connection, book.cluster, 0, limit)
+            sealed = sealed_hours(connection, reader.cluster, 0, limit)
             open_ = [hour for hour in revisions if hour not in sealed]
-            derivation_id = book.derived.id(connection)
-            stored = book.derived.kept(connection, open_[0], limit) if open_ else {}
+            derivation_id = reader.derived.id(connection)
+            stored = reader.derived.signatures(connection, open_[0], limit) if open_ else {}
         self.hours_unsealed, self.first_unsealed = len(open_), min(open_, default=0)
         wanted = signatures({hour: revisions[hour] for hour in open_})
         hopeful = [key for hour in open_ if (key := (HOURS, hour)) not in aside]
         for key in hopeful:
             if stored.get(key) == wanted[key] and derivation_id is not None:
                 with _of(key), self._delete_if_wrong(key[1]):
-                    seal_hour(book.engine, book.cluster, key[1], derivation_id, now, book.valued_uj)
+                    seal_hour(reader.engine, reader.cluster, key[1], derivation_id, now, reader.valued_uj)
                 self._sealed = True
                 return key
         if self._sealed:
-            forget_pods(book.engine, book.cluster, min((hour for _, hour in hopeful), default=limit))
+            forget_pods(reader.engine, reader.cluster, min((hour for _, hour in hopeful), default=limit))
             self._sealed = False
         return None
 
@@ -178,8 +181,8 @@ class UpkeepSteps:
         try:
             yield
         except SealError:
-            starts = {level: unit_of(hour, level) for level in LEVELS}
-            self._book.derived.forget((level, start, unit_end(start, level)) for level, start in starts.items())
+            starts = {level: unit_of(hour, level) for level in STORED_LEVELS}
+            self._reader.derived.forget((level, start, unit_end(start, level)) for level, start in starts.items())
             self._done = None
             raise
 
@@ -188,7 +191,7 @@ class UpkeepSteps:
         day = dt.datetime.fromtimestamp(now, dt.UTC)
         months = day.year * 12 + day.month - 1 - self._keep_months
         first = dt.datetime(months // 12, months % 12 + 1, 1, tzinfo=dt.UTC)
-        instant, engine = int(first.timestamp()), self._book.engine
+        instant, engine = int(first.timestamp()), self._reader.engine
         dropper = BatchDeleter(engine, _DROP_SECONDS)
         with suppress(DeletionUnfinished):
             with engine.connect() as connection:
@@ -200,30 +203,6 @@ class UpkeepSteps:
             if now - self._since < _SETTLED_SECONDS:
                 return
             with snapshot(engine) as connection:
-                derivation_id = self._book.derived.id(connection)
+                derivation_id = self._reader.derived.id(connection)
             if derivation_id is not None:
-                drop_former(engine, derivation_id, dropper)
-
-
-def add_up(level: int, start: int, end: int, parts: list[ValuedUnit]) -> ValuedUnit:
-    """A longer unit of shorter ones: one row for each group, all that was reported."""
-    rows: dict[tuple[object, ...], ValuedRow] = {}
-    reported: Counter[tuple[int, int]] = Counter()
-    for part in parts:
-        reported[(start, end)] += sum(ms for _, _, ms in part.reported)
-        for row in part.rows:
-            key = (row.scope, row.namespace, row.workload, tuple(sorted(row.labels.items())))
-            previous = rows.get(key)
-            if previous is None:
-                rows[key] = ValuedRow(
-                    start, end, "", row.scope, row.namespace, row.workload, row.labels, list(row.figures), row.factors
-                )
-                continue
-            for column in range(COLUMNS):
-                previous.figures[column] += row.figures[column]
-            if not row.factors <= previous.factors:
-                rows[key] = ValuedRow(
-                    start, end, "", row.scope, row.namespace, row.workload, row.labels, previous.figures,
-                    previous.factors | row.factors,
-                )  # fmt: skip
-    return ValuedUnit(level, start, list(rows.values()), [(a, b, ms) for (a, b), ms in reported.items()])
+                drop_earlier_derivations(engine, derivation_id, dropper)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import sqlalchemy as sa
@@ -15,23 +15,23 @@ import sqlalchemy as sa
 from carbonbudget_operator.carbon.basis_split import other_basis
 from carbonbudget_operator.carbon.intensity.hourly_intensity import IntensityHours
 from carbonbudget_operator.ledger.applied_factors import AppliedFactors
-from carbonbudget_operator.ledger.fact_reader import hours_with_facts, read_hour
+from carbonbudget_operator.ledger.fact_reader import read_hour
 from carbonbudget_operator.ledger.facts import NodeSlice
 from carbonbudget_operator.ledger.intensity_store import load_intensities
 from carbonbudget_operator.ledger.seal import sealed_hours
 from carbonbudget_operator.ledger.store import snapshot
-from carbonbudget_operator.ledger.stored_units import HOURS, StoredUnits
+from carbonbudget_operator.ledger.stored_units import HOURS, TOGETHER, ColumnSums, StoredUnits
 from carbonbudget_operator.ledger.time_slices import HOUR
 from carbonbudget_operator.ledger.unreadable_rows import left_out
-from carbonbudget_operator.ledger.valued_rows import ValuedRow, ValuedUnit
+from carbonbudget_operator.ledger.valued_rows import ValuedRow, ValuedUnit, rows_within
 from carbonbudget_operator.settings import Settings
 from carbonbudget_operator.valuation.derivation import describe
 from carbonbudget_operator.valuation.valuation_terms import terms_of
-from carbonbudget_operator.valuation.valuer import rows_within
-from carbonbudget_operator.valued_hours.unit_calendar import Key, plan_units, signatures, unit_end
+from carbonbudget_operator.valued_hours.plans import ReadingPlans
+from carbonbudget_operator.valued_hours.unit_calendar import Key, unit_end
 
 _CACHED_ROWS = 300_000  # some 700 bytes each
-_MAX_FIGURE = 2**62
+_MAX_FIGURE = 2**61  # a database adds up three components of a row in 64 bits
 SEALED_NODE = "__sealed__"
 
 
@@ -51,15 +51,14 @@ class ValuedReader:
         other.engine = engine
         return other
 
+    def plans(self, connection: sa.Connection, start: int, end: int) -> ReadingPlans:
+        """Which units any time range inside [start, end) is read from."""
+        return ReadingPlans(connection, self.derived, start, end)
+
     def units(self, connection: sa.Connection, start: int, end: int) -> dict[Key, tuple[str, bool]]:
         """The units that [start, end) is read from: each one's signature, and whether it is stored."""
-        revisions = hours_with_facts(connection, start, end)
-        if not revisions:
-            return {}
-        wanted = signatures(revisions)
-        stored = self.derived.kept(connection, start - start % HOUR, end)
-        valid = {key: sign for key, sign in stored.items() if wanted.get(key) == sign}
-        return {key: (wanted[key], key in valid) for key in plan_units(start, end, revisions, valid)}
+        planned = self.plans(connection, start, end).units(start, end)
+        return {key: (signature, is_stored) for key, signature, is_stored in planned}
 
     def unit(self, connection: sa.Connection, key: Key, signature: str, is_stored: bool) -> ValuedUnit:
         """One unit's rows."""
@@ -135,57 +134,78 @@ class ValuedReader:
         others = load_intensities(connection, other_basis(carbon.basis), *span) if carbon.intensity.both_bases else None
         return IntensityHours(series, words, age, carbon.basis, others, terms.stated)
 
-    def rows(
-        self, start: int, end: int, by_node: bool = False, namespaces: Collection[str] | None = None,
-        apart: bool = False,
-    ) -> Iterator[ValuedRow]:  # fmt: skip
-        """Rows that add up to [start, end); `by_node`: the rows of each node are separate. `namespaces`: of these only.
-
-        Nodes of sealed hours are not known any more. In stored units the components are summed up in the first
-        column of each three, unless they are to be `apart`. A slice that straddles a boundary counts pro rata in time.
-        """
+    def rows(self, start: int, end: int, by_node: bool = False) -> Iterator[ValuedRow]:
+        """Rows that add up to [start, end), as `rows_in` reads them, in a snapshot of their own."""
         with snapshot(self.engine) as connection:
-            found = self._rows(connection, start, end, by_node, namespaces, apart)
-            yield from found if namespaces is None else (row for row in found if row.namespace in namespaces)
+            yield from self.rows_in(connection, self.plans(connection, start, end), start, end, by_node)
+
+    def rows_in(
+        self, connection: sa.Connection, plans: ReadingPlans, start: int, end: int, by_node: bool = False,
+        namespaces: Collection[str] | None = None, column_sums: ColumnSums = TOGETHER, by_namespace: bool = False,
+    ) -> Iterator[ValuedRow]:  # fmt: skip
+        """Rows that add up to [start, end), a part of the plans' span. `namespaces`: of these only.
+
+        `by_node`: the rows of each node are separate. Nodes of sealed hours are not known any more.
+        `by_namespace`: only the namespace of a row may be used. Rows of stored units have nothing else.
+        Rows of stored units have the columns that `column_sums` names, the others have all. A slice that straddles a
+        boundary counts pro rata in time.
+        """
+        found = (
+            self._rows_by_node(connection, plans, start, end)
+            if by_node
+            else self._rows(connection, plans, start, end, namespaces, column_sums, by_namespace)
+        )
+        yield from found if namespaces is None else (row for row in found if row.namespace in namespaces)
 
     def reported_ms(self, start: int, end: int) -> int:
         """How many node-milliseconds of [start, end) were reported."""
         with snapshot(self.engine) as connection:
-            units = self.units(connection, start, end)
-            stored = [key for key, (_, is_stored) in units.items() if is_stored]
-            found = self.derived.reported(connection, stored)
-            for key in units.keys() - found.keys():
-                found[key] = self.unit(connection, key, *units[key]).reported
-        spans = (span for of_unit in found.values() for span in of_unit)
-        return sum(
-            ms * max(0, min(until, end) - max(since, start)) // (until - since) for since, until, ms in spans
-        )  # fmt: skip
+            return self.reported_ms_in(connection, self.plans(connection, start, end), [(start, end)])[0]
+
+    def reported_ms_in(
+        self, connection: sa.Connection, plans: ReadingPlans, parts: Sequence[tuple[int, int]]
+    ) -> list[int]:
+        """The same for each [start, end) of these parts of the plans' span."""
+        units = [plans.units(*part) for part in parts]
+        found = self.derived.reported(connection, {its.key for of in units for its in of if its.is_stored})
+        return [
+            sum(
+                ms * max(0, min(until, end) - max(since, start)) // (until - since)
+                for its in of
+                for since, until, ms in (found[its.key] if its.is_stored else self.unit(connection, *its).reported)
+            )
+            for (start, end), of in zip(parts, units, strict=True)
+        ]
 
     def _rows(
-        self, connection: sa.Connection, start: int, end: int, by_node: bool, namespaces: Collection[str] | None,
-        apart: bool,
+        self, connection: sa.Connection, plans: ReadingPlans, start: int, end: int,
+        namespaces: Collection[str] | None, column_sums: ColumnSums, by_namespace: bool,
     ) -> Iterator[ValuedRow]:  # fmt: skip
-        if by_node:
-            sealed = sealed_hours(connection, self.cluster, start - HOUR, end)
-            for hour in hours_with_facts(connection, start, end):
-                if hour in sealed:
-                    rows = [replace(row, node=SEALED_NODE) for row in self.make(connection, hour).rows]
-                else:
-                    _, rows = self.value(connection, hour, by_node=True)
-                yield from rows_within(rows, start, end)
-            return
-        units = self.units(connection, start, end)
-        whole = [
-            key
-            for key, (_, is_stored) in units.items()
-            if is_stored and key[1] >= start and unit_end(key[1], key[0]) <= end
-        ]
+        units = plans.units(start, end)
+        whole = {
+            its.key
+            for its in units
+            if its.is_stored and its.key[1] >= start and unit_end(its.key[1], its.key[0]) <= end
+        }
+        read = plans.sums_by_namespace(whole) if by_namespace else sorted(whole)
         try:
-            yield from self.derived.total(connection, whole, start, end, namespaces, apart)
-        except OverflowError:  # more than 2.5 GWh in one group: added up here, where numbers have no end
-            whole = []
-        for key in units.keys() - set(whole):
-            yield from rows_within(self.unit(connection, key, *units[key]).rows, start, end)
+            yield from self.derived.total(connection, read, start, end, namespaces, column_sums, by_namespace)
+        except OverflowError:  # more than 2.5 GWh in one sum: added up here, where numbers have no end
+            whole = set()
+        for its in units:
+            if its.key not in whole:
+                yield from rows_within(self.unit(connection, *its).rows, start, end)
+
+    def _rows_by_node(
+        self, connection: sa.Connection, plans: ReadingPlans, start: int, end: int
+    ) -> Iterator[ValuedRow]:
+        sealed = sealed_hours(connection, self.cluster, start - HOUR, end)
+        for hour in plans.hours(start, end):
+            if hour in sealed:
+                rows = [replace(row, node=SEALED_NODE) for row in self.make(connection, hour).rows]
+            else:
+                _, rows = self.value(connection, hour, by_node=True)
+            yield from rows_within(rows, start, end)
 
 
 class _Cache:
@@ -209,14 +229,6 @@ class _Cache:
             while self._rows > self._most_rows and len(self._units) > 1:
                 _, oldest = self._units.pop(next(iter(self._units)))
                 self._rows -= len(oldest.rows)
-
-
-def by_namespace(rows: Iterable[ValuedRow]) -> Mapping[str, list[ValuedRow]]:
-    """Rows under their namespaces."""
-    found: dict[str, list[ValuedRow]] = {}
-    for row in rows:
-        found.setdefault(row.namespace, []).append(row)
-    return found
 
 
 def _fit(rows: Iterable[ValuedRow], most: int = _MAX_FIGURE) -> bool:

@@ -11,7 +11,7 @@ import pytest
 from tests.ledger.reports import HOUR, a_report
 from tests.server.test_server import Face, a_face
 
-from carbonbudget_operator.server.public.opencost_routes import IGNORED_HEADER, PATHS
+from carbonbudget_operator.opencost.opencost_paths import IGNORED_HEADER, PATHS
 from carbonbudget_operator.valued_hours.upkeep_steps import UpkeepSteps
 
 LEAD, TENANT, OTHER, NOBODY = "user:lead@*", "user:dev@team-a", "user:dev@team-b", "user:nobody@"

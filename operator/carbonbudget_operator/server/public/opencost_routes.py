@@ -10,6 +10,7 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.opencost.filter_language import named_namespaces
+from carbonbudget_operator.opencost.opencost_paths import IGNORED_HEADER, MAX_QUERY, PATHS
 from carbonbudget_operator.opencost.request_parameters import AllocationRequest
 from carbonbudget_operator.server.public.formats import MEDIA_TYPES
 from carbonbudget_operator.server.public.opencost_answer import request_of
@@ -18,14 +19,6 @@ from carbonbudget_operator.server.public.visible import VisibleNamespaces
 from carbonbudget_operator.server.routes.query_handling import QueryCaller, QueryHandling
 from carbonbudget_operator.special_namespaces import EVERY_NAMESPACE, is_special
 
-IGNORED_HEADER: Final = "X-Carbonbudget-Ignored-Parameters"
-# Whether each is a summary. OpenCost's own UI asks under /model.
-PATHS: Final = {
-    prefix + path: path.endswith("/summary")
-    for prefix in ("", "/model")
-    for path in ("/allocation", "/allocation/compute", "/allocation/summary", "/allocation/compute/summary")
-}
-_MAX_QUERY: Final = 16_000  # characters of all parameters together
 _MAX_NAMED: Final = 100  # namespaces of one filter that are asked about one by one
 _MAX_HEADER: Final = 1_000
 _PARAMETER: Final = re.compile(r"[A-Za-z0-9_.\[\]-]{1,64}")
@@ -37,8 +30,8 @@ def opencost_routes(asking: QueryHandling, visible: VisibleNamespaces) -> APIRou
 
     def handler(summary: bool) -> Callable[..., Awaitable[Response]]:
         async def allocation(request: Request, asker: QueryCaller = known) -> Response:
-            if len(request.url.query) > _MAX_QUERY:
-                raise Refusal(400, "malformed", f"the parameters have over {_MAX_QUERY} characters: filter by less")
+            if len(request.url.query) > MAX_QUERY:
+                raise Refusal(400, "malformed", f"the parameters have over {MAX_QUERY} characters: filter by less")
             parameters, now = dict(request.query_params), int(asking.now())
             asked = request_of(parameters, now)
             names = None if asker.wide else await _namespaces(visible, asked, asker)

@@ -9,9 +9,9 @@ from fastapi.responses import JSONResponse
 
 from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.opencost.allocation_body import error_json
+from carbonbudget_operator.opencost.opencost_paths import PREFIXES
 
 PREFIX = "/api/v1/"
-OPENCOST_PREFIXES = ("/allocation", "/model/allocation")
 MEDIA_TYPE = "application/problem+json"
 
 
@@ -20,7 +20,7 @@ def refusal_response(request: Request, refusal: Refusal) -> JSONResponse:
     headers = {"Retry-After": str(refusal.retry_after_s)} if refusal.retry_after_s else {}
     if refusal.status in (401, 408):  # nobody keeps a connection without a name, or with half a body
         headers["Connection"] = "close"
-    if request.url.path.startswith(OPENCOST_PREFIXES):
+    if request.url.path.startswith(PREFIXES):
         return JSONResponse(error_json(refusal.status, refusal.reason), refusal.status, headers)
     if not request.url.path.startswith(PREFIX):
         return JSONResponse({"reason": refusal.reason}, refusal.status, headers)

@@ -69,6 +69,7 @@ class Allocation:
 
 
 Allocations = dict[str, Allocation]
+_Placed = tuple[str, AllocationProperties]
 
 
 class TooManyAllocations(ValueError):
@@ -81,6 +82,8 @@ class SetBuilder:
     def __init__(self, request: AllocationRequest, cluster: str, most: int) -> None:
         self._request, self._cluster, self._left = request, cluster, most
         self._name: Callable[[AllocationProperties], str] = key_function(request.keys)
+        self._needs_labels = request.by_label or request.with_labels
+        self._known: dict[tuple[str, str, str], _Placed | None] = {}
 
     def build(self, ranges: Iterable[Iterable[ValuedRow]]) -> Allocations:
         """One set, of the rows of its ranges; the idle row is shared out in each of them for itself.
@@ -112,10 +115,23 @@ class SetBuilder:
                 if row.namespace == IDLE:
                     continue
                 figures.add(shares[index])
-            properties = self._properties(row)
-            if self._request.matching.matches(properties):
-                self._put(found, self._name(properties), Allocation(properties, figures))
+            placed = self._placed(row)
+            if placed is not None:
+                self._put(found, placed[0], Allocation(placed[1], figures))
         return found
+
+    def _placed(self, row: ValuedRow) -> _Placed | None:
+        """The name and the properties of the row's allocation; None where the filter leaves it out."""
+        if self._needs_labels:
+            return self._place(row, row.labels)
+        key = (row.namespace, row.workload, row.node)
+        if key not in self._known:  # the same in every step
+            self._known[key] = self._place(row, {})
+        return self._known[key]
+
+    def _place(self, row: ValuedRow, labels: Mapping[str, str]) -> _Placed | None:
+        properties = self._properties(row, labels)
+        return (self._name(properties), properties) if self._request.matching.matches(properties) else None
 
     def _put(self, into: Allocations, name: str, more: Allocation) -> None:
         known = into.get(name)
@@ -134,12 +150,12 @@ class SetBuilder:
         first, limit = self._request.offset, self._request.limit
         return dict(ordered[first : None if limit is None else first + limit])
 
-    def _properties(self, row: ValuedRow) -> AllocationProperties:
+    def _properties(self, row: ValuedRow, labels: Mapping[str, str]) -> AllocationProperties:
         if row.namespace == IDLE:
             return AllocationProperties(self._cluster, row.node, "", "", "", "", {}, idle=True)
         if row.special:
             return AllocationProperties(self._cluster, row.node, "", "", "", "", {})
-        return properties_of(self._cluster, row.node, row.namespace, row.workload, row.labels)
+        return properties_of(self._cluster, row.node, row.namespace, row.workload, labels)
 
 
 def _order(row: ValuedRow) -> tuple[object, ...]:
@@ -166,15 +182,29 @@ def _idle_shares(rows: Sequence[ValuedRow]) -> list[AllocationFigures] | None:
 
 
 def _common(one: AllocationProperties, other: AllocationProperties) -> AllocationProperties:
+    """What both have. It is `one` itself where the other takes nothing away, as after the first few rows of a group."""
+    if not one.labels and _within(one, other):
+        return one
+
     def same(first: str, second: str) -> str:
         return first if first == second else ""
 
-    labels: Mapping[str, str] = one.labels
-    if one.labels and one.labels is not other.labels:
-        labels = {name: value for name, value in one.labels.items() if other.labels.get(name) == value}
+    labels = {name: value for name, value in one.labels.items() if other.labels.get(name) == value}
     controller = (one.controller_kind, one.controller) == (other.controller_kind, other.controller)
     return AllocationProperties(
         same(one.cluster, other.cluster), same(one.node, other.node), same(one.namespace, other.namespace),
         same(one.controller_kind, other.controller_kind), one.controller if controller else "",
         same(one.pod, other.pod), labels, one.idle and other.idle,
     )  # fmt: skip
+
+
+def _within(one: AllocationProperties, other: AllocationProperties) -> bool:
+    return (
+        one.namespace in ("", other.namespace)
+        and one.controller in ("", other.controller)
+        and one.controller_kind in ("", other.controller_kind)
+        and one.pod in ("", other.pod)
+        and one.node in ("", other.node)
+        and one.cluster in ("", other.cluster)
+        and (other.idle or not one.idle)
+    )

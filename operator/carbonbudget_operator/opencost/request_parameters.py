@@ -20,7 +20,7 @@ from carbonbudget_operator.opencost.filter_language import (
     fields_of,
     parse_allocation_filter,
 )
-from carbonbudget_operator.opencost.properties import AggregateError, parse_aggregate
+from carbonbudget_operator.opencost.properties import ALIASES, AggregateError, parse_aggregate
 from carbonbudget_operator.opencost.request_window import CALENDAR, Calendar, request_window, step_seconds, steps_within
 from carbonbudget_operator.printable import printable
 
@@ -78,6 +78,12 @@ class AllocationRequest:
     def by_node(self) -> bool:
         """Whether the answer depends on which node a pod ran on."""
         return "node" in self.keys or "node" in fields_of(self.matching)
+
+    @property
+    def by_label(self) -> bool:
+        """Whether the answer depends on labels."""
+        read = {*self.keys, *fields_of(self.matching)}
+        return any(one.startswith("label") or one in ALIASES for one in read)
 
 
 def read_request(parameters: Mapping[str, str], now: int) -> AllocationRequest:

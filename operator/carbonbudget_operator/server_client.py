@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import aiohttp
 from pydantic import BaseModel, ValidationError
+from yarl import URL
 
 from carbonbudget_operator.api.budget_query_bodies import (
     BudgetAnswers,
@@ -22,10 +24,21 @@ from carbonbudget_operator.api.budget_query_bodies import (
 from carbonbudget_operator.api.projection_bodies import ProjectionAnswer
 
 _Answer = TypeVar("_Answer", bound=BaseModel)
+_SECONDS: Final = 30.0
+_PERSONS_SECONDS: Final = 60.0  # a person's question may wait for its turn before it is answered
 
 
 class ServerUnavailable(Exception):
     """The server gave no usable answer. The message is one line and says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerAnswer:
+    """The server's answer as it is, of any status."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
 
 
 class ServerClient:
@@ -62,31 +75,39 @@ class ServerClient:
         """The table from which the emissions of new workloads are estimated."""
         return await self._ask("GET", "/v1/projection", None, ProjectionAnswer)
 
+    async def forward(self, address: str, if_none_match: str = "") -> ServerAnswer:
+        """The answer to GET of a path with its query, both encoded, whatever its status."""
+        headers = {"If-None-Match": if_none_match} if if_none_match else {}
+        return await self._send("GET", address, None, headers, _PERSONS_SECONDS)
+
     async def _ask(self, method: str, path: str, body: BaseModel | None, kind: type[_Answer]) -> _Answer:
+        data = None if body is None else body.model_dump_json(by_alias=True)
+        answer = await self._send(method, path, data, {"Content-Type": "application/json"}, _SECONDS)
+        if answer.status != 200:
+            reason = answer.body[:300].decode("utf-8", "replace")
+            raise ServerUnavailable(f"the server answered {answer.status}: {reason}")
         try:
-            headers = {"Content-Type": "application/json"}
-            if self._token_file is not None:
-                headers["Authorization"] = f"Bearer {self._token_file.read_text(encoding='ascii').strip()}"
-            timeout = aiohttp.ClientTimeout(total=30, sock_connect=5)
-            async with (
-                aiohttp.ClientSession(timeout=timeout) as session,
-                session.request(
-                    method,
-                    self._url + path,
-                    data=None if body is None else body.model_dump_json(by_alias=True),
-                    headers=headers,
-                    ssl=self._tls(),
-                ) as response,
-            ):
-                answer = await response.read()
-                if response.status != 200:
-                    reason = answer[:300].decode("utf-8", "replace")
-                    raise ServerUnavailable(f"the server answered {response.status}: {reason}")
-            return kind.model_validate_json(answer)
+            return kind.model_validate_json(answer.body)
         except ValidationError:
             raise ServerUnavailable(
                 "the server's answer is invalid: check that all components have one version"
             ) from None
+
+    async def _send(
+        self, method: str, path: str, data: str | None, headers: dict[str, str], seconds: float
+    ) -> ServerAnswer:
+        try:
+            if self._token_file is not None:
+                headers["Authorization"] = f"Bearer {self._token_file.read_text(encoding='ascii').strip()}"
+            timeout = aiohttp.ClientTimeout(total=seconds, sock_connect=5)
+            url = URL(self._url + path, encoded=True)
+            async with (
+                aiohttp.ClientSession(timeout=timeout) as session,
+                session.request(
+                    method, url, data=data, headers=headers, ssl=self._tls(), allow_redirects=False
+                ) as response,
+            ):
+                return ServerAnswer(response.status, response.headers, await response.read())
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:  # ValueError: the token is not ASCII
             raise ServerUnavailable(f"the server does not answer: {str(error) or type(error).__name__}") from None
 

@@ -18,6 +18,7 @@ from carbonbudget_operator.cli.check import check
 from carbonbudget_operator.cli.controller import controller
 from carbonbudget_operator.cli.estimate import estimate
 from carbonbudget_operator.cli.factors import factors
+from carbonbudget_operator.cli.opencost_proxy_command import opencost_proxy
 from carbonbudget_operator.cli.release import release
 from carbonbudget_operator.cli.server import serve
 from carbonbudget_operator.cli.table_cells import printable_cell
@@ -37,6 +38,7 @@ app.command("check")(check)
 app.command("factors")(factors)
 app.command("estimate")(estimate)
 app.command("release")(release)
+app.command("opencost-proxy")(opencost_proxy)
 app.add_typer(report.app, name="report")
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(external_files.app, name="external")

@@ -18,9 +18,10 @@ from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.ingest.report_receiver import ReportReceiver
 from carbonbudget_operator.kube.access_reviews import Access
 from carbonbudget_operator.ledger.writer import LedgerWriter
+from carbonbudget_operator.server.public.opencost_routes import opencost_routes
 from carbonbudget_operator.server.public.problems import PREFIX, refusal_response
 from carbonbudget_operator.server.public.routes import public_routes
-from carbonbudget_operator.server.public.visible import Namespaces, no_namespaces
+from carbonbudget_operator.server.public.visible import Namespaces, VisibleNamespaces, no_namespaces
 from carbonbudget_operator.server.readiness import Readiness
 from carbonbudget_operator.server.routes.allocation import allocation_routes
 from carbonbudget_operator.server.routes.budgets import budget_routes
@@ -83,7 +84,9 @@ def make_app(
     app.include_router(allocation_routes(asking))
     app.include_router(report_routes(asking))
     app.include_router(external_routes(asking))
-    app.include_router(public_routes(asking, namespaces))
+    visible = VisibleNamespaces(access, namespaces)
+    app.include_router(public_routes(asking, visible))
+    app.include_router(opencost_routes(asking, visible))
 
     @app.get("/metrics")
     async def metrics(request: Request) -> Response:

@@ -42,6 +42,7 @@ from carbonbudget_operator.server.public.cluster_answers import nodes_answer, re
 from carbonbudget_operator.server.public.emission_answer import emission_answer, emission_version
 from carbonbudget_operator.server.public.formats import TooManyRows, instant
 from carbonbudget_operator.server.public.grid_answers import factors_answer, intensity_answer
+from carbonbudget_operator.server.public.opencost_answer import opencost_answer, opencost_version
 from carbonbudget_operator.server.routes.budgets import check_hours, check_questions, check_spans
 from carbonbudget_operator.server.routes.query_handling import parse
 from carbonbudget_operator.server.routes.reports import encoded, refused
@@ -167,6 +168,14 @@ def _emissions_version(answers: LedgerAnswers, question: Question) -> bytes:
     return emission_version(answers.queries.book, question.given)
 
 
+def _opencost(answers: LedgerAnswers, question: Question) -> bytes:
+    return opencost_answer(answers.queries.book, question.given)
+
+
+def _opencost_version(answers: LedgerAnswers, question: Question) -> bytes:
+    return opencost_version(answers.queries.book, question.given)
+
+
 def _intensity(answers: LedgerAnswers, question: Question) -> bytes:
     return intensity_answer(answers.queries.book, question.given, question.now)
 
@@ -218,6 +227,8 @@ _KINDS: Final[Mapping[str, Callable[[LedgerAnswers, Question], bytes]]] = {
     "prepare": _prepare,
     "emissions": _emissions,
     "emissions_version": _emissions_version,
+    "opencost": _opencost,
+    "opencost_version": _opencost_version,
     "intensity": _intensity,
     "factors": _factors,
     "nodes": _nodes,

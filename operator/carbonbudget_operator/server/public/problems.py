@@ -1,4 +1,4 @@
-"""Errors of /api/v1 as RFC 9457 problem details. Other paths answer with one `reason`."""
+"""Errors of /api/v1 as RFC 9457 problem details, of OpenCost's paths in its form. Others answer with one `reason`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from fastapi import Request
 from fastapi.responses import JSONResponse
 
 from carbonbudget_operator.ingest.refusal import Refusal
+from carbonbudget_operator.opencost.allocation_body import error_json
+from carbonbudget_operator.opencost.opencost_paths import PREFIXES
 
 PREFIX = "/api/v1/"
 MEDIA_TYPE = "application/problem+json"
@@ -18,6 +20,8 @@ def refusal_response(request: Request, refusal: Refusal) -> JSONResponse:
     headers = {"Retry-After": str(refusal.retry_after_s)} if refusal.retry_after_s else {}
     if refusal.status in (401, 408):  # nobody keeps a connection without a name, or with half a body
         headers["Connection"] = "close"
+    if request.url.path.startswith(PREFIXES):
+        return JSONResponse(error_json(refusal.status, refusal.reason), refusal.status, headers)
     if not request.url.path.startswith(PREFIX):
         return JSONResponse({"reason": refusal.reason}, refusal.status, headers)
     problem = {

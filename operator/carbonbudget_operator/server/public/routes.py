@@ -33,15 +33,15 @@ from carbonbudget_operator.server.public.parameters import (
     window_of,
 )
 from carbonbudget_operator.server.public.problems import MEDIA_TYPE, PREFIX
-from carbonbudget_operator.server.public.visible import Namespaces, VisibleNamespaces
+from carbonbudget_operator.server.public.visible import VisibleNamespaces
 from carbonbudget_operator.server.routes.query_handling import QueryCaller, QueryHandling
 
 _ALL = ",".join(COMPONENTS)
 
 
-def public_routes(asking: QueryHandling, namespaces: Namespaces) -> APIRouter:
-    """All of them. `namespaces` gives those that run pods: what a caller who names none may be shown."""
-    asked_by, visible = Depends(asking.asker), VisibleNamespaces(asking.access, namespaces)
+def public_routes(asking: QueryHandling, visible: VisibleNamespaces) -> APIRouter:
+    """All of them. `visible` finds what a caller may be shown who names no namespace."""
+    asked_by = Depends(asking.asker)
 
     async def checked(request: Request, asker: QueryCaller = asked_by) -> QueryCaller:
         check_names(request)

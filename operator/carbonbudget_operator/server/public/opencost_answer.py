@@ -1,0 +1,70 @@
+"""Makes the answers of OpenCost's allocation API from valued rows. Runs in a worker process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from carbonbudget_operator.answers.emission_series import SeriesQuery, version_of
+from carbonbudget_operator.ingest.refusal import Refusal
+from carbonbudget_operator.ledger.fact_reader import node_spans
+from carbonbudget_operator.ledger.store import snapshot
+from carbonbudget_operator.ledger.valued_rows import ValuedRow
+from carbonbudget_operator.opencost.allocation_body import allocations_json, summary_json
+from carbonbudget_operator.opencost.allocation_sets import SetBuilder, TooManyAllocations
+from carbonbudget_operator.opencost.request_parameters import (
+    MAX_ALLOCATIONS,
+    AllocationRequest,
+    RequestError,
+    read_request,
+)
+from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
+
+
+def request_of(parameters: Mapping[str, str], now: int) -> AllocationRequest:
+    """The question that a request's parameters are. Raises Refusal."""
+    try:
+        return read_request(parameters, now)
+    except RequestError as error:
+        raise Refusal(400, "malformed", str(error)) from None
+
+
+def opencost_version(book: ValuedReader, given: Mapping[str, Any]) -> bytes:
+    """The answer's version: it changes whenever the answer may. Raises Refusal."""
+    request, names = request_of(given["parameters"], given["now"]), given["namespaces"]
+    shown = None if names is None else frozenset(names)
+    asked = SeriesQuery(request.window, "all", (), (), shown, compare=False, after=None, limit=0)
+    return version_of(book, asked, f"opencost {given['summary']} {request!r}").encode()
+
+
+def opencost_answer(book: ValuedReader, given: Mapping[str, Any]) -> bytes:
+    """The answer to one request. Raises Refusal."""
+    request, names = request_of(given["parameters"], given["now"]), given["namespaces"]
+    shown = None if names is None else frozenset(names)
+    with snapshot(book.engine) as connection:
+        latest = max((span.last_end for span in node_spans(connection, book.cluster)), default=0)
+    builder = SetBuilder(request, book.cluster, MAX_ALLOCATIONS)
+    try:
+        sets = []
+        for step in request.steps:
+            parts = [part for part in _parts(request, step) if part[0] < latest]
+            sets.append((step, builder.build(_rows(book, request, part, shown) for part in parts)))
+    except TooManyAllocations:
+        reason = f"the answer has more than {MAX_ALLOCATIONS} allocations: use a longer step, or aggregate by less"
+        raise Refusal(422, "unanswerable", reason) from None
+    if given["summary"]:
+        return summary_json(sets, request.window, latest)
+    return allocations_json(sets, latest, request.with_labels)
+
+
+def _parts(request: AllocationRequest, step: tuple[int, int]) -> list[tuple[int, int]]:
+    """The ranges that a step is read in: one, unless the idle row is shared out by ranges of its own."""
+    if not request.share_idle:
+        return [step]
+    return [part for part in request.shared_in if step[0] <= part[0] < step[1]]
+
+
+def _rows(
+    book: ValuedReader, request: AllocationRequest, part: tuple[int, int], shown: frozenset[str] | None
+) -> Iterator[ValuedRow]:
+    return book.rows(*part, request.by_node, shown, apart=True)

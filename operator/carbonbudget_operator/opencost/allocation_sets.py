@@ -155,7 +155,8 @@ class SetBuilder:
             return AllocationProperties(self._cluster, row.node, "", "", "", "", {}, idle=True)
         if row.special:
             return AllocationProperties(self._cluster, row.node, "", "", "", "", {})
-        return properties_of(self._cluster, row.node, row.namespace, row.workload, labels)
+        workload = "" if self._request.by_namespace else row.workload  # rows of stored days do not have it then
+        return properties_of(self._cluster, row.node, row.namespace, workload, labels)
 
 
 def _order(row: ValuedRow) -> tuple[object, ...]:

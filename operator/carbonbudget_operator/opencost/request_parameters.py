@@ -80,6 +80,12 @@ class AllocationRequest:
         return "node" in self.keys or "node" in fields_of(self.matching)
 
     @property
+    def by_namespace(self) -> bool:
+        """Whether sums of namespaces are enough. Idle energy is shared out by workload, so that is not."""
+        read = {*self.keys, *fields_of(self.matching)}
+        return bool(self.keys) and read <= {"cluster", "namespace"} and not (self.share_idle or self.with_labels)
+
+    @property
     def by_label(self) -> bool:
         """Whether the answer depends on labels."""
         read = {*self.keys, *fields_of(self.matching)}

@@ -6,9 +6,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from carbonbudget_operator.answers.emission_series import SeriesQuery, version_of
+from carbonbudget_operator.answers.windows import Range
 from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.ledger.fact_reader import node_spans
 from carbonbudget_operator.ledger.store import snapshot
+from carbonbudget_operator.ledger.stored_units import APART
 from carbonbudget_operator.ledger.valued_rows import ValuedRow
 from carbonbudget_operator.opencost.allocation_body import allocations_json, summary_json
 from carbonbudget_operator.opencost.allocation_sets import SetBuilder, TooManyAllocations
@@ -29,29 +31,36 @@ def request_of(parameters: Mapping[str, str], now: int) -> AllocationRequest:
         raise Refusal(400, "malformed", str(error)) from None
 
 
-def opencost_version(book: ValuedReader, given: Mapping[str, Any]) -> bytes:
+def opencost_version(reader: ValuedReader, given: Mapping[str, Any]) -> bytes:
     """The answer's version: it changes whenever the answer may. Raises Refusal."""
     request, names = request_of(given["parameters"], given["now"]), given["namespaces"]
     shown = None if names is None else frozenset(names)
     asked = SeriesQuery(request.window, "all", (), (), shown, compare=False, after=None, limit=0)
-    return version_of(book, asked, f"opencost {given['summary']} {request!r}").encode()
+    return version_of(reader, asked, f"opencost {given['summary']} {request!r}").encode()
 
 
-def opencost_answer(book: ValuedReader, given: Mapping[str, Any]) -> bytes:
+def opencost_answer(reader: ValuedReader, given: Mapping[str, Any]) -> bytes:
     """The answer to one request. Raises Refusal."""
     request, names = request_of(given["parameters"], given["now"]), given["namespaces"]
     shown = None if names is None else frozenset(names)
-    with snapshot(book.engine) as connection:
-        latest = max((span.last_end for span in node_spans(connection, book.cluster)), default=0)
-    builder = SetBuilder(request, book.cluster, MAX_ALLOCATIONS)
-    try:
-        sets = []
-        for step in request.steps:
-            parts = [part for part in _parts(request, step) if part[0] < latest]
-            sets.append((step, builder.build(_rows(book, request, part, shown) for part in parts)))
-    except TooManyAllocations:
-        reason = f"the answer has more than {MAX_ALLOCATIONS} allocations: use a longer step, or aggregate by less"
-        raise Refusal(422, "unanswerable", reason) from None
+    builder = SetBuilder(request, reader.cluster, MAX_ALLOCATIONS)
+    sets = []
+    with snapshot(reader.engine) as connection:
+        latest = max((span.last_end for span in node_spans(connection, reader.cluster)), default=0)
+        plans = reader.plans(connection, *request.window)
+
+        def rows(part: Range) -> Iterator[ValuedRow]:
+            return reader.rows_in(
+                connection, plans, *part, request.by_node, shown, column_sums=APART, by_namespace=request.by_namespace
+            )
+
+        try:
+            for step in request.steps:
+                parts = [part for part in _parts(request, step) if part[0] < latest]
+                sets.append((step, builder.build(map(rows, parts))))
+        except TooManyAllocations:
+            reason = f"the answer has more than {MAX_ALLOCATIONS} allocations: use a longer step, or aggregate by less"
+            raise Refusal(422, "unanswerable", reason) from None
     if given["summary"]:
         return summary_json(sets, request.window, latest)
     return allocations_json(sets, latest, request.with_labels)
@@ -62,9 +71,3 @@ def _parts(request: AllocationRequest, step: tuple[int, int]) -> list[tuple[int,
     if not request.share_idle:
         return [step]
     return [part for part in request.shared_in if step[0] <= part[0] < step[1]]
-
-
-def _rows(
-    book: ValuedReader, request: AllocationRequest, part: tuple[int, int], shown: frozenset[str] | None
-) -> Iterator[ValuedRow]:
-    return book.rows(*part, request.by_node, shown, apart=True)

@@ -12,12 +12,14 @@ from carbonbudget_operator.ledger.store import snapshot
 from carbonbudget_operator.ledger.valued_rows import ValuedRow
 from carbonbudget_operator.opencost.allocation_body import allocations_json, summary_json
 from carbonbudget_operator.opencost.allocation_sets import SetBuilder, TooManyAllocations
+from carbonbudget_operator.opencost.filter_language import named_namespaces
 from carbonbudget_operator.opencost.request_parameters import (
     MAX_ALLOCATIONS,
     AllocationRequest,
     RequestError,
     read_request,
 )
+from carbonbudget_operator.special_namespaces import is_special
 from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
 
 
@@ -43,18 +45,27 @@ def opencost_answer(book: ValuedReader, given: Mapping[str, Any]) -> bytes:
     shown = None if names is None else frozenset(names)
     with snapshot(book.engine) as connection:
         latest = max((span.last_end for span in node_spans(connection, book.cluster)), default=0)
+    read = _read_namespaces(request, shown)
     builder = SetBuilder(request, book.cluster, MAX_ALLOCATIONS)
     try:
         sets = []
         for step in request.steps:
             parts = [part for part in _parts(request, step) if part[0] < latest]
-            sets.append((step, builder.build(_rows(book, request, part, shown) for part in parts)))
+            sets.append((step, builder.build(_rows(book, request, part, read) for part in parts)))
     except TooManyAllocations:
         reason = f"the answer has more than {MAX_ALLOCATIONS} allocations: use a longer step, or aggregate by less"
         raise Refusal(422, "unanswerable", reason) from None
     if given["summary"]:
         return summary_json(sets, request.window, latest)
     return allocations_json(sets, latest, request.with_labels)
+
+
+def _read_namespaces(request: AllocationRequest, shown: frozenset[str] | None) -> frozenset[str] | None:
+    """The namespaces whose rows can be in the answer; None for all rows. Idle is shared out by all pods' energy."""
+    named = named_namespaces(request.matching)
+    if named is None or any(is_special(name) for name in named) or (request.share_idle and shown is None):
+        return shown
+    return named if shown is None else named & shown
 
 
 def _parts(request: AllocationRequest, step: tuple[int, int]) -> list[tuple[int, int]]:

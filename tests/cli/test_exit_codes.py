@@ -24,6 +24,7 @@ from carbonbudget_operator.ledger.store import open_ledger
 HERE = ["--ledger", "sqlite:///{ledger}"]
 AWAY = ["--ledger", "postgresql+psycopg://me@127.0.0.1:1/d"]
 SILENT = ["--server-url", "http://127.0.0.1:1"]
+PROXY = ["opencost-proxy", "--server-url", "https://h", "--server-ca", "{none}", "--server-token-file", "{none}"]
 MADE_ANEW = ("ledger migrate", "ledger import", "ledger restore")  # where there is no ledger yet
 
 DONE = {
@@ -93,6 +94,7 @@ WRONG = [
     *[[name, *more] for name in SERVERS for more in (
         ["--config", "{none}"], ["--log-level", "loud"], ["--listen", "nowhere"])],
     ["server", "--config", "{zone}"], ["controller", "--listen", "127.0.0.1:1"], ["admission"],
+    ["opencost-proxy"], [*PROXY, "--listen", "nowhere"], [*PROXY, "--server-url", "http://h"],
     ["estimate", "--hours", "1"], ["release"], ["release", "-n", "No/Name"], ["check", "-f", "{none}"],
     ["settings", "check", "{none}"], ["settings", "check", "{zone}"], ["settings", "check", "{key}"], ["frobnicate"],
 ]  # fmt: skip

@@ -130,6 +130,19 @@ async def test_figures_equal_those_of_the_emissions(face: Face, stored: bool) ->
     assert unallocated["energyKWh"] == pytest.approx(rest["energy_kwh"], abs=1e-12)
 
 
+async def test_a_filter_by_namespace_takes_the_rows_of_the_whole_answer(face: Face) -> None:
+    for options in ({}, {"shareIdle": "true"}):
+        (whole,) = await sets(face, aggregate="namespace", includeIdle="true", **options)
+        for names in (["team-a"], ["team-a", "team-b"], ["__idle__"], ["team-b", "__unallocated__"]):
+            listed = ",".join(f'"{name}"' for name in names)
+            (found,) = await sets(
+                face, aggregate="namespace", includeIdle="true", filter=f"namespace:{listed}", **options
+            )
+            assert found == {name: whole[name] for name in names if name in whole}, (options, names)
+    (nothing,) = await sets(face, filter='namespace:"team-a"+namespace:"team-b"')
+    assert nothing == {}
+
+
 async def test_hourly_steps_add_up_to_the_accumulated_answer(face: Face) -> None:
     steps = await sets(face, aggregate="namespace", step="1h", includeIdle="true")
     (whole,) = await sets(face, aggregate="namespace", step="1h", accumulate="true", includeIdle="true")

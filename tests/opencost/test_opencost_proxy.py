@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import socket
 import ssl
+import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -109,6 +111,30 @@ async def test_the_servers_errors_are_passed_on(proxied: Proxied) -> None:
     for status in (304, 400, 403, 422, 503):
         proxied.behind.status = status
         assert (await proxied.client.get("/allocation")).status_code == status
+
+
+async def test_the_command_serves_until_it_is_told_to_end(proxied: Proxied, tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [
+        str(Path(sys.executable).parent / "carbonbudget"), "opencost-proxy", "--listen", f"127.0.0.1:{port}",
+        "--server-url", f"https://localhost:{proxied.server.port}", "--server-ca", str(tmp_path / "ca.crt"),
+        "--server-token-file", str(proxied.token),
+    ]  # fmt: skip
+    process = await asyncio.create_subprocess_exec(*command)
+    try:
+        transport = httpx.AsyncHTTPTransport(retries=10)  # with a pause that grows, until it listens
+        async with httpx.AsyncClient(transport=transport) as client:
+            answer = await client.get(f"http://127.0.0.1:{port}/model/allocation/compute?window=7d", timeout=30)
+        assert answer.json() == {"code": 200}
+        assert proxied.behind.received[-1].headers["Authorization"] == "Bearer first"
+        process.terminate()
+        assert await asyncio.wait_for(process.wait(), 10) == 0
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
 
 
 async def test_a_server_that_is_away_is_an_error_in_opencosts_form(proxied: Proxied) -> None:

@@ -25,6 +25,8 @@ def opencost_proxy(
 ) -> None:
     """Pass on OpenCost's requests to the server with one account's token: whoever reaches it reads what it reads."""
     set_up_logging(log_level, log_format)
+    if not server_url.startswith("https://"):  # the token would be sent in the clear
+        fail(f"server-url must begin with https://, not {server_url!r}", code=2)
     # Imported here: `--help` should not wait for it.
     from carbonbudget_operator.opencost_proxy import run_proxy
     from carbonbudget_operator.server_client import ServerClient, trust_in

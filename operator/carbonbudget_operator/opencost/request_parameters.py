@@ -24,7 +24,7 @@ from carbonbudget_operator.opencost.properties import ALIASES, AggregateError, p
 from carbonbudget_operator.opencost.request_window import CALENDAR, Calendar, request_window, step_seconds, steps_within
 from carbonbudget_operator.printable import printable
 
-MAX_ALLOCATIONS: Final = 50_000  # of one answer, all its steps together
+MAX_ALLOCATIONS: Final = 20_000  # of one answer, all its steps together: some 28 MiB of JSON, of 32 MiB at most
 _LARGEST: Final = 10**9
 _TRUE: Final = ("1", "t", "true")  # as Go's strconv.ParseBool, in any case
 _FALSE: Final = ("0", "f", "false")

@@ -14,12 +14,14 @@ from carbonbudget_operator.ledger.stored_units import APART
 from carbonbudget_operator.ledger.valued_rows import ValuedRow
 from carbonbudget_operator.opencost.allocation_body import allocations_json, summary_json
 from carbonbudget_operator.opencost.allocation_sets import SetBuilder, TooManyAllocations
+from carbonbudget_operator.opencost.filter_language import named_namespaces
 from carbonbudget_operator.opencost.request_parameters import (
     MAX_ALLOCATIONS,
     AllocationRequest,
     RequestError,
     read_request,
 )
+from carbonbudget_operator.special_namespaces import is_special
 from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
 
 
@@ -43,6 +45,7 @@ def opencost_answer(reader: ValuedReader, given: Mapping[str, Any]) -> bytes:
     """The answer to one request. Raises Refusal."""
     request, names = request_of(given["parameters"], given["now"]), given["namespaces"]
     shown = None if names is None else frozenset(names)
+    read = _read_namespaces(request, shown)
     builder = SetBuilder(request, reader.cluster, MAX_ALLOCATIONS)
     sets = []
     with snapshot(reader.engine) as connection:
@@ -51,7 +54,7 @@ def opencost_answer(reader: ValuedReader, given: Mapping[str, Any]) -> bytes:
 
         def rows(part: Range) -> Iterator[ValuedRow]:
             return reader.rows_in(
-                connection, plans, *part, request.by_node, shown, column_sums=APART, by_namespace=request.by_namespace
+                connection, plans, *part, request.by_node, read, column_sums=APART, by_namespace=request.by_namespace
             )
 
         try:
@@ -64,6 +67,14 @@ def opencost_answer(reader: ValuedReader, given: Mapping[str, Any]) -> bytes:
     if given["summary"]:
         return summary_json(sets, request.window, latest)
     return allocations_json(sets, latest, request.with_labels)
+
+
+def _read_namespaces(request: AllocationRequest, shown: frozenset[str] | None) -> frozenset[str] | None:
+    """The namespaces whose rows can be in the answer; None for all rows. Idle is shared out by all pods' energy."""
+    named = named_namespaces(request.matching)
+    if named is None or any(is_special(name) for name in named) or (request.share_idle and shown is None):
+        return shown
+    return named if shown is None else named & shown
 
 
 def _parts(request: AllocationRequest, step: tuple[int, int]) -> list[tuple[int, int]]:

@@ -63,12 +63,12 @@ class LedgerSource:
 
         return self._ask(made)
 
-    def report(self, span: Span, period: str) -> JsonObject:
+    def report(self, span: Span, period: str, compare: bool = False) -> JsonObject:
         """A report, and `settings`."""
         with _progress() as progress:
             return self._ask(
                 lambda engine: report_closing.period_report(
-                    engine, self._settings, span, int(time.time()), period, progress
+                    engine, self._settings, span, int(time.time()), period, progress, compare
                 )
             )
 

@@ -17,7 +17,13 @@ from carbonbudget_operator.cli.common_options import OutputFormat, announce, csv
 from carbonbudget_operator.cli.covered_span import date_of
 from carbonbudget_operator.cli.output_files import written_whole
 from carbonbudget_operator.cli.report_numbers import coverage_lines
-from carbonbudget_operator.cli.report_output import HourlyFactors, print_report, span_of, write_numbers
+from carbonbudget_operator.cli.report_output import (
+    HourlyFactors,
+    HourlyZones,
+    print_report,
+    span_of,
+    write_numbers,
+)
 
 Period = Annotated[str, typer.Argument(help="2026, 2026-Q1, 2026-01, 2026-W05 or 2026-01-15 (UTC).")]
 _MAX_REASON = 500
@@ -73,6 +79,7 @@ def show(
     period: Period,
     output: Annotated[OutputFormat, typer.Option("--output", "-o", help="table, json or csv.")] = OutputFormat.TABLE,
     hourly_factors: HourlyFactors = None,
+    hourly_zones: HourlyZones = None,
 ) -> None:
     """Print a closed report as it was closed. What the ledger holds now plays no part."""
     span_of(period)
@@ -82,7 +89,7 @@ def show(
         print(f"{period} as closed on {date_of(found.closed_at)}, sha256 {printable_cell(found.digest)}")
     report = _parsed(found.text, period)
     print_report(report, output, closed_sha256=found.digest)
-    write_numbers(report, hourly_factors)
+    write_numbers(report, hourly_factors, hourly_zones)
 
 
 @with_source_options

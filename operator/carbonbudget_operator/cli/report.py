@@ -16,7 +16,13 @@ from carbonbudget_operator.cli.answer_source_options import (
 )
 from carbonbudget_operator.cli.common_options import OutputFormat, fail, instant
 from carbonbudget_operator.cli.covered_span import future_sentence
-from carbonbudget_operator.cli.report_output import HourlyFactors, print_report, span_of, write_numbers
+from carbonbudget_operator.cli.report_output import (
+    HourlyFactors,
+    HourlyZones,
+    print_report,
+    span_of,
+    write_numbers,
+)
 
 app = typer.Typer(help="Report a period's emissions, or close it.", invoke_without_command=True, add_completion=False)
 for name, command in (
@@ -43,6 +49,8 @@ def report(
         bool, typer.Option("--details", help="List each value that differs from the closed report.")
     ] = False,
     hourly_factors: HourlyFactors = None,
+    hourly_zones: HourlyZones = None,
+    compare: Annotated[bool, typer.Option("--compare", help="Also what changed since the period before.")] = False,
 ) -> None:
     """Both Scope 2 figures side by side, embodied apart, with coverage, data quality and every factor used."""
     if (below := typer_context.invoked_subcommand) is not None:
@@ -57,7 +65,7 @@ def report(
     if sentence := future_sentence(span[0], int(time.time())):
         fail(sentence)
     with exit_without_answer():
-        result = where.source().report(span, period)
+        result = where.source().report(span, period, compare)
     where.announce(result.get("settings"), output)
     print_report(result, output, details)
-    write_numbers(result, hourly_factors)
+    write_numbers(result, hourly_factors, hourly_zones)

@@ -13,11 +13,16 @@ from carbonbudget_operator.cli.answer_source_options import exit_on_unknown_answ
 from carbonbudget_operator.cli.common_options import OutputFormat, fail, print_table, printable_cell, rounded
 from carbonbudget_operator.cli.covered_span import covers_line, date_of
 from carbonbudget_operator.cli.external_lines import print_external
+from carbonbudget_operator.cli.report_change import change_lines, label_lines
 from carbonbudget_operator.cli.report_csv import COLUMNS, print_csv
-from carbonbudget_operator.cli.report_numbers import coverage_lines, number_line, write_hours
+from carbonbudget_operator.cli.report_numbers import coverage_lines, number_line, write_hours, write_zones
 
 HourlyFactors = Annotated[
     Path | None, typer.Option("--hourly-factors", help="Also write each factor's number in each hour, CSV; a new file.")
+]
+HourlyZones = Annotated[
+    Path | None,
+    typer.Option("--hourly-zones", help="Also write the kWh of each grid zone in each hour, CSV; a new file."),
 ]
 _OWNERS: Final = {"owned": "nodes owned", "cloud": "nodes of clouds", "leased": "nodes leased"}
 
@@ -86,6 +91,8 @@ def _print(result: dict[str, Any], details: bool) -> None:
             f"no agent runs on up to {nodes} nodes ({printable_cell(what)}): what ran there is in no figure, nor "
             "in the coverage"
         )
+    for line in [*label_lines(result), *change_lines(result)]:
+        print(printable_cell(line))
     numbers = result.get("location_factors", {})  # a report that an earlier version closed has none
     for factor in result["factors"]:
         print(f"factor: {printable_cell(factor)}")
@@ -108,12 +115,16 @@ def _print(result: dict[str, Any], details: bool) -> None:
         )
 
 
-def write_numbers(result: dict[str, Any], file: Path | None) -> None:
-    """The hourly numbers of the factors, where they are asked for."""
-    if file is not None:
+def write_numbers(result: dict[str, Any], factors: Path | None, zones: Path | None = None) -> None:
+    """The hourly numbers of the factors and of the zones, to the files that are asked for."""
+    if factors is not None:
         with exit_on_unknown_answer():
-            write_hours(result, file)
-        print(f"{printable_cell(str(file))}: each factor's number in each hour", file=sys.stderr)
+            write_hours(result, factors)
+        print(f"{printable_cell(str(factors))}: each factor's number in each hour", file=sys.stderr)
+    if zones is not None:
+        with exit_on_unknown_answer():
+            write_zones(result, zones)
+        print(f"{printable_cell(str(zones))}: the energy of each grid zone in each hour", file=sys.stderr)
 
 
 def _print_inventory(inventory: list[dict[str, Any]]) -> None:

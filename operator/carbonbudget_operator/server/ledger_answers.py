@@ -137,9 +137,12 @@ def _report(answers: LedgerAnswers, question: Question) -> bytes:
     if span[0] >= span[1]:
         raise Refusal(400, "malformed", "give period, or from and to, and from before to")
     engine = answers.queries.book.engine
-    return json.dumps(
-        refused(lambda: report_closing.period_report(engine, answers.settings, span, question.now, period))
-    ).encode()
+    made = refused(
+        lambda: report_closing.period_report(
+            engine, answers.settings, span, question.now, period, compare=bool(question.given.get("compare"))
+        )
+    )
+    return json.dumps(made).encode()
 
 
 def _closures(answers: LedgerAnswers, _: Question) -> bytes:

@@ -20,6 +20,7 @@ from carbonbudget_operator.cli.report_numbers import coverage_lines
 from carbonbudget_operator.cli.report_output import (
     HourlyFactors,
     HourlyZones,
+    ReportFormat,
     print_report,
     span_of,
     write_numbers,
@@ -77,7 +78,9 @@ def closures(
 def show(
     where: SourceOptions,
     period: Period,
-    output: Annotated[OutputFormat, typer.Option("--output", "-o", help="table, json or csv.")] = OutputFormat.TABLE,
+    output: Annotated[
+        ReportFormat, typer.Option("--output", "-o", help="table, json, csv or html.")
+    ] = ReportFormat.TABLE,
     hourly_factors: HourlyFactors = None,
     hourly_zones: HourlyZones = None,
 ) -> None:
@@ -85,10 +88,10 @@ def show(
     span_of(period)
     with exit_without_answer():
         found = where.source().closed(period)
-    if output is OutputFormat.TABLE:
+    if output is ReportFormat.TABLE:
         print(f"{period} as closed on {date_of(found.closed_at)}, sha256 {printable_cell(found.digest)}")
     report = _parsed(found.text, period)
-    print_report(report, output, closed_sha256=found.digest)
+    print_report(report, output, closed_sha256=found.digest, period=period)
     write_numbers(report, hourly_factors, hourly_zones)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -37,17 +38,38 @@ def span_of(period: str) -> tuple[int, int]:
         fail(str(error), code=2)
 
 
-def print_report(result: dict[str, Any], output: OutputFormat, details: bool = False, closed_sha256: str = "") -> None:
+class ReportFormat(StrEnum):
+    """How a report is written."""
+
+    TABLE = "table"
+    JSON = "json"
+    CSV = "csv"
+    HTML = "html"
+
+    @property
+    def announced(self) -> OutputFormat:
+        """The format by which settings are announced: JSON holds them."""
+        return OutputFormat.JSON if self is ReportFormat.JSON else OutputFormat.TABLE
+
+
+def print_report(
+    result: dict[str, Any], output: ReportFormat, details: bool = False, closed_sha256: str = "", period: str = ""
+) -> None:
     """A report as it is asked for; `details` lists each value that differs from the closed one.
 
+    `period` is its name, empty for a span by its ends.
     `closed_sha256` is of the report itself, where it is printed as it was closed.
     """
-    if output is OutputFormat.JSON:
+    if output is ReportFormat.JSON:
         print(json.dumps(result, indent=2))
         return
     with exit_on_unknown_answer():
-        if output is OutputFormat.CSV:
+        if output is ReportFormat.CSV:
             print_csv(result, closed_sha256)
+        elif output is ReportFormat.HTML:
+            from carbonbudget_operator.cli.report_html import report_html  # `--help` should not wait for it
+
+            print(report_html(result, period, closed_sha256))
         else:
             _print(result, details)
 

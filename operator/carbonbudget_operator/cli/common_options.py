@@ -5,14 +5,15 @@ from __future__ import annotations
 import datetime as dt
 import logging
 import sys
-from collections.abc import Iterable
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, NoReturn
 
 import typer
 
+from carbonbudget_operator.csv_text import csv_cells as csv_cells
+from carbonbudget_operator.csv_text import csv_list as csv_list
 from carbonbudget_operator.logs import MAX_LINE, stderr_handler
 from carbonbudget_operator.printable import printable
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 _ANY_WIDTH: Final = 100_000  # rich measures within a width
-_FORMULA: Final = ("=", "+", "-", "@")
 
 Config = Annotated[Path | None, typer.Option("--config", envvar="CARBONBUDGET_CONFIG", help="YAML file of settings.")]
 LogLevel = Annotated[
@@ -51,27 +51,6 @@ def set_up_logging(level: str, form: str = "text") -> None:
 def printable_cell(text: object) -> str:
     """Any text as one line of a terminal, a log or a CSV file may have it."""
     return printable(str(text), MAX_LINE)
-
-
-def csv_cells(cells: Iterable[object]) -> list[str]:
-    """A row whose texts no spreadsheet takes for formulas: those are set behind an apostrophe."""
-    return [
-        f"'{text}" if text.startswith(_FORMULA) and not _is_number(text) else text
-        for text in map(printable_cell, cells)
-    ]
-
-
-def csv_list(texts: Iterable[object]) -> str:
-    """Several texts as one cell, which is not cut however many they are."""
-    return "; ".join(csv_cells(texts))
-
-
-def _is_number(text: str) -> bool:
-    try:
-        Decimal(text)
-    except InvalidOperation:
-        return False
-    return True
 
 
 def fail(sentence: str, code: int = 1) -> NoReturn:

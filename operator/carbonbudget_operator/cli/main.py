@@ -18,6 +18,7 @@ from carbonbudget_operator.cli.check import check
 from carbonbudget_operator.cli.common_options import printable_cell
 from carbonbudget_operator.cli.controller import controller
 from carbonbudget_operator.cli.estimate import estimate
+from carbonbudget_operator.cli.export import export
 from carbonbudget_operator.cli.factors import factors
 from carbonbudget_operator.cli.release import release
 from carbonbudget_operator.cli.server import serve
@@ -36,6 +37,7 @@ app.command("allocate")(allocate)
 app.command("check")(check)
 app.command("factors")(factors)
 app.command("estimate")(estimate)
+app.command("export")(export)
 app.command("release")(release)
 app.add_typer(report.app, name="report")
 app.add_typer(ledger.app, name="ledger")

@@ -128,7 +128,7 @@ def _allocation(answers: LedgerAnswers, question: Question) -> bytes:
     found = allocation_json(
         group_rows(answers.queries.rows(*span, needs_nodes(fields, filters)), fields, filters), span
     )
-    return json.dumps(found | {"settings": answers.settings.source}).encode()
+    return json.dumps(found | {"cluster": answers.settings.cluster, "settings": answers.settings.source}).encode()
 
 
 def _report(answers: LedgerAnswers, question: Question) -> bytes:

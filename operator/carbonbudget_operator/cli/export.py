@@ -8,6 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from enum import StrEnum
 from itertools import chain
 from pathlib import Path
@@ -18,7 +19,6 @@ import typer
 from carbonbudget_operator.cli.answer_source import AnswerSource, JsonObject
 from carbonbudget_operator.cli.answer_source_options import (
     SourceOptions,
-    exit_on_unknown_answer,
     exit_without_answer,
     with_source_options,
 )
@@ -93,7 +93,7 @@ def export(
     steps = [one for one in steps_of(covered_range(*span), chosen.value) if one[0] <= now]
     settings: list[str] = []
     try:
-        with exit_without_answer(), exit_on_unknown_answer(ExportError):
+        with exit_without_answer():
             answers = _answers(where.source(), steps, fields)
             first = next(answers)  # it names the cluster, before anything is written
             cluster = ExportedCluster(str(first.get("cluster") or "default"), fields, currency)
@@ -106,28 +106,43 @@ def export(
         print(f"{printable_cell(str(file))}: {form.value} by {chosen.value}", file=sys.stderr)
 
 
+@contextmanager
+def _exit_on_another_form() -> Iterator[None]:
+    """An answer of a server of another version ends the process with one line."""
+    try:
+        yield
+    except (LookupError, TypeError, AttributeError, ValueError):
+        fail("the server's answer has another form than this version exports: are versions mixed?")
+
+
 def _answers(source: AnswerSource, steps: Iterable[tuple[int, int]], fields: Sequence[str]) -> Iterator[JsonObject]:
     """The allocation of each step, asked for when it is needed."""
     for step in steps:
         answer = source.allocation(step, ",".join(fields), "")
-        if (answer["covers"]["from"], answer["covers"]["to"]) != step:
-            raise ValueError("another span than asked for")
+        with _exit_on_another_form():
+            if (answer["covers"]["from"], answer["covers"]["to"]) != step:
+                raise ValueError("another span than asked for")
         yield answer
 
 
 def _rows(answers: Iterable[JsonObject], fields: Sequence[str], settings: list[str]) -> Iterator[ExportedGroup]:
     """The groups of each answer, of which one is in memory at a time. Adds to `settings` what each answer names."""
-    from carbonbudget_operator.export_formats.exported_groups import ExportedGroup
-
     for answer in answers:
         settings.append(str(answer.get("settings") or "of a server that does not name them"))
-        for row in answer["rows"]:
-            energy, location, market, embodied = (int(row[figure]) for figure in _FIGURES)
-            yield ExportedGroup(
-                answer["covers"]["from"], answer["covers"]["to"], {field: str(row["key"][field]) for field in fields},
-                energy, location, market, embodied, int(row["measured_percent"]),
-                [str(answer["factors"][place]) for place in row["factors"]],
-            )  # fmt: skip
+        with _exit_on_another_form():
+            made = [_group(answer, row, fields) for row in answer["rows"]]
+        yield from made
+
+
+def _group(answer: JsonObject, row: JsonObject, fields: Sequence[str]) -> ExportedGroup:
+    from carbonbudget_operator.export_formats.exported_groups import ExportedGroup
+
+    energy, location, market, embodied = (int(row[figure]) for figure in _FIGURES)
+    return ExportedGroup(
+        answer["covers"]["from"], answer["covers"]["to"], {field: str(row["key"][field]) for field in fields},
+        energy, location, market, embodied, int(row["measured_percent"]),
+        [str(answer["factors"][place]) for place in row["factors"]],
+    )  # fmt: skip
 
 
 def _renderer(form: ExportFormat) -> Renderer:

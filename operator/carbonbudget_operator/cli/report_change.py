@@ -59,7 +59,7 @@ def _notes(change: Mapping[str, Any]) -> str:
     said = "" if change["over"] else "; this period is not over, so a part of it stands beside a whole one"
     covered = change["coverage_percent"]
     if covered is not None and covered < 100:
-        said += f"; the period before has a coverage of {covered} %"
+        said += f"; the period before has a coverage of {covered or 'less than 1'} %"
     return said
 
 

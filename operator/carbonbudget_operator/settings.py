@@ -233,6 +233,16 @@ class EnforcementSettings(SettingsSection):
     )
 
 
+class ReportSettings(SettingsSection):
+    """What the emissions report shows beside its rows."""
+
+    required_labels: list[Annotated[str, Field(min_length=1, max_length=317)]] = Field(
+        [],
+        max_length=10,
+        description="Labels that every pod should have; reports and metrics show the energy of pods without them.",
+    )
+
+
 class Settings(SettingsSection):
     """The whole settings file."""
 
@@ -245,6 +255,7 @@ class Settings(SettingsSection):
     controller: ControllerSettings = ControllerSettings()
     admission: AdmissionSettings = AdmissionSettings()
     enforcement: EnforcementSettings = EnforcementSettings()
+    reports: ReportSettings = ReportSettings()
     _source: str = PrivateAttr("")
 
     @property

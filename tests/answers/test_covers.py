@@ -24,7 +24,7 @@ from carbonbudget_operator.answers.time_ranges import covered_range
 from carbonbudget_operator.api.budget_query_bodies import RunQuery
 from carbonbudget_operator.cli.covered_span import covers_line, csv_covers
 from carbonbudget_operator.cli.main import app
-from carbonbudget_operator.cli.table_cells import csv_list
+from carbonbudget_operator.csv_text import csv_list
 from carbonbudget_operator.decimal_text import grams
 from carbonbudget_operator.ledger.booking import Booker
 from carbonbudget_operator.ledger.store import migrate, open_ledger

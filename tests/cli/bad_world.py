@@ -34,7 +34,8 @@ EXTERNAL = {
     "external remove": ["external", "remove", "codecarbon/00000000", "--reason", "why"],
 }
 # Each with what makes it whole, but for where its figures are from.
-FIGURES = {"allocate": ["allocate", *DAYS], "report": REPORT, **CLOSED, **EXTERNAL}
+EXPORT = ["export", "--format", "csv", *DAYS, "--step", "all"]
+FIGURES = {"allocate": ["allocate", *DAYS], "export": EXPORT, "report": REPORT, **CLOSED, **EXTERNAL}
 LEDGER = {
     "factors": ["factors"],
     "ledger migrate": ["ledger", "migrate"],

@@ -24,6 +24,16 @@ BAD_VALUES = {
         ["allocate", *DAYS, "--shared", "a=b:x"], ["allocate", *DAYS, "-o", "xml"],
         ["allocate", *DAYS, "--server-url", "http://127.0.0.1:1", "--idle", "even"],
     ],
+    "export": [
+        ["export", "--format", "csv"], ["export", "--format", "xml", "--window", "7d"],
+        ["export", "--format", "csv", "--window", "x"], ["export", "--format", "csv", "--window", "7d", *DAYS],
+        ["export", "--format", "csv", "--from", "2025-01-02", "--to", "2025-01-01"],
+        ["export", "--format", "csv", "--from", "2025-01-01"], ["export", "--format", "csv", *DAYS, "--by", "pod"],
+        ["export", "--format", "focus", *DAYS, "--currency", "euro"],
+        ["export", "--format", "csv", *DAYS, "--step", "x"],
+        ["export", "--format", "csv", *DAYS, "-o", "{none}/x/file"],
+        ["export", "--format", "csv", *DAYS, "-o", "{text}"],
+    ],
     "report": [
         ["report"], ["report", "--period", "soon"], ["report", "--period", "2025", "--from", "2025-01-01"],
         ["report", "--from", "2025-01-01"], ["report", "--to", "2025-01-01"], ["report", "--period", "2025-W60"],
@@ -94,7 +104,7 @@ HELP = (["ledger"], ["settings"])  # a group by itself prints its help, with exi
 @pytest.mark.parametrize("args", [row for row in ROWS if row not in HELP], ids=lambda args: " ".join(args)[:100])
 def test_a_value_that_cannot_be_right(run: Run, world: World, args: list[str]) -> None:
     before = world.snapshot()
-    reads = args[0] in ("allocate", "report", "factors") and "--server-url" not in args
+    reads = args[0] in ("allocate", "export", "report", "factors") and "--server-url" not in args
     done = run([*args, "--ledger", "sqlite:///{ledger}"] if reads else args)
     assert_refused(done)
     assert world.snapshot() == before

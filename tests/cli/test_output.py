@@ -18,7 +18,8 @@ from typer.testing import CliRunner
 
 from carbonbudget_operator.cli import kubectl, main
 from carbonbudget_operator.cli.common_options import fail
-from carbonbudget_operator.cli.table_cells import csv_cells, print_table, rounded
+from carbonbudget_operator.cli.table_cells import print_table, rounded
+from carbonbudget_operator.csv_text import csv_cells
 from carbonbudget_operator.logs import PrintableFormatter
 from carbonbudget_operator.printable import is_printable
 

@@ -40,6 +40,7 @@ RUN_BY = {
         "tests/docs/test_operations.py::test_a_copy_is_made_restored_and_taken_back_to_an_earlier_schema"
     ),
     "17-opencost": "tests/opencost/test_opencost_chart.py::test_the_example_opens_the_proxy_to_opencost_ui_alone",
+    "18-month-report": "tests/examples/test_month_report.py::test_the_commands_make_the_page_and_the_focus_file",
 }
 NUMBERED = sorted(folder.name for folder in EXAMPLES.iterdir() if folder.name[0].isdigit())
 SHOWN = [

@@ -96,6 +96,8 @@ carbon:
   embodied: {{- toYaml .Values.carbon.embodied | nindent 4 }}
   intensity: {{- toYaml .Values.carbon.intensity | nindent 4 }}
 allocation: {{- toYaml .Values.allocation | nindent 2 }}
+reports:
+  required_labels: {{ toJson .Values.reports.requiredLabels }}
 controller:
   server_url: {{ include "carbonbudget.serverURL" . }}
   server_ca: /etc/carbonbudget/ca/ca.crt

@@ -8,6 +8,7 @@ from typing import Final
 
 from carbonbudget_operator.answers.emission_series import coverage_percent
 from carbonbudget_operator.answers.grouping import UNLABELLED
+from carbonbudget_operator.answers.required_labels import RequiredLabels
 from carbonbudget_operator.ledger.fact_reader import data_through, node_spans, read_nodes
 from carbonbudget_operator.ledger.node_coverage import expectations
 from carbonbudget_operator.ledger.store import snapshot
@@ -45,7 +46,7 @@ class HourEmissions:
     """Sums of one hour, which starts at the UTC second `hour`. `version` changes when they may.
 
     `by_namespace` also has the rows of no pod; `by_label` has (key, value), without those rows. The smallest beyond the
-    bound are one row, `__other__`.
+    bound are one row, `__other__`. `required` has the energy of pods without the labels that the settings require.
     """
 
     hour: int
@@ -54,6 +55,7 @@ class HourEmissions:
     by_label: Mapping[tuple[str, str], Figures]
     intensities: Sequence[GridIntensity]
     coverage_percent: int | None
+    required: RequiredLabels
 
     @property
     def measured_percent(self) -> int:
@@ -64,8 +66,9 @@ class HourEmissions:
 
 
 def emission_rates(
-    book: ValuedReader, keys: Sequence[str], most: int, known: str = "", since_days: int = 8
-) -> HourEmissions | None:
+    book: ValuedReader, keys: Sequence[str], most: int, known: str = "", since_days: int = 8,
+    required_keys: Sequence[str] = (),
+) -> HourEmissions | None:  # fmt: skip
     """The last hour that every node has reported; None without one, or if it is the version that is known."""
     with snapshot(book.engine) as connection:
         hour = data_through(node_spans(connection, book.cluster)) // HOUR * HOUR - HOUR
@@ -82,10 +85,13 @@ def emission_rates(
             GridIntensity(place.grid_zone or place.zone, place.basis, place.mg_per_kwh, place.pue_permille)
             for place in stand
         }
+    required = RequiredLabels(required_keys)
+    for row in rows:
+        required.add(row)
     return HourEmissions(
         hour, version, _largest(_by_namespace(rows), most, OTHER), _by_label(rows, keys, most),
         sorted(found, key=lambda one: (one.zone, one.basis, one.mg_per_kwh, one.pue_permille)),
-        coverage_percent(book, expected, hour, hour + HOUR),
+        coverage_percent(book, expected, hour, hour + HOUR), required,
     )  # fmt: skip
 
 

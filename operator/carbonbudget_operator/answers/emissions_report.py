@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from carbonbudget_operator.answers.ghg_inventory import OWNERSHIP, InventoryAmounts, inventory_rows
 from carbonbudget_operator.answers.location_factors import LocationFactors
 from carbonbudget_operator.answers.report_coverage import Coverage, coverage
+from carbonbudget_operator.answers.required_labels import RequiredLabels
 from carbonbudget_operator.answers.time_ranges import covered_range, covers
 from carbonbudget_operator.decimal_text import grams, kilowatt_hours
 from carbonbudget_operator.ledger import schema
@@ -135,6 +136,7 @@ class EmissionsReporter:
         self._settings = settings
         self._book = ValuedReader(engine, settings)
         self._sums = _Sums()
+        self._labels = RequiredLabels(settings.reports.required_labels)
         self.changed_meanwhile = False
 
     def run(self, start: int, end: int, now: int) -> Iterator[tuple[int, int]]:
@@ -202,6 +204,7 @@ class EmissionsReporter:
             "nodes_without_reports": self._silent(),
             # Not there where there are none: reports that earlier versions closed have no such key.
             **({"nodes_without_agent": self._without_agent} if self._without_agent else {}),
+            **({"labels": self._labels.to_json()} if self._labels.keys else {}),
             "factors": sorted(sums.factors),
             "location_factors": sums.numbers.to_json(),
             **({"without_numbers_uj": unknown} if (unknown := sums.total.it_uj - sums.numbers.energy_uj) else {}),
@@ -232,6 +235,7 @@ class EmissionsReporter:
                 figures.unsplit_ug += row.figures[UNSPLIT_UG]
                 figures.stood_in_ug += row.figures[STOOD_IN_UG]
             sums.factors |= row.factors
+            self._labels.add(row)
 
     def _add_methods(self, connection: sa.Connection, start: int, end: int) -> None:
         """Add the energy by method of the slices that start in [start, end), which are whole hours.

@@ -29,6 +29,7 @@ class _Factor:
 
     basis: str
     pue_permille: int
+    zone: str = ""
     energy_uj: int = 0
     weighted: int = 0
     other_energy_uj: int = 0
@@ -38,6 +39,7 @@ class _Factor:
     hours: dict[str, list[int | None]] = field(default_factory=dict)
 
     def add(self, one: AppliedFactors) -> None:
+        self.zone = self.zone or one.zone
         self.energy_uj += one.energy_uj
         self.weighted += one.energy_uj * one.mg_per_kwh
         if one.other_mg is not None:
@@ -60,6 +62,8 @@ class _Factor:
             "hours": self.hours,
             "sha256": series_digest(self.hours),
         }
+        if self.zone:  # not of hours that an earlier version stored
+            found["zone"] = self.zone
         if self.other_energy_uj:
             found["other_g_per_kwh"] = _mean(self.other_weighted, self.other_energy_uj)
             found["other_it_energy_uj"] = self.other_energy_uj

@@ -15,8 +15,10 @@ import sqlalchemy as sa
 
 from carbonbudget_operator.answers.emissions_report import EmissionsReporter
 from carbonbudget_operator.answers.external_summary import external_summary
+from carbonbudget_operator.answers.period_change import period_change
 from carbonbudget_operator.answers.report_comparison import canonical, digest, restatement, summary
-from carbonbudget_operator.answers.time_ranges import parse_time_range
+from carbonbudget_operator.answers.time_ranges import parse_time_range, time_range_before
+from carbonbudget_operator.answers.windows import before
 from carbonbudget_operator.ledger import closed_reports
 from carbonbudget_operator.ledger.closed_reports import AlreadyClosed, ClosedReport
 from carbonbudget_operator.settings import Settings
@@ -43,14 +45,23 @@ def period_report(
     now: int,
     period: str = "",
     progress: Callable[[int, int], None] = _no_progress,
+    compare: bool = False,
 ) -> dict[str, Any]:
-    """The report of [start, end) in UTC seconds. With a named period it also has that period's closures."""
+    """The report of [start, end) in UTC seconds. With a named period it also has that period's closures.
+
+    `compare`: also what changed since the period before (`period_change`): of a named period the one of the same kind,
+    else the span of the same length that ends at `start`.
+    """
     made: dict[str, Any] = json.loads(canonical(_run(engine, settings, span, now, progress).result()))
     if period:
         made |= _compared(engine, settings.cluster, period, made)
     with engine.connect() as connection:  # beside the report, and in no closed one: files come and go
         external = external_summary(connection, settings.cluster, *span)
-    return made | ({"external": external} if external else {}) | {"settings": settings.source}
+    changed: dict[str, Any] = {}
+    if compare:
+        earlier = _run(engine, settings, time_range_before(period) if period else before(span), now, progress)
+        changed["change"] = period_change(made, earlier.result(), earlier.has_data, span[1] <= now)
+    return made | changed | ({"external": external} if external else {}) | {"settings": settings.source}
 
 
 def close_period(

@@ -62,8 +62,12 @@ def summary(closed: Mapping[str, object], now: Mapping[str, object]) -> list[str
 def _as_before(closed: Mapping[str, object], now: Mapping[str, object]) -> Mapping[str, object]:
     """Today's report in the form of a closed one of an earlier version.
 
+    Labels are compared only where the closed one has them, because they are there where the settings require any.
     One without an inventory had ownership by name of a scope; one without numbers of factors has no such keys.
     """
+    if "labels" not in closed:
+        now = {key: value for key, value in now.items() if key != "labels"}
+    now = _without_new_zones(closed, now)
     if "location_factors" not in closed:
         now = {key: value for key, value in now.items() if key not in _NUMBERS}
     if "scopes" not in closed or "scopes" in now:
@@ -74,6 +78,18 @@ def _as_before(closed: Mapping[str, object], now: Mapping[str, object]) -> Mappi
     found["namespaces"] = _without_added(now.get("namespaces"))
     found["total"] = _without_added({"total": now.get("total")})["total"]
     return found
+
+
+def _without_new_zones(closed: Mapping[str, object], now: Mapping[str, object]) -> Mapping[str, object]:
+    """Factors without their zones where the closed report has none: an earlier version did not state them."""
+    factors, former = now.get("location_factors"), closed.get("location_factors")
+    if not isinstance(factors, Mapping) or not isinstance(former, Mapping):
+        return now
+    if any(isinstance(one, Mapping) and "zone" in one for one in former.values()):
+        return now
+    return {**now, "location_factors": {
+        name: {key: value for key, value in one.items() if key != "zone"} for name, one in factors.items()
+    }}  # fmt: skip
 
 
 def _without_added(figures: object) -> dict[str, object]:

@@ -51,6 +51,19 @@ def parse_time_range(text: str) -> tuple[int, int]:
     return _midnight(start), _midnight(end)
 
 
+def time_range_before(text: str) -> tuple[int, int]:
+    """The period of the same kind that ends where this one begins: of 2026-03 it is 2026-02. Raises TimeRangeError."""
+    start, _ = parse_time_range(text)
+    if start <= 0:
+        raise TimeRangeError(f"the period before {text} begins before 1970, where no ledger has data")
+    last = dt.datetime.fromtimestamp(start - 1, dt.UTC).date()
+    if "W" in text or len(text) == len("2026-01-15"):
+        return start - (7 if "W" in text else 1) * 24 * HOUR, start
+    months = 3 if "Q" in text else 12 if len(text) == len("2026") else 1
+    first = last.replace(day=1)
+    return _midnight(first.replace(month=first.month - months + 1)), start
+
+
 def _days(text: str) -> tuple[dt.date, dt.date]:
     if not text.isascii():  # other digits are digits too: the same period could be closed once more
         raise ValueError(text)

@@ -21,7 +21,8 @@ from carbonbudget_operator.cli.answer_source_options import (
 )
 from carbonbudget_operator.cli.common_options import OutputFormat, fail, instant
 from carbonbudget_operator.cli.covered_span import CSV_COVERS, covers_line, csv_covers, future_sentence
-from carbonbudget_operator.cli.table_cells import csv_cells, csv_list, print_table, printable_cell, rounded
+from carbonbudget_operator.cli.table_cells import print_table, printable_cell, rounded
+from carbonbudget_operator.csv_text import csv_cells, csv_list
 
 _CSV_MORE: Final = (
     "embodied_low_g", "embodied_high_g", "measured_percent", "total_energy_kwh", "total_location_g", "total_market_g",

@@ -26,8 +26,8 @@ class AnswerSource(Protocol):
     def allocation(self, span: Span, group_by: str, filter_by: str) -> JsonObject:
         """Total, rows and factors (reporting.grouping.answer), and `settings`."""
 
-    def report(self, span: Span, period: str) -> JsonObject:
-        """A report; of a named period beside what was closed of it."""
+    def report(self, span: Span, period: str, compare: bool = False) -> JsonObject:
+        """A report; of a named period beside what was closed of it. `compare`: also beside the period before."""
 
     def closures(self) -> JsonObject:
         """`items`: `period`, `closed_at` and `sha256` of all closed reports; `reopened`: of all closures that were

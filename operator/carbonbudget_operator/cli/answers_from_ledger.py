@@ -45,6 +45,7 @@ class LedgerSource:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._noted: set[str] = set()  # an export asks about many steps: each note is printed once
 
     def allocation(self, span: Span, group_by: str, filter_by: str) -> JsonObject:
         """Total, rows and factors, and `settings`."""
@@ -55,20 +56,25 @@ class LedgerSource:
             with engine.connect() as connection:
                 sealed = len(sealed_hours(connection, self._settings.cluster, *known))
             rows = ValuedReader(engine, self._settings).rows(*known, needs_nodes(fields, filters))
-            found = allocation_json(group_rows(rows, fields, filters), known) | {"settings": self._settings.source}
+            found = allocation_json(group_rows(rows, fields, filters), known) | {
+                "cluster": self._settings.cluster,
+                "settings": self._settings.source,
+            }
             if sealed:
                 note = f"note: {sealed} hours of that time are sealed: they stay as allocated under their time's policy"
-                print(note, file=sys.stderr)
+                if note not in self._noted:
+                    print(note, file=sys.stderr)
+                self._noted.add(note)
             return found
 
         return self._ask(made)
 
-    def report(self, span: Span, period: str) -> JsonObject:
+    def report(self, span: Span, period: str, compare: bool = False) -> JsonObject:
         """A report, and `settings`."""
         with _progress() as progress:
             return self._ask(
                 lambda engine: report_closing.period_report(
-                    engine, self._settings, span, int(time.time()), period, progress
+                    engine, self._settings, span, int(time.time()), period, progress, compare
                 )
             )
 

@@ -64,10 +64,15 @@ class ServerSource:
         params: dict[str, str | int] = {"from": span[0], "to": span[1], "group_by": group_by, "filter": filter_by}
         return self._ask(ServerRequest("GET", "/v1/allocation", params), {"rows", "total"})
 
-    def report(self, span: Span, period: str) -> JsonObject:
+    def report(self, span: Span, period: str, compare: bool = False) -> JsonObject:
         """A report, and `settings`: the server's."""
         params: dict[str, str | int] = {"period": period} if period else {"from": span[0], "to": span[1]}
-        return self._ask(ServerRequest("GET", "/v1/report", params), {"total", "namespaces"})
+        if compare:
+            params["compare"] = "previous"
+        found = self._ask(ServerRequest("GET", "/v1/report", params), {"total", "namespaces"})
+        if compare and "change" not in found:
+            raise AnswerSourceError("the server is of an earlier version and compares no periods: leave --compare out")
+        return found
 
     def closures(self) -> JsonObject:
         """All closed reports and all closures that were undone, without their texts."""

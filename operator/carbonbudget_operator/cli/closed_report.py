@@ -17,8 +17,16 @@ from carbonbudget_operator.cli.common_options import OutputFormat, announce, fai
 from carbonbudget_operator.cli.covered_span import date_of
 from carbonbudget_operator.cli.output_files import written_whole
 from carbonbudget_operator.cli.report_numbers import coverage_lines
-from carbonbudget_operator.cli.report_output import HourlyFactors, print_report, span_of, write_numbers
-from carbonbudget_operator.cli.table_cells import csv_cells, printable_cell
+from carbonbudget_operator.cli.report_output import (
+    HourlyFactors,
+    HourlyZones,
+    ReportFormat,
+    print_report,
+    span_of,
+    write_numbers,
+)
+from carbonbudget_operator.cli.table_cells import printable_cell
+from carbonbudget_operator.csv_text import csv_cells
 
 Period = Annotated[str, typer.Argument(help="2026, 2026-Q1, 2026-01, 2026-W05 or 2026-01-15 (UTC).")]
 _MAX_REASON = 500
@@ -72,18 +80,21 @@ def closures(
 def show(
     where: SourceOptions,
     period: Period,
-    output: Annotated[OutputFormat, typer.Option("--output", "-o", help="table, json or csv.")] = OutputFormat.TABLE,
+    output: Annotated[
+        ReportFormat, typer.Option("--output", "-o", help="table, json, csv or html.")
+    ] = ReportFormat.TABLE,
     hourly_factors: HourlyFactors = None,
+    hourly_zones: HourlyZones = None,
 ) -> None:
     """Print a closed report as it was closed. What the ledger holds now plays no part."""
     span_of(period)
     with exit_without_answer():
         found = where.source().closed(period)
-    if output is OutputFormat.TABLE:
+    if output is ReportFormat.TABLE:
         print(f"{period} as closed on {date_of(found.closed_at)}, sha256 {printable_cell(found.digest)}")
     report = _parsed(found.text, period)
-    print_report(report, output, closed_sha256=found.digest)
-    write_numbers(report, hourly_factors)
+    print_report(report, output, closed_sha256=found.digest, period=period)
+    write_numbers(report, hourly_factors, hourly_zones)
 
 
 @with_source_options

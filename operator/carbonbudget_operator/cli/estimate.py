@@ -11,7 +11,8 @@ from typing import Annotated
 import typer
 
 from carbonbudget_operator.cli.common_options import OutputFormat, fail
-from carbonbudget_operator.cli.table_cells import csv_cells, rounded
+from carbonbudget_operator.cli.table_cells import rounded
+from carbonbudget_operator.csv_text import csv_cells
 
 
 def estimate(

@@ -19,7 +19,8 @@ from carbonbudget_operator.cli.answer_source_options import (
 )
 from carbonbudget_operator.cli.common_options import OutputFormat, fail
 from carbonbudget_operator.cli.covered_span import date_of
-from carbonbudget_operator.cli.table_cells import csv_cells, printable_cell
+from carbonbudget_operator.cli.table_cells import printable_cell
+from carbonbudget_operator.csv_text import csv_cells
 
 app = typer.Typer(
     help="Import figures that others measured, beside ours.",

@@ -13,7 +13,8 @@ from typing import Annotated
 import typer
 
 from carbonbudget_operator.cli.common_options import Config, OutputFormat, announce, code_of, fail
-from carbonbudget_operator.cli.table_cells import csv_cells, printable_cell
+from carbonbudget_operator.cli.table_cells import printable_cell
+from carbonbudget_operator.csv_text import csv_cells
 from carbonbudget_operator.settings import load_settings
 
 

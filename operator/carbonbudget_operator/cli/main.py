@@ -17,6 +17,7 @@ from carbonbudget_operator.cli.allocate import allocate
 from carbonbudget_operator.cli.check import check
 from carbonbudget_operator.cli.controller import controller
 from carbonbudget_operator.cli.estimate import estimate
+from carbonbudget_operator.cli.export import export
 from carbonbudget_operator.cli.factors import factors
 from carbonbudget_operator.cli.opencost_proxy_command import opencost_proxy
 from carbonbudget_operator.cli.release import release
@@ -37,6 +38,7 @@ app.command("allocate")(allocate)
 app.command("check")(check)
 app.command("factors")(factors)
 app.command("estimate")(estimate)
+app.command("export")(export)
 app.command("release")(release)
 app.command("opencost-proxy")(opencost_proxy)
 app.add_typer(report.app, name="report")

@@ -14,9 +14,16 @@ from carbonbudget_operator.cli.answer_source_options import (
     is_typed,
     with_source_options,
 )
-from carbonbudget_operator.cli.common_options import OutputFormat, fail, instant
+from carbonbudget_operator.cli.common_options import fail, instant
 from carbonbudget_operator.cli.covered_span import future_sentence
-from carbonbudget_operator.cli.report_output import HourlyFactors, print_report, span_of, write_numbers
+from carbonbudget_operator.cli.report_output import (
+    HourlyFactors,
+    HourlyZones,
+    ReportFormat,
+    print_report,
+    span_of,
+    write_numbers,
+)
 
 app = typer.Typer(help="Report a period's emissions, or close it.", invoke_without_command=True, add_completion=False)
 for name, command in (
@@ -38,11 +45,15 @@ def report(
     period: Annotated[str, typer.Option(help="2026, 2026-Q1, 2026-01, 2026-W05 or 2026-01-15 (UTC).")] = "",
     start: Annotated[str, typer.Option("--from", help="Start, instead of --period: 2026-11-23.")] = "",
     end: Annotated[str, typer.Option("--to", help="End, not included.")] = "",
-    output: Annotated[OutputFormat, typer.Option("--output", "-o", help="table, json or csv.")] = OutputFormat.TABLE,
+    output: Annotated[
+        ReportFormat, typer.Option("--output", "-o", help="table, json, csv or html.")
+    ] = ReportFormat.TABLE,
     details: Annotated[
         bool, typer.Option("--details", help="List each value that differs from the closed report.")
     ] = False,
     hourly_factors: HourlyFactors = None,
+    hourly_zones: HourlyZones = None,
+    compare: Annotated[bool, typer.Option("--compare", help="Also what changed since the period before.")] = False,
 ) -> None:
     """Both Scope 2 figures side by side, embodied apart, with coverage, data quality and every factor used."""
     if (below := typer_context.invoked_subcommand) is not None:
@@ -57,7 +68,7 @@ def report(
     if sentence := future_sentence(span[0], int(time.time())):
         fail(sentence)
     with exit_without_answer():
-        result = where.source().report(span, period)
-    where.announce(result.get("settings"), output)
-    print_report(result, output, details)
-    write_numbers(result, hourly_factors)
+        result = where.source().report(span, period, compare)
+    where.announce(result.get("settings"), output.announced)
+    print_report(result, output, details, period=period)
+    write_numbers(result, hourly_factors, hourly_zones)

@@ -9,14 +9,20 @@ from typing import Any, Final
 
 from carbonbudget_operator.cli.covered_span import CSV_COVERS, csv_covers
 from carbonbudget_operator.cli.external_lines import csv_line
-from carbonbudget_operator.cli.table_cells import csv_cells, csv_list
+from carbonbudget_operator.csv_text import csv_cells, csv_list
 
 COLUMNS: Final = (
     "it_energy_kwh", "facility_energy_kwh", "location_g", "market_g", "embodied_g", "measured_percent",
 )  # fmt: skip
 _FIGURES: Final = (*COLUMNS, "embodied_low_g", "embodied_high_g")
 _OF_A_LINE: Final = ("emissions_g", "note", "it_energy_low_kwh", "it_energy_high_kwh")
+_OF_A_CHANGE: Final = tuple(
+    f"{name}_{what}"
+    for name in ("energy_kwh", "location_g", "market_g", "embodied_g")
+    for what in ("before", "change", "change_percent")
+)
 _OF_THE_REPORT: Final = ("cluster", "basis", "coverage_percent", "factors", "closed_sha256", "settings")
+_ADDED: Final = ("unlabelled_energy_percent",)
 
 
 def print_csv(result: dict[str, Any], closed_sha256: str) -> None:
@@ -33,10 +39,26 @@ def print_csv(result: dict[str, Any], closed_sha256: str) -> None:
     ]  # fmt: skip
     said = csv_covers(result)
     writer = csv.writer(sys.stdout)
-    writer.writerow(["kind", "name", *_FIGURES, *CSV_COVERS, *_OF_A_LINE, *_OF_THE_REPORT])
+    writer.writerow(["kind", "name", *_FIGURES, *CSV_COVERS, *_OF_A_LINE, *_OF_THE_REPORT, *_ADDED, *_OF_A_CHANGE])
+    changes, labels = _changes(result), result.get("labels", {})
     for kind, name, figures in _lines(result):
         own, more = ([figures.get(column, "") for column in columns] for columns in (_FIGURES, _OF_A_LINE))
-        writer.writerow([*csv_cells([kind, name, *own, *said, *more]), *of_all])
+        change = changes.get((kind, name), {})
+        share = labels.get("unlabelled_energy_percent", "") if kind == "total" else figures.get("unlabelled", "")
+        added = ["" if (cell := change.get(column)) is None else cell for column in _OF_A_CHANGE]
+        writer.writerow([*csv_cells([kind, name, *own, *said, *more]), *of_all, *csv_cells([share, *added])])
+
+
+def _changes(result: dict[str, Any]) -> dict[tuple[str, str], dict[str, Any]]:
+    """The changes since the period before by the kind and name of their lines."""
+    change = result.get("change", {})
+    if not change.get("has_data"):
+        return {}
+    found = {("total", "total"): change["total"]}
+    found |= {("namespace", name): one for name, one in change["namespaces"].items()}
+    for key, values in change["labels"].items():
+        found |= {(f"label:{key}", value): one for value, one in values.items()}
+    return found
 
 
 def _lines(result: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -53,5 +75,26 @@ def _lines(result: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
         yield "energy", f"{line['domain']} by {line['method']}", {
             "it_energy_kwh": line["kwh"], "it_energy_low_kwh": line["low_kwh"], "it_energy_high_kwh": line["high_kwh"],
         }  # fmt: skip
+    yield from _label_lines(result)
     for row in result.get("external", ()):
         yield "external", *csv_line(row)
+
+
+def _label_lines(result: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Each value of the required labels, and the names that only the period before had."""
+    labels, change = result.get("labels", {}), result.get("change", {})
+    values = labels.get("values", {})
+    for key, rows in values.items():
+        share = labels["unlabelled_energy_percent_by_label"][key]
+        for row in rows:
+            figures = {
+                "it_energy_kwh": row["energy_kwh"], "location_g": row["location_g"], "market_g": row["market_g"],
+                "embodied_g": row["embodied_g"], "unlabelled": share if row["value"] == "__unlabelled__" else "",
+            }  # fmt: skip
+            yield f"label:{key}", row["value"], figures
+    if change.get("has_data"):
+        for name in sorted(change["namespaces"].keys() - result["namespaces"].keys()):
+            yield "namespace", name, {}
+        for key, found in change["labels"].items():
+            for value in sorted(found.keys() - {row["value"] for row in values.get(key, ())}):
+                yield f"label:{key}", value, {}

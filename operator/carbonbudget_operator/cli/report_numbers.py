@@ -11,11 +11,13 @@ from typing import Any
 from carbonbudget_operator.cli.common_options import fail
 from carbonbudget_operator.cli.covered_span import date_of
 from carbonbudget_operator.cli.output_files import written_whole
-from carbonbudget_operator.cli.table_cells import csv_cells
+from carbonbudget_operator.csv_text import csv_cells
+from carbonbudget_operator.decimal_text import grams, kilowatt_hours
 
 _HOUR_COLUMNS = (
     "hour", "factor", "basis", "g_per_kwh", "other_g_per_kwh", "pue", "it_energy_uj", "location_ug",
 )  # fmt: skip
+_ZONE_COLUMNS = ("hour", "zone", "it_energy_kwh", "facility_energy_kwh", "it_energy_uj", "location_g")
 
 
 def coverage_lines(report: Mapping[str, Any]) -> Iterator[str]:
@@ -68,6 +70,31 @@ def write_hours(report: Mapping[str, Any], file: Path) -> None:
             mg, other_mg, energy_uj, location_ug = factor["hours"][hour]
             other = "" if other_mg is None else _grams(other_mg)
             cells = [hour, name, factor["basis"], _grams(mg), other, factor["pue"], energy_uj, location_ug]
+            writer.writerow(csv_cells(cells))
+
+
+def write_zones(report: Mapping[str, Any], file: Path) -> None:
+    """The energy of each grid zone in each hour as CSV; ends the command where the report has no hourly numbers.
+
+    `facility_energy_kwh` is the IT energy times the PUE. The zone is empty for hours that an earlier version valued.
+    """
+    if "location_factors" not in report:
+        fail("that report has no hourly numbers: an earlier version made it, which stored none")
+    sums: dict[tuple[str, str], list[Decimal]] = {}
+    for factor in report["location_factors"].values():
+        pue = Decimal(factor["pue"])
+        for hour, (_, _, energy_uj, location_ug) in factor["hours"].items():
+            found = sums.setdefault((hour, factor.get("zone", "")), [Decimal(0)] * 3)
+            for column, figure in enumerate((Decimal(energy_uj), energy_uj * pue, Decimal(location_ug))):
+                found[column] += figure
+    with written_whole(file) as partial, partial.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(_ZONE_COLUMNS)
+        for (hour, zone), (it_uj, facility_uj, location_ug) in sorted(sums.items()):
+            cells = (
+                hour, zone, kilowatt_hours(int(it_uj)), kilowatt_hours(round(facility_uj)), int(it_uj),
+                grams(int(location_ug)),
+            )  # fmt: skip
             writer.writerow(csv_cells(cells))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -13,12 +14,17 @@ from carbonbudget_operator.cli.answer_source_options import exit_on_unknown_answ
 from carbonbudget_operator.cli.common_options import OutputFormat, fail
 from carbonbudget_operator.cli.covered_span import covers_line, date_of
 from carbonbudget_operator.cli.external_lines import print_external
+from carbonbudget_operator.cli.report_change import change_lines, label_lines
 from carbonbudget_operator.cli.report_csv import COLUMNS, print_csv
-from carbonbudget_operator.cli.report_numbers import coverage_lines, number_line, write_hours
+from carbonbudget_operator.cli.report_numbers import coverage_lines, number_line, write_hours, write_zones
 from carbonbudget_operator.cli.table_cells import print_table, printable_cell, rounded
 
 HourlyFactors = Annotated[
     Path | None, typer.Option("--hourly-factors", help="Also write each factor's number in each hour, CSV; a new file.")
+]
+HourlyZones = Annotated[
+    Path | None,
+    typer.Option("--hourly-zones", help="Also write the kWh of each grid zone in each hour, CSV; a new file."),
 ]
 _OWNERS: Final = {"owned": "nodes owned", "cloud": "nodes of clouds", "leased": "nodes leased"}
 
@@ -33,17 +39,38 @@ def span_of(period: str) -> tuple[int, int]:
         fail(str(error), code=2)
 
 
-def print_report(result: dict[str, Any], output: OutputFormat, details: bool = False, closed_sha256: str = "") -> None:
+class ReportFormat(StrEnum):
+    """How a report is written."""
+
+    TABLE = "table"
+    JSON = "json"
+    CSV = "csv"
+    HTML = "html"
+
+    @property
+    def announced(self) -> OutputFormat:
+        """The format by which settings are announced: JSON holds them."""
+        return OutputFormat.JSON if self is ReportFormat.JSON else OutputFormat.TABLE
+
+
+def print_report(
+    result: dict[str, Any], output: ReportFormat, details: bool = False, closed_sha256: str = "", period: str = ""
+) -> None:
     """A report as it is asked for; `details` lists each value that differs from the closed one.
 
+    `period` is its name, empty for a span by its ends.
     `closed_sha256` is of the report itself, where it is printed as it was closed.
     """
-    if output is OutputFormat.JSON:
+    if output is ReportFormat.JSON:
         print(json.dumps(result, indent=2))
         return
     with exit_on_unknown_answer():
-        if output is OutputFormat.CSV:
+        if output is ReportFormat.CSV:
             print_csv(result, closed_sha256)
+        elif output is ReportFormat.HTML:
+            from carbonbudget_operator.cli.report_html import report_html  # `--help` should not wait for it
+
+            print(report_html(result, period, closed_sha256))
         else:
             _print(result, details)
 
@@ -87,6 +114,8 @@ def _print(result: dict[str, Any], details: bool) -> None:
             f"no agent runs on up to {nodes} nodes ({printable_cell(what)}): what ran there is in no figure, nor "
             "in the coverage"
         )
+    for line in [*label_lines(result), *change_lines(result)]:
+        print(printable_cell(line))
     numbers = result.get("location_factors", {})  # a report that an earlier version closed has none
     for factor in result["factors"]:
         print(f"factor: {printable_cell(factor)}")
@@ -109,12 +138,16 @@ def _print(result: dict[str, Any], details: bool) -> None:
         )
 
 
-def write_numbers(result: dict[str, Any], file: Path | None) -> None:
-    """The hourly numbers of the factors, where they are asked for."""
-    if file is not None:
+def write_numbers(result: dict[str, Any], factors: Path | None, zones: Path | None = None) -> None:
+    """The hourly numbers of the factors and of the zones, to the files that are asked for."""
+    if factors is not None:
         with exit_on_unknown_answer():
-            write_hours(result, file)
-        print(f"{printable_cell(str(file))}: each factor's number in each hour", file=sys.stderr)
+            write_hours(result, factors)
+        print(f"{printable_cell(str(factors))}: each factor's number in each hour", file=sys.stderr)
+    if zones is not None:
+        with exit_on_unknown_answer():
+            write_zones(result, zones)
+        print(f"{printable_cell(str(zones))}: the energy of each grid zone in each hour", file=sys.stderr)
 
 
 def _print_inventory(inventory: list[dict[str, Any]]) -> None:

@@ -1,9 +1,8 @@
-"""Cells of tables and of CSV files as text that is safe to show, and a table printed as wide as it is."""
+"""Cells of tables as text that is safe to show, and a table printed as wide as it is."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
 from carbonbudget_operator.logs import MAX_LINE
@@ -13,33 +12,11 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 _ANY_WIDTH: Final = 100_000  # rich measures within a width
-_FORMULA: Final = ("=", "+", "-", "@")
 
 
 def printable_cell(text: object) -> str:
     """Any text as one line of a terminal, a log or a CSV file may have it."""
     return printable(str(text), MAX_LINE)
-
-
-def csv_cells(cells: Iterable[object]) -> list[str]:
-    """A row whose texts no spreadsheet takes for formulas: those are set behind an apostrophe."""
-    return [
-        f"'{text}" if text.startswith(_FORMULA) and not _is_number(text) else text
-        for text in map(printable_cell, cells)
-    ]
-
-
-def csv_list(texts: Iterable[object]) -> str:
-    """Several texts as one cell, which is not cut however many they are."""
-    return "; ".join(csv_cells(texts))
-
-
-def _is_number(text: str) -> bool:
-    try:
-        Decimal(text)
-    except InvalidOperation:
-        return False
-    return True
 
 
 def rounded(figure: object) -> str:

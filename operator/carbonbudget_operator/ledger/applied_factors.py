@@ -18,7 +18,7 @@ class AppliedFactors:
     `factor` is its sentence in the rows. `mg_per_kwh` (mgCO2e/kWh) is of `basis`, lifecycle or direct.
     `other_mg` is the same source's figure of the other basis, None where it has none.
     `energy_uj` is IT energy, and `location_ug` its location-based emissions: the sum of `values` products, each rounded
-    to whole micrograms.
+    to whole micrograms. `zone` is the grid zone of the nodes; empty in hours that an earlier version stored.
     """
 
     hour: int
@@ -30,6 +30,7 @@ class AppliedFactors:
     energy_uj: int
     location_ug: int
     values: int
+    zone: str = ""
 
     @property
     def sums(self) -> tuple[int, int, int]:

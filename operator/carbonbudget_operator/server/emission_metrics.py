@@ -14,6 +14,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from carbonbudget_operator.answers.emission_rates import COMPONENTS, HourEmissions, accounted, emission_rates
+from carbonbudget_operator.answers.required_labels import RequiredLabels
 from carbonbudget_operator.ledger.valued_rows import ENERGY_UJ
 from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
 
@@ -21,23 +22,30 @@ _MICRO = 1_000_000
 _HOUR = 3600
 # The hour that is shown begins one to two hours ago while agents report; a late one may take another hour.
 _STALE_SECONDS = 4 * _HOUR
+_ANY = "__any__"
 
 
 class EmissionMetrics(Collector):
     """The gauges; `step` reads the ledger when the hour has changed, so that a scrape reads nothing."""
 
     def __init__(
-        self, book: ValuedReader, label_keys: Sequence[str], most: int, now: Callable[[], float] = time.time
-    ) -> None:
-        """`most`: values of `namespace`, and of each label, that have series of their own. `now` gives UTC seconds."""
+        self, book: ValuedReader, label_keys: Sequence[str], most: int, now: Callable[[], float] = time.time,
+        required_keys: Sequence[str] = (),
+    ) -> None:  # fmt: skip
+        """`most`: values of `namespace`, and of each label, that have series of their own. `now` gives UTC seconds.
+
+        `required_keys` are the labels that every pod should have.
+        """
         self._now = now
-        self._book, self._keys, self._most = book, label_keys, most
+        self._book, self._keys, self._most, self._required = book, label_keys, most, required_keys
         self._rates: HourEmissions | None = None
 
     async def step(self) -> None:
         """Bring them up to date. Raises LedgerError."""
         known = "" if self._rates is None else self._rates.version
-        found = await asyncio.to_thread(emission_rates, self._book, self._keys, self._most, known)
+        found = await asyncio.to_thread(
+            emission_rates, self._book, self._keys, self._most, known, required_keys=self._required
+        )
         self._rates = found or self._rates
 
     def describe(self) -> Iterator[Metric]:
@@ -102,8 +110,22 @@ class EmissionMetrics(Collector):
             "carbonbudget_measured_ratio", "Share of the hour's energy that a meter measured; the rest is modelled.",
             rates.measured_percent / 100,
         )  # fmt: skip
+        if rates.required.pods_uj and rates.required.keys:
+            yield _unlabelled(rates.required)
         if rates.coverage_percent is not None:
             yield GaugeMetricFamily(
                 "carbonbudget_coverage_ratio", "Share of the hour's node-time that was reported.",
                 rates.coverage_percent / 100,
             )  # fmt: skip
+
+
+def _unlabelled(required: RequiredLabels) -> Metric:
+    """One series for each required label, and one for pods that lack any of them."""
+    family = GaugeMetricFamily(
+        "carbonbudget_unlabelled_energy_ratio",
+        "Share of the pods' energy of the hour that is of pods without a required label.",
+        labels=["label"],
+    )
+    for key, without_uj in {_ANY: required.without_uj, **required.without_each_uj}.items():
+        family.add_metric([key], without_uj / required.pods_uj)
+    return family

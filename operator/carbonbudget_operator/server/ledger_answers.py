@@ -129,7 +129,7 @@ def _allocation(answers: LedgerAnswers, question: Question) -> bytes:
     found = allocation_json(
         group_rows(answers.queries.rows(*span, needs_nodes(fields, filters)), fields, filters), span
     )
-    return json.dumps(found | {"settings": answers.settings.source}).encode()
+    return json.dumps(found | {"cluster": answers.settings.cluster, "settings": answers.settings.source}).encode()
 
 
 def _report(answers: LedgerAnswers, question: Question) -> bytes:
@@ -138,9 +138,12 @@ def _report(answers: LedgerAnswers, question: Question) -> bytes:
     if span[0] >= span[1]:
         raise Refusal(400, "malformed", "give period, or from and to, and from before to")
     engine = answers.queries.book.engine
-    return json.dumps(
-        refused(lambda: report_closing.period_report(engine, answers.settings, span, question.now, period))
-    ).encode()
+    made = refused(
+        lambda: report_closing.period_report(
+            engine, answers.settings, span, question.now, period, compare=bool(question.given.get("compare"))
+        )
+    )
+    return json.dumps(made).encode()
 
 
 def _closures(answers: LedgerAnswers, _: Question) -> bytes:

@@ -81,7 +81,9 @@ async def run(settings: Settings, host: str, port: int, log_level: str, log_form
         pools.upkeep, client, settings.cluster, registry, more=server.nodes_without_agent, pods_on=pods.count_on
     )
     WatchMetrics(registry, client.watches)
-    emitted = EmissionMetrics(pools.book, server.metric_labels, server.metric_values)
+    emitted = EmissionMetrics(
+        pools.book, server.metric_labels, server.metric_values, required_keys=settings.reports.required_labels
+    )
     registry.register(emitted)
     grid = IntensityPoller(pools.upkeep, settings, registry)
     receiver = ReportReceiver(

@@ -107,8 +107,9 @@ class Valuer:
                     previous = sums.get((hour, place.why))
                     energy_uj, before_ug, values = (0, 0, 0) if previous is None else previous.sums
                     sums[hour, place.why] = AppliedFactors(
-                        hour, place.why, *numbers, energy_uj + domain.measured_uj, before_ug + ug, values + 1
-                    )
+                        hour, place.why, *numbers, energy_uj + domain.measured_uj, before_ug + ug, values + 1,
+                        place.grid_zone or place.zone,
+                    )  # fmt: skip
         return [one for _, one in sorted(sums.items())]
 
     def _value(self, slices: Sequence[_Placed], by_node: bool) -> list[ValuedRow]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 from fastapi import APIRouter, Depends, Query, Response
 
@@ -33,9 +33,12 @@ def report_routes(asking: QueryHandling) -> APIRouter:
         period: Annotated[str, Query(max_length=32)] = "",
         start: Annotated[int, Query(alias="from", ge=0, le=_LATEST)] = 0,
         end: Annotated[int, Query(alias="to", ge=0, le=_LATEST)] = 0,
+        compare: Annotated[Literal["", "previous"], Query()] = "",
         asker: QueryCaller = known,
     ) -> Response:
-        return await asker.answer_all("report", long=True, period=period, start=start, end=end)
+        return await asker.answer_all(
+            "report", long=True, period=period, start=start, end=end, compare=compare == "previous"
+        )
 
     @router.get("/v1/report/closures")
     async def closures(asker: QueryCaller = known) -> Response:

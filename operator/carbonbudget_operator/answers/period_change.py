@@ -1,0 +1,74 @@
+"""A report's figures beside those of the period before, in total, by namespace and by label. Pure.
+
+The change is no part of a closed report: it also depends on the other period, whose figures may be revised.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from carbonbudget_operator.decimal_text import grams, kilowatt_hours
+
+# The name of a figure here, its key in a total or namespace, its key in a label's value, and how it is written.
+_FIGURES: Final = (
+    ("energy_kwh", "it_energy_uj", "energy_uj", kilowatt_hours),
+    ("location_g", "location_ug", "location_ug", grams),
+    ("market_g", "market_ug", "market_ug", grams),
+    ("embodied_g", "embodied_ug", "embodied_ug", grams),
+)
+
+
+def period_change(
+    report: Mapping[str, Any], before: Mapping[str, Any], before_has_data: bool, over: bool
+) -> dict[str, object]:
+    """What `report` has more or less than `before`, two reports in their JSON form.
+
+    `over`: whether the report's period is over; else a part of a period stands beside a whole one. Where nothing was
+    reported in the period before there are no changes, because no data are not zero emissions.
+    """
+    found: dict[str, object] = {
+        "from": before["from"], "to": before["to"], "has_data": before_has_data, "over": over,
+        "coverage_percent": before["coverage_percent"],
+    }  # fmt: skip
+    if not before_has_data:
+        return found
+    labels, labels_before = (one.get("labels", {}).get("values", {}) for one in (report, before))
+    return found | {
+        "total": _change(report["total"], before["total"], False),
+        "namespaces": _changes(report["namespaces"], before["namespaces"], False),
+        "labels": {
+            key: _changes(_by_value(values), _by_value(labels_before.get(key, ())), True)
+            for key, values in labels.items()
+        },
+    }
+
+
+def _by_value(rows: Any) -> dict[str, Any]:
+    return {row["value"]: row for row in rows}
+
+
+def _changes(now: Mapping[str, Any], before: Mapping[str, Any], of_label: bool) -> dict[str, object]:
+    """By name, also of those that only one of the two periods has; in the order of today's, then by name."""
+    names = [*now, *sorted(before.keys() - now.keys())]
+    return {name: _change(now.get(name, {}), before.get(name, {}), of_label) for name in names}
+
+
+def _change(now: Mapping[str, Any], before: Mapping[str, Any], of_label: bool) -> dict[str, object]:
+    found: dict[str, object] = {}
+    for name, key, label_key, written in _FIGURES:
+        column = label_key if of_label else key
+        new, old = int(now.get(column, 0)), int(before.get(column, 0))
+        found[name] = written(new)
+        found[f"{name}_before"] = written(old)
+        found[f"{name}_change"] = f"-{written(old - new)}" if new < old else written(new - old)
+        found[f"{name}_change_percent"] = _percent(new - old, old)
+    return found
+
+
+def _percent(change: int, before: int) -> str | None:
+    """With one decimal, half away from zero; None where there was nothing before."""
+    if not before:
+        return None
+    tenths = (abs(change) * 2000 + before) // (2 * before)
+    return f"{'-' if change < 0 and tenths else ''}{tenths // 10}.{tenths % 10}"

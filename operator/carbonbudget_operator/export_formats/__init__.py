@@ -1,0 +1,1 @@
+"""Renderers of `carbonbudget export`: rows of allocations in, the text of a file format out. Pure."""

@@ -1,4 +1,4 @@
-"""Answers of /api/v1, as its OpenAPI document describes them.
+"""Answers of /api/v1 about emissions, the caller and the server, and errors, as its OpenAPI document describes them.
 
 A figure is there twice: as a number, for charts, and as a string of an integer in the smallest unit, which is exact
 where numbers end at 2**53.

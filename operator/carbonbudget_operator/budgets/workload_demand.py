@@ -1,4 +1,4 @@
-"""The expected emissions of new work: requests x duration x the emissions of such nodes, or those of its former runs.
+"""What the pods of new work reserve, what that emits in a duration at given rates, and durations as people write them.
 
 Integers: millicores, thousandths of a GPU, seconds, micrograms. A projection is rounded up: it is compared with what
 is left. It counts idle and overhead whatever a budget includes, since a request reserves them.

@@ -1,6 +1,6 @@
-"""Annotations of workloads that run: emissions, budget and state, as the statuses of budgets give them.
+"""Computes the annotations of workloads that run (emissions, budget, state) from the statuses of all budgets.
 
-No I/O and no clock.
+No I/O and no clock; workload_annotator.py writes them.
 """
 
 from __future__ import annotations

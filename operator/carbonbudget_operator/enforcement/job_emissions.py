@@ -1,7 +1,7 @@
 """Emissions of a finished Job: the question to the server, and the annotations and Event made of its answer.
 
-No I/O and no clock; job_figure_writer.py sends and writes them. A figure is provisional until the last hour of the Job
-is over, since pods that start later in that hour share its idle energy and overhead. Then it is final.
+No I/O and no clock; job_figure_writer.py sends and writes them. A figure is provisional until the Job's last hour is
+over, since pods that start later in that hour share its idle energy and overhead. Then it is final.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -15,6 +16,7 @@ from carbonbudget_operator.exports.export_loop import Exports
 from carbonbudget_operator.exports.target_http import TargetHttp
 from carbonbudget_operator.exports.target_sender import TargetSender
 from carbonbudget_operator.ledger.booking import Booker
+from carbonbudget_operator.ledger.valued_rows import COLUMNS, ValuedRow
 from carbonbudget_operator.settings import Settings
 from carbonbudget_operator.valued_hours.upkeep_steps import UpkeepSteps
 from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
@@ -27,16 +29,20 @@ def full_hour_ago(hours: int) -> int:
     return int(time.time()) // HOUR * HOUR - hours * HOUR
 
 
-def settings_of(*targets: dict[str, object], **carbon: object) -> Settings:
-    return Settings.model_validate({"carbon": {"zone": "DE", "pue": 1.2, **carbon}, "exports": list(targets)})
+def settings_of(*targets: dict[str, object], allocation: dict[str, object] | None = None, **carbon: object) -> Settings:
+    given = {"carbon": {"zone": "DE", "pue": 1.2, **carbon}, "allocation": allocation or {}, "exports": list(targets)}
+    return Settings.model_validate(given)
 
 
-def fill(engine: sa.Engine, first: int, hours: int, pods: dict[str, int] | None = None, namespace: str = "team-a",
-         node: str = "node-1", labels: dict[str, str] | None = None) -> None:  # fmt: skip
+def fill(
+    engine: sa.Engine, first: int, hours: int, pods: dict[str, int] | None = None, namespace: str = "team-a",
+    node: str = "node-1", labels: dict[str, str] | None = None, cluster: str = "default",
+) -> None:  # fmt: skip
     """One window in each hour: a tenth of a kWh and an odd rest, a third of it idle."""
     pods = pods or {"p": 240 * 10**9 + 7, "q": 10**9 + 1}
-    book(Booker(engine), *(a_report(first + n * HOUR, node, pods, idle_uj=120 * 10**9 + 5, namespace=namespace,
-                                    labels=labels) for n in range(hours)))  # fmt: skip
+    for n in range(hours):
+        report = a_report(first + n * HOUR, node, pods, idle_uj=120 * 10**9 + 5, namespace=namespace, labels=labels)
+        book(Booker(engine), replace(report, cluster=cluster))
 
 
 def upkeep(engine: sa.Engine, settings: Settings, now: int) -> None:
@@ -87,3 +93,17 @@ def by_workload(rows: Iterable[dict[str, Any]], value: str) -> dict[tuple[str, s
         key = (row["namespace"], row.get("workload") or row["namespace"])
         found[key] = found.get(key, 0) + row[value]
     return found
+
+
+HOSTILE = (
+    "a,b", "a b", "a=b", 'say "hi"', "back\\slash", "ends\\", "\\,", "line\nbreak", "tab\there", "\u202eright", "מימין",
+    "x" * 253, "%41", "#comment", "'", "{a=\"b\"}", " lead", "trail ", "--", "\x00nul", "ü🌍", "\u2028",
+)  # fmt: skip
+
+
+def hour_rows(figures: Iterable[tuple[str, str, int]]) -> list[ValuedRow]:
+    """Valued rows by namespace, workload and a number from which all its figures are made."""
+    return [
+        ValuedRow(0, HOUR, "", "", namespace, workload, {}, [number + n for n in range(COLUMNS)], frozenset())
+        for namespace, workload, number in figures
+    ]

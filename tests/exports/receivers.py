@@ -104,7 +104,7 @@ class VictoriaMetrics(Receiver):
         """Every stored sample of the series: metric, values, timestamps in ms."""
         self.get_text("/internal/force_flush")
         text = self.get_text("/api/v1/export", **{"match[]": match})
-        return [json.loads(line) for line in text.splitlines()]
+        return [json.loads(line) for line in text.split("\n") if line]
 
     def get_text(self, path: str, **fields: str) -> str:
         with urllib.request.urlopen(f"{self.url}{path}?{urllib.parse.urlencode(fields)}", timeout=10) as answer:

@@ -4,8 +4,25 @@ from __future__ import annotations
 
 import pytest
 import sqlalchemy as sa
-from tests.exports.exporting import HOUR, Export, allocated, by_workload, fill, full_hour_ago, settings_of, upkeep
+from tests.exports.exporting import (
+    HOSTILE,
+    HOUR,
+    Export,
+    allocated,
+    by_workload,
+    fill,
+    full_hour_ago,
+    hour_rows,
+    settings_of,
+    upkeep,
+)
 from tests.exports.receivers import InfluxServer
+
+from carbonbudget_operator.answers.grouping import AllocationGroup
+from carbonbudget_operator.exports.exported_rows import exported_rows
+from carbonbudget_operator.exports.line_protocol import LineProtocol, tag_value
+from carbonbudget_operator.exports.target_http import TargetAway, TargetHttp
+from carbonbudget_operator.settings import Settings
 
 HOURS = 5
 
@@ -48,3 +65,143 @@ async def test_the_sums_are_those_of_carbonbudget_allocate(engine: sa.Engine, em
         first + n * HOUR for n in range(HOURS)
     }
     assert (export.count("lag_seconds"), export.count("hours_waiting"), export.count("failures_total")) == (0, 0, 0)
+
+
+async def sent(engine: sa.Engine, settings: Settings, now: int) -> Export:
+    upkeep(engine, settings, now)
+    export = Export(engine, settings)
+    assert await export.step(now) is False
+    await export.close()
+    return export
+
+
+def agrees(influx: InfluxServer, own: dict[tuple[str, str], AllocationGroup]) -> bool:
+    """Whether the database has the ledger's location-based emissions, and nothing else that is above 0."""
+    points = influx.ask("SELECT * FROM carbonbudget_emissions WHERE accounting = 'LocationBased'")
+    found = {key: ug for key, ug in by_workload(points, "micrograms").items() if ug}
+    return found == {key: group.location_ug for key, group in own.items() if group.location_ug}
+
+
+async def test_a_change_of_settings_replaces_the_points_of_the_same_hours(
+    engine: sa.Engine, empty: InfluxServer
+) -> None:
+    first = full_hour_ago(HOURS + 2)
+    now, span = first + HOURS * HOUR + 1000, (first, first + HOURS * HOUR)
+    before, after = settings_of(target(empty)), settings_of(target(empty), pue=1.7)
+    fill(engine, first, HOURS)
+    await sent(engine, before, now)
+    assert agrees(empty, allocated(engine, before, *span))
+    points = len(empty.ask("SELECT * FROM carbonbudget_emissions WHERE micrograms > 0"))
+    await sent(engine, after, now + 60)
+    assert agrees(empty, allocated(engine, after, *span))
+    assert not agrees(empty, allocated(engine, before, *span))
+    assert len(empty.ask("SELECT * FROM carbonbudget_emissions WHERE micrograms > 0")) == points
+
+
+async def test_rows_that_vanish_from_a_restated_hour_become_0(engine: sa.Engine, empty: InfluxServer) -> None:
+    first = full_hour_ago(4)
+    now = first + 2 * HOUR + 1000
+    fill(engine, first, 2)
+    fill(engine, first, 2, {"s": 5 * 10**9}, namespace="kube-system", node="node-2")
+    before = settings_of(target(empty))
+    after = settings_of(target(empty), allocation={"shared": {"kube-system": "proportional"}})
+    own = allocated(engine, after, first, first + 2 * HOUR)
+    assert "kube-system" not in {namespace for namespace, _ in own}
+    await sent(engine, before, now)
+    assert any(point["microjoules"] for point in empty.ask(
+        "SELECT * FROM carbonbudget_energy WHERE namespace = 'kube-system'"))  # fmt: skip
+    await sent(engine, after, now + 60)
+    gone = empty.ask("SELECT * FROM carbonbudget_energy WHERE namespace = 'kube-system'")
+    assert {(point["microjoules"], point["kwh"]) for point in gone} == {(0, 0)}
+    assert agrees(empty, own)
+
+
+async def test_a_late_report_sends_its_hour_again_and_no_other(engine: sa.Engine, empty: InfluxServer) -> None:
+    first = full_hour_ago(HOURS + 2)
+    now = first + HOURS * HOUR + 1000
+    settings = settings_of(target(empty))
+    fill(engine, first, HOURS)
+    whole = (await sent(engine, settings, now)).count("rows_total")
+    fill(engine, first + HOUR, 1, {"late": 77}, node="node-2")
+    again = await sent(engine, settings, now + 60)
+    assert 0 < again.count("rows_total") < whole
+    assert agrees(empty, allocated(engine, settings, first, first + HOURS * HOUR))
+    assert (await sent(engine, settings, now + 120)).count("rows_total") == 0
+
+
+async def test_the_same_figures_by_another_derivation_are_not_sent_again(
+    engine: sa.Engine, empty: InfluxServer
+) -> None:
+    """Such as a supplier's factor of a zone in which there is no node."""
+    first = full_hour_ago(3)
+    fill(engine, first, 1)
+    rate = {"g_per_kwh": 700, "zone": "FR", "source": "bill", "year": 2025}
+    await sent(engine, settings_of(target(empty)), first + 2 * HOUR)
+    other = settings_of(target(empty), market={"residual_mixes": [rate]})
+    export = await sent(engine, other, first + 2 * HOUR + 60)
+    assert (export.count("rows_total"), export.count("hours_waiting")) == (0, 0)
+
+
+async def test_labels_of_the_settings_become_tags(engine: sa.Engine, empty: InfluxServer) -> None:
+    first = full_hour_ago(3)
+    key = "app.kubernetes.io/name"
+    fill(engine, first, 1, {"p": 1000}, labels={key: "a b", "other": "x"})
+    settings = settings_of(target(empty, labels=[key, "absent"]))
+    await sent(engine, settings, first + 2 * HOUR)
+    points = empty.ask("SELECT * FROM carbonbudget_energy WHERE namespace = 'team-a'")
+    assert {point["label_app_kubernetes_io_name"] for point in points} == {"a b"}
+    assert not {"label_other", "label_absent"} & points[0].keys()
+
+
+async def test_a_new_hour_does_not_wait_for_upkeep(engine: sa.Engine, empty: InfluxServer) -> None:
+    """After an upgrade upkeep values two years again, the oldest hour first."""
+    first = full_hour_ago(3)
+    fill(engine, first, 1)
+    settings = settings_of(target(empty))
+    export = Export(engine, settings)
+    await export.step(first + HOUR + 899)
+    assert export.count("hours_waiting") == 0  # late windows may come
+    await export.step(first + HOUR + 900)
+    assert (export.count("hours_waiting"), export.count("rows_total")) == (1, 0)
+    await export.step(first + HOUR + 930)
+    await export.step(first + HOUR + 960)
+    assert (export.count("hours_waiting"), export.count("failures_total")) == (0, 0)
+    assert agrees(empty, allocated(engine, settings, first, first + HOUR))
+    await export.close()
+
+
+async def test_a_target_gets_hours_from_before_its_first_start_as_far_as_it_says(
+    engine: sa.Engine, empty: InfluxServer
+) -> None:
+    first = full_hour_ago(30)
+    now = first + 28 * HOUR
+    fill(engine, first, 26)
+    settings = settings_of(target(empty, backfill_days=1))
+    await sent(engine, settings, now)
+    assert min(point["time"] for point in empty.ask("SELECT * FROM carbonbudget_energy")) == first + 4 * HOUR
+    await sent(engine, settings_of(target(empty, backfill_days=2)), now)
+    assert min(point["time"] for point in empty.ask("SELECT * FROM carbonbudget_energy")) == first + 4 * HOUR
+    await sent(engine, settings_of(target(empty, backfill_days=2, name="again")), now)
+    assert min(point["time"] for point in empty.ask("SELECT * FROM carbonbudget_energy")) == first
+
+
+async def test_hostile_names_are_read_back_as_they_were(empty: InfluxServer) -> None:
+    made = LineProtocol("cl,us ter")
+    rows = exported_rows(hour_rows(("team", f"Job/{name}", 10 + n) for n, name in enumerate(HOSTILE)), {})
+    http = TargetHttp(settings_of(target(empty)).exports[0], empty.url + "/write", made.headers)
+    assert await http.send(made.body(list(made.pieces(HOUR, rows, 1)))) is None
+    await http.close()
+    points = empty.ask("SELECT * FROM carbonbudget_energy WHERE component = 'Dynamic'")
+    assert {tag_value(point["workload"]): point["microjoules"] for point in points} == {
+        f"Job/{name}": 10 + n for n, name in enumerate(HOSTILE)
+    }
+    assert {point["cluster"] for point in points} == {"cl,us ter"}
+
+
+async def test_an_address_that_answers_but_is_no_database_takes_nothing(empty: InfluxServer) -> None:
+    settings = settings_of(target(empty, database="absent"))
+    http = TargetHttp(settings.exports[0], empty.url + "/write", LineProtocol.headers)
+    body = LineProtocol.body([b"a,b=c d=1 5"])
+    with pytest.raises(TargetAway, match=r"it answers 404: .*database not found.*check its url, database"):
+        await http.send(body)
+    await http.close()

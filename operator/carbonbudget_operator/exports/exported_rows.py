@@ -73,8 +73,12 @@ def content_digest(rows: ExportedRows) -> str:
 
 
 def with_vanished(rows: ExportedRows, earlier: Iterable[Tags]) -> dict[Tags, Sequence[int]]:
-    """The rows, and zeros for those that were sent earlier and are not among them any more."""
-    return dict.fromkeys(earlier, NOTHING) | dict(rows)
+    """The rows, and zeros for those that were sent earlier and are not among them any more.
+
+    In the order of tags, always: a batch that the target has is skipped by its number.
+    """
+    found = dict.fromkeys(earlier, NOTHING) | dict(rows)
+    return {tags: found[tags] for tags in sorted(found)}
 
 
 def packed(tags: Iterable[Tags]) -> bytes:

@@ -116,7 +116,7 @@ class HourPlanner:
         rows = exported_rows(unit.rows, self._labels)
         version, digest, present = self._version(signature), content_digest(rows), packed(rows)
         if state is None:
-            return HourContent(HourState(version, 1, digest, False), rows, present)
+            return HourContent(HourState(version, 1, digest, False), with_vanished(rows, ()), present)
         same = state.digest == digest
         revision = state.revision if same else state.revision + 1
         return HourContent(

@@ -17,7 +17,7 @@ CHART_KEYS: Final = frozenset({
     "windowSeconds", "logFormat", "images", "agent", "certificates", "networkPolicy", "monitoring",
     "carbon.keysSecret", "enforcement.exemptNamespaces", "enforcement.controllerAccounts",
     "enforcement.resumeJitterSeconds", "server.persistence", "server.database", "server.replicas", "server.podDays",
-    "server.keepMonths", "server.metricLabels", "server.metricValues", "server.maxNodeWatts", "server.resources",
+    "server.keepMonths", "server.exportsSecret", "server.metricLabels", "server.metricValues", "server.maxNodeWatts", "server.resources",
     "server.nodeSelector", "server.tolerations",
     "controller.freshForSeconds", "controller.resources", "controller.nodeSelector", "controller.tolerations",
     "admission.replicas", "admission.timeoutSeconds", "admission.resources", "admission.nodeSelector",

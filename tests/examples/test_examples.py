@@ -36,6 +36,7 @@ RUN_BY = {
     "13-dated-values": "tests/e2e/test_chart.py::test_dated_values_reach_the_server_as_they_are",
     "14-audit": "tests/docs/test_audit.py::test_every_command_of_the_page_runs_as_it_is_written",
     "15-monitoring": "tests/docs/test_chart_values.py::test_the_monitoring_example_brings_monitors_and_dashboards",
+    "16-exports": "tests/exports/test_exports_chart.py::test_the_example_gives_the_server_what_its_targets_need",
     "operations": "tests/docs/test_operations.py::test_a_copy_is_made_restored_and_taken_back_to_an_earlier_schema",
 }
 NUMBERED = sorted(folder.name for folder in EXAMPLES.iterdir() if folder.name[0].isdigit())

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
+
 import pytest
 import sqlalchemy as sa
+from prometheus_client import CollectorRegistry
 from tests.exports.exporting import (
     HOSTILE,
     HOUR,
@@ -19,10 +23,12 @@ from tests.exports.exporting import (
 from tests.exports.receivers import InfluxServer
 
 from carbonbudget_operator.answers.grouping import AllocationGroup
+from carbonbudget_operator.exports.export_loop import Exports
 from carbonbudget_operator.exports.exported_rows import exported_rows
 from carbonbudget_operator.exports.line_protocol import LineProtocol, tag_value
 from carbonbudget_operator.exports.target_http import TargetAway, TargetHttp
 from carbonbudget_operator.settings import Settings
+from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
 
 HOURS = 5
 
@@ -205,3 +211,32 @@ async def test_an_address_that_answers_but_is_no_database_takes_nothing(empty: I
     with pytest.raises(TargetAway, match=r"it answers 404: .*database not found.*check its url, database"):
         await http.send(body)
     await http.close()
+
+
+async def test_the_tasks_of_a_server_send_by_themselves_and_close(
+    url: str, open_engine: Callable[[str], sa.Engine], empty: InfluxServer
+) -> None:
+    engine = open_engine(url)
+    first = full_hour_ago(3)
+    fill(engine, first, 1)
+    made = settings_of(target(empty), target(empty, name="absent", database="absent"))
+    settings = made.model_copy(update={"server": made.server.model_copy(update={"ledger": url})})
+    upkeep(engine, settings, first + 2 * HOUR)
+    registry = CollectorRegistry()
+    exports = Exports(settings, ValuedReader(engine, settings), registry)
+    tasks = [asyncio.create_task(task) for task in exports.tasks()]
+
+    def value(name: str, of: str) -> float | None:
+        return registry.get_sample_value(f"carbonbudget_export_{name}", {"target": of})
+
+    async with asyncio.timeout(30):
+        while not (value("rows_total", "influx") and value("failures_total", "absent")):  # noqa: ASYNC110 - a counter wakes nobody
+            await asyncio.sleep(0.05)
+    for task in tasks:
+        task.cancel()
+    assert all(isinstance(one, asyncio.CancelledError) for one in await asyncio.gather(*tasks, return_exceptions=True))
+    exports.close()
+    assert agrees(empty, allocated(engine, settings, first, first + HOUR))
+    assert value("hours_waiting", "absent") == 1
+    assert (value("lag_seconds", "absent") or 0) > HOUR - 900
+    assert value("lag_seconds", "influx") == 0

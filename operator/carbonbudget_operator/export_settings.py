@@ -42,7 +42,7 @@ class ExportTargetSettings(SettingsSection):
     backfill_days: int = Field(
         35, ge=0, le=2600, description="Days before the first start of this target from which hours are sent."
     )
-    timeout_seconds: float = Field(10, gt=0, le=120, description="Limit for one request with its answer.")
+    timeout_seconds: float = Field(10, gt=0, le=60, description="Limit for one request with its answer.")
     batch_rows: int = Field(5000, ge=100, le=50_000, description="Most rows in one request.")
 
     @model_validator(mode="after")

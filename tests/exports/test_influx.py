@@ -27,7 +27,11 @@ from carbonbudget_operator.exports.export_loop import Exports
 from carbonbudget_operator.exports.exported_rows import exported_rows
 from carbonbudget_operator.exports.line_protocol import LineProtocol, tag_value
 from carbonbudget_operator.exports.target_http import TargetAway, TargetHttp
+from carbonbudget_operator.ledger import schema
+from carbonbudget_operator.ledger.batch_delete import BatchDeleter
+from carbonbudget_operator.ledger.retention import drop_before
 from carbonbudget_operator.settings import Settings
+from carbonbudget_operator.valued_hours.upkeep_steps import UpkeepSteps
 from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
 
 HOURS = 5
@@ -240,3 +244,36 @@ async def test_the_tasks_of_a_server_send_by_themselves_and_close(
     assert value("hours_waiting", "absent") == 1
     assert (value("lag_seconds", "absent") or 0) > HOUR - 900
     assert value("lag_seconds", "influx") == 0
+
+
+async def test_a_sealed_hour_is_sent_with_its_last_figures_and_never_again(
+    engine: sa.Engine, empty: InfluxServer
+) -> None:
+    """Also if it changed while the target was away, and whatever settings come later."""
+    first = full_hour_ago(24 * 50)
+    settings = settings_of(target(empty))
+    fill(engine, first, 2)
+    await sent(engine, settings, first + 3 * HOUR)
+    fill(engine, first, 1, {"late": 77}, node="node-2")
+    later = first + 40 * 86_400
+    upkeep(engine, settings, later)
+    steps = UpkeepSteps(ValuedReader(engine, settings), 35, 25)
+    assert [steps.seal(later), steps.seal(later)] == [(0, first), (0, first + HOUR)]
+    assert (await sent(engine, settings, later)).count("rows_total") > 0
+    own = allocated(engine, settings, first, first + 2 * HOUR)
+    assert agrees(empty, own)
+    other = settings_of(target(empty, labels=["app"]), pue=3)
+    assert (await sent(engine, other, later + 200)).count("rows_total") == 0
+    assert agrees(empty, own)
+
+
+async def test_progress_of_hours_that_the_ledger_forgot_is_forgotten(engine: sa.Engine, empty: InfluxServer) -> None:
+    first = full_hour_ago(HOURS + 2)
+    settings = settings_of(target(empty))
+    fill(engine, first, HOURS)
+    await sent(engine, settings, first + HOURS * HOUR + 1000)
+    drop_before(engine, first + 2 * HOUR, BatchDeleter(engine, rest=lambda _: None))
+    await sent(engine, settings, first + HOURS * HOUR + 1060)
+    with engine.connect() as connection:
+        hours = connection.scalars(sa.select(schema.export_hour.c.hour).order_by(schema.export_hour.c.hour)).all()
+    assert hours == [first + n * HOUR for n in range(2, HOURS)]

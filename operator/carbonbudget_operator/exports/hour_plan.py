@@ -34,11 +34,14 @@ class ExportPlan:
     """`ready`: hours to send now, new ones before restated ones, each oldest first. `waiting`: how many are lacking.
 
     `closed_at` is the UTC second when the oldest hour was closed of which the target has nothing; None without one.
+    `oldest` is the first hour that the ledger has, `final` are hours that the target has and that change no more.
     """
 
     ready: Sequence[int]
     waiting: int
     closed_at: int | None
+    oldest: int
+    final: Sequence[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +72,8 @@ class HourPlanner:
     def plan(self, first: int, now: int) -> ExportPlan:
         """All hours from `first` on that are closed and that the target lacks.
 
-        An hour whose facts still change is lacking and not ready. A sealed hour that was sent is never sent again: its
-        figures are final.
+        An hour whose facts still change is lacking and not ready. A sealed hour that was sent with its last figures is
+        never looked at again.
         """
         with snapshot(self._book.engine) as connection:
             revisions = hours_with_facts(connection, first, now)
@@ -80,13 +83,18 @@ class HourPlanner:
         wanted = signatures(revisions)
         new: list[int] = []
         restated: list[int] = []
+        final: list[int] = []
         for hour in revisions:
             state = states.get(hour)
             if hour + HOUR + CLOSED_AFTER_SECONDS > now:
                 continue
             if state is not None and state.is_sent:
-                if hour not in sealed and state.version != self._version(wanted[HOURS, hour]):
+                if state.is_final:
+                    continue
+                if state.version != self._version(wanted[HOURS, hour]):
                     restated.append(hour)
+                elif hour in sealed:
+                    final.append(hour)
             elif state is None or state.revision < 2:
                 new.append(hour)
             else:
@@ -95,7 +103,7 @@ class HourPlanner:
         ready = [hour for hour in new if kept.get((HOURS, hour)) == wanted[HOURS, hour] or hour in quiet]
         ready += [hour for hour in restated if kept.get((HOURS, hour)) == wanted[HOURS, hour]]
         closed_at = new[0] + HOUR + CLOSED_AFTER_SECONDS if new else None
-        return ExportPlan(ready, len(new) + len(restated), closed_at)
+        return ExportPlan(ready, len(new) + len(restated), closed_at, min(revisions, default=first), final)
 
     def _quiet(self, revisions: dict[int, int], now: int) -> set[int]:
         """The hours whose facts have not changed for `_QUIET_SECONDS`."""

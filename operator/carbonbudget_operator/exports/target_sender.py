@@ -79,6 +79,7 @@ class TargetSender:
         self._backfill_days, self._batch_rows = backfill_days, batch_rows
         self._begun: _Begun | None = None
         self._renew_at = 0.0
+        self._began = (0, 0.0)
         self._is_refusing = False
         self._forgot_at = 0
         self._failed = FailedUnits()
@@ -96,6 +97,7 @@ class TargetSender:
         if first is None:
             self._metrics.behind(self._name, 0, None)  # of the server that sends
             return False
+        self._began = (now, time.monotonic())
         self._renew_at = time.monotonic() + LEASE_SECONDS / 4
         try:
             return await self._send_hours(first, now, time.monotonic() + seconds)
@@ -111,20 +113,20 @@ class TargetSender:
         for hour in ready:
             if time.monotonic() >= until:
                 return True
-            await self._send_hour(hour, now)
+            await self._send_hour(hour)
         if ready:
             plan = await self._run(lambda: self._planner.plan(first, now))
             self._metrics.behind(self._name, plan.waiting, plan.closed_at)
         if now - self._forgot_at >= HOUR:
-            await self._run(lambda: self._cursor.forget(first))
+            await self._run(lambda: self._cursor.forget(plan.oldest, plan.final))
             self._forgot_at = now
         return False
 
-    async def _send_hour(self, hour: int, now: int) -> None:
+    async def _send_hour(self, hour: int) -> None:
         try:
             content = await self._run(lambda: self._planner.content(hour))
         except (ArithmeticError, LookupError, TypeError, ValueError) as error:  # an hour that cannot be valued
-            self._failed.fail((HOURS, hour), now)
+            self._failed.fail((HOURS, hour), self._now())
             self._metrics.failures.labels(self._name).inc()
             _log.error("export %s: hour %s cannot be read: %r; the others are sent", self._name, hour, error)
             return
@@ -133,13 +135,13 @@ class TargetSender:
             return
         state = content.state
         if state.is_sent:  # other facts or settings, the same figures
-            await self._run(lambda: self._cursor.finish(hour, state.version, None, now))
+            await self._run(lambda: self._cursor.finish(hour, state.version, None, self._now()))
             return
-        await self._run(lambda: self._cursor.begin(hour, state, packed(content.rows), now))
-        await self._send_content(hour, content, now)
-        await self._run(lambda: self._cursor.finish(hour, state.version, content.present, now))
+        await self._run(lambda: self._cursor.begin(hour, state, packed(content.rows), self._now()))
+        await self._send_content(hour, content)
+        await self._run(lambda: self._cursor.finish(hour, state.version, content.present, self._now()))
 
-    async def _send_content(self, hour: int, content: HourContent, now: int) -> None:
+    async def _send_content(self, hour: int, content: HourContent) -> None:
         state, begun = content.state, self._begun
         if begun is None or (begun.hour, begun.revision, begun.digest) != (hour, state.revision, state.digest):
             begun = self._begun = _Begun(hour, state.revision, state.digest)
@@ -148,18 +150,18 @@ class TargetSender:
         while batch := await self._run(lambda: list(islice(pieces, self._batch_rows))):
             number += 1
             if number > begun.done:  # after a failure, go on where it was
-                await self._deliver(batch, now)
+                await self._deliver(batch)
                 begun.done = number
         if number and (closing := self._format.closing(hour, state.revision)) is not None:
-            await self._deliver([closing], now)
+            await self._deliver([closing])
         self._begun = None
 
-    async def _deliver(self, batch: list[bytes], now: int) -> None:
+    async def _deliver(self, batch: list[bytes]) -> None:
         """Send a batch. If it is refused, send its halves, so that one refused row holds back no other one."""
         parts, sent, accepted, was_refused = deque([batch]), 0, False, False
         while parts:
             part = parts.popleft()
-            await self._renew(now)
+            await self._renew()
             body = await self._run(lambda: self._format.body(part))  # noqa: B023 - awaited before the next one
             refused = await self._target.send(body)
             sent += 1
@@ -183,12 +185,15 @@ class TargetSender:
                 )  # fmt: skip
         self._is_refusing = self._is_refusing and was_refused
 
-    async def _renew(self, now: int) -> None:
+    async def _renew(self) -> None:
         """Keep the lease while an hour takes long. Raises LeaseLost."""
         if time.monotonic() >= self._renew_at:
-            late = int(time.monotonic() - self._renew_at + LEASE_SECONDS / 4)
-            await self._run(lambda: self._cursor.renew(now + late))
+            await self._run(lambda: self._cursor.renew(self._now()))
             self._renew_at = time.monotonic() + LEASE_SECONDS / 4
+
+    def _now(self) -> int:
+        """The UTC second, by the time of the step's beginning."""
+        return self._began[0] + int(time.monotonic() - self._began[1])
 
     async def _run(self, work: Callable[[], _T]) -> _T:
         return await self._in_thread(work)  # type: ignore[return-value]

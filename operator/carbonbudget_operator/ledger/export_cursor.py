@@ -6,7 +6,7 @@ marked as sent; whoever sends it next uses the same revision for the same figure
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
@@ -14,7 +14,7 @@ from typing import Final
 import sqlalchemy as sa
 
 from carbonbudget_operator.ledger import schema
-from carbonbudget_operator.ledger.bulk_rows import BulkInsert
+from carbonbudget_operator.ledger.bulk_rows import BulkInsert, chunks
 
 LEASE_SECONDS: Final = 120
 _MOST_LEASE_SECONDS: Final = 600  # a lease that ends later is of a server whose clock was wrong
@@ -26,12 +26,16 @@ class LeaseLost(Exception):
 
 @dataclass(frozen=True, slots=True)
 class HourState:
-    """What a target has of an hour, or is about to get. `version` names facts and settings, `digest` the content."""
+    """What a target has of an hour, or is about to get. `version` names facts and settings, `digest` the content.
+
+    `is_final`: the hour is sealed and sent, and changes no more.
+    """
 
     version: str
     revision: int
     digest: str
     is_sent: bool
+    is_final: bool = False
 
 
 class ExportCursor:
@@ -75,10 +79,11 @@ class ExportCursor:
         """All hours of the target."""
         c = schema.export_hour.c
         rows = connection.execute(
-            sa.select(c.hour, c.version, c.revision, c.digest, c.sent).where(*self._hours)
-        )  # fmt: skip
+            sa.select(c.hour, c.version, c.revision, c.digest, c.sent, c.rows.is_(None)).where(*self._hours)
+        )
         return {
-            hour: HourState(version, revision, digest, bool(sent)) for hour, version, revision, digest, sent in rows
+            hour: HourState(version, revision, digest, bool(sent), bool(final))
+            for hour, version, revision, digest, sent, final in rows
         }
 
     def state(self, connection: sa.Connection, hour: int) -> tuple[HourState | None, bytes | None]:
@@ -119,17 +124,15 @@ class ExportCursor:
                 .values(version=version, sent=True, **more)
             )
 
-    def forget(self, before: int) -> None:
-        """Forget hours before an instant, and of whom rows of sealed hours are: these change no more."""
-        c, sealed = schema.export_hour.c, schema.sealed_hour.c
-        is_sealed = sa.exists().where(sealed.cluster == self._cluster, sealed.hour == c.hour)
+    def forget(self, before: int, final: Sequence[int]) -> None:
+        """Forget hours before an instant, and of whom the rows of these sealed hours are: they change no more."""
+        c = schema.export_hour.c
         with self._engine.begin() as connection:
             connection.execute(sa.delete(schema.export_hour).where(*self._hours, c.hour < before))
-            connection.execute(
-                sa.update(schema.export_hour)
-                .where(*self._hours, c.sent, c.rows.is_not(None), is_sealed)
-                .values(rows=None)
-            )  # fmt: skip
+            for some in chunks(final):
+                connection.execute(
+                    sa.update(schema.export_hour).where(*self._hours, c.sent, c.hour.in_(some)).values(rows=None)
+                )
 
     @contextmanager
     def _holding(self, now: int) -> Iterator[sa.Connection]:

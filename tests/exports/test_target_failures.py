@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import gzip
 import logging
+import ssl
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import sqlalchemy as sa
 from prometheus_client import CollectorRegistry
 from tests.exports.exporting import HOUR, Export, fill, settings_of, upkeep
 
+from carbonbudget_operator.controller.certificates import make_ca, make_leaf
 from carbonbudget_operator.exports.export_loop import keep_sending
 from carbonbudget_operator.exports.export_metrics import ExportMetrics
 from carbonbudget_operator.exports.target_http import TargetAway
@@ -33,8 +36,8 @@ class ScriptedTarget:
         self.answer: Callable[[list[str]], bytes | None] = lambda _: b"HTTP/1.1 204 No Content\r\n\r\n"
         self.server: asyncio.Server | None = None
 
-    async def start(self) -> str:
-        self.server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+    async def start(self, context: ssl.SSLContext | None = None) -> str:
+        self.server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=context)
         return f"http://127.0.0.1:{self.server.sockets[0].getsockname()[1]}"
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -423,3 +426,30 @@ async def test_pauses_grow_with_each_failure_and_respect_retry_after(caplog: pyt
 async def test_a_ledger_that_is_away_ends_no_export(caplog: pytest.LogCaptureFixture) -> None:
     pauses, failures = await paced([LedgerError("ledger x: away"), RuntimeError("odd"), False], caplog)
     assert (len(pauses), failures) == (3, 2)
+
+
+async def test_a_target_is_trusted_by_the_ca_of_the_settings_and_a_renewed_one_is_read(
+    engine: sa.Engine, target: ScriptedTarget, tmp_path: Path
+) -> None:
+    now = dt.datetime.now(dt.UTC)
+    ca, other = make_ca(now), make_ca(now)
+    leaf = make_leaf(ca, ["localhost"], now)
+    for name, text in (("crt", leaf.certificate), ("key", leaf.key), ("ca", other.certificate)):
+        (tmp_path / name).write_text(text)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "crt", tmp_path / "key")
+    port = (await target.start(context)).rpartition(":")[2]
+    fill(engine, FIRST, 1)
+    settings = settings_of({"name": "t", "kind": "influx", "url": f"https://localhost:{port}", "database": "d",
+                            "backfill_days": 2600, "ca": str(tmp_path / "ca")})  # fmt: skip
+    upkeep(engine, settings, NOW)
+    export = Export(engine, settings)
+    with pytest.raises(TargetAway, match=r"no answer: .*certificate verify failed"):
+        await export.step(NOW)
+    (tmp_path / "ca").write_text("")
+    with pytest.raises(TargetAway, match="ca has no CA certificates: put them into the Secret"):
+        await export.step(NOW)
+    (tmp_path / "ca").write_text(ca.certificate)
+    await export.step(NOW)
+    assert hours_of(target) == [FIRST]
+    await export.close()

@@ -234,7 +234,9 @@ async def test_the_tasks_of_a_server_send_by_themselves_and_close(
         return registry.get_sample_value(f"carbonbudget_export_{name}", {"target": of})
 
     async with asyncio.timeout(30):
-        while not (value("rows_total", "influx") and value("failures_total", "absent")):  # noqa: ASYNC110 - a counter wakes nobody
+        while not (  # noqa: ASYNC110 - a counter wakes nobody
+            value("rows_total", "influx") and value("lag_seconds", "influx") == 0 and value("failures_total", "absent")
+        ):
             await asyncio.sleep(0.05)
     for task in tasks:
         task.cancel()

@@ -18,6 +18,7 @@ from pydantic import Field, PositiveInt, PrivateAttr, ValidationError, model_val
 
 from carbonbudget_operator.allocation.policy import AllocationPolicy, IdleRule, OverheadRule
 from carbonbudget_operator.dated_settings import DATED, dated
+from carbonbudget_operator.export_settings import AnyExportTarget
 from carbonbudget_operator.intensity_settings import (
     ElectricityMapsSettings,
     IntensitySettings,
@@ -256,12 +257,20 @@ class Settings(SettingsSection):
     admission: AdmissionSettings = AdmissionSettings()
     enforcement: EnforcementSettings = EnforcementSettings()
     reports: ReportSettings = ReportSettings()
+    exports: list[AnyExportTarget] = Field([], max_length=8, description="Targets that closed hours are sent to.")
     _source: str = PrivateAttr("")
 
     @property
     def source(self) -> str:
         """The name of the file and the start of its SHA-256, for people; or that there is no file."""
         return self._source or "the defaults, without a file"
+
+    @model_validator(mode="after")
+    def _one_target_a_name(self) -> Settings:
+        names = [target.name for target in self.exports]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise ValueError(f"two exports are named {twice}: give each another name, by which its progress is stored")
+        return self
 
     @model_validator(mode="after")
     def _one_type_a_name(self) -> Settings:

@@ -23,7 +23,7 @@ def metric_names() -> set[str]:
         text = path.read_text(encoding="utf-8")
         names |= set(
             re.findall(
-                r'"(carbonbudget_(?:admission|pod_|node_|agent_[a-z]|ingest|ledger|intensity|enforcement|evaluation|query|budget_|patches|watch|certificate)'
+                r'"(carbonbudget_(?:admission|pod_|node_|agent_[a-z]|ingest|ledger|intensity|export|enforcement|evaluation|query|budget_|patches|watch|certificate)'
                 r'[a-z_]*)"',
                 text,
             )
@@ -85,7 +85,7 @@ def test_every_value_of_the_chart_is_in_its_schema_and_explained() -> None:
     values = yaml.safe_load(text)
     assert set(values) == {
         "cluster", "windowSeconds", "logFormat", "carbon", "allocation", "enforcement", "images", "agent", "server",
-        "controller", "admission", "certificates", "networkPolicy", "monitoring", "reports",
+        "exports", "controller", "admission", "certificates", "networkPolicy", "monitoring", "reports",
     }  # fmt: skip
     for section in ("carbon", "allocation", "enforcement", "certificates", "networkPolicy", "monitoring"):
         for key in values[section]:

@@ -23,9 +23,9 @@ from carbonbudget_operator.cli.answer_source_options import (
     with_source_options,
 )
 from carbonbudget_operator.cli.common_options import announce, fail, instant
-from carbonbudget_operator.cli.table_cells import printable_cell
 from carbonbudget_operator.cli.covered_span import future_sentence
 from carbonbudget_operator.cli.output_files import written_whole
+from carbonbudget_operator.cli.table_cells import printable_cell
 
 if TYPE_CHECKING:
     from carbonbudget_operator.export_formats.exported_groups import ExportedCluster, ExportedGroup

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from carbonbudget_operator.cli.table_cells import rounded
 from carbonbudget_operator.cli.covered_span import date_of
+from carbonbudget_operator.cli.table_cells import rounded
 
 _MOST_LINES: Final = 20  # of one label; JSON and CSV have all
 _SHOWN: Final = (("energy_kwh", "kWh"), ("location_g", "g location-based"), ("market_g", "g market-based"))

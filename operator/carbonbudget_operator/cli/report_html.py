@@ -16,11 +16,11 @@ from typing import Any, Final
 from jinja2 import DictLoader, Environment, StrictUndefined
 from markupsafe import Markup
 
-from carbonbudget_operator.cli.table_cells import printable_cell, rounded
 from carbonbudget_operator.cli.covered_span import covers_line, date_of
 from carbonbudget_operator.cli.report_change import percent_of, signed
 from carbonbudget_operator.cli.report_charts import energy_columns, namespace_bars
 from carbonbudget_operator.cli.report_numbers import coverage_lines, number_line
+from carbonbudget_operator.cli.table_cells import printable_cell, rounded
 from carbonbudget_operator.decimal_text import grams, kilowatt_hours
 
 MOST_ROWS: Final = 200  # of one table; JSON and CSV have all

@@ -370,3 +370,28 @@ external_removal = Table(
     Column("removed_by", String(512), nullable=False),
     Column("reason", String(512), nullable=False),
 )
+
+# A target that closed hours are sent to: the first of its hours, and which server sends until when.
+export_target = Table(
+    "export_target",
+    metadata,
+    Column("cluster", String(512), primary_key=True),
+    Column("name", String(64), primary_key=True),
+    _count("first_hour"),
+    Column("holder", String(64), nullable=False),
+    _count("lease_until"),
+)
+
+# What a target has, or is about to get, of an hour. `rows` says of whom it has figures; null when it is sealed.
+export_hour = Table(
+    "export_hour",
+    metadata,
+    Column("cluster", String(512), primary_key=True),
+    Column("target", String(64), primary_key=True),
+    _key("hour"),
+    Column("version", String(128), nullable=False),
+    Column("revision", BigInteger, nullable=False),
+    Column("digest", String(32), nullable=False),
+    Column("sent", Boolean, nullable=False),
+    Column("rows", LargeBinary),
+)

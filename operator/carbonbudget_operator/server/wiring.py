@@ -19,6 +19,7 @@ from carbonbudget_operator.cluster.capacities import NodeCapacities
 from carbonbudget_operator.cluster.nodes import NodeLister
 from carbonbudget_operator.cluster.owner_resolver import OwnerResolver
 from carbonbudget_operator.cluster.pods import PODS, PodIndex
+from carbonbudget_operator.exports.export_loop import Exports
 from carbonbudget_operator.garbage_collection import collect_seldom
 from carbonbudget_operator.ingest import connection_limits
 from carbonbudget_operator.ingest.burst_reader import BurstReader
@@ -129,6 +130,7 @@ async def run(settings: Settings, host: str, port: int, log_level: str, log_form
     assert server.tls_cert is not None
     assert server.tls_key is not None
     upkeep = Upkeep(UpkeepSteps(pools.book, server.pod_days, server.keep_months), registry)
+    exports = Exports(settings, pools.book, registry)
     tasks = [
         asyncio.create_task(task)
         for task in (
@@ -147,6 +149,7 @@ async def run(settings: Settings, host: str, port: int, log_level: str, log_form
             keep_following(client, PODS, pods.run),
             _every(60, "labels of pods cannot be read again", pods.read_labels_again),
             _every(120, "the list of nodes cannot be stored", lambda: nodes.step(int(time.time()))),
+            *exports.tasks(),
         )
     ]
     try:
@@ -157,6 +160,7 @@ async def run(settings: Settings, host: str, port: int, log_level: str, log_form
         writer.close()
         await client.close()
         people.close()
+        exports.close()
         pools.close()
 
 

@@ -77,7 +77,7 @@ class HourPlanner:
         """
         with snapshot(self._book.engine) as connection:
             revisions = hours_with_facts(connection, first, now)
-            kept = self._book.derived.kept(connection, first, now)
+            kept = self._book.derived.signatures(connection, first, now)
             sealed = sealed_hours(connection, self._book.cluster, first, now)
             states = self._cursor.states(connection)
         wanted = signatures(revisions)
@@ -119,7 +119,7 @@ class HourPlanner:
             state, sent = self._cursor.state(connection, hour)
             if signature is None:
                 return None
-            stored = self._book.derived.kept(connection, hour, hour + 1).get((HOURS, hour))
+            stored = self._book.derived.signatures(connection, hour, hour + 1).get((HOURS, hour))
             unit = self._book.read(connection, (HOURS, hour), stored == signature)
         rows = exported_rows(unit.rows, self._labels)
         version, digest, present = self._version(signature), content_digest(rows), packed(rows)

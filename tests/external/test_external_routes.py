@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 from tests.external.given import NOW, content
 from tests.ledger.reports import HOUR, a_report
-from tests.server.test_server import Face, a_face
+from tests.server.server_face import Face, a_face
 
 from carbonbudget_operator.external.file_draft import MAX_FIGURES
 from carbonbudget_operator.external.file_rows import MAX_BYTES

@@ -15,7 +15,7 @@ import pytest
 import sqlalchemy as sa
 from openapi_spec_validator import validate
 from tests.ledger.reports import HOUR, a_report
-from tests.server.test_server import Face, a_face
+from tests.server.server_face import Face, a_face
 
 from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.server.public.formats import render

@@ -13,13 +13,12 @@ from pydantic import BaseModel, Field
 from carbonbudget_operator.api.budget_query_bodies import Accounting
 
 _NEXT = "The `cursor` of the next page; null on the last one"
-_READ_AT = "When the server listed the budgets, RFC 3339, UTC; at most 10 seconds before the answer"
 
 BudgetKind = Literal["CarbonBudget", "ClusterCarbonBudget"]
 BudgetState = Literal["WithinBudget", "Warning", "Exceeded", "Unknown"]
 
 
-class BudgetRow(BaseModel):
+class BudgetSummary(BaseModel):
     """One budget: what is allowed, and the status as the controller wrote it last."""
 
     kind: BudgetKind
@@ -62,9 +61,8 @@ class BudgetRow(BaseModel):
 class BudgetsAnswer(BaseModel):
     """The answer to GET /api/v1/budgets in JSON: in order of kind, namespace and name."""
 
-    read_at: str = Field(description=_READ_AT)
     next: str | None = Field(description=_NEXT)
-    rows: list[BudgetRow]
+    rows: list[BudgetSummary]
 
 
 class BudgetThreshold(BaseModel):
@@ -96,10 +94,9 @@ class BudgetCondition(BaseModel):
     last_transition_time: str | None
 
 
-class BudgetDetail(BudgetRow):
+class BudgetDetail(BudgetSummary):
     """The answer to GET /api/v1/budgets/{namespace}/{name} and /api/v1/clusterbudgets/{name}."""
 
-    read_at: str = Field(description=_READ_AT)
     selector: str | None = Field(description="Labels of the pods that count, as kubectl writes them; null for all pods")
     namespace_selector: str | None = Field(description="Labels of the namespaces that count; null without one")
     namespaces: list[str] | None = Field(description="Those that it selects; null where the status does not name them")
@@ -148,5 +145,4 @@ class FormerBudgetPeriod(BaseModel):
 class BudgetHistory(BaseModel):
     """The answer to GET /api/v1/budgets/{namespace}/{name}/history in JSON: the last 12 periods, newest first."""
 
-    read_at: str = Field(description=_READ_AT)
     rows: list[FormerBudgetPeriod]

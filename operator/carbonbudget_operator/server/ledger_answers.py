@@ -42,6 +42,7 @@ from carbonbudget_operator.server.public.cluster_answers import nodes_answer, re
 from carbonbudget_operator.server.public.emission_answer import emission_answer, emission_version
 from carbonbudget_operator.server.public.formats import TooManyRows, instant
 from carbonbudget_operator.server.public.grid_answers import factors_answer, intensity_answer
+from carbonbudget_operator.server.public.parameters import TOO_MANY_ROWS
 from carbonbudget_operator.server.routes.budgets import check_hours, check_questions, check_spans
 from carbonbudget_operator.server.routes.query_handling import parse
 from carbonbudget_operator.server.routes.reports import encoded, refused
@@ -62,10 +63,7 @@ class LedgerAnswers:
         try:
             text = _KINDS[question.kind](self, question)
         except TooManyRows:
-            reason = (
-                "the answer has more rows than `limit`: raise it, ask about less, or use format=json, which has pages"
-            )
-            raise Refusal(422, "unanswerable", reason) from None
+            raise Refusal(422, "unanswerable", TOO_MANY_ROWS) from None
         most = question.allowance.answer_bytes
         if len(text) > most:
             reason = f"the answer has {len(text)} bytes, at most {most} are sent at once: ask in parts"

@@ -25,6 +25,8 @@ LEAD, TENANT, OTHER = "user:lead@*", "user:dev@team-a", "user:dev@team-b"
 WINDOW = f"{HOUR},{HOUR + 7200}"
 EMISSIONS = "/api/v1/emissions"
 
+ENDINGS = ("", "/series", "/history")
+
 
 @pytest.fixture
 async def face(tmp_path: Path) -> AsyncIterator[Face]:
@@ -292,7 +294,9 @@ async def test_the_api_describes_itself(face: Face) -> None:
     document = (await get(face, "/api/v1/openapi.json")).json()
     validate(document)
     resources = ("emissions", "intensity", "factors", "nodes", "reports", "reports/{period}", "reports/{period}/closed")
-    assert set(document["paths"]) == {f"/api/v1/{name}" for name in (*resources, "whoami", "status")}
+    one = [f"{each}{ending}" for each in ("budgets/{namespace}/{name}", "clusterbudgets/{name}") for ending in ENDINGS]
+    paths = (*resources, "whoami", "status", "external", "budgets", *one)
+    assert set(document["paths"]) == {f"/api/v1/{name}" for name in paths}
     assert document["openapi"].startswith("3.1")
 
 

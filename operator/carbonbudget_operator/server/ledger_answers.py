@@ -38,8 +38,10 @@ from carbonbudget_operator.external.import_request import ImportRequest
 from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.ledger.external_figures import listed
 from carbonbudget_operator.ledger.external_records import pack_file
+from carbonbudget_operator.server.public.budget_series import series_answer
 from carbonbudget_operator.server.public.cluster_answers import nodes_answer, reports_answer
 from carbonbudget_operator.server.public.emission_answer import emission_answer, emission_version
+from carbonbudget_operator.server.public.external_answer import external_answer
 from carbonbudget_operator.server.public.formats import TooManyRows, instant
 from carbonbudget_operator.server.public.grid_answers import factors_answer, intensity_answer
 from carbonbudget_operator.server.public.parameters import TOO_MANY_ROWS
@@ -181,6 +183,15 @@ def _reports(answers: LedgerAnswers, question: Question) -> bytes:
     return reports_answer(answers.queries.book, question.given)
 
 
+def _budget_series(answers: LedgerAnswers, question: Question) -> bytes:
+    return series_answer(answers.queries, question.given, question.now)
+
+
+def _external_sums(answers: LedgerAnswers, question: Question) -> bytes:
+    with answers.queries.book.engine.connect() as connection:
+        return external_answer(connection, answers.settings.cluster, question.given)
+
+
 def _status(answers: LedgerAnswers, question: Question) -> bytes:
     through = answers.queries.data_through()
     return ServerStatus(
@@ -220,6 +231,8 @@ _KINDS: Final[Mapping[str, Callable[[LedgerAnswers, Question], bytes]]] = {
     "factors": _factors,
     "nodes": _nodes,
     "reports": _reports,
+    "budget_series": _budget_series,
+    "external_sums": _external_sums,
     "status": _status,
     "external_files": _external_files,
     "external_parse": _external_parse,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query, Request, Response
 
@@ -12,6 +12,7 @@ from carbonbudget_operator.api.budget_bodies import (
     BudgetDetail,
     BudgetHistory,
     BudgetsAnswer,
+    BudgetSeries,
     BudgetState,
     BudgetSummary,
     FormerBudgetPeriod,
@@ -20,7 +21,8 @@ from carbonbudget_operator.api.wire_names import BUDGET, CLUSTER_BUDGET, Resourc
 from carbonbudget_operator.api_path import is_label, is_subdomain
 from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.kube.client import JsonObject
-from carbonbudget_operator.server.public.budget_rows import budget_detail, history_rows
+from carbonbudget_operator.server.public.budget_rows import budget_detail, history_rows, parse_budget
+from carbonbudget_operator.server.public.budget_series import series_question
 from carbonbudget_operator.server.public.formats import MEDIA_TYPES, Format, Row, TooManyRows, render
 from carbonbudget_operator.server.public.listed_budgets import ListedBudgets
 from carbonbudget_operator.server.public.paging import cut, read_cursor
@@ -37,6 +39,7 @@ from carbonbudget_operator.server.public.visible import VisibleNamespaces
 from carbonbudget_operator.server.routes.query_handling import QueryCaller, QueryHandling, access_answer
 
 MAX_BUDGETS = 5_000  # of a page: the server's own process makes it
+SeriesStep = Literal["hour", "day"]
 NamespaceName = Annotated[str, Path(max_length=63)]
 BudgetName = Annotated[str, Path(max_length=253)]
 
@@ -131,6 +134,41 @@ def add_budget_routes(router: APIRouter, asking: QueryHandling, known: Any, budg
         request: Request, name: BudgetName, form: FormatName = "json", asker: QueryCaller = known
     ) -> Response:
         return _history(request, asker, form, CLUSTER_BUDGET, await _found(asker, CLUSTER_BUDGET, "", name))
+
+    async def _series(
+        request: Request, asker: QueryCaller, resource: Resource, body: JsonObject, step: SeriesStep, form: Format
+    ) -> Response:
+        given = series_question(parse_budget(resource, body), step, int(asking.now())) | {"format": form}
+        return await asker.answer_tagged("budget_series", given, versions_of(request), MEDIA_TYPES[form])
+
+    @router.get(
+        "/budgets/{namespace}/{name}/series",
+        responses=rows_of(BudgetSeries) | NOT_FOUND,
+        summary="Use of a CarbonBudget over its present period, with limit, even pace and forecast",
+    )
+    async def series(
+        request: Request,
+        namespace: NamespaceName,
+        name: BudgetName,
+        step: SeriesStep = "day",
+        form: FormatName = "json",
+        asker: QueryCaller = known,
+    ) -> Response:
+        return await _series(request, asker, BUDGET, await _found(asker, BUDGET, namespace, name), step, form)
+
+    @router.get(
+        "/clusterbudgets/{name}/series",
+        responses=rows_of(BudgetSeries) | NOT_FOUND,
+        summary="Use of a ClusterCarbonBudget over its present period, with limit, even pace and forecast",
+    )
+    async def cluster_series(
+        request: Request,
+        name: BudgetName,
+        step: SeriesStep = "day",
+        form: FormatName = "json",
+        asker: QueryCaller = known,
+    ) -> Response:
+        return await _series(request, asker, CLUSTER_BUDGET, await _found(asker, CLUSTER_BUDGET, "", name), step, form)
 
 
 def _detail(request: Request, asker: QueryCaller, resource: Resource, body: JsonObject) -> Response:

@@ -78,6 +78,8 @@ class ApiServer:
             allowed = where == "*" and who == "closer"
         if spec["resourceAttributes"]["verb"] == "import":
             allowed = where == "*" and who.startswith("importer") and not namespace
+        elif spec["resourceAttributes"]["verb"] == "share":
+            allowed = allowed and who == "sharer"
         elif spec["resourceAttributes"]["resource"] == "clustercarbonbudgets":
             allowed = where == "*" or "%cluster" in where.split(",")
         elif who == "importer-only":

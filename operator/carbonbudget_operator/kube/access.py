@@ -44,13 +44,21 @@ class AccessUnavailable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """An authenticated caller. `node` is the node that its token is bound to, or empty."""
+    """An authenticated caller. `node` is the node that its token is bound to, or empty.
+
+    `namespaces`: a read token's, to which its creator's rights are restricted; None for everybody else.
+    """
 
     user: str
     uid: str
     groups: tuple[str, ...]
     extra: Mapping[str, tuple[str, ...]]
     node: str
+    namespaces: tuple[str, ...] | None = None
+
+    def is_restricted_from(self, namespace: str) -> bool:
+        """Whether it has a read token that is not for this namespace (EVERY_NAMESPACE: for all of them)."""
+        return self.namespaces is not None and not {EVERY_NAMESPACE, namespace} & set(self.namespaces)
 
 
 class Access:
@@ -83,12 +91,26 @@ class Access:
         """Whether the caller may get carbonbudgets in a namespace, or in EVERY_NAMESPACE."""
         resource = {"group": "carbonbudget.dev", "resource": "carbonbudgets", "verb": "get"}
         attributes = resource | ({"namespace": namespace} if namespace != EVERY_NAMESPACE else {})
+        if caller.is_restricted_from(namespace):
+            return False
         return await self._may(caller, {"resourceAttributes": attributes}, remember)
 
     async def may_read_cluster_budgets(self, caller: Caller) -> bool:
         """Whether the caller may get clustercarbonbudgets, which have no namespace."""
         resource = {"group": "carbonbudget.dev", "resource": "clustercarbonbudgets", "verb": "get"}
+        if caller.is_restricted_from(EVERY_NAMESPACE):
+            return False
         return await self._may(caller, {"resourceAttributes": resource})
+
+    async def may_share_budgets(self, caller: Caller, namespace: str) -> bool:
+        """Whether the caller may "share" carbonbudgets in a namespace, or in EVERY_NAMESPACE: create read tokens.
+
+        A verb that only our server asks for. `get` alone is not enough: a token works for whoever holds it, and longer
+        than its creator's own.
+        """
+        resource = {"group": "carbonbudget.dev", "resource": "carbonbudgets", "verb": "share"}
+        attributes = resource | ({"namespace": namespace} if namespace != EVERY_NAMESPACE else {})
+        return caller.namespaces is None and await self._may(caller, {"resourceAttributes": attributes})
 
     async def may_close_reports(self, caller: Caller, verb: str) -> bool:
         """Whether the caller may "create" (close) or "delete" (reopen) closedreports, which exist in the ledger alone.

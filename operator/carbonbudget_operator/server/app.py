@@ -29,6 +29,7 @@ from carbonbudget_operator.server.routes.external_import import external_routes
 from carbonbudget_operator.server.routes.query_handling import QueryHandling, access_answer
 from carbonbudget_operator.server.routes.reports import report_routes
 from carbonbudget_operator.server.routes.runs import run_routes
+from carbonbudget_operator.server.routes.tokens import token_routes
 from carbonbudget_operator.server.worker_pools import WorkerPools
 
 
@@ -85,6 +86,7 @@ def make_app(
     app.include_router(allocation_routes(asking))
     app.include_router(report_routes(asking))
     app.include_router(external_routes(asking))
+    app.include_router(token_routes(asking, asking.read_tokens))
     app.include_router(public_routes(asking, namespaces, budgets))
 
     @app.get("/metrics")

@@ -22,6 +22,8 @@ from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.ingest.request_limits import RequestBytes
 from carbonbudget_operator.kube.access import Access, AccessUnavailable, Caller
 from carbonbudget_operator.printable import printable
+from carbonbudget_operator.server.public.problems import PREFIX
+from carbonbudget_operator.server.read_token_check import ReadTokenCheck
 from carbonbudget_operator.server.readiness import Readiness
 from carbonbudget_operator.server.worker_pools import Answerer, OperatorPool, QueryWorkers, Question, WorkerPools
 from carbonbudget_operator.special_namespaces import EVERY_NAMESPACE
@@ -235,6 +237,7 @@ class QueryHandling:
         now: Callable[[], float],
     ) -> None:
         self.access, self.pools, self.now = access, pools, now
+        self.read_tokens = ReadTokenCheck(pools.tokens, pools.settings.cluster, now)
         self._readiness = readiness
         self._seconds = Histogram(
             "carbonbudget_query_duration_seconds", "One question's answer.", ["endpoint"], registry=registry,
@@ -270,12 +273,13 @@ class QueryHandling:
         """The pool and the limits of this caller."""
         if not wide:
             return self.pools.namespace_readers
-        operator = caller.user in self.pools.settings.server.operator_accounts
+        operator = caller.namespaces is None and caller.user in self.pools.settings.server.operator_accounts
         return self.pools.operator_readers if operator else self.pools.cluster_readers
 
     async def caller(self, request: Request) -> Caller:
         """The authenticated caller. Raises Refusal."""
-        return await authenticated(self.access, request)
+        public_read = request.method == "GET" and request.url.path.startswith(PREFIX)
+        return await authenticated(self.access, request, self.read_tokens.caller if public_read else None)
 
     @contextmanager
     def timed(self, endpoint: str) -> Iterator[None]:

@@ -43,7 +43,10 @@ CARBON = CarbonSettings(zone="WORLD", pue=1.0)
 
 @dataclass
 class ApiServer:
-    """TokenReview and SubjectAccessReview: tokens are "node:NAME", "user:NAME@ns1,ns2", "scoped:NAME@ns1,ns2:ns1"."""
+    """TokenReview and SubjectAccessReview: tokens are "node:NAME", "user:NAME@ns1,ns2", "scoped:NAME@ns1,ns2:ns1".
+
+    "person:NAME@ns1" is a token for the API server itself.
+    """
 
     up: bool = True
     reviews: list[str] = field(default_factory=list)
@@ -107,14 +110,16 @@ class ApiServer:
         kind, _, rest = spec["token"].partition(":")
         if kind == "node":
             user = {"username": AGENT, "extra": {"authentication.kubernetes.io/node-name": [rest]}}
-        elif kind == "user":
+        elif kind in ("user", "person"):
             user = {"username": rest, "groups": ["g"]}
         elif kind == "scoped":  # scoped:USER:the namespaces that are left of the user's
             name, _, scopes = rest.partition(":")
             user = {"username": name, "groups": ["g"], "extra": {"scopes": [scopes]}}
         else:
             return {"authenticated": False}
-        audiences = ["another"] if rest.startswith("foreign") else spec["audiences"]
+        if (kind == "person") != ("audiences" not in spec):  # a token for the API server has its audience alone
+            return {"authenticated": False}
+        audiences = ["another"] if rest.startswith("foreign") else spec.get("audiences", ["https://kubernetes"])
         return {"authenticated": True, "user": user, "audiences": audiences}
 
 
@@ -164,12 +169,14 @@ class Made:
 @asynccontextmanager
 async def a_server(
     url: str, questions: QuestionSettings = QUESTIONS, answers: type[LedgerAnswers] = LedgerAnswers,
-    carbon: CarbonSettings = CARBON,
+    carbon: CarbonSettings = CARBON, user_tokens: bool = False,
 ) -> AsyncIterator[Made]:  # fmt: skip
     api, clock = ApiServer(), [NOW]
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", api.answer)
-    server = ServerSettings(operator_accounts=["controller@*"], questions=questions, max_report_bytes=MAX)
+    server = ServerSettings(
+        operator_accounts=["controller@*"], questions=questions, max_report_bytes=MAX, user_tokens=user_tokens
+    )
     registry = CollectorRegistry()
     settings = Settings(server=server, carbon=carbon)
     pools, people = make_pools(Setup(url, settings, answers=answers), registry)
@@ -197,9 +204,9 @@ async def a_server(
 @asynccontextmanager
 async def a_face(
     url: str, questions: QuestionSettings = QUESTIONS, answers: type[LedgerAnswers] = LedgerAnswers,
-    carbon: CarbonSettings = CARBON,
+    carbon: CarbonSettings = CARBON, user_tokens: bool = False,
 ) -> AsyncIterator[Face]:  # fmt: skip
-    async with a_server(url, questions, answers, carbon) as made:
+    async with a_server(url, questions, answers, carbon, user_tokens) as made:
         transport = httpx.ASGITransport(made.app)
         async with httpx.AsyncClient(transport=transport, base_url="https://server") as client:
             yield Face(client, made.api, made.pools, made.people, made.clock)

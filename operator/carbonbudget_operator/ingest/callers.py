@@ -17,11 +17,15 @@ _SERVICE_ACCOUNT = "system:serviceaccount:"
 
 
 async def authenticated(
-    access: Access, request: Request, read_token: Callable[[str], Awaitable[Caller]] | None = None
+    access: Access,
+    request: Request,
+    read_token: Callable[[str], Awaitable[Caller]] | None = None,
+    user_tokens: bool = False,
 ) -> Caller:
     """The caller that a request's bearer token belongs to. Raises Refusal 401, or 503 if that cannot be known.
 
-    `read_token` returns the caller of a read token; None where such tokens are not accepted.
+    `read_token` returns the caller of a read token; None where such tokens are not accepted. `user_tokens`: whether
+    tokens for the API server itself are accepted.
     """
     scheme, _, given = request.headers.get("Authorization", "").partition(" ")
     if not scheme:
@@ -34,7 +38,8 @@ async def authenticated(
                 raise Unauthenticated("a read token is good for GET under /api/v1 alone")
             caller = await read_token(given.strip())
         else:
-            caller = await access.authenticate(given.strip(), request.client.host if request.client else "")
+            address = request.client.host if request.client else ""
+            caller = await access.authenticate(given.strip(), address, user_tokens)
     except Unauthenticated as error:
         raise Refusal(401, "unauthenticated", str(error)) from None
     except AccessUnavailable as error:

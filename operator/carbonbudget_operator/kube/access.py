@@ -70,21 +70,30 @@ class Access:
         self._rights: dict[tuple[bytes, str], tuple[bool, float]] = {}
         self._reviews: Counter[str] = Counter()
 
-    async def authenticate(self, token: str, address: str = "") -> Caller:
+    async def authenticate(self, token: str, address: str = "", user_tokens: bool = False) -> Caller:
         """Return the caller that a token belongs to. `address` is the client's address; reviews are limited for each.
+
+        `user_tokens`: also accept a token that is good for the API server itself. It is asked about second, and cached
+        apart, so that such a token is accepted nowhere else.
 
         Raises:
             Unauthenticated: the token is not valid for this audience.
             AccessUnavailable: the API server did not answer, or too many reviews are in progress.
         """
-        key = hashlib.sha256(token.encode("utf-8", "replace")).digest()
-        caller, until = self._callers.get(key, (None, 0.0))
-        if time.monotonic() >= until:
-            caller = await self._review_in_turn(token, address)
-            lifetime = _REFUSED_SECONDS if caller is None else min(_TOKEN_SECONDS, _seconds_left(token))
-            _store(self._callers, key, (caller, time.monotonic() + lifetime))
+        digest = hashlib.sha256(token.encode("utf-8", "replace")).digest()
+        caller = await self._known(digest, token, address, self._audience)
+        if caller is None and user_tokens:
+            caller = await self._known(digest + b"user", token, address, None)
         if caller is None:
             raise Unauthenticated(f"the token is expired, invalid, or not for the audience {self._audience}")
+        return caller
+
+    async def _known(self, key: bytes, token: str, address: str, audience: str | None) -> Caller | None:
+        caller, until = self._callers.get(key, (None, 0.0))
+        if time.monotonic() >= until:
+            caller = await self._review_in_turn(token, address, audience)
+            lifetime = _REFUSED_SECONDS if caller is None else min(_TOKEN_SECONDS, _seconds_left(token))
+            _store(self._callers, key, (caller, time.monotonic() + lifetime))
         return caller
 
     async def may_read_budgets(self, caller: Caller, namespace: str, remember: bool = True) -> bool:
@@ -129,22 +138,23 @@ class Access:
         """Whether the caller may get the non-resource URL /metrics."""
         return await self._may(caller, {"nonResourceAttributes": {"path": "/metrics", "verb": "get"}})
 
-    async def _review_in_turn(self, token: str, address: str) -> Caller | None:
+    async def _review_in_turn(self, token: str, address: str, audience: str | None) -> Caller | None:
         if self._reviews[address] >= _MOST_REVIEWS_EACH or self._reviews.total() >= _MOST_REVIEWS:
             raise AccessUnavailable("too many unknown tokens are being checked: try again later")
         self._reviews[address] += 1
         try:
-            return await self._review(token)
+            return await self._review(token, audience)
         finally:
             self._reviews[address] -= 1
             if not self._reviews[address]:
                 del self._reviews[address]
 
-    async def _review(self, token: str) -> Caller | None:
+    async def _review(self, token: str, audience: str | None) -> Caller | None:
+        """The token's owner; None if it is not valid for the audience (None: for the API server's own)."""
         body = {
             "apiVersion": "authentication.k8s.io/v1",
             "kind": "TokenReview",
-            "spec": {"token": token, "audiences": [self._audience]},
+            "spec": {"token": token} | ({"audiences": [audience]} if audience is not None else {}),
         }
         status = await self._ask(_TOKEN_REVIEWS, body)
         user = status.get("user")
@@ -152,7 +162,7 @@ class Access:
         if status.get("authenticated") is not True or not isinstance(user, dict):
             return None
         # An authenticator that does not support audiences returns none. Such a token may be for another service.
-        if not isinstance(audiences, list) or self._audience not in audiences:
+        if audience is not None and (not isinstance(audiences, list) or audience not in audiences):
             return None
         extra = {key: tuple(map(str, values)) for key, values in (user.get("extra") or {}).items()}
         return Caller(

@@ -279,7 +279,11 @@ class QueryHandling:
     async def caller(self, request: Request) -> Caller:
         """The authenticated caller. Raises Refusal."""
         public_read = request.method == "GET" and request.url.path.startswith(PREFIX)
-        return await authenticated(self.access, request, self.read_tokens.caller if public_read else None)
+        if not public_read:
+            return await authenticated(self.access, request)
+        return await authenticated(
+            self.access, request, self.read_tokens.caller, self.pools.settings.server.user_tokens
+        )
 
     @contextmanager
     def timed(self, endpoint: str) -> Iterator[None]:

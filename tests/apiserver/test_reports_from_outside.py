@@ -36,6 +36,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.control_plane]
 SPACE = "reports-outside"
 COMMAND = str(Path(sys.executable).with_name("carbonbudget"))
 HOUR = 1_764_003_600
+ROLES = tuple(f"carbonbudget-{what}" for what in ("reports", "closing", "importing", "sharing", "api"))
 DAYS = ("--from", "2025-11-24", "--to", "2025-11-25")
 
 
@@ -89,13 +90,7 @@ def outside(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Itera
             "--show-only=templates/rbac.yaml",
         ).stdout  # fmt: skip
         for document in yaml.safe_load_all(rendered):
-            if document["metadata"]["name"] in (
-                "carbonbudget-reports",
-                "carbonbudget-closing",
-                "carbonbudget-importing",
-                "carbonbudget-sharing",
-                "carbonbudget-api",
-            ):
+            if document["metadata"]["name"] in ROLES:
                 made.append((document["kind"], document["metadata"]["name"]))
                 kubectl("apply", "-f", "-", stdin=json.dumps(document))
         for one in a_service(cluster, port):
@@ -162,7 +157,7 @@ def nobody(cluster: Cluster, outside: Outside) -> Iterator[Path]:
     cluster.kubectl("-n", SPACE, "create", "serviceaccount", "lead")
     token = cluster.kubectl("-n", SPACE, "create", "token", "lead").stdout.strip()
     yield outside.kubeconfig("lead", {"token": token})
-    for role in ("carbonbudget-reports", "carbonbudget-closing", "carbonbudget-importing"):
+    for role in ROLES:
         cluster.kubectl("-n", SPACE, "delete", "rolebinding", f"lead-{role}", "--ignore-not-found")
     cluster.kubectl("-n", SPACE, "delete", "serviceaccount", "lead")
 

@@ -28,11 +28,13 @@ PATH = ServicePath("carbonbudget-system", SERVICE, 8443, "/v1/report")
 
 def test_what_the_command_asks_for_is_what_the_roles_allow_and_the_page_says() -> None:
     accounts = re.findall(r"kind: ServiceAccount\nmetadata:\n  name: (\S+)", RBAC)
-    assert {READER, CLOSER, IMPORTER} == set(accounts)
+    assert {READER, CLOSER, IMPORTER, SHARER} == set(accounts)
     allowed = re.findall(r'resources: \[services/proxy\].*\n    resourceNames: \["(.*)"\]', RBAC)
-    assert allowed == [PATH.resource_name] * 3
+    assert (
+        allowed == [PATH.resource_name] * 5
+    )  # those four, and carbonbudget-api, whose holders have tokens of their own
     tokens = re.findall(r"resources: \[serviceaccounts/token\].*\n    resourceNames: \[(.*)\]", RBAC)
-    assert tokens == [READER, f"{READER}, {CLOSER}", f"{READER}, {IMPORTER}"]
+    assert tokens == [READER, f"{READER}, {CLOSER}", f"{READER}, {IMPORTER}", f"{READER}, {SHARER}"]
     for name in (READER, CLOSER, IMPORTER, SHARER, PATH.resource_name, TOKEN_HEADER, "closedreports.carbonbudget.dev"):
         assert f"`{name}`" in PAGE or name in PAGE
 

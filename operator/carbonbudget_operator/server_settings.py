@@ -81,4 +81,9 @@ class ServerSettings(SettingsSection):
         200, ge=1, le=10_000, description="Namespaces, and values of each of these labels, with metrics of their own; "
         "those that emit least are together `__other__`.",
     )  # fmt: skip
+    user_tokens: bool = Field(
+        False,
+        description="Accept for GET under /api/v1 also tokens that are good for the API server, such as a person's "
+        "OIDC token; the server then receives credentials that the API server accepts.",
+    )
     keep_months: int = Field(25, ge=2, le=84, description="Months after which sealed hours are deleted.")

@@ -19,6 +19,7 @@ CHART_KEYS: Final = frozenset({
     "enforcement.resumeJitterSeconds", "server.persistence", "server.database", "server.replicas", "server.podDays",
     "server.keepMonths", "server.metricLabels", "server.metricValues", "server.maxNodeWatts", "server.resources",
     "server.nodeSelector", "server.tolerations", "server.opencost", "server.exportsSecret",
+    "server.userTokens",
     "controller.freshForSeconds", "controller.resources", "controller.nodeSelector", "controller.tolerations",
     "admission.replicas", "admission.timeoutSeconds", "admission.resources", "admission.nodeSelector",
     "admission.tolerations", "reports.requiredLabels",

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 from tests.ledger.reports import HOUR, a_report, book
-from tests.server.test_server import a_face
+from tests.server.server_face import a_face
 from typer.testing import CliRunner
 
 from carbonbudget_operator.answers.period_change import period_change

@@ -6,6 +6,7 @@ import base64
 import json
 import os
 import signal
+import ssl
 import subprocess
 import sys
 import time
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import yaml
 from aiohttp.test_utils import unused_port
@@ -34,6 +36,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.control_plane]
 SPACE = "reports-outside"
 COMMAND = str(Path(sys.executable).with_name("carbonbudget"))
 HOUR = 1_764_003_600
+ROLES = tuple(f"carbonbudget-{what}" for what in ("reports", "closing", "importing", "sharing", "api"))
 DAYS = ("--from", "2025-11-24", "--to", "2025-11-25")
 
 
@@ -87,11 +90,7 @@ def outside(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Itera
             "--show-only=templates/rbac.yaml",
         ).stdout  # fmt: skip
         for document in yaml.safe_load_all(rendered):
-            if document["metadata"]["name"] in (
-                "carbonbudget-reports",
-                "carbonbudget-closing",
-                "carbonbudget-importing",
-            ):
+            if document["metadata"]["name"] in ROLES:
                 made.append((document["kind"], document["metadata"]["name"]))
                 kubectl("apply", "-f", "-", stdin=json.dumps(document))
         for one in a_service(cluster, port):
@@ -158,7 +157,7 @@ def nobody(cluster: Cluster, outside: Outside) -> Iterator[Path]:
     cluster.kubectl("-n", SPACE, "create", "serviceaccount", "lead")
     token = cluster.kubectl("-n", SPACE, "create", "token", "lead").stdout.strip()
     yield outside.kubeconfig("lead", {"token": token})
-    for role in ("carbonbudget-reports", "carbonbudget-closing", "carbonbudget-importing"):
+    for role in ROLES:
         cluster.kubectl("-n", SPACE, "delete", "rolebinding", f"lead-{role}", "--ignore-not-found")
     cluster.kubectl("-n", SPACE, "delete", "serviceaccount", "lead")
 
@@ -305,3 +304,49 @@ def settled(done: subprocess.CompletedProcess[str]) -> str | None:
         time.sleep(0.1)
         return None
     return done.stdout
+
+
+def test_a_tenant_reads_the_public_api_through_the_api_server_by_its_own_token(
+    cluster: Cluster, outside: Outside, nobody: Path
+) -> None:
+    """The API server removes Authorization; the token in X-Carbonbudget-Token says who asks."""
+    own = json.loads(nobody.read_text())["users"][0]["user"]["token"]
+    ours = cluster.kubectl("-n", SPACE, "create", "token", "lead", "--audience=carbonbudget-server").stdout.strip()
+    url = f"{outside.cluster_entry['server']}/api/v1/namespaces/{SPACE}/services/https:carbonbudget-server:8443/proxy"
+    verify = ssl.create_default_context(cadata=base64.b64decode(ca_of(outside)).decode())
+
+    def whoami(**headers: str) -> httpx.Response:
+        given = {"Authorization": f"Bearer {own}"} | {name.replace("_", "-"): value for name, value in headers.items()}
+        return httpx.get(f"{url}/api/v1/whoami", headers=given, verify=verify, timeout=30)
+
+    assert whoami(X_Carbonbudget_Token=ours).json()["kind"] == "Status"  # the API server's own refusal
+    bind(cluster, "carbonbudget-api", f"--serviceaccount={SPACE}:lead")
+    wait_for("the binding", lambda: whoami(X_Carbonbudget_Token=ours).status_code == 200, 30)
+    assert whoami(X_Carbonbudget_Token=ours).json()["user"] == f"system:serviceaccount:{SPACE}:lead"
+    assert whoami().status_code == 401
+    assert whoami(X_Carbonbudget_Token=own).status_code == 401  # good for the API server, and not for ours
+
+
+def test_a_read_token_is_created_through_the_api_server_and_reads_by_its_proxy(
+    cluster: Cluster, outside: Outside, nobody: Path
+) -> None:
+    bind(cluster, "carbonbudget-sharing", f"--serviceaccount={SPACE}:lead")
+    wanted = ("token", "create", "--namespaces", "*", "--expires", "1d")
+    wait_for("the binding", lambda: outside.run(nobody, *wanted).returncode == 0, 30)
+    token = outside.run(nobody, *wanted).stdout.strip()
+    own = json.loads(nobody.read_text())["users"][0]["user"]["token"]
+    url = f"{outside.cluster_entry['server']}/api/v1/namespaces/{SPACE}/services/https:carbonbudget-server:8443/proxy"
+    verify = ssl.create_default_context(cadata=base64.b64decode(ca_of(outside)).decode())
+    headers = {"Authorization": f"Bearer {own}", "X-Carbonbudget-Token": token}
+    for path in ("emissions?window=2025-11-24,2025-11-25", "budgets"):
+        answer = httpx.get(f"{url}/api/v1/{path}", headers=headers, verify=verify, timeout=30)
+        assert answer.status_code == 200, answer.text
+    assert outside.run(nobody, "token", "revoke", "1").returncode == 0
+    assert "revoked" in outside.run(nobody, "token", "list").stdout
+
+
+def ca_of(outside: Outside) -> str:
+    entry = outside.cluster_entry
+    if "certificate-authority-data" in entry:
+        return str(entry["certificate-authority-data"])
+    return base64.b64encode(Path(entry["certificate-authority"]).read_bytes()).decode()

@@ -8,7 +8,15 @@ import pytest
 from tests.conftest import ROOT
 
 from carbonbudget_operator.api_path import InvalidPath, ServicePath
-from carbonbudget_operator.cli.answers_from_server import AUDIENCE, CLOSER, IMPORTER, READER, SERVICE, TOKEN_HEADER
+from carbonbudget_operator.cli.answers_from_server import (
+    AUDIENCE,
+    CLOSER,
+    IMPORTER,
+    READER,
+    SERVICE,
+    SHARER,
+    TOKEN_HEADER,
+)
 from carbonbudget_operator.ingest import callers
 from carbonbudget_operator.settings import Settings
 
@@ -20,12 +28,14 @@ PATH = ServicePath("carbonbudget-system", SERVICE, 8443, "/v1/report")
 
 def test_what_the_command_asks_for_is_what_the_roles_allow_and_the_page_says() -> None:
     accounts = re.findall(r"kind: ServiceAccount\nmetadata:\n  name: (\S+)", RBAC)
-    assert {READER, CLOSER, IMPORTER} == set(accounts)
+    assert {READER, CLOSER, IMPORTER, SHARER} == set(accounts)
     allowed = re.findall(r'resources: \[services/proxy\].*\n    resourceNames: \["(.*)"\]', RBAC)
-    assert allowed == [PATH.resource_name] * 3
+    assert (
+        allowed == [PATH.resource_name] * 5
+    )  # those four, and carbonbudget-api, whose holders have tokens of their own
     tokens = re.findall(r"resources: \[serviceaccounts/token\].*\n    resourceNames: \[(.*)\]", RBAC)
-    assert tokens == [READER, f"{READER}, {CLOSER}", f"{READER}, {IMPORTER}"]
-    for name in (READER, CLOSER, IMPORTER, PATH.resource_name, TOKEN_HEADER, "closedreports.carbonbudget.dev"):
+    assert tokens == [READER, f"{READER}, {CLOSER}", f"{READER}, {IMPORTER}", f"{READER}, {SHARER}"]
+    for name in (READER, CLOSER, IMPORTER, SHARER, PATH.resource_name, TOKEN_HEADER, "closedreports.carbonbudget.dev"):
         assert f"`{name}`" in PAGE or name in PAGE
 
 

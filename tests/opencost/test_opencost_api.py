@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 from tests.ledger.reports import HOUR, a_report
-from tests.server.test_server import Face, a_face
+from tests.server.server_face import Face, a_face
 
 from carbonbudget_operator.opencost.opencost_paths import IGNORED_HEADER, PATHS
 from carbonbudget_operator.valued_hours.upkeep_steps import UpkeepSteps

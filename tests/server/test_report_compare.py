@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 from tests.ledger.reports import HOUR, a_report
+from tests.server.server_face import Face, a_face
 from tests.server.test_public_cluster import LEAD
-from tests.server.test_server import Face, a_face
 
 from carbonbudget_operator.cli.answer_source import AnswerSourceError
 from carbonbudget_operator.cli.answers_from_server import ServerRequest, ServerSource

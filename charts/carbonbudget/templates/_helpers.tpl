@@ -84,6 +84,7 @@ server:
   keep_months: {{ int .Values.server.keepMonths }}
   metric_labels: {{ toJson .Values.server.metricLabels }}
   metric_values: {{ int .Values.server.metricValues }}
+  user_tokens: {{ .Values.server.userTokens }}
   owners: {{- toYaml .Values.server.owners | nindent 4 }}
   nodes_without_agent: {{- toYaml (.Values.agent.nodesWithoutAgent | default dict) | nindent 4 }}
 carbon:

@@ -17,6 +17,7 @@ from carbonbudget_operator.cli.common_options import Config, OutputFormat, annou
 from carbonbudget_operator.cli.kubeconfig import AsGroups, AsUser, Context, Kubeconfig, credentials
 
 if TYPE_CHECKING:
+    from carbonbudget_operator.cli.answers_from_server import ServerSource
     from carbonbudget_operator.settings import Settings
 
 Ledger = Annotated[
@@ -87,6 +88,16 @@ class SourceOptions:
         from carbonbudget_operator.settings import load_settings
 
         return load_settings(self.config, {"server": {"ledger": self.ledger}, **(overrides or {})})
+
+    def server(self) -> ServerSource:
+        """The server, for what the ledger itself cannot answer. Ends the process where a ledger is named instead."""
+        if self.local:
+            fail("only a server can do this: leave --ledger and --config out, or name --server-url", code=2)
+        from carbonbudget_operator.cli.answers_from_server import ServerSource
+
+        source = self.source()
+        assert isinstance(source, ServerSource)
+        return source
 
     def source(self, overrides: Mapping[str, object] | None = None) -> AnswerSource:
         """Where the answers come from; `overrides` are settings.

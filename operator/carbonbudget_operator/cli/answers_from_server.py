@@ -2,7 +2,7 @@
 
 Through the API server, its proxy passes the question on to the server's Service. It takes the caller's own credentials
 away from it, so the server would not know who asks: the command first asks the API server for a short-lived token of
-one of the chart's three accounts (TokenRequest), and sends it in a header of its own. A kubeconfig with a client
+one of the chart's four accounts (TokenRequest), and sends it in a header of its own. A kubeconfig with a client
 certificate works like one with a token, and the server never sees what would be good for the API server.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import ssl
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
@@ -27,6 +27,7 @@ SERVICE: Final = "carbonbudget-server"
 READER: Final = "carbonbudget-reports"
 CLOSER: Final = "carbonbudget-closing"
 IMPORTER: Final = "carbonbudget-importing"
+SHARER: Final = "carbonbudget-sharing"
 TOKEN_HEADER: Final = "X-Carbonbudget-Token"  # noqa: S105 - a header's name
 AUDIENCE: Final = "carbonbudget-server"
 _TOKEN_SECONDS: Final = 600  # the least that Kubernetes gives
@@ -119,6 +120,19 @@ class ServerSource:
         body: JsonObject = {"source": source, "sha256": sha256, "reason": reason}
         question = ServerRequest("POST", "/v1/external/remove", {}, body, IMPORTER)
         return self._ask(question, {"source", "sha256", "figures"})
+
+    def read_tokens(self) -> JsonObject:
+        """The read tokens that the caller may see, without the tokens themselves."""
+        return self._ask(ServerRequest("GET", "/v1/tokens", {}, account=SHARER), {"items"})
+
+    def create_read_token(self, namespaces: Sequence[str], seconds: int, name: str) -> JsonObject:
+        """Create a read token; its record and the token, which nobody can read again."""
+        body: JsonObject = {"namespaces": list(namespaces), "seconds": seconds, "name": name}
+        return self._ask(ServerRequest("POST", "/v1/tokens", {}, body, SHARER), {"id", "token"})
+
+    def revoke_read_token(self, number: int) -> JsonObject:
+        """Revoke a read token; its number and namespaces."""
+        return self._ask(ServerRequest("POST", "/v1/tokens/revoke", {}, {"id": number}, SHARER), {"id"})
 
     def _closed(self, question: ServerRequest) -> ClosedReport:
         found = self._ask(question, {"period", "closed_at", "sha256", "report"})

@@ -2,26 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 from starlette.requests import Request
 
 from carbonbudget_operator.ingest.connection_limits import belongs_to
 from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.kube.access_reviews import Access, AccessUnavailable, Caller, Unauthenticated
+from carbonbudget_operator.ledger.read_tokens import PREFIX
 
 # The API server's proxy removes Authorization from requests to a Service, so a token is in this header there.
 TOKEN_HEADER = "X-Carbonbudget-Token"  # noqa: S105 - a header's name
 _SERVICE_ACCOUNT = "system:serviceaccount:"
 
 
-async def authenticated(access: Access, request: Request) -> Caller:
-    """The caller that a request's bearer token belongs to. Raises Refusal 401, or 503 if that cannot be known."""
+async def authenticated(
+    access: Access,
+    request: Request,
+    read_token: Callable[[str], Awaitable[Caller]] | None = None,
+    user_tokens: bool = False,
+) -> Caller:
+    """The caller that a request's bearer token belongs to. Raises Refusal 401, or 503 if that cannot be known.
+
+    `read_token` returns the caller of a read token; None where such tokens are not accepted. `user_tokens`: whether
+    tokens for the API server itself are accepted.
+    """
     scheme, _, given = request.headers.get("Authorization", "").partition(" ")
     if not scheme:
         scheme, given = "bearer", request.headers.get(TOKEN_HEADER, "")
     try:
         if scheme.lower() != "bearer" or not given.strip():
             raise Unauthenticated("a bearer token is needed")
-        caller = await access.authenticate(given.strip(), request.client.host if request.client else "")
+        if given.strip().startswith(PREFIX):  # never sent to the API server
+            if read_token is None:
+                raise Unauthenticated("a read token is good for GET under /api/v1 alone")
+            caller = await read_token(given.strip())
+        else:
+            address = request.client.host if request.client else ""
+            caller = await access.authenticate(given.strip(), address, user_tokens)
     except Unauthenticated as error:
         raise Refusal(401, "unauthenticated", str(error)) from None
     except AccessUnavailable as error:

@@ -44,13 +44,21 @@ class AccessUnavailable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """An authenticated caller. `node` is the node that its token is bound to, or empty."""
+    """An authenticated caller. `node` is the node that its token is bound to, or empty.
+
+    `namespaces`: a read token's, to which its creator's rights are restricted; None for everybody else.
+    """
 
     user: str
     uid: str
     groups: tuple[str, ...]
     extra: Mapping[str, tuple[str, ...]]
     node: str
+    namespaces: tuple[str, ...] | None = None
+
+    def is_restricted_from(self, namespace: str) -> bool:
+        """Whether it has a read token that is not for this namespace (EVERY_NAMESPACE: for all of them)."""
+        return self.namespaces is not None and not {EVERY_NAMESPACE, namespace} & set(self.namespaces)
 
 
 class Access:
@@ -62,28 +70,56 @@ class Access:
         self._rights: dict[tuple[bytes, str], tuple[bool, float]] = {}
         self._reviews: Counter[str] = Counter()
 
-    async def authenticate(self, token: str, address: str = "") -> Caller:
+    async def authenticate(self, token: str, address: str = "", user_tokens: bool = False) -> Caller:
         """Return the caller that a token belongs to. `address` is the client's address; reviews are limited for each.
+
+        `user_tokens`: also accept a token that is good for the API server itself. It is asked about second, and cached
+        apart, so that such a token is accepted nowhere else.
 
         Raises:
             Unauthenticated: the token is not valid for this audience.
             AccessUnavailable: the API server did not answer, or too many reviews are in progress.
         """
-        key = hashlib.sha256(token.encode("utf-8", "replace")).digest()
-        caller, until = self._callers.get(key, (None, 0.0))
-        if time.monotonic() >= until:
-            caller = await self._review_in_turn(token, address)
-            lifetime = _REFUSED_SECONDS if caller is None else min(_TOKEN_SECONDS, _seconds_left(token))
-            _store(self._callers, key, (caller, time.monotonic() + lifetime))
+        digest = hashlib.sha256(token.encode("utf-8", "replace")).digest()
+        caller = await self._known(digest, token, address, self._audience)
+        if caller is None and user_tokens:
+            caller = await self._known(digest + b"user", token, address, None)
         if caller is None:
             raise Unauthenticated(f"the token is expired, invalid, or not for the audience {self._audience}")
+        return caller
+
+    async def _known(self, key: bytes, token: str, address: str, audience: str | None) -> Caller | None:
+        caller, until = self._callers.get(key, (None, 0.0))
+        if time.monotonic() >= until:
+            caller = await self._review_in_turn(token, address, audience)
+            lifetime = _REFUSED_SECONDS if caller is None else min(_TOKEN_SECONDS, _seconds_left(token))
+            _store(self._callers, key, (caller, time.monotonic() + lifetime))
         return caller
 
     async def may_read_budgets(self, caller: Caller, namespace: str, remember: bool = True) -> bool:
         """Whether the caller may get carbonbudgets in a namespace, or in EVERY_NAMESPACE."""
         resource = {"group": "carbonbudget.dev", "resource": "carbonbudgets", "verb": "get"}
         attributes = resource | ({"namespace": namespace} if namespace != EVERY_NAMESPACE else {})
+        if caller.is_restricted_from(namespace):
+            return False
         return await self._may(caller, {"resourceAttributes": attributes}, remember)
+
+    async def may_read_cluster_budgets(self, caller: Caller) -> bool:
+        """Whether the caller may get clustercarbonbudgets, which have no namespace."""
+        resource = {"group": "carbonbudget.dev", "resource": "clustercarbonbudgets", "verb": "get"}
+        if caller.is_restricted_from(EVERY_NAMESPACE):
+            return False
+        return await self._may(caller, {"resourceAttributes": resource})
+
+    async def may_share_budgets(self, caller: Caller, namespace: str) -> bool:
+        """Whether the caller may "share" carbonbudgets in a namespace, or in EVERY_NAMESPACE: create read tokens.
+
+        A verb that only our server asks for. `get` alone is not enough: a token works for whoever holds it, and longer
+        than its creator's own.
+        """
+        resource = {"group": "carbonbudget.dev", "resource": "carbonbudgets", "verb": "share"}
+        attributes = resource | ({"namespace": namespace} if namespace != EVERY_NAMESPACE else {})
+        return caller.namespaces is None and await self._may(caller, {"resourceAttributes": attributes})
 
     async def may_close_reports(self, caller: Caller, verb: str) -> bool:
         """Whether the caller may "create" (close) or "delete" (reopen) closedreports, which exist in the ledger alone.
@@ -102,22 +138,23 @@ class Access:
         """Whether the caller may get the non-resource URL /metrics."""
         return await self._may(caller, {"nonResourceAttributes": {"path": "/metrics", "verb": "get"}})
 
-    async def _review_in_turn(self, token: str, address: str) -> Caller | None:
+    async def _review_in_turn(self, token: str, address: str, audience: str | None) -> Caller | None:
         if self._reviews[address] >= _MOST_REVIEWS_EACH or self._reviews.total() >= _MOST_REVIEWS:
             raise AccessUnavailable("too many unknown tokens are being checked: try again later")
         self._reviews[address] += 1
         try:
-            return await self._review(token)
+            return await self._review(token, audience)
         finally:
             self._reviews[address] -= 1
             if not self._reviews[address]:
                 del self._reviews[address]
 
-    async def _review(self, token: str) -> Caller | None:
+    async def _review(self, token: str, audience: str | None) -> Caller | None:
+        """The token's owner; None if it is not valid for the audience (None: for the API server's own)."""
         body = {
             "apiVersion": "authentication.k8s.io/v1",
             "kind": "TokenReview",
-            "spec": {"token": token, "audiences": [self._audience]},
+            "spec": {"token": token} | ({"audiences": [audience]} if audience is not None else {}),
         }
         status = await self._ask(_TOKEN_REVIEWS, body)
         user = status.get("user")
@@ -125,7 +162,7 @@ class Access:
         if status.get("authenticated") is not True or not isinstance(user, dict):
             return None
         # An authenticator that does not support audiences returns none. Such a token may be for another service.
-        if not isinstance(audiences, list) or self._audience not in audiences:
+        if audience is not None and (not isinstance(audiences, list) or audience not in audiences):
             return None
         extra = {key: tuple(map(str, values)) for key, values in (user.get("extra") or {}).items()}
         return Caller(

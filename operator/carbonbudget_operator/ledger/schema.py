@@ -395,3 +395,21 @@ export_hour = Table(
     Column("sent", Boolean, nullable=False),
     Column("rows", LargeBinary),
 )
+
+# Tokens that read the public API. Only their hashes are stored.
+read_token = Table(
+    "read_token",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("cluster", String(512), nullable=False),
+    Column("hash", LargeBinary(32), nullable=False, unique=True),  # SHA-256 of the token
+    Column("name", String(512), nullable=False),
+    Column("namespaces", Text, nullable=False),  # JSON list of names; `*` alone for all
+    Column("creator", Text, nullable=False),  # JSON: whose rights bound the token's
+    Column("created_by", String(512), nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+    Column("revoked_at", BigInteger),
+    Column("revoked_by", String(512)),
+    Column("last_used", BigInteger),  # UTC second at which the day of its last use begins
+)

@@ -18,6 +18,7 @@ from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.ingest.report_receiver import ReportReceiver
 from carbonbudget_operator.kube.access_reviews import Access
 from carbonbudget_operator.ledger.writer import LedgerWriter
+from carbonbudget_operator.server.public.listed_budgets import ListedBudgets
 from carbonbudget_operator.server.public.opencost_routes import opencost_routes
 from carbonbudget_operator.server.public.problems import PREFIX, refusal_response
 from carbonbudget_operator.server.public.routes import public_routes
@@ -29,6 +30,7 @@ from carbonbudget_operator.server.routes.external_import import external_routes
 from carbonbudget_operator.server.routes.query_handling import QueryHandling, access_answer
 from carbonbudget_operator.server.routes.reports import report_routes
 from carbonbudget_operator.server.routes.runs import run_routes
+from carbonbudget_operator.server.routes.tokens import token_routes
 from carbonbudget_operator.server.worker_pools import WorkerPools
 
 
@@ -38,6 +40,7 @@ def make_app(
     writer: LedgerWriter,
     pools: WorkerPools,
     registry: CollectorRegistry,
+    budgets: ListedBudgets,
     now: Callable[[], float] = time.time,
     pods_without_agent: Callable[[], Mapping[str, int]] = dict,
     namespaces: Namespaces = no_namespaces,
@@ -84,8 +87,9 @@ def make_app(
     app.include_router(allocation_routes(asking))
     app.include_router(report_routes(asking))
     app.include_router(external_routes(asking))
+    app.include_router(token_routes(asking, asking.read_tokens))
     visible = VisibleNamespaces(access, namespaces)
-    app.include_router(public_routes(asking, visible))
+    app.include_router(public_routes(asking, visible, budgets))
     app.include_router(opencost_routes(asking, visible))
 
     @app.get("/metrics")

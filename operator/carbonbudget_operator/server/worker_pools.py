@@ -308,6 +308,10 @@ class WorkerPools:
             "closures of reports", queries.on(self._open(url, 1, _ANSWER_SECONDS)), threads=1, each=1, waiting=8,
             advice="it may still be stored, so send it again: that changes nothing then",
         )  # fmt: skip
+        self.tokens = WorkerPool(
+            "read tokens", queries.on(self._open(url, 1, _PROBE_SECONDS)), threads=1, each=1, waiting=64,
+            seconds=_PROBE_SECONDS, advice="try again later",
+        )  # fmt: skip
         # One table of projections serves all callers. Each worker process would have one of its own, made of other
         # hours, so that the same question had another answer.
         own = queries.on(self._open(url, 2, _ANSWER_SECONDS))  # one thread that reads by two connections
@@ -335,7 +339,7 @@ class WorkerPools:
 
     def close(self) -> None:
         """End the threads and close the connections."""
-        for pool in (self.probes, self.ledger_checks, self.closing, self.projections, self.operator):
+        for pool in (self.probes, self.ledger_checks, self.closing, self.tokens, self.projections, self.operator):
             pool.close()
         for engine in self._engines:
             engine.dispose()

@@ -15,10 +15,12 @@ from carbonbudget_operator.answers.grouping import GroupingError, parse_filter
 from carbonbudget_operator.answers.windows import Step
 from carbonbudget_operator.api.emission_bodies import EmissionAnswer, ServerStatus, WhoAmI
 from carbonbudget_operator.ingest.refusal import Refusal
+from carbonbudget_operator.server.public.budget_routes import add_budget_routes
 from carbonbudget_operator.server.public.cluster_routes import add_cluster_routes
 from carbonbudget_operator.server.public.emission_answer import Accounting
 from carbonbudget_operator.server.public.formats import MEDIA_TYPES
 from carbonbudget_operator.server.public.grid_routes import add_grid_routes
+from carbonbudget_operator.server.public.listed_budgets import ListedBudgets
 from carbonbudget_operator.server.public.parameters import (
     PROBLEMS,
     Cursor,
@@ -39,7 +41,7 @@ from carbonbudget_operator.server.routes.query_handling import QueryCaller, Quer
 _ALL = ",".join(COMPONENTS)
 
 
-def public_routes(asking: QueryHandling, visible: VisibleNamespaces) -> APIRouter:
+def public_routes(asking: QueryHandling, visible: VisibleNamespaces, budgets: ListedBudgets) -> APIRouter:
     """All of them. `visible` finds what a caller may be shown who names no namespace."""
     asked_by = Depends(asking.asker)
 
@@ -104,6 +106,7 @@ def public_routes(asking: QueryHandling, visible: VisibleNamespaces) -> APIRoute
 
     add_grid_routes(router, asking, known)
     add_cluster_routes(router, asking, known)
+    add_budget_routes(router, asking, known, budgets)
 
     # Anybody may read it, so that it is made once: it takes a tenth of a second.
     document = json.dumps(openapi_document(router)).encode()

@@ -13,6 +13,7 @@ from typing import Final
 
 from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.kube.access_reviews import Access, AccessUnavailable, Caller
+from carbonbudget_operator.special_namespaces import EVERY_NAMESPACE
 
 MAX_NAMESPACES: Final = 1_000
 _AT_ONCE: Final = 8  # of the client's 32 connections
@@ -28,8 +29,9 @@ _Key = tuple[str, str, tuple[str, ...], str]
 class VisibleNamespaces:
     """Finds them, for all callers together: few questions at once, one search of a caller at a time."""
 
-    def __init__(self, access: Access, candidates: Namespaces) -> None:
-        self._access, self._candidates = access, candidates
+    def __init__(self, access: Access, candidates: Namespaces, naming: str = "filter=namespace=team-a") -> None:
+        """`naming` is the parameter by which a caller names a namespace."""
+        self._access, self._candidates, self._naming = access, candidates, naming
         self._turns = asyncio.Semaphore(_AT_ONCE)
         self._searching: dict[_Key, asyncio.Lock] = {}
         self._found: dict[_Key, tuple[list[str], float]] = {}
@@ -49,6 +51,8 @@ class VisibleNamespaces:
 
     async def of(self, caller: Caller) -> list[str]:
         """All that the caller may read, of those that run pods or did a while ago. Raises Refusal."""
+        if caller.namespaces is not None and EVERY_NAMESPACE not in caller.namespaces:
+            return await self.among(caller, caller.namespaces)
         key = (caller.user, caller.uid, caller.groups, repr(sorted(caller.extra.items())))
         async with self._searching.setdefault(key, asyncio.Lock()):
             try:
@@ -59,7 +63,7 @@ class VisibleNamespaces:
                 if names is None:
                     raise Refusal(503, "starting", "the server does not know the pods yet: try again", 5)
                 if len(names) > MAX_NAMESPACES:
-                    reason = "there are too many namespaces to look through: name yours (filter=namespace=team-a)"
+                    reason = f"there are too many namespaces to look through: name yours ({self._naming})"
                     raise Refusal(422, "unanswerable", reason)
                 found = await self.among(caller, names)
                 if len(self._found) >= _MAX_CALLERS:

@@ -22,6 +22,8 @@ from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.ingest.request_limits import RequestBytes
 from carbonbudget_operator.kube.access_reviews import Access, AccessUnavailable, Caller
 from carbonbudget_operator.printable import printable
+from carbonbudget_operator.server.public.problems import PREFIX
+from carbonbudget_operator.server.read_token_check import ReadTokenCheck
 from carbonbudget_operator.server.readiness import Readiness
 from carbonbudget_operator.server.worker_pools import Answerer, OperatorPool, QueryWorkers, Question, WorkerPools
 from carbonbudget_operator.special_namespaces import EVERY_NAMESPACE
@@ -141,12 +143,7 @@ class QueryCaller:
         async def answered() -> Response:
             async with self.readers.pool.turn(self.who, long):
                 with self._asking.timed(_template(self._request)):
-                    answer = await self.readers.pool.answer(question, long)
-                    version = blake2b(media_type.encode() + b" " + answer, digest_size=16).hexdigest()
-                    headers = _caching(version)
-                    if version in known:
-                        return Response(status_code=304, headers=headers)
-                    return self.respond(answer, media_type, headers)
+                    return self.respond_tagged(await self.readers.pool.answer(question, long), known, media_type)
 
         return await self._unless_gone(answered())
 
@@ -219,6 +216,14 @@ class QueryCaller:
         self._bytes.add(len(text))
         return _Answer(text, media_type=media_type, headers=dict(headers or {}))
 
+    def respond_tagged(self, answer: bytes, known: Collection[str], media_type: str) -> Response:
+        """The response with a digest of it as its tag, or 304 if the caller has it. Raises Refusal."""
+        version = blake2b(media_type.encode() + b" " + answer, digest_size=16).hexdigest()
+        headers = _caching(version)
+        if version in known:
+            return Response(status_code=304, headers=headers)
+        return self.respond(answer, media_type, headers)
+
 
 class QueryHandling:
     """Authenticates, authorizes and reads questions; each endpoint's answers are timed, refusals are counted."""
@@ -232,6 +237,7 @@ class QueryHandling:
         now: Callable[[], float],
     ) -> None:
         self.access, self.pools, self.now = access, pools, now
+        self.read_tokens = ReadTokenCheck(pools.tokens, pools.settings.cluster, now)
         self._readiness = readiness
         self._seconds = Histogram(
             "carbonbudget_query_duration_seconds", "One question's answer.", ["endpoint"], registry=registry,
@@ -267,12 +273,17 @@ class QueryHandling:
         """The pool and the limits of this caller."""
         if not wide:
             return self.pools.namespace_readers
-        operator = caller.user in self.pools.settings.server.operator_accounts
+        operator = caller.namespaces is None and caller.user in self.pools.settings.server.operator_accounts
         return self.pools.operator_readers if operator else self.pools.cluster_readers
 
     async def caller(self, request: Request) -> Caller:
         """The authenticated caller. Raises Refusal."""
-        return await authenticated(self.access, request)
+        public_read = request.method == "GET" and request.url.path.startswith(PREFIX)
+        if not public_read:
+            return await authenticated(self.access, request)
+        return await authenticated(
+            self.access, request, self.read_tokens.caller, self.pools.settings.server.user_tokens
+        )
 
     @contextmanager
     def timed(self, endpoint: str) -> Iterator[None]:

@@ -85,7 +85,7 @@ async def _serve(
     host = f"{_LOOPBACK}:{listening.getsockname()[1]}"
     gateway = KubeconfigGateway(who, server_namespace, seconds, account)
     budgets = ClusterObjects(who, namespace, seconds, SeriesReader(gateway))
-    guard = LocalGuard(host, PageCaller(name=_shown_name(who)))
+    guard = LocalGuard(host, PageCaller(name=await budgets.user()))
     app = OwnOriginOnly(make_app(gateway, guard, budgets), host)
     options = uvicorn.Config(
         app, access_log=False, log_config=None, server_header=False, proxy_headers=False, lifespan="off",
@@ -112,9 +112,3 @@ def _end(server: uvicorn.Server) -> None:
     """End in order; at the second signal at once."""
     server.force_exit = server.should_exit
     server.should_exit = True
-
-
-def _shown_name(who: Credentials) -> str:
-    """Whom the page shows: the user that is impersonated, else the cluster that the kubeconfig names."""
-    impersonated = dict(who.impersonated).get("Impersonate-User")
-    return impersonated or who.url.removeprefix("https://").removeprefix("http://")

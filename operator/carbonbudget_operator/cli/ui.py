@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from carbonbudget_operator.api_path import is_label, is_subdomain
 from carbonbudget_operator.cli.answer_source_options import ServerNamespace
 from carbonbudget_operator.cli.common_options import fail, printable_cell
 from carbonbudget_operator.cli.kubeconfig import AsGroups, AsUser, Context, Kubeconfig, Namespace, Timeout, credentials
@@ -48,6 +49,11 @@ def ui(
     """
     who = credentials(kubeconfig, context, as_user=as_user, as_groups=as_groups or ())
     account = _account(service_account, server_namespace)
+    for option, name in (("--namespace", namespace), ("--server-namespace", server_namespace), ("", account[0])):
+        if name and not is_label(name):
+            fail(f"{option or '--service-account'}: {printable_cell(name)!r} is not a valid namespace", code=2)
+    if not is_subdomain(account[1]):
+        fail(f"--service-account: {printable_cell(account[1])!r} is not a valid name", code=2)
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listening:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

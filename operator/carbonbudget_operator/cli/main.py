@@ -21,6 +21,7 @@ from carbonbudget_operator.cli.estimate import estimate
 from carbonbudget_operator.cli.factors import factors
 from carbonbudget_operator.cli.release import release
 from carbonbudget_operator.cli.server import serve
+from carbonbudget_operator.cli.web import web
 from carbonbudget_operator.settings import SettingsError
 
 app = typer.Typer(
@@ -32,6 +33,7 @@ app = typer.Typer(
 app.command("server")(serve)
 app.command("controller")(controller)
 app.command("admission")(admission)
+app.command("web")(web)
 app.command("allocate")(allocate)
 app.command("check")(check)
 app.command("factors")(factors)

@@ -1,0 +1,1 @@
+"""Charts as SVG. Pure: figures in, markup out."""

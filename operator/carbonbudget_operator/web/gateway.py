@@ -1,0 +1,49 @@
+"""How the page reads `/api/v1`: one GET at a time, with the rights of the person who looks at the page.
+
+The page has no rights of its own. `kubectl carbon ui` and `carbonbudget web` each have a gateway.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+
+class GatewayError(Exception):
+    """The server could not be asked. The message is one sentence: what happened and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class PageCaller:
+    """Who looks at the page. `name` is shown; the rest goes to the server with each question.
+
+    `token` is theirs, for the server's audience. `user` and `groups` are set in its place where a trusted proxy
+    signed the person in.
+    """
+
+    name: str
+    token: str | None = field(default=None, repr=False)
+    user: str = ""
+    groups: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ApiAnswer:
+    """An answer of `/api/v1`. The names of `headers` are in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Gateway(Protocol):
+    """Forwards questions to the server."""
+
+    async def get(
+        self, path: str, query: Sequence[tuple[str, str]], caller: PageCaller, etag: str | None = None
+    ) -> ApiAnswer:
+        """The answer to one GET. `path` begins with `/api/v1/`; `etag` becomes If-None-Match, quotes included.
+
+        Refusals (401, 403, 422, 503) are answers. Raises GatewayError where there is none.
+        """

@@ -21,7 +21,8 @@ CHART_KEYS: Final = frozenset({
     "server.nodeSelector", "server.tolerations",
     "controller.freshForSeconds", "controller.resources", "controller.nodeSelector", "controller.tolerations",
     "admission.replicas", "admission.timeoutSeconds", "admission.resources", "admission.nodeSelector",
-    "admission.tolerations",
+    "admission.tolerations", "web.enabled", "web.replicas", "web.cookieKeysSecret", "web.sessionHours",
+    "web.failedSignIns", "web.failedSignInsEach", "web.resources", "web.nodeSelector", "web.tolerations",
 })  # fmt: skip
 _MOST_LISTED: Final = 12
 _CLOSE: Final = 0.8  # similarity to a key of another section; difflib's default of 0.6 suggests unrelated keys

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
+from collections.abc import Callable
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Gauge
@@ -65,6 +66,18 @@ async def follow_certificate(context: ssl.SSLContext, cert: Path, key: Path, reg
             _log.error("certificate %s cannot be loaded; the previous one stays in use: %s", cert, error)
             continue
         _set_expiration(expiration, context, cert)
+
+
+def trust_in(ca_file: Path) -> Callable[[], str | None]:
+    """A function that reads the CA bundle of a file, or returns None. The controller may renew it at any time."""
+
+    def trust() -> str | None:
+        try:
+            return ca_file.read_text(encoding="ascii").strip() or None
+        except (OSError, ValueError):  # ValueError: it is not ASCII
+            return None
+
+    return trust
 
 
 def served_until(context: ssl.SSLContext, trusted: Path) -> tuple[str, int]:

@@ -27,9 +27,17 @@ def test_any_other_host_is_refused_in_one_line(host: str) -> None:
     assert "\n" not in reason
 
 
-@pytest.mark.parametrize("fetch_site", [None, "same-origin"])
-def test_a_form_of_the_page_itself_is_accepted(fetch_site: str | None) -> None:
-    assert origin_refusal("https://carbon.example.org:8443", fetch_site, "carbon.example.org:8443") == ""
+@pytest.mark.parametrize(
+    ("origin", "fetch_site"),
+    [
+        ("https://carbon.example.org:8443", None),
+        ("https://Carbon.example.org:8443", "same-origin"),
+        ("null", "same-origin"),  # of a page with the Referrer-Policy `no-referrer`
+        (None, "same-origin"),
+    ],
+)
+def test_a_form_of_the_page_itself_is_accepted(origin: str | None, fetch_site: str | None) -> None:
+    assert origin_refusal(origin, fetch_site, "carbon.example.org:8443") == ""
 
 
 @pytest.mark.parametrize(
@@ -37,14 +45,15 @@ def test_a_form_of_the_page_itself_is_accepted(fetch_site: str | None) -> None:
     [
         (None, None),
         ("null", None),
+        ("null", "cross-site"),
         ("https://evil.example", None),
+        ("https://evil.example", "same-origin"),
         ("http://carbon.example.org", "same-origin"),
         ("https://carbon.example.org:8443", None),
         ("https://carbon.example.org.evil.example", None),
         ("https://carbon.example.org", "same-site"),
         ("https://carbon.example.org", "cross-site"),
         ("https://carbon.example.org", "none"),
-        (None, "same-origin"),
     ],
 )
 def test_a_form_of_another_page_is_refused(origin: str | None, fetch_site: str | None) -> None:

@@ -65,9 +65,10 @@ def test_no_altered_cookie_is_opened_as_another_session(place: int, character: s
     place %= len(sealed)
     altered = sealed[:place] + character + sealed[place + 1 :]
     try:
-        assert sealer().open(altered, NOW) == SESSION
+        opened: object = sealer().open(altered, NOW)
     except SessionRefused as refused:
-        assert str(refused) == "the session's cookie is not one of this server: sign in again"
+        opened = str(refused)
+    assert opened in (SESSION, "the session's cookie is not one of this server: sign in again")
 
 
 @pytest.mark.parametrize("text", ["", "x", "gAAAA", "\u00e9" * 100, "A" * 10_000])

@@ -23,7 +23,14 @@ def host_refusal(host: str, allowed: Sequence[str]) -> str:
 
 
 def origin_refusal(origin: str | None, fetch_site: str | None, host: str) -> str:
-    """Why a POST is refused, in one line; empty if a page of this very host sent it. None: the header is missing."""
-    if fetch_site not in (None, "same-origin") or origin is None or origin.lower() != f"https://{host}".lower():
-        return "the form was not sent by this page: open the page and try again"
-    return ""
+    """Why a POST is refused, in one line; empty if a page of this very host sent it. None: the header is missing.
+
+    A browser that sends no Sec-Fetch-Site must send an Origin. One that does may send the Origin `null`,
+    as from a page with the Referrer-Policy `no-referrer`.
+    """
+    own = origin is not None and origin.lower() == f"https://{host}".lower()
+    if fetch_site is None and own:
+        return ""
+    if fetch_site == "same-origin" and (own or origin in (None, "null")):
+        return ""
+    return "the form was not sent by this page: open the page and try again"

@@ -8,6 +8,7 @@ import ssl
 import subprocess
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 import httpx
 import pytest
@@ -93,3 +94,25 @@ async def test_what_it_cannot_start_with_is_named_in_one_line(
         )
     assert (done.returncode, reason in done.stderr) == (2, True), done.stderr
     assert "Traceback" not in done.stderr
+
+
+async def test_a_request_that_waits_when_the_process_ends_is_answered_and_leaves_no_stack_in_the_log(
+    tmp_path: Path,
+) -> None:
+    async with asked_server(tmp_path) as server, web_process(tmp_path, server.port) as web:
+        await web.sign_in("token-ann")
+        asked = asyncio.Event()
+
+        async def silent(_: object) -> NoReturn:
+            asked.set()
+            await asyncio.Event().wait()
+            raise AssertionError
+
+        server.answer = silent
+        waiting = asyncio.create_task(web.browser.get("/", timeout=30))
+        await asyncio.wait_for(asked.wait(), 10)
+        web.process.send_signal(signal.SIGTERM)
+        answer = await asyncio.wait_for(waiting, 20)
+        assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
+        _, logged = await asyncio.wait_for(web.process.communicate(), 10)
+        assert (web.process.returncode, b"Traceback" in logged) == (0, False), logged.decode()

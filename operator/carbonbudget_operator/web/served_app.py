@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 
 from prometheus_client import CollectorRegistry, generate_latest
 from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from carbonbudget_operator.web.metrics import WebMetrics
 from carbonbudget_operator.web.request_origin import host_refusal
@@ -31,7 +32,22 @@ class ServedApp:
             await self._app(scope, receive, send)
             return
         answer = self._own(scope)
-        await (answer or self._app)(scope, receive, send)
+        if answer is not None:
+            await answer(scope, receive, send)
+            return
+        started = False
+
+        async def seen(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, seen)
+        except asyncio.CancelledError:  # the process ends, and this request takes too long
+            if not started:
+                headers = {"Retry-After": "5", "Connection": "close"}
+                await PlainTextResponse("the page restarts: try again", 503, headers)(scope, receive, send)
 
     def _own(self, scope: Scope) -> Response | None:
         if scope["path"] == "/healthz":  # a probe's Host is the pod's address

@@ -13,11 +13,14 @@ Span = tuple[int, int]
 
 
 class AnswerSourceError(Exception):
-    """There is no answer; one line says why and what to do. `code`: how the command ends."""
+    """There is no answer; one line says why and what to do. `code`: how the command ends.
 
-    def __init__(self, sentence: str, code: int = 1) -> None:
+    `missing_right`: the API server refused it for want of a right.
+    """
+
+    def __init__(self, sentence: str, code: int = 1, *, missing_right: bool = False) -> None:
         super().__init__(sentence)
-        self.code = code
+        self.code, self.missing_right = code, missing_right
 
 
 class AnswerSource(Protocol):

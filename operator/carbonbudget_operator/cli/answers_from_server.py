@@ -177,9 +177,7 @@ class ApiServerTransport:
         """Status and body of the server's answer; what the API server refuses itself is an AnswerSourceError."""
         verify = self._who.ssl_context() if self._who.url.startswith("https") else True
         try:
-            own = _own_token(self._who)
-            headers = [*self._who.impersonated, *([("Authorization", f"Bearer {own}")] if own else [])]
-            with httpx.Client(verify=verify, timeout=_times(self._timeout), headers=headers) as client:
+            with httpx.Client(verify=verify, timeout=_times(self._timeout), headers=self._own_headers()) as client:
                 token = self._token(client, question.account)
                 path = ServicePath(self._namespace, SERVICE, 8443, question.path).text()
                 status, text = _exchange(client, self._who.url + path, question, {TOKEN_HEADER: token})
@@ -187,8 +185,24 @@ class ApiServerTransport:
             raise AnswerSourceError(f"--server-namespace: {error}", 2) from None
         except (OSError, ValueError, httpx.HTTPError, httpx.InvalidURL) as error:
             raise AnswerSourceError(f"the API server at {self._who.url} cannot be asked: {error}") from None
-        self._check(status, text, f"{'get' if question.method == 'GET' else 'create'} services/proxy", question.account)
+        self.check(status, text, f"{'get' if question.method == 'GET' else 'create'} services/proxy", question.account)
         return status, text
+
+    def token_of(self, account: str) -> str:
+        """A short-lived token of an account in `namespace`, with our audience. Raises AnswerSourceError."""
+        verify = self._who.ssl_context() if self._who.url.startswith("https") else True
+        try:
+            with httpx.Client(verify=verify, timeout=_times(self._timeout), headers=self._own_headers()) as client:
+                return self._token(client, account)
+        except InvalidPath as error:
+            raise AnswerSourceError(str(error), 2) from None
+        except (OSError, ValueError, httpx.HTTPError, httpx.InvalidURL) as error:
+            raise AnswerSourceError(f"the API server at {self._who.url} cannot be asked: {error}") from None
+
+    def _own_headers(self) -> list[tuple[str, str]]:
+        """What the API server knows the user by."""
+        own = _own_token(self._who)
+        return [*self._who.impersonated, *([("Authorization", f"Bearer {own}")] if own else [])]
 
     def _token(self, client: httpx.Client, account: str) -> str:
         path = ApiPath("", "v1", "serviceaccounts", self._namespace, account, "token").text()
@@ -198,13 +212,13 @@ class ApiServerTransport:
             "spec": {"audiences": [AUDIENCE], "expirationSeconds": _TOKEN_SECONDS},
         }
         status, text = _exchange(client, self._who.url + path, ServerRequest("POST", path, {}, body), {})
-        self._check(status, text, "create serviceaccounts/token", account)
+        self.check(status, text, "create serviceaccounts/token", account)
         try:
             return _as_header(str(json.loads(text)["status"]["token"]).encode(), "the answer")
         except (ValueError, KeyError, TypeError, RecursionError):
             raise AnswerSourceError(f"the API server answered {status} to a TokenRequest with something else") from None
 
-    def _check(self, status: int, text: bytes, right: str, account: str) -> None:
+    def check(self, status: int, text: bytes, right: str, account: str) -> None:
         """Raise AnswerSourceError if the API server itself refused (a Status); our server gives a `reason`."""
         try:
             said = json.loads(text)
@@ -218,7 +232,7 @@ class ApiServerTransport:
             raise AnswerSourceError("the API server does not know who you are: renew your credentials")
         if status == 403:
             role = f"role {account} in {where} has it (docs/reference/rest.md)"
-            raise AnswerSourceError(f"the right to {right} is missing, {role}: {message}")
+            raise AnswerSourceError(f"the right to {right} is missing, {role}: {message}", missing_right=True)
         if status == 404:
             raise AnswerSourceError(
                 f"no carbonbudget server in {where} ({message}): --server-namespace names the chart's namespace"

@@ -64,7 +64,7 @@ def ask_api_server(who: Credentials, timeout: float, question: Callable[[KubeCli
     except TimeoutError:
         fail(f"no answer from the API server within {timeout:g} s")
     except KubeError as error:
-        fail(_sentence(error, where), code_of(error))
+        fail(kube_sentence(error, where), code_of(error))
 
 
 async def list_budgets(client: KubeClient, resource: Resource, namespace: str) -> list[AnyBudget]:
@@ -109,7 +109,8 @@ async def labels_of(client: KubeClient, namespace: str) -> Mapping[str, str] | N
     return texts(mapping(metadata).get("labels"))
 
 
-def _sentence(error: KubeError, where: str) -> str:
+def kube_sentence(error: KubeError, where: str) -> str:
+    """What happened and what to do. `where` is what was asked about."""
     if isinstance(error, ImpossibleName):
         return error.reason
     if error.status == 404:

@@ -1,4 +1,4 @@
-"""`kubectl carbon`, the kubectl plugin: the commands budgets, top and explain, with the user's own rights.
+"""`kubectl carbon`, the kubectl plugin: the commands budgets, top, explain and ui, with the user's own rights.
 
 kubectl runs the program `kubectl-carbon` that it finds on PATH.
 """
@@ -16,11 +16,9 @@ from typing import Annotated, Any, Final, get_args
 import typer
 from typer.core import TyperGroup
 
-from carbonbudget_core.jsons import JsonObject, parse_object
 from carbonbudget_operator.api.budget_query_bodies import Accounting
 from carbonbudget_operator.api.carbonbudget import AnyBudget
 from carbonbudget_operator.api.wire_names import BUDGET, CLUSTER_BUDGET
-from carbonbudget_operator.api_path import ApiPath
 from carbonbudget_operator.budgets.quantity import format_percent
 from carbonbudget_operator.cli.budget_effects import ReaderContext
 from carbonbudget_operator.cli.budget_table import (
@@ -37,16 +35,14 @@ from carbonbudget_operator.cli.cluster_budgets import (
     WHOLE_CLUSTER,
     ask_api_server,
     budgets_of,
-    labels_of,
     list_budgets,
-    may_change,
 )
 from carbonbudget_operator.cli.common_options import fail, print_table, printable_cell
 from carbonbudget_operator.cli.explain import as_json, explain
 from carbonbudget_operator.cli.formatted_values import micrograms
-from carbonbudget_operator.cli.installed_enforcement import installed_enforcement, limited_kinds
 from carbonbudget_operator.cli.kubeconfig import AsGroups, AsUser, Context, Kubeconfig, Namespace, Timeout, credentials
-from carbonbudget_operator.enforcement.enforced_budgets import is_enforced_namespace
+from carbonbudget_operator.cli.reader_context import reader_context
+from carbonbudget_operator.cli.ui import ui
 from carbonbudget_operator.kube.client import KubeClient, KubeError
 
 _STYLES: Final = {"Exceeded": "red", "Warning": "yellow", "WithinBudget": "green"}
@@ -68,8 +64,9 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,  # as of `carbonbudget`
-    help="Show carbon budgets, the workloads that used most, and one budget in plain words.",
+    help="Show carbon budgets, the workloads that used most, one budget in plain words, and all of it as a page.",
 )
+app.command("ui")(ui)
 
 
 class KubectlFormat(StrEnum):
@@ -207,15 +204,7 @@ def explain_budget(
             hint = "" if cluster else await _elsewhere(client, budget, bool(all_of_them))
             return None, all_of_them, ReaderContext(None, None), hint
 
-        async def read(path: ApiPath) -> tuple[int, JsonObject]:
-            answer = await client.exchange("GET", path)
-            return answer.status, parse_object(answer.text) if answer.status == 200 else {}
-
-        found = await installed_enforcement(read)
-        labels = await labels_of(client, space)
-        exempt = found.leaves_out(space, labels) or not is_enforced_namespace(space, labels, frozenset())
-        changes = await may_change(client, resource, space, budget)
-        return one, all_of_them, ReaderContext(changes, found.mode, exempt, await limited_kinds(found, read)), ""
+        return one, all_of_them, await reader_context(client, resource, space, budget), ""
 
     chosen, others, beside, hint = ask_api_server(who, timeout, run, WHOLE_CLUSTER if cluster else space)
     if chosen is None:

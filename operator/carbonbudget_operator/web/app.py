@@ -1,29 +1,69 @@
-"""The page as one ASGI app. Who serves it gives the gateway to the server and the guard."""
+"""The page as one ASGI app. Who serves it gives the gateway to the server, the guard and the reader of budgets."""
 
 from __future__ import annotations
 
 from starlette.applications import Starlette
-from starlette.middleware import Middleware
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import Mount, Route
+from starlette.types import ASGIApp
 
+from carbonbudget_operator.web.budget_reader import BudgetReader
+from carbonbudget_operator.web.budgets_from_api import ApiBudgets
 from carbonbudget_operator.web.gateway import Gateway
 from carbonbudget_operator.web.guard import Guard
+from carbonbudget_operator.web.pages.budget_pages import show_budget, show_budgets
+from carbonbudget_operator.web.pages.data_page import show_data
+from carbonbudget_operator.web.pages.emissions_page import give_file, show_emissions
+from carbonbudget_operator.web.pages.grid_page import show_grid
 from carbonbudget_operator.web.rendering import page
 from carbonbudget_operator.web.security_headers import SecurityHeaders
+from carbonbudget_operator.web.site import Site
 from carbonbudget_operator.web.static_files import KeptStaticFiles
 
+_PAGES = {
+    "/budgets": show_budgets,
+    "/budgets/{namespace}/{name}": show_budget,
+    "/cluster-budgets/{name}": show_budget,
+    "/emissions": show_emissions,
+    "/emissions.{kind}": give_file,
+    "/grid": show_grid,
+    "/data": show_data,
+}
 
-def make_app(gateway: Gateway, guard: Guard) -> Starlette:
-    """The app. It answers GET and HEAD alone; the guard's own routes may take more."""
 
-    async def home(request: Request) -> Response:
-        caller = await guard.caller_of(request)
-        if isinstance(caller, Response):
-            return caller
-        answer = await gateway.get("/api/v1/whoami", [], caller)
-        return page("message.html", title="Budgets", caller=caller, message=f"The server answered {answer.status}.")
+def make_app(gateway: Gateway, guard: Guard, budgets: BudgetReader | None = None) -> ASGIApp:
+    """The app. Its pages answer GET and HEAD alone; the guard's own routes may take more.
 
-    routes = [*guard.routes(), Mount("/static", KeptStaticFiles()), Route("/", home)]
-    return Starlette(routes=routes, middleware=[Middleware(SecurityHeaders)])
+    `budgets`: where budgets are read; left out, from `/api/v1/budgets`.
+    """
+    site = Site(gateway, guard, budgets or ApiBudgets(gateway))
+
+    async def home(_: Request) -> Response:
+        return RedirectResponse("/budgets", 303)
+
+    app = Starlette(
+        routes=[
+            *guard.routes(),
+            Mount("/static", KeptStaticFiles()),
+            Route("/", home),
+            *(Route(path, site.route(show)) for path, show in _PAGES.items()),
+        ],
+        exception_handlers={HTTPException: _not_found, Exception: _failed},
+    )
+    return SecurityHeaders(app)  # around all of it: an error's page has them too
+
+
+async def _not_found(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    sentence = "There is no such page." if error.status_code == 404 else f"{error.detail}."
+    response = page("message.html", error.status_code, title="Not found", message=sentence)
+    response.headers.update(error.headers or {})
+    return response
+
+
+async def _failed(_: Request, __: Exception) -> Response:
+    """The log has the error; the reader gets a sentence."""
+    sentence = "This page could not be made: the log of the process that serves it says why."
+    return page("message.html", 500, title="Error", message=sentence)

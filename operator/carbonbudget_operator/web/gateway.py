@@ -11,7 +11,14 @@ from typing import Protocol
 
 
 class GatewayError(Exception):
-    """The server could not be asked. The message is one sentence: what happened and what to do."""
+    """The server could not be asked. The message is one sentence: what happened and what to do.
+
+    `status` is what the page answers: 403 where a right is missing on the way to the server.
+    """
+
+    def __init__(self, sentence: str, status: int = 503) -> None:
+        super().__init__(sentence)
+        self.status = status
 
 
 @dataclass(frozen=True, slots=True)

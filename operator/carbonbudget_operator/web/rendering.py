@@ -37,7 +37,7 @@ def _environment() -> jinja2.Environment:
 
 def _shown(value: Any) -> Any:
     """Plain text without control characters and direction marks; `Markup` is our own and stays as it is."""
-    return printable(value, 2_000) if type(value) is str else value
+    return printable(value, 8_000) if type(value) is str else value
 
 
 def render(template: str, **values: Any) -> str:

@@ -1,0 +1,108 @@
+"""`kubectl carbon ui`: the page on the user's own machine, with the user's own rights, until Ctrl-C."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import webbrowser
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from carbonbudget_operator.cli.answer_source_options import ServerNamespace
+from carbonbudget_operator.cli.common_options import fail, printable_cell
+from carbonbudget_operator.cli.kubeconfig import AsGroups, AsUser, Context, Kubeconfig, Namespace, Timeout, credentials
+
+if TYPE_CHECKING:
+    from carbonbudget_operator.kube.credentials import Credentials
+
+_LOOPBACK = "127.0.0.1"  # never another address: the page has the user's rights
+
+
+def ui(
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port on 127.0.0.1; 0 for a free one.")] = 0,
+    no_browser: Annotated[bool, typer.Option("--no-browser", help="Print the address and open nothing.")] = False,
+    namespace: Namespace = "",
+    kubeconfig: Kubeconfig = "",
+    context: Context = "",
+    as_user: AsUser = "",
+    as_groups: AsGroups = None,
+    server_namespace: ServerNamespace = "carbonbudget-system",
+    service_account: Annotated[
+        str,
+        typer.Option(
+            "--service-account",
+            metavar="NAMESPACE/NAME",
+            help="Whose token asks the server.  [default: carbonbudget-reports of the chart's namespace]",
+        ),
+    ] = "",
+    timeout: Timeout = 30,
+) -> None:
+    """Open the page of budgets, emissions, grid and data in the browser, until Ctrl-C.
+
+    Budgets need the role view alone. The other pages ask the server, and name the right that is missing.
+    """
+    who = credentials(kubeconfig, context, as_user=as_user, as_groups=as_groups or ())
+    account = _account(service_account, server_namespace)
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listening:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listening.bind((_LOOPBACK, port))
+        except OSError as error:
+            fail(f"port {port} of {_LOOPBACK} cannot be used: {error.strerror}; leave --port out for a free one")
+        listening.listen(64)
+        try:
+            asyncio.run(_serve(listening, who, namespace, server_namespace, account, timeout, not no_browser))
+        except KeyboardInterrupt:
+            pass  # uvicorn ended in order before it raised the signal again
+    print("\nended")
+
+
+def _account(given: str, server_namespace: str) -> tuple[str, str]:
+    from carbonbudget_operator.cli.answers_from_server import READER
+
+    space, slash, name = given.partition("/")
+    if given and not (space and slash and name):
+        fail(f"--service-account must be NAMESPACE/NAME, for example team-a/default, not {given!r}", code=2)
+    return (space, name) if given else (server_namespace, READER)
+
+
+async def _serve(
+    listening: socket.socket, who: Credentials, namespace: str, server_namespace: str, account: tuple[str, str],
+    seconds: float, opens: bool,
+) -> None:  # fmt: skip
+    # Imported here: `--help` should not wait for it.
+    import uvicorn
+
+    from carbonbudget_operator.cli.page_budgets import ClusterObjects
+    from carbonbudget_operator.cli.page_gateway import KubeconfigGateway
+    from carbonbudget_operator.web.app import make_app
+    from carbonbudget_operator.web.budgets_from_api import BudgetSeries
+    from carbonbudget_operator.web.gateway import PageCaller
+    from carbonbudget_operator.web.local_guard import LocalGuard, OwnOriginOnly
+
+    host = f"{_LOOPBACK}:{listening.getsockname()[1]}"
+    gateway = KubeconfigGateway(who, server_namespace, seconds, account)
+    budgets = ClusterObjects(who, namespace, seconds, BudgetSeries(gateway))
+    guard = LocalGuard(host, PageCaller(name=_shown_name(who)))
+    app = OwnOriginOnly(make_app(gateway, guard, budgets), host)
+    options = uvicorn.Config(
+        app, access_log=False, log_config=None, server_header=False, proxy_headers=False, lifespan="off",
+        timeout_graceful_shutdown=2,
+    )  # fmt: skip
+    print(printable_cell(f"the page, until Ctrl-C: {guard.address}"), flush=True)
+    print("The address is good once and for two minutes; others on this machine must not see it.", flush=True)
+    opening = asyncio.create_task(asyncio.to_thread(webbrowser.open, guard.address)) if opens else None
+    try:
+        await uvicorn.Server(options).serve(sockets=[listening])
+    finally:
+        if opening is not None:
+            opening.cancel()
+        await gateway.close()
+        await budgets.close()
+
+
+def _shown_name(who: Credentials) -> str:
+    """Whom the page shows: the user that is impersonated, else the cluster that the kubeconfig names."""
+    impersonated = dict(who.impersonated).get("Impersonate-User")
+    return impersonated or who.url.removeprefix("https://").removeprefix("http://")

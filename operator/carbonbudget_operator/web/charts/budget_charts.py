@@ -1,0 +1,142 @@
+"""The charts of a budget: the bar of its use, its cumulative use over the period, and its former periods. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from markupsafe import Markup
+
+from carbonbudget_operator.budgets.quantity import exact_mass, format_mass
+from carbonbudget_operator.web.charts.svg import day_text, drawing, element, label, line, polyline, step_text, ticks
+
+_WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 880, 300, 64, 92, 14, 26
+_BAR: Final = 300
+
+
+@dataclass(frozen=True, slots=True)
+class UsePoint:
+    """Cumulative use at a UTC second."""
+
+    at: int
+    used_ug: int
+
+
+def use_bar(used_ug: int, limit_ug: int, forecast_ug: int | None, name: str) -> Markup:
+    """Use as part of the limit, with a mark at the limit and one at the forecast. Beyond twice the limit it is cut."""
+    most = min(2 * limit_ug, max(limit_ug, used_ug, forecast_ug or 0)) or 1
+    scale = (_BAR - 4) / most
+    width = min(used_ug, most) * scale
+    parts = [element("rect", x=0, y=4, width=_BAR, height=10, rx=3, class_="track")]
+    if width > 0:
+        parts.append(element("rect", x=0, y=4, width=max(2.0, width), height=10, rx=3, class_="fill"))
+    if forecast_ug is not None:
+        x = min(forecast_ug, most) * scale
+        parts.append(element("path", d=f"M{x:.1f} 4v10", class_="forecast-mark"))
+    at_limit = min(_BAR - 1.5, limit_ug * scale)
+    parts.append(element("path", d=f"M{at_limit:.1f} 0v18", class_="limit-mark"))
+    told = f"{format_mass(used_ug)} of {exact_mass(limit_ug)}"
+    if forecast_ug is not None:
+        told += f", forecast {format_mass(forecast_ug)}"
+    return element(
+        "svg", Markup("").join([element("title", told), *parts]), viewBox=f"0 0 {_BAR} 18", role="img",
+        preserveAspectRatio="none", class_=f"use-bar {name}", aria_label=told,
+    )  # fmt: skip
+
+
+def burn_up(
+    start: int, end: int, points: Sequence[UsePoint], limit_ug: int, forecast_ug: int | None, title: str
+) -> Markup:
+    """Cumulative use over [start, end) against limit, even pace and forecast. `points` are in order of time."""
+    last = points[-1] if points else UsePoint(start, 0)
+    marks = ticks(max(limit_ug, last.used_ug, forecast_ug or 0))
+    inner_w, inner_h = _WIDTH - _LEFT - _RIGHT, _HEIGHT - _TOP - _BOTTOM
+
+    def x(at: int) -> float:
+        return _LEFT + inner_w * (min(max(at, start), end) - start) / max(1, end - start)
+
+    def y(value_ug: int) -> float:
+        return _TOP + inner_h * (1 - value_ug / marks[-1])
+
+    parts = []
+    for mark in marks:
+        parts += [
+            line(_LEFT, y(mark), _WIDTH - _RIGHT, y(mark), "rule"),
+            label(format_mass(mark), _LEFT - 8, y(mark) + 4, "end"),
+        ]
+    parts += _time_axis(start, end, x)
+    parts.append(line(x(start), y(0), x(end), y(limit_ug), "pace"))
+    parts.append(line(_LEFT, y(limit_ug), _WIDTH - _RIGHT, y(limit_ug), "limit"))
+    if points:
+        drawn = [(x(one.at), y(one.used_ug)) for one in points]
+        under = [(drawn[0][0], y(0)), *drawn, (drawn[-1][0], y(0))]
+        parts.append(element("polygon", points=" ".join(f"{a:.1f},{b:.1f}" for a, b in under), class_="under"))
+        parts.append(polyline(drawn, "use"))
+        parts.append(element("circle", cx=drawn[-1][0], cy=drawn[-1][1], r=4, class_="use-dot"))
+    if forecast_ug is not None and points:
+        parts.append(line(x(last.at), y(last.used_ug), x(end), y(forecast_ug), "forecast"))
+        parts.append(element("circle", cx=x(end), cy=y(forecast_ug), r=3.5, class_="forecast-dot"))
+    parts += _end_labels(y, limit_ug, forecast_ug)
+    described = (
+        f"From {day_text(start)} to {day_text(end)}. Used {format_mass(last.used_ug)} of {exact_mass(limit_ug)}"
+        + (f", forecast {format_mass(forecast_ug)}." if forecast_ug is not None else ", no forecast.")
+    )
+    return drawing(_WIDTH, _HEIGHT, title, described, parts, "burn-up")
+
+
+def _time_axis(start: int, end: int, x: object) -> list[Markup]:
+    assert callable(x)
+    step = "hour" if end - start <= 3 * 86_400 else "day"
+    count = 6
+    return [
+        label(step_text(start + (end - start) * number // count, step), x(start + (end - start) * number // count),
+              _HEIGHT - 8, "middle")
+        for number in range(count + 1)
+    ]  # fmt: skip
+
+
+def _end_labels(y: object, limit_ug: int, forecast_ug: int | None) -> list[Markup]:
+    """The names of limit and forecast at the right edge, kept apart where the lines are near each other."""
+    assert callable(y)
+    left, limit_y = _WIDTH - _RIGHT + 8, y(limit_ug)
+    found = [(limit_y, "Limit", exact_mass(limit_ug), "limit-text")]
+    if forecast_ug is not None:
+        at = y(forecast_ug)
+        if abs(at - limit_y) < 30:
+            at = limit_y + (30 if at >= limit_y else -30)
+        at = min(max(at, _TOP + 6), _HEIGHT - _BOTTOM - 14)
+        if abs(at - limit_y) < 28:  # at the upper edge: below the limit's
+            at = limit_y + 30
+        found.append((at, "Forecast", format_mass(forecast_ug), "forecast-text"))
+    return [
+        part
+        for at, name, value, class_ in found
+        for part in (label(name, left, at + 1, class_=class_), label(value, left, at + 14, class_=class_))
+    ]
+
+
+def former_periods(periods: Sequence[tuple[int, int, int]], title: str) -> Markup:
+    """A bar for each former period, oldest first: (start, used, limit), with a mark at its limit."""
+    width, height, left = 880, 150, 64
+    marks = ticks(max((max(used, limit) for _, used, limit in periods), default=0), 3)
+    inner = height - 34
+    slot = min(68.0, (width - left) / max(1, len(periods)))
+    parts = []
+    for mark in marks:
+        y = 8 + inner * (1 - mark / marks[-1])
+        parts += [line(left, y, width, y, "rule"), label(format_mass(mark), left - 8, y + 4, "end")]
+    for index, (start, used, limit) in enumerate(periods):
+        x, tall = left + slot * index, inner * used / marks[-1]
+        tip = element("title", f"From {day_text(start)}: {format_mass(used)} of {exact_mass(limit)}")
+        parts.append(
+            element("rect", tip, x=x + slot * 0.15, y=8 + inner - tall, width=slot * 0.7, height=max(tall, 0.5),
+                    class_="former over" if used >= limit > 0 else "former")
+        )  # fmt: skip
+        y = 8 + inner * (1 - limit / marks[-1])
+        parts.append(line(x + slot * 0.05, y, x + slot * 0.95, y, "limit"))
+        parts.append(label(day_text(start), x + slot / 2, height - 8, "middle"))
+    over = sum(used >= limit > 0 for _, used, limit in periods)
+    return drawing(
+        width, height, title, f"{len(periods)} periods; {over} used up their limit.", parts, "former-periods"
+    )

@@ -1,0 +1,50 @@
+"""The page of the data: who you are to the server, how far the data reach, which nodes report."""
+
+from __future__ import annotations
+
+import time
+
+from starlette.responses import Response
+
+from carbonbudget_core.jsons import JsonObject, items
+from carbonbudget_operator.web.questions import NotShown
+from carbonbudget_operator.web.site import Site, Visit
+from carbonbudget_operator.web.views.figures import second, utc_text, word
+from carbonbudget_operator.web.views.node_view import nodes
+
+WINDOWS = (("24h", "24 hours"), ("7d", "7 days"), ("30d", "30 days"))
+
+
+async def show_data(site: Site, visit: Visit) -> Response:
+    """Each part stands for itself: one whose right is missing says so, and the others are shown."""
+    window = visit.given("window", "24h")
+    whoami, status, reported = await visit.questions.ask(
+        ("/api/v1/whoami", ()), ("/api/v1/status", ()), ("/api/v1/nodes", [("window", window), ("limit", "1000")])
+    )
+    found = [] if isinstance(reported, NotShown) else nodes(reported, int(time.time()))
+    return site.page(
+        "data.html", visit, title="Data", here="data", window=window, windows=WINDOWS,
+        whoami=None if isinstance(whoami, NotShown) else _who(whoami), server=_status(status), nodes=found,
+        whoami_note=str(whoami) if isinstance(whoami, NotShown) else "",
+        status_note=str(status) if isinstance(status, NotShown) else "",
+        nodes_note=str(reported) if isinstance(reported, NotShown) else "",
+        reporting=sum(one.state == "reports" for one in found),
+    )  # fmt: skip
+
+
+def _who(answer: JsonObject) -> dict[str, str]:
+    names = [str(name) for name in items(answer.get("namespaces"))]
+    everything = answer.get("all_namespaces") is True
+    read = "all namespaces" if everything else ", ".join(names) or "no namespace that runs pods"
+    return {"user": word(answer, "user"), "read": read}
+
+
+def _status(answer: JsonObject | NotShown) -> dict[str, str] | None:
+    if isinstance(answer, NotShown):
+        return None
+    return {
+        "cluster": word(answer, "cluster"),
+        "version": word(answer, "version"),
+        "settings": word(answer, "settings"),
+        "data_through": utc_text(second(answer, "data_through")),
+    }

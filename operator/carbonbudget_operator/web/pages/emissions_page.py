@@ -1,0 +1,139 @@
+"""The page of emissions: bars by step, a table by group, and the same answer as a file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, get_args
+from urllib.parse import urlencode
+
+from starlette.responses import Response
+
+from carbonbudget_operator.web.charts.stacked_bars import stacked_bars
+from carbonbudget_operator.web.gateway import GatewayError
+from carbonbudget_operator.web.questions import NotShown, Question, refusal
+from carbonbudget_operator.web.site import Site, Visit
+from carbonbudget_operator.web.views.emission_view import Basis, EmissionLine, emission_bars, emission_table
+
+WINDOWS: Final = (
+    ("today", "Today"), ("yesterday", "Yesterday"), ("24h", "24 hours"), ("7d", "7 days"), ("30d", "30 days"),
+    ("90d", "90 days"), ("week", "This week"), ("lastweek", "Last week"), ("month", "This month"),
+    ("lastmonth", "Last month"),
+)  # fmt: skip
+STEPS: Final = ("hour", "day", "week", "month", "all")
+FIELDS: Final = ("namespace", "workload", "node")
+_PATH: Final = "/api/v1/emissions"
+# Bars that a picture can show; beyond it the page asks for fewer.
+_MOST_ROWS: Final = 20_000
+_FORMATS: Final = {"csv": "text/csv; charset=utf-8", "json": "application/json", "ndjson": "application/x-ndjson"}
+
+
+class _Form:
+    """The address's parameters. They have the API's names, so that a page's address tells the API's."""
+
+    def __init__(self, visit: Visit) -> None:
+        self.window = visit.given("window", "" if visit.given("from") else "7d")
+        self.start, self.end = visit.given("from"), visit.given("to")
+        by, label = visit.given("by", "namespace"), visit.given("label").removeprefix("label:")
+        self.label = label or (by.removeprefix("label:") if by.startswith("label:") else "")
+        if by == "label" and not self.label:
+            raise NotShown(400, "Write the label's key beside `by label`, for example team.")
+        self.by = f"label:{self.label}" if by == "label" else by
+        self.step = visit.given("step", "hour" if self.window in ("today", "yesterday", "24h") else "day")
+        accounting = visit.given("accounting", "LocationBased")
+        self.accounting: Basis = "MarketBased" if accounting == "MarketBased" else "LocationBased"
+        self.filter = visit.given("filter", longest=4_000)
+        if self.step not in STEPS:
+            raise NotShown(400, f"step is one of {', '.join(STEPS)}.")
+
+    @property
+    def fields(self) -> Sequence[str]:
+        """What the rows are grouped by."""
+        return [field.strip() for field in self.by.split(",") if field.strip()]
+
+    def query(self, **more: str) -> list[tuple[str, str]]:
+        """The API's parameters."""
+        span = {"window": self.window} if self.window else {"from": self.start, "to": self.end}
+        given = {**span, "by": self.by, "accounting": self.accounting, "filter": self.filter, **more}
+        return [(key, value) for key, value in given.items() if value]
+
+    def address(self, **changed: str) -> str:
+        """The page's address with some parameters changed; an empty one is left out."""
+        now = {
+            "window": self.window, "from": self.start, "to": self.end, "by": self.by, "step": self.step,
+            "accounting": self.accounting, "filter": self.filter,
+        }  # fmt: skip
+        return "/emissions?" + urlencode({key: value for key, value in {**now, **changed}.items() if value})
+
+
+async def show_emissions(site: Site, visit: Visit) -> Response:
+    """Bars and table. The table also has the window before."""
+    form = _Form(visit)
+    asked: list[Question] = [(_PATH, form.query(step="all", compare="previous", limit="50000"))]
+    if form.step != "all":
+        asked.append((_PATH, form.query(step=form.step, limit=str(_MOST_ROWS))))
+    answers = await visit.questions.ask(*asked)
+    whole = answers[0]
+    if isinstance(whole, NotShown):
+        raise whole
+    table = emission_table(whole, form.fields, form.accounting)
+    chart, legend, chart_note = "", [], ""
+    if len(answers) > 1:
+        steps = answers[1]
+        if isinstance(steps, NotShown):
+            chart_note = str(steps)
+        elif steps.get("next") is not None:
+            chart_note = "There are too many bars to draw. Choose a longer step, a shorter window, or a filter."
+        else:
+            starts, series = emission_bars(steps, form.fields, form.accounting, table.lines)
+            legend = [one.name for one in series]
+            chart = stacked_bars(starts, form.step, series, f"Emissions by {form.step}") if starts else ""
+    return site.page(
+        "emissions.html", visit, title="Emissions", here="emissions", form=form, table=table, chart=chart,
+        legend=legend, chart_note=chart_note, windows=WINDOWS, steps=STEPS, fields=FIELDS, filters=_filters(form),
+        drill=lambda line: _drill(form, line), csv=_file(form, "csv"), json_file=_file(form, "json"),
+        basis="market-based" if form.accounting == "MarketBased" else "location-based",
+        bases=get_args(Basis),
+    )  # fmt: skip
+
+
+async def give_file(site: Site, visit: Visit) -> Response:
+    """The API's own answer as a file. What text in it may do to a spreadsheet is the API's care."""
+    form, kind = _Form(visit), visit.request.path_params["kind"]
+    if kind not in _FORMATS:
+        raise NotShown(404, "There are csv, json and ndjson.")
+    query = form.query(step=form.step, format=kind, limit="50000")
+    try:
+        answer = await site.gateway.get(_PATH, query, visit.caller)
+    except GatewayError as error:
+        raise NotShown(error.status, str(error)) from None
+    if answer.status != 200:
+        raise refusal(answer)
+    headers = {"Content-Disposition": f'attachment; filename="emissions.{kind}"'}
+    return Response(answer.body, media_type=_FORMATS[kind], headers=headers)
+
+
+def _file(form: _Form, kind: str) -> str:
+    return form.address().replace("/emissions?", f"/emissions.{kind}?", 1)
+
+
+def _drill(form: _Form, line: EmissionLine) -> str:
+    """Where a line leads: the workloads of a namespace or of a label's value; empty where nothing is below it."""
+    fields = form.fields
+    if "workload" in fields or len(fields) != len(line.keys) or line.keys[0].startswith("__"):
+        return ""
+    # A comma would begin another filter, and an empty value cannot be named.
+    if any(not key or "," in key for key in line.keys):
+        return ""
+    named = ",".join(f"{field}={key}" for field, key in zip(fields, line.keys, strict=True))
+    below = "workload" if fields == ["namespace"] else "namespace,workload"
+    return form.address(by=below, filter=",".join(filter(None, (form.filter, named))))
+
+
+def _filters(form: _Form) -> list[tuple[str, str]]:
+    """Each filter, and the address without it."""
+    parts = [part.strip() for part in form.filter.split(",") if part.strip()]
+    return [
+        (part, form.address(filter=",".join(other for place, other in enumerate(parts) if place != index),
+                            by="namespace" if part.startswith("namespace=") and form.by == "workload" else form.by))
+        for index, part in enumerate(parts)
+    ]  # fmt: skip

@@ -1,0 +1,33 @@
+"""The page of the grid: intensity by zone, its source and age, the greenest hours."""
+
+from __future__ import annotations
+
+import time
+
+from starlette.responses import Response
+
+from carbonbudget_operator.web.charts.intensity_line import intensity_line
+from carbonbudget_operator.web.questions import NotShown
+from carbonbudget_operator.web.site import Site, Visit
+from carbonbudget_operator.web.views.grid_view import sources, zones
+
+WINDOWS = (("24h", "24 hours"), ("3d", "3 days"), ("7d", "7 days"), ("30d", "30 days"))
+
+
+async def show_grid(site: Site, visit: Visit) -> Response:
+    """All zones of the cluster's nodes, or those of the address."""
+    window, zone = visit.given("window", "7d"), visit.given("zone")
+    query = [("window", window), ("limit", "50000"), *([("zone", zone)] if zone else [])]
+    (answer,) = await visit.questions.ask(("/api/v1/intensity", query))
+    if isinstance(answer, NotShown):
+        raise answer
+    now = int(time.time())
+    found = zones(answer, now)
+    return site.page(
+        "grid.html", visit, title="Grid", here="grid", zones=found, sources=sources(answer), window=window, zone=zone,
+        windows=WINDOWS, cut=answer.get("next") is not None,
+        charts=[
+            intensity_line(one.points, now, str(number), f"Grid intensity of {one.zone}")
+            for number, one in enumerate(found)
+        ],
+    )  # fmt: skip

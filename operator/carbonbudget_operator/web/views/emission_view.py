@@ -1,0 +1,117 @@
+"""Emissions by group: the table and the bars of the page, made of answers of `/api/v1/emissions`. Pure."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from carbonbudget_core.jsons import JsonObject, mapping, objects
+from carbonbudget_operator.budgets.quantity import format_energy, format_mass
+from carbonbudget_operator.web.charts.stacked_bars import COLOURS, BarSeries
+from carbonbudget_operator.web.views.figures import amount, change_text, percent, second, share_text, utc_text, word
+
+Basis = Literal["LocationBased", "MarketBased"]
+MOST_LINES: Final = 200
+OTHERS: Final = "all others"
+_FIGURE: Final[Mapping[str, str]] = {"LocationBased": "location_ug", "MarketBased": "market_ug"}
+# Rows of no pod, and pods without the label: names that Kubernetes has for nothing else.
+_WORDS: Final[Mapping[str, str]] = {
+    "": "(none)", "__unlabelled__": "(no label)", "__idle__": "(idle, charged to nobody)",
+    "__system__": "(system, charged to nobody)", "__unseen__": "(not seen by the agent)",
+}  # fmt: skip
+
+
+def group_name(keys: Sequence[str]) -> str:
+    """The group of a row, for people: "team-a / Job/train"."""
+    return " / ".join(dict.fromkeys(_WORDS.get(key, key) for key in keys))
+
+
+@dataclass(frozen=True, slots=True)
+class EmissionLine:
+    """A line of the table. `keys` are the values of the fields that the answer is grouped by."""
+
+    keys: tuple[str, ...]
+    emissions_ug: int
+    energy_uj: int
+    embodied_ug: int
+    measured: int | None
+    share: str = ""
+    change: str = ""
+
+    @property
+    def name(self) -> str:
+        """The group, for people."""
+        return group_name(self.keys)
+
+    @property
+    def emissions(self) -> str:
+        """CO2e of the energy."""
+        return format_mass(self.emissions_ug)
+
+    @property
+    def energy(self) -> str:
+        """Energy."""
+        return format_energy(self.energy_uj)
+
+    @property
+    def embodied(self) -> str:
+        """CO2e of making the hardware; in no other figure."""
+        return format_mass(self.embodied_ug)
+
+
+@dataclass(frozen=True, slots=True)
+class EmissionTable:
+    """The window's lines, most first, and its total. `left_out` lines are in the CSV alone."""
+
+    lines: Sequence[EmissionLine]
+    left_out: int
+    more_pages: bool
+    total: EmissionLine
+    start: str
+    end: str
+    data_through: str
+    coverage: int | None
+
+
+def emission_table(answer: JsonObject, fields: Sequence[str], basis: Basis) -> EmissionTable:
+    """Of an answer with `step=all`. Changes are shown where it has the window before."""
+    figure = _FIGURE[basis]
+    rows = list(objects(answer.get("rows")))
+    total = mapping(answer.get("total"))
+    whole = amount(total, figure) or 0
+    lines = sorted((_line(row, fields, figure, whole) for row in rows), key=lambda one: (-one.emissions_ug, one.keys))
+    coverage = percent(rows[0], "coverage_percent") if rows else None
+    return EmissionTable(
+        lines[:MOST_LINES], max(0, len(lines) - MOST_LINES), answer.get("next") is not None,
+        _line(total, (), figure, whole), utc_text(second(answer, "start")), utc_text(second(answer, "end")),
+        utc_text(second(answer, "data_through")), coverage,
+    )  # fmt: skip
+
+
+def emission_bars(
+    answer: JsonObject, fields: Sequence[str], basis: Basis, ranked: Sequence[EmissionLine]
+) -> tuple[list[int], list[BarSeries]]:
+    """The steps' starts and the series, by the order of `ranked`; those beyond the colours are one series."""
+    figure, kept = _FIGURE[basis], COLOURS - 1
+    first = [line.keys for line in ranked[: kept if len(ranked) > COLOURS else COLOURS]]
+    places: Mapping[tuple[str, ...], int] = {keys: place for place, keys in enumerate(first)}
+    found: dict[int, dict[int, int]] = defaultdict(lambda: defaultdict(int))
+    for row in objects(answer.get("rows")):
+        if (start := second(row, "start")) is not None:
+            keys = tuple(word(row, field) for field in fields)
+            found[start][places.get(keys, len(first))] += amount(row, figure) or 0
+    starts = sorted(found)
+    names = [*map(group_name, first), OTHERS]
+    series = [BarSeries(name, [found[at][place] for at in starts]) for place, name in enumerate(names)]
+    return starts, [one for one in series if one.name != OTHERS or any(one.values_ug)]
+
+
+def _line(row: JsonObject, fields: Sequence[str], figure: str, whole: int) -> EmissionLine:
+    emissions = amount(row, figure) or 0
+    return EmissionLine(
+        tuple(word(row, field) for field in fields), emissions, amount(row, "energy_uj") or 0,
+        amount(row, "embodied_ug") or 0, percent(row, "measured_percent"), share_text(emissions, whole),
+        change_text(emissions, amount(row, f"previous_{figure}")),
+    )  # fmt: skip

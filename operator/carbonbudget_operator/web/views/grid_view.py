@@ -1,0 +1,112 @@
+"""Grid intensity by zone: the line, its source and age, and the greenest hours. Made of `/api/v1/intensity`. Pure."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from carbonbudget_core.jsons import JsonObject, objects
+from carbonbudget_operator.web.views.figures import amount, second, utc_text, word
+
+_HOUR: Final = 3_600
+_KINDS: Final = {
+    "published": "published for the hour",
+    "stated": "stated in the settings",
+    "standIn": "an earlier hour stands in",
+    "yearly": "yearly mean of the bundled tables",
+    "forecast": "forecast",
+}
+GREENEST: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class GreenHour:
+    """An hour of low intensity, in g CO2e per kWh."""
+
+    when: str
+    g_per_kwh: int
+
+
+@dataclass(frozen=True, slots=True)
+class ZoneView:
+    """One zone. `points` are (UTC second, mg per kWh) of the figures that value energy, in order of time."""
+
+    zone: str
+    points: Sequence[tuple[int, int]]
+    g_per_kwh: int
+    source: str
+    kind: str
+    when: str
+    age_hours: int
+    estimated: bool
+    green: Sequence[GreenHour]
+    green_note: str
+
+
+@dataclass(frozen=True, slots=True)
+class SourceState:
+    """A source of hourly figures."""
+
+    source: str
+    zone: str
+    last_answer: str
+    failing: bool
+    error: str
+
+
+def zones(answer: JsonObject, now: int) -> list[ZoneView]:
+    """The zones by name. Of an hour with several figures the one that values its energy counts."""
+    found: dict[str, dict[int, JsonObject]] = defaultdict(dict)
+    for row in objects(answer.get("rows")):
+        at = second(row, "start")
+        if at is None or not 0 <= _milligrams(row) < 10**9:
+            continue
+        if row.get("applied") is True or (at > now and at not in found[word(row, "zone")]):
+            found[word(row, "zone")][at] = row
+    return [_zone(zone, hours, now) for zone, hours in sorted(found.items()) if hours]
+
+
+def sources(answer: JsonObject) -> list[SourceState]:
+    """What the sources last said."""
+    return [
+        SourceState(
+            word(one, "source"), word(one, "zone"), utc_text(second(one, "last_answer")), one.get("failing") is True,
+            word(one, "error"),
+        )
+        for one in objects(answer.get("sources"))
+    ]  # fmt: skip
+
+
+def _zone(zone: str, hours: dict[int, JsonObject], now: int) -> ZoneView:
+    points = sorted((at, _milligrams(row)) for at, row in hours.items())
+    at = max((at for at, _ in points if at <= now), default=points[0][0])
+    latest = hours[at]
+    age = latest.get("age_hours")
+    green, note = _greenest(points, now)
+    return ZoneView(
+        zone, points, _milligrams(latest) // 1000, word(latest, "source"),
+        _KINDS.get(word(latest, "kind"), word(latest, "kind")), utc_text(at),
+        age if isinstance(age, int) else 0, latest.get("estimated") is True, green, note,
+    )  # fmt: skip
+
+
+def _milligrams(row: JsonObject) -> int:
+    """Its intensity in mg CO2e per kWh; -1 for none."""
+    value = amount(row, "mg_per_kwh")
+    return -1 if value is None else value
+
+
+def _greenest(points: Sequence[tuple[int, int]], now: int) -> tuple[list[GreenHour], str]:
+    """The lowest hours to come; without a forecast, the lowest hours of the day in the past."""
+    coming = sorted((value, at) for at, value in points if at > now)
+    if coming:
+        return [GreenHour(utc_text(at), value // 1000) for value, at in coming[:GREENEST]], "Greenest hours to come"
+    by_hour: dict[int, list[int]] = defaultdict(list)
+    for at, value in points:
+        by_hour[at // _HOUR % 24].append(value)
+    means = sorted((sum(values) // len(values), hour) for hour, values in by_hour.items())
+    if len(means) < 24 or means[0][0] == means[-1][0]:
+        return [], ""
+    return [GreenHour(f"{hour:02}:00 UTC", mean // 1000) for mean, hour in means[:GREENEST]], "Lowest hours of the day"

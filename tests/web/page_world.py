@@ -1,0 +1,270 @@
+"""A server's answers as the page gets them, and the page around them, without a network."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import json
+import random
+import socket
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+import uvicorn
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute
+from starlette.types import ASGIApp
+
+from carbonbudget_operator.web.app import make_app
+from carbonbudget_operator.web.gateway import ApiAnswer, GatewayError, PageCaller
+
+NOW = int(dt.datetime(2026, 11, 24, 12, tzinfo=dt.UTC).timestamp())
+DAY = 86_400
+HOSTILE = (
+    "<script>alert(1)</script>",
+    "\"'><img src=x onerror=alert(1)>",
+    "\x1b[31mred\x1b]0;title\x07",
+    "\u202eevil\u2066",
+    "{{ 7 * 7 }}{% raw %}",
+    "x" * 253,
+    "</title></svg><svg onload=alert(1)>",
+)
+
+
+def instant(second: int) -> str:
+    return dt.datetime.fromtimestamp(second, dt.UTC).isoformat().replace("+00:00", "Z")
+
+
+def budget_row(name: str = "monthly", namespace: str | None = "team-a", **given: Any) -> dict[str, Any]:
+    """A row of /api/v1/budgets."""
+    start = NOW - NOW % DAY - 23 * DAY
+    row: dict[str, Any] = {
+        "kind": "CarbonBudget" if namespace else "ClusterCarbonBudget", "namespace": namespace, "name": name,
+        "state": "Warning", "action": "Warn", "message": "4.1kg of 5kg are used (82 %).",
+        "limit_g": 5000.0, "limit_ug": "5000000000", "used_g": 4100.0, "used_ug": "4100000000", "percent_used": 82,
+        "forecast_g": 5300.0, "exhausted_at": instant(NOW + 3 * DAY), "period": "Month",
+        "period_start": instant(start), "period_end": instant(start + 30 * DAY), "time_zone": "Europe/Paris",
+        "per": "Selection", "accounting": "LocationBased", "include": "Dynamic,Idle,Overhead",
+        "dynamic_g": 3000.0, "idle_g": 700.0, "overhead_g": 400.0, "embodied_g": None,
+        "enforced_action": None, "enforced_until": None, "suspend_from": None, "ready": True, "data_complete": True,
+        "coverage_percent": 98, "measured_percent": 40, "observed_at": instant(NOW), "data_through": instant(NOW - 60),
+        "current": True, "contact": "#ml-platform",
+    }  # fmt: skip
+    return row | given
+
+
+BUDGETS = [
+    budget_row("monthly"),
+    budget_row(
+        "training", "team-b", state="Exceeded", action="Block", used_ug="5500000000", percent_used=110, forecast_g=7000.0,
+        enforced_action="Block", enforced_until=instant(NOW + 3600), message="5.5kg of 5kg are used: new Jobs are refused.",
+    ),
+    budget_row("inference", "team-c", state="WithinBudget", action="", used_ug="900000000", percent_used=18, forecast_g=1200.0,
+               exhausted_at=None, message="900g of 5kg are used."),
+    budget_row("company", None, state="WithinBudget", action="", limit_ug="80000000000", used_ug="31000000000",
+               percent_used=38, forecast_g=52000.0, exhausted_at=None, message="31kg of 80kg are used."),
+    budget_row("new", "team-d", state=None, action=None, used_ug=None, used_g=None, percent_used=None, forecast_g=None,
+               exhausted_at=None, coverage_percent=None, measured_percent=None, message=None, data_through=None),
+    budget_row("runs", "team-b", per="Workload", state="WithinBudget", action="", used_ug="700000000", percent_used=14,
+               forecast_g=None, exhausted_at=None, message="The largest workload used 700g of 5kg."),
+]  # fmt: skip
+
+
+def budget_detail(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The answer to /api/v1/budgets/{namespace}/{name}."""
+    return dict(row) | {
+        "read_at": instant(NOW), "selector": "app=train", "namespace_selector": None, "namespaces": None,
+        "thresholds": [
+            {"at_percent": 80, "action": "Warn", "basis": "Used"}, {"at_percent": 100, "action": "Block", "basis": "Used"},
+        ],
+        "top_workloads": [
+            {"kind": "Job", "name": "train-llm", "namespace": None, "used_g": 2200.0, "percent_used": 44, "state": None},
+            {"kind": "CronJob", "name": "nightly", "namespace": None, "used_g": 900.0, "percent_used": 18, "state": None},
+        ],
+        "conditions": [{"type": "Ready", "status": "True", "reason": "Evaluated", "message": "", "last_transition_time": None}],
+    }  # fmt: skip
+
+
+def series(row: Mapping[str, Any]) -> dict[str, Any]:
+    start, draw = int(dt.datetime.fromisoformat(row["period_start"]).timestamp()), random.Random(4)
+    days = [draw.uniform(0.3, 1.7) for _ in range(23)]
+    total, rows = 0.0, []
+    for number, part in enumerate(days):
+        total += part
+        rows.append({
+            "start": instant(start + number * DAY), "end": instant(start + (number + 1) * DAY),
+            "used_ug": str(int(int(row["used_ug"] or 0) * total / sum(days))),
+        })  # fmt: skip
+    return {"rows": rows}
+
+
+def emission_row(start: int, end: int, ug: int, **keys: Any) -> dict[str, Any]:
+    return {
+        "start": instant(start), "end": instant(end), **keys, "energy_kwh": ug / 3e8, "energy_uj": str(ug * 12_000),
+        "location_g": ug / 1e6, "location_ug": str(ug), "market_g": ug / 2e6, "market_ug": str(ug // 2),
+        "embodied_g": ug / 1e7, "embodied_ug": str(ug // 10), "measured_percent": 64, "coverage_percent": 97,
+    }  # fmt: skip
+
+
+def emissions(query: Mapping[str, str], names: Sequence[str]) -> dict[str, Any]:
+    fields = query["by"].split(",")
+    steps = 1 if query["step"] == "all" else 14
+    begin, draw = NOW - NOW % DAY - 14 * DAY, random.Random(1)
+    weights = {name: 10 ** draw.uniform(6, 9) for name in names}
+    rows = []
+    for number in range(steps):
+        start = begin + number * DAY
+        end = begin + 14 * DAY if steps == 1 else start + DAY
+        for name in names:
+            ug = int(weights[name] * (14 if steps == 1 else draw.uniform(0.5, 1.5)))
+            row = emission_row(start, end, ug, **dict.fromkeys(fields, name))
+            if "compare" in query:
+                row |= {"previous_location_ug": str(int(ug * draw.uniform(0.6, 1.5))), "previous_market_ug": "1"}
+            rows.append(row)
+    total = emission_row(begin, begin + 14 * DAY, sum(int(row["location_ug"]) for row in rows))
+    return {
+        "data_through": instant(NOW - 60), "start": instant(begin), "end": instant(begin + 14 * DAY),
+        "namespaces": None, "total": {key: value for key, value in total.items() if key not in ("start", "end")},
+        "next": None, "rows": rows,
+    }  # fmt: skip
+
+
+def intensity(zones: Sequence[str], now: int) -> dict[str, Any]:
+    rows, first = [], now - now % 3600 - 7 * DAY
+    for place, zone in enumerate(zones):
+        for hour in range(7 * 24):
+            value = 320_000 - place * 120_000 + int(90_000 * abs(((hour + 6) % 24) - 12) / 12)
+            rows.append({
+                "start": instant(first + hour * 3600), "end": instant(first + hour * 3600 + 3600), "zone": zone,
+                "source": "Electricity Maps", "basis": "lifecycle", "g_per_kwh": value / 1000, "mg_per_kwh": value,
+                "kind": "published", "estimated": hour > 160, "age_hours": 0, "received": instant(now), "applied": True,
+            })  # fmt: skip
+    return {
+        "start": instant(first), "end": instant(now), "zones": list(zones), "next": None, "rows": rows,
+        "sources": [
+            {"source": "Electricity Maps", "zone": zones[0], "last_answer": instant(now), "failing": False, "error": None},
+            {"source": "NESO", "zone": "GB", "last_answer": None, "failing": True, "error": "no answer within 10 s"},
+        ],
+    }  # fmt: skip
+
+
+def node_row(node: str, last: int | None, **given: Any) -> dict[str, Any]:
+    return {
+        "node": node, "zone": "DE", "region": "eu-central", "instance_type": "m5.2xlarge", "domain": "cpu",
+        "method": "rapl", "energy_kwh": 3.2, "energy_uj": str(3_200 * 3_600_000_000), "measured_percent": 100,
+        "first_report": instant(NOW - 30 * DAY), "last_report": None if last is None else instant(last),
+        "coverage_percent": 99,
+    } | given  # fmt: skip
+
+
+class World:
+    """A Gateway. `status` and `problem` make every answer a refusal; `down` is a server that cannot be reached."""
+
+    def __init__(self, names: Sequence[str] = ("team-a", "team-b", "team-c", "__idle__"), now: int = NOW) -> None:
+        self.names, self.now = names, now
+        self.refused: dict[str, tuple[int, str]] = {}
+        self.down = ""
+        self.budgets = list(BUDGETS)
+        self.asked: list[tuple[str, dict[str, str], PageCaller, str | None]] = []
+
+    async def get(
+        self, path: str, query: Sequence[tuple[str, str]], caller: PageCaller, etag: str | None = None
+    ) -> ApiAnswer:
+        given = dict(query)
+        self.asked.append((path, given, caller, etag))
+        if self.down:
+            raise GatewayError(self.down)
+        for prefix, (status, detail) in self.refused.items():
+            if path.startswith(prefix):
+                body = json.dumps({"type": "about:blank", "title": "", "status": status, "detail": detail, "kind": ""})
+                return ApiAnswer(status, {"content-type": "application/problem+json"}, body.encode())
+        if given.get("format") == "csv":
+            return ApiAnswer(200, {"content-type": "text/csv"}, b"start,end\r\n")
+        answer = self._answer(path, given)
+        if answer is None:
+            body = json.dumps({"detail": "there is no such budget", "status": 404}).encode()
+            return ApiAnswer(404, {"content-type": "application/problem+json"}, body)
+        tag = f'"{len(json.dumps(answer))}"'
+        if etag == tag:
+            return ApiAnswer(304, {"etag": tag}, b"")
+        return ApiAnswer(200, {"content-type": "application/json", "etag": tag}, json.dumps(answer).encode())
+
+    def _answer(self, path: str, query: Mapping[str, str]) -> dict[str, Any] | None:
+        if path == "/api/v1/emissions":
+            return emissions(query, self.names)
+        if path == "/api/v1/intensity":
+            return intensity(("DE", "FR"), self.now)
+        if path == "/api/v1/nodes":
+            rows = [node_row("node-1", self.now), node_row("node-1", self.now, domain="dram"),
+                    node_row("node-2", self.now - 4000, coverage_percent=61),
+                    node_row("node-3", None, domain=None, method=None, energy_uj="0", coverage_percent=0)]  # fmt: skip
+            return {"data_through": instant(NOW), "start": "", "end": "", "next": None, "rows": rows}
+        if path == "/api/v1/whoami":
+            return {"user": "anna@example.org", "groups": [], "all_namespaces": True, "namespaces": None}
+        if path == "/api/v1/status":
+            return {"cluster": "prod", "version": "0.1.0", "settings": "9f1c", "data_through": instant(NOW)}
+        if path == "/api/v1/budgets":
+            return {"read_at": instant(NOW), "next": None, "rows": self.budgets}
+        for row in self.budgets:
+            base = f"/api/v1/budgets/{row['namespace']}/{row['name']}"
+            base = base if row["namespace"] else f"/api/v1/clusterbudgets/{row['name']}"
+            if path == base:
+                return budget_detail(row)
+            if path == f"{base}/series":
+                return series(row)
+            if path == f"{base}/history":
+                month, limit = 30 * DAY, int(row["limit_ug"])
+                return {"rows": [
+                    {"period_start": instant(NOW - (n + 2) * month), "period_end": instant(NOW - (n + 1) * month),
+                     "used_ug": str(limit * (60 + 13 * n % 55) // 100), "limit_ug": str(limit)} for n in range(9)
+                ]}  # fmt: skip
+        return None
+
+
+class Everybody:
+    """A Guard that lets everybody in."""
+
+    def __init__(self, name: str = "anna@example.org", sign_out: str | None = None) -> None:
+        self.caller, self.sign_out = PageCaller(name), sign_out
+
+    async def caller_of(self, request: Request) -> PageCaller | Response:
+        return self.caller
+
+    def routes(self) -> Sequence[BaseRoute]:
+        return []
+
+    def sign_out_path(self) -> str | None:
+        return self.sign_out
+
+
+def client(app: ASGIApp, base: str = "http://page") -> httpx.AsyncClient:
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url=base)
+
+
+async def shown(path: str, world: World | None = None, **headers: str) -> httpx.Response:
+    """A page of a world, as a browser without JavaScript gets it."""
+    async with client(make_app(world or World(), Everybody())) as asking:
+        return await asking.get(path, headers=headers)
+
+
+@contextmanager
+def served(app: ASGIApp) -> Iterator[str]:
+    """The app on a free port of this machine; its address."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(64)
+        server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, lifespan="off"))
+        thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listening])), daemon=True)
+        thread.start()
+        while not server.started:
+            time.sleep(0.01)
+        try:
+            yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join(10)

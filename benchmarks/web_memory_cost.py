@@ -43,7 +43,7 @@ async def browse(trust: ssl.SSLContext, until: float) -> int:
             data = {"token": f"token-{number}", "next": "/"}
             await browser.post("/signin", data=data, headers={"Origin": ORIGIN})
             while time.monotonic() < until:
-                loaded += (await browser.get("/")).status_code == 200
+                loaded += (await browser.get("/grid")).status_code == 200
         return loaded
 
     return sum(await asyncio.gather(*(one(number) for number in range(20))))

@@ -9,11 +9,13 @@ from dataclasses import dataclass, field
 import httpx
 from cryptography.fernet import Fernet
 from prometheus_client import CollectorRegistry
+from tests.web.page_world import World
 
 from carbonbudget_operator.web.app import make_app
 from carbonbudget_operator.web.attempt_limits import AttemptLimits
 from carbonbudget_operator.web.gateway import ApiAnswer, GatewayError, PageCaller
 from carbonbudget_operator.web.metrics import WebMetrics
+from carbonbudget_operator.web.security_headers import SecurityHeaders
 from carbonbudget_operator.web.served_app import ServedApp
 from carbonbudget_operator.web.session_cookie import COOKIE_NAME, SessionSealer
 from carbonbudget_operator.web.token_guard import TokenGuard
@@ -26,11 +28,15 @@ NOW = 1_800_000_000
 
 @dataclass
 class AnsweringGateway:
-    """Tokens are "token-NAME"; any other is refused. `asked` has the path and the token of each question."""
+    """Tokens are "token-NAME"; any other is refused. `asked` has the path and the token of each question.
+
+    `world` answers all that is not whoami.
+    """
 
     asked: list[tuple[str, str | None]] = field(default_factory=list)
     status: int = 200
     trouble: str = ""
+    world: World = field(default_factory=World)
 
     async def get(
         self, path: str, query: Sequence[tuple[str, str]], caller: PageCaller, etag: str | None = None
@@ -41,6 +47,8 @@ class AnsweringGateway:
         kind, _, name = (caller.token or "").partition("-")
         if kind != "token":
             return ApiAnswer(401, {}, b'{"detail": "the token is expired, invalid, or not for the audience X"}')
+        if path != "/api/v1/whoami":
+            return await self.world.get(path, query, caller, etag)
         body = {"user": name, "groups": [], "all_namespaces": False, "namespaces": ["team-a"]}
         return ApiAnswer(self.status, {}, json.dumps(body).encode())
 
@@ -56,7 +64,8 @@ class Page:
         metrics = WebMetrics(self.registry)
         limits = AttemptLimits(in_all, each)
         guard = TokenGuard(self.gateway, self.sealer, limits, metrics, 8 * HOUR, lambda: self.now)
-        self.app = ServedApp(make_app(self.gateway, guard), [HOST], lambda: self.ready, metrics)
+        served = ServedApp(make_app(self.gateway, guard), [HOST], lambda: self.ready, metrics)
+        self.app = SecurityHeaders(served)
         self.browser = self.a_browser()
 
     def a_browser(self, address: str = "192.0.2.1") -> httpx.AsyncClient:

@@ -12,7 +12,7 @@ from carbonbudget_operator.web.session_cookie import COOKIE_NAME, MOST_TOKEN_BYT
 
 async def test_who_is_not_signed_in_gets_the_sign_in_page_and_the_server_is_not_asked() -> None:
     page = Page()
-    answer = await page.browser.get("/", params={"q": '"><script>'})
+    answer = await page.browser.get("/grid", params={"q": '"><script>'})
     assert answer.status_code == 401
     assert answer.headers["WWW-Authenticate"].startswith("Bearer")
     assert "<form" in answer.text
@@ -22,9 +22,9 @@ async def test_who_is_not_signed_in_gets_the_sign_in_page_and_the_server_is_not_
 
 async def test_a_token_that_the_server_accepts_signs_in_and_goes_with_each_question() -> None:
     page = Page()
-    answer = await page.sign_in("token-ann", "/?window=7d")
-    assert (answer.status_code, answer.headers["Location"]) == (303, "/?window=7d")
-    assert (await page.browser.get("/")).status_code == 200
+    answer = await page.sign_in("token-ann", "/grid?window=7d")
+    assert (answer.status_code, answer.headers["Location"]) == (303, "/grid?window=7d")
+    assert (await page.browser.get("/grid")).status_code == 200
     assert {token for _, token in page.gateway.asked} == {"token-ann"}
     assert page.counted("sign_ins", outcome="signed_in") == 1
 
@@ -47,7 +47,7 @@ async def test_the_cookie_is_kept_from_scripts_other_hosts_and_plain_http() -> N
 async def test_the_token_is_in_no_page() -> None:
     page = Page()
     signed_in = await page.sign_in("token-ann")
-    assert "token-ann" not in signed_in.text + (await page.browser.get("/")).text
+    assert "token-ann" not in signed_in.text + (await page.browser.get("/grid")).text
     refused = await page.sign_in("wrong-token")
     assert "wrong-token" not in refused.text
 
@@ -58,7 +58,7 @@ async def test_signing_out_takes_the_cookie_away() -> None:
     answer = await page.browser.post("/signout", headers={"Origin": ORIGIN})
     assert (answer.status_code, answer.headers["Location"]) == (303, "/signin")
     assert page.cookie() is None
-    assert (await page.browser.get("/")).status_code == 401
+    assert (await page.browser.get("/grid")).status_code == 401
 
 
 async def test_a_token_that_the_server_refuses_is_answered_with_the_server_s_reason() -> None:
@@ -117,7 +117,7 @@ async def test_a_link_signs_nobody_in_or_out() -> None:
     assert (answer.status_code, "Set-Cookie" in answer.headers) == (200, False)
 
 
-@pytest.mark.parametrize("path", ["/", "/signin", "/static/page.css", "/none"])
+@pytest.mark.parametrize("path", ["/", "/grid", "/signin", "/static/page.css", "/none"])
 @pytest.mark.parametrize("host", ["evil.example", f"{HOST}.evil.example", "", "192.0.2.7:8443"])
 async def test_a_request_for_another_host_is_refused_in_one_line(path: str, host: str) -> None:
     page = Page()
@@ -142,7 +142,7 @@ async def test_a_session_that_is_over_gets_the_sign_in_page_with_one_line(later:
     await page.sign_in("token-ann")
     sealed = page.cookie()
     page.now = NOW + later
-    answer = await page.a_browser().get("/", headers={"Cookie": f"{COOKIE_NAME}={sealed}"})
+    answer = await page.a_browser().get("/grid", headers={"Cookie": f"{COOKIE_NAME}={sealed}"})
     assert answer.status_code == (401 if reason else 200)
     assert alerts(answer.text) == ([reason] if reason else [])
 
@@ -157,7 +157,7 @@ async def test_a_cookie_that_was_altered_or_is_of_another_server_is_refused_and_
     of_another = other.sealer.seal(Session("token-ann", "ann", NOW + HOUR), NOW)
     asked = len(page.gateway.asked)
     for wrong in (altered, of_another, sealed[:-8], "x", '""'):
-        answer = await page.a_browser().get("/", headers={"Cookie": f"{COOKIE_NAME}={wrong}"})
+        answer = await page.a_browser().get("/grid", headers={"Cookie": f"{COOKIE_NAME}={wrong}"})
         assert (answer.status_code, len(page.gateway.asked)) == (401, asked)
         assert len(alerts(answer.text)) == 1
         assert "not one of this server" in answer.text
@@ -168,12 +168,12 @@ async def test_a_cookie_that_was_altered_or_is_of_another_server_is_refused_and_
 async def test_a_cookie_that_another_host_could_set_is_not_read() -> None:
     page = Page()
     await page.sign_in("token-ann")
-    answer = await page.a_browser().get("/", headers={"Cookie": f"carbonbudget={page.cookie()}"})
+    answer = await page.a_browser().get("/grid", headers={"Cookie": f"carbonbudget={page.cookie()}"})
     assert answer.status_code == 401
 
 
 async def test_a_part_of_a_page_makes_the_browser_load_the_whole_page_to_sign_in() -> None:
-    answer = await Page().browser.get("/", headers={"HX-Request": "true"})
+    answer = await Page().browser.get("/grid", headers={"HX-Request": "true"})
     assert (answer.status_code, answer.headers["HX-Refresh"], answer.text) == (401, "true", "")
 
 
@@ -211,7 +211,7 @@ async def test_who_is_signed_in_stays_so_while_sign_ins_are_limited() -> None:
     page = Page(in_all=1)
     await page.sign_in("token-ann")
     await page.sign_in("wrong")
-    assert (await page.browser.get("/")).status_code == 200
+    assert (await page.browser.get("/grid")).status_code == 200
 
 
 async def test_a_header_that_states_an_address_is_not_believed() -> None:
@@ -223,7 +223,7 @@ async def test_a_header_that_states_an_address_is_not_believed() -> None:
 async def test_headers_that_state_a_user_are_not_believed() -> None:
     headers = {"X-Remote-User": "admin", "X-Remote-Group": "system:masters", "X-Forwarded-User": "admin"}
     page = Page()
-    assert (await page.browser.get("/", headers=headers)).status_code == 401
+    assert (await page.browser.get("/grid", headers=headers)).status_code == 401
     assert page.gateway.asked == []
 
 
@@ -255,3 +255,31 @@ async def test_a_server_that_does_not_answer_is_named_and_nobody_is_signed_in() 
 
 def alerts(text: str) -> list[str]:
     return [found.replace("&#39;", "'") for found in re.findall(r'role="alert">([^<]*)<', text)]
+
+
+async def test_each_answer_has_the_headers_that_protect_the_page() -> None:
+    page = Page()
+    await page.sign_in("token-ann")
+    answers = [await page.browser.get(path) for path in ("/grid", "/signin", "/none", "/readyz")]
+    answers += [await page.browser.get("/grid", headers={"Host": "evil.example"}), await page.sign_in("wrong")]
+    assert [answer.status_code for answer in answers] == [200, 200, 404, 200, 421, 401]
+    for answer in answers:
+        assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+        assert answer.headers["Cache-Control"] == "no-store"
+
+
+async def test_a_page_has_a_button_to_sign_out_and_the_sign_in_form_has_none() -> None:
+    page = Page()
+    assert 'action="/signout"' not in (await page.browser.get("/grid")).text
+    await page.sign_in("token-ann")
+    assert '<form method="post" action="/signout">' in (await page.browser.get("/grid")).text
+
+
+async def test_a_token_that_the_server_no_longer_accepts_shows_nothing_but_that() -> None:
+    page = Page()
+    await page.sign_in("token-ann")
+    page.gateway.world.refused["/api/v1/"] = (401, "the token is expired, invalid, or not for the audience X")
+    answer = await page.browser.get("/grid")
+    assert answer.status_code == 401
+    assert "Sign in again" in answer.text
+    assert 'action="/signout"' in answer.text

@@ -17,10 +17,10 @@ from tests.web.web_process import asked_server, web_process
 
 async def test_a_user_signs_in_and_the_server_gets_the_user_s_token_and_nothing_else(tmp_path: Path) -> None:
     async with asked_server(tmp_path) as server, web_process(tmp_path, server.port) as web:
-        assert (await web.browser.get("/")).status_code == 401
+        assert (await web.browser.get("/grid")).status_code == 401
         assert server.asked == []
         assert (await web.sign_in("token-ann")).status_code == 303
-        assert (await web.browser.get("/")).status_code == 200
+        assert (await web.browser.get("/grid")).status_code == 200
         for request in server.asked:
             assert request.headers["Authorization"] == "Bearer token-ann"
             assert "Cookie" not in request.headers
@@ -109,7 +109,7 @@ async def test_a_request_that_waits_when_the_process_ends_is_answered_and_leaves
             raise AssertionError
 
         server.answer = silent
-        waiting = asyncio.create_task(web.browser.get("/", timeout=30))
+        waiting = asyncio.create_task(web.browser.get("/grid", timeout=30))
         await asyncio.wait_for(asked.wait(), 10)
         web.process.send_signal(signal.SIGTERM)
         answer = await asyncio.wait_for(waiting, 20)

@@ -16,6 +16,7 @@ from pathlib import Path
 import httpx
 from aiohttp import web
 from aiohttp.test_utils import unused_port
+from tests.web.page_world import NOW, intensity
 
 from carbonbudget_operator.controller.certificates import make_ca, make_leaf
 
@@ -24,7 +25,7 @@ Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 @dataclass
 class AskedServer:
-    """Answers whoami for tokens "token-NAME" and refuses others, or answers as `answer` does. `asked`: all requests."""
+    """Answers for tokens "token-NAME" and refuses others, or answers as `answer` does. `asked`: all requests."""
 
     port: int = 0
     answer: Answer | None = None
@@ -37,6 +38,8 @@ class AskedServer:
         kind, _, name = request.headers.get("Authorization", "").removeprefix("Bearer ").partition("-")
         if kind != "token":
             return web.json_response({"detail": "the token is expired"}, status=401)
+        if request.path == "/api/v1/intensity":
+            return web.json_response(intensity(["DE"], NOW))
         return web.json_response({"user": name, "groups": [], "all_namespaces": False, "namespaces": []})
 
 

@@ -23,6 +23,7 @@ from carbonbudget_operator.web.app import make_app
 from carbonbudget_operator.web.attempt_limits import AttemptLimits
 from carbonbudget_operator.web.cookie_keys import follow_keys, make_key, read_keys
 from carbonbudget_operator.web.metrics import WebMetrics
+from carbonbudget_operator.web.security_headers import SecurityHeaders
 from carbonbudget_operator.web.served_app import ServedApp, metrics_app
 from carbonbudget_operator.web.server_gateway import ServerGateway
 from carbonbudget_operator.web.session_cookie import SessionSealer
@@ -50,7 +51,7 @@ async def run(settings: WebSettings, context: ssl.SSLContext, listen: Address, m
     limits = AttemptLimits(settings.failed_sign_ins, settings.failed_sign_ins_each)
     guard = TokenGuard(gateway, sealer, limits, metrics, settings.session_seconds)
     pages = BoundedApplication(make_app(gateway, guard), _MOST_REQUESTS)
-    served = ServedApp(pages, settings.hosts, gateway.ready, metrics)
+    served = SecurityHeaders(ServedApp(pages, settings.hosts, gateway.ready, metrics))  # a refusal has them too
     visitors = ConnectionPeers(_MOST_VISITORS * _PEERS_SHARE)
     scrapers = ConnectionPeers(_MOST_SCRAPERS * _PEERS_SHARE)
     servers = [

@@ -61,33 +61,103 @@ def budget_row(name: str = "monthly", namespace: str | None = "team-a", **given:
 BUDGETS = [
     budget_row("monthly"),
     budget_row(
-        "training", "team-b", state="Exceeded", action="Block", used_ug="5500000000", percent_used=110, forecast_g=7000.0,
-        enforced_action="Block", enforced_until=instant(NOW + 3600), message="5.5kg of 5kg are used: new Jobs are refused.",
+        "training",
+        "team-b",
+        state="Exceeded",
+        action="Block",
+        used_ug="5500000000",
+        percent_used=110,
+        forecast_g=7000.0,
+        enforced_action="Block",
+        enforced_until=instant(NOW + 3600),
+        message="5.5kg of 5kg are used: new Jobs are refused.",
     ),
-    budget_row("inference", "team-c", state="WithinBudget", action="", used_ug="900000000", percent_used=18, forecast_g=1200.0,
-               exhausted_at=None, message="900g of 5kg are used."),
-    budget_row("company", None, state="WithinBudget", action="", limit_ug="80000000000", used_ug="31000000000",
-               percent_used=38, forecast_g=52000.0, exhausted_at=None, message="31kg of 80kg are used."),
-    budget_row("new", "team-d", state=None, action=None, used_ug=None, used_g=None, percent_used=None, forecast_g=None,
-               exhausted_at=None, coverage_percent=None, measured_percent=None, message=None, data_through=None),
-    budget_row("runs", "team-b", per="Workload", state="WithinBudget", action="", used_ug="700000000", percent_used=14,
-               forecast_g=None, exhausted_at=None, message="The largest workload used 700g of 5kg."),
-]  # fmt: skip
+    budget_row(
+        "inference",
+        "team-c",
+        state="WithinBudget",
+        action="",
+        used_ug="900000000",
+        percent_used=18,
+        forecast_g=1200.0,
+        exhausted_at=None,
+        message="900g of 5kg are used.",
+    ),
+    budget_row(
+        "company",
+        None,
+        state="WithinBudget",
+        action="",
+        limit_ug="80000000000",
+        used_ug="31000000000",
+        percent_used=38,
+        forecast_g=52000.0,
+        exhausted_at=None,
+        message="31kg of 80kg are used.",
+    ),
+    budget_row(
+        "new",
+        "team-d",
+        state=None,
+        action=None,
+        used_ug=None,
+        used_g=None,
+        percent_used=None,
+        forecast_g=None,
+        exhausted_at=None,
+        coverage_percent=None,
+        measured_percent=None,
+        message=None,
+        data_through=None,
+    ),
+    budget_row(
+        "runs",
+        "team-b",
+        per="Workload",
+        state="WithinBudget",
+        action="",
+        used_ug="700000000",
+        percent_used=14,
+        forecast_g=None,
+        exhausted_at=None,
+        message="The largest workload used 700g of 5kg.",
+    ),
+]
 
 
 def budget_detail(row: Mapping[str, Any]) -> dict[str, Any]:
     """The answer to /api/v1/budgets/{namespace}/{name}."""
     return dict(row) | {
-        "read_at": instant(NOW), "selector": "app=train", "namespace_selector": None, "namespaces": None,
+        "read_at": instant(NOW),
+        "selector": "app=train",
+        "namespace_selector": None,
+        "namespaces": None,
         "thresholds": [
-            {"at_percent": 80, "action": "Warn", "basis": "Used"}, {"at_percent": 100, "action": "Block", "basis": "Used"},
+            {"at_percent": 80, "action": "Warn", "basis": "Used"},
+            {"at_percent": 100, "action": "Block", "basis": "Used"},
         ],
         "top_workloads": [
-            {"kind": "Job", "name": "train-llm", "namespace": None, "used_g": 2200.0, "percent_used": 44, "state": None},
-            {"kind": "CronJob", "name": "nightly", "namespace": None, "used_g": 900.0, "percent_used": 18, "state": None},
+            {
+                "kind": "Job",
+                "name": "train-llm",
+                "namespace": None,
+                "used_g": 2200.0,
+                "percent_used": 44,
+                "state": None,
+            },
+            {
+                "kind": "CronJob",
+                "name": "nightly",
+                "namespace": None,
+                "used_g": 900.0,
+                "percent_used": 18,
+                "state": None,
+            },
         ],
-        "conditions": [{"type": "Ready", "status": "True", "reason": "Evaluated", "message": "", "last_transition_time": None}],
-    }  # fmt: skip
+        "conditions": [
+            {"type": "Ready", "status": "True", "reason": "Evaluated", "message": "", "last_transition_time": None}
+        ],
+    }
 
 
 def series(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -98,7 +168,7 @@ def series(row: Mapping[str, Any]) -> dict[str, Any]:
         total += part
         rows.append({
             "start": instant(start + number * DAY), "end": instant(start + (number + 1) * DAY),
-            "used_ug": str(int(int(row["used_ug"] or 0) * total / sum(days))),
+            "cumulative_ug": str(int(int(row["used_ug"] or 0) * total / sum(days))),
         })  # fmt: skip
     return {"rows": rows}
 
@@ -145,12 +215,22 @@ def intensity(zones: Sequence[str], now: int) -> dict[str, Any]:
                 "kind": "published", "estimated": hour > 160, "age_hours": 0, "received": instant(now), "applied": True,
             })  # fmt: skip
     return {
-        "start": instant(first), "end": instant(now), "zones": list(zones), "next": None, "rows": rows,
+        "start": instant(first),
+        "end": instant(now),
+        "zones": list(zones),
+        "next": None,
+        "rows": rows,
         "sources": [
-            {"source": "Electricity Maps", "zone": zones[0], "last_answer": instant(now), "failing": False, "error": None},
+            {
+                "source": "Electricity Maps",
+                "zone": zones[0],
+                "last_answer": instant(now),
+                "failing": False,
+                "error": None,
+            },
             {"source": "NESO", "zone": "GB", "last_answer": None, "failing": True, "error": "no answer within 10 s"},
         ],
-    }  # fmt: skip
+    }
 
 
 def node_row(node: str, last: int | None, **given: Any) -> dict[str, Any]:
@@ -220,7 +300,7 @@ class World:
             if path == f"{base}/history":
                 month, limit = 30 * DAY, int(row["limit_ug"])
                 return {"rows": [
-                    {"period_start": instant(NOW - (n + 2) * month), "period_end": instant(NOW - (n + 1) * month),
+                    {"start": instant(NOW - (n + 2) * month), "end": instant(NOW - (n + 1) * month),
                      "used_ug": str(limit * (60 + 13 * n % 55) // 100), "limit_ug": str(limit)} for n in range(9)
                 ]}  # fmt: skip
         return None

@@ -22,7 +22,7 @@ from carbonbudget_operator.kube.credentials import Credentials
 from carbonbudget_operator.special_namespaces import EVERY_NAMESPACE
 from carbonbudget_operator.web.budget_objects import shown_object
 from carbonbudget_operator.web.budget_reader import BudgetDetails, FoundBudgets
-from carbonbudget_operator.web.budgets_from_api import BudgetSeries
+from carbonbudget_operator.web.budgets_from_api import SeriesReader
 from carbonbudget_operator.web.gateway import PageCaller
 from carbonbudget_operator.web.questions import NotShown
 
@@ -32,7 +32,7 @@ _HIDDEN: Final = (403, 404)  # 404: a chart of before there were ClusterCarbonBu
 class ClusterObjects:
     """A BudgetReader. `namespace` is shown where the user may not list the budgets of all namespaces."""
 
-    def __init__(self, who: Credentials, namespace: str, timeout: float, series: BudgetSeries) -> None:
+    def __init__(self, who: Credentials, namespace: str, timeout: float, series: SeriesReader) -> None:
         self._who, self._namespace, self._timeout, self._series = who, namespace or who.namespace, timeout, series
         self._client: KubeClient | None = None
 

@@ -77,13 +77,13 @@ async def _serve(
     from carbonbudget_operator.cli.page_budgets import ClusterObjects
     from carbonbudget_operator.cli.page_gateway import KubeconfigGateway
     from carbonbudget_operator.web.app import make_app
-    from carbonbudget_operator.web.budgets_from_api import BudgetSeries
+    from carbonbudget_operator.web.budgets_from_api import SeriesReader
     from carbonbudget_operator.web.gateway import PageCaller
     from carbonbudget_operator.web.local_guard import LocalGuard, OwnOriginOnly
 
     host = f"{_LOOPBACK}:{listening.getsockname()[1]}"
     gateway = KubeconfigGateway(who, server_namespace, seconds, account)
-    budgets = ClusterObjects(who, namespace, seconds, BudgetSeries(gateway))
+    budgets = ClusterObjects(who, namespace, seconds, SeriesReader(gateway))
     guard = LocalGuard(host, PageCaller(name=_shown_name(who)))
     app = OwnOriginOnly(make_app(gateway, guard, budgets), host)
     options = uvicorn.Config(

@@ -19,7 +19,7 @@ _MOST_PAGES: Final = 5
 _HOURLY_SECONDS: Final = 8 * 86_400  # a longer period is drawn by day
 
 
-class BudgetSeries:
+class SeriesReader:
     """Reads a budget's use over its current period."""
 
     def __init__(self, gateway: Gateway) -> None:
@@ -41,7 +41,7 @@ class ApiBudgets:
     """A BudgetReader."""
 
     def __init__(self, gateway: Gateway) -> None:
-        self._gateway, self._series = gateway, BudgetSeries(gateway)
+        self._gateway, self._series = gateway, SeriesReader(gateway)
 
     async def all(self, caller: PageCaller) -> FoundBudgets:
         """The list's pages, up to a bound; what is beyond it is a note."""

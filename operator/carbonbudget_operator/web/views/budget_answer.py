@@ -75,20 +75,23 @@ def shown_detail(answer: JsonObject, history: JsonObject) -> ShownBudget:
 
 
 def use_points(answer: JsonObject, start: int) -> list[UsePoint]:
-    """The cumulative use at the end of each step, from the period's start on."""
-    points = [UsePoint(start, 0)]
+    """The cumulative use at the end of each step, from the period's start up to when there are data."""
+    points, through = [UsePoint(start, 0)], second(answer, "data_through")
     for row in objects(answer.get("rows")):
-        at, used_ug = second(row, "end"), _mass(row, "used")
-        if at is not None and used_ug is not None and at > points[-1].at:
+        end, used_ug = second(row, "end"), _mass(row, "cumulative")
+        if end is None or used_ug is None:
+            continue
+        at = end if through is None else min(end, through)
+        if at > points[-1].at:
             points.append(UsePoint(at, used_ug))
     return points if len(points) > 1 else []
 
 
 def _periods(history: JsonObject) -> Sequence[ShownPeriod]:
     found = [
-        ShownPeriod(start, second(row, "period_end") or start, _mass(row, "used") or 0, _mass(row, "limit") or 0)
+        ShownPeriod(start, second(row, "end") or start, _mass(row, "used") or 0, _mass(row, "limit") or 0)
         for row in objects(history.get("rows"))
-        if (start := second(row, "period_start")) is not None
+        if (start := second(row, "start")) is not None
     ]
     return sorted(found, key=lambda one: one.start)
 

@@ -135,13 +135,14 @@ class ShownBudget:
 
 
 def zoned(second: int, zone: str) -> str:
-    """ "30 Nov 2026 14:05 Europe/Paris". UTC where the zone is not known."""
+    """ "30 Nov 2026 14:05 CET", or with the offset where the zone has no short name. UTC for an unknown zone."""
     try:
-        found, name = ZoneInfo(zone), zone
+        found = ZoneInfo(zone)
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        found, name = ZoneInfo("UTC"), "UTC"
+        found = ZoneInfo("UTC")
     at = dt.datetime.fromtimestamp(second, found)
-    return f"{at.day} {at:%b %Y %H:%M} {name}"
+    short = at.tzname() or ""
+    return f"{at.day} {at:%b %Y %H:%M} {short if short.isalpha() else f'UTC{short}'}"
 
 
 def in_order(budgets: Iterable[ShownBudget]) -> list[ShownBudget]:

@@ -30,12 +30,14 @@ class AskedServer:
     port: int = 0
     answer: Answer | None = None
     asked: list[web.BaseRequest] = field(default_factory=list)
+    tokens: list[str] = field(default_factory=list)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         self.asked.append(request)
         if self.answer is not None:
             return await self.answer(request)
-        kind, _, name = request.headers.get("Authorization", "").removeprefix("Bearer ").partition("-")
+        self.tokens.append(request.headers.get("Authorization", "").removeprefix("Bearer "))
+        kind, _, name = self.tokens[-1].partition("-")
         if kind != "token":
             return web.json_response({"detail": "the token is expired"}, status=401)
         if request.path == "/api/v1/intensity":

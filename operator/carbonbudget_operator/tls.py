@@ -38,6 +38,36 @@ def server_context(cert: Path | None, key: Path | None) -> ssl.SSLContext:
     return context
 
 
+async def follow_client_ca(context: ssl.SSLContext, ca: Path) -> None:
+    """Ask clients for a certificate and trust those of this CA, until cancelled. Clients without one connect too.
+
+    A CA that is replaced stays trusted until the process ends. Without a readable file no certificate is trusted.
+    """
+    context.verify_mode = ssl.CERT_OPTIONAL
+    seen: bytes | None = None
+    while True:
+        seen = _trust_clients(context, ca, seen)
+        await asyncio.sleep(_CHECK_SECONDS)
+
+
+def _trust_clients(context: ssl.SSLContext, ca: Path, seen: bytes | None) -> bytes | None:
+    """Load the CA if it is not `seen`, and return what is to be compared next time."""
+    try:
+        now = ca.read_bytes()
+    except OSError as error:
+        now = str(error).encode()
+        if now != seen:
+            _log.warning("the CA of clients cannot be read: %s", error)
+        return now
+    if now != seen:
+        try:
+            context.load_verify_locations(cadata=now.decode("ascii"))
+            _log.info("clients with a certificate of %s are trusted", ca)
+        except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+            _log.warning("the CA of clients in %s cannot be loaded: %s", ca, error)
+    return now
+
+
 async def follow_certificate(context: ssl.SSLContext, cert: Path, key: Path, registry: CollectorRegistry) -> None:
     """Load the files whenever they change, until cancelled. After an invalid pair, the previous one stays in use.
 

@@ -6,11 +6,13 @@ The module `settings.py` includes them under `web`.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from carbonbudget_operator.intensity_settings import SettingsSection
+
+HEADER: Final = r"^[A-Za-z][A-Za-z0-9-]{0,63}$"
 
 
 class WebSettings(SettingsSection):
@@ -34,6 +36,20 @@ class WebSettings(SettingsSection):
         description="Keys that seal sessions, one a line: 32 bytes in base64. The first seals, all open; reloaded when "
         "it changes. Empty: a key is made at each start.",
     )
+    proxy_ca: Path | None = Field(
+        None, description="PEM CA of a proxy that signs users in, by its client certificate; empty: no such proxy."
+    )
+    proxy_names: list[Annotated[str, Field(min_length=1)]] = Field(
+        [], description="Common names that the proxy's certificate may have."
+    )
+    proxy_user_header: str = Field("X-Forwarded-User", pattern=HEADER, description="Where the proxy states the user.")
+    proxy_groups_header: str = Field(
+        "X-Forwarded-Groups", pattern=HEADER, description="Where it states groups: joined by commas, or repeated."
+    )
+    client_cert: Path | None = Field(
+        None, description="PEM client certificate by which the server believes the users of the proxy."
+    )
+    client_key: Path | None = Field(None, description="PEM private key of client_cert.")
     session_seconds: int = Field(
         8 * 3600, ge=60, le=7 * 86_400, description="Longest session; it ends earlier if its token does."
     )
@@ -46,3 +62,9 @@ class WebSettings(SettingsSection):
         le=10_000,
         description="The same limit for one client address. Behind an ingress, all users have its address.",
     )
+
+    @model_validator(mode="after")
+    def _whole_proxy(self) -> Self:
+        if self.proxy_ca is not None and not (self.proxy_names and self.client_cert and self.client_key):
+            raise ValueError("proxy_ca needs proxy_names, client_cert and client_key")
+        return self

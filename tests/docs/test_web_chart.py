@@ -110,3 +110,31 @@ def test_the_page_s_port_is_open_to_whom_the_values_name_and_its_metrics_to_prom
     rules = of_web(rendered(cluster, *given))["NetworkPolicy"]["spec"]["ingress"]
     peers = {rule["ports"][0]["port"]: rule["from"][0]["namespaceSelector"]["matchLabels"]["name"] for rule in rules}
     assert peers == {8443: "ingress", 8082: "prometheus"}
+
+
+def test_without_a_trusted_proxy_nobody_states_a_user(cluster: Cluster) -> None:
+    settings = parse_settings(settings_of(rendered(cluster, "web.enabled=true")).encode(), "chart")
+    assert (settings.server.request_header_ca, settings.server.request_header_names) == (None, [])
+    assert (settings.web.proxy_ca, settings.web.client_cert) == (None, None)
+
+
+def test_a_trusted_proxy_is_known_to_the_page_and_the_page_to_the_server(cluster: Cluster) -> None:
+    given = ("web.enabled=true", "web.trustedProxy.caConfigMap=proxy-ca", "web.trustedProxy.names={proxy}")
+    objects = rendered(cluster, *given)
+    settings = parse_settings(settings_of(objects).encode(), "chart")
+    web, server = settings.web, settings.server
+    assert (web.proxy_names, web.client_cert, web.client_key) == (["proxy"], web.tls_cert, web.tls_key)
+    assert server.request_header_names == ["carbonbudget-web.carbonbudget-system.svc"]
+    (own,) = [
+        one for one in objects if one["kind"] == "Deployment" and one["metadata"]["name"] == "carbonbudget-server"
+    ]
+    for deployment, path in ((of_web(objects)["Deployment"], web.proxy_ca), (own, server.request_header_ca)):
+        (container,) = deployment["spec"]["template"]["spec"]["containers"]
+        assert path is not None
+        assert str(path.parent) in {one["mountPath"] for one in container["volumeMounts"]}
+
+
+def test_a_trusted_proxy_without_a_name_is_refused(cluster: Cluster) -> None:
+    given = ("--set", "web.enabled=true", "--set", "web.trustedProxy.caConfigMap=proxy-ca")
+    done = cluster.run(*RENDER, *given, check=False)
+    assert (done.returncode, "needs web.trustedProxy.names" in done.stderr) == (1, True)

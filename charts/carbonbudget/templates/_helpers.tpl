@@ -66,6 +66,10 @@ server:
   listen: 0.0.0.0:8443
   tls_cert: /etc/carbonbudget/tls/tls.crt
   tls_key: /etc/carbonbudget/tls/tls.key
+  {{- if and .Values.web.enabled .Values.web.trustedProxy.caConfigMap }}
+  request_header_ca: /etc/carbonbudget/ca/ca.crt
+  request_header_names: [carbonbudget-web.{{ .Release.Namespace }}.svc]
+  {{- end }}
   agent_account: system:serviceaccount:{{ .Values.agent.namespace }}:carbonbudget-agent
   operator_accounts:
     - system:serviceaccount:{{ .Release.Namespace }}:carbonbudget-controller
@@ -133,6 +137,16 @@ web:
   hosts: {{ toJson (concat (list "localhost" "127.0.0.1" "[::1]" (printf "carbonbudget-web.%s.svc" .Release.Namespace)) .Values.web.hosts | uniq) }}
   {{- if .Values.web.cookieKeysSecret }}
   cookie_keys: /etc/carbonbudget/cookie/keys
+  {{- end }}
+  {{- with .Values.web.trustedProxy }}
+  {{- if .caConfigMap }}
+  proxy_ca: /etc/carbonbudget/proxy-ca/ca.crt
+  proxy_names: {{ toJson .names }}
+  proxy_user_header: {{ .userHeader }}
+  proxy_groups_header: {{ .groupsHeader }}
+  client_cert: /etc/carbonbudget/tls/tls.crt
+  client_key: /etc/carbonbudget/tls/tls.key
+  {{- end }}
   {{- end }}
   session_seconds: {{ mul 3600 (int .Values.web.sessionHours) }}
   failed_sign_ins: {{ int .Values.web.failedSignIns }}

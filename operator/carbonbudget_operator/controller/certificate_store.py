@@ -90,7 +90,7 @@ class CertificateStore:
         if leaf_usable(_pair(data), cas, names, now):
             return
         _log.info("making a certificate for %s", names[0])
-        leaf = make_leaf(ca, names, now)
+        leaf = make_leaf(ca, names, now, client=service == _WEB)
         values = {"tls.crt": leaf.certificate, "tls.key": leaf.key}
         await self._put_secret(path, name, "kubernetes.io/tls", values, exists=bool(data))
 

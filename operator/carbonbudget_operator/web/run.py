@@ -18,14 +18,16 @@ from carbonbudget_operator.ingest.burst_reader import BurstReader
 from carbonbudget_operator.ingest.connections import BoundedApplication
 from carbonbudget_operator.ingest.peers import ConnectionPeers
 from carbonbudget_operator.settings import SettingsError
-from carbonbudget_operator.tls import follow_certificate, trust_in
+from carbonbudget_operator.tls import follow_certificate, follow_client_ca, trust_in
 from carbonbudget_operator.web.app import make_app
 from carbonbudget_operator.web.attempt_limits import AttemptLimits
 from carbonbudget_operator.web.cookie_keys import follow_keys, make_key, read_keys
+from carbonbudget_operator.web.guard import Guard
 from carbonbudget_operator.web.metrics import WebMetrics
+from carbonbudget_operator.web.proxy_guard import ProxyGuard
 from carbonbudget_operator.web.security_headers import SecurityHeaders
 from carbonbudget_operator.web.served_app import ServedApp, metrics_app
-from carbonbudget_operator.web.server_gateway import ServerGateway
+from carbonbudget_operator.web.server_gateway import ClientPair, ServerGateway
 from carbonbudget_operator.web.session_cookie import SessionSealer
 from carbonbudget_operator.web.token_guard import TokenGuard
 from carbonbudget_operator.web_settings import WebSettings
@@ -45,11 +47,13 @@ async def run(settings: WebSettings, context: ssl.SSLContext, listen: Address, m
         raise SettingsError("web.server_ca is needed: set --server-ca")
     registry = CollectorRegistry()
     metrics = WebMetrics(registry)
-    gateway = ServerGateway(settings.server_url, trust_in(settings.server_ca), metrics)
+    gateway = ServerGateway(settings.server_url, trust_in(settings.server_ca), metrics, _pair(settings))
     keys = [make_key()] if settings.cookie_keys is None else read_keys(settings.cookie_keys)
     sealer = SessionSealer(keys, settings.session_seconds)
     limits = AttemptLimits(settings.failed_sign_ins, settings.failed_sign_ins_each)
-    guard = TokenGuard(gateway, sealer, limits, metrics, settings.session_seconds)
+    guard: Guard = TokenGuard(gateway, sealer, limits, metrics, settings.session_seconds)
+    if settings.proxy_ca is not None:
+        guard = ProxyGuard(guard, settings.proxy_names, settings.proxy_user_header, settings.proxy_groups_header)
     pages = BoundedApplication(make_app(gateway, guard), _MOST_REQUESTS)
     served = SecurityHeaders(ServedApp(pages, settings.hosts, gateway.ready, metrics))  # a refusal has them too
     visitors = ConnectionPeers(_MOST_VISITORS * _PEERS_SHARE)
@@ -68,6 +72,8 @@ async def run(settings: WebSettings, context: ssl.SSLContext, listen: Address, m
     assert settings.tls_cert is not None
     assert settings.tls_key is not None
     tasks = [asyncio.create_task(follow_certificate(context, settings.tls_cert, settings.tls_key, registry))]
+    if settings.proxy_ca is not None:
+        tasks.append(asyncio.create_task(follow_client_ca(context, settings.proxy_ca)))
     if settings.cookie_keys is not None:
         tasks.append(asyncio.create_task(follow_keys(settings.cookie_keys, sealer)))
     collect_seldom()
@@ -77,6 +83,12 @@ async def run(settings: WebSettings, context: ssl.SSLContext, listen: Address, m
         for task in tasks:
             task.cancel()
         await gateway.close()
+
+
+def _pair(settings: WebSettings) -> ClientPair | None:
+    if settings.client_cert is None or settings.client_key is None:
+        return None
+    return ClientPair(settings.client_cert, settings.client_key)
 
 
 class _Server(uvicorn.Server):

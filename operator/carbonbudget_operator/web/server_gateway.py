@@ -1,6 +1,7 @@
 """Asks carbonbudget's server over TLS, with the token of the user whose page is made.
 
-It has no token of its own. Answers are limited in size and time, so that no question takes the memory of the others.
+It has no token of its own. Users of a trusted proxy have none either: they are stated over a client certificate.
+Answers are limited in size and time, so that no question takes the memory of the others.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import httpx
@@ -29,11 +32,32 @@ _IDLE_SECONDS: Final = 60.0  # the server closes an idle connection after 75 s
 _PATH: Final = re.compile(r"/api/v1(/(?!\.{1,2}(/|$))[A-Za-z0-9._~%:@-]+)+")
 
 
+_Headers = Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class ClientPair:
+    """The files of a client certificate and its private key, PEM. The controller may renew them at any time."""
+
+    certificate: Path
+    key: Path
+
+    def read(self) -> bytes:
+        """Both files; empty if one of them cannot be read."""
+        try:
+            return self.certificate.read_bytes() + self.key.read_bytes()
+        except OSError:
+            return b""
+
+
 class ServerGateway:
     """Forwards GET requests to `/api/v1`. `trust` returns the PEM bundle of the server's CA, or None without one."""
 
-    def __init__(self, url: str, trust: Callable[[], str | None], metrics: WebMetrics) -> None:
-        self._url, self._trust, self._metrics = url.rstrip("/"), trust, metrics
+    def __init__(
+        self, url: str, trust: Callable[[], str | None], metrics: WebMetrics, pair: ClientPair | None = None
+    ) -> None:
+        """`pair`: the client certificate by which the server believes the users of a trusted proxy."""
+        self._url, self._trust, self._metrics, self._pair = url.rstrip("/"), trust, metrics, pair
         self._turns = asyncio.Semaphore(_MOST_AT_ONCE)
         self._bytes = 0  # received for the answers that are under way
         self._current: _Client | None = None
@@ -43,11 +67,11 @@ class ServerGateway:
     ) -> ApiAnswer:
         """The answer to one GET. Raises GatewayError where there is none."""
         decoded = path.replace("%2e", ".").replace("%2E", ".")
-        if _PATH.fullmatch(decoded) is None or not caller.token:
+        if _PATH.fullmatch(decoded) is None:
             raise GatewayError("This address is not one of the server's: go back and choose again.")
-        headers = {"Authorization": f"Bearer {caller.token}", "Accept-Encoding": "identity"}
+        headers = [("Accept-Encoding", "identity"), *self._who(caller)]
         if etag:
-            headers["If-None-Match"] = etag
+            headers.append(("If-None-Match", etag))
         began = time.perf_counter()
         code = "none"
         try:
@@ -62,6 +86,13 @@ class ServerGateway:
             self._metrics.question_seconds.observe(time.perf_counter() - began)
         return answer
 
+    def _who(self, caller: PageCaller) -> Sequence[tuple[str, str]]:
+        if caller.token:
+            return [("Authorization", f"Bearer {caller.token}")]
+        if self._pair is None or not caller.user:
+            raise GatewayError("There is no token to ask the server with: sign in again.", 401)
+        return [("X-Remote-User", caller.user), *(("X-Remote-Group", group) for group in caller.groups)]
+
     def ready(self) -> bool:
         """Whether there is a CA to verify the server by."""
         return bool((self._trust() or "").strip())
@@ -72,16 +103,16 @@ class ServerGateway:
             await self._current.client.aclose()
             self._current = None
 
-    async def _ask(self, client: httpx.AsyncClient, url: httpx.URL, headers: dict[str, str]) -> ApiAnswer:
+    async def _ask(self, client: httpx.AsyncClient, url: httpx.URL, headers: _Headers) -> ApiAnswer:
         try:
             return await self._receive(client, url, headers)
         except httpx.RemoteProtocolError:  # the server closed the idle connection meanwhile
             return await self._receive(client, url, headers)
 
-    async def _receive(self, client: httpx.AsyncClient, url: httpx.URL, headers: dict[str, str]) -> ApiAnswer:
+    async def _receive(self, client: httpx.AsyncClient, url: httpx.URL, headers: _Headers) -> ApiAnswer:
         body = bytearray()
         try:
-            async with client.stream("GET", url, headers=headers) as response:
+            async with client.stream("GET", url, headers=list(headers)) as response:
                 async for part in response.aiter_raw():
                     body += part
                     self._bytes += len(part)
@@ -113,9 +144,10 @@ class ServerGateway:
         bundle = (self._trust() or "").strip()
         if not bundle:
             raise GatewayError("The CA of the server is not available yet: try again in a minute.")
+        certificate = self._pair.read() if self._pair is not None else b""
         former = self._current
-        if former is None or former.bundle != bundle:
-            self._current = _Client(bundle)
+        if former is None or (former.bundle, former.certificate) != (bundle, certificate):
+            self._current = _Client(bundle, certificate, self._pair)
             if former is not None:
                 await former.retire()
         client = self._current
@@ -130,14 +162,19 @@ class ServerGateway:
 
 
 class _Client:
-    """The connections of one CA bundle."""
+    """The connections of one CA bundle and one client certificate."""
 
-    def __init__(self, bundle: str) -> None:
-        self.bundle, self.users, self.retired = bundle, 0, False
+    def __init__(self, bundle: str, certificate: bytes, pair: ClientPair | None) -> None:
+        self.bundle, self.certificate, self.users, self.retired = bundle, certificate, 0, False
         try:
             context = ssl.create_default_context(cadata=bundle)
         except (ssl.SSLError, TypeError, ValueError):  # TypeError: the bundle is not ASCII
             raise GatewayError("The CA bundle of the server cannot be read: is it PEM?") from None
+        if pair is not None:
+            try:
+                context.load_cert_chain(pair.certificate, pair.key)
+            except OSError as error:  # ssl.SSLError is one
+                raise GatewayError(f"The client certificate of the page cannot be loaded: {error}.") from None
         self.client = httpx.AsyncClient(
             verify=context,
             timeout=httpx.Timeout(_TOTAL_SECONDS, connect=_CONNECT_SECONDS),

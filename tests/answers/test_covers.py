@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.answers.runs import a_job_report
 from tests.ledger.reports import a_report, book
-from tests.server.test_server import HOUR as SERVED
-from tests.server.test_server import Face, a_face
+from tests.server.server_face import HOUR as SERVED
+from tests.server.server_face import Face, a_face
 from typer.testing import CliRunner
 
 from carbonbudget_operator.answers.run_use import RunQueriesAnswerer

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry
 from tests.ledger.reports import HOUR, a_report
-from tests.server.test_server import Face, a_face
+from tests.server.server_face import Face, a_face
 
 from carbonbudget_operator.answers.emission_rates import OTHER, accounted, emission_rates
 from carbonbudget_operator.answers.grouping import UNLABELLED

@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 from tests.external.given import NOW, content
 from tests.ledger.reports import HOUR, a_report
-from tests.server.test_server import Face, a_face
+from tests.server.server_face import Face, a_face
 
 from carbonbudget_operator.external.file_draft import MAX_FIGURES
 from carbonbudget_operator.external.file_rows import MAX_BYTES
@@ -189,3 +189,21 @@ async def test_the_largest_file_fits_into_a_worker(face: Face) -> None:
     assert len((await get(face, "/v1/report", period="2025-10")).json()["external"]) == 5
     refused = await bring(face, body + row, name="more")
     assert "has more than 50000 figures: import it in parts" in refused.json()["reason"]
+
+
+async def test_the_public_api_has_the_sums_for_who_may_read_all_namespaces(face: Face) -> None:
+    path = "/api/v1/external"
+    window = {"from": "2020-01-01", "to": "2030-01-01"}
+    assert (await get(face, path, **window)).json()["rows"] == []
+    assert (await bring(face)).status_code == 200
+    answer = (await get(face, path, **window)).json()
+    assert (answer["start"], answer["end"]) == ("2020-01-01T00:00:00Z", "2030-01-01T00:00:00Z")
+    with face.engine.connect() as connection:
+        stored = connection.scalar(sa.select(sa.func.sum(schema.external_figure.c.emissions_ug)))
+    assert sum(int(row["emissions_ug"]) for row in answer["rows"]) == stored > 0
+    assert {row["source"] for row in answer["rows"]} == {"aws"}
+    assert sum(row["figures"] for row in answer["rows"]) == rows(face)[1]
+    assert len((await get(face, path, format="csv", **window)).text.splitlines()) == 1 + len(answer["rows"])
+    for token in NOT_ALLOWED[1:2]:
+        assert (await get(face, path, token, **window)).status_code == 403
+    assert (await get(face, path, **{"from": "2030-01-01", "to": "2020-01-01"})).status_code == 400

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import sqlalchemy as sa
 from tests.ingest.hostile import hostile
 from tests.ledger.reports import HOUR, a_report
-from tests.server.test_server import a_face
+from tests.server.server_face import a_face
 
 from carbonbudget_operator.ledger.consistency import check_ledger
 

@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry
 from tests.controller.api_server import eventually
 from tests.ingest.test_connections import Running, Stream, running, tls
 from tests.ledger.reports import HOUR, a_report
-from tests.server.test_server import MAX, Made, a_server
+from tests.server.server_face import MAX, Made, a_server
 
 from carbonbudget_core.node_report_json import encode_report
 from carbonbudget_operator.ingest import body

@@ -15,7 +15,7 @@ import pytest
 import sqlalchemy as sa
 from openapi_spec_validator import validate
 from tests.ledger.reports import HOUR, a_report
-from tests.server.test_server import Face, a_face
+from tests.server.server_face import Face, a_face
 
 from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.server.public.formats import render
@@ -24,6 +24,8 @@ from carbonbudget_operator.valued_hours.upkeep_steps import UpkeepSteps
 LEAD, TENANT, OTHER = "user:lead@*", "user:dev@team-a", "user:dev@team-b"
 WINDOW = f"{HOUR},{HOUR + 7200}"
 EMISSIONS = "/api/v1/emissions"
+
+ENDINGS = ("", "/series", "/history")
 
 
 @pytest.fixture
@@ -292,7 +294,9 @@ async def test_the_api_describes_itself(face: Face) -> None:
     document = (await get(face, "/api/v1/openapi.json")).json()
     validate(document)
     resources = ("emissions", "intensity", "factors", "nodes", "reports", "reports/{period}", "reports/{period}/closed")
-    assert set(document["paths"]) == {f"/api/v1/{name}" for name in (*resources, "whoami", "status")}
+    one = [f"{each}{ending}" for each in ("budgets/{namespace}/{name}", "clusterbudgets/{name}") for ending in ENDINGS]
+    paths = (*resources, "whoami", "status", "external", "budgets", *one)
+    assert set(document["paths"]) == {f"/api/v1/{name}" for name in paths}
     assert document["openapi"].startswith("3.1")
 
 

@@ -13,7 +13,7 @@ import httpx
 import pytest
 import sqlalchemy as sa
 from tests.ledger.reports import HOUR, a_report
-from tests.server.test_server import Face, a_face
+from tests.server.server_face import Face, a_face
 
 from carbonbudget_operator.ledger import schema
 

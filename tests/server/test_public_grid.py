@@ -14,7 +14,7 @@ import httpx
 import pytest
 import sqlalchemy as sa
 from tests.ledger.reports import HOUR, a_report
-from tests.server.test_server import Face, a_face
+from tests.server.server_face import Face, a_face
 
 from carbonbudget_operator.intensity_settings import HttpJsonSettings, IntensitySettings, StaticSourceSettings
 from carbonbudget_operator.ledger import schema

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 from tests.ledger.reports import HOUR, a_report
-from tests.server.test_server import Face, a_face
+from tests.server.server_face import Face, a_face
 
 from carbonbudget_operator.api.budget_query_bodies import HourlyAnswers, RunAnswers
 from carbonbudget_operator.api.projection_bodies import ProjectionAnswer

@@ -15,8 +15,8 @@ import sqlalchemy as sa
 from tests.controller.api_server import eventually
 from tests.ledger.reports import HOUR, a_report
 from tests.postgres import PostgresServer
+from tests.server.server_face import Face, a_face
 from tests.server.slow import SlowAnswers
-from tests.server.test_server import Face, a_face
 from tests.server.test_workers import TENANT, ask, runs
 
 from carbonbudget_operator.ingest.refusal import Refusal

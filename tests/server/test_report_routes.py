@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 from tests.ledger.reports import HOUR, a_report
-from tests.server.test_server import Face, a_face
+from tests.server.server_face import Face, a_face
 
 from carbonbudget_operator.answers import report_closing
 from carbonbudget_operator.ledger.closed_reports import ClosedReport

@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 from tests.controller.api_server import eventually
 from tests.ledger.reports import HOUR, a_report
-from tests.server.test_server import Face, a_face
+from tests.server.server_face import Face, a_face
 
 from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.server import worker_pools

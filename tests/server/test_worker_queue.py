@@ -21,8 +21,8 @@ import sqlalchemy as sa
 from tests.controller.api_server import eventually
 from tests.ledger.reports import HOUR, a_report
 from tests.postgres import PostgresServer
+from tests.server.server_face import Face, a_face, a_server
 from tests.server.slow import OneForkOnly, SlowAnswers
-from tests.server.test_server import Face, a_face, a_server
 
 from carbonbudget_operator.ledger.store import migrate, open_ledger, read_only
 from carbonbudget_operator.server_settings import QuestionSettings

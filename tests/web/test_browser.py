@@ -138,6 +138,21 @@ def test_the_page_refreshes_itself_each_minute_and_an_unchanged_answer_moves_not
         assert (said, page.evaluate("violations")) == ([], [])
 
 
+def test_a_page_says_when_the_server_went_away_and_comes_back_by_itself(chromium: Browser) -> None:
+    world = World(now=int(time.time()))
+    with served(make_app(world, Everybody())) as base, opened(chromium, "about:blank") as (page, _):
+        page.clock.install()
+        page.goto(f"{base}/emissions")
+        page.wait_for_function("window.htmx !== undefined")
+        world.down = "The server does not answer just now."
+        page.clock.fast_forward(61_000)
+        page.get_by_text(world.down).wait_for()
+        world.down = ""
+        page.clock.fast_forward(61_000)
+        page.get_by_role("link", name="team-a").wait_for()
+        assert page.evaluate("violations") == []
+
+
 @pytest.mark.parametrize("path", ["/budgets", "/emissions", "/emissions?by=label:team"])
 def test_hostile_names_run_nothing_in_the_browser(chromium: Browser, path: str) -> None:
     world = World(names=HOSTILE, now=int(time.time()))

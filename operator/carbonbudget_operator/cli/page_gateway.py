@@ -33,7 +33,8 @@ class KubeconfigGateway:
         self._account_namespace, self._account = account
         self._minting = asyncio.Lock()
         self._token, self._until = "", 0.0
-        self._failure: tuple[str, float] = "", 0.0
+        self._failure: AnswerSourceError | None = None
+        self._failure_until = 0.0
         self._client: httpx.AsyncClient | None = None
 
     async def get(
@@ -70,14 +71,14 @@ class KubeconfigGateway:
 
     async def _fresh_token(self) -> str:
         async with self._minting:
-            if time.monotonic() < self._failure[1]:
-                raise AnswerSourceError(self._failure[0])
+            if self._failure is not None and time.monotonic() < self._failure_until:
+                raise self._failure
             if time.monotonic() >= self._until:
                 mint = ApiServerTransport(self._who, self._account_namespace, self._timeout).token_of
                 try:
                     self._token = await asyncio.to_thread(mint, self._account)
                 except AnswerSourceError as error:
-                    self._failure = str(error), time.monotonic() + _FAILED_SECONDS
+                    self._failure, self._failure_until = error, time.monotonic() + _FAILED_SECONDS
                     raise
                 self._until = time.monotonic() + _TOKEN_USED_SECONDS
             return self._token

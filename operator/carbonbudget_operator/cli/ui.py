@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import signal
 import socket
 import webbrowser
 from typing import TYPE_CHECKING, Annotated
@@ -14,6 +16,8 @@ from carbonbudget_operator.cli.common_options import fail, printable_cell
 from carbonbudget_operator.cli.kubeconfig import AsGroups, AsUser, Context, Kubeconfig, Namespace, Timeout, credentials
 
 if TYPE_CHECKING:
+    import uvicorn
+
     from carbonbudget_operator.kube.credentials import Credentials
 
 _LOOPBACK = "127.0.0.1"  # never another address: the page has the user's rights
@@ -51,10 +55,7 @@ def ui(
         except OSError as error:
             fail(f"port {port} of {_LOOPBACK} cannot be used: {error.strerror}; leave --port out for a free one")
         listening.listen(64)
-        try:
-            asyncio.run(_serve(listening, who, namespace, server_namespace, account, timeout, not no_browser))
-        except KeyboardInterrupt:
-            pass  # uvicorn ended in order before it raised the signal again
+        asyncio.run(_serve(listening, who, namespace, server_namespace, account, timeout, not no_browser))
     print("\nended")
 
 
@@ -93,13 +94,24 @@ async def _serve(
     print(printable_cell(f"the page, until Ctrl-C: {guard.address}"), flush=True)
     print("The address is good once and for two minutes; others on this machine must not see it.", flush=True)
     opening = asyncio.create_task(asyncio.to_thread(webbrowser.open, guard.address)) if opens else None
+    server = uvicorn.Server(options)
+    # uvicorn's own handlers raise the signal again once it ended, in the midst of what is closed below.
+    server.capture_signals = contextlib.nullcontext  # type: ignore[assignment, method-assign]
+    for ending in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(ending, _end, server)
     try:
-        await uvicorn.Server(options).serve(sockets=[listening])
+        await server.serve(sockets=[listening])
     finally:
         if opening is not None:
             opening.cancel()
         await gateway.close()
         await budgets.close()
+
+
+def _end(server: uvicorn.Server) -> None:
+    """End in order; at the second signal at once."""
+    server.force_exit = server.should_exit
+    server.should_exit = True
 
 
 def _shown_name(who: Credentials) -> str:

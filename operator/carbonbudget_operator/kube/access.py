@@ -86,6 +86,11 @@ class Access:
         attributes = resource | ({"namespace": namespace} if namespace != EVERY_NAMESPACE else {})
         return await self._may(caller, {"resourceAttributes": attributes}, remember)
 
+    async def may_read_cluster_budgets(self, caller: Caller) -> bool:
+        """Whether the caller may get clustercarbonbudgets, which have no namespace."""
+        resource = {"group": "carbonbudget.dev", "resource": "clustercarbonbudgets", "verb": "get"}
+        return await self._may(caller, {"resourceAttributes": resource})
+
     async def may_close_reports(self, caller: Caller, verb: str) -> bool:
         """Whether the caller may "create" (close) or "delete" (reopen) closedreports, which exist in the ledger alone.
 

@@ -18,6 +18,7 @@ from carbonbudget_operator.ingest.receive import ReportReceiver
 from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.kube.access import Access
 from carbonbudget_operator.ledger.writer import LedgerWriter
+from carbonbudget_operator.server.public.listed_budgets import ListedBudgets
 from carbonbudget_operator.server.public.problems import PREFIX, refusal_response
 from carbonbudget_operator.server.public.routes import public_routes
 from carbonbudget_operator.server.public.visible import Namespaces, no_namespaces
@@ -37,6 +38,7 @@ def make_app(
     writer: LedgerWriter,
     pools: WorkerPools,
     registry: CollectorRegistry,
+    budgets: ListedBudgets,
     now: Callable[[], float] = time.time,
     pods_without_agent: Callable[[], Mapping[str, int]] = dict,
     namespaces: Namespaces = no_namespaces,
@@ -83,7 +85,7 @@ def make_app(
     app.include_router(allocation_routes(asking))
     app.include_router(report_routes(asking))
     app.include_router(external_routes(asking))
-    app.include_router(public_routes(asking, namespaces))
+    app.include_router(public_routes(asking, namespaces, budgets))
 
     @app.get("/metrics")
     async def metrics(request: Request) -> Response:

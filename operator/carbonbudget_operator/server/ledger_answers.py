@@ -38,10 +38,13 @@ from carbonbudget_operator.external.import_request import ImportRequest
 from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.ledger.external_figures import listed
 from carbonbudget_operator.ledger.external_records import pack_file
+from carbonbudget_operator.server.public.budget_series import series_answer
 from carbonbudget_operator.server.public.cluster_answers import nodes_answer, reports_answer
 from carbonbudget_operator.server.public.emission_answer import emission_answer, emission_version
+from carbonbudget_operator.server.public.external_answer import external_answer
 from carbonbudget_operator.server.public.formats import TooManyRows, instant
 from carbonbudget_operator.server.public.grid_answers import factors_answer, intensity_answer
+from carbonbudget_operator.server.public.parameters import TOO_MANY_ROWS
 from carbonbudget_operator.server.routes.budgets import check_hours, check_questions, check_spans
 from carbonbudget_operator.server.routes.query_handling import parse
 from carbonbudget_operator.server.routes.reports import encoded, refused
@@ -62,10 +65,7 @@ class LedgerAnswers:
         try:
             text = _KINDS[question.kind](self, question)
         except TooManyRows:
-            reason = (
-                "the answer has more rows than `limit`: raise it, ask about less, or use format=json, which has pages"
-            )
-            raise Refusal(422, "unanswerable", reason) from None
+            raise Refusal(422, "unanswerable", TOO_MANY_ROWS) from None
         most = question.allowance.answer_bytes
         if len(text) > most:
             reason = f"the answer has {len(text)} bytes, at most {most} are sent at once: ask in parts"
@@ -183,6 +183,15 @@ def _reports(answers: LedgerAnswers, question: Question) -> bytes:
     return reports_answer(answers.queries.book, question.given)
 
 
+def _budget_series(answers: LedgerAnswers, question: Question) -> bytes:
+    return series_answer(answers.queries, question.given, question.now)
+
+
+def _external_sums(answers: LedgerAnswers, question: Question) -> bytes:
+    with answers.queries.book.engine.connect() as connection:
+        return external_answer(connection, answers.settings.cluster, question.given)
+
+
 def _status(answers: LedgerAnswers, question: Question) -> bytes:
     through = answers.queries.data_through()
     return ServerStatus(
@@ -222,6 +231,8 @@ _KINDS: Final[Mapping[str, Callable[[LedgerAnswers, Question], bytes]]] = {
     "factors": _factors,
     "nodes": _nodes,
     "reports": _reports,
+    "budget_series": _budget_series,
+    "external_sums": _external_sums,
     "status": _status,
     "external_files": _external_files,
     "external_parse": _external_parse,

@@ -50,5 +50,5 @@ def page(template: str, status: int = 200, **values: Any) -> HTMLResponse:
 
     It needs `title`. `caller` (a PageCaller or None), `here` (the name of the current tab) and `sign_out` are optional.
     """
-    given = {"caller": None, "here": "", "sign_out": None, "crumbs": (), **values}
+    given = {"caller": None, "here": "", "sign_out": None, "address": "", **values}
     return HTMLResponse(render(template, **given), status)

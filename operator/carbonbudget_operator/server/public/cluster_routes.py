@@ -1,4 +1,4 @@
-"""GET /api/v1/nodes and /api/v1/reports: for those who may get carbonbudgets in all namespaces."""
+"""GET /api/v1/nodes, /api/v1/external and /api/v1/reports: for those who may get carbonbudgets in all namespaces."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from carbonbudget_operator.api.cluster_bodies import ClosedReportText, NodesAnswer, PeriodReport, ReportsAnswer
+from carbonbudget_operator.api.external_bodies import ExternalAnswer
 from carbonbudget_operator.server.public.formats import MEDIA_TYPES
 from carbonbudget_operator.server.public.parameters import (
     NOT_FOUND,
@@ -46,6 +47,20 @@ def add_cluster_routes(router: APIRouter, asking: QueryHandling, known: Any) -> 
         await asker.authorize({EVERY_NAMESPACE})
         given = {"start": first, "end": last, "limit": limit, "cursor": cursor, "format": form}
         return await asker.answer_tagged("nodes", given, versions_of(request), MEDIA_TYPES[form])
+
+    @router.get("/external", responses=rows_of(ExternalAnswer), summary="Sums of imported figures that others measured")
+    async def external(
+        request: Request,
+        window: WindowText = "",
+        start: FromText = "",
+        end: ToText = "",
+        form: FormatName = "json",
+        asker: QueryCaller = known,
+    ) -> Response:
+        first, last = window_of(window, start, end, int(asking.now()))
+        await asker.authorize({EVERY_NAMESPACE})
+        given = {"start": first, "end": last, "format": form}
+        return await asker.answer_tagged("external_sums", given, versions_of(request), MEDIA_TYPES[form])
 
     @router.get("/reports", responses=rows_of(ReportsAnswer), summary="Closed reports and their hashes")
     async def reports(

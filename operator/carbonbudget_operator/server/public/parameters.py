@@ -15,6 +15,7 @@ from carbonbudget_operator.server.public.formats import MEDIA_TYPES, Format
 from carbonbudget_operator.server.public.problems import MEDIA_TYPE
 
 MAX_ROWS = 50_000
+TOO_MANY_ROWS = "the answer has more rows than `limit`: raise it, ask about less, or use format=json, which has pages"
 Responses = dict[int | str, dict[str, Any]]
 
 WindowText = Annotated[str, Query(alias="window", max_length=64, description="today, 7d, lastmonth, FROM,TO")]

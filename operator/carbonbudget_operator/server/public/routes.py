@@ -15,10 +15,12 @@ from carbonbudget_operator.answers.grouping import GroupingError, parse_filter
 from carbonbudget_operator.answers.windows import Step
 from carbonbudget_operator.api.emission_bodies import EmissionAnswer, ServerStatus, WhoAmI
 from carbonbudget_operator.ingest.refusal import Refusal
+from carbonbudget_operator.server.public.budget_routes import add_budget_routes
 from carbonbudget_operator.server.public.cluster_routes import add_cluster_routes
 from carbonbudget_operator.server.public.emission_answer import Accounting
 from carbonbudget_operator.server.public.formats import MEDIA_TYPES
 from carbonbudget_operator.server.public.grid_routes import add_grid_routes
+from carbonbudget_operator.server.public.listed_budgets import ListedBudgets
 from carbonbudget_operator.server.public.parameters import (
     PROBLEMS,
     Cursor,
@@ -39,7 +41,7 @@ from carbonbudget_operator.server.routes.query_handling import QueryCaller, Quer
 _ALL = ",".join(COMPONENTS)
 
 
-def public_routes(asking: QueryHandling, namespaces: Namespaces) -> APIRouter:
+def public_routes(asking: QueryHandling, namespaces: Namespaces, budgets: ListedBudgets) -> APIRouter:
     """All of them. `namespaces` gives those that run pods: what a caller who names none may be shown."""
     asked_by, visible = Depends(asking.asker), VisibleNamespaces(asking.access, namespaces)
 
@@ -104,6 +106,7 @@ def public_routes(asking: QueryHandling, namespaces: Namespaces) -> APIRouter:
 
     add_grid_routes(router, asking, known)
     add_cluster_routes(router, asking, known)
+    add_budget_routes(router, asking, known, budgets)
 
     # Anybody may read it, so that it is made once: it takes a tenth of a second.
     document = json.dumps(openapi_document(router)).encode()

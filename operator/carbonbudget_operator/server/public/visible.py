@@ -28,8 +28,9 @@ _Key = tuple[str, str, tuple[str, ...], str]
 class VisibleNamespaces:
     """Finds them, for all callers together: few questions at once, one search of a caller at a time."""
 
-    def __init__(self, access: Access, candidates: Namespaces) -> None:
-        self._access, self._candidates = access, candidates
+    def __init__(self, access: Access, candidates: Namespaces, naming: str = "filter=namespace=team-a") -> None:
+        """`naming` is the parameter by which a caller names a namespace."""
+        self._access, self._candidates, self._naming = access, candidates, naming
         self._turns = asyncio.Semaphore(_AT_ONCE)
         self._searching: dict[_Key, asyncio.Lock] = {}
         self._found: dict[_Key, tuple[list[str], float]] = {}
@@ -59,7 +60,7 @@ class VisibleNamespaces:
                 if names is None:
                     raise Refusal(503, "starting", "the server does not know the pods yet: try again", 5)
                 if len(names) > MAX_NAMESPACES:
-                    reason = "there are too many namespaces to look through: name yours (filter=namespace=team-a)"
+                    reason = f"there are too many namespaces to look through: name yours ({self._naming})"
                     raise Refusal(422, "unanswerable", reason)
                 found = await self.among(caller, names)
                 if len(self._found) >= _MAX_CALLERS:

@@ -142,12 +142,7 @@ class QueryCaller:
         async def answered() -> Response:
             async with self.readers.pool.turn(self.who, long):
                 with self._asking.timed(_template(self._request)):
-                    answer = await self.readers.pool.answer(question, long)
-                    version = blake2b(media_type.encode() + b" " + answer, digest_size=16).hexdigest()
-                    headers = _caching(version)
-                    if version in known:
-                        return Response(status_code=304, headers=headers)
-                    return self.respond(answer, media_type, headers)
+                    return self.respond_tagged(await self.readers.pool.answer(question, long), known, media_type)
 
         return await self._unless_gone(answered())
 
@@ -219,6 +214,14 @@ class QueryCaller:
             raise Refusal(422, "unanswerable", reason)
         self._bytes.add(len(text))
         return _Answer(text, media_type=media_type, headers=dict(headers or {}))
+
+    def respond_tagged(self, answer: bytes, known: Collection[str], media_type: str) -> Response:
+        """The response with a digest of it as its tag, or 304 if the caller has it. Raises Refusal."""
+        version = blake2b(media_type.encode() + b" " + answer, digest_size=16).hexdigest()
+        headers = _caching(version)
+        if version in known:
+            return Response(status_code=304, headers=headers)
+        return self.respond(answer, media_type, headers)
 
 
 class QueryHandling:

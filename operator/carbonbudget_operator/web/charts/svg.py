@@ -53,8 +53,9 @@ def polyline(points: Iterable[tuple[float, float]], class_: str) -> Markup:
 
 
 def ticks(most: int, wanted: int = 4) -> list[int]:
-    """Round values from 0 to the first that is not below `most`, some `wanted` apart. `most` is at least 1."""
-    raw = Fraction(max(most, 1), wanted)
+    """Round values from 0 to the first that is not below `most`, some `wanted` apart; at least 0 and 1."""
+    most = max(most, 1)
+    raw = Fraction(most, wanted)
     power = 1
     while power * 10 <= raw:
         power *= 10

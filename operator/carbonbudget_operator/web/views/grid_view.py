@@ -46,7 +46,7 @@ class ZoneView:
 
 
 @dataclass(frozen=True, slots=True)
-class SourceState:
+class ShownSource:
     """A source of hourly figures."""
 
     source: str
@@ -68,10 +68,10 @@ def zones(answer: JsonObject, now: int) -> list[ZoneView]:
     return [_zone(zone, hours, now) for zone, hours in sorted(found.items()) if hours]
 
 
-def sources(answer: JsonObject) -> list[SourceState]:
+def sources(answer: JsonObject) -> list[ShownSource]:
     """What the sources last said."""
     return [
-        SourceState(
+        ShownSource(
             word(one, "source"), word(one, "zone"), utc_text(second(one, "last_answer")), one.get("failing") is True,
             word(one, "error"),
         )

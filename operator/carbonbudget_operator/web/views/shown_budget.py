@@ -15,6 +15,7 @@ _STATES: Final = {
     "Warning": ("Warning", "warning"),
     "WithinBudget": ("Within budget", "within"),
 }
+_NEAR_SECONDS: Final = 180 * 86_400
 _ORDER: Final = ("exceeded", "warning", "unknown", "within")
 _PARTS: Final = (
     ("dynamic", "follows the pods' use"),
@@ -130,11 +131,14 @@ class ShownBudget:
         return f"{self.accounting.removesuffix('Based').lower()}-based"
 
     def at(self, second: int | None) -> str:
-        """An instant in the budget's own zone; empty for none."""
-        return "" if second is None else zoned(second, self.time_zone)
+        """An instant in the budget's own zone; empty for none. Without the year where it can be no other."""
+        if second is None:
+            return ""
+        near = abs(second - (self.data_through or self.start or 0)) < _NEAR_SECONDS
+        return zoned(second, self.time_zone, with_year=not near)
 
 
-def zoned(second: int, zone: str) -> str:
+def zoned(second: int, zone: str, with_year: bool = True) -> str:
     """ "30 Nov 2026 14:05 CET", or with the offset where the zone has no short name. UTC for an unknown zone."""
     try:
         found = ZoneInfo(zone)
@@ -142,7 +146,8 @@ def zoned(second: int, zone: str) -> str:
         found = ZoneInfo("UTC")
     at = dt.datetime.fromtimestamp(second, found)
     short = at.tzname() or ""
-    return f"{at.day} {at:%b %Y %H:%M} {short if short.isalpha() else f'UTC{short}'}"
+    year = f" {at.year}" if with_year else ""
+    return f"{at.day} {at:%b}{year} {at:%H:%M} {short if short.isalpha() else f'UTC{short}'}"
 
 
 def in_order(budgets: Iterable[ShownBudget]) -> list[ShownBudget]:

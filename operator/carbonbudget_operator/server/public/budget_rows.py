@@ -1,0 +1,199 @@
+"""Makes rows of /api/v1/budgets from the objects that the API server has. Pure: objects in, flat dictionaries out.
+
+Owners of budgets write these objects. What cannot be read is null, and no text is longer than the CRDs allow.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from typing import Final
+
+from pydantic import ValidationError
+
+from carbonbudget_core.jsons import at, text
+from carbonbudget_operator.api.carbonbudget import AnyBudget, CarbonBudget, ClusterCarbonBudget
+from carbonbudget_operator.api.selector import LabelSelector
+from carbonbudget_operator.api.spec import ClusterCarbonBudgetSpec
+from carbonbudget_operator.api.status import CarbonBudgetStatus
+from carbonbudget_operator.api.times import seconds
+from carbonbudget_operator.api.wire_names import Resource
+from carbonbudget_operator.budgets.evaluate import percent
+from carbonbudget_operator.budgets.quantity import QuantityError, parse_mass
+from carbonbudget_operator.server.public.formats import Cell, instant
+
+_LONGEST_TEXT: Final = 2_000
+_LONGEST_SELECTOR: Final = 8_000
+
+BudgetCells = dict[str, Cell]
+
+
+def parse_budget(resource: Resource, body: Mapping[str, object]) -> AnyBudget | None:
+    """The object as its model; with an empty status where that is of another version; None if the spec is."""
+    model = CarbonBudget if resource.namespaced else ClusterCarbonBudget
+    for tried in (body, {"metadata": body.get("metadata"), "spec": body.get("spec")}):
+        try:
+            return model.model_validate(tried)
+        except ValidationError:
+            continue
+    return None
+
+
+def budget_row(resource: Resource, body: Mapping[str, object]) -> BudgetCells:
+    """The row of an object, with the fields of `BudgetSummary`."""
+    metadata = at(body, "metadata")
+    parsed = parse_budget(resource, body)
+    return {
+        "kind": resource.kind,
+        "namespace": text(metadata.get("namespace")) if resource.namespaced else None,
+        "name": text(metadata.get("name")),
+        **_status_cells(parsed),
+        **_spec_cells(parsed),
+    }
+
+
+def budget_detail(resource: Resource, body: Mapping[str, object]) -> dict[str, object]:
+    """One object with the fields of `BudgetDetail`."""
+    parsed = parse_budget(resource, body)
+    status = parsed.status if parsed is not None else CarbonBudgetStatus()
+    spec = parsed.spec if parsed is not None else None
+    namespace_selector = spec.namespace_selector if isinstance(spec, ClusterCarbonBudgetSpec) else None
+    return {
+        **budget_row(resource, body),
+        "selector": _selector_text(spec.selector if spec is not None else None),
+        "namespace_selector": _selector_text(namespace_selector),
+        "namespaces": status.namespaces,
+        "thresholds": [
+            {"at_percent": one.at, "action": one.action, "basis": one.basis}
+            for one in (spec.thresholds or () if spec is not None else ())
+        ],
+        "top_workloads": [
+            {
+                "kind": one.kind, "name": one.name, "namespace": one.namespace, "used_g": _grams(one.emissions),
+                "percent_used": one.percent, "state": one.state,
+            }
+            for one in status.top_workloads or ()
+        ],
+        "conditions": [
+            {
+                "type": one.type, "status": one.status, "reason": one.reason, "message": _cut(one.message),
+                "last_transition_time": _time(one.last_transition_time),
+            }
+            for one in status.conditions or ()
+        ],
+    }  # fmt: skip
+
+
+def history_rows(resource: Resource, body: Mapping[str, object]) -> list[BudgetCells]:
+    """The periods that are over, newest first, with the fields of `FormerBudgetPeriod`."""
+    parsed = parse_budget(resource, body)
+    rows: list[BudgetCells] = []
+    for one in (parsed.status.history if parsed is not None else None) or ():
+        used, limit = _micrograms(one.used), _micrograms(one.limit)
+        rows.append(
+            {
+                "start": _time(one.start),
+                "end": _time(one.end),
+                "used_g": _grams(one.used),
+                "limit_g": _grams(one.limit),
+                "percent_used": percent(used, limit) if used is not None and limit is not None else None,
+            }
+        )
+    return rows
+
+
+def _spec_cells(parsed: AnyBudget | None) -> BudgetCells:
+    spec = parsed.spec if parsed is not None else None
+    limit_ug = _micrograms(spec.limit) if spec is not None else None
+    return {
+        "limit_g": None if limit_ug is None else limit_ug / 1_000_000,
+        "limit_ug": None if limit_ug is None else str(limit_ug),
+        "period": spec.period if spec is not None else None,
+        "time_zone": spec.time_zone if spec is not None else None,
+        "per": spec.per if spec is not None else None,
+        "accounting": spec.accounting if spec is not None else None,
+        "include": ",".join(spec.include) if spec is not None else None,
+        "contact": spec.contact if spec is not None else None,
+    }
+
+
+def _status_cells(parsed: AnyBudget | None) -> BudgetCells:
+    status = parsed.status if parsed is not None else CarbonBudgetStatus()
+    used_ug, parts, enforced = status.used_micrograms, status.breakdown, status.enforcement
+    start, end = _period(parsed)
+    return {
+        "state": status.state,
+        "action": status.action,
+        "message": None if status.message is None else _cut(status.message),
+        "used_g": None if used_ug is None else used_ug / 1_000_000,
+        "used_ug": None if used_ug is None else str(used_ug),
+        "percent_used": status.percent_used,
+        "forecast_g": _grams(status.forecast),
+        "exhausted_at": _time(status.exhausted_at),
+        "period_start": _time(start),
+        "period_end": _time(end),
+        "dynamic_g": _grams(parts.dynamic) if parts is not None else None,
+        "idle_g": _grams(parts.idle) if parts is not None else None,
+        "overhead_g": _grams(parts.overhead) if parts is not None else None,
+        "embodied_g": _grams(parts.embodied) if parts is not None else None,
+        "enforced_action": enforced.action if enforced is not None else None,
+        "enforced_until": _time(enforced.until) if enforced is not None else None,
+        "suspend_from": _time(enforced.suspend_from) if enforced is not None else None,
+        "ready": _condition(status, "Ready"),
+        "data_complete": _condition(status, "DataComplete"),
+        "coverage_percent": status.coverage,
+        "measured_percent": status.measured,
+        "observed_at": _time(status.observed_at),
+        "data_through": _time(status.data_through),
+        "current": _is_current(parsed),
+    }
+
+
+def _period(parsed: AnyBudget | None) -> tuple[dt.datetime | None, dt.datetime | None]:
+    if parsed is None:
+        return None, None
+    period, spec = parsed.status.period, parsed.spec
+    return (period.start, period.end) if period is not None else (spec.start, spec.end)
+
+
+def _is_current(parsed: AnyBudget | None) -> bool | None:
+    if parsed is None or parsed.status.observed_generation is None:
+        return None
+    return parsed.status.observed_generation == parsed.metadata.generation
+
+
+def _condition(status: CarbonBudgetStatus, kind: str) -> bool | None:
+    found = next((one.status for one in status.conditions or () if one.type == kind), "Unknown")
+    return None if found == "Unknown" else found == "True"
+
+
+def _selector_text(selector: LabelSelector | None) -> str | None:
+    """As `kubectl` writes selectors; None for one that selects everything."""
+    if selector is None:
+        return None
+    parts = [f"{key}={value}" for key, value in sorted(selector.match_labels.items())]
+    for one in selector.match_expressions:
+        values = f" ({', '.join(one.values)})"
+        words = {"In": f"{one.key} in{values}", "NotIn": f"{one.key} notin{values}", "Exists": one.key}
+        parts.append(words.get(one.operator, f"!{one.key}"))
+    return _cut(",".join(parts), _LONGEST_SELECTOR) or None
+
+
+def _micrograms(mass: str | None) -> int | None:
+    try:
+        return None if mass is None else parse_mass(mass)
+    except QuantityError:
+        return None
+
+
+def _grams(mass: str | None) -> float | None:
+    micrograms = _micrograms(mass)
+    return None if micrograms is None else micrograms / 1_000_000
+
+
+def _time(at: dt.datetime | None) -> str | None:
+    return None if at is None else instant(seconds(at))
+
+
+def _cut(long: str, most: int = _LONGEST_TEXT) -> str:
+    return long if len(long) <= most else f"{long[: most - 3]}..."

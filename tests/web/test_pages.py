@@ -1,0 +1,279 @@
+"""What each page shows, and what it shows where there is no answer."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from tests.web.page_world import NOW, Everybody, World, budget_row, client, emissions, intensity, node_row, shown
+
+from carbonbudget_operator.api.cluster_bodies import NodesAnswer
+from carbonbudget_operator.api.emission_bodies import EmissionAnswer
+from carbonbudget_operator.api.grid_bodies import IntensityAnswer
+from carbonbudget_operator.web.app import make_app
+from carbonbudget_operator.web.gateway import PageCaller
+from carbonbudget_operator.web.security_headers import POLICY
+
+PAGES = ("/budgets", "/budgets/team-a/monthly", "/cluster-budgets/company", "/emissions", "/grid", "/data")
+
+
+def text_of(html: str) -> str:
+    return " ".join(re.sub(r"<[^>]*>", " ", html).split())
+
+
+def test_the_answers_of_these_tests_have_the_form_that_the_server_documents() -> None:
+    query = {"by": "namespace", "step": "day", "compare": "previous"}
+    assert EmissionAnswer.model_validate(emissions(query, ("a",))).rows
+    assert IntensityAnswer.model_validate(intensity(("DE",), NOW)).rows
+    nodes = {"data_through": None, "start": "", "end": "", "next": None, "rows": [node_row("a", NOW)]}
+    assert NodesAnswer.model_validate(nodes).rows
+
+
+@pytest.mark.parametrize("path", [*PAGES, "/nowhere", "/static/page.css", "/static/nothing.css", "/budgets/no/thing"])
+async def test_every_response_has_the_headers_that_protect_it(path: str) -> None:
+    answer = await shown(path)
+    assert answer.headers["content-security-policy"] == POLICY
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["referrer-policy"] == "no-referrer"
+    assert "cookie" not in answer.headers.get("vary", "")
+    if not path.startswith("/static"):
+        assert answer.headers["cache-control"] == "no-store"
+
+
+@pytest.mark.parametrize("path", PAGES)
+async def test_no_page_has_a_script_or_a_style_inside(path: str) -> None:
+    html = (await shown(path)).text
+    assert not re.search(r"<script(?![^>]*\bsrc=)|<style|\sstyle=|\son[a-z]+=|javascript:", html)
+
+
+async def test_static_files_are_kept_by_their_digest_alone() -> None:
+    page = (await shown("/budgets")).text
+    address = re.search(r'href="(/static/page\.css\?v=[0-9a-f]{12})"', page)
+    assert address is not None
+    assert "immutable" in (await shown(address[1])).headers["cache-control"]
+    assert (await shown("/static/page.css")).headers["cache-control"] == "no-cache"
+
+
+async def test_a_post_to_a_page_is_refused() -> None:
+    async with client(make_app(World(), Everybody())) as asking:
+        assert (await asking.post("/emissions")).status_code == 405
+
+
+async def test_an_error_of_ours_is_a_sentence_with_the_same_headers() -> None:
+    class Broken(World):
+        async def get(self, *_: object) -> object:  # type: ignore[override] # fails
+            raise RuntimeError("secret detail")
+
+    import httpx
+
+    transport = httpx.ASGITransport(app=make_app(Broken(), Everybody()), raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://page") as asking:
+        answer = await asking.get("/emissions")
+    assert answer.status_code == 500
+    assert "secret" not in answer.text
+    assert answer.headers["content-security-policy"] == POLICY
+
+
+async def test_every_question_is_asked_with_the_callers_own_credentials() -> None:
+    world, everybody = World(), Everybody()
+    everybody.caller = PageCaller("anna", "token-of-anna")
+    async with client(make_app(world, everybody)) as asking:
+        for path in PAGES:
+            assert (await asking.get(path)).status_code == 200
+    assert {caller.token for _, _, caller, _ in world.asked} == {"token-of-anna"}
+
+
+def test_a_caller_does_not_print_its_token() -> None:
+    assert "token-of-anna" not in repr(PageCaller("anna", "token-of-anna"))
+
+
+async def test_budgets_that_refuse_work_come_first_and_those_within_last() -> None:
+    html = (await shown("/budgets")).text
+    names = re.findall(r"<h2><a href=\"[^\"]+\">([^<]+)</a>", html)
+    assert names == ["training", "monthly", "new", "company", "inference", "runs"]
+
+
+async def test_a_budget_card_tells_its_state_by_word_its_use_its_forecast_and_its_data() -> None:
+    world = World()
+    world.budgets = [budget_row()]
+    text = text_of((await shown("/budgets", world)).text)
+    for part in ("Warning", "4.1kg of 5kg", "82 %", "5.3kg", "98 % reported", "40 % measured", "location-based"):
+        assert part in text
+    assert "1 Dec 01:00 CET" in text
+
+
+async def test_the_address_selects_budgets_by_namespace_and_state() -> None:
+    names = re.findall(
+        r"<h2><a href=\"[^\"]+\">([^<]+)</a>", (await shown("/budgets?namespace=team-b&state=within")).text
+    )
+    assert names == ["runs"]
+    assert "No budget is selected" in (await shown("/budgets?namespace=team-z")).text
+
+
+async def test_a_budget_without_an_evaluation_is_shown_as_such() -> None:
+    text = text_of((await shown("/budgets/team-d/new")).text)
+    assert "No data" in text
+    assert "None" not in text
+
+
+async def test_one_budget_has_its_curve_its_parts_its_workloads_and_its_former_periods() -> None:
+    html = (await shown("/budgets/team-a/monthly")).text
+    text = text_of(html)
+    for part in ("Use in this period", "Dynamic", "3kg", "train-llm", "44 %", "Former periods", "used up", "kept"):
+        assert part in text
+    assert html.count('class="chart burn-up"') == 1
+    assert html.count('class="limit"') >= 1
+
+
+async def test_a_budget_whose_series_is_refused_is_shown_by_its_status_and_says_why() -> None:
+    world = World()
+    world.refused["/api/v1/budgets/team-a/monthly/series"] = 503, "the server is busy"
+    html = (await shown("/budgets/team-a/monthly", world)).text
+    assert "The curve between start and now is not shown. the server is busy" in text_of(html)
+    assert 'class="chart burn-up"' in html
+
+
+async def test_a_budget_per_workload_has_no_curve_of_its_own() -> None:
+    html = (await shown("/budgets/team-b/runs")).text
+    assert "burn-up" not in html
+    assert "each workload has a limit of its own" in html
+
+
+@pytest.mark.parametrize("path", ["/budgets/team-a/nothing", "/budgets/TEAM/x", "/cluster-budgets/a%2Fb", "/nowhere"])
+async def test_what_is_not_there_is_a_page_that_says_so(path: str) -> None:
+    answer = await shown(path)
+    assert answer.status_code == 404
+    assert "there is no such" in answer.text.lower()
+
+
+async def test_emissions_have_share_and_change_against_the_window_before() -> None:
+    world = World()
+    text = text_of((await shown("/emissions?window=30d&by=namespace&step=day", world)).text)
+    assert re.search(r"team-a \S+g \d+(\.\d)? % [+±-]\d+ %", text)
+    whole, steps = world.asked
+    assert whole[1]["compare"] == "previous"
+    assert whole[1]["step"] == "all"
+    assert steps[1]["step"] == "day"
+    assert {query["window"] for _, query, _, _ in world.asked} == {"30d"}
+
+
+async def test_emissions_by_a_label_ask_for_that_label() -> None:
+    world = World()
+    assert (await shown("/emissions?by=label&label=team", world)).status_code == 200
+    assert world.asked[0][1]["by"] == "label:team"
+    assert (await shown("/emissions?by=label", world)).status_code == 400
+
+
+async def test_a_namespace_leads_to_its_workloads_and_idle_energy_to_nothing() -> None:
+    html = (await shown("/emissions?window=30d")).text
+    assert "by=workload&amp;step=day&amp;accounting=LocationBased&amp;filter=namespace%3Dteam-a" in html
+    assert "filter=namespace%3D__idle__" not in html
+    assert "(idle, charged to nobody)" in html
+
+
+async def test_the_same_question_is_a_csv_file() -> None:
+    world = World()
+    html = (await shown("/emissions?window=30d&by=workload")).text
+    address = re.search(r'href="(/emissions\.csv\?[^"]+)"', html)
+    assert address is not None
+    answer = await shown(address[1].replace("&amp;", "&"), world)
+    assert answer.headers["content-type"].startswith("text/csv")
+    assert answer.headers["content-disposition"] == 'attachment; filename="emissions.csv"'
+    assert world.asked[0][1]["by"] == "workload"
+    assert (await shown("/emissions.exe")).status_code == 404
+
+
+async def test_too_many_bars_are_not_drawn_and_the_table_stays() -> None:
+    class Many(World):
+        def _answer(self, path: str, query: object) -> dict[str, object] | None:
+            answer = super()._answer(path, query)  # type: ignore[arg-type] # as it came
+            return (
+                {**answer, "next": "more"} if answer and isinstance(query, dict) and query["step"] == "day" else answer
+            )
+
+    html = (await shown("/emissions", Many())).text
+    assert "too many bars" in html
+    assert 'class="chart bars"' not in html
+    assert "team-a" in html
+
+
+async def test_market_based_emissions_are_asked_for_and_shown() -> None:
+    world = World()
+    html = (await shown("/emissions?accounting=MarketBased", world)).text
+    assert world.asked[0][1]["accounting"] == "MarketBased"
+    assert "Emissions, market-based" in html
+
+
+async def test_the_grid_has_intensity_source_and_the_lowest_hours() -> None:
+    text = text_of((await shown("/grid")).text)
+    for part in ("DE", "g CO2e per kWh", "Electricity Maps", "Lowest hours of the day", "no answer within 10 s"):
+        assert part in text
+
+
+async def test_the_data_page_lists_nodes_that_do_not_report_first() -> None:
+    text = text_of((await shown("/data")).text)
+    assert text.index("node-3") < text.index("node-2")
+    assert "Never reported" in text
+    assert "61 %" in text
+
+
+@pytest.mark.parametrize("path", ["/emissions", "/grid", "/budgets", "/budgets/team-a/monthly"])
+async def test_a_page_whose_right_is_missing_names_the_right(path: str) -> None:
+    world = World()
+    world.refused["/api/v1/"] = 403, "anna may not get carbonbudgets in any namespace"
+    answer = await shown(path, world)
+    assert answer.status_code == 403
+    assert "A right is missing" in answer.text
+    assert "anna may not get carbonbudgets in any namespace" in answer.text
+
+
+async def test_parts_whose_right_is_missing_leave_the_other_parts() -> None:
+    world = World()
+    world.refused = {
+        "/api/v1/nodes": (403, "nodes need the right in all namespaces"),
+        "/api/v1/status": (403, "so does this"),
+    }
+    answer = await shown("/data", world)
+    assert answer.status_code == 200
+    assert "nodes need the right in all namespaces" in answer.text
+    assert "anna@example.org" in answer.text
+
+
+async def test_a_server_that_is_away_is_told_in_its_own_sentence() -> None:
+    world = World()
+    world.down = "The server in namespace carbonbudget-system does not answer just now: try again."
+    answer = await shown("/emissions", world)
+    assert answer.status_code == 503
+    assert world.down in answer.text
+
+
+async def test_a_busy_server_says_when_to_ask_again() -> None:
+    world = World()
+    world.refused["/api/v1/emissions"] = 429, "too many questions"
+    assert "too many questions. Try again" in (await shown("/emissions", world)).text
+
+
+async def test_an_unchanged_page_is_a_304_that_costs_no_rendering_and_another_question_is_not() -> None:
+    world = World()
+    first = await shown("/emissions?window=7d", world)
+    again = await shown("/emissions?window=7d", world, **{"If-None-Match": first.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+    world.names = (*world.names, "team-new")
+    changed = await shown("/emissions?window=7d", world, **{"If-None-Match": first.headers["etag"]})
+    assert changed.status_code == 200
+    assert "team-new" in changed.text
+
+
+@pytest.mark.parametrize("tag", ['"AAAA"', "*", '"' + "x" * 5000 + '"', '"W10="', '"WyJhXHJcbmIiXQ=="'])
+async def test_a_tag_that_is_none_of_ours_is_a_page(tag: str) -> None:
+    world = World()
+    answer = await shown("/emissions?step=all", world, **{"If-None-Match": tag})
+    assert answer.status_code == 200
+    assert all(etag is None for _, _, _, etag in world.asked)
+
+
+@pytest.mark.parametrize("query", ["window=" + "x" * 3000, "filter=" + "y" * 5000, "step=minute", "by=label"])
+async def test_a_question_that_is_none_gets_a_sentence(query: str) -> None:
+    answer = await shown(f"/emissions?{query}")
+    assert answer.status_code == 400
+    assert "Traceback" not in answer.text

@@ -1,0 +1,123 @@
+"""The page on the real server and a real ledger: real answers, real refusals, no name of another tenant."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+
+import httpx
+import pytest
+from tests.ledger.reports import HOUR, a_report
+from tests.server.test_server import Face, a_face
+from tests.web.page_world import Everybody, client
+
+from carbonbudget_operator.web.app import make_app
+from carbonbudget_operator.web.gateway import ApiAnswer, PageCaller
+
+LEAD, TENANT, STRANGER = "user:lead@*", "user:dev@team-a", "user:nobody@"
+WINDOW = f"from={HOUR}&to={HOUR + 7200}"
+
+
+class OfFace:
+    """A Gateway to the server of the tests."""
+
+    def __init__(self, face: Face) -> None:
+        self.face, self.statuses = face, list[int]()
+
+    async def get(
+        self, path: str, query: Sequence[tuple[str, str]], caller: PageCaller, etag: str | None = None
+    ) -> ApiAnswer:
+        headers = {"Authorization": f"Bearer {caller.token}"} | ({"If-None-Match": etag} if etag else {})
+        answer = await self.face.client.get(path, params=list(query), headers=headers)
+        self.statuses.append(answer.status_code)
+        return ApiAnswer(
+            answer.status_code, {key.lower(): value for key, value in answer.headers.items()}, answer.content
+        )
+
+
+@pytest.fixture
+async def face(tmp_path: Path) -> AsyncIterator[Face]:
+    async with a_face(f"sqlite:///{tmp_path}/ledger.db") as made:
+        made.clock[0] = HOUR + 7200
+        made.api.namespaces = {"team-a", "team-b", "secret-project"}
+        for start, namespace in ((HOUR, "team-a"), (HOUR + 60, "team-b"), (HOUR + 3600, "secret-project")):
+            report = a_report(
+                start, pods={f"{namespace}-pod": 9 * 10**9}, namespace=namespace, labels={"team": namespace}
+            )
+            assert (await made.report(report)).status_code == 200
+        yield made
+
+
+async def opened(gateway: OfFace, path: str, token: str = LEAD, tag: str = "") -> httpx.Response:
+    guard = Everybody("somebody")
+    guard.caller = PageCaller("somebody", token)
+    async with client(make_app(gateway, guard)) as browser:
+        return await browser.get(path, headers={"If-None-Match": tag} if tag else {})
+
+
+def text_of(answer: httpx.Response) -> str:
+    return " ".join(re.sub(r"<[^>]*>", " ", answer.text).split())
+
+
+@pytest.mark.parametrize("by", ["namespace", "workload", "node", "label:team", "namespace,workload"])
+@pytest.mark.parametrize("step", ["hour", "day", "all"])
+async def test_emissions_of_the_real_server_are_shown(face: Face, by: str, step: str) -> None:
+    answer = await opened(OfFace(face), f"/emissions?{WINDOW}&by={by}&step={step}")
+    assert answer.status_code == 200, text_of(answer)
+    assert ("chart bars" in answer.text) == (step != "all")
+    assert "team-a" in text_of(answer) or by == "node"
+    assert "None" not in text_of(answer)
+
+
+@pytest.mark.parametrize("path", ["/grid?window=3d", "/data?window=24h"])
+async def test_grid_and_data_of_the_real_server_are_shown(face: Face, path: str) -> None:
+    answer = await opened(OfFace(face), path)
+    assert answer.status_code == 200
+    assert "None" not in text_of(answer)
+
+
+async def test_no_page_of_a_tenant_has_a_byte_of_anothers_names(face: Face) -> None:
+    for path in (
+        f"/emissions?{WINDOW}", f"/emissions?{WINDOW}&by=workload", f"/emissions?{WINDOW}&by=label:team&step=hour",
+        f"/emissions.csv?{WINDOW}&by=workload", f"/emissions.json?{WINDOW}", "/grid", "/data",
+        f"/emissions?{WINDOW}&filter=namespace%3Dteam-b", f"/emissions?{WINDOW}&by=node",
+    ):  # fmt: skip
+        answer = await opened(OfFace(face), path, TENANT)
+        shown = answer.text.replace("filter=namespace%3Dteam-b", "").replace("namespace=team-b", "")
+        assert "secret-project" not in shown, path
+        assert "team-b" not in shown.replace("in namespace team-b", ""), path
+        assert "__idle__" not in shown
+
+
+async def test_a_stranger_is_told_the_right_that_is_missing(face: Face) -> None:
+    answer = await opened(OfFace(face), f"/emissions?{WINDOW}", STRANGER)
+    assert answer.status_code == 403
+    assert "may not get carbonbudgets in any namespace" in answer.text
+
+
+async def test_a_tenants_data_page_names_the_right_that_nodes_need(face: Face) -> None:
+    answer = await opened(OfFace(face), "/data", TENANT)
+    assert answer.status_code == 200
+    assert "team-a" in text_of(answer)
+    assert "all namespaces" in text_of(answer)
+    assert 'class="note warn"' in answer.text
+
+
+async def test_a_refresh_without_new_data_is_a_304_on_both_ways(face: Face) -> None:
+    gateway, path = OfFace(face), f"/emissions?{WINDOW}&step=hour"
+    first = await opened(gateway, path)
+    assert gateway.statuses == [200, 200]
+    again = await opened(gateway, path, tag=first.headers["etag"])
+    assert (again.status_code, again.content) == (304, b"")
+    assert gateway.statuses[2:] == [304, 304]
+    assert (await face.report(a_report(HOUR + 120, pods={"p": 10**9}, namespace="team-c"))).status_code == 200
+    changed = await opened(gateway, path, tag=first.headers["etag"])
+    assert changed.status_code == 200
+    assert "team-c" in changed.text
+
+
+async def test_a_question_that_the_server_does_not_understand_is_its_own_sentence(face: Face) -> None:
+    answer = await opened(OfFace(face), "/emissions?window=soon")
+    assert answer.status_code == 400
+    assert "is no window" in answer.text

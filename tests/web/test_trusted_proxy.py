@@ -21,7 +21,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import unused_port
 from tests.cli.test_server import kubeconfig
-from tests.server.test_server import ApiServer
+from tests.server.server_face import ApiServer
 from tests.web.web_process import eventually_ready
 
 from carbonbudget_operator.controller.certificates import CertificatePair, make_ca, make_leaf

@@ -68,6 +68,7 @@ def test_with_view_alone_the_budgets_are_there_and_the_other_pages_name_the_miss
         budgets = browser.get("/budgets").text
         assert f"of-{SPACE}" in budgets
         assert f"of-{OTHER}" not in budgets
+        assert f"You are system:serviceaccount:{SPACE}:reader" in budgets
         assert "the right to list carbonbudgets in all namespaces is missing" in budgets
         one = browser.get(f"/budgets/{SPACE}/of-{SPACE}").text
         for part in ("4.1kg", "5.3kg", "82 %", "In plain words", "burn-up", "serviceaccounts/token"):

@@ -51,6 +51,7 @@ ALONE = {
     "settings check": ["settings", "check", "{config}"],
 }
 PLUGIN = {"budgets": ["budgets"], "top": ["top"], "explain": ["explain", "b"]}
+PLUGIN_SERVES = {"ui"}  # shows a cluster that does not answer as a page, until Ctrl-C (test_ui.py)
 
 
 POD = {"spec": {"containers": [{"name": "c", "image": "i"}]}}

@@ -16,6 +16,9 @@ import httpx
 import pytest
 from tests.cli.api_server import Asked, Said, api_server, kubeconfig, status
 from tests.cli.kubectl_budgets import STATUS, an_object
+from typer.testing import CliRunner
+
+from carbonbudget_operator.cli.kubectl import app
 
 PROXY = "/api/v1/namespaces/carbonbudget-system/services/https:carbonbudget-server:8443/proxy"
 COMMAND = [sys.executable, "-c", "from carbonbudget_operator.cli.kubectl import main; main()", "ui"]
@@ -190,14 +193,26 @@ def test_a_port_that_is_taken_is_one_sentence(tmp_path: Path) -> None:
     assert f"port {port} of 127.0.0.1 cannot be used" in ended.stderr
 
 
-@pytest.mark.parametrize("account", ["default", "/default", "team-a/"])
-def test_a_service_account_without_a_namespace_is_refused(tmp_path: Path, account: str) -> None:
+@pytest.mark.parametrize(
+    ("args", "told"),
+    [
+        (["--service-account", "default"], "NAMESPACE/NAME"),
+        (["--service-account", "/default"], "NAMESPACE/NAME"),
+        (["--service-account", "team-a/"], "NAMESPACE/NAME"),
+        (["--service-account", "team-a/a/../b"], "is not a valid name"),
+        (["--service-account", "Team/a"], "is not a valid namespace"),
+        (["-n", "No/Name"], "is not a valid namespace"),
+        (["--server-namespace", "a/../b"], "is not a valid namespace"),
+        (["--port", "70000"], "--port"),
+        (["--as-group", "g"], "--as-group needs --as"),
+        (["--context", "nowhere"], "no Kubernetes credentials"),
+    ],
+)
+def test_an_option_that_cannot_be_right_ends_with_2(tmp_path: Path, args: list[str], told: str) -> None:
     path = kubeconfig(tmp_path, "http://127.0.0.1:9")
-    ended = subprocess.run(
-        [*COMMAND, "--service-account", account, "--kubeconfig", str(path)], capture_output=True, text=True, timeout=60
-    )
-    assert ended.returncode == 2
-    assert "NAMESPACE/NAME" in ended.stderr
+    done = CliRunner().invoke(app, ["ui", *args, "--kubeconfig", str(path)])
+    assert done.exit_code == 2
+    assert told in done.stderr
 
 
 def test_an_api_server_that_is_away_is_a_page(tmp_path: Path) -> None:

@@ -173,6 +173,18 @@ def series(row: Mapping[str, Any]) -> dict[str, Any]:
     return {"rows": rows}
 
 
+def history(row: Mapping[str, Any]) -> dict[str, Any]:
+    month, grams = 30 * DAY, int(row["limit_ug"]) / 1_000_000
+    rows = [
+        {
+            "start": instant(NOW - (n + 2) * month), "end": instant(NOW - (n + 1) * month), "limit_g": grams,
+            "used_g": grams * (60 + 13 * n % 55) / 100, "percent_used": 60 + 13 * n % 55,
+        }
+        for n in range(9)
+    ]  # fmt: skip
+    return {"rows": rows}
+
+
 def emission_row(start: int, end: int, ug: int, **keys: Any) -> dict[str, Any]:
     return {
         "start": instant(start), "end": instant(end), **keys, "energy_kwh": ug / 3e8, "energy_uj": str(ug * 12_000),
@@ -298,11 +310,7 @@ class World:
             if path == f"{base}/series":
                 return series(row)
             if path == f"{base}/history":
-                month, limit = 30 * DAY, int(row["limit_ug"])
-                return {"rows": [
-                    {"start": instant(NOW - (n + 2) * month), "end": instant(NOW - (n + 1) * month),
-                     "used_ug": str(limit * (60 + 13 * n % 55) // 100), "limit_ug": str(limit)} for n in range(9)
-                ]}  # fmt: skip
+                return history(row)
         return None
 
 

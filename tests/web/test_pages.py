@@ -5,8 +5,22 @@ from __future__ import annotations
 import re
 
 import pytest
-from tests.web.page_world import NOW, Everybody, World, budget_row, client, emissions, intensity, node_row, shown
+from tests.web.page_world import (
+    BUDGETS,
+    NOW,
+    Everybody,
+    World,
+    budget_detail,
+    budget_row,
+    client,
+    emissions,
+    history,
+    intensity,
+    node_row,
+    shown,
+)
 
+from carbonbudget_operator.api.budget_bodies import BudgetDetail, BudgetHistory, BudgetsAnswer
 from carbonbudget_operator.api.cluster_bodies import NodesAnswer
 from carbonbudget_operator.api.emission_bodies import EmissionAnswer
 from carbonbudget_operator.api.grid_bodies import IntensityAnswer
@@ -27,6 +41,9 @@ def test_the_answers_of_these_tests_have_the_form_that_the_server_documents() ->
     assert IntensityAnswer.model_validate(intensity(("DE",), NOW)).rows
     nodes = {"data_through": None, "start": "", "end": "", "next": None, "rows": [node_row("a", NOW)]}
     assert NodesAnswer.model_validate(nodes).rows
+    assert BudgetsAnswer.model_validate({"read_at": "", "next": None, "rows": BUDGETS}).rows
+    assert BudgetDetail.model_validate(budget_detail(BUDGETS[0])).top_workloads
+    assert BudgetHistory.model_validate({"read_at": "", **history(BUDGETS[0])}).rows
 
 
 @pytest.mark.parametrize("path", [*PAGES, "/nowhere", "/static/page.css", "/static/nothing.css", "/budgets/no/thing"])

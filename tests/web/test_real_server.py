@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
 import pytest
 from tests.ledger.reports import HOUR, a_report
-from tests.server.test_server import Face, a_face
+from tests.server.budget_objects import a_budget, a_status
+from tests.server.server_face import Face, a_face
 from tests.web.page_world import Everybody, client
 
+from carbonbudget_operator.api.carbonbudget import CarbonBudget
 from carbonbudget_operator.web.app import make_app
+from carbonbudget_operator.web.budget_objects import shown_object
+from carbonbudget_operator.web.budgets_from_api import ApiBudgets
 from carbonbudget_operator.web.gateway import ApiAnswer, PageCaller
 
 LEAD, TENANT, STRANGER = "user:lead@*", "user:dev@team-a", "user:nobody@"
@@ -46,6 +51,14 @@ async def face(tmp_path: Path) -> AsyncIterator[Face]:
                 start, pods={f"{namespace}-pod": 9 * 10**9}, namespace=namespace, labels={"team": namespace}
             )
             assert (await made.report(report)).status_code == 200
+        made.api.objects = {
+            "carbonbudgets": [
+                a_budget("team-b", "weekly", period="Week", status={}),
+                a_budget("team-a", "monthly"),
+                a_budget("team-a", "odd", per="Workload", limit="nonsense"),
+            ],
+            "clustercarbonbudgets": [a_budget("", "all", status=a_status(state="Exceeded", namespaces=["team-a"]))],
+        }
         yield made
 
 
@@ -121,3 +134,46 @@ async def test_a_question_that_the_server_does_not_understand_is_its_own_sentenc
     answer = await opened(OfFace(face), "/emissions?window=soon")
     assert answer.status_code == 400
     assert "is no window" in answer.text
+
+
+async def test_budgets_of_the_real_server_are_shown_with_their_curve_and_their_history(face: Face) -> None:
+    page = await opened(OfFace(face), "/budgets")
+    assert re.findall(r"<h2><a href=\"([^\"]+)\">", page.text) == [
+        "/cluster-budgets/all", "/budgets/team-a/monthly", "/budgets/team-a/odd", "/budgets/team-b/weekly",
+    ]  # fmt: skip
+    assert "None" not in text_of(page)
+    for path in ("/budgets/team-a/monthly", "/cluster-budgets/all"):
+        gateway = OfFace(face)
+        one = await opened(gateway, path)
+        assert (one.status_code, gateway.statuses) == (200, [200, 200, 200])
+        assert "chart burn-up" in one.text
+        assert "not shown" not in one.text
+        assert "Former periods" in one.text
+        assert "4.1kg of 5kg" in text_of(one)
+        assert "None" not in text_of(one)
+
+
+async def test_budgets_that_cannot_be_read_or_were_not_evaluated_are_shown_as_such(face: Face) -> None:
+    odd = text_of(await opened(OfFace(face), "/budgets/team-a/odd"))
+    assert "a limit that cannot be read" in odd
+    new = text_of(await opened(OfFace(face), "/budgets/team-b/weekly"))
+    assert "No data" in new
+    assert "None" not in odd + new
+
+
+async def test_a_tenant_sees_its_own_budgets_and_anothers_is_not_there(face: Face) -> None:
+    page = await opened(OfFace(face), "/budgets", TENANT)
+    assert "/budgets/team-a/monthly" in page.text
+    assert "team-b" not in page.text
+    assert "cluster-budgets" not in page.text
+    for path in ("/budgets/team-b/weekly", "/cluster-budgets/all"):
+        assert (await opened(OfFace(face), path, TENANT)).status_code == 404
+
+
+async def test_a_budget_is_the_same_from_the_server_and_from_its_object(face: Face) -> None:
+    """The cluster's page reads the one, `kubectl carbon ui` the other."""
+    gateway = OfFace(face)
+    by_server = (await ApiBudgets(gateway).one(PageCaller("lead", LEAD), "team-a", "monthly")).budget
+    item = next(one for one in face.api.objects["carbonbudgets"] if one["metadata"]["name"] == "monthly")
+    by_object = shown_object(CarbonBudget.model_validate(item))
+    assert replace(by_server, sections=()) == replace(by_object, sections=())

@@ -11,9 +11,10 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from carbonbudget_core.jsons import JsonObject, at
+from carbonbudget_core.jsons import JsonObject, at, text
 from carbonbudget_operator.api.carbonbudget import AnyBudget, CarbonBudget, ClusterCarbonBudget
 from carbonbudget_operator.api.wire_names import BUDGET, CLUSTER_BUDGET, Resource
+from carbonbudget_operator.api_path import ApiPath
 from carbonbudget_operator.cli.cluster_budgets import WHOLE_CLUSTER, kube_sentence
 from carbonbudget_operator.cli.explain import explain
 from carbonbudget_operator.cli.reader_context import reader_context
@@ -26,6 +27,8 @@ from carbonbudget_operator.web.budgets_from_api import SeriesReader
 from carbonbudget_operator.web.gateway import PageCaller
 from carbonbudget_operator.web.questions import NotShown
 
+_SELF_REVIEWS: Final = ApiPath("authentication.k8s.io", "v1", "selfsubjectreviews")
+_SELF_SECONDS: Final = 3  # the page opens without an answer, too
 _HIDDEN: Final = (403, 404)  # 404: a chart of before there were ClusterCarbonBudgets
 
 
@@ -84,6 +87,16 @@ class ClusterObjects:
             return BudgetDetails(shown, await self._series.of(caller, shown))
         except NotShown as missing:
             return BudgetDetails(shown, (), f"The curve between start and now is not shown. {missing}")
+
+    async def user(self) -> str:
+        """Whom the API server takes the user for; else the API server's own name, where it does not say so soon."""
+        body: JsonObject = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
+        try:
+            async with asyncio.timeout(_SELF_SECONDS):
+                answer = await (await self._connected()).request("POST", _SELF_REVIEWS, body)
+        except (KubeError, TimeoutError):
+            answer = {}
+        return text(at(answer, "status", "userInfo").get("username")) or self._who.url.partition("://")[2]
 
     async def close(self) -> None:
         """Close its connections."""

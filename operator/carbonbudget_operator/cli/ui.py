@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from carbonbudget_operator.api_path import is_label, is_subdomain
 from carbonbudget_operator.cli.answer_source_options import ServerNamespace
 from carbonbudget_operator.cli.common_options import fail, printable_cell
 from carbonbudget_operator.cli.kubeconfig import AsGroups, AsUser, Context, Kubeconfig, Namespace, Timeout, credentials
@@ -48,6 +49,11 @@ def ui(
     """
     who = credentials(kubeconfig, context, as_user=as_user, as_groups=as_groups or ())
     account = _account(service_account, server_namespace)
+    for option, name in (("--namespace", namespace), ("--server-namespace", server_namespace), ("", account[0])):
+        if name and not is_label(name):
+            fail(f"{option or '--service-account'}: {printable_cell(name)!r} is not a valid namespace", code=2)
+    if not is_subdomain(account[1]):
+        fail(f"--service-account: {printable_cell(account[1])!r} is not a valid name", code=2)
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listening:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -85,7 +91,7 @@ async def _serve(
     host = f"{_LOOPBACK}:{listening.getsockname()[1]}"
     gateway = KubeconfigGateway(who, server_namespace, seconds, account)
     budgets = ClusterObjects(who, namespace, seconds, SeriesReader(gateway))
-    guard = LocalGuard(host, PageCaller(name=_shown_name(who)))
+    guard = LocalGuard(host, PageCaller(name=await budgets.user()))
     app = OwnOriginOnly(make_app(gateway, guard, budgets), host)
     options = uvicorn.Config(
         app, access_log=False, log_config=None, server_header=False, proxy_headers=False, lifespan="off",
@@ -112,9 +118,3 @@ def _end(server: uvicorn.Server) -> None:
     """End in order; at the second signal at once."""
     server.force_exit = server.should_exit
     server.should_exit = True
-
-
-def _shown_name(who: Credentials) -> str:
-    """Whom the page shows: the user that is impersonated, else the cluster that the kubeconfig names."""
-    impersonated = dict(who.impersonated).get("Impersonate-User")
-    return impersonated or who.url.removeprefix("https://").removeprefix("http://")

@@ -22,6 +22,7 @@ def shown_object(budget: AnyBudget, sections: Sequence[tuple[str, Sequence[str]]
         namespace=budget.metadata.namespace,
         name=budget.metadata.name,
         limit_ug=_mass(spec.limit) or 0,
+        limit_known=_mass(spec.limit) is not None,
         accounting=spec.accounting,
         per_workload=spec.per == "Workload",
         time_zone=spec.time_zone,

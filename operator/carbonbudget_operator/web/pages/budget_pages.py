@@ -55,7 +55,7 @@ async def show_budget(site: Site, visit: Visit) -> Response:
 
 def bar_of(budget: ShownBudget) -> str:
     """The bar of a budget's use; nothing where it is not known."""
-    if budget.used_ug is None:
+    if budget.used_ug is None or not budget.limit_known:
         return ""
     return use_bar(budget.used_ug, budget.limit_ug, budget.forecast_ug, budget.state_class)
 
@@ -71,7 +71,13 @@ def _points(details: BudgetDetails) -> Sequence[UsePoint]:
 
 def _chart(details: BudgetDetails) -> str:
     budget = details.budget
-    if budget.start is None or budget.end is None or budget.used_ug is None or budget.per_workload:
+    if (
+        budget.start is None
+        or budget.end is None
+        or budget.used_ug is None
+        or budget.per_workload
+        or not budget.limit_known
+    ):
         return ""
     title = f"Use of {budget.name} in this period"
     return burn_up(budget.start, budget.end, _points(details), budget.limit_ug, budget.forecast_ug, title)

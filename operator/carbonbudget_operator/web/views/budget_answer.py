@@ -27,6 +27,7 @@ def shown_row(row: JsonObject) -> ShownBudget:
         namespace=word(row, "namespace"),
         name=word(row, "name"),
         limit_ug=limit_ug or 0,
+        limit_known=limit_ug is not None,
         accounting=word(row, "accounting") or "LocationBased",
         per_workload=word(row, "per") == "Workload",
         time_zone=word(row, "time_zone") or "UTC",

@@ -53,7 +53,8 @@ class ShownBudget:
 
     namespace: str  # empty for a ClusterCarbonBudget
     name: str
-    limit_ug: int
+    limit_ug: int  # 0 where it cannot be read
+    limit_known: bool = True
     accounting: str = "LocationBased"
     per_workload: bool = False
     time_zone: str = "UTC"
@@ -113,7 +114,7 @@ class ShownBudget:
     @property
     def limit(self) -> str:
         """The limit, exact."""
-        return exact_mass(self.limit_ug)
+        return exact_mass(self.limit_ug) if self.limit_known else "a limit that cannot be read"
 
     @property
     def forecast(self) -> str:

@@ -15,9 +15,12 @@ from playwright.sync_api import Browser, sync_playwright
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    """Debian's browser, headless; tests never download one."""
+    """Debian's browser, headless; tests never download one.
+
+    For one module of tests without coroutines: Playwright's event loop runs until the end, and no other can meanwhile.
+    """
     found = shutil.which("chromium")
     if found is None:
         pytest.skip("chromium is not installed: hack/test-packages installs it")

@@ -124,18 +124,6 @@ class ServerClient:
         return self._context[1]
 
 
-def trust_in(ca_file: Path) -> Callable[[], str | None]:
-    """A function that reads the CA bundle of a file, or returns None. The controller may renew it at any time."""
-
-    def trust() -> str | None:
-        try:
-            return ca_file.read_text(encoding="ascii").strip() or None
-        except (OSError, ValueError):  # ValueError: it is not ASCII
-            return None
-
-    return trust
-
-
 def _check_order(asked: list[str], answered: list[str]) -> None:
     if asked != answered:
         raise ServerUnavailable("the server's answers do not match the queries")

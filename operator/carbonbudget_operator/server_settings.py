@@ -43,6 +43,14 @@ class ServerSettings(SettingsSection):
     listen: str = Field("0.0.0.0:8443", description="Address and port of the TLS listener.")
     tls_cert: Path | None = Field(None, description="PEM certificate chain; reloaded when it changes.")
     tls_key: Path | None = Field(None, description="PEM private key of tls_cert.")
+    request_header_ca: Path | None = Field(
+        None,
+        description="PEM CA of clients that may state a user in X-Remote-User and X-Remote-Group, for GET of /api/v1 "
+        "alone; empty: nobody may.",
+    )
+    request_header_names: list[Annotated[str, Field(min_length=1)]] = Field(
+        [], description="Common names of these clients' certificates; a certificate with another name states nothing."
+    )
     audience: str = Field(AUDIENCE, description="Audience that a caller's token must have.")
     agent_account: str = Field(
         "system:serviceaccount:carbonbudget-agent:carbonbudget-agent",

@@ -30,6 +30,7 @@ from carbonbudget_operator.server_settings import ServerSettings
 from carbonbudget_operator.settings_defects import another_kind_of_file, defect
 from carbonbudget_operator.strict_yaml import StrictLoader
 from carbonbudget_operator.timeline import Timeline
+from carbonbudget_operator.web_settings import WebSettings
 
 
 class SettingsError(ValueError):
@@ -168,6 +169,7 @@ class ControllerSettings(SettingsSection):
     namespace: str = Field("", description="Our own namespace; empty: the service account's.")
     agent_namespace: str = Field("carbonbudget-agent", description="Where the agents run.")
     certificates: bool = Field(True, description="Make and renew certificates; false: you provide them.")
+    web_certificate: bool = Field(False, description="Also make a certificate for the web page.")
     listen: str = Field("0.0.0.0:8080", description="Address of /healthz and /metrics.")
 
     @model_validator(mode="after")
@@ -258,6 +260,7 @@ class Settings(SettingsSection):
     enforcement: EnforcementSettings = EnforcementSettings()
     reports: ReportSettings = ReportSettings()
     exports: list[AnyExportTarget] = Field([], max_length=8, description="Targets that closed hours are sent to.")
+    web: WebSettings = WebSettings()
     _source: str = PrivateAttr("")
 
     @property

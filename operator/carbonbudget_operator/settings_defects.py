@@ -23,6 +23,9 @@ CHART_KEYS: Final = frozenset({
     "controller.freshForSeconds", "controller.resources", "controller.nodeSelector", "controller.tolerations",
     "admission.replicas", "admission.timeoutSeconds", "admission.resources", "admission.nodeSelector",
     "admission.tolerations", "reports.requiredLabels",
+    "web.enabled", "web.replicas", "web.cookieKeysSecret", "web.sessionHours",
+    "web.failedSignIns", "web.failedSignInsEach", "web.trustedProxy", "web.resources", "web.nodeSelector",
+    "web.tolerations",
 })  # fmt: skip
 _MOST_LISTED: Final = 12
 _CLOSE: Final = 0.8  # similarity to a key of another section; difflib's default of 0.6 suggests unrelated keys

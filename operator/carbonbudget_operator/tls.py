@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
+from collections.abc import Callable
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Gauge
@@ -35,6 +36,36 @@ def server_context(cert: Path | None, key: Path | None) -> ssl.SSLContext:
     except OSError as error:  # ssl.SSLError is one
         raise SettingsError(f"certificate {cert} with key {key} cannot be loaded: {error}") from None
     return context
+
+
+async def follow_client_ca(context: ssl.SSLContext, ca: Path) -> None:
+    """Ask clients for a certificate and trust those of this CA, until cancelled. Clients without one connect too.
+
+    A CA that is replaced stays trusted until the process ends. Without a readable file no certificate is trusted.
+    """
+    context.verify_mode = ssl.CERT_OPTIONAL
+    seen: bytes | None = None
+    while True:
+        seen = _trust_clients(context, ca, seen)
+        await asyncio.sleep(_CHECK_SECONDS)
+
+
+def _trust_clients(context: ssl.SSLContext, ca: Path, seen: bytes | None) -> bytes | None:
+    """Load the CA if it is not `seen`, and return what is to be compared next time."""
+    try:
+        now = ca.read_bytes()
+    except OSError as error:
+        now = str(error).encode()
+        if now != seen:
+            _log.warning("the CA of clients cannot be read: %s", error)
+        return now
+    if now != seen:
+        try:
+            context.load_verify_locations(cadata=now.decode("ascii"))
+            _log.info("clients with a certificate of %s are trusted", ca)
+        except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+            _log.warning("the CA of clients in %s cannot be loaded: %s", ca, error)
+    return now
 
 
 async def follow_certificate(context: ssl.SSLContext, cert: Path, key: Path, registry: CollectorRegistry) -> None:
@@ -65,6 +96,18 @@ async def follow_certificate(context: ssl.SSLContext, cert: Path, key: Path, reg
             _log.error("certificate %s cannot be loaded; the previous one stays in use: %s", cert, error)
             continue
         _set_expiration(expiration, context, cert)
+
+
+def trust_in(ca_file: Path) -> Callable[[], str | None]:
+    """A function that reads the CA bundle of a file, or returns None. The controller may renew it at any time."""
+
+    def trust() -> str | None:
+        try:
+            return ca_file.read_text(encoding="ascii").strip() or None
+        except (OSError, ValueError):  # ValueError: it is not ASCII
+            return None
+
+    return trust
 
 
 def served_until(context: ssl.SSLContext, trusted: Path) -> tuple[str, int]:

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from carbonbudget_operator.controller.certificates import make_ca
-from carbonbudget_operator.server_client import ServerClient, ServerUnavailable, trust_in
+from carbonbudget_operator.server_client import ServerClient, ServerUnavailable
+from carbonbudget_operator.tls import trust_in
 
 CA = make_ca(dt.datetime.now(dt.UTC)).certificate
 NOBODY = "the server's CA is not available yet"

@@ -85,7 +85,8 @@ def test_every_value_of_the_chart_is_in_its_schema_and_explained() -> None:
     values = yaml.safe_load(text)
     assert set(values) == {
         "cluster", "windowSeconds", "logFormat", "carbon", "allocation", "enforcement", "images", "agent", "server",
-        "exports", "controller", "admission", "certificates", "networkPolicy", "monitoring", "reports",
+        "exports", "controller", "admission", "web", "certificates", "networkPolicy", "monitoring",
+        "reports",
     }  # fmt: skip
     for section in ("carbon", "allocation", "enforcement", "certificates", "networkPolicy", "monitoring"):
         for key in values[section]:

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry
+from tests.controller.api_server import eventually
 
+from carbonbudget_operator import tls
 from carbonbudget_operator.controller.certificates import CertificatePair, make_ca, make_leaf
 from carbonbudget_operator.tls import follow_certificate, served_until, server_context
 
@@ -112,3 +114,21 @@ async def test_of_a_broken_pair_the_former_stays_in_use_and_in_the_metric(
         await until(lambda: "the previous one stays in use" in caplog.text)
         assert served_until(context, former) == (NAMES[0], (NOW + LIFE).timestamp())
         assert told(registry) == (NOW + LIFE).timestamp()
+
+
+async def test_a_ca_of_clients_that_appears_later_is_trusted_without_a_restart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(tls, "_CHECK_SECONDS", 0.01)
+    context, ca = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), tmp_path / "clients.crt"
+    following = asyncio.create_task(tls.follow_client_ca(context, ca))
+    try:
+        await eventually(lambda: "cannot be read" in caplog.text)
+        assert (context.verify_mode, context.get_ca_certs()) == (ssl.CERT_OPTIONAL, [])
+        ca.write_text("no certificate")
+        await eventually(lambda: "cannot be loaded" in caplog.text)
+        ca.write_text(make_ca(dt.datetime.now(dt.UTC)).certificate)
+        await eventually(lambda: len(context.get_ca_certs()) == 1)
+        assert caplog.text.count("cannot be read") == 1
+    finally:
+        following.cancel()

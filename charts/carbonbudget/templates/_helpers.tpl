@@ -66,6 +66,10 @@ server:
   listen: 0.0.0.0:8443
   tls_cert: /etc/carbonbudget/tls/tls.crt
   tls_key: /etc/carbonbudget/tls/tls.key
+  {{- if and .Values.web.enabled .Values.web.trustedProxy.caConfigMap }}
+  request_header_ca: /etc/carbonbudget/ca/ca.crt
+  request_header_names: [carbonbudget-web.{{ .Release.Namespace }}.svc]
+  {{- end }}
   agent_account: system:serviceaccount:{{ .Values.agent.namespace }}:carbonbudget-agent
   operator_accounts:
     - system:serviceaccount:{{ .Release.Namespace }}:carbonbudget-controller
@@ -109,6 +113,7 @@ controller:
   namespace: {{ .Release.Namespace }}
   agent_namespace: {{ .Values.agent.namespace }}
   certificates: {{ eq .Values.certificates.mode "Runtime" }}
+  web_certificate: {{ .Values.web.enabled }}
 enforcement:
   mode: {{ .Values.enforcement.mode }}
   kinds: {{- toYaml .Values.enforcement.kinds | nindent 4 }}
@@ -125,6 +130,32 @@ admission:
   metrics_listen: 0.0.0.0:8081
   tls_cert: /etc/carbonbudget/tls/tls.crt
   tls_key: /etc/carbonbudget/tls/tls.key
+{{- if .Values.web.enabled }}
+web:
+  server_url: {{ include "carbonbudget.serverURL" . }}
+  server_ca: /etc/carbonbudget/ca/ca.crt
+  listen: 0.0.0.0:8443
+  metrics_listen: 0.0.0.0:8082
+  tls_cert: /etc/carbonbudget/tls/tls.crt
+  tls_key: /etc/carbonbudget/tls/tls.key
+  hosts: {{ toJson (concat (list "localhost" "127.0.0.1" "[::1]" (printf "carbonbudget-web.%s.svc" .Release.Namespace)) .Values.web.hosts | uniq) }}
+  {{- if .Values.web.cookieKeysSecret }}
+  cookie_keys: /etc/carbonbudget/cookie/keys
+  {{- end }}
+  {{- with .Values.web.trustedProxy }}
+  {{- if .caConfigMap }}
+  proxy_ca: /etc/carbonbudget/proxy-ca/ca.crt
+  proxy_names: {{ toJson .names }}
+  proxy_user_header: {{ .userHeader }}
+  proxy_groups_header: {{ .groupsHeader }}
+  client_cert: /etc/carbonbudget/tls/tls.crt
+  client_key: /etc/carbonbudget/tls/tls.key
+  {{- end }}
+  {{- end }}
+  session_seconds: {{ mul 3600 (int .Values.web.sessionHours) }}
+  failed_sign_ins: {{ int .Values.web.failedSignIns }}
+  failed_sign_ins_each: {{ int .Values.web.failedSignInsEach }}
+{{- end }}
 {{- end }}
 
 {{- /* The affinity of the agent. It excludes the nodes of nodesWithoutAgent. With GPU nodes the two DaemonSets exclude

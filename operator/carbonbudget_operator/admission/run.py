@@ -22,9 +22,9 @@ from carbonbudget_operator.bounded_listener import ConnectionMetrics, Listener, 
 from carbonbudget_operator.garbage_collection import collect_seldom
 from carbonbudget_operator.kube.client import KubeClient
 from carbonbudget_operator.kube.watch_status import WatchMetrics
-from carbonbudget_operator.server_client import ServerClient, trust_in
+from carbonbudget_operator.server_client import ServerClient
 from carbonbudget_operator.settings import AdmissionSettings, EnforcementSettings
-from carbonbudget_operator.tls import follow_certificate
+from carbonbudget_operator.tls import follow_certificate, trust_in
 
 Address = tuple[str, int]
 # An API server has up to 25 idle connections to each host, and opens one for each further request.

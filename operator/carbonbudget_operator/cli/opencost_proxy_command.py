@@ -29,7 +29,8 @@ def opencost_proxy(
         fail(f"server-url must begin with https://, not {server_url!r}", code=2)
     # Imported here: `--help` should not wait for it.
     from carbonbudget_operator.opencost_proxy import run_proxy
-    from carbonbudget_operator.server_client import ServerClient, trust_in
+    from carbonbudget_operator.server_client import ServerClient
+    from carbonbudget_operator.tls import trust_in
 
     server = ServerClient(server_url, server_token_file, trust_in(server_ca))
     try:

@@ -13,8 +13,9 @@ import typer
 
 from carbonbudget_operator.api_path import is_label, is_subdomain
 from carbonbudget_operator.cli.answer_source_options import ServerNamespace
-from carbonbudget_operator.cli.common_options import fail, printable_cell
+from carbonbudget_operator.cli.common_options import fail
 from carbonbudget_operator.cli.kubeconfig import AsGroups, AsUser, Context, Kubeconfig, Namespace, Timeout, credentials
+from carbonbudget_operator.cli.table_cells import printable_cell
 
 if TYPE_CHECKING:
     import uvicorn

@@ -23,6 +23,7 @@ from carbonbudget_operator.kube.client import MERGE_PATCH, KubeClient, KubeError
 _log = logging.getLogger(__name__)
 _CA = "carbonbudget-ca"
 _LEAVES = ("carbonbudget-server", "carbonbudget-admission")
+_WEB = "carbonbudget-web"
 _WEBHOOKS = tuple(
     ApiPath("admissionregistration.k8s.io", "v1", plural, name="carbonbudget")
     for plural in ("validatingwebhookconfigurations", "mutatingwebhookconfigurations")
@@ -34,8 +35,10 @@ _RETRY_SECONDS = 5.0
 class CertificateStore:
     """Makes and renews certificates. `bundle`: the CAs to trust, as PEM; None before the first success."""
 
-    def __init__(self, client: KubeClient, namespace: str, agent_namespace: str) -> None:
+    def __init__(self, client: KubeClient, namespace: str, agent_namespace: str, web: bool = False) -> None:
+        """`web`: also make a certificate for the web page."""
         self._client, self._namespace, self._agent_namespace = client, namespace, agent_namespace
+        self._leaves = (*_LEAVES, _WEB) if web else _LEAVES
         self.bundle: str | None = None
 
     async def run(self) -> None:
@@ -52,7 +55,7 @@ class CertificateStore:
         """Make and write what is missing or due. Raises KubeError; a repeated call is safe."""
         ca, previous = await self._ca(now)
         cas = [ca.certificate, *([previous] if previous else [])]
-        for service in _LEAVES:
+        for service in self._leaves:
             await self._leaf(service, ca, cas, now)
         self.bundle = "".join(cas)
         for namespace in (self._namespace, self._agent_namespace):
@@ -87,7 +90,7 @@ class CertificateStore:
         if leaf_usable(_pair(data), cas, names, now):
             return
         _log.info("making a certificate for %s", names[0])
-        leaf = make_leaf(ca, names, now)
+        leaf = make_leaf(ca, names, now, client=service == _WEB)
         values = {"tls.crt": leaf.certificate, "tls.key": leaf.key}
         await self._put_secret(path, name, "kubernetes.io/tls", values, exists=bool(data))
 

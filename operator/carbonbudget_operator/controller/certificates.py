@@ -43,16 +43,17 @@ def make_ca(now: dt.datetime) -> CertificatePair:
     return _pair(certificate, key)
 
 
-def make_leaf(ca: CertificatePair, names: Sequence[str], now: dt.datetime) -> CertificatePair:
-    """A server certificate for these DNS names, signed by the CA."""
+def make_leaf(ca: CertificatePair, names: Sequence[str], now: dt.datetime, client: bool = False) -> CertificatePair:
+    """A server certificate for these DNS names, signed by the CA. With `client`, it also identifies a client."""
     issuer, issuer_key = _certificate(ca.certificate), _private_key(ca.key)
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
+    usages = [ExtendedKeyUsageOID.SERVER_AUTH, *([ExtendedKeyUsageOID.CLIENT_AUTH] if client else [])]
     certificate = (
         _builder(subject, issuer.subject, key.public_key(), now, _LEAF_LIFE)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_key_usage(sign_certificates=False), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
         .add_extension(x509.SubjectAlternativeName([x509.DNSName(name) for name in names]), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()), critical=False)
         .sign(issuer_key, hashes.SHA256())

@@ -29,8 +29,9 @@ from carbonbudget_operator.kube.client import KubeClient
 from carbonbudget_operator.kube.credentials import SERVICE_ACCOUNT
 from carbonbudget_operator.kube.watch_status import WatchMetrics
 from carbonbudget_operator.namespace_labels import Namespaces
-from carbonbudget_operator.server_client import ServerClient, trust_in
+from carbonbudget_operator.server_client import ServerClient
 from carbonbudget_operator.settings import ControllerSettings, Settings, SettingsError
+from carbonbudget_operator.tls import trust_in
 
 _log = logging.getLogger(__name__)
 _END_SECONDS = 3.0  # for a write that is under way; the kubelet gives 10 s in all
@@ -46,7 +47,9 @@ async def run(whole: Settings, host: str, port: int) -> None:
     namespaces = Namespaces(logs_ignored_labels=True)
     seen, metrics = EvaluationInputs(BudgetStore(), namespaces, ConflictStore()), ControllerMetrics(registry)
     WatchMetrics(registry, client.watches)
-    keys = CertificateStore(client, _namespace(settings), settings.agent_namespace) if settings.certificates else None
+    keys = None
+    if settings.certificates:
+        keys = CertificateStore(client, _namespace(settings), settings.agent_namespace, settings.web_certificate)
     server = ServerClient(settings.server_url, settings.server_token_file, _trust(settings.server_ca, keys))
     terms = EnforcementTerms(settings.fresh_for_seconds, acts=whole.enforcement.mode == "Enforce")
     loop = EvaluationLoop(client, server, seen, metrics, settings.window_seconds, terms, kinds=_kinds(whole))

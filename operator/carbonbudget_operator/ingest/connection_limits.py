@@ -26,6 +26,7 @@ _MOST_PIPELINED = 8  # our agents and clients wait for each answer
 _ANSWER_SECONDS = 60.0
 _UNREAD_SECONDS = 0.2
 _FAREWELL_SECONDS = 0.5
+CERTIFICATE_NAME = "certificate_name"  # in a request's state
 _PROBES = frozenset({"/healthz", "/readyz"})
 
 
@@ -40,6 +41,15 @@ def most_connections() -> int:
     """As many as there may be open files, and at most 14,000."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return _MOST_CONNECTIONS if soft == resource.RLIM_INFINITY else min(_MOST_CONNECTIONS, soft - _SPARE_FILES)
+
+
+def common_name(certificate: object) -> str:
+    """The common name of a verified certificate, as `SSLSocket.getpeercert` returns it; empty without exactly one."""
+    if not isinstance(certificate, dict):
+        return ""
+    subject = certificate.get("subject", ())
+    names = [str(value) for parts in subject for key, value in parts if key == "commonName"]
+    return names[0] if len(names) == 1 else ""
 
 
 def belongs_to(scope: Scope, owner: str, agent: bool = False) -> None:
@@ -59,6 +69,7 @@ class ClientConnection(HttpToolsProtocol):
     # Collected data may not have arrived here yet when the connection is about to end: this passes it on.
     bring: Callable[[], None] = staticmethod(lambda: None)
     peer: ConnectionPeer | None = None
+    certificate_name = ""  # the common name of the client's certificate, if TLS verified one
     _deadline: asyncio.TimerHandle | None = None
     _answer_deadline: asyncio.TimerHandle | None = None
     _unused_bytes = 0  # received since a request began or a part of its body came: heads, extensions, trailers
@@ -66,6 +77,7 @@ class ClientConnection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
         """Start the time limit of the first request."""
         super().connection_made(transport)
+        self.certificate_name = common_name(transport.get_extra_info("peercert"))
         self._await_headers()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -96,6 +108,8 @@ class ClientConnection(HttpToolsProtocol):
         self.scope["state"]["peer"] = (
             self.peer
         )  # not the connection: it would refer to itself through its request's scope
+        if self.certificate_name:
+            self.scope["state"][CERTIFICATE_NAME] = self.certificate_name
 
     def on_headers_complete(self) -> None:
         """The head is complete. The reader of the body has its own time limit."""

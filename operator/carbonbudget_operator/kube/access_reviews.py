@@ -10,7 +10,7 @@ import hashlib
 import json
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -64,8 +64,9 @@ class Caller:
 class Access:
     """Sends reviews to the API server and caches the answers: an identity for 5 minutes, a right for 1 minute."""
 
-    def __init__(self, client: KubeClient, audience: str) -> None:
-        self._client, self._audience = client, audience
+    def __init__(self, client: KubeClient, audience: str, proxies: Collection[str] = ()) -> None:
+        """`proxies`: names of the client certificates that may state a user."""
+        self._client, self._audience, self.proxies = client, audience, frozenset(proxies)
         self._callers: dict[bytes, tuple[Caller | None, float]] = {}
         self._rights: dict[tuple[bytes, str], tuple[bool, float]] = {}
         self._reviews: Counter[str] = Counter()

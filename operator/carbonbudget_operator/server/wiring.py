@@ -41,7 +41,7 @@ from carbonbudget_operator.server.worker_pools import UPKEEP_THREADS, WorkerPool
 from carbonbudget_operator.server.worker_process import Setup
 from carbonbudget_operator.server.worker_queue import QuestionQueue
 from carbonbudget_operator.settings import Settings
-from carbonbudget_operator.tls import follow_certificate, server_context
+from carbonbudget_operator.tls import follow_certificate, follow_client_ca, server_context
 from carbonbudget_operator.valuation.grid_hours import IntensityPoller
 from carbonbudget_operator.valued_hours.upkeep import Upkeep
 from carbonbudget_operator.valued_hours.upkeep_steps import UpkeepSteps
@@ -67,7 +67,7 @@ async def run(settings: Settings, host: str, port: int, log_level: str, log_form
     writer = LedgerWriter(pools.ingest, server.max_label_values, server.max_node_watts)
     with ledger_errors(pools.ingest):  # before the first report: they decide which labels of its pods are stored
         writer.load_selected_labels(int(time.time()))
-    access = Access(client, server.audience)
+    access = Access(client, server.audience, server.request_header_names if server.request_header_ca else ())
     connection_limits.raise_file_limit()
     burst_reader = BurstReader(context)
     registry.register(ServerMetrics(writer, pools.probes.queries, burst_reader.peers))
@@ -154,6 +154,8 @@ async def run(settings: Settings, host: str, port: int, log_level: str, log_form
             *exports.tasks(),
         )
     ]
+    if server.request_header_ca is not None:
+        tasks.append(asyncio.create_task(follow_client_ca(context, server.request_header_ca)))
     try:
         await uvicorn.Server(options).serve()
     finally:

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from carbonbudget_operator.ingest.callers import TOKEN_HEADER, authenticated, tenant_of
+from carbonbudget_operator.ingest.callers import GROUP_HEADER, TOKEN_HEADER, USER_HEADER, authenticated, tenant_of
 from carbonbudget_operator.ingest.node_report_body import read_body
 from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.ingest.request_limits import RequestBytes
@@ -31,6 +31,7 @@ from carbonbudget_operator.special_namespaces import EVERY_NAMESPACE
 _Question = TypeVar("_Question", bound=BaseModel)
 _MAX_REASON = 300
 _AUTHORIZE_SECONDS = 5
+_IDENTITY_HEADERS = f"Authorization, {TOKEN_HEADER}, {USER_HEADER}, {GROUP_HEADER}"
 
 
 class QueryCaller:
@@ -296,7 +297,7 @@ class QueryHandling:
 
 
 def _caching(version: str) -> Mapping[str, str]:
-    return {"ETag": f'"{version}"', "Cache-Control": "private, no-cache", "Vary": f"Authorization, {TOKEN_HEADER}"}
+    return {"ETag": f'"{version}"', "Cache-Control": "private, no-cache", "Vary": _IDENTITY_HEADERS}
 
 
 def _template(request: Request) -> str:

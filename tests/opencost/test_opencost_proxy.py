@@ -19,7 +19,8 @@ from aiohttp.test_utils import TestServer
 from carbonbudget_operator.controller.certificates import make_ca, make_leaf
 from carbonbudget_operator.opencost.opencost_paths import IGNORED_HEADER, PATHS
 from carbonbudget_operator.opencost_proxy import make_proxy_app
-from carbonbudget_operator.server_client import ServerClient, trust_in
+from carbonbudget_operator.server_client import ServerClient
+from carbonbudget_operator.tls import trust_in
 
 
 @dataclass

@@ -21,9 +21,10 @@ from carbonbudget_operator.exports.exported_rows import (
     unpacked,
     with_vanished,
 )
-from carbonbudget_operator.exports.line_protocol import LineProtocol, tag_text, tag_value
+from carbonbudget_operator.exports.line_protocol import LineProtocol
 from carbonbudget_operator.exports.remote_write import RemoteWrite, snappy_block, varint
 from carbonbudget_operator.ledger.valued_rows import COLUMNS, ValuedRow
+from carbonbudget_operator.line_protocol_text import tag_text, tag_value
 
 AT = 1_764_000_000
 names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=253) | st.sampled_from(HOSTILE)

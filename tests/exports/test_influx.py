@@ -25,11 +25,12 @@ from tests.exports.receivers import InfluxServer
 from carbonbudget_operator.answers.grouping import AllocationGroup
 from carbonbudget_operator.exports.export_loop import Exports
 from carbonbudget_operator.exports.exported_rows import exported_rows
-from carbonbudget_operator.exports.line_protocol import LineProtocol, tag_value
+from carbonbudget_operator.exports.line_protocol import LineProtocol
 from carbonbudget_operator.exports.target_http import TargetAway, TargetHttp
 from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.batch_delete import BatchDeleter
 from carbonbudget_operator.ledger.retention import drop_before
+from carbonbudget_operator.line_protocol_text import tag_value
 from carbonbudget_operator.settings import Settings
 from carbonbudget_operator.valued_hours.upkeep_steps import UpkeepSteps
 from carbonbudget_operator.valued_hours.valued_reader import ValuedReader

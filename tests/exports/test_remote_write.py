@@ -23,9 +23,9 @@ from tests.prometheus import until
 
 from carbonbudget_operator.answers.grouping import AllocationGroup
 from carbonbudget_operator.exports.exported_rows import exported_rows
-from carbonbudget_operator.exports.line_protocol import tag_value
 from carbonbudget_operator.exports.remote_write import RemoteWrite
 from carbonbudget_operator.exports.target_http import TargetHttp
+from carbonbudget_operator.line_protocol_text import tag_value
 from carbonbudget_operator.settings import Settings
 
 HOURS = 3

@@ -6,17 +6,11 @@ both would count everything twice.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Final
 
 from carbonbudget_operator.decimal_text import grams, kilowatt_hours
 from carbonbudget_operator.export_formats.exported_groups import ExportedCluster, ExportedGroup, series_names
-
-_LARGEST: Final = 2**63 - 1  # of an integer of the format
-# No escape of the format carries these through every receiver; `%` stands for itself only as `%25`.
-_UNSAFE: Final = re.compile(r"[\x00-\x1f\x7f\\%\u0085\u2028\u2029\ud800-\udfff]")
-_SPECIAL: Final = re.compile(r"([,= ])")
+from carbonbudget_operator.line_protocol_text import LARGEST_INTEGER, tag_text
 
 
 def influx_export(rows: Iterable[ExportedGroup], cluster: ExportedCluster) -> Iterator[str]:
@@ -41,18 +35,9 @@ def influx_export(rows: Iterable[ExportedGroup], cluster: ExportedCluster) -> It
 
 def _exact(name: str, value: int) -> str:
     """The integer field; a sum above 64 bits has none."""
-    return f",{name}={value}i" if value <= _LARGEST else ""
+    return f",{name}={value}i" if value <= LARGEST_INTEGER else ""
 
 
 def _tags(values: Mapping[str, str]) -> str:
     """Tags in the order of their names; one without a value is not written, because the format has no empty ones."""
-    return "".join(f",{name}={_escaped(value)}" for name, value in sorted(values.items()) if value)
-
-
-def _escaped(value: str) -> str:
-    """A tag's value. What no escape can carry is written as `%` and the hexadecimal digits of its UTF-8, as in URLs."""
-    return _SPECIAL.sub(r"\\\1", _UNSAFE.sub(_percent, value))
-
-
-def _percent(found: re.Match[str]) -> str:
-    return "".join(f"%{byte:02X}" for byte in found[0].encode("utf-8", "surrogatepass"))
+    return "".join(f",{name}={tag_text(value)}" for name, value in sorted(values.items()) if value)

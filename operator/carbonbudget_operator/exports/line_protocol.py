@@ -6,38 +6,12 @@ A point is stamped with the start of its hour, so that `GROUP BY time(1d)` count
 from __future__ import annotations
 
 import gzip
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from carbonbudget_operator.decimal_text import grams, kilowatt_hours
 from carbonbudget_operator.exports.exported_rows import FIGURES, ExportedRows, Tags
-
-_LARGEST: Final = 2**63 - 1  # of an InfluxDB integer
-# No escape of the format carries these through every receiver; `%` stands for itself only as `%25`.
-_UNSAFE: Final = re.compile(r"[\x00-\x1f\x7f\\%\u0085\u2028\u2029\ud800-\udfff]")
-_SPECIAL: Final = re.compile(r"([,= ])")
-
-
-def tag_text(value: str) -> str:
-    """A tag's value or name, escaped.
-
-    Backslash, `%` and control characters become `%` and the hexadecimal digits of their UTF-8, as in a URL:
-    InfluxDB has no escape for a backslash, and a line break would end the point. `tag_value` reads it back.
-    """
-    if value.isalnum() and value.isascii():
-        return value
-    return _SPECIAL.sub(r"\\\1", _UNSAFE.sub(_percent, value))
-
-
-def tag_value(stored: str) -> str:
-    """The value of a tag as a receiver has stored it: the reverse of the percent-encoding of `tag_text`."""
-    data = re.sub(rb"%([0-9A-F]{2})", lambda found: bytes([int(found[1], 16)]), stored.encode("utf-8", "surrogatepass"))
-    return data.decode("utf-8", "surrogatepass")
-
-
-def _percent(found: re.Match[str]) -> str:
-    return "".join(f"%{byte:02X}" for byte in found[0].encode("utf-8", "surrogatepass"))
+from carbonbudget_operator.line_protocol_text import LARGEST_INTEGER, tag_text
 
 
 class LineProtocol:
@@ -75,7 +49,7 @@ class LineProtocol:
                 else:
                     fields = f"grams={grams(figure)}"
                     exact = f",micrograms={figure}i"
-                yield f"{head}{tail} {fields}{exact if figure <= _LARGEST else ''} {hour}".encode()
+                yield f"{head}{tail} {fields}{exact if figure <= LARGEST_INTEGER else ''} {hour}".encode()
 
     def closing(self, hour: int, revision: int) -> bytes | None:
         """Nothing follows an hour's points."""

@@ -44,12 +44,24 @@ LEDGER = {
     "ledger restore": ["ledger", "restore", "{ledger}"],
     "ledger import": ["ledger", "import", "{reports}"],
 }
-SERVERS = {"server": ["server"], "controller": ["controller"], "admission": ["admission"]}
+SERVERS = {"server": ["server"], "controller": ["controller"], "admission": ["admission"], "web": ["web"]}
 ALONE = {
     "estimate": ["estimate", "--hours", "1", "--gpu", "A100", "--region", "europe-west4"],
     "release": ["release", "--all"],
     "check": ["check", "-f", "{job}"],
     "settings check": ["settings", "check", "{config}"],
+    "opencost-proxy": [
+        "opencost-proxy",
+        "--server-url",
+        "https://h",
+        "--server-ca",
+        "{none}",
+        "--server-token-file",
+        "{none}",
+    ],
+    "token create": ["token", "create", "--namespaces", "team-a"],
+    "token list": ["token", "list"],
+    "token revoke": ["token", "revoke", "1"],
 }
 PLUGIN = {"budgets": ["budgets"], "top": ["top"], "explain": ["explain", "b"]}
 PLUGIN_SERVES = {"ui"}  # shows a cluster that does not answer as a page, until Ctrl-C (test_ui.py)

@@ -24,7 +24,7 @@ from carbonbudget_operator.ledger.store import open_ledger
 HERE = ["--ledger", "sqlite:///{ledger}"]
 AWAY = ["--ledger", "postgresql+psycopg://me@127.0.0.1:1/d"]
 SILENT = ["--server-url", "http://127.0.0.1:1"]
-PROXY = ["opencost-proxy", "--server-url", "https://h", "--server-ca", "{none}", "--server-token-file", "{none}"]
+PROXY = ALONE["opencost-proxy"]
 MADE_ANEW = ("ledger migrate", "ledger import", "ledger restore")  # where there is no ledger yet
 
 DONE = {
@@ -95,6 +95,8 @@ WRONG = [
         ["--config", "{none}"], ["--log-level", "loud"], ["--listen", "nowhere"])],
     ["server", "--config", "{zone}"], ["controller", "--listen", "127.0.0.1:1"], ["admission"],
     ["opencost-proxy"], [*PROXY, "--listen", "nowhere"], [*PROXY, "--server-url", "http://h"],
+    *[[*ALONE[f"token {name}"], "--kubeconfig", "{malformed}"] for name in ("create", "list", "revoke")],
+    ["token", "create"], ["token", "create", "--namespaces", "No/Name"], ["token", "revoke"],
     ["estimate", "--hours", "1"], ["release"], ["release", "-n", "No/Name"], ["check", "-f", "{none}"],
     ["settings", "check", "{none}"], ["settings", "check", "{zone}"], ["settings", "check", "{key}"], ["frobnicate"],
 ]  # fmt: skip

@@ -79,7 +79,7 @@ def test_what_to_try_next_can_be_pasted_as_a_block(demo: ModuleType) -> None:
     assert not [command for command in commands if "--watch" in command or "demo-down" in command]
     patched, fits = (next(i for i, c in enumerate(commands) if re.search(word, c)) for word in ("patch", "create -f"))
     assert any(" wait " in command for command in commands[patched + 1 : fits])
-    assert ["watch" in others[0], "demo-down" in others[1]] == [True, True]
+    assert ["watch" in others[0], "carbon ui" in others[1], "demo-down" in others[2]] == [True, True, True]
 
 
 def test_a_helm_that_cannot_take_over_is_not_taken_from_path() -> None:

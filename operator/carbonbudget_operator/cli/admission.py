@@ -35,7 +35,7 @@ def admission(
     log_level: LogLevel = "info",
     log_format: LogFormat = "text",
 ) -> None:
-    """Warn whoever creates work, refuse growth and what would not fit."""
+    """Warn at creation, refuse growth and what would not fit."""
     set_up_logging(log_level, log_format)
     options = {
         "listen": listen,

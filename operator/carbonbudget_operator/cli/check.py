@@ -50,7 +50,7 @@ def check(
     ] = CheckFormat.TABLE,
     timeout: Timeout = 30,
 ) -> None:
-    """Ask whether manifests would be let in by the carbon budgets. Nothing is created.
+    """Ask whether carbon budgets would let manifests in. Nothing is created.
 
     Exit code 0: yes. 3: yes, with a warning. 4: refused by a budget. 5: not answerable. 2: a bad option or
     manifest.

@@ -28,7 +28,7 @@ def controller(
     log_level: LogLevel = "info",
     log_format: LogFormat = "text",
 ) -> None:
-    """Judge budgets each window and write what changed."""
+    """Evaluate budgets each window and write what changed."""
     set_up_logging(log_level, log_format)
     options = {
         "server_url": server_url,

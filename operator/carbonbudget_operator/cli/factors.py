@@ -26,7 +26,7 @@ def factors(
     fetch: Annotated[bool, typer.Option("--fetch", help="Ask the hourly sources now.")] = False,
     output: Annotated[OutputFormat, typer.Option("--output", "-o", help="table, json or csv.")] = OutputFormat.TABLE,
 ) -> None:
-    """List the factors that apply to each node, with their sources.
+    """List the factors that apply to each node and their sources.
 
     Grid zone, intensity, PUE, market factor and embodied figures.
     """

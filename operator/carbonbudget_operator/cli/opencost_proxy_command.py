@@ -23,7 +23,10 @@ def opencost_proxy(
     log_level: LogLevel = "info",
     log_format: LogFormat = "text",
 ) -> None:
-    """Pass on OpenCost's requests to the server with one account's token: whoever reaches it reads what it reads."""
+    """Answer OpenCost's API to clients that send no token.
+
+    It adds one account's token: whoever reaches it reads what that account reads.
+    """
     set_up_logging(log_level, log_format)
     if not server_url.startswith("https://"):  # the token would be sent in the clear
         fail(f"server-url must begin with https://, not {server_url!r}", code=2)

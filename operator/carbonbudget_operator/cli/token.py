@@ -22,7 +22,7 @@ from carbonbudget_operator.cli.table_cells import printable_cell
 from carbonbudget_operator.csv_text import csv_cells
 
 app = typer.Typer(
-    help="Create tokens that read the public API (/api/v1), for dashboards.",
+    help="Create and revoke tokens that read the public API.",
     no_args_is_help=True,
     add_completion=False,
 )

@@ -44,7 +44,9 @@ def ui(
     ] = "",
     timeout: Timeout = 30,
 ) -> None:
-    """Open the page of budgets, emissions, grid and data in the browser, until Ctrl-C.
+    """Open the page of budgets and emissions in the browser.
+
+    It also shows the grid and the nodes, and ends with Ctrl-C.
 
     Budgets need the role view alone. The other pages ask the server, and name the right that is missing.
     """

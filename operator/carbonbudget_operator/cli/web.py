@@ -35,7 +35,7 @@ def web(
     log_level: LogLevel = "info",
     log_format: LogFormat = "text",
 ) -> None:
-    """Show budgets and emissions as a web page, to users who sign in with a token."""
+    """Serve budgets and emissions as a page, with sign-in."""
     set_up_logging(log_level, log_format)
     options = {
         "listen": listen,

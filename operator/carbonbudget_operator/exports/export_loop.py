@@ -20,7 +20,7 @@ from carbonbudget_operator.exports.hour_plan import HourPlanner
 from carbonbudget_operator.exports.line_protocol import LineProtocol
 from carbonbudget_operator.exports.remote_write import RemoteWrite
 from carbonbudget_operator.exports.target_http import TargetAway, TargetHttp, write_url
-from carbonbudget_operator.exports.target_sender import ExportFormat, TargetSender
+from carbonbudget_operator.exports.target_sender import TargetFormat, TargetSender
 from carbonbudget_operator.ledger.export_cursor import ExportCursor
 from carbonbudget_operator.ledger.store import ledger_errors, open_ledger
 from carbonbudget_operator.settings import Settings
@@ -69,7 +69,7 @@ class Exports:
     def sender(self, target: AnyExportTarget, holder: str) -> tuple[TargetHttp, TargetSender]:
         """The parts that send to a target."""
         cluster = self._settings.cluster
-        made: ExportFormat
+        made: TargetFormat
         if isinstance(target, InfluxTargetSettings):
             url, made = write_url(target), LineProtocol(cluster)
         else:

@@ -32,7 +32,7 @@ _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
 
-class ExportFormat(Protocol):
+class TargetFormat(Protocol):
     """How rows are written for a kind of target."""
 
     @property
@@ -70,7 +70,7 @@ class TargetSender:
     """Sends to one target. `in_thread` runs work with the ledger, and compression, in the exports' own thread."""
 
     def __init__(
-        self, name: str, planner: HourPlanner, cursor: ExportCursor, format_: ExportFormat, target: BodySender,
+        self, name: str, planner: HourPlanner, cursor: ExportCursor, format_: TargetFormat, target: BodySender,
         metrics: ExportMetrics, in_thread: Callable[[Callable[[], object]], Awaitable[object]],
         backfill_days: int = 35, batch_rows: int = 5000,
     ) -> None:  # fmt: skip

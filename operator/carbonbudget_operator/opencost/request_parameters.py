@@ -47,6 +47,7 @@ _KNOWN: Final = frozenset(
     ("window", "aggregate", "accumulate", "accumulateby", "step", "includeidle", "idle", "shareidle", "filter",
      "includeaggregatedmetadata", "offset", "limit", *_FILTERS_V1)
 )  # fmt: skip
+_ANY_END: Final = "*"  # at the end of a value of the older filters
 
 
 class RequestError(ValueError):
@@ -177,7 +178,7 @@ def _value_v1(field: str, value: str) -> AllocationFilter:
 
 
 def _plain(field: str, key: str, value: str) -> Comparison:
-    return comparison(field, key, "<~:" if value.endswith("*") else ":", [value.removesuffix("*")])
+    return comparison(field, key, "<~:" if value.endswith(_ANY_END) else ":", [value.removesuffix(_ANY_END)])
 
 
 def _truth(given: Mapping[str, str], name: str, also_true: Iterable[str] = ()) -> bool:

@@ -20,18 +20,16 @@ from typing import Any, Final, Literal
 
 import prometheus_client
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Middleware
 
 Reason = Literal["full", "late", "failed"]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 # Limits of the memory that the kernel, TLS and aiohttp use for one connection. Received data is stored two to three
-# times. The head of a webhook request has about ten lines; the longest is a bearer token.
+# times.
 _RECEIVE_BYTES: Final = 16 * 2**10
 _BOUNDS: Final[Mapping[str, Any]] = {
-    "max_line_size": 2_048,
-    "max_field_size": 4_096,
-    "max_headers": 16,
     "read_bufsize": 2**14,
     "lingering_time": 1,  # seconds to read the rest of a body that the application did not read
     "auto_decompress": False,
@@ -41,16 +39,33 @@ _SWEEP_SECONDS: Final = 1.0
 _SHUTDOWN_SECONDS: Final = 2.0
 
 _log = logging.getLogger(__name__)
+_http_log = _log.getChild("http")  # of aiohttp's connections
+
+
+def _is_no_bad_request(record: logging.LogRecord) -> bool:
+    """False for a request that is not HTTP or is over a bound: the client has its 400, and a traceback helps nobody."""
+    error = record.exc_info[1] if record.exc_info else None
+    if not isinstance(error, HttpProcessingError):
+        return True
+    _log.debug("a request was refused: %s", type(error).__name__)
+    return False
+
+
+_http_log.addFilter(_is_no_bad_request)
 
 
 @dataclass(frozen=True, slots=True)
 class ListenerBounds:
-    """Limits of one listener."""
+    """Limits of one listener. Those of a head are for the webhook: about ten lines, the longest is a bearer token."""
 
     connections: int
     head_seconds: float = 10.0  # from acceptance to the end of the first request's head, with the handshake
-    body_seconds: float = 5.0
+    body_seconds: float = 5.0  # from the head to the end of the handler: the body is read and the answer made
     idle_seconds: float = 120.0  # until the next request; Go's client closes idle connections after 90 s
+    line_bytes: int = 2_048  # the line with the path and its query
+    field_bytes: int = 4_096  # one header
+    headers: int = 16
+    send_bytes: int | None = None  # the kernel's buffer of what a client has not read yet; None: the kernel's default
 
 
 class ConnectionMetrics:
@@ -108,8 +123,10 @@ class Listener:
             metrics.ended.labels(name, reason)
         app.middlewares.append(self._middleware())
         self._runner = web.AppRunner(
-            app, access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS, keepalive_timeout=bounds.idle_seconds, **_BOUNDS
-        )
+            app, access_log=None, logger=_http_log, shutdown_timeout=_SHUTDOWN_SECONDS,
+            keepalive_timeout=bounds.idle_seconds, max_line_size=bounds.line_bytes, max_field_size=bounds.field_bytes,
+            max_headers=bounds.headers, **_BOUNDS,
+        )  # fmt: skip
         self._connections: dict[web.RequestHandler, _Connection] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._socket: socket.socket | None = None
@@ -121,6 +138,8 @@ class Listener:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._socket = socket.create_server((host, port), family=family, backlog=_BACKLOG)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BYTES)  # accepted connections inherit it
+        if self._bounds.send_bytes is not None:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self._bounds.send_bytes)
         self._socket.setblocking(False)
         self._tasks = [asyncio.create_task(self._accept(self._socket)), asyncio.create_task(self._sweep())]
 

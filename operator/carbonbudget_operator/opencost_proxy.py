@@ -16,31 +16,54 @@ from prometheus_client import CollectorRegistry
 from carbonbudget_operator.bounded_listener import ConnectionMetrics, Listener, ListenerBounds
 from carbonbudget_operator.opencost.allocation_body import error_json
 from carbonbudget_operator.opencost.opencost_paths import IGNORED_HEADER, PATHS
-from carbonbudget_operator.server_client import ServerClient, ServerUnavailable
+from carbonbudget_operator.server_client import PERSONS_SECONDS, ServerAnswer, ServerClient, ServerUnavailable
 
-_MOST_CONNECTIONS: Final = 64
-_AT_ONCE: Final = 4  # each answer is held in memory
+_AT_ONCE: Final = 4  # an answer of at most 32 MiB is in memory until the client has read it
 _WAITING: Final = 32
+_TURN_SECONDS: Final = 30.0
+_WRITE_SECONDS: Final = 30.0
+_PART_BYTES: Final = 2**16
+# A filter has up to 4,000 characters, three bytes each in an address. Browsers send cookies and many headers.
+PROXY_BOUNDS: Final = ListenerBounds(
+    connections=64,
+    body_seconds=_TURN_SECONDS + PERSONS_SECONDS + _WRITE_SECONDS + 10,
+    line_bytes=20 * 2**10,
+    field_bytes=16 * 2**10,
+    headers=64,
+    send_bytes=2**17,
+)
 _PASSED_ON: Final = ("Content-Type", "ETag", "Cache-Control", "Retry-After", IGNORED_HEADER)
 
 
-def make_proxy_app(server: ServerClient) -> web.Application:
-    """The proxy as an application; `server` holds the token and the server's address."""
+def make_proxy_app(
+    server: ServerClient, turn_seconds: float = _TURN_SECONDS, write_seconds: float = _WRITE_SECONDS
+) -> web.Application:
+    """The proxy as an application; `server` holds the token and the server's address.
+
+    A request waits at most `turn_seconds` for its turn, and keeps it until the client has read the answer: at most
+    `write_seconds`, then its connection is closed.
+    """
     turns, waiting = asyncio.Semaphore(_AT_ONCE), [0]
 
-    async def passed_on(request: web.Request) -> web.Response:
+    async def passed_on(request: web.Request) -> web.StreamResponse:
         if waiting[0] >= _WAITING:
-            return _error(503, "too many requests wait: try again", {"Retry-After": "5"})
+            return _busy("too many requests wait: try again")
         waiting[0] += 1
         try:
-            async with turns:
+            try:
+                async with asyncio.timeout(turn_seconds):
+                    await turns.acquire()
+            except TimeoutError:
+                return _busy(f"this request waited {turn_seconds:g} s for its turn: try again")
+            try:
                 answer = await server.forward(request.rel_url.raw_path_qs, request.headers.get("If-None-Match", ""))
+                return await _written(request, answer, write_seconds)
+            finally:
+                turns.release()
         except ServerUnavailable as error:
-            return _error(503, str(error), {"Retry-After": "5"})
+            return _busy(str(error))
         finally:
             waiting[0] -= 1
-        kept = {name: answer.headers[name] for name in _PASSED_ON if name in answer.headers}
-        return web.Response(status=answer.status, body=answer.body, headers=kept)
 
     async def healthz(_: web.Request) -> web.Response:
         return web.Response(text="ok")
@@ -52,13 +75,20 @@ def make_proxy_app(server: ServerClient) -> web.Application:
     return app
 
 
+def proxy_listener(
+    server: ServerClient, turn_seconds: float = _TURN_SECONDS, write_seconds: float = _WRITE_SECONDS
+) -> Listener:
+    """The proxy with the bounds that it needs; the times are those of `make_proxy_app`."""
+    app = make_proxy_app(server, turn_seconds, write_seconds)
+    return Listener("opencost", app, PROXY_BOUNDS, ConnectionMetrics(CollectorRegistry()))
+
+
 async def run_proxy(server: ServerClient, host: str, port: int) -> None:
     """Serve without TLS until SIGTERM. Raises OSError if the port is in use."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    bounds = ListenerBounds(_MOST_CONNECTIONS)
-    listener = Listener("opencost", make_proxy_app(server), bounds, ConnectionMetrics(CollectorRegistry()))
+    listener = proxy_listener(server)
     await listener.start(host, port)
     try:
         await stop.wait()
@@ -66,5 +96,25 @@ async def run_proxy(server: ServerClient, host: str, port: int) -> None:
         await listener.close()
 
 
-def _error(status: int, reason: str, headers: dict[str, str]) -> web.Response:
-    return web.json_response(error_json(status, reason), status=status, headers=headers)
+async def _written(request: web.Request, answer: ServerAnswer, seconds: float) -> web.StreamResponse:
+    """The answer, written but for less than 128 KiB. A client that does not read it within `seconds` is cut off."""
+    kept = {name: answer.headers[name] for name in _PASSED_ON if name in answer.headers}
+    if len(answer.body) <= _PART_BYTES:
+        return web.Response(status=answer.status, body=answer.body, headers=kept)
+    response = web.StreamResponse(status=answer.status, headers=kept)
+    response.content_length = len(answer.body)
+    transport, body = request.transport, memoryview(answer.body)
+    try:
+        async with asyncio.timeout(seconds):
+            await response.prepare(request)
+            for start in range(0, len(body), _PART_BYTES):
+                await response.write(body[start : start + _PART_BYTES])
+            await response.write_eof()
+    except (TimeoutError, ConnectionError):  # aiohttp finds the connection closed, and says nothing
+        if transport is not None:
+            transport.abort()
+    return response
+
+
+def _busy(reason: str) -> web.Response:
+    return web.json_response(error_json(503, reason), status=503, headers={"Retry-After": "5"})

@@ -25,7 +25,7 @@ from carbonbudget_operator.api.projection_bodies import ProjectionAnswer
 
 _Answer = TypeVar("_Answer", bound=BaseModel)
 _SECONDS: Final = 30.0
-_PERSONS_SECONDS: Final = 60.0  # a person's question may wait for its turn before it is answered
+PERSONS_SECONDS: Final = 60.0  # a person's question may wait for its turn before it is answered
 
 
 class ServerUnavailable(Exception):
@@ -78,7 +78,7 @@ class ServerClient:
     async def forward(self, address: str, if_none_match: str = "") -> ServerAnswer:
         """The answer to GET of a path with its query, both encoded, whatever its status."""
         headers = {"If-None-Match": if_none_match} if if_none_match else {}
-        return await self._send("GET", address, None, headers, _PERSONS_SECONDS)
+        return await self._send("GET", address, None, headers, PERSONS_SECONDS)
 
     async def _ask(self, method: str, path: str, body: BaseModel | None, kind: type[_Answer]) -> _Answer:
         data = None if body is None else body.model_dump_json(by_alias=True)

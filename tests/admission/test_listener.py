@@ -173,6 +173,46 @@ async def test_ended_connections_are_neither_counted_nor_kept_open(context: ssl.
     ],
     ids=["many headers", "a long one", "a long line"],
 )
-async def test_a_head_has_a_bound(context: ssl.SSLContext, said: bytes) -> None:
+async def test_a_head_has_a_bound_and_nothing_is_logged(
+    context: ssl.SSLContext, said: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
     async with serving(MANY, context) as served:
         assert await status(await served.connect(said)) == b"400"
+        assert not [one for one in caplog.records if one.exc_info or one.levelname in ("WARNING", "ERROR")]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n"
+        + b"".join(b"X-%d: y\r\n" % n for n in range(60))
+        + b"\r\n",
+        b"POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nX: " + b"y" * 15_000 + b"\r\n\r\n",
+        b"POST /x?" + b"x" * 15_000 + b" HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n",
+    ],
+    ids=["many headers", "a long one", "a long line"],
+)
+async def test_a_listener_may_have_larger_bounds_of_a_head(context: ssl.SSLContext, said: bytes) -> None:
+    large = ListenerBounds(8, line_bytes=16_384, field_bytes=16_384, headers=64)
+    async with serving(large, context) as served:
+        assert await status(await served.connect(said)) == b"200"
+    async with serving(MANY, context) as served:
+        assert await status(await served.connect(said)) == b"400"
+
+
+async def test_an_error_of_the_application_is_logged_with_its_traceback(caplog: pytest.LogCaptureFixture) -> None:
+    async def broken(_: web.Request) -> web.Response:
+        raise RuntimeError("broken")
+
+    app = web.Application()
+    app.router.add_post("/x", broken)
+    listener = Listener("t", app, MANY, ConnectionMetrics(CollectorRegistry()))
+    await listener.start("127.0.0.1", 0)
+    try:
+        reader, writer = await asyncio.open_connection("127.0.0.1", listener.port)
+        writer.write(ASKS)
+        assert await status((reader, writer)) == b"500"
+        writer.transport.abort()
+    finally:
+        await listener.close()
+    assert [one.exc_info[0] for one in caplog.records if one.exc_info] == [RuntimeError]

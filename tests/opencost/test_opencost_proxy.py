@@ -8,6 +8,7 @@ import socket
 import ssl
 import sys
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,11 +16,13 @@ import httpx
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
+from prometheus_client import CollectorRegistry
 
+from carbonbudget_operator.bounded_listener import ConnectionMetrics, Listener, ListenerBounds
 from carbonbudget_operator.controller.certificates import make_ca, make_leaf
 from carbonbudget_operator.opencost.opencost_paths import IGNORED_HEADER, PATHS
-from carbonbudget_operator.opencost_proxy import make_proxy_app
-from carbonbudget_operator.server_client import ServerClient
+from carbonbudget_operator.opencost_proxy import PROXY_BOUNDS, make_proxy_app, proxy_listener
+from carbonbudget_operator.server_client import PERSONS_SECONDS, ServerClient
 from carbonbudget_operator.tls import trust_in
 
 
@@ -29,13 +32,17 @@ class Behind:
 
     received: list[web.Request] = field(default_factory=list)
     status: int = 200
+    size: int = 0  # bytes that are added to the answer
     wait: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def answer(self, request: web.Request) -> web.Response:
         self.received.append(request)
         await self.wait.wait()
         headers = {"ETag": '"v1"', IGNORED_HEADER: "resolution", "Set-Cookie": "a=b"}
-        return web.json_response({"code": self.status}, status=self.status, headers=headers)
+        return web.json_response({"code": self.status, **self.more()}, status=self.status, headers=headers)
+
+    def more(self) -> dict[str, str]:
+        return {"more": "x" * self.size} if self.size else {}
 
 
 @dataclass
@@ -46,6 +53,7 @@ class Proxied:
     behind: Behind
     server: TestServer
     token: Path
+    own: ServerClient
 
 
 @pytest.fixture
@@ -63,14 +71,14 @@ async def proxied(tmp_path: Path) -> AsyncIterator[Proxied]:
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", behind.answer)
     server = TestServer(app, host="localhost", scheme="https")
-    await server.start_server(ssl=context)
+    await server.start_server(ssl=context, max_line_size=16_384)
     own = ServerClient(f"https://localhost:{server.port}", token, trust_in(tmp_path / "ca.crt"))
     try:
         async with (
             TestServer(make_proxy_app(own)) as proxy,
             httpx.AsyncClient(base_url=str(proxy.make_url("/"))) as client,
         ):
-            yield Proxied(client, behind, server, token)
+            yield Proxied(client, behind, server, token, own)
     finally:
         await server.close()
 
@@ -154,3 +162,102 @@ async def test_too_many_requests_at_once_are_refused_and_the_others_answered(pro
     statuses = [answer.status_code for answer in await asyncio.gather(*asked)]
     assert statuses.count(200) == 32
     assert statuses.count(503) == 8
+
+
+@asynccontextmanager
+async def listening(listener: Listener) -> AsyncIterator[httpx.AsyncClient]:
+    await listener.start("127.0.0.1", 0)
+    try:
+        async with (
+            asyncio.timeout(30),
+            httpx.AsyncClient(base_url=f"http://127.0.0.1:{listener.port}", timeout=30) as client,
+        ):
+            yield client
+    finally:
+        await listener.close()
+
+
+@asynccontextmanager
+async def asks_and_does_not_read(client: httpx.AsyncClient) -> AsyncIterator[socket.socket]:
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+        sock.setblocking(False)
+        loop = asyncio.get_running_loop()
+        await loop.sock_connect(sock, ("127.0.0.1", client.base_url.port))
+        await loop.sock_sendall(sock, b"GET /allocation HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        yield sock
+
+
+async def read_all(sock: socket.socket) -> int:
+    """The bytes until the connection ends, however it does."""
+    size = 0
+    try:
+        while part := await asyncio.get_running_loop().sock_recv(sock, 2**16):
+            size += len(part)
+    except ConnectionError:
+        pass
+    return size
+
+
+async def received(proxied: Proxied, count: int) -> None:
+    while len(proxied.behind.received) < count:  # noqa: ASYNC110 - no event
+        await asyncio.sleep(0.01)
+
+
+async def test_an_answer_that_takes_longer_than_the_webhooks_bound_arrives(proxied: Proxied) -> None:
+    assert PROXY_BOUNDS.body_seconds > 30 + PERSONS_SECONDS + 30
+    proxied.behind.wait.clear()
+    short = ListenerBounds(8, body_seconds=0.2)
+    cut = Listener("short", make_proxy_app(proxied.own), short, ConnectionMetrics(CollectorRegistry()))
+    async with listening(proxy_listener(proxied.own)) as client, listening(cut) as other:
+        asked = asyncio.create_task(client.get("/allocation"))
+        await received(proxied, 1)
+        with pytest.raises(httpx.TransportError):
+            await other.get("/allocation")
+        assert not asked.done()
+        proxied.behind.wait.set()
+        assert (await asked).status_code == 200
+
+
+async def test_a_browsers_headers_and_the_longest_filter_pass(proxied: Proxied) -> None:
+    headers = {"Cookie": "a=" + "b" * 12_000} | {f"X-{number}": "y" for number in range(50)}
+    async with listening(proxy_listener(proxied.own)) as client:
+        answer = await client.get("/allocation?window=7d&filter=" + "%22" * 4_000, headers=headers)
+        assert answer.status_code == 200
+        assert len(proxied.behind.received[-1].query["filter"]) == 4_000
+
+
+async def test_a_question_has_its_turn_until_its_answer_is_read(proxied: Proxied) -> None:
+    proxied.behind.size = 8 * 2**20
+    async with (
+        listening(proxy_listener(proxied.own, turn_seconds=0.3)) as client,
+        asks_and_does_not_read(client) as first,
+        asks_and_does_not_read(client),
+        asks_and_does_not_read(client),
+        asks_and_does_not_read(client),
+    ):
+        await received(proxied, 4)
+        refused = await client.get("/allocation")
+        assert (refused.status_code, refused.headers["Retry-After"]) == (503, "5")
+        assert len(proxied.behind.received) == 4
+        assert await read_all(first) > proxied.behind.size
+        answer = await client.get("/allocation")
+        assert len(answer.json()["more"]) == proxied.behind.size
+
+
+async def test_who_does_not_read_is_cut_off_and_the_next_is_answered(
+    proxied: Proxied, caplog: pytest.LogCaptureFixture
+) -> None:
+    proxied.behind.size = 8 * 2**20
+    async with (
+        listening(proxy_listener(proxied.own, write_seconds=0.3)) as client,
+        asks_and_does_not_read(client) as first,
+        asks_and_does_not_read(client),
+        asks_and_does_not_read(client),
+        asks_and_does_not_read(client),
+    ):
+        await received(proxied, 4)
+        proxied.behind.size = 0
+        assert (await client.get("/allocation")).json() == {"code": 200}
+        assert await read_all(first) < 8 * 2**20
+    assert not [one for one in caplog.records if one.exc_info]

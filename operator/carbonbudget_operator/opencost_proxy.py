@@ -49,6 +49,9 @@ def make_proxy_app(
         if waiting[0] >= _WAITING:
             return _busy("too many requests wait: try again")
         waiting[0] += 1
+        transport = request.transport
+        if isinstance(transport, asyncio.ReadTransport):
+            transport.pause_reading()  # else aiohttp keeps the heads of 32 more requests
         try:
             try:
                 async with asyncio.timeout(turn_seconds):
@@ -64,6 +67,8 @@ def make_proxy_app(
             return _busy(str(error))
         finally:
             waiting[0] -= 1
+            if isinstance(transport, asyncio.ReadTransport):
+                transport.resume_reading()
 
     async def healthz(_: web.Request) -> web.Response:
         return web.Response(text="ok")

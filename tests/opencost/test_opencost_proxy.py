@@ -261,3 +261,21 @@ async def test_who_does_not_read_is_cut_off_and_the_next_is_answered(
         assert (await client.get("/allocation")).json() == {"code": 200}
         assert await read_all(first) < 8 * 2**20
     assert not [one for one in caplog.records if one.exc_info]
+
+
+async def test_no_more_is_read_of_a_connection_whose_question_waits(proxied: Proxied) -> None:
+    proxied.behind.wait.clear()
+    head = b"GET /healthz HTTP/1.1\r\nHost: x\r\n" + b"".join(b"X-%d: %s\r\n" % (n, b"y" * 15_000) for n in range(60))
+    async with listening(proxy_listener(proxied.own)) as client:
+        reader, writer = await asyncio.open_connection("127.0.0.1", client.base_url.port)
+        try:
+            writer.write(b"GET /allocation HTTP/1.1\r\nHost: x\r\n\r\n")
+            await received(proxied, 1)
+            writer.write((head + b"\r\n") * 18)
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(writer.drain(), 1)
+            proxied.behind.wait.set()
+            for _ in range(19):
+                assert (await reader.readuntil(b"\r\n\r\n")).partition(b"HTTP/1.1 ")[2][:3] == b"200"
+        finally:
+            writer.transport.abort()

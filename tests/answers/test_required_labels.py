@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -199,6 +200,22 @@ def test_a_percentage_is_rounded_to_the_nearest_hundredth(part: int, whole: int)
 def test_a_running_period_is_marked() -> None:
     report = {"total": {}, "namespaces": {}, "from": 1, "to": 2, "coverage_percent": 100}
     assert period_change(report, report, True, False)["over"] is False
+
+
+def test_values_are_compared_before_the_smallest_are_folded_together() -> None:
+    now, before = RequiredLabels(["team"]), RequiredLabels(["team"])
+    for number in range(MOST_VALUES + 50):  # the smallest now are the largest before
+        now.add(a_row({"team": f"t{number:04d}"}, (number + 1) * 10**10))
+        before.add(a_row({"team": f"t{number:04d}"}, (MOST_VALUES + 50 - number) * 10**10))
+    ends = {"from": 1, "to": 2, "coverage_percent": 100, "total": {}, "namespaces": {}}
+    found: Any = period_change(ends, ends, True, True, (now.all_values(), before.all_values()))
+    changes = found["labels"]["team"]
+    assert len(changes) == MOST_VALUES + 1
+    assert [name for name, one in changes.items() if one["energy_kwh_change_percent"] is None] == []
+    for one, sums in (("energy_kwh", now), ("energy_kwh_before", before)):
+        total = sum(Decimal(change[one]) for change in changes.values())
+        assert abs(total - Decimal(sums.pods_uj) / 3_600_000_000_000) < Decimal("0.001")
+    assert {"t0000", f"t{MOST_VALUES + 49:04d}", "__other__"} <= changes.keys()
 
 
 async def test_the_metric_has_a_series_for_each_required_label_and_one_for_any(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 
 from carbonbudget_operator.cli.main import app
 from carbonbudget_operator.cli.report_charts import energy_columns, namespace_bars
+from carbonbudget_operator.cli.report_html import MOST_ROWS, _cells, _changes
 from carbonbudget_operator.ledger.booking import Booker
 from carbonbudget_operator.ledger.store import migrate, open_ledger
 
@@ -178,3 +179,20 @@ def test_chromium_prints_it_and_its_policy_allows_all_that_is_in_it(run: Run, tm
     assert pdf.read_bytes().startswith(b"%PDF"), done.stderr
     assert "Content Security Policy" not in done.stderr
     assert b"595" in pdf.read_bytes()  # A4 is 595 points wide
+
+
+def test_a_namespace_that_ended_is_among_the_largest_changes_and_the_rest_are_summed() -> None:
+    def change(new: int, old: int) -> dict[str, str | None]:
+        found: dict[str, str | None] = {}
+        for figure in ("energy_kwh", "location_g"):
+            found |= {
+                figure: str(new), f"{figure}_before": str(old), f"{figure}_change": str(new - old),
+                f"{figure}_change_percent": f"{(new - old) * 100 / old:.1f}" if old else None,
+            }  # fmt: skip
+        return found
+
+    names = {f"n{number:03d}": change(2, 1) for number in range(MOST_ROWS + 2)} | {"ended": change(0, 900)}
+    ((_, rows),) = _changes({"total": change(404, 1102), "namespaces": names, "labels": {}})
+    assert [rows[0][0], rows[1][0], rows[-1][0]] == ["total", "ended", "3 more"]
+    assert len(rows) == MOST_ROWS + 2
+    assert rows[-1][1] == _cells(change(6, 3))

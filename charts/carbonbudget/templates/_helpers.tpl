@@ -121,7 +121,7 @@ enforcement:
   annotate: {{ .Values.enforcement.annotate }}
   kueue: {{ .Values.enforcement.kueue | quote }}
   resume_jitter_seconds: {{ int .Values.enforcement.resumeJitterSeconds }}
-exports: {{- toYaml .Values.exports | nindent 2 }}
+exports: {{ .Values.exports | default list | toJson }}
 admission:
   server_url: {{ include "carbonbudget.serverURL" . }}
   server_ca: /etc/carbonbudget/ca/ca.crt

@@ -210,6 +210,10 @@ class EmissionsReporter:
             **({"without_numbers_uj": unknown} if (unknown := sums.total.it_uj - sums.numbers.energy_uj) else {}),
         }
 
+    def label_values(self) -> dict[str, dict[str, dict[str, int]]]:
+        """After `run`, the sums of all values of the required labels, as `RequiredLabels.all_values` has them."""
+        return self._labels.all_values()
+
     def _add(self, unit: ValuedUnit) -> None:
         sums = self._sums
         for slice_start, slice_end, ms in unit.reported:

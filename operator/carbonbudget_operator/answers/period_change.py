@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from carbonbudget_operator.answers.required_labels import MOST_VALUES, OTHER_VALUES
 from carbonbudget_operator.decimal_text import grams, kilowatt_hours
 
 # The name of a figure here, its key in a total or namespace, its key in a label's value, and how it is written.
@@ -18,14 +19,22 @@ _FIGURES: Final = (
     ("embodied_g", "embodied_ug", "embodied_ug", grams),
 )
 
+_Sums = Mapping[str, Mapping[str, int]]  # by value of a label
+_Values = Mapping[str, _Sums]  # by label
+
 
 def period_change(
-    report: Mapping[str, Any], before: Mapping[str, Any], before_has_data: bool, over: bool
+    report: Mapping[str, Any],
+    before: Mapping[str, Any],
+    before_has_data: bool,
+    over: bool,
+    label_values: tuple[_Values, _Values] = ({}, {}),
 ) -> dict[str, object]:
     """What `report` has more or less than `before`, two reports in their JSON form.
 
     `over`: whether the report's period is over; else a part of a period stands beside a whole one. Where nothing was
-    reported in the period before there are no changes, because no data are not zero emissions.
+    reported in the period before there are no changes, because no data are not zero emissions. `label_values`: of
+    both, `RequiredLabels.all_values`. Each report folds its own smallest values together, so those do not compare.
     """
     found: dict[str, object] = {
         "from": before["from"], "to": before["to"], "has_data": before_has_data, "over": over,
@@ -33,19 +42,32 @@ def period_change(
     }  # fmt: skip
     if not before_has_data:
         return found
-    labels, labels_before = (one.get("labels", {}).get("values", {}) for one in (report, before))
+    labels, labels_before = label_values
     return found | {
         "total": _change(report["total"], before["total"], False),
         "namespaces": _changes(report["namespaces"], before["namespaces"], False),
-        "labels": {
-            key: _changes(_by_value(values), _by_value(labels_before.get(key, ())), True)
-            for key, values in labels.items()
-        },
+        "labels": {key: _changes(*_folded(values, labels_before.get(key, {})), True) for key, values in labels.items()},
     }
 
 
-def _by_value(rows: Any) -> dict[str, Any]:
-    return {row["value"]: row for row in rows}
+def _folded(now: _Sums, before: _Sums) -> tuple[_Sums, _Sums]:
+    """Both periods with the same values: the largest in either of them, the others together as `OTHER_VALUES`."""
+
+    def largest(value: str) -> int:
+        return max(int(one.get(value, {}).get("location_ug", 0)) for one in (now, before))
+
+    names = sorted(now.keys() | before.keys(), key=lambda value: (-largest(value), value))
+    kept, rest = names[:MOST_VALUES], names[MOST_VALUES:]
+
+    def fold(one: _Sums) -> _Sums:
+        found = {value: one[value] for value in kept if value in one}
+        if rest:
+            found[OTHER_VALUES] = {
+                column: sum(int(one.get(value, {}).get(column, 0)) for value in rest) for _, _, column, _ in _FIGURES
+            }
+        return found
+
+    return fold(now), fold(before)
 
 
 def _changes(now: Mapping[str, Any], before: Mapping[str, Any], of_label: bool) -> dict[str, object]:

@@ -52,7 +52,8 @@ def period_report(
     `compare`: also what changed since the period before (`period_change`): of a named period the one of the same kind,
     else the span of the same length that ends at `start`.
     """
-    made: dict[str, Any] = json.loads(canonical(_run(engine, settings, span, now, progress).result()))
+    reporter = _run(engine, settings, span, now, progress)
+    made: dict[str, Any] = json.loads(canonical(reporter.result()))
     if period:
         made |= _compared(engine, settings.cluster, period, made)
     with engine.connect() as connection:  # beside the report, and in no closed one: files come and go
@@ -60,7 +61,8 @@ def period_report(
     changed: dict[str, Any] = {}
     if compare:
         earlier = _run(engine, settings, time_range_before(period) if period else before(span), now, progress)
-        changed["change"] = period_change(made, earlier.result(), earlier.has_data, span[1] <= now)
+        values = (reporter.label_values(), earlier.label_values())
+        changed["change"] = period_change(made, earlier.result(), earlier.has_data, span[1] <= now, values)
     return made | changed | ({"external": external} if external else {}) | {"settings": settings.source}
 
 

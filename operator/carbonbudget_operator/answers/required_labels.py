@@ -16,6 +16,7 @@ from carbonbudget_operator.ledger.valued_rows import EMBODIED_UG, ENERGY_UJ, LOC
 MOST_VALUES: Final = 1_000  # of one label in a report; tenants choose how many there are
 OTHER_VALUES: Final = "__other__"
 _ENERGY, _LOCATION, _MARKET, _EMBODIED = range(4)
+_COLUMNS: Final = ("energy_uj", "location_ug", "market_ug", "embodied_ug")
 
 
 class RequiredLabels:
@@ -50,6 +51,13 @@ class RequiredLabels:
                 sums[column] += figure
         if not complete:
             self.without_uj += energy_uj
+
+    def all_values(self) -> dict[str, dict[str, dict[str, int]]]:
+        """The sums by label and value, none of them folded into `OTHER_VALUES`: to compare with another period's."""
+        return {
+            key: {value: dict(zip(_COLUMNS, sums, strict=True)) for value, sums in found.items()}
+            for key, found in self._values.items()
+        }
 
     def to_json(self) -> dict[str, object]:
         """As a report has it; the values of a label with the largest emissions first, and they add up to all pods."""

@@ -123,10 +123,29 @@ def _changes(change: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, list[
     parts = {"namespace": change["namespaces"], **{f"label {key}": values for key, values in change["labels"].items()}}
     total = ("total", _cells(change["total"]))
 
-    def largest(found: Mapping[str, Row]) -> list[tuple[str, Row]]:
-        return sorted(found.items(), key=lambda one: (-Decimal(one[1]["location_g"]), one[0]))[:MOST_ROWS]
+    return [(what, [total, *_changed_rows(found)]) for what, found in parts.items()]
 
-    return [(what, [total, *((name, _cells(one)) for name, one in largest(found))]) for what, found in parts.items()]
+
+def _changed_rows(found: Mapping[str, Row]) -> list[tuple[str, list[str]]]:
+    """Those with the larger figure in either period first, and the sum of the others in a row of its own."""
+
+    def order(one: tuple[str, Row]) -> tuple[Decimal, str]:
+        return -max(Decimal(one[1]["location_g"]), Decimal(one[1]["location_g_before"])), one[0]
+
+    ordered = sorted(found.items(), key=order)
+    rows = [(name, _cells(one)) for name, one in ordered[:MOST_ROWS]]
+    if rest := [one for _, one in ordered[MOST_ROWS:]]:
+        rows.append((f"{len(rest):,} more", _cells(_summed(rest))))
+    return rows
+
+
+def _summed(rest: Sequence[Row]) -> Row:
+    together: dict[str, Any] = {}
+    for figure in ("energy_kwh", "location_g"):
+        new, old = (sum(Decimal(one[key]) for one in rest) for key in (figure, f"{figure}_before"))
+        share = f"{(new - old) * 100 / old:.1f}" if old else None
+        together |= {figure: f"{new:f}", f"{figure}_change": f"{new - old:f}", f"{figure}_change_percent": share}
+    return together
 
 
 def _cells(one: Row) -> list[str]:

@@ -34,9 +34,13 @@ class TargetAway(Exception):
 
 @dataclass(frozen=True, slots=True)
 class RowsRefused:
-    """The target refuses these rows and may take others. `reason` is what it answered."""
+    """The target refuses these rows and may take others. `reason` is what it answered.
+
+    `is_too_large`: it refuses the size of the body; fewer rows may fit.
+    """
 
     reason: str
+    is_too_large: bool = False
 
 
 class TargetHttp:
@@ -109,7 +113,7 @@ class TargetHttp:
         said = printable(text.decode("utf-8", "replace").strip(), _MAX_SHOWN) if text else ""
         reason = f"it answers {status}{': ' if said else ''}{said}"
         if status in _ABOUT_THE_ROWS:
-            return RowsRefused(reason)
+            return RowsRefused(reason, status == 413)
         if status in (401, 403):
             raise TargetAway(f"{reason}; check its token or password, and what it may write")
         if status == 429 or status >= 500:

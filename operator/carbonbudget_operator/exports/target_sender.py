@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -24,9 +23,8 @@ from carbonbudget_operator.valued_hours.upkeep import FailedUnits
 
 _STEP_SECONDS: Final = 20.0  # then the next hour waits for the next step
 _DAY: Final = 86_400
-# To find the refused rows among a batch's: one row of 5,000 takes 26 requests.
-_MOST_PARTS: Final = 64
-_PARTS_WITHOUT_SUCCESS: Final = 8
+# After so many refused rows with none accepted between them, parts are sent whole until one is accepted.
+_REFUSED_IN_A_ROW: Final = 64
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -81,6 +79,7 @@ class TargetSender:
         self._renew_at = 0.0
         self._began = (0, 0.0)
         self._is_refusing = False
+        self._rows_that_fit = 0  # in a request, by the last batch that was too large; 0: all
         self._forgot_at = 0
         self._failed = FailedUnits()
         metrics.add(name)
@@ -145,6 +144,7 @@ class TargetSender:
         state, begun = content.state, self._begun
         if begun is None or (begun.hour, begun.revision, begun.digest) != (hour, state.revision, state.digest):
             begun = self._begun = _Begun(hour, state.revision, state.digest)
+            self._rows_that_fit *= 2  # the target's limit may have grown
         pieces = self._format.pieces(hour, content.rows, state.revision)
         number = 0
         while batch := await self._run(lambda: list(islice(pieces, self._batch_rows))):
@@ -157,33 +157,41 @@ class TargetSender:
         self._begun = None
 
     async def _deliver(self, batch: list[bytes]) -> None:
-        """Send a batch. If it is refused, send its halves, so that one refused row holds back no other one."""
-        parts, sent, accepted, was_refused = deque([batch]), 0, False, False
+        """Send a batch. If it is refused, send its halves in order, so that one refused row holds back no other one."""
+        size = self._rows_that_fit or len(batch)
+        parts = [batch[at : at + size] for at in range(0, len(batch), size)][::-1]  # the last one is sent next
+        in_a_row, largest, was_large, was_refused = 0, 0, False, False
         while parts:
-            part = parts.popleft()
+            part = parts.pop()
             await self._renew()
             body = await self._run(lambda: self._format.body(part))  # noqa: B023 - awaited before the next one
             refused = await self._target.send(body)
-            sent += 1
             if refused is None:
-                accepted = True
+                in_a_row, largest = 0, max(largest, len(part))
                 self._metrics.batches.labels(self._name).inc()
                 self._metrics.rows.labels(self._name).inc(len(part))
                 continue
             was_refused = True
-            may_split = sent + len(parts) < _MOST_PARTS and (accepted or sent < _PARTS_WITHOUT_SUCCESS)
+            was_large = was_large or refused.is_too_large
+            may_split = in_a_row < _REFUSED_IN_A_ROW or (refused.is_too_large and largest > 0)
             if len(part) > 1 and may_split:
                 middle = len(part) // 2
-                parts += (part[:middle], part[middle:])
+                parts += (part[middle:], part[:middle])
                 continue
-            self._metrics.refused.labels(self._name).inc(len(part))
-            if not self._is_refusing:
-                self._is_refusing = True
-                _log.error(
-                    "export %s refuses rows, which it will not get: %s; the others are sent, and "
-                    "carbonbudget_export_rows_refused_total counts these", self._name, refused.reason,
-                )  # fmt: skip
+            in_a_row += 1
+            self._refuse(len(part), refused.reason)
+        if was_large and largest:
+            self._rows_that_fit = largest
         self._is_refusing = self._is_refusing and was_refused
+
+    def _refuse(self, rows: int, reason: str) -> None:
+        self._metrics.refused.labels(self._name).inc(rows)
+        if not self._is_refusing:
+            self._is_refusing = True
+            _log.error(
+                "export %s refuses rows, which it will not get: %s; the others are sent, and "
+                "carbonbudget_export_rows_refused_total counts these", self._name, reason,
+            )  # fmt: skip
 
     async def _renew(self) -> None:
         """Keep the lease while an hour takes long. Raises LeaseLost."""

@@ -15,16 +15,19 @@ from tests.web.page_world import (
     client,
     emissions,
     history,
+    instant,
     intensity,
     node_row,
     shown,
 )
 
 from carbonbudget_operator.api.budget_bodies import BudgetDetail, BudgetHistory, BudgetsAnswer
+from carbonbudget_operator.api.carbonbudget import CarbonBudget
 from carbonbudget_operator.api.cluster_bodies import NodesAnswer
 from carbonbudget_operator.api.emission_bodies import EmissionAnswer
 from carbonbudget_operator.api.grid_bodies import IntensityAnswer
 from carbonbudget_operator.web.app import make_app
+from carbonbudget_operator.web.budget_objects import shown_object
 from carbonbudget_operator.web.gateway import PageCaller
 from carbonbudget_operator.web.security_headers import POLICY
 
@@ -102,6 +105,40 @@ async def test_every_question_is_asked_with_the_callers_own_credentials() -> Non
 
 def test_a_caller_does_not_print_its_token() -> None:
     assert "token-of-anna" not in repr(PageCaller("anna", "token-of-anna"))
+
+
+@pytest.mark.parametrize(("at", "in_force"), [(NOW + 3599, True), (NOW + 3600, False), (NOW + 90 * 86_400, False)])
+async def test_a_block_that_has_ended_is_not_shown_as_in_force(at: int, in_force: bool) -> None:
+    pages = [(await shown(path, at=at)).text for path in ("/budgets", "/budgets/team-b/training")]
+    assert ["Refuses new work until" in html for html in pages] == [in_force, in_force]
+    assert ("1 refusing work" in pages[0]) == in_force
+
+
+async def test_a_budget_whose_block_has_ended_is_in_the_order_of_its_state() -> None:
+    world = World()
+    ended = budget_row("ended", "team-z", state="WithinBudget", enforced_until=instant(NOW - 1))
+    world.budgets = [ended, budget_row("warns"), budget_row("blocks", "team-y", enforced_until=instant(NOW + 1))]
+    names = re.findall(r"<h2><a href=\"[^\"]+\">([^<]+)</a>", (await shown("/budgets", world)).text)
+    assert names == ["blocks", "warns", "ended"]
+
+
+@pytest.mark.parametrize("odd", ["9999-12-31T23:59:59Z", "9999-12-31T23:59:59-05:00", "0001-01-01T00:00:00+05:00"])
+@pytest.mark.parametrize("path", ["/budgets", "/budgets/team-a/odd"])
+async def test_an_instant_beyond_the_calendar_leaves_the_page(path: str, odd: str) -> None:
+    world = World()
+    times = ("exhausted_at", "period_end", "enforced_until", "data_through")
+    world.budgets = [*BUDGETS, budget_row("odd", time_zone="Asia/Tokyo", **dict.fromkeys(times, odd))]
+    answer = await shown(path, world)
+    assert (answer.status_code, "odd" in answer.text) == (200, True)
+
+
+def test_an_object_s_instant_beyond_the_calendar_is_not_known() -> None:
+    status = {"period": {"start": "0001-01-01T00:00:00+05:00", "end": "9999-12-31T23:59:59-05:00"}}
+    spec = {"limit": "5kg", "period": "Month"}
+    budget = CarbonBudget.model_validate({"metadata": {"name": "b", "namespace": "a"}, "spec": spec, "status": status})
+    assert budget.status.period is not None
+    found = shown_object(budget)
+    assert (found.start, found.end) == (None, None)
 
 
 async def test_budgets_that_refuse_work_come_first_and_those_within_last() -> None:

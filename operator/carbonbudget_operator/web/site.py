@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -18,11 +19,12 @@ from carbonbudget_operator.web.rendering import page
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """The parts that all pages share."""
+    """The parts that all pages share. `now` returns UTC seconds."""
 
     gateway: Gateway
     guard: Guard
     budgets: BudgetReader
+    now: Callable[[], float] = time.time
 
     def page(self, template: str, visit: Visit, status: int = 200, **values: Any) -> Response:
         """A page for a visit. The browser asks for it again each minute, by its tag where it has one."""

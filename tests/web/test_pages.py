@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import pytest
+from tests.controller.api_server import eventually
 from tests.web.page_world import (
     BUDGETS,
     NOW,
@@ -26,9 +31,11 @@ from carbonbudget_operator.api.carbonbudget import CarbonBudget
 from carbonbudget_operator.api.cluster_bodies import NodesAnswer
 from carbonbudget_operator.api.emission_bodies import EmissionAnswer
 from carbonbudget_operator.api.grid_bodies import IntensityAnswer
+from carbonbudget_operator.web import questions
 from carbonbudget_operator.web.app import make_app
 from carbonbudget_operator.web.budget_objects import shown_object
-from carbonbudget_operator.web.gateway import PageCaller
+from carbonbudget_operator.web.gateway import ApiAnswer, PageCaller
+from carbonbudget_operator.web.pages import emissions_page
 from carbonbudget_operator.web.security_headers import POLICY
 
 PAGES = ("/budgets", "/budgets/team-a/monthly", "/cluster-budgets/company", "/emissions", "/grid", "/data")
@@ -249,6 +256,65 @@ async def test_too_many_bars_are_not_drawn_and_the_table_stays() -> None:
     assert "too many bars" in html
     assert 'class="chart bars"' not in html
     assert "team-a" in html
+
+
+async def test_a_table_that_is_cut_says_so_and_no_answer_is_asked_for_in_more_than_10_000_rows() -> None:
+    class Cut(World):
+        def _answer(self, path: str, query: Mapping[str, str]) -> dict[str, Any] | None:
+            answer = super()._answer(path, query)
+            return {**answer, "next": "more"} if answer and query["step"] == "all" else answer
+
+    world = Cut()
+    text = text_of((await shown("/emissions", world)).text)
+    assert "more than 10,000 groups: the table has the largest of the first 10,000" in text
+    assert {query["limit"] for _, query, _, _ in world.asked} == {"10000"}
+    assert "10,000" not in text_of((await shown("/emissions")).text)
+
+
+async def test_answers_of_emissions_are_parsed_and_added_up_beside_the_event_loop(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    threads = []
+
+    def seen(made: Callable[..., object]) -> Callable[..., object]:
+        def call(*given: object) -> object:
+            threads.append(threading.current_thread())
+            return made(*given)
+
+        return call
+
+    monkeypatch.setattr(questions, "parse_object", seen(questions.parse_object))
+    for name in ("emission_table", "emission_bars"):
+        monkeypatch.setattr(emissions_page, name, seen(getattr(emissions_page, name)))
+    assert (await shown("/emissions")).status_code == 200
+    assert (len(threads), threading.main_thread() in threads) == (4, False)
+
+
+async def test_two_pages_of_emissions_are_made_at_once_and_one_of_each_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(emissions_page, "_TURN_SECONDS", 0.05)
+    go_on = asyncio.Event()
+
+    class Slow(World):
+        async def get(self, *asked: Any) -> ApiAnswer:
+            found = await super().get(*asked)
+            await go_on.wait()
+            return found
+
+    world, everybody = Slow(), Everybody()
+
+    async def opened(name: str) -> int:
+        everybody.caller = PageCaller(name)
+        return (await asking.get("/emissions")).status_code
+
+    async with client(make_app(world, everybody)) as asking:
+        first = asyncio.create_task(opened("ann"))
+        await eventually(lambda: len(world.asked) == 2)
+        assert await opened("ann") == 503
+        second = asyncio.create_task(opened("bob"))
+        await eventually(lambda: len(world.asked) == 4)
+        assert await opened("cem") == 503
+        go_on.set()
+        assert (await first, await second, await opened("cem")) == (200, 200, 200)
 
 
 async def test_market_based_emissions_are_asked_for_and_shown() -> None:

@@ -109,9 +109,7 @@ class ServerGateway:
             await self._current.client.aclose()
             self._current = None
 
-    async def _ask(
-        self, client: httpx.AsyncClient, url: httpx.URL, headers: _Headers, share: UserShare
-    ) -> ApiAnswer:
+    async def _ask(self, client: httpx.AsyncClient, url: httpx.URL, headers: _Headers, share: UserShare) -> ApiAnswer:
         try:
             return await self._receive(client, url, headers, share)
         except httpx.RemoteProtocolError:  # the server closed the idle connection meanwhile

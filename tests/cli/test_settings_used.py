@@ -74,6 +74,18 @@ def test_a_file_that_can_be_used_is_printed_with_what_differs_from_the_defaults(
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    "key", ["server.listen", "controller.listen", "admission.listen", "web.listen", "web.metrics_listen"]
+)
+def test_an_address_to_listen_at_that_is_none_is_named(tmp_path: Path, key: str) -> None:
+    file = tmp_path / "config.yaml"
+    section, _, name = key.partition(".")
+    file.write_text(json.dumps({section: {name: "8443"}}))
+    done = CliRunner().invoke(app, ["settings", "check", str(file)])
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert f"{key} must be ADDRESS:PORT, not '8443'" in done.stderr
+
+
 def test_a_key_in_a_source_of_intensities_is_not_printed(tmp_path: Path) -> None:
     file = tmp_path / "config.yaml"
     source = {"type": "http", "name": "s", "url": "https://h", "value": "v", "time": "t", "basis": "lifecycle"}

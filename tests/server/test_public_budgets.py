@@ -69,6 +69,21 @@ async def test_a_namespace_that_may_not_be_read_is_refused_and_never_shows_anoth
     assert (await get(face, "budgets", LEAD, state="Bad")).status_code == 400
 
 
+@pytest.mark.parametrize("odd", ["9999-12-31T23:59:59-05:00", "0001-01-01T00:00:00+05:00"])
+async def test_an_instant_without_a_year_in_utc_is_null_and_leaves_the_others(face: Face, odd: str) -> None:
+    history = [
+        {"start": START, "end": odd, "used": "1kg", "limit": "5kg"},
+        {"start": START, "end": END, "used": "2kg", "limit": "5kg"},
+    ]
+    status = a_status(exhaustedAt=odd, period={"start": START, "end": odd}, history=history)
+    face.api.objects["carbonbudgets"].append(a_budget("team-a", "odd", status=status))
+    assert "team-a/odd" in await names(face, LEAD)
+    detail = BudgetDetail(**(await get(face, "budgets/team-a/odd")).json())
+    assert (detail.exhausted_at, detail.period_start, detail.period_end) == (None, START, None)
+    (former,) = BudgetHistory(**(await get(face, "budgets/team-a/odd/history")).json()).rows
+    assert (former.end, former.used_g) == (END, 2000)
+
+
 @pytest.mark.parametrize("ending", ["", "/history"])
 async def test_a_budget_that_may_not_be_read_answers_as_one_that_does_not_exist(face: Face, ending: str) -> None:
     hidden = await get(face, f"budgets/team-b/weekly{ending}", TENANT)

@@ -334,9 +334,9 @@ def client(app: ASGIApp, base: str = "http://page") -> httpx.AsyncClient:
     return httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url=base)
 
 
-async def shown(path: str, world: World | None = None, **headers: str) -> httpx.Response:
+async def shown(path: str, world: World | None = None, at: int = NOW, **headers: str) -> httpx.Response:
     """A page of a world, as a browser without JavaScript gets it."""
-    async with client(make_app(world or World(), Everybody())) as asking:
+    async with client(make_app(world or World(), Everybody(), now=lambda: at)) as asking:
         return await asking.get(path, headers=headers)
 
 

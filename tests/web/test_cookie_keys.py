@@ -49,6 +49,28 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
         read_keys(tmp_path / "none")
 
 
+@pytest.mark.parametrize("gone", [True, False])
+async def test_a_file_that_is_emptied_or_gone_ends_no_session_and_the_log_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, gone: bool
+) -> None:
+    monkeypatch.setattr(cookie_keys, "_CHECK_SECONDS", 0.01)
+    path, session = tmp_path / "keys", Session("t", "ann", 2_000)
+    path.write_bytes(make_key())
+    sealer = SessionSealer(read_keys(path), 3600)
+    sealed = sealer.seal(session, 1_000)
+    following = asyncio.create_task(follow_keys(path, sealer))
+    try:
+        await asyncio.sleep(0)  # it has read the first state
+        if gone:
+            path.unlink()
+        else:
+            path.write_bytes(b"")
+        await eventually(lambda: "stay in use, and sessions with them" in caplog.text)
+        assert sealer.open(sealed, 1_000) == session
+    finally:
+        following.cancel()
+
+
 async def test_a_changed_file_is_loaded_and_an_invalid_one_is_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

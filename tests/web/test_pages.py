@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import pytest
+from tests.controller.api_server import eventually
 from tests.web.page_world import (
     BUDGETS,
     NOW,
@@ -15,17 +20,22 @@ from tests.web.page_world import (
     client,
     emissions,
     history,
+    instant,
     intensity,
     node_row,
     shown,
 )
 
 from carbonbudget_operator.api.budget_bodies import BudgetDetail, BudgetHistory, BudgetsAnswer
+from carbonbudget_operator.api.carbonbudget import CarbonBudget
 from carbonbudget_operator.api.cluster_bodies import NodesAnswer
 from carbonbudget_operator.api.emission_bodies import EmissionAnswer
 from carbonbudget_operator.api.grid_bodies import IntensityAnswer
+from carbonbudget_operator.web import questions
 from carbonbudget_operator.web.app import make_app
-from carbonbudget_operator.web.gateway import PageCaller
+from carbonbudget_operator.web.budget_objects import shown_object
+from carbonbudget_operator.web.gateway import ApiAnswer, PageCaller
+from carbonbudget_operator.web.pages import emissions_page
 from carbonbudget_operator.web.security_headers import POLICY
 
 PAGES = ("/budgets", "/budgets/team-a/monthly", "/cluster-budgets/company", "/emissions", "/grid", "/data")
@@ -102,6 +112,40 @@ async def test_every_question_is_asked_with_the_callers_own_credentials() -> Non
 
 def test_a_caller_does_not_print_its_token() -> None:
     assert "token-of-anna" not in repr(PageCaller("anna", "token-of-anna"))
+
+
+@pytest.mark.parametrize(("at", "in_force"), [(NOW + 3599, True), (NOW + 3600, False), (NOW + 90 * 86_400, False)])
+async def test_a_block_that_has_ended_is_not_shown_as_in_force(at: int, in_force: bool) -> None:
+    pages = [(await shown(path, at=at)).text for path in ("/budgets", "/budgets/team-b/training")]
+    assert ["Refuses new work until" in html for html in pages] == [in_force, in_force]
+    assert ("1 refusing work" in pages[0]) == in_force
+
+
+async def test_a_budget_whose_block_has_ended_is_in_the_order_of_its_state() -> None:
+    world = World()
+    ended = budget_row("ended", "team-z", state="WithinBudget", enforced_until=instant(NOW - 1))
+    world.budgets = [ended, budget_row("warns"), budget_row("blocks", "team-y", enforced_until=instant(NOW + 1))]
+    names = re.findall(r"<h2><a href=\"[^\"]+\">([^<]+)</a>", (await shown("/budgets", world)).text)
+    assert names == ["blocks", "warns", "ended"]
+
+
+@pytest.mark.parametrize("odd", ["9999-12-31T23:59:59Z", "9999-12-31T23:59:59-05:00", "0001-01-01T00:00:00+05:00"])
+@pytest.mark.parametrize("path", ["/budgets", "/budgets/team-a/odd"])
+async def test_an_instant_beyond_the_calendar_leaves_the_page(path: str, odd: str) -> None:
+    world = World()
+    times = ("exhausted_at", "period_end", "enforced_until", "data_through")
+    world.budgets = [*BUDGETS, budget_row("odd", time_zone="Asia/Tokyo", **dict.fromkeys(times, odd))]
+    answer = await shown(path, world)
+    assert (answer.status_code, "odd" in answer.text) == (200, True)
+
+
+def test_an_object_s_instant_beyond_the_calendar_is_not_known() -> None:
+    status = {"period": {"start": "0001-01-01T00:00:00+05:00", "end": "9999-12-31T23:59:59-05:00"}}
+    spec = {"limit": "5kg", "period": "Month"}
+    budget = CarbonBudget.model_validate({"metadata": {"name": "b", "namespace": "a"}, "spec": spec, "status": status})
+    assert budget.status.period is not None
+    found = shown_object(budget)
+    assert (found.start, found.end) == (None, None)
 
 
 async def test_budgets_that_refuse_work_come_first_and_those_within_last() -> None:
@@ -212,6 +256,65 @@ async def test_too_many_bars_are_not_drawn_and_the_table_stays() -> None:
     assert "too many bars" in html
     assert 'class="chart bars"' not in html
     assert "team-a" in html
+
+
+async def test_a_table_that_is_cut_says_so_and_no_answer_is_asked_for_in_more_than_10_000_rows() -> None:
+    class Cut(World):
+        def _answer(self, path: str, query: Mapping[str, str]) -> dict[str, Any] | None:
+            answer = super()._answer(path, query)
+            return {**answer, "next": "more"} if answer and query["step"] == "all" else answer
+
+    world = Cut()
+    text = text_of((await shown("/emissions", world)).text)
+    assert "more than 10,000 groups: the table has the largest of the first 10,000" in text
+    assert {query["limit"] for _, query, _, _ in world.asked} == {"10000"}
+    assert "10,000" not in text_of((await shown("/emissions")).text)
+
+
+async def test_answers_of_emissions_are_parsed_and_added_up_beside_the_event_loop(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    threads = []
+
+    def seen(made: Callable[..., object]) -> Callable[..., object]:
+        def call(*given: object) -> object:
+            threads.append(threading.current_thread())
+            return made(*given)
+
+        return call
+
+    monkeypatch.setattr(questions, "parse_object", seen(questions.parse_object))
+    for name in ("emission_table", "emission_bars"):
+        monkeypatch.setattr(emissions_page, name, seen(getattr(emissions_page, name)))
+    assert (await shown("/emissions")).status_code == 200
+    assert (len(threads), threading.main_thread() in threads) == (4, False)
+
+
+async def test_two_pages_of_emissions_are_made_at_once_and_one_of_each_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(emissions_page, "_TURN_SECONDS", 0.05)
+    go_on = asyncio.Event()
+
+    class Slow(World):
+        async def get(self, *asked: Any) -> ApiAnswer:
+            found = await super().get(*asked)
+            await go_on.wait()
+            return found
+
+    world, everybody = Slow(), Everybody()
+
+    async def opened(name: str) -> int:
+        everybody.caller = PageCaller(name)
+        return (await asking.get("/emissions")).status_code
+
+    async with client(make_app(world, everybody)) as asking:
+        first = asyncio.create_task(opened("ann"))
+        await eventually(lambda: len(world.asked) == 2)
+        assert await opened("ann") == 503
+        second = asyncio.create_task(opened("bob"))
+        await eventually(lambda: len(world.asked) == 4)
+        assert await opened("cem") == 503
+        go_on.set()
+        assert (await first, await second, await opened("cem")) == (200, 200, 200)
 
 
 async def test_market_based_emissions_are_asked_for_and_shown() -> None:

@@ -11,6 +11,7 @@ import httpx
 import pytest
 from aiohttp import web
 from prometheus_client import CollectorRegistry
+from tests.controller.api_server import eventually
 from tests.web.web_process import AskedServer, asked_server
 
 from carbonbudget_operator.tls import trust_in
@@ -20,6 +21,10 @@ from carbonbudget_operator.web.metrics import WebMetrics
 from carbonbudget_operator.web.server_gateway import ServerGateway
 
 ANN = PageCaller("ann", "token-ann")
+
+
+def caller(name: str) -> PageCaller:
+    return PageCaller(name, f"token-{name}")
 
 
 @asynccontextmanager
@@ -60,8 +65,7 @@ async def test_an_error_of_the_server_is_an_answer_and_a_redirect_is_not_followe
 async def test_users_share_connections_and_each_question_has_its_own_user_s_token(tmp_path: Path) -> None:
     async with asking(tmp_path) as (gateway, server):
         names = ["ann", "bob"] * 20
-        callers = [PageCaller(name, f"token-{name}") for name in names]
-        answers = await asyncio.gather(*(gateway.get("/api/v1/whoami", [], caller) for caller in callers))
+        answers = await asyncio.gather(*(gateway.get("/api/v1/whoami", [], caller(name)) for name in names))
         assert [answer.body.decode().split('"')[3] for answer in answers] == names
         peers = {request.transport.get_extra_info("peername") for request in server.asked if request.transport}
         assert len(peers) <= 16
@@ -103,8 +107,18 @@ async def test_a_large_answer_is_refused_before_it_is_whole(tmp_path: Path, monk
         assert (await gateway.get("/api/v1/whoami", [], ANN)).status == 200
 
 
-async def test_all_answers_together_take_a_limited_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server_gateway, "_MOST_BYTES_AT_ONCE", 3 * 2**20)
+@pytest.mark.parametrize(
+    ("most", "users", "asking_next", "reason"),
+    [
+        ("_MOST_BYTES_AT_ONCE", ["ann", "bob", "cem"], "dan", "Too many large answers are under way"),
+        ("_MOST_BYTES_EACH", ["ann"] * 3, "ann", "Too many large answers of yours"),
+    ],
+)
+async def test_the_answers_of_all_and_of_each_user_take_a_limited_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: str, users: list[str], asking_next: str, reason: str
+) -> None:
+    monkeypatch.setattr(server_gateway, most, 3 * 2**20)
+    monkeypatch.setattr(server_gateway, "_CONNECT_SECONDS", 60.0)
     async with asking(tmp_path) as (gateway, server):
         go_on = asyncio.Event()
 
@@ -116,12 +130,20 @@ async def test_all_answers_together_take_a_limited_memory(tmp_path: Path, monkey
             return response
 
         server.answer = slow
-        tasks = [asyncio.create_task(gateway.get("/api/v1/emissions", [], ANN)) for _ in range(5)]
-        done, _ = await asyncio.wait(tasks, timeout=20, return_when=asyncio.FIRST_EXCEPTION)
-        assert "Too many large answers" in str(next(iter(done)).exception())
+        tasks = [asyncio.create_task(gateway.get("/api/v1/emissions", [], caller(user))) for user in users]
+        await eventually(lambda: gateway._bytes == 3 * 2**20, 60)  # three answers fit, and none has ended
+        with pytest.raises(GatewayError, match=reason):
+            await gateway.get("/api/v1/emissions", [], caller(asking_next))
+        other = asyncio.create_task(gateway.get("/api/v1/emissions", [], caller("eve")))
+        if most == "_MOST_BYTES_EACH":
+            await eventually(lambda: gateway._bytes == 4 * 2**20, 60)  # another user is not kept from asking
+        else:
+            with pytest.raises(GatewayError, match=reason):
+                await other
         go_on.set()
-        found = await asyncio.gather(*tasks, return_exceptions=True)
-        assert 1 <= sum(isinstance(one, GatewayError) for one in found) <= 3  # three answers fit
+        assert [(one.status, len(one.body)) for one in await asyncio.gather(*tasks)] == [(200, 2**20)] * 3
+        await asyncio.wait([other])
+        assert gateway._bytes == 0
         server.answer = None
         assert (await gateway.get("/api/v1/whoami", [], ANN)).status == 200
 
@@ -143,10 +165,14 @@ async def test_a_server_that_does_not_answer_in_time_or_at_all_is_named(
         await gateway.get("/api/v1/whoami", [], ANN)
 
 
-async def test_questions_beyond_the_limit_wait_and_are_then_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("users", "under_way"), [(["ann"] * 6, 4), ([f"user-{number}" for number in range(18)], 16), ([""] * 6, 4)]
+)
+async def test_questions_beyond_the_limit_of_a_user_of_all_or_of_sign_ins_wait_and_are_then_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, users: list[str], under_way: int
 ) -> None:
     monkeypatch.setattr(server_gateway, "_TURN_SECONDS", 0.1)
+    monkeypatch.setattr(server_gateway, "_CONNECT_SECONDS", 60.0)
     async with asking(tmp_path) as (gateway, server):
         go_on = asyncio.Event()
 
@@ -155,11 +181,32 @@ async def test_questions_beyond_the_limit_wait_and_are_then_refused(
             return web.json_response({})
 
         server.answer = slow
-        tasks = [asyncio.create_task(gateway.get("/api/v1/emissions", [], ANN)) for _ in range(20)]
-        await asyncio.wait(tasks, timeout=20, return_when=asyncio.FIRST_EXCEPTION)
+        tasks = [asyncio.create_task(gateway.get("/api/v1/emissions", [], caller(user))) for user in users]
+        await eventually(lambda: sum(task.done() for task in tasks) == len(users) - under_way, 60)
         go_on.set()
         found = await asyncio.gather(*tasks, return_exceptions=True)
-        assert sum(isinstance(one, GatewayError) for one in found) == 4
+        refused = [str(one) for one in found if isinstance(one, GatewayError)]
+        assert refused == ["Too many questions are under way: try again in a minute."] * (len(users) - under_way)
+        assert len(gateway._turns) == 0  # nothing is kept of users who ask nothing
+
+
+async def test_a_user_whose_questions_wait_keeps_no_other_and_no_sign_in_from_asking(tmp_path: Path) -> None:
+    async with asking(tmp_path) as (gateway, server):
+        go_on = asyncio.Event()
+
+        async def slow_for_ann(request: web.Request) -> web.Response:
+            if request.headers["Authorization"] == "Bearer token-ann":
+                await go_on.wait()
+            return web.json_response({})
+
+        server.answer = slow_for_ann
+        tasks = [asyncio.create_task(gateway.get("/api/v1/emissions", [], ANN)) for _ in range(40)]
+        await eventually(lambda: len(server.asked) == 4, 60)
+        for other in (caller("bob"), PageCaller("", "token-new"), PageCaller("cem", "token-cem", user="cem")):
+            assert (await gateway.get("/api/v1/whoami", [], other)).status == 200
+        assert len(server.asked) == 7  # ann's other questions wait
+        go_on.set()
+        assert {answer.status for answer in await asyncio.gather(*tasks)} == {200}
 
 
 @pytest.mark.parametrize(

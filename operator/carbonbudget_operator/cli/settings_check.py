@@ -29,7 +29,7 @@ def _group() -> None:
 def check(
     file: Annotated[str, typer.Argument(help="Settings file, ConfigMap of the chart, or - for stdin.")],
 ) -> None:
-    """Check a file before a server starts with it. As they do at their start; nothing is written.
+    """Check a file before server, controller, webhook and `carbonbudget web` start with it. Nothing is written.
 
     Exit code 0: all of them would start with it. 2: they would not, one line for each defect.
     """
@@ -45,8 +45,14 @@ def check(
         engine = open_ledger(settings.server.ledger)  # the URL alone: nothing is opened
     except (UnknownZone, LedgerError) as error:
         fail(f"{name}: {error}", code=2)
-    for listen in (settings.server.listen, settings.controller.listen, settings.admission.listen):
-        address(listen)
+    for key, listen in (
+        ("server.listen", settings.server.listen),
+        ("controller.listen", settings.controller.listen),
+        ("admission.listen", settings.admission.listen),
+        ("web.listen", settings.web.listen),
+        ("web.metrics_listen", settings.web.metrics_listen),
+    ):
+        address(listen, f"{name}: {key}")
     print(f"{printable_cell(settings.source)} can be used; what differs from the defaults:")
     for key, value in differences(settings):
         print(printable_cell(f"  {key}: {url_of(engine) if key == 'server.ledger' else value}"))

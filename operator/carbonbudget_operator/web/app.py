@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -33,12 +36,14 @@ _PAGES = {
 }
 
 
-def make_app(gateway: Gateway, guard: Guard, budgets: BudgetReader | None = None) -> ASGIApp:
+def make_app(
+    gateway: Gateway, guard: Guard, budgets: BudgetReader | None = None, now: Callable[[], float] = time.time
+) -> ASGIApp:
     """The app. Its pages answer GET and HEAD alone; the guard's own routes may take more.
 
-    `budgets`: where budgets are read; left out, from `/api/v1/budgets`.
+    `budgets`: where budgets are read; left out, from `/api/v1/budgets`. `now` returns UTC seconds.
     """
-    site = Site(gateway, guard, budgets or ApiBudgets(gateway))
+    site = Site(gateway, guard, budgets or ApiBudgets(gateway), now)
 
     async def home(_: Request) -> Response:
         return RedirectResponse("/budgets", 303)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from carbonbudget_operator.api.carbonbudget import AnyBudget
 from carbonbudget_operator.api.times import seconds
 from carbonbudget_operator.budgets.quantity import QuantityError, parse_mass
+from carbonbudget_operator.web.views.figures import UNTIL
 from carbonbudget_operator.web.views.shown_budget import ShownBudget, ShownPeriod, ShownWorkload
 
 _BAD = {"Ready": "False", "DataComplete": "False", "EnforcementConflict": "True"}
@@ -74,6 +75,7 @@ def _mass(text: str | None) -> int | None:
 
 def _second(instant: dt.datetime | None) -> int | None:
     try:
-        return None if instant is None else seconds(instant)
+        found = None if instant is None else seconds(instant)
     except (OverflowError, ValueError, OSError):  # beyond the years of calendars
         return None
+    return found if found is not None and 0 <= found < UNTIL else None

@@ -54,7 +54,10 @@ def _key(line: bytes, number: int, path: Path) -> bytes:
 
 
 async def follow_keys(path: Path, sealer: SessionSealer) -> None:
-    """Load the file whenever it changes, until cancelled. After an invalid file the previous keys stay in use."""
+    """Load the file whenever it changes, until cancelled. The previous keys stay in use after an invalid file.
+
+    So they do after one that is empty or gone: while a Secret's volume is exchanged, no session may end by accident.
+    """
     seen = _bytes(path)
     while True:
         await asyncio.sleep(_CHECK_SECONDS)
@@ -65,7 +68,7 @@ async def follow_keys(path: Path, sealer: SessionSealer) -> None:
         try:
             sealer.use(read_keys(path))
         except SettingsError as error:
-            _log.error("the previous keys of cookies stay in use: %s", error)
+            _log.error("the previous keys of cookies stay in use, and sessions with them: %s", error)
         else:
             _log.info("the keys of cookies in %s changed and were loaded", path)
 

@@ -68,7 +68,8 @@ class Questions:
             if isinstance(one, ApiAnswer) and one.status == 304:
                 found[place] = await self._send(questions[place], None)
         self.tag = _packed(found)
-        return [_object(one) if isinstance(one, ApiAnswer) else one for one in found]
+        # In a thread: the answers of large pages have megabytes.
+        return await asyncio.to_thread(lambda: [_object(one) if isinstance(one, ApiAnswer) else one for one in found])
 
     async def _send(self, question: Question, tag: str | None) -> ApiAnswer | NotShown:
         try:

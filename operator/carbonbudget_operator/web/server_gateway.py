@@ -1,7 +1,8 @@
 """Asks carbonbudget's server over TLS, with the token of the user whose page is made.
 
 It has no token of its own. Users of a trusted proxy have none either: they are stated over a client certificate.
-Answers are limited in size and time, so that no question takes the memory of the others.
+Answers are limited in size and time, so that no question takes the memory of the others. Each user has a part of the
+turns and of the memory; who signs in is not known yet, and has turns apart.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import re
 import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -20,14 +21,18 @@ import httpx
 
 from carbonbudget_operator.web.gateway import ApiAnswer, GatewayError, PageCaller
 from carbonbudget_operator.web.metrics import WebMetrics
+from carbonbudget_operator.web.user_turns import UserShare, UserTurns
 
 # The server lets a question wait for 20 s and take 30 s by default, and then answers 503 itself.
 _TOTAL_SECONDS: Final = 70.0
 _CONNECT_SECONDS: Final = 5.0
 _TURN_SECONDS: Final = 10.0
 _MOST_AT_ONCE: Final = 16
+_MOST_EACH: Final = 4
+_MOST_SIGN_INS: Final = 4
 _MOST_BYTES: Final = 16 * 2**20
 _MOST_BYTES_AT_ONCE: Final = 48 * 2**20
+_MOST_BYTES_EACH: Final = 24 * 2**20
 _IDLE_SECONDS: Final = 60.0  # the server closes an idle connection after 75 s
 _PATH: Final = re.compile(r"/api/v1(/(?!\.{1,2}(/|$))[A-Za-z0-9._~%:@-]+)+")
 
@@ -58,7 +63,8 @@ class ServerGateway:
     ) -> None:
         """`pair`: the client certificate by which the server believes the users of a trusted proxy."""
         self._url, self._trust, self._metrics, self._pair = url.rstrip("/"), trust, metrics, pair
-        self._turns = asyncio.Semaphore(_MOST_AT_ONCE)
+        self._turns = UserTurns(_MOST_AT_ONCE, _MOST_EACH)
+        self._sign_ins = UserTurns(_MOST_SIGN_INS, _MOST_SIGN_INS)
         self._bytes = 0  # received for the answers that are under way
         self._current: _Client | None = None
 
@@ -75,8 +81,8 @@ class ServerGateway:
         began = time.perf_counter()
         code = "none"
         try:
-            async with self._turn(), asyncio.timeout(_TOTAL_SECONDS), self._client() as client:
-                answer = await self._ask(client, httpx.URL(self._url + path, params=list(query)), headers)
+            async with self._turn(caller) as share, asyncio.timeout(_TOTAL_SECONDS), self._client() as client:
+                answer = await self._ask(client, httpx.URL(self._url + path, params=list(query)), headers, share)
             code = str(answer.status)
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError, UnicodeError) as error:
             reason = str(error) or type(error).__name__
@@ -103,39 +109,44 @@ class ServerGateway:
             await self._current.client.aclose()
             self._current = None
 
-    async def _ask(self, client: httpx.AsyncClient, url: httpx.URL, headers: _Headers) -> ApiAnswer:
+    async def _ask(self, client: httpx.AsyncClient, url: httpx.URL, headers: _Headers, share: UserShare) -> ApiAnswer:
         try:
-            return await self._receive(client, url, headers)
+            return await self._receive(client, url, headers, share)
         except httpx.RemoteProtocolError:  # the server closed the idle connection meanwhile
-            return await self._receive(client, url, headers)
+            return await self._receive(client, url, headers, share)
 
-    async def _receive(self, client: httpx.AsyncClient, url: httpx.URL, headers: _Headers) -> ApiAnswer:
+    async def _receive(
+        self, client: httpx.AsyncClient, url: httpx.URL, headers: _Headers, share: UserShare
+    ) -> ApiAnswer:
         body = bytearray()
         try:
             async with client.stream("GET", url, headers=list(headers)) as response:
                 async for part in response.aiter_raw():
                     body += part
                     self._bytes += len(part)
+                    share.bytes += len(part)
                     if len(body) > _MOST_BYTES:
                         most = f"{_MOST_BYTES >> 20} MiB"
                         raise GatewayError(f"The answer is larger than {most}: ask for a shorter window or fewer rows.")
+                    if share.bytes > _MOST_BYTES_EACH:
+                        raise GatewayError("Too many large answers of yours are under way: try again in a minute.")
                     if self._bytes > _MOST_BYTES_AT_ONCE:
                         raise GatewayError("Too many large answers are under way: try again in a minute.")
                 return ApiAnswer(response.status_code, _lower(response.headers), bytes(body))
         finally:
             self._bytes -= len(body)
+            share.bytes -= len(body)
 
     @asynccontextmanager
-    async def _turn(self) -> AsyncIterator[None]:
-        try:
-            async with asyncio.timeout(_TURN_SECONDS):
-                await self._turns.acquire()
-        except TimeoutError:
-            raise GatewayError("Too many questions are under way: try again in a minute.") from None
-        try:
-            yield
-        finally:
-            self._turns.release()
+    async def _turn(self, caller: PageCaller) -> AsyncIterator[UserShare]:
+        user = caller.user or caller.name
+        turns = self._turns if user else self._sign_ins
+        async with AsyncExitStack() as held:
+            try:
+                share = await held.enter_async_context(turns.turn(user, _TURN_SECONDS))
+            except TimeoutError:
+                raise GatewayError("Too many questions are under way: try again in a minute.") from None
+            yield share
 
     @asynccontextmanager
     async def _client(self) -> AsyncIterator[httpx.AsyncClient]:
@@ -178,7 +189,7 @@ class _Client:
         self.client = httpx.AsyncClient(
             verify=context,
             timeout=httpx.Timeout(_TOTAL_SECONDS, connect=_CONNECT_SECONDS),
-            limits=httpx.Limits(max_connections=_MOST_AT_ONCE, keepalive_expiry=_IDLE_SECONDS),
+            limits=httpx.Limits(max_connections=_MOST_AT_ONCE + _MOST_SIGN_INS, keepalive_expiry=_IDLE_SECONDS),
             trust_env=False,  # tokens go to no proxy
             follow_redirects=False,
         )

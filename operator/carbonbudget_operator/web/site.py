@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from starlette.requests import Request
@@ -14,15 +15,19 @@ from carbonbudget_operator.web.gateway import Gateway, PageCaller
 from carbonbudget_operator.web.guard import Guard
 from carbonbudget_operator.web.questions import NotShown, Questions, Unchanged
 from carbonbudget_operator.web.rendering import page
+from carbonbudget_operator.web.user_turns import UserTurns
 
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """The parts that all pages share."""
+    """The parts that all pages share. `now` returns UTC seconds."""
 
     gateway: Gateway
     guard: Guard
     budgets: BudgetReader
+    now: Callable[[], float] = time.time
+    # Pages whose answers are large take their memory two at a time, and no user both places.
+    large: UserTurns = field(default_factory=lambda: UserTurns(2, 1))
 
     def page(self, template: str, visit: Visit, status: int = 200, **values: Any) -> Response:
         """A page for a visit. The browser asks for it again each minute, by its tag where it has one."""

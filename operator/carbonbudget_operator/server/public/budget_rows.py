@@ -85,15 +85,20 @@ def budget_detail(resource: Resource, body: Mapping[str, object]) -> dict[str, o
 
 
 def history_rows(resource: Resource, body: Mapping[str, object]) -> list[BudgetCells]:
-    """The periods that are over, newest first, with the fields of `FormerBudgetPeriod`."""
+    """The periods that are over, newest first, with the fields of `FormerBudgetPeriod`.
+
+    A period whose start or end cannot be stated is left out: each row has both.
+    """
     parsed = parse_budget(resource, body)
     rows: list[BudgetCells] = []
     for one in (parsed.status.history if parsed is not None else None) or ():
-        used, limit = _micrograms(one.used), _micrograms(one.limit)
+        used, limit, start, end = _micrograms(one.used), _micrograms(one.limit), _time(one.start), _time(one.end)
+        if start is None or end is None:
+            continue
         rows.append(
             {
-                "start": _time(one.start),
-                "end": _time(one.end),
+                "start": start,
+                "end": end,
                 "used_g": _grams(one.used),
                 "limit_g": _grams(one.limit),
                 "percent_used": percent(used, limit) if used is not None and limit is not None else None,
@@ -192,7 +197,10 @@ def _grams(mass: str | None) -> float | None:
 
 
 def _time(at: dt.datetime | None) -> str | None:
-    return None if at is None else instant(seconds(at))
+    try:
+        return None if at is None else instant(seconds(at))
+    except (OverflowError, ValueError, OSError):  # its UTC year is none of 1 to 9999
+        return None
 
 
 def _cut(long: str, most: int = _LONGEST_TEXT) -> str:

@@ -20,7 +20,8 @@ async def show_budgets(site: Site, visit: Visit) -> Response:
     """All budgets, those that block first. `namespace` and `state` of the address select some."""
     found = await site.budgets.all(visit.caller)
     namespace, state = visit.given("namespace"), visit.given("state")
-    ordered = in_order(found.budgets)
+    now = int(site.now())
+    ordered = in_order(found.budgets, now)
     chosen = [
         one for one in ordered
         if namespace in ("", one.namespace) and state in ("", one.state_class)
@@ -29,7 +30,7 @@ async def show_budgets(site: Site, visit: Visit) -> Response:
         "budgets.html", visit, title="Budgets", here="budgets", budgets=chosen, notes=found.notes, of=len(ordered),
         namespaces=sorted({one.namespace for one in ordered if one.namespace}), namespace=namespace, state=state,
         states=STATES, counts={word: sum(one.state_class == word for one in ordered) for word in STATES},
-        blocking=sum(bool(one.effect) for one in ordered), bar=bar_of,
+        blocking=sum(bool(one.effect(now)) for one in ordered), bar=bar_of, now=now,
     )  # fmt: skip
 
 
@@ -41,7 +42,7 @@ async def show_budget(site: Site, visit: Visit) -> Response:
     kind = "namespace" if budget.namespace else "cluster"
     return site.page(
         "budget.html", visit, title=budget.name, here="budgets", budget=budget, bar=bar_of, part_words=part_words,
-        chart=_chart(details), series=_listed(details), series_note=details.series_note, kind=kind,
+        now=int(site.now()), chart=_chart(details), series=_listed(details), series_note=details.series_note, kind=kind,
         periods=[
             (zoned(one.start, budget.time_zone), format_mass(one.used_ug), format_mass(one.limit_ug),
              one.used_ug >= one.limit_ug > 0)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from typing import Final, get_args
 from urllib.parse import urlencode
 
@@ -22,8 +24,9 @@ WINDOWS: Final = (
 STEPS: Final = ("hour", "day", "week", "month", "all")
 FIELDS: Final = ("namespace", "workload", "node")
 _PATH: Final = "/api/v1/emissions"
-# Bars that a picture can show; beyond it the page asks for fewer.
-_MOST_ROWS: Final = 20_000
+# Of each of the two answers. A row takes about a kilobyte while its page is made.
+_MOST_ROWS: Final = 10_000
+_TURN_SECONDS: Final = 20.0
 _FORMATS: Final = {"csv": "text/csv; charset=utf-8", "json": "application/json", "ndjson": "application/x-ndjson"}
 
 
@@ -68,14 +71,23 @@ class _Form:
 async def show_emissions(site: Site, visit: Visit) -> Response:
     """Bars and table. The table also has the window before."""
     form = _Form(visit)
-    asked: list[Question] = [(_PATH, form.query(step="all", compare="previous", limit="50000"))]
+    async with AsyncExitStack() as held:
+        try:
+            await held.enter_async_context(site.large.turn(visit.caller.user or visit.caller.name, _TURN_SECONDS))
+        except TimeoutError:
+            raise NotShown(503, "Too many of these pages are being made: try again in a minute.") from None
+        return await _made(site, visit, form)
+
+
+async def _made(site: Site, visit: Visit, form: _Form) -> Response:
+    asked: list[Question] = [(_PATH, form.query(step="all", compare="previous", limit=str(_MOST_ROWS)))]
     if form.step != "all":
         asked.append((_PATH, form.query(step=form.step, limit=str(_MOST_ROWS))))
     answers = await visit.questions.ask(*asked)
     whole = answers[0]
     if isinstance(whole, NotShown):
         raise whole
-    table = emission_table(whole, form.fields, form.accounting)
+    table = await asyncio.to_thread(emission_table, whole, form.fields, form.accounting)
     chart, legend, chart_note = "", [], ""
     if len(answers) > 1:
         steps = answers[1]
@@ -84,7 +96,7 @@ async def show_emissions(site: Site, visit: Visit) -> Response:
         elif steps.get("next") is not None:
             chart_note = "There are too many bars to draw. Choose a longer step, a shorter window, or a filter."
         else:
-            starts, series = emission_bars(steps, form.fields, form.accounting, table.lines)
+            starts, series = await asyncio.to_thread(emission_bars, steps, form.fields, form.accounting, table.lines)
             legend = [one.name for one in series]
             chart = stacked_bars(starts, form.step, series, f"Emissions by {form.step}") if starts else ""
     return site.page(
@@ -92,7 +104,7 @@ async def show_emissions(site: Site, visit: Visit) -> Response:
         legend=legend, chart_note=chart_note, windows=WINDOWS, steps=STEPS, fields=FIELDS, filters=_filters(form),
         drill=lambda line: _drill(form, line), csv=_file(form, "csv"), json_file=_file(form, "json"),
         basis="market-based" if form.accounting == "MarketBased" else "location-based",
-        bases=get_args(Basis),
+        bases=get_args(Basis), most_rows=_MOST_ROWS,
     )  # fmt: skip
 
 

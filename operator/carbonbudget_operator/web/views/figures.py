@@ -7,7 +7,7 @@ from typing import Final
 
 from carbonbudget_core.jsons import JsonObject
 
-_UNTIL: Final = 253_402_300_800  # the year 10000
+UNTIL: Final = 253_402_300_800  # the year 10000
 
 
 def amount(row: JsonObject, key: str) -> int | None:
@@ -37,7 +37,7 @@ def second(row: JsonObject, key: str) -> int | None:
         value = int((found if found.tzinfo else found.replace(tzinfo=dt.UTC)).timestamp())
     except (ValueError, OverflowError):
         return None
-    return value if 0 <= value < _UNTIL else None
+    return value if 0 <= value < UNTIL else None
 
 
 def utc_text(at: int | None) -> str:

@@ -99,10 +99,9 @@ class ShownBudget:
         """Its state for the style sheet and the icon."""
         return _STATES.get(self.state, ("", "unknown"))[1]
 
-    @property
-    def effect(self) -> str:
-        """What is in force because of it; empty for nothing."""
-        if self.blocks_until is None:
+    def effect(self, now: int) -> str:
+        """What is in force because of it at the UTC second `now`; empty for nothing."""
+        if self.blocks_until is None or now >= self.blocks_until:
             return ""
         return "Suspends Jobs" if self.suspends_from is not None else "Refuses new work"
 
@@ -140,23 +139,29 @@ class ShownBudget:
 
 
 def zoned(second: int, zone: str, with_year: bool = True) -> str:
-    """ "30 Nov 2026 14:05 CET", or with the offset where the zone has no short name. UTC for an unknown zone."""
+    """ "30 Nov 2026 14:05 CET", or with the offset where the zone has no short name. UTC for an unknown zone.
+
+    Empty for an instant that the zone's calendar has no year for.
+    """
     try:
         found = ZoneInfo(zone)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         found = ZoneInfo("UTC")
-    at = dt.datetime.fromtimestamp(second, found)
+    try:
+        at = dt.datetime.fromtimestamp(second, found)
+    except (OverflowError, ValueError, OSError):
+        return ""
     short = at.tzname() or ""
     year = f" {at.year}" if with_year else ""
     return f"{at.day} {at:%b}{year} {at:%H:%M} {short if short.isalpha() else f'UTC{short}'}"
 
 
-def in_order(budgets: Iterable[ShownBudget]) -> list[ShownBudget]:
-    """Those that block first, then by state, then the fullest, then by name."""
+def in_order(budgets: Iterable[ShownBudget], now: int) -> list[ShownBudget]:
+    """Those that block at `now` first, then by state, then the fullest, then by name."""
     return sorted(
         budgets,
         key=lambda one: (
-            not one.effect, _ORDER.index(one.state_class), -(one.percent or 0), one.namespace, one.name,
+            not one.effect(now), _ORDER.index(one.state_class), -(one.percent or 0), one.namespace, one.name,
         ),
     )  # fmt: skip
 

@@ -69,7 +69,7 @@ def test_line_protocol_has_each_figure_exactly(rows: dict[Tags, tuple[int, ...]]
         if kind[0] == "carbonbudget_emissions":
             assert fields["grams"] == exact / 1_000_000
         else:
-            assert fields["kwh"] == pytest.approx(exact / 3.6e12, abs=1e-12)
+            assert fields["kwh"] == pytest.approx(exact / 3.6e12, rel=1e-15, abs=1e-12)
         found[(*kind, *sorted(tags.items()))] = exact
     assert found == expected(rows, revision)
 

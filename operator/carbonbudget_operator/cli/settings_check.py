@@ -29,7 +29,9 @@ def _group() -> None:
 def check(
     file: Annotated[str, typer.Argument(help="Settings file, ConfigMap of the chart, or - for stdin.")],
 ) -> None:
-    """Check a file before server, controller, webhook and `carbonbudget web` start with it. Nothing is written.
+    """Check a settings file. Nothing is written.
+
+    Server, controller, webhook and `carbonbudget web` would read it in the same way.
 
     Exit code 0: all of them would start with it. 2: they would not, one line for each defect.
     """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import struct
 from collections.abc import Iterator
+from decimal import ROUND_DOWN, Decimal
 
 import pytest
 from hypothesis import example, given
@@ -69,7 +70,8 @@ def test_line_protocol_has_each_figure_exactly(rows: dict[Tags, tuple[int, ...]]
         if kind[0] == "carbonbudget_emissions":
             assert fields["grams"] == exact / 1_000_000
         else:
-            assert fields["kwh"] == pytest.approx(exact / 3.6e12, rel=1e-15, abs=1e-12)
+            digits = Decimal("1e-13" if exact < 4 else "1e-12")
+            assert fields["kwh"] == float((Decimal(exact) / 3_600_000_000_000).quantize(digits, ROUND_DOWN))
         found[(*kind, *sorted(tags.items()))] = exact
     assert found == expected(rows, revision)
 

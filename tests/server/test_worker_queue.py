@@ -281,7 +281,7 @@ async def test_no_worker_outlives_its_server_however_that_ends(
 ) -> None:
     process, pids = server_with_a_question
     process.send_signal(how)
-    await eventually(lambda: not any(map(runs, pids)), 30)  # a question under way is answered first
+    await eventually(lambda: not any(map(runs, pids)))
 
 
 async def test_a_database_that_does_not_answer_is_one_reason_for_all_and_nothing_is_lost(

@@ -105,7 +105,7 @@ async def _serve(
     opening = asyncio.create_task(asyncio.to_thread(webbrowser.open, guard.address)) if opens else None
     server = uvicorn.Server(options)
     # uvicorn's own handlers raise the signal again once it ended, in the midst of what is closed below.
-    server.capture_signals = contextlib.nullcontext  # type: ignore[assignment, method-assign]
+    server.capture_signals = contextlib.nullcontext  # type: ignore[assignment, method-assign] # its own are below
     for ending in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(ending, _end, server)
     try:

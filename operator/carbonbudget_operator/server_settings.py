@@ -45,8 +45,8 @@ class ServerSettings(SettingsSection):
     tls_key: Path | None = Field(None, description="PEM private key of tls_cert.")
     request_header_ca: Path | None = Field(
         None,
-        description="PEM CA of clients that may state a user in X-Remote-User and X-Remote-Group, for GET of /api/v1 "
-        "alone; empty: nobody may.",
+        description="PEM CA of proxies that may name a user in X-Remote-User and X-Remote-Group, for GET under "
+        "/api/v1 only; empty: no proxy may.",
     )
     request_header_names: list[Annotated[str, Field(min_length=1)]] = Field(
         [], description="Common names of these clients' certificates; a certificate with another name states nothing."

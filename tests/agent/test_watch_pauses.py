@@ -225,6 +225,60 @@ def test_a_pod_that_began_in_a_pause_ends_the_pause(api: Api, monkeypatch: pytes
     watched.close()
 
 
+class LongUntilReset(Backoff):
+    """The pauses of an outage that lasts: a minute each, until they begin anew."""
+
+    def __init__(self, first_seconds: float, most_seconds: float) -> None:
+        super().__init__(first_seconds, most_seconds)
+        self._anew = False
+
+    def pause_seconds(self, asked_seconds: int = 0) -> float:
+        return 0.01 if self._anew else 60.0
+
+    def reset(self) -> None:
+        self._anew = True
+
+
+def _too_old(api: Api) -> None:
+    """As an API server that has restarted answers a version from before."""
+    api.watches = [[{"type": "ERROR", "object": {"code": 410, "message": "too old"}}]]
+
+
+def _refuses_two_lists(api: Api) -> None:
+    """As an API server that has just begun to listen."""
+    api.raw_watches, api.answer = [b"garbage"], (503, b"")
+
+
+@pytest.mark.parametrize("fails", [_too_old, _refuses_two_lists])
+def test_a_pod_that_began_in_a_pause_has_a_name_soon_though_the_attempt_after_the_pause_fails(
+    api: Api, monkeypatch: pytest.MonkeyPatch, fails: Callable[[Api], None]
+) -> None:
+    monkeypatch.setattr(pod_watch, "Backoff", LongUntilReset)
+    monkeypatch.setattr(pod_watch, "_SOONEST_SECONDS", 0.0)
+    api.watches = [[]]
+    watched = WatchedPods(Endpoint(f"http://127.0.0.1:{api.server_port}", None, None), "node-1", WorkCounters())
+    until(lambda: watched._tried > 0)
+    fails(api)
+    api.items = [a_pod("u1"), a_pod("u9")]
+
+    def named() -> bool:
+        if sum("watch=1" not in path for path in api.paths) > 2:
+            api.answer = None
+        watched.expect({"u1", "u9"})
+        return "u9" in watched.pods()
+
+    until(named)
+    watched.close()
+
+
+def test_a_version_that_is_too_old_is_followed_by_a_list_at_once_and_a_second_time_by_a_pause(api: Api) -> None:
+    api.watches = [[], *[[{"type": "ERROR", "object": {"code": 410, "message": "too old"}}]] * 20]
+    pauses = run(api, 2)
+    kinds = ["watch" if "watch=1" in path else "list" for path in api.paths]
+    assert kinds[:5] == ["list", "watch", "watch", "list", "watch"]
+    assert len(pauses) == 2
+
+
 def test_a_time_that_the_server_asked_for_is_not_cut_short(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pod_watch, "_SOONEST_SECONDS", 0.0)
     api.watch_answer = (429, {"Retry-After": "60"})

@@ -245,6 +245,20 @@ async def test_a_watch_that_cannot_go_on_lists_again(refusal: str) -> None:
     assert collection.resumed_from == ["10", "101", "20"]
 
 
+@pytest.mark.parametrize(("watches", "pauses"), [(("ended", "gone", "open"), 1), (("gone", "gone", "open"), 2)])
+async def test_a_version_that_is_too_old_is_followed_by_a_list_at_once_and_after_a_list_by_a_pause(
+    watches: tuple[str, ...], pauses: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[object] = []
+
+    async def pause(outage: object, failure: object) -> None:
+        taken.append(failure)
+
+    monkeypatch.setattr("carbonbudget_operator.kube.watch._Outage.pause", pause)
+    await seen_until(Collection(*watches), lambda kinds: kinds[-1] == "ADDED" and kinds.count("LISTED") == pauses + 1)
+    assert len(taken) == pauses
+
+
 async def test_what_is_refused_each_time_is_logged_once_with_its_path_and_asked_for_less_and_less_often(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

@@ -65,13 +65,15 @@ class WatchedPods:
         """The watch reports a pod before its cgroup is made; it is remembered while that exists.
 
         After an outage a pause may be a minute long. A cgroup that no list names is a pod that began meanwhile: it cuts
-        the pause short, once, since a window that closes without its name counts it as unseen.
+        the pause short, once, and the pauses begin anew, since a window that closes without its name counts it as
+        unseen, and the first attempt after an outage often fails.
         """
         now = time.monotonic()
         self._known.seen(uids, now)
         if self._tried and now - self._tried >= _SOONEST_SECONDS:
             unknown = frozenset(uids).difference(self._known.snapshot())
             if unknown - self._unknown:
+                self._backoff.reset()
                 self._wake.set()
             self._unknown = unknown
 
@@ -83,9 +85,9 @@ class WatchedPods:
     def _run(self) -> None:
         failing = False
         while not self._stop.is_set():
-            asked_seconds = 0
+            asked_seconds, continued = 0, bool(self._version)
             try:
-                if not self._version:
+                if not continued:
                     self._list()
                     self._listed.set()
                 self._watch()
@@ -97,6 +99,8 @@ class WatchedPods:
                 failing = True
                 if not isinstance(error, (OSError, HTTPException)):
                     self._version = ""
+                if isinstance(error, _OutdatedError) and continued:
+                    continue  # only a list helps, and the server answers; after a list there is a pause in any case
                 if isinstance(error, StatusError):
                     asked_seconds = error.retry_after_seconds
             self._pause(asked_seconds)

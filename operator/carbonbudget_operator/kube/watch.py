@@ -67,6 +67,7 @@ async def watch(
     while True:
         opened_at: float | None = None
         failure: KubeError | None = None
+        continued = version is not None
         try:
             if version is None:
                 yield "LISTING", None
@@ -95,6 +96,8 @@ async def watch(
                 version = None
         if opened_at is not None and time.monotonic() - opened_at >= _MAX_BACKOFF_SECONDS:
             outage.over()  # it was open for a while, so the next attempt needs no long pause
+        if continued and failure is not None and failure.status == _GONE:
+            continue  # only a list helps, and the server answers; after a list there is a pause in any case
         await outage.pause(failure)
 
 

@@ -1,5 +1,8 @@
 """The collector: takes samples, attributes the energy between them, and closes the window when its minute is over.
 
+A window that has ended is closed at once, unless a pod began in it whose name is not known yet: what has no name at the
+close is unseen, and a name may come a second after its cgroup. Such a window waits while the next one is open.
+
 Everything that must survive a restart is in `Checkpoint`, which changes only when a window closes. After a kill, the
 time since the last closed window is attributed again: from the checkpoint's sample to the first one after the start.
 """
@@ -8,6 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from carbonbudget_agent import node
@@ -28,6 +32,16 @@ from carbonbudget_core.node_report import NodeInfo, NodeReport, check_report
 
 _log = logging.getLogger(__name__)
 _LATE_MS = 1_000  # a sample this late does not belong to the window that has ended
+_NAMES_WAIT_MS = 10_000  # how long a window that has ended waits for the names of pods that began in it
+
+
+@dataclass(frozen=True, slots=True)
+class _EndedWindow:
+    """A window that nothing is added to any more, with its last sample and what that one carries over."""
+
+    window: Window
+    sample: Sample
+    carry_us: Mapping[str, int]
 
 
 class Collector:
@@ -54,6 +68,7 @@ class Collector:
         self._last, self._carry_us = checkpoint.sample, dict(checkpoint.carry_us)
         self._earlier_names = checkpoint.names  # of pods that only an earlier agent found in a list
         self._window: Window | None = None
+        self._ended: list[_EndedWindow] = []  # oldest first
         self._blind = self._beyond = False
         self._created_ms: Mapping[str, int] = {}
 
@@ -65,27 +80,27 @@ class Collector:
 
     @property
     def unfinished(self) -> bool:
-        """Whether a window with content is open, as after a late last sample, which closed the window before it."""
-        return self._window is not None and not self._window.empty
+        """Whether a window is not closed yet, as after a late last sample, which ended the window before it."""
+        return bool(self._ended) or (self._window is not None and not self._window.empty)
 
     def tick(self, final: bool = False) -> NodeReport | None:
-        """Take one sample. Returns the report of the window that it closed, or None.
+        """Take one sample. Returns the report of a window that it closed, or None.
 
-        `final` closes the present window as a part, whatever the time.
+        `final` closes a window whatever the time, the present one as a part, and waits for no name.
         """
         began_ms = self._clock.steady_ms()
         sample = self._sample()
-        closed: NodeReport | None = None
         if self._window is not None and not self._belongs(sample):
-            closed = self._close()
+            self._end_window()
         if self._window is None:
             self._open(sample)
         self._add(sample)
         over = self._window is not None and sample.wall_ms >= self._window.end * 1000
-        if closed is None and (over or final):
-            closed = self._close()
+        if over or (final and not self._ended):
+            self._end_window()
             if not final:
                 self._open(sample)  # at once, so that a sample is due at its end
+        closed = self._close() if self._ended and (final or self._may_close(sample)) else None
         self._counts.sample_ms = self._clock.steady_ms() - began_ms
         return closed
 
@@ -116,9 +131,9 @@ class Collector:
         """Pods by the uid of their cgroup, pods that only an earlier agent found in a list included."""
         return {**self._earlier_names, **self._source.pods()} if self._earlier_names else self._source.pods()
 
-    def _store_names(self) -> None:
-        pods = self._last.pods if self._last else {}
-        self._checkpoint.names = {uid: pod for uid, pod in self._names().items() if uid in pods}
+    def _store(self, sample: Sample) -> None:
+        self._checkpoint.sample = sample
+        self._checkpoint.names = {uid: pod for uid, pod in self._names().items() if uid in sample.pods}
 
     def _busy_us(self) -> int:
         """The node's busy time, or the last one while it cannot be read. Raises only at the first sample."""
@@ -153,8 +168,7 @@ class Collector:
     def _add(self, sample: Sample) -> None:
         before, self._last = self._last, sample
         if before is None:  # from here on nothing of this boot is lost, if the checkpoint has it
-            self._checkpoint.sample = sample
-            self._store_names()
+            self._store(sample)
         if before is None or self._window is None or sample.steady_ms <= before.steady_ms:
             return
         names = self._names()
@@ -217,15 +231,25 @@ class Collector:
         capacity_ms = max(1, usage.elapsed_ms) * max(1, self._info().threads)
         return (sample.busy_us - before.busy_us) // capacity_ms  # us / ms is thousandths
 
-    def _close(self) -> NodeReport | None:
+    def _end_window(self) -> None:
         window, self._window = self._window, None
-        if window is None or window.empty:
-            return None
-        report = window.close(self._identity, self._info(), self._names())
+        if window is not None and not window.empty and self._last is not None:
+            self._ended.append(_EndedWindow(window, self._last, dict(self._carry_us)))
+
+    def _may_close(self, sample: Sample) -> bool:
+        """Whether the oldest window that has ended has waited long enough: its names are known, or time is over."""
+        oldest, reported = self._ended[0], self._checkpoint.sample
+        if len(self._ended) > 1 or sample.steady_ms - oldest.sample.steady_ms >= _NAMES_WAIT_MS:
+            return True
+        return not oldest.window.pods - self._names().keys() - (reported.pods.keys() if reported else set())
+
+    def _close(self) -> NodeReport:
+        ended = self._ended.pop(0)
+        report = ended.window.close(self._identity, self._info(), self._names())
         check_report(report)
-        self._store_names()
+        self._store(ended.sample)
         # A pod that was deleted by force may run on for hours: its cgroup still needs the name.
         self._earlier_names = {uid: pod for uid, pod in self._checkpoint.names.items() if uid in self._earlier_names}
-        self._checkpoint.sample, self._checkpoint.carry_us = self._last, dict(self._carry_us)
+        self._checkpoint.carry_us = dict(ended.carry_us)
         self._counts.windows += 1
         return report

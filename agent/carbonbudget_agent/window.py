@@ -5,7 +5,7 @@ It exists because the agent samples every few seconds and reports once a minute.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field
 
 from carbonbudget_agent.attribution import AttributedEnergy
@@ -69,6 +69,11 @@ class Window:
     def empty(self) -> bool:
         """Whether nothing was added."""
         return not self._pods and not self._domains
+
+    @property
+    def pods(self) -> Set[str]:
+        """The uids of the cgroups that something was added for."""
+        return self._pods.keys()
 
     def reach_back(self, since: int) -> None:
         """Let the window's time begin at `since`. The ledger spreads the window's energy over that time."""

@@ -45,14 +45,73 @@ def test_two_windows_hold_the_same_as_one_of_twice_the_length_would(node: FakeNo
     assert cpu_us(found, UID_A) == 24 * 700_001
 
 
+STRANGER = "5b0c1f7e-0000-4000-8000-0000000000ff"
+
+
 def test_a_pod_whose_name_never_became_known_is_unseen(node: FakeNode) -> None:
     agent = Agent(node, FakeClock(START))
-    stranger = "5b0c1f7e-0000-4000-8000-0000000000ff"
-    node.burn(5_000_000, stranger)
-    closed = agent.tick(60)
+    node.burn(5_000_000, STRANGER)
+    assert agent.tick(60) is None  # its name may still come
+    closed = agent.tick(10)
     assert closed is not None
-    assert stranger not in {pod.uid for pod in closed.pods}
+    assert (closed.window_start, closed.window_end) == (START, START + 60)
+    assert STRANGER not in {pod.uid for pod in closed.pods}
     assert closed.domains[0].unseen_uj > 0
+
+
+def test_a_window_waits_once_for_a_name_and_not_again_for_the_same_pod(node: FakeNode) -> None:
+    agent = Agent(node, FakeClock(START))
+    node.burn(5_000_000, STRANGER)
+    found = [agent.tick(seconds) for seconds in (60, 10)]
+    node.burn(5_000_000, STRANGER)
+    found.append(agent.tick(50))
+    assert [None if report is None else report.window_start for report in found] == [None, START, START + 60]
+
+
+def test_a_pod_whose_name_comes_after_the_window_has_ended_has_what_it_used_in_it(node: FakeNode) -> None:
+    agent = Agent(node, FakeClock(START))
+    node.burn(5_000_000, STRANGER)
+    assert agent.tick(60) is None
+    node.burn(1_000_000, STRANGER)
+    node.pod_list(UID_A, UID_B, STRANGER)
+    first = agent.tick(5)
+    assert first is not None
+    assert (first.window_end, cpu_us([first], STRANGER)) == (START + 60, 5_000_000)
+    assert first.domains[0].unseen_uj == 0
+    second = agent.tick(55)
+    assert second is not None
+    assert (second.window_start, cpu_us([second], STRANGER)) == (START + 60, 1_000_000)
+
+
+def test_a_last_look_waits_for_no_name_and_leaves_no_window_open(node: FakeNode) -> None:
+    agent = Agent(node, FakeClock(START))
+    node.burn(5_000_000, STRANGER)
+    assert agent.tick(60) is None
+    node.burn(400_000, UID_A)
+    first = agent.tick(5, final=True)
+    assert first is not None
+    assert agent.collector.unfinished
+    second = agent.tick(0.1, final=True)
+    assert second is not None
+    assert not agent.collector.unfinished
+    assert [first.window_start, second.window_start] == [START, START + 60]
+    assert cpu_us([first, second], UID_A) == 400_000
+
+
+@pytest.mark.parametrize("killed_after", [60, 65, 69])
+def test_a_kill_while_a_window_waits_for_a_name_loses_and_doubles_nothing(node: FakeNode, killed_after: int) -> None:
+    clock = FakeClock(START)
+    agent = Agent(node, clock)
+    node.burn(5_000_000, STRANGER)
+    node.burn(700_000, UID_A)
+    agent.tick(60)
+    agent.tick(killed_after - 60)
+    assert reports(node) == []
+    agent = Agent(node, clock)
+    node.pod_list(UID_A, UID_B, STRANGER)
+    for _ in range(24):
+        agent.tick(5)
+    assert (cpu_us(reports(node), STRANGER), cpu_us(reports(node), UID_A)) == (5_000_000, 700_000)
 
 
 def test_a_pod_that_ended_between_two_looks_keeps_its_last_time(node: FakeNode) -> None:

@@ -1,0 +1,35 @@
+"""The labels of runs and models on pods: their keys, the stages, and how a longer name becomes a label value. Pure.
+
+The labels count on the pod template. A run is identified by its namespace and the value of `RUN`, a model by its
+namespace and the value of `MODEL`: two namespaces may use the same name for different things.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+RUN: Final = "carbonbudget.dev/run"
+MODEL: Final = "carbonbudget.dev/model"
+MODEL_VERSION: Final = "carbonbudget.dev/model-version"
+STAGE: Final = "carbonbudget.dev/stage"
+RUN_LABELS: Final = (RUN, MODEL, MODEL_VERSION, STAGE)
+
+# The stages of SCI for AI, with its "Retirement" and the two parts of its operation under names that teams use.
+STAGES: Final = ("data", "training", "evaluation", "deployment", "inference", "retirement")
+
+# What people write where a grouping is asked for, and the label that it stands for.
+SHORT_NAMES: Final = {"run": RUN, "model": MODEL, "model-version": MODEL_VERSION, "stage": STAGE}
+
+_MAX_LABEL_TEXT: Final = 63
+_NO_LABEL_TEXT: Final = re.compile(r"[^A-Za-z0-9._-]")
+_EDGES: Final = "._-"
+
+
+def as_label(name: str) -> str:
+    """The label value for a name: what a label cannot have becomes `.`, cut at 63 characters; "" if nothing is left.
+
+    >>> as_label("org/model")
+    'org.model'
+    """
+    return _NO_LABEL_TEXT.sub(".", name).strip(_EDGES)[:_MAX_LABEL_TEXT].rstrip(_EDGES)

@@ -7,6 +7,7 @@ namespace and the value of `MODEL`: two namespaces may use the same name for dif
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Final
 
 RUN: Final = "carbonbudget.dev/run"
@@ -20,6 +21,8 @@ STAGES: Final = ("data", "training", "evaluation", "deployment", "inference", "r
 
 # What people write where a grouping is asked for, and the label that it stands for.
 SHORT_NAMES: Final = {"run": RUN, "model": MODEL, "model-version": MODEL_VERSION, "stage": STAGE}
+# A run's name is unique in its namespace, a version's among those of its model: they are never shown without these.
+_UNIQUE_IN: Final = {"run": ("namespace",), "model": ("namespace",), "model-version": ("namespace", "model")}
 
 _MAX_LABEL_TEXT: Final = 63
 _NO_LABEL_TEXT: Final = re.compile(r"[^A-Za-z0-9._-]")
@@ -33,3 +36,19 @@ def as_label(name: str) -> str:
     'org.model'
     """
     return _NO_LABEL_TEXT.sub(".", name).strip(_EDGES)[:_MAX_LABEL_TEXT].rstrip(_EDGES)
+
+
+def with_keys(fields: Iterable[str]) -> tuple[str, ...]:
+    """The fields of a grouping, each once, those that a run, a model or a version is only unique in before it.
+
+    >>> with_keys(["model"])
+    ('namespace', 'model')
+    """
+    found: dict[str, None] = {}
+    asked = tuple(fields)
+    for field in asked:
+        for key in _UNIQUE_IN.get(field, ()):
+            if key not in asked:
+                found[key] = None
+        found[field] = None
+    return tuple(found)

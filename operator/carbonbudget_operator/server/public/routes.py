@@ -39,6 +39,7 @@ from carbonbudget_operator.server.public.visible import VisibleNamespaces
 from carbonbudget_operator.server.routes.query_handling import QueryCaller, QueryHandling
 
 _ALL = ",".join(COMPONENTS)
+_BY = "namespace, workload, node, run, model, model-version, stage, label:KEY"
 
 
 def public_routes(asking: QueryHandling, visible: VisibleNamespaces, budgets: ListedBudgets) -> APIRouter:
@@ -57,7 +58,7 @@ def public_routes(asking: QueryHandling, visible: VisibleNamespaces, budgets: Li
         window: WindowText = "",
         start: FromText = "",
         end: ToText = "",
-        by: Annotated[str, Query(max_length=1_000, description="namespace, workload, node, label:KEY")] = "namespace",
+        by: Annotated[str, Query(max_length=1_000, description=_BY)] = "namespace",
         step: Step = "all",
         accounting: Accounting = "Both",
         filters: Annotated[str, Query(alias="filter", max_length=4_000, description="FIELD=VALUE,...")] = "",

@@ -62,9 +62,10 @@ class RunsQuery:
 
 @dataclass(slots=True)
 class RunSummary:
-    """One run. `start` and `end` are the whole hours (or parts, where budgets split them) in which it had pods.
+    """One run. `start` and `end` are of the hours (or parts, where budgets split them) in which it had pods.
 
-    `pods` is how many there were; None where their facts are not stored any more.
+    Of an hour that is not over, `end` is the latest report. `pods` is how many there were; None where their facts are
+    not stored any more.
     """
 
     namespace: str
@@ -78,6 +79,11 @@ class RunSummary:
     amounts: Amounts = field(default_factory=Amounts)
     embodied_low_ug: int = 0
     embodied_high_ug: int = 0
+
+    @property
+    def key(self) -> RunKey:
+        """Its place in the order. Pods without a run are apart by model, of which they have one at most."""
+        return self.namespace, self.run, "" if self.run else next(iter(self.models), "")
 
     def add(self, row: ValuedRow) -> None:
         """Add a row of its pods."""
@@ -93,13 +99,13 @@ class RunSummary:
         self.start, self.end = min(self.start or start, start), max(self.end, end)
 
     def state(self, through: int) -> State:
-        """Final where every node reported up to its end; then its share of idle and overhead changes no more."""
-        return "final" if self.end <= through else "provisional"
+        """Final where every node reported its last hour to the end: its share of idle and overhead is then settled."""
+        return "final" if covered_range(self.end - 1, self.end)[1] <= through else "provisional"
 
 
 @dataclass(frozen=True, slots=True)
 class RunSummaries:
-    """Runs in order of namespace and name; `total` and `total_pods` are of all of them, whichever page this is."""
+    """Runs in order of namespace and name; `total` is of all of them, whichever page this is."""
 
     data_through: int
     covers: Range
@@ -167,9 +173,7 @@ def _hour_rows(
             yield row
 
 
-def _pods(
-    reader: ValuedReader, connection: sa.Connection, query: RunsQuery, window: Range
-) -> dict[RunKey, set[str]]:
+def _pods(reader: ValuedReader, connection: sa.Connection, query: RunsQuery, window: Range) -> dict[RunKey, set[str]]:
     """The uids of each run's pods: a pod whose labels changed is one pod of each run that it was of."""
     found: dict[RunKey, set[str]] = {}
     for uid, namespace, labels in labelled_pods(
@@ -181,13 +185,7 @@ def _pods(
 
 
 def _add(total: RunSummary, run: RunSummary) -> None:
-    sums, its = total.amounts, run.amounts
-    sums.energy_uj += its.energy_uj
-    sums.whole_uj += its.whole_uj
-    sums.metered_uj += its.metered_uj
-    sums.location_ug += its.location_ug
-    sums.market_ug += its.market_ug
-    sums.embodied_ug += its.embodied_ug
+    total.amounts.merge(run.amounts)
     total.embodied_low_ug += run.embodied_low_ug
     total.embodied_high_ug += run.embodied_high_ug
     total.extend(run.start, run.end)

@@ -43,7 +43,5 @@ def _with_facts(connection: sa.Connection, ids: list[int], start: int, end: int)
     fact = schema.pod_fact.c
     for some in chunks(ids):
         yield from connection.scalars(
-            sa.select(fact.pod_id)
-            .where(fact.start >= start, fact.start < end, fact.pod_id.in_(some))
-            .distinct()
+            sa.select(fact.pod_id).where(fact.start >= start, fact.start < end, fact.pod_id.in_(some)).distinct()
         )

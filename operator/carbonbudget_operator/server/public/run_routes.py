@@ -10,8 +10,8 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from carbonbudget_operator.api.run_bodies import RunDetail, RunsAnswer
 from carbonbudget_operator.api_path import is_label
 from carbonbudget_operator.ingest.refusal import Refusal
-from carbonbudget_operator.name_rules import is_label_key, is_label_value
-from carbonbudget_operator.run_labels import MODEL, MODEL_VERSION, STAGE
+from carbonbudget_operator.name_rules import is_label_value
+from carbonbudget_operator.run_labels import MODEL, MODEL_VERSION, STAGE, parse_labels
 from carbonbudget_operator.server.public.formats import MEDIA_TYPES
 from carbonbudget_operator.server.public.parameters import (
     NOT_FOUND,
@@ -29,7 +29,6 @@ from carbonbudget_operator.server.routes.query_handling import QueryCaller, Quer
 
 # The namespaces that an answer may be about, of those that are named or of all; None for the whole cluster.
 Visible = Callable[[Iterable[str], QueryCaller], Awaitable[list[str] | None]]
-MAX_LABELS = 10
 _DAYS_OF_ONE = "35d"
 LabelText = Annotated[str, Query(max_length=253, description="Pods with this value of the label alone")]
 
@@ -55,7 +54,7 @@ def add_run_routes(router: APIRouter, asking: QueryHandling, known: Any, visible
         asker: QueryCaller = known,
     ) -> Response:
         first, last = window_of(window, start, end, int(asking.now()))
-        wanted = parse_labels(labels)
+        wanted = _labels(labels)
         for key, name, value in (
             (MODEL, "model", model), (MODEL_VERSION, "model_version", model_version), (STAGE, "stage", stage),
         ):  # fmt: skip
@@ -94,20 +93,11 @@ def add_run_routes(router: APIRouter, asking: QueryHandling, known: Any, visible
         return await asker.answer_version("public_run", given, versions_of(request), MEDIA_TYPES[form])
 
 
-def parse_labels(text: str) -> dict[str, str]:
-    """ "experiment=x,team=a" to its parts. Raises Refusal."""
-    found: dict[str, str] = {}
-    for part in filter(None, (part.strip() for part in text.split(","))):
-        key, separator, value = (item.strip() for item in part.partition("="))
-        value = value.removeprefix("=")  # kubectl also takes ==
-        if not separator or key.endswith("!") or not is_label_key(key) or not is_label_value(value):
-            raise Refusal(400, "malformed", "labels are KEY=VALUE joined by commas; other selectors are not answered")
-        if found.get(key, value) != value:
-            raise Refusal(400, "malformed", f"labels name {key} twice, and no pod has two values of it")
-        found[key] = value
-    if len(found) > MAX_LABELS:
-        raise Refusal(400, "malformed", f"labels name {len(found)} keys: name at most {MAX_LABELS}")
-    return found
+def _labels(text: str) -> dict[str, str]:
+    try:
+        return parse_labels(text)
+    except ValueError as error:
+        raise Refusal(400, "malformed", str(error)) from None
 
 
 def _label_value(name: str, value: str) -> str:

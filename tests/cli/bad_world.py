@@ -35,7 +35,8 @@ EXTERNAL = {
 }
 # Each with what makes it whole, but for where its figures are from.
 EXPORT = ["export", "--format", "csv", *DAYS, "--step", "all"]
-FIGURES = {"allocate": ["allocate", *DAYS], "export": EXPORT, "report": REPORT, **CLOSED, **EXTERNAL}
+USAGE = ["usage", "-n", "team-a", *DAYS]
+FIGURES = {"allocate": ["allocate", *DAYS], "export": EXPORT, "usage": USAGE, "report": REPORT, **CLOSED, **EXTERNAL}
 LEDGER = {
     "factors": ["factors"],
     "ledger migrate": ["ledger", "migrate"],

@@ -30,7 +30,7 @@ MADE_ANEW = ("ledger migrate", "ledger import", "ledger restore")  # where there
 DONE = {
     **{
         name: [*FIGURES[name], *HERE]
-        for name in ("allocate", "export", "report", "report list", "external import", "external list")
+        for name in ("allocate", "export", "usage", "report", "report list", "external import", "external list")
     },
     **{name: [*args, *HERE] for name, args in LEDGER.items() if name != "ledger restore"},
     "ledger restore": ["ledger", "restore", "{ledger}", "--ledger", "sqlite:///{new}"],

@@ -23,6 +23,7 @@ from carbonbudget_operator.cli.opencost_proxy_command import opencost_proxy
 from carbonbudget_operator.cli.release import release
 from carbonbudget_operator.cli.server import serve
 from carbonbudget_operator.cli.table_cells import printable_cell
+from carbonbudget_operator.cli.usage import usage
 from carbonbudget_operator.cli.web import web
 from carbonbudget_operator.settings import SettingsError
 
@@ -37,6 +38,7 @@ app.command("controller")(controller)
 app.command("admission")(admission)
 app.command("web")(web)
 app.command("allocate")(allocate)
+app.command("usage")(usage)
 app.command("check")(check)
 app.command("factors")(factors)
 app.command("estimate")(estimate)

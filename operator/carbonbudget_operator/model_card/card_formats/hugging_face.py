@@ -1,0 +1,29 @@
+"""The block `co2_eq_emissions` of a model's README on the Hugging Face Hub, as YAML front matter. Pure.
+
+Fields: https://huggingface.co/docs/hub/model-cards-co2. Emissions are in grams; some cards have kilograms there.
+"""
+
+from __future__ import annotations
+
+import yaml
+
+from carbonbudget_operator.model_card.card_terms import CardTerms
+from carbonbudget_operator.model_card.card_texts import source_of, training_of
+from carbonbudget_operator.model_card.model_figures import ModelFigures
+
+
+def hugging_face_card(model: ModelFigures, terms: CardTerms) -> str:
+    """The front matter, from `---` to `---`. Raises ModelCardError without a training."""
+    training = training_of(model)
+    block: dict[str, object] = {
+        "emissions": training.location_ug / 1_000_000,
+        "source": source_of(model, training),
+        "training_type": "fine-tuning" if terms.fine_tuned else "pre-training",
+    }
+    block |= {
+        key: text
+        for key, text in (("geographical_location", terms.location), ("hardware_used", terms.hardware))
+        if text
+    }
+    text = yaml.safe_dump({"co2_eq_emissions": block}, sort_keys=False, allow_unicode=True, width=1_000)
+    return f"---\n{text}---\n"

@@ -36,7 +36,11 @@ EXTERNAL = {
 # Each with what makes it whole, but for where its figures are from.
 EXPORT = ["export", "--format", "csv", *DAYS, "--step", "all"]
 USAGE = ["usage", "-n", "team-a", *DAYS]
-FIGURES = {"allocate": ["allocate", *DAYS], "export": EXPORT, "usage": USAGE, "report": REPORT, **CLOSED, **EXTERNAL}
+CARD = ["card", "-n", "team-a", "--model", "chat", *DAYS]
+FIGURES = {
+    "allocate": ["allocate", *DAYS], "export": EXPORT, "usage": USAGE, "card": CARD, "report": REPORT, **CLOSED,
+    **EXTERNAL,
+}  # fmt: skip
 LEDGER = {
     "factors": ["factors"],
     "ledger migrate": ["ledger", "migrate"],

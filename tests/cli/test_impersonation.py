@@ -23,6 +23,7 @@ COMMANDS = [
     pytest.param(app, ("check", "-f", "-"), id="check"),
     pytest.param(app, ("allocate", "--from", "2025-07-01", "--to", "2025-07-02"), id="allocate"),
     pytest.param(app, ("usage", "-n", "team-a"), id="usage"),
+    pytest.param(app, ("card", "-n", "team-a", "--model", "chat"), id="card"),
     pytest.param(app, ("report", "--period", "2025-07"), id="report"),
     pytest.param(app, ("report", "list"), id="report list"),
 ]

@@ -14,6 +14,7 @@ import typer
 from carbonbudget_operator.cli import external_files, ledger, report, settings_check, token
 from carbonbudget_operator.cli.admission import admission
 from carbonbudget_operator.cli.allocate import allocate
+from carbonbudget_operator.cli.card import card
 from carbonbudget_operator.cli.check import check
 from carbonbudget_operator.cli.controller import controller
 from carbonbudget_operator.cli.estimate import estimate
@@ -39,6 +40,7 @@ app.command("admission")(admission)
 app.command("web")(web)
 app.command("allocate")(allocate)
 app.command("usage")(usage)
+app.command("card")(card)
 app.command("check")(check)
 app.command("factors")(factors)
 app.command("estimate")(estimate)

@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 from carbonbudget_operator.model_card.model_figures import WITHOUT_STAGE, ModelCardError, ModelFigures, StageFigures
 
 BOUNDARY = (
-    "Energy of the nodes' processors, accelerators and memory as their meters or models give it, with the shares of idle "
-    "energy and of overhead (system, network equipment, cooling by PUE) that each pod is charged with. All pods with the "
-    "model's label count, those of failed and intermediate runs too. Not included: storage and network outside the "
-    "cluster, and work elsewhere."
+    "Energy of the nodes' processors, accelerators and memory as their meters or models give it, with the shares of "
+    "idle energy and of overhead (system, network equipment, cooling by PUE) that each pod is charged with. All pods "
+    "with the model's label count, those of failed and intermediate runs too. Not included: storage and network "
+    "outside the cluster, and work elsewhere."
 )
 
 

@@ -18,7 +18,7 @@ CONSUMER_STAGES: Final = ("inference",)
 PROVIDER_STAGES: Final = tuple(stage for stage in STAGES if stage not in CONSUMER_STAGES)
 
 
-class ModelCardError(ValueError):
+class ModelCardError(Exception):
     """No card can be made of these figures in that form; one line says what to do."""
 
 

@@ -70,6 +70,6 @@ def _consumption(model: ModelFigures, name: str, figures: StageFigures, terms: C
     }
 
 
-def _tool(text: str) -> dict[str, object]:
+def _tool(text: str) -> dict[str, str]:
     name, _, version = text.partition(" ")
     return {"type": "application", "name": name} | ({"version": version} if version else {})

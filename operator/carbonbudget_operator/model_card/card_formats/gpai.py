@@ -6,6 +6,8 @@ general-purpose AI (July 2025), which asks for the energy of the training in MWh
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 from carbonbudget_operator.model_card.card_terms import CardTerms
 from carbonbudget_operator.model_card.card_texts import BOUNDARY, instant, training_of
 from carbonbudget_operator.model_card.markdown import markdown_table, markdown_text
@@ -41,6 +43,6 @@ def gpai_card(model: ModelFigures, terms: CardTerms) -> str:
 
 
 def mega_watt_hours(energy_uj: int) -> str:
-    """MWh with three significant figures, at least: 1.23, 0.000123, 12345."""
+    """MWh with three significant figures at least: 1.23, 0.0000123, 12345."""
     value = energy_uj / _UJ_PER_MWH
-    return format(value, ".0f") if value >= 1_000 else format(value, ".3g")
+    return format(value, ".0f") if value >= 1_000 else format(Decimal(format(value, ".3g")), "f")

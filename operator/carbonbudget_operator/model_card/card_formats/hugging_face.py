@@ -5,11 +5,16 @@ Fields: https://huggingface.co/docs/hub/model-cards-co2. Emissions are in grams;
 
 from __future__ import annotations
 
+from typing import Final
+
 import yaml
 
 from carbonbudget_operator.model_card.card_terms import CardTerms
 from carbonbudget_operator.model_card.card_texts import source_of, training_of
 from carbonbudget_operator.model_card.model_figures import ModelFigures
+from carbonbudget_operator.printable import printable
+
+_MOST_CHARACTERS: Final = 300
 
 
 def hugging_face_card(model: ModelFigures, terms: CardTerms) -> str:
@@ -21,7 +26,7 @@ def hugging_face_card(model: ModelFigures, terms: CardTerms) -> str:
         "training_type": "fine-tuning" if terms.fine_tuned else "pre-training",
     }
     block |= {
-        key: text
+        key: printable(text, _MOST_CHARACTERS)
         for key, text in (("geographical_location", terms.location), ("hardware_used", terms.hardware))
         if text
     }

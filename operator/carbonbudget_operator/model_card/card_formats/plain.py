@@ -53,10 +53,10 @@ def _amounts(figures: StageFigures) -> dict[str, object]:
 
 
 def _score(score: SciScore) -> dict[str, object]:
-    per_unit = score.grams_per_unit
+    per_unit, units = score.grams_per_unit, score.units
     return {
         "stages": list(score.stages), "emissions_g": grams(score.emissions_ug),
         "operational_g": grams(score.figures.location_ug), "embodied_g": grams(score.figures.embodied_ug),
-        "functional_units": None if score.units is None else {"count": float(score.units.count), "name": score.units.name},
+        "functional_units": None if units is None else {"count": float(units.count), "name": units.name},
         "g_per_unit": None if per_unit is None else significant(per_unit),
     }  # fmt: skip

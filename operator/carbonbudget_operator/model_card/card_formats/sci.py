@@ -21,19 +21,13 @@ def sci_card(model: ModelFigures, terms: CardTerms) -> str:
         "",
     ]
     for score in sci_scores(model, terms):
-        lines += [
-            f"## {score.boundary.capitalize()} boundary",
-            "",
-            _score_line(score),
-            "",
-            *_components(model, score),
-            "",
-        ]
+        heading = f"## {score.boundary.capitalize()} boundary"
+        lines += [heading, "", _score_line(score), "", *_components(model, score), ""]
     if WITHOUT_STAGE in model.stages:
         rest = model.stages[WITHOUT_STAGE]
         lines += [
-            f"{grams(rest.location_ug + rest.embodied_ug)} g CO2e are of pods without a stage and in neither score: label "
-            "them `carbonbudget.dev/stage`.",
+            f"{grams(rest.location_ug + rest.embodied_ug)} g CO2e are of pods without a stage and in neither score: "
+            "label them `carbonbudget.dev/stage`.",
             "",
         ]
     return "\n".join([*lines, BOUNDARY, ""])
@@ -53,15 +47,12 @@ def _score_line(score: SciScore) -> str:
 def _components(model: ModelFigures, score: SciScore) -> list[str]:
     rows = [
         [
-            name,
-            kilowatt_hours(one.energy_uj),
-            grams(one.location_ug),
-            grams(one.embodied_ug),
+            name, kilowatt_hours(one.energy_uj), grams(one.location_ug), grams(one.embodied_ug),
             f"{one.measured_percent} %",
         ]
         for name, one in model.stages.items()
         if name in score.stages
-    ]
+    ]  # fmt: skip
     if not rows:
         return ["No pod of the model had one of its stages: " + ", ".join(score.stages) + "."]
     return markdown_table(["stage", "E, kWh", "E x I, g CO2e", "M, g CO2e", "measured"], rows)

@@ -57,7 +57,7 @@ def test_the_measured_share_of_an_answer_is_that_of_the_figures(energy_uj: int, 
     "text", ["token", "0 token", "-1 token", "1.2e6", "nan token", "1 a\nb", "1e999 x", "1 " + "x" * 61]
 )
 def test_units_that_are_no_number_and_name_are_refused_with_an_example(text: str) -> None:
-    with pytest.raises(ModelCardError, match="as in '1.2e6 token'"):
+    with pytest.raises(ModelCardError, match=r"as in '1\.2e6 token'"):
         parse_units(text)
 
 

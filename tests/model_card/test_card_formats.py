@@ -90,7 +90,7 @@ def test_a_fine_tuning_is_named_as_one_in_each_form_that_has_a_place_for_it() ->
     terms = CardTerms(START, fine_tuned=True)
     assert cyclonedx_activities(cyclonedx_card(model(), terms))[0]["activity"] == "fine-tuning"
     assert "finetuningEnergyConsumption" in spdx_card(model(), terms)
-    assert "training_type: fine-tuning" in hugging_face_card(model(), terms)
+    assert 'training_type: "fine-tuning"' in hugging_face_card(model(), terms)
 
 
 def spdx_package(text: str) -> spdx3.ai_AIPackage:

@@ -5,9 +5,8 @@ Fields: https://huggingface.co/docs/hub/model-cards-co2. Emissions are in grams;
 
 from __future__ import annotations
 
+import json
 from typing import Final
-
-import yaml
 
 from carbonbudget_operator.model_card.card_terms import CardTerms
 from carbonbudget_operator.model_card.card_texts import source_of, training_of
@@ -30,5 +29,6 @@ def hugging_face_card(model: ModelFigures, terms: CardTerms) -> str:
         for key, text in (("geographical_location", terms.location), ("hardware_used", terms.hardware))
         if text
     }
-    text = yaml.safe_dump({"co2_eq_emissions": block}, sort_keys=False, allow_unicode=True, width=1_000)
-    return f"---\n{text}---\n"
+    # A string of JSON is one of YAML.
+    lines = [f"  {key}: {json.dumps(value, ensure_ascii=False)}" for key, value in block.items()]
+    return "\n".join(["---", "co2_eq_emissions:", *lines, "---", ""])

@@ -20,6 +20,7 @@ from carbonbudget_operator.cli.controller import controller
 from carbonbudget_operator.cli.estimate import estimate
 from carbonbudget_operator.cli.export import export
 from carbonbudget_operator.cli.factors import factors
+from carbonbudget_operator.cli.gate import gate
 from carbonbudget_operator.cli.opencost_proxy_command import opencost_proxy
 from carbonbudget_operator.cli.release import release
 from carbonbudget_operator.cli.server import serve
@@ -41,6 +42,7 @@ app.command("web")(web)
 app.command("allocate")(allocate)
 app.command("usage")(usage)
 app.command("card")(card)
+app.command("gate")(gate)
 app.command("check")(check)
 app.command("factors")(factors)
 app.command("estimate")(estimate)

@@ -13,6 +13,7 @@ from tests.server.server_face import Face, a_face
 from carbonbudget_operator.answers.emission_rates import OTHER, accounted, emission_rates
 from carbonbudget_operator.answers.grouping import UNLABELLED
 from carbonbudget_operator.ledger.valued_rows import COLUMNS, NAMES
+from carbonbudget_operator.run_labels import MODEL
 from carbonbudget_operator.server.emission_metrics import EmissionMetrics
 
 KEYS = ["team", "model"]
@@ -108,3 +109,33 @@ async def test_the_gauges_of_one_accounting_are_the_hours_grams(face: Face) -> N
     assert 0 < (registry.get_sample_value("carbonbudget_coverage_ratio") or 0) <= 1
     clock[0] = HOUR + 5 * 3600  # no hour was completed since: an average must not go on adding this one
     assert [metric.name for metric in metrics.collect()] == ["carbonbudget_emissions_hour_timestamp_seconds"]
+
+
+async def test_models_are_apart_by_namespace_and_the_smallest_together(tmp_path: Path) -> None:
+    async with a_face(f"sqlite:///{tmp_path}/ledger.db") as face:
+        face.clock[0] = HOUR + 7260
+        for number in range(6):
+            labels = {MODEL: f"m{number // 2}", "app": "x"} if number < 5 else {"app": "x"}
+            report = a_report(
+                HOUR + 3540 * (number == 5), f"n{number}", {f"p{number}": 10**9 * (number + 1)}, labels=labels,
+                namespace=f"ns-{number % 2}",
+            )  # fmt: skip
+            assert (await face.report(report, f"node:n{number}")).status_code == 200
+        assert (await face.report(a_report(HOUR + 3600, "n5", {}), "node:n5")).status_code == 200
+        whole, few = (emission_rates(face.pools.book, [], bound) for bound in (100, 2))
+        assert whole is not None
+        assert few is not None
+        assert set(whole.by_model) == {("ns-0", "m0"), ("ns-1", "m0"), ("ns-0", "m1"), ("ns-1", "m1"), ("ns-0", "m2")}
+        assert set(few.by_model) == {("ns-0", "m2"), ("ns-1", "m1"), (OTHER, OTHER)}
+        assert sums(few.by_model) == sums(whole.by_model)
+        registry = CollectorRegistry()
+        metrics = EmissionMetrics(face.pools.book, [], 2, lambda: HOUR + 7200.0)
+        registry.register(metrics)
+        await metrics.step()
+        name = "carbonbudget_model_emissions_rate_grams_per_hour"
+        found = {
+            (sample.labels["namespace"], sample.labels["model"], sample.labels["accounting"]): sample.value
+            for family in registry.collect() if family.name == name for sample in family.samples
+        }  # fmt: skip
+        assert len(found) == 9
+        assert found["ns-0", "m2", "LocationBased"] > found["ns-1", "m1", "LocationBased"] > 0

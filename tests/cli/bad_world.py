@@ -35,7 +35,12 @@ EXTERNAL = {
 }
 # Each with what makes it whole, but for where its figures are from.
 EXPORT = ["export", "--format", "csv", *DAYS, "--step", "all"]
-FIGURES = {"allocate": ["allocate", *DAYS], "export": EXPORT, "report": REPORT, **CLOSED, **EXTERNAL}
+USAGE = ["usage", "-n", "team-a", *DAYS]
+CARD = ["card", "-n", "team-a", "--model", "chat", *DAYS]
+FIGURES = {
+    "allocate": ["allocate", *DAYS], "export": EXPORT, "usage": USAGE, "card": CARD, "report": REPORT, **CLOSED,
+    **EXTERNAL,
+}  # fmt: skip
 LEDGER = {
     "factors": ["factors"],
     "ledger migrate": ["ledger", "migrate"],

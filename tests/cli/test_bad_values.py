@@ -113,6 +113,9 @@ def test_a_value_that_cannot_be_right(run: Run, world: World, args: list[str]) -
 PLUGIN_ROWS = [
     ["budgets", "-A", "-n", "a"], ["top", "-A", "-n", "a"], ["explain"], ["explain", "b", "--cluster", "-n", "a"],
     ["budgets", "-o", "csv"], ["budgets", "--timeout", "0"], ["budgets", "-n", "No/Name"], ["top", "-n", "No/Name"],
+    ["top", "-o", "csv"], ["top", "--window", "7d"], ["top", "--by", "pod"], ["top", "--by", "run", "-A", "-n", "a"],
+    ["top", "--by", "run", "--accounting", "LocationBased"], ["top", "--by", "model", "-n", "No/Name"],
+    ["top", "--by", "model", "--service-account", "x"], ["top", "--by", "model", "--server-namespace", "No/Name"],
     ["explain", "No/Name", "-n", "a"], ["frobnicate"],
 ]  # fmt: skip
 

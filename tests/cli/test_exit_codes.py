@@ -30,7 +30,7 @@ MADE_ANEW = ("ledger migrate", "ledger import", "ledger restore")  # where there
 DONE = {
     **{
         name: [*FIGURES[name], *HERE]
-        for name in ("allocate", "export", "report", "report list", "external import", "external list")
+        for name in ("allocate", "export", "usage", "report", "report list", "external import", "external list")
     },
     **{name: [*args, *HERE] for name, args in LEDGER.items() if name != "ledger restore"},
     "ledger restore": ["ledger", "restore", "{ledger}", "--ledger", "sqlite:///{new}"],
@@ -40,7 +40,7 @@ DONE = {
 NOT_DONE = [
     *[[*args, *SILENT] for args in FIGURES.values()],
     *[[*args, *AWAY] for args in (*FIGURES.values(), *LEDGER.values())],
-    *[[*FIGURES[name], *HERE] for name in ("report close", "report show", "report verify", "report reopen")],
+    *[[*FIGURES[name], *HERE] for name in ("card", "report close", "report show", "report verify", "report reopen")],
     ["report", "verify", "2025-11-10", "--file", "{text}", *HERE],  # the closed one has another hash
     ["report", "close", "2099", *HERE],
     [*FIGURES["external remove"], *HERE],

@@ -18,9 +18,12 @@ ADA = ("--as", "ada", "--as-group", "team-a", "--as-group", "readers")
 COMMANDS = [
     pytest.param(plugin, ("budgets",), id="kubectl carbon budgets"),
     pytest.param(plugin, ("top",), id="kubectl carbon top"),
+    pytest.param(plugin, ("top", "--by", "run"), id="kubectl carbon top --by"),
     pytest.param(plugin, ("explain", "monthly"), id="kubectl carbon explain"),
     pytest.param(app, ("check", "-f", "-"), id="check"),
     pytest.param(app, ("allocate", "--from", "2025-07-01", "--to", "2025-07-02"), id="allocate"),
+    pytest.param(app, ("usage", "-n", "team-a"), id="usage"),
+    pytest.param(app, ("card", "-n", "team-a", "--model", "chat"), id="card"),
     pytest.param(app, ("report", "--period", "2025-07"), id="report"),
     pytest.param(app, ("report", "list"), id="report list"),
 ]

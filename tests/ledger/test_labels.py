@@ -13,6 +13,7 @@ from carbonbudget_operator.ledger.booking import Booker, BookingResult
 from carbonbudget_operator.ledger.consistency import check_ledger
 from carbonbudget_operator.ledger.fact_reader import read_hour
 from carbonbudget_operator.ledger.labels import OTHER, LabelBound
+from carbonbudget_operator.run_labels import MODEL, RUN, RUN_LABELS
 
 
 def values(engine: sa.Engine, hour: int = HOUR) -> dict[str, int]:
@@ -112,3 +113,31 @@ def test_check_finds_facts_of_nodes_and_pods_that_are_not_there(engine: sa.Engin
     assert [defect.partition(": ")[2].partition(" (")[0] for defect in checked.defects] == [
         "of a node that is not there"
     ]
+
+
+def test_the_labels_of_runs_are_stored_where_other_labels_have_used_up_all_room(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "_MAX_VALUES_IN_ALL", 10)
+    bound = LabelBound(100)
+    for i in range(1_000):
+        bound.bound("team-a", {f"n{i}": ""}, 1)
+    for i in range(20):
+        bound.bound("team-b", {"build": str(i)}, 1)
+    assert bound.bound("team-b", {"build": "new"}, 1) == {"build": OTHER}
+    its = dict.fromkeys(RUN_LABELS, "x")
+    assert bound.bound("team-a", its | {"one-more": ""}, 1) == its
+    assert bound.bound("team-a", {RUN: "y"}, 1) == {RUN: "y"}
+
+
+def test_the_values_of_a_namespaces_runs_are_bounded_and_are_no_other_namespaces(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bound = LabelBound(3)
+    kept = [bound.bound("team-a", {RUN: f"r{i}", MODEL: "m"}, 1)[RUN] for i in range(5)]
+    assert kept == ["r0", "r1", "r2", OTHER, OTHER]
+    assert bound.bound("team-b", {RUN: "r9"}, 1) == {RUN: "r9"}
+    monkeypatch.setattr(module, "_MAX_VALUES_IN_ALL", 2)
+    assert bound.bound("team-b", {RUN: "r10"}, 1) == {RUN: OTHER}
+    assert bound.bound("team-b", {"app": "a"}, 1) == {"app": "a"}
+    assert bound.bound("team-b", {"app": "b"}, 1) == {"app": "b"}

@@ -24,9 +24,16 @@ from tests.ledger.reports import HOUR, a_report
 from tests.server.budget_objects import a_budget
 from tests.server.server_face import Face, a_server
 
+from carbonbudget_operator.run_labels import RUN
+
 DOCUMENT = json.loads((ROOT / "docs/reference/openapi.json").read_text(encoding="utf-8"))
 PATHS = sorted(DOCUMENT["paths"])
-THERE = {"namespace": "team-a", "name": "monthly", "period": "2025-11-24"}  # what a path can name that exists
+THERE = {
+    "namespace": "team-a",
+    "name": "monthly",
+    "period": "2025-11-24",
+    "run": "exp-1",
+}  # what a path can name that exists
 CALLERS = ("user:lead@*", "user:dev@team-a")
 EXAMPLES = 8
 CHECKS = [
@@ -54,7 +61,7 @@ async def url(tmp_path: Path) -> AsyncIterator[str]:
         async with httpx.AsyncClient(base_url=address) as client:
             face = Face(client, made.api, made.pools, made.people, made.clock)
             for namespace in ("team-a", "team-b"):
-                report = a_report(HOUR, f"node-{namespace}", namespace=namespace)
+                report = a_report(HOUR, f"node-{namespace}", labels={RUN: "exp-1"}, namespace=namespace)
                 assert (await face.report(report, f"node:node-{namespace}")).status_code == 200
         try:
             yield address

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 from carbonbudget_operator.answers.emission_series import coverage_percent
 from carbonbudget_operator.answers.grouping import UNLABELLED
@@ -22,11 +22,13 @@ from carbonbudget_operator.ledger.valued_rows import (
     METERED_UJ,
     ValuedRow,
 )
+from carbonbudget_operator.run_labels import MODEL
 from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
 
 OTHER: Final = "__other__"
 COMPONENTS: Final = ("Dynamic", "Idle", "Overhead")
 
+_Name = TypeVar("_Name", str, tuple[str, str])
 Figures = list[int]  # as a row has them
 Accounted = Mapping[tuple[str, str], int]  # by accounting (or "Embodied") and component
 
@@ -45,14 +47,16 @@ class GridIntensity:
 class HourEmissions:
     """Sums of one hour, which starts at the UTC second `hour`. `version` changes when they may.
 
-    `by_namespace` also has the rows of no pod; `by_label` has (key, value), without those rows. The smallest beyond the
-    bound are one row, `__other__`. `required` has the energy of pods without the labels that the settings require.
+    `by_namespace` also has the rows of no pod; `by_label` has (key, value), without those rows; `by_model` has
+    (namespace, model) of pods that name one. The smallest beyond the bound are one row, `__other__`. `required` has the
+    energy of pods without the labels that the settings require.
     """
 
     hour: int
     version: str
     by_namespace: Mapping[str, Figures]
     by_label: Mapping[tuple[str, str], Figures]
+    by_model: Mapping[tuple[str, str], Figures]
     intensities: Sequence[GridIntensity]
     coverage_percent: int | None
     required: RequiredLabels
@@ -90,6 +94,7 @@ def emission_rates(
         required.add(row)
     return HourEmissions(
         hour, version, _largest(_by_namespace(rows), most, OTHER), _by_label(rows, keys, most),
+        _largest(_by_model(rows), most, (OTHER, OTHER)),
         sorted(found, key=lambda one: (one.zone, one.basis, one.mg_per_kwh, one.pue_permille)),
         coverage_percent(book, expected, hour, hour + HOUR), required,
     )  # fmt: skip
@@ -122,7 +127,15 @@ def _by_label(rows: Sequence[ValuedRow], keys: Sequence[str], most: int) -> dict
     return made
 
 
-def _largest(found: Mapping[str, Figures], most: int, other: str) -> dict[str, Figures]:
+def _by_model(rows: Iterable[ValuedRow]) -> dict[tuple[str, str], Figures]:
+    found: dict[tuple[str, str], Figures] = {}
+    for row in rows:
+        if not row.special and (model := row.labels.get(MODEL)):
+            _add(found.setdefault((row.namespace, model), [0] * COLUMNS), row.figures)
+    return found
+
+
+def _largest(found: Mapping[_Name, Figures], most: int, other: _Name) -> dict[_Name, Figures]:
     """The `most` with the most emissions, and the sum of the others."""
     if len(found) <= most:
         return dict(found)

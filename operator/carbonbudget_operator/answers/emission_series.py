@@ -82,6 +82,15 @@ class Amounts:
         self.market_ug += sum(market if whole else (market[index] for index in components))
         self.embodied_ug += figures[EMBODIED_UG]
 
+    def merge(self, more: Amounts) -> None:
+        """Add other sums."""
+        self.energy_uj += more.energy_uj
+        self.whole_uj += more.whole_uj
+        self.metered_uj += more.metered_uj
+        self.location_ug += more.location_ug
+        self.market_ug += more.market_ug
+        self.embodied_ug += more.embodied_ug
+
     @property
     def measured_percent(self) -> int:
         """Share of the energy that a meter measured, rounded down; 0 without energy."""
@@ -131,7 +140,7 @@ def emission_series(reader: ValuedReader, query: SeriesQuery) -> Series:
         for (start, end), percent in zip(parts, covered, strict=True):
             found = _sums(reader, connection, plans, query, (start, end))
             for amounts in found.values():
-                _add(total, amounts)
+                total.merge(amounts)
             for key in sorted(found.keys() | earlier.keys()):
                 # One more than the page has shows that there is a next one; the others need no memory.
                 if len(rows) <= query.limit and (query.after is None or (start, key) > query.after):
@@ -189,12 +198,3 @@ def _sums(
             key = tuple(field_of(row, field) for field in query.group_by)
             found.setdefault(key, Amounts()).add(row.figures, query.components)
     return found
-
-
-def _add(total: Amounts, more: Amounts) -> None:
-    total.energy_uj += more.energy_uj
-    total.whole_uj += more.whole_uj
-    total.metered_uj += more.metered_uj
-    total.location_ug += more.location_ug
-    total.market_ug += more.market_ug
-    total.embodied_ug += more.embodied_ug

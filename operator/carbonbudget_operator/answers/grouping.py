@@ -17,8 +17,9 @@ from carbonbudget_operator.ledger.valued_rows import (
     METERED_UJ,
     ValuedRow,
 )
+from carbonbudget_operator.run_labels import SHORT_NAMES, with_keys
 
-_FIELDS = ("namespace", "workload", "node")
+_FIELDS = ("namespace", "workload", "node", *SHORT_NAMES)
 _SUMS = ("energy_uj", "location_ug", "market_ug", "embodied_ug", "metered_uj", "embodied_low_ug", "embodied_high_ug")
 UNLABELLED = "__unlabelled__"
 FILTERED = "__filtered__"
@@ -62,11 +63,11 @@ class AllocationGroup:
 
 
 def parse_group_by(text: str) -> tuple[str, ...]:
-    """ "namespace,workload,label:project" to its parts. Raises GroupingError."""
+    """ "namespace,workload,label:project" to its parts; runs and models with their namespace. Raises GroupingError."""
     parts = tuple(part.strip() for part in text.split(",") if part.strip())
     for part in parts:
         _check_field(part, "group")
-    return parts or ("namespace",)
+    return with_keys(parts) if SHORT_NAMES.keys() & set(parts) else parts or ("namespace",)
 
 
 def parse_filter(text: str) -> tuple[tuple[str, str], ...]:
@@ -151,4 +152,6 @@ def field_of(row: ValuedRow, field: str) -> str:
         return row.workload
     if field == "node":
         return row.node
+    if field in SHORT_NAMES:  # an empty label names nothing
+        return row.labels.get(SHORT_NAMES[field]) or UNLABELLED
     return row.labels.get(field.removeprefix("label:"), UNLABELLED)

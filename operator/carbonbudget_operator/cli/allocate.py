@@ -35,7 +35,9 @@ def allocate(
     where: SourceOptions,
     start: Annotated[str, typer.Option("--from", help="Start: 2026-11-23 or 2026-11-23T18:00:00Z.")],
     end: Annotated[str, typer.Option("--to", help="End, not included.")],
-    group_by: Annotated[str, typer.Option(help="Comma-separated: namespace, workload, node, label:KEY.")] = "namespace",
+    group_by: Annotated[
+        str, typer.Option(help="Comma-separated: namespace, workload, node, run, model, label:KEY.")
+    ] = "namespace",
     filter_by: Annotated[str, typer.Option("--filter", help="Comma-separated FIELD=VALUE.")] = "",
     idle: Annotated[
         IdleRule | None, typer.Option(help="Who is charged with idle energy.  [default: as configured, byRequest]")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -28,6 +29,12 @@ class AnswerSource(Protocol):
 
     def allocation(self, span: Span, group_by: str, filter_by: str) -> JsonObject:
         """Total, rows and factors (reporting.grouping.answer), and `settings`."""
+
+    def runs(self, span: Span, namespace: str, labels: Mapping[str, str]) -> JsonObject:
+        """The pods of a namespace with these labels, as GET /api/v1/runs has them: `rows` by run, `total` with `pods`.
+
+        `settings` names the settings of the figures where the source has them.
+        """
 
     def report(self, span: Span, period: str, compare: bool = False) -> JsonObject:
         """A report; of a named period beside what was closed of it. `compare`: also beside the period before."""

@@ -15,6 +15,7 @@ import typer
 from carbonbudget_operator.cli.answer_source import AnswerSource, AnswerSourceError
 from carbonbudget_operator.cli.common_options import Config, OutputFormat, announce, fail
 from carbonbudget_operator.cli.kubeconfig import AsGroups, AsUser, Context, Kubeconfig, credentials
+from carbonbudget_operator.cli.service_account import parse_service_account
 
 if TYPE_CHECKING:
     from carbonbudget_operator.cli.answers_from_server import ServerSource
@@ -99,12 +100,17 @@ class SourceOptions:
         assert isinstance(source, ServerSource)
         return source
 
-    def source(self, overrides: Mapping[str, object] | None = None) -> AnswerSource:
+    def source(self, overrides: Mapping[str, object] | None = None, account: str = "") -> AnswerSource:
         """Where the answers come from; `overrides` are settings.
+
+        `account`: NAMESPACE/NAME of the service account whose token asks a server through the API server.
 
         Raises SettingsError, and ends the process where there are no credentials.
         """
         # Imported here: `--help` should not wait for it.
+        asking = parse_service_account(account)
+        if asking and (self.local or (self.server_url and self.chosen != _CLUSTER)):
+            fail("--service-account asks through the API server: leave --ledger, --config and --server-url out", code=2)
         if self.local:
             from carbonbudget_operator.cli.answers_from_ledger import LedgerSource
 
@@ -117,7 +123,7 @@ class SourceOptions:
             )
         hint = "--config and --ledger read a ledger without a cluster"
         who = credentials(self.kubeconfig, self.context, 2, hint, self.as_user, self.as_groups or ())
-        return ServerSource(ApiServerTransport(who, self.server_namespace, self.timeout))
+        return ServerSource(ApiServerTransport(who, self.server_namespace, self.timeout, asking))
 
     def announce(self, settings: str | None, output: OutputFormat) -> None:
         """Name the settings of the answer on stderr, for JSON not: it holds them."""

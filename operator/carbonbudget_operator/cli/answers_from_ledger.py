@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -26,12 +27,14 @@ from carbonbudget_operator.cli.common_options import code_of
 from carbonbudget_operator.external.external_errors import ExternalFileError
 from carbonbudget_operator.external.file_formats import read_external_file
 from carbonbudget_operator.external.import_request import ImportRequest
+from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.ledger import external_figures
 from carbonbudget_operator.ledger.closed_reports import ClosedReport
 from carbonbudget_operator.ledger.clusters import require_cluster
 from carbonbudget_operator.ledger.external_records import imported
 from carbonbudget_operator.ledger.seal import sealed_hours
 from carbonbudget_operator.ledger.store import LedgerError, ledger_errors, open_ledger, require_schema
+from carbonbudget_operator.server.public.run_answers import runs_answer
 from carbonbudget_operator.settings import Settings
 from carbonbudget_operator.valuation.places import check_all_places
 from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
@@ -68,6 +71,22 @@ class LedgerSource:
             return found
 
         return self._ask(made)
+
+    def runs(self, span: Span, namespace: str, labels: Mapping[str, str]) -> JsonObject:
+        """All rows and the total, and `settings`."""
+        given = {
+            "start": span[0], "end": span[1], "namespaces": [namespace], "labels": list(labels.items()),
+            "unlabelled": True, "limit": sys.maxsize, "cursor": "", "format": "json",
+        }  # fmt: skip
+
+        def made(engine: sa.Engine) -> JsonObject:
+            found: JsonObject = json.loads(runs_answer(ValuedReader(engine, self._settings), given))
+            return found | {"settings": self._settings.source}
+
+        try:
+            return self._ask(made)
+        except Refusal as refusal:
+            raise AnswerSourceError(refusal.reason, 2) from None
 
     def report(self, span: Span, period: str, compare: bool = False) -> JsonObject:
         """A report, and `settings`."""

@@ -33,6 +33,7 @@ AUDIENCE: Final = "carbonbudget-server"
 _TOKEN_SECONDS: Final = 600  # the least that Kubernetes gives
 _MOST_BYTES: Final = 256 * 2**20
 _CONNECT_SECONDS: Final = 10
+_PAGE_ROWS: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,22 @@ class ServerSource:
         """Total, rows and factors, and `settings`: the server's."""
         params: dict[str, str | int] = {"from": span[0], "to": span[1], "group_by": group_by, "filter": filter_by}
         return self._ask(ServerRequest("GET", "/v1/allocation", params), {"rows", "total"})
+
+    def runs(self, span: Span, namespace: str, labels: Mapping[str, str]) -> JsonObject:
+        """The rows of all pages, and the total."""
+        params: dict[str, str | int] = {
+            "from": span[0], "to": span[1], "namespace": namespace, "unlabelled": "true", "limit": _PAGE_ROWS,
+            "labels": ",".join(f"{key}={value}" for key, value in labels.items()),
+        }  # fmt: skip
+        return self.rows("/api/v1/runs", params)
+
+    def rows(self, path: str, params: Mapping[str, str | int]) -> JsonObject:
+        """An answer of /api/v1 with the rows of all its pages."""
+        whole = page = self._ask(ServerRequest("GET", path, params), {"rows", "total"})
+        while (cursor := page.get("next")) and isinstance(cursor, str):
+            page = self._ask(ServerRequest("GET", path, {**params, "cursor": cursor}), {"rows", "total"})
+            whole["rows"] += page["rows"]
+        return whole
 
     def report(self, span: Span, period: str, compare: bool = False) -> JsonObject:
         """A report, and `settings`: the server's."""
@@ -151,7 +168,11 @@ class ServerSource:
         said = value if isinstance(value, dict) else {}
         if status == 200 and said.keys() >= keys:
             return said
-        raise AnswerSourceError(_refusal(status, said.get("reason"), "rows" in keys), 2 if status == 400 else 1)
+        if status == 404 and said == {"detail": "Not Found"}:
+            raise AnswerSourceError(f"the server is of an earlier version: it has no {question.path}")
+        # /api/v1 has RFC 9457's `detail`, the other paths have `reason`.
+        reason = said.get("reason", said.get("detail"))
+        raise AnswerSourceError(_refusal(status, reason, "rows" in keys), 2 if status == 400 else 1)
 
 
 class UrlTransport:
@@ -187,10 +208,15 @@ class UrlTransport:
 
 
 class ApiServerTransport:
-    """The server's Service in `namespace`, by the API server's proxy."""
+    """The server's Service in `namespace`, by the API server's proxy.
 
-    def __init__(self, who: Credentials, namespace: str, timeout: float) -> None:
-        self._who, self._namespace, self._timeout = who, namespace, timeout
+    `account` (namespace and name) is whose token goes to the server, instead of the chart's account of each request.
+    """
+
+    def __init__(
+        self, who: Credentials, namespace: str, timeout: float, account: tuple[str, str] | None = None
+    ) -> None:
+        self._who, self._namespace, self._timeout, self._account = who, namespace, timeout, account
 
     def send(self, question: ServerRequest) -> tuple[int, bytes]:
         """Status and body of the server's answer; what the API server refuses itself is an AnswerSourceError."""
@@ -224,7 +250,8 @@ class ApiServerTransport:
         return [*self._who.impersonated, *([("Authorization", f"Bearer {own}")] if own else [])]
 
     def _token(self, client: httpx.Client, account: str) -> str:
-        path = ApiPath("", "v1", "serviceaccounts", self._namespace, account, "token").text()
+        namespace, account = self._account or (self._namespace, account)
+        path = ApiPath("", "v1", "serviceaccounts", namespace, account, "token").text()
         body: JsonObject = {
             "apiVersion": "authentication.k8s.io/v1",
             "kind": "TokenRequest",

@@ -20,6 +20,7 @@ from carbonbudget_operator.api.budget_query_bodies import Accounting
 from carbonbudget_operator.api.carbonbudget import AnyBudget
 from carbonbudget_operator.api.wire_names import BUDGET, CLUSTER_BUDGET
 from carbonbudget_operator.budgets.quantity import format_percent
+from carbonbudget_operator.cli.answer_source_options import ServerNamespace
 from carbonbudget_operator.cli.budget_effects import ReaderContext
 from carbonbudget_operator.cli.budget_table import (
     CLUSTER,
@@ -37,12 +38,14 @@ from carbonbudget_operator.cli.cluster_budgets import (
     budgets_of,
     list_budgets,
 )
-from carbonbudget_operator.cli.common_options import fail
+from carbonbudget_operator.cli.common_options import OutputFormat, fail
 from carbonbudget_operator.cli.explain import as_json, explain
 from carbonbudget_operator.cli.formatted_values import micrograms
 from carbonbudget_operator.cli.kubeconfig import AsGroups, AsUser, Context, Kubeconfig, Namespace, Timeout, credentials
 from carbonbudget_operator.cli.reader_context import reader_context
+from carbonbudget_operator.cli.service_account import ServiceAccount
 from carbonbudget_operator.cli.table_cells import print_table, printable_cell
+from carbonbudget_operator.cli.top_by import TopBy, top_by
 from carbonbudget_operator.cli.ui import ui
 from carbonbudget_operator.kube.client import KubeClient, KubeError
 
@@ -79,6 +82,12 @@ class KubectlFormat(StrEnum):
 
 All = Annotated[bool, typer.Option("--all-namespaces", "-A", help="Of all namespaces.")]
 Output = Annotated[KubectlFormat, typer.Option("--output", "-o", envvar="CARBONBUDGET_OUTPUT", help="table or json.")]
+
+
+TopOutput = Annotated[
+    OutputFormat,
+    typer.Option("--output", "-o", envvar="CARBONBUDGET_OUTPUT", help="table, json; with --by also csv."),
+]
 
 
 @app.command()
@@ -126,24 +135,39 @@ def top(
     context: Context = "",
     as_user: AsUser = "",
     as_groups: AsGroups = None,
-    output: Output = KubectlFormat.TABLE,
+    output: TopOutput = OutputFormat.TABLE,
     timeout: Timeout = 30,
     limit: Annotated[int, typer.Option("--limit", min=0, help="At most so many rows; 0 for all.")] = 0,
     accounting: Annotated[
         Accounting | None,
         typer.Option("--accounting", help="Of budgets with this accounting. Left out: each in a table of its own."),
     ] = None,
+    by: Annotated[TopBy | None, typer.Option("--by", help="run or model: from the server, without a budget.")] = None,
+    window: Annotated[str, typer.Option("--window", help="With --by: today, 30d, lastmonth.  [default: 7d]")] = "",
+    server_namespace: ServerNamespace = "carbonbudget-system",
+    service_account: ServiceAccount = "",
 ) -> None:
-    """List the workloads that used most, of a namespace or of all.
+    """List the workloads that used most, or the runs or models.
 
     The workloads are those in the budgets' statuses: each names five, or with per: Workload ten and all over a
-    threshold. The use of all others is printed below.
+    threshold. The use of all others is printed below. With --by they are the runs or the models of pods with the
+    labels carbonbudget.dev/run and carbonbudget.dev/model, by the server's figures.
     """
+    if by is None and (window or service_account or output is OutputFormat.CSV):
+        fail("--window, --service-account and -o csv need --by run or --by model", code=2)
+    if by is not None and accounting is not None:
+        fail("--accounting is of budgets: leave it out with --by, which shows both", code=2)
     who = credentials(kubeconfig, context, as_user=as_user, as_groups=as_groups or ())
+    if by is not None:
+        if everywhere and namespace:
+            fail("write -A or -n: one of them", code=2)
+        space = "" if everywhere else namespace or who.namespace
+        top_by(who, by, space, window or "7d", limit, output, server_namespace, service_account, timeout)
+        return
     found = budgets_of(who, namespace, everywhere, timeout)
     space = "" if everywhere else namespace or who.namespace
     lines = workload_rows(found, space, accounting)
-    if output is KubectlFormat.JSON:
+    if output is OutputFormat.JSON:
         print(json.dumps({"items": [asdict(line) for line in lines[: limit or None]]}, indent=2))
         return
     bases = [basis for basis in get_args(Accounting) if any(line.accounting == basis for line in lines)]

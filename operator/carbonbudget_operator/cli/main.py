@@ -14,15 +14,18 @@ import typer
 from carbonbudget_operator.cli import external_files, ledger, report, settings_check, token
 from carbonbudget_operator.cli.admission import admission
 from carbonbudget_operator.cli.allocate import allocate
+from carbonbudget_operator.cli.card import card
 from carbonbudget_operator.cli.check import check
 from carbonbudget_operator.cli.controller import controller
 from carbonbudget_operator.cli.estimate import estimate
 from carbonbudget_operator.cli.export import export
 from carbonbudget_operator.cli.factors import factors
+from carbonbudget_operator.cli.gate import gate
 from carbonbudget_operator.cli.opencost_proxy_command import opencost_proxy
 from carbonbudget_operator.cli.release import release
 from carbonbudget_operator.cli.server import serve
 from carbonbudget_operator.cli.table_cells import printable_cell
+from carbonbudget_operator.cli.usage import usage
 from carbonbudget_operator.cli.web import web
 from carbonbudget_operator.settings import SettingsError
 
@@ -37,6 +40,9 @@ app.command("controller")(controller)
 app.command("admission")(admission)
 app.command("web")(web)
 app.command("allocate")(allocate)
+app.command("usage")(usage)
+app.command("card")(card)
+app.command("gate")(gate)
 app.command("check")(check)
 app.command("factors")(factors)
 app.command("estimate")(estimate)

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from carbonbudget_operator.api_path import is_label, is_subdomain
+from carbonbudget_operator.api_path import is_label
 from carbonbudget_operator.cli.answer_source_options import ServerNamespace
 from carbonbudget_operator.cli.common_options import fail
 from carbonbudget_operator.cli.kubeconfig import AsGroups, AsUser, Context, Kubeconfig, Namespace, Timeout, credentials
+from carbonbudget_operator.cli.service_account import ServiceAccount, parse_service_account
 from carbonbudget_operator.cli.table_cells import printable_cell
 
 if TYPE_CHECKING:
@@ -34,14 +35,7 @@ def ui(
     as_user: AsUser = "",
     as_groups: AsGroups = None,
     server_namespace: ServerNamespace = "carbonbudget-system",
-    service_account: Annotated[
-        str,
-        typer.Option(
-            "--service-account",
-            metavar="NAMESPACE/NAME",
-            help="Whose token asks the server.  [default: carbonbudget-reports of the chart's namespace]",
-        ),
-    ] = "",
+    service_account: ServiceAccount = "",
     timeout: Timeout = 30,
 ) -> None:
     """Open the page of budgets and emissions in the browser.
@@ -51,12 +45,12 @@ def ui(
     Budgets need the role view alone. The other pages ask the server, and name the right that is missing.
     """
     who = credentials(kubeconfig, context, as_user=as_user, as_groups=as_groups or ())
-    account = _account(service_account, server_namespace)
-    for option, name in (("--namespace", namespace), ("--server-namespace", server_namespace), ("", account[0])):
+    from carbonbudget_operator.cli.answers_from_server import READER
+
+    account = parse_service_account(service_account) or (server_namespace, READER)
+    for option, name in (("--namespace", namespace), ("--server-namespace", server_namespace)):
         if name and not is_label(name):
-            fail(f"{option or '--service-account'}: {printable_cell(name)!r} is not a valid namespace", code=2)
-    if not is_subdomain(account[1]):
-        fail(f"--service-account: {printable_cell(account[1])!r} is not a valid name", code=2)
+            fail(f"{option}: {printable_cell(name)!r} is not a valid namespace", code=2)
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listening:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -66,15 +60,6 @@ def ui(
         listening.listen(64)
         asyncio.run(_serve(listening, who, namespace, server_namespace, account, timeout, not no_browser))
     print("\nended")
-
-
-def _account(given: str, server_namespace: str) -> tuple[str, str]:
-    from carbonbudget_operator.cli.answers_from_server import READER
-
-    space, slash, name = given.partition("/")
-    if given and not (space and slash and name):
-        fail(f"--service-account must be NAMESPACE/NAME, for example team-a/default, not {given!r}", code=2)
-    return (space, name) if given else (server_namespace, READER)
 
 
 async def _serve(

@@ -7,7 +7,7 @@ and a signature (the revisions of its hours) is dropped and made anew when eithe
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any, Final
 
@@ -176,6 +176,48 @@ class StoredUnits:
             for group, factors, *sums in found:
                 _add(rows, group, start, end, groups[group], _figures(column_sums, sums), sets[factors])
         return list(rows.values())
+
+    def hour_rows(
+        self, connection: sa.Connection, hours: Sequence[int], namespaces: Collection[str] | None, containing: str
+    ) -> Iterator[ValuedRow]:
+        """The rows of these stored hours, of these namespaces and of groups whose labels as JSON contain that text."""
+        row = schema.valued_row.c
+        columns = (row.start, row.end, row.group_id, row.factor_set_id, *(row[name] for name in NAMES))
+        for query in self._of_hours(connection, hours, namespaces, containing, columns):
+            found = connection.execute(query).all()
+            groups, sets = self._learn(connection, {item[2] for item in found}, {item[3] for item in found})
+            for at, until, group, factors, *figures in found:
+                yield _row(at, until, groups[group], list(figures), sets[factors])
+
+    def extents(
+        self, connection: sa.Connection, hours: Sequence[int], namespaces: Collection[str] | None, containing: str
+    ) -> Iterator[tuple[str, Mapping[str, str], int, int]]:
+        """Namespace, labels, first start and last end of the same groups; a group is there once or more often."""
+        row = schema.valued_row.c
+        columns = (row.group_id, sa.func.min(row.start), sa.func.max(row.end))
+        for query in self._of_hours(connection, hours, namespaces, containing, columns):
+            found = connection.execute(query.group_by(row.group_id)).all()
+            groups, _ = self._learn(connection, {item[0] for item in found}, set())
+            for group, first, last in found:
+                _, namespace, _, labels = groups[group]
+                yield namespace, labels, int(first), int(last)
+
+    def _of_hours(
+        self, connection: sa.Connection, hours: Sequence[int], namespaces: Collection[str] | None, containing: str,
+        columns: Sequence[sa.ColumnElement[Any]],
+    ) -> Iterator[sa.Select[Any]]:  # fmt: skip
+        """One query for each stretch of hours without a gap: a range of the primary key."""
+        row, group, derivation_id = schema.valued_row.c, schema.row_group.c, self._find(connection)
+        among = sa.select(group.id)
+        if containing:
+            among = among.where(group.labels.contains(containing, autoescape=True))
+        if namespaces is not None:
+            among = among.where(group.namespace.in_(namespaces))
+        for first, last in _runs(hours, HOURS):
+            yield sa.select(*columns).where(
+                row.derivation_id == derivation_id, row.level == HOURS, row.start >= first, row.start < last,
+                row.group_id.in_(among),
+            )  # fmt: skip
 
     def sum_up(self, connection: sa.Connection, parts: Sequence[_Key], level: int, start: int, end: int) -> ValuedUnit:
         """A longer unit of shorter ones that are stored: one row for each group, all that was reported.

@@ -32,7 +32,7 @@ class EmissionMetrics(Collector):
         self, book: ValuedReader, label_keys: Sequence[str], most: int, now: Callable[[], float] = time.time,
         required_keys: Sequence[str] = (),
     ) -> None:  # fmt: skip
-        """`most`: values of `namespace`, and of each label, that have series of their own. `now` gives UTC seconds.
+        """`most`: values of `namespace` and of each label, and models, with series of their own. `now` gives UTC seconds.
 
         `required_keys` are the labels that every pod should have.
         """
@@ -84,13 +84,25 @@ class EmissionMetrics(Collector):
             "carbonbudget_label_energy_rate_watts", "Mean power of the last hour that is over, of pods by label.",
             labels=["label", "value"],
         )  # fmt: skip
-        for (key, value), figures in rates.by_label.items():
-            sums: dict[str, int] = {}
-            for (accounting, _), ug in accounted(figures).items():
-                sums[accounting] = sums.get(accounting, 0) + ug
-            for accounting, ug in sums.items():
-                by_label.add_metric([key, value, accounting], ug / _MICRO)
-            label_power.add_metric([key, value], sum(figures[ENERGY_UJ]) / _MICRO / _HOUR)
+        by_model = GaugeMetricFamily(
+            "carbonbudget_model_emissions_rate_grams_per_hour",
+            "CO2e of the last hour that is over, all components, of pods with the label carbonbudget.dev/model.",
+            labels=["namespace", "model", "accounting"],
+        )
+        model_power = GaugeMetricFamily(
+            "carbonbudget_model_energy_rate_watts", "Mean power of the last hour that is over, of pods by model.",
+            labels=["namespace", "model"],
+        )  # fmt: skip
+        for pairs, grams, watts in (
+            (rates.by_label, by_label, label_power), (rates.by_model, by_model, model_power),
+        ):  # fmt: skip
+            for pair, figures in pairs.items():
+                sums: dict[str, int] = {}
+                for (accounting, _), ug in accounted(figures).items():
+                    sums[accounting] = sums.get(accounting, 0) + ug
+                for accounting, ug in sums.items():
+                    grams.add_metric([*pair, accounting], ug / _MICRO)
+                watts.add_metric(pair, sum(figures[ENERGY_UJ]) / _MICRO / _HOUR)
         intensity = GaugeMetricFamily(
             "carbonbudget_grid_intensity_grams_per_kilowatt_hour",
             "What the energy of a zone's nodes was valued by in the last hour that is over, without the PUE.",
@@ -105,7 +117,7 @@ class EmissionMetrics(Collector):
                 highest = max(one.mg_per_kwh for one in of_zone if one.basis == basis)
                 intensity.add_metric([zone, basis], highest / 1000)
             pue.add_metric([zone], max(one.pue_permille for one in of_zone) / 1000)
-        yield from (emitted, power, by_label, label_power, intensity, pue)
+        yield from (emitted, power, by_label, label_power, by_model, model_power, intensity, pue)
         yield GaugeMetricFamily(
             "carbonbudget_measured_ratio", "Share of the hour's energy that a meter measured; the rest is modelled.",
             rates.measured_percent / 100,

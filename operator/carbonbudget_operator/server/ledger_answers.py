@@ -46,6 +46,7 @@ from carbonbudget_operator.server.public.formats import TooManyRows, instant
 from carbonbudget_operator.server.public.grid_answers import factors_answer, intensity_answer
 from carbonbudget_operator.server.public.opencost_answer import opencost_answer, opencost_version
 from carbonbudget_operator.server.public.parameters import TOO_MANY_ROWS
+from carbonbudget_operator.server.public.run_answers import run_answer, runs_answer, runs_answer_version
 from carbonbudget_operator.server.routes.budgets import check_hours, check_questions, check_spans
 from carbonbudget_operator.server.routes.query_handling import parse
 from carbonbudget_operator.server.routes.reports import encoded, refused
@@ -171,6 +172,18 @@ def _emissions_version(answers: LedgerAnswers, question: Question) -> bytes:
     return emission_version(answers.queries.book, question.given)
 
 
+def _public_runs(answers: LedgerAnswers, question: Question) -> bytes:
+    return runs_answer(answers.queries.book, question.given)
+
+
+def _public_run(answers: LedgerAnswers, question: Question) -> bytes:
+    return run_answer(answers.queries.book, question.given)
+
+
+def _public_runs_version(answers: LedgerAnswers, question: Question) -> bytes:
+    return runs_answer_version(answers.queries.book, question.given)
+
+
 def _opencost(answers: LedgerAnswers, question: Question) -> bytes:
     return opencost_answer(answers.queries.book, question.given)
 
@@ -239,6 +252,10 @@ _KINDS: Final[Mapping[str, Callable[[LedgerAnswers, Question], bytes]]] = {
     "prepare": _prepare,
     "emissions": _emissions,
     "emissions_version": _emissions_version,
+    "public_runs": _public_runs,
+    "public_runs_version": _public_runs_version,
+    "public_run": _public_run,
+    "public_run_version": _public_runs_version,
     "opencost": _opencost,
     "opencost_version": _opencost_version,
     "intensity": _intensity,

@@ -6,8 +6,9 @@ Both the server's answers and the offline commands read here, so they agree to t
 from __future__ import annotations
 
 import copy
+import json
 import threading
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import sqlalchemy as sa
@@ -157,6 +158,36 @@ class ValuedReader:
         )
         yield from found if namespaces is None else (row for row in found if row.namespace in namespaces)
 
+    def hour_rows(
+        self, connection: sa.Connection, plans: ReadingPlans, start: int, end: int,
+        namespaces: Collection[str] | None, containing: str,
+    ) -> Iterator[ValuedRow]:  # fmt: skip
+        """The rows of the whole hours [start, end) one by one, of groups whose labels as JSON contain that text."""
+        stored, others = self._hours_apart(connection, plans, start, end)
+        yield from self.derived.hour_rows(connection, stored, namespaces, containing)
+        for unit in others:
+            yield from (row for row in unit.rows if _is_of(row, namespaces, containing))
+
+    def extents(
+        self, connection: sa.Connection, plans: ReadingPlans, start: int, end: int,
+        namespaces: Collection[str] | None, containing: str,
+    ) -> Iterator[tuple[str, Mapping[str, str], int, int]]:  # fmt: skip
+        """Namespace, labels, first start and last end of these groups' rows; a group is there once or more often."""
+        stored, others = self._hours_apart(connection, plans, start, end)
+        yield from self.derived.extents(connection, stored, namespaces, containing)
+        for unit in others:
+            for row in unit.rows:
+                if _is_of(row, namespaces, containing):
+                    yield row.namespace, row.labels, row.start, row.end
+
+    def _hours_apart(
+        self, connection: sa.Connection, plans: ReadingPlans, start: int, end: int
+    ) -> tuple[list[int], Iterator[ValuedUnit]]:
+        """The stored hours of [start, end), and the units of the others, each read when it is its turn."""
+        planned = [plans.hour(hour) for hour in plans.hours(start, end)]
+        stored = [its.key[1] for its in planned if its.is_stored]
+        return stored, (self.unit(connection, *its) for its in planned if not its.is_stored)
+
     def reported_ms(self, start: int, end: int) -> int:
         """How many node-milliseconds of [start, end) were reported."""
         with snapshot(self.engine) as connection:
@@ -229,6 +260,12 @@ class _Cache:
             while self._rows > self._most_rows and len(self._units) > 1:
                 _, oldest = self._units.pop(next(iter(self._units)))
                 self._rows -= len(oldest.rows)
+
+
+def _is_of(row: ValuedRow, namespaces: Collection[str] | None, containing: str) -> bool:
+    if row.special or (namespaces is not None and row.namespace not in namespaces):
+        return False
+    return not containing or containing in json.dumps(dict(row.labels), sort_keys=True, separators=(",", ":"))
 
 
 def _fit(rows: Iterable[ValuedRow], most: int = _MAX_FIGURE) -> bool:

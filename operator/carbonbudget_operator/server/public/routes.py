@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from typing import Annotated, Any, Literal
 
@@ -35,10 +35,12 @@ from carbonbudget_operator.server.public.parameters import (
     window_of,
 )
 from carbonbudget_operator.server.public.problems import MEDIA_TYPE, PREFIX
+from carbonbudget_operator.server.public.run_routes import add_run_routes
 from carbonbudget_operator.server.public.visible import VisibleNamespaces
 from carbonbudget_operator.server.routes.query_handling import QueryCaller, QueryHandling
 
 _ALL = ",".join(COMPONENTS)
+_BY = "namespace, workload, node, run, model, model-version, stage, label:KEY"
 
 
 def public_routes(asking: QueryHandling, visible: VisibleNamespaces, budgets: ListedBudgets) -> APIRouter:
@@ -57,7 +59,7 @@ def public_routes(asking: QueryHandling, visible: VisibleNamespaces, budgets: Li
         window: WindowText = "",
         start: FromText = "",
         end: ToText = "",
-        by: Annotated[str, Query(max_length=1_000, description="namespace, workload, node, label:KEY")] = "namespace",
+        by: Annotated[str, Query(max_length=1_000, description=_BY)] = "namespace",
         step: Step = "all",
         accounting: Accounting = "Both",
         filters: Annotated[str, Query(alias="filter", max_length=4_000, description="FIELD=VALUE,...")] = "",
@@ -78,13 +80,17 @@ def public_routes(asking: QueryHandling, visible: VisibleNamespaces, budgets: Li
         return await asker.answer_version("emissions", given, versions_of(request), MEDIA_TYPES[form])
 
     async def _visible(filters: str, asker: QueryCaller) -> list[str] | None:
-        """None for the whole cluster, else the namespaces that the answer may be about. Raises Refusal."""
-        if asker.wide:
-            return None
         try:
             named = [value for field, value in parse_filter(filters) if field == "namespace"]
         except GroupingError as error:
             raise Refusal(400, "malformed", str(error)) from None
+        return await _among(named, asker)
+
+    async def _among(names: Iterable[str], asker: QueryCaller) -> list[str] | None:
+        """None for the whole cluster, else the namespaces that the answer may be about. Raises Refusal."""
+        if asker.wide:
+            return None
+        named = list(names)
         found = await (visible.among(asker.caller, named) if named else visible.of(asker.caller))
         if not found:
             where = f"namespace {named[0]}" if named else "any namespace"
@@ -107,6 +113,7 @@ def public_routes(asking: QueryHandling, visible: VisibleNamespaces, budgets: Li
     add_grid_routes(router, asking, known)
     add_cluster_routes(router, asking, known)
     add_budget_routes(router, asking, known, budgets)
+    add_run_routes(router, asking, known, _among)
 
     # Anybody may read it, so that it is made once: it takes a tenth of a second.
     document = json.dumps(openapi_document(router)).encode()

@@ -123,7 +123,7 @@ class QueryCaller:
 
         async def answered() -> Response:
             async with self.readers.pool.turn(self.who):
-                with self._asking.timed(self._request.url.path):
+                with self._asking.timed(_template(self._request)):
                     version = (await self.readers.pool.answer(replace(question, kind=f"{endpoint}_version"))).decode()
                     headers = _caching(version)
                     if version in known:

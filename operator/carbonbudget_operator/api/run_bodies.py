@@ -1,0 +1,75 @@
+"""Answers of /api/v1 about runs, as its OpenAPI document describes them. Runs are named by the label on their pods."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, Field
+
+State = Literal["provisional", "final"]
+
+
+class RunFigures(BaseModel):
+    """Energy and emissions; each as a number, and exactly as a string."""
+
+    energy_kwh: float = Field(description="Energy in kilowatt-hours")
+    energy_uj: str = Field(description="The same, exact, in microjoules")
+    location_g: float = Field(description="Location-based emissions in grams of CO2 equivalent")
+    location_ug: str = Field(description="The same, exact, in micrograms")
+    market_g: float = Field(description="Market-based emissions in grams of CO2 equivalent")
+    market_ug: str = Field(description="The same, exact, in micrograms")
+    embodied_g: float = Field(description="Embodied emissions in grams of CO2 equivalent; in no other figure")
+    embodied_ug: str = Field(description="The same, exact, in micrograms")
+    embodied_low_g: float = Field(description="The lowest of what sources give for the embodied emissions")
+    embodied_high_g: float = Field(description="The highest of it")
+    measured_percent: int = Field(description="Share of the energy that a meter measured; the rest is modelled")
+
+
+class RunRow(RunFigures):
+    """One run: a namespace and a value of the label carbonbudget.dev/run."""
+
+    namespace: str
+    run: str | None = Field(description="With unlabelled=true also null: pods without a run, one row for each model")
+    model: str | None = Field(description="carbonbudget.dev/model of its pods; several are joined by commas")
+    model_version: str | None = Field(description="carbonbudget.dev/model-version, likewise")
+    stage: str | None = Field(description="carbonbudget.dev/stage, likewise")
+    pods: int | None = Field(description="How many pods it had; null where their facts are not stored any more")
+    start: str = Field(description="RFC 3339, UTC: start of the first hour of the window in which it had pods")
+    end: str = Field(description="End of the last such hour, or the latest report of an hour that is not over")
+    state: State = Field(description="provisional until every node has reported its last hour to the end")
+
+
+class RunTotal(RunFigures):
+    """All runs of the window, on whichever page they are."""
+
+    pods: int
+
+
+class RunsAnswer(BaseModel):
+    """The answer to GET /api/v1/runs in JSON."""
+
+    data_through: str | None = Field(description="The instant up to which every node reported; null without a report")
+    start: str = Field(description="What is covered: the whole hours that hold the window")
+    end: str
+    namespaces: list[str] | None = Field(description="The namespaces that you may read; null for the whole cluster")
+    total: RunTotal
+    next: str | None = Field(description="The `cursor` of the next page; null on the last one")
+    rows: list[RunRow]
+
+
+class RunHourRow(RunFigures):
+    """What a run emitted in one hour."""
+
+    start: str
+    end: str
+    state: State
+
+
+class RunDetail(BaseModel):
+    """The answer to GET /api/v1/runs/{namespace}/{run} in JSON. Other formats have the rows alone."""
+
+    data_through: str | None = Field(description="The instant up to which every node reported; null without a report")
+    start: str = Field(description="What is covered: the whole hours that hold the window")
+    end: str
+    run: RunRow
+    rows: list[RunHourRow] = Field(description="Its hours in order; together they are the run's figures")

@@ -1,0 +1,70 @@
+"""Whether a run, or a model's new version, emitted more than a pipeline allows. Pure.
+
+Amounts are micrograms of CO2 equivalent. A figure that is provisional can still rise, so one that is within its limit
+is a warning and not a pass; one that is above it fails at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from fractions import Fraction
+
+from carbonbudget_operator.budgets.quantity import exact_mass, format_beside, format_mass
+
+
+class GateVerdict(StrEnum):
+    """How a gate ends."""
+
+    PASSED = "passed"
+    WARNED = "warned"
+    FAILED = "failed"
+    UNANSWERABLE = "unanswerable"
+
+
+@dataclass(frozen=True, slots=True)
+class Emitted:
+    """What something emitted, and whether every node has reported its last hour."""
+
+    name: str
+    micrograms: int
+    final: bool
+
+
+@dataclass(frozen=True, slots=True)
+class GateResult:
+    """The verdict, the sentence that explains it, and the limit in micrograms that it was compared with."""
+
+    verdict: GateVerdict
+    sentence: str
+    emitted_ug: int
+    limit_ug: int
+
+
+def gate_run(run: Emitted, limit_ug: int) -> GateResult:
+    """Compare a run with a limit."""
+    used, limit = format_beside(run.micrograms, limit_ug), exact_mass(limit_ug)
+    if run.micrograms > limit_ug:
+        return GateResult(GateVerdict.FAILED, f"{run.name} emitted {used}, more than {limit}", run.micrograms, limit_ug)
+    return _within(run.final, f"{run.name} emitted {used} of {limit}", run.micrograms, limit_ug)
+
+
+def gate_version(new: Emitted, old: Emitted, most_increase_percent: Fraction) -> GateResult:
+    """Compare a version with an earlier one. `most_increase_percent` may be negative: a fall that is asked for."""
+    if old.micrograms <= 0:
+        return GateResult(GateVerdict.UNANSWERABLE, f"{old.name} emitted nothing to compare with", new.micrograms, 0)
+    limit = old.micrograms * (100 + most_increase_percent) / 100
+    change = Fraction((new.micrograms - old.micrograms) * 100, old.micrograms)
+    more = f"{float(abs(change)):.3g} % {'more' if change >= 0 else 'less'}"
+    said = f"{new.name} emitted {format_mass(new.micrograms)}, {more} than {old.name}"
+    allowed = f"; {float(most_increase_percent):+.3g} % is allowed"
+    if new.micrograms > limit:
+        return GateResult(GateVerdict.FAILED, said + allowed, new.micrograms, int(limit))
+    return _within(new.final and old.final, said + allowed, new.micrograms, int(limit))
+
+
+def _within(final: bool, sentence: str, emitted_ug: int, limit_ug: int) -> GateResult:
+    if final:
+        return GateResult(GateVerdict.PASSED, sentence, emitted_ug, limit_ug)
+    later = "; the figure is provisional and may rise: ask again when the last hour is reported"
+    return GateResult(GateVerdict.WARNED, sentence + later, emitted_ug, limit_ug)

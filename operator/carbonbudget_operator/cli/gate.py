@@ -1,0 +1,182 @@
+"""`carbonbudget gate`: lets a pipeline go on only where a run or a new version of a model emitted little enough."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from enum import StrEnum
+from fractions import Fraction
+from typing import TYPE_CHECKING, Annotated, Any, Final
+from xml.etree import ElementTree
+
+import typer
+
+from carbonbudget_operator.api_path import is_label
+from carbonbudget_operator.cli.answer_source import AnswerSource, AnswerSourceError
+from carbonbudget_operator.cli.answer_source_options import SourceOptions, exit_on_unknown_answer, with_source_options
+from carbonbudget_operator.cli.card import Stage
+from carbonbudget_operator.cli.common_options import fail, instant
+from carbonbudget_operator.cli.service_account import ServiceAccount
+from carbonbudget_operator.cli.table_cells import printable_cell
+from carbonbudget_operator.run_labels import MODEL, MODEL_VERSION, RUN, STAGE, as_label
+
+if TYPE_CHECKING:
+    from carbonbudget_operator.budgets.pipeline_gate import Emitted, GateResult
+
+_DAYS: Final = 365
+_PERCENT: Final = re.compile(r"[+-]?[0-9]{1,7}(\.[0-9]{1,9})?%?")
+# As of `carbonbudget check`.
+_EXIT_CODES: Final = {"passed": 0, "warned": 3, "failed": 4, "unanswerable": 5}
+
+
+class GateFormat(StrEnum):
+    """How the answer is written."""
+
+    TEXT = "text"
+    JSON = "json"
+    JUNIT = "junit"
+
+
+@with_source_options
+def gate(
+    where: SourceOptions,
+    namespace: Annotated[str, typer.Option("--namespace", "-n", help="Whose run or model.")],
+    run: Annotated[str, typer.Option(help="A run, with --max: its label carbonbudget.dev/run.")] = "",
+    most: Annotated[str, typer.Option("--max", help="The most that it may have emitted, such as 5kg.")] = "",
+    model: Annotated[str, typer.Option(help="A model, with --version, --against, --max-increase.")] = "",
+    version: Annotated[str, typer.Option(help="The version that is to go on.")] = "",
+    against: Annotated[str, typer.Option(help="The version that it is compared with.")] = "",
+    max_increase: Annotated[str, typer.Option(help="In per cent: 10, or -5 for a fall that is asked for.")] = "",
+    stage: Annotated[Stage, typer.Option(help="What of a model is compared.")] = Stage.TRAINING,
+    embodied: Annotated[bool, typer.Option("--embodied", help="With embodied emissions.")] = False,
+    start: Annotated[str, typer.Option("--from", help="Since when: 2026-01-01.  [default: a year ago]")] = "",
+    service_account: ServiceAccount = "",
+    output: Annotated[GateFormat, typer.Option("--output", "-o", help="text, json or junit.")] = GateFormat.TEXT,
+) -> None:
+    """Fail a pipeline whose run or model emitted too much.
+
+    Exit code 0: it did not. 3: it did not, and its last hour is not reported yet. 4: it did. 5: not answerable.
+    2: a bad option. Location-based emissions are compared.
+    """
+    from carbonbudget_operator.budgets.pipeline_gate import GateResult, GateVerdict
+
+    now = int(time.time())
+    since = instant(start, "--from") if start else now - _DAYS * 86_400
+    if since >= now:
+        fail("--from must be before now", code=2)
+    if not is_label(namespace):
+        fail(f"--namespace: {namespace!r} is not a valid namespace", code=2)
+    of_run, of_model = {run, most}, {model, version, against, max_increase}
+    if bool(any(of_run)) == bool(any(of_model)) or (any(of_run) and "" in of_run) or (any(of_model) and "" in of_model):
+        fail("give --run and --max, or --model, --version, --against and --max-increase", code=2)
+    asked = _Gate((since, now), namespace, embodied)
+    limit = _limit(most, max_increase)
+    source = where.source(account=service_account)
+    try:
+        with exit_on_unknown_answer():
+            result = (
+                asked.run(source, _label(run, "--run"), int(limit)) if run
+                else asked.version(source, model, version, against, stage, limit)
+            )  # fmt: skip
+    except AnswerSourceError as error:
+        result = GateResult(GateVerdict.UNANSWERABLE, str(error), 0, 0)
+    print(_text(result, f"run {run}" if run else f"model {model} {version}", output))
+    raise typer.Exit(_EXIT_CODES[result.verdict])
+
+
+class _Gate:
+    def __init__(self, span: tuple[int, int], namespace: str, embodied: bool) -> None:
+        self._span, self._namespace, self._embodied = span, namespace, embodied
+
+    def run(self, source: AnswerSource, run: str, limit_ug: int) -> GateResult:
+        from carbonbudget_operator.budgets.pipeline_gate import gate_run
+
+        found = self._emitted(source, f"run {run}", {RUN: run})
+        return _unknown(f"run {run}", self._namespace) if found is None else gate_run(found, limit_ug)
+
+    def version(
+        self, source: AnswerSource, model: str, new: str, old: str, stage: Stage, increase_percent: Fraction
+    ) -> GateResult:
+        from carbonbudget_operator.budgets.pipeline_gate import gate_version
+
+        found: list[Emitted] = []
+        for version, option in ((new, "--version"), (old, "--against")):
+            labels = {MODEL: _label(model, "--model"), MODEL_VERSION: _label(version, option), STAGE: stage.value}
+            name = f"{stage.value} of {labels[MODEL]} {labels[MODEL_VERSION]}"
+            one = self._emitted(source, name, labels)
+            if one is None:
+                return _unknown(name, self._namespace)
+            found.append(one)
+        return gate_version(found[0], found[1], increase_percent)
+
+    def _emitted(self, source: AnswerSource, name: str, labels: dict[str, str]) -> Emitted | None:
+        from carbonbudget_operator.budgets.pipeline_gate import Emitted
+
+        answer = source.runs(self._span, self._namespace, labels)
+        if not answer["rows"]:
+            return None
+        total: dict[str, Any] = answer["total"]
+        micrograms = int(total["location_ug"]) + (int(total["embodied_ug"]) if self._embodied else 0)
+        return Emitted(name, micrograms, all(row["state"] == "final" for row in answer["rows"]))
+
+
+def _unknown(name: str, namespace: str) -> GateResult:
+    from carbonbudget_operator.budgets.pipeline_gate import GateResult, GateVerdict
+
+    sentence = f"no pod of namespace {namespace} is of {name}: see `carbonbudget usage -n {namespace}`"
+    return GateResult(GateVerdict.UNANSWERABLE, sentence, 0, 0)
+
+
+def _label(name: str, option: str) -> str:
+    found = as_label(name)
+    if not found:
+        fail(f"{option}: {printable_cell(name)!r} has no letter and no digit", code=2)
+    return found
+
+
+def _limit(most: str, max_increase: str) -> Fraction:
+    """Micrograms of --max, or per cent of --max-increase."""
+    from carbonbudget_operator.budgets.quantity import parse_mass
+
+    if most:
+        try:
+            return Fraction(parse_mass(most))
+        except ValueError as error:
+            fail(f"--max: {error}", code=2)
+    if not _PERCENT.fullmatch(max_increase):
+        fail(f"--max-increase must be a number of per cent such as 10 or -5, not {max_increase!r}", code=2)
+    found = Fraction(max_increase.removesuffix("%"))
+    if not -100 <= found <= 1_000_000:
+        fail("--max-increase must be between -100 and 1,000,000 per cent", code=2)
+    return found
+
+
+def _text(result: GateResult, name: str, output: GateFormat) -> str:
+    if output is GateFormat.TEXT:
+        return printable_cell(f"{result.verdict}: {result.sentence}")
+    if output is GateFormat.JSON:
+        return json.dumps(
+            {
+                "verdict": result.verdict, "exitCode": _EXIT_CODES[result.verdict], "sentence": result.sentence,
+                "emitted_ug": str(result.emitted_ug), "limit_ug": str(result.limit_ug),
+            },
+            indent=2,
+        )  # fmt: skip
+    return _junit(result, printable_cell(name))
+
+
+def _junit(result: GateResult, name: str) -> str:
+    """One suite with one case, as GitLab, Jenkins and GitHub's actions read it. A warning is a pass with output."""
+    failed, unknown = result.verdict == "failed", result.verdict == "unanswerable"
+    suite = ElementTree.Element(
+        "testsuite", name="carbonbudget gate", tests="1", failures=str(int(failed)), errors=str(int(unknown))
+    )
+    case = ElementTree.SubElement(suite, "testcase", classname="carbonbudget.gate", name=name)
+    sentence = printable_cell(result.sentence)
+    if failed or unknown:
+        ElementTree.SubElement(case, "failure" if failed else "error", message=sentence)
+    else:
+        ElementTree.SubElement(case, "system-out").text = sentence
+    ElementTree.indent(suite)
+    return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True)

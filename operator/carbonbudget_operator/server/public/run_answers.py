@@ -1,0 +1,128 @@
+"""Makes the answers to GET /api/v1/runs and of one run. Runs in a worker process."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any, Final
+
+from carbonbudget_operator.answers.run_summaries import (
+    RunsQuery,
+    RunSummary,
+    run_hours,
+    run_summaries,
+    runs_version,
+)
+from carbonbudget_operator.answers.windows import Step, WindowError, check_window
+from carbonbudget_operator.api.run_bodies import RunHourRow, RunRow
+from carbonbudget_operator.ingest.refusal import Refusal
+from carbonbudget_operator.run_labels import RUN
+from carbonbudget_operator.server.public.formats import Cell, instant, render
+from carbonbudget_operator.server.public.paging import make_cursor, read_cursor
+from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
+
+_LONGEST: Final[Step] = "day"  # 400 days: the hours of all runs in the window are looked through
+_LONGEST_OF_ONE: Final[Step] = "hour"  # 35 days, with a row for each hour
+
+
+def runs_query(given: Mapping[str, Any]) -> RunsQuery:
+    """The question that a request's parameters are. Raises Refusal."""
+    window = given["start"], given["end"]
+    try:
+        check_window(window, _LONGEST_OF_ONE if given.get("run") else _LONGEST)
+    except WindowError as error:
+        raise Refusal(400, "malformed", str(error)) from None
+    names = given["namespaces"]
+    labels = tuple((str(key), str(value)) for key, value in given["labels"])
+    if given.get("run"):
+        labels = (*labels, (RUN, str(given["run"])))
+    place = read_cursor(given["cursor"], (str, str, str))
+    after = None if place is None else (str(place[0]), str(place[1]), str(place[2]))
+    return RunsQuery(
+        window, None if names is None else frozenset(names), labels, given["unlabelled"], after, given["limit"]
+    )
+
+
+def runs_answer_version(book: ValuedReader, given: Mapping[str, Any]) -> bytes:
+    """The version of either answer: it changes whenever the answer may. Raises Refusal."""
+    return runs_version(book, runs_query(given), f"{given['format']} {given.get('run')}").encode()
+
+
+def runs_answer(book: ValuedReader, given: Mapping[str, Any]) -> bytes:
+    """The runs in the format that was asked for. Raises Refusal."""
+    query = runs_query(given)
+    found = run_summaries(book, query)
+    last = found.runs[-1] if found.more else None
+    around = {
+        "data_through": instant(found.data_through) if found.data_through else None,
+        "start": instant(found.covers[0]),
+        "end": instant(found.covers[1]),
+        "namespaces": None if query.namespaces is None else sorted(query.namespaces),
+        "total": {**_figures(found.total), "pods": found.total.pods},
+        "next": None if last is None else make_cursor(last.key),
+    }
+    rows = [_row(run, found.data_through) for run in found.runs]
+    return render(given["format"], list(_columns(RunRow.model_fields)), rows, around)
+
+
+def run_answer(book: ValuedReader, given: Mapping[str, Any]) -> bytes:
+    """One run and its hours. Raises Refusal 404 where no pod of the window has that run."""
+    query = runs_query(given)
+    found, hours = run_hours(book, query)
+    if not found.runs:
+        name = f"{given['namespaces'][0]}/{given['run']}"
+        reason = f"no pod of this window has the run {name}: the label {RUN} belongs on the pod template"
+        raise Refusal(404, "not_found", reason)
+    around = {
+        "data_through": instant(found.data_through) if found.data_through else None,
+        "start": instant(found.covers[0]),
+        "end": instant(found.covers[1]),
+        "run": _row(found.runs[0], found.data_through),
+    }
+    rows: list[dict[str, Cell]] = [
+        {
+            "start": instant(hour.start),
+            "end": instant(hour.end),
+            "state": hour.state(found.data_through),
+            **_figures(hour),
+        }
+        for hour in hours
+    ]
+    return render(given["format"], list(_columns(RunHourRow.model_fields)), rows, around)
+
+
+def _columns(fields: Collection[str]) -> list[str]:
+    """The names first, then the figures: a model's own fields come after those that it has from another."""
+    own = [name for name in fields if not name.endswith(("_g", "_ug", "_kwh", "_uj", "_percent"))]
+    return own + [name for name in fields if name not in own]
+
+
+def _row(run: RunSummary, through: int) -> dict[str, Cell]:
+    return {
+        "namespace": run.namespace,
+        "run": run.run or None,
+        "model": ",".join(sorted(run.models)) or None,
+        "model_version": ",".join(sorted(run.versions)) or None,
+        "stage": ",".join(sorted(run.stages)) or None,
+        "pods": run.pods,
+        "start": instant(run.start),
+        "end": instant(run.end),
+        "state": run.state(through),
+        **_figures(run),
+    }
+
+
+def _figures(run: RunSummary) -> dict[str, Cell]:
+    amounts = run.amounts
+    return {
+        "energy_kwh": amounts.energy_uj / 3_600_000_000_000,
+        "energy_uj": str(amounts.energy_uj),
+        "location_g": amounts.location_ug / 1_000_000,
+        "location_ug": str(amounts.location_ug),
+        "market_g": amounts.market_ug / 1_000_000,
+        "market_ug": str(amounts.market_ug),
+        "embodied_g": amounts.embodied_ug / 1_000_000,
+        "embodied_ug": str(amounts.embodied_ug),
+        "embodied_low_g": run.embodied_low_ug / 1_000_000,
+        "embodied_high_g": run.embodied_high_ug / 1_000_000,
+        "measured_percent": amounts.measured_percent,
+    }

@@ -1,0 +1,105 @@
+"""`carbonbudget gate`: exit codes, and its answer as text, JSON and JUnit."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from tests.ledger.reports import HOUR, a_report, book
+from typer.testing import CliRunner, Result
+
+from carbonbudget_operator.cli.main import app
+from carbonbudget_operator.ledger.booking import Booker
+from carbonbudget_operator.ledger.store import migrate, open_ledger
+from carbonbudget_operator.run_labels import MODEL, MODEL_VERSION, RUN, STAGE
+
+SINCE = ("--from", "2025-11-24")
+VERSIONS = ("--model", "chat", "--version", "1.3", "--against", "1.2")
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> str:
+    url = f"sqlite:///{tmp_path}/ledger.db"
+    engine = open_ledger(url)
+    migrate(engine)
+    for node, version, energy_uj in (("n1", "1.2", 10**12), ("n2", "1.3", 2 * 10**12)):
+        labels = {MODEL: "chat", MODEL_VERSION: version, STAGE: "training", RUN: f"exp-{version}"}
+        book(Booker(engine), a_report(HOUR, node, {f"pod-{node}": energy_uj}, labels=labels))
+    engine.dispose()
+    return url
+
+
+def gate(ledger: str, *args: str) -> Result:
+    return CliRunner().invoke(app, ["gate", "-n", "team-a", *SINCE, "--ledger", ledger, *args])
+
+
+def test_a_run_above_its_limit_ends_with_4(ledger: str) -> None:
+    done = gate(ledger, "--run", "exp-1.3", "--max", "1mg")
+    assert done.exit_code == 4
+    assert done.stdout.startswith("failed: run exp-1.3 emitted ")
+    assert done.stdout.endswith(", more than 1mg\n")
+
+
+def test_a_run_within_its_limit_ends_with_3_while_its_hour_is_not_over(ledger: str) -> None:
+    done = gate(ledger, "--run", "exp-1.3", "--max", "5kg")
+    assert (done.exit_code, done.stdout.split(":")[0]) == (3, "warned")
+
+
+def test_a_version_that_emitted_more_than_allowed_ends_with_4_and_says_by_how_much(ledger: str) -> None:
+    done = gate(ledger, *VERSIONS, "--max-increase", "10")
+    assert done.exit_code == 4
+    assert "% more than training of chat 1.2; +10 % is allowed" in done.stdout
+    assert gate(ledger, *VERSIONS, "--max-increase", "200%").exit_code == 3
+
+
+@pytest.mark.parametrize(
+    "args", [("--run", "exp-9", "--max", "5kg"), (*VERSIONS[:-1], "1.1", "--max-increase", "10")]
+)  # fmt: skip
+def test_what_no_pod_is_of_ends_with_5_and_says_where_to_look(ledger: str, args: tuple[str, ...]) -> None:
+    done = gate(ledger, *args)
+    assert done.exit_code == 5
+    assert "see `carbonbudget usage -n team-a`" in done.stdout
+
+
+def test_json_has_the_verdict_and_exact_figures(ledger: str) -> None:
+    value = json.loads(gate(ledger, "--run", "exp-1.3", "--max", "1mg", "-o", "json").stdout)
+    assert (value["verdict"], value["exitCode"], value["limit_ug"]) == ("failed", 4, "1000")
+    assert int(value["emitted_ug"]) > 1000
+
+
+@pytest.mark.parametrize(
+    ("args", "counts", "child"),
+    [
+        (("--run", "exp-1.3", "--max", "1mg"), ("1", "0"), "failure"),
+        (("--run", "exp-9", "--max", "1mg"), ("0", "1"), "error"),
+        (("--run", "exp-1.3", "--max", "5kg"), ("0", "0"), "system-out"),
+    ],
+)
+def test_junit_has_one_case_that_fails_errs_or_passes(
+    ledger: str, args: tuple[str, ...], counts: tuple[str, str], child: str
+) -> None:
+    suite = ElementTree.fromstring(gate(ledger, *args, "-o", "junit").stdout)
+    assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("1", *counts)
+    (case,) = suite
+    assert [part.tag for part in case] == [child]
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        ((), "give --run and --max, or --model"),
+        (("--run", "a"), "give --run and --max, or --model"),
+        (("--run", "a", "--max", "1kg", "--model", "b"), "give --run and --max, or --model"),
+        (("--model", "a", "--version", "1"), "give --run and --max, or --model"),
+        (("--run", "a", "--max", "5"), "must be a number with a unit"),
+        ((*VERSIONS, "--max-increase", "1e99"), "such as 10 or -5"),
+        ((*VERSIONS, "--max-increase", "-101"), "between -100 and 1,000,000"),
+        (("--run", "/", "--max", "5kg"), "no letter and no digit"),
+    ],
+)
+def test_wrong_use_is_one_sentence_and_ends_with_2(ledger: str, args: tuple[str, ...], said: str) -> None:
+    done = gate(ledger, *args)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert said in " ".join(done.stderr.split())

@@ -15,7 +15,7 @@ from carbonbudget_operator.web.pages.answer_files import answer_file
 from carbonbudget_operator.web.questions import NotShown
 from carbonbudget_operator.web.site import Site, Visit
 from carbonbudget_operator.web.views.figures import utc_text
-from carbonbudget_operator.web.views.run_view import RunLine, address_of, run_list, shown_run
+from carbonbudget_operator.web.views.run_view import RunLine, run_list, shown_run
 
 WINDOWS: Final = (("24h", "24 hours"), ("7d", "7 days"), ("30d", "30 days"), ("90d", "90 days"), ("365d", "A year"))
 RUN_WINDOWS: Final = (("24h", "24 hours"), ("7d", "7 days"), ("35d", "35 days"))
@@ -54,7 +54,7 @@ async def show_runs(site: Site, visit: Visit) -> Response:
     found = await asyncio.to_thread(run_list, answer)
     return site.page(
         "runs.html", visit, title="Runs", here="runs", form=form, runs=found, windows=WINDOWS, stages=STAGES,
-        address_of=lambda line: address_of(line, _window_of_one(form.window)), csv=form.file("csv"),
+        address_of=lambda line: _address(line, _window_of_one(form.window)), csv=form.file("csv"),
         json_file=form.file("json"), most_rows=_MOST_ROWS,
     )  # fmt: skip
 
@@ -71,7 +71,7 @@ async def show_run(site: Site, visit: Visit) -> Response:
     if isinstance(answer, NotShown):
         raise answer
     run = await asyncio.to_thread(shown_run, answer)
-    here = f"/runs/{quote(run.line.namespace, safe='')}/{quote(run.line.run, safe='')}"
+    here = _address(run.line)
     return site.page(
         "run.html", visit, title=run.line.run, here="runs", run=run, line=run.line, window=window, here_address=here,
         windows=RUN_WINDOWS, chart=_chart(run.hours), when=utc_text,
@@ -91,6 +91,12 @@ def _path_of(visit: Visit) -> str:
     if not namespace or not run or "/" in namespace + run or len(namespace) > 63 or len(run) > 63:
         raise NotShown(404, "No run has such a name.")
     return f"{_PATH}/{quote(namespace, safe='')}/{quote(run, safe='')}"
+
+
+def _address(line: RunLine, window: str = "") -> str:
+    """The address of a run's page."""
+    path = f"/runs/{quote(line.namespace, safe='')}/{quote(line.run, safe='')}"
+    return path + (f"?{urlencode({'window': window})}" if window else "")
 
 
 def _window_of_one(window: str) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import quote, urlencode
 
 from carbonbudget_core.jsons import JsonObject, mapping, objects
 from carbonbudget_operator.budgets.quantity import format_energy, format_mass
@@ -86,12 +85,6 @@ class RunLine:
         if low is None or high is None or high <= low:
             return ""
         return f"{format_mass(int(low * 1_000_000))} to {format_mass(int(high * 1_000_000))}"
-
-
-def address_of(line: RunLine, window: str = "") -> str:
-    """The address of a run's page."""
-    path = f"/runs/{quote(line.namespace, safe='')}/{quote(line.run, safe='')}"
-    return path + (f"?{urlencode({'window': window})}" if window else "")
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,6 +53,28 @@ async def test_the_address_is_the_question() -> None:
     assert {"from": "2026-11-01", "to": "2026-11-02"}.items() <= asked(span, "/api/v1/runs").items()
 
 
+async def test_the_page_of_a_run_of_long_ago_is_about_its_own_time() -> None:
+    world = World()
+    world.runs = [
+        run_row("old", start="2026-03-01T00:00:00Z", end="2026-03-03T00:00:00Z"),
+        run_row("long", start="2026-03-01T00:00:00Z", end="2026-11-03T00:00:00Z"), run_row("new"),
+    ]  # fmt: skip
+    links = [
+        unescape(one) for one in re.findall(r'href="(/runs/[^"]+)"', (await shown("/runs?window=365d", world)).text)
+    ]
+    first = 1_772_323_200
+    assert links == [
+        "/runs/team-a/new?window=35d", f"/runs/team-a/long?from={first}&to={first + 35 * 86_400}",
+        f"/runs/team-a/old?from={first}&to={first + 2 * 86_400}",
+    ]  # fmt: skip
+    other = World()
+    other.runs = world.runs
+    answer = await shown(links[2], other)
+    assert answer.status_code == 200
+    assert asked(other, "/api/v1/runs/team-a/old") == {"from": str(first), "to": str(first + 2 * 86_400)}
+    assert f"hours.csv?from={first}&amp;to=" in answer.text
+
+
 async def test_the_hours_of_a_run_are_a_chart_a_table_and_a_file() -> None:
     html = (await shown("/runs/team-a/exp-0")).text
     assert len(re.findall(r'<rect [^>]*class="s0"', html)) == 4

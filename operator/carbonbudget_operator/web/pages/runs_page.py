@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 from urllib.parse import quote, urlencode
 
@@ -22,6 +22,7 @@ RUN_WINDOWS: Final = (("24h", "24 hours"), ("7d", "7 days"), ("35d", "35 days"))
 _PATH: Final = "/api/v1/runs"
 _MOST_ROWS: Final = 2_000
 _MOST_BARS: Final = 24 * 35
+_LONGEST_SECONDS: Final = 35 * 86_400  # of a question about one run
 
 
 class _Form:
@@ -54,7 +55,7 @@ async def show_runs(site: Site, visit: Visit) -> Response:
     found = await asyncio.to_thread(run_list, answer)
     return site.page(
         "runs.html", visit, title="Runs", here="runs", form=form, runs=found, windows=WINDOWS, stages=STAGES,
-        address_of=lambda line: _address(line, _window_of_one(form.window)), csv=form.file("csv"),
+        address_of=lambda line: _address(line, _span_of_line(line, form.window, int(site.now()))), csv=form.file("csv"),
         json_file=form.file("json"), most_rows=_MOST_ROWS,
     )  # fmt: skip
 
@@ -66,23 +67,29 @@ async def give_runs(site: Site, visit: Visit) -> Response:
 
 async def show_run(site: Site, visit: Visit) -> Response:
     """One run: its figures, a bar for each hour, and the hours as a table."""
-    window, path = visit.given("window", "35d"), _path_of(visit)
-    (answer,) = await visit.questions.ask((path, [("window", window)]))
+    span = _span_of(visit)
+    (answer,) = await visit.questions.ask((_path_of(visit), list(span.items())))
     if isinstance(answer, NotShown):
         raise answer
     run = await asyncio.to_thread(shown_run, answer)
-    here = _address(run.line)
+    here, query = _address(run.line), urlencode(span)
     return site.page(
-        "run.html", visit, title=run.line.run, here="runs", run=run, line=run.line, window=window, here_address=here,
-        windows=RUN_WINDOWS, chart=_chart(run.hours), when=utc_text,
-        csv=f"{here}/hours.csv?{urlencode({'window': window})}",
-        json_file=f"{here}/hours.json?{urlencode({'window': window})}",
+        "run.html", visit, title=run.line.run, here="runs", run=run, line=run.line,
+        window=span.get("window", ""), here_address=here, windows=RUN_WINDOWS, chart=_chart(run.hours), when=utc_text, csv=f"{here}/hours.csv?{query}",
+        json_file=f"{here}/hours.json?{query}",
     )  # fmt: skip
 
 
 async def give_run(site: Site, visit: Visit) -> Response:
     """The hours of one run as a file."""
-    return await answer_file(site, visit, _path_of(visit), [("window", visit.given("window", "35d"))], "run")
+    return await answer_file(site, visit, _path_of(visit), list(_span_of(visit).items()), "run")
+
+
+def _span_of(visit: Visit) -> dict[str, str]:
+    """The window of one run's page: `window`, or `from` and `to`."""
+    if start := visit.given("from"):
+        return {"from": start} | ({"to": end} if (end := visit.given("to")) else {})
+    return {"window": visit.given("window", RUN_WINDOWS[-1][0])}
 
 
 def _path_of(visit: Visit) -> str:
@@ -93,15 +100,19 @@ def _path_of(visit: Visit) -> str:
     return f"{_PATH}/{quote(namespace, safe='')}/{quote(run, safe='')}"
 
 
-def _address(line: RunLine, window: str = "") -> str:
+def _address(line: RunLine, span: Mapping[str, str] | None = None) -> str:
     """The address of a run's page."""
     path = f"/runs/{quote(line.namespace, safe='')}/{quote(line.run, safe='')}"
-    return path + (f"?{urlencode({'window': window})}" if window else "")
+    return f"{path}?{urlencode(span)}" if span else path
 
 
-def _window_of_one(window: str) -> str:
-    """The list's window where one run is shown by the hour for as long, else the longest."""
-    return window if window in dict(RUN_WINDOWS) else ""
+def _span_of_line(line: RunLine, window: str, now: int) -> Mapping[str, str]:
+    """The window in which a run's page has the hours of the list: of a run that began earlier its first 35 days."""
+    if window in dict(RUN_WINDOWS):
+        return {"window": window}
+    if line.start is None or line.end is None or line.start >= now - _LONGEST_SECONDS:
+        return {"window": RUN_WINDOWS[-1][0]}
+    return {"from": str(line.start), "to": str(min(line.end, line.start + _LONGEST_SECONDS))}
 
 
 def _chart(hours: Sequence[RunLine]) -> str:

@@ -74,9 +74,9 @@ async def show_run(site: Site, visit: Visit) -> Response:
     run = await asyncio.to_thread(shown_run, answer)
     here, query = _address(run.line), urlencode(span)
     return site.page(
-        "run.html", visit, title=run.line.run, here="runs", run=run, line=run.line,
-        window=span.get("window", ""), here_address=here, windows=RUN_WINDOWS, chart=_chart(run.hours), when=utc_text, csv=f"{here}/hours.csv?{query}",
-        json_file=f"{here}/hours.json?{query}",
+        "run.html", visit, title=run.line.run, here="runs", run=run, line=run.line, window=span.get("window", ""),
+        windows=RUN_WINDOWS, here_address=here, chart=_chart(run.hours), when=utc_text,
+        csv=f"{here}/hours.csv?{query}", json_file=f"{here}/hours.json?{query}",
     )  # fmt: skip
 
 

@@ -86,8 +86,8 @@ class ServerSettings(SettingsSection):
         description="Labels of pods by whose values the metrics show emissions.",
     )
     metric_values: int = Field(
-        200, ge=1, le=10_000, description="Namespaces, models, and values of each of these labels, with metrics of their "
-        "own; those that emit least are together `__other__`.",
+        200, ge=1, le=10_000, description="Namespaces, models, and values of each of these labels, with metrics of "
+        "their own; those that emit least are together `__other__`.",
     )  # fmt: skip
     user_tokens: bool = Field(
         False,

@@ -42,6 +42,7 @@ RUN_BY = {
     "17-opencost": "tests/opencost/test_opencost_chart.py::test_the_example_opens_the_proxy_to_opencost_ui_alone",
     "18-month-report": "tests/examples/test_month_report.py::test_the_commands_make_the_page_and_the_focus_file",
     "19-exports": "tests/exports/test_exports_chart.py::test_the_example_gives_the_server_what_its_targets_need",
+    "20-runs": "tests/examples/test_runs.py::test_the_commands_print_what_the_readme_shows",
 }
 NUMBERED = sorted(folder.name for folder in EXAMPLES.iterdir() if folder.name[0].isdigit())
 SHOWN = [

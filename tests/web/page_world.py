@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import uvicorn
@@ -254,6 +255,44 @@ def node_row(node: str, last: int | None, **given: Any) -> dict[str, Any]:
     } | given  # fmt: skip
 
 
+def run_figures(ug: int) -> dict[str, Any]:
+    return {
+        "energy_kwh": ug / 3e8, "energy_uj": str(ug * 12_000), "location_g": ug / 1e6, "location_ug": str(ug),
+        "market_g": ug / 2e6, "market_ug": str(ug // 2), "embodied_g": ug / 1e7, "embodied_ug": str(ug // 10),
+        "embodied_low_g": ug / 2e7, "embodied_high_g": ug / 5e6, "measured_percent": 64,
+    }  # fmt: skip
+
+
+def run_row(run: str, namespace: str = "team-a", ug: int = 410_000_000, **given: Any) -> dict[str, Any]:
+    """A row of /api/v1/runs."""
+    start = NOW - NOW % 3600 - 5 * 3600
+    return {
+        "namespace": namespace, "run": run, "model": "chat", "model_version": "1.3", "stage": "training", "pods": 4,
+        "start": instant(start), "end": instant(start + 5 * 3600), "state": "final", **run_figures(ug),
+    } | given  # fmt: skip
+
+
+def run_detail(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The answer to /api/v1/runs/{namespace}/{run}: five hours, of which the third has no pods."""
+    first = int(dt.datetime.fromisoformat(row["start"]).timestamp())
+    hours = [
+        {
+            "start": instant(first + hour * 3600), "end": instant(first + hour * 3600 + 3600), "state": row["state"],
+            **run_figures(int(row["location_ug"]) // 4),
+        }
+        for hour in (0, 1, 3, 4)
+    ]  # fmt: skip
+    around = {"data_through": instant(NOW - 60), "start": instant(NOW - 35 * DAY), "end": instant(NOW)}
+    return around | {"run": dict(row), "rows": hours}
+
+
+def runs_answer(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The answer to /api/v1/runs."""
+    total = run_figures(sum(int(row["location_ug"]) for row in rows)) | {"pods": 4 * len(rows)}
+    around = {"data_through": instant(NOW - 60), "start": instant(NOW - 7 * DAY), "end": instant(NOW)}
+    return around | {"namespaces": None, "total": total, "next": None, "rows": list(rows)}
+
+
 class World:
     """A Gateway. `status` and `problem` make every answer a refusal; `down` is a server that cannot be reached."""
 
@@ -262,6 +301,7 @@ class World:
         self.refused: dict[str, tuple[int, str]] = {}
         self.down = ""
         self.budgets = list(BUDGETS)
+        self.runs = [run_row(f"exp-{number}", name) for number, name in enumerate(names) if not name.startswith("__")]
         self.asked: list[tuple[str, dict[str, str], PageCaller, str | None]] = []
 
     async def get(
@@ -300,6 +340,13 @@ class World:
             return {"user": "anna@example.org", "groups": [], "all_namespaces": True, "namespaces": None}
         if path == "/api/v1/status":
             return {"cluster": "prod", "version": "0.1.0", "settings": "9f1c", "data_through": instant(NOW)}
+        if path == "/api/v1/runs":
+            return runs_answer(
+                [row for row in self.runs if query.get("namespace", row["namespace"]) == row["namespace"]]
+            )
+        for row in self.runs:
+            if path == f"/api/v1/runs/{quote(row['namespace'], safe='')}/{quote(row['run'], safe='')}":
+                return run_detail(row)
         if path == "/api/v1/budgets":
             return {"read_at": instant(NOW), "next": None, "rows": self.budgets}
         for row in self.budgets:

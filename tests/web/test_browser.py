@@ -15,7 +15,8 @@ from carbonbudget_operator.web.app import make_app
 
 PAGES = (
     "/budgets", "/budgets/team-a/monthly", "/budgets/team-b/runs", "/cluster-budgets/company", "/emissions?window=30d",
-    "/emissions?by=label:team&step=all", "/grid", "/data", "/nowhere",
+    "/emissions?by=label:team&step=all", "/emissions?by=model", "/runs", "/runs/team-a/exp-0", "/grid", "/data",
+    "/nowhere",
 )  # fmt: skip
 MOST_BYTES = 150_000
 _RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]

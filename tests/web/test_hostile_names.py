@@ -10,17 +10,19 @@ from urllib.parse import quote
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.web.page_world import HOSTILE, World, budget_row, shown
+from tests.web.page_world import HOSTILE, World, budget_row, run_row, shown
 
 from carbonbudget_operator.printable import printable
 from carbonbudget_operator.web.charts.stacked_bars import BarSeries, stacked_bars
 
-PATHS = ("/budgets", "/emissions", "/emissions?by=workload&step=all", "/data", "/grid")
+PATHS = ("/budgets", "/emissions", "/emissions?by=workload&step=all", "/emissions?by=model", "/runs", "/data", "/grid")
 CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 def hostile_world(name: str) -> World:
     world = World(names=(name, "team-b"))
+    texts = dict.fromkeys(("model", "model_version", "stage", "state"), name)
+    world.runs = [run_row(name[:63], name[:63], **texts), run_row("good", "team-b", **texts)]
     world.budgets = [budget_row("b", name, message=name, contact=name, time_zone=name, state=name, action=name)]
     return world
 
@@ -33,13 +35,26 @@ async def test_a_hostile_name_is_shown_as_text(path: str, name: str) -> None:
     assert "<img" not in html
     assert "<svg onload" not in html
     assert not CONTROLS.search(html)
-    if path.startswith("/emissions"):
+    if path.startswith(("/emissions", "/runs")):
         assert escape(printable(name, 300), quote=False) in html.replace("&#34;", '"').replace("&#39;", "'")
 
 
 @pytest.mark.parametrize("name", HOSTILE)
+async def test_a_run_of_any_names_has_a_page_that_shows_them_as_text(name: str) -> None:
+    for path in (f"/runs/{quote(name[:63], safe='')}/{quote(name[:63], safe='')}", "/runs/team-b/good"):
+        html = (await shown(path, hostile_world(name))).text
+        assert "<script>alert" not in html
+        assert "<img" not in html
+        assert "<svg onload" not in html
+        assert not CONTROLS.search(html)
+
+
+@pytest.mark.parametrize("name", HOSTILE)
 async def test_a_hostile_parameter_of_the_address_is_shown_as_text(name: str) -> None:
-    for path in ("/emissions?filter=", "/emissions?window=", "/emissions?by=", "/grid?zone=", "/budgets?state="):
+    for path in (
+        "/emissions?filter=", "/emissions?window=", "/emissions?by=", "/grid?zone=", "/budgets?state=", "/runs?model=",
+        "/runs?stage=", "/runs?window=", "/runs?from=", "/runs/team-a/exp-0?window=",
+    ):  # fmt: skip
         html = (await shown(path + quote(name))).text
         assert "<script>alert" not in html
         assert "<img" not in html

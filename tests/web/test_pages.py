@@ -23,6 +23,9 @@ from tests.web.page_world import (
     instant,
     intensity,
     node_row,
+    run_detail,
+    run_row,
+    runs_answer,
     shown,
 )
 
@@ -31,6 +34,7 @@ from carbonbudget_operator.api.carbonbudget import CarbonBudget
 from carbonbudget_operator.api.cluster_bodies import NodesAnswer
 from carbonbudget_operator.api.emission_bodies import EmissionAnswer
 from carbonbudget_operator.api.grid_bodies import IntensityAnswer
+from carbonbudget_operator.api.run_bodies import RunDetail, RunsAnswer
 from carbonbudget_operator.web import questions
 from carbonbudget_operator.web.app import make_app
 from carbonbudget_operator.web.budget_objects import shown_object
@@ -38,7 +42,16 @@ from carbonbudget_operator.web.gateway import ApiAnswer, PageCaller
 from carbonbudget_operator.web.pages import emissions_page
 from carbonbudget_operator.web.security_headers import POLICY
 
-PAGES = ("/budgets", "/budgets/team-a/monthly", "/cluster-budgets/company", "/emissions", "/grid", "/data")
+PAGES = (
+    "/budgets",
+    "/budgets/team-a/monthly",
+    "/cluster-budgets/company",
+    "/emissions",
+    "/runs",
+    "/runs/team-a/exp-0",
+    "/grid",
+    "/data",
+)
 
 
 def text_of(html: str) -> str:
@@ -53,6 +66,8 @@ def test_the_answers_of_these_tests_have_the_form_that_the_server_documents() ->
     assert NodesAnswer.model_validate(nodes).rows
     assert BudgetsAnswer.model_validate({"read_at": "", "next": None, "rows": BUDGETS}).rows
     assert BudgetDetail.model_validate(budget_detail(BUDGETS[0])).top_workloads
+    assert RunsAnswer.model_validate(runs_answer([run_row("a")])).rows
+    assert RunDetail.model_validate(run_detail(run_row("a"))).rows
     assert BudgetHistory.model_validate({"read_at": "", **history(BUDGETS[0])}).rows
 
 

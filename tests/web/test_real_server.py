@@ -15,6 +15,7 @@ from tests.server.server_face import Face, a_face
 from tests.web.page_world import Everybody, client
 
 from carbonbudget_operator.api.carbonbudget import CarbonBudget
+from carbonbudget_operator.run_labels import MODEL, RUN
 from carbonbudget_operator.web.app import make_app
 from carbonbudget_operator.web.budget_objects import shown_object
 from carbonbudget_operator.web.budgets_from_api import ApiBudgets
@@ -48,7 +49,10 @@ async def face(tmp_path: Path) -> AsyncIterator[Face]:
         made.api.namespaces = {"team-a", "team-b", "secret-project"}
         for start, namespace in ((HOUR, "team-a"), (HOUR + 60, "team-b"), (HOUR + 3600, "secret-project")):
             report = a_report(
-                start, pods={f"{namespace}-pod": 9 * 10**9}, namespace=namespace, labels={"team": namespace}
+                start,
+                pods={f"{namespace}-pod": 9 * 10**9},
+                namespace=namespace,
+                labels={"team": namespace, RUN: f"run-of-{namespace}", MODEL: "chat"},
             )
             assert (await made.report(report)).status_code == 200
         made.api.objects = {
@@ -73,7 +77,7 @@ def text_of(answer: httpx.Response) -> str:
     return " ".join(re.sub(r"<[^>]*>", " ", answer.text).split())
 
 
-@pytest.mark.parametrize("by", ["namespace", "workload", "node", "label:team", "namespace,workload"])
+@pytest.mark.parametrize("by", ["namespace", "workload", "node", "label:team", "namespace,workload", "run", "model"])
 @pytest.mark.parametrize("step", ["hour", "day", "all"])
 async def test_emissions_of_the_real_server_are_shown(face: Face, by: str, step: str) -> None:
     answer = await opened(OfFace(face), f"/emissions?{WINDOW}&by={by}&step={step}")
@@ -81,6 +85,17 @@ async def test_emissions_of_the_real_server_are_shown(face: Face, by: str, step:
     assert ("chart bars" in answer.text) == (step != "all")
     assert "team-a" in text_of(answer) or by == "node"
     assert "None" not in text_of(answer)
+
+
+@pytest.mark.parametrize("path", [f"/runs?{WINDOW}", f"/runs/team-a/run-of-team-a?{WINDOW}"])
+async def test_runs_of_the_real_server_are_shown(face: Face, path: str) -> None:
+    answer = await opened(OfFace(face), path, TENANT)
+    assert answer.status_code == 200, text_of(answer)
+    assert "run-of-team-a" in text_of(answer)
+    assert "chat" in text_of(answer)
+    assert "None" not in text_of(answer)
+    again = await opened(OfFace(face), path, TENANT, answer.headers["etag"])
+    assert again.status_code == 304
 
 
 @pytest.mark.parametrize("path", ["/grid?window=3d", "/data?window=24h"])
@@ -95,6 +110,7 @@ async def test_no_page_of_a_tenant_has_a_byte_of_anothers_names(face: Face) -> N
         f"/emissions?{WINDOW}", f"/emissions?{WINDOW}&by=workload", f"/emissions?{WINDOW}&by=label:team&step=hour",
         f"/emissions.csv?{WINDOW}&by=workload", f"/emissions.json?{WINDOW}", "/grid", "/data",
         f"/emissions?{WINDOW}&filter=namespace%3Dteam-b", f"/emissions?{WINDOW}&by=node",
+        f"/runs?{WINDOW}", f"/runs.csv?{WINDOW}", f"/runs?{WINDOW}&model=chat", f"/emissions?{WINDOW}&by=run",
     ):  # fmt: skip
         answer = await opened(OfFace(face), path, TENANT)
         shown = answer.text.replace("filter=namespace%3Dteam-b", "").replace("namespace=team-b", "")

@@ -9,13 +9,14 @@ from dataclasses import replace
 from operator import attrgetter
 
 from carbonbudget_core.jsons import at, text
-from carbonbudget_operator.admission.admission_decision import AdmissionDecision, Mode, decide_review
+from carbonbudget_operator.admission.admission_decision import AdmissionDecision, Mode, cut, decide_review
 from carbonbudget_operator.admission.budget_cache import BudgetCache
 from carbonbudget_operator.admission.budget_view import BudgetView
 from carbonbudget_operator.admission.check_command_figures import check_figures
 from carbonbudget_operator.admission.projection_cache import ProjectionCache
 from carbonbudget_operator.admission.review_parser import Review
 from carbonbudget_operator.admission.reviewed_work import ReviewedWork, work_of
+from carbonbudget_operator.admission.run_label_warnings import label_warnings
 from carbonbudget_operator.admission.workload_cache import WorkloadCache
 from carbonbudget_operator.admission.workload_growth import growth
 from carbonbudget_operator.admission.workload_kinds import WorkloadKind, WorkloadKinds
@@ -42,6 +43,13 @@ class ReviewHandler:
     def decide(self, review: Review, now: int) -> AdmissionDecision:
         """Returns the decision on the review at `now` (UTC seconds)."""
         workload_kind = self._kinds.get(review.resource)
+        decision = self._by_budgets(review, workload_kind, now)
+        if workload_kind is None or review.operation != "CREATE" or decision.refusal or self._mode == "Observe":
+            return decision
+        about_labels = label_warnings(review.object, workload_kind)
+        return replace(decision, warnings=[*decision.warnings, *map(cut, about_labels)]) if about_labels else decision
+
+    def _by_budgets(self, review: Review, workload_kind: WorkloadKind | None, now: int) -> AdmissionDecision:
         budgets = self._budgets.of(review.namespace, now)
         if workload_kind is None or (not budgets and not review.asks):
             return ALLOWED

@@ -72,10 +72,11 @@ class ServerSource:
             "from": span[0], "to": span[1], "namespace": namespace, "unlabelled": "true", "limit": _PAGE_ROWS,
             "labels": ",".join(f"{key}={value}" for key, value in labels.items()),
         }  # fmt: skip
-        return self.rows("/api/v1/runs", params)
+        return self.rows("runs", params)
 
-    def rows(self, path: str, params: Mapping[str, str | int]) -> JsonObject:
-        """An answer of /api/v1 with the rows of all its pages."""
+    def rows(self, resource: str, params: Mapping[str, str | int]) -> JsonObject:
+        """An answer of the public API with the rows of all its pages; `resource` is its name there, such as "runs"."""
+        path = f"/api/v1/{resource}"
         whole = page = self._ask(ServerRequest("GET", path, params), {"rows", "total"})
         while (cursor := page.get("next")) and isinstance(cursor, str):
             page = self._ask(ServerRequest("GET", path, {**params, "cursor": cursor}), {"rows", "total"})

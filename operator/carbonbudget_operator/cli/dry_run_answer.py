@@ -13,6 +13,7 @@ from typing import Final
 
 from carbonbudget_core.jsons import parse_object, text
 from carbonbudget_operator.admission.check_command_figures import FIGURES
+from carbonbudget_operator.admission.run_label_warnings import BEGINNING as LABEL_BEGINNING
 from carbonbudget_operator.api.wire_names import EXPECTED_DURATION_ANNOTATION
 from carbonbudget_operator.budgets.workload_demand import no_duration
 from carbonbudget_operator.kube.client import ApiResponse
@@ -38,6 +39,7 @@ _ESCAPED: Final = re.compile(r"\\(.)", re.DOTALL)
 # As the policy's and the webhook's sentences begin (budgets.message, admission_decision).
 _OURS: Final = re.compile(
     rf"(?:would be refused: )?(?:cluster )?carbon budget |{re.escape(EXPECTED_DURATION_ANNOTATION)} "
+    rf"|{re.escape(LABEL_BEGINNING)}"
 )
 # Anchored: other refusals may quote what the manifest holds.
 _POLICY: Final = re.compile(

@@ -21,11 +21,11 @@ from carbonbudget_operator.cli.estimate import estimate
 from carbonbudget_operator.cli.export import export
 from carbonbudget_operator.cli.factors import factors
 from carbonbudget_operator.cli.gate import gate
+from carbonbudget_operator.cli.namespace_usage import usage
 from carbonbudget_operator.cli.opencost_proxy_command import opencost_proxy
 from carbonbudget_operator.cli.release import release
 from carbonbudget_operator.cli.server import serve
 from carbonbudget_operator.cli.table_cells import printable_cell
-from carbonbudget_operator.cli.usage import usage
 from carbonbudget_operator.cli.web import web
 from carbonbudget_operator.settings import SettingsError
 

@@ -40,10 +40,10 @@ def top_by(
     source = ServerSource(ApiServerTransport(who, server_namespace, timeout, parse_service_account(service_account)))
     with exit_without_answer():
         if by is TopBy.RUN:
-            answer = source.rows("/api/v1/runs", _given({"window": window, "namespace": namespace}))
+            answer = source.rows("runs", _given({"window": window, "namespace": namespace}))
         else:
             named = f"namespace={namespace}" if namespace else ""
-            answer = source.rows("/api/v1/emissions", _given({"window": window, "by": "model", "filter": named}))
+            answer = source.rows("emissions", _given({"window": window, "by": "model", "filter": named}))
     with exit_on_unknown_answer():
         rows = largest_first(row for row in answer["rows"] if _is_named(row, by, namespace))
         if not rows:

@@ -32,7 +32,7 @@ class EmissionMetrics(Collector):
         self, book: ValuedReader, label_keys: Sequence[str], most: int, now: Callable[[], float] = time.time,
         required_keys: Sequence[str] = (),
     ) -> None:  # fmt: skip
-        """`most`: values of `namespace` and of each label, and models, with series of their own. `now` gives UTC seconds.
+        """`most`: values of `namespace` and of each label, and models, with series of their own. `now`: UTC seconds.
 
         `required_keys` are the labels that every pod should have.
         """

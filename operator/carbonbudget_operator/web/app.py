@@ -20,6 +20,7 @@ from carbonbudget_operator.web.pages.budget_pages import show_budget, show_budge
 from carbonbudget_operator.web.pages.data_page import show_data
 from carbonbudget_operator.web.pages.emissions_page import give_file, show_emissions
 from carbonbudget_operator.web.pages.grid_page import show_grid
+from carbonbudget_operator.web.pages.runs_page import give_run, give_runs, show_run, show_runs
 from carbonbudget_operator.web.rendering import page
 from carbonbudget_operator.web.security_headers import SecurityHeaders
 from carbonbudget_operator.web.site import Site
@@ -31,6 +32,10 @@ _PAGES = {
     "/cluster-budgets/{name}": show_budget,
     "/emissions": show_emissions,
     "/emissions.{kind}": give_file,
+    "/runs": show_runs,
+    "/runs.{kind}": give_runs,
+    "/runs/{namespace}/{run}": show_run,
+    "/runs/{namespace}/{run}/hours.{kind}": give_run,
     "/grid": show_grid,
     "/data": show_data,
 }

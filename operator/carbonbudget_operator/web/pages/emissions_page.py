@@ -10,9 +10,10 @@ from urllib.parse import urlencode
 
 from starlette.responses import Response
 
+from carbonbudget_operator.run_labels import with_keys
 from carbonbudget_operator.web.charts.stacked_bars import stacked_bars
-from carbonbudget_operator.web.gateway import GatewayError
-from carbonbudget_operator.web.questions import NotShown, Question, refusal
+from carbonbudget_operator.web.pages.answer_files import answer_file
+from carbonbudget_operator.web.questions import NotShown, Question
 from carbonbudget_operator.web.site import Site, Visit
 from carbonbudget_operator.web.views.emission_view import Basis, EmissionLine, emission_bars, emission_table
 
@@ -22,12 +23,11 @@ WINDOWS: Final = (
     ("lastmonth", "Last month"),
 )  # fmt: skip
 STEPS: Final = ("hour", "day", "week", "month", "all")
-FIELDS: Final = ("namespace", "workload", "node")
+FIELDS: Final = ("namespace", "workload", "run", "model", "node")
 _PATH: Final = "/api/v1/emissions"
 # Of each of the two answers. A row takes about a kilobyte while its page is made.
 _MOST_ROWS: Final = 10_000
 _TURN_SECONDS: Final = 20.0
-_FORMATS: Final = {"csv": "text/csv; charset=utf-8", "json": "application/json", "ndjson": "application/x-ndjson"}
 
 
 class _Form:
@@ -50,8 +50,8 @@ class _Form:
 
     @property
     def fields(self) -> Sequence[str]:
-        """What the rows are grouped by."""
-        return [field.strip() for field in self.by.split(",") if field.strip()]
+        """What the rows are grouped by: a run or a model is never shown without its namespace."""
+        return with_keys(field.strip() for field in self.by.split(",") if field.strip())
 
     def query(self, **more: str) -> list[tuple[str, str]]:
         """The API's parameters."""
@@ -109,19 +109,9 @@ async def _made(site: Site, visit: Visit, form: _Form) -> Response:
 
 
 async def give_file(site: Site, visit: Visit) -> Response:
-    """The API's own answer as a file. What text in it may do to a spreadsheet is the API's care."""
-    form, kind = _Form(visit), visit.request.path_params["kind"]
-    if kind not in _FORMATS:
-        raise NotShown(404, "There are csv, json and ndjson.")
-    query = form.query(step=form.step, format=kind, limit="50000")
-    try:
-        answer = await site.gateway.get(_PATH, query, visit.caller)
-    except GatewayError as error:
-        raise NotShown(error.status, str(error)) from None
-    if answer.status != 200:
-        raise refusal(answer)
-    headers = {"Content-Disposition": f'attachment; filename="emissions.{kind}"'}
-    return Response(answer.body, media_type=_FORMATS[kind], headers=headers)
+    """The API's own answer as a file."""
+    form = _Form(visit)
+    return await answer_file(site, visit, _PATH, form.query(step=form.step, limit="50000"), "emissions")
 
 
 def _file(form: _Form, kind: str) -> str:
@@ -137,7 +127,9 @@ def _drill(form: _Form, line: EmissionLine) -> str:
     if any(not key or "," in key for key in line.keys):
         return ""
     named = ",".join(f"{field}={key}" for field, key in zip(fields, line.keys, strict=True))
-    below = "workload" if fields == ["namespace"] else "namespace,workload"
+    if "run" in fields:
+        return ""  # the page of runs goes on from there
+    below = "workload" if fields == ("namespace",) else "run" if "model" in fields else "namespace,workload"
     return form.address(by=below, filter=",".join(filter(None, (form.filter, named))))
 
 

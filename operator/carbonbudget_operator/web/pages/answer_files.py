@@ -1,0 +1,29 @@
+"""Answers of the API as files that the browser stores. What text in them may do to a spreadsheet is the API's care."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from starlette.responses import Response
+
+from carbonbudget_operator.web.gateway import GatewayError
+from carbonbudget_operator.web.questions import NotShown, refusal
+from carbonbudget_operator.web.site import Site, Visit
+
+_FORMATS: Final = {"csv": "text/csv; charset=utf-8", "json": "application/json", "ndjson": "application/x-ndjson"}
+
+
+async def answer_file(site: Site, visit: Visit, path: str, query: Sequence[tuple[str, str]], name: str) -> Response:
+    """The answer in the format that the address ends with. Raises NotShown."""
+    kind = visit.request.path_params["kind"]
+    if kind not in _FORMATS:
+        raise NotShown(404, "There are csv, json and ndjson.")
+    try:
+        answer = await site.gateway.get(path, [*query, ("format", kind)], visit.caller)
+    except GatewayError as error:
+        raise NotShown(error.status, str(error)) from None
+    if answer.status != 200:
+        raise refusal(answer)
+    headers = {"Content-Disposition": f'attachment; filename="{name}.{kind}"'}
+    return Response(answer.body, media_type=_FORMATS[kind], headers=headers)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import datetime as dt
 import json
+import re
+import shlex
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,8 +16,9 @@ import pytest
 import yaml
 from tests.apiserver.tracked_pods import CHANGED, LEFT, MODEL, PATH, Pod, pod
 from tests.apiserver.webhook_process import Webhook
-from tests.conftest import Cluster
+from tests.conftest import ROOT, Cluster
 from tests.e2e.conftest import CHART, wait_for
+from tests.examples.readme import EXAMPLES, shown_commands
 
 from carbonbudget_operator.admission.tracking_patch import MOST_CA_CHARACTERS
 from carbonbudget_operator.controller.certificates import make_ca
@@ -156,7 +159,8 @@ def tracking(request: pytest.FixtureRequest, both: tuple[Tracking, Tracking]) ->
 def specs(cluster: Cluster, both: tuple[Tracking, Tracking]) -> dict[str, dict[str, Pod]]:
     """The specifications of the whole table: by policy, by webhook, and where pods are not tracked."""
     policy, webhook = both
-    pods = CHANGED + LEFT
+    (lines,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "tracking.md").read_text(encoding="utf-8"), re.DOTALL)
+    pods = [*CHANGED, *LEFT, pod("from-the-page") | {"spec": yaml.safe_load(lines)}]
     return {
         "policy": policy.created(*pods),
         "webhook": webhook.created(*pods),
@@ -275,11 +279,36 @@ def test_an_ephemeral_container_that_is_added_later_gets_nothing(tracking: Track
 
 def test_the_pods_of_a_job_are_tracked_by_the_template_s_label(tracking: Tracking, cluster: Cluster) -> None:
     template = {"metadata": {"labels": MODEL}, "spec": pod("x", restartPolicy="Never")["spec"]}
-    job = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "train"}, "spec": {"template": template}}
+    job = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "by-template"}, "spec": {"template": template}}
     cluster.kubectl("-n", tracking.space, "create", "-f", "-", stdin=json.dumps(job))
-    listing = ("-n", tracking.space, "pods", "-l", "batch.kubernetes.io/job-name=train")
+    listing = ("-n", tracking.space, "pods", "-l", "batch.kubernetes.io/job-name=by-template")
     items: Any = wait_for("the Job's pod", lambda: cluster.get(*listing)["items"] or None, 30)
     assert own_part(items[0]["spec"])["env"]["train"]["CARBONBUDGET_MODEL"] == "org.net"
+
+
+def test_the_example_prints_what_its_readme_shows(tracking: Tracking, cluster: Cluster) -> None:
+    label, *others = shown_commands(EXAMPLES / "22-tracked-job" / "README.md")
+    assert label.line == "kubectl label namespace team-a carbonbudget.dev/track=enabled"  # the chart's own selector
+    for shown in others:
+        program, *words = shlex.split(shown.line)
+        assert program == "kubectl"
+        words = [str(ROOT / word) if word.startswith("examples/") else word for word in words]
+
+        def printed(words: list[str] = words, output: str = shown.output) -> bool:
+            done = cluster.kubectl("-n", tracking.space, *words, check=False)
+            return (done.stdout + done.stderr).replace(tracking.space, "team-a").split() == output.split()
+
+        wait_for(shown.line, printed, 30)
+
+
+def test_the_lines_to_write_by_hand_are_accepted_and_stay_as_they_are(specs: dict[str, dict[str, Pod]]) -> None:
+    assert specs["policy"]["from-the-page"] == specs["webhook"]["from-the-page"] == specs["untracked"]["from-the-page"]
+    (written,) = specs["untracked"]["from-the-page"]["containers"]
+    injected = own_part(specs["policy"]["plain"])["env"]["train"]
+    for variable in written["env"]:
+        if variable["name"] != "CARBONBUDGET_CA_FILE":
+            value = variable["value"].replace("carbonbudget-system", SYSTEM)
+            assert injected[variable["name"]] == value
 
 
 def test_a_namespace_with_restricted_pod_security_accepts_the_pod(tracking: Tracking) -> None:

@@ -14,6 +14,7 @@ import orjson
 from carbonbudget_operator.admission.review_bodies import ReviewBody
 from carbonbudget_operator.admission.review_parser import parse_head, parse_review
 from carbonbudget_operator.admission.tracking_patch import MOST_CA_CHARACTERS, tracking_patch
+from carbonbudget_operator.logs import FailureLog
 
 _log = logging.getLogger(__name__)
 _READ_SECONDS: Final = 15.0
@@ -25,13 +26,25 @@ class CaFile:
     def __init__(self, path: Path | None, clock: Callable[[], float] = time.monotonic) -> None:
         self._path, self._clock = path, clock
         self._text, self._due = "", -1.0
+        self._failures = FailureLog()
 
     def text(self) -> str:
         """The PEM text; empty without a file, or if it is longer than what fits into a variable."""
         if self._path is not None and self._clock() >= self._due:
             self._due = self._clock() + _READ_SECONDS
-            self._text = _read(self._path)
+            self._text = self._read(self._path)
         return self._text
+
+    def _read(self, path: Path) -> str:
+        try:
+            with path.open(encoding="utf-8", newline="") as file:
+                text = file.read(MOST_CA_CHARACTERS + 1)
+        except (OSError, UnicodeDecodeError) as error:
+            if self._failures.begins(str(path)):
+                _log.warning("the CA cannot be read, so tracked pods get none until it can: %s", error)
+            return ""
+        self._failures.ends(str(path))
+        return text if len(text) <= MOST_CA_CHARACTERS else ""
 
 
 class TrackingHandler:
@@ -59,13 +72,3 @@ class TrackingHandler:
 def _allowed(uid: str, patch: dict[str, str] | None = None) -> dict[str, object]:
     response = {"uid": uid, "allowed": True, **(patch or {})}
     return {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response}
-
-
-def _read(path: Path) -> str:
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            text = file.read(MOST_CA_CHARACTERS + 1)
-    except (OSError, UnicodeDecodeError) as error:
-        _log.warning("the CA for tracked pods cannot be read, so pods get none: %s", error)
-        return ""
-    return text if len(text) <= MOST_CA_CHARACTERS else ""

@@ -267,6 +267,30 @@ def test_a_created_pod_is_what_the_dry_run_showed(tracking: Tracking, specs: dic
     assert tracking.created(plain, real=True)["plain"] == specs[tracking.injector]["plain"]
 
 
+def test_a_token_as_the_kubelet_requests_it_identifies_the_pod_to_one_audience_alone(
+    tracking: Tracking, cluster: Cluster
+) -> None:
+    spec = tracking.created(pod("bearer"), real=True)["bearer"]
+    (source,) = own_part(spec)["volumes"][0]["projected"]["sources"]
+    audience = source["serviceAccountToken"]["audience"]
+    bound = (f"--audience={audience}", "--bound-object-kind=Pod", "--bound-object-name=bearer")
+    token = cluster.kubectl("-n", tracking.space, "create", "token", spec["serviceAccountName"], *bound).stdout.strip()
+
+    def reviewed(*audiences: str) -> dict[str, Any]:
+        body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview"}
+        body |= {"spec": {"token": token, "audiences": audiences}}
+        shown = cluster.kubectl("create", "-f", "-", "-o", "json", stdin=json.dumps(body)).stdout
+        status: dict[str, Any] = json.loads(shown)["status"]
+        return status
+
+    user = reviewed("carbonbudget-server")["user"]
+    uid = cluster.get("-n", tracking.space, "pod", "bearer")["metadata"]["uid"]  # type: ignore[index] # JSON
+    assert user["username"] == f"system:serviceaccount:{tracking.space}:default"
+    assert user["extra"]["authentication.kubernetes.io/pod-uid"] == [uid]
+    for others in ((), ("carbonbudget",), ("https://kubernetes.default.svc.cluster.local",)):
+        assert not reviewed(*others).get("authenticated", False)
+
+
 def test_an_ephemeral_container_that_is_added_later_gets_nothing(tracking: Tracking, cluster: Cluster) -> None:
     tracking.created(pod("debugged"), real=True)
     patch = {"spec": {"ephemeralContainers": [{"name": "debug", "image": "busybox:dev"}]}}

@@ -62,6 +62,8 @@ CHANGED = [
     pod("mount-below", RUN, container(volumeMounts=[mount(f"{PATH}/x")]), volumes=[OWN]),
     pod("mount-by-the-link", RUN, container(volumeMounts=[mount("/run/secrets/carbonbudget.dev")]), volumes=[OWN]),
     pod("mount-beside", RUN, container(volumeMounts=[mount(f"{PATH}ices"), mount("/var/runs")]), volumes=[OWN]),
+    pod("large", MODEL, *(container(f"c{i}", env=[{"name": f"V{n}", "value": "v"} for n in range(100)])
+        for i in range(30))),
     pod("projected-own", RUN, container(volumeMounts=[mount("/x")]), volumes=[
         {"name": "own", "projected": {"sources": [{"serviceAccountToken": {"audience": "a", "path": "b"}}]}}]),
 ]  # fmt: skip

@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
+from carbonbudget_operator.name_rules import is_label_key, is_label_value
+
 RUN: Final = "carbonbudget.dev/run"
 MODEL: Final = "carbonbudget.dev/model"
 MODEL_VERSION: Final = "carbonbudget.dev/model-version"
@@ -24,6 +26,7 @@ SHORT_NAMES: Final = {"run": RUN, "model": MODEL, "model-version": MODEL_VERSION
 # A run's name is unique in its namespace, a version's among those of its model: they are never shown without these.
 _UNIQUE_IN: Final = {"run": ("namespace",), "model": ("namespace",), "model-version": ("namespace", "model")}
 
+_MAX_KEYS: Final = 10
 _MAX_LABEL_TEXT: Final = 63
 _NO_LABEL_TEXT: Final = re.compile(r"[^A-Za-z0-9._-]")
 _EDGES: Final = "._-"
@@ -52,3 +55,22 @@ def with_keys(fields: Iterable[str]) -> tuple[str, ...]:
                 found[key] = None
         found[field] = None
     return tuple(found)
+
+
+def parse_labels(text: str) -> dict[str, str]:
+    """ "experiment=x,team=a" to keys and values, at most ten. Raises ValueError with a sentence.
+
+    That is the part of kubectl's label selectors that the ledger answers.
+    """
+    found: dict[str, str] = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        key, separator, value = (item.strip() for item in part.partition("="))
+        value = value.removeprefix("=")  # kubectl also takes ==
+        if not separator or not is_label_key(key) or not is_label_value(value):
+            raise ValueError("labels are KEY=VALUE joined by commas; other selectors are not answered")
+        if found.get(key, value) != value:
+            raise ValueError(f"labels name {key} twice, and no pod has two values of it")
+        found[key] = value
+    if len(found) > _MAX_KEYS:
+        raise ValueError(f"labels name {len(found)} keys: name at most {_MAX_KEYS}")
+    return found

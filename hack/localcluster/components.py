@@ -94,6 +94,9 @@ def _api_server(s: Settings, node_ip: str) -> list[str]:
         f"--client-ca-file={pki}/ca.crt",
         "--authorization-mode=Node,RBAC",
         "--enable-admission-plugins=NodeRestriction",
+        # MutatingAdmissionPolicy, which tracking.injector=policy needs, is beta and switched off in 1.34.
+        "--feature-gates=MutatingAdmissionPolicy=true",
+        "--runtime-config=admissionregistration.k8s.io/v1beta1=true",
         "--allow-privileged=true",
         f"--service-cluster-ip-range={s.service_cidr}",
         "--service-account-issuer=https://kubernetes.default.svc.cluster.local",

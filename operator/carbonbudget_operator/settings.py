@@ -194,6 +194,9 @@ class AdmissionSettings(SettingsSection):
     tls_cert: Path | None = Field(None, description="PEM certificate chain; reloaded when it changes.")
     tls_key: Path | None = Field(None, description="PEM private key of tls_cert.")
     metrics_listen: str = Field("0.0.0.0:8081", description="Address and port of /metrics, without TLS.")
+    track_pods: bool = Field(
+        False, description="Also give pods with a run label server_url, the CA of server_ca and a token."
+    )
 
 
 class EnforcedKind(SettingsSection):

@@ -30,9 +30,15 @@ class Webhook:
     """`carbonbudget admission` on this machine; `kinds` are the configured kinds of enforcement.kinds."""
 
     def __init__(
-        self, cluster: Cluster, directory: Path, kinds: list[dict[str, str]], arguments: tuple[str, ...]
+        self,
+        cluster: Cluster,
+        directory: Path,
+        kinds: list[dict[str, str]],
+        arguments: tuple[str, ...],
+        tracks_pods: bool = False,
     ) -> None:
         self._cluster, self._directory, self._kinds, self._arguments = cluster, directory, kinds, arguments
+        self._tracks_pods = tracks_pods
         self.port, self.metrics_port = free_port(), free_port()
         self.url = f"https://localhost:{self.port}"
         now = dt.datetime.now(dt.UTC)
@@ -53,7 +59,8 @@ class Webhook:
 
     def start(self) -> None:
         """Start it and wait until it has its lists."""
-        (self._directory / "config.yaml").write_text(yaml.safe_dump({"enforcement": {"kinds": self._kinds}}))
+        settings = {"enforcement": {"kinds": self._kinds}, "admission": {"track_pods": self._tracks_pods}}
+        (self._directory / "config.yaml").write_text(yaml.safe_dump(settings))
         command = [
             *ENDS_WITH_US, str(Path(sys.executable).parent / "carbonbudget"), "admission",
             f"--config={self._directory / 'config.yaml'}", f"--listen=127.0.0.1:{self.port}",

@@ -43,6 +43,7 @@ RUN_BY = {
     "18-month-report": "tests/examples/test_month_report.py::test_the_commands_make_the_page_and_the_focus_file",
     "19-exports": "tests/exports/test_exports_chart.py::test_the_example_gives_the_server_what_its_targets_need",
     "20-runs": "tests/examples/test_runs.py::test_the_commands_print_what_the_readme_shows",
+    "22-tracked-job": "tests/apiserver/test_tracked_pods.py::test_the_example_prints_what_its_readme_shows",
 }
 NUMBERED = sorted(folder.name for folder in EXAMPLES.iterdir() if folder.name[0].isdigit())
 SHOWN = [
@@ -98,7 +99,7 @@ def test_a_command_that_a_readme_shows_exists_and_so_do_the_files_that_it_names(
         assert words[0] in ("template", "upgrade")
         assert Path(ROOT / words[2] / "Chart.yaml").is_file()
     else:
-        assert (program, words[0] in ("apply", "create", "delete", "get", "patch")) == ("kubectl", True), line
+        assert (program, words[0] in ("apply", "create", "delete", "get", "label", "patch")) == ("kubectl", True), line
 
 
 def test_every_manifest_of_the_examples_is_yaml() -> None:

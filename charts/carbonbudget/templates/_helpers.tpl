@@ -130,6 +130,9 @@ admission:
   metrics_listen: 0.0.0.0:8081
   tls_cert: /etc/carbonbudget/tls/tls.crt
   tls_key: /etc/carbonbudget/tls/tls.key
+  {{- if eq (include "carbonbudget.injector" .) "webhook" }}
+  track_pods: true
+  {{- end }}
 {{- if .Values.web.enabled }}
 web:
   server_url: {{ include "carbonbudget.serverURL" . }}

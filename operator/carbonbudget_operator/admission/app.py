@@ -16,6 +16,7 @@ from carbonbudget_operator.admission.metrics import AdmissionMetrics
 from carbonbudget_operator.admission.review_bodies import MOST_BYTES, BodyTooLarge, ReviewBodies
 from carbonbudget_operator.admission.review_handler import ReviewHandler
 from carbonbudget_operator.admission.review_parser import BadReview, parse_head, parse_review
+from carbonbudget_operator.admission.tracking_handler import TrackingHandler
 
 
 def make_app(
@@ -24,8 +25,12 @@ def make_app(
     events: AdmissionEvents,
     metrics: AdmissionMetrics,
     current_at: Callable[[], Mapping[str, float]],
+    tracking: TrackingHandler | None = None,
 ) -> web.Application:
-    """Returns the TLS application. `current_at` returns up to when each watch is current, in UTC seconds."""
+    """Returns the TLS application. `current_at` returns up to when each watch is current, in UTC seconds.
+
+    `tracking` answers /track; without it there is no such path.
+    """
     bodies = ReviewBodies()
 
     async def validate(request: web.Request) -> web.Response:
@@ -59,6 +64,20 @@ def make_app(
         metrics.duration.observe(time.perf_counter() - began)
         return web.Response(body=answered, content_type="application/json")
 
+    async def track(request: web.Request) -> web.Response:
+        assert tracking is not None
+        if "Content-Encoding" in request.headers:
+            return _refused(metrics, 415, "the body must not be compressed")
+        try:
+            body = await bodies.read(request)
+            answered, outcome = tracking.answer(body)
+        except BodyTooLarge:
+            return _refused(metrics, 413, f"the body is longer than {MOST_BYTES} bytes")
+        except ValueError as error:
+            return _refused(metrics, 400, str(error) if isinstance(error, BadReview) else "the body is not JSON")
+        metrics.tracked.labels(outcome).inc()
+        return web.Response(body=orjson.dumps(answered), content_type="application/json")
+
     async def healthz(_: web.Request) -> web.Response:
         return web.Response(text="ok")
 
@@ -68,6 +87,8 @@ def make_app(
 
     app = web.Application()
     app.router.add_post("/validate", validate)
+    if tracking is not None:
+        app.router.add_post("/track", track)
     app.router.add_get("/healthz", healthz)
     app.router.add_get("/readyz", readyz)
     return app

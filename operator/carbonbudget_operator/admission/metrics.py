@@ -42,6 +42,14 @@ class AdmissionMetrics:
             ("answer",),
             registry=registry,
         )
+        self.tracked = Counter(
+            "carbonbudget_admission_tracked_pods",
+            "Pods with a run label, by what was done with them.",
+            ("outcome",),
+            registry=registry,
+        )
+        for outcome in ("patched", "unchanged", "too_large"):
+            self.tracked.labels(outcome)
         for answer in ("refused", "allowed", "unreadable"):
             self.too_large.labels(answer)
         for outcome in ("allowed", "warned", "refused", "bad"):

@@ -16,6 +16,7 @@ from carbonbudget_operator.admission.budget_cache import BudgetCache
 from carbonbudget_operator.admission.metrics import AdmissionMetrics
 from carbonbudget_operator.admission.projection_cache import ProjectionCache, keep_fetching
 from carbonbudget_operator.admission.review_handler import ReviewHandler
+from carbonbudget_operator.admission.tracking_handler import CaFile, TrackingHandler
 from carbonbudget_operator.admission.workload_cache import WorkloadCache
 from carbonbudget_operator.admission.workload_kinds import workload_kinds
 from carbonbudget_operator.bounded_listener import ConnectionMetrics, Listener, ListenerBounds
@@ -57,7 +58,8 @@ async def run(
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    app = make_app(handler, budgets, events, metrics, client.watches.current_at)
+    tracking = TrackingHandler(settings.server_url, CaFile(settings.server_ca)) if settings.track_pods else None
+    app = make_app(handler, budgets, events, metrics, client.watches.current_at, tracking)
     connections = ConnectionMetrics(registry)
     listeners = [
         Listener("reviews", app, ListenerBounds(_MOST_CALLERS), connections, context),

@@ -116,6 +116,19 @@ def test_without_a_servers_prediction_the_mean_of_the_epochs_is_taken(server: Co
     ), ended.errors
 
 
+def test_a_loop_inside_an_epoch_reports_no_progress_of_its_own(server: ContractServer) -> None:
+    train(
+        """
+        import carbonbudget as cb
+        for epoch in cb.epochs(range(3)):
+            for fold in cb.epochs(range(5), name="fold"): pass
+        """,
+        **server.variables,
+    )
+    assert {(line["unit"], line["total"]) for line in server.seen()["progress"]} == {("epoch", 3)}
+    assert len(server.spans()) == 3 + 15
+
+
 def test_epochs_of_a_loop_that_breaks_or_fails_end_their_span(server: ContractServer) -> None:
     ended = train(
         """

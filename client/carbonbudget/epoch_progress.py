@@ -24,8 +24,8 @@ _WORTH_A_LINE_S = 60.0
 def epochs(iterable: Iterable[T], total: int | None = None, *, name: str = "epoch") -> Iterator[T]:
     """The items of `iterable`, with a span called `name` around the work on each.
 
-    `total` is the number of epochs; without it `len(iterable)`. Where it is known, energy and emissions to the end are
-    shown once, after the first epochs.
+    `total` is the number of epochs; without it `len(iterable)`. Where it is known, what all of them will
+    have needed is shown once, after the first epochs.
     """
     items = iter(iterable)
     # A loop inside an epoch, of folds or batches, has no outlook of its own: the progress is the outer one's.
@@ -97,7 +97,7 @@ class EpochOutlook:
         text = prediction_text.of_server(prediction) if prediction else None
         if text is None:
             results = [span.known_result for span in list(self._spans) if span.known_result is not None]
-            text = prediction_text.of_results(results, left)
+            text = prediction_text.of_results(results, left + done)
         if text is not None:
             self._shown = 2
         elif not self._shown and prediction is None and (not SESSION.server or done > 2 * _FIRST_EPOCHS):

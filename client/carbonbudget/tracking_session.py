@@ -141,7 +141,10 @@ class TrackingSession:
         now_ms = time.time_ns() // 1_000_000
         # Woken once: the thread returns by itself as long as there is progress to send.
         is_first = self.newest_progress is None
-        named = str(unit)[:60] or "step"
+        # The server takes the spans of this name as the steps.
+        from carbonbudget.span_encoding import printable_name
+
+        named = printable_name(unit)
         self.newest_progress = asker, {"done": int(done), "total": int(total), "unit": named, "at_ms": now_ms}
         if is_first and self._thread is not None:
             self._thread.wake()

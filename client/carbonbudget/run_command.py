@@ -1,0 +1,1 @@
+"""`carbonbudget-run -- COMMAND`: one span around a process that is not changed itself."""

@@ -1,0 +1,133 @@
+"""`track`: spans as context managers and as decorators of functions, coroutines and generators."""
+
+from __future__ import annotations
+
+import functools
+
+from carbonbudget.client_notices import notice_error
+from carbonbudget.tracked_span import TrackedSpan, current_spans
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Any, Callable, TypeVar
+
+    F = TypeVar("F", bound=Callable[..., Any])
+
+
+def track(name: str, step: int | None = None) -> Tracking:
+    """A span called `name`: `with track("epoch", step=3) as span:`, `@track("load")`, or `track("fit").start()`."""
+    return Tracking(name, step)
+
+
+class Tracking:
+    """What `track` returns. It may be entered again, also while it is open: each time is a span of its own."""
+
+    __slots__ = ("_name", "_spans", "_step")
+
+    def __init__(self, name: str, step: int | None) -> None:
+        self._name, self._step = name, step
+        self._spans: list[TrackedSpan] = []
+
+    def start(self) -> TrackedSpan:
+        """Start a span. Whoever starts it calls its `end`."""
+        try:
+            return TrackedSpan(self._name, self._step)
+        except Exception as error:
+            notice_error("track", error)
+            return TrackedSpan.__new__(TrackedSpan)
+
+    def __enter__(self) -> TrackedSpan:
+        span = self.start()
+        self._spans.append(span)
+        return span
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self._last_of_this_context().end()
+        except Exception as failed:
+            notice_error("track", failed)
+
+    def _last_of_this_context(self) -> TrackedSpan:
+        """The span to end: threads that share this object each end their own."""
+        if len(self._spans) > 1:
+            for span in reversed(current_spans()):
+                if span in self._spans:
+                    self._spans.remove(span)
+                    return span
+        return self._spans.pop()
+
+    async def __aenter__(self) -> TrackedSpan:
+        return self.__enter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.__exit__(kind, error, trace)
+
+    def __call__(self, function: F) -> F:
+        """The function with a span around each call; around the whole iteration if it is a generator."""
+        import inspect
+
+        wrap = _of_function
+        for is_kind, other in (
+            (inspect.iscoroutinefunction, _of_coroutine),
+            (inspect.isasyncgenfunction, _of_async_generator),
+            (inspect.isgeneratorfunction, _of_generator),
+        ):
+            if is_kind(function):
+                wrap = other
+        tracked: F = wrap(function, self)
+        return tracked
+
+
+def _of_function(function: Any, tracking: Tracking) -> Any:
+    @functools.wraps(function)
+    def tracked(*args: Any, **kwargs: Any) -> Any:
+        with tracking:
+            return function(*args, **kwargs)
+
+    return tracked
+
+
+def _of_coroutine(function: Any, tracking: Tracking) -> Any:
+    @functools.wraps(function)
+    async def tracked(*args: Any, **kwargs: Any) -> Any:
+        with tracking:
+            return await function(*args, **kwargs)
+
+    return tracked
+
+
+def _of_generator(function: Any, tracking: Tracking) -> Any:
+    @functools.wraps(function)
+    def tracked(*args: Any, **kwargs: Any) -> Any:
+        with tracking:
+            return (yield from function(*args, **kwargs))
+
+    return tracked
+
+
+def _of_async_generator(function: Any, tracking: Tracking) -> Any:
+    @functools.wraps(function)
+    async def tracked(*args: Any, **kwargs: Any) -> Any:
+        with tracking:
+            generator = function(*args, **kwargs)
+            try:
+                value = await generator.__anext__()
+                while True:
+                    try:
+                        sent = yield value
+                    except GeneratorExit:
+                        await generator.aclose()
+                        raise
+                    except BaseException as error:
+                        value = await generator.athrow(error)
+                    else:
+                        value = await generator.asend(sent)
+            except StopAsyncIteration:
+                return
+
+    return tracked

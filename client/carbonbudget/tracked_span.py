@@ -1,0 +1,79 @@
+"""A span: one named part of a run between two instants, with the container's CPU counter at both as its weight."""
+
+from __future__ import annotations
+
+import time
+from contextvars import ContextVar
+
+from carbonbudget.cpu_counter import cpu_us
+from carbonbudget.tracking_session import SESSION
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from carbonbudget.span_results import Result
+
+# The open spans of this thread or asyncio task, outermost first. A tuple: a task copies it and nobody else changes it.
+_OPEN: ContextVar[tuple[TrackedSpan, ...]] = ContextVar("carbonbudget_open_spans", default=())
+
+
+class TrackedSpan:
+    """One part of a run, open from its creation until `end`.
+
+    `start_ms` and `end_ms` are milliseconds since 1970 (`end_ms` is None while it is open). `cpu_start_us` and
+    `cpu_end_us` are the container's cumulative CPU time, or None where it cannot be read.
+    """
+
+    __slots__ = ("_process", "cpu_end_us", "cpu_start_us", "end_ms", "id", "name", "run", "start_ms", "step")
+
+    def __init__(self, name: str, step: int | None = None) -> None:
+        self.name = name
+        self.step = step
+        self.run, self._process, self.id = SESSION.begin()
+        self.end_ms: int | None = None
+        self.cpu_start_us = cpu_us()
+        self.cpu_end_us: int | None = None
+        self.start_ms = time.time_ns() // 1_000_000
+        _OPEN.set((*_OPEN.get(), self))
+
+    def end(self) -> None:
+        """Close the span and queue it. Does nothing if it is closed."""
+        if self.end_ms is not None:
+            return
+        # A clock that was set back in between makes no reversed span.
+        self.end_ms = max(self.start_ms, time.time_ns() // 1_000_000)
+        self.cpu_end_us = cpu_us()
+        self._leave()
+        # A span that was open when the process forked belongs to the parent, which ends it too.
+        if self._process == SESSION.process:
+            SESSION.record(self)
+
+    def cancel(self) -> None:
+        """Close the span and forget it."""
+        if self.end_ms is None:
+            self.end_ms = self.start_ms
+            self._leave()
+
+    def _leave(self) -> None:
+        spans = _OPEN.get()
+        # Not a reset to what was: spans of generators and of other tasks may end in any order.
+        _OPEN.set(spans[:-1] if spans and spans[-1] is self else tuple(span for span in spans if span is not self))
+
+    def result(self, wait: float = 0) -> Result | None:
+        """What is known of the span's energy and emissions; None if nothing is yet.
+
+        It waits up to `wait` seconds for a first result. Measured windows are 60 s long, so that it takes about
+        90 s from the span's end until there is one.
+        """
+        try:
+            return SESSION.result(self, float(wait))
+        except Exception as error:
+            SESSION.notice_error("result", error)
+            return None
+
+    def __repr__(self) -> str:
+        return f"Span(id={self.id!r}, name={self.name!r}, step={self.step!r})"
+
+
+def current_spans() -> tuple[TrackedSpan, ...]:
+    """The open spans of this thread or asyncio task, outermost first."""
+    return tuple(span for span in _OPEN.get() if span.end_ms is None)

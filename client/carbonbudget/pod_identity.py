@@ -25,8 +25,8 @@ def pod_identity(environment: Mapping[str, str] | None = None) -> dict[str, str]
     settings = ClientSettings(environment)
     if settings.disabled:
         return {}
-    found = {name: environment.get(f"CARBONBUDGET_{name.upper()}", "").strip() for name in ("namespace", "pod_uid", "job")}
-    found["run"] = environment.get("CARBONBUDGET_RUN", "").strip()
+    names = ("namespace", "pod_uid", "run", "job")
+    found = {name: environment.get(f"CARBONBUDGET_{name.upper()}", "").strip() for name in names}
     found.update(_claims(settings.token_file))
     return {name: value for name, value in found.items() if value} if found["namespace"] else {}
 

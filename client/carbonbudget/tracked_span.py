@@ -6,6 +6,7 @@ import time
 from contextvars import ContextVar
 
 from carbonbudget.cpu_counter import cpu_us
+from carbonbudget.span_starts import tell_started
 from carbonbudget.tracking_session import SESSION
 
 TYPE_CHECKING = False
@@ -34,6 +35,7 @@ class TrackedSpan:
         self.cpu_end_us: int | None = None
         self.start_ms = time.time_ns() // 1_000_000
         _OPEN.set((*_OPEN.get(), self))
+        tell_started(self)
 
     def end(self) -> None:
         """Close the span and queue it. Does nothing if it is closed."""

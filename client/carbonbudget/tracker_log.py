@@ -13,6 +13,7 @@ import threading
 from collections import OrderedDict
 
 from carbonbudget.client_notices import notice
+from carbonbudget.span_starts import add_start_listener
 from carbonbudget.tracking_session import SESSION
 
 TYPE_CHECKING = False
@@ -58,7 +59,7 @@ class TrackerLog:
 
     def follow(self) -> None:
         """Begin to follow; once more has no effect."""
-        SESSION.add_start_listener(self.started)
+        add_start_listener(self.started)
         SESSION.add_listener(self.arrived)
 
     def started(self, span: TrackedSpan) -> None:
@@ -101,7 +102,7 @@ class TrackerLog:
             try:
                 self._write(run, span, result)
             except BaseException as error:  # also SystemExit of a tracker: this thread is ours
-                notice(self._tracker, f"{self._tracker} does not take the figures of a span ({_line(error)}); going on.")
+                notice(self._tracker, f"{self._tracker} does not take a span's figures ({_line(error)}); going on.")
             finally:
                 results.task_done()
 

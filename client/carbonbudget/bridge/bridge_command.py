@@ -43,7 +43,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="carbonbudget-bridge",
         description="Write the energy and emissions of runs to their finished runs in MLflow, W&B or Comet.",
-        epilog="Each run gets provisional figures once and final figures once. Exit code: 0 done, 1 something is not, 2 wrong use.",
+        epilog="Each run gets provisional figures once and final figures once. "
+        "Exit code: 0 done, 1 something is not, 2 wrong use.",
     )
     trackers = parser.add_subparsers(dest="tracker", required=True, metavar="mlflow|wandb|comet")
     mlflow = trackers.add_parser("mlflow", help="runs of an MLflow server, by its REST API")
@@ -55,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     comet.add_argument("--project", action="append", required=True, type=_pair, metavar="WORKSPACE/PROJECT")
     for each in (mlflow, wandb, comet):
         each.add_argument("--server-url", help=f"carbonbudget's server; else CARBONBUDGET_SERVER_URL, else {_SERVER}")
-        each.add_argument("--token-file", type=Path, help=f"token for it; else CARBONBUDGET_TOKEN_FILE, else {_TOKEN_FILE}")
+        each.add_argument("--token-file", type=Path, help=f"its token; else CARBONBUDGET_TOKEN_FILE or {_TOKEN_FILE}")
         each.add_argument("--ca-file", type=Path, help="its CA; else CARBONBUDGET_CA or CARBONBUDGET_CA_FILE")
         each.add_argument("--days", type=_days, default=30, help="look at runs that ended in the last DAYS (30)")
         how_often = each.add_mutually_exclusive_group()

@@ -1,10 +1,10 @@
-"""One round of the bridge: which runs of a tracker get which figures. Each is written provisional once and final once."""
+"""One round of the bridge: which runs of a tracker get which figures. Provisional ones once, and final ones once."""
 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from carbonbudget.bridge.json_http import Away, Refused
 from carbonbudget.bridge.run_figures import FINAL, PROVISIONAL, CarbonServer, RunFigures
@@ -34,7 +34,7 @@ class Outcome:
 
 @dataclass
 class Bridge:
-    """A tracker and a server; `say` gets a line for each thing that went wrong, once for as long as it stays the same."""
+    """A tracker and a server; `say` gets a line for each thing that went wrong, once."""
 
     tracker: Tracker
     server: CarbonServer
@@ -51,25 +51,26 @@ class Bridge:
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             return self._away(f"{self.tracker.name} answers something else than its API ({error!r})", outcome)
         sharers = Counter((run.namespace, run.run) for run in runs)
-        known: dict[tuple[str, str], RunFigures | None] = {}
+        known: dict[tuple[str, str], RunFigures | str] = {}
         for run in runs:
-            key = (run.namespace, run.run)
             try:
-                if run.state != FINAL and run.run and key not in known:
-                    known[key] = self.server.figures(*key)
-                self._one(run, known.get(key), sharers[key], outcome)
+                self._one(run, known, sharers[run.namespace, run.run], outcome)
             except Away as away:
                 return self._away(str(away), outcome)
         return outcome
 
-    def _one(self, run: TrackerRun, figures: RunFigures | None, shared_by: int, outcome: Outcome) -> None:
+    def _one(
+        self, run: TrackerRun, known: dict[tuple[str, str], RunFigures | str], shared_by: int, outcome: Outcome
+    ) -> None:
         if run.state == FINAL:
             outcome.unchanged += 1
-        elif reason := self._obstacle(run, figures):
-            self._fail(run, reason, outcome)
-        elif figures is not None and figures.state == run.state:
+            return
+        figures = self._figures(run, known)
+        if isinstance(figures, str):
+            self._fail(run, figures, outcome)
+        elif figures.state == run.state:
             outcome.unchanged += 1
-        elif figures is not None:
+        else:
             try:
                 self.tracker.write(run, figures, shared_by)
             except Refused as refused:
@@ -78,14 +79,19 @@ class Bridge:
             outcome.provisional += figures.state == PROVISIONAL
             outcome.final += figures.state == FINAL
 
-    def _obstacle(self, run: TrackerRun, figures: RunFigures | None) -> str:
+    def _figures(self, run: TrackerRun, known: dict[tuple[str, str], RunFigures | str]) -> RunFigures | str:
+        """Its figures, or why it gets none."""
         if run.taken and not run.ours:
             return f"the name {run.taken} is taken by something else; it stays as it is"
         if not run.run:
             return "its pod had no run: put the label carbonbudget.dev/run on the pod template"
-        if figures is None:
-            return f"the server knows no run {run.namespace}/{run.run}, or this token may not read it"
-        return ""
+        key = (run.namespace, run.run)
+        if key not in known:
+            try:
+                known[key] = self.server.figures(*key)
+            except Refused as refused:
+                known[key] = str(refused)
+        return known[key]
 
     def _away(self, reason: str, outcome: Outcome) -> Outcome:
         outcome.away = True

@@ -7,13 +7,13 @@ import ssl
 import urllib.error
 import urllib.parse
 import urllib.request
-from http.client import HTTPException
 from collections.abc import Mapping, Sequence
+from http.client import HTTPException
 from typing import Any
 
 MAX_ANSWER_BYTES = 64 << 20  # a page of MLflow's largest runs is far below this
 TIMEOUT_SECONDS = 20.0
-_AWAY = (401, 403, 408, 429, 500, 502, 503, 504)  # the next request would fare no better
+_AWAY = (401, 408, 429, 500, 502, 503, 504)  # the next request would fare no better
 
 
 class Away(Exception):
@@ -38,9 +38,7 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
 class JsonHttp:
     """One service at `base`; `who` names it in errors, `headers` carry the credentials."""
 
-    def __init__(
-        self, who: str, base: str, headers: Mapping[str, str], context: ssl.SSLContext | None = None
-    ) -> None:
+    def __init__(self, who: str, base: str, headers: Mapping[str, str], context: ssl.SSLContext | None = None) -> None:
         parts = urllib.parse.urlsplit(base)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError(f"{who} needs an address that begins with http:// or https://, not {base!r}")
@@ -76,8 +74,8 @@ class JsonHttp:
                 raise Away(reason) from None
             raise Refused(error.code, reason) from None
         except (OSError, HTTPException, ValueError) as error:
-            reason = getattr(error, "reason", None) or error
-            raise Away(f"{self._who} does not answer at {self._base}: {reason}") from None
+            cause = getattr(error, "reason", None) or error
+            raise Away(f"{self._who} does not answer at {self._base}: {cause}") from None
         if len(text) > MAX_ANSWER_BYTES:
             raise Away(f"{self._who} answers with more than {MAX_ANSWER_BYTES >> 20} MiB")
         try:

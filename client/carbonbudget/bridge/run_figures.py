@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import ssl
 import urllib.parse
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from collections.abc import Mapping
 from typing import Any
 
 from carbonbudget.bridge.json_http import Away, JsonHttp, Refused
@@ -49,15 +49,10 @@ class CarbonServer:
         self._http = JsonHttp("carbonbudget's server", url, {}, context)
         self._token_file = token_file
 
-    def figures(self, namespace: str, run: str) -> RunFigures | None:
-        """The run's figures; None where the server knows no such run, or this token may not read it. Raises Away."""
+    def figures(self, namespace: str, run: str) -> RunFigures:
+        """The run's figures. Raises Refused where there are none for this token, and Away."""
         path = f"/api/v1/runs/{urllib.parse.quote(namespace, safe='')}/{urllib.parse.quote(run, safe='')}"
-        try:
-            return figures_of(self._http.get(path, headers=self._authorization()))
-        except Refused as refused:
-            if refused.status == 404:
-                return None
-            raise Away(str(refused)) from None
+        return figures_of(self._http.get(path, headers=self._authorization()))
 
     def _authorization(self) -> Mapping[str, str]:
         if self._token_file is None:
@@ -69,20 +64,26 @@ class CarbonServer:
 
 
 def figures_of(answer: Any) -> RunFigures:
-    """The figures in the server's answer. Raises Away where it is not one that this version reads."""
+    """The figures in the server's answer. Raises Refused where they are not the whole run, Away where they are none."""
     try:
-        state = answer["state"]
-        if state not in (PROVISIONAL, FINAL):
-            raise ValueError(state)
-        return RunFigures(
-            energy_kwh=int(answer["energy_uj"]) / 3.6e12,
-            co2e_g=int(answer["location_ug"]) / 1e6,
-            co2e_market_g=int(answer["market_ug"]) / 1e6,
-            embodied_g=int(answer["embodied_ug"]) / 1e6,
-            measured_percent=float(answer["measured_percent"] or 0),
-            state=state,
+        row = answer["run"]
+        if row["state"] not in (PROVISIONAL, FINAL):
+            raise ValueError(row["state"])
+        figures = RunFigures(
+            energy_kwh=int(row["energy_uj"]) / 3.6e12,
+            co2e_g=int(row["location_ug"]) / 1e6,
+            co2e_market_g=int(row["market_ug"]) / 1e6,
+            embodied_g=int(row["embodied_ug"]) / 1e6,
+            measured_percent=float(row["measured_percent"] or 0),
+            state=row["state"],
         )
+        began_before = row["start"] <= answer["start"]  # both UTC in one format
     except (KeyError, TypeError, ValueError) as error:
         raise Away(
             f"carbonbudget's server answers a run without what is expected ({error!r}): are both of one version?"
         ) from None
+    if began_before:
+        raise Refused(
+            0, f"it began before {answer['start']}, where the server's answer begins: its figures would be short"
+        )
+    return figures

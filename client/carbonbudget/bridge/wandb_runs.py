@@ -15,7 +15,7 @@ _FINISHED = ("finished", "failed", "crashed", "killed")
 
 
 class WandbRuns:
-    """The runs of W&B projects, given as ENTITY/PROJECT. Figures go into the summary: history only grows while a run is on."""
+    """The runs of W&B projects, given as ENTITY/PROJECT. Figures go into the summary: history is closed."""
 
     name = "W&B"
 

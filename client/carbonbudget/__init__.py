@@ -15,6 +15,7 @@ from carbonbudget.tracking_session import SESSION
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Callable
 
     Listener = Callable[[TrackedSpan, Result], object]
@@ -26,9 +27,11 @@ __all__ = [
     "track",
     "epochs",
     "units",
+    "progress",
     "flush",
     "add_listener",
     "remove_listener",
+    "add_prediction_listener",
     "current_spans",
     "Span",
     "Result",
@@ -51,6 +54,12 @@ def units(**counts: float) -> None:
     SESSION.count_units(counts)
 
 
+@safely
+def progress(done: int, total: int, unit: str = "epoch") -> None:
+    """Report that `done` of `total` units of work are done, for the server's prediction. `epochs` does this itself."""
+    SESSION.progress(done, total, unit)
+
+
 def flush(seconds: float = 5.0) -> bool:
     """Send what is queued now, and wait for it up to `seconds`. Whether the queue was emptied in time."""
     return bool(_flush(seconds))
@@ -68,6 +77,15 @@ def add_listener(listener: Listener) -> None:
     It is called from the library's own thread. What it raises is shown once and has no effect.
     """
     SESSION.add_listener(listener)
+
+
+@safely
+def add_prediction_listener(listener: Callable[[Mapping[str, int] | None], object]) -> None:
+    """Call `listener(prediction)` with each answer to a reported progress, or None while there is no prediction.
+
+    A prediction has `energy_uj`, `low_uj`, `high_uj`, `emissions_ug`, `low_ug`, `high_ug` and `ends_at_ms`.
+    """
+    SESSION.prediction_listeners.append(listener)
 
 
 @safely

@@ -54,3 +54,8 @@ class ClientSettings:
     def forgotten(self) -> bool:
         """Whether nobody has said where spans go, and nobody has said that they shall go nowhere."""
         return not (self.disabled or self.local_rank or self.server_url or self.log)
+
+    def same_place(self, other: ClientSettings) -> bool:
+        """Whether spans go where the other's go."""
+        places = ("server_url", "token_file", "ca_pem", "ca_file", "log", "records")
+        return all(getattr(self, name) == getattr(other, name) for name in places)

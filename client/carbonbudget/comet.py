@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from carbonbudget.client_notices import safely
-from carbonbudget.pod_identity import pod_identity
+from carbonbudget.tracker_identity import tracker_identity
 from carbonbudget.tracker_log import TrackerLog, metrics
 
 TYPE_CHECKING = False
@@ -21,7 +21,7 @@ def follow(experiment: Any = None) -> None:
     """Log the pod's identity to `experiment` (else the running one), and the results of spans to it."""
     experiment = experiment if experiment is not None else _active()
     if experiment is not None:
-        for name, value in pod_identity().items():
+        for name, value in tracker_identity().items():
             experiment.log_other(f"carbonbudget.{name}", value)
     LOG.follow()
 

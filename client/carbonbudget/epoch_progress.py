@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from carbonbudget.span_tracking import track
+import time
+from collections import deque
+
+from carbonbudget.client_notices import safely, show
+from carbonbudget.tracked_span import TrackedSpan
+from carbonbudget.tracking_session import SESSION
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from typing import TypeVar
+    from typing import Any, TypeVar
 
     T = TypeVar("T")
+
+_FIRST_EPOCHS = 2  # the first one alone is slower than the others: caches, compilation
+_MEAN_OF = 10
+_WORTH_A_LINE_S = 60.0
 
 
 def epochs(iterable: Iterable[T], total: int | None = None, *, name: str = "epoch") -> Iterator[T]:
@@ -19,20 +28,84 @@ def epochs(iterable: Iterable[T], total: int | None = None, *, name: str = "epoc
     shown once, after the first epochs.
     """
     items = iter(iterable)
+    outlook = EpochOutlook(_length(iterable) if total is None else total, name)
     step = 0
-    while True:
-        span = track(name, step).start()
-        try:
-            # Inside the span: what loads the data belongs to the epoch.
-            item = next(items)
-        except StopIteration:
-            span.cancel()
+    try:
+        while True:
+            span = TrackedSpan(name, step)
+            try:
+                # Inside the span: what loads the data belongs to the epoch.
+                item = next(items)
+            except StopIteration:
+                span.cancel()
+                return
+            except BaseException:
+                span.end()
+                raise
+            try:
+                yield item
+            finally:
+                span.end()
+            step += 1
+            outlook.epoch_done(span)
+    finally:
+        outlook.close()
+
+
+def _length(iterable: object) -> int | None:
+    try:
+        return len(iterable)  # type: ignore[arg-type]
+    except Exception:  # generators have none, and some loaders raise their own errors
+        return None
+
+
+class EpochOutlook:
+    """What is known of the rest of one loop. The thread calls `_predicted`; the loop never waits for an answer."""
+
+    def __init__(self, total: object, name: str) -> None:
+        self._total = total if isinstance(total, int) and not isinstance(total, bool) and total > 0 else None
+        self._name = name
+        self._done = 0
+        self._start_s = time.monotonic()
+        self._spans: deque[TrackedSpan] = deque(maxlen=_MEAN_OF)
+        self._shown = 0  # 1: the time alone, 2: energy
+        if self._total:
+            SESSION.prediction_listeners.append(self._predicted)
+
+    @safely
+    def epoch_done(self, span: TrackedSpan) -> None:
+        """One more epoch has ended: the server is told, and may answer with a prediction."""
+        self._done += 1
+        if not self._total:
             return
-        except BaseException:
-            span.end()
-            raise
-        try:
-            yield item
-        finally:
-            span.end()
-        step += 1
+        self._spans.append(span)
+        if self._shown < 2 and SESSION.recording:
+            SESSION.want(span)
+        SESSION.progress(self._done, max(self._total, self._done), self._name)
+
+    def close(self) -> None:
+        """The loop has ended."""
+        if self._predicted in SESSION.prediction_listeners:
+            SESSION.prediction_listeners.remove(self._predicted)
+
+    def _predicted(self, prediction: dict[str, Any] | None) -> None:
+        done = self._done
+        left = (self._total or 0) - done
+        if self._shown == 2 or left <= 0 or done < _FIRST_EPOCHS or not SESSION.recording:
+            return
+        # Imported when it is needed, mostly by the thread.
+        from carbonbudget import prediction_text
+
+        text = prediction_text.of_server(prediction) if prediction else None
+        if text is None:
+            results = [span.known_result for span in list(self._spans) if span.known_result is not None]
+            text = prediction_text.of_results(results, left)
+        if text is not None:
+            self._shown = 2
+        elif not self._shown and prediction is None and (not SESSION.server or done > 2 * _FIRST_EPOCHS):
+            rest_s = (time.monotonic() - self._start_s) / done * left
+            if rest_s >= _WORTH_A_LINE_S:
+                self._shown = 1
+                text = prediction_text.of_time(rest_s, left, self._name)
+        if text is not None:
+            show(f"{text} ({self._name} {done} of {self._total})")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 
 from carbonbudget.client_notices import safely
-from carbonbudget.pod_identity import pod_identity
+from carbonbudget.tracker_identity import tracker_identity
 from carbonbudget.tracker_log import TrackerLog, metrics
 
 TYPE_CHECKING = False
@@ -36,7 +36,7 @@ class RunContext:
 
 @safely
 def _tags() -> dict[str, str]:
-    return {f"carbonbudget.{name}": value for name, value in pod_identity().items() if name in _TAGS}
+    return {f"carbonbudget.{name}": value for name, value in tracker_identity().items() if name in _TAGS}
 
 
 def _active() -> Any:

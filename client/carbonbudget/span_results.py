@@ -15,6 +15,7 @@ _FIELDS = {  # field: (name in the server's answer, divisor)
     "high_g": ("high_ug", 1e6),
     "measured_percent": ("measured_permille", 10.0),
     "inclusive_energy_j": ("inclusive_energy_uj", 1e6),
+    "inclusive_co2e_g": ("inclusive_emissions_ug", 1e6),
 }
 
 
@@ -22,8 +23,8 @@ class Result:
     """Energy and emissions of one span; spans inside it have their own, and all of them and the rest add up to the pod.
 
     `energy_j` is joules; `co2e_g` (location-based), `market_g`, `embodied_g` and the range `low_g` to `high_g` are
-    grams; `inclusive_energy_j` contains the spans inside. A figure that is not known yet is None. `resolution` is
-    `weighted`, `window` or `prorated`; `state` is `provisional` or `final`.
+    grams; `inclusive_energy_j` and `inclusive_co2e_g` contain the spans inside. A figure that is not known yet is
+    None. `resolution` is `weighted`, `window` or `prorated`; `state` is `provisional` or `final`.
     """
 
     __slots__ = (*_FIELDS, "resolution", "state")
@@ -36,6 +37,7 @@ class Result:
     high_g: float | None
     measured_percent: float | None
     inclusive_energy_j: float | None
+    inclusive_co2e_g: float | None
     resolution: str
     state: str
 

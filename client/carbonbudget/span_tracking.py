@@ -31,11 +31,7 @@ class Tracking:
 
     def start(self) -> TrackedSpan:
         """Start a span. Whoever starts it calls its `end`."""
-        try:
-            return TrackedSpan(self._name, self._step)
-        except Exception as error:
-            notice_error("track", error)
-            return TrackedSpan.__new__(TrackedSpan)
+        return TrackedSpan(self._name, self._step)
 
     def __enter__(self) -> TrackedSpan:
         span = self.start()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from contextvars import ContextVar
 
-from carbonbudget.cpu_counter import cpu_us
+from carbonbudget.client_notices import notice_error
 from carbonbudget.span_starts import tell_started
 from carbonbudget.tracking_session import SESSION
 
@@ -18,21 +18,31 @@ _OPEN: ContextVar[tuple[TrackedSpan, ...]] = ContextVar("carbonbudget_open_spans
 
 
 class TrackedSpan:
-    """One part of a run, open from its creation until `end`.
+    """One part of a run, open from its creation until `end`. Its methods never raise.
 
     `start_ms` and `end_ms` are milliseconds since 1970 (`end_ms` is None while it is open). `cpu_start_us` and
-    `cpu_end_us` are the container's cumulative CPU time, or None where it cannot be read.
+    `cpu_end_us` are the container's cumulative CPU time, or None where it cannot be read. `known_result` is the newest
+    result that arrived; `result` asks for one. `named` is the run, model and version that it belongs to.
     """
 
-    __slots__ = ("_process", "cpu_end_us", "cpu_start_us", "end_ms", "id", "name", "run", "start_ms", "step")
+    __slots__ = (
+        *("cpu_end_us", "cpu_start_us", "end_ms", "id", "known_result", "name", "named", "start_ms", "step"),
+        "_process",
+    )
 
     def __init__(self, name: str, step: int | None = None) -> None:
-        self.name = name
-        self.step = step
-        self.run, self._process, self.id = SESSION.begin()
+        self.name, self.step, self.id = name, step, ""
         self.end_ms: int | None = None
-        self.cpu_start_us = cpu_us()
+        self.cpu_start_us: int | None = None
         self.cpu_end_us: int | None = None
+        self.known_result: Result | None = None
+        self._process, self.named = 0, SESSION.named
+        try:
+            self.id = SESSION.begin()
+            self._process, self.named = SESSION.process, SESSION.named
+            self.cpu_start_us = SESSION.cpu_us()
+        except Exception as error:
+            notice_error("track", error)
         self.start_ms = time.time_ns() // 1_000_000
         _OPEN.set((*_OPEN.get(), self))
         tell_started(self)
@@ -43,11 +53,16 @@ class TrackedSpan:
             return
         # A clock that was set back in between makes no reversed span.
         self.end_ms = max(self.start_ms, time.time_ns() // 1_000_000)
-        self.cpu_end_us = cpu_us()
         self._leave()
         # A span that was open when the process forked belongs to the parent, which ends it too.
-        if self._process == SESSION.process:
+        if self._process != SESSION.process:
+            return
+        try:
+            if self.cpu_start_us is not None:
+                self.cpu_end_us = SESSION.cpu_us()
             SESSION.record(self)
+        except Exception as error:
+            notice_error("track", error)
 
     def cancel(self) -> None:
         """Close the span and forget it."""
@@ -60,6 +75,10 @@ class TrackedSpan:
         # Not a reset to what was: spans of generators and of other tasks may end in any order.
         _OPEN.set(spans[:-1] if spans and spans[-1] is self else tuple(span for span in spans if span is not self))
 
+    def is_open_here(self) -> bool:
+        """Whether it is open, and was opened by this process."""
+        return self.end_ms is None and self._process == SESSION.process
+
     def result(self, wait: float = 0) -> Result | None:
         """What is known of the span's energy and emissions; None if nothing is yet.
 
@@ -69,7 +88,7 @@ class TrackedSpan:
         try:
             return SESSION.result(self, float(wait))
         except Exception as error:
-            SESSION.notice_error("result", error)
+            notice_error("result", error)
             return None
 
     def __repr__(self) -> str:
@@ -78,4 +97,4 @@ class TrackedSpan:
 
 def current_spans() -> tuple[TrackedSpan, ...]:
     """The open spans of this thread or asyncio task, outermost first."""
-    return tuple(span for span in _OPEN.get() if span.end_ms is None)
+    return tuple(span for span in _OPEN.get() if span.is_open_here())

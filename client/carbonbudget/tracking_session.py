@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import itertools
 import os
+import sys
+import threading
+import time
 from collections import deque
 
 from carbonbudget.client_notices import notice, notice_error
@@ -11,60 +15,138 @@ from carbonbudget.client_settings import ClientSettings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from typing import Callable
+    from collections.abc import Iterable, Mapping
+    from typing import Any, Callable
 
+    from carbonbudget.cpu_counter import CpuCounter
+    from carbonbudget.delivery_thread import DeliveryThread
     from carbonbudget.span_results import Result
     from carbonbudget.tracked_span import TrackedSpan
 
     Listener = Callable[[TrackedSpan, Result], object]
+    PredictionListener = Callable[[dict[str, Any] | None], object]
+
+_MOST_QUEUED = 5_000
+_WAKE_AT = 1_000
+_EXIT_S = 1.8
+_IMPORT_S = 2.0
+_LONGEST_NAME = 250
 
 
 class TrackingSession:
-    """What this process has recorded and not sent."""
+    """What this process has recorded and the thread has not taken yet."""
 
     def __init__(self) -> None:
-        self.listeners: list[Listener] = []
-        self._settings: ClientSettings | None = None
-        self.run: str | None = None
-        self.process = 0
-        self._start_anew()
+        self.process = 0  # grows by one in each forked child
+        self._given: tuple[str | None, str | None, str | None] = (None, None, None)
+        self.start_anew()
 
-    def _start_anew(self) -> None:
+    def start_anew(self) -> None:
+        """In a new process: what the parent recorded is the parent's to send, and its thread does not exist here."""
         self.process += 1
+        self.queue: deque[Any] = deque(maxlen=_MOST_QUEUED)
+        self.dropped = 0
+        self.listeners: list[Listener] = []
+        self.prediction_listeners: list[PredictionListener] = []
+        self.newest_progress: dict[str, object] | None = None
+        self.named: tuple[str | None, str | None, str | None] = (None, None, None)
+        self.recording = False
+        self._settings: ClientSettings | None = None
+        self._cpu: CpuCounter | None = None
+        self._thread: DeliveryThread | None = None
+        self._previous: DeliveryThread | None = None  # of another place, before `init`
+        self._starting = threading.Lock()
         self._prefix = os.urandom(6).hex()
         self._numbers = itertools.count()
-        self._queue: deque[TrackedSpan] = deque(maxlen=5_000)
+        self._unit_start_ms: dict[str, int] = {}
+        self._start_ms = time.time_ns() // 1_000_000
 
     def init(self, run: str | None, model: str | None, version: str | None) -> None:
-        """Read the environment; what is given here has precedence."""
+        """Read the environment; what is given here has precedence, also in forked children."""
+        self._given = (run, model, version)
         settings = ClientSettings()
-        settings.run, settings.model = run or settings.run, model or settings.model
-        settings.version = version or settings.version
-        self._settings = settings
+        self.named = (_text(run or settings.run), _text(model or settings.model), _text(version or settings.version))
+        previous, self._settings = self._settings, settings
+        if previous is not None and self._thread is not None and not settings.same_place(previous):
+            # The old thread sends what was queued for the old place.
+            self._thread.end()
+            self._previous, self._thread, self.queue = self._thread, None, deque(maxlen=_MOST_QUEUED)
+        self.recording = settings.records
         if settings.forgotten:
-            notice("nowhere", "nothing is tracked: neither CARBONBUDGET_SERVER_URL nor CARBONBUDGET_LOG is set.")
+            notice("nowhere", "nothing is tracked: neither CARBONBUDGET_SERVER_URL nor CARBONBUDGET_LOG is set")
 
-    def begin(self) -> tuple[str | None, int, str]:
-        """Run, process and identifier of a new span."""
+    @property
+    def server(self) -> bool:
+        """Whether spans go to a server."""
+        return self.recording and self._settings is not None and bool(self._settings.server_url)
+
+    def begin(self) -> str:
+        """The identifier of a new span."""
+        if self._thread is None:
+            self._begin_recording()
+        return f"{self._prefix}-{next(self._numbers)}"
+
+    def _begin_recording(self) -> None:
         if self._settings is None:
-            self.init(None, None, None)
-        return self.run, self.process, f"{self._prefix}-{next(self._numbers)}"
+            self.init(*self._given)
+        if self.recording and self._thread is None:
+            self._start_thread()
 
-    def record(self, span: TrackedSpan) -> None:
-        """Queue a span that has ended."""
-        self._queue.append(span)
+    def cpu_us(self) -> int | None:
+        """The CPU time of the container so far; None where nothing is recorded."""
+        if not self.recording:
+            return None
+        if self._cpu is None:
+            from carbonbudget.cpu_counter import CpuCounter, counter_file
+
+            self._cpu = CpuCounter(counter_file())
+        return self._cpu.read_us()
+
+    def record(self, entry: object) -> None:
+        """Queue a span that has ended. Waits for nothing; when the queue is full the oldest span makes room."""
+        if not self.recording:
+            return
+        queue = self.queue
+        if len(queue) >= _WAKE_AT:
+            self.dropped += len(queue) == _MOST_QUEUED
+            if self._thread is not None:
+                self._thread.wake()
+        queue.append(entry)
 
     def count_units(self, counts: Mapping[str, float]) -> None:
-        """Queue functional units."""
+        """Queue functional units; each covers the time since the last call for the same unit."""
+        from carbonbudget.span_encoding import printable_name, unit_count
 
-    def flush(self, seconds: float) -> bool:
-        """Send what is queued."""
-        return True
+        for name, count in counts.items():
+            identifier = self.begin()
+            now_ms = time.time_ns() // 1_000_000
+            start_ms = min(self._unit_start_ms.get(name, self._start_ms), now_ms)
+            try:
+                record = {"id": identifier, "name": printable_name(name), "count": unit_count(count)}
+            except (TypeError, ValueError, OverflowError) as error:
+                notice_error("units", error)
+                continue
+            if self.recording and (name in self._unit_start_ms or len(self._unit_start_ms) < 1_000):
+                self._unit_start_ms[name] = now_ms
+                self.record((*self.named, {**record, "start_ms": start_ms, "end_ms": now_ms}))
 
-    def result(self, span: TrackedSpan, wait: float) -> Result | None:
-        """What is known of a span."""
-        return None
+    def progress(self, done: int, total: int, unit: str) -> None:
+        """Let the thread send the progress; only the newest counts."""
+        self._begin_recording()
+        if not self.server:
+            self.predict(None)
+            return
+        now_ms = time.time_ns() // 1_000_000
+        # Woken once: the thread returns by itself as long as there is progress to send.
+        is_first = self.newest_progress is None
+        self.newest_progress = {
+            "done": int(done),
+            "total": int(total),
+            "unit": str(unit)[:60] or "step",
+            "at_ms": now_ms,
+        }
+        if is_first and self._thread is not None:
+            self._thread.wake()
 
     def add_listener(self, listener: Listener) -> None:
         """Tell this one too."""
@@ -76,7 +158,93 @@ class TrackingSession:
         if listener in self.listeners:
             self.listeners.remove(listener)
 
-    notice_error = staticmethod(notice_error)
+    def predict(self, prediction: dict[str, Any] | None) -> None:
+        """A prediction, or that there is none now."""
+        for listener in list(self.prediction_listeners):
+            try:
+                listener(prediction)
+            except Exception as error:
+                notice_error("a listener of predictions", error)
+
+    def tell(self, results: Iterable[tuple[TrackedSpan, Result]]) -> None:
+        """Results to the listeners. Called by the library's thread."""
+        for span, result in results:
+            for listener in list(self.listeners):
+                try:
+                    listener(span, result)
+                except Exception as error:
+                    notice_error("a listener", error)
+
+    def flush(self, seconds: float) -> bool:
+        """Send what is queued and wait for it up to `seconds`. Whether nothing is left."""
+        if self._thread is None and self.queue:
+            self._start_thread()
+        return self._thread.flush(seconds) if self._thread is not None else not self.queue
+
+    def want(self, span: TrackedSpan, soon: bool = False) -> None:
+        """Ask the server for the result of this span."""
+        delivery = self._thread.delivery if self._thread is not None else None
+        if delivery is not None and self.server:
+            delivery.results.want(span, soon)
+
+    def result(self, span: TrackedSpan, wait: float) -> Result | None:
+        """What is known of a span; waits up to `wait` seconds for the first of it."""
+        thread = self._thread
+        if thread is None or not self.server or span.end_ms is None:
+            return span.known_result
+        self.want(span, soon=True)
+        if wait > 0 and span.known_result is None and threading.current_thread() is not thread.thread:
+            until_s = time.monotonic() + wait
+            thread.flush(min(wait, 2.0))
+            while span.known_result is None and (rest_s := until_s - time.monotonic()) > 0 and thread.thread.is_alive():
+                if thread.delivery is not None:
+                    thread.delivery.results.want(span, soon=True)
+                    thread.delivery.results.hurry()
+                thread.wake()
+                with thread.changed:
+                    thread.changed.wait(min(rest_s, 1.0))
+        return span.known_result
+
+    def at_exit(self) -> None:
+        """Send the rest; at most 2 s, then it is lost (the log file has it)."""
+        try:
+            until_s = time.monotonic() + _EXIT_S
+            if self._thread is not None or self.queue:
+                self.flush(_EXIT_S)
+            if self._previous is not None:
+                self._previous.flush(until_s - time.monotonic())
+        except Exception as error:
+            notice_error("the end of the process", error)
+
+    def before_fork(self) -> None:
+        """A child must not inherit the lock of a module that the thread is importing: it would wait for it for ever."""
+        if self._thread is not None:
+            self._thread.imported.wait(_IMPORT_S)
+
+    def _start_thread(self) -> None:
+        if not self._starting.acquire(blocking=False):
+            return  # another thread is starting it
+        try:
+            if self._thread is None and self._settings is not None:
+                from carbonbudget.delivery_thread import DeliveryThread
+
+                thread = DeliveryThread(self, self._settings)
+                thread.thread.start()
+                self._thread = thread
+                if "multiprocessing.util" in sys.modules:
+                    # Its children leave by os._exit, which calls no atexit function.
+                    sys.modules["multiprocessing.util"].Finalize(None, self.at_exit, exitpriority=0)
+        except RuntimeError:
+            pass  # the interpreter ends, or no further thread is allowed: the queue is bounded
+        finally:
+            self._starting.release()
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)[:_LONGEST_NAME]
 
 
 SESSION = TrackingSession()
+atexit.register(SESSION.at_exit)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=SESSION.before_fork, after_in_child=SESSION.start_anew)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from carbonbudget.client_notices import safely
-from carbonbudget.pod_identity import pod_identity
+from carbonbudget.tracker_identity import tracker_identity
 from carbonbudget.tracker_log import TrackerLog, metrics
 
 TYPE_CHECKING = False
@@ -26,7 +26,7 @@ def follow(run: Any = None) -> None:
         # An axis of our own: results come minutes late, and W&B's own step only grows.
         run.define_metric("carbon/step", hidden=True)
         run.define_metric("carbon/*", step_metric="carbon/step")
-        if identity := pod_identity():
+        if identity := tracker_identity():
             run.config.update({_CONFIG: identity}, allow_val_change=True)
     LOG.follow()
 

@@ -1,4 +1,4 @@
-"""Who this pod is, for the tags of trackers: read from its own token, else from the environment."""
+"""Who this pod is, for the tags of trackers: by its own token, its files and its environment."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 import os
 
 from carbonbudget.client_settings import ClientSettings
+from carbonbudget.span_log import pod_identity
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
 _MAX_TOKEN_BYTES = 65_536
 
 
-def pod_identity(environment: Mapping[str, str] | None = None) -> dict[str, str]:
-    """`namespace`, `pod`, `pod_uid`, `run` and `job`, as far as they are known; nothing outside a pod with a token.
+def tracker_identity(environment: Mapping[str, str] | None = None) -> dict[str, str]:
+    """`namespace`, `pod`, `pod_uid`, `run` and `job`, as far as they are known; nothing outside a pod.
 
     The token's text is not verified: it is our own, and what it says is a claim that only finds the run again.
     `run` is the pod's label and not what `init` was given: the server knows the run by the label.
@@ -27,6 +28,7 @@ def pod_identity(environment: Mapping[str, str] | None = None) -> dict[str, str]
         return {}
     names = ("namespace", "pod_uid", "run", "job")
     found = {name: environment.get(f"CARBONBUDGET_{name.upper()}", "").strip() for name in names}
+    found.update(pod_identity())
     found.update(_claims(settings.token_file))
     return {name: value for name, value in found.items() if value} if found["namespace"] else {}
 

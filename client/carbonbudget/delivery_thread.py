@@ -1,0 +1,74 @@
+"""The library's one thread, and how others wake it and wait for it. A daemon: it never keeps a process alive."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from carbonbudget.client_notices import notice_error
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from carbonbudget.client_settings import ClientSettings
+    from carbonbudget.delivery import Delivery
+    from carbonbudget.tracking_session import TrackingSession
+
+
+class DeliveryThread:
+    """Runs a `Delivery` in a daemon thread and lets others wake it and wait for it."""
+
+    def __init__(self, session: TrackingSession, settings: ClientSettings) -> None:
+        self._session, self._settings, self._queue = session, settings, session.queue
+        self._wake = threading.Event()
+        self.changed = threading.Condition()
+        self._asked = self._done = 0
+        self._ended = False
+        self.delivery: Delivery | None = None
+        self.imported = threading.Event()
+        self.thread = threading.Thread(target=self._run, name="carbonbudget", daemon=True)
+
+    def wake(self) -> None:
+        """Let the thread take a turn now."""
+        self._wake.set()
+
+    def end(self) -> None:
+        """Let the thread end after a last turn."""
+        with self.changed:
+            self._ended = True
+            self._asked += 1
+        self._wake.set()
+
+    def flush(self, seconds: float) -> bool:
+        """Wait for a whole turn up to `seconds`. Whether nothing is left."""
+        until_s = time.monotonic() + seconds
+        with self.changed:
+            self._asked += 1
+            asked = self._asked
+            self._wake.set()
+            while self._done < asked and (rest_s := until_s - time.monotonic()) > 0 and self.thread.is_alive():
+                self.changed.wait(min(rest_s, 0.5))
+            return self._done >= asked and self.delivery is not None and self.delivery.empty
+
+    def _run(self) -> None:
+        try:
+            # Imported here: TLS and JSON take longer to import than a span may cost.
+            from carbonbudget.delivery import Delivery
+
+            self.imported.set()
+            self.delivery = delivery = Delivery(self._session, self._settings, self._queue)
+        except Exception as error:
+            notice_error("the delivery thread", error)
+            return
+        finally:
+            self.imported.set()
+        while not (self._ended and self._done >= self._asked):
+            self._wake.wait(delivery.wait_s())
+            self._wake.clear()
+            asked = self._asked
+            try:
+                delivery.turn(asked=asked > self._done)
+            except Exception as error:
+                notice_error("the delivery thread", error)
+            with self.changed:
+                self._done = max(self._done, asked)
+                self.changed.notify_all()

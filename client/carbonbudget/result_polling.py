@@ -1,0 +1,97 @@
+"""Which spans' results somebody waits for, and when the server is asked for them."""
+
+from __future__ import annotations
+
+import time
+
+from carbonbudget.client_notices import notice_error
+from carbonbudget.span_results import Result
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable
+
+    from carbonbudget.tracked_span import TrackedSpan
+
+_MOST_SPANS = 1_000
+_MOST_IDS = 100  # of a request
+_SOON_S = 1.0
+_AGAIN_S = 30.0
+_AGAIN_WAITING_S = 5.0  # while somebody waits in `Span.result`
+_AGAIN_PROVISIONAL_S = 300.0  # idle and overhead are final when the hour is over
+_GIVE_UP_S = 4 * 3600.0
+
+
+class ResultPolling:
+    """The newest 1,000 spans without a final result. A result is told twice: when it arrives, and when it is final."""
+
+    def __init__(self) -> None:
+        self._due_s: dict[str, float] = {}
+        self._spans: dict[str, TrackedSpan] = {}
+
+    def want(self, span: TrackedSpan, soon: bool = False) -> None:
+        """Ask for the result of this span from now on, at first in 30 s or `soon`."""
+        if span.id in self._spans or (span.known_result is not None and span.known_result.state == "final"):
+            return
+        while len(self._spans) >= _MOST_SPANS:
+            self._forget(next(iter(self._spans)))
+        self._spans[span.id] = span
+        self._due_s[span.id] = time.monotonic() + (_SOON_S if soon else _AGAIN_S)
+
+    def hurry(self) -> None:
+        """Somebody waits: ask soon for what has no result."""
+        soon = time.monotonic() + _AGAIN_WAITING_S
+        for name, span in list(self._spans.items()):
+            if span.known_result is None:
+                self._due_s[name] = min(self._due_s.get(name, soon), soon)
+
+    def next_due_s(self) -> float | None:
+        """When to ask again, in `time.monotonic`; None: nothing is wanted."""
+        return min(list(self._due_s.values()), default=None)
+
+    def poll(self, ask: Callable[[str], dict[str, Any]]) -> list[tuple[TrackedSpan, Result]]:
+        """Ask for what is due by `ask(query)`; returns the results to tell. What `ask` raises passes through."""
+        now_s = time.monotonic()
+        due = [name for name, due_s in list(self._due_s.items()) if due_s <= now_s][:_MOST_SPANS]
+        told: list[tuple[TrackedSpan, Result]] = []
+        for first in range(0, len(due), _MOST_IDS):
+            names = due[first : first + _MOST_IDS]
+            # Set before the question: a failing server is not asked at each turn.
+            self._due_s.update((name, now_s + _AGAIN_S) for name in names if name in self._spans)
+            told += self._take(ask(f"ids={','.join(names)}"))
+        self._drop_old()
+        return told
+
+    def _take(self, answer: dict[str, Any]) -> list[tuple[TrackedSpan, Result]]:
+        told = []
+        until_ms = answer.get("windows_until_ms")
+        rows = answer.get("spans")
+        for row in rows if isinstance(rows, list) else ():
+            span = self._spans.get(str(row.get("id"))) if isinstance(row, dict) else None
+            if span is None or row.get("energy_uj") is None:
+                continue
+            if isinstance(until_ms, (int, float)) and span.end_ms is not None and until_ms < span.end_ms:
+                continue  # a part of it: its last windows have not arrived
+            try:
+                result = Result(row)
+            except Exception as error:
+                notice_error("result", error)
+                continue
+            if span.known_result is None or result.state == "final":
+                told.append((span, result))
+            span.known_result = result
+            if result.state == "final":
+                self._forget(span.id)
+            else:
+                self._due_s[span.id] = time.monotonic() + _AGAIN_PROVISIONAL_S
+        return told
+
+    def _drop_old(self) -> None:
+        oldest_ms = time.time() * 1000 - _GIVE_UP_S * 1000
+        for name, span in list(self._spans.items()):
+            if span.end_ms is not None and span.end_ms < oldest_ms:
+                self._forget(name)
+
+    def _forget(self, name: str) -> None:
+        self._spans.pop(name, None)
+        self._due_s.pop(name, None)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-class TrainerHooks:
+class HuggingFaceHooks:
     """The methods that the Trainer calls, without its base class."""
 
     def __init__(self, name: str = "epoch") -> None:
@@ -46,6 +46,6 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from transformers import TrainerCallback
 
-    made = type(name, (TrainerHooks, TrainerCallback), {"__doc__": "A span for each epoch of a Trainer."})
+    made = type(name, (HuggingFaceHooks, TrainerCallback), {"__doc__": "A span for each epoch of a Trainer."})
     globals()[name] = made
     return made

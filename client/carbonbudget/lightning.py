@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _PACKAGES = ("lightning.pytorch", "pytorch_lightning")
 
 
-class TrainerHooks:
+class LightningHooks:
     """The methods that a Trainer calls, without its base class."""
 
     def __init__(self, name: str = "epoch") -> None:
@@ -56,7 +56,7 @@ def carbon_callback(package: str | None = None, name: str = "epoch") -> Any:
     """The callback for `lightning.pytorch` or `pytorch_lightning`; without `package`, for the one that is imported."""
     package = package or next((each for each in _PACKAGES if each in sys.modules), _PACKAGES[0])
     base = import_module(package).Callback
-    return type("CarbonCallback", (TrainerHooks, base), {"__doc__": TrainerHooks.__doc__})(name)
+    return type("CarbonCallback", (LightningHooks, base), {"__doc__": LightningHooks.__doc__})(name)
 
 
 def lightning_callbacks() -> list[Any]:

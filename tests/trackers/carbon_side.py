@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import gzip
-import json
-import threading
-import urllib.parse
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from tests.trackers.json_side import JsonSide
 
 MEGAJOULE = 10**12  # in microjoules
 
@@ -21,50 +18,23 @@ class CarbonSide:
         self.asked: list[str] = []
         self.state = "provisional"
         self.status = 200
-        side = self
+        self._side = JsonSide(self._answer)
+        self.url, self.close = self._side.url, self._side.close
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                parts = urllib.parse.urlsplit(self.path)
-                side.asked.append(parts.path)
-                if side.status != 200:
-                    self._answer(side.status, {"error": "not now"})
-                elif parts.path == "/v1/self":
-                    self._answer(200, side.self_answer(urllib.parse.parse_qs(parts.query)))
-                else:
-                    namespace, _, run = parts.path.removeprefix("/api/v1/runs/").partition("/")
-                    row = side.runs.get((namespace, run))
-                    answer = {"start": "2026-10-25T00:00:00Z", "end": "2026-11-29T00:00:00Z", "run": row, "rows": []}
-                    self._answer(200 if row else 404, answer if row else {"error": "no pod has this run"})
-
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                if self.headers.get("Content-Encoding") == "gzip":
-                    body = gzip.decompress(body)
-                told = json.loads(body)
-                for span in told.get("spans", ()):
-                    side.spans.setdefault(span["id"], span)
-                self._answer(side.status, {"accepted": len(told.get("spans", ())), "refused": [], "prediction": None})
-
-            def _answer(self, status: int, body: object) -> None:
-                text = json.dumps(body).encode()
-                self.send_response(status)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(text)))
-                self.end_headers()
-                self.wfile.write(text)
-
-            def log_message(self, *args: object) -> None: ...
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
-        self._thread.start()
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+    def _answer(self, path: str, query: dict[str, str], body: Any) -> tuple[int, Any]:
+        if body is not None:
+            for span in body.get("spans", ()):
+                self.spans.setdefault(span["id"], span)
+            return self.status, {"accepted": len(body.get("spans", ())), "refused": [], "prediction": None}
+        self.asked.append(path)
+        if self.status != 200:
+            return self.status, {"error": "not now"}
+        if path == "/v1/self":
+            return 200, self.self_answer(query)
+        namespace, _, run = path.removeprefix("/api/v1/runs/").partition("/")
+        if row := self.runs.get((namespace, run)):
+            return 200, {"start": "2026-10-25T00:00:00Z", "end": "2026-11-29T00:00:00Z", "run": row, "rows": []}
+        return 404, {"error": "no pod has this run"}
 
     def run(self, namespace: str, run: str, state: str, **figures: Any) -> None:
         """This run has figures now."""
@@ -74,8 +44,8 @@ class CarbonSide:
             "measured_percent": 83, "state": state, **figures,
         }  # fmt: skip
 
-    def self_answer(self, query: dict[str, list[str]]) -> dict[str, Any]:
-        wanted = query["ids"][0].split(",") if "ids" in query else list(self.spans)
+    def self_answer(self, query: dict[str, str]) -> dict[str, Any]:
+        wanted = query["ids"].split(",") if "ids" in query else list(self.spans)
         rows = [self._result(self.spans[name]) for name in wanted if name in self.spans]
         return {"namespace": "team-a", "pod": "train-0", "pod_uid": "1111-2222", "tracked": True, "capped": False,
                 "windows_until_ms": 2**52, "energy_uj": 10**15, "rest_uj": 0, "spans": rows}  # fmt: skip

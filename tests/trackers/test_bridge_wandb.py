@@ -41,10 +41,8 @@ class Wandb:
             self.asked.append(json.loads(given["filters"]))
             edges = [{"node": self._node(name), "cursor": name} for name in self.runs]
             page = {"endCursor": None, "hasNextPage": False}
-            runs = {"edges": edges, "pageInfo": page}
-            return 200, {
-                "data": {"project": {"internalId": "1", "runCount": len(edges), "readOnly": False, "runs": runs}}
-            }
+            project = {"internalId": "1", "runCount": len(edges), "readOnly": False}
+            return 200, {"data": {"project": {**project, "runs": {"edges": edges, "pageInfo": page}}}}
         return 200, {"data": {"viewer": {"id": "1", "entity": "e", "flags": "{}", "teams": {"edges": []}}}}
 
     def _node(self, name: str) -> dict[str, Any]:
@@ -106,6 +104,6 @@ def test_a_finished_run_gets_its_figures_into_the_summary_once_and_the_rest_of_i
 def test_wandb_that_is_away_costs_one_line_and_the_exit_code_says_so(bridge) -> None:
     done = bridge(WANDB_BASE_URL="http://127.0.0.1:1")
     assert done.returncode == 1
-    assert [line for line in done.stderr.splitlines() if "carbonbudget-bridge" in line][0].startswith(
-        "carbonbudget-bridge: W&B does not list the runs of e/p: "
-    )
+    ours = [line for line in done.stderr.splitlines() if line.startswith("carbonbudget-bridge: ")]
+    assert len(ours) == 1
+    assert "W&B does not list the runs of e/p: " in ours[0]

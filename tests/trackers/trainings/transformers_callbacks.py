@@ -6,7 +6,7 @@ import sys
 from transformers.trainer_callback import CallbackHandler, TrainerControl, TrainerState
 
 import carbonbudget as cb
-from carbonbudget.huggingface import CarbonCallback, TrainerHooks
+from carbonbudget.huggingface import CarbonCallback, HuggingFaceHooks
 
 spans = []
 handler = CallbackHandler([CarbonCallback()], None, None, None, None)
@@ -27,7 +27,7 @@ print(
         {
             "spans": [[span.name, span.step, span.end_ms is not None] for span in spans],
             "open": len(cb.current_spans()), "torch": "torch" in sys.modules,
-            "is_hook": issubclass(CarbonCallback, TrainerHooks),
+            "is_hook": issubclass(CarbonCallback, HuggingFaceHooks),
         }
     )
 )  # fmt: skip

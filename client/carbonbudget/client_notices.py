@@ -54,4 +54,8 @@ def safely(function: Callable[..., T]) -> Callable[..., T | None]:
 
 def notice_error(where: str, error: BaseException) -> None:
     """Show once that something of the library failed. The tracked code goes on."""
-    notice(f"error in {where}", f"{where} failed and is skipped: {type(error).__name__}: {error}")
+    try:
+        text = f"{type(error).__name__}: {error}"
+    except Exception:  # an error whose text cannot be made
+        text = type(error).__name__
+    notice(f"error in {where}", f"{where} failed and is skipped: {text}")

@@ -22,10 +22,7 @@ _END_S = 1.8
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; returns its exit code, or 128 and the signal's number if a signal ended it."""
-    options = _parser().parse_args(arguments)
-    command = options.command[1:] if options.command[:1] == ["--"] else options.command
-    if not command:
-        _parser().error("the command is missing: carbonbudget-run -- python train.py")
+    options, command = read_arguments(arguments)
     given = {"RUN": options.run, "MODEL": options.model, "MODEL_VERSION": options.model_version}
     # The command's own spans, if it has any, belong to the same run.
     os.environ.update({f"CARBONBUDGET_{name}": value for name, value in given.items() if value})
@@ -35,6 +32,16 @@ def main(arguments: list[str] | None = None) -> int:
     finally:
         span.end()
         SESSION.flush(_END_S)
+
+
+def read_arguments(arguments: list[str] | None) -> tuple[argparse.Namespace, list[str]]:
+    """The options and the command behind them; ends the process if they cannot be read."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    command: list[str] = options.command[1:] if options.command[:1] == ["--"] else options.command
+    if not command:
+        parser.error("the command is missing: carbonbudget-run -- python train.py")
+    return options, command
 
 
 def _parser() -> argparse.ArgumentParser:

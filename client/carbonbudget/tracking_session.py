@@ -241,7 +241,9 @@ class TrackingSession:
 
 
 def _text(value: object) -> str | None:
-    return None if value is None else str(value)[:_LONGEST_NAME]
+    """A name that the server accepts."""
+    text = "" if value is None else str(value)[:_LONGEST_NAME]
+    return "".join(letter if letter.isprintable() else " " for letter in text).strip() or None
 
 
 SESSION = TrackingSession()

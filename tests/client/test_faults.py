@@ -1,4 +1,4 @@
-"""Training goes on: whatever the server, the token, the CA or the disk does, the process ends with exit 0 and in time."""
+"""Training goes on: whatever server, token, CA or disk do, the process ends with exit 0 and in time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Real training processes: Python programs in a process of their own, with the client and a server or a log beside them."""
+"""Real training processes: Python programs in a process of their own, with a server or a log beside them."""
 
 from __future__ import annotations
 

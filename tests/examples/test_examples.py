@@ -13,6 +13,7 @@ from tests.conftest import ROOT
 from tests.examples.readme import EXAMPLES, shown_commands
 from typer.main import get_command
 
+from carbonbudget import run_command as client_run
 from carbonbudget_operator.cli.kubectl import app as plugin
 from carbonbudget_operator.cli.main import app
 
@@ -42,6 +43,7 @@ RUN_BY = {
     "17-opencost": "tests/opencost/test_opencost_chart.py::test_the_example_opens_the_proxy_to_opencost_ui_alone",
     "18-month-report": "tests/examples/test_month_report.py::test_the_commands_make_the_page_and_the_focus_file",
     "19-exports": "tests/exports/test_exports_chart.py::test_the_example_gives_the_server_what_its_targets_need",
+    "21-client": "tests/examples/test_client.py::test_the_commands_of_the_readme_write_the_spans_that_it_names",
 }
 NUMBERED = sorted(folder.name for folder in EXAMPLES.iterdir() if folder.name[0].isdigit())
 SHOWN = [
@@ -84,7 +86,7 @@ def _parse(group: Any, words: list[str]) -> None:
 
 @pytest.mark.parametrize("line", SHOWN)
 def test_a_command_that_a_readme_shows_exists_and_so_do_the_files_that_it_names(line: str) -> None:
-    program, *words = shlex.split(line)
+    program, *words = [word for word in shlex.split(line) if not word.startswith("CARBONBUDGET_")]
     for word in words:
         assert not word.startswith("examples/") or (ROOT / word).is_file(), word
     if program == "carbonbudget":
@@ -93,6 +95,10 @@ def test_a_command_that_a_readme_shows_exists_and_so_do_the_files_that_it_names(
         _parse(get_command(plugin), words[1:])
     elif program == "make":
         assert re.search(rf"^{words[0]}:", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    elif program == "carbonbudget-run":
+        assert client_run.read_arguments(words)[1], line
+    elif program == "python":
+        assert (ROOT / words[0]).is_file()
     elif program == "helm":
         assert words[0] in ("template", "upgrade")
         assert Path(ROOT / words[2] / "Chart.yaml").is_file()

@@ -7,6 +7,7 @@ from importlib import import_module
 
 from carbonbudget.client_notices import safely
 from carbonbudget.span_tracking import track
+from carbonbudget.tracking_session import SESSION
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ class EpochSpans:
     """A span for each epoch of one training. No method raises."""
 
     def __init__(self, name: str = "epoch") -> None:
+        self.total: int | None = None  # epochs of this training, where the framework says so
         self._name = name
         self._open: TrackedSpan | None = None
 
@@ -34,6 +36,14 @@ class EpochSpans:
         span, self._open = self._open, None
         if span is not None:
             span.end()
+        return span
+
+    @safely
+    def done(self) -> TrackedSpan | None:
+        """The epoch ends and is complete: it counts as progress, from which the server predicts the rest."""
+        span = self.end()
+        if span is not None and span.step is not None and self.total:
+            SESSION.progress(span.step + 1, max(self.total, span.step + 1), self._name)
         return span
 
 

@@ -6,6 +6,8 @@ callbacks of users. transformers is imported when `CarbonCallback` is first aske
 
 from __future__ import annotations
 
+import math
+
 from carbonbudget.client_notices import safely
 from carbonbudget.epoch_spans import EpochSpans, follow_trackers
 
@@ -24,6 +26,7 @@ class HuggingFaceHooks:
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Reporters have begun their runs here."""
         follow_trackers()
+        self._spans.total = math.ceil(state.num_train_epochs or 0)
 
     @safely
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -33,7 +36,7 @@ class HuggingFaceHooks:
     @safely
     def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """The span ends before evaluation and saving, which are not of the epoch."""
-        self._spans.end()
+        self._spans.done()
 
     @safely
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:

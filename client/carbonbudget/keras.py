@@ -34,11 +34,12 @@ class EpochFigures:
         self._places: dict[str, int] = {}
         self._figures: dict[str, list[float]] = {name: [] for name in _FIGURES}
 
-    def start(self) -> None:
-        """A training begins."""
+    def start(self, epochs: int | None = None) -> None:
+        """A training of so many epochs begins."""
         from carbonbudget import add_listener
 
         follow_trackers()
+        self._spans.total = epochs
         self._ended, self._places = [], {}
         self._figures = {name: [] for name in _FIGURES}
         add_listener(self._arrived)
@@ -49,7 +50,7 @@ class EpochFigures:
 
     def end(self, logs: dict[str, Any] | None) -> None:
         """An epoch ends; `logs` gets its figures if they are known."""
-        span = self._spans.end()
+        span = self._spans.done()
         if span is None:
             return
         for values in self._figures.values():
@@ -92,7 +93,7 @@ def _class() -> type:
             self.figures = EpochFigures(wait_seconds, name)
 
         def on_train_begin(self, logs: Any = None) -> None:
-            _guarded(self.figures.start)
+            _guarded(self.figures.start, (self.params or {}).get("epochs"))
 
         def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
             _guarded(self.figures.begin, epoch)

@@ -30,6 +30,7 @@ class LightningHooks:
     def on_train_start(self, trainer: Any, module: Any) -> None:
         """Loggers have begun their runs here."""
         follow_trackers()
+        self._spans.total = max(trainer.max_epochs or 0, 0)  # -1: no end
 
     @safely
     def on_train_epoch_start(self, trainer: Any, module: Any) -> None:
@@ -39,7 +40,7 @@ class LightningHooks:
     @safely
     def on_train_epoch_end(self, trainer: Any, module: Any) -> None:
         """Validation runs before this: it is inside the epoch."""
-        self._spans.end()
+        self._spans.done()
 
     @safely
     def on_exception(self, trainer: Any, module: Any, exception: BaseException) -> None:

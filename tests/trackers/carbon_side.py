@@ -16,6 +16,7 @@ class CarbonSide:
         self.spans: dict[str, dict[str, Any]] = {}
         self.runs: dict[tuple[str, str], dict[str, Any]] = {}
         self.asked: list[str] = []
+        self.progress: list[tuple[int, int, str]] = []
         self.state = "provisional"
         self.status = 200
         self._side = JsonSide(self._answer)
@@ -25,6 +26,8 @@ class CarbonSide:
         if body is not None:
             for span in body.get("spans", ()):
                 self.spans.setdefault(span["id"], span)
+            if path == "/v1/self/progress":
+                self.progress.append((body["done"], body["total"], body["unit"]))
             return self.status, {"accepted": len(body.get("spans", ())), "refused": [], "prediction": None}
         self.asked.append(path)
         if self.status != 200:

@@ -139,6 +139,7 @@ def test_comets_own_library_reads_what_the_bridge_wrote(comet, carbon, said, tra
         (["mlflow", "--tracking-uri", "http://me:secret@mlflow"], "has a password in it"),
         (["mlflow", "--tracking-uri", "http://mlflow", "--interval", "1"], "between 10 and 86400 seconds"),
         (["mlflow", "--tracking-uri", "http://mlflow", "--ca-file", "/nowhere"], "No such file"),
+        (["mlflow", "--tracking-uri", "http://mlflow", "--server-url", "http://server"], "sent in the clear"),
         (["mlflow"], "set MLFLOW_TRACKING_URI"),
         ([], "required"),
     ],

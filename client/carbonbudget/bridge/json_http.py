@@ -36,7 +36,10 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
 
 
 class JsonHttp:
-    """One service at `base`; `who` names it in errors, `headers` carry the credentials."""
+    """One service at `base`; `who` names it in errors, `headers` carry the credentials.
+
+    With a `context` it is a service of the cluster, by its own CA and past any proxy of the environment.
+    """
 
     def __init__(self, who: str, base: str, headers: Mapping[str, str], context: ssl.SSLContext | None = None) -> None:
         parts = urllib.parse.urlsplit(base)
@@ -49,7 +52,7 @@ class JsonHttp:
         self._headers = dict(headers)
         handlers: list[urllib.request.BaseHandler] = [_NoRedirects()]
         if context is not None:
-            handlers.append(urllib.request.HTTPSHandler(context=context))
+            handlers += [urllib.request.HTTPSHandler(context=context), urllib.request.ProxyHandler({})]
         self._opener = urllib.request.build_opener(*handlers)
 
     def get(self, path: str, query: Sequence[tuple[str, str]] = (), headers: Mapping[str, str] | None = None) -> Any:

@@ -14,6 +14,7 @@ from carbonbudget.bridge.json_http import Away, JsonHttp, Refused
 
 PROVISIONAL = "provisional"
 FINAL = "final"
+_THIS_MACHINE = ("127.0.0.1", "::1", "localhost")
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,10 @@ class CarbonServer:
     """GET /api/v1/runs/{namespace}/{run}; the token's file is read anew for each question, since it is rotated."""
 
     def __init__(self, url: str, token_file: Path | None, ca: str | None = None) -> None:
-        context = ssl.create_default_context(cadata=ca) if ca else None
+        parts = urllib.parse.urlsplit(url)
+        if parts.scheme == "http" and parts.hostname not in _THIS_MACHINE:
+            raise ValueError("carbonbudget's server needs https://: the token would be sent in the clear")
+        context = ssl.create_default_context(cadata=ca)
         self._http = JsonHttp("carbonbudget's server", url, {}, context)
         self._token_file = token_file
 

@@ -56,6 +56,13 @@ class TrackerLog:
         self._process = 0
         self._queue: queue.Queue[Any] = queue.Queue()
         self._lock = threading.Lock()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._start_anew)
+
+    def _start_anew(self) -> None:
+        # The lock may have been held by a thread that a forked child does not have.
+        self._lock = threading.Lock()
+        self._runs = OrderedDict()
 
     def follow(self) -> None:
         """Begin to follow; once more has no effect."""

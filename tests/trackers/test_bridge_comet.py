@@ -154,6 +154,27 @@ def test_wrong_use_is_exit_code_2_and_one_sentence(arguments, reason, capsys, mo
     assert "secret" not in error
 
 
+def test_with_an_interval_it_goes_on_after_a_round_that_failed(comet, carbon, token_file, capsys, monkeypatch) -> None:
+    comet.experiment("a", OURS)
+    carbon.run("team-a", "exp-42", "final")
+    carbon.status = 503
+    slept = []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        carbon.status = 200
+        if len(slept) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("time.sleep", sleep)
+    ours = ["--server-url", carbon.url, "--token-file", str(token_file), "--interval", "60"]
+    assert main(["comet", "--project", "w/p", *ours]) == 130
+    assert slept == [60, 60]
+    assert capsys.readouterr().out.splitlines() == [
+        "Comet: 0 provisional, 0 final, 0 unchanged, 0 failed", "Comet: 0 provisional, 1 final, 0 unchanged, 0 failed",
+    ]  # fmt: skip
+
+
 def test_a_redirect_is_not_followed_with_the_key(comet, carbon, said, monkeypatch) -> None:
     asked = []
 

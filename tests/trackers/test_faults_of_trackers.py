@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import textwrap
 import threading
 import time
 from importlib import metadata
@@ -113,6 +114,28 @@ def test_a_tracker_that_cannot_name_its_run_does_not_reach_the_training(capsys: 
         pass
     assert inside.end_ms is not None
     assert "no such thing" in capsys.readouterr().err
+
+
+def test_a_child_that_was_forked_while_a_result_arrived_goes_on() -> None:
+    code = """
+        import os
+        from carbonbudget import track
+        from carbonbudget.tracker_log import TrackerLog
+        log = TrackerLog("T", lambda: "run", print)
+        log.follow()
+        with log._lock:
+            child = os.fork()
+        if child == 0:
+            with track("epoch"):
+                os._exit(0)
+        print(os.waitpid(child, 0)[1])
+    """
+    environment = {"CARBONBUDGET_DISABLED": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], env=environment, capture_output=True, text=True, timeout=30,
+        check=True,
+    )  # fmt: skip
+    assert done.stdout == "0\n"
 
 
 def test_metric_names_hold_what_every_tracker_takes_and_unknown_figures_are_left_out() -> None:

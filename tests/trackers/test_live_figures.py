@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 import zipfile
+from typing import Any
 
 import pytest
+from tests.trackers.json_side import JsonSide
 
 from carbonbudget.bridge.bridge_command import main
 
@@ -81,3 +85,27 @@ def test_the_trainers_own_callback_handler_makes_a_span_of_each_epoch(training) 
     done = training("transformers_callbacks.py")
     assert done["spans"] == [["epoch", 0, True], ["epoch", 1, True]]
     assert (done["open"], done["torch"], done["is_hook"]) == (0, False, True)
+
+
+def test_a_training_ends_as_ever_while_mlflow_hangs(training) -> None:
+    asked, going_on = threading.Event(), threading.Event()
+    info = {"run_id": "r", "run_uuid": "r", "experiment_id": "1", "status": "RUNNING", "lifecycle_stage": "active"}
+    run = {"info": {**info, "start_time": 1, "artifact_uri": "/nowhere"}, "data": {}}
+
+    def answer(path: str, query: dict[str, str], body: Any) -> tuple[int, Any]:
+        if path.endswith("log-batch"):
+            asked.set()
+            going_on.wait(60)
+        experiment = {"experiment_id": "1", "name": "e", "lifecycle_stage": "active", "artifact_location": "/nowhere"}
+        return 200, {"experiment": experiment, "run": run, "run_info": run["info"]}
+
+    side = JsonSide(answer)
+    try:
+        done = training("mlflow_hangs.py", MLFLOW_TRACKING_URI=side.url)
+        assert time.time() - done["ended"] < 20  # 2 s and the end of Python, on a machine that is busy
+    finally:
+        going_on.set()
+        side.close()
+    assert asked.is_set()  # a figure hung there
+    assert done["seconds"] < 5
+    assert done["known"] == [True, True, True]  # the client's own thread was not held up

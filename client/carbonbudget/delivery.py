@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import random
+import threading
 import time
 from collections import deque
 
@@ -48,6 +49,7 @@ class Delivery:
         self._send_at_s, self._progress_at_s = now_s + _SEND_EVERY_S, now_s
         self._paused_until_s = self._refused_until_s = 0.0  # by ourselves, by the server
         self._pause_s = _FIRST_PAUSE_S
+        self._saving = threading.Lock()
 
     def wait_s(self) -> float:
         """Seconds until there is something to do without being woken."""
@@ -68,12 +70,7 @@ class Delivery:
         """Take what was queued, write it, and send it where that is due or somebody waits for it (`asked`)."""
         if self._has_gpu:
             self._has_gpu = self._gpu.sample()
-        self._take()
-        if self._log:
-            try:
-                self._log.write()
-            except OSError as error:
-                notice("log", f"{self._log.path} cannot be written, spans may be lost: {error.strerror or error}")
+        self.save(_SEND_EVERY_S)
         now_s = time.monotonic()
         if now_s >= self._send_at_s:
             self._send_at_s = now_s + _SEND_EVERY_S
@@ -87,6 +84,20 @@ class Delivery:
         """Whether everything that was recorded has been written and sent."""
         waits = self._link is not None and not all(records.empty for records in self._outgoing.values())
         return not (waits or self._queue) and (self._log is None or self._log.empty)
+
+    def save(self, wait_s: float) -> None:
+        """Take what was queued and write the log. At the exit of a process its own thread does it, if ours is busy."""
+        if not self._saving.acquire(timeout=wait_s):
+            return
+        try:
+            self._take()
+            if self._log:
+                self._log.write()
+        except OSError as error:
+            path = self._log.path if self._log else ""
+            notice("log", f"{path} cannot be written, spans may be lost: {error.strerror or error}")
+        finally:
+            self._saving.release()
 
     def _take(self) -> None:
         queue = self._queue
@@ -149,19 +160,19 @@ class Delivery:
             notice("refused", f"the server refused {len(lines)} of {number} {kind}: {str(reason)[:200]}")
 
     def _send_progress(self, now_s: float) -> None:
-        progress = self._session.newest_progress
-        if progress is None or now_s < self._progress_at_s:
+        newest = self._session.newest_progress
+        if newest is None or now_s < self._progress_at_s:
             return
         self._progress_at_s = now_s + _PROGRESS_EVERY_S
         try:
-            answer = self._ask("POST", "/v1/self/progress", json.dumps(progress).encode())
+            answer = self._ask("POST", "/v1/self/progress", json.dumps(newest[1]).encode())
         except RequestRefused as error:
             notice("progress", f"the server refused the progress: {error}")
             answer = {}
-        if self._session.newest_progress is progress:
+        if self._session.newest_progress is newest:
             self._session.newest_progress = None
         prediction = answer.get("prediction")
-        self._session.predict(prediction if isinstance(prediction, dict) else None)
+        self._session.predict(newest[0], prediction if isinstance(prediction, dict) else None)
 
     def _ask(self, method: str, path: str, body: bytes | None = None) -> dict[str, Any]:
         assert self._link is not None
@@ -174,7 +185,8 @@ class Delivery:
         self._paused_until_s, self._refused_until_s = now_s + pause_s, now_s + error.retry_after_s
         self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)
         notice("away", f"the server cannot be used now, spans are kept and sent later: {error}")
-        self._session.predict(None)
+        if (newest := self._session.newest_progress) is not None:
+            self._session.predict(newest[0], None)
 
     def _count_dropped(self) -> None:
         dropped = sum(records.dropped for records in self._outgoing.values()) + self._session.dropped

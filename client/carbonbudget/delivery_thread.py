@@ -19,7 +19,9 @@ class DeliveryThread:
 
     def __init__(self, session: TrackingSession, settings: ClientSettings) -> None:
         self._session, self._settings, self._queue = session, settings, session.queue
-        self._wake = threading.Event()
+        # Not an Event: a signal handler may wake the thread while the code that it interrupts does so.
+        self._sleeping = threading.Lock()
+        self._sleeping.acquire()
         self.changed = threading.Condition()
         self._asked = self._done = 0
         self._ended = False
@@ -29,14 +31,17 @@ class DeliveryThread:
 
     def wake(self) -> None:
         """Let the thread take a turn now."""
-        self._wake.set()
+        try:
+            self._sleeping.release()
+        except RuntimeError:
+            pass  # it was woken already
 
     def end(self) -> None:
         """Let the thread end after a last turn."""
         with self.changed:
             self._ended = True
             self._asked += 1
-        self._wake.set()
+        self.wake()
 
     def flush(self, seconds: float) -> bool:
         """Wait for a whole turn up to `seconds`. Whether nothing is left."""
@@ -44,7 +49,7 @@ class DeliveryThread:
         with self.changed:
             self._asked += 1
             asked = self._asked
-            self._wake.set()
+            self.wake()
             while self._done < asked and (rest_s := until_s - time.monotonic()) > 0 and self.thread.is_alive():
                 self.changed.wait(min(rest_s, 0.5))
             return self._done >= asked and self.delivery is not None and self.delivery.empty
@@ -62,8 +67,7 @@ class DeliveryThread:
         finally:
             self.imported.set()
         while not (self._ended and self._done >= self._asked):
-            self._wake.wait(delivery.wait_s())
-            self._wake.clear()
+            self._sleeping.acquire(timeout=delivery.wait_s())
             asked = self._asked
             try:
                 delivery.turn(asked=asked > self._done)

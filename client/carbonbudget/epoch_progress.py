@@ -6,7 +6,7 @@ import time
 from collections import deque
 
 from carbonbudget.client_notices import safely, show
-from carbonbudget.tracked_span import TrackedSpan
+from carbonbudget.tracked_span import TrackedSpan, current_spans
 from carbonbudget.tracking_session import SESSION
 
 TYPE_CHECKING = False
@@ -24,32 +24,37 @@ _WORTH_A_LINE_S = 60.0
 def epochs(iterable: Iterable[T], total: int | None = None, *, name: str = "epoch") -> Iterator[T]:
     """The items of `iterable`, with a span called `name` around the work on each.
 
-    `total` is the number of epochs; without it `len(iterable)`. Where it is known, energy and emissions to the end are
-    shown once, after the first epochs.
+    `total` is the number of epochs; without it `len(iterable)`. Where it is known, what all of them will
+    have needed is shown once, after the first epochs.
     """
     items = iter(iterable)
-    outlook = EpochOutlook(_length(iterable) if total is None else total, name)
+    # A loop inside an epoch, of folds or batches, has no outlook of its own: the progress is the outer one's.
+    inside = any(isinstance(span, _EpochSpan) for span in current_spans())
+    outlook = EpochOutlook(None if inside else _length(iterable) if total is None else total, name)
     step = 0
-    try:
-        while True:
-            span = TrackedSpan(name, step)
-            try:
-                # Inside the span: what loads the data belongs to the epoch.
-                item = next(items)
-            except StopIteration:
-                span.cancel()
-                return
-            except BaseException:
-                span.end()
-                raise
-            try:
-                yield item
-            finally:
-                span.end()
-            step += 1
-            outlook.epoch_done(span)
-    finally:
-        outlook.close()
+    while True:
+        span = _EpochSpan(name, step)
+        try:
+            # Inside the span: what loads the data belongs to the epoch.
+            item = next(items)
+        except StopIteration:
+            span.cancel()
+            return
+        except BaseException:
+            span.end()
+            raise
+        try:
+            yield item
+        finally:
+            span.end()
+        step += 1
+        outlook.epoch_done(span)
+
+
+class _EpochSpan(TrackedSpan):
+    """A span that `epochs` started."""
+
+    __slots__ = ()
 
 
 def _length(iterable: object) -> int | None:
@@ -69,8 +74,6 @@ class EpochOutlook:
         self._start_s = time.monotonic()
         self._spans: deque[TrackedSpan] = deque(maxlen=_MEAN_OF)
         self._shown = 0  # 1: the time alone, 2: energy
-        if self._total:
-            SESSION.prediction_listeners.append(self._predicted)
 
     @safely
     def epoch_done(self, span: TrackedSpan) -> None:
@@ -81,12 +84,7 @@ class EpochOutlook:
         self._spans.append(span)
         if self._shown < 2 and SESSION.recording:
             SESSION.want(span)
-        SESSION.progress(self._done, max(self._total, self._done), self._name)
-
-    def close(self) -> None:
-        """The loop has ended."""
-        if self._predicted in SESSION.prediction_listeners:
-            SESSION.prediction_listeners.remove(self._predicted)
+        SESSION.progress(self._done, max(self._total, self._done), self._name, self._predicted)
 
     def _predicted(self, prediction: dict[str, Any] | None) -> None:
         done = self._done
@@ -99,7 +97,7 @@ class EpochOutlook:
         text = prediction_text.of_server(prediction) if prediction else None
         if text is None:
             results = [span.known_result for span in list(self._spans) if span.known_result is not None]
-            text = prediction_text.of_results(results, left)
+            text = prediction_text.of_results(results, left + done)
         if text is not None:
             self._shown = 2
         elif not self._shown and prediction is None and (not SESSION.server or done > 2 * _FIRST_EPOCHS):

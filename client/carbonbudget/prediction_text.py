@@ -1,4 +1,4 @@
-"""The line that `epochs` shows once: energy and emissions to the end, from the server or from the epochs so far."""
+"""The line that `epochs` shows once: what all epochs will have needed, by the server or by the epochs so far."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ def _digits(value: float) -> str:
 
 
 def sentence(energy_j: float, co2e_g: float | None, low_g: float | None, high_g: float | None) -> str:
-    """`about 3.1 kWh, 1.2 kg CO2e to the end (0.9 to 1.6 kg)`; without emissions only the energy."""
+    """`about 3.1 kWh, 1.2 kg CO2e by the end (0.9 to 1.6 kg)`; without emissions only the energy."""
     energy = _amount(energy_j / 3600, "Wh", "kWh")
     if co2e_g is None:
-        return f"about {energy} to the end"
-    text = f"about {energy}, {_amount(co2e_g, 'g', 'kg')} CO2e to the end"
+        return f"about {energy} by the end"
+    text = f"about {energy}, {_amount(co2e_g, 'g', 'kg')} CO2e by the end"
     if low_g is None or high_g is None:
         return text
     divisor, unit = (1000, "kg") if high_g >= 1000 else (1, "g")
@@ -38,7 +38,7 @@ def sentence(energy_j: float, co2e_g: float | None, low_g: float | None, high_g:
 
 
 def of_server(prediction: Mapping[str, object]) -> str | None:
-    """The sentence for the server's prediction; None if it holds no energy."""
+    """The sentence for the server's prediction, of what is done and what is left; None if it holds no energy."""
     energy_uj = _number(prediction.get("energy_uj"))
     if energy_uj is None:
         return None
@@ -46,14 +46,14 @@ def of_server(prediction: Mapping[str, object]) -> str | None:
     return sentence(energy_uj / 1e6, *(None if value is None else value / 1e6 for value in grams))
 
 
-def of_results(results: Sequence[Result], left: int) -> str | None:
-    """The mean of the epochs so far times those that are left; None without any result."""
+def of_results(results: Sequence[Result], total: int) -> str | None:
+    """The mean of the epochs so far times the number of all; None without any result."""
     if not results:
         return None
 
     def mean(values: Sequence[float | None]) -> float | None:
         known = [value for value in values if value is not None]
-        return sum(known) / len(known) * left if len(known) == len(values) else None
+        return sum(known) / len(known) * total if len(known) == len(values) else None
 
     def mean_of(field: str) -> float | None:
         # With its batches, which may be spans too.

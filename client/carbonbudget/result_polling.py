@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from carbonbudget.tracked_span import TrackedSpan
 
 _MOST_SPANS = 1_000
-_MOST_IDS = 100  # of a request
+_MOST_IDS = 250  # of a request
 _SOON_S = 1.0
 _AGAIN_S = 30.0
 _AGAIN_WAITING_S = 5.0  # while somebody waits in `Span.result`

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 
-from carbonbudget.client_notices import notice_error
+from carbonbudget.client_notices import notice, notice_error
 from carbonbudget.tracked_span import TrackedSpan, current_spans
 
 TYPE_CHECKING = False
@@ -67,6 +67,13 @@ class Tracking:
         """The function with a span around each call; around the whole iteration if it is a generator."""
         import inspect
 
+        if isinstance(function, (staticmethod, classmethod)):
+            # A method object of Python 3.9 cannot be called itself.
+            method: F = type(function)(self(function.__func__))
+            return method
+        if inspect.isclass(function) or not callable(function):
+            notice("decorator", f"track decorates functions; {function!r} is none and stays as it is")
+            return function
         wrap = _of_function
         for is_kind, other in (
             (inspect.iscoroutinefunction, _of_coroutine),

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
 _MOST_QUEUED = 5_000
 _WAKE_AT = 1_000
-_EXIT_S = 1.8
+_EXIT_S = 1.7
+_SAVE_S = 0.1  # for the log, where the thread waits for a server
 _IMPORT_S = 2.0
 _LONGEST_NAME = 250
 
@@ -48,7 +49,8 @@ class TrackingSession:
         self.dropped = 0
         self.listeners: list[Listener] = []
         self.prediction_listeners: list[PredictionListener] = []
-        self.newest_progress: dict[str, object] | None = None
+        # Who is told of the prediction, and the body of the request.
+        self.newest_progress: tuple[PredictionListener | None, dict[str, object]] | None = None
         self.named: tuple[str | None, str | None, str | None] = (None, None, None)
         self.recording = False
         self._settings: ClientSettings | None = None
@@ -130,21 +132,20 @@ class TrackingSession:
                 self._unit_start_ms[name] = now_ms
                 self.record((*self.named, {**record, "start_ms": start_ms, "end_ms": now_ms}))
 
-    def progress(self, done: int, total: int, unit: str) -> None:
-        """Let the thread send the progress; only the newest counts."""
+    def progress(self, done: int, total: int, unit: str, asker: PredictionListener | None = None) -> None:
+        """Let the thread send the progress; only the newest counts. `asker` is told of the prediction."""
         self._begin_recording()
         if not self.server:
-            self.predict(None)
+            self.predict(asker, None)
             return
         now_ms = time.time_ns() // 1_000_000
         # Woken once: the thread returns by itself as long as there is progress to send.
         is_first = self.newest_progress is None
-        self.newest_progress = {
-            "done": int(done),
-            "total": int(total),
-            "unit": str(unit)[:60] or "step",
-            "at_ms": now_ms,
-        }
+        # The server takes the spans of this name as the steps.
+        from carbonbudget.span_encoding import printable_name
+
+        named = printable_name(unit)
+        self.newest_progress = asker, {"done": int(done), "total": int(total), "unit": named, "at_ms": now_ms}
         if is_first and self._thread is not None:
             self._thread.wake()
 
@@ -158,11 +159,12 @@ class TrackingSession:
         if listener in self.listeners:
             self.listeners.remove(listener)
 
-    def predict(self, prediction: dict[str, Any] | None) -> None:
-        """A prediction, or that there is none now."""
-        for listener in list(self.prediction_listeners):
+    def predict(self, asker: PredictionListener | None, prediction: dict[str, Any] | None) -> None:
+        """A prediction, or that there is none now, to who asked and to the listeners."""
+        for listener in (asker, *self.prediction_listeners):
             try:
-                listener(prediction)
+                if listener is not None:
+                    listener(prediction)
             except Exception as error:
                 notice_error("a listener of predictions", error)
 
@@ -209,10 +211,12 @@ class TrackingSession:
         """Send the rest; at most 2 s, then it is lost (the log file has it)."""
         try:
             until_s = time.monotonic() + _EXIT_S
-            if self._thread is not None or self.queue:
-                self.flush(_EXIT_S)
-            if self._previous is not None:
-                self._previous.flush(until_s - time.monotonic())
+            if self._thread is None and self.queue:
+                self._start_thread()
+            for thread in filter(None, (self._thread, self._previous)):
+                thread.flush(until_s - time.monotonic())
+                if thread.delivery is not None:
+                    thread.delivery.save(_SAVE_S)
         except Exception as error:
             notice_error("the end of the process", error)
 

@@ -72,6 +72,26 @@ for step in itertools.count():
     assert [line["step"] for line in written] == list(range(len(written)))
 
 
+def test_the_log_is_whole_at_the_exit_also_while_the_thread_waits_for_a_server(
+    tmp_path: Path, server: ContractServer
+) -> None:
+    server.set(mode="slow")
+    path = tmp_path / "spans.jsonl"
+    ended = train(
+        """
+        import carbonbudget as cb
+        with cb.track("first"): pass
+        cb.flush(0.5)
+        for _ in range(3):
+            with cb.track("while the thread waits"): pass
+        """,
+        CARBONBUDGET_LOG=str(path),
+        **server.variables,
+    )
+    assert ended.code == 0
+    assert len(lines(path)) == 4
+
+
 def test_a_line_that_a_full_disk_cut_off_spoils_no_later_one(tmp_path: Path) -> None:
     path = tmp_path / "spans.jsonl"
     path.write_text('{"kind":"span","na')

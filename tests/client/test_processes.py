@@ -178,6 +178,26 @@ def test_init_may_name_another_run_and_another_place(tmp_path: Path, server: Con
     assert [json.loads(line)["run"] for line in log.read_text().splitlines()] == ["three"]
 
 
+def test_a_signal_handler_may_track_whatever_it_interrupts(server: ContractServer) -> None:
+    ended = train(
+        """
+        import carbonbudget as cb, signal
+        def handler(*_):
+            with cb.track("in the handler"): pass
+            cb.progress(1, 2)
+        signal.signal(signal.SIGALRM, handler)
+        signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
+        for step in range(20_000):
+            with cb.track("step", step): pass
+            cb.progress(step, 20_000)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        print(cb.current_spans())
+        """,
+        **server.variables,
+    )
+    assert (ended.code, ended.output) == (0, "()\n")
+
+
 def test_closed_standard_streams_stop_nothing(server: ContractServer) -> None:
     server.set(mode="500")
     ended = train(

@@ -96,7 +96,7 @@ def test_epochs_report_progress_and_show_the_servers_prediction_once(server: Con
     code = "from carbonbudget import delivery\ndelivery._PROGRESS_EVERY_S = 0\n" + EPOCHS.replace("\n    ", "\n")
     ended = train(code, **server.variables)
     assert re.fullmatch(
-        r"carbonbudget: about 3\.1 kWh, 1\.2 kg CO2e to the end \(0\.90 to 1\.6 kg\) \(epoch \d of 6\)\n", ended.errors
+        r"carbonbudget: about 3\.1 kWh, 1\.2 kg CO2e by the end \(0\.90 to 1\.6 kg\) \(epoch \d of 6\)\n", ended.errors
     ), ended.errors
     progress = server.seen()["progress"]
     assert progress[-1] | {"at_ms": 0} == {"done": 6, "total": 6, "unit": "epoch", "at_ms": 0}
@@ -110,10 +110,23 @@ def test_without_a_servers_prediction_the_mean_of_the_epochs_is_taken(server: Co
     )
     ended = train(code, **server.variables)
     assert re.fullmatch(
-        r"carbonbudget: about [\d.]+ Wh, [\d.]+ g CO2e to the end \([\d.]+ to [\d.]+ g\), by the mean of \d so far "
+        r"carbonbudget: about [\d.]+ Wh, [\d.]+ g CO2e by the end \([\d.]+ to [\d.]+ g\), by the mean of \d so far "
         r"\(epoch \d of 6\)\n",
         ended.errors,
     ), ended.errors
+
+
+def test_a_loop_inside_an_epoch_reports_no_progress_of_its_own(server: ContractServer) -> None:
+    train(
+        """
+        import carbonbudget as cb
+        for epoch in cb.epochs(range(3)):
+            for fold in cb.epochs(range(5), name="fold"): pass
+        """,
+        **server.variables,
+    )
+    assert {(line["unit"], line["total"]) for line in server.seen()["progress"]} == {("epoch", 3)}
+    assert len(server.spans()) == 3 + 15
 
 
 def test_epochs_of_a_loop_that_breaks_or_fails_end_their_span(server: ContractServer) -> None:
@@ -151,18 +164,18 @@ def test_offline_only_the_time_is_said(capsys: pytest.CaptureFixture[str]) -> No
 
 def test_figures_have_two_digits_and_their_unit() -> None:
     assert prediction_text.sentence(3.1 * 3.6e6, 1_200, 900, 1_600) == (
-        "about 3.1 kWh, 1.2 kg CO2e to the end (0.90 to 1.6 kg)"
+        "about 3.1 kWh, 1.2 kg CO2e by the end (0.90 to 1.6 kg)"
     )
-    assert prediction_text.sentence(3_600 * 42, 17, 16, 18.4) == "about 42 Wh, 17 g CO2e to the end (16 to 18 g)"
-    assert prediction_text.sentence(0, 0, 0, 0) == "about 0 Wh, 0 g CO2e to the end (0 to 0 g)"
-    assert prediction_text.sentence(3_600, None, None, None) == "about 1.0 Wh to the end"
+    assert prediction_text.sentence(3_600 * 42, 17, 16, 18.4) == "about 42 Wh, 17 g CO2e by the end (16 to 18 g)"
+    assert prediction_text.sentence(0, 0, 0, 0) == "about 0 Wh, 0 g CO2e by the end (0 to 0 g)"
+    assert prediction_text.sentence(3_600, None, None, None) == "about 1.0 Wh by the end"
 
 
 def test_a_mean_contains_the_spans_inside_and_is_none_without_results() -> None:
     answer = {"energy_uj": 10**6, "inclusive_energy_uj": 3_600 * 10**6, "emissions_ug": 10**6}
     assert (
         prediction_text.of_results([Result(answer)], 5)
-        == "about 5.0 Wh, 5.0 g CO2e to the end, by the mean of 1 so far"
+        == "about 5.0 Wh, 5.0 g CO2e by the end, by the mean of 1 so far"
     )
     assert prediction_text.of_results([], 5) is None
 

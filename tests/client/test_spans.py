@@ -102,6 +102,24 @@ def test_a_method_can_be_tracked(recorded: list[cb.Span]) -> None:
     assert names(recorded) == ["fit"]
 
 
+def test_static_and_class_methods_can_be_tracked_and_classes_stay_as_they_are(recorded: list[cb.Span]) -> None:
+    class Model:
+        @cb.track("static")
+        @staticmethod
+        def static(data: int) -> int:
+            return data
+
+        @cb.track("of the class")
+        @classmethod
+        def named(cls) -> str:
+            return cls.__name__
+
+    assert (Model.static(3), Model().static(4), Model.named()) == (3, 4, "Model")
+    assert names(recorded) == ["static", "static", "of the class"]
+    assert cb.track("class")(Model) is Model
+    assert cb.track("no function")(7) == 7  # type: ignore[type-var]
+
+
 async def test_an_async_function_keeps_its_span_over_its_pauses(recorded: list[cb.Span]) -> None:
     @cb.track("load")
     async def load() -> list[str]:

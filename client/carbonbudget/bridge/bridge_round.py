@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from carbonbudget.bridge.json_http import Away, Refused
-from carbonbudget.bridge.run_figures import FINAL, PROVISIONAL, CarbonServer, RunFigures
+from carbonbudget.bridge.run_figures import FINAL, PROVISIONAL, CarbonServer, TrackerFigures
 from carbonbudget.bridge.tracker import Tracker, TrackerRun
 
 MAX_KNOWN_LINES = 10_000
@@ -51,7 +51,7 @@ class Bridge:
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             return self._away(f"{self.tracker.name} answers something else than its API ({error!r})", outcome)
         sharers = Counter((run.namespace, run.run) for run in runs)
-        known: dict[tuple[str, str], RunFigures | str] = {}
+        known: dict[tuple[str, str], TrackerFigures | str] = {}
         for run in runs:
             try:
                 self._one(run, known, sharers[run.namespace, run.run], outcome)
@@ -60,7 +60,7 @@ class Bridge:
         return outcome
 
     def _one(
-        self, run: TrackerRun, known: dict[tuple[str, str], RunFigures | str], shared_by: int, outcome: Outcome
+        self, run: TrackerRun, known: dict[tuple[str, str], TrackerFigures | str], shared_by: int, outcome: Outcome
     ) -> None:
         if run.state == FINAL:
             outcome.unchanged += 1
@@ -79,7 +79,7 @@ class Bridge:
             outcome.provisional += figures.state == PROVISIONAL
             outcome.final += figures.state == FINAL
 
-    def _figures(self, run: TrackerRun, known: dict[tuple[str, str], RunFigures | str]) -> RunFigures | str:
+    def _figures(self, run: TrackerRun, known: dict[tuple[str, str], TrackerFigures | str]) -> TrackerFigures | str:
         """Its figures, or why it gets none."""
         if run.taken and not run.ours:
             return f"the name {run.taken} is taken by something else; it stays as it is"

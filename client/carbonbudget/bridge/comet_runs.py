@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from carbonbudget.bridge.json_http import JsonHttp, Refused
-from carbonbudget.bridge.run_figures import FINAL, METRICS, RunFigures
+from carbonbudget.bridge.run_figures import FINAL, METRICS, TrackerFigures
 from carbonbudget.bridge.tracker import BRIDGE, NAMESPACE, RUN, SHARED_BY, STATE, TrackerRun
 
 DEFAULT_URL = "https://www.comet.com"
@@ -37,7 +37,7 @@ class CometRuns:
                         self._ends[run.id] = ended_ms
                         yield run
 
-    def write(self, run: TrackerRun, figures: RunFigures, shared_by: int) -> None:
+    def write(self, run: TrackerRun, figures: TrackerFigures, shared_by: int) -> None:
         """The figures at step 0 (provisional) and 1 (final), then their state. Raises Away and Refused."""
         self._other(run, BRIDGE, "1")
         for key, value in figures.metrics().items():

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from carbonbudget.bridge.json_http import JsonHttp, Refused
-from carbonbudget.bridge.run_figures import FINAL, METRICS, RunFigures
+from carbonbudget.bridge.run_figures import FINAL, METRICS, TrackerFigures
 from carbonbudget.bridge.tracker import BRIDGE, NAMESPACE, RUN, SHARED_BY, STATE, TrackerRun
 
 _API = "/api/2.0/mlflow"
@@ -52,7 +52,7 @@ class MlflowRuns:
                 self._ends[found["info"]["run_id"]] = int(found["info"]["end_time"])
                 yield _run(found)
 
-    def write(self, run: TrackerRun, figures: RunFigures, shared_by: int) -> None:
+    def write(self, run: TrackerRun, figures: TrackerFigures, shared_by: int) -> None:
         """The figures at step 0 (provisional) and 1 (final): MLflow shows the highest step. Raises Away, Refused."""
         try:
             self._http.post(f"{_API}/runs/set-tag", {"run_id": run.id, "key": BRIDGE, "value": "1"})

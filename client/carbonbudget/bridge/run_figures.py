@@ -18,7 +18,7 @@ _THIS_MACHINE = ("127.0.0.1", "::1", "localhost")
 
 
 @dataclass(frozen=True)
-class RunFigures:
+class TrackerFigures:
     """Energy (kWh), emissions (g CO2e) and the measured share (per cent) of a run; `state` is provisional or final."""
 
     energy_kwh: float
@@ -39,7 +39,7 @@ class RunFigures:
         }
 
 
-METRICS = tuple(RunFigures(0, 0, 0, 0, 0, FINAL).metrics())
+METRICS = tuple(TrackerFigures(0, 0, 0, 0, 0, FINAL).metrics())
 
 
 class CarbonServer:
@@ -53,7 +53,7 @@ class CarbonServer:
         self._http = JsonHttp("carbonbudget's server", url, {}, context)
         self._token_file = token_file
 
-    def figures(self, namespace: str, run: str) -> RunFigures:
+    def figures(self, namespace: str, run: str) -> TrackerFigures:
         """The run's figures. Raises Refused where there are none for this token, and Away."""
         path = f"/api/v1/runs/{urllib.parse.quote(namespace, safe='')}/{urllib.parse.quote(run, safe='')}"
         return figures_of(self._http.get(path, headers=self._authorization()))
@@ -67,13 +67,13 @@ class CarbonServer:
             raise Away(f"the token's file {self._token_file} cannot be read: {os.strerror(error.errno or 0)}") from None
 
 
-def figures_of(answer: Any) -> RunFigures:
+def figures_of(answer: Any) -> TrackerFigures:
     """The figures in the server's answer. Raises Refused where they are not the whole run, Away where they are none."""
     try:
         row = answer["run"]
         if row["state"] not in (PROVISIONAL, FINAL):
             raise ValueError(row["state"])
-        figures = RunFigures(
+        figures = TrackerFigures(
             energy_kwh=int(row["energy_uj"]) / 3.6e12,
             co2e_g=int(row["location_ug"]) / 1e6,
             co2e_market_g=int(row["market_ug"]) / 1e6,

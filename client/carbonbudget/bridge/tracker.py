@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from carbonbudget.bridge.run_figures import RunFigures
+from carbonbudget.bridge.run_figures import TrackerFigures
 
 # Tags of a tracker's run. The first three are written when it starts, the others by the bridge.
 NAMESPACE = "carbonbudget.namespace"
@@ -39,5 +39,5 @@ class Tracker(Protocol):
     def finished_runs(self, since_ms: int) -> Iterator[TrackerRun]:
         """Runs that ended after `since_ms` (Unix milliseconds) and name a namespace of carbonbudget."""
 
-    def write(self, run: TrackerRun, figures: RunFigures, shared_by: int) -> None:
+    def write(self, run: TrackerRun, figures: TrackerFigures, shared_by: int) -> None:
         """Writes the figures, and last their state."""

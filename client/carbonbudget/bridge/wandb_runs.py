@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from carbonbudget.bridge.json_http import TIMEOUT_SECONDS, Away, Refused
-from carbonbudget.bridge.run_figures import METRICS, RunFigures
+from carbonbudget.bridge.run_figures import METRICS, TrackerFigures
 from carbonbudget.bridge.tracker import BRIDGE, SHARED_BY, STATE, TrackerRun
 
 CONFIG = "carbonbudget"  # the key of a run's config that has its namespace, run and pod_uid
@@ -45,7 +45,7 @@ class WandbRuns:
             except Exception as error:  # the library raises errors of its own, of requests and of its service
                 raise Away(f"W&B does not list the runs of {project}: {_line(error)}") from None
 
-    def write(self, run: TrackerRun, figures: RunFigures, shared_by: int) -> None:
+    def write(self, run: TrackerRun, figures: TrackerFigures, shared_by: int) -> None:
         """The figures and their state, in one change of the summary. Raises Refused."""
         try:
             marks = {STATE: figures.state, SHARED_BY: shared_by, BRIDGE: 1}

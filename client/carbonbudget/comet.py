@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from carbonbudget.span_results import Result
     from carbonbudget.tracked_span import TrackedSpan
+    from carbonbudget.tracker_log import Predicted
 
 
 @safely
@@ -31,7 +32,7 @@ def _active() -> Any:
     return comet.get_running_experiment() if comet is not None else None
 
 
-def _write(experiment: Any, span: TrackedSpan, result: Result) -> None:
+def _write(experiment: Any, span: TrackedSpan | Predicted, result: Result) -> None:
     epoch = span.step if span.name == "epoch" else None
     for name, value in metrics(span, result).items():
         experiment.log_metric(name, value, step=span.step, epoch=epoch)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from carbonbudget.span_results import Result
     from carbonbudget.tracked_span import TrackedSpan
+    from carbonbudget.tracker_log import Predicted
 
 _TAGS = ("namespace", "pod_uid", "pod", "run", "job")
 
@@ -46,7 +47,7 @@ def _active() -> Any:
     return run.info.run_id if run is not None else None
 
 
-def _write(run_id: str, span: TrackedSpan, result: Result) -> None:
+def _write(run_id: str, span: TrackedSpan | Predicted, result: Result) -> None:
     from mlflow.entities import Metric
     from mlflow.tracking import MlflowClient
 

@@ -10,21 +10,23 @@ import os
 import queue
 import re
 import threading
+import time
 from collections import OrderedDict
 
 from carbonbudget.client_notices import notice
+from carbonbudget.span_results import Result
 from carbonbudget.span_starts import add_start_listener
 from carbonbudget.tracking_session import SESSION
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any, Callable
 
-    from carbonbudget.span_results import Result
     from carbonbudget.tracked_span import TrackedSpan
 
     Active = Callable[[], Any]
-    Write = Callable[[Any, TrackedSpan, Result], object]
+    Write = Callable[[Any, "TrackedSpan | Predicted", Result], object]
 
 _MOST_SPANS = 10_000  # whose results have not come
 _MOST_QUEUED = 1_000
@@ -33,7 +35,7 @@ _FIGURES = ("co2e_g", "market_g", "embodied_g", "measured_percent")
 _NAMES = {"market_g": "co2e_market_g"}
 
 
-def metrics(span: TrackedSpan, result: Result) -> dict[str, float]:
+def metrics(span: TrackedSpan | Predicted, result: Result) -> dict[str, float]:
     """`carbon/NAME/energy_kwh`, `.../co2e_g` and so on of one span: the names without NAME are the whole run's.
 
     A figure that is not known yet is left out.
@@ -42,6 +44,16 @@ def metrics(span: TrackedSpan, result: Result) -> dict[str, float]:
     found = {name: getattr(result, name) for name in _FIGURES}
     found["energy_kwh"] = None if result.energy_j is None else result.energy_j / 3.6e6
     return {f"{prefix}/{_NAMES.get(name, name)}": value for name, value in found.items() if value is not None}
+
+
+class Predicted:
+    """Stands in the place of a span for what the whole training is expected to need: `carbon/predicted/...`."""
+
+    name = "predicted"
+
+    def __init__(self, step: int | None) -> None:
+        self.step = step
+        self.start_ms = self.end_ms = time.time_ns() // 1_000_000
 
 
 class TrackerLog:
@@ -55,19 +67,23 @@ class TrackerLog:
         self._runs: OrderedDict[str, Any] = OrderedDict()
         self._process = 0
         self._queue: queue.Queue[Any] = queue.Queue()
-        self._lock = threading.Lock()
+        self._newest: tuple[Any, int | None] | None = None  # run and step
+        self._lock = threading.RLock()  # a signal handler of the training may begin a span while one begins
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._start_anew)
 
     def _start_anew(self) -> None:
         # The lock may have been held by a thread that a forked child does not have.
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._runs = OrderedDict()
+        self._newest = None
 
     def follow(self) -> None:
         """Begin to follow; once more has no effect."""
         add_start_listener(self.started)
         SESSION.add_listener(self.arrived)
+        if self.predicted not in SESSION.prediction_listeners:
+            SESSION.prediction_listeners.append(self.predicted)
 
     def started(self, span: TrackedSpan) -> None:
         """A span has begun in this thread."""
@@ -76,6 +92,7 @@ class TrackerLog:
             return
         with self._lock:
             self._runs[span.id] = run
+            self._newest = run, span.step
             while len(self._runs) > _MOST_SPANS:
                 self._runs.popitem(last=False)
 
@@ -85,8 +102,17 @@ class TrackerLog:
             run = self._runs.get(span.id)
             if result.state == "final":
                 self._runs.pop(span.id, None)
-            if run is None:
-                return
+        if run is not None:
+            self._put(run, span, result)
+
+    def predicted(self, prediction: Mapping[str, Any] | None) -> None:
+        """A prediction of the whole training has come; it goes to the run of the newest span, at that span's step."""
+        newest = self._newest
+        if prediction is not None and newest is not None:
+            self._put(newest[0], Predicted(newest[1]), Result(prediction))
+
+    def _put(self, run: Any, span: TrackedSpan | Predicted, result: Result) -> None:
+        with self._lock:
             if self._process != os.getpid():  # also in a forked child, which has no thread
                 self._process = os.getpid()
                 self._queue = queue.Queue(_MOST_QUEUED)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from carbonbudget.span_results import Result
     from carbonbudget.tracked_span import TrackedSpan
+    from carbonbudget.tracker_log import Predicted
 
 _CONFIG = "carbonbudget"  # the bridge finds runs by this key
 
@@ -36,7 +37,7 @@ def _active() -> Any:
     return getattr(wandb, "run", None)
 
 
-def _write(run: Any, span: TrackedSpan, result: Result) -> None:
+def _write(run: Any, span: TrackedSpan | Predicted, result: Result) -> None:
     run.log({"carbon/step": span.step or 0, **metrics(span, result)})
 
 

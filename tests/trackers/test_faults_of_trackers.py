@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import textwrap
@@ -118,13 +119,19 @@ def test_a_tracker_that_cannot_name_its_run_does_not_reach_the_training(capsys: 
 
 def test_a_child_that_was_forked_while_a_result_arrived_goes_on() -> None:
     code = """
-        import os
+        import os, threading
         from carbonbudget import track
         from carbonbudget.tracker_log import TrackerLog
         log = TrackerLog("T", lambda: "run", print)
         log.follow()
-        with log._lock:
-            child = os.fork()
+        held, ended = threading.Event(), threading.Event()
+        def hold():
+            with log._lock:
+                held.set()
+                ended.wait()
+        threading.Thread(target=hold, daemon=True).start()
+        held.wait()
+        child = os.fork()
         if child == 0:
             with track("epoch"):
                 os._exit(0)
@@ -136,6 +143,38 @@ def test_a_child_that_was_forked_while_a_result_arrived_goes_on() -> None:
         check=True,
     )  # fmt: skip
     assert done.stdout == "0\n"
+
+
+def test_a_signal_handler_may_begin_a_span_while_one_begins() -> None:
+    def active() -> str:
+        if not inside:
+            inside.append(span())
+            signal.raise_signal(signal.SIGUSR1)
+        return "run"
+
+    inside: list[TrackedSpan] = []
+    log = TrackerLog("T", active, lambda *args: None)
+    before = signal.signal(signal.SIGUSR1, lambda *args: log.started(span()))
+    try:
+        with log._lock:
+            log.started(span())
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+
+def test_a_prediction_goes_to_the_newest_run_at_its_step() -> None:
+    written = []
+
+    def write(run: str, span: TrackedSpan, result: Result) -> None:
+        written.append((run, span.step, metrics(span, result)))
+
+    log = TrackerLog("T", lambda: "run", write)
+    log.predicted({"energy_uj": 3_600_000_000_000})  # nothing was tracked
+    log.started(span(step=4))
+    log.predicted(None)
+    log.predicted({"energy_uj": 7_200_000_000_000, "emissions_ug": 9_000_000, "state": "provisional"})
+    assert log.wait(10)
+    assert written == [("run", 4, {"carbon/predicted/energy_kwh": 2.0, "carbon/predicted/co2e_g": 9.0})]
 
 
 def test_metric_names_hold_what_every_tracker_takes_and_unknown_figures_are_left_out() -> None:

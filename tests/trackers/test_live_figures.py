@@ -51,6 +51,7 @@ def test_keras_on_jax_has_the_figures_of_each_epoch_in_history_and_in_the_active
     assert done["history"]["carbon/energy_kwh"] == pytest.approx([1 / 3.6, 2 / 3.6, 3 / 3.6])
     assert done["logs"]["carbon/co2e_g"] == 100.0
     assert set(carbon.progress) & {(1, 3, "epoch"), (2, 3, "epoch"), (3, 3, "epoch")}  # the newest at each turn
+    assert mlflow.run(done["run"])[0]["carbon/predicted/co2e_g"] == 600.0
     points = sorted(mlflow.history(done["run"], "carbon/epoch/co2e_g"))
     assert points[1:] in ([(1, 200.0), (2, 300.0)], [(0, 100.0), (1, 200.0), (2, 300.0)])
 

@@ -1,13 +1,10 @@
 """Cost of the client library: microseconds a span, milliseconds of import, memory.
 
-    .venv/bin/python benchmarks/client_overhead.py
-
 Each figure is the median of processes of its own. The aims are 50 us a span, 20 ms of import and 1 MB.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import statistics
 import subprocess
@@ -15,8 +12,13 @@ import sys
 import tempfile
 from pathlib import Path
 
-RUNS = 5
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks.figures import Figures, arguments, show, yardstick_ms
+
 SPANS = 20_000
+# Files that a container's own counter may be; here the machine's, which costs the same to read.
+COUNTERS = ("/sys/fs/cgroup/cpu.stat", "/sys/fs/cgroup/cpuacct/cpuacct.usage")
 
 IMPORT = """
 import time
@@ -25,12 +27,15 @@ import carbonbudget
 print((time.perf_counter() - start) * 1e3, (time.process_time() - start_cpu) * 1e3)
 """
 
-# `pause` lets the thread write as in a training; without it all spans come at once and the thread takes its share.
+# With a pause the thread writes as in a training; without one all spans come at once and it takes its share.
 SPAN = f"""
-import carbonbudget as cb, time, sys
+import carbonbudget as cb, sys, time
+from carbonbudget.cpu_counter import CpuCounter
+from carbonbudget.tracking_session import SESSION
 with cb.track("first"): pass
 cb.flush(5)
 pause = float(sys.argv[1])
+SESSION._cpu = CpuCounter(sys.argv[2] or None)
 times = []
 for step in range({SPANS} if not pause else 300):
     start = time.perf_counter_ns()
@@ -63,34 +68,41 @@ print(tracemalloc.get_traced_memory()[0] / 1024 if traced else dirty_kb() - befo
 """
 
 
-def run(code: str, *arguments: str) -> list[float]:
+def run(runs: int, code: str, *arguments: str) -> list[float]:
     """Medians of what the code prints."""
     with tempfile.TemporaryDirectory() as folder:
-        environment = os.environ | {"CARBONBUDGET_LOG": str(Path(folder, "spans.jsonl")), "PYTHONPATH": "client"}
-        environment.pop("CARBONBUDGET_SERVER_URL", None)
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("CARBONBUDGET_")}
+        environment["CARBONBUDGET_LOG"] = str(Path(folder, "spans.jsonl"))
         lines = [
             subprocess.run(
                 [sys.executable, "-c", code, *arguments], env=environment, capture_output=True, text=True, check=True
             ).stdout.split()
-            for _ in range(RUNS)
+            for _ in range(runs)
         ]
     return [round(statistics.median(float(line[column]) for line in lines), 2) for column in range(len(lines[0]))]
 
 
 def main() -> None:
-    """Print the figures as JSON."""
-    import_ms, import_cpu_ms = run(IMPORT)
-    mean_us, median_us, late_us = run(SPAN, "0")
-    paced_mean_us, paced_median_us, paced_late_us = run(SPAN, "0.002")
-    [objects_kb], [dirty_kb] = run(MEMORY, "traced"), run(MEMORY, "dirty")
-    figures = {
-        "load": os.getloadavg()[0],
-        "import_ms": {"wall": import_ms, "cpu": import_cpu_ms},
-        "span_us": {"mean": mean_us, "median": median_us, "p99": late_us},
-        "span_us_500_a_second": {"mean": paced_mean_us, "median": paced_median_us, "p99": paced_late_us},
-        "memory_kb": {"objects_and_code": objects_kb, "private_dirty": dirty_kb},
-    }
-    print(json.dumps(figures, indent=2))
+    """All figures."""
+    given = arguments(__doc__ or "")
+    runs = 3 if given.quick else 9
+    rows: list[Figures] = []
+
+    def add(what: str, unit: str, values: list[float], names: tuple[str, ...]) -> None:
+        rows.extend(
+            {"what": f"{what}, {name}", "unit": unit, "figure": value}
+            for name, value in zip(names, values, strict=True)
+        )
+
+    add("import", "ms", run(runs, IMPORT), ("on the clock", "of CPU time"))
+    for counter in ("", *filter(os.path.exists, COUNTERS)):
+        of = os.path.basename(counter) or "process"
+        for pause, pace in (("0", "in a tight loop"), ("0.002", "500 a second")):
+            add(f"span {pace}, CPU of {of}", "us", run(runs, SPAN, pause, counter), ("mean", "median", "99 %"))
+    add("memory", "KB", run(runs, MEMORY, "traced"), ("objects and code",))
+    add("memory", "KB", run(runs, MEMORY, "dirty"), ("pages, with the thread's stack",))
+    add("this machine", "", [os.getloadavg()[0], round(yardstick_ms(), 1)], ("load", "yardstick in ms"))
+    show(rows, given.json)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _MOST_QUEUED = 5_000
 _WAKE_AT = 1_000
-_EXIT_S = 1.7
+_EXIT_S = 1.6  # 2 s at most, on a busy machine too
 _SAVE_S = 0.1  # for the log, where the thread waits for a server
 _IMPORT_S = 2.0
 _LONGEST_NAME = 250

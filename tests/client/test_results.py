@@ -36,7 +36,7 @@ def test_waiting_is_bounded_where_no_result_comes(server: ContractServer) -> Non
         import carbonbudget as cb, time
         with cb.track("epoch") as span: pass
         start = time.monotonic()
-        print(span.result(wait=1.5), time.monotonic() - start < 2.5)
+        print(span.result(wait=1.5), time.monotonic() - start < 4)
         """
     assert train(code, **server.variables).output == "None True\n"
     server.set(mode="500")

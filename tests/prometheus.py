@@ -26,10 +26,10 @@ def tool(name: str) -> str:
     return found or pytest.skip(f"{name} is missing: hack/test-packages installs it")
 
 
-def until(what: str, ask: Callable[[], object]) -> None:
-    end = time.monotonic() + 30
+def until(what: str, ask: Callable[[], object], seconds: float = 30) -> None:
+    end = time.monotonic() + seconds
     while not ask():
-        assert time.monotonic() < end, f"waited 30 s for {what}"
+        assert time.monotonic() < end, f"waited {seconds} s for {what}"
         time.sleep(0.1)
 
 

@@ -6,6 +6,7 @@ import time
 from contextvars import ContextVar
 
 from carbonbudget.client_notices import notice_error
+from carbonbudget.span_starts import tell_started
 from carbonbudget.tracking_session import SESSION
 
 TYPE_CHECKING = False
@@ -44,6 +45,7 @@ class TrackedSpan:
             notice_error("track", error)
         self.start_ms = time.time_ns() // 1_000_000
         _OPEN.set((*_OPEN.get(), self))
+        tell_started(self)
 
     def end(self) -> None:
         """Close the span and queue it. Does nothing if it is closed."""

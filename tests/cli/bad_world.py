@@ -64,6 +64,7 @@ ALONE = {
         "--server-token-file",
         "{none}",
     ],
+    "bridge": ["bridge", "mlflow", "--tracking-uri", "http://127.0.0.1:1"],
     "token create": ["token", "create", "--namespaces", "team-a"],
     "token list": ["token", "list"],
     "token revoke": ["token", "revoke", "1"],

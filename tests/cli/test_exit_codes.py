@@ -46,6 +46,7 @@ NOT_DONE = [
     [*FIGURES["external remove"], *HERE],
     ["ledger", "import", "{refused}", *HERE],
     ["release", "--all"],
+    ALONE["bridge"],
 ]
 WRONG = [
     *[
@@ -94,6 +95,7 @@ WRONG = [
     *[[name, *more] for name in SERVERS for more in (
         ["--config", "{none}"], ["--log-level", "loud"], ["--listen", "nowhere"])],
     ["server", "--config", "{zone}"], ["controller", "--listen", "127.0.0.1:1"], ["admission"],
+    ["bridge"], ["bridge", "excel"], ["bridge", "comet"], [*ALONE["bridge"], "--interval", "soon"],
     ["opencost-proxy"], [*PROXY, "--listen", "nowhere"], [*PROXY, "--server-url", "http://h"],
     *[[*ALONE[f"token {name}"], "--kubeconfig", "{malformed}"] for name in ("create", "list", "revoke")],
     ["token", "create"], ["token", "create", "--namespaces", "No/Name"], ["token", "revoke"],

@@ -14,6 +14,7 @@ import typer
 from carbonbudget_operator.cli import external_files, ledger, report, settings_check, token
 from carbonbudget_operator.cli.admission import admission
 from carbonbudget_operator.cli.allocate import allocate
+from carbonbudget_operator.cli.bridge import PASSED_ON, bridge
 from carbonbudget_operator.cli.card import card
 from carbonbudget_operator.cli.check import check
 from carbonbudget_operator.cli.controller import controller
@@ -49,6 +50,7 @@ app.command("estimate")(estimate)
 app.command("export")(export)
 app.command("release")(release)
 app.command("opencost-proxy")(opencost_proxy)
+app.command("bridge", context_settings=PASSED_ON)(bridge)
 app.add_typer(report.app, name="report")
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(external_files.app, name="external")

@@ -1,0 +1,81 @@
+"""Lightning: a span for each epoch, without code. Trainers find the callback by the entry points of this package.
+
+`Trainer(callbacks=[carbon_callback()])` does the same by hand. Lightning is imported when it asks, or by
+`carbon_callback`.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+from carbonbudget.client_notices import safely
+from carbonbudget.client_settings import ClientSettings
+from carbonbudget.epoch_spans import EpochSpans, follow_trackers
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_PACKAGES = ("lightning.pytorch", "pytorch_lightning")
+
+
+class LightningHooks:
+    """The methods that a Trainer calls, without its base class."""
+
+    def __init__(self, name: str = "epoch") -> None:
+        self._spans = EpochSpans(name)
+
+    @safely
+    def on_train_start(self, trainer: Any, module: Any) -> None:
+        """Loggers have begun their runs here."""
+        follow_trackers()
+        self._spans.total = max(trainer.max_epochs or 0, 0)  # -1: no end
+
+    @safely
+    def on_train_epoch_start(self, trainer: Any, module: Any) -> None:
+        """`current_epoch` goes on where a checkpoint was resumed."""
+        self._spans.begin(int(trainer.current_epoch))
+
+    @safely
+    def on_train_epoch_end(self, trainer: Any, module: Any) -> None:
+        """Validation runs before this: it is inside the epoch."""
+        self._spans.done()
+
+    @safely
+    def on_exception(self, trainer: Any, module: Any, exception: BaseException) -> None:
+        """Also at Ctrl-C, which Lightning treats as a stop."""
+        self._spans.end()
+
+    @safely
+    def on_fit_end(self, trainer: Any, module: Any) -> None:
+        """A stop in the middle of an epoch leaves no span open."""
+        self._spans.end()
+
+
+def carbon_callback(package: str | None = None, name: str = "epoch") -> Any:
+    """The callback for `lightning.pytorch` or `pytorch_lightning`; without `package`, for the one that is imported."""
+    package = package or next((each for each in _PACKAGES if each in sys.modules), _PACKAGES[0])
+    base = import_module(package).Callback
+    return type("CarbonCallback", (LightningHooks, base), {"__doc__": LightningHooks.__doc__})(name)
+
+
+def lightning_callbacks() -> list[Any]:
+    """What a Trainer of `lightning.pytorch` adds by itself."""
+    return _added("lightning.pytorch")
+
+
+def pytorch_lightning_callbacks() -> list[Any]:
+    """What a Trainer of `pytorch_lightning` adds by itself."""
+    return _added("pytorch_lightning")
+
+
+@safely
+def _callback(package: str) -> Any:
+    # Nothing is added where nothing is tracked: every Trainer of the environment asks.
+    return carbon_callback(package) if ClientSettings().records else None
+
+
+def _added(package: str) -> list[Any]:
+    callback = _callback(package)
+    return [] if callback is None else [callback]

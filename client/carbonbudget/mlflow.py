@@ -1,0 +1,66 @@
+"""MLflow without code: tags on each run that starts, and the figures of spans as its metrics.
+
+Loaded by MLflow itself through the entry point `mlflow.run_context_provider`. It imports MLflow only when a run is on.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from carbonbudget.client_notices import safely
+from carbonbudget.tracker_identity import tracker_identity
+from carbonbudget.tracker_log import TrackerLog, metrics
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from carbonbudget.span_results import Result
+    from carbonbudget.tracked_span import TrackedSpan
+    from carbonbudget.tracker_log import Predicted
+
+_TAGS = ("namespace", "pod_uid", "pod", "run", "job")
+
+
+class RunContext:
+    """What MLflow asks when `mlflow.start_run` or a logger starts a run (it needs no base class of MLflow's)."""
+
+    def in_context(self) -> bool:
+        """Whether there are tags. Where MLflow asks, runs are used: from then on they get the figures of spans."""
+        follow()
+        return bool(_tags())
+
+    def tags(self) -> dict[str, str]:
+        """`carbonbudget.namespace`, `.pod_uid`, `.pod`, `.run` and `.job`, as far as they are known."""
+        return _tags() or {}
+
+
+@safely
+def _tags() -> dict[str, str]:
+    return {f"carbonbudget.{name}": value for name, value in tracker_identity().items() if name in _TAGS}
+
+
+def _active() -> Any:
+    # MLflow's active run is the calling thread's own. Not imported yet: there is none.
+    mlflow = sys.modules.get("mlflow")
+    run = mlflow.active_run() if mlflow is not None else None
+    return run.info.run_id if run is not None else None
+
+
+def _write(run_id: str, span: TrackedSpan | Predicted, result: Result) -> None:
+    from mlflow.entities import Metric
+    from mlflow.tracking import MlflowClient
+
+    # A final figure is a millisecond younger: MLflow shows the youngest of a step.
+    at = (span.end_ms or span.start_ms) + (result.state == "final")
+    points = [Metric(name, value, at, span.step or 0) for name, value in metrics(span, result).items()]
+    MlflowClient().log_batch(run_id, metrics=points)
+
+
+LOG = TrackerLog("MLflow", _active, _write)
+
+
+@safely
+def follow() -> None:
+    """Log the results of spans to the MLflow run that was active when they began. The entry point calls this."""
+    LOG.follow()

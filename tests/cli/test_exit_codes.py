@@ -99,7 +99,8 @@ WRONG = [
     ["opencost-proxy"], [*PROXY, "--listen", "nowhere"], [*PROXY, "--server-url", "http://h"],
     *[[*ALONE[f"token {name}"], "--kubeconfig", "{malformed}"] for name in ("create", "list", "revoke")],
     ["token", "create"], ["token", "create", "--namespaces", "No/Name"], ["token", "revoke"],
-    ["estimate", "--hours", "1"], ["release"], ["release", "-n", "No/Name"], ["check", "-f", "{none}"],
+    ["estimate", "--hours", "1"], ["release"], ["gate", "-n", "team-a", "--run", "exp-1", "--max", "5"],
+    ["release", "-n", "No/Name"], ["check", "-f", "{none}"],
     ["settings", "check", "{none}"], ["settings", "check", "{zone}"], ["settings", "check", "{key}"], ["frobnicate"],
 ]  # fmt: skip
 

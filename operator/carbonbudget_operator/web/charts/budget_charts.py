@@ -9,7 +9,7 @@ from typing import Final
 from markupsafe import Markup
 
 from carbonbudget_operator.budgets.quantity import exact_mass, format_mass
-from carbonbudget_operator.web.charts.svg import day_text, drawing, element, label, line, polyline, step_text, ticks
+from carbonbudget_operator.web.charts.svg import day_text, drawing, element, label, line, polyline, ticks, time_marks
 
 _WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 880, 300, 64, 92, 14, 26
 _BAR: Final = 300
@@ -46,11 +46,22 @@ def use_bar(used_ug: int, limit_ug: int, forecast_ug: int | None, name: str) -> 
 
 
 def burn_up(
-    start: int, end: int, points: Sequence[UsePoint], limit_ug: int, forecast_ug: int | None, title: str
+    start: int,
+    end: int,
+    points: Sequence[UsePoint],
+    limit_ug: int,
+    forecast_ug: int | None,
+    title: str,
+    range_ug: tuple[int, int] | None = None,
 ) -> Markup:
-    """Cumulative use over [start, end) against limit, even pace and forecast. `points` are in order of time."""
+    """Cumulative use over [start, end) against limit, even pace and forecast. `points` are in order of time.
+
+    `range_ug` is the forecast's lowest and highest at the end.
+    """
     last = points[-1] if points else UsePoint(start, 0)
-    marks = ticks(max(limit_ug, last.used_ug, forecast_ug or 0))
+    if forecast_ug is None:
+        range_ug = None
+    marks = ticks(max(limit_ug, last.used_ug, forecast_ug or 0, *(range_ug or ())))
     inner_w, inner_h = _WIDTH - _LEFT - _RIGHT, _HEIGHT - _TOP - _BOTTOM
 
     def x(at: int) -> float:
@@ -65,7 +76,7 @@ def burn_up(
             line(_LEFT, y(mark), _WIDTH - _RIGHT, y(mark), "rule"),
             label(format_mass(mark), _LEFT - 8, y(mark) + 4, "end"),
         ]
-    parts += _time_axis(start, end, x)
+    parts += [label(text, x(at), _HEIGHT - 8, anchor) for at, text, anchor in time_marks(start, end)]
     parts.append(line(x(start), y(0), x(end), y(limit_ug), "pace"))
     parts.append(line(_LEFT, y(limit_ug), _WIDTH - _RIGHT, y(limit_ug), "limit"))
     if points:
@@ -74,26 +85,19 @@ def burn_up(
         parts.append(element("polygon", points=" ".join(f"{a:.1f},{b:.1f}" for a, b in under), class_="under"))
         parts.append(polyline(drawn, "use"))
         parts.append(element("circle", cx=drawn[-1][0], cy=drawn[-1][1], r=4, class_="use-dot"))
+    if range_ug is not None and points:
+        corners = ((x(last.at), y(last.used_ug)), (x(end), y(range_ug[1])), (x(end), y(range_ug[0])))
+        parts.append(element("polygon", points=" ".join(f"{a:.1f},{b:.1f}" for a, b in corners), class_="range"))
     if forecast_ug is not None and points:
         parts.append(line(x(last.at), y(last.used_ug), x(end), y(forecast_ug), "forecast"))
         parts.append(element("circle", cx=x(end), cy=y(forecast_ug), r=3.5, class_="forecast-dot"))
     parts += _end_labels(y, limit_ug, forecast_ug)
     described = (
         f"From {day_text(start)} to {day_text(end)}. Used {format_mass(last.used_ug)} of {exact_mass(limit_ug)}"
-        + (f", forecast {format_mass(forecast_ug)}." if forecast_ug is not None else ", no forecast.")
+        + (f", forecast {format_mass(forecast_ug)}" if forecast_ug is not None else ", no forecast")
+        + (f", between {format_mass(range_ug[0])} and {format_mass(range_ug[1])}." if range_ug is not None else ".")
     )
     return drawing(_WIDTH, _HEIGHT, title, described, parts, "burn-up")
-
-
-def _time_axis(start: int, end: int, x: object) -> list[Markup]:
-    assert callable(x)
-    step = "hour" if end - start <= 3 * 86_400 else "day"
-    count = 6
-    return [
-        label(step_text(start + (end - start) * number // count, step), x(start + (end - start) * number // count),
-              _HEIGHT - 8, "middle")
-        for number in range(count + 1)
-    ]  # fmt: skip
 
 
 def _end_labels(y: object, limit_ug: int, forecast_ug: int | None) -> list[Markup]:

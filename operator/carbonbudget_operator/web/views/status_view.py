@@ -9,7 +9,7 @@ from typing import Final
 
 from carbonbudget_core.jsons import JsonObject, objects
 from carbonbudget_operator.budgets.quantity import format_energy, format_mass
-from carbonbudget_operator.web.views.figures import amount, second, utc_text, word
+from carbonbudget_operator.web.views.figures import amount, date_text, second, utc_text, word
 
 MOST_REFUSED: Final = 50
 _LATE_HOURS: Final = 3  # of an export; an hour or two is what a pause of the target costs
@@ -99,5 +99,5 @@ def _external(one: JsonObject) -> ShownExternal:
         word(one, "source"), word(one, "scope_name") or word(one, "scope"), word(one, "method"),
         format_mass(max(0, amount(one, "emissions_ug") or 0)), "" if energy_uj is None else format_energy(energy_uj),
         amount(one, "figures") or 0, amount(one, "partly_figures") or 0,
-        f"{day_text(first)} to {day_text(last)}" if first is not None and last is not None else "",
+        f"{date_text(first)} to {date_text(last)}" if first is not None and last is not None else "",
     )  # fmt: skip

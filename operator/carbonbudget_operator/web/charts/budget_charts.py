@@ -13,6 +13,7 @@ from carbonbudget_operator.web.charts.svg import day_text, drawing, element, lab
 
 _WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 880, 300, 64, 92, 14, 26
 _BAR: Final = 300
+_APART: Final = 37  # two lines of the larger text that narrow screens have
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ def burn_up(
     for mark in marks:
         parts += [
             line(_LEFT, y(mark), _WIDTH - _RIGHT, y(mark), "rule"),
-            label(format_mass(mark), _LEFT - 8, y(mark) + 4, "end"),
+            label(format_mass(mark) if mark else "0", _LEFT - 8, y(mark) + 4, "end"),
         ]
     parts += [label(text, x(at), _HEIGHT - 8, anchor) for at, text, anchor in time_marks(start, end)]
     parts.append(line(x(start), y(0), x(end), y(limit_ug), "pace"))
@@ -107,16 +108,16 @@ def _end_labels(y: object, limit_ug: int, forecast_ug: int | None) -> list[Marku
     found = [(limit_y, "Limit", exact_mass(limit_ug), "limit-text")]
     if forecast_ug is not None:
         at = y(forecast_ug)
-        if abs(at - limit_y) < 30:
-            at = limit_y + (30 if at >= limit_y else -30)
+        if abs(at - limit_y) < _APART:
+            at = limit_y + (_APART if at >= limit_y else -_APART)
         at = min(max(at, _TOP + 6), _HEIGHT - _BOTTOM - 14)
-        if abs(at - limit_y) < 28:  # at the upper edge: below the limit's
-            at = limit_y + 30
+        if abs(at - limit_y) < _APART - 2:  # at the upper edge: below the limit's
+            at = limit_y + _APART
         found.append((at, "Forecast", format_mass(forecast_ug), "forecast-text"))
     return [
         part
         for at, name, value, class_ in found
-        for part in (label(name, left, at + 1, class_=class_), label(value, left, at + 14, class_=class_))
+        for part in (label(name, left, at, class_=class_), label(value, left, at + 16, class_=class_))
     ]
 
 
@@ -129,7 +130,7 @@ def former_periods(periods: Sequence[tuple[int, int, int]], title: str) -> Marku
     parts = []
     for mark in marks:
         y = 8 + inner * (1 - mark / marks[-1])
-        parts += [line(left, y, width, y, "rule"), label(format_mass(mark), left - 8, y + 4, "end")]
+        parts += [line(left, y, width, y, "rule"), label(format_mass(mark) if mark else "0", left - 8, y + 4, "end")]
     for index, (start, used, limit) in enumerate(periods):
         x, tall = left + slot * index, inner * used / marks[-1]
         tip = element("title", f"From {day_text(start)}: {format_mass(used)} of {exact_mass(limit)}")

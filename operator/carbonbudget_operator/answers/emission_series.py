@@ -107,7 +107,8 @@ class Series:
     """The rows in order of step and key; `total` is of all rows of the window, whichever page this is.
 
     `data_through` is the UTC second of the window up to which every node reported. `last` is the place of the last row
-    where there are more. `required` is of all pods of the window that match the filters, and of all components.
+    where there are more. `required` is of all pods of the window that match the filters, and of all components;
+    None without required labels.
     """
 
     data_through: int
@@ -115,14 +116,14 @@ class Series:
     rows: list[SeriesRow]
     total: Amounts
     last: Place | None
-    required: RequiredLabels
+    required: RequiredLabels | None
 
 
 def emission_series(reader: ValuedReader, query: SeriesQuery) -> Series:
     """Read, group and cut to the page."""
     window = covered_range(*query.window)
     parts = steps_of(window, query.step)
-    total, required = Amounts(), RequiredLabels(query.required_labels)
+    total, required = Amounts(), RequiredLabels(query.required_labels) if query.required_labels else None
     rows: list[SeriesRow] = []
     with snapshot(reader.engine) as connection:
         spans = node_spans(connection, reader.cluster)
@@ -192,8 +193,7 @@ def _sums(
     """The groups of a part of the window. `required` also counts its rows."""
     found: dict[Key, Amounts] = {}
     column_sums = _TOGETHER if len(query.components) == len(COMPONENTS) else _APART
-    labels = required is not None and bool(required.keys)
-    by_namespace = not labels and {*query.group_by, *(field for field, _ in query.filters)} <= {"namespace"}
+    by_namespace = required is None and {*query.group_by, *(field for field, _ in query.filters)} <= {"namespace"}
     by_node = needs_nodes(query.group_by, query.filters)
     for row in reader.rows_in(connection, plans, *part, by_node, query.namespaces, column_sums, by_namespace):
         if all(field_of(row, field) == value for field, value in query.filters):

@@ -91,7 +91,7 @@ def _around(query: SeriesQuery, series: Series, accounting: Accounting) -> dict[
         "end": instant(series.covers[1]),
         "namespaces": None if query.namespaces is None else sorted(query.namespaces),
         "total": _figures(series.total, accounting),
-        "unlabelled": _unlabelled(series.required) if query.required_labels else None,
+        "unlabelled": None if series.required is None else _unlabelled(series.required),
         "next": None if series.last is None else make_cursor((series.last[0], *series.last[1])),
     }
 

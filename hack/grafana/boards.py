@@ -178,6 +178,12 @@ TEAMS = Board(
             "stat", 12, 4,
         ),
         Panel(
+            "Energy without required labels",
+            "Share of the pods' energy in the last hour of pods without a label that the settings require.",
+            "percentunit",
+            [Query("max by (label) (carbonbudget_unlabelled_energy_ratio)", "{{label}}")],
+        ),
+        Panel(
             "Embodied emissions by label",
             "CO2e an hour of the manufacturing of what the pods reserve; in no other figure.", "massg",
             [
@@ -358,7 +364,7 @@ GRID = Board(
 )  # fmt: skip
 
 OPERATION = Board(
-    "operation", "Operation", "The server, the controller and the webhook.",
+    "operation", "Operation", "The server, the controller, the webhook and the exports.",
     [
         Panel(
             "Reports", "Reports a second by what became of them.", "short",
@@ -430,6 +436,28 @@ OPERATION = Board(
         Panel(
             "Certificates", "Seconds until the certificate that is served expires.", "s",
             [Query("min by (name) (carbonbudget_certificate_expiration_timestamp_seconds) - time()", "{{name}}")],
+        ),
+        Panel(
+            "Lag of exports", "Age of the oldest closed hour of which a target has nothing; 0 if it has all.", "s",
+            [Query("max by (target) (carbonbudget_export_lag_seconds)", "{{target}}")],
+        ),
+        Panel(
+            "Hours that wait for export", "Closed hours, new or restated, that a target does not have.", "short",
+            [Query("max by (target) (carbonbudget_export_hours_waiting)", "{{target}}")],
+        ),
+        Panel(
+            "Rows exported", "Points or samples a second that targets accepted, and that they refused.", "short",
+            [
+                Query("sum by (target) (rate(carbonbudget_export_rows_total[$__rate_interval]))", "{{target}}"),
+                Query(
+                    "sum by (target) (rate(carbonbudget_export_rows_refused_total[$__rate_interval]))",
+                    "{{target}}, refused",
+                ),
+            ],
+        ),
+        Panel(
+            "Exports that fail", "Attempts a second that ended early: the target or the ledger was away.", "short",
+            [Query("sum by (target) (rate(carbonbudget_export_failures_total[$__rate_interval]))", "{{target}}")],
         ),
     ],
     since="now-6h",

@@ -3,7 +3,14 @@
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from carbonbudget_operator.budgets.forecast import WeeklyProfile, forecast_use, steady, weekly_profile
+from carbonbudget_operator.budgets.forecast import (
+    MOST_HOURS,
+    WeeklyProfile,
+    forecast_range,
+    forecast_use,
+    steady,
+    weekly_profile,
+)
 from carbonbudget_operator.budgets.period import Period
 
 HOUR = 3600
@@ -121,3 +128,23 @@ def test_the_moment_of_exhaustion_is_the_first_at_which_the_expected_use_is_ther
     target = week.until(at) + more_ug
     found = week.reaches(target)
     assert week.until(found) >= target > week.until(found - 1)
+
+
+def test_the_range_is_what_the_lowest_and_the_highest_of_the_last_weeks_would_bring() -> None:
+    used = [1] * 168 + [5] * 168 + [3] * 168
+    assert forecast_range(0, used, 1_000, 504 * 3600, (504 + 24) * 3600) == (1_024, 1_120)
+    assert forecast_range(0, used, 1_000, 504 * 3600 + 1800, 505 * 3600) == (1_001, 1_003)  # half an hour, rounded
+    assert forecast_range(0, used[:335], 1_000, 335 * 3600, 504 * 3600) is None
+    assert forecast_range(0, used, 1_000, 504 * 3600, 500 * 3600) == (1_000, 1_000)  # nothing is to come
+
+
+@given(st.lists(st.integers(1, 10**12), min_size=336, max_size=MOST_HOURS), st.integers(0, 3 * 168))
+def test_the_mean_week_lies_in_the_range_where_all_weeks_are_whole(used: list[int], hours: int) -> None:
+    used = used[: len(used) // 168 * 168]
+    through, end = len(used) * 3600, (len(used) + hours) * 3600
+    week, found = weekly_profile(0, used), forecast_range(0, used, 0, through, end)
+    assert week is not None
+    assert found is not None
+    expected = week.until(end) - week.until(through)
+    assert found[0] <= expected + hours  # each hour's mean is rounded down
+    assert expected <= found[1]

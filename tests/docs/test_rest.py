@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -23,9 +24,10 @@ PAGE = (Path(__file__).resolve().parent.parent.parent / "docs/reference/rest.md"
 
 def endpoints() -> set[str]:
     nobody = cast(Any, None)
+    receiver = cast(Any, SimpleNamespace(refused_reports=None))
     registry = CollectorRegistry()
     pools, people = make_pools(Setup("sqlite:////nowhere/ledger.db", Settings()), registry)  # nothing is opened
-    app = make_app(nobody, nobody, nobody, pools, registry, ListedBudgets(nobody))
+    app = make_app(receiver, nobody, nobody, pools, registry, ListedBudgets(nobody))
     people.close()
     pools.close()
     answering = {f"{method.upper()} {path}" for path, item in app.openapi()["paths"].items() for method in item}

@@ -169,7 +169,7 @@ class Made:
 @asynccontextmanager
 async def a_server(
     url: str, questions: QuestionSettings = QUESTIONS, answers: type[LedgerAnswers] = LedgerAnswers,
-    carbon: CarbonSettings = CARBON, user_tokens: bool = False,
+    carbon: CarbonSettings = CARBON, user_tokens: bool = False, **more: Any,
 ) -> AsyncIterator[Made]:  # fmt: skip
     api, clock = ApiServer(), [NOW]
     app = web.Application()
@@ -178,7 +178,7 @@ async def a_server(
         operator_accounts=["controller@*"], questions=questions, max_report_bytes=MAX, user_tokens=user_tokens
     )
     registry = CollectorRegistry()
-    settings = Settings(server=server, carbon=carbon)
+    settings = Settings(server=server, carbon=carbon, **more)
     pools, people = make_pools(Setup(url, settings, answers=answers), registry)
     migrate(pools.upkeep)
     async with TestServer(app) as api_server:
@@ -213,9 +213,9 @@ async def a_server(
 @asynccontextmanager
 async def a_face(
     url: str, questions: QuestionSettings = QUESTIONS, answers: type[LedgerAnswers] = LedgerAnswers,
-    carbon: CarbonSettings = CARBON, user_tokens: bool = False,
+    carbon: CarbonSettings = CARBON, user_tokens: bool = False, **more: Any,
 ) -> AsyncIterator[Face]:  # fmt: skip
-    async with a_server(url, questions, answers, carbon, user_tokens) as made:
+    async with a_server(url, questions, answers, carbon, user_tokens, **more) as made:
         transport = httpx.ASGITransport(made.app)
         async with httpx.AsyncClient(transport=transport, base_url="https://server") as client:
             yield Face(client, made.api, made.pools, made.people, made.clock)

@@ -88,6 +88,17 @@ async def test_a_forecast_of_a_former_period_is_not_shown(face: Face) -> None:
     assert {row.forecast_g for row in (await series(face)).rows} == {None}
 
 
+async def test_a_forecast_has_a_range_after_two_weeks(face: Face) -> None:
+    found = await series(face)
+    assert (found.forecast_low_ug, found.forecast_high_g) == (None, None)
+    report = a_report(HOUR - 15 * DAY, "node-team-a", {"p": 10**9}, namespace="team-a")
+    assert (await face.report(report, "node:node-team-a")).status_code == 200
+    found = await series(face)
+    # Nothing was used in the week before the last one. The status' forecast is above what the last week would bring.
+    assert found.forecast_low_ug == str(total(found))
+    assert found.forecast_high_ug == "5300000000"
+
+
 async def test_a_period_that_begins_inside_an_hour_adds_up_too(face: Face) -> None:
     face.api.objects["carbonbudgets"] = [a_budget(period="Day", timeZone="Asia/Kolkata", status={})]
     found = await series(face, step="hour")

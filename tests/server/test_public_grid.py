@@ -77,6 +77,7 @@ async def test_the_intensity_of_the_nodes_zones_is_by_hour_and_source(face: Face
     assert answer["rows"][0] == {
         "start": "2025-11-24T16:00:00Z", "end": "2025-11-24T17:00:00Z", "zone": "DE", "source": "net",
         "basis": "lifecycle", "g_per_kwh": 100.5, "mg_per_kwh": 100_500, "kind": "published", "estimated": False,
+        "low_mg_per_kwh": None, "high_mg_per_kwh": None,
         "age_hours": 0, "received": "2025-11-24T16:01:00Z", "applied": True,
     }  # fmt: skip
     assert [(row["mg_per_kwh"], row["estimated"]) for row in answer["rows"]] == [(100_500, False), (90_000, True)]
@@ -173,3 +174,30 @@ async def test_pages_add_up_to_the_whole(face: Face, name: str) -> None:
             assert len(page["rows"]) <= limit
         assert found == whole
     assert (await get(face, name, cursor="WzFd")).status_code == 400
+
+
+async def test_hours_to_come_are_forecast_seven_days_ahead_at_most(face: Face) -> None:
+    answer = (await get(face, "intensity", TENANT, window=f"{HOUR},{HOUR + 20 * 86_400}")).json()
+    rows = answer["rows"]
+    assert answer["forecast_until"] == "2025-12-01T18:00:00Z"  # it is 18:00
+    assert [row["kind"] for row in rows[:2]] == ["published", "published"]
+    coming = rows[2:]
+    assert [coming[0]["start"], coming[-1]["end"]] == ["2025-11-24T18:00:00Z", "2025-12-01T18:00:00Z"]
+    assert len(coming) == 7 * 24
+    assert {row["kind"] for row in coming} == {"forecast"}
+    assert {(row["mg_per_kwh"], row["low_mg_per_kwh"], row["high_mg_per_kwh"]) for row in coming} == {
+        (95_250, 90_000, 100_500)
+    }
+    assert not any(row["applied"] for row in coming)
+    assert (await get(face, "intensity", window=WINDOW)).json()["forecast_until"] is None
+
+
+async def test_the_pages_of_an_answer_with_a_forecast_add_up_to_it(face: Face) -> None:
+    window = f"{HOUR},{HOUR + 12 * 3600}"
+    whole = (await get(face, "intensity", window=window, zone="DE,FR")).json()["rows"]
+    found, cursor = [], ""
+    while cursor is not None:
+        page = (await get(face, "intensity", window=window, zone="DE,FR", limit=5, cursor=cursor)).json()
+        found, cursor = [*found, *page["rows"]], page["next"]
+    assert found == whole
+    assert {row["kind"] for row in whole} >= {"published", "stated", "forecast"}

@@ -171,7 +171,18 @@ def series(row: Mapping[str, Any]) -> dict[str, Any]:
             "start": instant(start + number * DAY), "end": instant(start + (number + 1) * DAY),
             "cumulative_ug": str(int(int(row["used_ug"] or 0) * total / sum(days))),
         })  # fmt: skip
-    return {"rows": rows}
+    forecast_g = row["forecast_g"]
+    low, high = (None, None) if forecast_g is None else (forecast_g * 0.94, forecast_g * 1.1)
+    return {
+        "data_through": instant(NOW - 60), "start": row["period_start"], "end": row["period_end"],
+        "limit_g": row["limit_g"], "limit_ug": row["limit_ug"],
+        "forecast_low_g": low, "forecast_low_ug": None if low is None else str(int(low * 1e6)),
+        "forecast_high_g": high, "forecast_high_ug": None if high is None else str(int(high * 1e6)),
+        "rows": [
+            {"used_g": None, "used_ug": None, "cumulative_g": None, "limit_g": 1, "even_pace_g": 1, "forecast_g": None}
+            | one for one in rows
+        ],
+    }  # fmt: skip
 
 
 def history(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -214,21 +225,74 @@ def emissions(query: Mapping[str, str], names: Sequence[str]) -> dict[str, Any]:
         "data_through": instant(NOW - 60), "start": instant(begin), "end": instant(begin + 14 * DAY),
         "namespaces": None, "total": {key: value for key, value in total.items() if key not in ("start", "end")},
         "next": None, "rows": rows,
+        "unlabelled": {
+            "required": ["team", "project"], "pods_energy_kwh": 40.0, "pods_energy_uj": str(40 * 10**12),
+            "energy_kwh": 3.0, "energy_uj": str(3 * 10**12), "energy_percent": 7.5,
+            "energy_percent_by_label": {"team": 2.5, "project": 7.5},
+        } if "unlabelled" in query else None,
     }  # fmt: skip
 
 
-def intensity(zones: Sequence[str], now: int) -> dict[str, Any]:
-    rows, first = [], now - now % 3600 - 7 * DAY
-    for place, zone in enumerate(zones):
-        for hour in range(7 * 24):
-            value = 320_000 - place * 120_000 + int(90_000 * abs(((hour + 6) % 24) - 12) / 12)
+def status(names: Sequence[str] = ("node-3",)) -> dict[str, Any]:
+    """As `/api/v1/status` answers."""
+    refused = [
+        ("node-3", "impossible", 41, "9 kW are more than a node can draw: see server.max_node_watts"),
+        ("node-2", "busy", 3, "too many reports wait"),
+        *((name, "name", 1, f"a pod's name is {name}") for name in names if not name.startswith("team")),
+    ]
+    return {
+        "cluster": "prod", "version": "0.1.0", "settings": "9f1c", "data_through": instant(NOW),
+        "required_labels": ["team", "project"],
+        "exports": [
+            {"target": "history", "last_hour": instant(NOW - 7200), "hours_behind": 0, "oldest_missing": None},
+            {"target": "mimir", "last_hour": instant(NOW - 30 * 3600), "hours_behind": 28,
+             "oldest_missing": instant(NOW - 29 * 3600)},
+        ],
+        "refused_since": instant(NOW - 3 * DAY),
+        "refused": [
+            {"sender": sender, "kind": kind, "reports": count, "last": instant(NOW - 600), "reason": reason}
+            for sender, kind, count, reason in refused
+        ],
+    }  # fmt: skip
+
+
+EXTERNAL = {
+    "start": instant(NOW - DAY), "end": instant(NOW),
+    "rows": [
+        {"source": source, "scope": "scope2", "scope_name": scope, "method": method, "figures": 31, "accounts": 2,
+         "files": 1, "emissions_g": 4_200.0, "emissions_ug": "4200000000", "energy_kwh": energy,
+         "energy_uj": None if energy is None else str(int(energy * 3.6e12)), "first": instant(NOW - DAY),
+         "last": instant(NOW), "partly_figures": 1, "partly_g": 1.0, "partly_ug": "1000000"}
+        for source, scope, method, energy in (
+            ("codecarbon", "electricity", "measured by the process", 12.5),
+            ("aws", "electricity, market-based", "AWS model 2.0", None),
+        )
+    ],
+}  # fmt: skip
+
+
+def intensity(zones: Sequence[str], now: int, start: int | None = None, end: int | None = None) -> dict[str, Any]:
+    """As `/api/v1/intensity` answers; hours that have not begun are forecasts, seven days ahead at most."""
+    rows = []
+    this_hour = now - now % 3600
+    first, last = start or this_hour - 7 * DAY, min(end or this_hour + 3600, this_hour + 7 * DAY)
+    for at in range(first - first % 3600, last, 3600):
+        for place, zone in enumerate(zones):
+            coming = at > now
+            value = 320_000 - place * 120_000 + int(90_000 * abs((at // 3600 % 24) - 12) / 12)
+            value += 0 if coming else at // 3600 * 7919 % 40_000
             rows.append({
-                "start": instant(first + hour * 3600), "end": instant(first + hour * 3600 + 3600), "zone": zone,
-                "source": "Electricity Maps", "basis": "lifecycle", "g_per_kwh": value / 1000, "mg_per_kwh": value,
-                "kind": "published", "estimated": hour > 160, "age_hours": 0, "received": instant(now), "applied": True,
+                "start": instant(at), "end": instant(at + 3600), "zone": zone,
+                "source": "mean of this hour of the week in the last weeks" if coming else "Electricity Maps",
+                "basis": "lifecycle", "g_per_kwh": value / 1000, "mg_per_kwh": value,
+                "low_mg_per_kwh": value - 30_000 if coming else None,
+                "high_mg_per_kwh": value + 45_000 if coming else None,
+                "kind": "forecast" if coming else "published", "estimated": this_hour - 8 * 3600 < at <= now,
+                "age_hours": 0, "received": None if coming else instant(now), "applied": not coming,
             })  # fmt: skip
     return {
         "start": instant(first),
+        "forecast_until": instant(last) if last > now else None,
         "end": instant(now),
         "zones": list(zones),
         "next": None,
@@ -330,7 +394,8 @@ class World:
         if path == "/api/v1/emissions":
             return emissions(query, self.names)
         if path == "/api/v1/intensity":
-            return intensity(("DE", "FR"), self.now)
+            span = [int(query[name]) if name in query else None for name in ("from", "to")]
+            return intensity(("DE", "FR"), self.now, *span)
         if path == "/api/v1/nodes":
             rows = [node_row("node-1", self.now), node_row("node-1", self.now, domain="dram"),
                     node_row("node-2", self.now - 4000, coverage_percent=61),
@@ -339,7 +404,9 @@ class World:
         if path == "/api/v1/whoami":
             return {"user": "anna@example.org", "groups": [], "all_namespaces": True, "namespaces": None}
         if path == "/api/v1/status":
-            return {"cluster": "prod", "version": "0.1.0", "settings": "9f1c", "data_through": instant(NOW)}
+            return status(self.names)
+        if path == "/api/v1/external":
+            return EXTERNAL
         if path == "/api/v1/runs":
             return runs_answer(
                 [row for row in self.runs if query.get("namespace", row["namespace"]) == row["namespace"]]

@@ -10,8 +10,11 @@ from typing import Any
 
 import pytest
 from tests.controller.api_server import eventually
+from tests.web import page_world
 from tests.web.page_world import (
     BUDGETS,
+    DAY,
+    EXTERNAL,
     NOW,
     Everybody,
     World,
@@ -26,15 +29,19 @@ from tests.web.page_world import (
     run_detail,
     run_row,
     runs_answer,
+    series,
     shown,
+    status,
 )
 
-from carbonbudget_operator.api.budget_bodies import BudgetDetail, BudgetHistory, BudgetsAnswer
+from carbonbudget_operator.api.budget_bodies import BudgetDetail, BudgetHistory, BudgetsAnswer, BudgetSeries
 from carbonbudget_operator.api.carbonbudget import CarbonBudget
 from carbonbudget_operator.api.cluster_bodies import NodesAnswer
 from carbonbudget_operator.api.emission_bodies import EmissionAnswer
+from carbonbudget_operator.api.external_bodies import ExternalAnswer
 from carbonbudget_operator.api.grid_bodies import IntensityAnswer
 from carbonbudget_operator.api.run_bodies import RunDetail, RunsAnswer
+from carbonbudget_operator.api.status_bodies import ServerStatus
 from carbonbudget_operator.web import questions
 from carbonbudget_operator.web.app import make_app
 from carbonbudget_operator.web.budget_objects import shown_object
@@ -59,13 +66,16 @@ def text_of(html: str) -> str:
 
 
 def test_the_answers_of_these_tests_have_the_form_that_the_server_documents() -> None:
-    query = {"by": "namespace", "step": "day", "compare": "previous"}
+    query = {"by": "namespace", "step": "day", "compare": "previous", "unlabelled": "true"}
     assert EmissionAnswer.model_validate(emissions(query, ("a",))).rows
     assert IntensityAnswer.model_validate(intensity(("DE",), NOW)).rows
     nodes = {"data_through": None, "start": "", "end": "", "next": None, "rows": [node_row("a", NOW)]}
     assert NodesAnswer.model_validate(nodes).rows
     assert BudgetsAnswer.model_validate({"read_at": "", "next": None, "rows": BUDGETS}).rows
     assert BudgetDetail.model_validate(budget_detail(BUDGETS[0])).top_workloads
+    assert BudgetSeries.model_validate(series(BUDGETS[0])).forecast_low_g
+    assert ServerStatus.model_validate(status()).exports
+    assert ExternalAnswer.model_validate(EXTERNAL).rows
     assert RunsAnswer.model_validate(runs_answer([run_row("a")])).rows
     assert RunDetail.model_validate(run_detail(run_row("a"))).rows
     assert BudgetHistory.model_validate({"read_at": "", **history(BUDGETS[0])}).rows
@@ -341,8 +351,47 @@ async def test_market_based_emissions_are_asked_for_and_shown() -> None:
 
 async def test_the_grid_has_intensity_source_and_the_lowest_hours() -> None:
     text = text_of((await shown("/grid")).text)
-    for part in ("DE", "g CO2e per kWh", "Electricity Maps", "Lowest hours of the day", "no answer within 10 s"):
+    for part in ("DE", "g CO2e per kWh", "Electricity Maps", "no answer within 10 s"):
         assert part in text
+
+
+async def test_hours_to_come_are_drawn_as_a_forecast_and_the_greenest_are_named() -> None:
+    world = World()
+    html = (await shown("/grid", world)).text
+    assert {"from": str(NOW - 7 * DAY), "to": str(NOW + 2 * DAY), "limit": "50000"} in [one[1] for one in world.asked]
+    assert html.count('class="forecast"') == html.count('class="range"') == 2  # one in the chart of each zone
+    assert "Greenest hours to come" in html
+    assert "Forecast: mean of this hour of the week in the last weeks." in html
+
+
+async def test_a_window_that_is_no_number_of_days_has_no_forecast() -> None:
+    world = World()
+    html = (await shown("/grid?window=yesterday", world)).text
+    assert world.asked[0][1]["window"] == "yesterday"
+    assert 'class="range"' not in html
+    assert "Lowest hours of the day" in html
+
+
+async def test_a_budget_has_its_forecasts_range_and_the_intensity_of_its_hours() -> None:
+    html = (await shown("/budgets/team-a/monthly")).text
+    text = text_of(html)
+    assert "range 4.9kg to 5.8kg" in text
+    assert "Grid intensity in this period" in text
+    assert html.count('class="range"') == 3  # of the use, and of two zones
+    world = World()
+    world.refused = {"/api/v1/intensity": (503, "busy"), "/api/v1/budgets/team-a/monthly/series": (503, "busy")}
+    text = text_of((await shown("/budgets/team-a/monthly", world)).text)
+    assert "Grid intensity" not in text
+    assert "range 4.9kg" not in text
+
+
+async def test_a_long_period_has_the_intensity_of_the_last_weeks_and_the_coming_one() -> None:
+    world = World()
+    start = NOW - 200 * DAY
+    world.budgets = [budget_row("year", period_start=instant(start), period_end=instant(start + 365 * DAY))]
+    assert "Grid intensity of the last four weeks" in text_of((await shown("/budgets/team-a/year", world)).text)
+    (asked,) = [query for path, query, _, _ in world.asked if path == "/api/v1/intensity"]
+    assert (int(asked["from"]), int(asked["to"])) == (NOW - 28 * DAY, NOW + 7 * DAY)
 
 
 async def test_the_data_page_lists_nodes_that_do_not_report_first() -> None:
@@ -350,6 +399,45 @@ async def test_the_data_page_lists_nodes_that_do_not_report_first() -> None:
     assert text.index("node-3") < text.index("node-2")
     assert "Never reported" in text
     assert "61 %" in text
+
+
+async def test_the_data_page_has_refused_reports_exports_and_external_figures() -> None:
+    text = text_of((await shown("/data")).text)
+    for part in (
+        "Figures that cannot be", "9 kW are more than a node can draw", "41", "Refused reports since 21 Nov 2026",
+        "mimir Behind", "history Up to date", "28", "codecarbon", "AWS model 2.0", "and 1 partly",
+    ):  # fmt: skip
+        assert part in text, part
+    assert "4.2kg" in text
+    assert "12.50 kWh" in text
+
+
+async def test_nothing_refused_nothing_exported_and_nothing_imported_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(page_world, "EXTERNAL", page_world.EXTERNAL | {"rows": []})
+    monkeypatch.setattr(page_world, "status", lambda _: status() | {"refused": [], "exports": []})
+    text = text_of((await shown("/data")).text)
+    assert "This server has refused no report since it started." in text
+    assert "The settings name no target to export to." in text
+    assert "No imported figure lies in this window." in text
+
+
+async def test_many_refusals_are_cut_and_the_rest_is_named() -> None:
+    world = World([f"node-{number}" for number in range(200)])
+    text = text_of((await shown("/data", world)).text)
+    assert "The table has the latest 50 lines; 152 more are in /api/v1/status." in text
+
+
+async def test_who_may_not_read_all_namespaces_sees_no_refusal_and_no_target() -> None:
+    world = World()
+    world.refused = {f"/api/v1/{name}": (403, f"no {name}") for name in ("nodes", "status", "external")}
+    text = text_of((await shown("/data", world)).text)
+    for part in ("Refused reports", "Exports", "External figures", "mimir"):
+        assert part not in text
+
+
+async def test_the_emissions_page_has_the_share_of_energy_without_required_labels() -> None:
+    html = (await shown("/emissions")).text
+    assert "7.5 % of the pods' energy: 2.5 % without team, 7.5 % without project" in text_of(html).replace("&#39;", "'")
 
 
 @pytest.mark.parametrize("path", ["/emissions", "/grid", "/budgets", "/budgets/team-a/monthly"])

@@ -161,7 +161,9 @@ async def test_budgets_of_the_real_server_are_shown_with_their_curve_and_their_h
     for path in ("/budgets/team-a/monthly", "/cluster-budgets/all"):
         gateway = OfFace(face)
         one = await opened(gateway, path)
-        assert (one.status_code, gateway.statuses) == (200, [200, 200, 200])
+        # The budget, its history, its series, and the grid's intensity in its period.
+        assert (one.status_code, gateway.statuses) == (200, [200, 200, 200, 200])
+        assert "Grid intensity in this period" in one.text
         assert "chart burn-up" in one.text
         assert "not shown" not in one.text
         assert "Former periods" in one.text

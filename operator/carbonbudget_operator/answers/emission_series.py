@@ -14,6 +14,7 @@ from typing import Final
 import sqlalchemy as sa
 
 from carbonbudget_operator.answers.grouping import field_of, needs_nodes
+from carbonbudget_operator.answers.required_labels import RequiredLabels
 from carbonbudget_operator.answers.time_ranges import covered_range
 from carbonbudget_operator.answers.windows import Range, Step, before, steps_of
 from carbonbudget_operator.ledger.fact_reader import data_through, hours_with_facts, node_spans
@@ -43,7 +44,7 @@ class SeriesQuery:
     """What is asked for. `namespaces`: of these alone, without the rows of no pod; None: of the whole cluster.
 
     `after` leaves out all rows up to that place; `limit` is how many are returned at most. `components` are the indices
-    of those of COMPONENTS that count.
+    of those of COMPONENTS that count. With `required_labels`, the answer has the energy of pods without them.
     """
 
     window: Range
@@ -55,6 +56,7 @@ class SeriesQuery:
     after: Place | None
     limit: int
     components: tuple[int, ...] = (0, 1, 2)
+    required_labels: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -114,7 +116,8 @@ class Series:
     """The rows in order of step and key; `total` is of all rows of the window, whichever page this is.
 
     `data_through` is the UTC second of the window up to which every node reported. `last` is the place of the last row
-    where there are more.
+    where there are more. `required` is of all pods of the window that match the filters, and of all components;
+    None without required labels.
     """
 
     data_through: int
@@ -122,13 +125,14 @@ class Series:
     rows: list[SeriesRow]
     total: Amounts
     last: Place | None
+    required: RequiredLabels | None
 
 
 def emission_series(reader: ValuedReader, query: SeriesQuery) -> Series:
     """Read, group and cut to the page."""
     window = covered_range(*query.window)
     parts = steps_of(window, query.step)
-    total = Amounts()
+    total, required = Amounts(), RequiredLabels(query.required_labels) if query.required_labels else None
     rows: list[SeriesRow] = []
     with snapshot(reader.engine) as connection:
         spans = node_spans(connection, reader.cluster)
@@ -138,7 +142,7 @@ def emission_series(reader: ValuedReader, query: SeriesQuery) -> Series:
         covered = _coverage(reader, connection, plans, [(start, max(start, min(end, through))) for start, end in parts])
         earlier = _sums(reader, connection, plans, query, before(window)) if query.compare else {}
         for (start, end), percent in zip(parts, covered, strict=True):
-            found = _sums(reader, connection, plans, query, (start, end))
+            found = _sums(reader, connection, plans, query, (start, end), required)
             for amounts in found.values():
                 total.merge(amounts)
             for key in sorted(found.keys() | earlier.keys()):
@@ -148,7 +152,12 @@ def emission_series(reader: ValuedReader, query: SeriesQuery) -> Series:
                     rows.append(SeriesRow(start, end, key, found.get(key, Amounts()), percent, previous))
     page = rows[: query.limit]
     return Series(
-        min(through, window[1]), window, page, total, (page[-1].start, page[-1].key) if len(rows) > len(page) else None
+        min(through, window[1]),
+        window,
+        page,
+        total,
+        (page[-1].start, page[-1].key) if len(rows) > len(page) else None,
+        required,
     )
 
 
@@ -170,7 +179,7 @@ def version_of(reader: ValuedReader, query: SeriesQuery, shown_as: str) -> str:
     who = None if query.namespaces is None else sorted(query.namespaces)
     asked = [window, query.step, query.group_by, query.filters, query.compare, query.after, query.limit]
     # Up to when there are data is part of the answer; of a window that is over it does not change.
-    parts = [*asked, query.components, who, shown_as, min(through, end)]
+    parts = [*asked, query.components, query.required_labels, who, shown_as, min(through, end)]
     return blake2b(repr([*parts, revisions, reader.derived.description]).encode(), digest_size=16).hexdigest()
 
 
@@ -187,14 +196,18 @@ def _percent(wanted_ms: int, reported_ms: int) -> int | None:
 
 
 def _sums(
-    reader: ValuedReader, connection: sa.Connection, plans: ReadingPlans, query: SeriesQuery, part: Range
-) -> Mapping[Key, Amounts]:
+    reader: ValuedReader, connection: sa.Connection, plans: ReadingPlans, query: SeriesQuery, part: Range,
+    required: RequiredLabels | None = None,
+) -> Mapping[Key, Amounts]:  # fmt: skip
+    """The groups of a part of the window. `required` also counts its rows."""
     found: dict[Key, Amounts] = {}
     column_sums = _TOGETHER if len(query.components) == len(COMPONENTS) else _APART
-    by_namespace = {*query.group_by, *(field for field, _ in query.filters)} <= {"namespace"}
+    by_namespace = required is None and {*query.group_by, *(field for field, _ in query.filters)} <= {"namespace"}
     by_node = needs_nodes(query.group_by, query.filters)
     for row in reader.rows_in(connection, plans, *part, by_node, query.namespaces, column_sums, by_namespace):
         if all(field_of(row, field) == value for field, value in query.filters):
             key = tuple(field_of(row, field) for field in query.group_by)
             found.setdefault(key, Amounts()).add(row.figures, query.components)
+            if required is not None:
+                required.add(row)
     return found

@@ -25,7 +25,7 @@ from carbonbudget_operator.valuation.places import Place, Places
 from carbonbudget_operator.valuation.valuation_terms import ValuationTerms
 from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
 
-FigureKind = Literal["published", "stated", "standIn", "yearly"]
+FigureKind = Literal["published", "stated", "standIn", "yearly", "forecast"]
 _NOBODY: Final = NodeFacts(0, "", "", "", "", "", 0)  # a node of which nothing is known: the settings place it
 
 
@@ -35,6 +35,7 @@ class ZoneIntensity:
 
     `applied`: energy of this hour is valued by it. `age_hours`: how many hours earlier a figure is of that stands in.
     `received`: the UTC second at which it was stored; None for figures of the settings and of the bundled tables.
+    `low_mg_per_kwh` and `high_mg_per_kwh` are the range of a forecast.
     """
 
     start: int
@@ -47,6 +48,8 @@ class ZoneIntensity:
     age_hours: int
     received: int | None
     applied: bool
+    low_mg_per_kwh: int | None = None
+    high_mg_per_kwh: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +89,11 @@ def grid_intensity(reader: ValuedReader, zones: Collection[str], window: Range, 
             if not any(one.applied for one in found):
                 former = _former(terms, figures, zone, hour)
                 yield from yearly.of(terms, zone, hour) if former is None else [former]
+
+
+def stated_intensity(terms: ValuationTerms, zone: str, hour: int) -> ZoneIntensity | None:
+    """The figure that the settings state for an hour, whether or not a source also has one."""
+    return next((one for one in _of_sources(terms, {}, zone, hour) if one.applied), None)
 
 
 def _load(connection: sa.Connection, zones: Collection[str], start: int, end: int) -> _Figures:

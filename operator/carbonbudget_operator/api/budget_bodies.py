@@ -129,6 +129,13 @@ class BudgetSeries(BaseModel):
     end: str
     limit_g: float
     limit_ug: str
+    forecast_low_g: float | None = Field(
+        description="At the period's end, if the hours to come are as in the lowest of the last two to four weeks; "
+        "null without a forecast, or with less than two weeks of data"
+    )
+    forecast_low_ug: str | None = Field(description="The same, exact, in micrograms")
+    forecast_high_g: float | None = Field(description="The same by the highest of these weeks")
+    forecast_high_ug: str | None
     rows: list[BudgetSeriesRow]
 
 

@@ -43,6 +43,18 @@ class EmissionRow(EmissionTotal):
     previous_embodied_g: float | None = None
 
 
+class UnlabelledEnergy(BaseModel):
+    """The energy of pods in the window that lack labels which the settings require."""
+
+    required: list[str] = Field(description="The labels that every pod should have")
+    pods_energy_kwh: float = Field(description="Energy of all pods that the filter selects, of all components")
+    pods_energy_uj: str = Field(description="The same, exact, in microjoules")
+    energy_kwh: float = Field(description="Its part of pods that lack at least one of the labels")
+    energy_uj: str = Field(description="The same, exact, in microjoules")
+    energy_percent: float | None = Field(description="The part in percent; null without energy")
+    energy_percent_by_label: dict[str, float | None] = Field(description="The part of pods that lack this label")
+
+
 class EmissionAnswer(BaseModel):
     """The answer to GET /api/v1/emissions in JSON."""
 
@@ -53,6 +65,9 @@ class EmissionAnswer(BaseModel):
     end: str
     namespaces: list[str] | None = Field(description="The namespaces that you may read; null for the whole cluster")
     total: EmissionTotal
+    unlabelled: UnlabelledEnergy | None = Field(
+        None, description="With unlabelled=true; null where the settings require no labels"
+    )
     next: str | None = Field(description="The `cursor` of the next page; null on the last one")
     rows: list[EmissionRow]
 
@@ -64,15 +79,6 @@ class WhoAmI(BaseModel):
     groups: list[str]
     all_namespaces: bool = Field(description="Whether you may read the whole cluster")
     namespaces: list[str] | None = Field(description="Else the namespaces that you may read, of those that run pods")
-
-
-class ServerStatus(BaseModel):
-    """What the server has."""
-
-    cluster: str
-    version: str
-    settings: str = Field(description="Which settings value the energy")
-    data_through: str | None = Field(description="The instant up to which every node reported")
 
 
 class Problem(BaseModel):

@@ -10,7 +10,7 @@ _NEXT = "The `cursor` of the next page; null on the last one"
 
 
 class IntensityRow(BaseModel):
-    """A figure of one zone, hour and source."""
+    """A figure of one zone, hour and source; of an hour to come, a forecast."""
 
     start: str = Field(description="The hour's start, RFC 3339, UTC")
     end: str = Field(description="The hour's end")
@@ -19,13 +19,17 @@ class IntensityRow(BaseModel):
     basis: str = Field(description="`lifecycle`, or `direct` without the emissions upstream of the electricity")
     g_per_kwh: float = Field(description="Grams of CO2 equivalent per kilowatt-hour")
     mg_per_kwh: int = Field(description="The same, exact, in milligrams")
-    kind: Literal["published", "stated", "standIn", "yearly"] = Field(
+    low_mg_per_kwh: int | None = Field(
+        description="Of a forecast: the lowest figure of the hours that it is the mean of; null for one figure alone"
+    )
+    high_mg_per_kwh: int | None = Field(description="Of a forecast: the highest of them")
+    kind: Literal["published", "stated", "standIn", "yearly", "forecast"] = Field(
         description="`published` by the source for this hour; `stated` in the settings; `standIn`: the source's figure "
-        "of an earlier hour; `yearly`: of the bundled tables"
+        "of an earlier hour; `yearly`: of the bundled tables; `forecast`: of an hour that has not begun"
     )
     estimated: bool = Field(description="Whether the source calls its figure an estimate")
     age_hours: int = Field(description="Of `standIn`: how many hours earlier the figure is of; else 0")
-    received: str | None = Field(description="When it was stored; null for `stated` and `yearly`")
+    received: str | None = Field(description="When it was stored; null for `stated`, `yearly` and `forecast`")
     applied: bool = Field(description="Whether energy of this hour and zone is valued by it")
 
 
@@ -44,6 +48,9 @@ class IntensityAnswer(BaseModel):
 
     start: str = Field(description="What is covered: the whole hours that hold the window")
     end: str
+    forecast_until: str | None = Field(
+        description="The end of the forecast, seven days ahead at most; null where the window has no hour to come"
+    )
     zones: list[str]
     sources: list[SourceRow]
     next: str | None = Field(description=_NEXT)

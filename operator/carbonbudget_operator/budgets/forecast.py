@@ -54,22 +54,58 @@ class Forecast:
     exhausted_at: int
 
 
+def hours_of_week(first_hour: int, values: Sequence[int | None]) -> list[list[int]] | None:
+    """The values of each hour of a week over at most the last four weeks, oldest first; hour 0 is the epoch's first.
+
+    `values` are by the hour, oldest first, from `first_hour` (UTC seconds, a whole hour) on; None is not known.
+    None with less than two weeks since the first that is known, or if an hour of the week has no value.
+    """
+    first = next((index for index, value in enumerate(values) if value is not None), len(values))
+    first = max(first, len(values) - MOST_HOURS)
+    if len(values) - first < _LEAST_HOURS:
+        return None
+    week: list[list[int]] = [[] for _ in range(_WEEK_HOURS)]
+    for index in range(first, len(values)):
+        if (value := values[index]) is not None:
+            week[(first_hour // _HOUR + index) % _WEEK_HOURS].append(value)
+    return week if all(week) else None
+
+
 def weekly_profile(first_hour: int, used_ug: Sequence[int]) -> WeeklyProfile | None:
     """The mean week of uses by the hour, oldest first, from `first_hour` (UTC seconds, a whole hour) on.
 
     None with less than two weeks since the first use.
     """
-    first = next((index for index, value in enumerate(used_ug) if value), len(used_ug))
-    first = max(first, len(used_ug) - MOST_HOURS)
-    if len(used_ug) - first < _LEAST_HOURS:
+    week = _weeks_of_use(first_hour, used_ug)
+    return None if week is None else _profile([sum(found) // len(found) for found in week])
+
+
+def forecast_range(
+    first_hour: int, used_ug: Sequence[int], used_so_far_ug: int, through: int, end: int
+) -> tuple[int, int] | None:
+    """The least and the most micrograms expected at `end` (UTC seconds), after a use of `used_so_far_ug` at `through`.
+
+    One if the hours to come are as in the lowest of the last two to four weeks, the other as in the highest.
+    `used_ug` are uses by the hour as for `weekly_profile`. None with less than two weeks of them.
+    """
+    week = _weeks_of_use(first_hour, used_ug)
+    if week is None:
         return None
-    sums, counts = [0] * _WEEK_HOURS, [0] * _WEEK_HOURS
-    for index in range(first, len(used_ug)):
-        hour = (first_hour // _HOUR + index) % _WEEK_HOURS
-        sums[hour] += used_ug[index]
-        counts[hour] += 1
-    hours = tuple(total // count for total, count in zip(sums, counts, strict=True))
-    return WeeklyProfile(hours, (0, *accumulate(hours)))
+    ends = []
+    for back in range(1, min(map(len, week)) + 1):
+        its = _profile([found[-back] for found in week])
+        ends.append(used_so_far_ug + its.until(max(through, end)) - its.until(through))
+    return min(ends), max(ends)
+
+
+def _weeks_of_use(first_hour: int, used_ug: Sequence[int]) -> list[list[int]] | None:
+    """`hours_of_week` from the first use on."""
+    first = next((index for index, value in enumerate(used_ug) if value), len(used_ug))
+    return hours_of_week(first_hour + first * _HOUR, used_ug[first:])
+
+
+def _profile(hours_ug: Sequence[int]) -> WeeklyProfile:
+    return WeeklyProfile(tuple(hours_ug), (0, *accumulate(hours_ug)))
 
 
 def forecast_use(

@@ -83,10 +83,7 @@ class ClusterObjects:
         if budget is None:
             raise NotShown(502, f"{resource.kind} {name} is not understood: is it of another version?")
         shown = shown_object(budget, explain(budget, dt.datetime.now(dt.UTC), beside))
-        try:
-            return BudgetDetails(shown, await self._series.of(caller, shown))
-        except NotShown as missing:
-            return BudgetDetails(shown, (), f"The curve between start and now is not shown. {missing}")
+        return await self._series.details(caller, shown)
 
     async def user(self) -> str:
         """Whom the API server takes the user for; else the API server's own name, where it does not say so soon."""

@@ -19,6 +19,7 @@ from carbonbudget_operator.ingest.boot_conflicts import BootConflicts
 from carbonbudget_operator.ingest.callers import authenticated
 from carbonbudget_operator.ingest.node_report_body import parse_report, unpack
 from carbonbudget_operator.ingest.refusal import Refusal
+from carbonbudget_operator.ingest.refused_reports import RefusedReports
 from carbonbudget_operator.ingest.request_limits import RequestBytes, RequestShare
 from carbonbudget_operator.kube.access_reviews import Access, Caller
 from carbonbudget_operator.ledger.booking import BookingResult, CheckedReport
@@ -62,6 +63,7 @@ class ReportReceiver:
         self._refused = prometheus.Counter(
             "carbonbudget_ingest_refused", "Reports refused, by reason.", ("reason",), registry=registry
         )
+        self.refused_reports = RefusedReports(int(now()))
         self._boots = BootConflicts()
         self._log_defect_at = 0.0
         self._log_again_at: dict[tuple[str, str], float] = {}
@@ -86,6 +88,7 @@ class ReportReceiver:
                 yield caller, hold
         except Refusal as refusal:
             self._refused.labels(refusal.kind).inc()
+            self.refused_reports.add(sender, refusal, int(self._now()))
             self._log_refusal(sender, refusal)
             raise
 

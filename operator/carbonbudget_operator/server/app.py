@@ -89,7 +89,7 @@ def make_app(
     app.include_router(external_routes(asking))
     app.include_router(token_routes(asking, asking.read_tokens))
     visible = VisibleNamespaces(access, namespaces)
-    app.include_router(public_routes(asking, visible, budgets))
+    app.include_router(public_routes(asking, visible, budgets, receiver.refused_reports))
     app.include_router(opencost_routes(asking, visible))
 
     @app.get("/metrics")

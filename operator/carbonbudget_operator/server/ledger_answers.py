@@ -30,7 +30,6 @@ from carbonbudget_operator.api.budget_query_bodies import (
     RunAnswers,
     RunQueries,
 )
-from carbonbudget_operator.api.emission_bodies import ServerStatus
 from carbonbudget_operator.api.report_bodies import ClosePeriod
 from carbonbudget_operator.external.external_errors import ExternalFileError
 from carbonbudget_operator.external.file_formats import read_external_file
@@ -42,11 +41,12 @@ from carbonbudget_operator.server.public.budget_series import series_answer
 from carbonbudget_operator.server.public.cluster_answers import nodes_answer, reports_answer
 from carbonbudget_operator.server.public.emission_answer import emission_answer, emission_version
 from carbonbudget_operator.server.public.external_answer import external_answer
-from carbonbudget_operator.server.public.formats import TooManyRows, instant
+from carbonbudget_operator.server.public.formats import TooManyRows
 from carbonbudget_operator.server.public.grid_answers import factors_answer, intensity_answer
 from carbonbudget_operator.server.public.opencost_answer import opencost_answer, opencost_version
 from carbonbudget_operator.server.public.parameters import TOO_MANY_ROWS
 from carbonbudget_operator.server.public.run_answers import run_answer, runs_answer, runs_answer_version
+from carbonbudget_operator.server.public.status_answer import status_answer
 from carbonbudget_operator.server.routes.budgets import check_hours, check_questions, check_spans
 from carbonbudget_operator.server.routes.query_handling import parse
 from carbonbudget_operator.server.routes.reports import encoded, refused
@@ -218,13 +218,7 @@ def _external_sums(answers: LedgerAnswers, question: Question) -> bytes:
 
 
 def _status(answers: LedgerAnswers, question: Question) -> bytes:
-    through = answers.queries.data_through()
-    return ServerStatus(
-        cluster=answers.settings.cluster,
-        version=question.given["version"],
-        settings=answers.settings.source,
-        data_through=instant(through) if through else None,
-    ).model_dump_json().encode()  # fmt: skip
+    return status_answer(answers.queries, answers.settings, question.given, question.now)
 
 
 def _external_files(answers: LedgerAnswers, _: Question) -> bytes:

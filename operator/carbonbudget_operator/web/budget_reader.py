@@ -21,11 +21,15 @@ class FoundBudgets:
 
 @dataclass(frozen=True, slots=True)
 class BudgetDetails:
-    """One budget with its use over the current period, oldest first. `series_note`: why there is no finer series."""
+    """One budget with its use over the current period, oldest first. `series_note`: why there is no finer series.
+
+    `range_ug` is the forecast's range at the period's end, None where it is not known.
+    """
 
     budget: ShownBudget
     series: Sequence[UsePoint] = field(default=())
     series_note: str = ""
+    range_ug: tuple[int, int] | None = None
 
 
 class BudgetReader(Protocol):

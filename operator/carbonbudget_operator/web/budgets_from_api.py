@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Final
 
 from carbonbudget_core.jsons import JsonObject
 from carbonbudget_operator.api_path import is_label, is_subdomain
 from carbonbudget_operator.web.budget_reader import BudgetDetails, FoundBudgets
-from carbonbudget_operator.web.charts.budget_charts import UsePoint
 from carbonbudget_operator.web.gateway import Gateway, PageCaller
 from carbonbudget_operator.web.questions import NotShown, Question, Questions
-from carbonbudget_operator.web.views.budget_answer import shown_detail, shown_rows, use_points
+from carbonbudget_operator.web.views.budget_answer import forecast_range, shown_detail, shown_rows, use_points
 from carbonbudget_operator.web.views.shown_budget import ShownBudget
 
 _BUDGETS: Final = "/api/v1/budgets"
@@ -20,21 +18,21 @@ _HOURLY_SECONDS: Final = 8 * 86_400  # a longer period is drawn by day
 
 
 class SeriesReader:
-    """Reads a budget's use over its current period."""
+    """Reads a budget's use over its current period, and its forecast's range at the end."""
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
 
-    async def of(self, caller: PageCaller, budget: ShownBudget) -> Sequence[UsePoint]:
-        """Cumulative use, oldest first; nothing where the budget has no period yet. Raises NotShown."""
+    async def details(self, caller: PageCaller, budget: ShownBudget) -> BudgetDetails:
+        """The budget with its cumulative use, oldest first; a note says why that is missing."""
         if budget.start is None or budget.end is None or budget.per_workload:
-            return ()
+            return BudgetDetails(budget)
         step = "hour" if budget.end - budget.start <= _HOURLY_SECONDS else "day"
         path = f"{budget_path(budget.namespace, budget.name)}/series"
         (answer,) = await Questions(self._gateway, caller).ask((path, [("step", step)]))
         if isinstance(answer, NotShown):
-            raise answer
-        return use_points(answer, budget.start)
+            return BudgetDetails(budget, (), f"The curve between start and now is not shown. {answer}")
+        return BudgetDetails(budget, use_points(answer, budget.start), "", forecast_range(answer))
 
 
 class ApiBudgets:
@@ -65,10 +63,7 @@ class ApiBudgets:
         if isinstance(budget, NotShown):
             raise budget
         shown = shown_detail(budget, {} if isinstance(history, NotShown) else history)
-        try:
-            return BudgetDetails(shown, await self._series.of(caller, shown))
-        except NotShown as missing:
-            return BudgetDetails(shown, (), f"The curve between start and now is not shown. {missing}")
+        return await self._series.details(caller, shown)
 
     async def _asked(self, caller: PageCaller, *questions: Question) -> list[JsonObject]:
         found = []

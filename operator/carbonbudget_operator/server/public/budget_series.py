@@ -17,6 +17,7 @@ from carbonbudget_operator.api.budget_bodies import BudgetSeriesRow
 from carbonbudget_operator.api.budget_query_bodies import BudgetQuery
 from carbonbudget_operator.api.carbonbudget import AnyBudget, ClusterCarbonBudget
 from carbonbudget_operator.api.times import seconds
+from carbonbudget_operator.budgets.forecast import MOST_HOURS, forecast_range
 from carbonbudget_operator.budgets.period import Calendar, Period, PeriodError, period_at, time_zone
 from carbonbudget_operator.budgets.quantity import QuantityError, parse_mass
 from carbonbudget_operator.ingest.refusal import Refusal
@@ -98,12 +99,17 @@ def series_answer(queries: BudgetUseQueries, given: Mapping[str, Any], now: int)
                 "forecast_g": None if ahead is None else ahead / 1_000_000,
             }
         )
+    low_ug, high_ug = _range(queries, given, total, max(through, start), end)
     around = {
         "data_through": instant(through) if through else None,
         "start": instant(start),
         "end": instant(end),
         "limit_g": limit_ug / 1_000_000,
         "limit_ug": str(limit_ug),
+        "forecast_low_g": None if low_ug is None else low_ug / 1_000_000,
+        "forecast_low_ug": None if low_ug is None else str(low_ug),
+        "forecast_high_g": None if high_ug is None else high_ug / 1_000_000,
+        "forecast_high_ug": None if high_ug is None else str(high_ug),
     }
     return render(given["format"], list(BudgetSeriesRow.model_fields), rows, around)
 
@@ -118,6 +124,19 @@ def _uses(queries: BudgetUseQueries, given: Mapping[str, Any], start: int, end: 
         (hours,) = hourly_use(queries.book, [_query(given, at, min(last, at + MAX_HOURS * HOUR))])
         found += [(hours.first_hour + number * HOUR, used) for number, used in enumerate(hours.used_ug)]
     return found
+
+
+def _range(
+    queries: BudgetUseQueries, given: Mapping[str, Any], total_ug: int, through: int, end: int
+) -> tuple[int, int] | tuple[None, None]:
+    """The forecast's range at the period's end; the forecast itself lies in it. (None, None) where it is not known."""
+    forecast_ug = given["forecast_ug"]
+    if forecast_ug is None or through >= end or not given["namespaces"]:
+        return None, None
+    last = through - through % HOUR
+    (hours,) = hourly_use(queries.book, [_query(given, last - MOST_HOURS * HOUR, last)])
+    found = forecast_range(hours.first_hour, hours.used_ug, total_ug, through, end)
+    return (None, None) if found is None else (min(found[0], forecast_ug), max(found[1], forecast_ug))
 
 
 def _query(given: Mapping[str, Any], start: int, end: int) -> BudgetQuery:

@@ -15,6 +15,7 @@ from carbonbudget_operator.answers.emission_series import (
     version_of,
 )
 from carbonbudget_operator.answers.grouping import GroupingError, parse_filter, parse_group_by
+from carbonbudget_operator.answers.required_labels import RequiredLabels, percent_text
 from carbonbudget_operator.answers.windows import WindowError, check_window
 from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.server.public.formats import Cell, Format, instant, render
@@ -45,7 +46,7 @@ def query_of(given: Mapping[str, Any]) -> SeriesQuery:
     after = None if place is None else (int(place[0]), tuple(map(str, place[1:])))
     return SeriesQuery(
         window, given["step"], group_by, filters, None if names is None else frozenset(names), given["compare"],
-        after, given["limit"], _components(given["include"]),
+        after, given["limit"], _components(given["include"]), tuple(given.get("required_labels", ())),
     )  # fmt: skip
 
 
@@ -90,7 +91,23 @@ def _around(query: SeriesQuery, series: Series, accounting: Accounting) -> dict[
         "end": instant(series.covers[1]),
         "namespaces": None if query.namespaces is None else sorted(query.namespaces),
         "total": _figures(series.total, accounting),
+        "unlabelled": None if series.required is None else _unlabelled(series.required),
         "next": None if series.last is None else make_cursor((series.last[0], *series.last[1])),
+    }
+
+
+def _unlabelled(required: RequiredLabels) -> dict[str, object]:
+    def percent(part_uj: int) -> float | None:
+        return float(percent_text(part_uj, required.pods_uj)) if required.pods_uj else None
+
+    return {
+        "required": list(required.keys),
+        "pods_energy_kwh": required.pods_uj / 3_600_000_000_000,
+        "pods_energy_uj": str(required.pods_uj),
+        "energy_kwh": required.without_uj / 3_600_000_000_000,
+        "energy_uj": str(required.without_uj),
+        "energy_percent": percent(required.without_uj),
+        "energy_percent_by_label": {key: percent(uj) for key, uj in required.without_each_uj.items()},
     }
 
 

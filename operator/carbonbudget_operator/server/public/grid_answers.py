@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import count
+from itertools import chain, count
 from typing import Any
 
 from carbonbudget_operator.answers.factors_in_force import (
@@ -14,6 +14,7 @@ from carbonbudget_operator.answers.factors_in_force import (
     source_states,
 )
 from carbonbudget_operator.answers.grid_intensity import ZoneIntensity, grid_intensity, zones_of_nodes
+from carbonbudget_operator.answers.intensity_forecast import forecast_end, intensity_forecast
 from carbonbudget_operator.answers.time_ranges import covered_range
 from carbonbudget_operator.answers.windows import WindowError, check_window
 from carbonbudget_operator.api.grid_bodies import FactorRow, IntensityRow
@@ -37,12 +38,14 @@ def intensity_answer(book: ValuedReader, given: Mapping[str, Any], now: int) -> 
         raise Refusal(400, "malformed", str(error)) from None
     after = read_cursor(given["cursor"], (int, str, int))
     zones = _zones(given["zone"]) or zones_of_nodes(book, window)
-    figures = grid_intensity(book, zones, window, now)
+    until = forecast_end(window, now)
+    figures = chain(grid_intensity(book, zones, window, now), intensity_forecast(book, zones, window, now))
     rows, following = cut(_placed(figures), after, given["limit"])
     covers = covered_range(*window)
     around = {
         "start": instant(covers[0]),
         "end": instant(covers[1]),
+        "forecast_until": None if until is None else instant(until),
         "zones": zones,
         "sources": _sources((one for one in source_states(book, now) if one.zone in zones), given["wide"]),
         "next": following,
@@ -89,6 +92,8 @@ def _intensity(one: ZoneIntensity) -> dict[str, Cell]:
         "basis": one.basis,
         "g_per_kwh": one.mg_per_kwh / 1000,
         "mg_per_kwh": one.mg_per_kwh,
+        "low_mg_per_kwh": one.low_mg_per_kwh,
+        "high_mg_per_kwh": one.high_mg_per_kwh,
         "kind": one.kind,
         "estimated": one.estimated,
         "age_hours": one.age_hours,

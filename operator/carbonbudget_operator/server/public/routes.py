@@ -13,8 +13,10 @@ from fastapi.openapi.utils import get_openapi
 from carbonbudget_operator.answers.emission_series import COMPONENTS
 from carbonbudget_operator.answers.grouping import GroupingError, parse_filter
 from carbonbudget_operator.answers.windows import Step
-from carbonbudget_operator.api.emission_bodies import EmissionAnswer, ServerStatus, WhoAmI
+from carbonbudget_operator.api.emission_bodies import EmissionAnswer, WhoAmI
+from carbonbudget_operator.api.status_bodies import ServerStatus
 from carbonbudget_operator.ingest.refusal import Refusal
+from carbonbudget_operator.ingest.refused_reports import RefusedReports
 from carbonbudget_operator.server.public.budget_routes import add_budget_routes
 from carbonbudget_operator.server.public.cluster_routes import add_cluster_routes
 from carbonbudget_operator.server.public.emission_answer import Accounting
@@ -43,7 +45,9 @@ _ALL = ",".join(COMPONENTS)
 _BY = "namespace, workload, node, run, model, model-version, stage, label:KEY"
 
 
-def public_routes(asking: QueryHandling, visible: VisibleNamespaces, budgets: ListedBudgets) -> APIRouter:
+def public_routes(
+    asking: QueryHandling, visible: VisibleNamespaces, budgets: ListedBudgets, refused: RefusedReports
+) -> APIRouter:
     """All of them. `visible` finds what a caller may be shown who names no namespace."""
     asked_by = Depends(asking.asker)
 
@@ -51,6 +55,7 @@ def public_routes(asking: QueryHandling, visible: VisibleNamespaces, budgets: Li
         check_names(request)
         return asker
 
+    required_labels = asking.pools.settings.reports.required_labels
     router, known = APIRouter(prefix=PREFIX.rstrip("/"), responses=PROBLEMS), Depends(checked)
 
     @router.get("/emissions", responses=rows_of(EmissionAnswer), summary="Energy and emissions by group and step")
@@ -65,6 +70,7 @@ def public_routes(asking: QueryHandling, visible: VisibleNamespaces, budgets: Li
         filters: Annotated[str, Query(alias="filter", max_length=4_000, description="FIELD=VALUE,...")] = "",
         include: Annotated[str, Query(max_length=60, description="Dynamic,Idle,Overhead or some of them")] = _ALL,
         compare: Literal["", "previous"] = "",
+        unlabelled: Annotated[bool, Query(description="Whether to add the energy without required labels")] = False,
         limit: RowLimit = 10_000,
         cursor: Cursor = "",
         form: FormatName = "json",
@@ -75,7 +81,7 @@ def public_routes(asking: QueryHandling, visible: VisibleNamespaces, budgets: Li
         given = {
             "start": first, "end": last, "by": by, "step": step, "accounting": accounting, "filter": filters,
             "include": include, "compare": bool(compare), "limit": limit, "cursor": cursor, "format": form,
-            "namespaces": shown,
+            "namespaces": shown, "required_labels": required_labels if unlabelled else [],
         }  # fmt: skip
         return await asker.answer_version("emissions", given, versions_of(request), MEDIA_TYPES[form])
 
@@ -105,9 +111,11 @@ def public_routes(asking: QueryHandling, visible: VisibleNamespaces, budgets: Li
         caller = asker.caller
         return WhoAmI(user=caller.user, groups=list(caller.groups), all_namespaces=asker.wide, namespaces=shown)
 
-    @router.get("/status", summary="The cluster, the settings, and how far the data reach")
+    @router.get("/status", summary="The cluster, its settings, how far data and exports reach, refused reports")
     async def status(asker: QueryCaller = known) -> ServerStatus:
-        answered = await asker.answer_all("status", version=version("carbonbudget"))
+        answered = await asker.answer_all(
+            "status", version=version("carbonbudget"), refused_since=refused.since, refused=refused.listed()
+        )
         return ServerStatus.model_validate_json(bytes(answered.body))
 
     add_grid_routes(router, asking, known)

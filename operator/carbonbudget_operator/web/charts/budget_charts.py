@@ -9,10 +9,11 @@ from typing import Final
 from markupsafe import Markup
 
 from carbonbudget_operator.budgets.quantity import exact_mass, format_mass
-from carbonbudget_operator.web.charts.svg import day_text, drawing, element, label, line, polyline, step_text, ticks
+from carbonbudget_operator.web.charts.svg import day_text, drawing, element, label, line, polyline, ticks, time_marks
 
 _WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 880, 300, 64, 92, 14, 26
 _BAR: Final = 300
+_APART: Final = 37  # two lines of the larger text that narrow screens have
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +47,22 @@ def use_bar(used_ug: int, limit_ug: int, forecast_ug: int | None, name: str) -> 
 
 
 def burn_up(
-    start: int, end: int, points: Sequence[UsePoint], limit_ug: int, forecast_ug: int | None, title: str
+    start: int,
+    end: int,
+    points: Sequence[UsePoint],
+    limit_ug: int,
+    forecast_ug: int | None,
+    title: str,
+    range_ug: tuple[int, int] | None = None,
 ) -> Markup:
-    """Cumulative use over [start, end) against limit, even pace and forecast. `points` are in order of time."""
+    """Cumulative use over [start, end) against limit, even pace and forecast. `points` are in order of time.
+
+    `range_ug` is the forecast's lowest and highest at the end.
+    """
     last = points[-1] if points else UsePoint(start, 0)
-    marks = ticks(max(limit_ug, last.used_ug, forecast_ug or 0))
+    if forecast_ug is None:
+        range_ug = None
+    marks = ticks(max(limit_ug, last.used_ug, forecast_ug or 0, *(range_ug or ())))
     inner_w, inner_h = _WIDTH - _LEFT - _RIGHT, _HEIGHT - _TOP - _BOTTOM
 
     def x(at: int) -> float:
@@ -63,9 +75,9 @@ def burn_up(
     for mark in marks:
         parts += [
             line(_LEFT, y(mark), _WIDTH - _RIGHT, y(mark), "rule"),
-            label(format_mass(mark), _LEFT - 8, y(mark) + 4, "end"),
+            label(format_mass(mark) if mark else "0", _LEFT - 8, y(mark) + 4, "end"),
         ]
-    parts += _time_axis(start, end, x)
+    parts += [label(text, x(at), _HEIGHT - 8, anchor) for at, text, anchor in time_marks(start, end)]
     parts.append(line(x(start), y(0), x(end), y(limit_ug), "pace"))
     parts.append(line(_LEFT, y(limit_ug), _WIDTH - _RIGHT, y(limit_ug), "limit"))
     if points:
@@ -74,26 +86,19 @@ def burn_up(
         parts.append(element("polygon", points=" ".join(f"{a:.1f},{b:.1f}" for a, b in under), class_="under"))
         parts.append(polyline(drawn, "use"))
         parts.append(element("circle", cx=drawn[-1][0], cy=drawn[-1][1], r=4, class_="use-dot"))
+    if range_ug is not None and points:
+        corners = ((x(last.at), y(last.used_ug)), (x(end), y(range_ug[1])), (x(end), y(range_ug[0])))
+        parts.append(element("polygon", points=" ".join(f"{a:.1f},{b:.1f}" for a, b in corners), class_="range"))
     if forecast_ug is not None and points:
         parts.append(line(x(last.at), y(last.used_ug), x(end), y(forecast_ug), "forecast"))
         parts.append(element("circle", cx=x(end), cy=y(forecast_ug), r=3.5, class_="forecast-dot"))
     parts += _end_labels(y, limit_ug, forecast_ug)
     described = (
         f"From {day_text(start)} to {day_text(end)}. Used {format_mass(last.used_ug)} of {exact_mass(limit_ug)}"
-        + (f", forecast {format_mass(forecast_ug)}." if forecast_ug is not None else ", no forecast.")
+        + (f", forecast {format_mass(forecast_ug)}" if forecast_ug is not None else ", no forecast")
+        + (f", between {format_mass(range_ug[0])} and {format_mass(range_ug[1])}." if range_ug is not None else ".")
     )
     return drawing(_WIDTH, _HEIGHT, title, described, parts, "burn-up")
-
-
-def _time_axis(start: int, end: int, x: object) -> list[Markup]:
-    assert callable(x)
-    step = "hour" if end - start <= 3 * 86_400 else "day"
-    count = 6
-    return [
-        label(step_text(start + (end - start) * number // count, step), x(start + (end - start) * number // count),
-              _HEIGHT - 8, "middle")
-        for number in range(count + 1)
-    ]  # fmt: skip
 
 
 def _end_labels(y: object, limit_ug: int, forecast_ug: int | None) -> list[Markup]:
@@ -103,16 +108,16 @@ def _end_labels(y: object, limit_ug: int, forecast_ug: int | None) -> list[Marku
     found = [(limit_y, "Limit", exact_mass(limit_ug), "limit-text")]
     if forecast_ug is not None:
         at = y(forecast_ug)
-        if abs(at - limit_y) < 30:
-            at = limit_y + (30 if at >= limit_y else -30)
+        if abs(at - limit_y) < _APART:
+            at = limit_y + (_APART if at >= limit_y else -_APART)
         at = min(max(at, _TOP + 6), _HEIGHT - _BOTTOM - 14)
-        if abs(at - limit_y) < 28:  # at the upper edge: below the limit's
-            at = limit_y + 30
+        if abs(at - limit_y) < _APART - 2:  # at the upper edge: below the limit's
+            at = limit_y + _APART
         found.append((at, "Forecast", format_mass(forecast_ug), "forecast-text"))
     return [
         part
         for at, name, value, class_ in found
-        for part in (label(name, left, at + 1, class_=class_), label(value, left, at + 14, class_=class_))
+        for part in (label(name, left, at, class_=class_), label(value, left, at + 16, class_=class_))
     ]
 
 
@@ -125,7 +130,7 @@ def former_periods(periods: Sequence[tuple[int, int, int]], title: str) -> Marku
     parts = []
     for mark in marks:
         y = 8 + inner * (1 - mark / marks[-1])
-        parts += [line(left, y, width, y, "rule"), label(format_mass(mark), left - 8, y + 4, "end")]
+        parts += [line(left, y, width, y, "rule"), label(format_mass(mark) if mark else "0", left - 8, y + 4, "end")]
     for index, (start, used, limit) in enumerate(periods):
         x, tall = left + slot * index, inner * used / marks[-1]
         tip = element("title", f"From {day_text(start)}: {format_mass(used)} of {exact_mass(limit)}")

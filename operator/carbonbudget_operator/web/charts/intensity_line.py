@@ -1,43 +1,70 @@
-"""Grid intensity over time as a line, with the lowest hours marked. Pure."""
+"""Grid intensity over time as a line, its forecast with a range, and the lowest hour marked. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from markupsafe import Markup
 
-from carbonbudget_operator.web.charts.svg import drawing, element, label, line, polyline, step_text, ticks
+from carbonbudget_operator.web.charts.svg import drawing, element, label, line, polyline, ticks, time_marks
 
-_WIDTH, _HEIGHT, _LEFT, _TOP, _BOTTOM = 880, 170, 44, 10, 26
-_HOUR = 3_600
+_WIDTH, _HEIGHT, _TOP, _BOTTOM = 880, 170, 10, 26
+_HOUR: Final = 3_600
+_MOST_STEPS: Final = 400
+NARROW: Final = (44, 10)  # what is left free at the left and at the right
+BELOW_USE: Final = (64, 92)  # as the chart of a budget's use has it, so that the hours of both are below each other
 
 
-def intensity_line(points: Sequence[tuple[int, int]], now: int | None, name: str, title: str) -> Markup:
-    """Hours (UTC second, mg CO2e per kWh) in order. What lies after `now` is dashed. There must be a point."""
-    start, end = points[0][0], points[-1][0] + _HOUR
-    marks = ticks(max(-(-value // 1000) for _, value in points), 3)
-    inner_w, inner_h = _WIDTH - _LEFT - 10, _HEIGHT - _TOP - _BOTTOM
+def intensity_line(
+    points: Sequence[tuple[int, int]],
+    now: int | None,
+    name: str,
+    title: str,
+    ranges: Sequence[tuple[int, int, int]] = (),
+    span: tuple[int, int] | None = None,
+    margins: tuple[int, int] = NARROW,
+) -> Markup:
+    """Hours (UTC second, mg CO2e per kWh) in order. What lies after `now` is dashed. There must be a point.
+
+    `ranges` are (UTC second, lowest, highest) of hours to come. `span` is the time that is drawn, where it is not that
+    of the points.
+    """
+    start, end = span or (points[0][0], points[-1][0] + _HOUR)
+    left, right = margins
+    highest = max([value for _, value in points] + [high for _, _, high in ranges])
+    marks = ticks(max(1, -(-highest // 1000)), 3)
+    inner_w, inner_h = _WIDTH - left - right, _HEIGHT - _TOP - _BOTTOM
+
+    def place(at: int, value: int) -> tuple[float, float]:
+        x = left + inner_w * (min(max(at, start), end) - start) / max(1, end - start)
+        return round(x, 1), round(_TOP + inner_h * (1 - value / 1000 / marks[-1]), 1)
+
     parts = []
     for mark in marks:
         y = _TOP + inner_h * (1 - mark / marks[-1])
-        parts += [line(_LEFT, y, _WIDTH - 10, y, "rule"), label(str(mark), _LEFT - 8, y + 4, "end")]
-    for number in range(7):
-        at = start + (end - start) * number // 6
-        anchor = "end" if number == 6 else "middle"
-        step = "hour" if end - start <= 2 * 86_400 else "day"
-        parts.append(label(step_text(at - at % _HOUR, step), _LEFT + inner_w * number / 6, _HEIGHT - 8, anchor))
-
-    def place(at: int, value: int) -> tuple[float, float]:
-        x = _LEFT + inner_w * (at - start) / max(1, end - start)
-        return x, _TOP + inner_h * (1 - value / 1000 / marks[-1])
-
+        parts += [line(left, y, _WIDTH - right, y, "rule"), label(str(mark), left - 8, y + 4, "end")]
+    parts += [label(text, place(at, 0)[0], _HEIGHT - 8, anchor) for at, text, anchor in time_marks(start, end)]
+    if ranges:
+        upper = [place(edge, high) for at, _, high in ranges for edge in (at, at + _HOUR)]
+        lower = [place(edge, low) for at, low, _ in ranges for edge in (at, at + _HOUR)]
+        around = " ".join(f"{x:.1f},{y:.1f}" for x, y in (*upper, *reversed(lower)))
+        parts.append(element("polygon", points=around, class_="range"))
     runs: dict[str, list[tuple[float, float]]] = {"use": [], "forecast": []}
-    for at, value in points:  # a figure holds for its whole hour
-        runs["forecast" if now is not None and at > now else "use"] += [place(at, value), place(at + _HOUR, value)]
+    for at, value in points:  # a figure holds for its whole hour, which is drawn where an hour can be seen
+        drawn = runs["forecast" if now is not None and at > now else "use"]
+        drawn += [place(at, value), place(at + _HOUR, value)] if len(points) <= _MOST_STEPS else [place(at, value)]
+    if runs["use"] and runs["forecast"]:
+        x = runs["forecast"][0][0]
+        parts.append(line(x, _TOP, x, _HEIGHT - _BOTTOM, "now"))
     parts += [polyline(drawn, class_) for class_, drawn in runs.items() if drawn]
-    lowest, highest = min(value for _, value in points), max(value for _, value in points)
+    lowest, most = min(value for _, value in points), max(value for _, value in points)
     low_at = next(at for at, value in points if value == lowest)
-    x, y = place(low_at + _HOUR // 2, lowest)
-    parts.append(element("circle", element("title", f"lowest: {lowest // 1000}"), cx=x, cy=y, r=4, class_="low-dot"))
-    described = f"Between {lowest // 1000} and {highest // 1000} g CO2e per kWh. The table has the latest figures."
+    if lowest < most:
+        x, y = place(low_at + _HOUR // 2, lowest)
+        tip = element("title", f"lowest: {lowest // 1000}")
+        parts.append(element("circle", tip, cx=x, cy=y, r=4, class_="low-dot"))
+    described = f"Between {lowest // 1000} and {most // 1000} g CO2e per kWh."
+    if runs["forecast"]:
+        described += " The dashed part is a forecast."
     return drawing(_WIDTH, _HEIGHT, title, described, parts, f"intensity-{name}")

@@ -31,7 +31,10 @@ def stacked_bars(starts: Sequence[int], step: str, series: Sequence[BarSeries], 
     parts = []
     for mark in marks:
         y = _TOP + inner_h * (1 - mark / marks[-1])
-        parts += [line(_LEFT, y, _WIDTH - 8, y, "rule"), label(format_mass(mark), _LEFT - 8, y + 4, "end")]
+        parts += [
+            line(_LEFT, y, _WIDTH - 8, y, "rule"),
+            label(format_mass(mark) if mark else "0", _LEFT - 8, y + 4, "end"),
+        ]
     slot = inner_w / max(1, len(starts))
     each = -(-len(starts) // 12)
     for index, start in enumerate(starts):

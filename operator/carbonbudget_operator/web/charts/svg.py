@@ -77,6 +77,18 @@ def step_text(second: int, step: str) -> str:
     return f"{at:%b %Y}" if step == "month" else day_text(second)
 
 
+def time_marks(start: int, end: int) -> list[tuple[int, str, str]]:
+    """(UTC second, text, text-anchor) of an axis: each six hours in a span of two days at most, else whole UTC days."""
+    day = 86_400
+    every, step = (day // 4, "hour") if end - start <= 2 * day else (-(-(end - start) // (9 * day)) * day, "day")
+    first = -(-start // min(every, day)) * min(every, day)
+    found = []
+    for at in range(first, end + 1, every):
+        part = (at - start) / max(1, end - start)
+        found.append((at, step_text(at, step), "start" if part < 0.02 else "end" if part > 0.98 else "middle"))
+    return found
+
+
 def _number(value: object) -> object:
     """Two decimals are enough for a picture. Text is printable."""
     if type(value) is str:

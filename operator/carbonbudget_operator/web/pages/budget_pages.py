@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
 
 from starlette.responses import Response
 
 from carbonbudget_operator.budgets.quantity import format_mass
 from carbonbudget_operator.web.budget_reader import BudgetDetails
 from carbonbudget_operator.web.charts.budget_charts import UsePoint, burn_up, former_periods, use_bar
+from carbonbudget_operator.web.charts.intensity_line import BELOW_USE, intensity_line
+from carbonbudget_operator.web.questions import NotShown, Questions
 from carbonbudget_operator.web.site import Site, Visit
 from carbonbudget_operator.web.views.figures import utc_text
+from carbonbudget_operator.web.views.grid_view import zones
 from carbonbudget_operator.web.views.shown_budget import ShownBudget, in_order, part_words, zoned
 
+MOST_ZONES: Final = 3
+_MOST_SECONDS: Final = 35 * 86_400  # of one question about intensities
+_AHEAD_SECONDS: Final = 7 * 86_400
 STATES = ("exceeded", "warning", "within", "unknown")
 
 
@@ -40,9 +48,11 @@ async def show_budget(site: Site, visit: Visit) -> Response:
     details = await site.budgets.one(visit.caller, namespace, name)
     budget = details.budget
     kind = "namespace" if budget.namespace else "cluster"
+    low_high = None if details.range_ug is None else tuple(map(format_mass, details.range_ug))
     return site.page(
         "budget.html", visit, title=budget.name, here="budgets", budget=budget, bar=bar_of, part_words=part_words,
         now=int(site.now()), chart=_chart(details), series=_listed(details), series_note=details.series_note, kind=kind,
+        low_high=low_high, grid=await _grid(site, visit, budget),
         periods=[
             (zoned(one.start, budget.time_zone), format_mass(one.used_ug), format_mass(one.limit_ug),
              one.used_ug >= one.limit_ug > 0)
@@ -81,7 +91,41 @@ def _chart(details: BudgetDetails) -> str:
     ):
         return ""
     title = f"Use of {budget.name} in this period"
-    return burn_up(budget.start, budget.end, _points(details), budget.limit_ug, budget.forecast_ug, title)
+    return burn_up(
+        budget.start, budget.end, _points(details), budget.limit_ug, budget.forecast_ug, title, details.range_ug
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class GridPart:
+    """The grid's intensity in the budget's hours: a chart for each zone of the cluster's nodes, MOST_ZONES at most."""
+
+    charts: Sequence[tuple[str, str]]
+    whole_period: bool
+    more: int
+    is_forecast: bool
+
+
+async def _grid(site: Site, visit: Visit, budget: ShownBudget) -> GridPart | None:
+    """None where nothing is known of it. A period that is too long for one question is shown from four weeks ago."""
+    now = int(site.now())
+    if budget.start is None or budget.end is None or budget.start > now:
+        return None
+    whole = budget.end - budget.start <= _MOST_SECONDS
+    start, end = (budget.start, budget.end) if whole else (now - _MOST_SECONDS + _AHEAD_SECONDS, now + _AHEAD_SECONDS)
+    query = [("from", str(start)), ("to", str(end)), ("limit", "50000")]
+    # The page's own questions have its tag, which stands for all of its content: budgets are read beside them.
+    (answer,) = await Questions(site.gateway, visit.caller).ask(("/api/v1/intensity", query))
+    if isinstance(answer, NotShown):
+        return None
+    found = zones(answer, now)
+    charts = [
+        (one.zone, intensity_line(one.points, now, str(number), f"Grid intensity of {one.zone}", one.ranges,
+                                  (start, end), BELOW_USE))
+        for number, one in enumerate(found[:MOST_ZONES])
+    ]  # fmt: skip
+    has_forecast = any(one.forecast for one in found)
+    return GridPart(charts, whole, len(found) - len(charts), has_forecast) if charts else None
 
 
 def _listed(details: BudgetDetails) -> list[tuple[str, str]]:

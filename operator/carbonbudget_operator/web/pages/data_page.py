@@ -1,8 +1,9 @@
-"""The page of the data: who you are to the server, how far the data reach, which nodes report."""
+"""The page of the data: who you are to the server, which nodes report, refused reports, exports, external figures."""
 
 from __future__ import annotations
 
 import time
+from typing import Any
 
 from starlette.responses import Response
 
@@ -11,6 +12,7 @@ from carbonbudget_operator.web.questions import NotShown
 from carbonbudget_operator.web.site import Site, Visit
 from carbonbudget_operator.web.views.figures import second, utc_text, word
 from carbonbudget_operator.web.views.node_view import nodes
+from carbonbudget_operator.web.views.status_view import exports, external, refusals
 
 WINDOWS = (("24h", "24 hours"), ("7d", "7 days"), ("30d", "30 days"))
 
@@ -18,9 +20,10 @@ WINDOWS = (("24h", "24 hours"), ("7d", "7 days"), ("30d", "30 days"))
 async def show_data(site: Site, visit: Visit) -> Response:
     """Each part stands for itself: one whose right is missing says so, and the others are shown."""
     window = visit.given("window", "24h")
-    whoami, status, reported = await visit.questions.ask(
-        ("/api/v1/whoami", ()), ("/api/v1/status", ()), ("/api/v1/nodes", [("window", window), ("limit", "1000")])
-    )
+    whoami, status, reported, others = await visit.questions.ask(
+        ("/api/v1/whoami", ()), ("/api/v1/status", ()), ("/api/v1/nodes", [("window", window), ("limit", "1000")]),
+        ("/api/v1/external", [("window", window)]),
+    )  # fmt: skip
     found = [] if isinstance(reported, NotShown) else nodes(reported, int(time.time()))
     return site.page(
         "data.html", visit, title="Data", here="data", window=window, windows=WINDOWS,
@@ -28,8 +31,22 @@ async def show_data(site: Site, visit: Visit) -> Response:
         whoami_note=str(whoami) if isinstance(whoami, NotShown) else "",
         status_note=str(status) if isinstance(status, NotShown) else "",
         nodes_note=str(reported) if isinstance(reported, NotShown) else "",
-        reporting=sum(one.state == "reports" for one in found),
+        reporting=sum(one.state == "reports" for one in found), **_known(status),
+        external=None if isinstance(others, NotShown) else external(others),
     )  # fmt: skip
+
+
+def _known(status: JsonObject | NotShown) -> dict[str, Any]:
+    """Refused reports and exports; `refused` is None where the server does not tell."""
+    if isinstance(status, NotShown) or "refused" not in status:
+        return {"refused": None, "exports": (), "refused_since": "", "refused_more": 0}
+    shown = refusals(status)
+    return {
+        "refused": shown,
+        "refused_since": utc_text(second(status, "refused_since")),
+        "refused_more": len(items(status.get("refused"))) - len(shown),
+        "exports": exports(status),
+    }
 
 
 def _who(answer: JsonObject) -> dict[str, str]:

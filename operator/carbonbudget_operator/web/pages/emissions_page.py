@@ -80,7 +80,8 @@ async def show_emissions(site: Site, visit: Visit) -> Response:
 
 
 async def _made(site: Site, visit: Visit, form: _Form) -> Response:
-    asked: list[Question] = [(_PATH, form.query(step="all", compare="previous", limit=str(_MOST_ROWS)))]
+    whole_window = form.query(step="all", compare="previous", unlabelled="true", limit=str(_MOST_ROWS))
+    asked: list[Question] = [(_PATH, whole_window)]
     if form.step != "all":
         asked.append((_PATH, form.query(step=form.step, limit=str(_MOST_ROWS))))
     answers = await visit.questions.ask(*asked)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+from typing import Final
 
 from starlette.responses import Response
 
@@ -12,22 +12,27 @@ from carbonbudget_operator.web.site import Site, Visit
 from carbonbudget_operator.web.views.grid_view import sources, zones
 
 WINDOWS = (("24h", "24 hours"), ("3d", "3 days"), ("7d", "7 days"), ("30d", "30 days"))
+_SECONDS: Final = {"24h": 86_400, "3d": 3 * 86_400, "7d": 7 * 86_400, "30d": 30 * 86_400}
+FORECAST_SECONDS: Final = 2 * 86_400  # that the page shows; the server has seven days
 
 
 async def show_grid(site: Site, visit: Visit) -> Response:
     """All zones of the cluster's nodes, or those of the address."""
     window, zone = visit.given("window", "7d"), visit.given("zone")
-    query = [("window", window), ("limit", "50000"), *([("zone", zone)] if zone else [])]
+    now = int(site.now())
+    span = [("from", str(now - _SECONDS[window])), ("to", str(now + FORECAST_SECONDS))] if window in _SECONDS else [
+        ("window", window)
+    ]  # fmt: skip
+    query = [*span, ("limit", "50000"), *([("zone", zone)] if zone else [])]
     (answer,) = await visit.questions.ask(("/api/v1/intensity", query))
     if isinstance(answer, NotShown):
         raise answer
-    now = int(time.time())
     found = zones(answer, now)
     return site.page(
         "grid.html", visit, title="Grid", here="grid", zones=found, sources=sources(answer), window=window, zone=zone,
         windows=WINDOWS, cut=answer.get("next") is not None,
         charts=[
-            intensity_line(one.points, now, str(number), f"Grid intensity of {one.zone}")
+            intensity_line(one.points, now, str(number), f"Grid intensity of {one.zone}", one.ranges)
             for number, one in enumerate(found)
         ],
     )  # fmt: skip

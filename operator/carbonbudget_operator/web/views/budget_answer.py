@@ -88,6 +88,12 @@ def use_points(answer: JsonObject, start: int) -> list[UsePoint]:
     return points if len(points) > 1 else []
 
 
+def forecast_range(answer: JsonObject) -> tuple[int, int] | None:
+    """The micrograms between which the use is expected to end, by the answer to `/series`; None if not known."""
+    low_ug, high_ug = amount(answer, "forecast_low_ug"), amount(answer, "forecast_high_ug")
+    return None if low_ug is None or high_ug is None or not 0 <= low_ug <= high_ug else (low_ug, high_ug)
+
+
 def _periods(history: JsonObject) -> Sequence[ShownPeriod]:
     found = [
         ShownPeriod(start, second(row, "end") or start, _mass(row, "used") or 0, _mass(row, "limit") or 0)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from carbonbudget_core.jsons import JsonObject, mapping, objects
+from carbonbudget_core.jsons import JsonObject, items, mapping, objects
 from carbonbudget_operator.budgets.quantity import format_energy, format_mass
 from carbonbudget_operator.web.charts.stacked_bars import COLOURS, BarSeries
 from carbonbudget_operator.web.views.figures import amount, change_text, percent, second, share_text, utc_text, word
@@ -62,8 +62,21 @@ class EmissionLine:
 
 
 @dataclass(frozen=True, slots=True)
+class UnlabelledShare:
+    """The energy of pods without a label that the settings require. `each` are the labels with the share of each."""
+
+    share: str
+    energy: str
+    labels: Sequence[str]
+    each: Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
 class EmissionTable:
-    """The window's lines, most first, and its total. `left_out` lines are in the CSV alone."""
+    """The window's lines, most first, and its total. `left_out` lines are in the CSV alone.
+
+    `unlabelled` is None where the settings require no labels.
+    """
 
     lines: Sequence[EmissionLine]
     left_out: int
@@ -73,6 +86,7 @@ class EmissionTable:
     end: str
     data_through: str
     coverage: int | None
+    unlabelled: UnlabelledShare | None = None
 
 
 def emission_table(answer: JsonObject, fields: Sequence[str], basis: Basis) -> EmissionTable:
@@ -86,7 +100,7 @@ def emission_table(answer: JsonObject, fields: Sequence[str], basis: Basis) -> E
     return EmissionTable(
         lines[:MOST_LINES], max(0, len(lines) - MOST_LINES), answer.get("next") is not None,
         _line(total, (), figure, whole), utc_text(second(answer, "start")), utc_text(second(answer, "end")),
-        utc_text(second(answer, "data_through")), coverage,
+        utc_text(second(answer, "data_through")), coverage, _unlabelled(mapping(answer.get("unlabelled"))),
     )  # fmt: skip
 
 
@@ -106,6 +120,24 @@ def emission_bars(
     names = [*map(group_name, first), OTHERS]
     series = [BarSeries(name, [found[at][place] for at in starts]) for place, name in enumerate(names)]
     return starts, [one for one in series if one.name != OTHERS or any(one.values_ug)]
+
+
+def _unlabelled(found: JsonObject) -> UnlabelledShare | None:
+    labels = [str(key) for key in items(found.get("required"))]
+    if not labels:
+        return None
+    each = mapping(found.get("energy_percent_by_label"))
+    return UnlabelledShare(
+        _percent_text(found.get("energy_percent")), format_energy(amount(found, "energy_uj") or 0), labels,
+        [(key, _percent_text(each.get(key))) for key in labels],
+    )  # fmt: skip
+
+
+def _percent_text(value: object) -> str:
+    """One decimal below ten, as of the other shares: "7.5 %"; "none" where nothing used energy."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return "none"
+    return f"{value:.1f} %" if value < 10 else f"{value:.0f} %"
 
 
 def _line(row: JsonObject, fields: Sequence[str], figure: str, whole: int) -> EmissionLine:

@@ -48,6 +48,12 @@ def utc_text(at: int | None) -> str:
     return f"{found.day} {found:%b %Y %H:%M} UTC"
 
 
+def date_text(at: int) -> str:
+    """ "29 Nov 2026", UTC."""
+    found = dt.datetime.fromtimestamp(at, dt.UTC)
+    return f"{found.day} {found:%b %Y}"
+
+
 def share_text(part: int, whole: int) -> str:
     """The share in per cent with one decimal below ten: "7.5 %", "43 %"."""
     if whole <= 0:

@@ -31,7 +31,11 @@ class GreenHour:
 
 @dataclass(frozen=True, slots=True)
 class ZoneView:
-    """One zone. `points` are (UTC second, mg per kWh) of the figures that value energy, in order of time."""
+    """One zone. `points` are (UTC second, mg per kWh) of the figures that value energy, in order of time.
+
+    After the present hour they are forecasts; `ranges` are (UTC second, lowest, highest) of those that have a range.
+    `forecast` is where the forecast is from.
+    """
 
     zone: str
     points: Sequence[tuple[int, int]]
@@ -43,6 +47,8 @@ class ZoneView:
     estimated: bool
     green: Sequence[GreenHour]
     green_note: str
+    ranges: Sequence[tuple[int, int, int]] = ()
+    forecast: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +91,17 @@ def _zone(zone: str, hours: dict[int, JsonObject], now: int) -> ZoneView:
     latest = hours[at]
     age = latest.get("age_hours")
     green, note = _greenest(points, now)
+    coming = [(at, hours[at]) for at, _ in points if at > now]
+    ranges = [
+        (at, low, high) for at, row in coming
+        if (low := amount(row, "low_mg_per_kwh")) is not None
+        and (high := amount(row, "high_mg_per_kwh")) is not None and 0 <= low <= high < 10**9
+    ]  # fmt: skip
     return ZoneView(
         zone, points, _milligrams(latest) // 1000, word(latest, "source"),
         _KINDS.get(word(latest, "kind"), word(latest, "kind")), utc_text(at),
         age if isinstance(age, int) else 0, latest.get("estimated") is True, green, note,
+        ranges, word(coming[0][1], "source") if coming else "",
     )  # fmt: skip
 
 
@@ -99,12 +112,14 @@ def _milligrams(row: JsonObject) -> int:
 
 
 def _greenest(points: Sequence[tuple[int, int]], now: int) -> tuple[list[GreenHour], str]:
-    """The lowest hours to come; without a forecast, the lowest hours of the day in the past."""
+    """The lowest hours to come; without a forecast that differs, the lowest hours of the day in the past."""
     coming = sorted((value, at) for at, value in points if at > now)
-    if coming:
+    if coming and coming[0][0] < coming[-1][0]:
         return [GreenHour(utc_text(at), value // 1000) for value, at in coming[:GREENEST]], "Greenest hours to come"
     by_hour: dict[int, list[int]] = defaultdict(list)
     for at, value in points:
+        if at > now:
+            break
         by_hour[at // _HOUR % 24].append(value)
     means = sorted((sum(values) // len(values), hour) for hour, values in by_hour.items())
     if len(means) < 24 or means[0][0] == means[-1][0]:

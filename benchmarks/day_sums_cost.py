@@ -1,7 +1,7 @@
 """What upkeep takes to make the sums of all days by namespace, as after an upgrade from a version without them.
 
 The ledger has 760 days, the 25 months that a server keeps, of which each day has a row for each of many workloads in
-50 namespaces. `seconds` is on the clock, `cpu_s` of this process, for all days; `step_p50_ms` and `step_max_ms` of one day.
+50 namespaces. `seconds` is on the clock, `cpu_s` of this process, for all days; `step_p50_ms` and `step_max_ms` of one.
 `nothing_ms` is a step of upkeep that finds nothing to do.
 """
 

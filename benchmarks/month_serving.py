@@ -18,8 +18,13 @@ from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
 
 
 @asynccontextmanager
-async def serving_a_month(base: Path, workloads: int, review: Answer) -> AsyncIterator[tuple[Serving, int]]:
-    """A server on an SQLite ledger with a month of `workloads`, ready; and the UTC second at which the month ends."""
+async def serving_a_month(
+    base: Path, workloads: int, review: Answer, read: Answer | None = None
+) -> AsyncIterator[tuple[Serving, int]]:
+    """A server on an SQLite ledger with a month of `workloads`, ready; and the UTC second at which the month ends.
+
+    `review` and `read` answer for the API server: `tests.serving`.
+    """
     url = f"sqlite:///{base}/ledger.db"
     engine = open_ledger(url)
     migrate(engine)
@@ -27,7 +32,7 @@ async def serving_a_month(base: Path, workloads: int, review: Answer) -> AsyncIt
     begins = (now - 31 * DAY) // DAY * DAY
     fill(engine, ValuedReader(engine, Settings()), workloads, every_hour=False, begins=begins, ends=now)
     engine.dispose()
-    async with serving(base, url, review) as server:
+    async with serving(base, url, review, read) as server:
         async with aiohttp.ClientSession() as session:
             for _ in range(200):
                 try:

@@ -138,7 +138,9 @@ class Load:
                 await asyncio.sleep(0.5)
 
     async def _agent(self, node: int, start: int) -> None:
+        await asyncio.sleep(node / NODES)  # agents do not report at one instant, and they keep their connections
         async with self._session() as session:
+            await (await session.get(f"{URL}/readyz")).read()
             minute = 0
             while time.monotonic() < self._ends:
                 body = gzip.compress(a_report(node, start + 60 * minute).encode(), 5)

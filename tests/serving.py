@@ -39,6 +39,7 @@ async def serving(
     """
     ca = make_ca(dt.datetime.now(dt.UTC))
     leaf = make_leaf(ca, ["localhost"], dt.datetime.now(dt.UTC))
+    (base / "ca.crt").write_text(ca.certificate)
     (base / "tls.crt").write_text(leaf.certificate)
     (base / "tls.key").write_text(leaf.key)
     app = web.Application(client_max_size=2**26)

@@ -17,6 +17,7 @@ from carbonbudget_operator.printable import printable
 
 MAX_LINE: Final = 4096
 _MAX_FAILING: Final = 10_000
+_TALKATIVE: Final = ("httpx", "alembic.runtime.plugins")
 
 
 def log_action(log: logging.Logger, action: str, sentence: str, level: int = logging.INFO, **fields: str | int) -> None:
@@ -56,6 +57,16 @@ class PrintableFormatter(logging.Formatter):
     def formatException(self, ei: Any) -> str:  # noqa: N802 - logging's own name
         """The stack trace with printable lines."""
         return "\n".join(f"  {printable(line, MAX_LINE)}" for line in super().formatException(ei).split("\n"))
+
+
+def quieten_libraries(level: str) -> None:
+    """Let libraries that log each of their steps at `info` say warnings only, but at `debug`.
+
+    httpx logs the address of every request, and addresses have what people ask for: namespaces, labels, filters.
+    """
+    if level.lower() != "debug":
+        for name in _TALKATIVE:
+            logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def stderr_handler(form: str) -> logging.Handler:

@@ -59,6 +59,8 @@ class Release:
             f"windowSeconds={WINDOW_SECONDS}",
             "agent.intervalSeconds=2",
             "enforcement.resumeJitterSeconds=5",
+            "server.opencost.proxy.enabled=true",
+            "server.opencost.proxy.from=everybody",
             "images.agent.tag=dev",
             "images.operator.tag=dev",
             f"server.persistence.hostPath={self.volumes}/ledger",

@@ -73,13 +73,21 @@ def test_on_a_cluster_of_ones_own_nothing_is_taken_over_and_one_is_told_what_to_
 
 
 def test_what_to_try_next_can_be_pasted_as_a_block(demo: ModuleType) -> None:
-    first, *others = demo.NEXT.format(kubeconfig="/k", bin="/b").split("\n\n")
+    first, page, raised, *others = demo.NEXT.format(shell="", sudo="", kubeconfig="/k", bin="/b").split("\n\n")
     assert "export KUBECONFIG=/k" in first
-    commands = [line.partition("   #")[0].strip() for line in first.splitlines()]
+    assert "kubectl carbon ui" in page
+    commands = [line.partition("   #")[0].strip() for line in raised.splitlines()]
     assert not [command for command in commands if "--watch" in command or "demo-down" in command]
     patched, fits = (next(i for i, c in enumerate(commands) if re.search(word, c)) for word in ("patch", "create -f"))
     assert any(" wait " in command for command in commands[patched + 1 : fits])
-    assert ["watch" in others[0], "carbon ui" in others[1], "demo-down" in others[2]] == [True, True, True]
+    assert ["watch" in others[0], "demo-down" in others[1]] == [True, True]
+
+
+def test_whoever_ran_it_by_sudo_is_told_that_the_rest_needs_a_root_shell(demo: ModuleType) -> None:
+    """The kubeconfig and the programs are root's: as another user the first command would be refused."""
+    said = demo.NEXT.format(shell=demo.ROOT_SHELL, sudo="sudo ", kubeconfig="/k", bin="/b")
+    assert said.lstrip().startswith("sudo -s")
+    assert said.endswith("sudo make demo-down")
 
 
 def test_a_helm_that_cannot_take_over_is_not_taken_from_path() -> None:

@@ -108,6 +108,18 @@ def test_a_command_logs_in_the_format_that_was_asked_for() -> None:
         assert done.stderr.startswith("{") == (form == "json")
 
 
+@pytest.mark.parametrize(("level", "logged"), [("info", False), ("debug", True)])
+def test_what_somebody_asks_for_is_not_logged_by_the_http_client(level: str, logged: bool) -> None:
+    code = (
+        "import logging; from carbonbudget_operator.cli.common_options import set_up_logging;"
+        f"set_up_logging('{level}'); import httpx;"
+        "answer = httpx.MockTransport(lambda _: httpx.Response(200));"
+        "httpx.Client(transport=answer).get('https://server/api/v1/emissions?filter=namespace%3Dsecret')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ("secret" in done.stderr) == logged
+
+
 def test_the_agent_takes_the_same_formats() -> None:
     agent = str(Path(sys.executable).parent / "carbonbudget-agent")
     done = subprocess.run([agent, "run", "--log-format", "xml"], capture_output=True, text=True, check=False)

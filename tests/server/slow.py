@@ -83,4 +83,6 @@ if __name__ == "__main__":  # a server that has a question under way: it says wh
 
     from tests.server.slow import SlowAnswers  # by its name for another process, not __main__'s
 
+    # A shell starts what runs in its background with SIGINT ignored. The server sets its own handler in any case.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     asyncio.run(ask())

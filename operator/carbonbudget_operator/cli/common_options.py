@@ -15,7 +15,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from carbonbudget_operator.cli.table_cells import printable_cell
-from carbonbudget_operator.logs import stderr_handler
+from carbonbudget_operator.logs import quieten_libraries, stderr_handler
 
 Config = Annotated[Path | None, typer.Option("--config", envvar="CARBONBUDGET_CONFIG", help="YAML file of settings.")]
 LogLevel = Annotated[
@@ -41,6 +41,7 @@ def set_up_logging(level: str, form: str = "text") -> None:
     if form.lower() not in ("text", "json"):
         fail(f"--log-format must be text or json, not {form!r}", code=2)
     logging.basicConfig(handlers=[stderr_handler(form)], level=level.upper())
+    quieten_libraries(level)
 
 
 def fail(sentence: str, code: int = 1) -> NoReturn:

@@ -56,6 +56,7 @@ class UpkeepSteps:
         self._quiet: set[int] = set()
         self._too_large: dict[Key, str] = {}
         self._done: tuple[int, dict[int, int]] | None = None  # the state in which all units were stored that can be
+        self._signed: tuple[dict[int, int], dict[Key, str]] | None = None  # revisions, and what follows from them
         self._dropped = 0  # the instant before which all was deleted
         self._sealed = False  # something, since pods were last forgotten
         self._restated = RestatedHours(reader.derived.description)
@@ -85,10 +86,7 @@ class UpkeepSteps:
             state, waits = ((now - _GRACE_SECONDS) // HOUR, over), False
             if state == self._done:  # mostly nothing changed: two years have 18,000 hours to sign
                 return None
-            wanted = signatures(revisions)
-            for (level, start), of_day in list(wanted.items()):
-                if level == DAYS:
-                    wanted[NAMESPACE_DAYS, start] = self._reader.derived.namespace_signature(of_day)
+            wanted = self._signatures(revisions)
             stored = self._reader.derived.signatures(connection, 0, now)
             for level in STORED_LEVELS:
                 for key in sorted(key for key in wanted if key[0] == level):
@@ -122,12 +120,23 @@ class UpkeepSteps:
                 break
             else:
                 self._done = self._done if waits else state
+                self._signed = None
                 return None
         with _of(key):
             self._reader.derived.save(unit, end, wanted[key])
             if level == HOURS:
                 self._compare(unit)
         return key
+
+    def _signatures(self, revisions: dict[int, int]) -> dict[Key, str]:
+        """Those that all units must have. Made once for all steps of a round: two years take half a step's time."""
+        if self._signed is None or self._signed[0] != revisions:
+            wanted = signatures(revisions)
+            for (level, start), of_day in list(wanted.items()):
+                if level == DAYS:
+                    wanted[NAMESPACE_DAYS, start] = self._reader.derived.namespace_signature(of_day)
+            self._signed = revisions, wanted
+        return self._signed[1]
 
     def take_restated(self) -> RestatedHours | None:
         """The hours that got other figures by other settings since this was last called; None if none did."""

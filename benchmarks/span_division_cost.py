@@ -62,6 +62,17 @@ def hostile(count: int, length_ms: int) -> list[Span]:
     ]
 
 
+def short_inside_long(count: int, length_ms: int) -> list[Span]:
+    """Short spans inside 63 that do not contain each other: each edge changes who owns the time."""
+    long = [
+        Span(f"l{number}", "x", None, START + number * 1000, START + length_ms - (63 - number) * 1000)
+        for number in range(63)
+    ]
+    step_ms = (length_ms - 2 * 64_000) // count
+    starts = [START + 64_000 + number * step_ms for number in range(count)]
+    return long + [Span(f"s{at}", "x", None, at, at + step_ms // 2) for at in starts]
+
+
 def measure(kind: str, windows: list[PodWindow], spans: list[Span]) -> Figures:
     """Divide energy and emissions; the sums are checked."""
     began = time.process_time()
@@ -94,4 +105,5 @@ if __name__ == "__main__":
         measure("hostile", minutes(10_080), hostile(count, 10_080 * MINUTE))
         for count in ((1_000, 10_000) if given.quick else (10_000, 100_000, 1_000_000))
     ]
+    rows.append(measure("short inside long", minutes(10_080), short_inside_long(10_000, 10_080 * MINUTE)))
     show(rows, given.json)

@@ -54,6 +54,21 @@ def test_the_hours_of_a_span_add_up_to_it(windows: list[PodWindow], spans: list[
 
 
 @given(window_lists(), span_lists())
+def test_an_hour_is_divided_in_the_same_way_alone_as_with_others(windows: list[PodWindow], spans: list[Span]) -> None:
+    """An answer about some hours reads the spans that touch these hours and no others."""
+    windows = [its for its in windows if its.start_ms // HOUR_MS == (its.end_ms - 1) // HOUR_MS]
+    for hour_ms, expected in divide(windows, spans).hours.items():
+        end_ms = hour_ms + HOUR_MS
+        inside = [its for its in windows if hour_ms <= its.start_ms < end_ms]
+        touching = [its for its in spans if its.end_ms > hour_ms and its.start_ms < end_ms]
+        alone = divide(inside, touching).hours[hour_ms]
+        assert alone.rest_uj == expected.rest_uj
+        assert {its.id: alone.exclusive_uj[its.id] for its in touching} == {
+            its.id: expected.exclusive_uj[its.id] for its in touching
+        }
+
+
+@given(window_lists(), span_lists())
 def test_no_span_owns_more_than_lies_inside_it(windows: list[PodWindow], spans: list[Span]) -> None:
     division = divide(windows, spans)
     for energy in division.spans.values():

@@ -200,6 +200,13 @@ def test_an_empty_a_reversed_and_a_year_long_span_cost_and_own_what_they_should(
     assert len(division.hours) == 1
 
 
+def test_an_empty_and_a_reversed_span_cut_no_window() -> None:
+    windows, whole = [minute(0, 7, cpu_s=3)], span("a", 0, 60)
+    expected = divide(windows, [whole]).spans["a"]
+    assert divide(windows, [whole, span("empty", 10, 10), span("back", 50, -9000)]).spans["a"] == expected
+    assert divide([], [span("back", 50, 20)]).spans["back"].covered_ms == 0
+
+
 def test_spans_beyond_the_most_at_one_instant_own_nothing_and_are_listed() -> None:
     spans = [span(f"s{number:04}", 0, 60 - number / 1000) for number in range(10 * MAX_OPEN)]
     division = divide([minute(0, 60)], spans)

@@ -25,11 +25,11 @@ _GPU: Final = "gpu"
 class Segments:
     """Consecutive segments [edges[i], edges[i + 1]), with what lies in each: energy by domain, time, how it was cut.
 
-    The edges are those of the spans, and the whole hours around the windows.
+    The edges are those of spans that are neither empty nor reversed, and the whole hours around the windows.
     """
 
     def __init__(self, windows: Sequence[PodWindow], spans: Sequence[Span]) -> None:
-        edges = {edge for span in spans for edge in (span.start_ms, span.end_ms)}
+        edges = {edge for span in spans if span.start_ms < span.end_ms for edge in (span.start_ms, span.end_ms)}
         self.hours = sorted({hour for window in windows for hour in _hours(window)})
         edges.update(self.hours, (hour + HOUR_MS for hour in self.hours))
         self.edges = sorted(edges)
@@ -47,9 +47,9 @@ class Segments:
         for window in windows:
             self._add(window)
 
-    def index(self, edge_ms: int) -> int:
-        """The segment that starts at an edge."""
-        return bisect_left(self.edges, edge_ms)
+    def index(self, at_ms: int) -> int:
+        """The segment that starts at an instant, else the first one after it; `count` if there is none."""
+        return min(bisect_left(self.edges, at_ms), self.count)
 
     def total_uj(self) -> list[int]:
         """The energy of all domains in each segment."""

@@ -68,6 +68,14 @@ def test_an_hour_is_divided_in_the_same_way_alone_as_with_others(windows: list[P
         }
 
 
+def test_readings_of_another_hour_decide_nothing() -> None:
+    """`c` has no readings; those of `a`, in the hour before, do not tell what was used in its time."""
+    windows = [minute(59, 60, cpu_s=60), minute(60, 60, cpu_s=60)]
+    second = [span("b", 3610, 3620, cpu=(20, 30)), span("c", 3600, 3610)]
+    together = divide(windows, [span("a", 3540, 3550, cpu=(0, 10)), *second])
+    assert joules(together.spans, "c") == joules(divide(windows[1:], second).spans, "c") == (10, 10)
+
+
 @given(window_lists(), span_lists())
 def test_no_span_owns_more_than_lies_inside_it(windows: list[PodWindow], spans: list[Span]) -> None:
     division = divide(windows, spans)

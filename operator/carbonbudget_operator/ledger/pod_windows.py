@@ -59,9 +59,8 @@ class TrackedPods:
         self._posted: set[str] = set()
         self._ids: dict[_Key, int] = {}
         columns = ("cluster", "uid", "namespace", "name", "run", "posted", "seen_at", "capped_at", "active_at")
-        merge = {name: "set" for name in ("namespace", "name", "run")} | {
-            name: "max" for name in ("seen_at", "capped_at", "active_at")
-        }
+        merge = dict.fromkeys(("namespace", "name", "run"), "set")
+        merge |= dict.fromkeys(("seen_at", "capped_at", "active_at"), "max")
         self._put_pods = BulkInsert(dialect, span_tables.tracked_pod, columns, ("cluster", "uid"), merge)
         self._put_windows = BulkInsert(
             dialect, span_tables.pod_window, ("start", "pod_id", "windows"), ("start", "pod_id"), {"windows": "add"}
@@ -141,7 +140,7 @@ class TrackedPods:
         c, found = span_tables.tracked_pod.c, dict[str, int]()
         for some in chunks(sorted(namespaces)):
             query = sa.select(c.namespace, sa.func.count()).where(c.namespace.in_(some), c.seen_at >= hour - HOUR)
-            found |= {name: number for name, number in connection.execute(query.group_by(c.namespace))}
+            found |= {row[0]: row[1] for row in connection.execute(query.group_by(c.namespace))}
         return found
 
 
@@ -202,4 +201,3 @@ def _joined(one: PodWindow, other: PodWindow) -> PodWindow:
 
 def _added(one: Mapping[str, int], other: Mapping[str, int]) -> Mapping[str, int]:
     return {name: one.get(name, 0) + other.get(name, 0) for name in one.keys() | other.keys()}
-

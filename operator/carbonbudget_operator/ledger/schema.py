@@ -28,7 +28,7 @@ from carbonbudget_operator.ledger.valued_rows import NAMES
 from carbonbudget_operator.special_namespaces import EVERY_NAMESPACE
 
 # With the tables of tracked pods and their spans, which `span_tables.py` defines.
-metadata = span_tables.metadata
+metadata = span_tables.tracked_pod.metadata
 
 node = Table(
     "node",

@@ -112,7 +112,8 @@ class SpanStore:
             stored, taken, growth = [], list[tuple[int, Post]](), Counter[str]()
             for post in posts:
                 pod_id = ids[post.uid]
-                new = sum((pod_id, one.id) not in known for one in (*post.spans, *post.units))
+                posted = [*(span.id for span in post.spans), *(unit.id for unit in post.units)]
+                new = sum((pod_id, one) not in known for one in posted)
                 fits = counted.get(post.namespace, 0) + growth[post.namespace] + new <= self.most_of_a_day
                 stored.append(fits)
                 if fits:
@@ -127,7 +128,9 @@ class SpanStore:
         c, found = span_tables.posted_count.c, dict[str, int]()
         for some in chunks(sorted(namespaces)):
             where = (c.day == day, c.cluster == self.cluster, c.namespace.in_(some))
-            found |= {name: number for name, number in connection.execute(sa.select(c.namespace, c.records).where(*where))}
+            found |= {
+                name: number for name, number in connection.execute(sa.select(c.namespace, c.records).where(*where))
+            }
         return found
 
     def _pods(self, connection: sa.Connection, posts: Sequence[Post], now: int) -> dict[str, int]:

@@ -64,9 +64,12 @@ async def run(settings: Settings, host: str, port: int, log_level: str, log_form
     pools, people = make_pools(Setup(server.ledger, settings, log_level, log_format), registry)
     _log.info("ledger %s has schema %s", printable_url(pools.upkeep), migrate(pools.upkeep))
     client = KubeClient.from_environment()
-    writer = LedgerWriter(pools.ingest, server.max_label_values, server.max_node_watts)
-    with ledger_errors(pools.ingest):  # before the first report: they decide which labels of its pods are stored
+    writer = LedgerWriter(
+        pools.ingest, server.max_label_values, server.max_node_watts, server.spans.pods_per_namespace
+    )
+    with ledger_errors(pools.ingest):  # before the first report: they decide what of its pods is stored
         writer.load_selected_labels(int(time.time()))
+        writer.load_tracked_pods(int(time.time()))
     access = Access(client, server.audience, server.request_header_names if server.request_header_ca else ())
     connection_limits.raise_file_limit()
     burst_reader = BurstReader(context)
@@ -143,6 +146,11 @@ async def run(settings: Settings, host: str, port: int, log_level: str, log_form
                 60,
                 "the labels that budgets select by cannot be read",
                 lambda: asyncio.to_thread(writer.load_selected_labels, int(time.time())),
+            ),
+            _every(
+                60,
+                "the pods that post spans cannot be read",
+                lambda: asyncio.to_thread(writer.load_tracked_pods, int(time.time())),
             ),
             _started(people),
             _every(60, "the emissions of the last hour cannot be read for the metrics", emitted.step),

@@ -1,4 +1,4 @@
-"""Reads the spans and counts of a request one by one: which are taken, cut to the pod's life, and which refused, and why.
+"""Reads the spans and counts of a request one by one: which are taken, cut to the pod's life, and which are refused.
 
 A refusal is one sentence that the client logs. It repeats nothing of the line but an id that is well formed.
 """

@@ -128,9 +128,8 @@ class SpanStore:
         c, found = span_tables.posted_count.c, dict[str, int]()
         for some in chunks(sorted(namespaces)):
             where = (c.day == day, c.cluster == self.cluster, c.namespace.in_(some))
-            found |= {
-                name: number for name, number in connection.execute(sa.select(c.namespace, c.records).where(*where))
-            }
+            rows = connection.execute(sa.select(c.namespace, c.records).where(*where))
+            found |= {row.namespace: row.records for row in rows}
         return found
 
     def _pods(self, connection: sa.Connection, posts: Sequence[Post], now: int) -> dict[str, int]:

@@ -39,7 +39,9 @@ class SpanInbox:
             Refusal: 503 if too many wait or the ledger fails, 429 if the namespace posted too much today.
         """
         if len(self._waiting) >= _MOST_WAITING:
-            raise Refusal(503, "busy", f"{_MOST_WAITING} posts wait for the ledger: try again later", _COME_AGAIN_SECONDS)
+            raise Refusal(
+                503, "busy", f"{_MOST_WAITING} posts wait for the ledger: try again later", _COME_AGAIN_SECONDS
+            )
         future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._waiting.append((post, future))
         if self._task is None or self._task.done():

@@ -64,9 +64,7 @@ async def run(settings: Settings, host: str, port: int, log_level: str, log_form
     pools, people = make_pools(Setup(server.ledger, settings, log_level, log_format), registry)
     _log.info("ledger %s has schema %s", printable_url(pools.upkeep), migrate(pools.upkeep))
     client = KubeClient.from_environment()
-    writer = LedgerWriter(
-        pools.ingest, server.max_label_values, server.max_node_watts, server.spans.pods_per_namespace
-    )
+    writer = LedgerWriter(pools.ingest, server.max_label_values, server.max_node_watts, server.spans.pods_per_namespace)
     with ledger_errors(pools.ingest):  # before the first report: they decide what of its pods is stored
         writer.load_selected_labels(int(time.time()))
         writer.load_tracked_pods(int(time.time()))

@@ -344,7 +344,13 @@ class WorkerPools:
     def close(self) -> None:
         """End the threads and close the connections."""
         for pool in (
-            self.probes, self.ledger_checks, self.closing, self.tokens, self.spans, self.projections, self.operator
+            self.probes,
+            self.ledger_checks,
+            self.closing,
+            self.tokens,
+            self.spans,
+            self.projections,
+            self.operator,
         ):
             pool.close()
         for engine in self._engines:

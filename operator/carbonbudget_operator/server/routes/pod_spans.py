@@ -110,7 +110,9 @@ class PodRequests:
             asked = await self.body(request, hold, span_bodies.PostedSpans)
             return await self.take_spans(pod, asked.run, asked.spans)
 
-    async def take_spans(self, pod: CallingPod, run: str | None, lines: Sequence[Any], imported: bool = False) -> Response:
+    async def take_spans(
+        self, pod: CallingPod, run: str | None, lines: Sequence[Any], imported: bool = False
+    ) -> Response:
         """Store the spans of a pod that can be taken, and answer which were refused."""
         if run is not None and not is_printable(run):
             raise Refusal(422, "malformed", "run: the name has characters that cannot be shown; use printable text")
@@ -157,19 +159,17 @@ class PodRequests:
     async def results(self, request: Request) -> Response:
         """GET /v1/self."""
         pod = await self.pod(request)
-        given = {
-            "uid": pod.uid,
-            "from_ms": _instant(request, "from_ms"),
-            "to_ms": _instant(request, "to_ms"),
-            "ids": _ids(request),
-        }
-        start_ms, end_ms = given["from_ms"], given["to_ms"]
-        if isinstance(start_ms, int) and isinstance(end_ms, int) and not 0 < end_ms - start_ms <= _DAYS * 1000:
-            raise Refusal(422, "malformed", "from_ms must be before to_ms, by at most 31 days")
-        given["none"] = SelfAnswer(
+        start_ms, end_ms = _instant(request, "from_ms"), _instant(request, "to_ms")
+        now_ms = int(self._asking.now() * 1000)
+        if start_ms is not None and not 0 < (now_ms if end_ms is None else end_ms) - start_ms <= _DAYS * 1000:
+            raise Refusal(422, "malformed", "from_ms must be before to_ms (default: now), by at most 31 days")
+        untracked = SelfAnswer(
             namespace=pod.namespace, pod=pod.name, pod_uid=pod.uid, run=None, tracked=False, capped=False,
             windows_until_ms=0, energy_uj=0, rest_uj=0, spans=[],
-        ).model_dump()  # fmt: skip
+        )  # fmt: skip
+        given = {
+            "uid": pod.uid, "from_ms": start_ms, "to_ms": end_ms, "ids": _ids(request), "none": untracked.model_dump()
+        }  # fmt: skip
         with self._reads.request(f"namespace {pod.namespace}") as hold:
             return await self._asked("pod_spans", pod, given, hold)
 

@@ -1,9 +1,23 @@
-"""Predicts energy and emissions of the steps that are left, hour by hour, from the last steps that are done."""
+"""Predicts energy and emissions of the steps that are left, hour by hour, from the last steps that are done. Pure.
+
+Energy is the mean of the last steps times the steps that are left, as Carbontracker predicts from its epochs
+(https://arxiv.org/abs/2007.03051). It adds a range: as if each step left were the cheapest or the dearest of the last
+ones, at the lowest or the highest intensity that the forecast gives. One step alone says nothing about the next ones,
+so its range is half to twice its energy.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from carbonbudget_operator.carbon.emissions_formula import emissions_ug
+from carbonbudget_operator.spans.pod_windows import HOUR_MS
+
+LAST_STEPS: Final = 5
+# Hours that are listed one by one; what comes later is one more, at the mean intensity.
+_MOST_HOURS: Final = 31 * 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +65,97 @@ class Prediction:
     ends_at_ms: int
     hours: tuple[PredictedHour, ...]
 
+    def plus(self, energy_uj: int, emissions_ug: int, low_ug: int, high_ug: int) -> Prediction:
+        """The same with what the run has used so far: its whole. The hours stay those to come."""
+        return replace(
+            self,
+            energy_uj=self.energy_uj + energy_uj,
+            low_uj=self.low_uj + energy_uj,
+            high_uj=self.high_uj + energy_uj,
+            emissions_ug=self.emissions_ug + emissions_ug,
+            low_ug=self.low_ug + low_ug,
+            high_ug=self.high_ug + high_ug,
+        )
+
 
 def predict(
-    steps: Sequence[DoneStep], steps_left: int, now_ms: int, forecast: Sequence[ForecastHour], pue_permille: int = 1000
+    steps: Sequence[DoneStep],
+    steps_left: int,
+    now_ms: int,
+    forecast: Sequence[ForecastHour],
+    pue_permille: int = 1000,
+    last: int = LAST_STEPS,
 ) -> Prediction | None:
-    """The energy and emissions of `steps_left` more steps that begin now; None without a step done or a forecast."""
-    raise NotImplementedError
+    """The energy and emissions of `steps_left` more steps that begin now; None without a step done or a forecast.
+
+    The last `last` steps count, by their end. Energy is spread evenly over the expected time: the time from the start
+    of the first of these steps to the end of the last one, for as many steps. An hour without a forecast has the mean
+    of the forecast hours, and their lowest and highest figure as its range. More steps left never give less.
+    """
+    counted = sorted(steps, key=lambda step: (step.end_ms, step.start_ms, step.energy_uj))[-last:]
+    if not counted or not forecast or steps_left < 0 or last < 1:
+        return None
+    count = len(counted)
+    elapsed_ms = max(1, counted[-1].end_ms - min(step.start_ms for step in counted))
+    sum_uj = sum(step.energy_uj for step in counted)
+    low_uj, high_uj = _step_range(counted)
+    # All three are energies of `count` steps, so that one rule spreads them.
+    totals_uj = (sum_uj, low_uj * count, high_uj * count)
+    known = {hour.start_ms: hour for hour in forecast}
+    usual = _usual(forecast)
+    hours: list[PredictedHour] = []
+    spent, spent_uj = 0, [0, 0, 0]
+    end = steps_left * elapsed_ms  # in parts of a millisecond: `count` of them are one
+    while spent < end:
+        start_ms = (now_ms + spent // count) // HOUR_MS * HOUR_MS
+        later = len(hours) >= _MOST_HOURS
+        until = end if later else min(end, (start_ms + HOUR_MS - now_ms) * count)
+        reached_uj = [total_uj * until // (count * elapsed_ms) for total_uj in totals_uj]
+        energy_uj, low_uj, high_uj = (now - before for now, before in zip(reached_uj, spent_uj, strict=True))
+        low_uj, high_uj = min(low_uj, energy_uj), max(high_uj, energy_uj)  # rounding
+        intensity = usual if later else known.get(start_ms, usual)
+        hours.append(
+            PredictedHour(
+                start_ms,
+                energy_uj,
+                low_uj,
+                high_uj,
+                emissions_ug(energy_uj, pue_permille, intensity.mg_per_kwh),
+                emissions_ug(low_uj, pue_permille, min(intensity.low_mg_per_kwh, intensity.mg_per_kwh)),
+                emissions_ug(high_uj, pue_permille, max(intensity.high_mg_per_kwh, intensity.mg_per_kwh)),
+            )
+        )
+        spent, spent_uj = until, reached_uj
+    return _sum(hours, now_ms - (-end // count))
+
+
+def _step_range(steps: Sequence[DoneStep]) -> tuple[int, int]:
+    """The energy of the cheapest and of the dearest step in microjoules."""
+    if len(steps) == 1:
+        return steps[0].energy_uj // 2, steps[0].energy_uj * 2
+    energies = [step.energy_uj for step in steps]
+    return min(energies), max(energies)
+
+
+def _usual(forecast: Sequence[ForecastHour]) -> ForecastHour:
+    """What stands in for an hour that the forecast does not have."""
+    return ForecastHour(
+        0,
+        sum(hour.mg_per_kwh for hour in forecast) // len(forecast),
+        min(hour.low_mg_per_kwh for hour in forecast),
+        max(hour.high_mg_per_kwh for hour in forecast),
+    )
+
+
+def _sum(hours: Iterable[PredictedHour], ends_at_ms: int) -> Prediction:
+    listed = tuple(hours)
+    return Prediction(
+        sum(hour.energy_uj for hour in listed),
+        sum(hour.low_uj for hour in listed),
+        sum(hour.high_uj for hour in listed),
+        sum(hour.emissions_ug for hour in listed),
+        sum(hour.low_ug for hour in listed),
+        sum(hour.high_ug for hour in listed),
+        ends_at_ms,
+        listed,
+    )

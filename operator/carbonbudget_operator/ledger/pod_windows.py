@@ -156,10 +156,18 @@ def _line(report: NodeReport, pod: PodUsage) -> str:
 def find_tracked(connection: sa.Connection, cluster: str, uid: str) -> TrackedPod | None:
     """The tracked pod of this uid; None if it is not tracked."""
     c = span_tables.tracked_pod.c
+    return _tracked(connection, c.cluster == cluster, c.uid == uid)
+
+
+def tracked_by_id(connection: sa.Connection, pod_id: int) -> TrackedPod | None:
+    """The tracked pod of this id."""
+    return _tracked(connection, span_tables.tracked_pod.c.id == pod_id)
+
+
+def _tracked(connection: sa.Connection, *where: sa.ColumnElement[bool]) -> TrackedPod | None:
+    c = span_tables.tracked_pod.c
     row = connection.execute(
-        sa.select(c.id, c.uid, c.namespace, c.name, c.run, c.seen_at, c.capped_at).where(
-            c.cluster == cluster, c.uid == uid
-        )
+        sa.select(c.id, c.uid, c.namespace, c.name, c.run, c.seen_at, c.capped_at).where(*where)
     ).first()
     return None if row is None else TrackedPod(*row)
 

@@ -67,6 +67,7 @@ class StoredSpan:
     span: Span
     number: int
     run: str | None
+    posted_at: int
     result: bytes | None
 
 
@@ -224,7 +225,7 @@ def _stored(row: Any) -> StoredSpan:
     cpu = None if row.cpu_us is None else (row.cpu_us, row.cpu_us + row.cpu_grown_us)
     gpu = None if row.gpu_uj is None else (row.gpu_uj, row.gpu_uj + row.gpu_grown_uj)
     span = Span(row.id, row.name, row.step, row.start_ms, row.end_ms, cpu, gpu)
-    return StoredSpan(span, row.number, row.run, row.result)
+    return StoredSpan(span, row.number, row.run, row.posted_at, row.result)
 
 
 def read_progress(connection: sa.Connection, pod_id: int, unit: str) -> list[PostedProgress]:

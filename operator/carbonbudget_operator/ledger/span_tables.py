@@ -55,6 +55,10 @@ span = Table(
     Column("result", LargeBinary),
     UniqueConstraint("pod_id", "id"),
 )
+# Which spans are to be folded: an index of those alone is small.
+Index(
+    "span_open", span.c.posted_at, sqlite_where=span.c.result.is_(None), postgresql_where=span.c.result.is_(None)
+)  # fmt: skip
 
 unit_count = Table(
     "unit_count",

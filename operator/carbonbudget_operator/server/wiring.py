@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 import uvicorn
 from prometheus_client import CollectorRegistry
 
+from carbonbudget_operator.answers.span_folding import SpanFolding
 from carbonbudget_operator.cluster.capacities import NodeCapacities
 from carbonbudget_operator.cluster.nodes import NodeLister
 from carbonbudget_operator.cluster.owner_resolver import OwnerResolver
@@ -133,6 +134,7 @@ async def run(settings: Settings, host: str, port: int, log_level: str, log_form
     assert server.tls_cert is not None
     assert server.tls_key is not None
     upkeep = Upkeep(UpkeepSteps(pools.book, server.pod_days, server.keep_months), registry)
+    folding = SpanFolding(pools.book, server.spans.window_days, server.spans.result_days, server.pod_days)
     exports = Exports(settings, pools.book, registry)
     tasks = [
         asyncio.create_task(task)
@@ -150,6 +152,7 @@ async def run(settings: Settings, host: str, port: int, log_level: str, log_form
                 "the pods that post spans cannot be read",
                 lambda: asyncio.to_thread(writer.load_tracked_pods, int(time.time())),
             ),
+            _every(300, "old spans cannot be folded", lambda: asyncio.to_thread(folding.step, int(time.time()))),
             _started(people),
             _every(60, "the emissions of the last hour cannot be read for the metrics", emitted.step),
             _every(5, "owners of controllers cannot be stored", owners.step),

@@ -63,6 +63,8 @@ def upgrade() -> None:
         sa.Column("result", sa.LargeBinary),
         sa.UniqueConstraint("pod_id", "id"),
     )
+    is_open = sa.text("result IS NULL")
+    op.create_index("span_open", "span", ["posted_at"], sqlite_where=is_open, postgresql_where=is_open)
     op.create_table(
         "unit_count",
         _key("pod_id"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -20,7 +21,14 @@ MS = HOUR * 1000
 
 
 @pytest.fixture
-async def face(url: str) -> AsyncIterator[Face]:
+async def face(tmp_path: Path) -> AsyncIterator[Face]:
+    async with a_face(f"sqlite:///{tmp_path}/ledger.db") as made:
+        yield made
+
+
+@pytest.fixture
+async def either(url: str) -> AsyncIterator[Face]:
+    """On SQLite, and on PostgreSQL."""
     async with a_face(url) as made:
         yield made
 
@@ -56,11 +64,11 @@ def energy(answer: dict[str, Any]) -> int:
     return int(answer["rest_uj"] + sum(span["energy_uj"] for span in answer["spans"]))
 
 
-async def test_spans_and_the_rest_are_the_pod_to_the_microjoule(face: Face) -> None:
-    await report_minutes(face, 10)
+async def test_spans_and_the_rest_are_the_pod_to_the_microjoule(either: Face) -> None:
+    await report_minutes(either, 10)
     spans = [a_span("train", 30, 500), a_span("epoch", 31, 200.5, step=1), a_span("other", 100, 333)]
-    assert (await post(face, *spans)).json() == {"accepted": 3, "refused": []}
-    answer = await ask(face)
+    assert (await post(either, *spans)).json() == {"accepted": 3, "refused": []}
+    answer = await ask(either)
     assert energy(answer) == answer["energy_uj"] == sum(range(300, 310))
     assert (answer["namespace"], answer["pod_uid"], answer["run"]) == ("team-a", "pod-1", "exp-42")
     assert (answer["tracked"], answer["capped"], answer["windows_until_ms"]) == (True, False, MS + 600_000)
@@ -81,11 +89,11 @@ async def test_a_span_is_final_when_its_hour_is_over(face: Face) -> None:
     assert span["emissions_ug"] > 0
 
 
-async def test_the_same_id_again_is_the_same_span(face: Face) -> None:
-    await report_minutes(face, 2)
+async def test_the_same_id_again_is_the_same_span(either: Face) -> None:
+    await report_minutes(either, 2)
     for end in (60, 120):
-        assert (await post(face, a_span("a", 0, end))).json()["accepted"] == 1
-    (span,) = (await ask(face))["spans"]
+        assert (await post(either, a_span("a", 0, end))).json()["accepted"] == 1
+    (span,) = (await ask(either))["spans"]
     assert span["end_ms"] == MS + 60_000
 
 
@@ -172,20 +180,20 @@ async def test_gzip_is_taken(face: Face) -> None:
     assert answer.json() == {"accepted": 1, "refused": []}
 
 
-async def test_units_and_progress_are_stored_once(face: Face) -> None:
-    await report_minutes(face, 1)
+async def test_units_and_progress_are_stored_once(either: Face) -> None:
+    await report_minutes(either, 1)
     unit = {"id": "u1", "name": "inferences", "count": 1000, "start_ms": MS, "end_ms": MS + 1000}
     for _ in range(2):
-        answer = await face.client.post("/v1/self/units", json={"units": [unit, unit | {"id": ""}]}, headers=token())
+        answer = await either.client.post("/v1/self/units", json={"units": [unit, unit | {"id": ""}]}, headers=token())
         assert (answer.json()["accepted"], len(answer.json()["refused"])) == (1, 1)
-    with face.engine.connect() as connection:
+    with either.engine.connect() as connection:
         rows = connection.exec_driver_sql("SELECT id, name, count FROM unit_count").all()
     assert [tuple(row) for row in rows] == [("u1", "inferences", 1000)]
     progress = {"done": 1, "total": 10, "unit": "epoch", "at_ms": NOW * 1000}
-    answer = await face.client.post("/v1/self/progress", json=progress, headers=token())
+    answer = await either.client.post("/v1/self/progress", json=progress, headers=token())
     assert answer.json() == {"prediction": None}
     for wrong in ({"done": 11}, {"at_ms": NOW * 1000 + 61_000}, {"unit": "\u202e"}):
-        answer = await face.client.post("/v1/self/progress", json=progress | wrong, headers=token())
+        answer = await either.client.post("/v1/self/progress", json=progress | wrong, headers=token())
         assert answer.status_code == 422
 
 
@@ -221,3 +229,16 @@ def test_requests_are_limited_and_the_next_one_is_announced() -> None:
     rates.take("a")
     with pytest.raises(Refusal):
         rates.take("a")
+
+
+async def test_progress_is_answered_with_what_all_steps_will_need(face: Face) -> None:
+    await report_minutes(face, 10)
+    await post(face, *(a_span(f"e{step}", 120 * step, 120 * step + 120) | {"name": "epoch"} for step in range(4)))
+    progress = {"done": 4, "total": 8, "unit": "epoch", "at_ms": MS + 480_000}
+    answer = await face.client.post("/v1/self/progress", json=progress, headers=token())
+    found = answer.json()["prediction"]
+    used = sum(range(300, 308))
+    assert (found["energy_uj"], found["state"]) == (2 * used, "provisional")
+    assert found["low_uj"] == used + 4 * 601
+    assert found["low_ug"] <= found["emissions_ug"] <= found["high_ug"]
+    assert found["ends_at_ms"] == (HOUR + 600 + 480) * 1000

@@ -18,6 +18,7 @@ from carbonbudget_operator.ledger.bulk_rows import BulkInsert, chunks
 from carbonbudget_operator.spans.span_record import Span
 
 DAY: Final = 86_400
+_NONE: Final = -1  # PostgreSQL takes the rows as arrays of numbers
 _MOST_POINTS: Final = 100  # of progress that are kept of a pod: the prediction uses the last ones
 
 
@@ -163,7 +164,7 @@ class SpanStore:
         points: dict[tuple[int, str, int], tuple[Any, ...]] = {}
         for pod_id, post in posts:
             for span in post.spans:
-                spans.setdefault((pod_id, span.id), (pod_id, span.id, post.run, *_columns(span), now))
+                spans.setdefault((pod_id, span.id), (pod_id, span.id, post.run or "", *_columns(span), now))
             for unit in post.units:
                 row = (pod_id, unit.id, unit.name, unit.count, unit.start_ms, unit.end_ms, now)
                 units.setdefault((pod_id, unit.id), row)
@@ -192,15 +193,13 @@ def _known_ids(connection: sa.Connection, pod_ids: Iterable[int], posts: Sequenc
 
 
 def _columns(span: Span) -> tuple[Any, ...]:
-    cpu, gpu = span.cpu_us, span.gpu_uj
-    return (
-        span.name, span.step, span.start_ms, span.end_ms, *(_grown(cpu)), *(_grown(gpu)),
-    )  # fmt: skip
+    step = _NONE if span.step is None else span.step
+    return (span.name, step, span.start_ms, span.end_ms, *_grown(span.cpu_us), *_grown(span.gpu_uj))
 
 
-def _grown(counter: tuple[int, int] | None) -> tuple[int | None, int | None]:
+def _grown(counter: tuple[int, int] | None) -> tuple[int, int]:
     """A counter's first reading and what it grew by: shorter to store than two readings."""
-    return (None, None) if counter is None else (counter[0], counter[1] - counter[0])
+    return (_NONE, _NONE) if counter is None else (counter[0], counter[1] - counter[0])
 
 
 def _trim_points(connection: sa.Connection, pod_id: int) -> None:
@@ -222,10 +221,11 @@ def read_spans(connection: sa.Connection, pod_id: int, most: int) -> list[Stored
 
 
 def _stored(row: Any) -> StoredSpan:
-    cpu = None if row.cpu_us is None else (row.cpu_us, row.cpu_us + row.cpu_grown_us)
-    gpu = None if row.gpu_uj is None else (row.gpu_uj, row.gpu_uj + row.gpu_grown_uj)
-    span = Span(row.id, row.name, row.step, row.start_ms, row.end_ms, cpu, gpu)
-    return StoredSpan(span, row.number, row.run, row.posted_at, row.result)
+    cpu = None if row.cpu_us == _NONE else (row.cpu_us, row.cpu_us + row.cpu_grown_us)
+    gpu = None if row.gpu_uj == _NONE else (row.gpu_uj, row.gpu_uj + row.gpu_grown_uj)
+    step = None if row.step == _NONE else row.step
+    span = Span(row.id, row.name, step, row.start_ms, row.end_ms, cpu, gpu)
+    return StoredSpan(span, row.number, row.run or None, row.posted_at, row.result)
 
 
 def read_progress(connection: sa.Connection, pod_id: int, unit: str) -> list[PostedProgress]:

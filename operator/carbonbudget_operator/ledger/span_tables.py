@@ -42,15 +42,15 @@ span = Table(
     Column("number", ID, primary_key=True),
     Column("pod_id", BigInteger, nullable=False),
     Column("id", String(64), nullable=False),  # chosen by the client
-    Column("run", String(512)),  # as the client names it; null: the pod's label
+    Column("run", String(512), nullable=False),  # as the client names it; empty: the pod's label
     Column("name", String(120), nullable=False),
-    Column("step", BigInteger),
+    Column("step", BigInteger, nullable=False),  # -1: none, here and below
     Column("start_ms", BigInteger, nullable=False),
     Column("end_ms", BigInteger, nullable=False),
-    Column("cpu_us", BigInteger),  # the client's counter at the start, and what it grew by until the end
-    Column("cpu_grown_us", BigInteger),
-    Column("gpu_uj", BigInteger),
-    Column("gpu_grown_uj", BigInteger),
+    Column("cpu_us", BigInteger, nullable=False),  # the client's counter at the start, and what it grew by
+    Column("cpu_grown_us", BigInteger, nullable=False),
+    Column("gpu_uj", BigInteger, nullable=False),
+    Column("gpu_grown_uj", BigInteger, nullable=False),
     Column("posted_at", BigInteger, nullable=False),
     Column("result", LargeBinary),
     UniqueConstraint("pod_id", "id"),

@@ -20,6 +20,7 @@ from carbonbudget_operator.answers.grouping import (
     parse_group_by,
 )
 from carbonbudget_operator.answers.hourly_use import hourly_use
+from carbonbudget_operator.answers.pod_prediction import PodPredictions
 from carbonbudget_operator.answers.pod_spans import PodSpansReader
 from carbonbudget_operator.answers.projection_table import ProjectionTable
 from carbonbudget_operator.answers.run_use import RunQueriesAnswerer
@@ -62,7 +63,7 @@ class LedgerAnswers:
     def __init__(self, queries: BudgetUseQueries, settings: Settings) -> None:
         self.queries, self.settings = queries, settings
         self.projections = ProjectionTable(queries.book)
-        self.pods = PodSpansReader(queries.book)
+        self.pods, self.predictions = PodSpansReader(queries.book), PodPredictions(queries.book)
 
     def answer(self, question: Question) -> bytes:
         """The answer as JSON, within the question's allowance. Raises Refusal."""
@@ -237,7 +238,8 @@ def _pod_spans(answers: LedgerAnswers, question: Question) -> bytes:
 
 
 def _pod_prediction(answers: LedgerAnswers, question: Question) -> bytes:
-    return ProgressAnswer(prediction=None).model_dump_json().encode()
+    found = answers.predictions.predict(question.given["uid"], question.given["unit"], question.now)
+    return ProgressAnswer(prediction=found).model_dump_json().encode()
 
 
 _KINDS: Final[Mapping[str, Callable[[LedgerAnswers, Question], bytes]]] = {

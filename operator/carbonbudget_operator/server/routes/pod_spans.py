@@ -61,7 +61,7 @@ class PodRequests:
         )
         store = span_store.SpanStore(asking.pools.spans.queries.book.engine, self._cluster, spans.records_per_day)
         self._inbox = SpanInbox(asking.pools.spans, store, writer.tracked, asking.now)
-        self._starts: dict[str, int] = {}  # the first slice of pods, in UTC seconds
+        self._starts: dict[tuple[str, str], int] = {}  # the first slice of pods by namespace and uid, in UTC seconds
         self._records = Counter(
             "carbonbudget_spans_posted", "Spans and unit counts that pods posted, by outcome.", ("outcome",),
             registry=registry,
@@ -197,7 +197,7 @@ class PodRequests:
 
     async def _first_ms(self, pod: CallingPod, now_ms: int) -> int | None:
         """The start of the first slice in which the pod was reported; None before its first report."""
-        known = self._starts.get(pod.uid)
+        known = self._starts.get((pod.namespace, pod.uid))
         if known is None:
             end = now_ms // 1000 + HOUR
 
@@ -213,7 +213,7 @@ class PodRequests:
                 return None
             if len(self._starts) >= _MOST_STARTS:
                 self._starts.clear()
-            self._starts[pod.uid] = known
+            self._starts[pod.namespace, pod.uid] = known
         return known * 1000
 
     def _answer(self, accepted: int, refused: Sequence[RefusedLine]) -> Response:

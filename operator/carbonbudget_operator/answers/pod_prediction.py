@@ -14,10 +14,10 @@ from typing import Final
 from carbonbudget_operator.answers.grid_intensity import grid_intensity, zones_of_nodes
 from carbonbudget_operator.answers.pod_spans import MOST_SPANS, DividedPod, PodSpansReader
 from carbonbudget_operator.carbon.emissions_formula import emissions_ug
-from carbonbudget_operator.ledger.pod_windows import find_tracked
-from carbonbudget_operator.ledger.span_store import PostedProgress, StoredSpan, read_progress, read_spans
+from carbonbudget_operator.ledger.span_store import ProgressPoint, StoredSpan, read_progress, read_spans
 from carbonbudget_operator.ledger.store import snapshot
 from carbonbudget_operator.ledger.time_slices import HOUR
+from carbonbudget_operator.ledger.tracked_pods import find_tracked
 from carbonbudget_operator.spans.intensity_profile import profile_forecast
 from carbonbudget_operator.spans.prediction import DoneStep, predict
 from carbonbudget_operator.spans.span_bodies import PredictionBody
@@ -75,7 +75,7 @@ class PodPredictions:
         )  # fmt: skip
 
 
-def _steps(stored: Sequence[StoredSpan], points: Sequence[PostedProgress], unit: str) -> list[Span]:
+def _steps(stored: Sequence[StoredSpan], points: Sequence[ProgressPoint], unit: str) -> list[Span]:
     """The steps that are over: the spans of that name, else what lies between two instants of progress."""
     spans = [one.span for one in stored if one.span.name == unit and one.span.start_ms < one.span.end_ms]
     if not spans:

@@ -13,10 +13,10 @@ from typing import Final
 import sqlalchemy as sa
 
 from carbonbudget_operator.answers.pod_figures import PodFigures, PodFiguresReader
-from carbonbudget_operator.ledger.pod_windows import TrackedPod, find_tracked, read_windows
 from carbonbudget_operator.ledger.span_store import StoredSpan, read_spans
 from carbonbudget_operator.ledger.store import snapshot
 from carbonbudget_operator.ledger.time_slices import HOUR
+from carbonbudget_operator.ledger.tracked_pods import TrackedPod, find_tracked, read_windows
 from carbonbudget_operator.spans.pod_windows import fill_gaps
 from carbonbudget_operator.spans.span_bodies import MAX_RESULTS, SelfAnswer, SpanResult
 from carbonbudget_operator.spans.span_division import Division, divide

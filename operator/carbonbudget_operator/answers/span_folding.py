@@ -17,9 +17,9 @@ from carbonbudget_operator.ledger import span_tables
 from carbonbudget_operator.ledger.batch_delete import BatchDeleter, DeletionUnfinished, ids_of
 from carbonbudget_operator.ledger.booking import lock_bookings
 from carbonbudget_operator.ledger.bulk_rows import chunks
-from carbonbudget_operator.ledger.pod_windows import tracked_by_id
 from carbonbudget_operator.ledger.span_store import DAY, read_spans
 from carbonbudget_operator.ledger.store import snapshot
+from carbonbudget_operator.ledger.tracked_pods import tracked_by_id
 from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
 
 _STEP_SECONDS: Final = 10.0

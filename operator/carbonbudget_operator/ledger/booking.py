@@ -19,9 +19,9 @@ from carbonbudget_operator.ledger.bulk_rows import BulkInsert, chunks
 from carbonbudget_operator.ledger.cuts import NO_CUTS, Cuts, load_cuts
 from carbonbudget_operator.ledger.fact_sums import FactBatch, ReportSlices
 from carbonbudget_operator.ledger.id_cache import IdCache, NodeRecord
-from carbonbudget_operator.ledger.pod_windows import TrackedPods
 from carbonbudget_operator.ledger.report_bounds import HourBounds, too_large
 from carbonbudget_operator.ledger.time_slices import HOUR
+from carbonbudget_operator.ledger.tracked_pods import TrackedPods
 
 _DIGEST = 8
 _ENTRY = 2 * _DIGEST

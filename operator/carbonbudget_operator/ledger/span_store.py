@@ -34,7 +34,7 @@ class PostedUnit:
 
 
 @dataclass(frozen=True, slots=True)
-class PostedProgress:
+class ProgressPoint:
     """So many of so many steps were done at `at_ms`."""
 
     unit: str
@@ -53,7 +53,7 @@ class Post:
     run: str | None = None
     spans: Sequence[Span] = ()
     units: Sequence[PostedUnit] = ()
-    progress: PostedProgress | None = None
+    progress: ProgressPoint | None = None
 
     @property
     def records(self) -> int:
@@ -228,10 +228,10 @@ def _stored(row: Any) -> StoredSpan:
     return StoredSpan(span, row.number, row.run or None, row.posted_at, row.result)
 
 
-def read_progress(connection: sa.Connection, pod_id: int, unit: str) -> list[PostedProgress]:
+def read_progress(connection: sa.Connection, pod_id: int, unit: str) -> list[ProgressPoint]:
     """What a pod said of its progress in a unit, in order of time."""
     c = span_tables.progress_point.c
     rows = connection.execute(
         sa.select(c.unit, c.done, c.total, c.at_ms).where(c.pod_id == pod_id, c.unit == unit).order_by(c.at_ms)
     )
-    return [PostedProgress(*row) for row in rows]
+    return [ProgressPoint(*row) for row in rows]

@@ -27,7 +27,7 @@ tracked_pod = Table(
     Index("tracked_pod_namespace", "namespace", "seen_at"),
 )
 
-# The windows of a pod in a quarter of an hour: a line of JSON each (`pod_windows.py`).
+# The windows of a pod in a quarter of an hour: a line of JSON each (`tracked_pods.py`).
 pod_window = facts(
     "pod_window",
     key("start"),

@@ -27,10 +27,10 @@ from carbonbudget_operator.server.readiness import Readiness
 from carbonbudget_operator.server.routes.allocation import allocation_routes
 from carbonbudget_operator.server.routes.budgets import budget_routes
 from carbonbudget_operator.server.routes.external_import import external_routes
-from carbonbudget_operator.server.routes.pod_spans import PodRequests, import_routes
 from carbonbudget_operator.server.routes.query_handling import QueryHandling, access_answer
 from carbonbudget_operator.server.routes.reports import report_routes
 from carbonbudget_operator.server.routes.runs import run_routes
+from carbonbudget_operator.server.routes.self_requests import SelfRequests, import_routes
 from carbonbudget_operator.server.routes.tokens import token_routes
 from carbonbudget_operator.server.worker_pools import WorkerPools
 
@@ -89,7 +89,7 @@ def make_app(
     app.include_router(report_routes(asking))
     app.include_router(external_routes(asking))
     app.include_router(token_routes(asking, asking.read_tokens))
-    of_pods = PodRequests(asking, writer, registry)
+    of_pods = SelfRequests(asking, writer, registry)
     app.router.routes.extend(of_pods.routes())
     app.include_router(import_routes(asking, of_pods))
     visible = VisibleNamespaces(access, namespaces)

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from typing import Final
 
 from carbonbudget_operator.ingest.refusal import Refusal
-from carbonbudget_operator.ledger.pod_windows import TrackedPods
 from carbonbudget_operator.ledger.span_store import Post, SpanStore
+from carbonbudget_operator.ledger.writer import LedgerWriter
 from carbonbudget_operator.server.worker_pools import WorkerPool
 
 _MOST_WAITING: Final = 1_000
@@ -26,9 +26,9 @@ _Waiting = tuple[Post, "asyncio.Future[bool]"]
 class SpanInbox:
     """Stores posts in the order in which they come. Only the event loop uses it."""
 
-    def __init__(self, pool: WorkerPool, store: SpanStore, tracked: TrackedPods, now: Callable[[], float]) -> None:
-        """`tracked` are the pods whose windows the writer stores: who posts is one of them from then on."""
-        self._pool, self._store, self._tracked, self._now = pool, store, tracked, now
+    def __init__(self, pool: WorkerPool, store: SpanStore, writer: LedgerWriter, now: Callable[[], float]) -> None:
+        """`writer` stores the windows of tracked pods: who posts is one of them from then on."""
+        self._pool, self._store, self._writer, self._now = pool, store, writer, now
         self._waiting: deque[_Waiting] = deque()
         self._task: asyncio.Task[None] | None = None
 
@@ -77,7 +77,7 @@ class SpanInbox:
                 if not future.done():
                     future.set_exception(error)
             return
-        self._tracked.follow(post.uid for post in posts)
+        self._writer.tracked.follow(post.uid for post in posts)
         for (_, future), is_stored in zip(batch, stored, strict=True):
             if not future.done():  # the client went away
                 future.set_result(is_stored)

@@ -46,7 +46,7 @@ _SMALL: Final = 16_384  # bytes that are parsed at once, in less than a millisec
 _MAX_MS: Final = 2**50
 
 
-class PodRequests:
+class SelfRequests:
     """Handles the requests of pods about themselves."""
 
     def __init__(self, asking: QueryHandling, writer: LedgerWriter, registry: CollectorRegistry) -> None:
@@ -60,7 +60,7 @@ class PodRequests:
             "namespace", spans.namespace_requests_per_minute, "server.spans.namespace_requests_per_minute"
         )
         store = span_store.SpanStore(asking.pools.spans.queries.book.engine, self._cluster, spans.records_per_day)
-        self._inbox = SpanInbox(asking.pools.spans, store, writer.tracked, asking.now)
+        self._inbox = SpanInbox(asking.pools.spans, store, writer, asking.now)
         self._starts: dict[tuple[str, str], int] = {}  # the first slice of pods by namespace and uid, in UTC seconds
         self._records = Counter(
             "carbonbudget_spans_posted", "Spans and unit counts that pods posted, by outcome.", ("outcome",),
@@ -75,11 +75,13 @@ class PodRequests:
 
     def routes(self) -> Sequence[Route]:
         """Plain Starlette routes: the call of one is cheaper than FastAPI's, and a thousand pods post each minute."""
+        results = Route("/v1/self", self._counted(self.results), methods=["GET"])
+        (results.methods or set()).discard("HEAD")  # an answer costs as much without its body
         return [
+            results,
             Route("/v1/self/spans", self._counted(self.post_spans), methods=["POST"]),
             Route("/v1/self/units", self._counted(self.post_units), methods=["POST"]),
             Route("/v1/self/progress", self._counted(self.post_progress), methods=["POST"]),
-            Route("/v1/self", self._counted(self.results), methods=["GET"]),
         ]
 
     def _counted(self, handle: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
@@ -151,7 +153,7 @@ class PodRequests:
                 raise Refusal(422, "malformed", "progress: `unit` must be printable, and `done` at most `total`")
             if asked.at_ms > int(self._asking.now() * 1000) + span_bodies.MAX_AHEAD_MS:
                 raise Refusal(422, "malformed", "progress: `at_ms` is in the future; set the clock of the node")
-            progress = span_store.PostedProgress(asked.unit, asked.done, asked.total, asked.at_ms)
+            progress = span_store.ProgressPoint(asked.unit, asked.done, asked.total, asked.at_ms)
             await self._inbox.put(span_store.Post(pod.namespace, pod.uid, pod.name, progress=progress))
         with self._reads.request(f"namespace {pod.namespace}") as hold:
             return await self._asked("pod_prediction", pod, {"uid": pod.uid, "unit": asked.unit}, hold)
@@ -222,7 +224,7 @@ class PodRequests:
         return JSONResponse(PostedAnswer(accepted=accepted, refused=list(refused)).model_dump())
 
 
-def import_routes(asking: QueryHandling, pods: PodRequests) -> APIRouter:
+def import_routes(asking: QueryHandling, pods: SelfRequests) -> APIRouter:
     """POST /v1/spans/import, for who has the verb `import` on carbonbudgets in the pod's namespace."""
     router, known = APIRouter(), Depends(asking.asker)
     share = RequestShare("imports of spans", RequestLimits(8, 2, 8 * MAX_BYTES, 2 * MAX_BYTES, MAX_BYTES))

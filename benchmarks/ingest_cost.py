@@ -42,7 +42,8 @@ def a_report(node: int, start: int) -> str:
     pods = tuple(
         PodUsage(
             pod_uid(node, i), namespace_of(node, i), f"pod-{i}", labels={"app": f"a{i % 9}"},
-            energy_uj={"cpu": 1000 + i}, cpu_us=10_000, memory_byte_seconds=10**9, requests=PodRequests(100, 2**27, 0), duration_ms=60_000,
+            energy_uj={"cpu": 1000 + i}, cpu_us=10_000, memory_byte_seconds=10**9,
+            requests=PodRequests(100, 2**27, 0), duration_ms=60_000,
         )
         for i in range(PODS)
     )  # fmt: skip

@@ -1,33 +1,49 @@
 """A cumulative counter of a pod as a curve over time, made of the readings that its spans carry. Pure.
 
 Between two readings the counter is taken to grow evenly. Where a later reading is smaller, the counter was reset or the
-readings are of two counters: nothing is known of the time between them.
+readings are of two counters: nothing is known of the time between them. Each hour has a curve of its own, so that an
+hour is divided in the same way whether it is asked for alone or with others.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left
 from collections.abc import Iterable
+from typing import Final
+
+from carbonbudget_operator.spans.pod_windows import HOUR_MS
+from carbonbudget_operator.spans.span_record import Span
+
+_Reading = tuple[int, int, int]  # the hour that it is of, its instant, the counter
 
 
 class CounterCurve:
-    """The curve through all readings (UTC milliseconds, value). Growth ends with the smallest one of an instant."""
+    """The curve through the readings of spans. Of several readings at one instant the smallest one ends a growth."""
 
-    def __init__(self, readings: Iterable[tuple[int, int]]) -> None:
-        ordered = sorted(set(readings))
-        self._times = [at for at, _ in ordered]
-        self._values = [value for _, value in ordered]
+    def __init__(self, counters: Iterable[tuple[Span, tuple[int, int] | None]]) -> None:
+        self._readings: Final = sorted({reading for span, counter in counters for reading in _readings(span, counter)})
 
     def growth(self, start_ms: int, end_ms: int) -> int | None:
-        """By how much it grew in a time that no reading divides; None where that is not known.
+        """By how much it grew in a part of an hour that no reading divides; None where that is not known.
 
         Parts of the time between two readings add up to the difference of the readings.
         """
-        after = bisect_right(self._times, start_ms)
-        if not 0 < after < len(self._times) or self._times[after] < end_ms:
+        hour = start_ms // HOUR_MS
+        after = bisect_left(self._readings, (hour, start_ms + 1))
+        if not 0 < after < len(self._readings):
             return None
-        before_ms, before = self._times[after - 1], self._values[after - 1]
-        length_ms, difference = self._times[after] - before_ms, self._values[after] - before
-        if difference < 0:
+        (before_hour, before_ms, before), (after_hour, after_ms, value) = self._readings[after - 1 : after + 1]
+        if not before_hour == hour == after_hour or after_ms < end_ms or value < before:
             return None
+        length_ms, difference = after_ms - before_ms, value - before
         return difference * (end_ms - before_ms) // length_ms - difference * (start_ms - before_ms) // length_ms
+
+
+def _readings(span: Span, counter: tuple[int, int] | None) -> Iterable[_Reading]:
+    """The two readings of a span; none of one that is empty or reversed, or in which the counter fell.
+
+    Both are of hours that the span touches: what ends with an hour has no part in the next one.
+    """
+    if counter is not None and counter[0] <= counter[1] and span.start_ms < span.end_ms:
+        yield (span.start_ms // HOUR_MS, span.start_ms, counter[0])
+        yield ((span.end_ms - 1) // HOUR_MS, span.end_ms, counter[1])

@@ -17,11 +17,12 @@ MAX_BYTES: Final = 256 * 1024
 MAX_RESULTS: Final = 1_000
 MAX_SPAN_MS: Final = 31 * 86_400_000
 MAX_AHEAD_MS: Final = 60_000
+ID_PATTERN: Final = r"[A-Za-z0-9._-]{1,64}"
 _MAX_INTEGER: Final = 2**60  # as node reports bound theirs; far below a database's 2**63 - 1
 
 _Instant = Annotated[int, Field(strict=True, ge=0, le=2**50)]
 _Counter = Annotated[int, Field(strict=True, ge=0, le=_MAX_INTEGER)]
-_Id = Annotated[str, Field(strict=True, pattern=r"^[A-Za-z0-9._-]{1,64}$")]
+_Id = Annotated[str, Field(strict=True, pattern=f"^{ID_PATTERN}$")]
 _Name = Annotated[str, Field(strict=True, min_length=1, max_length=120)]
 _RunName = Annotated[str, Field(strict=True, min_length=1, max_length=250)]
 

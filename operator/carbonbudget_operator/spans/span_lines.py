@@ -13,10 +13,17 @@ from typing import Final, TypeVar
 from pydantic import ValidationError
 
 from carbonbudget_operator.printable import is_printable
-from carbonbudget_operator.spans.span_bodies import MAX_AHEAD_MS, MAX_SPAN_MS, RefusedLine, SpanBody, UnitBody
+from carbonbudget_operator.spans.span_bodies import (
+    ID_PATTERN,
+    MAX_AHEAD_MS,
+    MAX_SPAN_MS,
+    RefusedLine,
+    SpanBody,
+    UnitBody,
+)
 from carbonbudget_operator.spans.span_record import Span
 
-_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_ID: Final = re.compile(ID_PATTERN)
 _DAY_MS: Final = 86_400_000
 _Line = TypeVar("_Line", SpanBody, UnitBody)
 

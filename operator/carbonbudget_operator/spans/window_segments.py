@@ -42,8 +42,8 @@ class Segments:
         self.hourly = bytearray(self.count)
         self.weighted = bytearray(self.count)
         self.by_time = bytearray(self.count)
-        self._cpu = CounterCurve(_readings((span, span.cpu_us) for span in spans))
-        self._gpu = CounterCurve(_readings((span, span.gpu_uj) for span in spans))
+        self._cpu = CounterCurve((span, span.cpu_us) for span in spans)
+        self._gpu = CounterCurve((span, span.gpu_uj) for span in spans)
         for window in windows:
             self._add(window)
 
@@ -126,14 +126,6 @@ def _hours(window: PodWindow) -> Iterable[int]:
     """The whole hours that a window touches."""
     last_ms = max(window.start_ms, window.end_ms - 1)
     return range(window.start_ms - window.start_ms % HOUR_MS, last_ms + 1, HOUR_MS)
-
-
-def _readings(counters: Iterable[tuple[Span, tuple[int, int] | None]]) -> Iterable[tuple[int, int]]:
-    """The readings of each span; none of a span that is reversed or in which the counter fell."""
-    for span, counter in counters:
-        if counter is not None and counter[0] <= counter[1] and span.start_ms <= span.end_ms:
-            yield (span.start_ms, counter[0])
-            yield (span.end_ms, counter[1])
 
 
 def sums_before(values: Iterable[int]) -> list[int]:

@@ -95,7 +95,8 @@ class SpanStore:
             ),
             "spans": bulk(tables.span, ("pod_id", "id")),
             "units": bulk(tables.unit_count, ("pod_id", "id")),
-            "points": bulk(tables.progress_point, ("pod_id", "unit", "done")),
+            # A training that was restarted does its steps again: the last time counts.
+            "points": bulk(tables.progress_point, ("pod_id", "unit", "done"), {"total": "set", "at_ms": "set"}),
             "counts": bulk(tables.posted_count, ("day", "cluster", "namespace"), {"records": "add"}),
         }  # fmt: skip
 
@@ -169,7 +170,7 @@ class SpanStore:
                 row = (pod_id, unit.id, unit.name, unit.count, unit.start_ms, unit.end_ms, now)
                 units.setdefault((pod_id, unit.id), row)
             if (at := post.progress) is not None:
-                points.setdefault((pod_id, at.unit, at.done), (pod_id, at.unit, at.done, at.total, at.at_ms))
+                points[pod_id, at.unit, at.done] = (pod_id, at.unit, at.done, at.total, at.at_ms)
         self._bulk["spans"].put(connection, spans.values())
         self._bulk["units"].put(connection, units.values())
         self._bulk["points"].put(connection, points.values())

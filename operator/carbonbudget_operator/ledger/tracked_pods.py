@@ -83,13 +83,13 @@ class TrackedPods:
 
     def store(self, connection: sa.Connection, reports: Iterable[NodeReport], hour: int) -> None:
         """Store the windows of the tracked pods in reports that are booked in this transaction. `hour`: the latest."""
-        posted = self._posted
+        posted, label = self._posted, RUN
         found: list[tuple[_Key, NodeReport, PodUsage]] = []
         for report in reports:
             if report.since < report.window_start:
                 continue
             for pod in report.pods:
-                if RUN in pod.labels or pod.uid in posted:
+                if label in pod.labels or pod.uid in posted:
                     found.append(((report.cluster, pod.uid), report, pod))
         if not found:
             return

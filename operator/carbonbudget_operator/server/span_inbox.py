@@ -18,7 +18,7 @@ from carbonbudget_operator.server.worker_pools import WorkerPool
 
 _MOST_WAITING: Final = 1_000
 _MOST_RECORDS: Final = 2_000  # of a transaction: some 30 ms
-_PAUSE_SECONDS: Final = 0.05  # in which others come, and reports are booked
+_PAUSE_SECONDS: Final = 0.5  # in which others come: a transaction costs as much as some posts
 _COME_AGAIN_SECONDS: Final = 5
 _Waiting = tuple[Post, "asyncio.Future[bool]"]
 

@@ -103,6 +103,8 @@ async def measure(nodes: int, minutes: int, kept: bool) -> Figures:
                 await _minutes(
                     server.pid, sessions, pods, start, range(1 + minutes, 3 + minutes)
                 )  # tokens, connections
+                for pod in pods:
+                    pod.refused = pod.again = 0
                 first = _bytes(ledger)
                 with_spans = await _minutes(server.pid, sessions, pods, start, range(3 + minutes, 3 + 2 * minutes))
                 growth = _bytes(ledger) - first

@@ -41,8 +41,9 @@ def a_report(node: int, start: int) -> str:
     """One node's minute."""
     pods = tuple(
         PodUsage(
-            pod_uid(node, i), f"team-{i % 5}", f"pod-{i}", labels={"app": f"a{i % 9}"}, energy_uj={"cpu": 1000 + i},
-            cpu_us=10_000, memory_byte_seconds=10**9, requests=PodRequests(100, 2**27, 0), duration_ms=60_000,
+            pod_uid(node, i), namespace_of(node, i), f"pod-{i}", labels={"app": f"a{i % 9}"},
+            energy_uj={"cpu": 1000 + i}, cpu_us=10_000, memory_byte_seconds=10**9,
+            requests=PodRequests(100, 2**27, 0), duration_ms=60_000,
         )
         for i in range(PODS)
     )  # fmt: skip
@@ -50,6 +51,11 @@ def a_report(node: int, start: int) -> str:
     domain = DomainUse("cpu", "model", "wall", 60_000, total, 8_000, 900, 100)
     info = NodeInfo(threads=64, allocatable=Allocatable(64_000, 2**38, 0))
     return encode_report(NodeReport("default", f"node-{node}", "boot", start, start + 60, (domain,), pods, info))
+
+
+def namespace_of(node: int, pod: int) -> str:
+    """Where the pod runs."""
+    return f"team-{pod % 5}"
 
 
 def pod_uid(node: int, pod: int) -> str:
@@ -65,7 +71,7 @@ def node_object(name: str) -> web.Response:
 
 def pod_row(node: int, pod: int) -> dict[str, object]:
     """One row of the table, on its node."""
-    metadata = {"name": f"pod-{pod}", "namespace": f"team-{pod % 5}", "uid": pod_uid(node, pod)}
+    metadata = {"name": f"pod-{pod}", "namespace": namespace_of(node, pod), "uid": pod_uid(node, pod)}
     return {"cells": [f"pod-{pod}", f"node-{node}"], "object": {"metadata": metadata}}
 
 

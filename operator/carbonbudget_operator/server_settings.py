@@ -36,6 +36,28 @@ class QuestionSettings(SettingsSection):
     idle_seconds: int = Field(300, ge=1, le=86_400, description="A process without a question ends after this time.")
 
 
+class SpanSettings(SettingsSection):
+    """Pods that have the label of a run, or post spans: what is stored of them, and how much they may post."""
+
+    window_days: int = Field(
+        7, ge=1, le=31, description="Days for which the windows of tracked pods are stored; then spans are final."
+    )
+    result_days: int = Field(90, ge=7, le=2_600, description="Days for which the results of spans are stored.")
+    pods_per_namespace: int = Field(
+        500, ge=0, le=100_000,
+        description="Tracked pods of a namespace whose windows are stored; the spans of others get hourly figures.",
+    )  # fmt: skip
+    records_per_day: int = Field(
+        1_000_000, ge=1, le=100_000_000, description="Spans and unit counts that a namespace's pods may post in a day."
+    )
+    requests_per_minute: int = Field(
+        60, ge=1, le=10_000, description="Requests of one pod about itself in a minute; more are refused with 429."
+    )
+    namespace_requests_per_minute: int = Field(
+        6_000, ge=1, le=1_000_000, description="The same for all pods of a namespace."
+    )
+
+
 class ServerSettings(SettingsSection):
     """`carbonbudget server`: ingest, ledger, REST, metrics."""
 
@@ -64,6 +86,7 @@ class ServerSettings(SettingsSection):
         description="User names of controller and webhook, whose queries have separate threads.",
     )
     questions: QuestionSettings = QuestionSettings()
+    spans: SpanSettings = SpanSettings()
     max_report_bytes: int = Field(8 * 2**20, gt=0, description="Largest report body, after decompression.")
     max_node_watts: int = Field(20_000, gt=0, description="A report above this mean power is refused.")
     pod_days: int = Field(35, ge=2, le=366, description="Days after which an hour is sealed and its pods are deleted.")

@@ -69,6 +69,7 @@ ALONE = {
     "token create": ["token", "create", "--namespaces", "team-a"],
     "token list": ["token", "list"],
     "token revoke": ["token", "revoke", "1"],
+    "spans import": ["spans", "import", "{spans}", "-n", "team-a"],
 }
 PLUGIN = {"budgets": ["budgets"], "top": ["top"], "explain": ["explain", "b"]}
 PLUGIN_SERVES = {"ui"}  # shows a cluster that does not answer as a page, until Ctrl-C (test_ui.py)
@@ -111,6 +112,7 @@ class World:
             "key": "carbn: {}", "type": "carbon: {pue: much}", "yaml": "a: [", "negative": "server: {pod_days: -1}",
             "provider": "carbon: {provider: acme}", "text": "this is no database, nor a certificate, nor YAML: [",
             "job": json.dumps(JOB),
+            "spans": '{"id": "a", "name": "epoch", "start_ms": 0, "end_ms": 1, "pod_uid": "u"}',
             "reports": "", "scalar": "7", "unsigned": "not a manifest",
         }  # fmt: skip
         for name, text in files.items():

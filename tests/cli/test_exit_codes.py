@@ -44,6 +44,7 @@ NOT_DONE = [
     ["report", "verify", "2025-11-10", "--file", "{text}", *HERE],  # the closed one has another hash
     ["report", "close", "2099", *HERE],
     [*FIGURES["external remove"], *HERE],
+    [*ALONE["spans import"], *SILENT],
     ["ledger", "import", "{refused}", *HERE],
     ["release", "--all"],
     ALONE["bridge"],
@@ -99,6 +100,10 @@ WRONG = [
     ["opencost-proxy"], [*PROXY, "--listen", "nowhere"], [*PROXY, "--server-url", "http://h"],
     *[[*ALONE[f"token {name}"], "--kubeconfig", "{malformed}"] for name in ("create", "list", "revoke")],
     ["token", "create"], ["token", "create", "--namespaces", "No/Name"], ["token", "revoke"],
+    ["spans", "import", "{spans}"], [*ALONE["spans import"], "--kubeconfig", "{malformed}"],
+    [*ALONE["spans import"], *HERE], ["spans", "import", "{spans}", "-n", "team-b", "--ledger", "nonsense"],
+    *[["spans", "import", file, "-n", "team-a", *SILENT]
+      for file in ("{none}", "{directory}", "{unreadable}", "{text}", "{binary}", "{reports}")],
     ["estimate", "--hours", "1"], ["release"], ["gate", "-n", "team-a", "--run", "exp-1", "--max", "5"],
     ["release", "-n", "No/Name"], ["check", "-f", "{none}"],
     ["settings", "check", "{none}"], ["settings", "check", "{zone}"], ["settings", "check", "{key}"], ["frobnicate"],

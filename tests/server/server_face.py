@@ -45,7 +45,7 @@ CARBON = CarbonSettings(zone="WORLD", pue=1.0)
 class ApiServer:
     """TokenReview and SubjectAccessReview: tokens are "node:NAME", "user:NAME@ns1,ns2", "scoped:NAME@ns1,ns2:ns1".
 
-    "person:NAME@ns1" is a token for the API server itself.
+    "person:NAME@ns1" is a token for the API server itself, "pod:NAMESPACE/NAME/UID" one of a pod.
     """
 
     up: bool = True
@@ -80,7 +80,7 @@ class ApiServer:
         if spec["resourceAttributes"]["resource"] == "closedreports":
             allowed = where == "*" and who == "closer"
         if spec["resourceAttributes"]["verb"] == "import":
-            allowed = where == "*" and who.startswith("importer") and not namespace
+            allowed = who.startswith("importer") and (namespace in where.split(",") if namespace else where == "*")
         elif spec["resourceAttributes"]["verb"] == "share":
             allowed = allowed and who == "sharer"
         elif spec["resourceAttributes"]["resource"] == "clustercarbonbudgets":
@@ -112,6 +112,12 @@ class ApiServer:
             user = {"username": AGENT, "extra": {"authentication.kubernetes.io/node-name": [rest]}}
         elif kind in ("user", "person"):
             user = {"username": rest, "groups": ["g"]}
+        elif kind == "pod":
+            namespace, name, uid = rest.split("/")
+            bound = {
+                f"authentication.kubernetes.io/pod-{key}": [value] for key, value in (("name", name), ("uid", uid))
+            }
+            user = {"username": f"system:serviceaccount:{namespace}:default", "extra": bound}
         elif kind == "scoped":  # scoped:USER:the namespaces that are left of the user's
             name, _, scopes = rest.partition(":")
             user = {"username": name, "groups": ["g"], "extra": {"scopes": [scopes]}}

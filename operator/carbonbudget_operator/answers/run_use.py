@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import sqlalchemy as sa
 
@@ -31,12 +32,26 @@ from carbonbudget_operator.ledger.fact_reader import data_through, node_spans, r
 from carbonbudget_operator.ledger.seal import sealed_hours
 from carbonbudget_operator.ledger.store import snapshot
 from carbonbudget_operator.ledger.time_slices import HOUR, slice_end
-from carbonbudget_operator.ledger.valued_rows import EMBODIED_UG, ENERGY_UJ, LOCATION_UG, MARKET_UG, METERED_UJ
+from carbonbudget_operator.ledger.valued_rows import (
+    EMBODIED_UG,
+    ENERGY_UJ,
+    LOCATION_UG,
+    MARKET_UG,
+    METERED_UJ,
+    ValuedUnit,
+)
 from carbonbudget_operator.valuation.pod_split import PodWeight, split_row
-from carbonbudget_operator.valued_hours.plans import ReadingPlans
+from carbonbudget_operator.valued_hours.plans import PlannedUnit, ReadingPlans
 from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
 
 _Place = tuple[int, str, GroupKey]  # start of the slice, scope, group
+
+
+class FigureSum(Protocol):
+    """What takes the figures of a pod in a slice of time."""
+
+    def add(self, figures: Sequence[int]) -> None:
+        """The columns of a valued row."""
 
 
 @dataclass(slots=True)
@@ -96,7 +111,7 @@ class RunQueriesAnswerer:
         last = min(max(run.query.end for run in runs), through + HOUR)
         plans = self._reader.plans(connection, first, last)
         namespaces = {run.query.namespace for run in runs}
-        slices = _open_slices(connection, self._reader.cluster, plans.revisions, namespaces)
+        slices = open_slices(connection, self._reader.cluster, plans.revisions, namespaces)
         of_pod = self._pods(connection, runs)
         starts = {
             index: tuple(
@@ -119,7 +134,7 @@ class RunQueriesAnswerer:
             for run in its:
                 run.pods.add(pod.uid)
                 run.gpu_ms += facts.gpu_reserved_ms
-        self._share(connection, plans, groups, wanted)
+        self.share(connection, plans, groups, wanted)
 
     def _pods(self, connection: sa.Connection, runs: list[_Run]) -> dict[int, tuple[RunPod, list[int]]]:
         """Pods by id, with the indexes of the runs that they are of."""
@@ -135,14 +150,19 @@ class RunQueriesAnswerer:
             found[pod.id] = (pod, list(indexes))
         return found
 
-    def _share(
+    def share(
         self,
         connection: sa.Connection,
         plans: ReadingPlans,
         groups: Mapping[GroupKey, set[int]],
-        wanted: Mapping[tuple[int, int], list[_Run]],
+        wanted: Mapping[tuple[int, int], Sequence[FigureSum]],
+        unit: Callable[[sa.Connection, PlannedUnit], ValuedUnit] | None = None,
     ) -> None:
-        """Divide each group's row of each slice among all of its pods, and add the parts to the runs."""
+        """Divide each group's row of each slice among all of its pods, and add the parts to the runs.
+
+        `groups` are the starts of the slices of each; `wanted` is by start and pod. `unit` returns an hour's rows.
+        """
+        read = unit or (lambda connection, planned: self._reader.unit(connection, *planned))
         nodes = read_nodes(connection, self._reader.cluster)
         terms = self._reader.terms
         scopes = terms.map(lambda its: {node_id: its.places.scope(node) for node_id, node in nodes.items()})
@@ -159,7 +179,7 @@ class RunQueriesAnswerer:
         names = {(group.namespace, group.workload, labels[group.label_set_id]): group for group in groups}
         for hour in sorted({start - start % HOUR for start in starts}):
             policy = terms.at(hour).policy
-            for row in self._reader.unit(connection, *plans.hour(hour)).rows:
+            for row in read(connection, plans.hour(hour)).rows:
                 text = json.dumps(dict(row.labels), sort_keys=True, separators=(",", ":"))
                 group = names.get((row.namespace, row.workload, text))
                 if group is None:
@@ -184,7 +204,7 @@ def _cover(connection: sa.Connection, runs: Sequence[_Run]) -> None:
         run.covers = covered_range(run.query.start, run.query.end, cuts.of(run.query.namespace))
 
 
-def _open_slices(
+def open_slices(
     connection: sa.Connection, cluster: str, revisions: Mapping[int, int], namespaces: Iterable[str]
 ) -> dict[str, list[tuple[int, int]]]:
     """[start, end) of the slices of these hours that are not sealed, by namespace."""

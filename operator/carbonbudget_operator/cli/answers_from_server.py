@@ -139,6 +139,14 @@ class ServerSource:
         question = ServerRequest("POST", "/v1/external/remove", {}, body, IMPORTER)
         return self._ask(question, {"source", "sha256", "figures"})
 
+    def import_spans(self, namespace: str, pod_uid: str, run: str | None, spans: Sequence[JsonObject]) -> JsonObject:
+        """Import some spans of one pod; how many were accepted, and the others with the reason."""
+        body: JsonObject = {"namespace": namespace, "pod_uid": pod_uid, "spans": list(spans)}
+        if run is not None:
+            body["run"] = run
+        question = ServerRequest("POST", "/v1/spans/import", {}, body, IMPORTER)
+        return self._ask(question, {"accepted", "refused"})
+
     def read_tokens(self) -> JsonObject:
         """The read tokens that the caller may see, without the tokens themselves."""
         return self._ask(ServerRequest("GET", "/v1/tokens", {}, account=SHARER), {"items"})

@@ -51,15 +51,15 @@ async def read_body(request: Request, hold: RequestBytes, max_bytes: int) -> byt
     return bytes(body)
 
 
-def unpack(body: bytes, encoding: str, max_bytes: int) -> bytes:
-    """The decompressed JSON text. At most `max_bytes` + 1 bytes are ever decompressed.
+def unpack(body: bytes, encoding: str, max_bytes: int, what: str = "report") -> bytes:
+    """The decompressed JSON text; `what` it is for a refusal. At most `max_bytes` + 1 bytes are ever decompressed.
 
     Raises:
         Refusal: 400 if the body is not gzip, 413 if the text is too large, 415 for an unknown encoding.
     """
     if encoding in ("", "identity"):
         if len(body) > max_bytes:
-            raise Refusal(413, "too_large", f"the report is larger than {max_bytes} bytes")
+            raise Refusal(413, "too_large", f"the {what} is larger than {max_bytes} bytes")
         return body
     if encoding != "gzip":
         raise Refusal(415, "encoding", f"Content-Encoding {encoding[:40]!r} is not known: use gzip or none")
@@ -69,7 +69,7 @@ def unpack(body: bytes, encoding: str, max_bytes: int) -> bytes:
     except zlib.error:
         raise Refusal(400, "malformed", "the body is not gzip") from None
     if len(text) > max_bytes:
-        raise Refusal(413, "too_large", f"the report is larger than {max_bytes} bytes")
+        raise Refusal(413, "too_large", f"the {what} is larger than {max_bytes} bytes")
     if not unpacker.eof:
         raise Refusal(400, "malformed", "the gzip body ends too early")
     return text

@@ -25,6 +25,9 @@ V = TypeVar("V")
 _TOKEN_REVIEWS = ApiPath("authentication.k8s.io", "v1", "tokenreviews")
 _ACCESS_REVIEWS = ApiPath("authorization.k8s.io", "v1", "subjectaccessreviews")
 _NODE_NAME = "authentication.kubernetes.io/node-name"
+_POD_NAME = "authentication.kubernetes.io/pod-name"
+_POD_UID = "authentication.kubernetes.io/pod-uid"
+_SERVICE_ACCOUNT = "system:serviceaccount:"
 _TOKEN_SECONDS = 300.0
 _REFUSED_SECONDS = 10.0
 _RIGHT_SECONDS = 60.0
@@ -43,6 +46,15 @@ class AccessUnavailable(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class CallingPod:
+    """The pod that a token is bound to, as the API server states it."""
+
+    namespace: str
+    name: str
+    uid: str
+
+
+@dataclass(frozen=True, slots=True)
 class Caller:
     """An authenticated caller. `node` is the node that its token is bound to, or empty.
 
@@ -55,6 +67,15 @@ class Caller:
     extra: Mapping[str, tuple[str, ...]]
     node: str
     namespaces: tuple[str, ...] | None = None
+
+    @property
+    def pod(self) -> CallingPod | None:
+        """The pod that its token is bound to; None for a token of no pod."""
+        uid, name = (next(iter(self.extra.get(key, ())), "") for key in (_POD_UID, _POD_NAME))
+        namespace, _, account = self.user.removeprefix(_SERVICE_ACCOUNT).partition(":")
+        if not (uid and name and account and self.user.startswith(_SERVICE_ACCOUNT)):
+            return None
+        return CallingPod(namespace, name, uid)
 
     def is_restricted_from(self, namespace: str) -> bool:
         """Whether it has a read token that is not for this namespace (EVERY_NAMESPACE: for all of them)."""
@@ -130,10 +151,11 @@ class Access:
         resource = {"group": "carbonbudget.dev", "resource": "closedreports", "verb": verb}
         return await self._may(caller, {"resourceAttributes": resource})
 
-    async def may_import_figures(self, caller: Caller) -> bool:
-        """Whether the caller may "import" carbonbudgets in all namespaces: a verb that only our server asks for."""
+    async def may_import_figures(self, caller: Caller, namespace: str = EVERY_NAMESPACE) -> bool:
+        """Whether the caller may "import" carbonbudgets in a namespace: a verb that only our server asks for."""
         resource = {"group": "carbonbudget.dev", "resource": "carbonbudgets", "verb": "import"}
-        return await self._may(caller, {"resourceAttributes": resource})
+        attributes = resource | ({"namespace": namespace} if namespace != EVERY_NAMESPACE else {})
+        return await self._may(caller, {"resourceAttributes": attributes})
 
     async def may_read_metrics(self, caller: Caller) -> bool:
         """Whether the caller may get the non-resource URL /metrics."""

@@ -21,6 +21,7 @@ from carbonbudget_operator.ledger.fact_sums import FactBatch, ReportSlices
 from carbonbudget_operator.ledger.id_cache import IdCache, NodeRecord
 from carbonbudget_operator.ledger.report_bounds import HourBounds, too_large
 from carbonbudget_operator.ledger.time_slices import HOUR
+from carbonbudget_operator.ledger.tracked_pods import TrackedPods
 
 _DIGEST = 8
 _ENTRY = 2 * _DIGEST
@@ -99,12 +100,20 @@ class _Changes:
 class Booker:
     """Books batches. It caches ids, and the sums of the nodes' latest hours."""
 
-    def __init__(self, engine: sa.Engine, max_label_values: int = 10_000, max_node_watts: int = 20_000) -> None:
+    def __init__(
+        self,
+        engine: sa.Engine,
+        max_label_values: int = 10_000,
+        max_node_watts: int = 20_000,
+        max_tracked_pods: int = 500,
+    ) -> None:
+        """`max_tracked_pods`: of a namespace."""
         self._engine = engine
         dialect = engine.dialect
         self._postgresql = dialect.name == "postgresql"
         self.ids = IdCache(dialect, max_label_values)
         self.selected_labels = self.ids.label_bound.selected
+        self.tracked = TrackedPods(dialect, max_tracked_pods)
         self._bounds = HourBounds(max_node_watts)
         self._ids_of = (0, 0)  # the latest booked and the latest sealed hour when the ids were read
         windows = ("hour", "node_id", "windows")
@@ -126,6 +135,7 @@ class Booker:
                 return self._book(connection, reports)
         except BaseException:
             self.ids.forget()
+            self.tracked.forget()
             self._bounds.forget()
             raise
 
@@ -187,6 +197,7 @@ class Booker:
         for (node, report), pod_ids, parts in zip(stored, pod_ids_of, parts_stored, strict=True):
             batch.add(node.id, pod_ids, report, parts)
             changes.add(node.id, report, parts.hours)
+        self.tracked.store(connection, (report for _, report in stored), self._ids_of[0])
         self._write(connection, batch, changes, windows)
         return results
 
@@ -195,6 +206,7 @@ class Booker:
         latest = (max(hour, self._ids_of[0]), newest_sealed)
         if latest != self._ids_of:
             self.ids.forget()
+            self.tracked.forget()
             self._bounds.forget()
             self._ids_of = latest
 

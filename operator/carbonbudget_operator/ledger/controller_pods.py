@@ -100,6 +100,11 @@ def pods_of(connection: sa.Connection, cluster: str, controllers: Iterable[Contr
     return found
 
 
+def pods_by_uid(connection: sa.Connection, cluster: str, uid: str) -> list[RunPod]:
+    """The pod of this uid: one for each set of labels that it had."""
+    return list(_pods(connection, cluster, schema.pod.c.uid == uid))
+
+
 def members_of(
     connection: sa.Connection, cluster: str, groups: Iterable[GroupKey], starts: Iterable[int]
 ) -> list[RunPod]:

@@ -5,8 +5,6 @@ Time is UTC seconds. `start` of a node's fact is its hour; that of a pod's is it
 
 from __future__ import annotations
 
-from typing import Any
-
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -15,38 +13,22 @@ from sqlalchemy import (
     Index,
     Integer,
     LargeBinary,
-    MetaData,
     String,
     Table,
     Text,
     UniqueConstraint,
 )
 
+from carbonbudget_operator.ledger import span_tables
+from carbonbudget_operator.ledger.columns import ID as _ID
+from carbonbudget_operator.ledger.columns import count as _count
+from carbonbudget_operator.ledger.columns import facts as _facts
+from carbonbudget_operator.ledger.columns import key as _key
 from carbonbudget_operator.ledger.valued_rows import NAMES
 from carbonbudget_operator.special_namespaces import EVERY_NAMESPACE
 
-metadata = MetaData()
-
-# SQLite numbers rows itself only for a column of type INTEGER.
-_ID = BigInteger().with_variant(Integer, "sqlite")
-
-
-def _count(name: str) -> Column[int]:
-    return Column(name, BigInteger, nullable=False, server_default="0")
-
-
-def _key(name: str) -> Column[int]:
-    return Column(name, BigInteger, primary_key=True, autoincrement=False)
-
-
-def _facts(name: str, *columns: Column[Any]) -> Table:
-    """A table that is read by time and written by key: it is stored in the order of its key.
-
-    No foreign keys: each would cost a look-up for each row of each report; `ledger check` looks for orphans.
-    PostgreSQL leaves room in its pages, because each row changes sixty times in its hour.
-    """
-    return Table(name, metadata, *columns, sqlite_with_rowid=False, postgresql_with={"fillfactor": 50})
-
+# With the tables of tracked pods and their spans, which `span_tables.py` defines.
+metadata = span_tables.tracked_pod.metadata
 
 node = Table(
     "node",

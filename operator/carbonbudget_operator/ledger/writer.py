@@ -66,13 +66,21 @@ class _QueuedReport:
 class LedgerWriter:
     """Commits reports in batches."""
 
-    def __init__(self, engine: sa.Engine, max_label_values: int = 10_000, max_node_watts: int = 20_000) -> None:
+    def __init__(
+        self,
+        engine: sa.Engine,
+        max_label_values: int = 10_000,
+        max_node_watts: int = 20_000,
+        max_tracked_pods: int = 500,
+    ) -> None:
         self._engine = engine
-        self._booker = Booker(engine, max_label_values, max_node_watts)
+        self._booker = Booker(engine, max_label_values, max_node_watts, max_tracked_pods)
         self._queue: queue.Queue[_QueuedReport | None] = queue.Queue(_MAX_QUEUE)
         self._lock = threading.Lock()  # one transaction at a time: SQLite has one writer
         self._failing = False
         self.ids, self.selected_labels = self._booker.ids, self._booker.selected_labels
+        self.tracked = self._booker.tracked
+        self._logged_caps: set[str] = set()
         self._stored_labels = StoredLabels(engine.dialect, self.selected_labels)
         self.commit_seconds = 0.0
         self.batches = 0
@@ -145,6 +153,22 @@ class LedgerWriter:
         if expired:
             with self._lock, self._engine.begin() as connection:
                 self._stored_labels.drop_expired(connection, now)
+
+    def load_tracked_pods(self, now: int) -> None:
+        """Load which pods posted a span to any server: before the first report is booked, and each minute.
+
+        Logs each namespace once that has more tracked pods than are stored. Raises SQLAlchemyError.
+        """
+        with self._engine.connect() as connection:
+            self.tracked.load(connection, now)
+        for namespace in sorted(set(self.tracked.capped_namespaces) - self._logged_caps):
+            self._logged_caps.add(namespace)
+            _log.warning(
+                "namespace %s has more than %d tracked pods: the others' spans get hourly figures "
+                "(server.spans.pods_per_namespace)",
+                namespace,
+                self.tracked.most,
+            )
 
     def _run(self) -> None:
         while True:

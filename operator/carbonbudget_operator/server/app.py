@@ -30,6 +30,7 @@ from carbonbudget_operator.server.routes.external_import import external_routes
 from carbonbudget_operator.server.routes.query_handling import QueryHandling, access_answer
 from carbonbudget_operator.server.routes.reports import report_routes
 from carbonbudget_operator.server.routes.runs import run_routes
+from carbonbudget_operator.server.routes.self_requests import SelfRequests, import_routes
 from carbonbudget_operator.server.routes.tokens import token_routes
 from carbonbudget_operator.server.worker_pools import WorkerPools
 
@@ -88,6 +89,9 @@ def make_app(
     app.include_router(report_routes(asking))
     app.include_router(external_routes(asking))
     app.include_router(token_routes(asking, asking.read_tokens))
+    of_pods = SelfRequests(asking, writer, registry)
+    app.router.routes.extend(of_pods.routes())
+    app.include_router(import_routes(asking, of_pods))
     visible = VisibleNamespaces(access, namespaces)
     app.include_router(public_routes(asking, visible, budgets, receiver.refused_reports))
     app.include_router(opencost_routes(asking, visible))

@@ -20,6 +20,8 @@ from carbonbudget_operator.answers.grouping import (
     parse_group_by,
 )
 from carbonbudget_operator.answers.hourly_use import hourly_use
+from carbonbudget_operator.answers.pod_prediction import PodPredictions
+from carbonbudget_operator.answers.pod_spans import PodSpansReader
 from carbonbudget_operator.answers.projection_table import ProjectionTable
 from carbonbudget_operator.answers.run_use import RunQueriesAnswerer
 from carbonbudget_operator.answers.time_ranges import covered_range, parse_time_range
@@ -52,6 +54,7 @@ from carbonbudget_operator.server.routes.query_handling import parse
 from carbonbudget_operator.server.routes.reports import encoded, refused
 from carbonbudget_operator.server.worker_pools import Question
 from carbonbudget_operator.settings import Settings
+from carbonbudget_operator.spans.span_bodies import ProgressAnswer
 from carbonbudget_operator.special_namespaces import EVERY_NAMESPACE
 
 
@@ -61,6 +64,7 @@ class LedgerAnswers:
     def __init__(self, queries: BudgetUseQueries, settings: Settings) -> None:
         self.queries, self.settings = queries, settings
         self.projections = ProjectionTable(queries.book)
+        self.pods, self.predictions = PodSpansReader(queries.book), PodPredictions(queries.book)
 
     def answer(self, question: Question) -> bytes:
         """The answer as JSON, within the question's allowance. Raises Refusal."""
@@ -234,6 +238,17 @@ def _external_parse(_: LedgerAnswers, question: Question) -> bytes:
         raise Refusal(400, "malformed", str(error)) from None
 
 
+def _pod_spans(answers: LedgerAnswers, question: Question) -> bytes:
+    given = question.given
+    found = answers.pods.answer(given["uid"], question.now, given["from_ms"], given["to_ms"], frozenset(given["ids"]))
+    return json.dumps(given["none"]).encode() if found is None else found.model_dump_json().encode()
+
+
+def _pod_prediction(answers: LedgerAnswers, question: Question) -> bytes:
+    found = answers.predictions.predict(question.given["uid"], question.given["unit"], question.now)
+    return ProgressAnswer(prediction=found).model_dump_json().encode()
+
+
 _KINDS: Final[Mapping[str, Callable[[LedgerAnswers, Question], bytes]]] = {
     "budgets": _budgets,
     "hours": _hours,
@@ -261,4 +276,6 @@ _KINDS: Final[Mapping[str, Callable[[LedgerAnswers, Question], bytes]]] = {
     "status": _status,
     "external_files": _external_files,
     "external_parse": _external_parse,
+    "pod_spans": _pod_spans,
+    "pod_prediction": _pod_prediction,
 }

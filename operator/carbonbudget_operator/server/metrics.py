@@ -53,6 +53,11 @@ class ServerMetrics(Collector):
         )
 
         yield CounterMetricFamily(
+            "carbonbudget_tracked_windows_capped",
+            "Windows of tracked pods that were not stored, because their namespace has too many such pods.",
+            value=self._writer.tracked.capped,
+        )
+        yield CounterMetricFamily(
             "carbonbudget_connections_cut",
             "Connections ended because an address, a caller or all of them together had too many.",
             value=self._peers.cut,

@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 import uvicorn
 from prometheus_client import CollectorRegistry
 
+from carbonbudget_operator.answers.span_folding import SpanFolding
 from carbonbudget_operator.cluster.capacities import NodeCapacities
 from carbonbudget_operator.cluster.nodes import NodeLister
 from carbonbudget_operator.cluster.owner_resolver import OwnerResolver
@@ -64,9 +65,10 @@ async def run(settings: Settings, host: str, port: int, log_level: str, log_form
     pools, people = make_pools(Setup(server.ledger, settings, log_level, log_format), registry)
     _log.info("ledger %s has schema %s", printable_url(pools.upkeep), migrate(pools.upkeep))
     client = KubeClient.from_environment()
-    writer = LedgerWriter(pools.ingest, server.max_label_values, server.max_node_watts)
-    with ledger_errors(pools.ingest):  # before the first report: they decide which labels of its pods are stored
+    writer = LedgerWriter(pools.ingest, server.max_label_values, server.max_node_watts, server.spans.pods_per_namespace)
+    with ledger_errors(pools.ingest):  # before the first report: they decide what of its pods is stored
         writer.load_selected_labels(int(time.time()))
+        writer.load_tracked_pods(int(time.time()))
     access = Access(client, server.audience, server.request_header_names if server.request_header_ca else ())
     connection_limits.raise_file_limit()
     burst_reader = BurstReader(context)
@@ -132,6 +134,7 @@ async def run(settings: Settings, host: str, port: int, log_level: str, log_form
     assert server.tls_cert is not None
     assert server.tls_key is not None
     upkeep = Upkeep(UpkeepSteps(pools.book, server.pod_days, server.keep_months), registry)
+    folding = SpanFolding(pools.book, server.spans.window_days, server.spans.result_days, server.pod_days)
     exports = Exports(settings, pools.book, registry)
     tasks = [
         asyncio.create_task(task)
@@ -144,6 +147,12 @@ async def run(settings: Settings, host: str, port: int, log_level: str, log_form
                 "the labels that budgets select by cannot be read",
                 lambda: asyncio.to_thread(writer.load_selected_labels, int(time.time())),
             ),
+            _every(
+                60,
+                "the pods that post spans cannot be read",
+                lambda: asyncio.to_thread(writer.load_tracked_pods, int(time.time())),
+            ),
+            _every(300, "old spans cannot be folded", lambda: asyncio.to_thread(folding.step, int(time.time()))),
             _started(people),
             _every(60, "the emissions of the last hour cannot be read for the metrics", emitted.step),
             _every(5, "owners of controllers cannot be stored", owners.step),

@@ -312,6 +312,10 @@ class WorkerPools:
             "read tokens", queries.on(self._open(url, 1, _PROBE_SECONDS)), threads=1, each=1, waiting=64,
             seconds=_PROBE_SECONDS, advice="try again later",
         )  # fmt: skip
+        self.spans = WorkerPool(
+            "spans of pods", queries.on(self._open(url, 1, _PROBE_SECONDS)), threads=1, each=1, waiting=64,
+            seconds=_PROBE_SECONDS, advice="it may still be stored, so send it again: that changes nothing then",
+        )  # fmt: skip
         # One table of projections serves all callers. Each worker process would have one of its own, made of other
         # hours, so that the same question had another answer.
         own = queries.on(self._open(url, 2, _ANSWER_SECONDS))  # one thread that reads by two connections
@@ -339,7 +343,15 @@ class WorkerPools:
 
     def close(self) -> None:
         """End the threads and close the connections."""
-        for pool in (self.probes, self.ledger_checks, self.closing, self.tokens, self.projections, self.operator):
+        for pool in (
+            self.probes,
+            self.ledger_checks,
+            self.closing,
+            self.tokens,
+            self.spans,
+            self.projections,
+            self.operator,
+        ):
             pool.close()
         for engine in self._engines:
             engine.dispose()

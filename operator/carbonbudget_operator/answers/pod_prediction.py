@@ -1,0 +1,102 @@
+"""Predicts what a pod will have needed when all of its steps are done, from the steps that it has done.
+
+The expected intensity of a coming hour is that of the same hours of the week in the last two weeks, as the ledger's
+hours are valued. What the pod emitted per kWh of its own energy beyond that (PUE, its part of idle and overhead) is
+taken to stay as it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Final
+
+from carbonbudget_operator.answers.grid_intensity import grid_intensity, zones_of_nodes
+from carbonbudget_operator.answers.pod_spans import MOST_SPANS, DividedPod, PodSpansReader
+from carbonbudget_operator.carbon.emissions_formula import emissions_ug
+from carbonbudget_operator.ledger.span_store import ProgressPoint, StoredSpan, read_progress, read_spans
+from carbonbudget_operator.ledger.store import snapshot
+from carbonbudget_operator.ledger.time_slices import HOUR
+from carbonbudget_operator.ledger.tracked_pods import find_tracked
+from carbonbudget_operator.spans.intensity_profile import profile_forecast
+from carbonbudget_operator.spans.prediction import DoneStep, predict
+from carbonbudget_operator.spans.span_bodies import PredictionBody
+from carbonbudget_operator.spans.span_record import Span
+from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
+
+_PROFILE_SECONDS: Final = 14 * 24 * HOUR
+_MOST_STEPS: Final = 50  # the last ones: the prediction uses five
+_HOURS_AHEAD: Final = 7 * 24
+_WHOLE: Final = "*"  # no span of a client has this id
+_MOST_PERMILLE: Final = 100_000
+
+
+class PodPredictions:
+    """Predicts for one pod at a time."""
+
+    def __init__(self, reader: ValuedReader) -> None:
+        self._reader, self._spans = reader, PodSpansReader(reader)
+
+    def predict(self, uid: str, unit: str, now: int) -> PredictionBody | None:
+        """The prediction for the pod's steps of this unit; None while too little is known."""
+        with snapshot(self._reader.engine) as connection:
+            pod = find_tracked(connection, self._reader.cluster, uid)
+            points = read_progress(connection, pod.id, unit) if pod else []
+            if pod is None or not points:
+                return None
+            steps = _steps(read_spans(connection, pod.id, MOST_SPANS), points, unit)
+            if not steps:
+                return None
+            start_ms, end_ms = steps[0].start_ms, max(step.end_ms for step in steps)
+            virtual = [*steps, Span(_WHOLE, unit, None, start_ms, end_ms)]
+            stored = [StoredSpan(span, 0, None, 0, None) for span in virtual]
+            divided = self._spans.divide(connection, pod, stored, stored, (0, 0), now)
+        last, whole = points[-1], divided.emissions.inclusive.get(_WHOLE)
+        energies = divided.division.spans
+        done = [
+            DoneStep(step.start_ms, step.end_ms, energies[step.id].inclusive_energy_uj)
+            for step in steps
+            if energies[step.id].covered_ms
+        ]
+        if whole is None or not done:
+            return None
+        zones = zones_of_nodes(self._reader, (start_ms // 1000, now))
+        figures = grid_intensity(self._reader, zones, (now - _PROFILE_SECONDS, now), now)
+        past = {row.start * 1000: row.mg_per_kwh for row in figures if row.applied}
+        forecast = profile_forecast(past, now * 1000, _HOURS_AHEAD)
+        found = predict(done, last.total - last.done, now * 1000, forecast, _permille(divided, past))
+        if found is None:
+            return None
+        used = energies[_WHOLE].inclusive_energy_uj
+        found = found.plus(used, whole.emissions_ug, whole.low_ug, whole.high_ug)
+        return PredictionBody(
+            energy_uj=found.energy_uj, low_uj=found.low_uj, high_uj=found.high_uj, emissions_ug=found.emissions_ug,
+            low_ug=found.low_ug, high_ug=found.high_ug, ends_at_ms=found.ends_at_ms,
+        )  # fmt: skip
+
+
+def _steps(stored: Sequence[StoredSpan], points: Sequence[ProgressPoint], unit: str) -> list[Span]:
+    """The steps that are over: the spans of that name, else what lies between two instants of progress."""
+    spans = [one.span for one in stored if one.span.name == unit and one.span.start_ms < one.span.end_ms]
+    if not spans:
+        pairs = pairwise(points)
+        spans = [
+            Span(str(after.done), unit, None, before.at_ms, after.at_ms)
+            for before, after in pairs
+            if after.done == before.done + 1 and after.at_ms > before.at_ms
+        ]
+    return sorted(spans, key=lambda span: (span.start_ms, span.end_ms, span.id))[-_MOST_STEPS:]
+
+
+def _permille(divided: DividedPod, mg_per_kwh: dict[int, int]) -> int:
+    """What the pod emitted in its hours, in thousandths of what its own energy emitted at the grid's intensity."""
+    own_uj: dict[int, int] = {}
+    for window in divided.figures.hours:
+        hour_ms = window.start_ms - window.start_ms % (HOUR * 1000)
+        own_uj[hour_ms] = own_uj.get(hour_ms, 0) + sum(window.energy_uj.values()) + sum(window.idle_uj.values())
+    emitted = at_grid = 0
+    for hour in divided.figures.valued:
+        if hour.start_ms in mg_per_kwh:
+            emitted += sum(hour.location_ug)
+            at_grid += emissions_ug(own_uj.get(hour.start_ms, 0), 1000, mg_per_kwh[hour.start_ms])
+    return min(_MOST_PERMILLE, max(1000, emitted * 1000 // at_grid)) if at_grid else 1000

@@ -1,0 +1,142 @@
+"""Folds the results of old spans into their rows, and deletes windows, results and pods that are past their retention.
+
+A day's spans of a pod are folded together, a day before their windows are deleted: dividing a day costs little more
+than dividing an hour. What is not final then stays as it is, and is folded from hourly facts when it is.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Final
+
+import sqlalchemy as sa
+
+from carbonbudget_operator.answers.pod_spans import MOST_SPANS, PodSpansReader, result_of
+from carbonbudget_operator.ledger import span_tables
+from carbonbudget_operator.ledger.batch_delete import BatchDeleter, DeletionUnfinished, ids_of
+from carbonbudget_operator.ledger.booking import lock_bookings
+from carbonbudget_operator.ledger.bulk_rows import chunks
+from carbonbudget_operator.ledger.span_store import DAY, read_spans
+from carbonbudget_operator.ledger.store import snapshot
+from carbonbudget_operator.ledger.tracked_pods import tracked_by_id
+from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
+
+_STEP_SECONDS: Final = 10.0
+_AT_ONCE: Final = 2_000  # spans that are looked at, and rows that one transaction changes or deletes
+_LEAST_AGE: Final = 6 * 3600
+
+
+class SpanFolding:
+    """The upkeep of spans on one ledger. Each step ends after some seconds; the next one goes on."""
+
+    def __init__(self, reader: ValuedReader, window_days: int, result_days: int, pod_days: int) -> None:
+        """`pod_days`: when pods' hours are sealed; by then everything is folded as it is."""
+        self._reader, self._spans = reader, PodSpansReader(reader)
+        self._window_days, self._result_days, self._pod_days = window_days, result_days, pod_days
+        self._limit = self._from = 0  # spans posted in [from, limit) are to be looked at
+        self._done: set[int] = set()
+
+    def step(self, now: int) -> None:
+        """Fold what is old enough, then delete what is too old. `now` is UTC seconds. Raises SQLAlchemyError."""
+        until = time.monotonic() + _STEP_SECONDS
+        while time.monotonic() < until and self._fold_some(now):
+            pass
+        try:
+            self._drop(now, BatchDeleter(self._reader.engine, _STEP_SECONDS))
+        except DeletionUnfinished:
+            pass
+
+    def _fold_some(self, now: int) -> bool:
+        """Fold the spans of the pods that have the oldest ones; whether there may be more."""
+        age = max((self._window_days - 1) * DAY, _LEAST_AGE)
+        limit = (now - age) // DAY * DAY
+        if limit != self._limit:
+            self._limit, self._from = limit, 0
+            self._done.clear()
+        c = span_tables.span.c
+        with self._reader.engine.connect() as connection:
+            rows = connection.execute(
+                sa.select(c.pod_id, c.posted_at)
+                .where(c.result.is_(None), c.posted_at >= self._from, c.posted_at < limit)
+                .order_by(c.posted_at)
+                .limit(_AT_ONCE)
+            ).all()
+        for pod_id in dict.fromkeys(row.pod_id for row in rows):
+            if pod_id not in self._done:
+                self._fold_pod(pod_id, limit, now)
+                self._done.add(pod_id)
+                return True
+        if len(rows) == _AT_ONCE:
+            self._from = max(self._from + 1, rows[-1].posted_at)
+            return True
+        return False
+
+    def _fold_pod(self, pod_id: int, limit: int, now: int) -> None:
+        engine = self._reader.engine
+        with snapshot(engine) as connection:
+            pod = tracked_by_id(connection, pod_id)
+            if pod is None:
+                return
+            stored = read_spans(connection, pod_id, MOST_SPANS)
+            old = [one for one in stored if one.result is None and one.posted_at < limit]
+            if not old:
+                return
+            divided = self._spans.divide(connection, pod, stored, old, (0, 0), now)
+        last_chance = now - (self._pod_days - 1) * DAY
+        results = []
+        for one in old:
+            result = result_of(one, divided)
+            if result.state != "final" and one.posted_at < last_chance:
+                result = result.model_copy(update={"state": "final"})
+            if result.state == "final":
+                results.append({"its_number": one.number, "its_result": result.model_dump_json().encode()})
+        table = span_tables.span
+        update = (
+            sa.update(table)
+            .where(table.c.number == sa.bindparam("its_number"), table.c.result.is_(None))
+            .values(result=sa.bindparam("its_result"))
+        )
+        for some in chunks(results):
+            with engine.begin() as connection:
+                if engine.dialect.name != "postgresql":
+                    lock_bookings(connection)
+                connection.execute(update, some)
+
+    def _drop(self, now: int, dropper: BatchDeleter) -> None:
+        tables = span_tables
+        dropper.before(tables.pod_window, now - self._window_days * DAY)
+        limit = now - self._result_days * DAY
+        span, units, pod = tables.span.c, tables.unit_count.c, tables.tracked_pod.c
+        with self._reader.engine.connect() as connection:
+            first, last = _old_numbers(connection, limit)
+            oldest_unit = connection.scalar(sa.select(sa.func.min(units.posted_at)))
+            pods = ids_of(connection, sa.select(pod.id).where(pod.active_at < limit - DAY))
+        for at in range(first, last, _AT_ONCE):
+            dropper.delete([sa.delete(tables.span).where(span.number >= at, span.number < min(last, at + _AT_ONCE))])
+        if oldest_unit is not None and oldest_unit < limit:
+            for at in range(oldest_unit, limit, 3600):
+                dropper.delete([sa.delete(tables.unit_count).where(units.posted_at < min(limit, at + 3600))])
+        dropper.these(pods, _deletions)
+        dropper.before(tables.posted_count, limit // DAY)
+
+
+def _deletions(ids: Sequence[object]) -> list[sa.Delete]:
+    """All that is left of pods that are past their retention."""
+    points, units, pods = span_tables.progress_point, span_tables.unit_count, span_tables.tracked_pod
+    return [
+        sa.delete(points).where(points.c.pod_id.in_(ids)),
+        sa.delete(units).where(units.c.pod_id.in_(ids)),
+        sa.delete(span_tables.span).where(span_tables.span.c.pod_id.in_(ids)),
+        sa.delete(pods).where(pods.c.id.in_(ids)),
+    ]
+
+
+def _old_numbers(connection: sa.Connection, limit: int) -> tuple[int, int]:
+    """The numbers [first, last) of the spans that were posted before `limit`: those at the beginning."""
+    c = span_tables.span.c
+    first = connection.scalar(sa.select(sa.func.min(c.number)))
+    if first is None:
+        return 0, 0
+    kept = connection.scalar(sa.select(c.number).where(c.posted_at >= limit).order_by(c.number).limit(1))
+    return first, kept if kept is not None else (connection.scalar(sa.select(sa.func.max(c.number))) or first) + 1

@@ -1,0 +1,238 @@
+"""Stores what pods post: spans, counts of units, progress. Reads spans back.
+
+Several requests are stored in one transaction. What comes again is left as it is, so that a client may repeat itself.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from carbonbudget_operator.ledger import span_tables
+from carbonbudget_operator.ledger.booking import lock_bookings
+from carbonbudget_operator.ledger.bulk_rows import BulkInsert, chunks
+from carbonbudget_operator.spans.span_record import Span
+
+DAY: Final = 86_400
+_NONE: Final = -1  # PostgreSQL takes the rows as arrays of numbers
+_MOST_POINTS: Final = 100  # of progress that are kept of a pod: the prediction uses the last ones
+
+
+@dataclass(frozen=True, slots=True)
+class PostedUnit:
+    """How many of a functional unit were made in [start_ms, end_ms)."""
+
+    id: str
+    name: str
+    count: int
+    start_ms: int
+    end_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class ProgressPoint:
+    """So many of so many steps were done at `at_ms`."""
+
+    unit: str
+    done: int
+    total: int
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """One request: whose pod it is about, and what it holds. `name` is empty where the pod's name is not known."""
+
+    namespace: str
+    uid: str
+    name: str = ""
+    run: str | None = None
+    spans: Sequence[Span] = ()
+    units: Sequence[PostedUnit] = ()
+    progress: ProgressPoint | None = None
+
+    @property
+    def records(self) -> int:
+        """What counts against the namespace's limit of a day."""
+        return len(self.spans) + len(self.units)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSpan:
+    """A span in the ledger. `result` are its folded figures, once its windows are gone."""
+
+    span: Span
+    number: int
+    run: str | None
+    posted_at: int
+    result: bytes | None
+
+
+@dataclass(slots=True)
+class SpanStore:
+    """Stores posts of one cluster in one ledger. `most_of_a_day`: spans and units of a namespace in a UTC day."""
+
+    engine: sa.Engine
+    cluster: str
+    most_of_a_day: int
+    _bulk: Mapping[str, BulkInsert] = field(init=False)
+
+    def __post_init__(self) -> None:
+        dialect, tables = self.engine.dialect, span_tables
+
+        def bulk(table: sa.Table, keys: Sequence[str], merge: Mapping[str, str] | None = None) -> BulkInsert:
+            columns = [column.name for column in table.columns if column.name not in ("number", "result")]
+            return BulkInsert(dialect, table, columns, keys, merge)
+
+        self._bulk = {
+            "pods": BulkInsert(
+                dialect, tables.tracked_pod, ("cluster", "uid", "namespace", "name", "posted", "active_at"),
+                ("cluster", "uid"), {"posted": "set", "active_at": "max"},
+            ),
+            "spans": bulk(tables.span, ("pod_id", "id")),
+            "units": bulk(tables.unit_count, ("pod_id", "id")),
+            # A training that was restarted does its steps again: the last time counts.
+            "points": bulk(tables.progress_point, ("pod_id", "unit", "done"), {"total": "set", "at_ms": "set"}),
+            "counts": bulk(tables.posted_count, ("day", "cluster", "namespace"), {"records": "add"}),
+        }  # fmt: skip
+
+    def store(self, posts: Sequence[Post], now: int) -> list[bool]:
+        """Store them in one transaction; for each, whether it was: False if its namespace posted too much today.
+
+        `now` is the UTC second. Raises SQLAlchemyError: nothing is stored.
+        """
+        day = now // DAY
+        with self.engine.begin() as connection:
+            if connection.dialect.name != "postgresql":
+                lock_bookings(connection)
+            counted = self._counted(connection, day, {post.namespace for post in posts})
+            ids = self._pods(connection, posts, now)
+            known = _known_ids(connection, ids.values(), posts)
+            stored, taken, growth = [], list[tuple[int, Post]](), Counter[str]()
+            for post in posts:
+                pod_id = ids[post.uid]
+                posted = [*(span.id for span in post.spans), *(unit.id for unit in post.units)]
+                new = sum((pod_id, one) not in known for one in posted)
+                fits = counted.get(post.namespace, 0) + growth[post.namespace] + new <= self.most_of_a_day
+                stored.append(fits)
+                if fits:
+                    growth[post.namespace] += new
+                    taken.append((pod_id, post))
+            self._put(connection, taken, now)
+            rows = ((day, self.cluster, name, number) for name, number in sorted(growth.items()) if number)
+            self._bulk["counts"].put(connection, rows)
+        return stored
+
+    def _counted(self, connection: sa.Connection, day: int, namespaces: set[str]) -> dict[str, int]:
+        c, found = span_tables.posted_count.c, dict[str, int]()
+        for some in chunks(sorted(namespaces)):
+            where = (c.day == day, c.cluster == self.cluster, c.namespace.in_(some))
+            rows = connection.execute(sa.select(c.namespace, c.records).where(*where))
+            found |= {row.namespace: row.records for row in rows}
+        return found
+
+    def _pods(self, connection: sa.Connection, posts: Sequence[Post], now: int) -> dict[str, int]:
+        """The ids of the posts' pods by uid; those that were not tracked are from now on."""
+        wanted = {post.uid: post for post in posts}
+        ids: dict[str, int] = {}
+        current: set[str] = set()
+        c = span_tables.tracked_pod.c
+        query = sa.select(c.uid, c.id, c.posted, c.active_at)
+
+        def read() -> None:
+            for uids in chunks(sorted(wanted)):
+                rows = connection.execute(query.where(c.cluster == self.cluster, c.uid.in_(uids)))
+                for uid, pod_id, posted, active_at in rows:
+                    ids[uid] = pod_id
+                    if posted and active_at > now - 600:  # mostly: then its row is not written again
+                        current.add(uid)
+
+        read()
+        missing = sorted(wanted.keys() - current)
+        if missing:
+            rows = ((self.cluster, uid, wanted[uid].namespace, wanted[uid].name, True, now) for uid in missing)
+            self._bulk["pods"].put(connection, rows)
+            read()
+        return ids
+
+    def _put(self, connection: sa.Connection, posts: Iterable[tuple[int, Post]], now: int) -> None:
+        spans: dict[tuple[int, str], tuple[Any, ...]] = {}
+        units: dict[tuple[int, str], tuple[Any, ...]] = {}
+        points: dict[tuple[int, str, int], tuple[Any, ...]] = {}
+        for pod_id, post in posts:
+            for span in post.spans:
+                spans.setdefault((pod_id, span.id), (pod_id, span.id, post.run or "", *_columns(span), now))
+            for unit in post.units:
+                row = (pod_id, unit.id, unit.name, unit.count, unit.start_ms, unit.end_ms, now)
+                units.setdefault((pod_id, unit.id), row)
+            if (at := post.progress) is not None:
+                points[pod_id, at.unit, at.done] = (pod_id, at.unit, at.done, at.total, at.at_ms)
+        self._bulk["spans"].put(connection, spans.values())
+        self._bulk["units"].put(connection, units.values())
+        self._bulk["points"].put(connection, points.values())
+        for pod_id in {pod_id for pod_id, _, _ in points}:
+            _trim_points(connection, pod_id)
+
+
+def _known_ids(connection: sa.Connection, pod_ids: Iterable[int], posts: Sequence[Post]) -> set[tuple[int, str]]:
+    """Pod and id of the posted records that are stored already."""
+    known: set[tuple[int, str]] = set()
+    pods = sorted(set(pod_ids))
+    for table, names in (
+        (span_tables.span, {span.id for post in posts for span in post.spans}),
+        (span_tables.unit_count, {unit.id for post in posts for unit in post.units}),
+    ):
+        for some in chunks(sorted(names)):
+            for its in chunks(pods):
+                query = sa.select(table.c.pod_id, table.c.id).where(table.c.pod_id.in_(its), table.c.id.in_(some))
+                known.update((row.pod_id, row.id) for row in connection.execute(query))
+    return known
+
+
+def _columns(span: Span) -> tuple[Any, ...]:
+    step = _NONE if span.step is None else span.step
+    return (span.name, step, span.start_ms, span.end_ms, *_grown(span.cpu_us), *_grown(span.gpu_uj))
+
+
+def _grown(counter: tuple[int, int] | None) -> tuple[int, int]:
+    """A counter's first reading and what it grew by: shorter to store than two readings."""
+    return (_NONE, _NONE) if counter is None else (counter[0], counter[1] - counter[0])
+
+
+def _trim_points(connection: sa.Connection, pod_id: int) -> None:
+    c = span_tables.progress_point.c
+    last = connection.execute(
+        sa.select(c.at_ms).where(c.pod_id == pod_id).order_by(c.at_ms.desc()).offset(_MOST_POINTS).limit(1)
+    ).first()
+    if last is not None:
+        connection.execute(sa.delete(span_tables.progress_point).where(c.pod_id == pod_id, c.at_ms <= last.at_ms))
+
+
+def read_spans(connection: sa.Connection, pod_id: int, most: int) -> list[StoredSpan]:
+    """The newest spans of a pod, at most so many, in the order in which they came."""
+    table = span_tables.span
+    rows = connection.execute(
+        sa.select(table).where(table.c.pod_id == pod_id).order_by(table.c.number.desc()).limit(most)
+    ).all()
+    return [_stored(row) for row in reversed(rows)]
+
+
+def _stored(row: Any) -> StoredSpan:
+    cpu = None if row.cpu_us == _NONE else (row.cpu_us, row.cpu_us + row.cpu_grown_us)
+    gpu = None if row.gpu_uj == _NONE else (row.gpu_uj, row.gpu_uj + row.gpu_grown_uj)
+    step = None if row.step == _NONE else row.step
+    span = Span(row.id, row.name, step, row.start_ms, row.end_ms, cpu, gpu)
+    return StoredSpan(span, row.number, row.run or None, row.posted_at, row.result)
+
+
+def read_progress(connection: sa.Connection, pod_id: int, unit: str) -> list[ProgressPoint]:
+    """What a pod said of its progress in a unit, in order of time."""
+    c = span_tables.progress_point.c
+    rows = connection.execute(
+        sa.select(c.unit, c.done, c.total, c.at_ms).where(c.pod_id == pod_id, c.unit == unit).order_by(c.at_ms)
+    )
+    return [ProgressPoint(*row) for row in rows]

@@ -1,0 +1,39 @@
+"""Limits how often a pod, and all pods of a namespace, ask in a minute. In memory, for one server."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+from carbonbudget_operator.ingest.refusal import Refusal
+
+_MAX_ENTRIES: Final = 50_000
+
+
+class RequestRates:
+    """At most `per_minute` requests of each name: evenly, or at once after a minute without any."""
+
+    def __init__(self, what: str, per_minute: int, setting: str, clock: Callable[[], float] = time.monotonic) -> None:
+        """`what` they are called in a refusal; `setting` is where the limit is set. `clock` returns seconds."""
+        self._what, self._per_minute, self._setting, self._clock = what, per_minute, setting, clock
+        self._full_at: dict[str, float] = {}  # when all of a name's requests are free again
+
+    def take(self, name: str) -> None:
+        """Count a request. Raises Refusal 429, with the seconds until the next one is free."""
+        now, each = self._clock(), 60.0 / self._per_minute
+        full_at = max(self._full_at.get(name, now), now)
+        if full_at - now > 60.0 - each + 1e-6:
+            seconds = int(full_at - now - 60.0 + each) + 1
+            raise Refusal(
+                429,
+                "rate",
+                f"{self._what} {name} sends more than {self._per_minute} requests a minute ({self._setting}): "
+                f"try again in {seconds} s",
+                seconds,
+            )
+        if len(self._full_at) >= _MAX_ENTRIES:
+            self._full_at = {key: at for key, at in self._full_at.items() if at > now}
+            if len(self._full_at) >= _MAX_ENTRIES:
+                self._full_at.clear()
+        self._full_at[name] = full_at + each

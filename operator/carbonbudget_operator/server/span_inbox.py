@@ -1,0 +1,83 @@
+"""Collects what pods post at the same time, and stores it in one transaction.
+
+One thread writes, with a connection of its own. A transaction takes few milliseconds, so that no report waits for it
+longer; what comes meanwhile is the next one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from carbonbudget_operator.ingest.refusal import Refusal
+from carbonbudget_operator.ledger.span_store import Post, SpanStore
+from carbonbudget_operator.ledger.writer import LedgerWriter
+from carbonbudget_operator.server.worker_pools import WorkerPool
+
+_MOST_WAITING: Final = 1_000
+_MOST_RECORDS: Final = 2_000  # of a transaction: some 30 ms
+_PAUSE_SECONDS: Final = 0.5  # in which others come: a transaction costs as much as some posts
+_COME_AGAIN_SECONDS: Final = 5
+_Waiting = tuple[Post, "asyncio.Future[bool]"]
+
+
+class SpanInbox:
+    """Stores posts in the order in which they come. Only the event loop uses it."""
+
+    def __init__(self, pool: WorkerPool, store: SpanStore, writer: LedgerWriter, now: Callable[[], float]) -> None:
+        """`writer` stores the windows of tracked pods: who posts is one of them from then on."""
+        self._pool, self._store, self._writer, self._now = pool, store, writer, now
+        self._waiting: deque[_Waiting] = deque()
+        self._task: asyncio.Task[None] | None = None
+
+    async def put(self, post: Post) -> None:
+        """Store it; returns after the commit.
+
+        Raises:
+            Refusal: 503 if too many wait or the ledger fails, 429 if the namespace posted too much today.
+        """
+        if len(self._waiting) >= _MOST_WAITING:
+            raise Refusal(
+                503, "busy", f"{_MOST_WAITING} posts wait for the ledger: try again later", _COME_AGAIN_SECONDS
+            )
+        future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._waiting.append((post, future))
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._store_all())
+        if not await future:
+            day = 86_400
+            raise Refusal(
+                429,
+                "day",
+                f"the pods of namespace {post.namespace} have posted {self._store.most_of_a_day} spans and unit counts "
+                "today, which is the limit (server.spans.records_per_day): try again after midnight UTC",
+                day - int(self._now()) % day,
+            )
+
+    async def _store_all(self) -> None:
+        while self._waiting:
+            batch, records = [self._waiting.popleft()], 0
+            while self._waiting and (records := records + batch[-1][0].records) < _MOST_RECORDS:
+                batch.append(self._waiting.popleft())
+            await self._store_batch(batch)
+            await asyncio.sleep(_PAUSE_SECONDS)
+
+    async def _store_batch(self, batch: list[_Waiting]) -> None:
+        posts, now = [post for post, _ in batch], int(self._now())
+        try:
+            stored = await self._pool.ask(lambda _: self._store.store(posts, now))
+        except Exception as error:
+            if len(batch) > 1 and not isinstance(error, Refusal):  # one that cannot be stored must not harm the others
+                for one in batch:
+                    await self._store_batch([one])
+                return
+            for _, future in batch:
+                if not future.done():
+                    future.set_exception(error)
+            return
+        self._writer.tracked.follow(post.uid for post in posts)
+        for (_, future), is_stored in zip(batch, stored, strict=True):
+            if not future.done():  # the client went away
+                future.set_result(is_stored)

@@ -1,0 +1,107 @@
+"""Results of old spans outlive their windows; what is past its retention is deleted, and nothing else."""
+
+from __future__ import annotations
+
+import pytest
+import sqlalchemy as sa
+from tests.ledger.reports import HOUR, a_report, book
+
+from carbonbudget_operator.answers.pod_spans import PodSpansReader
+from carbonbudget_operator.answers.span_folding import SpanFolding
+from carbonbudget_operator.ledger import schema, span_tables
+from carbonbudget_operator.ledger.booking import Booker
+from carbonbudget_operator.ledger.span_store import DAY, Post, ProgressPoint, SpanStore
+from carbonbudget_operator.settings import CarbonSettings, Settings
+from carbonbudget_operator.spans.span_bodies import SelfAnswer
+from carbonbudget_operator.spans.span_record import Span
+from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
+
+LABELS = {"carbonbudget.dev/run": "exp-42"}
+MS = HOUR * 1000
+OVER = HOUR + 3600 + 1000
+
+
+@pytest.fixture
+def reader(engine: sa.Engine) -> ValuedReader:
+    """A pod's hour and the minutes after it, with a span in a span."""
+    booker = Booker(engine)
+    for minute in range(62):
+        book(booker, a_report(HOUR + 60 * minute, pods={"pod-1": 300 + minute, "pod-2": 7}, labels=LABELS))
+    spans = [Span("train", "train", None, MS, MS + 3_000_000), Span("epoch", "epoch", 1, MS + 90_000, MS + 1_234_567)]
+    post = Post("team-a", "pod-1", "pod-1", None, spans, progress=ProgressPoint("epoch", 1, 2, MS))
+    assert SpanStore(engine, "default", 100).store([post], OVER) == [True]
+    return ValuedReader(engine, Settings(carbon=CarbonSettings(zone="WORLD", pue=1.0)))
+
+
+def folding(reader: ValuedReader) -> SpanFolding:
+    return SpanFolding(reader, window_days=7, result_days=90, pod_days=35)
+
+
+def answer(reader: ValuedReader, now: int = OVER) -> SelfAnswer:
+    found = PodSpansReader(reader).answer("pod-1", now, MS, MS + 3_600_000, frozenset())
+    assert found is not None
+    return found
+
+
+def count(engine: sa.Engine, table: sa.Table) -> int:
+    with engine.connect() as connection:
+        return connection.scalar(sa.select(sa.func.count()).select_from(table)) or 0
+
+
+def test_a_folded_result_is_what_was_answered_and_outlives_windows_and_facts(
+    reader: ValuedReader, engine: sa.Engine
+) -> None:
+    before = answer(reader)
+    assert {span.state for span in before.spans} == {"final"}
+    assert before.energy_uj == before.rest_uj + sum(span.energy_uj or 0 for span in before.spans)
+    folding(reader).step(OVER + 5 * DAY)  # too early: windows are there
+    assert (count(engine, span_tables.pod_window) > 0, answer(reader)) == (True, before)
+    late = OVER + 8 * DAY
+    folding(reader).step(late)
+    assert count(engine, span_tables.pod_window) == 0
+    assert answer(reader, late).spans == before.spans
+    with engine.begin() as connection:  # as sealing does
+        for table in (schema.pod_energy, schema.pod_fact):
+            connection.execute(sa.delete(table))
+    assert answer(reader, late).spans == before.spans
+    folding(reader).step(late)  # a restart changes nothing
+    assert answer(reader, late).spans == before.spans
+
+
+def test_without_windows_a_span_gets_hourly_figures_that_still_add_up(reader: ValuedReader, engine: sa.Engine) -> None:
+    with engine.begin() as connection:
+        connection.execute(sa.delete(span_tables.pod_window))
+    found = answer(reader)
+    assert {span.resolution for span in found.spans} == {"prorated"}
+    assert found.energy_uj == found.rest_uj + sum(span.energy_uj or 0 for span in found.spans) == sum(range(300, 360))
+
+
+def test_a_late_report_is_in_the_result_until_it_is_folded(reader: ValuedReader, engine: sa.Engine) -> None:
+    before = answer(reader)
+    book(Booker(engine), a_report(HOUR + 120, "node-2", {"pod-1": 1000}, labels=LABELS))
+    after = answer(reader)
+    assert after.energy_uj == before.energy_uj + 1000
+    assert after.energy_uj == after.rest_uj + sum(span.energy_uj or 0 for span in after.spans)
+
+
+def test_a_span_that_comes_after_the_folding_makes_what_it_touches_anew(
+    reader: ValuedReader, engine: sa.Engine
+) -> None:
+    late = OVER + 8 * DAY
+    folding(reader).step(late)
+    inner = Span("batch", "batch", None, MS + 100_000, MS + 200_000)
+    SpanStore(engine, "default", 100).store([Post("team-a", "pod-1", spans=[inner])], late)
+    found = answer(reader, late)
+    assert len(found.spans) == 3
+    assert found.energy_uj == found.rest_uj + sum(span.energy_uj or 0 for span in found.spans)
+
+
+def test_what_is_past_its_retention_is_deleted_with_its_pod(reader: ValuedReader, engine: sa.Engine) -> None:
+    its = folding(reader)
+    its.step(OVER + 89 * DAY)
+    assert count(engine, span_tables.span) == 2
+    its.step(OVER + 91 * DAY)
+    assert count(engine, span_tables.span) == 0
+    its.step(OVER + 92 * DAY)
+    tables = (span_tables.tracked_pod, span_tables.progress_point, span_tables.posted_count, span_tables.pod_window)
+    assert [count(engine, table) for table in tables] == [0, 0, 0, 0]

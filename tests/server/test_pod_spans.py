@@ -1,0 +1,244 @@
+"""A pod posts spans and asks for their results by its own token, and for nothing of another pod."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from tests.ledger.reports import HOUR, a_report
+from tests.server.server_face import NOW, Face, a_face
+
+from carbonbudget_operator.ingest.refusal import Refusal
+from carbonbudget_operator.server.request_rates import RequestRates
+
+LABELS = {"carbonbudget.dev/run": "exp-42"}
+MS = HOUR * 1000
+
+
+@pytest.fixture
+async def face(tmp_path: Path) -> AsyncIterator[Face]:
+    async with a_face(f"sqlite:///{tmp_path}/ledger.db") as made:
+        yield made
+
+
+@pytest.fixture
+async def either(url: str) -> AsyncIterator[Face]:
+    """On SQLite, and on PostgreSQL."""
+    async with a_face(url) as made:
+        yield made
+
+
+def token(uid: str = "pod-1", namespace: str = "team-a") -> dict[str, str]:
+    return {"Authorization": f"Bearer pod:{namespace}/{uid}/{uid}"}
+
+
+def a_span(name: str, start_s: float, end_s: float, **more: Any) -> dict[str, Any]:
+    return {"id": name, "name": name, "start_ms": MS + int(start_s * 1000), "end_ms": MS + int(end_s * 1000)} | more
+
+
+async def post(face: Face, *spans: dict[str, Any], uid: str = "pod-1", namespace: str = "team-a") -> httpx.Response:
+    body = {"run": "exp-42", "spans": list(spans)}
+    return await face.client.post("/v1/self/spans", json=body, headers=token(uid, namespace))
+
+
+async def ask(face: Face, query: str = "", uid: str = "pod-1", namespace: str = "team-a") -> dict[str, Any]:
+    answer = await face.client.get(f"/v1/self{query}", headers=token(uid, namespace))
+    assert answer.status_code == 200, answer.text
+    return dict(answer.json())
+
+
+async def report_minutes(face: Face, minutes: int, first: int = 0, labels: dict[str, str] = LABELS) -> None:
+    face.clock[0] = max(face.clock[0], HOUR + 60 * (first + minutes))
+    for minute in range(first, first + minutes):
+        body = a_report(HOUR + 60 * minute, pods={"pod-1": 300 + minute, "pod-2": 1}, labels=labels)
+        answer = await face.report(body)
+        assert answer.json() == {"result": "stored"}
+
+
+def energy(answer: dict[str, Any]) -> int:
+    return int(answer["rest_uj"] + sum(span["energy_uj"] for span in answer["spans"]))
+
+
+async def test_spans_and_the_rest_are_the_pod_to_the_microjoule(either: Face) -> None:
+    await report_minutes(either, 10)
+    spans = [a_span("train", 30, 500), a_span("epoch", 31, 200.5, step=1), a_span("other", 100, 333)]
+    assert (await post(either, *spans)).json() == {"accepted": 3, "refused": []}
+    answer = await ask(either)
+    assert energy(answer) == answer["energy_uj"] == sum(range(300, 310))
+    assert (answer["namespace"], answer["pod_uid"], answer["run"]) == ("team-a", "pod-1", "exp-42")
+    assert (answer["tracked"], answer["capped"], answer["windows_until_ms"]) == (True, False, MS + 600_000)
+    by_id = {span["id"]: span for span in answer["spans"]}
+    assert by_id["train"]["inclusive_energy_uj"] > by_id["train"]["energy_uj"] > 0
+    assert by_id["epoch"]["step"] == 1
+    assert {span["state"] for span in answer["spans"]} == {"provisional"}
+    assert all(span["low_ug"] <= span["emissions_ug"] <= span["high_ug"] for span in answer["spans"])
+
+
+async def test_a_span_is_final_when_its_hour_is_over(face: Face) -> None:
+    await report_minutes(face, 62)
+    await post(face, a_span("epoch", 0, 540))
+    face.clock[0] = HOUR + 3600 + 1000
+    (span,) = (await ask(face))["spans"]
+    assert (span["state"], span["resolution"]) == ("final", "window")
+    assert span["energy_uj"] == sum(range(300, 309))
+    assert span["emissions_ug"] > 0
+
+
+async def test_the_same_id_again_is_the_same_span(either: Face) -> None:
+    await report_minutes(either, 2)
+    for end in (60, 120):
+        assert (await post(either, a_span("a", 0, end))).json()["accepted"] == 1
+    (span,) = (await ask(either))["spans"]
+    assert span["end_ms"] == MS + 60_000
+
+
+async def test_a_pod_without_the_label_is_tracked_from_its_first_span_on_and_still_adds_up(face: Face) -> None:
+    await report_minutes(face, 3, labels={})
+    assert (await ask(face))["tracked"] is False
+    await post(face, a_span("before", 0, 60))
+    await report_minutes(face, 3, first=3, labels={})
+    await post(face, a_span("after", 190, 350))
+    answer = await ask(face)
+    assert energy(answer) == answer["energy_uj"] == sum(range(300, 306))
+    assert {span["id"]: span["resolution"] for span in answer["spans"]}["before"] == "prorated"
+    assert answer["run"] is None
+
+
+async def test_nothing_of_another_pod_is_told_or_changed(face: Face) -> None:
+    await report_minutes(face, 5)
+    await post(face, a_span("mine", 0, 60))
+    other = await ask(face, uid="pod-2")
+    assert (other["pod_uid"], other["spans"]) == ("pod-2", [])
+    await post(face, a_span("mine", 0, 240), uid="pod-2")
+    (span,) = (await ask(face))["spans"]
+    assert span["end_ms"] == MS + 60_000
+    # An id in the body names no pod, and one of another pod's spans is not found.
+    assert (await ask(face, "?ids=mine,nothing"))["spans"] == [span]
+
+
+@pytest.mark.parametrize(
+    ("bearer", "status"),
+    [
+        ("pod:foreign/pod-1/pod-1", 401),  # another audience
+        ("unknown", 401),  # another cluster's, or a deleted pod's: the API server knows it no more
+        ("user:lead@*", 403),
+        ("node:node-1", 403),
+    ],
+)
+async def test_a_token_of_no_pod_of_this_cluster_is_refused_in_one_line(face: Face, bearer: str, status: int) -> None:
+    for method, path in (("GET", ""), ("POST", "/spans"), ("POST", "/units"), ("POST", "/progress")):
+        answer = await face.client.request(
+            method, f"/v1/self{path}", json={}, headers={"Authorization": f"Bearer {bearer}"}
+        )
+        assert answer.status_code == status
+        assert "\n" not in answer.json()["reason"]
+
+
+async def test_a_wrong_span_is_refused_alone_with_one_sentence(face: Face) -> None:
+    await report_minutes(face, 1)
+    wrong = [
+        a_span("reversed", 50, 20), a_span("future", 0, 600 + 61), a_span("long", 0, 32 * 86_400),
+        a_span("early", -9000, -7200), {"id": "broken"}, 7, a_span("weights", 0, 10, cpu_us=[1]),
+    ]  # fmt: skip
+    answer = (await post(face, a_span("good", 0, 10, cpu_us=[5, 1]), *wrong)).json()
+    assert answer["accepted"] == 1
+    assert [one["id"] for one in answer["refused"]] == ["reversed", "future", "long", "early", "broken", "", "weights"]
+    assert all(one["reason"] and "\n" not in one["reason"] for one in answer["refused"])
+    (span,) = (await ask(face))["spans"]
+    assert (span["id"], span["energy_uj"]) == ("good", 50)  # a counter that went back is no weight
+
+
+@pytest.mark.parametrize(
+    ("content", "encoding", "status"),
+    [
+        (b"[", "", 422),
+        (b"{}", "", 422),
+        (b'{"spans": [], "pod_uid": "pod-2"}', "", 422),
+        (json.dumps({"spans": [{}] * 1001}).encode(), "", 422),
+        (b"x" * 300_000, "", 413),
+        (gzip.compress(b" " * 10_000_000), "gzip", 413),
+        (b"no gzip", "gzip", 400),
+        (b"{}", "br", 415),
+    ],
+)
+async def test_a_body_is_bounded(face: Face, content: bytes, encoding: str, status: int) -> None:
+    headers = token() | ({"Content-Encoding": encoding} if encoding else {})
+    answer = await face.client.post("/v1/self/spans", content=content, headers=headers)
+    assert answer.status_code == status
+    assert answer.json()["reason"]
+
+
+async def test_gzip_is_taken(face: Face) -> None:
+    await report_minutes(face, 1)
+    content = gzip.compress(json.dumps({"spans": [a_span("a", 0, 5)]}).encode())
+    answer = await face.client.post("/v1/self/spans", content=content, headers=token() | {"Content-Encoding": "gzip"})
+    assert answer.json() == {"accepted": 1, "refused": []}
+
+
+async def test_units_and_progress_are_stored_once(either: Face) -> None:
+    await report_minutes(either, 1)
+    unit = {"id": "u1", "name": "inferences", "count": 1000, "start_ms": MS, "end_ms": MS + 1000}
+    for _ in range(2):
+        answer = await either.client.post("/v1/self/units", json={"units": [unit, unit | {"id": ""}]}, headers=token())
+        assert (answer.json()["accepted"], len(answer.json()["refused"])) == (1, 1)
+    with either.engine.connect() as connection:
+        rows = connection.exec_driver_sql("SELECT id, name, count FROM unit_count").all()
+    assert [tuple(row) for row in rows] == [("u1", "inferences", 1000)]
+    progress = {"done": 1, "total": 10, "unit": "epoch", "at_ms": NOW * 1000}
+    answer = await either.client.post("/v1/self/progress", json=progress, headers=token())
+    assert answer.json() == {"prediction": None}
+    for wrong in ({"done": 11}, {"at_ms": NOW * 1000 + 61_000}, {"unit": "\u202e"}):
+        answer = await either.client.post("/v1/self/progress", json=progress | wrong, headers=token())
+        assert answer.status_code == 422
+
+
+async def test_an_import_needs_the_verb_in_the_namespace_and_a_pod_of_it(face: Face) -> None:
+    await report_minutes(face, 2)
+    body = {"namespace": "team-a", "pod_uid": "pod-1", "spans": [a_span("a", 0, 60), a_span("b", 60, 10)]}
+
+    async def send(who: str, **more: object) -> httpx.Response:
+        headers = {"Authorization": f"Bearer user:{who}"}
+        return await face.client.post("/v1/spans/import", json=body | more, headers=headers)
+
+    answer = await send("importer@team-a")
+    assert answer.json()["accepted"] == 1
+    assert [one["id"] for one in answer.json()["refused"]] == ["b"]
+    assert [span["id"] for span in (await ask(face))["spans"]] == ["a"]
+    assert (await send("lead@team-a")).status_code == 403
+    assert (await send("importer@team-b")).status_code == 403
+    missing = await send("importer@team-a,team-b", namespace="team-b")  # the pod is of another namespace
+    assert (missing.status_code, "no hours of a pod pod-1" in missing.json()["reason"]) == (404, True)
+    assert (await send("importer@team-a", pod_uid="other")).status_code == 404
+
+
+def test_requests_are_limited_and_the_next_one_is_announced() -> None:
+    now = [100.0]
+    rates = RequestRates("pod", 6, "server.spans.requests_per_minute", lambda: now[0])
+    for _ in range(6):
+        rates.take("a")
+    with pytest.raises(Refusal, match="6 requests a minute") as refusal:
+        rates.take("a")
+    assert (refusal.value.status, refusal.value.retry_after_s) == (429, 11)
+    rates.take("b")
+    now[0] += 10
+    rates.take("a")
+    with pytest.raises(Refusal):
+        rates.take("a")
+
+
+async def test_progress_is_answered_with_what_all_steps_will_need(face: Face) -> None:
+    await report_minutes(face, 10)
+    await post(face, *(a_span(f"e{step}", 120 * step, 120 * step + 120) | {"name": "epoch"} for step in range(4)))
+    progress = {"done": 4, "total": 8, "unit": "epoch", "at_ms": MS + 480_000}
+    answer = await face.client.post("/v1/self/progress", json=progress, headers=token())
+    found = answer.json()["prediction"]
+    used = sum(range(300, 308))
+    assert (found["energy_uj"], found["state"]) == (2 * used, "provisional")
+    assert found["low_uj"] == used + 4 * 601
+    assert found["low_ug"] <= found["emissions_ug"] <= found["high_ug"]
+    assert found["ends_at_ms"] == (HOUR + 600 + 480) * 1000

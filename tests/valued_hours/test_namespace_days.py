@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+import pytest
 import sqlalchemy as sa
 from tests.ledger.reports import a_report, book
 
@@ -12,6 +15,7 @@ from carbonbudget_operator.ledger.booking import Booker
 from carbonbudget_operator.ledger.retention import drop_before
 from carbonbudget_operator.ledger.stored_units import DAYS, NAMESPACE_DAYS, StoredUnits
 from carbonbudget_operator.settings import CarbonSettings, Settings
+from carbonbudget_operator.valued_hours.unit_calendar import Key, signatures
 from carbonbudget_operator.valued_hours.upkeep_steps import UpkeepSteps
 from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
 
@@ -107,3 +111,25 @@ def test_they_are_deleted_with_the_days(engine: sa.Engine) -> None:
     with engine.connect() as connection:
         for table in (schema.valued_unit, schema.valued_row):
             assert connection.scalar(sa.select(sa.func.count()).where(table.c.level == NAMESPACE_DAYS)) == 0
+
+
+def test_a_round_signs_the_units_once_and_again_when_a_fact_changed(
+    engine: sa.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signed: list[int] = []
+
+    def counted(revisions: Mapping[int, int]) -> dict[Key, str]:
+        signed.append(len(revisions))
+        return signatures(revisions)
+
+    monkeypatch.setattr("carbonbudget_operator.valued_hours.upkeep_steps.signatures", counted)
+    fill(engine)
+    upkeep = UpkeepSteps(ValuedReader(engine, SETTINGS), 35, 25)
+    assert upkeep.step(LATER) is not None
+    assert upkeep.step(LATER) is not None
+    assert len(signed) == 1
+    book(Booker(engine), a_report(DAY + 60, "n0", {"late": 10**9}, namespace="team-a"))
+    while upkeep.step(LATER) is not None:
+        pass
+    assert len(signed) == 2
+    assert answer(engine) == from_facts(engine)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import sqlalchemy as sa
 from tests.ledger.reports import HOUR, a_report, book
@@ -9,6 +11,7 @@ from tests.ledger.reports import HOUR, a_report, book
 from carbonbudget_core.node_report import NodeReport
 from carbonbudget_operator.ledger import span_tables
 from carbonbudget_operator.ledger.booking import Booker, BookingResult
+from carbonbudget_operator.ledger.copy import copy_ledger
 from carbonbudget_operator.ledger.span_store import (
     DAY,
     Post,
@@ -172,3 +175,16 @@ def test_of_progress_the_last_points_are_kept(engine: sa.Engine) -> None:
     with engine.connect() as connection:
         found = read_progress(connection, pod.id, "step")
     assert [point.done for point in found] == list(range(20, 120))
+
+
+def test_a_copied_ledger_has_the_spans_and_takes_more(
+    new_url: Callable[[], str], open_engine: Callable[[str], sa.Engine]
+) -> None:
+    source, target = open_engine(new_url()), open_engine(new_url())
+    SpanStore(source, "default", 100).store([Post("team-a", "pod-1", spans=[a_span(0), a_span(1)])], HOUR)
+    assert dict(copy_ledger(source, target))["span"] == 2
+    SpanStore(target, "default", 100).store([Post("team-a", "pod-1", spans=[a_span(2)])], HOUR)
+    with target.connect() as connection:
+        pod = find_tracked(connection, "default", "pod-1")
+        assert pod is not None
+        assert [one.span.id for one in read_spans(connection, pod.id, 10)] == ["s0", "s1", "s2"]

@@ -37,12 +37,13 @@ def copy_ledger(source: sa.Engine, target: sa.Engine) -> Iterator[tuple[str, int
                 for part in rows.mappings().partitions(_ROWS):
                     writing.execute(sa.insert(table), [dict(row) for row in part])
                     count += len(part)
-                if target.dialect.name == "postgresql" and "id" in table.c:
+                numbered = table.autoincrement_column
+                if target.dialect.name == "postgresql" and numbered is not None:
                     writing.execute(
                         sa.select(
                             sa.func.setval(
-                                sa.func.pg_get_serial_sequence(table.name, "id"),
-                                sa.select(sa.func.coalesce(sa.func.max(table.c.id), 0) + 1).scalar_subquery(),
+                                sa.func.pg_get_serial_sequence(table.name, numbered.name),
+                                sa.select(sa.func.coalesce(sa.func.max(numbered), 0) + 1).scalar_subquery(),
                                 False,
                             )
                         )

@@ -103,7 +103,9 @@ class TokenGuard:
             return self._refused("refused", "paste a token: one line of letters, digits, points and dashes", 400, place)
         address, now = request.client.host if request.client else "", int(self._now())
         if wait_s := self._limits.wait_s(address, now):
-            limited = self._refused("limited", f"too many sign-ins failed: try again in {wait_s} seconds", 429, place)
+            limited = self._refused(
+                "limited", f"too many sign-ins failed or are under way: try again in {wait_s} seconds", 429, place
+            )
             limited.headers["Retry-After"] = str(wait_s)
             return limited
         try:

@@ -94,6 +94,14 @@ def test_a_span_around_folded_ones_that_is_posted_at_the_end_leaves_them_as_they
     assert found.energy_uj == found.rest_uj + sum(span.energy_uj or 0 for span in found.spans)
 
 
+def test_a_server_folds_no_spans_of_another_cluster_in_the_same_ledger(reader: ValuedReader, engine: sa.Engine) -> None:
+    settings = Settings(cluster="other", carbon=CarbonSettings(zone="WORLD", pue=1.0))
+    folding(ValuedReader(engine, settings)).step(OVER + 36 * DAY)  # when its own would be final in any case
+    with engine.connect() as connection:
+        folded = sa.select(sa.func.count()).where(span_tables.span.c.result.is_not(None))
+        assert connection.scalar(folded) == 0
+
+
 def test_without_windows_a_span_gets_hourly_figures_that_still_add_up(reader: ValuedReader, engine: sa.Engine) -> None:
     with engine.begin() as connection:
         connection.execute(sa.delete(span_tables.pod_window))

@@ -76,7 +76,7 @@ class SpanFolding:
     def _fold_pod(self, pod_id: int, limit: int, now: int) -> None:
         engine = self._reader.engine
         with snapshot(engine) as connection:
-            pod = tracked_by_id(connection, pod_id)
+            pod = tracked_by_id(connection, self._reader.cluster, pod_id)
             if pod is None:
                 return
             stored = read_spans(connection, pod_id, MOST_SPANS)

@@ -162,9 +162,10 @@ def find_tracked(connection: sa.Connection, cluster: str, uid: str) -> TrackedPo
     return _tracked(connection, c.cluster == cluster, c.uid == uid)
 
 
-def tracked_by_id(connection: sa.Connection, pod_id: int) -> TrackedPod | None:
-    """The tracked pod of this id."""
-    return _tracked(connection, span_tables.tracked_pod.c.id == pod_id)
+def tracked_by_id(connection: sa.Connection, cluster: str, pod_id: int) -> TrackedPod | None:
+    """The tracked pod of this id; None if it is of another cluster."""
+    c = span_tables.tracked_pod.c
+    return _tracked(connection, c.cluster == cluster, c.id == pod_id)
 
 
 def _tracked(connection: sa.Connection, *where: sa.ColumnElement[bool]) -> TrackedPod | None:

@@ -70,6 +70,8 @@ async def test_spans_and_the_rest_are_the_pod_to_the_microjoule(either: Face) ->
     assert (await post(either, *spans)).json() == {"accepted": 3, "refused": []}
     answer = await ask(either)
     assert energy(answer) == answer["energy_uj"] == sum(range(300, 310))
+    # Half of the first minute, 40 s of the ninth and the tenth: the rest is what no span has, not only a difference.
+    assert answer["rest_uj"] in range(300 // 2 + 308 * 40 // 60 + 309 - 2, 300 // 2 + 308 * 40 // 60 + 309 + 3)
     assert (answer["namespace"], answer["pod_uid"], answer["run"]) == ("team-a", "pod-1", "exp-42")
     assert (answer["tracked"], answer["capped"], answer["windows_until_ms"]) == (True, False, MS + 600_000)
     by_id = {span["id"]: span for span in answer["spans"]}
@@ -213,6 +215,7 @@ async def test_an_import_needs_the_verb_in_the_namespace_and_a_pod_of_it(face: F
     assert (await send("importer@team-b")).status_code == 403
     missing = await send("importer@team-a,team-b", namespace="team-b")  # the pod is of another namespace
     assert (missing.status_code, "no hours of a pod pod-1" in missing.json()["reason"]) == (404, True)
+    assert "in the last 31 days" in missing.json()["reason"]  # of 35 that the ledger has: a span is no longer
     assert (await send("importer@team-a", pod_uid="other")).status_code == 404
 
 

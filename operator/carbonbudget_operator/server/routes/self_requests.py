@@ -128,10 +128,11 @@ class SelfRequests:
         now_ms = int(self._asking.now() * 1000)
         first_ms = await self._first_ms(pod, now_ms)
         if imported and first_ms is None:
+            days = min(_DAYS // (24 * HOUR), self._pools.settings.server.pod_days)
             raise Refusal(
                 404, "no_pod",
                 f"the ledger has no hours of a pod {printable(pod.uid)} in namespace {pod.namespace} in the last "
-                f"{self._pools.settings.server.pod_days} days: check the pod's uid and the namespace",
+                f"{days} days: check the pod's uid and the namespace",
             )  # fmt: skip
         found, refused = read_spans(lines, now_ms, first_ms or now_ms - _DAYS * 1000)
         if found:

@@ -113,6 +113,25 @@ def test_pods_that_are_not_stored_any_more_are_not_counted_as_none(engine: sa.En
     assert run.end == HOUR + 6 * HOURS
 
 
+def test_a_run_whose_first_hours_are_sealed_is_not_said_to_have_had_the_pods_of_the_others_alone(
+    engine: sa.Engine,
+) -> None:
+    fill(engine)
+    reader, query = stored(engine), RunsQuery(WINDOW, None)
+    before = ask(reader)["team-a", "exp-1"].pods, runs_version(reader, query, "json")
+    with engine.begin() as connection:  # the first two hours, as sealing leaves them
+        connection.execute(
+            sa.insert(schema.sealed_hour),
+            [{"cluster": "default", "hour": HOUR + at, "derivation_id": 1, "sealed_at": 1} for at in (0, HOURS)],
+        )
+        for table in (schema.pod_energy, schema.pod_fact):
+            connection.execute(sa.delete(table).where(table.c.start < HOUR + 2 * HOURS))
+        connection.execute(sa.delete(schema.pod).where(schema.pod.c.last_hour < HOUR + 2 * HOURS))
+    found = ask(reader)
+    assert (before[0], found["team-a", "exp-1"].pods, found["team-a", "exp-2"].pods) == (3, None, 1)
+    assert runs_version(reader, query, "json") != before[1]
+
+
 def test_a_run_is_final_when_every_node_has_reported_past_its_end(engine: sa.Engine) -> None:
     pod(engine, 0, "p1", EXP_1)
     reader = ValuedReader(engine, SETTINGS)

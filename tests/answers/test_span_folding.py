@@ -68,6 +68,40 @@ def test_a_folded_result_is_what_was_answered_and_outlives_windows_and_facts(
     assert answer(reader, late).spans == before.spans
 
 
+def test_spans_are_folded_before_their_pods_hours_are_sealed_however_short_that_is(
+    reader: ValuedReader, engine: sa.Engine
+) -> None:
+    before, late = answer(reader), OVER + 2 * DAY
+    SpanFolding(reader, window_days=7, result_days=90, pod_days=3).step(late)
+    with engine.begin() as connection:  # as sealing does after three days
+        for table in (schema.pod_energy, schema.pod_fact):
+            connection.execute(sa.delete(table))
+    assert answer(reader, late).spans == before.spans
+
+
+def test_a_span_around_folded_ones_that_is_posted_at_the_end_leaves_them_as_they_are(
+    reader: ValuedReader, engine: sa.Engine
+) -> None:
+    before, late = answer(reader), OVER + 8 * DAY
+    folding(reader).step(late)
+    around = Span("job", "job", None, MS - 1000, MS + 8 * DAY * 1000)
+    SpanStore(engine, "default", 100).store([Post("team-a", "pod-1", spans=[around])], late)
+    found = answer(reader, late)
+    assert [span for span in found.spans if span.id != "job"] == before.spans
+    (job,) = (span for span in found.spans if span.id == "job")
+    assert job.resolution == "prorated"
+    assert job.inclusive_energy_uj == sum(range(300, 362))
+    assert found.energy_uj == found.rest_uj + sum(span.energy_uj or 0 for span in found.spans)
+
+
+def test_a_server_folds_no_spans_of_another_cluster_in_the_same_ledger(reader: ValuedReader, engine: sa.Engine) -> None:
+    settings = Settings(cluster="other", carbon=CarbonSettings(zone="WORLD", pue=1.0))
+    folding(ValuedReader(engine, settings)).step(OVER + 36 * DAY)  # when its own would be final in any case
+    with engine.connect() as connection:
+        folded = sa.select(sa.func.count()).where(span_tables.span.c.result.is_not(None))
+        assert connection.scalar(folded) == 0
+
+
 def test_without_windows_a_span_gets_hourly_figures_that_still_add_up(reader: ValuedReader, engine: sa.Engine) -> None:
     with engine.begin() as connection:
         connection.execute(sa.delete(span_tables.pod_window))

@@ -56,3 +56,15 @@ def test_provisional_figures_of_either_version_are_no_pass() -> None:
         result = gate_version(new(1, first), old(2, second), Fraction(0))
         assert result.verdict is GateVerdict.WARNED
         assert "provisional and may rise" in result.sentence
+
+
+def test_a_version_fails_by_a_final_measure_alone() -> None:
+    result = gate_version(new(2), old(1, final=False), Fraction(0))
+    assert result.verdict is GateVerdict.UNANSWERABLE
+    assert result.sentence.endswith("training of chat 1.2 is provisional and may rise: ask again when it is final")
+
+
+def test_a_failure_by_provisional_figures_says_so() -> None:
+    for result in (gate_run(Emitted("run exp", 2, False), 1), gate_version(new(2, False), old(1), Fraction(0))):
+        assert result.verdict is GateVerdict.FAILED
+        assert result.sentence.endswith("; the figure is provisional, and its share of overhead can still fall")

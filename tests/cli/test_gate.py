@@ -39,7 +39,7 @@ def test_a_run_above_its_limit_ends_with_4(ledger: str) -> None:
     done = gate(ledger, "--run", "exp-1.3", "--max", "1mg")
     assert done.exit_code == 4
     assert done.stdout.startswith("failed: run exp-1.3 emitted ")
-    assert done.stdout.endswith(", more than 1mg\n")
+    assert ", more than 1mg; the figure is provisional" in done.stdout
 
 
 def test_a_run_within_its_limit_ends_with_3_while_its_hour_is_not_over(ledger: str) -> None:
@@ -48,10 +48,15 @@ def test_a_run_within_its_limit_ends_with_3_while_its_hour_is_not_over(ledger: s
 
 
 def test_a_version_that_emitted_more_than_allowed_ends_with_4_and_says_by_how_much(ledger: str) -> None:
+    assert gate(ledger, *VERSIONS, "--max-increase", "10").exit_code == 5  # version 1.2 may still rise
+    engine = open_ledger(ledger)
+    for node in ("n1", "n2"):  # the hour is over
+        book(Booker(engine), a_report(HOUR + 3600, node, {}))
+    engine.dispose()
     done = gate(ledger, *VERSIONS, "--max-increase", "10")
     assert done.exit_code == 4
     assert "% more than training of chat 1.2; +10 % is allowed" in done.stdout
-    assert gate(ledger, *VERSIONS, "--max-increase", "200%").exit_code == 3
+    assert gate(ledger, *VERSIONS, "--max-increase", "200%").exit_code == 0
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import sqlalchemy as sa
@@ -188,3 +189,26 @@ def test_a_copied_ledger_has_the_spans_and_takes_more(
         pod = find_tracked(connection, "default", "pod-1")
         assert pod is not None
         assert [one.span.id for one in read_spans(connection, pod.id, 10)] == ["s0", "s1", "s2"]
+
+
+def test_a_namespace_of_another_cluster_takes_no_place_of_the_same_name_here(engine: sa.Engine) -> None:
+    booker = Booker(engine, max_tracked_pods=1)
+    book(booker, replace(labelled(0, {"their-pod": 5}, "node-9"), cluster="other"))
+    book(booker, labelled(1))
+    assert windows(engine) == [(60, 120, 300)]
+    assert booker.tracked.capped == 0
+
+
+def test_what_other_pods_posted_under_the_same_ids_counts_for_nobody_else(engine: sa.Engine) -> None:
+    store, names = SpanStore(engine, "default", 5), [str(number) for number in range(3)]
+
+    def posted(uid: str, namespace: str, ids: list[str]) -> Post:
+        return Post(namespace, uid, spans=[Span(name, "a", None, 0, 1) for name in ids])
+
+    first = [posted("pod-1", "team-a", names), posted("pod-2", "team-b", names[:1])]
+    assert store.store(first, DAY) == [True, True]
+    again = [posted("pod-1", "team-a", [*names, "3", "4"]), posted("pod-2", "team-b", [*names, "3", "4"])]
+    assert store.store(again, DAY) == [True, True]  # of team-a and of team-b five each
+    assert store.store([posted("pod-1", "team-a", ["5"]), posted("pod-2", "team-b", names)], DAY) == [False, True]
+    with engine.connect() as connection:
+        assert connection.scalar(sa.select(sa.func.count()).select_from(span_tables.span)) == 10

@@ -70,6 +70,8 @@ async def test_spans_and_the_rest_are_the_pod_to_the_microjoule(either: Face) ->
     assert (await post(either, *spans)).json() == {"accepted": 3, "refused": []}
     answer = await ask(either)
     assert energy(answer) == answer["energy_uj"] == sum(range(300, 310))
+    # Half of the first minute, 40 s of the ninth and the tenth: the rest is what no span has, not only a difference.
+    assert answer["rest_uj"] in range(300 // 2 + 308 * 40 // 60 + 309 - 2, 300 // 2 + 308 * 40 // 60 + 309 + 3)
     assert (answer["namespace"], answer["pod_uid"], answer["run"]) == ("team-a", "pod-1", "exp-42")
     assert (answer["tracked"], answer["capped"], answer["windows_until_ms"]) == (True, False, MS + 600_000)
     by_id = {span["id"]: span for span in answer["spans"]}
@@ -213,7 +215,32 @@ async def test_an_import_needs_the_verb_in_the_namespace_and_a_pod_of_it(face: F
     assert (await send("importer@team-b")).status_code == 403
     missing = await send("importer@team-a,team-b", namespace="team-b")  # the pod is of another namespace
     assert (missing.status_code, "no hours of a pod pod-1" in missing.json()["reason"]) == (404, True)
+    assert "in the last 31 days" in missing.json()["reason"]  # of 35 that the ledger has: a span is no longer
     assert (await send("importer@team-a", pod_uid="other")).status_code == 404
+
+
+@pytest.mark.parametrize("uid", ["\u0000", "pod-1\n", "a b"])
+async def test_a_uid_that_no_pod_can_have_is_refused_before_the_ledger_is_asked(either: Face, uid: str) -> None:
+    body = {"namespace": "team-a", "pod_uid": uid, "spans": []}
+    headers = {"Authorization": "Bearer user:importer@team-a"}
+    answer = await either.client.post("/v1/spans/import", json=body, headers=headers)
+    assert (answer.status_code, "pod_uid" in answer.json()["reason"]) == (422, True)
+
+
+async def test_lines_that_are_refused_are_limited_too(face: Face) -> None:
+    await report_minutes(face, 1)
+    statuses = []
+    for number in range(90):  # 60,000 lines of a minute, and those that are free again meanwhile
+        uid = f"pod-{1 + number % 2}"  # all pods of a namespace together: it can have thousands
+        answer = await face.client.post("/v1/self/spans", json={"spans": [0] * 1_000}, headers=token(uid))
+        statuses.append(answer.status_code)
+        if answer.status_code != 200:
+            break
+    assert (set(statuses[:60]), statuses[-1]) == ({200}, 429)
+    assert int(answer.headers["Retry-After"]) > 0
+    assert "lines" in answer.json()["reason"]
+    other = await post(face, a_span("a", 0, 10), uid="pod-9", namespace="team-b")
+    assert other.status_code == 200
 
 
 def test_requests_are_limited_and_the_next_one_is_announced() -> None:

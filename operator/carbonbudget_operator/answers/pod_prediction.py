@@ -11,16 +11,20 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Final
 
-from carbonbudget_operator.answers.grid_intensity import grid_intensity, zones_of_nodes
+import sqlalchemy as sa
+
+from carbonbudget_operator.answers.grid_intensity import grid_intensity
 from carbonbudget_operator.answers.pod_spans import MOST_SPANS, DividedPod, PodSpansReader
 from carbonbudget_operator.carbon.emissions_formula import emissions_ug
+from carbonbudget_operator.ledger.controller_pods import pods_by_uid
+from carbonbudget_operator.ledger.fact_reader import read_nodes
 from carbonbudget_operator.ledger.span_store import ProgressPoint, StoredSpan, read_progress, read_spans
 from carbonbudget_operator.ledger.store import snapshot
 from carbonbudget_operator.ledger.time_slices import HOUR
 from carbonbudget_operator.ledger.tracked_pods import find_tracked
 from carbonbudget_operator.spans.intensity_profile import profile_forecast
 from carbonbudget_operator.spans.prediction import DoneStep, predict
-from carbonbudget_operator.spans.span_bodies import PredictionBody
+from carbonbudget_operator.spans.span_bodies import MAX_SPAN_MS, PredictionBody
 from carbonbudget_operator.spans.span_record import Span
 from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
 
@@ -44,13 +48,16 @@ class PodPredictions:
             points = read_progress(connection, pod.id, unit) if pod else []
             if pod is None or not points:
                 return None
-            steps = _steps(read_spans(connection, pod.id, MOST_SPANS), points, unit)
+            # The pod states the instants: a step that it dates to 1970 would have all hours since then read.
+            oldest_ms = now * 1000 - MAX_SPAN_MS
+            steps = _steps(read_spans(connection, pod.id, MOST_SPANS), points, unit, oldest_ms)
             if not steps:
                 return None
             start_ms, end_ms = steps[0].start_ms, max(step.end_ms for step in steps)
             virtual = [*steps, Span(_WHOLE, unit, None, start_ms, end_ms)]
             stored = [StoredSpan(span, 0, None, 0, None) for span in virtual]
             divided = self._spans.divide(connection, pod, stored, stored, (0, 0), now)
+            zones = self._zones(connection, uid, now)
         last, whole = points[-1], divided.emissions.inclusive.get(_WHOLE)
         energies = divided.division.spans
         done = [
@@ -60,7 +67,6 @@ class PodPredictions:
         ]
         if whole is None or not done:
             return None
-        zones = zones_of_nodes(self._reader, (start_ms // 1000, now))
         figures = grid_intensity(self._reader, zones, (now - _PROFILE_SECONDS, now), now)
         past = {row.start * 1000: row.mg_per_kwh for row in figures if row.applied}
         forecast = profile_forecast(past, now * 1000, _HOURS_AHEAD)
@@ -74,9 +80,18 @@ class PodPredictions:
             low_ug=found.low_ug, high_ug=found.high_ug, ends_at_ms=found.ends_at_ms,
         )  # fmt: skip
 
+    def _zones(self, connection: sa.Connection, uid: str, now: int) -> list[str]:
+        """The grid zone of the pod's node: a cluster may have nodes in others."""
+        ids = {pod.node_id for pod in pods_by_uid(connection, self._reader.cluster, uid)}
+        nodes = read_nodes(connection, self._reader.cluster)
+        places = (self._reader.terms.at(now).places.of(nodes[node_id], now) for node_id in ids & nodes.keys())
+        return sorted({place.grid_zone or place.zone for place in places})
 
-def _steps(stored: Sequence[StoredSpan], points: Sequence[ProgressPoint], unit: str) -> list[Span]:
-    """The steps that are over: the spans of that name, else what lies between two instants of progress."""
+
+def _steps(stored: Sequence[StoredSpan], points: Sequence[ProgressPoint], unit: str, oldest_ms: int) -> list[Span]:
+    """The steps that are over and began after an instant: the spans of that name, else the time between two instants
+    of progress.
+    """
     spans = [one.span for one in stored if one.span.name == unit and one.span.start_ms < one.span.end_ms]
     if not spans:
         pairs = pairwise(points)
@@ -85,7 +100,8 @@ def _steps(stored: Sequence[StoredSpan], points: Sequence[ProgressPoint], unit: 
             for before, after in pairs
             if after.done == before.done + 1 and after.at_ms > before.at_ms
         ]
-    return sorted(spans, key=lambda span: (span.start_ms, span.end_ms, span.id))[-_MOST_STEPS:]
+    recent = (span for span in spans if span.start_ms >= oldest_ms)
+    return sorted(recent, key=lambda span: (span.start_ms, span.end_ms, span.id))[-_MOST_STEPS:]
 
 
 def _permille(divided: DividedPod, mg_per_kwh: dict[int, int]) -> int:

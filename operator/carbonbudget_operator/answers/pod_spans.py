@@ -6,6 +6,7 @@ ledger, whatever was stored of them. Figures of spans whose windows are gone wer
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -21,6 +22,7 @@ from carbonbudget_operator.spans.pod_windows import fill_gaps
 from carbonbudget_operator.spans.span_bodies import MAX_RESULTS, SelfAnswer, SpanResult
 from carbonbudget_operator.spans.span_division import Division, divide
 from carbonbudget_operator.spans.span_emissions import EmissionsDivision, divide_emissions
+from carbonbudget_operator.spans.span_record import Span
 from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
 
 _HOUR_MS: Final = HOUR * 1000
@@ -66,9 +68,8 @@ class PodSpansReader:
                 asked = [one for one in stored if one.span.end_ms > start_ms and one.span.start_ms < end_ms]
             asked = asked[-MAX_RESULTS:]
             divided = self.divide(connection, pod, stored, asked, (start_ms, end_ms), now)
-        # A folded result holds until a span that came later shares its time.
-        new_ms = min((one.span.start_ms for one in stored if one.result is None), default=end_ms)
-        results = [folded_or_new(one, divided, new_ms) for one in asked]
+        cuts = _Cuts([one.span for one in stored if one.result is None])
+        results = [folded_or_new(one, divided, cuts) for one in asked]
         listed_uj = sum(result.energy_uj or 0 for result in results)
         return SelfAnswer(
             namespace=pod.namespace,
@@ -109,9 +110,27 @@ def _bounds(spans: Sequence[StoredSpan]) -> tuple[int, int]:
     return min((one.span.start_ms for one in spans), default=0), max((one.span.end_ms for one in spans), default=0)
 
 
-def folded_or_new(stored: StoredSpan, divided: DividedPod, new_ms: int) -> SpanResult:
-    """The figures of one span: the folded ones if no span that is not folded begins before its end."""
-    if stored.result is not None and stored.span.end_ms <= new_ms:
+class _Cuts:
+    """Where spans that are not folded divide the time of others.
+
+    A folded result holds until a span that came later shares its time. One around it, such as a training of weeks that
+    is posted at its end, takes none of it: the folded one stays the innermost.
+    """
+
+    def __init__(self, spans: Iterable[Span]) -> None:
+        self._bounds = {(span.start_ms, span.end_ms) for span in spans if span.start_ms < span.end_ms}
+        self._edges = sorted({edge for bounds in self._bounds for edge in bounds})
+
+    def share(self, span: Span) -> bool:
+        """Whether one of them shares the span's time without being around it."""
+        after = bisect_right(self._edges, span.start_ms)
+        is_cut = after < len(self._edges) and self._edges[after] < span.end_ms
+        return is_cut or (span.start_ms, span.end_ms) in self._bounds
+
+
+def folded_or_new(stored: StoredSpan, divided: DividedPod, cuts: _Cuts) -> SpanResult:
+    """The figures of one span: the folded ones if no span that is not folded shares its time."""
+    if stored.result is not None and not cuts.share(stored.span):
         return SpanResult.model_validate_json(stored.result)
     return result_of(stored, divided)
 

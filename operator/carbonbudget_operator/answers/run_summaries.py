@@ -18,6 +18,7 @@ from carbonbudget_operator.answers.time_ranges import covered_range
 from carbonbudget_operator.answers.windows import Range
 from carbonbudget_operator.ledger.fact_reader import data_through, hours_with_facts, node_spans
 from carbonbudget_operator.ledger.labelled_pods import labelled_pods
+from carbonbudget_operator.ledger.seal import sealed_until
 from carbonbudget_operator.ledger.store import snapshot
 from carbonbudget_operator.ledger.valued_rows import EMBODIED_HIGH_UG, EMBODIED_LOW_UG, ValuedRow
 from carbonbudget_operator.run_labels import MODEL, MODEL_VERSION, RUN, STAGE
@@ -64,8 +65,8 @@ class RunsQuery:
 class RunSummary:
     """One run. `start` and `end` are of the hours (or parts, where budgets split them) in which it had pods.
 
-    Of an hour that is not over, `end` is the latest report. `pods` is how many there were; None where their facts are
-    not stored any more.
+    Of an hour that is not over, `end` is the latest report. `pods` is how many there were; None where the facts of its
+    first hours are not stored any more.
     """
 
     namespace: str
@@ -130,9 +131,10 @@ def run_summaries(reader: ValuedReader, query: RunsQuery) -> RunSummaries:
             if (key := query.key_of(namespace, labels)) in found:
                 found[key].extend(start, end)
         pods = _pods(reader, connection, query, window)
+        known_from = sealed_until(connection, reader.cluster, *window)  # pods of earlier hours are forgotten
     total = RunSummary("", "", pods=len(set().union(*pods.values())))
     for key, run in found.items():
-        run.pods = len(pods[key]) if key in pods else None
+        run.pods = len(pods[key]) if key in pods and run.start >= known_from else None
         _add(total, run)
     keys = [key for key in sorted(found) if query.after is None or key > query.after]
     page = [found[key] for key in keys[: query.limit]]
@@ -160,8 +162,10 @@ def runs_version(reader: ValuedReader, query: RunsQuery, shown_as: str) -> str:
     with snapshot(reader.engine) as connection:
         revisions = sorted(hours_with_facts(connection, *window).items())
         through = data_through(node_spans(connection, reader.cluster))
+        sealed = sealed_until(connection, reader.cluster, *window)
     who = None if query.namespaces is None else sorted(query.namespaces)
     parts = [window, who, query.labels, query.unlabelled, query.after, query.limit, shown_as, min(through, window[1])]
+    parts.append(sealed)
     return blake2b(repr([*parts, revisions, reader.derived.description]).encode(), digest_size=16).hexdigest()
 
 

@@ -49,7 +49,8 @@ class SpanFolding:
 
     def _fold_some(self, now: int) -> bool:
         """Fold the spans of the pods that have the oldest ones; whether there may be more."""
-        age = max((self._window_days - 1) * DAY, _LEAST_AGE)
+        # Before the windows are deleted, and before the pods' hours are sealed, whichever is sooner.
+        age = max(min(self._window_days - 1, self._pod_days - 2) * DAY, _LEAST_AGE)
         limit = (now - age) // DAY * DAY
         if limit != self._limit:
             self._limit, self._from = limit, 0
@@ -75,7 +76,7 @@ class SpanFolding:
     def _fold_pod(self, pod_id: int, limit: int, now: int) -> None:
         engine = self._reader.engine
         with snapshot(engine) as connection:
-            pod = tracked_by_id(connection, pod_id)
+            pod = tracked_by_id(connection, self._reader.cluster, pod_id)
             if pod is None:
                 return
             stored = read_spans(connection, pod_id, MOST_SPANS)

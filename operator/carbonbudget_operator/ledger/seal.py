@@ -33,6 +33,13 @@ def sealed_hours(connection: sa.Connection, cluster: str, start: int, end: int) 
     return {row.hour: row.derivation_id for row in rows}
 
 
+def sealed_until(connection: sa.Connection, cluster: str, start: int, end: int) -> int:
+    """The end of the last sealed hour of [start, end), UTC seconds; 0 without one."""
+    c = schema.sealed_hour.c
+    last = connection.scalar(sa.select(sa.func.max(c.hour)).where(c.cluster == cluster, c.hour >= start, c.hour < end))
+    return 0 if last is None else int(last) + HOUR
+
+
 def seal_hour(
     engine: sa.Engine, cluster: str, hour: int, derivation_id: int, now: int,
     valued: Callable[[sa.Connection, int], int] | None = None,

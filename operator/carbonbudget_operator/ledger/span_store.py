@@ -5,7 +5,7 @@ Several requests are stored in one transaction. What comes again is left as it i
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -111,7 +111,7 @@ class SpanStore:
                 lock_bookings(connection)
             counted = self._counted(connection, day, {post.namespace for post in posts})
             ids = self._pods(connection, posts, now)
-            known = _known_ids(connection, ids.values(), posts)
+            known = _known_ids(connection, ids, posts)
             stored, taken, growth = [], list[tuple[int, Post]](), Counter[str]()
             for post in posts:
                 pod_id = ids[post.uid]
@@ -178,18 +178,23 @@ class SpanStore:
             _trim_points(connection, pod_id)
 
 
-def _known_ids(connection: sa.Connection, pod_ids: Iterable[int], posts: Sequence[Post]) -> set[tuple[int, str]]:
-    """Pod and id of the posted records that are stored already."""
+def _known_ids(connection: sa.Connection, ids: Mapping[str, int], posts: Sequence[Post]) -> set[tuple[int, str]]:
+    """Pod and id of the posted records that are stored already. `ids` are those of the pods by uid.
+
+    Pod by pod: many pods may use the same ids for their spans.
+    """
     known: set[tuple[int, str]] = set()
-    pods = sorted(set(pod_ids))
-    for table, names in (
-        (span_tables.span, {span.id for post in posts for span in post.spans}),
-        (span_tables.unit_count, {unit.id for post in posts for unit in post.units}),
+    for table, records in (
+        (span_tables.span, [(post.uid, span.id) for post in posts for span in post.spans]),
+        (span_tables.unit_count, [(post.uid, unit.id) for post in posts for unit in post.units]),
     ):
-        for some in chunks(sorted(names)):
-            for its in chunks(pods):
-                query = sa.select(table.c.pod_id, table.c.id).where(table.c.pod_id.in_(its), table.c.id.in_(some))
-                known.update((row.pod_id, row.id) for row in connection.execute(query))
+        names: dict[int, set[str]] = defaultdict(set)
+        for uid, name in records:
+            names[ids[uid]].add(name)
+        for pod_id, its in names.items():
+            for some in chunks(sorted(its)):
+                query = sa.select(table.c.id).where(table.c.pod_id == pod_id, table.c.id.in_(some))
+                known.update((pod_id, name) for name in connection.scalars(query))
     return known
 
 

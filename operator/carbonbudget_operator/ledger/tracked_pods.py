@@ -115,16 +115,17 @@ class TrackedPods:
             for uids in chunks(uid for its, uid in pods if its == cluster):
                 query = sa.select(c.uid, c.seen_at).where(c.cluster == cluster, c.uid.in_(uids))
                 known |= {(cluster, uid): seen_at for uid, seen_at in connection.execute(query)}
-        active = self._active(connection, {pod.namespace for pod in pods.values()}, hour)
+        active = self._active(connection, {(cluster, pod.namespace) for (cluster, _), pod in pods.items()}, hour)
         rows: list[tuple[Any, ...]] = []
         capped: set[_Key] = set()
         # Those that have a place keep it; the others come in the order of their uids, the same for all servers.
         for key, pod in sorted(pods.items(), key=lambda item: (known.get(item[0], 0) < hour - HOUR, item[0])):
             has_place = known.get(key, 0) >= hour - HOUR
-            if not has_place and active.get(pod.namespace, 0) >= self.most:
+            where = key[0], pod.namespace
+            if not has_place and active.get(where, 0) >= self.most:
                 capped.add(key)
             elif not has_place:
-                active[pod.namespace] = active.get(pod.namespace, 0) + 1
+                active[where] = active.get(where, 0) + 1
             seen, not_seen = (0, hour) if key in capped else (hour, 0)
             rows.append((*key, pod.namespace, pod.name, pod.labels.get(RUN, ""), False, seen, not_seen, hour + HOUR))
         self._put_pods.put(connection, sorted(rows))
@@ -135,12 +136,14 @@ class TrackedPods:
                     self._ids[cluster, uid] = _CAPPED if (cluster, uid) in capped else pod_id
 
     @staticmethod
-    def _active(connection: sa.Connection, namespaces: set[str], hour: int) -> dict[str, int]:
-        """How many pods of each namespace have a place."""
-        c, found = span_tables.tracked_pod.c, dict[str, int]()
-        for some in chunks(sorted(namespaces)):
-            query = sa.select(c.namespace, sa.func.count()).where(c.namespace.in_(some), c.seen_at >= hour - HOUR)
-            found |= {row[0]: row[1] for row in connection.execute(query.group_by(c.namespace))}
+    def _active(connection: sa.Connection, namespaces: set[tuple[str, str]], hour: int) -> dict[tuple[str, str], int]:
+        """How many pods of each cluster's namespace have a place."""
+        c, found = span_tables.tracked_pod.c, dict[tuple[str, str], int]()
+        for cluster in {cluster for cluster, _ in namespaces}:
+            for some in chunks(sorted(name for its, name in namespaces if its == cluster)):
+                where = (c.cluster == cluster, c.namespace.in_(some), c.seen_at >= hour - HOUR)
+                query = sa.select(c.namespace, sa.func.count()).where(*where).group_by(c.namespace)
+                found |= {(cluster, row[0]): row[1] for row in connection.execute(query)}
         return found
 
 
@@ -159,9 +162,10 @@ def find_tracked(connection: sa.Connection, cluster: str, uid: str) -> TrackedPo
     return _tracked(connection, c.cluster == cluster, c.uid == uid)
 
 
-def tracked_by_id(connection: sa.Connection, pod_id: int) -> TrackedPod | None:
-    """The tracked pod of this id."""
-    return _tracked(connection, span_tables.tracked_pod.c.id == pod_id)
+def tracked_by_id(connection: sa.Connection, cluster: str, pod_id: int) -> TrackedPod | None:
+    """The tracked pod of this id; None if it is of another cluster."""
+    c = span_tables.tracked_pod.c
+    return _tracked(connection, c.cluster == cluster, c.id == pod_id)
 
 
 def _tracked(connection: sa.Connection, *where: sa.ColumnElement[bool]) -> TrackedPod | None:

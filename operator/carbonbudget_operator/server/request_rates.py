@@ -1,4 +1,4 @@
-"""Limits how often a pod, and all pods of a namespace, ask in a minute. In memory, for one server."""
+"""Limits how often a pod, and all pods of a namespace, ask in a minute, and how much. In memory, for one server."""
 
 from __future__ import annotations
 
@@ -14,21 +14,28 @@ _MAX_ENTRIES: Final = 50_000
 class RequestRates:
     """At most `per_minute` requests of each name: evenly, or at once after a minute without any."""
 
-    def __init__(self, what: str, per_minute: int, setting: str, clock: Callable[[], float] = time.monotonic) -> None:
-        """`what` they are called in a refusal; `setting` is where the limit is set. `clock` returns seconds."""
+    def __init__(
+        self, what: str, per_minute: int, setting: str, clock: Callable[[], float] = time.monotonic,
+        unit: str = "requests",
+    ) -> None:  # fmt: skip
+        """`what` they are called in a refusal, and what is counted; `setting` is where the limit is set.
+
+        `clock` returns seconds.
+        """
         self._what, self._per_minute, self._setting, self._clock = what, per_minute, setting, clock
+        self._unit = unit
         self._full_at: dict[str, float] = {}  # when all of a name's requests are free again
 
-    def take(self, name: str) -> None:
-        """Count a request. Raises Refusal 429, with the seconds until the next one is free."""
-        now, each = self._clock(), 60.0 / self._per_minute
+    def take(self, name: str, number: int = 1) -> None:
+        """Count so many. Raises Refusal 429, with the seconds until they are free. More than a minute's are as many."""
+        now, each = self._clock(), 60.0 * min(number, self._per_minute) / self._per_minute
         full_at = max(self._full_at.get(name, now), now)
         if full_at - now > 60.0 - each + 1e-6:
             seconds = int(full_at - now - 60.0 + each) + 1
             raise Refusal(
                 429,
                 "rate",
-                f"{self._what} {name} sends more than {self._per_minute} requests a minute ({self._setting}): "
+                f"{self._what} {name} sends more than {self._per_minute} {self._unit} a minute ({self._setting}): "
                 f"try again in {seconds} s",
                 seconds,
             )

@@ -1,7 +1,8 @@
 """Collects what pods post at the same time, and stores it in one transaction.
 
 One thread writes, with a connection of its own. A transaction takes few milliseconds, so that no report waits for it
-longer; what comes meanwhile is the next one.
+longer; what comes meanwhile is the next one. Namespaces take turns, post by post: a namespace that posts much waits for
+itself.
 """
 
 from __future__ import annotations
@@ -24,12 +25,13 @@ _Waiting = tuple[Post, "asyncio.Future[bool]"]
 
 
 class SpanInbox:
-    """Stores posts in the order in which they come. Only the event loop uses it."""
+    """Stores the posts of each namespace in the order in which they come. Only the event loop uses it."""
 
     def __init__(self, pool: WorkerPool, store: SpanStore, writer: LedgerWriter, now: Callable[[], float]) -> None:
         """`writer` stores the windows of tracked pods: who posts is one of them from then on."""
         self._pool, self._store, self._writer, self._now = pool, store, writer, now
-        self._waiting: deque[_Waiting] = deque()
+        self._waiting: dict[str, deque[_Waiting]] = {}  # by namespace, in the order of their turns
+        self._number = 0
         self._task: asyncio.Task[None] | None = None
 
     async def put(self, post: Post) -> None:
@@ -38,12 +40,13 @@ class SpanInbox:
         Raises:
             Refusal: 503 if too many wait or the ledger fails, 429 if the namespace posted too much today.
         """
-        if len(self._waiting) >= _MOST_WAITING:
+        if self._number >= _MOST_WAITING:
             raise Refusal(
                 503, "busy", f"{_MOST_WAITING} posts wait for the ledger: try again later", _COME_AGAIN_SECONDS
             )
         future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        self._waiting.append((post, future))
+        self._waiting.setdefault(post.namespace, deque()).append((post, future))
+        self._number += 1
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._store_all())
         if not await future:
@@ -58,11 +61,21 @@ class SpanInbox:
 
     async def _store_all(self) -> None:
         while self._waiting:
-            batch, records = [self._waiting.popleft()], 0
+            batch, records = [self._next()], 0
             while self._waiting and (records := records + batch[-1][0].records) < _MOST_RECORDS:
-                batch.append(self._waiting.popleft())
+                batch.append(self._next())
             await self._store_batch(batch)
             await asyncio.sleep(_PAUSE_SECONDS)
+
+    def _next(self) -> _Waiting:
+        """The oldest post of the namespace whose turn it is; its next one has to wait for those of all others."""
+        namespace = next(iter(self._waiting))
+        posts = self._waiting.pop(namespace)
+        found = posts.popleft()
+        if posts:
+            self._waiting[namespace] = posts
+        self._number -= 1
+        return found
 
     async def _store_batch(self, batch: list[_Waiting]) -> None:
         posts, now = [post for post, _ in batch], int(self._now())

@@ -64,7 +64,7 @@ class ImportedSpans(_Body):
     """POST /v1/spans/import: spans of a pod that another one sends, with the verb `import` in its namespace."""
 
     namespace: str = Field(min_length=1, max_length=63)
-    pod_uid: str = Field(min_length=1, max_length=128)
+    pod_uid: str = Field(max_length=128, pattern=r"^[A-Za-z0-9._-]+$")
     run: _RunName | None = None
     spans: list[Any] = Field(max_length=MAX_SPANS)
 

@@ -44,6 +44,7 @@ _DAYS: Final = 31 * 24 * HOUR
 _MOST_STARTS: Final = 50_000
 _SMALL: Final = 16_384  # bytes that are parsed at once, in less than a millisecond
 _MAX_MS: Final = 2**50
+_LINES: Final = 10  # spans and counts that a request of a namespace may have on average
 
 
 class SelfRequests:
@@ -59,6 +60,11 @@ class SelfRequests:
         self._namespace_rates = RequestRates(
             "namespace", spans.namespace_requests_per_minute, "server.spans.namespace_requests_per_minute"
         )
+        # A line that is refused, or that is stored already, costs as much to read as one that is stored.
+        self._line_rates = RequestRates(
+            "namespace", _LINES * spans.namespace_requests_per_minute,
+            f"{_LINES} for each of server.spans.namespace_requests_per_minute", unit="lines",
+        )  # fmt: skip
         store = span_store.SpanStore(asking.pools.spans.queries.book.engine, self._cluster, spans.records_per_day)
         self._inbox = SpanInbox(asking.pools.spans, store, writer, asking.now)
         self._starts: dict[tuple[str, str], int] = {}  # the first slice of pods by namespace and uid, in UTC seconds
@@ -110,6 +116,7 @@ class SelfRequests:
         pod = await self.pod(request)
         with self._posts.request(f"namespace {pod.namespace}") as hold:
             asked = await self.body(request, hold, span_bodies.PostedSpans)
+            self._line_rates.take(pod.namespace, len(asked.spans))
             return await self.take_spans(pod, asked.run, asked.spans)
 
     async def take_spans(
@@ -121,10 +128,11 @@ class SelfRequests:
         now_ms = int(self._asking.now() * 1000)
         first_ms = await self._first_ms(pod, now_ms)
         if imported and first_ms is None:
+            days = min(_DAYS // (24 * HOUR), self._pools.settings.server.pod_days)
             raise Refusal(
                 404, "no_pod",
                 f"the ledger has no hours of a pod {printable(pod.uid)} in namespace {pod.namespace} in the last "
-                f"{self._pools.settings.server.pod_days} days: check the pod's uid and the namespace",
+                f"{days} days: check the pod's uid and the namespace",
             )  # fmt: skip
         found, refused = read_spans(lines, now_ms, first_ms or now_ms - _DAYS * 1000)
         if found:
@@ -136,6 +144,7 @@ class SelfRequests:
         pod = await self.pod(request)
         with self._posts.request(f"namespace {pod.namespace}") as hold:
             asked = await self.body(request, hold, span_bodies.PostedUnits)
+            self._line_rates.take(pod.namespace, len(asked.units))
             now_ms = int(self._asking.now() * 1000)
             first_ms = await self._first_ms(pod, now_ms)
             found, refused = read_units(asked.units, now_ms, first_ms or now_ms - _DAYS * 1000)

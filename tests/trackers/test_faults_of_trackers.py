@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import signal
 import subprocess
 import sys
@@ -18,7 +20,7 @@ from tests.trackers.conftest import pod_token
 import carbonbudget.tracker_log
 from carbonbudget import client_notices, init, span_starts, track
 from carbonbudget.epoch_spans import EpochSpans
-from carbonbudget.lightning import lightning_callbacks
+from carbonbudget.lightning import carbon_callback, lightning_callbacks
 from carbonbudget.mlflow import RunContext
 from carbonbudget.span_results import Result
 from carbonbudget.tracked_span import TrackedSpan, current_spans
@@ -274,6 +276,41 @@ def test_the_hooks_of_lightning_make_a_span_of_each_epoch_also_where_it_fails(
         ("epoch", 5, True),
     ]
     callback.on_train_epoch_start(None, None)  # a trainer without what is expected: said, not raised
+
+
+def epochs_of(callbacks: list[object], **trainer: object) -> list[int | None]:
+    """The steps of the spans that one epoch of a trainer with these callbacks has open."""
+    running = SimpleNamespace(current_epoch=4, max_epochs=6, callbacks=callbacks, **trainer)
+    for hook in ("on_train_start", "on_train_epoch_start"):
+        for each in callbacks:
+            getattr(each, hook)(running, None)
+    steps = [each.step for each in current_spans()]
+    for each in callbacks:
+        each.on_train_epoch_end(running, None)
+    return steps
+
+
+def test_a_trainer_that_spawns_processes_sends_the_callback_to_them(
+    lightning: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CARBONBUDGET_SERVER_URL", "https://server")
+    (callback,) = lightning_callbacks()
+    for sent in (pickle.loads(pickle.dumps(callback)), copy.deepcopy(callback)):
+        assert isinstance(sent, HooksOfLightning)
+        assert epochs_of([sent]) == [4]
+
+
+def test_a_callback_by_hand_and_one_by_the_entry_point_make_one_span_an_epoch(
+    lightning: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CARBONBUDGET_SERVER_URL", "https://server")
+    assert epochs_of([carbon_callback(), *lightning_callbacks()]) == [4]
+
+
+def test_of_the_processes_that_a_trainer_spawns_one_makes_spans(lightning: None) -> None:
+    """They have no LOCAL_RANK; their trainer knows it."""
+    assert epochs_of([carbon_callback()], local_rank=1) == []
+    assert epochs_of([carbon_callback()], local_rank=0) == [4]
 
 
 def test_no_module_imports_its_framework_when_it_is_imported(trackers_python: Path) -> None:

@@ -17,15 +17,18 @@ from types import ModuleType, SimpleNamespace
 import pytest
 from tests.trackers.conftest import pod_token
 
+import carbonbudget.keras
 import carbonbudget.tracker_log
 from carbonbudget import client_notices, init, span_starts, track
 from carbonbudget.epoch_spans import EpochSpans
+from carbonbudget.keras import EpochFigures
 from carbonbudget.lightning import carbon_callback, lightning_callbacks
 from carbonbudget.mlflow import RunContext
 from carbonbudget.span_results import Result
 from carbonbudget.tracked_span import TrackedSpan, current_spans
 from carbonbudget.tracker_identity import tracker_identity
 from carbonbudget.tracker_log import TrackerLog, metrics
+from carbonbudget.tracking_session import SESSION, TrackingSession
 
 FOUND = Result({"energy_uj": 3_600_000_000_000, "emissions_ug": 5_000_000, "state": "provisional"})
 FINAL = Result({"energy_uj": 3_600_000_000_000, "emissions_ug": 6_000_000, "state": "final"})
@@ -311,6 +314,42 @@ def test_of_the_processes_that_a_trainer_spawns_one_makes_spans(lightning: None)
     """They have no LOCAL_RANK; their trainer knows it."""
     assert epochs_of([carbon_callback()], local_rank=1) == []
     assert epochs_of([carbon_callback()], local_rank=0) == [4]
+
+
+def test_trainings_of_keras_that_are_over_and_known_leave_no_listener(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = list(SESSION.listeners)
+    figures = EpochFigures()
+
+    def fit() -> TrackedSpan:
+        figures.start(1)
+        figures.begin(0)
+        trained = current_spans()[-1]
+        figures.end({})
+        figures.finish({})
+        return trained
+
+    fit()
+    assert SESSION.listeners == before  # nothing is sent, and nothing can come
+    monkeypatch.setattr(TrackingSession, "server", True)
+    trained = fit()
+    for result in (FOUND, FINAL):
+        assert len(SESSION.listeners) == len(before) + 1
+        trained.known_result = result
+        SESSION.tell([(trained, result)])
+    assert SESSION.listeners == before
+
+
+def test_the_callback_of_keras_can_be_sent_to_another_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    stub = ModuleType("keras")
+    stub.callbacks = SimpleNamespace(Callback=HooksOfLightning)
+    monkeypatch.setitem(sys.modules, "keras", stub)
+    monkeypatch.setitem(vars(carbonbudget.keras), "CarbonCallback", None)  # the class of the stub is undone as well
+    monkeypatch.delitem(vars(carbonbudget.keras), "CarbonCallback")
+    sent = pickle.loads(pickle.dumps(carbonbudget.keras.CarbonCallback(name="pass")))
+    assert isinstance(sent, HooksOfLightning)
+    sent.on_epoch_begin(0)
+    assert current_spans()[-1].name == "pass"
+    sent.figures.finish(None)
 
 
 def test_no_module_imports_its_framework_when_it_is_imported(trackers_python: Path) -> None:

@@ -77,7 +77,7 @@ class DeliveryThread:
             asked = self._asked
             try:
                 delivery.turn(asked=asked > self._done)
-            except Exception as error:
+            except BaseException as error:  # also SystemExit of a listener: this thread is ours
                 notice_error("the delivery thread", error)
             with self.changed:
                 self._done = max(self._done, asked)

@@ -47,6 +47,24 @@ def test_waiting_is_bounded_where_no_result_comes(server: ContractServer) -> Non
     assert train(code).output == "None True\n"
 
 
+def test_a_listener_that_ends_its_thread_ends_not_ours(server: ContractServer) -> None:
+    ended = train(
+        """
+        import carbonbudget as cb, sys
+        from carbonbudget import result_polling
+        result_polling._SOON_S = result_polling._AGAIN_WAITING_S = 0.1
+        cb.add_listener(lambda span, result: sys.exit(3))
+        with cb.track("a") as span: pass
+        print(span.result(wait=20) is not None)
+        with cb.track("b"): pass
+        print(cb.flush(5))
+        """,
+        **server.variables,
+    )
+    assert (ended.code, ended.output) == (0, "True\nTrue\n")
+    assert "SystemExit: 3" in ended.errors
+
+
 class Displaced:
     """Another thread wants 1,000 other spans while the result of this one arrives: it is forgotten."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import sys
 
 from carbonbudget.client_notices import safely
@@ -34,8 +35,10 @@ def _active() -> Any:
 
 def _write(experiment: Any, span: TrackedSpan | Predicted, result: Result) -> None:
     epoch = span.step if span.name == "epoch" else None
+    # The step of a metric becomes the experiment's own, which the training's next metrics would have: a copy keeps it.
+    copied = copy.copy(experiment)
     for name, value in metrics(span, result).items():
-        experiment.log_metric(name, value, step=span.step, epoch=epoch)
+        copied.log_metric(name, value, step=span.step, epoch=epoch, include_context=False)
 
 
 LOG = TrackerLog("Comet", _active, _write)

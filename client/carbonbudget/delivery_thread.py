@@ -56,9 +56,15 @@ class DeliveryThread:
 
     def _run(self) -> None:
         try:
-            # Imported here: TLS and JSON take longer to import than a span may cost.
-            from carbonbudget.delivery import Delivery
+            # Imported here: TLS and JSON take longer to import than a span may cost. And now, also what is needed
+            # later: a process that forks while this thread imports a module leaves its lock held in the child.
+            import encodings.ascii
+            import encodings.idna  # noqa: F401 - of the name of a host
 
+            from carbonbudget.delivery import Delivery
+            from carbonbudget.gpu_counter import nvml_module
+
+            nvml_module()
             self.imported.set()
             self.delivery = delivery = Delivery(self._session, self._settings, self._queue)
         except Exception as error:
@@ -71,7 +77,7 @@ class DeliveryThread:
             asked = self._asked
             try:
                 delivery.turn(asked=asked > self._done)
-            except Exception as error:
+            except BaseException as error:  # also SystemExit of a listener: this thread is ours
                 notice_error("the delivery thread", error)
             with self.changed:
                 self._done = max(self._done, asked)

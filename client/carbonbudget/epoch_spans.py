@@ -21,14 +21,14 @@ class EpochSpans:
 
     def __init__(self, name: str = "epoch") -> None:
         self.total: int | None = None  # epochs of this training, where the framework says so
-        self._name = name
+        self.name = name
         self._open: TrackedSpan | None = None
 
     @safely
     def begin(self, step: int) -> None:
         """An epoch begins; one that is open ends here."""
         self.end()
-        self._open = track(self._name, step).start()
+        self._open = track(self.name, step).start()
 
     @safely
     def end(self) -> TrackedSpan | None:
@@ -43,7 +43,7 @@ class EpochSpans:
         """The epoch ends and is complete: it counts as progress, from which the server predicts the rest."""
         span = self.end()
         if span is not None and span.step is not None and self.total:
-            SESSION.progress(span.step + 1, max(self.total, span.step + 1), self._name)
+            SESSION.progress(span.step + 1, max(self.total, span.step + 1), self.name)
         return span
 
 

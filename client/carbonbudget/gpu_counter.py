@@ -20,6 +20,16 @@ _MOST_SAMPLES = 2_048
 _EARLIER_MS = 2_000
 
 
+def nvml_module() -> Any:
+    """The module pynvml; None where there is none, or no GPU."""
+    try:
+        if "pynvml" not in sys.modules and not os.path.exists("/dev/nvidiactl"):
+            return None
+        return importlib.import_module("pynvml")
+    except Exception:  # what else the import of a foreign module raises
+        return None
+
+
 class GpuCounter:
     """Samples of the energy of all GPUs. The older they are, the wider apart: their number is bounded."""
 
@@ -32,9 +42,9 @@ class GpuCounter:
     def open(self) -> bool:
         """Find the GPUs. False where there are none, or no pynvml. Called by the library's thread alone."""
         try:
-            if "pynvml" not in sys.modules and not os.path.exists("/dev/nvidiactl"):
+            self._nvml = nvml = nvml_module()
+            if nvml is None:
                 return False
-            self._nvml = nvml = importlib.import_module("pynvml")
             nvml.nvmlInit()
             self._handles = [nvml.nvmlDeviceGetHandleByIndex(number) for number in range(nvml.nvmlDeviceGetCount())]
             return self.sample()

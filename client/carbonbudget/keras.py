@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from carbonbudget.client_notices import notice_error
 from carbonbudget.epoch_spans import EpochSpans, follow_trackers
+from carbonbudget.tracking_session import SESSION
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,16 +34,16 @@ class EpochFigures:
         self._ended: list[TrackedSpan] = []
         self._places: dict[str, int] = {}
         self._figures: dict[str, list[float]] = {name: [] for name in _FIGURES}
+        self._over = False
 
     def start(self, epochs: int | None = None) -> None:
         """A training of so many epochs begins."""
-        from carbonbudget import add_listener
-
         follow_trackers()
         self._spans.total = epochs
         self._ended, self._places = [], {}
         self._figures = {name: [] for name in _FIGURES}
-        add_listener(self._arrived)
+        self._over = False
+        SESSION.add_listener(self._arrived)
 
     def begin(self, epoch: int) -> None:
         """An epoch begins."""
@@ -72,6 +73,14 @@ class EpochFigures:
                 self._arrived(span, result)
         if history is not None and self._ended:
             history.update(self._figures)  # the lists themselves: what comes later is seen
+        self._over = True
+        self._leave()
+
+    def _leave(self) -> None:
+        """Listen no more once nothing can come: a search makes thousands of trainings in one process."""
+        results = (span.known_result for span in self._ended)
+        if not SESSION.server or all(result is not None and result.state == "final" for result in results):
+            SESSION.remove_listener(self._arrived)
 
     def _arrived(self, span: TrackedSpan, result: Result) -> None:
         place = self._places.get(span.id)
@@ -80,6 +89,8 @@ class EpochFigures:
                 value = getattr(result, field)
                 if value is not None:
                     self._figures[name][place] = value / divisor
+        if self._over:
+            self._leave()
 
 
 def _class() -> type:
@@ -105,6 +116,7 @@ def _class() -> type:
             history = getattr(self.model, "history", None)
             _guarded(self.figures.finish, getattr(history, "history", None))
 
+    CarbonCallback.__qualname__ = "CarbonCallback"  # so that it is found where it is unpickled
     return CarbonCallback
 
 

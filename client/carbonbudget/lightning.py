@@ -23,19 +23,28 @@ _PACKAGES = ("lightning.pytorch", "pytorch_lightning")
 class LightningHooks:
     """The methods that a Trainer calls, without its base class."""
 
+    package: str | None = None
+
     def __init__(self, name: str = "epoch") -> None:
         self._spans = EpochSpans(name)
+
+    def __reduce__(self) -> Any:
+        # Trainers are sent to processes that they spawn: the class is made there again.
+        return carbon_callback, (self.package, self._spans.name)
 
     @safely
     def on_train_start(self, trainer: Any, module: Any) -> None:
         """Loggers have begun their runs here."""
+        if not self._records(trainer):
+            return
         follow_trackers()
         self._spans.total = max(trainer.max_epochs or 0, 0)  # -1: no end
 
     @safely
     def on_train_epoch_start(self, trainer: Any, module: Any) -> None:
         """`current_epoch` goes on where a checkpoint was resumed."""
-        self._spans.begin(int(trainer.current_epoch))
+        if self._records(trainer):
+            self._spans.begin(int(trainer.current_epoch))
 
     @safely
     def on_train_epoch_end(self, trainer: Any, module: Any) -> None:
@@ -52,12 +61,19 @@ class LightningHooks:
         """A stop in the middle of an epoch leaves no span open."""
         self._spans.end()
 
+    def _records(self, trainer: Any) -> bool:
+        """Whether this callback is the pod's: of one that is given and one that is found, and of ranks, the first."""
+        ours = next((each for each in getattr(trainer, "callbacks", ()) if isinstance(each, LightningHooks)), self)
+        # Processes that a Trainer spawns have no LOCAL_RANK.
+        return ours is self and not getattr(trainer, "local_rank", 0)
+
 
 def carbon_callback(package: str | None = None, name: str = "epoch") -> Any:
     """The callback for `lightning.pytorch` or `pytorch_lightning`; without `package`, for the one that is imported."""
     package = package or next((each for each in _PACKAGES if each in sys.modules), _PACKAGES[0])
     base = import_module(package).Callback
-    return type("CarbonCallback", (LightningHooks, base), {"__doc__": LightningHooks.__doc__})(name)
+    named = {"__doc__": LightningHooks.__doc__, "package": package}
+    return type("CarbonCallback", (LightningHooks, base), named)(name)
 
 
 def lightning_callbacks() -> list[Any]:

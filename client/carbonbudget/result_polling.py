@@ -53,6 +53,9 @@ class ResultPolling:
         """Ask for what is due by `ask(query)`; returns the results to tell. What `ask` raises passes through."""
         now_s = time.monotonic()
         due = [name for name, due_s in list(self._due_s.items()) if due_s <= now_s][:_MOST_SPANS]
+        for name in due:
+            if name not in self._spans:  # forgotten by one thread while another one set when it is due
+                self._due_s.pop(name, None)
         told: list[tuple[TrackedSpan, Result]] = []
         for first in range(0, len(due), _MOST_IDS):
             names = due[first : first + _MOST_IDS]

@@ -9,7 +9,6 @@ import subprocess
 import sys
 
 from carbonbudget.tracked_span import TrackedSpan
-from carbonbudget.tracking_session import SESSION
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
 
 _PASSED_ON = ("SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGUSR1", "SIGUSR2", "SIGCONT", "SIGWINCH")
 _FROM_THE_TERMINAL = ("SIGINT", "SIGQUIT", "SIGHUP", "SIGWINCH")
-_END_S = 1.8
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -30,8 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return _run(command)
     finally:
-        span.end()
-        SESSION.flush(_END_S)
+        span.end()  # sent at the exit of this process
 
 
 def read_arguments(arguments: list[str] | None) -> tuple[argparse.Namespace, list[str]]:
@@ -66,10 +63,11 @@ def _run(command: list[str]) -> int:
         elif not (signal.Signals(number).name in _FROM_THE_TERMINAL and _terminal_sends_it()):
             child.send_signal(number)
 
-    # Before the child starts: a signal in between is passed on as soon as it runs.
-    for name in _PASSED_ON:
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), pass_on)
+    # Before the child starts: a signal in between is passed on as soon as it runs. What is ignored, as SIGHUP under
+    # nohup, stays so, for the command as well.
+    for number in [getattr(signal, name) for name in _PASSED_ON if hasattr(signal, name)]:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, pass_on)
     try:
         child = subprocess.Popen(command)
     except OSError as error:

@@ -33,6 +33,10 @@ class Tracking:
         """Start a span. Whoever starts it calls its `end`."""
         return TrackedSpan(self._name, self._step)
 
+    def again(self) -> Tracking:
+        """One like it for a single call: calls of a function in other threads and contexts cannot be mixed up."""
+        return Tracking(self._name, self._step)
+
     def __enter__(self) -> TrackedSpan:
         span = self.start()
         self._spans.append(span)
@@ -89,7 +93,7 @@ class Tracking:
 def _of_function(function: Any, tracking: Tracking) -> Any:
     @functools.wraps(function)
     def tracked(*args: Any, **kwargs: Any) -> Any:
-        with tracking:
+        with tracking.again():
             return function(*args, **kwargs)
 
     return tracked
@@ -98,7 +102,7 @@ def _of_function(function: Any, tracking: Tracking) -> Any:
 def _of_coroutine(function: Any, tracking: Tracking) -> Any:
     @functools.wraps(function)
     async def tracked(*args: Any, **kwargs: Any) -> Any:
-        with tracking:
+        with tracking.again():
             return await function(*args, **kwargs)
 
     return tracked
@@ -107,7 +111,7 @@ def _of_coroutine(function: Any, tracking: Tracking) -> Any:
 def _of_generator(function: Any, tracking: Tracking) -> Any:
     @functools.wraps(function)
     def tracked(*args: Any, **kwargs: Any) -> Any:
-        with tracking:
+        with tracking.again():
             return (yield from function(*args, **kwargs))
 
     return tracked
@@ -116,7 +120,7 @@ def _of_generator(function: Any, tracking: Tracking) -> Any:
 def _of_async_generator(function: Any, tracking: Tracking) -> Any:
     @functools.wraps(function)
     async def tracked(*args: Any, **kwargs: Any) -> Any:
-        with tracking:
+        with tracking.again():
             generator = function(*args, **kwargs)
             try:
                 value = await generator.__anext__()

@@ -61,6 +61,7 @@ class TrackingSession:
         self._prefix = os.urandom(6).hex()
         self._numbers = itertools.count()
         self._unit_start_ms: dict[str, int] = {}
+        self._exit_until_s: float | None = None
         self._start_ms = time.time_ns() // 1_000_000
 
     def init(self, run: str | None, model: str | None, version: str | None) -> None:
@@ -208,9 +209,14 @@ class TrackingSession:
         return span.known_result
 
     def at_exit(self) -> None:
-        """Send the rest; at most 2 s, then it is lost (the log file has it)."""
+        """Send the rest; at most 2 s, then it is lost (the log file has it).
+
+        Called more than once where multiprocessing is imported: all calls together have this time.
+        """
         try:
-            until_s = time.monotonic() + _EXIT_S
+            if self._exit_until_s is None:
+                self._exit_until_s = time.monotonic() + _EXIT_S
+            until_s = self._exit_until_s
             if self._thread is None and self.queue:
                 self._start_thread()
             for thread in filter(None, (self._thread, self._previous)):

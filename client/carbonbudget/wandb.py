@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 
 from carbonbudget.client_notices import safely
 from carbonbudget.tracker_identity import tracker_identity
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from carbonbudget.tracker_log import Predicted
 
 _CONFIG = "carbonbudget"  # the bridge finds runs by this key
+_NEXT_ROW_S = 10.0
+_row: tuple[Any, int] | None = None  # the run and its step when the last figures were written
 
 
 @safely
@@ -38,7 +41,16 @@ def _active() -> Any:
 
 
 def _write(run: Any, span: TrackedSpan | Predicted, result: Result) -> None:
-    run.log({"carbon/step": span.step or 0, **metrics(span, result)})
+    """Into the row that the training completes: if we ended a row, W&B would drop what the training adds to it later.
+
+    The next figures go into the next row, which this thread waits for; if there is none, they take the place of these.
+    """
+    global _row  # of W&B's one thread
+    until_s = time.monotonic() + _NEXT_ROW_S
+    while _row is not None and _row[0] is run and _row[1] == run.step and time.monotonic() < until_s:
+        time.sleep(0.1)
+    run.log({"carbon/step": span.step or 0, **metrics(span, result)}, commit=False)
+    _row = run, run.step
 
 
 LOG = TrackerLog("W&B", _active, _write)

@@ -113,6 +113,45 @@ def test_a_fork_at_the_first_span_deadlocks_nobody(server: ContractServer) -> No
     assert sorted(span["name"] for span in server.spans()) == ["a"] * 5 + ["b"] * 5
 
 
+def test_a_fork_while_the_thread_looks_for_gpus_leaves_the_child_its_own_import(tmp_path: Path) -> None:
+    (tmp_path / "pynvml.py").write_text("import os, time\nos.write(int(os.environ['PIPE']), b'.')\ntime.sleep(0.5)\n")
+    ended = train(
+        f"""
+        import carbonbudget as cb, os, signal, sys
+        sys.path.insert(0, {str(tmp_path)!r})
+        exists = os.path.exists
+        os.path.exists = lambda path: path == "/dev/nvidiactl" or exists(path)
+        begun, end = os.pipe()
+        os.environ["PIPE"] = str(end)
+        with cb.track("a"): pass
+        os.read(begun, 1)
+        child = os.fork()
+        if child == 0:
+            signal.alarm(5)
+            import pynvml
+            os._exit(0)
+        print(os.waitpid(child, 0)[1])
+        """,
+        CARBONBUDGET_LOG=str(tmp_path / "log"),
+    )
+    assert ended.output == "0\n", ended.errors
+
+
+def test_what_the_thread_needs_later_is_imported_before_a_fork_may_come(server: ContractServer) -> None:
+    ended = train(
+        """
+        import carbonbudget as cb, sys
+        from carbonbudget.tracking_session import SESSION
+        with cb.track("a"): pass
+        SESSION.before_fork()
+        before = set(sys.modules)
+        print(cb.flush(5), sorted(set(sys.modules) - before))
+        """,
+        **server.variables,
+    )
+    assert ended.output == "True []\n", ended.errors
+
+
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_workers_of_multiprocessing_send_theirs_when_they_end(
     tmp_path: Path, server: ContractServer, method: str
@@ -132,12 +171,15 @@ def test_workers_of_multiprocessing_send_theirs_when_they_end(
     assert sorted(span["step"] for span in server.spans()) == [0, 1]
 
 
-def test_the_exit_takes_at_most_two_seconds(server: ContractServer) -> None:
+@pytest.mark.parametrize("also", ["threading", "multiprocessing.util"])
+def test_the_exit_takes_at_most_two_seconds(server: ContractServer, also: str) -> None:
+    """Where multiprocessing is imported, as PyTorch does, it asks as well as the interpreter."""
     server.set(mode="slow")
     ended = train(
-        """
-        import atexit, time, threading
+        f"""
+        import atexit, time
         atexit.register(lambda: print(time.monotonic() - start < 2))
+        import {also}
         import carbonbudget as cb
         with cb.track("a"): pass
         start = time.monotonic()

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 import re
+import time
+from types import SimpleNamespace
 
 import pytest
 from tests.client.trainings import ContractServer, train
 
-from carbonbudget import Result, prediction_text
+from carbonbudget import Result, prediction_text, result_polling
+from carbonbudget.result_polling import ResultPolling
 
 
 def test_a_result_that_is_waited_for_arrives_with_all_its_figures(server: ContractServer) -> None:
@@ -42,6 +45,59 @@ def test_waiting_is_bounded_where_no_result_comes(server: ContractServer) -> Non
     server.set(mode="500")
     assert train(code, **server.variables).output == "None True\n"
     assert train(code).output == "None True\n"
+
+
+def test_a_listener_that_ends_its_thread_ends_not_ours(server: ContractServer) -> None:
+    ended = train(
+        """
+        import carbonbudget as cb, sys
+        from carbonbudget import result_polling
+        result_polling._SOON_S = result_polling._AGAIN_WAITING_S = 0.1
+        cb.add_listener(lambda span, result: sys.exit(3))
+        with cb.track("a") as span: pass
+        print(span.result(wait=20) is not None)
+        with cb.track("b"): pass
+        print(cb.flush(5))
+        """,
+        **server.variables,
+    )
+    assert (ended.code, ended.output) == (0, "True\nTrue\n")
+    assert "SystemExit: 3" in ended.errors
+
+
+class Displaced:
+    """Another thread wants 1,000 other spans while the result of this one arrives: it is forgotten."""
+
+    id, end_ms = "displaced", 1
+
+    def __init__(self, polling: ResultPolling) -> None:
+        self._polling, self._result = polling, None
+
+    @property
+    def known_result(self) -> Result | None:
+        return self._result
+
+    @known_result.setter
+    def known_result(self, result: Result) -> None:
+        self._result = result
+        for number in range(1_000):
+            self._polling.want(SimpleNamespace(id=str(number), known_result=None, end_ms=2**62))
+
+
+def test_a_span_that_two_threads_forget_and_want_is_not_asked_for_forever(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("_SOON_S", "_AGAIN_PROVISIONAL_S"):
+        monkeypatch.setattr(result_polling, name, 0)
+    polling, asked = ResultPolling(), []
+
+    def ask(query: str) -> dict[str, object]:
+        asked.append(query)
+        return {"spans": [{"id": "displaced", "energy_uj": 1}]}
+
+    polling.want(Displaced(polling), soon=True)
+    for _ in range(4):
+        polling.poll(ask)
+    assert len(asked) <= 2
+    assert polling.next_due_s() > time.monotonic()
 
 
 def test_listeners_are_called_from_the_thread_once_provisional_and_once_final(server: ContractServer) -> None:

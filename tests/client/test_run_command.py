@@ -55,6 +55,23 @@ def test_the_exit_code_is_the_commands(server: ContractServer, command: tuple[st
     assert "Traceback" not in done.stderr
 
 
+def test_a_server_that_hangs_delays_the_end_by_two_seconds_at_most(server: ContractServer) -> None:
+    server.set(mode="slow")
+    code = "import sys, time; print(time.clock_gettime(time.CLOCK_MONOTONIC)); sys.exit(3)"
+    done = run("--", sys.executable, "-c", code, **server.variables)
+    ended_s = time.clock_gettime(time.CLOCK_MONOTONIC)
+    assert done.returncode == 3
+    # The interpreter's own end is in it, on a busy machine too.
+    assert ended_s - float(done.stdout) < 2.5
+
+
+def test_an_ignored_signal_stays_ignored_for_the_command_as_under_nohup() -> None:
+    code = "import signal; print(signal.getsignal(signal.SIGHUP) is signal.SIG_IGN)"
+    command = ["/bin/sh", "-c", "trap '' HUP; exec \"$@\"", "sh", *RUN, "--", sys.executable, "-c", code]
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=30, check=False)
+    assert done.stdout == "True\n", done.stderr
+
+
 def test_a_missing_command_is_explained() -> None:
     done = run("--run", "exp-42")
     assert done.returncode == 2

@@ -235,6 +235,23 @@ async def test_an_async_generator_passes_values_and_errors_on(recorded: list[cb.
     assert names(recorded) == ["stream"] * 3
 
 
+def test_a_generator_that_is_closed_in_another_context_ends_its_own_span(recorded: list[cb.Span]) -> None:
+    """As asyncio's and a thread pool's are: the open spans there are others."""
+
+    @cb.track("load")
+    def load() -> Iterator[int]:
+        yield 1
+
+    first, second = load(), load()
+    next(first)
+    opened = cb.current_spans()[-1]
+    next(second)
+    contextvars.Context().run(first.close)
+    assert recorded == [opened]
+    second.close()
+    assert len(recorded) == 2
+
+
 def test_a_span_that_ends_in_another_context_leaves_no_trace(recorded: list[cb.Span]) -> None:
     span = cb.track("epoch").start()
     contextvars.Context().run(span.end)

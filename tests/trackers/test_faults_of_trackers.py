@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import signal
 import subprocess
 import sys
@@ -15,15 +17,18 @@ from types import ModuleType, SimpleNamespace
 import pytest
 from tests.trackers.conftest import pod_token
 
+import carbonbudget.keras
 import carbonbudget.tracker_log
 from carbonbudget import client_notices, init, span_starts, track
 from carbonbudget.epoch_spans import EpochSpans
-from carbonbudget.lightning import lightning_callbacks
+from carbonbudget.keras import EpochFigures
+from carbonbudget.lightning import carbon_callback, lightning_callbacks
 from carbonbudget.mlflow import RunContext
 from carbonbudget.span_results import Result
 from carbonbudget.tracked_span import TrackedSpan, current_spans
 from carbonbudget.tracker_identity import tracker_identity
 from carbonbudget.tracker_log import TrackerLog, metrics
+from carbonbudget.tracking_session import SESSION, TrackingSession
 
 FOUND = Result({"energy_uj": 3_600_000_000_000, "emissions_ug": 5_000_000, "state": "provisional"})
 FINAL = Result({"energy_uj": 3_600_000_000_000, "emissions_ug": 6_000_000, "state": "final"})
@@ -274,6 +279,77 @@ def test_the_hooks_of_lightning_make_a_span_of_each_epoch_also_where_it_fails(
         ("epoch", 5, True),
     ]
     callback.on_train_epoch_start(None, None)  # a trainer without what is expected: said, not raised
+
+
+def epochs_of(callbacks: list[object], **trainer: object) -> list[int | None]:
+    """The steps of the spans that one epoch of a trainer with these callbacks has open."""
+    running = SimpleNamespace(current_epoch=4, max_epochs=6, callbacks=callbacks, **trainer)
+    for hook in ("on_train_start", "on_train_epoch_start"):
+        for each in callbacks:
+            getattr(each, hook)(running, None)
+    steps = [each.step for each in current_spans()]
+    for each in callbacks:
+        each.on_train_epoch_end(running, None)
+    return steps
+
+
+def test_a_trainer_that_spawns_processes_sends_the_callback_to_them(
+    lightning: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CARBONBUDGET_SERVER_URL", "https://server")
+    (callback,) = lightning_callbacks()
+    for sent in (pickle.loads(pickle.dumps(callback)), copy.deepcopy(callback)):
+        assert isinstance(sent, HooksOfLightning)
+        assert epochs_of([sent]) == [4]
+
+
+def test_a_callback_by_hand_and_one_by_the_entry_point_make_one_span_an_epoch(
+    lightning: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CARBONBUDGET_SERVER_URL", "https://server")
+    assert epochs_of([carbon_callback(), *lightning_callbacks()]) == [4]
+
+
+def test_of_the_processes_that_a_trainer_spawns_one_makes_spans(lightning: None) -> None:
+    """They have no LOCAL_RANK; their trainer knows it."""
+    assert epochs_of([carbon_callback()], local_rank=1) == []
+    assert epochs_of([carbon_callback()], local_rank=0) == [4]
+
+
+def test_trainings_of_keras_that_are_over_and_known_leave_no_listener(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = list(SESSION.listeners)
+    figures = EpochFigures()
+
+    def fit() -> TrackedSpan:
+        figures.start(1)
+        figures.begin(0)
+        trained = current_spans()[-1]
+        figures.end({})
+        figures.finish({})
+        return trained
+
+    fit()
+    assert SESSION.listeners == before  # nothing is sent, and nothing can come
+    monkeypatch.setattr(TrackingSession, "server", True)
+    trained = fit()
+    for result in (FOUND, FINAL):
+        assert len(SESSION.listeners) == len(before) + 1
+        trained.known_result = result
+        SESSION.tell([(trained, result)])
+    assert SESSION.listeners == before
+
+
+def test_the_callback_of_keras_can_be_sent_to_another_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    stub = ModuleType("keras")
+    stub.callbacks = SimpleNamespace(Callback=HooksOfLightning)
+    monkeypatch.setitem(sys.modules, "keras", stub)
+    monkeypatch.setitem(vars(carbonbudget.keras), "CarbonCallback", None)  # the class of the stub is undone as well
+    monkeypatch.delitem(vars(carbonbudget.keras), "CarbonCallback")
+    sent = pickle.loads(pickle.dumps(carbonbudget.keras.CarbonCallback(name="pass")))
+    assert isinstance(sent, HooksOfLightning)
+    sent.on_epoch_begin(0)
+    assert current_spans()[-1].name == "pass"
+    sent.figures.finish(None)
 
 
 def test_no_module_imports_its_framework_when_it_is_imported(trackers_python: Path) -> None:

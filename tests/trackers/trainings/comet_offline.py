@@ -18,6 +18,10 @@ logged = Logged(of_comet.LOG, 2)
 for step in range(2):
     with cb.track("epoch", step=step):
         pass
-logged.wait()
+experiment.set_step(100)
+experiment.set_epoch(9)
+with experiment.train():
+    logged.wait()
+    experiment.log_metric("loss", 0.5)
 experiment.end()
 print(json.dumps({"file": str(next(Path().glob("*.zip")).resolve())}))

@@ -4,6 +4,7 @@ import json
 import time
 
 import mlflow
+import waiting  # noqa: F401 - figures come at once
 
 import carbonbudget as cb
 

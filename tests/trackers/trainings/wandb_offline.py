@@ -2,6 +2,7 @@
 
 import json
 import struct
+import threading
 import time
 from pathlib import Path
 
@@ -35,10 +36,17 @@ def key(item) -> str:
 run = wandb.init(project="p", mode="offline", dir=".", settings=wandb.Settings(x_disable_stats=True, console="off"))
 of_wandb.follow()
 logged = Logged(of_wandb.LOG, 2)
-for step in range(2):
-    with cb.track("epoch", step=step):
-        run.log({"loss": 1 / (step + 1)})
-logged.wait()
+for epoch in range(2):
+    with cb.track("epoch", step=epoch):
+        pass
+# The training goes on in two parts of each row, with steps of its own, until the figures have come.
+waiting, step = threading.Thread(target=logged.wait), 0
+waiting.start()
+while waiting.is_alive() or step < 3:
+    run.log({"loss": step}, step=step)
+    waiting.join(0.2)
+    run.log({"accuracy": step}, step=step)
+    step += 1
 run.finish()
 file = next(Path("wandb").glob("offline-run-*/run-*.wandb"))
 until = time.monotonic() + 20
@@ -56,4 +64,4 @@ while True:  # it is whole a moment after finish
     if "exit" in kinds or time.monotonic() > until:
         break
     time.sleep(0.1)
-print(json.dumps({**found, "complete": "exit" in kinds}))
+print(json.dumps({**found, "complete": "exit" in kinds, "steps": step}))

@@ -34,16 +34,12 @@ class Seen:
     variables: str
 
 
-def injector(release: Release) -> str:
-    """The policy where the API server has its kind, else the webhook."""
-    served = release.cluster.kubectl("api-resources", "-o", "name").stdout
-    return "policy" if "mutatingadmissionpolicies" in served else "webhook"
-
-
 @pytest.fixture(scope="module")
 def tracking(release: Release, space: str) -> Iterator[str]:
     """A namespace that asks for tracking, while the chart's policy (else its webhook) is installed."""
-    release.helm("--set", f"tracking.injector={injector(release)}")
+    served = release.cluster.kubectl("api-resources", "-o", "name").stdout
+    injector = "policy" if "mutatingadmissionpolicies" in served else "webhook"
+    release.helm("--set", f"tracking.injector={injector}")
     labels = ("carbonbudget.dev/track=enabled", "pod-security.kubernetes.io/enforce=restricted")
     release.cluster.kubectl("label", "namespace", space, *labels)
     yield space

@@ -109,7 +109,7 @@ def report_past_hour(release: Release, space: str, pod: str, uid: str) -> int:
     """Report a window of the pod in an hour that is over, as the node's agent; the window's start."""
     node = release.cluster.kubectl("get", "nodes", "-o", "jsonpath={.items[0].metadata.name}").stdout
     bound = token(release, *AGENT, *OURS, "--bound-object-kind", "Node", "--bound-object-name", node)
-    start = int(time.time()) // HOUR * HOUR - 2 * HOUR
+    start = int(time.time()) // 60 * 60 - 2 * HOUR  # a minute that no earlier run on this ledger reported
     made = a_report(start, node=node, pods={uid: PAST_UJ}, labels=LABELS, namespace=space)
     made = replace(made, pods=tuple(replace(one, name=pod) for one in made.pods))
     assert post(release, bound, encode_report(made)) == (200, "stored")

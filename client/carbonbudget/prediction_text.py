@@ -8,7 +8,7 @@ if TYPE_CHECKING:
 
     from carbonbudget.span_results import Result
 
-_SMALL = 0.005
+_SMALL, _NOTHING = 0.005, 0.00005
 
 
 def _amount(value: float, small: str, large: str) -> str:
@@ -21,7 +21,7 @@ def _amount(value: float, small: str, large: str) -> str:
 
 def _digits(value: float) -> str:
     if value < _SMALL:
-        return "0"
+        return f"{value:.4f}" if value >= _NOTHING else "0"
     return f"{value:.0f}" if value >= 10 else f"{value:.1f}" if value >= 1 else f"{value:.2f}"
 
 

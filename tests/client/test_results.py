@@ -223,6 +223,9 @@ def test_figures_have_two_digits_and_their_unit() -> None:
         "about 3.1 kWh, 1.2 kg CO2e by the end (0.90 to 1.6 kg)"
     )
     assert prediction_text.sentence(3_600 * 42, 17, 16, 18.4) == "about 42 Wh, 17 g CO2e by the end (16 to 18 g)"
+    assert prediction_text.sentence(15, 0.002, 0.0019, 0.1) == (
+        "about 0.0042 Wh, 0.0020 g CO2e by the end (0.0019 to 0.10 g)"
+    )
     assert prediction_text.sentence(0, 0, 0, 0) == "about 0 Wh, 0 g CO2e by the end (0 to 0 g)"
     assert prediction_text.sentence(3_600, None, None, None) == "about 1.0 Wh by the end"
 

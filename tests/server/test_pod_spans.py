@@ -91,6 +91,16 @@ async def test_a_span_is_final_when_its_hour_is_over(face: Face) -> None:
     assert span["emissions_ug"] > 0
 
 
+async def test_a_span_whose_windows_have_not_come_has_no_figure_at_all_though_its_hour_is_valued(face: Face) -> None:
+    await report_minutes(face, 5)
+    face.clock[0] += 60
+    await post(face, a_span("known", 60, 120), a_span("later", 310, 350))
+    known, later = (await ask(face))["spans"]
+    figures = ("energy_uj", "emissions_ug", "market_emissions_ug", "embodied_ug", "low_ug", "high_ug")
+    assert [later[name] for name in (*figures, "inclusive_emissions_ug", "measured_permille")] == [None] * 8
+    assert all(known[name] is not None for name in figures)
+
+
 async def test_the_same_id_again_is_the_same_span(either: Face) -> None:
     await report_minutes(either, 2)
     for end in (60, 120):

@@ -139,9 +139,10 @@ def result_of(stored: StoredSpan, divided: DividedPod) -> SpanResult:
     """The figures of one span; null where its time is not reported or not valued yet."""
     span = stored.span
     energy = divided.division.spans.get(span.id)
-    emitted = divided.emissions.spans.get(span.id)
-    inclusive = divided.emissions.inclusive.get(span.id)
     is_known = energy is not None and (energy.covered_ms > 0 or span.end_ms <= span.start_ms)
+    # The hour may be valued before the span's window came: its share of that is no figure yet.
+    emitted = divided.emissions.spans.get(span.id) if is_known else None
+    inclusive = divided.emissions.inclusive.get(span.id) if is_known else None
     # Windows come a minute or two after their time: until then the span's energy grows.
     is_complete = span.end_ms <= divided.figures.through * 1000
     is_final = emitted is not None and emitted.state == "final" and is_complete

@@ -114,7 +114,8 @@ def card(
         text = _form(form)(figures, terms)
     except ModelCardError as error:
         fail(str(error))
-    announce(settings, None, where.local and not where.config)
+    if settings:
+        announce(settings, None, where.local and not where.config)
     _write(text, file)
 
 
@@ -152,7 +153,7 @@ def _figures(
         state="final" if states == {"final"} else "provisional",
         tool=f"carbonbudget {metadata.version('carbonbudget')}",
     )  # fmt: skip
-    return figures, str(whole.get("settings") or "of a server that does not name them")
+    return figures, str(whole.get("settings") or "")  # the public API does not name them
 
 
 def _form(form: CardFormat) -> CardForm:

@@ -61,7 +61,8 @@ def usage(
         fail("--from must be before --to", code=2)
     with exit_without_answer():
         answer = where.source(account=service_account).runs(span, namespace, labels)
-    where.announce(answer.get("settings"), output)
+    if settings := answer.get("settings"):  # the public API does not name them
+        where.announce(settings, output)
     with exit_on_unknown_answer():
         rows = largest_first(answer["rows"])
         if not rows:

@@ -14,7 +14,7 @@ from carbonbudget_operator.printable import printable
 
 # Keys of the chart's values.yaml that no settings file has. A file with one of them is meant for Helm.
 CHART_KEYS: Final = frozenset({
-    "windowSeconds", "logFormat", "images", "agent", "certificates", "networkPolicy", "monitoring",
+    "windowSeconds", "logFormat", "tracking", "images", "agent", "certificates", "networkPolicy", "monitoring",
     "carbon.keysSecret", "enforcement.exemptNamespaces", "enforcement.controllerAccounts",
     "enforcement.resumeJitterSeconds", "server.persistence", "server.database", "server.replicas", "server.podDays",
     "server.keepMonths", "server.metricLabels", "server.metricValues", "server.maxNodeWatts", "server.resources",

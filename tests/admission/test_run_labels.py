@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from aiohttp.test_utils import TestClient, TestServer
 from tests.admission.given import NOW, Bench, a_budget, a_review, an_object
+from tests.admission.test_process import Process
 
 from carbonbudget_operator.admission.admission_decision import MAX_LENGTH, AdmissionDecision, Mode
 from carbonbudget_operator.admission.review_parser import parse_review
@@ -17,7 +19,16 @@ OWN = {RUN: "exp-1", MODEL: "chat"}
 def decided(bench: Bench, kind: str, own: dict[str, str], pods: dict[str, str], **more: object) -> AdmissionDecision:
     metadata = {"labels": own} | more
     found = an_object(kind, pods, metadata=metadata)
-    return bench.handler.decide(parse_review(a_review(kind, found)), NOW)
+    review = parse_review(a_review(kind, found))
+    return bench.handler.with_label_warnings(review, bench.handler.decide(review, NOW))
+
+
+async def test_the_webhook_answers_with_the_warning() -> None:
+    review = a_review("Job", an_object("Job", {}, metadata={"labels": OWN}))
+    async with TestClient(TestServer(Process(Bench()).app)) as client:
+        answer = await (await client.post("/validate", json=review)).json()
+    (warning,) = answer["response"]["warnings"]
+    assert warning.startswith("label carbonbudget.dev/run (and model) is on the Job alone")
 
 
 @pytest.mark.parametrize("budgets", [[], [a_budget(state="WithinBudget")]])

@@ -45,7 +45,8 @@ def test_the_commands_print_what_the_readme_shows(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("kind", "file"), [("Job", "training.yaml"), ("Deployment", "inference.yaml")])
 def test_nothing_about_the_labels_is_warned_of(kind: str, file: str) -> None:
-    assert Bench().handler.decide(parse_review(a_review(kind, manifest(file))), NOW).warnings == ()
+    handler, review = Bench().handler, parse_review(a_review(kind, manifest(file)))
+    assert handler.with_label_warnings(review, handler.decide(review, NOW)).warnings == ()
 
 
 def test_the_reports_are_of_pods_with_the_labels_of_the_manifests() -> None:

@@ -24,6 +24,7 @@ STARTS = ("/api/", "/apis/", "/api", "/apis", "apis/", "api/")
 OURS = {
     "api_path.py", "public", "callers.py", "target_http.py", "export_settings.py",
     "server_gateway.py", "token_guard.py", "budgets_from_api.py", "data_page.py", "emissions_page.py", "grid_page.py",
+    "budget_pages.py",
     "runs_page.py", "answers_from_server.py",
 }  # fmt: skip
 DEPLOYMENTS = ApiPath("apps", "v1", "deployments")

@@ -17,6 +17,9 @@ from carbonbudget_operator.admission.review_bodies import MOST_BYTES, BodyTooLar
 from carbonbudget_operator.admission.review_handler import ReviewHandler
 from carbonbudget_operator.admission.review_parser import BadReview, parse_head, parse_review
 from carbonbudget_operator.admission.tracking_handler import TrackingHandler
+from carbonbudget_operator.run_labels import RUN_LABELS
+
+_RUN_LABELS = [label.encode() for label in RUN_LABELS]
 
 
 def make_app(
@@ -50,6 +53,8 @@ def make_app(
             else:
                 review = parse_review(orjson.loads(body.received))
                 decision = handler.decide(review, now)
+                if any(label in body.received for label in _RUN_LABELS):  # most reviews name none of them
+                    decision = handler.with_label_warnings(review, decision)
         except ValueError as error:  # BadReview and orjson's error are of this type
             if too_large:
                 metrics.too_large.labels("unreadable").inc()

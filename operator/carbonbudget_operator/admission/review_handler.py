@@ -43,13 +43,6 @@ class ReviewHandler:
     def decide(self, review: Review, now: int) -> AdmissionDecision:
         """Returns the decision on the review at `now` (UTC seconds)."""
         workload_kind = self._kinds.get(review.resource)
-        decision = self._by_budgets(review, workload_kind, now)
-        if workload_kind is None or review.operation != "CREATE" or decision.refusal or self._mode == "Observe":
-            return decision
-        about_labels = label_warnings(review.object, workload_kind)
-        return replace(decision, warnings=[*decision.warnings, *map(cut, about_labels)]) if about_labels else decision
-
-    def _by_budgets(self, review: Review, workload_kind: WorkloadKind | None, now: int) -> AdmissionDecision:
         budgets = self._budgets.of(review.namespace, now)
         if workload_kind is None or (not budgets and not review.asks):
             return ALLOWED
@@ -70,6 +63,14 @@ class ReviewHandler:
         if not review.asks or grows:
             return decision
         return replace(decision, figures=check_figures(work, selected, budgets, expected, decision, self._mode))
+
+    def with_label_warnings(self, review: Review, decision: AdmissionDecision) -> AdmissionDecision:
+        """The decision with warnings about the labels of runs and models on new work."""
+        workload_kind = self._kinds.get(review.resource)
+        if workload_kind is None or review.operation != "CREATE" or decision.refusal or self._mode == "Observe":
+            return decision
+        about_labels = label_warnings(review.object, workload_kind)
+        return replace(decision, warnings=[*decision.warnings, *map(cut, about_labels)]) if about_labels else decision
 
     def decide_by_head(self, review: Review, now: int) -> AdmissionDecision:
         """The decision on a review of which only the beginning was read, so that its labels are not known.

@@ -31,7 +31,7 @@ from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
 _PROFILE_SECONDS: Final = 14 * 24 * HOUR
 _MOST_STEPS: Final = 50  # the last ones: the prediction uses five
 _HOURS_AHEAD: Final = 7 * 24
-_WHOLE: Final = "*"  # no span of a client has this id
+_WHOLE: Final = "whole pod"  # no span of a client has an id with a space
 _MOST_PERMILLE: Final = 100_000
 
 

@@ -1,27 +1,43 @@
 """A cumulative counter of a pod as a curve over time, made of the readings that its spans carry. Pure.
 
-Between two readings the counter is taken to grow evenly. Where a later reading is smaller, the counter was reset or the
-readings are of two counters: nothing is known of the time between them. Each hour has a curve of its own, so that an
-hour is divided in the same way whether it is asked for alone or with others.
+Between two readings the counter is taken to grow evenly, as far as the windows between them allow it. Where a later
+reading is smaller, the counter was reset or the readings are of two counters: nothing is known of the time between
+them. Each hour has a curve of its own, so that an hour is divided in the same way whether it is asked for alone or with
+others.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Iterable
 from typing import Final
 
 from carbonbudget_operator.spans.pod_windows import HOUR_MS
 from carbonbudget_operator.spans.span_record import Span
+from carbonbudget_operator.spans.window_readings import Amount, edge_readings
 
 _Reading = tuple[int, int, int]  # the hour that it is of, its instant, the counter
 
 
 class CounterCurve:
-    """The curve through the readings of spans. Of several readings at one instant the smallest one ends a growth."""
+    """The curve through the readings of spans. Of several readings at one instant the smallest one ends a growth.
 
-    def __init__(self, counters: Iterable[tuple[Span, tuple[int, int] | None]]) -> None:
-        self._readings: Final = sorted({reading for span, counter in counters for reading in _readings(span, counter)})
+    `amounts` are what was measured in each window. Those that lie in two hours are of no use.
+    """
+
+    def __init__(self, counters: Iterable[tuple[Span, tuple[int, int] | None]], amounts: Iterable[Amount] = ()) -> None:
+        found = {reading for span, counter in counters for reading in _readings(span, counter)}
+        by_hour: dict[int, list[tuple[int, int]]] = defaultdict(list)
+        for hour, at_ms, value in sorted(found):
+            by_hour[hour].append((at_ms, value))
+        windows: dict[int, list[Amount]] = defaultdict(list)
+        for start_ms, end_ms, amount in amounts:
+            if start_ms < end_ms and start_ms // HOUR_MS == (end_ms - 1) // HOUR_MS:
+                windows[start_ms // HOUR_MS].append((start_ms, end_ms, amount))
+        for hour, readings in by_hour.items():
+            found.update((hour, *reading) for reading in edge_readings(readings, windows[hour]))
+        self._readings: Final = sorted(found)
 
     def growth(self, start_ms: int, end_ms: int) -> int | None:
         """By how much it grew in a part of an hour that no reading divides; None where that is not known.

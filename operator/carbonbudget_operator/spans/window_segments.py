@@ -42,8 +42,15 @@ class Segments:
         self.hourly = bytearray(self.count)
         self.weighted = bytearray(self.count)
         self.by_time = bytearray(self.count)
-        self._cpu = CounterCurve((span, span.cpu_us) for span in spans)
-        self._gpu = CounterCurve((span, span.gpu_uj) for span in spans)
+        measured = [window for window in windows if not window.hourly]
+        self._cpu = CounterCurve(
+            ((span, span.cpu_us) for span in spans),
+            ((window.start_ms, window.end_ms, window.cpu_us) for window in measured),
+        )
+        self._gpu = CounterCurve(
+            ((span, span.gpu_uj) for span in spans),
+            ((window.start_ms, window.end_ms, _gpu_uj(window)) for window in measured),
+        )
         for window in windows:
             self._add(window)
 
@@ -116,6 +123,16 @@ def _weights(claims: Sequence[int | None], measured: int, times: Sequence[int]) 
     left, scale = max(0, measured - known), unknown_ms or 1
     weights = [left * time_ms if claim is None else claim * scale for claim, time_ms in zip(claims, times, strict=True)]
     return weights if any(weights) else None
+
+
+def _gpu_uj(window: PodWindow) -> int:
+    """What the GPUs' counters grew by in a window: idle energy is in them."""
+    return sum(
+        energy_uj
+        for parts in (window.energy_uj, window.idle_uj)
+        for domain, energy_uj in parts.items()
+        if _is_gpu(domain)
+    )
 
 
 def _is_gpu(domain: str) -> bool:

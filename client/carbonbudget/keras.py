@@ -34,13 +34,14 @@ class EpochFigures:
         self._ended: list[TrackedSpan] = []
         self._places: dict[str, int] = {}
         self._figures: dict[str, list[float]] = {name: [] for name in _FIGURES}
+        self._not_final: set[str] = set()
         self._over = False
 
     def start(self, epochs: int | None = None) -> None:
         """A training of so many epochs begins."""
         follow_trackers()
         self._spans.total = epochs
-        self._ended, self._places = [], {}
+        self._ended, self._places, self._not_final = [], {}, set()
         self._figures = {name: [] for name in _FIGURES}
         self._over = False
         SESSION.add_listener(self._arrived)
@@ -57,6 +58,7 @@ class EpochFigures:
         for values in self._figures.values():
             values.append(_NAN)
         self._places[span.id] = len(self._ended)
+        self._not_final.add(span.id)
         self._ended.append(span)
         result = span.result(wait=self.wait_seconds)
         if result is not None:
@@ -78,8 +80,7 @@ class EpochFigures:
 
     def _leave(self) -> None:
         """Listen no more once nothing can come: a search makes thousands of trainings in one process."""
-        results = (span.known_result for span in self._ended)
-        if not SESSION.server or all(result is not None and result.state == "final" for result in results):
+        if not SESSION.server or not self._not_final:
             SESSION.remove_listener(self._arrived)
 
     def _arrived(self, span: TrackedSpan, result: Result) -> None:
@@ -89,6 +90,8 @@ class EpochFigures:
                 value = getattr(result, field)
                 if value is not None:
                     self._figures[name][place] = value / divisor
+        if result.state == "final":
+            self._not_final.discard(span.id)  # what the span itself knows may not have come here yet
         if self._over:
             self._leave()
 

@@ -87,8 +87,10 @@ def test_signals_are_passed_on_and_the_span_is_sent(server: ContractServer, tmp_
         f"pathlib.Path({str(ready)!r}).touch()\n"
         "time.sleep(30)"
     )
+    # Where tests are started in the background of a script, SIGINT is ignored, and stays so.
+    usual = ["env", f"--default-signal={signal.Signals(number).name.removeprefix('SIG')}"]
     process = subprocess.Popen(
-        [*RUN, "--name", "stopped", "--", sys.executable, "-c", program],
+        [*usual, *RUN, "--name", "stopped", "--", sys.executable, "-c", program],
         env=environment(**server.variables),
         stdin=subprocess.DEVNULL,
     )
@@ -100,4 +102,5 @@ def test_signals_are_passed_on_and_the_span_is_sent(server: ContractServer, tmp_
         assert process.wait(20) == 40
     finally:
         process.kill()
+        process.wait()
     assert [span["name"] for span in server.spans()] == ["stopped"]

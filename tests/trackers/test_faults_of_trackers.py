@@ -339,6 +339,27 @@ def test_trainings_of_keras_that_are_over_and_known_leave_no_listener(monkeypatc
     assert SESSION.listeners == before
 
 
+def test_figures_of_several_epochs_that_come_at_once_after_the_end_all_reach_the_history(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The spans know them all before the first listener is told of the first one."""
+    monkeypatch.setattr(TrackingSession, "server", True)
+    before, figures, spans, history = list(SESSION.listeners), EpochFigures(), [], {}
+    figures.start(3)
+    for epoch in range(3):
+        figures.begin(epoch)
+        spans.append(current_spans()[-1])
+        figures.end({})
+    figures.finish(history)
+    for span in spans:
+        span.known_result = FINAL
+    for span in spans:  # one after the other, as its own thread tells each listener
+        for listener in list(SESSION.listeners):
+            listener(span, FINAL)
+    assert history["carbon/co2e_g"] == [FINAL.co2e_g] * 3
+    assert SESSION.listeners == before
+
+
 def test_the_callback_of_keras_can_be_sent_to_another_process(monkeypatch: pytest.MonkeyPatch) -> None:
     stub = ModuleType("keras")
     stub.callbacks = SimpleNamespace(Callback=HooksOfLightning)

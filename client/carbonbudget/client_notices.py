@@ -34,7 +34,7 @@ def show(text: str) -> None:
             # One write, so that lines of several processes do not mix.
             sys.stderr.write(f"carbonbudget: {text}\n")
             sys.stderr.flush()
-    except Exception:  # noqa: S110
+    except Exception:  # noqa: S110 - standard error may be closed; there is nowhere left to say so
         pass
 
 

@@ -52,7 +52,7 @@ class ClientSettings:
 
     @property
     def forgotten(self) -> bool:
-        """Whether nobody has said where spans go, and nobody has said that they shall go nowhere."""
+        """Whether neither a server nor a log file is set, and the library is not switched off either."""
         return not (self.disabled or self.local_rank or self.server_url or self.log)
 
     def same_place(self, other: ClientSettings) -> bool:

@@ -59,7 +59,7 @@ class _EpochSpan(TrackedSpan):
 
 def _length(iterable: object) -> int | None:
     try:
-        return len(iterable)  # type: ignore[arg-type]
+        return len(iterable)  # type: ignore[arg-type] # raises for what has no length
     except Exception:  # generators have none, and some loaders raise their own errors
         return None
 
@@ -77,7 +77,7 @@ class EpochOutlook:
 
     @safely
     def epoch_done(self, span: TrackedSpan) -> None:
-        """One more epoch has ended: the server is told, and may answer with a prediction."""
+        """One more epoch has ended: queue the progress for the server, which may answer with a prediction."""
         self._done += 1
         if not self._total:
             return

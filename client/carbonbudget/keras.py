@@ -99,7 +99,7 @@ class EpochFigures:
 def _class() -> type:
     import keras
 
-    class CarbonCallback(keras.callbacks.Callback):  # type: ignore[misc]
+    class CarbonCallback(keras.callbacks.Callback):  # type: ignore[misc] # Keras has no types
         """A span for each epoch; see EpochFigures for `wait_seconds`. What fails in it is shown once, never raised."""
 
         def __init__(self, wait_seconds: float = 0.0, name: str = "epoch") -> None:

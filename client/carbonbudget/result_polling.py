@@ -23,7 +23,7 @@ _GIVE_UP_S = 4 * 3600.0
 
 
 class ResultPolling:
-    """The newest 1,000 spans without a final result. A result is told twice: when it arrives, and when it is final."""
+    """The newest 1,000 spans without a final result. Listeners get the first result and the final one."""
 
     def __init__(self) -> None:
         self._due_s: dict[str, float] = {}
@@ -50,7 +50,7 @@ class ResultPolling:
         return min(list(self._due_s.values()), default=None)
 
     def poll(self, ask: Callable[[str], dict[str, Any]]) -> list[tuple[TrackedSpan, Result]]:
-        """Ask for what is due by `ask(query)`; returns the results to tell. What `ask` raises passes through."""
+        """Ask for the spans that are due with `ask(query)`; returns results for listeners. Raises what `ask` raises."""
         now_s = time.monotonic()
         due = [name for name, due_s in list(self._due_s.items()) if due_s <= now_s][:_MOST_SPANS]
         for name in due:

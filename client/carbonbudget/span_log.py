@@ -23,7 +23,7 @@ _MOST_WAITING = 5_000  # lines that could not be written yet
 
 
 def pod_identity() -> dict[str, str]:
-    """Namespace, pod and pod_uid of this process, as far as the pod's own files tell them."""
+    """Namespace, pod and pod_uid of this process; those that the files in the pod do not contain are left out."""
     found: dict[str, str] = {}
     try:
         found["namespace"] = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace").read_text(encoding="utf-8")

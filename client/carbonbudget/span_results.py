@@ -45,7 +45,7 @@ class Result:
         for field, (name, divisor) in _FIELDS.items():
             value = answer.get(name)
             known = isinstance(value, (int, float)) and not isinstance(value, bool)
-            setattr(self, field, value / divisor if known else None)  # type: ignore[operator]
+            setattr(self, field, value / divisor if known else None)  # type: ignore[operator] # `known` says that it is a number
         self.resolution = str(answer.get("resolution") or "prorated")
         self.state = "final" if answer.get("state") == "final" else "provisional"
 

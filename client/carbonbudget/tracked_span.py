@@ -13,7 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from carbonbudget.span_results import Result
 
-# The open spans of this thread or asyncio task, outermost first. A tuple: a task copies it and nobody else changes it.
+# The open spans of this thread or asyncio task, outermost first. A tuple, so that a task cannot change that of another.
 _OPEN: ContextVar[tuple[TrackedSpan, ...]] = ContextVar("carbonbudget_open_spans", default=())
 
 

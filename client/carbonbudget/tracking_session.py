@@ -49,7 +49,7 @@ class TrackingSession:
         self.dropped = 0
         self.listeners: list[Listener] = []
         self.prediction_listeners: list[PredictionListener] = []
-        # Who is told of the prediction, and the body of the request.
+        # The progress to send: who gets the prediction in the answer, and the body of the request.
         self.newest_progress: tuple[PredictionListener | None, dict[str, object]] | None = None
         self.named: tuple[str | None, str | None, str | None] = (None, None, None)
         self.recording = False

@@ -17,7 +17,7 @@ _AWAY = (401, 408, 429, 500, 502, 503, 504)  # the next request would fare no be
 
 
 class Away(Exception):
-    """The other side does not answer, or answers nobody like us: the round ends, the next one asks again."""
+    """The server does not answer, or refuses our credentials: this round ends, and the next one asks again."""
 
 
 class Refused(Exception):

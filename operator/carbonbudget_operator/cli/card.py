@@ -94,7 +94,9 @@ def card(
     )
     if not is_label(namespace):
         fail(f"--namespace: {namespace!r} is not a valid namespace", code=2)
-    labels = {MODEL: _label(model, "--model")} | ({MODEL_VERSION: _label(version, "--version")} if version else {})
+    labels = {MODEL: label_of_option(model, "--model")} | (
+        {MODEL_VERSION: label_of_option(version, "--version")} if version else {}
+    )
     if sentence := future_sentence(span[0], now):
         fail(sentence)
     if span[0] >= span[1]:
@@ -119,7 +121,8 @@ def card(
     _write(text, file)
 
 
-def _label(name: str, option: str) -> str:
+def label_of_option(name: str, option: str) -> str:
+    """The label value for the name that an option gives. Ends the process where nothing is left of it."""
     found = as_label(name)
     if not found:
         fail(f"{option}: {printable_cell(name)!r} has no letter and no digit", code=2)

@@ -15,11 +15,11 @@ import typer
 from carbonbudget_operator.api_path import is_label
 from carbonbudget_operator.cli.answer_source import AnswerSource, AnswerSourceError
 from carbonbudget_operator.cli.answer_source_options import SourceOptions, exit_on_unknown_answer, with_source_options
-from carbonbudget_operator.cli.card import Stage
+from carbonbudget_operator.cli.card import Stage, label_of_option
 from carbonbudget_operator.cli.common_options import fail, instant
 from carbonbudget_operator.cli.service_account import ServiceAccount
 from carbonbudget_operator.cli.table_cells import printable_cell
-from carbonbudget_operator.run_labels import MODEL, MODEL_VERSION, RUN, STAGE, as_label
+from carbonbudget_operator.run_labels import MODEL, MODEL_VERSION, RUN, STAGE
 
 if TYPE_CHECKING:
     from carbonbudget_operator.budgets.pipeline_gate import Emitted, GateResult
@@ -76,7 +76,7 @@ def gate(
     try:
         with exit_on_unknown_answer():
             result = (
-                asked.run(source, _label(run, "--run"), int(limit)) if run
+                asked.run(source, label_of_option(run, "--run"), int(limit)) if run
                 else asked.version(source, model, version, against, stage, limit)
             )  # fmt: skip
     except AnswerSourceError as error:
@@ -102,7 +102,11 @@ class _Gate:
 
         found: list[Emitted] = []
         for version, option in ((new, "--version"), (old, "--against")):
-            labels = {MODEL: _label(model, "--model"), MODEL_VERSION: _label(version, option), STAGE: stage.value}
+            labels = {
+                MODEL: label_of_option(model, "--model"),
+                MODEL_VERSION: label_of_option(version, option),
+                STAGE: stage.value,
+            }
             name = f"{stage.value} of {labels[MODEL]} {labels[MODEL_VERSION]}"
             one = self._emitted(source, name, labels)
             if one is None:
@@ -126,13 +130,6 @@ def _unknown(name: str, namespace: str) -> GateResult:
 
     sentence = f"no pod of namespace {namespace} is of {name}: see `carbonbudget usage -n {namespace}`"
     return GateResult(GateVerdict.UNANSWERABLE, sentence, 0, 0)
-
-
-def _label(name: str, option: str) -> str:
-    found = as_label(name)
-    if not found:
-        fail(f"{option}: {printable_cell(name)!r} has no letter and no digit", code=2)
-    return found
 
 
 def _limit(most: str, max_increase: str) -> Fraction:

@@ -12,15 +12,18 @@ from pydantic import BaseModel
 
 from carbonbudget_operator.api import wire_names
 from carbonbudget_operator.api.carbonbudget import CarbonBudget, ClusterCarbonBudget
-from carbonbudget_operator.api.spec import CLUSTER_SPEC_RULES, SPEC_RULES, CarbonBudgetSpec, ClusterCarbonBudgetSpec
-from carbonbudget_operator.api.status import CarbonBudgetStatus
+from carbonbudget_operator.api.carbontarget import CarbonTarget, ClusterCarbonTarget
+from carbonbudget_operator.api.carbontransfer import TRANSFER_SPEC_RULES, CarbonTransfer
+from carbonbudget_operator.api.spec import CLUSTER_SPEC_RULES, SPEC_RULES
+from carbonbudget_operator.api.target_spec import CLUSTER_TARGET_SPEC_RULES, TARGET_SPEC_RULES
 
 Schema = dict[str, Any]  # JSON of any shape: it is the API server's own format
 _KEPT: Final = (
     "type", "format", "description", "enum", "default", "pattern", "minimum", "maximum", "minLength",
     "maxLength", "minItems", "maxItems", "maxProperties", "required", "x-kubernetes-validations",
 )  # fmt: skip
-_COLUMNS: Final = (
+Columns = tuple[tuple[str, str, str], ...]  # name, type, JSON path
+_BUDGET_COLUMNS: Final[Columns] = (
     ("Limit", "string", ".spec.limit"),
     ("Used", "string", ".status.used"),
     ("Percent", "integer", ".status.percentUsed"),
@@ -30,9 +33,31 @@ _COLUMNS: Final = (
     ("Resets", "string", ".status.period.end"),
     ("Age", "date", ".metadata.creationTimestamp"),
 )
-_WIDE_COLUMNS: Final = (  # with -o wide
+_WIDE_BUDGET_COLUMNS: Final[Columns] = (  # with -o wide
     ("Accounting", "string", ".spec.accounting"),
     ("As of", "string", ".status.dataThrough"),
+)
+_TARGET_COLUMNS: Final[Columns] = (
+    ("Unit", "string", ".spec.unit.name"),
+    ("Current", "string", ".status.current.perUnit"),
+    ("Expected", "string", ".status.expectedNow.perUnit"),
+    ("Baseline", "string", ".status.baseline.perUnit"),
+    ("State", "string", ".status.state"),
+    ("By", "string", ".spec.target.by"),
+    ("Age", "date", ".metadata.creationTimestamp"),
+)
+_WIDE_TARGET_COLUMNS: Final[Columns] = (
+    ("Per", "integer", ".spec.unit.per"),
+    ("Change", "string", ".status.change"),
+    ("As of", "string", ".status.dataThrough"),
+)
+_TRANSFER_COLUMNS: Final[Columns] = (
+    ("From", "string", ".spec.source"),
+    ("To Namespace", "string", ".spec.to.namespace"),
+    ("To", "string", ".spec.to.name"),
+    ("Amount", "string", ".spec.amount"),
+    ("State", "string", ".status.state"),
+    ("Age", "date", ".metadata.creationTimestamp"),
 )
 # Maps of labels need a bound too, or the API server must expect that CEL walks millions of entries.
 _MAX_LABELS: Final = 64
@@ -41,16 +66,23 @@ _MAX_LABEL_VALUE: Final = 63
 
 def crds() -> list[Schema]:
     """Our CRDs as objects ready for YAML."""
+    budgets = _BUDGET_COLUMNS, _WIDE_BUDGET_COLUMNS
+    targets = _TARGET_COLUMNS, _WIDE_TARGET_COLUMNS
     return [
-        _crd(wire_names.BUDGET, CarbonBudget, CarbonBudgetSpec, SPEC_RULES),
-        _crd(wire_names.CLUSTER_BUDGET, ClusterCarbonBudget, ClusterCarbonBudgetSpec, CLUSTER_SPEC_RULES),
+        _crd(wire_names.BUDGET, CarbonBudget, SPEC_RULES, *budgets),
+        _crd(wire_names.CLUSTER_BUDGET, ClusterCarbonBudget, CLUSTER_SPEC_RULES, *budgets),
+        _crd(wire_names.TARGET, CarbonTarget, TARGET_SPEC_RULES, *targets),
+        _crd(wire_names.CLUSTER_TARGET, ClusterCarbonTarget, CLUSTER_TARGET_SPEC_RULES, *targets),
+        _crd(wire_names.TRANSFER, CarbonTransfer, TRANSFER_SPEC_RULES, _TRANSFER_COLUMNS, ()),
     ]
 
 
-def _crd(resource: wire_names.Resource, model: type[BaseModel], spec_model: type[BaseModel], rules: Schema) -> Schema:
-    spec = structural_schema(spec_model) | rules
-    status = structural_schema(CarbonBudgetStatus)
+def _crd(
+    resource: wire_names.Resource, model: type[BaseModel], rules: Schema, columns: Columns, wide: Columns
+) -> Schema:
     fields = model.model_fields
+    spec, status = (structural_schema(_model_of(fields[name].annotation)) for name in ("spec", "status"))
+    spec |= rules
     schema = {
         "type": "object",
         "description": (model.__doc__ or "").strip(),
@@ -89,16 +121,19 @@ def _crd(resource: wire_names.Resource, model: type[BaseModel], spec_model: type
                     "schema": {"openAPIV3Schema": schema},
                     "subresources": {"status": {}},
                     "additionalPrinterColumns": [
-                        {"name": name, "type": kind, "jsonPath": path} for name, kind, path in _COLUMNS
+                        {"name": name, "type": kind, "jsonPath": path} for name, kind, path in columns
                     ]
-                    + [
-                        {"name": name, "type": kind, "jsonPath": path, "priority": 1}
-                        for name, kind, path in _WIDE_COLUMNS
-                    ],
+                    + [{"name": name, "type": kind, "jsonPath": path, "priority": 1} for name, kind, path in wide],
                 }
             ],
         },
     }
+
+
+def _model_of(annotation: object) -> type[BaseModel]:
+    assert isinstance(annotation, type)
+    assert issubclass(annotation, BaseModel)
+    return annotation
 
 
 def structural_schema(model: type[BaseModel]) -> Schema:

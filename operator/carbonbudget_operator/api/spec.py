@@ -82,6 +82,30 @@ class EnforceSpec(Model):
     )
 
 
+class CarryOverSpec(Model):
+    """How much of what is left at a period's end is added to the next limit."""
+
+    max: int = Field(ge=1, le=100, description="At most so many per cent of the limit.")
+    periods: int = Field(
+        default=1, ge=1, le=12, description="For how many periods it stays usable; then it expires. Default: 1."
+    )
+
+
+class CreditSpec(Model):
+    """Savings of a target that raise this budget's limit."""
+
+    target: str = Field(
+        min_length=1,
+        max_length=253,
+        description="The CarbonTarget, in the same namespace (a ClusterCarbonTarget for a ClusterCarbonBudget).",
+    )
+    share: int = Field(default=100, ge=1, le=100, description="Per cent of the savings that count. Default: 100.")
+    cap: int = Field(ge=1, le=100, description="At most so many per cent of the limit in one period.")
+    expires_after: int = Field(
+        default=1, ge=1, le=12, description="For how many periods a credit stays usable. Default: 1."
+    )
+
+
 class CarbonBudgetSpec(Model):
     """What is allowed, over what time, for which pods."""
 
@@ -187,6 +211,28 @@ class CarbonBudgetSpec(Model):
         default="KeepLast",
         description="The verdict while there is no data (none for 15 minutes): KeepLast keeps the last verdict and "
         "its actions, Unknown drops both, so that nothing is refused. Default: KeepLast.",
+    )
+    parent: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=253,
+        description="The ClusterCarbonBudget that this limit is a part of. It is for the sums of its status alone: each "
+        "budget is judged by itself. Left out: none.",
+    )
+    carry_over: CarryOverSpec | None = Field(
+        default=None,
+        description="What is left at a period's end, added to the next limit. Only from periods of which at least 95 % "
+        "of the nodes' time was reported; with period and per: Selection only. Left out: nothing is carried over.",
+    )
+    overspend: Literal["Deduct", "Forgive"] = Field(
+        default="Forgive",
+        description="What was used above the limit: Deduct takes it from the next period's limit, also if the budget "
+        "was deleted meanwhile; Forgive does not. Default: Forgive.",
+    )
+    credits: list[CreditSpec] = Field(
+        default=[],
+        max_length=8,
+        description="Targets whose savings raise the limit of the period after. Left out: none.",
     )
     contact: str = Field(
         default="",

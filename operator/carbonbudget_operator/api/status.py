@@ -80,6 +80,9 @@ class FormerPeriod(Model):
     end: dt.datetime = Field(description="Its end.")
     used: str = Field(description="CO2e used in it; with per: Workload by the workload that used most.")
     limit: str = Field(description="The limit at its end.")
+    effective_limit: str | None = Field(
+        default=None, description="The limit with its adjustments at its end. Left out where there were none."
+    )
 
 
 class SettledStatus(Model):
@@ -92,6 +95,26 @@ class SettledStatus(Model):
         default=0,
         description="CO2e in micrograms that revised factors added since; shown in used, never a reason to act.",
     )
+
+
+class AdjustmentStatus(Model):
+    """What changed the limit of this period."""
+
+    reason: Literal["CarryOver", "Overspend", "TransferIn", "TransferOut", "Credit"] = Field(
+        description="CarryOver: left over before. Overspend: used above the limit before. TransferIn, TransferOut: by a "
+        "CarbonTransfer. Credit: savings of a target."
+    )
+    amount: str = Field(description="CO2e with its sign, for example +12kg.")
+    micrograms: int = Field(description="The same, exact, in micrograms.")
+    source: str = Field(description="What it comes from.")
+
+
+class ChildrenStatus(Model):
+    """Budgets that name this one as their parent."""
+
+    count: int = Field(description="How many.")
+    allocated: str = Field(description="The sum of their limits.")
+    unallocated: str = Field(description="What is left of this limit; 0mg if they are more.")
 
 
 class CountedStatus(Model):
@@ -140,6 +163,18 @@ class CarbonBudgetStatus(Model):
         default=None,
         description="Identifies what used counts. Left out in a status that an earlier version wrote: then any edit "
         "of the spec starts again from the newest reading.",
+    )
+    effective_limit: str | None = Field(
+        default=None,
+        description="The limit of this period with its adjustments: what use is compared with. Left out where there are "
+        "no adjustments.",
+    )
+    effective_limit_micrograms: int | None = Field(default=None, description="The same, exact, in micrograms.")
+    adjustments: list[AdjustmentStatus] | None = Field(
+        default=None, max_length=64, description="What changed the limit of this period, in the order of booking."
+    )
+    children: ChildrenStatus | None = Field(
+        default=None, description="Budgets that name this one as their parent; only in a ClusterCarbonBudget."
     )
     remaining: str | None = Field(default=None, description="What is left of the limit; 0mg if nothing.")
     percent_used: int | None = Field(

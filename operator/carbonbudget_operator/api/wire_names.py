@@ -1,4 +1,4 @@
-"""Names on the wire: the two resources, and the labels and annotations that people and we read."""
+"""Names on the wire: our resources, and the labels and annotations that people and we read."""
 
 from __future__ import annotations
 
@@ -33,6 +33,10 @@ class Resource:
 BUDGET: Final = Resource("CarbonBudget", "carbonbudgets", "cb", True)
 CLUSTER_BUDGET: Final = Resource("ClusterCarbonBudget", "clustercarbonbudgets", "ccb", False)
 RESOURCES: Final = (BUDGET, CLUSTER_BUDGET)
+TARGET: Final = Resource("CarbonTarget", "carbontargets", "ct", True)
+CLUSTER_TARGET: Final = Resource("ClusterCarbonTarget", "clustercarbontargets", "cct", False)
+TARGETS: Final = (TARGET, CLUSTER_TARGET)
+TRANSFER: Final = Resource("CarbonTransfer", "carbontransfers", "ctr", True)
 
 # Of Kubernetes' own kinds, those that `enforce.kinds` may name; the chart's value enforcement.kinds adds to them.
 ENFORCED_KINDS: Final = frozenset(

@@ -1,0 +1,79 @@
+"""Bodies of POST /v1/targets/query: the controller's questions about targets, and the answers.
+
+Integers are exact: micrograms, microjoules, millionths of a unit, UTC seconds.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from carbonbudget_operator.api.budget_query_bodies import Accounting, Component
+from carbonbudget_operator.api.selector import LabelSelector
+from carbonbudget_operator.api.target_spec import ClusterUnitSource
+
+MICRO = 1_000_000  # millionths of a unit in a unit
+
+
+class TargetSpan(BaseModel):
+    """[start, end), whole hours of UTC."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    start: int = Field(ge=0, le=2**40)
+    end: int = Field(ge=0, le=2**40)
+
+
+class TargetQuery(BaseModel):
+    """One target's question: what did these pods emit in each span, and how many units did they serve?"""
+
+    model_config = ConfigDict(extra="forbid")
+
+    id: str = Field(min_length=1, max_length=512)
+    namespaces: list[Annotated[str, Field(max_length=253)]] = Field(
+        min_length=1, max_length=1000, description="Their names; `*` alone is every namespace, also those deleted"
+    )
+    selector: LabelSelector | None = None
+    accounting: Accounting = "LocationBased"
+    include: list[Component] = Field(default=["Dynamic", "Idle", "Overhead", "Embodied"])
+    source: ClusterUnitSource
+    spans: list[TargetSpan] = Field(max_length=16)
+
+
+class TargetQueries(BaseModel):
+    """All targets' questions in one request."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    queries: list[TargetQuery] = Field(max_length=10_000)
+
+
+class TargetSpanAnswer(BaseModel):
+    """The figures of one span. Emissions, energy and units are of the same hours: those whose units are known."""
+
+    start: int
+    end: int
+    emissions_ug: int = Field(description="Of the components asked for, with embodied")
+    embodied_ug: int = Field(default=0, description="The part of it that is embodied")
+    energy_uj: int
+    units_micro: int = Field(description="Millionths of a unit")
+    hours: int = Field(description="Hours of the span up to `data_through`")
+    known_hours: int = Field(description="Those whose units are known")
+    measured_percent: int = 100
+    coverage_percent: int = 100
+    missing: str = Field(default="", description="Why units are missing, in a sentence; empty if none are")
+
+
+class TargetAnswer(BaseModel):
+    """The answers in the order of the spans."""
+
+    id: str
+    spans: list[TargetSpanAnswer]
+
+
+class TargetAnswers(BaseModel):
+    """The batch's answers, in the order of its questions. `data_through`: see BudgetAnswers."""
+
+    data_through: int
+    answers: list[TargetAnswer]

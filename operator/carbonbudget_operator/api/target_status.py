@@ -1,0 +1,106 @@
+"""The status of a target; only the controller writes it. Texts are what `kubectl explain` shows."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Literal
+
+from pydantic import Field
+
+from carbonbudget_operator.api.base_model import Model
+from carbonbudget_operator.api.status import StatusCondition
+
+TargetStateName = Literal["OnTrack", "Behind", "Violated", "Achieved", "NoData"]
+
+
+class TargetFigure(Model):
+    """Emissions per unit in a span, and what they were made of. They are of those hours whose units are known."""
+
+    start: dt.datetime = Field(description="Start of the span.")
+    end: dt.datetime = Field(description="Its end, not included.")
+    per_unit: str = Field(description="CO2e per `spec.unit.per` units, rounded down.")
+    per_unit_micrograms: int = Field(description="The same in whole micrograms, rounded down.")
+    units: str = Field(description="Units counted, as a decimal number.")
+    emissions: str = Field(description="CO2e of the hours whose units are known, rounded down.")
+    emissions_micrograms: int = Field(description="The same, exact, in micrograms.")
+    embodied_micrograms: int = Field(default=0, description="The part of it that making the hardware emitted.")
+    energy_microjoules: int = Field(description="Energy of the same hours, in microjoules.")
+    hours_percent: int = Field(default=100, description="Per cent of the span's hours whose units are known.")
+    measured: int = Field(default=100, description="Per cent of the energy that a meter measured.")
+    coverage: int = Field(default=100, description="Per cent of the nodes' time that was reported.")
+
+
+class FrozenBaseline(Model):
+    """The baseline. It is computed once and stays, whatever factors are revised later."""
+
+    per_unit: str = Field(description="CO2e per `spec.unit.per` units.")
+    per_unit_micrograms: int = Field(description="The same in whole micrograms.")
+    measured: TargetFigure | None = Field(
+        default=None, description="The figure of the span. Left out where spec.baseline.value says it."
+    )
+    frozen_at: dt.datetime = Field(description="When it was computed.")
+    hash: str = Field(max_length=64, description="Hash of the spec's fields that it depends on. An edit of one of them "
+                      "computes the baseline again, and forfeits credits of windows before that.")  # fmt: skip
+    restated: str | None = Field(
+        default=None, description="What it would be with the factors of today, where that differs. It is shown alone."
+    )
+
+
+class ExpectedStatus(Model):
+    """What the path asks for now."""
+
+    per_unit: str = Field(description="CO2e per `spec.unit.per` units, rounded down.")
+    per_unit_micrograms: int = Field(description="The same in whole micrograms.")
+    reduction: str = Field(description="Per cent of the baseline by then, with one decimal.")
+
+
+class SavingsStatus(Model):
+    """What a calendar window saved against the baseline, at the baseline's grid. Negative: it emitted more."""
+
+    micrograms: int = Field(description="CO2e: the baseline per unit less the window's, times its units.")
+    absolute_fall_micrograms: int = Field(
+        description="The emissions that the baseline's rate gives a span of this length, less those of the window."
+    )
+    microjoules: int = Field(default=0, description="Energy, in the same way.")
+    money: str | None = Field(default=None, description="By carbon.price and carbon.tariff, with the currency.")
+
+
+class FormerWindow(Model):
+    """A calendar window that is over."""
+
+    figure: TargetFigure = Field(description="Its figure.")
+    expected_micrograms: int = Field(description="What the path asked for at its end, in micrograms per unit.per.")
+    state: TargetStateName = Field(description="Its state at its end.")
+    savings: SavingsStatus | None = Field(default=None, description="What it saved. Left out without a baseline.")
+
+
+class CarbonTargetStatus(Model):
+    """The status of a target. Only the controller writes it."""
+
+    observed_generation: int | None = Field(default=None, description="The metadata.generation that was evaluated.")
+    baseline: FrozenBaseline | None = Field(default=None, description="The baseline, once it is known.")
+    current: TargetFigure | None = Field(default=None, description="The figure of the window that ended last.")
+    at_baseline_grid: str | None = Field(
+        default=None, description="CO2e per unit of the same energy, valued with the baseline's grid."
+    )
+    expected_now: ExpectedStatus | None = Field(default=None, description="What the path asks for now.")
+    change: str | None = Field(
+        default=None, description="The change against the baseline in per cent with one decimal, for example -12.5."
+    )
+    state: TargetStateName | None = Field(
+        default=None,
+        description="OnTrack: not above the path. Behind: above it, within the tolerance. Violated: beyond that. "
+        "Achieved: the whole reduction is reached. NoData: no figure.",
+    )
+    message: str | None = Field(default=None, description="All this in a sentence.")
+    data_through: dt.datetime | None = Field(default=None, description="The end of the last whole hour that counts.")
+    observed_at: dt.datetime | None = Field(default=None, description="When this was written.")
+    history: list[FormerWindow] | None = Field(
+        default=None, max_length=12, description="The last 12 calendar windows that are over, newest first."
+    )
+    conditions: list[StatusCondition] | None = Field(
+        default=None,
+        max_length=8,
+        description="Ready: the target can be evaluated. UnitsAvailable: units of the window are known. OnTrack: "
+        "neither Behind nor Violated.",
+    )

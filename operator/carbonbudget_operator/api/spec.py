@@ -216,8 +216,8 @@ class CarbonBudgetSpec(Model):
         default=None,
         min_length=1,
         max_length=253,
-        description="The ClusterCarbonBudget that this limit is a part of. It is for the sums of its status alone: each "
-        "budget is judged by itself. Left out: none.",
+        description="The ClusterCarbonBudget that this limit is a part of. It is for the sums of its status alone: "
+        "each budget is judged by itself. Left out: none.",
     )
     carry_over: CarryOverSpec | None = Field(
         default=None,

@@ -101,8 +101,8 @@ class AdjustmentStatus(Model):
     """What changed the limit of this period."""
 
     reason: Literal["CarryOver", "Overspend", "TransferIn", "TransferOut", "Credit"] = Field(
-        description="CarryOver: left over before. Overspend: used above the limit before. TransferIn, TransferOut: by a "
-        "CarbonTransfer. Credit: savings of a target."
+        description="CarryOver: left over before. Overspend: used above the limit before. TransferIn, TransferOut: by "
+        "a CarbonTransfer. Credit: savings of a target."
     )
     amount: str = Field(description="CO2e with its sign, for example +12kg.")
     micrograms: int = Field(description="The same, exact, in micrograms.")
@@ -166,8 +166,8 @@ class CarbonBudgetStatus(Model):
     )
     effective_limit: str | None = Field(
         default=None,
-        description="The limit of this period with its adjustments: what use is compared with. Left out where there are "
-        "no adjustments.",
+        description="The limit of this period with its adjustments: what use is compared with. Left out where there "
+        "are no adjustments.",
     )
     effective_limit_micrograms: int | None = Field(default=None, description="The same, exact, in micrograms.")
     adjustments: list[AdjustmentStatus] | None = Field(

@@ -28,7 +28,7 @@ from carbonbudget_operator.ledger.valued_rows import NAMES
 from carbonbudget_operator.special_namespaces import EVERY_NAMESPACE
 
 # With the tables that three modules define: spans of tracked pods, units of targets, adjustments of limits.
-_OTHER_TABLES: Final = (span_tables.tracked_pod, unit_tables.unit_counter, adjustment_tables.adjustment)
+_OTHER_TABLES = (span_tables.tracked_pod, unit_tables.unit_counter, adjustment_tables.adjustment)
 metadata = _OTHER_TABLES[0].metadata
 
 node = Table(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
+import sqlalchemy as sa
+from tests.exports.exporting import Export
 from tests.exports.receivers import InfluxServer, PrometheusReceiver, VictoriaMetrics
+from tests.exports.scripted_target import ScriptedTarget, an_export
 
 
 @pytest.fixture(scope="session")
@@ -27,3 +30,18 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrometheusR
     server = PrometheusReceiver(tmp_path_factory.mktemp("prometheus"))
     yield server
     server.stop()
+
+
+@pytest.fixture
+async def target() -> AsyncIterator[ScriptedTarget]:
+    made = ScriptedTarget()
+    yield made
+    if made.server is not None:
+        made.server.close()
+
+
+@pytest.fixture
+async def export(engine: sa.Engine, target: ScriptedTarget) -> AsyncIterator[Export]:
+    made = await an_export(engine, target)
+    yield made
+    await made.close()

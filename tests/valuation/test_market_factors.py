@@ -1,0 +1,144 @@
+"""Market-based figures: contracts, suppliers, claims of providers, the residual mix, and zones that are none."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from decimal import Decimal
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.valuation.valued_nodes import AMOUNT, CONTRACT, HOUR, RATE, a_node, grams
+
+from carbonbudget_operator.allocation.policy import AllocationPolicy
+from carbonbudget_operator.carbon.emissions_formula import UJ_PER_KWH
+from carbonbudget_operator.carbon.grid_factors import UnknownZone
+from carbonbudget_operator.ledger.facts import DomainFacts, NodeSlice
+from carbonbudget_operator.ledger.valued_rows import (
+    LOCATION_UG,
+    MARKET_UG,
+)
+from carbonbudget_operator.settings import CarbonSettings, MarketRate, MarketSettings
+from carbonbudget_operator.valuation.places import Places, check_places
+from carbonbudget_operator.valuation.valuer import Valuer
+
+
+def test_a_contract_covers_its_hour_at_its_factor_and_the_supplier_the_rest() -> None:
+    # 7,200 kWh over November's 720 hours are 10 kWh an hour; 20 kWh x PUE 1.2 are 24 kWh, so 14 are the supplier's.
+    carbon = CarbonSettings(zone="NL", pue=1.2, market=MarketSettings(contracts=[CONTRACT], supplier=RATE))
+    rows = Valuer(Places(carbon), AllocationPolicy()).value([a_node(20, "", "")])
+    assert grams(rows, MARKET_UG) == 14 * 100
+    (factors,) = {row.factors for row in rows}
+    assert "wind (GO-1), 0 g/kWh" in factors
+    assert "market: supplier 100 g/kWh (bill, 2025)" in factors
+
+
+@given(st.lists(AMOUNT, min_size=2, max_size=5), st.integers(0, 8 * 10**13), st.integers(0, 500))
+def test_where_budgets_begin_or_end_changes_no_markets_figure(
+    energies: list[int], delivered_uj: int, g_per_kwh: int
+) -> None:
+    """A contract of an hour covers the hour's energy, wherever cuts split it."""
+    kwh = 720 * delivered_uj // UJ_PER_KWH + 1
+    rate = MarketRate(g_per_kwh=Decimal(300), source="bill", year=2025)
+    contract = CONTRACT.model_copy(update={"kwh": kwh, "g_per_kwh": Decimal(g_per_kwh)})
+    carbon = CarbonSettings(zone="NL", pue=1.0, market=MarketSettings(contracts=[contract], supplier=rate))
+    valuer = Valuer(Places(carbon), AllocationPolicy())
+
+    def a_slice(start: int, end: int, uj: int) -> NodeSlice:
+        facts = DomainFacts(uj, uj, 0, 0, 0, (end - start) * 1000)
+        return replace(a_node(0, "", ""), start=start, end=end, domains={"cpu": facts})
+
+    whole = valuer.value([a_slice(HOUR, HOUR + 3600, sum(energies))])
+    cuts = [*(HOUR + 600 * at for at in range(len(energies))), HOUR + 3600]
+    cut = valuer.value([a_slice(a, b, uj) for (a, b), uj in zip(pairwise(cuts), energies, strict=True)])
+    figures = [sum(sum(row.figures[MARKET_UG]) for row in rows) for rows in (whole, cut)]
+    assert abs(figures[0] - figures[1]) <= len(energies)  # each slice rounds by itself
+
+
+def test_what_a_contract_covers_goes_to_the_parts_of_its_hour_by_their_energy() -> None:
+    carbon = CarbonSettings(
+        zone="NL", pue=1.0, market=MarketSettings(contracts=[CONTRACT], supplier=RATE)
+    )  # 10 kWh an hour
+    early = replace(a_node(9, "", ""), end=HOUR + 900)
+    late = replace(a_node(11, "", ""), start=HOUR + 900)
+    rows = Valuer(Places(carbon), AllocationPolicy()).value([early, late])
+    assert [(row.start - HOUR, sum(row.figures[MARKET_UG]) / 1e6) for row in rows] == [(0, 450), (900, 550)]
+
+
+def test_an_hour_that_is_still_open_has_what_a_contract_delivers_in_all_of_it() -> None:
+    """So a market's figure only grows while the hour goes on."""
+    carbon = CarbonSettings(zone="NL", pue=1.0, market=MarketSettings(contracts=[CONTRACT], supplier=RATE))
+    half = replace(a_node(12, "", ""), end=HOUR + 1800)
+    assert grams(Valuer(Places(carbon), AllocationPolicy()).value([half]), MARKET_UG) == 2 * 100
+
+
+def test_without_any_market_factor_the_locations_stands_in_and_says_so() -> None:
+    rows = Valuer(Places(CarbonSettings(zone="DE", pue=1.0)), AllocationPolicy()).value([a_node(2, "", "")])
+    assert grams(rows, MARKET_UG) == grams(rows, LOCATION_UG) > 0
+    assert any("noMarketFactor" in factor for factor in rows[0].factors)
+
+
+def test_a_providers_claim_counts_only_where_it_is_attested() -> None:
+    node = a_node(2, "us-east-1", "aws:///us-east-1a/i-1")
+    claimed = Valuer(
+        Places(CarbonSettings(market=MarketSettings(attested_providers=["aws"]))), AllocationPolicy()
+    ).value([node])
+    unclaimed = Valuer(Places(CarbonSettings()), AllocationPolicy()).value([node])
+    assert grams(claimed, MARKET_UG) == 0
+    assert grams(unclaimed, MARKET_UG) == grams(claimed, LOCATION_UG) > 0
+    assert any("claim of aws for us-east-1 0 g/kWh" in f and f.endswith("attested") for f in claimed[0].factors)
+
+
+def test_an_attested_claim_goes_before_the_suppliers_rate_and_both_before_the_residual_mix() -> None:
+    """The supplier is that of one's own sites; a cloud's region has what its provider holds for it."""
+    given = {
+        "supplier": {"g_per_kwh": 100, "source": "bill", "year": 2025},
+        "residual_mixes": [{"zone": "US-VA", "g_per_kwh": 500, "source": "registry", "year": 2025}],
+    }
+    cloud, own = a_node(2, "us-east-1", "aws:///us-east-1a/i-1"), a_node(2, "us-east-1", "")
+
+    def market_grams(node: NodeSlice, **market: object) -> float:
+        carbon = CarbonSettings.model_validate({"pue": 1, "market": market})
+        return grams(Valuer(Places(carbon), AllocationPolicy()).value([node]), MARKET_UG)
+
+    assert market_grams(cloud, **given, attested_providers=["aws"]) == 0
+    assert market_grams(own, **given, attested_providers=["aws"]) == 200
+    assert market_grams(cloud, **given) == 200
+    assert market_grams(cloud, residual_mixes=given["residual_mixes"]) == 1000
+
+
+@pytest.mark.parametrize("zone", ["US-VA", "US", "us"])
+def test_an_instrument_counts_where_it_delivers_whatever_figure_the_location_falls_back_to(zone: str) -> None:
+    """Virginia's grid has a direct figure alone: a lifecycle report falls to the country's."""
+    contract = CONTRACT.model_copy(update={"zone": zone})
+    for basis in ("lifecycle", "direct"):
+        carbon = CarbonSettings(pue=1.0, basis=basis, market=MarketSettings(contracts=[contract]))
+        rows = Valuer(Places(carbon), AllocationPolicy()).value([a_node(10, "us-east-1", "aws:///us-east-1a/i-1")])
+        assert grams(rows, MARKET_UG) == 0  # ten kilowatt-hours an hour are what it delivers
+        assert any("wind (GO-1)" in factor for factor in rows[0].factors)
+
+
+def test_a_zone_of_an_instrument_that_is_none_stops_the_start() -> None:
+    check_places(CarbonSettings(market=MarketSettings(contracts=[CONTRACT])))
+    with pytest.raises(UnknownZone, match=r"contracts: 'NEVERLAND' is no grid zone"):
+        check_places(
+            CarbonSettings(market=MarketSettings(contracts=[CONTRACT.model_copy(update={"zone": "NEVERLAND"})]))
+        )
+
+
+def test_a_zone_of_a_source_that_no_node_can_stand_in_stops_the_start() -> None:
+    source = {"type": "http", "name": "own", "url": "http://x", "value": "v", "time": "t", "basis": "lifecycle"}
+    check_places(CarbonSettings.model_validate({"intensity": {"sources": [source | {"zones": {"de": "Germany"}}]}}))
+    with pytest.raises(UnknownZone, match=r"intensity.sources of own: 'US-CAL-CISO' is no grid zone"):
+        check_places(
+            CarbonSettings.model_validate({"intensity": {"sources": [source | {"zones": {"US-CAL-CISO": "x"}}]}})
+        )
+
+
+@pytest.mark.parametrize("key", ["figures", "other_figures"])
+def test_a_zone_of_a_stated_figure_that_no_node_can_stand_in_stops_the_start(key: str) -> None:
+    source = {"type": "static", "figures": {"DE": 330}, "basis": "lifecycle", "source": "s", "year": 2025}
+    check_places(CarbonSettings.model_validate({"intensity": {"sources": [source | {key: {"de": 300}}]}}))
+    with pytest.raises(UnknownZone, match=r"^carbon\.intensity\.sources of static: 'D' is no grid zone"):
+        check_places(CarbonSettings.model_validate({"intensity": {"sources": [source | {key: {"D": 300}}]}}))

@@ -1,0 +1,175 @@
+"""Counts units from raw samples of counters, exactly as the samples say. Nothing is extrapolated.
+
+The rules, for the hour (hour, hour + 3600 s]:
+
+- What a counter grew by between two samples in a row belongs to the hour of the later sample.
+- A counter that fell was reset: all of its value after that is growth.
+- The first sample of a series counts nothing: nobody knows when it grew to that value. A sample is the first one if
+  there is none before it in the lookback before the hour.
+- A sample that is negative, infinite or no number is passed over.
+- A pod that counted more in the hour than can be true gets no units in it.
+
+Each sample is cut to whole millionths, then all is integers: the hours of a history add up exactly to its growth.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final, NamedTuple
+
+from carbonbudget_operator.printable import printable
+
+HOUR: Final = 3600
+MICRO: Final = 1_000_000
+PodKey = tuple[str, str]
+# Prometheus writes floats without an exponent, others with one. Anything else, such as NaN or +Inf, is no count.
+_NUMBER: Final = re.compile(r"(\d{1,30})(?:\.(\d{1,330}))?(?:[eE]([+-]?\d{1,3}))?", re.ASCII)
+_MOST_MICRO: Final = 10**30  # a counter's value, not its growth
+
+
+class RawSeries(NamedTuple):
+    """A series: its labels, and its samples in order of time, each UTC seconds and the value as text."""
+
+    labels: Mapping[str, str]
+    samples: Sequence[tuple[float, str]]
+
+
+class HourUnits(NamedTuple):
+    """What was counted in an hour.
+
+    `micro`: millionths of a unit by namespace and pod, of those that counted any. `is_absent`: there is no series.
+    `is_sampled`: there is at least one sample of the hour itself. `gaps`: samples or pods were refused; `refused` says
+    why in a sentence.
+    """
+
+    micro: Mapping[PodKey, int]
+    is_absent: bool
+    is_sampled: bool
+    gaps: bool = False
+    refused: str = ""
+
+
+class UnusableAnswer(ValueError):
+    """An answer of Prometheus says nothing about the hour. The message says why and what to do."""
+
+
+def micro_of(text: str) -> int | None:
+    """A sample's value in millionths, cut to a whole number; None for one that no counter can have."""
+    if text.isascii() and text.isdigit() and len(text) <= 18:  # almost all
+        return int(text) * MICRO
+    found = _NUMBER.fullmatch(text)
+    if found is None:
+        return None
+    whole, fraction, exponent = found[1], found[2] or "", int(found[3] or 0)
+    shift = exponent - len(fraction) + 6
+    digits = int(whole + fraction)
+    value = digits * 10**shift if shift >= 0 else digits // 10**-shift
+    return value if value <= _MOST_MICRO else None
+
+
+class Growth(NamedTuple):
+    """What a series grew by in an hour; whether it has samples of the hour; and whether one of them was passed over."""
+
+    micro: int
+    is_sampled: bool
+    has_bad_sample: bool
+
+
+def growth_of(samples: Iterable[tuple[float, str]], hour: int, lookback_seconds: int) -> Growth:
+    """The growth of one series in an hour. Samples outside of (hour - lookback, hour + 3600 s] are not looked at.
+
+    Raises:
+        UnusableAnswer: the samples are not in order of time.
+    """
+    begins, ends, first = hour * 1000, (hour + HOUR) * 1000, (hour - lookback_seconds) * 1000
+    total, previous, previous_ms = 0, None, -1
+    is_sampled = has_bad = False
+    for at, text in samples:
+        at_ms = round(at * 1000)
+        if at_ms <= previous_ms:
+            raise UnusableAnswer("samples are not in order of time: the store at units.url answers as no Prometheus")
+        previous_ms = at_ms
+        if at_ms <= first or at_ms > ends:
+            continue
+        value = micro_of(text)
+        if at_ms > begins:
+            is_sampled = True
+            if value is None:
+                has_bad = True
+            elif previous is not None:
+                total += value - previous if value >= previous else value
+        if value is not None:
+            previous = value
+    return Growth(total, is_sampled, has_bad)
+
+
+def count_hour(
+    series: Iterable[RawSeries], namespace: str, hour: int, lookback_seconds: int, namespace_label: str,
+    pod_label: str, most_units: int,
+) -> HourUnits:  # fmt: skip
+    """Count an hour of one namespace. `most_units`: what a pod can at most count in an hour.
+
+    Raises:
+        UnusableAnswer: a series is of another namespace, or none has the label of pods.
+    """
+    found: dict[PodKey, int] = defaultdict(int)
+    number = without_pod = bad = 0
+    is_sampled = False
+    for labels, samples in series:
+        number += 1
+        if labels.get(namespace_label) != namespace:
+            raise UnusableAnswer(
+                f"a series has not the label {namespace_label} that was asked for: the store at units.url does not "
+                "obey matchers"
+            )
+        growth = growth_of(samples, hour, lookback_seconds)
+        is_sampled = is_sampled or growth.is_sampled
+        pod = labels.get(pod_label, "")
+        if not pod:  # an aggregate of a recording rule: its pods are counted by their own series
+            without_pod += 1
+            continue
+        bad += growth.has_bad_sample
+        found[namespace, pod] += growth.micro
+    if number and without_pod == number:
+        raise UnusableAnswer(
+            f"no series has the label {pod_label}: name the label of pods in units.pod_label, or add it by relabelling"
+        )
+    return _hour_units(found, not number, is_sampled, bad, most_units)
+
+
+def count_vector(
+    vector: Iterable[tuple[Mapping[str, str], str]], namespace_label: str, pod_label: str, most_units: int
+) -> HourUnits:
+    """Count an hour by the values of a query at its end: labels, and the value as text.
+
+    Without the labels of namespace and pod they are empty: such units are of the whole selection.
+    """
+    found: dict[PodKey, int] = defaultdict(int)
+    number = bad = 0
+    for labels, text in vector:
+        number += 1
+        value = micro_of(text)
+        if value is None:
+            bad += 1
+        else:
+            found[labels.get(namespace_label, ""), labels.get(pod_label, "")] += value
+    return _hour_units(found, not number, number > 0, bad, most_units)
+
+
+def _hour_units(
+    found: Mapping[PodKey, int], is_absent: bool, is_sampled: bool, bad: int, most_units: int
+) -> HourUnits:  # fmt: skip
+    refused = [key for key, micro in found.items() if micro > most_units * MICRO]
+    told = []
+    if refused:
+        namespace, pod = min(refused)
+        told.append(
+            f"{len(refused)} pods counted more than {most_units} units (units.most_units_per_hour), among them "
+            f"{printable(f'{namespace}/{pod}', 120)}: they get none in this hour"
+        )
+    if bad:
+        told.append(f"{bad} series have samples that are negative or no numbers: these are passed over")
+    micro = {key: count for key, count in found.items() if count and key not in set(refused)}
+    return HourUnits(micro, is_absent, is_sampled, bool(told), "; ".join(told))

@@ -1,0 +1,166 @@
+"""Counting: what raw samples say, no more and no less."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.units.histories import FIRST, Samples, histories, in_range, plain_growth, pod_series
+
+from carbonbudget_operator.units.counting import (
+    HOUR,
+    MICRO,
+    HourUnits,
+    RawSeries,
+    UnusableAnswer,
+    count_hour,
+    count_vector,
+    growth_of,
+    micro_of,
+)
+
+MOST = 10**12
+
+
+def counted(*series: RawSeries, hour: int = FIRST, lookback: int = HOUR, most: int = MOST) -> HourUnits:
+    return count_hour(series, "team-a", hour, lookback, "namespace", "pod", most)
+
+
+def test_growth_between_samples_belongs_to_the_hour_of_the_later_one() -> None:
+    samples: Samples = [(FIRST - 30, "100"), (FIRST + 30, "107"), (FIRST + HOUR - 30, "110"), (FIRST + HOUR + 30, "115")]
+    assert growth_of(samples, FIRST - HOUR, HOUR).micro == 0
+    assert growth_of(samples, FIRST, HOUR).micro == 10 * MICRO
+    assert growth_of(samples, FIRST + HOUR, HOUR).micro == 5 * MICRO
+
+
+def test_a_sample_at_the_end_of_an_hour_is_of_that_hour_and_one_at_its_start_is_not() -> None:
+    samples: Samples = [(FIRST, "1"), (FIRST + HOUR, "3"), (FIRST + 2 * HOUR, "10")]
+    assert growth_of(samples, FIRST, HOUR).micro == 2 * MICRO
+    assert growth_of(samples, FIRST + HOUR, HOUR).micro == 7 * MICRO
+
+
+def test_a_counter_that_fell_was_reset_and_counts_from_zero() -> None:
+    samples: Samples = [(FIRST + 1, "100"), (FIRST + 2, "130"), (FIRST + 3, "4"), (FIRST + 4, "9"), (FIRST + 5, "0")]
+    assert growth_of(samples, FIRST, HOUR).micro == (30 + 4 + 5) * MICRO
+
+
+def test_the_first_sample_of_a_series_counts_nothing() -> None:
+    assert growth_of([(FIRST + 1, "1000000")], FIRST, HOUR) == (0, True, False)
+
+
+def test_a_gap_within_the_lookback_is_bridged_and_a_longer_one_is_not() -> None:
+    samples: Samples = [(FIRST - HOUR + 1, "10"), (FIRST + HOUR - 1, "25")]
+    assert growth_of(samples, FIRST, HOUR).micro == 15 * MICRO
+    assert growth_of(samples, FIRST, HOUR - 1).micro == 0
+
+
+@pytest.mark.parametrize("bad", ["NaN", "+Inf", "-Inf", "-5", "-0", "1e400", "9" * 40, "", "0x10", "1_0", "\u0663"])
+def test_a_sample_that_no_counter_can_have_is_passed_over_and_told(bad: str) -> None:
+    series = pod_series("team-a", "p", [(FIRST + 1, "10"), (FIRST + 2, bad), (FIRST + 3, "16")])
+    found = counted(series)
+    assert found.micro == {("team-a", "p"): 6 * MICRO}
+    assert found.gaps
+    assert "negative or no numbers" in found.refused
+
+
+def test_a_jump_beyond_what_can_be_true_is_refused_and_its_pod_gets_no_units() -> None:
+    jumps = pod_series("team-a", "jumps", [(FIRST + 1, "10"), (FIRST + 2, "1000000000000000010")])
+    others = pod_series("team-a", "sound", [(FIRST + 1, "10"), (FIRST + 2, "11")])
+    found = counted(jumps, others)
+    assert found.micro == {("team-a", "sound"): MICRO}
+    assert found.gaps
+    assert "team-a/jumps" in found.refused
+    assert not counted(others).gaps
+
+
+def test_series_of_one_pod_are_added_up_and_pods_are_kept_apart() -> None:
+    """vLLM counts requests by finished_reason: each is a series."""
+    found = counted(
+        pod_series("team-a", "p", [(FIRST + 1, "0"), (FIRST + 2, "3")], finished_reason="stop"),
+        pod_series("team-a", "p", [(FIRST + 1, "0"), (FIRST + 2, "4")], finished_reason="length"),
+        pod_series("team-a", "q", [(FIRST + 1, "0"), (FIRST + 2, "5")]),
+        pod_series("team-a", "idle", [(FIRST + 1, "7"), (FIRST + 2, "7")]),
+    )
+    assert found == ({("team-a", "p"): 7 * MICRO, ("team-a", "q"): 5 * MICRO}, False, True, False, "")
+
+
+def test_an_answer_with_series_of_another_namespace_is_refused_whole() -> None:
+    with pytest.raises(UnusableAnswer, match="does not obey matchers"):
+        counted(pod_series("team-b", "p", [(FIRST + 1, "0")]), pod_series("team-a", "p", [(FIRST + 1, "0")]))
+
+
+def test_series_without_a_pod_are_no_zero_but_an_error() -> None:
+    aggregate = RawSeries({"namespace": "team-a"}, [(FIRST + 1, "0"), (FIRST + 2, "5")])
+    with pytest.raises(UnusableAnswer, match=r"units\.pod_label"):
+        counted(aggregate)
+    with_pod = pod_series("team-a", "p", [(FIRST + 1, "0"), (FIRST + 2, "5")])
+    assert counted(aggregate, with_pod).micro == {("team-a", "p"): 5 * MICRO}
+
+
+def test_no_series_is_absent_and_series_of_before_are_not_sampled() -> None:
+    assert counted() == ({}, True, False, False, "")
+    assert counted(pod_series("team-a", "p", [(FIRST - 10, "5")])) == ({}, False, False, False, "")
+
+
+def test_samples_out_of_order_are_an_error() -> None:
+    with pytest.raises(UnusableAnswer, match="order"):
+        growth_of([(FIRST + 2, "1"), (FIRST + 1, "2")], FIRST, HOUR)
+
+
+@given(st.integers(0, 10**18), st.integers(0, 6), st.integers(-20, 20))
+def test_values_are_read_exactly(digits: int, places: int, exponent: int) -> None:
+    text = str(digits) if not places else f"{digits // 10**places}.{digits % 10**places:0{places}d}"
+    exact = Fraction(text) * Fraction(10) ** exponent * MICRO
+    found = micro_of(f"{text}e{exponent:+03d}")
+    assert found == (exact.__floor__() if exact.__floor__() <= 10**30 else None)
+    assert micro_of(text) == Fraction(text) * MICRO
+
+
+@given(histories(), st.sampled_from([300, HOUR, 6 * HOUR]))
+def test_each_hour_is_what_the_plain_reading_of_the_samples_gives(samples: Samples, lookback: int) -> None:
+    expected = plain_growth(samples, lookback)
+    hours = range(FIRST - HOUR, int(samples[-1][0]) + 2 * HOUR, HOUR)
+    found = {hour: growth_of(in_range(samples, hour, lookback), hour, lookback).micro for hour in hours}
+    assert {hour: Fraction(micro, MICRO) for hour, micro in found.items() if micro} == expected
+
+
+@given(histories(longest_gap=HOUR - 1))
+def test_hours_add_up_to_the_whole_growth_while_gaps_are_shorter_than_the_lookback(samples: Samples) -> None:
+    whole = sum(
+        int(later) - int(earlier) if int(later) >= int(earlier) else int(later)
+        for (_, earlier), (_, later) in zip(samples, samples[1:], strict=False)
+    )
+    hours = range(FIRST - HOUR, int(samples[-1][0]) + 2 * HOUR, HOUR)
+    assert sum(growth_of(in_range(samples, hour, HOUR), hour, HOUR).micro for hour in hours) == whole * MICRO
+
+
+@given(st.lists(histories(longest_gap=HOUR - 1), min_size=1, max_size=4), st.integers(1, 59))
+def test_pods_that_restart_with_new_series_add_up_too(histories_: list[Samples], parts: int) -> None:
+    """Series end and begin anew under another instance; fractions of a unit add up to the last millionth."""
+    series = [
+        pod_series("team-a", f"p-{n % 2}", [(at, f"{value}.{parts:02d}") for at, value in one], instance=str(n))
+        for n, one in enumerate(histories_)
+    ]
+    last = max(int(one[-1][0]) for one in histories_)
+    total = sum(
+        sum(
+            counted(*(RawSeries(one.labels, in_range(list(one.samples), hour, HOUR)) for one in series), hour=hour)
+            .micro.values()
+        )
+        for hour in range(FIRST - HOUR, last + 2 * HOUR, HOUR)
+    )  # fmt: skip
+    grown = [plain_growth(list(one.samples), HOUR) for one in series]
+    assert total == sum(sum(one.values()) for one in grown) * MICRO
+
+
+def test_a_query_counts_by_its_labels_and_refuses_what_is_no_count() -> None:
+    vector = [
+        ({"namespace": "a", "pod": "p", "model": "m"}, "2.5"), ({"namespace": "a", "pod": "p"}, "1"),
+        ({}, "7"), ({"pod": "q", "namespace": "b"}, "NaN"), ({"pod": "r", "namespace": "b"}, "2000"),
+    ]  # fmt: skip
+    found = count_vector(vector, "namespace", "pod", 1000)
+    assert found.micro == {("a", "p"): 3_500_000, ("", ""): 7 * MICRO}
+    assert found.gaps
+    assert count_vector([], "namespace", "pod", 1000).is_absent

@@ -31,7 +31,9 @@ from carbonbudget_operator.server.routes.query_handling import QueryHandling, ac
 from carbonbudget_operator.server.routes.reports import report_routes
 from carbonbudget_operator.server.routes.runs import run_routes
 from carbonbudget_operator.server.routes.self_requests import SelfRequests, import_routes
+from carbonbudget_operator.server.routes.targets import target_routes
 from carbonbudget_operator.server.routes.tokens import token_routes
+from carbonbudget_operator.server.target_counters import TargetCounters, WantCounters, want_nothing
 from carbonbudget_operator.server.worker_pools import WorkerPools
 
 
@@ -45,10 +47,11 @@ def make_app(
     now: Callable[[], float] = time.time,
     pods_without_agent: Callable[[], Mapping[str, int]] = dict,
     namespaces: Namespaces = no_namespaces,
+    want_counters: WantCounters = want_nothing,
 ) -> FastAPI:
     """Compose the routes. `now` returns UTC seconds; `pods_without_agent` counts unmeasured pods by namespace.
 
-    `namespaces` returns those that run pods, or did in the last days.
+    `namespaces` returns those that run pods, or did in the last days; `want_counters` has units counted for targets.
     """
     app = FastAPI(title="carbonbudget", docs_url=None, redoc_url=None, openapi_url=None)
 
@@ -84,6 +87,7 @@ def make_app(
     readiness = Readiness(pools.ledger_checks)
     asking = QueryHandling(access, registry, pools, readiness, now)
     app.include_router(budget_routes(asking, writer, pods_without_agent))
+    app.include_router(target_routes(asking, writer, TargetCounters(pools.upkeep, want_counters)))
     app.include_router(run_routes(asking))
     app.include_router(allocation_routes(asking))
     app.include_router(report_routes(asking))

@@ -1,0 +1,78 @@
+"""Reads units that pods counted themselves (`carbonbudget.units`), hour by hour and by the pods' labels.
+
+A count is of a span of time. It is spread over the hours of the span pro rata in time, by the largest remainder.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterator
+from typing import Final
+
+import sqlalchemy as sa
+
+from carbonbudget_core.exact_division import share_list
+from carbonbudget_operator.ledger import schema
+from carbonbudget_operator.ledger.bulk_rows import chunks
+from carbonbudget_operator.ledger.labelled_units import LabelledUnits
+from carbonbudget_operator.ledger.span_tables import tracked_pod, unit_count
+from carbonbudget_operator.ledger.time_slices import HOUR
+
+_MICRO: Final = 1_000_000  # millionths of a unit in a unit
+_HOUR_MS: Final = HOUR * 1000
+_MAX_HOURS: Final = 24 * 35  # of one count; more is no count of work
+
+
+def client_units(
+    connection: sa.Connection, cluster: str, name: str, namespaces: Collection[str] | None, start: int, end: int
+) -> Iterator[LabelledUnits]:
+    """Units of that name in the hours of [start, end), of pods with facts in them; None: in all namespaces."""
+    c, tracked = unit_count.c, tracked_pod.c
+    query = (
+        sa.select(tracked.uid, tracked.namespace, c.count, c.start_ms, c.end_ms)
+        .join(tracked_pod, tracked.id == c.pod_id)
+        .where(tracked.cluster == cluster, c.name == name, c.start_ms < end * 1000, c.end_ms >= start * 1000)
+    )
+    if namespaces is not None:
+        query = query.where(tracked.namespace.in_(namespaces))
+    of_pod: dict[tuple[str, str], Counter[int]] = {}
+    for uid, namespace, count, start_ms, end_ms in connection.execute(query):
+        hours = of_pod.setdefault((uid, namespace), Counter())
+        for hour, micro in spread(count, start_ms, end_ms):
+            if start <= hour < end:
+                hours[hour] += micro
+    labels = _labels(connection, {uid for uid, _ in of_pod}, start, end)
+    for (uid, namespace), hours in of_pod.items():
+        for hour, micro in hours.items():
+            durations = labels.get((uid, hour))
+            if durations:
+                longest = max(durations, key=lambda key: (durations[key], key))
+                yield LabelledUnits(0, hour, namespace, longest, micro)
+
+
+def spread(count: int, start_ms: int, end_ms: int) -> list[tuple[int, int]]:
+    """Hours (UTC seconds) and the millionths of a unit that fall in each; together they are the count."""
+    first, last = start_ms // _HOUR_MS, max(start_ms, end_ms - 1) // _HOUR_MS
+    last = min(last, first + _MAX_HOURS)
+    hours = [number * _HOUR_MS for number in range(first, last + 1)]
+    weights = [max(0, min(end_ms, at + _HOUR_MS) - max(start_ms, at)) for at in hours]
+    if not any(weights):
+        weights[0] = 1
+    return [(at // 1000, micro) for at, micro in zip(hours, share_list(count * _MICRO, weights), strict=True)]
+
+
+def _labels(
+    connection: sa.Connection, uids: Collection[str], start: int, end: int
+) -> dict[tuple[str, int], Counter[int]]:
+    """How long each pod had each set of labels in each hour."""
+    pod, fact = schema.pod.c, schema.pod_fact.c
+    found: dict[tuple[str, int], Counter[int]] = {}
+    for some in chunks(sorted(uids)):
+        rows = connection.execute(
+            sa.select(pod.uid, pod.label_set_id, fact.start, fact.duration_ms)
+            .join(schema.pod_fact, fact.pod_id == pod.id)
+            .where(pod.uid.in_(some), fact.start >= start, fact.start < end)
+        )
+        for uid, label_set_id, at, duration_ms in rows:
+            found.setdefault((uid, at - at % HOUR), Counter())[label_set_id] += duration_ms
+    return found

@@ -11,7 +11,7 @@ import threading
 from array import array
 from collections import defaultdict
 from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import sqlalchemy as sa
@@ -27,7 +27,6 @@ from carbonbudget_operator.ledger.labelled_units import (
     counted_days,
     counter_hours,
     counter_ids,
-    reasons,
     sealed_at,
     units_of_pods,
     units_of_sealed,
@@ -68,7 +67,7 @@ class UnitDay:
     signature: Hashable
     micro: array[int]
     known: bytearray
-    reason: str = ""
+    reasons: dict[int, str] = field(default_factory=dict)  # of hours that were asked for and are not known
 
 
 class UnitHours:
@@ -76,7 +75,6 @@ class UnitHours:
 
     def __init__(self, days: Mapping[int, UnitDay]) -> None:
         self._days = days
-        self.reason = ""
 
     def known(self, start: int, end: int) -> bytes:
         """One byte for each hour of [start, end), whole hours: 1 where it is known."""
@@ -86,12 +84,13 @@ class UnitHours:
         """Units of the known hours of [start, end)."""
         return sum(sum(day.micro[first:last]) for day, first, last in self._cut(start, end))
 
-    def reasons(self, start: int, end: int) -> str:
-        """Why the newest day of [start, end) that has unknown hours has them; empty if all are known."""
-        for number in range((end - 1) // DAY, start // DAY - 1, -1):
-            if (day := self._days[number]).reason:
-                return day.reason
-        return ""
+    def reason(self, start: int, end: int) -> str:
+        """Why hours of [start, end) are not known, which some are not: of the newest that was asked for in vain."""
+        for day, first, last in reversed(list(self._cut(start, end))):
+            for at in range(last - 1, first - 1, -1):
+                if text := day.reasons.get(at):
+                    return text
+        return _NOT_ASKED
 
     def _cut(self, start: int, end: int) -> Iterator[tuple[UnitDay, int, int]]:
         for number in range(start // DAY, -(-end // DAY)):
@@ -176,15 +175,13 @@ class SelectedUnits:
                 self._fill_client(connection, one, days[key], start, sealed, through)
             elif one.counter in ids:
                 of_counter[ids[one.counter]].append((one, days[key]))
-            else:
-                days[key].reason = _NOT_ASKED
         for hour in counter_hours(connection, of_counter, start, end):
-            if hour.is_known and _is_labelled(hour, sealed):
-                for _, filled in of_counter[hour.counter_id]:
-                    filled.known[(hour.hour - start) // HOUR] = 1
-            elif hour.is_known:
-                for _, filled in of_counter[hour.counter_id]:
-                    filled.reason = _SEALED
+            at = (hour.hour - start) // HOUR
+            known = hour.is_known and _is_labelled(hour, sealed)
+            for _, filled in of_counter[hour.counter_id]:
+                filled.known[at] = known
+                if not known:
+                    filled.reasons[at] = _SEALED if hour.is_known else hour.reason
         read = [
             row for row in units_of_pods(connection, self._cluster, of_counter, start, end) if row.hour not in sealed
         ]
@@ -196,13 +193,6 @@ class SelectedUnits:
             for one, filled in of_counter[row.counter_id]:
                 if filled.known[at] and self._is_of(one, row):
                     filled.micro[at] += row.micro
-        hours = max(0, min(24, (through - start) // HOUR))
-        incomplete = [key for key in of_counter if any(not all(one.known[:hours]) for _, one in of_counter[key])]
-        why = reasons(connection, incomplete, start, end)
-        for counter_id in incomplete:
-            for _, filled in of_counter[counter_id]:
-                if not all(filled.known[:hours]):
-                    filled.reason = why.get(counter_id) or filled.reason or _NOT_ASKED
 
     def _fill_client(
         self, connection: sa.Connection, one: UnitSelection, filled: UnitDay, start: int, sealed: Mapping[int, int],
@@ -213,7 +203,7 @@ class SelectedUnits:
             hour = start + at * HOUR
             filled.known[at] = hour not in sealed and hour >= stored_from
             if not filled.known[at]:
-                filled.reason = _SEALED
+                filled.reasons[at] = _SEALED
         names = None if EVERY_NAMESPACE in one.namespaces else one.namespaces
         read = list(client_units(connection, self._cluster, one.client, names, start, start + DAY))
         self._load_labels(connection, {row.label_set_id for row in read})

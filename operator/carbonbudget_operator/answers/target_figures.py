@@ -130,7 +130,7 @@ class TargetFigures:
                 known = hours.known(one.start, one.end)
                 one.units_micro += hours.units_micro(one.start, one.end)
                 if not all(known):
-                    one.missing = one.missing or hours.reasons(one.start, one.end)
+                    one.missing = one.missing or hours.reason(one.start, one.end)
                     for number, is_known in enumerate(known):
                         one.unknown[number] |= not is_known
                 runs = runs_of(known, one.start)

@@ -100,20 +100,6 @@ def counter_hours(connection: sa.Connection, ids: Iterable[int], start: int, end
             yield CounterHour(*row)
 
 
-def reasons(connection: sa.Connection, ids: Iterable[int], start: int, end: int) -> dict[int, str]:
-    """Why the newest hour of [start, end) that was asked for in vain is not known, by counter."""
-    c, found = unit_hour.c, dict[int, tuple[int, str]]()
-    for some in chunks(sorted(ids)):
-        rows = connection.execute(
-            sa.select(c.counter_id, c.hour, c.reason).where(
-                c.counter_id.in_(some), c.hour >= start, c.hour < end, c.state.not_in(_KNOWN)
-            )
-        )
-        for counter_id, hour, reason in rows:
-            found[counter_id] = max(found.get(counter_id, (-1, "")), (hour, reason))
-    return {counter_id: reason for counter_id, (_, reason) in found.items()}
-
-
 def sealed_at(connection: sa.Connection, cluster: str, start: int, end: int) -> dict[int, int]:
     """When each sealed hour of [start, end) was sealed."""
     c = schema.sealed_hour.c

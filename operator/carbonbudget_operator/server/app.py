@@ -19,6 +19,7 @@ from carbonbudget_operator.ingest.report_receiver import ReportReceiver
 from carbonbudget_operator.kube.access_reviews import Access
 from carbonbudget_operator.ledger.writer import LedgerWriter
 from carbonbudget_operator.server.public.listed_budgets import ListedBudgets
+from carbonbudget_operator.server.public.listed_targets import ListedTargets
 from carbonbudget_operator.server.public.opencost_routes import opencost_routes
 from carbonbudget_operator.server.public.problems import PREFIX, refusal_response
 from carbonbudget_operator.server.public.routes import public_routes
@@ -44,6 +45,7 @@ def make_app(
     pools: WorkerPools,
     registry: CollectorRegistry,
     budgets: ListedBudgets,
+    targets: ListedTargets,
     now: Callable[[], float] = time.time,
     pods_without_agent: Callable[[], Mapping[str, int]] = dict,
     namespaces: Namespaces = no_namespaces,
@@ -97,7 +99,7 @@ def make_app(
     app.router.routes.extend(of_pods.routes())
     app.include_router(import_routes(asking, of_pods))
     visible = VisibleNamespaces(access, namespaces)
-    app.include_router(public_routes(asking, visible, budgets, receiver.refused_reports))
+    app.include_router(public_routes(asking, visible, budgets, targets, receiver.refused_reports))
     app.include_router(opencost_routes(asking, visible))
 
     @app.get("/metrics")

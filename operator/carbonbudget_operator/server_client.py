@@ -22,6 +22,7 @@ from carbonbudget_operator.api.budget_query_bodies import (
     RunQuery,
 )
 from carbonbudget_operator.api.projection_bodies import ProjectionAnswer
+from carbonbudget_operator.api.target_query_bodies import TargetAnswers, TargetQueries, TargetQuery
 
 _Answer = TypeVar("_Answer", bound=BaseModel)
 _SECONDS: Final = 30.0
@@ -63,6 +64,17 @@ class ServerClient:
         body = BudgetQueries(queries=list(queries))
         answers = await self._ask("POST", "/v1/budgets/hours", body, HourlyAnswers)
         _check_order([query.id for query in queries], [answer.id for answer in answers.answers])
+        return answers
+
+    async def targets(self, queries: Sequence[TargetQuery]) -> TargetAnswers:
+        """The emissions and units of each target's pods. The answers are in the order of the queries."""
+        answers = await self._ask("POST", "/v1/targets/query", TargetQueries(queries=list(queries)), TargetAnswers)
+        _check_order([query.id for query in queries], [answer.id for answer in answers.answers])
+        if any(
+            [(span.start, span.end) for span in query.spans] != [(span.start, span.end) for span in answer.spans]
+            for query, answer in zip(queries, answers.answers, strict=True)
+        ):
+            raise ServerUnavailable("the server's answers are of other spans than the queries")
         return answers
 
     async def runs(self, queries: Sequence[RunQuery]) -> RunAnswers:

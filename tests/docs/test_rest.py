@@ -15,6 +15,7 @@ from starlette.routing import Route
 from carbonbudget_operator.api import budget_query_bodies, external_bodies, projection_bodies, report_bodies
 from carbonbudget_operator.server.app import make_app
 from carbonbudget_operator.server.public.listed_budgets import ListedBudgets
+from carbonbudget_operator.server.public.listed_targets import ListedTargets
 from carbonbudget_operator.server.wiring import make_pools
 from carbonbudget_operator.server.worker_process import Setup
 from carbonbudget_operator.settings import Settings
@@ -27,7 +28,7 @@ def endpoints() -> set[str]:
     receiver = cast(Any, SimpleNamespace(refused_reports=None))
     registry = CollectorRegistry()
     pools, people = make_pools(Setup("sqlite:////nowhere/ledger.db", Settings()), registry)  # nothing is opened
-    app = make_app(receiver, nobody, nobody, pools, registry, ListedBudgets(nobody))
+    app = make_app(receiver, nobody, nobody, pools, registry, ListedBudgets(nobody), ListedTargets(nobody))
     people.close()
     pools.close()
     answering = {f"{method.upper()} {path}" for path, item in app.openapi()["paths"].items() for method in item}

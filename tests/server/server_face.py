@@ -27,6 +27,7 @@ from carbonbudget_operator.server.app import make_app
 from carbonbudget_operator.server.ledger_answers import LedgerAnswers
 from carbonbudget_operator.server.metrics import ServerMetrics
 from carbonbudget_operator.server.public.listed_budgets import ListedBudgets
+from carbonbudget_operator.server.public.listed_targets import ListedTargets
 from carbonbudget_operator.server.wiring import make_pools
 from carbonbudget_operator.server.worker_pools import WorkerPools
 from carbonbudget_operator.server.worker_process import Setup
@@ -204,7 +205,7 @@ async def a_server(
             now=lambda: clock[0],
         )
         made = make_app(
-            receiver, access, writer, pools, registry, ListedBudgets(kube), now=lambda: clock[0],
+            receiver, access, writer, pools, registry, ListedBudgets(kube), ListedTargets(kube), now=lambda: clock[0],
             pods_without_agent=lambda: api.unmetered, namespaces=api.running,
         )  # fmt: skip
         try:

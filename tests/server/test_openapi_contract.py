@@ -23,6 +23,7 @@ from tests.conftest import ROOT
 from tests.ledger.reports import HOUR, a_report
 from tests.server.budget_objects import a_budget
 from tests.server.server_face import Face, a_server
+from tests.server.target_objects import a_target
 
 from carbonbudget_operator.run_labels import RUN
 
@@ -53,6 +54,8 @@ async def url(tmp_path: Path) -> AsyncIterator[str]:
         made.api.objects = {
             "carbonbudgets": [a_budget("team-a"), a_budget("team-b", "weekly", status={})],
             "clustercarbonbudgets": [a_budget("", "monthly")],
+            "carbontargets": [a_target("team-a", "monthly"), a_target("team-b", "search", status={})],
+            "clustercarbontargets": [a_target("", "monthly")],
         }
         server = uvicorn.Server(uvicorn.Config(made.app, log_config=None, lifespan="off"))
         listening = socket.create_server(("127.0.0.1", 0))  # connections wait in it until the server takes them

@@ -295,7 +295,15 @@ async def test_the_api_describes_itself(face: Face) -> None:
     validate(document)
     resources = ("emissions", "intensity", "factors", "nodes", "reports", "reports/{period}", "reports/{period}/closed")
     one = [f"{each}{ending}" for each in ("budgets/{namespace}/{name}", "clusterbudgets/{name}") for ending in ENDINGS]
-    paths = (*resources, "whoami", "status", "external", "budgets", "runs", "runs/{namespace}/{run}", *one)
+    targets = [
+        f"{each}{ending}"
+        for each in ("targets/{namespace}/{name}", "clustertargets/{name}")
+        for ending in ("", "/history")
+    ]
+    paths = (
+        *resources, "whoami", "status", "external", "budgets", "targets", "runs", "runs/{namespace}/{run}", *one,
+        *targets,
+    )  # fmt: skip
     assert set(document["paths"]) == {f"/api/v1/{name}" for name in paths}
     assert document["openapi"].startswith("3.1")
 

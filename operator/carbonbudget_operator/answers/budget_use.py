@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from hashlib import blake2b
 from heapq import nsmallest
 from itertools import groupby
@@ -83,6 +83,14 @@ class BudgetUseQueries:
         other.book = self.book.on(engine)
         return other
 
+    def evaluation(self, connection: sa.Connection, queries: Sequence[BudgetQuery]) -> UsePass:
+        """One evaluation of these questions in one snapshot; nothing may be asked of it outside their time ranges."""
+        return UsePass(self.book, self._merges, connection, queries)
+
+    def trim(self) -> None:
+        """Drop what exceeds the limit of the cache."""
+        self._merges.trim()
+
     def rows(self, start: int, end: int, by_node: bool = False) -> Iterator[ValuedRow]:
         """All valued rows of [start, end)."""
         return self.book.rows(start, end, by_node)
@@ -105,7 +113,7 @@ class BudgetUseQueries:
         answers: dict[int, BudgetAnswer] = {}
         named = 0
         with snapshot(self.book.engine) as connection:
-            pass_ = _Pass(self.book, self._merges, connection, queries)
+            pass_ = self.evaluation(connection, queries)
             numbers = sorted(range(len(queries)), key=lambda number: common_range(queries[number]))
             for _, alike in groupby(numbers, key=lambda number: common_range(queries[number])):
                 for number in alike:
@@ -123,7 +131,7 @@ def common_range(query: BudgetQuery) -> tuple[int, int, int]:
     return query.start, query.end, query.settled_through
 
 
-def _answer(query: BudgetQuery, pass_: _Pass) -> BudgetAnswer:
+def _answer(query: BudgetQuery, pass_: UsePass) -> BudgetAnswer:
     columns = BudgetColumns(query)
     total, settled = [0] * COLUMNS, [0] * COLUMNS
     factors: set[str] = set()
@@ -162,7 +170,7 @@ def _answer(query: BudgetQuery, pass_: _Pass) -> BudgetAnswer:
     )
 
 
-class _Pass:
+class UsePass:
     """One evaluation in one snapshot: whatever does not differ between budgets is found once."""
 
     def __init__(
@@ -181,6 +189,16 @@ class _Pass:
         self._coverage: dict[tuple[int, int], int] = {}
         self._first_facts: dict[int, int | None] = {}
         self._instants = BudgetBoundaries(connection, queries)
+
+    @property
+    def revisions(self) -> Mapping[int, int]:
+        """The hours with facts, and the revision of each."""
+        return self._plans.revisions
+
+    @property
+    def through(self) -> int:
+        """The second up to which every node that reports has reported; 0 without a report."""
+        return self._through
 
     def selections(self, query: BudgetQuery) -> Iterator[tuple[SelectedGroups, bool]]:
         """The groups that a budget counts, and whether they are of the time before `settled_through`."""

@@ -50,7 +50,10 @@ class TargetQueries(BaseModel):
 
 
 class TargetSpanAnswer(BaseModel):
-    """The figures of one span. Emissions, energy and units are of the same hours: those whose units are known."""
+    """The figures of one span. Emissions, energy and units are of the same hours: those whose units are known.
+
+    Of several namespaces each has its own hours: where one's units are not known, the others still count.
+    """
 
     start: int
     end: int
@@ -59,7 +62,7 @@ class TargetSpanAnswer(BaseModel):
     energy_uj: int
     units_micro: int = Field(description="Millionths of a unit")
     hours: int = Field(description="Hours of the span up to `data_through`")
-    known_hours: int = Field(description="Those whose units are known")
+    known_hours: int = Field(description="Those whose units are known in all namespaces that have pods of the target")
     measured_percent: int = 100
     coverage_percent: int = 100
     missing: str = Field(default="", description="Why units are missing, in a sentence; empty if none are")

@@ -1,62 +1,71 @@
-"""Reads units that pods counted with the client library, by hour. They are kept as long as the results of spans.
+"""Reads units that pods counted themselves (`carbonbudget.units`), hour by hour and by the pods' labels.
 
-An hour without such a count has none: 0 units. Before `server.spans.result_days` nothing is known any more.
+A count is of a span of time. It is spread over the hours of the span pro rata in time, so that the parts add up to it.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator
 from typing import Final
 
 import sqlalchemy as sa
 
+from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.bulk_rows import chunks
+from carbonbudget_operator.ledger.labelled_units import LabelledUnits
 from carbonbudget_operator.ledger.span_tables import tracked_pod, unit_count
-from carbonbudget_operator.ledger.unit_days import HOUR, PodKey
+from carbonbudget_operator.ledger.time_slices import HOUR
 from carbonbudget_operator.units.counting import MICRO
 from carbonbudget_operator.units.spread_count import spread_count
 
 MOST_COUNT: Final = 10**12  # a larger one is no count of an hour, and sums of it would not fit into a column
-_HOUR_MS: Final = HOUR * 1000
 
 
-def read_client_units(
-    connection: sa.Connection, cluster: str, namespaces: Sequence[str] | None, name: str, start: int, end: int
-) -> Mapping[int, Mapping[PodKey, int]]:
-    """Millionths of the unit `name` by full hour of [start, end), then by namespace and pod.
-
-    `namespaces` None: all of them. A count whose time crosses an hour is spread in proportion to time.
-    """
-    found: dict[int, dict[PodKey, int]] = defaultdict(lambda: defaultdict(int))
-    for some in [None] if namespaces is None else chunks(sorted(namespaces)):
-        _add(connection, cluster, some, name, (start, end), found)
-    return {hour: dict(pods) for hour, pods in found.items()}
-
-
-def _add(
-    connection: sa.Connection, cluster: str, namespaces: Sequence[str] | None, name: str, span: tuple[int, int],
-    into: dict[int, dict[PodKey, int]],
-) -> None:  # fmt: skip
-    unit, pod, (start, end) = unit_count.c, tracked_pod.c, span
-    where = [
-        pod.cluster == cluster, unit.pod_id == pod.id, unit.name == name, unit.count <= MOST_COUNT,
-        unit.start_ms < end * 1000, sa.or_(unit.end_ms > start * 1000, unit.start_ms >= start * 1000),
-    ]  # fmt: skip
-    if namespaces is not None:
-        where.append(pod.namespace.in_(namespaces))
-    hour = (unit.start_ms // _HOUR_MS).label("hour")
-    is_inside = sa.or_(unit.end_ms <= unit.start_ms, (unit.end_ms - 1) // _HOUR_MS == hour)
-    # Most counts are of minutes: the database adds them up.
-    sums = (
-        sa.select(pod.namespace, pod.name, hour, sa.func.sum(unit.count))
-        .where(*where, is_inside)
-        .group_by(pod.namespace, pod.name, hour)
+def client_units(
+    connection: sa.Connection, cluster: str, name: str, namespaces: Collection[str] | None, start: int, end: int
+) -> Iterator[LabelledUnits]:
+    """Units of that name in the hours of [start, end), of pods with facts in them; None: in all namespaces."""
+    c, tracked = unit_count.c, tracked_pod.c
+    query = (
+        sa.select(tracked.uid, tracked.namespace, c.count, c.start_ms, c.end_ms)
+        .join(tracked_pod, tracked.id == c.pod_id)
+        .where(
+            tracked.cluster == cluster,
+            c.name == name,
+            c.count <= MOST_COUNT,
+            c.start_ms < end * 1000,
+            c.end_ms >= start * 1000,
+        )
     )
-    for namespace, name_, hours, count in connection.execute(sums):
-        if start <= hours * HOUR < end:
-            into[hours * HOUR][namespace, name_] += int(count) * MICRO
-    others = sa.select(pod.namespace, pod.name, unit.count, unit.start_ms, unit.end_ms).where(*where, ~is_inside)
-    for row in connection.execute(others):
-        for at, micro in spread_count(row[2] * MICRO, row.start_ms, row.end_ms, start, end):
-            into[at][row[0], row[1]] += micro
+    if namespaces is not None:
+        query = query.where(tracked.namespace.in_(namespaces))
+    of_pod: dict[tuple[str, str], Counter[int]] = {}
+    for uid, namespace, count, start_ms, end_ms in connection.execute(query):
+        hours = of_pod.setdefault((uid, namespace), Counter())
+        for hour, micro in spread_count(count * MICRO, start_ms, end_ms, start, end):
+            hours[hour] += micro
+    labels = _labels(connection, {uid for uid, _ in of_pod}, start, end)
+    for (uid, namespace), hours in of_pod.items():
+        for hour, micro in hours.items():
+            durations = labels.get((uid, hour))
+            if durations:
+                longest = max(durations, key=lambda key: (durations[key], key))
+                yield LabelledUnits(0, hour, namespace, longest, micro)
+
+
+def _labels(
+    connection: sa.Connection, uids: Collection[str], start: int, end: int
+) -> dict[tuple[str, int], Counter[int]]:
+    """How long each pod had each set of labels in each hour."""
+    pod, fact = schema.pod.c, schema.pod_fact.c
+    found: dict[tuple[str, int], Counter[int]] = {}
+    for some in chunks(sorted(uids)):
+        rows = connection.execute(
+            sa.select(pod.uid, pod.label_set_id, fact.start, fact.duration_ms)
+            .join(schema.pod_fact, fact.pod_id == pod.id)
+            .where(pod.uid.in_(some), fact.start >= start, fact.start < end)
+        )
+        for uid, label_set_id, at, duration_ms in rows:
+            found.setdefault((uid, at - at % HOUR), Counter())[label_set_id] += duration_ms
+    return found

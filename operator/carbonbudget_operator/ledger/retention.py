@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.batch_delete import BatchDeleter, ids_of
 from carbonbudget_operator.ledger.external_figures import drop_external_before
+from carbonbudget_operator.ledger.kept_unit_table import kept_units
 from carbonbudget_operator.ledger.stored_units import STORED_LEVELS
 from carbonbudget_operator.ledger.unit_store import drop_units_before
 
@@ -39,12 +40,15 @@ def drop_before(engine: sa.Engine, instant: int, dropper: BatchDeleter) -> None:
         clusters = connection.scalars(sa.select(schema.sealed_hour.c.cluster).distinct()).all()
         counted = connection.scalars(sa.select(schema.node_count.c.cluster).distinct()).all()
         derivations = connection.scalars(sa.select(schema.derivation.c.id)).all()
+        counters = connection.scalars(sa.select(kept_units.c.counter_id).distinct()).all()
         grid = schema.grid_hour.c
         series = connection.execute(sa.select(grid.source, grid.zone, grid.basis).distinct()).all()
     for cluster in clusters:
         dropper.before(schema.sealed_hour, instant, prefix={"cluster": cluster})
     for cluster in counted:
         dropper.before(schema.node_count, instant, prefix={"cluster": cluster})
+    for counter_id in counters:
+        dropper.before(kept_units, instant, prefix={"counter_id": counter_id})
     for source, zone, basis in series:
         dropper.before(schema.grid_hour, instant, prefix={"source": source, "zone": zone, "basis": basis})
     for derivation_id in derivations:

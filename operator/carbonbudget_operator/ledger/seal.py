@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.batch_delete import BatchDeleter, ids_of
 from carbonbudget_operator.ledger.booking import lock_bookings
+from carbonbudget_operator.ledger.labelled_units import keep_units, units_to_keep
 from carbonbudget_operator.ledger.store import snapshot
 from carbonbudget_operator.ledger.stored_units import HOURS
 from carbonbudget_operator.ledger.time_slices import HOUR
@@ -55,6 +56,7 @@ def seal_hour(
     with snapshot(engine) as connection:
         before = _state(connection, derivation_id, hour)
         _check(connection, cluster, hour, derivation_id, valued)
+        units = units_to_keep(connection, cluster, hour)
     with engine.begin() as connection:
         lock_bookings(connection)
         if sealed_hours(connection, cluster, hour, hour + 1) or _state(connection, derivation_id, hour) != before:
@@ -62,6 +64,7 @@ def seal_hour(
         connection.execute(
             sa.insert(schema.sealed_hour).values(cluster=cluster, hour=hour, derivation_id=derivation_id, sealed_at=now)
         )
+        keep_units(connection, units)
     _clear(engine, cluster, hour)
 
 

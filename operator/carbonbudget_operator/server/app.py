@@ -19,6 +19,7 @@ from carbonbudget_operator.ingest.report_receiver import ReportReceiver
 from carbonbudget_operator.kube.access_reviews import Access
 from carbonbudget_operator.ledger.writer import LedgerWriter
 from carbonbudget_operator.server.public.listed_budgets import ListedBudgets
+from carbonbudget_operator.server.public.listed_targets import ListedTargets
 from carbonbudget_operator.server.public.opencost_routes import opencost_routes
 from carbonbudget_operator.server.public.problems import PREFIX, refusal_response
 from carbonbudget_operator.server.public.routes import public_routes
@@ -31,7 +32,9 @@ from carbonbudget_operator.server.routes.query_handling import QueryHandling, ac
 from carbonbudget_operator.server.routes.reports import report_routes
 from carbonbudget_operator.server.routes.runs import run_routes
 from carbonbudget_operator.server.routes.self_requests import SelfRequests, import_routes
+from carbonbudget_operator.server.routes.targets import target_routes
 from carbonbudget_operator.server.routes.tokens import token_routes
+from carbonbudget_operator.server.target_counters import TargetCounters, WantCounters, want_nothing
 from carbonbudget_operator.server.worker_pools import WorkerPools
 
 
@@ -42,13 +45,15 @@ def make_app(
     pools: WorkerPools,
     registry: CollectorRegistry,
     budgets: ListedBudgets,
+    targets: ListedTargets,
     now: Callable[[], float] = time.time,
     pods_without_agent: Callable[[], Mapping[str, int]] = dict,
     namespaces: Namespaces = no_namespaces,
+    want_counters: WantCounters = want_nothing,
 ) -> FastAPI:
     """Compose the routes. `now` returns UTC seconds; `pods_without_agent` counts unmeasured pods by namespace.
 
-    `namespaces` returns those that run pods, or did in the last days.
+    `namespaces` returns those that run pods, or did in the last days; `want_counters` has units counted for targets.
     """
     app = FastAPI(title="carbonbudget", docs_url=None, redoc_url=None, openapi_url=None)
 
@@ -84,6 +89,7 @@ def make_app(
     readiness = Readiness(pools.ledger_checks)
     asking = QueryHandling(access, registry, pools, readiness, now)
     app.include_router(budget_routes(asking, writer, pods_without_agent))
+    app.include_router(target_routes(asking, writer, TargetCounters(pools.upkeep, want_counters)))
     app.include_router(run_routes(asking))
     app.include_router(allocation_routes(asking))
     app.include_router(report_routes(asking))
@@ -93,7 +99,7 @@ def make_app(
     app.router.routes.extend(of_pods.routes())
     app.include_router(import_routes(asking, of_pods))
     visible = VisibleNamespaces(access, namespaces)
-    app.include_router(public_routes(asking, visible, budgets, receiver.refused_reports))
+    app.include_router(public_routes(asking, visible, budgets, targets, receiver.refused_reports))
     app.include_router(opencost_routes(asking, visible))
 
     @app.get("/metrics")

@@ -24,6 +24,8 @@ from carbonbudget_operator.answers.pod_prediction import PodPredictions
 from carbonbudget_operator.answers.pod_spans import PodSpansReader
 from carbonbudget_operator.answers.projection_table import ProjectionTable
 from carbonbudget_operator.answers.run_use import RunQueriesAnswerer
+from carbonbudget_operator.answers.selected_units import SelectedUnits
+from carbonbudget_operator.answers.target_figures import TargetFigures
 from carbonbudget_operator.answers.time_ranges import covered_range, parse_time_range
 from carbonbudget_operator.api.budget_query_bodies import (
     BudgetAnswers,
@@ -33,6 +35,7 @@ from carbonbudget_operator.api.budget_query_bodies import (
     RunQueries,
 )
 from carbonbudget_operator.api.report_bodies import ClosePeriod
+from carbonbudget_operator.api.target_query_bodies import TargetQueries
 from carbonbudget_operator.external.external_errors import ExternalFileError
 from carbonbudget_operator.external.file_formats import read_external_file
 from carbonbudget_operator.external.import_request import ImportRequest
@@ -52,6 +55,8 @@ from carbonbudget_operator.server.public.status_answer import status_answer
 from carbonbudget_operator.server.routes.budgets import check_hours, check_questions, check_spans
 from carbonbudget_operator.server.routes.query_handling import parse
 from carbonbudget_operator.server.routes.reports import encoded, refused
+from carbonbudget_operator.server.routes.targets import check_targets
+from carbonbudget_operator.server.target_counters import digest_of
 from carbonbudget_operator.server.worker_pools import Question
 from carbonbudget_operator.settings import Settings
 from carbonbudget_operator.spans.span_bodies import ProgressAnswer
@@ -64,6 +69,8 @@ class LedgerAnswers:
     def __init__(self, queries: BudgetUseQueries, settings: Settings) -> None:
         self.queries, self.settings = queries, settings
         self.projections = ProjectionTable(queries.book)
+        units = SelectedUnits(settings.cluster, settings.server.spans.result_days)
+        self.targets = TargetFigures(queries, units, digest_of)
         self.pods, self.predictions = PodSpansReader(queries.book), PodPredictions(queries.book)
 
     def answer(self, question: Question) -> bytes:
@@ -97,6 +104,14 @@ def _budgets(answers: LedgerAnswers, question: Question) -> bytes:
             names = set(asked_for.namespaces)
             its.pods_without_agent = in_all if EVERY_NAMESPACE in names else sum(pods.get(name, 0) for name in names)
     return BudgetAnswers(data_through=through, answers=found).model_dump_json().encode()
+
+
+def _targets(answers: LedgerAnswers, question: Question) -> bytes:
+    asked = question.parsed
+    if not isinstance(asked, TargetQueries):
+        asked = parse(TargetQueries, question.body)
+    check_targets(asked.queries, question.allowance)
+    return answers.targets.answers(asked.queries).model_dump_json().encode()
 
 
 def _hours(answers: LedgerAnswers, question: Question) -> bytes:
@@ -252,6 +267,7 @@ def _pod_prediction(answers: LedgerAnswers, question: Question) -> bytes:
 _KINDS: Final[Mapping[str, Callable[[LedgerAnswers, Question], bytes]]] = {
     "budgets": _budgets,
     "hours": _hours,
+    "targets": _targets,
     "runs": _runs,
     "projection": _projection,
     "allocation": _allocation,

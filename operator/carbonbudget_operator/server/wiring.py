@@ -38,6 +38,7 @@ from carbonbudget_operator.server.emission_metrics import EmissionMetrics
 from carbonbudget_operator.server.ledger_answers import LedgerAnswers
 from carbonbudget_operator.server.metrics import ServerMetrics
 from carbonbudget_operator.server.public.listed_budgets import ListedBudgets
+from carbonbudget_operator.server.public.listed_targets import ListedTargets
 from carbonbudget_operator.server.worker_pools import UPKEEP_THREADS, WorkerPools
 from carbonbudget_operator.server.worker_process import Setup
 from carbonbudget_operator.server.worker_queue import QuestionQueue
@@ -110,6 +111,7 @@ async def run(settings: Settings, host: str, port: int, log_level: str, log_form
         pools,
         registry,
         ListedBudgets(client),
+        ListedTargets(client),
         pods_without_agent=lambda: nodes.pods_without_agent,
         namespaces=pods.namespaces,
     )

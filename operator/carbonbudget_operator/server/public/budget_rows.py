@@ -60,8 +60,8 @@ def budget_detail(resource: Resource, body: Mapping[str, object]) -> dict[str, o
     namespace_selector = spec.namespace_selector if isinstance(spec, ClusterCarbonBudgetSpec) else None
     return {
         **budget_row(resource, body),
-        "selector": _selector_text(spec.selector if spec is not None else None),
-        "namespace_selector": _selector_text(namespace_selector),
+        "selector": selector_text(spec.selector if spec is not None else None),
+        "namespace_selector": selector_text(namespace_selector),
         "namespaces": status.namespaces,
         "thresholds": [
             {"at_percent": one.at, "action": one.action, "basis": one.basis}
@@ -69,15 +69,15 @@ def budget_detail(resource: Resource, body: Mapping[str, object]) -> dict[str, o
         ],
         "top_workloads": [
             {
-                "kind": one.kind, "name": one.name, "namespace": one.namespace, "used_g": _grams(one.emissions),
+                "kind": one.kind, "name": one.name, "namespace": one.namespace, "used_g": mass_in_grams(one.emissions),
                 "percent_used": one.percent, "state": one.state,
             }
             for one in status.top_workloads or ()
         ],
         "conditions": [
             {
-                "type": one.type, "status": one.status, "reason": one.reason, "message": _cut(one.message),
-                "last_transition_time": _time(one.last_transition_time),
+                "type": one.type, "status": one.status, "reason": one.reason, "message": cut_text(one.message),
+                "last_transition_time": time_text(one.last_transition_time),
             }
             for one in status.conditions or ()
         ],
@@ -92,15 +92,20 @@ def history_rows(resource: Resource, body: Mapping[str, object]) -> list[BudgetC
     parsed = parse_budget(resource, body)
     rows: list[BudgetCells] = []
     for one in (parsed.status.history if parsed is not None else None) or ():
-        used, limit, start, end = _micrograms(one.used), _micrograms(one.limit), _time(one.start), _time(one.end)
+        used, limit, start, end = (
+            _micrograms(one.used),
+            _micrograms(one.limit),
+            time_text(one.start),
+            time_text(one.end),
+        )
         if start is None or end is None:
             continue
         rows.append(
             {
                 "start": start,
                 "end": end,
-                "used_g": _grams(one.used),
-                "limit_g": _grams(one.limit),
+                "used_g": mass_in_grams(one.used),
+                "limit_g": mass_in_grams(one.limit),
                 "percent_used": percent(used, limit) if used is not None and limit is not None else None,
             }
         )
@@ -129,27 +134,27 @@ def _status_cells(parsed: AnyBudget | None) -> BudgetCells:
     return {
         "state": status.state,
         "action": status.action,
-        "message": None if status.message is None else _cut(status.message),
+        "message": None if status.message is None else cut_text(status.message),
         "used_g": None if used_ug is None else used_ug / 1_000_000,
         "used_ug": None if used_ug is None else str(used_ug),
         "percent_used": status.percent_used,
-        "forecast_g": _grams(status.forecast),
-        "exhausted_at": _time(status.exhausted_at),
-        "period_start": _time(start),
-        "period_end": _time(end),
-        "dynamic_g": _grams(parts.dynamic) if parts is not None else None,
-        "idle_g": _grams(parts.idle) if parts is not None else None,
-        "overhead_g": _grams(parts.overhead) if parts is not None else None,
-        "embodied_g": _grams(parts.embodied) if parts is not None else None,
+        "forecast_g": mass_in_grams(status.forecast),
+        "exhausted_at": time_text(status.exhausted_at),
+        "period_start": time_text(start),
+        "period_end": time_text(end),
+        "dynamic_g": mass_in_grams(parts.dynamic) if parts is not None else None,
+        "idle_g": mass_in_grams(parts.idle) if parts is not None else None,
+        "overhead_g": mass_in_grams(parts.overhead) if parts is not None else None,
+        "embodied_g": mass_in_grams(parts.embodied) if parts is not None else None,
         "enforced_action": enforced.action if enforced is not None else None,
-        "enforced_until": _time(enforced.until) if enforced is not None else None,
-        "suspend_from": _time(enforced.suspend_from) if enforced is not None else None,
+        "enforced_until": time_text(enforced.until) if enforced is not None else None,
+        "suspend_from": time_text(enforced.suspend_from) if enforced is not None else None,
         "ready": _condition(status, "Ready"),
         "data_complete": _condition(status, "DataComplete"),
         "coverage_percent": status.coverage,
         "measured_percent": status.measured,
-        "observed_at": _time(status.observed_at),
-        "data_through": _time(status.data_through),
+        "observed_at": time_text(status.observed_at),
+        "data_through": time_text(status.data_through),
         "current": _is_current(parsed),
     }
 
@@ -172,7 +177,7 @@ def _condition(status: CarbonBudgetStatus, kind: str) -> bool | None:
     return None if found == "Unknown" else found == "True"
 
 
-def _selector_text(selector: LabelSelector | None) -> str | None:
+def selector_text(selector: LabelSelector | None) -> str | None:
     """As `kubectl` writes selectors; None for one that selects everything."""
     if selector is None:
         return None
@@ -181,7 +186,7 @@ def _selector_text(selector: LabelSelector | None) -> str | None:
         values = f" ({', '.join(one.values)})"
         words = {"In": f"{one.key} in{values}", "NotIn": f"{one.key} notin{values}", "Exists": one.key}
         parts.append(words.get(one.operator, f"!{one.key}"))
-    return _cut(",".join(parts), _LONGEST_SELECTOR) or None
+    return cut_text(",".join(parts), _LONGEST_SELECTOR) or None
 
 
 def _micrograms(mass: str | None) -> int | None:
@@ -191,17 +196,20 @@ def _micrograms(mass: str | None) -> int | None:
         return None
 
 
-def _grams(mass: str | None) -> float | None:
+def mass_in_grams(mass: str | None) -> float | None:
+    """Grams of a mass with its unit; None without one, and for text that is none."""
     micrograms = _micrograms(mass)
     return None if micrograms is None else micrograms / 1_000_000
 
 
-def _time(at: dt.datetime | None) -> str | None:
+def time_text(at: dt.datetime | None) -> str | None:
+    """RFC 3339, UTC."""
     try:
         return None if at is None else instant(seconds(at))
     except (OverflowError, ValueError, OSError):  # its UTC year is none of 1 to 9999
         return None
 
 
-def _cut(long: str, most: int = _LONGEST_TEXT) -> str:
+def cut_text(long: str, most: int = _LONGEST_TEXT) -> str:
+    """The text, or its beginning where it is longer."""
     return long if len(long) <= most else f"{long[: most - 3]}..."

@@ -23,6 +23,7 @@ from carbonbudget_operator.server.public.emission_answer import Accounting
 from carbonbudget_operator.server.public.formats import MEDIA_TYPES
 from carbonbudget_operator.server.public.grid_routes import add_grid_routes
 from carbonbudget_operator.server.public.listed_budgets import ListedBudgets
+from carbonbudget_operator.server.public.listed_targets import ListedTargets
 from carbonbudget_operator.server.public.parameters import (
     PROBLEMS,
     Cursor,
@@ -38,6 +39,7 @@ from carbonbudget_operator.server.public.parameters import (
 )
 from carbonbudget_operator.server.public.problems import MEDIA_TYPE, PREFIX
 from carbonbudget_operator.server.public.run_routes import add_run_routes
+from carbonbudget_operator.server.public.target_routes import add_target_routes
 from carbonbudget_operator.server.public.visible import VisibleNamespaces
 from carbonbudget_operator.server.routes.query_handling import QueryCaller, QueryHandling
 
@@ -46,7 +48,11 @@ _BY = "namespace, workload, node, run, model, model-version, stage, label:KEY"
 
 
 def public_routes(
-    asking: QueryHandling, visible: VisibleNamespaces, budgets: ListedBudgets, refused: RefusedReports
+    asking: QueryHandling,
+    visible: VisibleNamespaces,
+    budgets: ListedBudgets,
+    targets: ListedTargets,
+    refused: RefusedReports,
 ) -> APIRouter:
     """All of them. `visible` finds what a caller may be shown who names no namespace."""
     asked_by = Depends(asking.asker)
@@ -121,6 +127,7 @@ def public_routes(
     add_grid_routes(router, asking, known)
     add_cluster_routes(router, asking, known)
     add_budget_routes(router, asking, known, budgets)
+    add_target_routes(router, asking, known, targets)
     add_run_routes(router, asking, known, _among)
 
     # Anybody may read it, so that it is made once: it takes a tenth of a second.

@@ -1,0 +1,275 @@
+"""Units of selections hour by hour: which hours are known, and how many units the selected pods served in each.
+
+Days that were read stay in memory as 24 numbers for each counter and selector: a thousand targets ask again each hour
+for the same month, of which one hour is new.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from array import array
+from collections import defaultdict
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import sqlalchemy as sa
+
+from carbonbudget_operator.api.selector import LabelSelector
+from carbonbudget_operator.budgets.coverage import Covers, among, selects
+from carbonbudget_operator.ledger.client_units import client_units
+from carbonbudget_operator.ledger.controller_pods import label_sets
+from carbonbudget_operator.ledger.labelled_units import (
+    NO_LABELS,
+    LabelledUnits,
+    StoredCounterId,
+    counted_days,
+    counter_ids,
+    is_known,
+    sealed_at,
+    units_of_pods,
+    units_of_sealed,
+)
+from carbonbudget_operator.ledger.time_slices import HOUR
+from carbonbudget_operator.ledger.unit_store import read_counters
+from carbonbudget_operator.special_namespaces import EVERY_NAMESPACE
+
+DAY: Final = 24 * HOUR
+_MAX_DAYS: Final = 200_000  # some 450 bytes each
+_MAX_LABEL_SETS: Final = 50_000
+_SEALED = "the pods of these hours are no longer stored, so their labels are not known (server.pod_days)"
+_NOT_ASKED = "Prometheus has not been asked for these hours yet"
+
+
+@dataclass(frozen=True, slots=True)
+class UnitSelection:
+    """One counter's units of selected pods. `counter` is its namespace ("" for a query) and digest.
+
+    `client`: the name of units that the pods count themselves, in place of a counter.
+    """
+
+    counter: tuple[str, str]
+    client: str
+    namespaces: tuple[str, ...]
+    selector: LabelSelector | None
+    selector_key: bytes
+
+    @property
+    def key(self) -> Hashable:
+        """What two selections have in common that have the same units."""
+        return (self.counter, self.client, self.namespaces, self.selector_key)
+
+
+@dataclass(slots=True)
+class UnitDay:
+    """A day's units in millionths by hour, and which of its hours are known."""
+
+    signature: Hashable
+    micro: array[int]
+    known: bytearray
+    reasons: dict[int, str] = field(default_factory=dict)  # of hours that were asked for and are not known
+
+
+class UnitHours:
+    """The hours of one selection in one question."""
+
+    def __init__(self, days: Mapping[int, UnitDay]) -> None:
+        self._days = days
+
+    def known(self, start: int, end: int) -> bytes:
+        """One byte for each hour of [start, end), whole hours: 1 where it is known."""
+        return b"".join(bytes(day.known[first:last]) for day, first, last in self._cut(start, end))
+
+    def units_micro(self, start: int, end: int) -> int:
+        """Units of the known hours of [start, end)."""
+        return sum(sum(day.micro[first:last]) for day, first, last in self._cut(start, end))
+
+    def reason(self, start: int, end: int) -> str:
+        """Why hours of [start, end) are not known, which some are not: of the newest that was asked for in vain."""
+        for day, first, last in reversed(list(self._cut(start, end))):
+            for at in range(last - 1, first - 1, -1):
+                if text := day.reasons.get(at):
+                    return text
+        return _NOT_ASKED
+
+    def _cut(self, start: int, end: int) -> Iterator[tuple[UnitDay, int, int]]:
+        for number in range(start // DAY, -(-end // DAY)):
+            since = number * DAY
+            yield self._days[number], max(0, start - since) // HOUR, (min(end, since + DAY) - since) // HOUR
+
+
+class SelectedUnits:
+    """Reads units of selections, and remembers days. Threads share it."""
+
+    def __init__(self, cluster: str, result_days: int, max_days: int = _MAX_DAYS) -> None:
+        """`result_days`: for how long the units that pods post are stored."""
+        self._cluster, self._result_days, self._max_days = cluster, result_days, max_days
+        self._known: dict[tuple[Hashable, int], UnitDay] = {}
+        self._labels: dict[int, Mapping[str, str]] = {}
+        self._matches: dict[tuple[bytes, int], bool] = {}
+        self._lock = threading.Lock()
+
+    def read(
+        self,
+        connection: sa.Connection,
+        asked: Mapping[Hashable, tuple[UnitSelection, Collection[int]]],
+        revisions: Mapping[int, int],
+        through: int,
+    ) -> dict[Hashable, UnitHours]:
+        """The hours of each selection on the days (numbers since 1970) that are asked for.
+
+        `revisions`: of the hours' facts; `through`: the end of the last whole hour that is reported.
+        """
+        with self._lock:
+            return self._read(connection, asked, revisions, through)
+
+    def _read(
+        self,
+        connection: sa.Connection,
+        asked: Mapping[Hashable, tuple[UnitSelection, Collection[int]]],
+        revisions: Mapping[int, int],
+        through: int,
+    ) -> dict[Hashable, UnitHours]:
+        found: dict[Hashable, dict[int, UnitDay]] = {key: {} for key in asked}
+        days = {day for _, numbers in asked.values() for day in numbers}
+        if not days:
+            return {key: UnitHours(its) for key, its in found.items()}
+        start, end = min(days) * DAY, (max(days) + 1) * DAY
+        sealed = sealed_at(connection, self._cluster, start, end)
+        facts = {day: hash(tuple(revisions.get(hour, 0) for hour in _hours(day))) for day in days}
+        sealed_hours = {day: sum(hour in sealed for hour in _hours(day)) for day in days}
+        ids = counter_ids(connection, self._cluster, {one.counter for one, _ in asked.values() if not one.client})
+        counted = counted_days(connection, {one.id for one in ids.values()}, start, end)
+        missing: dict[int, dict[Hashable, UnitDay]] = defaultdict(dict)
+        for key, (one, numbers) in asked.items():
+            stored = ids.get(one.counter)
+            for day in numbers:
+                seen: Hashable = counted.get((stored.id, day)) if stored is not None else None
+                given_up = stored is not None and stored.missing_before > day * DAY
+                signature = (facts[day], sealed_hours[day], stored and stored.id, seen, given_up)
+                # What pods post is no counter's hour: it may come at any time, so it is read each time.
+                remembered = self._known.get((key, day)) if not one.client else None
+                if remembered is not None and remembered.signature == signature:
+                    found[key][day] = remembered
+                else:
+                    fresh = UnitDay(signature, array("q", bytes(8 * 24)), bytearray(24))
+                    missing[day][key] = found[key][day] = fresh
+        for day, fresh_days in sorted(missing.items()):
+            self._fill(connection, day, {key: asked[key][0] for key in fresh_days}, fresh_days, ids, sealed, through)
+        self._remember(asked, missing)
+        return {key: UnitHours(its) for key, its in found.items()}
+
+    def _fill(
+        self,
+        connection: sa.Connection,
+        day: int,
+        selections: Mapping[Hashable, UnitSelection],
+        days: Mapping[Hashable, UnitDay],
+        ids: Mapping[tuple[str, str], StoredCounterId],
+        sealed: frozenset[int],
+        through: int,
+    ) -> None:
+        start, end = day * DAY, (day + 1) * DAY
+        of_counter: dict[int, list[tuple[UnitSelection, UnitDay]]] = defaultdict(list)
+        missing_before: dict[int, int] = {}
+        for key, one in selections.items():
+            if one.client:
+                self._fill_client(connection, one, days[key], start, sealed, through)
+            elif one.counter in ids:
+                stored = ids[one.counter]
+                of_counter[stored.id].append((one, days[key]))
+                missing_before[stored.id] = stored.missing_before
+        readings = read_counters(connection, missing_before, start, end)
+        kept = list(units_of_sealed(connection, of_counter, start, end)) if not sealed.isdisjoint(_hours(day)) else []
+        kept_hours = {(row.counter_id, row.hour) for row in kept}
+        counted = {}
+        for counter_id, hours in readings.items():
+            counted[counter_id] = hours
+            for hour, state in hours.states.items():
+                at = (hour - start) // HOUR
+                # Of a sealed hour the pods' labels are only stored if it was known when it was sealed.
+                known = is_known(state) and (
+                    hour not in sealed or state == "absent" or (counter_id, hour) in kept_hours
+                )
+                for _, filled in of_counter[counter_id]:
+                    filled.known[at] = known
+                    if not known:
+                        filled.reasons[at] = _SEALED if is_known(state) else hours.reason
+        read = [row for row in units_of_pods(connection, self._cluster, counted, start, end) if row.hour not in sealed]
+        read += [row for row in kept if row.hour in sealed]
+        self._load_labels(connection, {row.label_set_id for row in read})
+        for row in read:
+            at = (row.hour - start) // HOUR
+            for one, filled in of_counter[row.counter_id]:
+                if filled.known[at] and self._is_of(one, row):
+                    filled.micro[at] += row.micro
+
+    def _fill_client(
+        self, connection: sa.Connection, one: UnitSelection, filled: UnitDay, start: int, sealed: frozenset[int],
+        through: int,
+    ) -> None:  # fmt: skip
+        stored_from = through - self._result_days * DAY
+        for at in range(24):
+            hour = start + at * HOUR
+            filled.known[at] = hour not in sealed and hour >= stored_from
+            if not filled.known[at]:
+                filled.reasons[at] = _SEALED
+        names = None if EVERY_NAMESPACE in one.namespaces else one.namespaces
+        read = list(client_units(connection, self._cluster, one.client, names, start, start + DAY))
+        self._load_labels(connection, {row.label_set_id for row in read})
+        for row in read:
+            at = (row.hour - start) // HOUR
+            if filled.known[at] and self._is_of(one, row):
+                filled.micro[at] += row.micro
+
+    def _is_of(self, one: UnitSelection, row: LabelledUnits) -> bool:
+        if row.label_set_id == NO_LABELS:  # of a query that names no pods: it is about the target's pods as a whole
+            return True
+        if not among(one.namespaces, row.namespace):
+            return False
+        if one.selector is None:
+            return True
+        key = (one.selector_key, row.label_set_id)
+        found = self._matches.get(key)
+        if found is None:
+            found = selects(one.selector, self._labels.get(row.label_set_id, {})) is Covers.YES
+            self._matches[key] = found
+        return found
+
+    def _load_labels(self, connection: sa.Connection, ids: Iterable[int]) -> None:
+        if len(self._labels) > _MAX_LABEL_SETS or len(self._matches) > 20 * _MAX_LABEL_SETS:
+            self._labels, self._matches = {}, {}
+        unknown = {key for key in ids if key != NO_LABELS and key not in self._labels}
+        self._labels |= {key: json.loads(text) for key, text in label_sets(connection, unknown).items()}
+
+    def _remember(
+        self,
+        asked: Mapping[Hashable, tuple[UnitSelection, Collection[int]]],
+        read: Mapping[int, Mapping[Hashable, UnitDay]],
+    ) -> None:
+        for day, filled in read.items():
+            for key, its in filled.items():
+                if not asked[key][0].client:
+                    self._known.pop((key, day), None)
+                    self._known[(key, day)] = its
+        while len(self._known) > self._max_days:
+            del self._known[next(iter(self._known))]
+
+
+def runs_of(known: bytes, start: int, longest: int | None = None) -> list[tuple[int, int]]:
+    """The maximal runs of known hours, [start, end) each; `longest` bounds them, in hours."""
+    runs: list[tuple[int, int]] = []
+    for number, is_there in enumerate(known):
+        at = start + number * HOUR
+        if not is_there:
+            continue
+        if runs and runs[-1][1] == at and (longest is None or runs[-1][1] - runs[-1][0] < longest * HOUR):
+            runs[-1] = (runs[-1][0], at + HOUR)
+        else:
+            runs.append((at, at + HOUR))
+    return runs
+
+
+def _hours(day: int) -> Sequence[int]:
+    return range(day * DAY, (day + 1) * DAY, HOUR)

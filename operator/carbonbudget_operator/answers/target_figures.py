@@ -1,0 +1,193 @@
+"""What the pods of targets emitted in each span, and how many units they served in the same hours.
+
+A figure per unit is only true if emissions and units are of the same hours. A span is therefore split into the runs of
+hours whose units are known, by namespace; the use of the selected pods in those runs is added up, and so are the units.
+An hour whose units are not known adds neither.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import Final, TypeVar
+
+import sqlalchemy as sa
+
+from carbonbudget_operator.answers.budget_use import BudgetColumns, BudgetUseQueries, UsePass
+from carbonbudget_operator.answers.selected_units import DAY, SelectedUnits, UnitHours, UnitSelection, runs_of
+from carbonbudget_operator.api.budget_query_bodies import BudgetQuery
+from carbonbudget_operator.api.target_query_bodies import TargetAnswer, TargetAnswers, TargetQuery, TargetSpanAnswer
+from carbonbudget_operator.api.target_spec import ClusterUnitSource
+from carbonbudget_operator.ledger.store import snapshot
+from carbonbudget_operator.ledger.time_slices import HOUR
+from carbonbudget_operator.ledger.valued_rows import COLUMNS, EMBODIED_UG, ENERGY_UJ, METERED_UJ
+from carbonbudget_operator.special_namespaces import EVERY_NAMESPACE, is_special
+
+# Of one span: with more, hours are added up one by one, and those are the same hours for all targets.
+_MAX_RUNS: Final = 24
+# The digest of a source's expression, as counters are registered under it.
+_T = TypeVar("_T")
+Digest = Callable[[ClusterUnitSource], str]
+
+
+@dataclass(slots=True)
+class _Span:
+    """One span of one question; `end` is cut to what is reported."""
+
+    number: int
+    asked: TargetQuery
+    start: int
+    end: int
+    query: BudgetQuery
+    columns: BudgetColumns
+    figures: list[int] = field(default_factory=lambda: [0] * COLUMNS)
+    units_micro: int = 0
+    unknown: bytearray = field(default_factory=bytearray)  # one byte for each hour, 1 where units are not known
+    missing: str = ""
+    coverage_percent: int = 100
+    namespaces: tuple[str, ...] = ()  # those that have pods of the selection in the span
+
+
+class TargetFigures:
+    """Answers questions about targets. Threads share it."""
+
+    def __init__(self, queries: BudgetUseQueries, units: SelectedUnits, digest: Digest) -> None:
+        self._queries, self._units, self._digest = queries, units, digest
+
+    def answers(self, asked: Sequence[TargetQuery]) -> TargetAnswers:
+        """The figures of each target's spans, in order. Spans are whole hours, and their end is after their start."""
+        spans = [(query, span) for query in asked for span in query.spans]
+        if not spans:
+            through = self._queries.data_through()
+            return TargetAnswers(data_through=through, answers=[TargetAnswer(id=query.id, spans=[]) for query in asked])
+        first, last = min(span.start for _, span in spans), max(span.end for _, span in spans)
+        with snapshot(self._queries.book.engine) as connection:
+            pass_ = self._queries.evaluation(connection, [_whole(asked[0], first, last)])
+            limit = pass_.through - pass_.through % HOUR
+            made = [
+                _Span(number, query, span.start, max(span.start, min(span.end, limit)),
+                      _whole(query, span.start, span.end), BudgetColumns(_whole(query, span.start, span.end)))
+                for number, (query, span) in enumerate(spans)
+            ]  # fmt: skip
+            reported = [one for one in made if one.end > one.start]
+            self._find_namespaces(pass_, reported)
+            self._add_figures(pass_, reported, self._read_units(pass_, reported, connection))
+        self._queries.trim()
+        return TargetAnswers(data_through=pass_.through, answers=_in_order(asked, made))
+
+    @staticmethod
+    def _find_namespaces(pass_: UsePass, spans: Iterable[_Span]) -> None:
+        """Where a target has several namespaces, those count that have pods of it: others need no counter."""
+        for (start, end), alike in _by_range((one.start, one.end, one) for one in spans):
+            for one in alike:
+                names = one.asked.namespaces
+                if len(names) > 1 or names[0] == EVERY_NAMESPACE:
+                    part = one.query.model_copy(update={"start": start, "end": end})
+                    found = {row.namespace for selection, _ in pass_.selections(part) for row in selection.rows}
+                    one.namespaces = tuple(sorted(name for name in found if not is_special(name)))
+                else:
+                    one.namespaces = tuple(names)
+            pass_.forget()
+
+    def _read_units(
+        self, pass_: UsePass, spans: Iterable[_Span], connection: sa.Connection
+    ) -> dict[Hashable, UnitHours]:
+        wanted: dict[Hashable, tuple[UnitSelection, set[int]]] = {}
+        for one in spans:
+            days = range(one.start // DAY, -(-one.end // DAY))
+            for selection, _ in self._selections(one):
+                wanted.setdefault(selection.key, (selection, set()))[1].update(days)
+        return self._units.read(connection, wanted, pass_.revisions, pass_.through - pass_.through % HOUR)
+
+    def _selections(self, one: _Span) -> Iterator[tuple[UnitSelection, tuple[str, ...]]]:
+        """Where the span's units are counted, and the namespaces whose hours that settles."""
+        source, selector = one.asked.source, one.asked.selector
+        text = "" if selector is None else selector.model_dump_json()
+        key = blake2b(text.encode(), digest_size=16).digest()
+        names = tuple(dict.fromkeys(one.asked.namespaces))
+        if source.client is not None:
+            yield UnitSelection(("", ""), source.client, names, selector, key), one.namespaces
+            return
+        try:
+            digest = self._digest(source)
+        except ValueError as error:  # no counter can have this name: it counts nothing
+            one.missing = str(error)
+            digest = ""
+        if source.query is not None:
+            yield UnitSelection(("", digest), "", names, selector, key), one.namespaces
+            return
+        for name in one.namespaces:
+            yield UnitSelection((name, digest), "", (name,), selector, key), (name,)
+
+    def _add_figures(self, pass_: UsePass, spans: Sequence[_Span], units: dict[Hashable, UnitHours]) -> None:
+        pieces: list[tuple[int, int, tuple[_Span, tuple[str, ...]]]] = []
+        for one in spans:
+            one.unknown = bytearray((one.end - one.start) // HOUR)
+            for selection, names in self._selections(one):
+                hours = units[selection.key]
+                known = hours.known(one.start, one.end)
+                one.units_micro += hours.units_micro(one.start, one.end)
+                if not all(known):
+                    one.missing = one.missing or hours.reason(one.start, one.end)
+                    for number, is_known in enumerate(known):
+                        one.unknown[number] |= not is_known
+                runs = runs_of(known, one.start)
+                for start, end in runs if len(runs) <= _MAX_RUNS else runs_of(known, one.start, longest=1):
+                    pieces.append((start, end, (one, names)))
+            pieces.append((one.start, one.end, (one, ())))  # for the coverage of the whole span
+        for (start, end), alike in _by_range(pieces):
+            for one, names in alike:
+                if not names:
+                    one.coverage_percent = pass_.coverage_percent(start, end)
+                    continue
+                part = one.query.model_copy(update={"start": start, "end": end, "namespaces": list(names)})
+                for groups, _ in pass_.selections(part):
+                    for column, figure in enumerate(groups.figures):
+                        one.figures[column] += figure
+            pass_.forget()
+
+
+def _whole(query: TargetQuery, start: int, end: int) -> BudgetQuery:
+    return BudgetQuery.model_construct(
+        id=query.id, namespaces=query.namespaces, selector=query.selector, start=start, end=end,
+        accounting=query.accounting, include=query.include, settled_through=0, workloads=0,
+    )  # fmt: skip
+
+
+def _by_range(pieces: Iterable[tuple[int, int, _T]]) -> Iterator[tuple[tuple[int, int], list[_T]]]:
+    """Pieces of the same time range together, in order of time, so that its rows are summed up once."""
+    found: dict[tuple[int, int], list[_T]] = defaultdict(list)
+    for start, end, piece in pieces:
+        found[(start, end)].append(piece)
+    yield from sorted(found.items(), key=lambda item: item[0])
+
+
+def _in_order(asked: Sequence[TargetQuery], spans: Sequence[_Span]) -> list[TargetAnswer]:
+    answers, following = [], iter(spans)
+    for query in asked:
+        answers.append(
+            TargetAnswer.model_construct(
+                id=query.id,
+                spans=[_answer(next(following), span.start, span.end) for span in query.spans],
+            )
+        )
+    return answers
+
+
+def _answer(one: _Span, start: int, end: int) -> TargetSpanAnswer:
+    hours, all_uj = len(one.unknown), sum(one.figures[ENERGY_UJ])
+    return TargetSpanAnswer.model_construct(
+        start=start,
+        end=end,
+        emissions_ug=one.columns.used_ug(one.figures),
+        embodied_ug=one.figures[EMBODIED_UG] if one.columns.embodied else 0,
+        energy_uj=one.columns.energy_uj(one.figures),
+        units_micro=one.units_micro,
+        hours=hours,
+        known_hours=hours - sum(one.unknown),
+        measured_percent=one.figures[METERED_UJ] * 100 // all_uj if all_uj else 0,
+        coverage_percent=one.coverage_percent,
+        missing=one.missing,
+    )

@@ -1,0 +1,73 @@
+"""The counters that targets need, from the operator's questions: they are registered before a question is answered.
+
+This is the one place where the server's answers about targets meet the package that counts units.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+import sqlalchemy as sa
+
+from carbonbudget_operator.api.target_query_bodies import TargetQuery
+from carbonbudget_operator.api.target_spec import ClusterUnitSource
+from carbonbudget_operator.ledger import schema
+from carbonbudget_operator.special_namespaces import EVERY_NAMESPACE, is_special
+from carbonbudget_operator.units.counter_expression import CounterExpression, InvalidCounter, expression_of
+
+
+class CounterOfTarget(NamedTuple):
+    """A counter, the namespace of its series ("" for a whole query), and the first hour that a target asks for."""
+
+    namespace: str
+    expression: CounterExpression
+    first_hour: int
+
+
+WantCounters = Callable[[Sequence[CounterOfTarget], int], None]  # the counters, and the UTC second
+
+
+def want_nothing(_: Sequence[CounterOfTarget], __: int) -> None:
+    """Where nobody asks Prometheus."""
+
+
+def digest_of(source: ClusterUnitSource) -> str:
+    """The digest under which the source's counter is registered. Raises ValueError: no counter can be like this."""
+    return expression_of(source).digest
+
+
+class TargetCounters:
+    """Registers them. `want` stores that a counter is needed; it is called in a thread and may write to the ledger."""
+
+    def __init__(self, engine: sa.Engine, want: WantCounters) -> None:
+        self._engine, self._want = engine, want
+
+    def register(self, queries: Iterable[TargetQuery], now: int) -> None:
+        """Register the counters of these questions; those that no counter can be like are left out."""
+        found: dict[tuple[str, CounterExpression], int] = {}
+        everywhere: list[str] | None = None
+        for query in queries:
+            try:
+                expression = None if query.source.client is not None else expression_of(query.source)
+            except InvalidCounter:
+                continue
+            if expression is None or not query.spans:
+                continue
+            names = query.namespaces
+            if query.source.query is not None:
+                names = [""]
+            elif names == [EVERY_NAMESPACE]:
+                everywhere = self._namespaces() if everywhere is None else everywhere
+                names = everywhere
+            first = min(span.start for span in query.spans)
+            for name in names:
+                found[(name, expression)] = min(first, found.get((name, expression), first))
+        if found:
+            self._want([CounterOfTarget(*key, first) for key, first in found.items()], now)
+
+    def _namespaces(self) -> list[str]:
+        """Those that have pods in the ledger."""
+        with self._engine.connect() as connection:
+            names = connection.scalars(sa.select(schema.pod.c.namespace).distinct())
+            return sorted(name for name in names if not is_special(name))

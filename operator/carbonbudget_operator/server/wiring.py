@@ -38,6 +38,7 @@ from carbonbudget_operator.server.emission_metrics import EmissionMetrics
 from carbonbudget_operator.server.ledger_answers import LedgerAnswers
 from carbonbudget_operator.server.metrics import ServerMetrics
 from carbonbudget_operator.server.public.listed_budgets import ListedBudgets
+from carbonbudget_operator.server.unit_poller import STEP_SECONDS, UnitPoller
 from carbonbudget_operator.server.worker_pools import UPKEEP_THREADS, WorkerPools
 from carbonbudget_operator.server.worker_process import Setup
 from carbonbudget_operator.server.worker_queue import QuestionQueue
@@ -136,6 +137,7 @@ async def run(settings: Settings, host: str, port: int, log_level: str, log_form
     upkeep = Upkeep(UpkeepSteps(pools.book, server.pod_days, server.keep_months), registry)
     folding = SpanFolding(pools.book, server.spans.window_days, server.spans.result_days, server.pod_days)
     exports = Exports(settings, pools.book, registry)
+    units = UnitPoller(settings, registry)
     tasks = [
         asyncio.create_task(task)
         for task in (
@@ -160,6 +162,7 @@ async def run(settings: Settings, host: str, port: int, log_level: str, log_form
             keep_following(client, PODS, pods.run),
             _every(60, "labels of pods cannot be read again", pods.read_labels_again),
             _every(120, "the list of nodes cannot be stored", lambda: nodes.step(int(time.time()))),
+            _every(STEP_SECONDS, "units cannot be counted", lambda: units.step(int(time.time()))),
             *exports.tasks(),
         )
     ]
@@ -174,6 +177,7 @@ async def run(settings: Settings, host: str, port: int, log_level: str, log_form
         await client.close()
         people.close()
         exports.close()
+        await units.close()
         pools.close()
 
 

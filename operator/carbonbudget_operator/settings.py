@@ -30,6 +30,7 @@ from carbonbudget_operator.server_settings import ServerSettings
 from carbonbudget_operator.settings_defects import another_kind_of_file, defect
 from carbonbudget_operator.strict_yaml import StrictLoader
 from carbonbudget_operator.timeline import Timeline
+from carbonbudget_operator.unit_settings import UnitSettings
 from carbonbudget_operator.web_settings import WebSettings
 
 
@@ -263,6 +264,7 @@ class Settings(SettingsSection):
     enforcement: EnforcementSettings = EnforcementSettings()
     reports: ReportSettings = ReportSettings()
     exports: list[AnyExportTarget] = Field([], max_length=8, description="Targets that closed hours are sent to.")
+    units: UnitSettings = UnitSettings()
     web: WebSettings = WebSettings()
     _source: str = PrivateAttr("")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from fractions import Fraction
+from itertools import pairwise
 
 from hypothesis import strategies as st
 
@@ -16,7 +17,7 @@ FIRST = 480_000 * HOUR  # a full hour
 def plain_growth(samples: Samples, lookback: int) -> dict[int, Fraction]:
     """Growth by hour: each pair of samples in a row counts in the hour of the later one, with Fractions."""
     found: dict[int, Fraction] = defaultdict(Fraction)
-    for (before_at, before), (at, value) in zip(samples, samples[1:], strict=False):
+    for (before_at, before), (at, value) in pairwise(samples):
         at_ms, before_ms = Fraction(str(at)) * 1000, Fraction(str(before_at)) * 1000
         hour = int(-(-at_ms // (HOUR * 1000)) - 1) * HOUR  # (hour, hour + 3600]
         if before_ms <= (hour - lookback) * 1000:

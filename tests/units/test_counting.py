@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -29,7 +30,12 @@ def counted(*series: RawSeries, hour: int = FIRST, lookback: int = HOUR, most: i
 
 
 def test_growth_between_samples_belongs_to_the_hour_of_the_later_one() -> None:
-    samples: Samples = [(FIRST - 30, "100"), (FIRST + 30, "107"), (FIRST + HOUR - 30, "110"), (FIRST + HOUR + 30, "115")]
+    samples: Samples = [
+        (FIRST - 30, "100"),
+        (FIRST + 30, "107"),
+        (FIRST + HOUR - 30, "110"),
+        (FIRST + HOUR + 30, "115"),
+    ]
     assert growth_of(samples, FIRST - HOUR, HOUR).micro == 0
     assert growth_of(samples, FIRST, HOUR).micro == 10 * MICRO
     assert growth_of(samples, FIRST + HOUR, HOUR).micro == 5 * MICRO
@@ -47,7 +53,7 @@ def test_a_counter_that_fell_was_reset_and_counts_from_zero() -> None:
 
 
 def test_the_first_sample_of_a_series_counts_nothing() -> None:
-    assert growth_of([(FIRST + 1, "1000000")], FIRST, HOUR) == (0, True, False)
+    assert growth_of([(FIRST + 1, "1000000")], FIRST, HOUR) == (0, True, True, False)
 
 
 def test_a_gap_within_the_lookback_is_bridged_and_a_longer_one_is_not() -> None:
@@ -130,7 +136,7 @@ def test_each_hour_is_what_the_plain_reading_of_the_samples_gives(samples: Sampl
 def test_hours_add_up_to_the_whole_growth_while_gaps_are_shorter_than_the_lookback(samples: Samples) -> None:
     whole = sum(
         int(later) - int(earlier) if int(later) >= int(earlier) else int(later)
-        for (_, earlier), (_, later) in zip(samples, samples[1:], strict=False)
+        for (_, earlier), (_, later) in pairwise(samples)
     )
     hours = range(FIRST - HOUR, int(samples[-1][0]) + 2 * HOUR, HOUR)
     assert sum(growth_of(in_range(samples, hour, HOUR), hour, HOUR).micro for hour in hours) == whole * MICRO

@@ -61,13 +61,13 @@ class TargetHttp:
             raise TargetAway(f"no answer within {self._target.timeout_seconds:g} s") from None
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             await self.close()
-            raise TargetAway(f"no answer: {_why(error)}") from None
+            raise TargetAway(f"no answer: {innermost_cause(error)}") from None
 
     async def _send(self, body: bytes) -> RowsRefused | None:
         headers = {**self._headers, **self._signed_in()}
         auth = None
         if self._target.password_file is not None:
-            auth = httpx.BasicAuth(self._target.username, _secret(self._target.password_file))
+            auth = httpx.BasicAuth(self._target.username, secret_of(self._target.password_file))
         client = self._open()
         async with client.stream(
             "POST", self._url, content=body, params=self._params, headers=headers, auth=auth
@@ -103,7 +103,7 @@ class TargetHttp:
         found = {"X-Scope-OrgID": self._target.tenant} if self._target.tenant else {}
         if self._target.token_file is not None:
             scheme = "Token" if isinstance(self._target, InfluxTargetSettings) else "Bearer"
-            found["Authorization"] = f"{scheme} {_secret(self._target.token_file)}"
+            found["Authorization"] = f"{scheme} {secret_of(self._target.token_file)}"
         return found
 
     def _meaning(self, answer: httpx.Response, text: bytes) -> RowsRefused | None:
@@ -117,7 +117,8 @@ class TargetHttp:
         if status in (401, 403):
             raise TargetAway(f"{reason}; check its token or password, and what it may write")
         if status == 429 or status >= 500:
-            raise TargetAway(reason, _seconds(answer.headers.get("retry-after", ""), answer.headers.get("date", "")))
+            after = retry_seconds(answer.headers.get("retry-after", ""), answer.headers.get("date", ""))
+            raise TargetAway(reason, after)
         raise TargetAway(f"{reason}; check its url, database, org and bucket")
 
 
@@ -140,7 +141,7 @@ def write_url(target: InfluxTargetSettings) -> str:
     return target.url + ("/write" if target.database else "/api/v2/write")
 
 
-def _secret(file: Path) -> str:
+def secret_of(file: Path) -> str:
     """Read anew for each request, because the Secret may change. Raises TargetAway."""
     try:
         text = file.read_text(encoding="utf-8").strip()
@@ -151,14 +152,14 @@ def _secret(file: Path) -> str:
     return text
 
 
-def _why(error: Exception) -> str:
+def innermost_cause(error: Exception) -> str:
     """The innermost cause's own words, without a URL."""
     while error.__cause__ is not None and isinstance(error.__cause__, Exception):
         error = error.__cause__
     return printable(str(error), _MAX_SHOWN) or type(error).__name__
 
 
-def _seconds(retry_after: str, date: str) -> int:
+def retry_seconds(retry_after: str, date: str) -> int:
     """Seconds of the header Retry-After; a date in it is compared with the date of the answer."""
     if retry_after.isascii() and retry_after.isdecimal():
         return int(retry_after[:9])

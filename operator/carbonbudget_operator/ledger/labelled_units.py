@@ -23,6 +23,7 @@ from carbonbudget_operator.ledger.unit_tables import unit_counter, unit_day, uni
 
 NO_LABELS = 0  # in place of a label set: a query's count of no pod
 _KNOWN = ("counted", "absent")
+_NAMED = 500  # pods that one statement names
 
 
 class LabelledUnits(NamedTuple):
@@ -119,23 +120,24 @@ def _durations(
     connection: sa.Connection, cluster: str, counted: Iterable[CounterHours], start: int, end: int
 ) -> dict[tuple[str, str, int], Counter[int]]:
     """How long each counted pod had each set of labels, by namespace, name and hour."""
-    wanted: dict[str, set[str]] = defaultdict(set)
+    namespaces: dict[str, set[str]] = defaultdict(set)  # by the pod's name
     for hours in counted:
         for pods in hours.units.values():
             for namespace, name in pods:
-                wanted[namespace].add(name)
+                namespaces[name].add(namespace)
     pod, fact, node = schema.pod.c, schema.pod_fact.c, schema.node.c
     found: dict[tuple[str, str, int], Counter[int]] = {}
-    for namespace, names in wanted.items():
-        for some in chunks(sorted(names)):
-            rows = connection.execute(
-                sa.select(pod.name, pod.label_set_id, fact.start, fact.duration_ms)
-                .join(schema.node, sa.and_(node.id == pod.node_id, node.cluster == cluster))
-                .join(schema.pod_fact, fact.pod_id == pod.id)
-                .where(pod.namespace == namespace, pod.name.in_(some), fact.start >= start, fact.start < end)
-            )
-            for name, label_set_id, at, duration_ms in rows:
-                found.setdefault((namespace, name, at - at % HOUR), Counter())[label_set_id] += duration_ms
+    query = (
+        sa.select(pod.namespace, pod.name, pod.label_set_id, fact.start, fact.duration_ms)
+        .join(schema.node, sa.and_(node.id == pod.node_id, node.cluster == cluster))
+        .join(schema.pod_fact, fact.pod_id == pod.id)
+        .where(fact.start >= start, fact.start < end)
+    )
+    if len(namespaces) <= _NAMED:  # with more, all pods of the span are read once
+        query = query.where(pod.name.in_(sorted(namespaces)))
+    for namespace, name, label_set_id, at, duration_ms in connection.execute(query):
+        if namespace in namespaces.get(name, ()):
+            found.setdefault((namespace, name, at - at % HOUR), Counter())[label_set_id] += duration_ms
     return found
 
 

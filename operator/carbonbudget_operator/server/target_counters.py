@@ -6,29 +6,20 @@ This is the one place where the server's answers about targets meet the package 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
 
 import sqlalchemy as sa
 
 from carbonbudget_operator.api.target_query_bodies import TargetQuery
 from carbonbudget_operator.api.target_spec import ClusterUnitSource
 from carbonbudget_operator.ledger import schema
+from carbonbudget_operator.ledger.unit_store import WantedCounter
 from carbonbudget_operator.special_namespaces import EVERY_NAMESPACE, is_special
 from carbonbudget_operator.units.counter_expression import CounterExpression, InvalidCounter, expression_of
 
-
-class CounterOfTarget(NamedTuple):
-    """A counter, the namespace of its series ("" for a whole query), and the first hour that a target asks for."""
-
-    namespace: str
-    expression: CounterExpression
-    first_hour: int
+WantCounters = Callable[[Sequence[WantedCounter], int], None]  # the counters, and the UTC second
 
 
-WantCounters = Callable[[Sequence[CounterOfTarget], int], None]  # the counters, and the UTC second
-
-
-def want_nothing(_: Sequence[CounterOfTarget], __: int) -> None:
+def want_nothing(_: Sequence[WantedCounter], __: int) -> None:
     """Where nobody asks Prometheus."""
 
 
@@ -64,7 +55,7 @@ class TargetCounters:
             for name in names:
                 found[(name, expression)] = min(first, found.get((name, expression), first))
         if found:
-            self._want([CounterOfTarget(*key, first) for key, first in found.items()], now)
+            self._want([WantedCounter(*key, first) for key, first in found.items()], now)
 
     def _namespaces(self) -> list[str]:
         """Those that have pods in the ledger."""

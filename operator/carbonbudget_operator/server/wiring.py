@@ -32,6 +32,7 @@ from carbonbudget_operator.kube.client import KubeClient
 from carbonbudget_operator.kube.following import keep_following
 from carbonbudget_operator.kube.watch_status import WatchMetrics
 from carbonbudget_operator.ledger.store import ledger_errors, migrate, printable_url
+from carbonbudget_operator.ledger.unit_store import UnitStore
 from carbonbudget_operator.ledger.writer import LedgerWriter
 from carbonbudget_operator.server.app import make_app
 from carbonbudget_operator.server.emission_metrics import EmissionMetrics
@@ -39,6 +40,7 @@ from carbonbudget_operator.server.ledger_answers import LedgerAnswers
 from carbonbudget_operator.server.metrics import ServerMetrics
 from carbonbudget_operator.server.public.listed_budgets import ListedBudgets
 from carbonbudget_operator.server.public.listed_targets import ListedTargets
+from carbonbudget_operator.server.unit_poller import STEP_SECONDS, UnitPoller
 from carbonbudget_operator.server.worker_pools import UPKEEP_THREADS, WorkerPools
 from carbonbudget_operator.server.worker_process import Setup
 from carbonbudget_operator.server.worker_queue import QuestionQueue
@@ -114,6 +116,7 @@ async def run(settings: Settings, host: str, port: int, log_level: str, log_form
         ListedTargets(client),
         pods_without_agent=lambda: nodes.pods_without_agent,
         namespaces=pods.namespaces,
+        want_counters=UnitStore(pools.upkeep, settings.cluster).register,
     )
     collect_seldom()
     # The event loop and the writer's thread take turns. Python's 5 ms would give each of them cold CPU caches.
@@ -138,6 +141,7 @@ async def run(settings: Settings, host: str, port: int, log_level: str, log_form
     upkeep = Upkeep(UpkeepSteps(pools.book, server.pod_days, server.keep_months), registry)
     folding = SpanFolding(pools.book, server.spans.window_days, server.spans.result_days, server.pod_days)
     exports = Exports(settings, pools.book, registry)
+    units = UnitPoller(settings, registry)
     tasks = [
         asyncio.create_task(task)
         for task in (
@@ -162,6 +166,7 @@ async def run(settings: Settings, host: str, port: int, log_level: str, log_form
             keep_following(client, PODS, pods.run),
             _every(60, "labels of pods cannot be read again", pods.read_labels_again),
             _every(120, "the list of nodes cannot be stored", lambda: nodes.step(int(time.time()))),
+            _every(STEP_SECONDS, "units cannot be counted", lambda: units.step(int(time.time()))),
             *exports.tasks(),
         )
     ]
@@ -176,6 +181,7 @@ async def run(settings: Settings, host: str, port: int, log_level: str, log_form
         await client.close()
         people.close()
         exports.close()
+        await units.close()
         pools.close()
 
 

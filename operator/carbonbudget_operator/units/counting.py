@@ -70,9 +70,14 @@ def micro_of(text: str) -> int | None:
 
 
 class Growth(NamedTuple):
-    """What a series grew by in an hour; whether it has samples of the hour; and whether one of them was passed over."""
+    """What a series grew by in an hour.
+
+    `is_there`: it has samples of the hour or of the lookback; `is_sampled`: of the hour; `has_bad_sample`: one of these
+    was passed over.
+    """
 
     micro: int
+    is_there: bool
     is_sampled: bool
     has_bad_sample: bool
 
@@ -85,14 +90,15 @@ def growth_of(samples: Iterable[tuple[float, str]], hour: int, lookback_seconds:
     """
     begins, ends, first = hour * 1000, (hour + HOUR) * 1000, (hour - lookback_seconds) * 1000
     total, previous, previous_ms = 0, None, -1
-    is_sampled = has_bad = False
+    is_there = is_sampled = has_bad = False
     for at, text in samples:
         at_ms = round(at * 1000)
         if at_ms <= previous_ms:
             raise UnusableAnswer("samples are not in order of time: the store at units.url answers as no Prometheus")
         previous_ms = at_ms
         if at_ms <= first or at_ms > ends:
-            continue
+            continue  # Prometheus 2 answers with a sample at the very start of a range, version 3 without it
+        is_there = True
         value = micro_of(text)
         if at_ms > begins:
             is_sampled = True
@@ -102,7 +108,7 @@ def growth_of(samples: Iterable[tuple[float, str]], hour: int, lookback_seconds:
                 total += value - previous if value >= previous else value
         if value is not None:
             previous = value
-    return Growth(total, is_sampled, has_bad)
+    return Growth(total, is_there, is_sampled, has_bad)
 
 
 def count_hour(
@@ -118,13 +124,15 @@ def count_hour(
     number = without_pod = bad = 0
     is_sampled = False
     for labels, samples in series:
-        number += 1
         if labels.get(namespace_label) != namespace:
             raise UnusableAnswer(
                 f"a series has not the label {namespace_label} that was asked for: the store at units.url does not "
                 "obey matchers"
             )
         growth = growth_of(samples, hour, lookback_seconds)
+        if not growth.is_there:
+            continue
+        number += 1
         is_sampled = is_sampled or growth.is_sampled
         pod = labels.get(pod_label, "")
         if not pod:  # an aggregate of a recording rule: its pods are counted by their own series

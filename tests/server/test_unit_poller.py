@@ -1,0 +1,370 @@
+"""Units of a real Prometheus: what its raw samples say, hour by hour, and nothing where it says nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import pairwise
+from pathlib import Path
+from threading import Thread
+
+import pytest
+import sqlalchemy as sa
+from tests.prometheus import Prometheus, until
+from tests.server.stored_metrics import full_hour_ago, prometheus_with, scraped
+from tests.server.unit_polling import HOUR, TOKENS, Polling
+
+from carbonbudget_operator.ledger.unit_store import WantedCounter
+from carbonbudget_operator.units.counter_expression import CounterExpression
+
+MICRO = 1_000_000
+HOSTILE = 'a"} or {x="\\\n\t}[1h]#'
+FIRST = full_hour_ago(10)
+REQUESTS = CounterExpression("vllm:request_success_total", (("model_name", HOSTILE),))
+
+
+def chat_samples() -> list[tuple[int, str]]:
+    """Four hours of a pod: a reset in the second one, a gap in the third, the edge of an hour hit."""
+    samples, value = [], 1000
+    for at in range(FIRST, FIRST + 4 * HOUR + 1, 30):
+        if FIRST + 2 * HOUR + 600 < at < FIRST + 2 * HOUR + 2400:
+            value += 7  # nobody scrapes, and it counts on
+            continue
+        value = 3 if at == FIRST + HOUR + 900 else value + 11
+        samples.append((at, f"{value}"))
+    return samples
+
+
+def by_hand(samples: list[tuple[int, str]]) -> dict[int, int]:
+    """Units by hour, straight from the samples."""
+    found: dict[int, int] = {}
+    for (_, before), (at, value) in pairwise(samples):
+        hour = (at - 1) // HOUR * HOUR
+        grown = int(value) - int(before)
+        found[hour] = found.get(hour, 0) + (grown if grown >= 0 else int(value))
+    return found
+
+
+@pytest.fixture(scope="module")
+def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
+    """Ten hours that were scraped, four of them with units of two namespaces."""
+    quoted = HOSTILE.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    other = [(at, str(at - FIRST)) for at in range(FIRST, FIRST + 4 * HOUR, 60)]
+    history = {
+        "vllm:generation_tokens_total": {
+            '{namespace="team-a",pod="chat-0"}': chat_samples(),
+            '{namespace="team-a",pod="chat-1"}': [(at, f"{(at - FIRST) / 4}") for at in range(FIRST, FIRST + HOUR, 15)],
+            '{namespace="team-b",pod="chat-0"}': other,
+        },
+        "vllm:request_success_total": {
+            f'{{namespace="team-a",pod="chat-0",model_name="{quoted}"}}': [(FIRST + 60, "1"), (FIRST + 120, "5")],
+            '{namespace="team-a",pod="chat-0",model_name="x"}': [(FIRST + 60, "1"), (FIRST + 120, "1000")],
+        },
+        "up": scraped(FIRST - HOUR, FIRST + 8 * HOUR),
+    }
+    started = prometheus_with(tmp_path_factory.mktemp("prometheus"), history)
+    yield started
+    started.stop()
+
+
+def url_of(prometheus: Prometheus) -> str:
+    return f"http://127.0.0.1:{prometheus.port}"
+
+
+async def test_hours_are_what_the_raw_samples_say_to_the_digit(engine: sa.Engine, prometheus: Prometheus) -> None:
+    polling, now = Polling(engine, url_of(prometheus)), FIRST + 6 * HOUR + 300
+    polling.want(FIRST, now, "team-a", "team-b")
+    assert await polling.poller.step(now) == 12
+    await polling.poller.close()
+    found = polling.hours("team-a", FIRST, FIRST + 6 * HOUR)
+    chat = {hour: units["team-a", "chat-0"] for hour, units in found.units.items()}
+    assert chat == {hour: units * MICRO for hour, units in by_hand(chat_samples()).items()}
+    assert found.units[FIRST]["team-a", "chat-1"] == (HOUR - 15) * MICRO // 4
+    assert found.states == {
+        **{FIRST + n * HOUR: "counted" for n in range(5)}, FIRST + 5 * HOUR: "absent",
+    }  # fmt: skip
+    assert (found.gaps, found.reason) == (frozenset(), "")
+    assert {pod for units in found.units.values() for pod in units} == {("team-a", "chat-0"), ("team-a", "chat-1")}
+    assert polling.waiting() == [0, 0, 0]
+
+
+async def test_one_query_is_sent_for_each_counter_and_hour(engine: sa.Engine, prometheus: Prometheus) -> None:
+    polling, now = Polling(engine, url_of(prometheus)), FIRST + 4 * HOUR + 300
+    polling.want(FIRST, now, "team-a", "team-b")
+    await polling.poller.step(now)
+    assert polling.metric("unit_queries_total") == 8
+    assert await polling.poller.step(now + 60) == 0
+    assert polling.metric("unit_queries_total") == 8
+    assert await polling.poller.step(now + HOUR) == 2
+    await polling.poller.close()
+
+
+async def test_a_hostile_value_is_a_value_and_reads_its_own_series_alone(
+    engine: sa.Engine, prometheus: Prometheus
+) -> None:
+    polling, now = Polling(engine, url_of(prometheus)), FIRST + HOUR + 300
+    polling.want(FIRST, now, "team-a", 'team-b"} or {', expression=REQUESTS)
+    assert await polling.poller.step(now) == 2
+    await polling.poller.close()
+    assert polling.hours("team-a", FIRST, FIRST + HOUR, REQUESTS).units == {FIRST: {("team-a", "chat-0"): 4 * MICRO}}
+    other = polling.hours('team-b"} or {', FIRST, FIRST + HOUR, REQUESTS)
+    assert (other.units, other.states) == ({}, {FIRST: "absent"})
+
+
+async def test_a_query_of_the_cluster_kind_counts_its_value_at_the_end_of_the_hour(
+    engine: sa.Engine, prometheus: Prometheus
+) -> None:
+    query = CounterExpression(query='sum by (namespace) (rate(vllm:generation_tokens_total{namespace="team-b"}[10m]))')
+    polling, now = Polling(engine, url_of(prometheus)), FIRST + 2 * HOUR + 300
+    polling.want(FIRST, now, "", expression=query)
+    assert await polling.poller.step(now) == 2
+    await polling.poller.close()
+    units = polling.hours("", FIRST, FIRST + 2 * HOUR, query).units
+    assert units == {FIRST + n * HOUR: {("team-b", ""): MICRO} for n in range(2)}
+
+
+async def test_a_counter_that_does_not_exist_is_known_to_be_zero_only_while_the_store_was_scraping(
+    engine: sa.Engine, prometheus: Prometheus
+) -> None:
+    """`up` ends eight hours after FIRST: after that the store was away, or has forgotten."""
+    nothing = CounterExpression("no_such_metric_total")
+    polling, now = Polling(engine, url_of(prometheus)), FIRST + 10 * HOUR + 300
+    polling.want(FIRST + 6 * HOUR, now, "team-a", expression=nothing)
+    assert await polling.poller.step(now) == 2
+    await polling.poller.close()
+    found = polling.hours("team-a", FIRST + 6 * HOUR, FIRST + 10 * HOUR, nothing)
+    hours = [FIRST + n * HOUR for n in range(6, 10)]
+    assert found.states == dict(zip(hours, ["absent", "absent", "failed", "failed"], strict=True))
+    assert "has forgotten the hour" in found.reason
+    assert polling.waiting() == [0, 2, 0]
+
+
+async def test_prometheus_away_is_asked_again_and_after_a_month_the_hours_are_missing_and_never_zero(
+    engine: sa.Engine, prometheus: Prometheus
+) -> None:
+    away = Polling(engine, "http://127.0.0.1:9")
+    now = FIRST + 4 * HOUR + 300
+    away.want(FIRST, now, "team-a")
+    with pytest.raises(Exception, match="nothing counts as zero"):
+        await away.poller.step(now)
+    states = away.hours("team-a", FIRST, FIRST + 4 * HOUR).states
+    assert set(states.values()) == {"failed"}
+    assert away.metric("unit_query_failures_total") == 4
+    await away.poller.close()
+    month = away.hours("team-a", FIRST - 20 * 24 * HOUR, FIRST)
+    assert (month.states, month.units) == ({}, {})
+
+    back = Polling(engine, url_of(prometheus))
+    back.store.acquire(now + 130, back.poller._holder)  # the lease of the first poller is over
+    assert await back.poller.step(now + 24 * HOUR) > 0
+    assert set(back.hours("team-a", FIRST, FIRST + 4 * HOUR).states.values()) == {"counted"}
+    await back.poller.close()
+
+    later = Polling(engine, "http://127.0.0.1:9")
+    later.want(FIRST - 2 * HOUR, now, "team-a")
+    with pytest.raises(Exception, match="asked again"):
+        await later.poller.step(now + 31 * 24 * HOUR)
+    await later.poller.close()
+    found = later.hours("team-a", FIRST - 2 * HOUR, FIRST + HOUR)
+    assert found.states == {FIRST - 2 * HOUR: "missing", FIRST - HOUR: "missing", FIRST: "counted"}
+    assert "give_up_days" in found.reason
+    assert set(found.units) == {FIRST}
+    assert later.waiting()[2] > 0
+
+
+Answer = Callable[[BaseHTTPRequestHandler], None]
+
+
+def text_answer(status: int, text: bytes, headers: dict[str, str] | None = None) -> Answer:
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(status)
+        for name, value in (headers or {}).items():
+            handler.send_header(name, value)
+        handler.end_headers()
+        handler.wfile.write(text)
+
+    return answer
+
+
+def slow(handler: BaseHTTPRequestHandler) -> None:
+    """One byte now and then: each read succeeds, the answer never ends."""
+    handler.send_response(200)
+    handler.end_headers()
+    try:
+        while True:
+            handler.wfile.write(b" ")
+            handler.wfile.flush()
+            time.sleep(0.05)
+    except OSError:
+        pass
+
+
+ERROR = b'{"status":"error","errorType":"bad_data","error":"invalid parameter"}'
+WARNS = b'{"status":"success","data":{"resultType":"matrix","result":[]},"warnings":["a store is away"]}'
+ODD = (
+    b'{"status":"success","data":{"resultType":"matrix","result":'
+    b'[{"metric":{"namespace":"team-a","pod":"p"},"values":[%s]}]}}'
+)
+FAULTS = {
+    "401": (text_answer(401, b"who are you?"), r"answers 401: who are you\?; check units.token_file"),
+    "redirect": (text_answer(302, b"", {"Location": "http://127.0.0.1:1/"}), "answers 302; check units.url"),
+    "400": (text_answer(400, ERROR), "answers 400: invalid parameter"),
+    "503": (text_answer(503, b"later", {"Retry-After": "7"}), "answers 503: later"),
+    "too large": (text_answer(200, b" " * 70_000), "longer than 65536 bytes"),
+    "compressed": (text_answer(200, b"", {"Content-Encoding": "gzip"}), "compressed"),
+    "no JSON": (text_answer(200, b"<html>"), "not of Prometheus"),
+    "other JSON": (text_answer(200, b"[]"), "not of Prometheus"),
+    "not JSON in a sample": (text_answer(200, ODD % b"[1]"), "unknown form"),
+    "a number as value": (text_answer(200, ODD % str([FIRST + 1, 5]).encode()), "unknown form"),
+    "a time as text": (text_answer(200, ODD % b'["now","5"]'), "unknown form"),
+    "incomplete": (text_answer(200, WARNS), "incomplete"),
+    "slow": (slow, "no answer within 0.5 s"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_an_answer_that_cannot_be_used_is_told_and_counts_nothing(engine: sa.Engine, fault: str) -> None:
+    answer, words = FAULTS[fault]
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            answer(self)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        url = f"http://127.0.0.1:{server.server_address[1]}"
+        polling = Polling(engine, url, timeout_seconds=0.5, max_response_bytes=65_536)
+        polling.want(FIRST, FIRST + HOUR + 300, "team-a")
+        with pytest.raises(Exception, match=words):
+            await polling.poller.step(FIRST + HOUR + 300)
+        await polling.poller.close()
+        found = polling.hours("team-a", FIRST, FIRST + HOUR)
+        assert (found.states, found.units) == ({FIRST: "failed"}, {})
+        assert "\n" not in found.reason
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+async def test_a_token_and_a_tenant_are_sent_and_a_missing_token_is_told(engine: sa.Engine, tmp_path: Path) -> None:
+    seen = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+            seen.append(
+                (self.path, self.headers["Authorization"], self.headers["X-Scope-OrgID"], self.headers["X-More"])
+            )
+            vector = b'{"status":"success","data":{"resultType":"vector","result":[{"metric":{},"value":[1,"60"]}]}}'
+            text_answer(
+                200, vector if "count_over_time" in body else WARNS.replace(b"a store is away", b"PromQL info: x")
+            )(self)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    Thread(target=server.serve_forever, daemon=True).start()
+    token = tmp_path / "token"
+    url = f"http://127.0.0.1:{server.server_address[1]}/prefix/"
+    try:
+        polling = Polling(engine, url, token_file=str(token), tenant="org-1", headers={"X-More": "yes"})
+        polling.want(FIRST, FIRST + HOUR + 300, "team-a")
+        with pytest.raises(Exception, match="no token or password"):
+            await polling.poller.step(FIRST + HOUR + 300)
+        token.write_text("secret\n")
+        assert await polling.poller.step(FIRST + HOUR + 900) == 1
+        assert seen == [("/prefix/api/v1/query", "Bearer secret", "org-1", "yes")] * 2
+        await polling.poller.close()
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+async def test_of_two_servers_one_asks_and_the_other_takes_over_when_it_is_gone(
+    engine: sa.Engine, prometheus: Prometheus
+) -> None:
+    one, two = (Polling(engine, url_of(prometheus)) for _ in range(2))
+    now = FIRST + 2 * HOUR + 300
+    one.want(FIRST, now, "team-a")
+    assert await one.poller.step(now) == 2
+    assert await two.poller.step(now + HOUR) == 1  # the lease is over
+    assert await one.poller.step(now + HOUR + 30) == 0
+    assert one.waiting() == [0, 0, 0]
+    assert await one.poller.step(now + 2 * HOUR) == 1
+    for polling in (one, two):
+        await polling.poller.close()
+    assert len(one.hours("team-a", FIRST, FIRST + 4 * HOUR).states) == 4
+
+
+async def test_without_a_url_nothing_is_opened(engine: sa.Engine) -> None:
+    polling = Polling(engine, "")
+    assert await polling.poller.step(FIRST) == 0
+    await polling.poller.close()
+
+
+async def test_a_counter_of_which_no_query_can_be_made_fails_with_the_reason(
+    engine: sa.Engine, prometheus: Prometheus
+) -> None:
+    """As after a change of units.pod_label; the other counters go on."""
+    polling, now = Polling(engine, url_of(prometheus), pod_label="k8s_pod"), FIRST + HOUR + 300
+    forged = CounterExpression("vllm:generation_tokens_total", (("k8s_pod", "chat-0"),))
+    polling.want(FIRST, now, "team-a", expression=forged)
+    polling.store.register([WantedCounter("team-a", TOKENS, FIRST)], now)
+    with pytest.raises(Exception, match="asked for again"):
+        await polling.poller.step(now)
+    await polling.poller.close()
+    assert "cannot have k8s_pod" in polling.hours("team-a", FIRST, FIRST + HOUR, forged).reason
+    assert "no series has the label k8s_pod" in polling.hours("team-a", FIRST, FIRST + HOUR).reason
+
+
+async def test_a_live_server_that_speaks_vllms_names_is_counted_as_its_samples_say(
+    engine: sa.Engine, tmp_path: Path
+) -> None:
+    served = 0
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            nonlocal served
+            served += 17
+            text = f'# TYPE vllm:generation_tokens counter\nvllm:generation_tokens_total{{model_name="m"}} {served}\n'
+            text_answer(200, text.encode(), {"Content-Type": "text/plain; version=0.0.4"})(self)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    Thread(target=server.serve_forever, daemon=True).start()
+    labels = {"namespace": "team-a", "pod": "chat-0"}
+    job = {
+        "job_name": "pods",
+        "static_configs": [{"targets": [f"127.0.0.1:{server.server_address[1]}"], "labels": labels}],
+    }
+    live = Prometheus(tmp_path, [job])
+    try:
+        until("some samples", lambda: live.ask("count_over_time(vllm:generation_tokens_total[1m]) > 3"), 60)
+        live.process.send_signal(19)  # SIGSTOP: no sample comes between the two questions
+        live.process.send_signal(18)
+        hour = int(time.time()) // HOUR * HOUR
+        polling = Polling(engine, f"http://127.0.0.1:{live.port}")
+        polling.want(hour, hour + HOUR + 300, "team-a")
+        server.shutdown()  # the counter grows no more
+        await asyncio.sleep(0)
+        assert await polling.poller.step(hour + HOUR + 300) == 1
+        await polling.poller.close()
+        (raw,) = live.ask("vllm:generation_tokens_total[2h]", hour + HOUR)
+        values = [int(value) for at, value in raw["values"] if at <= hour + HOUR]
+        first = next(n for n, (at, _) in enumerate(raw["values"]) if at > hour)
+        grown = values[-1] - values[max(0, first - 1)]
+        assert grown > 0
+        assert polling.hours("team-a", hour, hour + HOUR).units == {hour: {("team-a", "chat-0"): grown * MICRO}}
+    finally:
+        live.stop()
+        server.server_close()

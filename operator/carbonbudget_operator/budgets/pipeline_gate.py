@@ -1,4 +1,4 @@
-"""Whether a run, or a model's new version, emitted more than a pipeline allows. Pure.
+"""Whether a run or a model's new version emitted more than a pipeline allows, or a target is behind. Pure.
 
 Amounts are micrograms of CO2 equivalent. A figure that is provisional can still rise, so one that is within its limit
 is a warning and not a pass. One that is above it fails at once, and says that it is provisional: only the last hour's
@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
+from typing import Final
 
 from carbonbudget_operator.budgets.quantity import exact_mass, format_beside, format_mass
 
@@ -21,6 +22,15 @@ class GateVerdict(StrEnum):
     WARNED = "warned"
     FAILED = "failed"
     UNANSWERABLE = "unanswerable"
+
+
+STALE_TARGET_SECONDS: Final = 24 * 3600  # a target is evaluated each hour
+_OF_STATE: Final = {
+    "OnTrack": GateVerdict.PASSED,
+    "Achieved": GateVerdict.PASSED,
+    "Behind": GateVerdict.WARNED,
+    "Violated": GateVerdict.FAILED,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +50,48 @@ class GateResult:
     sentence: str
     emitted_ug: int
     limit_ug: int
+
+
+@dataclass(frozen=True, slots=True)
+class TargetStanding:
+    """How a target stands by its status. Masses are micrograms per `per` units; None: not known.
+
+    `is_current`: whether the status is of the spec as it is now. `age_seconds`: since the end of its figures' data.
+    """
+
+    name: str
+    state: str
+    message: str
+    unit: str
+    per: int
+    current_ug: int | None
+    expected_ug: int | None
+    is_current: bool
+    age_seconds: int | None
+
+
+def gate_target(target: TargetStanding) -> GateResult:
+    """Compare a target's last figure with its path, as its status does. An old status says nothing of what is now."""
+    current_ug, expected_ug = target.current_ug or 0, target.expected_ug or 0
+
+    def result(verdict: GateVerdict, sentence: str) -> GateResult:
+        return GateResult(verdict, sentence, current_ug, expected_ug)
+
+    if not target.is_current:
+        return result(GateVerdict.UNANSWERABLE, f"{target.name} was changed and is not evaluated yet: ask again")
+    if target.age_seconds is None or target.age_seconds > STALE_TARGET_SECONDS:
+        since = "" if target.age_seconds is None else f" for {target.age_seconds // 3600} h"
+        later = "see its condition Ready, and whether controller and server run"
+        return result(GateVerdict.UNANSWERABLE, f"{target.name} has had no new figure{since}: {later}")
+    verdict = _OF_STATE.get(target.state, GateVerdict.UNANSWERABLE)
+    if verdict is GateVerdict.UNANSWERABLE or target.current_ug is None:
+        said = target.message or "its units or its baseline are not known: see its conditions"
+        return result(GateVerdict.UNANSWERABLE, f"{target.name} has no figure: {said}")
+    per = target.unit if target.per == 1 else f"{target.per:,} {target.unit}s"
+    said = f"{target.name} is {target.state}: {format_mass(current_ug)} per {per}"
+    if target.expected_ug is not None:
+        said += f", and {format_mass(expected_ug)} are expected by now"
+    return result(verdict, said)
 
 
 def gate_run(run: Emitted, limit_ug: int) -> GateResult:

@@ -74,6 +74,11 @@ class ServerSource:
         }  # fmt: skip
         return self.rows("runs", params)
 
+    def target(self, namespace: str, name: str) -> JsonObject:
+        """A target and how it stands, as the public API has it; without a namespace a ClusterCarbonTarget."""
+        path = f"/api/v1/targets/{namespace}/{name}" if namespace else f"/api/v1/clustertargets/{name}"
+        return self._ask(ServerRequest("GET", path, {}), {"state", "current_ug", "expected_ug"})
+
     def rows(self, resource: str, params: Mapping[str, str | int]) -> JsonObject:
         """An answer of the public API with the rows of all its pages; `resource` is its name there, such as "runs"."""
         path = f"/api/v1/{resource}"

@@ -1,18 +1,19 @@
-"""`carbonbudget gate`: lets a pipeline go on only where a run or a new version of a model emitted little enough."""
+"""`carbonbudget gate`: lets a pipeline go on only where a run or model emitted little enough, or a target is met."""
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import re
 import time
 from enum import StrEnum
 from fractions import Fraction
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
 from xml.etree import ElementTree
 
 import typer
 
-from carbonbudget_operator.api_path import is_label
+from carbonbudget_operator.api_path import is_label, is_subdomain
 from carbonbudget_operator.cli.answer_source import AnswerSource, AnswerSourceError
 from carbonbudget_operator.cli.answer_source_options import SourceOptions, exit_on_unknown_answer, with_source_options
 from carbonbudget_operator.cli.card import Stage, label_of_option
@@ -41,23 +42,24 @@ class GateFormat(StrEnum):
 @with_source_options
 def gate(
     where: SourceOptions,
-    namespace: Annotated[str, typer.Option("--namespace", "-n", help="Whose run or model.")],
+    namespace: Annotated[str, typer.Option("--namespace", "-n", help="Whose run, model or target.")] = "",
     run: Annotated[str, typer.Option(help="A run, with --max: its label carbonbudget.dev/run.")] = "",
     most: Annotated[str, typer.Option("--max", help="The most that it may have emitted, such as 5kg.")] = "",
     model: Annotated[str, typer.Option(help="A model, with --version, --against, --max-increase.")] = "",
     version: Annotated[str, typer.Option(help="The version that is to go on.")] = "",
     against: Annotated[str, typer.Option(help="The version that it is compared with.")] = "",
     max_increase: Annotated[str, typer.Option(help="In per cent: 10, or -5 for a fall that is asked for.")] = "",
+    target: Annotated[str, typer.Option(help="A target: NAMESPACE/NAME, or NAME of a ClusterCarbonTarget.")] = "",
     stage: Annotated[Stage, typer.Option(help="What of a model is compared.")] = Stage.TRAINING,
     embodied: Annotated[bool, typer.Option("--embodied", help="With embodied emissions.")] = False,
     start: Annotated[str, typer.Option("--from", help="Since when: 2026-01-01.  [default: a year ago]")] = "",
     service_account: ServiceAccount = "",
     output: Annotated[GateFormat, typer.Option("--output", "-o", help="text, json or junit.")] = GateFormat.TEXT,
 ) -> None:
-    """Fail a pipeline whose run or model emitted too much.
+    """Fail a pipeline whose run or model emitted too much, or whose target is violated.
 
-    Exit code 0: it did not. 3: it did not, and its last hour is not reported yet. 4: it did. 5: not answerable.
-    2: a bad option. Location-based emissions are compared.
+    Exit code 0: it did not. 3: it did not, and its last hour is not reported yet; or the target is Behind.
+    4: it did; or the target is Violated. 5: not answerable. 2: a bad option. Location-based emissions are compared.
     """
     from carbonbudget_operator.budgets.pipeline_gate import GateResult, GateVerdict
 
@@ -65,11 +67,16 @@ def gate(
     since = instant(start, "--from") if start else now - _DAYS * 86_400
     if since >= now:
         fail("--from must be before now", code=2)
+    of_run, of_model = {run, most}, {model, version, against, max_increase}
+    if target:
+        if any(of_run) or any(of_model):
+            fail("give --target alone, without --run and --model", code=2)
+        namespace, name = _target_name(target, namespace)
+        _finish(_of_target(where, service_account, namespace, name, now), f"target {target}", output)
     if not is_label(namespace):
         fail(f"--namespace: {namespace!r} is not a valid namespace", code=2)
-    of_run, of_model = {run, most}, {model, version, against, max_increase}
     if bool(any(of_run)) == bool(any(of_model)) or (any(of_run) and "" in of_run) or (any(of_model) and "" in of_model):
-        fail("give --run and --max, or --model, --version, --against and --max-increase", code=2)
+        fail("give --run and --max, or --model, --version, --against and --max-increase, or --target", code=2)
     asked = _Gate((since, now), namespace, embodied)
     limit = _limit(most, max_increase)
     source = where.source(account=service_account)
@@ -81,8 +88,51 @@ def gate(
             )  # fmt: skip
     except AnswerSourceError as error:
         result = GateResult(GateVerdict.UNANSWERABLE, str(error), 0, 0)
-    print(_text(result, f"run {run}" if run else f"model {model} {version}", output))
+    _finish(result, f"run {run}" if run else f"model {model} {version}", output)
+
+
+def _finish(result: GateResult, name: str, output: GateFormat) -> NoReturn:
+    print(_text(result, name, output))
     raise typer.Exit(_EXIT_CODES[result.verdict])
+
+
+def _target_name(target: str, namespace: str) -> tuple[str, str]:
+    """Namespace, empty for a ClusterCarbonTarget, and name."""
+    before, slash, name = target.rpartition("/")
+    if slash and namespace and before != namespace:
+        fail(f"--target {target!r} is in another namespace than -n {namespace}: leave -n out", code=2)
+    where = before if slash else namespace
+    if not is_subdomain(name) or ((slash or where) and not is_label(where)):
+        fail(f"--target must be NAMESPACE/NAME, or NAME of a ClusterCarbonTarget, not {target!r}", code=2)
+    return where, name
+
+
+def _of_target(where: SourceOptions, service_account: str, namespace: str, name: str, now: int) -> GateResult:
+    from carbonbudget_operator.budgets.pipeline_gate import GateResult, GateVerdict, TargetStanding, gate_target
+    from carbonbudget_operator.cli.answers_from_server import ServerSource
+
+    if where.local:
+        fail("--target asks a server: leave --ledger and --config out, or name --server-url", code=2)
+    source = where.source(account=service_account)
+    assert isinstance(source, ServerSource)
+    try:
+        with exit_on_unknown_answer():
+            found = source.target(namespace, name)
+            through = found["data_through"]
+            standing = TargetStanding(
+                name=f"target {namespace}/{name}" if namespace else f"target {name}",
+                state=str(found["state"] or ""),
+                message=str(found["message"] or ""),
+                unit=str(found["unit"]),
+                per=int(found["per"] or 1),
+                current_ug=None if found["current_ug"] is None else int(found["current_ug"]),
+                expected_ug=None if found["expected_ug"] is None else int(found["expected_ug"]),
+                is_current=found["current"] is not False,
+                age_seconds=None if through is None else now - int(dt.datetime.fromisoformat(through).timestamp()),
+            )
+            return gate_target(standing)
+    except AnswerSourceError as error:
+        return GateResult(GateVerdict.UNANSWERABLE, str(error), 0, 0)
 
 
 class _Gate:

@@ -116,7 +116,7 @@ async def run(settings: Settings, host: str, port: int, log_level: str, log_form
         ListedTargets(client),
         pods_without_agent=lambda: nodes.pods_without_agent,
         namespaces=pods.namespaces,
-        want_counters=UnitStore(pools.upkeep, settings.cluster).register,
+        want_counters=UnitStore(pools.upkeep, settings.cluster, settings.units.counters_per_namespace).register,
     )
     collect_seldom()
     # The event loop and the writer's thread take turns. Python's 5 ms would give each of them cold CPU caches.

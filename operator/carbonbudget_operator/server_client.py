@@ -22,6 +22,7 @@ from carbonbudget_operator.api.budget_query_bodies import (
     RunQuery,
 )
 from carbonbudget_operator.api.projection_bodies import ProjectionAnswer
+from carbonbudget_operator.api.target_query_bodies import TargetAnswers, TargetQueries, TargetQuery
 
 _Answer = TypeVar("_Answer", bound=BaseModel)
 _SECONDS: Final = 30.0
@@ -55,6 +56,13 @@ class ServerClient:
         """The emissions of each budget's pods. The answers are in the order of the queries."""
         body = BudgetQueries(queries=list(queries))
         answers = await self._ask("POST", "/v1/budgets/query", body, BudgetAnswers)
+        _check_order([query.id for query in queries], [answer.id for answer in answers.answers])
+        return answers
+
+    async def targets(self, queries: Sequence[TargetQuery]) -> TargetAnswers:
+        """Emissions and units of each target's pods. The answers are in the order of the queries."""
+        body = TargetQueries(queries=list(queries))
+        answers = await self._ask("POST", "/v1/targets/query", body, TargetAnswers)
         _check_order([query.id for query in queries], [answer.id for answer in answers.answers])
         return answers
 

@@ -27,9 +27,11 @@ class ReductionPath:
         """Per cent of the baseline that are expected to be saved at `at`: never less at a later time."""
         if at >= self.by:
             return Fraction(self.percent)
+        if self.name == "Linear" and at <= self.start:
+            return Fraction(0)
         match self.name:
             case "Linear":
-                return Fraction(self.percent * max(0, at - self.start), self.by - self.start)
+                return Fraction(self.percent * (at - self.start), self.by - self.start)
             case "Stepped":
                 return Fraction(max((percent for by, percent in self.steps if by <= at), default=0))
             case "AtEnd":

@@ -69,7 +69,7 @@ def test_without_tolerance_whatever_is_above_the_path_is_violated() -> None:
 
 def test_a_window_of_which_less_than_half_of_the_hours_are_known_has_no_figure() -> None:
     made = judged(sums(10, 1000, hours=24, known=11), missing="Prometheus does not answer")
-    assert (made.state, made.current) == ("NoData", None)
+    assert (made.state, made.current) == (TargetState.NO_DATA, None)
     assert made.reason == "units of 11 of the window's 24 hours are known, half are needed: Prometheus does not answer"
     assert judged(sums(90, 1000, hours=24, known=12)).state == "OnTrack"
 
@@ -89,7 +89,7 @@ def test_few_units_give_no_figure_and_no_absurd_ratio(window: UnitSums, reason: 
 
 def test_without_a_baseline_there_is_a_figure_and_no_state() -> None:
     made = judge_target(TERMS, LINEAR, None, sums(90, 1000), HALF, no_baseline="the baseline's span is not over")
-    assert (made.state, made.current) == ("NoData", 90_000_000)
+    assert (made.state, made.current) == (TargetState.NO_DATA, Fraction(90_000_000))
     assert made.reason == "the baseline's span is not over"
 
 
@@ -97,7 +97,8 @@ def test_a_cleaner_grid_helps_the_total_and_not_the_efficiency() -> None:
     window = sums(50, 1000, joules=100)  # half the grams, the same energy
     assert judged(window).state == "Achieved"
     made = judged(window, terms=EFFICIENCY)
-    assert (made.state, made.at_grid, made.current) == ("Violated", 100_000_000, 50_000_000)
+    assert made.state is TargetState.VIOLATED
+    assert (made.at_grid, made.current) == (Fraction(100_000_000), Fraction(50_000_000))
 
 
 def test_a_dirtier_grid_hurts_the_total_and_not_the_efficiency() -> None:

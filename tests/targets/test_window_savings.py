@@ -51,7 +51,7 @@ def test_what_a_window_saved_and_what_it_emitted_are_the_baselines_rate_times_it
     of = measured_baseline(span, per, 0)
     made, emitted = window_savings(of, window, per), of.at_its_grid(window)
     if made is None or emitted is None:
-        assert made is emitted is None
+        assert (made, emitted) == (None, None)
         return
     assert made.saved_ug + emitted == span.emissions_ug * window.units_micro // span.units_micro
     assert made.saved_uj + window.energy_uj == span.energy_uj * window.units_micro // span.units_micro

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from tests.controller.target_bench import DAY, HOUR, TargetBench, at
+
+from carbonbudget_operator.api.target_query_bodies import TargetAnswers, TargetQuery
+from carbonbudget_operator.server_client import ServerUnavailable
 
 
 def conditions(body: dict[str, Any]) -> dict[str, tuple[str, str]]:
@@ -397,3 +402,78 @@ async def test_a_unit_name_of_an_older_object_cannot_control_a_terminal(targets:
     body = targets.add("chatbot", unit={"name": "\x1b[2Jtoken", "source": {"client": "x"}})
     await targets.evaluate("2026-11-02")
     assert body["status"]["message"].isprintable()
+
+
+async def test_a_batch_that_is_not_answered_leaves_the_others_as_they_were_answered(
+    targets: TargetBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bodies = [targets.add(f"t{number}") for number in range(4)]
+    monkeypatch.setattr("carbonbudget_operator.controller.target_loop._AT_ONCE", 2)
+    answered = targets.server.targets
+
+    async def second_fails(queries: Sequence[TargetQuery]) -> TargetAnswers:
+        if any(query.id == "team-a/t2" for query in queries):
+            raise ServerUnavailable("the server does not answer: played")
+        return await answered(queries)
+
+    monkeypatch.setattr(targets.server, "targets", second_fails)
+    await targets.evaluate("2026-11-02")
+    assert [conditions(body)["Ready"][1] for body in bodies] == ["Evaluated", "Evaluated", *["ServerUnavailable"] * 2]
+    monkeypatch.undo()
+    await targets.evaluate("2026-11-02T00:01")
+    assert [conditions(body)["Ready"][1] for body in bodies] == ["Evaluated"] * 4
+
+
+async def test_a_selector_that_selects_a_namespace_again_is_noticed_within_ten_minutes(targets: TargetBench) -> None:
+    body = targets.add_cluster_wide("teams", namespaceSelector={"matchLabels": {"kind": "team"}})
+    targets.namespaces.listed = True
+    await targets.evaluate("2026-11-02")
+    assert conditions(body)["Ready"] == ("False", "BadSpec")
+    targets.namespaces.seen("ADDED", {"metadata": {"name": "team-a", "labels": {"kind": "team"}}})
+    await targets.evaluate("2026-11-02", lag_s=660)
+    assert conditions(body)["Ready"] == ("True", "Evaluated")
+
+
+async def test_while_the_server_is_away_an_edit_to_a_bad_spec_is_told(targets: TargetBench) -> None:
+    body = await frozen(targets)
+    targets.server.up = False
+    await targets.evaluate("2026-11-02T01:00")
+    targets.edit(body, timeZone="Mars/Phobos")
+    await targets.evaluate("2026-11-02T01:01")
+    assert conditions(body)["Ready"] == ("False", "BadSpec")
+
+
+async def test_nothing_ends_the_loop_and_an_edit_starts_an_evaluation(
+    targets: TargetBench, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evaluated = asyncio.Event()
+    calls: list[int] = []
+
+    async def evaluate() -> None:
+        calls.append(1)
+        evaluated.set()
+        raise RuntimeError("played")
+
+    monkeypatch.setattr(targets.loop, "evaluate", evaluate)
+    targets.world.now = float(at("2026-11-02"))
+    running = asyncio.create_task(targets.loop.run())
+    try:
+        targets.store.changed.set()
+        async with asyncio.timeout(10):
+            await evaluated.wait()
+        await asyncio.sleep(0)
+        assert not running.done()
+    finally:
+        running.cancel()
+        await asyncio.wait([running])
+    assert calls == [1]
+    assert targets.failures() == 1
+    assert "the evaluation of targets failed; the next minute tries again" in caplog.text
+
+
+async def test_units_of_an_absurd_size_are_written_as_numbers_that_the_api_takes(targets: TargetBench) -> None:
+    body = targets.add("chatbot", unit={"name": "t", "per": 10**9, "source": {"client": "x"}})
+    targets.server.grams = {0: 10**9}  # a thousand tonnes an hour
+    targets.server.units = 1
+    await targets.evaluate("2026-11-02")
+    assert body["status"]["current"]["perUnitMicrograms"] == 2**63 - 1

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 from zlib import crc32
@@ -40,7 +40,6 @@ _EVERY_SECONDS: Final = 60
 _AT_ONCE: Final = 2000  # targets in one request
 _AGAIN_SECONDS: Final = 600  # for a target of which hours are missing
 _DAY_HOURS: Final = 24
-_NOT_ANSWERED: Final = "ServerUnavailable"
 
 _log = logging.getLogger(__name__)
 
@@ -51,7 +50,7 @@ class _Done:
 
     `version`: the spec that was evaluated last, None to evaluate it again. `hour`: up to which data. `at`: when.
     `frozen`: a baseline that the watch may not have shown yet. `empty`: calendar windows without a figure.
-    `state`: the state that Events have told.
+    `state`: the state that Events have told. `told`: the spec of which the status says why there is no answer.
     """
 
     uid: str
@@ -62,6 +61,7 @@ class _Done:
     frozen: FrozenBaseline | None = None
     empty: frozenset[Period] = frozenset()
     state: TargetState | None = None
+    told: tuple[tuple[str, object], str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,22 +115,53 @@ class TargetLoop:
             return
         now = int(self._now())
         with self._metrics.duration.time():
-            prepared, made = self._prepare(stored, now)
             try:
-                made |= await self._by_server(stored, prepared, now)
+                through = (await self._source.targets([])).data_through
             except ServerUnavailable as error:
-                self._server_away(str(error))
-                made |= self._without_server(prepared, _NOT_ANSWERED, str(error), now)
+                made = self._without_server(stored, stored, str(error), now)
+            else:
+                self._server_back()
+                made = await self._by_server(stored, through, now) if through else self._no_reports(stored, now)
             await self._publish_all(stored, made, now)
         self._metrics.evaluations.inc()
 
+    async def _by_server(
+        self, stored: Mapping[str, StoredTarget], through: int, now: int
+    ) -> dict[str, TargetEvaluation]:  # fmt: skip
+        """Evaluations of the targets that are due."""
+        due = [key for key, one in stored.items() if self._is_due(one, whole_hour(through), now)]
+        prepared, made = self._prepare(stored, due, now)
+        for one in made:
+            done = self._done[one]
+            done.version, done.hour, done.at, done.incomplete = stored[one].version, whole_hour(through), now, True
+        asked: dict[str, _Asked] = {}
+        queries: list[TargetQuery] = []
+        for key, each in prepared.items():
+            try:
+                asked[key] = self._spans(each, through)
+                queries.append(asked[key].spans.query(each))
+            except Exception as error:
+                made[key] = self._unexpected(stored[key], error, now)
+        for first in range(0, len(queries), _AT_ONCE):
+            batch = queries[first : first + _AT_ONCE]
+            try:
+                answers = await self._source.targets(batch)
+            except ServerUnavailable as error:
+                made |= self._without_server(stored, [query.id for query in batch], str(error), now)
+                continue
+            for answer in answers.answers:
+                made[answer.id] = self._evaluate_one(asked[answer.id], answer, through, now)
+                await asyncio.sleep(0)  # budgets are evaluated in the same event loop
+        return made
+
     def _prepare(
-        self, stored: Mapping[str, StoredTarget], now: int
+        self, stored: Mapping[str, StoredTarget], keys: Iterable[str], now: int
     ) -> tuple[dict[str, PreparedTarget], dict[str, TargetEvaluation]]:
         """The targets that can be asked about, and the evaluations of those that are invalid."""
         prepared: dict[str, PreparedTarget] = {}
         failed: dict[str, TargetEvaluation] = {}
-        for key, one in stored.items():
+        for key in keys:
+            one = stored[key]
             try:
                 made = prepare_target(one, self._namespaces)
                 if made.namespaces is not None:  # else they are listed in a moment
@@ -140,34 +171,6 @@ class TargetLoop:
             except Exception as error:
                 failed[key] = self._unexpected(one, error, now)
         return prepared, failed
-
-    async def _by_server(
-        self, stored: Mapping[str, StoredTarget], prepared: Mapping[str, PreparedTarget], now: int
-    ) -> dict[str, TargetEvaluation]:
-        """Evaluations of the targets that are due. Raises ServerUnavailable."""
-        if not prepared:
-            return {}
-        through = (await self._source.targets([])).data_through
-        self._server_back()
-        if not through:
-            return self._without_server(prepared, "NoReports", "no node has reported yet", now)
-        due = [key for key in prepared if self._is_due(stored[key], whole_hour(through), now)]
-        made: dict[str, TargetEvaluation] = {}
-        asked: dict[str, _Asked] = {}
-        queries: list[TargetQuery] = []
-        for key in due:
-            try:
-                asked[key] = self._spans(prepared[key], through)
-                queries.append(asked[key].spans.query(prepared[key]))
-            except Exception as error:
-                asked.pop(key, None)
-                made[key] = self._unexpected(stored[key], error, now)
-        for first in range(0, len(queries), _AT_ONCE):
-            answers = await self._source.targets(queries[first : first + _AT_ONCE])
-            for answer in answers.answers:
-                made[answer.id] = self._evaluate_one(asked[answer.id], answer, through, now)
-                await asyncio.sleep(0)  # budgets are evaluated in the same event loop
-        return made
 
     def _is_due(self, one: StoredTarget, hour: int, now: int) -> bool:
         done = self._done[one.key]
@@ -192,19 +195,35 @@ class TargetLoop:
         done = self._done[stored.key]
         # With a new baseline its history is asked for next.
         done.version = stored.version if not made.newly_frozen else None
-        done.hour, done.at = whole_hour(through), now
+        done.hour, done.at, done.told = whole_hour(through), now, None
         done.incomplete, done.frozen = made.incomplete, made.frozen
         done.empty = frozenset(one for one in done.empty | made.empty if one in asked.spans.shown)
         return made
 
     def _without_server(
-        self, prepared: Mapping[str, PreparedTarget], reason: str, sentence: str, now: int
+        self, stored: Mapping[str, StoredTarget], keys: Iterable[str], sentence: str, now: int
     ) -> dict[str, TargetEvaluation]:
-        for key in prepared:
-            self._done[key].version = None  # to be evaluated as soon as there are answers
-        return {
-            key: evaluate_target_without_answer(one, reason, sentence, now) for key, one in prepared.items()
-        }  # fmt: skip
+        """Evaluations while the server does not answer. It is logged once, until it answers again."""
+        self._metrics.failures.inc()
+        if not self._away:
+            log_action(_log, "server-away", f"{sentence}; targets keep their last state", level=logging.WARNING)
+        self._away = True
+        return self._unanswered(stored, keys, "ServerUnavailable", sentence, now)
+
+    def _no_reports(self, stored: Mapping[str, StoredTarget], now: int) -> dict[str, TargetEvaluation]:
+        return self._unanswered(stored, stored, "NoReports", "no node has reported yet", now)
+
+    def _unanswered(
+        self, stored: Mapping[str, StoredTarget], keys: Iterable[str], reason: str, sentence: str, now: int
+    ) -> dict[str, TargetEvaluation]:
+        """Evaluations without an answer, of the targets that do not say so yet. They are due with the next answer."""
+        untold = [key for key in keys if self._done[key].told != (stored[key].version, reason)]
+        prepared, made = self._prepare(stored, untold, now)
+        made |= {key: evaluate_target_without_answer(one, reason, sentence, now) for key, one in prepared.items()}
+        for key in made:
+            self._done[key].told = (stored[key].version, reason)
+            self._done[key].version = None
+        return made
 
     def _unexpected(self, stored: StoredTarget, error: Exception, now: int) -> TargetEvaluation:
         """Count a defect of ours that one target triggers, and log it once for each version of the target."""
@@ -227,7 +246,7 @@ class TargetLoop:
             if isinstance(result, BaseException):
                 self._metrics.failures.inc()
                 _log.error("target %s not updated", key, exc_info=result)
-                self._done[key].version = None
+                self._done[key].version = self._done[key].told = None
 
     async def _publish(self, stored: StoredTarget, made: TargetEvaluation, now: int) -> None:
         """Set the metrics, write the status, and post Events if the state has changed or a baseline was computed."""
@@ -237,7 +256,7 @@ class TargetLoop:
             self._metrics.not_evaluated(stored, made.state)
         done = self._done[stored.key]
         if not await self._writer.write(stored, made.status):
-            done.version = None  # the next minute tries again
+            done.version = done.told = None  # the next minute tries again
             return
         if made.newly_frozen and made.frozen is not None:
             sentence = f"the baseline is {made.frozen.per_unit} CO2e for each spec.unit.per units and stays"
@@ -249,12 +268,6 @@ class TargetLoop:
             log_action(_log, "target", sentence, target=stored.key, state=made.state.value, former=was)
             await self._writer.post(stored, made.state, made.message, now)
         done.state = made.state
-
-    def _server_away(self, sentence: str) -> None:
-        self._metrics.failures.inc()
-        if not self._away:
-            log_action(_log, "server-away", f"{sentence}; targets keep their last state", level=logging.WARNING)
-        self._away = True
 
     def _server_back(self) -> None:
         if self._away:

@@ -48,6 +48,7 @@ async def test_the_baseline_is_frozen_when_its_span_is_reported(targets: TargetB
         "OnTrack": ("True", "OnTrack"),
     }
     assert targets.world.events == [("team-a", "BaselineFrozen")]
+    assert targets.world.messages[-1].startswith("the baseline is 100g CO2e per 1000 token; it stays until")
 
 
 async def test_it_goes_from_on_track_to_behind_to_violated_and_to_achieved_with_an_event_each(

@@ -47,7 +47,8 @@ class TargetEvaluation:
 
     `frozen`: the baseline. `newly_frozen`: whether this evaluation computed it. `known_percent`: of the window's hours
     that are known. `saved_ug`: of the calendar window that ended last. `empty`: calendar windows without a figure.
-    `incomplete`: whether hours are missing that may still come. Micrograms are per `spec.unit.per` units.
+    `incomplete`: whether hours are missing that may still come. Micrograms are per `spec.unit.per` units. `per_unit`:
+    these units in words.
     """
 
     status: Status
@@ -62,6 +63,7 @@ class TargetEvaluation:
     saved_ug: int | None = None
     empty: frozenset[Period] = frozenset()
     incomplete: bool = False
+    per_unit: str = ""
 
 
 def evaluate_target(
@@ -110,6 +112,7 @@ def evaluate_target(
         known_percent=window.known_percent,
         saved_ug=newest_savings(former),
         empty=empty,
+        per_unit=prepared.subject.per_unit,
         incomplete=(
             answers.current.known_hours < answers.current.hours
             or (answers.baseline is not None and frozen is None)

@@ -38,6 +38,7 @@ from carbonbudget_operator.targets.target_windows import HOUR_S, whole_hour
 
 _EVERY_SECONDS: Final = 60
 _AT_ONCE: Final = 2000  # targets in one request
+_PUBLISHED_AT_ONCE: Final = 200
 _AGAIN_SECONDS: Final = 600  # for a target of which hours are missing
 _DAY_HOURS: Final = 24
 
@@ -118,10 +119,13 @@ class TargetLoop:
             try:
                 through = (await self._source.targets([])).data_through
             except ServerUnavailable as error:
-                made = self._without_server(stored, stored, str(error), now)
+                made = await self._without_server(stored, stored, str(error), now)
             else:
                 self._server_back()
-                made = await self._by_server(stored, through, now) if through else self._no_reports(stored, now)
+                if through:
+                    made = await self._by_server(stored, through, now)
+                else:
+                    made = await self._unanswered(stored, stored, "NoReports", "no node has reported yet", now)
             await self._publish_all(stored, made, now)
         self._metrics.evaluations.inc()
 
@@ -130,7 +134,7 @@ class TargetLoop:
     ) -> dict[str, TargetEvaluation]:  # fmt: skip
         """Evaluations of the targets that are due."""
         due = [key for key, one in stored.items() if self._is_due(one, whole_hour(through), now)]
-        prepared, made = self._prepare(stored, due, now)
+        prepared, made = await self._prepare(stored, due, now)
         for one in made:
             done = self._done[one]
             done.version, done.hour, done.at, done.incomplete = stored[one].version, whole_hour(through), now, True
@@ -147,20 +151,21 @@ class TargetLoop:
             try:
                 answers = await self._source.targets(batch)
             except ServerUnavailable as error:
-                made |= self._without_server(stored, [query.id for query in batch], str(error), now)
+                made |= await self._without_server(stored, [query.id for query in batch], str(error), now)
                 continue
             for answer in answers.answers:
                 made[answer.id] = self._evaluate_one(asked[answer.id], answer, through, now)
-                await asyncio.sleep(0)  # budgets are evaluated in the same event loop
+                await asyncio.sleep(0)
         return made
 
-    def _prepare(
+    async def _prepare(
         self, stored: Mapping[str, StoredTarget], keys: Iterable[str], now: int
     ) -> tuple[dict[str, PreparedTarget], dict[str, TargetEvaluation]]:
         """The targets that can be asked about, and the evaluations of those that are invalid."""
         prepared: dict[str, PreparedTarget] = {}
         failed: dict[str, TargetEvaluation] = {}
         for key in keys:
+            await asyncio.sleep(0)  # budgets are evaluated in the same event loop
             one = stored[key]
             try:
                 made = prepare_target(one, self._namespaces)
@@ -200,7 +205,7 @@ class TargetLoop:
         done.empty = frozenset(one for one in done.empty | made.empty if one in asked.spans.shown)
         return made
 
-    def _without_server(
+    async def _without_server(
         self, stored: Mapping[str, StoredTarget], keys: Iterable[str], sentence: str, now: int
     ) -> dict[str, TargetEvaluation]:
         """Evaluations while the server does not answer. It is logged once, until it answers again."""
@@ -208,17 +213,14 @@ class TargetLoop:
         if not self._away:
             log_action(_log, "server-away", f"{sentence}; targets keep their last state", level=logging.WARNING)
         self._away = True
-        return self._unanswered(stored, keys, "ServerUnavailable", sentence, now)
+        return await self._unanswered(stored, keys, "ServerUnavailable", sentence, now)
 
-    def _no_reports(self, stored: Mapping[str, StoredTarget], now: int) -> dict[str, TargetEvaluation]:
-        return self._unanswered(stored, stored, "NoReports", "no node has reported yet", now)
-
-    def _unanswered(
+    async def _unanswered(
         self, stored: Mapping[str, StoredTarget], keys: Iterable[str], reason: str, sentence: str, now: int
     ) -> dict[str, TargetEvaluation]:
         """Evaluations without an answer, of the targets that do not say so yet. They are due with the next answer."""
         untold = [key for key in keys if self._done[key].told != (stored[key].version, reason)]
-        prepared, made = self._prepare(stored, untold, now)
+        prepared, made = await self._prepare(stored, untold, now)
         made |= {key: evaluate_target_without_answer(one, reason, sentence, now) for key, one in prepared.items()}
         for key in made:
             self._done[key].told = (stored[key].version, reason)
@@ -239,14 +241,17 @@ class TargetLoop:
     async def _publish_all(
         self, stored: Mapping[str, StoredTarget], made: Mapping[str, TargetEvaluation], now: int
     ) -> None:
-        results = await asyncio.gather(
-            *(self._publish(stored[key], one, now) for key, one in made.items()), return_exceptions=True
-        )
-        for key, result in zip(made, results, strict=True):
-            if isinstance(result, BaseException):
-                self._metrics.failures.inc()
-                _log.error("target %s not updated", key, exc_info=result)
-                self._done[key].version = self._done[key].told = None
+        waiting = list(made)
+        for first in range(0, len(waiting), _PUBLISHED_AT_ONCE):
+            keys = waiting[first : first + _PUBLISHED_AT_ONCE]
+            results = await asyncio.gather(
+                *(self._publish(stored[key], made[key], now) for key in keys), return_exceptions=True
+            )
+            for key, result in zip(keys, results, strict=True):
+                if isinstance(result, BaseException):
+                    self._metrics.failures.inc()
+                    _log.error("target %s not updated", key, exc_info=result)
+                    self._done[key].version = self._done[key].told = None
 
     async def _publish(self, stored: StoredTarget, made: TargetEvaluation, now: int) -> None:
         """Set the metrics, write the status, and post Events if the state has changed or a baseline was computed."""
@@ -259,7 +264,10 @@ class TargetLoop:
             done.version = done.told = None  # the next minute tries again
             return
         if made.newly_frozen and made.frozen is not None:
-            sentence = f"the baseline is {made.frozen.per_unit} CO2e for each spec.unit.per units and stays"
+            sentence = (
+                f"the baseline is {made.frozen.per_unit} CO2e {made.per_unit}; it stays until selector, include, "
+                "accounting, unit or baseline of the spec are edited"
+            )
             await self._writer.post_baseline(stored, sentence, now)
         previous = done.state or _state_in(stored)
         if needs_target_event(previous, made.state):

@@ -59,6 +59,13 @@ class ServerClient:
         _check_order([query.id for query in queries], [answer.id for answer in answers.answers])
         return answers
 
+    async def targets(self, queries: Sequence[TargetQuery]) -> TargetAnswers:
+        """Emissions and units of each target's pods. The answers are in the order of the queries."""
+        body = TargetQueries(queries=list(queries))
+        answers = await self._ask("POST", "/v1/targets/query", body, TargetAnswers)
+        _check_order([query.id for query in queries], [answer.id for answer in answers.answers])
+        return answers
+
     async def hourly(self, queries: Sequence[BudgetQuery]) -> HourlyAnswers:
         """The emissions of each budget's pods by hour, in the order of the queries."""
         body = BudgetQueries(queries=list(queries))

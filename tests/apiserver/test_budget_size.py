@@ -1,4 +1,4 @@
-"""How large a budget's metadata may be, in the real API server: nobody may fill the controller with it."""
+"""How large metadata of budgets and targets may be, in the real API server: nobody may fill the controller with it."""
 
 from __future__ import annotations
 
@@ -11,12 +11,18 @@ import yaml
 from tests.conftest import Cluster
 from tests.e2e.conftest import CHART, budget, wait_for
 
-from carbonbudget_operator.api.wire_names import BUDGET, CLUSTER_BUDGET
+from carbonbudget_operator.api.wire_names import RESOURCES, TARGETS
 
 pytestmark = [pytest.mark.cluster, pytest.mark.control_plane]
 
 POLICY = "carbonbudget-budget-size"
 SPACE = "budget-size"
+KINDS = {one.kind: one for one in (*RESOURCES, *TARGETS)}
+TARGET_SPEC: dict[str, Any] = {
+    "unit": {"name": "request", "source": {"counter": {"metric": "a_total", "matchLabels": {"status": "200"}}}},
+    "baseline": {"value": "42g"},
+    "target": {"reduction": 20, "by": "2027-03-01T00:00:00Z"},
+}
 OURS = f"system:serviceaccount:{SPACE}:carbonbudget-controller"
 APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
@@ -74,6 +80,9 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
 
 def a_budget(kind: str, name: str, metadata: dict[str, Any]) -> str:
     made = budget(SPACE, name, limit="1kg", period="Month")
+    if kind in [one.kind for one in TARGETS]:
+        where = {"namespace": SPACE} if KINDS[kind].namespaced else {}
+        made |= {"kind": kind, "metadata": {"name": name} | where, "spec": TARGET_SPEC}
     if kind == "ClusterCarbonBudget":
         made |= {"kind": kind, "metadata": {"name": name}, "spec": made["spec"] | {"namespaceSelector": {}}}
     return json.dumps(made | {"metadata": made["metadata"] | metadata})
@@ -107,7 +116,7 @@ def kept(cluster: Cluster) -> Iterator[Cluster]:
 
 def refusal(cluster: Cluster, kind: str, metadata: dict[str, Any]) -> str:
     """What is said against making it, empty if nothing; nothing is kept."""
-    collection = (BUDGET if kind == BUDGET.kind else CLUSTER_BUDGET).path(SPACE)
+    collection = KINDS[kind].path(SPACE)
     # As it is: kubectl would write the annotation of its own anew.
     raw = f"{collection}?dryRun=All"
     done = cluster.kubectl("create", "--raw", raw, "-f", "-", stdin=a_budget(kind, "new", metadata), check=False)
@@ -122,19 +131,31 @@ def patch(cluster: Cluster, name: str, change: dict[str, Any], *options: str) ->
     return done.stderr if done.returncode else ""
 
 
-@pytest.mark.parametrize("kind", ["CarbonBudget", "ClusterCarbonBudget"])
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("what", ALLOWED)
 def test_what_people_and_their_tools_write_is_allowed(kept: Cluster, kind: str, what: str) -> None:
     assert refusal(kept, kind, ALLOWED[what]) == ""
 
 
-@pytest.mark.parametrize("kind", ["CarbonBudget", "ClusterCarbonBudget"])
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("what", REFUSED)
 def test_metadata_beyond_the_bounds_is_refused_with_what_to_do(kept: Cluster, kind: str, what: str) -> None:
     metadata, told = REFUSED[what]
     said = refusal(kept, kind, metadata)
     assert POLICY in said
     assert told in said
+
+
+def test_labels_of_a_counter_are_six_levels_deep_and_allowed(kept: Cluster) -> None:
+    """By kubectl apply, with the managed fields that the API server itself writes, and an edit after it."""
+    for kind in [one.kind for one in TARGETS]:
+        for value in ("200", "500"):
+            made = json.loads(a_budget(kind, "deep", {}))
+            made["spec"]["unit"]["source"]["counter"]["matchLabels"] = {"status": value}
+            kept.kubectl("apply", "--server-side", "-f", "-", stdin=json.dumps(made))
+        where = ("-n", SPACE) if KINDS[kind].namespaced else ()
+        kept.kubectl(*where, "label", kind, "deep", "team=a")
+        kept.kubectl(*where, "delete", kind, "deep")
 
 
 @pytest.mark.parametrize("what", [name for name in REFUSED if "000" not in name and "megabyte" not in name])

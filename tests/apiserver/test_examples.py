@@ -1,4 +1,4 @@
-"""The budgets of examples/ in a real API server: each README's commands print what the README shows."""
+"""The budgets and targets of examples/ in a real API server: each README's commands print what the README shows."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from tests.examples.readme import EXAMPLES, shown_commands
 pytestmark = [pytest.mark.cluster, pytest.mark.control_plane]
 
 BUDGETS = sorted(EXAMPLES.glob("*/budget.yaml"))
+TARGETS = sorted(EXAMPLES.glob("*/target.yaml"))
 
 
 def _words(text: str) -> list[str]:
@@ -21,7 +22,7 @@ def _words(text: str) -> list[str]:
     return re.sub(r"(?<=\s)\d+m?s(?=\s*$)", "AGE", text.strip(), flags=re.MULTILINE).split()
 
 
-@pytest.mark.parametrize("manifest", BUDGETS, ids=lambda path: path.parent.name)
+@pytest.mark.parametrize("manifest", BUDGETS + TARGETS, ids=lambda path: path.parent.name)
 def test_the_commands_of_a_budgets_readme_print_what_the_readme_shows(
     cluster: Cluster, namespace: str, manifest: Path
 ) -> None:
@@ -40,7 +41,7 @@ def test_the_commands_of_a_budgets_readme_print_what_the_readme_shows(
     assert (verbs[:2], verbs[-1]) == (["apply", "get"], "delete")
 
 
-@pytest.mark.parametrize("manifest", BUDGETS, ids=lambda path: path.parent.name)
+@pytest.mark.parametrize("manifest", BUDGETS + TARGETS, ids=lambda path: path.parent.name)
 def test_a_budget_of_an_example_keeps_every_field_that_its_manifest_has(
     cluster: Cluster, namespace: str, manifest: Path
 ) -> None:
@@ -48,7 +49,8 @@ def test_a_budget_of_an_example_keeps_every_field_that_its_manifest_has(
     strict = ("apply", "--server-side", "--validate=strict", "--dry-run=server", "-o", "yaml")
     stored = yaml.safe_load(cluster.kubectl("-n", namespace, *strict, "-f", str(manifest)).stdout)
     assert {key: stored["spec"][key] for key in written["spec"]}.keys() == written["spec"].keys()
-    assert stored["spec"]["limit"] == written["spec"]["limit"]
+    for field in ("limit", "baseline"):
+        assert stored["spec"].get(field) == written["spec"].get(field)
 
 
 def test_the_objects_of_the_demo_are_accepted(cluster: Cluster) -> None:

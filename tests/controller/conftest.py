@@ -9,6 +9,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from prometheus_client import CollectorRegistry
 from tests.controller.evaluation_bench import HOUR, Bench, World
+from tests.controller.target_bench import TargetBench, target_bench
 
 from carbonbudget_operator.budgets.verdict import EnforcementTerms
 from carbonbudget_operator.controller.budget_store import BudgetStore
@@ -39,3 +40,9 @@ async def bench() -> AsyncIterator[Bench]:
         )
         yield Bench(world, client, loop, seen, registry)
         await client.close()
+
+
+@pytest.fixture
+async def targets() -> AsyncIterator[TargetBench]:
+    async with target_bench() as made:
+        yield made

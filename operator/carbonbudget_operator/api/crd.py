@@ -158,8 +158,8 @@ def _convert(schema: Schema, definitions: Schema) -> Schema:
         converted["properties"] = {name: _convert(part, definitions) for name, part in schema["properties"].items()}
     elif isinstance(schema.get("additionalProperties"), dict):
         value = _convert(schema["additionalProperties"], definitions)
-        converted["additionalProperties"] = value | {"maxLength": _MAX_LABEL_VALUE}
-        converted["maxProperties"] = _MAX_LABELS
+        converted["additionalProperties"] = value | {"maxLength": value.get("maxLength", _MAX_LABEL_VALUE)}
+        converted.setdefault("maxProperties", _MAX_LABELS)
     if "items" in schema:
         items = _convert(schema["items"], definitions)
         if items.get("type") == "string" and "enum" not in items:

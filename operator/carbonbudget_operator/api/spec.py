@@ -13,16 +13,11 @@ from pydantic import Field
 
 from carbonbudget_operator.api.base_model import Model, rules
 from carbonbudget_operator.api.budget_query_bodies import Accounting, Component
+from carbonbudget_operator.api.field_rules import TIME_ZONE_RULES, instant_rule, mass_rules, one_line, selector_rules
 from carbonbudget_operator.api.selector import LabelSelector
 from carbonbudget_operator.api.wire_names import ENFORCED_KINDS
 
-# Calendar arithmetic fails outside these years.
-_INSTANT: Final = rules(
-    (
-        "self >= timestamp('1971-01-01T00:00:00Z') && self < timestamp('9000-01-01T00:00:00Z')",
-        "start and end must lie between the years 1971 and 9000",
-    )
-)
+_INSTANT: Final = rules(instant_rule("start and end"))
 
 _KINDS: Final = sorted(ENFORCED_KINDS)
 # A kind in the plural, or with other capitals.
@@ -114,16 +109,7 @@ class CarbonBudgetSpec(Model):
         description="CO2e allowed in one period: a number with a unit mg, g, kg or t, for example 5kg. "
         "At most 9 digits before and after the point, and no finer than a microgram. "
         "0g is exceeded by the first use that is reported.",
-        json_schema_extra=rules(
-            (
-                "self.matches('^[0-9]{1,9}([.][0-9]{1,9})?(mg|g|kg|t)$')",
-                "limit must be a number with a unit mg, g, kg or t, without a space, for example 5kg",
-            ),
-            (
-                "!self.matches('[.][0-9]{4,}mg$') && !self.matches('[.][0-9]{7,}g$')",
-                "limit is finer than a microgram: write at most 3 decimals of mg or 6 of g",
-            ),
-        ),
+        json_schema_extra=rules(*mass_rules("limit")),
     )
     period: Literal["Day", "Week", "Month", "Quarter", "Year"] | None = Field(
         default=None,
@@ -148,12 +134,7 @@ class CarbonBudgetSpec(Model):
         max_length=64,
         description="IANA time zone whose calendar divides the periods, and in which messages show times, for example "
         "Europe/Paris. Default: UTC.",
-        json_schema_extra=rules(
-            (  # CEL takes an offset such as +02:00 too, which has no calendar of its own
-                "!self.contains(':') && self != 'Local' && timestamp('2020-01-01T00:00:00Z').getHours(self) >= 0",
-                "timeZone must be a name of the IANA database, for example Europe/Paris or UTC",
-            )
-        ),
+        json_schema_extra=TIME_ZONE_RULES,
     )
     selector: LabelSelector | None = Field(
         default=None,
@@ -239,12 +220,7 @@ class CarbonBudgetSpec(Model):
         max_length=64,
         description="Whom to ask, shown in warnings and refusals, for example #ml-platform. One line of at most 64 "
         "printable characters. Left out: nobody is named.",
-        json_schema_extra=rules(
-            (
-                "!self.matches('[\\\\p{C}\\\\p{Zl}\\\\p{Zp}]')",
-                "contact must be one line of printable characters, for example #ml-platform",
-            )
-        ),
+        json_schema_extra=rules(one_line("contact", "#ml-platform")),
     )
 
 
@@ -257,17 +233,6 @@ class ClusterCarbonBudgetSpec(CarbonBudgetSpec):
     )
 
 
-def _selector_rules(name: str) -> tuple[tuple[str, str], ...]:
-    return (
-        (
-            f"!has(self.{name}) || !has(self.{name}.matchExpressions) || "
-            f"self.{name}.matchExpressions.all(e, "
-            "(e.operator in ['In', 'NotIn']) == (has(e.values) && size(e.values) > 0))",
-            f"{name}.matchExpressions: In and NotIn need values, Exists and DoesNotExist take none",
-        ),
-    )
-
-
 _SPEC: Final = (
     (
         "has(self.period) != (has(self.start) || has(self.end))",
@@ -275,7 +240,7 @@ _SPEC: Final = (
     ),
     ("has(self.start) == has(self.end)", "start and end belong together: write both or neither"),
     ("!has(self.start) || !has(self.end) || self.start < self.end", "end must be after start"),
-    *_selector_rules("selector"),
+    *selector_rules("selector"),
 )
 SPEC_RULES: Final = rules(*_SPEC)
-CLUSTER_SPEC_RULES: Final = rules(*_SPEC, *_selector_rules("namespaceSelector"))
+CLUSTER_SPEC_RULES: Final = rules(*_SPEC, *selector_rules("namespaceSelector"))

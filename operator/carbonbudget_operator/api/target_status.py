@@ -26,6 +26,7 @@ class TargetFigure(Model):
     embodied_micrograms: int = Field(default=0, description="The part of it that making the hardware emitted.")
     energy_microjoules: int = Field(description="Energy of the same hours, in microjoules.")
     hours_percent: int = Field(default=100, description="Per cent of the span's hours whose units are known.")
+    known_hours: int = Field(default=0, description="How many hours these are.")
     measured: int = Field(default=100, description="Per cent of the energy that a meter measured.")
     coverage: int = Field(default=100, description="Per cent of the nodes' time that was reported.")
 
@@ -59,7 +60,8 @@ class SavingsStatus(Model):
 
     micrograms: int = Field(description="CO2e: the baseline per unit less the window's, times its units.")
     absolute_fall_micrograms: int = Field(
-        description="The emissions that the baseline's rate gives a span of this length, less those of the window."
+        description="The emissions that the baseline's rate by time gives as many hours, less those of the window. 0 "
+        "with baseline.value, which has no such rate."
     )
     microjoules: int = Field(default=0, description="Energy, in the same way.")
     money: str | None = Field(default=None, description="By carbon.price and carbon.tariff, with the currency.")
@@ -79,13 +81,17 @@ class CarbonTargetStatus(Model):
 
     observed_generation: int | None = Field(default=None, description="The metadata.generation that was evaluated.")
     baseline: FrozenBaseline | None = Field(default=None, description="The baseline, once it is known.")
-    current: TargetFigure | None = Field(default=None, description="The figure of the window that ended last.")
+    current: TargetFigure | None = Field(
+        default=None, description="The figure of the window that ended last. Left out while it has none."
+    )
     at_baseline_grid: str | None = Field(
-        default=None, description="CO2e per unit of the same energy, valued with the baseline's grid."
+        default=None,
+        description="CO2e per `spec.unit.per` units of the same energy, valued with the grid of the baseline's span.",
     )
     expected_now: ExpectedStatus | None = Field(default=None, description="What the path asks for now.")
     change: str | None = Field(
-        default=None, description="The change against the baseline in per cent with one decimal, for example -12.5."
+        default=None,
+        description="The change against the baseline in per cent with one decimal, by spec.basis, for example -12.5.",
     )
     state: TargetStateName | None = Field(
         default=None,
@@ -96,11 +102,13 @@ class CarbonTargetStatus(Model):
     data_through: dt.datetime | None = Field(default=None, description="The end of the last whole hour that counts.")
     observed_at: dt.datetime | None = Field(default=None, description="When this was written.")
     history: list[FormerWindow] | None = Field(
-        default=None, max_length=12, description="The last 12 calendar windows that are over, newest first."
+        default=None,
+        max_length=12,
+        description="The last 12 calendar windows that are over and have a figure, newest first.",
     )
     conditions: list[StatusCondition] | None = Field(
         default=None,
         max_length=8,
-        description="Ready: the target can be evaluated. UnitsAvailable: units of the window are known. OnTrack: "
-        "neither Behind nor Violated.",
+        description="Ready: the target can be evaluated. BaselineFrozen: the baseline is known. UnitsAvailable: units "
+        "of the window are known. OnTrack: neither Behind nor Violated.",
     )

@@ -30,7 +30,7 @@ from carbonbudget_operator.controller.trimmed_budget import (
 _log = logging.getLogger(__name__)
 
 
-class StoredBudget:
+class StoredObject:
     """One object as the watch showed it last. `resource` is its kind in the API.
 
     `missing_spec_reason` says why it is stored without its spec.
@@ -40,19 +40,13 @@ class StoredBudget:
         self.resource, self.body, self.missing_spec_reason = resource, body, missing_spec_reason(body)
 
     @cached_property
-    def budget_object(self) -> AnyBudget:
-        """The body as a typed object, parsed once for each change. Raises pydantic's ValidationError."""
-        model = CarbonBudget if self.resource.namespaced else ClusterCarbonBudget
-        return model.model_validate(self.body)
-
-    @cached_property
     def metadata(self) -> Mapping[str, object]:
         """The object's metadata."""
         return at(self.body, "metadata")
 
     @cached_property
     def uid(self) -> str:
-        """Its uid: another one under the same name is another budget."""
+        """Its uid: another one under the same name is another object."""
         return str(self.metadata.get("uid", ""))
 
     @property
@@ -62,13 +56,33 @@ class StoredBudget:
 
     @cached_property
     def namespace(self) -> str:
-        """Its namespace; empty for a cluster-wide budget."""
+        """Its namespace; empty for a cluster-wide object."""
         return str(self.metadata.get("namespace") or "")
 
     @property
     def name(self) -> str:
         """Its name."""
         return str(self.metadata.get("name", ""))
+
+    @property
+    def key(self) -> str:
+        """namespace/name, or /name for a cluster-wide object."""
+        return f"{self.namespace}/{self.name}"
+
+    @property
+    def path(self) -> ApiPath:
+        """Its path in the API."""
+        return self.resource.path(self.namespace, self.name)
+
+
+class StoredBudget(StoredObject):
+    """A budget of either kind."""
+
+    @cached_property
+    def budget_object(self) -> AnyBudget:
+        """The body as a typed object, parsed once for each change. Raises pydantic's ValidationError."""
+        model = CarbonBudget if self.resource.namespaced else ClusterCarbonBudget
+        return model.model_validate(self.body)
 
     @property
     def state(self) -> State | None:
@@ -83,16 +97,6 @@ class StoredBudget:
             return seconds(dt.datetime.fromisoformat(str(at(self.body, "status").get("dataThrough"))))
         except (ValueError, OverflowError):
             return 0
-
-    @property
-    def key(self) -> str:
-        """namespace/name, or /name for a cluster-wide budget."""
-        return f"{self.namespace}/{self.name}"
-
-    @property
-    def path(self) -> ApiPath:
-        """Its path in the API."""
-        return self.resource.path(self.namespace, self.name)
 
 
 class BudgetStore:

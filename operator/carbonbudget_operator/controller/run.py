@@ -20,6 +20,9 @@ from carbonbudget_operator.controller.conflicts import ConflictStore
 from carbonbudget_operator.controller.evaluation_loop import EvaluationInputs, EvaluationLoop
 from carbonbudget_operator.controller.kopf_setup import configure, registry_of, stopped_watches
 from carbonbudget_operator.controller.metrics import ControllerMetrics
+from carbonbudget_operator.controller.target_loop import TargetLoop
+from carbonbudget_operator.controller.target_metrics import TargetMetrics
+from carbonbudget_operator.controller.target_store import TargetStore
 from carbonbudget_operator.controller.watch_audit import WatchAudit
 from carbonbudget_operator.controller.watch_proxy import BudgetWatchProxy
 from carbonbudget_operator.enforcement.enforcement_loop import EnforcementLoop
@@ -72,6 +75,8 @@ async def run(whole: Settings, host: str, port: int) -> None:
     enforcement = _enforcement(whole, client, server, seen, loop, registry)
     loop.run_events.uids = enforcement.job_uids
     loop.run_events.enforced = enforcement.acts_in
+    targets = TargetStore()
+    target_loop = TargetLoop(client, server, targets, namespaces, TargetMetrics(registry))
     tasks = [
         asyncio.create_task(operator, name="kopf"),
         asyncio.create_task(feed.run(), name="feed"),
@@ -81,6 +86,8 @@ async def run(whole: Settings, host: str, port: int) -> None:
         asyncio.create_task(WatchAudit(client, seen.budgets).run(), name="watch-audit"),
         *([asyncio.create_task(keys.run(), name="certificates")] if keys else []),
         asyncio.create_task(enforcement.run(), name="enforcement"),
+        asyncio.create_task(targets.run(client), name="target-watches"),
+        asyncio.create_task(target_loop.run(), name="targets"),
     ]
     collect_seldom()
     runner = await serve_probe(host, port, registry, tasks)

@@ -9,6 +9,7 @@ from typing import Final, Literal
 
 from carbonbudget_core.jsons import objects
 from carbonbudget_operator.api.carbonbudget import AnyBudget
+from carbonbudget_operator.api.carbontarget import AnyTarget
 from carbonbudget_operator.api.status import KINDS_NOT_ENFORCED, LOCATION_STANDS_IN
 from carbonbudget_operator.api.times import format_time, seconds
 from carbonbudget_operator.api.wire_names import ENFORCEMENT_LABEL
@@ -128,7 +129,7 @@ def enforcement_conflict(sentence: str, managed: bool = False) -> DesiredConditi
     return DesiredCondition("EnforcementConflict", "False", "NoConflict", "nobody reverts what this budget asks for")
 
 
-def merged(budget: AnyBudget, now: int, wanted: Iterable[DesiredCondition]) -> list[dict[str, object]]:
+def merged(budget: AnyBudget | AnyTarget, now: int, wanted: Iterable[DesiredCondition]) -> list[dict[str, object]]:
     """The wanted conditions, and the previous ones of other types; a time changes only with its status."""
     previous = {condition.type: condition for condition in budget.status.conditions or ()}
     made: list[dict[str, object]] = []

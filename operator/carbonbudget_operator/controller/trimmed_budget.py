@@ -18,7 +18,7 @@ Body = Mapping[str, object]
 MOST_OF_A_NAMESPACE: Final = 4 * 2**20
 # What the CRDs allow takes half of it; a budget from before their bounds may be larger.
 MOST_OF_A_BUDGET: Final = 2**20
-_METADATA: Final = ("name", "namespace", "uid", "generation", "resourceVersion")
+_METADATA: Final = ("name", "namespace", "uid", "generation", "resourceVersion", "creationTimestamp")
 # The status fields that stay without a spec: those that the controller writes then.
 _STATUS_FIELDS: Final = ("state", "message", "action", "enforcement", "conditions")
 # Beside metadata and status; the API server keeps no such field of our kinds.

@@ -1,0 +1,150 @@
+"""The question about one target for the batch to the server, and its answer by span. No I/O, no clock."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from carbonbudget_operator.api.target_query_bodies import (
+    TargetAnswer,
+    TargetAnswers,
+    TargetQuery,
+    TargetSpan,
+    TargetSpanAnswer,
+)
+from carbonbudget_operator.api.target_status import FormerWindow, FrozenBaseline
+from carbonbudget_operator.api.times import seconds
+from carbonbudget_operator.budgets.period import Period
+from carbonbudget_operator.controller.prepared_target import PreparedTarget
+from carbonbudget_operator.targets.target_windows import ended_windows, rolling_window
+from carbonbudget_operator.targets.unit_sums import UnitSums
+
+# So long a calendar window without all of its units is asked for again; then its figure stays.
+SETTLING_S: Final = 2 * 86400
+
+
+class TargetSource(Protocol):
+    """Who answers questions about targets: the server."""
+
+    async def targets(self, queries: Sequence[TargetQuery]) -> TargetAnswers:
+        """The answers in the order of the questions. Raises ServerUnavailable."""
+
+
+@dataclass(frozen=True, slots=True)
+class AskedSpans:
+    """The spans of one target's question.
+
+    `current`: the rolling window. `baseline`: its span, where it is to be computed or compared. `windows`: calendar
+    windows for the history, newest first. `shown`: all calendar windows that the history may have.
+    """
+
+    current: Period
+    baseline: Period | None
+    windows: tuple[Period, ...]
+    shown: tuple[Period, ...]
+
+    def query(self, prepared: PreparedTarget) -> TargetQuery:
+        """The question. The namespaces must be known."""
+        spec = prepared.spec
+        spans = [self.current, *([self.baseline] if self.baseline is not None else []), *self.windows]
+        return TargetQuery(
+            id=prepared.key,
+            namespaces=list(prepared.namespaces or ()),
+            selector=spec.selector,
+            accounting=spec.accounting,
+            include=spec.include,
+            source=prepared.source,
+            spans=[TargetSpan(start=span.start, end=span.end) for span in spans],
+        )
+
+    def answers(self, answer: TargetAnswer) -> SpanAnswers:
+        """The answer by span. Raises ValueError if it is not of these spans."""
+        by_span = {Period(one.start, one.end): one for one in answer.spans}
+        try:
+            return SpanAnswers(
+                current=by_span[self.current],
+                baseline=by_span[self.baseline] if self.baseline is not None else None,
+                windows={span: by_span[span] for span in self.windows},
+            )
+        except KeyError:
+            raise ValueError("the server's answer is not of the spans that were asked for") from None
+
+
+@dataclass(frozen=True, slots=True)
+class SpanAnswers:
+    """The figures of the spans of `AskedSpans`."""
+
+    current: TargetSpanAnswer
+    baseline: TargetSpanAnswer | None
+    windows: dict[Period, TargetSpanAnswer]
+
+
+def frozen_in(prepared: PreparedTarget, remembered: FrozenBaseline | None) -> FrozenBaseline | None:
+    """The baseline that is frozen for this spec: that of the status, or `remembered` while the watch is behind.
+
+    One of another hash is not, and neither is one whose units cannot be read.
+    """
+    for frozen in (prepared.target_object.status.baseline, remembered):
+        if frozen is not None and frozen.hash == prepared.hash:
+            try:
+                prepared.baseline_of(frozen)
+            except (ValueError, ZeroDivisionError):
+                continue
+            return frozen
+    return None
+
+
+def spans_to_ask(
+    prepared: PreparedTarget,
+    frozen: FrozenBaseline | None,
+    through: int,
+    restates: bool,
+    empty: Collection[Period] = (),
+) -> AskedSpans:
+    """The spans to ask for, with data up to `through` (UTC seconds).
+
+    `restates`: whether a frozen baseline is compared with the factors of today. `empty`: calendar windows that had no
+    figure when they were asked for last. History is asked for once the baseline is frozen: it is compared with that.
+    """
+    span = prepared.span
+    baseline = None
+    if span is not None and span.end <= through and (frozen is None or restates):
+        baseline = span
+    current = rolling_window(prepared.window, through)
+    if frozen is None and span is not None:
+        return AskedSpans(current, baseline, (), ())
+    shown = ended_windows(prepared.window, prepared.zone, prepared.counts_from, through)
+    known = {_period(one): one for one in history_of(prepared)}
+    windows = tuple(one for one in shown if _is_asked(one, known.get(one), one in empty, through))
+    return AskedSpans(current, baseline, windows, shown)
+
+
+def history_of(prepared: PreparedTarget) -> list[FormerWindow]:
+    """The history in its status; empty if it is of a spec with another baseline."""
+    status = prepared.target_object.status
+    same = status.baseline is not None and status.baseline.hash == prepared.hash
+    return list(status.history or ()) if same else []
+
+
+def sums_of(answer: TargetSpanAnswer) -> UnitSums:
+    """The sums of a span's answer."""
+    return UnitSums(
+        emissions_ug=answer.emissions_ug,
+        embodied_ug=answer.embodied_ug,
+        energy_uj=answer.energy_uj,
+        units_micro=answer.units_micro,
+        hours=answer.hours,
+        known_hours=answer.known_hours,
+    )
+
+
+def _is_asked(window: Period, known: FormerWindow | None, empty: bool, through: int) -> bool:
+    settling = through - window.end < SETTLING_S
+    if known is not None:
+        return settling and known.figure.hours_percent < 100
+    return settling or not empty
+
+
+def _period(window: FormerWindow) -> Period:
+    return Period(seconds(window.figure.start), seconds(window.figure.end))

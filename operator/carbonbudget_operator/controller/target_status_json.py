@@ -1,0 +1,88 @@
+"""A target's status as JSON, and whether a person would see it change. No I/O, no clock."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fractions import Fraction
+from typing import Final
+
+from carbonbudget_core.jsons import at
+from carbonbudget_operator.api.target_query_bodies import TargetSpanAnswer
+from carbonbudget_operator.api.times import format_time
+from carbonbudget_operator.budgets.quantity import format_mass
+from carbonbudget_operator.controller.prepared_target import PreparedTarget
+from carbonbudget_operator.controller.status_conditions import visible_part
+from carbonbudget_operator.controller.status_json import Status, instant
+from carbonbudget_operator.targets.target_sentence import shown_rates, without_time
+from carbonbudget_operator.targets.target_verdict import TargetVerdict, one_decimal
+from carbonbudget_operator.targets.unit_sums import format_units, rate_ug
+
+_MOST: Final = 2**63 - 1  # an int64 of the API
+# A status whose texts stay the same is written after so long, so that its window is not left behind.
+_FRESH_S: Final = 6 * 3600
+# Compared by their text alone: their micrograms move with each hour.
+_BY_TEXT: Final = ("current", "expectedNow")
+_SILENT: Final = frozenset({*_BY_TEXT, "message", "observedAt", "dataThrough", "conditions"})
+
+
+def bounded(value: Fraction | int) -> int:
+    """A whole number that the API server takes: rounded down, and at most an int64."""
+    return max(-_MOST, min(_MOST, int(value // 1)))
+
+
+def figure_json(prepared: PreparedTarget, answer: TargetSpanAnswer, per_unit: str) -> Status:
+    """The figure of a span that has units. `per_unit` is its text."""
+    rate = rate_ug(answer.emissions_ug, answer.units_micro, prepared.terms.per)
+    return {
+        "start": format_time(answer.start),
+        "end": format_time(answer.end),
+        "perUnit": per_unit,
+        "perUnitMicrograms": bounded(rate),
+        "units": format_units(answer.units_micro),
+        "emissions": format_mass(answer.emissions_ug),
+        "emissionsMicrograms": bounded(answer.emissions_ug),
+        "embodiedMicrograms": bounded(answer.embodied_ug),
+        "energyMicrojoules": bounded(answer.energy_uj),
+        "hoursPercent": answer.known_hours * 100 // answer.hours if answer.hours else 0,
+        "knownHours": answer.known_hours,
+        "measured": answer.measured_percent,
+        "coverage": answer.coverage_percent,
+    }
+
+
+def expected_json(verdict: TargetVerdict) -> Status | None:
+    """What the path asks for; None without a baseline."""
+    if verdict.expected is None or verdict.reduction is None:
+        return None
+    beside = verdict.compared if verdict.compared is not None else verdict.expected
+    return {
+        "perUnit": shown_rates(beside, verdict.expected)[1],
+        "perUnitMicrograms": bounded(verdict.expected),
+        "reduction": one_decimal(verdict.reduction),
+    }
+
+
+def is_visible_change_of_target(body: Mapping[str, object], status: Status) -> bool:
+    """Whether a person would see the difference between the object's status and this one."""
+    previous = at(body, "status")
+    if visible_part(previous.get("conditions")) != visible_part(status.get("conditions")):
+        return True
+    if "message" in status and without_time(str(previous.get("message"))) != without_time(str(status["message"])):
+        return True
+    if any(_shown(previous.get(key)) != _shown(status[key]) for key in _BY_TEXT if key in status):
+        return True
+    if any(_whole(previous.get(key)) != _whole(value) for key, value in status.items() if key not in _SILENT):
+        return True
+    before, now = (instant(one.get("dataThrough")) for one in (previous, status))
+    return now is not None and (before is None or now - before >= _FRESH_S)
+
+
+def _shown(figure: object) -> object:
+    return figure.get("perUnit") if isinstance(figure, dict) else None
+
+
+def _whole(value: object) -> object:
+    """As the API server keeps it: it knows absent, not null."""
+    if isinstance(value, dict):
+        return {key: _whole(item) for key, item in value.items() if item is not None}
+    return [_whole(item) for item in value] if isinstance(value, list) else value

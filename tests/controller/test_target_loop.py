@@ -1,0 +1,480 @@
+"""The target loop: what it asks, writes, reports and posts."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from tests.controller.target_bench import DAY, HOUR, TargetBench, at
+
+from carbonbudget_operator.api.target_query_bodies import TargetAnswers, TargetQuery
+from carbonbudget_operator.server_client import ServerUnavailable
+
+
+def conditions(body: dict[str, Any]) -> dict[str, tuple[str, str]]:
+    return {c["type"]: (c["status"], c["reason"]) for c in body["status"]["conditions"]}
+
+
+AT_END = {"reduction": 20, "by": "2026-12-02T00:00:00Z", "path": "AtEnd"}
+
+
+async def frozen(targets: TargetBench, **spec: Any) -> dict[str, Any]:
+    """A target whose baseline of 100 g per 1000 units is frozen on November 2 at midnight."""
+    body = targets.add("chatbot", **spec)
+    await targets.evaluate("2026-11-02")
+    assert body["status"]["baseline"]["perUnit"] == "100g"
+    targets.world.events.clear()
+    return body
+
+
+async def test_the_baseline_is_frozen_when_its_span_is_reported(targets: TargetBench) -> None:
+    body = targets.add("chatbot")
+    await targets.evaluate("2026-11-01T23:00")
+    assert body["status"]["state"] == "NoData"
+    assert "baseline" not in body["status"]
+    assert body["status"]["current"]["perUnit"] == "100g"
+    assert conditions(body)["BaselineFrozen"] == ("False", "Waiting")
+    await targets.evaluate("2026-11-02")
+    baseline = body["status"]["baseline"]
+    assert (baseline["perUnitMicrograms"], baseline["frozenAt"]) == (100_000_000, "2026-11-02T00:01:00Z")
+    assert (baseline["measured"]["units"], baseline["measured"]["knownHours"]) == ("24000", 24)
+    assert conditions(body) == {
+        "Ready": ("True", "Evaluated"),
+        "BaselineFrozen": ("True", "Frozen"),
+        "UnitsAvailable": ("True", "Complete"),
+        "OnTrack": ("True", "OnTrack"),
+    }
+    assert targets.world.events == [("team-a", "BaselineFrozen")]
+    assert targets.world.messages[-1].startswith("the baseline is 100g CO2e per 1000 token; it stays until")
+
+
+async def test_it_goes_from_on_track_to_behind_to_violated_and_to_achieved_with_an_event_each(
+    targets: TargetBench,
+) -> None:
+    body = await frozen(targets)
+    targets.server.grams = {at("2026-11-02"): 90, at("2026-11-19"): 95, at("2026-11-24"): 80}
+    states = []
+    for day in ("2026-11-12", "2026-11-17", "2026-11-18", "2026-11-20", "2026-11-25"):
+        await targets.evaluate(day)
+        states.append(body["status"]["state"])
+    assert states == ["OnTrack", "OnTrack", "Behind", "Violated", "Achieved"]
+    assert targets.world.events == [
+        ("team-a", "TargetBehind"), ("team-a", "TargetViolated"), ("team-a", "TargetAchieved"),
+    ]  # fmt: skip
+    assert body["status"]["change"] == "-20.0"
+    assert body["status"]["message"].startswith("carbon target chatbot: Achieved, 80g CO2e per 1000 token (-20.0 %)")
+
+
+async def test_its_figures_are_what_was_emitted_per_unit_and_what_the_path_asks_for(targets: TargetBench) -> None:
+    body = await frozen(targets)
+    targets.server.grams = {at("2026-11-02"): 93}
+    await targets.evaluate("2026-11-17")
+    status = body["status"]
+    assert (status["current"]["perUnit"], status["current"]["units"]) == ("93g", "24000")
+    assert status["expectedNow"] == {"perUnit": "90g", "perUnitMicrograms": 90_000_000, "reduction": "10.0"}
+    assert (status["state"], status["change"], status["atBaselineGrid"]) == ("Behind", "-7.0", "100g")
+
+
+async def test_its_metrics_are_the_figures_of_the_status(targets: TargetBench) -> None:
+    await frozen(targets)
+    targets.server.grams = {at("2026-11-02"): 93}
+    await targets.evaluate("2026-11-17")
+    await targets.evaluate("2026-11-17T01:00")
+    labels = 'kind="CarbonTarget",name="chatbot",namespace="team-a"'
+    grams = targets.series("carbonbudget_target_grams_per_unit")
+    assert {key: round(value, 3) for key, value in grams.items()} == {
+        f'{{figure="current",{labels}}}': 93,
+        f'{{figure="expected",{labels}}}': 89.972,
+        f'{{figure="baseline",{labels}}}': 100,
+    }
+    states = targets.series("carbonbudget_target_state")
+    assert [key for key, value in states.items() if value] == [f'{{{labels},state="Behind"}}']
+    assert targets.series("carbonbudget_target_units_known_ratio") == {f"{{{labels}}}": 1}
+    assert targets.series("carbonbudget_target_saved_grams") == {
+        f"{{{labels}}}": 0
+    }  # the same energy: the grid's merit
+    targets.world.objects.clear()
+    targets.store.seen(next(iter(targets.store.snapshot().values())).resource, "DELETED",
+                       next(iter(targets.store.snapshot().values())).body)  # fmt: skip
+    await targets.evaluate("2026-11-17T02:00")
+    assert targets.series("carbonbudget_target_grams_per_unit") == targets.series("carbonbudget_target_state") == {}
+
+
+async def test_between_two_hours_it_asks_only_up_to_when_there_are_data(targets: TargetBench) -> None:
+    await frozen(targets)
+    await targets.evaluate("2026-11-02T01:00")
+    targets.server.asked.clear()
+    await targets.evaluate("2026-11-02T01:30")
+    assert targets.server.asked == [[]]
+    await targets.evaluate("2026-11-02T02:00")
+    assert [len(queries) for queries in targets.server.asked] == [0, 0, 1]
+
+
+async def test_an_edit_is_evaluated_at_once(targets: TargetBench) -> None:
+    body = await frozen(targets)
+    await targets.evaluate("2026-11-02T01:00")
+    targets.edit(body, tolerance=9)
+    await targets.evaluate("2026-11-02T01:01")
+    assert body["status"]["observedGeneration"] == 2
+
+
+async def test_all_targets_are_asked_about_in_one_question(targets: TargetBench) -> None:
+    for number in range(30):
+        targets.add(f"t{number}")
+    await targets.evaluate("2026-11-02")
+    assert [len(queries) for queries in targets.server.asked] == [0, 30]
+
+
+async def test_an_hour_whose_units_come_later_is_asked_for_again_after_ten_minutes(targets: TargetBench) -> None:
+    body = await frozen(targets)
+    targets.server.lag_hours = 1
+    await targets.evaluate("2026-11-05T12:00")
+    assert body["status"]["current"]["hoursPercent"] == 95
+    assert conditions(body)["UnitsAvailable"] == ("True", "SomeHoursMissing")
+    targets.server.lag_hours = 0
+    await targets.evaluate("2026-11-05T12:00", lag_s=120)
+    assert body["status"]["current"]["hoursPercent"] == 95
+    await targets.evaluate("2026-11-05T12:00", lag_s=60 + 600)
+    assert conditions(body)["UnitsAvailable"] == ("True", "Complete")
+
+
+async def test_a_status_is_written_only_if_a_person_would_see_a_change(targets: TargetBench) -> None:
+    body = await frozen(targets, target=AT_END)
+    await targets.evaluate("2026-11-05T12:00")
+    before = body["status"]["dataThrough"]
+    for hour in range(13, 18):
+        assert await targets.evaluate(f"2026-11-05T{hour}:00") == []
+    assert body["status"]["dataThrough"] == before
+    assert await targets.evaluate("2026-11-05T18:00") != []  # six hours later its window is written all the same
+    assert body["status"]["dataThrough"] == "2026-11-05T18:00:00Z"
+
+
+async def test_missing_units_are_no_data_and_never_zero(targets: TargetBench) -> None:
+    body = await frozen(targets, target=AT_END)
+    await targets.evaluate("2026-11-05")
+    targets.server.unknown = set(range(at("2026-11-05"), at("2026-11-05T13:00"), HOUR))
+    await targets.evaluate("2026-11-05T12:00")
+    assert body["status"]["state"] == "OnTrack"
+    await targets.evaluate("2026-11-05T13:00")
+    assert body["status"]["state"] == "NoData"
+    assert "current" not in body["status"]
+    assert "units of 11 of the window's 24 hours are known" in body["status"]["message"]
+    assert conditions(body)["OnTrack"] == ("Unknown", "NoData")
+    assert conditions(body)["UnitsAvailable"] == ("False", "NoUnits")
+    assert targets.world.events == [("team-a", "TargetNoData")]
+    assert [key for key in targets.series("carbonbudget_target_grams_per_unit") if 'figure="current"' in key] == []
+
+
+async def test_a_baseline_with_missing_hours_waits_two_days_for_them(targets: TargetBench) -> None:
+    body = targets.add("chatbot")
+    targets.server.unknown = {at("2026-11-01T05:00")}
+    for day in ("2026-11-02", "2026-11-03", "2026-11-03T23:00"):
+        await targets.evaluate(day)
+        assert "baseline" not in body["status"], day
+    assert "units of 1 of the 24 hours of the baseline are missing" in body["status"]["message"]
+    await targets.evaluate("2026-11-04")
+    assert body["status"]["baseline"]["measured"]["hoursPercent"] == 95
+
+
+async def test_the_missing_hour_that_comes_makes_a_whole_baseline(targets: TargetBench) -> None:
+    body = targets.add("chatbot")
+    targets.server.unknown = {at("2026-11-01T05:00")}
+    await targets.evaluate("2026-11-02")
+    targets.server.unknown = set()
+    await targets.evaluate("2026-11-02T01:00")
+    assert body["status"]["baseline"]["measured"]["hoursPercent"] == 100
+
+
+async def test_a_baseline_without_data_says_what_to_do(targets: TargetBench) -> None:
+    body = targets.add("chatbot")
+    targets.server.units = 0
+    await targets.evaluate("2026-11-02")
+    assert body["status"]["state"] == "NoData"
+    assert conditions(body)["BaselineFrozen"] == ("False", "Waiting")
+    assert "no units were counted" in body["status"]["message"]
+
+
+async def test_a_frozen_baseline_stays_when_factors_are_revised_and_the_new_figure_is_shown(
+    targets: TargetBench,
+) -> None:
+    body = await frozen(targets)
+    kept = {key: value for key, value in body["status"]["baseline"].items() if key != "restated"}
+    targets.server.factor_percent = 110
+    for hour in range(24):
+        await targets.evaluate(f"2026-11-05T{hour:02}:00")
+    assert body["status"]["baseline"] == kept | {"restated": "110g"}
+    targets.server.factor_percent = 100
+    for hour in range(24):
+        await targets.evaluate(f"2026-11-06T{hour:02}:00")
+    assert body["status"]["baseline"] == kept
+
+
+async def test_the_long_span_of_the_baseline_is_asked_for_once_a_day(targets: TargetBench) -> None:
+    await frozen(targets)
+    asked = []
+    for hour in range(24):
+        await targets.evaluate(f"2026-11-05T{hour:02}:00")
+        asked.append(("11-01T00", "11-02T00") in targets.server.spans_of("team-a/chatbot")[1:2])
+    assert sum(asked) == 1
+
+
+async def test_an_edit_of_what_the_baseline_depends_on_computes_it_again(targets: TargetBench) -> None:
+    body = await frozen(targets)
+    first = copy.deepcopy(body["status"]["baseline"])
+    targets.server.grams = {at("2026-11-02"): 50}
+    await targets.evaluate("2026-11-04")
+    targets.edit(body, baseline={"start": "2026-11-02T00:00:00Z", "end": "2026-11-03T00:00:00Z"})
+    await targets.evaluate("2026-11-04T00:30")
+    again = body["status"]["baseline"]
+    assert (again["perUnit"], again["frozenAt"]) == ("50g", "2026-11-04T00:31:00Z")
+    assert again["hash"] != first["hash"]
+    assert targets.world.events == [
+        ("team-a", "TargetAchieved"), ("team-a", "BaselineFrozen"), ("team-a", "TargetBehind"),
+    ]  # fmt: skip
+
+
+async def test_an_edit_of_the_path_keeps_the_baseline(targets: TargetBench) -> None:
+    body = await frozen(targets)
+    first = copy.deepcopy(body["status"]["baseline"])
+    targets.edit(body, target={"reduction": 30, "by": "2027-12-02T00:00:00Z"}, tolerance=1, minimumUnits=5)
+    await targets.evaluate("2026-11-02T05:00")
+    assert body["status"]["baseline"] == first
+
+
+async def test_a_target_that_is_made_anew_has_a_new_baseline(targets: TargetBench) -> None:
+    await frozen(targets)
+    body = targets.add("chatbot", uid="another")
+    await targets.evaluate("2026-11-02T05:00")
+    assert body["status"]["baseline"]["frozenAt"] == "2026-11-02T05:01:00Z"
+
+
+async def test_a_controller_that_restarts_keeps_the_baseline_and_posts_nothing_again(targets: TargetBench) -> None:
+    body = await frozen(targets)
+    targets.server.grams = {at("2026-11-02"): 120}
+    await targets.evaluate("2026-11-04")
+    assert targets.world.events == [("team-a", "TargetViolated")]
+    first = dict(body["status"]["baseline"])
+    targets.new_loop()
+    targets.world.events.clear()
+    await targets.evaluate("2026-11-04T01:00")
+    assert body["status"]["baseline"] == first
+    assert targets.world.events == []
+
+
+async def test_a_baseline_that_the_watch_has_not_shown_yet_is_not_computed_twice(targets: TargetBench) -> None:
+    body = targets.add("chatbot")
+    await targets.evaluate("2026-11-02")
+    first = dict(body["status"]["baseline"])
+    written = body.pop("status")
+    targets.server.factor_percent = 150
+    await targets.evaluate("2026-11-02T01:00")
+    assert body["status"]["baseline"]["perUnit"] == written["baseline"]["perUnit"]
+    assert body["status"]["baseline"]["frozenAt"] == first["frozenAt"]
+
+
+async def test_the_history_has_the_windows_that_are_over_with_their_savings(targets: TargetBench) -> None:
+    body = await frozen(targets)
+    targets.server.grams, targets.server.energy_j = {at("2026-11-02"): 90}, 90
+    await targets.evaluate("2026-11-04T01:00")
+    figures = [(one["figure"]["start"], one["state"], one.get("savings")) for one in body["status"]["history"]]
+    assert figures[-1] == ("2026-11-01T00:00:00Z", "OnTrack", None)  # the baseline's own span saves nothing
+    assert [one[0] for one in figures] == ["2026-11-03T00:00:00Z", "2026-11-02T00:00:00Z", "2026-11-01T00:00:00Z"]
+    day = {"micrograms": 240_000_000, "absoluteFallMicrograms": 240_000_000, "microjoules": 240_000_000}
+    assert figures[0][2] == figures[1][2] == day  # 10 J of each 100 in 24 hours, at the baseline's gram a joule
+
+
+async def test_a_window_that_is_over_keeps_its_figure_when_path_and_factors_change(targets: TargetBench) -> None:
+    body = await frozen(targets)
+    await targets.evaluate("2026-11-03T01:00")
+    kept = body["status"]["history"]
+    targets.server.factor_percent = 150
+    targets.edit(body, target={"reduction": 90, "by": "2026-11-05T00:00:00Z"})
+    await targets.evaluate("2026-11-04T02:00")
+    assert body["status"]["history"][1:] == kept
+
+
+async def test_a_window_that_is_over_is_asked_for_again_until_its_units_are_there(targets: TargetBench) -> None:
+    body = await frozen(targets)
+    targets.server.lag_hours = 1
+    await targets.evaluate("2026-11-03")
+    assert body["status"]["history"][0]["figure"]["hoursPercent"] == 95
+    await targets.evaluate("2026-11-03T01:00")
+    assert body["status"]["history"][0]["figure"]["hoursPercent"] == 100
+    targets.server.lag_hours = 0
+    await targets.evaluate("2026-11-03T02:00")
+    assert len(targets.server.spans_of("team-a/chatbot")) <= 2  # the window, and once a day the baseline
+
+
+async def test_a_window_without_units_is_left_out_and_not_asked_for_for_ever(targets: TargetBench) -> None:
+    body = await frozen(targets)
+    targets.server.unknown = set(range(at("2026-11-03"), at("2026-11-04"), HOUR))
+    for day in ("2026-11-05", "2026-11-06T01:00", "2026-11-06T02:00", "2026-11-07"):
+        await targets.evaluate(day)
+    assert [one["figure"]["start"][:10] for one in body["status"]["history"]] == [
+        "2026-11-06", "2026-11-05", "2026-11-04", "2026-11-02", "2026-11-01",
+    ]  # fmt: skip
+    await targets.evaluate("2026-11-07T01:00")
+    assert ("11-03T00", "11-04T00") not in targets.server.spans_of("team-a/chatbot")
+
+
+async def test_a_stated_baseline_is_compared_at_once_and_its_path_begins_with_the_target(
+    targets: TargetBench,
+) -> None:
+    body = targets.add("chatbot", baseline={"value": "200g"}, target={"reduction": 50, "by": "2026-11-21T12:00:00Z"})
+    await targets.evaluate("2026-11-11T12:00")  # half of the time since its creation
+    status = body["status"]
+    assert (status["baseline"]["perUnit"], status["baseline"].get("measured")) == ("200g", None)
+    assert (status["expectedNow"]["perUnit"], status["state"]) == ("150g", "Achieved")
+
+
+async def test_a_server_that_is_away_leaves_figures_and_states_and_says_so(targets: TargetBench) -> None:
+    body = await frozen(targets, target=AT_END)
+    await targets.evaluate("2026-11-05")
+    before = {key: body["status"][key] for key in ("current", "state", "baseline")}
+    targets.server.up = False
+    await targets.evaluate("2026-11-05T01:00")
+    assert conditions(body)["Ready"] == ("False", "ServerUnavailable")
+    assert conditions(body)["OnTrack"] == ("True", "OnTrack")
+    assert {key: body["status"][key] for key in before} == before
+    assert await targets.evaluate("2026-11-05T01:01") == []  # once
+    targets.server.up = True
+    await targets.evaluate("2026-11-05T01:02")
+    assert conditions(body)["Ready"] == ("True", "Evaluated")
+    assert targets.world.events == []
+
+
+async def test_before_the_first_report_it_says_so(targets: TargetBench) -> None:
+    body = targets.add("chatbot")
+    await targets.evaluate("1970-01-01")
+    assert conditions(body)["Ready"] == ("False", "NoReports")
+    assert body["status"]["state"] == "NoData"
+
+
+async def test_a_broken_target_stops_no_other(targets: TargetBench, caplog: pytest.LogCaptureFixture) -> None:
+    good = targets.add("good")
+    bad = targets.add("bad", timeZone="Mars/Phobos")
+    odd = targets.add("odd")
+    targets.server.broken = {"team-a/odd"}
+    await targets.evaluate("2026-11-02")
+    assert good["status"]["state"] == "OnTrack"
+    assert conditions(bad)["Ready"] == ("False", "BadSpec")
+    assert bad["status"]["message"] == "'Mars/Phobos' is no time zone: write one such as Europe/Paris or UTC"
+    assert odd["status"]["message"] == "this target cannot be evaluated (ValueError): see the controller's log"
+    assert targets.failures() == 1
+    await targets.evaluate("2026-11-02T00:01")
+    assert len([one for one in caplog.records if "cannot be evaluated" in one.getMessage()]) == 1
+
+
+async def test_a_write_that_is_refused_is_tried_again_and_stops_no_other(targets: TargetBench) -> None:
+    targets.add("good")
+    gone = targets.add("gone")
+    await targets.evaluate("2026-11-01T10:00")
+    gone["metadata"]["uid"] = "made-anew"
+    stale = targets.store.snapshot()["team-a/gone"]
+    assert stale.uid == "gone"
+    targets.server.through = at("2026-11-02")
+    targets.world.now += DAY
+    await targets.loop.evaluate()
+    assert targets.failures() == 1
+    await targets.evaluate("2026-11-02T00:02")
+    assert gone["status"]["baseline"]["perUnit"] == "100g"
+
+
+async def test_a_target_of_the_cluster_counts_the_namespaces_that_its_selector_selects(targets: TargetBench) -> None:
+    targets.add_cluster_wide("all")
+    targets.add_cluster_wide("teams", namespaceSelector={"matchLabels": {"kind": "team"}})
+    none = targets.add_cluster_wide("none", namespaceSelector={"matchLabels": {"kind": "x"}})
+    await targets.evaluate("2026-11-02")
+    assert [(query.id, query.namespaces) for query in targets.server.asked[-1]] == [("/all", ["*"])]
+    for name, kind in (("team-a", "team"), ("team-b", "team"), ("other", "y")):
+        targets.namespaces.seen("ADDED", {"metadata": {"name": name, "labels": {"kind": kind}}})
+    targets.namespaces.listed = True
+    await targets.evaluate("2026-11-02T01:00")
+    assert {query.id: query.namespaces for query in targets.server.asked[-1]} == {
+        "/all": ["*"], "/teams": ["team-a", "team-b"],
+    }  # fmt: skip
+    assert "selects no namespace" in none["status"]["message"]
+
+
+async def test_a_unit_name_of_an_older_object_cannot_control_a_terminal(targets: TargetBench) -> None:
+    body = targets.add("chatbot", unit={"name": "\x1b[2Jtoken", "source": {"client": "x"}})
+    await targets.evaluate("2026-11-02")
+    assert body["status"]["message"].isprintable()
+
+
+async def test_a_batch_that_is_not_answered_leaves_the_others_as_they_were_answered(
+    targets: TargetBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bodies = [targets.add(f"t{number}") for number in range(4)]
+    monkeypatch.setattr("carbonbudget_operator.controller.target_loop._AT_ONCE", 2)
+    answered = targets.server.targets
+
+    async def second_fails(queries: Sequence[TargetQuery]) -> TargetAnswers:
+        if any(query.id == "team-a/t2" for query in queries):
+            raise ServerUnavailable("the server does not answer: played")
+        return await answered(queries)
+
+    monkeypatch.setattr(targets.server, "targets", second_fails)
+    await targets.evaluate("2026-11-02")
+    assert [conditions(body)["Ready"][1] for body in bodies] == ["Evaluated", "Evaluated", *["ServerUnavailable"] * 2]
+    monkeypatch.undo()
+    await targets.evaluate("2026-11-02T00:01")
+    assert [conditions(body)["Ready"][1] for body in bodies] == ["Evaluated"] * 4
+
+
+async def test_a_selector_that_selects_a_namespace_again_is_noticed_within_ten_minutes(targets: TargetBench) -> None:
+    body = targets.add_cluster_wide("teams", namespaceSelector={"matchLabels": {"kind": "team"}})
+    targets.namespaces.listed = True
+    await targets.evaluate("2026-11-02")
+    assert conditions(body)["Ready"] == ("False", "BadSpec")
+    targets.namespaces.seen("ADDED", {"metadata": {"name": "team-a", "labels": {"kind": "team"}}})
+    await targets.evaluate("2026-11-02", lag_s=660)
+    assert conditions(body)["Ready"] == ("True", "Evaluated")
+
+
+async def test_while_the_server_is_away_an_edit_to_a_bad_spec_is_told(targets: TargetBench) -> None:
+    body = await frozen(targets)
+    targets.server.up = False
+    await targets.evaluate("2026-11-02T01:00")
+    targets.edit(body, timeZone="Mars/Phobos")
+    await targets.evaluate("2026-11-02T01:01")
+    assert conditions(body)["Ready"] == ("False", "BadSpec")
+
+
+async def test_nothing_ends_the_loop_and_an_edit_starts_an_evaluation(
+    targets: TargetBench, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evaluated = asyncio.Event()
+    calls: list[int] = []
+
+    async def evaluate() -> None:
+        calls.append(1)
+        evaluated.set()
+        raise RuntimeError("played")
+
+    monkeypatch.setattr(targets.loop, "evaluate", evaluate)
+    targets.world.now = float(at("2026-11-02"))
+    running = asyncio.create_task(targets.loop.run())
+    try:
+        targets.store.changed.set()
+        async with asyncio.timeout(10):
+            await evaluated.wait()
+        await asyncio.sleep(0)
+        assert not running.done()
+    finally:
+        running.cancel()
+        await asyncio.wait([running])
+    assert calls == [1]
+    assert targets.failures() == 1
+    assert "the evaluation of targets failed; the next minute tries again" in caplog.text
+
+
+async def test_units_of_an_absurd_size_are_written_as_numbers_that_the_api_takes(targets: TargetBench) -> None:
+    body = targets.add("chatbot", unit={"name": "t", "per": 10**9, "source": {"client": "x"}})
+    targets.server.grams = {0: 10**9}  # a thousand tonnes an hour
+    targets.server.units = 1
+    await targets.evaluate("2026-11-02")
+    assert body["status"]["current"]["perUnitMicrograms"] == 2**63 - 1

@@ -1,7 +1,7 @@
 """The CarbonTransfer resource, v1alpha1: part of one budget's limit goes to another budget for one period.
 
-Texts are what `kubectl explain` shows. Rules are CEL, checked by the API server at `kubectl apply`. That the two budgets
-differ, and that whoever creates the transfer may update both, is checked by the chart's policy carbonbudget-transfers.
+Texts are what `kubectl explain` shows. Rules are CEL, checked by the API server at `kubectl apply`. The policy
+carbonbudget-transfers of the chart checks that the two budgets differ, and that the creator may update both.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ class CarbonTransferSpec(Model):
     )
     amount: str = Field(
         max_length=24,
-        description="CO2e: a number with a unit mg, g, kg or t, for example 5kg. More than zero, at most 9 digits before "
-        "and after the point, and no finer than a microgram. At most what is left of the source.",
+        description="CO2e: a number with a unit mg, g, kg or t, for example 5kg. More than zero, at most 9 digits "
+        "before and after the point, and no finer than a microgram. At most what is left of the source.",
         json_schema_extra=rules(
             (
                 "self.matches('^[0-9]{1,9}([.][0-9]{1,9})?(mg|g|kg|t)$')",

@@ -37,7 +37,8 @@ class BudgetFigures:
     """A budget as its last evaluation left it.
 
     `period`: the one that was evaluated. `base_limit_ug`: the limit of its spec, without adjustments. `used_ug`: None
-    while the use is not known. `parent`: the ClusterCarbonBudget that it names; empty if none. `per_workload`: its limit holds for each workload. `uid`: the object's, for Events.
+    while the use is not known. `parent`: the ClusterCarbonBudget that it names; empty if none. `per_workload`: whether
+    its limit holds for each workload. `uid`: the object's, for Events.
     """
 
     period: Period

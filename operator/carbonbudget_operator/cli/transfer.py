@@ -72,8 +72,8 @@ def transfer(
     """Give a part of one budget's limit to another, for this period.
 
     The period is the present one of both. It needs the verb update on both budgets, which the role carbonbudget-editor
-    has. At most what is left of the source can be given. A transfer cannot be changed or undone: the way back is another
-    one. Exit code 0: applied. 1: refused, not decided in time, or not created.
+    has. At most what is left of the source can be given. A transfer cannot be changed or undone: the way back is
+    another one. Exit code 0: applied. 1: refused, not decided in time, or not created.
     """
     wait_s = duration_s(wait)
     if wait_s is None or wait_s > _MOST_WAIT_SECONDS:

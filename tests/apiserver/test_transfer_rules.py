@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -183,9 +184,10 @@ def test_metadata_beyond_the_bounds_is_refused(ruled: Cluster) -> None:
 
 
 def test_the_api_server_finds_no_fault_with_the_types(ruled: Cluster) -> None:
-    def checked(name: str) -> dict[str, Any] | None:
+    def checked(name: str) -> Any:
         status: Any = ruled.get("validatingadmissionpolicy", name).get("status", {})
         return status if "observedGeneration" in status else None
 
     for name in POLICIES:
-        assert wait_for("the type check", lambda name=name: checked(name)).get("typeChecking", {}) == {}
+        status: Any = wait_for("the type check", functools.partial(checked, name))
+        assert status.get("typeChecking", {}) == {}

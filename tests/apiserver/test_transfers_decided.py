@@ -6,6 +6,8 @@ import asyncio
 import base64
 import datetime as dt
 import json
+import re
+import shlex
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
@@ -14,9 +16,10 @@ from typing import Any
 
 import pytest
 import yaml
-from tests.conftest import Cluster
+from tests.conftest import ROOT, Cluster
 from tests.controller.transfer_world import KG, Ledger
 from tests.e2e.conftest import CHART, budget, wait_for
+from tests.examples.readme import EXAMPLES, shown_commands
 from typer.testing import CliRunner, Result
 
 from carbonbudget_operator.budgets.period import Calendar, Period, period_at, time_zone
@@ -37,8 +40,8 @@ class Decided:
 
     def __init__(self, cluster: Cluster, credentials: Credentials, period: Period) -> None:
         self.cluster, self.ledger = cluster, Ledger()
-        self._credentials = credentials
-        self._figures = {
+        self._credentials, self.period = credentials, period
+        self.figures = {
             f"{SPACE}/a": BudgetFigures(period, 10 * KG, 4 * KG),
             f"{SPACE}/b": BudgetFigures(period, 10 * KG, 10 * KG),
         }
@@ -47,7 +50,7 @@ class Decided:
 
     async def _run(self) -> None:
         client = KubeClient.connect(self._credentials)
-        loop = TransferLoop(client, self.ledger, lambda: self._figures)
+        loop = TransferLoop(client, self.ledger, lambda: self.figures)
         tasks = [asyncio.create_task(loop.run()), asyncio.create_task(loop.transfers.follow(client))]
         await asyncio.to_thread(self._stop.wait)
         for task in tasks:
@@ -150,3 +153,31 @@ def test_a_missing_right_on_the_other_side_is_one_sentence(decided: Decided) -> 
     assert (done.exit_code, done.stdout) == (1, "")
     assert "not created, a right is missing:" in done.stderr
     assert "you may not update carbonbudgets/b in namespace elsewhere" in done.stderr
+
+
+def _words(text: str) -> list[str]:
+    """The words of an output. What the API server generates in names, and ages, are the same for all."""
+    text = re.sub(r"training-[a-z0-9]{5}", "training-NAME", text)
+    return re.sub(r"(?<=\s)\d+m?s(?=\s*$)", "AGE", text.strip(), flags=re.MULTILINE).split()
+
+
+def test_the_commands_of_the_example_print_what_it_shows(decided: Decided) -> None:
+    decided.figures |= {
+        f"{SPACE}/training": BudgetFigures(decided.period, 20 * KG, 4 * KG),
+        f"{SPACE}/serving": BudgetFigures(decided.period, 10 * KG, 10 * KG),
+    }
+    decided.cluster.kubectl("-n", SPACE, "delete", "carbontransfers", "--all")
+    for command in shown_commands(EXAMPLES / "27-transfer" / "README.md"):
+        program, *args = shlex.split(command.line)
+        assert program == "kubectl"
+        if args[0] == "carbon":
+            done = decided.transfer(*(word for word in args[2:] if word not in ("-n", "team-a")))
+            printed = done.stderr + done.stdout  # in the order of a terminal
+        else:
+            args = [str(ROOT / word) if word.startswith("examples/") else word for word in args]
+            ran = decided.cluster.kubectl("-n", SPACE, *args)
+            printed = ran.stdout + ran.stderr
+        shown, found = _words(command.output), _words(printed.replace(SPACE, "team-a"))
+        if args[0] == "get":  # in the order of generated names
+            shown, found = sorted(shown), sorted(found)
+        assert found == shown, command.line

@@ -21,6 +21,7 @@ from carbonbudget_operator.api.adjustment_bodies import (
     BudgetPeriod,
 )
 from carbonbudget_operator.api.times import format_time
+from carbonbudget_operator.api.wire_names import TRANSFER
 from carbonbudget_operator.budgets.period import Period
 from carbonbudget_operator.budgets.quantity import exact_mass
 from carbonbudget_operator.budgets.transfers import (
@@ -34,7 +35,8 @@ from carbonbudget_operator.budgets.transfers import (
 from carbonbudget_operator.controller.transfer_events import post_transfer_events
 from carbonbudget_operator.controller.transfer_store import StoredTransfer, TransferStore
 from carbonbudget_operator.kube.client import MERGE_PATCH, KubeClient, KubeError
-from carbonbudget_operator.logs import FailureLog, log_action
+from carbonbudget_operator.kube.following import keep_following
+from carbonbudget_operator.logs import FailureLog, LogRateLimit, log_action
 from carbonbudget_operator.printable import printable
 from carbonbudget_operator.server_client import ServerUnavailable
 
@@ -43,6 +45,7 @@ _WRITES_AT_ONCE: Final = 16
 _ROUND_SECONDS: Final = 15.0  # while some wait
 _PAUSE_SECONDS: Final = 1.0  # so that transfers that are created together are decided together
 _MAX_DETAIL: Final = 256
+_LINES_A_SECOND: Final = 10
 
 
 class AdjustmentLedger(Protocol):
@@ -72,8 +75,13 @@ class TransferLoop:
             now,
         )
         self.transfers = TransferStore(now)
-        self._failing = FailureLog()
+        self._failing, self._lines = FailureLog(), LogRateLimit(_LINES_A_SECOND)
         self._writes = asyncio.Semaphore(_WRITES_AT_ONCE)
+
+    async def follow(self) -> None:
+        """Watch the transfers until cancelled; a watch that fails begins again."""
+        client = self._client
+        await keep_following(client, TRANSFER.collection, lambda: self.transfers.follow(client))
 
     async def run(self) -> None:
         """Decide until cancelled. A failure is logged once and the round is repeated."""
@@ -173,8 +181,11 @@ class TransferLoop:
         if not await self._patch(stored, status):
             return
         self.transfers.decided(stored.uid)
-        where = f"{stored.namespace}/{stored.name}"
-        log_action(_log, "transfer", f"transfer {where}: {decision.message}", transfer=where, uid=stored.uid)
+        if (suppressed := self._lines.admit(self._now())) is not None:
+            where, state = f"{stored.namespace}/{stored.name}", decision.outcome.value
+            sentence = f"transfer {where}: {decision.message}"
+            uid = stored.uid
+            log_action(_log, "transfer", sentence, transfer=where, uid=uid, state=state, suppressed=suppressed)
         async with self._writes:
             await post_transfer_events(self._client, stored, decision, figures, now, self._failing)
 

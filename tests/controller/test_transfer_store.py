@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any, cast
 
 import pytest
+from tests.controller.evaluation_bench import Bench
 from tests.controller.objects import DECEMBER, NOVEMBER, a_body, stored
 
 from carbonbudget_operator.budgets.period import Period
@@ -125,3 +126,14 @@ def test_a_use_that_is_not_known_or_of_another_spec_is_none() -> None:
 def test_a_budget_that_was_never_evaluated_or_cannot_be_has_no_figures() -> None:
     assert transfer_figures(stored(a_body()), None) is None
     assert transfer_figures(stored(a_body(limit="x")), VERDICT) is None
+
+
+async def test_the_evaluation_loop_gives_the_figures_of_namespaced_budgets_that_it_evaluated(bench: Bench) -> None:
+    bench.add("monthly")
+    bench.add_cluster_wide("all")
+    bench.world.used_ug = 700
+    assert bench.loop.transfer_figures() == {}
+    await bench.evaluate()
+    found = bench.loop.transfer_figures()
+    assert list(found) == ["team-a/monthly"]
+    assert found["team-a/monthly"].used_ug == 700

@@ -107,7 +107,7 @@ def test_each_window_is_credited_to_the_next_period_with_its_source() -> None:
         ("monthly", DECEMBER, "Credit", 2 * KG)
     ] * 2
     assert rows[0].source == f"target chatbot window {WEEK}"
-    assert rows[0].detail == "saved by chatbot from 2026-11-02T00:00:00Z to 2026-11-09T00:00:00Z"
+    assert rows[0].detail == "saved by target chatbot from 2026-11-02T00:00:00Z to 2026-11-09T00:00:00Z"
     assert world.bookings == 1
     world.round()
     assert (len(world.ledger.rows), world.bookings) == (4, 1)

@@ -43,7 +43,7 @@ def test_a_transfer_changes_both_limits_and_its_status_and_events_say_so(world: 
     ]
     out, into = world.ledger.rows
     assert (out.reason, into.reason, out.source, into.source) == ("TransferOut", "TransferIn", name, name)
-    assert out.detail == f"transfer team/{name}, 5kg from team/a to team/b: training moved"
+    assert out.detail == f"CarbonTransfer team/{name}, 5kg from team/a to team/b: training moved"
 
 
 def test_more_than_is_left_is_refused_and_only_the_transfer_has_an_event(world: World) -> None:

@@ -154,7 +154,7 @@ def missing_credits(
             reason="Credit",
             source=_source(claim),
             micrograms=claim.micrograms,
-            detail=f"saved by {claim.target[:150]} from {window}",
+            detail=f"saved by target {claim.target[:150]} from {window}",
         )
         groups.append(AdjustmentGroup(adjustments=[credit]))
     return groups

@@ -245,7 +245,7 @@ def _sums(adjustments: Iterable[Adjustment]) -> dict[tuple[str, int], int]:
 def _group(stored: StoredTransfer, transfer: PendingTransfer, period: Period) -> AdjustmentGroup:
     """Both sides of a transfer; the key of each is the transfer's uid."""
     amount = exact_mass(transfer.amount_ug)
-    said = f"transfer {stored.namespace}/{stored.name}, {amount} from {transfer.source} to {transfer.receiver}"
+    said = f"CarbonTransfer {stored.namespace}/{stored.name}, {amount} from {transfer.source} to {transfer.receiver}"
     detail = printable(said + (f": {stored.reason}" if stored.reason else ""), _MAX_DETAIL)
     out = Adjustment(
         budget=_budget_period(transfer.source, period),

@@ -71,7 +71,10 @@ ALONE = {
     "token revoke": ["token", "revoke", "1"],
     "spans import": ["spans", "import", "{spans}", "-n", "team-a"],
 }
-PLUGIN = {"budgets": ["budgets"], "top": ["top"], "explain": ["explain", "b"]}
+PLUGIN = {
+    "budgets": ["budgets"], "top": ["top"], "explain": ["explain", "b"],
+    "transfer": ["transfer", "5kg", "--from", "a", "--to", "team-b/b"],
+}  # fmt: skip
 PLUGIN_SERVES = {"ui"}  # shows a cluster that does not answer as a page, until Ctrl-C (test_ui.py)
 
 

@@ -116,7 +116,17 @@ PLUGIN_ROWS = [
     ["top", "-o", "csv"], ["top", "--window", "7d"], ["top", "--by", "pod"], ["top", "--by", "run", "-A", "-n", "a"],
     ["top", "--by", "run", "--accounting", "LocationBased"], ["top", "--by", "model", "-n", "No/Name"],
     ["top", "--by", "model", "--service-account", "x"], ["top", "--by", "model", "--server-namespace", "No/Name"],
-    ["explain", "No/Name", "-n", "a"], ["frobnicate"],
+    ["explain", "No/Name", "-n", "a"], ["frobnicate"], ["transfer"], ["transfer", "5kg", "--from", "a"],
+    *[
+        ["transfer", amount, "--from", "a", "--to", "b/b"]
+        for amount in ("5", "5 kg", "-5kg", "0kg", "0.0001mg", "1e9kg", "", "5kg\n")
+    ],
+    *[["transfer", "5kg", "--from", "a", "--to", to] for to in ("", "/", "b/", "/b", "a/b/c", "B/b", "b/B", "n.s/b")],
+    *[["transfer", "5kg", "--from", source, "--to", "b/b"] for source in ("", "A", "a/b", "a b", "x" * 254)],
+    *[["transfer", "5kg", "--from", "a", "--to", to, "-n", "x"] for to in ("a", "x/a")],
+    *[["transfer", "5kg", "--from", "a", "--to", "b/b", "--wait", wait] for wait in ("", "2", "-1s", "2h", "soon")],
+    *[["transfer", "5kg", "--from", "a", "--to", "b/b", "--reason", why] for why in ("a\nb", "x" * 129, "\u202e")],
+    ["transfer", "5kg", "--from", "a", "--to", "b/b", "-n", "No/Name"],
 ]  # fmt: skip
 
 

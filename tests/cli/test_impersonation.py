@@ -20,6 +20,7 @@ COMMANDS = [
     pytest.param(plugin, ("top",), id="kubectl carbon top"),
     pytest.param(plugin, ("top", "--by", "run"), id="kubectl carbon top --by"),
     pytest.param(plugin, ("explain", "monthly"), id="kubectl carbon explain"),
+    pytest.param(plugin, ("transfer", "1g", "--from", "a", "--to", "b/b"), id="kubectl carbon transfer"),
     pytest.param(app, ("check", "-f", "-"), id="check"),
     pytest.param(app, ("allocate", "--from", "2025-07-01", "--to", "2025-07-02"), id="allocate"),
     pytest.param(app, ("usage", "-n", "team-a"), id="usage"),

@@ -25,7 +25,7 @@ EXAMPLES = sorted((ROOT / "examples/11-ci").glob("*.yaml"))
 
 def test_every_subcommand_of_the_plugin_is_in_the_reference() -> None:
     commands = get_command(plugin).commands  # type: ignore[attr-defined] # a group
-    assert set(commands) == {"budgets", "top", "explain", "ui"}
+    assert set(commands) == {"budgets", "top", "explain", "transfer", "ui"}
     assert [name for name in commands if f"`kubectl carbon {name}" not in PAGE] == []
 
 

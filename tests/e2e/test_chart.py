@@ -68,8 +68,10 @@ def test_calibration_factors_reach_the_agent_as_its_option_reads_them(cluster: C
 
 
 REFUSING = {"carbonbudget", "carbonbudget-cluster"}
-# These check nobody's work: the one what our own accounts write, the other how large a budget is.
-OF_OUR_OWN = {"carbonbudget-own-writes", "carbonbudget-budget-size"}
+# These check nobody's work: what our own accounts write, how large a budget is, who may transfer between budgets.
+OF_OUR_OWN = {
+    "carbonbudget-own-writes", "carbonbudget-budget-size", "carbonbudget-transfers", "carbonbudget-transfer-status",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,7 @@ RUN_BY = {
     "22-tracked-job": "tests/apiserver/test_tracked_pods.py::test_the_example_prints_what_its_readme_shows",
     "24-target": README_OF_A_BUDGET,
     "25-pipelines": "tests/examples/test_pipelines.py::test_the_gate_of_the_readme_prints_what_it_shows",
+    "27-transfer": "tests/apiserver/test_transfers_decided.py::test_the_commands_of_the_example_print_what_it_shows",
 }
 NUMBERED = sorted(folder.name for folder in EXAMPLES.iterdir() if folder.name[0].isdigit())
 SHOWN = [

@@ -30,7 +30,7 @@ def parse_mass(text: str) -> int:
     Raises:
         QuantityError: no such number, or finer than a microgram.
     """
-    match = _QUANTITY.match(text)
+    match = _QUANTITY.fullmatch(text)  # with `match`, a line break at the end would pass
     if match is None:
         raise QuantityError(f"{text!r} must be a number with a unit mg, g, kg or t, for example 5kg")
     unit = match[2]

@@ -1,4 +1,4 @@
-"""`kubectl carbon`, the kubectl plugin: the commands budgets, top, explain and ui, with the user's own rights.
+"""`kubectl carbon`, the kubectl plugin: budgets, top, explain, transfer and ui, with the user's own rights.
 
 kubectl runs the program `kubectl-carbon` that it finds on PATH.
 """
@@ -46,6 +46,7 @@ from carbonbudget_operator.cli.reader_context import reader_context
 from carbonbudget_operator.cli.service_account import ServiceAccount
 from carbonbudget_operator.cli.table_cells import print_table, printable_cell
 from carbonbudget_operator.cli.top_by import TopBy, top_by
+from carbonbudget_operator.cli.transfer import transfer
 from carbonbudget_operator.cli.ui import ui
 from carbonbudget_operator.kube.client import KubeClient, KubeError
 
@@ -68,9 +69,11 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,  # as of `carbonbudget`
-    help="Show carbon budgets, the workloads that used most, one budget in plain words, and all of it as a page.",
+    help="Show carbon budgets, the workloads that used most, one budget in plain words, and all of it as a page. "
+    "Transfer a part of a limit.",
 )
 app.command("ui")(ui)
+app.command("transfer")(transfer)
 
 
 class KubectlFormat(StrEnum):

@@ -12,6 +12,7 @@ from typing import Generic, TypeVar
 from carbonbudget_operator.api.budget_query_bodies import BudgetQuery
 from carbonbudget_operator.api.times import seconds
 from carbonbudget_operator.api.wire_names import ENFORCED_KINDS
+from carbonbudget_operator.budgets.transfers import BudgetFigures
 from carbonbudget_operator.budgets.use_evaluation import EvaluationRecord
 from carbonbudget_operator.budgets.verdict import EnforcementTerms, State
 from carbonbudget_operator.controller.budget_evaluation import (
@@ -30,6 +31,7 @@ from carbonbudget_operator.controller.metrics import ControllerMetrics
 from carbonbudget_operator.controller.prepared_budget import InvalidBudget, PreparedBudget, prepare_budget
 from carbonbudget_operator.controller.query_sender import QuerySender, ServerAnswers
 from carbonbudget_operator.controller.run_events import RunEvents
+from carbonbudget_operator.controller.transfer_figures import transfer_figures
 from carbonbudget_operator.controller.weekly_profiles import WeeklyProfiles
 from carbonbudget_operator.kube.client import KubeClient
 from carbonbudget_operator.logs import FailureLog, log_action
@@ -141,6 +143,17 @@ class EvaluationLoop:
         if record is None or uid != stored.uid:  # not valid since the start: what its status shows must be over
             return shown_until <= self._now()
         return shown_until == record.verdict.acts_until
+
+    def transfer_figures(self) -> dict[str, BudgetFigures]:
+        """The figures by which transfers between CarbonBudgets are decided, by key."""
+        found = {}
+        for key, stored in self._inputs.budgets.snapshot().items():
+            uid, record = self._records.get(key, ("", None))
+            verdict = record.verdict if record is not None and uid == stored.uid else None
+            figures = transfer_figures(stored, verdict) if stored.namespace else None
+            if figures is not None:
+                found[key] = figures
+        return found
 
     def _for_each(
         self, stored: Mapping[str, StoredBudget], keys: Iterable[str], step: Callable[[str], _Made], now: int

@@ -1,0 +1,100 @@
+"""Books credits of targets' savings: first a claim for each window, then the credit that the claim names.
+
+The ledger takes a claim once. Credits follow from the claims that the ledger has, so a controller that dies in between
+books the missing ones later, and none twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Final
+
+from carbonbudget_operator.api.adjustment_bodies import Adjustment, AdjustmentGroup, AdjustmentsRequest, BudgetPeriod
+from carbonbudget_operator.budgets.credits import CreditableTarget, CreditedBudget, new_claims
+from carbonbudget_operator.budgets.quantity import exact_mass
+from carbonbudget_operator.controller.budget_store import StoredBudget
+from carbonbudget_operator.controller.credit_proposals import (
+    claim_group,
+    claim_questions,
+    creditable_targets,
+    credited_budgets,
+    credited_sums,
+    missing_credits,
+    read_claims,
+)
+from carbonbudget_operator.controller.transfer_loop import AdjustmentLedger
+from carbonbudget_operator.logs import FailureLog, log_action
+from carbonbudget_operator.server_client import ServerUnavailable
+
+_log = logging.getLogger(__name__)
+_ROUND_SECONDS: Final = 300.0
+# A request may ask for 20,000 periods of budgets, and a budget depends on some 25.
+_MOST_OF_A_NAMESPACE: Final = 500
+_MOST_CLAIMS: Final = 5_000  # of one request; further ones are booked in the next round
+
+
+class CreditLoop:
+    """`budgets` and `targets` give what the watches show; `booked` is called after each booking."""
+
+    def __init__(
+        self,
+        ledger: AdjustmentLedger,
+        budgets: Callable[[], Iterable[StoredBudget]],
+        targets: Callable[[], Iterable[Mapping[str, object]]],
+        booked: Callable[[], None] = lambda: None,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._ledger, self._budgets, self._targets, self._booked, self._now = ledger, budgets, targets, booked, now
+        self._failing = FailureLog()
+
+    async def run(self) -> None:
+        """Book every five minutes until cancelled. A failure is logged once and the round is repeated."""
+        while True:
+            await asyncio.sleep(_ROUND_SECONDS)
+            try:
+                await self.round()
+            except Exception as error:  # any defect: the next round starts from what the ledger has
+                if self._failing.begins("round"):
+                    known = isinstance(error, ServerUnavailable)
+                    _log.warning("credits wait and are tried again: %s", error, exc_info=not known)
+            else:
+                self._failing.ends("round")
+
+    async def round(self) -> None:
+        """Book what is due, namespace by namespace. Raises ServerUnavailable."""
+        budgets: dict[str, list[CreditedBudget]] = {}
+        for budget in sorted(credited_budgets(self._budgets()), key=lambda one: one.name):
+            budgets.setdefault(budget.space, []).append(budget)
+        if not budgets:
+            return
+        targets: dict[str, list[CreditableTarget]] = {}
+        for target in creditable_targets(self._targets()):
+            targets.setdefault(target.space, []).append(target)
+        for space, some in budgets.items():
+            if space in targets:
+                await self._book(some[:_MOST_OF_A_NAMESPACE], targets[space], int(self._now()))
+
+    async def _book(self, budgets: Sequence[CreditedBudget], targets: Sequence[CreditableTarget], now: int) -> None:
+        questions = claim_questions(budgets, targets, now)
+        if not questions:
+            return
+        known = await self._ask([], questions)
+        claims = read_claims(known)
+        if new := new_claims(budgets, targets, claims, credited_sums(known, claims, budgets), now):
+            known = await self._ask([claim_group(claim) for claim in new[:_MOST_CLAIMS]], questions)
+            claims = read_claims(known)
+        if groups := missing_credits(claims, budgets, known, now):
+            await self._ask(groups, [])
+            self._booked()
+            for group in groups:
+                one = group.adjustments[0]
+                where = f"{one.budget.namespace}/{one.budget.name}"
+                sentence = f"{exact_mass(one.micrograms)} are credited to {where}: {one.detail}"
+                log_action(_log, "credit", sentence, budget=where, source=one.source)
+
+    async def _ask(self, groups: Sequence[AdjustmentGroup], budgets: Sequence[BudgetPeriod]) -> list[Adjustment]:
+        request = AdjustmentsRequest(groups=list(groups), budgets=list(budgets))
+        return (await self._ledger.adjustments(request)).adjustments

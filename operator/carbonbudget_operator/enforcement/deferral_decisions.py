@@ -1,0 +1,363 @@
+"""Decides which deferred Jobs get a start, wait, are held by a budget and are started. No I/O and no clock.
+
+Everything that is decided is in the Jobs' annotations, so a controller that was away decides like one that was not. The
+rules, each with a property test:
+
+- A Job is started only if it was created suspended with the label and both annotations, is managed by nobody else, and
+  no budget suspended it; and only once.
+- It is not started before its chosen start, nor while a budget refuses Jobs like it. Else it starts in time.
+- A start is chosen again at most once an hour, and only for 5 per cent less; or when its owner changes the deadline.
+- Starts are spread over `jitter_s`, without leaving the span from now to the latest start.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from carbonbudget_operator.api.wire_names import (
+    DEFERRED_HELD_BY_ANNOTATION,
+    DEFERRED_START_ANNOTATION,
+    DEFERRED_STARTED_ANNOTATION,
+    EXPECTED_DURATION_ANNOTATION,
+    FINISH_BY_ANNOTATION,
+)
+from carbonbudget_operator.budgets.workload_demand import duration_s
+from carbonbudget_operator.cleaner_hours.start_choice import StartChoice, choose_start
+from carbonbudget_operator.enforcement.deferral_forecast import DeferralForecast
+from carbonbudget_operator.enforcement.deferral_record import DeferralRecord, record_of, stated_instant
+from carbonbudget_operator.enforcement.deferral_wish import DeferralWish
+from carbonbudget_operator.enforcement.enforced_budgets import BudgetsByNamespace, EnforcedBudget, is_enforced_namespace
+from carbonbudget_operator.enforcement.job_fields import Job
+from carbonbudget_operator.enforcement.suspension_decisions import jitter
+
+Labels = Mapping[str, Mapping[str, str]]
+PATIENCE_S: Final = 600  # for a first forecast; after that, waiting would gain nothing that is known
+AGAIN_S: Final = 3600
+HELD_S: Final = 60
+LATE_SPREAD_S: Final = 60  # of Jobs whose latest start has passed
+_MOST_CHOICES: Final = 200  # in one round; a choice takes a millisecond
+_WORTH_PERCENT: Final = 95
+_RETRY_S: Final = 5  # where a choice cannot be written; the watch shows one that was, before that
+
+
+@dataclass(frozen=True, slots=True)
+class ChooseStart:
+    """Write the chosen start. `choice` is None where no forecast is known; `again`: whether it replaces another."""
+
+    job: Job
+    start: int
+    deadline: int
+    duration_s: int
+    choice: StartChoice | None
+    record: DeferralRecord
+    again: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SpreadStart:
+    """Move a start that was missed or held back to `at`, so that not all of them start at once."""
+
+    job: Job
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class HoldStart:
+    """Record that the budget refuses Jobs like it now."""
+
+    job: Job
+    budget: EnforcedBudget
+
+
+@dataclass(frozen=True, slots=True)
+class StartJob:
+    """Start the Job now."""
+
+    job: Job
+
+
+@dataclass(frozen=True, slots=True)
+class DeclineDeferral:
+    """Say why the Job's start is not chosen; nothing is written to it."""
+
+    job: Job
+    sentence: str
+
+
+DeferralAction = ChooseStart | SpreadStart | HoldStart | StartJob | DeclineDeferral
+
+
+@dataclass(slots=True)
+class WaitingJobs:
+    """The Jobs of a namespace that wait; the earliest chosen and the earliest latest start, 0 where none is known."""
+
+    count: int = 0
+    start: int = 0
+    latest_start: int = 0
+
+    def add(self, start: int, latest: int) -> None:
+        """Count one more."""
+        self.count += 1
+        self.start = min(filter(None, (self.start, start)), default=0)
+        self.latest_start = min(filter(None, (self.latest_start, latest)), default=0)
+
+
+@dataclass(frozen=True, slots=True)
+class DeferralTerms:
+    """What a decision follows from beside Jobs and budgets.
+
+    Attributes:
+        now: UTC seconds.
+        enabled: the setting enforcement.deferral.
+        enforced: whether the cluster's mode is Enforce; otherwise no budget holds a start.
+        jitter_s: within how many seconds starts are spread.
+        here_since: when this process first decided.
+        exempt: namespaces in which budgets do not act.
+        forecast: None while none is known.
+    """
+
+    now: int
+    enabled: bool
+    enforced: bool
+    jitter_s: int
+    here_since: int
+    exempt: frozenset[str]
+    forecast: DeferralForecast | None
+
+
+@dataclass(slots=True)
+class DeferralDecision:
+    """The actions, starts first; what waits by namespace; when to decide again at the latest (UTC seconds, 0: no need).
+
+    `reviewed`: the uids of the Jobs whose start was compared with the forecast.
+    """
+
+    actions: list[DeferralAction] = field(default_factory=list)
+    waiting: dict[str, WaitingJobs] = field(default_factory=dict)
+    wake_at: int = 0
+    reviewed: set[str] = field(default_factory=set)
+
+    def wake(self, at: int) -> None:
+        """Decide again at `at`."""
+        self.wake_at = min(self.wake_at or at, at)
+
+
+def decide_deferrals(
+    jobs: Iterable[Job],
+    budgets: Iterable[EnforcedBudget],
+    namespaces: Labels,
+    terms: DeferralTerms,
+    reviewed: Collection[str] = frozenset(),
+) -> DeferralDecision:
+    """Decide about all Jobs. `reviewed`: those that were already compared with this forecast."""
+    budgets = list(budgets) if terms.enforced else []
+    decider = _Decider(
+        terms,
+        BudgetsByNamespace(b for b in budgets if b.blocks_jobs(terms.now)),
+        BudgetsByNamespace(b for b in budgets if b.suspends(terms.now) and not b.per_workload),
+        namespaces,
+    )
+    unplanned, planned = [], []
+    for job in jobs:
+        if job.wish is None or job.finished_at or job.marked or DEFERRED_STARTED_ANNOTATION in job.annotations:
+            continue
+        if sentence := _declined(job, job.wish, terms.enabled):
+            decider.decision.actions.append(DeclineDeferral(job, sentence))
+        elif not job.suspended or job.managed:
+            continue
+        elif _planned(job):
+            decider.due(job)
+            planned.append(job)
+        else:
+            unplanned.append(job)
+    choices = 0
+    for job in fairly(unplanned):
+        choices += decider.plan(job, may_choose=choices < _MOST_CHOICES)
+    for job in fairly(job for job in planned if job.uid not in reviewed):
+        choices += decider.review(job, may_choose=choices < _MOST_CHOICES)
+    if choices >= _MOST_CHOICES:
+        decider.decision.wake(terms.now + 1)
+    decider.decision.actions.sort(key=lambda action: not isinstance(action, StartJob))
+    return decider.decision
+
+
+class _Decider:
+    """One decision while it is made, Job by Job."""
+
+    def __init__(
+        self, terms: DeferralTerms, blocking: BudgetsByNamespace, suspending: BudgetsByNamespace, namespaces: Labels
+    ) -> None:
+        self._terms, self._blocking, self._suspending, self._namespaces = terms, blocking, suspending, namespaces
+        self._acted: set[str] = set()
+        self.decision = DeferralDecision()
+
+    def due(self, job: Job) -> None:
+        """Decide about a Job that has a start: whether it is due, and what holds it."""
+        now, start, latest = self._terms.now, _planned(job), latest_start(job)
+        spread_at = now + jitter(job.uid, self._spread_s(latest))
+        held = DEFERRED_HELD_BY_ANNOTATION in job.annotations
+        if not self._terms.enabled and start > now + self._terms.jitter_s:
+            self._act(SpreadStart(job, spread_at))
+            start = spread_at
+        elif start <= now:
+            holding = self._holding(job)
+            if holding is not None:
+                if job.annotations.get(DEFERRED_HELD_BY_ANNOTATION) != holding.display_name:
+                    self._act(HoldStart(job, holding))
+                self._waits(job, start, latest, now + HELD_S)
+                self._acted.add(job.uid)
+                return
+            if (not held and start >= self._terms.here_since) or spread_at <= now:
+                self._act(StartJob(job))
+                return
+            self._act(SpreadStart(job, spread_at))
+            start = spread_at
+        self._waits(job, start, latest, start)
+
+    def plan(self, job: Job, may_choose: bool) -> bool:
+        """Choose the start of a Job that has none, and return whether a choice was made."""
+        now, latest = self._terms.now, latest_start(job)
+        if self._terms.forecast is None:
+            until = min(max(job.created_at, self._terms.here_since) + PATIENCE_S, latest)
+            if now < until:
+                self._waits(job, 0, latest, until)
+                return False
+        if not may_choose:
+            self._waits(job, 0, latest, now + 1)
+            return False
+        action = self._choice(job, again=False)
+        self._act(action)
+        self._waits(job, action.start, latest, max(action.start, now + _RETRY_S))
+        return True
+
+    def review(self, job: Job, may_choose: bool) -> bool:
+        """Compare a chosen start with the newest forecast, and return whether that was done."""
+        now, start, forecast, wish = self._terms.now, _planned(job), self._terms.forecast, job.wish
+        assert wish is not None
+        if job.uid in self._acted or start <= now or not self._terms.enabled or _defect(wish):
+            return False
+        latest, known = latest_start(job), record_of(job)
+        misses = start > (latest if latest >= now else now + self._terms.jitter_s)
+        if not misses and (forecast is None or DEFERRED_HELD_BY_ANNOTATION in job.annotations):
+            return False
+        if not may_choose:
+            return False
+        if not misses:
+            assert forecast is not None
+            if forecast.made_at <= known.made_at <= now or now - AGAIN_S < known.at_once <= now:
+                return False
+        self.decision.reviewed.add(job.uid)
+        if misses or self._is_worth_it(job, start):
+            action = self._choice(job, again=True)
+            self._act(action)
+            self.decision.wake(max(action.start, now + _RETRY_S))
+        return True
+
+    def _is_worth_it(self, job: Job, start: int) -> bool:
+        assert self._terms.forecast is not None
+        hours, length_s, latest = self._terms.forecast.hours, _duration_s(job), latest_start(job)
+        found, now = hours.exposure(start, length_s), choose_start(hours, length_s, self._terms.now, latest + length_s)
+        if found.unknown_s != now.chosen.unknown_s:
+            return now.chosen.unknown_s < found.unknown_s
+        return now.chosen.mg_s * 100 < found.mg_s * _WORTH_PERCENT
+
+    def _choice(self, job: Job, again: bool) -> ChooseStart:
+        now, length_s, latest, forecast = self._terms.now, _duration_s(job), latest_start(job), self._terms.forecast
+        choice = None if forecast is None else choose_start(forecast.hours, length_s, now, latest + length_s)
+        start = now if choice is None else choice.start
+        # After the chosen start where the deadline leaves room for that, else before it.
+        last = min(
+            start + self._terms.jitter_s, max(latest, now + self._spread_s(latest))
+        )  # of a late one, now or soon
+        first = max(now, min(start, last - self._terms.jitter_s))
+        spread = first + jitter(job.uid, last - first)
+        record = DeferralRecord.of(job, choice, forecast, now)
+        return ChooseStart(job, spread, latest + length_s, length_s, choice, record, again)
+
+    def _holding(self, job: Job) -> EnforcedBudget | None:
+        """A budget that refuses Jobs like it now, else one that would suspend it at once."""
+        labels = self._namespaces.get(job.namespace)
+        if job.exempt or not is_enforced_namespace(job.namespace, labels, self._terms.exempt):
+            return None
+        found = self._blocking.of(job, labels) or (self._suspending.of(job, labels) if job.opted_in else [])
+        return found[0] if found else None
+
+    def _spread_s(self, latest: int) -> int:
+        """Over how many seconds starts are spread that can be no earlier than now."""
+        left_s = latest - self._terms.now
+        return min(self._terms.jitter_s, left_s if left_s >= 0 else LATE_SPREAD_S)
+
+    def _act(self, action: DeferralAction) -> None:
+        self._acted.add(action.job.uid)
+        self.decision.actions.append(action)
+
+    def _waits(self, job: Job, start: int, latest: int, wake_at: int) -> None:
+        self.decision.waiting.setdefault(job.namespace, WaitingJobs()).add(start, latest)
+        self.decision.wake(wake_at)
+
+
+def is_deferred(job: Job) -> bool:
+    """Whether it is suspended and waits for its start, which somebody has to give it."""
+    waits = job.wish is not None and job.suspended and not job.managed and not job.marked and not job.finished_at
+    if not waits or DEFERRED_STARTED_ANNOTATION in job.annotations:
+        return False
+    return bool(_planned(job)) or (job.wish is not None and not _declined(job, job.wish, enabled=True))
+
+
+def latest_start(job: Job) -> int:
+    """The latest start that still ends by the deadline (UTC seconds); with broken annotations the chosen one."""
+    if job.wish is None or _defect(job.wish):
+        return _planned(job)
+    return stated_instant(job.wish.finish_by) - _duration_s(job)
+
+
+def fairly(jobs: Iterable[Job]) -> Iterator[Job]:
+    """One Job of each namespace in turn, so that a namespace with many of them delays no other."""
+    queues: dict[str, deque[Job]] = {}
+    for job in jobs:
+        queues.setdefault(job.namespace, deque()).append(job)
+    waiting = deque(queues.values())
+    while waiting:
+        queue = waiting.popleft()
+        yield queue.popleft()
+        if queue:
+            waiting.append(queue)
+
+
+def _declined(job: Job, wish: DeferralWish, enabled: bool) -> str:
+    """Why its start is not chosen; empty where it is, and for a Job that runs as its owner wanted."""
+    if _planned(job) or not (job.suspended or wish.unchanged):
+        return ""
+    if job.managed:
+        return f"{job.manager} decides when it runs, so its start is not deferred"
+    if not job.suspended or not wish.unchanged:
+        what = "it is started by its owner" if job.suspended else "it runs already"
+        return f"it was not created with spec.suspend: true, so its start is not deferred: {what}"
+    if defect := _defect(wish):
+        return f"{defect}; until then it stays suspended"
+    if not enabled:
+        return "deferral is switched off in this cluster (enforcement.deferral): start it by spec.suspend: false"
+    return ""
+
+
+def _defect(wish: DeferralWish) -> str:
+    """What is wrong with the annotations; empty where they can be read."""
+    if not stated_instant(wish.finish_by):
+        stated = f'is "{wish.finish_by}", which is no instant' if wish.finish_by else "is missing"
+        return f"its annotation {FINISH_BY_ANNOTATION} {stated}: write e.g. 2026-12-01T08:00:00Z"
+    if not duration_s(wish.duration):
+        stated = f'is "{wish.duration}", which is no duration' if wish.duration else "is missing"
+        return f"its annotation {EXPECTED_DURATION_ANNOTATION} {stated}: write e.g. 2h30m"
+    return ""
+
+
+def _planned(job: Job) -> int:
+    """The chosen start; 0 without one that can be read."""
+    return stated_instant(job.annotations.get(DEFERRED_START_ANNOTATION))
+
+
+def _duration_s(job: Job) -> int:
+    return (duration_s(job.wish.duration) if job.wish is not None else None) or 0

@@ -304,7 +304,12 @@ def is_deferred(job: Job) -> bool:
     waits = job.wish is not None and job.suspended and not job.managed and not job.marked and not job.finished_at
     if not waits or DEFERRED_STARTED_ANNOTATION in job.annotations:
         return False
-    return bool(_planned(job)) or (job.wish is not None and not _declined(job, job.wish, enabled=True))
+    return bool(_planned(job)) or not declined(job)
+
+
+def declined(job: Job) -> str:
+    """Why its owner's wish cannot be met, where deferral is on; empty where it can or there is none."""
+    return _declined(job, job.wish, enabled=True) if job.wish is not None else ""
 
 
 def latest_start(job: Job) -> int:

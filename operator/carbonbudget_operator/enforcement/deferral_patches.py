@@ -6,7 +6,6 @@ from carbonbudget_operator.api.times import format_time
 from carbonbudget_operator.api.wire_names import (
     DEFERRED_FORECAST_ANNOTATION,
     DEFERRED_HELD_BY_ANNOTATION,
-    DEFERRED_RESULT_ANNOTATION,
     DEFERRED_START_ANNOTATION,
     DEFERRED_STARTED_ANNOTATION,
     RESUMED_AT_ANNOTATION,
@@ -65,15 +64,15 @@ def start_patch(now: int) -> Patch:
     return _patch(marks, suspend=False)
 
 
-def removal_patch(starts: bool) -> Patch:
-    """The patch that removes our annotations of a deferral. With `starts` it also starts the Job."""
-    marks: dict[str, str | None] = dict.fromkeys(
-        (
-            DEFERRED_START_ANNOTATION, DEFERRED_FORECAST_ANNOTATION, DEFERRED_HELD_BY_ANNOTATION,
-            DEFERRED_STARTED_ANNOTATION, DEFERRED_RESULT_ANNOTATION,
-        )
-    )  # fmt: skip
-    return _patch(marks, suspend=False) if starts else _patch(marks)
+def early_start_patch(now: int) -> Patch:
+    """The patch that starts a Job that waits and removes what was written on it: nothing came of the forecast."""
+    marks: dict[str, str | None] = {
+        DEFERRED_START_ANNOTATION: None,
+        DEFERRED_FORECAST_ANNOTATION: None,
+        DEFERRED_HELD_BY_ANNOTATION: None,
+        RESUMED_AT_ANNOTATION: format_time(now),
+    }
+    return _patch(marks, suspend=False)
 
 
 def _chosen(action: ChooseStart, now: int) -> EventText:

@@ -28,6 +28,7 @@ DAY: Final = 86_400
 RATE_SECONDS: Final = DAY  # what the server's rates are the mean of (answers/projection_table.py)
 FORMER_SECONDS: Final = 14 * DAY
 FORECAST_SECONDS: Final = 7 * DAY
+_NO_END: Final = 10**11  # no period ends here
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,7 @@ class DeferralForecast:
         rates = self.rates.get(instance_type) or self.rates.get("")
         if former is None and not self.rates:
             return NoExpectation.NO_TABLE, None
-        found = expect_emissions(plan, former, rates, plan.stated_s or FORMER_SECONDS)
+        found = expect_emissions(plan, former, rates, _NO_END)
         of_former = isinstance(found, ExpectedEmissions) and found.former
         span_s = FORMER_SECONDS if of_former else RATE_SECONDS
         return found, self.hours.mean_mg(self.made_at - span_s, self.made_at)

@@ -45,18 +45,27 @@ def parse_wish(body: Mapping[str, object]) -> DeferralWish | None:
     if mapping(metadata.get("labels")).get(DEFER_LABEL) != "true":
         return None
     spec = mapping(body.get("spec"))
-    template = mapping(spec.get("template"))
-    annotated = (mapping(one.get("annotations")) for one in (metadata, mapping(template.get("metadata"))))
-    stated = (text(one.get(EXPECTED_DURATION_ANNOTATION)).strip() for one in annotated)
-    node = texts(at(template, "spec", "nodeSelector"))
     return DeferralWish(
         finish_by=text(mapping(metadata.get("annotations")).get(FINISH_BY_ANNOTATION)).strip()[:_MAX_TEXT],
-        duration=(duration := next(filter(None, stated), "")[:_MAX_TEXT]),
+        duration=(duration := stated_duration(body)[:_MAX_TEXT]),
         unchanged=whole(metadata.get("generation"), 1) <= 1,
         plan=job_plan(spec, duration_s(duration) or 0),
-        workload=_workload(metadata)[: 2 * _MAX_NAME],
-        instance_type=sys.intern(next((node[key] for key in INSTANCE_TYPE_LABELS if key in node), "")[:_MAX_NAME]),
+        workload=counted_workload(metadata)[: 2 * _MAX_NAME],
+        instance_type=sys.intern(instance_type_of(spec)[:_MAX_NAME]),
     )
+
+
+def stated_duration(body: Mapping[str, object]) -> str:
+    """The expected duration as its owner wrote it on the Job, else on its pod template; empty without one."""
+    annotated = (at(body, "metadata", "annotations"), at(body, "spec", "template", "metadata", "annotations"))
+    stated = (text(one.get(EXPECTED_DURATION_ANNOTATION)).strip() for one in annotated)
+    return next(filter(None, stated), "")
+
+
+def instance_type_of(spec: Mapping[str, object]) -> str:
+    """The instance type of the nodes that a Job's pods ask for; empty for any."""
+    node = texts(at(spec, "template", "spec", "nodeSelector"))
+    return next((node[key] for key in INSTANCE_TYPE_LABELS if key in node), "")
 
 
 def job_plan(spec: Mapping[str, object], stated_s: int) -> WorkloadPlan:
@@ -72,7 +81,8 @@ def job_plan(spec: Mapping[str, object], stated_s: int) -> WorkloadPlan:
     )  # fmt: skip
 
 
-def _workload(metadata: Mapping[str, object]) -> str:
+def counted_workload(metadata: Mapping[str, object]) -> str:
+    """KIND/NAME by which the server counts its runs: of its controller, if it has one."""
     for owner in objects(metadata.get("ownerReferences")):
         if owner.get("controller") is True:
             return f"{text(owner.get('kind'))}/{text(owner.get('name'))}"

@@ -12,10 +12,15 @@ from urllib.parse import parse_qs
 import pytest
 import yaml
 from tests.cli.api_server import Asked, Said, api_server
+from tests.conftest import ROOT
+from tests.enforcement.deferred_worlds import terms
+from tests.examples.readme import shown_commands
 from typer.testing import CliRunner, Result
 
 from carbonbudget_operator.api.times import format_time
 from carbonbudget_operator.cli.main import app
+from carbonbudget_operator.enforcement.deferral_decisions import ChooseStart, decide_deferrals
+from carbonbudget_operator.enforcement.job_fields import parse_job
 
 HOUR = 3600
 NOW = 1_796_084_000
@@ -198,3 +203,22 @@ def test_a_server_without_any_zone_ends_with_1(when: When, grid: Grid) -> None:
         done.stderr
         == "the server has no forecast: it knows no grid zone of the nodes yet; --zone names one, for example DE\n"
     )
+
+
+EXAMPLE = ROOT / "examples" / "28-cleaner-hours"
+
+
+def test_the_example_prints_what_its_readme_shows(when: When) -> None:
+    command = next(c for c in shown_commands(EXAMPLE / "README.md") if c.line.startswith("carbonbudget when"))
+    assert command.line.split()[2:4] == ["-f", "examples/28-cleaner-hours/job.yaml"]
+    done = when(*command.line.split()[6:], text=(EXAMPLE / "job.yaml").read_text("utf-8"), by=command.line.split()[5])
+    assert done.stdout.splitlines() == command.output.splitlines()
+
+
+def test_the_job_of_the_example_is_deferred() -> None:
+    body = yaml.safe_load((EXAMPLE / "job.yaml").read_text("utf-8"))
+    body["metadata"] |= {"uid": "u", "generation": 1}
+    finish_by = body["metadata"]["annotations"]["carbonbudget.dev/finish-by"]
+    assert isinstance(finish_by, str), "YAML would make a time of it, which is no annotation"
+    (action,) = decide_deferrals([parse_job(body)], [], {}, terms(NOW)).actions
+    assert isinstance(action, ChooseStart)

@@ -55,9 +55,9 @@ def when(
     service_account: ServiceAccount = "",
     output: Annotated[WhenFormat, typer.Option("--output", "-o", help="text or json.")] = WhenFormat.TEXT,
 ) -> None:
-    """Show when a Job should start so that it emits least and still ends in time. Nothing is created.
+    """Show the cleanest start of a Job that still ends in time.
 
-    Location-based operational emissions are compared. Exit code 0: there is an answer. 2: a bad option or manifest.
+    Nothing is created. Location-based operational emissions are compared. Exit code 0: there is an answer. 2: a bad option or manifest.
     """
     from carbonbudget_operator.budgets.workload_demand import duration_s, no_duration
     from carbonbudget_operator.cli.when_answer import advice
